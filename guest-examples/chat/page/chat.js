@@ -1,0 +1,284 @@
+// The page: who we are, which rooms there are and which one is looked at.
+//
+// Rooms that were entered stay joined while another is looked at, so their unread messages can be counted. The name is
+// kept for this window alone: two windows are two people.
+
+import { Socket } from "./phoenix.mjs";
+import { Log, face, make, sentence } from "./log.js";
+import { Room } from "./room.js";
+
+/** The rooms that everyone is offered. */
+const OFFERED = ["lobby", "garden", "kitchen"];
+const HOME = OFFERED[0];
+
+const $ = (id) => document.getElementById(id);
+const socket = new Socket("/socket");
+/** The rooms that we are in, each with its log. */
+const entered = new Map();
+let offered = [...new Set([...OFFERED, ...JSON.parse(sessionStorage.getItem("rooms") ?? "[]")])];
+let user = sessionStorage.getItem("user") ?? "";
+let connection = "connecting";
+/** What is being written in each room, so that a look elsewhere loses nothing. */
+const drafts = new Map();
+
+// --- the connection ---
+
+socket.onOpen(() => connected("connected"));
+socket.onClose(() => connected("reconnecting"));
+socket.onError(() => connected(connection === "connecting" ? "connecting" : "reconnecting"));
+
+function connected(state) {
+  connection = state;
+  document.documentElement.dataset.connection = state;
+  $("connection").textContent = { connecting: "Connecting", connected: "Connected", reconnecting: "Reconnecting" }[state];
+}
+
+// --- the name ---
+
+function welcome() {
+  document.title = "Bennu chat";
+  $("chat").hidden = true;
+  $("welcome").hidden = false;
+  $("name").value = user;
+  $("name").focus();
+  $("name").select();
+}
+
+function enter() {
+  $("welcome").hidden = true;
+  $("chat").hidden = false;
+  $("my-name").textContent = user;
+  face(user, $("my-face"));
+  go(current());
+}
+
+$("enter").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const name = $("name").value.trim();
+  if (!name) return;
+  user = name;
+  sessionStorage.setItem("user", user);
+  enter();
+});
+
+$("rename").addEventListener("click", () => {
+  for (const name of [...entered.keys()]) leave(name);
+  welcome();
+});
+
+// --- the rooms ---
+
+/** The room that is looked at, as the address has it. */
+function current() {
+  try {
+    return decodeURIComponent(location.hash.slice(1)) || HOME;
+  } catch {
+    return HOME;
+  }
+}
+
+/** Looks at a room, and enters it if we aren't there yet. */
+function go(name) {
+  if (current() !== name) {
+    location.hash = encodeURIComponent(name);
+    return; // which calls us again
+  }
+  if (!offered.includes(name)) offer([...offered, name]);
+  if (!entered.has(name)) {
+    const room = new Room(socket, name, user, { changed: draw, added });
+    const log = new Log(room);
+    entered.set(name, { room, log });
+    $("logs").append(log.element);
+  }
+  const { room, log } = entered.get(name);
+  room.unread = 0;
+  for (const other of entered.values()) other.log.element.hidden = other !== entered.get(name);
+  $("body").value = drafts.get(name) ?? "";
+  $("body").placeholder = `Message #${name}`;
+  fit();
+  log.follow();
+  $("latest").hidden = true;
+  draw(room);
+  if (matchMedia("(hover: hover)").matches) $("body").focus();
+}
+
+function leave(name) {
+  const { room, log } = entered.get(name);
+  entered.delete(name);
+  drafts.delete(name);
+  log.element.remove();
+  room.leave();
+}
+
+function offer(rooms) {
+  offered = rooms;
+  sessionStorage.setItem("rooms", JSON.stringify(rooms.filter((name) => !OFFERED.includes(name))));
+}
+
+addEventListener("hashchange", () => user && !$("chat").hidden && go(current()));
+
+$("make").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const name = $("room").value.trim().toLowerCase().replace(/\s+/g, "-");
+  if (!name) return;
+  $("room").value = "";
+  go(name);
+});
+
+$("leave").addEventListener("click", () => {
+  const name = current();
+  leave(name);
+  if (!OFFERED.includes(name)) offer(offered.filter((other) => other !== name));
+  go([...entered.keys()][0] ?? OFFERED.find((other) => other !== name));
+});
+
+$("elsewhere").addEventListener("click", () => {
+  const name = current();
+  leave(name);
+  if (!OFFERED.includes(name)) offer(offered.filter((other) => other !== name));
+  if (name === HOME) welcome();
+  else go(HOME);
+});
+
+$("again").addEventListener("click", () => {
+  leave(current());
+  go(current());
+});
+
+addEventListener("keydown", (event) => {
+  if (!event.altKey || !["ArrowUp", "ArrowDown"].includes(event.key) || $("chat").hidden) return;
+  event.preventDefault();
+  const step = event.key === "ArrowDown" ? 1 : offered.length - 1;
+  go(offered[(offered.indexOf(current()) + step) % offered.length]);
+});
+
+// --- writing ---
+
+$("write").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const body = $("body").value.trim();
+  const { room, log } = entered.get(current());
+  if (!body || room.state === "refused" || room.state === "closed") return;
+  log.follow();
+  room.say(body);
+  drafts.delete(room.name);
+  $("body").value = "";
+  fit();
+  $("body").focus();
+});
+
+$("body").addEventListener("keydown", (event) => {
+  // A composing keyboard (Japanese, say) takes Enter for itself.
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  $("write").requestSubmit();
+});
+
+$("body").addEventListener("input", () => {
+  const { room } = entered.get(current());
+  drafts.set(room.name, $("body").value);
+  fit();
+  if ($("body").value.trim()) room.type();
+  else room.stopTyping();
+});
+
+/** Makes the field as high as its text, up to what the style allows. */
+function fit() {
+  const { style, scrollHeight } = (($("body").style.height = "auto"), $("body"));
+  style.height = `${scrollHeight}px`;
+}
+
+// --- what is seen ---
+
+function added(room, line) {
+  const { log } = entered.get(room.name);
+  log.add(line);
+  if (line.kind === "message") {
+    if (room.name !== current()) room.unread += 1;
+    else if (!log.followed) $("latest").hidden = false;
+  }
+  draw(room);
+}
+
+$("logs").addEventListener(
+  "scroll",
+  () => {
+    if (entered.get(current())?.log.followed) $("latest").hidden = true;
+  },
+  { capture: true, passive: true },
+);
+
+$("latest").addEventListener("click", () => {
+  entered.get(current()).log.follow();
+  $("body").focus();
+});
+
+function draw(room) {
+  const here = entered.get(room.name);
+  if (here?.room !== room) return; // a room that we have left
+  here.log.showPending((message) => room.retry(message));
+  drawRooms();
+  if (room.name === current()) drawRoom(room);
+}
+
+function drawRoom(room) {
+  const refused = room.state === "refused" || room.state === "closed";
+  $("conversation").dataset.state = room.state;
+  $("room-name").textContent = room.name;
+  $("room-state").textContent = { joining: "Opening the door …", rejoining: "Coming back …" }[room.state] ?? "";
+  $("refused").hidden = !refused;
+  entered.get(room.name).log.element.hidden = refused;
+  $("write").hidden = refused;
+  $("leave").hidden = refused;
+  $("reason").textContent = room.state === "closed" ? "The room was closed." : sentence(room.reason, "It gave no reason");
+  $("elsewhere").textContent = room.name === HOME ? "Choose another name" : `Go to the ${HOME}`;
+  drawTyping([...room.typing.keys()]);
+}
+
+function drawRooms() {
+  const unread = [...entered.values()].reduce((sum, { room }) => sum + room.unread, 0);
+  document.title = `${unread ? `(${unread}) ` : ""}${current()} · Bennu chat`;
+  const links = [...$("rooms").querySelectorAll("a")];
+  // The links stay the same elements as long as the rooms do, or the keyboard's focus would get lost.
+  if (links.map((link) => link.dataset.room).join("/") !== offered.join("/")) {
+    $("rooms").replaceChildren(...offered.map(roomLink));
+  }
+  for (const link of $("rooms").querySelectorAll("a")) drawLink(link, entered.get(link.dataset.room)?.room);
+}
+
+function roomLink(name) {
+  const item = make("li");
+  const link = make("a");
+  link.dataset.room = name;
+  link.href = `#${encodeURIComponent(name)}`;
+  link.append(make("span", "name", name), make("span", "unread"));
+  item.append(link);
+  return item;
+}
+
+function drawLink(link, room) {
+  const unread = room?.unread ?? 0;
+  const count = link.querySelector(".unread");
+  if (link.dataset.room === current()) link.setAttribute("aria-current", "page");
+  else link.removeAttribute("aria-current");
+  link.classList.toggle("entered", room?.state === "joined");
+  link.classList.toggle("refused", room?.state === "refused");
+  count.hidden = unread === 0;
+  count.textContent = unread > 99 ? "99+" : unread;
+  count.setAttribute("aria-label", `${unread} unread`);
+}
+
+function drawTyping(users) {
+  const names = users.length > 2 ? "Several people" : users.join(" and ");
+  const text = users.length === 0 ? "" : `${names} ${users.length > 1 ? "are" : "is"} typing`;
+  // Set only when it differs: screen readers say whatever is set.
+  if ($("typing").textContent === text) return;
+  const dots = make("span", "dots");
+  dots.append(make("i"), make("i"), make("i"));
+  $("typing").replaceChildren(...(text ? [dots, make("span", "", text)] : []));
+}
+
+connected("connecting");
+socket.connect();
+if (user) enter();
+else welcome();

@@ -1,0 +1,89 @@
+//! Sends back what it gets, as it came: for benchmarks, and for tests that reload a plugin under its members.
+//!
+//! Topics: `echo:*` and `bench:*`. Anyone may join.
+//!
+//! | the client sends | what it does | reply |
+//! | --- | --- | --- |
+//! | `echo ..` | | `ok`, with the same payload |
+//! | `shout {..}` | sends `shout {..}` to everyone | none |
+//! | `whisper {..}` | sends `whisper {..}` to everyone else | none |
+//! | `count` | counts, in the member's state | `ok {"count": 1, "build": "1"}` |
+//! | `version` | | `ok {"version": 1}` |
+
+use bennu_guest::prelude::*;
+
+/// Which build this is. Two that differ in nothing else are made by `ECHO_VERSION=2 cargo xtask guests`.
+const BUILD: &str = match option_env!("ECHO_VERSION") {
+    Some(version) => version,
+    None => "1",
+};
+
+#[derive(Serialize, Deserialize)]
+struct Echo {
+    count: u64,
+}
+
+impl Channel for Echo {
+    type Room = ();
+
+    fn join(_socket: &mut Socket, _params: Payload) -> Join<Self> {
+        Ok(Echo { count: 0 })
+    }
+
+    fn handle_in(&mut self, socket: &mut Socket, event: &str, payload: Payload) -> Handled {
+        match event {
+            "echo" => reply(payload),
+            "shout" => {
+                socket.broadcast("shout", payload.object()?);
+                no_reply()
+            }
+            "whisper" => {
+                socket.broadcast_from("whisper", payload.object()?);
+                no_reply()
+            }
+            "count" => {
+                self.count += 1;
+                reply(json!({ "count": self.count, "build": BUILD }))
+            }
+            "version" => reply(json!({ "version": BUILD.parse::<u64>().ok() })),
+            _ => unknown_event(event),
+        }
+    }
+}
+
+channels! {
+    "bench:*" => Echo,
+    "echo:*" => Echo,
+}
+
+#[cfg(test)]
+mod tests {
+    use bennu_guest::testing::join;
+
+    use super::*;
+
+    #[test]
+    fn a_payload_comes_back_as_it_came() {
+        let mut alice = join::<Echo>("echo:1", json!({})).unwrap();
+        let spaced = Payload::Json("{ \"b\": 1,  \"a\": 2.0 }".into());
+        assert_eq!(alice.push("echo", spaced.clone()).reply().payload, spaced);
+        assert_eq!(alice.push("echo", Binary(vec![0, 255])).reply(), ("ok", Binary(vec![0, 255])));
+    }
+
+    #[test]
+    fn events_go_to_everyone_or_everyone_else() {
+        let mut alice = join::<Echo>("echo:1", json!({})).unwrap();
+        assert_eq!(alice.push("shout", json!({ "a": 1 })).broadcasts(), [("shout", json!({ "a": 1 }))]);
+        assert_eq!(alice.push("whisper", Binary(vec![1])).broadcasts_from(), [("whisper", Binary(vec![1]))]);
+        let refused = ("error", json!({ "reason": "payload: expected an object" }));
+        assert_eq!(alice.push("shout", json!([1])).reply(), refused);
+    }
+
+    #[test]
+    fn counting_is_a_member_s_own() {
+        let mut alice = join::<Echo>("echo:1", json!({})).unwrap();
+        assert_eq!(alice.push("count", json!({})).reply(), ("ok", json!({ "count": 1, "build": "1" })));
+        assert_eq!(alice.push("count", json!({})).reply(), ("ok", json!({ "count": 2, "build": "1" })));
+        assert_eq!(alice.assigns().count, 2);
+    }
+}

@@ -1,0 +1,149 @@
+//! Events that ask for something proper: every effect of the contract, every answer, every read.
+//!
+//! | event | what follows |
+//! | --- | --- |
+//! | `push`, `broadcast`, `broadcast_from` `{"event", "payload"}` | that event |
+//! | `publish {"topic", "event", "payload"}` | that event, to that topic |
+//! | `tell {..}` | `secret {..}` to everyone, by way of their moods |
+//! | `binary` | push `bytes`, and a reply of bytes |
+//! | `later {"ms"}` | a reply `ok {"late": true}` after so long |
+//! | `twice` | two replies to one message |
+//! | `self` | push `told`, out of `handle_info` |
+//! | `timer {"ms"}`, `cancel` | push `rang` after so long, unless it is cancelled |
+//! | `stop`, `stop_reply`, `info_stop` (in `handle_info`) | the end |
+//! | `status {"status"}`, `no_reply` | that status word; nothing |
+//! | `facts` | a reply with all that can be read |
+//! | `log` | a line of each level |
+
+use bennu_guest::prelude::*;
+
+use crate::Naughty;
+
+/// What a client wants to be sent.
+#[derive(Deserialize)]
+struct Wanted {
+    topic: Option<String>,
+    event: String,
+    payload: Value,
+}
+
+impl Naughty {
+    /// Does what the event says, if it is one of those.
+    pub(crate) fn effect(&mut self, socket: &mut Socket, event: &str, payload: &Payload) -> Option<Handled> {
+        Some(match event {
+            "push" | "broadcast" | "broadcast_from" | "publish" => send(socket, event, payload),
+            "tell" => {
+                socket.broadcast("secret", payload.clone());
+                ok()
+            }
+            "binary" => {
+                socket.push("bytes", Binary(vec![0, 1, 254, 255]));
+                reply(Binary(vec![3, 2, 1]))
+            }
+            "later" | "twice" => later(socket, event, payload),
+            "timer" => self.set_timer(socket, payload),
+            "cancel" => self.cancel_timer(socket),
+            "self" | "info_stop" => {
+                socket.send_self(event, json!({}));
+                ok()
+            }
+            "stop" => stop("asked to"),
+            "stop_reply" => stop_with_reply("asked to", Reply::ok(json!({ "last": "words" }))),
+            "status" => status(payload),
+            "no_reply" => no_reply(),
+            "facts" => reply(facts(socket)),
+            "log" => log_each_level(),
+            _ => return None,
+        })
+    }
+
+    /// A message out of `handle_info`.
+    pub(crate) fn message(&mut self, socket: &mut Socket, message: &Message) -> Handled {
+        match message.event.as_str() {
+            "later" => {
+                let to: ReplyRef = message.payload.field("to")?;
+                socket.reply_later(&to, Reply::ok(json!({ "late": true })));
+            }
+            "self" => socket.push("told", json!({ "source": message.source })),
+            "timer" => {
+                self.timer = None;
+                socket.push("rang", json!({}));
+            }
+            "secret" => socket.push("handed_over", message.payload.clone()),
+            "flood" => (0..600).for_each(|_| socket.send_self("flood", json!({}))),
+            "info_stop" => return stop("asked to"),
+            "info_panic" => panic!("asked to panic in handle_info"),
+            "info_fail" => return fail("asked to fail in handle_info"),
+            "info_reply" => return ok(),
+            _ => {}
+        }
+        no_reply()
+    }
+
+    fn set_timer(&mut self, socket: &mut Socket, payload: &Payload) -> Handled {
+        self.timer = Some(socket.send_after(milliseconds(payload)?, "timer", json!({})));
+        reply(json!({ "timer": self.timer }))
+    }
+
+    fn cancel_timer(&mut self, socket: &mut Socket) -> Handled {
+        if let Some(timer) = self.timer.take() {
+            socket.cancel(timer);
+        }
+        ok()
+    }
+}
+
+fn send(socket: &mut Socket, how: &str, payload: &Payload) -> Handled {
+    let Wanted { topic, event, payload } = payload.parse()?;
+    match (how, topic) {
+        ("push", _) => socket.push(&event, payload),
+        ("broadcast", _) => socket.broadcast(&event, payload),
+        ("broadcast_from", _) => socket.broadcast_from(&event, payload),
+        (_, Some(topic)) => socket.publish(&topic, &event, payload),
+        (_, None) => return reply_error(json!({ "reason": "publish needs a topic" })),
+    }
+    ok()
+}
+
+fn later(socket: &mut Socket, event: &str, payload: &Payload) -> Handled {
+    let Some(to) = socket.reply_ref() else { return no_reply() };
+    if event == "twice" {
+        socket.reply_later(&to, Reply::ok(json!({ "first": true })));
+        return reply(json!({ "second": true }));
+    }
+    socket.send_after(milliseconds(payload)?, "later", json!({ "to": to }));
+    no_reply()
+}
+
+fn status(payload: &Payload) -> Handled {
+    reply_status(&payload.field::<String>("status")?, json!({}))
+}
+
+fn milliseconds(payload: &Payload) -> Result<Duration, Error> {
+    Ok(Duration::from_millis(payload.field("ms")?))
+}
+
+fn facts(socket: &Socket) -> Value {
+    json!({
+        "topic": socket.topic(),
+        "member": socket.member_id(),
+        "socket_id": socket.socket_id(),
+        "join_ref": socket.join_ref(),
+        "transport": socket.transport(),
+        "connect_params": socket.connect_params().parse::<Value>().ok(),
+        "x_headers": socket.x_headers(),
+        "now": now_ms(),
+        "ids": [unique_id(), unique_id()],
+        "random": random().to_string(),
+        "config": config::<Value>().ok(),
+    })
+}
+
+fn log_each_level() -> Handled {
+    log::trace!("a trace");
+    log::debug!("a debug line");
+    log::info!("an info");
+    log::warn!("a warning");
+    log::error!("an error");
+    ok()
+}

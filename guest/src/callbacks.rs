@@ -1,0 +1,165 @@
+//! From the contract's bytes to a channel's types and back: what each export does once its route is found.
+
+use crate::bindings::bennu::channel::types::{Admission, Admitted, Membership, Outcome};
+use crate::bindings::exports::bennu::channel::handle_out as out;
+use crate::output::empty;
+use crate::room::Shared;
+use crate::state;
+use crate::{Answer, Channel, Decision, Ending, Error, Handled, Message, Payload, Recipient, Reply, Socket};
+
+/// What a callback gives, or a text that says why it failed.
+pub(crate) type Called<T> = Result<T, String>;
+
+/// The topic's shared state, where there is one.
+pub(crate) type Room = Option<Vec<u8>>;
+
+pub(crate) fn join<C: Channel>(member: u64, topic: String, params: Payload, room: Room) -> Called<Admission> {
+    let mut socket = Socket::new(topic, member, None, Shared::read(room)?);
+    socket.response = Some(empty());
+    match C::join(&mut socket, params) {
+        Ok(me) => Ok(Admission::Admitted(Admitted {
+            assigns: state::encode(&me)?,
+            room: socket.room.changed()?,
+            response: socket.response.unwrap_or_else(empty),
+        })),
+        Err(Error::Refused(response)) => Ok(Admission::Refused(response)),
+        Err(Error::Failed(why)) => Err(why),
+    }
+}
+
+pub(crate) fn handle_in<C: Channel>(
+    member: Membership,
+    event: &str,
+    payload: Payload,
+    reply_ref: Option<String>,
+) -> Called<Outcome> {
+    let mut turn = Turn::<C>::begin(member, reply_ref)?;
+    let handled = turn.me.handle_in(&mut turn.socket, event, payload);
+    turn.end(answer(handled)?)
+}
+
+pub(crate) fn handle_info<C: Channel>(member: Membership, message: Message) -> Called<Outcome> {
+    let mut turn = Turn::<C>::begin(member, None)?;
+    let event = message.event.clone();
+    let handled = turn.me.handle_info(&mut turn.socket, message);
+    turn.end(unreplied(handled, &event)?)
+}
+
+pub(crate) fn terminate<C: Channel>(member: Membership, ending: Ending) -> Called<Room> {
+    let mut turn = Turn::<C>::begin(member, None)?;
+    turn.me.terminate(&mut turn.socket, ending);
+    turn.socket.room.changed()
+}
+
+pub(crate) fn handle_out<C: Channel>(
+    topic: &str,
+    event: &str,
+    payload: &Payload,
+    recipients: &[out::Recipient],
+) -> Called<Vec<Decision>> {
+    let decide = |recipient: &out::Recipient| {
+        let me: C = state::decode(&recipient.assigns)?;
+        me.handle_out(&Recipient::new(topic, recipient.member), event, payload)
+            .map_err(|error| format!("handle_out of {event:?}: {}", text(error)))
+    };
+    recipients.iter().map(decide).collect()
+}
+
+/// A member's state, in the hands of one callback.
+struct Turn<C: Channel> {
+    me: C,
+    socket: Socket<C::Room>,
+    /// The state as it came, to tell whether it changed.
+    assigns: Vec<u8>,
+}
+
+impl<C: Channel> Turn<C> {
+    fn begin(member: Membership, reply_ref: Option<String>) -> Called<Self> {
+        let me = state::decode(&member.assigns)?;
+        let socket = Socket::new(member.topic, member.id, reply_ref, Shared::read(member.room)?);
+        Ok(Self { me, socket, assigns: member.assigns })
+    }
+
+    fn end(self, answer: Answer) -> Called<Outcome> {
+        Ok(Outcome {
+            assigns: state::changed(&self.me, Some(&self.assigns))?,
+            room: self.socket.room.changed()?,
+            answer,
+        })
+    }
+}
+
+/// The answer to a client, whose mistake is one of the answers.
+fn answer(handled: Handled) -> Called<Answer> {
+    match handled {
+        Ok(answer) => Ok(answer),
+        Err(Error::Refused(response)) => Ok(Answer::Reply(Reply::error(response))),
+        Err(Error::Failed(why)) => Err(why),
+    }
+}
+
+/// The answer to a message that no client sent: nobody waits for a reply, and nobody else made the mistake.
+fn unreplied(handled: Handled, event: &str) -> Called<Answer> {
+    match handled {
+        Ok(Answer::Reply(_)) => Err(format!(
+            "handle_info answered {event:?} with a reply, and nobody waits for one: give no_reply(), and answer an \
+             earlier message by socket.reply_later(..)"
+        )),
+        Ok(answer) => Ok(answer),
+        Err(error) => Err(format!("handle_info of {event:?}: {}", text(error))),
+    }
+}
+
+fn text(error: Error) -> String {
+    match error {
+        Error::Refused(Payload::Json(text)) => text,
+        Error::Refused(Payload::Binary(_)) => "refused with bytes".into(),
+        Error::Failed(why) => why,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::prelude::*;
+
+    #[derive(Serialize, Deserialize)]
+    struct Counter(u32);
+
+    impl Channel for Counter {
+        type Room = Vec<u32>;
+
+        fn join(_socket: &mut Socket<Vec<u32>>, _params: Payload) -> Join<Self> {
+            Ok(Counter(0))
+        }
+
+        fn handle_in(&mut self, socket: &mut Socket<Vec<u32>>, event: &str, _payload: Payload) -> Handled {
+            match event {
+                "count" => self.0 += 1,
+                "share" => socket.room_mut().push(self.0),
+                _ => {
+                    socket.room_mut();
+                }
+            }
+            no_reply()
+        }
+    }
+
+    #[test]
+    fn only_a_state_that_changed_is_given_back() {
+        let room = Some(state::encode(&[1, 2]).unwrap());
+        let Ok(Admission::Admitted(admitted)) = join::<Counter>(1, "t".into(), empty(), room.clone()) else {
+            panic!("not admitted")
+        };
+        let member = Membership { id: 1, topic: "t".into(), assigns: admitted.assigns, room };
+        let changes = |event| {
+            let outcome = handle_in::<Counter>(member.clone(), event, empty(), None).unwrap();
+            (outcome.assigns.is_some(), outcome.room.is_some())
+        };
+        assert_eq!(
+            (changes("count"), changes("share"), changes("look")),
+            ((true, false), (false, true), (false, false))
+        );
+    }
+}

@@ -1,0 +1,98 @@
+//! What `channels!` makes of a crate: the component's exports, over a table of routes.
+
+use crate::bindings::bennu::channel::types::{self, Admission, Membership, Outcome};
+use crate::bindings::exports::bennu::channel::{channel, handle_out};
+use crate::callbacks::{Called, Room};
+use crate::route::find;
+use crate::{Decision, Ending, Message, Payload, panics};
+
+pub use crate::route::{Route, check};
+
+/// Serves topics by channels: the one line that makes a crate a plugin.
+///
+/// A pattern is a topic, or a prefix with a star at its end. An exact topic comes before a prefix and a longer prefix
+/// before a shorter one, wherever they stand.
+///
+/// ```
+/// # use bennu_guest::prelude::*;
+/// # #[derive(Serialize, Deserialize)] struct Lobby;
+/// # #[derive(Serialize, Deserialize)] struct Chat;
+/// # impl Channel for Lobby { type Room = (); fn join(_: &mut Socket, _: Payload) -> Join<Self> { Ok(Lobby) } }
+/// # impl Channel for Chat { type Room = (); fn join(_: &mut Socket, _: Payload) -> Join<Self> { Ok(Chat) } }
+/// channels! {
+///     "lobby" => Lobby,
+///     "room:*" => Chat,
+/// }
+/// ```
+///
+/// A pattern that can't be one doesn't compile:
+///
+/// ```compile_fail
+/// # use bennu_guest::prelude::*;
+/// # #[derive(Serialize, Deserialize)] struct Chat;
+/// # impl Channel for Chat { type Room = (); fn join(_: &mut Socket, _: Payload) -> Join<Self> { Ok(Chat) } }
+/// channels! { "room:*:eu" => Chat }
+/// ```
+#[macro_export]
+macro_rules! channels {
+    ($($pattern:expr => $channel:ty),+ $(,)?) => {
+        const _: () = {
+            struct BennuPlugin;
+
+            impl $crate::plugin::Plugin for BennuPlugin {
+                const ROUTES: &'static [$crate::plugin::Route] =
+                    &[$($crate::plugin::Route::to::<$channel>($pattern)),+];
+            }
+
+            $crate::plugin::check(<BennuPlugin as $crate::plugin::Plugin>::ROUTES);
+
+            #[cfg(target_family = "wasm")]
+            $crate::bindings::export_plugin!(BennuPlugin with_types_in $crate::bindings);
+        };
+    };
+}
+
+/// A crate's channels.
+pub trait Plugin {
+    /// In the order written.
+    const ROUTES: &'static [Route];
+}
+
+impl<P: Plugin> channel::Guest for P {
+    fn describe() -> Vec<types::Route> {
+        panics::write_to_log();
+        P::ROUTES.iter().map(Route::describe).collect()
+    }
+
+    fn join(member: u64, topic: String, params: Payload, room: Room) -> Called<Admission> {
+        panics::write_to_log();
+        (find(P::ROUTES, &topic)?.join)(member, topic, params, room)
+    }
+
+    fn handle_in(member: Membership, event: String, payload: Payload, reply_ref: Option<String>) -> Called<Outcome> {
+        panics::write_to_log();
+        (find(P::ROUTES, &member.topic)?.handle_in)(member, &event, payload, reply_ref)
+    }
+
+    fn handle_info(member: Membership, message: Message) -> Called<Outcome> {
+        panics::write_to_log();
+        (find(P::ROUTES, &member.topic)?.handle_info)(member, message)
+    }
+
+    fn terminate(member: Membership, ending: Ending) -> Called<Room> {
+        panics::write_to_log();
+        (find(P::ROUTES, &member.topic)?.terminate)(member, ending)
+    }
+}
+
+impl<P: Plugin> handle_out::Guest for P {
+    fn handle_out(
+        topic: String,
+        event: String,
+        payload: Payload,
+        recipients: Vec<handle_out::Recipient>,
+    ) -> Called<Vec<Decision>> {
+        panics::write_to_log();
+        (find(P::ROUTES, &topic)?.handle_out)(&topic, &event, &payload, &recipients)
+    }
+}

@@ -1,0 +1,165 @@
+//! A pattern and its channel.
+
+use crate::bindings::bennu::channel::types::{self, Admission, Membership, Outcome, Setting};
+use crate::bindings::exports::bennu::channel::handle_out::Recipient;
+use crate::callbacks::{self, Called, Room};
+use crate::{Channel, Decision, Ending, Message, Payload, Turns};
+
+/// The callback `handle_out`.
+type HandleOut = fn(&str, &str, &Payload, &[Recipient]) -> Called<Vec<Decision>>;
+
+/// A pattern and the callbacks of its channel, whose type is forgotten here.
+pub struct Route {
+    pattern: &'static str,
+    describe: fn(&str) -> types::Route,
+    pub(crate) join: fn(u64, String, Payload, Room) -> Called<Admission>,
+    pub(crate) handle_in: fn(Membership, &str, Payload, Option<String>) -> Called<Outcome>,
+    pub(crate) handle_info: fn(Membership, Message) -> Called<Outcome>,
+    pub(crate) handle_out: HandleOut,
+    pub(crate) terminate: fn(Membership, Ending) -> Called<Room>,
+}
+
+impl Route {
+    /// A route to a channel.
+    pub const fn to<C: Channel>(pattern: &'static str) -> Self {
+        Self {
+            pattern,
+            describe: describe::<C>,
+            join: callbacks::join::<C>,
+            handle_in: callbacks::handle_in::<C>,
+            handle_info: callbacks::handle_info::<C>,
+            handle_out: callbacks::handle_out::<C>,
+            terminate: callbacks::terminate::<C>,
+        }
+    }
+
+    /// What the host is told of it.
+    pub(crate) fn describe(&self) -> types::Route {
+        (self.describe)(self.pattern)
+    }
+}
+
+fn describe<C: Channel>(pattern: &str) -> types::Route {
+    let turns = match C::TURNS {
+        Turns::Member => None,
+        Turns::Topic => Some(Setting { name: "turns".into(), value: "topic".into() }),
+    };
+    types::Route {
+        pattern: pattern.into(),
+        intercepts: C::INTERCEPTS.iter().map(|&event| event.into()).collect(),
+        assigns_version: C::ASSIGNS_VERSION,
+        room_version: C::ROOM_VERSION,
+        options: turns.into_iter().collect(),
+    }
+}
+
+/// Refuses, while the plugin compiles, what the host would refuse when it loads it.
+pub const fn check(routes: &[Route]) {
+    let mut i = 0;
+    while i < routes.len() {
+        check_pattern(routes[i].pattern.as_bytes());
+        let mut j = 0;
+        while j < i {
+            assert!(!same(routes[i].pattern.as_bytes(), routes[j].pattern.as_bytes()), "a pattern stands twice");
+            j += 1;
+        }
+        i += 1;
+    }
+}
+
+const fn check_pattern(pattern: &[u8]) {
+    assert!(!pattern.is_empty(), "a pattern is a topic, or a prefix with a star at its end: it can't be empty");
+    assert!(pattern.len() <= 255, "a pattern has at most 255 bytes");
+    assert!(!same(pattern, b"phoenix"), "the topic `phoenix` belongs to the protocol's heartbeat");
+    let mut i = 0;
+    while i + 1 < pattern.len() {
+        assert!(pattern[i] != b'*', "a star may stand only at the end of a pattern, as in `room:*`");
+        i += 1;
+    }
+}
+
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut i = 0;
+    while i < a.len() {
+        if a[i] != b[i] {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
+
+/// The route of a topic, by the host's rule: the exact one, or else the longest prefix.
+pub(crate) fn find<'a>(routes: &'a [Route], topic: &str) -> Called<&'a Route> {
+    let prefix = |route: &&Route| route.pattern.strip_suffix('*').is_some_and(|prefix| topic.starts_with(prefix));
+    let exact = routes.iter().find(|route| route.pattern == topic);
+    exact
+        .or_else(|| routes.iter().filter(prefix).max_by_key(|route| route.pattern.len()))
+        .ok_or_else(|| format!("no channel of this plugin serves {topic:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prelude::*;
+
+    #[derive(Serialize, Deserialize)]
+    struct Plain;
+
+    impl Channel for Plain {
+        type Room = ();
+
+        fn join(_socket: &mut Socket, _params: Payload) -> Join<Self> {
+            Ok(Plain)
+        }
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Fancy;
+
+    impl Channel for Fancy {
+        type Room = ();
+        const INTERCEPTS: &'static [&'static str] = &["secret"];
+        const TURNS: Turns = Turns::Topic;
+        const ASSIGNS_VERSION: u32 = 3;
+        const ROOM_VERSION: u32 = 4;
+
+        fn join(_socket: &mut Socket, _params: Payload) -> Join<Self> {
+            Ok(Fancy)
+        }
+    }
+
+    const ROUTES: &[Route] =
+        &[Route::to::<Plain>("room:*"), Route::to::<Fancy>("room:vip:*"), Route::to::<Plain>("room:vip:1")];
+
+    #[test]
+    fn the_exact_topic_comes_first_and_then_the_longest_prefix() {
+        for (topic, pattern) in [
+            ("room:1", Some("room:*")),
+            ("room:", Some("room:*")),
+            ("room:vip", Some("room:*")),
+            ("room:vip:1", Some("room:vip:1")),
+            ("room:vip:12", Some("room:vip:*")),
+            ("lobby", None),
+        ] {
+            assert_eq!(find(ROUTES, topic).ok().map(|route| route.pattern), pattern, "{topic}");
+        }
+    }
+
+    #[test]
+    fn a_route_is_described_by_its_channel() {
+        let plain = ROUTES[0].describe();
+        assert_eq!((plain.pattern.as_str(), plain.options.len()), ("room:*", 0));
+        let fancy = types::Route {
+            pattern: "room:vip:*".into(),
+            intercepts: vec!["secret".into()],
+            assigns_version: 3,
+            room_version: 4,
+            options: vec![Setting { name: "turns".into(), value: "topic".into() }],
+        };
+        assert_eq!(ROUTES[1].describe(), fancy);
+    }
+}

@@ -1,0 +1,145 @@
+//! What a callback may ask of its host, and read about its member.
+
+use std::time::Duration;
+
+use crate::host::{member, socket};
+use crate::room::Shared;
+use crate::{IntoPayload, Payload, Reply, ReplyRef, TimerId};
+
+/// The member's end of its channel.
+///
+/// Its effects (push, broadcast, …) are recorded, and carried out in the order asked once the callback has succeeded. An
+/// event has at most 255 bytes, and a JSON payload for it must be an object; what can't be carried out ends the callback
+/// with a fault.
+///
+/// `R` is [`Channel::Room`](crate::Channel::Room): `&mut Socket` will do where there is none.
+#[derive(Debug)]
+pub struct Socket<R = ()> {
+    topic: String,
+    member: u64,
+    reply_ref: Option<String>,
+    pub(crate) room: Shared<R>,
+    /// Where a join's response goes; none in the other callbacks.
+    pub(crate) response: Option<Payload>,
+}
+
+/// Effects.
+impl<R> Socket<R> {
+    /// Sends an event to the member's own client.
+    pub fn push(&mut self, event: &str, payload: impl IntoPayload) {
+        socket::push(event, &payload.into_payload());
+    }
+
+    /// Sends an event to all members of the topic, this one included.
+    pub fn broadcast(&mut self, event: &str, payload: impl IntoPayload) {
+        socket::broadcast(event, &payload.into_payload());
+    }
+
+    /// Sends an event to all members of the topic but this one.
+    pub fn broadcast_from(&mut self, event: &str, payload: impl IntoPayload) {
+        socket::broadcast_from(event, &payload.into_payload());
+    }
+
+    /// Sends an event to all members of another topic. One that none of this plugin's routes match must be granted in
+    /// the host's configuration.
+    pub fn publish(&mut self, topic: &str, event: &str, payload: impl IntoPayload) {
+        socket::publish(topic, event, &payload.into_payload());
+    }
+
+    /// Answers an earlier message, by the [`reply_ref`](Socket::reply_ref) that was taken when it came.
+    #[expect(clippy::needless_pass_by_value, reason = "a reply is made to be given away")]
+    pub fn reply_later(&mut self, to: &ReplyRef, reply: Reply) {
+        socket::reply(&to.0, &reply);
+    }
+
+    /// Sends an event to this member's own `handle_info`, behind what already waits for it.
+    pub fn send_self(&mut self, event: &str, payload: impl IntoPayload) {
+        socket::send_self(event, &payload.into_payload());
+    }
+
+    /// Sends an event to this member's own `handle_info` after a while: at least 10 ms, and at most 16 timers a member.
+    /// A timer ends with its member.
+    pub fn send_after(&mut self, after: Duration, event: &str, payload: impl IntoPayload) -> TimerId {
+        let milliseconds = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        TimerId(socket::send_after(milliseconds, event, &payload.into_payload()))
+    }
+
+    /// Cancels a timer. One that has fired already is ignored.
+    pub fn cancel(&mut self, timer: TimerId) {
+        socket::cancel(timer.0);
+    }
+
+    /// Sets what the join's `ok` reply carries, instead of `{}`.
+    ///
+    /// # Panics
+    ///
+    /// In any callback but `join`.
+    pub fn respond(&mut self, response: impl IntoPayload) {
+        let slot = self.response.as_mut();
+        *slot.expect("socket.respond() is for join: answer a message with reply(..)") = response.into_payload();
+    }
+}
+
+/// The topic's shared state.
+impl<R> Socket<R> {
+    /// The state that the topic's members share.
+    pub fn room(&self) -> &R {
+        self.room.get()
+    }
+
+    /// The state that the topic's members share, to change it.
+    pub fn room_mut(&mut self) -> &mut R {
+        self.room.get_mut()
+    }
+}
+
+/// What can be read about the member.
+impl<R> Socket<R> {
+    /// The topic that the member joined.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The member's number, unique for as long as the host runs.
+    pub fn member_id(&self) -> u64 {
+        self.member
+    }
+
+    /// What stands for the message at hand in a later [`reply_later`](Socket::reply_later). It can be kept in the state.
+    /// None where the client waits for no reply, and in every callback but `handle_in`.
+    pub fn reply_ref(&self) -> Option<ReplyRef> {
+        self.reply_ref.clone().map(ReplyRef)
+    }
+
+    /// The id of the member's socket, such as `user_socket:42`, if it has one.
+    pub fn socket_id(&self) -> Option<String> {
+        member::socket_id()
+    }
+
+    /// The ref of the member's join as the client sent it, in JSON: `"1"` with its quotes, or `null`.
+    pub fn join_ref(&self) -> String {
+        member::join_ref()
+    }
+
+    /// How the socket is connected: `websocket`.
+    pub fn transport(&self) -> String {
+        member::transport()
+    }
+
+    /// The parameters that the client connected with: an object, so that
+    /// `socket.connect_params().field::<String>("token")?` reads one of them.
+    pub fn connect_params(&self) -> Payload {
+        Payload::Json(member::connect_params())
+    }
+
+    /// The request headers that start with `x-`, names in lower case, in the order sent.
+    pub fn x_headers(&self) -> Vec<(String, String)> {
+        member::x_headers()
+    }
+}
+
+impl<R> Socket<R> {
+    pub(crate) fn new(topic: String, member: u64, reply_ref: Option<String>, room: Shared<R>) -> Self {
+        Self { topic, member, reply_ref, room, response: None }
+    }
+}

@@ -1,0 +1,27 @@
+//! One act that a callback asks for.
+
+use std::time::Duration;
+
+use super::Sent;
+use crate::{Reply, ReplyRef, TimerId};
+
+/// An effect.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// An event to the member's own client.
+    Push(Sent),
+    /// An event to all members of the topic.
+    Broadcast(Sent),
+    /// An event to all members of the topic but this one.
+    BroadcastFrom(Sent),
+    /// An event to all members of another topic.
+    Publish(String, Sent),
+    /// An answer to an earlier message.
+    Reply(ReplyRef, Reply),
+    /// A message to the member's own `handle_info`.
+    SendSelf(Sent),
+    /// The same, later.
+    SendAfter(TimerId, Duration, Sent),
+    /// A timer taken back.
+    Cancel(TimerId),
+}

@@ -1,0 +1,183 @@
+//! One socket's membership of one topic.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use super::facts::Facts;
+use super::record::{Record, check_object};
+use super::{Outcome, Sent, Timer, recorder};
+use crate::bindings::exports::bennu::channel::handle_out::Recipient;
+use crate::{Channel, Decision, IntoPayload, Message, callbacks, state};
+
+/// The number that a test's member has.
+pub(super) const ID: u64 = 1;
+
+/// What a member may send to itself within one [`Member::advance`] before it is taken for endless.
+const DELIVERIES: usize = 10_000;
+
+/// A member of a topic. What a call commits is what the next one gets.
+pub struct Member<C> {
+    pub(super) topic: String,
+    pub(super) facts: Facts,
+    pub(super) assigns: Vec<u8>,
+    pub(super) room: Option<Vec<u8>>,
+    /// What it sent to itself and hasn't handled yet.
+    pub(super) waiting: VecDeque<Message>,
+    pub(super) timers: Vec<Timer>,
+    pub(super) next_timer: u64,
+    /// How many messages of its client it got: the ref of the last one.
+    pub(super) received: u64,
+    pub(super) joined: Outcome,
+    /// By what it has ended, if it has.
+    pub(super) ended_by: Option<String>,
+    pub(super) channel: PhantomData<C>,
+}
+
+/// What its client does.
+impl<C: Channel> Member<C> {
+    /// The client sends an event, and waits for a reply.
+    #[track_caller]
+    pub fn push(&mut self, event: &str, payload: impl IntoPayload) -> Outcome {
+        self.received += 1;
+        let reply_ref = Some(format!("\"{}\"", self.received));
+        let payload = payload.into_payload();
+        self.turn(|member| callbacks::handle_in::<C>(member, event, payload, reply_ref))
+    }
+
+    /// The client sends an event without a ref: it can't be answered.
+    #[track_caller]
+    pub fn push_without_ref(&mut self, event: &str, payload: impl IntoPayload) -> Outcome {
+        let payload = payload.into_payload();
+        self.turn(|member| callbacks::handle_in::<C>(member, event, payload, None))
+    }
+
+    /// The client leaves the topic.
+    #[track_caller]
+    pub fn leave(self) -> Outcome {
+        self.end("left")
+    }
+
+    /// The client's connection ends.
+    #[track_caller]
+    pub fn close(self) -> Outcome {
+        self.end("closed")
+    }
+
+    /// The host stops.
+    #[track_caller]
+    pub fn shutdown(self) -> Outcome {
+        self.end("shutdown")
+    }
+}
+
+/// What no client does.
+impl<C: Channel> Member<C> {
+    /// `handle_info` gets a message as if the member had sent it to itself.
+    #[track_caller]
+    pub fn info(&mut self, event: &str, payload: impl IntoPayload) -> Outcome {
+        let message = self.message("self", Sent::new(event, &payload.into_payload()));
+        self.turn(|member| callbacks::handle_info::<C>(member, message))
+    }
+
+    /// `handle_info` gets an event that `handle_out` handed over.
+    #[track_caller]
+    pub fn handed_over(&mut self, event: &str, payload: impl IntoPayload) -> Outcome {
+        let message = self.message("intercept", Sent::new(event, &payload.into_payload()));
+        self.turn(|member| callbacks::handle_info::<C>(member, message))
+    }
+
+    /// Time passes: what the member sent to itself and its timers that come due are handled, in order.
+    ///
+    /// # Panics
+    ///
+    /// It never stops sending to itself.
+    #[track_caller]
+    pub fn advance(&mut self, time: Duration) -> Vec<Outcome> {
+        let until = self.facts.now.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        let mut outcomes = Vec::new();
+        while let Some(message) = self.next_message(until) {
+            assert!(outcomes.len() < DELIVERIES, "the member sent {DELIVERIES} messages to itself, and goes on");
+            outcomes.push(self.turn(|member| callbacks::handle_info::<C>(member, message)));
+        }
+        self.facts.now = until;
+        outcomes
+    }
+
+    /// What becomes of an intercepted event that is about to reach this member.
+    ///
+    /// # Panics
+    ///
+    /// The channel doesn't intercept the event, or `handle_out` ends in a fault.
+    #[track_caller]
+    pub fn handle_out(&mut self, event: &str, payload: impl IntoPayload) -> Decision {
+        assert!(C::INTERCEPTS.contains(&event), "{event:?} isn't one of the channel's INTERCEPTS");
+        let (payload, record) = (payload.into_payload(), Record::reading(self.facts.clone()));
+        let recipients = [Recipient { member: ID, assigns: self.assigns.clone() }];
+        let (decisions, record) =
+            recorder::run(record, || callbacks::handle_out::<C>(&self.topic, event, &payload, &recipients));
+        self.facts.drawn = record.facts.drawn;
+        match decisions.map(|mut decisions| decisions.pop()) {
+            Ok(Some(Decision::Replace(payload))) => {
+                check_object(&payload).unwrap_or_else(|why| panic!("handle_out ended in a fault: {why}"));
+                Decision::Replace(payload)
+            }
+            Ok(decision) => decision.unwrap_or(Decision::Pass),
+            Err(fault) => panic!("handle_out ended in a fault: {fault}"),
+        }
+    }
+
+    /// The plugin is reloaded: the same member, under a channel of which this one's state must be readable.
+    pub fn reload<D: Channel>(self) -> Member<D> {
+        let Self { topic, facts, assigns, room, waiting, timers, next_timer, received, joined, ended_by, .. } = self;
+        let channel = PhantomData;
+        Member { topic, facts, assigns, room, waiting, timers, next_timer, received, joined, ended_by, channel }
+    }
+}
+
+/// What it is.
+impl<C: Channel> Member<C> {
+    /// What came of its join, whose response is the reply.
+    pub fn joined(&self) -> &Outcome {
+        &self.joined
+    }
+
+    /// Its state as last committed.
+    ///
+    /// # Panics
+    ///
+    /// The state can't be read.
+    #[track_caller]
+    pub fn assigns(&self) -> C {
+        state::decode(&self.assigns).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// The topic's shared state as last committed.
+    ///
+    /// # Panics
+    ///
+    /// The state can't be read.
+    #[track_caller]
+    pub fn room(&self) -> C::Room {
+        let Some(room) = &self.room else { return C::Room::default() };
+        state::decode(room).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// Its timers under way.
+    pub fn timers(&self) -> &[Timer] {
+        &self.timers
+    }
+
+    /// Whether it has ended, by a stop or by a fault.
+    pub fn has_ended(&self) -> bool {
+        self.ended_by.is_some()
+    }
+}
+
+/// For `unwrap_err` of a join, whatever the channel is.
+impl<C> fmt::Debug for Member<C> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Member").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}

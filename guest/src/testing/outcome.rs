@@ -1,0 +1,115 @@
+//! What came of a callback.
+
+use std::time::Duration;
+
+use super::{Effect, Fault, Sent};
+use crate::log::Level;
+use crate::{Answer, Reply};
+
+/// What came of a callback: an answer and effects, or a fault.
+///
+/// But for [`fault`](Outcome::fault) and [`log`](Outcome::log), all that it can be asked for panics after a fault, so
+/// that a test which doesn't expect one tells what it was.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Outcome {
+    pub(super) answer: Result<Answer, Fault>,
+    pub(super) effects: Vec<Effect>,
+    pub(super) lines: Vec<(Level, String)>,
+    /// What `terminate` did, where the member ended by this callback.
+    pub(super) ended: Option<Box<Outcome>>,
+}
+
+impl Outcome {
+    /// What the client is told.
+    #[track_caller]
+    pub fn answer(&self) -> &Answer {
+        match &self.answer {
+            Ok(answer) => answer,
+            Err(fault) => panic!("the callback ended in a fault: {fault}"),
+        }
+    }
+
+    /// The reply, be it with a stop. A join's is `ok` with its response.
+    ///
+    /// # Panics
+    ///
+    /// There is none.
+    #[track_caller]
+    pub fn reply(&self) -> Reply {
+        match self.answer() {
+            Answer::Reply(reply) => reply.clone(),
+            Answer::Stop(stop) => stop.reply.clone().expect("the callback stopped the member without a reply"),
+            Answer::None => panic!("the callback gave no reply"),
+        }
+    }
+
+    /// All that was asked for, in order.
+    #[track_caller]
+    pub fn effects(&self) -> &[Effect] {
+        self.answer();
+        &self.effects
+    }
+
+    /// What was sent to the member's own client, replies aside.
+    #[track_caller]
+    pub fn pushes(&self) -> Vec<Sent> {
+        self.pick(|effect| if let Effect::Push(sent) = effect { Some(sent) } else { None })
+    }
+
+    /// What was sent to all members of the topic.
+    #[track_caller]
+    pub fn broadcasts(&self) -> Vec<Sent> {
+        self.pick(|effect| if let Effect::Broadcast(sent) = effect { Some(sent) } else { None })
+    }
+
+    /// What was sent to all members of the topic but this one.
+    #[track_caller]
+    pub fn broadcasts_from(&self) -> Vec<Sent> {
+        self.pick(|effect| if let Effect::BroadcastFrom(sent) = effect { Some(sent) } else { None })
+    }
+
+    /// What was sent to other topics.
+    #[track_caller]
+    pub fn published(&self) -> Vec<(String, Sent)> {
+        self.pick(|effect| if let Effect::Publish(topic, sent) = effect { Some((topic, sent)) } else { None })
+    }
+
+    /// The answers to earlier messages.
+    #[track_caller]
+    pub fn late_replies(&self) -> Vec<Reply> {
+        self.pick(|effect| if let Effect::Reply(_, reply) = effect { Some(reply) } else { None })
+    }
+
+    /// What the member sent to itself.
+    #[track_caller]
+    pub fn sent_to_self(&self) -> Vec<Sent> {
+        self.pick(|effect| if let Effect::SendSelf(sent) = effect { Some(sent) } else { None })
+    }
+
+    /// The timers that were set.
+    #[track_caller]
+    pub fn timers(&self) -> Vec<(Duration, Sent)> {
+        self.pick(|effect| if let Effect::SendAfter(_, after, sent) = effect { Some((after, sent)) } else { None })
+    }
+
+    /// The fault that the callback ended in.
+    pub fn fault(&self) -> Option<&Fault> {
+        self.answer.as_ref().err()
+    }
+
+    /// What was logged.
+    pub fn log(&self) -> &[(Level, String)] {
+        &self.lines
+    }
+
+    /// What `terminate` did, where the member ended by this callback: by a stop, or by a fault.
+    pub fn ended(&self) -> Option<&Outcome> {
+        self.ended.as_deref()
+    }
+
+    #[track_caller]
+    fn pick<T>(&self, what: impl Fn(Effect) -> Option<T>) -> Vec<T> {
+        self.effects().iter().cloned().filter_map(what).collect()
+    }
+}

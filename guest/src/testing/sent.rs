@@ -1,0 +1,76 @@
+//! What was sent, to be compared with what a test writes: `("new_msg", json!({ .. }))`.
+
+use crate::{Binary, Payload, Reply, Value};
+
+/// An event and what it carries.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sent {
+    /// The event.
+    pub event: String,
+    /// What it carries.
+    pub payload: Payload,
+}
+
+impl Sent {
+    pub(super) fn new(event: &str, payload: &Payload) -> Self {
+        Self { event: event.into(), payload: payload.clone() }
+    }
+
+    /// The JSON that it carries.
+    ///
+    /// # Panics
+    ///
+    /// It carries bytes.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        value(&self.payload)
+    }
+}
+
+impl Reply {
+    /// The JSON that it carries: natively, for tests.
+    ///
+    /// # Panics
+    ///
+    /// It carries bytes.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        value(&self.payload)
+    }
+}
+
+#[track_caller]
+fn value(payload: &Payload) -> Value {
+    match payload.parse() {
+        Ok(value) => value,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+impl PartialEq<(&str, Value)> for Sent {
+    fn eq(&self, (event, json): &(&str, Value)) -> bool {
+        self.event == *event && is(&self.payload, json)
+    }
+}
+
+impl PartialEq<(&str, Binary)> for Sent {
+    fn eq(&self, (event, binary): &(&str, Binary)) -> bool {
+        self.event == *event && self.payload.bytes() == Ok(&binary.0[..])
+    }
+}
+
+impl PartialEq<(&str, Value)> for Reply {
+    fn eq(&self, (status, json): &(&str, Value)) -> bool {
+        self.status == *status && is(&self.payload, json)
+    }
+}
+
+impl PartialEq<(&str, Binary)> for Reply {
+    fn eq(&self, (status, binary): &(&str, Binary)) -> bool {
+        self.status == *status && self.payload.bytes() == Ok(&binary.0[..])
+    }
+}
+
+fn is(payload: &Payload, json: &Value) -> bool {
+    payload.parse::<Value>().as_ref() == Ok(json)
+}

@@ -1,0 +1,122 @@
+//! What a member's host and socket are like, before it joins.
+
+use serde::Serialize;
+
+use super::facts::Facts;
+use super::{Fault, Member};
+use crate::{Channel, IntoPayload, Payload, Reply, state};
+
+/// A host and a socket, as a test wants them.
+///
+/// Unless set otherwise the socket has no id, the configuration, the connect parameters and the headers are empty, and it
+/// is the start of the year 2026.
+///
+/// ```
+/// # use bennu_guest::prelude::*;
+/// # #[derive(Serialize, Deserialize)] struct Chat;
+/// # impl Channel for Chat { type Room = (); fn join(_: &mut Socket, _: Payload) -> Join<Self> { Ok(Chat) } }
+/// let alice = testing::Setup::new()
+///     .socket_id("user_socket:42")
+///     .connect_params(json!({ "token": "s3cr3t" }))
+///     .config(json!({ "longest_message": 20 }))
+///     .join::<Chat>("room:lobby", json!({}))
+///     .unwrap();
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct Setup {
+    pub(super) facts: Facts,
+    pub(super) room: Option<Vec<u8>>,
+}
+
+/// Why there is no member.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NotJoined {
+    /// The join was refused with this response.
+    Refused(Payload),
+    /// The join ended in a fault.
+    Fault(Fault),
+}
+
+impl Setup {
+    /// The usual host, and a socket of which nothing is known.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives the socket an id.
+    pub fn socket_id(mut self, id: &str) -> Self {
+        self.facts.socket_id = Some(id.into());
+        self
+    }
+
+    /// Sets the parameters that the client connected with.
+    pub fn connect_params(mut self, params: impl Serialize) -> Self {
+        self.facts.connect_params = text(&params);
+        self
+    }
+
+    /// Adds a request header.
+    pub fn x_header(mut self, name: &str, value: &str) -> Self {
+        self.facts.x_headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets the plugin's configuration.
+    pub fn config(mut self, config: impl Serialize) -> Self {
+        self.facts.configuration = text(&config);
+        self
+    }
+
+    /// Sets the clock: milliseconds since 1970.
+    pub fn now(mut self, milliseconds: u64) -> Self {
+        self.facts.now = milliseconds;
+        self
+    }
+
+    /// Sets the topic's shared state, as members who came earlier left it.
+    ///
+    /// # Panics
+    ///
+    /// It can't be encoded.
+    pub fn room(mut self, room: impl Serialize) -> Self {
+        self.room = Some(state::encode(&room).unwrap_or_else(|why| panic!("{why}")));
+        self
+    }
+
+    /// The client joins a topic.
+    ///
+    /// # Errors
+    ///
+    /// The join is refused, or ends in a fault.
+    pub fn join<C: Channel>(self, topic: &str, params: impl IntoPayload) -> Result<Member<C>, NotJoined> {
+        Member::join(self, topic, params.into_payload())
+    }
+}
+
+impl NotJoined {
+    /// What the client gets: an `error` reply.
+    ///
+    /// # Panics
+    ///
+    /// The join ended in a fault.
+    #[track_caller]
+    pub fn reply(&self) -> Reply {
+        match self {
+            Self::Refused(response) => Reply::error(response.clone()),
+            Self::Fault(fault) => panic!("the join wasn't refused, it ended in a fault: {fault}"),
+        }
+    }
+
+    /// The fault that the join ended in.
+    pub fn fault(&self) -> Option<&Fault> {
+        match self {
+            Self::Refused(_) => None,
+            Self::Fault(fault) => Some(fault),
+        }
+    }
+}
+
+fn text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|error| panic!("this can't be written as JSON: {error}"))
+}

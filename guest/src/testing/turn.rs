@@ -1,0 +1,146 @@
+//! The turns of a member: a callback, what it commits, and what it handles next.
+
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::mem;
+use std::time::Duration;
+
+use super::member::ID;
+use super::record::Record;
+use super::{Effect, Fault, Member, NotJoined, Outcome, Sent, Setup, Timer, recorder, timers};
+use crate::bindings::bennu::channel::types::{self, Admission, Membership};
+use crate::{Answer, Channel, Ending, Message, Payload, Reply, TimerId, callbacks};
+
+impl<C: Channel> Member<C> {
+    pub(super) fn join(setup: Setup, topic: &str, params: Payload) -> Result<Self, NotJoined> {
+        let Setup { facts, room } = setup;
+        let record = Record::of_member(facts, Vec::new(), 0);
+        let asked = || callbacks::join::<C>(ID, topic.into(), params, room.clone());
+        let (admission, mut record) = recorder::run(record, asked);
+        let admitted = match admission.map_err(NotJoined::Fault)? {
+            Admission::Admitted(admitted) => admitted,
+            Admission::Refused(response) => return Err(NotJoined::Refused(response)),
+        };
+        let outcome = types::Outcome {
+            assigns: Some(admitted.assigns),
+            room: admitted.room,
+            answer: Answer::Reply(Reply::ok(admitted.response)),
+        };
+        record.check(&outcome).map_err(NotJoined::Fault)?;
+        let mut member = Self {
+            topic: topic.into(),
+            facts: record.facts.clone(),
+            assigns: Vec::new(),
+            room,
+            waiting: VecDeque::new(),
+            timers: Vec::new(),
+            next_timer: 0,
+            received: 0,
+            joined: Outcome { answer: Ok(Answer::None), effects: Vec::new(), lines: Vec::new(), ended: None },
+            ended_by: None,
+            channel: PhantomData,
+        };
+        member.joined = member.commit(outcome, record);
+        Ok(member)
+    }
+
+    /// One callback, and the member's end if that follows from it.
+    #[track_caller]
+    pub(super) fn turn(&mut self, callback: impl FnOnce(Membership) -> Result<types::Outcome, String>) -> Outcome {
+        self.check_lives();
+        let mut outcome = self.call(callback);
+        let (ended_by, ending) = match &outcome.answer {
+            Ok(Answer::Stop(stop)) => (format!("a stop: {}", stop.reason), ending("stopped", &stop.reason)),
+            Ok(_) => return outcome,
+            Err(fault) => (format!("a fault: {fault}"), ending("fault", fault.kind)),
+        };
+        self.ended_by = Some(ended_by);
+        outcome.ended = Some(Box::new(self.terminate(ending)));
+        outcome
+    }
+
+    #[track_caller]
+    pub(super) fn end(mut self, cause: &str) -> Outcome {
+        self.check_lives();
+        self.terminate(ending(cause, ""))
+    }
+
+    #[track_caller]
+    fn check_lives(&self) {
+        if let Some(ended_by) = &self.ended_by {
+            panic!("the member of {:?} has ended before, by {ended_by}", self.topic);
+        }
+    }
+
+    fn terminate(&mut self, ending: Ending) -> Outcome {
+        self.call(|member| {
+            let room = callbacks::terminate::<C>(member, ending)?;
+            Ok(types::Outcome { assigns: None, room, answer: Answer::None })
+        })
+    }
+
+    /// One callback, committed if it succeeds.
+    fn call(&mut self, callback: impl FnOnce(Membership) -> Result<types::Outcome, String>) -> Outcome {
+        let (topic, assigns, room) = (self.topic.clone(), self.assigns.clone(), self.room.clone());
+        let under_way = self.timers.iter().map(|timer| timer.id.0).collect();
+        let record = Record::of_member(self.facts.clone(), under_way, self.next_timer);
+        let (result, mut record) = recorder::run(record, || callback(Membership { id: ID, topic, assigns, room }));
+        self.facts.drawn = record.facts.drawn;
+        match result.and_then(|outcome| record.check(&outcome).map(|()| outcome)) {
+            Ok(outcome) => self.commit(outcome, record),
+            Err(fault) => failed(fault, record),
+        }
+    }
+
+    fn commit(&mut self, outcome: types::Outcome, record: Record) -> Outcome {
+        let types::Outcome { assigns, room, answer } = outcome;
+        self.assigns = assigns.unwrap_or_else(|| mem::take(&mut self.assigns));
+        self.room = room.or(self.room.take());
+        self.next_timer = record.next_timer;
+        for effect in &record.effects {
+            self.carry_out(effect);
+        }
+        Outcome { answer: Ok(answer), effects: record.effects, lines: record.lines, ended: None }
+    }
+
+    /// What an effect does to the member itself.
+    fn carry_out(&mut self, effect: &Effect) {
+        match effect {
+            Effect::SendSelf(sent) => self.waiting.push_back(self.message("self", sent.clone())),
+            Effect::SendAfter(id, after, sent) => self.set_timer(*id, *after, sent.clone()),
+            Effect::Cancel(id) => self.timers.retain(|timer| timer.id != *id),
+            Effect::Push(_) | Effect::Broadcast(_) | Effect::BroadcastFrom(_) => {}
+            Effect::Publish(..) | Effect::Reply(..) => {}
+        }
+    }
+
+    fn set_timer(&mut self, id: TimerId, after: Duration, sent: Sent) {
+        let due = self.facts.now.saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        self.timers.push(Timer { id, due, sent });
+    }
+
+    /// What it handles next, up to a point in time, which the clock reaches by it.
+    pub(super) fn next_message(&mut self, until: u64) -> Option<Message> {
+        if self.ended_by.is_some() {
+            return None;
+        }
+        if let Some(message) = self.waiting.pop_front() {
+            return Some(message);
+        }
+        let timer = timers::take_due(&mut self.timers, until)?;
+        self.facts.now = self.facts.now.max(timer.due);
+        Some(self.message("self", timer.sent))
+    }
+
+    pub(super) fn message(&self, source: &str, Sent { event, payload }: Sent) -> Message {
+        Message { source: source.into(), topic: self.topic.clone(), event, payload }
+    }
+}
+
+fn ending(cause: &str, detail: &str) -> Ending {
+    Ending { cause: cause.into(), detail: detail.into() }
+}
+
+fn failed(fault: Fault, record: Record) -> Outcome {
+    Outcome { answer: Err(fault), effects: Vec::new(), lines: record.lines, ended: None }
+}

@@ -1,0 +1,107 @@
+//! Intercepted events: `handle_out` decides for each member, before the event reaches it.
+
+use std::sync::Arc;
+
+use super::{Channel, Entry};
+use crate::contract::{Decision, Fault, Message, Passing, Recipient, Source};
+use crate::protocol::Outbound;
+use crate::pubsub::{Audience, Broadcast, Deferred, Encoded, Interceptor};
+use crate::routes::{Route, RouteTable};
+
+/// The most members that one call of `handle_out` decides about.
+const CHUNK: usize = 256;
+
+/// Looks at each broadcast whether its route intercepts it.
+pub(super) struct Intercepts {
+    routes: Arc<RouteTable>,
+}
+
+impl Intercepts {
+    pub(super) fn new(routes: Arc<RouteTable>) -> Self {
+        Self { routes }
+    }
+}
+
+impl Interceptor for Intercepts {
+    fn intercept(&self, broadcast: &Broadcast, audience: &Arc<Audience>) -> Option<Deferred> {
+        let routes = self.routes.current();
+        let route = routes.find(broadcast.topic.as_str())?;
+        let intercepts = route.spec.intercepts.iter().any(|event| **event == *broadcast.event);
+        intercepts
+            .then(|| -> Deferred { Box::pin(let_through(Arc::clone(route), broadcast.clone(), Arc::clone(audience))) })
+    }
+}
+
+async fn let_through(route: Arc<Route>, broadcast: Broadcast, audience: Arc<Audience>) {
+    let channels: Vec<Arc<Channel>> = audience
+        .members()
+        .into_iter()
+        .filter_map(|member| member.downcast::<Channel>().ok())
+        .filter(|channel| broadcast.except != Some(channel.member.id))
+        .collect();
+    let mut encoded = Encoded::new(&broadcast);
+    for chunk in channels.chunks(CHUNK) {
+        // A chunk that faults is halved, down to the member that causes it.
+        let mut undecided = vec![chunk];
+        while let Some(part) = undecided.pop() {
+            match decide(&route, &broadcast, part).await {
+                Ok(decisions) => {
+                    for (channel, decision) in decisions {
+                        channel.let_through(&broadcast, &mut encoded, decision);
+                    }
+                }
+                Err(fault) if part.len() <= 1 => {
+                    part.iter().for_each(|channel| channel.post(Entry::Fault(fault.clone())));
+                }
+                Err(_) => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    undecided.extend([second, first]);
+                }
+            }
+        }
+    }
+}
+
+/// The decisions about those of `channels` that are in.
+async fn decide<'a>(
+    route: &Route,
+    broadcast: &Broadcast,
+    channels: &'a [Arc<Channel>],
+) -> Result<Vec<(&'a Arc<Channel>, Decision)>, Fault> {
+    let present = |channel: &'a Arc<Channel>| {
+        channel.assigns().map(|assigns| (channel, Recipient { id: channel.member.id, assigns }))
+    };
+    let (present, recipients): (Vec<_>, Vec<_>) = channels.iter().filter_map(present).unzip();
+    if recipients.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Broadcast { topic, event, payload, .. } = broadcast.clone();
+    let decisions = route.behaviour.filter(Passing { topic, event, payload, recipients }).await?;
+    if decisions.len() != present.len() {
+        let (given, wanted) = (decisions.len(), present.len());
+        return Err(Fault::failed(format!("handle-out gave {given} decisions for {wanted} recipients")));
+    }
+    Ok(present.into_iter().zip(decisions).collect())
+}
+
+impl Channel {
+    fn let_through(self: &Arc<Self>, broadcast: &Broadcast, encoded: &mut Encoded<'_>, decision: Decision) {
+        let Broadcast { topic, event, payload, .. } = broadcast;
+        match decision {
+            Decision::Pass => {
+                if let Some(frame) = encoded.frame(self.connection().serializer) {
+                    self.connection().outbox.push(frame.clone());
+                }
+            }
+            Decision::Drop => {}
+            Decision::Replace(payload) => {
+                let (join_ref, topic) = (self.join_ref(), topic.as_str());
+                self.send(None, Outbound::Push { join_ref, topic, event, payload: &payload });
+            }
+            Decision::HandOver => {
+                let (topic, event, payload) = (topic.clone(), event.clone(), payload.clone());
+                self.post(Entry::Info(Message { source: Source::Intercept, topic, event, payload }));
+            }
+        }
+    }
+}

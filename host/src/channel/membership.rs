@@ -1,0 +1,308 @@
+//! A channel: one socket's membership of one topic.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::line::{Drain, Line};
+use super::timers::Timers;
+use super::{Entry, Node};
+use crate::contract::{Call, Callback, Fault, FaultKind, Member, SocketFacts};
+use crate::protocol::{Outbound, Ref, Serializer, Topic};
+use crate::pubsub::{Audience, Outbox, Subscriber, Subscription};
+use crate::routes::{Route, Turns};
+
+/// What a channel needs of its socket.
+#[derive(Clone)]
+pub struct Connection {
+    /// What is known of the socket.
+    pub facts: Arc<SocketFacts>,
+    /// How its frames are written.
+    pub serializer: Serializer,
+    /// Where they go.
+    pub outbox: Arc<Outbox>,
+}
+
+/// As many entries from the client wait as may. The entry comes back, and the socket's outbox is nudged when there is room.
+#[derive(Debug)]
+pub struct Full(pub Box<Entry>);
+
+/// A membership, from the asking to join on.
+pub struct Channel {
+    pub(super) node: Arc<Node>,
+    pub(super) member: Arc<Member>,
+    connection: Connection,
+    line: Option<Arc<Line>>,
+    shares_line: bool,
+    waiting: Arc<Waiting>,
+    is_leaving: AtomicBool,
+    state: Mutex<State>,
+}
+
+/// How many entries wait in the line. Channels that follow one another on one socket and topic count together, so that a
+/// client which joins again and again fills the same bounds.
+#[derive(Default)]
+struct Waiting {
+    from_client: AtomicUsize,
+    from_elsewhere: AtomicUsize,
+}
+
+/// How far a membership has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// `join` hasn't been answered.
+    Joining,
+    /// It is in.
+    Joined,
+    /// It has ended; messages for it are answered as for a topic that isn't joined.
+    Ended,
+    /// Another join of the same topic took its place; messages for it are lost.
+    Replaced,
+}
+
+/// What changes. It is locked for a commit, effects included, and for looking, but never across an await.
+pub(super) struct State {
+    pub(super) phase: Phase,
+    pub(super) assigns: Bytes,
+    /// The plugin that let it in. Another plugin can't know what to make of its assigns.
+    pub(super) plugin: Option<Arc<str>>,
+    pub(super) subscription: Option<Subscription>,
+    pub(super) timers: Timers,
+}
+
+/// What remains of a membership that has ended, for its `terminate` and its last frames.
+pub(super) struct Remains {
+    pub(super) assigns: Bytes,
+    pub(super) plugin: Option<Arc<str>>,
+    pub(super) audience: Option<Arc<Audience>>,
+}
+
+impl Channel {
+    /// A channel that is about to join. Its entries come after those of `over`, the channel that it follows on the same
+    /// socket and topic.
+    #[must_use]
+    pub fn new(
+        node: &Arc<Node>,
+        connection: Connection,
+        topic: &str,
+        join_ref: &Ref,
+        over: Option<&Self>,
+    ) -> Arc<Self> {
+        let topic = Topic::new(topic);
+        let shares_line = node.routes.find(topic.as_str()).is_some_and(|route| route.spec.turns == Turns::Topic);
+        let line = match over {
+            _ if shares_line => node.lines.of(&topic),
+            Some(Self { line: Some(line), shares_line: false, .. }) => Arc::clone(line),
+            _ => Arc::default(),
+        };
+        let id = node.next_member();
+        let socket = Arc::clone(&connection.facts);
+        node.channel_made();
+        Arc::new(Self {
+            node: Arc::clone(node),
+            member: Arc::new(Member { id, topic, join_ref: join_ref.detached(), socket }),
+            connection,
+            line: Some(line),
+            shares_line,
+            waiting: over.map(|over| Arc::clone(&over.waiting)).unwrap_or_default(),
+            is_leaving: AtomicBool::new(false),
+            state: Mutex::new(State {
+                phase: Phase::Joining,
+                assigns: Bytes::new(),
+                plugin: None,
+                subscription: None,
+                timers: Timers::default(),
+            }),
+        })
+    }
+
+    /// The ref of its join.
+    #[must_use]
+    pub fn join_ref(&self) -> &Ref {
+        &self.member.join_ref
+    }
+
+    /// Whether it is over. What is still posted to it is answered as for a topic that isn't joined.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        matches!(self.lock().phase, Phase::Ended | Phase::Replaced)
+    }
+
+    /// Adds an entry from the client.
+    ///
+    /// # Errors
+    /// [`Full`] if as many wait as may.
+    pub fn post_from_client(self: &Arc<Self>, entry: Entry) -> Result<Option<Drain>, Full> {
+        // Only the socket's driver counts up, so the count can't pass the limit in between.
+        if self.waiting.from_client.load(Ordering::Acquire) >= self.node.limits.from_client {
+            return Err(Full(Box::new(entry)));
+        }
+        self.waiting.from_client.fetch_add(1, Ordering::AcqRel);
+        if matches!(entry, Entry::Leave { .. }) {
+            self.is_leaving.store(true, Ordering::Release);
+        }
+        Ok(self.enter(entry))
+    }
+
+    /// Whether its client has asked to leave, and that waits for its turn or has had it.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Acquire)
+    }
+
+    /// Adds an entry from elsewhere: a timer, the member itself, an intercepted event. Past the limit the member ends.
+    pub(super) fn post(self: &Arc<Self>, entry: Entry) {
+        let waiting = self.waiting.from_elsewhere.fetch_add(1, Ordering::AcqRel);
+        if waiting < self.node.limits.from_elsewhere {
+            self.enter(entry).map(Drain::spawn);
+        } else if waiting == self.node.limits.from_elsewhere {
+            let fault = Fault::new(FaultKind::Overflow, format!("more than {waiting} entries from elsewhere wait"));
+            self.enter(Entry::Fault(fault)).map(Drain::spawn);
+        } else {
+            self.waiting.from_elsewhere.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Adds the entry that ends it, behind what waits. There is always room for it.
+    pub fn end(self: &Arc<Self>, entry: Entry) {
+        if !self.abandon_join() {
+            self.enter(entry).map(Drain::spawn);
+        }
+    }
+
+    /// Ends it at once and without `terminate`, since the same client joins the topic anew. A running call commits
+    /// nothing. Whether it was alive: then the client is owed its `phx_close`.
+    pub fn replace(&self) -> bool {
+        let mut state = self.lock();
+        let was_alive = matches!(state.phase, Phase::Joining | Phase::Joined);
+        if was_alive {
+            self.leave_state(&mut state, Phase::Replaced);
+        }
+        was_alive
+    }
+
+    /// A join whose socket has gone commits nothing. Whether it was one.
+    fn abandon_join(&self) -> bool {
+        let mut state = self.lock();
+        let is_joining = state.phase == Phase::Joining;
+        if is_joining {
+            self.leave_state(&mut state, Phase::Replaced);
+        }
+        is_joining
+    }
+
+    fn enter(self: &Arc<Self>, entry: Entry) -> Option<Drain> {
+        self.line.as_ref().and_then(|line| line.post(Arc::clone(self), entry))
+    }
+
+    /// Whether so many more entries from elsewhere may wait.
+    pub(super) fn has_room(&self, entries: usize) -> bool {
+        self.waiting.from_elsewhere.load(Ordering::Acquire) + entries <= self.node.limits.from_elsewhere
+    }
+
+    /// An entry has left the line.
+    pub(super) fn count_down(&self, entry: &Entry) {
+        match entry {
+            Entry::Join { .. } | Entry::In { .. } | Entry::Leave { .. } => {
+                let waited = self.waiting.from_client.fetch_sub(1, Ordering::AcqRel);
+                if waited == self.node.limits.from_client {
+                    self.connection.outbox.nudge();
+                }
+            }
+            Entry::Info(_) | Entry::Timer(_) | Entry::Fault(_) => {
+                self.waiting.from_elsewhere.fetch_sub(1, Ordering::AcqRel);
+            }
+            Entry::Gone(_) | Entry::Unrouted => {}
+        }
+    }
+
+    /// The route that serves it now, unless none does or another plugin's does.
+    pub(super) fn route(&self, plugin: Option<&Arc<str>>) -> Option<Arc<Route>> {
+        let route = self.node.routes.find(self.member.topic.as_str())?;
+        plugin.is_none_or(|plugin| *plugin == route.plugin).then_some(route)
+    }
+
+    /// A call of one of its callbacks, with its state as it is now.
+    pub(super) fn call(&self, callback: Callback) -> (Call, Option<Arc<str>>) {
+        let state = self.lock();
+        let call = Call {
+            member: Arc::clone(&self.member),
+            assigns: state.assigns.clone(),
+            room: None,
+            timers: state.timers.ids(),
+            next_timer: state.timers.next(),
+            callback,
+        };
+        (call, state.plugin.clone())
+    }
+
+    /// Its committed state, if it is in.
+    pub(super) fn assigns(&self) -> Option<Bytes> {
+        let state = self.lock();
+        (state.phase == Phase::Joined).then(|| state.assigns.clone())
+    }
+
+    /// Subscribes it to its topic.
+    pub(super) fn subscribe(self: &Arc<Self>) -> Subscription {
+        let subscriber = Subscriber {
+            id: self.member.id,
+            serializer: self.connection.serializer,
+            outbox: Arc::clone(&self.connection.outbox),
+            member: Arc::clone(self) as _,
+        };
+        self.node.pubsub.subscribe(&self.member.topic, subscriber)
+    }
+
+    /// Ends it, once. Gives what remains, or none if it had ended before.
+    pub(super) fn finish(&self) -> Option<Remains> {
+        let mut state = self.lock();
+        matches!(state.phase, Phase::Joining | Phase::Joined).then(|| self.leave_state(&mut state, Phase::Ended))
+    }
+
+    pub(super) fn leave_state(&self, state: &mut State, phase: Phase) -> Remains {
+        state.phase = phase;
+        state.timers = Timers::default();
+        let subscription = state.subscription.take();
+        if let Some(subscription) = &subscription {
+            self.node.pubsub.unsubscribe(subscription);
+        }
+        Remains {
+            assigns: std::mem::take(&mut state.assigns),
+            plugin: state.plugin.take(),
+            audience: subscription.map(|subscription| Arc::clone(subscription.audience())),
+        }
+    }
+
+    /// Sends a frame to the client, in the topic's order if it has an audience. What its serializer can't carry (bytes to
+    /// a client of version 1) is left out.
+    pub(super) fn send(&self, audience: Option<&Audience>, message: Outbound<'_>) {
+        let Some(frame) = self.connection.serializer.encode(message) else {
+            tracing::debug!(topic = %self.member.topic, "a message that this client's serializer can't carry was left out");
+            return;
+        };
+        match audience {
+            Some(audience) => audience.send(&self.connection.outbox, frame),
+            None => self.connection.outbox.push(frame),
+        }
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Nothing in here can panic half-way through a change, so a poisoned lock is as good as another.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        self.line = None;
+        if self.shares_line {
+            self.node.lines.release(&self.member.topic);
+        }
+        self.node.channel_gone();
+    }
+}

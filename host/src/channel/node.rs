@@ -1,0 +1,116 @@
+//! What every channel of a host shares.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+use super::intercept::Intercepts;
+use super::lines::Lines;
+use super::{Channel, Entry};
+use crate::pubsub::PubSub;
+use crate::routes::RouteTable;
+
+/// The limits of channels that aren't those of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeLimits {
+    /// Entries of a channel that wait and came from its client. Past it that socket isn't read until one is handled.
+    pub from_client: usize,
+    /// Entries of a channel that wait and came from elsewhere. Past it: fault, overflow.
+    pub from_elsewhere: usize,
+}
+
+impl Default for NodeLimits {
+    fn default() -> Self {
+        Self { from_client: 64, from_elsewhere: 1024 }
+    }
+}
+
+/// The shared handle: routes, subscribers, and a few counts.
+pub struct Node {
+    /// Which behaviour serves a topic.
+    pub routes: Arc<RouteTable>,
+    /// Who is subscribed to what.
+    pub pubsub: PubSub,
+    /// How much may wait.
+    pub limits: NodeLimits,
+    pub(super) lines: Lines,
+    next_member: AtomicU64,
+    channels: AtomicUsize,
+    faults: AtomicU64,
+    last_channel_gone: Notify,
+}
+
+impl Node {
+    /// A node without members.
+    #[must_use]
+    pub fn new(routes: Arc<RouteTable>, limits: NodeLimits) -> Arc<Self> {
+        let pubsub = PubSub::new();
+        pubsub.set_interceptor(Arc::new(Intercepts::new(Arc::clone(&routes))));
+        Arc::new(Self {
+            routes,
+            pubsub,
+            limits,
+            lines: Lines::default(),
+            next_member: AtomicU64::new(1),
+            channels: AtomicUsize::new(0),
+            faults: AtomicU64::new(0),
+            last_channel_gone: Notify::new(),
+        })
+    }
+
+    /// How many channels there are, those that are joining or ending included.
+    #[must_use]
+    pub fn channel_count(&self) -> usize {
+        self.channels.load(Ordering::Relaxed)
+    }
+
+    /// How many callbacks have failed since the start.
+    #[must_use]
+    pub fn fault_count(&self) -> u64 {
+        self.faults.load(Ordering::Relaxed)
+    }
+
+    /// Waits until there is no channel any more. With a host that is stopping: until the last `terminate` has run.
+    pub async fn emptied(&self) {
+        loop {
+            let gone = self.last_channel_gone.notified();
+            if self.channel_count() == 0 {
+                return;
+            }
+            gone.await;
+        }
+    }
+
+    /// Ends the members of topics that no route serves any more, so that their clients see it at once.
+    pub fn end_unrouted(&self) {
+        let routes = self.routes.current();
+        for (topic, _) in self.pubsub.topics() {
+            if routes.find(topic.as_str()).is_some() {
+                continue;
+            }
+            let members = self.pubsub.audience(topic.as_str()).map(|audience| audience.members());
+            for channel in members.into_iter().flatten().filter_map(|member| member.downcast::<Channel>().ok()) {
+                channel.end(Entry::Unrouted);
+            }
+        }
+    }
+
+    pub(super) fn next_member(&self) -> u64 {
+        self.next_member.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn channel_made(&self) {
+        self.channels.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn channel_gone(&self) {
+        if self.channels.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.last_channel_gone.notify_waiters();
+        }
+    }
+
+    pub(super) fn count_fault(&self) {
+        self.faults.fetch_add(1, Ordering::Relaxed);
+    }
+}

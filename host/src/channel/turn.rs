@@ -1,0 +1,238 @@
+//! Turns: what happens to a channel, one entry at a time.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+
+use super::Channel;
+use super::membership::{Phase, Remains};
+use crate::contract::{Answer, Callback, Effect, Ending, Fault, Message, Outcome, Source, TimerId};
+use crate::protocol::{Addressee, Outbound, Payload, Ref};
+use crate::routes::Route;
+
+/// What waits for a channel.
+#[derive(Debug)]
+pub enum Entry {
+    /// The client asks to join.
+    Join {
+        /// What it sent along.
+        params: Payload,
+        /// The ref to answer.
+        reference: Ref,
+        /// The join ref of the channel that this one replaces, whose client is owed a `phx_close`.
+        replaced: Option<Ref>,
+    },
+    /// The client sent an event.
+    In {
+        /// The event.
+        event: ByteString,
+        /// What it carries.
+        payload: Payload,
+        /// The ref to answer.
+        reference: Ref,
+    },
+    /// The client leaves.
+    Leave {
+        /// The join ref that it came with.
+        join_ref: Ref,
+        /// The ref to answer.
+        reference: Ref,
+    },
+    /// A message that no client sent.
+    Info(Message),
+    /// A timer has rung.
+    Timer(TimerId),
+    /// Something failed on its behalf, outside its turns.
+    Fault(Fault),
+    /// Its connection has ended, or the host is stopping.
+    Gone(Ending),
+    /// No route serves it any more.
+    Unrouted,
+}
+
+impl Channel {
+    /// Takes one turn.
+    pub(super) async fn turn(self: &Arc<Self>, entry: Entry) {
+        match entry {
+            Entry::Join { params, reference, replaced } => {
+                self.join(params, &reference).await;
+                if let Some(join_ref) = &replaced {
+                    self.send(None, Outbound::Close { join_ref, topic: self.member.topic.as_str() });
+                }
+            }
+            Entry::In { event, payload, reference } => self.handle_in(event, payload, reference).await,
+            Entry::Leave { join_ref, reference } => self.leave(&join_ref, &reference).await,
+            Entry::Info(message) => self.handle_info(message).await,
+            Entry::Timer(timer) => {
+                let rung = self.lock().timers.take(timer);
+                if let Some((event, payload)) = rung {
+                    let topic = self.member.topic.clone();
+                    self.handle_info(Message { source: Source::Own, topic, event, payload }).await;
+                }
+            }
+            Entry::Fault(fault) => self.fail(None, "", fault).await,
+            Entry::Gone(ending) => {
+                if let Some(remains) = self.finish() {
+                    self.terminate(remains, ending).await;
+                }
+            }
+            Entry::Unrouted => self.unrouted(),
+        }
+    }
+
+    async fn join(self: &Arc<Self>, params: Payload, reference: &Ref) {
+        if self.lock().phase != Phase::Joining {
+            return;
+        }
+        let Some(route) = self.route(None) else {
+            self.finish();
+            // As for a topic that nothing matches: the channel never was.
+            return self.reply(&Ref::NULL, reference, "error", &Payload::reason("unmatched topic"));
+        };
+        let (call, _) = self.call(Callback::Join(params));
+        match route.behaviour.call(call).await {
+            Ok(Outcome { answer: Answer::Refuse(response), .. }) => {
+                if self.finish().is_some() {
+                    self.reply(self.join_ref(), reference, "error", &response);
+                }
+            }
+            Ok(outcome) => self.admit(&route, outcome, reference),
+            Err(fault) => {
+                self.log(Some(&route), "join", &fault);
+                self.refuse_crashed(reference);
+            }
+        }
+    }
+
+    fn refuse_crashed(&self, reference: &Ref) {
+        if self.finish().is_some() {
+            self.reply(self.join_ref(), reference, "error", &Payload::reason("join crashed"));
+        }
+    }
+
+    /// Commits a join: reply, subscription, effects.
+    fn admit(self: &Arc<Self>, route: &Arc<Route>, outcome: Outcome, reference: &Ref) {
+        let Answer::Admit(response) = outcome.answer else {
+            self.log(Some(route), "join", &Fault::failed("a join is admitted or refused"));
+            return self.refuse_crashed(reference);
+        };
+        if outcome.room.is_some() || !self.has_room_for(None, &outcome.effects) {
+            self.log(Some(route), "join", &self.excess(outcome.room.is_some()));
+            return self.refuse_crashed(reference);
+        }
+        let mut state = self.lock();
+        if state.phase != Phase::Joining {
+            return;
+        }
+        state.phase = Phase::Joined;
+        state.assigns = outcome.assigns.unwrap_or_default();
+        state.plugin = Some(Arc::clone(&route.plugin));
+        self.reply(self.join_ref(), reference, "ok", &response);
+        let subscription = self.subscribe();
+        let audience = Arc::clone(subscription.audience());
+        state.subscription = Some(subscription);
+        self.carry_out(outcome.effects, Some(&audience), Some(&mut state.timers));
+        drop(state);
+        tracing::debug!(topic = %self.member.topic, member = self.member.id, plugin = &*route.plugin, "channel_joined");
+    }
+
+    async fn handle_in(self: &Arc<Self>, event: ByteString, payload: Payload, reference: Ref) {
+        let phase = self.lock().phase;
+        match phase {
+            Phase::Joined => {
+                let reply_ref = (!reference.is_null()).then(|| ByteString::from(reference.json()));
+                self.take_turn(Callback::In { event, payload, reply_ref }, Some(&reference)).await;
+            }
+            Phase::Ended => self.reply(&Ref::NULL, &reference, "error", &Payload::reason("unmatched topic")),
+            Phase::Joining | Phase::Replaced => {}
+        }
+    }
+
+    async fn handle_info(self: &Arc<Self>, message: Message) {
+        if self.lock().phase == Phase::Joined {
+            self.take_turn(Callback::Info(message), None).await;
+        }
+    }
+
+    /// One callback of a member that is in, and its commit.
+    async fn take_turn(self: &Arc<Self>, callback: Callback, reference: Option<&Ref>) {
+        let name = callback.name();
+        let (call, plugin) = self.call(callback);
+        let Some(route) = self.route(plugin.as_ref()) else { return self.unrouted() };
+        let committed = match route.behaviour.call(call).await {
+            Ok(outcome) => self.commit(outcome, reference),
+            Err(fault) => Err(fault),
+        };
+        match committed {
+            Ok(None) => {}
+            Ok(Some((remains, ending))) => self.terminate(remains, ending).await,
+            Err(fault) => self.fail(Some(&route), name, fault).await,
+        }
+    }
+
+    async fn leave(self: &Arc<Self>, join_ref: &Ref, reference: &Ref) {
+        let Some(remains) = self.finish() else {
+            // A leave of a topic that isn't joined is well, too.
+            return self.reply(join_ref, reference, "ok", &Payload::EMPTY);
+        };
+        let (audience, to) = (remains.audience.clone(), self.addressee());
+        let reply =
+            Outbound::Reply { join_ref: self.join_ref(), reference, to: &to, status: "ok", payload: &Payload::EMPTY };
+        self.send(audience.as_deref(), reply);
+        self.send_close(audience.as_deref());
+        self.terminate(remains, Ending::Left).await;
+    }
+
+    /// Ends it by a fault: `terminate` with the last good assigns, then `phx_error`.
+    async fn fail(self: &Arc<Self>, route: Option<&Arc<Route>>, callback: &str, fault: Fault) {
+        self.log(route, callback, &fault);
+        let Some(remains) = self.finish() else { return };
+        let audience = remains.audience.clone();
+        self.terminate(remains, Ending::Fault(fault.kind)).await;
+        self.send_error(audience.as_deref());
+    }
+
+    fn unrouted(&self) {
+        if let Some(remains) = self.finish() {
+            self.send_error(remains.audience.as_deref());
+        }
+    }
+
+    /// The last callback. What it asks for is done, as far as a member that is gone can have it done.
+    async fn terminate(self: &Arc<Self>, remains: Remains, ending: Ending) {
+        let Some(route) = self.route(remains.plugin.as_ref()) else { return };
+        let (mut call, _) = self.call(Callback::Terminate(ending));
+        call.assigns = remains.assigns;
+        match route.behaviour.call(call).await {
+            Ok(outcome) => {
+                let sent = |effect: &Effect| !matches!(effect, Effect::SendSelf { .. } | Effect::SendAfter { .. });
+                let effects = outcome.effects.into_iter().filter(sent).collect();
+                self.carry_out(effects, remains.audience.as_ref(), None);
+            }
+            Err(fault) => self.log(Some(&route), "terminate", &fault),
+        }
+    }
+
+    fn reply(&self, join_ref: &Ref, reference: &Ref, status: &str, payload: &Payload) {
+        let to = self.addressee();
+        self.send(None, Outbound::Reply { join_ref, reference, to: &to, status, payload });
+    }
+
+    pub(super) fn addressee(&self) -> Addressee {
+        Addressee::Topic(self.member.topic.as_str().into())
+    }
+
+    fn log(&self, route: Option<&Arc<Route>>, callback: &str, fault: &Fault) {
+        self.node.count_fault();
+        tracing::warn!(
+            plugin = route.map_or("", |route| &*route.plugin),
+            generation = route.map_or(0, |route| route.generation),
+            topic = %self.member.topic,
+            member = self.member.id,
+            callback,
+            kind = fault.kind.as_str(),
+            "fault: {}",
+            fault.detail
+        );
+    }
+}

@@ -1,0 +1,75 @@
+//! `bennu check`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use bennu::plugin::{Loaded, Origin};
+use bennu::routes::{RouteSpec, Turns};
+use bennu::server::{Config, loader, start_logging};
+use clap::Args;
+
+/// Say what a component is, and whether it would be served.
+#[derive(Args)]
+pub(super) struct Check {
+    /// The component
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// The configuration whose limits it is held to
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Check {
+    pub(super) async fn run(self) -> Result<()> {
+        let config = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+        start_logging("warn", config.log_format)?;
+        let bytes = std::fs::read(&self.file).with_context(|| format!("reading {}", self.file.display()))?;
+        let name = self.file.file_stem().unwrap_or_default().to_string_lossy();
+        let settings = config.settings()?.remove(&*name).unwrap_or_default();
+        let origin = Origin {
+            name: (&*name).into(),
+            generation: 1,
+            configuration: settings.configuration,
+            publish: settings.publish,
+        };
+        let loaded = loader(&config)?.load(bytes, Arc::new(origin)).await;
+        let loaded = loaded.map_err(|error| anyhow!("{} can't be served: {error:#}", self.file.display()))?;
+        show(&self.file, &loaded);
+        Ok(())
+    }
+}
+
+fn show(file: &Path, loaded: &Loaded) {
+    println!("{} is a plugin for version {} of the contract", file.display(), loaded.anatomy.version);
+    println!("  size      {} bytes", loaded.size);
+    println!("  sha256    {}", loaded.digest);
+    let how = if loaded.was_cached { "found compiled in" } else { "compiled in" };
+    println!("  code      {how} {} ms", loaded.compiling.as_millis());
+    for (at, route) in loaded.routes.iter().enumerate() {
+        println!("  {}    {}", if at == 0 { "topics" } else { "      " }, describe(route));
+    }
+    list("exports", loaded.anatomy.exports.iter());
+    list("imports", loaded.anatomy.imports.iter());
+}
+
+fn describe(route: &RouteSpec) -> String {
+    let mut line = route.pattern.to_string();
+    if !route.intercepts.is_empty() {
+        line += &format!(", intercepts {}", route.intercepts.join(" "));
+    }
+    if route.turns == Turns::Topic {
+        line += ", turns of the topic";
+    }
+    if route.assigns_version > 0 {
+        line += &format!(", assigns of version {}", route.assigns_version);
+    }
+    line
+}
+
+fn list<'a>(title: &str, names: impl Iterator<Item = &'a String>) {
+    for (at, name) in names.enumerate() {
+        println!("  {:<9} {name}", if at == 0 { title } else { "" });
+    }
+}

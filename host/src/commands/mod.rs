@@ -1,0 +1,46 @@
+//! What can be asked of the command line.
+
+mod check;
+mod inspect;
+mod serve;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use tokio::runtime::{Builder, Runtime};
+
+/// A channel server: clients speak the Phoenix Channels protocol, channels are WebAssembly components.
+#[derive(Parser)]
+#[command(version, propagate_version = true, after_help = EXAMPLES)]
+pub(crate) struct Command {
+    #[command(subcommand)]
+    what: What,
+}
+
+const EXAMPLES: &str = "Examples:
+  bennu serve plugins                    serve every plugin of the directory at ws://127.0.0.1:4000/socket
+  bennu serve chat.wasm --static public  one plugin, and pages beside it
+  bennu check chat.wasm                  what is it, and would it be served?
+  bennu inspect                          what runs on this machine's host?
+
+A plugin that is saved while the host runs is loaded, and channels that are joined go on with the new code.";
+
+#[derive(Subcommand)]
+enum What {
+    Serve(serve::Serve),
+    Check(check::Check),
+    Inspect(inspect::Inspect),
+}
+
+impl Command {
+    pub(crate) fn run(self) -> Result<()> {
+        match self.what {
+            What::Serve(serve) => runtime()?.block_on(serve.run()),
+            What::Check(check) => runtime()?.block_on(check.run()),
+            What::Inspect(inspect) => inspect.run(),
+        }
+    }
+}
+
+fn runtime() -> Result<Runtime> {
+    Builder::new_multi_thread().enable_all().build().context("starting the runtime")
+}

@@ -1,0 +1,78 @@
+//! `bennu serve`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use bennu::server::{Config, Host, LogFormat, start_logging};
+use clap::{Args, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Serve plugins, and reload them when their files change.
+#[derive(Args)]
+pub(super) struct Serve {
+    /// Directories of plugins, or single plugins (NAME.wasm); added to `load` of the configuration
+    #[arg(value_name = "DIR or FILE")]
+    load: Vec<PathBuf>,
+
+    /// The configuration file; without it, everything has its default
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Where to listen [default: 127.0.0.1:4000]; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+
+    /// A directory of files to serve at /
+    #[arg(long = "static", value_name = "DIR")]
+    static_directory: Option<PathBuf>,
+
+    /// What to log: a level, or directives such as info,guest=debug
+    #[arg(long, env = "BENNU_LOG", value_name = "FILTER")]
+    log: Option<String>,
+
+    /// How to write the log
+    #[arg(long, value_enum)]
+    log_format: Option<Format>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Human,
+    Json,
+}
+
+impl Serve {
+    pub(super) async fn run(self) -> Result<()> {
+        let config = self.config()?;
+        start_logging(&config.log, config.log_format)?;
+        let mut interrupted = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
+        let mut terminated = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+        let host = Host::start(&config).await?;
+        let address = host.address()?;
+        // The one line on standard output: who starts us waits for it.
+        println!("Listening on http://{address}");
+        std::io::stdout().flush().context("writing to standard output")?;
+        let stop = async move {
+            tokio::select! {
+                _ = interrupted.recv() => {}
+                _ = terminated.recv() => {}
+            }
+        };
+        host.serve(stop).await
+    }
+
+    fn config(self) -> Result<Config> {
+        let mut config = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+        config.load.extend(self.load);
+        config.listen = self.listen.unwrap_or(config.listen);
+        config.static_directory = self.static_directory.or(config.static_directory);
+        config.log = self.log.unwrap_or(config.log);
+        config.log_format = match self.log_format {
+            Some(Format::Human) => LogFormat::Human,
+            Some(Format::Json) => LogFormat::Json,
+            None => config.log_format,
+        };
+        Ok(config)
+    }
+}

@@ -1,0 +1,179 @@
+//! What goes into a plugin.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::TimerId;
+use crate::protocol::{Payload, Ref, Topic};
+
+/// What is known of a socket from its connecting on, for plugins to read.
+#[derive(Debug)]
+pub struct SocketFacts {
+    /// The id by which it can be disconnected, such as `user_socket:42`.
+    pub id: Option<Box<str>>,
+    /// `websocket`.
+    pub transport: &'static str,
+    /// The parameters that it connected with, a JSON object.
+    pub connect_params: Box<str>,
+    /// The request's headers that start with `x-`, names in lower case.
+    pub x_headers: Box<[(Box<str>, Box<str>)]>,
+}
+
+/// Whose callback it is.
+#[derive(Debug)]
+pub struct Member {
+    /// Unique for as long as the host runs.
+    pub id: u64,
+    /// The topic joined.
+    pub topic: Topic,
+    /// The ref of the join, which marks this membership's frames.
+    pub join_ref: Ref,
+    /// Its socket.
+    pub socket: Arc<SocketFacts>,
+}
+
+/// Where a message for `handle_info` came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The member sent it to itself, now or by a timer.
+    Own,
+    /// An event of the topic that `handle_out` handed over.
+    Intercept,
+}
+
+impl Source {
+    /// Its word in the contract.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Own => "self",
+            Self::Intercept => "intercept",
+        }
+    }
+}
+
+/// A message that no client sent.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Where it came from.
+    pub source: Source,
+    /// The topic that it belongs to.
+    pub topic: Topic,
+    /// Its event.
+    pub event: ByteString,
+    /// What it carries.
+    pub payload: Payload,
+}
+
+/// Why a member ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Its client left.
+    Left,
+    /// Its connection ended.
+    Closed,
+    /// The plugin stopped it, and why.
+    Stopped(String),
+    /// The host is stopping.
+    Shutdown,
+    /// A callback failed.
+    Fault(super::FaultKind),
+}
+
+impl Ending {
+    /// Its word in the contract.
+    #[must_use]
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Closed => "closed",
+            Self::Stopped(_) => "stopped",
+            Self::Shutdown => "shutdown",
+            Self::Fault(_) => "fault",
+        }
+    }
+
+    /// What the contract says beside the cause.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        match self {
+            Self::Stopped(reason) => reason,
+            Self::Fault(kind) => kind.as_str(),
+            Self::Left | Self::Closed | Self::Shutdown => "",
+        }
+    }
+}
+
+/// Which callback, with its own arguments.
+#[derive(Debug)]
+pub enum Callback {
+    /// `join`, with what the client sent along. The assigns are empty before it.
+    Join(Payload),
+    /// `handle-in`.
+    In {
+        /// The client's event.
+        event: ByteString,
+        /// What it carries.
+        payload: Payload,
+        /// The JSON text of its ref, if it had one.
+        reply_ref: Option<ByteString>,
+    },
+    /// `handle-info`.
+    Info(Message),
+    /// `terminate`.
+    Terminate(Ending),
+}
+
+impl Callback {
+    /// Its name, for logs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Join(_) => "join",
+            Self::In { .. } => "handle_in",
+            Self::Info(_) => "handle_info",
+            Self::Terminate(_) => "terminate",
+        }
+    }
+}
+
+/// One call of a member's callback.
+#[derive(Debug)]
+pub struct Call {
+    /// Whose it is.
+    pub member: Arc<Member>,
+    /// The member's state as last committed.
+    pub assigns: Bytes,
+    /// The topic's shared state, where the route has one.
+    pub room: Option<Bytes>,
+    /// The member's timers that haven't been handled, for their limit.
+    pub timers: Vec<TimerId>,
+    /// The number that the next timer gets.
+    pub next_timer: TimerId,
+    /// Which callback.
+    pub callback: Callback,
+}
+
+/// A member that an intercepted event is about to reach.
+#[derive(Clone, Debug)]
+pub struct Recipient {
+    /// Its number.
+    pub id: u64,
+    /// Its state as last committed.
+    pub assigns: Bytes,
+}
+
+/// An intercepted event on its way.
+#[derive(Clone, Debug)]
+pub struct Passing {
+    /// The topic.
+    pub topic: Topic,
+    /// The event.
+    pub event: ByteString,
+    /// What it carries.
+    pub payload: Payload,
+    /// Whom it is about to reach.
+    pub recipients: Vec<Recipient>,
+}

@@ -1,0 +1,68 @@
+//! One act that a plugin asks for.
+
+use std::time::Duration;
+
+use bytestring::ByteString;
+
+use super::Reply;
+use crate::protocol::{Payload, Topic};
+
+/// A timer's number, unique within its member.
+pub type TimerId = u64;
+
+/// An effect: recorded while a call runs, and carried out after it has succeeded.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// An event to the member's own client.
+    Push {
+        /// The event.
+        event: ByteString,
+        /// What it carries.
+        payload: Payload,
+    },
+    /// An event to all members of the topic.
+    Broadcast {
+        /// The event.
+        event: ByteString,
+        /// What it carries.
+        payload: Payload,
+        /// Whether the member itself is left out.
+        skip_self: bool,
+    },
+    /// An event to all members of another topic.
+    Publish {
+        /// That topic.
+        topic: Topic,
+        /// The event.
+        event: ByteString,
+        /// What it carries.
+        payload: Payload,
+    },
+    /// An answer to an earlier message.
+    Reply {
+        /// The JSON text of that message's ref.
+        reply_ref: ByteString,
+        /// The answer.
+        reply: Reply,
+    },
+    /// A message to the member's own `handle_info`.
+    SendSelf {
+        /// The event.
+        event: ByteString,
+        /// What it carries.
+        payload: Payload,
+    },
+    /// The same, later.
+    SendAfter {
+        /// The timer's number.
+        timer: TimerId,
+        /// How much later.
+        after: Duration,
+        /// The event.
+        event: ByteString,
+        /// What it carries.
+        payload: Payload,
+    },
+    /// A timer taken back.
+    Cancel(TimerId),
+}

@@ -1,0 +1,45 @@
+//! What one call may use and ask for.
+
+use std::time::Duration;
+
+/// The limits of a call. Past each of them it is a fault, and nothing of the call is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallLimits {
+    /// CPU time. Fault: deadline.
+    pub cpu: Duration,
+    /// Wall time, waiting for an instance included. Fault: deadline.
+    pub wall: Duration,
+    /// Linear memory of an instance. Fault: memory.
+    pub memory_bytes: usize,
+    /// A member's state. Fault: oversize.
+    pub assigns_bytes: usize,
+    /// A topic's shared state. Fault: oversize.
+    pub room_bytes: usize,
+    /// Effects of a call. Fault: oversize.
+    pub effects: usize,
+    /// Bytes of those effects and of the answer. Fault: oversize.
+    pub effect_bytes: usize,
+    /// Timers of a member that are under way. Fault: oversize.
+    pub timers: usize,
+    /// The shortest time that a timer may take. Fault: oversize.
+    pub timer_shortest: Duration,
+    /// Lines that a call may log. Fault: oversize.
+    pub log_lines: usize,
+}
+
+impl Default for CallLimits {
+    fn default() -> Self {
+        Self {
+            cpu: Duration::from_millis(50),
+            wall: Duration::from_secs(5),
+            memory_bytes: 64 << 20,
+            assigns_bytes: 16 << 10,
+            room_bytes: 1 << 20,
+            effects: 1024,
+            effect_bytes: 4 << 20,
+            timers: 16,
+            timer_shortest: Duration::from_millis(10),
+            log_lines: 256,
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! What goes into a plugin and what comes out: the words that everything between the socket and wasm is said in.
+//!
+//! A [`Behaviour`] is a function of the state that the host keeps: it gets a [`Call`] and gives an [`Outcome`] or a
+//! [`Fault`]. Nothing in here does anything; `channel` carries outcomes out.
+
+mod behaviour;
+mod call;
+mod effect;
+mod fault;
+mod limits;
+mod outcome;
+mod record;
+
+pub use behaviour::{Behaviour, Calling};
+pub use call::{Call, Callback, Ending, Member, Message, Passing, Recipient, SocketFacts, Source};
+pub use effect::{Effect, TimerId};
+pub use fault::{Fault, FaultKind};
+pub use limits::CallLimits;
+pub use outcome::{Answer, Decision, Outcome, Reply, Stop};
+pub use record::{Asking, Record};

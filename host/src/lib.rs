@@ -1,0 +1,22 @@
+//! Bennu, a channel server: the Phoenix Channels protocol outside, WebAssembly components inside.
+//!
+//! ```text
+//! transport ── socket ── channel ──(routes)── plugin
+//!     │           │         │  commit            │ wasm
+//!     └───────────┴── pubsub ┘                contract
+//! ```
+//!
+//! A frame comes in at `transport`, is decoded by `protocol`, and `socket` decides what it means for the connection. What
+//! belongs to a channel becomes a turn in `channel`: `routes` says which behaviour serves the topic, `plugin` runs it, and
+//! its outcome is committed: state first, then effects, then the answer. `pubsub` takes what is for many and hands it to
+//! every subscriber's outbox, which `transport` writes.
+
+pub mod channel;
+pub mod contract;
+pub mod plugin;
+pub mod protocol;
+pub mod pubsub;
+pub mod routes;
+pub mod server;
+pub mod socket;
+pub mod transport;

@@ -1,0 +1,156 @@
+//! What a file is, read before anything is compiled.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, bail};
+use semver::Version;
+use wasmparser::{Encoding, Parser, Payload};
+
+/// The interface that makes a component a plugin.
+const CHANNEL: &str = "bennu:channel/channel";
+
+/// The version of the contract that this host speaks.
+pub(super) const SPOKEN: Version = Version::new(0, 1, 0);
+
+/// The outside of a component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anatomy {
+    /// What it asks for.
+    pub imports: BTreeSet<String>,
+    /// What it gives.
+    pub exports: BTreeSet<String>,
+    /// The version of the contract that it was built for.
+    pub version: Version,
+}
+
+impl Anatomy {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Where it can't be a plugin of this host, in one sentence that says what to do.
+    pub fn read(bytes: &[u8]) -> Result<Self> {
+        if !bytes.starts_with(b"\0asm") {
+            bail!("it is not WebAssembly; give a component, as `cargo xtask guests` builds it");
+        }
+        let mut imports = BTreeSet::new();
+        let mut exports = BTreeSet::new();
+        let mut depth = 0_usize;
+        for payload in Parser::new(0).parse_all(bytes) {
+            let payload = match payload {
+                Ok(payload) => payload,
+                Err(error) => bail!("it is damaged or only half there ({error}); build or copy it again"),
+            };
+            match payload {
+                Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
+                    bail!("it is a core module and not a component; wrap it with `wasm-tools component new`");
+                }
+                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+                Payload::End(_) => depth = depth.saturating_sub(1),
+                Payload::ComponentImportSection(section) if depth == 0 => {
+                    for import in section {
+                        imports.insert(import?.name.name.to_owned());
+                    }
+                }
+                Payload::ComponentExportSection(section) if depth == 0 => {
+                    for export in section {
+                        exports.insert(export?.name.name.to_owned());
+                    }
+                }
+                _ => {}
+            }
+        }
+        let version = version_of(&exports)?;
+        refuse_foreign(&imports)?;
+        Ok(Self { imports, exports, version })
+    }
+
+    /// Whether it exports an interface of the contract, by its name without package and version.
+    #[must_use]
+    pub fn exports_interface(&self, name: &str) -> bool {
+        let prefix = format!("bennu:channel/{name}@");
+        self.exports.iter().any(|export| export.starts_with(&prefix))
+    }
+}
+
+fn version_of(exports: &BTreeSet<String>) -> Result<Version> {
+    let Some(text) = exports.iter().find_map(|name| name.strip_prefix(CHANNEL)) else {
+        let list: Vec<&str> = exports.iter().map(String::as_str).collect();
+        let found = if list.is_empty() { "nothing".to_owned() } else { list.join(", ") };
+        bail!("it does not export `{CHANNEL}@{SPOKEN}`, so it is no Bennu plugin; it exports {found}");
+    };
+    let Some(version) = text.strip_prefix('@').and_then(|text| Version::parse(text).ok()) else {
+        bail!("it exports `{CHANNEL}{text}`, which has no version; build it against this host's `wit/`");
+    };
+    // Within a minor version the contract only grows: an older guest is served, a newer one may ask for what isn't here.
+    if (version.major, version.minor) != (SPOKEN.major, SPOKEN.minor) || version > SPOKEN {
+        bail!("it was built for version {version} of the contract and this host speaks {SPOKEN}; {}", remedy(&version));
+    }
+    Ok(version)
+}
+
+fn remedy(version: &Version) -> &'static str {
+    if *version > SPOKEN {
+        "use a newer host, or build it against this host's `wit/`"
+    } else {
+        "build it against this host's `wit/`"
+    }
+}
+
+fn refuse_foreign(imports: &BTreeSet<String>) -> Result<()> {
+    let Some(foreign) = imports.iter().find(|name| !name.starts_with("bennu:channel/")) else { return Ok(()) };
+    if foreign.starts_with("wasi:") {
+        bail!("it imports `{foreign}`, and plugins have no system to call; build it with WASI stubbed out");
+    }
+    bail!("it imports `{foreign}`, which this host does not give; a plugin imports from `bennu:channel` alone");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(wat: &str) -> Result<Anatomy> {
+        Anatomy::read(&wat::parse_str(wat)?)
+    }
+
+    fn refusal(wat: &str) -> String {
+        read(wat).err().map_or_else(String::new, |error| error.to_string())
+    }
+
+    fn exporting(name: &str) -> String {
+        format!("(component (instance $i) (export \"{name}\" (instance $i)))")
+    }
+
+    #[test]
+    fn a_component_of_this_version_is_read() -> Result<()> {
+        let anatomy = read(&exporting("bennu:channel/channel@0.1.0"))?;
+        assert_eq!(anatomy.version, SPOKEN);
+        assert!(anatomy.exports_interface("channel") && !anatomy.exports_interface("handle-out"));
+        Ok(())
+    }
+
+    #[test]
+    fn everything_else_is_refused_with_what_to_do() {
+        let not_wasm = Anatomy::read(b"#!/bin/sh").err().map_or_else(String::new, |error| error.to_string());
+        assert!(not_wasm.contains("not WebAssembly"), "{not_wasm}");
+        let half = wat::parse_str(exporting("bennu:channel/channel@0.1.0")).unwrap_or_default();
+        let half = Anatomy::read(&half[..half.len() - 3]).err().map_or_else(String::new, |error| error.to_string());
+        assert!(half.contains("half there"), "{half}");
+        let cases = [
+            ("(module)".to_owned(), "core module"),
+            ("(component)".to_owned(), "exports nothing"),
+            (exporting("other:thing/x@1.0.0"), "it exports other:thing/x@1.0.0"),
+            (exporting("bennu:channel/channel@0.2.0"), "use a newer host"),
+            (exporting("bennu:channel/channel@0.1.1"), "use a newer host"),
+            (exporting("bennu:channel/channel@0.0.9"), "build it against this host's"),
+            (
+                "(component (import \"wasi:cli/exit@0.2.0\" (instance)) (instance $i) \
+                 (export \"bennu:channel/channel@0.1.0\" (instance $i)))"
+                    .to_owned(),
+                "WASI stubbed",
+            ),
+        ];
+        for (wat, expected) in cases {
+            assert!(refusal(&wat).contains(expected), "{wat}: {}", refusal(&wat));
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Faults out of wasmtime's errors, with the guest's own function names.
+
+use wasmtime::{Error, Trap, WasmBacktrace};
+
+use crate::contract::{Fault, FaultKind};
+
+/// The most frames that a fault names.
+const FRAMES_MAX: usize = 8;
+
+/// What kind of fault an error of a call is.
+pub(super) fn fault_of(error: &Error, memory_refused: bool) -> Fault {
+    if let Some(fault) = error.downcast_ref::<Fault>() {
+        return Fault::new(fault.kind, with_frames(fault.detail.clone(), error));
+    }
+    let reason = error.root_cause().to_string();
+    let kind = match error.downcast_ref::<Trap>() {
+        _ if memory_refused => FaultKind::Memory,
+        Some(_) => FaultKind::Trap,
+        // What is no trap is the canonical ABI's complaint about what the guest gave: too much of it, or nonsense.
+        None if reason.contains("fuel") => FaultKind::Oversize,
+        None => FaultKind::Failed,
+    };
+    Fault::new(kind, with_frames(reason, error))
+}
+
+fn with_frames(mut detail: String, error: &Error) -> String {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return detail };
+    let named = backtrace.frames().iter().filter_map(|frame| {
+        let name = frame.func_name()?;
+        Some(wasmtime_name(name))
+    });
+    let named: Vec<String> = named.filter(|name| !is_machinery(name)).take(FRAMES_MAX).collect();
+    if !named.is_empty() {
+        detail.push_str("; in ");
+        detail.push_str(&named.join(", called by "));
+    }
+    detail
+}
+
+fn wasmtime_name(name: &str) -> String {
+    rustc_demangle::try_demangle(name).map_or_else(|_| name.to_owned(), |name| format!("{name:#}"))
+}
+
+/// Frames between a panic and the code that panicked.
+fn is_machinery(name: &str) -> bool {
+    ["std::", "core::", "alloc::", "rust_panic", "__rust", "<alloc::", "<core::", "<std::", "rustc"]
+        .iter()
+        .any(|start| name.starts_with(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_a_persons() {
+        assert_eq!(wasmtime_name("_ZN4chat4Chat4join17h0123456789abcdefE"), "chat::Chat::join");
+        assert_eq!(wasmtime_name("handle-in"), "handle-in");
+        assert!(is_machinery("core::panicking::panic_fmt"));
+        assert!(!is_machinery("chat::Chat::join"));
+    }
+}

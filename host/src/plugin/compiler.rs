@@ -1,0 +1,66 @@
+//! The compiler's own thread: one, and of low priority, so that no channel feels a reload.
+
+use anyhow::{Context, Result, anyhow};
+use tokio::sync::oneshot;
+use wasmtime::component::Component;
+
+use super::cache::Cache;
+use super::loader::Digest;
+
+/// How much a compiling thread gives way (`nice`).
+const NICENESS: i32 = 15;
+
+/// A component's compiled form, and whether it was found in the cache.
+pub(super) struct Compiled {
+    pub(super) component: Component,
+    pub(super) was_cached: bool,
+}
+
+/// Finds or makes the compiled form, in a thread of its own.
+pub(super) async fn compile(
+    engine: wasmtime::Engine,
+    cache: Option<Cache>,
+    digest: Digest,
+    bytes: Vec<u8>,
+) -> Result<Compiled> {
+    let (done, result) = oneshot::channel();
+    let work = move || {
+        give_way();
+        // Nobody waits any more if the host is stopping.
+        let _ = done.send(find_or_compile(&engine, cache.as_ref(), &digest, &bytes));
+    };
+    std::thread::Builder::new().name("bennu-compile".into()).spawn(work).context("starting a thread to compile in")?;
+    result.await.map_err(|_| anyhow!("the compiler died; this is a fault of the host"))?
+}
+
+fn find_or_compile(
+    engine: &wasmtime::Engine,
+    cache: Option<&Cache>,
+    digest: &Digest,
+    bytes: &[u8],
+) -> Result<Compiled> {
+    if let Some(component) = cache.and_then(|cache| cache.find(engine, digest)) {
+        return Ok(Compiled { component, was_cached: true });
+    }
+    let refused = "it is no valid component; build it again with a current toolchain";
+    let Some(cache) = cache else {
+        let component = Component::from_binary(engine, bytes).map_err(anyhow::Error::from).context(refused)?;
+        return Ok(Compiled { component, was_cached: false });
+    };
+    let compiled = engine.precompile_component(bytes).map_err(anyhow::Error::from).context(refused)?;
+    if let Err(error) = cache.store(engine, digest, &compiled) {
+        tracing::warn!("a compiled plugin could not be kept: {error:#}");
+        let component = Component::from_binary(engine, bytes)?;
+        return Ok(Compiled { component, was_cached: false });
+    }
+    let component = cache.find(engine, digest).context("what was just compiled could not be read back")?;
+    Ok(Compiled { component, was_cached: false })
+}
+
+/// On Linux a thread has a priority of its own.
+fn give_way() {
+    let thread = rustix::thread::gettid();
+    if let Err(error) = rustix::process::setpriority_process(Some(thread), NICENESS) {
+        tracing::debug!("the compiler keeps its priority: {error}");
+    }
+}

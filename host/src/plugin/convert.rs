@@ -1,0 +1,99 @@
+//! Between the contract's types and those of the bindings, both ways and without any logic.
+
+use bytes::Bytes;
+
+use super::bindings::bennu::channel::types as wit;
+use super::bindings::exports::bennu::channel::handle_out;
+use crate::contract::{Answer, Decision, Ending, Message, Outcome, Recipient, Reply, Stop};
+use crate::protocol::Payload;
+
+impl From<wit::PayloadResult> for Payload {
+    fn from(payload: wit::PayloadResult) -> Self {
+        match payload {
+            wit::PayloadResult::Json(text) => Self::Json(text.into()),
+            wit::PayloadResult::Binary(bytes) => Self::Binary(bytes.into()),
+        }
+    }
+}
+
+impl<'a> From<&'a Payload> for wit::PayloadParam<'a> {
+    fn from(payload: &'a Payload) -> Self {
+        match payload {
+            Payload::Json(text) => Self::Json(text),
+            Payload::Binary(bytes) => Self::Binary(bytes),
+        }
+    }
+}
+
+impl From<wit::Reply> for Reply {
+    fn from(reply: wit::Reply) -> Self {
+        Self { status: reply.status.into(), payload: reply.payload.into() }
+    }
+}
+
+impl From<wit::Answer> for Answer {
+    fn from(answer: wit::Answer) -> Self {
+        match answer {
+            wit::Answer::None => Self::None,
+            wit::Answer::Reply(reply) => Self::Reply(reply.into()),
+            wit::Answer::Stop(stop) => Self::Stop(Stop { reason: stop.reason, reply: stop.reply.map(Into::into) }),
+        }
+    }
+}
+
+impl From<wit::Outcome> for Outcome {
+    fn from(outcome: wit::Outcome) -> Self {
+        Self {
+            assigns: outcome.assigns.map(Bytes::from),
+            room: outcome.room.map(Bytes::from),
+            effects: Vec::new(),
+            answer: outcome.answer.into(),
+        }
+    }
+}
+
+impl From<wit::Admission> for Outcome {
+    fn from(admission: wit::Admission) -> Self {
+        let (assigns, room, answer) = match admission {
+            wit::Admission::Admitted(admitted) => {
+                (Some(admitted.assigns.into()), admitted.room.map(Bytes::from), Answer::Admit(admitted.response.into()))
+            }
+            wit::Admission::Refused(response) => (None, None, Answer::Refuse(response.into())),
+        };
+        Self { assigns, room, effects: Vec::new(), answer }
+    }
+}
+
+impl<'a> From<&'a Message> for wit::Message<'a> {
+    fn from(message: &'a Message) -> Self {
+        Self {
+            source: message.source.as_str(),
+            topic: message.topic.as_str(),
+            event: &message.event,
+            payload: (&message.payload).into(),
+        }
+    }
+}
+
+impl<'a> From<&'a Ending> for wit::Ending<'a> {
+    fn from(ending: &'a Ending) -> Self {
+        Self { cause: ending.cause(), detail: ending.detail() }
+    }
+}
+
+impl<'a> From<&'a Recipient> for handle_out::Recipient<'a> {
+    fn from(recipient: &'a Recipient) -> Self {
+        Self { member: recipient.id, assigns: &recipient.assigns }
+    }
+}
+
+impl From<handle_out::Decision> for Decision {
+    fn from(decision: handle_out::Decision) -> Self {
+        match decision {
+            handle_out::Decision::Pass => Self::Pass,
+            handle_out::Decision::Drop => Self::Drop,
+            handle_out::Decision::Replace(payload) => Self::Replace(payload.into()),
+            handle_out::Decision::HandOver => Self::HandOver,
+        }
+    }
+}

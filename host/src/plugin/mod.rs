@@ -1,0 +1,37 @@
+//! Plugins: WebAssembly components behind [`Behaviour`](crate::contract::Behaviour), and where they come from.
+//!
+//! A file becomes a plugin in steps, each of which can refuse it with a sentence: its anatomy is read (is it a component,
+//! of which version), it is compiled (or found in the cache), linked, instantiated once, and asked to `describe` itself.
+//! The [`Library`] does that for every file that appears or changes, one at a time, and publishes the routes.
+//!
+//! What a guest can reach is what `imports` gives it: no file, no network, no clock but the host's.
+
+mod anatomy;
+mod backtrace;
+#[allow(unsafe_code, reason = "generated; the typed functions are checked against the component when it is loaded")]
+mod bindings;
+mod cache;
+mod compiler;
+mod convert;
+mod engine;
+mod guest;
+mod imports;
+mod instance;
+mod library;
+mod loader;
+mod pool;
+mod scan;
+mod status;
+mod unique;
+mod wasm;
+
+pub use anatomy::Anatomy;
+pub use cache::Cache;
+pub use engine::Engine;
+pub use guest::{Grants, Origin};
+pub use library::{Library, PluginSettings};
+pub use loader::{Loaded, Loader};
+pub use pool::PoolLimits;
+pub use scan::Source;
+pub use status::{PluginStatus, Shelf};
+pub use wasm::WasmPlugin;

@@ -1,0 +1,108 @@
+//! Which files are plugins, and which of them have changed since they were last looked at.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, bail};
+
+/// Where plugins come from: a directory, all of whose `.wasm` files are plugins, or one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A directory. Its subdirectories aren't looked into.
+    Directory(PathBuf),
+    /// A file.
+    File(PathBuf),
+}
+
+impl Source {
+    /// Finds out what a path is.
+    ///
+    /// # Errors
+    /// Where there is nothing, or a file whose name can't be a plugin's.
+    pub fn find(path: &Path) -> Result<Self> {
+        let found = fs::metadata(path).with_context(|| format!("looking for plugins at {}", path.display()))?;
+        if found.is_dir() {
+            return Ok(Self::Directory(path.to_owned()));
+        }
+        if name_of(path).is_none() {
+            bail!("{} is not a plugin: a plugin's file is named NAME.wasm", path.display());
+        }
+        Ok(Self::File(path.to_owned()))
+    }
+
+    /// The directory to watch.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        let here = Path::new(".");
+        match self {
+            Self::Directory(directory) => directory,
+            Self::File(file) => file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(here),
+        }
+    }
+
+    /// The plugins that are there now, by name.
+    fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Self::File(file) => vec![file.clone()],
+            Self::Directory(directory) => fs::read_dir(directory)
+                .into_iter()
+                .flatten()
+                .filter_map(|entry| Some(entry.ok()?.path()))
+                .filter(|path| name_of(path).is_some() && path.is_file())
+                .collect(),
+        }
+    }
+}
+
+/// A plugin's name: its file's stem. Hidden files are none: editors and copiers leave such.
+pub(super) fn name_of(path: &Path) -> Option<&str> {
+    let is_wasm = path.extension().is_some_and(|extension| extension == "wasm");
+    path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| is_wasm && !stem.starts_with('.'))
+}
+
+/// What tells one state of a file from another, without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    modified: Option<SystemTime>,
+    size: u64,
+    inode: u64,
+}
+
+impl Stamp {
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let found = fs::metadata(path).ok()?;
+        Some(Self { modified: found.modified().ok(), size: found.size(), inode: found.ino() })
+    }
+}
+
+/// All plugin files of some sources, by plugin name, with their stamps. A name that stands twice is the first source's.
+pub(super) fn scan(sources: &[Source]) -> BTreeMap<String, (PathBuf, Stamp)> {
+    let mut found = BTreeMap::new();
+    for path in sources.iter().flat_map(Source::files) {
+        let (Some(name), Some(stamp)) = (name_of(&path), Stamp::of(&path)) else { continue };
+        found.entry(name.to_owned()).or_insert((path, stamp));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wasm_files_of_a_directory_are_plugins() -> Result<()> {
+        let home = tempfile::tempdir()?;
+        for name in ["chat.wasm", "echo.wasm", "notes.txt", ".hidden.wasm", "half.wasm.partial"] {
+            fs::write(home.path().join(name), "x")?;
+        }
+        fs::create_dir(home.path().join("folder.wasm"))?;
+        let found = scan(&[Source::find(home.path())?]);
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["chat", "echo"]);
+        assert!(Source::find(&home.path().join("notes.txt")).is_err());
+        assert!(Source::find(&home.path().join("absent")).is_err());
+        Ok(())
+    }
+}

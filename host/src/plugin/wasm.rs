@@ -1,0 +1,60 @@
+//! A plugin as a behaviour.
+
+use std::sync::Arc;
+
+use tokio::time::timeout;
+use wasmtime::Result;
+
+use super::backtrace::fault_of;
+use super::pool::{Borrowed, Pool};
+use crate::contract::{Behaviour, Call, CallLimits, Calling, Decision, Fault, FaultKind, Outcome, Passing};
+
+/// One generation of a plugin. Dropped with the last call that runs on it.
+pub struct WasmPlugin {
+    pool: Pool,
+    limits: Arc<CallLimits>,
+}
+
+impl WasmPlugin {
+    pub(super) fn new(pool: Pool, limits: Arc<CallLimits>) -> Self {
+        Self { pool, limits }
+    }
+
+    /// Gives the instance back if the call went well, and drops it otherwise.
+    fn settle<T>(&self, borrowed: Borrowed<'_>, result: Result<T>) -> Result<T, Fault> {
+        match result {
+            Ok(value) => {
+                self.pool.put_back(borrowed);
+                Ok(value)
+            }
+            Err(error) => Err(fault_of(&error, borrowed.instance.guest().memory_refused())),
+        }
+    }
+
+    /// A call dropped half-way drops its instance too.
+    async fn within_wall_time<T>(&self, work: impl Future<Output = Result<T, Fault>> + Send) -> Result<T, Fault> {
+        let late = |_| {
+            let limit = self.limits.wall.as_millis();
+            Fault::new(FaultKind::Deadline, format!("the call took more than {limit} ms"))
+        };
+        timeout(self.limits.wall, work).await.map_err(late)?
+    }
+}
+
+impl Behaviour for WasmPlugin {
+    fn call(&self, call: Call) -> Calling<'_, Outcome> {
+        Box::pin(self.within_wall_time(async move {
+            let mut borrowed = self.pool.take().await?;
+            let result = borrowed.instance.call(call).await;
+            self.settle(borrowed, result)
+        }))
+    }
+
+    fn filter(&self, passing: Passing) -> Calling<'_, Vec<Decision>> {
+        Box::pin(self.within_wall_time(async move {
+            let mut borrowed = self.pool.take().await?;
+            let result = borrowed.instance.filter(&passing).await;
+            self.settle(borrowed, result)
+        }))
+    }
+}

@@ -1,0 +1,127 @@
+//! Version 2 in binary: sizes of one byte each, then the fields, then the payload's own bytes.
+//!
+//! | kind | direction | sizes of |
+//! | --- | --- | --- |
+//! | 0 push | from the client | join_ref, ref, topic, event |
+//! | 0 push | to the client | join_ref, topic, event |
+//! | 1 reply | to the client | join_ref, ref, topic, status |
+//! | 2 broadcast | to the client | topic, event |
+
+use bytes::{BufMut, Bytes, BytesMut};
+use bytestring::ByteString;
+
+use super::{Addressee, Frame, Malformed, Message, Payload, Ref};
+
+const PUSH: u8 = 0;
+const REPLY: u8 = 1;
+const BROADCAST: u8 = 2;
+
+pub(super) fn decode(frame: &Bytes) -> Result<Message, Malformed> {
+    let [kind, join_ref, reference, topic, event, ..] = **frame else {
+        return Err(Malformed("a binary frame has a header of 5 bytes".into()));
+    };
+    if kind != PUSH {
+        return Err(Malformed(format!("a client sends binary frames of kind 0, not {kind}")));
+    }
+    let mut rest = frame.slice(5..);
+    let mut field = |length: u8| -> Result<ByteString, Malformed> {
+        if rest.len() < usize::from(length) {
+            return Err(Malformed("a binary frame ends within its fields".into()));
+        }
+        rest.split_to(length.into()).try_into().map_err(|_| Malformed("a field is not UTF-8".into()))
+    };
+    Ok(Message {
+        join_ref: Ref::from_text(&field(join_ref)?),
+        reference: Ref::from_text(&field(reference)?),
+        to: Addressee::Topic(field(topic)?),
+        event: field(event)?,
+        payload: Payload::Binary(rest),
+    })
+}
+
+pub(super) fn encode_reply(
+    join_ref: &Ref,
+    reference: &Ref,
+    to: &Addressee,
+    status: &str,
+    bytes: &Bytes,
+) -> Option<Frame> {
+    let (Addressee::Topic(topic) | Addressee::Other(topic)) = to;
+    assemble(REPLY, &[&join_ref.text(), &reference.text(), topic, status], bytes)
+}
+
+pub(super) fn encode_push(join_ref: &Ref, topic: &str, event: &str, bytes: &Bytes) -> Option<Frame> {
+    assemble(PUSH, &[&join_ref.text(), topic, event], bytes)
+}
+
+pub(super) fn encode_broadcast(topic: &str, event: &str, bytes: &Bytes) -> Option<Frame> {
+    assemble(BROADCAST, &[topic, event], bytes)
+}
+
+/// None where a field has more than 255 bytes.
+fn assemble(kind: u8, fields: &[&str], bytes: &Bytes) -> Option<Frame> {
+    let sizes: usize = fields.iter().map(|field| 1 + field.len()).sum();
+    let mut frame = BytesMut::with_capacity(1 + sizes + bytes.len());
+    frame.put_u8(kind);
+    for field in fields {
+        frame.put_u8(u8::try_from(field.len()).ok()?);
+    }
+    for field in fields {
+        frame.put_slice(field.as_bytes());
+    }
+    frame.put_slice(bytes);
+    Some(Frame::Binary(frame.freeze()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_push_is_read() {
+        let message = decode(&Bytes::from_static(b"\x00\x01\x01\x08\x0812room:binbin_echo\x01\x02"));
+        assert_eq!(
+            message,
+            Ok(Message {
+                join_ref: Ref::from_text("1"),
+                reference: Ref::from_text("2"),
+                to: Addressee::Topic("room:bin".into()),
+                event: "bin_echo".into(),
+                payload: Payload::Binary(Bytes::from_static(b"\x01\x02")),
+            })
+        );
+    }
+
+    #[test]
+    fn an_empty_ref_is_a_string_and_not_null() {
+        let message = decode(&Bytes::from_static(b"\x00\x00\x00\x01\x01te"));
+        assert_eq!(message.map(|message| message.join_ref.is_null()), Ok(false));
+    }
+
+    #[test]
+    fn short_frames_and_other_kinds_are_malformed() {
+        for frame in
+            [&b""[..], b"\x00", b"\x01\0\0\0\0", b"\x00\x05\x05\x05\x05\x01", b"\x07\0\0\0\0", b"\x00\x01\0\0\0\xff"]
+        {
+            assert!(decode(&Bytes::from_static(frame)).is_err(), "{frame:?}");
+        }
+    }
+
+    #[test]
+    fn frames_are_written_as_phoenix_writes_them() {
+        let bytes = Bytes::from_static(b"\x01\x02\x03\xff");
+        let frame = encode_reply(
+            &Ref::from_text("1"),
+            &Ref::from_text("2"),
+            &Addressee::Topic("room:bin".into()),
+            "ok",
+            &bytes,
+        );
+        assert_eq!(frame, Some(Frame::Binary(Bytes::from_static(b"\x01\x01\x01\x08\x0212room:binok\x01\x02\x03\xff"))));
+        let frame = encode_push(&Ref::from_text("1"), "room:bin", "bin", &Bytes::from_static(b"\x09"));
+        assert_eq!(frame, Some(Frame::Binary(Bytes::from_static(b"\x00\x01\x08\x031room:binbin\x09"))));
+        let frame = encode_broadcast("room:bin", "bin", &Bytes::from_static(b"\x07\x08"));
+        assert_eq!(frame, Some(Frame::Binary(Bytes::from_static(b"\x02\x08\x03room:binbin\x07\x08"))));
+        assert_eq!(encode_broadcast(&"t".repeat(256), "bin", &bytes), None);
+    }
+}

@@ -1,0 +1,113 @@
+//! What a message carries.
+
+use std::fmt;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use serde::de::IgnoredAny;
+
+/// A payload: opaque to the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// The text of one JSON value.
+    Json(ByteString),
+    /// Raw bytes.
+    Binary(Bytes),
+}
+
+/// Why a payload may not enter a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PayloadError {
+    /// The text isn't one JSON value; says where it stops being one.
+    NotJson(String),
+    /// A push or broadcast of JSON that is no object.
+    NotObject,
+}
+
+impl fmt::Display for PayloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotJson(why) => write!(f, "the payload is not one JSON value: {why}"),
+            Self::NotObject => write!(f, "the payload of a push or broadcast must be a JSON object or binary"),
+        }
+    }
+}
+
+impl std::error::Error for PayloadError {}
+
+impl Payload {
+    /// The empty object, which stands where a reply has nothing to say.
+    pub const EMPTY: Self = Self::Json(ByteString::from_static("{}"));
+
+    /// An object with a `reason`, as the host's own error replies have.
+    #[must_use]
+    pub fn reason(reason: &str) -> Self {
+        Self::Json(serde_json::json!({ "reason": reason }).to_string().into())
+    }
+
+    /// Bytes of the payload.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Json(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether the payload has no bytes at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Checks that a JSON payload is one JSON value.
+    ///
+    /// # Errors
+    /// With the place at which it isn't.
+    pub fn check_value(&self) -> Result<(), PayloadError> {
+        match self {
+            Self::Binary(_) => Ok(()),
+            Self::Json(text) => serde_json::from_str::<IgnoredAny>(text)
+                .map(|_| ())
+                .map_err(|error| PayloadError::NotJson(error.to_string())),
+        }
+    }
+
+    /// Checks that a JSON payload is one JSON object, as pushes and broadcasts must be: phoenix.js takes no other.
+    ///
+    /// # Errors
+    /// As [`check_value`](Self::check_value), and for any other kind of value.
+    pub fn check_object(&self) -> Result<(), PayloadError> {
+        self.check_value()?;
+        match self {
+            Self::Json(text) if !text.trim_ascii_start().starts_with('{') => Err(PayloadError::NotObject),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(text: &'static str) -> Payload {
+        Payload::Json(ByteString::from_static(text))
+    }
+
+    #[test]
+    fn only_objects_are_pushed_and_any_value_replied() {
+        assert_eq!(json(" {\"a\":[1]} ").check_object(), Ok(()));
+        assert_eq!(json("[1]").check_object(), Err(PayloadError::NotObject));
+        assert_eq!(json("null").check_value(), Ok(()));
+        assert_eq!(Payload::Binary(Bytes::new()).check_object(), Ok(()));
+        for broken in ["", "{", "{} {}", "{\"a\":01}", "\"\u{1}\""] {
+            assert!(matches!(json(broken).check_object(), Err(PayloadError::NotJson(_))), "{broken}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_no_danger() {
+        let deep = "[".repeat(200_000) + &"]".repeat(200_000);
+        assert_eq!(Payload::Json(deep.into()).check_value(), Ok(()));
+    }
+}

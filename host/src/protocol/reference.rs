@@ -1,0 +1,52 @@
+//! Refs: the numbers by which a client knows its own messages again.
+
+use bytestring::ByteString;
+
+/// A `ref` or `join_ref`: an opaque JSON value, kept as the text that the client sent. Phoenix gives it back with its
+/// type and compares it strictly (`"1"` is not `1`), and so do we.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ref(ByteString);
+
+impl Ref {
+    /// No ref.
+    pub const NULL: Self = Self(ByteString::from_static("null"));
+
+    /// Takes the JSON text of a value.
+    #[must_use]
+    pub fn from_json(text: ByteString) -> Self {
+        Self(text)
+    }
+
+    /// Takes a string, as binary frames carry refs. An empty one is the empty string and not null.
+    #[must_use]
+    pub fn from_text(text: &str) -> Self {
+        Self(serde_json::Value::from(text).to_string().into())
+    }
+
+    /// Whether the client sent none.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        &*self.0 == "null"
+    }
+
+    /// Its JSON text.
+    #[must_use]
+    pub fn json(&self) -> &str {
+        &self.0
+    }
+
+    /// The string inside, as binary frames carry it: empty for null, and the JSON text of anything but a string.
+    #[must_use]
+    pub fn text(&self) -> String {
+        if self.is_null() {
+            return String::new();
+        }
+        serde_json::from_str(&self.0).unwrap_or_else(|_| self.0.to_string())
+    }
+
+    /// The same ref in bytes of its own, for keeping: a ref fresh from the wire is a slice of its whole frame.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        if self.is_null() { Self::NULL } else { Self(ByteString::from(self.json())) }
+    }
+}

@@ -1,0 +1,201 @@
+//! Those who are subscribed to one topic, and the order in which they are told things.
+//!
+//! Most of the time a broadcast is delivered at once, under the audience's lock, so all subscribers see a topic's
+//! broadcasts in one order. While a deferred broadcast waits for a plugin's decision, what comes after it waits in a queue,
+//! and with it every other frame for this topic's members ([`Audience::send`]): so a reply never overtakes the broadcast
+//! that was made before it.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use slab::Slab;
+
+use super::broadcast::Encoded;
+use super::{Broadcast, Deferred, Outbox, Subscriber};
+use crate::protocol::{Frame, Topic};
+
+/// The subscribers of one topic.
+#[derive(Default)]
+pub struct Audience {
+    inner: Mutex<Inner>,
+    /// Jobs that wait, readable without the lock.
+    waiting: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Inner {
+    subscribers: Slab<Placed>,
+    queue: VecDeque<(u64, Job)>,
+    /// How many jobs have ever been queued.
+    queued: u64,
+    /// The number of the job at hand, while a task works through the queue. Whoever subscribed after that job was queued
+    /// doesn't get it: it belongs to a time before their join.
+    draining: Option<u64>,
+    /// Whether the last subscriber has left: the registry is about to forget this audience.
+    closed: bool,
+}
+
+/// A subscriber, and how many jobs had been queued when it came.
+struct Placed {
+    subscriber: Subscriber,
+    since: u64,
+}
+
+/// What waits its turn.
+enum Job {
+    Broadcast(Broadcast),
+    Deferred(Deferred),
+    Frame(Arc<Outbox>, Frame),
+}
+
+/// A place in an audience.
+pub struct Subscription {
+    pub(super) topic: Topic,
+    pub(super) audience: Arc<Audience>,
+    pub(super) key: usize,
+}
+
+impl Subscription {
+    /// The audience that it is a place in.
+    #[must_use]
+    pub fn audience(&self) -> &Arc<Audience> {
+        &self.audience
+    }
+}
+
+impl Audience {
+    /// The most jobs that may wait. Ask [`has_room`](Self::has_room) before a commit.
+    pub const WAITING_MAX: usize = 1024;
+
+    /// How many are subscribed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lock().subscribers.len()
+    }
+
+    /// Whether nobody is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What each subscriber's owner stored with it. Asked from a deferred broadcast, without those who came after it.
+    #[must_use]
+    pub fn members(&self) -> Vec<Arc<dyn Any + Send + Sync>> {
+        self.lock().present().map(|subscriber| Arc::clone(&subscriber.member)).collect()
+    }
+
+    /// Whether as many more jobs may wait. Always so while nothing is deferred.
+    #[must_use]
+    pub fn has_room(&self, jobs: usize) -> bool {
+        let waiting = self.waiting.load(Ordering::Acquire);
+        waiting == 0 || waiting + jobs <= Self::WAITING_MAX
+    }
+
+    /// Delivers a broadcast in its turn, as it is.
+    pub fn broadcast(self: &Arc<Self>, broadcast: Broadcast) {
+        let mut inner = self.lock();
+        if inner.draining.is_some() {
+            self.wait(&mut inner, Job::Broadcast(broadcast));
+        } else {
+            inner.deliver(&broadcast);
+        }
+    }
+
+    /// Sends one member's frame in its turn.
+    pub fn send(&self, outbox: &Arc<Outbox>, frame: Frame) {
+        if self.waiting.load(Ordering::Acquire) == 0 {
+            outbox.push(frame);
+            return;
+        }
+        let mut inner = self.lock();
+        if inner.draining.is_some() {
+            self.wait(&mut inner, Job::Frame(Arc::clone(outbox), frame));
+        } else {
+            outbox.push(frame);
+        }
+    }
+
+    /// Runs a future in its turn; what comes after it waits for its end.
+    pub(super) fn defer(self: &Arc<Self>, deferred: Deferred) {
+        let mut inner = self.lock();
+        self.wait(&mut inner, Job::Deferred(deferred));
+        if inner.draining.is_none() {
+            inner.draining = Some(0);
+            tokio::spawn(Arc::clone(self).drain());
+        }
+    }
+
+    /// None if the audience is closed.
+    pub(super) fn add(&self, subscriber: Subscriber) -> Option<usize> {
+        let mut inner = self.lock();
+        let since = inner.queued;
+        (!inner.closed).then(|| inner.subscribers.insert(Placed { subscriber, since }))
+    }
+
+    /// Whether it was the last, and the audience is closed now.
+    pub(super) fn remove(&self, key: usize) -> bool {
+        let mut inner = self.lock();
+        inner.subscribers.try_remove(key);
+        inner.closed = inner.subscribers.is_empty();
+        inner.closed
+    }
+
+    fn wait(&self, inner: &mut Inner, job: Job) {
+        inner.queued += 1;
+        let number = inner.queued;
+        inner.queue.push_back((number, job));
+        self.waiting.fetch_add(1, Ordering::Release);
+    }
+
+    async fn drain(self: Arc<Self>) {
+        while let Some(job) = self.next_job() {
+            match job {
+                Job::Broadcast(broadcast) => self.lock().deliver(&broadcast),
+                Job::Deferred(deferred) => deferred.await,
+                Job::Frame(outbox, frame) => outbox.push(frame),
+            }
+            self.waiting.fetch_sub(1, Ordering::Release);
+        }
+    }
+
+    /// The next job, or none, and then nothing is draining any more.
+    fn next_job(&self) -> Option<Job> {
+        let mut inner = self.lock();
+        let Some((number, job)) = inner.queue.pop_front() else {
+            inner.draining = None;
+            inner.queue = VecDeque::new();
+            return None;
+        };
+        inner.draining = Some(number);
+        Some(job)
+    }
+
+    /// Nothing in here can panic half-way through a change, so a poisoned lock is as good as another.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// The subscribers that the job at hand is for: all of them, if there is none.
+    fn present(&self) -> impl Iterator<Item = &Subscriber> {
+        let now = self.draining.unwrap_or(u64::MAX);
+        self.subscribers.iter().filter(move |(_, placed)| placed.since < now).map(|(_, placed)| &placed.subscriber)
+    }
+
+    /// The hot loop of the host.
+    fn deliver(&self, broadcast: &Broadcast) {
+        let mut encoded = Encoded::new(broadcast);
+        for subscriber in self.present() {
+            if broadcast.except == Some(subscriber.id) {
+                continue;
+            }
+            if let Some(frame) = encoded.frame(subscriber.serializer) {
+                subscriber.outbox.push(frame.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! A socket's bounded queue of encoded frames.
+//!
+//! Anybody pushes, and one task, the socket's driver, takes all that is queued and writes it in one go. A subscriber that
+//! reads too slowly costs nobody anything: its outbox overflows, drops what it holds, and has the connection closed.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::protocol::{CloseCode, Frame};
+
+/// How much an outbox holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutboxLimits {
+    /// Frames. Past it the connection is closed as a slow consumer.
+    pub frames: usize,
+    /// Bytes of those frames; past it likewise. A single frame is always taken.
+    pub bytes: usize,
+}
+
+impl Default for OutboxLimits {
+    fn default() -> Self {
+        Self { frames: 1024, bytes: 4 << 20 }
+    }
+}
+
+/// A bounded queue of frames, and what else its driver is woken for.
+pub struct Outbox {
+    limits: OutboxLimits,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    frames: VecDeque<Frame>,
+    bytes: usize,
+    /// Set once; no frame is taken after it.
+    closing: Option<CloseCode>,
+    /// Whether the driver is to look again at what it held back.
+    nudged: bool,
+    driver: Option<Waker>,
+}
+
+/// What the driver has to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The frames that it was given are to be written.
+    Frames,
+    /// The connection is to be closed, after the frames that it was given.
+    Close(CloseCode),
+    /// Something that it held back may go on.
+    Nudge,
+}
+
+/// The most bytes that a driver takes at once: what it holds while it writes comes on top of the outbox's limit.
+const BATCH_BYTES_MAX: usize = 256 << 10;
+
+impl Outbox {
+    /// An empty outbox.
+    #[must_use]
+    pub fn new(limits: OutboxLimits) -> Self {
+        Self { limits, inner: Mutex::default() }
+    }
+
+    /// Queues a frame. In an outbox that is closing or full it is dropped; a full one starts to close.
+    pub fn push(&self, frame: Frame) {
+        let mut inner = self.lock();
+        if inner.closing.is_some() {
+            return;
+        }
+        let bytes = inner.bytes + frame.len();
+        let is_full = inner.frames.len() >= self.limits.frames || (bytes > self.limits.bytes && inner.bytes > 0);
+        if is_full {
+            inner.frames = VecDeque::new();
+            inner.bytes = 0;
+            inner.closing = Some(CloseCode::SlowConsumer);
+        } else {
+            inner.bytes = bytes;
+            inner.frames.push_back(frame);
+        }
+        Self::wake(inner);
+    }
+
+    /// Has the connection closed, after what is queued. The first to close says the code.
+    pub fn close(&self, code: CloseCode) {
+        let mut inner = self.lock();
+        inner.closing.get_or_insert(code);
+        Self::wake(inner);
+    }
+
+    /// Has the driver look again at what it held back.
+    pub fn nudge(&self) {
+        let mut inner = self.lock();
+        inner.nudged = true;
+        Self::wake(inner);
+    }
+
+    /// Whether the connection is closing for its slowness: then there is no use in writing on.
+    pub fn poll_slow(&self, context: &Context<'_>) -> Poll<()> {
+        let mut inner = self.lock();
+        if inner.closing == Some(CloseCode::SlowConsumer) {
+            return Poll::Ready(());
+        }
+        inner.driver = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// Takes what is queued, up to a batch, into `frames`, which is empty. For the driver alone.
+    pub fn poll_take(&self, context: &Context<'_>, frames: &mut VecDeque<Frame>) -> Poll<Taken> {
+        let mut inner = self.lock();
+        if inner.bytes <= BATCH_BYTES_MAX {
+            std::mem::swap(&mut inner.frames, frames);
+            inner.bytes = 0;
+        } else {
+            inner.split(frames);
+        }
+        if inner.frames.is_empty()
+            && let Some(code) = inner.closing
+        {
+            return Poll::Ready(Taken::Close(code));
+        }
+        if !frames.is_empty() {
+            return Poll::Ready(Taken::Frames);
+        }
+        if std::mem::take(&mut inner.nudged) {
+            return Poll::Ready(Taken::Nudge);
+        }
+        match &mut inner.driver {
+            Some(waker) => waker.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    #[cfg(test)]
+    pub(crate) fn take_all(&self) -> Vec<Frame> {
+        let mut inner = self.lock();
+        inner.bytes = 0;
+        inner.frames.drain(..).collect()
+    }
+
+    /// Wakes the driver after the lock is gone.
+    fn wake(mut inner: MutexGuard<'_, Inner>) {
+        let driver = inner.driver.take();
+        drop(inner);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    /// Nothing in here can panic half-way through a change, so a poisoned lock is as good as another.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Moves frames up to a batch's bytes, and at least one.
+    fn split(&mut self, batch: &mut VecDeque<Frame>) {
+        let mut taken = 0;
+        while let Some(frame) = self.frames.front() {
+            if taken > 0 && taken + frame.len() > BATCH_BYTES_MAX {
+                break;
+            }
+            taken += frame.len();
+            batch.extend(self.frames.pop_front());
+        }
+        self.bytes -= taken;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(bytes: usize) -> Frame {
+        Frame::Text("x".repeat(bytes).into())
+    }
+
+    fn take(outbox: &Outbox) -> (Poll<Taken>, usize) {
+        let mut frames = VecDeque::new();
+        let taken = outbox.poll_take(&Context::from_waker(Waker::noop()), &mut frames);
+        (taken, frames.len())
+    }
+
+    #[test]
+    fn one_frame_too_many_closes_and_frees_the_rest() {
+        let outbox = Outbox::new(OutboxLimits { frames: 2, bytes: 100 });
+        for _ in 0..2 {
+            outbox.push(frame(1));
+        }
+        assert_eq!(take(&outbox), (Poll::Ready(Taken::Frames), 2));
+        for _ in 0..4 {
+            outbox.push(frame(1));
+        }
+        assert_eq!(take(&outbox), (Poll::Ready(Taken::Close(CloseCode::SlowConsumer)), 0));
+    }
+
+    #[test]
+    fn bytes_are_limited_but_for_a_single_frame() {
+        let outbox = Outbox::new(OutboxLimits { frames: 10, bytes: 100 });
+        outbox.push(frame(200));
+        assert_eq!(take(&outbox), (Poll::Ready(Taken::Frames), 1));
+        outbox.push(frame(60));
+        outbox.push(frame(60));
+        assert_eq!(take(&outbox), (Poll::Ready(Taken::Close(CloseCode::SlowConsumer)), 0));
+    }
+
+    #[test]
+    fn what_was_queued_before_a_close_is_still_written() {
+        let outbox = Outbox::new(OutboxLimits::default());
+        outbox.push(frame(1));
+        outbox.close(CloseCode::ServiceRestart);
+        outbox.push(frame(1));
+        assert_eq!(take(&outbox), (Poll::Ready(Taken::Close(CloseCode::ServiceRestart)), 1));
+    }
+
+    #[test]
+    fn large_queues_are_taken_in_batches() {
+        let outbox = Outbox::new(OutboxLimits::default());
+        for _ in 0..3 {
+            outbox.push(frame(BATCH_BYTES_MAX / 2));
+        }
+        outbox.close(CloseCode::ServiceRestart);
+        assert_eq!(take(&outbox), (Poll::Ready(Taken::Frames), 2));
+        assert_eq!(take(&outbox), (Poll::Ready(Taken::Close(CloseCode::ServiceRestart)), 1));
+    }
+
+    #[test]
+    fn a_nudge_is_seen_once() {
+        let outbox = Outbox::new(OutboxLimits::default());
+        outbox.nudge();
+        assert_eq!(take(&outbox), (Poll::Ready(Taken::Nudge), 0));
+        assert_eq!(take(&outbox), (Poll::Pending, 0));
+    }
+}

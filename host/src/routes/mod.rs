@@ -1,0 +1,10 @@
+//! Which behaviour serves a topic: an immutable table, swapped whole.
+//!
+//! The table is asked at every call, so a reload needs no notice: the next call finds the new generation. Who publishes a
+//! table is the plugins' loader, and nobody else.
+
+mod manifest;
+mod table;
+
+pub use manifest::{ManifestError, RouteSpec, Turns};
+pub use table::{Conflict, Route, RouteTable, Routes};

@@ -1,0 +1,167 @@
+//! The table itself.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::RouteSpec;
+use crate::contract::Behaviour;
+use crate::protocol::Pattern;
+
+/// One pattern with what serves it.
+pub struct Route {
+    /// What the plugin says of it.
+    pub spec: RouteSpec,
+    /// The plugin's name.
+    pub plugin: Arc<str>,
+    /// The plugin's generation.
+    pub generation: u32,
+    /// What runs its callbacks.
+    pub behaviour: Arc<dyn Behaviour>,
+}
+
+/// Two plugins claim one pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The pattern.
+    pub pattern: Pattern,
+    /// Who has it.
+    pub owner: Arc<str>,
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pattern, owner } = self;
+        write!(f, "the pattern `{pattern}` belongs to the plugin `{owner}` already; give one of the two another topic")
+    }
+}
+
+impl std::error::Error for Conflict {}
+
+/// All routes of all plugins. An exact topic comes before every prefix, and a longer prefix before a shorter.
+#[derive(Default)]
+pub struct Routes {
+    exact: HashMap<Box<str>, Arc<Route>>,
+    /// The longest first.
+    prefixes: Vec<(Box<str>, Arc<Route>)>,
+}
+
+impl Routes {
+    /// Puts routes of several plugins together.
+    ///
+    /// # Errors
+    /// Where two plugins claim one pattern; the owner is the one that came first.
+    pub fn new(routes: impl IntoIterator<Item = Arc<Route>>) -> Result<Self, Conflict> {
+        let mut table = Self::default();
+        for route in routes {
+            let taken = match &route.spec.pattern {
+                Pattern::Exact(topic) => table.exact.insert(topic.clone(), Arc::clone(&route)),
+                Pattern::Prefix(prefix) => {
+                    let taken = table.prefixes.iter().find(|(other, _)| other == prefix);
+                    let taken = taken.map(|(_, owner)| Arc::clone(owner));
+                    table.prefixes.push((prefix.clone(), Arc::clone(&route)));
+                    taken
+                }
+            };
+            if let Some(owner) = taken {
+                return Err(Conflict { pattern: route.spec.pattern.clone(), owner: Arc::clone(&owner.plugin) });
+            }
+        }
+        table.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        Ok(table)
+    }
+
+    /// The route that serves a topic.
+    #[must_use]
+    pub fn find(&self, topic: &str) -> Option<&Arc<Route>> {
+        self.exact
+            .get(topic)
+            .or_else(|| self.prefixes.iter().find(|(prefix, _)| topic.starts_with(&**prefix)).map(|(_, route)| route))
+    }
+}
+
+/// The table in force.
+pub struct RouteTable {
+    current: ArcSwap<Routes>,
+    published: watch::Sender<u64>,
+}
+
+impl Default for RouteTable {
+    fn default() -> Self {
+        Self { current: ArcSwap::default(), published: watch::Sender::new(0) }
+    }
+}
+
+impl RouteTable {
+    /// The table in force now.
+    pub fn current(&self) -> arc_swap::Guard<Arc<Routes>> {
+        self.current.load()
+    }
+
+    /// The route that serves a topic now.
+    #[must_use]
+    pub fn find(&self, topic: &str) -> Option<Arc<Route>> {
+        self.current.load().find(topic).map(Arc::clone)
+    }
+
+    /// Puts another table in force, at once and for all.
+    pub fn publish(&self, routes: Routes) {
+        self.current.store(Arc::new(routes));
+        self.published.send_modify(|count| *count += 1);
+    }
+
+    /// Sees every table that is published from now on.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.published.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::{Call, Calling, Decision, Fault, Outcome, Passing};
+
+    struct Nothing;
+
+    impl Behaviour for Nothing {
+        fn call(&self, _: Call) -> Calling<'_, Outcome> {
+            Box::pin(async { Err(Fault::failed("no one calls")) })
+        }
+
+        fn filter(&self, _: Passing) -> Calling<'_, Vec<Decision>> {
+            Box::pin(async { Ok(vec![]) })
+        }
+    }
+
+    fn route(pattern: &str, plugin: &str) -> Arc<Route> {
+        let spec = RouteSpec::read(pattern, vec![], (0, 0), &[]).expect("a pattern");
+        Arc::new(Route { spec, plugin: plugin.into(), generation: 1, behaviour: Arc::new(Nothing) })
+    }
+
+    #[test]
+    fn exact_comes_before_prefix_and_longer_before_shorter() -> Result<(), Conflict> {
+        let table = Routes::new([
+            route("*", "all"),
+            route("room:*", "rooms"),
+            route("room:vip:*", "vip"),
+            route("room:a", "a"),
+        ])?;
+        let served = |topic| table.find(topic).map(|route| route.plugin.to_string());
+        assert_eq!(served("room:a"), Some("a".into()));
+        assert_eq!(served("room:ab"), Some("rooms".into()));
+        assert_eq!(served("room:vip:1"), Some("vip".into()));
+        assert_eq!(served("other"), Some("all".into()));
+        assert!(Routes::default().find("room:a").is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn one_pattern_has_one_owner() {
+        let conflict = Routes::new([route("room:*", "first"), route("room:*", "second")]).err();
+        assert_eq!(conflict.map(|conflict| conflict.owner.to_string()), Some("first".into()));
+    }
+}

@@ -1,0 +1,196 @@
+//! The configuration: a file, and what the command line says over it.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::Deserialize;
+
+use super::Limits;
+use crate::plugin::{PluginSettings, Source};
+use crate::protocol::Pattern;
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// A line for a person.
+    #[default]
+    Human,
+    /// A JSON object a line.
+    Json,
+}
+
+/// One plugin's table, `plugins.NAME`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PluginTable {
+    /// What the plugin reads as its configuration.
+    pub config: toml::Table,
+    /// Patterns of topics that it may publish to, beyond its own.
+    pub publish: Vec<String>,
+}
+
+/// `bennu.toml`. Every key may be left out. Paths are relative to the file.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The address to listen on. Default `127.0.0.1:4000`; port 0 takes a free one.
+    pub listen: String,
+    /// Directories and files to load plugins from.
+    pub load: Vec<PathBuf>,
+    /// A directory of files to serve at `/`.
+    #[serde(rename = "static")]
+    pub static_directory: Option<PathBuf>,
+    /// Where compiled plugins are kept. Default: `bennu/compiled` in this user's cache directory.
+    pub cache: Option<PathBuf>,
+    /// What is logged: a level, or directives such as `info,guest=debug`. Default `info`.
+    pub log: String,
+    /// How it is written: `human` or `json`.
+    pub log_format: LogFormat,
+    /// The limits.
+    pub limits: Limits,
+    /// What single plugins are told and granted, by name.
+    pub plugins: HashMap<String, PluginTable>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:4000".into(),
+            load: Vec::new(),
+            static_directory: None,
+            cache: None,
+            log: "info".into(),
+            log_format: LogFormat::Human,
+            limits: Limits::default(),
+            plugins: HashMap::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Names the file, and the key or the line with what is allowed there.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        let mut config = Self::parse(&text).with_context(|| format!("in the configuration {}", path.display()))?;
+        let beside = path.parent().unwrap_or(Path::new("."));
+        let directories = config.load.iter_mut().chain(&mut config.static_directory).chain(&mut config.cache);
+        directories.for_each(|directory| *directory = beside.join(&*directory));
+        Ok(config)
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        // Its message shows the line, and for a key that isn't known those that are.
+        let config: Self = toml::from_str(text).map_err(|error| anyhow!("{}", error.to_string().trim_end()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.limits.check()?;
+        for (name, table) in &self.plugins {
+            table.patterns(name)?;
+        }
+        Ok(())
+    }
+
+    /// Where plugins are loaded from.
+    ///
+    /// # Errors
+    /// Where there is nothing, or nothing is named.
+    pub fn sources(&self) -> Result<Vec<Source>> {
+        if self.load.is_empty() {
+            bail!("nothing to serve: name a directory of plugins (`bennu serve plugins`), or set `load` in bennu.toml");
+        }
+        self.load.iter().map(|path| Source::find(path)).collect()
+    }
+
+    /// What the library is told of single plugins.
+    ///
+    /// # Errors
+    /// Where a pattern is none.
+    pub fn settings(&self) -> Result<HashMap<String, PluginSettings>> {
+        let settings = |(name, table): (&String, &PluginTable)| {
+            let configuration = serde_json::to_string(&table.config)
+                .with_context(|| format!("`plugins.{name}.config` can't be given as JSON"))?;
+            let publish = table.patterns(name)?.into();
+            Ok((name.clone(), PluginSettings { configuration: configuration.into(), publish }))
+        };
+        self.plugins.iter().map(settings).collect()
+    }
+}
+
+impl PluginTable {
+    fn patterns(&self, name: &str) -> Result<Vec<Pattern>> {
+        let parse = |text: &String| {
+            Pattern::parse(text).map_err(|error| anyhow!("`plugins.{name}.publish` has the pattern `{text}`: {error}"))
+        };
+        self.publish.iter().map(parse).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> String {
+        Config::parse(text).err().map_or_else(String::new, |error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn a_whole_file_is_read() -> Result<()> {
+        let config = Config::parse(
+            r#"
+            listen = "0.0.0.0:80"
+            load = ["plugins"]
+            static = "public"
+            log_format = "json"
+            [limits]
+            frame_bytes = 4096
+            [plugins.chat]
+            publish = ["room:*"]
+            config = { greeting = "hello", most = 3 }
+            "#,
+        )?;
+        assert_eq!(config.limits, Limits { frame_bytes: 4096, ..Limits::default() });
+        let settings = config.settings()?;
+        assert_eq!(&*settings["chat"].configuration, r#"{"greeting":"hello","most":3}"#);
+        assert_eq!(*settings["chat"].publish, [Pattern::Prefix("room:".into())]);
+        assert_eq!(Config::parse("")?, Config::default());
+        Ok(())
+    }
+
+    #[test]
+    fn errors_name_the_key_and_what_is_allowed() {
+        let cases = [
+            ("lisen = \"x\"", "`listen`"),
+            ("listen = 80", "string"),
+            ("log_format = \"xml\"", "`human` or `json`"),
+            ("[limits]\nframe_byte = 1", "`frame_bytes`"),
+            ("[limits]\noutbox_frames = 0", "limits.outbox_frames"),
+            ("[limits]\nidle_ms = -1", "idle_ms"),
+            ("[plugins.chat]\npublish = [\"a*b\"]", "plugins.chat.publish"),
+            ("listen = ", "line 1"),
+        ];
+        for (text, expected) in cases {
+            assert!(refusal(text).contains(expected), "{text}: {}", refusal(text));
+        }
+    }
+
+    #[test]
+    fn paths_stand_beside_the_file() -> Result<()> {
+        let home = tempfile::tempdir()?;
+        let path = home.path().join("bennu.toml");
+        std::fs::write(&path, "load = [\"plugins\"]\ncache = \"/somewhere\"")?;
+        let config = Config::read(&path)?;
+        assert_eq!(config.load, [home.path().join("plugins")]);
+        assert_eq!(config.cache, Some("/somewhere".into()));
+        let missing = Config::read(&home.path().join("absent.toml"));
+        assert!(missing.is_err_and(|error| error.to_string().contains("absent.toml")));
+        Ok(())
+    }
+}

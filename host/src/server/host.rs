@@ -1,0 +1,137 @@
+//! A host: everything wired together, its start and its stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::overview::HostOverview;
+use super::{Config, Limits};
+use crate::channel::Node;
+use crate::plugin::{Cache, Engine, Library, Loader, Shelf};
+use crate::protocol::CloseCode;
+use crate::routes::RouteTable;
+use crate::socket::{Endpoint, Sockets};
+use crate::transport::{Gate, StaticFiles, router};
+
+/// A host that listens and has looked through its plugins once.
+pub struct Host {
+    listener: TcpListener,
+    gate: Arc<Gate>,
+    node: Arc<Node>,
+    sockets: Arc<Sockets>,
+    library: Library,
+    files: Option<StaticFiles>,
+    limits: Limits,
+}
+
+/// A loader as this configuration wants it.
+///
+/// # Errors
+/// Where the engine can't run on this machine, or a cache directory that was named can't be used.
+pub fn loader(config: &Config) -> Result<Loader> {
+    let call_limits = config.limits.call();
+    let cache = match &config.cache {
+        Some(directory) => Some(Cache::open(directory).context("`cache` can't be used")?),
+        None => Cache::default_directory().and_then(|directory| {
+            Cache::open(&directory)
+                .inspect_err(|error| tracing::warn!("compiled plugins aren't kept: {error:#}"))
+                .ok()
+        }),
+    };
+    let engine = Engine::new(&call_limits)?;
+    Ok(Loader { engine, cache, call_limits, pool_limits: config.limits.pool() })
+}
+
+impl Host {
+    /// Binds the address and loads the plugins. One that can't be loaded is logged, and doesn't keep the host from starting.
+    ///
+    /// # Errors
+    /// Where something that the configuration names isn't there, or the address can't be had.
+    pub async fn start(config: &Config) -> Result<Self> {
+        let files = config.static_directory.as_ref().map(|directory| {
+            std::fs::read_dir(directory)
+                .map(|_| StaticFiles(directory.clone()))
+                .with_context(|| format!("looking for static files in {}", directory.display()))
+        });
+        let files = files.transpose()?;
+        let listener = TcpListener::bind(&config.listen).await.with_context(|| {
+            format!("listening on `{}`; name another with --listen ADDRESS:PORT (port 0 takes a free one)", config.listen)
+        })?;
+        let (routes, shelf) = (Arc::new(RouteTable::default()), Arc::new(Shelf::default()));
+        let (sources, settings) = (config.sources()?, config.settings()?);
+        let mut library = Library::new(loader(config)?, sources, settings, Arc::clone(&routes), Arc::clone(&shelf));
+        let node = Node::new(routes, config.limits.node());
+        let sockets = Arc::new(Sockets::default());
+        let endpoint = Endpoint {
+            node: Arc::clone(&node),
+            sockets: Arc::clone(&sockets),
+            limits: config.limits.socket(),
+            outbox_limits: config.limits.outbox(),
+        };
+        let overview =
+            HostOverview { started: Instant::now(), node: Arc::clone(&node), sockets: Arc::clone(&sockets), shelf };
+        let gate = Gate::new(endpoint, config.limits.wire(), Box::new(overview));
+        library.refresh().await;
+        Ok(Self { listener, gate, node, sockets, library, files, limits: config.limits.clone() })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// Where the operating system doesn't say.
+    pub fn address(&self) -> Result<SocketAddr> {
+        self.listener.local_addr().context("asking for the address")
+    }
+
+    /// Serves until `stop`, and then ends in order: no new connections, the sockets closed in batches, each channel's
+    /// `terminate`.
+    ///
+    /// # Errors
+    /// Where the listener fails.
+    pub async fn serve(self, stop: impl Future<Output = ()> + Send) -> Result<()> {
+        let Self { listener, gate, node, sockets, library, files, limits } = self;
+        let watching = tokio::spawn(async move {
+            if let Err(error) = library.watch().await {
+                tracing::error!("plugins aren't reloaded: {error:#}");
+            }
+        });
+        let sweeping = tokio::spawn(end_unrouted(Arc::clone(&node)));
+        let (stop_accepting, accepting) = oneshot::channel::<()>();
+        let app = router(gate, files).into_make_service_with_connect_info::<SocketAddr>();
+        // A frame is written in one go, so there is nothing for the kernel to wait for.
+        let listener = listener.tap_io(|stream| {
+            let _ = stream.set_nodelay(true);
+        });
+        let stopped = async { accepting.await.unwrap_or_default() };
+        let serving = tokio::spawn(async move { axum::serve(listener, app).with_graceful_shutdown(stopped).await });
+        stop.await;
+        tracing::info!("stopping");
+        let _ = stop_accepting.send(());
+        watching.abort();
+        sweeping.abort();
+        let ended = timeout(limits.stop(), async {
+            sockets.close_all(CloseCode::ServiceRestart).await;
+            node.emptied().await;
+        });
+        if ended.await.is_err() {
+            let (sockets, channels) = (sockets.count(), node.channel_count());
+            tracing::warn!(sockets, channels, "stopped before all had ended; `limits.stop_ms` says how long that may take");
+        }
+        serving.abort();
+        Ok(())
+    }
+}
+
+/// After each change of the routes, ends the members of topics that nobody serves any more.
+async fn end_unrouted(node: Arc<Node>) {
+    let mut published = node.routes.watch();
+    while published.changed().await.is_ok() {
+        node.end_unrouted();
+    }
+}

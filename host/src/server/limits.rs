@@ -1,0 +1,199 @@
+//! Every limit, in one place: its name with its unit, its default, and what happens past it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use serde::Deserialize;
+
+use crate::channel::NodeLimits;
+use crate::contract::CallLimits;
+use crate::plugin::PoolLimits;
+use crate::pubsub::OutboxLimits;
+use crate::socket::SocketLimits;
+use crate::transport::WireLimits;
+
+/// The table `limits` of the configuration. A key that isn't given has its default.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of a message from a client. Past it: close 1009. Default 1 MiB.
+    pub frame_bytes: usize,
+    /// Channels joined on one socket. Past it: error reply. Default 100.
+    pub channels_per_socket: usize,
+    /// Messages a second from one socket; 0 is no limit. Past it: error reply, past twice as many: close 1008. Default 0.
+    pub messages_per_second: u32,
+    /// Entries that wait for a channel and came from its client. Past it: that socket isn't read. Default 64.
+    pub mailbox_from_client: usize,
+    /// Entries that wait for a channel and came from elsewhere. Past it: fault, overflow. Default 1,024.
+    pub mailbox_from_elsewhere: usize,
+    /// Frames that wait to be written to a socket. Past it: close 1013. Default 1,024.
+    pub outbox_frames: usize,
+    /// Bytes of those frames. Past it: close 1013. Default 4 MiB.
+    pub outbox_bytes: usize,
+    /// Sockets that are open; 0 is as many as the process may have files, less a reserve. Past it: HTTP 503. Default 0.
+    pub sockets: usize,
+    /// Milliseconds for which a client may be silent. Past it: close 1002. Default 60,000.
+    pub idle_ms: u64,
+    /// Milliseconds that a stop may take until the host ends all the same. Default 10,000.
+    pub stop_ms: u64,
+    /// Instances of one plugin. Past it: calls wait. Default 32.
+    pub instances_per_plugin: usize,
+    /// Calls after which an instance is replaced. Default 100,000.
+    pub calls_per_instance: u32,
+    /// Milliseconds of CPU time of one call. Past it: fault, deadline. Default 50.
+    pub call_cpu_ms: u64,
+    /// Milliseconds that one call may take. Past it: fault, deadline. Default 5,000.
+    pub call_wall_ms: u64,
+    /// Bytes of linear memory of one instance. Past it: the guest gets none, and a trap that follows is fault, memory.
+    /// Default 64 MiB.
+    pub memory_bytes: usize,
+    /// Bytes of a member's assigns. Past it: fault, oversize. Default 16 KiB.
+    pub assigns_bytes: usize,
+    /// Effects of one call. Past it: fault, oversize. Default 1,024.
+    pub effects_per_call: usize,
+    /// Bytes of those effects and the answer. Past it: fault, oversize. Default 4 MiB.
+    pub effect_bytes: usize,
+    /// Timers of one member that are under way. Past it: fault, oversize. Default 16.
+    pub timers_per_member: usize,
+    /// Milliseconds that a timer takes at least. Below it: fault, oversize. Default 10.
+    pub timer_shortest_ms: u64,
+    /// Lines that one call logs. Past it: fault, oversize. Default 256.
+    pub log_lines_per_call: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let (call, pool, node) = (CallLimits::default(), PoolLimits::default(), NodeLimits::default());
+        let (outbox, socket) = (OutboxLimits::default(), SocketLimits::default());
+        Self {
+            frame_bytes: 1 << 20,
+            channels_per_socket: socket.channels,
+            messages_per_second: 0,
+            mailbox_from_client: node.from_client,
+            mailbox_from_elsewhere: node.from_elsewhere,
+            outbox_frames: outbox.frames,
+            outbox_bytes: outbox.bytes,
+            sockets: 0,
+            idle_ms: 60_000,
+            stop_ms: 10_000,
+            instances_per_plugin: pool.instances,
+            calls_per_instance: pool.calls_per_instance,
+            call_cpu_ms: millis(call.cpu),
+            call_wall_ms: millis(call.wall),
+            memory_bytes: call.memory_bytes,
+            assigns_bytes: call.assigns_bytes,
+            effects_per_call: call.effects,
+            effect_bytes: call.effect_bytes,
+            timers_per_member: call.timers,
+            timer_shortest_ms: millis(call.timer_shortest),
+            log_lines_per_call: call.log_lines,
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Files that aren't sockets: the listener, the log, plugins, static files on their way.
+const FILES_RESERVED: u64 = 64;
+
+impl Limits {
+    /// Checks what a number alone can't say.
+    ///
+    /// # Errors
+    /// Names the key and what is allowed.
+    pub fn check(&self) -> Result<()> {
+        let at_least_one = [
+            ("frame_bytes", self.frame_bytes),
+            ("channels_per_socket", self.channels_per_socket),
+            ("mailbox_from_client", self.mailbox_from_client),
+            ("mailbox_from_elsewhere", self.mailbox_from_elsewhere),
+            ("outbox_frames", self.outbox_frames),
+            ("outbox_bytes", self.outbox_bytes),
+            ("instances_per_plugin", self.instances_per_plugin),
+            ("calls_per_instance", self.calls_per_instance as usize),
+        ];
+        for (key, value) in at_least_one {
+            if value == 0 {
+                bail!("`limits.{key}` is 0; it must be at least 1");
+            }
+        }
+        for (key, value) in [("idle_ms", self.idle_ms), ("call_cpu_ms", self.call_cpu_ms), ("call_wall_ms", self.call_wall_ms)] {
+            if value == 0 {
+                bail!("`limits.{key}` is 0; it must be at least 1");
+            }
+        }
+        let page = 64 << 10;
+        if self.memory_bytes < page || self.memory_bytes > 4 << 30 {
+            bail!("`limits.memory_bytes` is {}; it must be from 65536 (a page) to 4294967296", self.memory_bytes);
+        }
+        Ok(())
+    }
+
+    pub(super) fn call(&self) -> Arc<CallLimits> {
+        Arc::new(CallLimits {
+            cpu: Duration::from_millis(self.call_cpu_ms),
+            wall: Duration::from_millis(self.call_wall_ms),
+            memory_bytes: self.memory_bytes,
+            assigns_bytes: self.assigns_bytes,
+            effects: self.effects_per_call,
+            effect_bytes: self.effect_bytes,
+            timers: self.timers_per_member,
+            timer_shortest: Duration::from_millis(self.timer_shortest_ms),
+            log_lines: self.log_lines_per_call,
+            ..CallLimits::default()
+        })
+    }
+
+    pub(super) fn pool(&self) -> PoolLimits {
+        PoolLimits { instances: self.instances_per_plugin, calls_per_instance: self.calls_per_instance }
+    }
+
+    pub(super) fn node(&self) -> NodeLimits {
+        NodeLimits { from_client: self.mailbox_from_client, from_elsewhere: self.mailbox_from_elsewhere }
+    }
+
+    pub(super) fn outbox(&self) -> OutboxLimits {
+        OutboxLimits { frames: self.outbox_frames, bytes: self.outbox_bytes }
+    }
+
+    pub(super) fn socket(&self) -> SocketLimits {
+        let messages_per_second = (self.messages_per_second > 0).then_some(self.messages_per_second);
+        SocketLimits { channels: self.channels_per_socket, messages_per_second }
+    }
+
+    pub(super) fn wire(&self) -> WireLimits {
+        let sockets = if self.sockets == 0 { sockets_possible() } else { self.sockets };
+        WireLimits { frame_bytes: self.frame_bytes, idle: Duration::from_millis(self.idle_ms), sockets }
+    }
+
+    pub(super) fn stop(&self) -> Duration {
+        Duration::from_millis(self.stop_ms)
+    }
+}
+
+/// How many sockets the process may have, after it has asked for all that it can get.
+fn sockets_possible() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let found = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: found.maximum, maximum: found.maximum };
+    let files = if setrlimit(Resource::Nofile, wanted).is_ok() { found.maximum } else { found.current };
+    let files = files.unwrap_or(u64::MAX).saturating_sub(FILES_RESERVED);
+    usize::try_from(files).unwrap_or(usize::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_makes_no_sense_is_named() {
+        let zero = Limits { outbox_frames: 0, ..Limits::default() };
+        assert!(zero.check().is_err_and(|error| error.to_string().contains("limits.outbox_frames")));
+        let small = Limits { memory_bytes: 1, ..Limits::default() };
+        assert!(small.check().is_err_and(|error| error.to_string().contains("from 65536")));
+        assert!(Limits::default().check().is_ok());
+    }
+}

@@ -1,0 +1,179 @@
+//! A socket at work: the rules carried out.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::rate::{Rate, Verdict};
+use super::registry::Registered;
+use super::{Slot, SocketState, Sockets, Step};
+use crate::channel::{Channel, Connection, Drain, Entry, Full, Node};
+use crate::contract::{Ending, SocketFacts};
+use crate::protocol::{Addressee, CloseCode, Frame, Message, Outbound, Payload, Ref, Serializer};
+use crate::pubsub::{Outbox, OutboxLimits};
+
+/// The limits of one socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketLimits {
+    /// Channels joined, those that are joining included. Past it a join is refused.
+    pub channels: usize,
+    /// Messages a second. Past it they are answered with an error, and past twice as many the connection is closed.
+    pub messages_per_second: Option<u32>,
+}
+
+impl Default for SocketLimits {
+    fn default() -> Self {
+        Self { channels: 100, messages_per_second: None }
+    }
+}
+
+/// Why the connection is to be closed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Closing(pub CloseCode);
+
+/// A connected client.
+pub struct Socket {
+    node: Arc<Node>,
+    connection: Connection,
+    state: SocketState<Arc<Channel>>,
+    rate: Rate,
+    /// An entry that its channel had no room for. Until there is room, nothing more may be received.
+    held_back: Option<(Arc<Channel>, Box<Entry>)>,
+    _registered: Registered,
+}
+
+impl Slot for Arc<Channel> {
+    fn join_ref(&self) -> &Ref {
+        Channel::join_ref(self)
+    }
+
+    fn has_ended(&self) -> bool {
+        Channel::has_ended(self)
+    }
+}
+
+/// Where clients connect: what their sockets share.
+pub struct Endpoint {
+    /// The channels' side.
+    pub node: Arc<Node>,
+    /// All that are open.
+    pub sockets: Arc<Sockets>,
+    /// What each may do.
+    pub limits: SocketLimits,
+    /// What each one's outbox holds.
+    pub outbox_limits: OutboxLimits,
+}
+
+impl Endpoint {
+    /// A socket for a client that has connected.
+    #[must_use]
+    pub fn connect(&self, facts: SocketFacts, serializer: Serializer) -> Socket {
+        let outbox = Arc::new(Outbox::new(self.outbox_limits));
+        let registered = self.sockets.register(Arc::clone(&outbox));
+        Socket {
+            node: Arc::clone(&self.node),
+            connection: Connection { facts: Arc::new(facts), serializer, outbox },
+            state: SocketState::new(self.limits.channels),
+            rate: Rate::new(self.limits.messages_per_second, Instant::now()),
+            held_back: None,
+            _registered: registered,
+        }
+    }
+}
+
+impl Socket {
+    /// Where its frames are taken from.
+    #[must_use]
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.connection.outbox
+    }
+
+    /// Whether something received waits for room, and no more may be received until [`resume`](Self::resume).
+    #[must_use]
+    pub fn is_held_back(&self) -> bool {
+        self.held_back.is_some()
+    }
+
+    /// Takes a frame from the client.
+    ///
+    /// # Errors
+    /// Where the connection is to be closed for it.
+    pub fn receive(&mut self, frame: &Frame) -> Result<(), Closing> {
+        let message = self.connection.serializer.decode(frame).map_err(|malformed| {
+            tracing::debug!("a client sent what is no message: {malformed}");
+            Closing(CloseCode::Malformed)
+        })?;
+        match self.rate.on_message(Instant::now()) {
+            Verdict::Within => {}
+            Verdict::Over => {
+                let Message { join_ref, reference, to, .. } = message;
+                self.reply(&join_ref, &reference, &to, ("error", &Payload::reason("too many messages")));
+                return Ok(());
+            }
+            Verdict::Flood => return Err(Closing(CloseCode::PolicyViolation)),
+        }
+        let node = &self.node;
+        let step = self.state.on(message, |topic| node.routes.current().find(topic).is_some());
+        self.carry_out(step);
+        Ok(())
+    }
+
+    /// Tries again what was held back.
+    pub fn resume(&mut self) {
+        if let Some((channel, entry)) = self.held_back.take() {
+            self.post(channel, *entry);
+        }
+    }
+
+    /// Ends all channels: the connection is gone. What came before is still handled.
+    pub fn close(mut self, ending: &Ending) {
+        for channel in self.state.take() {
+            channel.end(Entry::Gone(ending.clone()));
+        }
+    }
+
+    fn carry_out(&mut self, step: Step<Arc<Channel>>) {
+        match step {
+            Step::Reply { join_ref, reference, to, status, payload } => {
+                self.reply(&join_ref, &reference, &to, (status, &payload));
+            }
+            Step::Join { message, topic, over } => self.join(message, topic, over.as_ref()),
+            Step::Leave { channel, message } => {
+                let Message { join_ref, reference, .. } = message;
+                self.post(channel, Entry::Leave { join_ref, reference });
+            }
+            Step::Event { channel, message } => {
+                let Message { event, payload, reference, .. } = message;
+                self.post(channel, Entry::In { event, payload, reference });
+            }
+            Step::Ignore => {}
+        }
+    }
+
+    fn join(&mut self, message: Message, topic: String, over: Option<&Arc<Channel>>) {
+        let channel =
+            Channel::new(&self.node, self.connection.clone(), &topic, &message.join_ref, over.map(|over| &**over));
+        // A leave that waits in the old channel's line comes first, and then the channel has ended by itself.
+        let replaced = over.filter(|over| !over.is_leaving() && over.replace()).map(|over| over.join_ref().clone());
+        self.state.joining(topic, Arc::clone(&channel));
+        self.post(channel, Entry::Join { params: message.payload, reference: message.reference, replaced });
+    }
+
+    fn post(&mut self, channel: Arc<Channel>, entry: Entry) {
+        match channel.post_from_client(entry) {
+            // Turns that wait for nothing are taken here and now: a task for each would cost more than the turn.
+            Ok(drain) => {
+                if let Some(drain) = drain {
+                    Drain::run_here(drain);
+                }
+            }
+            Err(Full(entry)) => self.held_back = Some((channel, entry)),
+        }
+    }
+
+    fn reply(&self, join_ref: &Ref, reference: &Ref, to: &Addressee, (status, payload): (&str, &Payload)) {
+        let reply = Outbound::Reply { join_ref, reference, to, status, payload };
+        if let Some(frame) = self.connection.serializer.encode(reply) {
+            self.connection.outbox.push(frame);
+        }
+    }
+}

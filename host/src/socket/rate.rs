@@ -1,0 +1,58 @@
+//! How many messages a second a socket may send.
+
+use std::time::{Duration, Instant};
+
+/// What a message over the rate leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is within the rate.
+    Within,
+    /// It is answered with an error, and nothing else becomes of it.
+    Over,
+    /// The client goes on at twice the rate: its connection is closed.
+    Flood,
+}
+
+/// Counts messages in windows of a second.
+pub(super) struct Rate {
+    per_second: Option<u32>,
+    window: Instant,
+    count: u32,
+}
+
+impl Rate {
+    pub(super) fn new(per_second: Option<u32>, now: Instant) -> Self {
+        Self { per_second, window: now, count: 0 }
+    }
+
+    pub(super) fn on_message(&mut self, now: Instant) -> Verdict {
+        let Some(most) = self.per_second else { return Verdict::Within };
+        if now.duration_since(self.window) >= Duration::from_secs(1) {
+            self.window = now;
+            self.count = 0;
+        }
+        self.count = self.count.saturating_add(1);
+        if self.count <= most {
+            Verdict::Within
+        } else if self.count <= most.saturating_mul(2) {
+            Verdict::Over
+        } else {
+            Verdict::Flood
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn within_then_over_then_flood_and_a_second_later_within() {
+        let start = Instant::now();
+        let mut rate = Rate::new(Some(2), start);
+        let verdicts: Vec<_> = (0..5).map(|_| rate.on_message(start)).collect();
+        assert_eq!(verdicts, [Verdict::Within, Verdict::Within, Verdict::Over, Verdict::Over, Verdict::Flood]);
+        assert_eq!(rate.on_message(start + Duration::from_secs(1)), Verdict::Within);
+        assert_eq!(Rate::new(None, start).on_message(start), Verdict::Within);
+    }
+}

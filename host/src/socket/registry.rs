@@ -1,0 +1,71 @@
+//! All sockets of the host, so that it can count and close them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use tokio::sync::Notify;
+
+use crate::protocol::CloseCode;
+use crate::pubsub::Outbox;
+
+/// The sockets that are open.
+#[derive(Default)]
+pub struct Sockets {
+    open: DashMap<u64, Arc<Outbox>>,
+    next: AtomicU64,
+    last_gone: Notify,
+}
+
+/// A socket's place in the registry, left when it is dropped.
+pub(super) struct Registered {
+    sockets: Arc<Sockets>,
+    id: u64,
+}
+
+/// A host that stops lets its sockets go in batches, so that their clients don't come back all at once.
+const BATCH: usize = 1000;
+const BATCH_SPACING: Duration = Duration::from_millis(100);
+
+impl Sockets {
+    /// How many are open.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Enters a socket.
+    pub(super) fn register(self: &Arc<Self>, outbox: Arc<Outbox>) -> Registered {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.open.insert(id, outbox);
+        Registered { sockets: Arc::clone(self), id }
+    }
+
+    /// Closes all that are open, in spaced batches, and waits until they have ended.
+    pub async fn close_all(&self, code: CloseCode) {
+        let outboxes: Vec<_> = self.open.iter().map(|entry| Arc::clone(entry.value())).collect();
+        for (at, batch) in outboxes.chunks(BATCH).enumerate() {
+            if at > 0 {
+                tokio::time::sleep(BATCH_SPACING).await;
+            }
+            batch.iter().for_each(|outbox| outbox.close(code));
+        }
+        loop {
+            let gone = self.last_gone.notified();
+            if self.open.is_empty() {
+                return;
+            }
+            gone.await;
+        }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.sockets.open.remove(&self.id);
+        if self.sockets.open.is_empty() {
+            self.sockets.last_gone.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The rules of joins, leaves and refs.
+//!
+//! Their order is Phoenix's (`Phoenix.Socket`, `handle_in`); `docs/protocol.md` has them with their answers.
+
+use std::collections::HashMap;
+
+use crate::protocol::{Addressee, Message, NAME_BYTES_MAX, Payload, Ref, event};
+
+/// A channel, as far as the rules look at it.
+pub trait Slot: Clone {
+    /// The ref of its join.
+    fn join_ref(&self) -> &Ref;
+    /// Whether it is over.
+    fn has_ended(&self) -> bool;
+}
+
+/// What is to be done about a message.
+#[derive(Debug, PartialEq)]
+pub enum Step<C> {
+    /// Answer it here.
+    Reply {
+        /// The join ref of the answer.
+        join_ref: Ref,
+        /// The ref answered.
+        reference: Ref,
+        /// The topic, or what stood in its place.
+        to: Addressee,
+        /// `ok` or `error`.
+        status: &'static str,
+        /// The response.
+        payload: Payload,
+    },
+    /// Make a channel and have it join; then say so with [`SocketState::joining`].
+    Join {
+        /// The message, addressed to a topic.
+        message: Message,
+        /// The topic.
+        topic: String,
+        /// The channel whose place it takes.
+        over: Option<C>,
+    },
+    /// Give the leave to the channel.
+    Leave {
+        /// The channel.
+        channel: C,
+        /// The message.
+        message: Message,
+    },
+    /// Give the event to the channel.
+    Event {
+        /// The channel.
+        channel: C,
+        /// The message.
+        message: Message,
+    },
+    /// Nothing: it belongs to a join that is over.
+    Ignore,
+}
+
+/// The channels of a socket.
+pub struct SocketState<C> {
+    channels: HashMap<Box<str>, C>,
+    channels_max: usize,
+}
+
+impl<C: Slot> SocketState<C> {
+    /// A socket without channels that may have so many.
+    #[must_use]
+    pub fn new(channels_max: usize) -> Self {
+        Self { channels: HashMap::new(), channels_max }
+    }
+
+    /// What a message means. `is_served` says whether a route matches a topic.
+    pub fn on(&mut self, message: Message, is_served: impl FnOnce(&str) -> bool) -> Step<C> {
+        let topic = match &message.to {
+            Addressee::Topic(topic) => topic.clone(),
+            Addressee::Other(_) => return unmatched(message),
+        };
+        if &*topic == event::HEARTBEAT_TOPIC && &*message.event == event::HEARTBEAT {
+            return Step::Reply {
+                join_ref: Ref::NULL,
+                reference: message.reference,
+                to: message.to,
+                status: "ok",
+                payload: Payload::EMPTY,
+            };
+        }
+        if topic.len() > NAME_BYTES_MAX {
+            return refuse(message, "the topic is longer than 255 bytes");
+        }
+        if message.event.len() > NAME_BYTES_MAX {
+            return refuse(message, "the event is longer than 255 bytes");
+        }
+        let joined = self.channels.get(&*topic).filter(|channel| !channel.has_ended()).cloned();
+        let is_current = |channel: &C| message.join_ref.is_null() || message.join_ref == *channel.join_ref();
+        match (&*message.event, joined) {
+            (event::JOIN, over) => self.join(message, topic.to_string(), over, is_served),
+            (event::LEAVE, Some(channel)) if is_current(&channel) => Step::Leave { channel, message },
+            (event::LEAVE, None) => {
+                let Message { join_ref, reference, to, .. } = message;
+                Step::Reply { join_ref, reference, to, status: "ok", payload: Payload::EMPTY }
+            }
+            (_, Some(channel)) if is_current(&channel) => Step::Event { channel, message },
+            (_, Some(_)) => Step::Ignore,
+            (_, None) => unmatched(message),
+        }
+    }
+
+    fn join(
+        &mut self,
+        message: Message,
+        topic: String,
+        over: Option<C>,
+        is_served: impl FnOnce(&str) -> bool,
+    ) -> Step<C> {
+        if over.is_none() {
+            if !is_served(&topic) {
+                return unmatched(message);
+            }
+            if self.channels.len() >= self.channels_max {
+                self.channels.retain(|_, channel| !channel.has_ended());
+            }
+            if self.channels.len() >= self.channels_max {
+                return refuse(message, "too many channels joined");
+            }
+        }
+        Step::Join { message, topic, over }
+    }
+
+    /// A channel was made for a join.
+    pub fn joining(&mut self, topic: String, channel: C) {
+        self.channels.insert(topic.into(), channel);
+    }
+
+    /// Takes all channels, for the end of the socket.
+    pub fn take(&mut self) -> impl Iterator<Item = C> + use<C> {
+        std::mem::take(&mut self.channels).into_values()
+    }
+}
+
+fn unmatched<C>(message: Message) -> Step<C> {
+    let Message { reference, to, .. } = message;
+    Step::Reply { join_ref: Ref::NULL, reference, to, status: "error", payload: Payload::reason("unmatched topic") }
+}
+
+fn refuse<C>(message: Message, reason: &str) -> Step<C> {
+    let Message { join_ref, reference, to, .. } = message;
+    Step::Reply { join_ref, reference, to, status: "error", payload: Payload::reason(reason) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Debug, PartialEq)]
+    struct Fake {
+        join_ref: Ref,
+        has_ended: bool,
+    }
+
+    impl Slot for Fake {
+        fn join_ref(&self) -> &Ref {
+            &self.join_ref
+        }
+
+        fn has_ended(&self) -> bool {
+            self.has_ended
+        }
+    }
+
+    fn message(join_ref: &str, reference: &str, topic: &str, event: &str) -> Message {
+        Message {
+            join_ref: Ref::from_json(join_ref.into()),
+            reference: Ref::from_json(reference.into()),
+            to: Addressee::Topic(topic.into()),
+            event: event.into(),
+            payload: Payload::EMPTY,
+        }
+    }
+
+    /// A socket that has joined `room:a` with the join ref `"1"`.
+    fn joined() -> SocketState<Fake> {
+        let mut state = SocketState::new(2);
+        state.joining("room:a".into(), Fake { join_ref: Ref::from_text("1"), has_ended: false });
+        state
+    }
+
+    /// In one word and the answer's join ref, what a message leads to.
+    fn on(state: &mut SocketState<Fake>, message: Message) -> String {
+        match state.on(message, |topic| topic.starts_with("room:")) {
+            Step::Reply { join_ref, status, payload: Payload::Json(json), .. } => {
+                format!("{status} {} {json}", join_ref.json())
+            }
+            Step::Reply { .. } => "binary".into(),
+            Step::Join { over: None, .. } => "join".into(),
+            Step::Join { over: Some(_), .. } => "join over".into(),
+            Step::Leave { .. } => "leave".into(),
+            Step::Event { .. } => "event".into(),
+            Step::Ignore => "ignore".into(),
+        }
+    }
+
+    #[test]
+    fn the_clauses_in_order() {
+        let unmatched = r#"error null {"reason":"unmatched topic"}"#;
+        let cases = [
+            (r#""9""#, "phoenix", "heartbeat", "ok null {}"),
+            ("null", "phoenix", "other", unmatched),
+            (r#""2""#, "other", "phx_join", unmatched),
+            (r#""2""#, "room:b", "phx_join", "join"),
+            (r#""2""#, "room:a", "phx_join", "join over"),
+            (r#""1""#, "room:a", "phx_join", "join over"),
+            (r#""1""#, "room:a", "phx_leave", "leave"),
+            ("null", "room:a", "phx_leave", "leave"),
+            (r#""2""#, "room:a", "phx_leave", "ignore"),
+            (r#""3""#, "room:b", "phx_leave", r#"ok "3" {}"#),
+            ("null", "other", "phx_leave", "ok null {}"),
+            (r#""1""#, "room:a", "msg", "event"),
+            ("null", "room:a", "msg", "event"),
+            ("1", "room:a", "msg", "ignore"),
+            (r#""1""#, "room:b", "msg", unmatched),
+            (r#""1""#, "", "msg", unmatched),
+            (r#""1""#, "room:a", "phx_close", "event"),
+        ];
+        for (join_ref, topic, event, expected) in cases {
+            assert_eq!(
+                on(&mut joined(), message(join_ref, r#""7""#, topic, event)),
+                expected,
+                "{join_ref} {topic} {event}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_over_the_limit_are_refused() {
+        let long = "x".repeat(256);
+        let refused = r#"error "2" {"reason":"the topic is longer than 255 bytes"}"#;
+        assert_eq!(on(&mut joined(), message(r#""2""#, r#""2""#, &format!("room:{long}"), "phx_join")), refused);
+        let refused = r#"error "1" {"reason":"the event is longer than 255 bytes"}"#;
+        assert_eq!(on(&mut joined(), message(r#""1""#, r#""2""#, "room:a", &long)), refused);
+    }
+
+    #[test]
+    fn a_socket_has_so_many_channels_and_ended_ones_make_room() {
+        let mut state = joined();
+        state.joining("room:b".into(), Fake { join_ref: Ref::from_text("2"), has_ended: false });
+        let join = || message(r#""3""#, r#""3""#, "room:c", "phx_join");
+        assert_eq!(on(&mut state, join()), r#"error "3" {"reason":"too many channels joined"}"#);
+        assert_eq!(on(&mut state, message(r#""3""#, r#""3""#, "room:b", "phx_join")), "join over");
+        state.joining("room:b".into(), Fake { join_ref: Ref::from_text("2"), has_ended: true });
+        assert_eq!(
+            on(&mut state, message(r#""2""#, r#""3""#, "room:b", "msg")),
+            r#"error null {"reason":"unmatched topic"}"#
+        );
+        assert_eq!(on(&mut state, join()), "join");
+    }
+}

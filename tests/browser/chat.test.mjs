@@ -1,0 +1,193 @@
+// The chat example's page in a real browser, with people in several windows.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { test } from "node:test";
+
+import { plugin, startHost, until } from "../host.mjs";
+import { desktop, openWindow, phone, picture, startBrowser } from "./window.mjs";
+
+/** A host with the chat and its page, and a browser. */
+async function start(t) {
+  const host = await startHost(t, { plugins: ["chat"], page: "chat" });
+  const browser = await startBrowser(t);
+  return { host, open: (options) => openWindow(browser, host.url, options) };
+}
+
+/** Steps in under a name. */
+async function enter(page, name) {
+  await page.getByLabel("Your name").fill(name);
+  await page.getByRole("button", { name: "Step in" }).click();
+  await room(page, "lobby");
+}
+
+/** Waits until the page shows a room that it has joined. */
+async function room(page, name) {
+  await page.getByRole("heading", { name, exact: true }).waitFor();
+  await page.locator("#conversation[data-state=joined]").waitFor();
+}
+
+async function say(page, text) {
+  await page.getByLabel("Message", { exact: true }).fill(text);
+  await page.keyboard.press("Enter");
+}
+
+const shown = (page, text) => page.getByRole("log").getByText(text, { exact: true }).waitFor();
+const typing = (page) => page.locator("#typing");
+
+test("two people talk in two windows", async (t) => {
+  const { open } = await start(t);
+  const ada = await open({ ...desktop, colorScheme: "light" });
+  await picture(ada, "welcome-light");
+  await enter(ada, "Ada");
+  const bo = await open({ ...desktop, colorScheme: "dark" });
+  await picture(bo, "welcome-dark");
+  await enter(bo, "Bo");
+  await shown(ada, "Bo came in");
+
+  await say(ada, "Did you see the heron?");
+  for (const page of [ada, bo]) await shown(page, "Did you see the heron?");
+  await say(bo, "It stood there for an hour.");
+  for (const page of [ada, bo]) await shown(page, "It stood there for an hour.");
+  const sender = (page, text) => page.locator(".message", { hasText: text }).locator(".user").textContent();
+  assert.equal(await sender(bo, "Did you see the heron?"), "Ada");
+  assert.equal(await sender(ada, "Did you see the heron?"), "You");
+
+  await bo.getByLabel("Message", { exact: true }).pressSequentially("Then the s");
+  await typing(ada).getByText("Bo is typing").waitFor();
+  assert.equal(await typing(bo).textContent(), "", "who types isn't told so");
+  await picture(ada, "desktop-light");
+  await picture(bo, "desktop-dark");
+  await say(bo, "Then the sun rose, and it was gone.");
+  await shown(ada, "Then the sun rose, and it was gone.");
+  await until("nobody types any more", async () => (await typing(ada).textContent()) === "");
+
+  await bo.close();
+  await shown(ada, "Bo left");
+  assert.deepEqual([...ada.troubles, ...bo.troubles], []);
+});
+
+test("what people write is text, whatever it looks like", async (t) => {
+  const { open } = await start(t);
+  const ada = await open();
+  await enter(ada, "<i>Ada</i>");
+  const bo = await open();
+  await enter(bo, "Bo");
+  const nasty = '<img src=x onerror="document.title=1"> & <b>bold</b>';
+  await say(ada, nasty);
+  await shown(bo, nasty);
+  await bo.getByText("<i>Ada</i>", { exact: true }).waitFor();
+  assert.equal(await bo.locator(".log b, .log i:not(.dots i), .log img").count(), 0);
+  assert.deepEqual(bo.troubles, []);
+});
+
+test("rooms are apart, and unread messages are counted", async (t) => {
+  const { open } = await start(t);
+  const [ada, bo] = [await open(), await open()];
+  await enter(ada, "Ada");
+  await enter(bo, "Bo");
+  await ada.getByPlaceholder("another room").fill("Reed Bed");
+  await ada.keyboard.press("Enter");
+  await room(ada, "reed-bed");
+  await say(ada, "only here");
+  await shown(ada, "only here");
+
+  await say(bo, "one");
+  await say(bo, "two");
+  await ada.getByLabel("2 unread").waitFor();
+  await until("the title counts too", async () => (await ada.title()).startsWith("(2) "));
+  assert.equal(await bo.getByText("only here").count(), 0);
+
+  await ada.getByRole("link", { name: "lobby" }).click();
+  await shown(ada, "two");
+  assert.equal(await ada.getByLabel("2 unread").count(), 0);
+  await ada.keyboard.press("Alt+ArrowDown");
+  await room(ada, "garden");
+});
+
+test("a refused join is told kindly, and there is a way on", async (t) => {
+  const { open } = await start(t);
+  const ada = await open();
+  await enter(ada, "Ada");
+  await ada.getByPlaceholder("another room").fill("is this ok?");
+  await ada.keyboard.press("Enter");
+  await ada.getByRole("heading", { name: "This door stays closed" }).waitFor();
+  await ada.getByText("A room's name has letters, digits, - and _.").waitFor();
+  await picture(ada, "refused-light");
+
+  await ada.getByRole("button", { name: "Go to the lobby" }).click();
+  await room(ada, "lobby");
+  await say(ada, "back in the lobby");
+  await shown(ada, "back in the lobby");
+  assert.equal(await ada.getByRole("link", { name: "is-this-ok?" }).count(), 0, "the closed door is no longer offered");
+});
+
+test("a page comes back by itself after the host was restarted", async (t) => {
+  const { host, open } = await start(t);
+  const ada = await open();
+  await enter(ada, "Ada");
+  await say(ada, "before");
+  await shown(ada, "before");
+
+  await host.stop();
+  await ada.getByText("Reconnecting").waitFor();
+  await picture(ada, "reconnecting-light");
+  await say(ada, "sent meanwhile");
+  await ada.getByText("on its way").waitFor();
+  await host.start();
+  await ada.getByText("Connected", { exact: true }).waitFor();
+  await shown(ada, "Back again");
+  await shown(ada, "sent meanwhile");
+  await shown(ada, "before");
+});
+
+test("a plugin is reloaded under the open page", async (t) => {
+  const { host, open } = await start(t);
+  const [ada, bo] = [await open(), await open()];
+  await enter(ada, "Ada");
+  await enter(bo, "Bo");
+  await bo.getByPlaceholder("another room").fill("no/such");
+  await bo.keyboard.press("Enter");
+  await bo.getByText("A room's name has letters, digits, - and _.").waitFor();
+
+  // The same plugin with another sentence in it, as long as the old one: as if its source had been edited.
+  const built = await readFile(plugin("chat"), "latin1");
+  const edited = built.replaceAll("a room's name has letters", "a room's name has LETTERS");
+  assert.notEqual(edited, built);
+  await host.replace("chat", Buffer.from(edited, "latin1"));
+  await until("the page shows the change", async () => {
+    await bo.getByRole("button", { name: "Knock again" }).click();
+    await bo.locator("#conversation[data-state=refused]").waitFor();
+    return (await bo.locator("#reason").textContent()).includes("LETTERS");
+  });
+  await say(ada, "still here");
+  await shown(ada, "still here");
+  assert.equal(await ada.getByText("Back again").count(), 0, "nobody had to join again");
+  assert.deepEqual(ada.troubles, []);
+});
+
+test("the page fits a phone, and needs no mouse", async (t) => {
+  const { open } = await start(t);
+  const ada = await open({ ...phone, colorScheme: "dark" });
+  await ada.keyboard.type("Ada");
+  await ada.keyboard.press("Enter");
+  await room(ada, "lobby");
+  await ada.getByLabel("Message", { exact: true }).focus();
+  await ada.keyboard.type("From a phone, with a message that is longer than the phone is wide");
+  await ada.keyboard.press("Enter");
+  await shown(ada, "From a phone, with a message that is longer than the phone is wide");
+  const { width, seen } = await ada.evaluate(() => ({
+    width: document.documentElement.scrollWidth,
+    seen: document.documentElement.clientWidth,
+  }));
+  assert.ok(width <= seen, `the page is ${width} wide on a screen of ${seen}`);
+  await picture(ada, "phone-dark");
+
+  const bo = await open({ ...phone, colorScheme: "light" });
+  await enter(bo, "Bo");
+  await say(bo, "Me too");
+  await shown(ada, "Me too");
+  await say(ada, "Good");
+  await shown(bo, "Good");
+  await picture(bo, "phone-light");
+});

@@ -1,0 +1,43 @@
+// Chromium's windows as tests use them, each a person of its own.
+
+import { mkdir } from "node:fs/promises";
+import { join, resolve } from "node:path";
+
+import { chromium } from "playwright-core";
+
+const executablePath = process.env.BENNU_CHROMIUM ?? "/usr/bin/chromium";
+const pictures = process.env.BENNU_SCREENSHOTS ?? resolve(import.meta.dirname, "../../target/screenshots");
+
+/** What a desktop and a phone are to a page. */
+export const desktop = { viewport: { width: 1180, height: 780 } };
+export const phone = { viewport: { width: 390, height: 800 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
+
+/** Starts a browser, until the test ends. */
+export async function startBrowser(test) {
+  const args = ["--disable-gpu", "--disable-quic", "--no-first-run"];
+  args.push("--disable-background-networking", "--disable-component-update", "--disable-sync");
+  // Chromium refuses to put root into its sandbox.
+  if (process.getuid?.() === 0) args.push("--no-sandbox");
+  const browser = await chromium.launch({ executablePath, args });
+  test.after(() => browser.close());
+  return browser;
+}
+
+/** Opens a window with its own storage. What goes wrong in it is kept in `page.troubles`. */
+export async function openWindow(browser, url, options = desktop) {
+  const context = await browser.newContext({ reducedMotion: "reduce", ...options });
+  const page = await context.newPage();
+  page.troubles = [];
+  page.on("pageerror", (error) => page.troubles.push(String(error)));
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) page.troubles.push(message.text());
+  });
+  await page.goto(url);
+  return page;
+}
+
+/** Keeps a picture for people to look at. Tests don't compare it. */
+export async function picture(page, name) {
+  await mkdir(pictures, { recursive: true });
+  await page.screenshot({ path: join(pictures, `${name}.png`) });
+}

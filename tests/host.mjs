@@ -1,0 +1,121 @@
+// A real host, started for one test: its own folder of plugins, a free port, and its end with the test.
+
+import { spawn } from "node:child_process";
+import { copyFile, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+const root = resolve(import.meta.dirname, "..");
+const binary = process.env.BENNU_BIN ?? join(root, "target/debug/bennu");
+const guests = process.env.BENNU_GUESTS ?? join(root, "target/guests");
+const pages = process.env.BENNU_PAGES ?? join(root, "target/pages");
+
+/** Whatever should happen happens within this time, or the test fails. */
+const DEADLINE = 20_000;
+
+/** The built plugin `name`, such as `echo` or `variants/echo-v2`. */
+export const plugin = (name) => join(guests, `${name}.wasm`);
+
+/**
+ * Starts a host with some plugins, and the page of an example where one is named.
+ *
+ * @param {import("node:test").TestContext} test at whose end the host ends
+ * @param {{plugins: string[], page?: string}} options
+ */
+export async function startHost(test, { plugins, page }) {
+  const folder = await mkdtemp(join(tmpdir(), "bennu-"));
+  const host = new Host(folder, page && join(pages, page));
+  test.after(async () => {
+    await host.stop();
+    await rm(folder, { recursive: true });
+  });
+  for (const name of plugins) await copyFile(plugin(name), join(folder, `${name}.wasm`));
+  await host.start();
+  return host;
+}
+
+/** Waits until `condition` gives something true, and gives that. */
+export async function until(what, condition) {
+  const end = Date.now() + DEADLINE;
+  for (;;) {
+    const answer = await condition();
+    if (answer) return answer;
+    if (Date.now() > end) throw new Error(`waited in vain until ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** What `promise` becomes, unless that takes too long. */
+export async function within(what, promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`waited in vain for ${what}`)), DEADLINE);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+class Host {
+  #folder;
+  #page;
+  #process;
+  /** Kept over a restart, since clients come back to the address that they know. */
+  #port = 0;
+  /** What the host wrote to its log. */
+  log = "";
+
+  constructor(folder, page) {
+    this.#folder = folder;
+    this.#page = page;
+  }
+
+  get url() {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
+  get socketUrl() {
+    return `ws://127.0.0.1:${this.#port}/socket`;
+  }
+
+  async start() {
+    const page = this.#page ? ["--static", this.#page] : [];
+    const command = ["serve", this.#folder, "--listen", `127.0.0.1:${this.#port}`, ...page];
+    this.#process = spawn(binary, command, { cwd: this.#folder, stdio: ["ignore", "pipe", "pipe"] });
+    this.#process.stderr.on("data", (text) => (this.log += text));
+    const ended = new Promise((_, reject) => {
+      this.#process.once("error", (error) => reject(new Error(`cannot start ${binary}`, { cause: error })));
+      this.#process.once("exit", (code) => reject(new Error(`the host ended with ${code}:\n${this.log}`)));
+    });
+    ended.catch(() => {}); // It ends one day, and nobody waits for it any more.
+    this.#port = Number(await within("the host to listen", Promise.race([listening(this.#process.stdout), ended])));
+  }
+
+  async stop() {
+    const host = this.#process;
+    if (!host || host.exitCode !== null || host.signalCode !== null) return;
+    const ended = new Promise((resolve) => host.once("exit", resolve));
+    host.kill("SIGTERM");
+    await within("the host to end", ended).catch((error) => {
+      host.kill("SIGKILL");
+      throw error;
+    });
+  }
+
+  /** Puts another build in the place of the plugin `name`, as a build tool does: by a rename. */
+  async replace(name, bytes) {
+    const beside = join(this.#folder, `${name}.part`);
+    await writeFile(beside, bytes);
+    await rename(beside, join(this.#folder, `${name}.wasm`));
+  }
+}
+
+/** The port in the line that a host prints when it is ready. */
+function listening(stdout) {
+  return new Promise((resolve) => {
+    let printed = "";
+    stdout.on("data", (text) => {
+      printed += text;
+      const port = /^Listening on http:\/\/.*:(\d+)$/m.exec(printed)?.[1];
+      if (port) resolve(port);
+    });
+  });
+}

@@ -1,0 +1,143 @@
+// What the official client does all day: join, push, receive, leave.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { startHost, until, within } from "../host.mjs";
+import { connect, join, Joined } from "./client.mjs";
+
+test("a push is answered, and what it broadcasts reaches everyone", async (t) => {
+  const host = await startHost(t, { plugins: ["chat"] });
+  const alice = await join(connect(t, host), "room:lobby", { user: "alice" });
+  const bob = await join(connect(t, host), "room:lobby", { user: "bob" });
+  assert.deepEqual(await alice.next("joined"), { user: "bob" });
+
+  const { status, response } = await alice.push("new_msg", { body: "hello" });
+  assert.equal(status, "ok");
+  for (const who of [alice, bob]) {
+    const { at, ...message } = await who.next("new_msg");
+    assert.deepEqual(message, { id: response.id, user: "alice", body: "hello" });
+    assert.ok(Math.abs(at - Date.now()) < 60_000, `${at} is the present time`);
+  }
+});
+
+test("what goes to the others doesn't come back to its sender", async (t) => {
+  const host = await startHost(t, { plugins: ["chat"] });
+  const alice = await join(connect(t, host), "room:lobby", { user: "alice" });
+  const bob = await join(connect(t, host), "room:lobby", { user: "bob" });
+  await alice.next("joined");
+
+  const unanswered = alice.push("typing", { typing: true }, 100);
+  assert.deepEqual(await bob.next("typing"), { user: "alice", typing: true });
+  assert.equal((await unanswered).status, "timeout", "nothing answers it, so the client's own time runs out");
+  // Answered after all that came before it.
+  await alice.push("new_msg", { body: "done" });
+  assert.deepEqual(alice.untaken, ["new_msg"]);
+});
+
+test("a client's mistake is a reply, and the channel goes on", async (t) => {
+  const host = await startHost(t, { plugins: ["chat"] });
+  const alice = await join(connect(t, host), "room:lobby", { user: "alice" });
+
+  const empty = await alice.push("new_msg", { body: " " });
+  assert.deepEqual(empty, { status: "error", response: { reason: "a message needs some text" } });
+  assert.equal((await alice.push("dance")).status, "error");
+  assert.equal((await alice.push("new_msg", { body: "still here" })).status, "ok");
+  assert.equal(alice.joins, 1);
+});
+
+test("a join is refused with the plugin's reason, or because nothing serves the topic", async (t) => {
+  const host = await startHost(t, { plugins: ["chat"] });
+  const socket = connect(t, host);
+  const refusal = async (topic, params) => {
+    const channel = new Joined(socket.channel(topic, params));
+    const reply = await channel.join();
+    await channel.leave(); // or the client would try again
+    return reply;
+  };
+  assert.deepEqual(await refusal("room:no good", { user: "alice" }), {
+    status: "error",
+    response: { reason: "a room's name has letters, digits, - and _" },
+  });
+  assert.deepEqual(await refusal("room:lobby", { user: "" }), {
+    status: "error",
+    response: { reason: "a name has 1 to 32 characters" },
+  });
+  assert.deepEqual(await refusal("attic", {}), { status: "error", response: { reason: "unmatched topic" } });
+});
+
+test("a member that leaves hears nothing more, and the others hear that it left", async (t) => {
+  const host = await startHost(t, { plugins: ["chat"] });
+  const alice = await join(connect(t, host), "room:lobby", { user: "alice" });
+  const bob = await join(connect(t, host), "room:lobby", { user: "bob" });
+
+  assert.equal((await bob.leave()).status, "ok");
+  assert.deepEqual(await alice.next("left"), { user: "bob" });
+  await alice.push("new_msg", { body: "gone?" });
+  assert.ok(!bob.untaken.includes("new_msg"));
+  assert.equal(bob.channel.state, "closed");
+});
+
+test("a socket that goes away leaves its rooms", async (t) => {
+  const host = await startHost(t, { plugins: ["chat"] });
+  const alice = await join(connect(t, host), "room:lobby", { user: "alice" });
+  const socket = connect(t, host);
+  await join(socket, "room:lobby", { user: "bob" });
+  await alice.next("joined");
+
+  socket.disconnect();
+  assert.deepEqual(await alice.next("left"), { user: "bob" });
+});
+
+test("joining a topic again closes the channel that had it", async (t) => {
+  const host = await startHost(t, { plugins: ["echo"] });
+  const socket = connect(t, host);
+  const first = await join(socket, "echo:1");
+  assert.equal((await first.push("count")).response.count, 1);
+
+  const second = await join(socket, "echo:1");
+  await until("the first is closed", () => first.channel.state === "closed");
+  assert.equal((await second.push("count")).response.count, 1, "it is a new member, with a state of its own");
+});
+
+test("channels of one socket don't mix", async (t) => {
+  const host = await startHost(t, { plugins: ["chat", "echo"] });
+  const socket = connect(t, host);
+  const one = await join(socket, "room:one", { user: "alice" });
+  const two = await join(socket, "room:two", { user: "alice" });
+  const echo = await join(socket, "echo:1");
+
+  await one.push("new_msg", { body: "in one" });
+  await two.push("new_msg", { body: "in two" });
+  assert.equal((await one.next("new_msg")).body, "in one");
+  assert.equal((await two.next("new_msg")).body, "in two");
+  assert.deepEqual(echo.untaken, []);
+});
+
+test("payloads come through unchanged, text and binary", async (t) => {
+  const host = await startHost(t, { plugins: ["echo"] });
+  const channel = await join(connect(t, host), "echo:1");
+  const odd = { "ключ": ["\u0000", "🜚", 1e21, -0.5, null, { "": [] }], long: "x".repeat(100_000) };
+  assert.deepEqual(await channel.push("echo", odd), { status: "ok", response: odd });
+
+  const bytes = Uint8Array.from({ length: 1000 }, (_, at) => at % 256);
+  const { status, response } = await channel.push("echo", bytes.buffer);
+  assert.equal(status, "ok");
+  assert.deepEqual(new Uint8Array(response), bytes);
+
+  const other = await join(connect(t, host), "echo:1");
+  channel.send("whisper", bytes.buffer);
+  assert.deepEqual(new Uint8Array(await other.next("whisper")), bytes);
+});
+
+test("a quiet client stays, by its heartbeat", async (t) => {
+  const host = await startHost(t, { plugins: ["echo"] });
+  const socket = connect(t, host, { heartbeatIntervalMs: 50 });
+  const channel = await join(socket, "echo:1");
+  let closes = 0;
+  socket.onClose(() => (closes += 1));
+  const beat = () => within("a heartbeat", new Promise((resolve) => socket.ping(resolve)));
+  for (let beats = 0; beats < 3; beats += 1) await beat();
+  assert.equal((await channel.push("count")).response.count, 1);
+  assert.equal(closes, 0);
+});

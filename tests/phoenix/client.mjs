@@ -1,0 +1,86 @@
+// The official Phoenix client as tests use it: each step a promise.
+
+import { Socket } from "phoenix";
+import { WebSocket } from "ws";
+
+import { within } from "../host.mjs";
+
+/** Connects the official client to a host, until the test ends. */
+export function connect(test, host, options = {}) {
+  // Quick to come back, so that a test of that is quick too.
+  const quick = { reconnectAfterMs: () => 50, rejoinAfterMs: () => 50 };
+  const socket = new Socket(host.socketUrl, { transport: WebSocket, ...quick, ...options });
+  test.after(() => socket.disconnect());
+  socket.connect();
+  return socket;
+}
+
+/** Joins a topic. Gives the channel, with what came of it. */
+export async function join(socket, topic, params = {}) {
+  const channel = new Joined(socket.channel(topic, params));
+  const reply = await channel.join();
+  if (reply.status !== "ok") throw new Error(`cannot join ${topic}: ${JSON.stringify(reply)}`);
+  return channel;
+}
+
+/** A channel with a memory, so that a test can wait for what has come already. */
+export class Joined {
+  #heard = [];
+  #waiting = [];
+
+  constructor(channel) {
+    this.channel = channel;
+    /** How often it was let in. */
+    this.joins = 0;
+    const hear = channel.onMessage.bind(channel);
+    channel.onMessage = (event, payload, ref) => {
+      if (!event.startsWith("chan_reply_") && event !== "phx_reply") this.#hear(event, payload);
+      return hear(event, payload, ref);
+    };
+  }
+
+  join() {
+    const push = this.channel.join();
+    push.receive("ok", () => (this.joins += 1));
+    return outcome("a reply to the join", push);
+  }
+
+  /** Sends an event, and waits for what comes back: `{status, response}`, the status perhaps `timeout`. */
+  push(event, payload = {}, timeout = undefined) {
+    return outcome(`a reply to ${event}`, this.channel.push(event, payload, timeout));
+  }
+
+  /** Sends an event that nothing answers. */
+  send(event, payload = {}) {
+    this.channel.push(event, payload, 1);
+  }
+
+  leave() {
+    return outcome("a reply to the leave", this.channel.leave());
+  }
+
+  /** The next event of that name that nobody has taken yet. */
+  next(event) {
+    const at = this.#heard.findIndex((heard) => heard.event === event);
+    if (at >= 0) return Promise.resolve(this.#heard.splice(at, 1)[0].payload);
+    return within(`${event} on ${this.channel.topic}`, new Promise((take) => this.#waiting.push({ event, take })));
+  }
+
+  /** The names of the events that came and that nobody has taken. */
+  get untaken() {
+    return this.#heard.map((heard) => heard.event);
+  }
+
+  #hear(event, payload) {
+    const at = this.#waiting.findIndex((waiting) => waiting.event === event);
+    if (at >= 0) this.#waiting.splice(at, 1)[0].take(payload);
+    else this.#heard.push({ event, payload });
+  }
+}
+
+function outcome(what, push) {
+  const settled = new Promise((resolve) => {
+    for (const status of ["ok", "error", "timeout"]) push.receive(status, (response) => resolve({ status, response }));
+  });
+  return within(what, settled);
+}

@@ -1,0 +1,58 @@
+// The host and its plugins replaced under clients that stay.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { test } from "node:test";
+
+import { plugin, startHost, until } from "../host.mjs";
+import { connect, join } from "./client.mjs";
+
+test("a plugin is replaced under its members: the new code answers, with the old state", async (t) => {
+  const host = await startHost(t, { plugins: ["echo"] });
+  const socket = connect(t, host);
+  const channel = await join(socket, "echo:1");
+  let interruptions = 0;
+  for (const end of ["onError", "onClose"]) socket[end](() => (interruptions += 1));
+  assert.deepEqual((await channel.push("count")).response, { count: 1, build: "1" });
+
+  await host.replace("echo", await readFile(plugin("variants/echo-v2")));
+  let last = 1;
+  await until("the second build answers", async () => {
+    const { response } = await channel.push("count");
+    assert.equal(response.count, last + 1, "no count is lost over the reload");
+    last = response.count;
+    return response.build === "2";
+  });
+  assert.equal(channel.joins, 1);
+  assert.deepEqual(channel.untaken, []);
+  assert.equal(interruptions, 0);
+});
+
+test("a file that is no plugin changes nothing", async (t) => {
+  const host = await startHost(t, { plugins: ["echo"] });
+  const channel = await join(connect(t, host), "echo:1");
+  await host.replace("echo", "this is no component");
+  await until("the log says so", () => host.log.includes("echo.wasm"));
+  assert.deepEqual((await channel.push("count")).response, { count: 1, build: "1" });
+
+  await host.replace("echo", await readFile(plugin("variants/echo-v2")));
+  await until("the second build answers", async () => (await channel.push("count")).response.build === "2");
+  assert.equal(channel.joins, 1);
+});
+
+test("clients come back to a host that was restarted", async (t) => {
+  const host = await startHost(t, { plugins: ["chat"] });
+  const alice = await join(connect(t, host), "room:lobby", { user: "alice" });
+  const bob = await join(connect(t, host), "room:lobby", { user: "bob" });
+
+  await host.stop();
+  await until("the clients know", () => [alice, bob].every((who) => who.channel.state === "errored"));
+  // Sent while there is no host: the client keeps it.
+  const kept = alice.push("new_msg", { body: "anyone?" });
+  await host.start();
+  await until("both have joined again", () => alice.joins === 2 && bob.joins === 2);
+  assert.equal((await kept).status, "ok");
+  const again = await bob.push("new_msg", { body: "back" });
+  assert.equal(again.status, "ok");
+  await until("the newest message came", async () => (await alice.next("new_msg")).body === "back");
+});

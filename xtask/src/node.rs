@@ -1,0 +1,63 @@
+//! Node and npm, for the example pages and the tests from outside.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+
+/// The oldest Node whose test runner the tests are written for.
+const OLDEST: u32 = 20;
+
+/// Finds Node.
+pub(crate) fn find() -> Result<PathBuf> {
+    let Some(node) = process::on_path("node") else {
+        bail!("Node isn't installed, or not on the path: get version {OLDEST} or later from https://nodejs.org");
+    };
+    let version = process::read(Command::new(&node).arg("--version"))?;
+    match major(&version) {
+        Some(major) if major >= OLDEST => Ok(node),
+        _ => bail!("Node is {version}, and {OLDEST} or later is needed: get it from https://nodejs.org"),
+    }
+}
+
+/// Installs what the `package-lock.json` in `folder` lists, unless that is there already.
+pub(crate) fn install(folder: &Path) -> Result<()> {
+    find()?;
+    let file = folder.join("package-lock.json");
+    let lock = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    // npm empties node_modules before it installs, so this file is there only after a whole installation.
+    let installed = folder.join("node_modules").join(".installed-lock.json");
+    if fs::read(&installed).is_ok_and(|last| last == lock) {
+        return Ok(());
+    }
+    let npm = if cfg!(windows) { process::on_path("npm.cmd") } else { process::on_path("npm") };
+    let npm = npm.context(
+        "npm isn't on the path. It comes with Node from https://nodejs.org; Debian has it as the package npm",
+    )?;
+    let what = format!(
+        "installing npm packages in {}",
+        folder.strip_prefix(crate::places::root()).unwrap_or(folder).display()
+    );
+    process::run_quietly(&what, Command::new(npm).args(["ci", "--no-audit", "--no-fund"]).current_dir(folder))?;
+    fs::write(&installed, lock).with_context(|| format!("cannot write {}", installed.display()))
+}
+
+/// The 20 of `v20.1.2`.
+fn major(version: &str) -> Option<u32> {
+    version.strip_prefix('v')?.split('.').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_read() {
+        assert_eq!(major("v20.20.2"), Some(20));
+        assert_eq!(major("v9.0.0-rc.1"), Some(9));
+        assert_eq!(major("twenty"), None);
+    }
+}

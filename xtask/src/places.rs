@@ -1,0 +1,44 @@
+//! Where things stand: the repository, what is built out of it, and the user's cache.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// The top of the repository.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask/ stands in the repository")
+}
+
+/// Where the plugins' sources are.
+pub(crate) fn guest_sources() -> PathBuf {
+    root().join("guest-examples")
+}
+
+/// Where cargo builds, and where everything else that is made goes too.
+pub(crate) fn target() -> PathBuf {
+    match env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => root().join(folder),
+        None => root().join("target"),
+    }
+}
+
+/// Where the built plugins go, as `NAME.wasm`.
+pub(crate) fn guests() -> PathBuf {
+    target().join("guests")
+}
+
+/// Where the page of the example `name` is put together.
+pub(crate) fn page(name: &str) -> PathBuf {
+    target().join("pages").join(name)
+}
+
+/// The user's folder for what is dear to make and can be made again. It outlives `cargo clean`.
+pub(crate) fn cache() -> Result<PathBuf> {
+    let folder = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    folder("XDG_CACHE_HOME")
+        .or_else(|| folder("LOCALAPPDATA"))
+        .or_else(|| folder("HOME").map(|home| home.join(".cache")))
+        .map(|cache| cache.join("bennu"))
+        .context("no folder to cache in: set XDG_CACHE_HOME or HOME")
+}
