@@ -223,6 +223,12 @@ impl Channel {
         plugin.is_none_or(|plugin| *plugin == route.plugin).then_some(route)
     }
 
+    /// Whether the plugin that let it in still serves its topic.
+    pub(super) fn is_routed(&self) -> bool {
+        let plugin = self.lock().plugin.clone();
+        self.route(plugin.as_ref()).is_some()
+    }
+
     /// A call of one of its callbacks, with its state as it is now.
     pub(super) fn call(&self, callback: Callback) -> (Call, Option<Arc<str>>) {
         let state = self.lock();

@@ -82,17 +82,17 @@ impl Node {
         }
     }
 
-    /// Ends the members of topics that no route serves any more, so that their clients see it at once.
-    pub fn end_unrouted(&self) {
-        let routes = self.routes.current();
+    /// Ends the members whose plugin serves their topic no more, so that their clients see it at once.
+    pub async fn end_unrouted(&self) {
         for (topic, _) in self.pubsub.topics() {
-            if routes.find(topic.as_str()).is_some() {
-                continue;
-            }
             let members = self.pubsub.audience(topic.as_str()).map(|audience| audience.members());
             for channel in members.into_iter().flatten().filter_map(|member| member.downcast::<Channel>().ok()) {
-                channel.end(Entry::Unrouted);
+                if !channel.is_routed() {
+                    channel.end(Entry::Unrouted);
+                }
             }
+            // There may be many, and none of them is in a hurry.
+            tokio::task::yield_now().await;
         }
     }
 

@@ -39,7 +39,8 @@ impl Inspect {
             .http_status_as_error(false)
             .build()
             .into();
-        let asking = || format!("asking the host at {}; is it running there? (--host ADDRESS:PORT names another)", self.host);
+        let asking =
+            || format!("asking the host at {}; is it running there? (--host ADDRESS:PORT names another)", self.host);
         let mut answer = agent.get(&url).call().with_context(asking)?;
         let text = answer.body_mut().read_to_string().with_context(asking)?;
         if answer.status() != 200 {

@@ -83,15 +83,26 @@ impl Routes {
     }
 }
 
+impl Routes {
+    /// Whether each pattern belongs to the plugin that it belongs to in `other`.
+    fn owns_as(&self, other: &Self) -> bool {
+        let owners = |table: &Self| -> HashMap<Pattern, Arc<str>> {
+            let routes = table.exact.values().chain(table.prefixes.iter().map(|(_, route)| route));
+            routes.map(|route| (route.spec.pattern.clone(), Arc::clone(&route.plugin))).collect()
+        };
+        owners(self) == owners(other)
+    }
+}
+
 /// The table in force.
 pub struct RouteTable {
     current: ArcSwap<Routes>,
-    published: watch::Sender<u64>,
+    owners_changed: watch::Sender<u64>,
 }
 
 impl Default for RouteTable {
     fn default() -> Self {
-        Self { current: ArcSwap::default(), published: watch::Sender::new(0) }
+        Self { current: ArcSwap::default(), owners_changed: watch::Sender::new(0) }
     }
 }
 
@@ -109,14 +120,17 @@ impl RouteTable {
 
     /// Puts another table in force, at once and for all.
     pub fn publish(&self, routes: Routes) {
-        self.current.store(Arc::new(routes));
-        self.published.send_modify(|count| *count += 1);
+        let before = self.current.swap(Arc::new(routes));
+        if !self.current.load().owns_as(&before) {
+            self.owners_changed.send_modify(|count| *count += 1);
+        }
     }
 
-    /// Sees every table that is published from now on.
+    /// Sees every table published from now on in which a pattern has gone, come, or passed to another plugin. A reload
+    /// that serves what it served before is none.
     #[must_use]
-    pub fn watch(&self) -> watch::Receiver<u64> {
-        self.published.subscribe()
+    pub fn watch_owners(&self) -> watch::Receiver<u64> {
+        self.owners_changed.subscribe()
     }
 }
 
@@ -156,6 +170,19 @@ mod tests {
         assert_eq!(served("room:vip:1"), Some("vip".into()));
         assert_eq!(served("other"), Some("all".into()));
         assert!(Routes::default().find("room:a").is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn only_a_change_of_owners_is_told() -> Result<(), Conflict> {
+        let table = RouteTable::default();
+        let owners = table.watch_owners();
+        let mut told = Vec::new();
+        for routes in [vec![route("a", "one")], vec![route("a", "one")], vec![route("a", "two")], vec![]] {
+            table.publish(Routes::new(routes)?);
+            told.push(*owners.borrow());
+        }
+        assert_eq!(told, [1, 1, 2, 3]);
         Ok(())
     }
 

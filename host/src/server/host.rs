@@ -39,9 +39,7 @@ pub fn loader(config: &Config) -> Result<Loader> {
     let cache = match &config.cache {
         Some(directory) => Some(Cache::open(directory).context("`cache` can't be used")?),
         None => Cache::default_directory().and_then(|directory| {
-            Cache::open(&directory)
-                .inspect_err(|error| tracing::warn!("compiled plugins aren't kept: {error:#}"))
-                .ok()
+            Cache::open(&directory).inspect_err(|error| tracing::warn!("compiled plugins aren't kept: {error:#}")).ok()
         }),
     };
     let engine = Engine::new(&call_limits)?;
@@ -61,7 +59,10 @@ impl Host {
         });
         let files = files.transpose()?;
         let listener = TcpListener::bind(&config.listen).await.with_context(|| {
-            format!("listening on `{}`; name another with --listen ADDRESS:PORT (port 0 takes a free one)", config.listen)
+            format!(
+                "listening on `{}`; name another with --listen ADDRESS:PORT (port 0 takes a free one)",
+                config.listen
+            )
         })?;
         let (routes, shelf) = (Arc::new(RouteTable::default()), Arc::new(Shelf::default()));
         let (sources, settings) = (config.sources()?, config.settings()?);
@@ -121,17 +122,21 @@ impl Host {
         });
         if ended.await.is_err() {
             let (sockets, channels) = (sockets.count(), node.channel_count());
-            tracing::warn!(sockets, channels, "stopped before all had ended; `limits.stop_ms` says how long that may take");
+            tracing::warn!(
+                sockets,
+                channels,
+                "stopped before all had ended; `limits.stop_ms` says how long that may take"
+            );
         }
         serving.abort();
         Ok(())
     }
 }
 
-/// After each change of the routes, ends the members of topics that nobody serves any more.
+/// When topics pass to other plugins or to none, ends the members that they had.
 async fn end_unrouted(node: Arc<Node>) {
-    let mut published = node.routes.watch();
-    while published.changed().await.is_ok() {
-        node.end_unrouted();
+    let mut owners = node.routes.watch_owners();
+    while owners.changed().await.is_ok() {
+        node.end_unrouted().await;
     }
 }

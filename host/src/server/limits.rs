@@ -120,7 +120,9 @@ impl Limits {
                 bail!("`limits.{key}` is 0; it must be at least 1");
             }
         }
-        for (key, value) in [("idle_ms", self.idle_ms), ("call_cpu_ms", self.call_cpu_ms), ("call_wall_ms", self.call_wall_ms)] {
+        for (key, value) in
+            [("idle_ms", self.idle_ms), ("call_cpu_ms", self.call_cpu_ms), ("call_wall_ms", self.call_wall_ms)]
+        {
             if value == 0 {
                 bail!("`limits.{key}` is 0; it must be at least 1");
             }

@@ -1,5 +1,7 @@
 //! The log: `tracing`, to standard error.
 
+use std::io::IsTerminal;
+
 use anyhow::{Result, anyhow};
 use tracing_subscriber::EnvFilter;
 
@@ -11,12 +13,14 @@ use super::LogFormat;
 /// Where the filter can't be read, or logging was started before.
 pub fn start_logging(filter: &str, format: LogFormat) -> Result<()> {
     let filter = EnvFilter::try_new(filter).map_err(|error| {
-        anyhow!("the log filter `{filter}` can't be read ({error}); give a level (error, warn, info, debug, trace) or \
-                 directives such as `info,guest=debug`")
+        anyhow!(
+            "the log filter `{filter}` can't be read ({error}); give a level (error, warn, info, debug, trace) or \
+                 directives such as `info,guest=debug`"
+        )
     })?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {
-        LogFormat::Human => log.try_init(),
+        LogFormat::Human => log.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),
     };
     started.map_err(|error| anyhow!("starting the log: {error}"))

@@ -27,10 +27,8 @@ impl Overview for HostOverview {
         let topic_count = topics.len();
         topics.sort_by(|(a, a_members), (b, b_members)| b_members.cmp(a_members).then_with(|| a.cmp(b)));
         topics.truncate(TOPICS_SHOWN);
-        let shown: Vec<Value> = topics
-            .iter()
-            .map(|(topic, members)| json!({ "topic": topic.as_str(), "members": members }))
-            .collect();
+        let shown: Vec<Value> =
+            topics.iter().map(|(topic, members)| json!({ "topic": topic.as_str(), "members": members })).collect();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_ms": u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),

@@ -1,0 +1,206 @@
+//! A host without wire and without wasm: sockets that speak frames in memory, and behaviours that are closures.
+
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use bennu::channel::{Node, NodeLimits};
+use bennu::contract::{
+    Answer, Behaviour, Call, Calling, Decision, Ending, Fault, Outcome, Passing, Reply, SocketFacts,
+};
+use bennu::protocol::{Frame, Payload, Serializer};
+use bennu::pubsub::{OutboxLimits, Taken};
+use bennu::routes::{Route, RouteSpec, RouteTable, Routes};
+use bennu::socket::{Endpoint, Socket, SocketLimits, Sockets};
+
+/// What a scripted behaviour does with a call.
+pub(crate) type OnCall = Arc<dyn Fn(Call) -> Calling<'static, Outcome> + Send + Sync>;
+/// What it does with an intercepted event.
+pub(crate) type OnPassing = Arc<dyn Fn(Passing) -> Calling<'static, Vec<Decision>> + Send + Sync>;
+
+/// A behaviour that is two closures.
+pub(crate) struct Script {
+    on_call: OnCall,
+    on_passing: OnPassing,
+}
+
+impl Behaviour for Script {
+    fn call(&self, call: Call) -> Calling<'_, Outcome> {
+        (self.on_call)(call)
+    }
+
+    fn filter(&self, passing: Passing) -> Calling<'_, Vec<Decision>> {
+        (self.on_passing)(passing)
+    }
+}
+
+/// A host whose routes are scripts.
+pub(crate) struct Stage {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) routes: Arc<RouteTable>,
+}
+
+/// One scripted route.
+pub(crate) struct Part {
+    pub(crate) pattern: &'static str,
+    pub(crate) plugin: &'static str,
+    pub(crate) options: &'static [(&'static str, &'static str)],
+    pub(crate) intercepts: &'static [&'static str],
+    pub(crate) on_call: OnCall,
+    pub(crate) on_passing: OnPassing,
+}
+
+impl Part {
+    /// A route of the plugin `script` that answers calls.
+    pub(crate) fn new<F>(pattern: &'static str, on_call: impl Fn(Call) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Outcome, Fault>> + Send + 'static,
+    {
+        let all_pass = |passing: Passing| -> Calling<'static, Vec<Decision>> {
+            Box::pin(async move { Ok(vec![Decision::Pass; passing.recipients.len()]) })
+        };
+        Self {
+            pattern,
+            plugin: "script",
+            options: &[],
+            intercepts: &[],
+            on_call: Arc::new(move |call| Box::pin(on_call(call))),
+            on_passing: Arc::new(all_pass),
+        }
+    }
+
+    fn route(self) -> Arc<Route> {
+        let options: Vec<_> = self.options.iter().map(|&(name, value)| (name.into(), value.into())).collect();
+        let intercepts = self.intercepts.iter().map(|&event| event.into()).collect();
+        let spec = RouteSpec::read(self.pattern, intercepts, (0, 0), &options).expect("a good route");
+        let behaviour = Arc::new(Script { on_call: self.on_call, on_passing: self.on_passing });
+        Arc::new(Route { spec, plugin: self.plugin.into(), generation: 1, behaviour })
+    }
+}
+
+impl Stage {
+    pub(crate) fn new(parts: impl IntoIterator<Item = Part>) -> Self {
+        Self::with_limits(parts, NodeLimits::default())
+    }
+
+    pub(crate) fn with_limits(parts: impl IntoIterator<Item = Part>, limits: NodeLimits) -> Self {
+        let routes = Arc::new(RouteTable::default());
+        let node = Node::new(Arc::clone(&routes), limits);
+        let endpoint = Endpoint {
+            node,
+            sockets: Arc::new(Sockets::default()),
+            limits: SocketLimits::default(),
+            outbox_limits: OutboxLimits::default(),
+        };
+        let stage = Self { endpoint, routes };
+        stage.publish(parts);
+        stage
+    }
+
+    pub(crate) fn publish(&self, parts: impl IntoIterator<Item = Part>) {
+        self.routes.publish(Routes::new(parts.into_iter().map(Part::route)).expect("routes without conflict"));
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        let facts = SocketFacts { id: None, transport: "memory", connect_params: "{}".into(), x_headers: [].into() };
+        Client { socket: self.endpoint.connect(facts, Serializer::V2), seen: VecDeque::new() }
+    }
+}
+
+/// A client without a wire.
+pub(crate) struct Client {
+    pub(crate) socket: Socket,
+    seen: VecDeque<String>,
+}
+
+impl Client {
+    /// Sends a text frame.
+    pub(crate) fn send(&mut self, text: &str) {
+        self.socket.receive(&Frame::Text(text.into())).expect("a message");
+    }
+
+    /// All frames that have come by now, without waiting.
+    pub(crate) fn now(&mut self) -> Vec<String> {
+        self.take();
+        self.seen.drain(..).collect()
+    }
+
+    /// The next frame. Paused time moves on while nothing else can happen, so timers ring and a test can't hang.
+    pub(crate) async fn next(&mut self) -> String {
+        let arrival = async {
+            loop {
+                self.take();
+                if let Some(frame) = self.seen.pop_front() {
+                    return frame;
+                }
+                tokio::task::yield_now().await;
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(60), arrival).await.expect("a frame")
+    }
+
+    /// Joins `topic` with the join ref `"1"` and takes the reply.
+    pub(crate) async fn join(&mut self, topic: &str) {
+        self.send(&format!(r#"["1","1","{topic}","phx_join",{{}}]"#));
+        let reply = format!(r#"["1","1","{topic}","phx_reply",{{"response":{{}},"status":"ok"}}]"#);
+        assert_eq!(self.next().await, reply);
+    }
+
+    /// The connection is gone.
+    pub(crate) fn close(self) {
+        self.socket.close(&Ending::Closed);
+    }
+
+    fn take(&mut self) {
+        let outbox = Arc::clone(self.socket.outbox());
+        let mut frames = VecDeque::new();
+        loop {
+            let taken = outbox.poll_take(&Context::from_waker(Waker::noop()), &mut frames);
+            for frame in frames.drain(..) {
+                match frame {
+                    Frame::Text(text) => self.seen.push_back(text.to_string()),
+                    Frame::Binary(bytes) => self.seen.push_back(format!("{bytes:?}")),
+                }
+            }
+            match taken {
+                Poll::Ready(Taken::Nudge) => self.socket.resume(),
+                Poll::Ready(Taken::Frames) => {}
+                Poll::Ready(Taken::Close(code)) => return self.seen.push_back(format!("closed {}", code.code())),
+                Poll::Pending => return,
+            }
+        }
+    }
+}
+
+/// What calls leave behind, for tests to look at.
+#[derive(Clone, Default)]
+pub(crate) struct Notes(Arc<Mutex<Vec<String>>>);
+
+impl Notes {
+    pub(crate) fn add(&self, note: impl Into<String>) {
+        self.0.lock().expect("no test panics while it notes").push(note.into());
+    }
+
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.0.lock().expect("no test panics while it notes").clone()
+    }
+}
+
+/// A join that lets in.
+pub(crate) fn admitted() -> Outcome {
+    Outcome { assigns: Some("fresh".into()), answer: Answer::Admit(Payload::EMPTY), ..nothing() }
+}
+
+/// No answer, no effects.
+pub(crate) fn nothing() -> Outcome {
+    Outcome { assigns: None, room: None, effects: vec![], answer: Answer::None }
+}
+
+/// A reply `ok` with this JSON.
+pub(crate) fn replied(json: &str) -> Outcome {
+    let reply = Reply { status: "ok".into(), payload: Payload::Json(json.into()) };
+    Outcome { answer: Answer::Reply(reply), ..nothing() }
+}
