@@ -57,8 +57,9 @@ pub(super) async fn connect(State(gate): State<Arc<Gate>>, request: Request) -> 
     upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
-        // A frame over the buffer is still taken whole; the next one waits for it to be written.
-        .max_write_buffer_size(WRITE_BUFFER_BYTES * 2)
+        // A frame over the buffer is still taken whole, and the next one waits until it is written: so what is held is a
+        // buffer and a frame. A bound here would refuse the frame.
+        .max_write_buffer_size(usize::MAX)
         .max_message_size(bytes)
         .max_frame_size(bytes)
         .on_upgrade(move |websocket| async move {
