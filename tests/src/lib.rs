@@ -1,1 +1,38 @@
-//! x
+//! Tests of the whole: the real binary, real sockets, real plugins.
+//!
+//! - [`TestHost`] starts `bennu serve` as a process of its own, with plugins in a directory of its own, and reads its log
+//! - [`TestClient`] is a client at the level of frames
+//! - [`play`] and [`check`] play a script of what several clients and the operator do, and what each client sees:
+//!
+//! ```text
+//! alice > join room:1 {"user": "alice"}
+//! alice < ok {}
+//! alice > new_msg {"body": "hi"}
+//! bob   < new_msg {"id": …, "user": "alice", "body": "hi", "at": …}
+//! bob   ~
+//! host  ! reload chat variants/chat-v2
+//! ```
+//!
+//! - [`crafted`] makes components to measure: such as no toolchain would build
+//!
+//! Nothing in here sleeps to let something happen: it waits for a condition, with a deadline ([`eventually`]).
+
+mod cast;
+mod client;
+mod command;
+pub mod crafted;
+mod host;
+mod http;
+mod log;
+mod pattern;
+pub mod places;
+mod script;
+mod wait;
+
+pub use cast::{Cast, check, play};
+pub use client::{Knock, Received, Reply, TestClient};
+pub use command::{Ended, bennu};
+pub use host::{Loading, Setup, TestHost};
+pub use http::{Answer, get, request};
+pub use log::{Line, Log};
+pub use wait::{DEADLINE, eventually, within};

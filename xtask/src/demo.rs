@@ -1,7 +1,9 @@
 //! The demo: everything built in release, and the host running with the chat.
 
+use std::env::consts::EXE_EXTENSION;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -24,7 +26,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let toolchain = step("compiler for plugins", Toolchain::find)?;
     step("plugins", || guests::build(&toolchain))?;
     step("page", || page::put_together("chat"))?;
-    step("host, in release (some minutes the first time)", || {
+    step("host, in release", || {
+        if !host().is_file() {
+            note("The first time this takes some minutes.");
+        }
         process::run(process::cargo(places::root()).args(["build", "--release", "--package", "bennu"]))
     })?;
     let address = match options.listen {
@@ -33,6 +38,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     };
     tell(address);
     serve(address)
+}
+
+/// Where cargo puts the host.
+fn host() -> PathBuf {
+    places::target().join("release").join("bennu").with_extension(EXE_EXTENSION)
 }
 
 /// Port 4000 as Phoenix has it, or whichever is free.
@@ -62,8 +72,7 @@ fn tell(address: SocketAddr) {
 
 /// Runs the host until it ends. Where the system lets it, it takes this program's place, so that signals reach it.
 fn serve(address: SocketAddr) -> Result<()> {
-    let program = places::target().join("release").join("bennu");
-    let mut host = Command::new(program);
+    let mut host = Command::new(host());
     host.arg("serve").arg(places::guests().join("chat.wasm"));
     host.arg("--static").arg(places::page("chat"));
     host.arg("--listen").arg(address.to_string());

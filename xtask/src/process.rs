@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// Runs a program unseen, with `what` and the time that has passed in its place. Its output is shown if it fails.
 pub(crate) fn run_quietly(what: &str, command: &mut Command) -> Result<()> {
     command.stdin(Stdio::null());
-    let output = thread::scope(|scope| -> Result<Output> {
+    let output = thread::scope(|scope| {
         let running = scope.spawn(|| command.output());
         let mut waiting = Waiting::begin(what);
         while !running.is_finished() {
@@ -45,12 +45,10 @@ pub(crate) fn run_quietly(what: &str, command: &mut Command) -> Result<()> {
             waiting.tick();
         }
         waiting.end();
-        match running.join() {
-            Ok(output) => output.with_context(|| format!("cannot start it for: {what}")),
-            Err(_) => Err(anyhow!("the thread that ran it for: {what}, panicked")),
-        }
-    })
-    .with_context(|| cannot_start(command))?;
+        running.join()
+    });
+    let output = output.map_err(|_| anyhow!("panicked while {what}"))?;
+    let output = output.with_context(|| cannot_start(command))?;
     if !output.status.success() {
         io::stderr().write_all(&output.stdout)?;
         io::stderr().write_all(&output.stderr)?;
@@ -104,7 +102,8 @@ fn cannot_start(command: &Command) -> String {
 
 /// A command as one would type it.
 fn line(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let program = Path::new(command.get_program());
+    let words = program.file_name().into_iter().chain(command.get_args());
     words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }
 

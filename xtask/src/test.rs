@@ -53,7 +53,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     if wanted(Suite::Host) {
         step("the host's tests", || start(&mut host_cargo("test")))?;
-        step("the commands' tests", || start(cargo(places::root()).args(["test", "--package", "xtask"])))?;
+        step("the commands' tests", || {
+            start(cargo(places::root()).args(["test", "--profile", "xtask", "--package", "xtask"]))
+        })?;
     }
     if wanted(Suite::Phoenix) {
         step("packages for Node", || node::install(&places::root().join("tests")))?;

@@ -2,7 +2,7 @@
 //!
 //! What an ordinary machine needs is the target `wasm32-unknown-unknown`, which rustup downloads. Where it can't, another
 //! compiler will do whose standard library can be built from its source, once, into the user's cache
-//! ([`sysroot`](crate::sysroot)): such as the one that Debian ships.
+//! ([`sysroot`]): such as the one that Debian ships.
 
 use std::env;
 use std::fs;

@@ -223,6 +223,7 @@ function draw(room) {
 
 function drawRoom(room) {
   const refused = room.state === "refused" || room.state === "closed";
+  const news = $("conversation").dataset.state !== room.state;
   $("conversation").dataset.state = room.state;
   $("room-name").textContent = room.name;
   $("room-state").textContent = { joining: "Opening the door …", rejoining: "Coming back …" }[room.state] ?? "";
@@ -233,6 +234,8 @@ function drawRoom(room) {
   $("reason").textContent = room.state === "closed" ? "The room was closed." : sentence(room.reason, "It gave no reason");
   $("elsewhere").textContent = room.name === HOME ? "Choose another name" : `Go to the ${HOME}`;
   drawTyping([...room.typing.keys()]);
+  // The field that had the focus is gone.
+  if (refused && news) $("elsewhere").focus();
 }
 
 function drawRooms() {

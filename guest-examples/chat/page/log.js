@@ -4,6 +4,8 @@
 
 /** Lines of one person within this time stand together. */
 const TOGETHER = 3 * 60_000;
+/** So many lines are kept, for the page's memory. */
+const KEPT = 500;
 /** So near to its end, a log is followed as it grows. */
 const NEAR = 80;
 
@@ -33,6 +35,7 @@ export class Log {
   add(line) {
     if (line.kind === "message") this.empty.remove();
     this.lines.append(line.kind === "message" ? this.#message(line) : note(line));
+    if (this.lines.childElementCount > KEPT) this.lines.firstElementChild.remove();
     this.last = line;
     if (this.followed) this.follow();
   }

@@ -31,6 +31,7 @@ export class Room {
     /** Who types, with the timer that ends it. */
     this.typing = new Map();
     this.saidTyping = 0;
+    this.left = false;
     this.channel = this.#open(socket);
   }
 
@@ -60,8 +61,8 @@ export class Room {
   }
 
   leave() {
-    for (const timer of this.typing.values()) clearTimeout(timer);
     this.left = true;
+    for (const timer of this.typing.values()) clearTimeout(timer);
     this.channel.leave();
   }
 

@@ -6,6 +6,7 @@
 //! | `publish {"topic", "event", "payload"}` | that event, to that topic |
 //! | `tell {..}` | `secret {..}` to everyone, by way of their moods |
 //! | `binary` | push `bytes`, and a reply of bytes |
+//! | `pushes {"count", "bytes"}` | so many times push `one_of_many`, each with so much `filler` |
 //! | `later {"ms"}` | a reply `ok {"late": true}` after so long |
 //! | `twice` | two replies to one message |
 //! | `self` | push `told`, out of `handle_info` |
@@ -13,11 +14,17 @@
 //! | `stop`, `stop_reply`, `info_stop` (in `handle_info`) | the end |
 //! | `status {"status"}`, `no_reply` | that status word; nothing |
 //! | `facts` | a reply with all that can be read |
-//! | `log` | a line of each level |
+//! | `log`, `long_line` | a line of each level; one of 10,000 characters |
+//! | `instance` | a reply `ok {"asked": n}`: how often this instance was asked |
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bennu_guest::prelude::*;
 
 use crate::Naughty;
+
+/// What an instance keeps for itself: gone with it, and no member's.
+static ASKED: AtomicU64 = AtomicU64::new(0);
 
 /// What a client wants to be sent.
 #[derive(Deserialize)]
@@ -40,6 +47,7 @@ impl Naughty {
                 socket.push("bytes", Binary(vec![0, 1, 254, 255]));
                 reply(Binary(vec![3, 2, 1]))
             }
+            "pushes" => push_many(socket, payload),
             "later" | "twice" => later(socket, event, payload),
             "timer" => self.set_timer(socket, payload),
             "cancel" => self.cancel_timer(socket),
@@ -53,6 +61,11 @@ impl Naughty {
             "no_reply" => no_reply(),
             "facts" => reply(facts(socket)),
             "log" => log_each_level(),
+            "long_line" => {
+                log::info!("{}", "x".repeat(10_000));
+                ok()
+            }
+            "instance" => reply(json!({ "asked": ASKED.fetch_add(1, Ordering::Relaxed) + 1 })),
             _ => return None,
         })
     }
@@ -102,6 +115,13 @@ fn send(socket: &mut Socket, how: &str, payload: &Payload) -> Handled {
         (_, Some(topic)) => socket.publish(&topic, &event, payload),
         (_, None) => return reply_error(json!({ "reason": "publish needs a topic" })),
     }
+    ok()
+}
+
+fn push_many(socket: &mut Socket, payload: &Payload) -> Handled {
+    let (count, bytes): (u64, usize) = (payload.field("count")?, payload.field("bytes")?);
+    let filler = "x".repeat(bytes);
+    (0..count).for_each(|n| socket.push("one_of_many", json!({ "n": n, "filler": filler })));
     ok()
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Topics: `naughty:*`. Anyone may join, but for those whose name says what happens then: `naughty:join_panic`,
 //! `naughty:join_fail`, `naughty:join_loop` and `naughty:join_refuse`. In `naughty:terminate_panic` it panics in
-//! `terminate`; elsewhere the others get `gone {"member", "cause", "detail"}`. A client may join with
-//! `{"mood": ".."}`, which decides what becomes of the intercepted event `secret` when it is about to reach it.
+//! `terminate`; elsewhere the others get `gone {"member", "cause", "detail"}`, and the log has the same. A client may
+//! join with `{"mood": ".."}`, which decides what becomes of the intercepted event `secret` when it is about to reach it.
 //!
 //! - [`faults`]: events that end the member
 //! - [`effects`]: events that ask for something proper
@@ -73,6 +73,7 @@ impl Channel for Naughty {
     fn terminate(&mut self, socket: &mut Socket, ending: Ending) {
         assert!(socket.topic() != "naughty:terminate_panic", "asked to panic in terminate");
         let member = socket.member_id();
+        log::info!("gone: {} {}", ending.cause, ending.detail);
         socket.broadcast("gone", json!({ "member": member, "cause": ending.cause, "detail": ending.detail }));
     }
 }

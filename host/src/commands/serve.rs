@@ -59,7 +59,8 @@ impl Serve {
                 _ = terminated.recv() => {}
             }
         };
-        host.serve(stop).await
+        host.serve(stop).await;
+        Ok(())
     }
 
     fn config(self) -> Result<Config> {

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::overview::HostOverview;
@@ -17,7 +15,7 @@ use crate::plugin::{Cache, Engine, Library, Loader, Shelf};
 use crate::protocol::CloseCode;
 use crate::routes::RouteTable;
 use crate::socket::{Endpoint, Sockets};
-use crate::transport::{Gate, StaticFiles, router};
+use crate::transport::{Gate, StaticFiles, listen, router};
 
 /// A host that listens and has looked through its plugins once.
 pub struct Host {
@@ -92,10 +90,7 @@ impl Host {
 
     /// Serves until `stop`, and then ends in order: no new connections, the sockets closed in batches, each channel's
     /// `terminate`.
-    ///
-    /// # Errors
-    /// Where the listener fails.
-    pub async fn serve(self, stop: impl Future<Output = ()> + Send) -> Result<()> {
+    pub async fn serve(self, stop: impl Future<Output = ()> + Send) {
         let Self { listener, gate, node, sockets, library, files, limits } = self;
         let watching = tokio::spawn(async move {
             if let Err(error) = library.watch().await {
@@ -103,17 +98,10 @@ impl Host {
             }
         });
         let sweeping = tokio::spawn(end_unrouted(Arc::clone(&node)));
-        let (stop_accepting, accepting) = oneshot::channel::<()>();
-        let app = router(gate, files).into_make_service_with_connect_info::<SocketAddr>();
-        // A frame is written in one go, so there is nothing for the kernel to wait for.
-        let listener = listener.tap_io(|stream| {
-            let _ = stream.set_nodelay(true);
-        });
-        let stopped = async { accepting.await.unwrap_or_default() };
-        let serving = tokio::spawn(async move { axum::serve(listener, app).with_graceful_shutdown(stopped).await });
+        let listening = tokio::spawn(listen(listener, router(gate, files), limits.wire().sockets));
         stop.await;
         tracing::info!("stopping");
-        let _ = stop_accepting.send(());
+        listening.abort();
         watching.abort();
         sweeping.abort();
         let ended = timeout(limits.stop(), async {
@@ -128,8 +116,6 @@ impl Host {
                 "stopped before all had ended; `limits.stop_ms` says how long that may take"
             );
         }
-        serving.abort();
-        Ok(())
     }
 }
 

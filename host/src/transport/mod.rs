@@ -5,6 +5,7 @@
 mod connect;
 mod files;
 mod inspect;
+mod listen;
 mod params;
 mod websocket;
 
@@ -19,6 +20,7 @@ use crate::socket::Endpoint;
 
 pub use files::StaticFiles;
 pub use inspect::Overview;
+pub use listen::listen;
 
 /// The limits of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use bytestring::ByteString;
 use futures_util::{FutureExt, SinkExt};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Error as WireError;
 
@@ -43,6 +44,7 @@ pub(super) async fn connect(State(gate): State<Arc<Gate>>, request: Request) -> 
         return StatusCode::BAD_REQUEST.into_response();
     }
     let (mut parts, _) = request.into_parts();
+    let permit = parts.extensions.remove::<Arc<OwnedSemaphorePermit>>();
     let Some(read) = connect::Request::read(&parts, "websocket") else {
         return StatusCode::FORBIDDEN.into_response();
     };
@@ -63,6 +65,7 @@ pub(super) async fn connect(State(gate): State<Arc<Gate>>, request: Request) -> 
         .max_message_size(bytes)
         .max_frame_size(bytes)
         .on_upgrade(move |websocket| async move {
+            let _connection = permit;
             let socket = gate.endpoint.connect(read.facts, read.serializer);
             Connection::new(websocket, gate.limits.idle).run(socket, entered).await;
         })
