@@ -13,7 +13,7 @@ use wit_bindgen_rust::Opts;
 const WORLD: &str = "plugin-full";
 
 /// Generates the bindings and writes them; with `check`, only compares them with what is there.
-pub fn run(check: bool) -> Result<()> {
+pub(crate) fn run(check: bool) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let file = root.join("guest/src/bindings.rs");
     let fresh = generate(&root.join("wit"))?;

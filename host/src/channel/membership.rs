@@ -155,10 +155,10 @@ impl Channel {
     pub(super) fn post(self: &Arc<Self>, entry: Entry) {
         let waiting = self.waiting.from_elsewhere.fetch_add(1, Ordering::AcqRel);
         if waiting < self.node.limits.from_elsewhere {
-            self.enter(entry).map(Drain::spawn);
+            self.enter_apart(entry);
         } else if waiting == self.node.limits.from_elsewhere {
             let fault = Fault::new(FaultKind::Overflow, format!("more than {waiting} entries from elsewhere wait"));
-            self.enter(Entry::Fault(fault)).map(Drain::spawn);
+            self.enter_apart(Entry::Fault(fault));
         } else {
             self.waiting.from_elsewhere.fetch_sub(1, Ordering::AcqRel);
         }
@@ -167,7 +167,7 @@ impl Channel {
     /// Adds the entry that ends it, behind what waits. There is always room for it.
     pub fn end(self: &Arc<Self>, entry: Entry) {
         if !self.abandon_join() {
-            self.enter(entry).map(Drain::spawn);
+            self.enter_apart(entry);
         }
     }
 
@@ -194,6 +194,13 @@ impl Channel {
 
     fn enter(self: &Arc<Self>, entry: Entry) -> Option<Drain> {
         self.line.as_ref().and_then(|line| line.post(Arc::clone(self), entry))
+    }
+
+    /// Where the turn may not be taken here and now.
+    fn enter_apart(self: &Arc<Self>, entry: Entry) {
+        if let Some(drain) = self.enter(entry) {
+            drain.spawn();
+        }
     }
 
     /// Whether so many more entries from elsewhere may wait.
@@ -257,7 +264,7 @@ impl Channel {
             outbox: Arc::clone(&self.connection.outbox),
             member: Arc::clone(self) as _,
         };
-        self.node.pubsub.subscribe(&self.member.topic, subscriber)
+        self.node.pubsub.subscribe(&self.member.topic, &subscriber)
     }
 
     /// Ends it, once. Gives what remains, or none if it had ended before.

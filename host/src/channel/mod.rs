@@ -1,6 +1,6 @@
 //! Channels: one callback at a time, and its outcome carried out.
 //!
-//! A [`Channel`] is one socket's membership of one topic. What is to happen to it waits in a [`Line`] and is taken a turn
+//! A [`Channel`] is one socket's membership of one topic. What is to happen to it waits in a line and is taken a turn
 //! at a time, by at most one task: a turn is a call with its commit and its effects. An idle channel holds no task and no
 //! plugin instance.
 

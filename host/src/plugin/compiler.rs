@@ -8,7 +8,7 @@ use super::cache::Cache;
 use super::loader::Digest;
 
 /// How much a compiling thread gives way (`nice`).
-const NICENESS: i32 = 15;
+const NICENESS: i32 = 10;
 
 /// A component's compiled form, and whether it was found in the cache.
 pub(super) struct Compiled {

@@ -1,5 +1,6 @@
 //! One live instance, and the calls into it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use wasmtime::component::InstancePre;
@@ -18,6 +19,32 @@ pub(super) struct Prepared {
     pub(super) channel: Arc<channel::GuestIndices>,
     pub(super) handle_out: Option<Arc<handle_out::GuestIndices>>,
 }
+
+/// An export that isn't of the shape that the contract gives it.
+#[derive(Debug)]
+pub(super) struct Misshapen {
+    export: &'static str,
+    why: String,
+}
+
+impl Misshapen {
+    /// What an error in looking at this export means.
+    pub(super) fn export(export: &'static str) -> impl FnOnce(wasmtime::Error) -> Self {
+        move |error| Self { export, why: format!("{error:#}") }
+    }
+}
+
+impl fmt::Display for Misshapen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { export, why } = self;
+        write!(
+            f,
+            "its export `{export}` is not of the shape that `wit/` gives it: {why}; build it against this host's `wit/`"
+        )
+    }
+}
+
+impl std::error::Error for Misshapen {}
 
 /// An instance of a component with its store. After an error it must be dropped: wasmtime never lets a store in which a
 /// guest trapped be entered again.
@@ -43,8 +70,9 @@ impl Instance {
         store.set_epoch_deadline(1);
         store.data_mut().begin(None, None);
         let instance = prepared.component.instantiate_async(&mut store).await?;
-        let channel = prepared.channel.load(&mut store, &instance)?;
-        let handle_out = prepared.handle_out.as_ref().map(|found| found.load(&mut store, &instance)).transpose()?;
+        let channel = prepared.channel.load(&mut store, &instance).map_err(Misshapen::export("channel"))?;
+        let handle_out = prepared.handle_out.as_ref().map(|found| found.load(&mut store, &instance));
+        let handle_out = handle_out.transpose().map_err(Misshapen::export("handle-out"))?;
         Ok(Self { store, channel, handle_out, calls: 0 })
     }
 

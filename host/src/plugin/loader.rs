@@ -12,7 +12,7 @@ use super::backtrace::fault_of;
 use super::bindings::bennu::channel::types;
 use super::bindings::exports::bennu::channel::{channel, handle_out};
 use super::guest::{Grants, Guest, Origin};
-use super::instance::{Instance, Prepared};
+use super::instance::{Instance, Misshapen, Prepared};
 use super::pool::{Pool, PoolLimits};
 use super::{Anatomy, Cache, Engine, WasmPlugin, compiler};
 use crate::contract::CallLimits;
@@ -112,15 +112,10 @@ impl Loader {
         let component = self.engine.linker.instantiate_pre(component).map_err(|error| {
             anyhow!("it asks for what this host does not give: {error:#}; build it against this host's `wit/`")
         })?;
-        let misshapen = |name: &str, error: &wasmtime::Error| {
-            anyhow!(
-                "its export `{name}` is not of the shape that `wit/` gives it: {error:#}; build it against this host's `wit/`"
-            )
-        };
-        let channel = channel::GuestIndices::new(&component).map_err(|error| misshapen("channel", &error))?;
+        let channel = channel::GuestIndices::new(&component).map_err(Misshapen::export("channel"))?;
         let handle_out = anatomy
             .exports_interface("handle-out")
-            .then(|| handle_out::GuestIndices::new(&component).map_err(|error| misshapen("handle-out", &error)))
+            .then(|| handle_out::GuestIndices::new(&component).map_err(Misshapen::export("handle-out")))
             .transpose()?;
         Ok(Prepared { component, channel: Arc::new(channel), handle_out: handle_out.map(Arc::new) })
     }
@@ -128,9 +123,12 @@ impl Loader {
     async fn describe(&self, prepared: &Prepared, origin: Arc<Origin>) -> Result<Vec<RouteSpec>> {
         let guest = Guest::new(origin, Grants::default(), Arc::clone(&self.call_limits));
         let instance = timeout(self.call_limits.wall, Instance::new(prepared, guest)).await;
-        let mut instance = instance
-            .context("making an instance of it took too long")?
-            .map_err(|error| anyhow!("no instance of it could be made: {}", fault_of(&error, false)))?;
+        let mut instance = instance.context("making an instance of it took too long")?.map_err(|error| match error
+            .downcast::<Misshapen>(
+        ) {
+            Ok(misshapen) => anyhow!(misshapen),
+            Err(error) => anyhow!("no instance of it could be made: {}", fault_of(&error, false)),
+        })?;
         let described =
             timeout(self.call_limits.wall, instance.describe()).await.context("its `describe` took too long")?;
         let routes = described.map_err(|error| {

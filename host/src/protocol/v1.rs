@@ -40,10 +40,6 @@ pub(super) fn decode(text: &ByteString) -> Result<Message, Malformed> {
 }
 
 pub(super) fn encode(message: Outbound<'_>) -> Option<Frame> {
-    let json = |payload| match payload {
-        &Payload::Json(ref json) => Some(json.clone()),
-        &Payload::Binary(_) => None,
-    };
     let text = match message {
         Outbound::Reply { reference, to, status, payload, .. } => {
             let mut response = format!("{{\"response\":{},\"status\":", json(payload)?);
@@ -52,7 +48,7 @@ pub(super) fn encode(message: Outbound<'_>) -> Option<Frame> {
             object(event::REPLY, &response, reference.json(), to)
         }
         Outbound::Push { topic, event, payload, .. } | Outbound::Broadcast { topic, event, payload } => {
-            object(event, &json(payload)?, "null", &topic_of(topic))
+            object(event, json(payload)?, "null", &topic_of(topic))
         }
         Outbound::Close { topic, .. } => object(event::CLOSE, "{}", "null", &topic_of(topic)),
         Outbound::Error { topic, .. } => {
@@ -60,6 +56,14 @@ pub(super) fn encode(message: Outbound<'_>) -> Option<Frame> {
         }
     };
     Some(Frame::Text(text.into()))
+}
+
+/// What this version can carry.
+fn json(payload: &Payload) -> Option<&ByteString> {
+    match payload {
+        Payload::Json(json) => Some(json),
+        Payload::Binary(_) => None,
+    }
 }
 
 fn topic_of(topic: &str) -> Addressee {

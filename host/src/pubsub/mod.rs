@@ -78,7 +78,7 @@ impl PubSub {
     }
 
     /// Adds a subscriber to a topic.
-    pub fn subscribe(&self, topic: &Topic, subscriber: Subscriber) -> Subscription {
+    pub fn subscribe(&self, topic: &Topic, subscriber: &Subscriber) -> Subscription {
         loop {
             let audience = Arc::clone(&self.topics.entry(topic.clone()).or_default());
             if let Some(key) = audience.add(subscriber.clone()) {
@@ -135,7 +135,7 @@ mod tests {
         let (bob, bobs) = subscriber(2, Serializer::V2);
         let (old, olds) = subscriber(3, Serializer::V1);
         for each in [alice, bob, old] {
-            pubsub.subscribe(&topic, each);
+            pubsub.subscribe(&topic, &each);
         }
         pubsub.broadcast(hello(&topic, Some(1)));
         assert_eq!(alices.take_all(), []);
@@ -149,10 +149,10 @@ mod tests {
         let pubsub = PubSub::new();
         let topic = Topic::new("room:a");
         let (alice, _outbox) = subscriber(1, Serializer::V2);
-        let first = pubsub.subscribe(&topic, alice.clone());
+        let first = pubsub.subscribe(&topic, &alice);
         pubsub.unsubscribe(&first);
         assert_eq!(pubsub.topic_count(), 0);
-        pubsub.subscribe(&topic, alice);
+        pubsub.subscribe(&topic, &alice);
         pubsub.unsubscribe(&first);
         assert_eq!(pubsub.topics(), [(topic, 1)]);
     }
