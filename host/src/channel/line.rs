@@ -72,6 +72,7 @@ impl Drain {
         while let Some((channel, entry)) = self.0.next() {
             channel.count_down(&entry);
             channel.turn(entry).await;
+            channel.count_out();
         }
     }
 }

@@ -37,6 +37,8 @@ pub struct Channel {
     shares_line: bool,
     waiting: Arc<Waiting>,
     is_leaving: AtomicBool,
+    /// Whether the node counts it as a channel that isn't over.
+    is_counted: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -107,6 +109,7 @@ impl Channel {
             shares_line,
             waiting: over.map(|over| Arc::clone(&over.waiting)).unwrap_or_default(),
             is_leaving: AtomicBool::new(false),
+            is_counted: AtomicBool::new(true),
             state: Mutex::new(State {
                 phase: Phase::Joining,
                 assigns: Bytes::new(),
@@ -224,6 +227,13 @@ impl Channel {
         }
     }
 
+    /// After a turn: a channel that is over counts no more, though its socket may keep it for a while.
+    pub(super) fn count_out(&self) {
+        if self.has_ended() && self.is_counted.swap(false, Ordering::AcqRel) {
+            self.node.channel_gone();
+        }
+    }
+
     /// The route that serves it now, unless none does or another plugin's does.
     pub(super) fn route(&self, plugin: Option<&Arc<str>>) -> Option<Arc<Route>> {
         let route = self.node.routes.find(self.member.topic.as_str())?;
@@ -316,6 +326,8 @@ impl Drop for Channel {
         if self.shares_line {
             self.node.lines.release(&self.member.topic);
         }
-        self.node.channel_gone();
+        if *self.is_counted.get_mut() {
+            self.node.channel_gone();
+        }
     }
 }

@@ -80,21 +80,39 @@ impl Library {
     pub async fn refresh(&mut self) {
         let found = scan(&self.sources);
         self.note_vanished(&found);
+        // What is published may let go of a topic that a plugin before it waits for.
+        while self.load_changed(&found).await {}
+    }
+
+    /// Loads what isn't as it was when it was last looked at. Gives whether there is reason to do so again: something was
+    /// published, and something was refused before that.
+    async fn load_changed(&mut self, found: &BTreeMap<String, (PathBuf, Stamp)>) -> bool {
+        let (mut was_refused, mut again) = (false, false);
         for (name, (path, stamp)) in found {
             let entry = self.plugins.entry(name.clone()).or_default();
-            if entry.seen == Some(stamp) {
+            if entry.seen == Some(*stamp) {
                 continue;
             }
-            if let Err(error) = self.load(&name, &path).await {
-                let keeps = self.plugins.get(&name).is_some_and(|entry| entry.serving.is_some());
-                let what_now = if keeps { "the running generation goes on" } else { "it is not served" };
-                tracing::error!(plugin = name, "plugin_refused: {}: {error:#} ({what_now})", path.display());
-                self.shelf.update(&name, |status| {
-                    status.file = path.display().to_string();
-                    status.last_error = Some(format!("{error:#}"));
-                });
+            let generation = entry.generation;
+            match self.load(name, path).await {
+                Ok(()) => again |= was_refused && self.plugins[name].generation > generation,
+                Err(error) => {
+                    was_refused = true;
+                    self.refuse(name, path, &error);
+                }
             }
         }
+        again
+    }
+
+    fn refuse(&self, name: &str, path: &Path, error: &anyhow::Error) {
+        let keeps = self.plugins.get(name).is_some_and(|entry| entry.serving.is_some());
+        let what_now = if keeps { "the running generation goes on" } else { "it is not served" };
+        tracing::error!(plugin = name, "plugin_refused: {}: {error:#} ({what_now})", path.display());
+        self.shelf.update(name, |status| {
+            status.file = path.display().to_string();
+            status.last_error = Some(format!("{error:#}"));
+        });
     }
 
     /// Watches the sources and refreshes at each change, for ever.

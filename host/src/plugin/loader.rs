@@ -103,7 +103,7 @@ impl Loader {
         let own: Grants = routes.iter().map(|route| route.pattern.clone()).collect();
         let limits = Arc::clone(&self.call_limits);
         let pool = Pool::new(prepared, Arc::clone(&origin), own, Arc::clone(&limits), self.pool_limits);
-        let plugin = Arc::new(WasmPlugin::new(pool, limits));
+        let plugin = Arc::new(WasmPlugin::new(pool, limits, self.engine.clone()));
         Ok(Loaded { anatomy, routes, size, digest, compiling, was_cached: compiled.was_cached, origin, plugin })
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::timeout;
 use wasmtime::Result;
 
+use super::Engine;
 use super::backtrace::fault_of;
 use super::pool::{Borrowed, Pool};
 use crate::contract::{Behaviour, Call, CallLimits, Calling, Decision, Fault, FaultKind, Outcome, Passing};
@@ -13,11 +14,13 @@ use crate::contract::{Behaviour, Call, CallLimits, Calling, Decision, Fault, Fau
 pub struct WasmPlugin {
     pool: Pool,
     limits: Arc<CallLimits>,
+    /// Its clock interrupts the guests, so it must tick for as long as one may run: also after the loader has gone.
+    _engine: Engine,
 }
 
 impl WasmPlugin {
-    pub(super) fn new(pool: Pool, limits: Arc<CallLimits>) -> Self {
-        Self { pool, limits }
+    pub(super) fn new(pool: Pool, limits: Arc<CallLimits>, engine: Engine) -> Self {
+        Self { pool, limits, _engine: engine }
     }
 
     /// Gives the instance back if the call went well, and drops it otherwise.
