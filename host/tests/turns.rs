@@ -367,7 +367,7 @@ async fn a_full_mailbox_holds_back_its_client_and_nobody_else() {
             simple(call, &Notes::default())
         }
     });
-    let stage = Stage::with_limits([part], NodeLimits { from_client: 2, from_elsewhere: 8 });
+    let stage = Stage::with_limits([part], NodeLimits { from_client: 2, from_elsewhere: 8, ..NodeLimits::default() });
     let (mut alice, mut bob) = (stage.connect(), stage.connect());
     alice.join("room:a").await;
     bob.join("room:a").await;
@@ -390,7 +390,7 @@ async fn a_full_mailbox_holds_back_its_client_and_nobody_else() {
 async fn joining_again_and_again_fills_the_same_mailbox() {
     let stage = Stage::with_limits(
         [Part::new("room:*", |_| std::future::pending())],
-        NodeLimits { from_client: 4, from_elsewhere: 8 },
+        NodeLimits { from_client: 4, from_elsewhere: 8, ..NodeLimits::default() },
     );
     let mut alice = stage.connect();
     let joins = (1..100).take_while(|&reference| {
@@ -405,7 +405,7 @@ async fn more_from_elsewhere_than_may_wait_is_a_fault() {
     let notes = Notes::default();
     let noted = notes.clone();
     let part = Part::new("room:*", move |call| std::future::ready(simple(call, &noted)));
-    let stage = Stage::with_limits([part], NodeLimits { from_client: 64, from_elsewhere: 4 });
+    let stage = Stage::with_limits([part], NodeLimits { from_client: 64, from_elsewhere: 4, ..NodeLimits::default() });
     let mut alice = stage.connect();
     alice.join("room:a").await;
     alice.send(&event(2, "flood"));

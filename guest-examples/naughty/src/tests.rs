@@ -35,7 +35,7 @@ fn what_may_not_be_asked_for_is_a_fault() {
     );
     assert!(fault("bad_json").starts_with("failed: event `bad`: the payload is not one JSON value: "));
     assert_eq!(fault("bad_ref"), "failed: a reply-ref is given back as it came with handle-in; this is none");
-    assert_eq!(fault("long_event"), "oversize: a event has at most 255 bytes, not 256");
+    assert_eq!(fault("long_event"), "oversize: an event has at most 255 bytes, not 256");
     assert_eq!(fault("long_status"), "oversize: a status has at most 255 bytes, not 256");
     assert_eq!(fault("effects"), "oversize: a call asks for at most 1024 effects");
     assert_eq!(fault("timers"), "oversize: a member has at most 16 timers under way");

@@ -63,14 +63,14 @@ impl Record {
 
     /// An event to the client, to the topic, or to another topic: `effect` makes one of it.
     pub(super) fn send(&mut self, sent: Sent, effect: impl FnOnce(Sent) -> Effect) -> Result<(), Fault> {
-        check_name("event", &sent.event)?;
+        check_name("an event", &sent.event)?;
         check_object(&sent.payload).map_err(|why| Fault::failed(format!("event `{}`: {why}", sent.event)))?;
         let bytes = sent.event.len() + len(&sent.payload);
         self.add(bytes, effect(sent))
     }
 
     pub(super) fn publish(&mut self, topic: &str, sent: Sent) -> Result<(), Fault> {
-        check_name("topic", topic)?;
+        check_name("a topic", topic)?;
         self.count_bytes(topic.len())?;
         self.send(sent, |sent| Effect::Publish(topic.into(), sent))
     }
@@ -121,7 +121,7 @@ impl Record {
     }
 
     fn check_reply(&mut self, reply: &Reply) -> Result<(), Fault> {
-        check_name("status", &reply.status)?;
+        check_name("a status", &reply.status)?;
         check_value(&reply.payload).map_err(Fault::failed)?;
         self.count_bytes(len(&reply.payload))
     }
@@ -166,14 +166,14 @@ fn check_value(payload: &Payload) -> Result<(), String> {
 
 /// Checks a message of a member to itself, whose payload may be any JSON value. Gives its bytes.
 fn check_own(sent: &Sent) -> Result<usize, Fault> {
-    check_name("event", &sent.event)?;
+    check_name("an event", &sent.event)?;
     check_value(&sent.payload).map_err(Fault::failed)?;
     Ok(sent.event.len() + len(&sent.payload))
 }
 
 fn check_name(what: &str, name: &str) -> Result<(), Fault> {
     if name.len() > NAME_BYTES {
-        return Err(Fault::oversize(format!("a {what} has at most {NAME_BYTES} bytes, not {}", name.len())));
+        return Err(Fault::oversize(format!("{what} has at most {NAME_BYTES} bytes, not {}", name.len())));
     }
     Ok(())
 }

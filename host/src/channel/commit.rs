@@ -29,13 +29,13 @@ impl Channel {
         if answers_nobody || matches!(outcome.answer, Answer::Admit(_) | Answer::Refuse(_)) {
             return Err(Fault::failed("there is no message to answer here; use socket.reply with a kept ref"));
         }
-        if outcome.room.is_some() || !self.has_room_for(audience.as_deref(), &outcome.effects) {
+        if outcome.room.is_some() || !self.has_room_for(audience.as_deref(), &outcome.effects, state.timers.bytes()) {
             return Err(self.excess(outcome.room.is_some()));
         }
         if let Some(assigns) = outcome.assigns {
             state.assigns = assigns;
         }
-        self.carry_out(outcome.effects, audience.as_ref(), Some(&mut state.timers));
+        self.carry_out(outcome.effects, audience.as_deref(), Some(&mut state.timers));
         Ok(self.answer(&mut state, audience.as_deref(), outcome.answer, reference))
     }
 
@@ -66,11 +66,27 @@ impl Channel {
         None
     }
 
-    /// Whether the queues that these effects go to have room for them.
-    pub(super) fn has_room_for(&self, audience: Option<&Audience>, effects: &[Effect]) -> bool {
-        let own = effects.iter().filter(|effect| matches!(effect, Effect::SendSelf { .. })).count();
+    /// Whether the queues that these effects go to have room for them, beside the bytes of the timers under way.
+    pub(super) fn has_room_for(&self, audience: Option<&Audience>, effects: &[Effect], timer_bytes: usize) -> bool {
+        let (mut own, mut bytes) = (0, timer_bytes);
+        for effect in effects {
+            match effect {
+                Effect::SendSelf { event, payload } => {
+                    own += 1;
+                    bytes += event.len() + payload.len();
+                }
+                Effect::SendAfter { event, payload, .. } => bytes += event.len() + payload.len(),
+                Effect::Publish { topic, .. } => {
+                    let there = self.node.pubsub.audience(topic.as_str());
+                    if !there.is_none_or(|there| there.has_room(effects.len())) {
+                        return false;
+                    }
+                }
+                _ => {}
+            }
+        }
         // One more for the answer.
-        self.has_room(own) && audience.is_none_or(|audience| audience.has_room(effects.len() + 1))
+        self.has_room(own, bytes) && audience.is_none_or(|audience| audience.has_room(effects.len() + 1))
     }
 
     pub(super) fn excess(&self, room: bool) -> Fault {
@@ -84,11 +100,10 @@ impl Channel {
     pub(super) fn carry_out(
         self: &Arc<Self>,
         effects: Vec<Effect>,
-        audience: Option<&Arc<Audience>>,
+        audience: Option<&Audience>,
         mut timers: Option<&mut Timers>,
     ) {
-        let (join_ref, topic) = (self.join_ref(), &self.member.topic);
-        let audience = audience.map(|audience| &**audience);
+        let (join_ref, topic) = (self.mark(), &self.member.topic);
         for effect in effects {
             match effect {
                 Effect::Push { event, payload } => {
@@ -124,16 +139,16 @@ impl Channel {
     }
 
     pub(super) fn send_reply(&self, audience: Option<&Audience>, reference: &Ref, reply: &Reply) {
-        let (join_ref, to) = (self.join_ref(), self.addressee());
+        let (join_ref, to) = (self.mark(), self.addressee());
         let Reply { status, payload } = reply;
         self.send(audience, Outbound::Reply { join_ref, reference, to: &to, status, payload });
     }
 
     pub(super) fn send_close(&self, audience: Option<&Audience>) {
-        self.send(audience, Outbound::Close { join_ref: self.join_ref(), topic: self.member.topic.as_str() });
+        self.send(audience, Outbound::Close { join_ref: self.mark(), topic: self.member.topic.as_str() });
     }
 
     pub(super) fn send_error(&self, audience: Option<&Audience>) {
-        self.send(audience, Outbound::Error { join_ref: self.join_ref(), topic: self.member.topic.as_str() });
+        self.send(audience, Outbound::Error { join_ref: self.mark(), topic: self.member.topic.as_str() });
     }
 }

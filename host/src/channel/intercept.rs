@@ -11,6 +11,10 @@ use crate::routes::{Route, RouteTable};
 /// The most members that one call of `handle_out` decides about.
 const CHUNK: usize = 256;
 
+/// How many faults of one broadcast are looked into, to find the member that causes them: enough for a few culprits. A
+/// `handle_out` that fails for everybody would take a call for each of them, and the topic would stand still meanwhile.
+const FAULTS_MAX: usize = 32;
+
 /// Looks at each broadcast whether its route intercepts it.
 pub(super) struct Intercepts {
     routes: Arc<RouteTable>,
@@ -34,12 +38,13 @@ impl Interceptor for Intercepts {
 
 async fn let_through(route: Arc<Route>, broadcast: Broadcast, audience: Arc<Audience>) {
     let channels: Vec<Arc<Channel>> = audience
-        .members()
+        .members_present()
         .into_iter()
         .filter_map(|member| member.downcast::<Channel>().ok())
         .filter(|channel| broadcast.except != Some(channel.member.id))
         .collect();
     let mut encoded = Encoded::new(&broadcast);
+    let mut patience = FAULTS_MAX;
     for chunk in channels.chunks(CHUNK) {
         // A chunk that faults is halved, down to the member that causes it.
         let mut undecided = vec![chunk];
@@ -50,10 +55,11 @@ async fn let_through(route: Arc<Route>, broadcast: Broadcast, audience: Arc<Audi
                         channel.let_through(&broadcast, &mut encoded, decision);
                     }
                 }
-                Err(fault) if part.len() <= 1 => {
-                    part.iter().for_each(|channel| channel.post(Entry::Fault(fault.clone())));
+                Err(fault) if part.len() <= 1 || patience == 0 => {
+                    part.iter().for_each(|channel| channel.doom(Entry::Fault(fault.clone())));
                 }
                 Err(_) => {
+                    patience -= 1;
                     let (first, second) = part.split_at(part.len() / 2);
                     undecided.extend([second, first]);
                 }
@@ -95,7 +101,7 @@ impl Channel {
             }
             Decision::Drop => {}
             Decision::Replace(payload) => {
-                let (join_ref, topic) = (self.join_ref(), topic.as_str());
+                let (join_ref, topic) = (self.mark(), topic.as_str());
                 self.send(None, Outbound::Push { join_ref, topic, event, payload: &payload });
             }
             Decision::HandOver => {

@@ -1,10 +1,14 @@
 //! A line of turns: what waits for a member, or for all members of a topic, taken one after another.
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
+use futures_util::FutureExt;
+
+use super::lines::Place;
 use super::{Channel, Entry};
 
 /// A queue of entries, worked through by at most one task. Its length is bounded by the counts that each channel keeps of
@@ -12,6 +16,8 @@ use super::{Channel, Entry};
 #[derive(Default)]
 pub(super) struct Line {
     inner: Mutex<Inner>,
+    /// Where it is known, if it is a topic's.
+    _place: Option<Place>,
 }
 
 #[derive(Default)]
@@ -21,6 +27,11 @@ struct Inner {
 }
 
 impl Line {
+    /// The line of a topic.
+    pub(super) fn placed(place: Place) -> Self {
+        Self { inner: Mutex::default(), _place: Some(place) }
+    }
+
     /// Adds an entry. Gives the work of draining the line if nobody is at it.
     pub(super) fn post(self: &Arc<Self>, channel: Arc<Channel>, entry: Entry) -> Option<Drain> {
         let mut inner = self.lock();
@@ -71,7 +82,10 @@ impl Drain {
     async fn run(self) {
         while let Some((channel, entry)) = self.0.next() {
             channel.count_down(&entry);
-            channel.turn(entry).await;
+            // A panic must not leave the line standing still.
+            if AssertUnwindSafe(channel.turn(entry)).catch_unwind().await.is_err() {
+                channel.panicked();
+            }
             channel.count_out();
         }
     }

@@ -1,14 +1,15 @@
 //! A channel: one socket's membership of one topic.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
 use super::line::{Drain, Line};
+use super::mailbox::Mailbox;
 use super::timers::Timers;
-use super::{Entry, Node};
-use crate::contract::{Call, Callback, Fault, FaultKind, Member, SocketFacts};
+use super::{Entry, Inbound, Node};
+use crate::contract::{Call, Callback, Ending, Fault, FaultKind, Member, SocketFacts};
 use crate::protocol::{Outbound, Ref, Serializer, Topic};
 use crate::pubsub::{Audience, Outbox, Subscriber, Subscription};
 use crate::routes::{Route, Turns};
@@ -22,6 +23,8 @@ pub struct Connection {
     pub serializer: Serializer,
     /// Where they go.
     pub outbox: Arc<Outbox>,
+    /// What its client has sent and waits to be handled.
+    pub inbound: Arc<Inbound>,
 }
 
 /// As many entries from the client wait as may. The entry comes back, and the socket's outbox is nudged when there is room.
@@ -33,21 +36,18 @@ pub struct Channel {
     pub(super) node: Arc<Node>,
     pub(super) member: Arc<Member>,
     connection: Connection,
-    line: Option<Arc<Line>>,
-    shares_line: bool,
-    waiting: Arc<Waiting>,
+    /// The join ref as it was sent, perhaps null, by which the client's messages are known as this membership's.
+    join_ref: Ref,
+    /// Whose turns it takes.
+    turns: Turns,
+    line: Arc<Line>,
+    mailbox: Arc<Mailbox>,
     is_leaving: AtomicBool,
+    /// Whether an entry that ends it, and isn't its client's, is in the line: one is enough.
+    is_doomed: AtomicBool,
     /// Whether the node counts it as a channel that isn't over.
     is_counted: AtomicBool,
     state: Mutex<State>,
-}
-
-/// How many entries wait in the line. Channels that follow one another on one socket and topic count together, so that a
-/// client which joins again and again fills the same bounds.
-#[derive(Default)]
-struct Waiting {
-    from_client: AtomicUsize,
-    from_elsewhere: AtomicUsize,
 }
 
 /// How far a membership has come.
@@ -81,34 +81,37 @@ pub(super) struct Remains {
 }
 
 impl Channel {
-    /// A channel that is about to join. Its entries come after those of `over`, the channel that it follows on the same
-    /// socket and topic.
+    /// A channel that is about to join, by a message with these refs. Its entries come after those of `after`, the last
+    /// channel of the same socket and topic, if that may have some.
     #[must_use]
     pub fn new(
         node: &Arc<Node>,
         connection: Connection,
         topic: &str,
-        join_ref: &Ref,
-        over: Option<&Self>,
+        (join_ref, reference): (&Ref, &Ref),
+        after: Option<&Self>,
     ) -> Arc<Self> {
         let topic = Topic::new(topic);
-        let shares_line = node.routes.find(topic.as_str()).is_some_and(|route| route.spec.turns == Turns::Topic);
-        let line = match over {
-            _ if shares_line => node.lines.of(&topic),
-            Some(Self { line: Some(line), shares_line: false, .. }) => Arc::clone(line),
-            _ => Arc::default(),
+        let turns = node.routes.find(topic.as_str()).map_or(Turns::Member, |route| route.spec.turns);
+        let line = match (turns, after) {
+            (Turns::Topic, _) => node.lines.of(&topic),
+            (Turns::Member, Some(after)) if after.turns == Turns::Member => Arc::clone(&after.line),
+            (Turns::Member, _) => Arc::default(),
         };
-        let id = node.next_member();
-        let socket = Arc::clone(&connection.facts);
+        // A client that sent no join ref knows its channel by the ref of its join.
+        let mark = if join_ref.is_null() { reference } else { join_ref };
+        let (id, socket) = (node.next_member(), Arc::clone(&connection.facts));
         node.channel_made();
         Arc::new(Self {
             node: Arc::clone(node),
-            member: Arc::new(Member { id, topic, join_ref: join_ref.detached(), socket }),
+            member: Arc::new(Member { id, topic, join_ref: mark.detached(), socket }),
             connection,
-            line: Some(line),
-            shares_line,
-            waiting: over.map(|over| Arc::clone(&over.waiting)).unwrap_or_default(),
+            join_ref: join_ref.detached(),
+            turns,
+            line,
+            mailbox: after.map(|after| Arc::clone(&after.mailbox)).unwrap_or_default(),
             is_leaving: AtomicBool::new(false),
+            is_doomed: AtomicBool::new(false),
             is_counted: AtomicBool::new(true),
             state: Mutex::new(State {
                 phase: Phase::Joining,
@@ -120,9 +123,15 @@ impl Channel {
         })
     }
 
-    /// The ref of its join.
+    /// The join ref that its client's messages carry, perhaps null.
     #[must_use]
     pub fn join_ref(&self) -> &Ref {
+        &self.join_ref
+    }
+
+    /// The join ref that its own frames carry.
+    #[must_use]
+    pub fn mark(&self) -> &Ref {
         &self.member.join_ref
     }
 
@@ -137,11 +146,10 @@ impl Channel {
     /// # Errors
     /// [`Full`] if as many wait as may.
     pub fn post_from_client(self: &Arc<Self>, entry: Entry) -> Result<Option<Drain>, Full> {
-        // Only the socket's driver counts up, so the count can't pass the limit in between.
-        if self.waiting.from_client.load(Ordering::Acquire) >= self.node.limits.from_client {
+        let (inbound, limits) = (&self.connection.inbound, &self.node.limits);
+        if !self.mailbox.admit_from_client(limits, inbound, entry.bytes()) {
             return Err(Full(Box::new(entry)));
         }
-        self.waiting.from_client.fetch_add(1, Ordering::AcqRel);
         if matches!(entry, Entry::Leave { .. }) {
             self.is_leaving.store(true, Ordering::Release);
         }
@@ -156,21 +164,25 @@ impl Channel {
 
     /// Adds an entry from elsewhere: a timer, the member itself, an intercepted event. Past the limit the member ends.
     pub(super) fn post(self: &Arc<Self>, entry: Entry) {
-        let waiting = self.waiting.from_elsewhere.fetch_add(1, Ordering::AcqRel);
-        if waiting < self.node.limits.from_elsewhere {
+        if self.mailbox.admit_from_elsewhere(&self.node.limits, entry.bytes()) {
             self.enter_apart(entry);
-        } else if waiting == self.node.limits.from_elsewhere {
-            let fault = Fault::new(FaultKind::Overflow, format!("more than {waiting} entries from elsewhere wait"));
-            self.enter_apart(Entry::Fault(fault));
         } else {
-            self.waiting.from_elsewhere.fetch_sub(1, Ordering::AcqRel);
+            self.doom(Entry::Fault(Fault::new(FaultKind::Overflow, "too much that came from elsewhere waits")));
         }
     }
 
-    /// Adds the entry that ends it, behind what waits. There is always room for it.
-    pub fn end(self: &Arc<Self>, entry: Entry) {
-        if !self.abandon_join() {
+    /// Adds an entry that ends it, if there is none yet: a fault outside its turns, or the loss of its route. There is
+    /// always room for it.
+    pub(super) fn doom(self: &Arc<Self>, entry: Entry) {
+        if !self.is_doomed.swap(true, Ordering::AcqRel) {
             self.enter_apart(entry);
+        }
+    }
+
+    /// Its socket has ended, and so it does, behind what waits. There is always room for that.
+    pub fn end(self: &Arc<Self>, ending: Ending) {
+        if !self.abandon_join() {
+            self.enter_apart(Entry::Gone(ending));
         }
     }
 
@@ -196,7 +208,7 @@ impl Channel {
     }
 
     fn enter(self: &Arc<Self>, entry: Entry) -> Option<Drain> {
-        self.line.as_ref().and_then(|line| line.post(Arc::clone(self), entry))
+        self.line.post(Arc::clone(self), entry)
     }
 
     /// Where the turn may not be taken here and now.
@@ -206,24 +218,29 @@ impl Channel {
         }
     }
 
-    /// Whether so many more entries from elsewhere may wait.
-    pub(super) fn has_room(&self, entries: usize) -> bool {
-        self.waiting.from_elsewhere.load(Ordering::Acquire) + entries <= self.node.limits.from_elsewhere
+    /// Whether so much more from elsewhere may wait, beside the timers that are under way.
+    pub(super) fn has_room(&self, entries: usize, bytes: usize) -> bool {
+        self.mailbox.has_room(&self.node.limits, entries, bytes)
     }
 
     /// An entry has left the line.
     pub(super) fn count_down(&self, entry: &Entry) {
         match entry {
             Entry::Join { .. } | Entry::In { .. } | Entry::Leave { .. } => {
-                let waited = self.waiting.from_client.fetch_sub(1, Ordering::AcqRel);
-                if waited == self.node.limits.from_client {
+                if self.mailbox.handled(&self.connection.inbound, entry.bytes()) {
                     self.connection.outbox.nudge();
                 }
             }
-            Entry::Info(_) | Entry::Timer(_) | Entry::Fault(_) => {
-                self.waiting.from_elsewhere.fetch_sub(1, Ordering::AcqRel);
-            }
-            Entry::Gone(_) | Entry::Unrouted => {}
+            Entry::Info(_) | Entry::Timer(_) => self.mailbox.handled_from_elsewhere(entry.bytes()),
+            Entry::Fault(_) | Entry::Gone(_) | Entry::Unrouted => {}
+        }
+    }
+
+    /// A turn of it panicked, which is a fault of the host: the member ends as by a plugin's.
+    pub(super) fn panicked(&self) {
+        tracing::error!(topic = ?self.member.topic.as_str(), "a fault of the host: a turn panicked");
+        if let Some(remains) = self.finish() {
+            self.send_error(remains.audience.as_deref());
         }
     }
 
@@ -234,10 +251,12 @@ impl Channel {
         }
     }
 
-    /// The route that serves it now, unless none does or another plugin's does.
+    /// The route that serves it now, unless none does, or another plugin's does, or one with other turns: its line isn't
+    /// the one that they are taken in.
     pub(super) fn route(&self, plugin: Option<&Arc<str>>) -> Option<Arc<Route>> {
         let route = self.node.routes.find(self.member.topic.as_str())?;
-        plugin.is_none_or(|plugin| *plugin == route.plugin).then_some(route)
+        let is_its_own = plugin.is_none_or(|plugin| *plugin == route.plugin) && route.spec.turns == self.turns;
+        is_its_own.then_some(route)
     }
 
     /// Whether the plugin that let it in still serves its topic.
@@ -301,7 +320,7 @@ impl Channel {
     /// a client of version 1) is left out.
     pub(super) fn send(&self, audience: Option<&Audience>, message: Outbound<'_>) {
         let Some(frame) = self.connection.serializer.encode(message) else {
-            tracing::debug!(topic = %self.member.topic, "a message that this client's serializer can't carry was left out");
+            tracing::debug!(topic = ?self.member.topic.as_str(), "a message that this client's serializer can't carry was left out");
             return;
         };
         match audience {
@@ -322,10 +341,6 @@ impl Channel {
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        self.line = None;
-        if self.shares_line {
-            self.node.lines.release(&self.member.topic);
-        }
         if *self.is_counted.get_mut() {
             self.node.channel_gone();
         }

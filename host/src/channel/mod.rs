@@ -8,12 +8,14 @@ mod commit;
 mod intercept;
 mod line;
 mod lines;
+mod mailbox;
 mod membership;
 mod node;
 mod timers;
 mod turn;
 
 pub use line::Drain;
+pub use mailbox::Inbound;
 pub use membership::{Channel, Connection, Full};
 pub use node::{Node, NodeLimits};
 pub use turn::Entry;

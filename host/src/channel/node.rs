@@ -16,13 +16,17 @@ use crate::routes::RouteTable;
 pub struct NodeLimits {
     /// Entries of a channel that wait and came from its client. Past it that socket isn't read until one is handled.
     pub from_client: usize,
+    /// Bytes of the entries that wait for all channels of a socket and came from its client. Past it likewise.
+    pub bytes_from_client: usize,
     /// Entries of a channel that wait and came from elsewhere. Past it: fault, overflow.
     pub from_elsewhere: usize,
+    /// Bytes of those entries, and of the member's timers. Past it likewise.
+    pub bytes_from_elsewhere: usize,
 }
 
 impl Default for NodeLimits {
     fn default() -> Self {
-        Self { from_client: 64, from_elsewhere: 1024 }
+        Self { from_client: 64, bytes_from_client: 4 << 20, from_elsewhere: 1024, bytes_from_elsewhere: 4 << 20 }
     }
 }
 
@@ -34,7 +38,7 @@ pub struct Node {
     pub pubsub: PubSub,
     /// How much may wait.
     pub limits: NodeLimits,
-    pub(super) lines: Lines,
+    pub(super) lines: Arc<Lines>,
     next_member: AtomicU64,
     channels: AtomicUsize,
     faults: AtomicU64,
@@ -51,7 +55,7 @@ impl Node {
             routes,
             pubsub,
             limits,
-            lines: Lines::default(),
+            lines: Arc::default(),
             next_member: AtomicU64::new(1),
             channels: AtomicUsize::new(0),
             faults: AtomicU64::new(0),
@@ -88,7 +92,7 @@ impl Node {
             let members = self.pubsub.audience(topic.as_str()).map(|audience| audience.members());
             for channel in members.into_iter().flatten().filter_map(|member| member.downcast::<Channel>().ok()) {
                 if !channel.is_routed() {
-                    channel.end(Entry::Unrouted);
+                    channel.doom(Entry::Unrouted);
                 }
             }
             // There may be many, and none of them is in a hurry.

@@ -29,6 +29,11 @@ impl Timers {
         self.under_way.iter().map(|timer| timer.id).collect()
     }
 
+    /// Bytes of what they carry.
+    pub(super) fn bytes(&self) -> usize {
+        self.under_way.iter().map(|timer| timer.event.len() + timer.payload.len()).sum()
+    }
+
     /// The number that the next timer gets.
     pub(super) fn next(&self) -> TimerId {
         self.next

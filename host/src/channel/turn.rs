@@ -50,6 +50,18 @@ pub enum Entry {
     Unrouted,
 }
 
+impl Entry {
+    /// Bytes that it holds while it waits. What a timer carries is counted with the timers.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Join { params, .. } => params.len(),
+            Self::In { event, payload, .. } => event.len() + payload.len(),
+            Self::Info(message) => message.event.len() + message.payload.len(),
+            Self::Leave { .. } | Self::Timer(_) | Self::Fault(_) | Self::Gone(_) | Self::Unrouted => 0,
+        }
+    }
+}
+
 impl Channel {
     /// Takes one turn.
     pub(super) async fn turn(self: &Arc<Self>, entry: Entry) {
@@ -70,7 +82,12 @@ impl Channel {
                     self.handle_info(Message { source: Source::Own, topic, event, payload }).await;
                 }
             }
-            Entry::Fault(fault) => self.fail(None, "", fault).await,
+            Entry::Fault(fault) => {
+                // One that has ended in the meantime has nothing more to lose.
+                if !self.has_ended() {
+                    self.fail(None, "", fault).await;
+                }
+            }
             Entry::Gone(ending) => {
                 if let Some(remains) = self.finish() {
                     self.terminate(remains, ending).await;
@@ -93,7 +110,7 @@ impl Channel {
         match route.behaviour.call(call).await {
             Ok(Outcome { answer: Answer::Refuse(response), .. }) => {
                 if self.finish().is_some() {
-                    self.reply(self.join_ref(), reference, "error", &response);
+                    self.reply(self.mark(), reference, "error", &response);
                 }
             }
             Ok(outcome) => self.admit(&route, outcome, reference),
@@ -106,7 +123,7 @@ impl Channel {
 
     fn refuse_crashed(&self, reference: &Ref) {
         if self.finish().is_some() {
-            self.reply(self.join_ref(), reference, "error", &Payload::reason("join crashed"));
+            self.reply(self.mark(), reference, "error", &Payload::reason("join crashed"));
         }
     }
 
@@ -116,7 +133,7 @@ impl Channel {
             self.log(Some(route), "join", &Fault::failed("a join is admitted or refused"));
             return self.refuse_crashed(reference);
         };
-        if outcome.room.is_some() || !self.has_room_for(None, &outcome.effects) {
+        if outcome.room.is_some() || !self.has_room_for(None, &outcome.effects, 0) {
             self.log(Some(route), "join", &self.excess(outcome.room.is_some()));
             return self.refuse_crashed(reference);
         }
@@ -127,13 +144,17 @@ impl Channel {
         state.phase = Phase::Joined;
         state.assigns = outcome.assigns.unwrap_or_default();
         state.plugin = Some(Arc::clone(&route.plugin));
-        self.reply(self.join_ref(), reference, "ok", &response);
+        self.reply(self.mark(), reference, "ok", &response);
         let subscription = self.subscribe();
         let audience = Arc::clone(subscription.audience());
         state.subscription = Some(subscription);
         self.carry_out(outcome.effects, Some(&audience), Some(&mut state.timers));
         drop(state);
-        tracing::debug!(topic = %self.member.topic, member = self.member.id, plugin = &*route.plugin, "channel_joined");
+        // Its route may have gone since it was asked, and whoever looked through the topic then didn't find it.
+        if self.route(Some(&route.plugin)).is_none() {
+            self.doom(Entry::Unrouted);
+        }
+        tracing::debug!(topic = ?self.member.topic.as_str(), member = self.member.id, plugin = &*route.plugin, "channel_joined");
     }
 
     async fn handle_in(self: &Arc<Self>, event: ByteString, payload: Payload, reference: Ref) {
@@ -177,7 +198,7 @@ impl Channel {
         };
         let (audience, to) = (remains.audience.clone(), self.addressee());
         let reply =
-            Outbound::Reply { join_ref: self.join_ref(), reference, to: &to, status: "ok", payload: &Payload::EMPTY };
+            Outbound::Reply { join_ref: self.mark(), reference, to: &to, status: "ok", payload: &Payload::EMPTY };
         self.send(audience.as_deref(), reply);
         self.send_close(audience.as_deref());
         self.terminate(remains, Ending::Left).await;
@@ -207,7 +228,7 @@ impl Channel {
             Ok(outcome) => {
                 let sent = |effect: &Effect| !matches!(effect, Effect::SendSelf { .. } | Effect::SendAfter { .. });
                 let effects = outcome.effects.into_iter().filter(sent).collect();
-                self.carry_out(effects, remains.audience.as_ref(), None);
+                self.carry_out(effects, remains.audience.as_deref(), None);
             }
             Err(fault) => self.log(Some(&route), "terminate", &fault),
         }
@@ -227,7 +248,7 @@ impl Channel {
         tracing::warn!(
             plugin = route.map_or("", |route| &*route.plugin),
             generation = route.map_or(0, |route| route.generation),
-            topic = %self.member.topic,
+            topic = ?self.member.topic.as_str(),
             member = self.member.id,
             callback,
             kind = fault.kind.as_str(),

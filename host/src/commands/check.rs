@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
-use bennu::plugin::{Loaded, Origin};
+use bennu::plugin::{Digest, Loaded, Origin};
 use bennu::routes::{RouteSpec, Turns};
 use bennu::server::{Config, loader, start_logging};
 use clap::Args;
@@ -34,7 +34,8 @@ impl Check {
             configuration: settings.configuration,
             publish: settings.publish,
         };
-        let loaded = loader(&config)?.load(bytes, Arc::new(origin)).await;
+        let digest = Digest::of(&bytes);
+        let loaded = loader(&config)?.load(bytes, digest, Arc::new(origin)).await;
         let loaded = loaded.map_err(|error| anyhow!("{} can't be served: {error:#}", self.file.display()))?;
         show(&self.file, &loaded);
         Ok(())

@@ -4,9 +4,11 @@ mod check;
 mod inspect;
 mod serve;
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 
 /// A channel server: clients speak the Phoenix Channels protocol, channels are WebAssembly components.
 #[derive(Parser)]
@@ -34,13 +36,19 @@ enum What {
 impl Command {
     pub(crate) fn run(self) -> Result<()> {
         match self.what {
-            What::Serve(serve) => runtime()?.block_on(serve.run()),
-            What::Check(check) => runtime()?.block_on(check.run()),
+            What::Serve(serve) => block_on(serve.run()),
+            What::Check(check) => block_on(check.run()),
             What::Inspect(inspect) => inspect.run(),
         }
     }
 }
 
-fn runtime() -> Result<Runtime> {
-    Builder::new_multi_thread().enable_all().build().context("starting the runtime")
+/// How long what still runs at the end is waited for: nothing may keep the process.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+fn block_on(command: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    let done = runtime.block_on(command);
+    runtime.shutdown_timeout(LAST_WAIT);
+    done
 }

@@ -34,6 +34,22 @@ impl FaultKind {
     }
 }
 
+/// The most bytes of a guest's text that go into the log at once.
+pub const DETAIL_BYTES_MAX: usize = 8 << 10;
+
+/// A guest's text as one line of a log: cut, and with its control characters written out.
+#[must_use]
+pub fn one_line(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(DETAIL_BYTES_MAX));
+    if text.contains(char::is_control) {
+        let escape = |character: char| -> String {
+            if character.is_control() { character.escape_default().collect() } else { character.into() }
+        };
+        return text.chars().map(escape).collect();
+    }
+    text
+}
+
 /// A plugin's failure. It ends one membership and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -44,9 +60,10 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault with its detail.
+    /// A fault with its detail. What a guest says may be long, and may look like lines of a log: it is cut at
+    /// [`DETAIL_BYTES_MAX`], and its control characters are written out.
     pub fn new(kind: FaultKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into() }
+        Self { kind, detail: one_line(detail.into()) }
     }
 
     /// The guest failed or broke the contract.
@@ -67,3 +84,14 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guests_text_is_one_line_and_no_longer_than_it_may_be() {
+        assert_eq!(one_line("é\n2026 ERROR forged\u{1b}[2J".into()), "é\\n2026 ERROR forged\\u{1b}[2J");
+        assert_eq!(one_line("é".repeat(DETAIL_BYTES_MAX)).len(), DETAIL_BYTES_MAX);
+    }
+}

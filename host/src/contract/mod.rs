@@ -1,7 +1,7 @@
 //! What goes into a plugin and what comes out: the words that everything between the socket and wasm is said in.
 //!
 //! A [`Behaviour`] is a function of the state that the host keeps: it gets a [`Call`] and gives an [`Outcome`] or a
-//! [`Fault`]. Nothing in here does anything; `channel` carries outcomes out.
+//! [`Fault`]. What a call asks for goes into a [`Record`], which refuses what can't be done; `channel` does the rest.
 
 mod behaviour;
 mod call;
@@ -14,7 +14,7 @@ mod record;
 pub use behaviour::{Behaviour, Calling};
 pub use call::{Call, Callback, Ending, Member, Message, Passing, Recipient, SocketFacts, Source};
 pub use effect::{Effect, TimerId};
-pub use fault::{Fault, FaultKind};
+pub use fault::{DETAIL_BYTES_MAX, Fault, FaultKind, one_line};
 pub use limits::CallLimits;
 pub use outcome::{Answer, Decision, Outcome, Reply, Stop};
-pub use record::{Asking, Record};
+pub use record::Record;

@@ -10,20 +10,12 @@ use bytestring::ByteString;
 use super::{CallLimits, Decision, Effect, Fault, Reply, TimerId};
 use crate::protocol::{NAME_BYTES_MAX, Payload, Topic};
 
-/// Why an effect that a call asks for may or may not be recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asking {
-    /// A member's callback.
-    Allowed,
-    /// `describe` or `handle-out`, which only read.
-    Forbidden,
-}
-
 /// What a call has asked for so far.
 #[derive(Debug)]
 pub struct Record {
     limits: CallLimits,
-    asking: Asking,
+    /// Whether it may ask for anything: `describe` and `handle-out` only read.
+    may_ask: bool,
     effects: Vec<Effect>,
     bytes: usize,
     /// The member's timers that would be under way after what was asked so far.
@@ -38,12 +30,12 @@ impl Record {
     #[must_use]
     pub fn new(limits: CallLimits) -> Self {
         let (effects, timers) = (Vec::new(), Vec::new());
-        Self { limits, asking: Asking::Forbidden, effects, bytes: 0, timers, next_timer: 0, given: None }
+        Self { limits, may_ask: false, effects, bytes: 0, timers, next_timer: 0, given: None }
     }
 
     /// Starts anew for a call of a member with these timers, given this payload.
     pub fn open(&mut self, timers: Vec<TimerId>, next_timer: TimerId, given: Option<&Payload>) {
-        self.reset(Asking::Allowed);
+        self.reset(true);
         self.timers = timers;
         self.next_timer = next_timer;
         self.given = match given {
@@ -54,11 +46,11 @@ impl Record {
 
     /// Starts anew for a call that only reads.
     pub fn open_reading(&mut self) {
-        self.reset(Asking::Forbidden);
+        self.reset(false);
     }
 
-    fn reset(&mut self, asking: Asking) {
-        self.asking = asking;
+    fn reset(&mut self, may_ask: bool) {
+        self.may_ask = may_ask;
         self.effects = Vec::new();
         self.bytes = 0;
         self.timers = Vec::new();
@@ -94,7 +86,7 @@ impl Record {
     /// # Errors
     /// See [`push`](Self::push).
     pub fn publish(&mut self, topic: &str, event: ByteString, payload: Payload) -> Result<(), Fault> {
-        check_name("topic", topic)?;
+        check_name("a topic", topic)?;
         self.check_event(&event, &payload)?;
         let bytes = topic.len() + event.len() + payload.len();
         self.add(bytes, Effect::Publish { topic: Topic::new(topic), event, payload })
@@ -157,7 +149,7 @@ impl Record {
     /// # Errors
     /// See [`push`](Self::push).
     pub fn check_reply(&mut self, reply: &Reply) -> Result<(), Fault> {
-        check_name("status", &reply.status)?;
+        check_name("a status", &reply.status)?;
         self.check_value(&reply.payload)?;
         self.count_bytes(reply.payload.len())
     }
@@ -198,7 +190,7 @@ impl Record {
     }
 
     fn check_event(&self, event: &str, payload: &Payload) -> Result<(), Fault> {
-        check_name("event", event)?;
+        check_name("an event", event)?;
         if self.is_given(payload) && is_object(payload) {
             return Ok(());
         }
@@ -206,7 +198,7 @@ impl Record {
     }
 
     fn check_own(&self, event: &str, payload: &Payload) -> Result<(), Fault> {
-        check_name("event", event)?;
+        check_name("an event", event)?;
         self.check_value(payload)
     }
 
@@ -223,7 +215,7 @@ impl Record {
     }
 
     fn add(&mut self, bytes: usize, effect: Effect) -> Result<(), Fault> {
-        if self.asking == Asking::Forbidden {
+        if !self.may_ask {
             return Err(Fault::failed("an effect was asked for in a callback that only reads"));
         }
         if self.effects.len() >= self.limits.effects {
@@ -246,7 +238,7 @@ fn is_object(payload: &Payload) -> bool {
 
 fn check_name(what: &str, name: &str) -> Result<(), Fault> {
     if name.len() > NAME_BYTES_MAX {
-        return Err(Fault::oversize(format!("a {what} has at most {NAME_BYTES_MAX} bytes, not {}", name.len())));
+        return Err(Fault::oversize(format!("{what} has at most {NAME_BYTES_MAX} bytes, not {}", name.len())));
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, bail};
 use wasmtime::component::Component;
 
-use super::loader::Digest;
+use super::Digest;
 
 /// The most files that are kept; the ones used longest ago go first.
 const FILES_MAX: usize = 128;
@@ -85,8 +85,13 @@ impl Cache {
         let partial = path.with_extension(format!("{}.partial", std::process::id()));
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
         file.write_all(compiled)?;
+        // Else a power loss could leave the name with nothing behind it.
+        file.sync_all()?;
         fs::rename(&partial, &path)?;
-        self.prune()
+        if let Err(error) = self.prune() {
+            tracing::debug!("old compiled plugins stay: {error:#}");
+        }
+        Ok(())
     }
 
     fn path(&self, engine: &wasmtime::Engine, digest: &Digest) -> PathBuf {

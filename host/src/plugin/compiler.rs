@@ -5,18 +5,19 @@ use tokio::sync::oneshot;
 use wasmtime::component::Component;
 
 use super::cache::Cache;
-use super::loader::Digest;
+use super::{Anatomy, Digest};
 
 /// How much a compiling thread gives way (`nice`).
 const NICENESS: i32 = 10;
 
-/// A component's compiled form, and whether it was found in the cache.
+/// A component's outside and compiled form, and whether that was found in the cache.
 pub(super) struct Compiled {
+    pub(super) anatomy: Anatomy,
     pub(super) component: Component,
     pub(super) was_cached: bool,
 }
 
-/// Finds or makes the compiled form, in a thread of its own.
+/// Reads the anatomy, and finds or makes the compiled form, in a thread of its own.
 pub(super) async fn compile(
     engine: wasmtime::Engine,
     cache: Option<Cache>,
@@ -39,22 +40,25 @@ fn find_or_compile(
     digest: &Digest,
     bytes: &[u8],
 ) -> Result<Compiled> {
+    let anatomy = Anatomy::read(bytes)?;
     if let Some(component) = cache.and_then(|cache| cache.find(engine, digest)) {
-        return Ok(Compiled { component, was_cached: true });
+        return Ok(Compiled { anatomy, component, was_cached: true });
     }
+    let component = make(engine, cache, digest, bytes)?;
+    Ok(Compiled { anatomy, component, was_cached: false })
+}
+
+fn make(engine: &wasmtime::Engine, cache: Option<&Cache>, digest: &Digest, bytes: &[u8]) -> Result<Component> {
     let refused = "it is no valid component; build it again with a current toolchain";
     let Some(cache) = cache else {
-        let component = Component::from_binary(engine, bytes).map_err(anyhow::Error::from).context(refused)?;
-        return Ok(Compiled { component, was_cached: false });
+        return Component::from_binary(engine, bytes).map_err(anyhow::Error::from).context(refused);
     };
     let compiled = engine.precompile_component(bytes).map_err(anyhow::Error::from).context(refused)?;
     if let Err(error) = cache.store(engine, digest, &compiled) {
         tracing::warn!("a compiled plugin could not be kept: {error:#}");
-        let component = Component::from_binary(engine, bytes)?;
-        return Ok(Compiled { component, was_cached: false });
+        return Ok(Component::from_binary(engine, bytes)?);
     }
-    let component = cache.find(engine, digest).context("what was just compiled could not be read back")?;
-    Ok(Compiled { component, was_cached: false })
+    cache.find(engine, digest).context("what was just compiled could not be read back")
 }
 
 /// On Linux a thread has a priority of its own.

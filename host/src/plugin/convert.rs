@@ -64,6 +64,13 @@ impl From<wit::Admission> for Outcome {
     }
 }
 
+impl Outcome {
+    /// What `terminate` gives: at most a room.
+    pub(super) fn ended(room: Option<Vec<u8>>) -> Self {
+        Self { assigns: None, room: room.map(Bytes::from), effects: Vec::new(), answer: Answer::None }
+    }
+}
+
 impl<'a> From<&'a Message> for wit::Message<'a> {
     fn from(message: &'a Message) -> Self {
         Self {

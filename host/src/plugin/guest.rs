@@ -70,7 +70,8 @@ impl Guest {
         self.log_lines = 0;
         self.memory_refused = false;
         let epochs = self.limits.cpu.as_nanos().div_ceil(EPOCH.as_nanos());
-        self.epochs_left = u64::try_from(epochs).unwrap_or(u64::MAX).max(1);
+        // One more, for the epoch that was under way when the call began.
+        self.epochs_left = u64::try_from(epochs).unwrap_or(u64::MAX).saturating_add(1);
     }
 
     /// An epoch has passed while the guest ran.

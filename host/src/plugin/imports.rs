@@ -13,10 +13,7 @@ use super::bindings::bennu::channel::types::{PayloadResult, Reply};
 use super::bindings::bennu::channel::{member, socket, types};
 use super::guest::Guest;
 use super::unique;
-use crate::contract::{Fault, Member};
-
-/// The most bytes of a log line.
-const LOG_LINE_BYTES: usize = 8 << 10;
+use crate::contract::{Fault, Member, one_line};
 
 impl types::Host for Guest {}
 
@@ -37,12 +34,12 @@ impl host::Host for Guest {
         Ok(self.origin.configuration.to_string())
     }
 
-    fn log(&mut self, level: Level, mut message: String) -> Result<()> {
+    fn log(&mut self, level: Level, message: String) -> Result<()> {
         self.log_lines += 1;
         if self.log_lines > self.limits.log_lines {
             return Err(Fault::oversize(format!("a call logs at most {} lines", self.limits.log_lines)).into());
         }
-        message.truncate(message.floor_char_boundary(LOG_LINE_BYTES));
+        let message = one_line(message);
         let (plugin, generation) = (&*self.origin.name, self.origin.generation);
         let topic = self.topic.as_ref().map_or("", |topic| topic.as_str());
         match level {

@@ -9,8 +9,8 @@ use wasmtime::{Result, Store, UpdateDeadline};
 use super::bindings::bennu::channel::types::{Membership, Route};
 use super::bindings::exports::bennu::channel::{channel, handle_out};
 use super::guest::Guest;
-use crate::contract::{Call, Callback, Decision, Fault, Outcome, Passing};
-use crate::protocol::Payload;
+use crate::contract::{Answer, Call, Callback, Decision, Fault, Member, Outcome, Passing};
+use crate::protocol::{Payload, Topic};
 
 /// A component made ready to be instantiated: linked, with its exports found and their shapes checked.
 #[derive(Clone)]
@@ -54,6 +54,8 @@ pub(super) struct Instance {
     handle_out: Option<handle_out::Guest>,
     /// How many calls it has run.
     pub(super) calls: u32,
+    /// Bytes of memory that it had when it was new.
+    memory_at_first: usize,
 }
 
 impl Instance {
@@ -73,11 +75,19 @@ impl Instance {
         let channel = prepared.channel.load(&mut store, &instance).map_err(Misshapen::export("channel"))?;
         let handle_out = prepared.handle_out.as_ref().map(|found| found.load(&mut store, &instance));
         let handle_out = handle_out.transpose().map_err(Misshapen::export("handle-out"))?;
-        Ok(Self { store, channel, handle_out, calls: 0 })
+        let memory_at_first = store.data().memory_bytes();
+        Ok(Self { store, channel, handle_out, calls: 0, memory_at_first })
     }
 
     pub(super) fn guest(&self) -> &Guest {
         self.store.data()
+    }
+
+    /// Whether it has taken more than a share, one in `share`, of the memory that it may still take when it is new.
+    pub(super) fn has_grown(&self, share: usize) -> bool {
+        let guest = self.store.data();
+        let most = guest.limits.memory_bytes.saturating_sub(self.memory_at_first);
+        guest.memory_bytes().saturating_sub(self.memory_at_first) > most / share
     }
 
     pub(super) async fn describe(&mut self) -> Result<Vec<Route>> {
@@ -128,14 +138,13 @@ impl Instance {
         Ok(decisions)
     }
 
-    fn begin(&mut self, member: Option<Arc<crate::contract::Member>>, topic: Option<crate::protocol::Topic>) {
+    fn begin(&mut self, member: Option<Arc<Member>>, topic: Option<Topic>) {
         self.calls = self.calls.saturating_add(1);
         self.store.data_mut().begin(member, topic);
         self.store.set_epoch_deadline(1);
     }
 
     fn check(&mut self, mut outcome: Outcome) -> Result<Outcome, Fault> {
-        use crate::contract::Answer;
         let record = &mut self.store.data_mut().record;
         if let Some(assigns) = &outcome.assigns {
             record.check_assigns(assigns)?;
@@ -160,12 +169,5 @@ fn given(callback: &Callback) -> Option<&Payload> {
         Callback::Join(payload) | Callback::In { payload, .. } => Some(payload),
         Callback::Info(message) => Some(&message.payload),
         Callback::Terminate(_) => None,
-    }
-}
-
-impl Outcome {
-    /// What `terminate` gives: at most a room.
-    fn ended(room: Option<Vec<u8>>) -> Self {
-        Self { assigns: None, room: room.map(Into::into), effects: Vec::new(), answer: crate::contract::Answer::None }
     }
 }

@@ -1,11 +1,9 @@
 //! From a file's bytes to a plugin that can be published.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
 use super::backtrace::fault_of;
@@ -14,33 +12,9 @@ use super::bindings::exports::bennu::channel::{channel, handle_out};
 use super::guest::{Grants, Guest, Origin};
 use super::instance::{Instance, Misshapen, Prepared};
 use super::pool::{Pool, PoolLimits};
-use super::{Anatomy, Cache, Engine, WasmPlugin, compiler};
+use super::{Anatomy, Cache, Digest, Engine, WasmPlugin, compiler};
 use crate::contract::CallLimits;
 use crate::routes::{Route, RouteSpec};
-
-/// A file's content, in short.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Digest([u8; 32]);
-
-impl Digest {
-    /// The digest of some bytes.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
 
 /// Makes plugins of files.
 pub struct Loader {
@@ -91,12 +65,10 @@ impl Loader {
     ///
     /// # Errors
     /// Where one of these refuses it, in one sentence that says what to do.
-    pub async fn load(&self, bytes: Vec<u8>, origin: Arc<Origin>) -> Result<Loaded> {
-        let anatomy = Anatomy::read(&bytes)?;
-        let (size, digest) = (bytes.len(), Digest::of(&bytes));
-        let started = Instant::now();
+    pub async fn load(&self, bytes: Vec<u8>, digest: Digest, origin: Arc<Origin>) -> Result<Loaded> {
+        let (size, started) = (bytes.len(), Instant::now());
         let compiled = compiler::compile(self.engine.wasm.clone(), self.cache.clone(), digest, bytes).await?;
-        let compiling = started.elapsed();
+        let (anatomy, compiling) = (compiled.anatomy, started.elapsed());
         let prepared = self.prepare(&anatomy, &compiled.component)?;
         let routes = self.describe(&prepared, Arc::clone(&origin)).await?;
         RouteSpec::check_all(&routes, prepared.handle_out.is_some())?;

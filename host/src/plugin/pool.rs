@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::backtrace::fault_of;
 use super::guest::{Grants, Guest, Origin};
 use super::instance::{Instance, Prepared};
 use crate::contract::{CallLimits, Fault};
@@ -23,7 +24,7 @@ impl Default for PoolLimits {
     }
 }
 
-/// An instance that has grown past this share of what it may have is replaced after its call.
+/// An instance that has grown by more than this share (one in so many) of what it may is replaced after its call.
 const GROWN_SHARE: usize = 4;
 
 /// A bounded set of instances.
@@ -70,8 +71,7 @@ impl Pool {
     /// Gives an instance back after a call that went well.
     pub(super) fn put_back(&self, borrowed: Borrowed<'_>) {
         let Borrowed { instance, _permit } = borrowed;
-        let has_grown = instance.guest().memory_bytes() > self.call_limits.memory_bytes / GROWN_SHARE;
-        if !has_grown && instance.calls < self.limits.calls_per_instance {
+        if !instance.has_grown(GROWN_SHARE) && instance.calls < self.limits.calls_per_instance {
             self.idle().push(instance);
         }
     }
@@ -79,7 +79,10 @@ impl Pool {
     async fn instantiate(&self) -> Result<Instance, Fault> {
         let guest = Guest::new(Arc::clone(&self.origin), Arc::clone(&self.own), Arc::clone(&self.call_limits));
         let made = Instance::new(&self.prepared, guest).await;
-        made.map_err(|error| Fault::failed(format!("no instance could be made: {error:#}")))
+        made.map_err(|error| {
+            let fault = fault_of(&error, false);
+            Fault::new(fault.kind, format!("no instance could be made: {}", fault.detail))
+        })
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Instance>> {

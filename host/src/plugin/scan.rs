@@ -1,12 +1,14 @@
 //! Which files are plugins, and which of them have changed since they were last looked at.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use tokio::time::sleep;
 
 /// Where plugins come from: a directory, all of whose `.wasm` files are plugins, or one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,14 +80,52 @@ impl Stamp {
     }
 }
 
-/// All plugin files of some sources, by plugin name, with their stamps. A name that stands twice is the first source's.
-pub(super) fn scan(sources: &[Source]) -> BTreeMap<String, (PathBuf, Stamp)> {
-    let mut found = BTreeMap::new();
+/// What a scan finds.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Files by plugin name, with their stamps.
+    pub(super) plugins: BTreeMap<String, (PathBuf, Stamp)>,
+    /// Files whose name another has already.
+    pub(super) doubles: Vec<PathBuf>,
+}
+
+/// All plugin files of some sources. A name that stands twice is the first source's.
+pub(super) fn scan(sources: &[Source]) -> Found {
+    let mut found = Found::default();
     for path in sources.iter().flat_map(Source::files) {
         let (Some(name), Some(stamp)) = (name_of(&path), Stamp::of(&path)) else { continue };
-        found.entry(name.to_owned()).or_insert((path, stamp));
+        match found.plugins.entry(name.to_owned()) {
+            Entry::Vacant(entry) => drop(entry.insert((path, stamp))),
+            // The same file may be named twice, alone and with its directory.
+            Entry::Occupied(entry) if entry.get().1 == stamp => {}
+            Entry::Occupied(_) => found.doubles.push(path),
+        }
     }
     found
+}
+
+/// The most bytes of a component.
+const COMPONENT_BYTES_MAX: u64 = 128 << 20;
+
+/// The time between the two looks at a file that must agree, and how many are taken.
+const LOOK_APART: Duration = Duration::from_millis(20);
+const LOOKS_MAX: usize = 100;
+
+/// Reads a file once two looks at it agree: somebody may be writing it still.
+pub(super) async fn read_settled(path: &Path) -> Result<(Stamp, Vec<u8>)> {
+    let reading = || format!("reading {}", path.display());
+    for _ in 0..LOOKS_MAX {
+        let before = Stamp::of(path).ok_or_else(|| anyhow!("it is gone")).with_context(reading)?;
+        if before.size > COMPONENT_BYTES_MAX {
+            bail!("it has {} bytes; a plugin has at most {COMPONENT_BYTES_MAX}", before.size);
+        }
+        sleep(LOOK_APART).await;
+        let bytes = tokio::fs::read(path).await.with_context(reading)?;
+        if Stamp::of(path) == Some(before) {
+            return Ok((before, bytes));
+        }
+    }
+    Err(anyhow!("it kept changing while it was read")).with_context(reading)
 }
 
 #[cfg(test)]
@@ -100,7 +140,11 @@ mod tests {
         }
         fs::create_dir(home.path().join("folder.wasm"))?;
         let found = scan(&[Source::find(home.path())?]);
-        assert_eq!(found.keys().collect::<Vec<_>>(), ["chat", "echo"]);
+        assert_eq!(found.plugins.keys().collect::<Vec<_>>(), ["chat", "echo"]);
+        let other = tempfile::tempdir()?;
+        fs::write(other.path().join("chat.wasm"), "y")?;
+        let both = scan(&[Source::find(home.path())?, Source::find(other.path())?]);
+        assert_eq!(both.doubles, [other.path().join("chat.wasm")]);
         assert!(Source::find(&home.path().join("notes.txt")).is_err());
         assert!(Source::find(&home.path().join("absent")).is_err());
         Ok(())

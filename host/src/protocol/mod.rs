@@ -17,7 +17,7 @@ mod v2;
 pub use close::CloseCode;
 pub use frame::Frame;
 pub use message::{Addressee, Message, Outbound, event};
-pub use name::{NAME_BYTES_MAX, Pattern, PatternError, Topic};
+pub use name::{NAME_BYTES_MAX, Pattern, PatternError, REF_BYTES_MAX, Topic};
 pub use payload::{Payload, PayloadError};
 pub use reference::Ref;
 pub use serializer::{Malformed, Serializer};

@@ -8,6 +8,9 @@ use std::sync::Arc;
 /// frames to the same, so that a message can be carried by either.
 pub const NAME_BYTES_MAX: usize = 255;
 
+/// The most bytes that a ref may have, as JSON text. Every frame of a channel repeats the ref of its join.
+pub const REF_BYTES_MAX: usize = 255;
+
 /// A topic, such as `room:lobby`: the unit of fanout. Cloning shares the text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Topic(Arc<str>);

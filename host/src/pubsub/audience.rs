@@ -7,14 +7,16 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::FutureExt;
 use slab::Slab;
 
 use super::broadcast::Encoded;
 use super::{Broadcast, Deferred, Outbox, Subscriber};
-use crate::protocol::{Frame, Topic};
+use crate::protocol::{CloseCode, Frame, Topic};
 
 /// The subscribers of one topic.
 #[derive(Default)]
@@ -33,6 +35,8 @@ struct Inner {
     /// The number of the job at hand, while a task works through the queue. Whoever subscribed after that job was queued
     /// doesn't get it: it belongs to a time before their join.
     draining: Option<u64>,
+    /// Whether a broadcast was dropped since the queue was last empty; said once.
+    has_dropped: bool,
     /// Whether the last subscriber has left: the registry is about to forget this audience.
     closed: bool,
 }
@@ -48,6 +52,17 @@ enum Job {
     Broadcast(Broadcast),
     Deferred(Deferred),
     Frame(Arc<Outbox>, Frame),
+}
+
+impl Job {
+    /// There is no room for it.
+    fn refuse(self, inner: &mut Inner) {
+        if let Self::Frame(outbox, _) = self {
+            outbox.close(CloseCode::SlowConsumer);
+        } else if !std::mem::replace(&mut inner.has_dropped, true) {
+            tracing::warn!("broadcasts of a topic are dropped: {} wait for its handle_out", Audience::WAITING_MAX);
+        }
+    }
 }
 
 /// A place in an audience.
@@ -66,7 +81,9 @@ impl Subscription {
 }
 
 impl Audience {
-    /// The most jobs that may wait. Ask [`has_room`](Self::has_room) before a commit.
+    /// The most jobs that may wait. A call asks [`has_room`](Self::has_room) before its commit, so that it fails as a whole;
+    /// what comes from elsewhere and finds no room is dropped, and a member whose own frame finds none is closed as if it
+    /// read too slowly.
     pub const WAITING_MAX: usize = 1024;
 
     /// How many are subscribed.
@@ -81,9 +98,15 @@ impl Audience {
         self.len() == 0
     }
 
-    /// What each subscriber's owner stored with it. Asked from a deferred broadcast, without those who came after it.
+    /// What the owner of each subscriber stored with it.
     #[must_use]
     pub fn members(&self) -> Vec<Arc<dyn Any + Send + Sync>> {
+        self.lock().subscribers.iter().map(|(_, placed)| Arc::clone(&placed.subscriber.member)).collect()
+    }
+
+    /// The same, from within a deferred broadcast: without those who came after it was made.
+    #[must_use]
+    pub fn members_present(&self) -> Vec<Arc<dyn Any + Send + Sync>> {
         self.lock().present().map(|subscriber| Arc::clone(&subscriber.member)).collect()
     }
 
@@ -144,6 +167,9 @@ impl Audience {
     }
 
     fn wait(&self, inner: &mut Inner, job: Job) {
+        if inner.queue.len() >= Self::WAITING_MAX {
+            return job.refuse(inner);
+        }
         inner.queued += 1;
         let number = inner.queued;
         inner.queue.push_back((number, job));
@@ -154,7 +180,12 @@ impl Audience {
         while let Some(job) = self.next_job() {
             match job {
                 Job::Broadcast(broadcast) => self.lock().deliver(&broadcast),
-                Job::Deferred(deferred) => deferred.await,
+                Job::Deferred(deferred) => {
+                    // A panic must not leave the topic standing still.
+                    if AssertUnwindSafe(deferred).catch_unwind().await.is_err() {
+                        tracing::error!("a fault of the host: an intercepted broadcast panicked");
+                    }
+                }
                 Job::Frame(outbox, frame) => outbox.push(frame),
             }
             self.waiting.fetch_sub(1, Ordering::Release);
@@ -166,6 +197,7 @@ impl Audience {
         let mut inner = self.lock();
         let Some((number, job)) = inner.queue.pop_front() else {
             inner.draining = None;
+            inner.has_dropped = false;
             inner.queue = VecDeque::new();
             return None;
         };

@@ -95,11 +95,11 @@ impl Outbox {
         Self::wake(inner);
     }
 
-    /// Whether the connection is closing for its slowness: then there is no use in writing on.
-    pub fn poll_slow(&self, context: &Context<'_>) -> Poll<()> {
+    /// Waits until the connection is to be closed, while its driver writes.
+    pub fn poll_closing(&self, context: &Context<'_>) -> Poll<CloseCode> {
         let mut inner = self.lock();
-        if inner.closing == Some(CloseCode::SlowConsumer) {
-            return Poll::Ready(());
+        if let Some(code) = inner.closing {
+            return Poll::Ready(code);
         }
         inner.driver = Some(context.waker().clone());
         Poll::Pending

@@ -29,11 +29,19 @@ pub struct RouteSpec {
     pub turns: Turns,
 }
 
+/// The most routes of a plugin, and the most events that one of them intercepts.
+const ROUTES_MAX: usize = 256;
+const INTERCEPTS_MAX: usize = 64;
+
 /// Why a description is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ManifestError {
     /// It names no route.
     Empty,
+    /// It names too many routes.
+    TooMany(usize),
+    /// A route intercepts too many events.
+    TooManyIntercepts(Pattern, usize),
     /// A pattern is none.
     Pattern(String, PatternError),
     /// The same pattern stands twice.
@@ -52,6 +60,10 @@ impl fmt::Display for ManifestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => write!(f, "`describe` names no route; give at least one pattern, such as `room:*`"),
+            Self::TooMany(count) => write!(f, "`describe` names {count} routes; at most {ROUTES_MAX}"),
+            Self::TooManyIntercepts(pattern, count) => {
+                write!(f, "route `{pattern}` intercepts {count} events; at most {INTERCEPTS_MAX}")
+            }
             Self::Pattern(text, error) => write!(f, "`describe` gives the pattern `{text}`: {error}"),
             Self::Twice(pattern) => write!(f, "`describe` gives the pattern `{pattern}` twice"),
             Self::LongEvent(pattern, event) => {
@@ -87,6 +99,9 @@ impl RouteSpec {
         if let Some(event) = intercepts.iter().find(|event| event.len() > NAME_BYTES_MAX) {
             return Err(ManifestError::LongEvent(pattern, event.clone()));
         }
+        if intercepts.len() > INTERCEPTS_MAX {
+            return Err(ManifestError::TooManyIntercepts(pattern, intercepts.len()));
+        }
         let mut turns = Turns::default();
         for (name, value) in options {
             turns = match (name.as_str(), value.as_str()) {
@@ -106,6 +121,9 @@ impl RouteSpec {
     pub fn check_all(routes: &[Self], has_handle_out: bool) -> Result<(), ManifestError> {
         if routes.is_empty() {
             return Err(ManifestError::Empty);
+        }
+        if routes.len() > ROUTES_MAX {
+            return Err(ManifestError::TooMany(routes.len()));
         }
         for (at, route) in routes.iter().enumerate() {
             if routes[..at].iter().any(|earlier| earlier.pattern == route.pattern) {
@@ -142,6 +160,8 @@ mod tests {
         assert_eq!(RouteSpec::check_all(&[room.clone(), lobby.clone()], false), Ok(()));
         let twice = [room.clone(), lobby, room.clone()];
         assert_eq!(RouteSpec::check_all(&twice, false), Err(ManifestError::Twice(room.pattern.clone())));
+        let many: Vec<_> = (0..=ROUTES_MAX).map(|_| room.clone()).collect();
+        assert_eq!(RouteSpec::check_all(&many, false), Err(ManifestError::TooMany(ROUTES_MAX + 1)));
         let listening = RouteSpec { intercepts: vec!["secret".into()], ..room };
         assert!(matches!(RouteSpec::check_all(&[listening], false), Err(ManifestError::NoHandleOut(_))));
         Ok(())

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::RouteSpec;
+use super::{RouteSpec, Turns};
 use crate::contract::Behaviour;
 use crate::protocol::Pattern;
 
@@ -84,11 +84,12 @@ impl Routes {
 }
 
 impl Routes {
-    /// Whether each pattern belongs to the plugin that it belongs to in `other`.
+    /// Whether each pattern belongs to the plugin that it belongs to in `other`, with the same turns.
     fn owns_as(&self, other: &Self) -> bool {
-        let owners = |table: &Self| -> HashMap<Pattern, Arc<str>> {
+        let owners = |table: &Self| -> HashMap<Pattern, (Arc<str>, Turns)> {
             let routes = table.exact.values().chain(table.prefixes.iter().map(|(_, route)| route));
-            routes.map(|route| (route.spec.pattern.clone(), Arc::clone(&route.plugin))).collect()
+            let owner = |route: &Arc<Route>| (Arc::clone(&route.plugin), route.spec.turns);
+            routes.map(|route| (route.spec.pattern.clone(), owner(route))).collect()
         };
         owners(self) == owners(other)
     }
@@ -126,8 +127,8 @@ impl RouteTable {
         }
     }
 
-    /// Sees every table published from now on in which a pattern has gone, come, or passed to another plugin. A reload
-    /// that serves what it served before is none.
+    /// Sees every table published from now on in which a pattern has gone, come, changed its turns, or passed to another
+    /// plugin. A reload that serves what it served before is none.
     #[must_use]
     pub fn watch_owners(&self) -> watch::Receiver<u64> {
         self.owners_changed.subscribe()

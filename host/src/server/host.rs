@@ -92,11 +92,7 @@ impl Host {
     /// `terminate`.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) {
         let Self { listener, gate, node, sockets, library, files, limits } = self;
-        let watching = tokio::spawn(async move {
-            if let Err(error) = library.watch().await {
-                tracing::error!("plugins aren't reloaded: {error:#}");
-            }
-        });
+        let watching = tokio::spawn(library.watch());
         let sweeping = tokio::spawn(end_unrouted(Arc::clone(&node)));
         let listening = tokio::spawn(listen(listener, router(gate, files), limits.wire().sockets));
         stop.await;

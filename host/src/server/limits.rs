@@ -25,8 +25,13 @@ pub struct Limits {
     pub messages_per_second: u32,
     /// Entries that wait for a channel and came from its client. Past it: that socket isn't read. Default 64.
     pub mailbox_from_client: usize,
+    /// Bytes that wait for all channels of a socket and came from its client. Past it: that socket isn't read. Default
+    /// 4 MiB.
+    pub mailbox_bytes_from_client: usize,
     /// Entries that wait for a channel and came from elsewhere. Past it: fault, overflow. Default 1,024.
     pub mailbox_from_elsewhere: usize,
+    /// Bytes of those entries, and of the member's timers. Past it: fault, overflow. Default 4 MiB.
+    pub mailbox_bytes_from_elsewhere: usize,
     /// Frames that wait to be written to a socket. Past it: close 1013. Default 1,024.
     pub outbox_frames: usize,
     /// Bytes of those frames. Past it: close 1013. Default 4 MiB.
@@ -71,7 +76,9 @@ impl Default for Limits {
             channels_per_socket: socket.channels,
             messages_per_second: 0,
             mailbox_from_client: node.from_client,
+            mailbox_bytes_from_client: node.bytes_from_client,
             mailbox_from_elsewhere: node.from_elsewhere,
+            mailbox_bytes_from_elsewhere: node.bytes_from_elsewhere,
             outbox_frames: outbox.frames,
             outbox_bytes: outbox.bytes,
             sockets: 0,
@@ -109,7 +116,9 @@ impl Limits {
             ("frame_bytes", self.frame_bytes),
             ("channels_per_socket", self.channels_per_socket),
             ("mailbox_from_client", self.mailbox_from_client),
+            ("mailbox_bytes_from_client", self.mailbox_bytes_from_client),
             ("mailbox_from_elsewhere", self.mailbox_from_elsewhere),
+            ("mailbox_bytes_from_elsewhere", self.mailbox_bytes_from_elsewhere),
             ("outbox_frames", self.outbox_frames),
             ("outbox_bytes", self.outbox_bytes),
             ("instances_per_plugin", self.instances_per_plugin),
@@ -154,7 +163,12 @@ impl Limits {
     }
 
     pub(super) fn node(&self) -> NodeLimits {
-        NodeLimits { from_client: self.mailbox_from_client, from_elsewhere: self.mailbox_from_elsewhere }
+        NodeLimits {
+            from_client: self.mailbox_from_client,
+            bytes_from_client: self.mailbox_bytes_from_client,
+            from_elsewhere: self.mailbox_from_elsewhere,
+            bytes_from_elsewhere: self.mailbox_bytes_from_elsewhere,
+        }
     }
 
     pub(super) fn outbox(&self) -> OutboxLimits {
@@ -168,7 +182,13 @@ impl Limits {
 
     pub(super) fn wire(&self) -> WireLimits {
         let sockets = if self.sockets == 0 { sockets_possible() } else { self.sockets };
-        WireLimits { frame_bytes: self.frame_bytes, idle: Duration::from_millis(self.idle_ms), sockets }
+        let frame_bytes_out = self.frame_bytes.max(self.effect_bytes);
+        WireLimits {
+            frame_bytes: self.frame_bytes,
+            frame_bytes_out,
+            idle: Duration::from_millis(self.idle_ms),
+            sockets,
+        }
     }
 
     pub(super) fn stop(&self) -> Duration {

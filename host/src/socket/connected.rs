@@ -38,7 +38,9 @@ pub struct Socket {
     rate: Rate,
     /// An entry that its channel had no room for. Until there is room, nothing more may be received.
     held_back: Option<(Arc<Channel>, Box<Entry>)>,
-    _registered: Registered,
+    /// Why its channels end when it is dropped.
+    ending: Ending,
+    registered: Option<Registered>,
 }
 
 impl Slot for Arc<Channel> {
@@ -71,11 +73,12 @@ impl Endpoint {
         let registered = self.sockets.register(Arc::clone(&outbox));
         Socket {
             node: Arc::clone(&self.node),
-            connection: Connection { facts: Arc::new(facts), serializer, outbox },
+            connection: Connection { facts: Arc::new(facts), serializer, outbox, inbound: Arc::default() },
             state: SocketState::new(self.limits.channels),
             rate: Rate::new(self.limits.messages_per_second, Instant::now()),
             held_back: None,
-            _registered: registered,
+            ending: Ending::Closed,
+            registered: Some(registered),
         }
     }
 }
@@ -124,11 +127,12 @@ impl Socket {
         }
     }
 
-    /// Ends all channels: the connection is gone. What came before is still handled.
-    pub fn close(mut self, ending: &Ending) {
-        for channel in self.state.take() {
-            channel.end(Entry::Gone(ending.clone()));
-        }
+    /// Ends all channels: the connection is gone. What came before is still handled. It counts as open until what is given
+    /// is dropped, after the last word to the client.
+    #[must_use = "it counts as open until this is dropped"]
+    pub fn close(mut self, ending: Ending) -> Option<Registered> {
+        self.ending = ending;
+        self.registered.take()
     }
 
     fn carry_out(&mut self, step: Step<Arc<Channel>>) {
@@ -136,7 +140,7 @@ impl Socket {
             Step::Reply { join_ref, reference, to, status, payload } => {
                 self.reply(&join_ref, &reference, &to, (status, &payload));
             }
-            Step::Join { message, topic, over } => self.join(message, topic, over.as_ref()),
+            Step::Join { message, topic, after } => self.join(message, topic, after.as_deref()),
             Step::Leave { channel, message } => {
                 let Message { join_ref, reference, .. } = message;
                 self.post(channel, Entry::Leave { join_ref, reference });
@@ -149,13 +153,14 @@ impl Socket {
         }
     }
 
-    fn join(&mut self, message: Message, topic: String, over: Option<&Arc<Channel>>) {
-        let channel =
-            Channel::new(&self.node, self.connection.clone(), &topic, &message.join_ref, over.map(|over| &**over));
+    fn join(&mut self, message: Message, topic: String, after: Option<&Channel>) {
+        let Message { join_ref, reference, payload, .. } = message;
+        let connection = self.connection.clone();
+        let channel = Channel::new(&self.node, connection, &topic, (&join_ref, &reference), after);
         // A leave that waits in the old channel's line comes first, and then the channel has ended by itself.
-        let replaced = over.filter(|over| !over.is_leaving() && over.replace()).map(|over| over.join_ref().clone());
+        let replaced = after.filter(|after| !after.is_leaving() && after.replace()).map(|after| after.mark().clone());
         self.state.joining(topic, Arc::clone(&channel));
-        self.post(channel, Entry::Join { params: message.payload, reference: message.reference, replaced });
+        self.post(channel, Entry::Join { params: payload, reference, replaced });
     }
 
     fn post(&mut self, channel: Arc<Channel>, entry: Entry) {
@@ -174,6 +179,15 @@ impl Socket {
         let reply = Outbound::Reply { join_ref, reference, to, status, payload };
         if let Some(frame) = self.connection.serializer.encode(reply) {
             self.connection.outbox.push(frame);
+        }
+    }
+}
+
+/// However its task ends, its members do.
+impl Drop for Socket {
+    fn drop(&mut self) {
+        for channel in self.state.take() {
+            channel.end(self.ending.clone());
         }
     }
 }

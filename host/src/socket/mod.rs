@@ -9,5 +9,5 @@ mod registry;
 mod state;
 
 pub use connected::{Closing, Endpoint, Socket, SocketLimits};
-pub use registry::Sockets;
+pub use registry::{Registered, Sockets};
 pub use state::{Slot, SocketState, Step};

@@ -1,7 +1,7 @@
 //! All sockets of the host, so that it can count and close them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -15,11 +15,13 @@ use crate::pubsub::Outbox;
 pub struct Sockets {
     open: DashMap<u64, Arc<Outbox>>,
     next: AtomicU64,
+    /// Set once the host closes them all: who comes later is closed at once.
+    closing: OnceLock<CloseCode>,
     last_gone: Notify,
 }
 
 /// A socket's place in the registry, left when it is dropped.
-pub(super) struct Registered {
+pub struct Registered {
     sockets: Arc<Sockets>,
     id: u64,
 }
@@ -38,12 +40,17 @@ impl Sockets {
     /// Enters a socket.
     pub(super) fn register(self: &Arc<Self>, outbox: Arc<Outbox>) -> Registered {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        self.open.insert(id, outbox);
+        self.open.insert(id, Arc::clone(&outbox));
+        // After the insertion, so that either we see it or the list does.
+        if let Some(code) = self.closing.get() {
+            outbox.close(*code);
+        }
         Registered { sockets: Arc::clone(self), id }
     }
 
     /// Closes all that are open, in spaced batches, and waits until they have ended.
     pub async fn close_all(&self, code: CloseCode) {
+        self.closing.get_or_init(|| code);
         let outboxes: Vec<_> = self.open.iter().map(|entry| Arc::clone(entry.value())).collect();
         for (at, batch) in outboxes.chunks(BATCH).enumerate() {
             if at > 0 {

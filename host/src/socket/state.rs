@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use crate::protocol::{Addressee, Message, NAME_BYTES_MAX, Payload, Ref, event};
+use crate::protocol::{Addressee, Message, NAME_BYTES_MAX, Payload, REF_BYTES_MAX, Ref, event};
 
 /// A channel, as far as the rules look at it.
 pub trait Slot: Clone {
@@ -36,8 +36,8 @@ pub enum Step<C> {
         message: Message,
         /// The topic.
         topic: String,
-        /// The channel whose place it takes.
-        over: Option<C>,
+        /// The topic's last channel on this socket, alive or not: what waits for it comes first.
+        after: Option<C>,
     },
     /// Give the leave to the channel.
     Leave {
@@ -72,8 +72,12 @@ impl<C: Slot> SocketState<C> {
 
     /// What a message means. `is_served` says whether a route matches a topic.
     pub fn on(&mut self, message: Message, is_served: impl FnOnce(&str) -> bool) -> Step<C> {
+        if message.join_ref.json().len() > REF_BYTES_MAX || message.reference.json().len() > REF_BYTES_MAX {
+            return refuse_long_ref(message);
+        }
         let topic = match &message.to {
             Addressee::Topic(topic) => topic.clone(),
+            Addressee::Other(_) if &*message.event == event::LEAVE => return left(message),
             Addressee::Other(_) => return unmatched(message),
         };
         if &*topic == event::HEARTBEAT_TOPIC && &*message.event == event::HEARTBEAT {
@@ -91,40 +95,38 @@ impl<C: Slot> SocketState<C> {
         if message.event.len() > NAME_BYTES_MAX {
             return refuse(message, "the event is longer than 255 bytes");
         }
-        let joined = self.channels.get(&*topic).filter(|channel| !channel.has_ended()).cloned();
+        let last = self.channels.get(&*topic).cloned();
+        let joined = last.clone().filter(|channel| !channel.has_ended());
         let is_current = |channel: &C| message.join_ref.is_null() || message.join_ref == *channel.join_ref();
         match (&*message.event, joined) {
-            (event::JOIN, over) => self.join(message, topic.to_string(), over, is_served),
+            (event::JOIN, Some(_)) => Step::Join { message, topic: topic.to_string(), after: last },
+            (event::JOIN, None) => self.join(message, topic.to_string(), last, is_served),
             (event::LEAVE, Some(channel)) if is_current(&channel) => Step::Leave { channel, message },
-            (event::LEAVE, None) => {
-                let Message { join_ref, reference, to, .. } = message;
-                Step::Reply { join_ref, reference, to, status: "ok", payload: Payload::EMPTY }
-            }
+            (event::LEAVE, None) => left(message),
             (_, Some(channel)) if is_current(&channel) => Step::Event { channel, message },
             (_, Some(_)) => Step::Ignore,
             (_, None) => unmatched(message),
         }
     }
 
+    /// A join of a topic that isn't joined.
     fn join(
         &mut self,
         message: Message,
         topic: String,
-        over: Option<C>,
+        after: Option<C>,
         is_served: impl FnOnce(&str) -> bool,
     ) -> Step<C> {
-        if over.is_none() {
-            if !is_served(&topic) {
-                return unmatched(message);
-            }
-            if self.channels.len() >= self.channels_max {
-                self.channels.retain(|_, channel| !channel.has_ended());
-            }
-            if self.channels.len() >= self.channels_max {
-                return refuse(message, "too many channels joined");
-            }
+        if !is_served(&topic) {
+            return unmatched(message);
         }
-        Step::Join { message, topic, over }
+        if self.channels.len() >= self.channels_max {
+            self.channels.retain(|_, channel| !channel.has_ended());
+        }
+        if self.channels.len() >= self.channels_max {
+            return refuse(message, "too many channels joined");
+        }
+        Step::Join { message, topic, after }
     }
 
     /// A channel was made for a join.
@@ -136,6 +138,18 @@ impl<C: Slot> SocketState<C> {
     pub fn take(&mut self) -> impl Iterator<Item = C> + use<C> {
         std::mem::take(&mut self.channels).into_values()
     }
+}
+
+/// A leave of a topic that isn't joined is well.
+fn left<C>(message: Message) -> Step<C> {
+    let Message { join_ref, reference, to, .. } = message;
+    Step::Reply { join_ref, reference, to, status: "ok", payload: Payload::EMPTY }
+}
+
+fn refuse_long_ref<C>(message: Message) -> Step<C> {
+    let short = |it: Ref| if it.json().len() > REF_BYTES_MAX { Ref::NULL } else { it };
+    let message = Message { join_ref: short(message.join_ref), reference: short(message.reference), ..message };
+    refuse(message, "a ref is longer than 255 bytes")
 }
 
 fn unmatched<C>(message: Message) -> Step<C> {
@@ -192,8 +206,8 @@ mod tests {
                 format!("{status} {} {json}", join_ref.json())
             }
             Step::Reply { .. } => "binary".into(),
-            Step::Join { over: None, .. } => "join".into(),
-            Step::Join { over: Some(_), .. } => "join over".into(),
+            Step::Join { after: None, .. } => "join".into(),
+            Step::Join { after: Some(_), .. } => "join after".into(),
             Step::Leave { .. } => "leave".into(),
             Step::Event { .. } => "event".into(),
             Step::Ignore => "ignore".into(),
@@ -208,8 +222,8 @@ mod tests {
             ("null", "phoenix", "other", unmatched),
             (r#""2""#, "other", "phx_join", unmatched),
             (r#""2""#, "room:b", "phx_join", "join"),
-            (r#""2""#, "room:a", "phx_join", "join over"),
-            (r#""1""#, "room:a", "phx_join", "join over"),
+            (r#""2""#, "room:a", "phx_join", "join after"),
+            (r#""1""#, "room:a", "phx_join", "join after"),
             (r#""1""#, "room:a", "phx_leave", "leave"),
             ("null", "room:a", "phx_leave", "leave"),
             (r#""2""#, "room:a", "phx_leave", "ignore"),
@@ -238,6 +252,15 @@ mod tests {
         assert_eq!(on(&mut joined(), message(r#""2""#, r#""2""#, &format!("room:{long}"), "phx_join")), refused);
         let refused = r#"error "1" {"reason":"the event is longer than 255 bytes"}"#;
         assert_eq!(on(&mut joined(), message(r#""1""#, r#""2""#, "room:a", &long)), refused);
+        let refused = r#"error null {"reason":"a ref is longer than 255 bytes"}"#;
+        assert_eq!(on(&mut joined(), message(&format!("\"{long}\""), r#""2""#, "room:a", "phx_join")), refused);
+    }
+
+    #[test]
+    fn a_topic_that_is_no_string_can_be_left_and_nothing_else() {
+        let to = |event| Message { to: Addressee::Other("5".into()), ..message("null", r#""1""#, "", event) };
+        assert_eq!(on(&mut joined(), to("phx_leave")), "ok null {}");
+        assert_eq!(on(&mut joined(), to("phx_join")), r#"error null {"reason":"unmatched topic"}"#);
     }
 
     #[test]
@@ -246,7 +269,7 @@ mod tests {
         state.joining("room:b".into(), Fake { join_ref: Ref::from_text("2"), has_ended: false });
         let join = || message(r#""3""#, r#""3""#, "room:c", "phx_join");
         assert_eq!(on(&mut state, join()), r#"error "3" {"reason":"too many channels joined"}"#);
-        assert_eq!(on(&mut state, message(r#""3""#, r#""3""#, "room:b", "phx_join")), "join over");
+        assert_eq!(on(&mut state, message(r#""3""#, r#""3""#, "room:b", "phx_join")), "join after");
         state.joining("room:b".into(), Fake { join_ref: Ref::from_text("2"), has_ended: true });
         assert_eq!(
             on(&mut state, message(r#""2""#, r#""3""#, "room:b", "msg")),

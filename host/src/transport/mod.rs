@@ -27,7 +27,10 @@ pub use listen::listen;
 pub struct WireLimits {
     /// Bytes of a message, in however many frames. Past it the connection is closed with 1009.
     pub frame_bytes: usize,
-    /// How long a client may be silent. Past it the connection is closed with 1002.
+    /// Bytes of the largest payload that a frame to a client can carry.
+    pub frame_bytes_out: usize,
+    /// How long a client may be silent, or take nothing of what waits for it. Past it the connection is closed, with 1002
+    /// or 1013.
     pub idle: Duration,
     /// Sockets that may be open. Past it a request is answered with HTTP 503.
     pub sockets: usize,

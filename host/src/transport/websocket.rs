@@ -14,9 +14,10 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use bytestring::ByteString;
+use futures_util::stream::FusedStream;
 use futures_util::{FutureExt, SinkExt};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Error as WireError;
 
 use super::connect;
@@ -31,6 +32,9 @@ const READ_BUFFER_BYTES: usize = 4 << 10;
 
 /// What is encoded before it is written to the connection.
 const WRITE_BUFFER_BYTES: usize = 16 << 10;
+
+/// More than the envelope of any frame has, around its payload.
+const FRAME_HEAD_BYTES: usize = 64 << 10;
 
 /// How long the other side may take over the end of the connection.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -59,9 +63,9 @@ pub(super) async fn connect(State(gate): State<Arc<Gate>>, request: Request) -> 
     upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
-        // A frame over the buffer is still taken whole, and the next one waits until it is written: so what is held is a
-        // buffer and a frame. A bound here would refuse the frame.
-        .max_write_buffer_size(usize::MAX)
+        // A frame over the buffer is still taken whole, and the next one waits until it is written. The bound leaves room
+        // for the largest there is; only the answers to a flood of pings can reach it, and then they replace one another.
+        .max_write_buffer_size(WRITE_BUFFER_BYTES + gate.limits.frame_bytes_out + FRAME_HEAD_BYTES)
         .max_message_size(bytes)
         .max_frame_size(bytes)
         .on_upgrade(move |websocket| async move {
@@ -77,8 +81,10 @@ fn refuse(rejection: &WebSocketUpgradeRejection) -> Response {
 
 /// Why a connection ends.
 enum End {
-    /// The client has closed, or the connection broke.
+    /// The connection broke.
     Gone,
+    /// The client has closed.
+    Closed,
     /// It is to be closed from here.
     Close(CloseCode),
 }
@@ -99,13 +105,16 @@ impl Connection {
         let end = self.serve(&mut socket).await;
         let ending = match end {
             End::Close(CloseCode::ServiceRestart) => Ending::Shutdown,
-            End::Close(_) | End::Gone => Ending::Closed,
+            End::Close(_) | End::Closed | End::Gone => Ending::Closed,
         };
-        socket.close(&ending);
-        if let End::Close(code) = end {
-            // A client that doesn't even take the goodbye is let go without.
-            let _ = timeout(GOODBYE, self.say_goodbye(code)).await;
-        }
+        let _registered = socket.close(ending);
+        // A client that doesn't even take the goodbye is let go without.
+        let _ = match end {
+            End::Close(code) => timeout(GOODBYE, self.say_goodbye(code)).await,
+            // The answer to its close waits to be written.
+            End::Closed => timeout(GOODBYE, async { drop(self.websocket.flush().await) }).await,
+            End::Gone => Ok(()),
+        };
     }
 
     async fn serve(&mut self, socket: &mut Socket) -> End {
@@ -113,8 +122,8 @@ impl Connection {
         let idle = sleep_until(self.heard + self.idle);
         tokio::pin!(idle);
         loop {
+            // In no fixed order: neither may a client that talks without pause starve what is for it, nor the other way.
             tokio::select! {
-                biased;
                 taken = poll_fn(|context| outbox.poll_take(context, &mut self.frames)) => {
                     if let Err(end) = self.on_taken(&taken, socket).await {
                         return end;
@@ -140,18 +149,30 @@ impl Connection {
     }
 
     async fn on_taken(&mut self, taken: &Taken, socket: &mut Socket) -> Result<(), End> {
-        let outbox = Arc::clone(socket.outbox());
-        tokio::select! {
-            biased;
-            written = self.write() => written?,
-            () = poll_fn(|context| outbox.poll_slow(context)) => return Err(End::Close(CloseCode::SlowConsumer)),
+        if !self.frames.is_empty() {
+            self.write_or_close(socket).await?;
         }
-        match taken {
-            Taken::Frames => {}
-            Taken::Close(code) => return Err(End::Close(*code)),
-            Taken::Nudge => socket.resume(),
+        if let Taken::Close(code) = taken {
+            return Err(End::Close(*code));
         }
+        // Whatever the outbox woke us for: what was held back may go on.
+        socket.resume();
         Ok(())
+    }
+
+    /// Writes, unless the connection is to be closed meanwhile, or the client takes nothing for as long as it may be silent.
+    async fn write_or_close(&mut self, socket: &Socket) -> Result<(), End> {
+        let (outbox, idle) = (Arc::clone(socket.outbox()), self.idle);
+        let closing = tokio::select! {
+            biased;
+            written = self.write() => return written,
+            code = poll_fn(|context| outbox.poll_closing(context)) => code,
+            () = sleep(idle) => CloseCode::SlowConsumer,
+        };
+        if closing != CloseCode::SlowConsumer {
+            let _ = timeout(GOODBYE, self.write()).await;
+        }
+        Err(End::Close(closing))
     }
 
     /// Writes all that was taken, in as few calls as it fits.
@@ -182,7 +203,8 @@ impl Connection {
             Some(Ok(Message::Binary(bytes))) => Frame::Binary(bytes),
             // A ping is answered below us.
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(()),
-            Some(Ok(Message::Close(_))) | None => return Err(End::Gone),
+            Some(Ok(Message::Close(_))) => return Err(End::Closed),
+            None => return Err(End::Gone),
             Some(Err(error)) => return Err(why(error)),
         };
         socket.receive(&frame).map_err(|closing| End::Close(closing.0))
@@ -192,9 +214,14 @@ impl Connection {
     /// it reads the reason.
     async fn say_goodbye(&mut self, code: CloseCode) {
         let close = CloseFrame { code: code.code(), reason: Utf8Bytes::default() };
-        if self.websocket.send(Message::Close(Some(close))).await.is_ok() {
-            while let Some(Ok(_)) = self.websocket.recv().await {}
+        if self.websocket.send(Message::Close(Some(close))).await.is_err() {
+            return;
         }
+        if self.websocket.is_terminated() {
+            // Its framing is broken, so nothing more can be read of it; what it sends waits in the kernel.
+            sleep(GOODBYE).await;
+        }
+        while let Some(Ok(_)) = self.websocket.recv().await {}
     }
 }
 

@@ -151,7 +151,7 @@ impl Client {
 
     /// The connection is gone.
     pub(crate) fn close(self) {
-        self.socket.close(&Ending::Closed);
+        drop(self.socket.close(Ending::Closed));
     }
 
     fn take(&mut self) {
