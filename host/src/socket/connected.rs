@@ -70,7 +70,7 @@ impl Endpoint {
     #[must_use]
     pub fn connect(&self, facts: SocketFacts, serializer: Serializer) -> Socket {
         let outbox = Arc::new(Outbox::new(self.outbox_limits));
-        let registered = self.sockets.register(Arc::clone(&outbox));
+        let registered = self.sockets.register(&outbox);
         Socket {
             node: Arc::clone(&self.node),
             connection: Connection { facts: Arc::new(facts), serializer, outbox, inbound: Arc::default() },

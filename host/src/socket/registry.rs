@@ -38,9 +38,9 @@ impl Sockets {
     }
 
     /// Enters a socket.
-    pub(super) fn register(self: &Arc<Self>, outbox: Arc<Outbox>) -> Registered {
+    pub(super) fn register(self: &Arc<Self>, outbox: &Arc<Outbox>) -> Registered {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        self.open.insert(id, Arc::clone(&outbox));
+        self.open.insert(id, Arc::clone(outbox));
         // After the insertion, so that either we see it or the list does.
         if let Some(code) = self.closing.get() {
             outbox.close(*code);
