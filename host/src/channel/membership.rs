@@ -10,7 +10,7 @@ use super::mailbox::Mailbox;
 use super::timers::Timers;
 use super::{Entry, Inbound, Node};
 use crate::contract::{Call, Callback, Ending, Fault, FaultKind, Member, SocketFacts};
-use crate::protocol::{Outbound, Ref, Serializer, Topic};
+use crate::protocol::{Frame, Outbound, Ref, Serializer, Topic};
 use crate::pubsub::{Audience, Outbox, Subscriber, Subscription};
 use crate::routes::{Route, Turns};
 
@@ -285,15 +285,17 @@ impl Channel {
         (state.phase == Phase::Joined).then(|| state.assigns.clone())
     }
 
-    /// Subscribes it to its topic.
-    pub(super) fn subscribe(self: &Arc<Self>) -> Subscription {
+    /// Subscribes it to its topic, and sends the reply to its join in the same moment: the client gets every broadcast
+    /// that is made once it has seen the reply, and none before.
+    pub(super) fn subscribe(self: &Arc<Self>, reply: Outbound<'_>) -> Subscription {
+        let reply = self.encode(reply);
         let subscriber = Subscriber {
             id: self.member.id,
             serializer: self.connection.serializer,
             outbox: Arc::clone(&self.connection.outbox),
             member: Arc::clone(self) as _,
         };
-        self.node.pubsub.subscribe(&self.member.topic, &subscriber)
+        self.node.pubsub.subscribe(&self.member.topic, &subscriber, reply.as_ref())
     }
 
     /// Ends it, once. Gives what remains, or none if it had ended before.
@@ -319,14 +321,19 @@ impl Channel {
     /// Sends a frame to the client, in the topic's order if it has an audience. What its serializer can't carry (bytes to
     /// a client of version 1) is left out.
     pub(super) fn send(&self, audience: Option<&Audience>, message: Outbound<'_>) {
-        let Some(frame) = self.connection.serializer.encode(message) else {
-            tracing::debug!(topic = ?self.member.topic.as_str(), "a message that this client's serializer can't carry was left out");
-            return;
-        };
+        let Some(frame) = self.encode(message) else { return };
         match audience {
             Some(audience) => audience.send(&self.connection.outbox, frame),
             None => self.connection.outbox.push(frame),
         }
+    }
+
+    fn encode(&self, message: Outbound<'_>) -> Option<Frame> {
+        let frame = self.connection.serializer.encode(message);
+        if frame.is_none() {
+            tracing::debug!(topic = ?self.member.topic.as_str(), "a message that this client can't be sent was left out");
+        }
+        frame
     }
 
     pub(super) fn connection(&self) -> &Connection {

@@ -144,8 +144,9 @@ impl Channel {
         state.phase = Phase::Joined;
         state.assigns = outcome.assigns.unwrap_or_default();
         state.plugin = Some(Arc::clone(&route.plugin));
-        self.reply(self.mark(), reference, "ok", &response);
-        let subscription = self.subscribe();
+        let (join_ref, to) = (self.mark(), self.addressee());
+        let reply = Outbound::Reply { join_ref, reference, to: &to, status: "ok", payload: &response };
+        let subscription = self.subscribe(reply);
         let audience = Arc::clone(subscription.audience());
         state.subscription = Some(subscription);
         self.carry_out(outcome.effects, Some(&audience), Some(&mut state.timers));

@@ -151,11 +151,17 @@ impl Audience {
         }
     }
 
-    /// None if the audience is closed.
-    pub(super) fn add(&self, subscriber: Subscriber) -> Option<usize> {
+    /// Adds a subscriber, after it was sent `first`. None if the audience is closed.
+    pub(super) fn add(&self, subscriber: Subscriber, first: Option<&Frame>) -> Option<usize> {
         let mut inner = self.lock();
+        if inner.closed {
+            return None;
+        }
+        if let Some(first) = first {
+            subscriber.outbox.push(first.clone());
+        }
         let since = inner.queued;
-        (!inner.closed).then(|| inner.subscribers.insert(Placed { subscriber, since }))
+        Some(inner.subscribers.insert(Placed { subscriber, since }))
     }
 
     /// Whether it was the last, and the audience is closed now.

@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
 
-use crate::protocol::{Serializer, Topic};
+use crate::protocol::{Frame, Serializer, Topic};
 
 pub use audience::{Audience, Subscription};
 pub use broadcast::{Broadcast, Encoded};
@@ -77,11 +77,12 @@ impl PubSub {
         self.topics.get(topic).map(|audience| Arc::clone(&audience))
     }
 
-    /// Adds a subscriber to a topic.
-    pub fn subscribe(&self, topic: &Topic, subscriber: &Subscriber) -> Subscription {
+    /// Adds a subscriber to a topic, and sends it `first` in the same moment: no broadcast comes before it, and none that is
+    /// made once it was seen is missed.
+    pub fn subscribe(&self, topic: &Topic, subscriber: &Subscriber, first: Option<&Frame>) -> Subscription {
         loop {
             let audience = Arc::clone(&self.topics.entry(topic.clone()).or_default());
-            if let Some(key) = audience.add(subscriber.clone()) {
+            if let Some(key) = audience.add(subscriber.clone(), first) {
                 return Subscription { topic: topic.clone(), audience, key };
             }
             // Its last subscriber left in between, and it is about to go from the registry.
@@ -116,7 +117,7 @@ impl PubSub {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Frame, Payload};
+    use crate::protocol::Payload;
 
     fn subscriber(id: u64, serializer: Serializer) -> (Subscriber, Arc<Outbox>) {
         let outbox = Arc::new(Outbox::new(OutboxLimits::default()));
@@ -135,7 +136,7 @@ mod tests {
         let (bob, bobs) = subscriber(2, Serializer::V2);
         let (old, olds) = subscriber(3, Serializer::V1);
         for each in [alice, bob, old] {
-            pubsub.subscribe(&topic, &each);
+            pubsub.subscribe(&topic, &each, None);
         }
         pubsub.broadcast(hello(&topic, Some(1)));
         assert_eq!(alices.take_all(), []);
@@ -149,10 +150,10 @@ mod tests {
         let pubsub = PubSub::new();
         let topic = Topic::new("room:a");
         let (alice, _outbox) = subscriber(1, Serializer::V2);
-        let first = pubsub.subscribe(&topic, &alice);
+        let first = pubsub.subscribe(&topic, &alice, None);
         pubsub.unsubscribe(&first);
         assert_eq!(pubsub.topic_count(), 0);
-        pubsub.subscribe(&topic, &alice);
+        pubsub.subscribe(&topic, &alice, None);
         pubsub.unsubscribe(&first);
         assert_eq!(pubsub.topics(), [(topic, 1)]);
     }
