@@ -36,7 +36,7 @@ impl Naughty {
     /// Does what the event says, if it is one of those.
     pub(crate) fn fault(&mut self, socket: &mut Socket, event: &str, payload: &Payload) -> Option<Handled> {
         match event {
-            "panic" => panic!("asked to panic"),
+            "panic" => blow_up(),
             "fail" => return Some(fail("asked to fail")),
             "loop" => forever(),
             "grow" => grow(),
@@ -83,6 +83,12 @@ fn bad_ref(socket: &mut Socket) {
     if let Ok(forged) = forged {
         socket.reply_later(&forged, Reply::ok(json!({})));
     }
+}
+
+/// A function of its own in the component too, so that the log can name it.
+#[inline(never)]
+fn blow_up() -> ! {
+    panic!("asked to panic")
 }
 
 fn forever() -> ! {

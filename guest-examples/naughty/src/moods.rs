@@ -16,6 +16,8 @@ pub(crate) enum Mood {
     Replace,
     /// Its `handle_info` gets it, and pushes `handed_over`.
     HandOver,
+    /// It gets the event after half a second.
+    Slow,
     /// It gets what is no object: a fault.
     ReplaceWithArray,
     /// It panics: a fault.
@@ -36,6 +38,11 @@ impl Mood {
                 Ok(Decision::replace(json!({ "for": recipient.member_id(), "secret": secret })))
             }
             Mood::HandOver => Ok(Decision::HandOver),
+            Mood::Slow => {
+                let until = now_ms() + 500;
+                while now_ms() < until {}
+                Ok(Decision::Pass)
+            }
             Mood::ReplaceWithArray => Ok(Decision::replace(json!([1]))),
             Mood::Trap => panic!("asked to panic in handle_out"),
             Mood::Fail => fail("asked to fail in handle_out"),

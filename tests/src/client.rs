@@ -1,0 +1,357 @@
+//! A client at the level of frames.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::within;
+
+/// A client that is about to connect.
+#[derive(Clone, Debug)]
+pub struct Knock {
+    address: SocketAddr,
+    query: String,
+    headers: Vec<(String, String)>,
+    receive_buffer: Option<u32>,
+}
+
+impl Knock {
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        Self { address, query: "vsn=2.0.0".into(), headers: Vec::new(), receive_buffer: None }
+    }
+
+    /// With this query string.
+    #[must_use]
+    pub fn query(mut self, query: &str) -> Self {
+        query.clone_into(&mut self.query);
+        self
+    }
+
+    /// With a header more.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With a small buffer in the kernel, so that what isn't read soon weighs on the host.
+    #[must_use]
+    pub fn receive_buffer(mut self, bytes: u32) -> Self {
+        self.receive_buffer = Some(bytes);
+        self
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// Where it isn't let in.
+    pub async fn connect(self) -> Result<TestClient> {
+        match self.open().await? {
+            Ok(client) => Ok(client),
+            Err(status) => bail!("the host answered {status} to a client that connects"),
+        }
+    }
+
+    /// Connects, and expects to be refused. Gives the HTTP status.
+    ///
+    /// # Errors
+    /// Where it is let in.
+    pub async fn refused(self) -> Result<u16> {
+        match self.open().await? {
+            Ok(_) => bail!("the host let a client in that it should refuse"),
+            Err(status) => Ok(status),
+        }
+    }
+
+    async fn open(self) -> Result<Result<TestClient, u16>> {
+        let url = format!("ws://{}/socket/websocket?{}", self.address, self.query);
+        let mut request = url.into_client_request()?;
+        for (name, value) in &self.headers {
+            request.headers_mut().append(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
+        }
+        let socket = TcpSocket::new_v4()?;
+        if let Some(bytes) = self.receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        let stream = socket.connect(self.address).await.context("connecting to the host")?;
+        stream.set_nodelay(true)?;
+        match within("the upgrade to a WebSocket", client_async(request, stream)).await? {
+            Ok((stream, _)) => Ok(Ok(TestClient { stream, next_ref: 1, join_refs: HashMap::new() })),
+            Err(Error::Http(answer)) => Ok(Err(answer.status().as_u16())),
+            Err(error) => Err(error).context("connecting to the host"),
+        }
+    }
+}
+
+/// What came from the host.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Received {
+    /// A text frame, as JSON.
+    Json(Value),
+    /// A text frame that this client can't read, as one that is nested too deep.
+    Text(String),
+    /// A binary frame.
+    Binary(Bytes),
+    /// The end of the connection, with the host's code if it gave one.
+    Closed(Option<u16>),
+}
+
+impl fmt::Display for Received {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json(value) => f.write_str(beginning(&value.to_string())),
+            Self::Text(text) => write!(f, "what is no JSON: {}", beginning(text)),
+            Self::Binary(bytes) => write!(f, "the bytes {:?}", &bytes[..bytes.len().min(SHOWN)]),
+            Self::Closed(Some(code)) => write!(f, "the connection's end, with {code}"),
+            Self::Closed(None) => write!(f, "the connection's end, without a code"),
+        }
+    }
+}
+
+/// The most characters of a frame that are shown.
+const SHOWN: usize = 500;
+
+fn beginning(text: &str) -> &str {
+    text.char_indices().nth(SHOWN).map_or(text, |(end, _)| &text[..end])
+}
+
+/// A reply to a message.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// `ok`, `error`, or another word.
+    pub status: String,
+    /// What it carries.
+    pub response: Value,
+}
+
+/// A client that is connected, with version 2 of the protocol unless it is told otherwise.
+pub struct TestClient {
+    stream: WebSocketStream<TcpStream>,
+    next_ref: u64,
+    join_refs: HashMap<String, String>,
+}
+
+/// Frames.
+impl TestClient {
+    /// Sends a text frame.
+    ///
+    /// # Errors
+    /// Where the connection is gone.
+    pub async fn send(&mut self, text: impl Into<String>) -> Result<()> {
+        self.send_message(Message::text(text.into())).await
+    }
+
+    /// Sends a binary frame.
+    ///
+    /// # Errors
+    /// Where the connection is gone.
+    pub async fn send_binary(&mut self, bytes: impl Into<Bytes>) -> Result<()> {
+        self.send_message(Message::binary(bytes.into())).await
+    }
+
+    /// Sends one frame of a text message in pieces: the first or a later one, the last or not. Nobody looks whether it is
+    /// UTF-8.
+    ///
+    /// # Errors
+    /// Where the connection is gone.
+    pub async fn send_piece(&mut self, bytes: impl Into<Bytes>, is_first: bool, is_last: bool) -> Result<()> {
+        let kind = if is_first { Data::Text } else { Data::Continue };
+        self.send_message(Message::Frame(Frame::message(bytes, OpCode::Data(kind), is_last))).await
+    }
+
+    /// Sends a frame with an opcode that means nothing.
+    ///
+    /// # Errors
+    /// Where the connection is gone.
+    pub async fn send_reserved(&mut self) -> Result<()> {
+        self.send_message(Message::Frame(Frame::message(Bytes::new(), OpCode::Data(Data::Reserved(3)), true))).await
+    }
+
+    /// Sends a ping.
+    ///
+    /// # Errors
+    /// Where the connection is gone.
+    pub async fn ping(&mut self) -> Result<()> {
+        self.send_message(Message::Ping(Bytes::new())).await
+    }
+
+    async fn send_message(&mut self, message: Message) -> Result<()> {
+        within("room to send", self.stream.send(message)).await?.context("sending to the host")
+    }
+
+    /// The next frame, or the end. Pings and pongs are passed over.
+    ///
+    /// # Errors
+    /// Where nothing comes before the deadline.
+    pub async fn next(&mut self) -> Result<Received> {
+        within("a frame from the host", async {
+            loop {
+                return match self.stream.next().await {
+                    Some(Ok(Message::Text(text))) => match serde_json::from_str(&text) {
+                        Ok(value) => Received::Json(value),
+                        Err(_) => Received::Text(text.to_string()),
+                    },
+                    Some(Ok(Message::Binary(bytes))) => Received::Binary(bytes),
+                    Some(Ok(Message::Close(frame))) => {
+                        // The host waits for our own, which goes out as we read on.
+                        while let Some(Ok(_)) = self.stream.next().await {}
+                        Received::Closed(frame.map(|frame| frame.code.into()))
+                    }
+                    Some(Ok(_)) => continue,
+                    Some(Err(_)) | None => Received::Closed(None),
+                };
+            }
+        })
+        .await
+    }
+
+    /// The next frame as JSON.
+    ///
+    /// # Errors
+    /// Where something else comes.
+    pub async fn json(&mut self) -> Result<Value> {
+        match self.next().await? {
+            Received::Json(value) => Ok(value),
+            other => bail!("expected a frame, and got {other}"),
+        }
+    }
+
+    /// The next frame's bytes.
+    ///
+    /// # Errors
+    /// Where something else comes.
+    pub async fn binary(&mut self) -> Result<Bytes> {
+        match self.next().await? {
+            Received::Binary(bytes) => Ok(bytes),
+            other => bail!("expected a binary frame, and got {other}"),
+        }
+    }
+
+    /// Asserts that this frame comes next.
+    ///
+    /// # Errors
+    /// Where something else comes.
+    pub async fn expect(&mut self, expected: &Value) -> Result<()> {
+        let came = self.next().await?;
+        ensure!(came == Received::Json(expected.clone()), "expected {expected}, and got {came}");
+        Ok(())
+    }
+
+    /// Reads until the connection ends. Gives the frames before that, and the host's code.
+    ///
+    /// # Errors
+    /// Where it doesn't end.
+    pub async fn until_closed(&mut self) -> Result<(Vec<Received>, Option<u16>)> {
+        let mut frames = Vec::new();
+        loop {
+            match self.next().await? {
+                Received::Closed(code) => return Ok((frames, code)),
+                frame => frames.push(frame),
+            }
+        }
+    }
+
+    /// Asserts that the connection ends next, with this code.
+    ///
+    /// # Errors
+    /// Where it doesn't, or with another.
+    pub async fn closed_with(&mut self, code: u16) -> Result<()> {
+        let came = self.next().await?;
+        ensure!(came == Received::Closed(Some(code)), "expected the connection's end with {code}, and got {came}");
+        Ok(())
+    }
+
+    /// Closes the connection in order.
+    ///
+    /// # Errors
+    /// Where the host doesn't answer it.
+    pub async fn close(mut self) -> Result<()> {
+        within("room to close", self.stream.close(None)).await??;
+        self.until_closed().await?;
+        Ok(())
+    }
+}
+
+/// Messages of version 2.
+impl TestClient {
+    /// Sends a message and gives its ref. A join's ref is its join ref, as phoenix.js has it.
+    ///
+    /// # Errors
+    /// Where the connection is gone.
+    pub async fn push(&mut self, topic: &str, event: &str, payload: &Value) -> Result<String> {
+        let reference = self.next_ref.to_string();
+        self.next_ref += 1;
+        if event == "phx_join" {
+            self.join_refs.insert(topic.to_owned(), reference.clone());
+        }
+        let message = json!([self.join_ref(topic), reference, topic, event, payload]);
+        self.send(message.to_string()).await?;
+        Ok(reference)
+    }
+
+    /// The ref of the last join of a topic.
+    #[must_use]
+    pub fn join_ref(&self, topic: &str) -> Option<&str> {
+        self.join_refs.get(topic).map(String::as_str)
+    }
+
+    /// The reply to a message, which must come next.
+    ///
+    /// # Errors
+    /// Where something else comes.
+    pub async fn reply(&mut self, topic: &str, reference: &str) -> Result<Reply> {
+        let frame = self.json().await?;
+        let is_it = frame[1] == reference && frame[2] == topic && frame[3] == "phx_reply";
+        ensure!(is_it, "expected the reply to {reference} of {topic}, and got {frame}");
+        let status = frame[4]["status"].as_str().unwrap_or_default().to_owned();
+        Ok(Reply { status, response: frame[4]["response"].clone() })
+    }
+
+    /// Sends a message and gives the reply, which must come next.
+    ///
+    /// # Errors
+    /// Where something else comes.
+    pub async fn ask(&mut self, topic: &str, event: &str, payload: &Value) -> Result<Reply> {
+        let reference = self.push(topic, event, payload).await?;
+        self.reply(topic, &reference).await
+    }
+
+    /// Sends a message and gives what the reply carries, which must be `ok`.
+    ///
+    /// # Errors
+    /// Where something else comes.
+    pub async fn call(&mut self, topic: &str, event: &str, payload: &Value) -> Result<Value> {
+        let reply = self.ask(topic, event, payload).await?;
+        ensure!(reply.status == "ok", "`{event}` on {topic} was answered {reply:?}");
+        Ok(reply.response)
+    }
+
+    /// Joins a topic, which must be allowed, and gives the response.
+    ///
+    /// # Errors
+    /// Where something else comes.
+    pub async fn join(&mut self, topic: &str, params: &Value) -> Result<Value> {
+        self.call(topic, "phx_join", params).await
+    }
+
+    /// Asserts that nothing more has come: a heartbeat is answered next.
+    ///
+    /// # Errors
+    /// Where something else comes.
+    pub async fn quiet(&mut self) -> Result<()> {
+        self.send(r#"[null,"beat","phoenix","heartbeat",{}]"#).await?;
+        self.expect(&json!([null, "beat", "phoenix", "phx_reply", {"status": "ok", "response": {}}])).await
+    }
+}

@@ -1,0 +1,33 @@
+//! The command line, run to its end.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::places;
+
+/// How a command ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Its exit code, unless a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote to standard output.
+    pub output: String,
+    /// What it wrote to standard error.
+    pub errors: String,
+}
+
+/// Runs `bennu` with these arguments in `directory` until it ends.
+///
+/// # Errors
+/// Where it can't be started.
+pub fn bennu(directory: &Path, arguments: &[&str]) -> Result<Ended> {
+    let mut command = Command::new(places::binary()?);
+    command.args(arguments).current_dir(directory).env_remove("BENNU_LOG").stdin(Stdio::null());
+    // Not the user's own cache.
+    command.env("XDG_CACHE_HOME", directory);
+    let ended = command.output().with_context(|| format!("running bennu {arguments:?}"))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(Ended { code: ended.status.code(), output: text(&ended.stdout), errors: text(&ended.stderr) })
+}

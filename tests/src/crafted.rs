@@ -1,0 +1,288 @@
+//! Components made to measure: plugins as no toolchain would build them.
+//!
+//! A [`Crafted`] plugin is a core module in text form, wrapped as a component by the contract in `wit/`, or by one that
+//! was altered. Left alone it is a good plugin that serves no topic, lets everybody in and answers nothing.
+
+use std::fmt::Write;
+
+use anyhow::{Context, Result, ensure};
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::{Resolve, SourceMap};
+
+use crate::places;
+
+/// Where things lie in the module's memory: below is what callbacks return when they do nothing, which is all zeros.
+const DESCRIBED: u32 = 256;
+const ADMITTED: u32 = 512;
+const TEXTS: u32 = 1024;
+const HEAP: u32 = 32 << 10;
+
+/// One page.
+const MEMORY_BYTES: u32 = 64 << 10;
+
+/// A plugin that is being made.
+#[derive(Clone, Debug, Default)]
+pub struct Crafted {
+    routes: Vec<Route>,
+    assigns: Vec<u8>,
+    describe: Option<String>,
+    start: Option<String>,
+    imports: Vec<(String, String)>,
+    handles_out: bool,
+    omitted: Vec<String>,
+    alterations: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Route {
+    pattern: String,
+    intercepts: Vec<String>,
+    options: Vec<(String, String)>,
+}
+
+impl Crafted {
+    /// A plugin with one route.
+    #[must_use]
+    pub fn serving(pattern: &str) -> Self {
+        Self::default().route(pattern)
+    }
+
+    /// With a route more.
+    #[must_use]
+    pub fn route(mut self, pattern: &str) -> Self {
+        self.routes.push(Route { pattern: pattern.to_owned(), ..Route::default() });
+        self
+    }
+
+    /// Whose last route intercepts an event.
+    #[must_use]
+    pub fn intercepting(mut self, event: &str) -> Self {
+        if let Some(route) = self.routes.last_mut() {
+            route.intercepts.push(event.to_owned());
+        }
+        self
+    }
+
+    /// Whose last route has an option.
+    #[must_use]
+    pub fn option(mut self, name: &str, value: &str) -> Self {
+        if let Some(route) = self.routes.last_mut() {
+            route.options.push((name.to_owned(), value.to_owned()));
+        }
+        self
+    }
+
+    /// That gives each member these assigns.
+    #[must_use]
+    pub fn assigns(mut self, bytes: &[u8]) -> Self {
+        self.assigns = bytes.to_vec();
+        self
+    }
+
+    /// Whose `describe` is these instructions.
+    #[must_use]
+    pub fn describing_by(mut self, instructions: &str) -> Self {
+        self.describe = Some(instructions.to_owned());
+        self
+    }
+
+    /// That runs these instructions as it is instantiated.
+    #[must_use]
+    pub fn starting_with(mut self, instructions: &str) -> Self {
+        self.start = Some(instructions.to_owned());
+        self
+    }
+
+    /// That imports a function without parameters, which the contract must have or be given.
+    #[must_use]
+    pub fn importing(mut self, interface: &str, function: &str) -> Self {
+        self.imports.push((interface.to_owned(), function.to_owned()));
+        self
+    }
+
+    /// That exports `handle-out`.
+    #[must_use]
+    pub fn handling_out(mut self) -> Self {
+        self.handles_out = true;
+        self
+    }
+
+    /// That has no such function.
+    #[must_use]
+    pub fn without(mut self, function: &str) -> Self {
+        self.omitted.push(function.to_owned());
+        self
+    }
+
+    /// By a contract in which one text stands for another. The core functions stay as they are, so it may change what
+    /// they mean and not how they are called.
+    #[must_use]
+    pub fn altering(mut self, text: &str, replacement: &str) -> Self {
+        self.alterations.push((text.to_owned(), replacement.to_owned()));
+        self
+    }
+
+    /// Builds the component.
+    ///
+    /// # Errors
+    /// Where the contract and the functions don't fit.
+    pub fn build(&self) -> Result<Vec<u8>> {
+        let (resolve, package) = self.contract()?;
+        let world = resolve.select_world(&[package], Some(if self.handles_out { "plugin-full" } else { "plugin" }))?;
+        let version = resolve.packages[package].name.version.clone().context("the contract has a version")?;
+        let mut module = wat::parse_str(self.module(&version.to_string())?)?;
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
+        ComponentEncoder::default().module(&module)?.validate(true).encode().context("wrapping a crafted module")
+    }
+
+    fn contract(&self) -> Result<(Resolve, wit_parser::PackageId)> {
+        let folder = places::workspace()?.join("wit");
+        let mut sources = SourceMap::default();
+        let mut altered = 0;
+        for entry in folder.read_dir().with_context(|| format!("reading {}", folder.display()))? {
+            let path = entry?.path();
+            if path.extension().is_none_or(|extension| extension != "wit") {
+                continue;
+            }
+            let mut text = std::fs::read_to_string(&path)?;
+            for (from, to) in &self.alterations {
+                altered += text.matches(from.as_str()).count();
+                text = text.replace(from.as_str(), to);
+            }
+            sources.push(&path, text);
+        }
+        ensure!(altered >= self.alterations.len(), "the contract has changed: it lacks {:?}", self.alterations);
+        let group = sources.parse().map_err(|(_, error)| anyhow::anyhow!("the altered contract is none: {error:?}"))?;
+        let mut resolve = Resolve::default();
+        let package = resolve.push_group(group)?;
+        Ok((resolve, package))
+    }
+
+    fn module(&self, version: &str) -> Result<String> {
+        let mut text = String::from("(module\n");
+        for (interface, function) in &self.imports {
+            writeln!(text, "(import \"{interface}\" \"{function}\" (func))")?;
+        }
+        text += "(memory (export \"memory\") 1)\n";
+        writeln!(text, "(data (i32.const {DESCRIBED}) \"{}\")", escape(&self.memory()?))?;
+        writeln!(text, "(global $heap (mut i32) (i32.const {HEAP}))")?;
+        // Nothing is ever freed: each call begins with an empty heap, and looks at nothing that it is given.
+        text += "(func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32)
+            (global.set $heap (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
+            global.get $heap
+            (global.set $heap (i32.add (global.get $heap) (local.get 3))))\n";
+        let described = format!("i32.const {DESCRIBED}");
+        let admitted = format!("i32.const {ADMITTED}");
+        let describe = self.describe.as_deref().unwrap_or(&described);
+        let functions = [
+            ("channel", "describe", "", describe),
+            ("channel", "join", "i64 i32 i32 i32 i32 i32 i32 i32 i32", &admitted),
+            ("channel", "handle-in", "i64 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32", "i32.const 0"),
+            ("channel", "handle-info", "i32", "i32.const 0"),
+            ("channel", "terminate", "i64 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32", "i32.const 0"),
+            ("handle-out", "handle-out", "i32 i32 i32 i32 i32 i32 i32 i32 i32", "i32.const 0"),
+        ];
+        for (interface, function, parameters, body) in functions {
+            let is_there = interface == "channel" || self.handles_out;
+            if is_there && !self.omitted.iter().any(|omitted| omitted == function) {
+                let name = format!("bennu:channel/{interface}@{version}#{function}");
+                let signature = format!("(export \"{name}\") (param {parameters}) (result i32)");
+                writeln!(text, "(func {signature} (global.set $heap (i32.const {HEAP})) {body})")?;
+            }
+        }
+        if let Some(start) = &self.start {
+            writeln!(text, "(func $start {start}) (start $start)")?;
+        }
+        text += ")";
+        Ok(text)
+    }
+
+    /// The memory from [`DESCRIBED`] on.
+    fn memory(&self) -> Result<Vec<u8>> {
+        let mut memory = Memory { bytes: vec![0; (TEXTS - DESCRIBED) as usize] };
+        let mut routes = Vec::new();
+        for route in &self.routes {
+            let intercepts = memory.strings(&route.intercepts);
+            let options: Vec<String> =
+                route.options.iter().flat_map(|(name, value)| [name.clone(), value.clone()]).collect();
+            let mut options = memory.strings(&options);
+            // Two strings are one option.
+            options[1] /= 2;
+            routes.extend(memory.text(route.pattern.as_bytes()));
+            routes.extend(intercepts);
+            // The versions of assigns and room.
+            routes.extend([0, 0]);
+            routes.extend(options);
+        }
+        let count = u32::try_from(self.routes.len())?;
+        let [start, _] = memory.words(&routes);
+        memory.put(DESCRIBED, &[start, count]);
+        let [start, bytes] = memory.text(&self.assigns);
+        let [response, response_bytes] = memory.text(b"{}");
+        // Ok, admitted, the assigns, no room, and JSON.
+        memory.put(ADMITTED, &[0, 0, start, bytes, 0, 0, 0, 0, response, response_bytes]);
+        ensure!(memory.end() < HEAP && HEAP < MEMORY_BYTES, "a crafted plugin is small");
+        Ok(memory.bytes)
+    }
+}
+
+/// The static part of the module's memory, as it is filled.
+struct Memory {
+    bytes: Vec<u8>,
+}
+
+impl Memory {
+    fn end(&self) -> u32 {
+        DESCRIBED + u32::try_from(self.bytes.len()).unwrap_or(u32::MAX - DESCRIBED)
+    }
+
+    /// Adds bytes, and gives where they start and how many they are.
+    fn text(&mut self, text: &[u8]) -> [u32; 2] {
+        let place = [self.end(), u32::try_from(text.len()).unwrap_or(u32::MAX)];
+        self.bytes.extend(text);
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+        place
+    }
+
+    fn words(&mut self, words: &[u32]) -> [u32; 2] {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        self.text(&bytes)
+    }
+
+    fn strings(&mut self, strings: &[String]) -> [u32; 2] {
+        let places: Vec<u32> = strings.iter().flat_map(|string| self.text(string.as_bytes())).collect();
+        let [start, _] = self.words(&places);
+        [start, u32::try_from(strings.len()).unwrap_or(u32::MAX)]
+    }
+
+    fn put(&mut self, at: u32, words: &[u32]) {
+        let start = (at - DESCRIBED) as usize;
+        for (place, word) in self.bytes[start..].chunks_mut(4).zip(words) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+    }
+}
+
+/// Bytes as the text format writes them in a string.
+fn escape(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\{byte:02x}")).collect()
+}
+
+/// The same component as another build of it: it differs in a note that nobody reads.
+#[must_use]
+pub fn another_build(component: &[u8], note: &str) -> Vec<u8> {
+    let note = &note.as_bytes()[..note.len().min(100)];
+    let mut bytes = component.to_vec();
+    // A custom section, whose name is the note.
+    bytes.extend([0, note.len() as u8 + 1, note.len() as u8]);
+    bytes.extend(note);
+    bytes
+}
+
+/// A component written in the text format.
+///
+/// # Errors
+/// Where it is none.
+pub fn component(text: &str) -> Result<Vec<u8>> {
+    Ok(wat::parse_str(text)?)
+}

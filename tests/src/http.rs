@@ -1,0 +1,78 @@
+//! As much of an HTTP client as the tests need: one request a connection.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::within;
+
+/// What was answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The status line and the headers, as they came.
+    pub head: String,
+    /// The body.
+    pub body: String,
+}
+
+impl Answer {
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// Where it is none.
+    pub fn json(&self) -> Result<Value> {
+        serde_json::from_str(&self.body).with_context(|| format!("the body is no JSON: {self:?}"))
+    }
+}
+
+/// A plain `GET`.
+///
+/// # Errors
+/// Where nobody answers.
+pub async fn get(address: SocketAddr, path: &str) -> Result<Answer> {
+    request(address, "GET", path, &[]).await
+}
+
+/// A request without a body. Should the connection stay open after the head of the answer, as after an upgrade, what came
+/// by then is the answer.
+///
+/// # Errors
+/// Where nobody answers.
+pub async fn request(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\n");
+    let closes = !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("connection"));
+    if closes {
+        head += "connection: close\r\n";
+    }
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    head += "\r\n";
+    let asking = || format!("{method} {path} at {address}");
+    let mut stream = TcpStream::connect(address).await.with_context(asking)?;
+    stream.write_all(head.as_bytes()).await.with_context(asking)?;
+    let mut answer = Vec::new();
+    within("an HTTP answer", async {
+        if closes {
+            stream.read_to_end(&mut answer).await?;
+        } else {
+            while !answer.windows(4).any(|bytes| bytes == b"\r\n\r\n") && stream.read_buf(&mut answer).await? > 0 {}
+        }
+        anyhow::Ok(())
+    })
+    .await?
+    .with_context(asking)?;
+    parse(&String::from_utf8_lossy(&answer)).with_context(asking)
+}
+
+fn parse(text: &str) -> Result<Answer> {
+    let (head, body) = text.split_once("\r\n\r\n").with_context(|| format!("no HTTP answer but {text:?}"))?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = status.with_context(|| format!("no status in {head:?}"))?;
+    Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })
+}

@@ -1,0 +1,70 @@
+//! Expected JSON, in which `…` stands for anything.
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+/// What stands for any value.
+const ANYTHING: &str = "…";
+
+/// Reads an expected value.
+///
+/// # Errors
+/// Where it is no JSON, the ellipses aside.
+pub(crate) fn parse(text: &str) -> Result<Value> {
+    serde_json::from_str(&quote_ellipses(text)).with_context(|| format!("no JSON: {text}"))
+}
+
+/// Writes `…` outside of strings as a string, which JSON can hold.
+fn quote_ellipses(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len());
+    let (mut in_string, mut is_escaped) = (false, false);
+    for c in text.chars() {
+        match c {
+            '"' if !is_escaped => in_string = !in_string,
+            '…' if !in_string => {
+                quoted.push_str("\"…\"");
+                continue;
+            }
+            _ => {}
+        }
+        is_escaped = c == '\\' && !is_escaped;
+        quoted.push(c);
+    }
+    quoted
+}
+
+/// Whether a value is what was expected.
+pub(crate) fn matches(expected: &Value, came: &Value) -> bool {
+    match (expected, came) {
+        (Value::String(text), _) if text == ANYTHING => true,
+        (Value::Array(expected), Value::Array(came)) => {
+            expected.len() == came.len() && expected.iter().zip(came).all(|(expected, came)| matches(expected, came))
+        }
+        (Value::Object(expected), Value::Object(came)) => {
+            let has = |(key, expected): (&String, &Value)| came.get(key).is_some_and(|came| matches(expected, came));
+            expected.len() == came.len() && expected.iter().all(has)
+        }
+        (expected, came) => expected == came,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ellipsis_stands_for_anything_and_only_as_a_value() -> Result<()> {
+        let cases = [
+            ("…", "[1]", true),
+            (r#"{"a": …, "b": [1, …]}"#, r#"{"a": null, "b": [1, {}]}"#, true),
+            (r#"{"a": …}"#, "{}", false),
+            (r#"{"a": 1}"#, r#"{"a": 1, "b": 2}"#, false),
+            (r#"{"a": "b…\"…"}"#, r#"{"a": "b…\"…"}"#, true),
+            (r#"{"a": "b…"}"#, r#"{"a": "bc"}"#, false),
+        ];
+        for (expected, came, does_match) in cases {
+            assert_eq!(matches(&parse(expected)?, &serde_json::from_str(came)?), does_match, "{expected} and {came}");
+        }
+        Ok(())
+    }
+}

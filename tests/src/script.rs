@@ -1,0 +1,169 @@
+//! The language of transcripts, a line at a time: `WHO VERB WHAT`.
+//!
+//! | line | meaning |
+//! | --- | --- |
+//! | `alice > join room:1 {..}` | sends a join; from here on `room:1` is the topic of alice's lines |
+//! | `alice > new_msg {..}` | sends an event |
+//! | `alice > leave` | leaves |
+//! | `alice > ["1",null,"room:1","new_msg",{}]` | sends this very frame |
+//! | `alice < ok {..}`, `alice < error {..}` | the next frame is this reply to the last message that alice sent |
+//! | `alice < reply word {..}` | the same with another status |
+//! | `alice < unmatched` | the next frame says that the topic of that message isn't joined |
+//! | `alice < new_msg {..}` | the next frame is this event, pushed or broadcast |
+//! | `alice < phx_close`, `alice < phx_error` | the next frame ends alice's membership |
+//! | `alice < [null,null,"room:1","new_msg",{}]` | the next frame is this very one |
+//! | `alice < close 1012` | the connection ends with this code |
+//! | `bob ~` | nothing more has come to bob |
+//! | `bob x close`, `bob x drop` | bob's connection ends, in order or not |
+//! | `host ! reload echo variants/echo-v2` | another build takes the plugin's place |
+//! | `host ! remove echo` | its file vanishes |
+//!
+//! An event, a status, a join or a leave may be followed by `on TOPIC`, for that line only, and by `#LABEL`: a message
+//! with a label is answered by the reply with the same. A payload that is left out is `{}`; `…` stands for any value.
+//! A client connects when it is first named. Lines that start with `--` are comments.
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::pattern;
+
+/// A line.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Line<'a> {
+    pub(crate) who: &'a str,
+    pub(crate) act: Act<'a>,
+}
+
+/// What happens in it.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Act<'a> {
+    Send(Words<'a>),
+    SendRaw(&'a str),
+    See(Words<'a>),
+    SeeRaw(Value),
+    SeeEnd(u16),
+    SeeNothing,
+    Close,
+    Drop,
+    Reload { plugin: &'a str, guest: &'a str },
+    Remove { plugin: &'a str },
+}
+
+/// A message in a script's words.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Words<'a> {
+    pub(crate) word: &'a str,
+    /// What follows the word `reply`.
+    pub(crate) status: &'a str,
+    pub(crate) topic: Option<&'a str>,
+    pub(crate) label: Option<&'a str>,
+    pub(crate) payload: Value,
+}
+
+impl<'a> Line<'a> {
+    /// Reads a line; none where there is nothing to do in it.
+    pub(crate) fn parse(text: &'a str) -> Result<Option<Self>> {
+        let text = text.trim();
+        if text.is_empty() || text.starts_with("--") {
+            return Ok(None);
+        }
+        let (who, rest) = next_word(text);
+        let (verb, what) = next_word(rest);
+        let act = match verb {
+            ">" if what.starts_with('[') => Act::SendRaw(what),
+            ">" => Act::Send(Words::parse(what)?),
+            "<" if what.starts_with('[') => Act::SeeRaw(pattern::parse(what)?),
+            "<" => match what.strip_prefix("close ") {
+                Some(code) => Act::SeeEnd(code.trim().parse().context("a close code is a number")?),
+                None => Act::See(Words::parse(what)?),
+            },
+            "~" => Act::SeeNothing,
+            "x" if what == "close" => Act::Close,
+            "x" if what == "drop" => Act::Drop,
+            "!" => Self::operator(what)?,
+            _ => bail!("no such verb: `{verb} {what}`"),
+        };
+        Ok(Some(Self { who, act }))
+    }
+
+    fn operator(what: &'a str) -> Result<Act<'a>> {
+        let words: Vec<&str> = what.split_whitespace().collect();
+        match words[..] {
+            ["reload", plugin, guest] => Ok(Act::Reload { plugin, guest }),
+            ["remove", plugin] => Ok(Act::Remove { plugin }),
+            _ => bail!("the operator can `reload PLUGIN GUEST` and `remove PLUGIN`, not `{what}`"),
+        }
+    }
+}
+
+impl<'a> Words<'a> {
+    fn parse(text: &'a str) -> Result<Self> {
+        let (word, mut rest) = next_word(text);
+        let mut words = Words { word, status: word, topic: None, label: None, payload: json!({}) };
+        match word {
+            "" => bail!("a word is missing"),
+            "reply" => (words.status, rest) = next_word(rest),
+            "join" => {
+                let topic;
+                (topic, rest) = next_word(rest);
+                words.topic = Some(topic);
+            }
+            _ => {}
+        }
+        loop {
+            let (next, behind) = next_word(rest);
+            if next == "on" {
+                let (topic, behind) = next_word(behind);
+                (words.topic, rest) = (Some(topic), behind);
+            } else if let Some(label) = next.strip_prefix('#') {
+                (words.label, rest) = (Some(label), behind);
+            } else {
+                break;
+            }
+        }
+        if !rest.is_empty() {
+            words.payload = pattern::parse(rest)?;
+        }
+        Ok(words)
+    }
+}
+
+fn next_word(text: &str) -> (&str, &str) {
+    let text = text.trim_start();
+    let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    (word, rest.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn act(text: &str) -> Result<Option<Act<'_>>> {
+        Ok(Line::parse(text)?.map(|line| line.act))
+    }
+
+    fn words<'a>(word: &'a str, payload: Value) -> Words<'a> {
+        Words { word, status: word, topic: None, label: None, payload }
+    }
+
+    #[test]
+    fn lines_are_read() -> Result<()> {
+        let join = Words { topic: Some("room:1"), ..words("join", json!({"user": "alice"})) };
+        assert_eq!(
+            Line::parse(r#"  alice > join room:1 {"user": "alice"} "#)?,
+            Some(Line { who: "alice", act: Act::Send(join) })
+        );
+        assert_eq!(act("a < ok")?, Some(Act::See(words("ok", json!({})))));
+        let reply = Words { status: "late", label: Some("1"), ..words("reply", json!([1])) };
+        assert_eq!(act("a < reply late #1 [1]")?, Some(Act::See(reply)));
+        let elsewhere = Words { topic: Some("b"), label: Some("2"), ..words("e", json!("…")) };
+        assert_eq!(act("a < e on b #2 …")?, Some(Act::See(elsewhere)));
+        assert_eq!(act("a > [1, 2]")?, Some(Act::SendRaw("[1, 2]")));
+        assert_eq!(act("a < close 1012")?, Some(Act::SeeEnd(1012)));
+        assert_eq!(act("a ~")?, Some(Act::SeeNothing));
+        assert_eq!(act("host ! reload a b")?, Some(Act::Reload { plugin: "a", guest: "b" }));
+        assert_eq!(act("-- what follows")?, None);
+        assert!(act("a ? b").is_err() && act("a > e {").is_err() && act("host ! dance").is_err());
+        Ok(())
+    }
+}

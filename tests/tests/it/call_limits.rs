@@ -1,0 +1,200 @@
+//! Every limit of calls and instances, crossed.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Result, ensure};
+use bennu_tests::{Cast, Setup, TestHost, check};
+use serde_json::json;
+
+use crate::limits::{NAUGHTY, joined, limited};
+
+/// Asserts that an event is well under one value of a limit, and a fault of this kind under another.
+async fn divides(key: &str, well: u64, fault: u64, event: &str, kind: &str) -> Result<()> {
+    for (value, is_well) in [(well, true), (fault, false)] {
+        let host = limited(key, value).await?;
+        let script = if is_well {
+            "alice > EVENT\nalice < ok …"
+        } else {
+            "alice > EVENT\nalice < phx_error\nbob < gone {\"member\": 2, \"cause\": \"fault\", \"detail\": \"KIND\"}"
+        };
+        let mut cast = Cast::new(&host);
+        cast.play("bob > join naughty:1\nbob < ok …\nalice > join naughty:1\nalice < ok …").await?;
+        cast.play(&script.replace("EVENT", event).replace("KIND", kind)).await?;
+        cast.play("bob > count\nbob < ok {\"count\": 1}\nbob ~").await?;
+        host.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn call_cpu_ms() -> Result<()> {
+    divides("call_cpu_ms", 2000, 20, r#"slow {"ms": 200}"#, "deadline").await
+}
+
+#[tokio::test]
+async fn call_wall_ms() -> Result<()> {
+    let setup = Setup::new().guests(&["naughty"])?.limit("call_cpu_ms", 60_000).limit("call_wall_ms", 300);
+    let host = setup.start().await?;
+    check(
+        &host,
+        r#"
+        bob   > join naughty:1
+        bob   < ok …
+        alice > join naughty:1
+        alice < ok …
+        alice > slow {"ms": 60000}
+        alice < phx_error
+        bob   < gone {"member": 2, "cause": "fault", "detail": "deadline"}
+        "#,
+    )
+    .await?;
+    let fault = host.log().find(0, "the fault", |line| line.field("kind") == "deadline").await?;
+    ensure!(fault.message().contains("more than 300 ms"), "{}", fault.text);
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn memory_bytes() -> Result<()> {
+    // What it gives back is a third of what it takes.
+    divides("memory_bytes", 64 << 20, 3 << 20, r#"huge {"bytes": 1500000}"#, "memory").await
+}
+
+#[tokio::test]
+async fn assigns_bytes() -> Result<()> {
+    divides("assigns_bytes", 2 << 20, 1 << 20, "huge_assigns", "oversize").await
+}
+
+#[tokio::test]
+async fn effects_per_call() -> Result<()> {
+    let host = limited("effects_per_call", 10).await?;
+    let mut alice = host.connect().await?;
+    alice.join(NAUGHTY, &json!({})).await?;
+    alice.push(NAUGHTY, "pushes", &json!({"count": 10, "bytes": 1})).await?;
+    for n in 0..10 {
+        ensure!(alice.json().await?[4]["n"] == n);
+    }
+    ensure!(alice.json().await?[4]["status"] == "ok");
+    // One more, and none of them is done.
+    alice.push(NAUGHTY, "pushes", &json!({"count": 11, "bytes": 1})).await?;
+    ensure!(alice.json().await?[3] == "phx_error");
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn effect_bytes() -> Result<()> {
+    // The answer's quotes count too, and so do the names of events.
+    divides("effect_bytes", 10_002, 10_001, r#"huge {"bytes": 10000}"#, "oversize").await?;
+    let host = limited("effect_bytes", 10_000).await?;
+    let mut alice = host.connect().await?;
+    alice.join(NAUGHTY, &json!({})).await?;
+    alice.push(NAUGHTY, "pushes", &json!({"count": 11, "bytes": 1000})).await?;
+    ensure!(alice.json().await?[3] == "phx_error");
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn timers_per_member() -> Result<()> {
+    // It sets seventeen.
+    divides("timers_per_member", 17, 16, "timers", "oversize").await
+}
+
+#[tokio::test]
+async fn timer_shortest_ms() -> Result<()> {
+    // It sets one of 9 ms.
+    divides("timer_shortest_ms", 9, 10, "short_timer", "oversize").await
+}
+
+#[tokio::test]
+async fn log_lines_per_call() -> Result<()> {
+    // It writes 257.
+    divides("log_lines_per_call", 257, 256, "log_lines", "oversize").await
+}
+
+/// With one instance, a call waits for the end of another's.
+#[tokio::test]
+async fn instances_per_plugin() -> Result<()> {
+    let setup = Setup::new().guests(&["naughty"])?.limit("instances_per_plugin", 1);
+    let host = setup.limit("call_cpu_ms", 10_000).limit("call_wall_ms", 1_500).start().await?;
+    let (mut alice, mut bob) = (joined(&host).await?, joined(&host).await?);
+    let began = now();
+    let slow = alice.push(NAUGHTY, "slow", &json!({"ms": 500})).await?;
+    // An answered heartbeat: the slow call has begun.
+    alice.quiet().await?;
+    let facts = bob.call(NAUGHTY, "facts", &json!({})).await?;
+    let ran = facts["now"].as_u64().unwrap_or_default();
+    ensure!(ran >= began + 500, "bob's call ran {} ms after alice's began", ran - began);
+    ensure!(alice.reply(NAUGHTY, &slow).await?.status == "ok");
+
+    // The waiting counts towards the time that a call may take.
+    let slow = alice.push(NAUGHTY, "slow", &json!({"ms": 1000})).await?;
+    alice.quiet().await?;
+    bob.push(NAUGHTY, "slow", &json!({"ms": 1000})).await?;
+    ensure!(alice.reply(NAUGHTY, &slow).await?.status == "ok");
+    ensure!(bob.json().await?[3] == "phx_error");
+    host.stop().await?;
+    Ok(())
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// An instance is replaced after so many calls, and its members don't notice: their state isn't in it.
+#[tokio::test]
+async fn calls_per_instance() -> Result<()> {
+    let setup = Setup::new().guests(&["naughty"])?.limit("calls_per_instance", 4).limit("instances_per_plugin", 1);
+    let host = setup.start().await?;
+    check(
+        &host,
+        r#"
+        alice > join naughty:1
+        alice < ok …
+        alice > instance
+        alice < ok {"asked": 1}
+        alice > count
+        alice < ok {"count": 1}
+        alice > instance
+        alice < ok {"asked": 2}
+        -- That was the fourth call.
+        alice > instance
+        alice < ok {"asked": 1}
+        alice > count
+        alice < ok {"count": 2}
+        "#,
+    )
+    .await?;
+    host.stop().await?;
+    Ok(())
+}
+
+/// Names of 255 bytes, in what a plugin gives: its own events and status words. What clients send is in `bad_input`.
+#[tokio::test]
+async fn name_bytes() -> Result<()> {
+    let host = TestHost::start(&["naughty"]).await?;
+    let mut cast = Cast::new(&host);
+    for event in ["long_event", "long_status"] {
+        let script = "alice > join naughty:1\nalice < ok …\nalice > EVENT\nalice < phx_error";
+        cast.play(&script.replace("EVENT", event)).await?;
+    }
+    let status = "s".repeat(255);
+    cast.play("alice > join naughty:1\nalice < ok …").await?;
+    let reply = cast.client("alice")?.ask(NAUGHTY, "status", &json!({ "status": status })).await?;
+    ensure!(reply.status == status, "{reply:?}");
+    host.stop().await?;
+    Ok(())
+}
+
+/// A guest's log line is cut at 8 KiB.
+#[tokio::test]
+async fn log_line_bytes() -> Result<()> {
+    let host = TestHost::start(&["naughty"]).await?;
+    check(&host, "alice > join naughty:1\nalice < ok …\nalice > long_line\nalice < ok {}").await?;
+    let line = host.log().find(0, "the long line", |line| line.message().starts_with("xxx")).await?;
+    ensure!(line.message().len() == 8 << 10, "{} bytes", line.message().len());
+    host.stop().await?;
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! The rooms of the host, and which of them each may know.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use bennu_tests::places;
+
+use crate::tidy::sources;
+
+/// Each room with those that it may import. A room that isn't listed may not exist.
+const ROOMS: [(&str, &[&str]); 10] = [
+    ("protocol", &[]),
+    ("contract", &["protocol"]),
+    ("pubsub", &["protocol"]),
+    ("routes", &["protocol", "contract"]),
+    ("plugin", &["protocol", "contract", "routes"]),
+    ("channel", &["protocol", "contract", "pubsub", "routes"]),
+    ("socket", &["protocol", "contract", "routes", "channel", "pubsub"]),
+    ("transport", &["protocol", "contract", "routes", "socket", "pubsub"]),
+    ("server", &["protocol", "contract", "pubsub", "routes", "plugin", "channel", "socket", "transport"]),
+    // The binary. It sees the library from outside, as `bennu`.
+    ("commands", &[]),
+];
+
+#[test]
+fn no_room_knows_more_than_it_may() -> Result<()> {
+    let root = places::workspace()?.join("host").join("src");
+    let mut trespasses = Vec::new();
+    for path in sources(&root)? {
+        let Some(room) = room_of(&root, &path)? else { continue };
+        let (_, allowed) = ROOMS
+            .iter()
+            .find(|(name, _)| *name == room)
+            .with_context(|| format!("{} is in no room of the table", path.display()))?;
+        for (number, line) in std::fs::read_to_string(&path)?.lines().enumerate() {
+            for known in known_by(line).into_iter().filter(|known| *known != room && !allowed.contains(known)) {
+                trespasses.push(format!("{}:{}: `{room}` may not know `{known}`", path.display(), number + 1));
+            }
+        }
+    }
+    ensure!(trespasses.is_empty(), "{}", trespasses.join("\n"));
+    Ok(())
+}
+
+/// The table is complete, and the rooms are all there.
+#[test]
+fn the_rooms_are_those_of_the_table() -> Result<()> {
+    let root = places::workspace()?.join("host").join("src");
+    let mut found = BTreeSet::new();
+    for path in sources(&root)? {
+        found.extend(room_of(&root, &path)?);
+    }
+    let listed: BTreeSet<String> = ROOMS.iter().map(|(room, _)| (*room).to_owned()).collect();
+    ensure!(found == listed, "there are {found:?}, and the table lists {listed:?}");
+    Ok(())
+}
+
+/// The first folder below the root; none for what stands at the root itself.
+fn room_of(root: &Path, path: &Path) -> Result<Option<String>> {
+    let below = path.strip_prefix(root)?;
+    let is_at_root = below.components().count() == 1;
+    let first = below.components().next().context("a file has a path")?;
+    Ok((!is_at_root).then(|| first.as_os_str().to_string_lossy().into_owned()))
+}
+
+/// The rooms that a line names, as `crate::room` or within `crate::{..}`.
+fn known_by(line: &str) -> Vec<&str> {
+    let code = line.trim_start();
+    if code.starts_with("//") {
+        return Vec::new();
+    }
+    let mut known = Vec::new();
+    for (at, path) in code.match_indices("crate::") {
+        // Not the end of a longer name.
+        if code[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_') {
+            continue;
+        }
+        let rest = &code[at + path.len()..];
+        match rest.strip_prefix('{') {
+            Some(list) => known.extend(list.split(',').map(first_name)),
+            None => known.push(first_name(rest)),
+        }
+    }
+    known
+}
+
+fn first_name(path: &str) -> &str {
+    let path = path.trim_start();
+    let end = path.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(path.len());
+    &path[..end]
+}
+
+#[test]
+fn imports_are_found_however_they_are_written() {
+    assert_eq!(known_by("use crate::routes::{Route, Turns};"), ["routes"]);
+    assert_eq!(known_by("    let x: crate::socket::Y = crate::plugin::z();"), ["socket", "plugin"]);
+    assert_eq!(known_by("use crate::{channel::Node, pubsub};"), ["channel", "pubsub"]);
+    assert!(known_by("// see crate::plugin").is_empty() && known_by("use mycrate::plugin;").is_empty());
+}

@@ -1,0 +1,274 @@
+//! The command: its start and stop, what it shows, and what it says to its operator.
+
+use std::net::TcpListener;
+
+use anyhow::{Context, Result, ensure};
+use bennu_tests::{Cast, Setup, TestHost, bennu, get, places, request};
+use rustix::process::Signal;
+use serde_json::json;
+
+#[tokio::test]
+async fn a_host_that_stops_lets_everybody_go_in_order() -> Result<()> {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut host = TestHost::start(&["naughty"]).await?;
+        let mut alice = host.connect().await?;
+        alice.join("naughty:1", &json!({})).await?;
+        alice.join("naughty:2", &json!({})).await?;
+        let mut idle = host.connect().await?;
+        host.signal(signal)?;
+        alice.closed_with(1012).await?;
+        idle.closed_with(1012).await?;
+        let status = host.ended().await?;
+        ensure!(status.success(), "{status}");
+        let gone = host.log().since(0).iter().filter(|line| line.message() == "gone: shutdown ").count();
+        ensure!(gone == 2, "terminate ran {gone} times:\n{}", host.log().tail(20));
+        host.log().check()?;
+    }
+    Ok(())
+}
+
+/// What was sent before the stop is handled, and only then the member ends.
+#[tokio::test]
+async fn a_host_that_stops_lets_calls_come_to_their_end() -> Result<()> {
+    let mut host = Setup::new().guests(&["naughty"])?.limit("call_cpu_ms", 10_000).start().await?;
+    let mut cast = Cast::new(&host);
+    cast.play(
+        r#"
+        alice > join naughty:1
+        alice < ok …
+        alice > slow {"ms": 500}
+        alice > log
+        alice ~
+        "#,
+    )
+    .await?;
+    drop(cast);
+    host.signal(Signal::TERM)?;
+    let status = host.ended().await?;
+    ensure!(status.success(), "{status}");
+    let lines: Vec<String> = host.log().since(0).into_iter().map(|line| line.message().to_owned()).collect();
+    let place =
+        |wanted: &str| lines.iter().position(|line| line.starts_with(wanted)).with_context(|| wanted.to_owned());
+    ensure!(place("an error")? < place("gone: ")?, "{lines:#?}");
+    ensure!(!lines.iter().any(|line| line.starts_with("fault")), "{lines:#?}");
+    Ok(())
+}
+
+/// The guests' clock ticks until the last of them has ended: one that loops is interrupted as at any other time.
+#[tokio::test]
+async fn a_host_that_stops_ends_guests_that_loop() -> Result<()> {
+    let mut host = Setup::new().guests(&["naughty"])?.limit("call_cpu_ms", 500).start().await?;
+    let mut alice = host.connect().await?;
+    alice.join("naughty:1", &json!({})).await?;
+    alice.push("naughty:1", "loop", &json!({})).await?;
+    alice.quiet().await?;
+    host.signal(Signal::TERM)?;
+    let status = host.ended().await?;
+    ensure!(status.success(), "{status}");
+    host.log().find(0, "the fault", |line| line.field("kind") == "deadline").await?;
+    host.log().find(0, "its terminate", |line| line.message() == "gone: fault deadline").await?;
+    Ok(())
+}
+
+/// A call that takes longer than a stop may doesn't keep the host.
+#[tokio::test]
+async fn a_stop_takes_only_so_long() -> Result<()> {
+    let setup = Setup::new().guests(&["naughty"])?.limit("stop_ms", 200);
+    let mut host = setup.limit("call_cpu_ms", 600_000).limit("call_wall_ms", 600_000).start().await?;
+    let mut alice = host.connect().await?;
+    alice.join("naughty:1", &json!({})).await?;
+    alice.push("naughty:1", "slow", &json!({"ms": 300_000})).await?;
+    alice.quiet().await?;
+    host.signal(Signal::TERM)?;
+    let status = host.ended().await?;
+    ensure!(status.success(), "{status}");
+    let says = |line: &bennu_tests::Line| line.message().contains("`limits.stop_ms` says how long that may take");
+    host.log().find(0, "a word about it", says).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_host_shows_what_it_holds() -> Result<()> {
+    let host = TestHost::start(&["echo", "chat"]).await?;
+    let mut cast = Cast::new(&host);
+    cast.play(
+        r#"
+        alice > join echo:1
+        alice < ok {}
+        alice > join echo:2
+        alice < ok {}
+        bob   > join echo:1
+        bob   < ok {}
+        "#,
+    )
+    .await?;
+    let shown = host.inspect().await?;
+    ensure!(shown["sockets"] == 2 && shown["channels"] == 3 && shown["faults"] == 0, "{shown}");
+    ensure!(
+        shown["topics"] == json!([{"topic": "echo:1", "members": 2}, {"topic": "echo:2", "members": 1}]),
+        "{shown}"
+    );
+    let echo = &shown["plugins"]["echo"];
+    ensure!(echo["topics"] == json!(["bench:*", "echo:*"]) && echo["contract"] == "0.1.0", "{echo}");
+    ensure!(echo["bytes"] == places::guest("echo")?.len() && echo["last_error"] == json!(null), "{echo}");
+
+    // The command shows the same to a person.
+    let address = host.address().to_string();
+    let ended = bennu(host.home(), &["inspect", "--host", &address])?;
+    ensure!(ended.code == Some(0), "{ended:?}");
+    for words in
+        ["2 sockets, 3 channels, 2 topics, 0 faults", "plugin chat: generation 1, serves room:*", "topic echo:1: 2"]
+    {
+        ensure!(ended.output.contains(words), "{words}: {}", ended.output);
+    }
+    let ended = bennu(host.home(), &["inspect", "--host", &address, "--json"])?;
+    ensure!(serde_json::from_str::<serde_json::Value>(&ended.output)?["sockets"] == 2, "{ended:?}");
+
+    // It shows itself to this machine alone.
+    for header in [("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=192.0.2.1")] {
+        let answer = request(host.address(), "GET", "/api/inspect", &[header]).await?;
+        ensure!(answer.status == 403, "{header:?}: {answer:?}");
+    }
+    drop(cast);
+    host.holds(0, 0).await?;
+    host.stop().await?;
+    Ok(())
+}
+
+/// A channel that was left, refused or failed is none any more, also while its socket stays.
+#[tokio::test]
+async fn channels_that_have_ended_are_not_counted() -> Result<()> {
+    let host = TestHost::start(&["naughty"]).await?;
+    let mut cast = Cast::new(&host);
+    cast.play(
+        r#"
+        alice > join naughty:join_refuse
+        alice < error …
+        alice > join naughty:1
+        alice < ok …
+        alice > leave
+        alice < ok {}
+        alice < phx_close
+        alice > join naughty:2
+        alice < ok …
+        alice > panic
+        alice < phx_error
+        alice > join naughty:3
+        alice < ok …
+        "#,
+    )
+    .await?;
+    host.holds(1, 1).await?;
+    drop(cast);
+    host.holds(0, 0).await?;
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_host_serves_pages_beside_its_sockets() -> Result<()> {
+    let setup = Setup::new().guests(&["echo"])?.file("public/index.html", b"<h1>hello</h1>".to_vec());
+    let host = setup.file("secret.txt", b"secret".to_vec()).arguments(&["--static", "public"]).start().await?;
+    let page = get(host.address(), "/").await?;
+    ensure!(page.status == 200 && page.body == "<h1>hello</h1>" && page.head.contains("no-cache"), "{page:?}");
+    ensure!(get(host.address(), "/absent.html").await?.status == 404);
+    for path in ["/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt"] {
+        let answer = get(host.address(), path).await?;
+        ensure!(answer.status != 200 && !answer.body.contains("secret"), "{path}: {answer:?}");
+    }
+    host.connect().await?.close().await?;
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn check_says_what_a_component_is() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    std::fs::write(home.path().join("naughty.wasm"), places::guest("naughty")?)?;
+    let ended = bennu(home.path(), &["check", "naughty.wasm"])?;
+    ensure!(ended.code == Some(0) && ended.errors.is_empty(), "{ended:?}");
+    let says = [
+        "naughty.wasm is a plugin for version 0.1.0 of the contract",
+        "topics    naughty:*, intercepts secret",
+        "bennu:channel/handle-out@0.1.0",
+        "bennu:channel/socket@0.1.0",
+    ];
+    for words in says {
+        ensure!(ended.output.contains(words), "{words}: {}", ended.output);
+    }
+    let absent = bennu(home.path(), &["check", "absent.wasm"])?;
+    ensure!(absent.code == Some(1) && absent.errors.contains("absent.wasm"), "{absent:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn mistakes_in_the_configuration_are_named_with_file_and_key() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    std::fs::create_dir(home.path().join("plugins"))?;
+    let cases = [
+        ("lisen = \"127.0.0.1:0\"", "`listen`"),
+        ("listen = 80", "string"),
+        ("listen = ", "line 1"),
+        ("log_format = \"xml\"", "`human` or `json`"),
+        ("[limits]\nframe_byte = 1", "`frame_bytes`"),
+        ("[limits]\noutbox_frames = 0", "`limits.outbox_frames` is 0; it must be at least 1"),
+        ("[limits]\nmemory_bytes = 1", "`limits.memory_bytes` is 1; it must be from 65536"),
+        ("[limits]\nidle_ms = -1", "idle_ms"),
+        ("[plugins.chat]\npublish = [\"a*b\"]", "`plugins.chat.publish` has the pattern `a*b`"),
+        ("[plugins.chat]\ngreeting = \"hello\"", "`config`"),
+    ];
+    for (text, words) in cases {
+        std::fs::write(home.path().join("odd.toml"), text)?;
+        let ended = bennu(home.path(), &["serve", "plugins", "--config", "odd.toml", "--listen", "127.0.0.1:0"])?;
+        ensure!(ended.code == Some(1) && ended.output.is_empty(), "{text}: {ended:?}");
+        ensure!(ended.errors.contains("odd.toml") && ended.errors.contains(words), "{text}: {}", ended.errors);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_host_cannot_start_with_is_named() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    std::fs::create_dir(home.path().join("plugins"))?;
+    std::fs::write(home.path().join("notes.txt"), "")?;
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let taken = taken.local_addr()?.to_string();
+    let free = "127.0.0.1:0";
+    let cases: [(&[&str], &str); 8] = [
+        (&["serve", "--listen", free], "name a directory of plugins (`bennu serve plugins`)"),
+        (&["serve", "absent", "--listen", free], "looking for plugins at absent"),
+        (&["serve", "notes.txt", "--listen", free], "a plugin's file is named NAME.wasm"),
+        (&["serve", "plugins", "--config", "absent.toml"], "reading absent.toml"),
+        (&["serve", "plugins", "--listen", &taken], "name another with --listen ADDRESS:PORT"),
+        (&["serve", "plugins", "--listen", "nonsense"], "`nonsense`"),
+        (&["serve", "plugins", "--listen", free, "--static", "absent"], "static files in absent"),
+        (&["serve", "plugins", "--listen", free, "--log", "a=b=c"], "the log filter `a=b=c` can't be read"),
+    ];
+    for (arguments, words) in cases {
+        let ended = bennu(home.path(), arguments)?;
+        ensure!(ended.code == Some(1) && ended.output.is_empty(), "{arguments:?}: {ended:?}");
+        ensure!(ended.errors.starts_with("bennu: ") && ended.errors.contains(words), "{arguments:?}: {}", ended.errors);
+    }
+    let nobody = bennu(home.path(), &["inspect", "--host", "127.0.0.1:1"])?;
+    ensure!(nobody.code == Some(1) && nobody.errors.contains("is it running there?"), "{nobody:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_command_explains_itself() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let help = bennu(home.path(), &["--help"])?;
+    ensure!(help.code == Some(0), "{help:?}");
+    for words in ["serve", "check", "inspect", "Examples:", "bennu serve plugins"] {
+        ensure!(help.output.contains(words), "{words}: {}", help.output);
+    }
+    let serve = bennu(home.path(), &["serve", "--help"])?;
+    for words in ["--config", "--listen", "--static", "--log", "port 0 takes a free one"] {
+        ensure!(serve.output.contains(words), "{words}: {}", serve.output);
+    }
+    let version = bennu(home.path(), &["--version"])?;
+    ensure!(version.output == concat!("bennu ", env!("CARGO_PKG_VERSION"), "\n"), "{version:?}");
+    let unknown = bennu(home.path(), &["srve"])?;
+    ensure!(unknown.code == Some(2) && unknown.errors.contains("serve"), "{unknown:?}");
+    Ok(())
+}

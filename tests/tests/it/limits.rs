@@ -1,0 +1,349 @@
+//! Every limit of sockets and queues, crossed: with small numbers in the configuration, since what counts is what happens
+//! past them.
+
+use anyhow::{Result, ensure};
+use bennu_tests::{Received, Setup, TestClient, TestHost, check, eventually, get, within};
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+pub(crate) const NAUGHTY: &str = "naughty:1";
+
+pub(crate) async fn limited(key: &str, value: u64) -> Result<TestHost> {
+    Setup::new().guests(&["naughty", "echo"])?.limit(key, value).start().await
+}
+
+#[tokio::test]
+async fn frame_bytes() -> Result<()> {
+    let host = limited("frame_bytes", 1000).await?;
+    let mut alice = host.connect().await?;
+    alice.join("echo:1", &json!({})).await?;
+    let message = |bytes: usize| format!(r#"["1","2","echo:1","echo","{}"]"#, "x".repeat(bytes - 28));
+    alice.send(message(1000)).await?;
+    ensure!(alice.reply("echo:1", "2").await?.status == "ok");
+    alice.send(message(1001)).await?;
+    alice.closed_with(1009).await?;
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn channels_per_socket() -> Result<()> {
+    let host = limited("channels_per_socket", 2).await?;
+    check(
+        &host,
+        r#"
+        alice > join echo:1
+        alice < ok {}
+        alice > join echo:2
+        alice < ok {}
+        alice > join echo:3
+        alice < error {"reason": "too many channels joined"}
+        -- To join again what is joined isn't one more.
+        alice > ["9","9","echo:2","phx_join",{}]
+        alice < ["9","9","echo:2","phx_reply",{"status":"ok","response":{}}]
+        alice < ["2","2","echo:2","phx_close",{}]
+        -- One that is left makes room.
+        alice > leave on echo:1
+        alice < ok on echo:1 {}
+        alice < phx_close on echo:1
+        alice > join echo:3
+        alice < ok {}
+        -- Another socket has room of its own.
+        bob   > join echo:1
+        bob   < ok {}
+        "#,
+    )
+    .await?;
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn messages_per_second() -> Result<()> {
+    let host = limited("messages_per_second", 20).await?;
+    let mut alice = host.connect().await?;
+    alice.join("echo:1", &json!({})).await?;
+    // One over the rate is answered, and isn't handled.
+    let mut answers = Vec::new();
+    while !answers.contains(&"error".to_owned()) {
+        ensure!(answers.len() < 1000, "nothing was refused");
+        let reply = alice.ask("echo:1", "echo", &json!({})).await?;
+        if reply.status == "error" {
+            ensure!(reply.response == json!({"reason": "too many messages"}), "{reply:?}");
+        }
+        answers.push(reply.status);
+    }
+    // Many over it end the connection. A hundred at once, so that a second that begins among them doesn't matter.
+    for _ in 0..100 {
+        if alice.push("echo:1", "echo", &json!({})).await.is_err() {
+            break;
+        }
+    }
+    let (_, code) = alice.until_closed().await?;
+    ensure!(code == Some(1008), "{code:?}");
+    host.stop().await?;
+    Ok(())
+}
+
+/// While a channel is busy and as much waits for it as may, its socket isn't read. It is still written to.
+#[tokio::test]
+async fn mailbox_from_client() -> Result<()> {
+    let setup = Setup::new().guests(&["naughty", "echo"])?.limit("mailbox_from_client", 2);
+    let host = setup.limit("call_cpu_ms", 10_000).limit("call_wall_ms", 10_000).start().await?;
+    check(
+        &host,
+        r#"
+        bob   > join echo:1
+        bob   < ok {}
+        alice > join echo:1
+        alice < ok {}
+        alice > join naughty:1
+        alice < ok …
+        alice > slow #slow {"ms": 1500}
+        alice > echo #first {"n": 1}
+        alice > echo #second {"n": 2}
+        -- This one finds no room: from here on nothing is read, not even a heartbeat.
+        alice > echo #third {"n": 3}
+        alice > [null,"beat","phoenix","heartbeat",{}]
+        bob   > shout {"meanwhile": true}
+        bob   < shout {"meanwhile": true}
+        alice < shout on echo:1 {"meanwhile": true}
+        alice < ok #slow {}
+        alice < ok #first {"n": 1}
+        "#,
+    )
+    .await?;
+    host.holds(0, 0).await?;
+    host.stop().await?;
+    Ok(())
+}
+
+/// What was held back comes in its order once there is room, and is all there.
+#[tokio::test]
+async fn mailbox_from_client_loses_nothing() -> Result<()> {
+    let setup = Setup::new().guests(&["naughty"])?.limit("mailbox_from_client", 1);
+    let host = setup.limit("call_cpu_ms", 10_000).limit("call_wall_ms", 10_000).start().await?;
+    let mut alice = host.connect().await?;
+    alice.join(NAUGHTY, &json!({})).await?;
+    let slow = alice.push(NAUGHTY, "slow", &json!({"ms": 300})).await?;
+    let mut asked = Vec::new();
+    for _ in 0..100 {
+        asked.push(alice.push(NAUGHTY, "count", &json!({})).await?);
+    }
+    ensure!(alice.reply(NAUGHTY, &slow).await?.status == "ok");
+    for (n, asked) in asked.iter().enumerate() {
+        ensure!(alice.reply(NAUGHTY, asked).await?.response == json!({ "count": n + 1 }));
+    }
+    alice.quiet().await?;
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn mailbox_from_elsewhere() -> Result<()> {
+    let setup = Setup::new().guests(&["naughty"])?.limit("mailbox_from_elsewhere", 4);
+    let host = setup.limit("call_cpu_ms", 10_000).limit("call_wall_ms", 10_000).start().await?;
+    check(
+        &host,
+        r#"
+        -- Alice's own handle_info gets each secret, and she is busy: as many wait as may.
+        alice > join naughty:1 {"mood": "hand_over"}
+        alice < ok …
+        bob   > join naughty:1 {"mood": "drop"}
+        bob   < ok …
+        alice > slow {"ms": 700}
+        -- An answered heartbeat: the slow call has begun.
+        alice ~
+        bob   > tell {"n": 1}
+        bob   < ok {}
+        bob   > tell {"n": 2}
+        bob   < ok {}
+        bob   > tell {"n": 3}
+        bob   < ok {}
+        bob   > tell {"n": 4}
+        bob   < ok {}
+        alice < ok {}
+        alice < handed_over {"n": 1}
+        alice < handed_over {"n": 2}
+        alice < handed_over {"n": 3}
+        alice < handed_over {"n": 4}
+
+        -- With one more she ends, and the call at hand with her.
+        alice > slow {"ms": 700}
+        alice ~
+        bob   > tell {"n": 5}
+        bob   < ok {}
+        bob   > tell {"n": 6}
+        bob   < ok {}
+        bob   > tell {"n": 7}
+        bob   < ok {}
+        bob   > tell {"n": 8}
+        bob   < ok {}
+        bob   > tell {"n": 9}
+        bob   < ok {}
+        alice < phx_error
+        bob   < gone {"member": 1, "cause": "fault", "detail": "overflow"}
+
+        -- And what one asks for at once isn't done by half.
+        alice > join naughty:1
+        alice < ok …
+        alice > flood
+        alice < ok {}
+        alice < phx_error
+        bob   < gone {"member": 3, "cause": "fault", "detail": "overflow"}
+        bob   ~
+        "#,
+    )
+    .await?;
+    host.stop().await?;
+    Ok(())
+}
+
+/// While one member's decision about an intercepted event is waited for, so many frames of the topic wait behind it.
+#[tokio::test]
+async fn frames_that_wait_for_handle_out() -> Result<()> {
+    let setup = Setup::new().guests(&["naughty"])?.limit("outbox_frames", 5000);
+    let host = setup.limit("call_cpu_ms", 10_000).start().await?;
+    let mut slow = host.connect().await?;
+    slow.join(NAUGHTY, &json!({"mood": "slow"})).await?;
+    let mut alice = joined(&host).await?;
+    let tell = alice.push(NAUGHTY, "tell", &json!({})).await?;
+    // With the replies to both there is room for 22 more.
+    let many = alice.push(NAUGHTY, "pushes", &json!({"count": 1000, "bytes": 1})).await?;
+    alice.push(NAUGHTY, "pushes", &json!({"count": 22, "bytes": 1})).await?;
+    // What was asked for before comes in its order.
+    ensure!(alice.json().await?[3] == "secret");
+    ensure!(alice.reply(NAUGHTY, &tell).await?.status == "ok");
+    for n in 0..1000 {
+        ensure!(alice.json().await?[4]["n"] == n);
+    }
+    ensure!(alice.reply(NAUGHTY, &many).await?.status == "ok");
+    ensure!(alice.json().await?[3] == "phx_error");
+    slow.expect(&json!([null, null, NAUGHTY, "secret", {}])).await?;
+    let gone = slow.json().await?;
+    ensure!(gone[4]["detail"] == "overflow", "{gone}");
+    host.stop().await?;
+    Ok(())
+}
+
+/// One call asks for as many pushes as the outbox holds frames: with the reply it is one more.
+#[tokio::test]
+async fn outbox_frames() -> Result<()> {
+    let host = limited("outbox_frames", 16).await?;
+    let mut alice = host.connect().await?;
+    alice.join(NAUGHTY, &json!({})).await?;
+    let asked = alice.push(NAUGHTY, "pushes", &json!({"count": 15, "bytes": 1})).await?;
+    for _ in 0..15 {
+        ensure!(alice.json().await?[3] == "one_of_many");
+    }
+    ensure!(alice.reply(NAUGHTY, &asked).await?.status == "ok");
+    alice.push(NAUGHTY, "pushes", &json!({"count": 16, "bytes": 1})).await?;
+    alice.closed_with(1013).await?;
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn outbox_bytes() -> Result<()> {
+    let host = limited("outbox_bytes", 10_000).await?;
+    let mut alice = host.connect().await?;
+    alice.join(NAUGHTY, &json!({})).await?;
+    // A single frame is always taken.
+    let huge = alice.call(NAUGHTY, "huge", &json!({"bytes": 100_000})).await?;
+    ensure!(huge.as_str().is_some_and(|text| text.len() == 100_000));
+    alice.push(NAUGHTY, "pushes", &json!({"count": 2, "bytes": 8000})).await?;
+    alice.closed_with(1013).await?;
+    host.stop().await?;
+    Ok(())
+}
+
+/// A client that doesn't read costs the others nothing, and is let go once it is too far behind.
+#[tokio::test]
+async fn a_client_that_does_not_read() -> Result<()> {
+    let host = limited("outbox_bytes", 256 << 10).await?;
+    let mut sloth = host.knock().receive_buffer(16 << 10).connect().await?;
+    sloth.join("echo:1", &json!({})).await?;
+    let mut bob = host.connect().await?;
+    bob.join("echo:1", &json!({})).await?;
+    let news = json!({"news": "x".repeat(64 << 10)});
+    let members = |shown: &Value| shown["topics"][0]["members"].as_u64();
+    let mut told = 0;
+    while members(&host.inspect().await?) == Some(2) {
+        bob.push("echo:1", "shout", &news).await?;
+        bob.expect(&json!([null, null, "echo:1", "shout", news])).await?;
+        told += 1;
+        ensure!(told < 1000, "64 MB wait for a client that doesn't read");
+    }
+    let (frames, code) = sloth.until_closed().await?;
+    ensure!(code == Some(1013), "{code:?} after {} frames", frames.len());
+    let shout = Received::Json(json!([null, null, "echo:1", "shout", news]));
+    ensure!(frames.len() < told && frames.iter().all(|frame| *frame == shout));
+    bob.quiet().await?;
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn sockets() -> Result<()> {
+    let host = limited("sockets", 2).await?;
+    let (alice, bob) = (host.connect().await?, host.connect().await?);
+    ensure!(host.knock().refused().await? == 503);
+    // What is no socket is served all the same.
+    ensure!(get(host.address(), "/api/inspect").await?.status == 200);
+    alice.close().await?;
+    host.holds(1, 0).await?;
+    let mut carol = host.connect().await?;
+    carol.quiet().await?;
+    drop(bob);
+    host.stop().await?;
+    Ok(())
+}
+
+/// Connections that say nothing take no socket's place for ever: there are 32 more of them than of sockets, and the next is
+/// closed at once.
+#[tokio::test]
+async fn connections() -> Result<()> {
+    let host = limited("sockets", 2).await?;
+    let mut silent = Vec::new();
+    for _ in 0..34 {
+        silent.push(TcpStream::connect(host.address()).await?);
+    }
+    let mut one_more = TcpStream::connect(host.address()).await?;
+    let read = within("the end of the connection", one_more.read(&mut [0; 1])).await?;
+    ensure!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    drop(silent);
+    let connected = async || Ok(host.connect().await.ok());
+    eventually("there is room again", connected).await?.quiet().await?;
+    host.stop().await?;
+    Ok(())
+}
+
+/// Silence is measured by what the client sends: what it is sent doesn't count.
+#[tokio::test]
+async fn idle_ms() -> Result<()> {
+    let host = limited("idle_ms", 400).await?;
+    let mut silent = host.connect().await?;
+    silent.join("echo:1", &json!({})).await?;
+    let mut pinging = host.connect().await?;
+    let closed = tokio::spawn(async move { silent.until_closed().await });
+    let mut bob = host.connect().await?;
+    bob.join("echo:1", &json!({})).await?;
+    while !closed.is_finished() {
+        pinging.ping().await?;
+        bob.push("echo:1", "shout", &json!({})).await?;
+        bob.expect(&json!([null, null, "echo:1", "shout", {}])).await?;
+    }
+    let (frames, code) = closed.await??;
+    ensure!(code == Some(1002) && !frames.is_empty(), "{code:?} after {} frames", frames.len());
+    pinging.quiet().await?;
+    bob.quiet().await?;
+    host.stop().await?;
+    Ok(())
+}
+
+pub(crate) async fn joined(host: &TestHost) -> Result<TestClient> {
+    let mut client = host.connect().await?;
+    client.join(NAUGHTY, &json!({})).await?;
+    Ok(client)
+}

@@ -1,0 +1,18 @@
+//! The tests of the whole. Each starts a host of its own.
+
+mod bad_input;
+mod call_limits;
+mod channels;
+mod effects;
+mod faults;
+mod intercepts;
+mod layers;
+mod lifecycle;
+mod limits;
+mod logs;
+mod refused;
+mod reload;
+mod scripts;
+mod tidy;
+mod under_load;
+mod wire;

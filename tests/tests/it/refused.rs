@@ -1,0 +1,177 @@
+//! Files that are no plugin of this host: each is refused with a sentence that says what to do, and what runs goes on.
+
+use anyhow::{Context, Result, ensure};
+use bennu_tests::crafted::{Crafted, component};
+use bennu_tests::{Cast, Loading, Setup, TestHost, bennu, places};
+use serde_json::Value;
+
+/// Has a host refuse each file under the name of a plugin that runs, and then under a new name, with these words.
+async fn refuses(cases: Vec<(&'static str, Vec<u8>, &'static str)>) -> Result<()> {
+    let host = TestHost::start(&["echo"]).await?;
+    let mut cast = Cast::new(&host);
+    cast.play("alice > join echo:1\nalice < ok {}").await?;
+    for (count, (what, bytes, words)) in cases.into_iter().enumerate() {
+        let why = host.refusal("echo", &bytes).await.context(what)?;
+        ensure!(why.contains(words), "{what}: {why}");
+        ensure!(why.contains("echo.wasm") && why.ends_with("(the running generation goes on)"), "{what}: {why}");
+        let shows = |shown: &Value| {
+            let echo = &shown["plugins"]["echo"];
+            echo["generation"] == 1 && echo["last_error"].as_str().is_some_and(|why| why.contains(words))
+        };
+        host.shows("the reason is shown", shows).await.context(what)?;
+        cast.play(&format!("alice > count\nalice < ok {{\"count\": {}, \"build\": \"1\"}}", count + 1)).await?;
+        let why = host.refusal("newcomer", &bytes).await.context(what)?;
+        ensure!(why.contains(words) && why.ends_with("(it is not served)"), "{what}: {why}");
+        host.shows("the newcomer isn't served", |shown| shown["plugins"]["newcomer"]["generation"] == 0).await?;
+    }
+    // What ran all the time is loaded anew all the same.
+    ensure!(host.reload("echo", "variants/echo-v2").await? == 2);
+    host.shows("there is no reason any more", |shown| shown["plugins"]["echo"]["last_error"].is_null()).await?;
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn files_that_are_no_component() -> Result<()> {
+    let echo = places::guest("echo")?;
+    let half = echo[..echo.len() / 2].to_vec();
+    let mut damaged = echo.clone();
+    damaged.truncate(echo.len() - 1);
+    refuses(vec![
+        ("nothing", Vec::new(), "it is not WebAssembly; give a component"),
+        ("a script", b"#!/bin/sh\necho hello\n".to_vec(), "it is not WebAssembly; give a component"),
+        ("a module", component("(module)")?, "wrap it with `wasm-tools component new`"),
+        ("half of a plugin", half, "only half there"),
+        ("all of a plugin but a byte", damaged, "only half there"),
+    ])
+    .await
+}
+
+#[tokio::test]
+async fn components_for_another_contract() -> Result<()> {
+    let built_for = |version: &str| {
+        let version = format!("package bennu:channel@{version}");
+        Crafted::serving("new:*").altering("package bennu:channel@0.1.0", &version).build()
+    };
+    let other = "(component (instance $i) (export \"other:thing/x@1.0.0\" (instance $i)))";
+    let wasi = "(component (import \"wasi:cli/exit@0.2.0\" (instance)) (instance $i) \
+                (export \"bennu:channel/channel@0.1.0\" (instance $i)))";
+    let newer = "was built for version 0.2.0 of the contract and this host speaks 0.1.0; use a newer host";
+    let older = "was built for version 0.0.9 of the contract and this host speaks 0.1.0; build it against this host's";
+    refuses(vec![
+        ("a newer contract", built_for("0.2.0")?, newer),
+        ("a newer patch of the contract", built_for("0.1.1")?, "use a newer host"),
+        ("an older contract", built_for("0.0.9")?, older),
+        ("no contract at all", component("(component)")?, "it exports nothing"),
+        ("another one's", component(other)?, "it exports other:thing/x@1.0.0"),
+        ("a system's", component(wasi)?, "build it with WASI stubbed out"),
+    ])
+    .await
+}
+
+/// These are found before anything is compiled: the host has no compiled form of what it refuses for its version.
+#[tokio::test]
+async fn another_version_is_refused_before_it_is_compiled() -> Result<()> {
+    let cache = tempfile::tempdir()?;
+    let compiled = cache.path().join("compiled");
+    let host = Setup::new().cache(&compiled).start().await?;
+    let newer = Crafted::serving("new:*").altering("package bennu:channel@0.1.0", "package bennu:channel@0.2.0");
+    host.refusal("newer", &newer.build()?).await?;
+    ensure!(compiled.read_dir()?.next().is_none(), "it was compiled");
+    let good = host.put("good", &Crafted::serving("new:*").build()?).await?;
+    ensure!(good == Loading::Done(1), "{good:?}");
+    ensure!(compiled.read_dir()?.next().is_some(), "what serves was compiled");
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn components_of_the_wrong_shape() -> Result<()> {
+    let terminate = "terminate: func(member: membership, ending: ending) -> result<option<list<u8>>, string>;";
+    let lacking = Crafted::serving("new:*").altering(terminate, "").without("terminate");
+    let describing = Crafted::serving("new:*").altering("func() -> list<route>", "func() -> list<u8>");
+    let renamed = Crafted::serving("new:*").altering("reason: string,", "motive: string,");
+    let deciding = Crafted::serving("new:*")
+        .handling_out()
+        .altering("-> result<list<decision>, string>", "-> result<list<u8>, string>");
+    let added = "    /// Sings.\n    sing: func();\n\n    /// Milliseconds since";
+    let singing = Crafted::serving("new:*")
+        .altering("    /// Milliseconds since", added)
+        .importing("bennu:channel/host@0.1.0", "sing");
+    let empty = "(component (instance $i) (export \"bennu:channel/channel@0.1.0\" (instance $i)))";
+    refuses(vec![
+        ("an export without functions", component(empty)?, "its export `channel` is not of the shape"),
+        ("no terminate", lacking.build()?, "`terminate`"),
+        ("describe gives bytes", describing.build()?, "its export `channel` is not of the shape"),
+        ("a stop for another motive", renamed.build()?, "its export `channel` is not of the shape"),
+        ("decisions are bytes", deciding.build()?, "its export `handle-out` is not of the shape"),
+        ("a function that this host lacks", singing.build()?, "it asks for what this host does not give"),
+    ])
+    .await
+}
+
+#[tokio::test]
+async fn plugins_that_cannot_be_asked() -> Result<()> {
+    let forever = "(loop br 0) unreachable";
+    refuses(vec![
+        ("describe traps", Crafted::default().describing_by("unreachable").build()?, "its `describe` failed with trap"),
+        ("describe loops", Crafted::default().describing_by(forever).build()?, "its `describe` failed with deadline"),
+        ("it traps at once", Crafted::serving("new:*").starting_with("unreachable").build()?, "no instance of it"),
+        ("it loops at once", Crafted::serving("new:*").starting_with("(loop br 0)").build()?, "no instance of it"),
+    ])
+    .await
+}
+
+#[tokio::test]
+async fn descriptions_that_make_no_sense() -> Result<()> {
+    let cases = [
+        ("no route", Crafted::default(), "`describe` names no route"),
+        ("an empty pattern", Crafted::serving(""), "it is empty"),
+        ("a star in the middle", Crafted::serving("a*b"), "a star may stand only at the end"),
+        ("the heartbeat's topic", Crafted::serving("phoenix"), "belongs to the protocol's heartbeat"),
+        ("a pattern twice", Crafted::serving("a").route("b").route("a"), "the pattern `a` twice"),
+        ("an unknown option", Crafted::serving("a").option("speed", "high"), "it knows `turns`"),
+        ("an unknown value", Crafted::serving("a").option("turns", "mine"), "allowed are `member` and `topic`"),
+        ("nobody to ask", Crafted::serving("a").intercepting("e"), "doesn't export `handle-out`"),
+    ];
+    let build =
+        |(what, crafted, words): (&'static str, Crafted, &'static str)| anyhow::Ok((what, crafted.build()?, words));
+    refuses(cases.into_iter().map(build).collect::<Result<_>>()?).await
+}
+
+#[tokio::test]
+async fn topics_of_another_plugin() -> Result<()> {
+    let host = TestHost::start(&["echo", "chat"]).await?;
+    let mut cast = Cast::new(&host);
+    cast.play("alice > join room:1 {\"user\": \"alice\"}\nalice < ok {}").await?;
+    let why = host.refusal("chat", &places::guest("echo")?).await?;
+    ensure!(why.contains("belongs to the plugin `echo` already; give one of the two another topic"), "{why}");
+    cast.play("alice > new_msg {\"body\": \"hi\"}\nalice < new_msg …\nalice < ok …").await?;
+    // A part of another's topics is another thing: the longer pattern has it.
+    let part = host.put("part", &Crafted::serving("room:vip:*").build()?).await?;
+    ensure!(part == Loading::Done(1), "{part:?}");
+    host.stop().await?;
+    Ok(())
+}
+
+/// `bennu check` says the same, and ends with 1.
+#[tokio::test]
+async fn check_says_the_same() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let newer = Crafted::serving("new:*").altering("package bennu:channel@0.1.0", "package bennu:channel@0.2.0");
+    let cases = [
+        (b"hello".to_vec(), "it is not WebAssembly; give a component"),
+        (newer.build()?, "use a newer host"),
+        (Crafted::default().build()?, "`describe` names no route"),
+    ];
+    for (bytes, words) in cases {
+        std::fs::write(home.path().join("odd.wasm"), bytes)?;
+        let ended = bennu(home.path(), &["check", "odd.wasm"])?;
+        ensure!(ended.code == Some(1) && ended.output.is_empty(), "{ended:?}");
+        ensure!(
+            ended.errors.starts_with("bennu: odd.wasm can't be served: ") && ended.errors.contains(words),
+            "{ended:?}"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! The language of the transcripts itself: what a script that fails says.
+
+use anyhow::{Context, Result, ensure};
+use bennu_tests::{TestHost, check};
+
+async fn failure(host: &TestHost, script: &str) -> Result<String> {
+    let error = check(host, script).await.err().context("the script should have failed")?;
+    Ok(format!("{error:#}"))
+}
+
+#[tokio::test]
+async fn a_script_that_fails_says_where_and_why() -> Result<()> {
+    let host = TestHost::start(&["echo"]).await?;
+    let wrong = failure(&host, "alice > join echo:1\n-- It is empty.\nalice < ok {\"a\": …}").await?;
+    let says = [
+        r#"line 3: alice < ok {"a": …}"#,
+        r#"expected  ["1","1","echo:1","phx_reply",{"response":{"a":"…"},"status":"ok"}]"#,
+        r#"came  ["1","1","echo:1","phx_reply",{"response":{},"status":"ok"}]"#,
+        "plugin_loaded",
+    ];
+    for words in says {
+        ensure!(wrong.contains(words), "{words} isn't in:\n{wrong}");
+    }
+    let noisy = "alice > join echo:1\nalice < ok {}\nalice > shout {}\nalice ~";
+    let noisy = failure(&host, noisy).await?;
+    ensure!(noisy.contains("line 4: alice ~") && noisy.contains(r#"got [null,null,"echo:1","shout",{}]"#), "{noisy}");
+    let ended = failure(&host, "alice > [\nalice < ok {}").await?;
+    ensure!(ended.contains("came  the connection's end, with 1011"), "{ended}");
+    let unclear = failure(&host, "alice > join echo:1\nalice ? ok").await?;
+    ensure!(unclear.contains("line 2: alice ? ok\nno such verb"), "{unclear}");
+    host.stop().await?;
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! How files are kept: each says what it is, none is too long, and no function either.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use bennu_tests::places;
+
+const FILE_LINES_MAX: usize = 500;
+const FUNCTION_LINES_MAX: usize = 80;
+
+/// What is held to it. Files that are generated aren't.
+const FOLDERS: [&str; 4] = ["host/src", "guest/src", "xtask/src", "tests"];
+const GENERATED: [&str; 1] = ["guest/src/bindings.rs"];
+
+/// All Rust sources below a folder.
+pub(crate) fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in folder.read_dir().with_context(|| format!("reading {}", folder.display()))? {
+            let path = entry?.path();
+            if path.is_dir() && !path.ends_with("node_modules") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[test]
+fn files_are_short_and_say_what_they_are() -> Result<()> {
+    let root = places::workspace()?;
+    let mut findings = Vec::new();
+    for folder in FOLDERS {
+        for path in sources(&root.join(folder))? {
+            let shown = path.strip_prefix(root)?.display().to_string();
+            if !GENERATED.contains(&shown.as_str()) {
+                let text = std::fs::read_to_string(&path)?;
+                findings.extend(judge(&text).into_iter().map(|finding| format!("{shown}: {finding}")));
+            }
+        }
+    }
+    ensure!(findings.is_empty(), "{}", findings.join("\n"));
+    Ok(())
+}
+
+fn judge(text: &str) -> Vec<String> {
+    let mut findings = Vec::new();
+    if !text.starts_with("//! ") {
+        findings.push("it doesn't begin with a line that says what it is (`//! ..`)".to_owned());
+    }
+    let lines: Vec<&str> = text.lines().collect();
+    if lines.len() > FILE_LINES_MAX {
+        findings.push(format!("it has {} lines; at most {FILE_LINES_MAX}", lines.len()));
+    }
+    for (at, line) in lines.iter().enumerate() {
+        if let Some(name) = function(line) {
+            let indent = line.len() - line.trim_start().len();
+            // By rustfmt, the brace that ends it stands below its first letter.
+            let end = lines[at..].iter().position(|line| line.trim_end() == format!("{:indent$}}}", ""));
+            let length = if line.trim_end().ends_with(';') { 1 } else { end.map_or(1, |end| end + 1) };
+            if length > FUNCTION_LINES_MAX {
+                findings.push(format!("`{name}` has {length} lines; at most {FUNCTION_LINES_MAX}"));
+            }
+        }
+    }
+    findings
+}
+
+/// The name of the function that a line begins.
+fn function(line: &str) -> Option<&str> {
+    let (before, rest) = line.split_once("fn ")?;
+    let is_definition = before.split_whitespace().all(|word| {
+        word.starts_with("pub") || word.starts_with("in ") || ["async", "const", "unsafe", "extern"].contains(&word)
+    });
+    let name = rest.split(['(', '<']).next().unwrap_or_default();
+    (is_definition && !name.is_empty()).then_some(name)
+}
+
+#[test]
+fn what_is_too_long_is_found() {
+    let long = format!("//! A file.\n\npub(crate) async fn f() {{\n{}}}\n", "    g();\n".repeat(79));
+    assert_eq!(judge(&long), ["`f` has 81 lines; at most 80"]);
+    assert_eq!(judge(&long.replacen("    g();\n", "", 1)), Vec::<String>::new());
+    assert_eq!(judge("fn f() {}\n").len(), 1);
+    assert_eq!(judge(&format!("//! A file.\n{}", "\n".repeat(500))).len(), 1);
+}

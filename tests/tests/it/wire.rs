@@ -1,0 +1,126 @@
+//! The forms on the wire: version 1, bytes, and what each serializer makes of the other's.
+
+use anyhow::{Result, ensure};
+use bennu_tests::{Cast, TestHost};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn version_1_is_objects_without_join_refs() -> Result<()> {
+    let host = TestHost::start(&["naughty"]).await?;
+    // Without a `vsn` it is version 1.
+    let mut old = host.knock().query("").connect().await?;
+    old.send(r#"{"topic":"naughty:1","event":"phx_join","payload":{},"ref":"1"}"#).await?;
+    let joined = json!({"status": "ok", "response": {"member": 1}});
+    old.expect(&json!({"topic": "naughty:1", "event": "phx_reply", "payload": joined, "ref": "1"})).await?;
+    old.send(r#"{"topic":"naughty:1","event":"echo","payload":{"a":1},"ref":2}"#).await?;
+    let echoed = json!({"status": "ok", "response": {"a": 1}});
+    old.expect(&json!({"topic": "naughty:1", "event": "phx_reply", "payload": echoed, "ref": 2})).await?;
+
+    // A client of version 2 beside it hears the same broadcast in its own form.
+    let mut cast = Cast::new(&host);
+    cast.play(
+        r#"
+        alice > join naughty:1
+        alice < ok {"member": 2}
+        alice > shout {"hello": "old"}
+        alice < [null,null,"naughty:1","shout",{"hello":"old"}]
+        alice < ok {}
+        "#,
+    )
+    .await?;
+    old.expect(&json!({"topic": "naughty:1", "event": "shout", "payload": {"hello": "old"}, "ref": null})).await?;
+    old.send(r#"{"topic":"phoenix","event":"heartbeat","payload":{},"ref":"3"}"#).await?;
+    let beat = json!({"status": "ok", "response": {}});
+    old.expect(&json!({"topic": "phoenix", "event": "phx_reply", "payload": beat, "ref": "3"})).await?;
+    old.send(r#"{"topic":"naughty:1","event":"panic","payload":{},"ref":"4"}"#).await?;
+    let crash = json!({"reason": "channel_crash"});
+    old.expect(&json!({"topic": "naughty:1", "event": "phx_error", "payload": crash, "ref": null})).await?;
+    host.stop().await?;
+    Ok(())
+}
+
+/// A binary frame: its kind, the lengths of its fields, these, and the data.
+fn frame(kind: u8, fields: &[&str], data: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![kind];
+    bytes.extend(fields.iter().map(|field| u8::try_from(field.len()).unwrap_or(u8::MAX)));
+    bytes.extend(fields.iter().flat_map(|field| field.bytes()));
+    bytes.extend(data);
+    bytes
+}
+
+const PUSH: u8 = 0;
+const REPLY: u8 = 1;
+const BROADCAST: u8 = 2;
+
+#[tokio::test]
+async fn bytes_travel_in_binary_frames() -> Result<()> {
+    let host = TestHost::start(&["echo"]).await?;
+    let (mut alice, mut bob) = (host.connect().await?, host.connect().await?);
+    alice.join("echo:1", &json!({})).await?;
+    bob.join("echo:1", &json!({})).await?;
+    alice.send_binary(frame(PUSH, &["1", "2", "echo:1", "echo"], &[1, 2, 255])).await?;
+    ensure!(alice.binary().await? == frame(REPLY, &["1", "2", "echo:1", "ok"], &[1, 2, 255]));
+    alice.send_binary(frame(PUSH, &["1", "3", "echo:1", "shout"], &[7, 8])).await?;
+    for member in [&mut alice, &mut bob] {
+        ensure!(member.binary().await? == frame(BROADCAST, &["echo:1", "shout"], &[7, 8]));
+    }
+    // No bytes at all are bytes too.
+    alice.send_binary(frame(PUSH, &["1", "4", "echo:1", "echo"], &[])).await?;
+    ensure!(alice.binary().await? == frame(REPLY, &["1", "4", "echo:1", "ok"], &[]));
+    // An empty ref is answered with an empty ref; an empty join ref is not null, and so of another join.
+    alice.send_binary(frame(PUSH, &["1", "", "echo:1", "echo"], &[5])).await?;
+    ensure!(alice.binary().await? == frame(REPLY, &["1", "", "echo:1", "ok"], &[5]));
+    alice.send_binary(frame(PUSH, &["", "5", "echo:1", "echo"], &[5])).await?;
+    alice.quiet().await?;
+    host.stop().await?;
+    Ok(())
+}
+
+/// Which form an answer has depends on its payload, and not on the form of what it answers.
+#[tokio::test]
+async fn an_answer_is_bytes_where_its_payload_is() -> Result<()> {
+    let host = TestHost::start(&["naughty", "echo"]).await?;
+    let mut alice = host.connect().await?;
+    alice.join("naughty:1", &json!({})).await?;
+    alice.send(r#"["1","2","naughty:1","binary",{}]"#).await?;
+    ensure!(alice.binary().await? == frame(PUSH, &["1", "naughty:1", "bytes"], &[0, 1, 254, 255]));
+    ensure!(alice.binary().await? == frame(REPLY, &["1", "2", "naughty:1", "ok"], &[3, 2, 1]));
+    alice.send_binary(frame(PUSH, &["1", "3", "naughty:1", "count"], &[5])).await?;
+    alice.expect(&reply("1", "3", "naughty:1", "ok", &json!({"count": 1}))).await?;
+
+    alice.send_binary(frame(PUSH, &["", "4", "phoenix", "heartbeat"], &[])).await?;
+    alice.expect(&json!([null, "4", "phoenix", "phx_reply", {"status": "ok", "response": {}}])).await?;
+    alice.send_binary(frame(PUSH, &["7", "7", "echo:1", "phx_join"], &[5])).await?;
+    alice.expect(&reply("7", "7", "echo:1", "ok", &json!({}))).await?;
+    alice.send_binary(frame(PUSH, &["1", "5", "echo:2", "echo"], &[5])).await?;
+    let unmatched = json!({"reason": "unmatched topic"});
+    alice.expect(&json!([null, "5", "echo:2", "phx_reply", {"status": "error", "response": unmatched}])).await?;
+    alice.send_binary(frame(PUSH, &["1", "6", "naughty:1", "panic"], &[])).await?;
+    alice.expect(&json!(["1", "1", "naughty:1", "phx_error", {"reason": "channel_crash"}])).await?;
+    host.stop().await?;
+    Ok(())
+}
+
+/// Version 1 has no form for bytes: its client isn't told, and nobody else is the worse for it.
+#[tokio::test]
+async fn bytes_pass_a_client_of_version_1_by() -> Result<()> {
+    let host = TestHost::start(&["echo"]).await?;
+    let mut old = host.knock().query("vsn=1.0.0").connect().await?;
+    // Version 1 doesn't look at the kind of the frame.
+    let join = r#"{"topic":"echo:1","event":"phx_join","payload":{},"ref":"1"}"#;
+    old.send_binary(join.as_bytes()).await?;
+    let ok = json!({"status": "ok", "response": {}});
+    old.expect(&json!({"topic": "echo:1", "event": "phx_reply", "payload": ok, "ref": "1"})).await?;
+    let mut alice = host.connect().await?;
+    alice.join("echo:1", &json!({})).await?;
+    alice.send_binary(frame(PUSH, &["1", "2", "echo:1", "shout"], &[7])).await?;
+    ensure!(alice.binary().await? == frame(BROADCAST, &["echo:1", "shout"], &[7]));
+    alice.push("echo:1", "shout", &json!({"text": "again"})).await?;
+    old.expect(&json!({"topic": "echo:1", "event": "shout", "payload": {"text": "again"}, "ref": null})).await?;
+    host.stop().await?;
+    Ok(())
+}
+
+fn reply(join_ref: &str, reference: &str, topic: &str, status: &str, response: &Value) -> Value {
+    json!([join_ref, reference, topic, "phx_reply", {"status": status, "response": response}])
+}
