@@ -205,8 +205,8 @@ impl TestClient {
                     },
                     Some(Ok(Message::Binary(bytes))) => Received::Binary(bytes),
                     Some(Ok(Message::Close(frame))) => {
-                        // The host waits for our own, which goes out as we read on.
-                        while let Some(Ok(_)) = self.stream.next().await {}
+                        // The host waits for our own, which has been made ready.
+                        let _ = self.stream.flush().await;
                         Received::Closed(frame.map(|frame| frame.code.into()))
                     }
                     Some(Ok(_)) => continue,

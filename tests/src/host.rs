@@ -338,7 +338,8 @@ impl TestHost {
         Ok(status)
     }
 
-    /// Stops it as an operator does, and asserts that it ends well. Gives its whole log.
+    /// Stops it as an operator does, and asserts that it ends well. Gives its whole log. Drop the clients first: the host
+    /// waits a while for their answer to its goodbye, and nobody reads for them any more.
     ///
     /// # Errors
     /// Where it doesn't end, ends badly, or has written what is no log.

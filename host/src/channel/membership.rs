@@ -238,7 +238,7 @@ impl Channel {
 
     /// A turn of it panicked, which is a fault of the host: the member ends as by a plugin's.
     pub(super) fn panicked(&self) {
-        tracing::error!(topic = ?self.member.topic.as_str(), "a fault of the host: a turn panicked");
+        tracing::error!(topic = self.member.topic.as_str(), "a fault of the host: a turn panicked");
         if let Some(remains) = self.finish() {
             self.send_error(remains.audience.as_deref());
         }
@@ -331,7 +331,7 @@ impl Channel {
     fn encode(&self, message: Outbound<'_>) -> Option<Frame> {
         let frame = self.connection.serializer.encode(message);
         if frame.is_none() {
-            tracing::debug!(topic = ?self.member.topic.as_str(), "a message that this client can't be sent was left out");
+            tracing::debug!(topic = self.member.topic.as_str(), "a message that this client can't be sent was left out");
         }
         frame
     }

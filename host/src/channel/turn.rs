@@ -155,7 +155,7 @@ impl Channel {
         if self.route(Some(&route.plugin)).is_none() {
             self.doom(Entry::Unrouted);
         }
-        tracing::debug!(topic = ?self.member.topic.as_str(), member = self.member.id, plugin = &*route.plugin, "channel_joined");
+        tracing::debug!(topic = self.member.topic.as_str(), member = self.member.id, plugin = &*route.plugin, "channel_joined");
     }
 
     async fn handle_in(self: &Arc<Self>, event: ByteString, payload: Payload, reference: Ref) {
@@ -249,7 +249,7 @@ impl Channel {
         tracing::warn!(
             plugin = route.map_or("", |route| &*route.plugin),
             generation = route.map_or(0, |route| route.generation),
-            topic = ?self.member.topic.as_str(),
+            topic = self.member.topic.as_str(),
             member = self.member.id,
             callback,
             kind = fault.kind.as_str(),

@@ -166,18 +166,24 @@ async fn a_frame_over_the_limit_ends_the_socket() -> Result<()> {
 
 #[tokio::test]
 async fn a_message_in_pieces_that_never_ends_ends_the_socket() -> Result<()> {
-    let host = Setup::new().guests(&["echo"])?.limit("frame_bytes", 10_000).limit("idle_ms", 1_000).start().await?;
-    let mut neighbour = host.connect().await?;
-    neighbour.join("echo:1", &json!({})).await?;
+    let host = Setup::new().guests(&["echo"])?.limit("frame_bytes", 10_000).start().await?;
+    let neighbour = neighbour(&host).await?;
     let mut large = joined(&host).await?;
     large.send_piece(vec![b' '; 1000], true, false).await?;
     for _ in 1..=10 {
         large.send_piece(vec![b' '; 1000], false, false).await?;
     }
     large.closed_with(1009).await?;
-    // One that is small and waits for its end is as silent as any other.
+    nothing_is_left(host, neighbour).await
+}
+
+/// One that is small, and waits for its end, is as silent as any other client.
+#[tokio::test]
+async fn a_message_whose_end_is_waited_for_is_silence() -> Result<()> {
+    let host = Setup::new().guests(&["echo"])?.limit("idle_ms", 500).start().await?;
     let mut small = joined(&host).await?;
     small.send_piece(&b"["[..], true, false).await?;
+    let mut neighbour = neighbour(&host).await?;
     let closed = tokio::spawn(async move { small.closed_with(1002).await });
     while !closed.is_finished() {
         neighbour.quiet().await?;
@@ -209,6 +215,8 @@ async fn topics_that_are_not_joined_are_unmatched() -> Result<()> {
         alice < [null,"5",5,"phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
         alice > ["1","6",{"a":[]},"echo",{}]
         alice < [null,"6",{"a":[]},"phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
+        alice > ["1","6",5,"phx_leave",{}]
+        alice < ["1","6",5,"phx_reply",{"status":"ok","response":{}}]
         alice > [null,null,null,null,null]
         alice < [null,null,null,"phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
         -- Without the star's colon it is another topic; what the star stands for may be empty.
@@ -256,6 +264,13 @@ async fn names_over_255_bytes_are_refused() -> Result<()> {
     alice.join(&topic(255), &json!({})).await?;
     let reply = alice.ask(&topic(255), &"e".repeat(300), &json!({})).await?;
     ensure!(reply.status == "error" && reply.response == refused("event"), "{reply:?}");
+    // So are refs, which every frame of a channel repeats; those that are too long are null in the answer.
+    let (long, response) = ("r".repeat(254), json!({"reason": "a ref is longer than 255 bytes"}));
+    let refused = json!({"status": "error", "response": response});
+    alice.send(json!([long, "7", "echo:1", "phx_join", {}]).to_string()).await?;
+    alice.expect(&json!([null, "7", "echo:1", "phx_reply", refused])).await?;
+    alice.send(json!(["7", long, "echo:1", "phx_join", {}]).to_string()).await?;
+    alice.expect(&json!(["7", null, "echo:1", "phx_reply", refused])).await?;
     // One of 255 bytes reaches the plugin, which doesn't know it.
     let reply = alice.ask(&topic(255), &"e".repeat(255), &json!({})).await?;
     ensure!(reply.response["reason"].as_str().is_some_and(|why| why.starts_with("unknown event")), "{reply:?}");

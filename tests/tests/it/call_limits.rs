@@ -21,6 +21,7 @@ async fn divides(key: &str, well: u64, fault: u64, event: &str, kind: &str) -> R
         cast.play("bob > join naughty:1\nbob < ok …\nalice > join naughty:1\nalice < ok …").await?;
         cast.play(&script.replace("EVENT", event).replace("KIND", kind)).await?;
         cast.play("bob > count\nbob < ok {\"count\": 1}\nbob ~").await?;
+        drop(cast);
         host.stop().await?;
     }
     Ok(())
@@ -78,6 +79,7 @@ async fn effects_per_call() -> Result<()> {
     // One more, and none of them is done.
     alice.push(NAUGHTY, "pushes", &json!({"count": 11, "bytes": 1})).await?;
     ensure!(alice.json().await?[3] == "phx_error");
+    drop(alice);
     host.stop().await?;
     Ok(())
 }
@@ -91,6 +93,7 @@ async fn effect_bytes() -> Result<()> {
     alice.join(NAUGHTY, &json!({})).await?;
     alice.push(NAUGHTY, "pushes", &json!({"count": 11, "bytes": 1000})).await?;
     ensure!(alice.json().await?[3] == "phx_error");
+    drop(alice);
     host.stop().await?;
     Ok(())
 }
@@ -134,6 +137,7 @@ async fn instances_per_plugin() -> Result<()> {
     bob.push(NAUGHTY, "slow", &json!({"ms": 1000})).await?;
     ensure!(alice.reply(NAUGHTY, &slow).await?.status == "ok");
     ensure!(bob.json().await?[3] == "phx_error");
+    drop((alice, bob));
     host.stop().await?;
     Ok(())
 }
@@ -184,6 +188,7 @@ async fn name_bytes() -> Result<()> {
     cast.play("alice > join naughty:1\nalice < ok …").await?;
     let reply = cast.client("alice")?.ask(NAUGHTY, "status", &json!({ "status": status })).await?;
     ensure!(reply.status == status, "{reply:?}");
+    drop(cast);
     host.stop().await?;
     Ok(())
 }

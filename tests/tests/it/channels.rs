@@ -193,9 +193,11 @@ async fn refs_are_any_json_and_come_back_as_they_were() -> Result<()> {
 
         -- Joined without a join ref: the replies carry the join's ref, and later messages come without one.
         alice > [null,"7","echo:3","phx_join",{}]
-        alice < [null,"7","echo:3","phx_reply",{"status":"ok","response":{}}]
+        alice < ["7","7","echo:3","phx_reply",{"status":"ok","response":{}}]
         alice > [null,"8","echo:3","echo",{"in":true}]
-        alice < [null,"8","echo:3","phx_reply",{"status":"ok","response":{"in":true}}]
+        alice < ["7","8","echo:3","phx_reply",{"status":"ok","response":{"in":true}}]
+        alice > ["7","8","echo:3","echo",{"of":"another join"}]
+        alice ~
 
         -- More than five elements: the rest is passed over.
         alice > [1,9,"echo:1","echo",{"extra":"elements"},"x","y"]
@@ -259,6 +261,7 @@ async fn a_client_may_send_the_hosts_own_events() -> Result<()> {
         let unknown = json!({ "reason": format!("unknown event {event:?}") });
         ensure!(reply.status == "error" && reply.response == unknown, "{reply:?}");
     }
+    drop(cast);
     host.stop().await?;
     Ok(())
 }

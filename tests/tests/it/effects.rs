@@ -75,6 +75,7 @@ async fn many_pushes_keep_their_order() -> Result<()> {
     }
     let reply = alice.reply("naughty:1", &asked).await?;
     ensure!(reply.status == "ok", "{reply:?}");
+    drop(alice);
     host.stop().await?;
     Ok(())
 }
@@ -296,6 +297,7 @@ async fn a_plugin_reads_what_is_known_of_the_member() -> Result<()> {
     }
     let ids = [0, 1].map(|at| facts["ids"][at].as_str().unwrap_or_default());
     ensure!(ids[0].len() == 20 && ids[0] < ids[1], "ids sort in the order in which they were drawn: {ids:?}");
+    drop(cast);
     host.stop().await?;
     Ok(())
 }

@@ -69,6 +69,7 @@ async fn a_fault_ends_the_member_that_asked_and_nothing_else() -> Result<()> {
     ensure!(kinds == FAULTS.map(|(_, kind)| kind), "{kinds:?}");
     ensure!(slowest < BOUND, "the neighbour waited {slowest:?} for an echo");
     ensure!(host.inspect().await?["faults"] == FAULTS.len());
+    drop(eve);
     host.stop().await?;
     Ok(())
 }
@@ -175,6 +176,7 @@ async fn what_comes_behind_a_fault_is_unmatched() -> Result<()> {
     let came = [eve.json().await?, eve.json().await?];
     ensure!(came.contains(&error) && came.contains(&unmatched), "{came:?}");
     eve.quiet().await?;
+    drop(eve);
     host.stop().await?;
     Ok(())
 }

@@ -58,6 +58,7 @@ async fn intercepted_events_keep_their_place() -> Result<()> {
         rose.expect(&json!([null, null, "naughty:1", "shout", {"n": n}])).await?;
         ensure!(rose.reply("naughty:1", &asked[1]).await?.status == "ok");
     }
+    drop(rose);
     host.stop().await?;
     Ok(())
 }
@@ -121,6 +122,36 @@ async fn a_large_topic_is_decided_about_in_chunks() -> Result<()> {
             member.expect(&json!(["1", null, "naughty:1", "secret", secret])).await?;
         }
     }
+    drop(members);
+    host.stop().await?;
+    Ok(())
+}
+
+/// Where `handle_out` fails for everybody, it isn't asked for each of them: those in question end together.
+#[tokio::test]
+async fn only_so_many_failures_are_looked_into() -> Result<()> {
+    const MEMBERS: usize = 64;
+    let host = TestHost::start(&["naughty"]).await?;
+    let mut members = Vec::new();
+    for n in 1..=MEMBERS {
+        // The last would let it pass. It stands in the half that is given up.
+        let mood = if n == MEMBERS { "pass" } else { "fail" };
+        let mut member = host.connect().await?;
+        member.join("naughty:1", &json!({ "mood": mood })).await?;
+        members.push(member);
+    }
+    let mut teller = host.connect().await?;
+    teller.join("naughty:2", &json!({})).await?;
+    let secret = json!({"topic": "naughty:1", "event": "secret", "payload": {}});
+    teller.call("naughty:2", "publish", &secret).await?;
+    for member in &mut members {
+        let mut frame = member.json().await?;
+        while frame[3] == "gone" {
+            frame = member.json().await?;
+        }
+        ensure!(frame == json!(["1", "1", "naughty:1", "phx_error", {"reason": "channel_crash"}]), "{frame}");
+    }
+    drop((members, teller));
     host.stop().await?;
     Ok(())
 }

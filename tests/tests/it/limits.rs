@@ -23,6 +23,7 @@ async fn frame_bytes() -> Result<()> {
     ensure!(alice.reply("echo:1", "2").await?.status == "ok");
     alice.send(message(1001)).await?;
     alice.closed_with(1009).await?;
+    drop(alice);
     host.stop().await?;
     Ok(())
 }
@@ -82,6 +83,7 @@ async fn messages_per_second() -> Result<()> {
     }
     let (_, code) = alice.until_closed().await?;
     ensure!(code == Some(1008), "{code:?}");
+    drop(alice);
     host.stop().await?;
     Ok(())
 }
@@ -136,6 +138,62 @@ async fn mailbox_from_client_loses_nothing() -> Result<()> {
         ensure!(alice.reply(NAUGHTY, asked).await?.response == json!({ "count": n + 1 }));
     }
     alice.quiet().await?;
+    drop(alice);
+    host.stop().await?;
+    Ok(())
+}
+
+/// Bytes count for all channels of the socket together.
+#[tokio::test]
+async fn mailbox_bytes_from_client() -> Result<()> {
+    let setup = Setup::new().guests(&["naughty"])?.limit("mailbox_bytes_from_client", 10_000);
+    let host = setup.limit("call_cpu_ms", 10_000).limit("call_wall_ms", 10_000).start().await?;
+    let mut alice = host.connect().await?;
+    alice.join(NAUGHTY, &json!({})).await?;
+    let slow = alice.push(NAUGHTY, "slow", &json!({"ms": 700})).await?;
+    let payload = json!("x".repeat(4000));
+    let mut asked = Vec::new();
+    for _ in 0..10 {
+        asked.push(alice.push(NAUGHTY, "echo", &payload).await?);
+    }
+    // A heartbeat that is read is answered at once. This one isn't read before something has left the line.
+    alice.send(r#"[null,"beat","phoenix","heartbeat",{}]"#).await?;
+    ensure!(alice.reply(NAUGHTY, &slow).await?.status == "ok");
+    let mut beaten = false;
+    for asked in &asked {
+        let mut frame = alice.json().await?;
+        if frame[1] == "beat" {
+            beaten = true;
+            frame = alice.json().await?;
+        }
+        ensure!(frame[1] == **asked && frame[4]["response"] == payload);
+    }
+    ensure!(beaten || alice.json().await?[1] == "beat");
+    drop(alice);
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn mailbox_bytes_from_elsewhere() -> Result<()> {
+    let setup = Setup::new().guests(&["naughty"])?.limit("mailbox_bytes_from_elsewhere", 10_000);
+    let host = setup.limit("call_cpu_ms", 10_000).limit("call_wall_ms", 10_000).start().await?;
+    let mut alice = host.connect().await?;
+    alice.join(NAUGHTY, &json!({"mood": "hand_over"})).await?;
+    let mut bob = host.connect().await?;
+    bob.join(NAUGHTY, &json!({"mood": "drop"})).await?;
+    let slow = alice.push(NAUGHTY, "slow", &json!({"ms": 700})).await?;
+    alice.quiet().await?;
+    for _ in 0..3 {
+        bob.call(NAUGHTY, "tell", &json!({"secret": "x".repeat(4000)})).await?;
+    }
+    ensure!(alice.reply(NAUGHTY, &slow).await?.status == "ok");
+    for _ in 0..2 {
+        ensure!(alice.json().await?[3] == "handed_over");
+    }
+    ensure!(alice.json().await?[3] == "phx_error");
+    ensure!(bob.json().await?[4]["detail"] == "overflow");
+    drop((alice, bob));
     host.stop().await?;
     Ok(())
 }
@@ -169,7 +227,7 @@ async fn mailbox_from_elsewhere() -> Result<()> {
         alice < handed_over {"n": 3}
         alice < handed_over {"n": 4}
 
-        -- With one more she ends, and the call at hand with her.
+        -- With one more she ends, after what there was room for.
         alice > slow {"ms": 700}
         alice ~
         bob   > tell {"n": 5}
@@ -182,6 +240,11 @@ async fn mailbox_from_elsewhere() -> Result<()> {
         bob   < ok {}
         bob   > tell {"n": 9}
         bob   < ok {}
+        alice < ok {}
+        alice < handed_over {"n": 5}
+        alice < handed_over {"n": 6}
+        alice < handed_over {"n": 7}
+        alice < handed_over {"n": 8}
         alice < phx_error
         bob   < gone {"member": 1, "cause": "fault", "detail": "overflow"}
 
@@ -223,6 +286,7 @@ async fn frames_that_wait_for_handle_out() -> Result<()> {
     slow.expect(&json!([null, null, NAUGHTY, "secret", {}])).await?;
     let gone = slow.json().await?;
     ensure!(gone[4]["detail"] == "overflow", "{gone}");
+    drop((slow, alice));
     host.stop().await?;
     Ok(())
 }
@@ -240,6 +304,7 @@ async fn outbox_frames() -> Result<()> {
     ensure!(alice.reply(NAUGHTY, &asked).await?.status == "ok");
     alice.push(NAUGHTY, "pushes", &json!({"count": 16, "bytes": 1})).await?;
     alice.closed_with(1013).await?;
+    drop(alice);
     host.stop().await?;
     Ok(())
 }
@@ -254,6 +319,7 @@ async fn outbox_bytes() -> Result<()> {
     ensure!(huge.as_str().is_some_and(|text| text.len() == 100_000));
     alice.push(NAUGHTY, "pushes", &json!({"count": 2, "bytes": 8000})).await?;
     alice.closed_with(1013).await?;
+    drop(alice);
     host.stop().await?;
     Ok(())
 }
@@ -280,6 +346,34 @@ async fn a_client_that_does_not_read() -> Result<()> {
     let shout = Received::Json(json!([null, null, "echo:1", "shout", news]));
     ensure!(frames.len() < told && frames.iter().all(|frame| *frame == shout));
     bob.quiet().await?;
+    drop((sloth, bob));
+    host.stop().await?;
+    Ok(())
+}
+
+/// A client to which nothing can be written for as long as it may be silent is let go, however much may wait for it.
+#[tokio::test]
+async fn a_client_that_takes_nothing() -> Result<()> {
+    let setup = Setup::new().guests(&["echo"])?.limit("outbox_bytes", 1 << 30).limit("outbox_frames", 1 << 20);
+    let host = setup.limit("idle_ms", 500).start().await?;
+    let mut sloth = host.knock().receive_buffer(16 << 10).connect().await?;
+    sloth.join("echo:1", &json!({})).await?;
+    let mut bob = host.connect().await?;
+    bob.join("echo:1", &json!({})).await?;
+    let news = json!({"news": "x".repeat(512 << 10)});
+    for _ in 0..20 {
+        bob.push("echo:1", "shout", &news).await?;
+        bob.expect(&json!([null, null, "echo:1", "shout", news])).await?;
+    }
+    let is_alone = |shown: &Value| shown["topics"][0]["members"] == 1;
+    eventually("the sloth was let go", async || {
+        bob.quiet().await?;
+        Ok(is_alone(&host.inspect().await?).then_some(()))
+    })
+    .await?;
+    let (_, code) = sloth.until_closed().await?;
+    ensure!(code == Some(1013), "{code:?}");
+    drop((sloth, bob));
     host.stop().await?;
     Ok(())
 }
@@ -296,6 +390,7 @@ async fn sockets() -> Result<()> {
     let mut carol = host.connect().await?;
     carol.quiet().await?;
     drop(bob);
+    drop(carol);
     host.stop().await?;
     Ok(())
 }
@@ -338,6 +433,7 @@ async fn idle_ms() -> Result<()> {
     ensure!(code == Some(1002) && !frames.is_empty(), "{code:?} after {} frames", frames.len());
     pinging.quiet().await?;
     bob.quiet().await?;
+    drop((pinging, bob));
     host.stop().await?;
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! Files that are no plugin of this host: each is refused with a sentence that says what to do, and what runs goes on.
 
+use std::fs::File;
+
 use anyhow::{Context, Result, ensure};
 use bennu_tests::crafted::{Crafted, component};
-use bennu_tests::{Cast, Loading, Setup, TestHost, bennu, places};
+use bennu_tests::{Cast, Loading, Setup, TestHost, bennu, check, places};
 use serde_json::Value;
 
 /// Has a host refuse each file under the name of a plugin that runs, and then under a new name, with these words.
@@ -27,6 +29,7 @@ async fn refuses(cases: Vec<(&'static str, Vec<u8>, &'static str)>) -> Result<()
     // What ran all the time is loaded anew all the same.
     ensure!(host.reload("echo", "variants/echo-v2").await? == 2);
     host.shows("there is no reason any more", |shown| shown["plugins"]["echo"]["last_error"].is_null()).await?;
+    drop(cast);
     host.stop().await?;
     Ok(())
 }
@@ -45,6 +48,22 @@ async fn files_that_are_no_component() -> Result<()> {
         ("all of a plugin but a byte", damaged, "only half there"),
     ])
     .await
+}
+
+/// A file that is too large isn't even read.
+#[tokio::test]
+async fn a_file_that_is_too_large() -> Result<()> {
+    let host = TestHost::start(&["echo"]).await?;
+    let large = File::create(host.home().join("large"))?;
+    large.set_len((128 << 20) + 1)?;
+    let mark = host.log().len();
+    std::fs::rename(host.home().join("large"), host.plugin_file("echo"))?;
+    let decision = host.decision(mark, "echo").await?;
+    let words = "it has 134217729 bytes; a plugin has at most 134217728";
+    ensure!(matches!(&decision, Loading::Refused(why) if why.contains(words)), "{decision:?}");
+    check(&host, "alice > join echo:1\nalice < ok {}").await?;
+    host.stop().await?;
+    Ok(())
 }
 
 #[tokio::test]
@@ -124,6 +143,8 @@ async fn plugins_that_cannot_be_asked() -> Result<()> {
 
 #[tokio::test]
 async fn descriptions_that_make_no_sense() -> Result<()> {
+    let many = (0..257).fold(Crafted::default(), |plugin, n| plugin.route(&format!("{n}")));
+    let curious = (0..65).fold(Crafted::serving("a").handling_out(), |plugin, n| plugin.intercepting(&format!("{n}")));
     let cases = [
         ("no route", Crafted::default(), "`describe` names no route"),
         ("an empty pattern", Crafted::serving(""), "it is empty"),
@@ -132,6 +153,8 @@ async fn descriptions_that_make_no_sense() -> Result<()> {
         ("a pattern twice", Crafted::serving("a").route("b").route("a"), "the pattern `a` twice"),
         ("an unknown option", Crafted::serving("a").option("speed", "high"), "it knows `turns`"),
         ("an unknown value", Crafted::serving("a").option("turns", "mine"), "allowed are `member` and `topic`"),
+        ("too many routes", many, "`describe` names 257 routes; at most 256"),
+        ("too many events", curious, "intercepts 65 events; at most 64"),
         ("nobody to ask", Crafted::serving("a").intercepting("e"), "doesn't export `handle-out`"),
     ];
     let build =
@@ -150,6 +173,7 @@ async fn topics_of_another_plugin() -> Result<()> {
     // A part of another's topics is another thing: the longer pattern has it.
     let part = host.put("part", &Crafted::serving("room:vip:*").build()?).await?;
     ensure!(part == Loading::Done(1), "{part:?}");
+    drop(cast);
     host.stop().await?;
     Ok(())
 }

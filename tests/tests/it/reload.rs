@@ -76,6 +76,7 @@ async fn what_is_under_way_comes_to_its_end() -> Result<()> {
     cast.play("alice > panic\nalice < phx_error").await?;
     let fault = host.log().find(0, "the fault", |line| line.field("kind") == "trap").await?;
     ensure!(fault.fields["generation"] == 2, "{}", fault.text);
+    drop(cast);
     host.stop().await?;
     Ok(())
 }
@@ -113,6 +114,7 @@ async fn a_half_written_file_leaves_what_runs_in_place() -> Result<()> {
     let line = host.log().find(mark, "the whole file is loaded", is_reloaded).await?;
     ensure!(line.fields["generation"] == 2, "{}", line.text);
     cast.play("alice > count\nalice < ok {\"count\": 3, \"build\": \"2\"}").await?;
+    drop(cast);
     host.stop().await?;
     Ok(())
 }
@@ -124,6 +126,7 @@ async fn new_files_become_new_channels() -> Result<()> {
     cast.play("alice > join room:1 {\"user\": \"alice\"}\nalice < unmatched").await?;
     ensure!(host.reload("chat", "chat").await? == 1);
     cast.play("alice > join room:1 {\"user\": \"alice\"}\nalice < ok {}").await?;
+    drop(cast);
     host.stop().await?;
     Ok(())
 }
@@ -226,6 +229,7 @@ async fn members_of_a_route_that_is_gone_are_told() -> Result<()> {
         "#,
     )
     .await?;
+    drop(cast);
     host.stop().await?;
     Ok(())
 }
@@ -258,6 +262,7 @@ async fn members_of_a_topic_that_passes_to_another_plugin_are_told() -> Result<(
         "#,
     )
     .await?;
+    drop(cast);
     host.stop().await?;
     Ok(())
 }
@@ -306,6 +311,7 @@ async fn a_plugin_may_be_a_file_elsewhere() -> Result<()> {
     ensure!(host.decision(mark, "echo").await? == Loading::Done(2));
     cast.play("alice > version\nalice < ok {\"version\": 2}").await?;
     cast.play("alice > join room:1 {\"user\": \"alice\"}\nalice < unmatched").await?;
+    drop(cast);
     host.stop().await?;
     Ok(())
 }

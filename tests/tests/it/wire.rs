@@ -35,6 +35,7 @@ async fn version_1_is_objects_without_join_refs() -> Result<()> {
     old.send(r#"{"topic":"naughty:1","event":"panic","payload":{},"ref":"4"}"#).await?;
     let crash = json!({"reason": "channel_crash"});
     old.expect(&json!({"topic": "naughty:1", "event": "phx_error", "payload": crash, "ref": null})).await?;
+    drop((old, cast));
     host.stop().await?;
     Ok(())
 }
@@ -72,6 +73,7 @@ async fn bytes_travel_in_binary_frames() -> Result<()> {
     ensure!(alice.binary().await? == frame(REPLY, &["1", "", "echo:1", "ok"], &[5]));
     alice.send_binary(frame(PUSH, &["", "5", "echo:1", "echo"], &[5])).await?;
     alice.quiet().await?;
+    drop((alice, bob));
     host.stop().await?;
     Ok(())
 }
@@ -97,6 +99,7 @@ async fn an_answer_is_bytes_where_its_payload_is() -> Result<()> {
     alice.expect(&json!([null, "5", "echo:2", "phx_reply", {"status": "error", "response": unmatched}])).await?;
     alice.send_binary(frame(PUSH, &["1", "6", "naughty:1", "panic"], &[])).await?;
     alice.expect(&json!(["1", "1", "naughty:1", "phx_error", {"reason": "channel_crash"}])).await?;
+    drop(alice);
     host.stop().await?;
     Ok(())
 }
@@ -117,6 +120,7 @@ async fn bytes_pass_a_client_of_version_1_by() -> Result<()> {
     ensure!(alice.binary().await? == frame(BROADCAST, &["echo:1", "shout"], &[7]));
     alice.push("echo:1", "shout", &json!({"text": "again"})).await?;
     old.expect(&json!({"topic": "echo:1", "event": "shout", "payload": {"text": "again"}, "ref": null})).await?;
+    drop((old, alice));
     host.stop().await?;
     Ok(())
 }
