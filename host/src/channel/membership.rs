@@ -331,7 +331,10 @@ impl Channel {
     fn encode(&self, message: Outbound<'_>) -> Option<Frame> {
         let frame = self.connection.serializer.encode(message);
         if frame.is_none() {
-            tracing::debug!(topic = self.member.topic.as_str(), "a message that this client can't be sent was left out");
+            tracing::debug!(
+                topic = self.member.topic.as_str(),
+                "a message that this client can't be sent was left out"
+            );
         }
         frame
     }

@@ -155,7 +155,12 @@ impl Channel {
         if self.route(Some(&route.plugin)).is_none() {
             self.doom(Entry::Unrouted);
         }
-        tracing::debug!(topic = self.member.topic.as_str(), member = self.member.id, plugin = &*route.plugin, "channel_joined");
+        tracing::debug!(
+            topic = self.member.topic.as_str(),
+            member = self.member.id,
+            plugin = &*route.plugin,
+            "channel_joined"
+        );
     }
 
     async fn handle_in(self: &Arc<Self>, event: ByteString, payload: Payload, reference: Ref) {
