@@ -292,7 +292,7 @@ impl TestHost {
             last = self.inspect().await?;
             Ok(wanted(&last).then(|| last.clone()))
         });
-        shown.await.with_context(|| format!("the host shows {last}"))
+        shown.await.with_context(|| format!("the host shows {last}, and its log has\n{}", self.log.tail(20)))
     }
 
     /// Waits until there are so many sockets and channels.

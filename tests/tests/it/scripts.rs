@@ -10,7 +10,7 @@ async fn failure(host: &TestHost, script: &str) -> Result<String> {
 
 #[tokio::test]
 async fn a_script_that_fails_says_where_and_why() -> Result<()> {
-    let host = TestHost::start(&["echo"]).await?;
+    let host = TestHost::start(&["echo", "naughty"]).await?;
     let wrong = failure(&host, "alice > join echo:1\n-- It is empty.\nalice < ok {\"a\": …}").await?;
     let says = [
         r#"line 3: alice < ok {"a": …}"#,
@@ -21,9 +21,18 @@ async fn a_script_that_fails_says_where_and_why() -> Result<()> {
     for words in says {
         ensure!(wrong.contains(words), "{words} isn't in:\n{wrong}");
     }
-    let noisy = "alice > join echo:1\nalice < ok {}\nalice > shout {}\nalice ~";
+    let noisy = r#"
+        bob   > join naughty:1
+        bob   < ok …
+        alice > join naughty:1
+        alice < ok …
+        alice > shout {}
+        alice < shout {}
+        alice < ok {}
+        bob ~
+    "#;
     let noisy = failure(&host, noisy).await?;
-    ensure!(noisy.contains("line 4: alice ~") && noisy.contains(r#"got [null,null,"echo:1","shout",{}]"#), "{noisy}");
+    ensure!(noisy.contains("line 9: bob ~") && noisy.contains(r#"got [null,null,"naughty:1","shout",{}]"#), "{noisy}");
     let ended = failure(&host, "alice > [\nalice < ok {}").await?;
     ensure!(ended.contains("came  the connection's end, with 1011"), "{ended}");
     let unclear = failure(&host, "alice > join echo:1\nalice ? ok").await?;
