@@ -120,7 +120,7 @@ async fn log_lines_per_call() -> Result<()> {
 #[tokio::test]
 async fn instances_per_plugin() -> Result<()> {
     let setup = Setup::new().guests(&["naughty"])?.limit("instances_per_plugin", 1);
-    let host = setup.limit("call_cpu_ms", 10_000).limit("call_wall_ms", 1_500).start().await?;
+    let host = setup.limit("call_cpu_ms", 10_000).limit("call_wall_ms", 4_000).start().await?;
     let (mut alice, mut bob) = (joined(&host).await?, joined(&host).await?);
     let began = now();
     let slow = alice.push(NAUGHTY, "slow", &json!({"ms": 500})).await?;
@@ -132,9 +132,9 @@ async fn instances_per_plugin() -> Result<()> {
     ensure!(alice.reply(NAUGHTY, &slow).await?.status == "ok");
 
     // The waiting counts towards the time that a call may take.
-    let slow = alice.push(NAUGHTY, "slow", &json!({"ms": 1000})).await?;
+    let slow = alice.push(NAUGHTY, "slow", &json!({"ms": 2500})).await?;
     alice.quiet().await?;
-    bob.push(NAUGHTY, "slow", &json!({"ms": 1000})).await?;
+    bob.push(NAUGHTY, "slow", &json!({"ms": 2500})).await?;
     ensure!(alice.reply(NAUGHTY, &slow).await?.status == "ok");
     ensure!(bob.json().await?[3] == "phx_error");
     drop((alice, bob));
