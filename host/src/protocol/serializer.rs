@@ -36,7 +36,8 @@ impl Serializer {
     #[must_use]
     pub fn for_version(vsn: Option<&str>) -> Option<Self> {
         let Some(vsn) = vsn else { return Some(Self::V1) };
-        let version = Version::parse(vsn).ok()?;
+        // A pre-release of a version comes before it, and so isn't meant.
+        let version = Version::parse(vsn).ok().filter(|version| version.pre.is_empty())?;
         match (version.major, version.minor) {
             (1, 0) => Some(Self::V1),
             (2, 0) => Some(Self::V2),
@@ -90,6 +91,7 @@ mod tests {
             (Some("2.0.0"), Some(Serializer::V2)),
             (Some("2.0.7"), Some(Serializer::V2)),
             (Some("2.1.0"), None),
+            (Some("2.0.0-rc.1"), None),
             (Some("3.0.0"), None),
             (Some("2"), None),
             (Some(""), None),
