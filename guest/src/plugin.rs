@@ -47,7 +47,7 @@ macro_rules! channels {
             $crate::plugin::check(<BennuPlugin as $crate::plugin::Plugin>::ROUTES);
 
             #[cfg(target_family = "wasm")]
-            $crate::bindings::export_plugin!(BennuPlugin with_types_in $crate::bindings);
+            $crate::bindings::plugin::export_plugin!(BennuPlugin with_types_in $crate::bindings::plugin);
         };
     };
 }

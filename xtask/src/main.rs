@@ -44,7 +44,7 @@ enum Command {
     Guests(guests::Options),
     /// Run every check and every test, as the project's own checks do
     Test(test::Options),
-    /// Write guest/src/bindings.rs anew from wit/
+    /// Write guest/src/bindings/ anew from wit/
     Bindings {
         /// Only say whether the file is up to date; fail where it isn't
         #[arg(long)]

@@ -5,20 +5,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::TimerId;
+use super::{Headers, Identity, TimerId};
 use crate::protocol::{Payload, Ref, Topic};
 
 /// What is known of a socket from its connecting on, for plugins to read.
 #[derive(Debug)]
 pub struct SocketFacts {
-    /// The id by which it can be disconnected, such as `user_socket:42`.
-    pub id: Option<Box<str>>,
-    /// `websocket`.
+    /// Who it is.
+    pub identity: Identity,
+    /// `websocket` or `longpoll`.
     pub transport: &'static str,
     /// The parameters that it connected with, a JSON object.
     pub connect_params: Box<str>,
     /// The request's headers that start with `x-`, names in lower case.
-    pub x_headers: Box<[(Box<str>, Box<str>)]>,
+    pub x_headers: Headers,
 }
 
 /// Whose callback it is.

@@ -5,6 +5,7 @@
 
 mod behaviour;
 mod call;
+mod connect;
 mod effect;
 mod fault;
 mod limits;
@@ -13,6 +14,7 @@ mod record;
 
 pub use behaviour::{Behaviour, Calling};
 pub use call::{Call, Callback, Ending, Member, Message, Passing, Recipient, SocketFacts, Source};
+pub use connect::{Gatekeeper, Headers, Identity, Request, Uri, Verdict};
 pub use effect::{Effect, TimerId};
 pub use fault::{DETAIL_BYTES_MAX, Fault, FaultKind, one_line};
 pub use limits::CallLimits;
