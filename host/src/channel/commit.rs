@@ -129,6 +129,9 @@ impl Channel {
                         timers.start(self, timer, after, (event, payload));
                     }
                 }
+                Effect::Send { .. } | Effect::Subscribe(_) | Effect::Unsubscribe(_) | Effect::Disconnect(_) => {}
+                Effect::Track { .. } | Effect::UpdatePresence { .. } => {}
+                Effect::Untrack(_) | Effect::PushPresences => {}
                 Effect::Cancel(timer) => {
                     if let Some(timers) = &mut timers {
                         timers.cancel(timer);

@@ -9,7 +9,7 @@ use super::line::{Drain, Line};
 use super::mailbox::Mailbox;
 use super::timers::Timers;
 use super::{Entry, Inbound, Node};
-use crate::contract::{Call, Callback, Ending, Fault, FaultKind, Member, SocketFacts};
+use crate::contract::{Call, Callback, Ending, Fault, FaultKind, Holdings, Member, SocketFacts};
 use crate::protocol::{Frame, Outbound, Ref, Serializer, Topic};
 use crate::pubsub::{Audience, Outbox, Subscriber, Subscription};
 use crate::routes::{Route, Turns};
@@ -272,8 +272,12 @@ impl Channel {
             member: Arc::clone(&self.member),
             assigns: state.assigns.clone(),
             room: None,
-            timers: state.timers.ids(),
-            next_timer: state.timers.next(),
+            holdings: Holdings {
+                timers: state.timers.ids(),
+                next_timer: state.timers.next(),
+                presences: Vec::new(),
+                topics: Vec::new(),
+            },
             callback,
         };
         (call, state.plugin.clone())

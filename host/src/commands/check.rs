@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
+use bennu::contract::Nowhere;
 use bennu::plugin::{Digest, Loaded, Origin};
 use bennu::routes::{RouteSpec, Turns};
 use bennu::server::{Config, loader, start_logging};
@@ -33,9 +34,10 @@ impl Check {
             generation: 1,
             configuration: settings.configuration,
             publish: settings.publish,
+            read: settings.read,
         };
         let digest = Digest::of(&bytes);
-        let loaded = loader(&config)?.load(bytes, digest, Arc::new(origin)).await;
+        let loaded = loader(&config, Arc::new(Nowhere))?.load(bytes.into(), digest, Arc::new(origin)).await;
         let loaded = loaded.map_err(|error| anyhow!("{} can't be served: {error:#}", self.file.display()))?;
         show(&self.file, &loaded);
         Ok(())

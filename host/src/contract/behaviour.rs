@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use super::{Call, Decision, Fault, Outcome, Passing};
+use super::{Call, Decision, Fault, Outcome, Passing, TopicCall};
 
 /// A call under way.
 pub type Calling<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 'a>>;
@@ -13,6 +13,9 @@ pub type Calling<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send +
 pub trait Behaviour: Send + Sync {
     /// Runs one callback.
     fn call(&self, call: Call) -> Calling<'_, Outcome>;
+
+    /// Runs one callback of a topic, without a member.
+    fn call_topic(&self, call: TopicCall) -> Calling<'_, Outcome>;
 
     /// Decides about an intercepted event, for each recipient in their order. Reads only.
     fn filter(&self, passing: Passing) -> Calling<'_, Vec<Decision>>;

@@ -41,6 +41,10 @@ pub enum Source {
     Own,
     /// An event of the topic that `handle_out` handed over.
     Intercept,
+    /// An event of a further topic that the member subscribed to.
+    Topic,
+    /// What another topic's `handle_message` replied to a `send`.
+    Answer,
 }
 
 impl Source {
@@ -50,6 +54,8 @@ impl Source {
         match self {
             Self::Own => "self",
             Self::Intercept => "intercept",
+            Self::Topic => "topic",
+            Self::Answer => "answer",
         }
     }
 }
@@ -148,12 +154,56 @@ pub struct Call {
     pub assigns: Bytes,
     /// The topic's shared state, where the route has one.
     pub room: Option<Bytes>,
-    /// The member's timers that haven't been handled, for their limit.
-    pub timers: Vec<TimerId>,
-    /// The number that the next timer gets.
-    pub next_timer: TimerId,
+    /// What the member has at the host.
+    pub holdings: Holdings,
     /// Which callback.
     pub callback: Callback,
+}
+
+/// What a member has at the host, for the limits of what it may ask for.
+#[derive(Clone, Debug, Default)]
+pub struct Holdings {
+    /// Its timers that haven't been handled.
+    pub timers: Vec<TimerId>,
+    /// The number that its next timer gets.
+    pub next_timer: TimerId,
+    /// The keys of its presences.
+    pub presences: Vec<ByteString>,
+    /// The further topics that it subscribed to.
+    pub topics: Vec<Topic>,
+}
+
+/// One call about a topic, without a member.
+#[derive(Debug)]
+pub struct TopicCall {
+    /// The topic.
+    pub topic: Topic,
+    /// Its shared state, where the route has one.
+    pub room: Option<Bytes>,
+    /// Which callback.
+    pub callback: TopicCallback,
+}
+
+/// Which callback of a topic, with its own arguments.
+#[derive(Debug)]
+pub enum TopicCallback {
+    /// `handle-message`.
+    Message {
+        /// The event that was sent.
+        event: ByteString,
+        /// What it carries.
+        payload: Payload,
+    },
+}
+
+impl TopicCallback {
+    /// Its name, for logs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Message { .. } => "handle_message",
+        }
+    }
 }
 
 /// A member that an intercepted event is about to reach.

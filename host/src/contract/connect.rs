@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::Calling;
+use super::{Calling, Fault};
+use crate::protocol::{NAME_BYTES_MAX, Payload};
 
 /// Names with values, in the order sent.
 pub type Headers = Box<[(Box<str>, Box<str>)]>;
@@ -73,8 +74,67 @@ pub enum Verdict {
     },
 }
 
+/// The most bytes of the text of a socket's claims, and of what a refused client is told.
+const CLAIMS_BYTES_MAX: usize = 16 << 10;
+
+impl Verdict {
+    /// Itself, if what a gatekeeper said makes sense.
+    ///
+    /// # Errors
+    /// [`Fault`] where an id is too long, the claims are too large or no JSON object, or the status is none of an error.
+    pub fn checked(self) -> Result<Self, Fault> {
+        match &self {
+            Self::Granted(identity) => identity.check()?,
+            Self::Refused { status, .. } if !(400..600).contains(status) => {
+                return Err(Fault::failed(format!("a refusal has a status from 400 to 599, not {status}")));
+            }
+            Self::Refused { body, .. } => check_size("a refusal's body", body.len(), CLAIMS_BYTES_MAX)?,
+        }
+        Ok(self)
+    }
+}
+
+impl Identity {
+    fn check(&self) -> Result<(), Fault> {
+        for (what, text) in [("a socket's id", &self.socket_id), ("a user", &self.user)] {
+            check_size(what, text.as_ref().map_or(0, |text| text.len()), NAME_BYTES_MAX)?;
+        }
+        check_size("claims", self.claims.len(), CLAIMS_BYTES_MAX)?;
+        let claims = Payload::Json((&*self.claims).into());
+        claims.check_object().map_err(|_| Fault::failed("the claims of an identity are a JSON object"))
+    }
+}
+
+fn check_size(what: &str, bytes: usize, most: usize) -> Result<(), Fault> {
+    if bytes > most {
+        return Err(Fault::oversize(format!("{what} of {bytes} bytes; the limit is {most}")));
+    }
+    Ok(())
+}
+
 /// What decides who may connect: a wasm component, or a scripted one in tests.
 pub trait Gatekeeper: Send + Sync {
     /// Decides about one request. A fault refuses it.
     fn connect(&self, request: Request) -> Calling<'_, Verdict>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_that_makes_no_sense_is_a_fault() {
+        let granted = |socket_id: &str, claims: &str| {
+            let socket_id = Some(socket_id.into());
+            Verdict::Granted(Identity { socket_id, user: None, claims: claims.into() }).checked().is_ok()
+        };
+        assert!(granted("user_socket:1", "{\"role\":\"admin\"}"));
+        assert!(!granted(&"x".repeat(256), "{}"));
+        assert!(!granted("", "[]"));
+        assert!(!granted("", "{"));
+        assert!(!granted("", &format!("{{\"a\":\"{}\"}}", "x".repeat(CLAIMS_BYTES_MAX))));
+        for (status, is_sane) in [(400, true), (599, true), (399, false), (600, false)] {
+            assert_eq!(Verdict::Refused { status, body: String::new() }.checked().is_ok(), is_sane, "{status}");
+        }
+    }
 }

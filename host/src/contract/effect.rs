@@ -65,4 +65,37 @@ pub enum Effect {
     },
     /// A timer taken back.
     Cancel(TimerId),
+    /// An event to another topic's `handle_message`.
+    Send {
+        /// That topic.
+        topic: Topic,
+        /// The event.
+        event: ByteString,
+        /// What it carries.
+        payload: Payload,
+    },
+    /// The member is to hear what is broadcast to a further topic.
+    Subscribe(Topic),
+    /// The end of that.
+    Unsubscribe(Topic),
+    /// Every socket with this id is to be closed.
+    Disconnect(ByteString),
+    /// The member is online.
+    Track {
+        /// Under this key.
+        key: ByteString,
+        /// With this, the text of a JSON object.
+        meta: ByteString,
+    },
+    /// Another meta in place of the one that the key has.
+    UpdatePresence {
+        /// The key.
+        key: ByteString,
+        /// The text of a JSON object.
+        meta: ByteString,
+    },
+    /// The member is online under this key no more.
+    Untrack(ByteString),
+    /// All presences of the topic to the member's own client.
+    PushPresences,
 }

@@ -23,6 +23,12 @@ pub struct CallLimits {
     pub timers: usize,
     /// The shortest time that a timer may take. Fault: oversize.
     pub timer_shortest: Duration,
+    /// Presences of a member. Fault: oversize.
+    pub presences: usize,
+    /// Bytes of a presence's meta. Fault: oversize.
+    pub presence_bytes: usize,
+    /// Further topics that a member subscribes to. Fault: oversize.
+    pub subscriptions: usize,
     /// Lines that a call may log. Fault: oversize.
     pub log_lines: usize,
 }
@@ -39,6 +45,9 @@ impl Default for CallLimits {
             effect_bytes: 4 << 20,
             timers: 16,
             timer_shortest: Duration::from_millis(10),
+            presences: 16,
+            presence_bytes: 4 << 10,
+            subscriptions: 64,
             log_lines: 256,
         }
     }

@@ -11,12 +11,17 @@ mod fault;
 mod limits;
 mod outcome;
 mod record;
+mod surroundings;
 
 pub use behaviour::{Behaviour, Calling};
-pub use call::{Call, Callback, Ending, Member, Message, Passing, Recipient, SocketFacts, Source};
+pub use call::{
+    Call, Callback, Ending, Holdings, Member, Message, Passing, Recipient, SocketFacts, Source, TopicCall,
+    TopicCallback,
+};
 pub use connect::{Gatekeeper, Headers, Identity, Request, Uri, Verdict};
 pub use effect::{Effect, TimerId};
 pub use fault::{DETAIL_BYTES_MAX, Fault, FaultKind, one_line};
 pub use limits::CallLimits;
 pub use outcome::{Answer, Decision, Outcome, Reply, Stop};
-pub use record::Record;
+pub use record::{Power, Record};
+pub use surroundings::{Nowhere, Person, Surroundings, TokenProblem};

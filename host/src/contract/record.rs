@@ -7,20 +7,29 @@ use std::time::Duration;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::{CallLimits, Decision, Effect, Fault, Reply, TimerId};
+use super::{CallLimits, Decision, Effect, Fault, Holdings, Reply, TimerId};
 use crate::protocol::{NAME_BYTES_MAX, Payload, Topic};
+
+/// What a call may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Power {
+    /// Nothing: it only reads.
+    Reads,
+    /// What needs no member.
+    Topic,
+    /// Everything.
+    Member,
+}
 
 /// What a call has asked for so far.
 #[derive(Debug)]
 pub struct Record {
     limits: CallLimits,
-    /// Whether it may ask for anything: `describe` and `handle-out` only read.
-    may_ask: bool,
+    power: Power,
     effects: Vec<Effect>,
     bytes: usize,
-    /// The member's timers that would be under way after what was asked so far.
-    timers: Vec<TimerId>,
-    next_timer: TimerId,
+    /// What the member would have at the host after what was asked so far.
+    holdings: Holdings,
     /// The payload that the call was given: one that comes back unchanged needn't be read again.
     given: Option<ByteString>,
 }
@@ -29,32 +38,26 @@ impl Record {
     /// An empty record.
     #[must_use]
     pub fn new(limits: CallLimits) -> Self {
-        let (effects, timers) = (Vec::new(), Vec::new());
-        Self { limits, may_ask: false, effects, bytes: 0, timers, next_timer: 0, given: None }
+        let (effects, holdings) = (Vec::new(), Holdings::default());
+        Self { limits, power: Power::Reads, effects, bytes: 0, holdings, given: None }
     }
 
-    /// Starts anew for a call of a member with these timers, given this payload.
-    pub fn open(&mut self, timers: Vec<TimerId>, next_timer: TimerId, given: Option<&Payload>) {
-        self.reset(true);
-        self.timers = timers;
-        self.next_timer = next_timer;
+    /// Starts anew for a call of a member that has this at the host, given this payload.
+    pub fn open(&mut self, holdings: Holdings, given: Option<&Payload>) {
+        self.open_with(Power::Member, given);
+        self.holdings = holdings;
+    }
+
+    /// Starts anew for a call without a member, given this payload.
+    pub fn open_with(&mut self, power: Power, given: Option<&Payload>) {
+        self.power = power;
+        self.effects = Vec::new();
+        self.bytes = 0;
+        self.holdings = Holdings::default();
         self.given = match given {
             Some(Payload::Json(text)) => Some(text.clone()),
             _ => None,
         };
-    }
-
-    /// Starts anew for a call that only reads.
-    pub fn open_reading(&mut self) {
-        self.reset(false);
-    }
-
-    fn reset(&mut self, may_ask: bool) {
-        self.may_ask = may_ask;
-        self.effects = Vec::new();
-        self.bytes = 0;
-        self.timers = Vec::new();
-        self.given = None;
     }
 
     /// Takes the effects, in the order asked, and forgets the call.
@@ -69,7 +72,7 @@ impl Record {
     /// As all of these: [`Fault`] where a limit is crossed, the payload is of the wrong kind, or the call only reads.
     pub fn push(&mut self, event: ByteString, payload: Payload) -> Result<(), Fault> {
         self.check_event(&event, &payload)?;
-        self.add(event.len() + payload.len(), Effect::Push { event, payload })
+        self.add(Power::Member, event.len() + payload.len(), Effect::Push { event, payload })
     }
 
     /// An event to the topic's members.
@@ -78,7 +81,8 @@ impl Record {
     /// See [`push`](Self::push).
     pub fn broadcast(&mut self, event: ByteString, payload: Payload, skip_self: bool) -> Result<(), Fault> {
         self.check_event(&event, &payload)?;
-        self.add(event.len() + payload.len(), Effect::Broadcast { event, payload, skip_self })
+        let power = if skip_self { Power::Member } else { Power::Topic };
+        self.add(power, event.len() + payload.len(), Effect::Broadcast { event, payload, skip_self })
     }
 
     /// An event to another topic's members. Whether that topic is granted is checked by the caller.
@@ -89,7 +93,103 @@ impl Record {
         check_name("a topic", topic)?;
         self.check_event(&event, &payload)?;
         let bytes = topic.len() + event.len() + payload.len();
-        self.add(bytes, Effect::Publish { topic: Topic::new(topic), event, payload })
+        self.add(Power::Topic, bytes, Effect::Publish { topic: Topic::new(topic), event, payload })
+    }
+
+    /// An event to another topic's `handle_message`. Whether that topic is granted is checked by the caller.
+    ///
+    /// # Errors
+    /// See [`push`](Self::push).
+    pub fn send(&mut self, topic: &str, event: ByteString, payload: Payload) -> Result<(), Fault> {
+        check_name("a topic", topic)?;
+        self.check_own(&event, &payload)?;
+        let bytes = topic.len() + event.len() + payload.len();
+        self.add(Power::Topic, bytes, Effect::Send { topic: Topic::new(topic), event, payload })
+    }
+
+    /// A further topic for the member to hear. Whether it is granted is checked by the caller.
+    ///
+    /// # Errors
+    /// See [`push`](Self::push).
+    pub fn subscribe(&mut self, topic: &str) -> Result<(), Fault> {
+        check_name("a topic", topic)?;
+        let topic = Topic::new(topic);
+        if self.holdings.topics.contains(&topic) {
+            return Ok(());
+        }
+        if self.holdings.topics.len() >= self.limits.subscriptions {
+            let most = self.limits.subscriptions;
+            return Err(Fault::oversize(format!("a member subscribes to at most {most} further topics")));
+        }
+        self.add(Power::Member, 0, Effect::Subscribe(topic.clone()))?;
+        self.holdings.topics.push(topic);
+        Ok(())
+    }
+
+    /// The end of that.
+    ///
+    /// # Errors
+    /// See [`push`](Self::push).
+    pub fn unsubscribe(&mut self, topic: &str) -> Result<(), Fault> {
+        let topic = Topic::new(topic);
+        self.holdings.topics.retain(|other| *other != topic);
+        self.add(Power::Member, 0, Effect::Unsubscribe(topic))
+    }
+
+    /// The end of all sockets with an id. Whether that is granted is checked by the caller.
+    ///
+    /// # Errors
+    /// See [`push`](Self::push).
+    pub fn disconnect(&mut self, socket_id: ByteString) -> Result<(), Fault> {
+        check_name("a socket's id", &socket_id)?;
+        self.add(Power::Topic, socket_id.len(), Effect::Disconnect(socket_id))
+    }
+
+    /// A presence of the member.
+    ///
+    /// # Errors
+    /// See [`push`](Self::push).
+    pub fn track(&mut self, key: ByteString, meta: ByteString) -> Result<(), Fault> {
+        check_name("a presence's key", &key)?;
+        self.check_meta(&meta)?;
+        if self.holdings.presences.contains(&key) {
+            return Err(Fault::failed(format!("the member is tracked under `{key}` already; update its meta instead")));
+        }
+        if self.holdings.presences.len() >= self.limits.presences {
+            return Err(Fault::oversize(format!("a member has at most {} presences", self.limits.presences)));
+        }
+        self.add(Power::Member, key.len() + meta.len(), Effect::Track { key: key.clone(), meta })?;
+        self.holdings.presences.push(key);
+        Ok(())
+    }
+
+    /// Another meta for a presence of the member.
+    ///
+    /// # Errors
+    /// See [`push`](Self::push).
+    pub fn update_presence(&mut self, key: ByteString, meta: ByteString) -> Result<(), Fault> {
+        self.check_meta(&meta)?;
+        if self.power == Power::Member && !self.holdings.presences.contains(&key) {
+            return Err(Fault::failed(format!("the member isn't tracked under `{key}`; track it first")));
+        }
+        self.add(Power::Member, key.len() + meta.len(), Effect::UpdatePresence { key, meta })
+    }
+
+    /// The end of a presence of the member. One that isn't there is ignored.
+    ///
+    /// # Errors
+    /// See [`push`](Self::push).
+    pub fn untrack(&mut self, key: ByteString) -> Result<(), Fault> {
+        self.holdings.presences.retain(|other| *other != key);
+        self.add(Power::Member, key.len(), Effect::Untrack(key))
+    }
+
+    /// All presences of the topic to the member's client.
+    ///
+    /// # Errors
+    /// See [`push`](Self::push).
+    pub fn push_presences(&mut self) -> Result<(), Fault> {
+        self.add(Power::Member, 0, Effect::PushPresences)
     }
 
     /// An answer to an earlier message.
@@ -103,7 +203,7 @@ impl Record {
             return Err(Fault::failed("a reply-ref is given back as it came with handle-in; this is none"));
         }
         self.check_reply(&reply)?;
-        self.add(reply_ref.len() + reply.payload.len(), Effect::Reply { reply_ref, reply })
+        self.add(Power::Member, reply_ref.len() + reply.payload.len(), Effect::Reply { reply_ref, reply })
     }
 
     /// A message to the member itself.
@@ -112,7 +212,7 @@ impl Record {
     /// See [`push`](Self::push).
     pub fn send_self(&mut self, event: ByteString, payload: Payload) -> Result<(), Fault> {
         self.check_own(&event, &payload)?;
-        self.add(event.len() + payload.len(), Effect::SendSelf { event, payload })
+        self.add(Power::Member, event.len() + payload.len(), Effect::SendSelf { event, payload })
     }
 
     /// A message to the member itself, later. Gives the timer's number.
@@ -125,13 +225,13 @@ impl Record {
             let shortest = self.limits.timer_shortest.as_millis();
             return Err(Fault::oversize(format!("a timer takes at least {shortest} ms; use send-self for now")));
         }
-        if self.timers.len() >= self.limits.timers {
+        if self.holdings.timers.len() >= self.limits.timers {
             return Err(Fault::oversize(format!("a member has at most {} timers under way", self.limits.timers)));
         }
-        let timer = self.next_timer;
-        self.add(event.len() + payload.len(), Effect::SendAfter { timer, after, event, payload })?;
-        self.timers.push(timer);
-        self.next_timer += 1;
+        let timer = self.holdings.next_timer;
+        self.add(Power::Member, event.len() + payload.len(), Effect::SendAfter { timer, after, event, payload })?;
+        self.holdings.timers.push(timer);
+        self.holdings.next_timer += 1;
         Ok(timer)
     }
 
@@ -140,8 +240,8 @@ impl Record {
     /// # Errors
     /// See [`push`](Self::push).
     pub fn cancel(&mut self, timer: TimerId) -> Result<(), Fault> {
-        self.timers.retain(|&under_way| under_way != timer);
-        self.add(0, Effect::Cancel(timer))
+        self.holdings.timers.retain(|&under_way| under_way != timer);
+        self.add(Power::Member, 0, Effect::Cancel(timer))
     }
 
     /// Checks an answer, whose bytes count with those of the effects.
@@ -197,6 +297,12 @@ impl Record {
         payload.check_object().map_err(|error| Fault::failed(format!("event `{event}`: {error}")))
     }
 
+    fn check_meta(&self, meta: &ByteString) -> Result<(), Fault> {
+        check_size("a presence's meta", meta.len(), self.limits.presence_bytes)?;
+        let meta = Payload::Json(meta.clone());
+        meta.check_object().map_err(|_| Fault::failed("a presence's meta is a JSON object"))
+    }
+
     fn check_own(&self, event: &str, payload: &Payload) -> Result<(), Fault> {
         check_name("an event", event)?;
         self.check_value(payload)
@@ -214,9 +320,12 @@ impl Record {
         matches!((payload, &self.given), (Payload::Json(text), Some(given)) if text == given)
     }
 
-    fn add(&mut self, bytes: usize, effect: Effect) -> Result<(), Fault> {
-        if !self.may_ask {
-            return Err(Fault::failed("an effect was asked for in a callback that only reads"));
+    fn add(&mut self, needed: Power, bytes: usize, effect: Effect) -> Result<(), Fault> {
+        if self.power < needed {
+            return Err(Fault::failed(match self.power {
+                Power::Reads => "an effect was asked for in a callback that only reads",
+                _ => "an effect was asked for that needs a member, in a callback that has none",
+            }));
         }
         if self.effects.len() >= self.limits.effects {
             return Err(Fault::oversize(format!("a call asks for at most {} effects", self.limits.effects)));
@@ -261,7 +370,7 @@ mod tests {
 
     fn record(limits: CallLimits) -> Record {
         let mut record = Record::new(limits);
-        record.open(Vec::new(), 0, None);
+        record.open(Holdings::default(), None);
         record
     }
 
@@ -285,7 +394,7 @@ mod tests {
     #[test]
     fn a_payload_that_comes_back_unchanged_must_still_be_an_object() {
         let mut record = Record::new(CallLimits::default());
-        record.open(Vec::new(), 0, Some(&json("[1]")));
+        record.open(Holdings::default(), Some(&json("[1]")));
         assert_eq!(kind(record.push("e".into(), json("[1]"))), Some(FaultKind::Failed));
         assert_eq!(kind(record.send_self("e".into(), json("[1]"))), None);
     }
@@ -312,9 +421,52 @@ mod tests {
     }
 
     #[test]
+    fn presences_have_one_meta_a_key_and_are_limited() {
+        let mut record = record(CallLimits { presences: 2, presence_bytes: 10, ..CallLimits::default() });
+        assert_eq!(kind(record.track("a".into(), "[]".into())), Some(FaultKind::Failed));
+        assert_eq!(kind(record.track("a".into(), "{\"long\":\"one\"}".into())), Some(FaultKind::Oversize));
+        assert_eq!(kind(record.track("a".repeat(256).into(), "{}".into())), Some(FaultKind::Oversize));
+        assert_eq!(kind(record.update_presence("a".into(), "{}".into())), Some(FaultKind::Failed));
+        assert_eq!(record.track("a".into(), "{}".into()), Ok(()));
+        assert_eq!(kind(record.track("a".into(), "{}".into())), Some(FaultKind::Failed));
+        assert_eq!(record.update_presence("a".into(), "{}".into()), Ok(()));
+        assert_eq!(record.track("b".into(), "{}".into()), Ok(()));
+        assert_eq!(kind(record.track("c".into(), "{}".into())), Some(FaultKind::Oversize));
+        assert_eq!(record.untrack("a".into()), Ok(()));
+        assert_eq!(record.track("c".into(), "{}".into()), Ok(()));
+    }
+
+    #[test]
+    fn further_topics_are_counted_once_each() {
+        let mut record = record(CallLimits { subscriptions: 1, ..CallLimits::default() });
+        assert_eq!(record.subscribe("news"), Ok(()));
+        assert_eq!(record.subscribe("news"), Ok(()));
+        assert_eq!(kind(record.subscribe("other")), Some(FaultKind::Oversize));
+        assert_eq!(record.unsubscribe("news"), Ok(()));
+        assert_eq!(record.subscribe("other"), Ok(()));
+        assert_eq!(record.take().len(), 3);
+    }
+
+    #[test]
+    fn without_a_member_only_what_needs_none_can_be_asked_for() {
+        let mut record = Record::new(CallLimits::default());
+        record.open_with(Power::Topic, None);
+        assert_eq!(record.broadcast("e".into(), json("{}"), false), Ok(()));
+        assert_eq!(record.publish("t", "e".into(), json("{}")), Ok(()));
+        assert_eq!(record.send("t", "e".into(), json("[1]")), Ok(()));
+        assert_eq!(record.disconnect("user_socket:1".into()), Ok(()));
+        assert_eq!(kind(record.broadcast("e".into(), json("{}"), true)), Some(FaultKind::Failed));
+        assert_eq!(kind(record.push("e".into(), json("{}"))), Some(FaultKind::Failed));
+        assert_eq!(kind(record.track("k".into(), "{}".into())), Some(FaultKind::Failed));
+        assert_eq!(kind(record.update_presence("k".into(), "{}".into())), Some(FaultKind::Failed));
+        assert_eq!(kind(record.subscribe("t")), Some(FaultKind::Failed));
+        assert_eq!(kind(record.send_self("e".into(), json("{}"))), Some(FaultKind::Failed));
+    }
+
+    #[test]
     fn a_callback_that_reads_asks_for_nothing() {
         let mut record = Record::new(CallLimits::default());
-        record.open_reading();
+        record.open_with(Power::Reads, None);
         assert_eq!(kind(record.push("e".into(), json("{}"))), Some(FaultKind::Failed));
         assert_eq!(kind(record.check_decision(&Decision::Replace(json("[]")))), Some(FaultKind::Failed));
     }

@@ -6,11 +6,21 @@ use anyhow::{Result, bail};
 use semver::Version;
 use wasmparser::{Encoding, Parser, Payload};
 
-/// The interface that makes a component a plugin.
+/// The interfaces that make a component a plugin, or a gatekeeper.
 const CHANNEL: &str = "bennu:channel/channel";
+const CONNECT: &str = "bennu:channel/connect";
 
 /// The version of the contract that this host speaks.
 pub(super) const SPOKEN: Version = Version::new(0, 1, 0);
+
+/// What a component is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It serves channels.
+    Plugin,
+    /// It decides who may connect.
+    Gatekeeper,
+}
 
 /// The outside of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +29,8 @@ pub struct Anatomy {
     pub imports: BTreeSet<String>,
     /// What it gives.
     pub exports: BTreeSet<String>,
+    /// What it is for.
+    pub kind: Kind,
     /// The version of the contract that it was built for.
     pub version: Version,
 }
@@ -59,9 +71,17 @@ impl Anatomy {
                 _ => {}
             }
         }
-        let version = version_of(&exports)?;
+        let (kind, version) = kind_of(&exports)?;
         refuse_foreign(&imports)?;
-        Ok(Self { imports, exports, version })
+        Ok(Self { imports, exports, kind, version })
+    }
+
+    /// Whether bytes that can't be loaded look as if they should have been a gatekeeper: its export's name is in them. A
+    /// mount must not stand open because its guard is damaged.
+    #[must_use]
+    pub(super) fn looks_like_gatekeeper(bytes: &[u8]) -> bool {
+        let name = CONNECT.as_bytes();
+        bytes.windows(name.len() + 1).any(|window| window.starts_with(name) && window.ends_with(b"@"))
     }
 
     /// Whether it exports an interface of the contract, by its name without package and version.
@@ -72,14 +92,25 @@ impl Anatomy {
     }
 }
 
-fn version_of(exports: &BTreeSet<String>) -> Result<Version> {
-    let Some(text) = exports.iter().find_map(|name| name.strip_prefix(CHANNEL)) else {
-        let list: Vec<&str> = exports.iter().map(String::as_str).collect();
-        let found = if list.is_empty() { "nothing".to_owned() } else { list.join(", ") };
-        bail!("it does not export `{CHANNEL}@{SPOKEN}`, so it is no Bennu plugin; it exports {found}");
-    };
+fn kind_of(exports: &BTreeSet<String>) -> Result<(Kind, Version)> {
+    let find = |interface: &str| exports.iter().find_map(|name| name.strip_prefix(interface));
+    match (find(CHANNEL), find(CONNECT)) {
+        (Some(text), None) => Ok((Kind::Plugin, version_of(CHANNEL, text)?)),
+        (None, Some(text)) => Ok((Kind::Gatekeeper, version_of(CONNECT, text)?)),
+        (Some(_), Some(_)) => {
+            bail!("it exports `channel` and `connect`; a gatekeeper is a component of its own, so make two of it")
+        }
+        (None, None) => {
+            let list: Vec<&str> = exports.iter().map(String::as_str).collect();
+            let found = if list.is_empty() { "nothing".to_owned() } else { list.join(", ") };
+            bail!("it does not export `{CHANNEL}@{SPOKEN}`, so it is no Bennu plugin; it exports {found}")
+        }
+    }
+}
+
+fn version_of(interface: &str, text: &str) -> Result<Version> {
     let Some(version) = text.strip_prefix('@').and_then(|text| Version::parse(text).ok()) else {
-        bail!("it exports `{CHANNEL}{text}`, which has no version; build it against this host's `wit/`");
+        bail!("it exports `{interface}{text}`, which has no version; build it against this host's `wit/`");
     };
     // Within a minor version the contract only grows: an older guest is served, a newer one may ask for what isn't here.
     if (version.major, version.minor) != (SPOKEN.major, SPOKEN.minor) || version > SPOKEN {
@@ -123,9 +154,21 @@ mod tests {
     #[test]
     fn a_component_of_this_version_is_read() -> Result<()> {
         let anatomy = read(&exporting("bennu:channel/channel@0.1.0"))?;
-        assert_eq!(anatomy.version, SPOKEN);
+        assert_eq!((anatomy.kind, anatomy.version.clone()), (Kind::Plugin, SPOKEN));
         assert!(anatomy.exports_interface("channel") && !anatomy.exports_interface("handle-out"));
+        let gatekeeper = read(&exporting("bennu:channel/connect@0.1.0"))?;
+        assert_eq!(gatekeeper.kind, Kind::Gatekeeper);
         Ok(())
+    }
+
+    #[test]
+    fn a_damaged_gatekeeper_is_still_known_as_one() {
+        let gatekeeper = wat::parse_str(exporting("bennu:channel/connect@0.1.0")).unwrap_or_default();
+        let half = &gatekeeper[..gatekeeper.len() - 3];
+        assert!(Anatomy::read(half).is_err());
+        assert!(Anatomy::looks_like_gatekeeper(half));
+        let plugin = wat::parse_str(exporting("bennu:channel/channel@0.1.0")).unwrap_or_default();
+        assert!(!Anatomy::looks_like_gatekeeper(&plugin));
     }
 
     #[test]
@@ -140,6 +183,7 @@ mod tests {
             ("(component)".to_owned(), "exports nothing"),
             (exporting("other:thing/x@1.0.0"), "it exports other:thing/x@1.0.0"),
             (exporting("bennu:channel/channel@0.2.0"), "use a newer host"),
+            (exporting("bennu:channel/connect@0.2.0"), "use a newer host"),
             (exporting("bennu:channel/channel@0.1.1"), "use a newer host"),
             (exporting("bennu:channel/channel@0.0.9"), "build it against this host's"),
             (

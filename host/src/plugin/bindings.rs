@@ -4,7 +4,16 @@
 
 wasmtime::component::bindgen!({
     path: "../wit",
-    world: "plugin-full",
+    // Both worlds at once: what a component may import is the same for all, and what it exports is found by name.
+    inline: "
+        package bennu:host;
+
+        world everything {
+            include bennu:channel/plugin-full@0.1.0;
+            include bennu:channel/gatekeeper@0.1.0;
+        }
+    ",
+    world: "bennu:host/everything",
     imports: { default: trappable },
     exports: { default: async },
     ownership: Borrowing { duplicate_if_necessary: true },

@@ -1,6 +1,7 @@
 //! The compiler's own thread: one, and of low priority, so that no channel feels a reload.
 
 use anyhow::{Context, Result, anyhow};
+use bytes::Bytes;
 use tokio::sync::oneshot;
 use wasmtime::component::Component;
 
@@ -22,7 +23,7 @@ pub(super) async fn compile(
     engine: wasmtime::Engine,
     cache: Option<Cache>,
     digest: Digest,
-    bytes: Vec<u8>,
+    bytes: Bytes,
 ) -> Result<Compiled> {
     let (done, result) = oneshot::channel();
     let work = move || {

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
+use super::bindings::bennu::channel::topics;
 use super::bindings::bennu::channel::types as wit;
-use super::bindings::exports::bennu::channel::handle_out;
-use crate::contract::{Answer, Decision, Ending, Message, Outcome, Recipient, Reply, Stop};
+use super::bindings::exports::bennu::channel::{connect, handle_message, handle_out};
+use crate::contract::{Answer, Decision, Ending, Identity, Message, Outcome, Person, Recipient, Reply, Stop, Verdict};
 use crate::protocol::Payload;
 
 impl From<wit::PayloadResult> for Payload {
@@ -61,6 +62,32 @@ impl From<wit::Admission> for Outcome {
             wit::Admission::Refused(response) => (None, None, Answer::Refuse(response.into())),
         };
         Self { assigns, room, effects: Vec::new(), answer }
+    }
+}
+
+impl From<handle_message::Outcome> for Outcome {
+    fn from(outcome: handle_message::Outcome) -> Self {
+        let answer = outcome.reply.map_or(Answer::None, |reply| Answer::Reply(reply.into()));
+        Self { assigns: None, room: outcome.room.map(Bytes::from), effects: Vec::new(), answer }
+    }
+}
+
+impl From<connect::Verdict> for Verdict {
+    fn from(verdict: connect::Verdict) -> Self {
+        match verdict {
+            connect::Verdict::Granted(connect::Identity { socket_id, user, claims }) => Self::Granted(Identity {
+                socket_id: socket_id.map(Into::into),
+                user: user.map(Into::into),
+                claims: claims.into(),
+            }),
+            connect::Verdict::Refused(connect::Refusal { status, body }) => Self::Refused { status, body },
+        }
+    }
+}
+
+impl From<Person> for topics::Person {
+    fn from(person: Person) -> Self {
+        Self { member: person.member, user: person.user.map(Into::into), socket_id: person.socket_id.map(Into::into) }
     }
 }
 

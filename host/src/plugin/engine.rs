@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use super::bindings::PluginFull;
+use super::bindings::Everything;
 use super::guest::Guest;
 use crate::contract::CallLimits;
 
@@ -42,7 +42,7 @@ impl Engine {
             .map_err(anyhow::Error::from)
             .context("starting the WebAssembly engine")?;
         let mut linker = Linker::new(&wasm);
-        PluginFull::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
+        Everything::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
         let ticker = Arc::new(Ticker::start(wasm.weak()).context("starting the guests' clock")?);
         Ok(Self { wasm, linker: Arc::new(linker), _ticker: ticker })
     }

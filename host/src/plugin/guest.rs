@@ -5,10 +5,10 @@ use std::sync::Arc;
 use wasmtime::{ResourceLimiter, Result};
 
 use super::engine::EPOCH;
-use crate::contract::{CallLimits, Fault, FaultKind, Member, Record};
+use crate::contract::{CallLimits, Fault, FaultKind, Member, Record, Request, Surroundings};
 use crate::protocol::{Pattern, Topic};
 
-/// Which topics a plugin may publish to, beyond those of its own routes.
+/// Topics, by patterns.
 pub type Grants = Arc<[Pattern]>;
 
 /// Which plugin an instance is of.
@@ -20,21 +20,37 @@ pub struct Origin {
     pub generation: u32,
     /// Its configuration, a JSON object.
     pub configuration: Arc<str>,
-    /// Where else it may publish.
+    /// Where it may publish and send, and whom it may disconnect, beyond its own routes.
     pub publish: Grants,
+    /// Which topics it may subscribe to and read about, beyond those of its own routes.
+    pub read: Grants,
+}
+
+/// What every instance of one generation of a plugin lives under.
+pub(super) struct Terms {
+    pub(super) origin: Arc<Origin>,
+    /// The topics that its own routes match.
+    pub(super) own: Grants,
+    pub(super) limits: Arc<CallLimits>,
+    pub(super) surroundings: Arc<dyn Surroundings>,
+}
+
+/// Whom a call is about.
+pub(super) enum Subject {
+    /// `describe`, `handle-out` and `handle-message`.
+    Nobody,
+    Member(Arc<Member>),
+    /// A gatekeeper's `connect`.
+    Request(Arc<Request>),
 }
 
 /// The data of an instance's store.
 pub(super) struct Guest {
-    pub(super) origin: Arc<Origin>,
-    pub(super) limits: Arc<CallLimits>,
+    pub(super) terms: Arc<Terms>,
     pub(super) record: Record,
-    /// Whose call runs; none in `describe` and `handle-out`.
-    pub(super) member: Option<Arc<Member>>,
+    pub(super) subject: Subject,
     /// The topic of the call, for the log.
     pub(super) topic: Option<Topic>,
-    /// The topics that its own routes match.
-    pub(super) own: Grants,
     pub(super) log_lines: usize,
     epochs_left: u64,
     memory_bytes: usize,
@@ -46,15 +62,13 @@ pub(super) struct Guest {
 const TABLE_ELEMENTS_MAX: usize = 1 << 20;
 
 impl Guest {
-    pub(super) fn new(origin: Arc<Origin>, own: Grants, limits: Arc<CallLimits>) -> Self {
-        let record = Record::new((*limits).clone());
+    pub(super) fn new(terms: Arc<Terms>) -> Self {
+        let record = Record::new((*terms.limits).clone());
         Self {
-            origin,
-            limits,
+            terms,
             record,
-            member: None,
+            subject: Subject::Nobody,
             topic: None,
-            own,
             log_lines: 0,
             epochs_left: 0,
             memory_bytes: 0,
@@ -63,13 +77,13 @@ impl Guest {
         }
     }
 
-    /// Makes ready for a call about `topic`, of `member` if it is a member's.
-    pub(super) fn begin(&mut self, member: Option<Arc<Member>>, topic: Option<Topic>) {
-        self.member = member;
+    /// Makes ready for a call about `topic`.
+    pub(super) fn begin(&mut self, subject: Subject, topic: Option<Topic>) {
+        self.subject = subject;
         self.topic = topic;
         self.log_lines = 0;
         self.memory_refused = false;
-        let epochs = self.limits.cpu.as_nanos().div_ceil(EPOCH.as_nanos());
+        let epochs = self.terms.limits.cpu.as_nanos().div_ceil(EPOCH.as_nanos());
         // One more, for the epoch that was under way when the call began.
         self.epochs_left = u64::try_from(epochs).unwrap_or(u64::MAX).saturating_add(1);
     }
@@ -78,7 +92,7 @@ impl Guest {
     pub(super) fn spend_epoch(&mut self) -> Result<(), Fault> {
         self.epochs_left = self.epochs_left.saturating_sub(1);
         if self.epochs_left == 0 {
-            let limit = self.limits.cpu.as_millis();
+            let limit = self.terms.limits.cpu.as_millis();
             return Err(Fault::new(FaultKind::Deadline, format!("the call ran for more than {limit} ms of CPU time")));
         }
         Ok(())
@@ -98,7 +112,7 @@ impl Guest {
 impl ResourceLimiter for Guest {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
         let total = self.memory_bytes.saturating_add(desired.saturating_sub(current));
-        if total > self.limits.memory_bytes {
+        if total > self.terms.limits.memory_bytes {
             // The guest may cope with it; if it doesn't, its trap is counted as this.
             self.memory_refused = true;
             return Ok(false);

@@ -8,27 +8,30 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 
 use super::guest::{Grants, Origin};
 use super::loader::{Loaded, Loader};
 use super::scan::{Found, Stamp, read_settled, scan};
 use super::status::Shelf;
 use super::watcher::Watcher;
-use super::{Digest, Source, unique};
-use crate::routes::{Conflict, RouteTable, Routes};
+use super::{Anatomy, Digest, Source, unique};
+use crate::routes::{Conflict, Guard, Guards, RouteTable, Routes};
 
 /// What the configuration says of one plugin.
 #[derive(Clone, Debug)]
 pub struct PluginSettings {
     /// What the plugin reads as its configuration, a JSON object.
     pub configuration: Arc<str>,
-    /// Where it may publish beyond its own topics.
+    /// Where it may publish and send beyond its own topics, and whom it may disconnect.
     pub publish: Grants,
+    /// Which topics it may hear and read about beyond its own.
+    pub read: Grants,
 }
 
 impl Default for PluginSettings {
     fn default() -> Self {
-        Self { configuration: "{}".into(), publish: Grants::default() }
+        Self { configuration: "{}".into(), publish: Grants::default(), read: Grants::default() }
     }
 }
 
@@ -42,6 +45,8 @@ pub struct Library {
     plugins: BTreeMap<String, Entry>,
     /// Files that aren't served since another has their name; said once.
     doubles: BTreeSet<PathBuf>,
+    /// Whether a mount's configuration leaves its gatekeeper unnamed, so that there may be one at most.
+    one_gatekeeper: bool,
 }
 
 /// What is known of one plugin.
@@ -54,6 +59,8 @@ struct Entry {
     /// What was loaded and has not been published, since its topics are another plugin's. It is tried again whenever
     /// another plugin changes.
     candidate: Option<Loaded>,
+    /// Whether its file, of which nothing could be loaded, looks like a gatekeeper.
+    is_missed: bool,
     generation: u32,
 }
 
@@ -67,7 +74,13 @@ impl Library {
         routes: Arc<RouteTable>,
         shelf: Arc<Shelf>,
     ) -> Self {
-        Self { loader, sources, settings, routes, shelf, plugins: BTreeMap::new(), doubles: BTreeSet::new() }
+        let (plugins, doubles) = (BTreeMap::new(), BTreeSet::new());
+        Self { loader, sources, settings, routes, shelf, plugins, doubles, one_gatekeeper: false }
+    }
+
+    /// Has it complain where there is more than one gatekeeper, since a mount relies on there being only one.
+    pub fn expect_one_gatekeeper(&mut self) {
+        self.one_gatekeeper = true;
     }
 
     /// Looks through the sources once, and loads what is new or has changed.
@@ -88,7 +101,10 @@ impl Library {
                     self.shelf.update(name, |status| status.file = path.display().to_string());
                     fresh.insert(name.clone());
                 }
-                Err(error) => self.refuse(name, path, &format!("{error:#}")),
+                Err(error) => {
+                    self.refuse(name, path, &format!("{error:#}"));
+                    self.note_guards();
+                }
             }
         }
         if !fresh.is_empty() {
@@ -130,6 +146,7 @@ impl Library {
     /// Loads a file, unless its content is what serves.
     async fn load(&mut self, name: &str, path: &Path) -> Result<Option<Loaded>> {
         let (stamp, bytes) = read_settled(path).await?;
+        let bytes = Bytes::from(bytes);
         let digesting = tokio::task::spawn_blocking(move || (Digest::of(&bytes), bytes)).await;
         let (digest, bytes) = digesting.context("reading the file's digest")?;
         let entry = self.plugins.entry(name.to_owned()).or_default();
@@ -145,8 +162,25 @@ impl Library {
             generation: entry.generation + 1,
             configuration: settings.configuration,
             publish: settings.publish,
+            read: settings.read,
         });
-        Ok(Some(self.loader.load(bytes, digest, origin).await?))
+        let loaded = self.loader.load(bytes.clone(), digest, origin).await;
+        entry.is_missed = loaded.is_err() && Anatomy::looks_like_gatekeeper(&bytes);
+        Ok(Some(loaded?))
+    }
+
+    /// The gatekeepers among these, and those that are missed: a mount must not stand open for want of its guard.
+    fn guards<'a>(&'a self, loaded: impl Iterator<Item = &'a Loaded>) -> Guards {
+        let missed = self.plugins.iter().filter(|(_, entry)| entry.is_missed && entry.serving.is_none());
+        let missed = missed.map(|(name, _)| (name.as_str().into(), Guard::Absent));
+        Guards::new(missed.chain(loaded.filter_map(Loaded::guard)))
+    }
+
+    /// Publishes anew what serves, with the guards as they are.
+    fn note_guards(&mut self) {
+        if let Ok(table) = self.table_with(&[]) {
+            self.routes.publish(table);
+        }
     }
 
     /// Publishes as many candidates as get on with the others: all at once, as when two plugins exchange topics, or each
@@ -175,10 +209,19 @@ impl Library {
         let (changed, others): (Vec<_>, Vec<_>) = self.plugins.iter().partition(|(name, _)| names.contains(name));
         let others = others.into_iter().filter_map(|(_, entry)| entry.serving.as_ref());
         let candidates = changed.into_iter().filter_map(|(_, entry)| entry.candidate.as_ref());
-        Routes::new(others.chain(candidates).flat_map(Loaded::table))
+        let loaded: Vec<&Loaded> = others.chain(candidates).collect();
+        let guards = self.guards(loaded.iter().copied());
+        Ok(Routes::new(loaded.into_iter().flat_map(Loaded::table))?.guarded_by(guards))
     }
 
     fn publish(&mut self, table: Routes, names: &[String]) {
+        if self.one_gatekeeper && table.guards().names().count() > 1 {
+            let names: Vec<&str> = table.guards().names().map(|name| &**name).collect();
+            tracing::error!(
+                "there are several gatekeepers ({}), so the mounts that name none let nobody in; set `gatekeeper` of each",
+                names.join(", ")
+            );
+        }
         self.routes.publish(table);
         for name in names {
             let entry = self.plugins.entry(name.clone()).or_default();

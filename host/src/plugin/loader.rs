@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
+use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::backtrace::fault_of;
 use super::bindings::bennu::channel::types;
-use super::bindings::exports::bennu::channel::{channel, handle_out};
-use super::guest::{Grants, Guest, Origin};
-use super::instance::{Instance, Misshapen, Prepared};
+use super::exports::{Misshapen, Prepared};
+use super::guest::{Grants, Guest, Origin, Terms};
+use super::instance::Instance;
 use super::pool::{Pool, PoolLimits};
-use super::{Anatomy, Cache, Digest, Engine, WasmPlugin, compiler};
-use crate::contract::CallLimits;
-use crate::routes::{Route, RouteSpec};
+use super::{Anatomy, Cache, Digest, Engine, Kind, WasmPlugin, compiler};
+use crate::contract::{CallLimits, Surroundings};
+use crate::routes::{Guard, Route, RouteSpec};
 
 /// Makes plugins of files.
 pub struct Loader {
@@ -26,13 +27,15 @@ pub struct Loader {
     pub call_limits: Arc<CallLimits>,
     /// What a plugin may use.
     pub pool_limits: PoolLimits,
+    /// What a call may read.
+    pub surroundings: Arc<dyn Surroundings>,
 }
 
 /// A plugin that was loaded and hasn't been published.
 pub struct Loaded {
     /// What it is from outside.
     pub anatomy: Anatomy,
-    /// What it serves.
+    /// What it serves; nothing, if it is a gatekeeper.
     pub routes: Vec<RouteSpec>,
     /// Bytes of the component.
     pub size: usize,
@@ -42,6 +45,7 @@ pub struct Loaded {
     pub compiling: Duration,
     /// Whether it was found compiled.
     pub was_cached: bool,
+    takes_messages: bool,
     origin: Arc<Origin>,
     plugin: Arc<WasmPlugin>,
 }
@@ -54,9 +58,17 @@ impl Loaded {
                 spec: spec.clone(),
                 plugin: Arc::clone(&self.origin.name),
                 generation: self.origin.generation,
+                takes_messages: self.takes_messages,
                 behaviour: Arc::clone(&self.plugin) as _,
             })
         })
+    }
+
+    /// Itself as a guard, if it is a gatekeeper.
+    #[must_use]
+    pub fn guard(&self) -> Option<(Arc<str>, Guard)> {
+        let guard = || (Arc::clone(&self.origin.name), Guard::Present(Arc::clone(&self.plugin) as _));
+        (self.anatomy.kind == Kind::Gatekeeper).then(guard)
     }
 }
 
@@ -65,18 +77,27 @@ impl Loader {
     ///
     /// # Errors
     /// Where one of these refuses it, in one sentence that says what to do.
-    pub async fn load(&self, bytes: Vec<u8>, digest: Digest, origin: Arc<Origin>) -> Result<Loaded> {
+    pub async fn load(&self, bytes: Bytes, digest: Digest, origin: Arc<Origin>) -> Result<Loaded> {
         let (size, started) = (bytes.len(), Instant::now());
         let compiled = compiler::compile(self.engine.wasm.clone(), self.cache.clone(), digest, bytes).await?;
         let (anatomy, compiling) = (compiled.anatomy, started.elapsed());
         let prepared = self.prepare(&anatomy, &compiled.component)?;
-        let routes = self.describe(&prepared, Arc::clone(&origin)).await?;
-        RouteSpec::check_all(&routes, prepared.handle_out.is_some())?;
-        let own: Grants = routes.iter().map(|route| route.pattern.clone()).collect();
-        let limits = Arc::clone(&self.call_limits);
-        let pool = Pool::new(prepared, Arc::clone(&origin), own, Arc::clone(&limits), self.pool_limits);
-        let plugin = Arc::new(WasmPlugin::new(pool, limits, self.engine.clone()));
-        Ok(Loaded { anatomy, routes, size, digest, compiling, was_cached: compiled.was_cached, origin, plugin })
+        let mut instance = self.instantiate(&prepared, &origin).await?;
+        let routes = match anatomy.kind {
+            Kind::Plugin => self.describe(&mut instance, prepared.has_handle_out()).await?,
+            Kind::Gatekeeper => Vec::new(),
+        };
+        let takes_messages = prepared.has_handle_message();
+        let terms = self.terms(&origin, routes.iter().map(|route| route.pattern.clone()).collect());
+        let pool = Pool::new(prepared, terms, self.pool_limits);
+        let plugin = Arc::new(WasmPlugin::new(pool, Arc::clone(&self.call_limits), self.engine.clone()));
+        let was_cached = compiled.was_cached;
+        Ok(Loaded { anatomy, routes, size, digest, compiling, was_cached, takes_messages, origin, plugin })
+    }
+
+    fn terms(&self, origin: &Arc<Origin>, own: Grants) -> Arc<Terms> {
+        let (limits, surroundings) = (Arc::clone(&self.call_limits), Arc::clone(&self.surroundings));
+        Arc::new(Terms { origin: Arc::clone(origin), own, limits, surroundings })
     }
 
     /// Links it, and finds its exports with the shapes that they must have.
@@ -84,29 +105,28 @@ impl Loader {
         let component = self.engine.linker.instantiate_pre(component).map_err(|error| {
             anyhow!("it asks for what this host does not give: {error:#}; build it against this host's `wit/`")
         })?;
-        let channel = channel::GuestIndices::new(&component).map_err(Misshapen::export("channel"))?;
-        let handle_out = anatomy
-            .exports_interface("handle-out")
-            .then(|| handle_out::GuestIndices::new(&component).map_err(Misshapen::export("handle-out")))
-            .transpose()?;
-        Ok(Prepared { component, channel: Arc::new(channel), handle_out: handle_out.map(Arc::new) })
+        Ok(Prepared::new(component, anatomy)?)
     }
 
-    async fn describe(&self, prepared: &Prepared, origin: Arc<Origin>) -> Result<Vec<RouteSpec>> {
-        let guest = Guest::new(origin, Grants::default(), Arc::clone(&self.call_limits));
+    async fn instantiate(&self, prepared: &Prepared, origin: &Arc<Origin>) -> Result<Instance> {
+        let guest = Guest::new(self.terms(origin, Grants::default()));
         let instance = timeout(self.call_limits.wall, Instance::new(prepared, guest)).await;
-        let mut instance = instance.context("making an instance of it took too long")?.map_err(|error| match error
-            .downcast::<Misshapen>(
-        ) {
+        let instance = instance.context("making an instance of it took too long")?;
+        instance.map_err(|error| match error.downcast::<Misshapen>() {
             Ok(misshapen) => anyhow!(misshapen),
             Err(error) => anyhow!("no instance of it could be made: {}", fault_of(&error, false)),
-        })?;
+        })
+    }
+
+    async fn describe(&self, instance: &mut Instance, has_handle_out: bool) -> Result<Vec<RouteSpec>> {
         let described =
             timeout(self.call_limits.wall, instance.describe()).await.context("its `describe` took too long")?;
         let routes = described.map_err(|error| {
             anyhow!("its `describe` failed with {}", fault_of(&error, instance.guest().memory_refused()))
         })?;
-        routes.into_iter().map(read_route).collect()
+        let routes = routes.into_iter().map(read_route).collect::<Result<Vec<_>>>()?;
+        RouteSpec::check_all(&routes, has_handle_out)?;
+        Ok(routes)
     }
 }
 

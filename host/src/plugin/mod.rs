@@ -15,6 +15,7 @@ mod compiler;
 mod convert;
 mod digest;
 mod engine;
+mod exports;
 mod guest;
 mod imports;
 mod instance;
@@ -27,7 +28,7 @@ mod unique;
 mod wasm;
 mod watcher;
 
-pub use anatomy::Anatomy;
+pub use anatomy::{Anatomy, Kind};
 pub use cache::Cache;
 pub use digest::Digest;
 pub use engine::Engine;

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::backtrace::fault_of;
-use super::guest::{Grants, Guest, Origin};
-use super::instance::{Instance, Prepared};
-use crate::contract::{CallLimits, Fault};
+use super::exports::Prepared;
+use super::guest::{Guest, Terms};
+use super::instance::Instance;
+use crate::contract::Fault;
 
 /// How many instances a plugin has, and for how long each is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +31,7 @@ const GROWN_SHARE: usize = 4;
 /// A bounded set of instances.
 pub(super) struct Pool {
     prepared: Prepared,
-    origin: Arc<Origin>,
-    own: Grants,
-    call_limits: Arc<CallLimits>,
+    terms: Arc<Terms>,
     limits: PoolLimits,
     free: Semaphore,
     idle: Mutex<Vec<Instance>>,
@@ -45,15 +44,9 @@ pub(super) struct Borrowed<'a> {
 }
 
 impl Pool {
-    pub(super) fn new(
-        prepared: Prepared,
-        origin: Arc<Origin>,
-        own: Grants,
-        call_limits: Arc<CallLimits>,
-        limits: PoolLimits,
-    ) -> Self {
+    pub(super) fn new(prepared: Prepared, terms: Arc<Terms>, limits: PoolLimits) -> Self {
         let free = Semaphore::new(limits.instances);
-        Self { prepared, origin, own, call_limits, limits, free, idle: Mutex::default() }
+        Self { prepared, terms, limits, free, idle: Mutex::default() }
     }
 
     /// Takes an instance, a used one if there is one. Waits while all are at work.
@@ -77,8 +70,7 @@ impl Pool {
     }
 
     async fn instantiate(&self) -> Result<Instance, Fault> {
-        let guest = Guest::new(Arc::clone(&self.origin), Arc::clone(&self.own), Arc::clone(&self.call_limits));
-        let made = Instance::new(&self.prepared, guest).await;
+        let made = Instance::new(&self.prepared, Guest::new(Arc::clone(&self.terms))).await;
         made.map_err(|error| {
             let fault = fault_of(&error, false);
             Fault::new(fault.kind, format!("no instance could be made: {}", fault.detail))

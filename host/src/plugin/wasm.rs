@@ -1,4 +1,4 @@
-//! A plugin as a behaviour.
+//! A plugin as a behaviour, or as a gatekeeper.
 
 use std::sync::Arc;
 
@@ -8,7 +8,10 @@ use wasmtime::Result;
 use super::Engine;
 use super::backtrace::fault_of;
 use super::pool::{Borrowed, Pool};
-use crate::contract::{Behaviour, Call, CallLimits, Calling, Decision, Fault, FaultKind, Outcome, Passing};
+use crate::contract::{
+    Behaviour, Call, CallLimits, Calling, Decision, Fault, FaultKind, Gatekeeper, Outcome, Passing, Request, TopicCall,
+    Verdict,
+};
 
 /// One generation of a plugin. Dropped with the last call that runs on it.
 pub struct WasmPlugin {
@@ -53,10 +56,28 @@ impl Behaviour for WasmPlugin {
         }))
     }
 
+    fn call_topic(&self, call: TopicCall) -> Calling<'_, Outcome> {
+        Box::pin(self.within_wall_time(async move {
+            let mut borrowed = self.pool.take().await?;
+            let result = borrowed.instance.call_topic(call).await;
+            self.settle(borrowed, result)
+        }))
+    }
+
     fn filter(&self, passing: Passing) -> Calling<'_, Vec<Decision>> {
         Box::pin(self.within_wall_time(async move {
             let mut borrowed = self.pool.take().await?;
             let result = borrowed.instance.filter(&passing).await;
+            self.settle(borrowed, result)
+        }))
+    }
+}
+
+impl Gatekeeper for WasmPlugin {
+    fn connect(&self, request: Request) -> Calling<'_, Verdict> {
+        Box::pin(self.within_wall_time(async move {
+            let mut borrowed = self.pool.take().await?;
+            let result = borrowed.instance.connect(request).await;
             self.settle(borrowed, result)
         }))
     }

@@ -14,6 +14,16 @@ pub enum Turns {
     Topic,
 }
 
+/// What a fault in a callback of a member leads to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFault {
+    /// The member ends, and its client joins again.
+    #[default]
+    End,
+    /// The member lives on with the state that it had, and the client that sent the event gets an error.
+    Keep,
+}
+
 /// One kind of topic, as a plugin describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteSpec {
@@ -27,6 +37,8 @@ pub struct RouteSpec {
     pub room_version: u32,
     /// Whose callbacks run one after another.
     pub turns: Turns,
+    /// What a fault leads to.
+    pub on_fault: OnFault,
 }
 
 /// The most routes of a plugin, and the most events that one of them intercepts.
@@ -70,10 +82,14 @@ impl fmt::Display for ManifestError {
                 write!(f, "route `{pattern}` intercepts an event of {} bytes; at most {NAME_BYTES_MAX}", event.len())
             }
             Self::UnknownOption(pattern, name) => {
-                write!(f, "route `{pattern}` has the option `{name}`, which this host doesn't know; it knows `turns`")
+                write!(
+                    f,
+                    "route `{pattern}` has the option `{name}`, which this host doesn't know; it knows `turns` and `on-fault`"
+                )
             }
             Self::BadOption(pattern, name, value) => {
-                write!(f, "route `{pattern}` sets `{name}` to `{value}`; allowed are `member` and `topic`")
+                let allowed = if name == "turns" { "`member` and `topic`" } else { "`end` and `keep`" };
+                write!(f, "route `{pattern}` sets `{name}` to `{value}`; allowed are {allowed}")
             }
             Self::NoHandleOut(pattern) => {
                 write!(f, "route `{pattern}` intercepts events, but the component doesn't export `handle-out`")
@@ -102,16 +118,20 @@ impl RouteSpec {
         if intercepts.len() > INTERCEPTS_MAX {
             return Err(ManifestError::TooManyIntercepts(pattern, intercepts.len()));
         }
-        let mut turns = Turns::default();
+        let (mut turns, mut on_fault) = (Turns::default(), OnFault::default());
         for (name, value) in options {
-            turns = match (name.as_str(), value.as_str()) {
-                ("turns", "member") => Turns::Member,
-                ("turns", "topic") => Turns::Topic,
-                ("turns", _) => return Err(ManifestError::BadOption(pattern, name.clone(), value.clone())),
+            match (name.as_str(), value.as_str()) {
+                ("turns", "member") => turns = Turns::Member,
+                ("turns", "topic") => turns = Turns::Topic,
+                ("on-fault", "end") => on_fault = OnFault::End,
+                ("on-fault", "keep") => on_fault = OnFault::Keep,
+                ("turns" | "on-fault", _) => {
+                    return Err(ManifestError::BadOption(pattern, name.clone(), value.clone()));
+                }
                 _ => return Err(ManifestError::UnknownOption(pattern, name.clone())),
-            };
+            }
         }
-        Ok(Self { pattern, intercepts, assigns_version, room_version, turns })
+        Ok(Self { pattern, intercepts, assigns_version, room_version, turns, on_fault })
     }
 
     /// Checks what can be said only of all routes of a plugin together.
@@ -150,6 +170,8 @@ mod tests {
     fn options_are_known_or_refused() {
         assert_eq!(read("a", &[("turns", "topic")]).map(|route| route.turns), Ok(Turns::Topic));
         assert!(matches!(read("a", &[("turns", "mine")]), Err(ManifestError::BadOption(..))));
+        assert_eq!(read("a", &[("on-fault", "keep")]).map(|route| route.on_fault), Ok(OnFault::Keep));
+        assert!(matches!(read("a", &[("on-fault", "cry")]), Err(ManifestError::BadOption(..))));
         assert!(matches!(read("a", &[("speed", "high")]), Err(ManifestError::UnknownOption(..))));
     }
 

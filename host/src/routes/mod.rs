@@ -3,8 +3,10 @@
 //! The table is asked at every call, so a reload needs no notice: the next call finds the new generation. Who publishes a
 //! table is the plugins' loader, and nobody else.
 
+mod guards;
 mod manifest;
 mod table;
 
-pub use manifest::{ManifestError, RouteSpec, Turns};
+pub use guards::{Guard, Guarding, Guards};
+pub use manifest::{ManifestError, OnFault, RouteSpec, Turns};
 pub use table::{Conflict, Route, RouteTable, Routes};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::{RouteSpec, Turns};
+use super::{Guards, RouteSpec, Turns};
 use crate::contract::Behaviour;
 use crate::protocol::Pattern;
 
@@ -19,6 +19,8 @@ pub struct Route {
     pub plugin: Arc<str>,
     /// The plugin's generation.
     pub generation: u32,
+    /// Whether the plugin has a `handle_message`.
+    pub takes_messages: bool,
     /// What runs its callbacks.
     pub behaviour: Arc<dyn Behaviour>,
 }
@@ -47,6 +49,7 @@ pub struct Routes {
     exact: HashMap<Box<str>, Arc<Route>>,
     /// The longest first.
     prefixes: Vec<(Box<str>, Arc<Route>)>,
+    guards: Guards,
 }
 
 impl Routes {
@@ -72,6 +75,18 @@ impl Routes {
         }
         table.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
         Ok(table)
+    }
+
+    /// The same with these gatekeepers.
+    #[must_use]
+    pub fn guarded_by(self, guards: Guards) -> Self {
+        Self { guards, ..self }
+    }
+
+    /// The gatekeepers that decide about who connects.
+    #[must_use]
+    pub fn guards(&self) -> &Guards {
+        &self.guards
     }
 
     /// The route that serves a topic.
@@ -138,12 +153,16 @@ impl RouteTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::{Call, Calling, Decision, Fault, Outcome, Passing};
+    use crate::contract::{Call, Calling, Decision, Fault, Outcome, Passing, TopicCall};
 
     struct Nothing;
 
     impl Behaviour for Nothing {
         fn call(&self, _: Call) -> Calling<'_, Outcome> {
+            Box::pin(async { Err(Fault::failed("no one calls")) })
+        }
+
+        fn call_topic(&self, _: TopicCall) -> Calling<'_, Outcome> {
             Box::pin(async { Err(Fault::failed("no one calls")) })
         }
 
@@ -154,7 +173,8 @@ mod tests {
 
     fn route(pattern: &str, plugin: &str) -> Arc<Route> {
         let spec = RouteSpec::read(pattern, vec![], (0, 0), &[]).expect("a pattern");
-        Arc::new(Route { spec, plugin: plugin.into(), generation: 1, behaviour: Arc::new(Nothing) })
+        let behaviour = Arc::new(Nothing);
+        Arc::new(Route { spec, plugin: plugin.into(), generation: 1, takes_messages: false, behaviour })
     }
 
     #[test]

@@ -27,8 +27,10 @@ pub enum LogFormat {
 pub struct PluginTable {
     /// What the plugin reads as its configuration.
     pub config: toml::Table,
-    /// Patterns of topics that it may publish to, beyond its own.
+    /// Patterns of topics that it may publish and send to, and of sockets' ids that it may disconnect, beyond its own.
     pub publish: Vec<String>,
+    /// Patterns of topics that it may subscribe to and read about, beyond its own.
+    pub read: Vec<String>,
 }
 
 /// `bennu.toml`. Every key may be left out. Paths are relative to the file.
@@ -93,7 +95,8 @@ impl Config {
     fn check(&self) -> Result<()> {
         self.limits.check()?;
         for (name, table) in &self.plugins {
-            table.patterns(name)?;
+            patterns(name, "publish", &table.publish)?;
+            patterns(name, "read", &table.read)?;
         }
         Ok(())
     }
@@ -117,20 +120,19 @@ impl Config {
         let settings = |(name, table): (&String, &PluginTable)| {
             let configuration = serde_json::to_string(&table.config)
                 .with_context(|| format!("`plugins.{name}.config` can't be given as JSON"))?;
-            let publish = table.patterns(name)?.into();
-            Ok((name.clone(), PluginSettings { configuration: configuration.into(), publish }))
+            let (publish, read) = (patterns(name, "publish", &table.publish)?, patterns(name, "read", &table.read)?);
+            let configuration = configuration.into();
+            Ok((name.clone(), PluginSettings { configuration, publish: publish.into(), read: read.into() }))
         };
         self.plugins.iter().map(settings).collect()
     }
 }
 
-impl PluginTable {
-    fn patterns(&self, name: &str) -> Result<Vec<Pattern>> {
-        let parse = |text: &String| {
-            Pattern::parse(text).map_err(|error| anyhow!("`plugins.{name}.publish` has the pattern `{text}`: {error}"))
-        };
-        self.publish.iter().map(parse).collect()
-    }
+fn patterns(name: &str, key: &str, texts: &[String]) -> Result<Vec<Pattern>> {
+    let parse = |text: &String| {
+        Pattern::parse(text).map_err(|error| anyhow!("`plugins.{name}.{key}` has the pattern `{text}`: {error}"))
+    };
+    texts.iter().map(parse).collect()
 }
 
 #[cfg(test)]
@@ -174,6 +176,7 @@ mod tests {
             ("[limits]\noutbox_frames = 0", "limits.outbox_frames"),
             ("[limits]\nidle_ms = -1", "idle_ms"),
             ("[plugins.chat]\npublish = [\"a*b\"]", "plugins.chat.publish"),
+            ("[plugins.chat]\nread = [\"\"]", "plugins.chat.read"),
             ("listen = ", "line 1"),
         ];
         for (text, expected) in cases {

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::overview::HostOverview;
 use super::{Config, Limits};
 use crate::channel::Node;
+use crate::contract::{Nowhere, Surroundings};
 use crate::plugin::{Cache, Engine, Library, Loader, Shelf};
 use crate::protocol::CloseCode;
 use crate::routes::RouteTable;
@@ -32,7 +33,7 @@ pub struct Host {
 ///
 /// # Errors
 /// Where the engine can't run on this machine, or a cache directory that was named can't be used.
-pub fn loader(config: &Config) -> Result<Loader> {
+pub fn loader(config: &Config, surroundings: Arc<dyn Surroundings>) -> Result<Loader> {
     let call_limits = config.limits.call();
     let cache = match &config.cache {
         Some(directory) => Some(Cache::open(directory).context("`cache` can't be used")?),
@@ -41,7 +42,7 @@ pub fn loader(config: &Config) -> Result<Loader> {
         }),
     };
     let engine = Engine::new(&call_limits)?;
-    Ok(Loader { engine, cache, call_limits, pool_limits: config.limits.pool() })
+    Ok(Loader { engine, cache, call_limits, pool_limits: config.limits.pool(), surroundings })
 }
 
 impl Host {
@@ -64,7 +65,13 @@ impl Host {
         })?;
         let (routes, shelf) = (Arc::new(RouteTable::default()), Arc::new(Shelf::default()));
         let (sources, settings) = (config.sources()?, config.settings()?);
-        let mut library = Library::new(loader(config)?, sources, settings, Arc::clone(&routes), Arc::clone(&shelf));
+        let mut library = Library::new(
+            loader(config, Arc::new(Nowhere))?,
+            sources,
+            settings,
+            Arc::clone(&routes),
+            Arc::clone(&shelf),
+        );
         let node = Node::new(routes, config.limits.node());
         let sockets = Arc::new(Sockets::default());
         let endpoint = Endpoint {

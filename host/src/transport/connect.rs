@@ -4,7 +4,7 @@ use axum::http::request::Parts;
 use serde_json::Value;
 
 use super::params;
-use crate::contract::SocketFacts;
+use crate::contract::{Identity, SocketFacts};
 use crate::protocol::Serializer;
 
 /// A request whose version the host speaks.
@@ -24,7 +24,8 @@ impl Request {
         };
         let serializer = Serializer::for_version(vsn)?;
         let connect_params = Value::Object(params).to_string().into();
-        let facts = SocketFacts { id: None, transport, connect_params, x_headers: x_headers(parts) };
+        let facts =
+            SocketFacts { identity: Identity::default(), transport, connect_params, x_headers: x_headers(parts) };
         Some(Self { serializer, facts })
     }
 }

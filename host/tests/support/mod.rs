@@ -8,7 +8,8 @@ use std::task::{Context, Poll, Waker};
 
 use bennu::channel::{Node, NodeLimits};
 use bennu::contract::{
-    Answer, Behaviour, Call, Calling, Decision, Ending, Fault, Outcome, Passing, Reply, SocketFacts,
+    Answer, Behaviour, Call, Calling, Decision, Ending, Fault, Identity, Outcome, Passing, Reply, SocketFacts,
+    TopicCall,
 };
 use bennu::protocol::{Frame, Payload, Serializer};
 use bennu::pubsub::{OutboxLimits, Taken};
@@ -17,18 +18,25 @@ use bennu::socket::{Endpoint, Socket, SocketLimits, Sockets};
 
 /// What a scripted behaviour does with a call.
 pub(crate) type OnCall = Arc<dyn Fn(Call) -> Calling<'static, Outcome> + Send + Sync>;
+/// What it does with a call of a topic.
+pub(crate) type OnTopicCall = Arc<dyn Fn(TopicCall) -> Calling<'static, Outcome> + Send + Sync>;
 /// What it does with an intercepted event.
 pub(crate) type OnPassing = Arc<dyn Fn(Passing) -> Calling<'static, Vec<Decision>> + Send + Sync>;
 
-/// A behaviour that is two closures.
+/// A behaviour that is three closures.
 pub(crate) struct Script {
     on_call: OnCall,
+    on_topic_call: OnTopicCall,
     on_passing: OnPassing,
 }
 
 impl Behaviour for Script {
     fn call(&self, call: Call) -> Calling<'_, Outcome> {
         (self.on_call)(call)
+    }
+
+    fn call_topic(&self, call: TopicCall) -> Calling<'_, Outcome> {
+        (self.on_topic_call)(call)
     }
 
     fn filter(&self, passing: Passing) -> Calling<'_, Vec<Decision>> {
@@ -49,7 +57,12 @@ pub(crate) struct Part {
     pub(crate) options: &'static [(&'static str, &'static str)],
     pub(crate) intercepts: &'static [&'static str],
     pub(crate) on_call: OnCall,
+    pub(crate) on_topic_call: Option<OnTopicCall>,
     pub(crate) on_passing: OnPassing,
+}
+
+fn no_topic_call(_: TopicCall) -> Calling<'static, Outcome> {
+    Box::pin(async { Err(Fault::failed("nothing is said of topics")) })
 }
 
 impl Part {
@@ -67,6 +80,7 @@ impl Part {
             options: &[],
             intercepts: &[],
             on_call: Arc::new(move |call| Box::pin(on_call(call))),
+            on_topic_call: None,
             on_passing: Arc::new(all_pass),
         }
     }
@@ -75,8 +89,10 @@ impl Part {
         let options: Vec<_> = self.options.iter().map(|&(name, value)| (name.into(), value.into())).collect();
         let intercepts = self.intercepts.iter().map(|&event| event.into()).collect();
         let spec = RouteSpec::read(self.pattern, intercepts, (0, 0), &options).expect("a good route");
-        let behaviour = Arc::new(Script { on_call: self.on_call, on_passing: self.on_passing });
-        Arc::new(Route { spec, plugin: self.plugin.into(), generation: 1, behaviour })
+        let takes_messages = self.on_topic_call.is_some();
+        let on_topic_call = self.on_topic_call.unwrap_or_else(|| Arc::new(no_topic_call));
+        let behaviour = Arc::new(Script { on_call: self.on_call, on_topic_call, on_passing: self.on_passing });
+        Arc::new(Route { spec, plugin: self.plugin.into(), generation: 1, takes_messages, behaviour })
     }
 }
 
@@ -104,7 +120,12 @@ impl Stage {
     }
 
     pub(crate) fn connect(&self) -> Client {
-        let facts = SocketFacts { id: None, transport: "memory", connect_params: "{}".into(), x_headers: [].into() };
+        let facts = SocketFacts {
+            identity: Identity::default(),
+            transport: "memory",
+            connect_params: "{}".into(),
+            x_headers: [].into(),
+        };
         Client { socket: self.endpoint.connect(facts, Serializer::V2), seen: VecDeque::new() }
     }
 }

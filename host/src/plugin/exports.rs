@@ -1,0 +1,131 @@
+//! A component's exports: found by their names, with their shapes checked, and each kind asked for only where it is there.
+
+use std::fmt;
+use std::sync::Arc;
+
+use wasmtime::component::{Instance as Linked, InstancePre};
+use wasmtime::{Result, Store};
+
+use super::Anatomy;
+use super::bindings::exports::bennu::channel::{channel, connect, handle_message, handle_out};
+use super::guest::Guest;
+use crate::contract::Fault;
+
+/// A component made ready to be instantiated: linked, with its exports found.
+#[derive(Clone)]
+pub(super) struct Prepared {
+    pub(super) component: InstancePre<Guest>,
+    found: Arc<Found>,
+}
+
+/// Where in the component its exports are.
+struct Found {
+    channel: Option<channel::GuestIndices>,
+    handle_out: Option<handle_out::GuestIndices>,
+    handle_message: Option<handle_message::GuestIndices>,
+    connect: Option<connect::GuestIndices>,
+}
+
+/// The exports of one instance.
+pub(super) struct Exports {
+    channel: Option<channel::Guest>,
+    handle_out: Option<handle_out::Guest>,
+    handle_message: Option<handle_message::Guest>,
+    connect: Option<connect::Guest>,
+}
+
+/// An export that isn't of the shape that the contract gives it.
+#[derive(Debug)]
+pub(super) struct Misshapen {
+    export: &'static str,
+    why: String,
+}
+
+impl Prepared {
+    /// Finds the exports that the component has, which must have the shapes of the contract.
+    pub(super) fn new(component: InstancePre<Guest>, anatomy: &Anatomy) -> Result<Self, Misshapen> {
+        macro_rules! find {
+            ($export:ident, $name:literal) => {
+                anatomy
+                    .exports_interface($name)
+                    .then(|| $export::GuestIndices::new(&component).map_err(Misshapen::of($name)))
+                    .transpose()?
+            };
+        }
+        let found = Found {
+            channel: find!(channel, "channel"),
+            handle_out: find!(handle_out, "handle-out"),
+            handle_message: find!(handle_message, "handle-message"),
+            connect: find!(connect, "connect"),
+        };
+        Ok(Self { component, found: Arc::new(found) })
+    }
+
+    pub(super) fn has_handle_out(&self) -> bool {
+        self.found.handle_out.is_some()
+    }
+
+    pub(super) fn has_handle_message(&self) -> bool {
+        self.found.handle_message.is_some()
+    }
+
+    /// The exports of an instance of it.
+    pub(super) fn exports(&self, store: &mut Store<Guest>, instance: &Linked) -> Result<Exports, Misshapen> {
+        macro_rules! load {
+            ($export:ident, $name:literal) => {
+                self.found
+                    .$export
+                    .as_ref()
+                    .map(|found| found.load(&mut *store, instance).map_err(Misshapen::of($name)))
+                    .transpose()?
+            };
+        }
+        Ok(Exports {
+            channel: load!(channel, "channel"),
+            handle_out: load!(handle_out, "handle-out"),
+            handle_message: load!(handle_message, "handle-message"),
+            connect: load!(connect, "connect"),
+        })
+    }
+}
+
+impl Exports {
+    pub(super) fn channel(&self) -> Result<&channel::Guest, Fault> {
+        self.channel.as_ref().ok_or_else(missing("channel"))
+    }
+
+    pub(super) fn handle_out(&self) -> Result<&handle_out::Guest, Fault> {
+        self.handle_out.as_ref().ok_or_else(missing("handle-out"))
+    }
+
+    pub(super) fn handle_message(&self) -> Result<&handle_message::Guest, Fault> {
+        self.handle_message.as_ref().ok_or_else(missing("handle-message"))
+    }
+
+    pub(super) fn connect(&self) -> Result<&connect::Guest, Fault> {
+        self.connect.as_ref().ok_or_else(missing("connect"))
+    }
+}
+
+fn missing(export: &'static str) -> impl FnOnce() -> Fault {
+    move || Fault::failed(format!("the component doesn't export `{export}`"))
+}
+
+impl Misshapen {
+    /// What an error in looking at this export means.
+    fn of(export: &'static str) -> impl FnOnce(wasmtime::Error) -> Self {
+        move |error| Self { export, why: format!("{error:#}") }
+    }
+}
+
+impl fmt::Display for Misshapen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { export, why } = self;
+        write!(
+            f,
+            "its export `{export}` is not of the shape that `wit/` gives it: {why}; build it against this host's `wit/`"
+        )
+    }
+}
+
+impl std::error::Error for Misshapen {}

@@ -1,0 +1,134 @@
+//! What a guest may read: of its host, its member, other topics, and tokens.
+
+use std::sync::Arc;
+
+use wasmtime::Result;
+
+use super::super::bindings::bennu::channel::host::{self, Level};
+use super::super::bindings::bennu::channel::token::Problem;
+use super::super::bindings::bennu::channel::topics::{Person, Topic};
+use super::super::bindings::bennu::channel::{member, token, topics};
+use super::super::guest::{Guest, Subject};
+use super::super::unique;
+use super::matches_all;
+use crate::contract::{Fault, Member, TokenProblem, one_line};
+
+impl host::Host for Guest {
+    fn now(&mut self) -> Result<u64> {
+        Ok(unique::now_ms())
+    }
+
+    fn unique_id(&mut self) -> Result<String> {
+        Ok(unique::unique_id())
+    }
+
+    fn random(&mut self) -> Result<u64> {
+        Ok(unique::random().map_err(|error| Fault::failed(format!("no random number: {error}")))?)
+    }
+
+    fn configuration(&mut self) -> Result<String> {
+        Ok(self.terms.origin.configuration.to_string())
+    }
+
+    fn log(&mut self, level: Level, message: String) -> Result<()> {
+        self.log_lines += 1;
+        if self.log_lines > self.terms.limits.log_lines {
+            return Err(Fault::oversize(format!("a call logs at most {} lines", self.terms.limits.log_lines)).into());
+        }
+        let message = one_line(message);
+        let (plugin, generation) = (&*self.terms.origin.name, self.terms.origin.generation);
+        let topic = self.topic.as_ref().map_or("", |topic| topic.as_str());
+        match level {
+            Level::Trace => tracing::trace!(target: "guest", plugin, generation, topic, "{message}"),
+            Level::Debug => tracing::debug!(target: "guest", plugin, generation, topic, "{message}"),
+            Level::Info => tracing::info!(target: "guest", plugin, generation, topic, "{message}"),
+            Level::Warn => tracing::warn!(target: "guest", plugin, generation, topic, "{message}"),
+            Level::Error => tracing::error!(target: "guest", plugin, generation, topic, "{message}"),
+        }
+        Ok(())
+    }
+}
+
+impl Guest {
+    fn member(&self) -> Result<&Arc<Member>> {
+        match &self.subject {
+            Subject::Member(member) => Ok(member),
+            _ => Err(Fault::failed("a member was asked about in a callback that has none").into()),
+        }
+    }
+}
+
+impl member::Host for Guest {
+    fn socket_id(&mut self) -> Result<Option<String>> {
+        Ok(self.member()?.socket.identity.socket_id.as_deref().map(str::to_owned))
+    }
+
+    fn user(&mut self) -> Result<Option<String>> {
+        Ok(self.member()?.socket.identity.user.as_deref().map(str::to_owned))
+    }
+
+    fn claims(&mut self) -> Result<String> {
+        Ok(self.member()?.socket.identity.claims.to_string())
+    }
+
+    fn join_ref(&mut self) -> Result<String> {
+        Ok(self.member()?.join_ref.json().to_owned())
+    }
+
+    fn transport(&mut self) -> Result<String> {
+        Ok(self.member()?.socket.transport.to_owned())
+    }
+
+    fn connect_params(&mut self) -> Result<String> {
+        Ok(self.member()?.socket.connect_params.to_string())
+    }
+
+    fn x_headers(&mut self) -> Result<Vec<(String, String)>> {
+        let headers = self.member()?.socket.x_headers.iter();
+        Ok(headers.map(|(name, value)| (name.to_string(), value.to_string())).collect())
+    }
+}
+
+/// The most members or topics that are listed at once.
+const LISTED_MAX: u32 = 1000;
+
+fn most(limit: u32) -> usize {
+    limit.min(LISTED_MAX) as usize
+}
+
+impl topics::Host for Guest {
+    fn count(&mut self, topic: String) -> Result<u32> {
+        self.check_readable(&topic)?;
+        Ok(u32::try_from(self.terms.surroundings.count(&topic)).unwrap_or(u32::MAX))
+    }
+
+    fn members(&mut self, topic: String, limit: u32) -> Result<Vec<Person>> {
+        self.check_readable(&topic)?;
+        Ok(self.terms.surroundings.members(&topic, most(limit)).into_iter().map(Person::from).collect())
+    }
+
+    fn under(&mut self, prefix: String, after: Option<String>, limit: u32) -> Result<Vec<Topic>> {
+        let granted = self.terms.own.iter().chain(self.terms.origin.read.iter());
+        if !granted.into_iter().any(|pattern| matches_all(pattern, &prefix)) {
+            return Err(self.unreadable(&format!("{prefix}*")).into());
+        }
+        let found = self.terms.surroundings.topics(&prefix, after.as_deref(), most(limit));
+        let count = |members| u32::try_from(members).unwrap_or(u32::MAX);
+        Ok(found.into_iter().map(|(name, members)| Topic { name: name.to_string(), members: count(members) }).collect())
+    }
+}
+
+impl token::Host for Guest {
+    fn sign(&mut self, salt: String, value: String, max_age: Option<u64>) -> Result<String> {
+        Ok(self.terms.surroundings.sign(&salt, &value, max_age)?)
+    }
+
+    fn verify(&mut self, salt: String, token: String, max_age: Option<u64>) -> Result<Result<String, Problem>> {
+        let verified = self.terms.surroundings.verify(&salt, &token, max_age)?;
+        Ok(verified.map_err(|problem| match problem {
+            TokenProblem::Missing => Problem::Missing,
+            TokenProblem::Invalid => Problem::Invalid,
+            TokenProblem::Expired => Problem::Expired,
+        }))
+    }
+}
