@@ -14,6 +14,7 @@
 pub mod channel;
 pub mod contract;
 pub mod plugin;
+pub mod presence;
 pub mod protocol;
 pub mod pubsub;
 pub mod routes;

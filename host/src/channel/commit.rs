@@ -5,12 +5,15 @@
 
 use std::sync::Arc;
 
+use super::letter::Sender;
 use super::membership::{Phase, Remains, State};
-use super::timers::Timers;
 use super::{Channel, Entry};
 use crate::contract::{Answer, Effect, Ending, Fault, FaultKind, Message, Outcome, Reply, Source, Stop};
 use crate::protocol::{Outbound, Ref};
-use crate::pubsub::{Audience, Broadcast};
+use crate::pubsub::{Audience, Broadcast, Except};
+
+/// The event that phoenix.js's `Presence` begins with.
+const PRESENCE_STATE: &str = "presence_state";
 
 impl Channel {
     /// Carries out the outcome of a callback of a member that is in, and answers `reference`. Gives what remains of a
@@ -35,7 +38,7 @@ impl Channel {
         if let Some(assigns) = outcome.assigns {
             state.assigns = assigns;
         }
-        self.carry_out(outcome.effects, audience.as_deref(), Some(&mut state.timers));
+        self.carry_out(outcome.effects, audience.as_deref(), Some(&mut state));
         Ok(self.answer(&mut state, audience.as_deref(), outcome.answer, reference))
     }
 
@@ -76,17 +79,12 @@ impl Channel {
                     bytes += event.len() + payload.len();
                 }
                 Effect::SendAfter { event, payload, .. } => bytes += event.len() + payload.len(),
-                Effect::Publish { topic, .. } => {
-                    let there = self.node.pubsub.audience(topic.as_str());
-                    if !there.is_none_or(|there| there.has_room(effects.len())) {
-                        return false;
-                    }
-                }
                 _ => {}
             }
         }
+        let has_room = self.has_room(own, bytes) && self.node.has_room_for(effects);
         // One more for the answer.
-        self.has_room(own, bytes) && audience.is_none_or(|audience| audience.has_room(effects.len() + 1))
+        has_room && audience.is_none_or(|audience| audience.has_room(effects.len() + 1))
     }
 
     pub(super) fn excess(&self, room: bool) -> Fault {
@@ -96,12 +94,13 @@ impl Channel {
         Fault::new(FaultKind::Overflow, "a queue that the effects go to is full")
     }
 
-    /// Does what was asked for, in order.
+    /// Does what was asked for, in order. Of a member that has ended there is no state, and so only what reaches others or
+    /// its client is done.
     pub(super) fn carry_out(
         self: &Arc<Self>,
         effects: Vec<Effect>,
         audience: Option<&Audience>,
-        mut timers: Option<&mut Timers>,
+        mut state: Option<&mut State>,
     ) {
         let (join_ref, topic) = (self.mark(), &self.member.topic);
         for effect in effects {
@@ -110,35 +109,61 @@ impl Channel {
                     let topic = topic.as_str();
                     self.send(audience, Outbound::Push { join_ref, topic, event: &event, payload: &payload });
                 }
-                Effect::Broadcast { event, payload, skip_self } => {
-                    let except = skip_self.then_some(self.member.id);
-                    self.node.pubsub.broadcast(Broadcast { topic: topic.clone(), event, payload, except });
-                }
-                Effect::Publish { topic, event, payload } => {
-                    self.node.pubsub.broadcast(Broadcast { topic, event, payload, except: None });
+                Effect::Broadcast { event, payload, skip_self: true } => {
+                    let (topic, except) = (topic.clone(), Except::Member(self.member.id));
+                    self.node.pubsub.broadcast(Broadcast { topic, event, payload, except });
                 }
                 Effect::Reply { reply_ref, reply } => {
                     self.send_reply(audience, &Ref::from_json(reply_ref), &reply);
                 }
-                Effect::SendSelf { event, payload } => {
-                    let message = Message { source: Source::Own, topic: topic.clone(), event, payload };
-                    self.post(Entry::Info(message));
+                Effect::PushPresences => self.push_presences(audience),
+                Effect::Broadcast { .. } | Effect::Publish { .. } | Effect::Send { .. } | Effect::Disconnect(_) => {
+                    self.node.carry_out(effect, topic, || Sender::Member(Arc::downgrade(self)));
                 }
-                Effect::SendAfter { timer, after, event, payload } => {
-                    if let Some(timers) = &mut timers {
-                        timers.start(self, timer, after, (event, payload));
-                    }
-                }
-                Effect::Send { .. } | Effect::Subscribe(_) | Effect::Unsubscribe(_) | Effect::Disconnect(_) => {}
-                Effect::Track { .. } | Effect::UpdatePresence { .. } => {}
-                Effect::Untrack(_) | Effect::PushPresences => {}
-                Effect::Cancel(timer) => {
-                    if let Some(timers) = &mut timers {
-                        timers.cancel(timer);
+                own => {
+                    if let Some(state) = &mut state {
+                        self.carry_out_own(own, state);
                     }
                 }
             }
         }
+    }
+
+    /// The effects that concern what a member has at the host.
+    fn carry_out_own(self: &Arc<Self>, effect: Effect, state: &mut State) {
+        let (topic, id, presence) = (&self.member.topic, self.member.id, &self.node.presence);
+        match effect {
+            Effect::SendSelf { event, payload } => {
+                let topic = topic.clone();
+                self.post(Entry::Info(Message { source: Source::Own, topic, event, payload }));
+            }
+            Effect::SendAfter { timer, after, event, payload } => {
+                state.timers.start(self, timer, after, (event, payload));
+            }
+            Effect::Cancel(timer) => state.timers.cancel(timer),
+            Effect::Subscribe(topic) => state.hearings.push(self.listen(&topic)),
+            Effect::Unsubscribe(topic) => state.hearings.retain(|hearing| *hearing.topic() != topic),
+            // The record has refused what the list of presences would refuse.
+            Effect::Track { key, meta } => {
+                let tracked = presence.track(topic, id, &key, &meta).is_ok();
+                state.presences.extend(tracked.then_some(key));
+            }
+            Effect::UpdatePresence { key, meta } => drop(presence.update(topic, id, &key, &meta)),
+            Effect::Untrack(key) => {
+                state.presences.retain(|other| *other != key);
+                presence.untrack(topic, id, &key);
+            }
+            _ => {}
+        }
+    }
+
+    /// Sends the topic's presences, in their place among the diffs.
+    fn push_presences(&self, audience: Option<&Audience>) {
+        let (join_ref, topic) = (self.mark(), &self.member.topic);
+        self.node.presence.show(topic, |payload| {
+            let (topic, event) = (topic.as_str(), PRESENCE_STATE);
+            self.send(audience, Outbound::Push { join_ref, topic, event, payload: &payload });
+        });
     }
 
     pub(super) fn send_reply(&self, audience: Option<&Audience>, reference: &Ref, reply: &Reply) {

@@ -41,7 +41,7 @@ async fn let_through(route: Arc<Route>, broadcast: Broadcast, audience: Arc<Audi
         .members_present()
         .into_iter()
         .filter_map(|member| member.downcast::<Channel>().ok())
-        .filter(|channel| broadcast.except != Some(channel.member.id))
+        .filter(|channel| !broadcast.except.leaves_out(channel.member.id))
         .collect();
     let mut encoded = Encoded::new(&broadcast);
     let mut patience = FAULTS_MAX;

@@ -8,11 +8,12 @@ use std::task::{Context, Waker};
 
 use futures_util::FutureExt;
 
+use super::letter::Letter;
 use super::lines::Place;
-use super::{Channel, Entry};
+use super::{Channel, Entry, NodeLimits};
 
 /// A queue of entries, worked through by at most one task. Its length is bounded by the counts that each channel keeps of
-/// its own entries.
+/// its own entries, and by the line's own count of letters.
 #[derive(Default)]
 pub(super) struct Line {
     inner: Mutex<Inner>,
@@ -22,8 +23,18 @@ pub(super) struct Line {
 
 #[derive(Default)]
 struct Inner {
-    entries: VecDeque<(Arc<Channel>, Entry)>,
+    entries: VecDeque<Waiting>,
+    letters: usize,
+    letter_bytes: usize,
     draining: bool,
+}
+
+/// What waits its turn.
+pub(super) enum Waiting {
+    /// Something for a member.
+    Entry(Arc<Channel>, Entry),
+    /// Something for the topic itself.
+    Letter(Box<Letter>),
 }
 
 impl Line {
@@ -34,15 +45,38 @@ impl Line {
 
     /// Adds an entry. Gives the work of draining the line if nobody is at it.
     pub(super) fn post(self: &Arc<Self>, channel: Arc<Channel>, entry: Entry) -> Option<Drain> {
+        self.enter(&mut self.lock(), Waiting::Entry(channel, entry))
+    }
+
+    /// Adds a letter, unless too much waits: then it comes back.
+    pub(super) fn post_letter(self: &Arc<Self>, letter: Box<Letter>, limits: &NodeLimits) -> Posted {
         let mut inner = self.lock();
-        inner.entries.push_back((channel, entry));
+        if !inner.has_room(1, letter.bytes(), limits) {
+            return Err(letter);
+        }
+        inner.letters += 1;
+        inner.letter_bytes += letter.bytes();
+        Ok(self.enter(&mut inner, Waiting::Letter(letter)))
+    }
+
+    /// Whether so many more letters may wait.
+    pub(super) fn has_room(&self, letters: usize, limits: &NodeLimits) -> bool {
+        self.lock().has_room(letters, 0, limits)
+    }
+
+    fn enter(self: &Arc<Self>, inner: &mut Inner, waiting: Waiting) -> Option<Drain> {
+        inner.entries.push_back(waiting);
         if std::mem::replace(&mut inner.draining, true) { None } else { Some(Drain(Arc::clone(self))) }
     }
 
     /// The next entry, or none, and then nobody is draining any more.
-    fn next(&self) -> Option<(Arc<Channel>, Entry)> {
+    fn next(&self) -> Option<Waiting> {
         let mut inner = self.lock();
         let next = inner.entries.pop_front();
+        if let Some(Waiting::Letter(letter)) = &next {
+            inner.letters -= 1;
+            inner.letter_bytes -= letter.bytes();
+        }
         inner.draining = next.is_some();
         if next.is_none() {
             // An idle channel keeps no room for a queue.
@@ -56,6 +90,17 @@ impl Line {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+impl Inner {
+    fn has_room(&self, letters: usize, bytes: usize, limits: &NodeLimits) -> bool {
+        // A single letter is always taken: what brought it has bounds of its own.
+        let fits = self.letters == 0 || self.letter_bytes.saturating_add(bytes) <= limits.bytes_from_elsewhere;
+        fits && self.letters + letters <= limits.from_elsewhere
+    }
+}
+
+/// The work of draining a line, if nobody is at it; or the letter, for which there is no room.
+pub(super) type Posted = Result<Option<Drain>, Box<Letter>>;
 
 /// The work of draining a line. Who gets it must do it, here or in a task of its own.
 #[must_use = "a line that isn't drained stands still for ever"]
@@ -80,13 +125,23 @@ impl Drain {
     }
 
     async fn run(self) {
-        while let Some((channel, entry)) = self.0.next() {
-            channel.count_down(&entry);
+        while let Some(waiting) = self.0.next() {
             // A panic must not leave the line standing still.
-            if AssertUnwindSafe(channel.turn(entry)).catch_unwind().await.is_err() {
-                channel.panicked();
+            match waiting {
+                Waiting::Entry(channel, entry) => {
+                    channel.count_down(&entry);
+                    if AssertUnwindSafe(channel.turn(entry)).catch_unwind().await.is_err() {
+                        channel.panicked();
+                    }
+                    channel.count_out();
+                }
+                Waiting::Letter(letter) => {
+                    let topic = letter.topic.clone();
+                    if AssertUnwindSafe(letter.turn()).catch_unwind().await.is_err() {
+                        tracing::error!(topic = topic.as_str(), "a fault of the host: a letter's turn panicked");
+                    }
+                }
             }
-            channel.count_out();
         }
     }
 }

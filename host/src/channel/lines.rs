@@ -1,9 +1,10 @@
-//! The lines that all members of a topic share, for routes whose turns are the topic's.
+//! The lines of topics: of their letters, and of all their members for routes whose turns are the topic's.
 
 use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
 
+use super::NodeLimits;
 use super::line::Line;
 use crate::protocol::Topic;
 
@@ -29,6 +30,12 @@ impl Lines {
             *entry = Arc::downgrade(&line);
             line
         })
+    }
+
+    /// Whether so many more letters may wait for a topic.
+    pub(super) fn has_room(&self, topic: &Topic, letters: usize, limits: &NodeLimits) -> bool {
+        let line = self.topics.get(topic).and_then(|line| line.upgrade());
+        line.is_none_or(|line| line.has_room(letters, limits))
     }
 
     #[cfg(test)]

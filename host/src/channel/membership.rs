@@ -4,14 +4,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::line::{Drain, Line};
 use super::mailbox::Mailbox;
 use super::timers::Timers;
 use super::{Entry, Inbound, Node};
-use crate::contract::{Call, Callback, Ending, Fault, FaultKind, Holdings, Member, SocketFacts};
+use crate::contract::{Call, Callback, Ending, Fault, FaultKind, Holdings, Identity, Member, Person, SocketFacts};
 use crate::protocol::{Frame, Outbound, Ref, Serializer, Topic};
-use crate::pubsub::{Audience, Outbox, Subscriber, Subscription};
+use crate::pubsub::{Audience, Hearing, Outbox, Subscriber, Subscription};
 use crate::routes::{Route, Turns};
 
 /// What a channel needs of its socket.
@@ -71,6 +72,10 @@ pub(super) struct State {
     pub(super) plugin: Option<Arc<str>>,
     pub(super) subscription: Option<Subscription>,
     pub(super) timers: Timers,
+    /// The keys of its presences.
+    pub(super) presences: Vec<ByteString>,
+    /// The further topics that it hears.
+    pub(super) hearings: Vec<Hearing>,
 }
 
 /// What remains of a membership that has ended, for its `terminate` and its last frames.
@@ -119,8 +124,17 @@ impl Channel {
                 plugin: None,
                 subscription: None,
                 timers: Timers::default(),
+                presences: Vec::new(),
+                hearings: Vec::new(),
             }),
         })
+    }
+
+    /// How others see it.
+    #[must_use]
+    pub(super) fn person(&self) -> Person {
+        let Identity { user, socket_id, .. } = &self.member.socket.identity;
+        Person { member: self.member.id, user: user.clone(), socket_id: socket_id.clone() }
     }
 
     /// The join ref that its client's messages carry, perhaps null.
@@ -177,6 +191,11 @@ impl Channel {
         if !self.is_doomed.swap(true, Ordering::AcqRel) {
             self.enter_apart(entry);
         }
+    }
+
+    /// The entry that was to end it has had its turn.
+    pub(super) fn undoom(&self) {
+        self.is_doomed.store(false, Ordering::Release);
     }
 
     /// Its socket has ended, and so it does, behind what waits. There is always room for that.
@@ -275,8 +294,8 @@ impl Channel {
             holdings: Holdings {
                 timers: state.timers.ids(),
                 next_timer: state.timers.next(),
-                presences: Vec::new(),
-                topics: Vec::new(),
+                presences: state.presences.clone(),
+                topics: state.hearings.iter().map(|hearing| hearing.topic().clone()).collect(),
             },
             callback,
         };
@@ -311,9 +330,13 @@ impl Channel {
     pub(super) fn leave_state(&self, state: &mut State, phase: Phase) -> Remains {
         state.phase = phase;
         state.timers = Timers::default();
+        state.hearings = Vec::new();
         let subscription = state.subscription.take();
         if let Some(subscription) = &subscription {
             self.node.pubsub.unsubscribe(subscription);
+        }
+        if !std::mem::take(&mut state.presences).is_empty() {
+            self.node.presence.leave(&self.member.topic, self.member.id);
         }
         Remains {
             assigns: std::mem::take(&mut state.assigns),

@@ -5,7 +5,10 @@
 //! plugin instance.
 
 mod commit;
+mod ear;
+mod effects;
 mod intercept;
+mod letter;
 mod line;
 mod lines;
 mod mailbox;
@@ -14,6 +17,7 @@ mod node;
 mod timers;
 mod turn;
 
+pub use letter::{Delivered, Undelivered};
 pub use line::Drain;
 pub use mailbox::Inbound;
 pub use membership::{Channel, Connection, Full};

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
 use super::intercept::Intercepts;
 use super::lines::Lines;
 use super::{Channel, Entry};
+use crate::contract::Person;
+use crate::presence::{Pace, Presence};
 use crate::pubsub::PubSub;
 use crate::routes::RouteTable;
 
@@ -30,12 +33,22 @@ impl Default for NodeLimits {
     }
 }
 
+/// What this node is called in the lists of who is online. There are no others yet.
+const NAME: &str = "local";
+
+fn started_at_ms() -> u64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The shared handle: routes, subscribers, and a few counts.
 pub struct Node {
     /// Which behaviour serves a topic.
     pub routes: Arc<RouteTable>,
     /// Who is subscribed to what.
-    pub pubsub: PubSub,
+    pub pubsub: Arc<PubSub>,
+    /// Who is online.
+    pub presence: Presence,
     /// How much may wait.
     pub limits: NodeLimits,
     pub(super) lines: Arc<Lines>,
@@ -48,12 +61,14 @@ pub struct Node {
 impl Node {
     /// A node without members.
     #[must_use]
-    pub fn new(routes: Arc<RouteTable>, limits: NodeLimits) -> Arc<Self> {
-        let pubsub = PubSub::new();
+    pub fn new(routes: Arc<RouteTable>, limits: NodeLimits, pace: Pace) -> Arc<Self> {
+        let pubsub = Arc::new(PubSub::new());
         pubsub.set_interceptor(Arc::new(Intercepts::new(Arc::clone(&routes))));
+        let presence = Presence::new(&pubsub, NAME, started_at_ms(), pace);
         Arc::new(Self {
             routes,
             pubsub,
+            presence,
             limits,
             lines: Arc::default(),
             next_member: AtomicU64::new(1),
@@ -73,6 +88,14 @@ impl Node {
     #[must_use]
     pub fn fault_count(&self) -> u64 {
         self.faults.load(Ordering::Relaxed)
+    }
+
+    /// The members of a topic, so many at most.
+    #[must_use]
+    pub fn people(&self, topic: &str, most: usize) -> Vec<Person> {
+        let members = self.pubsub.audience(topic).map(|audience| audience.members());
+        let channels = members.into_iter().flatten().filter_map(|member| member.downcast::<Channel>().ok());
+        channels.take(most).map(|channel| channel.person()).collect()
     }
 
     /// Waits until there is no channel any more. With a host that is stopping: until the last `terminate` has run.

@@ -6,9 +6,9 @@ use bytestring::ByteString;
 
 use super::Channel;
 use super::membership::{Phase, Remains};
-use crate::contract::{Answer, Callback, Effect, Ending, Fault, Message, Outcome, Source, TimerId};
+use crate::contract::{Answer, Callback, Ending, Fault, Message, Outcome, Reply, Source, TimerId};
 use crate::protocol::{Addressee, Outbound, Payload, Ref};
-use crate::routes::Route;
+use crate::routes::{OnFault, Route};
 
 /// What waits for a channel.
 #[derive(Debug)]
@@ -82,12 +82,7 @@ impl Channel {
                     self.handle_info(Message { source: Source::Own, topic, event, payload }).await;
                 }
             }
-            Entry::Fault(fault) => {
-                // One that has ended in the meantime has nothing more to lose.
-                if !self.has_ended() {
-                    self.fail(None, "", fault).await;
-                }
-            }
+            Entry::Fault(fault) => self.fault(fault).await,
             Entry::Gone(ending) => {
                 if let Some(remains) = self.finish() {
                     self.terminate(remains, ending).await;
@@ -149,7 +144,7 @@ impl Channel {
         let subscription = self.subscribe(reply);
         let audience = Arc::clone(subscription.audience());
         state.subscription = Some(subscription);
-        self.carry_out(outcome.effects, Some(&audience), Some(&mut state.timers));
+        self.carry_out(outcome.effects, Some(&audience), Some(&mut state));
         drop(state);
         // Its route may have gone since it was asked, and whoever looked through the topic then didn't find it.
         if self.route(Some(&route.plugin)).is_none() {
@@ -193,8 +188,38 @@ impl Channel {
         match committed {
             Ok(None) => {}
             Ok(Some((remains, ending))) => self.terminate(remains, ending).await,
+            Err(fault) if route.spec.on_fault == OnFault::Keep => {
+                self.log(Some(&route), name, &fault);
+                self.answer_fault(reference);
+            }
             Err(fault) => self.fail(Some(&route), name, fault).await,
         }
+    }
+
+    /// Something failed on its behalf, outside its turns.
+    async fn fault(self: &Arc<Self>, fault: Fault) {
+        self.undoom();
+        let (phase, plugin) = {
+            let state = self.lock();
+            (state.phase, state.plugin.clone())
+        };
+        // One that has ended in the meantime has nothing more to lose.
+        if phase != Phase::Joined {
+            return;
+        }
+        let route = self.route(plugin.as_ref());
+        if route.as_ref().is_some_and(|route| route.spec.on_fault == OnFault::Keep) {
+            return self.log(route.as_ref(), "", &fault);
+        }
+        self.fail(route.as_ref(), "", fault).await;
+    }
+
+    /// What the client of a member that lives on is told of the message that it sent.
+    fn answer_fault(&self, reference: Option<&Ref>) {
+        let Some(reference) = reference else { return };
+        let audience = self.lock().subscription.as_ref().map(|subscription| Arc::clone(subscription.audience()));
+        let reply = Reply { status: "error".into(), payload: Payload::reason("channel_crash") };
+        self.send_reply(audience.as_deref(), reference, &reply);
     }
 
     async fn leave(self: &Arc<Self>, join_ref: &Ref, reference: &Ref) {
@@ -232,9 +257,7 @@ impl Channel {
         call.assigns = remains.assigns;
         match route.behaviour.call(call).await {
             Ok(outcome) => {
-                let sent = |effect: &Effect| !matches!(effect, Effect::SendSelf { .. } | Effect::SendAfter { .. });
-                let effects = outcome.effects.into_iter().filter(sent).collect();
-                self.carry_out(effects, remains.audience.as_deref(), None);
+                self.carry_out(outcome.effects, remains.audience.as_deref(), None);
             }
             Err(fault) => self.log(Some(&route), "terminate", &fault),
         }

@@ -22,6 +22,17 @@ pub enum Kind {
     Gatekeeper,
 }
 
+impl Kind {
+    /// Its word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plugin => "plugin",
+            Self::Gatekeeper => "gatekeeper",
+        }
+    }
+}
+
 /// The outside of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Anatomy {

@@ -64,6 +64,11 @@ impl Loaded {
         })
     }
 
+    /// Which load of its plugin it is.
+    pub(super) fn generation(&self) -> u32 {
+        self.origin.generation
+    }
+
     /// Itself as a guard, if it is a gatekeeper.
     #[must_use]
     pub fn guard(&self) -> Option<(Arc<str>, Guard)> {

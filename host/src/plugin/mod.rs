@@ -33,7 +33,7 @@ pub use cache::Cache;
 pub use digest::Digest;
 pub use engine::Engine;
 pub use guest::{Grants, Origin};
-pub use library::{Library, PluginSettings};
+pub use library::{Control, Denied, Library, PluginSettings, Wish};
 pub use loader::{Loaded, Loader};
 pub use pool::PoolLimits;
 pub use scan::Source;

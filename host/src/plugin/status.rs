@@ -10,8 +10,10 @@ use serde::Serialize;
 pub struct PluginStatus {
     /// Its file.
     pub file: String,
-    /// Counts its loads that succeeded; 0 while none has.
+    /// Which of its loads serves, counted from 1; 0 while none has succeeded.
     pub generation: u32,
+    /// `plugin` or `gatekeeper`.
+    pub kind: &'static str,
     /// The patterns that it serves.
     pub topics: Vec<String>,
     /// The contract's version that it was built for.
@@ -24,6 +26,10 @@ pub struct PluginStatus {
     pub loaded_at_ms: u64,
     /// Why the last load was refused, if it was.
     pub last_error: Option<String>,
+    /// Whether an operator has unloaded it.
+    pub is_unloaded: bool,
+    /// Whether an operator has gone back to this generation from a later one, which is still in the file.
+    pub is_rolled_back: bool,
     /// Whether its file has vanished; the last good generation goes on serving.
     pub file_is_gone: bool,
 }

@@ -15,7 +15,7 @@ use futures_util::FutureExt;
 use slab::Slab;
 
 use super::broadcast::Encoded;
-use super::{Broadcast, Deferred, Outbox, Subscriber};
+use super::{Broadcast, Deferred, Listener, Outbox, PubSub, Subscriber};
 use crate::protocol::{CloseCode, Frame, Topic};
 
 /// The subscribers of one topic.
@@ -24,11 +24,15 @@ pub struct Audience {
     inner: Mutex<Inner>,
     /// Jobs that wait, readable without the lock.
     waiting: AtomicUsize,
+    /// How many listen, readable without the lock.
+    listening: AtomicUsize,
 }
 
 #[derive(Default)]
 struct Inner {
     subscribers: Slab<Placed>,
+    /// Those who hear broadcasts, each with the number by which a sender is left out.
+    listeners: Slab<(u64, Arc<dyn Listener>)>,
     queue: VecDeque<(u64, Job)>,
     /// How many jobs have ever been queued.
     queued: u64,
@@ -80,6 +84,30 @@ impl Subscription {
     }
 }
 
+/// A listener's place in an audience, left when it is dropped.
+pub struct Hearing {
+    pub(super) pubsub: Arc<PubSub>,
+    pub(super) topic: Topic,
+    pub(super) audience: Arc<Audience>,
+    pub(super) key: usize,
+}
+
+impl Hearing {
+    /// What is heard.
+    #[must_use]
+    pub fn topic(&self) -> &Topic {
+        &self.topic
+    }
+}
+
+impl Drop for Hearing {
+    fn drop(&mut self) {
+        if self.audience.remove_listener(self.key) {
+            self.pubsub.forget(&self.topic, &self.audience);
+        }
+    }
+}
+
 impl Audience {
     /// The most jobs that may wait. A call asks [`has_room`](Self::has_room) before its commit, so that it fails as a whole;
     /// what comes from elsewhere and finds no room is dropped, and a member whose own frame finds none is closed as if it
@@ -127,6 +155,40 @@ impl Audience {
         }
     }
 
+    /// Tells those who listen of a broadcast, at once: what waits for `handle_out` concerns members only.
+    pub(super) fn tell(&self, broadcast: &Broadcast) {
+        if self.listening.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let inner = self.lock();
+        let concerned = inner.listeners.iter().filter(|(_, (id, _))| !broadcast.except.leaves_out(*id));
+        concerned.for_each(|(_, (_, listener))| listener.hear(broadcast));
+    }
+
+    /// Adds a listener. None if the audience is closed.
+    pub(super) fn add_listener(&self, id: u64, listener: Arc<dyn Listener>) -> Option<usize> {
+        let mut inner = self.lock();
+        if inner.closed {
+            return None;
+        }
+        self.listening.fetch_add(1, Ordering::Release);
+        Some(inner.listeners.insert((id, listener)))
+    }
+
+    /// Whether it was the last, and the audience is closed now.
+    pub(super) fn remove_listener(&self, key: usize) -> bool {
+        let mut inner = self.lock();
+        let removed = inner.listeners.try_remove(key);
+        if removed.is_some() {
+            self.listening.fetch_sub(1, Ordering::Release);
+        }
+        let closed = inner.close_if_empty();
+        drop(inner);
+        // It may be the last to hold what it listens for, whose end must not come under the lock.
+        drop(removed);
+        closed
+    }
+
     /// Sends one member's frame in its turn.
     pub fn send(&self, outbox: &Arc<Outbox>, frame: Frame) {
         if self.waiting.load(Ordering::Acquire) == 0 {
@@ -167,9 +229,11 @@ impl Audience {
     /// Whether it was the last, and the audience is closed now.
     pub(super) fn remove(&self, key: usize) -> bool {
         let mut inner = self.lock();
-        inner.subscribers.try_remove(key);
-        inner.closed = inner.subscribers.is_empty();
-        inner.closed
+        let removed = inner.subscribers.try_remove(key);
+        let closed = inner.close_if_empty();
+        drop(inner);
+        drop(removed);
+        closed
     }
 
     fn wait(&self, inner: &mut Inner, job: Job) {
@@ -218,6 +282,11 @@ impl Audience {
 }
 
 impl Inner {
+    fn close_if_empty(&mut self) -> bool {
+        self.closed = self.subscribers.is_empty() && self.listeners.is_empty();
+        self.closed
+    }
+
     /// The subscribers that the job at hand is for: all of them, if there is none.
     fn present(&self) -> impl Iterator<Item = &Subscriber> {
         let now = self.draining.unwrap_or(u64::MAX);
@@ -228,7 +297,7 @@ impl Inner {
     fn deliver(&self, broadcast: &Broadcast) {
         let mut encoded = Encoded::new(broadcast);
         for subscriber in self.present() {
-            if broadcast.except == Some(subscriber.id) {
+            if broadcast.except.leaves_out(subscriber.id) {
                 continue;
             }
             if let Some(frame) = encoded.frame(subscriber.serializer) {

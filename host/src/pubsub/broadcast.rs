@@ -1,5 +1,8 @@
 //! A message to everybody on a topic.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use bytestring::ByteString;
 
 use crate::protocol::{Frame, Outbound, Payload, Serializer, Topic};
@@ -13,8 +16,32 @@ pub struct Broadcast {
     pub event: ByteString,
     /// What it carries.
     pub payload: Payload,
-    /// The member that is left out.
-    pub except: Option<u64>,
+    /// Who is left out.
+    pub except: Except,
+}
+
+/// Who doesn't get a broadcast.
+#[derive(Clone, Debug, Default)]
+pub enum Except {
+    /// Everybody gets it.
+    #[default]
+    Nobody,
+    /// This member, such as the sender.
+    Member(u64),
+    /// These members.
+    Members(Arc<HashSet<u64>>),
+}
+
+impl Except {
+    /// Whether a member is left out.
+    #[must_use]
+    pub fn leaves_out(&self, member: u64) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Member(out) => *out == member,
+            Self::Members(out) => out.contains(&member),
+        }
+    }
 }
 
 /// The frames of a broadcast, each made when the first subscriber needs it.

@@ -6,18 +6,22 @@
 
 mod audience;
 mod broadcast;
+mod names;
 mod outbox;
 
 use std::any::Any;
+use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use dashmap::DashMap;
 
 use crate::protocol::{Frame, Serializer, Topic};
 
-pub use audience::{Audience, Subscription};
-pub use broadcast::{Broadcast, Encoded};
+pub use audience::{Audience, Hearing, Subscription};
+pub use broadcast::{Broadcast, Encoded, Except};
+pub use names::Named;
 pub use outbox::{Outbox, OutboxLimits, Taken};
 
 /// One who gets what is broadcast to a topic.
@@ -31,6 +35,12 @@ pub struct Subscriber {
     pub outbox: Arc<Outbox>,
     /// What the subscriber's owner wants to find again in [`Audience::members`]; opaque in here.
     pub member: Arc<dyn Any + Send + Sync>,
+}
+
+/// One who is told of what is broadcast to a topic, without a client that gets it.
+pub trait Listener: Send + Sync {
+    /// A broadcast was made. It is called in the broadcasts' order, and must not wait.
+    fn hear(&self, broadcast: &Broadcast);
 }
 
 /// A broadcast that waits for somebody's decision.
@@ -47,6 +57,9 @@ pub trait Interceptor: Send + Sync {
 #[derive(Default)]
 pub struct PubSub {
     topics: DashMap<Topic, Arc<Audience>>,
+    /// The names of those topics in order. It changes only with the map's entry held.
+    index: RwLock<BTreeSet<Topic>>,
+    names: Arc<names::Names>,
     interceptor: OnceLock<Arc<dyn Interceptor>>,
 }
 
@@ -64,7 +77,11 @@ impl PubSub {
 
     /// Delivers a broadcast to everybody who is subscribed to its topic now.
     pub fn broadcast(&self, broadcast: Broadcast) {
+        if &*broadcast.event == names::DISCONNECT {
+            self.disconnect(broadcast.topic.as_str());
+        }
         let Some(audience) = self.audience(broadcast.topic.as_str()) else { return };
+        audience.tell(&broadcast);
         match self.interceptor.get().and_then(|interceptor| interceptor.intercept(&broadcast, &audience)) {
             Some(deferred) => audience.defer(deferred),
             None => audience.broadcast(broadcast),
@@ -81,7 +98,7 @@ impl PubSub {
     /// made once it was seen is missed.
     pub fn subscribe(&self, topic: &Topic, subscriber: &Subscriber, first: Option<&Frame>) -> Subscription {
         loop {
-            let audience = Arc::clone(&self.topics.entry(topic.clone()).or_default());
+            let audience = self.enter(topic);
             if let Some(key) = audience.add(subscriber.clone(), first) {
                 return Subscription { topic: topic.clone(), audience, key };
             }
@@ -97,10 +114,63 @@ impl PubSub {
         }
     }
 
+    /// Has a listener hear what is broadcast to a topic, until what is given is dropped.
+    #[must_use = "it hears nothing once this is dropped"]
+    pub fn listen(self: &Arc<Self>, topic: &Topic, id: u64, listener: &Arc<dyn Listener>) -> Hearing {
+        loop {
+            let audience = self.enter(topic);
+            if let Some(key) = audience.add_listener(id, Arc::clone(listener)) {
+                return Hearing { pubsub: Arc::clone(self), topic: topic.clone(), audience, key };
+            }
+            self.forget(topic, &audience);
+        }
+    }
+
+    /// Enters a socket that has an id.
+    #[must_use = "it can be disconnected until this is dropped"]
+    pub fn name(&self, id: &str, outbox: &Arc<Outbox>) -> Named {
+        self.names.enter(id, outbox)
+    }
+
+    /// Closes every socket with this id, so that its client connects again. Gives how many there are.
+    pub fn disconnect(&self, id: &str) -> usize {
+        self.names.disconnect(id)
+    }
+
     /// Every topic that somebody is subscribed to, with how many are.
     #[must_use]
     pub fn topics(&self) -> Vec<(Topic, usize)> {
-        self.topics.iter().map(|entry| (entry.key().clone(), entry.value().len())).collect()
+        let found = self.topics.iter().map(|entry| (entry.key().clone(), entry.value().len()));
+        found.filter(|(_, members)| *members > 0).collect()
+    }
+
+    /// The topics that begin with `prefix` and come after `after`, in order, so many at most, each with how many are
+    /// subscribed.
+    #[must_use]
+    pub fn topics_under(&self, prefix: &str, after: Option<&str>, most: usize) -> Vec<(Topic, usize)> {
+        let mut from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(Topic::new(after)),
+            _ => Bound::Included(Topic::new(prefix)),
+        };
+        let mut found = Vec::new();
+        // Counting takes other locks, so names are copied first; some of them may have no subscriber.
+        while found.len() < most {
+            let names = self.names_from(prefix, &from, most - found.len());
+            let Some(last) = names.last() else { break };
+            from = Bound::Excluded(last.clone());
+            let counted = names.into_iter().filter_map(|topic| {
+                let members = self.audience(topic.as_str())?.len();
+                (members > 0).then_some((topic, members))
+            });
+            found.extend(counted);
+        }
+        found
+    }
+
+    fn names_from(&self, prefix: &str, from: &Bound<Topic>, most: usize) -> Vec<Topic> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let names = index.range((from.clone(), Bound::Unbounded));
+        names.take_while(|topic| topic.as_str().starts_with(prefix)).take(most).cloned().collect()
     }
 
     /// How many topics there are.
@@ -109,22 +179,40 @@ impl PubSub {
         self.topics.len()
     }
 
+    /// A topic's audience, perhaps a new one.
+    fn enter(&self, topic: &Topic) -> Arc<Audience> {
+        let make = || {
+            self.index.write().unwrap_or_else(PoisonError::into_inner).insert(topic.clone());
+            Arc::default()
+        };
+        Arc::clone(&self.topics.entry(topic.clone()).or_insert_with(make))
+    }
+
     fn forget(&self, topic: &Topic, gone: &Arc<Audience>) {
-        self.topics.remove_if(topic, |_, audience| Arc::ptr_eq(audience, gone));
+        self.topics.remove_if(topic, |_, audience| {
+            let is_it = Arc::ptr_eq(audience, gone);
+            if is_it {
+                self.index.write().unwrap_or_else(PoisonError::into_inner).remove(topic);
+            }
+            is_it
+        });
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Poll, Waker};
+
     use super::*;
-    use crate::protocol::Payload;
+    use crate::protocol::{CloseCode, Payload};
 
     fn subscriber(id: u64, serializer: Serializer) -> (Subscriber, Arc<Outbox>) {
         let outbox = Arc::new(Outbox::new(OutboxLimits::default()));
         (Subscriber { id, serializer, outbox: Arc::clone(&outbox), member: Arc::new(()) }, outbox)
     }
 
-    fn hello(topic: &Topic, except: Option<u64>) -> Broadcast {
+    fn hello(topic: &Topic, except: Except) -> Broadcast {
         Broadcast { topic: topic.clone(), event: "hello".into(), payload: Payload::EMPTY, except }
     }
 
@@ -138,7 +226,7 @@ mod tests {
         for each in [alice, bob, old] {
             pubsub.subscribe(&topic, &each, None);
         }
-        pubsub.broadcast(hello(&topic, Some(1)));
+        pubsub.broadcast(hello(&topic, Except::Member(1)));
         assert_eq!(alices.take_all(), []);
         assert_eq!(bobs.take_all(), [Frame::Text(r#"[null,null,"room:a","hello",{}]"#.into())]);
         let v1 = r#"{"event":"hello","payload":{},"ref":null,"topic":"room:a"}"#;
@@ -156,5 +244,62 @@ mod tests {
         pubsub.subscribe(&topic, &alice, None);
         pubsub.unsubscribe(&first);
         assert_eq!(pubsub.topics(), [(topic, 1)]);
+    }
+
+    #[derive(Default)]
+    struct Ear(AtomicUsize);
+
+    impl Listener for Ear {
+        fn hear(&self, _: &Broadcast) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_listener_hears_a_topic_of_which_nobody_is_a_member() {
+        let pubsub = Arc::new(PubSub::new());
+        let (topic, ear) = (Topic::new("news"), Arc::new(Ear::default()));
+        let listener: Arc<dyn Listener> = ear.clone();
+        let hearing = pubsub.listen(&topic, 1, &listener);
+        pubsub.broadcast(hello(&topic, Except::Nobody));
+        pubsub.broadcast(hello(&topic, Except::Member(1)));
+        assert_eq!((pubsub.topics(), pubsub.topic_count()), (vec![], 1));
+        drop(hearing);
+        pubsub.broadcast(hello(&topic, Except::Nobody));
+        assert_eq!((ear.0.load(Ordering::Relaxed), pubsub.topic_count()), (1, 0));
+    }
+
+    #[test]
+    fn topics_are_listed_in_order_and_in_pages() {
+        let pubsub = Arc::new(PubSub::new());
+        let (alice, _outbox) = subscriber(1, Serializer::V2);
+        let names = ["room:c", "room:a", "room", "roon", "room:b"];
+        let subscriptions: Vec<_> =
+            names.iter().map(|name| pubsub.subscribe(&Topic::new(name), &alice, None)).collect();
+        let listener: Arc<dyn Listener> = Arc::new(Ear::default());
+        let _hearing = pubsub.listen(&Topic::new("room:aa"), 1, &listener);
+        let under = |after, most| -> Vec<String> {
+            pubsub.topics_under("room:", after, most).iter().map(|(topic, _)| topic.to_string()).collect()
+        };
+        assert_eq!(under(None, 10), ["room:a", "room:b", "room:c"]);
+        assert_eq!(under(None, 2), ["room:a", "room:b"]);
+        assert_eq!(under(Some("room:b"), 2), ["room:c"]);
+        assert_eq!(under(Some("a"), 1), ["room:a"]);
+        subscriptions.iter().for_each(|subscription| pubsub.unsubscribe(subscription));
+        assert_eq!(under(None, 10), [""; 0]);
+    }
+
+    #[test]
+    fn disconnect_on_an_id_closes_its_sockets() {
+        let pubsub = PubSub::new();
+        let outbox = Arc::new(Outbox::new(OutboxLimits::default()));
+        let _named = pubsub.name("user:1", &outbox);
+        let about =
+            |event: &'static str| Broadcast { event: event.into(), ..hello(&Topic::new("user:1"), Except::Nobody) };
+        pubsub.broadcast(about("other"));
+        let closing = || outbox.poll_closing(&Context::from_waker(Waker::noop()));
+        assert_eq!(closing(), Poll::Pending);
+        pubsub.broadcast(about("disconnect"));
+        assert_eq!(closing(), Poll::Ready(CloseCode::GoingAway));
     }
 }

@@ -9,9 +9,10 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::overview::HostOverview;
+use super::surroundings::HostSurroundings;
 use super::{Config, Limits};
 use crate::channel::Node;
-use crate::contract::{Nowhere, Surroundings};
+use crate::contract::Surroundings;
 use crate::plugin::{Cache, Engine, Library, Loader, Shelf};
 use crate::protocol::CloseCode;
 use crate::routes::RouteTable;
@@ -65,14 +66,10 @@ impl Host {
         })?;
         let (routes, shelf) = (Arc::new(RouteTable::default()), Arc::new(Shelf::default()));
         let (sources, settings) = (config.sources()?, config.settings()?);
-        let mut library = Library::new(
-            loader(config, Arc::new(Nowhere))?,
-            sources,
-            settings,
-            Arc::clone(&routes),
-            Arc::clone(&shelf),
-        );
-        let node = Node::new(routes, config.limits.node());
+        let node = Node::new(Arc::clone(&routes), config.limits.node(), config.limits.pace());
+        let surroundings = Arc::new(HostSurroundings { node: Arc::clone(&node) });
+        let loader = loader(config, surroundings)?;
+        let mut library = Library::new(loader, sources, settings, routes, Arc::clone(&shelf));
         let sockets = Arc::new(Sockets::default());
         let endpoint = Endpoint {
             node: Arc::clone(&node),

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::channel::NodeLimits;
 use crate::contract::CallLimits;
 use crate::plugin::PoolLimits;
+use crate::presence::Pace;
 use crate::pubsub::OutboxLimits;
 use crate::socket::SocketLimits;
 use crate::transport::WireLimits;
@@ -63,6 +64,17 @@ pub struct Limits {
     pub timers_per_member: usize,
     /// Milliseconds that a timer takes at least. Below it: fault, oversize. Default 10.
     pub timer_shortest_ms: u64,
+    /// Presences of one member. Past it: fault, oversize. Default 16.
+    pub presences_per_member: usize,
+    /// Bytes of a presence's meta. Past it: fault, oversize. Default 4 KiB.
+    pub presence_bytes: usize,
+    /// Changes of who is online in a topic that are sent one by one within `presence_window_ms`. Past it they are joined,
+    /// and sent at its end. Default 8.
+    pub presence_burst: u32,
+    /// Milliseconds of that window; 0 joins nothing. Default 100.
+    pub presence_window_ms: u64,
+    /// Further topics that one member subscribes to. Past it: fault, oversize. Default 64.
+    pub subscriptions_per_member: usize,
     /// Lines that one call logs. Past it: fault, oversize. Default 256.
     pub log_lines_per_call: usize,
 }
@@ -70,7 +82,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         let (call, pool, node) = (CallLimits::default(), PoolLimits::default(), NodeLimits::default());
-        let (outbox, socket) = (OutboxLimits::default(), SocketLimits::default());
+        let (outbox, socket, pace) = (OutboxLimits::default(), SocketLimits::default(), Pace::default());
         Self {
             frame_bytes: 1 << 20,
             channels_per_socket: socket.channels,
@@ -94,6 +106,11 @@ impl Default for Limits {
             effect_bytes: call.effect_bytes,
             timers_per_member: call.timers,
             timer_shortest_ms: millis(call.timer_shortest),
+            presences_per_member: call.presences,
+            presence_bytes: call.presence_bytes,
+            presence_burst: pace.burst,
+            presence_window_ms: millis(pace.window),
+            subscriptions_per_member: call.subscriptions,
             log_lines_per_call: call.log_lines,
         }
     }
@@ -153,6 +170,9 @@ impl Limits {
             effect_bytes: self.effect_bytes,
             timers: self.timers_per_member,
             timer_shortest: Duration::from_millis(self.timer_shortest_ms),
+            presences: self.presences_per_member,
+            presence_bytes: self.presence_bytes,
+            subscriptions: self.subscriptions_per_member,
             log_lines: self.log_lines_per_call,
             ..CallLimits::default()
         })
@@ -169,6 +189,10 @@ impl Limits {
             from_elsewhere: self.mailbox_from_elsewhere,
             bytes_from_elsewhere: self.mailbox_bytes_from_elsewhere,
         }
+    }
+
+    pub(super) fn pace(&self) -> Pace {
+        Pace { burst: self.presence_burst, window: Duration::from_millis(self.presence_window_ms) }
     }
 
     pub(super) fn outbox(&self) -> OutboxLimits {

@@ -5,6 +5,7 @@ mod host;
 mod limits;
 mod logging;
 mod overview;
+mod surroundings;
 
 pub use config::{Config, LogFormat, PluginTable};
 pub use host::{Host, loader};

@@ -9,7 +9,7 @@ use super::{Slot, SocketState, Sockets, Step};
 use crate::channel::{Channel, Connection, Drain, Entry, Full, Node};
 use crate::contract::{Ending, SocketFacts};
 use crate::protocol::{Addressee, CloseCode, Frame, Message, Outbound, Payload, Ref, Serializer};
-use crate::pubsub::{Outbox, OutboxLimits};
+use crate::pubsub::{Named, Outbox, OutboxLimits};
 
 /// The limits of one socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub struct Socket {
     /// Why its channels end when it is dropped.
     ending: Ending,
     registered: Option<Registered>,
+    /// Its place among the sockets of its id.
+    _named: Option<Named>,
 }
 
 impl Slot for Arc<Channel> {
@@ -71,6 +73,7 @@ impl Endpoint {
     pub fn connect(&self, facts: SocketFacts, serializer: Serializer) -> Socket {
         let outbox = Arc::new(Outbox::new(self.outbox_limits));
         let registered = self.sockets.register(&outbox);
+        let named = facts.identity.socket_id.as_deref().map(|id| self.node.pubsub.name(id, &outbox));
         Socket {
             node: Arc::clone(&self.node),
             connection: Connection { facts: Arc::new(facts), serializer, outbox, inbound: Arc::default() },
@@ -79,6 +82,7 @@ impl Endpoint {
             held_back: None,
             ending: Ending::Closed,
             registered: Some(registered),
+            _named: named,
         }
     }
 }

@@ -11,6 +11,7 @@ use bennu::contract::{
     Answer, Behaviour, Call, Calling, Decision, Ending, Fault, Identity, Outcome, Passing, Reply, SocketFacts,
     TopicCall,
 };
+use bennu::presence::Pace;
 use bennu::protocol::{Frame, Payload, Serializer};
 use bennu::pubsub::{OutboxLimits, Taken};
 use bennu::routes::{Route, RouteSpec, RouteTable, Routes};
@@ -103,7 +104,7 @@ impl Stage {
 
     pub(crate) fn with_limits(parts: impl IntoIterator<Item = Part>, limits: NodeLimits) -> Self {
         let routes = Arc::new(RouteTable::default());
-        let node = Node::new(Arc::clone(&routes), limits);
+        let node = Node::new(Arc::clone(&routes), limits, Pace::default());
         let endpoint = Endpoint {
             node,
             sockets: Arc::new(Sockets::default()),
@@ -120,12 +121,11 @@ impl Stage {
     }
 
     pub(crate) fn connect(&self) -> Client {
-        let facts = SocketFacts {
-            identity: Identity::default(),
-            transport: "memory",
-            connect_params: "{}".into(),
-            x_headers: [].into(),
-        };
+        self.connect_as(Identity::default())
+    }
+
+    pub(crate) fn connect_as(&self, identity: Identity) -> Client {
+        let facts = SocketFacts { identity, transport: "memory", connect_params: "{}".into(), x_headers: [].into() };
         Client { socket: self.endpoint.connect(facts, Serializer::V2), seen: VecDeque::new() }
     }
 }

@@ -3,12 +3,16 @@
 //! Whenever something may have changed, the sources are scanned, what is new or different is loaded, one plugin at a time,
 //! and a new table of routes is published. Whatever goes wrong leaves in place what runs.
 
+mod control;
+mod wishes;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use tokio::sync::mpsc;
 
 use super::guest::{Grants, Origin};
 use super::loader::{Loaded, Loader};
@@ -17,6 +21,9 @@ use super::status::Shelf;
 use super::watcher::Watcher;
 use super::{Anatomy, Digest, Source, unique};
 use crate::routes::{Conflict, Guard, Guards, RouteTable, Routes};
+
+use control::Asked;
+pub use control::{Control, Denied, Wish};
 
 /// What the configuration says of one plugin.
 #[derive(Clone, Debug)]
@@ -45,6 +52,8 @@ pub struct Library {
     plugins: BTreeMap<String, Entry>,
     /// Files that aren't served since another has their name; said once.
     doubles: BTreeSet<PathBuf>,
+    control: Control,
+    asked: mpsc::Receiver<Asked>,
     /// Whether a mount's configuration leaves its gatekeeper unnamed, so that there may be one at most.
     one_gatekeeper: bool,
 }
@@ -59,8 +68,13 @@ struct Entry {
     /// What was loaded and has not been published, since its topics are another plugin's. It is tried again whenever
     /// another plugin changes.
     candidate: Option<Loaded>,
+    /// What served before, for a rollback.
+    previous: Option<Loaded>,
+    /// Whether an operator has unloaded it.
+    is_unloaded: bool,
     /// Whether its file, of which nothing could be loaded, looks like a gatekeeper.
     is_missed: bool,
+    /// How many loads have succeeded.
     generation: u32,
 }
 
@@ -75,7 +89,14 @@ impl Library {
         shelf: Arc<Shelf>,
     ) -> Self {
         let (plugins, doubles) = (BTreeMap::new(), BTreeSet::new());
-        Self { loader, sources, settings, routes, shelf, plugins, doubles, one_gatekeeper: false }
+        let (control, asked) = Control::new();
+        Self { loader, sources, settings, routes, shelf, plugins, doubles, control, asked, one_gatekeeper: false }
+    }
+
+    /// What operators ask it by. It answers while it [watches](Self::watch).
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.control.clone()
     }
 
     /// Has it complain where there is more than one gatekeeper, since a mount relies on there being only one.
@@ -91,20 +112,13 @@ impl Library {
         let mut fresh = BTreeSet::new();
         for (name, (path, stamp)) in &found.plugins {
             let entry = self.plugins.entry(name.clone()).or_default();
-            if entry.seen.replace(*stamp) == Some(*stamp) {
+            if entry.seen.replace(*stamp) == Some(*stamp) || entry.is_unloaded {
                 continue;
             }
-            match self.load(name, path).await {
-                Ok(None) => {}
-                Ok(loaded) => {
-                    self.plugins.entry(name.clone()).or_default().candidate = loaded;
-                    self.shelf.update(name, |status| status.file = path.display().to_string());
-                    fresh.insert(name.clone());
-                }
-                Err(error) => {
-                    self.refuse(name, path, &format!("{error:#}"));
-                    self.note_guards();
-                }
+            match self.load(name, path, false).await {
+                Ok(false) => {}
+                Ok(true) => drop(fresh.insert(name.clone())),
+                Err(error) => self.refuse(name, path, &format!("{error:#}")),
             }
         }
         if !fresh.is_empty() {
@@ -119,7 +133,15 @@ impl Library {
         loop {
             // First of all for what changed before the watch began.
             self.refresh().await;
-            watcher.changed().await;
+            // Waiting may be broken off and begun anew without a change being missed.
+            tokio::select! {
+                () = watcher.changed() => {}
+                Some(Asked { plugin, wish, answer }) = self.asked.recv() => {
+                    let granted = self.grant(&plugin, wish).await;
+                    // Who asked may have gone.
+                    let _ = answer.send(granted);
+                }
+            }
         }
     }
 
@@ -143,8 +165,8 @@ impl Library {
         }
     }
 
-    /// Loads a file, unless its content is what serves.
-    async fn load(&mut self, name: &str, path: &Path) -> Result<Option<Loaded>> {
+    /// Loads a file as a candidate, unless its content is what serves and that is enough. Whether it was.
+    async fn load(&mut self, name: &str, path: &Path, even_if_same: bool) -> Result<bool> {
         let (stamp, bytes) = read_settled(path).await?;
         let bytes = Bytes::from(bytes);
         let digesting = tokio::task::spawn_blocking(move || (Digest::of(&bytes), bytes)).await;
@@ -152,9 +174,9 @@ impl Library {
         let entry = self.plugins.entry(name.to_owned()).or_default();
         entry.seen = Some(stamp);
         entry.candidate = None;
-        if entry.serving.as_ref().is_some_and(|serving| serving.digest == digest) {
+        if !even_if_same && entry.serving.as_ref().is_some_and(|serving| serving.digest == digest) {
             self.shelf.update(name, |status| status.last_error = None);
-            return Ok(None);
+            return Ok(false);
         }
         let settings = self.settings.get(name).cloned().unwrap_or_default();
         let origin = Arc::new(Origin {
@@ -165,8 +187,14 @@ impl Library {
             read: settings.read,
         });
         let loaded = self.loader.load(bytes.clone(), digest, origin).await;
+        let was_missed = entry.is_missed;
         entry.is_missed = loaded.is_err() && Anatomy::looks_like_gatekeeper(&bytes);
-        Ok(Some(loaded?))
+        if entry.is_missed != was_missed {
+            self.publish_as_it_is();
+        }
+        self.plugins.entry(name.to_owned()).or_default().candidate = Some(loaded?);
+        self.shelf.update(name, |status| status.file = path.display().to_string());
+        Ok(true)
     }
 
     /// The gatekeepers among these, and those that are missed: a mount must not stand open for want of its guard.
@@ -177,7 +205,7 @@ impl Library {
     }
 
     /// Publishes anew what serves, with the guards as they are.
-    fn note_guards(&mut self) {
+    fn publish_as_it_is(&self) {
         if let Ok(table) = self.table_with(&[]) {
             self.routes.publish(table);
         }
@@ -225,10 +253,10 @@ impl Library {
         self.routes.publish(table);
         for name in names {
             let entry = self.plugins.entry(name.clone()).or_default();
-            entry.serving = entry.candidate.take();
-            entry.generation += 1;
+            entry.previous = std::mem::replace(&mut entry.serving, entry.candidate.take());
             if let Some(loaded) = &entry.serving {
-                announce(name, entry.generation, loaded, &self.shelf);
+                entry.generation = entry.generation.max(loaded.generation());
+                announce(name, loaded, &self.shelf);
             }
         }
     }
@@ -236,12 +264,16 @@ impl Library {
     /// Says of the fresh candidates that couldn't be published why not.
     fn refuse_candidates(&self, fresh: &BTreeSet<String>, found: &Found) {
         for name in fresh {
-            let is_waiting = self.plugins.get(name).is_some_and(|entry| entry.candidate.is_some());
-            let refused = is_waiting.then(|| self.table_with(std::slice::from_ref(name)).err()).flatten();
-            if let (Some(conflict), Some((path, _))) = (refused, found.plugins.get(name)) {
+            if let (Some(conflict), Some((path, _))) = (self.conflict_of(name), found.plugins.get(name)) {
                 self.refuse(name, path, &conflict.to_string());
             }
         }
+    }
+
+    /// What keeps a candidate from being published, if there is one.
+    fn conflict_of(&self, name: &str) -> Option<Conflict> {
+        let is_waiting = self.plugins.get(name).is_some_and(|entry| entry.candidate.is_some());
+        is_waiting.then(|| self.table_with(&[name.to_owned()]).err()).flatten()
     }
 
     fn refuse(&self, name: &str, path: &Path, why: &str) {
@@ -255,7 +287,8 @@ impl Library {
     }
 }
 
-fn announce(name: &str, generation: u32, loaded: &Loaded, shelf: &Shelf) {
+fn announce(name: &str, loaded: &Loaded, shelf: &Shelf) {
+    let (generation, kind) = (loaded.generation(), loaded.anatomy.kind.as_str());
     let topics: Vec<String> = loaded.routes.iter().map(|route| route.pattern.to_string()).collect();
     tracing::info!(
         plugin = name,
@@ -268,6 +301,8 @@ fn announce(name: &str, generation: u32, loaded: &Loaded, shelf: &Shelf) {
     );
     shelf.update(name, |status| {
         status.generation = generation;
+        status.kind = kind;
+        status.is_rolled_back = false;
         status.topics = topics;
         status.contract = loaded.anatomy.version.to_string();
         status.digest = loaded.digest.to_string();

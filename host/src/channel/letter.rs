@@ -1,0 +1,157 @@
+//! Letters: what is sent to a topic rather than to its members, and becomes a turn of its `handle_message`.
+
+use std::sync::{Arc, Weak};
+
+use bytestring::ByteString;
+use tokio::sync::oneshot;
+
+use super::{Channel, Entry, Node};
+use crate::contract::{Answer, Fault, FaultKind, Message, Outcome, Reply, Source, TopicCall, TopicCallback};
+use crate::protocol::{Payload, Topic};
+use crate::routes::Route;
+
+/// Why a letter wasn't handled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Undelivered {
+    /// No route serves its topic.
+    Unrouted,
+    /// The plugin that serves its topic, of this name, has no `handle_message`.
+    NotTaken(Arc<str>),
+    /// As many letters wait for the topic as may.
+    Busy,
+    /// `handle_message` failed.
+    Fault(Fault),
+}
+
+/// What came of a letter: an answer, perhaps.
+pub type Delivered = Result<Option<Reply>, Undelivered>;
+
+/// Who gets the answer.
+pub(super) enum Sender {
+    /// A member's own `handle_info`.
+    Member(Weak<Channel>),
+    /// The effect of a callback that has no member.
+    Topic,
+    /// Whoever waits at the other end.
+    Outside(oneshot::Sender<Delivered>),
+}
+
+/// An event on its way to a topic.
+pub(super) struct Letter {
+    pub(super) node: Arc<Node>,
+    pub(super) topic: Topic,
+    pub(super) event: ByteString,
+    pub(super) payload: Payload,
+    pub(super) sender: Sender,
+}
+
+impl Node {
+    /// Sends an event to a topic's `handle_message`, whether anyone has joined it or not, and waits for the answer.
+    ///
+    /// # Errors
+    /// Where nobody takes it, too much waits, or the callback fails.
+    pub async fn send(self: &Arc<Self>, topic: &str, event: ByteString, payload: Payload) -> Delivered {
+        let (sender, answered) = oneshot::channel();
+        let topic = Topic::new(topic);
+        self.post(Letter { node: Arc::clone(self), topic, event, payload, sender: Sender::Outside(sender) });
+        // It was lost only if its turn panicked, which is logged there.
+        answered.await.unwrap_or_else(|_| Err(Undelivered::Fault(Fault::failed("a fault of the host"))))
+    }
+
+    /// Posts a letter. Where there is no room for it, its sender is told, or nobody.
+    pub(super) fn post(&self, letter: Letter) {
+        let line = self.lines.of(&letter.topic);
+        match line.post_letter(Box::new(letter), &self.limits) {
+            Ok(drain) => {
+                if let Some(drain) = drain {
+                    drain.spawn();
+                }
+            }
+            Err(letter) => letter.answer(Err(Undelivered::Busy)),
+        }
+    }
+}
+
+impl Letter {
+    /// Bytes that it holds while it waits.
+    pub(super) fn bytes(&self) -> usize {
+        self.event.len() + self.payload.len()
+    }
+
+    /// Takes its turn.
+    pub(super) async fn turn(self) {
+        let delivered = self.deliver().await;
+        self.answer(delivered);
+    }
+
+    async fn deliver(&self) -> Delivered {
+        let route = self.node.routes.find(self.topic.as_str()).ok_or(Undelivered::Unrouted)?;
+        if !route.takes_messages {
+            return Err(Undelivered::NotTaken(Arc::clone(&route.plugin)));
+        }
+        let callback = TopicCallback::Message { event: self.event.clone(), payload: self.payload.clone() };
+        let (topic, name) = (self.topic.clone(), callback.name());
+        let called = route.behaviour.call_topic(TopicCall { topic, room: None, callback }).await;
+        called.and_then(|outcome| self.commit(outcome)).map_err(|fault| {
+            self.log(&route, name, &fault);
+            Undelivered::Fault(fault)
+        })
+    }
+
+    fn commit(&self, outcome: Outcome) -> Result<Option<Reply>, Fault> {
+        let Outcome { room, effects, answer, .. } = outcome;
+        if room.is_some() {
+            return Err(Fault::failed("a room was given back, but the route asks for none"));
+        }
+        let own = self.node.pubsub.audience(self.topic.as_str());
+        let has_room = own.is_none_or(|audience| audience.has_room(effects.len()));
+        if !has_room || !self.node.has_room_for(&effects) {
+            return Err(Fault::new(FaultKind::Overflow, "a queue that the effects go to is full"));
+        }
+        for effect in effects {
+            self.node.carry_out(effect, &self.topic, || Sender::Topic);
+        }
+        match answer {
+            Answer::Reply(reply) => Ok(Some(reply)),
+            _ => Ok(None),
+        }
+    }
+
+    fn answer(self, delivered: Delivered) {
+        match self.sender {
+            Sender::Outside(sender) => drop(sender.send(delivered)),
+            Sender::Member(member) => {
+                if let (Some(channel), Ok(Some(reply))) = (member.upgrade(), delivered) {
+                    let payload = as_message(reply);
+                    let (topic, event) = (self.topic, self.event);
+                    channel.post(Entry::Info(Message { source: Source::Answer, topic, event, payload }));
+                }
+            }
+            Sender::Topic => {}
+        }
+    }
+
+    fn log(&self, route: &Arc<Route>, callback: &str, fault: &Fault) {
+        self.node.count_fault();
+        tracing::warn!(
+            plugin = &*route.plugin,
+            generation = route.generation,
+            topic = self.topic.as_str(),
+            callback,
+            kind = fault.kind.as_str(),
+            "fault: {}",
+            fault.detail
+        );
+    }
+}
+
+/// A reply as `handle_info` gets it: bytes as they are, JSON with its status.
+fn as_message(reply: Reply) -> Payload {
+    match reply.payload {
+        Payload::Json(response) => {
+            let status = serde_json::Value::from(&*reply.status);
+            Payload::Json(format!("{{\"status\":{status},\"response\":{response}}}").into())
+        }
+        bytes @ Payload::Binary(_) => bytes,
+    }
+}

@@ -1,0 +1,71 @@
+//! What operators ask of the library: reload, unload, roll back. One task owns all loading, so they ask by messages.
+
+use std::fmt;
+
+use tokio::sync::{mpsc, oneshot};
+
+/// What is asked of a plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Load its file anew, changed or not. It also takes back an unloading.
+    Reload,
+    /// Serve it no more, until a reload is asked for or the host starts anew.
+    Unload,
+    /// Let the generation before this one serve again, until the file changes.
+    Rollback,
+}
+
+/// Why a wish wasn't granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// There is no plugin of that name.
+    Unknown,
+    /// Something keeps it from it; the running generation goes on.
+    Refused(String),
+    /// The host is stopping.
+    Stopping,
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => write!(f, "there is no plugin of that name"),
+            Self::Refused(why) => f.write_str(why),
+            Self::Stopping => write!(f, "the host is stopping"),
+        }
+    }
+}
+
+impl std::error::Error for Denied {}
+
+/// A wish with its plugin, and where the answer goes.
+pub(super) struct Asked {
+    pub(super) plugin: String,
+    pub(super) wish: Wish,
+    pub(super) answer: oneshot::Sender<Result<(), Denied>>,
+}
+
+/// Wishes that wait; past it who asks waits too.
+const WAITING_MAX: usize = 16;
+
+/// Asks the library. Cloning shares it.
+#[derive(Clone)]
+pub struct Control(mpsc::Sender<Asked>);
+
+impl Control {
+    pub(super) fn new() -> (Self, mpsc::Receiver<Asked>) {
+        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        (Self(sender), receiver)
+    }
+
+    /// Asks, and waits until it is done: what is called from then on is served by what was asked for.
+    ///
+    /// # Errors
+    /// Why it wasn't done.
+    pub async fn ask(&self, plugin: &str, wish: Wish) -> Result<(), Denied> {
+        let (answer, answered) = oneshot::channel();
+        let asked = Asked { plugin: plugin.to_owned(), wish, answer };
+        self.0.send(asked).await.map_err(|_| Denied::Stopping)?;
+        answered.await.map_err(|_| Denied::Stopping)?
+    }
+}

@@ -1,0 +1,178 @@
+//! What replicas tell one another.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Entry, Replica, Seen, Share};
+use crate::protocol::{NAME_BYTES_MAX, Payload, Topic};
+
+/// A part of the set, or all of it: some writes of some replicas. For serde it is a plain record, and what comes in is
+/// checked; how many bytes may come in is the transport's to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Record", into = "Record")]
+pub struct Delta {
+    pub(super) shares: BTreeMap<Replica, Share>,
+}
+
+/// Why a delta isn't taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeltaError {
+    /// More than [`Delta::REPLICAS_MAX`] replicas.
+    Replicas,
+    /// A name, topic, key or meta is longer than any replica writes.
+    TooLong,
+    /// A meta is no JSON object.
+    Meta,
+    /// A clock is zero or beyond [`Delta::CLOCK_MAX`], or an entry follows a later one.
+    Clock,
+    /// A replica or an entry is there twice, or an entry isn't among the clocks.
+    Inconsistent,
+}
+
+impl fmt::Display for DeltaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Replicas => "it names too many replicas",
+            Self::TooLong => "a name, topic, key or meta is too long",
+            Self::Meta => "a meta is not a JSON object",
+            Self::Clock => "a clock is out of range",
+            Self::Inconsistent => "a replica or an entry is there twice, or is not among the clocks",
+        })
+    }
+}
+
+impl std::error::Error for DeltaError {}
+
+impl Delta {
+    /// The most replicas in one delta.
+    pub const REPLICAS_MAX: usize = 1024;
+
+    /// The most bytes of a meta from another node. What a plugin may track is less.
+    pub const META_BYTES_MAX: usize = 64 << 10;
+
+    /// The largest clock: a JSON number carries it exactly, and it lasts longer than any node.
+    pub const CLOCK_MAX: u64 = 1 << 53;
+
+    /// Each replica's share.
+    #[must_use]
+    pub fn shares(&self) -> &BTreeMap<Replica, Share> {
+        &self.shares
+    }
+
+    /// Takes in another one, so that both travel as one.
+    pub fn merge(&mut self, other: &Self) {
+        for (replica, share) in &other.shares {
+            self.shares.entry(replica.clone()).or_default().merge(share);
+        }
+    }
+}
+
+/// How a delta is written.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    shares: Vec<ShareRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ShareRecord {
+    name: String,
+    shard: u16,
+    incarnation: u64,
+    through: u64,
+    beyond: Vec<u64>,
+    entries: Vec<EntryRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EntryRecord {
+    clock: u64,
+    before: Option<u64>,
+    topic: String,
+    key: String,
+    member: u64,
+    meta: String,
+}
+
+impl From<Delta> for Record {
+    fn from(delta: Delta) -> Self {
+        Self { shares: delta.shares.iter().map(|(replica, share)| ShareRecord::of(replica, share)).collect() }
+    }
+}
+
+impl ShareRecord {
+    fn of(replica: &Replica, share: &Share) -> Self {
+        Self {
+            name: replica.name().to_owned(),
+            shard: replica.shard(),
+            incarnation: replica.incarnation(),
+            through: share.seen().through(),
+            beyond: share.seen().beyond().iter().copied().collect(),
+            entries: share.entries().map(|entry| EntryRecord::of(entry)).collect(),
+        }
+    }
+
+    fn check(self) -> Result<(Replica, Share), DeltaError> {
+        if self.name.len() > NAME_BYTES_MAX {
+            return Err(DeltaError::TooLong);
+        }
+        let clocks = || self.beyond.iter().chain(self.entries.iter().map(|entry| &entry.clock));
+        if self.through > Delta::CLOCK_MAX || clocks().any(|clock| *clock == 0 || *clock > Delta::CLOCK_MAX) {
+            return Err(DeltaError::Clock);
+        }
+        let replica = Replica::new(&self.name, self.shard, self.incarnation);
+        let seen = Seen::new(self.through, self.beyond.into_iter().collect());
+        let count = self.entries.len();
+        let entries: Vec<_> =
+            self.entries.into_iter().map(|entry| entry.check(&replica, &seen)).collect::<Result<_, _>>()?;
+        let share = Share::new(seen, entries);
+        if share.entries().count() != count {
+            return Err(DeltaError::Inconsistent);
+        }
+        Ok((replica, share))
+    }
+}
+
+impl EntryRecord {
+    fn of(entry: &Entry) -> Self {
+        let Entry { clock, before, member, .. } = *entry;
+        let (topic, key, meta) = (entry.topic.to_string(), entry.key.to_string(), entry.meta.to_string());
+        Self { clock, before, topic, key, member, meta }
+    }
+
+    fn check(self, replica: &Replica, seen: &Seen) -> Result<Arc<Entry>, DeltaError> {
+        let Self { clock, before, topic, key, member, meta } = self;
+        if topic.len() > NAME_BYTES_MAX || key.len() > NAME_BYTES_MAX || meta.len() > Delta::META_BYTES_MAX {
+            return Err(DeltaError::TooLong);
+        }
+        if before.is_some_and(|before| before >= clock) {
+            return Err(DeltaError::Clock);
+        }
+        if !seen.contains(clock) {
+            return Err(DeltaError::Inconsistent);
+        }
+        // It will stand in the middle of other JSON.
+        let meta = bytestring::ByteString::from(meta);
+        Payload::Json(meta.clone()).check_object().map_err(|_| DeltaError::Meta)?;
+        let (replica, topic, key, meta) = (replica.clone(), Topic::new(&topic), key.into(), (*meta).into());
+        Ok(Arc::new(Entry { replica, clock, before, topic, key, member, meta }))
+    }
+}
+
+impl TryFrom<Record> for Delta {
+    type Error = DeltaError;
+
+    fn try_from(record: Record) -> Result<Self, DeltaError> {
+        let count = record.shares.len();
+        if count > Self::REPLICAS_MAX {
+            return Err(DeltaError::Replicas);
+        }
+        let shares: BTreeMap<_, _> = record.shares.into_iter().map(ShareRecord::check).collect::<Result<_, _>>()?;
+        if shares.len() != count {
+            return Err(DeltaError::Inconsistent);
+        }
+        Ok(Self { shares })
+    }
+}

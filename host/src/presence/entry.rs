@@ -1,0 +1,118 @@
+//! One presence: a member under a key of a topic, with its meta.
+
+use std::sync::Arc;
+
+use super::Replica;
+use crate::protocol::Topic;
+
+/// An entry as it was written; it never changes. An update writes another one in its place.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Who wrote it.
+    pub replica: Replica,
+    /// When, by that replica's own count of writes. Both together are its dot, which no other entry has.
+    pub clock: u64,
+    /// The clock of the entry that it took the place of.
+    pub before: Option<u64>,
+    /// Where the member is online.
+    pub topic: Topic,
+    /// Under which name.
+    pub key: Arc<str>,
+    /// Whose it is. The number means something to its replica alone.
+    pub member: u64,
+    /// What the member says of itself: the text of a JSON object.
+    pub meta: Box<str>,
+}
+
+impl Entry {
+    /// The `phx_ref`, by which clients know it.
+    #[must_use]
+    pub fn phx_ref(&self) -> String {
+        let mut out = String::new();
+        self.replica.write_ref(self.clock, &mut out);
+        out
+    }
+
+    /// Writes the meta as clients get it. The refs stand at its end: of two keys with one name JSON parsers keep the last,
+    /// so a `phx_ref` that a user wrote is of no effect. A meta that is no object counts as an empty one.
+    pub(super) fn write_meta(&self, out: &mut String) {
+        let fields = self.meta.trim_ascii_end().strip_suffix('}').unwrap_or("{").trim_ascii_end();
+        out.push_str(fields);
+        if fields.trim_ascii_start() != "{" {
+            out.push(',');
+        }
+        out.push_str("\"phx_ref\":\"");
+        self.replica.write_ref(self.clock, out);
+        if let Some(before) = self.before {
+            out.push_str("\",\"phx_ref_prev\":\"");
+            self.replica.write_ref(before, out);
+        }
+        out.push_str("\"}");
+    }
+
+    /// Bytes that it takes on the wire, roughly, and in memory.
+    pub(super) fn weight(&self) -> usize {
+        /// The refs with their names, braces, and the struct.
+        const FIXED: usize = 192;
+        FIXED + self.key.len() + self.meta.len()
+    }
+}
+
+/// Writes `{"KEY":{"metas":[..]},..}`. Entries of one key stand side by side.
+pub(super) fn write_presences<'a>(out: &mut String, entries: impl Iterator<Item = &'a Arc<Entry>>) {
+    let mut key = None;
+    out.push('{');
+    for entry in entries {
+        if key == Some(&entry.key) {
+            out.push(',');
+        } else {
+            out.push_str(if key.is_some() { "]}," } else { "" });
+            out.push_str(&serde_json::Value::from(&*entry.key).to_string());
+            out.push_str(":{\"metas\":[");
+            key = Some(&entry.key);
+        }
+        entry.write_meta(out);
+    }
+    out.push_str(if key.is_some() { "]}}" } else { "}" });
+}
+
+/// Writes `{"metas":[..]}`.
+pub(super) fn write_metas(out: &mut String, entries: &[Arc<Entry>]) {
+    out.push_str("{\"metas\":[");
+    for (at, entry) in entries.iter().enumerate() {
+        out.push_str(if at > 0 { "," } else { "" });
+        entry.write_meta(out);
+    }
+    out.push_str("]}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(meta: &str, before: Option<u64>) -> String {
+        let (replica, topic) = (Replica::new("a", 0, 1), Topic::new("room:a"));
+        let entry = Entry { replica, clock: 2, before, topic, key: "k".into(), member: 1, meta: meta.into() };
+        let mut out = String::new();
+        entry.write_meta(&mut out);
+        out.replace(&entry.phx_ref()[..8], "")
+    }
+
+    #[test]
+    fn refs_are_spliced_in_at_the_end() {
+        let cases = [
+            ("{}", None, r#"{"phx_ref":"C"}"#),
+            (" { } ", None, r#" {"phx_ref":"C"}"#),
+            (r#"{"a":{}}"#, None, r#"{"a":{},"phx_ref":"C"}"#),
+            ("{\"a\":1\n}\n", Some(1), r#"{"a":1,"phx_ref":"C","phx_ref_prev":"B"}"#),
+            (r#"{"phx_ref":"mine"}"#, None, r#"{"phx_ref":"mine","phx_ref":"C"}"#),
+            ("[1]", None, r#"{"phx_ref":"C"}"#),
+            ("", None, r#"{"phx_ref":"C"}"#),
+        ];
+        for (meta, before, expected) in cases {
+            assert_eq!(written(meta, before), expected, "{meta:?}");
+        }
+        let parsed: serde_json::Value = serde_json::from_str(&written(r#"{"phx_ref":"mine"}"#, None)).expect("JSON");
+        assert_eq!(parsed["phx_ref"], "C");
+    }
+}

@@ -1,0 +1,120 @@
+//! Who writes: one shard of one node, from its start to its end.
+
+use std::fmt;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+/// A writer of entries. Cloning shares it.
+///
+/// Each shard of a node is a set of its own with clocks of its own, and so a replica of its own. A node that starts again
+/// is another replica, with a larger incarnation.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Replica(Arc<Identity>);
+
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Identity {
+    name: Box<str>,
+    shard: u16,
+    incarnation: u64,
+    /// What its refs begin with.
+    mark: u64,
+}
+
+/// The digits of a ref: they may stand in a URL as they are.
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// The first six bytes of a digest: eight digits.
+const MARK_BITS: u32 = 48;
+
+impl Replica {
+    /// A shard of the node called `name`. Of two incarnations of a node the larger one started later: the time of the start
+    /// will do.
+    #[must_use]
+    pub fn new(name: &str, shard: u16, incarnation: u64) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(incarnation.to_be_bytes());
+        hash.update(shard.to_be_bytes());
+        hash.update(name);
+        let mark =
+            hash.finalize().iter().take(MARK_BITS as usize / 8).fold(0, |mark, byte| mark << 8 | u64::from(*byte));
+        Self(Arc::new(Identity { name: name.into(), shard, incarnation, mark }))
+    }
+
+    /// The node's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Which of the node's shards it is.
+    #[must_use]
+    pub fn shard(&self) -> u16 {
+        self.0.shard
+    }
+
+    /// Which start of the node it is.
+    #[must_use]
+    pub fn incarnation(&self) -> u64 {
+        self.0.incarnation
+    }
+
+    /// Whether both are the same shard of the same node, be it another start of it.
+    #[must_use]
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        self.0.name == other.0.name && self.0.shard == other.0.shard
+    }
+
+    /// Writes the `phx_ref` of what it wrote at `clock`: eight digits for the replica, and the clock's. No two are the same,
+    /// but for a chance of 2^-48 between two replicas; clients compare refs of one key of one topic only.
+    pub(super) fn write_ref(&self, clock: u64, out: &mut String) {
+        write_digits(self.0.mark, MARK_BITS, out);
+        write_digits(clock, u64::BITS - clock.leading_zeros(), out);
+    }
+}
+
+/// The lowest `bits` of a number, six to a digit.
+fn write_digits(number: u64, bits: u32, out: &mut String) {
+    for at in (0..bits.div_ceil(6)).rev() {
+        out.push(char::from(DIGITS[(number >> (6 * at)) as usize & 63]));
+    }
+}
+
+impl fmt::Debug for Replica {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}@{}", self.name(), self.shard(), self.incarnation())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn ref_of(replica: &Replica, clock: u64) -> String {
+        let mut out = String::new();
+        replica.write_ref(clock, &mut out);
+        out
+    }
+
+    #[test]
+    fn refs_are_short_fit_a_url_and_are_each_others_like_nowhere() {
+        let replicas = [("a", 0, 1), ("a", 0, 2), ("a", 1, 1), ("b", 0, 1)]
+            .map(|(name, shard, start)| Replica::new(name, shard, start));
+        let clocks = (1..200).chain([4_095, 4_096, 262_144, u64::MAX]);
+        let refs: Vec<String> =
+            clocks.flat_map(|clock| replicas.iter().map(move |replica| ref_of(replica, clock))).collect();
+        assert_eq!(refs.iter().collect::<HashSet<_>>().len(), refs.len());
+        assert!(refs.iter().flat_map(|text| text.chars()).all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_'));
+        assert_eq!([1, 63, 64, 4_096, u64::MAX].map(|clock| ref_of(&replicas[0], clock).len()), [9, 9, 10, 11, 19]);
+    }
+
+    #[test]
+    fn a_restarted_node_is_another_replica_of_the_same_place() {
+        let (old, new) = (Replica::new("a", 0, 1), Replica::new("a", 0, 2));
+        assert!(old != new && old.is_same_place(&new));
+        assert!(!old.is_same_place(&Replica::new("a", 1, 1)) && !old.is_same_place(&Replica::new("b", 0, 1)));
+        assert_eq!(format!("{old:?}"), "a/0@1");
+    }
+}

@@ -1,0 +1,47 @@
+//! What calls may read of their host.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+
+use crate::channel::Node;
+use crate::contract::{Fault, Nowhere, Person, Surroundings, TokenProblem};
+use crate::protocol::{Payload, Topic};
+
+/// The members and presences of a node.
+pub(super) struct HostSurroundings {
+    pub(super) node: Arc<Node>,
+}
+
+impl Surroundings for HostSurroundings {
+    fn count(&self, topic: &str) -> usize {
+        self.node.pubsub.audience(topic).map_or(0, |audience| audience.len())
+    }
+
+    fn members(&self, topic: &str, most: usize) -> Vec<Person> {
+        self.node.people(topic, most)
+    }
+
+    fn topics(&self, prefix: &str, after: Option<&str>, most: usize) -> Vec<(Topic, usize)> {
+        self.node.pubsub.topics_under(prefix, after, most)
+    }
+
+    fn presences(&self, topic: &str) -> ByteString {
+        match self.node.presence.state(&Topic::new(topic)) {
+            Payload::Json(text) => text,
+            Payload::Binary(_) => ByteString::from_static("{}"),
+        }
+    }
+
+    fn presence(&self, topic: &str, key: &str) -> Option<ByteString> {
+        self.node.presence.get(&Topic::new(topic), key)
+    }
+
+    fn sign(&self, salt: &str, value: &str, max_age: Option<u64>) -> Result<String, Fault> {
+        Nowhere.sign(salt, value, max_age)
+    }
+
+    fn verify(&self, salt: &str, token: &str, max_age: Option<u64>) -> Result<Result<String, TokenProblem>, Fault> {
+        Nowhere.verify(salt, token, max_age)
+    }
+}
