@@ -13,6 +13,7 @@
 
 pub mod channel;
 pub mod contract;
+pub mod kit;
 pub mod plugin;
 pub mod presence;
 pub mod protocol;

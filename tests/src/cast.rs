@@ -1,15 +1,17 @@
 //! Scripts played: several clients of one host, by name.
+//!
+//! The language is the one of `bennu test`: see `bennu::kit`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use serde_json::{Value, json};
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Value;
 
-use crate::script::{Act, Line, Words};
-use crate::{Log, Received, TestClient, TestHost, eventually, pattern};
+use crate::{Log, Received, TestClient, TestHost, eventually};
+use bennu::kit::{Act, Line, Voice, Words, pattern};
 
-/// Plays a script with clients that exist for it alone. `script` has the language.
+/// Plays a script with clients that exist for it alone. `bennu::kit` has the language.
 ///
 /// # Errors
 /// Names the line, what it expects, and what came.
@@ -36,9 +38,7 @@ pub struct Cast<'a> {
 /// A client, and what its lines leave unsaid.
 struct Actor {
     client: TestClient,
-    topic: String,
-    last_ref: String,
-    labels: HashMap<String, String>,
+    voice: Voice,
 }
 
 impl<'a> Cast<'a> {
@@ -99,6 +99,9 @@ impl<'a> Cast<'a> {
                 self.actors.remove(who);
             }
             Act::SeeNothing => self.actor(who).await?.client.quiet().await?,
+            Act::Enter(_) | Act::Pass(_) | Act::Broadcast(_) | Act::Tell(_) | Act::Disconnect(_) => {
+                bail!("only `bennu test` can do that: this host is another process")
+            }
         }
         Ok(())
     }
@@ -127,44 +130,18 @@ impl<'a> Cast<'a> {
 
 impl Actor {
     fn new(client: TestClient) -> Self {
-        Self { client, topic: String::new(), last_ref: String::new(), labels: HashMap::new() }
+        Self { client, voice: Voice::default() }
     }
 
     async fn send(&mut self, words: Words<'_>) -> Result<()> {
-        let event = match words.word {
-            "join" => "phx_join",
-            "leave" => "phx_leave",
-            event => event,
-        };
-        let topic = words.topic.unwrap_or(&self.topic).to_owned();
-        ensure!(!topic.is_empty(), "nothing was joined before; say `on TOPIC`");
-        self.last_ref = self.client.push(&topic, event, &words.payload).await?;
-        if let Some(label) = words.label {
-            self.labels.insert(label.to_owned(), self.last_ref.clone());
-        }
-        if words.word == "join" {
-            self.topic = topic;
-        }
+        let (topic, event) = self.voice.says(&words)?;
+        let reference = self.client.push(&topic, event, &words.payload).await?;
+        self.voice.said(&words, topic, &reference);
         Ok(())
     }
 
     async fn see(&mut self, words: Words<'_>) -> Result<()> {
-        let topic = words.topic.unwrap_or(&self.topic);
-        let join_ref = self.client.join_ref(topic);
-        let reference = match words.label {
-            Some(label) => self.labels.get(label).with_context(|| format!("nothing was sent as #{label}"))?,
-            None => &self.last_ref,
-        };
-        let Words { word, status, payload, .. } = words;
-        let reply = |join_ref: Option<&str>, status: &str, response: Value| json!([join_ref, reference, topic, "phx_reply", {"status": status, "response": response}]);
-        let expected = match word {
-            "ok" | "error" | "reply" => vec![reply(join_ref, status, payload)],
-            "unmatched" => vec![reply(None, "error", json!({"reason": "unmatched topic"}))],
-            "phx_close" => vec![json!([join_ref, join_ref, topic, "phx_close", {}])],
-            "phx_error" => vec![json!([join_ref, join_ref, topic, "phx_error", {"reason": "channel_crash"}])],
-            // A broadcast belongs to no join, a push to this one.
-            event => vec![json!([null, null, topic, event, payload]), json!([join_ref, null, topic, event, payload])],
-        };
+        let expected = self.voice.expects(words, |topic| self.client.join_ref(topic).map(str::to_owned))?;
         self.see_any_of(&expected).await
     }
 

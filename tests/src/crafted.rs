@@ -4,6 +4,7 @@
 //! was altered. Left alone it is a good plugin that serves no topic, lets everybody in and answers nothing.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -128,7 +129,7 @@ impl Crafted {
     /// Where the contract and the functions don't fit.
     pub fn build(&self) -> Result<Vec<u8>> {
         let (resolve, package) = self.contract()?;
-        let world = resolve.select_world(&[package], Some(if self.handles_out { "plugin-full" } else { "plugin" }))?;
+        let world = resolve.select_world(&[package], Some("crafted"))?;
         let version = resolve.packages[package].name.version.clone().context("the contract has a version")?;
         let mut module = wat::parse_str(self.module(&version.to_string())?)?;
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
@@ -151,6 +152,9 @@ impl Crafted {
             }
             sources.push(&path, text);
         }
+        // The world of just those exports that it has.
+        let optional = if self.handles_out { "export handle-out;" } else { "" };
+        sources.push(Path::new("crafted.wit"), format!("world crafted {{ include plugin; {optional} }}"));
         ensure!(altered >= self.alterations.len(), "the contract has changed: it lacks {:?}", self.alterations);
         let group = sources.parse().map_err(|(_, error)| anyhow::anyhow!("the altered contract is none: {error:?}"))?;
         let mut resolve = Resolve::default();

@@ -24,9 +24,7 @@ pub mod crafted;
 mod host;
 mod http;
 mod log;
-mod pattern;
 pub mod places;
-mod script;
 mod wait;
 
 pub use cast::{Cast, check, play};

@@ -62,15 +62,23 @@ fn find_or_build() -> Result<PathBuf> {
 /// # Errors
 /// Where it hasn't been built.
 pub fn guest(name: &str) -> Result<Vec<u8>> {
-    let guests = match env::var_os("BENNU_GUESTS") {
-        Some(named) => PathBuf::from(named),
-        None => target()?.join("guests"),
-    };
-    let path = guests.join(name).with_extension("wasm");
+    let path = guest_file(name)?;
     fs::read(&path).with_context(|| {
         let command = if name.starts_with("variants/") { "cargo xtask test host" } else { "cargo xtask guests" };
         format!("the plugin {} can't be read; build it with `{command}`", path.display())
     })
+}
+
+/// Where the built plugin `name` stands.
+///
+/// # Errors
+/// See [`workspace`].
+pub fn guest_file(name: &str) -> Result<PathBuf> {
+    let guests = match env::var_os("BENNU_GUESTS") {
+        Some(named) => PathBuf::from(named),
+        None => target()?.join("guests"),
+    };
+    Ok(guests.join(name).with_extension("wasm"))
 }
 
 /// Where compiled plugins are kept, so that each is compiled once and not for every test.

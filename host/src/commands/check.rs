@@ -37,7 +37,7 @@ impl Check {
             read: settings.read,
         };
         let digest = Digest::of(&bytes);
-        let loaded = loader(&config, Arc::new(Nowhere))?.load(bytes.into(), digest, Arc::new(origin)).await;
+        let loaded = loader(&config, Arc::new(Nowhere), 1)?.load(bytes.into(), digest, Arc::new(origin)).await;
         let loaded = loaded.map_err(|error| anyhow!("{} can't be served: {error:#}", self.file.display()))?;
         show(&self.file, &loaded);
         Ok(())

@@ -3,6 +3,7 @@
 mod check;
 mod inspect;
 mod serve;
+mod test;
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ const EXAMPLES: &str = "Examples:
   bennu serve plugins                    serve every plugin of the directory at ws://127.0.0.1:4000/socket
   bennu serve chat.wasm --static public  one plugin, and pages beside it
   bennu check chat.wasm                  what is it, and would it be served?
+  bennu test chat.wasm chat.script       play a transcript against a plugin, without a server
   bennu inspect                          what runs on this machine's host?
 
 A plugin that is saved while the host runs is loaded, and channels that are joined go on with the new code.";
@@ -31,6 +33,7 @@ enum What {
     Serve(serve::Serve),
     Check(check::Check),
     Inspect(inspect::Inspect),
+    Test(test::Test),
 }
 
 impl Command {
@@ -39,6 +42,7 @@ impl Command {
             What::Serve(serve) => block_on(serve.run()),
             What::Check(check) => block_on(check.run()),
             What::Inspect(inspect) => inspect.run(),
+            What::Test(test) => test.run(),
         }
     }
 }

@@ -16,8 +16,8 @@ use crate::contract::CallLimits;
 /// How often a running guest is made to yield, and the unit in which its CPU time is counted.
 pub(super) const EPOCH: Duration = Duration::from_millis(1);
 
-/// Instances of all plugins together. Each reserves address space, not memory.
-const INSTANCES_MAX: u32 = 4096;
+/// Instances of all plugins of a host together. Each reserves address space, not memory, some 8 GiB.
+pub const INSTANCES_MAX: u32 = 4096;
 
 /// What the largest guests need (Python's): 64 core instances and tables, 8 memories.
 const CORE_INSTANCES_EACH: u32 = 64;
@@ -33,12 +33,12 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine whose guests have these limits.
+    /// An engine for so many instances at once, whose guests have these limits.
     ///
     /// # Errors
     /// Where this machine can't run it, such as when it gives no address space.
-    pub fn new(limits: &CallLimits) -> Result<Self> {
-        let wasm = wasmtime::Engine::new(&config(limits))
+    pub fn new(limits: &CallLimits, instances: u32) -> Result<Self> {
+        let wasm = wasmtime::Engine::new(&config(limits, instances))
             .map_err(anyhow::Error::from)
             .context("starting the WebAssembly engine")?;
         let mut linker = Linker::new(&wasm);
@@ -48,13 +48,15 @@ impl Engine {
     }
 }
 
-fn config(limits: &CallLimits) -> Config {
+fn config(limits: &CallLimits, instances: u32) -> Config {
+    // Two of each for an instance, as those of most languages have, and enough for one of the largest.
+    let most = |each: u32| (instances * 2).max(each * 2);
     let mut pool = PoolingAllocationConfig::default();
-    pool.total_component_instances(INSTANCES_MAX)
-        .total_core_instances(INSTANCES_MAX * 2)
-        .total_memories(INSTANCES_MAX * 2)
-        .total_tables(INSTANCES_MAX * 2)
-        .total_stacks(INSTANCES_MAX)
+    pool.total_component_instances(instances)
+        .total_core_instances(most(CORE_INSTANCES_EACH))
+        .total_memories(most(MEMORIES_EACH))
+        .total_tables(most(TABLES_EACH))
+        .total_stacks(instances)
         .max_core_instances_per_component(CORE_INSTANCES_EACH)
         .max_memories_per_component(MEMORIES_EACH)
         .max_tables_per_component(TABLES_EACH)

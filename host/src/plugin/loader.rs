@@ -64,6 +64,12 @@ impl Loaded {
         })
     }
 
+    /// The plugin's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.origin.name
+    }
+
     /// Which load of its plugin it is.
     pub(super) fn generation(&self) -> u32 {
         self.origin.generation

@@ -31,7 +31,7 @@ mod watcher;
 pub use anatomy::{Anatomy, Kind};
 pub use cache::Cache;
 pub use digest::Digest;
-pub use engine::Engine;
+pub use engine::{Engine, INSTANCES_MAX};
 pub use guest::{Grants, Origin};
 pub use library::{Control, Denied, Library, PluginSettings, Wish};
 pub use loader::{Loaded, Loader};

@@ -13,7 +13,7 @@ use super::surroundings::HostSurroundings;
 use super::{Config, Limits};
 use crate::channel::Node;
 use crate::contract::Surroundings;
-use crate::plugin::{Cache, Engine, Library, Loader, Shelf};
+use crate::plugin::{Cache, Engine, INSTANCES_MAX, Library, Loader, Shelf};
 use crate::protocol::CloseCode;
 use crate::routes::RouteTable;
 use crate::socket::{Endpoint, Sockets};
@@ -30,11 +30,11 @@ pub struct Host {
     limits: Limits,
 }
 
-/// A loader as this configuration wants it.
+/// A loader as this configuration wants it, for so many instances of all plugins together.
 ///
 /// # Errors
 /// Where the engine can't run on this machine, or a cache directory that was named can't be used.
-pub fn loader(config: &Config, surroundings: Arc<dyn Surroundings>) -> Result<Loader> {
+pub fn loader(config: &Config, surroundings: Arc<dyn Surroundings>, instances: u32) -> Result<Loader> {
     let call_limits = config.limits.call();
     let cache = match &config.cache {
         Some(directory) => Some(Cache::open(directory).context("`cache` can't be used")?),
@@ -42,7 +42,7 @@ pub fn loader(config: &Config, surroundings: Arc<dyn Surroundings>) -> Result<Lo
             Cache::open(&directory).inspect_err(|error| tracing::warn!("compiled plugins aren't kept: {error:#}")).ok()
         }),
     };
-    let engine = Engine::new(&call_limits)?;
+    let engine = Engine::new(&call_limits, instances)?;
     Ok(Loader { engine, cache, call_limits, pool_limits: config.limits.pool(), surroundings })
 }
 
@@ -67,8 +67,8 @@ impl Host {
         let (routes, shelf) = (Arc::new(RouteTable::default()), Arc::new(Shelf::default()));
         let (sources, settings) = (config.sources()?, config.settings()?);
         let node = Node::new(Arc::clone(&routes), config.limits.node(), config.limits.pace());
-        let surroundings = Arc::new(HostSurroundings { node: Arc::clone(&node) });
-        let loader = loader(config, surroundings)?;
+        let surroundings = Arc::new(HostSurroundings::of(&node, config)?);
+        let loader = loader(config, surroundings, INSTANCES_MAX)?;
         let mut library = Library::new(loader, sources, settings, routes, Arc::clone(&shelf));
         let sockets = Arc::new(Sockets::default());
         let endpoint = Endpoint {

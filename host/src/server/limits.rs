@@ -182,7 +182,7 @@ impl Limits {
         PoolLimits { instances: self.instances_per_plugin, calls_per_instance: self.calls_per_instance }
     }
 
-    pub(super) fn node(&self) -> NodeLimits {
+    pub(crate) fn node(&self) -> NodeLimits {
         NodeLimits {
             from_client: self.mailbox_from_client,
             bytes_from_client: self.mailbox_bytes_from_client,
@@ -191,15 +191,15 @@ impl Limits {
         }
     }
 
-    pub(super) fn pace(&self) -> Pace {
+    pub(crate) fn pace(&self) -> Pace {
         Pace { burst: self.presence_burst, window: Duration::from_millis(self.presence_window_ms) }
     }
 
-    pub(super) fn outbox(&self) -> OutboxLimits {
+    pub(crate) fn outbox(&self) -> OutboxLimits {
         OutboxLimits { frames: self.outbox_frames, bytes: self.outbox_bytes }
     }
 
-    pub(super) fn socket(&self) -> SocketLimits {
+    pub(crate) fn socket(&self) -> SocketLimits {
         let messages_per_second = (self.messages_per_second > 0).then_some(self.messages_per_second);
         SocketLimits { channels: self.channels_per_socket, messages_per_second }
     }

@@ -11,3 +11,4 @@ pub use config::{Config, LogFormat, PluginTable};
 pub use host::{Host, loader};
 pub use limits::Limits;
 pub use logging::start_logging;
+pub use surroundings::HostSurroundings;

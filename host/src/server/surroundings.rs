@@ -4,13 +4,24 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
+use super::Config;
 use crate::channel::Node;
 use crate::contract::{Fault, Nowhere, Person, Surroundings, TokenProblem};
 use crate::protocol::{Payload, Topic};
 
 /// The members and presences of a node.
-pub(super) struct HostSurroundings {
-    pub(super) node: Arc<Node>,
+pub struct HostSurroundings {
+    node: Arc<Node>,
+}
+
+impl HostSurroundings {
+    /// Those of a host with this configuration.
+    ///
+    /// # Errors
+    /// Where the secret that it names can't be read.
+    pub fn of(node: &Arc<Node>, _config: &Config) -> anyhow::Result<Self> {
+        Ok(Self { node: Arc::clone(node) })
+    }
 }
 
 impl Surroundings for HostSurroundings {

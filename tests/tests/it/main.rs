@@ -6,6 +6,7 @@ mod channels;
 mod effects;
 mod faults;
 mod intercepts;
+mod kit;
 mod layers;
 mod lifecycle;
 mod limits;

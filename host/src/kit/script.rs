@@ -2,6 +2,7 @@
 //!
 //! | line | meaning |
 //! | --- | --- |
+//! | `alice = {"user": "42"}` | alice connects as this user; also `socket_id`, `claims`, `params` |
 //! | `alice > join room:1 {..}` | sends a join; from here on `room:1` is the topic of alice's lines |
 //! | `alice > new_msg {..}` | sends an event |
 //! | `alice > leave` | leaves |
@@ -15,6 +16,11 @@
 //! | `alice < close 1012` | the connection ends with this code |
 //! | `bob ~` | nothing more has come to bob |
 //! | `bob x close`, `bob x drop` | bob's connection ends, in order or not |
+//! | `clock + 5s` | time passes; also in `ms`, `m` and `h` |
+//! | `host ! broadcast room:1 news {..}` | somebody elsewhere broadcasts to a topic |
+//! | `host ! send room:1 close {..}` | somebody sends to a topic's `handle_message` |
+//! | `host < ok {..}`, `host < none` | that was answered so, or not at all |
+//! | `host ! disconnect user_socket:42` | every socket with this id is closed |
 //! | `host ! reload echo variants/echo-v2` | another build takes the plugin's place |
 //! | `host ! remove echo` | its file vanishes |
 //!
@@ -22,47 +28,86 @@
 //! with a label is answered by the reply with the same. A payload that is left out is `{}`; `…` stands for any value.
 //! A client connects when it is first named. Lines that start with `--` are comments.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::pattern;
+use super::pattern;
 
 /// A line.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Line<'a> {
-    pub(crate) who: &'a str,
-    pub(crate) act: Act<'a>,
+pub struct Line<'a> {
+    /// A client, `host` or `clock`.
+    pub who: &'a str,
+    /// What it does, or what it sees.
+    pub act: Act<'a>,
 }
 
 /// What happens in it.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Act<'a> {
+pub enum Act<'a> {
+    /// It connects as somebody.
+    Enter(Value),
+    /// It sends a message.
     Send(Words<'a>),
+    /// It sends a frame.
     SendRaw(&'a str),
+    /// It sees a message.
     See(Words<'a>),
+    /// It sees a frame.
     SeeRaw(Value),
+    /// It sees the connection's end.
     SeeEnd(u16),
+    /// It sees nothing.
     SeeNothing,
+    /// It closes its connection.
     Close,
+    /// Its connection breaks.
     Drop,
-    Reload { plugin: &'a str, guest: &'a str },
-    Remove { plugin: &'a str },
+    /// Time passes.
+    Pass(Duration),
+    /// Somebody elsewhere broadcasts.
+    Broadcast(Words<'a>),
+    /// Somebody elsewhere sends to a topic.
+    Tell(Words<'a>),
+    /// Sockets are closed by their id.
+    Disconnect(&'a str),
+    /// A plugin is replaced.
+    Reload {
+        /// Its name.
+        plugin: &'a str,
+        /// The other build.
+        guest: &'a str,
+    },
+    /// A plugin's file vanishes.
+    Remove {
+        /// Its name.
+        plugin: &'a str,
+    },
 }
 
 /// A message in a script's words.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Words<'a> {
-    pub(crate) word: &'a str,
+pub struct Words<'a> {
+    /// An event, a status, `join` or `leave`.
+    pub word: &'a str,
     /// What follows the word `reply`.
-    pub(crate) status: &'a str,
-    pub(crate) topic: Option<&'a str>,
-    pub(crate) label: Option<&'a str>,
-    pub(crate) payload: Value,
+    pub status: &'a str,
+    /// What follows `on`, or the topic of a join.
+    pub topic: Option<&'a str>,
+    /// What follows `#`.
+    pub label: Option<&'a str>,
+    /// The payload, `{}` if none is given.
+    pub payload: Value,
 }
 
 impl<'a> Line<'a> {
     /// Reads a line; none where there is nothing to do in it.
-    pub(crate) fn parse(text: &'a str) -> Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// Says what it doesn't understand.
+    pub fn parse(text: &'a str) -> Result<Option<Self>> {
         let text = text.trim();
         if text.is_empty() || text.starts_with("--") {
             return Ok(None);
@@ -70,6 +115,8 @@ impl<'a> Line<'a> {
         let (who, rest) = next_word(text);
         let (verb, what) = next_word(rest);
         let act = match verb {
+            "=" => Act::Enter(pattern::parse(what)?),
+            "+" => Act::Pass(duration(what)?),
             ">" if what.starts_with('[') => Act::SendRaw(what),
             ">" => Act::Send(Words::parse(what)?),
             "<" if what.starts_with('[') => Act::SeeRaw(pattern::parse(what)?),
@@ -87,11 +134,20 @@ impl<'a> Line<'a> {
     }
 
     fn operator(what: &'a str) -> Result<Act<'a>> {
+        match next_word(what) {
+            ("broadcast", rest) => return Ok(Act::Broadcast(Words::to_topic(rest)?)),
+            ("send", rest) => return Ok(Act::Tell(Words::to_topic(rest)?)),
+            ("disconnect", id) => return Ok(Act::Disconnect(id)),
+            _ => {}
+        }
         let words: Vec<&str> = what.split_whitespace().collect();
         match words[..] {
             ["reload", plugin, guest] => Ok(Act::Reload { plugin, guest }),
             ["remove", plugin] => Ok(Act::Remove { plugin }),
-            _ => bail!("the operator can `reload PLUGIN GUEST` and `remove PLUGIN`, not `{what}`"),
+            _ => bail!(
+                "the host can `broadcast TOPIC EVENT`, `send TOPIC EVENT`, `disconnect ID`, `reload PLUGIN FILE` and \
+                 `remove PLUGIN`, not `{what}`"
+            ),
         }
     }
 }
@@ -128,6 +184,28 @@ impl<'a> Words<'a> {
     }
 }
 
+impl<'a> Words<'a> {
+    /// `TOPIC EVENT PAYLOAD`.
+    fn to_topic(text: &'a str) -> Result<Self> {
+        let (topic, rest) = next_word(text);
+        Ok(Self { topic: Some(topic), ..Self::parse(rest)? })
+    }
+}
+
+fn duration(text: &str) -> Result<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().with_context(|| format!("`{text}` is no time, such as `5s` or `200ms`"))?;
+    let unit = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => bail!("`{text}` is no time: its unit is `ms`, `s`, `m` or `h`"),
+    };
+    Ok(Duration::from_millis(number.saturating_mul(unit)))
+}
+
 fn next_word(text: &str) -> (&str, &str) {
     let text = text.trim_start();
     let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
@@ -162,6 +240,12 @@ mod tests {
         assert_eq!(act("a < close 1012")?, Some(Act::SeeEnd(1012)));
         assert_eq!(act("a ~")?, Some(Act::SeeNothing));
         assert_eq!(act("host ! reload a b")?, Some(Act::Reload { plugin: "a", guest: "b" }));
+        assert_eq!(act("clock + 5s")?, Some(Act::Pass(Duration::from_secs(5))));
+        let news = Words { topic: Some("room:1"), ..words("news", json!({"a": 1})) };
+        assert_eq!(act("host ! broadcast room:1 news {\"a\": 1}")?, Some(Act::Broadcast(news)));
+        assert_eq!(act("host ! disconnect user:1")?, Some(Act::Disconnect("user:1")));
+        assert_eq!(act("a = {\"user\": \"1\"}")?, Some(Act::Enter(json!({"user": "1"}))));
+        assert!(act("clock + 5").is_err() && act("clock + s").is_err());
         assert_eq!(act("-- what follows")?, None);
         assert!(act("a ? b").is_err() && act("a > e {").is_err() && act("host ! dance").is_err());
         Ok(())

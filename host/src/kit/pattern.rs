@@ -10,7 +10,7 @@ const ANYTHING: &str = "…";
 ///
 /// # Errors
 /// Where it is no JSON, the ellipses aside.
-pub(crate) fn parse(text: &str) -> Result<Value> {
+pub fn parse(text: &str) -> Result<Value> {
     serde_json::from_str(&quote_ellipses(text)).with_context(|| format!("no JSON: {text}"))
 }
 
@@ -34,7 +34,7 @@ fn quote_ellipses(text: &str) -> String {
 }
 
 /// Whether a value is what was expected.
-pub(crate) fn matches(expected: &Value, came: &Value) -> bool {
+pub fn matches(expected: &Value, came: &Value) -> bool {
     match (expected, came) {
         (Value::String(text), _) if text == ANYTHING => true,
         (Value::Array(expected), Value::Array(came)) => {

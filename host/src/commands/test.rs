@@ -1,0 +1,80 @@
+//! `bennu test`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use bennu::kit::{StageSetup, play};
+use bennu::server::{Config, start_logging};
+use clap::Args;
+
+/// Play transcripts against a plugin, in process: what clients say, and what they see.
+#[derive(Args)]
+#[command(after_help = LANGUAGE)]
+pub(super) struct Test {
+    /// The component
+    #[arg(value_name = "FILE.wasm")]
+    plugin: PathBuf,
+
+    /// The scripts, each played on a stage of its own
+    #[arg(value_name = "SCRIPT", required = true)]
+    scripts: Vec<PathBuf>,
+
+    /// Another plugin that is on stage too
+    #[arg(long = "with", value_name = "FILE.wasm")]
+    others: Vec<PathBuf>,
+
+    /// The configuration that the plugins run under
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// What to log, such as faults: a level, or directives such as info,guest=debug
+    #[arg(long, env = "BENNU_LOG", default_value = "warn", value_name = "FILTER")]
+    log: String,
+}
+
+const LANGUAGE: &str = "A script has a line for each thing that happens:
+  alice = {\"user\": \"42\"}                 alice connects as this user (or plainly, when first named)
+  alice > join room:1 {\"name\": \"alice\"}  she joins a topic, which is hers from here on
+  alice < ok {}                            the next thing she sees is this reply
+  alice > new_msg {\"body\": \"hi\"}         she sends an event
+  bob   < new_msg {\"body\": \"hi\", \"id\": …}  the next thing bob sees; … stands for anything
+  bob   ~                                  bob sees nothing more
+  clock + 5s                               time passes; timers ring
+  alice x close                            her connection ends
+  host  ! send room:1 close {}             somebody elsewhere sends to handle_message
+  host  < ok {}                            and is answered
+  -- a comment
+
+Time stands still but for what the clock is told. The guide has the whole language: docs/testing.md";
+
+impl Test {
+    pub(super) fn run(self) -> Result<()> {
+        let config = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+        start_logging(&self.log, config.log_format)?;
+        let mut failed = 0;
+        for path in &self.scripts {
+            match self.play(&config, path) {
+                Ok(()) => println!("ok      {}", path.display()),
+                Err(error) => {
+                    failed += 1;
+                    println!("FAILED  {}", path.display());
+                    eprintln!("{}: {error:#}", path.display());
+                }
+            }
+        }
+        if failed > 0 {
+            bail!("{failed} of {} scripts failed", self.scripts.len());
+        }
+        Ok(())
+    }
+
+    fn play(&self, config: &Config, path: &Path) -> Result<()> {
+        let script = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        let mut setup = StageSetup::default().config(config.clone()).plugin(&self.plugin);
+        for other in &self.others {
+            setup = setup.plugin(other);
+        }
+        let stage = setup.load()?;
+        play(&stage, &script, path.parent().unwrap_or(Path::new(".")))
+    }
+}

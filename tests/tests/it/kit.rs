@@ -1,0 +1,168 @@
+//! The test kit for compiled plugins, as their authors use it: from Rust, and by `bennu test`.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use bennu::contract::Identity;
+use bennu::kit::{Join, Stage, StageSetup};
+use bennu::server::Config;
+use bennu_tests::{bennu, places};
+use serde_json::json;
+
+/// A configuration whose compiled plugins are kept with those of the other tests.
+fn config() -> Result<Config> {
+    Ok(Config { cache: Some(places::compiled()?), ..Config::default() })
+}
+
+fn stage(plugin: &str) -> Result<Stage> {
+    StageSetup::default().config(config()?).plugin(places::guest_file(plugin)?).load()
+}
+
+/// What a failed assertion says.
+fn failure(act: impl FnOnce()) -> Result<String> {
+    let panic = catch_unwind(AssertUnwindSafe(act)).err().context("the assertion should have failed")?;
+    Ok(panic.downcast_ref::<String>().cloned().unwrap_or_default())
+}
+
+#[test]
+fn members_are_played_in_process() -> Result<()> {
+    let stage = stage("echo")?;
+    let mut alice = stage.join("echo:1", json!({})).map_err(|refused| anyhow::anyhow!("{refused}"))?;
+    let mut bob = stage.join("echo:1", json!({})).map_err(|refused| anyhow::anyhow!("{refused}"))?;
+    let echo = alice.push("echo", json!({ "a": 1, "b": [2] }));
+    alice.assert_reply(echo, "ok", json!({ "b": [2] }));
+    let shout = alice.push("shout", json!({ "a": 1 }));
+    alice.refute_reply(&shout);
+    bob.assert_broadcast("shout", json!({ "a": 1 }));
+    bob.refute_broadcast("shout");
+    stage.broadcast("echo:1", "news", json!({ "from": "elsewhere" }));
+    bob.assert_broadcast("news", json!({}));
+    ensure!(alice.received().len() == 2, "the shout and the news are alice's too");
+    let leave = bob.leave();
+    bob.assert_reply(leave, "ok", json!({}));
+    bob.assert_close();
+    bob.close();
+    ensure!(stage.faults() == 0, "nothing failed");
+    Ok(())
+}
+
+#[test]
+fn a_refused_join_gives_its_response_and_a_fault_ends_the_member() -> Result<()> {
+    let stage = stage("naughty")?;
+    let refused = stage.join("naughty:join_refuse", json!({})).err().context("it is refused")?;
+    ensure!(refused == json!({ "reason": "nobody may join here" }), "{refused}");
+    let mut alice = stage.join("naughty:1", json!({})).map_err(|refused| anyhow::anyhow!("{refused}"))?;
+    alice.push("panic", json!({}));
+    alice.assert_error();
+    ensure!(stage.faults() == 1, "one callback failed");
+    Ok(())
+}
+
+#[test]
+fn time_passes_only_when_it_is_told_to() -> Result<()> {
+    let stage = stage("naughty")?;
+    let mut alice = stage.join("naughty:1", json!({})).map_err(|refused| anyhow::anyhow!("{refused}"))?;
+    let began = Instant::now();
+    alice.push("timer", json!({ "ms": 3_600_000 }));
+    stage.pass(Duration::from_secs(3_590));
+    alice.refute_push("rang");
+    stage.pass(Duration::from_secs(11));
+    alice.assert_push("rang", json!({}));
+    ensure!(began.elapsed() < Duration::from_secs(60), "an hour took an hour's part");
+    Ok(())
+}
+
+#[test]
+fn a_reload_keeps_the_members_and_their_state() -> Result<()> {
+    let stage = stage("echo")?;
+    let mut alice = stage.join("echo:1", json!({})).map_err(|refused| anyhow::anyhow!("{refused}"))?;
+    let count = alice.push("count", json!({}));
+    alice.assert_reply(count, "ok", json!({ "count": 1, "build": "1" }));
+    stage.reload_as("echo", &places::guest_file("variants/echo-v2")?)?;
+    let count = alice.push("count", json!({}));
+    alice.assert_reply(count, "ok", json!({ "count": 2, "build": "2" }));
+    let missing = stage.reload_as("echo", &places::guest_file("absent")?).err().context("there is no such file")?;
+    ensure!(format!("{missing:#}").contains("absent.wasm"), "{missing:#}");
+    Ok(())
+}
+
+#[test]
+fn who_connects_is_said_by_the_test_and_can_be_disconnected() -> Result<()> {
+    let stage = stage("naughty")?;
+    let identity = Identity { socket_id: Some("user:1".into()), user: Some("1".into()), ..Identity::default() };
+    let who = Join { identity, params: json!({ "lang": "en" }) };
+    let mut alice = stage.join_as(&who, "naughty:1", &json!({})).map_err(|refused| anyhow::anyhow!("{refused}"))?;
+    let facts = alice.push("facts", json!({}));
+    alice.assert_reply(facts, "ok", json!({ "socket_id": "user:1", "connect_params": { "lang": "en" } }));
+    ensure!(stage.disconnect("user:1") == 1 && stage.disconnect("user:2") == 0, "one socket has the id");
+    alice.assert_disconnected(1001);
+    Ok(())
+}
+
+#[test]
+fn an_assertion_that_fails_says_what_came() -> Result<()> {
+    let stage = stage("echo")?;
+    let mut alice = stage.join("echo:1", json!({})).map_err(|refused| anyhow::anyhow!("{refused}"))?;
+    let echo = alice.push("echo", json!({ "a": 1 }));
+    let said = failure(|| alice.assert_reply(echo.clone(), "ok", json!({ "a": 2 })))?;
+    ensure!(said.contains(r#"a reply `ok` with {"a":2}"#) && said.contains(r#""response":{"a":1}"#), "{said}");
+    let said = failure(|| alice.refute_reply(&echo))?;
+    ensure!(said.contains("none should have"), "{said}");
+    let said = failure(|| alice.assert_push("nothing", json!({})))?;
+    ensure!(said.contains("a push of `nothing`"), "{said}");
+    Ok(())
+}
+
+const SCRIPT: &str = r#"
+    -- Two clients, a timer, and another build of the plugin.
+    alice = {"user": "1", "socket_id": "user:1"}
+    alice > join naughty:1
+    alice < ok …
+    bob   > join naughty:1
+    bob   < ok {"member": 2}
+    alice > timer #t {"ms": 60000}
+    alice < ok #t …
+    alice ~
+    clock + 61s
+    alice < rang {}
+    host  ! broadcast naughty:1 news {"a": 1}
+    alice < news {"a": …}
+    bob   < news {"a": 1}
+    host  ! send nobody:1 hello
+    host  < error …
+    host  ! disconnect user:1
+    alice < close 1001
+    bob   > panic
+    bob   < phx_error
+    bob   > echo
+    bob   < unmatched
+"#;
+
+#[test]
+fn scripts_are_played_by_the_command() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    std::fs::write(home.path().join("good.script"), SCRIPT)?;
+    std::fs::write(home.path().join("bad.script"), SCRIPT.replace("alice < rang", "alice < sang"))?;
+    std::fs::write(home.path().join("odd.script"), "alice ? what")?;
+    let cache = places::compiled()?;
+    std::fs::write(home.path().join("bennu.toml"), format!("cache = {:?}", cache.display().to_string()))?;
+    let plugin = places::guest_file("naughty")?.display().to_string();
+    let test = |scripts: &[&str]| bennu(home.path(), &[&["test", &plugin, "--config", "bennu.toml"], scripts].concat());
+    let good = test(&["good.script"])?;
+    ensure!(good.code == Some(0) && good.output == "ok      good.script\n", "{good:?}");
+    let both = test(&["good.script", "bad.script", "odd.script"])?;
+    ensure!(both.code == Some(1) && both.output.contains("ok      good.script"), "{both:?}");
+    let says = [
+        "line 12: alice < sang",
+        r#"came  ["1",null,"naughty:1","rang",{}]"#,
+        "line 1: alice ? what\nno such verb",
+        "2 of 3 scripts failed",
+    ];
+    for words in says {
+        ensure!(both.errors.contains(words), "{words} isn't in:\n{}", both.errors);
+    }
+    let absent = test(&["absent.script"])?;
+    ensure!(absent.code == Some(1) && absent.errors.contains("reading absent.script"), "{absent:?}");
+    Ok(())
+}
