@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
 use super::intercept::Intercepts;
 use super::lines::Lines;
 use super::{Channel, Entry};
-use crate::contract::Person;
+use crate::contract::{Person, system_now_ms};
 use crate::presence::{Pace, Presence};
 use crate::pubsub::PubSub;
 use crate::routes::RouteTable;
@@ -36,11 +35,6 @@ impl Default for NodeLimits {
 /// What this node is called in the lists of who is online. There are no others yet.
 const NAME: &str = "local";
 
-fn started_at_ms() -> u64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// The shared handle: routes, subscribers, and a few counts.
 pub struct Node {
     /// Which behaviour serves a topic.
@@ -64,7 +58,7 @@ impl Node {
     pub fn new(routes: Arc<RouteTable>, limits: NodeLimits, pace: Pace) -> Arc<Self> {
         let pubsub = Arc::new(PubSub::new());
         pubsub.set_interceptor(Arc::new(Intercepts::new(Arc::clone(&routes))));
-        let presence = Presence::new(&pubsub, NAME, started_at_ms(), pace);
+        let presence = Presence::new(&pubsub, NAME, system_now_ms(), pace);
         Arc::new(Self {
             routes,
             pubsub,

@@ -24,4 +24,4 @@ pub use fault::{DETAIL_BYTES_MAX, Fault, FaultKind, one_line};
 pub use limits::CallLimits;
 pub use outcome::{Answer, Decision, Outcome, Reply, Stop};
 pub use record::{Power, Record};
-pub use surroundings::{Nowhere, Person, Surroundings, TokenProblem};
+pub use surroundings::{Nowhere, Person, Surroundings, TokenProblem, system_now_ms};

@@ -1,5 +1,7 @@
 //! What a call may read of its host, beyond the state that it is given.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use bytestring::ByteString;
 
 use super::Fault;
@@ -30,6 +32,9 @@ pub enum TokenProblem {
 /// What stands around a call: other members, topics, presences, and the host's secret behind its tokens. All of it is
 /// answered at once; whether the plugin may ask is checked before.
 pub trait Surroundings: Send + Sync {
+    /// Milliseconds since 1970.
+    fn now_ms(&self) -> u64;
+
     /// How many members a topic has.
     fn count(&self, topic: &str) -> usize;
 
@@ -63,6 +68,10 @@ pub trait Surroundings: Send + Sync {
 pub struct Nowhere;
 
 impl Surroundings for Nowhere {
+    fn now_ms(&self) -> u64 {
+        system_now_ms()
+    }
+
     fn count(&self, _: &str) -> usize {
         0
     }
@@ -90,6 +99,13 @@ impl Surroundings for Nowhere {
     fn verify(&self, _: &str, _: &str, _: Option<u64>) -> Result<Result<String, TokenProblem>, Fault> {
         Err(no_secret())
     }
+}
+
+/// Milliseconds since 1970, by this machine's clock.
+#[must_use]
+pub fn system_now_ms() -> u64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn no_secret() -> Fault {

@@ -9,11 +9,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::Instant;
 
 use super::client::Client;
 use super::member::Member;
 use crate::channel::{Delivered, Node};
-use crate::contract::Identity;
+use crate::contract::{Identity, system_now_ms};
 use crate::plugin::{Digest, Loaded, Loader, Origin};
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::{Broadcast, Except};
@@ -81,7 +82,8 @@ impl StageSetup {
         let loading = Builder::new_current_thread().enable_all().build()?;
         let routes = Arc::new(RouteTable::default());
         let node = Node::new(routes, config.limits.node(), config.limits.pace());
-        let loader = loader(&config, Arc::new(HostSurroundings::of(&node, &config)?), INSTANCES)?;
+        let surroundings = HostSurroundings::of(&node, &config)?.with_clock(clock(&runtime));
+        let loader = loader(&config, Arc::new(surroundings), INSTANCES)?;
         let (sockets, limits, outbox_limits) = (Arc::default(), config.limits.socket(), config.limits.outbox());
         let endpoint = Endpoint { node, sockets, limits, outbox_limits };
         let inside = Inside { runtime, loading, loader, config, endpoint, plugins: RefCell::default() };
@@ -233,6 +235,16 @@ impl Inside {
         plugins.retain(|other| other.name() != loaded.name());
         plugins.push(loaded);
         Ok(())
+    }
+}
+
+/// What plugins take for the time: it goes on from now as the stage's clock does.
+fn clock(runtime: &Runtime) -> impl Fn() -> u64 + Send + Sync + 'static {
+    let began = runtime.block_on(async { Instant::now() });
+    let began_ms = system_now_ms();
+    move || {
+        let elapsed = Instant::now().saturating_duration_since(began);
+        began_ms.saturating_add(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
     }
 }
 

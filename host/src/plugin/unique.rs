@@ -2,16 +2,11 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::contract::system_now_ms;
 
 /// Digits that sort as their values do (base32hex of RFC 4648, in lower case).
 const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
-
-/// Milliseconds since 1970.
-pub(super) fn now_ms() -> u64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
-}
 
 /// A random number.
 ///
@@ -27,7 +22,7 @@ pub(super) fn unique_id() -> String {
     static LAST: AtomicU64 = AtomicU64::new(0);
     static RUN: OnceLock<u64> = OnceLock::new();
     let run = *RUN.get_or_init(|| random().unwrap_or_else(|_| u64::from(std::process::id())));
-    let now = now_ms() << 16;
+    let now = system_now_ms() << 16;
     // Until the clock has moved on, and where it was set back, the count goes on.
     let step = |last: u64| Some(last.saturating_add(1).max(now));
     let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).unwrap_or(now);

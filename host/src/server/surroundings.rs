@@ -6,12 +6,13 @@ use bytestring::ByteString;
 
 use super::Config;
 use crate::channel::Node;
-use crate::contract::{Fault, Nowhere, Person, Surroundings, TokenProblem};
+use crate::contract::{Fault, Nowhere, Person, Surroundings, TokenProblem, system_now_ms};
 use crate::protocol::{Payload, Topic};
 
 /// The members and presences of a node.
 pub struct HostSurroundings {
     node: Arc<Node>,
+    clock: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
 impl HostSurroundings {
@@ -20,11 +21,21 @@ impl HostSurroundings {
     /// # Errors
     /// Where the secret that it names can't be read.
     pub fn of(node: &Arc<Node>, _config: &Config) -> anyhow::Result<Self> {
-        Ok(Self { node: Arc::clone(node) })
+        Ok(Self { node: Arc::clone(node), clock: Box::new(system_now_ms) })
+    }
+
+    /// The same with another clock, which gives milliseconds since 1970.
+    #[must_use]
+    pub fn with_clock(self, clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self { clock: Box::new(clock), ..self }
     }
 }
 
 impl Surroundings for HostSurroundings {
+    fn now_ms(&self) -> u64 {
+        (self.clock)()
+    }
+
     fn count(&self, topic: &str) -> usize {
         self.node.pubsub.audience(topic).map_or(0, |audience| audience.len())
     }

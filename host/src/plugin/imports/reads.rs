@@ -15,7 +15,7 @@ use crate::contract::{Fault, Member, TokenProblem, one_line};
 
 impl host::Host for Guest {
     fn now(&mut self) -> Result<u64> {
-        Ok(unique::now_ms())
+        Ok(self.terms.surroundings.now_ms())
     }
 
     fn unique_id(&mut self) -> Result<String> {

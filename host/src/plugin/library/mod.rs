@@ -19,7 +19,8 @@ use super::loader::{Loaded, Loader};
 use super::scan::{Found, Stamp, read_settled, scan};
 use super::status::Shelf;
 use super::watcher::Watcher;
-use super::{Anatomy, Digest, Source, unique};
+use super::{Anatomy, Digest, Source};
+use crate::contract::system_now_ms;
 use crate::routes::{Conflict, Guard, Guards, RouteTable, Routes};
 
 use control::Asked;
@@ -307,7 +308,7 @@ fn announce(name: &str, loaded: &Loaded, shelf: &Shelf) {
         status.contract = loaded.anatomy.version.to_string();
         status.digest = loaded.digest.to_string();
         status.bytes = loaded.size;
-        status.loaded_at_ms = unique::now_ms();
+        status.loaded_at_ms = system_now_ms();
         status.last_error = None;
     });
 }

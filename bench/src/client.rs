@@ -1,0 +1,43 @@
+//! A client at the level of frames.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+/// Small: there are thousands.
+const READ_BUFFER_BYTES: usize = 16 << 10;
+
+/// One connection.
+pub(crate) struct Client(WebSocketStream<TcpStream>);
+
+impl Client {
+    pub(crate) async fn connect(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address).await.context("connecting")?;
+        stream.set_nodelay(true)?;
+        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
+        let url = format!("ws://{address}/socket/websocket?vsn=2.0.0");
+        let (socket, _) = client_async_with_config(url, stream, Some(config)).await.context("the upgrade")?;
+        Ok(Self(socket))
+    }
+
+    pub(crate) async fn send(&mut self, frame: String) -> Result<()> {
+        Ok(self.0.send(Message::text(frame)).await?)
+    }
+
+    /// The next text frame; none once the connection has ended.
+    pub(crate) async fn next(&mut self) -> Result<Option<String>> {
+        loop {
+            match self.0.next().await {
+                Some(Ok(Message::Text(text))) => return Ok(Some(text.to_string())),
+                Some(Ok(Message::Close(_))) | None => return Ok(None),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(error.into()),
+            }
+        }
+    }
+}
