@@ -3,6 +3,7 @@
 mod check;
 mod inspect;
 mod serve;
+mod token;
 
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ const EXAMPLES: &str = "Examples:
   bennu serve chat.wasm --static public  one plugin, and pages beside it
   bennu check chat.wasm                  what is it, and would it be served?
   bennu inspect                          what runs on this machine's host?
+  bennu token sign --salt 'user socket' 42   a token as Phoenix.Token signs it
 
 A plugin that is saved while the host runs is loaded, and channels that are joined go on with the new code.";
 
@@ -31,6 +33,7 @@ enum What {
     Serve(serve::Serve),
     Check(check::Check),
     Inspect(inspect::Inspect),
+    Token(token::Token),
 }
 
 impl Command {
@@ -39,6 +42,7 @@ impl Command {
             What::Serve(serve) => block_on(serve.run()),
             What::Check(check) => block_on(check.run()),
             What::Inspect(inspect) => inspect.run(),
+            What::Token(token) => token.run(),
         }
     }
 }
