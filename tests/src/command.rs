@@ -23,10 +23,19 @@ pub struct Ended {
 /// # Errors
 /// Where it can't be started.
 pub fn bennu(directory: &Path, arguments: &[&str]) -> Result<Ended> {
+    bennu_with(directory, arguments, &[])
+}
+
+/// The same, with environment variables.
+///
+/// # Errors
+/// Where it can't be started.
+pub fn bennu_with(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Ended> {
     let mut command = Command::new(places::binary()?);
-    command.args(arguments).current_dir(directory).env_remove("BENNU_LOG").stdin(Stdio::null());
+    command.args(arguments).current_dir(directory).stdin(Stdio::null());
+    command.env_remove("BENNU_LOG").env_remove("BENNU_SECRET_KEY_BASE");
     // Not the user's own cache.
-    command.env("XDG_CACHE_HOME", directory);
+    command.env("XDG_CACHE_HOME", directory).envs(variables.iter().copied());
     let ended = command.output().with_context(|| format!("running bennu {arguments:?}"))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok(Ended { code: ended.status.code(), output: text(&ended.stdout), errors: text(&ended.stderr) })

@@ -29,7 +29,7 @@ mod wait;
 
 pub use cast::{Cast, check, play};
 pub use client::{Knock, Received, Reply, TestClient};
-pub use command::{Ended, bennu};
+pub use command::{Ended, bennu, bennu_with};
 pub use host::{Loading, Setup, TestHost};
 pub use http::{Answer, get, request};
 pub use log::{Line, Log};

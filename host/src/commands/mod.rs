@@ -4,6 +4,7 @@ mod check;
 mod inspect;
 mod serve;
 mod test;
+mod token;
 
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ const EXAMPLES: &str = "Examples:
   bennu check chat.wasm                  what is it, and would it be served?
   bennu test chat.wasm chat.script       play a transcript against a plugin, without a server
   bennu inspect                          what runs on this machine's host?
+  bennu token sign --salt 'user socket' 42   a token as Phoenix.Token signs it
 
 A plugin that is saved while the host runs is loaded, and channels that are joined go on with the new code.";
 
@@ -34,6 +36,7 @@ enum What {
     Check(check::Check),
     Inspect(inspect::Inspect),
     Test(test::Test),
+    Token(token::Token),
 }
 
 impl Command {
@@ -43,6 +46,7 @@ impl Command {
             What::Check(check) => block_on(check.run()),
             What::Inspect(inspect) => inspect.run(),
             What::Test(test) => test.run(),
+            What::Token(token) => token.run(),
         }
     }
 }

@@ -9,8 +9,9 @@ use bennu_tests::places;
 use crate::tidy::sources;
 
 /// Each room with those that it may import. A room that isn't listed may not exist.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("protocol", &[]),
+    ("auth", &[]),
     ("contract", &["protocol"]),
     ("pubsub", &["protocol"]),
     ("presence", &["protocol", "pubsub"]),
@@ -19,7 +20,10 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("channel", &["protocol", "contract", "presence", "pubsub", "routes"]),
     ("socket", &["protocol", "contract", "routes", "channel", "pubsub"]),
     ("transport", &["protocol", "contract", "routes", "socket", "pubsub"]),
-    ("server", &["protocol", "contract", "presence", "pubsub", "routes", "plugin", "channel", "socket", "transport"]),
+    (
+        "server",
+        &["protocol", "auth", "contract", "presence", "pubsub", "routes", "plugin", "channel", "socket", "transport"],
+    ),
     ("kit", &["protocol", "contract", "presence", "pubsub", "routes", "plugin", "channel", "socket", "server"]),
     // The binary. It sees the library from outside, as `bennu`.
     ("commands", &[]),

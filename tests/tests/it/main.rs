@@ -15,5 +15,6 @@ mod refused;
 mod reload;
 mod scripts;
 mod tidy;
+mod tokens;
 mod under_load;
 mod wire;

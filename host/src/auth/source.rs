@@ -1,0 +1,199 @@
+//! Where a secret comes from.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+
+use super::Secret;
+
+/// Bytes of a secret at most. Past it, a file is taken for the wrong one.
+const SECRET_BYTES_MAX: usize = 64 << 10;
+
+/// Where a secret comes from: `{ env = "NAME" }` or `{ file = "path" }`. A configuration never holds one itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// An environment variable.
+    Env(String),
+    /// A file, without the newline that ends it. A relative path stands beside the configuration.
+    File(PathBuf),
+    /// A string stood there, which may well have been the secret. [`SecretSource::check`] refuses it.
+    ///
+    /// It isn't refused while it is read, since an error of the TOML reader quotes the line, and so would print it.
+    Written,
+}
+
+impl SecretSource {
+    /// Refuses a secret that is written into the configuration.
+    ///
+    /// # Errors
+    /// Says where secrets come from, and doesn't repeat the one that was found.
+    pub fn check(&self) -> Result<()> {
+        ensure!(
+            *self != Self::Written,
+            "secrets come from the environment or a file, and are never written here: \
+             give {{ env = \"NAME\" }} or {{ file = \"path\" }}"
+        );
+        Ok(())
+    }
+
+    /// Reads the secret. Relative paths are taken from the directory `beside`.
+    ///
+    /// # Errors
+    /// Where it isn't there, is empty or has more than 64 KiB. Names the variable or the file, and never the content.
+    pub fn read(&self, beside: &Path) -> Result<Secret> {
+        self.check()?;
+        match self {
+            Self::Env(name) => from_variable(name, std::env::var_os(name).as_deref()),
+            Self::File(path) => from_file(&beside.join(path)),
+            Self::Written => bail!("a secret is written into the configuration"),
+        }
+    }
+}
+
+fn from_variable(name: &str, value: Option<&OsStr>) -> Result<Secret> {
+    let value = value.with_context(|| format!("the environment variable {name} is not set; it holds a secret"))?;
+    checked(value.as_bytes()).with_context(|| format!("the secret in the environment variable {name}"))
+}
+
+fn from_file(path: &Path) -> Result<Secret> {
+    let mut bytes = Vec::new();
+    let most = SECRET_BYTES_MAX as u64 + 2;
+    File::open(path)
+        .and_then(|file| file.take(most).read_to_end(&mut bytes))
+        .with_context(|| format!("reading the secret in {}", path.display()))?;
+    // What an editor or `echo` adds, and no more: a secret may end in a space.
+    let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    checked(line).with_context(|| format!("the secret in {}", path.display()))
+}
+
+fn checked(bytes: &[u8]) -> Result<Secret> {
+    ensure!(!bytes.is_empty(), "it is empty");
+    ensure!(bytes.len() <= SECRET_BYTES_MAX, "it has more than {SECRET_BYTES_MAX} bytes");
+    Ok(Secret::new(bytes))
+}
+
+impl<'de> Deserialize<'de> for SecretSource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Reading)
+    }
+}
+
+struct Reading;
+
+impl<'de> Visitor<'de> for Reading {
+    type Value = SecretSource;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{ env = \"NAME\" } or { file = \"path\" }, for secrets come from the environment or a file")
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<SecretSource, E> {
+        Ok(SecretSource::Written)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SecretSource, A::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Named {
+            env: Option<String>,
+            file: Option<PathBuf>,
+        }
+        match Named::deserialize(MapAccessDeserializer::new(map))? {
+            Named { env: Some(name), file: None } => Ok(SecretSource::Env(name)),
+            Named { env: None, file: Some(path) } => Ok(SecretSource::File(path)),
+            _ => Err(A::Error::custom("a secret comes from one place: { env = \"NAME\" } or { file = \"path\" }")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Table {
+        key: SecretSource,
+    }
+
+    fn parse(text: &str) -> Result<SecretSource> {
+        Ok(toml::from_str::<Table>(text)?.key)
+    }
+
+    #[test]
+    fn it_names_a_variable_or_a_file() -> Result<()> {
+        assert_eq!(parse("key = { env = \"NAME\" }")?, SecretSource::Env("NAME".into()));
+        assert_eq!(parse("[key]\nfile = \"a/b\"")?, SecretSource::File("a/b".into()));
+        let cases = [
+            ("key = {}", "from one place"),
+            ("key = { env = \"A\", file = \"b\" }", "from one place"),
+            ("key = { value = \"hunter2\" }", "`env` or `file`"),
+            ("key = { env = 1 }", "string"),
+            ("key = 1", "secrets come from the environment or a file"),
+        ];
+        for (text, words) in cases {
+            let error = parse(text).err().context("refused")?.to_string();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_secret_that_is_written_down_is_refused_without_being_repeated() -> Result<()> {
+        let source = parse("key = \"hunter2\"")?;
+        assert!(!format!("{source:?}").contains("hunter2"));
+        for error in [source.check().err(), source.read(Path::new(".")).err()] {
+            let error = format!("{:#}", error.context("refused")?);
+            assert!(error.contains("secrets come from the environment or a file"), "{error}");
+            assert!(
+                error.contains("{ env = \"NAME\" } or { file = \"path\" }") && !error.contains("hunter2"),
+                "{error}"
+            );
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_loses_the_newline_that_ends_it() -> Result<()> {
+        let home = tempfile::tempdir()?;
+        let source = SecretSource::File("key".into());
+        let cases: [(&[u8], &[u8]); 5] =
+            [(b"a b", b"a b"), (b"a\n", b"a"), (b"a\r\n", b"a"), (b"a \n", b"a "), (b"\xff\n\n", b"\xff\n")];
+        for (content, expected) in cases {
+            std::fs::write(home.path().join("key"), content)?;
+            assert!(source.read(home.path())?.matches(expected), "{content:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn errors_name_the_place_and_never_the_content() -> Result<()> {
+        let home = tempfile::tempdir()?;
+        std::fs::write(home.path().join("empty"), "\n")?;
+        std::fs::write(home.path().join("large"), "s3cret".repeat(SECRET_BYTES_MAX))?;
+        let file = |name: &str| SecretSource::File(name.into()).read(home.path()).err();
+        let cases = [
+            (file("absent"), "absent", "No such file"),
+            (file("empty"), "empty", "it is empty"),
+            (file("large"), "large", "it has more than 65536 bytes"),
+            (SecretSource::Env("BENNU_NO_SUCH".into()).read(home.path()).err(), "BENNU_NO_SUCH", "is not set"),
+            (from_variable("EMPTY", Some(OsStr::new(""))).err(), "EMPTY", "it is empty"),
+        ];
+        for (error, place, words) in cases {
+            let error = format!("{:#}", error.context("refused")?);
+            assert!(error.contains(place) && error.contains(words) && !error.contains("s3cret"), "{error}");
+        }
+        // PATH is set wherever tests run.
+        let path = std::env::var("PATH")?;
+        assert!(SecretSource::Env("PATH".into()).read(home.path())?.matches(path.as_bytes()));
+        Ok(())
+    }
+}
