@@ -1,11 +1,11 @@
 //! From the contract's bytes to a channel's types and back: what each export does once its route is found.
 
 use crate::bindings::bennu::channel::types::{Admission, Admitted, Membership, Outcome};
-use crate::bindings::exports::bennu::channel::handle_out as out;
+use crate::bindings::exports::bennu::channel::{handle_message as message, handle_out as out};
 use crate::output::empty;
 use crate::room::Shared;
 use crate::state;
-use crate::{Answer, Channel, Decision, Ending, Error, Handled, Message, Payload, Recipient, Reply, Socket};
+use crate::{Answer, Channel, Decision, Ending, Error, Handled, Message, Payload, Recipient, Reply, Socket, Topic};
 
 /// What a callback gives, or a text that says why it failed.
 pub(crate) type Called<T> = Result<T, String>;
@@ -43,6 +43,23 @@ pub(crate) fn handle_info<C: Channel>(member: Membership, message: Message) -> C
     let event = message.event.clone();
     let handled = turn.me.handle_info(&mut turn.socket, message);
     turn.end(unreplied(handled, &event)?)
+}
+
+pub(crate) fn handle_message<C: Channel>(
+    topic: String,
+    event: &str,
+    payload: Payload,
+    room: Room,
+) -> Called<message::Outcome> {
+    let mut topic = Topic::<C::Room>::new(topic, Shared::read(room)?);
+    let reply = match answer(C::handle_message(&mut topic, event, payload))? {
+        Answer::Reply(reply) => Some(reply),
+        Answer::None => None,
+        Answer::Stop(_) => {
+            return Err(format!("handle_message answered {event:?} with a stop, and there is no member to stop"));
+        }
+    };
+    Ok(message::Outcome { room: topic.room.changed()?, reply })
 }
 
 pub(crate) fn terminate<C: Channel>(member: Membership, ending: Ending) -> Called<Room> {

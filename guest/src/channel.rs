@@ -2,7 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Decided, Decision, Ending, Handled, Join, Message, Payload, Socket, log, no_reply, unknown_event};
+use crate::{Decided, Decision, Ending, Handled, Join, Message, Payload, Socket, Topic, log, no_reply, unknown_event};
 
 /// What a channel means. The implementing struct is one member's state.
 ///
@@ -18,6 +18,9 @@ pub trait Channel: Sized + Serialize + DeserializeOwned {
 
     /// What is waited for before a callback runs.
     const TURNS: Turns = Turns::Member;
+
+    /// What a fault leads to.
+    const ON_FAULT: OnFault = OnFault::End;
 
     /// The version of this struct's encoding.
     const ASSIGNS_VERSION: u32 = 0;
@@ -39,13 +42,29 @@ pub trait Channel: Sized + Serialize + DeserializeOwned {
         unknown_event(event)
     }
 
-    /// A message that no client sent: by [`Socket::send_self`] or [`Socket::send_after`] (its source is `self`), or an
-    /// event that [`handle_out`](Channel::handle_out) handed over (`intercept`). Answer with [`no_reply`] or
-    /// [`stop`](crate::stop): there is nobody to reply to.
+    /// A message that no client sent. Its source says where it comes from:
+    ///
+    /// - `self`: this member's own [`Socket::send_self`] or [`Socket::send_after`]
+    /// - `intercept`: an event that [`handle_out`](Channel::handle_out) handed over
+    /// - `topic`: an event of a topic that it [subscribed](Socket::subscribe) to
+    /// - `answer`: the reply to what it [sent](Socket::send) to another topic
+    ///
+    /// Answer with [`no_reply`] or [`stop`](crate::stop): there is nobody to reply to.
     fn handle_info(&mut self, socket: &mut Socket<Self::Room>, message: Message) -> Handled {
         let _ = socket;
-        log::warn!("nothing handles the message {:?} from {}", message.event, message.source);
+        // Who sends without looking at the answer doesn't miss it.
+        if message.source != "answer" {
+            log::warn!("nothing handles the message {:?} from {}", message.event, message.source);
+        }
         no_reply()
+    }
+
+    /// Something was sent to the topic, rather than broadcast: by the host's HTTP API, by `bennu send`, or by another
+    /// channel's [`Socket::send`]; whether anyone has joined the topic or not. There is no member. Answer with
+    /// [`reply`](crate::reply()) or [`no_reply`]: who sent it gets the answer.
+    fn handle_message(topic: &mut Topic<Self::Room>, event: &str, payload: Payload) -> Handled {
+        let _ = (topic, payload);
+        unknown_event(event)
     }
 
     /// One of the [`INTERCEPTS`](Channel::INTERCEPTS) is about to reach this member. It reads: it changes no state and
@@ -68,6 +87,15 @@ pub enum Turns {
     Member,
     /// The callbacks of all members of a topic run one after another.
     Topic,
+}
+
+/// What a fault in a callback of a member leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFault {
+    /// The member ends with `phx_error`, and its client joins again.
+    End,
+    /// The member lives on with the state that it had, and a client that sent a message gets an `error` reply.
+    Keep,
 }
 
 /// The member that an intercepted event is about to reach; its state is `self`.

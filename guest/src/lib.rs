@@ -71,33 +71,42 @@ mod callbacks;
 mod channel;
 mod error;
 mod field;
+#[doc(hidden)]
+pub mod gatekeeper;
 mod host;
 mod output;
 mod panics;
 mod payload;
+mod presence;
 mod refs;
 mod reply;
 mod room;
 mod route;
 mod socket;
 mod state;
+mod topic;
 
 pub mod log;
 #[doc(hidden)]
 pub mod plugin;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
+pub mod token;
+pub mod topics;
 
-pub use channel::{Channel, Recipient, Turns};
+pub use channel::{Channel, OnFault, Recipient, Turns};
 pub use error::{Error, Join, PayloadError, fail, refuse};
+pub use gatekeeper::{Connect, Gatekeeper, Identity, Refused, Request};
 pub use host::{config, now_ms, random, unique_id};
 pub use output::{Binary, IntoPayload};
+pub use presence::{Presences, presence};
 pub use refs::{ReplyRef, TimerId};
 pub use reply::{
     Decided, Handled, no_reply, ok, reply, reply_error, reply_status, stop, stop_with_reply, unknown_event,
 };
 pub use serde_json::{Value, json};
 pub use socket::Socket;
+pub use topic::Topic;
 
 #[doc(inline)]
 pub use bindings::bennu::channel::types::{Answer, Ending, Message, Payload, Reply, Stop};
@@ -113,8 +122,9 @@ pub mod prelude {
     #[cfg(not(target_family = "wasm"))]
     pub use crate::testing;
     pub use crate::{
-        Answer, Binary, Channel, Decided, Decision, Ending, Error, Handled, IntoPayload, Join, Message, Payload,
-        Recipient, Reply, ReplyRef, Socket, TimerId, Turns, Value, channels, config, fail, json, log, no_reply, now_ms,
-        ok, random, refuse, reply, reply_error, reply_status, stop, stop_with_reply, unique_id, unknown_event,
+        Answer, Binary, Channel, Connect, Decided, Decision, Ending, Error, Gatekeeper, Handled, Identity, IntoPayload,
+        Join, Message, OnFault, Payload, Presences, Recipient, Refused, Reply, ReplyRef, Request, Socket, TimerId,
+        Topic, Turns, Value, channels, config, fail, gatekeeper, json, log, no_reply, now_ms, ok, random, refuse,
+        reply, reply_error, reply_status, stop, stop_with_reply, token, topics, unique_id, unknown_event,
     };
 }

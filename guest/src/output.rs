@@ -26,10 +26,16 @@ pub(crate) fn empty() -> Payload {
 
 impl<T: Serialize> IntoPayload for T {
     fn into_payload(self) -> Payload {
-        match serde_json::to_string(&self) {
-            Ok(text) => Payload::Json(text),
-            Err(error) => panic!("a {} can't be sent as JSON: {error}", std::any::type_name::<T>()),
-        }
+        Payload::Json(as_json(&self))
+    }
+}
+
+/// The JSON text of a value.
+#[track_caller]
+pub(crate) fn as_json<T: Serialize>(value: &T) -> String {
+    match serde_json::to_string(value) {
+        Ok(text) => text,
+        Err(error) => panic!("a {} can't be sent as JSON: {error}", std::any::type_name::<T>()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What `channels!` makes of a crate: the component's exports, over a table of routes.
 
 use crate::bindings::bennu::channel::types::{self, Admission, Membership, Outcome};
-use crate::bindings::exports::bennu::channel::{channel, handle_out};
+use crate::bindings::exports::bennu::channel::{channel, handle_message, handle_out};
 use crate::callbacks::{Called, Room};
 use crate::route::find;
 use crate::{Decision, Ending, Message, Payload, panics};
@@ -94,5 +94,12 @@ impl<P: Plugin> handle_out::Guest for P {
     ) -> Called<Vec<Decision>> {
         panics::write_to_log();
         (find(P::ROUTES, &topic)?.handle_out)(&topic, &event, &payload, &recipients)
+    }
+}
+
+impl<P: Plugin> handle_message::Guest for P {
+    fn handle_message(topic: String, event: String, payload: Payload, room: Room) -> Called<handle_message::Outcome> {
+        panics::write_to_log();
+        (find(P::ROUTES, &topic)?.handle_message)(topic, &event, payload, room)
     }
 }

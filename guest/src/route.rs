@@ -1,12 +1,16 @@
 //! A pattern and its channel.
 
 use crate::bindings::bennu::channel::types::{self, Admission, Membership, Outcome, Setting};
+use crate::bindings::exports::bennu::channel::handle_message as message;
 use crate::bindings::exports::bennu::channel::handle_out::Recipient;
 use crate::callbacks::{self, Called, Room};
-use crate::{Channel, Decision, Ending, Message, Payload, Turns};
+use crate::{Channel, Decision, Ending, Message, OnFault, Payload, Turns};
 
 /// The callback `handle_out`.
 type HandleOut = fn(&str, &str, &Payload, &[Recipient]) -> Called<Vec<Decision>>;
+
+/// The callback `handle_message`.
+type HandleMessage = fn(String, &str, Payload, Room) -> Called<message::Outcome>;
 
 /// A pattern and the callbacks of its channel, whose type is forgotten here.
 pub struct Route {
@@ -16,6 +20,7 @@ pub struct Route {
     pub(crate) handle_in: fn(Membership, &str, Payload, Option<String>) -> Called<Outcome>,
     pub(crate) handle_info: fn(Membership, Message) -> Called<Outcome>,
     pub(crate) handle_out: HandleOut,
+    pub(crate) handle_message: HandleMessage,
     pub(crate) terminate: fn(Membership, Ending) -> Called<Room>,
 }
 
@@ -29,6 +34,7 @@ impl Route {
             handle_in: callbacks::handle_in::<C>,
             handle_info: callbacks::handle_info::<C>,
             handle_out: callbacks::handle_out::<C>,
+            handle_message: callbacks::handle_message::<C>,
             terminate: callbacks::terminate::<C>,
         }
     }
@@ -40,16 +46,15 @@ impl Route {
 }
 
 fn describe<C: Channel>(pattern: &str) -> types::Route {
-    let turns = match C::TURNS {
-        Turns::Member => None,
-        Turns::Topic => Some(Setting { name: "turns".into(), value: "topic".into() }),
-    };
+    let setting = |name: &str, value: &str| Setting { name: name.into(), value: value.into() };
+    let turns = (C::TURNS == Turns::Topic).then(|| setting("turns", "topic"));
+    let on_fault = (C::ON_FAULT == OnFault::Keep).then(|| setting("on-fault", "keep"));
     types::Route {
         pattern: pattern.into(),
         intercepts: C::INTERCEPTS.iter().map(|&event| event.into()).collect(),
         assigns_version: C::ASSIGNS_VERSION,
         room_version: C::ROOM_VERSION,
-        options: turns.into_iter().collect(),
+        options: turns.into_iter().chain(on_fault).collect(),
     }
 }
 
@@ -124,6 +129,7 @@ mod tests {
         type Room = ();
         const INTERCEPTS: &'static [&'static str] = &["secret"];
         const TURNS: Turns = Turns::Topic;
+        const ON_FAULT: OnFault = OnFault::Keep;
         const ASSIGNS_VERSION: u32 = 3;
         const ROOM_VERSION: u32 = 4;
 
@@ -158,7 +164,10 @@ mod tests {
             intercepts: vec!["secret".into()],
             assigns_version: 3,
             room_version: 4,
-            options: vec![Setting { name: "turns".into(), value: "topic".into() }],
+            options: vec![
+                Setting { name: "turns".into(), value: "topic".into() },
+                Setting { name: "on-fault".into(), value: "keep".into() },
+            ],
         };
         assert_eq!(ROUTES[1].describe(), fancy);
     }

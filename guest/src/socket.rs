@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crate::host::{member, socket};
+use serde::Serialize;
+
+use crate::host::{member, presence, socket};
+use crate::output::as_json;
+use crate::presence::Presences;
 use crate::room::Shared;
 use crate::{IntoPayload, Payload, Reply, ReplyRef, TimerId};
 
@@ -46,6 +50,30 @@ impl<R> Socket<R> {
         socket::publish(topic, event, &payload.into_payload());
     }
 
+    /// Sends an event to another topic's `handle_message`, whether anyone has joined that topic or not. Its reply, if it
+    /// gives one, comes to this member's `handle_info` with the source `answer`. Granted as for
+    /// [`publish`](Socket::publish).
+    pub fn send(&mut self, topic: &str, event: &str, payload: impl IntoPayload) {
+        socket::send(topic, event, &payload.into_payload());
+    }
+
+    /// From now on this member's `handle_info` gets what is broadcast to another topic, with the source `topic`. One that
+    /// none of this plugin's routes match must be granted in the host's configuration.
+    pub fn subscribe(&mut self, topic: &str) {
+        socket::subscribe(topic);
+    }
+
+    /// Ends what [`subscribe`](Socket::subscribe) began.
+    pub fn unsubscribe(&mut self, topic: &str) {
+        socket::unsubscribe(topic);
+    }
+
+    /// Closes every socket with this id; their clients connect again, and what that is answered decides whether they stay
+    /// away. The member's own id is always granted, others as for [`publish`](Socket::publish).
+    pub fn disconnect(&mut self, socket_id: &str) {
+        socket::disconnect(socket_id);
+    }
+
     /// Answers an earlier message, by the [`reply_ref`](Socket::reply_ref) that was taken when it came.
     #[expect(clippy::needless_pass_by_value, reason = "a reply is made to be given away")]
     pub fn reply_later(&mut self, to: &ReplyRef, reply: Reply) {
@@ -77,6 +105,36 @@ impl<R> Socket<R> {
     pub fn respond(&mut self, response: impl IntoPayload) {
         let slot = self.response.as_mut();
         *slot.expect("socket.respond() is for join: answer a message with reply(..)") = response.into_payload();
+    }
+}
+
+/// Who is online in the topic. See [`Presences`].
+impl<R> Socket<R> {
+    /// This member is online under a key (a user's name, say) from now on, until it ends: everybody in the topic is told.
+    /// `meta` is a JSON object of at most 4 KiB. A second presence of one member under the same key is a fault.
+    pub fn track(&mut self, key: &str, meta: impl Serialize) {
+        presence::track(key, &as_json(&meta));
+    }
+
+    /// Puts another meta in place of the one that this member has under a key.
+    pub fn update_presence(&mut self, key: &str, meta: impl Serialize) {
+        presence::update(key, &as_json(&meta));
+    }
+
+    /// This member is online under a key no more.
+    pub fn untrack(&mut self, key: &str) {
+        presence::untrack(key);
+    }
+
+    /// Pushes `presence_state`, everybody who is online, to this member's client: phoenix.js's `Presence` begins with it.
+    /// Asked for before [`track`](Socket::track), the member's own presence follows as a `presence_diff`.
+    pub fn push_presence(&mut self) {
+        presence::push_state();
+    }
+
+    /// Who is online, as the host knows it before this callback.
+    pub fn presences(&self) -> Presences {
+        Presences::of(&self.topic)
     }
 }
 
@@ -116,12 +174,22 @@ impl<R> Socket<R> {
         member::socket_id()
     }
 
+    /// The user that was granted when the socket connected, if any.
+    pub fn user(&self) -> Option<String> {
+        member::user()
+    }
+
+    /// What else was granted: an object, so that `socket.claims().field::<String>("role")?` reads one of the claims.
+    pub fn claims(&self) -> Payload {
+        Payload::Json(member::claims())
+    }
+
     /// The ref of the member's join as the client sent it, in JSON: `"1"` with its quotes, or `null`.
     pub fn join_ref(&self) -> String {
         member::join_ref()
     }
 
-    /// How the socket is connected: `websocket`.
+    /// How the socket is connected: `websocket` or `longpoll`.
     pub fn transport(&self) -> String {
         member::transport()
     }

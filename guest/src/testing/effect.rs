@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Sent;
-use crate::{Reply, ReplyRef, TimerId};
+use crate::{Reply, ReplyRef, TimerId, Value};
 
 /// An effect.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,4 +24,20 @@ pub enum Effect {
     SendAfter(TimerId, Duration, Sent),
     /// A timer taken back.
     Cancel(TimerId),
+    /// An event to another topic's `handle_message`.
+    Send(String, Sent),
+    /// A further topic whose events the member hears.
+    Subscribe(String),
+    /// The end of that.
+    Unsubscribe(String),
+    /// The end of every socket with this id.
+    Disconnect(String),
+    /// The member is online under a key, with a meta.
+    Track(String, Value),
+    /// Another meta for a key.
+    UpdatePresence(String, Value),
+    /// The member is online under a key no more.
+    Untrack(String),
+    /// Everybody who is online, to the member's own client.
+    PushPresence,
 }

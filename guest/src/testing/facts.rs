@@ -1,5 +1,11 @@
 //! What a channel can read of its host and its socket.
 
+use std::collections::BTreeMap;
+
+use super::knock::Asked;
+use super::online::Online;
+use crate::topics::Person;
+
 /// A place in time, a configuration, a socket.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
@@ -9,8 +15,41 @@ pub(super) struct Facts {
     pub(super) drawn: u64,
     pub(super) configuration: String,
     pub(super) socket_id: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) claims: String,
     pub(super) connect_params: String,
     pub(super) x_headers: Vec<(String, String)>,
+    /// Who is online, and who is in which topic.
+    pub(super) online: Online,
+    pub(super) people: BTreeMap<String, Vec<Person>>,
+    /// What the plugin may reach; none where the test doesn't say what its own topics are, and then everything.
+    pub(super) reach: Option<Reach>,
+    /// The request that a gatekeeper decides about.
+    pub(super) request: Option<Asked>,
+}
+
+/// Topics by patterns: a plugin's own, and what the configuration grants.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reach {
+    pub(super) own: Vec<String>,
+    pub(super) publish: Vec<String>,
+    pub(super) read: Vec<String>,
+}
+
+impl Reach {
+    /// Whether it may publish and send to a topic, or disconnect an id.
+    pub(super) fn may_publish(&self, topic: &str) -> bool {
+        self.own.iter().chain(&self.publish).any(|pattern| matches(pattern, topic))
+    }
+
+    /// Whether it may subscribe to a topic and read about it.
+    pub(super) fn may_read(&self, topic: &str) -> bool {
+        self.own.iter().chain(&self.read).any(|pattern| matches(pattern, topic))
+    }
+}
+
+fn matches(pattern: &str, topic: &str) -> bool {
+    pattern.strip_suffix('*').map_or(pattern == topic, |prefix| topic.starts_with(prefix))
 }
 
 impl Default for Facts {
@@ -20,8 +59,14 @@ impl Default for Facts {
             drawn: 0,
             configuration: "{}".into(),
             socket_id: None,
+            user: None,
+            claims: "{}".into(),
             connect_params: "{}".into(),
             x_headers: Vec::new(),
+            online: Online::default(),
+            people: BTreeMap::new(),
+            reach: None,
+            request: None,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use super::facts::Facts;
-use super::record::{Record, check_object};
+use super::record::{Holdings, Record, check_object};
 use super::{Outcome, Sent, Timer, recorder};
 use crate::bindings::exports::bennu::channel::handle_out::Recipient;
 use crate::{Channel, Decision, IntoPayload, Message, callbacks, state};
@@ -26,7 +26,7 @@ pub struct Member<C> {
     /// What it sent to itself and hasn't handled yet.
     pub(super) waiting: VecDeque<Message>,
     pub(super) timers: Vec<Timer>,
-    pub(super) next_timer: u64,
+    pub(super) holdings: Holdings,
     /// How many messages of its client it got: the ref of the last one.
     pub(super) received: u64,
     pub(super) joined: Outcome,
@@ -130,9 +130,9 @@ impl<C: Channel> Member<C> {
 
     /// The plugin is reloaded: the same member, under a channel of which this one's state must be readable.
     pub fn reload<D: Channel>(self) -> Member<D> {
-        let Self { topic, facts, assigns, room, waiting, timers, next_timer, received, joined, ended_by, .. } = self;
+        let Self { topic, facts, assigns, room, waiting, timers, holdings, received, joined, ended_by, .. } = self;
         let channel = PhantomData;
-        Member { topic, facts, assigns, room, waiting, timers, next_timer, received, joined, ended_by, channel }
+        Member { topic, facts, assigns, room, waiting, timers, holdings, received, joined, ended_by, channel }
     }
 }
 

@@ -40,28 +40,40 @@
 //! assert_eq!(late[0].late_replies(), [("ok", json!({ "answer": 42 }))]);
 //! ```
 //!
+//! Several members that meet are played on a [`Stage`], and what decides about who connects is asked by a [`Knock`].
+//!
 //! A fault is part of an [`Outcome`], whose other parts can't be asked for then. A panic of the channel goes through to
 //! the test.
 
+mod actor;
 mod effect;
 mod facts;
 mod fault;
+mod knock;
 mod member;
+mod online;
 mod outcome;
 mod record;
 pub(crate) mod recorder;
 mod sent;
 mod setup;
+mod stage;
 mod timers;
+mod tokens;
 mod turn;
+mod world;
 
+pub use actor::{Actor, Pushed};
 pub use effect::Effect;
 pub use fault::Fault;
+pub use knock::Knock;
 pub use member::Member;
 pub use outcome::Outcome;
 pub use sent::Sent;
 pub use setup::{NotJoined, Setup};
+pub use stage::Stage;
 pub use timers::Timer;
+pub use tokens::token;
 
 use crate::{Channel, IntoPayload};
 

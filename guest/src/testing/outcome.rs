@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Effect, Fault, Sent};
 use crate::log::Level;
-use crate::{Answer, Reply};
+use crate::{Answer, Reply, Value};
 
 /// What came of a callback: an answer and effects, or a fault.
 ///
@@ -73,6 +73,18 @@ impl Outcome {
     #[track_caller]
     pub fn published(&self) -> Vec<(String, Sent)> {
         self.pick(|effect| if let Effect::Publish(topic, sent) = effect { Some((topic, sent)) } else { None })
+    }
+
+    /// What was sent to the `handle_message` of other topics.
+    #[track_caller]
+    pub fn sent(&self) -> Vec<(String, Sent)> {
+        self.pick(|effect| if let Effect::Send(topic, sent) = effect { Some((topic, sent)) } else { None })
+    }
+
+    /// Under which keys the member is online from now on, and with what.
+    #[track_caller]
+    pub fn tracked(&self) -> Vec<(String, Value)> {
+        self.pick(|effect| if let Effect::Track(key, meta) = effect { Some((key, meta)) } else { None })
     }
 
     /// The answers to earlier messages.

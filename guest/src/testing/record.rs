@@ -5,10 +5,11 @@ use std::time::Duration;
 use serde::de::IgnoredAny;
 
 use super::facts::Facts;
+use super::knock::Asked;
 use super::{Effect, Fault, Sent};
 use crate::bindings::bennu::channel::types::Outcome;
 use crate::log::Level;
-use crate::{Answer, Payload, Reply, ReplyRef, TimerId};
+use crate::{Answer, Payload, Reply, ReplyRef, TimerId, Value};
 
 const NAME_BYTES: usize = 255;
 const ASSIGNS_BYTES: usize = 16 << 10;
@@ -18,39 +19,67 @@ const EFFECT_BYTES: usize = 4 << 20;
 const TIMERS: usize = 16;
 const TIMER_SHORTEST: Duration = Duration::from_millis(10);
 const LOG_LINES: usize = 256;
+const PRESENCES: usize = 16;
+const PRESENCE_BYTES: usize = 4 << 10;
+const SUBSCRIPTIONS: usize = 64;
+
+/// What a callback may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Power {
+    Reads,
+    Topic,
+    Member,
+}
+
+/// What a member has at the host.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Holdings {
+    pub(super) timers: Vec<u64>,
+    pub(super) next_timer: u64,
+    pub(super) presences: Vec<String>,
+    pub(super) topics: Vec<String>,
+}
 
 /// What one callback read and asked for.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) facts: Facts,
-    /// Whether it is a member's callback: the others only read, and have no member to read about.
-    is_member: bool,
+    power: Power,
     pub(super) effects: Vec<Effect>,
     pub(super) lines: Vec<(Level, String)>,
     /// Bytes of the effects and of the answer.
     bytes: usize,
-    /// The member's timers that would be under way after what was asked so far.
-    timers: Vec<u64>,
-    pub(super) next_timer: u64,
+    /// What the member would have after what was asked so far.
+    pub(super) holdings: Holdings,
 }
 
 impl Record {
-    /// For a callback of a member with these timers.
-    pub(super) fn of_member(facts: Facts, timers: Vec<u64>, next_timer: u64) -> Self {
-        Self { is_member: true, timers, next_timer, ..Self::reading(facts) }
+    /// For a callback of a member that has this at the host.
+    pub(super) fn of_member(facts: Facts, holdings: Holdings) -> Self {
+        Self { power: Power::Member, holdings, ..Self::reading(facts) }
+    }
+
+    /// For a callback of a topic.
+    pub(super) fn of_topic(facts: Facts) -> Self {
+        Self { power: Power::Topic, ..Self::reading(facts) }
     }
 
     /// For a callback that only reads.
     pub(super) fn reading(facts: Facts) -> Self {
-        let (effects, lines, timers) = (Vec::new(), Vec::new(), Vec::new());
-        Self { facts, is_member: false, effects, lines, bytes: 0, timers, next_timer: 0 }
+        let (effects, lines, holdings) = (Vec::new(), Vec::new(), Holdings::default());
+        Self { facts, power: Power::Reads, effects, lines, bytes: 0, holdings }
     }
 
     pub(super) fn member(&self) -> Result<&Facts, Fault> {
-        if self.is_member {
+        if self.power == Power::Member {
             return Ok(&self.facts);
         }
         Err(Fault::failed("a member was asked about in a callback that has none"))
+    }
+
+    pub(super) fn request(&self) -> Result<&Asked, Fault> {
+        let none = || Fault::failed("a request was asked about in a callback that has none");
+        self.facts.request.as_ref().ok_or_else(none)
     }
 
     pub(super) fn log(&mut self, level: Level, line: &str) -> Result<(), Fault> {
@@ -70,9 +99,94 @@ impl Record {
     }
 
     pub(super) fn publish(&mut self, topic: &str, sent: Sent) -> Result<(), Fault> {
+        self.check_reachable("publishing to", topic)?;
         check_name("a topic", topic)?;
         self.count_bytes(topic.len())?;
         self.send(sent, |sent| Effect::Publish(topic.into(), sent))
+    }
+
+    pub(super) fn send_to(&mut self, topic: &str, sent: Sent) -> Result<(), Fault> {
+        self.check_reachable("sending to", topic)?;
+        check_name("a topic", topic)?;
+        let bytes = topic.len() + check_own(&sent)?;
+        self.add(bytes, Effect::Send(topic.into(), sent))
+    }
+
+    pub(super) fn subscribe(&mut self, topic: &str) -> Result<(), Fault> {
+        self.check_readable(topic)?;
+        check_name("a topic", topic)?;
+        if self.holdings.topics.iter().any(|other| other == topic) {
+            return Ok(());
+        }
+        if self.holdings.topics.len() >= SUBSCRIPTIONS {
+            return Err(Fault::oversize(format!("a member subscribes to at most {SUBSCRIPTIONS} further topics")));
+        }
+        self.add(0, Effect::Subscribe(topic.into()))?;
+        self.holdings.topics.push(topic.into());
+        Ok(())
+    }
+
+    pub(super) fn unsubscribe(&mut self, topic: &str) -> Result<(), Fault> {
+        self.holdings.topics.retain(|other| other != topic);
+        self.add(0, Effect::Unsubscribe(topic.into()))
+    }
+
+    pub(super) fn disconnect(&mut self, socket_id: &str) -> Result<(), Fault> {
+        if self.facts.socket_id.as_deref() != Some(socket_id) {
+            self.check_reachable("disconnecting", socket_id)?;
+        }
+        check_name("a socket's id", socket_id)?;
+        self.add(socket_id.len(), Effect::Disconnect(socket_id.into()))
+    }
+
+    pub(super) fn track(&mut self, key: &str, meta: &str) -> Result<(), Fault> {
+        check_name("a presence's key", key)?;
+        let value = check_meta(meta)?;
+        if self.is_tracked(key) {
+            return Err(Fault::failed(format!("the member is tracked under `{key}` already; update its meta instead")));
+        }
+        if self.holdings.presences.len() >= PRESENCES {
+            return Err(Fault::oversize(format!("a member has at most {PRESENCES} presences")));
+        }
+        self.add(key.len() + meta.len(), Effect::Track(key.into(), value))?;
+        self.holdings.presences.push(key.into());
+        Ok(())
+    }
+
+    pub(super) fn update_presence(&mut self, key: &str, meta: &str) -> Result<(), Fault> {
+        let value = check_meta(meta)?;
+        if self.power == Power::Member && !self.is_tracked(key) {
+            return Err(Fault::failed(format!("the member isn't tracked under `{key}`; track it first")));
+        }
+        self.add(key.len() + meta.len(), Effect::UpdatePresence(key.into(), value))
+    }
+
+    pub(super) fn untrack(&mut self, key: &str) -> Result<(), Fault> {
+        self.holdings.presences.retain(|other| other != key);
+        self.add(key.len(), Effect::Untrack(key.into()))
+    }
+
+    pub(super) fn push_presence(&mut self) -> Result<(), Fault> {
+        self.add(0, Effect::PushPresence)
+    }
+
+    fn check_reachable(&self, doing: &str, topic: &str) -> Result<(), Fault> {
+        if self.facts.reach.as_ref().is_none_or(|reach| reach.may_publish(topic)) {
+            return Ok(());
+        }
+        Err(Fault::failed(format!("{doing} `{topic}` isn't granted; add it to `plugins.NAME.publish`")))
+    }
+
+    /// Checks that a topic may be subscribed to and read about.
+    pub(super) fn check_readable(&self, topic: &str) -> Result<(), Fault> {
+        if self.facts.reach.as_ref().is_none_or(|reach| reach.may_read(topic)) {
+            return Ok(());
+        }
+        Err(Fault::failed(format!("reading `{topic}` isn't granted; add it to `plugins.NAME.read`")))
+    }
+
+    fn is_tracked(&self, key: &str) -> bool {
+        self.holdings.presences.iter().any(|other| other == key)
     }
 
     pub(super) fn reply(&mut self, to: &str, reply: &Reply) -> Result<(), Fault> {
@@ -94,18 +208,18 @@ impl Record {
             let shortest = TIMER_SHORTEST.as_millis();
             return Err(Fault::oversize(format!("a timer takes at least {shortest} ms; use send-self for now")));
         }
-        if self.timers.len() >= TIMERS {
+        if self.holdings.timers.len() >= TIMERS {
             return Err(Fault::oversize(format!("a member has at most {TIMERS} timers under way")));
         }
-        let timer = self.next_timer;
+        let timer = self.holdings.next_timer;
         self.add(bytes, Effect::SendAfter(TimerId(timer), after, sent))?;
-        self.timers.push(timer);
-        self.next_timer += 1;
+        self.holdings.timers.push(timer);
+        self.holdings.next_timer += 1;
         Ok(timer)
     }
 
     pub(super) fn cancel(&mut self, timer: u64) -> Result<(), Fault> {
-        self.timers.retain(|&under_way| under_way != timer);
+        self.holdings.timers.retain(|&under_way| under_way != timer);
         self.add(0, Effect::Cancel(TimerId(timer)))
     }
 
@@ -127,8 +241,15 @@ impl Record {
     }
 
     fn add(&mut self, bytes: usize, effect: Effect) -> Result<(), Fault> {
-        if !self.is_member {
-            return Err(Fault::failed("an effect was asked for in a callback that only reads"));
+        let needed = match &effect {
+            Effect::Broadcast(_) | Effect::Publish(..) | Effect::Send(..) | Effect::Disconnect(_) => Power::Topic,
+            _ => Power::Member,
+        };
+        if self.power < needed {
+            return Err(Fault::failed(match self.power {
+                Power::Reads => "an effect was asked for in a callback that only reads",
+                _ => "an effect was asked for that needs a member, in a callback that has none",
+            }));
         }
         if self.effects.len() >= EFFECTS {
             return Err(Fault::oversize(format!("a call asks for at most {EFFECTS} effects")));
@@ -169,6 +290,13 @@ fn check_own(sent: &Sent) -> Result<usize, Fault> {
     check_name("an event", &sent.event)?;
     check_value(&sent.payload).map_err(Fault::failed)?;
     Ok(sent.event.len() + len(&sent.payload))
+}
+
+/// Checks the meta of a presence, and reads it.
+fn check_meta(meta: &str) -> Result<Value, Fault> {
+    check_bytes("a presence's meta", meta.len(), PRESENCE_BYTES)?;
+    let object = serde_json::from_str(meta).ok().filter(Value::is_object);
+    object.ok_or_else(|| Fault::failed("a presence's meta is a JSON object"))
 }
 
 fn check_name(what: &str, name: &str) -> Result<(), Fault> {

@@ -73,6 +73,14 @@ pub(crate) mod member {
         ask(|record| Ok(record.member()?.socket_id.clone()))
     }
 
+    pub(crate) fn user() -> Option<String> {
+        ask(|record| Ok(record.member()?.user.clone()))
+    }
+
+    pub(crate) fn claims() -> String {
+        ask(|record| Ok(record.member()?.claims.clone()))
+    }
+
     pub(crate) fn join_ref() -> String {
         ask(|record| record.member().map(|_| "\"1\"".into()))
     }
@@ -128,5 +136,150 @@ pub(crate) mod socket {
 
     pub(crate) fn cancel(timer: u64) {
         ask(|record| record.cancel(timer));
+    }
+
+    pub(crate) fn send(topic: &str, event: &str, payload: &Payload) {
+        ask(|record| record.send_to(topic, Sent::new(event, payload)));
+    }
+
+    pub(crate) fn subscribe(topic: &str) {
+        ask(|record| record.subscribe(topic));
+    }
+
+    pub(crate) fn unsubscribe(topic: &str) {
+        ask(|record| record.unsubscribe(topic));
+    }
+
+    pub(crate) fn disconnect(socket_id: &str) {
+        ask(|record| record.disconnect(socket_id));
+    }
+}
+
+/// `interface presence`.
+pub(crate) mod presence {
+    use super::ask;
+
+    pub(crate) fn list(topic: &str) -> String {
+        ask(|record| {
+            record.check_readable(topic)?;
+            Ok(record.facts.online.state(topic).to_string())
+        })
+    }
+
+    pub(crate) fn get(topic: &str, key: &str) -> Option<String> {
+        ask(|record| {
+            record.check_readable(topic)?;
+            Ok(record.facts.online.of(topic, key).map(|metas| metas.to_string()))
+        })
+    }
+
+    pub(crate) fn track(key: &str, meta: &str) {
+        ask(|record| record.track(key, meta));
+    }
+
+    pub(crate) fn update(key: &str, meta: &str) {
+        ask(|record| record.update_presence(key, meta));
+    }
+
+    pub(crate) fn untrack(key: &str) {
+        ask(|record| record.untrack(key));
+    }
+
+    pub(crate) fn push_state() {
+        ask(|record| record.push_presence());
+    }
+}
+
+/// `interface topics`.
+pub(crate) mod topics {
+    use super::ask;
+    use crate::topics::{Person, Topic};
+
+    /// What the host lists at most.
+    const LISTED: usize = 1000;
+
+    fn most(limit: u32) -> usize {
+        usize::try_from(limit).unwrap_or(LISTED).min(LISTED)
+    }
+
+    pub(crate) fn count(topic: &str) -> u32 {
+        ask(|record| {
+            record.check_readable(topic)?;
+            Ok(record.facts.people.get(topic).map_or(0, |people| people.len() as u32))
+        })
+    }
+
+    pub(crate) fn members(topic: &str, limit: u32) -> Vec<Person> {
+        ask(|record| {
+            record.check_readable(topic)?;
+            let people = record.facts.people.get(topic).into_iter().flatten();
+            Ok(people.take(most(limit)).cloned().collect())
+        })
+    }
+
+    pub(crate) fn under(prefix: &str, after: Option<&str>, limit: u32) -> Vec<Topic> {
+        ask(|record| {
+            record.check_readable(prefix)?;
+            let topics = record.facts.people.iter().filter(|(name, people)| {
+                name.starts_with(prefix) && after.is_none_or(|after| name.as_str() > after) && !people.is_empty()
+            });
+            let topic =
+                |(name, people): (&String, &Vec<Person>)| Topic { name: name.clone(), members: people.len() as u32 };
+            Ok(topics.take(most(limit)).map(topic).collect())
+        })
+    }
+}
+
+/// `interface token`.
+pub(crate) mod token {
+    use super::super::tokens;
+    use super::ask;
+    use crate::bindings::bennu::channel::token::Problem;
+
+    pub(crate) fn sign(salt: &str, value: &str, max_age: Option<u64>) -> String {
+        ask(|record| Ok(tokens::sign(record.facts.now, salt, value, max_age)))
+    }
+
+    pub(crate) fn verify(salt: &str, token: &str, max_age: Option<u64>) -> Result<String, Problem> {
+        ask(|record| Ok(tokens::verify(record.facts.now, salt, token, max_age)))
+    }
+}
+
+/// `interface request`.
+pub(crate) mod request {
+    use super::super::knock::Asked;
+    use super::ask;
+    use crate::bindings::request::{Address, Location};
+
+    fn read<T>(what: impl FnOnce(&Asked) -> T) -> T {
+        ask(|record| record.request().map(what))
+    }
+
+    pub(crate) fn mount() -> String {
+        read(|asked| asked.mount.clone())
+    }
+
+    pub(crate) fn transport() -> String {
+        read(|asked| asked.transport.clone())
+    }
+
+    pub(crate) fn params() -> String {
+        read(|asked| asked.params.clone())
+    }
+
+    pub(crate) fn headers() -> Vec<(String, String)> {
+        read(|asked| asked.headers.clone())
+    }
+
+    pub(crate) fn peer() -> Address {
+        read(|asked| asked.peer.clone())
+    }
+
+    pub(crate) fn uri() -> Location {
+        read(|asked| asked.uri.clone())
+    }
+
+    pub(crate) fn auth_token() -> Option<String> {
+        read(|asked| asked.auth_token.clone())
     }
 }

@@ -50,6 +50,18 @@ impl Setup {
         self
     }
 
+    /// Sets the user that was granted when the socket connected.
+    pub fn user(mut self, user: &str) -> Self {
+        self.facts.user = Some(user.into());
+        self
+    }
+
+    /// Sets what else was granted: an object.
+    pub fn claims(mut self, claims: impl Serialize) -> Self {
+        self.facts.claims = text(&claims);
+        self
+    }
+
     /// Sets the parameters that the client connected with.
     pub fn connect_params(mut self, params: impl Serialize) -> Self {
         self.facts.connect_params = text(&params);
@@ -117,6 +129,6 @@ impl NotJoined {
     }
 }
 
-fn text(value: &impl Serialize) -> String {
+pub(super) fn text(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|error| panic!("this can't be written as JSON: {error}"))
 }

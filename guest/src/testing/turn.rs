@@ -6,7 +6,7 @@ use std::mem;
 use std::time::Duration;
 
 use super::member::ID;
-use super::record::Record;
+use super::record::{Holdings, Record};
 use super::{Effect, Fault, Member, NotJoined, Outcome, Sent, Setup, Timer, recorder, timers};
 use crate::bindings::bennu::channel::types::{self, Admission, Membership};
 use crate::{Answer, Channel, Ending, Message, Payload, Reply, TimerId, callbacks};
@@ -14,7 +14,7 @@ use crate::{Answer, Channel, Ending, Message, Payload, Reply, TimerId, callbacks
 impl<C: Channel> Member<C> {
     pub(super) fn join(setup: Setup, topic: &str, params: Payload) -> Result<Self, NotJoined> {
         let Setup { facts, room } = setup;
-        let record = Record::of_member(facts, Vec::new(), 0);
+        let record = Record::of_member(facts, Holdings::default());
         let asked = || callbacks::join::<C>(ID, topic.into(), params, room.clone());
         let (admission, mut record) = recorder::run(record, asked);
         let admitted = match admission.map_err(NotJoined::Fault)? {
@@ -34,7 +34,7 @@ impl<C: Channel> Member<C> {
             room,
             waiting: VecDeque::new(),
             timers: Vec::new(),
-            next_timer: 0,
+            holdings: Holdings::default(),
             received: 0,
             joined: Outcome { answer: Ok(Answer::None), effects: Vec::new(), lines: Vec::new(), ended: None },
             ended_by: None,
@@ -82,8 +82,8 @@ impl<C: Channel> Member<C> {
     /// One callback, committed if it succeeds.
     fn call(&mut self, callback: impl FnOnce(Membership) -> Result<types::Outcome, String>) -> Outcome {
         let (topic, assigns, room) = (self.topic.clone(), self.assigns.clone(), self.room.clone());
-        let under_way = self.timers.iter().map(|timer| timer.id.0).collect();
-        let record = Record::of_member(self.facts.clone(), under_way, self.next_timer);
+        let timers = self.timers.iter().map(|timer| timer.id.0).collect();
+        let record = Record::of_member(self.facts.clone(), Holdings { timers, ..self.holdings.clone() });
         let (result, mut record) = recorder::run(record, || callback(Membership { id: ID, topic, assigns, room }));
         self.facts.drawn = record.facts.drawn;
         match result.and_then(|outcome| record.check(&outcome).map(|()| outcome)) {
@@ -96,7 +96,7 @@ impl<C: Channel> Member<C> {
         let types::Outcome { assigns, room, answer } = outcome;
         self.assigns = assigns.unwrap_or_else(|| mem::take(&mut self.assigns));
         self.room = room.or(self.room.take());
-        self.next_timer = record.next_timer;
+        self.holdings = record.holdings;
         for effect in &record.effects {
             self.carry_out(effect);
         }
@@ -109,8 +109,10 @@ impl<C: Channel> Member<C> {
             Effect::SendSelf(sent) => self.waiting.push_back(self.message("self", sent.clone())),
             Effect::SendAfter(id, after, sent) => self.set_timer(*id, *after, sent.clone()),
             Effect::Cancel(id) => self.timers.retain(|timer| timer.id != *id),
-            Effect::Push(_) | Effect::Broadcast(_) | Effect::BroadcastFrom(_) => {}
-            Effect::Publish(..) | Effect::Reply(..) => {}
+            Effect::Track(key, meta) => drop(self.facts.online.track(&self.topic, ID, key, meta)),
+            Effect::UpdatePresence(key, meta) => drop(self.facts.online.update(&self.topic, ID, key, meta)),
+            Effect::Untrack(key) => drop(self.facts.online.untrack(&self.topic, ID, key)),
+            _ => {}
         }
     }
 

@@ -8,7 +8,7 @@
 //! let mut alice = stage.join("room:lobby", json!({ "user": "alice" })).unwrap();
 //! let mut bob = stage.join("room:lobby", json!({ "user": "bob" })).unwrap();
 //! let hi = alice.push("new_msg", json!({ "body": "hi" }));
-//! alice.assert_reply(hi, "ok", json!({}));
+//! alice.assert_reply(&hi, "ok", json!({}));
 //! bob.assert_broadcast("new_msg", json!({ "user": "alice", "body": "hi" }));
 //! ```
 //!
@@ -17,15 +17,15 @@
 //!
 //! `bennu test FILE SCRIPT` plays transcripts on the same stage, for authors in any language; [`Line`] has the language.
 
+mod actor;
 mod client;
-mod member;
 pub mod pattern;
 mod player;
 mod script;
 mod stage;
 mod voice;
 
-pub use member::{Member, Pushed};
+pub use actor::{Actor, Pushed};
 pub use player::play;
 pub use script::{Act, Line, Words};
 pub use stage::{Join, Stage, StageSetup};

@@ -11,8 +11,8 @@ use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
+use super::actor::Actor;
 use super::client::Client;
-use super::member::Member;
 use crate::channel::{Delivered, Node};
 use crate::contract::{Identity, system_now_ms};
 use crate::plugin::{Digest, Loaded, Loader, Origin};
@@ -128,7 +128,7 @@ impl Stage {
     /// # Errors
     /// The response of a join that is refused.
     #[expect(clippy::needless_pass_by_value, reason = "`json!(..)` is made to be given away")]
-    pub fn join(&self, topic: &str, payload: Value) -> Result<Member, Value> {
+    pub fn join(&self, topic: &str, payload: Value) -> Result<Actor, Value> {
         self.join_as(&Join::default(), topic, &payload)
     }
 
@@ -136,8 +136,8 @@ impl Stage {
     ///
     /// # Errors
     /// The response of a join that is refused.
-    pub fn join_as(&self, who: &Join, topic: &str, payload: &Value) -> Result<Member, Value> {
-        Member::join(self.connect(who), topic, payload)
+    pub fn join_as(&self, who: &Join, topic: &str, payload: &Value) -> Result<Actor, Value> {
+        Actor::join(self.connect(who), topic, payload)
     }
 
     pub(super) fn connect(&self, who: &Join) -> Client {

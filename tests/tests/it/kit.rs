@@ -31,7 +31,7 @@ fn members_are_played_in_process() -> Result<()> {
     let mut alice = stage.join("echo:1", json!({})).map_err(|refused| anyhow::anyhow!("{refused}"))?;
     let mut bob = stage.join("echo:1", json!({})).map_err(|refused| anyhow::anyhow!("{refused}"))?;
     let echo = alice.push("echo", json!({ "a": 1, "b": [2] }));
-    alice.assert_reply(echo, "ok", json!({ "b": [2] }));
+    alice.assert_reply(&echo, "ok", json!({ "b": [2] }));
     let shout = alice.push("shout", json!({ "a": 1 }));
     alice.refute_reply(&shout);
     bob.assert_broadcast("shout", json!({ "a": 1 }));
@@ -40,7 +40,7 @@ fn members_are_played_in_process() -> Result<()> {
     bob.assert_broadcast("news", json!({}));
     ensure!(alice.received().len() == 2, "the shout and the news are alice's too");
     let leave = bob.leave();
-    bob.assert_reply(leave, "ok", json!({}));
+    bob.assert_reply(&leave, "ok", json!({}));
     bob.assert_close();
     bob.close();
     ensure!(stage.faults() == 0, "nothing failed");
@@ -78,10 +78,10 @@ fn a_reload_keeps_the_members_and_their_state() -> Result<()> {
     let stage = stage("echo")?;
     let mut alice = stage.join("echo:1", json!({})).map_err(|refused| anyhow::anyhow!("{refused}"))?;
     let count = alice.push("count", json!({}));
-    alice.assert_reply(count, "ok", json!({ "count": 1, "build": "1" }));
+    alice.assert_reply(&count, "ok", json!({ "count": 1, "build": "1" }));
     stage.reload_as("echo", &places::guest_file("variants/echo-v2")?)?;
     let count = alice.push("count", json!({}));
-    alice.assert_reply(count, "ok", json!({ "count": 2, "build": "2" }));
+    alice.assert_reply(&count, "ok", json!({ "count": 2, "build": "2" }));
     let missing = stage.reload_as("echo", &places::guest_file("absent")?).err().context("there is no such file")?;
     ensure!(format!("{missing:#}").contains("absent.wasm"), "{missing:#}");
     Ok(())
@@ -94,7 +94,7 @@ fn who_connects_is_said_by_the_test_and_can_be_disconnected() -> Result<()> {
     let who = Join { identity, params: json!({ "lang": "en" }) };
     let mut alice = stage.join_as(&who, "naughty:1", &json!({})).map_err(|refused| anyhow::anyhow!("{refused}"))?;
     let facts = alice.push("facts", json!({}));
-    alice.assert_reply(facts, "ok", json!({ "socket_id": "user:1", "connect_params": { "lang": "en" } }));
+    alice.assert_reply(&facts, "ok", json!({ "socket_id": "user:1", "connect_params": { "lang": "en" } }));
     ensure!(stage.disconnect("user:1") == 1 && stage.disconnect("user:2") == 0, "one socket has the id");
     alice.assert_disconnected(1001);
     Ok(())
@@ -105,7 +105,7 @@ fn an_assertion_that_fails_says_what_came() -> Result<()> {
     let stage = stage("echo")?;
     let mut alice = stage.join("echo:1", json!({})).map_err(|refused| anyhow::anyhow!("{refused}"))?;
     let echo = alice.push("echo", json!({ "a": 1 }));
-    let said = failure(|| alice.assert_reply(echo.clone(), "ok", json!({ "a": 2 })))?;
+    let said = failure(|| alice.assert_reply(&echo, "ok", json!({ "a": 2 })))?;
     ensure!(said.contains(r#"a reply `ok` with {"a":2}"#) && said.contains(r#""response":{"a":1}"#), "{said}");
     let said = failure(|| alice.refute_reply(&echo))?;
     ensure!(said.contains("none should have"), "{said}");

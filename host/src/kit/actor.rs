@@ -11,7 +11,7 @@ use super::pattern;
 ///
 /// An assertion looks through all that has come and wasn't asserted yet, in whatever order, takes what it finds, and fails
 /// with a list of what came instead. An expected object matches one that has its fields, and perhaps others.
-pub struct Member {
+pub struct Actor {
     client: Client,
     topic: String,
     join_ref: String,
@@ -22,7 +22,7 @@ pub struct Member {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pushed(String);
 
-impl Member {
+impl Actor {
     pub(super) fn join(mut client: Client, topic: &str, payload: &Value) -> Result<Self, Value> {
         let join_ref = client.push(topic, "phx_join", payload);
         let mut member = Self { client, topic: topic.to_owned(), join_ref, response: Value::Null };
@@ -53,9 +53,9 @@ impl Member {
     /// Where it wasn't, as all of these.
     #[track_caller]
     #[expect(clippy::needless_pass_by_value, reason = "`json!(..)` is made to be given away")]
-    pub fn assert_reply(&mut self, to: Pushed, status: &str, response: Value) {
+    pub fn assert_reply(&mut self, to: &Pushed, status: &str, response: Value) {
         let wanted = |frame: &Frame<'_>| {
-            let reply = frame.reply_to(&to);
+            let reply = frame.reply_to(to);
             reply.is_some_and(|(came, value)| came == status && has(&response, value))
         };
         self.assert(wanted, &format!("a reply `{status}` with {response}"));

@@ -1,0 +1,276 @@
+//! A member on a stage, in the words of `Phoenix.ChannelTest`.
+
+use std::cell::RefCell;
+use std::fmt::{self, Write};
+use std::rc::Rc;
+
+use serde::de::DeserializeOwned;
+
+use super::Sent;
+use super::world::{Came, Seat, World};
+use crate::{IntoPayload, Payload, Reply, Value, state};
+
+/// A member of a topic, with what came to its client.
+///
+/// An assertion looks through all that has come and wasn't asserted yet, in whatever order, takes what it finds, and fails
+/// with a list of what came instead. An expected object matches one that has its fields, and perhaps others; bytes
+/// ([`Binary`](crate::Binary)) match the same bytes.
+pub struct Actor {
+    world: Rc<RefCell<World>>,
+    id: u64,
+}
+
+/// A message that a client sent, and that may be answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pushed(Option<String>);
+
+impl Actor {
+    pub(super) fn new(world: Rc<RefCell<World>>, id: u64) -> Self {
+        Self { world, id }
+    }
+
+    /// The member's number.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// What its join was answered.
+    pub fn response(&self) -> Payload {
+        self.seat(|seat| seat.response.clone())
+    }
+
+    /// Its state as last committed.
+    ///
+    /// # Panics
+    ///
+    /// It isn't a `C`.
+    #[track_caller]
+    pub fn assigns<C: DeserializeOwned>(&self) -> C {
+        self.seat(|seat| state::decode(&seat.assigns)).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// Whether it is still in.
+    pub fn is_in(&self) -> bool {
+        self.seat(|seat| seat.is_in)
+    }
+
+    /// Its client sends an event.
+    pub fn push(&mut self, event: &str, payload: impl IntoPayload) -> Pushed {
+        Pushed(self.world.borrow_mut().push(self.id, event, payload.into_payload()))
+    }
+
+    /// Its client leaves the topic.
+    pub fn leave(&mut self) {
+        self.world.borrow_mut().leave(self.id);
+    }
+
+    /// Its connection ends.
+    pub fn close(self) {
+        self.world.borrow_mut().close(self.id);
+    }
+
+    /// The message was answered so.
+    ///
+    /// # Panics
+    ///
+    /// It wasn't.
+    #[track_caller]
+    pub fn assert_reply(&mut self, to: &Pushed, status: &str, response: impl IntoPayload) {
+        let response = response.into_payload();
+        let wanted = |came: &Came| {
+            matches!(came, Came::Reply(reference, reply)
+                if *reference == to.0 && reply.status == status && has(&response, &reply.payload))
+        };
+        self.assert(wanted, &format!("a reply {status:?} with {}", shown(&response)));
+    }
+
+    /// The message wasn't answered.
+    ///
+    /// # Panics
+    ///
+    /// It was.
+    #[track_caller]
+    pub fn refute_reply(&mut self, to: &Pushed) {
+        self.refute(|came| matches!(came, Came::Reply(reference, _) if *reference == to.0), "a reply");
+    }
+
+    /// Its client was pushed this event.
+    ///
+    /// # Panics
+    ///
+    /// It wasn't.
+    #[track_caller]
+    pub fn assert_push(&mut self, event: &str, payload: impl IntoPayload) {
+        let payload = payload.into_payload();
+        let wanted = |came: &Came| matches!(came, Came::Push(sent) if is(sent, event, &payload));
+        self.assert(wanted, &format!("a push of {event:?} with {}", shown(&payload)));
+    }
+
+    /// Its client was pushed no such event.
+    ///
+    /// # Panics
+    ///
+    /// It was.
+    #[track_caller]
+    pub fn refute_push(&mut self, event: &str) {
+        self.refute(|came| matches!(came, Came::Push(sent) if sent.event == event), &format!("a push of {event:?}"));
+    }
+
+    /// This event was broadcast, and reached it.
+    ///
+    /// # Panics
+    ///
+    /// It didn't.
+    #[track_caller]
+    pub fn assert_broadcast(&mut self, event: &str, payload: impl IntoPayload) {
+        let payload = payload.into_payload();
+        let wanted = |came: &Came| matches!(came, Came::Broadcast(sent) if is(sent, event, &payload));
+        self.assert(wanted, &format!("a broadcast of {event:?} with {}", shown(&payload)));
+    }
+
+    /// No such event reached it as a broadcast.
+    ///
+    /// # Panics
+    ///
+    /// One did.
+    #[track_caller]
+    pub fn refute_broadcast(&mut self, event: &str) {
+        let unwanted = |came: &Came| matches!(came, Came::Broadcast(sent) if sent.event == event);
+        self.refute(unwanted, &format!("a broadcast of {event:?}"));
+    }
+
+    /// It ended in order: by a leave or a stop.
+    ///
+    /// # Panics
+    ///
+    /// It didn't.
+    #[track_caller]
+    pub fn assert_close(&mut self) {
+        self.assert(|came| *came == Came::Close, "the channel's close");
+    }
+
+    /// It ended by a fault.
+    ///
+    /// # Panics
+    ///
+    /// It didn't.
+    #[track_caller]
+    pub fn assert_error(&mut self) {
+        self.assert(|came| *came == Came::Error, "the channel's error");
+    }
+
+    /// Its connection was closed.
+    ///
+    /// # Panics
+    ///
+    /// It wasn't.
+    #[track_caller]
+    pub fn assert_disconnected(&mut self) {
+        self.assert(|came| *came == Came::Disconnected, "the connection's end");
+    }
+
+    /// Forgets what has come so far.
+    pub fn flush(&mut self) {
+        self.change(|seat| {
+            seat.came.clear();
+            Some(())
+        });
+    }
+
+    #[track_caller]
+    fn assert(&mut self, wanted: impl Fn(&Came) -> bool, what: &str) {
+        let found = self.change(|seat| {
+            let at = seat.came.iter().position(wanted)?;
+            seat.came.remove(at)
+        });
+        if found.is_none() {
+            let (topic, mut came) = self.seat(|seat| (seat.topic.clone(), String::new()));
+            self.seat(|seat| {
+                for each in &seat.came {
+                    let _ = write!(came, "\n  {each}");
+                }
+            });
+            for fault in &self.world.borrow().faults {
+                let _ = write!(came, "\n  (there was a fault: {fault})");
+            }
+            let came = if came.is_empty() { " nothing" } else { &came };
+            panic!("the member of {topic:?} expected {what}; there came{came}");
+        }
+    }
+
+    #[track_caller]
+    fn refute(&mut self, unwanted: impl Fn(&Came) -> bool, what: &str) {
+        let found = self.seat(|seat| seat.came.iter().find(|came| unwanted(came)).map(ToString::to_string));
+        if let Some(came) = found {
+            panic!("{what} came, and none should have:\n  {came}");
+        }
+    }
+
+    fn seat<T>(&self, look: impl FnOnce(&Seat) -> T) -> T {
+        look(&self.world.borrow().seats[&self.id])
+    }
+
+    fn change<T>(&mut self, change: impl FnOnce(&mut Seat) -> Option<T>) -> Option<T> {
+        change(self.world.borrow_mut().seats.get_mut(&self.id)?)
+    }
+}
+
+/// For `unwrap_err` of a join.
+impl fmt::Debug for Actor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Actor").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Came {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reply(_, Reply { status, payload }) => {
+                write!(formatter, "a reply {status:?} with {}", shown(payload))
+            }
+            Self::Push(Sent { event, payload }) => write!(formatter, "a push of {event:?} with {}", shown(payload)),
+            Self::Broadcast(Sent { event, payload }) => {
+                write!(formatter, "a broadcast of {event:?} with {}", shown(payload))
+            }
+            Self::Close => formatter.write_str("the channel's close"),
+            Self::Error => formatter.write_str("the channel's error"),
+            Self::Disconnected => formatter.write_str("the connection's end"),
+        }
+    }
+}
+
+fn is(sent: &Sent, event: &str, payload: &Payload) -> bool {
+    sent.event == event && has(payload, &sent.payload)
+}
+
+/// Whether a payload is what is expected, where an object may have other fields too.
+fn has(expected: &Payload, came: &Payload) -> bool {
+    match (expected, came) {
+        (Payload::Json(expected), Payload::Json(came)) => {
+            match (serde_json::from_str(expected), serde_json::from_str(came)) {
+                (Ok(expected), Ok(came)) => contains(&expected, &came),
+                _ => false,
+            }
+        }
+        (expected, came) => expected == came,
+    }
+}
+
+fn contains(expected: &Value, came: &Value) -> bool {
+    match (expected, came) {
+        (Value::Object(expected), Value::Object(came)) => {
+            expected.iter().all(|(key, expected)| came.get(key).is_some_and(|came| contains(expected, came)))
+        }
+        (Value::Array(expected), Value::Array(came)) => {
+            expected.len() == came.len() && expected.iter().zip(came).all(|(expected, came)| contains(expected, came))
+        }
+        (expected, came) => expected == came,
+    }
+}
+
+fn shown(payload: &Payload) -> String {
+    match payload {
+        Payload::Json(text) => text.clone(),
+        Payload::Binary(bytes) => format!("the bytes {bytes:?}"),
+    }
+}

@@ -1,0 +1,121 @@
+//! A client that knocks at a gatekeeper.
+
+use serde::Serialize;
+
+use super::facts::Facts;
+use super::record::Record;
+use super::recorder;
+use super::setup::text;
+use crate::bindings::request::{Address, Location};
+use crate::gatekeeper::{Connect, Gatekeeper, Request};
+
+/// What a gatekeeper can read of a request.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) mount: String,
+    pub(super) transport: String,
+    pub(super) params: String,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) peer: Address,
+    pub(super) uri: Location,
+    pub(super) auth_token: Option<String>,
+}
+
+/// A client that is about to connect.
+///
+/// Unless set otherwise it comes from `127.0.0.1` to the WebSocket of `/socket`, without parameters, headers and token.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Knock {
+    facts: Facts,
+    asked: Asked,
+}
+
+impl Default for Knock {
+    fn default() -> Self {
+        let uri = Location {
+            scheme: "http".into(),
+            host: "localhost".into(),
+            port: 4000,
+            path: "/socket/websocket".into(),
+            query: String::new(),
+        };
+        let asked = Asked {
+            mount: "/socket".into(),
+            transport: "websocket".into(),
+            params: "{}".into(),
+            headers: Vec::new(),
+            peer: Address { ip: "127.0.0.1".into(), port: 50_000 },
+            uri,
+            auth_token: None,
+        };
+        Self { facts: Facts::default(), asked }
+    }
+}
+
+impl Knock {
+    /// The usual client.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the parameters.
+    pub fn params(mut self, params: impl Serialize) -> Self {
+        self.asked.params = text(&params);
+        self
+    }
+
+    /// Adds a header.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.asked.headers.push((name.to_ascii_lowercase(), value.into()));
+        self
+    }
+
+    /// Sets where it comes from.
+    pub fn peer(mut self, ip: &str) -> Self {
+        self.asked.peer.ip = ip.into();
+        self
+    }
+
+    /// Sets the mount at which it knocks, and the transport.
+    pub fn at(mut self, mount: &str, transport: &str) -> Self {
+        self.asked.uri.path = format!("{mount}/{transport}");
+        (self.asked.mount, self.asked.transport) = (mount.into(), transport.into());
+        self
+    }
+
+    /// Sets the token that comes apart from the parameters.
+    pub fn auth_token(mut self, token: &str) -> Self {
+        self.asked.auth_token = Some(token.into());
+        self
+    }
+
+    /// Sets the gatekeeper's configuration.
+    pub fn config(mut self, config: impl Serialize) -> Self {
+        self.facts.configuration = text(&config);
+        self
+    }
+
+    /// Sets the clock: milliseconds since 1970.
+    pub fn now(mut self, milliseconds: u64) -> Self {
+        self.facts.now = milliseconds;
+        self
+    }
+
+    /// Asks a gatekeeper.
+    ///
+    /// # Errors
+    ///
+    /// What the client is told that isn't let in.
+    ///
+    /// # Panics
+    ///
+    /// The host would end it with a fault.
+    #[track_caller]
+    pub fn connect<G: Gatekeeper>(self) -> Connect {
+        let Self { mut facts, asked } = self;
+        facts.request = Some(asked);
+        let (verdict, _) = recorder::run(Record::reading(facts), || Ok(G::connect(&Request(()))));
+        verdict.unwrap_or_else(|fault| panic!("the gatekeeper ended in a fault: {fault}"))
+    }
+}
