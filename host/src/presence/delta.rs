@@ -176,3 +176,63 @@ impl TryFrom<Record> for Delta {
         Ok(Self { shares })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A delta with one entry, and some changes to it.
+    fn read(change: impl Fn(&mut Value)) -> Result<Delta, String> {
+        let entry = json!({"clock": 2, "before": 1, "topic": "t", "key": "k", "member": 1, "meta": "{\"a\":1}"});
+        let mut share =
+            json!({"name": "a", "shard": 0, "incarnation": 1, "through": 2, "beyond": [4], "entries": [entry]});
+        change(&mut share);
+        serde_json::from_value(json!({"shares": [share]})).map_err(|error: serde_json::Error| error.to_string())
+    }
+
+    #[test]
+    fn what_no_replica_writes_is_refused() {
+        let long = "x".repeat(NAME_BYTES_MAX + 1);
+        let large = json!({ "x": "x".repeat(Delta::META_BYTES_MAX) }).to_string();
+        let cases: [(&str, Value, DeltaError); 16] = [
+            ("/name", json!(long), DeltaError::TooLong),
+            ("/entries/0/topic", json!(long), DeltaError::TooLong),
+            ("/entries/0/key", json!(long), DeltaError::TooLong),
+            ("/entries/0/meta", json!(large), DeltaError::TooLong),
+            ("/entries/0/meta", json!("[1]"), DeltaError::Meta),
+            ("/entries/0/meta", json!(""), DeltaError::Meta),
+            ("/entries/0/meta", json!("{}}"), DeltaError::Meta),
+            ("/entries/0/meta", json!("{\"a\":1},{}"), DeltaError::Meta),
+            ("/entries/0/clock", json!(0), DeltaError::Clock),
+            ("/entries/0/clock", json!(u64::MAX), DeltaError::Clock),
+            ("/entries/0/before", json!(2), DeltaError::Clock),
+            ("/through", json!(u64::MAX), DeltaError::Clock),
+            ("/beyond/0", json!(0), DeltaError::Clock),
+            ("/beyond/0", json!(Delta::CLOCK_MAX + 1), DeltaError::Clock),
+            ("/through", json!(1), DeltaError::Inconsistent),
+            ("/entries/0/clock", json!(3), DeltaError::Inconsistent),
+        ];
+        assert!(read(|_| {}).is_ok());
+        for (at, value, error) in cases {
+            let outcome = read(|share| *share.pointer_mut(at).unwrap() = value.clone());
+            assert_eq!(outcome, Err(error.to_string()), "{at}");
+        }
+    }
+
+    #[test]
+    fn nothing_may_be_there_twice_nor_too_often() {
+        let twice = read(|share| share["entries"] = json!([share["entries"][0], share["entries"][0]]));
+        assert_eq!(twice, Err(DeltaError::Inconsistent.to_string()));
+        let share = |name: usize| json!({"name": name.to_string(), "shard": 0, "incarnation": 1, "through": 0, "beyond": [], "entries": []});
+        let outcome = |names: Vec<usize>| {
+            let shares: Vec<_> = names.into_iter().map(share).collect();
+            serde_json::from_value::<Delta>(json!({ "shares": shares })).map(|_| ()).map_err(|error| error.to_string())
+        };
+        assert_eq!(outcome((0..Delta::REPLICAS_MAX).collect()), Ok(()));
+        assert_eq!(outcome((0..=Delta::REPLICAS_MAX).collect()), Err(DeltaError::Replicas.to_string()));
+        assert_eq!(outcome(vec![1, 1]), Err(DeltaError::Inconsistent.to_string()));
+    }
+}

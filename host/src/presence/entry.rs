@@ -87,6 +87,7 @@ pub(super) fn write_metas(out: &mut String, entries: &[Arc<Entry>]) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -112,7 +113,7 @@ mod tests {
         for (meta, before, expected) in cases {
             assert_eq!(written(meta, before), expected, "{meta:?}");
         }
-        let parsed: serde_json::Value = serde_json::from_str(&written(r#"{"phx_ref":"mine"}"#, None)).expect("JSON");
+        let parsed: serde_json::Value = serde_json::from_str(&written(r#"{"phx_ref":"mine"}"#, None)).unwrap();
         assert_eq!(parsed["phx_ref"], "C");
     }
 }

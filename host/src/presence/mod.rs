@@ -23,6 +23,7 @@ mod shard;
 mod share;
 mod state;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 mod tracker;
 mod view;

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::window::Windows;
 use super::{Change, Diff, Diffs, Offer, Pace, Refusal, Replica, State};
 use crate::protocol::{Payload, Topic};
-use crate::pubsub::{Broadcast, PubSub};
+use crate::pubsub::{Broadcast, Except, PubSub};
 
 /// The event of a diff.
 const DIFF_EVENT: &str = "presence_diff";
@@ -67,7 +67,7 @@ impl Shard {
             topic,
             event: DIFF_EVENT.into(),
             payload: diff.payload(),
-            except: crate::pubsub::Except::Nobody,
+            except: Except::Nobody,
         });
     }
 

@@ -190,6 +190,11 @@ impl State {
         self.views.get(topic)?.metas(key)
     }
 
+    #[cfg(test)]
+    pub(super) fn views(&self) -> usize {
+        self.views.len()
+    }
+
     fn find(&self, topic: &Topic, member: u64, key: &str) -> Option<&Arc<Entry>> {
         self.of_member(topic, member).iter().find(|entry| &*entry.key == key)
     }
@@ -201,7 +206,7 @@ impl State {
         self.write(gone, |_, _| None)
     }
 
-    /// An operation is the merge of its own delta.
+    /// An operation is the merge of its own delta. The own clocks have no gaps: nobody else writes them.
     fn write(&mut self, gone: &[Arc<Entry>], come: impl FnOnce(Replica, u64) -> Option<Entry>) -> Change {
         let clock = self.mine.seen().through() + 1;
         let written = Share::written(clock, gone, come(self.own.clone(), clock));

@@ -92,7 +92,7 @@ impl Presence {
         self.shard(topic).read(|state| state.count(topic))
     }
 
-    /// The keys under which a member is online, oldest first.
+    /// The keys under which a member is online, the one written last at the end.
     #[must_use]
     pub fn keys(&self, topic: &Topic, member: u64) -> Vec<Arc<str>> {
         self.shard(topic)

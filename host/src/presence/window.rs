@@ -130,3 +130,112 @@ impl Windows {
         self.topics.shrink_to(self.sweep_at);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::{Entry, Replica};
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn entry(clock: u64, meta: &str) -> Arc<Entry> {
+        let (replica, topic) = (Replica::new("a", 0, 1), Topic::new("room:a"));
+        Arc::new(Entry { replica, clock, before: None, topic, key: "k".into(), member: 1, meta: meta.into() })
+    }
+
+    fn join(clock: u64) -> Diff {
+        let mut diff = Diff::default();
+        diff.join(&entry(clock, "{}"));
+        diff
+    }
+
+    fn leave(clock: u64) -> Diff {
+        let mut diff = Diff::default();
+        diff.leave(&entry(clock, "{}"));
+        diff
+    }
+
+    fn clocks(diff: &Diff) -> (Vec<u64>, Vec<u64>) {
+        (diff.joins().map(|entry| entry.clock).collect(), diff.leaves().map(|entry| entry.clock).collect())
+    }
+
+    #[test]
+    fn what_is_beyond_the_burst_waits_for_the_windows_end() {
+        let (pace, start) = (Pace { burst: 2, window: MS * 100 }, Instant::now());
+        let mut window = Window::new(start, &pace);
+        for clock in 1..3 {
+            assert_eq!(window.offer(join(clock), start, &pace), Offer::Send(join(clock)));
+        }
+        assert_eq!(window.offer(join(3), start + MS, &pace), Offer::Flush(start + MS * 100));
+        assert_eq!(window.offer(leave(3), start + MS, &pace), Offer::Wait);
+        // The flush is late: what comes meanwhile doesn't overtake.
+        let late = start + MS * 150;
+        assert_eq!(window.offer(leave(1), late, &pace), Offer::Wait);
+        assert_eq!(window.flush(late, &pace).as_ref().map(clocks), Some((vec![3], vec![1, 3])));
+        // It was the first of the next window.
+        assert_eq!(window.offer(join(4), late + MS, &pace), Offer::Send(join(4)));
+        assert_eq!(window.offer(join(5), late + MS, &pace), Offer::Flush(late + MS * 100));
+        assert!(!window.is_over(late + MS * 100) && window.flush(late + MS * 100, &pace).is_some());
+        // After a quiet window the burst is there again.
+        let quiet = late + MS * 200;
+        assert!(window.is_over(quiet));
+        assert_eq!(window.offer(join(6), quiet, &pace), Offer::Send(join(6)));
+        assert_eq!(window.offer(join(7), quiet, &pace), Offer::Send(join(7)));
+    }
+
+    #[test]
+    fn who_left_and_came_back_under_the_same_ref_is_there() {
+        let cases: [(&[Diff], _); 5] = [
+            (&[join(1), leave(1)], (vec![1], vec![1])),
+            (&[leave(1), join(1)], (vec![1], vec![])),
+            (&[leave(1), join(1), leave(1)], (vec![1], vec![1])),
+            (&[join(1), leave(1), join(1)], (vec![1], vec![])),
+            (&[leave(1), join(2), leave(2), join(3)], (vec![2, 3], vec![1, 2])),
+        ];
+        for (diffs, expected) in cases {
+            let mut all = Diff::default();
+            diffs.iter().for_each(|diff| all.then(diff));
+            assert_eq!(clocks(&all), expected);
+            let weights = all.joins().chain(all.leaves()).map(|entry| entry.weight()).sum::<usize>();
+            assert_eq!(all.bytes(), weights);
+        }
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let (pace, now) = (Pace { burst: 0, window: MS * 100 }, Instant::now());
+        let mut window = Window::new(now, &pace);
+        let meta = format!("{{\"x\":\"{}\"}}", "x".repeat(4000));
+        let (mut sent, mut flushes) = (0, 0);
+        for clock in 0..1000 {
+            let mut diff = Diff::default();
+            diff.join(&entry(clock, &meta));
+            match window.offer(diff, now, &pace) {
+                Offer::Send(diff) => {
+                    assert!((Window::BYTES_MAX..Window::BYTES_MAX + 5000).contains(&diff.bytes()));
+                    sent += diff.joins().count();
+                }
+                Offer::Flush(_) => flushes += 1,
+                Offer::Wait => {}
+            }
+        }
+        let rest = window.flush(now, &pace).map_or(0, |diff| diff.joins().count());
+        assert_eq!((sent + rest, flushes), (1000, 1));
+        assert!(rest < 100);
+    }
+
+    #[test]
+    fn quiet_topics_are_not_kept() {
+        let (pace, start) = (Pace::default(), Instant::now());
+        let mut windows = Windows::new();
+        for at in 0..10_000u32 {
+            let now = start + MS * at;
+            let diff = windows.offer(&Topic::new(&format!("room:{at}")), join(1), now, &pace);
+            assert_eq!(diff, Offer::Send(join(1)));
+            // A hundred windows last at any time.
+            assert!(windows.topics.len() <= 202, "{}", windows.topics.len());
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The shared handle, with subscribers and paused time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::client::{self, Client};
+use super::*;
+use crate::presence::{Pace, Presence, Refusal};
+use crate::protocol::{Frame, Serializer};
+use crate::pubsub::{Outbox, OutboxLimits, PubSub, Subscriber};
+
+struct House {
+    pubsub: Arc<PubSub>,
+    presence: Presence,
+}
+
+impl House {
+    fn new(pace: Pace) -> Self {
+        let pubsub = Arc::new(PubSub::new());
+        let presence = Presence::new(&pubsub, "a", 1, pace);
+        Self { pubsub, presence }
+    }
+
+    fn subscribe(&self, topic: &Topic, id: u64) -> Arc<Outbox> {
+        let outbox = Arc::new(Outbox::new(OutboxLimits { frames: 100_000, ..OutboxLimits::default() }));
+        let (serializer, member) = (Serializer::V2, Arc::new(()));
+        self.pubsub.subscribe(topic, &Subscriber { id, serializer, outbox: Arc::clone(&outbox), member }, None);
+        outbox
+    }
+}
+
+/// The payloads of the diffs in an outbox, and nothing else may be in it.
+fn diffs(outbox: &Outbox) -> Vec<String> {
+    let payload = |frame: Frame| {
+        let Frame::Text(text) = frame else { panic!("presence is text") };
+        let rest = text.strip_prefix(r#"[null,null,"room:a","presence_diff","#).unwrap_or_else(|| panic!("{text}"));
+        rest.strip_suffix(']').unwrap().to_owned()
+    };
+    outbox.take_all().into_iter().map(payload).collect()
+}
+
+fn joined(payload: &str) -> usize {
+    parsed(payload)["joins"].as_object().unwrap().len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_few_diffs_go_out_at_once_and_more_are_joined() {
+    let house = House::new(Pace::default());
+    let (topic, outbox) = (topic(), house.subscribe(&topic(), 1));
+    for member in 0..20 {
+        house.presence.track(&topic, member, &format!("user {member}"), "{}").unwrap();
+    }
+    assert_eq!(diffs(&outbox).len(), 8);
+    assert_eq!(house.presence.count(&topic), 20);
+    tokio::time::sleep(Duration::from_millis(99)).await;
+    assert_eq!(diffs(&outbox).len(), 0);
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert_eq!(diffs(&outbox).iter().map(|diff| joined(diff)).collect::<Vec<_>>(), [12]);
+    // The joined one is the first of the next window.
+    for member in 0..9 {
+        house.presence.leave(&topic, member);
+    }
+    assert_eq!(diffs(&outbox).len(), 7);
+    tokio::time::sleep(Duration::from_millis(101)).await;
+    assert_eq!(diffs(&outbox).len(), 1);
+    // Another topic has a window of its own, and nobody who listens.
+    house.presence.track(&Topic::new("room:b"), 1, "ann", "{}").unwrap();
+    house.presence.leave(&topic, 9);
+    assert_eq!(diffs(&outbox).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_window_each_goes_out_alone() {
+    let house = House::new(Pace { window: Duration::ZERO, ..Pace::default() });
+    let (topic, outbox) = (topic(), house.subscribe(&topic(), 1));
+    for member in 0..20 {
+        house.presence.track(&topic, member, "ann", "{}").unwrap();
+    }
+    assert_eq!(diffs(&outbox).len(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_is_asked_for_its_list_its_keys_and_a_member() {
+    let House { presence, .. } = House::new(Pace::default());
+    let topic = topic();
+    assert_eq!((presence.state(&topic), presence.get(&topic, "ann")), (Payload::EMPTY, None));
+    presence.track(&topic, 1, "ann", "{\"n\":1}").unwrap();
+    presence.track(&topic, 1, "bob", "{}").unwrap();
+    assert_eq!(presence.track(&topic, 1, "ann", "{}"), Err(Refusal::AlreadyTracked));
+    assert_eq!(presence.update(&topic, 2, "ann", "{}"), Err(Refusal::NotTracked));
+    assert_eq!(presence.keys(&topic, 1), ["ann".into(), "bob".into()]);
+    let list = parsed(&text(presence.state(&topic)));
+    assert_eq!(list["ann"]["metas"][0]["n"], 1);
+    assert_eq!(parsed(&presence.get(&topic, "ann").unwrap()), list["ann"]);
+    presence.update(&topic, 1, "ann", "{}").unwrap();
+    presence.untrack(&topic, 1, "bob");
+    presence.untrack(&topic, 1, "bob");
+    let now = parsed(&text(presence.state(&topic)));
+    assert_eq!(now["ann"]["metas"][0]["phx_ref_prev"], list["ann"]["metas"][0]["phx_ref"]);
+    assert_eq!(presence.count(&topic), 1);
+    presence.leave(&topic, 1);
+    assert_eq!((presence.count(&topic), presence.keys(&topic, 1).len()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_that_is_due_does_not_keep_the_house_alive() {
+    let house = House::new(Pace { burst: 0, ..Pace::default() });
+    let outbox = house.subscribe(&topic(), 1);
+    house.presence.track(&topic(), 1, "ann", "{}").unwrap();
+    drop(house);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(diffs(&outbox).len(), 0);
+}
+
+/// Members on several threads, whose clients are sent states now and then.
+#[test]
+fn clients_follow_however_the_threads_run() {
+    for mut random in Random::runs(3) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+        let house = Arc::new(House::new(Pace { burst: 2, window: Duration::from_millis(2) }));
+        let outbox = house.subscribe(&topic(), 1);
+        let mut tasks = Vec::new();
+        for member in 0..4 {
+            let (house, outbox, seed) = (Arc::clone(&house), Arc::clone(&outbox), random.below(1 << 20));
+            tasks.push(runtime.spawn(async move { live(&house, &outbox, member, seed).await }));
+        }
+        runtime.block_on(async {
+            for task in tasks {
+                task.await.unwrap();
+            }
+        });
+        let expected = client::list(&parsed(&text(house.presence.state(&topic()))));
+        let mut client = Client::default();
+        client.on_state("{}");
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while client.list() != expected {
+            assert!(std::time::Instant::now() < deadline, "the last flush never came");
+            outbox.take_all().into_iter().for_each(|frame| receive(&mut client, frame));
+            std::thread::yield_now();
+        }
+    }
+}
+
+async fn live(house: &House, outbox: &Outbox, member: u64, seed: usize) {
+    let topic = topic();
+    for step in 0..200 {
+        let key = ["ann", "bob"][(seed >> (step % 20)) & 1];
+        match (seed + step * 7) % 5 {
+            0 | 1 => drop(house.presence.track(&topic, member, key, "{}")),
+            2 => drop(house.presence.update(&topic, member, key, "{}")),
+            3 => house.presence.untrack(&topic, member, key),
+            _ => house.presence.show(&topic, |payload| outbox.push(Frame::Text(text(payload).into()))),
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A state was put into the outbox as it is; a diff comes in its envelope.
+fn receive(client: &mut Client, frame: Frame) {
+    let Frame::Text(text) = frame else { panic!("presence is text") };
+    match parsed(&text) {
+        Value::Array(message) => client.on_diff(&message[4].to_string()),
+        _ => client.on_state(&text),
+    }
+}
