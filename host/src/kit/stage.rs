@@ -19,7 +19,7 @@ use crate::plugin::{Digest, Loaded, Loader, Origin};
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::{Broadcast, Except};
 use crate::routes::{RouteTable, Routes};
-use crate::server::{Config, HostSurroundings, loader};
+use crate::server::{Config, HostSurroundings, loader, tokens};
 use crate::socket::Endpoint;
 
 /// Instances of all plugins on a stage. A process may have many stages, and each reserves address space for them.
@@ -82,7 +82,7 @@ impl StageSetup {
         let loading = Builder::new_current_thread().enable_all().build()?;
         let routes = Arc::new(RouteTable::default());
         let node = Node::new(routes, config.limits.node(), config.limits.pace());
-        let surroundings = HostSurroundings::of(&node, &config)?.with_clock(clock(&runtime));
+        let surroundings = HostSurroundings::new(&node).with_tokens(tokens(&config)?).with_clock(clock(&runtime));
         let loader = loader(&config, Arc::new(surroundings), INSTANCES)?;
         let (sockets, limits, outbox_limits) = (Arc::default(), config.limits.socket(), config.limits.outbox());
         let endpoint = Endpoint { node, sockets, limits, outbox_limits };

@@ -105,6 +105,20 @@ impl Outbox {
         Poll::Pending
     }
 
+    /// Waits for what doesn't need the frames taken: that the connection is to be closed, or a nudge. For a driver that has
+    /// nobody to give frames to.
+    pub fn poll_apart(&self, context: &Context<'_>) -> Poll<Taken> {
+        let mut inner = self.lock();
+        if let Some(code) = inner.closing {
+            return Poll::Ready(Taken::Close(code));
+        }
+        if std::mem::take(&mut inner.nudged) {
+            return Poll::Ready(Taken::Nudge);
+        }
+        inner.driver = Some(context.waker().clone());
+        Poll::Pending
+    }
+
     /// Takes what is queued, up to a batch, into `frames`, which is empty. For the driver alone.
     pub fn poll_take(&self, context: &Context<'_>, frames: &mut VecDeque<Frame>) -> Poll<Taken> {
         let mut inner = self.lock();

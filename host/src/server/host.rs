@@ -8,21 +8,23 @@ use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
+use super::mounts::{mounts, tokens};
 use super::overview::HostOverview;
 use super::surroundings::HostSurroundings;
-use super::{Config, Limits};
+use super::{Config, Limits, MountTable};
 use crate::channel::Node;
 use crate::contract::Surroundings;
 use crate::plugin::{Cache, Engine, INSTANCES_MAX, Library, Loader, Shelf};
 use crate::protocol::CloseCode;
 use crate::routes::RouteTable;
-use crate::socket::{Endpoint, Sockets};
-use crate::transport::{Gate, StaticFiles, listen, router};
+use crate::socket::Sockets;
+use crate::transport::{Mount, Overview, StaticFiles, listen, router};
 
 /// A host that listens and has looked through its plugins once.
 pub struct Host {
     listener: TcpListener,
-    gate: Arc<Gate>,
+    mounts: Vec<Arc<Mount>>,
+    overview: Arc<dyn Overview>,
     node: Arc<Node>,
     sockets: Arc<Sockets>,
     library: Library,
@@ -67,21 +69,20 @@ impl Host {
         let (routes, shelf) = (Arc::new(RouteTable::default()), Arc::new(Shelf::default()));
         let (sources, settings) = (config.sources()?, config.settings()?);
         let node = Node::new(Arc::clone(&routes), config.limits.node(), config.limits.pace());
-        let surroundings = Arc::new(HostSurroundings::of(&node, config)?);
-        let loader = loader(config, surroundings, INSTANCES_MAX)?;
+        let tokens = tokens(config)?;
+        let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
+        let loader = loader(config, Arc::new(surroundings), INSTANCES_MAX)?;
         let mut library = Library::new(loader, sources, settings, routes, Arc::clone(&shelf));
+        if config.mounts().values().any(MountTable::relies_on_the_only_gatekeeper) {
+            library.expect_one_gatekeeper();
+        }
         let sockets = Arc::new(Sockets::default());
-        let endpoint = Endpoint {
-            node: Arc::clone(&node),
-            sockets: Arc::clone(&sockets),
-            limits: config.limits.socket(),
-            outbox_limits: config.limits.outbox(),
-        };
+        let mounts = mounts(config, tokens.as_ref(), &node, &sockets)?;
         let overview =
             HostOverview { started: Instant::now(), node: Arc::clone(&node), sockets: Arc::clone(&sockets), shelf };
-        let gate = Gate::new(endpoint, config.limits.wire(), Box::new(overview));
         library.refresh().await;
-        Ok(Self { listener, gate, node, sockets, library, files, limits: config.limits.clone() })
+        let overview = Arc::new(overview);
+        Ok(Self { listener, mounts, overview, node, sockets, library, files, limits: config.limits.clone() })
     }
 
     /// Where it listens.
@@ -95,10 +96,10 @@ impl Host {
     /// Serves until `stop`, and then ends in order: no new connections, the sockets closed in batches, each channel's
     /// `terminate`.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) {
-        let Self { listener, gate, node, sockets, library, files, limits } = self;
+        let Self { listener, mounts, overview, node, sockets, library, files, limits } = self;
         let watching = tokio::spawn(library.watch());
         let sweeping = tokio::spawn(end_unrouted(Arc::clone(&node)));
-        let listening = tokio::spawn(listen(listener, router(gate, files), limits.wire().sockets));
+        let listening = tokio::spawn(listen(listener, router(mounts, overview, files), limits.sockets()));
         stop.await;
         tracing::info!("stopping");
         listening.abort();

@@ -41,6 +41,9 @@ pub struct Limits {
     pub sockets: usize,
     /// Milliseconds for which a client may be silent. Past it: close 1002. Default 60,000.
     pub idle_ms: u64,
+    /// Milliseconds that a long poll waits for something to say. Past it: status 204. A session that nobody polls for longer
+    /// than one and a half of it ends. Default 10,000.
+    pub longpoll_window_ms: u64,
     /// Milliseconds that a stop may take until the host ends all the same. Default 10,000.
     pub stop_ms: u64,
     /// Instances of one plugin. Past it: calls wait. Default 32.
@@ -95,6 +98,7 @@ impl Default for Limits {
             outbox_bytes: outbox.bytes,
             sockets: 0,
             idle_ms: 60_000,
+            longpoll_window_ms: 10_000,
             stop_ms: 10_000,
             instances_per_plugin: pool.instances,
             calls_per_instance: pool.calls_per_instance,
@@ -146,9 +150,13 @@ impl Limits {
                 bail!("`limits.{key}` is 0; it must be at least 1");
             }
         }
-        for (key, value) in
-            [("idle_ms", self.idle_ms), ("call_cpu_ms", self.call_cpu_ms), ("call_wall_ms", self.call_wall_ms)]
-        {
+        let times = [
+            ("idle_ms", self.idle_ms),
+            ("longpoll_window_ms", self.longpoll_window_ms),
+            ("call_cpu_ms", self.call_cpu_ms),
+            ("call_wall_ms", self.call_wall_ms),
+        ];
+        for (key, value) in times {
             if value == 0 {
                 bail!("`limits.{key}` is 0; it must be at least 1");
             }
@@ -205,14 +213,18 @@ impl Limits {
     }
 
     pub(super) fn wire(&self) -> WireLimits {
-        let sockets = if self.sockets == 0 { sockets_possible() } else { self.sockets };
         let frame_bytes_out = self.frame_bytes.max(self.effect_bytes);
         WireLimits {
             frame_bytes: self.frame_bytes,
             frame_bytes_out,
             idle: Duration::from_millis(self.idle_ms),
-            sockets,
+            poll_window: Duration::from_millis(self.longpoll_window_ms),
         }
+    }
+
+    /// How many sockets may be open.
+    pub(super) fn sockets(&self) -> usize {
+        if self.sockets == 0 { sockets_possible() } else { self.sockets }
     }
 
     pub(super) fn stop(&self) -> Duration {

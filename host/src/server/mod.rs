@@ -4,11 +4,13 @@ mod config;
 mod host;
 mod limits;
 mod logging;
+mod mounts;
 mod overview;
 mod surroundings;
 
-pub use config::{Config, LogFormat, PluginTable};
+pub use config::{AuthName, Config, JwtTable, LogFormat, MountTable, PluginTable, TokenTable, TransportName};
 pub use host::{Host, loader};
 pub use limits::Limits;
 pub use logging::start_logging;
+pub use mounts::tokens;
 pub use surroundings::HostSurroundings;

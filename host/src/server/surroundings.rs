@@ -1,33 +1,43 @@
 //! What calls may read of their host.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytestring::ByteString;
 
-use super::Config;
+use crate::auth::{Derivation, MaxAge, TokenError, Tokens, Unsignable};
 use crate::channel::Node;
 use crate::contract::{Fault, Nowhere, Person, Surroundings, TokenProblem, system_now_ms};
 use crate::protocol::{Payload, Topic};
 
-/// The members and presences of a node.
+/// The members and presences of a node, and the secret behind its tokens.
 pub struct HostSurroundings {
     node: Arc<Node>,
+    tokens: Option<Arc<Tokens>>,
     clock: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
 impl HostSurroundings {
-    /// Those of a host with this configuration.
-    ///
-    /// # Errors
-    /// Where the secret that it names can't be read.
-    pub fn of(node: &Arc<Node>, _config: &Config) -> anyhow::Result<Self> {
-        Ok(Self { node: Arc::clone(node), clock: Box::new(system_now_ms) })
+    /// Those of a node, without tokens and with this machine's clock.
+    #[must_use]
+    pub fn new(node: &Arc<Node>) -> Self {
+        Self { node: Arc::clone(node), tokens: None, clock: Box::new(system_now_ms) }
+    }
+
+    /// The same with tokens.
+    #[must_use]
+    pub fn with_tokens(self, tokens: Option<Arc<Tokens>>) -> Self {
+        Self { tokens, ..self }
     }
 
     /// The same with another clock, which gives milliseconds since 1970.
     #[must_use]
     pub fn with_clock(self, clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self { clock: Box::new(clock), ..self }
+    }
+
+    fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis((self.clock)())
     }
 }
 
@@ -60,10 +70,21 @@ impl Surroundings for HostSurroundings {
     }
 
     fn sign(&self, salt: &str, value: &str, max_age: Option<u64>) -> Result<String, Fault> {
-        Nowhere.sign(salt, value, max_age)
+        let Some(tokens) = &self.tokens else { return Nowhere.sign(salt, value, max_age) };
+        let value = serde_json::from_str(value).map_err(|error| Fault::failed(format!("no JSON to sign: {error}")))?;
+        let max_age = max_age.map_or_else(MaxAge::default, MaxAge::Seconds);
+        let signed = tokens.sign(&Derivation::of(salt), &value, max_age, self.now());
+        signed.map_err(|Unsignable| Fault::oversize("a token holds at most 64 KiB, nested at most 64 levels deep"))
     }
 
     fn verify(&self, salt: &str, token: &str, max_age: Option<u64>) -> Result<Result<String, TokenProblem>, Fault> {
-        Nowhere.verify(salt, token, max_age)
+        let Some(tokens) = &self.tokens else { return Nowhere.verify(salt, token, max_age) };
+        let token = Some(token).filter(|token| !token.is_empty());
+        let verified = tokens.verify(&Derivation::of(salt), token, max_age.map(MaxAge::Seconds), self.now());
+        Ok(verified.map(|value| value.to_string()).map_err(|error| match error {
+            TokenError::Missing => TokenProblem::Missing,
+            TokenError::Invalid => TokenProblem::Invalid,
+            TokenError::Expired => TokenProblem::Expired,
+        }))
     }
 }

@@ -1,38 +1,136 @@
-//! What a connect request says of the client, whatever the transport.
+//! What a connect request says of the client, and whether it is let in: the same for every transport.
+
+use std::net::SocketAddr;
 
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use serde_json::Value;
 
+use super::doorman::Turned;
+use super::mount::Mount;
 use super::params;
-use crate::contract::{Identity, SocketFacts};
+use super::subprotocol::{NoChoice, choose};
+use crate::auth::Site;
+use crate::contract::{Headers, Request, SocketFacts, Uri};
 use crate::protocol::Serializer;
 
-/// A request whose version the host speaks.
-pub(super) struct Request {
-    pub(super) serializer: Serializer,
-    pub(super) facts: SocketFacts,
+/// The scheme that the host itself speaks. A proxy before it may speak another to the client.
+const SCHEME: &str = "http";
+
+/// The token of a long-poll client, which can set headers.
+const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-phoenix-authtoken");
+
+/// How a client connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transport {
+    WebSocket,
+    LongPoll,
 }
 
-impl Request {
-    /// Reads a request, or none where its `vsn` isn't spoken here.
-    pub(super) fn read(parts: &Parts, transport: &'static str) -> Option<Self> {
+/// A client that is let in.
+pub(super) struct Admitted {
+    pub(super) serializer: Serializer,
+    pub(super) facts: SocketFacts,
+    /// The subprotocol that is spoken, for the answer.
+    pub(super) protocol: Option<String>,
+}
+
+impl Transport {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::WebSocket => "websocket",
+            Self::LongPoll => "longpoll",
+        }
+    }
+}
+
+impl Mount {
+    /// Judges a request, in Phoenix's order: origin, the token in the subprotocols, the subprotocols, the version, and who
+    /// it is.
+    pub(super) async fn admit(
+        &self,
+        parts: &Parts,
+        peer: SocketAddr,
+        transport: Transport,
+    ) -> Result<Admitted, Turned> {
+        let headers = &parts.headers;
+        let authority = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        // What isn't even text is no origin.
+        let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
+        if !self.origins.allow(origin, Site { scheme: SCHEME, authority }) {
+            tracing::debug!(mount = self.path, "a page of another origin was refused");
+            return Err(Turned::forbidden());
+        }
+        let (protocol, auth_token) = self.choose(headers, transport)?;
         let params = params::read(parts.uri.query().unwrap_or_default());
         let vsn = match params.get("vsn") {
             None => None,
             Some(Value::String(vsn)) => Some(vsn.as_str()),
-            Some(_) => return None,
+            Some(_) => return Err(Turned::forbidden()),
         };
-        let serializer = Serializer::for_version(vsn)?;
-        let connect_params = Value::Object(params).to_string().into();
-        let facts =
-            SocketFacts { identity: Identity::default(), transport, connect_params, x_headers: x_headers(parts) };
-        Some(Self { serializer, facts })
+        let serializer = Serializer::for_version(vsn).ok_or_else(Turned::forbidden)?;
+        let connect_params: Box<str> = Value::Object(params.clone()).to_string().into();
+        let request = Request {
+            mount: self.path.as_str().into(),
+            transport: transport.as_str(),
+            params: connect_params.clone(),
+            headers: named(headers, |_| true),
+            peer,
+            uri: uri(parts, authority),
+            auth_token: auth_token.map(Into::into),
+        };
+        let identity = self.doorman.decide(&self.endpoint.node.routes, request, &params).await?;
+        let x_headers = named(headers, |name| name.starts_with("x-"));
+        let facts = SocketFacts { identity, transport: transport.as_str(), connect_params, x_headers };
+        Ok(Admitted { serializer, facts, protocol })
+    }
+
+    fn choose(&self, headers: &HeaderMap, transport: Transport) -> Result<(Option<String>, Option<String>), Turned> {
+        match transport {
+            Transport::WebSocket => {
+                let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+                let offered: Vec<&str> = lists.filter_map(|list| list.to_str().ok()).collect();
+                let choice = choose(&offered.join(","), &self.subprotocols, self.auth_token);
+                choice.map(|choice| (choice.protocol, choice.auth_token)).map_err(|why| match why {
+                    NoChoice::BadBearer => Turned::Failed,
+                    NoChoice::NoneSpoken => Turned::forbidden(),
+                })
+            }
+            Transport::LongPoll => {
+                let token = headers.get(AUTH_TOKEN).filter(|_| self.auth_token);
+                Ok((None, token.and_then(|token| token.to_str().ok()).map(str::to_owned)))
+            }
+        }
     }
 }
 
-fn x_headers(parts: &Parts) -> Box<[(Box<str>, Box<str>)]> {
-    let starts_with_x = parts.headers.iter().filter(|(name, _)| name.as_str().starts_with("x-"));
-    starts_with_x
-        .map(|(name, value)| (name.as_str().into(), String::from_utf8_lossy(value.as_bytes()).into()))
-        .collect()
+impl Turned {
+    /// The HTTP status, and the text beside it.
+    pub(super) fn status(self) -> (StatusCode, String) {
+        match self {
+            Self::Away(status, body) => (status, body),
+            Self::Failed => (StatusCode::INTERNAL_SERVER_ERROR, String::new()),
+            Self::Unguarded => (StatusCode::SERVICE_UNAVAILABLE, "nobody is let in here at the moment\n".into()),
+        }
+    }
+}
+
+fn named(headers: &HeaderMap, wanted: impl Fn(&str) -> bool) -> Headers {
+    let headers = headers.iter().filter(|(name, _)| wanted(name.as_str()));
+    headers.map(|(name, value)| (name.as_str().into(), String::from_utf8_lossy(value.as_bytes()).into())).collect()
+}
+
+fn uri(parts: &Parts, authority: Option<&str>) -> Uri {
+    let authority = authority.unwrap_or_default();
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(80)),
+        _ => (authority, 80),
+    };
+    Uri {
+        scheme: SCHEME.into(),
+        host: host.into(),
+        port,
+        path: parts.uri.path().into(),
+        query: parts.uri.query().unwrap_or_default().into(),
+    }
 }

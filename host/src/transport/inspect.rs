@@ -10,8 +10,6 @@ use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::Gate;
-
 /// What can be shown of the host.
 pub trait Overview: Send + Sync {
     /// As a JSON object.
@@ -19,7 +17,7 @@ pub trait Overview: Send + Sync {
 }
 
 pub(super) async fn inspect(
-    State(gate): State<Arc<Gate>>,
+    State(overview): State<Arc<dyn Overview>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
 ) -> Response {
@@ -27,7 +25,7 @@ pub(super) async fn inspect(
         let answer = "this host shows itself over loopback only; ask on its own machine\n";
         return (StatusCode::FORBIDDEN, answer).into_response();
     }
-    axum::Json(gate.overview.overview()).into_response()
+    axum::Json(overview.overview()).into_response()
 }
 
 fn is_local(peer: SocketAddr, headers: &HeaderMap) -> bool {

@@ -4,12 +4,13 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -20,8 +21,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Error as WireError;
 
-use super::connect;
-use super::{Entered, Gate};
+use super::connect::{Admitted, Transport};
+use super::mount::{Entered, Mount};
 use crate::contract::Ending;
 use crate::protocol::{CloseCode, Frame};
 use crate::pubsub::Taken;
@@ -42,36 +43,43 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// The most messages that are handled before what they led to is written.
 const READ_BATCH: usize = 32;
 
-/// Answers a connect request, in the order in which Phoenix judges one: method, version, and only then the upgrade.
-pub(super) async fn connect(State(gate): State<Arc<Gate>>, request: Request) -> Response {
+/// Answers a connect request, in the order in which Phoenix judges one: the method, whether the client may connect, and only
+/// then the upgrade.
+pub(super) async fn connect(
+    State(mount): State<Arc<Mount>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
     if request.method() != Method::GET {
         return StatusCode::BAD_REQUEST.into_response();
     }
     let (mut parts, _) = request.into_parts();
     let permit = parts.extensions.remove::<Arc<OwnedSemaphorePermit>>();
-    let Some(read) = connect::Request::read(&parts, "websocket") else {
-        return StatusCode::FORBIDDEN.into_response();
+    let Admitted { serializer, facts, protocol } = match mount.admit(&parts, peer, Transport::WebSocket).await {
+        Ok(admitted) => admitted,
+        Err(turned) => return turned.status().into_response(),
     };
     let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         Ok(upgrade) => upgrade,
         Err(rejection) => return refuse(&rejection),
     };
-    let Some(entered) = gate.enter() else {
+    let Some(entered) = mount.gate.enter() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "this host has as many sockets as it may\n").into_response();
     };
-    let bytes = gate.limits.frame_bytes;
+    let bytes = mount.limits.frame_bytes;
     upgrade
+        .protocols(protocol)
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
         // A frame over the buffer is still taken whole, and the next one waits until it is written. The bound leaves room
         // for the largest there is; only the answers to a flood of pings can reach it, and then they replace one another.
-        .max_write_buffer_size(WRITE_BUFFER_BYTES + gate.limits.frame_bytes_out + FRAME_HEAD_BYTES)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES + mount.limits.frame_bytes_out + FRAME_HEAD_BYTES)
         .max_message_size(bytes)
         .max_frame_size(bytes)
         .on_upgrade(move |websocket| async move {
             let _connection = permit;
-            let socket = gate.endpoint.connect(read.facts, read.serializer);
-            Connection::new(websocket, gate.limits.idle).run(socket, entered).await;
+            let socket = mount.endpoint.connect(facts, serializer);
+            Connection::new(websocket, mount.limits.idle).run(socket, entered).await;
         })
 }
 

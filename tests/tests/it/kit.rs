@@ -133,6 +133,7 @@ const SCRIPT: &str = r#"
     host  < error …
     host  ! disconnect user:1
     alice < close 1001
+    bob   < gone …
     bob   > panic
     bob   < phx_error
     bob   > echo

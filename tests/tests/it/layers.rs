@@ -19,7 +19,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("plugin", &["protocol", "contract", "routes"]),
     ("channel", &["protocol", "contract", "presence", "pubsub", "routes"]),
     ("socket", &["protocol", "contract", "routes", "channel", "pubsub"]),
-    ("transport", &["protocol", "contract", "routes", "socket", "pubsub"]),
+    ("transport", &["protocol", "auth", "contract", "routes", "socket", "pubsub"]),
     (
         "server",
         &["protocol", "auth", "contract", "presence", "pubsub", "routes", "plugin", "channel", "socket", "transport"],

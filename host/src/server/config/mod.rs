@@ -1,14 +1,19 @@
 //! The configuration: a file, and what the command line says over it.
 
-use std::collections::HashMap;
+mod mount;
+
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 
 use super::Limits;
+use crate::auth::SecretSource;
 use crate::plugin::{PluginSettings, Source};
 use crate::protocol::Pattern;
+
+pub use mount::{AuthName, JwtTable, MountTable, TokenTable, TransportName};
 
 /// How the log is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -50,10 +55,18 @@ pub struct Config {
     pub log: String,
     /// How it is written: `human` or `json`.
     pub log_format: LogFormat,
+    /// The secret behind tokens of Phoenix's kind: `{ env = "NAME" }` or `{ file = "PATH" }`. At least 20 bytes; the one of a
+    /// Phoenix application, if tokens are to be shared with it.
+    pub secret_key_base: Option<SecretSource>,
     /// The limits.
     pub limits: Limits,
+    /// The paths at which clients connect. Without any, there is `/socket`.
+    pub mounts: BTreeMap<String, MountTable>,
     /// What single plugins are told and granted, by name.
     pub plugins: HashMap<String, PluginTable>,
+    /// Where the file stands that paths are relative to.
+    #[serde(skip)]
+    pub beside: PathBuf,
 }
 
 impl Default for Config {
@@ -65,8 +78,11 @@ impl Default for Config {
             cache: None,
             log: "info".into(),
             log_format: LogFormat::Human,
+            secret_key_base: None,
             limits: Limits::default(),
+            mounts: BTreeMap::new(),
             plugins: HashMap::new(),
+            beside: PathBuf::new(),
         }
     }
 }
@@ -82,6 +98,7 @@ impl Config {
         let beside = path.parent().unwrap_or(Path::new("."));
         let directories = config.load.iter_mut().chain(&mut config.static_directory).chain(&mut config.cache);
         directories.for_each(|directory| *directory = beside.join(&*directory));
+        config.beside = beside.to_owned();
         Ok(config)
     }
 
@@ -94,11 +111,26 @@ impl Config {
 
     fn check(&self) -> Result<()> {
         self.limits.check()?;
+        if let Some(secret) = &self.secret_key_base {
+            secret.check().context("`secret_key_base`")?;
+        }
+        for (path, mount) in &self.mounts {
+            mount.check(path, &self.limits)?;
+        }
         for (name, table) in &self.plugins {
             patterns(name, "publish", &table.publish)?;
             patterns(name, "read", &table.read)?;
         }
         Ok(())
+    }
+
+    /// The paths at which clients connect: `/socket`, if the file names none.
+    #[must_use]
+    pub fn mounts(&self) -> BTreeMap<String, MountTable> {
+        if self.mounts.is_empty() {
+            return BTreeMap::from([("/socket".into(), MountTable::default())]);
+        }
+        self.mounts.clone()
     }
 
     /// Where plugins are loaded from.
@@ -178,6 +210,16 @@ mod tests {
             ("[plugins.chat]\npublish = [\"a*b\"]", "plugins.chat.publish"),
             ("[plugins.chat]\nread = [\"\"]", "plugins.chat.read"),
             ("listen = ", "line 1"),
+            ("secret_key_base = \"hunter2hunter2hunter2\"", "secrets come from the environment or a file"),
+            ("[mounts.\"/socket\"]\ntransport = []", "`transports`"),
+            ("[mounts.\"/socket\"]\ntransports = [\"quic\"]", "`websocket` or `longpoll`"),
+            ("[mounts.\"/socket\"]\ntransports = []", "mounts.\"/socket\".transports"),
+            ("[mounts.\"/socket/\"]", "`/socket`"),
+            ("[mounts.\"/socket\"]\ncompress = true", "mounts.\"/socket\".compress"),
+            ("[mounts.\"/socket\"]\ncheck_origin = \"maybe\"", "\"conn\""),
+            ("[mounts.\"/socket\"]\nauth = \"none\"\ngatekeeper = \"gate\"", "mounts.\"/socket\".gatekeeper"),
+            ("[mounts.\"/socket\"]\njwt = {}", "one of `secret`"),
+            ("[mounts.\"/socket\"]\nidle_ms = 0", "limits.idle_ms"),
         ];
         for (text, expected) in cases {
             assert!(refusal(text).contains(expected), "{text}: {}", refusal(text));

@@ -1,0 +1,89 @@
+//! Mounts as the configuration wants them.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use super::config::{JwtTable, TransportName};
+use super::{Config, MountTable};
+use crate::auth::{Jwt, JwtRules, KeySet, MaxAge, Tokens};
+use crate::channel::Node;
+use crate::socket::{Endpoint, Sockets};
+use crate::transport::{Doorman, Gate, Mount, TokenCheck, Verifier};
+
+/// The host's tokens, if its configuration has a secret for them.
+///
+/// # Errors
+/// Where the secret can't be read, or is too short.
+pub fn tokens(config: &Config) -> Result<Option<Arc<Tokens>>> {
+    let Some(source) = &config.secret_key_base else { return Ok(None) };
+    let tokens = source.read(&config.beside).and_then(Tokens::new).context("`secret_key_base` can't be used")?;
+    Ok(Some(Arc::new(tokens)))
+}
+
+/// All mounts of a host.
+pub(super) fn mounts(
+    config: &Config,
+    tokens: Option<&Arc<Tokens>>,
+    node: &Arc<Node>,
+    sockets: &Arc<Sockets>,
+) -> Result<Vec<Arc<Mount>>> {
+    let gate = Gate::new(config.limits.sockets());
+    let mount = |(path, table): (&String, &MountTable)| {
+        let limits = table.limits(&config.limits);
+        let origins = match &table.host {
+            Some(host) => table.check_origin.clone().at_host(host),
+            None => table.check_origin.clone(),
+        };
+        let endpoint = Endpoint {
+            node: Arc::clone(node),
+            sockets: Arc::clone(sockets),
+            limits: limits.socket(),
+            outbox_limits: limits.outbox(),
+        };
+        Ok(Arc::new(Mount {
+            path: path.clone(),
+            websocket: table.transports.contains(&TransportName::Websocket),
+            longpoll: table.transports.contains(&TransportName::Longpoll),
+            origins,
+            subprotocols: table.subprotocols.clone(),
+            auth_token: table.auth_token,
+            doorman: doorman(config, path, table, tokens)?,
+            endpoint,
+            limits: limits.wire(),
+            gate: Arc::clone(&gate),
+        }))
+    };
+    config.mounts().iter().map(mount).collect()
+}
+
+fn doorman(config: &Config, path: &str, table: &MountTable, tokens: Option<&Arc<Tokens>>) -> Result<Doorman> {
+    let socket_id = Some(table.socket_id.clone()).filter(|id| !id.is_empty());
+    if let Some(name) = &table.gatekeeper {
+        return Ok(Doorman::Gatekeeper(name.as_str().into()));
+    }
+    if let Some(token) = &table.token {
+        let missing = || format!("`mounts.\"{path}\".token` needs the host's `secret_key_base`");
+        let tokens = Arc::clone(tokens.with_context(missing)?);
+        let max_age = token.max_age.map(MaxAge::Seconds);
+        let verifier = Verifier::Phoenix { tokens, derivation: token.derivation(), max_age };
+        let (param, user_claim) = (token.param.clone(), token.user.clone());
+        return Ok(Doorman::Token(TokenCheck { verifier, param, user_claim, socket_id }));
+    }
+    if let Some(jwt) = &table.jwt {
+        let keys = keys(config, jwt).with_context(|| format!("`mounts.\"{path}\".jwt` can't be used"))?;
+        let rules = JwtRules { leeway: jwt.leeway, issuer: jwt.issuer.clone(), audience: jwt.audience.clone() };
+        let verifier = Verifier::Jwt(Jwt::new(keys, rules));
+        let (param, user_claim) = (jwt.param.clone(), jwt.user.clone());
+        return Ok(Doorman::Token(TokenCheck { verifier, param, user_claim, socket_id }));
+    }
+    Ok(if table.auth.is_some() { Doorman::Open } else { Doorman::Only })
+}
+
+fn keys(config: &Config, jwt: &JwtTable) -> Result<KeySet> {
+    match (&jwt.secret, &jwt.public_key, &jwt.jwks) {
+        (Some(source), ..) => KeySet::shared(&source.read(&config.beside)?),
+        (_, Some(file), _) | (_, _, Some(file)) => KeySet::read(&config.beside.join(file)),
+        (None, None, None) => anyhow::bail!("there is no key"),
+    }
+}

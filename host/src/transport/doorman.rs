@@ -1,0 +1,177 @@
+//! Who may connect at a mount: nobody is asked, a token says it, or a gatekeeper does.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::http::StatusCode;
+use serde_json::{Map, Value};
+
+use crate::auth::{Derivation, Jwt, MaxAge, Tokens};
+use crate::contract::{Identity, Request, Verdict};
+use crate::routes::{Guarding, RouteTable};
+
+/// How a mount authenticates.
+pub enum Doorman {
+    /// Anybody is let in.
+    Open,
+    /// The only gatekeeper there is decides; where there is none, anybody is let in.
+    Only,
+    /// The gatekeeper of this name decides.
+    Gatekeeper(Arc<str>),
+    /// A signed token says who it is.
+    Token(TokenCheck),
+}
+
+/// A token that says who a client is.
+pub struct TokenCheck {
+    /// What verifies it.
+    pub verifier: Verifier,
+    /// The connect parameter that holds it, unless it comes apart.
+    pub param: String,
+    /// The claim that is the user, of a token that holds several.
+    pub user_claim: String,
+    /// The socket's id, in which `{user}` stands for the user.
+    pub socket_id: Option<String>,
+}
+
+/// What verifies a token.
+pub enum Verifier {
+    /// `Phoenix.Token`.
+    Phoenix {
+        /// With the host's secret.
+        tokens: Arc<Tokens>,
+        /// And this salt.
+        derivation: Derivation,
+        /// Which age is too old.
+        max_age: Option<MaxAge>,
+    },
+    /// A JSON Web Token.
+    Jwt(Jwt),
+}
+
+/// Why a client isn't let in.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Turned {
+    /// It may not, with this status and text.
+    Away(StatusCode, String),
+    /// Whoever decides failed: 500.
+    Failed,
+    /// Whoever decides isn't there: 503.
+    Unguarded,
+}
+
+impl Turned {
+    /// As in Phoenix: 403, with nothing in it.
+    pub(super) fn forbidden() -> Self {
+        Self::Away(StatusCode::FORBIDDEN, String::new())
+    }
+}
+
+impl Doorman {
+    /// Decides about a request, whose parameters are given as JSON too.
+    pub(super) async fn decide(
+        &self,
+        routes: &RouteTable,
+        request: Request,
+        params: &Map<String, Value>,
+    ) -> Result<Identity, Turned> {
+        let guarding = match self {
+            Self::Open => return Ok(Identity::default()),
+            Self::Token(check) => return check.verify(&request, params).ok_or_else(Turned::forbidden),
+            Self::Only => routes.current().guards().only(),
+            Self::Gatekeeper(name) => routes.current().guards().named(name),
+        };
+        let gatekeeper = match guarding {
+            Guarding::Open => return Ok(Identity::default()),
+            Guarding::By(gatekeeper) => gatekeeper,
+            Guarding::Closed => {
+                tracing::warn!(
+                    mount = &*request.mount,
+                    "nobody is let in: the gatekeeper isn't there, or not the only one"
+                );
+                return Err(Turned::Unguarded);
+            }
+        };
+        let mount = request.mount.clone();
+        match gatekeeper.connect(request).await {
+            Ok(Verdict::Granted(identity)) => Ok(identity),
+            Ok(Verdict::Refused { status, body }) => {
+                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
+                Err(Turned::Away(status, body))
+            }
+            Err(fault) => {
+                let kind = fault.kind.as_str();
+                tracing::warn!(mount = &*mount, callback = "connect", kind, "fault: {}", fault.detail);
+                Err(Turned::Failed)
+            }
+        }
+    }
+}
+
+impl TokenCheck {
+    fn verify(&self, request: &Request, params: &Map<String, Value>) -> Option<Identity> {
+        let param = params.get(&self.param).and_then(Value::as_str);
+        let token = request.auth_token.as_deref().or(param);
+        let now = SystemTime::now();
+        let data = match &self.verifier {
+            Verifier::Phoenix { tokens, derivation, max_age } => {
+                tokens.verify(derivation, token, *max_age, now).ok()?
+            }
+            Verifier::Jwt(jwt) => Value::Object(jwt.verify(token, now).ok()?),
+        };
+        Some(self.identity(&data))
+    }
+
+    /// Who the signed data says it is.
+    fn identity(&self, data: &Value) -> Identity {
+        let user = match data {
+            Value::Object(claims) => claims.get(&self.user_claim).and_then(as_user),
+            scalar => as_user(scalar),
+        };
+        let claims = if data.is_object() { data.to_string().into() } else { "{}".into() };
+        let socket_id =
+            self.socket_id.as_ref().zip(user.as_deref()).map(|(id, user)| id.replace("{user}", user).into());
+        Identity { socket_id, user: user.map(Into::into), claims }
+    }
+}
+
+fn as_user(value: &Value) -> Option<String> {
+    match value {
+        Value::String(user) => Some(user.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::auth::Secret;
+
+    fn check() -> TokenCheck {
+        let secret = Secret::new(b"twenty bytes at the very least");
+        let tokens = Arc::new(Tokens::new(secret).expect("long enough"));
+        let verifier = Verifier::Phoenix { tokens, derivation: Derivation::of("user"), max_age: None };
+        let socket_id = Some("user_socket:{user}".to_owned());
+        TokenCheck { verifier, param: "token".into(), user_claim: "id".into(), socket_id }
+    }
+
+    #[test]
+    fn a_token_is_a_user_or_holds_one_among_its_claims() {
+        let cases = [
+            (json!("ada"), Some("ada"), "{}"),
+            (json!(42), Some("42"), "{}"),
+            (json!({"id": 7, "role": "admin"}), Some("7"), r#"{"id":7,"role":"admin"}"#),
+            (json!({"role": "guest"}), None, r#"{"role":"guest"}"#),
+            (json!([1]), None, "{}"),
+        ];
+        for (data, user, claims) in cases {
+            let identity = check().identity(&data);
+            assert_eq!((identity.user.as_deref(), &*identity.claims), (user, claims), "{data}");
+            let socket_id = user.map(|user| format!("user_socket:{user}"));
+            assert_eq!(identity.socket_id.as_deref(), socket_id.as_deref(), "{data}");
+        }
+    }
+}

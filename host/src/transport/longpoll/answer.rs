@@ -1,0 +1,98 @@
+//! The answers: JSON in which the outcome stands.
+
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_HEADERS, CACHE_CONTROL, CONTENT_TYPE,
+};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::protocol::Frame;
+
+/// The body of an answer.
+#[derive(Debug, Serialize)]
+pub(super) struct Answer {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<Vec<String>>,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+}
+
+impl Answer {
+    /// A status alone.
+    pub(super) fn of(status: u16) -> Self {
+        Self { messages: None, status, token: None }
+    }
+
+    /// A session has begun.
+    pub(super) fn begun(token: String) -> Self {
+        Self { messages: Some(Vec::new()), status: 410, token: Some(token) }
+    }
+
+    /// What is there for a session, perhaps nothing. Bytes are put into a string as they are, as Phoenix does; what isn't
+    /// UTF-8 can't be, and is left out.
+    pub(super) fn messages(frames: Vec<Frame>, token: String) -> Self {
+        let text = |frame: Frame| match frame {
+            Frame::Text(text) => Some(text.to_string()),
+            Frame::Binary(bytes) => {
+                let text = String::from_utf8(bytes.to_vec()).ok();
+                if text.is_none() {
+                    tracing::debug!("a message that long-poll can't carry was left out: its bytes are no UTF-8");
+                }
+                text
+            }
+        };
+        let status = if frames.is_empty() { 204 } else { 200 };
+        Self { messages: Some(frames.into_iter().filter_map(text).collect()), status, token: Some(token) }
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let headers = [
+            (CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8")),
+            (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+            (ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+        ];
+        match serde_json::to_vec(&self) {
+            Ok(body) => (headers, body).into_response(),
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    }
+}
+
+/// What a page of another origin asks before it asks.
+pub(super) fn options(asked: &HeaderMap) -> Response {
+    let wanted = asked.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned().unwrap_or(HeaderValue::from_static(""));
+    let headers = [
+        (ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+        (ACCESS_CONTROL_ALLOW_HEADERS, wanted),
+        (ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("get, post, options")),
+        (ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("3600")),
+    ];
+    (headers, "").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(answer: &Answer) -> String {
+        serde_json::to_string(answer).unwrap_or_default()
+    }
+
+    #[test]
+    fn answers_have_phoenix_s_shapes() {
+        let text = Frame::Text(r#"[1]"#.into());
+        let bytes = |bytes: &'static [u8]| Frame::Binary(bytes.into());
+        let some = vec![text, bytes(&[1, 97]), bytes(&[255])];
+        let token = || "t".to_owned();
+        assert_eq!(body(&Answer::of(403)), r#"{"status":403}"#);
+        assert_eq!(body(&Answer::begun(token())), r#"{"messages":[],"status":410,"token":"t"}"#);
+        assert_eq!(body(&Answer::messages(vec![], token())), r#"{"messages":[],"status":204,"token":"t"}"#);
+        let expected = r#"{"messages":["[1]","\u0001a"],"status":200,"token":"t"}"#;
+        assert_eq!(body(&Answer::messages(some, token())), expected);
+    }
+}

@@ -1,0 +1,133 @@
+//! The long-poll transport: a client asks again and again, and what is for it comes as the answers.
+//!
+//! A GET without a token begins a session and is told its token; every further GET waits for something to say. A POST brings
+//! messages, and never carries what they lead to. The HTTP status is 200 for all of it: the outcome stands in the JSON body,
+//! as in Phoenix (`Phoenix.Transports.LongPoll`).
+
+mod answer;
+mod body;
+mod session;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::to_bytes;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use dashmap::DashMap;
+
+use self::answer::{Answer, options};
+use self::body::{Unreadable, read};
+use self::session::{Session, Unposted};
+use super::connect::Transport;
+use super::doorman::Turned;
+use super::mount::Mount;
+use super::params;
+
+/// The token of a session, which a query parameter `token` may hold too.
+const TOKEN: HeaderName = HeaderName::from_static("x-phoenix-longpoll-token");
+
+/// Bytes of a POST at most, as with Bandit.
+const BODY_BYTES_MAX: usize = 8_000_000;
+
+/// Bytes of a session's token, before they are written as text: nobody guesses one.
+const TOKEN_BYTES: usize = 24;
+
+/// The sessions of a mount, by their tokens.
+pub(super) struct Polls {
+    mount: Arc<Mount>,
+    sessions: DashMap<String, Session>,
+}
+
+impl Polls {
+    pub(super) fn new(mount: &Arc<Mount>) -> Arc<Self> {
+        Arc::new(Self { mount: Arc::clone(mount), sessions: DashMap::new() })
+    }
+
+    fn session(&self, token: &str) -> Option<Session> {
+        self.sessions.get(token).map(|session| session.clone())
+    }
+
+    /// A session has ended.
+    fn forget(&self, token: &str) {
+        self.sessions.remove(token);
+    }
+}
+
+/// Answers a request.
+pub(super) async fn answer(
+    State(polls): State<Arc<Polls>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    match parts.method {
+        Method::GET => poll(&polls, &parts, peer).await,
+        Method::POST => {
+            let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else { return StatusCode::BAD_REQUEST.into_response() };
+            let Some(session) = token(&parts).and_then(|token| polls.session(&token)) else {
+                return Answer::of(410).into_response();
+            };
+            let content_type = parts.headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
+            match read(&body, content_type, polls.mount.limits.frame_bytes) {
+                Ok(frames) => match session.post(frames).await {
+                    Ok(()) => Answer::of(200).into_response(),
+                    Err(Unposted::Gone) => Answer::of(410).into_response(),
+                    Err(Unposted::NotTaken) => Answer::of(408).into_response(),
+                },
+                Err(Unreadable::TooLarge) => StatusCode::BAD_REQUEST.into_response(),
+                Err(Unreadable::Garbage) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            }
+        }
+        Method::OPTIONS => options(&parts.headers),
+        _ => StatusCode::BAD_REQUEST.into_response(),
+    }
+}
+
+/// A GET: what is there for its session, or a new session.
+async fn poll(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr) -> Response {
+    if let Some(token) = token(parts)
+        && let Some(session) = polls.session(&token)
+        && let Some(frames) = session.poll().await
+    {
+        return Answer::messages(frames, token).into_response();
+    }
+    match begin(polls, parts, peer).await {
+        Ok(token) => Answer::begun(token).into_response(),
+        Err(Turned::Away(..)) => Answer::of(403).into_response(),
+        Err(turned) => turned.status().into_response(),
+    }
+}
+
+/// Begins a session. Gives its token.
+async fn begin(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr) -> Result<String, Turned> {
+    let mount = &polls.mount;
+    let admitted = mount.admit(parts, peer, Transport::LongPoll).await?;
+    let entered = mount.gate.enter().ok_or(Turned::Unguarded)?;
+    let mut bytes = [0; TOKEN_BYTES];
+    getrandom::fill(&mut bytes).map_err(|_| Turned::Failed)?;
+    let token = BASE64_URL_SAFE_NO_PAD.encode(bytes);
+    let socket = mount.endpoint.connect(admitted.facts, admitted.serializer);
+    let (session, work) = Session::new(socket, mount.limits.poll_window);
+    polls.sessions.insert(token.clone(), session);
+    let (polls, name) = (Arc::clone(polls), token.clone());
+    tokio::spawn(async move {
+        let _entered = entered;
+        work.run().await;
+        polls.forget(&name);
+    });
+    Ok(token)
+}
+
+/// The token of a request: its header's, or else its parameter's.
+fn token(parts: &Parts) -> Option<String> {
+    if let Some(token) = parts.headers.get(TOKEN) {
+        return token.to_str().ok().map(str::to_owned);
+    }
+    let params = params::read(parts.uri.query().unwrap_or_default());
+    params.get("token").and_then(|token| token.as_str()).map(str::to_owned)
+}
