@@ -55,6 +55,8 @@ macro_rules! gatekeeper {
                 type Gatekeeper = $gatekeeper;
             }
 
+            const _: fn(&$crate::Request) -> $crate::Connect = <$gatekeeper as $crate::Gatekeeper>::connect;
+
             #[cfg(target_family = "wasm")]
             $crate::bindings::gatekeeper::export_gatekeeper!(BennuGatekeeper with_types_in $crate::bindings::gatekeeper);
         };

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::host::presence;
 use crate::{Error, Payload, Value};
 
-/// Who is online in a topic: for each key (a user's name, say) the metas of the members that are tracked under it.
+/// Who is online in a topic: for each key (a user's name, say) the metas of the members that are tracked under it. Sent as
+/// JSON it has the shape of a `presence_state`.
 ///
 /// ```
 /// # use bennu_guest::prelude::*;
@@ -22,11 +23,12 @@ use crate::{Error, Payload, Value};
 ///     times.iter().map(|online| online.online_at).min()
 /// }
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(transparent)]
 pub struct Presences(BTreeMap<String, Entry>);
 
 /// What stands under a key.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 struct Entry {
     metas: Vec<Value>,
 }

@@ -45,7 +45,8 @@ impl Check {
 }
 
 fn show(file: &Path, loaded: &Loaded) {
-    println!("{} is a plugin for version {} of the contract", file.display(), loaded.anatomy.version);
+    let (kind, version) = (loaded.anatomy.kind.as_str(), &loaded.anatomy.version);
+    println!("{} is a {kind} for version {version} of the contract", file.display());
     println!("  size      {} bytes", loaded.size);
     println!("  sha256    {}", loaded.digest);
     let how = if loaded.was_cached { "found compiled in" } else { "compiled in" };
