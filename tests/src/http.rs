@@ -21,6 +21,13 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// A header's value.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<String> {
+        let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        lines.filter(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned()).next()
+    }
+
     /// The body as JSON.
     ///
     /// # Errors
@@ -44,6 +51,20 @@ pub async fn get(address: SocketAddr, path: &str) -> Result<Answer> {
 /// # Errors
 /// Where nobody answers.
 pub async fn request(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+    request_with(address, method, path, headers, &[]).await
+}
+
+/// A request with a body.
+///
+/// # Errors
+/// Where nobody answers.
+pub async fn request_with(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<Answer> {
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\n");
     let closes = !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("connection"));
     if closes {
@@ -52,10 +73,13 @@ pub async fn request(address: SocketAddr, method: &str, path: &str, headers: &[(
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }
+    if !body.is_empty() {
+        head += &format!("content-length: {}\r\n", body.len());
+    }
     head += "\r\n";
     let asking = || format!("{method} {path} at {address}");
     let mut stream = TcpStream::connect(address).await.with_context(asking)?;
-    stream.write_all(head.as_bytes()).await.with_context(asking)?;
+    stream.write_all(&[head.as_bytes(), body].concat()).await.with_context(asking)?;
     let mut answer = Vec::new();
     within("an HTTP answer", async {
         if closes {

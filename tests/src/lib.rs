@@ -25,12 +25,15 @@ mod host;
 mod http;
 mod log;
 pub mod places;
+mod replay;
+pub mod transcript;
 mod wait;
 
 pub use cast::{Cast, check, play};
 pub use client::{Knock, Received, Reply, TestClient};
 pub use command::{Ended, bennu, bennu_with};
 pub use host::{Loading, Setup, TestHost};
-pub use http::{Answer, get, request};
+pub use http::{Answer, get, request, request_with};
 pub use log::{Line, Log};
+pub use replay::{Difference, bearer, replay};
 pub use wait::{DEADLINE, eventually, within};

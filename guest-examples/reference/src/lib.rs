@@ -101,7 +101,7 @@ impl Reference {
 fn as_phoenix(ending: &Ending) -> String {
     match ending.cause.as_str() {
         "left" => "{:shutdown, :left}".into(),
-        "closed" => "{:shutdown, :closed}".into(),
+        "closed" => "{:shutdown, :local_closed}".into(),
         "stopped" => format!(":{}", ending.detail),
         cause => format!("{cause} {}", ending.detail),
     }

@@ -105,7 +105,7 @@ impl Channel {
         match route.behaviour.call(call).await {
             Ok(Outcome { answer: Answer::Refuse(response), .. }) => {
                 if self.finish().is_some() {
-                    self.reply(self.mark(), reference, "error", &response);
+                    self.reply(self.join_ref(), reference, "error", &response);
                 }
             }
             Ok(outcome) => self.admit(&route, outcome, reference),
@@ -118,7 +118,7 @@ impl Channel {
 
     fn refuse_crashed(&self, reference: &Ref) {
         if self.finish().is_some() {
-            self.reply(self.mark(), reference, "error", &Payload::reason("join crashed"));
+            self.reply(self.join_ref(), reference, "error", &Payload::reason("join crashed"));
         }
     }
 
@@ -139,7 +139,8 @@ impl Channel {
         state.phase = Phase::Joined;
         state.assigns = outcome.assigns.unwrap_or_default();
         state.plugin = Some(Arc::clone(&route.plugin));
-        let (join_ref, to) = (self.mark(), self.addressee());
+        // The join's own reply repeats the join ref as it was sent, also null; later frames carry the mark.
+        let (join_ref, to) = (self.join_ref(), self.addressee());
         let reply = Outbound::Reply { join_ref, reference, to: &to, status: "ok", payload: &response };
         let subscription = self.subscribe(reply);
         let audience = Arc::clone(subscription.audience());

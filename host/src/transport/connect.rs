@@ -20,6 +20,9 @@ const SCHEME: &str = "http";
 /// The token of a long-poll client, which can set headers.
 const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-phoenix-authtoken");
 
+/// The token of a long-poll session, which a query parameter `token` may hold too.
+pub(super) const POLL_TOKEN: HeaderName = HeaderName::from_static("x-phoenix-longpoll-token");
+
 /// How a client connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transport {
@@ -80,7 +83,8 @@ impl Mount {
             auth_token: auth_token.map(Into::into),
         };
         let identity = self.doorman.decide(&self.endpoint.node.routes, request, &params).await?;
-        let x_headers = named(headers, |name| name.starts_with("x-"));
+        // What the transport itself is told isn't the channels' business.
+        let x_headers = named(headers, |name| name.starts_with("x-") && name != AUTH_TOKEN && name != POLL_TOKEN);
         let facts = SocketFacts { identity, transport: transport.as_str(), connect_params, x_headers };
         Ok(Admitted { serializer, facts, protocol })
     }

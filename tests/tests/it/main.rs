@@ -16,5 +16,6 @@ mod reload;
 mod scripts;
 mod tidy;
 mod tokens;
+mod transcripts;
 mod under_load;
 mod wire;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use axum::body::to_bytes;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, Method, StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -23,13 +23,10 @@ use dashmap::DashMap;
 use self::answer::{Answer, options};
 use self::body::{Unreadable, read};
 use self::session::{Session, Unposted};
-use super::connect::Transport;
+use super::connect::{POLL_TOKEN, Transport};
 use super::doorman::Turned;
 use super::mount::Mount;
 use super::params;
-
-/// The token of a session, which a query parameter `token` may hold too.
-const TOKEN: HeaderName = HeaderName::from_static("x-phoenix-longpoll-token");
 
 /// Bytes of a POST at most, as with Bandit.
 const BODY_BYTES_MAX: usize = 8_000_000;
@@ -125,7 +122,7 @@ async fn begin(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr) -> Result<St
 
 /// The token of a request: its header's, or else its parameter's.
 fn token(parts: &Parts) -> Option<String> {
-    if let Some(token) = parts.headers.get(TOKEN) {
+    if let Some(token) = parts.headers.get(POLL_TOKEN) {
         return token.to_str().ok().map(str::to_owned);
     }
     let params = params::read(parts.uri.query().unwrap_or_default());

@@ -1,0 +1,139 @@
+//! The transcripts of a running Phoenix, replayed against the reference channel.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use bennu_tests::transcript::{self, Frame, Line, Row};
+use bennu_tests::{Difference, Setup, bearer, places, replay};
+
+/// How a scenario may differ.
+#[derive(Clone, Copy, PartialEq)]
+enum Differs {
+    /// In the order of some frames, and in nothing else.
+    InOrder,
+    /// In what is said.
+    InContent,
+}
+
+/// The scenarios that differ, how, and why.
+const DIFFERENCES: &[(&str, Differs, &str)] = &[
+    ("binary", Differs::InContent, "a binary broadcast skips members of version 1 instead of failing its sender"),
+    ("control", Differs::InContent, "what wasn't UTF-8 isn't in the transcript; `bad_input` has such a client"),
+    ("dup_join_bye", Differs::InContent, "the reasons of a fault are Elixir's own texts"),
+    (
+        "dup_presence",
+        Differs::InContent,
+        "whether the rejoiner sees its old presence leave is a race there; here it never does",
+    ),
+    ("leave_then_join_back_to_back", Differs::InContent, "a leave that a join follows at once is always answered"),
+    (
+        "longpoll_disconnect",
+        Differs::InContent,
+        "the poll was open when its socket was disconnected; `longpoll` has such a one",
+    ),
+    (
+        "lp_binary_invalid_utf8",
+        Differs::InContent,
+        "bytes that long-poll can't carry are left out; long bodies are cut in the transcript",
+    ),
+    ("max_channels", Differs::InOrder, "joins of one socket don't wait for one another"),
+    (
+        "order_join_push",
+        Differs::InOrder,
+        "a heartbeat doesn't overtake what was sent before it, unless that has to wait",
+    ),
+    (
+        "oversized",
+        Differs::InContent,
+        "long messages are cut in the transcript; `limits` and `bad_input` send their own",
+    ),
+    ("presence", Differs::InOrder, "a diff comes in the order asked, where Phoenix's may come after the reply"),
+    ("slow_channel", Differs::InOrder, "a plugin can't block, so what follows doesn't wait"),
+    ("slow_join", Differs::InOrder, "a slow join holds up its own channel only"),
+    ("types", Differs::InContent, "duplicate keys pass through as they came, and readers take the last"),
+];
+
+/// Adds what clients sent and the transcript doesn't have.
+fn complete(scenario: &str, lines: &mut Vec<Line>) {
+    let sent = |who: &str, text: String| Line { who: who.to_owned(), row: Row::Sent(Frame::Text(text)) };
+    match scenario {
+        "max_channels" => {
+            let joins = (1..=101).map(|n| sent("a", format!(r#"["{n}","{n}","room:mc{n}","phx_join",{{}}]"#)));
+            lines.splice(1..1, joins);
+        }
+        "timeout" => {
+            let is_push = |line: &Line| matches!(&line.row, Row::Got(Frame::Text(text)) if text.contains("shout_from"));
+            let pushes: Vec<usize> = (0..lines.len()).filter(|&at| is_push(&lines[at])).collect();
+            for at in pushes.into_iter().rev() {
+                lines.insert(at, sent("b", r#"["1","2","room:to","shout_from",{}]"#.to_owned()));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What a client sent as it connected for the n-th time, where the transcript doesn't have it.
+fn offered(scenario: &str, knock: usize) -> Vec<(&'static str, String)> {
+    let protocol = |list: &str| vec![("sec-websocket-protocol", list.to_owned())];
+    match (scenario, knock) {
+        ("params", _) => vec![("x-application", "Phoenix".to_owned()), ("x-other", "1".to_owned())],
+        ("auth", 0) => protocol(&format!("phoenix, {}", bearer("secret-token.with_chars~~~"))),
+        ("auth", 1) => protocol("phoenix"),
+        ("auth", 3) => protocol("other"),
+        ("subproto", 0) => protocol("sip"),
+        ("subproto", 1) => protocol("phx.custom, sip"),
+        ("subproto", 2) => protocol("other"),
+        _ => Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn phoenix_s_own_transcripts() -> Result<()> {
+    let root = places::workspace()?;
+    let text = std::fs::read_to_string(root.join("tests/transcripts/phoenix-1.8.12.jsonl"))?;
+    let reference = root.join("guest-examples/reference");
+    let config = std::fs::read_to_string(reference.join("bennu.toml"))?;
+    let config: String =
+        config.lines().filter(|line| !line.starts_with("load")).map(|line| format!("{line}\n")).collect();
+    let secret = std::fs::read(reference.join("secret_key_base.txt"))?;
+    let host = Setup::new()
+        .guests(&["reference", "reference-gate"])?
+        .file("secret_key_base.txt", secret)
+        .config(&config)
+        .start()
+        .await?;
+    let only = std::env::var("SCENARIO").ok();
+    let mut differ: BTreeMap<String, Vec<Difference>> = BTreeMap::new();
+    for (scenario, mut lines) in transcript::read(&text)? {
+        if only.as_ref().is_some_and(|only| *only != scenario) {
+            continue;
+        }
+        complete(&scenario, &mut lines);
+        let played = replay(host.address(), &lines, |knock| offered(&scenario, knock)).await;
+        let differences = played.with_context(|| scenario.clone())?;
+        if !differences.is_empty() {
+            differ.insert(scenario, differences);
+        }
+    }
+    let mut findings = Vec::new();
+    for (scenario, differences) in &differ {
+        let known = DIFFERENCES.iter().find(|(known, ..)| known == scenario).map(|(_, how, _)| *how);
+        let is_known = |difference: &&Difference| match known {
+            None => false,
+            Some(Differs::InContent) => true,
+            Some(Differs::InOrder) => matches!(difference, Difference::Early(_)),
+        };
+        let new: Vec<String> = differences.iter().filter(|it| !is_known(it)).map(ToString::to_string).collect();
+        if !new.is_empty() {
+            findings.push(format!("{scenario} differs:\n  {}", new.join("\n  ")));
+        }
+    }
+    for (scenario, _, why) in DIFFERENCES {
+        if only.is_none() && !differ.contains_key(*scenario) {
+            findings.push(format!("{scenario} doesn't differ any more: {why}"));
+        }
+    }
+    ensure!(findings.is_empty(), "{}", findings.join("\n"));
+    host.stop().await?;
+    Ok(())
+}
