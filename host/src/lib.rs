@@ -11,6 +11,7 @@
 //! its outcome is committed: state first, then effects, then the answer. `pubsub` takes what is for many and hands it to
 //! every subscriber's outbox, which `transport` writes.
 
+pub mod api;
 pub mod auth;
 pub mod channel;
 pub mod contract;

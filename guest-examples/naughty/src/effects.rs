@@ -148,6 +148,8 @@ fn facts(socket: &Socket) -> Value {
         "topic": socket.topic(),
         "member": socket.member_id(),
         "socket_id": socket.socket_id(),
+        "user": socket.user(),
+        "claims": socket.claims().parse::<Value>().ok(),
         "join_ref": socket.join_ref(),
         "transport": socket.transport(),
         "connect_params": socket.connect_params().parse::<Value>().ok(),

@@ -7,6 +7,7 @@
 //!
 //! - [`faults`]: events that end the member
 //! - [`effects`]: events that ask for something proper
+//! - [`elsewhere`]: those that reach beyond the member
 //! - [`moods`]: `secret`, on its way to each member
 //!
 //! The neighbours of a member that fails use `echo`, `count` and `shout`.
@@ -14,6 +15,7 @@
 use bennu_guest::prelude::*;
 
 mod effects;
+mod elsewhere;
 mod faults;
 mod moods;
 #[cfg(test)]
@@ -55,15 +57,24 @@ impl Channel for Naughty {
                 socket.broadcast("shout", payload.object()?);
                 ok()
             }
-            _ => match self.effect(socket, event, &payload) {
-                Some(handled) => handled,
-                None => self.fault(socket, event, &payload).unwrap_or_else(|| unknown_event(event)),
-            },
+            _ => {
+                let handled = self.effect(socket, event, &payload);
+                let handled = handled.or_else(|| self.elsewhere(socket, event, &payload));
+                let handled = handled.or_else(|| self.fault(socket, event, &payload));
+                handled.unwrap_or_else(|| unknown_event(event))
+            }
         }
     }
 
     fn handle_info(&mut self, socket: &mut Socket, message: Message) -> Handled {
+        if self.heard(socket, &message) {
+            return no_reply();
+        }
         self.message(socket, &message)
+    }
+
+    fn handle_message(topic: &mut Topic, event: &str, payload: Payload) -> Handled {
+        elsewhere::on_message(topic, event, payload)
     }
 
     fn handle_out(&self, recipient: &Recipient, _event: &str, payload: &Payload) -> Decided {

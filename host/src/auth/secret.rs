@@ -26,6 +26,14 @@ impl Secret {
         same && !self.0.is_empty()
     }
 
+    /// The secret as text, for who presents it to another.
+    ///
+    /// # Errors
+    /// Where it is no text.
+    pub fn expose(&self) -> anyhow::Result<&str> {
+        std::str::from_utf8(&self.0).map_err(|_| anyhow::anyhow!("the secret is no text"))
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }

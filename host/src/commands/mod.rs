@@ -1,10 +1,14 @@
 //! What can be asked of the command line.
 
+mod ask;
 mod check;
 mod inspect;
+mod messages;
+mod plugins;
 mod serve;
 mod test;
 mod token;
+mod topics;
 
 use std::time::Duration;
 
@@ -26,6 +30,7 @@ const EXAMPLES: &str = "Examples:
   bennu check chat.wasm                  what is it, and would it be served?
   bennu test chat.wasm chat.script       play a transcript against a plugin, without a server
   bennu inspect                          what runs on this machine's host?
+  bennu broadcast room:lobby news '{}'   send an event to everybody in a topic
   bennu token sign --salt 'user socket' 42   a token as Phoenix.Token signs it
 
 A plugin that is saved while the host runs is loaded, and channels that are joined go on with the new code.";
@@ -35,6 +40,12 @@ enum What {
     Serve(serve::Serve),
     Check(check::Check),
     Inspect(inspect::Inspect),
+    Plugins(plugins::Plugins),
+    Topics(topics::Topics),
+    Presence(topics::Presence),
+    Broadcast(messages::Broadcast),
+    Send(messages::Send),
+    Disconnect(messages::Disconnect),
     Test(test::Test),
     Token(token::Token),
 }
@@ -45,6 +56,12 @@ impl Command {
             What::Serve(serve) => block_on(serve.run()),
             What::Check(check) => block_on(check.run()),
             What::Inspect(inspect) => inspect.run(),
+            What::Plugins(plugins) => plugins.run(),
+            What::Topics(topics) => topics.run(),
+            What::Presence(presence) => presence.run(),
+            What::Broadcast(broadcast) => broadcast.run(),
+            What::Send(send) => send.run(),
+            What::Disconnect(disconnect) => disconnect.run(),
             What::Test(test) => test.run(),
             What::Token(token) => token.run(),
         }

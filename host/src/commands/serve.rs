@@ -50,6 +50,9 @@ impl Serve {
         let mut terminated = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
         let host = Host::start(&config).await?;
         let address = host.address()?;
+        if let Some(address) = host.api_address()? {
+            tracing::info!("the API listens on http://{address}");
+        }
         // The one line on standard output: who starts us waits for it.
         println!("Listening on http://{address}");
         std::io::stdout().flush().context("writing to standard output")?;

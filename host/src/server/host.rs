@@ -5,26 +5,32 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::mounts::{mounts, tokens};
-use super::overview::HostOverview;
 use super::surroundings::HostSurroundings;
 use super::{Config, Limits, MountTable};
+use crate::api::{self, Access, Api};
 use crate::channel::Node;
 use crate::contract::Surroundings;
 use crate::plugin::{Cache, Engine, INSTANCES_MAX, Library, Loader, Shelf};
 use crate::protocol::CloseCode;
 use crate::routes::RouteTable;
 use crate::socket::Sockets;
-use crate::transport::{Mount, Overview, StaticFiles, listen, router};
+use crate::transport::{Mount, StaticFiles, listen, router};
+
+/// Connections to the API, where it has a listener of its own.
+const API_CONNECTIONS_MAX: usize = 256;
 
 /// A host that listens and has looked through its plugins once.
 pub struct Host {
     listener: TcpListener,
     mounts: Vec<Arc<Mount>>,
-    overview: Arc<dyn Overview>,
+    api: Router,
+    /// Where the API is, if not with the rest.
+    api_listener: Option<TcpListener>,
     node: Arc<Node>,
     sockets: Arc<Sockets>,
     library: Library,
@@ -60,12 +66,11 @@ impl Host {
                 .with_context(|| format!("looking for static files in {}", directory.display()))
         });
         let files = files.transpose()?;
-        let listener = TcpListener::bind(&config.listen).await.with_context(|| {
-            format!(
-                "listening on `{}`; name another with --listen ADDRESS:PORT (port 0 takes a free one)",
-                config.listen
-            )
-        })?;
+        let listener = bind(&config.listen, "--listen").await?;
+        let api_listener = match &config.api.listen {
+            Some(address) => Some(bind(address, "api.listen").await?),
+            None => None,
+        };
         let (routes, shelf) = (Arc::new(RouteTable::default()), Arc::new(Shelf::default()));
         let (sources, settings) = (config.sources()?, config.settings()?);
         let node = Node::new(Arc::clone(&routes), config.limits.node(), config.limits.pace());
@@ -78,11 +83,19 @@ impl Host {
         }
         let sockets = Arc::new(Sockets::default());
         let mounts = mounts(config, tokens.as_ref(), &node, &sockets)?;
-        let overview =
-            HostOverview { started: Instant::now(), node: Arc::clone(&node), sockets: Arc::clone(&sockets), shelf };
+        let api = match config.api.enabled {
+            true => api::router(Api {
+                node: Arc::clone(&node),
+                sockets: Arc::clone(&sockets),
+                shelf,
+                control: library.control(),
+                started: Instant::now(),
+                access: Access::new(config.api_key()?),
+            }),
+            false => Router::new(),
+        };
         library.refresh().await;
-        let overview = Arc::new(overview);
-        Ok(Self { listener, mounts, overview, node, sockets, library, files, limits: config.limits.clone() })
+        Ok(Self { listener, mounts, api, api_listener, node, sockets, library, files, limits: config.limits.clone() })
     }
 
     /// Where it listens.
@@ -93,16 +106,30 @@ impl Host {
         self.listener.local_addr().context("asking for the address")
     }
 
+    /// Where the API listens, if it is apart.
+    ///
+    /// # Errors
+    /// Where the operating system doesn't say.
+    pub fn api_address(&self) -> Result<Option<SocketAddr>> {
+        let address = self.api_listener.as_ref().map(TcpListener::local_addr);
+        address.transpose().context("asking for the address of the API")
+    }
+
     /// Serves until `stop`, and then ends in order: no new connections, the sockets closed in batches, each channel's
     /// `terminate`.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) {
-        let Self { listener, mounts, overview, node, sockets, library, files, limits } = self;
+        let Self { listener, mounts, mut api, api_listener, node, sockets, library, files, limits } = self;
         let watching = tokio::spawn(library.watch());
         let sweeping = tokio::spawn(end_unrouted(Arc::clone(&node)));
-        let listening = tokio::spawn(listen(listener, router(mounts, overview, files), limits.sockets()));
+        let apart =
+            api_listener.map(|listener| tokio::spawn(listen(listener, std::mem::take(&mut api), API_CONNECTIONS_MAX)));
+        let listening = tokio::spawn(listen(listener, router(mounts, api, files), limits.sockets()));
         stop.await;
         tracing::info!("stopping");
         listening.abort();
+        if let Some(apart) = apart {
+            apart.abort();
+        }
         watching.abort();
         sweeping.abort();
         let ended = timeout(limits.stop(), async {
@@ -118,6 +145,12 @@ impl Host {
             );
         }
     }
+}
+
+async fn bind(address: &str, key: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("listening on `{address}`; name another with {key} ADDRESS:PORT (port 0 takes a free one)")
+    })
 }
 
 /// When topics pass to other plugins or to none, ends the members that they had.

@@ -5,10 +5,9 @@ mod host;
 mod limits;
 mod logging;
 mod mounts;
-mod overview;
 mod surroundings;
 
-pub use config::{AuthName, Config, JwtTable, LogFormat, MountTable, PluginTable, TokenTable, TransportName};
+pub use config::{ApiTable, AuthName, Config, JwtTable, LogFormat, MountTable, PluginTable, TokenTable, TransportName};
 pub use host::{Host, loader};
 pub use limits::Limits;
 pub use logging::start_logging;

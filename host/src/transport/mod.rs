@@ -6,7 +6,6 @@
 mod connect;
 mod doorman;
 mod files;
-mod inspect;
 mod listen;
 mod longpoll;
 mod mount;
@@ -17,17 +16,16 @@ mod websocket;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{any, get};
+use axum::routing::any;
 
 pub use doorman::{Doorman, TokenCheck, Verifier};
 pub use files::StaticFiles;
-pub use inspect::Overview;
 pub use listen::listen;
 pub use mount::{Gate, Mount, WireLimits};
 
-/// The routes: the mounts, the host's own page for operators, and static files behind them.
-pub fn router(mounts: Vec<Arc<Mount>>, overview: Arc<dyn Overview>, files: Option<StaticFiles>) -> Router {
-    let mut router = Router::new().route("/api/inspect", get(inspect::inspect)).with_state(overview);
+/// The routes: the mounts, further ones such as the API's, and static files behind them.
+pub fn router(mounts: Vec<Arc<Mount>>, further: Router, files: Option<StaticFiles>) -> Router {
+    let mut router = further;
     for mount in mounts {
         if mount.websocket {
             let path = format!("{}/websocket", mount.path);

@@ -9,7 +9,7 @@ use bennu_tests::places;
 use crate::tidy::sources;
 
 /// Each room with those that it may import. A room that isn't listed may not exist.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("protocol", &[]),
     ("auth", &[]),
     ("contract", &["protocol"]),
@@ -20,9 +20,22 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("channel", &["protocol", "contract", "presence", "pubsub", "routes"]),
     ("socket", &["protocol", "contract", "routes", "channel", "pubsub"]),
     ("transport", &["protocol", "auth", "contract", "routes", "socket", "pubsub"]),
+    ("api", &["protocol", "auth", "contract", "presence", "pubsub", "plugin", "channel", "socket"]),
     (
         "server",
-        &["protocol", "auth", "contract", "presence", "pubsub", "routes", "plugin", "channel", "socket", "transport"],
+        &[
+            "protocol",
+            "api",
+            "auth",
+            "contract",
+            "presence",
+            "pubsub",
+            "routes",
+            "plugin",
+            "channel",
+            "socket",
+            "transport",
+        ],
     ),
     ("kit", &["protocol", "contract", "presence", "pubsub", "routes", "plugin", "channel", "socket", "server"]),
     // The binary. It sees the library from outside, as `bennu`.

@@ -1,9 +1,11 @@
 //! The tests of the whole. Each starts a host of its own.
 
+mod api;
 mod bad_input;
 mod call_limits;
 mod channels;
 mod effects;
+mod elsewhere;
 mod faults;
 mod intercepts;
 mod kit;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 
 use super::Limits;
-use crate::auth::SecretSource;
+use crate::auth::{Secret, SecretSource};
 use crate::plugin::{PluginSettings, Source};
 use crate::protocol::Pattern;
 
@@ -38,6 +38,24 @@ pub struct PluginTable {
     pub read: Vec<String>,
 }
 
+/// The table `api`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApiTable {
+    /// Whether there is an API. Default `true`.
+    pub enabled: bool,
+    /// The key that it asks for: `{ env = "NAME" }` or `{ file = "PATH" }`. Without one it answers this machine alone.
+    pub key: Option<SecretSource>,
+    /// An address of its own to listen on. Default: it is served with the rest, at `/api`.
+    pub listen: Option<String>,
+}
+
+impl Default for ApiTable {
+    fn default() -> Self {
+        Self { enabled: true, key: None, listen: None }
+    }
+}
+
 /// `bennu.toml`. Every key may be left out. Paths are relative to the file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -58,6 +76,8 @@ pub struct Config {
     /// The secret behind tokens of Phoenix's kind: `{ env = "NAME" }` or `{ file = "PATH" }`. At least 20 bytes; the one of a
     /// Phoenix application, if tokens are to be shared with it.
     pub secret_key_base: Option<SecretSource>,
+    /// The HTTP API.
+    pub api: ApiTable,
     /// The limits.
     pub limits: Limits,
     /// The paths at which clients connect. Without any, there is `/socket`.
@@ -79,6 +99,7 @@ impl Default for Config {
             log: "info".into(),
             log_format: LogFormat::Human,
             secret_key_base: None,
+            api: ApiTable::default(),
             limits: Limits::default(),
             mounts: BTreeMap::new(),
             plugins: HashMap::new(),
@@ -114,6 +135,9 @@ impl Config {
         if let Some(secret) = &self.secret_key_base {
             secret.check().context("`secret_key_base`")?;
         }
+        if let Some(key) = &self.api.key {
+            key.check().context("`api.key`")?;
+        }
         for (path, mount) in &self.mounts {
             mount.check(path, &self.limits)?;
         }
@@ -122,6 +146,15 @@ impl Config {
             patterns(name, "read", &table.read)?;
         }
         Ok(())
+    }
+
+    /// The key of the API, if it has one.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub fn api_key(&self) -> Result<Option<Secret>> {
+        let key = self.api.key.as_ref().map(|source| source.read(&self.beside));
+        key.transpose().context("`api.key` can't be used")
     }
 
     /// The paths at which clients connect: `/socket`, if the file names none.

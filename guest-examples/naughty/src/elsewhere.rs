@@ -1,0 +1,102 @@
+//! Events that reach beyond the member: presences, further topics, other topics' messages, sockets, tokens.
+//!
+//! | event | what follows |
+//! | --- | --- |
+//! | `track {"key", "meta"}`, `update_presence {..}`, `untrack {"key"}`, `push_presence` | that effect |
+//! | `presences {"topic"}` | a reply with who is online there |
+//! | `send {"topic", "event", "payload"}` | that event, to the topic; what it replies is pushed as `answered` |
+//! | `subscribe {"topic"}`, `unsubscribe {"topic"}` | from there, events are pushed as `heard` |
+//! | `disconnect {"id"}` | the end of those sockets |
+//! | `people {"topic"}`, `topics {"prefix"}` | a reply with them |
+//! | `sign {"value"}`, `verify {"token"}` | a reply with the token, or with what it says |
+//!
+//! Sent to the topic itself: `echo` replies with its payload, `shout` broadcasts it, `crash` fails, `quiet` says nothing.
+
+use bennu_guest::prelude::*;
+
+use crate::Naughty;
+
+/// What sets these tokens apart from others.
+const SALT: &str = "naughty";
+
+impl Naughty {
+    pub(crate) fn elsewhere(&self, socket: &mut Socket, event: &str, payload: &Payload) -> Option<Handled> {
+        Some(match event {
+            "track" | "update_presence" | "untrack" | "push_presence" | "presences" => presence(socket, event, payload),
+            "send" | "subscribe" | "unsubscribe" | "disconnect" => reach(socket, event, payload),
+            "people" | "topics" => listed(event, payload),
+            "sign" | "verify" => signed(event, payload),
+            _ => return None,
+        })
+    }
+
+    /// A message of another topic, or the answer to one.
+    pub(crate) fn heard(&self, socket: &mut Socket, message: &Message) -> bool {
+        let event = match message.source.as_str() {
+            "topic" => "heard",
+            "answer" => "answered",
+            _ => return false,
+        };
+        let payload = message.payload.parse::<Value>().unwrap_or_default();
+        socket.push(event, json!({ "topic": message.topic, "event": message.event, "payload": payload }));
+        true
+    }
+}
+
+/// What is sent to the topic itself.
+pub(crate) fn on_message(topic: &mut Topic, event: &str, payload: Payload) -> Handled {
+    match event {
+        "echo" => reply(payload),
+        "bytes" => reply(Binary(vec![1, 2, 3])),
+        "shout" => {
+            topic.broadcast("shout", payload);
+            no_reply()
+        }
+        "refuse" => reply_error(json!({ "reason": "no" })),
+        "crash" => fail("asked to fail in handle_message"),
+        "quiet" => no_reply(),
+        _ => unknown_event(event),
+    }
+}
+
+fn presence(socket: &mut Socket, event: &str, payload: &Payload) -> Handled {
+    let key = || payload.field::<String>("key");
+    match event {
+        "track" => socket.track(&key()?, payload.field::<Value>("meta")?),
+        "update_presence" => socket.update_presence(&key()?, payload.field::<Value>("meta")?),
+        "untrack" => socket.untrack(&key()?),
+        "push_presence" => socket.push_presence(),
+        _ => return reply(Presences::of(&payload.field::<String>("topic")?)),
+    }
+    ok()
+}
+
+fn reach(socket: &mut Socket, event: &str, payload: &Payload) -> Handled {
+    let topic = || payload.field::<String>("topic");
+    match event {
+        "send" => socket.send(&topic()?, &payload.field::<String>("event")?, payload.field::<Value>("payload")?),
+        "subscribe" => socket.subscribe(&topic()?),
+        "unsubscribe" => socket.unsubscribe(&topic()?),
+        _ => socket.disconnect(&payload.field::<String>("id")?),
+    }
+    ok()
+}
+
+fn listed(event: &str, payload: &Payload) -> Handled {
+    if event == "people" {
+        let people = topics::members(&payload.field::<String>("topic")?, 1000);
+        return reply(people.into_iter().map(|person| person.user).collect::<Vec<_>>());
+    }
+    let found = topics::under(&payload.field::<String>("prefix")?, None, 1000);
+    reply(found.into_iter().map(|topic| json!([topic.name, topic.members])).collect::<Vec<_>>())
+}
+
+fn signed(event: &str, payload: &Payload) -> Handled {
+    if event == "sign" {
+        return reply(json!({ "token": token::sign(SALT, payload.field::<Value>("value")?, None) }));
+    }
+    match token::verify::<Value>(SALT, &payload.field::<String>("token")?, None) {
+        Ok(value) => reply(json!({ "value": value })),
+        Err(error) => reply_error(json!({ "reason": error.to_string() })),
+    }
+}

@@ -1,0 +1,31 @@
+//! `GET /api/inspect`: the counts of everything, for people.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+
+use super::Api;
+
+/// The most topics that are listed, those with the most members first.
+const TOPICS_SHOWN: usize = 1000;
+
+pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
+    let mut topics = api.node.pubsub.topics();
+    let topic_count = topics.len();
+    topics.sort_by(|(a, a_members), (b, b_members)| b_members.cmp(a_members).then_with(|| a.cmp(b)));
+    topics.truncate(TOPICS_SHOWN);
+    let shown: Vec<Value> =
+        topics.iter().map(|(topic, members)| json!({ "topic": topic.as_str(), "members": members })).collect();
+    Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_ms": u64::try_from(api.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "sockets": api.sockets.count(),
+        "channels": api.node.channel_count(),
+        "faults": api.node.fault_count(),
+        "topic_count": topic_count,
+        "topics": shown,
+        "plugins": api.shelf.all(),
+    }))
+}

@@ -1,0 +1,177 @@
+//! Messages from anywhere: to the members of topics, to topics themselves, and the end of sockets.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytestring::ByteString;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::body::Body;
+use super::{Api, Refusal};
+use crate::channel::Undelivered;
+use crate::contract::Reply;
+use crate::protocol::{NAME_BYTES_MAX, Payload, Topic};
+use crate::pubsub::{Broadcast, Except};
+
+/// Broadcasts of one request at most.
+const MESSAGES_MAX: usize = 1000;
+
+/// One event for a topic.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Event {
+    topic: String,
+    event: String,
+    /// Kept as it came.
+    payload: Option<Box<RawValue>>,
+    payload_base64: Option<String>,
+    #[serde(default)]
+    except: Option<Left>,
+}
+
+/// Who is left out: the sockets of an id, or a member by its number.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Left {
+    Socket(String),
+    Member(u64),
+}
+
+/// Whether a body has many broadcasts.
+#[derive(Deserialize)]
+struct Probe {
+    messages: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Many {
+    messages: Vec<Box<RawValue>>,
+}
+
+/// Sockets by their id.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Disconnect {
+    id: String,
+}
+
+/// `POST /api/broadcast`. All of them are looked at before the first is sent.
+pub(super) async fn broadcast(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Value>, Refusal> {
+    let Probe { messages } = body.read()?;
+    let events: Vec<Event> = if messages.is_some() { many(&body)? } else { vec![body.read()?] };
+    let broadcasts = events.into_iter().map(|event| api.broadcast_of(event)).collect::<Result<Vec<_>, _>>()?;
+    let accepted = broadcasts.len();
+    broadcasts.into_iter().for_each(|broadcast| api.node.pubsub.broadcast(broadcast));
+    Ok(Json(json!({ "accepted": accepted })))
+}
+
+fn many(body: &Body) -> Result<Vec<Event>, Refusal> {
+    let Many { messages } = body.read()?;
+    if messages.len() > MESSAGES_MAX {
+        return Err(Refusal::bad(format!("at most {MESSAGES_MAX} messages at once, not {}", messages.len())));
+    }
+    let read = |(at, text): (usize, Box<RawValue>)| {
+        serde_json::from_str(text.get()).map_err(|error| Refusal::bad(format!("messages[{at}]: {error}")))
+    };
+    messages.into_iter().enumerate().map(read).collect()
+}
+
+/// `POST /api/send`.
+pub(super) async fn send(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Value>, Refusal> {
+    let event: Event = body.read()?;
+    if event.except.is_some() {
+        return Err(Refusal::bad("`except` is for broadcasts: what is sent reaches the topic, and not its members"));
+    }
+    check_names(&event)?;
+    let payload = event.payload(Payload::check_value)?;
+    let delivered = api.node.send(&event.topic, event.event.into(), payload).await;
+    let reply = delivered.map_err(|why| undelivered(&event.topic, why))?;
+    Ok(Json(json!({ "reply": reply.map(shown) })))
+}
+
+/// `POST /api/disconnect`.
+pub(super) async fn disconnect(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Value>, Refusal> {
+    let Disconnect { id } = body.read()?;
+    Ok(Json(json!({ "sockets": api.node.pubsub.disconnect(&id) })))
+}
+
+impl Api {
+    fn broadcast_of(&self, event: Event) -> Result<Broadcast, Refusal> {
+        check_names(&event)?;
+        let payload = event.payload(Payload::check_object)?;
+        let except = match event.except {
+            None => Except::Nobody,
+            Some(Left::Member(member)) => Except::Member(member),
+            Some(Left::Socket(id)) => {
+                let people = self.node.people(&event.topic, usize::MAX);
+                let left = people.into_iter().filter(|person| person.socket_id.as_deref() == Some(&*id));
+                Except::Members(Arc::new(left.map(|person| person.member).collect::<HashSet<_>>()))
+            }
+        };
+        Ok(Broadcast { topic: Topic::new(&event.topic), event: event.event.into(), payload, except })
+    }
+}
+
+impl Event {
+    fn payload<E: std::fmt::Display>(&self, check: impl Fn(&Payload) -> Result<(), E>) -> Result<Payload, Refusal> {
+        let payload = match (&self.payload, &self.payload_base64) {
+            (Some(_), Some(_)) => return Err(Refusal::bad("give `payload` or `payload_base64`, not both")),
+            (Some(json), None) => Payload::Json(ByteString::from(json.get())),
+            (None, Some(text)) => {
+                let bytes = BASE64_STANDARD.decode(text);
+                Payload::Binary(bytes.map_err(|error| Refusal::bad(format!("`payload_base64`: {error}")))?.into())
+            }
+            (None, None) => Payload::EMPTY,
+        };
+        check(&payload).map_err(|error| Refusal::bad(error.to_string()))?;
+        Ok(payload)
+    }
+}
+
+fn check_names(event: &Event) -> Result<(), Refusal> {
+    for (what, name) in [("topic", &event.topic), ("event", &event.event)] {
+        if name.is_empty() || name.len() > NAME_BYTES_MAX {
+            return Err(Refusal::bad(format!("`{what}` has 1 to {NAME_BYTES_MAX} bytes, not {}", name.len())));
+        }
+    }
+    Ok(())
+}
+
+fn undelivered(topic: &str, why: Undelivered) -> Refusal {
+    match why {
+        Undelivered::Unrouted => Refusal::unknown(format!("no plugin serves the topic `{topic}`")),
+        Undelivered::NotTaken(plugin) => {
+            let message = format!("the plugin `{plugin}`, which serves `{topic}`, has no `handle_message`");
+            Refusal::new(StatusCode::NOT_IMPLEMENTED, "not_taken", message)
+        }
+        Undelivered::Busy => {
+            let message = format!("too much waits for the topic `{topic}` already; try again");
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
+        }
+        // What happened is in the log; it is no business of whoever asks.
+        Undelivered::Fault(fault) => {
+            let message = format!("`handle_message` failed ({}); the host's log says why", fault.kind.as_str());
+            Refusal::new(StatusCode::BAD_GATEWAY, "fault", message)
+        }
+    }
+}
+
+fn shown(reply: Reply) -> Value {
+    let status = &*reply.status;
+    match reply.payload {
+        Payload::Json(text) => {
+            let response: Value = serde_json::from_str(&text).unwrap_or_default();
+            json!({ "status": status, "response": response })
+        }
+        Payload::Binary(bytes) => json!({ "status": status, "response_base64": BASE64_STANDARD.encode(bytes) }),
+    }
+}

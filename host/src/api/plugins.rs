@@ -1,0 +1,49 @@
+//! Plugins: how they are, and what can be done about them.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{Api, Refusal};
+use crate::plugin::{Denied, PluginStatus, Wish};
+
+/// `GET /api/plugins`.
+pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<Value> {
+    Json(json!({ "plugins": api.shelf.all() }))
+}
+
+/// `GET /api/plugins/{name}`.
+pub(super) async fn one(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Result<Json<PluginStatus>, Refusal> {
+    api.plugin(&name).map(Json)
+}
+
+/// `POST /api/plugins/{name}/{reload, unload or rollback}`. It answers when it is done.
+pub(super) async fn change(
+    State(api): State<Arc<Api>>,
+    Path((name, wish)): Path<(String, String)>,
+) -> Result<Json<PluginStatus>, Refusal> {
+    let wish = match wish.as_str() {
+        "reload" => Wish::Reload,
+        "unload" => Wish::Unload,
+        "rollback" => Wish::Rollback,
+        other => {
+            let message = format!("a plugin can be told to `reload`, `unload` and `rollback`, not `{other}`");
+            return Err(Refusal::unknown(message));
+        }
+    };
+    api.control.ask(&name, wish).await.map_err(|denied| match denied {
+        Denied::Unknown => Refusal::unknown(format!("there is no plugin `{name}`")),
+        Denied::Refused(why) => Refusal::new(StatusCode::CONFLICT, "refused", why),
+        Denied::Stopping => Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the host is stopping"),
+    })?;
+    api.plugin(&name).map(Json)
+}
+
+impl Api {
+    fn plugin(&self, name: &str) -> Result<PluginStatus, Refusal> {
+        self.shelf.all().remove(name).ok_or_else(|| Refusal::unknown(format!("there is no plugin `{name}`")))
+    }
+}

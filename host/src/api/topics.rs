@@ -1,0 +1,60 @@
+//! Topics: which there are, who is in them, and who is online.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Api, Refusal};
+use crate::protocol::{Payload, Topic};
+
+/// Topics or members of one answer at most.
+const LISTED_MAX: usize = 1000;
+
+/// Which topics are listed.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Wanted {
+    prefix: String,
+    after: Option<String>,
+    limit: usize,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { prefix: String::new(), after: None, limit: LISTED_MAX }
+    }
+}
+
+/// `GET /api/topics`.
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<Value>, Refusal> {
+    let Query(Wanted { prefix, after, limit }) = wanted.map_err(|error| Refusal::bad(error.body_text()))?;
+    let found = api.node.pubsub.topics_under(&prefix, after.as_deref(), limit.min(LISTED_MAX));
+    let shown = |(topic, members): &(Topic, usize)| json!({ "topic": topic.as_str(), "members": members });
+    Ok(Json(json!({ "topics": found.iter().map(shown).collect::<Vec<_>>() })))
+}
+
+/// `GET /api/topics/{topic}`.
+pub(super) async fn one(State(api): State<Arc<Api>>, Path(topic): Path<String>) -> Json<Value> {
+    let members = api.node.pubsub.audience(&topic).map_or(0, |audience| audience.len());
+    let people = api.node.people(&topic, LISTED_MAX);
+    let people = people
+        .iter()
+        .map(|person| json!({ "member": person.member, "user": person.user, "socket_id": person.socket_id }));
+    Json(json!({ "topic": topic, "members": members, "people": people.collect::<Vec<_>>() }))
+}
+
+/// `GET /api/topics/{topic}/presence`: as `presence_state` says it.
+pub(super) async fn presence(State(api): State<Arc<Api>>, Path(topic): Path<String>) -> Response {
+    let Payload::Json(text) = api.node.presence.state(&Topic::new(&topic)) else {
+        return Refusal::unknown("nobody is online").into_response();
+    };
+    ([(header::CONTENT_TYPE, "application/json")], text.into_bytes()).into_response()
+}

@@ -1,0 +1,97 @@
+//! `bennu broadcast`, `bennu send` and `bennu disconnect`.
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::ask::Ask;
+
+/// Send an event to the members of a topic.
+#[derive(Args)]
+pub(super) struct Broadcast {
+    #[command(flatten)]
+    ask: Ask,
+
+    /// The topic
+    topic: String,
+
+    /// The event
+    event: String,
+
+    /// What it carries, a JSON object
+    #[arg(default_value = "{}")]
+    payload: String,
+
+    /// The id of sockets that are left out, such as `user_socket:42`
+    #[arg(long, value_name = "ID")]
+    except: Option<String>,
+}
+
+/// Send an event to a topic's `handle_message`, and print its answer.
+#[derive(Args)]
+pub(super) struct Send {
+    #[command(flatten)]
+    ask: Ask,
+
+    /// The topic, whether anyone has joined it or not
+    topic: String,
+
+    /// The event
+    event: String,
+
+    /// What it carries, any JSON
+    #[arg(default_value = "{}")]
+    payload: String,
+}
+
+/// Close every socket with an id, so that its client connects again.
+#[derive(Args)]
+pub(super) struct Disconnect {
+    #[command(flatten)]
+    ask: Ask,
+
+    /// The id, such as `user_socket:42`
+    id: String,
+}
+
+impl Broadcast {
+    pub(super) fn run(self) -> Result<()> {
+        let except = self.except.map(|id| format!(",\"except\":{}", Value::from(id))).unwrap_or_default();
+        let body = body(&self.topic, &self.event, &self.payload, &except)?;
+        self.ask.post("/api/broadcast", &body)?;
+        Ok(())
+    }
+}
+
+impl Send {
+    pub(super) fn run(self) -> Result<()> {
+        let body = body(&self.topic, &self.event, &self.payload, "")?;
+        let answer = self.ask.post("/api/send", &body)?;
+        let reply = &answer["reply"];
+        if reply.is_null() {
+            return Ok(());
+        }
+        println!("{}", if reply["response_base64"].is_null() { &reply["response"] } else { &reply["response_base64"] });
+        match reply["status"].as_str() {
+            Some("ok") => Ok(()),
+            status => bail!("it was answered with the status `{}`", status.unwrap_or_default()),
+        }
+    }
+}
+
+impl Disconnect {
+    pub(super) fn run(self) -> Result<()> {
+        let answer = self.ask.post("/api/disconnect", &json!({ "id": self.id }).to_string())?;
+        println!("{} sockets", answer["sockets"]);
+        Ok(())
+    }
+}
+
+/// The payload is kept as it was written.
+fn body(topic: &str, event: &str, payload: &str, more: &str) -> Result<String> {
+    let payload: &RawValue = serde_json::from_str(payload)
+        .with_context(|| format!("the payload is JSON, such as '{{\"body\": \"hi\"}}'; this is not: {payload}"))?;
+    let (topic, event) = (Value::from(topic), Value::from(event));
+    Ok(format!("{{\"topic\":{topic},\"event\":{event},\"payload\":{payload}{more}}}"))
+}

@@ -1,0 +1,83 @@
+//! `bennu plugins`.
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::ask::{Ask, in_path};
+
+/// Show the plugins of a host, and reload, unload or roll one back.
+#[derive(Args)]
+pub(super) struct Plugins {
+    #[command(flatten)]
+    ask: Ask,
+
+    /// Print them as JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(subcommand)]
+    wish: Option<Wish>,
+}
+
+#[derive(Subcommand)]
+enum Wish {
+    /// Load its file anew, changed or not
+    Reload { name: String },
+    /// Serve it no more, until a reload or the host's next start
+    Unload { name: String },
+    /// Let the generation before serve again, until its file changes
+    Rollback { name: String },
+}
+
+impl Plugins {
+    pub(super) fn run(self) -> Result<()> {
+        let (name, wish) = match &self.wish {
+            None => return self.list(),
+            Some(Wish::Reload { name }) => (name, "reload"),
+            Some(Wish::Unload { name }) => (name, "unload"),
+            Some(Wish::Rollback { name }) => (name, "rollback"),
+        };
+        let status = self.ask.post(&format!("/api/plugins/{}/{wish}", in_path(name)), "{}")?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&status)?);
+        } else {
+            show(name, &status);
+        }
+        Ok(())
+    }
+
+    fn list(&self) -> Result<()> {
+        let found = self.ask.get("/api/plugins")?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&found["plugins"])?);
+            return Ok(());
+        }
+        found["plugins"].as_object().into_iter().flatten().for_each(|(name, status)| show(name, status));
+        Ok(())
+    }
+}
+
+/// A plugin as a person reads it.
+pub(super) fn show(name: &str, plugin: &Value) {
+    let topics: Vec<&str> = plugin["topics"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let kind = plugin["kind"].as_str().filter(|kind| !kind.is_empty()).unwrap_or("plugin");
+    match plugin["generation"].as_u64() {
+        Some(0) | None => println!("{kind} {name}: not served"),
+        Some(generation) if topics.is_empty() => println!("{kind} {name}: generation {generation}"),
+        Some(generation) => println!("{kind} {name}: generation {generation}, serves {}", topics.join(" ")),
+    }
+    println!("  {}", plugin["file"].as_str().unwrap_or_default());
+    if let Some(error) = plugin["last_error"].as_str() {
+        println!("  last load refused: {error}");
+    }
+    for (flag, text) in [
+        ("is_unloaded", "unloaded by an operator; `bennu plugins reload` brings it back"),
+        ("is_rolled_back", "rolled back: a later build is in its file"),
+        ("file_is_gone", "its file has vanished; the last good generation goes on serving"),
+    ] {
+        if plugin[flag] == true {
+            println!("  {text}");
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! The HTTP API, call by call; the commands that use it; and its description, held to what the host does.
+
+use anyhow::{Context, Result, ensure};
+use bennu_tests::{Answer, Cast, Received, Setup, TestHost, bennu, bennu_with, places, request, request_with};
+use serde_json::{Value, json};
+
+/// All that the host and what it is made of log, but for the compiler's own diary.
+const EVERYTHING: &str = "trace,cranelift_codegen=warn,regalloc2=warn,wasmtime=warn,wasmtime_environ=warn,\
+    wasmtime_internal_cranelift=warn,wasmtime_cranelift=warn";
+
+const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
+
+async fn post(host: &TestHost, path: &str, body: &Value) -> Result<Answer> {
+    request_with(host.address(), "POST", path, JSON, body.to_string().as_bytes()).await
+}
+
+async fn get(host: &TestHost, path: &str) -> Result<Answer> {
+    request(host.address(), "GET", path, &[]).await
+}
+
+/// An error's status and code.
+fn refused(answer: &Answer) -> Result<(u16, String)> {
+    let error = &answer.json()?["error"];
+    ensure!(error["message"].as_str().is_some_and(|message| message.len() > 10), "{answer:?}");
+    Ok((answer.status, error["code"].as_str().context("a code")?.to_owned()))
+}
+
+#[tokio::test]
+async fn events_reach_members_from_anywhere() -> Result<()> {
+    let host = Setup::new().guests(&["naughty"])?.start().await?;
+    let mut cast = Cast::new(&host);
+    cast.enter("old", host.knock().query("vsn=1.0.0").connect().await?);
+    cast.play("alice > join naughty:1\nalice < ok …").await?;
+    let old = cast.client("old")?;
+    old.send(r#"{"topic":"naughty:1","event":"phx_join","payload":{},"ref":"1"}"#).await?;
+    old.json().await?;
+    let body = r#"{"topic":"naughty:1","event":"news","payload":{ "n" : 1.0 , "n":2}}"#;
+    let answer = request_with(host.address(), "POST", "/api/broadcast", JSON, body.as_bytes()).await?;
+    ensure!(answer.status == 200 && answer.json()? == json!({ "accepted": 1 }), "{answer:?}");
+    cast.play("alice < news {\"n\": 2}").await?;
+    ensure!(cast.client("old")?.json().await?["event"] == "news", "the old client got it too");
+    // Bytes can't be sent to version 1, and come to the other as a frame of bytes.
+    let both = json!({ "messages": [
+        { "topic": "naughty:1", "event": "raw", "payload_base64": "AQID" },
+        { "topic": "naughty:1", "event": "last", "except": 1 },
+    ]});
+    ensure!(post(&host, "/api/broadcast", &both).await?.json()? == json!({ "accepted": 2 }), "two were accepted");
+    let came = cast.client("alice")?.next().await?;
+    ensure!(matches!(&came, Received::Binary(bytes) if bytes.ends_with(&[1, 2, 3])), "{came}");
+    cast.play("alice ~").await?;
+    ensure!(cast.client("old")?.json().await?["event"] == "last", "member 1, alice, was left out");
+    drop(cast);
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_sent_to_a_topic_is_answered_with_nobody_there() -> Result<()> {
+    let host = TestHost::start(&["naughty", "echo"]).await?;
+    let send = async |topic: &str, event: &str| {
+        post(&host, "/api/send", &json!({ "topic": topic, "event": event, "payload": [1] })).await
+    };
+    ensure!(
+        send("naughty:1", "echo").await?.json()? == json!({ "reply": { "status": "ok", "response": [1] } }),
+        "it echoes"
+    );
+    ensure!(
+        send("naughty:1", "bytes").await?.json()? == json!({ "reply": { "status": "ok", "response_base64": "AQID" } }),
+        "it sends bytes"
+    );
+    ensure!(send("naughty:1", "quiet").await?.json()? == json!({ "reply": null }), "it says nothing");
+    ensure!(refused(&send("nowhere:1", "echo").await?)? == (404, "not_found".into()), "nobody serves it");
+    let crashed = send("naughty:1", "crash").await?;
+    ensure!(refused(&crashed)? == (502, "fault".into()), "{crashed:?}");
+    ensure!(!crashed.body.contains("asked to"), "a guest's own words are the operator's: {}", crashed.body);
+    host.log().find(0, "the fault", |line| line.message().contains("asked to fail in handle_message")).await?;
+    // Its commands say the same.
+    let address = host.address().to_string();
+    let said = bennu(host.home(), &["send", "naughty:1", "echo", r#"{"a":1}"#, "--host", &address])?;
+    ensure!(said.code == Some(0) && said.output == "{\"a\":1}\n", "{said:?}");
+    let said = bennu(host.home(), &["send", "naughty:1", "refuse", "--host", &address])?;
+    ensure!(said.code == Some(1) && said.errors.contains("the status `error`"), "{said:?}");
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_with_a_sentence() -> Result<()> {
+    let host = TestHost::start(&["echo"]).await?;
+    let long = "x".repeat(256);
+    for (path, body, says) in [
+        ("/api/broadcast", json!({ "topic": "echo:1", "event": "e", "payload": [1] }), "must be a JSON object"),
+        ("/api/broadcast", json!({ "topic": long, "event": "e" }), "`topic` has 1 to 255 bytes"),
+        ("/api/broadcast", json!({ "topic": "", "event": "e" }), "`topic` has 1 to 255 bytes"),
+        ("/api/broadcast", json!({ "topic": "t", "event": "e", "paylod": {} }), "unknown field `paylod`"),
+        ("/api/broadcast", json!({ "topic": "t" }), "missing field `event`"),
+        ("/api/broadcast", json!({ "topic": "t", "event": "e", "payload": {}, "payload_base64": "" }), "not both"),
+        ("/api/broadcast", json!({ "topic": "t", "event": "e", "payload_base64": "?" }), "payload_base64"),
+        ("/api/broadcast", json!({ "messages": [{ "topic": "t", "event": "e" }, { "topic": "t" }] }), "messages[1]"),
+        ("/api/broadcast", json!({ "messages": vec![json!({ "topic": "t", "event": "e" }); 1001] }), "at most 1000"),
+        ("/api/send", json!({ "topic": "echo:1", "event": "e", "except": "x" }), "is for broadcasts"),
+        ("/api/disconnect", json!({ "id": 1 }), "expected a string"),
+    ] {
+        let answer = post(&host, path, &body).await?;
+        ensure!(refused(&answer)? == (400, "bad_request".into()) && answer.body.contains(says), "{says}: {answer:?}");
+    }
+    let plain = request_with(host.address(), "POST", "/api/send", &[("content-type", "text/plain")], b"{}").await?;
+    ensure!(refused(&plain)? == (415, "not_json".into()), "{plain:?}");
+    let large = vec![b' '; (8 << 20) + 1];
+    let large = request_with(host.address(), "POST", "/api/send", JSON, &large).await?;
+    ensure!(refused(&large)? == (413, "too_large".into()), "{large:?}");
+    ensure!(refused(&get(&host, "/api/nothing").await?)? == (404, "not_found".into()), "no such call");
+    ensure!(refused(&get(&host, "/api/send").await?)? == (405, "method_not_allowed".into()), "another method");
+    let foreign = [JSON, &[("origin", "http://evil.example")]].concat();
+    let foreign = request_with(host.address(), "POST", "/api/disconnect", &foreign, br#"{"id":"x"}"#).await?;
+    ensure!(refused(&foreign)? == (403, "foreign_origin".into()), "{foreign:?}");
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn sockets_are_disconnected_and_topics_and_people_listed() -> Result<()> {
+    let host = Setup::new()
+        .guests(&["reference", "reference-gate"])?
+        .file("secret_key_base.txt", b"twenty bytes at the very least".to_vec())
+        .config("secret_key_base = { file = \"secret_key_base.txt\" }")
+        .start()
+        .await?;
+    let mut cast = Cast::new(&host);
+    for name in ["ada", "bo"] {
+        cast.enter(name, host.knock().query(&format!("vsn=2.0.0&user_id={name}")).connect().await?);
+        let join =
+            format!("{name} > join room:a/b {{\"presence\": \"{name}\"}}\n{name} < ok …\n{name} < presence_state …");
+        cast.play(&join).await?;
+    }
+    let topics = get(&host, "/api/topics?prefix=room:").await?.json()?;
+    ensure!(topics == json!({ "topics": [{ "topic": "room:a/b", "members": 2 }] }), "{topics}");
+    ensure!(get(&host, "/api/topics?after=room:a/b").await?.json()? == json!({ "topics": [] }), "none comes after it");
+    ensure!(refused(&get(&host, "/api/topics?limit=many").await?)?.0 == 400, "a limit is a number");
+    let topic = get(&host, "/api/topics/room%3Aa%2Fb").await?.json()?;
+    ensure!(topic["members"] == 2 && topic["people"][0]["socket_id"] == "user_socket:ada", "{topic}");
+    let online = get(&host, "/api/topics/room%3Aa%2Fb/presence").await?.json()?;
+    ensure!(online["ada"]["metas"][0]["phx_ref"].is_string() && online["bo"].is_object(), "{online}");
+    // A broadcast may leave out the sockets of an id.
+    let shout = json!({ "topic": "room:a/b", "event": "hush", "except": "user_socket:ada" });
+    post(&host, "/api/broadcast", &shout).await?;
+    let gone = post(&host, "/api/disconnect", &json!({ "id": "user_socket:ada" })).await?.json()?;
+    ensure!(gone == json!({ "sockets": 1 }), "{gone}");
+    cast.play("ada < presence_diff …\nada < presence_diff …\nada < close 1001").await?;
+    let address = host.address().to_string();
+    let run = |arguments: &[&str]| bennu(host.home(), &[arguments, &["--host", &address]].concat());
+    ensure!(run(&["topics"])?.output.contains("1  room:a/b"), "{:?}", run(&["topics"])?);
+    ensure!(run(&["presence", "room:a/b"])?.output.starts_with("bo  {"), "{:?}", run(&["presence", "room:a/b"])?);
+    ensure!(run(&["broadcast", "room:a/b", "news", r#"{"n":1}"#])?.code == Some(0), "it is sent");
+    ensure!(run(&["broadcast", "room:a/b", "news", "{"])?.errors.contains("the payload is JSON"), "it is no JSON");
+    ensure!(run(&["disconnect", "user_socket:bo"])?.output == "1 sockets\n", "bo is disconnected");
+    let absent = bennu(host.home(), &["topics", "--host", "127.0.0.1:1"])?;
+    ensure!(absent.code == Some(1) && absent.errors.contains("is it running there?"), "{absent:?}");
+    drop(cast);
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn plugins_are_reloaded_unloaded_and_rolled_back() -> Result<()> {
+    let host = TestHost::start(&["echo"]).await?;
+    let address = host.address().to_string();
+    let plugins = |arguments: &[&str]| bennu(host.home(), &[&["plugins", "--host", &address], arguments].concat());
+    let mut cast = Cast::new(&host);
+    cast.play("alice > join echo:1\nalice < ok {}\nalice > count\nalice < ok {\"count\": 1, \"build\": \"1\"}").await?;
+    let none = plugins(&["rollback", "echo"])?;
+    ensure!(none.code == Some(1) && none.errors.contains("no generation before"), "{none:?}");
+    host.reload("echo", "variants/echo-v2").await?;
+    cast.play("alice > count\nalice < ok {\"count\": 2, \"build\": \"2\"}").await?;
+    // Back to the first build, whose members stay; the file still has the second.
+    let back = plugins(&["rollback", "echo"])?;
+    ensure!(back.output.contains("generation 1") && back.output.contains("rolled back"), "{back:?}");
+    cast.play("alice > count\nalice < ok {\"count\": 3, \"build\": \"1\"}").await?;
+    let again = plugins(&["reload", "echo"])?;
+    ensure!(again.output.contains("generation 3"), "{again:?}");
+    cast.play("alice > count\nalice < ok {\"count\": 4, \"build\": \"2\"}").await?;
+    let gone = plugins(&["unload", "echo"])?;
+    ensure!(gone.output.contains("not served") && gone.output.contains("unloaded by an operator"), "{gone:?}");
+    cast.play("alice < phx_error\nalice > join echo:1\nalice < unmatched").await?;
+    // A save is no wish to have it back.
+    std::fs::write(host.plugin_file("echo"), places::guest("echo")?)?;
+    plugins(&["reload", "echo"])?;
+    cast.play("alice > join echo:1\nalice < ok {}\nalice > count\nalice < ok {\"count\": 1, \"build\": \"1\"}").await?;
+    ensure!(plugins(&["unload", "nobody"])?.errors.contains("there is no plugin `nobody`"), "there is none");
+    let wish = post(&host, "/api/plugins/echo/dance", &json!({})).await?;
+    ensure!(refused(&wish)? == (404, "not_found".into()), "{wish:?}");
+    drop(cast);
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_key_is_asked_of_everybody() -> Result<()> {
+    let host = Setup::new()
+        .guests(&["echo"])?
+        .file("key.txt", b"sesame, open\n".to_vec())
+        .config("[api]\nkey = { file = \"key.txt\" }\n")
+        .arguments(&["--log", EVERYTHING])
+        .start()
+        .await?;
+    let ask = async |headers: &[(&str, &str)]| request(host.address(), "GET", "/api/inspect", headers).await;
+    ensure!(refused(&ask(&[]).await?)? == (401, "key_needed".into()), "there is none");
+    ensure!(refused(&ask(&[("authorization", "Bearer sesame")]).await?)? == (401, "wrong_key".into()), "it is wrong");
+    ensure!(
+        ask(&[("authorization", "Bearer sesame, open"), ("x-forwarded-for", "192.0.2.1")]).await?.status == 200,
+        "it is right"
+    );
+    let address = host.address().to_string();
+    let wanted = bennu(host.home(), &["plugins", "--host", &address])?;
+    ensure!(wanted.code == Some(1) && wanted.errors.contains("BENNU_API_KEY"), "{wanted:?}");
+    let given = bennu(host.home(), &["plugins", "--host", &address, "--key-file", "key.txt"])?;
+    ensure!(given.code == Some(0) && given.output.contains("plugin echo: generation 1"), "{given:?}");
+    let given = bennu_with(host.home(), &["topics", "--host", &address], &[("BENNU_API_KEY", "sesame, open")])?;
+    ensure!(given.code == Some(0), "{given:?}");
+    let log = host.stop().await?;
+    ensure!(!log.tail(100_000).contains("sesame"), "the key is in the log");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_api_may_listen_apart_or_not_at_all() -> Result<()> {
+    let host = Setup::new().guests(&["echo"])?.config("[api]\nlisten = \"127.0.0.1:0\"\n").start().await?;
+    let line = host.log().find(0, "the address", |line| line.message().starts_with("the API listens on")).await?;
+    let apart = line.message().rsplit('/').next().context("an address")?.parse()?;
+    ensure!(request(apart, "GET", "/api/inspect", &[]).await?.status == 200, "it is there");
+    ensure!(get(&host, "/api/inspect").await?.status == 404, "it is not here");
+    host.connect().await?;
+    let host = Setup::new().guests(&["echo"])?.config("[api]\nenabled = false\n").start().await?;
+    ensure!(get(&host, "/api/inspect").await?.status == 404, "it is nowhere");
+    Ok(())
+}
+
+/// Every call of the description is made, and every answer is one that it has.
+#[tokio::test]
+async fn the_description_is_true() -> Result<()> {
+    let host = TestHost::start(&["naughty"]).await?;
+    let mut cast = Cast::new(&host);
+    cast.play("alice > join naughty:1\nalice < ok …\nalice > track {\"key\": \"a\", \"meta\": {}}").await?;
+    let document = get(&host, "/api/openapi.json").await?.json()?;
+    let mut seen = 0;
+    for (path, methods) in document["paths"].as_object().context("paths")? {
+        for (method, call) in methods.as_object().context("methods")? {
+            let filled = path.replace("{topic}", "naughty%3A1").replace("{name}", "naughty");
+            let body = match path.as_str() {
+                "/api/disconnect" => json!({ "id": "user:1" }),
+                _ => json!({ "topic": "naughty:1", "event": "echo", "payload": {} }),
+            };
+            let body = if method == "post" { body.to_string() } else { String::new() };
+            let method = method.to_uppercase();
+            let answer = request_with(host.address(), &method, &filled, JSON, body.as_bytes()).await?;
+            let documented = &call["responses"][answer.status.to_string()];
+            ensure!(documented.is_object(), "{method} {path} answers {} and doesn't say so", answer.status);
+            let schema = &documented["content"]["application/json"]["schema"];
+            fits(&document, schema, &answer.json()?, &format!("{method} {path}"))?;
+            seen += 1;
+        }
+    }
+    ensure!(seen == 13, "{seen} calls are described");
+    Ok(())
+}
+
+/// Whether a value is what a schema says, as far as our schemas go.
+fn fits(document: &Value, schema: &Value, value: &Value, place: &str) -> Result<()> {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let schema = document.pointer(reference.trim_start_matches('#')).with_context(|| reference.to_owned())?;
+        return fits(document, schema, value, place);
+    }
+    if let Some(choices) = schema["oneOf"].as_array() {
+        let fitting = choices.iter().filter(|choice| fits(document, choice, value, place).is_ok()).count();
+        ensure!(fitting == 1, "{place}: {value} fits {fitting} of {schema}");
+        return Ok(());
+    }
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let allows =
+        |wanted: &Value| wanted == kind || wanted.as_array().is_some_and(|all| all.iter().any(|it| it == kind));
+    ensure!(schema["type"].is_null() || allows(&schema["type"]), "{place}: {value} is no {}", schema["type"]);
+    for item in value.as_array().into_iter().flatten() {
+        fits(document, &schema["items"], item, place)?;
+    }
+    let Some(fields) = value.as_object() else { return Ok(()) };
+    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        ensure!(fields.contains_key(name), "{place}: {name} is missing in {value}");
+    }
+    for (name, field) in fields {
+        match (&schema["properties"][name], &schema["additionalProperties"]) {
+            (Value::Null, Value::Bool(false)) => anyhow::bail!("{place}: nothing is said of {name}"),
+            (Value::Null, further) => fits(document, further, field, place)?,
+            (schema, _) => fits(document, schema, field, &format!("{place}.{name}"))?,
+        }
+    }
+    Ok(())
+}
