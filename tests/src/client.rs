@@ -22,14 +22,22 @@ use crate::within;
 #[derive(Clone, Debug)]
 pub struct Knock {
     address: SocketAddr,
+    mount: String,
     query: String,
     headers: Vec<(String, String)>,
     receive_buffer: Option<u32>,
 }
 
 impl Knock {
-    pub(crate) fn at(address: SocketAddr) -> Self {
-        Self { address, query: "vsn=2.0.0".into(), headers: Vec::new(), receive_buffer: None }
+    pub(crate) fn to(address: SocketAddr) -> Self {
+        Self { address, mount: "/socket".into(), query: "vsn=2.0.0".into(), headers: Vec::new(), receive_buffer: None }
+    }
+
+    /// At another mount.
+    #[must_use]
+    pub fn at(mut self, mount: &str) -> Self {
+        mount.clone_into(&mut self.mount);
+        self
     }
 
     /// With this query string.
@@ -76,7 +84,7 @@ impl Knock {
     }
 
     async fn open(self) -> Result<Result<TestClient, u16>> {
-        let url = format!("ws://{}/socket/websocket?{}", self.address, self.query);
+        let url = format!("ws://{}{}/websocket?{}", self.address, self.mount, self.query);
         let mut request = url.into_client_request()?;
         for (name, value) in &self.headers {
             request.headers_mut().append(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);

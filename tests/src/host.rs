@@ -21,6 +21,7 @@ pub struct Setup {
     config: String,
     cache: Option<PathBuf>,
     arguments: Vec<String>,
+    variables: Vec<(String, String)>,
     is_human: bool,
 }
 
@@ -87,6 +88,13 @@ impl Setup {
         self
     }
 
+    /// With an environment variable.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// With a log for people; usually it is JSON.
     #[must_use]
     pub fn human(mut self) -> Self {
@@ -116,6 +124,7 @@ impl Setup {
             .args(["serve", "plugins", "--config", "bennu.toml", "--listen", "127.0.0.1:0"])
             .args(["--log-format", "json"].iter().filter(|_| !self.is_human))
             .args(self.arguments)
+            .envs(self.variables)
             .env_remove("BENNU_LOG")
             .current_dir(home.path())
             .stdin(Stdio::null())
@@ -213,13 +222,13 @@ impl TestHost {
     /// # Errors
     /// Where it isn't let in.
     pub async fn connect(&self) -> Result<TestClient> {
-        Knock::at(self.address).connect().await
+        Knock::to(self.address).connect().await
     }
 
     /// A client that connects with something else than the usual.
     #[must_use]
     pub fn knock(&self) -> Knock {
-        Knock::at(self.address)
+        Knock::to(self.address)
     }
 
     /// Puts a file in a plugin's place as a build tool does, by a rename, and waits until the host has made up its mind.

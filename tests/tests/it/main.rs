@@ -13,6 +13,7 @@ mod layers;
 mod lifecycle;
 mod limits;
 mod logs;
+mod mounts;
 mod refused;
 mod reload;
 mod scripts;

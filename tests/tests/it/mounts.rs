@@ -1,0 +1,283 @@
+//! Mounts: several paths, who may connect at each, and how.
+
+use anyhow::{Context, Result, ensure};
+use bennu_tests::{Gate, Loading, Setup, TestHost, bearer, bennu, bennu_with, check, get, places, request};
+use serde_json::json;
+
+const SECRET: &str = "a secret of more than twenty bytes";
+
+/// All that the host and what it is made of log, but for the compiler's own diary.
+const EVERYTHING: &str = "trace,cranelift_codegen=warn,regalloc2=warn,wasmtime=warn,wasmtime_environ=warn,\
+    wasmtime_internal_cranelift=warn,wasmtime_cranelift=warn";
+
+/// What a client that may connect would get, asking without an upgrade: 400.
+async fn knocked(host: &TestHost, path: &str) -> Result<u16> {
+    Ok(get(host.address(), path).await?.status)
+}
+
+#[tokio::test]
+async fn each_mount_has_its_own_manners() -> Result<()> {
+    let config = r#"
+        [mounts."/socket"]
+        [mounts."/small"]
+        transports = ["websocket"]
+        frame_bytes = 200
+        channels_per_socket = 1
+        [mounts."/polls/deep"]
+        transports = ["longpoll"]
+        "#;
+    let host = Setup::new().guests(&["echo"])?.config(config).start().await?;
+    let mut small = host.knock().at("/small").connect().await?;
+    small.push("echo:1", "phx_join", &json!({})).await?;
+    small.json().await?;
+    small.push("echo:2", "phx_join", &json!({})).await?;
+    ensure!(small.json().await?[4]["response"]["reason"] == "too many channels joined", "one channel is enough there");
+    small.push("echo:1", "echo", &json!({ "filler": "x".repeat(200) })).await?;
+    small.closed_with(1009).await?;
+    let mut usual = host.connect().await?;
+    usual.push("echo:1", "phx_join", &json!({})).await?;
+    usual.json().await?;
+    usual.push("echo:1", "echo", &json!({ "filler": "x".repeat(200) })).await?;
+    ensure!(usual.json().await?[4]["status"] == "ok", "elsewhere a message may be longer");
+    ensure!(knocked(&host, "/small/longpoll?vsn=2.0.0").await? == 404, "there is no long-poll there");
+    ensure!(knocked(&host, "/polls/deep/websocket?vsn=2.0.0").await? == 404, "and no websocket here");
+    ensure!(knocked(&host, "/polls/deep/longpoll?vsn=2.0.0").await? == 200, "but long-poll");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_signed_token_says_who_it_is() -> Result<()> {
+    let config = r#"
+        secret_key_base = { file = "secret.txt" }
+        [mounts."/socket"]
+        auth_token = true
+        token = { salt = "user socket", max_age = 60, param = "t" }
+        "#;
+    let host = Setup::new().guests(&["naughty"])?.file("secret.txt", SECRET.into()).config(config).start().await?;
+    let sign = |data: &str, salt: &str| -> Result<String> {
+        let signed =
+            bennu_with(host.home(), &["token", "sign", "--salt", salt, data], &[("BENNU_SECRET_KEY_BASE", SECRET)])?;
+        ensure!(signed.code == Some(0), "{signed:?}");
+        Ok(signed.output.trim().to_owned())
+    };
+    let token = sign("42", "user socket")?;
+    let claims = sign(r#"{"user_id": 7, "role": "admin"}"#, "user socket")?;
+    let mut by_param = host.knock().query(&format!("vsn=2.0.0&t={token}")).connect().await?;
+    let mut apart =
+        host.knock().header("sec-websocket-protocol", &format!("phoenix, {}", bearer(&claims))).connect().await?;
+    for (client, user, claims) in
+        [(&mut by_param, "42", json!({})), (&mut apart, "7", json!({ "user_id": 7, "role": "admin" }))]
+    {
+        client.push("naughty:1", "phx_join", &json!({})).await?;
+        client.json().await?;
+        client.push("naughty:1", "facts", &json!({})).await?;
+        let facts = client.json().await?[4]["response"].clone();
+        ensure!(facts["user"] == user && facts["claims"] == claims, "{facts}");
+        ensure!(facts["socket_id"] == format!("user_socket:{user}"), "{facts}");
+    }
+    let other = sign("42", "another salt")?;
+    for query in [
+        "vsn=2.0.0".to_owned(),
+        "vsn=2.0.0&t=".to_owned(),
+        format!("vsn=2.0.0&t={other}"),
+        format!("vsn=2.0.0&t={token}x"),
+    ] {
+        ensure!(host.knock().query(&query).refused().await? == 403, "{query}");
+    }
+    ensure!(
+        get(host.address(), "/socket/longpoll?vsn=2.0.0").await?.body == "{\"status\":403}",
+        "long-poll says the same"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_json_web_token_says_who_it_is() -> Result<()> {
+    let config = "[mounts.\"/socket\"]\njwt = { secret = { file = \"secret.txt\" }, issuer = \"us\" }\n";
+    let host = Setup::new()
+        .guests(&["naughty"])?
+        .file("secret.txt", b"a shared secret of no less than 32 bytes".to_vec())
+        .config(config)
+        .start()
+        .await?;
+    let good = format!("{JWT_CLAIMS}.{JWT_SIGNATURE}");
+    let mut ada = host.knock().query(&format!("vsn=2.0.0&token={good}")).connect().await?;
+    ada.push("naughty:1", "phx_join", &json!({})).await?;
+    ada.json().await?;
+    ada.push("naughty:1", "facts", &json!({})).await?;
+    let facts = ada.json().await?[4]["response"].clone();
+    ensure!(facts["user"] == "ada" && facts["claims"]["iss"] == "us", "{facts}");
+    ensure!(
+        host.knock().query(&format!("vsn=2.0.0&token={}", &good[..good.len() - 2])).refused().await? == 403,
+        "it is cut"
+    );
+    ensure!(host.knock().refused().await? == 403, "there is none");
+    Ok(())
+}
+
+/// HS256, `{"iss":"us","sub":"ada","exp":4102444800}`.
+const JWT_CLAIMS: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJ1cyIsInN1YiI6ImFkYSIsImV4cCI6NDEwMjQ0NDgwMH0";
+
+/// Made with Python: `hmac.new(secret, head_and_claims, sha256)`, base64url without padding.
+const JWT_SIGNATURE: &str = "f81s_0slWOWn5VUbfhKv4ush07VC416jUyTjizuivqU";
+
+#[tokio::test]
+async fn the_only_gatekeeper_guards_every_mount_that_names_none() -> Result<()> {
+    let config = "[mounts.\"/socket\"]\n[mounts.\"/open\"]\nauth = \"none\"\n";
+    let host = Setup::new().guests(&["echo"])?.plugin("gate", Gate::Refuses.build()?).config(config).start().await?;
+    let answer = get(host.address(), "/socket/websocket?vsn=2.0.0").await?;
+    ensure!(answer.status == 418 && answer.body == "no tea", "{answer:?}");
+    ensure!(get(host.address(), "/socket/longpoll?vsn=2.0.0").await?.body == "{\"status\":403}", "as in Phoenix");
+    ensure!(knocked(&host, "/open/websocket?vsn=2.0.0").await? == 400, "nobody is asked there");
+    // It is reloaded like any plugin, and who is in stays.
+    host.put("gate", &Gate::Grants.build()?).await?;
+    let mut alice = host.connect().await?;
+    host.put("gate", &Gate::Traps.build()?).await?;
+    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 500, "a fault lets nobody in");
+    alice.push("echo:1", "phx_join", &json!({})).await?;
+    ensure!(alice.json().await?[4]["status"] == "ok", "who is in stays");
+    host.put("gate", &Gate::Nonsense.build()?).await?;
+    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 500, "a refusal with 200 is none");
+    host.put("gate", &Gate::BadClaims.build()?).await?;
+    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 500, "claims are an object");
+    host.put("gate", &Gate::Loops.build()?).await?;
+    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 500, "it is stopped at its limit");
+    host.log().find(0, "its fault", |line| line.fields["kind"] == "deadline").await?;
+    // What can't be loaded changes nothing, and an unloading doesn't open the mount.
+    host.put("gate", &Gate::Refuses.build()?).await?;
+    ensure!(matches!(host.put("gate", b"no wasm").await?, Loading::Refused(_)), "it is refused");
+    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 418, "the last good one goes on");
+    let address = host.address().to_string();
+    bennu(host.home(), &["plugins", "--host", &address, "unload", "gate"])?;
+    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 503, "nobody is let in without it");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_mount_without_its_gatekeeper_lets_nobody_in() -> Result<()> {
+    let gate = Gate::Grants.build()?;
+    let damaged = gate[..gate.len() - 10].to_vec();
+    // One that can't be loaded is missed all the same.
+    let host = Setup::new().guests(&["echo"])?.plugin("gate", damaged).start().await?;
+    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 503, "it is damaged");
+    host.put("gate", &gate).await?;
+    host.connect().await?;
+    // Of two it isn't known which.
+    let two =
+        Setup::new().guests(&["echo"])?.plugin("gate", gate.clone()).plugin("other", gate.clone()).start().await?;
+    ensure!(knocked(&two, "/socket/websocket?vsn=2.0.0").await? == 503, "there are two");
+    two.log().find(0, "an error", |line| line.message().contains("several gatekeepers (gate, other)")).await?;
+    let named = "[mounts.\"/socket\"]\ngatekeeper = \"other\"\n[mounts.\"/more\"]\ngatekeeper = \"absent\"\n";
+    let named = Setup::new().plugin("gate", Gate::Refuses.build()?).plugin("other", gate).config(named).start().await?;
+    named.connect().await?;
+    ensure!(knocked(&named, "/more/websocket?vsn=2.0.0").await? == 503, "it isn't there");
+    Ok(())
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_are_refused() -> Result<()> {
+    let host = TestHost::start(&["echo"]).await?;
+    let from = async |origin: &str| {
+        let headers = [("origin", origin), ("connection", "upgrade"), ("upgrade", "websocket")];
+        let answer = request(host.address(), "GET", "/socket/websocket?vsn=2.0.0", &headers).await?;
+        anyhow::Ok(answer.status)
+    };
+    // Unless it is configured otherwise, those of the host that the request was sent to: scheme and port don't matter.
+    ensure!(
+        from("https://127.0.0.1:9").await? == 400 && from("http://evil.example").await? == 403,
+        "its own host only"
+    );
+    ensure!(from("null").await? == 403, "a page without a host");
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_secret_is_in_any_log() -> Result<()> {
+    let config = r#"
+        secret_key_base = { file = "secret.txt" }
+        [api]
+        key = { env = "TEST_API_KEY" }
+        [mounts."/socket"]
+        auth_token = true
+        token = { salt = "user socket" }
+        [mounts."/gated"]
+        gatekeeper = "reference-gate"
+        auth_token = true
+        "#;
+    let host = Setup::new()
+        .guests(&["echo", "reference-gate"])?
+        .file("secret.txt", SECRET.into())
+        .config(config)
+        .variable("TEST_API_KEY", "open-sesame-key")
+        .arguments(&["--log", EVERYTHING])
+        .start()
+        .await?;
+    let token = bennu_with(
+        host.home(),
+        &["token", "sign", "--salt", "user socket", "42"],
+        &[("BENNU_SECRET_KEY_BASE", SECRET)],
+    )?;
+    let token = token.output.trim().to_owned();
+    ensure!(host.knock().query("vsn=2.0.0&token=wrong-token-in-parameter").refused().await? == 403, "it is wrong");
+    let mut alice = host.knock().query(&format!("vsn=2.0.0&token={token}")).connect().await?;
+    alice.push("echo:1", "phx_join", &json!({})).await?;
+    alice.json().await?;
+    host.knock().at("/gated").query("vsn=2.0.0&user_id=1&password=hunter2-in-parameter").connect().await?;
+    let protocol = format!("phoenix, {}", bearer("bearer-in-protocol"));
+    host.knock()
+        .at("/gated")
+        .header("sec-websocket-protocol", &protocol)
+        .header("cookie", "session=cookie-in-header")
+        .connect()
+        .await?;
+    let wrong = [("authorization", "Bearer wrong-key-in-header")];
+    ensure!(request(host.address(), "GET", "/api/inspect", &wrong).await?.status == 401, "it is wrong");
+    let right = [("authorization", "Bearer open-sesame-key")];
+    ensure!(request(host.address(), "GET", "/api/inspect", &right).await?.status == 200, "it is right");
+    let poll = get(host.address(), &format!("/socket/longpoll?vsn=2.0.0&token={token}")).await?.json()?;
+    let session = poll["token"].as_str().context("a session")?.to_owned();
+    drop(alice);
+    let log = host.stop().await?;
+    let everything = log.tail(1_000_000);
+    ensure!(everything.len() > 10_000, "much is logged at this level");
+    let mut secrets = vec![SECRET, "open-sesame-key", &token, &session, "in-parameter", "in-header", "in-protocol"];
+    let encoded = bearer("bearer-in-protocol");
+    secrets.push(encoded.rsplit('.').next().unwrap_or_default());
+    for secret in secrets {
+        if let Some(line) = everything.lines().find(|line| line.contains(secret)) {
+            anyhow::bail!("`{secret}` is in the log: {line}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn configurations_that_make_no_sense_are_refused() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    std::fs::create_dir(home.path().join("plugins"))?;
+    for (config, says) in [
+        ("secret_key_base = \"not-a-place-for-it-at-all\"", "secrets come from the environment or a file"),
+        ("secret_key_base = { file = \"absent.txt\" }", "absent.txt"),
+        ("secret_key_base = { env = \"NOT_SET_ANYWHERE\" }", "NOT_SET_ANYWHERE is not set"),
+        ("[mounts.\"/socket\"]\ntoken = { salt = \"s\" }", "needs the host's `secret_key_base`"),
+        ("[mounts.\"/socket\"]\njwt = { jwks = \"absent.json\" }", "absent.json"),
+        ("[api]\nlisten = \"nowhere\"", "api.listen"),
+    ] {
+        std::fs::write(home.path().join("bennu.toml"), config)?;
+        let ended = bennu(home.path(), &["serve", "plugins", "--config", "bennu.toml", "--listen", "127.0.0.1:0"])?;
+        ensure!(ended.code == Some(1) && ended.errors.contains(says), "{config}: {ended:?}");
+        ensure!(!ended.errors.contains("not-a-place"), "the secret is shown: {ended:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_reference_s_own_configuration_is_good() -> Result<()> {
+    let config = places::workspace()?.join("guest-examples/reference/bennu.toml");
+    let read = bennu::server::Config::read(&config)?;
+    ensure!(read.mounts.len() == 8 && read.secret_key_base.is_some(), "{read:?}");
+    // What isn't compressed here is said so by a sentence.
+    let host = Setup::new().guests(&["echo"])?.start().await?;
+    check(&host, "alice > join echo:1\nalice < ok {}").await?;
+    Ok(())
+}
