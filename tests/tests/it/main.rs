@@ -13,6 +13,7 @@ mod layers;
 mod lifecycle;
 mod limits;
 mod logs;
+mod longpoll;
 mod mounts;
 mod refused;
 mod reload;

@@ -1,0 +1,181 @@
+//! Long-poll: what the transcripts of Phoenix don't have.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bennu_tests::{Answer, Setup, TestHost, eventually, request, request_with};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// A client that polls.
+struct Poller<'a> {
+    host: &'a TestHost,
+    token: String,
+}
+
+impl<'a> Poller<'a> {
+    async fn begin(host: &'a TestHost) -> Result<Self> {
+        let answer = get(host, "/socket/longpoll?vsn=2.0.0").await?.json()?;
+        ensure!(answer["status"] == 410 && answer["messages"] == json!([]), "{answer}");
+        Ok(Self { host, token: answer["token"].as_str().context("a token")?.to_owned() })
+    }
+
+    fn path(&self) -> String {
+        format!("/socket/longpoll?vsn=2.0.0&token={}", self.token)
+    }
+
+    async fn poll(&self) -> Result<Value> {
+        get(self.host, &self.path()).await?.json()
+    }
+
+    async fn post(&self, body: &str) -> Result<Answer> {
+        let batch = [("content-type", "application/x-ndjson")];
+        request_with(self.host.address(), "POST", &self.path(), &batch, body.as_bytes()).await
+    }
+
+    async fn join(&self, topic: &str) -> Result<()> {
+        let posted = self.post(&json!(["1", "1", topic, "phx_join", {}]).to_string()).await?.json()?;
+        ensure!(posted == json!({ "status": 200 }), "{posted}");
+        let polled = self.poll().await?;
+        ensure!(polled["messages"][0].as_str().is_some_and(|text| text.contains("phx_reply")), "{polled}");
+        Ok(())
+    }
+}
+
+async fn get(host: &TestHost, path: &str) -> Result<Answer> {
+    request(host.address(), "GET", path, &[]).await
+}
+
+fn window(ms: u64) -> Result<Setup> {
+    Ok(Setup::new().guests(&["echo"])?.limit("longpoll_window_ms", ms))
+}
+
+#[tokio::test]
+async fn members_of_both_transports_hear_one_another() -> Result<()> {
+    let host = window(10_000)?.start().await?;
+    let poller = Poller::begin(&host).await?;
+    poller.join("echo:1").await?;
+    let mut alice = host.connect().await?;
+    alice.push("echo:1", "phx_join", &json!({})).await?;
+    alice.json().await?;
+    // A poll waits until there is something to say.
+    let polling = poller.poll();
+    let shouting = async {
+        alice.push("echo:1", "shout", &json!({ "from": "alice" })).await?;
+        alice.json().await
+    };
+    let (polled, shouted) = tokio::join!(polling, shouting);
+    let heard: Value = serde_json::from_str(polled?["messages"][0].as_str().context("a message")?)?;
+    ensure!(heard == json!([null, null, "echo:1", "shout", { "from": "alice" }]) && heard == shouted?, "{heard}");
+    poller.post(r#"["1","2","echo:1","shout",{"from":"poller"}]"#).await?;
+    ensure!(alice.json().await?[4]["from"] == "poller", "and the other way");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_poll_that_waits_ends_with_its_socket() -> Result<()> {
+    let host = Setup::new().guests(&["reference", "reference-gate"])?.start().await?;
+    let begun = get(&host, "/socket/longpoll?vsn=2.0.0&user_id=7").await?.json()?;
+    let path = format!("/socket/longpoll?vsn=2.0.0&user_id=7&token={}", begun["token"].as_str().context("a token")?);
+    let waiting = get(&host, &path);
+    let disconnecting = async {
+        let body = br#"{"id":"user_socket:7"}"#;
+        let json = [("content-type", "application/json")];
+        eventually("the socket is there to be disconnected", async || {
+            let answer = request_with(host.address(), "POST", "/api/disconnect", &json, body).await?;
+            Ok((answer.json()?["sockets"] == 1).then_some(()))
+        })
+        .await
+    };
+    let (waited, disconnected) = tokio::join!(waiting, disconnecting);
+    disconnected?;
+    ensure!(waited?.json()?["status"] == 204, "it is woken with nothing");
+    let next = get(&host, &path).await?.json()?;
+    ensure!(next["status"] == 410 && next["token"] != begun["token"], "the next poll begins anew: {next}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_two_polls_the_later_is_served() -> Result<()> {
+    let host = window(500)?.start().await?;
+    let poller = Poller::begin(&host).await?;
+    poller.join("echo:1").await?;
+    let first = poller.poll();
+    let second = async {
+        // The first waits by now, or this one is the first; either way one of them gets nothing at once.
+        let second = poller.poll();
+        let echo = poller.post(r#"["1","2","echo:1","echo",{}]"#);
+        let (second, echo) = tokio::join!(second, echo);
+        echo?;
+        second
+    };
+    let (first, second) = tokio::join!(first, second);
+    let mut statuses = [first?["status"].clone(), second?["status"].clone()];
+    statuses.sort_by_key(Value::as_u64);
+    ensure!(statuses == [json!(200), json!(204)], "{statuses:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_polls_no_more_is_gone() -> Result<()> {
+    let host = window(100)?.start().await?;
+    let poller = Poller::begin(&host).await?;
+    poller.join("echo:1").await?;
+    ensure!(poller.poll().await?["status"] == 204, "a poll in vain ends after the window");
+    host.holds(0, 0).await?;
+    ensure!(poller.post("[]").await?.json()? == json!({ "status": 410 }), "posts don't count");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_no_message_ends_the_session_and_nothing_else() -> Result<()> {
+    let host = window(10_000)?.limit("frame_bytes", 200).start().await?;
+    let poller = Poller::begin(&host).await?;
+    let other = Poller::begin(&host).await?;
+    for (body, status) in [("!", 500), (&*format!("[\"{}\"]", "x".repeat(200)), 400)] {
+        ensure!(poller.post(body).await?.status == status, "{body}");
+    }
+    let large = "x".repeat(8_000_001);
+    ensure!(poller.post(&large).await?.status == 400, "it is too large");
+    poller.join("echo:1").await?;
+    ensure!(poller.post("[1,2]").await?.json()? == json!({ "status": 408 }), "it isn't taken");
+    ensure!(poller.poll().await?["status"] == 410, "and the session is over");
+    other.join("echo:1").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_slow_poller_is_closed() -> Result<()> {
+    let host = window(10_000)?.limit("outbox_frames", 3).start().await?;
+    let poller = Poller::begin(&host).await?;
+    poller.join("echo:1").await?;
+    for n in 0..5 {
+        poller.post(&json!(["1", n.to_string(), "echo:1", "echo", {}]).to_string()).await?;
+    }
+    host.holds(0, 0).await?;
+    ensure!(poller.poll().await?["status"] == 410, "it begins anew");
+    Ok(())
+}
+
+#[tokio::test]
+async fn sessions_count_as_sockets_and_end_with_the_host() -> Result<()> {
+    let mut host = window(10_000)?.limit("sockets", 2).start().await?;
+    let (first, second) = (Poller::begin(&host).await?, Poller::begin(&host).await?);
+    ensure!(first.token.len() >= 22 && first.token != second.token, "nobody guesses a token: {}", first.token);
+    ensure!(get(&host, "/socket/longpoll?vsn=2.0.0").await?.status == 503, "there is no room for a third");
+    ensure!(host.knock().refused().await? == 503, "nor for a websocket");
+    let path = first.path();
+    let waiting = get(&host, &path);
+    let stopping = async {
+        host.signal(Signal::TERM)?;
+        anyhow::Ok(())
+    };
+    let (waited, stopped) = tokio::join!(tokio::time::timeout(Duration::from_secs(10), waiting), stopping);
+    stopped?;
+    // It was answered, or the connection was closed before it was taken.
+    if let Ok(Ok(answer)) = waited {
+        ensure!(answer.json()?["status"] == 204, "{answer:?}");
+    }
+    ensure!(host.ended().await?.success(), "the host has ended well");
+    Ok(())
+}
