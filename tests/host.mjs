@@ -20,15 +20,16 @@ export const plugin = (name) => join(guests, `${name}.wasm`);
  * Starts a host with some plugins, and the page of an example where one is named.
  *
  * @param {import("node:test").TestContext} test at whose end the host ends
- * @param {{plugins: string[], page?: string}} options
+ * @param {{plugins: string[], page?: string, config?: string}} options `config` is the text of its bennu.toml
  */
-export async function startHost(test, { plugins, page }) {
+export async function startHost(test, { plugins, page, config }) {
   const folder = await mkdtemp(join(tmpdir(), "bennu-"));
-  const host = new Host(folder, page && join(pages, page));
+  const host = new Host(folder, page && join(pages, page), config);
   test.after(async () => {
     await host.stop();
     await rm(folder, { recursive: true });
   });
+  if (config !== undefined) await writeFile(join(folder, "bennu.toml"), config);
   for (const name of plugins) await copyFile(plugin(name), join(folder, `${name}.wasm`));
   await host.start();
   return host;
@@ -57,15 +58,17 @@ export async function within(what, promise) {
 class Host {
   #folder;
   #page;
+  #config;
   #process;
   /** Kept over a restart, since clients come back to the address that they know. */
   #port = 0;
   /** What the host wrote to its log. */
   log = "";
 
-  constructor(folder, page) {
+  constructor(folder, page, config) {
     this.#folder = folder;
     this.#page = page;
+    this.#config = config;
   }
 
   get url() {
@@ -78,7 +81,8 @@ class Host {
 
   async start() {
     const page = this.#page ? ["--static", this.#page] : [];
-    const command = ["serve", this.#folder, "--listen", `127.0.0.1:${this.#port}`, ...page];
+    const config = this.#config === undefined ? [] : ["--config", join(this.#folder, "bennu.toml")];
+    const command = ["serve", this.#folder, "--listen", `127.0.0.1:${this.#port}`, ...page, ...config];
     this.#process = spawn(binary, command, { cwd: this.#folder, stdio: ["ignore", "pipe", "pipe"] });
     this.#process.stderr.on("data", (text) => (this.log += text));
     const ended = new Promise((_, reject) => {

@@ -75,24 +75,26 @@ async fn members_of_both_transports_hear_one_another() -> Result<()> {
 #[tokio::test]
 async fn a_poll_that_waits_ends_with_its_socket() -> Result<()> {
     let host = Setup::new().guests(&["reference", "reference-gate"])?.start().await?;
-    let begun = get(&host, "/socket/longpoll?vsn=2.0.0&user_id=7").await?.json()?;
-    let path = format!("/socket/longpoll?vsn=2.0.0&user_id=7&token={}", begun["token"].as_str().context("a token")?);
-    let waiting = get(&host, &path);
-    let disconnecting = async {
-        let body = br#"{"id":"user_socket:7"}"#;
-        let json = [("content-type", "application/json")];
-        eventually("the socket is there to be disconnected", async || {
-            let answer = request_with(host.address(), "POST", "/api/disconnect", &json, body).await?;
-            Ok((answer.json()?["sockets"] == 1).then_some(()))
-        })
-        .await
-    };
-    let (waited, disconnected) = tokio::join!(waiting, disconnecting);
-    disconnected?;
-    ensure!(waited?.json()?["status"] == 204, "it is woken with nothing");
-    let next = get(&host, &path).await?.json()?;
-    ensure!(next["status"] == 410 && next["token"] != begun["token"], "the next poll begins anew: {next}");
-    Ok(())
+    let json = [("content-type", "application/json")];
+    // The disconnect may come before the poll; then it finds its session gone, and it is tried again.
+    eventually("a poll was woken", async || {
+        let begun = get(&host, "/socket/longpoll?vsn=2.0.0&user_id=7").await?.json()?;
+        let path =
+            format!("/socket/longpoll?vsn=2.0.0&user_id=7&token={}", begun["token"].as_str().context("a token")?);
+        let waiting = get(&host, &path);
+        let disconnecting =
+            request_with(host.address(), "POST", "/api/disconnect", &json, br#"{"id":"user_socket:7"}"#);
+        let (waited, disconnected) = tokio::join!(waiting, disconnecting);
+        ensure!(disconnected?.json()?["sockets"].as_u64() >= Some(1), "the socket was there");
+        let waited = waited?.json()?;
+        if waited["status"] != 204 {
+            return Ok(None);
+        }
+        let next = get(&host, &path).await?.json()?;
+        ensure!(next["status"] == 410 && next["token"] != begun["token"], "the next poll begins anew: {next}");
+        Ok(Some(()))
+    })
+    .await
 }
 
 #[tokio::test]
@@ -172,9 +174,10 @@ async fn sessions_count_as_sockets_and_end_with_the_host() -> Result<()> {
     };
     let (waited, stopped) = tokio::join!(tokio::time::timeout(Duration::from_secs(10), waiting), stopping);
     stopped?;
-    // It was answered, or the connection was closed before it was taken.
+    // It was woken; or it came later, and found its session gone, or nobody who listens.
     if let Ok(Ok(answer)) = waited {
-        ensure!(answer.json()?["status"] == 204, "{answer:?}");
+        let status = answer.json()?["status"].clone();
+        ensure!(status == 204 || status == 410, "{answer:?}");
     }
     ensure!(host.ended().await?.success(), "the host has ended well");
     Ok(())

@@ -1,0 +1,111 @@
+// Who is online, as phoenix.js's own Presence keeps it: over WebSocket and over long-poll, and both at once.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { LongPoll, Presence } from "phoenix";
+import { WebSocket } from "ws";
+
+import { startHost, until } from "../host.mjs";
+import { connect } from "./client.mjs";
+
+const USERS = ["ada", "bo", "cy", "di"];
+const STEPS = 200;
+
+/** A generator of numbers that a seed makes anew: mulberry32. */
+function random(seed) {
+  let state = seed >>> 0;
+  return (below) => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) % below;
+  };
+}
+
+/** Somebody who comes and goes. */
+class Guest {
+  constructor(test, host, user, transport) {
+    Object.assign(this, { test, host, user, transport });
+  }
+
+  async join() {
+    if (this.channel) return;
+    this.socket = connect(this.test, this.host, { transport: this.transport });
+    this.channel = this.socket.channel("room:party", { presence: this.user, meta: { step: 0 } });
+    await new Promise((joined, failed) => this.channel.join().receive("ok", joined).receive("error", failed));
+  }
+
+  async leave() {
+    if (!this.channel) return;
+    await new Promise((left) => this.channel.leave().receive("ok", left));
+    this.#forget();
+  }
+
+  update(step) {
+    this.channel?.push("presence_update", { step });
+  }
+
+  /** Its connection is gone, without a word. */
+  drop() {
+    if (!this.channel) return;
+    this.#forget();
+  }
+
+  #forget() {
+    this.socket.disconnect();
+    this.channel = undefined;
+  }
+}
+
+/** One who stays, and watches. */
+async function watch(test, host, transport) {
+  const socket = connect(test, host, { transport });
+  const channel = socket.channel("room:party", { presence: "watcher" });
+  const presence = new Presence(channel);
+  await new Promise((joined) => channel.join().receive("ok", joined));
+  return {
+    channel,
+    list: () => {
+      const entries = Object.entries(presence.state).map(([key, { metas }]) => [
+        key,
+        metas.map(({ phx_ref, step }) => `${phx_ref} ${step}`).sort(),
+      ]);
+      return JSON.stringify(entries.sort());
+    },
+  };
+}
+
+async function party(test, transports) {
+  const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
+  test.diagnostic(`SEED=${seed}`);
+  const host = await startHost(test, {
+    plugins: ["reference", "reference-gate"],
+    // Windows short enough that joined diffs are seen too.
+    config: "[limits]\npresence_burst = 2\npresence_window_ms = 20\nlongpoll_window_ms = 2000\n",
+  });
+  const pick = random(seed);
+  const watchers = [await watch(test, host, transports[0]), await watch(test, host, transports.at(-1))];
+  const guests = USERS.flatMap((user) => transports.map((transport) => new Guest(test, host, user, transport)));
+  for (let step = 1; step <= STEPS; step += 1) {
+    const guest = guests[pick(guests.length)];
+    const act = [() => guest.join(), () => guest.join(), () => guest.leave(), () => guest.update(step), () => guest.drop()];
+    await act[pick(act.length)]();
+  }
+  const shown = async () => {
+    const response = await fetch(`${host.url}/api/topics/room%3Aparty/presence`);
+    const entries = Object.entries(await response.json()).map(([key, { metas }]) => [
+      key,
+      metas.map(({ phx_ref, step }) => `${phx_ref} ${step}`).sort(),
+    ]);
+    return JSON.stringify(entries.sort());
+  };
+  await until(`both lists are the host's (SEED=${seed})`, async () => {
+    const truth = await shown();
+    return watchers.every((watcher) => watcher.list() === truth);
+  });
+  assert.notEqual(await shown(), "[]");
+}
+
+test("two lists are equal after 200 steps over WebSocket", (t) => party(t, [WebSocket]));
+
+test("two lists are equal after 200 steps over both transports", (t) => party(t, [WebSocket, LongPoll]));
