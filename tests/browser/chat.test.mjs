@@ -33,6 +33,8 @@ async function say(page, text) {
 }
 
 const shown = (page, text) => page.getByRole("log").getByText(text, { exact: true }).waitFor();
+const people = (page) => page.locator("#people .unseen").allTextContents();
+const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 const typing = (page) => page.locator("#typing");
 
 test("two people talk in two windows", async (t) => {
@@ -44,6 +46,10 @@ test("two people talk in two windows", async (t) => {
   await picture(bo, "welcome-dark");
   await enter(bo, "Bo");
   await shown(ada, "Bo came in");
+  assert.equal(await bo.getByRole("log").getByText("came in").count(), 0, "who was here before didn't come in");
+  for (const [page, names] of [[ada, ["Ada (you)", "Bo"]], [bo, ["Ada", "Bo (you)"]]]) {
+    await until("both are seen", async () => same(await people(page), names));
+  }
 
   await say(ada, "Did you see the heron?");
   for (const page of [ada, bo]) await shown(page, "Did you see the heron?");
@@ -64,6 +70,7 @@ test("two people talk in two windows", async (t) => {
 
   await bo.close();
   await shown(ada, "Bo left");
+  assert.deepEqual(await people(ada), ["Ada (you)"]);
   assert.deepEqual([...ada.troubles, ...bo.troubles], []);
 });
 

@@ -6,11 +6,17 @@ import { test } from "node:test";
 import { startHost, until, within } from "../host.mjs";
 import { connect, join, Joined } from "./client.mjs";
 
+/** Waits until a member is told that somebody came, or went. */
+const told = async (member, kind, name) => {
+  while (!(name in (await member.next("presence_diff"))[kind]));
+};
+const comes = (member, name) => told(member, "joins", name);
+const goes = (member, name) => told(member, "leaves", name);
+
 test("a push is answered, and what it broadcasts reaches everyone", async (t) => {
   const host = await startHost(t, { plugins: ["chat"] });
   const alice = await join(connect(t, host), "room:lobby", { user: "alice" });
   const bob = await join(connect(t, host), "room:lobby", { user: "bob" });
-  assert.deepEqual(await alice.next("joined"), { user: "bob" });
 
   const { status, response } = await alice.push("new_msg", { body: "hello" });
   assert.equal(status, "ok");
@@ -25,14 +31,13 @@ test("what goes to the others doesn't come back to its sender", async (t) => {
   const host = await startHost(t, { plugins: ["chat"] });
   const alice = await join(connect(t, host), "room:lobby", { user: "alice" });
   const bob = await join(connect(t, host), "room:lobby", { user: "bob" });
-  await alice.next("joined");
 
   const unanswered = alice.push("typing", { typing: true }, 100);
   assert.deepEqual(await bob.next("typing"), { user: "alice", typing: true });
   assert.equal((await unanswered).status, "timeout", "nothing answers it, so the client's own time runs out");
   // Answered after all that came before it.
   await alice.push("new_msg", { body: "done" });
-  assert.deepEqual(alice.untaken, ["new_msg"]);
+  assert.ok(!alice.untaken.includes("typing"));
 });
 
 test("a client's mistake is a reply, and the channel goes on", async (t) => {
@@ -72,7 +77,7 @@ test("a member that leaves hears nothing more, and the others hear that it left"
   const bob = await join(connect(t, host), "room:lobby", { user: "bob" });
 
   assert.equal((await bob.leave()).status, "ok");
-  assert.deepEqual(await alice.next("left"), { user: "bob" });
+  await goes(alice, "bob");
   await alice.push("new_msg", { body: "gone?" });
   assert.ok(!bob.untaken.includes("new_msg"));
   assert.equal(bob.channel.state, "closed");
@@ -83,10 +88,10 @@ test("a socket that goes away leaves its rooms", async (t) => {
   const alice = await join(connect(t, host), "room:lobby", { user: "alice" });
   const socket = connect(t, host);
   await join(socket, "room:lobby", { user: "bob" });
-  await alice.next("joined");
+  await comes(alice, "bob");
 
   socket.disconnect();
-  assert.deepEqual(await alice.next("left"), { user: "bob" });
+  await goes(alice, "bob");
 });
 
 test("joining a topic again closes the channel that had it", async (t) => {

@@ -10,6 +10,8 @@ import { Room } from "./room.js";
 /** The rooms that everyone is offered. */
 const OFFERED = ["lobby", "garden", "kitchen"];
 const HOME = OFFERED[0];
+/** So many faces stand beside a room's name; the others are counted. */
+const FACES = 5;
 
 const $ = (id) => document.getElementById(id);
 const socket = new Socket("/socket");
@@ -233,6 +235,7 @@ function drawRoom(room) {
   $("leave").hidden = refused;
   $("reason").textContent = room.state === "closed" ? "The room was closed." : sentence(room.reason, "It gave no reason");
   $("elsewhere").textContent = room.name === HOME ? "Choose another name" : `Go to the ${HOME}`;
+  drawPeople(refused ? [] : room.people);
   drawTyping([...room.typing.keys()]);
   // The field that had the focus is gone.
   if (refused && news) $("elsewhere").focus();
@@ -269,6 +272,21 @@ function drawLink(link, room) {
   count.hidden = unread === 0;
   count.textContent = unread > 99 ? "99+" : unread;
   count.setAttribute("aria-label", `${unread} unread`);
+}
+
+function drawPeople(people) {
+  const names = people.map((name) => (name === user ? `${name} (you)` : name));
+  const list = $("people");
+  if (list.title === names.join(", ")) return;
+  list.title = names.join(", ");
+  const shown = people.length > FACES + 1 ? FACES : people.length;
+  const items = people.slice(0, shown).map((name, at) => {
+    const item = make("li");
+    item.append(face(name), make("span", "unseen", names[at]));
+    return item;
+  });
+  if (people.length > shown) items.push(make("li", "others", `+${people.length - shown}`));
+  list.replaceChildren(...items);
 }
 
 function drawTyping(users) {

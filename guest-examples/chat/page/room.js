@@ -1,6 +1,9 @@
 // One room as this window sees it: a channel of the official client, and what was said there since we came.
 //
-// It knows nothing of how it looks: every change ends in `changed(room)`, every new line in `added(room, line)`.
+// Who is here is what the client's own Presence makes of the host's lists. The room knows nothing of how it looks: every
+// change ends in `changed(room)`, every new line in `added(room, line)`.
+
+import { Presence } from "./phoenix.mjs";
 
 /** Nobody types for longer than this without saying so again. */
 const TYPING_FADES = 5_000;
@@ -31,6 +34,8 @@ export class Room {
     /** Who types, with the timer that ends it. */
     this.typing = new Map();
     this.saidTyping = 0;
+    /** The names of those who are here, in the order in which they came. */
+    this.people = [];
     this.left = false;
     this.channel = this.#open(socket);
   }
@@ -73,13 +78,7 @@ export class Room {
       this.#add({ kind: "message", ...message });
     });
     channel.on("typing", ({ user, typing }) => this.#typing(user, typing));
-    channel.on("joined", ({ user }) => {
-      if (user !== this.user) this.#add({ kind: "note", text: `${user} came in` });
-    });
-    channel.on("left", ({ user }) => {
-      this.#fade(user);
-      if (user !== this.user) this.#add({ kind: "note", text: `${user} left` });
-    });
+    this.#watchPeople(new Presence(channel));
     channel.onError(() => {
       if (this.state === "joined") this.#become("rejoining");
     });
@@ -100,6 +99,25 @@ export class Room {
         channel.leave();
       });
     return channel;
+  }
+
+  #watchPeople(presence) {
+    let known = false; // those who were here before us didn't come in just now
+    presence.onJoin((user, before) => {
+      if (known && !before && user !== this.user) this.#add({ kind: "note", text: `${user} came in` });
+    });
+    presence.onLeave((user, remaining) => {
+      if (remaining.metas.length > 0) return; // another window of theirs is still open
+      this.#fade(user);
+      if (user !== this.user) this.#add({ kind: "note", text: `${user} left` });
+    });
+    presence.onSync(() => {
+      known = true;
+      const came = (metas) => Math.min(...metas.map((meta) => meta.online_at));
+      const people = presence.list((user, { metas }) => ({ user, at: came(metas) }));
+      this.people = people.sort((one, other) => one.at - other.at).map(({ user }) => user);
+      this.watcher.changed(this);
+    });
   }
 
   #deliver(message) {

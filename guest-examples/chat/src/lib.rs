@@ -12,7 +12,7 @@
 //! | --- | --- |
 //! | `new_msg {"id", "user", "body", "at"}` | someone, perhaps itself, said something; `at` in milliseconds since 1970 |
 //! | `typing {"user", "typing"}` | someone else began or ceased to type |
-//! | `joined {"user"}`, `left {"user"}` | someone else came or went |
+//! | `presence_state`, `presence_diff` | it joined, someone came or went: who is here, by name, each with `online_at` |
 
 use bennu_guest::prelude::*;
 
@@ -34,7 +34,8 @@ impl Channel for Chat {
     fn join(socket: &mut Socket, params: Payload) -> Join<Self> {
         check_room(socket.topic())?;
         let user = user_name(params.field("user")?)?;
-        socket.broadcast_from("joined", json!({ "user": user }));
+        socket.push_presence();
+        socket.track(&user, json!({ "online_at": now_ms() }));
         Ok(Chat { user })
     }
 
@@ -44,10 +45,6 @@ impl Channel for Chat {
             "typing" => self.is_typing(socket, payload.field("typing")?),
             _ => unknown_event(event),
         }
-    }
-
-    fn terminate(&mut self, socket: &mut Socket, _ending: Ending) {
-        socket.broadcast("left", json!({ "user": self.user }));
     }
 }
 

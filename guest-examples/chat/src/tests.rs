@@ -14,10 +14,14 @@ fn refused(topic: &str, user: &str) -> String {
 }
 
 #[test]
-fn the_others_see_who_comes_and_goes() {
-    let alice = alice();
-    assert_eq!(alice.joined().broadcasts_from(), [("joined", json!({ "user": "alice" }))]);
-    assert_eq!(alice.leave().broadcasts(), [("left", json!({ "user": "alice" }))]);
+fn everyone_sees_who_is_here() {
+    let stage = testing::Stage::new().channel::<Chat>("room:*").now(1_000);
+    let mut alice = stage.join("room:lobby", json!({ "user": "alice" })).unwrap();
+    let mut bob = stage.join("room:lobby", json!({ "user": "bob" })).unwrap();
+    bob.assert_push("presence_state", json!({ "alice": { "metas": [{ "online_at": 1_000 }] } }));
+    alice.assert_broadcast("presence_diff", json!({ "joins": { "bob": { "metas": [{ "online_at": 1_000 }] } } }));
+    bob.close();
+    alice.assert_broadcast("presence_diff", json!({ "leaves": { "bob": {} } }));
 }
 
 #[test]

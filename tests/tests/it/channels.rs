@@ -12,9 +12,13 @@ async fn members_of_a_room_hear_one_another() -> Result<()> {
         r#"
         alice > join room:1 {"user": "alice"}
         alice < ok {}
+        alice < presence_state {}
+        alice < presence_diff {"joins": {"alice": {"metas": [{"phx_ref": …, "online_at": …}]}}, "leaves": {}}
         bob   > join room:1 {"user": "bob"}
         bob   < ok {}
-        alice < joined {"user": "bob"}
+        bob   < presence_state {"alice": {"metas": [{"phx_ref": …, "online_at": …}]}}
+        bob   < presence_diff {"joins": {"bob": {"metas": [{"phx_ref": …, "online_at": …}]}}, "leaves": {}}
+        alice < presence_diff {"joins": {"bob": {"metas": [{"phx_ref": …, "online_at": …}]}}, "leaves": {}}
         alice > new_msg {"body": "hi"}
         alice < new_msg {"id": …, "user": "alice", "body": "hi", "at": …}
         alice < ok {"id": …}
@@ -26,6 +30,8 @@ async fn members_of_a_room_hear_one_another() -> Result<()> {
         -- A third in another room hears nothing of it.
         carol > join room:2 {"user": "carol"}
         carol < ok {}
+        carol < presence_state {}
+        carol < presence_diff {"joins": {"carol": {"metas": [{"phx_ref": …, "online_at": …}]}}, "leaves": {}}
         alice > new_msg {"body": "still here?"}
         alice < new_msg {"id": …, "user": "alice", "body": "still here?", "at": …}
         alice < ok {"id": …}
@@ -33,7 +39,7 @@ async fn members_of_a_room_hear_one_another() -> Result<()> {
 
         bob   < new_msg {"id": …, "user": "alice", "body": "still here?", "at": …}
         bob   x close
-        alice < left {"user": "bob"}
+        alice < presence_diff {"joins": {}, "leaves": {"bob": {"metas": [{"phx_ref": …, "online_at": …}]}}}
         alice ~
         "#,
     )
