@@ -73,7 +73,7 @@ fn part(pattern: &'static str, notes: &Notes) -> Part {
 fn taking(pattern: &'static str, on_message: impl Fn(&str) -> Result<Outcome, Fault> + Send + Sync + 'static) -> Part {
     let mut part = part(pattern, &Notes::default());
     part.on_topic_call = Some(Arc::new(move |call: TopicCall| {
-        let TopicCallback::Message { event, .. } = call.callback;
+        let TopicCallback::Message { event, .. } = call.callback else { panic!("no topic has a beat") };
         let answer = on_message(&event);
         Box::pin(async move { answer })
     }));

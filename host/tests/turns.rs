@@ -454,7 +454,7 @@ async fn members_whose_route_is_gone_or_another_plugins_are_told() {
     alice.join("room:a").await;
     bob.join("room:b").await;
     stage.publish([part("room:a", "two"), part("room:c*", "one")]);
-    stage.endpoint.node.end_unrouted().await;
+    stage.endpoint.node.sweep().await;
     assert_eq!(bob.next().await, r#"["1","1","room:b","phx_error",{"reason":"channel_crash"}]"#);
     // Another plugin serves her topic now: it couldn't read her assigns.
     assert_eq!(alice.next().await, r#"["1","1","room:a","phx_error",{"reason":"channel_crash"}]"#);

@@ -22,7 +22,12 @@ struct Target {
 const TARGETS: [Target; 2] = [
     // The world with every optional export: what a plugin doesn't use, the SDK answers for it.
     Target { world: "plugin-full", file: "plugin", export_macro: "export_plugin", shared: &[] },
-    Target { world: "gatekeeper", file: "gatekeeper", export_macro: "export_gatekeeper", shared: &["host", "token"] },
+    Target {
+        world: "gatekeeper",
+        file: "gatekeeper",
+        export_macro: "export_gatekeeper",
+        shared: &["host", "token", "store"],
+    },
 ];
 
 /// Generates the bindings and writes them; with `check`, only compares them with what is there.

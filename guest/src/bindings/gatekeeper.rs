@@ -3,6 +3,7 @@
 //   * additional derives ["PartialEq"]
 //   * with "bennu:channel/host@0.1.0" = "crate::bindings::plugin::bennu::channel::host"
 //   * with "bennu:channel/token@0.1.0" = "crate::bindings::plugin::bennu::channel::token"
+//   * with "bennu:channel/store@0.1.0" = "crate::bindings::plugin::bennu::channel::store"
 //   * default-bindings-module: "bennu_guest::bindings::gatekeeper"
 //   * export-macro-name: export_gatekeeper
 //   * pub-export-macro
@@ -10,6 +11,8 @@
 use crate::bindings::plugin::bennu::channel::host as __with_name0;
 #[allow(unfulfilled_lint_expectations, unused_imports)]
 use crate::bindings::plugin::bennu::channel::token as __with_name1;
+#[allow(unfulfilled_lint_expectations, unused_imports)]
+use crate::bindings::plugin::bennu::channel::store as __with_name2;
 #[rustfmt::skip]
 #[allow(dead_code, clippy::all)]
 pub mod bennu {
@@ -848,9 +851,48 @@ macro_rules! __export_gatekeeper_impl {
         =
         "component-type:wit-bindgen:0.61.1:bennu:channel@0.1.0:gatekeeper:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 887] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 1090] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf6\x05\x01A\x02\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xc1\x07\x01A\x02\x01\
+A\x0a\x01B\x0a\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
+l\x03\0\0\x01@\0\0w\x04\0\x03now\x01\x02\x01@\0\0s\x04\0\x09unique-id\x01\x03\x04\
+\0\x06random\x01\x02\x04\0\x0dconfiguration\x01\x03\x01@\x02\x05level\x01\x07mes\
+sages\x01\0\x04\0\x03log\x01\x04\x03\0\x18bennu:channel/host@0.1.0\x05\0\x01B\x13\
+\x01r\x05\x06schemes\x04hosts\x04port{\x04paths\x05querys\x04\0\x08location\x03\0\
+\0\x01r\x02\x02ips\x04port{\x04\0\x07address\x03\0\x02\x01@\0\0s\x04\0\x05mount\x01\
+\x04\x04\0\x09transport\x01\x04\x04\0\x06params\x01\x04\x01o\x02ss\x01p\x05\x01@\
+\0\0\x06\x04\0\x07headers\x01\x07\x01@\0\0\x03\x04\0\x04peer\x01\x08\x01@\0\0\x01\
+\x04\0\x03uri\x01\x09\x01ks\x01@\0\0\x0a\x04\0\x0aauth-token\x01\x0b\x03\0\x1bbe\
+nnu:channel/request@0.1.0\x05\x01\x01B\x08\x01m\x03\x07missing\x07invalid\x07exp\
+ired\x04\0\x07problem\x03\0\0\x01kw\x01@\x03\x04salts\x05values\x07max-age\x02\0\
+s\x04\0\x04sign\x01\x03\x01j\x01s\x01\x01\x01@\x03\x04salts\x05tokens\x07max-age\
+\x02\0\x04\x04\0\x06verify\x01\x05\x03\0\x19bennu:channel/token@0.1.0\x05\x02\x01\
+B\x0f\x01p}\x01r\x02\x03key\0\x05value\0\x04\0\x05entry\x03\0\x01\x01m\x02\x07fo\
+rward\x08backward\x04\0\x05order\x03\0\x03\x01k\0\x01@\x01\x03key\0\0\x05\x04\0\x03\
+get\x01\x06\x01p\x02\x01@\x04\x05start\x05\x03end\x05\x05order\x04\x05limity\0\x07\
+\x04\0\x04scan\x01\x08\x01@\x02\x03key\0\x05value\0\x01\0\x04\0\x03put\x01\x09\x01\
+@\x01\x03key\0\x01\0\x04\0\x06delete\x01\x0a\x03\0\x19bennu:channel/store@0.1.0\x05\
+\x03\x01B\x0a\x01ks\x01r\x03\x09socket-id\0\x04user\0\x06claimss\x04\0\x08identi\
+ty\x03\0\x01\x01r\x02\x06status{\x04bodys\x04\0\x07refusal\x03\0\x03\x01q\x02\x07\
+granted\x01\x02\0\x07refused\x01\x04\0\x04\0\x07verdict\x03\0\x05\x01j\x01\x06\x01\
+s\x01@\0\0\x07\x04\0\x07connect\x01\x08\x04\0\x1bbennu:channel/connect@0.1.0\x05\
+\x04\x04\0\x1ebennu:channel/gatekeeper@0.1.0\x04\0\x0b\x10\x01\0\x0agatekeeper\x03\
+\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-\
+bindgen-rust\x060.61.1";
+        };
+    };
+}
+#[doc(inline)]
+pub use __export_gatekeeper_impl as export_gatekeeper;
+#[rustfmt::skip]
+#[cfg(target_arch = "wasm32")]
+#[unsafe(
+    link_section = "component-type:wit-bindgen:0.61.1:bennu:channel@0.1.0:gatekeeper-with-all-of-its-exports-removed:encoded world"
+)]
+#[doc(hidden)]
+#[allow(clippy::octal_escapes)]
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 983] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb6\x06\x01A\x02\x01\
 A\x08\x01B\x0a\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
 l\x03\0\0\x01@\0\0w\x04\0\x03now\x01\x02\x01@\0\0s\x04\0\x09unique-id\x01\x03\x04\
 \0\x06random\x01\x02\x04\0\x0dconfiguration\x01\x03\x01@\x02\x05level\x01\x07mes\
@@ -864,43 +906,14 @@ nnu:channel/request@0.1.0\x05\x01\x01B\x08\x01m\x03\x07missing\x07invalid\x07exp
 ired\x04\0\x07problem\x03\0\0\x01kw\x01@\x03\x04salts\x05values\x07max-age\x02\0\
 s\x04\0\x04sign\x01\x03\x01j\x01s\x01\x01\x01@\x03\x04salts\x05tokens\x07max-age\
 \x02\0\x04\x04\0\x06verify\x01\x05\x03\0\x19bennu:channel/token@0.1.0\x05\x02\x01\
-B\x0a\x01ks\x01r\x03\x09socket-id\0\x04user\0\x06claimss\x04\0\x08identity\x03\0\
-\x01\x01r\x02\x06status{\x04bodys\x04\0\x07refusal\x03\0\x03\x01q\x02\x07granted\
-\x01\x02\0\x07refused\x01\x04\0\x04\0\x07verdict\x03\0\x05\x01j\x01\x06\x01s\x01\
-@\0\0\x07\x04\0\x07connect\x01\x08\x04\0\x1bbennu:channel/connect@0.1.0\x05\x03\x04\
-\0\x1ebennu:channel/gatekeeper@0.1.0\x04\0\x0b\x10\x01\0\x0agatekeeper\x03\0\0\0\
-G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindge\
-n-rust\x060.61.1";
-        };
-    };
-}
-#[doc(inline)]
-pub use __export_gatekeeper_impl as export_gatekeeper;
-#[rustfmt::skip]
-#[cfg(target_arch = "wasm32")]
-#[unsafe(
-    link_section = "component-type:wit-bindgen:0.61.1:bennu:channel@0.1.0:gatekeeper-with-all-of-its-exports-removed:encoded world"
-)]
-#[doc(hidden)]
-#[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 780] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xeb\x04\x01A\x02\x01\
-A\x06\x01B\x0a\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
-l\x03\0\0\x01@\0\0w\x04\0\x03now\x01\x02\x01@\0\0s\x04\0\x09unique-id\x01\x03\x04\
-\0\x06random\x01\x02\x04\0\x0dconfiguration\x01\x03\x01@\x02\x05level\x01\x07mes\
-sages\x01\0\x04\0\x03log\x01\x04\x03\0\x18bennu:channel/host@0.1.0\x05\0\x01B\x13\
-\x01r\x05\x06schemes\x04hosts\x04port{\x04paths\x05querys\x04\0\x08location\x03\0\
-\0\x01r\x02\x02ips\x04port{\x04\0\x07address\x03\0\x02\x01@\0\0s\x04\0\x05mount\x01\
-\x04\x04\0\x09transport\x01\x04\x04\0\x06params\x01\x04\x01o\x02ss\x01p\x05\x01@\
-\0\0\x06\x04\0\x07headers\x01\x07\x01@\0\0\x03\x04\0\x04peer\x01\x08\x01@\0\0\x01\
-\x04\0\x03uri\x01\x09\x01ks\x01@\0\0\x0a\x04\0\x0aauth-token\x01\x0b\x03\0\x1bbe\
-nnu:channel/request@0.1.0\x05\x01\x01B\x08\x01m\x03\x07missing\x07invalid\x07exp\
-ired\x04\0\x07problem\x03\0\0\x01kw\x01@\x03\x04salts\x05values\x07max-age\x02\0\
-s\x04\0\x04sign\x01\x03\x01j\x01s\x01\x01\x01@\x03\x04salts\x05tokens\x07max-age\
-\x02\0\x04\x04\0\x06verify\x01\x05\x03\0\x19bennu:channel/token@0.1.0\x05\x02\x04\
-\0>bennu:channel/gatekeeper-with-all-of-its-exports-removed@0.1.0\x04\0\x0b0\x01\
-\0*gatekeeper-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cpro\
-cessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+B\x0f\x01p}\x01r\x02\x03key\0\x05value\0\x04\0\x05entry\x03\0\x01\x01m\x02\x07fo\
+rward\x08backward\x04\0\x05order\x03\0\x03\x01k\0\x01@\x01\x03key\0\0\x05\x04\0\x03\
+get\x01\x06\x01p\x02\x01@\x04\x05start\x05\x03end\x05\x05order\x04\x05limity\0\x07\
+\x04\0\x04scan\x01\x08\x01@\x02\x03key\0\x05value\0\x01\0\x04\0\x03put\x01\x09\x01\
+@\x01\x03key\0\x01\0\x04\0\x06delete\x01\x0a\x03\0\x19bennu:channel/store@0.1.0\x05\
+\x03\x04\0>bennu:channel/gatekeeper-with-all-of-its-exports-removed@0.1.0\x04\0\x0b\
+0\x01\0*gatekeeper-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0c\
+processed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

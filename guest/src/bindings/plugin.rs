@@ -199,8 +199,8 @@ pub mod bennu {
                 }
             }
         }
-        /// What a plugin may read of the member whose callback runs. In `describe`, `handle-out` and `handle-message`, which have no
-        /// member, asking is a fault.
+        /// What a plugin may read of the member whose callback runs. In `describe`, `handle-out`, `handle-message`, `handle-tick` and
+        /// `upgrade`, which have no member, asking is a fault.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod member {
             #[used]
@@ -602,6 +602,12 @@ pub mod bennu {
                 /// - `on-fault`: what a fault in `handle-in`, `handle-info` or `handle-out` leads to: `end` (the default: the member
                 ///   ends with `phx_error`, and its client joins again) or `keep` (it lives on with the state that it had, and a
                 ///   client that sent a message gets an `error` reply).
+                /// - `room`: `none` (the default), `memory` (the topic has shared state, kept by the host for as long as somebody is in
+                ///   it) or `durable` (it is stored besides, and there again after a restart of the host). A topic with a room has its
+                ///   turns one after another, whatever `turns` says.
+                /// - `linger-ms`: for how long a room outlives its last member, in milliseconds. Default 10000, at most a day.
+                /// - `tick-faults`: after so many faults of `handle-tick` in a row the topic's members end with `phx_error` and a room in
+                ///   memory is given up. Default 10; 0 never.
                 pub options: _rt::Vec<Setting>,
             }
             impl ::core::fmt::Debug for Route {
@@ -808,6 +814,7 @@ pub mod bennu {
             #[derive(Clone, PartialEq)]
             pub struct Ending {
                 /// - `left`: the client left the topic
+                /// - `replaced`: the same client joined the topic again; said only in a topic with a room
                 /// - `closed`: its connection ended
                 /// - `stopped`: the plugin answered `stop`
                 /// - `shutdown`: the host is stopping
@@ -1354,6 +1361,25 @@ pub mod bennu {
                         result4_2,
                     );
                     ret as u64
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Has the topic's `handle-tick` called every so many milliseconds (at least 10) from now on, instead of at the period set
+            /// before; 0 ends that. A topic without a room has no beat: there it is a fault. The beat ends with the room.
+            #[allow(async_fn_in_trait)]
+            pub fn tick(milliseconds: u32) -> () {
+                unsafe {
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/socket@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "tick"]
+                        fn wit_import0(_: i32);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import0(_: i32) {
+                        unreachable!()
+                    }
+                    wit_import0(_rt::as_i32(&milliseconds));
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
@@ -2140,6 +2166,302 @@ pub mod bennu {
                 }
             }
         }
+        /// Storage that outlives the host: keys in the order of their bytes, each plugin's its own. A plugin is known by its file's
+        /// name.
+        ///
+        /// What a callback writes is stored in one transaction, before any of its effects is seen, and not at all if it fails. What it
+        /// reads includes what it has written itself. If another callback changes what it read before it is done, nothing of it
+        /// happens and it is run again, so it sees one state of the storage. In `describe` and `upgrade` asking is a fault, and
+        /// `handle-out` and a gatekeeper may only read.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod store {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            /// A key, of 1 to 1,024 bytes, and its value, of at most 1 MiB.
+            #[derive(Clone, PartialEq)]
+            pub struct Entry {
+                /// The key.
+                pub key: _rt::Vec<u8>,
+                /// The value.
+                pub value: _rt::Vec<u8>,
+            }
+            impl ::core::fmt::Debug for Entry {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Entry")
+                        .field("key", &self.key)
+                        .field("value", &self.value)
+                        .finish()
+                }
+            }
+            /// From where to where a scan goes.
+            #[repr(u8)]
+            #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+            pub enum Order {
+                /// From the first key to the last.
+                Forward,
+                /// From the last to the first.
+                Backward,
+            }
+            impl ::core::fmt::Debug for Order {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        Order::Forward => f.debug_tuple("Order::Forward").finish(),
+                        Order::Backward => f.debug_tuple("Order::Backward").finish(),
+                    }
+                }
+            }
+            impl Order {
+                #[doc(hidden)]
+                pub unsafe fn _lift(val: u8) -> Order {
+                    if !cfg!(debug_assertions) {
+                        return unsafe { ::core::mem::transmute(val) };
+                    }
+                    match val {
+                        0 => Order::Forward,
+                        1 => Order::Backward,
+                        _ => panic!("invalid enum discriminant"),
+                    }
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// A key's value, if it has one.
+            #[allow(async_fn_in_trait)]
+            pub fn get(key: &[u8]) -> ::core::option::Option<_rt::Vec<u8>> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 3 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 3
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = key;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/store@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "get"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result7 = match l3 {
+                        0 => None,
+                        1 => {
+                            let e = {
+                                let l4 = *ptr1
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l5 = *ptr1
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len6 = l5;
+                                <_ as From<
+                                    _rt::Vec<_>,
+                                >>::from(_rt::Vec::from_raw_parts(l4.cast(), len6, len6))
+                            };
+                            Some(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result7
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The entries from the key `start` (or the first there is) up to and without the key `end` (or to the last there is), at
+            /// most `limit`, in this order. A scan gives at most 1,000 entries, and ends early once they have 1 MiB: go on from the
+            /// last key that came.
+            #[allow(async_fn_in_trait)]
+            pub fn scan(
+                start: ::core::option::Option<&[u8]>,
+                end: ::core::option::Option<&[u8]>,
+                order: Order,
+                limit: u32,
+            ) -> _rt::Vec<Entry> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 2
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let (result1_0, result1_1, result1_2) = match start {
+                        Some(e) => {
+                            let vec0 = e;
+                            let ptr0 = vec0.as_ptr().cast::<u8>();
+                            let len0 = vec0.len();
+                            (1i32, ptr0.cast_mut(), len0)
+                        }
+                        None => (0i32, ::core::ptr::null_mut(), 0usize),
+                    };
+                    let (result3_0, result3_1, result3_2) = match end {
+                        Some(e) => {
+                            let vec2 = e;
+                            let ptr2 = vec2.as_ptr().cast::<u8>();
+                            let len2 = vec2.len();
+                            (1i32, ptr2.cast_mut(), len2)
+                        }
+                        None => (0i32, ::core::ptr::null_mut(), 0usize),
+                    };
+                    let ptr4 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/store@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "scan"]
+                        fn wit_import5(
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: i32,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import5(
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: i32,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import5(
+                        result1_0,
+                        result1_1,
+                        result1_2,
+                        result3_0,
+                        result3_1,
+                        result3_2,
+                        order.clone() as i32,
+                        _rt::as_i32(&limit),
+                        ptr4,
+                    );
+                    let l6 = *ptr4.add(0).cast::<*mut u8>();
+                    let l7 = *ptr4
+                        .add(::core::mem::size_of::<*const u8>())
+                        .cast::<usize>();
+                    let base14 = l6;
+                    let len14 = l7;
+                    let mut result14 = _rt::Vec::with_capacity(len14);
+                    for i in 0..len14 {
+                        let base = base14
+                            .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                        let e14 = {
+                            let l8 = *base.add(0).cast::<*mut u8>();
+                            let l9 = *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>();
+                            let len10 = l9;
+                            let l11 = *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>();
+                            let l12 = *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>();
+                            let len13 = l12;
+                            Entry {
+                                key: <_ as From<
+                                    _rt::Vec<_>,
+                                >>::from(_rt::Vec::from_raw_parts(l8.cast(), len10, len10)),
+                                value: <_ as From<
+                                    _rt::Vec<_>,
+                                >>::from(_rt::Vec::from_raw_parts(l11.cast(), len13, len13)),
+                            }
+                        };
+                        result14.push(e14);
+                    }
+                    _rt::cabi_dealloc(
+                        base14,
+                        len14 * (4 * ::core::mem::size_of::<*const u8>()),
+                        ::core::mem::size_of::<*const u8>(),
+                    );
+                    let result15 = result14;
+                    result15
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Effect: stores a value under a key, in place of the one that is there.
+            #[allow(async_fn_in_trait)]
+            pub fn put(key: &[u8], value: &[u8]) -> () {
+                unsafe {
+                    let vec0 = key;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = value;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/store@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "put"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8, _: usize);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1.cast_mut(), len1);
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Effect: removes a key. One that isn't there is ignored.
+            #[allow(async_fn_in_trait)]
+            pub fn delete(key: &[u8]) -> () {
+                unsafe {
+                    let vec0 = key;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/store@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "delete"]
+                        fn wit_import1(_: *mut u8, _: usize);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8, _: usize) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0.cast_mut(), len0);
+                }
+            }
+        }
     }
 }
 #[rustfmt::skip]
@@ -2829,6 +3151,380 @@ pub mod exports {
                 );
                 static mut _RET_AREA: _RetArea = _RetArea(
                     [::core::mem::MaybeUninit::uninit(); 10
+                        * ::core::mem::size_of::<*const u8>()],
+                );
+            }
+            /// An export that a plugin may have: the beat of a topic with a room, begun by `socket.tick`.
+            #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+            pub mod handle_tick {
+                #[used]
+                #[doc(hidden)]
+                static __FORCE_SECTION_REF: fn() = super::super::super::super::__link_custom_section_describing_imports;
+                use super::super::super::super::_rt;
+                /// A beat.
+                #[repr(C)]
+                #[derive(Clone, Copy, PartialEq)]
+                pub struct Tick {
+                    /// Its number, counted from 1 since `socket.tick` set the period. Beats that were left out are counted too, so the
+                    /// number times the period is the time that has passed.
+                    pub number: u64,
+                    /// How many beats were left out since the last one that was handled, because the topic was still busy. They don't pile
+                    /// up: whoever moves a world makes this one longer.
+                    pub missed: u32,
+                    /// The period, in milliseconds.
+                    pub period_ms: u32,
+                }
+                impl ::core::fmt::Debug for Tick {
+                    fn fmt(
+                        &self,
+                        f: &mut ::core::fmt::Formatter<'_>,
+                    ) -> ::core::fmt::Result {
+                        f.debug_struct("Tick")
+                            .field("number", &self.number)
+                            .field("missed", &self.missed)
+                            .field("period-ms", &self.period_ms)
+                            .finish()
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case, unused_unsafe)]
+                pub unsafe fn _export_handle_tick_cabi<T_: Guest>(
+                    arg0: *mut u8,
+                    arg1: usize,
+                    arg2: i64,
+                    arg3: i32,
+                    arg4: i32,
+                    arg5: i32,
+                    arg6: *mut u8,
+                    arg7: usize,
+                ) -> *mut u8 {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
+                        let result2 = {
+                            let len0 = arg1;
+                            let bytes0 = _rt::Vec::from_raw_parts(
+                                arg0.cast(),
+                                len0,
+                                len0,
+                            );
+                            T_::handle_tick(
+                                _rt::string_lift(bytes0),
+                                Tick {
+                                    number: arg2 as u64,
+                                    missed: arg3 as u32,
+                                    period_ms: arg4 as u32,
+                                },
+                                match arg5 {
+                                    0 => None,
+                                    1 => {
+                                        let e = {
+                                            let len1 = arg7;
+                                            <_ as From<
+                                                _rt::Vec<_>,
+                                            >>::from(_rt::Vec::from_raw_parts(arg6.cast(), len1, len1))
+                                        };
+                                        Some(e)
+                                    }
+                                    _ => _rt::invalid_enum_discriminant(),
+                                },
+                            )
+                        };
+                        let ptr3 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result2 {
+                            Ok(e) => {
+                                *ptr3.add(0).cast::<u8>() = (0i32) as u8;
+                                match e {
+                                    Some(e) => {
+                                        *ptr3
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (1i32) as u8;
+                                        let vec4 = <_ as Into<_rt::Vec<_>>>::into(e)
+                                            .into_boxed_slice();
+                                        let ptr4 = vec4.as_ptr().cast::<u8>();
+                                        let len4 = vec4.len();
+                                        ::core::mem::forget(vec4);
+                                        *ptr3
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len4;
+                                        *ptr3
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = ptr4.cast_mut();
+                                    }
+                                    None => {
+                                        *ptr3
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (0i32) as u8;
+                                    }
+                                };
+                            }
+                            Err(e) => {
+                                *ptr3.add(0).cast::<u8>() = (1i32) as u8;
+                                let vec5 = (e.into_bytes()).into_boxed_slice();
+                                let ptr5 = vec5.as_ptr().cast::<u8>();
+                                let len5 = vec5.len();
+                                ::core::mem::forget(vec5);
+                                *ptr3
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len5;
+                                *ptr3
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr5.cast_mut();
+                            }
+                        };
+                        ptr3
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case)]
+                pub unsafe fn __post_return_handle_tick<T_: Guest>(arg0: *mut u8) {
+                    unsafe {
+                        let l0 = i32::from(*arg0.add(0).cast::<u8>());
+                        match l0 {
+                            0 => {
+                                let l1 = i32::from(
+                                    *arg0.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                match l1 {
+                                    0 => {}
+                                    _ => {
+                                        let l2 = *arg0
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l3 = *arg0
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let base4 = l2;
+                                        let len4 = l3;
+                                        _rt::cabi_dealloc(base4, len4 * 1, 1);
+                                    }
+                                }
+                            }
+                            _ => {
+                                let l5 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l6 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                _rt::cabi_dealloc(l5, l6, 1);
+                            }
+                        }
+                    }
+                }
+                pub trait Guest {
+                    /// The topic's beat. There is no member, as in `handle-message`. Gives the topic's new shared state, or none where it didn't
+                    /// change. A fault costs this beat; the route's `tick-faults` says how many in a row end the topic.
+                    #[allow(async_fn_in_trait)]
+                    fn handle_tick(
+                        topic: _rt::String,
+                        tick: Tick,
+                        room: ::core::option::Option<_rt::Vec<u8>>,
+                    ) -> ::core::result::Result<
+                        ::core::option::Option<_rt::Vec<u8>>,
+                        _rt::String,
+                    >;
+                }
+                #[doc(hidden)]
+                #[macro_export]
+                macro_rules! __export_bennu_channel_handle_tick_0_1_0_cabi {
+                    ($ty:ident with_types_in $($path_to_types:tt)*) => {
+                        const _ : () = { #[unsafe (export_name =
+                        "bennu:channel/handle-tick@0.1.0#handle-tick")] unsafe extern "C"
+                        fn export_handle_tick(arg0 : * mut u8, arg1 : usize, arg2 : i64,
+                        arg3 : i32, arg4 : i32, arg5 : i32, arg6 : * mut u8, arg7 :
+                        usize,) -> * mut u8 { unsafe { $($path_to_types)*::
+                        _export_handle_tick_cabi::<$ty > (arg0, arg1, arg2, arg3, arg4,
+                        arg5, arg6, arg7) } } #[unsafe (export_name =
+                        "cabi_post_bennu:channel/handle-tick@0.1.0#handle-tick")] unsafe
+                        extern "C" fn _post_return_handle_tick(arg0 : * mut u8,) { unsafe
+                        { $($path_to_types)*:: __post_return_handle_tick::<$ty > (arg0) }
+                        } };
+                    };
+                }
+                #[doc(hidden)]
+                pub use __export_bennu_channel_handle_tick_0_1_0_cabi;
+                #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                struct _RetArea(
+                    [::core::mem::MaybeUninit<
+                        u8,
+                    >; 4 * ::core::mem::size_of::<*const u8>()],
+                );
+                static mut _RET_AREA: _RetArea = _RetArea(
+                    [::core::mem::MaybeUninit::uninit(); 4
+                        * ::core::mem::size_of::<*const u8>()],
+                );
+            }
+            /// An export that a plugin may have: takes over state that another version of it wrote.
+            #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+            pub mod upgrade {
+                #[used]
+                #[doc(hidden)]
+                static __FORCE_SECTION_REF: fn() = super::super::super::super::__link_custom_section_describing_imports;
+                use super::super::super::super::_rt;
+                /// What a state is of.
+                #[repr(u8)]
+                #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+                pub enum Part {
+                    /// A member.
+                    Assigns,
+                    /// A topic.
+                    Room,
+                }
+                impl ::core::fmt::Debug for Part {
+                    fn fmt(
+                        &self,
+                        f: &mut ::core::fmt::Formatter<'_>,
+                    ) -> ::core::fmt::Result {
+                        match self {
+                            Part::Assigns => f.debug_tuple("Part::Assigns").finish(),
+                            Part::Room => f.debug_tuple("Part::Room").finish(),
+                        }
+                    }
+                }
+                impl Part {
+                    #[doc(hidden)]
+                    pub unsafe fn _lift(val: u8) -> Part {
+                        if !cfg!(debug_assertions) {
+                            return unsafe { ::core::mem::transmute(val) };
+                        }
+                        match val {
+                            0 => Part::Assigns,
+                            1 => Part::Room,
+                            _ => panic!("invalid enum discriminant"),
+                        }
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case, unused_unsafe)]
+                pub unsafe fn _export_upgrade_cabi<T_: Guest>(
+                    arg0: *mut u8,
+                    arg1: usize,
+                    arg2: i32,
+                    arg3: i32,
+                    arg4: *mut u8,
+                    arg5: usize,
+                ) -> *mut u8 {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
+                        let result2 = {
+                            let len0 = arg1;
+                            let bytes0 = _rt::Vec::from_raw_parts(
+                                arg0.cast(),
+                                len0,
+                                len0,
+                            );
+                            let len1 = arg5;
+                            T_::upgrade(
+                                _rt::string_lift(bytes0),
+                                Part::_lift(arg2 as u8),
+                                arg3 as u32,
+                                <_ as From<
+                                    _rt::Vec<_>,
+                                >>::from(_rt::Vec::from_raw_parts(arg4.cast(), len1, len1)),
+                            )
+                        };
+                        let ptr3 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result2 {
+                            Ok(e) => {
+                                *ptr3.add(0).cast::<u8>() = (0i32) as u8;
+                                let vec4 = <_ as Into<_rt::Vec<_>>>::into(e)
+                                    .into_boxed_slice();
+                                let ptr4 = vec4.as_ptr().cast::<u8>();
+                                let len4 = vec4.len();
+                                ::core::mem::forget(vec4);
+                                *ptr3
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len4;
+                                *ptr3
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr4.cast_mut();
+                            }
+                            Err(e) => {
+                                *ptr3.add(0).cast::<u8>() = (1i32) as u8;
+                                let vec5 = (e.into_bytes()).into_boxed_slice();
+                                let ptr5 = vec5.as_ptr().cast::<u8>();
+                                let len5 = vec5.len();
+                                ::core::mem::forget(vec5);
+                                *ptr3
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len5;
+                                *ptr3
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr5.cast_mut();
+                            }
+                        };
+                        ptr3
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case)]
+                pub unsafe fn __post_return_upgrade<T_: Guest>(arg0: *mut u8) {
+                    unsafe {
+                        let l0 = i32::from(*arg0.add(0).cast::<u8>());
+                        match l0 {
+                            0 => {
+                                let l1 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l2 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base3 = l1;
+                                let len3 = l2;
+                                _rt::cabi_dealloc(base3, len3 * 1, 1);
+                            }
+                            _ => {
+                                let l4 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l5 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                _rt::cabi_dealloc(l4, l5, 1);
+                            }
+                        }
+                    }
+                }
+                pub trait Guest {
+                    /// A state whose version isn't the one that the route's description names, older or newer, is about to be given to a
+                    /// callback. Gives it as this build writes it; the callback gets that, and it is committed with the callback's outcome. An
+                    /// error refuses it: the callback isn't run, which is a fault. It reads, as `handle-out` does. A plugin without this export
+                    /// is handed such a state as it is.
+                    #[allow(async_fn_in_trait)]
+                    fn upgrade(
+                        topic: _rt::String,
+                        part: Part,
+                        version: u32,
+                        state: _rt::Vec<u8>,
+                    ) -> ::core::result::Result<_rt::Vec<u8>, _rt::String>;
+                }
+                #[doc(hidden)]
+                #[macro_export]
+                macro_rules! __export_bennu_channel_upgrade_0_1_0_cabi {
+                    ($ty:ident with_types_in $($path_to_types:tt)*) => {
+                        const _ : () = { #[unsafe (export_name =
+                        "bennu:channel/upgrade@0.1.0#upgrade")] unsafe extern "C" fn
+                        export_upgrade(arg0 : * mut u8, arg1 : usize, arg2 : i32, arg3 :
+                        i32, arg4 : * mut u8, arg5 : usize,) -> * mut u8 { unsafe {
+                        $($path_to_types)*:: _export_upgrade_cabi::<$ty > (arg0, arg1,
+                        arg2, arg3, arg4, arg5) } } #[unsafe (export_name =
+                        "cabi_post_bennu:channel/upgrade@0.1.0#upgrade")] unsafe extern
+                        "C" fn _post_return_upgrade(arg0 : * mut u8,) { unsafe {
+                        $($path_to_types)*:: __post_return_upgrade::<$ty > (arg0) } } };
+                    };
+                }
+                #[doc(hidden)]
+                pub use __export_bennu_channel_upgrade_0_1_0_cabi;
+                #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                struct _RetArea(
+                    [::core::mem::MaybeUninit<
+                        u8,
+                    >; 3 * ::core::mem::size_of::<*const u8>()],
+                );
+                static mut _RET_AREA: _RetArea = _RetArea(
+                    [::core::mem::MaybeUninit::uninit(); 3
                         * ::core::mem::size_of::<*const u8>()],
                 );
             }
@@ -4772,81 +5468,98 @@ macro_rules! __export_plugin_full_impl {
         exports::bennu::channel::handle_message::__export_bennu_channel_handle_message_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::bennu::channel::handle_message);
         $($path_to_types_root)*::
+        exports::bennu::channel::handle_tick::__export_bennu_channel_handle_tick_0_1_0_cabi!($ty
+        with_types_in $($path_to_types_root)*:: exports::bennu::channel::handle_tick);
+        $($path_to_types_root)*::
+        exports::bennu::channel::upgrade::__export_bennu_channel_upgrade_0_1_0_cabi!($ty
+        with_types_in $($path_to_types_root)*:: exports::bennu::channel::upgrade);
+        $($path_to_types_root)*::
         exports::bennu::channel::channel::__export_bennu_channel_channel_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::bennu::channel::channel); const
         _ : () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section
         =
         "component-type:wit-bindgen:0.61.1:bennu:channel@0.1.0:plugin-full:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2781] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3259] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xdb\x14\x01A\x02\x01\
-A\x1c\x01B\x0a\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
-l\x03\0\0\x01@\0\0w\x04\0\x03now\x01\x02\x01@\0\0s\x04\0\x09unique-id\x01\x03\x04\
-\0\x06random\x01\x02\x04\0\x0dconfiguration\x01\x03\x01@\x02\x05level\x01\x07mes\
-sages\x01\0\x04\0\x03log\x01\x04\x03\0\x18bennu:channel/host@0.1.0\x05\0\x01B\x0d\
-\x01ks\x01@\0\0\0\x04\0\x09socket-id\x01\x01\x01@\0\0s\x04\0\x08join-ref\x01\x02\
-\x04\0\x04user\x01\x01\x04\0\x06claims\x01\x02\x04\0\x09transport\x01\x02\x04\0\x0e\
-connect-params\x01\x02\x01o\x02ss\x01p\x03\x01@\0\0\x04\x04\0\x09x-headers\x01\x05\
-\x03\0\x1abennu:channel/member@0.1.0\x05\x01\x01B\x1d\x01p}\x01q\x02\x04json\x01\
-s\0\x06binary\x01\0\0\x04\0\x07payload\x03\0\x01\x01r\x02\x04names\x05values\x04\
-\0\x07setting\x03\0\x03\x01ps\x01p\x04\x01r\x05\x07patterns\x0aintercepts\x05\x0f\
-assigns-versiony\x0croom-versiony\x07options\x06\x04\0\x05route\x03\0\x07\x01k\0\
-\x01r\x04\x02idw\x05topics\x07assigns\0\x04room\x09\x04\0\x0amembership\x03\0\x0a\
-\x01r\x02\x06statuss\x07payload\x02\x04\0\x05reply\x03\0\x0c\x01k\x0d\x01r\x02\x06\
-reasons\x05reply\x0e\x04\0\x04stop\x03\0\x0f\x01q\x03\x04none\0\0\x05reply\x01\x0d\
-\0\x04stop\x01\x10\0\x04\0\x06answer\x03\0\x11\x01r\x03\x07assigns\x09\x04room\x09\
-\x06answer\x12\x04\0\x07outcome\x03\0\x13\x01r\x03\x07assigns\0\x04room\x09\x08r\
-esponse\x02\x04\0\x08admitted\x03\0\x15\x01q\x02\x08admitted\x01\x16\0\x07refuse\
-d\x01\x02\0\x04\0\x09admission\x03\0\x17\x01r\x04\x06sources\x05topics\x05events\
-\x07payload\x02\x04\0\x07message\x03\0\x19\x01r\x02\x05causes\x06details\x04\0\x06\
-ending\x03\0\x1b\x03\0\x19bennu:channel/types@0.1.0\x05\x02\x02\x03\0\x02\x07pay\
-load\x02\x03\0\x02\x05reply\x01B\x17\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\
-\x02\x03\x02\x01\x04\x04\0\x08response\x03\0\x02\x01@\x02\x05events\x07payload\x01\
-\x01\0\x04\0\x04push\x01\x04\x04\0\x09broadcast\x01\x04\x04\0\x0ebroadcast-from\x01\
-\x04\x01@\x03\x05topics\x05events\x07payload\x01\x01\0\x04\0\x07publish\x01\x05\x04\
-\0\x04send\x01\x05\x01@\x01\x05topics\x01\0\x04\0\x09subscribe\x01\x06\x04\0\x0b\
-unsubscribe\x01\x06\x01@\x01\x09socket-ids\x01\0\x04\0\x0adisconnect\x01\x07\x01\
-@\x02\x09reply-refs\x05reply\x03\x01\0\x04\0\x05reply\x01\x08\x04\0\x09send-self\
-\x01\x04\x01@\x03\x0cmillisecondsw\x05events\x07payload\x01\0w\x04\0\x0asend-aft\
-er\x01\x09\x01@\x01\x05timerw\x01\0\x04\0\x06cancel\x01\x0a\x03\0\x1abennu:chann\
-el/socket@0.1.0\x05\x05\x01B\x0c\x01@\x01\x05topics\0s\x04\0\x04list\x01\0\x01ks\
-\x01@\x02\x05topics\x03keys\0\x01\x04\0\x03get\x01\x02\x01@\x02\x03keys\x04metas\
-\x01\0\x04\0\x05track\x01\x03\x04\0\x06update\x01\x03\x01@\x01\x03keys\x01\0\x04\
-\0\x07untrack\x01\x04\x01@\0\x01\0\x04\0\x0apush-state\x01\x05\x03\0\x1cbennu:ch\
-annel/presence@0.1.0\x05\x06\x01B\x0d\x01r\x02\x04names\x07membersy\x04\0\x05top\
-ic\x03\0\0\x01ks\x01r\x03\x06memberw\x04user\x02\x09socket-id\x02\x04\0\x06perso\
-n\x03\0\x03\x01@\x01\x05topics\0y\x04\0\x05count\x01\x05\x01p\x04\x01@\x02\x05to\
-pics\x05limity\0\x06\x04\0\x07members\x01\x07\x01p\x01\x01@\x03\x06prefixs\x05af\
-ter\x02\x05limity\0\x08\x04\0\x05under\x01\x09\x03\0\x1abennu:channel/topics@0.1\
-.0\x05\x07\x01B\x08\x01m\x03\x07missing\x07invalid\x07expired\x04\0\x07problem\x03\
-\0\0\x01kw\x01@\x03\x04salts\x05values\x07max-age\x02\0s\x04\0\x04sign\x01\x03\x01\
-j\x01s\x01\x01\x01@\x03\x04salts\x05tokens\x07max-age\x02\0\x04\x04\0\x06verify\x01\
-\x05\x03\0\x19bennu:channel/token@0.1.0\x05\x08\x01B\x0c\x02\x03\x02\x01\x03\x04\
-\0\x07payload\x03\0\0\x01p}\x01r\x02\x06memberw\x07assigns\x02\x04\0\x09recipien\
-t\x03\0\x03\x01q\x04\x04pass\0\0\x04drop\0\0\x07replace\x01\x01\0\x09hand-over\0\
-\0\x04\0\x08decision\x03\0\x05\x01p\x04\x01p\x06\x01j\x01\x08\x01s\x01@\x04\x05t\
-opics\x05events\x07payload\x01\x0arecipients\x07\0\x09\x04\0\x0ahandle-out\x01\x0a\
-\x04\0\x1ebennu:channel/handle-out@0.1.0\x05\x09\x01B\x0c\x02\x03\x02\x01\x03\x04\
-\0\x07payload\x03\0\0\x02\x03\x02\x01\x04\x04\0\x05reply\x03\0\x02\x01p}\x01k\x04\
-\x01k\x03\x01r\x02\x04room\x05\x05reply\x06\x04\0\x07outcome\x03\0\x07\x01j\x01\x08\
-\x01s\x01@\x04\x05topics\x05events\x07payload\x01\x04room\x05\0\x09\x04\0\x0ehan\
-dle-message\x01\x0a\x04\0\"bennu:channel/handle-message@0.1.0\x05\x0a\x02\x03\0\x02\
-\x09admission\x02\x03\0\x02\x06ending\x02\x03\0\x02\x0amembership\x02\x03\0\x02\x07\
-message\x02\x03\0\x02\x07outcome\x02\x03\0\x02\x05route\x01B\x1f\x02\x03\x02\x01\
-\x0b\x04\0\x09admission\x03\0\0\x02\x03\x02\x01\x0c\x04\0\x06ending\x03\0\x02\x02\
-\x03\x02\x01\x0d\x04\0\x0amembership\x03\0\x04\x02\x03\x02\x01\x0e\x04\0\x07mess\
-age\x03\0\x06\x02\x03\x02\x01\x0f\x04\0\x07outcome\x03\0\x08\x02\x03\x02\x01\x03\
-\x04\0\x07payload\x03\0\x0a\x02\x03\x02\x01\x10\x04\0\x05route\x03\0\x0c\x01p\x0d\
-\x01@\0\0\x0e\x04\0\x08describe\x01\x0f\x01p}\x01k\x10\x01j\x01\x01\x01s\x01@\x04\
-\x06memberw\x05topics\x06params\x0b\x04room\x11\0\x12\x04\0\x04join\x01\x13\x01k\
-s\x01j\x01\x09\x01s\x01@\x04\x06member\x05\x05events\x07payload\x0b\x09reply-ref\
-\x14\0\x15\x04\0\x09handle-in\x01\x16\x01@\x02\x06member\x05\x07message\x07\0\x15\
-\x04\0\x0bhandle-info\x01\x17\x01j\x01\x11\x01s\x01@\x02\x06member\x05\x06ending\
-\x03\0\x18\x04\0\x09terminate\x01\x19\x04\0\x1bbennu:channel/channel@0.1.0\x05\x11\
-\x04\0\x1fbennu:channel/plugin-full@0.1.0\x04\0\x0b\x11\x01\0\x0bplugin-full\x03\
-\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-\
-bindgen-rust\x060.61.1";
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb9\x18\x01A\x02\x01\
+A\"\x01B\x0a\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\
+\0\0\x01@\0\0w\x04\0\x03now\x01\x02\x01@\0\0s\x04\0\x09unique-id\x01\x03\x04\0\x06\
+random\x01\x02\x04\0\x0dconfiguration\x01\x03\x01@\x02\x05level\x01\x07messages\x01\
+\0\x04\0\x03log\x01\x04\x03\0\x18bennu:channel/host@0.1.0\x05\0\x01B\x0d\x01ks\x01\
+@\0\0\0\x04\0\x09socket-id\x01\x01\x01@\0\0s\x04\0\x08join-ref\x01\x02\x04\0\x04\
+user\x01\x01\x04\0\x06claims\x01\x02\x04\0\x09transport\x01\x02\x04\0\x0econnect\
+-params\x01\x02\x01o\x02ss\x01p\x03\x01@\0\0\x04\x04\0\x09x-headers\x01\x05\x03\0\
+\x1abennu:channel/member@0.1.0\x05\x01\x01B\x1d\x01p}\x01q\x02\x04json\x01s\0\x06\
+binary\x01\0\0\x04\0\x07payload\x03\0\x01\x01r\x02\x04names\x05values\x04\0\x07s\
+etting\x03\0\x03\x01ps\x01p\x04\x01r\x05\x07patterns\x0aintercepts\x05\x0fassign\
+s-versiony\x0croom-versiony\x07options\x06\x04\0\x05route\x03\0\x07\x01k\0\x01r\x04\
+\x02idw\x05topics\x07assigns\0\x04room\x09\x04\0\x0amembership\x03\0\x0a\x01r\x02\
+\x06statuss\x07payload\x02\x04\0\x05reply\x03\0\x0c\x01k\x0d\x01r\x02\x06reasons\
+\x05reply\x0e\x04\0\x04stop\x03\0\x0f\x01q\x03\x04none\0\0\x05reply\x01\x0d\0\x04\
+stop\x01\x10\0\x04\0\x06answer\x03\0\x11\x01r\x03\x07assigns\x09\x04room\x09\x06\
+answer\x12\x04\0\x07outcome\x03\0\x13\x01r\x03\x07assigns\0\x04room\x09\x08respo\
+nse\x02\x04\0\x08admitted\x03\0\x15\x01q\x02\x08admitted\x01\x16\0\x07refused\x01\
+\x02\0\x04\0\x09admission\x03\0\x17\x01r\x04\x06sources\x05topics\x05events\x07p\
+ayload\x02\x04\0\x07message\x03\0\x19\x01r\x02\x05causes\x06details\x04\0\x06end\
+ing\x03\0\x1b\x03\0\x19bennu:channel/types@0.1.0\x05\x02\x02\x03\0\x02\x07payloa\
+d\x02\x03\0\x02\x05reply\x01B\x19\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x02\
+\x03\x02\x01\x04\x04\0\x08response\x03\0\x02\x01@\x02\x05events\x07payload\x01\x01\
+\0\x04\0\x04push\x01\x04\x04\0\x09broadcast\x01\x04\x04\0\x0ebroadcast-from\x01\x04\
+\x01@\x03\x05topics\x05events\x07payload\x01\x01\0\x04\0\x07publish\x01\x05\x04\0\
+\x04send\x01\x05\x01@\x01\x05topics\x01\0\x04\0\x09subscribe\x01\x06\x04\0\x0bun\
+subscribe\x01\x06\x01@\x01\x09socket-ids\x01\0\x04\0\x0adisconnect\x01\x07\x01@\x02\
+\x09reply-refs\x05reply\x03\x01\0\x04\0\x05reply\x01\x08\x04\0\x09send-self\x01\x04\
+\x01@\x03\x0cmillisecondsw\x05events\x07payload\x01\0w\x04\0\x0asend-after\x01\x09\
+\x01@\x01\x0cmillisecondsy\x01\0\x04\0\x04tick\x01\x0a\x01@\x01\x05timerw\x01\0\x04\
+\0\x06cancel\x01\x0b\x03\0\x1abennu:channel/socket@0.1.0\x05\x05\x01B\x0c\x01@\x01\
+\x05topics\0s\x04\0\x04list\x01\0\x01ks\x01@\x02\x05topics\x03keys\0\x01\x04\0\x03\
+get\x01\x02\x01@\x02\x03keys\x04metas\x01\0\x04\0\x05track\x01\x03\x04\0\x06upda\
+te\x01\x03\x01@\x01\x03keys\x01\0\x04\0\x07untrack\x01\x04\x01@\0\x01\0\x04\0\x0a\
+push-state\x01\x05\x03\0\x1cbennu:channel/presence@0.1.0\x05\x06\x01B\x0d\x01r\x02\
+\x04names\x07membersy\x04\0\x05topic\x03\0\0\x01ks\x01r\x03\x06memberw\x04user\x02\
+\x09socket-id\x02\x04\0\x06person\x03\0\x03\x01@\x01\x05topics\0y\x04\0\x05count\
+\x01\x05\x01p\x04\x01@\x02\x05topics\x05limity\0\x06\x04\0\x07members\x01\x07\x01\
+p\x01\x01@\x03\x06prefixs\x05after\x02\x05limity\0\x08\x04\0\x05under\x01\x09\x03\
+\0\x1abennu:channel/topics@0.1.0\x05\x07\x01B\x08\x01m\x03\x07missing\x07invalid\
+\x07expired\x04\0\x07problem\x03\0\0\x01kw\x01@\x03\x04salts\x05values\x07max-ag\
+e\x02\0s\x04\0\x04sign\x01\x03\x01j\x01s\x01\x01\x01@\x03\x04salts\x05tokens\x07\
+max-age\x02\0\x04\x04\0\x06verify\x01\x05\x03\0\x19bennu:channel/token@0.1.0\x05\
+\x08\x01B\x0f\x01p}\x01r\x02\x03key\0\x05value\0\x04\0\x05entry\x03\0\x01\x01m\x02\
+\x07forward\x08backward\x04\0\x05order\x03\0\x03\x01k\0\x01@\x01\x03key\0\0\x05\x04\
+\0\x03get\x01\x06\x01p\x02\x01@\x04\x05start\x05\x03end\x05\x05order\x04\x05limi\
+ty\0\x07\x04\0\x04scan\x01\x08\x01@\x02\x03key\0\x05value\0\x01\0\x04\0\x03put\x01\
+\x09\x01@\x01\x03key\0\x01\0\x04\0\x06delete\x01\x0a\x03\0\x19bennu:channel/stor\
+e@0.1.0\x05\x09\x01B\x0c\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x01p}\x01r\
+\x02\x06memberw\x07assigns\x02\x04\0\x09recipient\x03\0\x03\x01q\x04\x04pass\0\0\
+\x04drop\0\0\x07replace\x01\x01\0\x09hand-over\0\0\x04\0\x08decision\x03\0\x05\x01\
+p\x04\x01p\x06\x01j\x01\x08\x01s\x01@\x04\x05topics\x05events\x07payload\x01\x0a\
+recipients\x07\0\x09\x04\0\x0ahandle-out\x01\x0a\x04\0\x1ebennu:channel/handle-o\
+ut@0.1.0\x05\x0a\x01B\x0c\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x02\x03\x02\
+\x01\x04\x04\0\x05reply\x03\0\x02\x01p}\x01k\x04\x01k\x03\x01r\x02\x04room\x05\x05\
+reply\x06\x04\0\x07outcome\x03\0\x07\x01j\x01\x08\x01s\x01@\x04\x05topics\x05eve\
+nts\x07payload\x01\x04room\x05\0\x09\x04\0\x0ehandle-message\x01\x0a\x04\0\"benn\
+u:channel/handle-message@0.1.0\x05\x0b\x01B\x07\x01r\x03\x06numberw\x06missedy\x09\
+period-msy\x04\0\x04tick\x03\0\0\x01p}\x01k\x02\x01j\x01\x03\x01s\x01@\x03\x05to\
+pics\x04tick\x01\x04room\x03\0\x04\x04\0\x0bhandle-tick\x01\x05\x04\0\x1fbennu:c\
+hannel/handle-tick@0.1.0\x05\x0c\x01B\x06\x01m\x02\x07assigns\x04room\x04\0\x04p\
+art\x03\0\0\x01p}\x01j\x01\x02\x01s\x01@\x04\x05topics\x04part\x01\x07versiony\x05\
+state\x02\0\x03\x04\0\x07upgrade\x01\x04\x04\0\x1bbennu:channel/upgrade@0.1.0\x05\
+\x0d\x02\x03\0\x02\x09admission\x02\x03\0\x02\x06ending\x02\x03\0\x02\x0amembers\
+hip\x02\x03\0\x02\x07message\x02\x03\0\x02\x07outcome\x02\x03\0\x02\x05route\x01\
+B\x1f\x02\x03\x02\x01\x0e\x04\0\x09admission\x03\0\0\x02\x03\x02\x01\x0f\x04\0\x06\
+ending\x03\0\x02\x02\x03\x02\x01\x10\x04\0\x0amembership\x03\0\x04\x02\x03\x02\x01\
+\x11\x04\0\x07message\x03\0\x06\x02\x03\x02\x01\x12\x04\0\x07outcome\x03\0\x08\x02\
+\x03\x02\x01\x03\x04\0\x07payload\x03\0\x0a\x02\x03\x02\x01\x13\x04\0\x05route\x03\
+\0\x0c\x01p\x0d\x01@\0\0\x0e\x04\0\x08describe\x01\x0f\x01p}\x01k\x10\x01j\x01\x01\
+\x01s\x01@\x04\x06memberw\x05topics\x06params\x0b\x04room\x11\0\x12\x04\0\x04joi\
+n\x01\x13\x01ks\x01j\x01\x09\x01s\x01@\x04\x06member\x05\x05events\x07payload\x0b\
+\x09reply-ref\x14\0\x15\x04\0\x09handle-in\x01\x16\x01@\x02\x06member\x05\x07mes\
+sage\x07\0\x15\x04\0\x0bhandle-info\x01\x17\x01j\x01\x11\x01s\x01@\x02\x06member\
+\x05\x06ending\x03\0\x18\x04\0\x09terminate\x01\x19\x04\0\x1bbennu:channel/chann\
+el@0.1.0\x05\x14\x04\0\x1fbennu:channel/plugin-full@0.1.0\x04\0\x0b\x11\x01\0\x0b\
+plugin-full\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x07\
+0.258.3\x10wit-bindgen-rust\x060.61.1";
         };
     };
 }
@@ -4859,9 +5572,9 @@ pub use __export_plugin_full_impl as export_plugin;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2002] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb0\x0e\x01A\x02\x01\
-A\x10\x01B\x0a\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2233] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x97\x10\x01A\x02\x01\
+A\x12\x01B\x0a\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
 l\x03\0\0\x01@\0\0w\x04\0\x03now\x01\x02\x01@\0\0s\x04\0\x09unique-id\x01\x03\x04\
 \0\x06random\x01\x02\x04\0\x0dconfiguration\x01\x03\x01@\x02\x05level\x01\x07mes\
 sages\x01\0\x04\0\x03log\x01\x04\x03\0\x18bennu:channel/host@0.1.0\x05\0\x01B\x0d\
@@ -4881,7 +5594,7 @@ esponse\x02\x04\0\x08admitted\x03\0\x15\x01q\x02\x08admitted\x01\x16\0\x07refuse
 d\x01\x02\0\x04\0\x09admission\x03\0\x17\x01r\x04\x06sources\x05topics\x05events\
 \x07payload\x02\x04\0\x07message\x03\0\x19\x01r\x02\x05causes\x06details\x04\0\x06\
 ending\x03\0\x1b\x03\0\x19bennu:channel/types@0.1.0\x05\x02\x02\x03\0\x02\x07pay\
-load\x02\x03\0\x02\x05reply\x01B\x17\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\
+load\x02\x03\0\x02\x05reply\x01B\x19\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\
 \x02\x03\x02\x01\x04\x04\0\x08response\x03\0\x02\x01@\x02\x05events\x07payload\x01\
 \x01\0\x04\0\x04push\x01\x04\x04\0\x09broadcast\x01\x04\x04\0\x0ebroadcast-from\x01\
 \x04\x01@\x03\x05topics\x05events\x07payload\x01\x01\0\x04\0\x07publish\x01\x05\x04\
@@ -4889,23 +5602,29 @@ load\x02\x03\0\x02\x05reply\x01B\x17\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\
 unsubscribe\x01\x06\x01@\x01\x09socket-ids\x01\0\x04\0\x0adisconnect\x01\x07\x01\
 @\x02\x09reply-refs\x05reply\x03\x01\0\x04\0\x05reply\x01\x08\x04\0\x09send-self\
 \x01\x04\x01@\x03\x0cmillisecondsw\x05events\x07payload\x01\0w\x04\0\x0asend-aft\
-er\x01\x09\x01@\x01\x05timerw\x01\0\x04\0\x06cancel\x01\x0a\x03\0\x1abennu:chann\
-el/socket@0.1.0\x05\x05\x01B\x0c\x01@\x01\x05topics\0s\x04\0\x04list\x01\0\x01ks\
-\x01@\x02\x05topics\x03keys\0\x01\x04\0\x03get\x01\x02\x01@\x02\x03keys\x04metas\
-\x01\0\x04\0\x05track\x01\x03\x04\0\x06update\x01\x03\x01@\x01\x03keys\x01\0\x04\
-\0\x07untrack\x01\x04\x01@\0\x01\0\x04\0\x0apush-state\x01\x05\x03\0\x1cbennu:ch\
-annel/presence@0.1.0\x05\x06\x01B\x0d\x01r\x02\x04names\x07membersy\x04\0\x05top\
-ic\x03\0\0\x01ks\x01r\x03\x06memberw\x04user\x02\x09socket-id\x02\x04\0\x06perso\
-n\x03\0\x03\x01@\x01\x05topics\0y\x04\0\x05count\x01\x05\x01p\x04\x01@\x02\x05to\
-pics\x05limity\0\x06\x04\0\x07members\x01\x07\x01p\x01\x01@\x03\x06prefixs\x05af\
-ter\x02\x05limity\0\x08\x04\0\x05under\x01\x09\x03\0\x1abennu:channel/topics@0.1\
-.0\x05\x07\x01B\x08\x01m\x03\x07missing\x07invalid\x07expired\x04\0\x07problem\x03\
-\0\0\x01kw\x01@\x03\x04salts\x05values\x07max-age\x02\0s\x04\0\x04sign\x01\x03\x01\
-j\x01s\x01\x01\x01@\x03\x04salts\x05tokens\x07max-age\x02\0\x04\x04\0\x06verify\x01\
-\x05\x03\0\x19bennu:channel/token@0.1.0\x05\x08\x04\0?bennu:channel/plugin-full-\
-with-all-of-its-exports-removed@0.1.0\x04\0\x0b1\x01\0+plugin-full-with-all-of-i\
-ts-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-compon\
-ent\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+er\x01\x09\x01@\x01\x0cmillisecondsy\x01\0\x04\0\x04tick\x01\x0a\x01@\x01\x05tim\
+erw\x01\0\x04\0\x06cancel\x01\x0b\x03\0\x1abennu:channel/socket@0.1.0\x05\x05\x01\
+B\x0c\x01@\x01\x05topics\0s\x04\0\x04list\x01\0\x01ks\x01@\x02\x05topics\x03keys\
+\0\x01\x04\0\x03get\x01\x02\x01@\x02\x03keys\x04metas\x01\0\x04\0\x05track\x01\x03\
+\x04\0\x06update\x01\x03\x01@\x01\x03keys\x01\0\x04\0\x07untrack\x01\x04\x01@\0\x01\
+\0\x04\0\x0apush-state\x01\x05\x03\0\x1cbennu:channel/presence@0.1.0\x05\x06\x01\
+B\x0d\x01r\x02\x04names\x07membersy\x04\0\x05topic\x03\0\0\x01ks\x01r\x03\x06mem\
+berw\x04user\x02\x09socket-id\x02\x04\0\x06person\x03\0\x03\x01@\x01\x05topics\0\
+y\x04\0\x05count\x01\x05\x01p\x04\x01@\x02\x05topics\x05limity\0\x06\x04\0\x07me\
+mbers\x01\x07\x01p\x01\x01@\x03\x06prefixs\x05after\x02\x05limity\0\x08\x04\0\x05\
+under\x01\x09\x03\0\x1abennu:channel/topics@0.1.0\x05\x07\x01B\x08\x01m\x03\x07m\
+issing\x07invalid\x07expired\x04\0\x07problem\x03\0\0\x01kw\x01@\x03\x04salts\x05\
+values\x07max-age\x02\0s\x04\0\x04sign\x01\x03\x01j\x01s\x01\x01\x01@\x03\x04sal\
+ts\x05tokens\x07max-age\x02\0\x04\x04\0\x06verify\x01\x05\x03\0\x19bennu:channel\
+/token@0.1.0\x05\x08\x01B\x0f\x01p}\x01r\x02\x03key\0\x05value\0\x04\0\x05entry\x03\
+\0\x01\x01m\x02\x07forward\x08backward\x04\0\x05order\x03\0\x03\x01k\0\x01@\x01\x03\
+key\0\0\x05\x04\0\x03get\x01\x06\x01p\x02\x01@\x04\x05start\x05\x03end\x05\x05or\
+der\x04\x05limity\0\x07\x04\0\x04scan\x01\x08\x01@\x02\x03key\0\x05value\0\x01\0\
+\x04\0\x03put\x01\x09\x01@\x01\x03key\0\x01\0\x04\0\x06delete\x01\x0a\x03\0\x19b\
+ennu:channel/store@0.1.0\x05\x09\x04\0?bennu:channel/plugin-full-with-all-of-its\
+-exports-removed@0.1.0\x04\0\x0b1\x01\0+plugin-full-with-all-of-its-exports-remo\
+ved\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10\
+wit-bindgen-rust\x060.61.1";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
+use super::consult::Answered;
 use super::letter::Sender;
 use super::membership::{Phase, Remains, State};
 use super::{Channel, Entry};
-use crate::contract::{Answer, Effect, Ending, Fault, FaultKind, Message, Outcome, Reply, Source, Stop};
+use crate::contract::{Answer, Effect, Ending, Fault, FaultKind, Message, Reply, Source, Stop};
 use crate::protocol::{Outbound, Ref};
 use crate::pubsub::{Audience, Broadcast, Except};
 
@@ -20,9 +21,10 @@ impl Channel {
     /// member that the plugin stopped. Of a member that ended while the callback ran, nothing is done.
     pub(super) fn commit(
         self: &Arc<Self>,
-        outcome: Outcome,
+        answered: Answered,
         reference: Option<&Ref>,
     ) -> Result<Option<(Remains, Ending)>, Fault> {
+        let Answered { outcome, assigns, room } = answered;
         let mut state = self.lock();
         if state.phase != Phase::Joined {
             return Ok(None);
@@ -32,11 +34,14 @@ impl Channel {
         if answers_nobody || matches!(outcome.answer, Answer::Admit(_) | Answer::Refuse(_)) {
             return Err(Fault::failed("there is no message to answer here; use socket.reply with a kept ref"));
         }
-        if outcome.room.is_some() || !self.has_room_for(audience.as_deref(), &outcome.effects, state.timers.bytes()) {
-            return Err(self.excess(outcome.room.is_some()));
+        if !self.has_room_for(audience.as_deref(), &outcome.effects, state.timers.bytes()) {
+            return Err(overflow());
         }
-        if let Some(assigns) = outcome.assigns {
+        if let Some(assigns) = assigns {
             state.assigns = assigns;
+        }
+        if let Some(room) = room {
+            self.line.save_room(room);
         }
         self.carry_out(outcome.effects, audience.as_deref(), Some(&mut state));
         Ok(self.answer(&mut state, audience.as_deref(), outcome.answer, reference))
@@ -87,13 +92,6 @@ impl Channel {
         has_room && audience.is_none_or(|audience| audience.has_room(effects.len() + 1))
     }
 
-    pub(super) fn excess(&self, room: bool) -> Fault {
-        if room {
-            return Fault::failed("a room was given back, but the route asks for none");
-        }
-        Fault::new(FaultKind::Overflow, "a queue that the effects go to is full")
-    }
-
     /// Does what was asked for, in order. Of a member that has ended there is no state, and so only what reaches others or
     /// its client is done.
     pub(super) fn carry_out(
@@ -117,6 +115,7 @@ impl Channel {
                     self.send_reply(audience, &Ref::from_json(reply_ref), &reply);
                 }
                 Effect::PushPresences => self.push_presences(audience),
+                Effect::Beat(period) => self.line.set_beat(&self.node, topic, period),
                 Effect::Broadcast { .. } | Effect::Publish { .. } | Effect::Send { .. } | Effect::Disconnect(_) => {
                     self.node.carry_out(effect, topic, || Sender::Member(Arc::downgrade(self)));
                 }
@@ -179,4 +178,9 @@ impl Channel {
     pub(super) fn send_error(&self, audience: Option<&Audience>) {
         self.send(audience, Outbound::Error { join_ref: self.mark(), topic: self.member.topic.as_str() });
     }
+}
+
+/// There is no room for what a call asked for.
+pub(super) fn overflow() -> Fault {
+    Fault::new(FaultKind::Overflow, "a queue that the effects go to is full")
 }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use super::consult::fit;
+use super::saved::Saved;
 use super::{Channel, Entry};
-use crate::contract::{Decision, Fault, Message, Passing, Recipient, Source};
+use crate::contract::{Decision, Fault, Message, Part, Passing, Recipient, Source};
 use crate::protocol::Outbound;
 use crate::pubsub::{Audience, Broadcast, Deferred, Encoded, Interceptor};
 use crate::routes::{Route, RouteTable};
@@ -74,20 +76,45 @@ async fn decide<'a>(
     broadcast: &Broadcast,
     channels: &'a [Arc<Channel>],
 ) -> Result<Vec<(&'a Arc<Channel>, Decision)>, Fault> {
-    let present = |channel: &'a Arc<Channel>| {
-        channel.assigns().map(|assigns| (channel, Recipient { id: channel.member.id, assigns }))
-    };
-    let (present, recipients): (Vec<_>, Vec<_>) = channels.iter().filter_map(present).unzip();
-    if recipients.is_empty() {
+    let (present, states): (Vec<_>, Vec<_>) =
+        channels.iter().filter_map(|channel| Some((channel, channel.assigns()?))).unzip();
+    if present.is_empty() {
         return Ok(Vec::new());
     }
+    let asked = ask(route, broadcast, &present, &states).await;
+    let decisions = match (asked, route.open_probation(), &states[..]) {
+        // As for other calls, but only once it is known whom it fails for.
+        (Err(fault), Some((probation, proved)), [state]) => {
+            let former = state.as_of(proved, Part::Assigns).ok_or_else(|| fault.clone())?;
+            let decisions = ask(proved, broadcast, &present, &[former]).await.map_err(|_| fault)?;
+            probation.count_fault();
+            decisions
+        }
+        (asked, ..) => asked?,
+    };
+    Ok(present.into_iter().zip(decisions).collect())
+}
+
+/// What one generation decides about members with these states. A state of another version is taken over for the question
+/// alone: it is committed with the member's own next turn.
+async fn ask(
+    route: &Route,
+    broadcast: &Broadcast,
+    channels: &[&Arc<Channel>],
+    states: &[Saved],
+) -> Result<Vec<Decision>, Fault> {
+    let mut recipients = Vec::with_capacity(states.len());
+    for (channel, state) in channels.iter().zip(states) {
+        let fitted = fit(route, &broadcast.topic, Part::Assigns, Some(state)).await?;
+        recipients.push(Recipient { id: channel.member.id, assigns: fitted.bytes.unwrap_or_default() });
+    }
     let Broadcast { topic, event, payload, .. } = broadcast.clone();
-    let decisions = route.behaviour.filter(Passing { topic, event, payload, recipients }).await?;
-    if decisions.len() != present.len() {
-        let (given, wanted) = (decisions.len(), present.len());
+    let decisions = route.behaviour.filter(&Passing { topic, event, payload, recipients }).await?;
+    if decisions.len() != states.len() {
+        let (given, wanted) = (decisions.len(), states.len());
         return Err(Fault::failed(format!("handle-out gave {given} decisions for {wanted} recipients")));
     }
-    Ok(present.into_iter().zip(decisions).collect())
+    Ok(decisions)
 }
 
 impl Channel {

@@ -5,10 +5,10 @@ use std::sync::{Arc, Weak};
 use bytestring::ByteString;
 use tokio::sync::oneshot;
 
+use super::line::Line;
 use super::{Channel, Entry, Node};
-use crate::contract::{Answer, Fault, FaultKind, Message, Outcome, Reply, Source, TopicCall, TopicCallback};
+use crate::contract::{Fault, Message, Reply, Source, TopicCallback};
 use crate::protocol::{Payload, Topic};
-use crate::routes::Route;
 
 /// Why a letter wasn't handled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,42 +79,22 @@ impl Letter {
     }
 
     /// Takes its turn.
-    pub(super) async fn turn(self) {
-        let delivered = self.deliver().await;
+    pub(super) async fn turn(self, line: &Arc<Line>) {
+        let delivered = self.deliver(line).await;
         self.answer(delivered);
     }
 
-    async fn deliver(&self) -> Delivered {
+    async fn deliver(&self, line: &Arc<Line>) -> Delivered {
         let route = self.node.routes.find(self.topic.as_str()).ok_or(Undelivered::Unrouted)?;
         if !route.takes_messages {
             return Err(Undelivered::NotTaken(Arc::clone(&route.plugin)));
         }
         let callback = TopicCallback::Message { event: self.event.clone(), payload: self.payload.clone() };
-        let (topic, name) = (self.topic.clone(), callback.name());
-        let called = route.behaviour.call_topic(TopicCall { topic, room: None, callback }).await;
-        called.and_then(|outcome| self.commit(outcome)).map_err(|fault| {
-            self.log(&route, name, &fault);
+        let name = callback.name();
+        self.node.topic_turn(line, &self.topic, &route, callback).await.map_err(|fault| {
+            self.node.log_topic_fault(&route, &self.topic, name, &fault);
             Undelivered::Fault(fault)
         })
-    }
-
-    fn commit(&self, outcome: Outcome) -> Result<Option<Reply>, Fault> {
-        let Outcome { room, effects, answer, .. } = outcome;
-        if room.is_some() {
-            return Err(Fault::failed("a room was given back, but the route asks for none"));
-        }
-        let own = self.node.pubsub.audience(self.topic.as_str());
-        let has_room = own.is_none_or(|audience| audience.has_room(effects.len()));
-        if !has_room || !self.node.has_room_for(&effects) {
-            return Err(Fault::new(FaultKind::Overflow, "a queue that the effects go to is full"));
-        }
-        for effect in effects {
-            self.node.carry_out(effect, &self.topic, || Sender::Topic);
-        }
-        match answer {
-            Answer::Reply(reply) => Ok(Some(reply)),
-            _ => Ok(None),
-        }
     }
 
     fn answer(self, delivered: Delivered) {
@@ -129,19 +109,6 @@ impl Letter {
             }
             Sender::Topic => {}
         }
-    }
-
-    fn log(&self, route: &Arc<Route>, callback: &str, fault: &Fault) {
-        self.node.count_fault();
-        tracing::warn!(
-            plugin = &*route.plugin,
-            generation = route.generation,
-            topic = self.topic.as_str(),
-            callback,
-            kind = fault.kind.as_str(),
-            "fault: {}",
-            fault.detail
-        );
     }
 }
 

@@ -10,13 +10,18 @@ use futures_util::FutureExt;
 
 use super::letter::Letter;
 use super::lines::Place;
-use super::{Channel, Entry, NodeLimits};
+use super::room::Room;
+use super::{Channel, Entry, Node, NodeLimits};
+use crate::contract::Tick;
+use crate::protocol::Topic;
 
 /// A queue of entries, worked through by at most one task. Its length is bounded by the counts that each channel keeps of
 /// its own entries, and by the line's own count of letters.
 #[derive(Default)]
 pub(super) struct Line {
     inner: Mutex<Inner>,
+    /// The topic's room, while it is open.
+    pub(super) room: Mutex<Option<Room>>,
     /// Where it is known, if it is a topic's.
     _place: Option<Place>,
 }
@@ -35,12 +40,16 @@ pub(super) enum Waiting {
     Entry(Arc<Channel>, Entry),
     /// Something for the topic itself.
     Letter(Box<Letter>),
+    /// The topic's beat. At most one waits.
+    Tick(Arc<Node>, Topic, Tick),
+    /// A look at the topic's room, which may have to end or to return to what it was.
+    Look(Arc<Node>, Topic),
 }
 
 impl Line {
     /// The line of a topic.
     pub(super) fn placed(place: Place) -> Self {
-        Self { inner: Mutex::default(), _place: Some(place) }
+        Self { inner: Mutex::default(), room: Mutex::default(), _place: Some(place) }
     }
 
     /// Adds an entry. Gives the work of draining the line if nobody is at it.
@@ -57,6 +66,22 @@ impl Line {
         inner.letters += 1;
         inner.letter_bytes += letter.bytes();
         Ok(self.enter(&mut inner, Waiting::Letter(letter)))
+    }
+
+    /// Adds what concerns the topic itself, and drains here for as long as nothing has to wait. Not from within a turn.
+    pub(super) fn post_here(self: &Arc<Self>, waiting: Waiting) {
+        let drain = self.enter(&mut self.lock(), waiting);
+        if let Some(drain) = drain {
+            drain.run_here();
+        }
+    }
+
+    /// The same, and drains apart.
+    pub(super) fn post_apart(self: &Arc<Self>, waiting: Waiting) {
+        let drain = self.enter(&mut self.lock(), waiting);
+        if let Some(drain) = drain {
+            drain.spawn();
+        }
     }
 
     /// Whether so many more letters may wait.
@@ -125,7 +150,8 @@ impl Drain {
     }
 
     async fn run(self) {
-        while let Some(waiting) = self.0.next() {
+        let line = self.0;
+        while let Some(waiting) = line.next() {
             // A panic must not leave the line standing still.
             match waiting {
                 Waiting::Entry(channel, entry) => {
@@ -134,12 +160,24 @@ impl Drain {
                         channel.panicked();
                     }
                     channel.count_out();
+                    line.rest(&channel.node, &channel.member.topic);
                 }
                 Waiting::Letter(letter) => {
-                    let topic = letter.topic.clone();
-                    if AssertUnwindSafe(letter.turn()).catch_unwind().await.is_err() {
+                    let (node, topic) = (Arc::clone(&letter.node), letter.topic.clone());
+                    if AssertUnwindSafe(letter.turn(&line)).catch_unwind().await.is_err() {
                         tracing::error!(topic = topic.as_str(), "a fault of the host: a letter's turn panicked");
                     }
+                    line.rest(&node, &topic);
+                }
+                Waiting::Tick(node, topic, tick) => {
+                    if AssertUnwindSafe(line.tick(&node, &topic, tick)).catch_unwind().await.is_err() {
+                        tracing::error!(topic = topic.as_str(), "a fault of the host: a beat's turn panicked");
+                    }
+                    line.rest(&node, &topic);
+                }
+                Waiting::Look(node, topic) => {
+                    line.settle_room(&node, &topic);
+                    line.rest(&node, &topic);
                 }
             }
         }

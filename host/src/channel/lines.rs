@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
+use dashmap::mapref::multiple::RefMulti;
 
 use super::NodeLimits;
 use super::line::Line;
@@ -36,6 +37,12 @@ impl Lines {
     pub(super) fn has_room(&self, topic: &Topic, letters: usize, limits: &NodeLimits) -> bool {
         let line = self.topics.get(topic).and_then(|line| line.upgrade());
         line.is_none_or(|line| line.has_room(letters, limits))
+    }
+
+    /// Those that there are, each with its topic.
+    pub(super) fn all(&self) -> Vec<(Topic, Arc<Line>)> {
+        let line = |entry: RefMulti<'_, Topic, Weak<Line>>| Some((entry.key().clone(), entry.value().upgrade()?));
+        self.topics.iter().filter_map(line).collect()
     }
 
     #[cfg(test)]

@@ -8,6 +8,7 @@ use bytestring::ByteString;
 
 use super::line::{Drain, Line};
 use super::mailbox::Mailbox;
+use super::saved::Saved;
 use super::timers::Timers;
 use super::{Entry, Inbound, Node};
 use crate::contract::{Call, Callback, Ending, Fault, FaultKind, Holdings, Identity, Member, Person, SocketFacts};
@@ -41,7 +42,7 @@ pub struct Channel {
     join_ref: Ref,
     /// Whose turns it takes.
     turns: Turns,
-    line: Arc<Line>,
+    pub(super) line: Arc<Line>,
     mailbox: Arc<Mailbox>,
     is_leaving: AtomicBool,
     /// Whether an entry that ends it, and isn't its client's, is in the line: one is enough.
@@ -67,7 +68,7 @@ pub(super) enum Phase {
 /// What changes. It is locked for a commit, effects included, and for looking, but never across an await.
 pub(super) struct State {
     pub(super) phase: Phase,
-    pub(super) assigns: Bytes,
+    pub(super) assigns: Saved,
     /// The plugin that let it in. Another plugin can't know what to make of its assigns.
     pub(super) plugin: Option<Arc<str>>,
     pub(super) subscription: Option<Subscription>,
@@ -76,11 +77,15 @@ pub(super) struct State {
     pub(super) presences: Vec<ByteString>,
     /// The further topics that it hears.
     pub(super) hearings: Vec<Hearing>,
+    /// Whether its topic's room counts it.
+    pub(super) is_in_room: bool,
+    /// What remains of it while it waits for its `terminate` in the topic's line.
+    ghost: Option<Remains>,
 }
 
 /// What remains of a membership that has ended, for its `terminate` and its last frames.
 pub(super) struct Remains {
-    pub(super) assigns: Bytes,
+    pub(super) assigns: Saved,
     pub(super) plugin: Option<Arc<str>>,
     pub(super) audience: Option<Arc<Audience>>,
 }
@@ -94,7 +99,7 @@ impl Channel {
         connection: Connection,
         topic: &str,
         (join_ref, reference): (&Ref, &Ref),
-        after: Option<&Self>,
+        after: Option<&Arc<Self>>,
     ) -> Arc<Self> {
         let topic = Topic::new(topic);
         let turns = node.routes.find(topic.as_str()).map_or(Turns::Member, |route| route.spec.turns);
@@ -120,12 +125,14 @@ impl Channel {
             is_counted: AtomicBool::new(true),
             state: Mutex::new(State {
                 phase: Phase::Joining,
-                assigns: Bytes::new(),
+                assigns: Saved::default(),
                 plugin: None,
                 subscription: None,
                 timers: Timers::default(),
                 presences: Vec::new(),
                 hearings: Vec::new(),
+                is_in_room: false,
+                ghost: None,
             }),
         })
     }
@@ -205,15 +212,26 @@ impl Channel {
         }
     }
 
-    /// Ends it at once and without `terminate`, since the same client joins the topic anew. A running call commits
-    /// nothing. Whether it was alive: then the client is owed its `phx_close`.
-    pub fn replace(&self) -> bool {
+    /// Ends it at once, since the same client joins the topic anew. A running call commits nothing. Its `terminate` runs only in
+    /// a topic with a room, which would keep a ghost otherwise. Whether it was alive: then the client is owed its `phx_close`.
+    pub fn replace(self: &Arc<Self>) -> bool {
         let mut state = self.lock();
         let was_alive = matches!(state.phase, Phase::Joining | Phase::Joined);
+        let was_in_room = state.is_in_room;
         if was_alive {
-            self.leave_state(&mut state, Phase::Replaced);
+            let remains = self.leave_state(&mut state, Phase::Replaced);
+            state.ghost = was_in_room.then_some(remains);
+        }
+        drop(state);
+        if was_in_room {
+            self.enter_apart(Entry::Ghost);
         }
         was_alive
+    }
+
+    /// What remains of it, if it was replaced in a topic with a room.
+    pub(super) fn take_ghost(&self) -> Option<Remains> {
+        self.lock().ghost.take()
     }
 
     /// A join whose socket has gone commits nothing. Whether it was one.
@@ -251,7 +269,8 @@ impl Channel {
                 }
             }
             Entry::Info(_) | Entry::Timer(_) => self.mailbox.handled_from_elsewhere(entry.bytes()),
-            Entry::Fault(_) | Entry::Gone(_) | Entry::Unrouted => {}
+            Entry::Fault(_) | Entry::Closed(_) | Entry::Gone(_) | Entry::Ghost | Entry::TakenBack | Entry::Unrouted => {
+            }
         }
     }
 
@@ -284,12 +303,17 @@ impl Channel {
         self.route(plugin.as_ref()).is_some()
     }
 
-    /// A call of one of its callbacks, with its state as it is now.
-    pub(super) fn call(&self, callback: Callback) -> (Call, Option<Arc<str>>) {
+    /// Whether the build that took its state over was taken back, and that hasn't had its consequence yet.
+    pub(super) fn is_to_return(&self) -> bool {
+        self.lock().assigns.is_to_return()
+    }
+
+    /// A call of one of its callbacks, with what it has at the host now; the states are put in when it is asked.
+    pub(super) fn call(&self, callback: Callback) -> Call {
         let state = self.lock();
-        let call = Call {
+        Call {
             member: Arc::clone(&self.member),
-            assigns: state.assigns.clone(),
+            assigns: Bytes::new(),
             room: None,
             holdings: Holdings {
                 timers: state.timers.ids(),
@@ -298,12 +322,11 @@ impl Channel {
                 topics: state.hearings.iter().map(|hearing| hearing.topic().clone()).collect(),
             },
             callback,
-        };
-        (call, state.plugin.clone())
+        }
     }
 
     /// Its committed state, if it is in.
-    pub(super) fn assigns(&self) -> Option<Bytes> {
+    pub(super) fn assigns(&self) -> Option<Saved> {
         let state = self.lock();
         (state.phase == Phase::Joined).then(|| state.assigns.clone())
     }
@@ -331,6 +354,9 @@ impl Channel {
         state.phase = phase;
         state.timers = Timers::default();
         state.hearings = Vec::new();
+        if std::mem::take(&mut state.is_in_room) {
+            self.line.leave_room();
+        }
         let subscription = state.subscription.take();
         if let Some(subscription) = &subscription {
             self.node.pubsub.unsubscribe(subscription);

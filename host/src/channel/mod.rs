@@ -4,7 +4,9 @@
 //! at a time, by at most one task: a turn is a call with its commit and its effects. An idle channel holds no task and no
 //! plugin instance.
 
+mod beat;
 mod commit;
+mod consult;
 mod ear;
 mod effects;
 mod intercept;
@@ -14,7 +16,10 @@ mod lines;
 mod mailbox;
 mod membership;
 mod node;
+mod room;
+mod saved;
 mod timers;
+mod topic_turn;
 mod turn;
 
 pub use letter::{Delivered, Undelivered};

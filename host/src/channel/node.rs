@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 use super::intercept::Intercepts;
+use super::line::Waiting;
 use super::lines::Lines;
 use super::{Channel, Entry};
 use crate::contract::{Person, system_now_ms};
@@ -49,6 +50,8 @@ pub struct Node {
     next_member: AtomicU64,
     channels: AtomicUsize,
     faults: AtomicU64,
+    ticks: AtomicU64,
+    ticks_missed: AtomicU64,
     last_channel_gone: Notify,
 }
 
@@ -68,6 +71,8 @@ impl Node {
             next_member: AtomicU64::new(1),
             channels: AtomicUsize::new(0),
             faults: AtomicU64::new(0),
+            ticks: AtomicU64::new(0),
+            ticks_missed: AtomicU64::new(0),
             last_channel_gone: Notify::new(),
         })
     }
@@ -84,12 +89,23 @@ impl Node {
         self.faults.load(Ordering::Relaxed)
     }
 
+    /// How many beats of topics have been due since the start, and how many of them were left out, since the topic or the host
+    /// was busy.
+    #[must_use]
+    pub fn tick_counts(&self) -> (u64, u64) {
+        (self.ticks.load(Ordering::Relaxed), self.ticks_missed.load(Ordering::Relaxed))
+    }
+
     /// The members of a topic, so many at most.
     #[must_use]
     pub fn people(&self, topic: &str, most: usize) -> Vec<Person> {
+        self.channels_of(topic).take(most).map(|channel| channel.person()).collect()
+    }
+
+    /// The channels of those who are subscribed to a topic.
+    pub(super) fn channels_of(&self, topic: &str) -> impl Iterator<Item = Arc<Channel>> + use<> {
         let members = self.pubsub.audience(topic).map(|audience| audience.members());
-        let channels = members.into_iter().flatten().filter_map(|member| member.downcast::<Channel>().ok());
-        channels.take(most).map(|channel| channel.person()).collect()
+        members.into_iter().flatten().filter_map(|member| member.downcast::<Channel>().ok())
     }
 
     /// Waits until there is no channel any more. With a host that is stopping: until the last `terminate` has run.
@@ -103,13 +119,20 @@ impl Node {
         }
     }
 
-    /// Ends the members whose plugin serves their topic no more, so that their clients see it at once.
-    pub async fn end_unrouted(&self) {
+    /// Ends the members whose plugin serves their topic no more, and returns states to what they were before a build that was
+    /// taken back, so that clients see it at once.
+    pub async fn sweep(self: &Arc<Self>) {
+        for (topic, line) in self.lines.all() {
+            if line.is_room_to_return() {
+                line.post_apart(Waiting::Look(Arc::clone(self), topic));
+            }
+        }
         for (topic, _) in self.pubsub.topics() {
-            let members = self.pubsub.audience(topic.as_str()).map(|audience| audience.members());
-            for channel in members.into_iter().flatten().filter_map(|member| member.downcast::<Channel>().ok()) {
+            for channel in self.channels_of(topic.as_str()) {
                 if !channel.is_routed() {
                     channel.doom(Entry::Unrouted);
+                } else if channel.is_to_return() {
+                    channel.doom(Entry::TakenBack);
                 }
             }
             // There may be many, and none of them is in a hurry.
@@ -129,6 +152,12 @@ impl Node {
         if self.channels.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.last_channel_gone.notify_waiters();
         }
+    }
+
+    /// So many beats were due, and so many of them are left out.
+    pub(super) fn count_ticks(&self, due: u64, missed: u64) {
+        self.ticks.fetch_add(due + missed, Ordering::Relaxed);
+        self.ticks_missed.fetch_add(missed, Ordering::Relaxed);
     }
 
     pub(super) fn count_fault(&self) {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use super::Channel;
+use super::commit::overflow;
+use super::consult::{Answered, Question, Standing, consult};
 use super::membership::{Phase, Remains};
+use super::saved::Settled;
 use crate::contract::{Answer, Callback, Ending, Fault, Message, Outcome, Reply, Source, TimerId};
 use crate::protocol::{Addressee, Outbound, Payload, Ref};
 use crate::routes::{OnFault, Route};
@@ -44,8 +47,14 @@ pub enum Entry {
     Timer(TimerId),
     /// Something failed on its behalf, outside its turns.
     Fault(Fault),
+    /// Its topic was closed for this fault, whatever its route says of faults.
+    Closed(Fault),
     /// Its connection has ended, or the host is stopping.
     Gone(Ending),
+    /// It was replaced in a topic with a room, and its `terminate` is still to run.
+    Ghost,
+    /// The build that took its state over, or its topic's, was taken back.
+    TakenBack,
     /// No route serves it any more.
     Unrouted,
 }
@@ -57,7 +66,14 @@ impl Entry {
             Self::Join { params, .. } => params.len(),
             Self::In { event, payload, .. } => event.len() + payload.len(),
             Self::Info(message) => message.event.len() + message.payload.len(),
-            Self::Leave { .. } | Self::Timer(_) | Self::Fault(_) | Self::Gone(_) | Self::Unrouted => 0,
+            Self::Leave { .. }
+            | Self::Timer(_)
+            | Self::Fault(_)
+            | Self::Closed(_)
+            | Self::Gone(_)
+            | Self::Ghost
+            | Self::TakenBack
+            | Self::Unrouted => 0,
         }
     }
 }
@@ -83,11 +99,18 @@ impl Channel {
                 }
             }
             Entry::Fault(fault) => self.fault(fault).await,
+            Entry::Closed(fault) => self.end_with_error(Ending::Fault(fault.kind)).await,
             Entry::Gone(ending) => {
                 if let Some(remains) = self.finish() {
                     self.terminate(remains, ending).await;
                 }
             }
+            Entry::Ghost => {
+                if let Some(remains) = self.take_ghost() {
+                    self.terminate(remains, Ending::Replaced).await;
+                }
+            }
+            Entry::TakenBack => self.end_with_error(Ending::TakenBack).await,
             Entry::Unrouted => self.unrouted(),
         }
     }
@@ -101,14 +124,17 @@ impl Channel {
             // As for a topic that nothing matches: the channel never was.
             return self.reply(&Ref::NULL, reference, "error", &Payload::reason("unmatched topic"));
         };
-        let (call, _) = self.call(Callback::Join(params));
-        match route.behaviour.call(call).await {
-            Ok(Outcome { answer: Answer::Refuse(response), .. }) => {
+        self.line.open_room(&route);
+        self.line.settle_room(&self.node, &self.member.topic);
+        let standing = Standing { assigns: None, room: self.line.saved_room() };
+        let mut question = Question::Member(self.call(Callback::Join(params)));
+        match consult(&route, &mut question, &standing).await {
+            Ok(Answered { outcome: Outcome { answer: Answer::Refuse(response), .. }, .. }) => {
                 if self.finish().is_some() {
                     self.reply(self.join_ref(), reference, "error", &response);
                 }
             }
-            Ok(outcome) => self.admit(&route, outcome, reference),
+            Ok(answered) => self.admit(&route, answered, reference),
             Err(fault) => {
                 self.log(Some(&route), "join", &fault);
                 self.refuse_crashed(reference);
@@ -123,13 +149,14 @@ impl Channel {
     }
 
     /// Commits a join: reply, subscription, effects.
-    fn admit(self: &Arc<Self>, route: &Arc<Route>, outcome: Outcome, reference: &Ref) {
+    fn admit(self: &Arc<Self>, route: &Arc<Route>, answered: Answered, reference: &Ref) {
+        let Answered { outcome, assigns, room } = answered;
         let Answer::Admit(response) = outcome.answer else {
             self.log(Some(route), "join", &Fault::failed("a join is admitted or refused"));
             return self.refuse_crashed(reference);
         };
-        if outcome.room.is_some() || !self.has_room_for(None, &outcome.effects, 0) {
-            self.log(Some(route), "join", &self.excess(outcome.room.is_some()));
+        if !self.has_room_for(None, &outcome.effects, 0) {
+            self.log(Some(route), "join", &overflow());
             return self.refuse_crashed(reference);
         }
         let mut state = self.lock();
@@ -137,8 +164,12 @@ impl Channel {
             return;
         }
         state.phase = Phase::Joined;
-        state.assigns = outcome.assigns.unwrap_or_default();
+        state.assigns = assigns.unwrap_or_default();
         state.plugin = Some(Arc::clone(&route.plugin));
+        state.is_in_room = self.line.enter_room();
+        if let Some(room) = room {
+            self.line.save_room(room);
+        }
         // The join's own reply repeats the join ref as it was sent, also null; later frames carry the mark.
         let (join_ref, to) = (self.join_ref(), self.addressee());
         let reply = Outbound::Reply { join_ref, reference, to: &to, status: "ok", payload: &response };
@@ -180,10 +211,18 @@ impl Channel {
     /// One callback of a member that is in, and its commit.
     async fn take_turn(self: &Arc<Self>, callback: Callback, reference: Option<&Ref>) {
         let name = callback.name();
-        let (call, plugin) = self.call(callback);
+        let (assigns, plugin) = {
+            let state = self.lock();
+            (state.assigns.clone(), state.plugin.clone())
+        };
         let Some(route) = self.route(plugin.as_ref()) else { return self.unrouted() };
-        let committed = match route.behaviour.call(call).await {
-            Ok(outcome) => self.commit(outcome, reference),
+        if self.line.settle_room(&self.node, &self.member.topic) || assigns.is_to_return() {
+            return self.end_with_error(Ending::TakenBack).await;
+        }
+        let standing = Standing { assigns: Some(assigns), room: self.line.saved_room() };
+        let mut question = Question::Member(self.call(callback));
+        let committed = match consult(&route, &mut question, &standing).await {
+            Ok(answered) => self.commit(answered, reference),
             Err(fault) => Err(fault),
         };
         match committed {
@@ -236,12 +275,16 @@ impl Channel {
         self.terminate(remains, Ending::Left).await;
     }
 
-    /// Ends it by a fault: `terminate` with the last good assigns, then `phx_error`.
     async fn fail(self: &Arc<Self>, route: Option<&Arc<Route>>, callback: &str, fault: Fault) {
         self.log(route, callback, &fault);
+        self.end_with_error(Ending::Fault(fault.kind)).await;
+    }
+
+    /// Ends it so that its client joins again: `terminate` with the last good assigns, then `phx_error`.
+    async fn end_with_error(self: &Arc<Self>, ending: Ending) {
         let Some(remains) = self.finish() else { return };
         let audience = remains.audience.clone();
-        self.terminate(remains, Ending::Fault(fault.kind)).await;
+        self.terminate(remains, ending).await;
         self.send_error(audience.as_deref());
     }
 
@@ -253,12 +296,23 @@ impl Channel {
 
     /// The last callback. What it asks for is done, as far as a member that is gone can have it done.
     async fn terminate(self: &Arc<Self>, remains: Remains, ending: Ending) {
-        let Some(route) = self.route(remains.plugin.as_ref()) else { return };
-        let (mut call, _) = self.call(Callback::Terminate(ending));
-        call.assigns = remains.assigns;
-        match route.behaviour.call(call).await {
-            Ok(outcome) => {
-                self.carry_out(outcome.effects, remains.audience.as_deref(), None);
+        let Remains { mut assigns, plugin, audience } = remains;
+        let Some(route) = self.route(plugin.as_ref()) else { return };
+        match assigns.settle() {
+            Settled::Stays => {}
+            Settled::Returns(Some(former)) => assigns = former,
+            // It only came to be under a build that is gone, and no other knows what to make of it.
+            Settled::Returns(None) => return,
+        }
+        self.line.settle_room(&self.node, &self.member.topic);
+        let standing = Standing { assigns: Some(assigns), room: self.line.saved_room() };
+        let mut question = Question::Member(self.call(Callback::Terminate(ending)));
+        match consult(&route, &mut question, &standing).await {
+            Ok(Answered { outcome, room, .. }) => {
+                if let Some(room) = room {
+                    self.line.save_room(room);
+                }
+                self.carry_out(outcome.effects, audience.as_deref(), None);
             }
             Err(fault) => self.log(Some(&route), "terminate", &fault),
         }

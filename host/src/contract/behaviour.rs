@@ -2,21 +2,27 @@
 
 use std::pin::Pin;
 
-use super::{Call, Decision, Fault, Outcome, Passing, TopicCall};
+use bytes::Bytes;
+
+use super::{Call, Decision, Fault, Outcome, Passing, TopicCall, Upgrade};
 
 /// A call under way.
 pub type Calling<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 'a>>;
 
 /// What runs callbacks: a wasm plugin, or a scripted one in tests.
 ///
-/// A call that was started is driven to its end; one that is dropped may leave nothing behind but its cost.
+/// A call that was started is driven to its end; one that is dropped may leave nothing behind but its cost. The same call may be
+/// made more than once: nothing comes of one but what is made of its outcome.
 pub trait Behaviour: Send + Sync {
     /// Runs one callback.
-    fn call(&self, call: Call) -> Calling<'_, Outcome>;
+    fn call<'a>(&'a self, call: &'a Call) -> Calling<'a, Outcome>;
 
     /// Runs one callback of a topic, without a member.
-    fn call_topic(&self, call: TopicCall) -> Calling<'_, Outcome>;
+    fn call_topic<'a>(&'a self, call: &'a TopicCall) -> Calling<'a, Outcome>;
 
     /// Decides about an intercepted event, for each recipient in their order. Reads only.
-    fn filter(&self, passing: Passing) -> Calling<'_, Vec<Decision>>;
+    fn filter<'a>(&'a self, passing: &'a Passing) -> Calling<'a, Vec<Decision>>;
+
+    /// Takes over a state that another version wrote; none where it can't, and takes them as they are. Reads only.
+    fn upgrade<'a>(&'a self, upgrade: &'a Upgrade) -> Calling<'a, Option<Bytes>>;
 }

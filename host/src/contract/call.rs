@@ -1,6 +1,7 @@
 //! What goes into a plugin.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -80,12 +81,16 @@ pub enum Ending {
     Left,
     /// Its connection ended.
     Closed,
+    /// The same client joined the topic again.
+    Replaced,
     /// The plugin stopped it, and why.
     Stopped(String),
     /// The host is stopping.
     Shutdown,
     /// A callback failed.
     Fault(super::FaultKind),
+    /// The build that took its state over was taken back.
+    TakenBack,
 }
 
 impl Ending {
@@ -95,9 +100,11 @@ impl Ending {
         match self {
             Self::Left => "left",
             Self::Closed => "closed",
+            Self::Replaced => "replaced",
             Self::Stopped(_) => "stopped",
             Self::Shutdown => "shutdown",
             Self::Fault(_) => "fault",
+            Self::TakenBack => "taken-back",
         }
     }
 
@@ -107,13 +114,13 @@ impl Ending {
         match self {
             Self::Stopped(reason) => reason,
             Self::Fault(kind) => kind.as_str(),
-            Self::Left | Self::Closed | Self::Shutdown => "",
+            Self::Left | Self::Closed | Self::Replaced | Self::Shutdown | Self::TakenBack => "",
         }
     }
 }
 
 /// Which callback, with its own arguments.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Callback {
     /// `join`, with what the client sent along. The assigns are empty before it.
     Join(Payload),
@@ -146,7 +153,7 @@ impl Callback {
 }
 
 /// One call of a member's callback.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Call {
     /// Whose it is.
     pub member: Arc<Member>,
@@ -174,7 +181,7 @@ pub struct Holdings {
 }
 
 /// One call about a topic, without a member.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TopicCall {
     /// The topic.
     pub topic: Topic,
@@ -185,7 +192,7 @@ pub struct TopicCall {
 }
 
 /// Which callback of a topic, with its own arguments.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum TopicCallback {
     /// `handle-message`.
     Message {
@@ -194,6 +201,19 @@ pub enum TopicCallback {
         /// What it carries.
         payload: Payload,
     },
+    /// `handle-tick`.
+    Tick(Tick),
+}
+
+/// A beat of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tick {
+    /// Its number, counted from 1; beats that were left out are counted too.
+    pub number: u64,
+    /// How many were left out since the last one that was handled.
+    pub missed: u32,
+    /// The time from one to the next.
+    pub period: Duration,
 }
 
 impl TopicCallback {
@@ -202,6 +222,7 @@ impl TopicCallback {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Message { .. } => "handle_message",
+            Self::Tick(_) => "handle_tick",
         }
     }
 }
@@ -226,4 +247,26 @@ pub struct Passing {
     pub payload: Payload,
     /// Whom it is about to reach.
     pub recipients: Vec<Recipient>,
+}
+
+/// What a state is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A member.
+    Assigns,
+    /// A topic.
+    Room,
+}
+
+/// A state that another version wrote, to be taken over.
+#[derive(Clone, Debug)]
+pub struct Upgrade {
+    /// The topic.
+    pub topic: Topic,
+    /// What it is of.
+    pub part: Part,
+    /// The version that wrote it.
+    pub version: u32,
+    /// The state.
+    pub state: Bytes,
 }

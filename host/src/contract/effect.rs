@@ -98,4 +98,6 @@ pub enum Effect {
     Untrack(ByteString),
     /// All presences of the topic to the member's own client.
     PushPresences,
+    /// The topic's `handle_tick` is to be called in this rhythm, or no more.
+    Beat(Option<Duration>),
 }

@@ -15,6 +15,8 @@ pub enum FaultKind {
     Oversize,
     /// A queue that it fills was full.
     Overflow,
+    /// The storage failed, or has no more room for this plugin.
+    Store,
     /// The guest said that it failed, or broke the contract.
     Failed,
 }
@@ -29,6 +31,7 @@ impl FaultKind {
             Self::Memory => "memory",
             Self::Oversize => "oversize",
             Self::Overflow => "overflow",
+            Self::Store => "store",
             Self::Failed => "failed",
         }
     }

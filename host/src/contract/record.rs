@@ -244,6 +244,18 @@ impl Record {
         self.add(Power::Member, 0, Effect::Cancel(timer))
     }
 
+    /// The topic's beat; 0 ends it. That the topic has a room is the caller's to check.
+    ///
+    /// # Errors
+    /// See [`push`](Self::push).
+    pub fn beat(&mut self, period: Duration) -> Result<(), Fault> {
+        if !period.is_zero() && period < self.limits.timer_shortest {
+            let shortest = self.limits.timer_shortest.as_millis();
+            return Err(Fault::oversize(format!("a topic's beat takes at least {shortest} ms")));
+        }
+        self.add(Power::Topic, 0, Effect::Beat((!period.is_zero()).then_some(period)))
+    }
+
     /// Checks an answer, whose bytes count with those of the effects.
     ///
     /// # Errors

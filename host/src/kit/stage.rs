@@ -230,7 +230,7 @@ impl Inside {
             bail!("`{}` is a gatekeeper; here are only plugins, and who connects is said by the test", loaded.name());
         }
         let others = plugins.iter().filter(|other| other.name() != loaded.name());
-        let routes = Routes::new(others.chain([&loaded]).flat_map(Loaded::table))?;
+        let routes = Routes::new(others.chain([&loaded]).flat_map(|loaded| loaded.table(None)))?;
         self.endpoint.node.routes.publish(routes);
         plugins.retain(|other| other.name() != loaded.name());
         plugins.push(loaded);

@@ -4,8 +4,10 @@ use bytes::Bytes;
 
 use super::bindings::bennu::channel::topics;
 use super::bindings::bennu::channel::types as wit;
-use super::bindings::exports::bennu::channel::{connect, handle_message, handle_out};
-use crate::contract::{Answer, Decision, Ending, Identity, Message, Outcome, Person, Recipient, Reply, Stop, Verdict};
+use super::bindings::exports::bennu::channel::{connect, handle_message, handle_out, handle_tick, upgrade};
+use crate::contract::{
+    Answer, Decision, Ending, Identity, Message, Outcome, Part, Person, Recipient, Reply, Stop, Tick, Verdict,
+};
 use crate::protocol::Payload;
 
 impl From<wit::PayloadResult> for Payload {
@@ -92,8 +94,8 @@ impl From<Person> for topics::Person {
 }
 
 impl Outcome {
-    /// What `terminate` gives: at most a room.
-    pub(super) fn ended(room: Option<Vec<u8>>) -> Self {
+    /// What `terminate` and `handle-tick` give: at most a room.
+    pub(super) fn of_room(room: Option<Vec<u8>>) -> Self {
         Self { assigns: None, room: room.map(Bytes::from), effects: Vec::new(), answer: Answer::None }
     }
 }
@@ -128,6 +130,21 @@ impl From<handle_out::Decision> for Decision {
             handle_out::Decision::Drop => Self::Drop,
             handle_out::Decision::Replace(payload) => Self::Replace(payload.into()),
             handle_out::Decision::HandOver => Self::HandOver,
+        }
+    }
+}
+
+impl From<Tick> for handle_tick::Tick {
+    fn from(Tick { number, missed, period }: Tick) -> Self {
+        Self { number, missed, period_ms: u32::try_from(period.as_millis()).unwrap_or(u32::MAX) }
+    }
+}
+
+impl From<Part> for upgrade::Part {
+    fn from(part: Part) -> Self {
+        match part {
+            Part::Assigns => Self::Assigns,
+            Part::Room => Self::Room,
         }
     }
 }

@@ -7,7 +7,7 @@ use wasmtime::component::{Instance as Linked, InstancePre};
 use wasmtime::{Result, Store};
 
 use super::Anatomy;
-use super::bindings::exports::bennu::channel::{channel, connect, handle_message, handle_out};
+use super::bindings::exports::bennu::channel::{channel, connect, handle_message, handle_out, handle_tick, upgrade};
 use super::guest::Guest;
 use crate::contract::Fault;
 
@@ -23,6 +23,8 @@ struct Found {
     channel: Option<channel::GuestIndices>,
     handle_out: Option<handle_out::GuestIndices>,
     handle_message: Option<handle_message::GuestIndices>,
+    handle_tick: Option<handle_tick::GuestIndices>,
+    upgrade: Option<upgrade::GuestIndices>,
     connect: Option<connect::GuestIndices>,
 }
 
@@ -31,6 +33,8 @@ pub(super) struct Exports {
     channel: Option<channel::Guest>,
     handle_out: Option<handle_out::Guest>,
     handle_message: Option<handle_message::Guest>,
+    handle_tick: Option<handle_tick::Guest>,
+    upgrade: Option<upgrade::Guest>,
     connect: Option<connect::Guest>,
 }
 
@@ -56,6 +60,8 @@ impl Prepared {
             channel: find!(channel, "channel"),
             handle_out: find!(handle_out, "handle-out"),
             handle_message: find!(handle_message, "handle-message"),
+            handle_tick: find!(handle_tick, "handle-tick"),
+            upgrade: find!(upgrade, "upgrade"),
             connect: find!(connect, "connect"),
         };
         Ok(Self { component, found: Arc::new(found) })
@@ -67,6 +73,10 @@ impl Prepared {
 
     pub(super) fn has_handle_message(&self) -> bool {
         self.found.handle_message.is_some()
+    }
+
+    pub(super) fn has_upgrade(&self) -> bool {
+        self.found.upgrade.is_some()
     }
 
     /// The exports of an instance of it.
@@ -84,6 +94,8 @@ impl Prepared {
             channel: load!(channel, "channel"),
             handle_out: load!(handle_out, "handle-out"),
             handle_message: load!(handle_message, "handle-message"),
+            handle_tick: load!(handle_tick, "handle-tick"),
+            upgrade: load!(upgrade, "upgrade"),
             connect: load!(connect, "connect"),
         })
     }
@@ -100,6 +112,14 @@ impl Exports {
 
     pub(super) fn handle_message(&self) -> Result<&handle_message::Guest, Fault> {
         self.handle_message.as_ref().ok_or_else(missing("handle-message"))
+    }
+
+    pub(super) fn handle_tick(&self) -> Result<&handle_tick::Guest, Fault> {
+        self.handle_tick.as_ref().ok_or_else(missing("handle-tick"))
+    }
+
+    pub(super) fn upgrade(&self) -> Result<&upgrade::Guest, Fault> {
+        self.upgrade.as_ref().ok_or_else(missing("upgrade"))
     }
 
     pub(super) fn connect(&self) -> Result<&connect::Guest, Fault> {

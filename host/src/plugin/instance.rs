@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use wasmtime::{Result, Store, UpdateDeadline};
 
 use super::bindings::bennu::channel::types::{Membership, Route};
 use super::exports::{Exports, Prepared};
 use super::guest::{Guest, Subject};
 use crate::contract::{
-    Answer, Call, Callback, Decision, Fault, Outcome, Passing, Power, Request, TopicCall, TopicCallback, Verdict,
+    Answer, Call, Callback, Decision, Fault, Outcome, Part, Passing, Power, Request, TopicCall, TopicCallback, Upgrade,
+    Verdict,
 };
 use crate::protocol::{Payload, Topic};
 
@@ -61,14 +63,14 @@ impl Instance {
     }
 
     /// Runs a callback and holds what it gives to the limits.
-    pub(super) async fn call(&mut self, call: Call) -> Result<Outcome> {
+    pub(super) async fn call(&mut self, call: &Call) -> Result<Outcome> {
         let Call { member, assigns, room, holdings, callback } = call;
-        self.store.data_mut().record.open(holdings, given(&callback));
-        self.begin(Subject::Member(Arc::clone(&member)), Some(member.topic.clone()));
+        self.store.data_mut().record.open(holdings.clone(), given(callback));
+        self.begin(Subject::Member(Arc::clone(member)), Some(member.topic.clone()));
         let (topic, room) = (member.topic.as_str(), room.as_deref());
-        let membership = Membership { id: member.id, topic, assigns: &assigns, room };
+        let membership = Membership { id: member.id, topic, assigns, room };
         let (store, channel) = (&mut self.store, self.exports.channel()?);
-        let result = match &callback {
+        let result = match callback {
             Callback::Join(params) => {
                 channel.call_join(store, member.id, topic, params.into(), room).await?.map(Outcome::from)
             }
@@ -80,7 +82,7 @@ impl Instance {
                 channel.call_handle_info(store, membership, message.into()).await?.map(Outcome::from)
             }
             Callback::Terminate(ending) => {
-                channel.call_terminate(store, membership, ending.into()).await?.map(Outcome::ended)
+                channel.call_terminate(store, membership, ending.into()).await?.map(Outcome::of_room)
             }
         };
         let outcome = result.map_err(Fault::failed)?;
@@ -88,15 +90,44 @@ impl Instance {
     }
 
     /// Runs a callback of a topic and holds what it gives to the limits.
-    pub(super) async fn call_topic(&mut self, call: TopicCall) -> Result<Outcome> {
+    pub(super) async fn call_topic(&mut self, call: &TopicCall) -> Result<Outcome> {
         let TopicCall { topic, room, callback } = call;
-        let TopicCallback::Message { event, payload } = &callback;
-        self.store.data_mut().record.open_with(Power::Topic, Some(payload));
+        let given = match callback {
+            TopicCallback::Message { payload, .. } => Some(payload),
+            TopicCallback::Tick(_) => None,
+        };
+        self.store.data_mut().record.open_with(Power::Topic, given);
         self.begin(Subject::Nobody, Some(topic.clone()));
-        let (store, export) = (&mut self.store, self.exports.handle_message()?);
-        let called = export.call_handle_message(store, topic.as_str(), event, payload.into(), room.as_deref()).await?;
-        let outcome = called.map(Outcome::from).map_err(Fault::failed)?;
-        Ok(self.check(outcome)?)
+        let (store, name, room) = (&mut self.store, topic.as_str(), room.as_deref());
+        let called = match callback {
+            TopicCallback::Message { event, payload } => {
+                let export = self.exports.handle_message()?;
+                export.call_handle_message(store, name, event, payload.into(), room).await?.map(Outcome::from)
+            }
+            TopicCallback::Tick(tick) => self
+                .exports
+                .handle_tick()?
+                .call_handle_tick(store, name, (*tick).into(), room)
+                .await?
+                .map(Outcome::of_room),
+        };
+        Ok(self.check(called.map_err(Fault::failed)?)?)
+    }
+
+    /// Has a state taken over that another version wrote, and holds what it gives to the limits.
+    pub(super) async fn upgrade(&mut self, upgrade: &Upgrade) -> Result<Bytes> {
+        let Upgrade { topic, part, version, state } = upgrade;
+        self.store.data_mut().record.open_with(Power::Reads, None);
+        self.begin(Subject::Nobody, Some(topic.clone()));
+        let (store, export) = (&mut self.store, self.exports.upgrade()?);
+        let called = export.call_upgrade(store, topic.as_str(), (*part).into(), *version, state).await?;
+        let state = Bytes::from(called.map_err(|why| Fault::failed(format!("its upgrade refused: {why}")))?);
+        let record = &self.store.data().record;
+        match part {
+            Part::Assigns => record.check_assigns(&state)?,
+            Part::Room => record.check_room(&state)?,
+        }
+        Ok(state)
     }
 
     /// Asks `handle-out` about an intercepted event.

@@ -15,7 +15,7 @@ use super::instance::Instance;
 use super::pool::{Pool, PoolLimits};
 use super::{Anatomy, Cache, Digest, Engine, Kind, WasmPlugin, compiler};
 use crate::contract::{CallLimits, Surroundings};
-use crate::routes::{Guard, Route, RouteSpec};
+use crate::routes::{Guard, Probation, Route, RouteSpec};
 
 /// Makes plugins of files.
 pub struct Loader {
@@ -51,17 +51,27 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Its routes, for the table.
-    pub fn table(&self) -> impl Iterator<Item = Arc<Route>> + '_ {
-        self.routes.iter().map(|spec| {
-            Arc::new(Route {
-                spec: spec.clone(),
-                plugin: Arc::clone(&self.origin.name),
-                generation: self.origin.generation,
-                takes_messages: self.takes_messages,
-                behaviour: Arc::clone(&self.plugin) as _,
-            })
+    /// Its routes, for the table: with the probation that it is on, and the generation that it has to prove itself against.
+    pub fn table<'a>(&'a self, trial: Option<(&'a Arc<Probation>, &'a Self)>) -> impl Iterator<Item = Arc<Route>> + 'a {
+        self.routes.iter().map(move |spec| {
+            let before = |proved: &Self| proved.routes.iter().find(|route| route.pattern == spec.pattern).cloned();
+            let probation = trial.map(|(probation, proved)| {
+                let before = before(proved).map(|spec| Arc::new(proved.route(spec, None)));
+                (Arc::clone(probation), before)
+            });
+            Arc::new(self.route(spec.clone(), probation))
         })
+    }
+
+    fn route(&self, spec: RouteSpec, probation: Option<(Arc<Probation>, Option<Arc<Route>>)>) -> Route {
+        Route {
+            spec,
+            plugin: Arc::clone(&self.origin.name),
+            generation: self.origin.generation,
+            takes_messages: self.takes_messages,
+            behaviour: Arc::clone(&self.plugin) as _,
+            probation,
+        }
     }
 
     /// The plugin's name.

@@ -10,6 +10,7 @@ mod anatomy;
 mod backtrace;
 #[allow(unsafe_code, reason = "generated; the typed functions are checked against the component when it is loaded")]
 mod bindings;
+mod builds;
 mod cache;
 mod compiler;
 mod convert;
@@ -29,13 +30,14 @@ mod wasm;
 mod watcher;
 
 pub use anatomy::{Anatomy, Kind};
+pub use builds::Builds;
 pub use cache::Cache;
 pub use digest::Digest;
 pub use engine::{Engine, INSTANCES_MAX};
 pub use guest::{Grants, Origin};
-pub use library::{Control, Denied, Library, PluginSettings, Wish};
+pub use library::{Control, Denied, Library, PluginSettings, Terms, Wish};
 pub use loader::{Loaded, Loader};
 pub use pool::PoolLimits;
 pub use scan::Source;
-pub use status::{PluginStatus, Shelf};
+pub use status::{OnProbation, PluginStatus, Shelf, TakenBack};
 pub use wasm::WasmPlugin;

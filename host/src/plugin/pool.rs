@@ -49,6 +49,11 @@ impl Pool {
         Self { prepared, terms, limits, free, idle: Mutex::default() }
     }
 
+    /// Whether the plugin takes over states that another version wrote.
+    pub(super) fn upgrades(&self) -> bool {
+        self.prepared.has_upgrade()
+    }
+
     /// Takes an instance, a used one if there is one. Waits while all are at work.
     pub(super) async fn take(&self) -> Result<Borrowed<'_>, Fault> {
         let closed = |_| Fault::failed("the plugin was unloaded");

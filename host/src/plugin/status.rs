@@ -1,9 +1,12 @@
 //! What can be said of the plugins of a running host.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
+use crate::routes::Probation;
 
 /// One plugin, as operators see it.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -32,6 +35,57 @@ pub struct PluginStatus {
     pub is_rolled_back: bool,
     /// Whether its file has vanished; the last good generation goes on serving.
     pub file_is_gone: bool,
+    /// The probation that the generation that serves is on, if it is on one.
+    pub probation: Option<OnProbation>,
+    /// The build that was taken back last, if one was.
+    pub taken_back: Option<TakenBack>,
+}
+
+/// A generation that has yet to prove itself.
+#[derive(Clone, Debug)]
+pub struct OnProbation {
+    /// The generation that serves again if it fails.
+    pub instead: u32,
+    pub(super) probation: Arc<Probation>,
+}
+
+impl Serialize for OnProbation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("OnProbation", 3)?;
+        fields.serialize_field("instead", &self.instead)?;
+        fields.serialize_field("calls", &self.probation.calls())?;
+        fields.serialize_field("faults", &self.probation.faults())?;
+        fields.end()
+    }
+}
+
+/// A build that was taken back.
+#[derive(Clone, Debug)]
+pub struct TakenBack {
+    generation: u32,
+    digest: String,
+    at_ms: u64,
+    faults: u32,
+    probation: Arc<Probation>,
+}
+
+impl TakenBack {
+    pub(super) fn new(generation: u32, digest: String, at_ms: u64, faults: u32, probation: Arc<Probation>) -> Self {
+        Self { generation, digest, at_ms, faults, probation }
+    }
+}
+
+impl Serialize for TakenBack {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("TakenBack", 5)?;
+        fields.serialize_field("generation", &self.generation)?;
+        fields.serialize_field("digest", &self.digest)?;
+        fields.serialize_field("at_ms", &self.at_ms)?;
+        fields.serialize_field("faults", &self.faults)?;
+        // It grows for as long as states return to what they were.
+        fields.serialize_field("commits_given_up", &self.probation.given_up())?;
+        fields.end()
+    }
 }
 
 /// The statuses of all plugins, by name: written by the library, read by whoever asks.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::time::timeout;
 use wasmtime::Result;
 
@@ -10,7 +11,7 @@ use super::backtrace::fault_of;
 use super::pool::{Borrowed, Pool};
 use crate::contract::{
     Behaviour, Call, CallLimits, Calling, Decision, Fault, FaultKind, Gatekeeper, Outcome, Passing, Request, TopicCall,
-    Verdict,
+    Upgrade, Verdict,
 };
 
 /// One generation of a plugin. Dropped with the last call that runs on it.
@@ -48,7 +49,7 @@ impl WasmPlugin {
 }
 
 impl Behaviour for WasmPlugin {
-    fn call(&self, call: Call) -> Calling<'_, Outcome> {
+    fn call<'a>(&'a self, call: &'a Call) -> Calling<'a, Outcome> {
         Box::pin(self.within_wall_time(async move {
             let mut borrowed = self.pool.take().await?;
             let result = borrowed.instance.call(call).await;
@@ -56,7 +57,7 @@ impl Behaviour for WasmPlugin {
         }))
     }
 
-    fn call_topic(&self, call: TopicCall) -> Calling<'_, Outcome> {
+    fn call_topic<'a>(&'a self, call: &'a TopicCall) -> Calling<'a, Outcome> {
         Box::pin(self.within_wall_time(async move {
             let mut borrowed = self.pool.take().await?;
             let result = borrowed.instance.call_topic(call).await;
@@ -64,11 +65,22 @@ impl Behaviour for WasmPlugin {
         }))
     }
 
-    fn filter(&self, passing: Passing) -> Calling<'_, Vec<Decision>> {
+    fn filter<'a>(&'a self, passing: &'a Passing) -> Calling<'a, Vec<Decision>> {
         Box::pin(self.within_wall_time(async move {
             let mut borrowed = self.pool.take().await?;
-            let result = borrowed.instance.filter(&passing).await;
+            let result = borrowed.instance.filter(passing).await;
             self.settle(borrowed, result)
+        }))
+    }
+
+    fn upgrade<'a>(&'a self, upgrade: &'a Upgrade) -> Calling<'a, Option<Bytes>> {
+        if !self.pool.upgrades() {
+            return Box::pin(std::future::ready(Ok(None)));
+        }
+        Box::pin(self.within_wall_time(async move {
+            let mut borrowed = self.pool.take().await?;
+            let result = borrowed.instance.upgrade(upgrade).await;
+            self.settle(borrowed, result).map(Some)
         }))
     }
 }

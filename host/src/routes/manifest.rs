@@ -1,6 +1,7 @@
 //! What a plugin says of its routes, read and checked.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::protocol::{NAME_BYTES_MAX, Pattern, PatternError};
 
@@ -12,6 +13,18 @@ pub enum Turns {
     Member,
     /// Those of all members of a topic.
     Topic,
+}
+
+/// Whether the topics of a route have shared state, and for how long it is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RoomKind {
+    /// They have none.
+    #[default]
+    None,
+    /// It is there for as long as somebody is in the topic, and a while longer.
+    Memory,
+    /// It is stored besides, and outlives the host.
+    Durable,
 }
 
 /// What a fault in a callback of a member leads to.
@@ -39,7 +52,29 @@ pub struct RouteSpec {
     pub turns: Turns,
     /// What a fault leads to.
     pub on_fault: OnFault,
+    /// Whether its topics have a room. With one, turns are the topic's.
+    pub room: RoomKind,
+    /// For how long a room outlives its last member.
+    pub linger: Duration,
+    /// How many faults of `handle_tick` in a row end a topic; none end it if it is 0.
+    pub tick_faults: u32,
 }
+
+/// What a route has that says nothing of it.
+const LINGER: Duration = Duration::from_secs(10);
+const TICK_FAULTS: u32 = 10;
+
+/// The longest that a room outlives its last member.
+const LINGER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The options that a route may have, each with what it may be set to.
+const OPTIONS: [(&str, &str); 5] = [
+    ("turns", "`member` and `topic`"),
+    ("on-fault", "`end` and `keep`"),
+    ("room", "`none`, `memory` and `durable`"),
+    ("linger-ms", "0 to 86400000, a day"),
+    ("tick-faults", "0 (never) to 4294967295"),
+];
 
 /// The most routes of a plugin, and the most events that one of them intercepts.
 const ROUTES_MAX: usize = 256;
@@ -82,13 +117,12 @@ impl fmt::Display for ManifestError {
                 write!(f, "route `{pattern}` intercepts an event of {} bytes; at most {NAME_BYTES_MAX}", event.len())
             }
             Self::UnknownOption(pattern, name) => {
-                write!(
-                    f,
-                    "route `{pattern}` has the option `{name}`, which this host doesn't know; it knows `turns` and `on-fault`"
-                )
+                let known: Vec<String> = OPTIONS.iter().map(|(name, _)| format!("`{name}`")).collect();
+                let known = known.join(", ");
+                write!(f, "route `{pattern}` has the option `{name}`, which this host doesn't know; it knows {known}")
             }
             Self::BadOption(pattern, name, value) => {
-                let allowed = if name == "turns" { "`member` and `topic`" } else { "`end` and `keep`" };
+                let allowed = OPTIONS.iter().find(|(option, _)| option == name).map_or("", |(_, allowed)| *allowed);
                 write!(f, "route `{pattern}` sets `{name}` to `{value}`; allowed are {allowed}")
             }
             Self::NoHandleOut(pattern) => {
@@ -118,20 +152,55 @@ impl RouteSpec {
         if intercepts.len() > INTERCEPTS_MAX {
             return Err(ManifestError::TooManyIntercepts(pattern, intercepts.len()));
         }
-        let (mut turns, mut on_fault) = (Turns::default(), OnFault::default());
+        let mut route = Self {
+            pattern,
+            intercepts,
+            assigns_version,
+            room_version,
+            turns: Turns::default(),
+            on_fault: OnFault::default(),
+            room: RoomKind::default(),
+            linger: LINGER,
+            tick_faults: TICK_FAULTS,
+        };
         for (name, value) in options {
-            match (name.as_str(), value.as_str()) {
-                ("turns", "member") => turns = Turns::Member,
-                ("turns", "topic") => turns = Turns::Topic,
-                ("on-fault", "end") => on_fault = OnFault::End,
-                ("on-fault", "keep") => on_fault = OnFault::Keep,
-                ("turns" | "on-fault", _) => {
-                    return Err(ManifestError::BadOption(pattern, name.clone(), value.clone()));
-                }
-                _ => return Err(ManifestError::UnknownOption(pattern, name.clone())),
+            if !OPTIONS.iter().any(|(known, _)| known == name) {
+                return Err(ManifestError::UnknownOption(route.pattern, name.clone()));
+            }
+            if route.set(name, value).is_none() {
+                return Err(ManifestError::BadOption(route.pattern, name.clone(), value.clone()));
             }
         }
-        Ok(Self { pattern, intercepts, assigns_version, room_version, turns, on_fault })
+        if route.has_room() {
+            route.turns = Turns::Topic;
+        }
+        Ok(route)
+    }
+
+    /// Sets an option, unless the value is none of its.
+    fn set(&mut self, name: &str, value: &str) -> Option<()> {
+        match (name, value) {
+            ("turns", "member") => self.turns = Turns::Member,
+            ("turns", "topic") => self.turns = Turns::Topic,
+            ("on-fault", "end") => self.on_fault = OnFault::End,
+            ("on-fault", "keep") => self.on_fault = OnFault::Keep,
+            ("room", "none") => self.room = RoomKind::None,
+            ("room", "memory") => self.room = RoomKind::Memory,
+            ("room", "durable") => self.room = RoomKind::Durable,
+            ("linger-ms", value) => {
+                let linger = Duration::from_millis(value.parse().ok()?);
+                self.linger = (linger <= LINGER_MAX).then_some(linger)?;
+            }
+            ("tick-faults", value) => self.tick_faults = value.parse().ok()?,
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// Whether its topics have shared state.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.room != RoomKind::None
     }
 
     /// Checks what can be said only of all routes of a plugin together.
@@ -172,7 +241,20 @@ mod tests {
         assert!(matches!(read("a", &[("turns", "mine")]), Err(ManifestError::BadOption(..))));
         assert_eq!(read("a", &[("on-fault", "keep")]).map(|route| route.on_fault), Ok(OnFault::Keep));
         assert!(matches!(read("a", &[("on-fault", "cry")]), Err(ManifestError::BadOption(..))));
+        assert!(matches!(read("a", &[("room", "large")]), Err(ManifestError::BadOption(..))));
+        assert!(matches!(read("a", &[("linger-ms", "86400001")]), Err(ManifestError::BadOption(..))));
+        assert!(matches!(read("a", &[("tick-faults", "-1")]), Err(ManifestError::BadOption(..))));
         assert!(matches!(read("a", &[("speed", "high")]), Err(ManifestError::UnknownOption(..))));
+    }
+
+    #[test]
+    fn a_room_comes_with_the_topics_turns() -> Result<(), ManifestError> {
+        let plain = read("a", &[])?;
+        assert_eq!((plain.room, plain.turns), (RoomKind::None, Turns::Member));
+        let room = read("a", &[("room", "durable"), ("turns", "member"), ("linger-ms", "0"), ("tick-faults", "3")])?;
+        assert_eq!((room.room, room.turns), (RoomKind::Durable, Turns::Topic));
+        assert_eq!((room.linger, room.tick_faults), (Duration::ZERO, 3));
+        Ok(())
     }
 
     #[test]

@@ -5,8 +5,10 @@
 
 mod guards;
 mod manifest;
+mod probation;
 mod table;
 
 pub use guards::{Guard, Guarding, Guards};
-pub use manifest::{ManifestError, OnFault, RouteSpec, Turns};
+pub use manifest::{ManifestError, OnFault, RoomKind, RouteSpec, Turns};
+pub use probation::{Probation, ProbationTerms, Verdict};
 pub use table::{Conflict, Route, RouteTable, Routes};

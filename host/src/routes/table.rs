@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::{Guards, RouteSpec, Turns};
+use super::{Guards, Probation, RouteSpec, Turns};
 use crate::contract::Behaviour;
 use crate::protocol::Pattern;
 
@@ -23,6 +23,18 @@ pub struct Route {
     pub takes_messages: bool,
     /// What runs its callbacks.
     pub behaviour: Arc<dyn Behaviour>,
+    /// While its generation is on probation: that, and the route of the same pattern in the generation that proved itself
+    /// last, if that has one.
+    pub probation: Option<(Arc<Probation>, Option<Arc<Self>>)>,
+}
+
+impl Route {
+    /// The probation that its generation is on, and what served before it.
+    #[must_use]
+    pub fn open_probation(&self) -> Option<(&Arc<Probation>, &Arc<Self>)> {
+        let (probation, before) = self.probation.as_ref()?;
+        Some((probation, before.as_ref()?)).filter(|_| probation.is_open())
+    }
 }
 
 /// Two plugins claim one pattern.
@@ -142,8 +154,13 @@ impl RouteTable {
         }
     }
 
+    /// Has those who watch look through the members: a generation was taken back, and states return to what they were.
+    pub fn tell_taken_back(&self) {
+        self.owners_changed.send_modify(|count| *count += 1);
+    }
+
     /// Sees every table published from now on in which a pattern has gone, come, changed its turns, or passed to another
-    /// plugin. A reload that serves what it served before is none.
+    /// plugin, and whatever was [taken back](Self::tell_taken_back). A reload that serves what it served before is none.
     #[must_use]
     pub fn watch_owners(&self) -> watch::Receiver<u64> {
         self.owners_changed.subscribe()
@@ -153,28 +170,41 @@ impl RouteTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::{Call, Calling, Decision, Fault, Outcome, Passing, TopicCall};
+    use bytes::Bytes;
+
+    use crate::contract::{Call, Calling, Decision, Fault, Outcome, Passing, TopicCall, Upgrade};
 
     struct Nothing;
 
     impl Behaviour for Nothing {
-        fn call(&self, _: Call) -> Calling<'_, Outcome> {
+        fn call<'a>(&'a self, _: &'a Call) -> Calling<'a, Outcome> {
             Box::pin(async { Err(Fault::failed("no one calls")) })
         }
 
-        fn call_topic(&self, _: TopicCall) -> Calling<'_, Outcome> {
+        fn call_topic<'a>(&'a self, _: &'a TopicCall) -> Calling<'a, Outcome> {
             Box::pin(async { Err(Fault::failed("no one calls")) })
         }
 
-        fn filter(&self, _: Passing) -> Calling<'_, Vec<Decision>> {
+        fn filter<'a>(&'a self, _: &'a Passing) -> Calling<'a, Vec<Decision>> {
             Box::pin(async { Ok(vec![]) })
+        }
+
+        fn upgrade<'a>(&'a self, _: &'a Upgrade) -> Calling<'a, Option<Bytes>> {
+            Box::pin(async { Ok(None) })
         }
     }
 
     fn route(pattern: &str, plugin: &str) -> Arc<Route> {
         let spec = RouteSpec::read(pattern, vec![], (0, 0), &[]).expect("a pattern");
         let behaviour = Arc::new(Nothing);
-        Arc::new(Route { spec, plugin: plugin.into(), generation: 1, takes_messages: false, behaviour })
+        Arc::new(Route {
+            spec,
+            plugin: plugin.into(),
+            generation: 1,
+            takes_messages: false,
+            behaviour,
+            probation: None,
+        })
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{Config, Limits, MountTable};
 use crate::api::{self, Access, Api};
 use crate::channel::Node;
 use crate::contract::Surroundings;
-use crate::plugin::{Cache, Engine, INSTANCES_MAX, Library, Loader, Shelf};
+use crate::plugin::{Builds, Cache, Engine, INSTANCES_MAX, Library, Loader, Shelf, Terms};
 use crate::protocol::CloseCode;
 use crate::routes::RouteTable;
 use crate::socket::Sockets;
@@ -77,7 +77,9 @@ impl Host {
         let tokens = tokens(config)?;
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
         let loader = loader(config, Arc::new(surroundings), INSTANCES_MAX)?;
-        let mut library = Library::new(loader, sources, settings, routes, Arc::clone(&shelf));
+        let builds = Builds::open(&config.data.join("builds")).context("`data` can't be used")?;
+        let terms = Terms { settings, probation: (&config.reload).into() };
+        let mut library = Library::new(loader, sources, terms, builds, (routes, Arc::clone(&shelf)));
         if config.mounts().values().any(MountTable::relies_on_the_only_gatekeeper) {
             library.expect_one_gatekeeper();
         }
@@ -120,7 +122,7 @@ impl Host {
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) {
         let Self { listener, mounts, mut api, api_listener, node, sockets, library, files, limits } = self;
         let watching = tokio::spawn(library.watch());
-        let sweeping = tokio::spawn(end_unrouted(Arc::clone(&node)));
+        let sweeping = tokio::spawn(sweep(Arc::clone(&node)));
         let apart =
             api_listener.map(|listener| tokio::spawn(listen(listener, std::mem::take(&mut api), API_CONNECTIONS_MAX)));
         let listening = tokio::spawn(listen(listener, router(mounts, api, files), limits.sockets()));
@@ -153,10 +155,10 @@ async fn bind(address: &str, key: &str) -> Result<TcpListener> {
     })
 }
 
-/// When topics pass to other plugins or to none, ends the members that they had.
-async fn end_unrouted(node: Arc<Node>) {
+/// When topics pass to other plugins or to none, or a build is taken back, ends the members that this concerns.
+async fn sweep(node: Arc<Node>) {
     let mut owners = node.routes.watch_owners();
     while owners.changed().await.is_ok() {
-        node.end_unrouted().await;
+        node.sweep().await;
     }
 }

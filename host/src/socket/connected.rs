@@ -144,7 +144,7 @@ impl Socket {
             Step::Reply { join_ref, reference, to, status, payload } => {
                 self.reply(&join_ref, &reference, &to, (status, &payload));
             }
-            Step::Join { message, topic, after } => self.join(message, topic, after.as_deref()),
+            Step::Join { message, topic, after } => self.join(message, topic, after.as_ref()),
             Step::Leave { channel, message } => {
                 let Message { join_ref, reference, .. } = message;
                 self.post(channel, Entry::Leave { join_ref, reference });
@@ -157,7 +157,7 @@ impl Socket {
         }
     }
 
-    fn join(&mut self, message: Message, topic: String, after: Option<&Channel>) {
+    fn join(&mut self, message: Message, topic: String, after: Option<&Arc<Channel>>) {
         let Message { join_ref, reference, payload, .. } = message;
         let connection = self.connection.clone();
         let channel = Channel::new(&self.node, connection, &topic, (&join_ref, &reference), after);

@@ -6,15 +6,17 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
+
 use bennu::channel::{Node, NodeLimits};
 use bennu::contract::{
     Answer, Behaviour, Call, Calling, Decision, Ending, Fault, Identity, Outcome, Passing, Reply, SocketFacts,
-    TopicCall,
+    TopicCall, Upgrade,
 };
 use bennu::presence::Pace;
 use bennu::protocol::{Frame, Payload, Serializer};
 use bennu::pubsub::{OutboxLimits, Taken};
-use bennu::routes::{Route, RouteSpec, RouteTable, Routes};
+use bennu::routes::{Probation, Route, RouteSpec, RouteTable, Routes};
 use bennu::socket::{Endpoint, Socket, SocketLimits, Sockets};
 
 /// What a scripted behaviour does with a call.
@@ -23,25 +25,32 @@ pub(crate) type OnCall = Arc<dyn Fn(Call) -> Calling<'static, Outcome> + Send + 
 pub(crate) type OnTopicCall = Arc<dyn Fn(TopicCall) -> Calling<'static, Outcome> + Send + Sync>;
 /// What it does with an intercepted event.
 pub(crate) type OnPassing = Arc<dyn Fn(Passing) -> Calling<'static, Vec<Decision>> + Send + Sync>;
+/// What it does with a state of another version.
+pub(crate) type OnUpgrade = Arc<dyn Fn(Upgrade) -> Calling<'static, Option<Bytes>> + Send + Sync>;
 
 /// A behaviour that is three closures.
 pub(crate) struct Script {
     on_call: OnCall,
     on_topic_call: OnTopicCall,
     on_passing: OnPassing,
+    on_upgrade: OnUpgrade,
 }
 
 impl Behaviour for Script {
-    fn call(&self, call: Call) -> Calling<'_, Outcome> {
-        (self.on_call)(call)
+    fn call<'a>(&'a self, call: &'a Call) -> Calling<'a, Outcome> {
+        (self.on_call)(call.clone())
     }
 
-    fn call_topic(&self, call: TopicCall) -> Calling<'_, Outcome> {
-        (self.on_topic_call)(call)
+    fn call_topic<'a>(&'a self, call: &'a TopicCall) -> Calling<'a, Outcome> {
+        (self.on_topic_call)(call.clone())
     }
 
-    fn filter(&self, passing: Passing) -> Calling<'_, Vec<Decision>> {
-        (self.on_passing)(passing)
+    fn filter<'a>(&'a self, passing: &'a Passing) -> Calling<'a, Vec<Decision>> {
+        (self.on_passing)(passing.clone())
+    }
+
+    fn upgrade<'a>(&'a self, upgrade: &'a Upgrade) -> Calling<'a, Option<Bytes>> {
+        (self.on_upgrade)(upgrade.clone())
     }
 }
 
@@ -60,6 +69,12 @@ pub(crate) struct Part {
     pub(crate) on_call: OnCall,
     pub(crate) on_topic_call: Option<OnTopicCall>,
     pub(crate) on_passing: OnPassing,
+    /// What it makes of a state of another version; as it is, if nothing.
+    pub(crate) on_upgrade: OnUpgrade,
+    /// The versions of its assigns and of its room.
+    pub(crate) versions: (u32, u32),
+    pub(crate) generation: u32,
+    pub(crate) probation: Option<(Arc<Probation>, Option<Arc<Route>>)>,
 }
 
 fn no_topic_call(_: TopicCall) -> Calling<'static, Outcome> {
@@ -83,17 +98,22 @@ impl Part {
             on_call: Arc::new(move |call| Box::pin(on_call(call))),
             on_topic_call: None,
             on_passing: Arc::new(all_pass),
+            on_upgrade: Arc::new(|_| Box::pin(async { Ok(None) })),
+            versions: (0, 0),
+            generation: 1,
+            probation: None,
         }
     }
 
-    fn route(self) -> Arc<Route> {
+    pub(crate) fn route(self) -> Arc<Route> {
         let options: Vec<_> = self.options.iter().map(|&(name, value)| (name.into(), value.into())).collect();
         let intercepts = self.intercepts.iter().map(|&event| event.into()).collect();
-        let spec = RouteSpec::read(self.pattern, intercepts, (0, 0), &options).expect("a good route");
+        let spec = RouteSpec::read(self.pattern, intercepts, self.versions, &options).expect("a good route");
         let takes_messages = self.on_topic_call.is_some();
         let on_topic_call = self.on_topic_call.unwrap_or_else(|| Arc::new(no_topic_call));
-        let behaviour = Arc::new(Script { on_call: self.on_call, on_topic_call, on_passing: self.on_passing });
-        Arc::new(Route { spec, plugin: self.plugin.into(), generation: 1, takes_messages, behaviour })
+        let Self { on_call, on_passing, on_upgrade, generation, probation, .. } = self;
+        let behaviour = Arc::new(Script { on_call, on_topic_call, on_passing, on_upgrade });
+        Arc::new(Route { spec, plugin: self.plugin.into(), generation, takes_messages, behaviour, probation })
     }
 }
 

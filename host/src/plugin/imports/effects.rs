@@ -39,6 +39,10 @@ impl socket::Host for Guest {
         Ok(self.record.send_after(after, event.into(), payload.into())?)
     }
 
+    fn tick(&mut self, milliseconds: u32) -> Result<()> {
+        Ok(self.record.beat(Duration::from_millis(milliseconds.into()))?)
+    }
+
     fn cancel(&mut self, timer: u64) -> Result<()> {
         Ok(self.record.cancel(timer)?)
     }

@@ -6,6 +6,7 @@
 mod effects;
 mod reads;
 mod request;
+mod store;
 
 use super::bindings::bennu::channel::types;
 use super::guest::Guest;

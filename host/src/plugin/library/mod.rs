@@ -4,27 +4,30 @@
 //! and a new table of routes is published. Whatever goes wrong leaves in place what runs.
 
 mod control;
+mod trial;
 mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
+use super::builds::Rejection;
 use super::guest::{Grants, Origin};
 use super::loader::{Loaded, Loader};
 use super::scan::{Found, Stamp, read_settled, scan};
-use super::status::Shelf;
+use super::status::{OnProbation, Shelf};
 use super::watcher::Watcher;
-use super::{Anatomy, Digest, Source};
+use super::{Anatomy, Builds, Digest, Source};
 use crate::contract::system_now_ms;
-use crate::routes::{Conflict, Guard, Guards, RouteTable, Routes};
+use crate::routes::{Conflict, Guard, Guards, ProbationTerms, RouteTable, Routes};
 
 use control::Asked;
 pub use control::{Control, Denied, Wish};
+use trial::Serving;
 
 /// What the configuration says of one plugin.
 #[derive(Clone, Debug)]
@@ -43,11 +46,21 @@ impl Default for PluginSettings {
     }
 }
 
+/// What a library goes by.
+#[derive(Debug, Default)]
+pub struct Terms {
+    /// What the configuration says of single plugins, by name.
+    pub settings: HashMap<String, PluginSettings>,
+    /// How new generations prove themselves.
+    pub probation: ProbationTerms,
+}
+
 /// All plugins of a host.
 pub struct Library {
     loader: Loader,
     sources: Vec<Source>,
-    settings: HashMap<String, PluginSettings>,
+    terms: Terms,
+    builds: Builds,
     routes: Arc<RouteTable>,
     shelf: Arc<Shelf>,
     plugins: BTreeMap<String, Entry>,
@@ -55,6 +68,8 @@ pub struct Library {
     doubles: BTreeSet<PathBuf>,
     control: Control,
     asked: mpsc::Receiver<Asked>,
+    /// Told where a probation may have an end.
+    news: Arc<Notify>,
     /// Whether a mount's configuration leaves its gatekeeper unnamed, so that there may be one at most.
     one_gatekeeper: bool,
 }
@@ -65,12 +80,12 @@ struct Entry {
     /// How its file was when it was last looked at.
     seen: Option<Stamp>,
     /// What serves.
-    serving: Option<Loaded>,
+    serving: Option<Serving>,
     /// What was loaded and has not been published, since its topics are another plugin's. It is tried again whenever
     /// another plugin changes.
-    candidate: Option<Loaded>,
+    candidate: Option<Serving>,
     /// What served before, for a rollback.
-    previous: Option<Loaded>,
+    previous: Option<Arc<Loaded>>,
     /// Whether an operator has unloaded it.
     is_unloaded: bool,
     /// Whether its file, of which nothing could be loaded, looks like a gatekeeper.
@@ -85,13 +100,25 @@ impl Library {
     pub fn new(
         loader: Loader,
         sources: Vec<Source>,
-        settings: HashMap<String, PluginSettings>,
-        routes: Arc<RouteTable>,
-        shelf: Arc<Shelf>,
+        terms: Terms,
+        builds: Builds,
+        (routes, shelf): (Arc<RouteTable>, Arc<Shelf>),
     ) -> Self {
-        let (plugins, doubles) = (BTreeMap::new(), BTreeSet::new());
         let (control, asked) = Control::new();
-        Self { loader, sources, settings, routes, shelf, plugins, doubles, control, asked, one_gatekeeper: false }
+        Self {
+            loader,
+            sources,
+            terms,
+            builds,
+            routes,
+            shelf,
+            plugins: BTreeMap::new(),
+            doubles: BTreeSet::new(),
+            control,
+            asked,
+            news: Arc::default(),
+            one_gatekeeper: false,
+        }
     }
 
     /// What operators ask it by. It answers while it [watches](Self::watch).
@@ -134,9 +161,12 @@ impl Library {
         loop {
             // First of all for what changed before the watch began.
             self.refresh().await;
+            self.review();
+            let news = Arc::clone(&self.news);
             // Waiting may be broken off and begun anew without a change being missed.
             tokio::select! {
                 () = watcher.changed() => {}
+                () = news.notified() => {}
                 Some(Asked { plugin, wish, answer }) = self.asked.recv() => {
                     let granted = self.grant(&plugin, wish).await;
                     // Who asked may have gone.
@@ -175,11 +205,44 @@ impl Library {
         let entry = self.plugins.entry(name.to_owned()).or_default();
         entry.seen = Some(stamp);
         entry.candidate = None;
-        if !even_if_same && entry.serving.as_ref().is_some_and(|serving| serving.digest == digest) {
+        if !even_if_same && entry.serving.as_ref().is_some_and(|serving| serving.loaded.digest == digest) {
             self.shelf.update(name, |status| status.last_error = None);
             return Ok(false);
         }
-        let settings = self.settings.get(name).cloned().unwrap_or_default();
+        if even_if_same {
+            self.builds.forget(&digest);
+        } else if let Some(rejection) = self.builds.rejection(name, &digest).cloned() {
+            return self.load_instead(name, path, &rejection).await;
+        }
+        self.load_bytes(name, bytes, digest).await?;
+        self.shelf.update(name, |status| status.file = path.display().to_string());
+        Ok(true)
+    }
+
+    /// The file holds a build that was taken back. If nothing serves yet, what served in its place does again.
+    async fn load_instead(&mut self, name: &str, path: &Path, rejection: &Rejection) -> Result<bool> {
+        let serves = self.plugins.get(name).is_some_and(|entry| entry.serving.is_some());
+        let why = anyhow!(
+            "this build was taken back after {} faults; `bennu plugins reload {name}` loads it all the same",
+            rejection.faults
+        );
+        let kept = if serves { None } else { self.builds.kept(&rejection.instead) };
+        let Some(kept) = kept.map(Bytes::from) else { return Err(why) };
+        let digest = Digest::of(&kept);
+        self.load_bytes(name, kept, digest).await?;
+        let remark = format!("{why}; until then the build before it serves");
+        tracing::warn!(plugin = name, "plugin_refused: {}: {remark}", path.display());
+        self.shelf.update(name, |status| status.file = path.display().to_string());
+        if let Some(candidate) = self.plugins.get_mut(name).and_then(|entry| entry.candidate.as_mut()) {
+            candidate.remark = Some(remark);
+        }
+        Ok(true)
+    }
+
+    /// Loads a component as a candidate.
+    async fn load_bytes(&mut self, name: &str, bytes: Bytes, digest: Digest) -> Result<()> {
+        let settings = self.terms.settings.get(name).cloned().unwrap_or_default();
+        let entry = self.plugins.entry(name.to_owned()).or_default();
         let origin = Arc::new(Origin {
             name: name.into(),
             generation: entry.generation + 1,
@@ -193,16 +256,18 @@ impl Library {
         if entry.is_missed != was_missed {
             self.publish_as_it_is();
         }
-        self.plugins.entry(name.to_owned()).or_default().candidate = Some(loaded?);
-        self.shelf.update(name, |status| status.file = path.display().to_string());
-        Ok(true)
+        let loaded = Arc::new(loaded?);
+        self.builds.keep(&digest, &bytes);
+        let trial = self.trial_of(name, &loaded);
+        self.plugins.entry(name.to_owned()).or_default().candidate = Some(Serving { loaded, trial, remark: None });
+        Ok(())
     }
 
     /// The gatekeepers among these, and those that are missed: a mount must not stand open for want of its guard.
-    fn guards<'a>(&'a self, loaded: impl Iterator<Item = &'a Loaded>) -> Guards {
+    fn guards<'a>(&'a self, serving: impl Iterator<Item = &'a Serving>) -> Guards {
         let missed = self.plugins.iter().filter(|(_, entry)| entry.is_missed && entry.serving.is_none());
         let missed = missed.map(|(name, _)| (name.as_str().into(), Guard::Absent));
-        Guards::new(missed.chain(loaded.filter_map(Loaded::guard)))
+        Guards::new(missed.chain(serving.filter_map(Serving::guard)))
     }
 
     /// Publishes anew what serves, with the guards as they are.
@@ -238,9 +303,9 @@ impl Library {
         let (changed, others): (Vec<_>, Vec<_>) = self.plugins.iter().partition(|(name, _)| names.contains(name));
         let others = others.into_iter().filter_map(|(_, entry)| entry.serving.as_ref());
         let candidates = changed.into_iter().filter_map(|(_, entry)| entry.candidate.as_ref());
-        let loaded: Vec<&Loaded> = others.chain(candidates).collect();
-        let guards = self.guards(loaded.iter().copied());
-        Ok(Routes::new(loaded.into_iter().flat_map(Loaded::table))?.guarded_by(guards))
+        let serving: Vec<&Serving> = others.chain(candidates).collect();
+        let guards = self.guards(serving.iter().copied());
+        Ok(Routes::new(serving.into_iter().flat_map(Serving::table))?.guarded_by(guards))
     }
 
     fn publish(&mut self, table: Routes, names: &[String]) {
@@ -254,12 +319,14 @@ impl Library {
         self.routes.publish(table);
         for name in names {
             let entry = self.plugins.entry(name.clone()).or_default();
-            entry.previous = std::mem::replace(&mut entry.serving, entry.candidate.take());
-            if let Some(loaded) = &entry.serving {
-                entry.generation = entry.generation.max(loaded.generation());
-                announce(name, loaded, &self.shelf);
+            let before = std::mem::replace(&mut entry.serving, entry.candidate.take());
+            entry.previous = before.map(|before| before.loaded);
+            if let Some(serving) = &entry.serving {
+                entry.generation = entry.generation.max(serving.loaded.generation());
+                announce(name, serving, &self.shelf);
             }
         }
+        self.prune_builds();
     }
 
     /// Says of the fresh candidates that couldn't be published why not.
@@ -288,7 +355,13 @@ impl Library {
     }
 }
 
-fn announce(name: &str, loaded: &Loaded, shelf: &Shelf) {
+fn announce(name: &str, serving: &Serving, shelf: &Shelf) {
+    let loaded = &serving.loaded;
+    let probation = serving.trial.as_ref().map(|trial| {
+        // If it was on already, for the generation before, it begins anew.
+        trial.probation.restart();
+        OnProbation { instead: trial.proved.generation(), probation: Arc::clone(&trial.probation) }
+    });
     let (generation, kind) = (loaded.generation(), loaded.anatomy.kind.as_str());
     let topics: Vec<String> = loaded.routes.iter().map(|route| route.pattern.to_string()).collect();
     tracing::info!(
@@ -309,6 +382,7 @@ fn announce(name: &str, loaded: &Loaded, shelf: &Shelf) {
         status.digest = loaded.digest.to_string();
         status.bytes = loaded.size;
         status.loaded_at_ms = system_now_ms();
-        status.last_error = None;
+        status.last_error.clone_from(&serving.remark);
+        status.probation = probation;
     });
 }

@@ -1,7 +1,12 @@
 //! Wishes granted: what operators ask of single plugins.
 
+use std::sync::Arc;
+
+use super::super::loader::Loaded;
 use super::control::{Denied, Wish};
+use super::trial::Serving;
 use super::{Library, scan};
+use crate::routes::{Conflict, Verdict};
 
 impl Library {
     /// Does what was asked for.
@@ -44,6 +49,9 @@ impl Library {
         if let Some(serving) = entry.serving.take() {
             // A mount must not stand open for it.
             entry.is_missed = serving.guard().is_some();
+            if let Some(trial) = serving.trial {
+                trial.probation.end(Verdict::Passed);
+            }
             entry.previous = None;
         }
         self.publish_as_it_is();
@@ -52,28 +60,42 @@ impl Library {
             status.is_unloaded = true;
             status.generation = 0;
             status.topics = Vec::new();
+            status.probation = None;
         });
         // Its topics are free for those that wanted them.
         self.publish_candidates();
         Ok(())
     }
 
+    /// A generation on probation is taken back, by hand; after it, the generation before serves again.
     fn roll_back(&mut self, name: &str) -> Result<(), Denied> {
         let entry = self.plugins.get_mut(name).ok_or(Denied::Unknown)?;
         let none = || Denied::Refused("there is no generation before the one that serves".to_owned());
-        let previous = entry.previous.take().ok_or_else(none)?;
-        let waiting = entry.candidate.replace(previous);
+        let conflict = |conflict: Conflict| Denied::Refused(conflict.to_string());
+        match entry.serving.as_ref().and_then(|serving| serving.trial.clone()) {
+            Some(trial) => self.return_to_proved(name, &trial).map_err(conflict)?,
+            None => {
+                let previous = entry.previous.clone().ok_or_else(none)?;
+                self.serve_again(name, previous).map_err(conflict)?;
+            }
+        }
+        self.shelf.update(name, |status| status.is_rolled_back = true);
+        Ok(())
+    }
+
+    /// Publishes a generation that has served before.
+    pub(super) fn serve_again(&mut self, name: &str, loaded: Arc<Loaded>) -> Result<(), Conflict> {
+        let entry = self.plugins.entry(name.to_owned()).or_default();
+        let waiting = entry.candidate.replace(Serving::proved(loaded));
         let names = [name.to_owned()];
         match self.table_with(&names) {
             Ok(table) => {
                 self.publish(table, &names);
-                self.shelf.update(name, |status| status.is_rolled_back = true);
                 Ok(())
             }
             Err(conflict) => {
-                let entry = self.plugins.entry(name.to_owned()).or_default();
-                entry.previous = std::mem::replace(&mut entry.candidate, waiting);
-                Err(Denied::Refused(conflict.to_string()))
+                self.plugins.entry(name.to_owned()).or_default().candidate = waiting;
+                Err(conflict)
             }
         }
     }

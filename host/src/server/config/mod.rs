@@ -4,6 +4,7 @@ mod mount;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
@@ -12,6 +13,7 @@ use super::Limits;
 use crate::auth::{Secret, SecretSource};
 use crate::plugin::{PluginSettings, Source};
 use crate::protocol::Pattern;
+use crate::routes::ProbationTerms;
 
 pub use mount::{AuthName, JwtTable, MountTable, TokenTable, TransportName};
 
@@ -56,6 +58,34 @@ impl Default for ApiTable {
     }
 }
 
+/// The table `reload`: a new build is on probation until both its time and its calls are over. A fault counts against it if the
+/// build before it answers the same call; past `faults` that one serves again.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReloadTable {
+    /// Milliseconds that a probation lasts at least; 0 is none. Default 60,000.
+    pub probation_ms: u64,
+    /// Calls that a build on probation answers at least. Default 100.
+    pub probation_calls: u64,
+    /// Faults that are forgiven. Default 3.
+    pub probation_faults: u32,
+}
+
+impl Default for ReloadTable {
+    fn default() -> Self {
+        let ProbationTerms { time, calls, faults } = ProbationTerms::default();
+        let probation_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Self { probation_ms, probation_calls: calls, probation_faults: faults }
+    }
+}
+
+impl From<&ReloadTable> for ProbationTerms {
+    fn from(table: &ReloadTable) -> Self {
+        let time = Duration::from_millis(table.probation_ms);
+        Self { time, calls: table.probation_calls, faults: table.probation_faults }
+    }
+}
+
 /// `bennu.toml`. Every key may be left out. Paths are relative to the file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -69,6 +99,11 @@ pub struct Config {
     pub static_directory: Option<PathBuf>,
     /// Where compiled plugins are kept. Default: `bennu/compiled` in this user's cache directory.
     pub cache: Option<PathBuf>,
+    /// Where the host keeps what outlives it: the plugins' storage, durable rooms, and which builds were taken back. Default:
+    /// `data`, where the host is started.
+    pub data: PathBuf,
+    /// How new builds of plugins prove themselves.
+    pub reload: ReloadTable,
     /// What is logged: a level, or directives such as `info,guest=debug`. Default `info`.
     pub log: String,
     /// How it is written: `human` or `json`.
@@ -96,6 +131,8 @@ impl Default for Config {
             load: Vec::new(),
             static_directory: None,
             cache: None,
+            data: "data".into(),
+            reload: ReloadTable::default(),
             log: "info".into(),
             log_format: LogFormat::Human,
             secret_key_base: None,
@@ -117,7 +154,12 @@ impl Config {
         let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
         let mut config = Self::parse(&text).with_context(|| format!("in the configuration {}", path.display()))?;
         let beside = path.parent().unwrap_or(Path::new("."));
-        let directories = config.load.iter_mut().chain(&mut config.static_directory).chain(&mut config.cache);
+        let directories = config
+            .load
+            .iter_mut()
+            .chain(&mut config.static_directory)
+            .chain(&mut config.cache)
+            .chain([&mut config.data]);
         directories.for_each(|directory| *directory = beside.join(&*directory));
         config.beside = beside.to_owned();
         Ok(config)

@@ -1,0 +1,105 @@
+//! The beat of a topic: its `handle_tick`, at a steady rate.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
+
+use super::Node;
+use super::line::{Line, Waiting};
+use crate::contract::{Tick, TopicCallback};
+use crate::protocol::Topic;
+
+/// A beat that goes on for as long as it is kept.
+pub(super) struct Beat {
+    period: Duration,
+    /// Whether one waits for its turn. Another one doesn't queue behind it.
+    is_waiting: Arc<AtomicBool>,
+    clock: AbortHandle,
+}
+
+impl Beat {
+    /// Starts one. Neither the line nor the node is kept alive by it.
+    pub(super) fn start(line: &Arc<Line>, node: &Arc<Node>, topic: &Topic, period: Duration) -> Self {
+        let is_waiting = Arc::<AtomicBool>::default();
+        let clock = Clock {
+            line: Arc::downgrade(line),
+            node: Arc::downgrade(node),
+            topic: topic.clone(),
+            period,
+            is_waiting: Arc::clone(&is_waiting),
+        };
+        Self { period, is_waiting, clock: tokio::spawn(clock.run()).abort_handle() }
+    }
+
+    pub(super) fn period(&self) -> Duration {
+        self.period
+    }
+
+    /// The one that waited has its turn.
+    pub(super) fn taken(&self) {
+        self.is_waiting.store(false, Ordering::Release);
+    }
+}
+
+impl Drop for Beat {
+    fn drop(&mut self) {
+        self.clock.abort();
+    }
+}
+
+struct Clock {
+    line: Weak<Line>,
+    node: Weak<Node>,
+    topic: Topic,
+    period: Duration,
+    is_waiting: Arc<AtomicBool>,
+}
+
+impl Clock {
+    async fn run(self) {
+        let (began, mut number, mut missed) = (Instant::now(), 0, 0_u32);
+        loop {
+            number += 1;
+            sleep_until(began + times(self.period, number)).await;
+            // The clock itself may come late: what has passed meanwhile is left out.
+            let passed = u64::try_from(began.elapsed().as_nanos() / self.period.as_nanos()).unwrap_or(u64::MAX);
+            let late = passed.saturating_sub(number);
+            number += late;
+            missed = missed.saturating_add(u32::try_from(late).unwrap_or(u32::MAX));
+            let (Some(line), Some(node)) = (self.line.upgrade(), self.node.upgrade()) else { return };
+            if self.is_waiting.swap(true, Ordering::AcqRel) {
+                missed = missed.saturating_add(1);
+                node.count_ticks(0, 1);
+                continue;
+            }
+            node.count_ticks(1, late);
+            let tick = Tick { number, missed: std::mem::take(&mut missed), period: self.period };
+            line.post_here(Waiting::Tick(node, self.topic.clone(), tick));
+        }
+    }
+}
+
+fn times(period: Duration, number: u64) -> Duration {
+    let nanoseconds = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
+    Duration::from_nanos(nanoseconds.saturating_mul(number))
+}
+
+impl Line {
+    /// A beat's turn.
+    pub(super) async fn tick(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic, tick: Tick) {
+        self.take_beat();
+        // Whoever takes the topic over, it has no beat of theirs.
+        let Some(route) = node.routes.find(topic.as_str()).filter(|route| route.spec.has_room()) else { return };
+        let callback = TopicCallback::Tick(tick);
+        match node.topic_turn(self, topic, &route, callback).await {
+            Ok(_) => self.beat_went_well(),
+            Err(fault) => {
+                node.log_topic_fault(&route, topic, "handle_tick", &fault);
+                self.beat_failed(node, topic, (&fault, route.spec.tick_faults));
+            }
+        }
+    }
+}

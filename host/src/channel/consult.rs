@@ -1,0 +1,168 @@
+//! One call, with all that may come before and after it: states taken over from another version, and, while the generation is on
+//! probation, the judgement of the one before it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::saved::Saved;
+use crate::contract::{Call, Effect, Fault, Outcome, Part, TopicCall, Upgrade};
+use crate::protocol::Topic;
+use crate::routes::Route;
+
+/// What is asked of a plugin.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the one that is usual, and none is kept")]
+pub(super) enum Question {
+    /// A member's callback.
+    Member(Call),
+    /// A topic's.
+    Topic(TopicCall),
+}
+
+/// The states that a call is made on, as they were last committed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Standing {
+    pub(super) assigns: Option<Saved>,
+    pub(super) room: Option<Saved>,
+}
+
+/// What came of a call: its outcome, whose states are these, as they are to be committed.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) outcome: Outcome,
+    pub(super) assigns: Option<Saved>,
+    pub(super) room: Option<Saved>,
+}
+
+/// Asks the generation that serves. What it fails on, and the generation before it answers, is answered by that one for as
+/// long as the new one is on probation.
+pub(super) async fn consult(
+    route: &Arc<Route>,
+    question: &mut Question,
+    standing: &Standing,
+) -> Result<Answered, Fault> {
+    let asked = ask(route, question, standing).await;
+    let Some((probation, proved)) = route.open_probation() else { return asked };
+    let fault = match asked {
+        Ok(answered) => {
+            probation.count_call();
+            return Ok(answered);
+        }
+        Err(fault) => fault,
+    };
+    // A state that was born in the new version leaves nothing to judge by.
+    let Some(former) = standing.as_of(proved) else { return Err(fault) };
+    let Ok(answered) = ask(proved, question, &former).await else { return Err(fault) };
+    probation.count_fault();
+    if !standing.is_untouched() {
+        // What was committed since would be lost with it.
+        return Err(fault);
+    }
+    tracing::warn!(
+        plugin = &*route.plugin,
+        generation = route.generation,
+        topic = question.topic().as_str(),
+        callback = question.name(),
+        kind = fault.kind.as_str(),
+        "fault, answered by generation {}: {}",
+        proved.generation,
+        fault.detail
+    );
+    Ok(answered)
+}
+
+/// Asks one generation.
+async fn ask(route: &Route, question: &mut Question, standing: &Standing) -> Result<Answered, Fault> {
+    let topic = question.topic().clone();
+    let assigns = fit(route, &topic, Part::Assigns, standing.assigns.as_ref()).await?;
+    let room = fit(route, &topic, Part::Room, standing.room.as_ref()).await?;
+    question.stand_on(&assigns, &room);
+    let mut outcome = match question {
+        Question::Member(call) => route.behaviour.call(call).await?,
+        Question::Topic(call) => route.behaviour.call_topic(call).await?,
+    };
+    check_room(route, &outcome)?;
+    let saved = |new: Option<Bytes>, fitted: Fitted, old: Option<&Saved>, part: Part| {
+        let bytes = new.or_else(|| fitted.is_new.then_some(fitted.bytes).flatten());
+        bytes.map(|bytes| Saved::written(old, bytes, (route, part)))
+    };
+    Ok(Answered {
+        assigns: saved(outcome.assigns.take(), assigns, standing.assigns.as_ref(), Part::Assigns),
+        room: saved(outcome.room.take(), room, standing.room.as_ref(), Part::Room),
+        outcome,
+    })
+}
+
+/// A state as a build is given it.
+pub(super) struct Fitted {
+    pub(super) bytes: Option<Bytes>,
+    /// Whether the build has taken it over just now.
+    is_new: bool,
+}
+
+/// A state as this route's build writes it.
+pub(super) async fn fit(route: &Route, topic: &Topic, part: Part, saved: Option<&Saved>) -> Result<Fitted, Fault> {
+    let as_it_is = |saved: Option<&Saved>| Fitted { bytes: saved.map(|saved| saved.bytes.clone()), is_new: false };
+    let Some(old) = saved.filter(|saved| saved.version != part.version(&route.spec)) else {
+        return Ok(as_it_is(saved));
+    };
+    let upgrade = Upgrade { topic: topic.clone(), part, version: old.version, state: old.bytes.clone() };
+    let upgraded = route.behaviour.upgrade(&upgrade).await?;
+    Ok(upgraded.map_or_else(|| as_it_is(saved), |bytes| Fitted { bytes: Some(bytes), is_new: true }))
+}
+
+fn check_room(route: &Route, outcome: &Outcome) -> Result<(), Fault> {
+    if route.spec.has_room() {
+        return Ok(());
+    }
+    if outcome.room.is_some() {
+        return Err(Fault::failed("a room was given back, but the route has none; set its option `room`"));
+    }
+    if outcome.effects.iter().any(|effect| matches!(effect, Effect::Beat(_))) {
+        return Err(Fault::failed("a beat was asked for, but the route has no room; set its option `room`"));
+    }
+    Ok(())
+}
+
+impl Question {
+    fn topic(&self) -> &Topic {
+        match self {
+            Self::Member(call) => &call.member.topic,
+            Self::Topic(call) => &call.topic,
+        }
+    }
+
+    /// The callback's name, for logs.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Member(call) => call.callback.name(),
+            Self::Topic(call) => call.callback.name(),
+        }
+    }
+
+    fn stand_on(&mut self, assigns: &Fitted, room: &Fitted) {
+        match self {
+            Self::Member(call) => {
+                call.assigns = assigns.bytes.clone().unwrap_or_default();
+                call.room = room.bytes.clone();
+            }
+            Self::Topic(call) => call.room = room.bytes.clone(),
+        }
+    }
+}
+
+impl Standing {
+    /// The states as the generation that `route` is of would have them, if it can.
+    fn as_of(&self, route: &Route) -> Option<Self> {
+        let former = |saved: &Option<Saved>, part| match saved {
+            None => Some(None),
+            Some(saved) => saved.as_of(route, part).map(Some),
+        };
+        Some(Self { assigns: former(&self.assigns, Part::Assigns)?, room: former(&self.room, Part::Room)? })
+    }
+
+    fn is_untouched(&self) -> bool {
+        self.assigns.iter().chain(&self.room).all(Saved::is_untouched)
+    }
+}

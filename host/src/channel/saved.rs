@@ -1,0 +1,108 @@
+//! A state as the host keeps it: its bytes, the version that wrote them, and what they were before a build on probation took
+//! them over.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::contract::Part;
+use crate::routes::{Probation, Route, RouteSpec, Verdict};
+
+/// A member's state, or a topic's, as last committed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Saved {
+    pub(super) bytes: Bytes,
+    /// The version that wrote them.
+    pub(super) version: u32,
+    before: Option<Box<Before>>,
+}
+
+/// What a state was before a build on probation, which gives it another version, took it over.
+#[derive(Clone, Debug)]
+struct Before {
+    /// None for a state that only came to be under that build.
+    state: Option<(Bytes, u32)>,
+    probation: Arc<Probation>,
+    /// How often it was committed since.
+    commits: u64,
+}
+
+/// What the end of a probation means for a state.
+#[derive(Debug)]
+pub(super) enum Settled {
+    /// It stays as it is.
+    Stays,
+    /// The build that took it over was taken back: it is again what it was, if it was there at all.
+    Returns(Option<Saved>),
+}
+
+impl Part {
+    /// The version in which a route's build writes it.
+    pub(super) fn version(self, spec: &RouteSpec) -> u32 {
+        match self {
+            Self::Assigns => spec.assigns_version,
+            Self::Room => spec.room_version,
+        }
+    }
+}
+
+impl Saved {
+    /// A state that nothing came before.
+    pub(super) fn new(bytes: Bytes, version: u32) -> Self {
+        Self { bytes, version, before: None }
+    }
+
+    /// What `route` wrote in place of `old`. While its generation is on probation and writes another version than the one
+    /// before it, what the state was before is kept.
+    pub(super) fn written(old: Option<&Self>, bytes: Bytes, (route, part): (&Route, Part)) -> Self {
+        let version = part.version(&route.spec);
+        let kept = old.and_then(|old| old.before.as_deref()).filter(|before| before.probation.is_open());
+        let before = match (kept, route.open_probation()) {
+            (Some(before), _) => Some(Box::new(Before { commits: before.commits + 1, ..before.clone() })),
+            (None, Some((probation, proved))) => {
+                let was = old.map_or_else(|| part.version(&proved.spec), |old| old.version);
+                let state = || old.map(|old| (old.bytes.clone(), old.version));
+                let probation = || Arc::clone(probation);
+                (was != version).then(|| Box::new(Before { state: state(), probation: probation(), commits: 1 }))
+            }
+            (None, None) => None,
+        };
+        Self { bytes, version, before }
+    }
+
+    /// Draws the consequence where the probation under which it was taken over has ended.
+    pub(super) fn settle(&mut self) -> Settled {
+        let Some(before) = &self.before else { return Settled::Stays };
+        match before.probation.verdict() {
+            Verdict::Open => Settled::Stays,
+            Verdict::Passed => {
+                self.before = None;
+                Settled::Stays
+            }
+            Verdict::TakenBack => {
+                before.probation.count_given_up(before.commits);
+                Settled::Returns(before.state.clone().map(|(bytes, version)| Self::new(bytes, version)))
+            }
+        }
+    }
+
+    /// Whether the build that took it over was taken back, and it hasn't returned yet.
+    pub(super) fn is_to_return(&self) -> bool {
+        self.before.as_ref().is_some_and(|before| before.probation.verdict() == Verdict::TakenBack)
+    }
+
+    /// The state as the generation that `route` is of would have it, for its judgement: as it is, if that version wrote it,
+    /// or as it was kept. None where there is no such.
+    pub(super) fn as_of(&self, route: &Route, part: Part) -> Option<Self> {
+        let version = part.version(&route.spec);
+        match &self.before {
+            None => (self.version == version).then(|| self.clone()),
+            Some(before) => before.state.clone().map(|(bytes, version)| Self::new(bytes, version)),
+        }
+    }
+
+    /// Whether nothing would be lost if another state took its place: it hasn't been taken over.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.before.is_none()
+    }
+}

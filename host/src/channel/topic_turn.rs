@@ -1,0 +1,70 @@
+//! Turns of a topic itself, without a member: `handle_message` and `handle_tick`.
+
+use std::sync::Arc;
+
+use super::Node;
+use super::commit::overflow;
+use super::consult::{Answered, Question, Standing, consult};
+use super::letter::Sender;
+use super::line::Line;
+use crate::contract::{Answer, Effect, Fault, Outcome, Reply, TopicCall, TopicCallback};
+use crate::protocol::Topic;
+use crate::routes::Route;
+
+impl Node {
+    /// One callback of a topic, and its commit. Gives its answer, if it has one.
+    pub(super) async fn topic_turn(
+        self: &Arc<Self>,
+        line: &Arc<Line>,
+        topic: &Topic,
+        route: &Arc<Route>,
+        callback: TopicCallback,
+    ) -> Result<Option<Reply>, Fault> {
+        line.open_room(route);
+        line.settle_room(self, topic);
+        let standing = Standing { assigns: None, room: line.saved_room() };
+        let mut question = Question::Topic(TopicCall { topic: topic.clone(), room: None, callback });
+        let answered = consult(route, &mut question, &standing).await?;
+        self.commit_topic(line, topic, answered)
+    }
+
+    fn commit_topic(
+        self: &Arc<Self>,
+        line: &Arc<Line>,
+        topic: &Topic,
+        answered: Answered,
+    ) -> Result<Option<Reply>, Fault> {
+        let Answered { outcome: Outcome { effects, answer, .. }, room, .. } = answered;
+        let own = self.pubsub.audience(topic.as_str());
+        let has_room = own.is_none_or(|audience| audience.has_room(effects.len()));
+        if !has_room || !self.has_room_for(&effects) {
+            return Err(overflow());
+        }
+        if let Some(room) = room {
+            line.save_room(room);
+        }
+        for effect in effects {
+            match effect {
+                Effect::Beat(period) => line.set_beat(self, topic, period),
+                effect => self.carry_out(effect, topic, || Sender::Topic),
+            }
+        }
+        match answer {
+            Answer::Reply(reply) => Ok(Some(reply)),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn log_topic_fault(&self, route: &Route, topic: &Topic, callback: &str, fault: &Fault) {
+        self.count_fault();
+        tracing::warn!(
+            plugin = &*route.plugin,
+            generation = route.generation,
+            topic = topic.as_str(),
+            callback,
+            kind = fault.kind.as_str(),
+            "fault: {}",
+            fault.detail
+        );
+    }
+}

@@ -1,0 +1,171 @@
+//! What is remembered of builds from one start of the host to the next: which were taken back, and the component that serves
+//! in place of each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::Digest;
+
+/// A build that was taken back. It is refused until an operator asks for its plugin by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Rejection {
+    /// The plugin's name.
+    pub(super) plugin: String,
+    /// When it was taken back, in milliseconds since 1970.
+    pub(super) at_ms: u64,
+    /// Faults that counted against it.
+    pub(super) faults: u32,
+    /// The digest of the build that serves instead.
+    pub(super) instead: String,
+}
+
+/// The builds that were taken back, by their digests, and a directory where that is kept, unless it is kept nowhere.
+#[derive(Debug, Default)]
+pub struct Builds {
+    directory: Option<PathBuf>,
+    rejected: BTreeMap<String, Rejection>,
+}
+
+/// In the directory, the list of those that were taken back.
+const LIST: &str = "taken-back.json";
+
+impl Builds {
+    /// Opens the directory, and makes it if it isn't there.
+    ///
+    /// # Errors
+    /// Where it can't be made or read.
+    pub fn open(directory: &Path) -> Result<Self> {
+        let making = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        making.with_context(|| format!("making the directory {} for builds", directory.display()))?;
+        let list = directory.join(LIST);
+        let rejected = match fs::read(&list) {
+            Ok(text) => serde_json::from_slice(&text).with_context(|| {
+                format!("reading {}; remove it if no build needs to be remembered as taken back", list.display())
+            })?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) => return Err(error).with_context(|| format!("reading {}", list.display())),
+        };
+        Ok(Self { directory: Some(directory.to_owned()), rejected })
+    }
+
+    /// Why this build of a plugin is refused, if it was taken back.
+    pub(super) fn rejection(&self, plugin: &str, digest: &Digest) -> Option<&Rejection> {
+        self.rejected.get(&digest.to_string()).filter(|rejection| rejection.plugin == plugin)
+    }
+
+    /// Remembers that a build was taken back.
+    pub(super) fn reject(&mut self, digest: &Digest, rejection: Rejection) {
+        self.rejected.insert(digest.to_string(), rejection);
+        self.write_list();
+    }
+
+    /// Forgets that it was.
+    pub(super) fn forget(&mut self, digest: &Digest) {
+        if self.rejected.remove(&digest.to_string()).is_some() {
+            self.write_list();
+        }
+    }
+
+    /// Keeps a component, for a start at which its file holds a build that was taken back.
+    pub(super) fn keep(&self, digest: &Digest, component: &[u8]) {
+        let Some(path) = self.path(&digest.to_string()) else { return };
+        if !path.exists() {
+            said(replace(&path, component), &path);
+        }
+    }
+
+    /// A component that was kept.
+    pub(super) fn kept(&self, digest: &str) -> Option<Vec<u8>> {
+        let bytes = fs::read(self.path(digest)?).ok()?;
+        (Digest::of(&bytes).to_string() == digest).then_some(bytes)
+    }
+
+    /// Keeps only those that are wanted, and those that serve in place of others.
+    pub(super) fn prune(&self, wanted: &BTreeSet<String>) {
+        let Some(directory) = &self.directory else { return };
+        let instead: BTreeSet<&str> = self.rejected.values().map(|rejection| &*rejection.instead).collect();
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let is_component = path.extension().is_some_and(|extension| extension == "wasm");
+            let digest = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            if is_component && !wanted.contains(digest) && !instead.contains(digest) {
+                said(fs::remove_file(&path), &path);
+            }
+        }
+    }
+
+    fn path(&self, digest: &str) -> Option<PathBuf> {
+        Some(self.directory.as_ref()?.join(digest).with_extension("wasm"))
+    }
+
+    fn write_list(&self) {
+        let Some(directory) = &self.directory else { return };
+        let path = directory.join(LIST);
+        let text = serde_json::to_vec_pretty(&self.rejected).unwrap_or_default();
+        said(replace(&path, &text), &path);
+    }
+}
+
+/// Writes a file so that it is never seen half written.
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let beside = path.with_extension("part");
+    fs::write(&beside, bytes)?;
+    fs::rename(&beside, path)
+}
+
+/// What isn't remembered is a pity, and no reason to serve nothing.
+fn said(done: std::io::Result<()>, path: &Path) {
+    if let Err(error) = done {
+        tracing::warn!("{} can't be written: {error}", path.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_taken_back_is_known_at_the_next_start() -> Result<()> {
+        let home = tempfile::tempdir()?;
+        let directory = home.path().join("builds");
+        let (bad, good) = (Digest::of(b"bad"), Digest::of(b"good"));
+        let mut builds = Builds::open(&directory)?;
+        builds.keep(&good, b"good");
+        builds.keep(&Digest::of(b"other"), b"other");
+        let instead = good.to_string();
+        builds.reject(&bad, Rejection { plugin: "chat".into(), at_ms: 1, faults: 4, instead: instead.clone() });
+        builds.prune(&BTreeSet::new());
+
+        let mut builds = Builds::open(&directory)?;
+        assert_eq!(builds.rejection("chat", &bad).map(|rejection| rejection.faults), Some(4));
+        assert_eq!(builds.rejection("echo", &bad), None);
+        assert_eq!(builds.kept(&instead), Some(b"good".to_vec()));
+        assert_eq!(builds.kept(&Digest::of(b"other").to_string()), None);
+        builds.forget(&bad);
+        assert_eq!(Builds::open(&directory)?.rejection("chat", &bad), None);
+        Ok(())
+    }
+
+    #[test]
+    fn a_kept_component_that_was_changed_is_none() -> Result<()> {
+        let home = tempfile::tempdir()?;
+        let builds = Builds::open(home.path())?;
+        let digest = Digest::of(b"good");
+        fs::write(home.path().join(digest.to_string()).with_extension("wasm"), b"changed")?;
+        assert_eq!(builds.kept(&digest.to_string()), None);
+        Ok(())
+    }
+
+    #[test]
+    fn a_list_that_cant_be_read_is_said() -> Result<()> {
+        let home = tempfile::tempdir()?;
+        fs::write(home.path().join(LIST), "{")?;
+        assert!(Builds::open(home.path()).is_err_and(|error| format!("{error:#}").contains(LIST)));
+        Ok(())
+    }
+}
