@@ -84,8 +84,9 @@ async fn ask(route: &Route, question: &mut Question, standing: &Standing) -> Res
     };
     check_room(route, &outcome)?;
     let saved = |new: Option<Bytes>, fitted: Fitted, old: Option<&Saved>, part: Part| {
+        let is_commit = new.is_some();
         let bytes = new.or_else(|| fitted.is_new.then_some(fitted.bytes).flatten());
-        bytes.map(|bytes| Saved::written(old, bytes, (route, part)))
+        bytes.map(|bytes| Saved::written(old, bytes, is_commit, (route, part)))
     };
     Ok(Answered {
         assigns: saved(outcome.assigns.take(), assigns, standing.assigns.as_ref(), Part::Assigns),

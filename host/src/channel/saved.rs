@@ -52,18 +52,18 @@ impl Saved {
         Self { bytes, version, before: None }
     }
 
-    /// What `route` wrote in place of `old`. While its generation is on probation and writes another version than the one
-    /// before it, what the state was before is kept.
-    pub(super) fn written(old: Option<&Self>, bytes: Bytes, (route, part): (&Route, Part)) -> Self {
-        let version = part.version(&route.spec);
+    /// What `route` wrote in place of `old`: a commit, or only the old state in its own version. While its generation is on
+    /// probation and writes another version than the one before it, what the state was before is kept.
+    pub(super) fn written(old: Option<&Self>, bytes: Bytes, is_commit: bool, (route, part): (&Route, Part)) -> Self {
+        let (version, commits) = (part.version(&route.spec), u64::from(is_commit));
         let kept = old.and_then(|old| old.before.as_deref()).filter(|before| before.probation.is_open());
         let before = match (kept, route.open_probation()) {
-            (Some(before), _) => Some(Box::new(Before { commits: before.commits + 1, ..before.clone() })),
+            (Some(before), _) => Some(Box::new(Before { commits: before.commits + commits, ..before.clone() })),
             (None, Some((probation, proved))) => {
                 let was = old.map_or_else(|| part.version(&proved.spec), |old| old.version);
                 let state = || old.map(|old| (old.bytes.clone(), old.version));
                 let probation = || Arc::clone(probation);
-                (was != version).then(|| Box::new(Before { state: state(), probation: probation(), commits: 1 }))
+                (was != version).then(|| Box::new(Before { state: state(), probation: probation(), commits }))
             }
             (None, None) => None,
         };

@@ -1,0 +1,265 @@
+//! What a room promises, with scripted behaviours and paused time: one state for all, turns one after another, a steady beat.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bennu::contract::{Answer, Call, Callback, Effect, Fault, FaultKind, Outcome, Reply, TopicCall, TopicCallback};
+use bennu::protocol::Payload;
+use bytes::Bytes;
+use support::{Client, Notes, Part, Stage, admitted, nothing, replied};
+use tokio::time::{Instant, advance, sleep};
+
+const ROOM: &[(&str, &str)] = &[("room", "memory"), ("linger-ms", "1000"), ("tick-faults", "3")];
+
+fn text(room: Option<&Bytes>) -> String {
+    room.map_or_else(|| "none".to_owned(), |room| String::from_utf8_lossy(room).into_owned())
+}
+
+fn number(room: Option<&Bytes>) -> u64 {
+    text(room).parse().unwrap_or(0)
+}
+
+/// Each event is what is done to the room, a number.
+async fn counting(call: Call, notes: Notes) -> Result<Outcome, Fault> {
+    let sum = number(call.room.as_ref());
+    match call.callback {
+        Callback::Join(_) => Ok(admitted()),
+        Callback::In { event, .. } => match &*event {
+            "add" => {
+                // What another turn did meanwhile would be lost.
+                tokio::task::yield_now().await;
+                Ok(Outcome { room: Some((sum + 1).to_string().into()), ..replied("{}") })
+            }
+            "get" => Ok(replied(&text(call.room.as_ref()))),
+            "add_and_crash" => Err(Fault::new(FaultKind::Trap, "asked to")),
+            "beat" => Ok(Outcome { effects: vec![Effect::Beat(Some(Duration::from_millis(100)))], ..replied("{}") }),
+            "rest" => Ok(Outcome { effects: vec![Effect::Beat(None)], ..replied("{}") }),
+            _ => Err(Fault::failed("no such event")),
+        },
+        Callback::Info(_) => Ok(nothing()),
+        Callback::Terminate(ending) => {
+            notes.add(format!("terminate {} with {}", ending.cause(), text(call.room.as_ref())));
+            Ok(Outcome { room: Some((sum + 100).to_string().into()), ..nothing() })
+        }
+    }
+}
+
+fn counter(notes: &Notes) -> Part {
+    let notes = notes.clone();
+    Part { options: ROOM, ..Part::new("count:*", move |call| counting(call, notes.clone())) }
+}
+
+/// With what happens at each beat.
+fn ticking<F>(notes: &Notes, on_tick: impl Fn(TopicCall, Notes) -> F + Send + Sync + 'static) -> Part
+where
+    F: Future<Output = Result<Outcome, Fault>> + Send + 'static,
+{
+    let on_topic = {
+        let notes = notes.clone();
+        move |call| on_tick(call, notes.clone())
+    };
+    Part { on_topic_call: Some(Arc::new(move |call| Box::pin(on_topic(call)))), ..counter(notes) }
+}
+
+fn noted(call: &TopicCall, began: Instant) -> String {
+    match &call.callback {
+        TopicCallback::Tick(tick) => {
+            format!("{} ms: beat {}, missed {}", began.elapsed().as_millis(), tick.number, tick.missed)
+        }
+        TopicCallback::Message { event, .. } => format!("{event} on {}", text(call.room.as_ref())),
+    }
+}
+
+/// Asks for the room, and gives it.
+async fn look(client: &mut Client) -> String {
+    client.send(r#"["1","look","count:1","get",{}]"#);
+    let reply = client.next().await;
+    let response = reply.split("\"response\":").nth(1).unwrap_or_default();
+    response.split(',').next().unwrap_or_default().to_owned()
+}
+
+fn send(client: &mut Client, event: &str) {
+    client.send(&format!(r#"["1","x","count:1","{event}",{{}}]"#));
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_members_of_a_topic_share_one_state_and_lose_nothing() {
+    let stage = Stage::new([counter(&Notes::default())]);
+    let mut clients = [stage.connect(), stage.connect(), stage.connect()];
+    for client in &mut clients {
+        client.join("count:1").await;
+    }
+    for _ in 0..20 {
+        clients.iter_mut().for_each(|client| send(client, "add"));
+    }
+    for client in &mut clients {
+        for _ in 0..20 {
+            client.next().await;
+        }
+    }
+    assert_eq!(look(&mut clients[0]).await, "60");
+    let mut other = stage.connect();
+    other.join("count:2").await;
+    other.send(r#"["1","look","count:2","get",{}]"#);
+    assert!(other.next().await.contains("none"), "another topic has another room");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_leaves_the_room_as_it_was() {
+    let stage = Stage::new([counter(&Notes::default())]);
+    let (mut alice, mut bob) = (stage.connect(), stage.connect());
+    alice.join("count:1").await;
+    bob.join("count:1").await;
+    send(&mut alice, "add");
+    alice.next().await;
+    send(&mut bob, "add_and_crash");
+    assert!(bob.next().await.contains("phx_error"));
+    // Its terminate has seen what was committed, and what that gave is committed too.
+    assert_eq!(look(&mut alice).await, "101");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_outlives_its_last_member_for_a_while() {
+    let stage = Stage::new([counter(&Notes::default())]);
+    let mut alice = stage.connect();
+    alice.join("count:1").await;
+    send(&mut alice, "add");
+    alice.next().await;
+    alice.close();
+    sleep(Duration::from_millis(900)).await;
+    let mut bob = stage.connect();
+    bob.join("count:1").await;
+    assert_eq!(look(&mut bob).await, "101");
+    // Somebody has come back, and the while begins anew when they have gone.
+    sleep(Duration::from_millis(5000)).await;
+    assert_eq!(look(&mut bob).await, "101");
+    bob.close();
+    sleep(Duration::from_millis(1001)).await;
+    let mut carol = stage.connect();
+    carol.join("count:1").await;
+    assert_eq!(look(&mut carol).await, "none");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_is_replaced_leaves_no_ghost_in_a_room() {
+    let notes = Notes::default();
+    let stage = Stage::new([counter(&notes)]);
+    let mut alice = stage.connect();
+    alice.join("count:1").await;
+    send(&mut alice, "add");
+    alice.next().await;
+    alice.send(r#"["2","2","count:1","phx_join",{}]"#);
+    assert!(alice.next().await.contains(r#"["2","2","count:1","phx_reply""#));
+    assert_eq!(alice.next().await, r#"["1","1","count:1","phx_close",{}]"#);
+    assert_eq!(notes.all(), ["terminate replaced with 1"]);
+    alice.send(r#"["2","look","count:1","get",{}]"#);
+    assert!(alice.next().await.contains("101"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_to_a_topic_finds_its_room_also_without_members() {
+    let notes = Notes::default();
+    let part = ticking(&notes, |call, notes| async move {
+        notes.add(noted(&call, Instant::now()));
+        let reply = Reply { status: "ok".into(), payload: Payload::EMPTY };
+        Ok(Outcome { room: Some("7".into()), answer: Answer::Reply(reply), ..nothing() })
+    });
+    let stage = Stage::new([part]);
+    let send = || stage.endpoint.node.send("count:1", "poke".into(), Payload::EMPTY);
+    assert!(send().await.is_ok() && send().await.is_ok());
+    sleep(Duration::from_millis(1001)).await;
+    assert!(send().await.is_ok());
+    assert_eq!(notes.all(), ["poke on none", "poke on 7", "poke on none"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_beat_is_steady_and_ends_with_its_room_or_when_asked() {
+    let (notes, began) = (Notes::default(), Instant::now());
+    let part = ticking(&notes, move |call, notes| async move {
+        notes.add(noted(&call, began));
+        Ok(nothing())
+    });
+    let stage = Stage::new([part]);
+    let mut alice = stage.connect();
+    alice.join("count:1").await;
+    let joined = began.elapsed().as_millis();
+    send(&mut alice, "beat");
+    // Asked for again, it goes on as it is.
+    send(&mut alice, "beat");
+    sleep(Duration::from_millis(350)).await;
+    let at = |n: u128| format!("{} ms: beat {n}, missed 0", joined + n * 100);
+    assert_eq!(notes.all(), [at(1), at(2), at(3)]);
+    send(&mut alice, "rest");
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(notes.all().len(), 3);
+    send(&mut alice, "beat");
+    alice.close();
+    // It goes on while the room lingers.
+    sleep(Duration::from_secs(30)).await;
+    let beats = notes.all().iter().filter(|note| note.contains("beat")).count();
+    assert!((12..=13).contains(&beats), "{beats} beats");
+}
+
+#[tokio::test(start_paused = true)]
+async fn beats_that_a_busy_topic_has_no_time_for_are_counted_and_dont_pile_up() {
+    let (notes, began) = (Notes::default(), Instant::now());
+    let part = ticking(&notes, move |call, notes| async move {
+        notes.add(noted(&call, began).split(": ").nth(1).unwrap_or_default());
+        sleep(Duration::from_millis(240)).await;
+        Ok(nothing())
+    });
+    let stage = Stage::new([part]);
+    let mut alice = stage.connect();
+    alice.join("count:1").await;
+    send(&mut alice, "beat");
+    sleep(Duration::from_millis(1050)).await;
+    // The second waits behind the first, and those after it are left out until it has its turn.
+    assert_eq!(notes.all(), ["beat 1, missed 0", "beat 2, missed 0", "beat 4, missed 1", "beat 6, missed 1"]);
+    let (due, missed) = stage.endpoint.node.tick_counts();
+    assert_eq!((due, missed), (10, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_costs_a_beat_and_so_many_in_a_row_the_topic() {
+    let (notes, began) = (Notes::default(), Instant::now());
+    let part = ticking(&notes, move |call, notes| async move {
+        notes.add(noted(&call, began));
+        let TopicCallback::Tick(tick) = call.callback else { return Ok(nothing()) };
+        // Two in a row, one that goes well, and then no more that does.
+        if tick.number == 3 { Ok(nothing()) } else { Err(Fault::new(FaultKind::Trap, "the world ended")) }
+    });
+    let stage = Stage::new([part]);
+    let (mut alice, mut bob) = (stage.connect(), stage.connect());
+    alice.join("count:1").await;
+    bob.join("count:1").await;
+    send(&mut alice, "add");
+    send(&mut alice, "beat");
+    alice.next().await;
+    alice.next().await;
+    for client in [&mut alice, &mut bob] {
+        assert_eq!(client.next().await, r#"["1","1","count:1","phx_error",{"reason":"channel_crash"}]"#);
+    }
+    let (beats, ends): (Vec<_>, Vec<_>) = notes.all().into_iter().partition(|note| note.contains("beat"));
+    assert_eq!((beats.len(), ends.len()), (6, 2), "{beats:?} {ends:?}");
+    // Nothing of the room is left.
+    alice.send(r#"["2","2","count:1","phx_join",{}]"#);
+    alice.next().await;
+    alice.send(r#"["2","look","count:1","get",{}]"#);
+    assert!(alice.next().await.contains("none"));
+    advance(Duration::from_secs(10)).await;
+    assert_eq!(notes.all().len(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_room_there_is_neither_state_nor_beat() {
+    let notes = Notes::default();
+    let stage = Stage::new([Part { options: &[("turns", "topic")], ..counter(&notes) }]);
+    for event in ["add", "beat"] {
+        let mut client = stage.connect();
+        client.join("count:1").await;
+        send(&mut client, event);
+        assert!(client.next().await.contains("phx_error"), "{event}");
+    }
+}

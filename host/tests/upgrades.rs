@@ -1,0 +1,337 @@
+//! What a new generation promises to the states that it finds, with scripted behaviours: they are taken over, or handed back.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bennu::contract::{Call, Callback, Decision, Effect, Fault, FaultKind, Outcome, Part as Of, Upgrade};
+use bennu::protocol::Payload;
+use bennu::routes::{Probation, ProbationTerms, Route, Verdict};
+use bytes::Bytes;
+use support::{Client, Notes, Part, Stage, admitted, nothing, replied};
+
+const ROOM: &[(&str, &str)] = &[("room", "memory")];
+
+/// A build of a counter, each of whose states begins with its version: `1:5` is a 5 that version 1 wrote.
+#[derive(Clone, Copy)]
+struct Build {
+    version: u32,
+    generation: u32,
+    /// Events on which it fails.
+    fails_on: &'static [&'static str],
+    /// Whether it takes over states of other versions.
+    upgrades: bool,
+}
+
+const FIRST: Build = Build { version: 1, generation: 1, fails_on: &["bad for all"], upgrades: true };
+const SECOND: Build = Build { version: 2, generation: 2, fails_on: &["bad", "bad for all"], ..FIRST };
+
+fn number(state: &Bytes) -> u64 {
+    let text = String::from_utf8_lossy(state).into_owned();
+    text.split(':').next_back().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+async fn counting(call: Call, build: Build, notes: Notes) -> Result<Outcome, Fault> {
+    let shown = |state: &Bytes| format!("\"{}\"", String::from_utf8_lossy(state));
+    let state = |number: u64| -> Option<Bytes> { Some(format!("{}:{number}", build.version).into()) };
+    match call.callback {
+        Callback::Join(_) => Ok(Outcome { assigns: state(0), ..admitted() }),
+        Callback::In { event, .. } if build.fails_on.contains(&&*event) => {
+            Err(Fault::new(FaultKind::Trap, format!("{event} on generation {}", build.generation)))
+        }
+        Callback::In { event, .. } => Ok(match &*event {
+            "add" | "bad" => Outcome { assigns: state(number(&call.assigns) + 1), ..replied("{}") },
+            "add to room" => Outcome { room: state(number(&call.room.unwrap_or_default()) + 1), ..replied("{}") },
+            "get" => replied(&shown(&call.assigns)),
+            "get room" => replied(&shown(&call.room.unwrap_or_default())),
+            "secret" => {
+                let effect = Effect::Broadcast { event: "secret".into(), payload: Payload::EMPTY, skip_self: false };
+                Outcome { effects: vec![effect], ..nothing() }
+            }
+            _ => replied("{}"),
+        }),
+        Callback::Info(_) => Ok(nothing()),
+        Callback::Terminate(ending) => {
+            let assigns = shown(&call.assigns);
+            notes.add(format!("terminate {} on generation {} with {assigns}", ending.cause(), build.generation));
+            Ok(nothing())
+        }
+    }
+}
+
+impl Build {
+    fn part(self, notes: &Notes) -> Part {
+        let (on_call, on_upgrade) = (notes.clone(), notes.clone());
+        let upgrade = move |upgrade: Upgrade| -> Result<Option<Bytes>, Fault> {
+            let what = if upgrade.part == Of::Room { "room" } else { "assigns" };
+            on_upgrade.add(format!("generation {} takes over {what} {}", self.generation, upgrade.version));
+            let taken = |state| format!("{}:{}", self.version, number(&state)).into();
+            Ok(self.upgrades.then(|| taken(upgrade.state)))
+        };
+        Part {
+            options: ROOM,
+            versions: (self.version, self.version),
+            generation: self.generation,
+            on_upgrade: Arc::new(move |old| {
+                let new = upgrade(old);
+                Box::pin(async { new })
+            }),
+            ..Part::new("count:*", move |call| counting(call, self, on_call.clone()))
+        }
+    }
+}
+
+/// A stage with a first generation, and a way to the next ones.
+struct Play {
+    stage: Stage,
+    notes: Notes,
+    proved: Option<Arc<Route>>,
+    probation: Arc<Probation>,
+}
+
+impl Play {
+    fn begin(build: Build) -> Self {
+        let notes = Notes::default();
+        let terms = ProbationTerms { time: Duration::from_secs(60), calls: 1, faults: 1 };
+        let stage = Stage::new([build.part(&notes)]);
+        Self {
+            stage,
+            proved: Some(build.part(&notes).route()),
+            notes,
+            probation: Probation::new(terms, Arc::default()),
+        }
+    }
+
+    /// Another generation, with nothing to prove.
+    fn reload(&self, build: Build) {
+        self.stage.publish([build.part(&self.notes)]);
+    }
+
+    /// Another generation, on probation.
+    fn try_out(&self, build: Build) {
+        let probation = Some((Arc::clone(&self.probation), self.proved.clone()));
+        self.stage.publish([Part { probation, ..build.part(&self.notes) }]);
+    }
+
+    /// The way back, as the library goes it.
+    async fn take_back(&self, build: Build) {
+        self.reload(build);
+        self.probation.end(Verdict::TakenBack);
+        self.stage.endpoint.node.sweep().await;
+    }
+}
+
+fn send(client: &mut Client, event: &str) {
+    client.send(&format!(r#"["1","x","count:1","{event}",{{}}]"#));
+}
+
+/// Sends an event, and gives what its reply holds.
+async fn ask(client: &mut Client, event: &str) -> String {
+    send(client, event);
+    let frame = client.next().await;
+    let Some(response) = frame.split("\"response\":").nth(1) else { return frame };
+    response.split(",\"status\"").next().unwrap_or_default().trim_matches('"').to_owned()
+}
+
+const ERROR: &str = r#"["1","1","count:1","phx_error",{"reason":"channel_crash"}]"#;
+
+#[tokio::test(start_paused = true)]
+async fn a_state_is_taken_over_before_the_next_callback_and_once() {
+    let play = Play::begin(FIRST);
+    let (mut alice, mut bob) = (play.stage.connect(), play.stage.connect());
+    alice.join("count:1").await;
+    bob.join("count:1").await;
+    ask(&mut alice, "add").await;
+    ask(&mut alice, "add to room").await;
+    play.reload(SECOND);
+    assert!(play.notes.all().is_empty(), "nothing is taken over before it is needed");
+    assert_eq!(ask(&mut alice, "get").await, "2:1");
+    assert_eq!(ask(&mut alice, "get room").await, "2:1");
+    assert_eq!(play.notes.all(), ["generation 2 takes over assigns 1", "generation 2 takes over room 1"]);
+    // Bob has gone over no generation in between, and the room is there already.
+    play.reload(Build { version: 3, generation: 3, ..SECOND });
+    assert_eq!(ask(&mut bob, "add").await, "{}");
+    assert_eq!(ask(&mut bob, "get").await, "3:1");
+    let taken = ["generation 3 takes over assigns 1", "generation 3 takes over room 2"];
+    assert_eq!(play.notes.all()[2..], taken);
+    // And back again: to the older build, a newer state is one of another version, too.
+    play.reload(Build { generation: 4, ..FIRST });
+    assert_eq!(ask(&mut bob, "get").await, "1:1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_upgrade_a_state_is_handed_over_as_it_is() {
+    let play = Play::begin(FIRST);
+    let mut alice = play.stage.connect();
+    alice.join("count:1").await;
+    ask(&mut alice, "add").await;
+    play.reload(Build { upgrades: false, ..SECOND });
+    assert_eq!(ask(&mut alice, "get").await, "1:1");
+    assert_eq!(ask(&mut alice, "add").await, "{}");
+    assert_eq!(ask(&mut alice, "get").await, "2:2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_that_refuses_costs_a_membership_and_leaves_the_room() {
+    let play = Play::begin(FIRST);
+    let (mut alice, mut bob) = (play.stage.connect(), play.stage.connect());
+    alice.join("count:1").await;
+    bob.join("count:1").await;
+    ask(&mut alice, "add to room").await;
+    let refuse = |_: Upgrade| -> Result<Option<Bytes>, Fault> { Err(Fault::failed("too old")) };
+    let part = Part {
+        on_upgrade: Arc::new(move |old| {
+            let new = refuse(old);
+            Box::pin(async { new })
+        }),
+        ..SECOND.part(&play.notes)
+    };
+    play.stage.publish([part]);
+    assert_eq!(ask(&mut alice, "get").await, ERROR);
+    // The operator thinks better of it.
+    play.reload(Build { generation: 3, ..FIRST });
+    assert_eq!(ask(&mut bob, "get room").await, "1:1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_build_on_probation_fails_on_the_one_before_answers_and_that_counts() {
+    let play = Play::begin(FIRST);
+    let mut alice = play.stage.connect();
+    alice.join("count:1").await;
+    play.try_out(Build { version: 1, ..SECOND });
+    assert_eq!(ask(&mut alice, "bad").await, "{}");
+    assert_eq!(ask(&mut alice, "get").await, "1:1");
+    assert_eq!((play.probation.faults(), play.probation.calls()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_both_fail_on_doesnt_count_however_often() {
+    let play = Play::begin(FIRST);
+    play.try_out(SECOND);
+    for _ in 0..10 {
+        let mut mallory = play.stage.connect();
+        mallory.join("count:1").await;
+        assert_eq!(ask(&mut mallory, "bad for all").await, ERROR);
+    }
+    assert_eq!(play.probation.faults(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_build_that_is_taken_back_returns_what_it_took_over() {
+    let play = Play::begin(FIRST);
+    let (mut alice, mut bob, mut carol) = (play.stage.connect(), play.stage.connect(), play.stage.connect());
+    for client in [&mut alice, &mut bob] {
+        client.join("count:1").await;
+        ask(client, "add").await;
+    }
+    ask(&mut alice, "add to room").await;
+    play.try_out(SECOND);
+    carol.join("count:1").await;
+    for _ in 0..3 {
+        ask(&mut alice, "add").await;
+        ask(&mut alice, "add to room").await;
+    }
+    assert_eq!(ask(&mut alice, "get").await, "2:4");
+    // What was committed since isn't given up for one answer, but the fault counts.
+    assert_eq!(ask(&mut alice, "bad").await, ERROR);
+    assert_eq!(play.probation.faults(), 1);
+    play.take_back(FIRST).await;
+    for client in [&mut bob, &mut carol] {
+        assert_eq!(client.next().await, ERROR);
+    }
+    let ends: Vec<_> = play.notes.all().into_iter().filter(|note| note.contains("terminate")).collect();
+    // Bob's state was never taken over; Carol's was born under the other build, and nobody knows it.
+    let alice_s = "terminate fault on generation 2 with \"2:4\"";
+    assert_eq!(ends, [alice_s, "terminate taken-back on generation 1 with \"1:1\""]);
+    let mut dave = play.stage.connect();
+    dave.join("count:1").await;
+    assert_eq!(ask(&mut dave, "get room").await, "1:1");
+    // Three of the room and one of Carol's joining.
+    assert_eq!(play.probation.given_up(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn states_whose_version_stayed_keep_their_last_commit() {
+    let play = Play::begin(FIRST);
+    let mut alice = play.stage.connect();
+    alice.join("count:1").await;
+    play.try_out(Build { version: 1, ..SECOND });
+    ask(&mut alice, "add").await;
+    ask(&mut alice, "add to room").await;
+    play.take_back(FIRST).await;
+    assert_eq!(ask(&mut alice, "get").await, "1:1");
+    assert_eq!(ask(&mut alice, "get room").await, "1:1");
+    assert_eq!(play.probation.given_up(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_build_during_a_probation_goes_back_to_the_one_that_proved_itself() {
+    let play = Play::begin(FIRST);
+    let (mut alice, mut bob) = (play.stage.connect(), play.stage.connect());
+    alice.join("count:1").await;
+    bob.join("count:1").await;
+    ask(&mut alice, "add").await;
+    play.try_out(SECOND);
+    ask(&mut alice, "add").await;
+    play.try_out(Build { version: 3, generation: 3, ..SECOND });
+    ask(&mut alice, "add").await;
+    assert_eq!(ask(&mut alice, "get").await, "3:3");
+    play.take_back(FIRST).await;
+    assert_eq!(alice.next().await, ERROR);
+    let returned = "terminate taken-back on generation 1 with \"1:1\"";
+    assert_eq!(play.notes.all().last().map(String::as_str), Some(returned));
+    // Nothing of Bob's was ever taken over.
+    assert_eq!(ask(&mut bob, "get").await, "1:0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_its_probation_nothing_is_kept() {
+    let play = Play::begin(FIRST);
+    let mut alice = play.stage.connect();
+    alice.join("count:1").await;
+    play.try_out(SECOND);
+    ask(&mut alice, "add").await;
+    play.probation.end(Verdict::Passed);
+    play.reload(SECOND);
+    // An operator goes back all the same: the newer state is the older build's to take over.
+    play.reload(Build { generation: 3, ..FIRST });
+    play.stage.endpoint.node.sweep().await;
+    assert_eq!(ask(&mut alice, "get").await, "1:1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn handle_out_is_judged_like_other_calls() {
+    let play = Play::begin(FIRST);
+    let passes = |passing: bennu::contract::Passing| -> Result<Vec<Decision>, Fault> {
+        Ok(vec![Decision::Pass; passing.recipients.len()])
+    };
+    let fails = |_| -> Result<Vec<Decision>, Fault> { Err(Fault::failed("sees nothing")) };
+    let with = |build: Build, on_passing: support::OnPassing| Part {
+        intercepts: &["secret"],
+        on_passing,
+        ..build.part(&play.notes)
+    };
+    let proved = with(
+        FIRST,
+        Arc::new(move |passing| {
+            let all = passes(passing);
+            Box::pin(async { all })
+        }),
+    )
+    .route();
+    let probation = Some((Arc::clone(&play.probation), Some(proved)));
+    let new = with(
+        SECOND,
+        Arc::new(move |passing| {
+            let none = fails(passing);
+            Box::pin(async { none })
+        }),
+    );
+    let mut alice = play.stage.connect();
+    alice.join("count:1").await;
+    play.stage.publish([Part { probation, ..new }]);
+    send(&mut alice, "secret");
+    assert_eq!(alice.next().await, r#"[null,null,"count:1","secret",{}]"#);
+    assert_eq!(play.probation.faults(), 1);
+}
