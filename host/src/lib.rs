@@ -9,7 +9,7 @@
 //! A frame comes in at `transport`, is decoded by `protocol`, and `socket` decides what it means for the connection. What
 //! belongs to a channel becomes a turn in `channel`: `routes` says which behaviour serves the topic, `plugin` runs it, and
 //! its outcome is committed: state first, then effects, then the answer. `pubsub` takes what is for many and hands it to
-//! every subscriber's outbox, which `transport` writes.
+//! every subscriber's outbox, which `transport` writes. `store` keeps what plugins write down, with the commit.
 
 pub mod api;
 pub mod auth;
@@ -23,4 +23,5 @@ pub mod pubsub;
 pub mod routes;
 pub mod server;
 pub mod socket;
+pub mod store;
 pub mod transport;

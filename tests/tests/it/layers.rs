@@ -9,9 +9,10 @@ use bennu_tests::places;
 use crate::tidy::sources;
 
 /// Each room with those that it may import. A room that isn't listed may not exist.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("protocol", &[]),
     ("auth", &[]),
+    ("store", &[]),
     ("contract", &["protocol"]),
     ("pubsub", &["protocol"]),
     ("presence", &["protocol", "pubsub"]),

@@ -1,0 +1,119 @@
+//! Calls that are committed together: each as if those before it were done already.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::books;
+use super::draft::{Draft, Seen};
+use super::engine::{EngineError, Writes};
+use super::recent::Recent;
+
+/// Why a call's writes weren't done. None of them was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Something that it had read was written by another one meanwhile. It may run again.
+    Overtaken,
+    /// The plugin would have more than it may.
+    Quota {
+        /// The bytes that it would have.
+        bytes: u64,
+        /// The bytes that it may have.
+        most: u64,
+    },
+    /// The engine failed.
+    Failed(EngineError),
+    /// The store is closing.
+    Stopping,
+}
+
+/// What has been admitted so far, on top of what is committed.
+pub(super) struct Batch<'a> {
+    seen: &'a Seen,
+    writes: Writes,
+    /// The bytes that each plugin will have.
+    usage: BTreeMap<String, u64>,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(seen: &'a Seen) -> Self {
+        Self { seen, writes: Writes::new(), usage: BTreeMap::new() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    /// Adds a call's writes, or none of them.
+    ///
+    /// # Errors
+    /// Where it was overtaken by what is committed or admitted, or would have its plugin go past its quota.
+    pub(super) async fn admit(&mut self, draft: &Draft) -> Result<(), Refusal> {
+        if self.has_overtaken(draft) {
+            return Err(Refusal::Overtaken);
+        }
+        let before = match self.usage.get(draft.owner.name()) {
+            Some(usage) => *usage,
+            None => books::read(&*self.seen.snapshot, &books::usage(draft.owner.name())).await?.unwrap_or(0),
+        };
+        let (mut added, mut removed) = (0, 0);
+        for (place, value) in &draft.writes {
+            let weight = |value: &Bytes| draft.owner.weight(place, value);
+            removed += match self.writes.get(place) {
+                Some(admitted) => admitted.as_ref().map_or(0, weight),
+                None => self.seen.snapshot.get(place).await?.as_ref().map_or(0, weight),
+            };
+            added += value.as_ref().map_or(0, weight);
+        }
+        let after = (before + added).saturating_sub(removed);
+        let most = draft.owner.quota_bytes();
+        // Who has too much already may still make it less.
+        if after > most && after > before {
+            return Err(Refusal::Quota { bytes: after, most });
+        }
+        self.usage.insert(draft.owner.name().to_owned(), after);
+        self.writes.extend(draft.writes.iter().map(|(place, value)| (place.clone(), value.clone())));
+        Ok(())
+    }
+
+    fn has_overtaken(&self, draft: &Draft) -> bool {
+        draft.footprint.spans().any(|(from, until)| self.writes.range::<Bytes, _>(from..until).next().is_some())
+    }
+
+    /// All that is to be written, and which of it calls may have read.
+    pub(super) fn finish(mut self) -> (Writes, Vec<Bytes>) {
+        let keys = self.writes.keys().cloned().collect();
+        for (plugin, usage) in &self.usage {
+            let entry = Some(*usage).filter(|usage| *usage > 0).map(books::entry);
+            self.writes.insert(books::usage(plugin), entry);
+        }
+        (self.writes, keys)
+    }
+}
+
+/// Whether what a call has read was written since by another one.
+pub(super) fn is_overtaken(draft: &Draft, recent: &Recent) -> bool {
+    recent.has_overtaken(&draft.footprint, draft.seen.revision)
+}
+
+impl From<EngineError> for Refusal {
+    fn from(error: EngineError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Overtaken => f.write_str("what the call had read in the store was written by another one meanwhile"),
+            Self::Quota { bytes, most } => {
+                write!(f, "the plugin would have {bytes} bytes in the store; its quota is {most}")
+            }
+            Self::Failed(error) => write!(f, "the store can't be written: {error}"),
+            Self::Stopping => f.write_str("the store is closing"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}

@@ -1,0 +1,92 @@
+//! The data directory, and the one file in it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use super::embedded::{Embedded, OpeningError};
+
+/// The file's name.
+const FILE: &str = "bennu.redb";
+
+/// Opens the engine in a directory. What isn't there is made, for this user alone.
+pub(super) fn open(directory: &Path, cache_bytes: usize) -> Result<Embedded> {
+    let shown = directory.display();
+    let is_new = !directory.exists();
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .with_context(|| format!("making the data directory {shown}"))?;
+    let path = directory.join(FILE);
+    // Its content is the plugins', so that others may not read it even where they may look into the directory.
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).with_context(
+        || format!("opening {}, which must be a file that this user may read and write", path.display()),
+    )?;
+    let engine = match Embedded::open(&path, cache_bytes) {
+        Ok(engine) => engine,
+        Err(OpeningError::InUse) => bail!(
+            "the data directory {shown} is in use by another bennu: stop that one, or give this one a directory of its own"
+        ),
+        Err(OpeningError::Failed(error)) => bail!(
+            "{} can't be opened: {error}; if it is no store of bennu, or is damaged beyond repair, move it away, \
+             and import what was exported before",
+            path.display()
+        ),
+    };
+    // Else a power loss could take the file's name away, or the directory's.
+    sync(directory)?;
+    if is_new && let Some(parent) = fs::canonicalize(directory)?.parent() {
+        sync(parent)?;
+    }
+    Ok(engine)
+}
+
+fn sync(directory: &Path) -> Result<()> {
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .with_context(|| format!("syncing the directory {}", directory.display()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_is_made_is_for_this_user_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let data = place.path().join("some").join("data");
+        drop(open(&data, 1 << 20).unwrap());
+        assert_eq!((mode(&data), mode(&data.join(FILE))), (0o700, 0o600));
+        drop(open(&data, 1 << 20).unwrap());
+    }
+
+    #[test]
+    fn a_second_host_learns_what_to_do() {
+        let place = tempfile::tempdir().unwrap();
+        let first = open(place.path(), 1 << 20).unwrap();
+        let error = open(place.path(), 1 << 20).err().unwrap().to_string();
+        assert!(error.contains("is in use by another bennu: stop that one"), "{error}");
+        drop(first);
+        open(place.path(), 1 << 20).unwrap();
+    }
+
+    #[test]
+    fn another_file_of_that_name_is_left_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join(FILE);
+        fs::write(&path, "precious").unwrap();
+        let error = open(place.path(), 1 << 20).err().unwrap().to_string();
+        assert!(error.contains("bennu.redb can't be opened"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+}

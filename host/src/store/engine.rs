@@ -1,0 +1,147 @@
+//! What the store asks of the engine below it: snapshots to read from, and batches that are applied whole or not at all.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// Something that an engine does. Where it is embedded, it is ready at once.
+pub type Doing<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send + 'a>>;
+
+/// A key and its value.
+pub type Row = (Bytes, Bytes);
+
+/// Writes that belong together, by key: the new value, or none for a key that is deleted.
+pub type Writes = BTreeMap<Bytes, Option<Bytes>>;
+
+/// Ordered keys to bytes, one keyspace for the whole host.
+///
+/// The task that commits owns it, so nothing is applied while something else is; everybody else has snapshots.
+pub trait Engine: Send + 'static {
+    /// What has been applied so far. It stays as it is whatever is applied later.
+    fn snapshot(&mut self) -> Doing<'_, Arc<dyn Snapshot>>;
+
+    /// Applies all writes. Once it is ready they survive a crash; if it fails or crashes, none of them is there.
+    fn apply<'a>(&'a mut self, writes: &'a Writes) -> Doing<'a, ()>;
+}
+
+/// The content at some moment.
+pub trait Snapshot: Send + Sync {
+    /// The value of a key.
+    fn get<'a>(&'a self, key: &'a [u8]) -> Doing<'a, Option<Bytes>>;
+
+    /// The rows of a span, from its beginning or from its end. One row at least, unless there is none.
+    fn scan<'a>(&'a self, span: &'a Span, direction: Direction, most: Most) -> Doing<'a, Rows>;
+}
+
+/// The keys from one on, up to and without another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The first key that may be in it.
+    pub from: Bytes,
+    /// The first that isn't any more.
+    pub until: Bytes,
+}
+
+/// The order in which rows are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// From the least key on.
+    #[default]
+    Forward,
+    /// From the greatest key back.
+    Backward,
+}
+
+/// How much is read at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Most {
+    /// Rows.
+    pub rows: usize,
+    /// Bytes of keys and values. A single row may be larger.
+    pub bytes: usize,
+}
+
+/// What was read of a span.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rows {
+    /// The rows, in the order in which they were asked for.
+    pub rows: Vec<Row>,
+    /// Whether those are all of the span. Else the rest lies beyond the last one.
+    pub ended: bool,
+}
+
+/// Why an engine couldn't do what it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineError(Arc<str>);
+
+impl Span {
+    /// Whether no key can be in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.from >= self.until
+    }
+
+    /// What comes of it before a key and with it, and what comes after, in that direction.
+    pub(super) fn split_after(&self, key: &Bytes, direction: Direction) -> (Self, Self) {
+        let (from, until) = (self.from.clone(), self.until.clone());
+        let middle = if direction == Direction::Forward { successor(key) } else { key.clone() };
+        let (low, high) = (Self { from, until: middle.clone() }, Self { from: middle, until });
+        if direction == Direction::Forward { (low, high) } else { (high, low) }
+    }
+}
+
+/// The least key that is greater.
+pub(super) fn successor(key: &[u8]) -> Bytes {
+    let mut next = Vec::with_capacity(key.len() + 1);
+    next.extend_from_slice(key);
+    next.push(0);
+    next.into()
+}
+
+impl Direction {
+    /// Which of two keys comes first.
+    pub(super) fn order(self, one: &Bytes, other: &Bytes) -> Ordering {
+        match self {
+            Self::Forward => one.cmp(other),
+            Self::Backward => other.cmp(one),
+        }
+    }
+}
+
+impl Rows {
+    /// Takes rows while there is room for them.
+    ///
+    /// # Errors
+    /// Those of the rows.
+    pub(super) fn gather<E>(rows: impl Iterator<Item = Result<Row, E>>, most: Most) -> Result<Self, E> {
+        let (mut taken, mut bytes) = (Vec::new(), 0_usize);
+        for row in rows {
+            let row = row?;
+            bytes = bytes.saturating_add(row.0.len() + row.1.len());
+            if !taken.is_empty() && (taken.len() >= most.rows || bytes > most.bytes) {
+                return Ok(Self { rows: taken, ended: false });
+            }
+            taken.push(row);
+        }
+        Ok(Self { rows: taken, ended: true })
+    }
+}
+
+impl EngineError {
+    /// An error that says so.
+    pub fn new(what: impl fmt::Display) -> Self {
+        Self(what.to_string().into())
+    }
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for EngineError {}

@@ -1,0 +1,54 @@
+//! The store's content as JSON lines, as it is at one moment.
+
+use std::io::Write;
+
+use anyhow::{Context, Result};
+
+use super::engine::{Direction, Most};
+use super::handle::Store;
+use super::line::Line;
+use super::space::{self, Kind, Owner, Place};
+
+/// How much is read at once.
+const READ: Most = Most { rows: 1000, bytes: 1 << 20 };
+
+/// What an export has written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exported {
+    /// Keys and rooms.
+    pub rows: u64,
+}
+
+impl Store {
+    /// Writes all keys and rooms as JSON lines, or those of one plugin. It holds no more of them than a page, and calls go on
+    /// meanwhile, unseen by it.
+    ///
+    /// # Errors
+    /// Where the store can't be read, or the output not written.
+    pub async fn export(&self, plugin: Option<&Owner>, out: &mut impl Write) -> Result<Exported> {
+        let seen = self.seen();
+        let spans = match plugin {
+            Some(owner) => vec![owner.span(Kind::Keys), owner.span(Kind::Rooms)],
+            None => vec![space::everything()],
+        };
+        let mut exported = Exported::default();
+        out.write_all(&Line::Head.write()?).context("writing the export")?;
+        for span in spans {
+            let mut unread = Some(span);
+            while let Some(span) = unread.take() {
+                let read = seen.snapshot.scan(&span, Direction::Forward, READ).await.context("reading the store")?;
+                if let Some((last, _)) = read.rows.last().filter(|_| !read.ended) {
+                    unread = Some(span.split_after(last, Direction::Forward).1);
+                }
+                exported.rows += read.rows.len() as u64;
+                for (place, value) in read.rows {
+                    let place = Place::read(&place).context("the store is damaged: a key is nobody's")?;
+                    out.write_all(&Line::row(place, value).write()?).context("writing the export")?;
+                }
+            }
+        }
+        out.write_all(&Line::End { rows: exported.rows }.write()?).context("writing the export")?;
+        out.flush().context("writing the export")?;
+        Ok(exported)
+    }
+}

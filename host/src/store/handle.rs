@@ -1,0 +1,194 @@
+//! The store, as the rest of the host uses it.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use futures_util::FutureExt;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::batch::Refusal;
+use super::books;
+use super::committer::{Committer, Order, Shared, Waiting};
+use super::directory;
+use super::draft::{Draft, Revision, Seen};
+use super::engine::{Direction, Engine, EngineError, Most};
+use super::limits::StoreLimits;
+use super::memory::Memory;
+use super::space::Owner;
+
+/// Ordered keys to bytes, for every plugin its own. A handle, cheap to clone.
+///
+/// What a call does goes into a [`Draft`], and [`Store::commit`] makes it so: all of it or nothing, with the writes of many
+/// calls under one sync.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+    desk: Arc<Desk>,
+}
+
+/// Where calls are committed.
+enum Desk {
+    /// In a thread of its own, since a sync blocks.
+    Apart(Queue),
+    /// Right where the call is: for an engine that is always ready at once. It needs no thread, and so a clock that stands
+    /// still in a test doesn't take the wait for one for idleness.
+    Here { committer: Mutex<Committer>, open: Semaphore },
+}
+
+struct Queue {
+    orders: mpsc::UnboundedSender<Order>,
+    /// One permit a byte that waits. Closed as soon as the store is.
+    room: Arc<Semaphore>,
+    room_bytes: u32,
+}
+
+impl Store {
+    /// Opens the store in a data directory, and makes both if they aren't there. It may read the whole file first, if the
+    /// host that had it open crashed.
+    ///
+    /// # Errors
+    /// Says what is in the way, and what to do about it.
+    pub async fn open(data: &Path, limits: StoreLimits) -> Result<Self> {
+        let engine = directory::open(data, limits.cache_bytes)?;
+        Self::over(Box::new(engine), limits).await.with_context(|| format!("opening the store in {}", data.display()))
+    }
+
+    /// A store over some engine, with a thread of its own to write in.
+    ///
+    /// # Errors
+    /// Where the engine fails, or holds what this version can't read.
+    pub async fn over(engine: Box<dyn Engine>, limits: StoreLimits) -> Result<Self> {
+        let committer = Committer::new(engine, limits).await?;
+        let shared = Arc::clone(committer.shared());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().context("preparing to write")?;
+        let (orders, queue) = mpsc::unbounded_channel();
+        std::thread::Builder::new()
+            .name("bennu-store".into())
+            .spawn(move || runtime.block_on(committer.run(queue)))
+            .context("starting a thread to write in")?;
+        let room_bytes = u32::try_from(limits.waiting_bytes.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX).max(1);
+        let room = Arc::new(Semaphore::new(room_bytes as usize));
+        Ok(Self { shared, desk: Arc::new(Desk::Apart(Queue { orders, room, room_bytes })) })
+    }
+
+    /// A store that keeps nothing: for tests, and for hosts without a data directory. Its commits are done at once.
+    ///
+    /// # Errors
+    /// None but a fault of the host.
+    pub fn in_memory(limits: StoreLimits) -> Result<Self> {
+        let committer = Committer::new(Box::<Memory>::default(), limits).now_or_never();
+        let committer = committer.context("memory is ready at once")??;
+        let shared = Arc::clone(committer.shared());
+        let desk = Desk::Here { committer: Mutex::new(committer), open: Semaphore::new(0) };
+        Ok(Self { shared, desk: Arc::new(desk) })
+    }
+
+    /// Begins a call's reading and writing, of what is committed by now.
+    #[must_use]
+    pub fn begin(&self, owner: &Owner) -> Draft {
+        Draft::new(owner.clone(), self.shared.seen.load_full(), self.shared.limits)
+    }
+
+    /// Whether all that a call has read is still so.
+    ///
+    /// A call that writes need not ask, since its commit does. One that only reads has seen the store as it was at one
+    /// moment, and need ask only if it mustn't act on what is no more.
+    #[must_use]
+    pub fn is_current(&self, draft: &Draft) -> bool {
+        self.shared.is_current(draft)
+    }
+
+    /// Does a call's writes, all or none. When it is ready with a revision, they are there for every call that begins from
+    /// then on, and survive a crash. A call without writes is done at once, unchecked.
+    ///
+    /// Who stops waiting for it doesn't stop it.
+    ///
+    /// # Errors
+    /// Where it was overtaken or refused. Nothing of it is there then; but of a failed engine nobody can say so until the
+    /// store is opened again, and then a batch is there as a whole or not at all.
+    pub async fn commit(&self, draft: Draft) -> Result<Revision, Refusal> {
+        if !draft.has_writes() {
+            return Ok(draft.seen.revision);
+        }
+        match &*self.desk {
+            Desk::Apart(queue) => queue.commit(draft).await,
+            Desk::Here { open, .. } if open.is_closed() => Err(Refusal::Stopping),
+            Desk::Here { committer, .. } => {
+                let mut committer = committer.lock().unwrap_or_else(PoisonError::into_inner);
+                let drafts = [draft];
+                let outcomes = committer.settle(&drafts).now_or_never();
+                let outcome = outcomes.and_then(|outcomes| outcomes.into_iter().next());
+                outcome.unwrap_or_else(|| Err(Refusal::Failed(EngineError::new("memory wasn't ready at once"))))
+            }
+        }
+    }
+
+    /// The bytes of keys, rooms and values that a plugin has.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub async fn usage(&self, plugin: &str) -> Result<u64, EngineError> {
+        Ok(books::read(&*self.seen().snapshot, &books::usage(plugin)).await?.unwrap_or(0))
+    }
+
+    /// The plugins that have anything, each with its bytes.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub async fn usages(&self) -> Result<Vec<(String, u64)>, EngineError> {
+        let seen = self.seen();
+        let mut usages = Vec::new();
+        let mut rest = books::usages();
+        loop {
+            let read = seen.snapshot.scan(&rest, Direction::Forward, Most { rows: 1000, bytes: usize::MAX }).await?;
+            for (place, entry) in &read.rows {
+                usages.push((books::plugin_of(place).unwrap_or_default().to_owned(), books::number(entry)?));
+            }
+            match read.rows.last() {
+                Some((last, _)) if !read.ended => rest = rest.split_after(last, Direction::Forward).1,
+                _ => return Ok(usages),
+            }
+        }
+    }
+
+    /// Ends it: what waits is committed, what comes later is refused. Then the file is closed, and may be opened again.
+    pub async fn close(&self) {
+        match &*self.desk {
+            Desk::Apart(queue) => queue.close().await,
+            Desk::Here { open, .. } => open.close(),
+        }
+    }
+
+    pub(super) fn seen(&self) -> Arc<Seen> {
+        self.shared.seen.load_full()
+    }
+
+    pub(super) fn limits(&self) -> &StoreLimits {
+        &self.shared.limits
+    }
+}
+
+impl Queue {
+    async fn commit(&self, draft: Draft) -> Result<Revision, Refusal> {
+        // More than there is room for at all goes alone.
+        let bytes = u32::try_from(draft.weight()).unwrap_or(u32::MAX).min(self.room_bytes);
+        let place = Arc::clone(&self.room).acquire_many_owned(bytes).await.map_err(|_| Refusal::Stopping)?;
+        let (answer, outcome) = oneshot::channel();
+        let is_taken = self.orders.send(Order::Commit(Waiting { draft, answer, place })).is_ok();
+        match outcome.await {
+            Ok(outcome) if is_taken => outcome,
+            _ if self.room.is_closed() => Err(Refusal::Stopping),
+            _ => Err(Refusal::Failed(EngineError::new("its thread died; this is a fault of the host"))),
+        }
+    }
+
+    async fn close(&self) {
+        self.room.close();
+        let (end, ended) = oneshot::channel();
+        // Where the thread has ended already, there is nothing to wait for.
+        if self.orders.send(Order::End(end)).is_ok() {
+            let _ = ended.await;
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The lines of an export: one that says what it is, one a row, and one that says that this was all.
+//!
+//! ```json
+//! {"format":"bennu-store","version":1}
+//! {"plugin":"chat","key":"user:7","value":"ann"}
+//! {"plugin":"chat","key_base64":"/wA=","value_base64":"gIE="}
+//! {"plugin":"chat","room":"room:lobby","value":"{\"open\":true}"}
+//! {"rows":3}
+//! ```
+//!
+//! What is UTF-8 stands as text, and what isn't as base64, under a name of its own: so one can tell which it is, and both
+//! can be written by hand.
+
+use anyhow::{Context, Result, bail, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::space::{Kind, Place};
+
+const FORMAT: &str = "bennu-store";
+const VERSION: u64 = 1;
+
+/// What a line says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// What this is. The first one.
+    Head,
+    /// A key, or a room by its topic, with its value.
+    Row { plugin: String, kind: Kind, name: Bytes, value: Bytes },
+    /// How many rows there were. The last one.
+    End { rows: u64 },
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Fields {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plugin: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_base64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_base64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<u64>,
+}
+
+impl Line {
+    /// The row of a place.
+    pub(super) fn row(place: Place, value: Bytes) -> Self {
+        let Place { plugin, kind, name } = place;
+        Self::Row { plugin, kind, name, value }
+    }
+
+    /// The line, with its end.
+    ///
+    /// # Errors
+    /// Where a topic is no text, which the store never holds.
+    pub(super) fn write(self) -> Result<Vec<u8>> {
+        let mut fields = Fields::default();
+        match self {
+            Self::Head => (fields.format, fields.version) = (Some(FORMAT.to_owned()), Some(VERSION)),
+            Self::End { rows } => fields.rows = Some(rows),
+            Self::Row { plugin, kind, name, value } => {
+                fields.plugin = Some(plugin);
+                (fields.value, fields.value_base64) = text_or_base64(&value);
+                match kind {
+                    Kind::Keys => (fields.key, fields.key_base64) = text_or_base64(&name),
+                    Kind::Rooms => fields.room = Some(String::from_utf8(name.into()).context("a topic is no text")?),
+                }
+            }
+        }
+        let mut line = serde_json::to_vec(&fields)?;
+        line.push(b'\n');
+        Ok(line)
+    }
+
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub(super) fn read(line: &[u8]) -> Result<Self> {
+        match serde_json::from_slice(line)? {
+            Fields { rows: Some(rows), plugin: None, format: None, version: None, .. } => Ok(Self::End { rows }),
+            Fields { format: Some(format), version, plugin: None, rows: None, .. } => {
+                ensure!(format == FORMAT, "its format is `{format}`, and not `{FORMAT}`");
+                let version = version.context("it has no `version`")?;
+                ensure!(version == VERSION, "its version is {version}, and this bennu reads version {VERSION}");
+                Ok(Self::Head)
+            }
+            Fields {
+                plugin: Some(plugin),
+                format: None,
+                version: None,
+                rows: None,
+                key,
+                key_base64,
+                room,
+                value,
+                value_base64,
+            } => {
+                let (kind, name) = match (key, key_base64, room) {
+                    (Some(key), None, None) => (Kind::Keys, key.into()),
+                    (None, Some(key), None) => (Kind::Keys, from_base64(&key).context("its `key_base64`")?),
+                    (None, None, Some(room)) => (Kind::Rooms, room.into()),
+                    _ => bail!("it needs one of `key`, `key_base64` and `room`"),
+                };
+                let value = match (value, value_base64) {
+                    (Some(value), None) => value.into(),
+                    (None, Some(value)) => from_base64(&value).context("its `value_base64`")?,
+                    _ => bail!("it needs one of `value` and `value_base64`"),
+                };
+                Ok(Self::Row { plugin, kind, name, value })
+            }
+            _ => bail!("it is no row: it needs `plugin`, a key or a room, and a value"),
+        }
+    }
+}
+
+fn text_or_base64(bytes: &Bytes) -> (Option<String>, Option<String>) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (Some(text.to_owned()), None),
+        Err(_) => (None, Some(STANDARD.encode(bytes))),
+    }
+}
+
+fn from_base64(text: &str) -> Result<Bytes> {
+    Ok(STANDARD.decode(text)?.into())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn row(kind: Kind, name: &'static [u8], value: &'static [u8]) -> Line {
+        Line::Row { plugin: "chat".into(), kind, name: name.into(), value: value.into() }
+    }
+
+    #[test]
+    fn lines_are_read_as_they_were_written() {
+        for (line, text) in [
+            (Line::Head, r#"{"format":"bennu-store","version":1}"#),
+            (row(Kind::Keys, b"a\0", b""), r#"{"plugin":"chat","key":"a\u0000","value":""}"#),
+            (row(Kind::Keys, b"\xff\0", b"\x80"), r#"{"plugin":"chat","key_base64":"/wA=","value_base64":"gA=="}"#),
+            (row(Kind::Rooms, "röom".as_bytes(), b"{}"), r#"{"plugin":"chat","room":"röom","value":"{}"}"#),
+            (Line::End { rows: 3 }, r#"{"rows":3}"#),
+        ] {
+            assert_eq!(Line::read(text.as_bytes()).unwrap(), line);
+            assert_eq!(String::from_utf8(line.write().unwrap()).unwrap(), format!("{text}\n"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_line_is_refused_with_the_reason() {
+        for (text, reason) in [
+            ("", "EOF"),
+            ("[]", "invalid"),
+            ("{}", "it is no row"),
+            (r#"{"plugin":"chat","key":"a"}"#, "one of `value`"),
+            (r#"{"plugin":"chat","value":"a"}"#, "one of `key`"),
+            (r#"{"plugin":"chat","key":"a","room":"b","value":"c"}"#, "one of `key`"),
+            (r#"{"plugin":"chat","key":"a","value":"c","value_base64":""}"#, "one of `value`"),
+            (r#"{"plugin":"chat","key":"a","key":"b","value":"c"}"#, "duplicate"),
+            (r#"{"plugin":"chat","key":"a","value":"c","ttl":1}"#, "unknown field `ttl`"),
+            (r#"{"plugin":"chat","key_base64":"?","value":"c"}"#, "key_base64"),
+            (r#"{"plugin":"chat","key":"a","value":"c","rows":1}"#, "it is no row"),
+            (r#"{"format":"tar","version":1}"#, "its format is `tar`"),
+            (r#"{"format":"bennu-store","version":2}"#, "reads version 1"),
+        ] {
+            let error = format!("{:#}", Line::read(text.as_bytes()).unwrap_err());
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+}

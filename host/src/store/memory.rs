@@ -1,0 +1,163 @@
+//! An engine that keeps nothing: for test kits, and for hosts without a data directory.
+//!
+//! A key has its versions for as long as a snapshot may ask for them. So a snapshot costs nothing to take, and a batch
+//! costs what it writes.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::ready;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use bytes::Bytes;
+
+use super::engine::{Direction, Doing, Engine, Most, Rows, Snapshot, Span, Writes};
+
+/// Ordered keys in memory.
+#[derive(Default)]
+pub struct Memory {
+    shelf: Arc<Shelf>,
+}
+
+#[derive(Default)]
+struct Shelf(RwLock<Versions>);
+
+#[derive(Default)]
+struct Versions {
+    /// Each key's values, the latest last, with the batch that wrote them; none where it deleted the key.
+    keys: BTreeMap<Bytes, Vec<(u64, Option<Bytes>)>>,
+    /// How many batches there have been.
+    batch: u64,
+    /// How many snapshots there are of each batch.
+    snapshots: BTreeMap<u64, usize>,
+    /// Keys with versions that nobody needs once all snapshots are as late as that batch.
+    stale: VecDeque<(u64, Bytes)>,
+}
+
+struct View {
+    shelf: Arc<Shelf>,
+    batch: u64,
+}
+
+impl Engine for Memory {
+    fn snapshot(&mut self) -> Doing<'_, Arc<dyn Snapshot>> {
+        let mut versions = self.shelf.write();
+        let batch = versions.batch;
+        *versions.snapshots.entry(batch).or_default() += 1;
+        drop(versions);
+        let view: Arc<dyn Snapshot> = Arc::new(View { shelf: Arc::clone(&self.shelf), batch });
+        Box::pin(ready(Ok(view)))
+    }
+
+    fn apply<'a>(&'a mut self, writes: &'a Writes) -> Doing<'a, ()> {
+        self.shelf.write().apply(writes);
+        Box::pin(ready(Ok(())))
+    }
+}
+
+impl Versions {
+    fn apply(&mut self, writes: &Writes) {
+        self.batch += 1;
+        for (key, value) in writes {
+            let is_known = self.keys.contains_key(key);
+            if is_known {
+                self.stale.push_back((self.batch, key.clone()));
+            }
+            if is_known || value.is_some() {
+                self.keys.entry(key.clone()).or_default().push((self.batch, value.clone()));
+            }
+        }
+        let oldest = self.snapshots.keys().next().map_or(self.batch, |batch| *batch);
+        while let Some((_, key)) = self.stale.pop_front_if(|(batch, _)| *batch <= oldest) {
+            self.prune(&key, oldest);
+        }
+    }
+
+    /// Drops what no snapshot from `oldest` on can see.
+    fn prune(&mut self, key: &Bytes, oldest: u64) {
+        let Some(versions) = self.keys.get_mut(key) else { return };
+        let unseen = versions.partition_point(|(batch, _)| *batch <= oldest).saturating_sub(1);
+        versions.drain(..unseen);
+        if matches!(versions[..], [(_, None)]) {
+            self.keys.remove(key);
+        }
+    }
+}
+
+/// A key's value as of a batch.
+fn value_at(versions: &[(u64, Option<Bytes>)], batch: u64) -> Option<Bytes> {
+    let written = versions.partition_point(|(written, _)| *written <= batch);
+    versions[..written].last().and_then(|(_, value)| value.clone())
+}
+
+impl Snapshot for View {
+    fn get<'a>(&'a self, key: &'a [u8]) -> Doing<'a, Option<Bytes>> {
+        let value = self.shelf.read().keys.get(key).and_then(|versions| value_at(versions, self.batch));
+        Box::pin(ready(Ok(value)))
+    }
+
+    fn scan<'a>(&'a self, span: &'a Span, direction: Direction, most: Most) -> Doing<'a, Rows> {
+        if span.is_empty() {
+            return Box::pin(ready(Ok(Rows { rows: Vec::new(), ended: true })));
+        }
+        let versions = self.shelf.read();
+        let range = versions.keys.range(span.from.clone()..span.until.clone());
+        let rows = range.filter_map(|(key, versions)| Some(Ok((key.clone(), value_at(versions, self.batch)?))));
+        let rows = match direction {
+            Direction::Forward => Rows::gather(rows, most),
+            Direction::Backward => Rows::gather(rows.rev(), most),
+        };
+        drop(versions);
+        Box::pin(ready(rows))
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        let mut versions = self.shelf.write();
+        if let Some(count) = versions.snapshots.get_mut(&self.batch) {
+            *count -= 1;
+            if *count == 0 {
+                versions.snapshots.remove(&self.batch);
+            }
+        }
+    }
+}
+
+impl Shelf {
+    /// A panic can't come in the middle of a change, so a poisoned lock is as good as another.
+    fn read(&self) -> RwLockReadGuard<'_, Versions> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Versions> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn write(memory: &mut Memory, key: &'static str, value: Option<&'static str>) {
+        let writes = Writes::from([(key.into(), value.map(Bytes::from))]);
+        memory.apply(&writes).now_or_never().unwrap().unwrap();
+    }
+
+    #[test]
+    fn versions_go_with_the_last_snapshot_that_sees_them() {
+        let mut memory = Memory::default();
+        let versions = |memory: &Memory, key: &str| memory.shelf.read().keys.get(key.as_bytes()).map_or(0, Vec::len);
+        write(&mut memory, "a", Some("1"));
+        let first = memory.snapshot().now_or_never().unwrap().unwrap();
+        write(&mut memory, "a", Some("2"));
+        write(&mut memory, "a", None);
+        assert_eq!(versions(&memory, "a"), 3);
+        assert_eq!(first.get(b"a").now_or_never().unwrap().unwrap(), Some("1".into()));
+        drop(first);
+        write(&mut memory, "b", None);
+        assert_eq!((versions(&memory, "a"), versions(&memory, "b")), (0, 0));
+        assert!(memory.shelf.read().stale.is_empty() && memory.shelf.read().snapshots.is_empty());
+    }
+}

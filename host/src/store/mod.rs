@@ -1,0 +1,49 @@
+//! Storage: ordered keys to bytes, for each plugin its own, and durable rooms beside them.
+//!
+//! ```text
+//! call ──► Draft ──► commit ──► queue ──► Committer ──► Engine      one sync for all that waits
+//!            ▲                               │
+//!            └── snapshot, revision ◄────────┘ publishes
+//! ```
+//!
+//! A call works on a [`Draft`]: it reads the store as it was when it began, sees its own writes, and leaves a footprint of
+//! what it read. [`Store::commit`] puts it before the one who writes, who takes all that waits, refuses what was overtaken
+//! or is over its quota, applies the rest as one batch, and answers when that is synced. So calls never wait for each other
+//! but at the sync, nobody ever sees half of a call, and what was answered survives.
+//!
+//! The [`Engine`] is a trait of a few methods: [`Embedded`] is redb in one file, [`Memory`] keeps nothing. All plugins share
+//! one keyspace of it, in which each has its space.
+
+mod batch;
+mod books;
+mod committer;
+mod directory;
+mod draft;
+mod embedded;
+mod engine;
+mod export;
+mod footprint;
+mod handle;
+mod import;
+mod limits;
+mod line;
+mod memory;
+mod overlay;
+mod recent;
+mod scan;
+mod space;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
+pub use batch::Refusal;
+pub use draft::{Draft, ReadError, Revision};
+pub use embedded::{Embedded, OpeningError};
+pub use engine::{Direction, Doing, Engine, EngineError, Most, Row, Rows, Snapshot, Span, Writes};
+pub use export::Exported;
+pub use handle::Store;
+pub use import::{Existing, Imported};
+pub use limits::{Oversize, QUOTA_BYTES, StoreLimits};
+pub use memory::Memory;
+pub use scan::{Page, Scan};
+pub use space::Owner;

@@ -1,0 +1,209 @@
+//! Who owns which keys of the engine: spaces that can't run into one another.
+//!
+//! ```text
+//! 0 name                       the books (see `books`)
+//! 1 length plugin key          a plugin's own keys
+//! 2 length plugin topic        its durable rooms
+//! ```
+//!
+//! The length stands before the plugin's name, so that no plugin's space is within another's, and keys of one plugin sort as
+//! their own bytes do.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::engine::Span;
+use super::limits::Oversize;
+
+const BOOKS: u8 = 0;
+const KEYS: u8 = 1;
+const ROOMS: u8 = 2;
+
+/// A plugin as the store knows it: its name, and how much it may have. Cheap to clone; made once for a plugin.
+#[derive(Clone)]
+pub struct Owner {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    name: Box<str>,
+    quota_bytes: u64,
+    /// What its keys begin with, and what its rooms do.
+    prefixes: [Bytes; 2],
+}
+
+/// What belongs to a plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Keys,
+    Rooms,
+}
+
+/// A key of the engine, taken apart.
+pub(super) struct Place {
+    pub(super) plugin: String,
+    pub(super) kind: Kind,
+    /// The plugin's key, or the topic.
+    pub(super) name: Bytes,
+}
+
+impl Owner {
+    const NAME_BYTES_MAX: usize = u8::MAX as usize;
+
+    /// The plugin of that name, which may have so many bytes of keys and values.
+    ///
+    /// # Errors
+    /// Where the name is empty, or has more than 255 bytes.
+    pub fn new(name: &str, quota_bytes: u64) -> Result<Self, Oversize> {
+        let bytes = name.len();
+        let length = u8::try_from(bytes).ok().filter(|length| *length > 0);
+        let length = length.ok_or(Oversize::Name { bytes, most: Self::NAME_BYTES_MAX })?;
+        let prefix = |kind: u8| Bytes::from([&[kind, length], name.as_bytes()].concat());
+        let inner = Inner { name: name.into(), quota_bytes, prefixes: [prefix(KEYS), prefix(ROOMS)] };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The plugin's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// How many bytes its keys, rooms and their values may have.
+    #[must_use]
+    pub fn quota_bytes(&self) -> u64 {
+        self.inner.quota_bytes
+    }
+
+    fn prefix(&self, kind: Kind) -> &Bytes {
+        &self.inner.prefixes[kind as usize]
+    }
+
+    /// The engine's key for one of the plugin's.
+    pub(super) fn place(&self, kind: Kind, name: &[u8]) -> Bytes {
+        let prefix = self.prefix(kind);
+        let mut key = BytesMut::with_capacity(prefix.len() + name.len());
+        key.put_slice(prefix);
+        key.put_slice(name);
+        key.freeze()
+    }
+
+    /// The plugin's key for one of the engine's.
+    pub(super) fn name_of(&self, place: &Bytes) -> Bytes {
+        place.slice(self.inner.name.len() + 2..)
+    }
+
+    /// What a row of the plugin counts for.
+    pub(super) fn weight(&self, place: &Bytes, value: &Bytes) -> u64 {
+        (place.len() - self.inner.name.len() - 2 + value.len()) as u64
+    }
+
+    /// All that is the plugin's, of one kind.
+    pub(super) fn span(&self, kind: Kind) -> Span {
+        let from = self.prefix(kind).clone();
+        Span { until: after_prefix(&from), from }
+    }
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Owner").field(&self.inner.name).finish()
+    }
+}
+
+/// Whether two places are of one kind. Whatever one call reads lies in few spans only if it lies together.
+pub(super) fn are_akin(one: &[u8], other: &[u8]) -> bool {
+    one.first() == other.first()
+}
+
+/// A key of the books.
+pub(super) fn book(name: &[u8]) -> Bytes {
+    [&[BOOKS], name].concat().into()
+}
+
+/// All the books whose names begin so.
+pub(super) fn books(prefix: &[u8]) -> Span {
+    let from = book(prefix);
+    Span { until: after_prefix(&from), from }
+}
+
+/// All plugins' keys and rooms.
+pub(super) fn everything() -> Span {
+    Span { from: vec![KEYS].into(), until: vec![ROOMS + 1].into() }
+}
+
+impl Place {
+    /// Takes a key of a plugin apart; none for another one.
+    pub(super) fn read(place: &Bytes) -> Option<Self> {
+        let kind = match *place.first()? {
+            KEYS => Kind::Keys,
+            ROOMS => Kind::Rooms,
+            _ => return None,
+        };
+        let end = 2 + usize::from(*place.get(1)?);
+        let plugin = String::from_utf8(place.get(2..end)?.to_vec()).ok()?;
+        Some(Self { plugin, kind, name: place.slice(end..) })
+    }
+}
+
+/// The least key that is greater than all with that prefix, which doesn't end in the greatest byte: names are UTF-8, and
+/// the kinds are few.
+fn after_prefix(prefix: &[u8]) -> Bytes {
+    let mut after = prefix.to_vec();
+    if let Some(last) = after.last_mut() {
+        *last += 1;
+    }
+    after.into()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn owner(name: &str) -> Owner {
+        Owner::new(name, 0).unwrap()
+    }
+
+    #[test]
+    fn no_owner_has_a_place_in_anothers_space() {
+        let long = "x".repeat(255);
+        let names = ["a", "ab", "b", "\u{1}a", "\u{2}", "é", "\u{10ffff}", long.as_str()];
+        let keys: [&[u8]; 6] = [b"", b"\0", b"a", b"ab", b"\xff\xff", b"\x01\x01b"];
+        for name in names {
+            for kind in [Kind::Keys, Kind::Rooms] {
+                for key in keys {
+                    let place = owner(name).place(kind, key);
+                    let holds = |span: &Span| span.from <= place && place < span.until;
+                    for other in names {
+                        for other_kind in [Kind::Keys, Kind::Rooms] {
+                            let is_its = name == other && kind == other_kind;
+                            assert_eq!(holds(&owner(other).span(other_kind)), is_its, "{name} {other} {key:?}");
+                        }
+                    }
+                    assert!(holds(&everything()) && !holds(&books(b"")));
+                    let read = Place::read(&place).unwrap();
+                    assert_eq!((read.plugin.as_str(), read.kind, read.name.as_ref()), (name, kind, key));
+                    assert_eq!(owner(name).name_of(&place), key);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn keys_sort_as_the_plugins_own_bytes() {
+        let mut keys: [&[u8]; 5] = [b"\xff", b"a\0", b"b", b"\0", b"a"];
+        keys.sort_unstable();
+        assert!(keys.map(|key| owner("chat").place(Kind::Keys, key)).is_sorted());
+    }
+
+    #[test]
+    fn names_have_a_length() {
+        for name in ["", "x".repeat(256).as_str()] {
+            assert_eq!(Owner::new(name, 0).unwrap_err(), Oversize::Name { bytes: name.len(), most: 255 });
+        }
+        assert!(Place::read(&book(b"format")).is_none());
+    }
+}
