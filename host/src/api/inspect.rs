@@ -18,12 +18,15 @@ pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
     topics.truncate(TOPICS_SHOWN);
     let shown: Vec<Value> =
         topics.iter().map(|(topic, members)| json!({ "topic": topic.as_str(), "members": members })).collect();
+    let (ticks, ticks_missed) = api.node.tick_counts();
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_ms": u64::try_from(api.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         "sockets": api.sockets.count(),
         "channels": api.node.channel_count(),
         "faults": api.node.fault_count(),
+        "ticks": ticks,
+        "ticks_missed": ticks_missed,
         "topic_count": topic_count,
         "topics": shown,
         "plugins": api.shelf.all(),

@@ -33,6 +33,10 @@ pub(super) struct Answered {
     pub(super) outcome: Outcome,
     pub(super) assigns: Option<Saved>,
     pub(super) room: Option<Saved>,
+    /// Whether nothing of the room is left to be stored.
+    pub(super) is_room_stored: bool,
+    /// Whether something of it is in the store, and so there is no way back.
+    pub(super) is_stored: bool,
 }
 
 /// Asks the generation that serves. What it fails on, and the generation before it answers, is answered by that one for as
@@ -91,6 +95,8 @@ async fn ask(route: &Route, question: &mut Question, standing: &Standing) -> Res
     Ok(Answered {
         assigns: saved(outcome.assigns.take(), assigns, standing.assigns.as_ref(), Part::Assigns),
         room: saved(outcome.room.take(), room, standing.room.as_ref(), Part::Room),
+        is_room_stored: false,
+        is_stored: false,
         outcome,
     })
 }
@@ -105,12 +111,17 @@ pub(super) struct Fitted {
 /// A state as this route's build writes it.
 pub(super) async fn fit(route: &Route, topic: &Topic, part: Part, saved: Option<&Saved>) -> Result<Fitted, Fault> {
     let as_it_is = |saved: Option<&Saved>| Fitted { bytes: saved.map(|saved| saved.bytes.clone()), is_new: false };
-    let Some(old) = saved.filter(|saved| saved.version != part.version(&route.spec)) else {
+    let Some(old) = saved.filter(|saved| saved.version != part.version(&route.spec) && !saved.bytes.is_empty()) else {
         return Ok(as_it_is(saved));
     };
     let upgrade = Upgrade { topic: topic.clone(), part, version: old.version, state: old.bytes.clone() };
     let upgraded = route.behaviour.upgrade(&upgrade).await?;
     Ok(upgraded.map_or_else(|| as_it_is(saved), |bytes| Fitted { bytes: Some(bytes), is_new: true }))
+}
+
+/// A room without bytes is as if nobody had written it.
+fn written(room: &Fitted) -> Option<Bytes> {
+    room.bytes.clone().filter(|bytes| !bytes.is_empty())
 }
 
 fn check_room(route: &Route, outcome: &Outcome) -> Result<(), Fault> {
@@ -146,9 +157,9 @@ impl Question {
         match self {
             Self::Member(call) => {
                 call.assigns = assigns.bytes.clone().unwrap_or_default();
-                call.room = room.bytes.clone();
+                call.room = written(room);
             }
-            Self::Topic(call) => call.room = room.bytes.clone(),
+            Self::Topic(call) => call.room = written(room),
         }
     }
 }

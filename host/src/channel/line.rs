@@ -160,24 +160,24 @@ impl Drain {
                         channel.panicked();
                     }
                     channel.count_out();
-                    line.rest(&channel.node, &channel.member.topic);
+                    line.rest(&channel.node, &channel.member.topic).await;
                 }
                 Waiting::Letter(letter) => {
                     let (node, topic) = (Arc::clone(&letter.node), letter.topic.clone());
                     if AssertUnwindSafe(letter.turn(&line)).catch_unwind().await.is_err() {
                         tracing::error!(topic = topic.as_str(), "a fault of the host: a letter's turn panicked");
                     }
-                    line.rest(&node, &topic);
+                    line.rest(&node, &topic).await;
                 }
                 Waiting::Tick(node, topic, tick) => {
                     if AssertUnwindSafe(line.tick(&node, &topic, tick)).catch_unwind().await.is_err() {
                         tracing::error!(topic = topic.as_str(), "a fault of the host: a beat's turn panicked");
                     }
-                    line.rest(&node, &topic);
+                    line.rest(&node, &topic).await;
                 }
                 Waiting::Look(node, topic) => {
                     line.settle_room(&node, &topic);
-                    line.rest(&node, &topic);
+                    line.rest(&node, &topic).await;
                 }
             }
         }

@@ -80,7 +80,7 @@ pub(super) struct State {
     /// Whether its topic's room counts it.
     pub(super) is_in_room: bool,
     /// What remains of it while it waits for its `terminate` in the topic's line.
-    ghost: Option<Remains>,
+    pub(super) ghost: Option<Box<Remains>>,
 }
 
 /// What remains of a membership that has ended, for its `terminate` and its last frames.
@@ -220,7 +220,7 @@ impl Channel {
         let was_in_room = state.is_in_room;
         if was_alive {
             let remains = self.leave_state(&mut state, Phase::Replaced);
-            state.ghost = was_in_room.then_some(remains);
+            state.ghost = was_in_room.then(|| Box::new(remains));
         }
         drop(state);
         if was_in_room {
@@ -231,7 +231,7 @@ impl Channel {
 
     /// What remains of it, if it was replaced in a topic with a room.
     pub(super) fn take_ghost(&self) -> Option<Remains> {
-        self.lock().ghost.take()
+        self.lock().ghost.take().map(|remains| *remains)
     }
 
     /// A join whose socket has gone commits nothing. Whether it was one.
@@ -301,6 +301,19 @@ impl Channel {
     pub(super) fn is_routed(&self) -> bool {
         let plugin = self.lock().plugin.clone();
         self.route(plugin.as_ref()).is_some()
+    }
+
+    /// Opens its topic's room, if its route has one, and has itself counted there: it may have come before the route had one.
+    ///
+    /// # Errors
+    /// Where the room is durable and can't be read.
+    pub(super) async fn see_room(&self, route: &Route) -> Result<(), Fault> {
+        self.line.open_room(&self.node, &self.member.topic, route).await?;
+        let mut state = self.lock();
+        if state.phase == Phase::Joined && !state.is_in_room {
+            state.is_in_room = self.line.enter_room();
+        }
+        Ok(())
     }
 
     /// Whether the build that took its state over was taken back, and that hasn't had its consequence yet.

@@ -10,6 +10,8 @@ mod consult;
 mod ear;
 mod effects;
 mod intercept;
+mod join;
+mod keep;
 mod letter;
 mod line;
 mod lines;

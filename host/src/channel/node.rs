@@ -13,6 +13,7 @@ use crate::contract::{Person, system_now_ms};
 use crate::presence::{Pace, Presence};
 use crate::pubsub::PubSub;
 use crate::routes::RouteTable;
+use crate::store::Store;
 
 /// The limits of channels that aren't those of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct Node {
     pub pubsub: Arc<PubSub>,
     /// Who is online.
     pub presence: Presence,
+    /// What outlives the host.
+    pub store: Store,
     /// How much may wait.
     pub limits: NodeLimits,
     pub(super) lines: Arc<Lines>,
@@ -58,7 +61,7 @@ pub struct Node {
 impl Node {
     /// A node without members.
     #[must_use]
-    pub fn new(routes: Arc<RouteTable>, limits: NodeLimits, pace: Pace) -> Arc<Self> {
+    pub fn new(routes: Arc<RouteTable>, limits: NodeLimits, pace: Pace, store: Store) -> Arc<Self> {
         let pubsub = Arc::new(PubSub::new());
         pubsub.set_interceptor(Arc::new(Intercepts::new(Arc::clone(&routes))));
         let presence = Presence::new(&pubsub, NAME, system_now_ms(), pace);
@@ -66,6 +69,7 @@ impl Node {
             routes,
             pubsub,
             presence,
+            store,
             limits,
             lines: Arc::default(),
             next_member: AtomicU64::new(1),
@@ -137,6 +141,13 @@ impl Node {
             }
             // There may be many, and none of them is in a hurry.
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// Stores what hasn't been stored yet of the durable rooms that have a beat.
+    pub async fn store_rooms(&self) {
+        for (topic, line) in self.lines.all() {
+            self.keep_room(&line, &topic).await;
         }
     }
 

@@ -15,7 +15,7 @@ use super::saved::{Saved, Settled};
 use super::{Entry, Node};
 use crate::contract::Fault;
 use crate::protocol::Topic;
-use crate::routes::Route;
+use crate::routes::{RoomKind, Route};
 
 /// A topic's shared state, and what goes with it.
 #[derive(Default)]
@@ -29,12 +29,25 @@ pub(super) struct Room {
     lingering: Option<Lingering>,
     /// Whether it ends with its last member, and without a while longer.
     is_given_up: bool,
+    /// Whether its last commits haven't been stored, if it is durable.
+    is_unstored: bool,
+    stored_at: Option<Instant>,
 }
 
 /// The while that a room outlives its last member.
 struct Lingering {
     until: Instant,
     clock: AbortHandle,
+}
+
+/// A durable room with a beat is stored so often at most: each of its beats may change it.
+const STORED_EVERY: Duration = Duration::from_secs(1);
+
+impl Room {
+    /// Whether it is to be stored with its next commit, if it is durable.
+    fn is_due(&self) -> bool {
+        self.beat.is_none() || self.stored_at.is_none_or(|at| at.elapsed() >= STORED_EVERY)
+    }
 }
 
 impl Drop for Lingering {
@@ -45,10 +58,19 @@ impl Drop for Lingering {
 
 impl Line {
     /// Opens the topic's room, if its route has one and it isn't open.
-    pub(super) fn open_room(&self, route: &Route) {
-        if route.spec.has_room() {
-            self.room().get_or_insert_default();
+    ///
+    /// # Errors
+    /// Where it is durable and can't be read.
+    pub(super) async fn open_room(&self, node: &Node, topic: &Topic, route: &Route) -> Result<(), Fault> {
+        if !route.spec.has_room() || self.room().is_some() {
+            return Ok(());
         }
+        let saved = match route.spec.room {
+            RoomKind::Durable => node.stored_room(topic, route).await?,
+            RoomKind::Memory | RoomKind::None => None,
+        };
+        self.room().get_or_insert_with(|| Room { saved, ..Room::default() });
+        Ok(())
     }
 
     /// The room's state as last committed.
@@ -56,10 +78,32 @@ impl Line {
         self.room().as_ref().and_then(|room| room.saved.clone())
     }
 
-    /// Commits another state.
-    pub(super) fn save_room(&self, saved: Saved) {
+    /// Commits another state, which has been stored or is to be.
+    pub(super) fn save_room(&self, saved: Saved, is_stored: bool) {
         if let Some(room) = self.room().as_mut() {
             room.saved = Some(saved);
+            room.is_unstored = !is_stored;
+            if is_stored {
+                room.stored_at = Some(Instant::now());
+            }
+        }
+    }
+
+    /// Whether a durable room is stored with its next commit.
+    pub(super) fn is_room_due(&self) -> bool {
+        self.room().as_ref().is_some_and(Room::is_due)
+    }
+
+    /// The room's state, if its last commits haven't been stored. Inside, none where it was settled to be unwritten.
+    pub(super) fn unstored_room(&self) -> Option<Option<Saved>> {
+        self.room().as_ref().filter(|room| room.is_unstored).map(|room| room.saved.clone())
+    }
+
+    /// They have been.
+    pub(super) fn room_stored(&self) {
+        if let Some(room) = self.room().as_mut() {
+            room.is_unstored = false;
+            room.stored_at = Some(Instant::now());
         }
     }
 
@@ -86,6 +130,7 @@ impl Line {
         let Some(Settled::Returns(before)) = settled else { return false };
         if let Some(room) = self.room().as_mut() {
             room.saved = before;
+            room.is_unstored = true;
         }
         for channel in node.channels_of(topic.as_str()) {
             channel.doom(Entry::TakenBack);
@@ -141,22 +186,36 @@ impl Line {
         }
     }
 
-    /// After a turn: a room without members ends, at once or in a while.
-    pub(super) fn rest(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic) {
+    /// After a turn: a room without members ends, at once or in a while, and what waits to be stored of it is.
+    pub(super) async fn rest(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic) {
+        let (is_overdue, is_empty) = match &*self.room() {
+            Some(room) => (room.is_unstored && room.is_due(), room.members == 0),
+            None => return,
+        };
+        if is_overdue {
+            node.keep_room(self, topic).await;
+        }
+        if is_empty && self.linger(node, topic) {
+            node.keep_room(self, topic).await;
+            *self.room() = None;
+        }
+    }
+
+    /// Whether the room is to end now. If it is to in a while, it is looked at then.
+    fn linger(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic) -> bool {
         let mut room = self.room();
-        let Some(open) = room.as_mut().filter(|room| room.members == 0) else { return };
+        let Some(open) = room.as_mut().filter(|room| room.members == 0) else { return false };
         let linger = match &open.lingering {
             _ if open.is_given_up => Duration::ZERO,
             Some(lingering) => lingering.until.saturating_duration_since(Instant::now()),
             None => node.routes.find(topic.as_str()).map_or(Duration::ZERO, |route| route.spec.linger),
         };
-        if linger.is_zero() {
-            *room = None;
-        } else if open.lingering.is_none() {
+        if !linger.is_zero() && open.lingering.is_none() {
             let until = Instant::now() + linger;
             let clock = tokio::spawn(look_at(Arc::clone(self), Arc::clone(node), topic.clone(), until)).abort_handle();
             open.lingering = Some(Lingering { until, clock });
         }
+        linger.is_zero()
     }
 
     /// Nothing in here can panic half-way through a change, so a poisoned lock is as good as another.

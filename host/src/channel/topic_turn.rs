@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Node;
 use super::commit::overflow;
 use super::consult::{Answered, Question, Standing, consult};
+use super::keep::{Kept, Patience};
 use super::letter::Sender;
 use super::line::Line;
 use crate::contract::{Answer, Effect, Fault, Outcome, Reply, TopicCall, TopicCallback};
@@ -20,28 +21,30 @@ impl Node {
         route: &Arc<Route>,
         callback: TopicCallback,
     ) -> Result<Option<Reply>, Fault> {
-        line.open_room(route);
+        line.open_room(self, topic, route).await?;
         line.settle_room(self, topic);
         let standing = Standing { assigns: None, room: line.saved_room() };
         let mut question = Question::Topic(TopicCall { topic: topic.clone(), room: None, callback });
-        let answered = consult(route, &mut question, &standing).await?;
-        self.commit_topic(line, topic, answered)
+        let patience = Patience::new();
+        loop {
+            let mut answered = consult(route, &mut question, &standing).await?;
+            let effects = &answered.outcome.effects;
+            let own = self.pubsub.audience(topic.as_str());
+            let has_room = own.is_none_or(|audience| audience.has_room(effects.len()));
+            if !has_room || !self.has_room_for(effects) {
+                return Err(overflow());
+            }
+            match self.keep((line, topic), route, &mut answered).await? {
+                Kept::Done => return Ok(self.commit_topic(line, topic, answered)),
+                Kept::Overtaken => patience.go_on()?,
+            }
+        }
     }
 
-    fn commit_topic(
-        self: &Arc<Self>,
-        line: &Arc<Line>,
-        topic: &Topic,
-        answered: Answered,
-    ) -> Result<Option<Reply>, Fault> {
-        let Answered { outcome: Outcome { effects, answer, .. }, room, .. } = answered;
-        let own = self.pubsub.audience(topic.as_str());
-        let has_room = own.is_none_or(|audience| audience.has_room(effects.len()));
-        if !has_room || !self.has_room_for(&effects) {
-            return Err(overflow());
-        }
+    fn commit_topic(self: &Arc<Self>, line: &Arc<Line>, topic: &Topic, answered: Answered) -> Option<Reply> {
+        let Answered { outcome: Outcome { effects, answer, .. }, room, is_room_stored, .. } = answered;
         if let Some(room) = room {
-            line.save_room(room);
+            line.save_room(room, is_room_stored);
         }
         for effect in effects {
             match effect {
@@ -50,8 +53,8 @@ impl Node {
             }
         }
         match answer {
-            Answer::Reply(reply) => Ok(Some(reply)),
-            _ => Ok(None),
+            Answer::Reply(reply) => Some(reply),
+            _ => None,
         }
     }
 

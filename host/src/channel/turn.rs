@@ -5,11 +5,12 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use super::Channel;
-use super::commit::overflow;
+use super::commit::Committed;
 use super::consult::{Answered, Question, Standing, consult};
+use super::keep::{Kept, Patience};
 use super::membership::{Phase, Remains};
-use super::saved::Settled;
-use crate::contract::{Answer, Callback, Ending, Fault, Message, Outcome, Reply, Source, TimerId};
+use super::saved::{Saved, Settled};
+use crate::contract::{Callback, Ending, Fault, Message, Reply, Source, TimerId};
 use crate::protocol::{Addressee, Outbound, Payload, Ref};
 use crate::routes::{OnFault, Route};
 
@@ -115,81 +116,6 @@ impl Channel {
         }
     }
 
-    async fn join(self: &Arc<Self>, params: Payload, reference: &Ref) {
-        if self.lock().phase != Phase::Joining {
-            return;
-        }
-        let Some(route) = self.route(None) else {
-            self.finish();
-            // As for a topic that nothing matches: the channel never was.
-            return self.reply(&Ref::NULL, reference, "error", &Payload::reason("unmatched topic"));
-        };
-        self.line.open_room(&route);
-        self.line.settle_room(&self.node, &self.member.topic);
-        let standing = Standing { assigns: None, room: self.line.saved_room() };
-        let mut question = Question::Member(self.call(Callback::Join(params)));
-        match consult(&route, &mut question, &standing).await {
-            Ok(Answered { outcome: Outcome { answer: Answer::Refuse(response), .. }, .. }) => {
-                if self.finish().is_some() {
-                    self.reply(self.join_ref(), reference, "error", &response);
-                }
-            }
-            Ok(answered) => self.admit(&route, answered, reference),
-            Err(fault) => {
-                self.log(Some(&route), "join", &fault);
-                self.refuse_crashed(reference);
-            }
-        }
-    }
-
-    fn refuse_crashed(&self, reference: &Ref) {
-        if self.finish().is_some() {
-            self.reply(self.join_ref(), reference, "error", &Payload::reason("join crashed"));
-        }
-    }
-
-    /// Commits a join: reply, subscription, effects.
-    fn admit(self: &Arc<Self>, route: &Arc<Route>, answered: Answered, reference: &Ref) {
-        let Answered { outcome, assigns, room } = answered;
-        let Answer::Admit(response) = outcome.answer else {
-            self.log(Some(route), "join", &Fault::failed("a join is admitted or refused"));
-            return self.refuse_crashed(reference);
-        };
-        if !self.has_room_for(None, &outcome.effects, 0) {
-            self.log(Some(route), "join", &overflow());
-            return self.refuse_crashed(reference);
-        }
-        let mut state = self.lock();
-        if state.phase != Phase::Joining {
-            return;
-        }
-        state.phase = Phase::Joined;
-        state.assigns = assigns.unwrap_or_default();
-        state.plugin = Some(Arc::clone(&route.plugin));
-        state.is_in_room = self.line.enter_room();
-        if let Some(room) = room {
-            self.line.save_room(room);
-        }
-        // The join's own reply repeats the join ref as it was sent, also null; later frames carry the mark.
-        let (join_ref, to) = (self.join_ref(), self.addressee());
-        let reply = Outbound::Reply { join_ref, reference, to: &to, status: "ok", payload: &response };
-        let subscription = self.subscribe(reply);
-        let audience = Arc::clone(subscription.audience());
-        state.subscription = Some(subscription);
-        self.carry_out(outcome.effects, Some(&audience), Some(&mut state));
-        drop(state);
-        // Its route may have gone since it was asked, and whoever looked through the topic then didn't find it.
-        if self.route(Some(&route.plugin)).is_none() {
-            self.doom(Entry::Unrouted);
-        }
-        tracing::debug!(
-            topic = self.member.topic.as_str(),
-            member = self.member.id,
-            plugin = &*route.plugin,
-            "channel_joined"
-        );
-    }
-
     async fn handle_in(self: &Arc<Self>, event: ByteString, payload: Payload, reference: Ref) {
         let phase = self.lock().phase;
         match phase {
@@ -219,13 +145,7 @@ impl Channel {
         if self.line.settle_room(&self.node, &self.member.topic) || assigns.is_to_return() {
             return self.end_with_error(Ending::TakenBack).await;
         }
-        let standing = Standing { assigns: Some(assigns), room: self.line.saved_room() };
-        let mut question = Question::Member(self.call(callback));
-        let committed = match consult(&route, &mut question, &standing).await {
-            Ok(answered) => self.commit(answered, reference),
-            Err(fault) => Err(fault),
-        };
-        match committed {
+        match self.ask_and_commit(&route, callback, assigns, reference).await {
             Ok(None) => {}
             Ok(Some((remains, ending))) => self.terminate(remains, ending).await,
             Err(fault) if route.spec.on_fault == OnFault::Keep => {
@@ -233,6 +153,29 @@ impl Channel {
                 self.answer_fault(reference);
             }
             Err(fault) => self.fail(Some(&route), name, fault).await,
+        }
+    }
+
+    /// Asks until what it has read of the store is still so at its commit.
+    async fn ask_and_commit(
+        self: &Arc<Self>,
+        route: &Arc<Route>,
+        callback: Callback,
+        assigns: Saved,
+        reference: Option<&Ref>,
+    ) -> Result<Option<(Remains, Ending)>, Fault> {
+        if route.spec.has_room() {
+            self.see_room(route).await?;
+        }
+        let standing = Standing { assigns: Some(assigns), room: self.line.saved_room() };
+        let mut question = Question::Member(self.call(callback));
+        let patience = Patience::new();
+        loop {
+            let answered = consult(route, &mut question, &standing).await?;
+            match self.commit(route, answered, reference).await? {
+                Committed::Done(ended) => return Ok(ended),
+                Committed::Overtaken => patience.go_on()?,
+            }
         }
     }
 
@@ -295,7 +238,7 @@ impl Channel {
     }
 
     /// The last callback. What it asks for is done, as far as a member that is gone can have it done.
-    async fn terminate(self: &Arc<Self>, remains: Remains, ending: Ending) {
+    pub(super) async fn terminate(self: &Arc<Self>, remains: Remains, ending: Ending) {
         let Remains { mut assigns, plugin, audience } = remains;
         let Some(route) = self.route(plugin.as_ref()) else { return };
         match assigns.settle() {
@@ -307,10 +250,10 @@ impl Channel {
         self.line.settle_room(&self.node, &self.member.topic);
         let standing = Standing { assigns: Some(assigns), room: self.line.saved_room() };
         let mut question = Question::Member(self.call(Callback::Terminate(ending)));
-        match consult(&route, &mut question, &standing).await {
-            Ok(Answered { outcome, room, .. }) => {
+        match self.ask_and_keep(&route, &mut question, &standing).await {
+            Ok(Answered { outcome, room, is_room_stored, .. }) => {
                 if let Some(room) = room {
-                    self.line.save_room(room);
+                    self.line.save_room(room, is_room_stored);
                 }
                 self.carry_out(outcome.effects, audience.as_deref(), None);
             }
@@ -318,7 +261,24 @@ impl Channel {
         }
     }
 
-    fn reply(&self, join_ref: &Ref, reference: &Ref, status: &str, payload: &Payload) {
+    /// Asks, and stores what is to be stored; nothing stands in the way of the rest.
+    async fn ask_and_keep(
+        &self,
+        route: &Arc<Route>,
+        question: &mut Question,
+        standing: &Standing,
+    ) -> Result<Answered, Fault> {
+        let patience = Patience::new();
+        loop {
+            let mut answered = consult(route, question, standing).await?;
+            match self.node.keep((&self.line, &self.member.topic), route, &mut answered).await? {
+                Kept::Done => return Ok(answered),
+                Kept::Overtaken => patience.go_on()?,
+            }
+        }
+    }
+
+    pub(super) fn reply(&self, join_ref: &Ref, reference: &Ref, status: &str, payload: &Payload) {
         let to = self.addressee();
         self.send(None, Outbound::Reply { join_ref, reference, to: &to, status, payload });
     }
@@ -327,7 +287,7 @@ impl Channel {
         Addressee::Topic(self.member.topic.as_str().into())
     }
 
-    fn log(&self, route: Option<&Arc<Route>>, callback: &str, fault: &Fault) {
+    pub(super) fn log(&self, route: Option<&Arc<Route>>, callback: &str, fault: &Fault) {
         self.node.count_fault();
         tracing::warn!(
             plugin = route.map_or("", |route| &*route.plugin),

@@ -8,6 +8,7 @@ use bennu::contract::Nowhere;
 use bennu::plugin::{Digest, Loaded, Origin};
 use bennu::routes::{RouteSpec, Turns};
 use bennu::server::{Config, loader, start_logging};
+use bennu::store::{Owner, Store, StoreLimits};
 use clap::Args;
 
 /// Say what a component is, and whether it would be served.
@@ -35,9 +36,11 @@ impl Check {
             configuration: settings.configuration,
             publish: settings.publish,
             read: settings.read,
+            owner: Owner::new(&name, settings.store_bytes)?,
         };
         let digest = Digest::of(&bytes);
-        let loaded = loader(&config, Arc::new(Nowhere), 1)?.load(bytes.into(), digest, Arc::new(origin)).await;
+        let store = Store::in_memory(StoreLimits::default())?;
+        let loaded = loader(&config, Arc::new(Nowhere), store, 1)?.load(bytes.into(), digest, Arc::new(origin)).await;
         let loaded = loaded.map_err(|error| anyhow!("{} can't be served: {error:#}", self.file.display()))?;
         show(&self.file, &loaded);
         Ok(())

@@ -6,6 +6,7 @@ mod inspect;
 mod messages;
 mod plugins;
 mod serve;
+mod store;
 mod test;
 mod token;
 mod topics;
@@ -46,6 +47,7 @@ enum What {
     Broadcast(messages::Broadcast),
     Send(messages::Send),
     Disconnect(messages::Disconnect),
+    Store(store::Store),
     Test(test::Test),
     Token(token::Token),
 }
@@ -62,6 +64,7 @@ impl Command {
             What::Broadcast(broadcast) => broadcast.run(),
             What::Send(send) => send.run(),
             What::Disconnect(disconnect) => disconnect.run(),
+            What::Store(store) => block_on(store.run()),
             What::Test(test) => test.run(),
             What::Token(token) => token.run(),
         }

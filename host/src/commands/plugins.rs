@@ -68,6 +68,16 @@ pub(super) fn show(name: &str, plugin: &Value) {
         Some(generation) => println!("{kind} {name}: generation {generation}, serves {}", topics.join(" ")),
     }
     println!("  {}", plugin["file"].as_str().unwrap_or_default());
+    if let Some(probation) = plugin["probation"].as_object() {
+        let (instead, calls, faults) = (&probation["instead"], &probation["calls"], &probation["faults"]);
+        println!("  on probation: {calls} calls answered, {faults} faults that generation {instead} answered");
+    }
+    if let Some(taken_back) = plugin["taken_back"].as_object() {
+        let (generation, faults) = (&taken_back["generation"], &taken_back["faults"]);
+        let commits = &taken_back["commits_given_up"];
+        println!("  generation {generation} was taken back after {faults} faults; {commits} commits were given up");
+        println!("    `bennu plugins reload {name}` loads what is in its file all the same");
+    }
     if let Some(error) = plugin["last_error"].as_str() {
         println!("  last load refused: {error}");
     }

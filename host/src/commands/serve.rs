@@ -27,6 +27,10 @@ pub(super) struct Serve {
     #[arg(long = "static", value_name = "DIR")]
     static_directory: Option<PathBuf>,
 
+    /// Where to keep what outlives the host: plugins' storage and durable rooms [default: data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+
     /// What to log: a level, or directives such as info,guest=debug
     #[arg(long, env = "BENNU_LOG", value_name = "FILTER")]
     log: Option<String>,
@@ -71,6 +75,7 @@ impl Serve {
         config.load.extend(self.load);
         config.listen = self.listen.unwrap_or(config.listen);
         config.static_directory = self.static_directory.or(config.static_directory);
+        config.data = self.data.unwrap_or(config.data);
         config.log = self.log.unwrap_or(config.log);
         config.log_format = match self.log_format {
             Some(Format::Human) => LogFormat::Human,

@@ -5,6 +5,7 @@ use bytestring::ByteString;
 
 use super::Effect;
 use crate::protocol::Payload;
+use crate::store::Draft;
 
 /// An answer with its status.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,12 +41,14 @@ pub enum Answer {
 }
 
 /// What follows from a call.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Outcome {
     /// The member's new state, if it changed.
     pub assigns: Option<Bytes>,
-    /// The topic's new shared state, if it changed.
+    /// The topic's new shared state, if it changed. Without bytes it is as if nobody had written it.
     pub room: Option<Bytes>,
+    /// What it read of the store and wants written to it, if it asked for either.
+    pub draft: Option<Box<Draft>>,
     /// What it asked for, in order.
     pub effects: Vec<Effect>,
     /// What the client is told.

@@ -21,6 +21,7 @@ use crate::pubsub::{Broadcast, Except};
 use crate::routes::{RouteTable, Routes};
 use crate::server::{Config, HostSurroundings, loader, tokens};
 use crate::socket::Endpoint;
+use crate::store::{Owner, Store};
 
 /// Instances of all plugins on a stage. A process may have many stages, and each reserves address space for them.
 const INSTANCES: u32 = 64;
@@ -81,9 +82,10 @@ impl StageSetup {
         let runtime = Builder::new_current_thread().enable_all().start_paused(true).build()?;
         let loading = Builder::new_current_thread().enable_all().build()?;
         let routes = Arc::new(RouteTable::default());
-        let node = Node::new(routes, config.limits.node(), config.limits.pace());
+        let store = Store::in_memory(config.limits.store())?;
+        let node = Node::new(routes, config.limits.node(), config.limits.pace(), store.clone());
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens(&config)?).with_clock(clock(&runtime));
-        let loader = loader(&config, Arc::new(surroundings), INSTANCES)?;
+        let loader = loader(&config, Arc::new(surroundings), store, INSTANCES)?;
         let (sockets, limits, outbox_limits) = (Arc::default(), config.limits.socket(), config.limits.outbox());
         let endpoint = Endpoint { node, sockets, limits, outbox_limits };
         let inside = Inside { runtime, loading, loader, config, endpoint, plugins: RefCell::default() };
@@ -219,6 +221,7 @@ impl Inside {
             configuration: settings.configuration,
             publish: settings.publish,
             read: settings.read,
+            owner: Owner::new(name, settings.store_bytes)?,
         };
         let digest = Digest::of(&bytes);
         self.loading.block_on(self.loader.load(bytes.into(), digest, Arc::new(origin)))

@@ -14,7 +14,11 @@ wasmtime::component::bindgen!({
         }
     ",
     world: "bennu:host/everything",
-    imports: { default: trappable },
+    imports: {
+        "bennu:channel/store.get": async | trappable,
+        "bennu:channel/store.scan": async | trappable,
+        default: trappable,
+    },
     exports: { default: async },
     ownership: Borrowing { duplicate_if_necessary: true },
 });

@@ -49,6 +49,7 @@ impl From<wit::Outcome> for Outcome {
         Self {
             assigns: outcome.assigns.map(Bytes::from),
             room: outcome.room.map(Bytes::from),
+            draft: None,
             effects: Vec::new(),
             answer: outcome.answer.into(),
         }
@@ -63,14 +64,14 @@ impl From<wit::Admission> for Outcome {
             }
             wit::Admission::Refused(response) => (None, None, Answer::Refuse(response.into())),
         };
-        Self { assigns, room, effects: Vec::new(), answer }
+        Self { assigns, room, draft: None, effects: Vec::new(), answer }
     }
 }
 
 impl From<handle_message::Outcome> for Outcome {
     fn from(outcome: handle_message::Outcome) -> Self {
         let answer = outcome.reply.map_or(Answer::None, |reply| Answer::Reply(reply.into()));
-        Self { assigns: None, room: outcome.room.map(Bytes::from), effects: Vec::new(), answer }
+        Self { assigns: None, room: outcome.room.map(Bytes::from), draft: None, effects: Vec::new(), answer }
     }
 }
 
@@ -96,7 +97,7 @@ impl From<Person> for topics::Person {
 impl Outcome {
     /// What `terminate` and `handle-tick` give: at most a room.
     pub(super) fn of_room(room: Option<Vec<u8>>) -> Self {
-        Self { assigns: None, room: room.map(Bytes::from), effects: Vec::new(), answer: Answer::None }
+        Self { assigns: None, room: room.map(Bytes::from), draft: None, effects: Vec::new(), answer: Answer::None }
     }
 }
 

@@ -7,12 +7,12 @@ use wasmtime::{ResourceLimiter, Result};
 use super::engine::EPOCH;
 use crate::contract::{CallLimits, Fault, FaultKind, Member, Record, Request, Surroundings};
 use crate::protocol::{Pattern, Topic};
+use crate::store::{Draft, Owner, Store};
 
 /// Topics, by patterns.
 pub type Grants = Arc<[Pattern]>;
 
 /// Which plugin an instance is of.
-#[derive(Debug)]
 pub struct Origin {
     /// The plugin's name.
     pub name: Arc<str>,
@@ -24,6 +24,8 @@ pub struct Origin {
     pub publish: Grants,
     /// Which topics it may subscribe to and read about, beyond those of its own routes.
     pub read: Grants,
+    /// Whose storage is its.
+    pub owner: Owner,
 }
 
 /// What every instance of one generation of a plugin lives under.
@@ -33,6 +35,17 @@ pub(super) struct Terms {
     pub(super) own: Grants,
     pub(super) limits: Arc<CallLimits>,
     pub(super) surroundings: Arc<dyn Surroundings>,
+    pub(super) store: Store,
+}
+
+/// What a call may do with its plugin's storage.
+#[derive(Default)]
+pub(super) enum Storage {
+    /// Nothing.
+    #[default]
+    Closed,
+    /// Read, and write if that is said; with what it has done so far.
+    Open { may_write: bool, draft: Option<Box<Draft>> },
 }
 
 /// Whom a call is about.
@@ -49,6 +62,7 @@ pub(super) struct Guest {
     pub(super) terms: Arc<Terms>,
     pub(super) record: Record,
     pub(super) subject: Subject,
+    pub(super) storage: Storage,
     /// The topic of the call, for the log.
     pub(super) topic: Option<Topic>,
     pub(super) log_lines: usize,
@@ -68,6 +82,7 @@ impl Guest {
             terms,
             record,
             subject: Subject::Nobody,
+            storage: Storage::Closed,
             topic: None,
             log_lines: 0,
             epochs_left: 0,
@@ -78,14 +93,23 @@ impl Guest {
     }
 
     /// Makes ready for a call about `topic`.
-    pub(super) fn begin(&mut self, subject: Subject, topic: Option<Topic>) {
+    pub(super) fn begin(&mut self, subject: Subject, topic: Option<Topic>, storage: Storage) {
         self.subject = subject;
+        self.storage = storage;
         self.topic = topic;
         self.log_lines = 0;
         self.memory_refused = false;
         let epochs = self.terms.limits.cpu.as_nanos().div_ceil(EPOCH.as_nanos());
         // One more, for the epoch that was under way when the call began.
         self.epochs_left = u64::try_from(epochs).unwrap_or(u64::MAX).saturating_add(1);
+    }
+
+    /// What the call has done with its storage, if anything.
+    pub(super) fn take_draft(&mut self) -> Option<Box<Draft>> {
+        match std::mem::take(&mut self.storage) {
+            Storage::Open { draft, .. } => draft,
+            Storage::Closed => None,
+        }
     }
 
     /// An epoch has passed while the guest ran.

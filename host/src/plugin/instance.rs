@@ -7,12 +7,16 @@ use wasmtime::{Result, Store, UpdateDeadline};
 
 use super::bindings::bennu::channel::types::{Membership, Route};
 use super::exports::{Exports, Prepared};
-use super::guest::{Guest, Subject};
+use super::guest::{Guest, Storage, Subject};
 use crate::contract::{
     Answer, Call, Callback, Decision, Fault, Outcome, Part, Passing, Power, Request, TopicCall, TopicCallback, Upgrade,
     Verdict,
 };
 use crate::protocol::{Payload, Topic};
+
+/// The storage of a call that may change things, and of one that may not.
+const WRITABLE: Storage = Storage::Open { may_write: true, draft: None };
+const READABLE: Storage = Storage::Open { may_write: false, draft: None };
 
 /// An instance of a component with its store. After an error it must be dropped: wasmtime never lets a store in which a
 /// guest trapped be entered again.
@@ -38,7 +42,7 @@ impl Instance {
             Ok(UpdateDeadline::Yield(1))
         });
         store.set_epoch_deadline(1);
-        store.data_mut().begin(Subject::Nobody, None);
+        store.data_mut().begin(Subject::Nobody, None, Storage::Closed);
         let instance = prepared.component.instantiate_async(&mut store).await?;
         let exports = prepared.exports(&mut store, &instance)?;
         let memory_at_first = store.data().memory_bytes();
@@ -58,7 +62,7 @@ impl Instance {
 
     pub(super) async fn describe(&mut self) -> Result<Vec<Route>> {
         self.store.data_mut().record.open_with(Power::Reads, None);
-        self.begin(Subject::Nobody, None);
+        self.begin(Subject::Nobody, None, Storage::Closed);
         self.exports.channel()?.call_describe(&mut self.store).await
     }
 
@@ -66,7 +70,7 @@ impl Instance {
     pub(super) async fn call(&mut self, call: &Call) -> Result<Outcome> {
         let Call { member, assigns, room, holdings, callback } = call;
         self.store.data_mut().record.open(holdings.clone(), given(callback));
-        self.begin(Subject::Member(Arc::clone(member)), Some(member.topic.clone()));
+        self.begin(Subject::Member(Arc::clone(member)), Some(member.topic.clone()), WRITABLE);
         let (topic, room) = (member.topic.as_str(), room.as_deref());
         let membership = Membership { id: member.id, topic, assigns, room };
         let (store, channel) = (&mut self.store, self.exports.channel()?);
@@ -97,7 +101,7 @@ impl Instance {
             TopicCallback::Tick(_) => None,
         };
         self.store.data_mut().record.open_with(Power::Topic, given);
-        self.begin(Subject::Nobody, Some(topic.clone()));
+        self.begin(Subject::Nobody, Some(topic.clone()), WRITABLE);
         let (store, name, room) = (&mut self.store, topic.as_str(), room.as_deref());
         let called = match callback {
             TopicCallback::Message { event, payload } => {
@@ -118,7 +122,7 @@ impl Instance {
     pub(super) async fn upgrade(&mut self, upgrade: &Upgrade) -> Result<Bytes> {
         let Upgrade { topic, part, version, state } = upgrade;
         self.store.data_mut().record.open_with(Power::Reads, None);
-        self.begin(Subject::Nobody, Some(topic.clone()));
+        self.begin(Subject::Nobody, Some(topic.clone()), Storage::Closed);
         let (store, export) = (&mut self.store, self.exports.upgrade()?);
         let called = export.call_upgrade(store, topic.as_str(), (*part).into(), *version, state).await?;
         let state = Bytes::from(called.map_err(|why| Fault::failed(format!("its upgrade refused: {why}")))?);
@@ -133,7 +137,7 @@ impl Instance {
     /// Asks `handle-out` about an intercepted event.
     pub(super) async fn filter(&mut self, passing: &Passing) -> Result<Vec<Decision>> {
         self.store.data_mut().record.open_with(Power::Reads, None);
-        self.begin(Subject::Nobody, Some(passing.topic.clone()));
+        self.begin(Subject::Nobody, Some(passing.topic.clone()), READABLE);
         let recipients: Vec<_> = passing.recipients.iter().map(Into::into).collect();
         let (topic, event, payload) = (passing.topic.as_str(), &*passing.event, (&passing.payload).into());
         let (store, export) = (&mut self.store, self.exports.handle_out()?);
@@ -147,14 +151,14 @@ impl Instance {
     /// Asks a gatekeeper about a request.
     pub(super) async fn connect(&mut self, request: Request) -> Result<Verdict> {
         self.store.data_mut().record.open_with(Power::Reads, None);
-        self.begin(Subject::Request(Arc::new(request)), None);
+        self.begin(Subject::Request(Arc::new(request)), None, READABLE);
         let verdict = self.exports.connect()?.call_connect(&mut self.store).await?.map_err(Fault::failed)?;
         Ok(Verdict::from(verdict).checked()?)
     }
 
-    fn begin(&mut self, subject: Subject, topic: Option<Topic>) {
+    fn begin(&mut self, subject: Subject, topic: Option<Topic>, storage: Storage) {
         self.calls = self.calls.saturating_add(1);
-        self.store.data_mut().begin(subject, topic);
+        self.store.data_mut().begin(subject, topic, storage);
         self.store.set_epoch_deadline(1);
     }
 
@@ -173,6 +177,7 @@ impl Instance {
             Answer::Admit(response) | Answer::Refuse(response) => record.check_response(response)?,
         }
         outcome.effects = record.take();
+        outcome.draft = self.store.data_mut().take_draft();
         Ok(outcome)
     }
 }

@@ -16,6 +16,7 @@ use super::pool::{Pool, PoolLimits};
 use super::{Anatomy, Cache, Digest, Engine, Kind, WasmPlugin, compiler};
 use crate::contract::{CallLimits, Surroundings};
 use crate::routes::{Guard, Probation, Route, RouteSpec};
+use crate::store::Store;
 
 /// Makes plugins of files.
 pub struct Loader {
@@ -29,6 +30,8 @@ pub struct Loader {
     pub pool_limits: PoolLimits,
     /// What a call may read.
     pub surroundings: Arc<dyn Surroundings>,
+    /// Where plugins keep what outlives the host.
+    pub store: Store,
 }
 
 /// A plugin that was loaded and hasn't been published.
@@ -69,6 +72,7 @@ impl Loaded {
             plugin: Arc::clone(&self.origin.name),
             generation: self.origin.generation,
             takes_messages: self.takes_messages,
+            owner: self.origin.owner.clone(),
             behaviour: Arc::clone(&self.plugin) as _,
             probation,
         }
@@ -118,7 +122,7 @@ impl Loader {
 
     fn terms(&self, origin: &Arc<Origin>, own: Grants) -> Arc<Terms> {
         let (limits, surroundings) = (Arc::clone(&self.call_limits), Arc::clone(&self.surroundings));
-        Arc::new(Terms { origin: Arc::clone(origin), own, limits, surroundings })
+        Arc::new(Terms { origin: Arc::clone(origin), own, limits, surroundings, store: self.store.clone() })
     }
 
     /// Links it, and finds its exports with the shapes that they must have.

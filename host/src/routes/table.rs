@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::{Guards, Probation, RouteSpec, Turns};
 use crate::contract::Behaviour;
 use crate::protocol::Pattern;
+use crate::store::Owner;
 
 /// One pattern with what serves it.
 pub struct Route {
@@ -21,6 +22,8 @@ pub struct Route {
     pub generation: u32,
     /// Whether the plugin has a `handle_message`.
     pub takes_messages: bool,
+    /// Whose storage is the plugin's.
+    pub owner: Owner,
     /// What runs its callbacks.
     pub behaviour: Arc<dyn Behaviour>,
     /// While its generation is on probation: that, and the route of the same pattern in the generation that proved itself
@@ -196,15 +199,9 @@ mod tests {
 
     fn route(pattern: &str, plugin: &str) -> Arc<Route> {
         let spec = RouteSpec::read(pattern, vec![], (0, 0), &[]).expect("a pattern");
-        let behaviour = Arc::new(Nothing);
-        Arc::new(Route {
-            spec,
-            plugin: plugin.into(),
-            generation: 1,
-            takes_messages: false,
-            behaviour,
-            probation: None,
-        })
+        let owner = Owner::new(plugin, 0).expect("a name");
+        let (plugin, behaviour) = (plugin.into(), Arc::new(Nothing));
+        Arc::new(Route { spec, plugin, generation: 1, takes_messages: false, owner, behaviour, probation: None })
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::plugin::{Builds, Cache, Engine, INSTANCES_MAX, Library, Loader, Shelf
 use crate::protocol::CloseCode;
 use crate::routes::RouteTable;
 use crate::socket::Sockets;
+use crate::store::Store;
 use crate::transport::{Mount, StaticFiles, listen, router};
 
 /// Connections to the API, where it has a listener of its own.
@@ -42,7 +43,7 @@ pub struct Host {
 ///
 /// # Errors
 /// Where the engine can't run on this machine, or a cache directory that was named can't be used.
-pub fn loader(config: &Config, surroundings: Arc<dyn Surroundings>, instances: u32) -> Result<Loader> {
+pub fn loader(config: &Config, surroundings: Arc<dyn Surroundings>, store: Store, instances: u32) -> Result<Loader> {
     let call_limits = config.limits.call();
     let cache = match &config.cache {
         Some(directory) => Some(Cache::open(directory).context("`cache` can't be used")?),
@@ -51,7 +52,7 @@ pub fn loader(config: &Config, surroundings: Arc<dyn Surroundings>, instances: u
         }),
     };
     let engine = Engine::new(&call_limits, instances)?;
-    Ok(Loader { engine, cache, call_limits, pool_limits: config.limits.pool(), surroundings })
+    Ok(Loader { engine, cache, call_limits, pool_limits: config.limits.pool(), surroundings, store })
 }
 
 impl Host {
@@ -73,10 +74,11 @@ impl Host {
         };
         let (routes, shelf) = (Arc::new(RouteTable::default()), Arc::new(Shelf::default()));
         let (sources, settings) = (config.sources()?, config.settings()?);
-        let node = Node::new(Arc::clone(&routes), config.limits.node(), config.limits.pace());
+        let store = Store::open(&config.data, config.limits.store()).await.context("`data` can't be used")?;
+        let node = Node::new(Arc::clone(&routes), config.limits.node(), config.limits.pace(), store.clone());
         let tokens = tokens(config)?;
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
-        let loader = loader(config, Arc::new(surroundings), INSTANCES_MAX)?;
+        let loader = loader(config, Arc::new(surroundings), store, INSTANCES_MAX)?;
         let builds = Builds::open(&config.data.join("builds")).context("`data` can't be used")?;
         let terms = Terms { settings, probation: (&config.reload).into() };
         let mut library = Library::new(loader, sources, terms, builds, (routes, Arc::clone(&shelf)));
@@ -137,6 +139,7 @@ impl Host {
         let ended = timeout(limits.stop(), async {
             sockets.close_all(CloseCode::ServiceRestart).await;
             node.emptied().await;
+            node.store_rooms().await;
         });
         if ended.await.is_err() {
             let (sockets, channels) = (sockets.count(), node.channel_count());
@@ -146,6 +149,8 @@ impl Host {
                 "stopped before all had ended; `limits.stop_ms` says how long that may take"
             );
         }
+        // What was acknowledged is stored already; this ends what waits, in order.
+        node.store.close().await;
     }
 }
 

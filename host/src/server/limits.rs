@@ -12,6 +12,7 @@ use crate::plugin::PoolLimits;
 use crate::presence::Pace;
 use crate::pubsub::OutboxLimits;
 use crate::socket::SocketLimits;
+use crate::store::{QUOTA_BYTES, StoreLimits};
 use crate::transport::WireLimits;
 
 /// The table `limits` of the configuration. A key that isn't given has its default.
@@ -59,6 +60,21 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// Bytes of a member's assigns. Past it: fault, oversize. Default 16 KiB.
     pub assigns_bytes: usize,
+    /// Bytes of a topic's room. Past it: fault, oversize. Default 1 MiB.
+    pub room_bytes: usize,
+    /// Bytes of a key in the store. Past it: fault, oversize. Default 1,024.
+    pub store_key_bytes: usize,
+    /// Bytes of a value in the store. Past it: fault, oversize. Default 1 MiB.
+    pub store_value_bytes: usize,
+    /// Keys that one call writes in the store. Past it: fault, oversize. Default 1,024.
+    pub store_writes_per_call: usize,
+    /// Bytes of those keys and their values. Past it: fault, oversize. Default 4 MiB.
+    pub store_write_bytes_per_call: usize,
+    /// Bytes of keys, values and durable rooms that one plugin has in the store, unless its `store_bytes` says otherwise. Past
+    /// it: fault, store. Default 1 GiB.
+    pub store_bytes_per_plugin: u64,
+    /// Bytes of the store that are kept in memory. Past it: they are read from the disk. Default 64 MiB.
+    pub store_cache_bytes: usize,
     /// Effects of one call. Past it: fault, oversize. Default 1,024.
     pub effects_per_call: usize,
     /// Bytes of those effects and the answer. Past it: fault, oversize. Default 4 MiB.
@@ -86,6 +102,7 @@ impl Default for Limits {
     fn default() -> Self {
         let (call, pool, node) = (CallLimits::default(), PoolLimits::default(), NodeLimits::default());
         let (outbox, socket, pace) = (OutboxLimits::default(), SocketLimits::default(), Pace::default());
+        let store = StoreLimits::default();
         Self {
             frame_bytes: 1 << 20,
             channels_per_socket: socket.channels,
@@ -106,6 +123,13 @@ impl Default for Limits {
             call_wall_ms: millis(call.wall),
             memory_bytes: call.memory_bytes,
             assigns_bytes: call.assigns_bytes,
+            room_bytes: call.room_bytes,
+            store_key_bytes: store.key_bytes,
+            store_value_bytes: store.value_bytes,
+            store_writes_per_call: store.writes_per_call,
+            store_write_bytes_per_call: store.write_bytes_per_call,
+            store_bytes_per_plugin: QUOTA_BYTES,
+            store_cache_bytes: store.cache_bytes,
             effects_per_call: call.effects,
             effect_bytes: call.effect_bytes,
             timers_per_member: call.timers,
@@ -174,6 +198,7 @@ impl Limits {
             wall: Duration::from_millis(self.call_wall_ms),
             memory_bytes: self.memory_bytes,
             assigns_bytes: self.assigns_bytes,
+            room_bytes: self.room_bytes,
             effects: self.effects_per_call,
             effect_bytes: self.effect_bytes,
             timers: self.timers_per_member,
@@ -184,6 +209,19 @@ impl Limits {
             log_lines: self.log_lines_per_call,
             ..CallLimits::default()
         })
+    }
+
+    pub(crate) fn store(&self) -> StoreLimits {
+        StoreLimits {
+            key_bytes: self.store_key_bytes,
+            value_bytes: self.store_value_bytes,
+            // Its version stands before it.
+            room_bytes: self.room_bytes.saturating_add(size_of::<u32>()),
+            writes_per_call: self.store_writes_per_call,
+            write_bytes_per_call: self.store_write_bytes_per_call,
+            cache_bytes: self.store_cache_bytes,
+            ..StoreLimits::default()
+        }
     }
 
     pub(super) fn pool(&self) -> PoolLimits {

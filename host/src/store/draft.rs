@@ -46,6 +46,12 @@ pub enum ReadError {
     Failed(EngineError),
 }
 
+impl fmt::Debug for Draft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Draft").field("plugin", &self.owner.name()).field("writes", &self.writes.len()).finish()
+    }
+}
+
 impl Draft {
     pub(super) fn new(owner: Owner, seen: Arc<Seen>, limits: StoreLimits) -> Self {
         Self { owner, seen, limits, writes: Writes::new(), own: (0, 0), footprint: Footprint::default() }
@@ -55,6 +61,12 @@ impl Draft {
     #[must_use]
     pub fn owner(&self) -> &Owner {
         &self.owner
+    }
+
+    /// Whether it has read anything that others may write.
+    #[must_use]
+    pub fn has_reads(&self) -> bool {
+        !self.footprint.is_empty()
     }
 
     /// Whether it has written anything.
@@ -138,7 +150,7 @@ impl Draft {
     /// Where the topic or the room is too long.
     pub fn set_room(&mut self, topic: &str, room: Option<Bytes>) -> Result<(), Oversize> {
         self.limits.check_key(topic.as_bytes())?;
-        self.limits.check_value(room.as_deref().unwrap_or_default())?;
+        self.limits.check_room(room.as_deref().unwrap_or_default())?;
         self.writes.insert(self.owner.place(Kind::Rooms, topic.as_bytes()), room);
         Ok(())
     }

@@ -10,8 +10,10 @@ pub const QUOTA_BYTES: u64 = 1 << 30;
 pub struct StoreLimits {
     /// Bytes of a key, or of a topic with a room. Past it: oversize. Default 1,024.
     pub key_bytes: usize,
-    /// Bytes of a value, or of a room. Past it: oversize. Default 1 MiB.
+    /// Bytes of a value. Past it: oversize. Default 1 MiB.
     pub value_bytes: usize,
+    /// Bytes of a durable room. Past it: oversize. Default 1 MiB.
+    pub room_bytes: usize,
     /// Keys that one call writes; its room isn't counted. Past it: oversize. Default 1,024.
     pub writes_per_call: usize,
     /// Bytes of those keys and their values. Past it: oversize. Default 4 MiB.
@@ -39,6 +41,7 @@ impl Default for StoreLimits {
         Self {
             key_bytes: 1024,
             value_bytes: 1 << 20,
+            room_bytes: 1 << 20,
             writes_per_call: 1024,
             write_bytes_per_call: 4 << 20,
             scan_rows: 1000,
@@ -101,6 +104,11 @@ impl StoreLimits {
 
     pub(super) fn check_value(&self, value: &[u8]) -> Result<(), Oversize> {
         let (bytes, most) = (value.len(), self.value_bytes);
+        if bytes > most { Err(Oversize::Value { bytes, most }) } else { Ok(()) }
+    }
+
+    pub(super) fn check_room(&self, room: &[u8]) -> Result<(), Oversize> {
+        let (bytes, most) = (room.len(), self.room_bytes);
         if bytes > most { Err(Oversize::Value { bytes, most }) } else { Ok(()) }
     }
 }

@@ -18,6 +18,7 @@ use bennu::protocol::{Frame, Payload, Serializer};
 use bennu::pubsub::{OutboxLimits, Taken};
 use bennu::routes::{Probation, Route, RouteSpec, RouteTable, Routes};
 use bennu::socket::{Endpoint, Socket, SocketLimits, Sockets};
+use bennu::store::{Owner, QUOTA_BYTES, Store, StoreLimits};
 
 /// What a scripted behaviour does with a call.
 pub(crate) type OnCall = Arc<dyn Fn(Call) -> Calling<'static, Outcome> + Send + Sync>;
@@ -113,7 +114,9 @@ impl Part {
         let on_topic_call = self.on_topic_call.unwrap_or_else(|| Arc::new(no_topic_call));
         let Self { on_call, on_passing, on_upgrade, generation, probation, .. } = self;
         let behaviour = Arc::new(Script { on_call, on_topic_call, on_passing, on_upgrade });
-        Arc::new(Route { spec, plugin: self.plugin.into(), generation, takes_messages, behaviour, probation })
+        let owner = Owner::new(self.plugin, QUOTA_BYTES).expect("a name");
+        let plugin = self.plugin.into();
+        Arc::new(Route { spec, plugin, generation, takes_messages, owner, behaviour, probation })
     }
 }
 
@@ -124,7 +127,8 @@ impl Stage {
 
     pub(crate) fn with_limits(parts: impl IntoIterator<Item = Part>, limits: NodeLimits) -> Self {
         let routes = Arc::new(RouteTable::default());
-        let node = Node::new(Arc::clone(&routes), limits, Pace::default());
+        let store = Store::in_memory(StoreLimits::default()).expect("a store in memory");
+        let node = Node::new(Arc::clone(&routes), limits, Pace::default(), store);
         let endpoint = Endpoint {
             node,
             sockets: Arc::new(Sockets::default()),
@@ -237,7 +241,7 @@ pub(crate) fn admitted() -> Outcome {
 
 /// No answer, no effects.
 pub(crate) fn nothing() -> Outcome {
-    Outcome { assigns: None, room: None, effects: vec![], answer: Answer::None }
+    Outcome { assigns: None, room: None, draft: None, effects: vec![], answer: Answer::None }
 }
 
 /// A reply `ok` with this JSON.

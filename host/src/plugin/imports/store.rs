@@ -1,22 +1,68 @@
-//! A plugin's storage.
+//! A plugin's storage: reads and writes go into the call's draft.
 
+use bytes::Bytes;
 use wasmtime::Result;
 
 use super::super::bindings::bennu::channel::store::{self, Entry, Order};
-use super::super::guest::Guest;
-use crate::contract::Fault;
+use super::super::guest::{Guest, Storage};
+use crate::contract::{Fault, FaultKind};
+use crate::store::{Direction, Draft, ReadError, Scan};
+
+impl Guest {
+    /// The call's draft, begun when it is first asked for: most calls have none.
+    fn draft(&mut self, wants_to_write: bool) -> Result<&mut Draft, Fault> {
+        let Storage::Open { may_write, draft } = &mut self.storage else {
+            return Err(Fault::failed("the store was asked in a callback that has none"));
+        };
+        if wants_to_write && !*may_write {
+            return Err(Fault::failed("the store was written to in a callback that only reads"));
+        }
+        let terms = &self.terms;
+        Ok(draft.get_or_insert_with(|| Box::new(terms.store.begin(&terms.origin.owner))))
+    }
+}
 
 impl store::Host for Guest {
-    fn get(&mut self, _key: Vec<u8>) -> Result<Option<Vec<u8>>> {
-        Err(Fault::failed("no store").into())
+    async fn get(&mut self, key: Vec<u8>) -> Result<Option<Vec<u8>>> {
+        let value = self.draft(false)?.get(&key).await.map_err(read_fault)?;
+        Ok(value.map(Vec::from))
     }
-    fn scan(&mut self, _s: Option<Vec<u8>>, _e: Option<Vec<u8>>, _o: Order, _l: u32) -> Result<Vec<Entry>> {
-        Err(Fault::failed("no store").into())
+
+    async fn scan(
+        &mut self,
+        start: Option<Vec<u8>>,
+        end: Option<Vec<u8>>,
+        order: Order,
+        limit: u32,
+    ) -> Result<Vec<Entry>> {
+        let draft = self.draft(false)?;
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let direction = match order {
+            Order::Forward => Direction::Forward,
+            Order::Backward => Direction::Backward,
+        };
+        let (from, until) = (start.map(Bytes::from).unwrap_or_default(), end.map(Bytes::from));
+        let scan = Scan { from, until, ..Scan::all(direction).most(limit as usize) };
+        let page = draft.scan(&scan).await.map_err(read_fault)?;
+        Ok(page.rows.into_iter().map(|(key, value)| Entry { key: key.into(), value: value.into() }).collect())
     }
-    fn put(&mut self, _key: Vec<u8>, _value: Vec<u8>) -> Result<()> {
-        Err(Fault::failed("no store").into())
+
+    fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<()> {
+        let put = self.draft(true)?.put(&key, value.into());
+        Ok(put.map_err(|oversize| Fault::oversize(oversize.to_string()))?)
     }
-    fn delete(&mut self, _key: Vec<u8>) -> Result<()> {
-        Err(Fault::failed("no store").into())
+
+    fn delete(&mut self, key: Vec<u8>) -> Result<()> {
+        let deleted = self.draft(true)?.delete(&key);
+        Ok(deleted.map_err(|oversize| Fault::oversize(oversize.to_string()))?)
+    }
+}
+
+fn read_fault(error: ReadError) -> Fault {
+    match error {
+        ReadError::Oversize(oversize) => Fault::oversize(oversize.to_string()),
+        ReadError::Failed(_) => Fault::new(FaultKind::Store, error.to_string()),
     }
 }

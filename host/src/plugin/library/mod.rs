@@ -24,6 +24,7 @@ use super::watcher::Watcher;
 use super::{Anatomy, Builds, Digest, Source};
 use crate::contract::system_now_ms;
 use crate::routes::{Conflict, Guard, Guards, ProbationTerms, RouteTable, Routes};
+use crate::store::{Owner, QUOTA_BYTES};
 
 use control::Asked;
 pub use control::{Control, Denied, Wish};
@@ -38,11 +39,18 @@ pub struct PluginSettings {
     pub publish: Grants,
     /// Which topics it may hear and read about beyond its own.
     pub read: Grants,
+    /// Bytes that it may have in the store.
+    pub store_bytes: u64,
 }
 
 impl Default for PluginSettings {
     fn default() -> Self {
-        Self { configuration: "{}".into(), publish: Grants::default(), read: Grants::default() }
+        Self {
+            configuration: "{}".into(),
+            publish: Grants::default(),
+            read: Grants::default(),
+            store_bytes: QUOTA_BYTES,
+        }
     }
 }
 
@@ -249,6 +257,7 @@ impl Library {
             configuration: settings.configuration,
             publish: settings.publish,
             read: settings.read,
+            owner: Owner::new(name, settings.store_bytes)?,
         });
         let loaded = self.loader.load(bytes.clone(), digest, origin).await;
         let was_missed = entry.is_missed;

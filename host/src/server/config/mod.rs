@@ -38,6 +38,8 @@ pub struct PluginTable {
     pub publish: Vec<String>,
     /// Patterns of topics that it may subscribe to and read about, beyond its own.
     pub read: Vec<String>,
+    /// Bytes that it may have in the store, in place of `limits.store_bytes_per_plugin`.
+    pub store_bytes: Option<u64>,
 }
 
 /// The table `api`.
@@ -228,8 +230,9 @@ impl Config {
             let configuration = serde_json::to_string(&table.config)
                 .with_context(|| format!("`plugins.{name}.config` can't be given as JSON"))?;
             let (publish, read) = (patterns(name, "publish", &table.publish)?, patterns(name, "read", &table.read)?);
-            let configuration = configuration.into();
-            Ok((name.clone(), PluginSettings { configuration, publish: publish.into(), read: read.into() }))
+            let store_bytes = table.store_bytes.unwrap_or(self.limits.store_bytes_per_plugin);
+            let (configuration, publish, read) = (configuration.into(), publish.into(), read.into());
+            Ok((name.clone(), PluginSettings { configuration, publish, read, store_bytes }))
         };
         self.plugins.iter().map(settings).collect()
     }

@@ -1,0 +1,128 @@
+//! What of a call is stored, before anything else of it happens: its writes, and its topic's durable room.
+
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio::time::Instant;
+
+use super::Node;
+use super::consult::Answered;
+use super::line::Line;
+use super::saved::Saved;
+use crate::contract::{Fault, FaultKind};
+use crate::protocol::Topic;
+use crate::routes::{RoomKind, Route};
+use crate::store::{Draft, Refusal};
+
+/// For so long a call that was overtaken is run again. Others have got on with theirs each time.
+const OVERTAKEN_MAX: Duration = Duration::from_secs(5);
+
+/// What has come of storing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// It is there, or there was nothing to store.
+    Done,
+    /// Something that the call has read is no more: nothing was stored, and it is to run again.
+    Overtaken,
+}
+
+/// How often a call may be overtaken.
+pub(super) struct Patience(Instant);
+
+impl Patience {
+    pub(super) fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Whether to go on.
+    ///
+    /// # Errors
+    /// Where it has lasted too long.
+    pub(super) fn go_on(&self) -> Result<(), Fault> {
+        if self.0.elapsed() < OVERTAKEN_MAX {
+            return Ok(());
+        }
+        let limit = OVERTAKEN_MAX.as_secs();
+        Err(Fault::new(FaultKind::Store, format!("others changed what it had read, again and again, for {limit} s")))
+    }
+}
+
+impl Node {
+    /// Stores what has to be. Ready at once where nothing has.
+    pub(super) async fn keep(
+        &self,
+        (line, topic): (&Line, &Topic),
+        route: &Route,
+        answered: &mut Answered,
+    ) -> Result<Kept, Fault> {
+        let mut draft = answered.outcome.draft.take();
+        let is_durable = route.spec.room == RoomKind::Durable;
+        answered.is_room_stored = !is_durable || line.is_room_due();
+        if let Some(room) = answered.room.as_ref().filter(|_| is_durable && answered.is_room_stored) {
+            let draft = draft.get_or_insert_with(|| Box::new(self.store.begin(&route.owner)));
+            set_room(draft, topic, Some(room))?;
+        }
+        let Some(draft) = draft else { return Ok(Kept::Done) };
+        if !draft.has_writes() {
+            let is_current = !draft.has_reads() || self.store.is_current(&draft);
+            return Ok(if is_current { Kept::Done } else { Kept::Overtaken });
+        }
+        let kept = self.commit_draft(*draft).await?;
+        answered.is_stored = kept == Kept::Done;
+        Ok(kept)
+    }
+
+    /// Stores a durable room whose last commits haven't been.
+    pub(super) async fn keep_room(&self, line: &Line, topic: &Topic) {
+        let Some(room) = line.unstored_room() else { return };
+        let Some(route) = self.routes.find(topic.as_str()) else { return };
+        if route.spec.room != RoomKind::Durable {
+            return line.room_stored();
+        }
+        let mut draft = self.store.begin(&route.owner);
+        let kept = match set_room(&mut draft, topic, room.as_ref()) {
+            Ok(()) => self.commit_draft(draft).await,
+            Err(fault) => Err(fault),
+        };
+        match kept {
+            Ok(_) => line.room_stored(),
+            Err(fault) => tracing::error!(topic = topic.as_str(), "a room's last commits weren't stored: {fault}"),
+        }
+    }
+
+    /// A durable room as it was stored last.
+    pub(super) async fn stored_room(&self, topic: &Topic, route: &Route) -> Result<Option<Saved>, Fault> {
+        let mut draft = self.store.begin(&route.owner);
+        let stored =
+            draft.room(topic.as_str()).await.map_err(|error| Fault::new(FaultKind::Store, error.to_string()))?;
+        stored.map(|stored| decode(stored).ok_or_else(damaged)).transpose()
+    }
+
+    async fn commit_draft(&self, draft: Draft) -> Result<Kept, Fault> {
+        match self.store.commit(draft).await {
+            Ok(_) => Ok(Kept::Done),
+            Err(Refusal::Overtaken) => Ok(Kept::Overtaken),
+            Err(refusal) => Err(Fault::new(FaultKind::Store, refusal.to_string())),
+        }
+    }
+}
+
+/// Writes a room as it is stored: its version, and its bytes.
+fn set_room(draft: &mut Draft, topic: &Topic, room: Option<&Saved>) -> Result<(), Fault> {
+    let stored = room.filter(|room| !room.bytes.is_empty()).map(|room| {
+        let mut stored = BytesMut::with_capacity(size_of::<u32>() + room.bytes.len());
+        stored.put_u32(room.version);
+        stored.put_slice(&room.bytes);
+        stored.freeze()
+    });
+    draft.set_room(topic.as_str(), stored).map_err(|oversize| Fault::oversize(oversize.to_string()))
+}
+
+fn decode(mut stored: Bytes) -> Option<Saved> {
+    let version = stored.try_get_u32().ok()?;
+    Some(Saved::new(stored, version))
+}
+
+fn damaged() -> Fault {
+    Fault::new(FaultKind::Store, "the stored room is damaged")
+}

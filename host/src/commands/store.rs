@@ -1,0 +1,138 @@
+//! `bennu store`: what plugins keep, out of a data directory and into one.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use bennu::server::Config;
+use bennu::store::{Existing, Owner, QUOTA_BYTES, Store as Storage, StoreLimits};
+use clap::{Args, Subcommand};
+
+/// Export, import or measure what plugins keep in a host's data directory, while that host is stopped.
+#[derive(Args)]
+pub(super) struct Store {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Write all keys and durable rooms as JSON lines
+    Export {
+        #[command(flatten)]
+        place: Place,
+        /// Only those of this plugin
+        #[arg(long, value_name = "NAME")]
+        plugin: Option<String>,
+        /// A file to write to, instead of standard output
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Read JSON lines that an export has written
+    Import {
+        #[command(flatten)]
+        place: Place,
+        /// The file; - is standard input
+        #[arg(value_name = "FILE")]
+        input: PathBuf,
+        /// Keep what the plugins have already, but for keys that are imported too
+        #[arg(long, conflicts_with = "replace")]
+        merge: bool,
+        /// Delete first what those plugins have that are in the file
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Say how many bytes each plugin has
+    Usage {
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// Which data directory.
+#[derive(Args)]
+struct Place {
+    /// The data directory [default: that of the configuration, or data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// The host's configuration
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Store {
+    pub(super) async fn run(self) -> Result<()> {
+        match self.what {
+            What::Export { place, plugin, output } => export(&place, plugin.as_deref(), output.as_deref()).await,
+            What::Import { place, input, merge, replace } => {
+                let existing = match (merge, replace) {
+                    (true, _) => Existing::Merge,
+                    (_, true) => Existing::Replace,
+                    _ => Existing::Refuse,
+                };
+                import(&place, &input, existing).await
+            }
+            What::Usage { place } => usage(&place).await,
+        }
+    }
+}
+
+impl Place {
+    fn directory(&self) -> Result<PathBuf> {
+        if let Some(data) = &self.data {
+            return Ok(data.clone());
+        }
+        Ok(self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default().data)
+    }
+
+    /// Opens a store that is there.
+    async fn open(&self) -> Result<Storage> {
+        let data = self.directory()?;
+        if !data.is_dir() {
+            bail!("there is no data directory {}; name it with --data or --config", data.display());
+        }
+        Storage::open(&data, StoreLimits::default()).await
+    }
+}
+
+async fn export(place: &Place, plugin: Option<&str>, output: Option<&Path>) -> Result<()> {
+    let store = place.open().await?;
+    let owner = plugin.map(|name| Owner::new(name, QUOTA_BYTES)).transpose()?;
+    let mut out: Box<dyn Write> = match output {
+        Some(path) => Box::new(File::create(path).with_context(|| format!("making {}", path.display()))?),
+        None => Box::new(std::io::stdout()),
+    };
+    let exported = store.export(owner.as_ref(), &mut BufWriter::new(&mut out)).await?;
+    eprintln!("{} exported", rows(exported.rows));
+    store.close().await;
+    Ok(())
+}
+
+async fn import(place: &Place, input: &Path, existing: Existing) -> Result<()> {
+    let store = Storage::open(&place.directory()?, StoreLimits::default()).await?;
+    let done = if input == Path::new("-") {
+        store.import(&mut std::io::stdin().lock(), existing).await
+    } else {
+        let file = File::open(input).with_context(|| format!("opening {}", input.display()))?;
+        store.import(&mut BufReader::new(file), existing).await
+    };
+    store.close().await;
+    let imported = done.with_context(|| format!("importing {}", input.display()))?;
+    eprintln!("{} imported, of {} plugins", rows(imported.rows), imported.plugins);
+    Ok(())
+}
+
+async fn usage(place: &Place) -> Result<()> {
+    let store = place.open().await?;
+    for (plugin, bytes) in store.usages().await? {
+        println!("{plugin}: {bytes} bytes");
+    }
+    store.close().await;
+    Ok(())
+}
+
+fn rows(count: u64) -> String {
+    if count == 1 { "1 key or room".to_owned() } else { format!("{count} keys and rooms") }
+}
