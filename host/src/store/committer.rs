@@ -39,7 +39,7 @@ pub(super) enum Order {
 pub(super) struct Waiting {
     pub(super) draft: Draft,
     pub(super) answer: oneshot::Sender<Result<Revision, Refusal>>,
-    /// Its part of what may wait, given back with the answer.
+    /// Its part of what may wait, given back just before the answer.
     pub(super) place: OwnedSemaphorePermit,
 }
 
@@ -108,7 +108,8 @@ impl Committer {
             let (drafts, answers): (Vec<_>, Vec<_>) =
                 waiting.into_iter().map(|one| (one.draft, (one.answer, one.place))).unzip();
             let outcomes = self.settle(&drafts).await;
-            for ((answer, _place), outcome) in answers.into_iter().zip(outcomes) {
+            for ((answer, place), outcome) in answers.into_iter().zip(outcomes) {
+                drop(place);
                 // A call that waits no more has had its writes done all the same.
                 let _ = answer.send(outcome);
             }

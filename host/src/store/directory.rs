@@ -64,10 +64,10 @@ mod tests {
     #[test]
     fn what_is_made_is_for_this_user_alone() {
         let place = tempfile::tempdir().unwrap();
-        let data = place.path().join("some").join("data");
-        drop(open(&data, 1 << 20).unwrap());
-        assert_eq!((mode(&data), mode(&data.join(FILE))), (0o700, 0o600));
-        drop(open(&data, 1 << 20).unwrap());
+        let directory = place.path().join("some").join("data");
+        drop(open(&directory, 1 << 20).unwrap());
+        assert_eq!((mode(&directory), mode(&directory.join(FILE))), (0o700, 0o600));
+        drop(open(&directory, 1 << 20).unwrap());
     }
 
     #[test]

@@ -105,7 +105,8 @@ impl Draft {
             rows: scan.rows.clamp(1, self.limits.scan_rows.max(1)),
             bytes: scan.bytes.min(self.limits.scan_bytes),
         };
-        let found = overlay::scan(&*self.seen.snapshot, &self.writes, &span, scan.direction, most).await?;
+        let prefix = self.owner.prefix_len();
+        let found = overlay::scan(&*self.seen.snapshot, &self.writes, &span, scan.direction, most, prefix).await?;
         self.footprint.add(found.seen, self.limits.reads_per_call);
         let rest = found.rest.map(|rest| Scan {
             from: self.owner.name_of(&rest.from),

@@ -49,9 +49,11 @@ impl Store {
     ///
     /// # Errors
     /// Says what is in the way, and what to do about it.
-    pub async fn open(data: &Path, limits: StoreLimits) -> Result<Self> {
-        let engine = directory::open(data, limits.cache_bytes)?;
-        Self::over(Box::new(engine), limits).await.with_context(|| format!("opening the store in {}", data.display()))
+    pub async fn open(directory: &Path, limits: StoreLimits) -> Result<Self> {
+        let engine = directory::open(directory, limits.cache_bytes)?;
+        Self::over(Box::new(engine), limits)
+            .await
+            .with_context(|| format!("opening the store in {}", directory.display()))
     }
 
     /// A store over some engine, with a thread of its own to write in.

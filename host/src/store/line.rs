@@ -91,6 +91,8 @@ impl Line {
     /// # Errors
     /// Says what is wrong with it.
     pub(super) fn read(line: &[u8]) -> Result<Self> {
+        // Else an array of the fields' values would do.
+        ensure!(line.trim_ascii_start().starts_with(b"{"), "it is no JSON object");
         match serde_json::from_slice(line)? {
             Fields { rows: Some(rows), plugin: None, format: None, version: None, .. } => Ok(Self::End { rows }),
             Fields { format: Some(format), version, plugin: None, rows: None, .. } => {
@@ -165,8 +167,9 @@ mod tests {
     #[test]
     fn what_is_no_line_is_refused_with_the_reason() {
         for (text, reason) in [
-            ("", "EOF"),
-            ("[]", "invalid"),
+            ("", "no JSON object"),
+            ("{", "EOF"),
+            ("[]", "no JSON object"),
             ("{}", "it is no row"),
             (r#"{"plugin":"chat","key":"a"}"#, "one of `value`"),
             (r#"{"plugin":"chat","value":"a"}"#, "one of `key`"),

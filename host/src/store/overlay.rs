@@ -13,7 +13,8 @@ pub(super) struct Overlaid {
     pub(super) rest: Option<Span>,
 }
 
-/// Reads the rows of a span as they will be once the writes are there.
+/// Reads the rows of a span as they will be once the writes are there. So many bytes at the beginning of each key, which are
+/// the same for all, don't count.
 ///
 /// # Errors
 /// Those of the engine.
@@ -23,6 +24,7 @@ pub(super) async fn scan(
     span: &Span,
     direction: Direction,
     most: Most,
+    prefix: usize,
 ) -> Result<Overlaid, EngineError> {
     let (mut rows, mut bytes): (Vec<Row>, usize) = (Vec::new(), 0);
     let mut unread = Some(span.clone()).filter(|span| !span.is_empty());
@@ -42,7 +44,7 @@ pub(super) async fn scan(
             }
         };
         for row in merged(stored.rows, writes, &told, direction) {
-            let size = row.0.len() + row.1.len();
+            let size = row.0.len() - prefix + row.1.len();
             if !rows.is_empty() && bytes + size > most.bytes {
                 // It stops for the size of this row, so it has seen it.
                 let (seen, _) = span.split_after(&row.0, direction);

@@ -81,6 +81,11 @@ impl Owner {
         &self.inner.prefixes[kind as usize]
     }
 
+    /// What stands in all its places before its own bytes.
+    pub(super) fn prefix_len(&self) -> usize {
+        self.inner.name.len() + 2
+    }
+
     /// The engine's key for one of the plugin's.
     pub(super) fn place(&self, kind: Kind, name: &[u8]) -> Bytes {
         let prefix = self.prefix(kind);
@@ -92,12 +97,12 @@ impl Owner {
 
     /// The plugin's key for one of the engine's.
     pub(super) fn name_of(&self, place: &Bytes) -> Bytes {
-        place.slice(self.inner.name.len() + 2..)
+        place.slice(self.prefix_len()..)
     }
 
     /// What a row of the plugin counts for.
     pub(super) fn weight(&self, place: &Bytes, value: &Bytes) -> u64 {
-        (place.len() - self.inner.name.len() - 2 + value.len()) as u64
+        (place.len() - self.prefix_len() + value.len()) as u64
     }
 
     /// All that is the plugin's, of one kind.

@@ -1,0 +1,148 @@
+//! What one call may do, and what overtakes it.
+
+use super::*;
+use crate::store::{Oversize, ReadError, Refusal};
+
+fn put(store: &Store, owner: &Owner, key: &str, value: &'static str) {
+    let mut draft = store.begin(owner);
+    draft.put(key.as_bytes(), value.into()).unwrap();
+    now(store.commit(draft)).unwrap();
+}
+
+/// Commits a draft with one more write, which nobody reads.
+fn outcome(store: &Store, mut draft: Draft) -> Result<Revision, Refusal> {
+    draft.put(b"~", Bytes::new()).unwrap();
+    now(store.commit(draft))
+}
+
+#[test]
+fn each_limit_is_said_and_what_was_within_it_stays() {
+    let limits = StoreLimits {
+        key_bytes: 3,
+        value_bytes: 4,
+        writes_per_call: 2,
+        write_bytes_per_call: 9,
+        ..StoreLimits::default()
+    };
+    let store = Store::in_memory(limits).unwrap();
+    let mut draft = store.begin(&owner("chat"));
+    assert_eq!(draft.put(b"", Bytes::new()), Err(Oversize::NoKey));
+    assert_eq!(draft.delete(b"long"), Err(Oversize::Key { bytes: 4, most: 3 }));
+    assert_eq!(now(draft.get(b"long")), Err(ReadError::Oversize(Oversize::Key { bytes: 4, most: 3 })));
+    assert_eq!(draft.put(b"a", "12345".into()), Err(Oversize::Value { bytes: 5, most: 4 }));
+    assert_eq!(draft.set_room("room", None), Err(Oversize::Key { bytes: 4, most: 3 }));
+    assert_eq!(draft.set_room("r", Some("12345".into())), Err(Oversize::Value { bytes: 5, most: 4 }));
+    assert!(now(draft.scan(&Scan { from: "long".into(), ..Scan::all(Direction::Forward) })).is_ok());
+    assert!(now(draft.scan(&Scan { until: Some("longer".into()), ..Scan::all(Direction::Forward) })).is_err());
+    draft.put(b"a", "1234".into()).unwrap();
+    assert_eq!(draft.put(b"b", "1234".into()), Err(Oversize::WriteBytes { most: 9 }));
+    draft.put(b"b", "123".into()).unwrap();
+    assert_eq!(draft.delete(b"c"), Err(Oversize::Writes { most: 2 }));
+    // What is written again counts once, and a room doesn't count.
+    draft.put(b"b", "12".into()).unwrap();
+    draft.set_room("r", Some("1234".into())).unwrap();
+    now(store.commit(draft)).unwrap();
+    let mut draft = store.begin(&owner("chat"));
+    let rows = now(draft.scan(&Scan::all(Direction::Forward))).unwrap().rows;
+    assert_eq!(rows, [("a".into(), "1234".into()), ("b".into(), "12".into())]);
+    assert_eq!(now(draft.room("r")).unwrap(), Some("1234".into()));
+}
+
+#[test]
+fn a_scan_gives_no_more_than_the_store_gives_at_once() {
+    let store = Store::in_memory(StoreLimits { scan_rows: 2, scan_bytes: 10, ..StoreLimits::default() }).unwrap();
+    let chat = owner("chat");
+    for (key, value) in [("a", ""), ("b", "12345678"), ("c", "a"), ("d", "too long a one"), ("e", "")] {
+        put(&store, &chat, key, value);
+    }
+    let (mut draft, mut rest, mut pages) = (store.begin(&chat), Some(Scan::all(Direction::Forward)), Vec::new());
+    while let Some(scan) = rest {
+        let page = now(draft.scan(&scan)).unwrap();
+        pages.push(page.rows.iter().map(|(key, _)| key.escape_ascii().to_string()).collect::<String>());
+        rest = page.rest;
+    }
+    assert_eq!(pages, ["ab", "c", "d", "e"]);
+}
+
+#[test]
+fn a_call_is_overtaken_by_writes_to_what_it_read_and_by_no_others() {
+    let (store, chat) = (memory(), owner("chat"));
+    put(&store, &chat, "k3", "here");
+    put(&store, &chat, "k5", "here");
+    let reads: [(&str, fn(&mut Draft)); 6] = [
+        ("a key", |draft| drop(now(draft.get(b"k3")).unwrap())),
+        ("a key that isn't there", |draft| drop(now(draft.get(b"k4")).unwrap())),
+        ("a range", |draft| drop(now(draft.scan(&Scan::prefix(b"k", Direction::Forward))).unwrap())),
+        ("a range's first row", |draft| {
+            drop(now(draft.scan(&Scan::prefix(b"k", Direction::Forward).most(1))).unwrap())
+        }),
+        ("a range's last row", |draft| {
+            drop(now(draft.scan(&Scan::prefix(b"k", Direction::Backward).most(1))).unwrap())
+        }),
+        ("what it wrote itself", |draft| {
+            draft.put(b"k3", "mine".into()).unwrap();
+            assert_eq!(now(draft.get(b"k3")).unwrap(), Some("mine".into()));
+        }),
+    ];
+    let overtaken = [
+        ("a key", vec!["k3"]),
+        ("a key that isn't there", vec!["k4"]),
+        ("a range", vec!["k", "k2", "k3", "k4", "k5", "k6"]),
+        ("a range's first row", vec!["k", "k2", "k3"]),
+        ("a range's last row", vec!["k5", "k6"]),
+        ("what it wrote itself", vec![]),
+    ];
+    for ((what, read), (_, by)) in reads.iter().zip(overtaken) {
+        for key in ["k", "k2", "k3", "k4", "k5", "k6", "l"] {
+            // A fresh store, so that one round doesn't change what the next one reads.
+            let store = memory();
+            put(&store, &chat, "k3", "here");
+            put(&store, &chat, "k5", "here");
+            let mut draft = store.begin(&chat);
+            read(&mut draft);
+            put(&store, &owner("another"), key, "theirs");
+            assert!(store.is_current(&draft));
+            put(&store, &chat, key, "new");
+            assert_eq!(store.is_current(&draft), !by.contains(&key), "{what}, {key}");
+            let outcome = outcome(&store, draft);
+            assert_eq!(outcome.err(), by.contains(&key).then_some(Refusal::Overtaken), "{what}, {key}");
+        }
+    }
+}
+
+#[test]
+fn a_call_goes_on_seeing_what_was_there_when_it_began() {
+    let (store, chat) = (memory(), owner("chat"));
+    put(&store, &chat, "a", "1");
+    let mut draft = store.begin(&chat);
+    put(&store, &chat, "a", "2");
+    put(&store, &chat, "b", "2");
+    assert_eq!(now(draft.get(b"a")).unwrap(), Some("1".into()));
+    assert_eq!(now(draft.get(b"b")).unwrap(), None);
+    // It only reads, and so it is taken; whether it is still so is said to who asks.
+    assert!(!store.is_current(&draft));
+    now(store.commit(draft)).unwrap();
+    assert_eq!(now(store.begin(&chat).get(b"a")).unwrap(), Some("2".into()));
+}
+
+#[test]
+fn a_room_is_its_topics_alone() {
+    let (store, chat) = (memory(), owner("chat"));
+    let mut first = store.begin(&chat);
+    first.set_room("room:a", Some("A".into())).unwrap();
+    assert_eq!(now(first.room("room:a")).unwrap(), Some("A".into()));
+    now(store.commit(first)).unwrap();
+    let mut second = store.begin(&chat);
+    assert_eq!(now(second.room("room:a")).unwrap(), Some("A".into()));
+    assert_eq!(now(second.room("room:b")).unwrap(), None);
+    assert_eq!(now(second.get(b"room:a")).unwrap(), None);
+    assert_eq!(now(store.begin(&owner("other")).room("room:a")).unwrap(), None);
+    let mut third = store.begin(&chat);
+    third.set_room("room:b", Some("B".into())).unwrap();
+    now(store.commit(third)).unwrap();
+    assert_eq!(outcome(&store, second).err(), Some(Refusal::Overtaken));
+    let mut fourth = store.begin(&chat);
+    fourth.set_room("room:a", None).unwrap();
+    now(store.commit(fourth)).unwrap();
+    assert_eq!(now(store.begin(&chat).room("room:a")).unwrap(), None);
+}

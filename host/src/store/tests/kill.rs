@@ -1,0 +1,97 @@
+//! The process is killed under writing load, again and again.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use super::load::{self, TASKS, Told};
+use super::*;
+
+/// Names the data directory to the process that is to be killed: this same test, run again.
+const VICTIM: &str = "BENNU_STORE_VICTIM";
+
+const TEST: &str = "store::tests::kill::what_was_acknowledged_survives_fifty_kills";
+
+const ROUNDS: usize = 50;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_fifty_kills() {
+    if let Some(place) = std::env::var_os(VICTIM) {
+        return be_killed(Path::new(&place)).await;
+    }
+    for mut random in Random::runs(1) {
+        let place = tempfile::tempdir().unwrap();
+        let (mut told, mut acknowledged) = ([Told::default(); TASKS], 0);
+        for _ in 0..ROUNDS {
+            let latest = check(place.path(), &told).await;
+            told = latest.map(|round| Told { begun: round, done: round });
+            acknowledged += kill_one(place.path(), 1 + random.below(40), &mut told);
+        }
+        check(place.path(), &told).await;
+        println!("{acknowledged} acknowledged, all found; none by half");
+        assert!(acknowledged >= ROUNDS, "the load was none");
+    }
+}
+
+async fn check(place: &Path, told: &[Told; TASKS]) -> [u64; TASKS] {
+    let store = Store::open(place, StoreLimits::default()).await.unwrap();
+    let latest = load::check(&store, told).await;
+    store.close().await;
+    latest
+}
+
+/// Starts a process that writes, and kills it after so many acknowledgements. Gives their number in the end.
+fn kill_one(place: &Path, after: usize, told: &mut [Told; TASKS]) -> usize {
+    let mut victim = Command::new(std::env::current_exe().unwrap())
+        .args([TEST, "--exact", "--nocapture"])
+        .env(VICTIM, place)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut acknowledged = 0;
+    for line in BufReader::new(victim.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        let words: Vec<&str> = line.split(' ').collect();
+        let ["round", task, round, what] = words[..] else { continue };
+        let told = &mut told[task.parse::<usize>().unwrap()];
+        let round = round.parse().unwrap();
+        match what {
+            "begun" => told.begun = round,
+            "done" => {
+                told.done = round;
+                acknowledged += 1;
+                if acknowledged == after {
+                    // What it has said until then is still read.
+                    victim.kill().unwrap();
+                }
+            }
+            // A line that the kill has cut.
+            _ => {}
+        }
+    }
+    assert!(!victim.wait().unwrap().success());
+    acknowledged
+}
+
+async fn be_killed(place: &Path) {
+    let store = Store::open(place, StoreLimits::default()).await.unwrap();
+    let mut draft = store.begin(&owner("load"));
+    let out = Arc::new(Mutex::new(std::io::stdout()));
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..TASKS {
+        let room = draft.room(&format!("room:{task}")).await.unwrap();
+        let round = room.map_or(0, |room| u64::from_be_bytes(room[..].try_into().unwrap()));
+        let (store, out) = (store.clone(), Arc::clone(&out));
+        tasks.spawn(async move {
+            let tell = |round: u64, is_done: bool| {
+                let mut out = out.lock().unwrap();
+                writeln!(out, "round {task} {round} {}", if is_done { "done" } else { "begun" }).unwrap();
+                out.flush().unwrap();
+            };
+            load::write(&store, task, round + 1, tell, || true).await;
+        });
+    }
+    drop(draft);
+    while tasks.join_next().await.is_some() {}
+}

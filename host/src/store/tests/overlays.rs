@@ -1,0 +1,82 @@
+//! A call's writes over what is stored, against two maps.
+
+use super::*;
+
+#[test]
+fn a_scan_sees_the_calls_own_writes_in_their_places() {
+    for mut random in Random::runs(60) {
+        let (store, chat) = (memory(), owner("chat"));
+        // The neighbours' keys are never seen.
+        for name in ["chas", "chat2", "cha"] {
+            let mut draft = store.begin(&owner(name));
+            draft.put(b"a", "theirs".into()).unwrap();
+            draft.set_room("a", Some("theirs".into())).unwrap();
+            now(store.commit(draft)).unwrap();
+        }
+        let mut map = BTreeMap::new();
+        let mut draft = store.begin(&chat);
+        for _ in 0..random.below(30) {
+            let (key, value) = (random.key(), random.value());
+            draft.put(&key, value.clone()).unwrap();
+            map.insert(key, value);
+        }
+        draft.set_room("a", Some("no key".into())).unwrap();
+        now(store.commit(draft)).unwrap();
+        let mut draft = store.begin(&chat);
+        for _ in 0..30 {
+            let key = random.key();
+            match random.below(4) {
+                0 => {
+                    draft.delete(&key).unwrap();
+                    map.remove(&key);
+                }
+                1 => {
+                    let value = random.value();
+                    draft.put(&key, value.clone()).unwrap();
+                    map.insert(key, value);
+                }
+                2 => assert_eq!(now(draft.get(&key)).unwrap().as_ref(), map.get(&key)),
+                _ => {
+                    let scan = random.scan();
+                    let page = now(draft.scan(&scan)).unwrap();
+                    let most = Most { rows: scan.rows.max(1), bytes: scan.bytes };
+                    assert_eq!(page.rows, found(&map, &scan, most).0, "{scan:?}");
+                    assert_eq!(everything(&mut draft, &scan), found(&map, &scan, ALL).0, "{scan:?}");
+                }
+            }
+        }
+    }
+}
+
+const ALL: Most = Most { rows: usize::MAX, bytes: usize::MAX };
+
+/// A scan with all its continuations.
+fn everything(draft: &mut Draft, scan: &Scan) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut rest = Some(scan.clone());
+    while let Some(scan) = rest {
+        let page = now(draft.scan(&scan)).unwrap();
+        assert!(!page.rows.is_empty() || page.rest.is_none());
+        if let (Some(rest), Some((last, _))) = (&page.rest, page.rows.last()) {
+            assert_eq!(*rest, scan.after(last));
+        }
+        rows.extend(page.rows);
+        rest = page.rest;
+    }
+    rows
+}
+
+/// A page must not be told from the rows that the call has deleted.
+#[test]
+fn deleted_rows_take_no_room() {
+    let (store, chat) = (memory(), owner("chat"));
+    let mut draft = store.begin(&chat);
+    (0..100).for_each(|n| draft.put(format!("{n:02}").as_bytes(), "v".into()).unwrap());
+    now(store.commit(draft)).unwrap();
+    let mut draft = store.begin(&chat);
+    (0..98).for_each(|n| draft.delete(format!("{n:02}").as_bytes()).unwrap());
+    let page = now(draft.scan(&Scan::all(Direction::Forward).most(1))).unwrap();
+    assert_eq!(page.rows, [("98".into(), "v".into())]);
+    let page = now(draft.scan(&page.rest.unwrap())).unwrap();
+    assert_eq!((page.rows, page.rest.is_some()), (vec![("99".into(), "v".into())], true));
+}
