@@ -8,7 +8,7 @@ use bennu_tests::{Difference, Setup, bearer, places, replay};
 
 /// How a scenario may differ.
 #[derive(Clone, Copy, PartialEq)]
-enum Differs {
+pub(crate) enum Differs {
     /// In the order of some frames, and in nothing else.
     InOrder,
     /// In what is said.
@@ -16,7 +16,7 @@ enum Differs {
 }
 
 /// The scenarios that differ, how, and why.
-const DIFFERENCES: &[(&str, Differs, &str)] = &[
+pub(crate) const DIFFERENCES: &[(&str, Differs, &str)] = &[
     ("binary", Differs::InContent, "a binary broadcast skips members of version 1 instead of failing its sender"),
     ("control", Differs::InContent, "what wasn't UTF-8 isn't in the transcript; `bad_input` has such a client"),
     ("dup_join_bye", Differs::InContent, "the reasons of a fault are Elixir's own texts"),
