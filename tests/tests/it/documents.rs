@@ -27,7 +27,7 @@ struct Row {
     default: Option<String>,
 }
 
-fn read(document: &str) -> Result<String> {
+pub(crate) fn read(document: &str) -> Result<String> {
     let path = places::workspace()?.join("docs").join(document);
     fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
 }
@@ -53,7 +53,8 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 
 fn keys(section: &str) -> Result<Vec<Row>> {
     let header = section.lines().find(|line| line.starts_with("| key |")).context("there is no table of keys")?;
-    let column = header.trim_matches('|').split(" | ").position(|cell| cell.trim() == "default").context("no defaults")?;
+    let column =
+        header.trim_matches('|').split(" | ").position(|cell| cell.trim() == "default").context("no defaults")?;
     let row = |cells: Vec<&str>| {
         let key = quoted(cells[0]).next().context("a key stands in backticks")?.to_owned();
         let default = cells.get(column).with_context(|| format!("`{key}` has no default"))?;
@@ -113,7 +114,8 @@ fn has_no_default(home: &TempDir, table: &str, key: &str, shown: &str) -> Result
     let given = format!("\n{key} = ");
     if table.contains(&given) {
         // The table of the test gives it, so its absence is refused or it is one of several.
-        let without: String = table.lines().filter(|line| !line.starts_with(&given[1..])).collect::<Vec<_>>().join("\n");
+        let without: String =
+            table.lines().filter(|line| !line.starts_with(&given[1..])).collect::<Vec<_>>().join("\n");
         return Ok(parse(home, &without.replace("KEY", "")).is_err());
     }
     // The name in the types, where it isn't a word of Rust's.
@@ -122,7 +124,7 @@ fn has_no_default(home: &TempDir, table: &str, key: &str, shown: &str) -> Result
 }
 
 /// The fenced blocks of a document: what stands behind the fence, and the block.
-fn blocks(text: &str) -> Vec<(&str, String)> {
+pub(crate) fn blocks(text: &str) -> Vec<(&str, String)> {
     let mut found = Vec::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
@@ -208,7 +210,8 @@ fn flags(help: &str) -> BTreeSet<&str> {
 #[test]
 fn flags_and_commands_are_documented() -> Result<()> {
     let home = tempfile::tempdir()?;
-    let help = |command: &[&str]| -> Result<String> { Ok(bennu(home.path(), &[command, &["--help"]].concat())?.output) };
+    let help =
+        |command: &[&str]| -> Result<String> { Ok(bennu(home.path(), &[command, &["--help"]].concat())?.output) };
     let (configuration, api) = (read("configuration.md")?, read("api.md")?);
     let serve = help(&["serve"])?;
     let documented: BTreeSet<&str> =
@@ -222,7 +225,10 @@ fn flags_and_commands_are_documented() -> Result<()> {
     for command in commands.into_iter().filter(|command| *command != "help") {
         ensure!(api.contains(&format!("`bennu {command}")), "docs/api.md says nothing of `bennu {command}`");
         for variable in help(&[command])?.split("[env: ").skip(1).filter_map(|rest| rest.split(['=', ']']).next()) {
-            ensure!(configuration.contains(&format!("`{variable}`")), "{variable} of `bennu {command}` isn't documented");
+            ensure!(
+                configuration.contains(&format!("`{variable}`")),
+                "{variable} of `bennu {command}` isn't documented"
+            );
         }
     }
     Ok(())
@@ -257,13 +263,17 @@ fn every_scenario_that_differs_is_explained() -> Result<()> {
 
 #[test]
 fn keys_and_blocks_are_found() -> Result<()> {
-    let text = "# A\n\n| key | type | default |\n| --- | --- | --- |\n| `a` | x | `1` (one) |\n| `b` | y | none |\n\n## B\n";
+    let text =
+        "# A\n\n| key | type | default |\n| --- | --- | --- |\n| `a` | x | `1` (one) |\n| `b` | y | none |\n\n## B\n";
     let rows = keys(section(text, "# A")?)?;
     ensure!(rows.len() == 2 && rows[0].key == "a" && rows[0].default.as_deref() == Some("1"), "the first has one");
     ensure!(rows[1].key == "b" && rows[1].default.is_none(), "the second has none");
     ensure!(section(text, "# C").is_err() && anchors(text).eq(["a", "b"]), "there is no such heading");
     let text = "a\n```toml x\nb = 1\n\n```\nc\n```\nd\n```\n";
     ensure!(blocks(text) == [("toml x", "b = 1\n\n".to_owned()), ("", "d\n".to_owned())], "{:?}", blocks(text));
-    ensure!(flags("  -h, --help\n      --listen <A>  x --no\n      --log-format") == ["--listen", "--log-format"].into(), "two");
+    ensure!(
+        flags("  -h, --help\n      --listen <A>  x --no\n      --log-format") == ["--listen", "--log-format"].into(),
+        "two"
+    );
     Ok(())
 }
