@@ -89,8 +89,12 @@ mod topic;
 /// The guides, whose examples are run with this crate's own.
 #[cfg(doctest)]
 mod guides {
+    #[doc = include_str!("../../README.md")]
+    mod readme {}
     #[doc = include_str!("../../docs/phoenix.md")]
     mod phoenix {}
+    #[doc = include_str!("../../docs/plugins.md")]
+    mod plugins {}
     #[doc = include_str!("../../docs/testing.md")]
     mod testing {}
 }

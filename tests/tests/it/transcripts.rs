@@ -53,6 +53,9 @@ pub(crate) const DIFFERENCES: &[(&str, Differs, &str)] = &[
     ("types", Differs::InContent, "duplicate keys pass through as they came, and readers take the last"),
 ];
 
+/// Those of them that differ only where a moment falls so: a join that a guest holds up, a poll that is open by then.
+const AT_TIMES: [&str; 2] = ["longpoll_disconnect", "max_channels"];
+
 /// Adds what clients sent and the transcript doesn't have.
 fn complete(scenario: &str, lines: &mut Vec<Line>) {
     let sent = |who: &str, text: String| Line { who: who.to_owned(), row: Row::Sent(Frame::Text(text)) };
@@ -129,7 +132,7 @@ async fn phoenix_s_own_transcripts() -> Result<()> {
         }
     }
     for (scenario, _, why) in DIFFERENCES {
-        if only.is_none() && !differ.contains_key(*scenario) {
+        if only.is_none() && !AT_TIMES.contains(scenario) && !differ.contains_key(*scenario) {
             findings.push(format!("{scenario} doesn't differ any more: {why}"));
         }
     }
