@@ -86,6 +86,19 @@ mod socket;
 mod state;
 mod topic;
 
+/// The guides, whose examples are run with this crate's own.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../README.md")]
+    mod readme {}
+    #[doc = include_str!("../../docs/phoenix.md")]
+    mod phoenix {}
+    #[doc = include_str!("../../docs/plugins.md")]
+    mod plugins {}
+    #[doc = include_str!("../../docs/testing.md")]
+    mod testing {}
+}
+
 pub mod log;
 #[doc(hidden)]
 pub mod plugin;

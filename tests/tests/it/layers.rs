@@ -80,6 +80,30 @@ fn the_rooms_are_those_of_the_table() -> Result<()> {
     Ok(())
 }
 
+/// What ARCHITECTURE.md says of the rooms is what is held to.
+#[test]
+fn the_architecture_has_this_table() -> Result<()> {
+    let text = std::fs::read_to_string(places::workspace()?.join("ARCHITECTURE.md"))?;
+    for (room, allowed) in ROOMS {
+        let start = format!("| `host/src/{room}` | ");
+        let row = text.lines().find(|line| line.starts_with(&start)).with_context(|| format!("no row for `{room}`"))?;
+        let said = row.trim_end_matches(" |").rsplit(" | ").next().context("a row has cells")?;
+        let said: BTreeSet<&str> = match said {
+            "nothing of ours" | "the library" => BTreeSet::new(),
+            "all of these" => text[..text.find(&start).unwrap_or_default()].lines().filter_map(room_in).collect(),
+            names => names.split(", ").collect(),
+        };
+        let allowed: BTreeSet<&str> = allowed.iter().copied().collect();
+        ensure!(said == allowed, "ARCHITECTURE.md lets `{room}` use {said:?}, and this test {allowed:?}");
+    }
+    Ok(())
+}
+
+/// The room that a row of the code map is about.
+fn room_in(line: &str) -> Option<&str> {
+    line.strip_prefix("| `host/src/")?.split('`').next()
+}
+
 /// The first folder below the root; none for what stands at the root itself.
 fn room_of(root: &Path, path: &Path) -> Result<Option<String>> {
     let below = path.strip_prefix(root)?;

@@ -58,6 +58,7 @@ impl Library {
         tracing::info!(plugin = name, "plugin_unloaded");
         self.shelf.update(name, |status| {
             status.is_unloaded = true;
+            status.is_rolled_back = false;
             status.generation = 0;
             status.topics = Vec::new();
             status.probation = None;

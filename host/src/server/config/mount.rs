@@ -150,7 +150,8 @@ impl MountTable {
         }
         if self.compress {
             bail!(
-                "{} is true, and messages aren't compressed here: each is encoded once for all who get it; leave it out",
+                "{} is true, and permessage-deflate isn't offered: a message is encoded once for all who get it \
+                 (docs/protocol.md says more). Leave it out; clients that offer it are served without",
                 at("compress")
             );
         }

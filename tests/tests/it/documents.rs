@@ -1,0 +1,279 @@
+//! The documents, held to what they describe: keys, defaults, examples, flags, calls.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use bennu::server::Config;
+use bennu_tests::{bennu, places};
+use tempfile::TempDir;
+
+/// Every table of keys: the document, the heading that it stands under, and the configuration that one key of it makes.
+const TABLES: [(&str, &str, &str); 7] = [
+    ("configuration.md", "## The file", "KEY"),
+    ("configuration.md", "## `[api]`", "[api]\nKEY"),
+    ("configuration.md", "## `[mounts.\"/PATH\"]`", "[mounts.\"/socket\"]\nKEY"),
+    ("configuration.md", "### `token`", "[mounts.\"/socket\".token]\nKEY\nsalt = \"s\""),
+    ("configuration.md", "### `jwt`", "[mounts.\"/socket\".jwt]\nKEY\njwks = \"keys.json\""),
+    ("configuration.md", "## `[plugins.NAME]`", "[plugins.chat]\nKEY"),
+    ("limits.md", "# Limits", "[limits]\nKEY"),
+];
+
+/// What a document says of one key.
+struct Row {
+    key: String,
+    /// In TOML; none where it says that there is none.
+    default: Option<String>,
+}
+
+pub(crate) fn read(document: &str) -> Result<String> {
+    let path = places::workspace()?.join("docs").join(document);
+    fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+}
+
+/// What stands under a heading, up to the next one.
+fn section<'a>(text: &'a str, heading: &str) -> Result<&'a str> {
+    let start = format!("{heading}\n");
+    let at = if text.starts_with(&start) { Some(0) } else { text.find(&format!("\n{start}")).map(|at| at + 1) };
+    let rest = &text[at.with_context(|| format!("there is no heading `{heading}`"))? + start.len()..];
+    Ok(rest.split("\n#").next().unwrap_or_default())
+}
+
+/// The cells of each row of the tables in a text that begins with a word in backticks.
+fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    let rows = text.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
+}
+
+/// The words in backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+fn keys(section: &str) -> Result<Vec<Row>> {
+    let header = section.lines().find(|line| line.starts_with("| key |")).context("there is no table of keys")?;
+    let column =
+        header.trim_matches('|').split(" | ").position(|cell| cell.trim() == "default").context("no defaults")?;
+    let row = |cells: Vec<&str>| {
+        let key = quoted(cells[0]).next().context("a key stands in backticks")?.to_owned();
+        let default = cells.get(column).with_context(|| format!("`{key}` has no default"))?;
+        let default = default.starts_with('`').then(|| quoted(default).next().map(str::to_owned)).flatten();
+        Ok(Row { key, default })
+    };
+    rows(section).filter(|cells| cells.len() > column).map(row).collect()
+}
+
+/// A configuration as the host reads it, or what it says.
+fn parse(home: &TempDir, text: &str) -> Result<Config> {
+    let path = home.path().join("bennu.toml");
+    fs::write(&path, text)?;
+    Config::read(&path)
+}
+
+/// The keys that the host knows, by what it says of one that it doesn't.
+fn known(home: &TempDir, table: &str) -> Result<BTreeSet<String>> {
+    let error = parse(home, &table.replace("KEY", "no_such_key = 1")).err().context("an unknown key is refused")?;
+    let error = format!("{error:#}");
+    let (_, expected) = error.split_once("expected ").with_context(|| format!("it names no others: {error}"))?;
+    Ok(quoted(expected).map(str::to_owned).collect())
+}
+
+#[test]
+fn every_key_is_documented_with_its_default() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let mut findings = Vec::new();
+    for (document, heading, table) in TABLES {
+        let text = read(document)?;
+        let rows = keys(section(&text, heading)?).with_context(|| format!("{document}, {heading}"))?;
+        let documented: BTreeSet<String> = rows.iter().map(|row| row.key.clone()).collect();
+        let known = known(&home, table)?;
+        for key in known.symmetric_difference(&documented) {
+            let what = if known.contains(key) { "doesn't document" } else { "documents, but the host doesn't know," };
+            findings.push(format!("{document} {what} `{key}` of {heading}"));
+        }
+        let usual = parse(&home, &table.replace("KEY", ""))?;
+        let shown = format!("{usual:?}");
+        for Row { key, default } in rows.iter().filter(|row| known.contains(&row.key)) {
+            let is_so = match default {
+                // To set it so changes nothing.
+                Some(default) => parse(&home, &table.replace("KEY", &format!("{key} = {default}")))? == usual,
+                None => has_no_default(&home, table, key, &shown)?,
+            };
+            if !is_so {
+                findings.push(format!("{document} is wrong about the default of `{key}` of {heading}: {default:?}"));
+            }
+        }
+    }
+    ensure!(findings.is_empty(), "{}", findings.join("\n"));
+    Ok(())
+}
+
+/// Whether a key is none unless it is given, or has to be given.
+fn has_no_default(home: &TempDir, table: &str, key: &str, shown: &str) -> Result<bool> {
+    let given = format!("\n{key} = ");
+    if table.contains(&given) {
+        // The table of the test gives it, so its absence is refused or it is one of several.
+        let without: String =
+            table.lines().filter(|line| !line.starts_with(&given[1..])).collect::<Vec<_>>().join("\n");
+        return Ok(parse(home, &without.replace("KEY", "")).is_err());
+    }
+    // The name in the types, where it isn't a word of Rust's.
+    let field = if key == "static" { "static_directory" } else { key };
+    Ok(shown.contains(&format!("{field}: None")))
+}
+
+/// The fenced blocks of a document: what stands behind the fence, and the block.
+pub(crate) fn blocks(text: &str) -> Vec<(&str, String)> {
+    let mut found = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if let Some(kind) = line.strip_prefix("```") {
+            let block = lines.by_ref().take_while(|line| !line.starts_with("```"));
+            found.push((kind, block.fold(String::new(), |block, line| block + line + "\n")));
+        }
+    }
+    found
+}
+
+/// All documents, by their names.
+fn documents() -> Result<Vec<(String, String)>> {
+    let root = places::workspace()?;
+    let mut paths = vec![root.join("README.md")];
+    for entry in root.join("docs").read_dir()? {
+        paths.push(entry?.path());
+    }
+    let named = |path: &Path| {
+        let name = path.strip_prefix(root)?.display().to_string();
+        Ok((name, fs::read_to_string(path)?))
+    };
+    paths.iter().filter(|path| path.extension().is_some_and(|it| it == "md")).map(|path| named(path)).collect()
+}
+
+#[test]
+fn examples_of_configurations_are_good() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let mut seen = 0;
+    for (name, text) in documents()? {
+        for (kind, block) in blocks(&text) {
+            if kind == "toml" && !block.contains("[package]") {
+                parse(&home, &block).with_context(|| format!("{name}:\n{block}"))?;
+                seen += 1;
+            }
+        }
+    }
+    ensure!(seen >= 5, "only {seen} examples were found");
+    Ok(())
+}
+
+#[test]
+fn links_lead_somewhere() -> Result<()> {
+    let root = places::workspace()?;
+    let mut findings = Vec::new();
+    for (name, text) in documents()? {
+        let folder = root.join(&name).parent().context("a file stands in a folder")?.to_owned();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") {
+                continue;
+            }
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { root.join(&name) } else { folder.join(path) };
+            let is_there = match anchor {
+                "" => target.exists(),
+                anchor => fs::read_to_string(&target).is_ok_and(|text| anchors(&text).any(|it| it == anchor)),
+            };
+            if !is_there {
+                findings.push(format!("{name} links to {link}"));
+            }
+        }
+    }
+    ensure!(findings.is_empty(), "{}", findings.join("\n"));
+    Ok(())
+}
+
+/// Headings as links name them.
+fn anchors(text: &str) -> impl Iterator<Item = String> {
+    text.lines().filter(|line| line.starts_with('#')).map(|line| {
+        let title = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = title.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    })
+}
+
+/// The flags of a command by its own help, `--help` aside.
+fn flags(help: &str) -> BTreeSet<&str> {
+    let starts = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+    let flags = starts.filter_map(|line| line.split([' ', ',']).find(|word| word.starts_with("--")));
+    flags.filter(|flag| !["--help", "--version"].contains(flag)).collect()
+}
+
+#[test]
+fn flags_and_commands_are_documented() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let help =
+        |command: &[&str]| -> Result<String> { Ok(bennu(home.path(), &[command, &["--help"]].concat())?.output) };
+    let (configuration, api) = (read("configuration.md")?, read("api.md")?);
+    let serve = help(&["serve"])?;
+    let documented: BTreeSet<&str> =
+        rows(section(&configuration, "## `bennu serve`")?).filter_map(|row| quoted(row[0]).next()).collect();
+    let documented: BTreeSet<&str> = documented.into_iter().filter(|flag| flag.starts_with("--")).collect();
+    ensure!(documented == flags(&serve), "of `serve` {documented:?} are documented, and there are {:?}", flags(&serve));
+    let all = help(&[])?;
+    let commands = all.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let commands: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
+    ensure!(commands.len() > 8, "the commands weren't found: {all}");
+    for command in commands.into_iter().filter(|command| *command != "help") {
+        ensure!(api.contains(&format!("`bennu {command}")), "docs/api.md says nothing of `bennu {command}`");
+        for variable in help(&[command])?.split("[env: ").skip(1).filter_map(|rest| rest.split(['=', ']']).next()) {
+            ensure!(
+                configuration.contains(&format!("`{variable}`")),
+                "{variable} of `bennu {command}` isn't documented"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_call_of_the_api_is_listed() -> Result<()> {
+    let described = fs::read_to_string(places::workspace()?.join("host/src/api/openapi.json"))?;
+    let described: serde_json::Value = serde_json::from_str(&described)?;
+    let mut calls = BTreeSet::new();
+    for (path, methods) in described["paths"].as_object().context("paths")? {
+        calls.extend(methods.as_object().context("methods")?.keys().map(|it| format!("{} {path}", it.to_uppercase())));
+    }
+    let api = read("api.md")?;
+    let listed = rows(section(&api, "## Calls")?).filter_map(|row| quoted(row[0]).next().map(str::to_owned));
+    let listed: BTreeSet<String> = listed.collect();
+    ensure!(listed == calls, "docs/api.md lists {listed:?}, and there are {calls:?}");
+    Ok(())
+}
+
+#[test]
+fn every_scenario_that_differs_is_explained() -> Result<()> {
+    let protocol = read("protocol.md")?;
+    let explained = rows(section(&protocol, "### By transcript")?).filter_map(|row| quoted(row[0]).next());
+    let explained: BTreeSet<&str> = explained.collect();
+    let differ: BTreeSet<&str> = crate::transcripts::DIFFERENCES.iter().map(|(scenario, ..)| *scenario).collect();
+    if explained != differ {
+        bail!("docs/protocol.md explains {explained:?}, and these differ: {differ:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn keys_and_blocks_are_found() -> Result<()> {
+    let text =
+        "# A\n\n| key | type | default |\n| --- | --- | --- |\n| `a` | x | `1` (one) |\n| `b` | y | none |\n\n## B\n";
+    let rows = keys(section(text, "# A")?)?;
+    ensure!(rows.len() == 2 && rows[0].key == "a" && rows[0].default.as_deref() == Some("1"), "the first has one");
+    ensure!(rows[1].key == "b" && rows[1].default.is_none(), "the second has none");
+    ensure!(section(text, "# C").is_err() && anchors(text).eq(["a", "b"]), "there is no such heading");
+    let text = "a\n```toml x\nb = 1\n\n```\nc\n```\nd\n```\n";
+    ensure!(blocks(text) == [("toml x", "b = 1\n\n".to_owned()), ("", "d\n".to_owned())], "{:?}", blocks(text));
+    ensure!(
+        flags("  -h, --help\n      --listen <A>  x --no\n      --log-format") == ["--listen", "--log-format"].into(),
+        "two"
+    );
+    Ok(())
+}
