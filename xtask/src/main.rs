@@ -13,6 +13,7 @@ mod node;
 mod page;
 mod places;
 mod process;
+mod python;
 mod step;
 mod sysroot;
 mod test;

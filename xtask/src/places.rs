@@ -15,6 +15,11 @@ pub(crate) fn guest_sources() -> PathBuf {
     root().join("guest-examples")
 }
 
+/// Where the sources of the tests with clients of other authors are.
+pub(crate) fn client_sources() -> PathBuf {
+    root().join("tests").join("clients")
+}
+
 /// Where cargo builds, and where everything else that is made goes too.
 pub(crate) fn target() -> PathBuf {
     match env::var_os("CARGO_TARGET_DIR") {
@@ -26,6 +31,11 @@ pub(crate) fn target() -> PathBuf {
 /// Where the built plugins go, as `NAME.wasm`.
 pub(crate) fn guests() -> PathBuf {
     target().join("guests")
+}
+
+/// Where the clients of other authors go that the tests connect with.
+pub(crate) fn clients() -> PathBuf {
+    target().join("clients")
 }
 
 /// Where the page of the example `name` is put together.

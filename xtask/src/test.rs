@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use crate::process::{cargo, run as start};
 use crate::step::step;
 use crate::toolchain::Toolchain;
-use crate::{bindings, chromium, guests, node, page, places};
+use crate::{bindings, chromium, guests, node, page, places, python};
 
 /// How `cargo xtask test` was called.
 #[derive(Args)]
@@ -31,6 +31,8 @@ enum Suite {
     Host,
     /// The official Phoenix client in Node
     Phoenix,
+    /// Clients by other authors, from npm, PyPI and crates.io
+    Clients,
     /// The example pages in Chromium
     Browser,
 }
@@ -44,7 +46,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if wanted(Suite::Guests) {
         step("the plugins' tests", || start(guest_cargo().args(["test", "--workspace"])))?;
     }
-    if [Suite::Host, Suite::Phoenix, Suite::Browser].into_iter().any(wanted) {
+    if [Suite::Host, Suite::Phoenix, Suite::Clients, Suite::Browser].into_iter().any(wanted) {
         let toolchain = step("compiler for plugins", Toolchain::find)?;
         step("plugins", || guests::build(&toolchain))?;
         step("a plugin to reload to", || guests::build_second_echo(&toolchain))?;
@@ -61,6 +63,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         step("packages for Node", || node::install(&places::root().join("tests")))?;
         step("the Phoenix client's tests", || start(&mut node_tests("phoenix")?))?;
     }
+    if wanted(Suite::Clients) {
+        step("packages for Node", || node::install(&places::root().join("tests")))?;
+        let requirements = places::client_sources().join("python").join("requirements.txt");
+        step("packages for Python", || python::environment(&places::clients().join("python"), &requirements))?;
+        step("a client in Rust", || start(client_cargo().arg("build")))?;
+        step("the tests of other clients", || start(&mut node_tests("clients")?))?;
+    }
     if wanted(Suite::Browser) {
         let chromium = step("Chromium", chromium::find)?;
         step("packages for Node", || node::install(&places::root().join("tests")))?;
@@ -74,12 +83,14 @@ fn lint() -> Result<()> {
     const STRICT: [&str; 5] = ["clippy", "--workspace", "--all-targets", "--", "-Dwarnings"];
     step("format", || {
         start(cargo(places::root()).args(["fmt", "--all", "--check"]))?;
-        start(guest_cargo().args(["fmt", "--all", "--check"]))
+        start(guest_cargo().args(["fmt", "--all", "--check"]))?;
+        start(client_cargo().args(["fmt", "--all", "--check"]))
     })?;
     step("generated bindings", || bindings::run(true))?;
     step("lints", || {
         start(cargo(places::root()).args(STRICT))?;
-        start(guest_cargo().args(STRICT))
+        start(guest_cargo().args(STRICT))?;
+        start(client_cargo().args(STRICT))
     })?;
     step("documentation", || {
         start(cargo(places::root()).args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings"))
@@ -90,6 +101,13 @@ fn lint() -> Result<()> {
 fn guest_cargo() -> Command {
     let mut command = cargo(&places::guest_sources());
     command.env("CARGO_TARGET_DIR", places::target().join("guest-native"));
+    command
+}
+
+/// Cargo for the client in Rust, whose dependencies are not the host's.
+fn client_cargo() -> Command {
+    let mut command = cargo(&places::client_sources().join("rust"));
+    command.env("CARGO_TARGET_DIR", places::clients().join("rust"));
     command
 }
 
@@ -127,6 +145,7 @@ fn with_the_built(command: &mut Command) {
     let target = places::target();
     command.env("BENNU_BIN", target.join("debug").join("bennu").with_extension(EXE_EXTENSION));
     command.env("BENNU_GUESTS", places::guests());
+    command.env("BENNU_CLIENTS", places::clients());
     command.env("BENNU_PAGES", target.join("pages"));
     command.env("BENNU_SCREENSHOTS", target.join("screenshots"));
 }

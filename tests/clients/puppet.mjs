@@ -1,0 +1,68 @@
+// A client that is a program of its own: it does what it is told in lines of JSON, and tells so what it hears.
+
+import { spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+
+import { within } from "../host.mjs";
+
+/** Starts a client, which ends with the test. `command` is the program and its arguments. */
+export function puppet(test, [program, ...args]) {
+  const puppet = new Puppet(spawn(program, args));
+  test.after(() => puppet.end());
+  return puppet;
+}
+
+class Puppet {
+  #process;
+  #ended;
+  #complaints = "";
+  #heard = [];
+  #waiting = [];
+
+  constructor(process) {
+    this.#process = process;
+    process.stderr.on("data", (text) => (this.#complaints += text));
+    createInterface({ input: process.stdout }).on("line", (line) => this.#hear(JSON.parse(line)));
+    this.#ended = new Promise((resolve, reject) => {
+      process.once("error", (error) => reject(new Error(`cannot start ${process.spawnfile}`, { cause: error })));
+      process.once("close", (code) => resolve(code));
+    });
+    this.#ended.catch(() => {}); // It is told where it is waited for.
+  }
+
+  /** Tells it what to do. */
+  say(...words) {
+    this.#process.stdin.write(`${JSON.stringify(words)}\n`);
+  }
+
+  /** What stands behind these words in the next line that begins with them and that nobody has taken yet. */
+  async next(...words) {
+    const begins = (line) => words.every((word, at) => line[at] === word);
+    const rest = (line) => line[words.length];
+    const at = this.#heard.findIndex(begins);
+    if (at >= 0) return rest(this.#heard.splice(at, 1)[0]);
+    const line = new Promise((take) => this.#waiting.push({ begins, take }));
+    const ended = this.#ended.then((code) => {
+      throw new Error(`it ended with ${code}:\n${this.#complaints}`);
+    });
+    return rest(await within(`${words} from ${this.#process.spawnfile}`, Promise.race([line, ended])));
+  }
+
+  /** Nothing more is asked of it: it closes its connection and ends, well. */
+  async close() {
+    this.#process.stdin.end();
+    const code = await within(`${this.#process.spawnfile} to end`, this.#ended);
+    if (code !== 0) throw new Error(`it ended with ${code}:\n${this.#complaints}`);
+  }
+
+  async end() {
+    this.#process.kill("SIGKILL");
+    await this.#ended.catch(() => {});
+  }
+
+  #hear(line) {
+    const at = this.#waiting.findIndex(({ begins }) => begins(line));
+    if (at >= 0) this.#waiting.splice(at, 1)[0].take(line);
+    else this.#heard.push(line);
+  }
+}

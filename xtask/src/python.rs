@@ -1,0 +1,81 @@
+//! Python, for the clients of Python that the tests connect with.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{debian, process};
+
+/// The oldest Python that those clients are written for: 3.11.
+const OLDEST: (u32, u32) = (3, 11);
+
+/// What it is called.
+const NAMES: [&str; 2] = ["python3", "python"];
+
+/// Makes the virtual environment `folder` with what `requirements` lists, unless that is there already.
+pub(crate) fn environment(folder: &Path, requirements: &Path) -> Result<()> {
+    let wanted = fs::read(requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
+    // Written last, and gone with the folder: so it is there only after a whole installation.
+    let installed = folder.join("installed.txt");
+    if fs::read(&installed).is_ok_and(|last| last == wanted) {
+        return Ok(());
+    }
+    let what = "a virtual environment for Python";
+    process::run_quietly(what, Command::new(find()?).args(["-m", "venv", "--clear"]).arg(folder))?;
+    let mut pip = Command::new(interpreter(folder));
+    pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--requirement"]).arg(requirements);
+    process::run_quietly("installing packages for Python", &mut pip)?;
+    fs::write(&installed, wanted).with_context(|| format!("cannot write {}", installed.display()))
+}
+
+/// Finds a Python that can make virtual environments, or installs it.
+fn find() -> Result<PathBuf> {
+    if let Some(usable) = usable() {
+        return Ok(usable);
+    }
+    if debian::can_install() {
+        debian::install("installing python3-venv (about 10 MB)", &["python3-venv"])?;
+    }
+    match usable() {
+        Some(usable) => Ok(usable),
+        None => bail!(
+            "the tests with clients of Python need Python {}.{} or later with its modules venv and ensurepip.\n\
+             Get it from https://www.python.org, or on Debian by: sudo apt-get install python3-venv",
+            OLDEST.0,
+            OLDEST.1
+        ),
+    }
+}
+
+/// The first that is new enough and has what environments are made with, which Debian ships apart.
+fn usable() -> Option<PathBuf> {
+    const SAY_VERSION: &str = "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])";
+    NAMES.iter().filter_map(|name| process::on_path(name)).find(|python| {
+        process::read(Command::new(python).args(["-c", SAY_VERSION])).is_ok_and(|version| is_new_enough(&version))
+    })
+}
+
+fn is_new_enough(version: &str) -> bool {
+    let number = |text: &str| text.parse::<u32>().ok();
+    version
+        .split_once('.')
+        .and_then(|(major, minor)| number(major).zip(number(minor)))
+        .is_some_and(|version| version >= OLDEST)
+}
+
+fn interpreter(environment: &Path) -> PathBuf {
+    environment.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_python_is_told_from_a_new_one() {
+        let judged = ["3.9", "3.10", "3.11", "3.20", "4.0", "2.7", "", "three"].map(is_new_enough);
+        assert_eq!(judged, [false, false, true, true, true, false, false, false]);
+    }
+}
