@@ -1,11 +1,16 @@
 //! From the contract's bytes to a channel's types and back: what each export does once its route is found.
 
+use serde::Serialize;
+
 use crate::bindings::bennu::channel::types::{Admission, Admitted, Membership, Outcome};
-use crate::bindings::exports::bennu::channel::{handle_message as message, handle_out as out};
+use crate::bindings::exports::bennu::channel::{handle_message as message, handle_out as out, upgrade::Part};
 use crate::output::empty;
 use crate::room::Shared;
 use crate::state;
-use crate::{Answer, Channel, Decision, Ending, Error, Handled, Message, Payload, Recipient, Reply, Socket, Topic};
+use crate::{
+    Answer, Channel, Decision, Ending, Error, Handled, Message, Old, Payload, Recipient, Reply, Socket, Tick, Topic,
+    Upgrade, Upgraded,
+};
 
 /// What a callback gives, or a text that says why it failed.
 pub(crate) type Called<T> = Result<T, String>;
@@ -60,6 +65,29 @@ pub(crate) fn handle_message<C: Channel>(
         }
     };
     Ok(message::Outcome { room: topic.room.changed()?, reply })
+}
+
+pub(crate) fn handle_tick<C: Channel>(topic: String, tick: &Tick, room: Room) -> Called<Room> {
+    let mut topic = Topic::<C::Room>::new(topic, Shared::read(room)?);
+    C::handle_tick(&mut topic, tick).map_err(|error| format!("handle_tick: {}", text(error)))?;
+    topic.room.changed()
+}
+
+pub(crate) fn upgrade<C: Channel>(topic: &str, part: Part, version: u32, state: Vec<u8>) -> Called<Vec<u8>> {
+    let old = Old::new(topic, version, &state);
+    let new = match part {
+        Part::Assigns => taken_over(C::upgrade(&old)),
+        Part::Room => taken_over(C::upgrade_room(&old)),
+    };
+    Ok(new?.unwrap_or(state))
+}
+
+/// The new bytes, or none where the old ones will do.
+fn taken_over<S: Serialize>(upgraded: Upgraded<S>) -> Called<Option<Vec<u8>>> {
+    match upgraded.map_err(text)? {
+        Upgrade::New(state) => state::encode(&state).map(Some),
+        Upgrade::AsItIs => Ok(None),
+    }
 }
 
 pub(crate) fn terminate<C: Channel>(member: Membership, ending: Ending) -> Called<Room> {

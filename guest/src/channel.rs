@@ -1,16 +1,23 @@
 //! The trait that a plugin's author implements.
 
+use std::time::Duration;
+
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Decided, Decision, Ending, Handled, Join, Message, Payload, Socket, Topic, log, no_reply, unknown_event};
+use crate::{
+    Decided, Decision, Ending, Handled, Join, Message, Old, Payload, Socket, Tick, Ticked, Topic, Upgraded, as_it_is,
+    log, no_reply, unknown_event,
+};
 
 /// What a channel means. The implementing struct is one member's state.
 ///
 /// Every method gets the state as it was last committed, and what it changes is committed with the effects that it asked
 /// of the [`Socket`], all together, once it has returned.
 pub trait Channel: Sized + Serialize + DeserializeOwned {
-    /// The state that all members of a topic share: read and written by [`Socket::room`] and [`Socket::room_mut`], and
+    /// The state that all members of a topic share, a room: read and written by [`Socket::room`] and [`Socket::room_mut`], and
     /// its default for a topic where nobody has written it yet. `()` means none.
+    ///
+    /// The callbacks of a topic with a room run one after another, so none is overtaken between its reading and its writing.
     type Room: Default + Serialize + DeserializeOwned;
 
     /// The events that pass through [`handle_out`](Channel::handle_out) on their way to each member.
@@ -22,11 +29,22 @@ pub trait Channel: Sized + Serialize + DeserializeOwned {
     /// What a fault leads to.
     const ON_FAULT: OnFault = OnFault::End;
 
-    /// The version of this struct's encoding.
+    /// The version of this struct's encoding. Where serde can't read what an earlier build wrote, give it another one, and say
+    /// in [`upgrade`](Channel::upgrade) what becomes of the old.
     const ASSIGNS_VERSION: u32 = 0;
 
-    /// The version of the room's encoding.
+    /// The version of the room's encoding, for [`upgrade_room`](Channel::upgrade_room).
     const ROOM_VERSION: u32 = 0;
+
+    /// Whether the room is stored besides, and is there again after a restart of the host. Without a room it doesn't compile.
+    const DURABLE: bool = false;
+
+    /// For how long a room outlives its last member: at most a day; `None` is what the host has for it, 10 s.
+    const LINGER: Option<Duration> = None;
+
+    /// After so many faults of [`handle_tick`](Channel::handle_tick) in a row the topic ends: its members do, and a room that
+    /// isn't durable. `Some(0)` is never; `None` is what the host has for it, 10.
+    const TICK_FAULTS: Option<u32> = None;
 
     /// A client asks to join a topic, with the parameters that it sent along: `Ok` lets it in, [`refuse`](crate::refuse)
     /// doesn't. The `ok` reply carries `{}`, or what [`Socket::respond`] was given; effects follow the reply.
@@ -67,6 +85,18 @@ pub trait Channel: Sized + Serialize + DeserializeOwned {
         unknown_event(event)
     }
 
+    /// The topic's beat, begun by [`Socket::tick`] or [`Topic::tick`]. There is no member. Answer with `Ok(())`; a fault costs
+    /// this beat.
+    ///
+    /// A topic that is busy leaves beats out rather than let them pile up: who moves a world moves it by [`Tick::elapsed`].
+    fn handle_tick(topic: &mut Topic<Self::Room>, tick: &Tick) -> Ticked {
+        // Once is enough: the next one comes soon.
+        if tick.is_first() {
+            log::warn!("nothing handles the beat of {:?}", topic.name());
+        }
+        Ok(())
+    }
+
     /// One of the [`INTERCEPTS`](Channel::INTERCEPTS) is about to reach this member. It reads: it changes no state and
     /// asks for no effect.
     fn handle_out(&self, recipient: &Recipient, event: &str, payload: &Payload) -> Decided {
@@ -74,9 +104,74 @@ pub trait Channel: Sized + Serialize + DeserializeOwned {
         Ok(Decision::Pass)
     }
 
-    /// The member has ended. What is asked of the socket is still carried out.
+    /// The member has ended. What is asked of the socket is still carried out. The ending's cause is
+    ///
+    /// - `left`: the client left the topic
+    /// - `replaced`: the same client joined the topic again; said only in a topic with a room, which would keep a ghost
+    ///   otherwise
+    /// - `closed`: its connection ended
+    /// - `stopped`: a callback answered [`stop`](crate::stop), for the reason that is the detail
+    /// - `shutdown`: the host is stopping
+    /// - `fault`: a callback failed; the detail is the kind of the fault
+    /// - `taken-back`: the build that [upgraded](Channel::upgrade) the state failed soon, and the one before it serves again:
+    ///   the state is as that one left it
     fn terminate(&mut self, socket: &mut Socket<Self::Room>, ending: Ending) {
         let _ = (socket, ending);
+    }
+
+    /// A member's state of another version is about to be given to a callback: [`upgraded`](crate::upgraded) gives what it is
+    /// in this one, [`as_it_is`] hands it over unchanged, [`fail`](crate::fail) refuses it, which is a fault. It reads: it
+    /// asks for no effect, and not for what is stored either.
+    ///
+    /// Members upgrade one by one, whenever they are next asked something. The version may also be a newer one, where a build
+    /// was taken back.
+    ///
+    /// ```
+    /// # use bennu_guest::prelude::*;
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Chat {
+    ///     first: String,
+    ///     last: String,
+    /// }
+    ///
+    /// /// What version 1 kept.
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Chat1 {
+    ///     user: String,
+    /// }
+    ///
+    /// impl Channel for Chat {
+    ///     type Room = ();
+    ///     const ASSIGNS_VERSION: u32 = 2;
+    ///
+    ///     fn join(_socket: &mut Socket, params: Payload) -> Join<Self> {
+    ///         Ok(params.parse()?)
+    ///     }
+    ///
+    ///     fn upgrade(old: &Old) -> Upgraded<Self> {
+    ///         match old.version() {
+    ///             1 => {
+    ///                 let Chat1 { user } = old.read()?;
+    ///                 upgraded(Chat { first: user, last: String::new() })
+    ///             }
+    ///             other => fail(format!("version {other} isn't known")),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let alice = testing::upgrade::<Chat>(1, Chat1 { user: "alice".into() }).unwrap();
+    /// assert_eq!(alice.first, "alice");
+    /// assert!(testing::upgrade::<Chat>(3, json!({})).is_err());
+    /// ```
+    fn upgrade(old: &Old) -> Upgraded<Self> {
+        let _ = old;
+        as_it_is()
+    }
+
+    /// A room of another version is about to be given to a callback. As for [`upgrade`](Channel::upgrade).
+    fn upgrade_room(old: &Old) -> Upgraded<Self::Room> {
+        let _ = old;
+        as_it_is()
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::bindings::connect::{self, Refusal, Verdict};
 use crate::bindings::request::{Address, Location};
 use crate::host::request;
-use crate::{Payload, PayloadError, panics};
+use crate::{Error, Payload, PayloadError, log, panics};
 
 /// What a gatekeeper answers: who the client is, or a [`Refused`].
 pub type Connect = Result<Identity, Refused>;
@@ -191,6 +191,19 @@ impl Refused {
 impl Default for Refused {
     fn default() -> Self {
         Self::new(403, "")
+    }
+}
+
+/// The gatekeeper's failure is told to the log, and to the client as the status 500. Its own mistake is 403.
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Refused(_) => Self::default(),
+            Error::Failed(why) => {
+                log::error!("{why}");
+                Self::new(500, "")
+            }
+        }
     }
 }
 

@@ -2,11 +2,11 @@
 //! functions, and nothing else in this crate knows which one it talks to.
 
 #[cfg(target_family = "wasm")]
-pub(crate) use crate::bindings::bennu::channel::{host, member, presence, socket, token, topics};
+pub(crate) use crate::bindings::bennu::channel::{host, member, presence, socket, store, token, topics};
 #[cfg(target_family = "wasm")]
 pub(crate) use crate::bindings::request;
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use crate::testing::recorder::{host, member, presence, request, socket, token, topics};
+pub(crate) use crate::testing::recorder::{host, member, presence, request, socket, store, token, topics};
 
 use serde::de::DeserializeOwned;
 

@@ -48,9 +48,15 @@
 //!
 //! # What stays between two calls
 //!
-//! Nothing in the plugin: any instance serves any member, and an instance may go at any time. The host keeps the struct
-//! and the room, encoded as MessagePack with named fields, so a field that is added with `#[serde(default)]` reads the
-//! state that an earlier build wrote, and a reload in production has nothing to migrate.
+//! Nothing in the plugin: any instance serves any member, and an instance may go at any time. The host keeps
+//!
+//! - the struct, for as long as the member is in
+//! - the topic's [room](Channel::Room), for as long as somebody is in the topic and a while longer, or for good
+//! - what is in the [`store`], for good
+//!
+//! All of it is encoded as MessagePack with named fields, so a field that is added with `#[serde(default)]` reads the state
+//! that an earlier build wrote, and a reload in production has nothing to migrate. For greater changes there are versions,
+//! and [`Channel::upgrade`].
 //!
 //! # When something goes wrong
 //!
@@ -84,7 +90,9 @@ mod room;
 mod route;
 mod socket;
 mod state;
+mod tick;
 mod topic;
+mod upgrade;
 
 /// The guides, whose examples are run with this crate's own.
 #[cfg(doctest)]
@@ -102,6 +110,7 @@ mod guides {
 pub mod log;
 #[doc(hidden)]
 pub mod plugin;
+pub mod store;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 pub mod token;
@@ -115,16 +124,19 @@ pub use output::{Binary, IntoPayload};
 pub use presence::{Presences, presence};
 pub use refs::{ReplyRef, TimerId};
 pub use reply::{
-    Decided, Handled, no_reply, ok, reply, reply_error, reply_status, stop, stop_with_reply, unknown_event,
+    Decided, Handled, Ticked, no_reply, ok, reply, reply_error, reply_status, stop, stop_with_reply, unknown_event,
 };
 pub use serde_json::{Value, json};
 pub use socket::Socket;
 pub use topic::Topic;
+pub use upgrade::{Old, Upgrade, Upgraded, as_it_is, upgraded};
 
 #[doc(inline)]
 pub use bindings::bennu::channel::types::{Answer, Ending, Message, Payload, Reply, Stop};
 #[doc(inline)]
 pub use bindings::exports::bennu::channel::handle_out::Decision;
+#[doc(inline)]
+pub use bindings::exports::bennu::channel::handle_tick::Tick;
 
 /// All that a channel is usually written with.
 pub mod prelude {
@@ -136,8 +148,9 @@ pub mod prelude {
     pub use crate::testing;
     pub use crate::{
         Answer, Binary, Channel, Connect, Decided, Decision, Ending, Error, Gatekeeper, Handled, Identity, IntoPayload,
-        Join, Message, OnFault, Payload, Presences, Recipient, Refused, Reply, ReplyRef, Request, Socket, TimerId,
-        Topic, Turns, Value, channels, config, fail, gatekeeper, json, log, no_reply, now_ms, ok, random, refuse,
-        reply, reply_error, reply_status, stop, stop_with_reply, token, topics, unique_id, unknown_event,
+        Join, Message, Old, OnFault, Payload, Presences, Recipient, Refused, Reply, ReplyRef, Request, Socket, Tick,
+        Ticked, TimerId, Topic, Turns, Upgraded, Value, as_it_is, channels, config, fail, gatekeeper, json, log,
+        no_reply, now_ms, ok, random, refuse, reply, reply_error, reply_status, stop, stop_with_reply, store, token,
+        topics, unique_id, unknown_event, upgraded,
     };
 }

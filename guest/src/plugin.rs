@@ -1,10 +1,10 @@
 //! What `channels!` makes of a crate: the component's exports, over a table of routes.
 
 use crate::bindings::bennu::channel::types::{self, Admission, Membership, Outcome};
-use crate::bindings::exports::bennu::channel::{channel, handle_message, handle_out};
+use crate::bindings::exports::bennu::channel::{channel, handle_message, handle_out, handle_tick, upgrade};
 use crate::callbacks::{Called, Room};
 use crate::route::find;
-use crate::{Decision, Ending, Message, Payload, panics};
+use crate::{Decision, Ending, Message, Payload, Tick, panics};
 
 pub use crate::route::{Route, check};
 
@@ -32,6 +32,19 @@ pub use crate::route::{Route, check};
 /// # #[derive(Serialize, Deserialize)] struct Chat;
 /// # impl Channel for Chat { type Room = (); fn join(_: &mut Socket, _: Payload) -> Join<Self> { Ok(Chat) } }
 /// channels! { "room:*:eu" => Chat }
+/// ```
+///
+/// Nor does a channel that wants to keep a room and has none:
+///
+/// ```compile_fail
+/// # use bennu_guest::prelude::*;
+/// # #[derive(Serialize, Deserialize)] struct Chat;
+/// impl Channel for Chat {
+///     type Room = ();
+///     const DURABLE: bool = true;
+/// #   fn join(_: &mut Socket, _: Payload) -> Join<Self> { Ok(Chat) }
+/// }
+/// channels! { "room:*" => Chat }
 /// ```
 #[macro_export]
 macro_rules! channels {
@@ -101,5 +114,19 @@ impl<P: Plugin> handle_message::Guest for P {
     fn handle_message(topic: String, event: String, payload: Payload, room: Room) -> Called<handle_message::Outcome> {
         panics::write_to_log();
         (find(P::ROUTES, &topic)?.handle_message)(topic, &event, payload, room)
+    }
+}
+
+impl<P: Plugin> handle_tick::Guest for P {
+    fn handle_tick(topic: String, tick: Tick, room: Room) -> Called<Room> {
+        panics::write_to_log();
+        (find(P::ROUTES, &topic)?.handle_tick)(topic, &tick, room)
+    }
+}
+
+impl<P: Plugin> upgrade::Guest for P {
+    fn upgrade(topic: String, part: upgrade::Part, version: u32, state: Vec<u8>) -> Called<Vec<u8>> {
+        panics::write_to_log();
+        (find(P::ROUTES, &topic)?.upgrade)(&topic, part, version, state)
     }
 }

@@ -11,6 +11,9 @@ pub type Handled = Result<Answer, Error>;
 /// What `handle_out` gives. There is no client to answer here: an [`Error`] of either kind is a fault.
 pub type Decided = Result<Decision, Error>;
 
+/// What `handle_tick` gives. There is nobody to answer: an [`Error`] of either kind is a fault.
+pub type Ticked = Result<(), Error>;
+
 /// Replies `ok` with `{}`.
 pub fn ok() -> Handled {
     reply(empty())

@@ -25,10 +25,12 @@ impl<R> Shared<R> {
     }
 }
 
-impl<R: Default + Serialize + DeserializeOwned> Shared<R> {
-    /// A type without a size, such as `()`, holds nothing that could be shared: what the host keeps isn't looked at.
-    const IS_SHARED: bool = size_of::<R>() != 0;
+impl<R> Shared<R> {
+    /// A type without a size, such as `()`, holds nothing that could be shared: such a topic has no room.
+    pub(crate) const IS_SHARED: bool = size_of::<R>() != 0;
+}
 
+impl<R: Default + Serialize + DeserializeOwned> Shared<R> {
     pub(crate) fn read(kept: Option<Vec<u8>>) -> Result<Self, String> {
         let value = match &kept {
             Some(bytes) if Self::IS_SHARED => state::decode(bytes)?,

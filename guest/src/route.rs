@@ -1,16 +1,26 @@
 //! A pattern and its channel.
 
+use std::time::Duration;
+
 use crate::bindings::bennu::channel::types::{self, Admission, Membership, Outcome, Setting};
 use crate::bindings::exports::bennu::channel::handle_message as message;
 use crate::bindings::exports::bennu::channel::handle_out::Recipient;
+use crate::bindings::exports::bennu::channel::upgrade::Part;
 use crate::callbacks::{self, Called, Room};
-use crate::{Channel, Decision, Ending, Message, OnFault, Payload, Turns};
+use crate::room::Shared;
+use crate::{Channel, Decision, Ending, Message, OnFault, Payload, Tick, Turns};
 
 /// The callback `handle_out`.
 type HandleOut = fn(&str, &str, &Payload, &[Recipient]) -> Called<Vec<Decision>>;
 
 /// The callback `handle_message`.
 type HandleMessage = fn(String, &str, Payload, Room) -> Called<message::Outcome>;
+
+/// The callback `upgrade`.
+pub(crate) type TakeOver = fn(&str, Part, u32, Vec<u8>) -> Called<Vec<u8>>;
+
+/// The longest that a room outlives its last member.
+const LINGER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A pattern and the callbacks of its channel, whose type is forgotten here.
 pub struct Route {
@@ -21,12 +31,15 @@ pub struct Route {
     pub(crate) handle_info: fn(Membership, Message) -> Called<Outcome>,
     pub(crate) handle_out: HandleOut,
     pub(crate) handle_message: HandleMessage,
+    pub(crate) handle_tick: fn(String, &Tick, Room) -> Called<Room>,
+    pub(crate) upgrade: TakeOver,
     pub(crate) terminate: fn(Membership, Ending) -> Called<Room>,
 }
 
 impl Route {
     /// A route to a channel.
     pub const fn to<C: Channel>(pattern: &'static str) -> Self {
+        const { check_room::<C>() };
         Self {
             pattern,
             describe: describe::<C>,
@@ -35,6 +48,8 @@ impl Route {
             handle_info: callbacks::handle_info::<C>,
             handle_out: callbacks::handle_out::<C>,
             handle_message: callbacks::handle_message::<C>,
+            handle_tick: callbacks::handle_tick::<C>,
+            upgrade: callbacks::upgrade::<C>,
             terminate: callbacks::terminate::<C>,
         }
     }
@@ -49,12 +64,16 @@ fn describe<C: Channel>(pattern: &str) -> types::Route {
     let setting = |name: &str, value: &str| Setting { name: name.into(), value: value.into() };
     let turns = (C::TURNS == Turns::Topic).then(|| setting("turns", "topic"));
     let on_fault = (C::ON_FAULT == OnFault::Keep).then(|| setting("on-fault", "keep"));
+    let kind = if C::DURABLE { "durable" } else { "memory" };
+    let room = Shared::<C::Room>::IS_SHARED.then(|| setting("room", kind));
+    let linger = C::LINGER.map(|linger| setting("linger-ms", &linger.as_millis().to_string()));
+    let tick_faults = C::TICK_FAULTS.map(|most| setting("tick-faults", &most.to_string()));
     types::Route {
         pattern: pattern.into(),
         intercepts: C::INTERCEPTS.iter().map(|&event| event.into()).collect(),
         assigns_version: C::ASSIGNS_VERSION,
         room_version: C::ROOM_VERSION,
-        options: turns.into_iter().chain(on_fault).collect(),
+        options: [turns, on_fault, room, linger, tick_faults].into_iter().flatten().collect(),
     }
 }
 
@@ -69,6 +88,13 @@ pub const fn check(routes: &[Route]) {
             j += 1;
         }
         i += 1;
+    }
+}
+
+const fn check_room<C: Channel>() {
+    assert!(!C::DURABLE || Shared::<C::Room>::IS_SHARED, "a DURABLE channel needs a `type Room` that holds something");
+    if let Some(linger) = C::LINGER {
+        assert!(linger.as_millis() <= LINGER_MAX.as_millis(), "a room can LINGER for a day at most");
     }
 }
 
@@ -138,6 +164,20 @@ mod tests {
         }
     }
 
+    #[derive(Serialize, Deserialize)]
+    struct Roomy;
+
+    impl Channel for Roomy {
+        type Room = Vec<u32>;
+        const DURABLE: bool = true;
+        const LINGER: Option<Duration> = Some(Duration::from_secs(60));
+        const TICK_FAULTS: Option<u32> = Some(0);
+
+        fn join(_socket: &mut Socket<Vec<u32>>, _params: Payload) -> Join<Self> {
+            Ok(Roomy)
+        }
+    }
+
     const ROUTES: &[Route] =
         &[Route::to::<Plain>("room:*"), Route::to::<Fancy>("room:vip:*"), Route::to::<Plain>("room:vip:1")];
 
@@ -170,5 +210,8 @@ mod tests {
             ],
         };
         assert_eq!(ROUTES[1].describe(), fancy);
+        let options = Route::to::<Roomy>("table:*").describe().options;
+        let options: Vec<_> = options.iter().map(|option| (option.name.as_str(), option.value.as_str())).collect();
+        assert_eq!(options, [("room", "durable"), ("linger-ms", "60000"), ("tick-faults", "0")]);
     }
 }

@@ -8,7 +8,7 @@ use crate::host::{member, presence, socket};
 use crate::output::as_json;
 use crate::presence::Presences;
 use crate::room::Shared;
-use crate::{IntoPayload, Payload, Reply, ReplyRef, TimerId};
+use crate::{IntoPayload, Payload, Reply, ReplyRef, TimerId, tick};
 
 /// The member's end of its channel.
 ///
@@ -95,6 +95,13 @@ impl<R> Socket<R> {
     /// Cancels a timer. One that has fired already is ignored.
     pub fn cancel(&mut self, timer: TimerId) {
         socket::cancel(timer.0);
+    }
+
+    /// Has the topic's [`handle_tick`](crate::Channel::handle_tick) called at this period (at least 10 ms) from now on, instead
+    /// of at the one set before; [`Duration::ZERO`] ends that. A beat of the same period goes on undisturbed, so every join may
+    /// ask for it. It ends with the room; without a room it is a fault.
+    pub fn tick(&mut self, period: Duration) {
+        tick::set(period);
     }
 
     /// Sets what the join's `ok` reply carries, instead of `{}`.

@@ -13,8 +13,12 @@ pub(crate) fn encode<T: Serialize>(state: &T) -> Result<Vec<u8>, String> {
 
 /// The state that the bytes stand for.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    read(bytes).map_err(|error| format!("the kept state can't be read as a {}: {error}", type_name::<T>()))
+}
+
+/// What bytes stand for, be they a state or what was stored.
+pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, rmp_serde::decode::Error> {
     rmp_serde::from_slice(bytes)
-        .map_err(|error| format!("the kept state can't be read as a {}: {error}", type_name::<T>()))
 }
 
 /// The state's new bytes, or none where they are the old ones.

@@ -1,11 +1,14 @@
 //! What a callback of a topic may ask of its host: there is no member, and so less than a [`Socket`](crate::Socket) can do.
 
-use crate::IntoPayload;
+use std::time::Duration;
+
 use crate::host::socket;
 use crate::presence::Presences;
 use crate::room::Shared;
+use crate::{IntoPayload, tick};
 
-/// A topic, in the hands of [`Channel::handle_message`](crate::Channel::handle_message).
+/// A topic, in the hands of [`Channel::handle_message`](crate::Channel::handle_message) or
+/// [`Channel::handle_tick`](crate::Channel::handle_tick).
 ///
 /// `R` is [`Channel::Room`](crate::Channel::Room): `&mut Topic` will do where there is none.
 #[derive(Debug)]
@@ -42,6 +45,11 @@ impl<R> Topic<R> {
     /// Closes every socket with this id. As for [`Socket::disconnect`](crate::Socket::disconnect).
     pub fn disconnect(&mut self, socket_id: &str) {
         socket::disconnect(socket_id);
+    }
+
+    /// Sets the topic's beat. As for [`Socket::tick`](crate::Socket::tick).
+    pub fn tick(&mut self, period: Duration) {
+        tick::set(period);
     }
 
     /// Who is online in the topic.

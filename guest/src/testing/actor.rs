@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
 
-use super::Sent;
 use super::world::{Came, Seat, World};
+use super::{NotJoined, Sent};
 use crate::{IntoPayload, Payload, Reply, Value, state};
 
 /// A member of a topic, with what came to its client.
@@ -46,7 +46,7 @@ impl Actor {
     /// It isn't a `C`.
     #[track_caller]
     pub fn assigns<C: DeserializeOwned>(&self) -> C {
-        self.seat(|seat| state::decode(&seat.assigns)).unwrap_or_else(|why| panic!("{why}"))
+        self.seat(|seat| state::decode(&seat.assigns.bytes)).unwrap_or_else(|why| panic!("{why}"))
     }
 
     /// Whether it is still in.
@@ -62,6 +62,17 @@ impl Actor {
     /// Its client leaves the topic.
     pub fn leave(&mut self) {
         self.world.borrow_mut().leave(self.id);
+    }
+
+    /// Its client joins the topic again, which ends this membership. In a topic with a room its `terminate` runs first, with
+    /// the cause `replaced`; elsewhere it doesn't.
+    ///
+    /// # Errors
+    ///
+    /// The join is refused, or ends in a fault.
+    pub fn rejoin(&mut self, params: impl IntoPayload) -> Result<Actor, NotJoined> {
+        let member = self.world.borrow_mut().rejoin(self.id, params.into_payload())?;
+        Ok(Self::new(Rc::clone(&self.world), member))
     }
 
     /// Its connection ends.

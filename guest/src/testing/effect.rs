@@ -24,6 +24,8 @@ pub enum Effect {
     SendAfter(TimerId, Duration, Sent),
     /// A timer taken back.
     Cancel(TimerId),
+    /// The topic's beat from now on; nothing ends it.
+    Tick(Duration),
     /// An event to another topic's `handle_message`.
     Send(String, Sent),
     /// A further topic whose events the member hears.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::knock::Asked;
 use super::online::Online;
+use super::stored::Stored;
 use crate::topics::Person;
 
 /// A place in time, a configuration, a socket.
@@ -22,6 +23,7 @@ pub(super) struct Facts {
     /// Who is online, and who is in which topic.
     pub(super) online: Online,
     pub(super) people: BTreeMap<String, Vec<Person>>,
+    pub(super) stored: Stored,
     /// What the plugin may reach; none where the test doesn't say what its own topics are, and then everything.
     pub(super) reach: Option<Reach>,
     /// The request that a gatekeeper decides about.
@@ -65,6 +67,7 @@ impl Default for Facts {
             x_headers: Vec::new(),
             online: Online::default(),
             people: BTreeMap::new(),
+            stored: Stored::default(),
             reach: None,
             request: None,
         }

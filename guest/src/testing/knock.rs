@@ -96,6 +96,16 @@ impl Knock {
         self
     }
 
+    /// Stores a value under a key, for the gatekeeper to read.
+    ///
+    /// # Panics
+    ///
+    /// It can't be stored.
+    pub fn store(mut self, key: impl AsRef<[u8]>, value: impl Serialize) -> Self {
+        self.facts.stored.put(key.as_ref(), &value);
+        self
+    }
+
     /// Sets the clock: milliseconds since 1970.
     pub fn now(mut self, milliseconds: u64) -> Self {
         self.facts.now = milliseconds;

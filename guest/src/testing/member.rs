@@ -5,11 +5,14 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
+
 use super::facts::Facts;
 use super::record::{Holdings, Record, check_object};
+use super::saved::Standing;
 use super::{Outcome, Sent, Timer, recorder};
 use crate::bindings::exports::bennu::channel::handle_out::Recipient;
-use crate::{Channel, Decision, IntoPayload, Message, callbacks, state};
+use crate::{Channel, Decision, IntoPayload, Message, Tick, callbacks, state};
 
 /// The number that a test's member has.
 pub(super) const ID: u64 = 1;
@@ -21,8 +24,8 @@ const DELIVERIES: usize = 10_000;
 pub struct Member<C> {
     pub(super) topic: String,
     pub(super) facts: Facts,
-    pub(super) assigns: Vec<u8>,
-    pub(super) room: Option<Vec<u8>>,
+    /// Its state, and its topic's.
+    pub(super) states: Standing,
     /// What it sent to itself and hasn't handled yet.
     pub(super) waiting: VecDeque<Message>,
     pub(super) timers: Vec<Timer>,
@@ -114,7 +117,7 @@ impl<C: Channel> Member<C> {
     pub fn handle_out(&mut self, event: &str, payload: impl IntoPayload) -> Decision {
         assert!(C::INTERCEPTS.contains(&event), "{event:?} isn't one of the channel's INTERCEPTS");
         let (payload, record) = (payload.into_payload(), Record::reading(self.facts.clone()));
-        let recipients = [Recipient { member: ID, assigns: self.assigns.clone() }];
+        let recipients = [Recipient { member: ID, assigns: self.states.clone().into_bytes().0 }];
         let (decisions, record) =
             recorder::run(record, || callbacks::handle_out::<C>(&self.topic, event, &payload, &recipients));
         self.facts.drawn = record.facts.drawn;
@@ -128,11 +131,19 @@ impl<C: Channel> Member<C> {
         }
     }
 
-    /// The plugin is reloaded: the same member, under a channel of which this one's state must be readable.
+    /// The topic's beat, as the test has it: some may be left out. It comes by itself on a [`Stage`](super::Stage) only.
+    #[track_caller]
+    pub fn tick(&mut self, tick: Tick) -> Outcome {
+        self.check_lives();
+        self.topic_turn(|topic, room| callbacks::handle_tick::<C>(topic, &tick, room))
+    }
+
+    /// The plugin is reloaded: the same member, under another channel. With another version it upgrades the states before its
+    /// next callback, and else it must be able to read them.
     pub fn reload<D: Channel>(self) -> Member<D> {
-        let Self { topic, facts, assigns, room, waiting, timers, holdings, received, joined, ended_by, .. } = self;
+        let Self { topic, facts, states, waiting, timers, holdings, received, joined, ended_by, .. } = self;
         let channel = PhantomData;
-        Member { topic, facts, assigns, room, waiting, timers, holdings, received, joined, ended_by, channel }
+        Member { topic, facts, states, waiting, timers, holdings, received, joined, ended_by, channel }
     }
 }
 
@@ -150,7 +161,8 @@ impl<C: Channel> Member<C> {
     /// The state can't be read.
     #[track_caller]
     pub fn assigns(&self) -> C {
-        state::decode(&self.assigns).unwrap_or_else(|why| panic!("{why}"))
+        let (assigns, _) = self.states.clone().into_bytes();
+        state::decode(&assigns).unwrap_or_else(|why| panic!("{why}"))
     }
 
     /// The topic's shared state as last committed.
@@ -160,8 +172,18 @@ impl<C: Channel> Member<C> {
     /// The state can't be read.
     #[track_caller]
     pub fn room(&self) -> C::Room {
-        let Some(room) = &self.room else { return C::Room::default() };
-        state::decode(room).unwrap_or_else(|why| panic!("{why}"))
+        let Some(room) = &self.states.room else { return C::Room::default() };
+        state::decode(&room.bytes).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// What is stored under a key.
+    ///
+    /// # Panics
+    ///
+    /// It isn't a `T`.
+    #[track_caller]
+    pub fn stored<T: DeserializeOwned>(&self, key: impl AsRef<[u8]>) -> Option<T> {
+        self.facts.stored.get(key.as_ref())
     }
 
     /// Its timers under way.

@@ -55,12 +55,16 @@ mod online;
 mod outcome;
 mod record;
 pub(crate) mod recorder;
+mod saved;
 mod sent;
 mod setup;
 mod stage;
+mod stored;
+mod terms;
 mod timers;
 mod tokens;
 mod turn;
+mod versions;
 mod world;
 
 pub use actor::{Actor, Pushed};
@@ -74,6 +78,7 @@ pub use setup::{NotJoined, Setup};
 pub use stage::Stage;
 pub use timers::Timer;
 pub use tokens::token;
+pub use versions::{upgrade, upgrade_room};
 
 use crate::{Channel, IntoPayload};
 

@@ -6,8 +6,11 @@ use serde::de::IgnoredAny;
 
 use super::facts::Facts;
 use super::knock::Asked;
+use super::stored::{Draft, Stored};
+use super::terms::Terms;
 use super::{Effect, Fault, Sent};
 use crate::bindings::bennu::channel::types::Outcome;
+use crate::bindings::exports::bennu::channel::upgrade::Part;
 use crate::log::Level;
 use crate::{Answer, Payload, Reply, ReplyRef, TimerId, Value};
 
@@ -51,6 +54,8 @@ pub(super) struct Record {
     bytes: usize,
     /// What the member would have after what was asked so far.
     pub(super) holdings: Holdings,
+    /// Its view of what is stored; none where it may not ask.
+    draft: Option<Draft>,
 }
 
 impl Record {
@@ -67,7 +72,13 @@ impl Record {
     /// For a callback that only reads.
     pub(super) fn reading(facts: Facts) -> Self {
         let (effects, lines, holdings) = (Vec::new(), Vec::new(), Holdings::default());
-        Self { facts, power: Power::Reads, effects, lines, bytes: 0, holdings }
+        let draft = Some(Draft::of(&facts.stored));
+        Self { facts, power: Power::Reads, effects, lines, bytes: 0, holdings, draft }
+    }
+
+    /// For an upgrade, which reads nothing that is stored either.
+    pub(super) fn upgrading(facts: Facts) -> Self {
+        Self { draft: None, ..Self::reading(facts) }
     }
 
     pub(super) fn member(&self) -> Result<&Facts, Fault> {
@@ -223,14 +234,49 @@ impl Record {
         self.add(0, Effect::Cancel(TimerId(timer)))
     }
 
-    /// Checks what a callback gave back.
-    pub(super) fn check(&mut self, outcome: &Outcome) -> Result<(), Fault> {
-        check_size("assigns", outcome.assigns.as_deref(), ASSIGNS_BYTES)?;
-        check_size("room", outcome.room.as_deref(), ROOM_BYTES)?;
+    pub(super) fn tick(&mut self, period: Duration) -> Result<(), Fault> {
+        if !period.is_zero() && period < TIMER_SHORTEST {
+            let shortest = TIMER_SHORTEST.as_millis();
+            return Err(Fault::oversize(format!("a topic's beat takes at least {shortest} ms")));
+        }
+        self.add(0, Effect::Tick(period))
+    }
+
+    /// What it sees of what is stored.
+    pub(super) fn stored(&mut self) -> Result<&mut Draft, Fault> {
+        self.draft.as_mut().ok_or_else(|| Fault::failed("the store was asked for in a callback that has none"))
+    }
+
+    /// The same, to write.
+    pub(super) fn stored_mut(&mut self) -> Result<&mut Draft, Fault> {
+        self.check_power(Power::Topic)?;
+        self.stored()
+    }
+
+    /// Takes what is stored once it has succeeded.
+    pub(super) fn take_stored(&mut self) -> Stored {
+        self.draft.take().unwrap_or_default().commit()
+    }
+
+    /// Checks what a callback of a route gave back.
+    pub(super) fn check(&mut self, outcome: &Outcome, terms: &Terms) -> Result<(), Fault> {
+        if terms.room.is_none() && self.effects.iter().any(|effect| matches!(effect, Effect::Tick(_))) {
+            return Err(Fault::failed("a beat was asked for, but the route has no room; set its option `room`"));
+        }
+        outcome.assigns.iter().try_for_each(|assigns| self.check_state(Part::Assigns, assigns))?;
+        outcome.room.iter().try_for_each(|room| self.check_state(Part::Room, room))?;
         match &outcome.answer {
             Answer::Reply(reply) => self.check_reply(reply),
             Answer::Stop(stop) => stop.reply.as_ref().map_or(Ok(()), |reply| self.check_reply(reply)),
             Answer::None => Ok(()),
+        }
+    }
+
+    /// Checks the size of a state.
+    pub(super) fn check_state(&self, part: Part, state: &[u8]) -> Result<(), Fault> {
+        match part {
+            Part::Assigns => check_bytes("assigns", state.len(), ASSIGNS_BYTES),
+            Part::Room => check_bytes("room", state.len(), ROOM_BYTES),
         }
     }
 
@@ -241,22 +287,25 @@ impl Record {
     }
 
     fn add(&mut self, bytes: usize, effect: Effect) -> Result<(), Fault> {
-        let needed = match &effect {
-            Effect::Broadcast(_) | Effect::Publish(..) | Effect::Send(..) | Effect::Disconnect(_) => Power::Topic,
+        self.check_power(match &effect {
+            Effect::Broadcast(_) | Effect::Publish(..) | Effect::Send(..) => Power::Topic,
+            Effect::Disconnect(_) | Effect::Tick(_) => Power::Topic,
             _ => Power::Member,
-        };
-        if self.power < needed {
-            return Err(Fault::failed(match self.power {
-                Power::Reads => "an effect was asked for in a callback that only reads",
-                _ => "an effect was asked for that needs a member, in a callback that has none",
-            }));
-        }
+        })?;
         if self.effects.len() >= EFFECTS {
             return Err(Fault::oversize(format!("a call asks for at most {EFFECTS} effects")));
         }
         self.count_bytes(bytes)?;
         self.effects.push(effect);
         Ok(())
+    }
+
+    fn check_power(&self, needed: Power) -> Result<(), Fault> {
+        match self.power {
+            power if power >= needed => Ok(()),
+            Power::Reads => Err(Fault::failed("an effect was asked for in a callback that only reads")),
+            _ => Err(Fault::failed("an effect was asked for that needs a member, in a callback that has none")),
+        }
     }
 
     fn count_bytes(&mut self, bytes: usize) -> Result<(), Fault> {
@@ -304,10 +353,6 @@ fn check_name(what: &str, name: &str) -> Result<(), Fault> {
         return Err(Fault::oversize(format!("{what} has at most {NAME_BYTES} bytes, not {}", name.len())));
     }
     Ok(())
-}
-
-fn check_size(what: &str, state: Option<&[u8]>, most: usize) -> Result<(), Fault> {
-    check_bytes(what, state.map_or(0, <[u8]>::len), most)
 }
 
 fn check_bytes(what: &str, bytes: usize, most: usize) -> Result<(), Fault> {

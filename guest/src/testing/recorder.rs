@@ -138,6 +138,10 @@ pub(crate) mod socket {
         ask(|record| record.cancel(timer));
     }
 
+    pub(crate) fn tick(milliseconds: u32) {
+        ask(|record| record.tick(Duration::from_millis(milliseconds.into())));
+    }
+
     pub(crate) fn send(topic: &str, event: &str, payload: &Payload) {
         ask(|record| record.send_to(topic, Sent::new(event, payload)));
     }
@@ -227,6 +231,32 @@ pub(crate) mod topics {
                 |(name, people): (&String, &Vec<Person>)| Topic { name: name.clone(), members: people.len() as u32 };
             Ok(topics.take(most(limit)).map(topic).collect())
         })
+    }
+}
+
+/// `interface store`.
+pub(crate) mod store {
+    use super::ask;
+    use crate::bindings::bennu::channel::store::{Entry, Order};
+
+    #[track_caller]
+    pub(crate) fn get(key: &[u8]) -> Option<Vec<u8>> {
+        ask(|record| record.stored()?.get(key))
+    }
+
+    #[track_caller]
+    pub(crate) fn scan(start: Option<&[u8]>, end: Option<&[u8]>, order: Order, limit: u32) -> Vec<Entry> {
+        ask(|record| record.stored()?.scan((start, end), order, limit))
+    }
+
+    #[track_caller]
+    pub(crate) fn put(key: &[u8], value: &[u8]) {
+        ask(|record| record.stored_mut()?.put(key, value));
+    }
+
+    #[track_caller]
+    pub(crate) fn delete(key: &[u8]) {
+        ask(|record| record.stored_mut()?.delete(key));
     }
 }
 

@@ -86,6 +86,16 @@ impl Setup {
         self
     }
 
+    /// Stores a value under a key, as a callback has done earlier.
+    ///
+    /// # Panics
+    ///
+    /// It can't be stored.
+    pub fn store(mut self, key: impl AsRef<[u8]>, value: impl Serialize) -> Self {
+        self.facts.stored.put(key.as_ref(), &value);
+        self
+    }
+
     /// Sets the topic's shared state, as members who came earlier left it.
     ///
     /// # Panics

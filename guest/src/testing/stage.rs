@@ -5,13 +5,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::actor::Actor;
 use super::setup::text;
 use super::world::World;
 use super::{Fault, NotJoined, Sent, Setup};
 use crate::plugin::Route;
-use crate::{Channel, IntoPayload, Reply, Value};
+use crate::{Channel, IntoPayload, Reply, Tick, Value};
 
 /// A host with channels, on which members meet: what one broadcasts, the others get.
 ///
@@ -80,6 +81,18 @@ impl Stage {
         self
     }
 
+    /// The plugin is reloaded: another channel serves these topics from now on. With another version it upgrades each state
+    /// before the next callback that is given it, and else it must be able to read it.
+    ///
+    /// # Panics
+    ///
+    /// There is no channel for this pattern.
+    #[track_caller]
+    pub fn reload<C: Channel>(&self, pattern: &'static str) {
+        let replaced = self.world.borrow_mut().replace_route(Route::to::<C>(pattern));
+        assert!(replaced, "the stage has no channel for {pattern:?}");
+    }
+
     /// Grants the topics of a pattern to be published and sent to, and sockets' ids to be disconnected.
     #[must_use]
     pub fn publish(self, pattern: &str) -> Self {
@@ -146,6 +159,40 @@ impl Stage {
         answer
     }
 
+    /// A topic beats as the test has it, such as with some left out. Beats that a channel asked for come by themselves, when
+    /// time [passes](Stage::advance).
+    ///
+    /// # Errors
+    ///
+    /// The callback ends in a fault, or no channel serves the topic.
+    pub fn tick(&self, topic: &str, tick: Tick) -> Result<(), Fault> {
+        let mut world = self.world.borrow_mut();
+        let ticked = world.tick(topic, tick);
+        world.settle();
+        ticked
+    }
+
+    /// Stores a value under a key, as a callback has done earlier.
+    ///
+    /// # Panics
+    ///
+    /// It can't be stored.
+    #[track_caller]
+    pub fn store(&self, key: impl AsRef<[u8]>, value: impl Serialize) {
+        self.world.borrow_mut().facts.stored.put(key.as_ref(), &value);
+    }
+
+    /// What is stored under a key.
+    ///
+    /// # Panics
+    ///
+    /// It isn't a `T`.
+    #[must_use]
+    #[track_caller]
+    pub fn stored<T: DeserializeOwned>(&self, key: impl AsRef<[u8]>) -> Option<T> {
+        self.world.borrow().facts.stored.get(key.as_ref())
+    }
+
     /// Closes every socket with this id.
     pub fn disconnect(&self, socket_id: &str) {
         let mut world = self.world.borrow_mut();
@@ -153,7 +200,7 @@ impl Stage {
         world.settle();
     }
 
-    /// Time passes: timers ring, in their order.
+    /// Time passes: timers ring, topics beat, and rooms end that nobody is in any more, in their order.
     pub fn advance(&self, time: Duration) {
         self.world.borrow_mut().advance(time);
     }

@@ -2,18 +2,22 @@
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
-use std::mem;
 use std::time::Duration;
 
 use super::member::ID;
 use super::record::{Holdings, Record};
+use super::saved::{Saved, Standing};
+use super::terms::Terms;
 use super::{Effect, Fault, Member, NotJoined, Outcome, Sent, Setup, Timer, recorder, timers};
 use crate::bindings::bennu::channel::types::{self, Admission, Membership};
-use crate::{Answer, Channel, Ending, Message, Payload, Reply, TimerId, callbacks};
+use crate::callbacks::{self, Called, Room};
+use crate::plugin::Route;
+use crate::{Answer, Channel, Ending, Message, Payload, Reply, TimerId};
 
 impl<C: Channel> Member<C> {
     pub(super) fn join(setup: Setup, topic: &str, params: Payload) -> Result<Self, NotJoined> {
         let Setup { facts, room } = setup;
+        let terms = terms::<C>();
         let record = Record::of_member(facts, Holdings::default());
         let asked = || callbacks::join::<C>(ID, topic.into(), params, room.clone());
         let (admission, mut record) = recorder::run(record, asked);
@@ -26,12 +30,12 @@ impl<C: Channel> Member<C> {
             room: admitted.room,
             answer: Answer::Reply(Reply::ok(admitted.response)),
         };
-        record.check(&outcome).map_err(NotJoined::Fault)?;
+        record.check(&outcome, &terms).map_err(NotJoined::Fault)?;
+        let room = room.map(|bytes| Saved { bytes, version: terms.room_version });
         let mut member = Self {
             topic: topic.into(),
             facts: record.facts.clone(),
-            assigns: Vec::new(),
-            room,
+            states: Standing { assigns: None, room },
             waiting: VecDeque::new(),
             timers: Vec::new(),
             holdings: Holdings::default(),
@@ -40,13 +44,14 @@ impl<C: Channel> Member<C> {
             ended_by: None,
             channel: PhantomData,
         };
-        member.joined = member.commit(outcome, record);
+        let states = member.states.clone();
+        member.joined = member.commit(outcome, record, states);
         Ok(member)
     }
 
     /// One callback, and the member's end if that follows from it.
     #[track_caller]
-    pub(super) fn turn(&mut self, callback: impl FnOnce(Membership) -> Result<types::Outcome, String>) -> Outcome {
+    pub(super) fn turn(&mut self, callback: impl FnOnce(Membership) -> Called<types::Outcome>) -> Outcome {
         self.check_lives();
         let mut outcome = self.call(callback);
         let (ended_by, ending) = match &outcome.answer {
@@ -66,7 +71,7 @@ impl<C: Channel> Member<C> {
     }
 
     #[track_caller]
-    fn check_lives(&self) {
+    pub(super) fn check_lives(&self) {
         if let Some(ended_by) = &self.ended_by {
             panic!("the member of {:?} has ended before, by {ended_by}", self.topic);
         }
@@ -80,22 +85,52 @@ impl<C: Channel> Member<C> {
     }
 
     /// One callback, committed if it succeeds.
-    fn call(&mut self, callback: impl FnOnce(Membership) -> Result<types::Outcome, String>) -> Outcome {
-        let (topic, assigns, room) = (self.topic.clone(), self.assigns.clone(), self.room.clone());
+    fn call(&mut self, callback: impl FnOnce(Membership) -> Called<types::Outcome>) -> Outcome {
         let timers = self.timers.iter().map(|timer| timer.id.0).collect();
         let record = Record::of_member(self.facts.clone(), Holdings { timers, ..self.holdings.clone() });
-        let (result, mut record) = recorder::run(record, || callback(Membership { id: ID, topic, assigns, room }));
+        let topic = self.topic.clone();
+        self.run(record, &self.states.clone(), |assigns, room| callback(Membership { id: ID, topic, assigns, room }))
+    }
+
+    /// One callback of its topic, committed if it succeeds.
+    pub(super) fn topic_turn(&mut self, callback: impl FnOnce(String, Room) -> Called<Room>) -> Outcome {
+        let topic = self.topic.clone();
+        let mut record = Record::of_topic(self.facts.clone());
+        record.holdings = self.holdings.clone();
+        let states = Standing { assigns: None, room: self.states.room.clone() };
+        self.run(record, &states, |_, room| {
+            let room = callback(topic, room)?;
+            Ok(types::Outcome { assigns: None, room, answer: Answer::None })
+        })
+    }
+
+    fn run(
+        &mut self,
+        record: Record,
+        states: &Standing,
+        callback: impl FnOnce(Vec<u8>, Room) -> Called<types::Outcome>,
+    ) -> Outcome {
+        let terms = terms::<C>();
+        let states = match states.fit(&terms, &self.topic, &self.facts) {
+            Ok(states) => states,
+            Err(fault) => return failed(fault, record),
+        };
+        let (result, mut record) = recorder::run(record, || {
+            let (assigns, room) = states.clone().into_bytes();
+            callback(assigns, room)
+        });
         self.facts.drawn = record.facts.drawn;
-        match result.and_then(|outcome| record.check(&outcome).map(|()| outcome)) {
-            Ok(outcome) => self.commit(outcome, record),
+        match result.and_then(|outcome| record.check(&outcome, &terms).map(|()| outcome)) {
+            Ok(outcome) => self.commit(outcome, record, states),
             Err(fault) => failed(fault, record),
         }
     }
 
-    fn commit(&mut self, outcome: types::Outcome, record: Record) -> Outcome {
+    fn commit(&mut self, outcome: types::Outcome, mut record: Record, states: Standing) -> Outcome {
         let types::Outcome { assigns, room, answer } = outcome;
-        self.assigns = assigns.unwrap_or_else(|| mem::take(&mut self.assigns));
-        self.room = room.or(self.room.take());
+        self.facts.stored = record.take_stored();
+        let states = states.and(&terms::<C>(), assigns, room);
+        self.states = Standing { assigns: states.assigns.or(self.states.assigns.take()), ..states };
         self.holdings = record.holdings;
         for effect in &record.effects {
             self.carry_out(effect);
@@ -137,6 +172,10 @@ impl<C: Channel> Member<C> {
     pub(super) fn message(&self, source: &str, Sent { event, payload }: Sent) -> Message {
         Message { source: source.into(), topic: self.topic.clone(), event, payload }
     }
+}
+
+fn terms<C: Channel>() -> Terms {
+    Terms::of(&Route::to::<C>("*"))
 }
 
 fn ending(cause: &str, detail: &str) -> Ending {
