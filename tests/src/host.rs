@@ -4,6 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -130,7 +131,7 @@ impl Setup {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let host = TestHost::spawn(command, home).await?;
+        let host = TestHost::spawn(command, Arc::new(home)).await?;
         if !self.is_human {
             host.has_decided_about(&names).await?;
         }
@@ -150,8 +151,10 @@ pub enum Loading {
 /// A host that runs. Dropping it kills it; a test that succeeds ends with [`stop`](Self::stop).
 pub struct TestHost {
     process: Child,
+    /// What started it, and starts it again.
+    command: Command,
     address: SocketAddr,
-    home: TempDir,
+    home: Arc<TempDir>,
     log: Log,
     readers: Vec<JoinHandle<()>>,
 }
@@ -165,14 +168,14 @@ impl TestHost {
         Setup::new().guests(guests)?.start().await
     }
 
-    async fn spawn(mut command: Command, home: TempDir) -> Result<Self> {
+    async fn spawn(mut command: Command, home: Arc<TempDir>) -> Result<Self> {
         let mut process = command.spawn().with_context(|| format!("starting {:?}", command.get_program()))?;
         let (printed, log) = (Log::default(), Log::default());
         let mut readers = Vec::new();
         readers.extend(process.stdout.take().map(|from| printed.read(from)));
         readers.extend(process.stderr.take().map(|from| log.read(from)));
         let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut host = Self { process, address: unknown, home, log, readers };
+        let mut host = Self { process, command, address: unknown, home, log, readers };
         let address = eventually("the host listens", async || {
             if let Some(status) = host.process.try_wait()? {
                 bail!("the host ended with {status}, and its log is\n{}", host.log.tail(20));
@@ -345,6 +348,23 @@ impl TestHost {
             let _ = reader.join();
         }
         Ok(status)
+    }
+
+    /// Its directory, which otherwise goes with it.
+    #[must_use]
+    pub fn keep_home(&self) -> Arc<TempDir> {
+        Arc::clone(&self.home)
+    }
+
+    /// Ends it with a signal, and starts it again in the same directory: another process with another address and a new log.
+    ///
+    /// # Errors
+    /// Where it doesn't end, or doesn't come up again.
+    pub async fn restart(mut self, signal: Signal) -> Result<Self> {
+        self.signal(signal)?;
+        self.ended().await?;
+        let command = std::mem::replace(&mut self.command, Command::new("true"));
+        Self::spawn(command, Arc::clone(&self.home)).await
     }
 
     /// Stops it as an operator does, and asserts that it ends well. Gives its whole log. Drop the clients first: the host

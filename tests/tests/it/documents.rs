@@ -10,9 +10,10 @@ use bennu_tests::{bennu, places};
 use tempfile::TempDir;
 
 /// Every table of keys: the document, the heading that it stands under, and the configuration that one key of it makes.
-const TABLES: [(&str, &str, &str); 7] = [
+const TABLES: [(&str, &str, &str); 8] = [
     ("configuration.md", "## The file", "KEY"),
     ("configuration.md", "## `[api]`", "[api]\nKEY"),
+    ("configuration.md", "## `[reload]`", "[reload]\nKEY"),
     ("configuration.md", "## `[mounts.\"/PATH\"]`", "[mounts.\"/socket\"]\nKEY"),
     ("configuration.md", "### `token`", "[mounts.\"/socket\".token]\nKEY\nsalt = \"s\""),
     ("configuration.md", "### `jwt`", "[mounts.\"/socket\".jwt]\nKEY\njwks = \"keys.json\""),

@@ -20,6 +20,7 @@ mod mounts;
 mod refused;
 mod reload;
 mod scripts;
+mod storage;
 mod tidy;
 mod tokens;
 mod transcripts;

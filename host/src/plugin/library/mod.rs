@@ -217,6 +217,10 @@ impl Library {
             self.shelf.update(name, |status| status.last_error = None);
             return Ok(false);
         }
+        if !even_if_same && let Some(trial) = self.way_back(name, &digest) {
+            self.return_to_proved(name, &trial)?;
+            return Ok(false);
+        }
         if even_if_same {
             self.builds.forget(&digest);
         } else if let Some(rejection) = self.builds.rejection(name, &digest).cloned() {

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::super::Digest;
 use super::super::builds::Rejection;
 use super::super::loader::Loaded;
 use super::super::status::TakenBack;
 use super::Library;
 use crate::contract::system_now_ms;
-use crate::routes::{Guard, Probation, Route, Verdict};
+use crate::routes::{Guard, Probation, Route, RouteSpec, Verdict};
 
 /// A generation that serves or is about to, and what it has to prove itself against, while it has to.
 #[derive(Clone)]
@@ -57,6 +58,18 @@ impl Library {
             probation: Probation::new(self.terms.probation, Arc::clone(&self.news)),
             proved: Arc::clone(&serving.loaded),
         })
+    }
+
+    /// The trial of a generation, if the build that it has to prove itself against is put back in its file, and states would
+    /// have to be taken over for that. It couldn't read what it doesn't know; but what they were before is still there.
+    pub(super) fn way_back(&self, name: &str, digest: &Digest) -> Option<Trial> {
+        let serving = self.plugins.get(name)?.serving.as_ref()?;
+        let versions = |loaded: &Loaded| -> Vec<_> {
+            let version = |route: &RouteSpec| (route.pattern.clone(), route.assigns_version, route.room_version);
+            loaded.routes.iter().map(version).collect()
+        };
+        let trial = serving.trial.clone().filter(|trial| trial.proved.digest == *digest)?;
+        (versions(&serving.loaded) != versions(&trial.proved)).then_some(trial)
     }
 
     /// Looks at those on probation: which has failed, and which has proved itself.

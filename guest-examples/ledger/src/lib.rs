@@ -1,0 +1,96 @@
+//! Accounts in the plugin's storage, and what was moved between them: every topic `ledger:NAME` looks at the same.
+//!
+//! Each message is one transaction: what it reads and writes is done as a whole, also when many members do so at once, and
+//! its reply comes once that is on the disk. The topics have no turns of their own, so nothing waits for anything else.
+//!
+//! | the client sends | what it does | reply |
+//! | --- | --- | --- |
+//! | `deposit {"to": "a", "n": 5}` | adds to an account | `ok {"balance": 5}` |
+//! | `transfer {"from": "a", "to": "b", "n": 2}` | moves, and makes an entry of it | `ok {"entry": ".."}`, or `error` where there isn't so much |
+//! | `balance {"of": "a"}` | | `ok {"balance": 3}` |
+//! | `entries {"limit": 10}` | | `ok {"entries": [..]}`, the last first; with `"before": ".."` those before that one |
+//! | `audit` | | `ok {"sum": 5, "accounts": 2, "entries": 1}` |
+//!
+//! The client gets `moved {"entry", "from", "to", "n"}` when somebody in the same topic has moved something.
+
+use bennu_guest::prelude::*;
+
+#[cfg(test)]
+mod tests;
+
+/// A member has no state of its own.
+#[derive(Serialize, Deserialize)]
+struct Ledger;
+
+/// What was moved.
+#[derive(Serialize, Deserialize)]
+struct Moved {
+    entry: String,
+    from: String,
+    to: String,
+    n: u64,
+}
+
+const ACCOUNTS: &str = "account:";
+const ENTRIES: &str = "entry:";
+
+impl Channel for Ledger {
+    type Room = ();
+
+    fn join(_socket: &mut Socket, _params: Payload) -> Join<Self> {
+        Ok(Ledger)
+    }
+
+    fn handle_in(&mut self, socket: &mut Socket, event: &str, payload: Payload) -> Handled {
+        match event {
+            "deposit" => {
+                let to: String = payload.field("to")?;
+                let balance = balance(&to)?.saturating_add(payload.field("n")?);
+                store::put(account(&to), balance);
+                reply(json!({ "balance": balance }))
+            }
+            "transfer" => {
+                let (from, to, n) = (payload.field("from")?, payload.field("to")?, payload.field("n")?);
+                transfer(socket, Moved { entry: unique_id(), from, to, n })
+            }
+            "balance" => reply(json!({ "balance": balance(&payload.field::<String>("of")?)? })),
+            "entries" => {
+                let last = store::scan(ENTRIES).backward().limit(payload.field("limit")?);
+                let last = match payload.field::<Option<String>>("before")? {
+                    Some(entry) => last.before(ENTRIES.to_owned() + &entry),
+                    None => last,
+                };
+                let entries = last.values::<Moved>().collect::<Result<Vec<_>, _>>()?;
+                reply(json!({ "entries": entries }))
+            }
+            "audit" => {
+                let balances = store::scan(ACCOUNTS).limit(usize::MAX).values::<u64>().collect::<Result<Vec<_>, _>>()?;
+                let entries = store::scan(ENTRIES).limit(usize::MAX).into_iter().count();
+                let sum: u64 = balances.iter().sum();
+                reply(json!({ "sum": sum, "accounts": balances.len(), "entries": entries }))
+            }
+            _ => unknown_event(event),
+        }
+    }
+}
+
+fn transfer(socket: &mut Socket, moved: Moved) -> Handled {
+    let left = balance(&moved.from)?.checked_sub(moved.n);
+    let Some(left) = left else { return reply_error(json!({ "reason": "there isn't so much" })) };
+    store::put(account(&moved.from), left);
+    // Read after that: it may be the same account.
+    store::put(account(&moved.to), balance(&moved.to)?.saturating_add(moved.n));
+    store::put(format!("{ENTRIES}{}", moved.entry), &moved);
+    socket.broadcast("moved", &moved);
+    reply(json!({ "entry": moved.entry }))
+}
+
+fn account(name: &str) -> String {
+    format!("{ACCOUNTS}{name}")
+}
+
+fn balance(name: &str) -> Result<u64, Error> {
+    Ok(store::get(account(name))?.unwrap_or(0))
+}
+
+channels! { "ledger:*" => Ledger }
