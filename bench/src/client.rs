@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -29,12 +29,13 @@ impl Client {
         Ok(self.0.send(Message::text(frame)).await?)
     }
 
-    /// The next text frame; none once the connection has ended.
-    pub(crate) async fn next(&mut self) -> Result<Option<String>> {
+    /// The next text frame.
+    pub(crate) async fn next(&mut self) -> Result<String> {
         loop {
             match self.0.next().await {
-                Some(Ok(Message::Text(text))) => return Ok(Some(text.to_string())),
-                Some(Ok(Message::Close(_))) | None => return Ok(None),
+                Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
+                Some(Ok(Message::Close(Some(frame)))) => bail!("the host closed a connection with {}", frame.code),
+                Some(Ok(Message::Close(None))) | None => bail!("the host closed a connection"),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(error.into()),
             }

@@ -76,6 +76,13 @@ pub(super) fn write_presences<'a>(out: &mut String, entries: impl Iterator<Item 
     out.push_str(if key.is_some() { "]}}" } else { "}" });
 }
 
+/// Writes `"KEY":{"metas":[..]}`.
+pub(super) fn write_presence(out: &mut String, key: &str, entries: &[Arc<Entry>]) {
+    out.push_str(&serde_json::Value::from(key).to_string());
+    out.push(':');
+    write_metas(out, entries);
+}
+
 /// Writes `{"metas":[..]}`.
 pub(super) fn write_metas(out: &mut String, entries: &[Arc<Entry>]) {
     out.push_str("{\"metas\":[");

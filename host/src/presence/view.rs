@@ -6,25 +6,55 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use super::Entry;
-use super::entry::{write_metas, write_presences};
+use super::entry::{write_metas, write_presence};
 
 /// The entries of a topic that are seen: those of replicas that are up.
 #[derive(Debug, Default)]
 pub(super) struct View {
-    /// By key; those of a key in the order in which they were written.
-    keys: BTreeMap<Arc<str>, Vec<Arc<Entry>>>,
+    keys: BTreeMap<Arc<str>, Key>,
     /// The own replica's, by member. There are but a few to a member.
     members: HashMap<u64, Vec<Arc<Entry>>>,
     /// All of it as clients read it, if somebody has asked since the last change.
     encoded: Option<ByteString>,
 }
 
+/// What is seen of one key.
+#[derive(Debug, Default)]
+struct Key {
+    /// In the order in which they were written.
+    entries: Vec<Arc<Entry>>,
+    /// `"KEY":{"metas":[..]}`, if somebody has asked since the last change: among thousands who join, each of whom is sent
+    /// all the others, it is written but once.
+    encoded: Option<Box<str>>,
+}
+
+impl Key {
+    fn add(&mut self, entry: &Arc<Entry>) {
+        if let Err(at) = position(&self.entries, entry) {
+            self.entries.insert(at, Arc::clone(entry));
+        }
+        self.encoded = None;
+    }
+
+    fn remove(&mut self, entry: &Entry) {
+        if let Ok(at) = position(&self.entries, entry) {
+            self.entries.remove(at);
+        }
+        self.encoded = None;
+    }
+
+    fn encoded(&mut self, key: &str) -> &str {
+        self.encoded.get_or_insert_with(|| {
+            let mut text = String::new();
+            write_presence(&mut text, key, &self.entries);
+            text.into()
+        })
+    }
+}
+
 impl View {
     pub(super) fn add(&mut self, entry: &Arc<Entry>, is_own: bool) {
-        let key = self.keys.entry(Arc::clone(&entry.key)).or_default();
-        if let Err(at) = position(key, entry) {
-            key.insert(at, Arc::clone(entry));
-        }
+        self.keys.entry(Arc::clone(&entry.key)).or_default().add(entry);
         if is_own {
             self.members.entry(entry.member).or_default().push(Arc::clone(entry));
         }
@@ -33,10 +63,8 @@ impl View {
 
     pub(super) fn remove(&mut self, entry: &Arc<Entry>, is_own: bool) {
         if let Some(key) = self.keys.get_mut(&entry.key) {
-            if let Ok(at) = position(key, entry) {
-                key.remove(at);
-            }
-            if key.is_empty() {
+            key.remove(entry);
+            if key.entries.is_empty() {
                 self.keys.remove(&entry.key);
             }
         }
@@ -56,7 +84,7 @@ impl View {
 
     /// All, by key.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        self.keys.values().flatten()
+        self.keys.values().flat_map(|key| &key.entries)
     }
 
     /// How many keys there are.
@@ -71,7 +99,7 @@ impl View {
     /// `{"metas":[..]}` of one key.
     pub(super) fn metas(&self, key: &str) -> Option<ByteString> {
         let mut text = String::new();
-        write_metas(&mut text, self.keys.get(key)?);
+        write_metas(&mut text, &self.keys.get(key)?.entries);
         Some(text.into())
     }
 
@@ -80,9 +108,14 @@ impl View {
         if let Some(encoded) = &self.encoded {
             return encoded.clone();
         }
-        let mut text = String::new();
-        write_presences(&mut text, self.entries());
-        text.shrink_to_fit();
+        let bytes: usize = self.keys.iter_mut().map(|(name, key)| key.encoded(name).len() + 1).sum();
+        let mut text = String::with_capacity(bytes + 2);
+        text.push('{');
+        for (at, (name, key)) in self.keys.iter_mut().enumerate() {
+            text.push_str(if at > 0 { "," } else { "" });
+            text.push_str(key.encoded(name));
+        }
+        text.push('}');
         self.encoded.insert(text.into()).clone()
     }
 }
