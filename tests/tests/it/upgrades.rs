@@ -1,0 +1,295 @@
+//! Reloads of live rooms: new builds take states over, prove themselves, or are taken back.
+
+use anyhow::{Result, ensure};
+use bennu_tests::{Cast, Loading, Setup, TestHost, bennu, check, places};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// A host with the counter, whose builds have nothing to prove.
+async fn without_probation(guest: &str) -> Result<TestHost> {
+    let setup = Setup::new().plugin("counter", places::guest(guest)?);
+    setup.config("[reload]\nprobation_ms = 0").start().await
+}
+
+/// A host with the counter, whose next build proves itself for as long as a test lasts.
+async fn with_probation() -> Result<TestHost> {
+    Setup::new().guests(&["counter"])?.start().await
+}
+
+/// Waits until the counter's build was taken back, and gives what is said of it.
+async fn taken_back(host: &TestHost) -> Result<Value> {
+    let shown = host.shows("the build is taken back", |shown| !shown["plugins"]["counter"]["taken_back"].is_null());
+    Ok(shown.await?["plugins"]["counter"].clone())
+}
+
+const TWO_WITH_A_SUM: &str = r#"
+    alice > join count:1
+    alice < ok {}
+    bob   > join count:1
+    bob   < ok {}
+    alice > add {"n": 5}
+    alice < sum {"sum": 5}
+    alice < ok {"sum": 5}
+    bob   < sum {"sum": 5}
+"#;
+
+#[tokio::test]
+async fn a_live_room_is_taken_over_with_its_members() -> Result<()> {
+    let host = with_probation().await?;
+    let mut cast = Cast::new(&host);
+    cast.play(TWO_WITH_A_SUM).await?;
+    cast.play(
+        r#"
+        host  ! reload counter variants/counter-v2
+        bob   > get
+        bob   < ok {"total": 5, "times": 0}
+        alice > mine
+        alice < ok {"given": 5, "times": 0}
+        bob   > add {"n": 2}
+        alice < sum {"sum": 7}
+        bob   < sum {"sum": 7}
+        bob   < ok {"sum": 7}
+        -- And again, before the second build has proved itself.
+        host  ! reload counter variants/counter-v3
+        bob   > get
+        bob   < ok {"amount": 7, "times": 1}
+        alice > mine
+        alice < ok {"amount": 5, "times": 0}
+        alice ~
+        bob ~
+        "#,
+    )
+    .await?;
+    let shown = host.inspect().await?;
+    let probation = &shown["plugins"]["counter"]["probation"];
+    ensure!(probation["instead"] == 1 && probation["faults"] == 0, "{shown}");
+    drop(cast);
+    host.stop().await?;
+    Ok(())
+}
+
+/// Nobody has touched the room since two generations.
+#[tokio::test]
+async fn a_state_is_taken_over_from_however_old_a_build() -> Result<()> {
+    let host = without_probation("counter").await?;
+    let mut cast = Cast::new(&host);
+    cast.play(TWO_WITH_A_SUM).await?;
+    cast.play(
+        r#"
+        host  ! reload counter variants/counter-v2
+        host  ! reload counter variants/counter-v3
+        alice > get
+        alice < ok {"amount": 5, "times": 0}
+        -- Back to an older build, which knows what the newer one wrote.
+        host  ! reload counter variants/counter-v2
+        alice > get
+        alice < ok {"total": 5, "times": 0}
+        bob   > mine
+        bob   < ok {"given": 0, "times": 0}
+        "#,
+    )
+    .await?;
+    drop(cast);
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_beat_goes_on_through_a_reload() -> Result<()> {
+    let host = with_probation().await?;
+    let mut client = host.connect().await?;
+    client.join("count:1", &json!({ "tick": 20 })).await?;
+    let mut beats = Vec::new();
+    for build in ["variants/counter-v2", "variants/counter-v3", ""] {
+        for _ in 0..5 {
+            let frame = client.json().await?;
+            ensure!(frame[3] == "beat", "{frame}");
+            beats.push((frame[4]["number"].as_u64().unwrap_or(0), frame[4]["missed"].as_u64().unwrap_or(0)));
+        }
+        if !build.is_empty() {
+            host.reload("counter", build).await?;
+        }
+    }
+    // Each comes after the one before it, and those that were left out are counted.
+    let mut last = 0;
+    for (number, missed) in beats {
+        ensure!(number == last + missed + 1, "beat {number} came after {last}, with {missed} missed");
+        last = number;
+    }
+    drop(client);
+    host.stop().await?;
+    Ok(())
+}
+
+/// Without a probation an upgrade that fails costs the membership of whoever needs it. The room stays as it was, for a better
+/// build.
+#[tokio::test]
+async fn an_upgrade_that_fails_costs_memberships_and_not_the_room() -> Result<()> {
+    for (build, kind) in [("refuses", "failed"), ("traps", "trap"), ("loops", "deadline")] {
+        let host = without_probation("counter").await?;
+        let mut cast = Cast::new(&host);
+        cast.play(TWO_WITH_A_SUM).await?;
+        cast.play(&format!(
+            r#"
+            host  ! reload counter variants/counter-v2-{build}
+            alice > get
+            alice < phx_error
+            alice > join count:1
+            alice < error {{"reason": "join crashed"}}
+            host  ! reload counter variants/counter-v2
+            bob   > get
+            bob   < ok {{"total": 5, "times": 0}}
+            alice > join count:1
+            alice < ok {{}}
+            "#
+        ))
+        .await?;
+        host.log().find(0, "the fault", |line| line.field("kind") == kind).await?;
+        drop(cast);
+        host.stop().await?;
+    }
+    Ok(())
+}
+
+/// On probation nobody notices: the build before answers for it, and soon serves again.
+#[tokio::test]
+async fn a_build_whose_upgrade_fails_is_taken_back_and_nobody_notices() -> Result<()> {
+    for build in ["refuses", "traps", "loops"] {
+        let host = with_probation().await?;
+        let mut cast = Cast::new(&host);
+        cast.play(TWO_WITH_A_SUM).await?;
+        cast.play(&format!("host ! reload counter variants/counter-v2-{build}")).await?;
+        for n in 1..=4 {
+            let sum = 5 + n;
+            cast.play(&format!(
+                "alice > add {{\"n\": 1}}\nalice < sum {{\"sum\": {sum}}}\nalice < ok {{\"sum\": {sum}}}\nbob < sum {{\"sum\": {sum}}}"
+            ))
+            .await?;
+        }
+        let plugin = taken_back(&host).await?;
+        ensure!(plugin["generation"] == 1 && plugin["taken_back"]["generation"] == 2, "{plugin}");
+        ensure!(plugin["taken_back"]["commits_given_up"] == 0, "{plugin}");
+        cast.play("bob > get\nbob < ok {\"sum\": 9}\nalice ~\nbob ~").await?;
+        drop(cast);
+        host.stop().await?;
+    }
+    Ok(())
+}
+
+/// What the issue is about: a build that fails on one event only, which its predecessor answers.
+#[tokio::test]
+async fn a_build_that_fails_on_one_event_goes_back_and_is_remembered() -> Result<()> {
+    let host = with_probation().await?;
+    let mut cast = Cast::new(&host);
+    cast.play(TWO_WITH_A_SUM).await?;
+    cast.play("host ! reload counter variants/counter-v1-faulty\nalice > get\nalice < ok {\"sum\": 5}").await?;
+    for sum in 6..=9 {
+        cast.play(&format!(
+            "bob > add {{\"n\": 1}}\nbob < sum {{\"sum\": {sum}}}\nbob < ok {{\"sum\": {sum}}}\nalice < sum {{\"sum\": {sum}}}"
+        ))
+        .await?;
+    }
+    taken_back(&host).await?;
+    // Its state is of the same version, so it has kept every commit, and nobody was disconnected.
+    cast.play("alice > get\nalice < ok {\"sum\": 9}\nalice ~\nbob ~").await?;
+    let port = host.address().to_string();
+    let shown = bennu(host.home(), &["plugins", "--host", &port])?;
+    ensure!(shown.output.contains("generation 2 was taken back after 4 faults; 0 commits were given up"), "{shown:?}");
+
+    // The same bytes are refused from now on, also by another name of the file's change.
+    let faulty = places::guest("variants/counter-v1-faulty")?;
+    let Loading::Refused(why) = host.put("counter", &faulty).await? else { anyhow::bail!("it was taken again") };
+    ensure!(why.contains("was taken back after 4 faults; `bennu plugins reload counter`"), "{why}");
+    drop(cast);
+
+    // Also at the next start, where the build that had proved itself serves, though its file is gone.
+    let host = host.restart(Signal::TERM).await?;
+    check(
+        &host,
+        r#"
+        carol > join count:1
+        carol < ok {}
+        carol > add {"n": 1}
+        carol < sum {"sum": 1}
+        carol < ok {"sum": 1}
+        "#,
+    )
+    .await?;
+    let shown = host.inspect().await?;
+    let error = shown["plugins"]["counter"]["last_error"].as_str().unwrap_or_default().to_owned();
+    ensure!(error.contains("until then the build before it serves"), "{shown}");
+
+    // Until somebody asks for it by name.
+    let port = host.address().to_string();
+    let reloaded = bennu(host.home(), &["plugins", "reload", "counter", "--host", &port])?;
+    ensure!(reloaded.code == Some(0) && reloaded.output.contains("generation 2"), "{reloaded:?}");
+    host.stop().await?;
+    Ok(())
+}
+
+/// Whoever sends what both builds fail on, again and again, forces no way back.
+#[tokio::test]
+async fn nobody_can_force_a_way_back() -> Result<()> {
+    let host = with_probation().await?;
+    let mut cast = Cast::new(&host);
+    cast.play(TWO_WITH_A_SUM).await?;
+    cast.play("host ! reload counter variants/counter-v2").await?;
+    for _ in 0..50 {
+        // A beat that short is a fault in every build.
+        cast.play("mallory > join count:1 {\"tick\": 1}\nmallory < error {\"reason\": \"join crashed\"}").await?;
+    }
+    let shown = host.inspect().await?;
+    let plugin = &shown["plugins"]["counter"];
+    ensure!(plugin["generation"] == 2 && plugin["probation"]["faults"] == 0, "{plugin}");
+    ensure!(shown["faults"].as_u64() >= Some(50), "{shown}");
+    drop(cast);
+    host.stop().await?;
+    Ok(())
+}
+
+/// What a build took over and what was committed since is given up, when the build before it is put back in its place.
+#[tokio::test]
+async fn putting_the_old_build_back_returns_what_the_new_one_took_over() -> Result<()> {
+    let host = with_probation().await?;
+    let mut cast = Cast::new(&host);
+    cast.play(TWO_WITH_A_SUM).await?;
+    cast.play(
+        r#"
+        host  ! reload counter variants/counter-v2
+        alice > add {"n": 1}
+        alice < sum {"sum": 6}
+        alice < ok {"sum": 6}
+        bob   < sum {"sum": 6}
+        host  ! reload counter counter
+        alice < phx_error
+        bob   < phx_error
+        alice > join count:1
+        alice < ok {}
+        alice > get
+        alice < ok {"sum": 5}
+        "#,
+    )
+    .await?;
+    drop(cast);
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_build_proves_itself_in_time_and_calls() -> Result<()> {
+    let setup = Setup::new().guests(&["counter"])?.config("[reload]\nprobation_ms = 1\nprobation_calls = 3");
+    let host = setup.start().await?;
+    let mut cast = Cast::new(&host);
+    cast.play(TWO_WITH_A_SUM).await?;
+    cast.play("host ! reload counter variants/counter-v1-faulty").await?;
+    for _ in 0..3 {
+        cast.play("alice > get\nalice < ok {\"sum\": 5}").await?;
+    }
+    host.shows("it has proved itself", |shown| shown["plugins"]["counter"]["probation"].is_null()).await?;
+    // From now on its faults are its own.
+    cast.play("alice > add {\"n\": 1}\nalice < phx_error").await?;
+    ensure!(host.inspect().await?["plugins"]["counter"]["generation"] == 2);
+    drop(cast);
+    host.stop().await?;
+    Ok(())
+}
