@@ -149,6 +149,8 @@ async fn a_duplicate_join_that_is_refused_ends_the_old_one_all_the_same() -> Res
         r#"
         alice > ["1","1","room:1","phx_join",{"user":"alice"}]
         alice < ["1","1","room:1","phx_reply",{"status":"ok","response":{}}]
+        alice < ["1",null,"room:1","presence_state",{}]
+        alice < [null,null,"room:1","presence_diff",…]
         alice > ["2","2","room:1","phx_join",{"user":""}]
         alice < ["2","2","room:1","phx_reply",{"status":"error","response":…}]
         alice < ["1","1","room:1","phx_close",{}]
@@ -197,9 +199,9 @@ async fn refs_are_any_json_and_come_back_as_they_were() -> Result<()> {
         alice > [["w"],null,"echo:2","echo",{}]
         alice < [["w"],null,"echo:2","phx_reply",{"status":"ok","response":{}}]
 
-        -- Joined without a join ref: the replies carry the join's ref, and later messages come without one.
+        -- Joined without a join ref: so does its reply come, the later ones carry the join's ref, and messages come without one.
         alice > [null,"7","echo:3","phx_join",{}]
-        alice < ["7","7","echo:3","phx_reply",{"status":"ok","response":{}}]
+        alice < [null,"7","echo:3","phx_reply",{"status":"ok","response":{}}]
         alice > [null,"8","echo:3","echo",{"in":true}]
         alice < ["7","8","echo:3","phx_reply",{"status":"ok","response":{"in":true}}]
         alice > ["7","8","echo:3","echo",{"of":"another join"}]

@@ -166,7 +166,10 @@ async fn descriptions_that_make_no_sense() -> Result<()> {
 async fn topics_of_another_plugin() -> Result<()> {
     let host = TestHost::start(&["echo", "chat"]).await?;
     let mut cast = Cast::new(&host);
-    cast.play("alice > join room:1 {\"user\": \"alice\"}\nalice < ok {}").await?;
+    cast.play(
+        "alice > join room:1 {\"user\": \"alice\"}\nalice < ok {}\nalice < presence_state …\nalice < presence_diff …",
+    )
+    .await?;
     let why = host.refusal("chat", &places::guest("echo")?).await?;
     ensure!(why.contains("belongs to the plugin `echo` already; give one of the two another topic"), "{why}");
     cast.play("alice > new_msg {\"body\": \"hi\"}\nalice < new_msg …\nalice < ok …").await?;
