@@ -191,6 +191,15 @@ mod tests {
         }
     }
 
+    /// A build may be handed what another one can read that it can't read itself.
+    #[test]
+    fn what_a_channel_says_nothing_of_is_handed_over_byte_for_byte() {
+        for part in [Part::Assigns, Part::Room] {
+            let state = vec![0xc1, 0, 255];
+            assert_eq!(upgrade::<Counter>("t", part, 7, state.clone()), Ok(state));
+        }
+    }
+
     #[test]
     fn only_a_state_that_changed_is_given_back() {
         let room = Some(state::encode(&[1, 2]).unwrap());

@@ -21,19 +21,25 @@ pub(crate) struct Options {
     /// Stay, and build again whenever a source is saved
     #[arg(long)]
     watch: bool,
+    /// Build the variants too that tests reload plugins to
+    #[arg(long)]
+    variants: bool,
 }
 
 /// Builds all plugins and puts their pages together.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let toolchain = Toolchain::find()?;
     if options.watch {
-        return watch::run(|| make(&toolchain));
+        return watch::run(|| make(&toolchain, options.variants));
     }
-    make(&toolchain)
+    make(&toolchain, options.variants)
 }
 
-fn make(toolchain: &Toolchain) -> Result<()> {
+fn make(toolchain: &Toolchain, with_variants: bool) -> Result<()> {
     step("plugins", || build(toolchain))?;
+    if with_variants {
+        step("variants of plugins", || build_variants(toolchain))?;
+    }
     page::put_together("chat")
 }
 
@@ -51,14 +57,43 @@ pub(crate) fn build(toolchain: &Toolchain) -> Result<()> {
     Ok(())
 }
 
-/// Builds the plugin `echo` as its version 2, for tests that replace a running plugin by another build of it. It isn't put
-/// among the others, since it serves the same topics as version 1.
-pub(crate) fn build_second_echo(toolchain: &Toolchain) -> Result<()> {
-    // Built apart, so that neither build has to be done again because of the other.
-    let work = places::target().join("guest-build").join("second");
-    let mut cargo = toolchain.cargo_build(&places::guest_sources());
-    process::run(cargo.args(["--package", "echo"]).env("ECHO_VERSION", "2").env("CARGO_TARGET_DIR", &work))?;
-    wrap(&module(&work, "echo"), &places::guests().join("variants").join("echo-v2.wasm"))?;
+/// Another build of a plugin, for tests that replace the running one by it.
+struct Variant {
+    plugin: &'static str,
+    /// How its file is called, behind the plugin's own name.
+    name: &'static str,
+    /// What makes it another.
+    features: &'static str,
+    env: &'static [(&'static str, &'static str)],
+}
+
+const fn counter(name: &'static str, features: &'static str) -> Variant {
+    Variant { plugin: "counter", name, features, env: &[] }
+}
+
+const VARIANTS: [Variant; 8] = [
+    Variant { plugin: "echo", name: "v2", features: "", env: &[("ECHO_VERSION", "2")] },
+    counter("durable", "durable"),
+    counter("v1-faulty", "faulty"),
+    counter("v2", "second"),
+    counter("v2-loops", "loops"),
+    counter("v2-refuses", "refuses"),
+    counter("v2-traps", "traps"),
+    counter("v3", "third"),
+];
+
+/// Builds the variants to `target/guests/variants/PLUGIN-NAME.wasm`. They aren't put among the others, since they serve the
+/// same topics.
+pub(crate) fn build_variants(toolchain: &Toolchain) -> Result<()> {
+    // Built apart, so that no plugin has to be built again because of them.
+    let work = places::target().join("guest-build").join("variants");
+    for Variant { plugin, name, features, env } in VARIANTS {
+        let mut cargo = toolchain.cargo_build(&places::guest_sources());
+        cargo.args(["--quiet", "--package", plugin, "--features", features]).env("CARGO_TARGET_DIR", &work);
+        process::run(cargo.envs(env.iter().copied()))?;
+        let place = places::guests().join("variants").join(format!("{plugin}-{name}.wasm"));
+        wrap(&module(&work, plugin), &place)?;
+    }
     Ok(())
 }
 

@@ -49,7 +49,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if [Suite::Host, Suite::Phoenix, Suite::Clients, Suite::Browser].into_iter().any(wanted) {
         let toolchain = step("compiler for plugins", Toolchain::find)?;
         step("plugins", || guests::build(&toolchain))?;
-        step("a plugin to reload to", || guests::build_second_echo(&toolchain))?;
+        step("plugins to reload to", || guests::build_variants(&toolchain))?;
         // With the tests, or cargo would build what they share with the host in two ways.
         step("host and its tests", || start(host_cargo("build").arg("--all-targets")))?;
     }

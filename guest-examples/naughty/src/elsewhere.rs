@@ -10,11 +10,11 @@
 //! | `people {"topic"}`, `topics {"prefix"}` | a reply with them |
 //! | `sign {"value"}`, `verify {"token"}` | a reply with the token, or with what it says |
 //!
-//! Sent to the topic itself: `echo` replies with its payload, `shout` broadcasts it, `crash` fails, `quiet` says nothing.
+//! Sent to the topic itself: `echo` replies with its payload, `shout` broadcasts it, `crash` fails, `put` stores, `quiet` says nothing.
 
 use bennu_guest::prelude::*;
 
-use crate::Naughty;
+use crate::{Naughty, storage};
 
 /// What sets these tokens apart from others.
 const SALT: &str = "naughty";
@@ -54,6 +54,7 @@ pub(crate) fn on_message(topic: &mut Topic, event: &str, payload: Payload) -> Ha
         }
         "refuse" => reply_error(json!({ "reason": "no" })),
         "crash" => fail("asked to fail in handle_message"),
+        "put" => storage::put(&payload),
         "quiet" => no_reply(),
         _ => unknown_event(event),
     }

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `panic`, `push_then_trap`, `info_panic` (in `handle_info`) | trap |
 //! | `fail`, `info_fail` (in `handle_info`), `info_reply` (a reply from `handle_info`) | failed |
-//! | `push_array`, `bad_json`, `bad_ref`, `publish_elsewhere` | failed |
+//! | `push_array`, `bad_json`, `bad_ref`, `publish_elsewhere`, `tick` (there is no room) | failed |
 //! | `loop`; `slow {"ms"}` where it burns more than a call may | deadline |
 //! | `grow` | memory |
 //! | `huge {"bytes"}`: a reply of so many, or 100 MB | oversize, or memory |
@@ -66,6 +66,7 @@ fn asking_too_much(socket: &mut Socket, event: &str) -> Option<Handled> {
         "effects" => (0..1_000_000).for_each(|n| socket.push("one_of_many", json!({ "n": n }))),
         "timers" => (0..17).for_each(|_| set_timer(socket, Duration::from_secs(60))),
         "short_timer" => set_timer(socket, Duration::from_millis(9)),
+        "tick" => socket.tick(Duration::from_millis(100)),
         "log_lines" => (0..257).for_each(|line| log::info!("line {line}")),
         "info_panic" | "info_fail" | "info_reply" | "flood" => socket.send_self(event, json!({})),
         _ => return None,

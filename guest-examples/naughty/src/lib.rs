@@ -1,6 +1,6 @@
 //! Does everything that a plugin may do, and much that it may not: the plugin of the tests from outside.
 //!
-//! Topics: `naughty:*`. Anyone may join, but for those whose name says what happens then: `naughty:join_panic`,
+//! Topics: `naughty:*`, and `unruly:*`, which have a room. Anyone may join, but for those whose name says what happens then: `naughty:join_panic`,
 //! `naughty:join_fail`, `naughty:join_loop` and `naughty:join_refuse`. In `naughty:terminate_panic` it panics in
 //! `terminate`; elsewhere the others get `gone {"member", "cause", "detail"}`, and the log has the same. A client may
 //! join with `{"mood": ".."}`, which decides what becomes of the intercepted event `secret` when it is about to reach it.
@@ -8,7 +8,9 @@
 //! - [`faults`]: events that end the member
 //! - [`effects`]: events that ask for something proper
 //! - [`elsewhere`]: those that reach beyond the member
+//! - [`storage`]: what is stored
 //! - [`moods`]: `secret`, on its way to each member
+//! - [`unruly`]: topics with a room, `unruly:*`
 //!
 //! The neighbours of a member that fails use `echo`, `count` and `shout`.
 
@@ -18,10 +20,13 @@ mod effects;
 mod elsewhere;
 mod faults;
 mod moods;
+mod storage;
 #[cfg(test)]
 mod tests;
+mod unruly;
 
 use moods::Mood;
+use unruly::Unruly;
 
 /// A member, naughty or not.
 #[derive(Serialize, Deserialize)]
@@ -60,6 +65,7 @@ impl Channel for Naughty {
             _ => {
                 let handled = self.effect(socket, event, &payload);
                 let handled = handled.or_else(|| self.elsewhere(socket, event, &payload));
+                let handled = handled.or_else(|| self.storage(event, &payload));
                 let handled = handled.or_else(|| self.fault(socket, event, &payload));
                 handled.unwrap_or_else(|| unknown_event(event))
             }
@@ -89,4 +95,7 @@ impl Channel for Naughty {
     }
 }
 
-channels! { "naughty:*" => Naughty }
+channels! {
+    "naughty:*" => Naughty,
+    "unruly:*" => Unruly,
+}

@@ -24,6 +24,8 @@ pub(crate) enum Mood {
     Trap,
     /// It fails: a fault.
     Fail,
+    /// It stores something where it may only read: a fault.
+    Store,
     /// It asks for an effect where it may only read: a fault. The SDK has no words for this, so it goes past it.
     Ask,
 }
@@ -46,6 +48,10 @@ impl Mood {
             Mood::ReplaceWithArray => Ok(Decision::replace(json!([1]))),
             Mood::Trap => panic!("asked to panic in handle_out"),
             Mood::Fail => fail("asked to fail in handle_out"),
+            Mood::Store => {
+                store::put("secret", true);
+                Ok(Decision::Pass)
+            }
             Mood::Ask => {
                 imports::push("asked", payload);
                 Ok(Decision::Pass)

@@ -43,6 +43,12 @@ fn what_may_not_be_asked_for_is_a_fault() {
     assert!(fault("huge_assigns").starts_with("oversize: assigns of "));
     assert!(fault("huge").starts_with("oversize: effects and answer of "));
     assert_eq!(fault("log_lines"), "oversize: a call logs at most 256 lines");
+    assert_eq!(fault("tick"), "failed: a beat was asked for, but the route has no room; set its option `room`");
+    assert_eq!(fault("store_no_key"), "oversize: a key in the store has one byte at least");
+    assert_eq!(fault("store_long_key"), "oversize: a key in the store has 1025 bytes; at most 1024");
+    assert_eq!(fault("store_long_value"), "oversize: a value in the store has 1048577 bytes; at most 1048576");
+    assert_eq!(fault("store_many"), "oversize: a call writes more than 1024 keys of the store");
+    assert_eq!(fault("store_much"), "oversize: a call writes more than 4194304 bytes to the store");
 }
 
 #[test]
@@ -97,4 +103,56 @@ fn a_secret_depends_on_the_mood() {
     let mut member = in_mood("hand_over");
     assert_eq!(member.handle_out("secret", &secret), Decision::HandOver);
     assert_eq!(member.handed_over("secret", &secret).pushes(), [("handed_over", secret)]);
+}
+
+#[test]
+fn what_is_stored_can_be_seen() {
+    let mut member = member();
+    for n in 1..=3 {
+        assert!(member.push("store_put", json!({ "key": format!("k:{n}"), "value": [n] })).fault().is_none());
+    }
+    assert!(member.push("store_delete", json!({ "key": "k:2" })).fault().is_none());
+    assert_eq!(member.push("store_get", json!({ "key": "k:1" })).reply(), ("ok", json!([1])));
+    assert_eq!(member.push("store_get", json!({ "key": "k:2" })).reply(), ("ok", json!(null)));
+    let scanned = |member: &mut Member<Naughty>, wanted| member.push("store_scan", wanted).reply().json();
+    assert_eq!(scanned(&mut member, json!({ "prefix": "k:" })), json!([["k:1", [1]], ["k:3", [3]]]));
+    let last = json!({ "prefix": "", "after": "k:1", "before": "k:4", "limit": 1, "backward": true });
+    assert_eq!(scanned(&mut member, last), json!([["k:3", [3]]]));
+    for n in 1..=2 {
+        assert_eq!(member.push("store_count", json!({ "key": "n" })).reply(), ("ok", json!({ "count": n })));
+    }
+    assert_eq!(member.push("store_own", json!({ "key": "o" })).reply(), ("ok", json!([null, 1, null, 2])));
+    let out = member.push("store_then_fail", json!({ "key": "n", "value": 7 }));
+    assert_eq!(out.fault().unwrap().detail, "asked to fail after a put");
+    assert_eq!(member.stored::<u64>("n"), Some(2));
+}
+
+#[test]
+fn a_room_goes_wrong_in_many_ways() {
+    let stage = testing::Stage::new().channel::<Unruly>("unruly:*");
+    let join = || stage.join("unruly:1", json!({})).expect("anyone may join");
+    let look = || stage.send("unruly:1", "look", json!({})).unwrap().unwrap().json();
+    let mut alice = join();
+    alice.push("count", json!({}));
+    let mut again = alice.rejoin(json!({})).expect("anyone may join");
+    again.push("grow", json!({}));
+    again.assert_error();
+    let mut alice = join();
+    alice.push("count_and_fail", json!({}));
+    assert_eq!(look(), json!({ "count": 1, "ended": ["replaced", "fault", "fault"] }));
+    let mut alice = join();
+    alice.push("tick", json!({ "ms": 10 }));
+    stage.advance(Duration::from_millis(10));
+    alice.assert_broadcast("beat", json!({ "number": 1, "missed": 0, "period_ms": 10 }));
+    alice.push("tick", json!({ "ms": 9 }));
+    alice.assert_error();
+    stage.advance(Duration::from_millis(101));
+    assert_eq!(look(), json!({ "count": 0, "ended": [] }));
+    let mut alice = join();
+    alice.push("at_tick", json!({ "mood": "fail" }));
+    alice.push("tick", json!({ "ms": 10 }));
+    stage.advance(Duration::from_millis(30));
+    alice.assert_error();
+    let kinds: Vec<_> = stage.faults().iter().map(|fault| fault.kind).collect();
+    assert_eq!(kinds, ["oversize", "failed", "oversize", "failed", "failed", "failed"]);
 }

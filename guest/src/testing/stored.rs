@@ -42,7 +42,7 @@ impl Stored {
     #[track_caller]
     pub(super) fn put(&mut self, key: &[u8], value: &impl Serialize) {
         let value = state::encode(value).unwrap_or_else(|why| panic!("{why}"));
-        let mut draft = Draft::of(self);
+        let mut draft = Draft { stored: std::mem::take(self), writes: BTreeMap::new() };
         draft.put(key, &value).unwrap_or_else(|fault| panic!("{fault}"));
         *self = draft.commit();
     }

@@ -26,6 +26,7 @@ pub(crate) const DIFFERENCES: &[(&str, Differs, &str)] = &[
         "whether the rejoiner sees its old presence leave is a race there; here it never does",
     ),
     ("leave_then_join_back_to_back", Differs::InContent, "a leave that a join follows at once is always answered"),
+    ("longpoll", Differs::InOrder, "a heartbeat overtakes what has to wait for its plugin, as it may in Phoenix, too"),
     (
         "longpoll_disconnect",
         Differs::InContent,
@@ -53,8 +54,8 @@ pub(crate) const DIFFERENCES: &[(&str, Differs, &str)] = &[
     ("types", Differs::InContent, "duplicate keys pass through as they came, and readers take the last"),
 ];
 
-/// Those of them that differ only where a moment falls so: a join that a guest holds up, a poll that is open by then.
-const AT_TIMES: [&str; 2] = ["longpoll_disconnect", "max_channels"];
+/// Those of them that differ only where a moment falls so: a turn that a guest holds up, a poll that is open by then.
+const AT_TIMES: [&str; 3] = ["longpoll", "longpoll_disconnect", "max_channels"];
 
 /// Adds what clients sent and the transcript doesn't have.
 fn complete(scenario: &str, lines: &mut Vec<Line>) {

@@ -1,0 +1,91 @@
+//! A sum that everyone in a topic shares: every topic `count:NAME` is one.
+//!
+//! A client joins with `{}`, or with `{"tick": MS}` to have the topic beat at that pace. Everyone may join.
+//!
+//! | the client sends | what it does | reply |
+//! | --- | --- | --- |
+//! | `add {"n": 2}` | adds to the sum | `ok {"sum": 5}` |
+//! | `get` | | `ok {"sum": 5}`, the room |
+//! | `mine` | | `ok {"added": 2}`, what this member has added |
+//! | `members` | | `ok {"members": 1}` |
+//! | `save` | puts the sum in the store | `ok {"sum": 5}` |
+//! | `load` | takes it from there | `ok {"sum": 5}`, or `error` where nothing was saved |
+//!
+//! | the client gets | when |
+//! | --- | --- |
+//! | `sum {"sum": 5}` | someone, perhaps itself, changed it |
+//! | `beat {"number": 1, "missed": 0, "sum": 5}` | the topic beats |
+
+use bennu_guest::prelude::*;
+
+#[cfg(any(test, feature = "second"))]
+mod second;
+#[cfg(test)]
+mod tests;
+
+/// A member, with what it has added.
+#[derive(Serialize, Deserialize)]
+struct Counter {
+    added: i64,
+}
+
+/// What all members share.
+#[derive(Default, Serialize, Deserialize)]
+struct Room {
+    sum: i64,
+}
+
+impl Channel for Counter {
+    type Room = Room;
+    const DURABLE: bool = cfg!(feature = "durable");
+    const ASSIGNS_VERSION: u32 = 1;
+    const ROOM_VERSION: u32 = 1;
+
+    fn join(socket: &mut Socket<Room>, params: Payload) -> Join<Self> {
+        if let Some(ms) = params.field("tick")? {
+            socket.tick(Duration::from_millis(ms));
+        }
+        Ok(Counter { added: 0 })
+    }
+
+    fn handle_in(&mut self, socket: &mut Socket<Room>, event: &str, payload: Payload) -> Handled {
+        match event {
+            "add" if cfg!(feature = "faulty") => fail("this build can't add"),
+            "add" => {
+                let n: i64 = payload.field("n")?;
+                self.added = self.added.saturating_add(n);
+                let sum = socket.room().sum.saturating_add(n);
+                set(socket, sum)
+            }
+            "get" => reply(socket.room()),
+            "mine" => reply(self),
+            "members" => reply(json!({ "members": topics::count(socket.topic()) })),
+            "save" => {
+                store::put(socket.topic(), socket.room().sum);
+                reply(socket.room())
+            }
+            "load" => match store::get(socket.topic())? {
+                Some(sum) => set(socket, sum),
+                None => reply_error(json!({ "reason": "nothing was saved" })),
+            },
+            _ => unknown_event(event),
+        }
+    }
+
+    fn handle_tick(topic: &mut Topic<Room>, tick: &Tick) -> Ticked {
+        let sum = topic.room().sum;
+        topic.broadcast("beat", json!({ "number": tick.number, "missed": tick.missed, "sum": sum }));
+        Ok(())
+    }
+}
+
+fn set(socket: &mut Socket<Room>, sum: i64) -> Handled {
+    socket.room_mut().sum = sum;
+    socket.broadcast("sum", json!({ "sum": sum }));
+    reply(json!({ "sum": sum }))
+}
+
+#[cfg(not(feature = "second"))]
+channels! { "count:*" => Counter }
+#[cfg(feature = "second")]
+channels! { "count:*" => second::Counter }

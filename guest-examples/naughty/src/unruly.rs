@@ -1,0 +1,115 @@
+//! Topics with a room, and what goes wrong in one: `unruly:*`. Anyone may join. The room outlives its last member for 100 ms,
+//! and three beats that fail in a row end the topic.
+//!
+//! | event | what follows |
+//! | --- | --- |
+//! | `count` | counts, in the room: a reply `ok {"count": n}`. Also when it is sent to the topic |
+//! | `look` | a reply with the count, and with what the members ended by: `ok {"count": n, "ended": ["left", ..]}`. Also when sent |
+//! | `tick {"ms"}` | the topic beats: everyone gets `beat {"number", "missed", "period_ms"}`. Fewer than 10 are fault: oversize |
+//! | `at_tick {"mood"}` | at each beat it fails, panics, loops, asks for what needs a member, or takes half a second |
+//! | `grow` | fault: oversize, as the room is past its limit |
+//! | `count_and_fail` | fault: failed, and the room as it was |
+
+use std::hint::black_box;
+
+use bennu_guest::bindings::bennu::channel::socket as imports;
+use bennu_guest::prelude::*;
+
+/// A member.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Unruly;
+
+/// What its members share.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Room {
+    count: u64,
+    /// The causes of the members' ends.
+    ended: Vec<String>,
+    mood: Mood,
+    /// What makes it large.
+    ballast: String,
+}
+
+/// What happens at each beat.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Mood {
+    /// Everyone gets `beat`.
+    #[default]
+    Tell,
+    /// So do they, after half a second.
+    Slow,
+    Fail,
+    Trap,
+    Loop,
+    /// It asks for what needs a member. The SDK has no words for this, so it goes past it.
+    Push,
+}
+
+impl Channel for Unruly {
+    type Room = Room;
+    const LINGER: Option<Duration> = Some(Duration::from_millis(100));
+    const TICK_FAULTS: Option<u32> = Some(3);
+
+    fn join(_socket: &mut Socket<Room>, _params: Payload) -> Join<Self> {
+        Ok(Unruly)
+    }
+
+    fn handle_in(&mut self, socket: &mut Socket<Room>, event: &str, payload: Payload) -> Handled {
+        match event {
+            "count" => return count(socket.room_mut()),
+            "look" => return look(socket.room()),
+            "tick" => socket.tick(Duration::from_millis(payload.field("ms")?)),
+            "at_tick" => socket.room_mut().mood = payload.field("mood")?,
+            "grow" => socket.room_mut().ballast = "x".repeat(1 << 20),
+            "count_and_fail" => {
+                socket.room_mut().count += 1;
+                return fail("asked to fail after it counted");
+            }
+            _ => return unknown_event(event),
+        }
+        ok()
+    }
+
+    fn handle_message(topic: &mut Topic<Room>, event: &str, payload: Payload) -> Handled {
+        match event {
+            "count" => return count(topic.room_mut()),
+            "look" => return look(topic.room()),
+            "tick" => topic.tick(Duration::from_millis(payload.field("ms")?)),
+            _ => return unknown_event(event),
+        }
+        ok()
+    }
+
+    fn handle_tick(topic: &mut Topic<Room>, tick: &Tick) -> Ticked {
+        match topic.room().mood {
+            Mood::Tell => {}
+            Mood::Slow => {
+                let until = now_ms() + 500;
+                while now_ms() < until {}
+            }
+            Mood::Fail => return fail("asked to fail in handle_tick"),
+            Mood::Trap => panic!("asked to panic in handle_tick"),
+            Mood::Loop => loop {
+                black_box(());
+            },
+            Mood::Push => imports::push("pushed", &json!({}).into_payload()),
+        }
+        let Tick { number, missed, period_ms } = tick;
+        topic.broadcast("beat", json!({ "number": number, "missed": missed, "period_ms": period_ms }));
+        Ok(())
+    }
+
+    fn terminate(&mut self, socket: &mut Socket<Room>, ending: Ending) {
+        socket.room_mut().ended.push(ending.cause);
+    }
+}
+
+fn count(room: &mut Room) -> Handled {
+    room.count += 1;
+    reply(json!({ "count": room.count }))
+}
+
+fn look(room: &Room) -> Handled {
+    reply(json!({ "count": room.count, "ended": room.ended }))
+}
