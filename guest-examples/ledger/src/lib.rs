@@ -64,7 +64,8 @@ impl Channel for Ledger {
                 reply(json!({ "entries": entries }))
             }
             "audit" => {
-                let balances = store::scan(ACCOUNTS).limit(usize::MAX).values::<u64>().collect::<Result<Vec<_>, _>>()?;
+                let balances =
+                    store::scan(ACCOUNTS).limit(usize::MAX).values::<u64>().collect::<Result<Vec<_>, _>>()?;
                 let entries = store::scan(ENTRIES).limit(usize::MAX).into_iter().count();
                 let sum: u64 = balances.iter().sum();
                 reply(json!({ "sum": sum, "accounts": balances.len(), "entries": entries }))

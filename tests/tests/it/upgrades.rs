@@ -176,7 +176,7 @@ async fn a_build_whose_upgrade_fails_is_taken_back_and_nobody_notices() -> Resul
     Ok(())
 }
 
-/// What the issue is about: a build that fails on one event only, which its predecessor answers.
+/// A build that fails on one event only, which its predecessor answers.
 #[tokio::test]
 async fn a_build_that_fails_on_one_event_goes_back_and_is_remembered() -> Result<()> {
     let host = with_probation().await?;
