@@ -11,6 +11,9 @@ use super::embedded::{Embedded, OpeningError};
 /// The file's name.
 const FILE: &str = "bennu.redb";
 
+/// Its name until it is complete.
+const PARTIAL: &str = "bennu.redb.partial";
+
 /// Opens the engine in a directory. What isn't there is made, for this user alone.
 pub(super) fn open(directory: &Path, cache_bytes: usize) -> Result<Embedded> {
     let shown = directory.display();
@@ -20,28 +23,47 @@ pub(super) fn open(directory: &Path, cache_bytes: usize) -> Result<Embedded> {
         .mode(0o700)
         .create(directory)
         .with_context(|| format!("making the data directory {shown}"))?;
+    // For as long as this takes, so that nobody else makes the file at the same time.
+    let held = File::open(directory).with_context(|| format!("opening the data directory {shown}"))?;
+    held.lock().with_context(|| format!("locking the data directory {shown}"))?;
     let path = directory.join(FILE);
-    // Its content is the plugins', so that others may not read it even where they may look into the directory.
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).with_context(
-        || format!("opening {}, which must be a file that this user may read and write", path.display()),
-    )?;
-    let engine = match Embedded::open(&path, cache_bytes) {
-        Ok(engine) => engine,
-        Err(OpeningError::InUse) => bail!(
-            "the data directory {shown} is in use by another bennu: stop that one, or give this one a directory of its own"
-        ),
-        Err(OpeningError::Failed(error)) => bail!(
-            "{} can't be opened: {error}; if it is no store of bennu, or is damaged beyond repair, move it away, \
-             and import what was exported before",
-            path.display()
-        ),
-    };
+    if !path.exists() {
+        make(&directory.join(PARTIAL), &path)?;
+    }
+    let engine = opened(&path, cache_bytes)?;
     // Else a power loss could take the file's name away, or the directory's.
     sync(directory)?;
     if is_new && let Some(parent) = fs::canonicalize(directory)?.parent() {
         sync(parent)?;
     }
     Ok(engine)
+}
+
+/// Makes the file: a crash leaves either a whole one, or none of that name. For redb takes one that it had only begun to
+/// write for something else.
+fn make(partial: &Path, path: &Path) -> Result<()> {
+    let making = || format!("making {}", path.display());
+    if partial.exists() {
+        fs::remove_file(partial).with_context(making)?;
+    }
+    // Its content is the plugins', so that others may not read it even where they may look into the directory.
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(partial).with_context(making)?;
+    drop(opened(partial, 0)?);
+    fs::rename(partial, path).with_context(making)
+}
+
+fn opened(path: &Path, cache_bytes: usize) -> Result<Embedded> {
+    let shown = path.display();
+    match Embedded::open(path, cache_bytes) {
+        Ok(engine) => Ok(engine),
+        Err(OpeningError::InUse) => {
+            bail!("{shown} is in use by another bennu: stop that one, or give this one a data directory of its own")
+        }
+        Err(OpeningError::Failed(error)) => bail!(
+            "{shown} can't be opened: {error}; if it is no store of bennu, or is damaged beyond repair, move it away, and \
+             import what was exported before"
+        ),
+    }
 }
 
 fn sync(directory: &Path) -> Result<()> {
@@ -78,6 +100,16 @@ mod tests {
         assert!(error.contains("is in use by another bennu: stop that one"), "{error}");
         drop(first);
         open(place.path(), 1 << 20).unwrap();
+    }
+
+    #[test]
+    fn what_a_crash_left_of_a_file_in_the_making_is_made_anew() {
+        let place = tempfile::tempdir().unwrap();
+        let partial = place.path().join(PARTIAL);
+        fs::write(&partial, vec![0; 8192]).unwrap();
+        drop(open(place.path(), 1 << 20).unwrap());
+        assert!(!partial.exists());
+        drop(open(place.path(), 1 << 20).unwrap());
     }
 
     #[test]

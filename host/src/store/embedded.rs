@@ -42,7 +42,7 @@ struct View {
 }
 
 impl Embedded {
-    /// Opens a file, or makes it a database if it is empty or missing.
+    /// Opens a file, or makes it a database if it is empty or missing. A crash while it is made leaves one that isn't taken.
     ///
     /// # Errors
     /// Where it is in use, or is no such file.

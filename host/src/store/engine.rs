@@ -24,7 +24,10 @@ pub trait Engine: Send + 'static {
     /// What has been applied so far. It stays as it is whatever is applied later.
     fn snapshot(&mut self) -> Doing<'_, Arc<dyn Snapshot>>;
 
-    /// Applies all writes. Once it is ready they survive a crash; if it fails or crashes, none of them is there.
+    /// Applies all writes, or none. Once it is ready they survive a crash.
+    ///
+    /// If it fails, none of them is there. An engine that can't tell, as after a failed sync, applies nothing more until it
+    /// is opened anew, and then all of them are there or none.
     fn apply<'a>(&'a mut self, writes: &'a Writes) -> Doing<'a, ()>;
 }
 

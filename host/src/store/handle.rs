@@ -107,8 +107,8 @@ impl Store {
     /// Who stops waiting for it doesn't stop it.
     ///
     /// # Errors
-    /// Where it was overtaken or refused. Nothing of it is there then; but of a failed engine nobody can say so until the
-    /// store is opened again, and then a batch is there as a whole or not at all.
+    /// Where it was overtaken or refused, and nothing of it is there. After a failed sync nobody can say that for sure: no
+    /// call sees it, and nothing more is written, until the store is opened again and it is there as a whole or not at all.
     pub async fn commit(&self, draft: Draft) -> Result<Revision, Refusal> {
         if !draft.has_writes() {
             return Ok(draft.seen.revision);

@@ -65,42 +65,37 @@ fn a_scan_gives_no_more_than_the_store_gives_at_once() {
     assert_eq!(pages, ["ab", "c", "d", "e"]);
 }
 
+type Reading = fn(&mut Draft);
+
+/// What a call does, and whose writes overtake it then.
+const READINGS: [(&str, Reading, &[&str]); 6] = [
+    ("a key", |draft| drop(now(draft.get(b"k3"))), &["k3"]),
+    ("a key that isn't there", |draft| drop(now(draft.get(b"k4"))), &["k4"]),
+    ("a range", |draft| read(draft, Direction::Forward, 9), &["k", "k2", "k3", "k4", "k5", "k6"]),
+    ("a range's first row", |draft| read(draft, Direction::Forward, 1), &["k", "k2", "k3"]),
+    ("a range's last row", |draft| read(draft, Direction::Backward, 1), &["k5", "k6"]),
+    ("what it wrote itself", write_and_read, &[]),
+];
+
+fn read(draft: &mut Draft, direction: Direction, rows: usize) {
+    assert_eq!(now(draft.scan(&Scan::prefix(b"k", direction).most(rows))).unwrap().rows.len(), rows.min(2));
+}
+
+fn write_and_read(draft: &mut Draft) {
+    draft.put(b"k3", "mine".into()).unwrap();
+    assert_eq!(now(draft.get(b"k3")).unwrap(), Some("mine".into()));
+}
+
 #[test]
 fn a_call_is_overtaken_by_writes_to_what_it_read_and_by_no_others() {
-    let (store, chat) = (memory(), owner("chat"));
-    put(&store, &chat, "k3", "here");
-    put(&store, &chat, "k5", "here");
-    let reads: [(&str, fn(&mut Draft)); 6] = [
-        ("a key", |draft| drop(now(draft.get(b"k3")).unwrap())),
-        ("a key that isn't there", |draft| drop(now(draft.get(b"k4")).unwrap())),
-        ("a range", |draft| drop(now(draft.scan(&Scan::prefix(b"k", Direction::Forward))).unwrap())),
-        ("a range's first row", |draft| {
-            drop(now(draft.scan(&Scan::prefix(b"k", Direction::Forward).most(1))).unwrap())
-        }),
-        ("a range's last row", |draft| {
-            drop(now(draft.scan(&Scan::prefix(b"k", Direction::Backward).most(1))).unwrap())
-        }),
-        ("what it wrote itself", |draft| {
-            draft.put(b"k3", "mine".into()).unwrap();
-            assert_eq!(now(draft.get(b"k3")).unwrap(), Some("mine".into()));
-        }),
-    ];
-    let overtaken = [
-        ("a key", vec!["k3"]),
-        ("a key that isn't there", vec!["k4"]),
-        ("a range", vec!["k", "k2", "k3", "k4", "k5", "k6"]),
-        ("a range's first row", vec!["k", "k2", "k3"]),
-        ("a range's last row", vec!["k5", "k6"]),
-        ("what it wrote itself", vec![]),
-    ];
-    for ((what, read), (_, by)) in reads.iter().zip(overtaken) {
+    let chat = owner("chat");
+    for (what, reading, by) in READINGS {
         for key in ["k", "k2", "k3", "k4", "k5", "k6", "l"] {
-            // A fresh store, so that one round doesn't change what the next one reads.
             let store = memory();
             put(&store, &chat, "k3", "here");
             put(&store, &chat, "k5", "here");
             let mut draft = store.begin(&chat);
-            read(&mut draft);
+            reading(&mut draft);
             put(&store, &owner("another"), key, "theirs");
             assert!(store.is_current(&draft));
             put(&store, &chat, key, "new");
