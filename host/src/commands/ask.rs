@@ -12,11 +12,11 @@ use serde_json::Value;
 #[derive(Args)]
 pub(super) struct Ask {
     /// Where the host's API listens
-    #[arg(long, env = "BENNU_HOST", default_value = "127.0.0.1:4000", value_name = "ADDRESS:PORT")]
+    #[arg(long, env = "BENNU_HOST", default_value = "127.0.0.1:4000", value_name = "ADDRESS:PORT", global = true)]
     host: String,
 
     /// A file with the key of its API; else the environment variable BENNU_API_KEY has it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     key_file: Option<PathBuf>,
 }
 
