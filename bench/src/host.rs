@@ -1,13 +1,14 @@
 //! The host that is measured, as a process of its own.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// A host at work. It ends with this.
@@ -45,6 +46,25 @@ impl Host {
         let fields: Vec<&str> = stat.rsplit_once(')').context("a process's stat")?.1.split_whitespace().collect();
         let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
         Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+    }
+}
+
+impl Host {
+    /// Bytes of memory that it holds.
+    pub(crate) fn memory(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let kilobytes = line.split_whitespace().next().context("no VmRSS")?;
+        Ok(kilobytes.parse::<u64>()? << 10)
+    }
+
+    /// What `GET /api/inspect` says.
+    pub(crate) fn inspect(&self) -> Result<Value> {
+        let mut stream = TcpStream::connect(self.address)?;
+        write!(stream, "GET /api/inspect HTTP/1.0\r\nHost: {}\r\n\r\n", self.address)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(serde_json::from_str(answer.split("\r\n\r\n").nth(1).context("an answer without a body")?)?)
     }
 }
 

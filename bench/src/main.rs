@@ -5,6 +5,7 @@
 
 mod client;
 mod host;
+mod rooms;
 mod storm;
 
 use anyhow::Result;
@@ -20,11 +21,13 @@ struct Command {
 #[derive(Subcommand)]
 enum Scenario {
     Presence(storm::Storm),
+    Rooms(rooms::Rooms),
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     match Command::parse().scenario {
         Scenario::Presence(storm) => storm.run().await,
+        Scenario::Rooms(rooms) => rooms.run().await,
     }
 }

@@ -1,11 +1,12 @@
-//! A sum that everyone in a topic shares: every topic `count:NAME` is one.
+//! A sum that everyone in a topic shares, and marks on a board: every topic `count:NAME` is one.
 //!
 //! A client joins with `{}`, or with `{"tick": MS}` to have the topic beat at that pace. Everyone may join.
 //!
 //! | the client sends | what it does | reply |
 //! | --- | --- | --- |
 //! | `add {"n": 2}` | adds to the sum | `ok {"sum": 5}` |
-//! | `get` | | `ok {"sum": 5}`, the room |
+//! | `mark {"name": "a", "at": [1, 2]}` | puts a mark on the board | `ok {"marks": 1}` |
+//! | `get` | | `ok {"sum": 5}`, the room, with its `marks` if there are some |
 //! | `mine` | | `ok {"added": 2}`, what this member has added |
 //! | `members` | | `ok {"members": 1}` |
 //! | `save` | puts the sum in the store | `ok {"sum": 5}` |
@@ -15,6 +16,8 @@
 //! | --- | --- |
 //! | `sum {"sum": 5}` | someone, perhaps itself, changed it |
 //! | `beat {"number": 1, "missed": 0, "sum": 5}` | the topic beats |
+
+use std::collections::BTreeMap;
 
 use bennu_guest::prelude::*;
 
@@ -33,6 +36,8 @@ struct Counter {
 #[derive(Default, Serialize, Deserialize)]
 struct Room {
     sum: i64,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    marks: BTreeMap<String, [f32; 2]>,
 }
 
 impl Channel for Counter {
@@ -56,6 +61,11 @@ impl Channel for Counter {
                 self.added = self.added.saturating_add(n);
                 let sum = socket.room().sum.saturating_add(n);
                 set(socket, sum)
+            }
+            "mark" => {
+                let marks = &mut socket.room_mut().marks;
+                marks.insert(payload.field("name")?, payload.field("at")?);
+                reply(json!({ "marks": marks.len() }))
             }
             "get" => reply(socket.room()),
             "mine" => reply(self),

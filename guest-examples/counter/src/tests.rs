@@ -47,6 +47,15 @@ fn the_topic_beats_when_it_is_asked_to() {
 }
 
 #[test]
+fn marks_stand_on_the_board() {
+    let stage = stage();
+    let mut alice = join(&stage);
+    let marked = alice.push("mark", json!({ "name": "a", "at": [1, 2] }));
+    alice.assert_reply(&marked, "ok", json!({ "marks": 1 }));
+    asks(&mut join(&stage), "get", json!({ "sum": 0, "marks": { "a": [1.0, 2.0] } }));
+}
+
+#[test]
 fn a_sum_is_saved_and_loaded() {
     let stage = stage();
     let mut alice = join(&stage);

@@ -1,39 +1,49 @@
 //! The ledger as its members see it.
 
-use bennu_guest::prelude::*;
+use bennu_guest::testing::{Actor, Stage};
 
-use super::Ledger;
+use super::*;
+
+fn stage() -> Stage {
+    Stage::new().channel::<Ledger>("ledger:*")
+}
+
+fn join(stage: &Stage) -> Actor {
+    stage.join("ledger:1", json!({})).expect("everyone may join")
+}
+
+fn asks(actor: &mut Actor, event: &str, payload: Value, response: Value) {
+    let asked = actor.push(event, payload);
+    actor.assert_reply(&asked, "ok", response);
+}
 
 #[test]
 fn what_is_moved_is_moved_as_a_whole() {
-    let stage = testing::Stage::new().channel::<Ledger>("ledger:*");
-    let mut alice = stage.join("ledger:1", json!({})).unwrap();
-    let mut bob = stage.join("ledger:1", json!({})).unwrap();
-    assert_eq!(alice.push("deposit", json!({ "to": "a", "n": 5 })).reply(), ("ok", json!({ "balance": 5 })));
-    let out = alice.push("transfer", json!({ "from": "a", "to": "b", "n": 2 }));
-    let (status, reply) = out.reply();
-    assert_eq!(status, "ok");
-    let moved = json!({ "entry": reply["entry"], "from": "a", "to": "b", "n": 2 });
-    bob.assert_broadcast("moved", moved.clone());
-    assert_eq!(bob.push("balance", json!({ "of": "a" })).reply(), ("ok", json!({ "balance": 3 })));
-    assert_eq!(bob.push("entries", json!({ "limit": 10 })).reply(), ("ok", json!({ "entries": [moved] })));
-    assert_eq!(bob.push("audit", json!({})).reply(), ("ok", json!({ "sum": 5, "accounts": 2, "entries": 1 })));
+    let stage = stage();
+    let (mut alice, mut bob) = (join(&stage), join(&stage));
+    asks(&mut alice, "deposit", json!({ "to": "a", "n": 5 }), json!({ "balance": 5 }));
+    asks(&mut alice, "transfer", json!({ "from": "a", "to": "b", "n": 2 }), json!({}));
+    let moved = json!({ "from": "a", "to": "b", "n": 2 });
+    bob.assert_broadcast("moved", &moved);
+    asks(&mut bob, "balance", json!({ "of": "a" }), json!({ "balance": 3 }));
+    asks(&mut bob, "entries", json!({ "limit": 10 }), json!({ "entries": [moved] }));
+    asks(&mut bob, "audit", json!({}), json!({ "sum": 5, "accounts": 2, "entries": 1 }));
 }
 
 #[test]
 fn nobody_moves_what_isnt_there() {
-    let stage = testing::Stage::new().channel::<Ledger>("ledger:*");
-    let mut alice = stage.join("ledger:1", json!({})).unwrap();
-    let out = alice.push("transfer", json!({ "from": "a", "to": "b", "n": 1 }));
-    assert_eq!(out.reply(), ("error", json!({ "reason": "there isn't so much" })));
-    assert_eq!(alice.push("audit", json!({})).reply(), ("ok", json!({ "sum": 0, "accounts": 0, "entries": 0 })));
+    let stage = stage();
+    let mut alice = join(&stage);
+    let asked = alice.push("transfer", json!({ "from": "a", "to": "b", "n": 1 }));
+    alice.assert_reply(&asked, "error", json!({ "reason": "there isn't so much" }));
+    asks(&mut alice, "audit", json!({}), json!({ "sum": 0, "accounts": 0, "entries": 0 }));
 }
 
 #[test]
 fn from_an_account_to_itself_nothing_comes_and_nothing_goes() {
-    let stage = testing::Stage::new().channel::<Ledger>("ledger:*");
-    let mut alice = stage.join("ledger:1", json!({})).unwrap();
-    alice.push("deposit", json!({ "to": "a", "n": 5 }));
-    alice.push("transfer", json!({ "from": "a", "to": "a", "n": 2 }));
-    assert_eq!(alice.push("balance", json!({ "of": "a" })).reply(), ("ok", json!({ "balance": 5 })));
+    let stage = stage();
+    let mut alice = join(&stage);
+    asks(&mut alice, "deposit", json!({ "to": "a", "n": 5 }), json!({}));
+    asks(&mut alice, "transfer", json!({ "from": "a", "to": "a", "n": 2 }), json!({}));
+    asks(&mut alice, "balance", json!({ "of": "a" }), json!({ "balance": 5 }));
 }

@@ -12,7 +12,6 @@ use crate::routes::Route;
 
 /// What is asked of a plugin.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "the large one is the one that is usual, and none is kept")]
 pub(super) enum Question {
     /// A member's callback.
     Member(Call),

@@ -207,7 +207,6 @@ impl Limits {
             presence_bytes: self.presence_bytes,
             subscriptions: self.subscriptions_per_member,
             log_lines: self.log_lines_per_call,
-            ..CallLimits::default()
         })
     }
 

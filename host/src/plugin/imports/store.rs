@@ -24,7 +24,7 @@ impl Guest {
 
 impl store::Host for Guest {
     async fn get(&mut self, key: Vec<u8>) -> Result<Option<Vec<u8>>> {
-        let value = self.draft(false)?.get(&key).await.map_err(read_fault)?;
+        let value = self.draft(false)?.get(&key).await.map_err(|error| read_fault(&error))?;
         Ok(value.map(Vec::from))
     }
 
@@ -45,7 +45,7 @@ impl store::Host for Guest {
         };
         let (from, until) = (start.map(Bytes::from).unwrap_or_default(), end.map(Bytes::from));
         let scan = Scan { from, until, ..Scan::all(direction).most(limit as usize) };
-        let page = draft.scan(&scan).await.map_err(read_fault)?;
+        let page = draft.scan(&scan).await.map_err(|error| read_fault(&error))?;
         Ok(page.rows.into_iter().map(|(key, value)| Entry { key: key.into(), value: value.into() }).collect())
     }
 
@@ -60,7 +60,7 @@ impl store::Host for Guest {
     }
 }
 
-fn read_fault(error: ReadError) -> Fault {
+fn read_fault(error: &ReadError) -> Fault {
     match error {
         ReadError::Oversize(oversize) => Fault::oversize(oversize.to_string()),
         ReadError::Failed(_) => Fault::new(FaultKind::Store, error.to_string()),
