@@ -1,6 +1,6 @@
 //! Rooms: what many of them take with a beat and without, and what a callback costs by the size of its room.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -114,7 +114,7 @@ impl Rooms {
     }
 
     /// CPU time of the host for one callback on a room of that size, with all that a message takes.
-    async fn measure_calls(&self, plugin: &PathBuf, size: usize, event: &str) -> Result<Duration> {
+    async fn measure_calls(&self, plugin: &Path, size: usize, event: &str) -> Result<Duration> {
         let host = Host::start(&self.host, plugin, "[limits]\nstop_ms = 1\n")?;
         let mut client = Client::connect(host.address).await?;
         let topic = "count:1";

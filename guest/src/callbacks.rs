@@ -19,7 +19,7 @@ pub(crate) type Called<T> = Result<T, String>;
 pub(crate) type Room = Option<Vec<u8>>;
 
 pub(crate) fn join<C: Channel>(member: u64, topic: String, params: Payload, room: Room) -> Called<Admission> {
-    let mut socket = Socket::new(topic, member, None, Shared::read(room)?);
+    let mut socket = Socket::new(topic, member, None, Shared::new(room));
     socket.response = Some(empty());
     match C::join(&mut socket, params) {
         Ok(me) => Ok(Admission::Admitted(Admitted {
@@ -56,7 +56,7 @@ pub(crate) fn handle_message<C: Channel>(
     payload: Payload,
     room: Room,
 ) -> Called<message::Outcome> {
-    let mut topic = Topic::<C::Room>::new(topic, Shared::read(room)?);
+    let mut topic = Topic::<C::Room>::new(topic, Shared::new(room));
     let reply = match answer(C::handle_message(&mut topic, event, payload))? {
         Answer::Reply(reply) => Some(reply),
         Answer::None => None,
@@ -68,7 +68,7 @@ pub(crate) fn handle_message<C: Channel>(
 }
 
 pub(crate) fn handle_tick<C: Channel>(topic: String, tick: &Tick, room: Room) -> Called<Room> {
-    let mut topic = Topic::<C::Room>::new(topic, Shared::read(room)?);
+    let mut topic = Topic::<C::Room>::new(topic, Shared::new(room));
     C::handle_tick(&mut topic, tick).map_err(|error| format!("handle_tick: {}", text(error)))?;
     topic.room.changed()
 }
@@ -121,7 +121,7 @@ struct Turn<C: Channel> {
 impl<C: Channel> Turn<C> {
     fn begin(member: Membership, reply_ref: Option<String>) -> Called<Self> {
         let me = state::decode(&member.assigns)?;
-        let socket = Socket::new(member.topic, member.id, reply_ref, Shared::read(member.room)?);
+        let socket = Socket::new(member.topic, member.id, reply_ref, Shared::new(member.room));
         Ok(Self { me, socket, assigns: member.assigns })
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::host::{member, presence, socket};
 use crate::output::as_json;
@@ -146,7 +147,7 @@ impl<R> Socket<R> {
 }
 
 /// The topic's shared state.
-impl<R> Socket<R> {
+impl<R: Default + Serialize + DeserializeOwned> Socket<R> {
     /// The state that the topic's members share.
     pub fn room(&self) -> &R {
         self.room.get()
@@ -155,6 +156,12 @@ impl<R> Socket<R> {
     /// The state that the topic's members share, to change it.
     pub fn room_mut(&mut self) -> &mut R {
         self.room.get_mut()
+    }
+
+    /// Takes the state that the topic's members share away, a durable one out of the store as well: the next callback finds the
+    /// default.
+    pub fn clear_room(&mut self) {
+        self.room.clear();
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::host::socket;
 use crate::presence::Presences;
 use crate::room::Shared;
@@ -56,7 +59,9 @@ impl<R> Topic<R> {
     pub fn presences(&self) -> Presences {
         Presences::of(&self.name)
     }
+}
 
+impl<R: Default + Serialize + DeserializeOwned> Topic<R> {
     /// The state that the topic's members share.
     pub fn room(&self) -> &R {
         self.room.get()
@@ -65,5 +70,11 @@ impl<R> Topic<R> {
     /// The state that the topic's members share, to change it.
     pub fn room_mut(&mut self) -> &mut R {
         self.room.get_mut()
+    }
+
+    /// Takes the state that the topic's members share away, a durable one out of the store as well: the next callback finds the
+    /// default.
+    pub fn clear_room(&mut self) {
+        self.room.clear();
     }
 }

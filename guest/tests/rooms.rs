@@ -175,7 +175,10 @@ fn a_beat_can_be_too_short_or_have_no_room() {
     }
     let roomless = join::<Roomless>("any", json!({})).unwrap_err();
     let detail = &roomless.fault().unwrap().detail;
-    assert_eq!(detail, "a beat was asked for, but the route has no room; set its option `room`");
+    assert_eq!(
+        detail,
+        "a beat was asked for, but the route has no room: its option `room` says whether it does (`type Room` in Rust)"
+    );
 }
 
 #[derive(Serialize, Deserialize)]
@@ -391,5 +394,47 @@ impl Channel for Renumbered {
 
     fn handle_in(&mut self, socket: &mut Socket<u64>, _event: &str, _payload: Payload) -> Handled {
         reply(socket.room())
+    }
+}
+
+/// A topic whose room can be taken away.
+#[derive(Serialize, Deserialize)]
+struct Board;
+
+impl Channel for Board {
+    type Room = Vec<String>;
+
+    fn join(_socket: &mut Socket<Vec<String>>, _params: Payload) -> Join<Self> {
+        Ok(Board)
+    }
+
+    fn handle_in(&mut self, socket: &mut Socket<Vec<String>>, event: &str, _payload: Payload) -> Handled {
+        match event {
+            "write" => socket.room_mut().push("line".into()),
+            "clear" => socket.clear_room(),
+            "clear_and_write" => {
+                socket.clear_room();
+                socket.room_mut().push("first".into());
+            }
+            _ => {}
+        }
+        reply(json!({ "lines": socket.room() }))
+    }
+}
+
+#[test]
+fn a_room_that_is_taken_away_is_as_if_nobody_had_written_it() {
+    let stage = testing::Stage::new().channel::<Board>("board:*");
+    let mut alice = stage.join("board:1", json!({})).unwrap();
+    for (event, lines) in [
+        ("write", json!(["line"])),
+        ("clear", json!([])),
+        ("look", json!([])),
+        ("write", json!(["line"])),
+        ("clear_and_write", json!(["first"])),
+        ("look", json!(["first"])),
+    ] {
+        let asked = alice.push(event, json!({}));
+        alice.assert_reply(&asked, "ok", json!({ "lines": lines }));
     }
 }

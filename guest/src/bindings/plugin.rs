@@ -718,7 +718,8 @@ pub mod bennu {
             pub struct Outcome {
                 /// The member's new state, or none where it didn't change.
                 pub assigns: ::core::option::Option<_rt::Vec<u8>>,
-                /// The topic's new shared state, or none where it didn't change.
+                /// The topic's new shared state, or none where it didn't change. Without bytes it is taken away, here and wherever else a
+                /// room is given back: the next callback finds it unwritten.
                 pub room: ::core::option::Option<_rt::Vec<u8>>,
                 /// What the client is told.
                 pub answer: Answer,
@@ -819,9 +820,10 @@ pub mod bennu {
                 /// - `stopped`: the plugin answered `stop`
                 /// - `shutdown`: the host is stopping
                 /// - `fault`: a callback failed
+                /// - `taken-back`: the build that took its state over was taken back; the state is again what it was before that build
                 pub cause: _rt::String,
                 /// With `stopped` the reason given; with `fault` its kind (`trap`, `deadline`, `memory`, `oversize`, `overflow`,
-                /// `failed`); otherwise empty.
+                /// `store`, `failed`); otherwise empty.
                 pub detail: _rt::String,
             }
             impl ::core::fmt::Debug for Ending {

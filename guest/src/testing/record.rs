@@ -261,7 +261,9 @@ impl Record {
     /// Checks what a callback of a route gave back.
     pub(super) fn check(&mut self, outcome: &Outcome, terms: &Terms) -> Result<(), Fault> {
         if terms.room.is_none() && self.effects.iter().any(|effect| matches!(effect, Effect::Tick(_))) {
-            return Err(Fault::failed("a beat was asked for, but the route has no room; set its option `room`"));
+            return Err(Fault::failed(
+                "a beat was asked for, but the route has no room: its option `room` says whether it does (`type Room` in Rust)",
+            ));
         }
         outcome.assigns.iter().try_for_each(|assigns| self.check_state(Part::Assigns, assigns))?;
         outcome.room.iter().try_for_each(|room| self.check_state(Part::Room, room))?;

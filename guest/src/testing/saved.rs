@@ -42,7 +42,12 @@ impl Standing {
         let new = |bytes, part| Saved { bytes, version: terms.version(part) };
         Self {
             assigns: assigns.map(|bytes| new(bytes, Part::Assigns)).or(self.assigns),
-            room: room.map(|bytes| new(bytes, Part::Room)).or(self.room),
+            room: match room {
+                // Without bytes it is as if nobody had written it.
+                Some(bytes) if bytes.is_empty() => None,
+                Some(bytes) => Some(new(bytes, Part::Room)),
+                None => self.room,
+            },
         }
     }
 }

@@ -128,10 +128,14 @@ fn check_room(route: &Route, outcome: &Outcome) -> Result<(), Fault> {
         return Ok(());
     }
     if outcome.room.is_some() {
-        return Err(Fault::failed("a room was given back, but the route has none; set its option `room`"));
+        return Err(Fault::failed(
+            "a room was given back, but the route has none: its option `room` says whether it does (`type Room` in Rust)",
+        ));
     }
     if outcome.effects.iter().any(|effect| matches!(effect, Effect::Beat(_))) {
-        return Err(Fault::failed("a beat was asked for, but the route has no room; set its option `room`"));
+        return Err(Fault::failed(
+            "a beat was asked for, but the route has no room: its option `room` says whether it does (`type Room` in Rust)",
+        ));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 use bennu::contract::Nowhere;
 use bennu::plugin::{Digest, Loaded, Origin};
-use bennu::routes::{RouteSpec, Turns};
+use bennu::routes::{OnFault, RoomKind, RouteSpec, Turns};
 use bennu::server::{Config, loader, start_logging};
 use bennu::store::{Owner, Store, StoreLimits};
 use clap::Args;
@@ -66,11 +66,19 @@ fn describe(route: &RouteSpec) -> String {
     if !route.intercepts.is_empty() {
         line += &format!(", intercepts {}", route.intercepts.join(" "));
     }
-    if route.turns == Turns::Topic {
-        line += ", turns of the topic";
+    match route.room {
+        RoomKind::None if route.turns == Turns::Topic => line += ", turns of the topic",
+        RoomKind::None => {}
+        RoomKind::Memory => line += &format!(", a room that lingers for {:?}", route.linger),
+        RoomKind::Durable => line += ", a durable room",
     }
-    if route.assigns_version > 0 {
-        line += &format!(", assigns of version {}", route.assigns_version);
+    for (state, version) in [("assigns", route.assigns_version), ("room", route.room_version)] {
+        if version > 0 {
+            line += &format!(", {state} of version {version}");
+        }
+    }
+    if route.on_fault == OnFault::Keep {
+        line += ", members that live on after a fault";
     }
     line
 }
