@@ -126,8 +126,12 @@ impl Stage {
     }
 
     pub(crate) fn with_limits(parts: impl IntoIterator<Item = Part>, limits: NodeLimits) -> Self {
+        Self::over(Store::in_memory(StoreLimits::default()).expect("a store in memory"), parts, limits)
+    }
+
+    /// A host over a store that outlives it.
+    pub(crate) fn over(store: Store, parts: impl IntoIterator<Item = Part>, limits: NodeLimits) -> Self {
         let routes = Arc::new(RouteTable::default());
-        let store = Store::in_memory(StoreLimits::default()).expect("a store in memory");
         let node = Node::new(Arc::clone(&routes), limits, Pace::default(), store);
         let endpoint = Endpoint {
             node,

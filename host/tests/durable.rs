@@ -1,0 +1,137 @@
+//! Durable rooms: stored with the callback that changes them, and there for the next host.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bennu::channel::NodeLimits;
+use bennu::contract::{
+    Answer, Call, Callback, Effect, Fault, Outcome, Part as Of, Reply, TopicCall, TopicCallback, Upgrade,
+};
+use bennu::protocol::Payload;
+use bennu::store::{Store, StoreLimits};
+use bytes::Bytes;
+use support::{Part, Stage, admitted, nothing, replied};
+use tokio::time::sleep;
+
+const DURABLE: &[(&str, &str)] = &[("room", "durable"), ("linger-ms", "0")];
+
+fn text(room: Option<&Bytes>) -> String {
+    room.map_or_else(|| "none".to_owned(), |room| String::from_utf8_lossy(room).into_owned())
+}
+
+/// Each event is what the room is set to.
+async fn setting(call: Call) -> Result<Outcome, Fault> {
+    let beat = |ms| vec![Effect::Beat(Some(Duration::from_millis(ms)))];
+    match call.callback {
+        Callback::Join(_) => Ok(admitted()),
+        Callback::In { event, .. } if &*event == "beat" => Ok(Outcome { effects: beat(10), ..replied("{}") }),
+        Callback::In { event, .. } if &*event == "clear" => Ok(Outcome { room: Some(Bytes::new()), ..replied("{}") }),
+        Callback::In { event, .. } => Ok(Outcome { room: Some(event.into_bytes()), ..replied("{}") }),
+        Callback::Info(_) | Callback::Terminate(_) => Ok(nothing()),
+    }
+}
+
+/// A message is answered with the room; a beat counts in it.
+async fn telling(call: TopicCall) -> Result<Outcome, Fault> {
+    let payload = Payload::Json(format!("\"{}\"", text(call.room.as_ref())).into());
+    match call.callback {
+        TopicCallback::Message { .. } => {
+            Ok(Outcome { answer: Answer::Reply(Reply { status: "ok".into(), payload }), ..nothing() })
+        }
+        TopicCallback::Tick(tick) => Ok(Outcome { room: Some(tick.number.to_string().into()), ..nothing() }),
+    }
+}
+
+fn part() -> Part {
+    Part {
+        options: DURABLE,
+        on_topic_call: Some(Arc::new(|call| Box::pin(telling(call)))),
+        ..Part::new("room:*", setting)
+    }
+}
+
+fn store() -> Store {
+    Store::in_memory(StoreLimits::default()).expect("a store in memory")
+}
+
+fn host(store: &Store, part: Part) -> Stage {
+    Stage::over(store.clone(), [part], NodeLimits::default())
+}
+
+async fn room(stage: &Stage) -> String {
+    let delivered = stage.endpoint.node.send("room:1", "look".into(), Payload::EMPTY).await;
+    match delivered.expect("it is delivered").expect("it is answered").payload {
+        Payload::Json(text) => text.trim_matches('"').to_owned(),
+        Payload::Binary(_) => panic!("the room is text"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_is_there_for_the_next_host_and_taken_over_by_its_build() {
+    let store = store();
+    let first = host(&store, part());
+    let mut alice = first.connect();
+    alice.join("room:1").await;
+    alice.send(r#"["1","2","room:1","one",{}]"#);
+    alice.next().await;
+    // That host is gone without a word.
+    drop(first);
+
+    let second = host(&store, part());
+    assert_eq!(room(&second).await, "one");
+    let upgrade = |old: Upgrade| -> Result<Option<Bytes>, Fault> {
+        assert_eq!((old.part, old.version), (Of::Room, 0));
+        Ok(Some([&old.state[..], b" of version 0"].concat().into()))
+    };
+    let on_upgrade: support::OnUpgrade = Arc::new(move |old| {
+        let new = upgrade(old);
+        Box::pin(async { new })
+    });
+    let third = host(&store, Part { versions: (0, 1), on_upgrade, ..part() });
+    assert_eq!(room(&third).await, "one of version 0");
+    // It is stored as that build has it, with no callback having changed it.
+    assert_eq!(room(&host(&store, Part { versions: (0, 1), ..part() })).await, "one of version 0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_is_taken_away_is_no_more() {
+    let store = store();
+    let stage = host(&store, part());
+    let mut alice = stage.connect();
+    alice.join("room:1").await;
+    for event in ["one", "clear"] {
+        alice.send(&format!(r#"["1","2","room:1","{event}",{{}}]"#));
+        alice.next().await;
+    }
+    assert_eq!(room(&stage).await, "none");
+    assert_eq!(room(&host(&store, part())).await, "none");
+    assert_eq!(store.usage("script").await.expect("a store in memory"), 0);
+}
+
+/// With a beat it is stored at most once a second, when the beat ends with the room, and at a stop.
+#[tokio::test(start_paused = true)]
+async fn a_room_with_a_beat_is_stored_now_and_then() {
+    let store = store();
+    let stage = host(&store, part());
+    let mut alice = stage.connect();
+    alice.join("room:1").await;
+    alice.send(r#"["1","2","room:1","beat",{}]"#);
+    alice.next().await;
+    let stored = async || room(&host(&store, part())).await;
+    sleep(Duration::from_millis(500)).await;
+    let early: u64 = stored().await.parse().expect("a number");
+    sleep(Duration::from_millis(200)).await;
+    assert_eq!(stored().await, early.to_string(), "not each beat is stored");
+    sleep(Duration::from_millis(600)).await;
+    let later: u64 = stored().await.parse().expect("a number");
+    assert!(later >= early + 90, "{early}, {later}");
+    stage.endpoint.node.store_rooms().await;
+    assert_eq!(stored().await, room(&stage).await, "at a stop all of it is");
+    sleep(Duration::from_millis(300)).await;
+    alice.close();
+    sleep(Duration::from_millis(20)).await;
+    let last: u64 = stored().await.parse().expect("a number");
+    assert!(last >= later + 30, "{later}, {last}");
+}
