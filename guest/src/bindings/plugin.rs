@@ -199,8 +199,8 @@ pub mod bennu {
                 }
             }
         }
-        /// What a plugin may read of the member whose callback runs. In `describe`, `handle-out`, `handle-message`, `handle-tick` and
-        /// `upgrade`, which have no member, asking is a fault.
+        /// What a plugin may read of the member whose callback runs. In `describe`, `handle-out`, `handle-message`, `handle-tick`,
+        /// `handle-seat` and `upgrade`, which have no member, asking is a fault.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod member {
             #[used]
@@ -839,8 +839,9 @@ pub mod bennu {
             }
         }
         /// What a plugin may ask for. Each is recorded and carried out, in the order asked, once the callback has succeeded; the
-        /// callback's reply follows them (a join's reply comes before them). In `describe` and `handle-out` asking is a fault; in
-        /// `handle-message`, which has no member, only `broadcast`, `publish`, `send` and `disconnect` can be asked for.
+        /// callback's reply follows them (a join's reply comes before them). In `describe`, `handle-out` and `upgrade` asking is a
+        /// fault; in `handle-message`, `handle-tick` and `handle-seat`, which have no member, only `broadcast`, `publish`, `send`,
+        /// `disconnect`, `publish-state` and `tick` can be asked for.
         ///
         /// What can't be carried out is found when it is asked for: a payload of the wrong kind, an event of more than 255 bytes,
         /// too many effects. It ends the callback with a fault.
@@ -1363,6 +1364,72 @@ pub mod bennu {
                         result4_2,
                     );
                     ret as u64
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Publishes a state of the topic, a JSON object: a member gets all of it when it joins (`room_state`, `{"n", "state"}`), and
+            /// from then on what changed, found once for all (`room_diff`, `{"n", "patch"}`, a JSON merge patch by RFC 7396, in which null
+            /// stands for what is no more: a member of an object that is null counts as absent). One that reads too slowly to follow
+            /// misses changes, and gets all of it once it can. A topic without a room publishes none: there it is a fault.
+            #[allow(async_fn_in_trait)]
+            pub fn publish_state(state: &str) -> () {
+                unsafe {
+                    let vec0 = state;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/socket@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "publish-state"]
+                        fn wit_import1(_: *mut u8, _: usize);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8, _: usize) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0.cast_mut(), len0);
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// This member sits on a seat of its topic, and on no other. Who is told what becomes of it is `handle-seat`: that it is
+            /// taken; that its last member dropped, as by a lost connection or a fault, and not by leaving; that somebody took it again
+            /// within so many milliseconds (at most a day); or that it is gone. A name has at most 255 bytes, a user's for example; several
+            /// members may sit on one. A topic without a room has no seats: there it is a fault. They end with the host.
+            #[allow(async_fn_in_trait)]
+            pub fn take_seat(name: &str, grace_ms: u32) -> () {
+                unsafe {
+                    let vec0 = name;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/socket@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "take-seat"]
+                        fn wit_import1(_: *mut u8, _: usize, _: i32);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8, _: usize, _: i32) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0.cast_mut(), len0, _rt::as_i32(&grace_ms));
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// This member gives its seat up. Without one it is ignored.
+            #[allow(async_fn_in_trait)]
+            pub fn leave_seat() -> () {
+                unsafe {
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/socket@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "leave-seat"]
+                        fn wit_import0();
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import0() {
+                        unreachable!()
+                    }
+                    wit_import0();
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
@@ -3345,6 +3412,229 @@ pub mod exports {
                 }
                 #[doc(hidden)]
                 pub use __export_bennu_channel_handle_tick_0_1_0_cabi;
+                #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                struct _RetArea(
+                    [::core::mem::MaybeUninit<
+                        u8,
+                    >; 4 * ::core::mem::size_of::<*const u8>()],
+                );
+                static mut _RET_AREA: _RetArea = _RetArea(
+                    [::core::mem::MaybeUninit::uninit(); 4
+                        * ::core::mem::size_of::<*const u8>()],
+                );
+            }
+            /// An export that a plugin may have: what becomes of the seats of a topic with a room, which members take by `socket.take-seat`.
+            #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+            pub mod handle_seat {
+                #[used]
+                #[doc(hidden)]
+                static __FORCE_SECTION_REF: fn() = super::super::super::super::__link_custom_section_describing_imports;
+                use super::super::super::super::_rt;
+                /// What has become of a seat.
+                #[repr(u8)]
+                #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+                pub enum Change {
+                    /// A member took it.
+                    Taken,
+                    /// The last member on it dropped without leaving, and it is kept for its grace period.
+                    Dropped,
+                    /// A member took it while it was kept.
+                    Returned,
+                    /// It was given up, or nobody came back in time.
+                    Gone,
+                }
+                impl ::core::fmt::Debug for Change {
+                    fn fmt(
+                        &self,
+                        f: &mut ::core::fmt::Formatter<'_>,
+                    ) -> ::core::fmt::Result {
+                        match self {
+                            Change::Taken => f.debug_tuple("Change::Taken").finish(),
+                            Change::Dropped => f.debug_tuple("Change::Dropped").finish(),
+                            Change::Returned => {
+                                f.debug_tuple("Change::Returned").finish()
+                            }
+                            Change::Gone => f.debug_tuple("Change::Gone").finish(),
+                        }
+                    }
+                }
+                impl Change {
+                    #[doc(hidden)]
+                    pub unsafe fn _lift(val: u8) -> Change {
+                        if !cfg!(debug_assertions) {
+                            return unsafe { ::core::mem::transmute(val) };
+                        }
+                        match val {
+                            0 => Change::Taken,
+                            1 => Change::Dropped,
+                            2 => Change::Returned,
+                            3 => Change::Gone,
+                            _ => panic!("invalid enum discriminant"),
+                        }
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case, unused_unsafe)]
+                pub unsafe fn _export_handle_seat_cabi<T_: Guest>(
+                    arg0: *mut u8,
+                    arg1: usize,
+                    arg2: *mut u8,
+                    arg3: usize,
+                    arg4: i32,
+                    arg5: i32,
+                    arg6: *mut u8,
+                    arg7: usize,
+                ) -> *mut u8 {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
+                        let result3 = {
+                            let len0 = arg1;
+                            let bytes0 = _rt::Vec::from_raw_parts(
+                                arg0.cast(),
+                                len0,
+                                len0,
+                            );
+                            let len1 = arg3;
+                            let bytes1 = _rt::Vec::from_raw_parts(
+                                arg2.cast(),
+                                len1,
+                                len1,
+                            );
+                            T_::handle_seat(
+                                _rt::string_lift(bytes0),
+                                _rt::string_lift(bytes1),
+                                Change::_lift(arg4 as u8),
+                                match arg5 {
+                                    0 => None,
+                                    1 => {
+                                        let e = {
+                                            let len2 = arg7;
+                                            <_ as From<
+                                                _rt::Vec<_>,
+                                            >>::from(_rt::Vec::from_raw_parts(arg6.cast(), len2, len2))
+                                        };
+                                        Some(e)
+                                    }
+                                    _ => _rt::invalid_enum_discriminant(),
+                                },
+                            )
+                        };
+                        let ptr4 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result3 {
+                            Ok(e) => {
+                                *ptr4.add(0).cast::<u8>() = (0i32) as u8;
+                                match e {
+                                    Some(e) => {
+                                        *ptr4
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (1i32) as u8;
+                                        let vec5 = <_ as Into<_rt::Vec<_>>>::into(e)
+                                            .into_boxed_slice();
+                                        let ptr5 = vec5.as_ptr().cast::<u8>();
+                                        let len5 = vec5.len();
+                                        ::core::mem::forget(vec5);
+                                        *ptr4
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len5;
+                                        *ptr4
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = ptr5.cast_mut();
+                                    }
+                                    None => {
+                                        *ptr4
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (0i32) as u8;
+                                    }
+                                };
+                            }
+                            Err(e) => {
+                                *ptr4.add(0).cast::<u8>() = (1i32) as u8;
+                                let vec6 = (e.into_bytes()).into_boxed_slice();
+                                let ptr6 = vec6.as_ptr().cast::<u8>();
+                                let len6 = vec6.len();
+                                ::core::mem::forget(vec6);
+                                *ptr4
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len6;
+                                *ptr4
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr6.cast_mut();
+                            }
+                        };
+                        ptr4
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case)]
+                pub unsafe fn __post_return_handle_seat<T_: Guest>(arg0: *mut u8) {
+                    unsafe {
+                        let l0 = i32::from(*arg0.add(0).cast::<u8>());
+                        match l0 {
+                            0 => {
+                                let l1 = i32::from(
+                                    *arg0.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                match l1 {
+                                    0 => {}
+                                    _ => {
+                                        let l2 = *arg0
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l3 = *arg0
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let base4 = l2;
+                                        let len4 = l3;
+                                        _rt::cabi_dealloc(base4, len4 * 1, 1);
+                                    }
+                                }
+                            }
+                            _ => {
+                                let l5 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l6 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                _rt::cabi_dealloc(l5, l6, 1);
+                            }
+                        }
+                    }
+                }
+                pub trait Guest {
+                    /// A seat has changed. There is no member, as in `handle-message`. Gives the topic's new shared state, or none where it
+                    /// didn't change. It comes after the callback that led to it, and a fault costs this change.
+                    #[allow(async_fn_in_trait)]
+                    fn handle_seat(
+                        topic: _rt::String,
+                        seat: _rt::String,
+                        change: Change,
+                        room: ::core::option::Option<_rt::Vec<u8>>,
+                    ) -> ::core::result::Result<
+                        ::core::option::Option<_rt::Vec<u8>>,
+                        _rt::String,
+                    >;
+                }
+                #[doc(hidden)]
+                #[macro_export]
+                macro_rules! __export_bennu_channel_handle_seat_0_1_0_cabi {
+                    ($ty:ident with_types_in $($path_to_types:tt)*) => {
+                        const _ : () = { #[unsafe (export_name =
+                        "bennu:channel/handle-seat@0.1.0#handle-seat")] unsafe extern "C"
+                        fn export_handle_seat(arg0 : * mut u8, arg1 : usize, arg2 : * mut
+                        u8, arg3 : usize, arg4 : i32, arg5 : i32, arg6 : * mut u8, arg7 :
+                        usize,) -> * mut u8 { unsafe { $($path_to_types)*::
+                        _export_handle_seat_cabi::<$ty > (arg0, arg1, arg2, arg3, arg4,
+                        arg5, arg6, arg7) } } #[unsafe (export_name =
+                        "cabi_post_bennu:channel/handle-seat@0.1.0#handle-seat")] unsafe
+                        extern "C" fn _post_return_handle_seat(arg0 : * mut u8,) { unsafe
+                        { $($path_to_types)*:: __post_return_handle_seat::<$ty > (arg0) }
+                        } };
+                    };
+                }
+                #[doc(hidden)]
+                pub use __export_bennu_channel_handle_seat_0_1_0_cabi;
                 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                 #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
                 struct _RetArea(
@@ -5473,6 +5763,9 @@ macro_rules! __export_plugin_full_impl {
         exports::bennu::channel::handle_tick::__export_bennu_channel_handle_tick_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::bennu::channel::handle_tick);
         $($path_to_types_root)*::
+        exports::bennu::channel::handle_seat::__export_bennu_channel_handle_seat_0_1_0_cabi!($ty
+        with_types_in $($path_to_types_root)*:: exports::bennu::channel::handle_seat);
+        $($path_to_types_root)*::
         exports::bennu::channel::upgrade::__export_bennu_channel_upgrade_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::bennu::channel::upgrade);
         $($path_to_types_root)*::
@@ -5482,10 +5775,10 @@ macro_rules! __export_plugin_full_impl {
         =
         "component-type:wit-bindgen:0.61.1:bennu:channel@0.1.0:plugin-full:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3259] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3486] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb9\x18\x01A\x02\x01\
-A\"\x01B\x0a\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x9c\x1a\x01A\x02\x01\
+A$\x01B\x0a\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\
 \0\0\x01@\0\0w\x04\0\x03now\x01\x02\x01@\0\0s\x04\0\x09unique-id\x01\x03\x04\0\x06\
 random\x01\x02\x04\0\x0dconfiguration\x01\x03\x01@\x02\x05level\x01\x07messages\x01\
 \0\x04\0\x03log\x01\x04\x03\0\x18bennu:channel/host@0.1.0\x05\0\x01B\x0d\x01ks\x01\
@@ -5505,7 +5798,7 @@ nse\x02\x04\0\x08admitted\x03\0\x15\x01q\x02\x08admitted\x01\x16\0\x07refused\x0
 \x02\0\x04\0\x09admission\x03\0\x17\x01r\x04\x06sources\x05topics\x05events\x07p\
 ayload\x02\x04\0\x07message\x03\0\x19\x01r\x02\x05causes\x06details\x04\0\x06end\
 ing\x03\0\x1b\x03\0\x19bennu:channel/types@0.1.0\x05\x02\x02\x03\0\x02\x07payloa\
-d\x02\x03\0\x02\x05reply\x01B\x19\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x02\
+d\x02\x03\0\x02\x05reply\x01B\x1f\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x02\
 \x03\x02\x01\x04\x04\0\x08response\x03\0\x02\x01@\x02\x05events\x07payload\x01\x01\
 \0\x04\0\x04push\x01\x04\x04\0\x09broadcast\x01\x04\x04\0\x0ebroadcast-from\x01\x04\
 \x01@\x03\x05topics\x05events\x07payload\x01\x01\0\x04\0\x07publish\x01\x05\x04\0\
@@ -5513,8 +5806,10 @@ d\x02\x03\0\x02\x05reply\x01B\x19\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x
 subscribe\x01\x06\x01@\x01\x09socket-ids\x01\0\x04\0\x0adisconnect\x01\x07\x01@\x02\
 \x09reply-refs\x05reply\x03\x01\0\x04\0\x05reply\x01\x08\x04\0\x09send-self\x01\x04\
 \x01@\x03\x0cmillisecondsw\x05events\x07payload\x01\0w\x04\0\x0asend-after\x01\x09\
-\x01@\x01\x0cmillisecondsy\x01\0\x04\0\x04tick\x01\x0a\x01@\x01\x05timerw\x01\0\x04\
-\0\x06cancel\x01\x0b\x03\0\x1abennu:channel/socket@0.1.0\x05\x05\x01B\x0c\x01@\x01\
+\x01@\x01\x05states\x01\0\x04\0\x0dpublish-state\x01\x0a\x01@\x02\x04names\x08gr\
+ace-msy\x01\0\x04\0\x09take-seat\x01\x0b\x01@\0\x01\0\x04\0\x0aleave-seat\x01\x0c\
+\x01@\x01\x0cmillisecondsy\x01\0\x04\0\x04tick\x01\x0d\x01@\x01\x05timerw\x01\0\x04\
+\0\x06cancel\x01\x0e\x03\0\x1abennu:channel/socket@0.1.0\x05\x05\x01B\x0c\x01@\x01\
 \x05topics\0s\x04\0\x04list\x01\0\x01ks\x01@\x02\x05topics\x03keys\0\x01\x04\0\x03\
 get\x01\x02\x01@\x02\x03keys\x04metas\x01\0\x04\0\x05track\x01\x03\x04\0\x06upda\
 te\x01\x03\x01@\x01\x03keys\x01\0\x04\0\x07untrack\x01\x04\x01@\0\x01\0\x04\0\x0a\
@@ -5544,24 +5839,27 @@ nts\x07payload\x01\x04room\x05\0\x09\x04\0\x0ehandle-message\x01\x0a\x04\0\"benn
 u:channel/handle-message@0.1.0\x05\x0b\x01B\x07\x01r\x03\x06numberw\x06missedy\x09\
 period-msy\x04\0\x04tick\x03\0\0\x01p}\x01k\x02\x01j\x01\x03\x01s\x01@\x03\x05to\
 pics\x04tick\x01\x04room\x03\0\x04\x04\0\x0bhandle-tick\x01\x05\x04\0\x1fbennu:c\
-hannel/handle-tick@0.1.0\x05\x0c\x01B\x06\x01m\x02\x07assigns\x04room\x04\0\x04p\
-art\x03\0\0\x01p}\x01j\x01\x02\x01s\x01@\x04\x05topics\x04part\x01\x07versiony\x05\
-state\x02\0\x03\x04\0\x07upgrade\x01\x04\x04\0\x1bbennu:channel/upgrade@0.1.0\x05\
-\x0d\x02\x03\0\x02\x09admission\x02\x03\0\x02\x06ending\x02\x03\0\x02\x0amembers\
-hip\x02\x03\0\x02\x07message\x02\x03\0\x02\x07outcome\x02\x03\0\x02\x05route\x01\
-B\x1f\x02\x03\x02\x01\x0e\x04\0\x09admission\x03\0\0\x02\x03\x02\x01\x0f\x04\0\x06\
-ending\x03\0\x02\x02\x03\x02\x01\x10\x04\0\x0amembership\x03\0\x04\x02\x03\x02\x01\
-\x11\x04\0\x07message\x03\0\x06\x02\x03\x02\x01\x12\x04\0\x07outcome\x03\0\x08\x02\
-\x03\x02\x01\x03\x04\0\x07payload\x03\0\x0a\x02\x03\x02\x01\x13\x04\0\x05route\x03\
-\0\x0c\x01p\x0d\x01@\0\0\x0e\x04\0\x08describe\x01\x0f\x01p}\x01k\x10\x01j\x01\x01\
-\x01s\x01@\x04\x06memberw\x05topics\x06params\x0b\x04room\x11\0\x12\x04\0\x04joi\
-n\x01\x13\x01ks\x01j\x01\x09\x01s\x01@\x04\x06member\x05\x05events\x07payload\x0b\
-\x09reply-ref\x14\0\x15\x04\0\x09handle-in\x01\x16\x01@\x02\x06member\x05\x07mes\
-sage\x07\0\x15\x04\0\x0bhandle-info\x01\x17\x01j\x01\x11\x01s\x01@\x02\x06member\
-\x05\x06ending\x03\0\x18\x04\0\x09terminate\x01\x19\x04\0\x1bbennu:channel/chann\
-el@0.1.0\x05\x14\x04\0\x1fbennu:channel/plugin-full@0.1.0\x04\0\x0b\x11\x01\0\x0b\
-plugin-full\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x07\
-0.258.3\x10wit-bindgen-rust\x060.61.1";
+hannel/handle-tick@0.1.0\x05\x0c\x01B\x07\x01m\x04\x05taken\x07dropped\x08return\
+ed\x04gone\x04\0\x06change\x03\0\0\x01p}\x01k\x02\x01j\x01\x03\x01s\x01@\x04\x05\
+topics\x04seats\x06change\x01\x04room\x03\0\x04\x04\0\x0bhandle-seat\x01\x05\x04\
+\0\x1fbennu:channel/handle-seat@0.1.0\x05\x0d\x01B\x06\x01m\x02\x07assigns\x04ro\
+om\x04\0\x04part\x03\0\0\x01p}\x01j\x01\x02\x01s\x01@\x04\x05topics\x04part\x01\x07\
+versiony\x05state\x02\0\x03\x04\0\x07upgrade\x01\x04\x04\0\x1bbennu:channel/upgr\
+ade@0.1.0\x05\x0e\x02\x03\0\x02\x09admission\x02\x03\0\x02\x06ending\x02\x03\0\x02\
+\x0amembership\x02\x03\0\x02\x07message\x02\x03\0\x02\x07outcome\x02\x03\0\x02\x05\
+route\x01B\x1f\x02\x03\x02\x01\x0f\x04\0\x09admission\x03\0\0\x02\x03\x02\x01\x10\
+\x04\0\x06ending\x03\0\x02\x02\x03\x02\x01\x11\x04\0\x0amembership\x03\0\x04\x02\
+\x03\x02\x01\x12\x04\0\x07message\x03\0\x06\x02\x03\x02\x01\x13\x04\0\x07outcome\
+\x03\0\x08\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\x0a\x02\x03\x02\x01\x14\x04\
+\0\x05route\x03\0\x0c\x01p\x0d\x01@\0\0\x0e\x04\0\x08describe\x01\x0f\x01p}\x01k\
+\x10\x01j\x01\x01\x01s\x01@\x04\x06memberw\x05topics\x06params\x0b\x04room\x11\0\
+\x12\x04\0\x04join\x01\x13\x01ks\x01j\x01\x09\x01s\x01@\x04\x06member\x05\x05eve\
+nts\x07payload\x0b\x09reply-ref\x14\0\x15\x04\0\x09handle-in\x01\x16\x01@\x02\x06\
+member\x05\x07message\x07\0\x15\x04\0\x0bhandle-info\x01\x17\x01j\x01\x11\x01s\x01\
+@\x02\x06member\x05\x06ending\x03\0\x18\x04\0\x09terminate\x01\x19\x04\0\x1bbenn\
+u:channel/channel@0.1.0\x05\x15\x04\0\x1fbennu:channel/plugin-full@0.1.0\x04\0\x0b\
+\x11\x01\0\x0bplugin-full\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit\
+-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
         };
     };
 }
@@ -5574,8 +5872,8 @@ pub use __export_plugin_full_impl as export_plugin;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2233] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x97\x10\x01A\x02\x01\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2318] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xec\x10\x01A\x02\x01\
 A\x12\x01B\x0a\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
 l\x03\0\0\x01@\0\0w\x04\0\x03now\x01\x02\x01@\0\0s\x04\0\x09unique-id\x01\x03\x04\
 \0\x06random\x01\x02\x04\0\x0dconfiguration\x01\x03\x01@\x02\x05level\x01\x07mes\
@@ -5596,7 +5894,7 @@ esponse\x02\x04\0\x08admitted\x03\0\x15\x01q\x02\x08admitted\x01\x16\0\x07refuse
 d\x01\x02\0\x04\0\x09admission\x03\0\x17\x01r\x04\x06sources\x05topics\x05events\
 \x07payload\x02\x04\0\x07message\x03\0\x19\x01r\x02\x05causes\x06details\x04\0\x06\
 ending\x03\0\x1b\x03\0\x19bennu:channel/types@0.1.0\x05\x02\x02\x03\0\x02\x07pay\
-load\x02\x03\0\x02\x05reply\x01B\x19\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\
+load\x02\x03\0\x02\x05reply\x01B\x1f\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\
 \x02\x03\x02\x01\x04\x04\0\x08response\x03\0\x02\x01@\x02\x05events\x07payload\x01\
 \x01\0\x04\0\x04push\x01\x04\x04\0\x09broadcast\x01\x04\x04\0\x0ebroadcast-from\x01\
 \x04\x01@\x03\x05topics\x05events\x07payload\x01\x01\0\x04\0\x07publish\x01\x05\x04\
@@ -5604,8 +5902,10 @@ load\x02\x03\0\x02\x05reply\x01B\x19\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\
 unsubscribe\x01\x06\x01@\x01\x09socket-ids\x01\0\x04\0\x0adisconnect\x01\x07\x01\
 @\x02\x09reply-refs\x05reply\x03\x01\0\x04\0\x05reply\x01\x08\x04\0\x09send-self\
 \x01\x04\x01@\x03\x0cmillisecondsw\x05events\x07payload\x01\0w\x04\0\x0asend-aft\
-er\x01\x09\x01@\x01\x0cmillisecondsy\x01\0\x04\0\x04tick\x01\x0a\x01@\x01\x05tim\
-erw\x01\0\x04\0\x06cancel\x01\x0b\x03\0\x1abennu:channel/socket@0.1.0\x05\x05\x01\
+er\x01\x09\x01@\x01\x05states\x01\0\x04\0\x0dpublish-state\x01\x0a\x01@\x02\x04n\
+ames\x08grace-msy\x01\0\x04\0\x09take-seat\x01\x0b\x01@\0\x01\0\x04\0\x0aleave-s\
+eat\x01\x0c\x01@\x01\x0cmillisecondsy\x01\0\x04\0\x04tick\x01\x0d\x01@\x01\x05ti\
+merw\x01\0\x04\0\x06cancel\x01\x0e\x03\0\x1abennu:channel/socket@0.1.0\x05\x05\x01\
 B\x0c\x01@\x01\x05topics\0s\x04\0\x04list\x01\0\x01ks\x01@\x02\x05topics\x03keys\
 \0\x01\x04\0\x03get\x01\x02\x01@\x02\x03keys\x04metas\x01\0\x04\0\x05track\x01\x03\
 \x04\0\x06update\x01\x03\x01@\x01\x03keys\x01\0\x04\0\x07untrack\x01\x04\x01@\0\x01\

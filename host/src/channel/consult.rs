@@ -132,9 +132,11 @@ fn check_room(route: &Route, outcome: &Outcome) -> Result<(), Fault> {
             "a room was given back, but the route has none: its option `room` says whether it does (`type Room` in Rust)",
         ));
     }
-    if outcome.effects.iter().any(|effect| matches!(effect, Effect::Beat(_))) {
+    let needs_room =
+        |effect: &Effect| matches!(effect, Effect::Beat(_) | Effect::PublishState(_) | Effect::TakeSeat { .. });
+    if outcome.effects.iter().any(needs_room) {
         return Err(Fault::failed(
-            "a beat was asked for, but the route has no room: its option `room` says whether it does (`type Room` in Rust)",
+            "a beat, a seat or a published state was asked for, but the route has no room: its option `room` says whether it does (`type Room` in Rust)",
         ));
     }
     Ok(())

@@ -203,6 +203,26 @@ pub enum TopicCallback {
     },
     /// `handle-tick`.
     Tick(Tick),
+    /// `handle-seat`.
+    Seat {
+        /// Whose seat it is.
+        name: ByteString,
+        /// What has become of it.
+        change: SeatChange,
+    },
+}
+
+/// What has become of a seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeatChange {
+    /// A member took it.
+    Taken,
+    /// The last member on it dropped without leaving, and it is kept for a while.
+    Dropped,
+    /// A member took it while it was kept.
+    Returned,
+    /// It was given up, or nobody came back in time.
+    Gone,
 }
 
 /// A beat of a topic.
@@ -223,6 +243,7 @@ impl TopicCallback {
         match self {
             Self::Message { .. } => "handle_message",
             Self::Tick(_) => "handle_tick",
+            Self::Seat { .. } => "handle_seat",
         }
     }
 }

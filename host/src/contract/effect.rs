@@ -98,6 +98,17 @@ pub enum Effect {
     Untrack(ByteString),
     /// All presences of the topic to the member's own client.
     PushPresences,
+    /// The topic's published state is this, the text of a JSON object.
+    PublishState(ByteString),
+    /// The member sits on a seat of its topic, which is kept for it for a while when it drops.
+    TakeSeat {
+        /// Whose seat it is.
+        name: ByteString,
+        /// For how long it is kept.
+        grace: Duration,
+    },
+    /// The member gives its seat up.
+    LeaveSeat,
     /// The topic's `handle_tick` is to be called in this rhythm, or no more.
     Beat(Option<Duration>),
 }

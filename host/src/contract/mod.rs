@@ -15,8 +15,8 @@ mod surroundings;
 
 pub use behaviour::{Behaviour, Calling};
 pub use call::{
-    Call, Callback, Ending, Holdings, Member, Message, Part, Passing, Recipient, SocketFacts, Source, Tick, TopicCall,
-    TopicCallback, Upgrade,
+    Call, Callback, Ending, Holdings, Member, Message, Part, Passing, Recipient, SeatChange, SocketFacts, Source, Tick,
+    TopicCall, TopicCallback, Upgrade,
 };
 pub use connect::{Gatekeeper, Headers, Identity, Request, Uri, Verdict};
 pub use effect::{Effect, TimerId};

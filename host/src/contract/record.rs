@@ -10,6 +10,9 @@ use bytestring::ByteString;
 use super::{CallLimits, Decision, Effect, Fault, Holdings, Reply, TimerId};
 use crate::protocol::{NAME_BYTES_MAX, Payload, Topic};
 
+/// The longest that a seat is kept for one who dropped.
+const GRACE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What a call may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Power {
@@ -242,6 +245,36 @@ impl Record {
     pub fn cancel(&mut self, timer: TimerId) -> Result<(), Fault> {
         self.holdings.timers.retain(|&under_way| under_way != timer);
         self.add(Power::Member, 0, Effect::Cancel(timer))
+    }
+
+    /// The topic's published state, the text of a JSON object. That the topic has a room is the caller's to check.
+    ///
+    /// # Errors
+    /// See [`push`](Self::push).
+    pub fn publish_state(&mut self, state: ByteString) -> Result<(), Fault> {
+        let payload = Payload::Json(state.clone());
+        payload.check_object().map_err(|_| Fault::failed("a published state is a JSON object"))?;
+        self.add(Power::Topic, state.len(), Effect::PublishState(state))
+    }
+
+    /// A seat for the member. That the topic has a room is the caller's to check.
+    ///
+    /// # Errors
+    /// See [`push`](Self::push).
+    pub fn take_seat(&mut self, name: ByteString, grace: Duration) -> Result<(), Fault> {
+        check_name("a seat's name", &name)?;
+        if grace > GRACE_MAX {
+            return Err(Fault::oversize("a seat is kept for at most a day"));
+        }
+        self.add(Power::Member, name.len(), Effect::TakeSeat { name, grace })
+    }
+
+    /// The member's seat given up. Without one it is ignored.
+    ///
+    /// # Errors
+    /// See [`push`](Self::push).
+    pub fn leave_seat(&mut self) -> Result<(), Fault> {
+        self.add(Power::Member, 0, Effect::LeaveSeat)
     }
 
     /// The topic's beat; 0 ends it. That the topic has a room is the caller's to check.

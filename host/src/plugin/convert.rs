@@ -4,9 +4,12 @@ use bytes::Bytes;
 
 use super::bindings::bennu::channel::topics;
 use super::bindings::bennu::channel::types as wit;
-use super::bindings::exports::bennu::channel::{connect, handle_message, handle_out, handle_tick, upgrade};
+use super::bindings::exports::bennu::channel::{
+    connect, handle_message, handle_out, handle_seat, handle_tick, upgrade,
+};
 use crate::contract::{
-    Answer, Decision, Ending, Identity, Message, Outcome, Part, Person, Recipient, Reply, Stop, Tick, Verdict,
+    Answer, Decision, Ending, Identity, Message, Outcome, Part, Person, Recipient, Reply, SeatChange, Stop, Tick,
+    Verdict,
 };
 use crate::protocol::Payload;
 
@@ -146,6 +149,17 @@ impl From<Part> for upgrade::Part {
         match part {
             Part::Assigns => Self::Assigns,
             Part::Room => Self::Room,
+        }
+    }
+}
+
+impl From<SeatChange> for handle_seat::Change {
+    fn from(change: SeatChange) -> Self {
+        match change {
+            SeatChange::Taken => Self::Taken,
+            SeatChange::Dropped => Self::Dropped,
+            SeatChange::Returned => Self::Returned,
+            SeatChange::Gone => Self::Gone,
         }
     }
 }

@@ -7,7 +7,9 @@ use wasmtime::component::{Instance as Linked, InstancePre};
 use wasmtime::{Result, Store};
 
 use super::Anatomy;
-use super::bindings::exports::bennu::channel::{channel, connect, handle_message, handle_out, handle_tick, upgrade};
+use super::bindings::exports::bennu::channel::{
+    channel, connect, handle_message, handle_out, handle_seat, handle_tick, upgrade,
+};
 use super::guest::Guest;
 use crate::contract::Fault;
 
@@ -24,6 +26,7 @@ struct Found {
     handle_out: Option<handle_out::GuestIndices>,
     handle_message: Option<handle_message::GuestIndices>,
     handle_tick: Option<handle_tick::GuestIndices>,
+    handle_seat: Option<handle_seat::GuestIndices>,
     upgrade: Option<upgrade::GuestIndices>,
     connect: Option<connect::GuestIndices>,
 }
@@ -34,6 +37,7 @@ pub(super) struct Exports {
     handle_out: Option<handle_out::Guest>,
     handle_message: Option<handle_message::Guest>,
     handle_tick: Option<handle_tick::Guest>,
+    handle_seat: Option<handle_seat::Guest>,
     upgrade: Option<upgrade::Guest>,
     connect: Option<connect::Guest>,
 }
@@ -61,6 +65,7 @@ impl Prepared {
             handle_out: find!(handle_out, "handle-out"),
             handle_message: find!(handle_message, "handle-message"),
             handle_tick: find!(handle_tick, "handle-tick"),
+            handle_seat: find!(handle_seat, "handle-seat"),
             upgrade: find!(upgrade, "upgrade"),
             connect: find!(connect, "connect"),
         };
@@ -95,6 +100,7 @@ impl Prepared {
             handle_out: load!(handle_out, "handle-out"),
             handle_message: load!(handle_message, "handle-message"),
             handle_tick: load!(handle_tick, "handle-tick"),
+            handle_seat: load!(handle_seat, "handle-seat"),
             upgrade: load!(upgrade, "upgrade"),
             connect: load!(connect, "connect"),
         })
@@ -116,6 +122,10 @@ impl Exports {
 
     pub(super) fn handle_tick(&self) -> Result<&handle_tick::Guest, Fault> {
         self.handle_tick.as_ref().ok_or_else(missing("handle-tick"))
+    }
+
+    pub(super) fn handle_seat(&self) -> Result<&handle_seat::Guest, Fault> {
+        self.handle_seat.as_ref().ok_or_else(missing("handle-seat"))
     }
 
     pub(super) fn upgrade(&self) -> Result<&upgrade::Guest, Fault> {

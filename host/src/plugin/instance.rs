@@ -98,7 +98,7 @@ impl Instance {
         let TopicCall { topic, room, callback } = call;
         let given = match callback {
             TopicCallback::Message { payload, .. } => Some(payload),
-            TopicCallback::Tick(_) => None,
+            TopicCallback::Tick(_) | TopicCallback::Seat { .. } => None,
         };
         self.store.data_mut().record.open_with(Power::Topic, given);
         self.begin(Subject::Nobody, Some(topic.clone()), WRITABLE);
@@ -114,6 +114,10 @@ impl Instance {
                 .call_handle_tick(store, name, (*tick).into(), room)
                 .await?
                 .map(Outcome::of_room),
+            TopicCallback::Seat { name: seat, change } => {
+                let export = self.exports.handle_seat()?;
+                export.call_handle_seat(store, name, seat, (*change).into(), room).await?.map(Outcome::of_room)
+            }
         };
         Ok(self.check(called.map_err(Fault::failed)?)?)
     }

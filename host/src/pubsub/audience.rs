@@ -15,7 +15,8 @@ use futures_util::FutureExt;
 use slab::Slab;
 
 use super::broadcast::Encoded;
-use super::{Broadcast, Deferred, Listener, Outbox, PubSub, Subscriber};
+use super::step::EncodedStep;
+use super::{Broadcast, Deferred, Listener, Outbox, PubSub, Step, Subscriber};
 use crate::protocol::{CloseCode, Frame, Topic};
 
 /// The subscribers of one topic.
@@ -49,11 +50,14 @@ struct Inner {
 struct Placed {
     subscriber: Subscriber,
     since: u64,
+    /// Whether it has all of the topic's published state but the change to come.
+    follows: bool,
 }
 
 /// What waits its turn.
 enum Job {
     Broadcast(Broadcast),
+    Step(Step),
     Deferred(Deferred),
     Frame(Arc<Outbox>, Frame),
 }
@@ -63,6 +67,9 @@ impl Job {
     fn refuse(self, inner: &mut Inner) {
         if let Self::Frame(outbox, _) = self {
             outbox.close(CloseCode::SlowConsumer);
+        } else if let Self::Step(_) = self {
+            // They get all of the state with the next one.
+            inner.subscribers.iter_mut().for_each(|(_, placed)| placed.follows = false);
         } else if !std::mem::replace(&mut inner.has_dropped, true) {
             tracing::warn!("broadcasts of a topic are dropped: {} wait for its handle_out", Audience::WAITING_MAX);
         }
@@ -155,6 +162,32 @@ impl Audience {
         }
     }
 
+    /// Delivers a change of the published state in its turn.
+    pub fn step(&self, step: Step) {
+        let mut inner = self.lock();
+        if inner.draining.is_some() {
+            self.wait(&mut inner, Job::Step(step));
+        } else {
+            inner.step(&step);
+        }
+    }
+
+    /// Sends one subscriber all of the published state, and from now on what changes.
+    pub fn follow(&self, subscription: &Subscription, state: &Step) {
+        let mut inner = self.lock();
+        let is_busy = inner.draining.is_some();
+        let Some(placed) = inner.subscribers.get_mut(subscription.key) else { return };
+        if !is_busy {
+            return placed.step(&mut EncodedStep::new(&state.messages()));
+        }
+        // Behind what waits; of that, it gets what was queued after it came.
+        placed.follows = true;
+        let (serializer, outbox) = (placed.subscriber.serializer, Arc::clone(&placed.subscriber.outbox));
+        if let Some(frame) = Encoded::new(&state.all()).frame(serializer) {
+            self.wait(&mut inner, Job::Frame(outbox, frame.clone()));
+        }
+    }
+
     /// Tells those who listen of a broadcast, at once: what waits for `handle_out` concerns members only.
     pub(super) fn tell(&self, broadcast: &Broadcast) {
         if self.listening.load(Ordering::Acquire) == 0 {
@@ -223,7 +256,7 @@ impl Audience {
             subscriber.outbox.push(first.clone());
         }
         let since = inner.queued;
-        Some(inner.subscribers.insert(Placed { subscriber, since }))
+        Some(inner.subscribers.insert(Placed { subscriber, since, follows: false }))
     }
 
     /// Whether it was the last, and the audience is closed now.
@@ -250,6 +283,7 @@ impl Audience {
         while let Some(job) = self.next_job() {
             match job {
                 Job::Broadcast(broadcast) => self.lock().deliver(&broadcast),
+                Job::Step(step) => self.lock().step(&step),
                 Job::Deferred(deferred) => {
                     // A panic must not leave the topic standing still.
                     if AssertUnwindSafe(deferred).catch_unwind().await.is_err() {
@@ -304,5 +338,20 @@ impl Inner {
                 subscriber.outbox.push(frame.clone());
             }
         }
+    }
+
+    fn step(&mut self, step: &Step) {
+        let messages = step.messages();
+        let mut encoded = EncodedStep::new(&messages);
+        let now = self.draining.unwrap_or(u64::MAX);
+        for (_, placed) in self.subscribers.iter_mut().filter(|(_, placed)| placed.since < now) {
+            placed.step(&mut encoded);
+        }
+    }
+}
+
+impl Placed {
+    fn step(&mut self, step: &mut EncodedStep<'_>) {
+        self.follows = step.give(self.follows, self.subscriber.serializer, &self.subscriber.outbox);
     }
 }

@@ -8,6 +8,7 @@ mod audience;
 mod broadcast;
 mod names;
 mod outbox;
+mod step;
 
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -23,6 +24,7 @@ pub use audience::{Audience, Hearing, Subscription};
 pub use broadcast::{Broadcast, Encoded, Except};
 pub use names::Named;
 pub use outbox::{Outbox, OutboxLimits, Taken};
+pub use step::Step;
 
 /// One who gets what is broadcast to a topic.
 #[derive(Clone)]
@@ -85,6 +87,13 @@ impl PubSub {
         match self.interceptor.get().and_then(|interceptor| interceptor.intercept(&broadcast, &audience)) {
             Some(deferred) => audience.defer(deferred),
             None => audience.broadcast(broadcast),
+        }
+    }
+
+    /// Delivers a change of a topic's published state to everybody who is subscribed to it now.
+    pub fn step(&self, step: Step) {
+        if let Some(audience) = self.audience(step.topic.as_str()) {
+            audience.step(step);
         }
     }
 

@@ -81,6 +81,20 @@ impl Outbox {
         Self::wake(inner);
     }
 
+    /// Queues a frame that may be left out, unless what is queued already is more than a quarter of what may be. Whether it was
+    /// queued.
+    pub fn push_if_short(&self, frame: &Frame) -> bool {
+        let mut inner = self.lock();
+        let is_long = inner.frames.len() > self.limits.frames / 4 || inner.bytes > self.limits.bytes / 4;
+        if is_long || inner.closing.is_some() {
+            return false;
+        }
+        inner.bytes += frame.len();
+        inner.frames.push_back(frame.clone());
+        Self::wake(inner);
+        true
+    }
+
     /// Has the connection closed, after what is queued. The first to close says the code.
     pub fn close(&self, code: CloseCode) {
         let mut inner = self.lock();
@@ -208,6 +222,18 @@ mod tests {
             outbox.push(frame(1));
         }
         assert_eq!(take(&outbox), (Poll::Ready(Taken::Close(CloseCode::SlowConsumer)), 0));
+    }
+
+    #[test]
+    fn what_may_be_left_out_is_while_much_is_queued() {
+        let outbox = Outbox::new(OutboxLimits { frames: 8, bytes: 1000 });
+        assert!((0..3).all(|_| outbox.push_if_short(&frame(1))));
+        assert!(!outbox.push_if_short(&frame(1)));
+        assert_eq!(take(&outbox), (Poll::Ready(Taken::Frames), 3));
+        outbox.push(frame(300));
+        assert!(!outbox.push_if_short(&frame(1)));
+        assert_eq!(take(&outbox), (Poll::Ready(Taken::Frames), 1));
+        assert!(outbox.push_if_short(&frame(1)));
     }
 
     #[test]

@@ -39,6 +39,18 @@ impl socket::Host for Guest {
         Ok(self.record.send_after(after, event.into(), payload.into())?)
     }
 
+    fn publish_state(&mut self, state: String) -> Result<()> {
+        Ok(self.record.publish_state(state.into())?)
+    }
+
+    fn take_seat(&mut self, name: String, grace_ms: u32) -> Result<()> {
+        Ok(self.record.take_seat(name.into(), Duration::from_millis(grace_ms.into()))?)
+    }
+
+    fn leave_seat(&mut self) -> Result<()> {
+        Ok(self.record.leave_seat()?)
+    }
+
     fn tick(&mut self, milliseconds: u32) -> Result<()> {
         Ok(self.record.beat(Duration::from_millis(milliseconds.into()))?)
     }

@@ -1,0 +1,202 @@
+//! The seats of a topic with a room: who sits where, and for how long a seat is kept for one who dropped.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytestring::ByteString;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::Node;
+use super::line::{Line, Waiting};
+use crate::contract::{Ending, SeatChange, TopicCallback};
+use crate::protocol::Topic;
+
+/// The seats of one topic, by their names. There are at most as many as members that come within a grace period.
+#[derive(Default)]
+pub(super) struct Seats {
+    seats: HashMap<ByteString, Seat>,
+}
+
+struct Seat {
+    /// The numbers of those who sit on it.
+    members: Vec<u64>,
+    grace: Duration,
+    /// While nobody does: until when it is kept.
+    until: Option<Instant>,
+    clock: Option<Clock>,
+}
+
+/// A grace period.
+struct Clock(AbortHandle);
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// How a member leaves its seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rising {
+    /// For good.
+    Leaves,
+    /// It may come back.
+    Drops,
+}
+
+impl From<&Ending> for Rising {
+    fn from(ending: &Ending) -> Self {
+        match ending {
+            Ending::Left | Ending::Stopped(_) => Self::Leaves,
+            Ending::Closed | Ending::Replaced | Ending::Shutdown | Ending::Fault(_) | Ending::TakenBack => Self::Drops,
+        }
+    }
+}
+
+impl Seats {
+    /// Whether a seat is kept for somebody.
+    pub(super) fn are_kept(&self) -> bool {
+        self.seats.values().any(|seat| seat.members.is_empty())
+    }
+
+    /// A member sits down. What has become of the seat, if that is news.
+    fn take(&mut self, name: &ByteString, member: u64, grace: Duration) -> Option<SeatChange> {
+        if let Some(seat) = self.seats.get_mut(name) {
+            let was_kept = seat.members.is_empty();
+            if !seat.members.contains(&member) {
+                seat.members.push(member);
+            }
+            (seat.grace, seat.until, seat.clock) = (grace, None, None);
+            return was_kept.then_some(SeatChange::Returned);
+        }
+        self.seats.insert(name.clone(), Seat { members: vec![member], grace, until: None, clock: None });
+        Some(SeatChange::Taken)
+    }
+
+    /// A member rises. What has become of the seat, if that is news, and for how long it is kept.
+    fn rise(&mut self, name: &ByteString, member: u64, rising: Rising) -> Option<(SeatChange, Duration)> {
+        let seat = self.seats.get_mut(name)?;
+        seat.members.retain(|other| *other != member);
+        if !seat.members.is_empty() {
+            return None;
+        }
+        let grace = seat.grace;
+        if rising == Rising::Leaves || grace.is_zero() {
+            self.seats.remove(name);
+            return Some((SeatChange::Gone, Duration::ZERO));
+        }
+        seat.until = Some(Instant::now() + grace);
+        Some((SeatChange::Dropped, grace))
+    }
+
+    /// Nobody has come back in time, if that is still so.
+    fn expire(&mut self, name: &ByteString, now: Instant) -> bool {
+        let is_over = self.seats.get(name).and_then(|seat| seat.until).is_some_and(|until| until <= now);
+        is_over && self.seats.remove(name).is_some()
+    }
+}
+
+impl Line {
+    /// A member takes a seat.
+    pub(super) fn take_seat(
+        self: &Arc<Self>,
+        (node, topic): (&Arc<Node>, &Topic),
+        (name, member): (&ByteString, u64),
+        grace: Duration,
+    ) {
+        let news = self.with_seats(|seats| seats.take(name, member, grace)).flatten();
+        self.tell_seat(node, topic, name, news);
+    }
+
+    /// A member gives its seat up, or drops from it.
+    pub(super) fn rise(
+        self: &Arc<Self>,
+        (node, topic): (&Arc<Node>, &Topic),
+        (name, member): (&ByteString, u64),
+        rising: Rising,
+    ) {
+        let news = self.with_seats(|seats| {
+            let (change, grace) = seats.rise(name, member, rising)?;
+            if let Some(seat) = seats.seats.get_mut(name) {
+                let patience = wait(Arc::downgrade(self), Arc::downgrade(node), (topic.clone(), name.clone()), grace);
+                seat.clock = Some(Clock(tokio::spawn(patience).abort_handle()));
+            }
+            Some(change)
+        });
+        self.tell_seat(node, topic, name, news.flatten());
+    }
+
+    /// A grace period is over.
+    pub(super) async fn expire_seat(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic, name: &ByteString) {
+        if self.with_seats(|seats| seats.expire(name, Instant::now())) == Some(true) {
+            self.change_seat(node, topic, name, SeatChange::Gone).await;
+        }
+    }
+
+    /// A seat's turn: the plugin is told.
+    pub(super) async fn change_seat(
+        self: &Arc<Self>,
+        node: &Arc<Node>,
+        topic: &Topic,
+        name: &ByteString,
+        change: SeatChange,
+    ) {
+        let Some(route) = node.routes.find(topic.as_str()).filter(|route| route.spec.has_room()) else { return };
+        let callback = TopicCallback::Seat { name: name.clone(), change };
+        if let Err(fault) = node.topic_turn(self, topic, &route, callback).await {
+            node.log_topic_fault(&route, topic, "handle_seat", &fault);
+        }
+    }
+
+    /// Has the plugin told in a turn of its own, behind what waits.
+    fn tell_seat(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic, name: &ByteString, news: Option<SeatChange>) {
+        if let Some(change) = news {
+            self.post_apart(Waiting::Seat(Arc::clone(node), topic.clone(), name.clone(), Some(change)));
+        }
+    }
+}
+
+/// Waits for the end of a grace period. The seat, and with it the room, is kept until then.
+async fn wait(line: Weak<Line>, node: Weak<Node>, (topic, name): (Topic, ByteString), grace: Duration) {
+    tokio::time::sleep(grace).await;
+    if let (Some(line), Some(node)) = (line.upgrade(), node.upgrade()) {
+        line.post_apart(Waiting::Seat(node, topic, name, None));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn a_seat_is_kept_for_who_drops_and_gone_with_who_leaves() {
+        let (mut seats, ada) = (Seats::default(), ByteString::from_static("ada"));
+        assert_eq!(seats.take(&ada, 1, GRACE), Some(SeatChange::Taken));
+        // A second window of hers changes nothing.
+        assert_eq!(seats.take(&ada, 2, GRACE), None);
+        assert_eq!(seats.rise(&ada, 1, Rising::Drops), None);
+        assert_eq!(seats.rise(&ada, 2, Rising::Drops), Some((SeatChange::Dropped, GRACE)));
+        assert!(seats.are_kept());
+        assert_eq!(seats.take(&ada, 3, GRACE), Some(SeatChange::Returned));
+        let later = Instant::now() + GRACE;
+        assert!(!seats.are_kept() && !seats.expire(&ada, later), "she came back in time");
+        assert_eq!(seats.rise(&ada, 3, Rising::Leaves), Some((SeatChange::Gone, Duration::ZERO)));
+        assert_eq!(seats.rise(&ada, 3, Rising::Leaves), None);
+        assert_eq!(seats.take(&ada, 4, GRACE), Some(SeatChange::Taken));
+        assert_eq!(seats.rise(&ada, 4, Rising::Drops), Some((SeatChange::Dropped, GRACE)));
+        assert!(!seats.expire(&ada, Instant::now()), "it is another grace period");
+        let later = Instant::now() + GRACE;
+        assert!(seats.expire(&ada, later) && !seats.expire(&ada, later));
+    }
+
+    #[test]
+    fn without_a_grace_period_who_drops_is_gone() {
+        let (mut seats, ada) = (Seats::default(), ByteString::from_static("ada"));
+        seats.take(&ada, 1, Duration::ZERO);
+        assert_eq!(seats.rise(&ada, 1, Rising::Drops), Some((SeatChange::Gone, Duration::ZERO)));
+    }
+}
