@@ -839,8 +839,9 @@ pub mod bennu {
             }
         }
         /// What a plugin may ask for. Each is recorded and carried out, in the order asked, once the callback has succeeded; the
-        /// callback's reply follows them (a join's reply comes before them). In `describe` and `handle-out` asking is a fault; in
-        /// `handle-message`, which has no member, only `broadcast`, `publish`, `send` and `disconnect` can be asked for.
+        /// callback's reply follows them (a join's reply comes before them). In `describe`, `handle-out` and `upgrade` asking is a
+        /// fault; in `handle-message` and `handle-tick`, which have no member, only `broadcast`, `publish`, `send`, `disconnect` and
+        /// `tick` can be asked for.
         ///
         /// What can't be carried out is found when it is asked for: a payload of the wrong kind, an event of more than 255 bytes,
         /// too many effects. It ends the callback with a fault.
@@ -5239,7 +5240,7 @@ pub mod exports {
                     ) -> ::core::result::Result<Outcome, _rt::String>;
                     /// The member has ended; its effects are still carried out. Gives the topic's new shared state, or none where it
                     /// didn't change. Not called when the client joins the same topic again over a living membership, unless the route
-                    /// has a room.
+                    /// has a room; nor when no plugin serves the topic any more.
                     #[allow(async_fn_in_trait)]
                     fn terminate(
                         member: Membership,
