@@ -103,6 +103,14 @@ mod guides {
     mod phoenix {}
     #[doc = include_str!("../../docs/plugins.md")]
     mod plugins {}
+    #[doc = include_str!("../../docs/presence.md")]
+    mod presence {}
+    #[doc = include_str!("../../docs/reload.md")]
+    mod reload {}
+    #[doc = include_str!("../../docs/rooms.md")]
+    mod rooms {}
+    #[doc = include_str!("../../docs/storage.md")]
+    mod storage {}
     #[doc = include_str!("../../docs/testing.md")]
     mod testing {}
 }

@@ -5529,7 +5529,7 @@ pub mod exports {
                     ) -> ::core::result::Result<Outcome, _rt::String>;
                     /// The member has ended; its effects are still carried out. Gives the topic's new shared state, or none where it
                     /// didn't change. Not called when the client joins the same topic again over a living membership, unless the route
-                    /// has a room.
+                    /// has a room; nor when no plugin serves the topic any more.
                     #[allow(async_fn_in_trait)]
                     fn terminate(
                         member: Membership,

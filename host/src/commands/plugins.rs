@@ -76,7 +76,10 @@ pub(super) fn show(name: &str, plugin: &Value) {
         let (generation, faults) = (&taken_back["generation"], &taken_back["faults"]);
         let commits = &taken_back["commits_given_up"];
         println!("  generation {generation} was taken back after {faults} faults; {commits} commits were given up");
-        println!("    `bennu plugins reload {name}` loads what is in its file all the same");
+        // Unless a later build has come since.
+        if plugin["generation"].as_u64() < generation.as_u64() {
+            println!("    `bennu plugins reload {name}` loads what is in its file all the same");
+        }
     }
     if let Some(error) = plugin["last_error"].as_str() {
         println!("  last load refused: {error}");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use bennu::server::Config;
-use bennu::store::{Existing, Owner, QUOTA_BYTES, Store as Storage, StoreLimits};
+use bennu::store::{Existing, Owner, QUOTA_BYTES, Store as Storage};
 use clap::{Args, Subcommand};
 
 /// Export, import or measure what plugins keep in a host's data directory, while that host is stopped.
@@ -80,20 +80,28 @@ impl Store {
 }
 
 impl Place {
-    fn directory(&self) -> Result<PathBuf> {
+    /// The configuration, with the data directory that the command line names in place of its own.
+    fn config(&self) -> Result<Config> {
+        let mut config = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
         if let Some(data) = &self.data {
-            return Ok(data.clone());
+            config.data.clone_from(data);
         }
-        Ok(self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default().data)
+        Ok(config)
+    }
+
+    /// Opens a store, and makes it if it isn't there. What a host with this configuration takes, it takes too.
+    async fn open_or_make(&self) -> Result<Storage> {
+        let Config { data, limits, .. } = self.config()?;
+        Storage::open(&data, limits.store()).await
     }
 
     /// Opens a store that is there.
     async fn open(&self) -> Result<Storage> {
-        let data = self.directory()?;
+        let Config { data, .. } = self.config()?;
         if !data.is_dir() {
             bail!("there is no data directory {}; name it with --data or --config", data.display());
         }
-        Storage::open(&data, StoreLimits::default()).await
+        self.open_or_make().await
     }
 }
 
@@ -111,7 +119,7 @@ async fn export(place: &Place, plugin: Option<&str>, output: Option<&Path>) -> R
 }
 
 async fn import(place: &Place, input: &Path, existing: Existing) -> Result<()> {
-    let store = Storage::open(&place.directory()?, StoreLimits::default()).await?;
+    let store = place.open_or_make().await?;
     let done = if input == Path::new("-") {
         store.import(&mut std::io::stdin().lock(), existing).await
     } else {

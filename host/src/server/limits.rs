@@ -210,7 +210,9 @@ impl Limits {
         })
     }
 
-    pub(crate) fn store(&self) -> StoreLimits {
+    /// Those of the store.
+    #[must_use]
+    pub fn store(&self) -> StoreLimits {
         StoreLimits {
             key_bytes: self.store_key_bytes,
             value_bytes: self.store_value_bytes,

@@ -68,22 +68,22 @@ impl Embedded {
     }
 
     fn view(&self) -> Result<View, EngineError> {
-        let reading = self.database.begin_read().map_err(EngineError::new)?;
-        Ok(View { rows: reading.open_table(ROWS).map_err(EngineError::new)? })
+        let reading = self.database.begin_read().map_err(failed)?;
+        Ok(View { rows: reading.open_table(ROWS).map_err(failed)? })
     }
 
     fn write(&self, writes: &Writes) -> Result<(), EngineError> {
-        let mut writing = self.database.begin_write().map_err(EngineError::new)?;
-        writing.set_durability(Durability::Immediate).map_err(EngineError::new)?;
-        let mut rows = writing.open_table(ROWS).map_err(EngineError::new)?;
+        let mut writing = self.database.begin_write().map_err(failed)?;
+        writing.set_durability(Durability::Immediate).map_err(failed)?;
+        let mut rows = writing.open_table(ROWS).map_err(failed)?;
         for (key, value) in writes {
             match value {
-                Some(value) => rows.insert(key.as_ref(), value.as_ref()).map_err(EngineError::new)?,
-                None => rows.remove(key.as_ref()).map_err(EngineError::new)?,
+                Some(value) => rows.insert(key.as_ref(), value.as_ref()).map_err(failed)?,
+                None => rows.remove(key.as_ref()).map_err(failed)?,
             };
         }
         drop(rows);
-        writing.commit().map_err(EngineError::new)
+        writing.commit().map_err(failed)
     }
 }
 
@@ -114,12 +114,12 @@ impl Engine for Embedded {
 impl Snapshot for View {
     fn get<'a>(&'a self, key: &'a [u8]) -> Doing<'a, Option<Bytes>> {
         let value = ReadableTable::get(&self.rows, key);
-        let value = value.map(|value| value.map(|value| copied(&value))).map_err(EngineError::new);
+        let value = value.map(|value| value.map(|value| copied(&value))).map_err(failed);
         Box::pin(ready(value))
     }
 
     fn scan<'a>(&'a self, span: &'a Span, direction: Direction, most: Most) -> Doing<'a, Rows> {
-        Box::pin(ready(self.scanned(span, direction, most).map_err(EngineError::new)))
+        Box::pin(ready(self.scanned(span, direction, most).map_err(failed)))
     }
 }
 
@@ -135,6 +135,16 @@ impl View {
             Direction::Forward => Rows::gather(range.map(row), most),
             Direction::Backward => Rows::gather(range.rev().map(row), most),
         }
+    }
+}
+
+/// What is in the way, in words that say what to do.
+fn failed(error: impl Into<redb::Error>) -> EngineError {
+    match error.into() {
+        redb::Error::PreviousIo => {
+            EngineError::new("it failed earlier, and so its file isn't touched any more; restart the host")
+        }
+        error => EngineError::new(error),
     }
 }
 

@@ -63,7 +63,7 @@ impl Store {
         let mut end = None;
         for number in 1_u64.. {
             line.clear();
-            input.by_ref().take(most + 1).read_until(b'\n', &mut line).context("reading the import")?;
+            input.by_ref().take(most.saturating_add(1)).read_until(b'\n', &mut line).context("reading the import")?;
             if line.is_empty() {
                 break;
             }
@@ -96,7 +96,9 @@ impl Store {
 /// A line longer than that can't be a row, even if each byte is written as `\u0000`.
 fn line_bytes_most(store: &Store) -> u64 {
     let limits = store.limits();
-    (6 * (limits.key_bytes + limits.value_bytes + usize::from(u8::MAX)) + 1024) as u64
+    let value = limits.value_bytes.max(limits.room_bytes);
+    let bytes = limits.key_bytes.saturating_add(value).saturating_add(usize::from(u8::MAX));
+    bytes.saturating_mul(6).saturating_add(1024) as u64
 }
 
 impl Importing<'_> {
@@ -122,7 +124,8 @@ impl Importing<'_> {
                 let (name, bytes) = (owner.name(), self.store.usage(owner.name()).await?);
                 ensure!(
                     bytes == 0,
-                    "the plugin `{name}` has {bytes} bytes in the store already: say whether to merge or to replace them"
+                    "the plugin `{name}` has {bytes} bytes in the store already: --merge keeps them, but for what is \
+                     imported too, and --replace deletes them first"
                 );
                 Ok(())
             }

@@ -176,6 +176,25 @@ async fn a_store_moves_as_json_lines() -> Result<()> {
     Ok(())
 }
 
+/// What a host takes by its configuration, an import takes by the same one.
+#[tokio::test]
+async fn an_import_goes_by_the_host_s_limits() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let value = "x".repeat(2 << 20);
+    let lines = format!(
+        "{}\n{{\"plugin\":\"ledger\",\"key\":\"a\",\"value\":\"{value}\"}}\n{{\"rows\":1}}\n",
+        r#"{"format":"bennu-store","version":1}"#
+    );
+    fs::write(home.path().join("all.jsonl"), lines)?;
+    fs::write(home.path().join("bennu.toml"), "[limits]\nstore_value_bytes = 4_194_304")?;
+    let import = ["store", "import", "all.jsonl"];
+    let refused = bennu(home.path(), &import)?;
+    ensure!(refused.code == Some(1) && refused.errors.contains("2097152 bytes; at most 1048576"), "{refused:?}");
+    let taken = bennu(home.path(), &[&import[..], &["--config", "bennu.toml"]].concat())?;
+    ensure!(taken.code == Some(0), "{taken:?}");
+    Ok(())
+}
+
 /// Fifty times the host is killed in the midst of writing. Whatever was acknowledged is there, and nothing is half there: the
 /// sum of all accounts never changes by a transfer, and each transfer has its entry.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -293,3 +293,19 @@ async fn a_build_proves_itself_in_time_and_calls() -> Result<()> {
     host.stop().await?;
     Ok(())
 }
+
+/// Where nothing is on probation, a rollback publishes the build before, and that is all there was before.
+#[tokio::test]
+async fn a_rollback_is_one_step() -> Result<()> {
+    let setup = Setup::new().guests(&["echo"])?.config("[reload]\nprobation_ms = 0");
+    let host = setup.start().await?;
+    host.reload("echo", "variants/echo-v2").await?;
+    let port = host.address().to_string();
+    let rollback = || bennu(host.home(), &["plugins", "rollback", "echo", "--host", &port]);
+    let back = rollback()?;
+    ensure!(back.output.contains("generation 1") && back.output.contains("a later build is in its file"), "{back:?}");
+    let again = rollback()?;
+    ensure!(again.code == Some(1) && again.errors.contains("no generation before"), "{again:?}");
+    host.stop().await?;
+    Ok(())
+}

@@ -78,6 +78,10 @@ impl Library {
             None => {
                 let previous = entry.previous.clone().ok_or_else(none)?;
                 self.serve_again(name, previous).map_err(conflict)?;
+                // The later build isn't before this one, and a second wish doesn't lead forth again.
+                if let Some(entry) = self.plugins.get_mut(name) {
+                    entry.previous = None;
+                }
             }
         }
         self.shelf.update(name, |status| status.is_rolled_back = true);

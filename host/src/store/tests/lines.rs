@@ -120,5 +120,5 @@ fn what_a_plugin_has_is_not_overwritten_unasked() {
     let text = format!("{HEAD}\n{ROW}\n{{\"rows\":1}}\n");
     import(&store, &text, Existing::Refuse).unwrap();
     let error = format!("{:#}", import(&store, &text, Existing::Refuse).unwrap_err());
-    assert!(error.contains("line 2: the plugin `a` has 2 bytes in the store already: say whether"), "{error}");
+    assert!(error.contains("line 2: the plugin `a` has 2 bytes in the store already: --merge keeps"), "{error}");
 }
