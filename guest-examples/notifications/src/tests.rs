@@ -40,7 +40,8 @@ fn what_came_while_the_user_was_away_is_there_and_what_comes_is_shown_in_every_t
     let (mut first, mut second) = (tab(&stage), tab(&stage));
     let what = json!({ "title": " two ", "body": "and more", "link": "/chat/" });
     let answer = stage.send("user:ada", "notify", what).unwrap().unwrap().json();
-    let two = json!({ "id": answer["id"], "title": "two", "body": "and more", "link": "/chat/", "at": 1_000, "read": false });
+    let two =
+        json!({ "id": answer["id"], "title": "two", "body": "and more", "link": "/chat/", "at": 1_000, "read": false });
     for tab in [&mut first, &mut second] {
         assert_eq!((unread(tab), titles(&tab.response()).as_str()), (1, "one"));
         tab.assert_broadcast("notified", json!({ "unread": 2, "notification": two }));
