@@ -10,7 +10,10 @@ import { desktop, openWindow, phone, picture, startBrowser } from "./window.mjs"
 async function start(t) {
   const host = await startDemo(t);
   const browser = await startBrowser(t);
-  const link = async (user, as = user) => `${host.url}/notifications/#${new URLSearchParams({ user, token: await token(host, as) })}`;
+  const link = async (user, as = user) => {
+    const who = new URLSearchParams({ user, token: await token(host, as) });
+    return `${host.url}/notifications/#${who}`;
+  };
   return { host, browser, link, open: async (user, options) => openWindow(browser, await link(user), options) };
 }
 
@@ -86,7 +89,7 @@ test("nobody sees another's, and a link that is no longer good is told kindly", 
   assert.equal((await open("bo")).url().includes("token"), false);
 
   const late = await openWindow(browser, `${host.url}/notifications/#user=ada&token=forged`);
-  await late.getByRole("heading", { name: "This link is too old" }).waitFor();
+  await late.getByRole("heading", { name: "This link is no longer good" }).waitFor();
   const nobody = await openWindow(browser, `${host.url}/notifications/`);
   await nobody.getByRole("heading", { name: "Who are you?" }).waitFor();
   await nobody.getByRole("link", { name: "To the start page" }).click();
@@ -128,7 +131,8 @@ test("it needs no mouse", async (t) => {
   for (const title of ["one", "two", "three"]) await notify(host, "ada", { title });
   const ada = await open("ada");
   await counts(ada, 3);
-  const focused = () => ada.evaluate(() => document.activeElement.getAttribute("aria-label") ?? document.activeElement.textContent);
+  const focused = () =>
+    ada.evaluate(() => document.activeElement.getAttribute("aria-label") ?? document.activeElement.textContent);
   await ada.getByRole("button", { name: "Mark as read: two" }).focus();
   await ada.keyboard.press("Enter");
   await counts(ada, 2);

@@ -6,7 +6,7 @@
 use std::env::consts::EXE_EXTENSION;
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -27,11 +27,14 @@ const PEOPLE: [&str; 3] = ["ada", "bo", "cleo"];
 /// What sets the tokens of the mount `/user` apart from others: as `guest-examples/demo/bennu.toml` has it.
 const SALT: &str = "user";
 
+/// For so many seconds a link is good: a month, since a demo may be left running.
+const LINKS_LAST: &str = "2592000";
+
 /// The variable that the configuration takes the secret from, and `bennu token` too.
 const SECRET: &str = "BENNU_SECRET_KEY_BASE";
 
 /// The address that the commands ask unless they are told another.
-const USUAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4000);
+const USUAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4000);
 
 /// How `cargo xtask demo` was called.
 #[derive(Args)]
@@ -53,6 +56,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         process::run(process::cargo(places::root()).args(["build", "--release", "--package", "bennu"]))
     })?;
     let address = match options.listen {
+        // The pages have to know the port before the host runs.
+        Some(address) if address.port() == 0 => free_port(address)?,
         Some(address) => address,
         None => free_address()?,
     };
@@ -72,12 +77,17 @@ fn free_address() -> Result<SocketAddr> {
     match TcpListener::bind(USUAL) {
         Ok(_) => Ok(USUAL),
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr())?;
+            let free = free_port(SocketAddr::new(USUAL.ip(), 0))?;
             note(&format!("Port 4000 is taken, so this is port {}.", free.port()));
             Ok(free)
         }
         Err(error) => Err(error).with_context(|| format!("cannot listen on {USUAL}")),
     }
+}
+
+fn free_port(address: SocketAddr) -> Result<SocketAddr> {
+    let free = TcpListener::bind(address).and_then(|free| free.local_addr());
+    free.with_context(|| format!("cannot listen on {address}"))
 }
 
 /// The programs whose plugins were built.
@@ -123,7 +133,9 @@ fn describe(address: SocketAddr, secret: &str) -> Result<()> {
 
 /// A token for a user, as an application's own server would make one.
 fn sign(user: &str, secret: &str) -> Result<String> {
-    process::read(Command::new(host()).args(["token", "sign", "--salt", SALT, user]).env(SECRET, secret))
+    process::read(
+        Command::new(host()).args(["token", "sign", "--salt", SALT, "--max-age", LINKS_LAST, user]).env(SECRET, secret),
+    )
 }
 
 fn tell(address: SocketAddr) {

@@ -9,6 +9,7 @@ const $ = (id) => document.getElementById(id);
 /** How long a toast stays, and how often times such as “5 minutes ago” are looked at. */
 const TOAST = 6_000;
 const TIMES = 15_000;
+const STALE = "Its time is over, or it was made elsewhere. The start page has a new one.";
 
 let inbox;
 
@@ -110,7 +111,7 @@ $("list").addEventListener("keydown", (event) => {
 
 function draw() {
   const { state, unread, list, more } = inbox;
-  if (state === "stale") return close("This link is too old", "It was made for an earlier run, or a day has passed. The start page has a new one.");
+  if (state === "stale") return close("This link is no longer good", STALE);
   if (state === "refused") return close("This door stays closed", sentence(inbox.reason));
   document.documentElement.dataset.connection = state;
   document.title = `${unread ? `(${unread}) ` : ""}Notifications · Bennu`;

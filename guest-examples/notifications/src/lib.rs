@@ -24,6 +24,8 @@
 //! A notification is `{"id", "title", "body", "link", "at", "read"}`: ids sort as they came, `at` is in milliseconds since
 //! 1970, and `link` perhaps null. The last 500 of each user are kept.
 
+use std::collections::BTreeSet;
+
 use bennu_guest::prelude::*;
 
 #[cfg(test)]
@@ -42,11 +44,12 @@ const LONGEST_ID: usize = 32;
 #[derive(Serialize, Deserialize)]
 struct Tab;
 
-/// How many notifications a user has: what is known of them without reading them all.
+/// What is known of a user's notifications without reading them.
 #[derive(Default, Serialize, Deserialize)]
-struct Count {
+struct Inbox {
     kept: usize,
-    unread: usize,
+    /// The ids of those that nobody has read yet.
+    unread: BTreeSet<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -56,34 +59,36 @@ struct Notification {
     body: String,
     link: Option<String>,
     at: u64,
+    /// As the room has it: what is stored is never written again.
+    #[serde(skip_deserializing)]
     read: bool,
 }
 
 impl Channel for Tab {
-    // A topic with a room takes one turn after another, so the count is right and the ids are stored in their order.
-    type Room = Count;
+    // A topic with a room takes one turn after another: nothing is counted twice, and ids are stored in their order.
+    type Room = Inbox;
     const DURABLE: bool = true;
 
-    fn join(socket: &mut Socket<Count>, _params: Payload) -> Join<Self> {
+    fn join(socket: &mut Socket<Inbox>, _params: Payload) -> Join<Self> {
         if socket.user().as_deref() != Some(user(socket.topic())?) {
             return because("only the user may see these notifications");
         }
-        let mut response = page(socket.topic(), None)?;
-        response["unread"] = json!(socket.room().unread);
+        let mut response = page(socket, None)?;
+        response["unread"] = json!(socket.room().unread.len());
         socket.respond(response);
         Ok(Tab)
     }
 
-    fn handle_in(&mut self, socket: &mut Socket<Count>, event: &str, payload: Payload) -> Handled {
+    fn handle_in(&mut self, socket: &mut Socket<Inbox>, event: &str, payload: Payload) -> Handled {
         match event {
             "read" => read(socket, &payload.field::<String>("id")?),
             "read_all" => read_all(socket, &payload.field::<String>("to")?),
-            "older" => reply(page(socket.topic(), Some(payload.field("before")?))?),
+            "older" => reply(page(socket, Some(payload.field("before")?))?),
             _ => unknown_event(event),
         }
     }
 
-    fn handle_message(topic: &mut Topic<Count>, event: &str, payload: Payload) -> Handled {
+    fn handle_message(topic: &mut Topic<Inbox>, event: &str, payload: Payload) -> Handled {
         match event {
             "notify" => notify(topic, &payload),
             _ => unknown_event(event),
@@ -91,7 +96,7 @@ impl Channel for Tab {
     }
 }
 
-fn notify(topic: &mut Topic<Count>, payload: &Payload) -> Handled {
+fn notify(topic: &mut Topic<Inbox>, payload: &Payload) -> Handled {
     user(topic.name())?;
     let (title, body): (String, Option<String>) = (payload.field("title")?, payload.field("body")?);
     let notification = Notification {
@@ -104,52 +109,43 @@ fn notify(topic: &mut Topic<Count>, payload: &Payload) -> Handled {
     };
     let id = notification.id.clone();
     store::put(key(topic.name(), &id)?, &notification);
-    let count = topic.room_mut();
-    count.kept += 1;
-    count.unread += 1;
-    forget_the_oldest(topic)?;
-    let unread = topic.room().unread;
+    let inbox = topic.room_mut();
+    inbox.kept += 1;
+    inbox.unread.insert(id.clone());
+    forget_the_oldest(topic);
+    let unread = topic.room().unread.len();
     topic.broadcast("notified", json!({ "notification": notification, "unread": unread }));
     reply(json!({ "id": id }))
 }
 
-fn forget_the_oldest(topic: &mut Topic<Count>) -> Result<(), Error> {
+fn forget_the_oldest(topic: &mut Topic<Inbox>) {
     let surplus = topic.room().kept.saturating_sub(KEPT);
-    for oldest in store::scan(prefix(topic.name())).limit(surplus) {
-        let was_read = oldest.read::<Notification>()?.read;
+    let prefix = prefix(topic.name());
+    for oldest in store::scan(&prefix).limit(surplus) {
+        let inbox = topic.room_mut();
+        inbox.kept -= 1;
+        inbox.unread.remove(&*oldest.name(&prefix));
         store::delete(oldest.key);
-        let count = topic.room_mut();
-        count.kept -= 1;
-        count.unread -= usize::from(!was_read);
     }
-    Ok(())
 }
 
-fn read(socket: &mut Socket<Count>, id: &str) -> Handled {
-    let key = key(socket.topic(), id)?;
-    let Some(notification) = store::get::<Notification>(&key)? else {
-        return because("there is no such notification, or no longer");
-    };
-    if !notification.read {
-        store::put(key, Notification { read: true, ..notification });
-        socket.room_mut().unread -= 1;
-        let unread = socket.room().unread;
+/// One that was read before, perhaps in another tab, is read.
+fn read(socket: &mut Socket<Inbox>, id: &str) -> Handled {
+    let unread = &mut socket.room_mut().unread;
+    let news = unread.remove(id);
+    let unread = unread.len();
+    if news {
         socket.broadcast("read", json!({ "id": id, "unread": unread }));
     }
-    reply(json!({ "unread": socket.room().unread }))
+    reply(json!({ "unread": unread }))
 }
 
 /// Up to the last that the user has seen: one that came meanwhile stays unread.
-fn read_all(socket: &mut Socket<Count>, to: &str) -> Handled {
-    let before = socket.room().unread;
-    for entry in store::scan(prefix(socket.topic())) {
-        let notification: Notification = entry.read()?;
-        if !notification.read && notification.id.as_str() <= to {
-            store::put(entry.key, Notification { read: true, ..notification });
-            socket.room_mut().unread -= 1;
-        }
-    }
-    let unread = socket.room().unread;
+fn read_all(socket: &mut Socket<Inbox>, to: &str) -> Handled {
+    let unread = &mut socket.room_mut().unread;
+    let before = unread.len();
+    unread.retain(|id| id.as_str() > to);
+    let unread = unread.len();
     if unread < before {
         socket.broadcast("all_read", json!({ "to": to, "unread": unread }));
     }
@@ -157,7 +153,8 @@ fn read_all(socket: &mut Socket<Count>, to: &str) -> Handled {
 }
 
 /// The latest, or the latest of those that are older than another.
-fn page(topic: &str, before: Option<String>) -> Result<Value, Error> {
+fn page(socket: &Socket<Inbox>, before: Option<String>) -> Result<Value, Error> {
+    let topic = socket.topic();
     // One more than is shown tells whether there are more.
     let scan = store::scan(prefix(topic)).backward().limit(PAGE + 1);
     let scan = match before {
@@ -167,6 +164,9 @@ fn page(topic: &str, before: Option<String>) -> Result<Value, Error> {
     let mut notifications = scan.values::<Notification>().collect::<Result<Vec<_>, _>>()?;
     let more = notifications.len() > PAGE;
     notifications.truncate(PAGE);
+    for notification in &mut notifications {
+        notification.read = !socket.room().unread.contains(&notification.id);
+    }
     Ok(json!({ "notifications": notifications, "more": more }))
 }
 
