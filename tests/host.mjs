@@ -1,14 +1,16 @@
 // A real host, started for one test: its own folder of plugins, a free port, and its end with the test.
 
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { copyFile, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { promisify } from "node:util";
 
 const root = resolve(import.meta.dirname, "..");
 const binary = process.env.BENNU_BIN ?? join(root, "target/debug/bennu");
 const guests = process.env.BENNU_GUESTS ?? join(root, "target/guests");
-const pages = process.env.BENNU_PAGES ?? join(root, "target/pages");
+/** Where the pages were put together. */
+export const pages = process.env.BENNU_PAGES ?? join(root, "target/pages");
 
 /** Whatever should happen happens within this time, or the test fails. */
 const DEADLINE = 20_000;
@@ -17,14 +19,14 @@ const DEADLINE = 20_000;
 export const plugin = (name) => join(guests, `${name}.wasm`);
 
 /**
- * Starts a host with some plugins, and the page of an example where one is named.
+ * Starts a host with some plugins, and a page where one is named: an example's, or the one in a folder of its own.
  *
  * @param {import("node:test").TestContext} test at whose end the host ends
  * @param {{plugins: string[], page?: string, config?: string}} options `config` is the text of its bennu.toml
  */
 export async function startHost(test, { plugins, page, config }) {
   const folder = await mkdtemp(join(tmpdir(), "bennu-"));
-  const host = new Host(folder, page && join(pages, page), config);
+  const host = new Host(folder, page && resolve(pages, page), config);
   test.after(async () => {
     await host.stop();
     await rm(folder, { recursive: true });
@@ -102,6 +104,13 @@ class Host {
       host.kill("SIGKILL");
       throw error;
     });
+  }
+
+  /** Runs `bennu` with some arguments, and gives what it prints. What asks a running host asks this one. */
+  async bennu(...command) {
+    const env = { ...process.env, BENNU_HOST: `127.0.0.1:${this.#port}` };
+    const { stdout } = await promisify(execFile)(binary, command, { cwd: this.#folder, env });
+    return stdout.trim();
   }
 
   /** Puts another build in the place of the plugin `name`, as a build tool does: by a rename. */

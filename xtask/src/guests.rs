@@ -40,7 +40,7 @@ fn make(toolchain: &Toolchain, with_variants: bool) -> Result<()> {
     if with_variants {
         step("variants of plugins", || build_variants(toolchain))?;
     }
-    page::put_together("chat")
+    page::put_together()
 }
 
 /// Builds all plugins to `target/guests/NAME.wasm`.

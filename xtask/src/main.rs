@@ -34,7 +34,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Build everything and start the chat, ready to be opened in a browser
+    /// Build everything and start the examples, ready to be opened in a browser
     ///
     /// Leave it running and change guest-examples/chat/src/lib.rs: after `cargo xtask guests`, the page that is open
     /// shows the change, and nobody was disconnected.

@@ -38,9 +38,14 @@ pub(crate) fn clients() -> PathBuf {
     target().join("clients")
 }
 
-/// Where the page of the example `name` is put together.
-pub(crate) fn page(name: &str) -> PathBuf {
-    target().join("pages").join(name)
+/// Where the pages are put together.
+pub(crate) fn pages() -> PathBuf {
+    target().join("pages")
+}
+
+/// Where the demo keeps what outlives it.
+pub(crate) fn demo() -> PathBuf {
+    target().join("demo")
 }
 
 /// The user's folder for what is dear to make and can be made again. It outlives `cargo clean`.

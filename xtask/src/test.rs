@@ -73,7 +73,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if wanted(Suite::Browser) {
         let chromium = step("Chromium", chromium::find)?;
         step("packages for Node", || node::install(&places::root().join("tests")))?;
-        step("page", || page::put_together("chat"))?;
+        step("pages", page::put_together)?;
         step("the browser's tests", || start(node_tests("browser")?.env(chromium::VARIABLE, chromium)))?;
     }
     Ok(())
@@ -146,6 +146,6 @@ fn with_the_built(command: &mut Command) {
     command.env("BENNU_BIN", target.join("debug").join("bennu").with_extension(EXE_EXTENSION));
     command.env("BENNU_GUESTS", places::guests());
     command.env("BENNU_CLIENTS", places::clients());
-    command.env("BENNU_PAGES", target.join("pages"));
+    command.env("BENNU_PAGES", places::pages());
     command.env("BENNU_SCREENSHOTS", target.join("screenshots"));
 }

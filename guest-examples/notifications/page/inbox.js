@@ -1,0 +1,129 @@
+// A user's notifications as this tab sees them: a channel of the official client, and what it was told.
+//
+// The list changes only by what the host says, so that it is the same in every tab. It knows nothing of how it looks:
+// every change ends in `changed()`, every arrival in `arrived(notifications)`.
+
+import { Socket } from "./phoenix.mjs";
+
+/** Where users connect: at that mount a token says who they are. */
+const MOUNT = "/user";
+
+export class Inbox {
+  /**
+   * @param {{user: string, token: string}} who
+   * @param {{changed: () => void, arrived: (notifications: object[]) => void}} watcher
+   */
+  constructor({ user, token }, watcher) {
+    this.watcher = watcher;
+    /** `connecting`, `connected`, `reconnecting`, or for good `stale` (the token) or `refused` (the join) */
+    this.state = "connecting";
+    /** Why we were refused, as the plugin puts it. */
+    this.reason = "";
+    /** The latest first. */
+    this.list = [];
+    this.unread = 0;
+    /** Whether there are older ones than the list has; unknown before we have joined. */
+    this.more = undefined;
+    // As `authToken` it is sent apart from the address, and so gets into no log of addresses.
+    this.socket = new Socket(MOUNT, { authToken: token });
+    this.socket.onError(() => this.#lost(token));
+    this.socket.onClose(() => this.#lost(token));
+    this.channel = this.#open(user);
+    this.socket.connect();
+  }
+
+  read(id) {
+    this.channel.push("read", { id });
+  }
+
+  /** Marks all that are shown. One that is on its way to us stays unread. */
+  readAll() {
+    if (this.list.length > 0) this.channel.push("read_all", { to: this.list[0].id });
+  }
+
+  /** Adds the next page of older ones to the list. */
+  async older() {
+    const page = await this.#page(this.list.at(-1)?.id);
+    if (!page) return;
+    this.list.push(...page.notifications);
+    this.more = page.more;
+    this.watcher.changed();
+  }
+
+  #open(user) {
+    const channel = this.socket.channel(`user:${user}`);
+    channel.on("notified", ({ notification, unread }) => {
+      this.list.unshift(notification);
+      this.unread = unread;
+      this.watcher.changed();
+      this.watcher.arrived([notification]);
+    });
+    channel.on("read", ({ id, unread }) => this.#markRead((each) => each.id === id, unread));
+    channel.on("all_read", ({ to, unread }) => this.#markRead((each) => each.id <= to, unread));
+    channel.onError(() => this.#become("reconnecting"));
+    channel
+      .join()
+      // The client joins again by itself, and is then told all anew: much may have happened meanwhile.
+      .receive("ok", (told) => this.#told(told))
+      .receive("error", ({ reason }) => {
+        this.reason = String(reason ?? "");
+        this.#end("refused");
+      });
+    return channel;
+  }
+
+  async #told({ notifications, unread, more }) {
+    const before = this.list;
+    const wasHere = this.more !== undefined;
+    this.list = notifications;
+    this.unread = unread;
+    this.more = more;
+    this.#become("connected");
+    const newest = before[0]?.id ?? "";
+    const missed = notifications.filter((each) => each.id > newest && !each.read);
+    if (wasHere && missed.length > 0) this.watcher.arrived(missed);
+    // Who looked at older ones goes on doing so.
+    while (this.more && this.list === notifications && this.list.length < before.length) {
+      const length = this.list.length;
+      await this.older();
+      if (this.list.length === length) return;
+    }
+  }
+
+  #page(before) {
+    return new Promise((resolve) => {
+      const asked = this.channel.push("older", { before });
+      asked.receive("ok", resolve);
+      for (const status of ["error", "timeout"]) asked.receive(status, () => resolve(undefined));
+    });
+  }
+
+  #markRead(which, unread) {
+    for (const each of this.list) if (which(each)) each.read = true;
+    this.unread = unread;
+    this.watcher.changed();
+  }
+
+  /** The connection is gone, or there never was one. A browser doesn't say why; long-poll does. */
+  async #lost(token) {
+    if (["stale", "refused"].includes(this.state)) return;
+    if (this.state === "connected") this.#become("reconnecting");
+    const headers = { "x-phoenix-authtoken": token };
+    const asked = fetch(`${MOUNT}/longpoll?vsn=2.0.0`, { headers }).then((answer) => answer.json());
+    const { status } = await asked.catch(() => ({}));
+    if (status === 403) this.#end("stale");
+  }
+
+  /** Whoever isn't let in would knock again for ever. */
+  #end(state) {
+    this.#become(state);
+    this.channel.leave();
+    this.socket.disconnect();
+  }
+
+  #become(state) {
+    if (["stale", "refused"].includes(this.state)) return;
+    this.state = state;
+    this.watcher.changed();
+  }
+}

@@ -1,0 +1,148 @@
+//! Notifications as the user's tabs see them, and as who sends them does.
+
+use bennu_guest::testing::{Actor, NotJoined, Setup, Stage};
+
+use super::*;
+
+fn stage() -> Stage {
+    Stage::new().channel::<Tab>("user:*").now(1_000)
+}
+
+fn open(stage: &Stage, topic: &str, user: &str) -> Result<Actor, NotJoined> {
+    stage.join_as(Setup::new().user(user), topic, json!({}))
+}
+
+fn tab(stage: &Stage) -> Actor {
+    open(stage, "user:ada", "ada").expect("ada sees her own")
+}
+
+/// Sends one, and gives its id.
+fn notify(stage: &Stage, title: &str) -> String {
+    let answer = stage.send("user:ada", "notify", json!({ "title": title })).unwrap().unwrap();
+    assert_eq!(answer.status, "ok");
+    answer.payload.field("id").unwrap()
+}
+
+/// The titles of a join's response or of a page, and a `-` before what was read.
+fn titles(response: &Payload) -> String {
+    let shown = |it: &Value| {
+        let was_read = if it["read"] == true { "-" } else { "" };
+        format!("{was_read}{}", it["title"].as_str().unwrap())
+    };
+    response.field::<Vec<Value>>("notifications").unwrap().iter().map(shown).collect::<Vec<_>>().join(" ")
+}
+
+fn unread(tab: &Actor) -> usize {
+    tab.response().field("unread").unwrap()
+}
+
+#[test]
+fn what_came_while_the_user_was_away_is_there_and_what_comes_is_shown_in_every_tab() {
+    let stage = stage();
+    notify(&stage, "one");
+    let (mut first, mut second) = (tab(&stage), tab(&stage));
+    let what = json!({ "title": " two ", "body": "and more", "link": "/chat/" });
+    let answer = stage.send("user:ada", "notify", what).unwrap().unwrap().json();
+    let two =
+        json!({ "id": answer["id"], "title": "two", "body": "and more", "link": "/chat/", "at": 1_000, "read": false });
+    for tab in [&mut first, &mut second] {
+        assert_eq!((unread(tab), titles(&tab.response()).as_str()), (1, "one"));
+        tab.assert_broadcast("notified", json!({ "unread": 2, "notification": two }));
+    }
+    assert_eq!(titles(&tab(&stage).response()), "two one");
+}
+
+#[test]
+fn only_the_user_sees_them() {
+    let stage = stage();
+    let refused = json!({ "reason": "only the user may see these notifications" });
+    let refused = ("error", refused);
+    assert_eq!(open(&stage, "user:ada", "bo").unwrap_err().reply(), refused);
+    assert_eq!(stage.join("user:ada", json!({ "user": "ada" })).unwrap_err().reply(), refused);
+    notify(&stage, "for ada");
+    assert_eq!(titles(&open(&stage, "user:bo", "bo").unwrap().response()), "");
+    // Else a user called `ada/…` would find its notifications among ada's.
+    assert!(open(&stage, "user:ada/x", "ada/x").is_err());
+    assert_eq!(stage.send("user:ada/x", "notify", json!({ "title": "t" })).unwrap().unwrap().status, "error");
+}
+
+#[test]
+fn what_one_tab_marks_as_read_is_read_in_all() {
+    let stage = stage();
+    let one = notify(&stage, "one");
+    let two = notify(&stage, "two");
+    let (mut first, mut second) = (tab(&stage), tab(&stage));
+    let asked = first.push("read", json!({ "id": one }));
+    first.assert_reply(&asked, "ok", json!({ "unread": 1 }));
+    second.assert_broadcast("read", json!({ "id": one, "unread": 1 }));
+
+    let again = second.push("read", json!({ "id": one }));
+    second.assert_reply(&again, "ok", json!({ "unread": 1 }));
+    first.flush();
+    first.refute_broadcast("read");
+
+    let three = notify(&stage, "three");
+    let asked = second.push("read_all", json!({ "to": two }));
+    second.assert_reply(&asked, "ok", json!({ "unread": 1 }));
+    first.assert_broadcast("all_read", json!({ "to": two, "unread": 1 }));
+    let later = tab(&stage);
+    assert_eq!((unread(&later), titles(&later.response()).as_str()), (1, "three -two -one"), "{three} wasn't seen yet");
+}
+
+#[test]
+fn older_ones_come_thirty_at_a_time() {
+    let stage = stage();
+    let ids: Vec<_> = (0..65).map(|n| notify(&stage, &n.to_string())).collect();
+    let mut tab = tab(&stage);
+    assert!(titles(&tab.response()).starts_with("64 63 ") && titles(&tab.response()).ends_with(" 35"));
+    assert_eq!(tab.response().field("more"), Ok(true));
+    for (before, last, more) in [(35, 5, true), (5, 0, false)] {
+        let asked = tab.push("older", json!({ "before": ids[before] }));
+        let page: Vec<_> = (last..before).rev().map(|n| json!({ "title": n.to_string() })).collect();
+        tab.assert_reply(&asked, "ok", json!({ "more": more, "notifications": page }));
+    }
+}
+
+#[test]
+fn so_many_are_kept_and_then_the_oldest_go() {
+    let stage = stage();
+    let ids: Vec<_> = (0..KEPT + 2).map(|n| notify(&stage, &n.to_string())).collect();
+    let mut tab = tab(&stage);
+    assert_eq!(unread(&tab), KEPT);
+    let gone = tab.push("read", json!({ "id": ids[1] }));
+    tab.assert_reply(&gone, "ok", json!({ "unread": KEPT }));
+    let oldest = tab.push("read", json!({ "id": ids[2] }));
+    tab.assert_reply(&oldest, "ok", json!({ "unread": KEPT - 1 }));
+    // One that was read goes without being counted.
+    notify(&stage, "next");
+    tab.assert_broadcast("notified", json!({ "unread": KEPT }));
+    let all = tab.push("read_all", json!({ "to": ids[KEPT + 1] }));
+    tab.assert_reply(&all, "ok", json!({ "unread": 1 }));
+}
+
+#[test]
+fn a_mistake_is_answered_with_its_reason_and_nothing_is_kept() {
+    let stage = stage();
+    for (payload, reason) in [
+        (json!({}), "title: missing, expected a string"),
+        (json!({ "title": " " }), "a title has 1 to 120 characters"),
+        (json!({ "title": "t", "body": "x".repeat(1001) }), "a body has 0 to 1000 characters"),
+        (json!({ "title": "t", "link": "javascript:alert(1)" }), "a link begins with /, https:// or http://"),
+        (json!({ "title": "t", "link": "x".repeat(501) }), "a link has 1 to 500 characters"),
+    ] {
+        let answer = stage.send("user:ada", "notify", payload).unwrap().unwrap();
+        assert_eq!(answer, ("error", json!({ "reason": reason })));
+    }
+    let mut tab = tab(&stage);
+    assert_eq!((unread(&tab), titles(&tab.response()).as_str()), (0, ""));
+    for (event, payload, reason) in [
+        ("read", json!({}), "id: missing, expected a string"),
+        ("read_all", json!({ "to": 1 }), "to: invalid type: integer `1`, expected a string"),
+        ("older", json!({ "before": "x".repeat(33) }), "that is no notification's id"),
+        ("notify", json!({ "title": "from a client" }), r#"unknown event "notify""#),
+    ] {
+        let asked = tab.push(event, payload);
+        tab.assert_reply(&asked, "error", json!({ "reason": reason }));
+    }
+    assert!(stage.faults().is_empty());
+}

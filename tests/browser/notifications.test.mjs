@@ -1,0 +1,190 @@
+// The notifications' page, and the start page that leads to it, in a real browser.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { notify, startDemo, token } from "../demo.mjs";
+import { until } from "../host.mjs";
+import { desktop, openWindow, phone, picture, startBrowser } from "./window.mjs";
+
+async function start(t) {
+  const host = await startDemo(t);
+  const browser = await startBrowser(t);
+  const link = async (user, as = user) => {
+    const who = new URLSearchParams({ user, token: await token(host, as) });
+    return `${host.url}/notifications/#${who}`;
+  };
+  return { host, browser, link, open: async (user, options) => openWindow(browser, await link(user), options) };
+}
+
+/** Waits until the page is connected, and says how many are unread. */
+async function counts(page, unread) {
+  await page.getByText("Connected", { exact: true }).waitFor();
+  await page.locator("#unread").getByText(unread === 0 ? "All read" : `${unread} unread`, { exact: true }).waitFor();
+  await until("the title counts too", async () => (await page.title()).startsWith(`(${unread}) `) === unread > 0);
+}
+
+/** The titles of the list, and a `-` before what was read. */
+const list = (page) =>
+  page.locator(".item").evaluateAll((items) =>
+    items.map((item) => `${item.matches(".unread") ? "" : "-"}${item.querySelector("h2").textContent}`).join(" "),
+  );
+const toast = (page, text) => page.locator(".toast").getByText(text, { exact: true }).waitFor();
+
+test("sent to a user who is away, seen in two tabs, read in one, and kept over a restart", async (t) => {
+  const { host, open } = await start(t);
+  await notify(host, "ada", { title: "Tea", body: "The kettle is on." });
+  await notify(host, "ada", { title: "Heron", body: "Seen at the reeds.", link: "/chat/" });
+
+  const one = await open("ada", { ...desktop, colorScheme: "light" });
+  const two = await open("ada", { ...desktop, colorScheme: "dark" });
+  for (const page of [one, two]) {
+    await counts(page, 2);
+    assert.equal(await list(page), "Heron Tea");
+    assert.equal(await page.locator(".toast").count(), 0, "what was there before didn't come just now");
+  }
+  assert.equal(new URL(one.url()).hash, "", "the token isn't shown");
+
+  await one.getByRole("button", { name: "Mark as read: Tea" }).click();
+  for (const page of [one, two]) {
+    await counts(page, 1);
+    assert.equal(await list(page), "Heron -Tea");
+  }
+  await notify(host, "ada", { title: "Sun", body: "It rises." });
+  for (const page of [one, two]) {
+    await toast(page, "Sun");
+    await counts(page, 2);
+  }
+  await picture(one, "notifications-light");
+  await picture(two, "notifications-dark");
+
+  await host.stop();
+  await two.getByText("Reconnecting").waitFor();
+  const idle = two.getByRole("button", { name: "Mark all as read" });
+  assert.equal(await idle.isDisabled(), true, "nothing can be marked that nobody would hear of");
+  await host.start();
+  for (const page of [one, two]) await counts(page, 2);
+  assert.equal(await list(two), "Sun Heron -Tea");
+  await two.getByRole("button", { name: "Mark all as read" }).click();
+  for (const page of [one, two]) await counts(page, 0);
+
+  await host.stop();
+  await one.getByText("Reconnecting").waitFor();
+  await host.start();
+  await notify(host, "ada", { title: "Moon" });
+  await counts(one, 1);
+  await one.reload();
+  await counts(one, 1);
+  assert.equal(await list(one), "Moon -Sun -Heron -Tea");
+});
+
+test("nobody sees another's, and a link that is no longer good is told kindly", async (t) => {
+  const { host, browser, link, open } = await start(t);
+  await notify(host, "ada", { title: "For Ada" });
+  const bo = await openWindow(browser, await link("ada", "bo"));
+  await bo.getByRole("heading", { name: "This door stays closed" }).waitFor();
+  await bo.getByText("Only the user may see these notifications.").waitFor();
+  await picture(bo, "notifications-refused");
+  assert.equal(await bo.getByText("For Ada").count(), 0);
+  assert.equal((await open("bo")).url().includes("token"), false);
+
+  const late = await openWindow(browser, `${host.url}/notifications/#user=ada&token=forged`);
+  await late.getByRole("heading", { name: "This link is no longer good" }).waitFor();
+  const nobody = await openWindow(browser, `${host.url}/notifications/`);
+  await nobody.getByRole("heading", { name: "Who are you?" }).waitFor();
+  await nobody.getByRole("link", { name: "To the start page" }).click();
+  await nobody.getByRole("heading", { name: "Notifications" }).waitFor();
+});
+
+test("many of them, long ones and odd ones", async (t) => {
+  const { host, open } = await start(t);
+  const nasty = '<img src=x onerror="document.title=1"> & <b>bold</b>';
+  for (let n = 1; n <= 64; n += 1) await notify(host, "cleo", { title: `number ${n}` });
+  await notify(host, "cleo", { title: nasty, body: nasty, link: "https://example.com/a?b=c" });
+  await notify(host, "cleo", { title: "long".repeat(30), body: `${"word ".repeat(190)}${"x".repeat(40)}` });
+  const cleo = await open("cleo", { ...phone, colorScheme: "light" });
+  await counts(cleo, 66);
+  assert.equal(await cleo.locator(".item img, .item b").count(), 0);
+  await cleo.getByRole("link", { name: "Open: <img" }).getByText("example.com").waitFor();
+  const { width, seen } = await cleo.evaluate(() => ({
+    width: document.documentElement.scrollWidth,
+    seen: document.documentElement.clientWidth,
+  }));
+  assert.ok(width <= seen, `the page is ${width} wide on a screen of ${seen}`);
+  await picture(cleo, "notifications-phone-light");
+
+  await cleo.getByRole("button", { name: "Show older ones" }).click();
+  await until("the next have come", async () => (await cleo.locator(".item").count()) === 60);
+  await host.stop();
+  await cleo.getByText("Reconnecting").waitFor();
+  await host.start();
+  await counts(cleo, 66);
+  await until("they are all there again", async () => (await cleo.locator(".item").count()) === 60);
+  await cleo.getByRole("button", { name: "Show older ones" }).click();
+  await cleo.getByRole("heading", { name: "number 1", exact: true }).waitFor();
+  assert.equal(await cleo.locator(".item").count(), 66);
+  assert.equal(await cleo.getByRole("button", { name: "Show older ones" }).count(), 0);
+});
+
+test("it needs no mouse", async (t) => {
+  const { host, open } = await start(t);
+  for (const title of ["one", "two", "three"]) await notify(host, "ada", { title });
+  const ada = await open("ada");
+  await counts(ada, 3);
+  const focused = () =>
+    ada.evaluate(() => document.activeElement.getAttribute("aria-label") ?? document.activeElement.textContent);
+  await ada.getByRole("button", { name: "Mark as read: two" }).focus();
+  await ada.keyboard.press("Enter");
+  await counts(ada, 2);
+  assert.equal(await focused(), "Mark as read: one", "the next one that is unread");
+  await ada.keyboard.press("Enter");
+  await counts(ada, 1);
+  assert.equal(await focused(), "Mark as read: three");
+  await ada.keyboard.press("ArrowDown");
+  assert.match(await focused(), /^two/);
+  await ada.getByRole("button", { name: "Mark all as read" }).focus();
+  await ada.keyboard.press("Enter");
+  await counts(ada, 0);
+  assert.equal(await focused(), "Notifications");
+
+  await notify(host, "ada", { title: "four" });
+  await toast(ada, "four");
+  await ada.keyboard.press("Escape");
+  assert.equal(await ada.locator(".toast").count(), 0);
+  assert.deepEqual(ada.troubles, []);
+});
+
+test("the start page leads to everything, and its command sends", async (t) => {
+  const { host, browser } = await start(t);
+  for (const [name, options] of [
+    ["start-light", { ...desktop, colorScheme: "light" }],
+    ["start-dark", { ...desktop, colorScheme: "dark" }],
+    ["start-phone", phone],
+  ]) {
+    const page = await openWindow(browser, host.url, options);
+    await page.getByRole("link", { name: "Ada" }).waitFor();
+    await picture(page, name);
+    assert.deepEqual(page.troubles, []);
+  }
+  const page = await openWindow(browser, host.url);
+  assert.equal(await page.getByRole("heading", { name: "Game" }).count(), 0, "it isn't there yet");
+  const open = async (name) => {
+    const [opened] = await Promise.all([page.context().waitForEvent("page"), page.getByRole("link", { name }).click()]);
+    return opened;
+  };
+  const chat = await open("Open the chat");
+  await chat.getByLabel("Your name").fill("Ada");
+  await chat.keyboard.press("Enter");
+  await chat.locator("#conversation[data-state=joined]").waitFor();
+  const ada = await open("Ada");
+  await ada.getByRole("heading", { name: "All quiet" }).waitFor();
+  await picture(ada, "notifications-empty");
+
+  // Both say the same command. The shell's quotes are taken away here.
+  for (const command of [await page.locator("#send").textContent(), await ada.locator("#command").textContent()]) {
+    const [, topic, payload] = /^bennu send (\S+) notify '(.*)'$/.exec(command);
+    await host.bennu("send", topic, "notify", payload);
+  }
+  await counts(ada, 2);
+  assert.equal(await list(ada), "Hello Hello, Ada");
+});

@@ -1,0 +1,113 @@
+// Notifications of one user: sent from everywhere, seen by that user alone, and the same in all its tabs.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { notify, startDemo, token } from "../demo.mjs";
+import { connect, join, Joined } from "./client.mjs";
+
+/** A socket of somebody whom a token says to be `user`. */
+async function as(t, host, user) {
+  const socketUrl = host.socketUrl.replace("/socket", "/user");
+  return connect(t, { socketUrl }, { authToken: await token(host, user) });
+}
+
+/** A channel, with what its join was answered. */
+async function open(socket, topic) {
+  const channel = new Joined(socket.channel(topic));
+  return Object.assign(channel, { told: await channel.join() });
+}
+
+/** Sends Ada a notification by the HTTP API, and gives what it is answered. */
+async function post(host, payload) {
+  const answer = await fetch(`${host.url}/api/send`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ topic: "user:ada", event: "notify", payload }),
+  });
+  assert.equal(answer.status, 200);
+  return (await answer.json()).reply;
+}
+
+const titles = ({ told }) => told.response.notifications.map((each) => each.title);
+
+test("they come from the command line, from the API and from another plugin, to a user who isn't there", async (t) => {
+  const config = '\n[plugins.naughty]\npublish = ["user:*"]\n';
+  const host = await startDemo(t, { plugins: ["notifications", "naughty"], config });
+  await notify(host, "ada", { title: "by command" });
+
+  const { status, response } = await post(host, { title: "by HTTP" });
+  assert.deepEqual([status, typeof response.id], ["ok", "string"]);
+  const refused = { status: "error", response: { reason: "a title has 1 to 120 characters" } };
+  assert.deepEqual(await post(host, { title: "" }), refused);
+
+  const other = await join(connect(t, host), "naughty:1");
+  await other.push("send", { topic: "user:ada", event: "notify", payload: { title: "by a plugin" } });
+  const answered = await other.next("answered");
+  assert.deepEqual([answered.topic, answered.payload.status], ["user:ada", "ok"]);
+
+  const ada = await open(await as(t, host, "ada"), "user:ada");
+  assert.deepEqual(titles(ada), ["by a plugin", "by HTTP", "by command"]);
+  assert.equal(ada.told.response.unread, 3);
+});
+
+test("a plugin that isn't granted it can't send", async (t) => {
+  const host = await startDemo(t, { plugins: ["notifications", "naughty"] });
+  const other = await join(connect(t, host), "naughty:1");
+  other.send("send", { topic: "user:ada", event: "notify", payload: { title: "by a plugin" } });
+  await other.next("phx_error");
+  const ada = await open(await as(t, host, "ada"), "user:ada");
+  assert.deepEqual(titles(ada), []);
+});
+
+test("nobody else may join, and without a token nobody connects", async (t) => {
+  const host = await startDemo(t);
+  await notify(host, "ada", { title: "for Ada" });
+  const bo = await as(t, host, "bo");
+  assert.equal((await open(bo, "user:ada")).told.status, "error");
+  assert.deepEqual(titles(await open(bo, "user:bo")), []);
+  // The mount where nobody is asked who they are.
+  assert.equal((await open(connect(t, host), "user:ada")).told.status, "error");
+
+  const knock = (headers) => fetch(`${host.url}/user/longpoll?vsn=2.0.0`, { headers }).then((answer) => answer.json());
+  assert.equal((await knock({})).status, 403);
+  assert.equal((await knock({ "x-phoenix-authtoken": "forged" })).status, 403);
+  const old = await token(host, "ada", "--max-age", "0");
+  assert.equal((await knock({ "x-phoenix-authtoken": old })).status, 403);
+  assert.equal((await knock({ "x-phoenix-authtoken": await token(host, "ada") })).status, 410, "a session begins");
+});
+
+test("what one tab reads is read in the other, and after a restart", async (t) => {
+  const host = await startDemo(t);
+  const first = await notify(host, "ada", { title: "first" });
+  const second = await notify(host, "ada", { title: "second" });
+  const socket = await as(t, host, "ada");
+  const [one, two] = [await open(socket, "user:ada"), await open(await as(t, host, "ada"), "user:ada")];
+  assert.deepEqual((await one.push("read", { id: first })).response, { unread: 1 });
+  for (const tab of [one, two]) assert.deepEqual(await tab.next("read"), { id: first, unread: 1 });
+  socket.disconnect();
+
+  await host.stop();
+  await host.start();
+  const third = await notify(host, "ada", { title: "third" });
+  const later = await open(await as(t, host, "ada"), "user:ada");
+  assert.deepEqual(titles(later), ["third", "second", "first"]);
+  assert.deepEqual(later.told.response.notifications.map((each) => each.read), [false, false, true]);
+  assert.equal(later.told.response.unread, 2);
+  assert.deepEqual((await later.push("read_all", { to: third })).response, { unread: 0 });
+  assert.ok(first < second && second < third, "ids sort as they came, also over a restart");
+});
+
+test("the largest there can be are kept and read, as many as there can be", async (t) => {
+  const host = await startDemo(t);
+  const socket = await as(t, host, "ada");
+  const ada = await open(socket, "user:ada");
+  const wide = (length) => "\u{1f426}".repeat(length);
+  const largest = { title: wide(120), body: wide(1000), link: `/${wide(499)}` };
+  let last;
+  for (let n = 0; n < 502; n += 1) last = await post(host, largest);
+  const { id } = last.response;
+  assert.equal((await ada.push("older", { before: id })).response.notifications.length, 30);
+  assert.deepEqual(await ada.push("read_all", { to: id }), { status: "ok", response: { unread: 0 } });
+  assert.equal(ada.joins, 1, "nothing was too much");
+});
