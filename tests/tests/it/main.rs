@@ -16,6 +16,7 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod longpoll;
+mod loops;
 mod mounts;
 mod refused;
 mod reload;
