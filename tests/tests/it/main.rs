@@ -23,6 +23,7 @@ mod reload;
 mod rooms;
 mod scripts;
 mod storage;
+mod store_limits;
 mod tidy;
 mod tokens;
 mod transcripts;
