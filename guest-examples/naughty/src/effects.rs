@@ -10,6 +10,7 @@
 //! | `later {"ms"}` | a reply `ok {"late": true}` after so long |
 //! | `twice` | two replies to one message |
 //! | `self` | push `told`, out of `handle_info` |
+//! | `spin` | messages to itself, one after another for ever |
 //! | `timer {"ms"}`, `cancel` | push `rang` after so long, unless it is cancelled |
 //! | `stop`, `stop_reply`, `info_stop` (in `handle_info`) | the end |
 //! | `status {"status"}`, `no_reply` | that status word; nothing |
@@ -51,7 +52,7 @@ impl Naughty {
             "later" | "twice" => later(socket, event, payload),
             "timer" => self.set_timer(socket, payload),
             "cancel" => self.cancel_timer(socket),
-            "self" | "info_stop" => {
+            "self" | "spin" | "info_stop" => {
                 socket.send_self(event, json!({}));
                 ok()
             }
@@ -82,6 +83,7 @@ impl Naughty {
                 self.timer = None;
                 socket.push("rang", json!({}));
             }
+            "spin" => socket.send_self("spin", json!({})),
             "secret" => socket.push("handed_over", message.payload.clone()),
             "flood" => (0..600).for_each(|_| socket.send_self("flood", json!({}))),
             "info_stop" => return stop("asked to"),

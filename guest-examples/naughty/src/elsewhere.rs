@@ -10,7 +10,9 @@
 //! | `people {"topic"}`, `topics {"prefix"}` | a reply with them |
 //! | `sign {"value"}`, `verify {"token"}` | a reply with the token, or with what it says |
 //!
-//! Sent to the topic itself: `echo` replies with its payload, `shout` broadcasts it, `crash` fails, `put` stores, `quiet` says nothing.
+//! Sent to the topic itself: `echo` replies with its payload, `shout` broadcasts it, `crash` fails, `put` stores, `quiet` says nothing,
+//! `bounce {"to"}` goes to that topic and back for ever, and `spread {"width"}` goes to so many new topics, and on from each.
+//! `resound`, heard from a further topic, is broadcast in the own one.
 
 use bennu_guest::prelude::*;
 
@@ -33,6 +35,10 @@ impl Naughty {
     /// A message of another topic, or the answer to one.
     pub(crate) fn heard(&self, socket: &mut Socket, message: &Message) -> bool {
         let event = match message.source.as_str() {
+            "topic" if message.event == "resound" => {
+                socket.broadcast("resound", message.payload.clone());
+                return true;
+            }
             "topic" => "heard",
             "answer" => "answered",
             _ => return false,
@@ -56,8 +62,23 @@ pub(crate) fn on_message(topic: &mut Topic, event: &str, payload: Payload) -> Ha
         "crash" => fail("asked to fail in handle_message"),
         "put" => storage::put(&payload),
         "quiet" => no_reply(),
+        "bounce" => {
+            let to: String = payload.field("to")?;
+            let back = topic.name().to_owned();
+            topic.send(&to, "bounce", json!({ "to": back }));
+            no_reply()
+        }
+        "spread" => spread(topic, &payload),
         _ => unknown_event(event),
     }
+}
+
+/// Goes to topics that nobody has spoken of before.
+fn spread(topic: &mut Topic, payload: &Payload) -> Handled {
+    for _ in 0..payload.field("width")? {
+        topic.send(&format!("naughty:{}", unique_id()), "spread", payload.clone());
+    }
+    no_reply()
 }
 
 fn presence(socket: &mut Socket, event: &str, payload: &Payload) -> Handled {

@@ -10,6 +10,9 @@ use crate::auth::Secret;
 /// What stands before the key in `Authorization`.
 const BEARER: &str = "Bearer ";
 
+/// What proxies add, beside `X-Forwarded-…`. One that adds nothing can't be told from this machine.
+const FORWARDED: [&str; 3] = ["forwarded", "via", "x-real-ip"];
+
 /// Who may ask.
 pub struct Access {
     key: Option<Secret>,
@@ -66,10 +69,13 @@ fn check_origin(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 fn is_local(peer: SocketAddr, headers: &HeaderMap) -> bool {
-    let is_forwarded = headers.keys().any(|name| name == header::FORWARDED || name.as_str().starts_with("x-forwarded"));
+    let is_sign = |name: &str| FORWARDED.contains(&name) || name.starts_with("x-forwarded");
+    let is_forwarded = headers.keys().any(|name| is_sign(name.as_str()));
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, _port)| name);
-    peer.ip().to_canonical().is_loopback() && !is_forwarded && matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+    let with_port = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let name = with_port.map_or(host, |(name, _port)| name);
+    let is_own = ["localhost", "127.0.0.1", "[::1]"].iter().any(|own| name.eq_ignore_ascii_case(own));
+    peer.ip().to_canonical().is_loopback() && !is_forwarded && is_own
 }
 
 #[cfg(test)]
@@ -95,6 +101,23 @@ mod tests {
         assert_eq!(get("127.0.0.1:9", &[("host", "rebound.example:4000")]), Some(403));
         assert_eq!(get("127.0.0.1:9", &[("host", "localhost:4000"), ("x-forwarded-for", "192.0.2.1")]), Some(403));
         assert_eq!(get("127.0.0.1:9", &[]), Some(403));
+    }
+
+    #[test]
+    fn a_machine_s_own_name_has_three_forms_and_a_proxy_s_signs_undo_it() {
+        let from = |host: &str, sign: Option<&'static str>| {
+            let sign = sign.map(|sign| (sign, "x"));
+            asked(None, &Method::GET, "[::1]:9", &[&[("host", host)], sign.as_slice()].concat())
+        };
+        for host in ["localhost", "LOCALHOST:4000", "[::1]", "[::1]:80", "127.0.0.1"] {
+            assert_eq!(from(host, None), None, "{host}");
+        }
+        for host in ["localhost.evil.example", "127.0.0.10", "[::1", "localhost:x", "localhostx:1", ""] {
+            assert_eq!(from(host, None), Some(403), "{host}");
+        }
+        for sign in ["x-forwarded-host", "forwarded", "via", "x-real-ip"] {
+            assert_eq!(from("localhost", Some(sign)), Some(403), "{sign}");
+        }
     }
 
     #[test]

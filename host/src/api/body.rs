@@ -1,14 +1,20 @@
-//! What a request brings: JSON, and not too much of it.
+//! What a request brings: JSON, not too much of it, and in time.
+
+use std::time::Duration;
 
 use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use super::Refusal;
 
 /// Bytes of a request's body at most.
 pub(super) const BODY_BYTES_MAX: usize = 8 << 20;
+
+/// How long it may take to come. What has come of it is kept in memory meanwhile.
+const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// The body of a request that says it is JSON.
 pub(super) struct Body(pub(super) Bytes);
@@ -30,12 +36,30 @@ impl<S: Send + Sync> FromRequest<S> for Body {
             let message = "the body is JSON; say so with `content-type: application/json`";
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", message));
         }
-        match Bytes::from_request(request, state).await {
-            Ok(bytes) => Ok(Self(bytes)),
+        match timeout(BODY_TIME, Bytes::from_request(request, state)).await {
+            Ok(Ok(bytes)) => Ok(Self(bytes)),
             Err(_) => {
+                let message = format!("the body wasn't there within {} s", BODY_TIME.as_secs());
+                Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "too_slow", message))
+            }
+            Ok(Err(_)) => {
                 let message = format!("a body has at most {BODY_BYTES_MAX} bytes");
                 Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_not_waited_for() {
+        let never = axum::body::Body::from_stream(futures_util::stream::pending::<std::io::Result<Bytes>>());
+        let mut request = Request::new(never);
+        request.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+        let refused = Body::from_request(request, &()).await.err().map(|refusal| refusal.status);
+        assert_eq!(refused, Some(StatusCode::REQUEST_TIMEOUT));
     }
 }

@@ -9,8 +9,8 @@ use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytestring::ByteString;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -43,6 +43,22 @@ pub(super) struct Event {
 enum Left {
     Socket(String),
     Member(u64),
+}
+
+/// What came of a message to a topic.
+#[derive(Serialize)]
+pub(super) struct Sent {
+    reply: Option<Shown>,
+}
+
+/// The reply, as the plugin gave it.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_base64: Option<String>,
+    status: Box<str>,
 }
 
 /// Whether a body has many broadcasts.
@@ -86,7 +102,7 @@ fn many(body: &Body) -> Result<Vec<Event>, Refusal> {
 }
 
 /// `POST /api/send`.
-pub(super) async fn send(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Value>, Refusal> {
+pub(super) async fn send(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Sent>, Refusal> {
     let event: Event = body.read()?;
     if event.except.is_some() {
         return Err(Refusal::bad("`except` is for broadcasts: what is sent reaches the topic, and not its members"));
@@ -95,7 +111,7 @@ pub(super) async fn send(State(api): State<Arc<Api>>, body: Body) -> Result<Json
     let payload = event.payload(Payload::check_value)?;
     let delivered = api.node.send(&event.topic, event.event.into(), payload).await;
     let reply = delivered.map_err(|why| undelivered(&event.topic, why))?;
-    Ok(Json(json!({ "reply": reply.map(shown) })))
+    Ok(Json(Sent { reply: reply.as_ref().map(Shown::of) }))
 }
 
 /// `POST /api/disconnect`.
@@ -165,13 +181,12 @@ fn undelivered(topic: &str, why: Undelivered) -> Refusal {
     }
 }
 
-fn shown(reply: Reply) -> Value {
-    let status = &*reply.status;
-    match reply.payload {
-        Payload::Json(text) => {
-            let response: Value = serde_json::from_str(&text).unwrap_or_default();
-            json!({ "status": status, "response": response })
-        }
-        Payload::Binary(bytes) => json!({ "status": status, "response_base64": BASE64_STANDARD.encode(bytes) }),
+impl Shown {
+    fn of(reply: &Reply) -> Self {
+        let (response, response_base64) = match &reply.payload {
+            Payload::Json(text) => (RawValue::from_string(text.to_string()).ok(), None),
+            Payload::Binary(bytes) => (None, Some(BASE64_STANDARD.encode(bytes))),
+        };
+        Self { response, response_base64, status: (*reply.status).into() }
     }
 }

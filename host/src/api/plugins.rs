@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -16,15 +17,20 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<Value> {
 }
 
 /// `GET /api/plugins/{name}`.
-pub(super) async fn one(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Result<Json<PluginStatus>, Refusal> {
+pub(super) async fn one(
+    State(api): State<Arc<Api>>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Json<PluginStatus>, Refusal> {
+    let Path(name) = name?;
     api.plugin(&name).map(Json)
 }
 
 /// `POST /api/plugins/{name}/{reload, unload or rollback}`. It answers when it is done.
 pub(super) async fn change(
     State(api): State<Arc<Api>>,
-    Path((name, wish)): Path<(String, String)>,
+    names: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Json<PluginStatus>, Refusal> {
+    let Path((name, wish)) = names?;
     let wish = match wish.as_str() {
         "reload" => Wish::Reload,
         "unload" => Wish::Unload,

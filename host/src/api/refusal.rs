@@ -1,6 +1,7 @@
 //! Why a request isn't granted, as JSON.
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -26,6 +27,13 @@ impl Refusal {
     /// What was asked about isn't there.
     pub(super) fn unknown(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+}
+
+/// A name in a path that can't be read.
+impl From<PathRejection> for Refusal {
+    fn from(error: PathRejection) -> Self {
+        Self::bad(error.body_text())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -33,7 +34,7 @@ impl Default for Wanted {
 /// `GET /api/topics`.
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
-    wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<Value>, Refusal> {
     let Query(Wanted { prefix, after, limit }) = wanted.map_err(|error| Refusal::bad(error.body_text()))?;
     let found = api.node.pubsub.topics_under(&prefix, after.as_deref(), limit.min(LISTED_MAX));
@@ -42,19 +43,27 @@ pub(super) async fn list(
 }
 
 /// `GET /api/topics/{topic}`.
-pub(super) async fn one(State(api): State<Arc<Api>>, Path(topic): Path<String>) -> Json<Value> {
+pub(super) async fn one(
+    State(api): State<Arc<Api>>,
+    topic: Result<Path<String>, PathRejection>,
+) -> Result<Json<Value>, Refusal> {
+    let Path(topic) = topic?;
     let members = api.node.pubsub.audience(&topic).map_or(0, |audience| audience.len());
     let people = api.node.people(&topic, LISTED_MAX);
     let people = people
         .iter()
         .map(|person| json!({ "member": person.member, "user": person.user, "socket_id": person.socket_id }));
-    Json(json!({ "topic": topic, "members": members, "people": people.collect::<Vec<_>>() }))
+    Ok(Json(json!({ "topic": topic, "members": members, "people": people.collect::<Vec<_>>() })))
 }
 
 /// `GET /api/topics/{topic}/presence`: as `presence_state` says it.
-pub(super) async fn presence(State(api): State<Arc<Api>>, Path(topic): Path<String>) -> Response {
+pub(super) async fn presence(
+    State(api): State<Arc<Api>>,
+    topic: Result<Path<String>, PathRejection>,
+) -> Result<Response, Refusal> {
+    let Path(topic) = topic?;
     let Payload::Json(text) = api.node.presence.state(&Topic::new(&topic)) else {
-        return Refusal::unknown("nobody is online").into_response();
+        return Err(Refusal::unknown("nobody is online"));
     };
-    ([(header::CONTENT_TYPE, "application/json")], text.into_bytes()).into_response()
+    Ok(([(header::CONTENT_TYPE, "application/json")], text.into_bytes()).into_response())
 }

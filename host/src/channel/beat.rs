@@ -90,7 +90,10 @@ fn times(period: Duration, number: u64) -> Duration {
 impl Line {
     /// A beat's turn.
     pub(super) async fn tick(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic, tick: Tick) {
-        self.take_beat();
+        // What set it may have thought better of it meanwhile, or the topic is given up.
+        if !self.take_beat() {
+            return;
+        }
         // Whoever takes the topic over, it has no beat of theirs.
         let Some(route) = node.routes.find(topic.as_str()).filter(|route| route.spec.has_room()) else { return };
         let callback = TopicCallback::Tick(tick);

@@ -11,11 +11,23 @@ use crate::pubsub::{Broadcast, Except};
 impl Node {
     /// Whether the queues that these effects go to have room for them. The topic's own is the caller's to ask.
     pub(super) fn has_room_for(&self, effects: &[Effect]) -> bool {
+        let (mut letters, mut bytes) = (0, 0);
+        for effect in effects {
+            if let Effect::Send { event, payload, .. } = effect {
+                letters += 1;
+                bytes += event.len() + payload.len();
+            }
+        }
         effects.iter().all(|effect| match effect {
             Effect::Publish { topic, .. } => {
                 self.pubsub.audience(topic.as_str()).is_none_or(|there| there.has_room(effects.len()))
             }
-            Effect::Send { topic, .. } => self.lines.has_room(topic, effects.len(), &self.limits),
+            Effect::Send { topic, .. } => {
+                // To a topic that nobody serves nothing gets.
+                let plugin = self.routes.find(topic.as_str()).map(|route| Arc::clone(&route.plugin));
+                plugin.is_none_or(|plugin| self.loads.of(&plugin).has_room(letters, bytes))
+                    && self.lines.has_room(topic, (letters, bytes), &self.limits)
+            }
             _ => true,
         })
     }
@@ -31,7 +43,7 @@ impl Node {
                 self.pubsub.broadcast(Broadcast { topic, event, payload, except: Except::Nobody });
             }
             Effect::Send { topic, event, payload } => {
-                self.post(Letter { node: Arc::clone(self), topic, event, payload, sender: sender() });
+                self.post(Letter { node: Arc::clone(self), topic, event, payload, sender: sender(), burden: None });
             }
             Effect::Disconnect(id) => {
                 self.pubsub.disconnect(&id);

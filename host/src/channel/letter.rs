@@ -6,6 +6,7 @@ use bytestring::ByteString;
 use tokio::sync::oneshot;
 
 use super::line::Line;
+use super::load::Burden;
 use super::{Channel, Entry, Node};
 use crate::contract::{Fault, Message, Reply, Source, TopicCallback};
 use crate::protocol::{Payload, Topic};
@@ -43,6 +44,8 @@ pub(super) struct Letter {
     pub(super) event: ByteString,
     pub(super) payload: Payload,
     pub(super) sender: Sender,
+    /// Until it is answered, it counts for its topic's plugin.
+    pub(super) burden: Option<Burden>,
 }
 
 impl Node {
@@ -53,13 +56,21 @@ impl Node {
     pub async fn send(self: &Arc<Self>, topic: &str, event: ByteString, payload: Payload) -> Delivered {
         let (sender, answered) = oneshot::channel();
         let topic = Topic::new(topic);
-        self.post(Letter { node: Arc::clone(self), topic, event, payload, sender: Sender::Outside(sender) });
+        let sender = Sender::Outside(sender);
+        self.post(Letter { node: Arc::clone(self), topic, event, payload, sender, burden: None });
         // It was lost only if its turn panicked, which is logged there.
         answered.await.unwrap_or_else(|_| Err(Undelivered::Fault(Fault::failed("a fault of the host"))))
     }
 
     /// Posts a letter. Where there is no room for it, its sender is told, or nobody.
-    pub(super) fn post(&self, letter: Letter) {
+    pub(super) fn post(&self, mut letter: Letter) {
+        let Some(route) = self.routes.find(letter.topic.as_str()) else {
+            return letter.answer(Err(Undelivered::Unrouted));
+        };
+        letter.burden = self.loads.of(&route.plugin).add(letter.bytes());
+        if letter.burden.is_none() {
+            return letter.answer(Err(Undelivered::Busy));
+        }
         let line = self.lines.of(&letter.topic);
         match line.post_letter(Box::new(letter), &self.limits) {
             Ok(drain) => {

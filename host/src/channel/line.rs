@@ -84,9 +84,9 @@ impl Line {
         }
     }
 
-    /// Whether so many more letters may wait.
-    pub(super) fn has_room(&self, letters: usize, limits: &NodeLimits) -> bool {
-        self.lock().has_room(letters, 0, limits)
+    /// Whether so many more letters, of so many bytes together, may wait.
+    pub(super) fn has_room(&self, (letters, bytes): (usize, usize), limits: &NodeLimits) -> bool {
+        self.lock().has_room(letters, bytes, limits)
     }
 
     fn enter(self: &Arc<Self>, inner: &mut Inner, waiting: Waiting) -> Option<Drain> {

@@ -33,10 +33,10 @@ impl Lines {
         })
     }
 
-    /// Whether so many more letters may wait for a topic.
-    pub(super) fn has_room(&self, topic: &Topic, letters: usize, limits: &NodeLimits) -> bool {
+    /// Whether so many more letters, of so many bytes together, may wait for a topic.
+    pub(super) fn has_room(&self, topic: &Topic, more: (usize, usize), limits: &NodeLimits) -> bool {
         let line = self.topics.get(topic).and_then(|line| line.upgrade());
-        line.is_none_or(|line| line.has_room(letters, limits))
+        line.is_none_or(|line| line.has_room(more, limits))
     }
 
     /// Those that there are, each with its topic.

@@ -15,6 +15,7 @@ mod keep;
 mod letter;
 mod line;
 mod lines;
+mod load;
 mod mailbox;
 mod membership;
 mod node;

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use super::intercept::Intercepts;
 use super::line::Waiting;
 use super::lines::Lines;
+use super::load::Loads;
 use super::{Channel, Entry};
 use crate::contract::{Person, system_now_ms};
 use crate::presence::{Pace, Presence};
@@ -50,6 +51,7 @@ pub struct Node {
     /// How much may wait.
     pub limits: NodeLimits,
     pub(super) lines: Arc<Lines>,
+    pub(super) loads: Loads,
     next_member: AtomicU64,
     channels: AtomicUsize,
     faults: AtomicU64,
@@ -72,6 +74,7 @@ impl Node {
             store,
             limits,
             lines: Arc::default(),
+            loads: Loads::default(),
             next_member: AtomicU64::new(1),
             channels: AtomicUsize::new(0),
             faults: AtomicU64::new(0),

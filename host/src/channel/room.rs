@@ -154,11 +154,9 @@ impl Line {
         }
     }
 
-    /// A beat has its turn: the next may wait for its own.
-    pub(super) fn take_beat(&self) {
-        if let Some(beat) = self.room().as_ref().and_then(|room| room.beat.as_ref()) {
-            beat.taken();
-        }
+    /// A beat has its turn: the next may wait for its own. Whether there still is one.
+    pub(super) fn take_beat(&self) -> bool {
+        self.room().as_ref().and_then(|room| room.beat.as_ref()).map(Beat::taken).is_some()
     }
 
     /// A beat went well.

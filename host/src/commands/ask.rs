@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use bennu::auth::{Secret, SecretSource};
 use clap::Args;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// Which host is asked, and with which key.
@@ -34,7 +35,7 @@ impl Ask {
     }
 
     /// A `POST`.
-    pub(super) fn post(&self, path: &str, body: &str) -> Result<Value> {
+    pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &str) -> Result<T> {
         let request = self.agent().post(self.url(path)).header("content-type", "application/json");
         self.read(self.with_key(request)?.send(body))
     }
@@ -58,16 +59,16 @@ impl Ask {
         })
     }
 
-    fn read(&self, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Value> {
+    fn read<T: DeserializeOwned>(&self, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<T> {
         let asking =
             || format!("asking the host at {}; is it running there? (--host ADDRESS:PORT names another)", self.host);
         let mut answer = answer.with_context(asking)?;
         let text = answer.body_mut().read_to_string().with_context(asking)?;
-        let value: Value =
-            serde_json::from_str(&text).with_context(|| format!("what answers at {} is no Bennu host", self.host))?;
+        let foreign = || format!("what answers at {} is no Bennu host", self.host);
         if answer.status().is_success() {
-            return Ok(value);
+            return serde_json::from_str(&text).with_context(foreign);
         }
+        let value: Value = serde_json::from_str(&text).with_context(foreign)?;
         match (answer.status().as_u16(), value["error"]["message"].as_str()) {
             (401, _) => {
                 bail!("the host at {} wants the key of its API: give --key-file FILE, or set {KEY_VARIABLE}", self.host)

@@ -29,7 +29,7 @@ impl Check {
         start_logging("warn", config.log_format)?;
         let bytes = std::fs::read(&self.file).with_context(|| format!("reading {}", self.file.display()))?;
         let name = self.file.file_stem().unwrap_or_default().to_string_lossy();
-        let settings = config.settings()?.remove(&*name).unwrap_or_default();
+        let settings = config.settings()?.of(&name);
         let origin = Origin {
             name: (&*name).into(),
             generation: 1,

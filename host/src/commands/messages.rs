@@ -1,7 +1,8 @@
 //! `bennu broadcast`, `bennu send` and `bennu disconnect`.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -55,11 +56,25 @@ pub(super) struct Disconnect {
     id: String,
 }
 
+/// What came of a message to a topic.
+#[derive(Deserialize)]
+struct Sent {
+    reply: Option<Reply>,
+}
+
+/// The reply, whose JSON is kept as the plugin gave it.
+#[derive(Deserialize)]
+struct Reply {
+    status: String,
+    response: Option<Box<RawValue>>,
+    response_base64: Option<String>,
+}
+
 impl Broadcast {
     pub(super) fn run(self) -> Result<()> {
         let except = self.except.map(|id| format!(",\"except\":{}", Value::from(id))).unwrap_or_default();
         let body = body(&self.topic, &self.event, &self.payload, &except)?;
-        self.ask.post("/api/broadcast", &body)?;
+        self.ask.post::<Value>("/api/broadcast", &body)?;
         Ok(())
     }
 }
@@ -67,22 +82,18 @@ impl Broadcast {
 impl Send {
     pub(super) fn run(self) -> Result<()> {
         let body = body(&self.topic, &self.event, &self.payload, "")?;
-        let answer = self.ask.post("/api/send", &body)?;
-        let reply = &answer["reply"];
-        if reply.is_null() {
-            return Ok(());
-        }
-        println!("{}", if reply["response_base64"].is_null() { &reply["response"] } else { &reply["response_base64"] });
-        match reply["status"].as_str() {
-            Some("ok") => Ok(()),
-            status => bail!("it was answered with the status `{}`", status.unwrap_or_default()),
-        }
+        let Sent { reply } = self.ask.post("/api/send", &body)?;
+        let Some(Reply { status, response, response_base64 }) = reply else { return Ok(()) };
+        let bytes = response_base64.map(|text| Value::from(text).to_string());
+        println!("{}", response.as_ref().map(|json| json.get()).or(bytes.as_deref()).unwrap_or("null"));
+        ensure!(status == "ok", "it was answered with the status `{status}`");
+        Ok(())
     }
 }
 
 impl Disconnect {
     pub(super) fn run(self) -> Result<()> {
-        let answer = self.ask.post("/api/disconnect", &json!({ "id": self.id }).to_string())?;
+        let answer: Value = self.ask.post("/api/disconnect", &json!({ "id": self.id }).to_string())?;
         println!("{} sockets", answer["sockets"]);
         Ok(())
     }

@@ -213,7 +213,7 @@ impl Inside {
 
     fn load(&self, name: &str, file: &Path) -> Result<Loaded> {
         let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
-        let settings = self.config.settings()?.remove(name).unwrap_or_default();
+        let settings = self.config.settings()?.of(name);
         let before = self.plugins.borrow().iter().filter(|loaded| loaded.name() == name).count();
         let origin = Origin {
             name: name.into(),

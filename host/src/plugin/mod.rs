@@ -35,7 +35,7 @@ pub use cache::Cache;
 pub use digest::Digest;
 pub use engine::{Engine, INSTANCES_MAX};
 pub use guest::{Grants, Origin};
-pub use library::{Control, Denied, Library, PluginSettings, Terms, Wish};
+pub use library::{Control, Denied, Library, PluginSettings, Settings, Terms, Wish};
 pub use loader::{Loaded, Loader};
 pub use pool::PoolLimits;
 pub use scan::Source;

@@ -8,6 +8,8 @@ mod close;
 mod frame;
 mod message;
 mod name;
+#[cfg(test)]
+mod noise;
 mod payload;
 mod reference;
 mod serializer;

@@ -115,6 +115,7 @@ impl Turned {
             Self::Away(status, body) => (status, body),
             Self::Failed => (StatusCode::INTERNAL_SERVER_ERROR, String::new()),
             Self::Unguarded => (StatusCode::SERVICE_UNAVAILABLE, "nobody is let in here at the moment\n".into()),
+            Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "this host has as many sockets as it may\n".into()),
         }
     }
 }

@@ -58,6 +58,8 @@ pub(super) enum Turned {
     Failed,
     /// Whoever decides isn't there: 503.
     Unguarded,
+    /// There are as many sockets as there may be: 503.
+    Full,
 }
 
 impl Turned {

@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Error as WireError;
 
 use super::connect::{Admitted, Transport};
+use super::doorman::Turned;
 use super::mount::{Entered, Mount};
 use crate::contract::Ending;
 use crate::protocol::{CloseCode, Frame};
@@ -64,7 +65,7 @@ pub(super) async fn connect(
         Err(rejection) => return refuse(&rejection),
     };
     let Some(entered) = mount.gate.enter() else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "this host has as many sockets as it may\n").into_response();
+        return Turned::Full.status().into_response();
     };
     let bytes = mount.limits.frame_bytes;
     upgrade

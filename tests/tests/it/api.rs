@@ -74,6 +74,15 @@ async fn what_is_sent_to_a_topic_is_answered_with_nobody_there() -> Result<()> {
     ensure!(refused(&crashed)? == (502, "fault".into()), "{crashed:?}");
     ensure!(!crashed.body.contains("asked to"), "a guest's own words are the operator's: {}", crashed.body);
     host.log().find(0, "the fault", |line| line.message().contains("asked to fail in handle_message")).await?;
+    // What JSON can say and a reader of numbers can't comes as it is, here and by the command.
+    let odd =
+        format!(r#"{{"big":12345678901234567890123,"dear":1e999,"deep":{}{}}}"#, "[".repeat(500), "]".repeat(500));
+    let body = format!(r#"{{"topic":"naughty:1","event":"echo","payload":{odd}}}"#);
+    let answer = request_with(host.address(), "POST", "/api/send", JSON, body.as_bytes()).await?;
+    ensure!(answer.body == format!(r#"{{"reply":{{"response":{odd},"status":"ok"}}}}"#), "{answer:?}");
+    let address = host.address().to_string();
+    let said = bennu(host.home(), &["send", "naughty:1", "echo", &odd, "--host", &address])?;
+    ensure!(said.code == Some(0) && said.output == format!("{odd}\n"), "{said:?}");
     // Its commands say the same.
     let address = host.address().to_string();
     let said = bennu(host.home(), &["send", "naughty:1", "echo", r#"{"a":1}"#, "--host", &address])?;
@@ -103,6 +112,10 @@ async fn what_makes_no_sense_is_refused_with_a_sentence() -> Result<()> {
     ] {
         let answer = post(&host, path, &body).await?;
         ensure!(refused(&answer)? == (400, "bad_request".into()) && answer.body.contains(says), "{says}: {answer:?}");
+    }
+    for path in ["/api/topics/%ff", "/api/topics/%ff/presence", "/api/plugins/%ff"] {
+        let answer = get(&host, path).await?;
+        ensure!(refused(&answer)? == (400, "bad_request".into()), "{path}: {answer:?}");
     }
     let plain = request_with(host.address(), "POST", "/api/send", &[("content-type", "text/plain")], b"{}").await?;
     ensure!(refused(&plain)? == (415, "not_json".into()), "{plain:?}");

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::limits::{NAUGHTY, joined, limited};
 
 /// Asserts that an event is well under one value of a limit, and a fault of this kind under another.
-async fn divides(key: &str, well: u64, fault: u64, event: &str, kind: &str) -> Result<()> {
+pub(crate) async fn divides(key: &str, well: u64, fault: u64, event: &str, kind: &str) -> Result<()> {
     for (value, is_well) in [(well, true), (fault, false)] {
         let host = limited(key, value).await?;
         let script = if is_well {

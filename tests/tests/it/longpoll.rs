@@ -1,11 +1,14 @@
 //! Long-poll: what the transcripts of Phoenix don't have.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use bennu_tests::{Answer, Setup, TestHost, eventually, request, request_with};
+use bennu_tests::{Answer, Setup, TestHost, eventually, request, request_with, within};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// A client that polls.
 struct Poller<'a> {
@@ -180,5 +183,61 @@ async fn sessions_count_as_sockets_and_end_with_the_host() -> Result<()> {
         ensure!(status == 204 || status == 410, "{answer:?}");
     }
     ensure!(host.ended().await?.success(), "the host has ended well");
+    Ok(())
+}
+
+/// The head of a POST whose body is said to be long, and what is answered to it.
+async fn posting(host: &TestHost, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(host.address()).await?;
+    let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 7999999\r\n\r\n[");
+    stream.write_all(head.as_bytes()).await?;
+    let mut answer = [0; 4096];
+    let length = within("an answer", stream.read(&mut answer)).await??;
+    Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+}
+
+/// What comes of a body is kept in memory: so it has its time, and is read for a session only, one at once.
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() -> Result<()> {
+    let host = window(10_000)?.limit("idle_ms", 300).start().await?;
+    let stranger = posting(&host, "/socket/longpoll?vsn=2.0.0&token=unknown").await?;
+    ensure!(stranger.starts_with("HTTP/1.1 200") && stranger.ends_with("{\"status\":410}"), "{stranger}");
+    let poller = Poller::begin(&host).await?;
+    let path = poller.path();
+    let (first, second) = tokio::join!(posting(&host, &path), posting(&host, &path));
+    for answer in [first?, second?] {
+        ensure!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    }
+    poller.join("echo:1").await?;
+    host.stop().await?;
+    Ok(())
+}
+
+/// While a batch waits for room in a channel's mailbox, its client is told what is there for it.
+#[tokio::test]
+async fn a_batch_that_waits_keeps_nobody_from_polling() -> Result<()> {
+    let setup = Setup::new().guests(&["echo", "naughty"])?.limit("mailbox_from_client", 1);
+    let host = setup.limit("call_cpu_ms", 60_000).limit("call_wall_ms", 60_000).start().await?;
+    let poller = Poller::begin(&host).await?;
+    poller.join("echo:1").await?;
+    poller.post(r#"["2","2","naughty:1","phx_join",{}]"#).await?;
+    poller.poll().await?;
+    let slow = r#"["2","3","naughty:1","slow",{"ms":3000}]"#;
+    let batch = [slow; 3].join("\n");
+    let hearing = async {
+        let mut alice = host.connect().await?;
+        alice.join("echo:1", &json!({})).await?;
+        alice.push("echo:1", "shout", &json!({})).await?;
+        poller.poll().await
+    };
+    let mut posting = pin!(poller.post(&batch));
+    tokio::select! {
+        posted = &mut posting => anyhow::bail!("it was received at once: {posted:?}"),
+        heard = hearing => {
+            let heard = heard?;
+            ensure!(heard["messages"][0].as_str().is_some_and(|text| text.contains("shout")), "{heard}");
+        }
+    }
+    ensure!(posting.await?.json()? == json!({ "status": 200 }), "and then it was received");
     Ok(())
 }

@@ -54,11 +54,28 @@ impl Default for PluginSettings {
     }
 }
 
+/// What the configuration says of plugins.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Of single ones, by name.
+    pub named: HashMap<String, PluginSettings>,
+    /// Of all others.
+    pub others: PluginSettings,
+}
+
+impl Settings {
+    /// What it says of this one.
+    #[must_use]
+    pub fn of(&self, name: &str) -> PluginSettings {
+        self.named.get(name).unwrap_or(&self.others).clone()
+    }
+}
+
 /// What a library goes by.
 #[derive(Debug, Default)]
 pub struct Terms {
-    /// What the configuration says of single plugins, by name.
-    pub settings: HashMap<String, PluginSettings>,
+    /// What the configuration says of plugins.
+    pub settings: Settings,
     /// How new generations prove themselves.
     pub probation: ProbationTerms,
 }
@@ -253,7 +270,7 @@ impl Library {
 
     /// Loads a component as a candidate.
     async fn load_bytes(&mut self, name: &str, bytes: Bytes, digest: Digest) -> Result<()> {
-        let settings = self.terms.settings.get(name).cloned().unwrap_or_default();
+        let settings = self.terms.settings.of(name);
         let entry = self.plugins.entry(name.to_owned()).or_default();
         let origin = Arc::new(Origin {
             name: name.into(),

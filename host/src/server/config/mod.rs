@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::Limits;
 use crate::auth::{Secret, SecretSource};
-use crate::plugin::{PluginSettings, Source};
+use crate::plugin::{PluginSettings, Settings, Source};
 use crate::protocol::Pattern;
 use crate::routes::ProbationTerms;
 
@@ -221,11 +221,11 @@ impl Config {
         self.load.iter().map(|path| Source::find(path)).collect()
     }
 
-    /// What the library is told of single plugins.
+    /// What the library is told of plugins.
     ///
     /// # Errors
     /// Where a pattern is none.
-    pub fn settings(&self) -> Result<HashMap<String, PluginSettings>> {
+    pub fn settings(&self) -> Result<Settings> {
         let settings = |(name, table): (&String, &PluginTable)| {
             let configuration = serde_json::to_string(&table.config)
                 .with_context(|| format!("`plugins.{name}.config` can't be given as JSON"))?;
@@ -234,7 +234,8 @@ impl Config {
             let (configuration, publish, read) = (configuration.into(), publish.into(), read.into());
             Ok((name.clone(), PluginSettings { configuration, publish, read, store_bytes }))
         };
-        self.plugins.iter().map(settings).collect()
+        let others = PluginSettings { store_bytes: self.limits.store_bytes_per_plugin, ..PluginSettings::default() };
+        Ok(Settings { named: self.plugins.iter().map(settings).collect::<Result<_>>()?, others })
     }
 }
 
@@ -270,8 +271,8 @@ mod tests {
         )?;
         assert_eq!(config.limits, Limits { frame_bytes: 4096, ..Limits::default() });
         let settings = config.settings()?;
-        assert_eq!(&*settings["chat"].configuration, r#"{"greeting":"hello","most":3}"#);
-        assert_eq!(*settings["chat"].publish, [Pattern::Prefix("room:".into())]);
+        assert_eq!(&*settings.of("chat").configuration, r#"{"greeting":"hello","most":3}"#);
+        assert_eq!(*settings.of("chat").publish, [Pattern::Prefix("room:".into())]);
         assert_eq!(Config::parse("")?, Config::default());
         Ok(())
     }

@@ -11,14 +11,16 @@ mod session;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::body::to_bytes;
+use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use dashmap::DashMap;
+use tokio::time::timeout;
 
 use self::answer::{Answer, options};
 use self::body::{Unreadable, read};
@@ -64,24 +66,33 @@ pub(super) async fn answer(
     let (parts, body) = request.into_parts();
     match parts.method {
         Method::GET => poll(&polls, &parts, peer).await,
-        Method::POST => {
-            let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else { return StatusCode::BAD_REQUEST.into_response() };
-            let Some(session) = token(&parts).and_then(|token| polls.session(&token)) else {
-                return Answer::of(410).into_response();
-            };
-            let content_type = parts.headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
-            match read(&body, content_type, polls.mount.limits.frame_bytes) {
-                Ok(frames) => match session.post(frames).await {
-                    Ok(()) => Answer::of(200).into_response(),
-                    Err(Unposted::Gone) => Answer::of(410).into_response(),
-                    Err(Unposted::NotTaken) => Answer::of(408).into_response(),
-                },
-                Err(Unreadable::TooLarge) => StatusCode::BAD_REQUEST.into_response(),
-                Err(Unreadable::Garbage) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-            }
-        }
+        Method::POST => post(&polls, &parts, body).await,
         Method::OPTIONS => options(&parts.headers),
         _ => StatusCode::BAD_REQUEST.into_response(),
+    }
+}
+
+/// A POST: messages for its session. Nothing is read for who has none, and one body at a time for who has.
+async fn post(polls: &Polls, parts: &Parts, body: Body) -> Response {
+    let Some(session) = token(parts).and_then(|token| polls.session(&token)) else {
+        return Answer::of(410).into_response();
+    };
+    let _turn = session.turn().await;
+    let limits = &polls.mount.limits;
+    let body: Bytes = match timeout(limits.idle, to_bytes(body, BODY_BYTES_MAX)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return StatusCode::BAD_REQUEST.into_response(),
+        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
+    };
+    let content_type = parts.headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
+    match read(&body, content_type, limits.frame_bytes) {
+        Ok(frames) => match session.post(frames).await {
+            Ok(()) => Answer::of(200).into_response(),
+            Err(Unposted::Gone) => Answer::of(410).into_response(),
+            Err(Unposted::NotTaken) => Answer::of(408).into_response(),
+        },
+        Err(Unreadable::TooLarge) => StatusCode::BAD_REQUEST.into_response(),
+        Err(Unreadable::Garbage) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
@@ -104,7 +115,7 @@ async fn poll(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr) -> Response {
 async fn begin(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr) -> Result<String, Turned> {
     let mount = &polls.mount;
     let admitted = mount.admit(parts, peer, Transport::LongPoll).await?;
-    let entered = mount.gate.enter().ok_or(Turned::Unguarded)?;
+    let entered = mount.gate.enter().ok_or(Turned::Full)?;
     let mut bytes = [0; TOKEN_BYTES];
     getrandom::fill(&mut bytes).map_err(|_| Turned::Failed)?;
     let token = BASE64_URL_SAFE_NO_PAD.encode(bytes);

@@ -5,7 +5,7 @@ use std::future::{pending, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::contract::Ending;
@@ -13,13 +13,16 @@ use crate::protocol::{CloseCode, Frame};
 use crate::pubsub::Taken;
 use crate::socket::Socket;
 
-/// Requests that may wait for a session's task; past it who asks waits too.
+/// Polls that may wait for a session's task, and batches; past it who asks waits too.
 const WAITING_MAX: usize = 8;
 
 /// A session, for those who bring requests to it.
 #[derive(Clone)]
 pub(super) struct Session {
-    asked: mpsc::Sender<Asked>,
+    polls: mpsc::Sender<Poll>,
+    batches: mpsc::Sender<Batch>,
+    /// Held by who brings messages.
+    turn: Arc<Mutex<()>>,
     window: Duration,
 }
 
@@ -31,35 +34,42 @@ pub(super) enum Unposted {
     NotTaken,
 }
 
-enum Asked {
-    Poll(oneshot::Sender<Vec<Frame>>),
-    Post(VecDeque<Frame>, oneshot::Sender<()>),
-}
+/// Who waits for what there is to say.
+type Poll = oneshot::Sender<Vec<Frame>>;
+
+/// What was posted, and who waits until it is received.
+type Batch = (VecDeque<Frame>, oneshot::Sender<()>);
 
 /// The work of a session, to be run in a task of its own.
 pub(super) struct Work {
     socket: Socket,
     window: Duration,
-    asked: mpsc::Receiver<Asked>,
+    polls: mpsc::Receiver<Poll>,
+    batches: mpsc::Receiver<Batch>,
     /// The poll that waits, and until when.
-    poll: Option<(oneshot::Sender<Vec<Frame>>, Instant)>,
+    poll: Option<(Poll, Instant)>,
     /// When the last poll ended.
     polled: Instant,
-    /// What was posted and isn't received yet, and who waits for that.
-    posted: Option<(VecDeque<Frame>, oneshot::Sender<()>)>,
+    /// What isn't received yet. Polls are served meanwhile: a full mailbox keeps nobody from hearing.
+    posted: Option<Batch>,
 }
 
 impl Session {
     pub(super) fn new(socket: Socket, window: Duration) -> (Self, Work) {
-        let (sender, asked) = mpsc::channel(WAITING_MAX);
-        let work = Work { socket, window, asked, poll: None, polled: Instant::now(), posted: None };
-        (Self { asked: sender, window }, work)
+        let ((poll, polls), (batch, batches)) = (mpsc::channel(WAITING_MAX), mpsc::channel(WAITING_MAX));
+        let work = Work { socket, window, polls, batches, poll: None, polled: Instant::now(), posted: None };
+        (Self { polls: poll, batches: batch, turn: Arc::default(), window }, work)
+    }
+
+    /// Waits until nobody else brings messages, and keeps others from it until what is given is dropped.
+    pub(super) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     /// Waits for what there is to say, and gives nothing where that is nothing. None if the session is no more.
     pub(super) async fn poll(&self) -> Option<Vec<Frame>> {
         let (answer, answered) = oneshot::channel();
-        self.asked.send(Asked::Poll(answer)).await.ok()?;
+        self.polls.send(answer).await.ok()?;
         // A session that ends meanwhile has nothing more to say; the next poll finds it gone.
         Some(answered.await.unwrap_or_default())
     }
@@ -68,7 +78,7 @@ impl Session {
     pub(super) async fn post(&self, frames: Vec<Frame>) -> Result<(), Unposted> {
         let (done, taken) = oneshot::channel();
         let posting = async {
-            self.asked.send(Asked::Post(frames.into(), done)).await.map_err(|_| Unposted::Gone)?;
+            self.batches.send((frames.into(), done)).await.map_err(|_| Unposted::Gone)?;
             taken.await.map_err(|_| Unposted::NotTaken)
         };
         timeout(self.window, posting).await.unwrap_or(Err(Unposted::NotTaken))
@@ -118,14 +128,15 @@ impl Work {
                     }
                     self.socket.resume();
                 }
-                asked = self.asked.recv(), if !has_post => match asked {
-                    Some(Asked::Poll(answer)) => {
-                        self.answer_poll(Vec::new());
-                        self.poll = Some((answer, Instant::now() + self.window));
-                    }
-                    Some(Asked::Post(frames, done)) => self.posted = Some((frames, done)),
-                    None => return pending().await,
-                },
+                poll = self.polls.recv() => {
+                    let Some(poll) = poll else { return pending().await };
+                    self.answer_poll(Vec::new());
+                    self.poll = Some((poll, Instant::now() + self.window));
+                }
+                batch = self.batches.recv(), if !has_post => {
+                    let Some(batch) = batch else { return pending().await };
+                    self.posted = Some(batch);
+                }
                 () = sleep_until(deadline) => {
                     if !has_poll {
                         return End::Closed;

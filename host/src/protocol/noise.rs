@@ -1,0 +1,79 @@
+//! Frames that were damaged on their way, from a fixed seed: whatever can be read can be answered, and the answer is a frame.
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use serde::de::IgnoredAny;
+
+use super::{Frame, Message, Outbound, Payload, Serializer};
+
+/// What good clients send.
+const GOOD: [&[u8]; 7] = [
+    br#"["1","2","room:a","phx_join",{"a":[1,null,true],"b":"\u00e9\ud83d\ude00"}]"#,
+    br#"[null,{"a":1},"room:\u0061\"\\","event",[[[]]],"more"]"#,
+    br#"[1.5e3,-0,"phoenix","heartbeat",{}]"#,
+    br#"{"topic":"room:a","event":"phx_join","payload":{"a":1},"ref":"1","join_ref":null}"#,
+    br#"{"ref":1,"payload":"x","event":"\n","topic":"room:\\"}"#,
+    b"\0\x01\x01\x06\x0412room:aecho\xff\0",
+    b"\0\0\0\x06\0room:a",
+];
+
+/// What damages JSON in more ways than any byte would.
+const SHARP: &[u8] = b"\"\\[]{},:0u-e \x00\x7f\x80\xc3\xff";
+
+struct Noise(u64);
+
+impl Noise {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap_or_default() % end
+    }
+
+    fn damaged(&mut self) -> Vec<u8> {
+        let mut bytes = GOOD[self.below(GOOD.len())].to_vec();
+        for _ in 0..=self.below(4) {
+            let (at, sharp) = (self.below(bytes.len() + 1), SHARP[self.below(SHARP.len())]);
+            match self.below(5) {
+                0 => bytes.truncate(at),
+                1 => bytes.insert(at, sharp),
+                2 if at < bytes.len() => bytes[at] = sharp,
+                3 if at < bytes.len() => drop(bytes.remove(at)),
+                _ => bytes.extend_from_within(at..),
+            }
+        }
+        bytes
+    }
+}
+
+fn answered(serializer: Serializer, message: &Message, bytes: &[u8]) {
+    let Message { join_ref, reference, to, payload, .. } = message;
+    for payload in [payload, &Payload::EMPTY] {
+        let reply = Outbound::Reply { join_ref, reference, to, status: "ok", payload };
+        if let Some(Frame::Text(text)) = serializer.encode(reply) {
+            let read: Result<IgnoredAny, _> = serde_json::from_str(&text);
+            assert!(read.is_ok(), "{text} answers {bytes:?}");
+            // A client of the same version, were it to read as we do, would find its own ref.
+            if serializer == Serializer::V2 {
+                let back = serializer.decode(&Frame::Text(text)).expect("an array of five");
+                assert_eq!((&back.join_ref, &back.reference, &back.to), (join_ref, reference, to), "{bytes:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn whatever_can_be_read_can_be_answered() {
+    let (mut noise, mut read) = (Noise(7), 0);
+    for _ in 0..200_000 {
+        let bytes = noise.damaged();
+        let text = std::str::from_utf8(&bytes).ok().map(|text| Frame::Text(ByteString::from(text)));
+        for frame in text.into_iter().chain([Frame::Binary(Bytes::copy_from_slice(&bytes))]) {
+            for serializer in [Serializer::V1, Serializer::V2] {
+                if let Ok(message) = serializer.decode(&frame) {
+                    answered(serializer, &message, &bytes);
+                    read += 1;
+                }
+            }
+        }
+    }
+    assert!(read > 10_000, "only {read} of them could be read at all");
+}

@@ -1,0 +1,113 @@
+//! Plugins that never come to an end: what goes round for ever takes its turns among the others, and what grows has a bound.
+
+use anyhow::{Result, ensure};
+use bennu_tests::{Setup, TestClient, TestHost, request_with};
+use serde_json::{Value, json};
+
+use crate::limits::NAUGHTY;
+
+async fn host() -> Result<(TestHost, TestClient)> {
+    let host = Setup::new().guests(&["naughty", "echo"])?.start().await?;
+    let mut neighbour = host.connect().await?;
+    neighbour.join("echo:1", &json!({})).await?;
+    Ok((host, neighbour))
+}
+
+async fn post(host: &TestHost, call: &str, body: &Value) -> Result<()> {
+    let json = [("content-type", "application/json")];
+    let answer = request_with(host.address(), "POST", call, &json, body.to_string().as_bytes()).await?;
+    ensure!(answer.status == 200, "{call} {body}: {answer:?}");
+    Ok(())
+}
+
+/// Somebody else is answered all the while.
+async fn goes_on(neighbour: &mut TestClient) -> Result<()> {
+    for n in 0..100 {
+        ensure!(neighbour.call("echo:1", "echo", &json!({ "n": n })).await? == json!({ "n": n }));
+    }
+    Ok(())
+}
+
+/// More members than the host has workers send to themselves without end. They hear their clients, who may end it.
+#[tokio::test]
+async fn members_that_send_to_themselves_for_ever() -> Result<()> {
+    let (host, mut neighbour) = host().await?;
+    let mut spinners = Vec::new();
+    for n in 0..8 {
+        let (topic, mut client) = (format!("naughty:{n}"), host.connect().await?);
+        client.join(&topic, &json!({})).await?;
+        client.call(&topic, "spin", &json!({})).await?;
+        spinners.push((topic, client));
+    }
+    goes_on(&mut neighbour).await?;
+    for (topic, client) in &mut spinners {
+        client.quiet().await?;
+        ensure!(client.call(topic, "count", &json!({})).await? == json!({ "count": 1 }));
+        client.call(topic, "phx_leave", &json!({})).await?;
+    }
+    host.shows("they have ended", |shown| shown["channels"] == 1).await?;
+    drop((spinners, neighbour));
+    host.stop().await?;
+    Ok(())
+}
+
+/// A topic that sends to itself, and two that send to one another, go on until their plugin is unloaded.
+#[tokio::test]
+async fn topics_that_send_to_one_another_for_ever() -> Result<()> {
+    let (host, mut neighbour) = host().await?;
+    for (topic, to) in [("naughty:a", "naughty:b"), ("naughty:c", "naughty:c")] {
+        post(&host, "/api/send", &json!({"topic": topic, "event": "bounce", "payload": {"to": to}})).await?;
+    }
+    goes_on(&mut neighbour).await?;
+    ensure!(host.inspect().await?["faults"] == 0);
+    post(&host, "/api/plugins/naughty/unload", &json!({})).await?;
+    goes_on(&mut neighbour).await?;
+    drop(neighbour);
+    host.stop().await?;
+    Ok(())
+}
+
+/// Members of two topics hear the other one and repeat what they hear, so that each event becomes ten, and those a hundred.
+/// It ends where a queue is full; who is left can be joined again.
+#[tokio::test]
+async fn members_that_hear_one_another_for_ever() -> Result<()> {
+    let (host, mut neighbour) = host().await?;
+    let mut members = Vec::new();
+    for n in 0..20 {
+        let (own, other) = if n % 2 == 0 { ("naughty:a", "naughty:b") } else { ("naughty:b", "naughty:a") };
+        let mut client = host.connect().await?;
+        client.join(own, &json!({})).await?;
+        client.call(own, "subscribe", &json!({ "topic": other })).await?;
+        members.push(client);
+    }
+    post(&host, "/api/broadcast", &json!({"topic": "naughty:a", "event": "resound"})).await?;
+    host.log().find(0, "a queue was full", |line| line.field("kind") == "overflow").await?;
+    goes_on(&mut neighbour).await?;
+    drop(members);
+    host.holds(1, 1).await?;
+    let mut alice = host.connect().await?;
+    alice.join(NAUGHTY, &json!({})).await?;
+    drop((alice, neighbour));
+    host.stop().await?;
+    Ok(())
+}
+
+/// A message that goes to two new topics, and on from each to two: no line of a topic ever has more than one, and all the same
+/// there is an end.
+#[tokio::test]
+async fn topics_that_are_ever_more() -> Result<()> {
+    let (host, mut neighbour) = host().await?;
+    post(&host, "/api/send", &json!({"topic": "naughty:a", "event": "spread", "payload": {"width": 2}})).await?;
+    host.log().find(0, "there were too many", |line| line.field("kind") == "overflow").await?;
+    goes_on(&mut neighbour).await?;
+    let body = json!({"topic": "naughty:z", "event": "spread", "payload": {"width": 1024}}).to_string();
+    let json = [("content-type", "application/json")];
+    let answer = request_with(host.address(), "POST", "/api/send", &json, body.as_bytes()).await?;
+    ensure!(answer.status == 502 || answer.status == 503, "there is no room for more: {answer:?}");
+    // Another plugin's topics have room.
+    post(&host, "/api/send", &json!({"topic": "echo:z", "event": "echo", "payload": {}})).await?;
+    post(&host, "/api/plugins/naughty/unload", &json!({})).await?;
+    drop(neighbour);
+    host.stop().await?;
+    Ok(())
+}

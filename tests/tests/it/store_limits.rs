@@ -1,0 +1,139 @@
+//! Every limit of what is kept, in the store and in rooms, crossed; and those of a topic's beat.
+
+use anyhow::{Result, ensure};
+use bennu_tests::{Cast, Setup, check};
+use serde_json::json;
+
+use crate::call_limits::divides;
+use crate::limits::{NAUGHTY, joined, limited};
+
+#[tokio::test]
+async fn store_key_bytes() -> Result<()> {
+    divides("store_key_bytes", 10, 9, r#"store_put {"key": "0123456789", "value": 1}"#, "oversize").await
+}
+
+#[tokio::test]
+async fn store_value_bytes() -> Result<()> {
+    divides("store_value_bytes", (1 << 20) + 1, 1 << 20, "store_long_value", "oversize").await
+}
+
+#[tokio::test]
+async fn store_writes_per_call() -> Result<()> {
+    divides("store_writes_per_call", 1025, 1024, "store_many", "oversize").await
+}
+
+#[tokio::test]
+async fn store_write_bytes_per_call() -> Result<()> {
+    // Five values of a million bytes, and their keys.
+    let bytes = 5 * (1_000_000 + "much:0".len() as u64);
+    divides("store_write_bytes_per_call", bytes, bytes - 1, "store_much", "oversize").await
+}
+
+#[tokio::test]
+async fn store_bytes_per_plugin() -> Result<()> {
+    divides("store_bytes_per_plugin", 1000, 10, r#"store_put {"key": "k", "value": "0123456789"}"#, "store").await
+}
+
+/// What is past the cache is read from the disk, and nobody notices.
+#[tokio::test]
+async fn store_cache_bytes() -> Result<()> {
+    let host = limited("store_cache_bytes", 4096).await?;
+    let mut alice = joined(&host).await?;
+    let value = |n: usize| json!(n.to_string().repeat(20_000));
+    for n in 0..20 {
+        alice.call(NAUGHTY, "store_put", &json!({ "key": n.to_string(), "value": value(n) })).await?;
+    }
+    for n in 0..20 {
+        let got = alice.call(NAUGHTY, "store_get", &json!({ "key": n.to_string() })).await?;
+        ensure!(got == value(n), "{n}");
+    }
+    drop(alice);
+    host.stop().await?;
+    Ok(())
+}
+
+/// A room past its limit stays as it was, and so do its other members.
+#[tokio::test]
+async fn room_bytes() -> Result<()> {
+    for (bytes, is_well) in [(2 << 20, true), (1 << 20, false)] {
+        let host = limited("room_bytes", bytes).await?;
+        let mut cast = Cast::new(&host);
+        cast.play("bob > join unruly:1\nbob < ok {}\nalice > join unruly:1\nalice < ok {}").await?;
+        cast.play("bob > count\nbob < ok {\"count\": 1}\nalice > grow").await?;
+        if is_well {
+            cast.play("alice < ok {}\nbob > look\nbob < ok {\"count\": 1, \"ended\": []}").await?;
+        } else {
+            cast.play("alice < phx_error\nbob > look\nbob < ok {\"count\": 1, \"ended\": [\"fault\"]}").await?;
+            host.log().find(0, "the fault", |line| line.field("kind") == "oversize").await?;
+        }
+        drop(cast);
+        host.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_beat_takes_so_long_at_least() -> Result<()> {
+    for (shortest, is_well) in [(9, true), (10, false)] {
+        let host = limited("timer_shortest_ms", shortest).await?;
+        let answer = if is_well { "ok {}" } else { "phx_error" };
+        check(&host, &format!("alice > join unruly:1\nalice < ok {{}}\nalice > tick {{\"ms\": 9}}\nalice < {answer}"))
+            .await?;
+        host.stop().await?;
+    }
+    Ok(())
+}
+
+/// While a beat is at work, one waits and the others are left out, which the next one says.
+#[tokio::test]
+async fn beats_do_not_pile_up() -> Result<()> {
+    let setup = Setup::new().guests(&["naughty"])?.limit("call_cpu_ms", 10_000);
+    let host = setup.start().await?;
+    let mut alice = host.connect().await?;
+    alice.join("unruly:1", &json!({})).await?;
+    alice.call("unruly:1", "at_tick", &json!({ "mood": "slow" })).await?;
+    alice.call("unruly:1", "tick", &json!({ "ms": 10 })).await?;
+    let (mut number, mut missed) = (0, 0);
+    for nth in 1..=3_u64 {
+        let beat = alice.json().await?;
+        ensure!(beat[3] == "beat", "{beat}");
+        number = beat[4]["number"].as_u64().unwrap_or_default();
+        missed += beat[4]["missed"].as_u64().unwrap_or_default();
+        ensure!(number == nth + missed, "every beat is either handled or left out: {beat}");
+    }
+    ensure!(number > 40, "they take half a second each, and there are a hundred in one: {number}");
+    drop(alice);
+    host.stop().await?;
+    Ok(())
+}
+
+/// After three beats in a row that fail, however they do, the topic's members end. Whoever joins then finds a new room.
+#[tokio::test]
+async fn beats_that_fail_end_the_topic() -> Result<()> {
+    let host = Setup::new().guests(&["naughty"])?.start().await?;
+    for (mood, kind) in [("fail", "failed"), ("trap", "trap"), ("loop", "deadline"), ("push", "failed")] {
+        let (topic, mark) = (format!("unruly:{mood}"), host.log().len());
+        let script = r#"
+            alice > join TOPIC
+            alice < ok {}
+            alice > count
+            alice < ok {"count": 1}
+            alice > at_tick {"mood": "MOOD"}
+            alice < ok {}
+            alice > tick {"ms": 10}
+            alice < ok {}
+            alice < phx_error
+            alice > join TOPIC
+            alice < ok {}
+            alice > count
+            alice < ok {"count": 1}
+            "#;
+        check(&host, &script.replace("TOPIC", &topic).replace("MOOD", mood)).await?;
+        host.log().find(mark, "the end", |line| line.message().starts_with("topic_closed")).await?;
+        let lines = host.log().since(mark);
+        let faults = lines.iter().filter(|line| line.field("callback") == "handle_tick" && line.field("kind") == kind);
+        ensure!(faults.count() == 3, "{mood}: {}", host.log().tail(20));
+    }
+    host.stop().await?;
+    Ok(())
+}
