@@ -59,6 +59,7 @@ impl Channel {
         if let Some(assigns) = assigns {
             state.assigns = assigns;
         }
+        self.return_late(&state);
         let audience = state.subscription.as_ref().map(|subscription| Arc::clone(subscription.audience()));
         self.carry_out(outcome.effects, audience.as_deref(), Some(&mut state));
         Ok(Committed::Done(self.answer(&mut state, audience.as_deref(), outcome.answer, reference)))

@@ -72,14 +72,10 @@ impl Node {
         Ok(kept)
     }
 
-    /// Stores a durable room whose last commits haven't been.
+    /// Stores a durable room whose last commits haven't been, whether its plugin still serves the topic or not.
     pub(super) async fn keep_room(&self, line: &Line, topic: &Topic) {
-        let Some(room) = line.unstored_room() else { return };
-        let Some(route) = self.routes.find(topic.as_str()) else { return };
-        if route.spec.room != RoomKind::Durable {
-            return line.room_stored();
-        }
-        let mut draft = self.store.begin(&route.owner);
+        let Some((owner, room)) = line.unstored_room() else { return };
+        let mut draft = self.store.begin(&owner);
         let kept = match set_room(&mut draft, topic, room.as_ref()) {
             Ok(()) => self.commit_draft(draft).await,
             Err(fault) => Err(fault),

@@ -139,7 +139,6 @@ impl Host {
         let ended = timeout(limits.stop(), async {
             sockets.close_all(CloseCode::ServiceRestart).await;
             node.emptied().await;
-            node.store_rooms().await;
         });
         if ended.await.is_err() {
             let (sockets, channels) = (sockets.count(), node.channel_count());
@@ -148,6 +147,10 @@ impl Host {
                 channels,
                 "stopped before all had ended; `limits.stop_ms` says how long that may take"
             );
+        }
+        // Also where some channels haven't ended: the rooms of others can be stored.
+        if timeout(limits.stop(), node.store_rooms()).await.is_err() {
+            tracing::error!("stopped before the last commits of all durable rooms were stored");
         }
         // What was acknowledged is stored already; this ends what waits, in order.
         node.store.close().await;

@@ -126,8 +126,17 @@ impl Stage {
     }
 
     pub(crate) fn with_limits(parts: impl IntoIterator<Item = Part>, limits: NodeLimits) -> Self {
-        let routes = Arc::new(RouteTable::default());
         let store = Store::in_memory(StoreLimits::default()).expect("a store in memory");
+        Self::over(parts, limits, store)
+    }
+
+    /// Another host over what this one has stored, as if it had been started anew.
+    pub(crate) fn again(&self, parts: impl IntoIterator<Item = Part>) -> Self {
+        Self::over(parts, NodeLimits::default(), self.endpoint.node.store.clone())
+    }
+
+    fn over(parts: impl IntoIterator<Item = Part>, limits: NodeLimits, store: Store) -> Self {
+        let routes = Arc::new(RouteTable::default());
         let node = Node::new(Arc::clone(&routes), limits, Pace::default(), store);
         let endpoint = Endpoint {
             node,
