@@ -470,3 +470,28 @@ async fn at_a_stop_rooms_are_stored_though_another_topic_is_stuck() {
     assert!(storing.await.is_err(), "one can't be looked at");
     assert_eq!(stored(&stage).await, "3");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_is_replaced_finds_the_stored_room_though_it_has_ended() {
+    let notes = Notes::default();
+    let part = Part {
+        options: DURABLE,
+        ..ticking(&notes, |call, notes| async move {
+            notes.add(noted(&call, Instant::now()));
+            sleep(Duration::from_millis(50)).await;
+            Ok(nothing())
+        })
+    };
+    let stage = Stage::new([part]);
+    let mut alice = stage.connect();
+    alice.join("count:1").await;
+    send(&mut alice, "add");
+    alice.next().await;
+    // While this lasts, nobody is in.
+    let message = stage.endpoint.node.send("count:1", "poke".into(), Payload::EMPTY);
+    let joining = async { alice.send(r#"["2","2","count:1","phx_join",{}]"#) };
+    assert!(tokio::join!(message, joining).0.is_ok());
+    assert!(alice.next().await.contains(r#"["2","2","count:1","phx_reply""#));
+    assert_eq!(notes.all(), ["poke on 1", "terminate replaced with 1"]);
+    assert_eq!(stored(&stage).await, "101");
+}

@@ -121,7 +121,7 @@ impl Line {
     async fn close_topic(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic, fault: &Fault) {
         self.end_beat();
         for channel in node.channels_of(topic.as_str()) {
-            channel.take(Entry::Closed(fault.clone())).await;
+            Box::pin(channel.take(Entry::Closed(fault.clone()))).await;
         }
         self.end_room(node, topic).await;
     }

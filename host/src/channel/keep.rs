@@ -67,7 +67,7 @@ impl Node {
             let is_current = !draft.has_reads() || self.store.is_current(&draft);
             return Ok(if is_current { Kept::Done } else { Kept::Overtaken });
         }
-        let kept = self.commit_draft(*draft).await?;
+        let kept = self.commit_draft(draft).await?;
         answered.is_stored = kept == Kept::Done;
         Ok(kept)
     }
@@ -77,12 +77,15 @@ impl Node {
         let Some((owner, room)) = line.unstored_room() else { return };
         let mut draft = self.store.begin(&owner);
         let kept = match set_room(&mut draft, topic, room.as_ref()) {
-            Ok(()) => self.commit_draft(draft).await,
+            Ok(()) => self.commit_draft(Box::new(draft)).await,
             Err(fault) => Err(fault),
         };
         match kept {
-            Ok(_) => line.room_stored(),
-            Err(fault) => tracing::error!(topic = topic.as_str(), "a room's last commits weren't stored: {fault}"),
+            Ok(_) => line.room_kept(true),
+            Err(fault) => {
+                tracing::error!(topic = topic.as_str(), "a room's last commits weren't stored: {fault}");
+                line.room_kept(false);
+            }
         }
     }
 
@@ -94,8 +97,9 @@ impl Node {
         stored.map(|stored| decode(stored).ok_or_else(damaged)).transpose()
     }
 
-    async fn commit_draft(&self, draft: Draft) -> Result<Kept, Fault> {
-        match self.store.commit(draft).await {
+    async fn commit_draft(&self, draft: Box<Draft>) -> Result<Kept, Fault> {
+        // Most turns store nothing, and aren't to carry the room for it.
+        match Box::pin(self.store.commit(*draft)).await {
             Ok(_) => Ok(Kept::Done),
             Err(Refusal::Overtaken) => Ok(Kept::Overtaken),
             Err(refusal) => Err(Fault::new(FaultKind::Store, refusal.to_string())),

@@ -104,7 +104,7 @@ impl Line {
             Some((false, _)) => self.end_room(node, topic).await,
             Some((true, false)) | None => {}
         }
-        let stored = if is_durable { node.stored_room(topic, route).await? } else { None };
+        let stored = if is_durable { Box::pin(node.stored_room(topic, route)).await? } else { None };
         let mut room = self.room();
         let room = room.get_or_insert_with(|| Room::new(route.owner.clone()));
         room.is_durable = is_durable;
@@ -156,10 +156,10 @@ impl Line {
         self.room().as_ref().filter(|room| room.is_unstored).map(|room| (room.owner.clone(), room.saved.clone()))
     }
 
-    /// They have been.
-    pub(super) fn room_stored(&self) {
+    /// They have been, or couldn't be, which isn't tried again at once.
+    pub(super) fn room_kept(&self, is_stored: bool) {
         if let Some(room) = self.room().as_mut() {
-            room.is_unstored = false;
+            room.is_unstored = !is_stored;
             room.stored_at = Some(Instant::now());
         }
     }

@@ -7,12 +7,11 @@ use bytestring::ByteString;
 use futures_util::FutureExt;
 
 use super::Channel;
-use super::commit::Committed;
 use super::consult::{Answered, Question, Standing, consult};
 use super::keep::{Kept, Patience};
 use super::membership::{Phase, Remains};
 use super::saved::{Saved, Settled};
-use crate::contract::{Call, Callback, Ending, Fault, Message, Reply, Source, TimerId};
+use crate::contract::{Callback, Ending, Fault, Message, Reply, Source, TimerId};
 use crate::protocol::{Addressee, Outbound, Payload, Ref};
 use crate::routes::{OnFault, Route};
 
@@ -151,7 +150,8 @@ impl Channel {
         if self.settle_room() || assigns.is_to_return() {
             return self.end_with_error(Ending::TakenBack).await;
         }
-        match self.ask_and_commit(&route, call, assigns, reference).await {
+        let question = &mut Question::Member(call);
+        match self.ask_and_commit(&route, question, assigns, reference).await {
             Ok(None) => {}
             Ok(Some((remains, ending))) => self.terminate(remains, ending).await,
             Err(fault) if route.spec.on_fault == OnFault::Keep => {
@@ -166,19 +166,21 @@ impl Channel {
     async fn ask_and_commit(
         self: &Arc<Self>,
         route: &Arc<Route>,
-        call: Call,
+        question: &mut Question,
         assigns: Saved,
         reference: Option<&Ref>,
     ) -> Result<Option<(Remains, Ending)>, Fault> {
         self.line.open_room(&self.node, &self.member.topic, route).await?;
         let standing = Standing { assigns: Some(assigns), room: self.saved_room() };
-        let mut question = Question::Member(call);
         let patience = Patience::new();
         loop {
-            let answered = consult(route, &mut question, &standing).await?;
-            match self.commit(route, answered, reference).await? {
-                Committed::Done(ended) => return Ok(ended),
-                Committed::Overtaken => patience.go_on()?,
+            let mut answered = consult(route, question, &standing).await?;
+            if !self.may_commit(&answered.outcome, reference)? {
+                return Ok(None);
+            }
+            match self.node.keep((&self.line, &self.member.topic), route, &mut answered).await? {
+                Kept::Done => return Ok(self.commit(answered, reference)),
+                Kept::Overtaken => patience.go_on()?,
             }
         }
     }
@@ -251,11 +253,16 @@ impl Channel {
             // It only came to be under a build that is gone, and no other knows what to make of it.
             Settled::Returns(None) => return,
         }
+        // It may have ended since, where the member was replaced.
+        if let Err(fault) = self.line.open_room(&self.node, &self.member.topic, &route).await {
+            return self.log(Some(&route), "terminate", &fault);
+        }
         self.settle_room();
         let standing = Standing { assigns: Some(assigns), room: self.saved_room() };
         let (call, ..) = self.call(Callback::Terminate(ending));
         let mut question = Question::Member(call);
-        match self.ask_and_keep(&route, &mut question, &standing).await {
+        // Once in a member's life, so that its other turns needn't carry the room for it.
+        match Box::pin(self.ask_and_keep(&route, &mut question, &standing)).await {
             Ok(Answered { outcome, room, is_room_stored, .. }) => {
                 if let Some(room) = room {
                     self.line.save_room(room, is_room_stored);
