@@ -25,6 +25,9 @@ fn number(room: Option<&Bytes>) -> u64 {
 async fn counting(call: Call, notes: Notes) -> Result<Outcome, Fault> {
     let sum = number(call.room.as_ref());
     match call.callback {
+        Callback::Join(params) if format!("{params:?}").contains("refused") => {
+            Ok(Outcome { answer: Answer::Refuse(Payload::EMPTY), ..nothing() })
+        }
         Callback::Join(_) => Ok(admitted()),
         Callback::In { event, .. } => match &*event {
             "add" => {
@@ -69,8 +72,11 @@ fn noted(call: &TopicCall, began: Instant) -> String {
             format!("{} ms: beat {}, missed {}", began.elapsed().as_millis(), tick.number, tick.missed)
         }
         TopicCallback::Message { event, .. } => format!("{event} on {}", text(call.room.as_ref())),
+        TopicCallback::Seat { name, change } => format!("{name} {change:?}"),
     }
 }
+
+const ERROR: &str = r#"["1","1","count:1","phx_error",{"reason":"channel_crash"}]"#;
 
 /// Asks for the room, and gives it.
 async fn look(client: &mut Client) -> String {
@@ -239,7 +245,7 @@ async fn a_fault_costs_a_beat_and_so_many_in_a_row_the_topic() {
     alice.next().await;
     alice.next().await;
     for client in [&mut alice, &mut bob] {
-        assert_eq!(client.next().await, r#"["1","1","count:1","phx_error",{"reason":"channel_crash"}]"#);
+        assert_eq!(client.next().await, ERROR);
     }
     let (beats, ends): (Vec<_>, Vec<_>) = notes.all().into_iter().partition(|note| note.contains("beat"));
     assert_eq!((beats.len(), ends.len()), (6, 2), "{beats:?} {ends:?}");
@@ -262,4 +268,231 @@ async fn without_a_room_there_is_neither_state_nor_beat() {
         send(&mut client, event);
         assert!(client.next().await.contains("phx_error"), "{event}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_plugin_finds_nothing_of_a_room() {
+    let notes = Notes::default();
+    for is_swept in [false, true] {
+        let stage = Stage::new([counter(&notes)]);
+        let mut alice = stage.connect();
+        alice.join("count:1").await;
+        send(&mut alice, "add");
+        alice.next().await;
+        stage.publish([Part { plugin: "other", ..counter(&notes) }]);
+        if is_swept {
+            stage.endpoint.node.sweep().await;
+            assert!(alice.next().await.contains("phx_error"));
+        }
+        let mut bob = stage.connect();
+        bob.join("count:1").await;
+        assert_eq!(look(&mut bob).await, "none");
+        // Who was in the other plugin's room doesn't count in this one.
+        stage.endpoint.node.sweep().await;
+        send(&mut bob, "add");
+        bob.next().await;
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!(look(&mut bob).await, "1");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_beat_ends_with_the_plugin_that_asked_for_it() {
+    let (notes, others) = (Notes::default(), Notes::default());
+    let on_tick = |call: TopicCall, notes: Notes| async move {
+        notes.add(noted(&call, Instant::now()));
+        Ok(nothing())
+    };
+    let stage = Stage::new([ticking(&notes, on_tick)]);
+    let (mut alice, mut bob) = (stage.connect(), stage.connect());
+    alice.join("count:1").await;
+    send(&mut alice, "beat");
+    alice.next().await;
+    stage.publish([Part { plugin: "other", ..ticking(&others, on_tick) }]);
+    bob.join("count:1").await;
+    stage.endpoint.node.sweep().await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(others.all(), [""; 0]);
+    send(&mut bob, "beat");
+    sleep(Duration::from_millis(150)).await;
+    assert_eq!(others.all().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_came_before_their_route_had_a_room_are_in_it() {
+    let notes = Notes::default();
+    let stage = Stage::new([Part { options: &[("turns", "topic")], ..counter(&notes) }]);
+    let (mut alice, mut bob) = (stage.connect(), stage.connect());
+    alice.join("count:1").await;
+    bob.join("count:1").await;
+    stage.publish([counter(&notes)]);
+    send(&mut alice, "add");
+    alice.next().await;
+    alice.close();
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(look(&mut bob).await, "101");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_beat_that_was_ended_comes_no_more_though_it_waited() {
+    let (notes, began) = (Notes::default(), Instant::now());
+    let part = ticking(&notes, move |call, notes| async move {
+        notes.add(noted(&call, began).split(": ").nth(1).unwrap_or_default());
+        sleep(Duration::from_millis(240)).await;
+        Ok(nothing())
+    });
+    let stage = Stage::new([part]);
+    let mut alice = stage.connect();
+    alice.join("count:1").await;
+    send(&mut alice, "beat");
+    // The second has its turn, and the next one comes behind this.
+    sleep(Duration::from_millis(360)).await;
+    send(&mut alice, "rest");
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(notes.all(), ["beat 1, missed 0", "beat 2, missed 0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_joins_while_a_topic_is_closed_finds_a_fresh_room() {
+    let notes = Notes::default();
+    let part = ticking(&notes, |_, notes| async move {
+        notes.add("beat");
+        sleep(Duration::from_millis(50)).await;
+        Err(Fault::new(FaultKind::Trap, "the world ended"))
+    });
+    let stage = Stage::new([part]);
+    let (mut alice, mut bob) = (stage.connect(), stage.connect());
+    alice.join("count:1").await;
+    send(&mut alice, "add");
+    send(&mut alice, "beat");
+    // The third is under way, with which the topic is closed.
+    sleep(Duration::from_millis(330)).await;
+    assert_eq!(notes.all().len(), 3);
+    bob.join("count:1").await;
+    assert_eq!(alice.now().last().map(String::as_str), Some(ERROR));
+    assert_eq!(look(&mut bob).await, "none");
+    sleep(Duration::from_secs(1)).await;
+    let beats = |notes: &Notes| notes.all().iter().filter(|note| *note == "beat").count();
+    assert_eq!(beats(&notes), 3);
+    send(&mut bob, "beat");
+    sleep(Duration::from_millis(110)).await;
+    assert_eq!(beats(&notes), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_nobody_has_written_ends_at_once() {
+    let stage = Stage::new([counter(&Notes::default())]);
+    let mut alice = stage.connect();
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    for n in 0..100 {
+        alice.send(&format!(r#"["{n}","{n}","count:{n}","phx_join",{{"refused":true}}]"#));
+        assert!(alice.next().await.contains("error"));
+    }
+    assert_eq!(tasks(), before);
+}
+
+const DURABLE: &[(&str, &str)] = &[("room", "durable"), ("linger-ms", "0")];
+
+/// What a host that is started anew finds of the room.
+async fn stored(stage: &Stage) -> String {
+    let stage = stage.again([Part { options: DURABLE, ..counter(&Notes::default()) }]);
+    let mut client = stage.connect();
+    client.join("count:1").await;
+    look(&mut client).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_becomes_durable_is_stored() {
+    let notes = Notes::default();
+    let stage = Stage::new([counter(&notes)]);
+    let (mut alice, mut bob) = (stage.connect(), stage.connect());
+    alice.join("count:1").await;
+    send(&mut alice, "add");
+    alice.next().await;
+    stage.publish([Part { options: DURABLE, ..counter(&notes) }]);
+    bob.join("count:1").await;
+    assert_eq!(stored(&stage).await, "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_becomes_durable_and_was_never_written_is_what_was_stored() {
+    let notes = Notes::default();
+    let durable = || Part { options: DURABLE, ..counter(&notes) };
+    let stage = Stage::new([durable()]);
+    let mut alice = stage.connect();
+    alice.join("count:1").await;
+    send(&mut alice, "add");
+    alice.next().await;
+    let stage = stage.again([counter(&notes)]);
+    let mut bob = stage.connect();
+    bob.join("count:1").await;
+    stage.publish([durable()]);
+    send(&mut bob, "add");
+    bob.next().await;
+    assert_eq!(look(&mut bob).await, "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_durable_room_with_a_beat_is_stored_when_its_plugin_goes() {
+    let stage = Stage::new([Part { options: DURABLE, ..counter(&Notes::default()) }]);
+    let mut alice = stage.connect();
+    alice.join("count:1").await;
+    for event in ["beat", "add", "add", "add"] {
+        send(&mut alice, event);
+        alice.next().await;
+    }
+    stage.publish([]);
+    stage.endpoint.node.sweep().await;
+    assert_eq!(alice.next().await, ERROR);
+    assert_eq!(stored(&stage).await, "3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_a_stop_rooms_are_stored_though_another_topic_is_stuck() {
+    let stuck = Part::new("stuck:*", |call: Call| async move {
+        match call.callback {
+            Callback::Join(_) => Ok(admitted()),
+            _ => std::future::pending().await,
+        }
+    });
+    let stage =
+        Stage::new([Part { options: DURABLE, ..counter(&Notes::default()) }, Part { options: DURABLE, ..stuck }]);
+    let (mut alice, mut bob) = (stage.connect(), stage.connect());
+    bob.join("stuck:1").await;
+    bob.send(r#"["1","x","stuck:1","anything",{}]"#);
+    alice.join("count:1").await;
+    for event in ["beat", "add", "add", "add"] {
+        send(&mut alice, event);
+        alice.next().await;
+    }
+    assert_eq!(stored(&stage).await, "1");
+    let storing = tokio::time::timeout(Duration::from_secs(1), stage.endpoint.node.store_rooms());
+    assert!(storing.await.is_err(), "one can't be looked at");
+    assert_eq!(stored(&stage).await, "3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_replaced_finds_the_stored_room_though_it_has_ended() {
+    let notes = Notes::default();
+    let part = Part {
+        options: DURABLE,
+        ..ticking(&notes, |call, notes| async move {
+            notes.add(noted(&call, Instant::now()));
+            sleep(Duration::from_millis(50)).await;
+            Ok(nothing())
+        })
+    };
+    let stage = Stage::new([part]);
+    let mut alice = stage.connect();
+    alice.join("count:1").await;
+    send(&mut alice, "add");
+    alice.next().await;
+    // While this lasts, nobody is in.
+    let message = stage.endpoint.node.send("count:1", "poke".into(), Payload::EMPTY);
+    let joining = async { alice.send(r#"["2","2","count:1","phx_join",{}]"#) };
+    assert!(tokio::join!(message, joining).0.is_ok());
+    assert!(alice.next().await.contains(r#"["2","2","count:1","phx_reply""#));
+    assert_eq!(notes.all(), ["poke on 1", "terminate replaced with 1"]);
+    assert_eq!(stored(&stage).await, "101");
 }

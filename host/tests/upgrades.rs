@@ -10,6 +10,10 @@ use bennu::protocol::Payload;
 use bennu::routes::{Probation, ProbationTerms, Route, Verdict};
 use bytes::Bytes;
 use support::{Client, Notes, Part, Stage, admitted, nothing, replied};
+use tokio::time::sleep;
+
+/// What a slow call takes.
+const SLOW: Duration = Duration::from_millis(50);
 
 const ROOM: &[(&str, &str)] = &[("room", "memory")];
 
@@ -36,12 +40,25 @@ async fn counting(call: Call, build: Build, notes: Notes) -> Result<Outcome, Fau
     let shown = |state: &Bytes| format!("\"{}\"", String::from_utf8_lossy(state));
     let state = |number: u64| -> Option<Bytes> { Some(format!("{}:{number}", build.version).into()) };
     match call.callback {
-        Callback::Join(_) => Ok(Outcome { assigns: state(0), ..admitted() }),
+        Callback::Join(params) => {
+            if format!("{params:?}").contains("slow") {
+                sleep(SLOW).await;
+            }
+            Ok(Outcome { assigns: state(0), ..admitted() })
+        }
         Callback::In { event, .. } if build.fails_on.contains(&&*event) => {
             Err(Fault::new(FaultKind::Trap, format!("{event} on generation {}", build.generation)))
         }
         Callback::In { event, .. } => Ok(match &*event {
-            "add" | "bad" => Outcome { assigns: state(number(&call.assigns) + 1), ..replied("{}") },
+            "slow add" => {
+                sleep(SLOW).await;
+                Outcome { assigns: state(number(&call.assigns) + 1), ..replied("{}") }
+            }
+            "slow bad" if build.generation > 1 => {
+                sleep(SLOW).await;
+                return Err(Fault::new(FaultKind::Trap, "late"));
+            }
+            "add" | "bad" | "slow bad" => Outcome { assigns: state(number(&call.assigns) + 1), ..replied("{}") },
             "add to room" => Outcome { room: state(number(&call.room.unwrap_or_default()) + 1), ..replied("{}") },
             "get" => replied(&shown(&call.assigns)),
             "get room" => replied(&shown(&call.room.unwrap_or_default())),
@@ -82,6 +99,8 @@ impl Build {
     }
 }
 
+const TERMS: ProbationTerms = ProbationTerms { time: Duration::from_secs(60), calls: 1, faults: 1 };
+
 /// A stage with a first generation, and a way to the next ones.
 struct Play {
     stage: Stage,
@@ -93,13 +112,12 @@ struct Play {
 impl Play {
     fn begin(build: Build) -> Self {
         let notes = Notes::default();
-        let terms = ProbationTerms { time: Duration::from_secs(60), calls: 1, faults: 1 };
         let stage = Stage::new([build.part(&notes)]);
         Self {
             stage,
             proved: Some(build.part(&notes).route()),
             notes,
-            probation: Probation::new(terms, Arc::default()),
+            probation: Probation::new(TERMS, Arc::default()),
         }
     }
 
@@ -334,4 +352,134 @@ async fn handle_out_is_judged_like_other_calls() {
     send(&mut alice, "secret");
     assert_eq!(alice.next().await, r#"[null,null,"count:1","secret",{}]"#);
     assert_eq!(play.probation.faults(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_under_way_while_a_build_is_taken_back_returns_too() {
+    let play = Play::begin(FIRST);
+    let (mut alice, mut bob) = (play.stage.connect(), play.stage.connect());
+    alice.join("count:1").await;
+    ask(&mut alice, "add").await;
+    play.try_out(SECOND);
+    send(&mut alice, "slow add");
+    sleep(SLOW / 2).await;
+    bob.send(r#"["1","1","count:2","phx_join",{"slow":true}]"#);
+    play.take_back(FIRST).await;
+    // It was answered before anybody knew.
+    assert!(alice.next().await.contains("phx_reply"));
+    assert_eq!(alice.next().await, ERROR);
+    assert!(bob.next().await.contains("phx_reply"));
+    assert!(bob.next().await.contains("phx_error"));
+    let returned = "terminate taken-back on generation 1 with \"1:1\"";
+    assert_eq!(play.notes.all().last().map(String::as_str), Some(returned));
+    assert_eq!(play.probation.given_up(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_under_way_while_a_build_is_taken_back_is_answered_too() {
+    let play = Play::begin(FIRST);
+    let mut alice = play.stage.connect();
+    alice.join("count:1").await;
+    play.try_out(Build { version: 1, ..SECOND });
+    send(&mut alice, "slow bad");
+    sleep(SLOW / 2).await;
+    play.take_back(FIRST).await;
+    assert!(alice.next().await.contains("phx_reply"));
+    assert_eq!(ask(&mut alice, "get").await, "1:1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_kept_in_an_earlier_probation_is_no_ground_to_judge_by() {
+    let play = Play::begin(FIRST);
+    let mut alice = play.stage.connect();
+    alice.join("count:1").await;
+    let proved = Build { fails_on: &[], ..SECOND };
+    play.try_out(proved);
+    ask(&mut alice, "add").await;
+    play.probation.end(Verdict::Passed);
+    play.reload(proved);
+    let later = Play { probation: Probation::new(TERMS, Arc::default()), ..play };
+    let later = Play { proved: Some(proved.part(&later.notes).route()), ..later };
+    later.try_out(Build { generation: 3, ..SECOND });
+    assert_eq!(ask(&mut alice, "bad").await, "{}");
+    assert_eq!(ask(&mut alice, "get").await, "2:2");
+    assert_eq!(later.probation.faults(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_build_with_other_topics_proves_itself_by_its_calls() {
+    let play = Play { proved: None, ..Play::begin(FIRST) };
+    play.try_out(SECOND);
+    let mut alice = play.stage.connect();
+    alice.join("count:1").await;
+    assert_eq!(play.probation.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_that_has_no_room_any_more_sees_none() {
+    let play = Play::begin(FIRST);
+    let mut alice = play.stage.connect();
+    alice.join("count:1").await;
+    ask(&mut alice, "add to room").await;
+    play.stage.publish([Part { options: &[("turns", "topic")], ..SECOND.part(&play.notes) }]);
+    assert_eq!(ask(&mut alice, "get room").await, "");
+    assert_eq!(play.notes.all(), ["generation 2 takes over assigns 1"]);
+    // With the next build it is back.
+    play.reload(Build { generation: 3, ..SECOND });
+    assert_eq!(ask(&mut alice, "get room").await, "2:1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_durable_room_that_is_empty_waits_for_the_end_of_its_probation() {
+    const DURABLE: &[(&str, &str)] = &[("room", "durable"), ("linger-ms", "0")];
+    for verdict in [Verdict::Passed, Verdict::TakenBack] {
+        let play = Play::begin(FIRST);
+        let durable = |build: Build| Part { options: DURABLE, ..build.part(&play.notes) };
+        play.stage.publish([durable(FIRST)]);
+        let mut alice = play.stage.connect();
+        alice.join("count:1").await;
+        ask(&mut alice, "add to room").await;
+        let probation = Some((Arc::clone(&play.probation), play.proved.clone()));
+        play.stage.publish([Part { probation, ..durable(SECOND) }]);
+        ask(&mut alice, "add to room").await;
+        alice.close();
+        sleep(Duration::from_secs(5)).await;
+        play.probation.end(verdict);
+        play.stage.publish([durable(if verdict == Verdict::Passed { SECOND } else { FIRST })]);
+        play.stage.endpoint.node.sweep().await;
+        let other = play.stage.again([durable(Build { upgrades: false, ..FIRST })]);
+        let mut bob = other.connect();
+        sleep(Duration::from_millis(1)).await;
+        bob.join("count:1").await;
+        let expected = if verdict == Verdict::Passed { "2:2" } else { "1:1" };
+        assert_eq!(ask(&mut bob, "get room").await, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_that_is_forgiven_doesnt_hide_that_a_build_was_taken_back() {
+    const KEPT: &[(&str, &str)] = &[("room", "memory"), ("on-fault", "keep")];
+    let play = Play::begin(FIRST);
+    let fails: support::OnPassing = Arc::new(|_| Box::pin(async { Err(Fault::failed("sees nothing")) }));
+    let kept = |build: Build| Part {
+        options: KEPT,
+        intercepts: &["secret"],
+        on_passing: Arc::clone(&fails),
+        ..build.part(&play.notes)
+    };
+    play.stage.publish([kept(FIRST)]);
+    let (mut alice, mut bob) = (play.stage.connect(), play.stage.connect());
+    alice.join("count:1").await;
+    bob.join("count:1").await;
+    let probation = Some((Arc::clone(&play.probation), Some(kept(FIRST).route())));
+    play.stage.publish([Part { probation, ..kept(SECOND) }]);
+    send(&mut bob, "secret");
+    send(&mut alice, "slow add");
+    // For both a fault waits behind what is under way.
+    sleep(SLOW / 2).await;
+    play.probation.end(Verdict::TakenBack);
+    play.stage.publish([kept(FIRST)]);
+    play.stage.endpoint.node.sweep().await;
+    assert!(alice.next().await.contains("phx_reply"));
+    assert_eq!(alice.next().await, ERROR);
 }

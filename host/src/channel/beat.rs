@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::Node;
 use super::line::{Line, Waiting};
-use crate::contract::{Tick, TopicCallback};
+use super::{Entry, Node};
+use crate::contract::{Fault, Tick, TopicCallback};
 use crate::protocol::Topic;
 
 /// A beat that goes on for as long as it is kept.
@@ -90,19 +90,39 @@ fn times(period: Duration, number: u64) -> Duration {
 impl Line {
     /// A beat's turn.
     pub(super) async fn tick(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic, tick: Tick) {
-        // What set it may have thought better of it meanwhile, or the topic is given up.
-        if !self.take_beat() {
+        // It may have been ended while this one waited.
+        if !self.take_beat(tick.period) {
             return;
         }
-        // Whoever takes the topic over, it has no beat of theirs.
         let Some(route) = node.routes.find(topic.as_str()).filter(|route| route.spec.has_room()) else { return };
+        // Whoever takes the topic over, it has no beat of theirs.
+        if !self.is_room_of(&route) {
+            return self.end_room(node, topic).await;
+        }
         let callback = TopicCallback::Tick(tick);
         match node.topic_turn(self, topic, &route, callback).await {
             Ok(_) => self.beat_went_well(),
             Err(fault) => {
                 node.log_topic_fault(&route, topic, "handle_tick", &fault);
-                self.beat_failed(node, topic, (&fault, route.spec.tick_faults));
+                let (failed, most) = (self.beat_failed(), route.spec.tick_faults);
+                if most > 0 && failed >= most {
+                    tracing::error!(
+                        topic = topic.as_str(),
+                        "topic_closed: its handle_tick failed {failed} times in a row"
+                    );
+                    self.close_topic(node, topic, &fault).await;
+                }
             }
         }
+    }
+
+    /// Ends a topic whose beat fails again and again: its members, right here, so that nobody who waits behind them finds
+    /// anything of it, and the room with them.
+    async fn close_topic(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic, fault: &Fault) {
+        self.end_beat();
+        for channel in node.channels_of(topic.as_str()) {
+            Box::pin(channel.take(Entry::Closed(fault.clone()))).await;
+        }
+        self.end_room(node, topic).await;
     }
 }

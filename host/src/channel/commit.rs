@@ -6,43 +6,20 @@
 use std::sync::Arc;
 
 use super::consult::Answered;
-use super::keep::Kept;
 use super::letter::Sender;
 use super::membership::{Phase, Remains, State};
 use super::{Channel, Entry};
 use crate::contract::{Answer, Effect, Ending, Fault, FaultKind, Message, Outcome, Reply, Source, Stop};
 use crate::protocol::{Outbound, Ref};
 use crate::pubsub::{Audience, Broadcast, Except};
-use crate::routes::Route;
-
-/// What has come of a commit.
-pub(super) enum Committed {
-    /// It is done. With what remains of the member, if the plugin stopped it.
-    Done(Option<(Remains, Ending)>),
-    /// The call has read what is no more, and nothing of it is done.
-    Overtaken,
-}
 
 /// The event that phoenix.js's `Presence` begins with.
 const PRESENCE_STATE: &str = "presence_state";
 
 impl Channel {
-    /// Carries out the outcome of a callback of a member that is in, and answers `reference`. Gives what remains of a
-    /// member that the plugin stopped. Of a member that ended while the callback ran, nothing is done; of one that ended while
-    /// the store was written, what reaches others still is.
-    pub(super) async fn commit(
-        self: &Arc<Self>,
-        route: &Route,
-        mut answered: Answered,
-        reference: Option<&Ref>,
-    ) -> Result<Committed, Fault> {
-        if !self.may_commit(&answered.outcome, reference)? {
-            return Ok(Committed::Done(None));
-        }
-        match self.node.keep((&self.line, &self.member.topic), route, &mut answered).await? {
-            Kept::Overtaken => return Ok(Committed::Overtaken),
-            Kept::Done => {}
-        }
+    /// Carries out the outcome of a callback, which [may be](Self::may_commit), and answers `reference`. Gives what remains of a
+    /// member that the plugin stopped. Of one that ended while the store was written, what reaches others still is done.
+    pub(super) fn commit(self: &Arc<Self>, answered: Answered, reference: Option<&Ref>) -> Option<(Remains, Ending)> {
         let Answered { outcome, assigns, room, is_room_stored, .. } = answered;
         let mut state = self.lock();
         if let Some(room) = room {
@@ -54,18 +31,22 @@ impl Channel {
             }
             drop(state);
             self.carry_out(outcome.effects, None, None);
-            return Ok(Committed::Done(None));
+            return None;
         }
         if let Some(assigns) = assigns {
             state.assigns = assigns;
         }
+        self.return_late(&state);
         let audience = state.subscription.as_ref().map(|subscription| Arc::clone(subscription.audience()));
         self.carry_out(outcome.effects, audience.as_deref(), Some(&mut state));
-        Ok(Committed::Done(self.answer(&mut state, audience.as_deref(), outcome.answer, reference)))
+        self.answer(&mut state, audience.as_deref(), outcome.answer, reference)
     }
 
-    /// Whether the member is still in, and nothing stands in the way.
-    fn may_commit(&self, outcome: &Outcome, reference: Option<&Ref>) -> Result<bool, Fault> {
+    /// Whether the member is still in; of one that ended while the callback ran, nothing is done.
+    ///
+    /// # Errors
+    /// What else stands in the way.
+    pub(super) fn may_commit(&self, outcome: &Outcome, reference: Option<&Ref>) -> Result<bool, Fault> {
         let state = self.lock();
         if state.phase != Phase::Joined {
             return Ok(false);

@@ -46,7 +46,7 @@ pub(super) async fn consult(
     standing: &Standing,
 ) -> Result<Answered, Fault> {
     let asked = ask(route, question, standing).await;
-    let Some((probation, proved)) = route.open_probation() else { return asked };
+    let Some((probation, proved)) = route.trial() else { return asked };
     let fault = match asked {
         Ok(answered) => {
             probation.count_call();
@@ -55,7 +55,8 @@ pub(super) async fn consult(
         Err(fault) => fault,
     };
     // A state that was born in the new version leaves nothing to judge by.
-    let Some(former) = standing.as_of(proved) else { return Err(fault) };
+    let former = proved.and_then(|proved| Some((proved, standing.as_of(proved)?)));
+    let Some((proved, former)) = former else { return Err(fault) };
     let Ok(answered) = ask(proved, question, &former).await else { return Err(fault) };
     probation.count_fault();
     if !standing.is_untouched() {
@@ -75,11 +76,12 @@ pub(super) async fn consult(
     Ok(answered)
 }
 
-/// Asks one generation.
+/// Asks one generation. One without rooms sees none, and leaves as it is what another has written.
 async fn ask(route: &Route, question: &mut Question, standing: &Standing) -> Result<Answered, Fault> {
     let topic = question.topic().clone();
     let assigns = fit(route, &topic, Part::Assigns, standing.assigns.as_ref()).await?;
-    let room = fit(route, &topic, Part::Room, standing.room.as_ref()).await?;
+    let old_room = standing.room.as_ref().filter(|_| route.spec.has_room());
+    let room = fit(route, &topic, Part::Room, old_room).await?;
     question.stand_on(&assigns, &room);
     let mut outcome = match question {
         Question::Member(call) => route.behaviour.call(call).await?,
@@ -93,7 +95,7 @@ async fn ask(route: &Route, question: &mut Question, standing: &Standing) -> Res
     };
     Ok(Answered {
         assigns: saved(outcome.assigns.take(), assigns, standing.assigns.as_ref(), Part::Assigns),
-        room: saved(outcome.room.take(), room, standing.room.as_ref(), Part::Room),
+        room: saved(outcome.room.take(), room, old_room, Part::Room),
         is_room_stored: false,
         is_stored: false,
         outcome,

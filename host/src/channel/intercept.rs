@@ -82,9 +82,9 @@ async fn decide<'a>(
         return Ok(Vec::new());
     }
     let asked = ask(route, broadcast, &present, &states).await;
-    let decisions = match (asked, route.open_probation(), &states[..]) {
+    let decisions = match (asked, route.trial(), &states[..]) {
         // As for other calls, but only once it is known whom it fails for.
-        (Err(fault), Some((probation, proved)), [state]) => {
+        (Err(fault), Some((probation, Some(proved))), [state]) => {
             let former = state.as_of(proved, Part::Assigns).ok_or_else(|| fault.clone())?;
             let decisions = ask(proved, broadcast, &present, &[former]).await.map_err(|_| fault)?;
             probation.count_fault();

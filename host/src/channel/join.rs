@@ -45,9 +45,10 @@ impl Channel {
     async fn ask_to_join(&self, route: &Arc<Route>, params: Payload) -> Result<Answered, Fault> {
         let topic = &self.member.topic;
         self.line.open_room(&self.node, topic, route).await?;
-        self.line.settle_room(&self.node, topic);
-        let standing = Standing { assigns: None, room: self.line.saved_room() };
-        let mut question = Question::Member(self.call(Callback::Join(params)));
+        self.settle_room();
+        let standing = Standing { assigns: None, room: self.saved_room() };
+        let (call, ..) = self.call(Callback::Join(params));
+        let mut question = Question::Member(call);
         let patience = Patience::new();
         loop {
             let mut answered = consult(route, &mut question, &standing).await?;
@@ -93,7 +94,7 @@ impl Channel {
         state.phase = Phase::Joined;
         state.assigns = assigns.unwrap_or_default();
         state.plugin = Some(Arc::clone(&route.plugin));
-        state.is_in_room = self.line.enter_room();
+        self.return_late(&state);
         if let Some(room) = room {
             self.line.save_room(room, is_room_stored);
         }

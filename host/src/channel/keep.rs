@@ -67,26 +67,25 @@ impl Node {
             let is_current = !draft.has_reads() || self.store.is_current(&draft);
             return Ok(if is_current { Kept::Done } else { Kept::Overtaken });
         }
-        let kept = self.commit_draft(*draft).await?;
+        let kept = self.commit_draft(draft).await?;
         answered.is_stored = kept == Kept::Done;
         Ok(kept)
     }
 
-    /// Stores a durable room whose last commits haven't been.
+    /// Stores a durable room whose last commits haven't been, whether its plugin still serves the topic or not.
     pub(super) async fn keep_room(&self, line: &Line, topic: &Topic) {
-        let Some(room) = line.unstored_room() else { return };
-        let Some(route) = self.routes.find(topic.as_str()) else { return };
-        if route.spec.room != RoomKind::Durable {
-            return line.room_stored();
-        }
-        let mut draft = self.store.begin(&route.owner);
+        let Some((owner, room)) = line.unstored_room() else { return };
+        let mut draft = self.store.begin(&owner);
         let kept = match set_room(&mut draft, topic, room.as_ref()) {
-            Ok(()) => self.commit_draft(draft).await,
+            Ok(()) => self.commit_draft(Box::new(draft)).await,
             Err(fault) => Err(fault),
         };
         match kept {
-            Ok(_) => line.room_stored(),
-            Err(fault) => tracing::error!(topic = topic.as_str(), "a room's last commits weren't stored: {fault}"),
+            Ok(_) => line.room_kept(true),
+            Err(fault) => {
+                tracing::error!(topic = topic.as_str(), "a room's last commits weren't stored: {fault}");
+                line.room_kept(false);
+            }
         }
     }
 
@@ -98,8 +97,9 @@ impl Node {
         stored.map(|stored| decode(stored).ok_or_else(damaged)).transpose()
     }
 
-    async fn commit_draft(&self, draft: Draft) -> Result<Kept, Fault> {
-        match self.store.commit(draft).await {
+    async fn commit_draft(&self, draft: Box<Draft>) -> Result<Kept, Fault> {
+        // Most turns store nothing, and aren't to carry the room for it.
+        match Box::pin(self.store.commit(*draft)).await {
             Ok(_) => Ok(Kept::Done),
             Err(Refusal::Overtaken) => Ok(Kept::Overtaken),
             Err(refusal) => Err(Fault::new(FaultKind::Store, refusal.to_string())),

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
 use futures_util::FutureExt;
+use tokio::sync::oneshot;
 
 use super::letter::Letter;
 use super::lines::Place;
@@ -23,7 +24,7 @@ pub(super) struct Line {
     /// The topic's room, while it is open.
     pub(super) room: Mutex<Option<Room>>,
     /// Where it is known, if it is a topic's.
-    _place: Option<Place>,
+    place: Option<Place>,
 }
 
 #[derive(Default)]
@@ -44,12 +45,14 @@ pub(super) enum Waiting {
     Tick(Arc<Node>, Topic, Tick),
     /// A look at the topic's room, which may have to end or to return to what it was.
     Look(Arc<Node>, Topic),
+    /// The host is stopping: the topic's room beats no more, and is stored.
+    Keep(Arc<Node>, Topic, oneshot::Sender<()>),
 }
 
 impl Line {
     /// The line of a topic.
     pub(super) fn placed(place: Place) -> Self {
-        Self { inner: Mutex::default(), room: Mutex::default(), _place: Some(place) }
+        Self { inner: Mutex::default(), room: Mutex::default(), place: Some(place) }
     }
 
     /// Adds an entry. Gives the work of draining the line if nobody is at it.
@@ -156,11 +159,11 @@ impl Drain {
             match waiting {
                 Waiting::Entry(channel, entry) => {
                     channel.count_down(&entry);
-                    if AssertUnwindSafe(channel.turn(entry)).catch_unwind().await.is_err() {
-                        channel.panicked();
+                    channel.take(entry).await;
+                    // A member's own line has no room.
+                    if line.place.is_some() {
+                        line.rest(&channel.node, &channel.member.topic).await;
                     }
-                    channel.count_out();
-                    line.rest(&channel.node, &channel.member.topic).await;
                 }
                 Waiting::Letter(letter) => {
                     let (node, topic) = (Arc::clone(&letter.node), letter.topic.clone());
@@ -175,9 +178,12 @@ impl Drain {
                     }
                     line.rest(&node, &topic).await;
                 }
-                Waiting::Look(node, topic) => {
-                    line.settle_room(&node, &topic);
-                    line.rest(&node, &topic).await;
+                Waiting::Look(node, topic) => line.rest(&node, &topic).await,
+                Waiting::Keep(node, topic, kept) => {
+                    line.end_beat();
+                    node.keep_room(&line, &topic).await;
+                    // Who waited may have lost patience.
+                    let _ = kept.send(());
                 }
             }
         }

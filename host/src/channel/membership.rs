@@ -45,7 +45,9 @@ pub struct Channel {
     pub(super) line: Arc<Line>,
     mailbox: Arc<Mailbox>,
     is_leaving: AtomicBool,
-    /// Whether an entry that ends it, and isn't its client's, is in the line: one is enough.
+    /// Whether a fault outside its turns is in the line: one is enough.
+    is_faulted: AtomicBool,
+    /// Whether an entry that ends it in any case, and isn't its client's, is in the line: likewise.
     is_doomed: AtomicBool,
     /// Whether the node counts it as a channel that isn't over.
     is_counted: AtomicBool,
@@ -77,8 +79,6 @@ pub(super) struct State {
     pub(super) presences: Vec<ByteString>,
     /// The further topics that it hears.
     pub(super) hearings: Vec<Hearing>,
-    /// Whether its topic's room counts it.
-    pub(super) is_in_room: bool,
     /// What remains of it while it waits for its `terminate` in the topic's line.
     pub(super) ghost: Option<Box<Remains>>,
 }
@@ -121,6 +121,7 @@ impl Channel {
             line,
             mailbox: after.map(|after| Arc::clone(&after.mailbox)).unwrap_or_default(),
             is_leaving: AtomicBool::new(false),
+            is_faulted: AtomicBool::new(false),
             is_doomed: AtomicBool::new(false),
             is_counted: AtomicBool::new(true),
             state: Mutex::new(State {
@@ -131,7 +132,6 @@ impl Channel {
                 timers: Timers::default(),
                 presences: Vec::new(),
                 hearings: Vec::new(),
-                is_in_room: false,
                 ghost: None,
             }),
         })
@@ -195,14 +195,16 @@ impl Channel {
     /// Adds an entry that ends it, if there is none yet: a fault outside its turns, or the loss of its route. There is
     /// always room for it.
     pub(super) fn doom(self: &Arc<Self>, entry: Entry) {
-        if !self.is_doomed.swap(true, Ordering::AcqRel) {
+        // A fault may be forgiven.
+        let is_one_waiting = if matches!(entry, Entry::Fault(_)) { &self.is_faulted } else { &self.is_doomed };
+        if !is_one_waiting.swap(true, Ordering::AcqRel) {
             self.enter_apart(entry);
         }
     }
 
-    /// The entry that was to end it has had its turn.
+    /// The fault has its turn.
     pub(super) fn undoom(&self) {
-        self.is_doomed.store(false, Ordering::Release);
+        self.is_faulted.store(false, Ordering::Release);
     }
 
     /// Its socket has ended, and so it does, behind what waits. There is always room for that.
@@ -217,7 +219,7 @@ impl Channel {
     pub fn replace(self: &Arc<Self>) -> bool {
         let mut state = self.lock();
         let was_alive = matches!(state.phase, Phase::Joining | Phase::Joined);
-        let was_in_room = state.is_in_room;
+        let was_in_room = state.phase == Phase::Joined && self.line.is_room_open();
         if was_alive {
             let remains = self.leave_state(&mut state, Phase::Replaced);
             state.ghost = was_in_room.then(|| Box::new(remains));
@@ -303,28 +305,37 @@ impl Channel {
         self.route(plugin.as_ref()).is_some()
     }
 
-    /// Opens its topic's room, if its route has one, and has itself counted there: it may have come before the route had one.
-    ///
-    /// # Errors
-    /// Where the room is durable and can't be read.
-    pub(super) async fn see_room(&self, route: &Route) -> Result<(), Fault> {
-        self.line.open_room(&self.node, &self.member.topic, route).await?;
-        let mut state = self.lock();
-        if state.phase == Phase::Joined && !state.is_in_room {
-            state.is_in_room = self.line.enter_room();
-        }
-        Ok(())
+    /// Draws the consequence for its topic's room where the build that took that over was taken back. Whether it was.
+    pub(super) fn settle_room(&self) -> bool {
+        self.turns == Turns::Topic && self.line.settle_room(&self.node, &self.member.topic)
+    }
+
+    /// Its topic's room as last committed.
+    pub(super) fn saved_room(&self) -> Option<Saved> {
+        if self.turns == Turns::Topic { self.line.saved_room() } else { None }
     }
 
     /// Whether the build that took its state over was taken back, and that hasn't had its consequence yet.
     pub(super) fn is_to_return(&self) -> bool {
-        self.lock().assigns.is_to_return()
+        let mut state = self.lock();
+        state.assigns.let_go();
+        state.assigns.is_to_return()
     }
 
-    /// A call of one of its callbacks, with what it has at the host now; the states are put in when it is asked.
-    pub(super) fn call(&self, callback: Callback) -> Call {
-        let state = self.lock();
-        Call {
+    /// The build that has just written its state may have been taken back since it was asked, and whoever looked through the
+    /// topic then didn't find it.
+    pub(super) fn return_late(self: &Arc<Self>, state: &State) {
+        if state.assigns.is_to_return() {
+            self.doom(Entry::TakenBack);
+        }
+    }
+
+    /// A call of one of its callbacks, with what it has at the host now, its state, and the plugin that let it in. The states
+    /// are put into the call when it is asked.
+    pub(super) fn call(&self, callback: Callback) -> (Call, Saved, Option<Arc<str>>) {
+        let mut state = self.lock();
+        state.assigns.let_go();
+        let call = Call {
             member: Arc::clone(&self.member),
             assigns: Bytes::new(),
             room: None,
@@ -335,13 +346,15 @@ impl Channel {
                 topics: state.hearings.iter().map(|hearing| hearing.topic().clone()).collect(),
             },
             callback,
-        }
+        };
+        (call, state.assigns.clone(), state.plugin.clone())
     }
 
-    /// Its committed state, if it is in.
+    /// Its committed state, if it is in, and stays.
     pub(super) fn assigns(&self) -> Option<Saved> {
-        let state = self.lock();
-        (state.phase == Phase::Joined).then(|| state.assigns.clone())
+        let mut state = self.lock();
+        state.assigns.let_go();
+        (state.phase == Phase::Joined && !state.assigns.is_to_return()).then(|| state.assigns.clone())
     }
 
     /// Subscribes it to its topic, and sends the reply to its join in the same moment: the client gets every broadcast
@@ -367,9 +380,6 @@ impl Channel {
         state.phase = phase;
         state.timers = Timers::default();
         state.hearings = Vec::new();
-        if std::mem::take(&mut state.is_in_room) {
-            self.line.leave_room();
-        }
         let subscription = state.subscription.take();
         if let Some(subscription) = &subscription {
             self.node.pubsub.unsubscribe(subscription);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::intercept::Intercepts;
 use super::line::Waiting;
@@ -12,6 +12,7 @@ use super::load::Loads;
 use super::{Channel, Entry};
 use crate::contract::{Person, system_now_ms};
 use crate::presence::{Pace, Presence};
+use crate::protocol::Topic;
 use crate::pubsub::PubSub;
 use crate::routes::RouteTable;
 use crate::store::Store;
@@ -109,6 +110,11 @@ impl Node {
         self.channels_of(topic).take(most).map(|channel| channel.person()).collect()
     }
 
+    /// Whether anybody is in a topic.
+    pub(super) fn has_members(&self, topic: &Topic) -> bool {
+        self.pubsub.audience(topic.as_str()).is_some_and(|audience| !audience.is_empty())
+    }
+
     /// The channels of those who are subscribed to a topic.
     pub(super) fn channels_of(&self, topic: &str) -> impl Iterator<Item = Arc<Channel>> + use<> {
         let members = self.pubsub.audience(topic).map(|audience| audience.members());
@@ -126,11 +132,11 @@ impl Node {
         }
     }
 
-    /// Ends the members whose plugin serves their topic no more, and returns states to what they were before a build that was
-    /// taken back, so that clients see it at once.
+    /// Ends the members whose plugin serves their topic no more. Where a probation has ended, returns states to what they were
+    /// before the build that was taken back, so that clients see it at once, or lets go of what was kept for that.
     pub async fn sweep(self: &Arc<Self>) {
         for (topic, line) in self.lines.all() {
-            if line.is_room_to_return() {
+            if line.is_room_to_settle() {
                 line.post_apart(Waiting::Look(Arc::clone(self), topic));
             }
         }
@@ -147,10 +153,18 @@ impl Node {
         }
     }
 
-    /// Stores what hasn't been stored yet of the durable rooms that have a beat.
-    pub async fn store_rooms(&self) {
+    /// Ends all beats, and stores what hasn't been stored yet of the durable rooms that had one. Each in a turn of its topic,
+    /// since what another turn stores is later.
+    pub async fn store_rooms(self: &Arc<Self>) {
+        let mut under_way = Vec::new();
         for (topic, line) in self.lines.all() {
-            self.keep_room(&line, &topic).await;
+            let (kept, keeping) = oneshot::channel();
+            line.post_apart(Waiting::Keep(Arc::clone(self), topic, kept));
+            under_way.push(keeping);
+        }
+        for keeping in under_way {
+            // One that panicked is logged there.
+            let _ = keeping.await;
         }
     }
 

@@ -16,20 +16,20 @@ use super::{Entry, Node};
 use crate::contract::Fault;
 use crate::protocol::Topic;
 use crate::routes::{RoomKind, Route};
+use crate::store::Owner;
 
 /// A topic's shared state, and what goes with it.
-#[derive(Default)]
 pub(super) struct Room {
+    /// The plugin that it is of. Another one can't know what to make of it.
+    owner: Owner,
+    is_durable: bool,
     /// None where nobody has written it yet.
     saved: Option<Saved>,
-    members: usize,
     beat: Option<Beat>,
     /// Faults of `handle_tick` in a row.
     faults: u32,
     lingering: Option<Lingering>,
-    /// Whether it ends with its last member, and without a while longer.
-    is_given_up: bool,
-    /// Whether its last commits haven't been stored, if it is durable.
+    /// Whether its last commits haven't been stored, though it is durable.
     is_unstored: bool,
     stored_at: Option<Instant>,
 }
@@ -43,10 +43,42 @@ struct Lingering {
 /// A durable room with a beat is stored so often at most: each of its beats may change it.
 const STORED_EVERY: Duration = Duration::from_secs(1);
 
+/// A durable room that nobody is in is looked at so often while it may have to return to what it was: what is stored of it
+/// doesn't say.
+const VERDICT_EVERY: Duration = Duration::from_secs(1);
+
 impl Room {
+    fn new(owner: Owner) -> Self {
+        Self {
+            owner,
+            is_durable: false,
+            saved: None,
+            beat: None,
+            faults: 0,
+            lingering: None,
+            is_unstored: false,
+            stored_at: None,
+        }
+    }
+
     /// Whether it is to be stored with its next commit, if it is durable.
     fn is_due(&self) -> bool {
         self.beat.is_none() || self.stored_at.is_none_or(|at| at.elapsed() >= STORED_EVERY)
+    }
+
+    fn is_of(&self, route: &Route) -> bool {
+        self.owner.name() == route.owner.name()
+    }
+
+    /// For how much longer it is kept without members, from `now` on. `linger` is what its route says.
+    fn remains_for(&self, linger: impl FnOnce() -> Duration, now: Instant) -> Duration {
+        let left = match &self.lingering {
+            _ if self.saved.is_none() && self.beat.is_none() => Duration::ZERO,
+            Some(lingering) => lingering.until.saturating_duration_since(now),
+            None => linger(),
+        };
+        let awaits_verdict = self.is_durable && self.saved.as_ref().is_some_and(Saved::may_return);
+        if awaits_verdict && left.is_zero() { VERDICT_EVERY } else { left }
     }
 }
 
@@ -57,20 +89,45 @@ impl Drop for Lingering {
 }
 
 impl Line {
-    /// Opens the topic's room, if its route has one and it isn't open.
+    /// Opens the topic's room, if its route has one and it isn't open. One of another plugin ends.
     ///
     /// # Errors
     /// Where it is durable and can't be read.
     pub(super) async fn open_room(&self, node: &Node, topic: &Topic, route: &Route) -> Result<(), Fault> {
-        if !route.spec.has_room() || self.room().is_some() {
+        if !route.spec.has_room() {
             return Ok(());
         }
-        let saved = match route.spec.room {
-            RoomKind::Durable => node.stored_room(topic, route).await?,
-            RoomKind::Memory | RoomKind::None => None,
-        };
-        self.room().get_or_insert_with(|| Room { saved, ..Room::default() });
+        let is_durable = route.spec.room == RoomKind::Durable;
+        let found = self.room().as_ref().map(|room| (room.is_of(route), room.is_durable == is_durable));
+        match found {
+            Some((true, true)) => return Ok(()),
+            Some((false, _)) => self.end_room(node, topic).await,
+            Some((true, false)) | None => {}
+        }
+        let stored = if is_durable { Box::pin(node.stored_room(topic, route)).await? } else { None };
+        let mut room = self.room();
+        let room = room.get_or_insert_with(|| Room::new(route.owner.clone()));
+        room.is_durable = is_durable;
+        // One that was kept in memory only, until now, is later than what is stored.
+        room.is_unstored = is_durable && room.saved.is_some();
+        room.saved = room.saved.take().or(stored);
         Ok(())
+    }
+
+    /// Whether a room is open.
+    pub(super) fn is_room_open(&self) -> bool {
+        self.room().is_some()
+    }
+
+    /// Whether the room that is open is the plugin's of this route.
+    pub(super) fn is_room_of(&self, route: &Route) -> bool {
+        self.room().as_ref().is_some_and(|room| room.is_of(route))
+    }
+
+    /// Ends the room. What waits to be stored of it is.
+    pub(super) async fn end_room(&self, node: &Node, topic: &Topic) {
+        node.keep_room(self, topic).await;
+        *self.room() = None;
     }
 
     /// The room's state as last committed.
@@ -94,32 +151,16 @@ impl Line {
         self.room().as_ref().is_some_and(Room::is_due)
     }
 
-    /// The room's state, if its last commits haven't been stored. Inside, none where it was settled to be unwritten.
-    pub(super) fn unstored_room(&self) -> Option<Option<Saved>> {
-        self.room().as_ref().filter(|room| room.is_unstored).map(|room| room.saved.clone())
+    /// The room with its owner, if its last commits haven't been stored; none inside where it was settled to be unwritten.
+    pub(super) fn unstored_room(&self) -> Option<(Owner, Option<Saved>)> {
+        self.room().as_ref().filter(|room| room.is_unstored).map(|room| (room.owner.clone(), room.saved.clone()))
     }
 
-    /// They have been.
-    pub(super) fn room_stored(&self) {
+    /// They have been, or couldn't be, which isn't tried again at once.
+    pub(super) fn room_kept(&self, is_stored: bool) {
         if let Some(room) = self.room().as_mut() {
-            room.is_unstored = false;
+            room.is_unstored = !is_stored;
             room.stored_at = Some(Instant::now());
-        }
-    }
-
-    /// A member has come in. Whether there is a room for it.
-    pub(super) fn enter_room(&self) -> bool {
-        let mut room = self.room();
-        let Some(room) = room.as_mut() else { return false };
-        room.members += 1;
-        room.lingering = None;
-        true
-    }
-
-    /// A member that had come in has gone.
-    pub(super) fn leave_room(&self) {
-        if let Some(room) = self.room().as_mut() {
-            room.members = room.members.saturating_sub(1);
         }
     }
 
@@ -130,7 +171,7 @@ impl Line {
         let Some(Settled::Returns(before)) = settled else { return false };
         if let Some(room) = self.room().as_mut() {
             room.saved = before;
-            room.is_unstored = true;
+            room.is_unstored = room.is_durable;
         }
         for channel in node.channels_of(topic.as_str()) {
             channel.doom(Entry::TakenBack);
@@ -139,8 +180,8 @@ impl Line {
     }
 
     /// Whether the room waits to be settled.
-    pub(super) fn is_room_to_return(&self) -> bool {
-        self.room().as_ref().and_then(|room| room.saved.as_ref()).is_some_and(Saved::is_to_return)
+    pub(super) fn is_room_to_settle(&self) -> bool {
+        self.room().as_ref().and_then(|room| room.saved.as_ref()).is_some_and(Saved::is_to_settle)
     }
 
     /// Sets the topic's beat.
@@ -149,14 +190,23 @@ impl Line {
         let Some(room) = room.as_mut() else { return };
         let is_set = room.beat.as_ref().map(Beat::period) == period;
         // Every member that joins may ask for the same beat.
-        if !is_set && !room.is_given_up {
+        if !is_set {
             room.beat = period.map(|period| Beat::start(self, node, topic, period));
         }
     }
 
-    /// A beat has its turn: the next may wait for its own. Whether there still is one.
-    pub(super) fn take_beat(&self) -> bool {
-        self.room().as_ref().and_then(|room| room.beat.as_ref()).map(Beat::taken).is_some()
+    /// A beat of this period has its turn, and the next may wait for its own. Whether it is still wanted.
+    pub(super) fn take_beat(&self, period: Duration) -> bool {
+        let room = self.room();
+        let beat = room.as_ref().and_then(|room| room.beat.as_ref()).filter(|beat| beat.period() == period);
+        beat.inspect(|beat| beat.taken()).is_some()
+    }
+
+    /// There are no more beats.
+    pub(super) fn end_beat(&self) {
+        if let Some(room) = self.room().as_mut() {
+            room.beat = None;
+        }
     }
 
     /// A beat went well.
@@ -166,54 +216,49 @@ impl Line {
         }
     }
 
-    /// A beat failed. After so many in a row the topic ends: its members do, and the room with them.
-    pub(super) fn beat_failed(&self, node: &Node, topic: &Topic, (fault, most): (&Fault, u32)) {
-        {
-            let mut room = self.room();
-            let Some(room) = room.as_mut() else { return };
-            room.faults += 1;
-            if most == 0 || room.faults < most {
-                return;
-            }
-            room.is_given_up = true;
-            room.beat = None;
-        }
-        tracing::error!(topic = topic.as_str(), "topic_closed: its handle_tick failed {most} times in a row");
-        for channel in node.channels_of(topic.as_str()) {
-            channel.doom(Entry::Closed(fault.clone()));
-        }
+    /// A beat failed. Gives how many have in a row.
+    pub(super) fn beat_failed(&self) -> u32 {
+        self.room().as_mut().map_or(0, |room| {
+            room.faults = room.faults.saturating_add(1);
+            room.faults
+        })
     }
 
-    /// After a turn: a room without members ends, at once or in a while, and what waits to be stored of it is.
+    /// After a turn: draws the consequence of a verdict, stores what is due, and ends a room without members, at once or in a
+    /// while.
     pub(super) async fn rest(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic) {
-        let (is_overdue, is_empty) = match &*self.room() {
-            Some(room) => (room.is_unstored && room.is_due(), room.members == 0),
-            None => return,
-        };
+        if !self.is_room_open() {
+            return;
+        }
+        self.settle_room(node, topic);
+        let is_overdue = self.room().as_ref().is_some_and(|room| room.is_unstored && room.is_due());
         if is_overdue {
             node.keep_room(self, topic).await;
         }
-        if is_empty && self.linger(node, topic) {
-            node.keep_room(self, topic).await;
-            *self.room() = None;
+        if self.is_room_over(node, topic) {
+            self.end_room(node, topic).await;
         }
     }
 
     /// Whether the room is to end now. If it is to in a while, it is looked at then.
-    fn linger(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic) -> bool {
+    fn is_room_over(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic) -> bool {
+        let has_members = node.has_members(topic);
         let mut room = self.room();
-        let Some(open) = room.as_mut().filter(|room| room.members == 0) else { return false };
-        let linger = match &open.lingering {
-            _ if open.is_given_up => Duration::ZERO,
-            Some(lingering) => lingering.until.saturating_duration_since(Instant::now()),
-            None => node.routes.find(topic.as_str()).map_or(Duration::ZERO, |route| route.spec.linger),
-        };
-        if !linger.is_zero() && open.lingering.is_none() {
-            let until = Instant::now() + linger;
-            let clock = tokio::spawn(look_at(Arc::clone(self), Arc::clone(node), topic.clone(), until)).abort_handle();
-            open.lingering = Some(Lingering { until, clock });
+        let Some(room) = room.as_mut() else { return false };
+        if has_members {
+            room.lingering = None;
+            return false;
         }
-        linger.is_zero()
+        let route = node.routes.find(topic.as_str()).filter(|route| room.is_of(route));
+        let now = Instant::now();
+        let left = room.remains_for(|| route.map_or(Duration::ZERO, |route| route.spec.linger), now);
+        let is_watched = room.lingering.as_ref().is_some_and(|lingering| lingering.until > now);
+        if !left.is_zero() && !is_watched {
+            let until = now + left;
+            let clock = tokio::spawn(look_at(Arc::clone(self), Arc::clone(node), topic.clone(), until)).abort_handle();
+            room.lingering = Some(Lingering { until, clock });
+        }
+        left.is_zero()
     }
 
     /// Nothing in here can panic half-way through a change, so a poisoned lock is as good as another.

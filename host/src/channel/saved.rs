@@ -56,14 +56,15 @@ impl Saved {
     /// probation and writes another version than the one before it, what the state was before is kept.
     pub(super) fn written(old: Option<&Self>, bytes: Bytes, is_commit: bool, (route, part): (&Route, Part)) -> Self {
         let (version, commits) = (part.version(&route.spec), u64::from(is_commit));
-        let kept = old.and_then(|old| old.before.as_deref()).filter(|before| before.probation.is_open());
-        let before = match (kept, route.open_probation()) {
+        // The build may have been taken back while it was asked; the state returns then, as any other.
+        let kept = old.and_then(|old| old.before.as_deref()).filter(|before| !before.probation.has_passed());
+        let before = match (kept, route.trial()) {
             (Some(before), _) => Some(Box::new(Before { commits: before.commits + commits, ..before.clone() })),
             (None, Some((probation, proved))) => {
-                let was = old.map_or_else(|| part.version(&proved.spec), |old| old.version);
+                let was = old.map(|old| old.version).or(proved.map(|proved| part.version(&proved.spec)));
                 let state = || old.map(|old| (old.bytes.clone(), old.version));
                 let probation = || Arc::clone(probation);
-                (was != version).then(|| Box::new(Before { state: state(), probation: probation(), commits }))
+                (was != Some(version)).then(|| Box::new(Before { state: state(), probation: probation(), commits }))
             }
             (None, None) => None,
         };
@@ -86,9 +87,24 @@ impl Saved {
         }
     }
 
+    /// Lets go of what it was before, if there is no way back to that any more.
+    pub(super) fn let_go(&mut self) {
+        self.before.take_if(|before| before.probation.has_passed());
+    }
+
     /// Whether the build that took it over was taken back, and it hasn't returned yet.
     pub(super) fn is_to_return(&self) -> bool {
         self.before.as_ref().is_some_and(|before| before.probation.verdict() == Verdict::TakenBack)
+    }
+
+    /// Whether the build that took it over may still be taken back.
+    pub(super) fn may_return(&self) -> bool {
+        self.before.as_ref().is_some_and(|before| before.probation.is_open())
+    }
+
+    /// Whether the probation under which it was taken over has ended, and that hasn't had its consequence yet.
+    pub(super) fn is_to_settle(&self) -> bool {
+        self.before.is_some() && !self.may_return()
     }
 
     /// The state as the generation that `route` is of would have it, for its judgement: as it is, if that version wrote it,

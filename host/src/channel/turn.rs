@@ -1,11 +1,12 @@
 //! Turns: what happens to a channel, one entry at a time.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytestring::ByteString;
+use futures_util::FutureExt;
 
 use super::Channel;
-use super::commit::Committed;
 use super::consult::{Answered, Question, Standing, consult};
 use super::keep::{Kept, Patience};
 use super::membership::{Phase, Remains};
@@ -80,8 +81,15 @@ impl Entry {
 }
 
 impl Channel {
-    /// Takes one turn.
-    pub(super) async fn turn(self: &Arc<Self>, entry: Entry) {
+    /// Takes one turn. A panic in it must not leave the line standing still.
+    pub(super) async fn take(self: &Arc<Self>, entry: Entry) {
+        if AssertUnwindSafe(self.turn(entry)).catch_unwind().await.is_err() {
+            self.panicked();
+        }
+        self.count_out();
+    }
+
+    async fn turn(self: &Arc<Self>, entry: Entry) {
         match entry {
             Entry::Join { params, reference, replaced } => {
                 self.join(params, &reference).await;
@@ -137,15 +145,13 @@ impl Channel {
     /// One callback of a member that is in, and its commit.
     async fn take_turn(self: &Arc<Self>, callback: Callback, reference: Option<&Ref>) {
         let name = callback.name();
-        let (assigns, plugin) = {
-            let state = self.lock();
-            (state.assigns.clone(), state.plugin.clone())
-        };
+        let (call, assigns, plugin) = self.call(callback);
         let Some(route) = self.route(plugin.as_ref()) else { return self.unrouted() };
-        if self.line.settle_room(&self.node, &self.member.topic) || assigns.is_to_return() {
+        if self.settle_room() || assigns.is_to_return() {
             return self.end_with_error(Ending::TakenBack).await;
         }
-        match self.ask_and_commit(&route, callback, assigns, reference).await {
+        let question = &mut Question::Member(call);
+        match self.ask_and_commit(&route, question, assigns, reference).await {
             Ok(None) => {}
             Ok(Some((remains, ending))) => self.terminate(remains, ending).await,
             Err(fault) if route.spec.on_fault == OnFault::Keep => {
@@ -160,21 +166,21 @@ impl Channel {
     async fn ask_and_commit(
         self: &Arc<Self>,
         route: &Arc<Route>,
-        callback: Callback,
+        question: &mut Question,
         assigns: Saved,
         reference: Option<&Ref>,
     ) -> Result<Option<(Remains, Ending)>, Fault> {
-        if route.spec.has_room() {
-            self.see_room(route).await?;
-        }
-        let standing = Standing { assigns: Some(assigns), room: self.line.saved_room() };
-        let mut question = Question::Member(self.call(callback));
+        self.line.open_room(&self.node, &self.member.topic, route).await?;
+        let standing = Standing { assigns: Some(assigns), room: self.saved_room() };
         let patience = Patience::new();
         loop {
-            let answered = consult(route, &mut question, &standing).await?;
-            match self.commit(route, answered, reference).await? {
-                Committed::Done(ended) => return Ok(ended),
-                Committed::Overtaken => patience.go_on()?,
+            let mut answered = consult(route, question, &standing).await?;
+            if !self.may_commit(&answered.outcome, reference)? {
+                return Ok(None);
+            }
+            match self.node.keep((&self.line, &self.member.topic), route, &mut answered).await? {
+                Kept::Done => return Ok(self.commit(answered, reference)),
+                Kept::Overtaken => patience.go_on()?,
             }
         }
     }
@@ -247,10 +253,16 @@ impl Channel {
             // It only came to be under a build that is gone, and no other knows what to make of it.
             Settled::Returns(None) => return,
         }
-        self.line.settle_room(&self.node, &self.member.topic);
-        let standing = Standing { assigns: Some(assigns), room: self.line.saved_room() };
-        let mut question = Question::Member(self.call(Callback::Terminate(ending)));
-        match self.ask_and_keep(&route, &mut question, &standing).await {
+        // It may have ended since, where the member was replaced.
+        if let Err(fault) = self.line.open_room(&self.node, &self.member.topic, &route).await {
+            return self.log(Some(&route), "terminate", &fault);
+        }
+        self.settle_room();
+        let standing = Standing { assigns: Some(assigns), room: self.saved_room() };
+        let (call, ..) = self.call(Callback::Terminate(ending));
+        let mut question = Question::Member(call);
+        // Once in a member's life, so that its other turns needn't carry the room for it.
+        match Box::pin(self.ask_and_keep(&route, &mut question, &standing)).await {
             Ok(Answered { outcome, room, is_room_stored, .. }) => {
                 if let Some(room) = room {
                     self.line.save_room(room, is_room_stored);

@@ -139,6 +139,12 @@ impl Probation {
         self.verdict() == Verdict::Open
     }
 
+    /// Whether its generation has proved itself, and there is no way back.
+    #[must_use]
+    pub fn has_passed(&self) -> bool {
+        self.verdict() == Verdict::Passed
+    }
+
     /// Ends it. The states that it holds bytes of learn of it by themselves.
     pub fn end(&self, verdict: Verdict) {
         self.verdict.store(verdict as u8, Ordering::Release);

@@ -32,11 +32,12 @@ pub struct Route {
 }
 
 impl Route {
-    /// The probation that its generation is on, and what served before it.
+    /// The probation that its generation is on, unless it has passed, and what served before it. A call under way while the
+    /// generation is taken back is judged as before.
     #[must_use]
-    pub fn open_probation(&self) -> Option<(&Arc<Probation>, &Arc<Self>)> {
+    pub fn trial(&self) -> Option<(&Arc<Probation>, Option<&Arc<Self>>)> {
         let (probation, before) = self.probation.as_ref()?;
-        Some((probation, before.as_ref()?)).filter(|_| probation.is_open())
+        (!probation.has_passed()).then_some((probation, before.as_ref()))
     }
 }
 
@@ -157,13 +158,14 @@ impl RouteTable {
         }
     }
 
-    /// Has those who watch look through the members: a generation was taken back, and states return to what they were.
-    pub fn tell_taken_back(&self) {
+    /// Has those who watch look through the members: a probation has ended, and states return to what they were, or let go
+    /// of it.
+    pub fn tell_verdict(&self) {
         self.owners_changed.send_modify(|count| *count += 1);
     }
 
     /// Sees every table published from now on in which a pattern has gone, come, changed its turns, or passed to another
-    /// plugin, and whatever was [taken back](Self::tell_taken_back). A reload that serves what it served before is none.
+    /// plugin, and every [verdict](Self::tell_verdict). A reload that serves what it served before is none.
     #[must_use]
     pub fn watch_owners(&self) -> watch::Receiver<u64> {
         self.owners_changed.subscribe()

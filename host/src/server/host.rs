@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use super::mounts::{mounts, tokens};
 use super::surroundings::HostSurroundings;
@@ -24,6 +24,10 @@ use crate::transport::{Mount, StaticFiles, listen, router};
 
 /// Connections to the API, where it has a listener of its own.
 const API_CONNECTIONS_MAX: usize = 256;
+
+/// How much of the time that a stop may take is for sockets and channels. The rest remains for storing the rooms of those
+/// topics where nothing is stuck.
+const STOP_FOR_CHANNELS: f64 = 0.75;
 
 /// A host that listens and has looked through its plugins once.
 pub struct Host {
@@ -136,10 +140,10 @@ impl Host {
         }
         watching.abort();
         sweeping.abort();
-        let ended = timeout(limits.stop(), async {
+        let until = Instant::now() + limits.stop();
+        let ended = timeout(limits.stop().mul_f64(STOP_FOR_CHANNELS), async {
             sockets.close_all(CloseCode::ServiceRestart).await;
             node.emptied().await;
-            node.store_rooms().await;
         });
         if ended.await.is_err() {
             let (sockets, channels) = (sockets.count(), node.channel_count());
@@ -148,6 +152,10 @@ impl Host {
                 channels,
                 "stopped before all had ended; `limits.stop_ms` says how long that may take"
             );
+        }
+        // Also where some channels haven't ended: the rooms of others can be stored.
+        if timeout_at(until.into(), node.store_rooms()).await.is_err() {
+            tracing::error!("stopped before the last commits of all durable rooms were stored");
         }
         // What was acknowledged is stored already; this ends what waits, in order.
         node.store.close().await;

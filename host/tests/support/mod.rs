@@ -129,6 +129,11 @@ impl Stage {
         Self::over(Store::in_memory(StoreLimits::default()).expect("a store in memory"), parts, limits)
     }
 
+    /// Another host over what this one has stored, as if it had been started anew.
+    pub(crate) fn again(&self, parts: impl IntoIterator<Item = Part>) -> Self {
+        Self::over(self.endpoint.node.store.clone(), parts, NodeLimits::default())
+    }
+
     /// A host over a store that outlives it.
     pub(crate) fn over(store: Store, parts: impl IntoIterator<Item = Part>, limits: NodeLimits) -> Self {
         let routes = Arc::new(RouteTable::default());

@@ -234,7 +234,7 @@ impl Library {
             self.shelf.update(name, |status| status.last_error = None);
             return Ok(false);
         }
-        if !even_if_same && let Some(trial) = self.way_back(name, &digest) {
+        if let Some(trial) = self.way_back(name, &digest) {
             self.return_to_proved(name, &trial)?;
             return Ok(false);
         }

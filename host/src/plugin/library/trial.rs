@@ -92,8 +92,14 @@ impl Library {
             serving.trial = None;
             tracing::info!(plugin = name, generation = serving.loaded.generation(), "plugin_proved");
         }
+        // One that waits to be published has this one to prove itself against.
+        if let Some(waiting) = self.plugins.get_mut(name).and_then(|entry| entry.candidate.take()) {
+            let trial = self.trial_of(name, &waiting.loaded);
+            self.plugins.entry(name.to_owned()).or_default().candidate = Some(Serving { trial, ..waiting });
+        }
         self.shelf.update(name, |status| status.probation = None);
         self.publish_as_it_is();
+        self.routes.tell_verdict();
         self.prune_builds();
     }
 
@@ -122,13 +128,12 @@ impl Library {
 
     /// Publishes the generation that has proved itself, and has states return to what they were before the other.
     pub(super) fn return_to_proved(&mut self, name: &str, trial: &Trial) -> Result<(), crate::routes::Conflict> {
-        self.serve_again(name, Arc::clone(&trial.proved))?;
-        trial.probation.end(Verdict::TakenBack);
+        self.serve_again(name, Arc::clone(&trial.proved), Some(&trial.probation))?;
         if let Some(entry) = self.plugins.get_mut(name) {
             // What failed is nothing to go back to.
             entry.previous = None;
         }
-        self.routes.tell_taken_back();
+        self.routes.tell_verdict();
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use super::super::loader::Loaded;
 use super::control::{Denied, Wish};
 use super::trial::Serving;
 use super::{Library, scan};
-use crate::routes::{Conflict, Verdict};
+use crate::routes::{Conflict, Probation, Verdict};
 
 impl Library {
     /// Does what was asked for.
@@ -77,7 +77,7 @@ impl Library {
             Some(trial) => self.return_to_proved(name, &trial).map_err(conflict)?,
             None => {
                 let previous = entry.previous.clone().ok_or_else(none)?;
-                self.serve_again(name, previous).map_err(conflict)?;
+                self.serve_again(name, previous, None).map_err(conflict)?;
                 // The later build isn't before this one, and a second wish doesn't lead forth again.
                 if let Some(entry) = self.plugins.get_mut(name) {
                     entry.previous = None;
@@ -88,13 +88,22 @@ impl Library {
         Ok(())
     }
 
-    /// Publishes a generation that has served before.
-    pub(super) fn serve_again(&mut self, name: &str, loaded: Arc<Loaded>) -> Result<(), Conflict> {
+    /// Publishes a generation that has served before, perhaps since the one that serves has failed in a probation.
+    pub(super) fn serve_again(
+        &mut self,
+        name: &str,
+        loaded: Arc<Loaded>,
+        failed: Option<&Probation>,
+    ) -> Result<(), Conflict> {
         let entry = self.plugins.entry(name.to_owned()).or_default();
         let waiting = entry.candidate.replace(Serving::proved(loaded));
         let names = [name.to_owned()];
         match self.table_with(&names) {
             Ok(table) => {
+                // First the verdict: what the other has taken over, this one is never given.
+                if let Some(probation) = failed {
+                    probation.end(Verdict::TakenBack);
+                }
                 self.publish(table, &names);
                 Ok(())
             }
