@@ -5,9 +5,12 @@
 
 use std::sync::Arc;
 
+use bytestring::ByteString;
+
 use super::consult::Answered;
 use super::letter::Sender;
 use super::membership::{Phase, Remains, State};
+use super::seats::Rising;
 use super::{Channel, Entry};
 use crate::contract::{Answer, Effect, Ending, Fault, FaultKind, Message, Outcome, Reply, Source, Stop};
 use crate::protocol::{Outbound, Ref};
@@ -131,6 +134,7 @@ impl Channel {
                 }
                 Effect::PushPresences => self.push_presences(audience),
                 Effect::Beat(period) => self.line.set_beat(&self.node, topic, period),
+                Effect::PublishState(state) => self.line.publish_state(&self.node, topic, state),
                 Effect::Broadcast { .. } | Effect::Publish { .. } | Effect::Send { .. } | Effect::Disconnect(_) => {
                     self.node.carry_out(effect, topic, || Sender::Member(Arc::downgrade(self)));
                 }
@@ -157,6 +161,14 @@ impl Channel {
             Effect::Cancel(timer) => state.timers.cancel(timer),
             Effect::Subscribe(topic) => state.hearings.push(self.listen(&topic)),
             Effect::Unsubscribe(topic) => state.hearings.retain(|hearing| *hearing.topic() != topic),
+            Effect::TakeSeat { name, grace } => {
+                if state.seat.as_deref().is_some_and(|seat| *seat != name) {
+                    self.rise(state.seat.take(), Rising::Leaves);
+                }
+                self.line.take_seat((&self.node, topic), (&name, id), grace);
+                state.seat = Some(Box::new(name));
+            }
+            Effect::LeaveSeat => self.rise(state.seat.take(), Rising::Leaves),
             // The record has refused what the list of presences would refuse.
             Effect::Track { key, meta } => {
                 let tracked = presence.track(topic, id, &key, &meta).is_ok();
@@ -168,6 +180,13 @@ impl Channel {
                 presence.untrack(topic, id, &key);
             }
             _ => {}
+        }
+    }
+
+    /// Rises from a seat.
+    pub(super) fn rise(&self, seat: Option<Box<ByteString>>, rising: Rising) {
+        if let Some(name) = seat {
+            self.line.rise((&self.node, &self.member.topic), (&name, self.member.id), rising);
         }
     }
 

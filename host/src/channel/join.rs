@@ -89,7 +89,7 @@ impl Channel {
             room.into_iter().for_each(|room| self.line.save_room(room, is_room_stored));
             self.carry_out(outcome.effects, None, None);
             let (assigns, plugin) = (assigns.unwrap_or_default(), Some(Arc::clone(&route.plugin)));
-            return Some(Remains { assigns, plugin, audience: None });
+            return Some(Remains { assigns, plugin, audience: None, seat: None });
         }
         state.phase = Phase::Joined;
         state.assigns = assigns.unwrap_or_default();
@@ -103,6 +103,7 @@ impl Channel {
         let reply = Outbound::Reply { join_ref, reference, to: &to, status: "ok", payload: &response };
         let subscription = self.subscribe(reply);
         let audience = Arc::clone(subscription.audience());
+        self.line.show_state(&self.member.topic, &subscription);
         state.subscription = Some(subscription);
         self.carry_out(outcome.effects, Some(&audience), Some(&mut state));
         drop(state);

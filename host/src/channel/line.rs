@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
+use bytestring::ByteString;
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
@@ -13,7 +14,7 @@ use super::letter::Letter;
 use super::lines::Place;
 use super::room::Room;
 use super::{Channel, Entry, Node, NodeLimits};
-use crate::contract::Tick;
+use crate::contract::{SeatChange, Tick};
 use crate::protocol::Topic;
 
 /// A queue of entries, worked through by at most one task. Its length is bounded by the counts that each channel keeps of
@@ -43,6 +44,8 @@ pub(super) enum Waiting {
     Letter(Box<Letter>),
     /// The topic's beat. At most one waits.
     Tick(Arc<Node>, Topic, Tick),
+    /// What has become of a seat of the topic; none where its grace period may be over.
+    Seat(Arc<Node>, Topic, ByteString, Option<SeatChange>),
     /// A look at the topic's room, which may have to end or to return to what it was.
     Look(Arc<Node>, Topic),
     /// The host is stopping: the topic's room beats no more, and is stored.
@@ -175,6 +178,18 @@ impl Drain {
                 Waiting::Tick(node, topic, tick) => {
                     if AssertUnwindSafe(line.tick(&node, &topic, tick)).catch_unwind().await.is_err() {
                         tracing::error!(topic = topic.as_str(), "a fault of the host: a beat's turn panicked");
+                    }
+                    line.rest(&node, &topic).await;
+                }
+                Waiting::Seat(node, topic, name, change) => {
+                    let turn = async {
+                        match change {
+                            Some(change) => line.change_seat(&node, &topic, &name, change).await,
+                            None => line.expire_seat(&node, &topic, &name).await,
+                        }
+                    };
+                    if AssertUnwindSafe(turn).catch_unwind().await.is_err() {
+                        tracing::error!(topic = topic.as_str(), "a fault of the host: a seat's turn panicked");
                     }
                     line.rest(&node, &topic).await;
                 }

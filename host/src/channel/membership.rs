@@ -9,6 +9,7 @@ use bytestring::ByteString;
 use super::line::{Drain, Line};
 use super::mailbox::Mailbox;
 use super::saved::Saved;
+use super::seats::Rising;
 use super::timers::Timers;
 use super::{Entry, Inbound, Node};
 use crate::contract::{Call, Callback, Ending, Fault, FaultKind, Holdings, Identity, Member, Person, SocketFacts};
@@ -81,6 +82,8 @@ pub(super) struct State {
     pub(super) hearings: Vec<Hearing>,
     /// What remains of it while it waits for its `terminate` in the topic's line.
     pub(super) ghost: Option<Box<Remains>>,
+    /// The seat that it sits on.
+    pub(super) seat: Option<Box<ByteString>>,
 }
 
 /// What remains of a membership that has ended, for its `terminate` and its last frames.
@@ -88,6 +91,7 @@ pub(super) struct Remains {
     pub(super) assigns: Saved,
     pub(super) plugin: Option<Arc<str>>,
     pub(super) audience: Option<Arc<Audience>>,
+    pub(super) seat: Option<Box<ByteString>>,
 }
 
 impl Channel {
@@ -133,6 +137,7 @@ impl Channel {
                 presences: Vec::new(),
                 hearings: Vec::new(),
                 ghost: None,
+                seat: None,
             }),
         })
     }
@@ -280,6 +285,7 @@ impl Channel {
     pub(super) fn panicked(&self) {
         tracing::error!(topic = self.member.topic.as_str(), "a fault of the host: a turn panicked");
         if let Some(remains) = self.finish() {
+            self.rise(remains.seat, Rising::Drops);
             self.send_error(remains.audience.as_deref());
         }
     }
@@ -391,6 +397,7 @@ impl Channel {
             assigns: std::mem::take(&mut state.assigns),
             plugin: state.plugin.take(),
             audience: subscription.map(|subscription| Arc::clone(subscription.audience())),
+            seat: state.seat.take(),
         }
     }
 

@@ -6,15 +6,19 @@
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytestring::ByteString;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::beat::Beat;
 use super::line::{Line, Waiting};
+use super::published::Published;
 use super::saved::{Saved, Settled};
+use super::seats::Seats;
 use super::{Entry, Node};
 use crate::contract::Fault;
 use crate::protocol::Topic;
+use crate::pubsub::Subscription;
 use crate::routes::{RoomKind, Route};
 use crate::store::Owner;
 
@@ -26,6 +30,8 @@ pub(super) struct Room {
     /// None where nobody has written it yet.
     saved: Option<Saved>,
     beat: Option<Beat>,
+    seats: Seats,
+    published: Option<Published>,
     /// Faults of `handle_tick` in a row.
     faults: u32,
     lingering: Option<Lingering>,
@@ -54,6 +60,8 @@ impl Room {
             is_durable: false,
             saved: None,
             beat: None,
+            seats: Seats::default(),
+            published: None,
             faults: 0,
             lingering: None,
             is_unstored: false,
@@ -184,6 +192,33 @@ impl Line {
         self.room().as_ref().and_then(|room| room.saved.as_ref()).is_some_and(Saved::is_to_settle)
     }
 
+    /// Does something with the topic's seats, if it has a room.
+    pub(super) fn with_seats<T>(&self, act: impl FnOnce(&mut Seats) -> T) -> Option<T> {
+        self.room().as_mut().map(|room| act(&mut room.seats))
+    }
+
+    /// Publishes a state of the topic.
+    pub(super) fn publish_state(&self, node: &Node, topic: &Topic, state: ByteString) {
+        let step = {
+            let mut room = self.room();
+            let Some(room) = room.as_mut() else { return };
+            let Some((published, step)) = Published::publish(room.published.take(), topic, state) else { return };
+            room.published = Some(published);
+            step
+        };
+        if let Some(step) = step {
+            node.pubsub.step(step);
+        }
+    }
+
+    /// Sends one who has come in what the topic has published.
+    pub(super) fn show_state(&self, topic: &Topic, subscription: &Subscription) {
+        let all = self.room().as_ref().and_then(|room| room.published.as_ref()).map(|published| published.all(topic));
+        if let Some(all) = all {
+            subscription.audience().follow(subscription, &all);
+        }
+    }
+
     /// Sets the topic's beat.
     pub(super) fn set_beat(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic, period: Option<Duration>) {
         let mut room = self.room();
@@ -245,7 +280,7 @@ impl Line {
         let has_members = node.has_members(topic);
         let mut room = self.room();
         let Some(room) = room.as_mut() else { return false };
-        if has_members {
+        if has_members || room.seats.are_kept() {
             room.lingering = None;
             return false;
         }

@@ -13,7 +13,7 @@ use super::line::{Line, Waiting};
 use crate::contract::{Ending, SeatChange, TopicCallback};
 use crate::protocol::Topic;
 
-/// The seats of one topic, by their names. There are at most as many as members that come within a grace period.
+/// The seats of one topic, by their names.
 #[derive(Default)]
 pub(super) struct Seats {
     seats: HashMap<ByteString, Seat>,
@@ -36,6 +36,9 @@ impl Drop for Clock {
         self.0.abort();
     }
 }
+
+/// The most seats of a topic that are kept; whoever drops from one more is gone at once.
+const KEPT_MAX: usize = 1024;
 
 /// How a member leaves its seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +64,10 @@ impl Seats {
         self.seats.values().any(|seat| seat.members.is_empty())
     }
 
+    fn kept(&self) -> usize {
+        self.seats.values().filter(|seat| seat.members.is_empty()).count()
+    }
+
     /// A member sits down. What has become of the seat, if that is news.
     fn take(&mut self, name: &ByteString, member: u64, grace: Duration) -> Option<SeatChange> {
         if let Some(seat) = self.seats.get_mut(name) {
@@ -83,11 +90,13 @@ impl Seats {
             return None;
         }
         let grace = seat.grace;
-        if rising == Rising::Leaves || grace.is_zero() {
+        if rising == Rising::Leaves || grace.is_zero() || self.kept() > KEPT_MAX {
             self.seats.remove(name);
             return Some((SeatChange::Gone, Duration::ZERO));
         }
-        seat.until = Some(Instant::now() + grace);
+        if let Some(seat) = self.seats.get_mut(name) {
+            seat.until = Some(Instant::now() + grace);
+        }
         Some((SeatChange::Dropped, grace))
     }
 
@@ -191,6 +200,20 @@ mod tests {
         assert!(!seats.expire(&ada, Instant::now()), "it is another grace period");
         let later = Instant::now() + GRACE;
         assert!(seats.expire(&ada, later) && !seats.expire(&ada, later));
+    }
+
+    #[test]
+    fn only_so_many_seats_are_kept() {
+        let mut seats = Seats::default();
+        let news: Vec<_> = (0..=KEPT_MAX)
+            .map(|n| {
+                let name = ByteString::from(n.to_string());
+                seats.take(&name, 1, GRACE);
+                seats.rise(&name, 1, Rising::Drops).map(|(change, _)| change)
+            })
+            .collect();
+        assert!(news[..KEPT_MAX].iter().all(|change| *change == Some(SeatChange::Dropped)));
+        assert_eq!(news[KEPT_MAX], Some(SeatChange::Gone));
     }
 
     #[test]

@@ -49,6 +49,7 @@ impl Node {
         for effect in effects {
             match effect {
                 Effect::Beat(period) => line.set_beat(self, topic, period),
+                Effect::PublishState(state) => line.publish_state(self, topic, state),
                 effect => self.carry_out(effect, topic, || Sender::Topic),
             }
         }

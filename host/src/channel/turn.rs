@@ -11,6 +11,7 @@ use super::consult::{Answered, Question, Standing, consult};
 use super::keep::{Kept, Patience};
 use super::membership::{Phase, Remains};
 use super::saved::{Saved, Settled};
+use super::seats::Rising;
 use crate::contract::{Callback, Ending, Fault, Message, Reply, Source, TimerId};
 use crate::protocol::{Addressee, Outbound, Payload, Ref};
 use crate::routes::{OnFault, Route};
@@ -239,13 +240,15 @@ impl Channel {
 
     fn unrouted(&self) {
         if let Some(remains) = self.finish() {
+            self.rise(remains.seat, Rising::Drops);
             self.send_error(remains.audience.as_deref());
         }
     }
 
     /// The last callback. What it asks for is done, as far as a member that is gone can have it done.
     pub(super) async fn terminate(self: &Arc<Self>, remains: Remains, ending: Ending) {
-        let Remains { mut assigns, plugin, audience } = remains;
+        let Remains { mut assigns, plugin, audience, seat } = remains;
+        self.rise(seat, Rising::from(&ending));
         let Some(route) = self.route(plugin.as_ref()) else { return };
         match assigns.settle() {
             Settled::Stays => {}
