@@ -21,8 +21,8 @@ export class RoomState {
    *
    * @param {{ on: Function, off: Function }} channel A channel of phoenix.js.
    * @param {object} [options]
-   * @param {(state: object, patch: object | null) => void} [options.onChange] Is called when there is another state, with the patch
-   *   that led to it, or null where all of it came.
+   * @param {(state: Record<string, any>, patch: Record<string, any> | null) => void} [options.onChange] Is called when there is
+   *   another state, with the patch that led to it, or null where all of it came.
    */
   constructor(channel, { onChange = () => {} } = {}) {
     this.#channel = channel;
@@ -37,7 +37,7 @@ export class RoomState {
   /**
    * The state, without what is null, which counts as absent. Null before the first has come.
    *
-   * @returns {object | null}
+   * @returns {Record<string, any> | null}
    */
   get state() {
     return this.#state;

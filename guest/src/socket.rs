@@ -107,9 +107,9 @@ impl<R> Socket<R> {
 
     /// Publishes a state of the topic, a JSON object: the server finds what changed since the last one, once for all members, and
     /// sends only that. A member gets the whole of it when it joins (the event `room_state`, `{"n": .., "state": ..}`), and from
-    /// then on what changed (`room_diff`, `{"n": .., "patch": ..}`, a JSON merge patch by RFC 7396, whose number is one more each
-    /// time). One that reads too slowly misses changes, and gets the whole once it can. In the browser, `client/room_state.mjs`
-    /// puts them together.
+    /// then on what changed (`room_diff`, `{"n": .., "patch": ..}`, a JSON merge patch by RFC 7396), or the whole again where that
+    /// is no longer; the number is one more each time. One that reads too slowly misses changes, and gets the whole once it can.
+    /// In the browser, `client/room_state.mjs` puts them together.
     ///
     /// In a merge patch null stands for what is no more: a field that is null counts as absent, and `Option` fields are best
     /// skipped. Arrays are sent whole. Without a room it is a fault.
