@@ -8,8 +8,8 @@ use crate::output::empty;
 use crate::room::Shared;
 use crate::state;
 use crate::{
-    Answer, Channel, Decision, Ending, Error, Handled, Message, Old, Payload, Recipient, Reply, Socket, Tick, Topic,
-    Upgrade, Upgraded,
+    Answer, Channel, Decision, Ending, Error, Handled, Message, Old, Payload, Recipient, Reply, SeatChange, Socket,
+    Tick, Topic, Upgrade, Upgraded,
 };
 
 /// What a callback gives, or a text that says why it failed.
@@ -70,6 +70,12 @@ pub(crate) fn handle_message<C: Channel>(
 pub(crate) fn handle_tick<C: Channel>(topic: String, tick: &Tick, room: Room) -> Called<Room> {
     let mut topic = Topic::<C::Room>::new(topic, Shared::new(room));
     C::handle_tick(&mut topic, tick).map_err(|error| format!("handle_tick: {}", text(error)))?;
+    topic.room.changed()
+}
+
+pub(crate) fn handle_seat<C: Channel>(topic: String, seat: &str, change: SeatChange, room: Room) -> Called<Room> {
+    let mut topic = Topic::<C::Room>::new(topic, Shared::new(room));
+    C::handle_seat(&mut topic, seat, change).map_err(|error| format!("handle_seat of {seat:?}: {}", text(error)))?;
     topic.room.changed()
 }
 

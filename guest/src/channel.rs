@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Decided, Decision, Ending, Handled, Join, Message, Old, Payload, Socket, Tick, Ticked, Topic, Upgraded, as_it_is,
-    log, no_reply, unknown_event,
+    Decided, Decision, Ending, Handled, Join, Message, Old, Payload, SeatChange, Seated, Socket, Tick, Ticked, Topic,
+    Upgraded, as_it_is, log, no_reply, unknown_event,
 };
 
 /// What a channel means. The implementing struct is one member's state.
@@ -94,6 +94,23 @@ pub trait Channel: Sized + Serialize + DeserializeOwned {
         if tick.is_first() {
             log::warn!("nothing handles the beat of {:?}", topic.name());
         }
+        Ok(())
+    }
+
+    /// Something has become of a seat of the topic, which members take by [`Socket::take_seat`]. There is no member. Answer with
+    /// `Ok(())`; a fault costs this change, and the seat is as it is.
+    ///
+    /// - `Taken`: by a member, where nobody had it
+    /// - `Dropped`: its last member has gone without leaving (its connection ended, it failed, its client joins again), and it is
+    ///   kept for its grace period
+    /// - `Returned`: a member took it while it was kept
+    /// - `Gone`: its last member left, was stopped or gave it up, or nobody came back in time; where the grace period is zero, it is
+    ///   gone with the drop
+    ///
+    /// It comes in a turn of its own, after the callback that led to it: what a member did in its
+    /// [`terminate`](Channel::terminate) is done by then.
+    fn handle_seat(topic: &mut Topic<Self::Room>, seat: &str, change: SeatChange) -> Seated {
+        let _ = (topic, seat, change);
         Ok(())
     }
 

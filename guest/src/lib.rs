@@ -132,7 +132,8 @@ pub use output::{Binary, IntoPayload};
 pub use presence::{Presences, presence};
 pub use refs::{ReplyRef, TimerId};
 pub use reply::{
-    Decided, Handled, Ticked, no_reply, ok, reply, reply_error, reply_status, stop, stop_with_reply, unknown_event,
+    Decided, Handled, Seated, Ticked, no_reply, ok, reply, reply_error, reply_status, stop, stop_with_reply,
+    unknown_event,
 };
 pub use serde_json::{Value, json};
 pub use socket::Socket;
@@ -143,6 +144,8 @@ pub use upgrade::{Old, Upgrade, Upgraded, as_it_is, upgraded};
 pub use bindings::bennu::channel::types::{Answer, Ending, Message, Payload, Reply, Stop};
 #[doc(inline)]
 pub use bindings::exports::bennu::channel::handle_out::Decision;
+#[doc(inline)]
+pub use bindings::exports::bennu::channel::handle_seat::Change as SeatChange;
 #[doc(inline)]
 pub use bindings::exports::bennu::channel::handle_tick::Tick;
 
@@ -156,9 +159,9 @@ pub mod prelude {
     pub use crate::testing;
     pub use crate::{
         Answer, Binary, Channel, Connect, Decided, Decision, Ending, Error, Gatekeeper, Handled, Identity, IntoPayload,
-        Join, Message, Old, OnFault, Payload, Presences, Recipient, Refused, Reply, ReplyRef, Request, Socket, Tick,
-        Ticked, TimerId, Topic, Turns, Upgraded, Value, as_it_is, channels, config, fail, gatekeeper, json, log,
-        no_reply, now_ms, ok, random, refuse, reply, reply_error, reply_status, stop, stop_with_reply, store, token,
-        topics, unique_id, unknown_event, upgraded,
+        Join, Message, Old, OnFault, Payload, Presences, Recipient, Refused, Reply, ReplyRef, Request, SeatChange,
+        Seated, Socket, Tick, Ticked, TimerId, Topic, Turns, Upgraded, Value, as_it_is, channels, config, fail,
+        gatekeeper, json, log, no_reply, now_ms, ok, random, refuse, reply, reply_error, reply_status, stop,
+        stop_with_reply, store, token, topics, unique_id, unknown_event, upgraded,
     };
 }

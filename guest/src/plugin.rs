@@ -1,10 +1,12 @@
 //! What `channels!` makes of a crate: the component's exports, over a table of routes.
 
 use crate::bindings::bennu::channel::types::{self, Admission, Membership, Outcome};
-use crate::bindings::exports::bennu::channel::{channel, handle_message, handle_out, handle_tick, upgrade};
+use crate::bindings::exports::bennu::channel::{
+    channel, handle_message, handle_out, handle_seat, handle_tick, upgrade,
+};
 use crate::callbacks::{Called, Room};
 use crate::route::find;
-use crate::{Decision, Ending, Message, Payload, Tick, panics};
+use crate::{Decision, Ending, Message, Payload, SeatChange, Tick, panics};
 
 pub use crate::route::{Route, check};
 
@@ -121,6 +123,13 @@ impl<P: Plugin> handle_tick::Guest for P {
     fn handle_tick(topic: String, tick: Tick, room: Room) -> Called<Room> {
         panics::write_to_log();
         (find(P::ROUTES, &topic)?.handle_tick)(topic, &tick, room)
+    }
+}
+
+impl<P: Plugin> handle_seat::Guest for P {
+    fn handle_seat(topic: String, seat: String, change: SeatChange, room: Room) -> Called<Room> {
+        panics::write_to_log();
+        (find(P::ROUTES, &topic)?.handle_seat)(topic, &seat, change, room)
     }
 }
 

@@ -14,6 +14,9 @@ pub type Decided = Result<Decision, Error>;
 /// What `handle_tick` gives. There is nobody to answer: an [`Error`] of either kind is a fault.
 pub type Ticked = Result<(), Error>;
 
+/// What `handle_seat` gives. As for [`Ticked`].
+pub type Seated = Result<(), Error>;
+
 /// Replies `ok` with `{}`.
 pub fn ok() -> Handled {
     reply(empty())

@@ -8,7 +8,7 @@ use crate::bindings::exports::bennu::channel::handle_out::Recipient;
 use crate::bindings::exports::bennu::channel::upgrade::Part;
 use crate::callbacks::{self, Called, Room};
 use crate::room::Shared;
-use crate::{Channel, Decision, Ending, Message, OnFault, Payload, Tick, Turns};
+use crate::{Channel, Decision, Ending, Message, OnFault, Payload, SeatChange, Tick, Turns};
 
 /// The callback `handle_out`.
 type HandleOut = fn(&str, &str, &Payload, &[Recipient]) -> Called<Vec<Decision>>;
@@ -32,6 +32,7 @@ pub struct Route {
     pub(crate) handle_out: HandleOut,
     pub(crate) handle_message: HandleMessage,
     pub(crate) handle_tick: fn(String, &Tick, Room) -> Called<Room>,
+    pub(crate) handle_seat: fn(String, &str, SeatChange, Room) -> Called<Room>,
     pub(crate) upgrade: TakeOver,
     pub(crate) terminate: fn(Membership, Ending) -> Called<Room>,
 }
@@ -49,6 +50,7 @@ impl Route {
             handle_out: callbacks::handle_out::<C>,
             handle_message: callbacks::handle_message::<C>,
             handle_tick: callbacks::handle_tick::<C>,
+            handle_seat: callbacks::handle_seat::<C>,
             upgrade: callbacks::upgrade::<C>,
             terminate: callbacks::terminate::<C>,
         }

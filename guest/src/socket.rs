@@ -105,6 +105,89 @@ impl<R> Socket<R> {
         tick::set(period);
     }
 
+    /// Publishes a state of the topic, a JSON object: the server finds what changed since the last one, once for all members, and
+    /// sends only that. A member gets the whole of it when it joins (the event `room_state`, `{"n": .., "state": ..}`), and from
+    /// then on what changed (`room_diff`, `{"n": .., "patch": ..}`, a JSON merge patch by RFC 7396), or the whole again where that
+    /// is no longer; the number is one more each time. One that reads too slowly misses changes, and gets the whole once it can.
+    /// In the browser, `client/room_state.mjs` puts them together.
+    ///
+    /// In a merge patch null stands for what is no more: a field that is null counts as absent, and `Option` fields are best
+    /// skipped. Arrays are sent whole. Without a room it is a fault.
+    pub fn publish_state(&mut self, state: impl Serialize) {
+        socket::publish_state(&as_json(&state));
+    }
+
+    /// This member sits on a seat of its topic from now on, and on no other: one that it had is given up. Several members may sit
+    /// on one, such as the windows of one user, after whom it is named: a name has at most 255 bytes.
+    ///
+    /// What a seat is for is who drops: when its last member goes without leaving, it is kept for the grace period (at most a
+    /// day), and the room with it. Who takes it again within that time has returned, by a new member and as if nothing had
+    /// happened; after it the seat is gone. All of this [`handle_seat`](crate::Channel::handle_seat) is told.
+    ///
+    /// Take it in `join`: a client that joins again is a new member. Without a room it is a fault, and seats end with the host.
+    ///
+    /// ```
+    /// use bennu_guest::prelude::*;
+    ///
+    /// /// A table at which players sit, and at which those who drop have ten seconds to come back.
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Player;
+    ///
+    /// /// By name, whether each is at the table.
+    /// #[derive(Default, Serialize, Deserialize)]
+    /// struct Table {
+    ///     players: std::collections::BTreeMap<String, bool>,
+    /// }
+    ///
+    /// impl Channel for Player {
+    ///     type Room = Table;
+    ///
+    ///     fn join(socket: &mut Socket<Table>, params: Payload) -> Join<Self> {
+    ///         let name: String = params.field("name")?;
+    ///         socket.take_seat(&name, Duration::from_secs(10));
+    ///         Ok(Player)
+    ///     }
+    ///
+    ///     fn handle_seat(topic: &mut Topic<Table>, name: &str, change: SeatChange) -> Seated {
+    ///         let players = &mut topic.room_mut().players;
+    ///         match change {
+    ///             SeatChange::Taken | SeatChange::Returned => drop(players.insert(name.into(), true)),
+    ///             SeatChange::Dropped => drop(players.insert(name.into(), false)),
+    ///             SeatChange::Gone => drop(players.remove(name)),
+    ///         }
+    ///         let state = json!(topic.room());
+    ///         topic.publish_state(state);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let stage = testing::Stage::new().channel::<Player>("table:*");
+    /// let mut ada = stage.join("table:1", json!({ "name": "ada" })).unwrap();
+    /// let bob = stage.join("table:1", json!({ "name": "bob" })).unwrap();
+    /// assert_eq!(ada.room_state(), Some(json!({ "players": { "ada": true, "bob": true } })));
+    ///
+    /// // His train goes through a tunnel.
+    /// bob.close();
+    /// ada.assert_broadcast("room_diff", json!({ "patch": { "players": { "bob": false } } }));
+    /// stage.advance(Duration::from_secs(9));
+    /// let mut bob = stage.join("table:1", json!({ "name": "bob" })).unwrap();
+    /// assert_eq!(bob.room_state(), Some(json!({ "players": { "ada": true, "bob": true } })));
+    ///
+    /// // She closes her laptop, and doesn't come back.
+    /// ada.close();
+    /// stage.advance(Duration::from_secs(10));
+    /// assert_eq!(bob.room_state(), Some(json!({ "players": { "bob": true } })));
+    /// ```
+    pub fn take_seat(&mut self, name: &str, grace: Duration) {
+        let milliseconds = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
+        socket::take_seat(name, milliseconds);
+    }
+
+    /// This member gives its seat up: if it is the last on it, the seat is gone at once. Without one it is ignored.
+    pub fn leave_seat(&mut self) {
+        socket::leave_seat();
+    }
+
     /// Sets what the join's `ok` reply carries, instead of `{}`.
     ///
     /// # Panics

@@ -6,12 +6,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::host::socket;
+use crate::output::as_json;
 use crate::presence::Presences;
 use crate::room::Shared;
 use crate::{IntoPayload, tick};
 
-/// A topic, in the hands of [`Channel::handle_message`](crate::Channel::handle_message) or
-/// [`Channel::handle_tick`](crate::Channel::handle_tick).
+/// A topic, in the hands of [`Channel::handle_message`](crate::Channel::handle_message),
+/// [`Channel::handle_tick`](crate::Channel::handle_tick) or [`Channel::handle_seat`](crate::Channel::handle_seat).
 ///
 /// `R` is [`Channel::Room`](crate::Channel::Room): `&mut Topic` will do where there is none.
 #[derive(Debug)]
@@ -53,6 +54,11 @@ impl<R> Topic<R> {
     /// Sets the topic's beat. As for [`Socket::tick`](crate::Socket::tick).
     pub fn tick(&mut self, period: Duration) {
         tick::set(period);
+    }
+
+    /// Publishes a state of the topic. As for [`Socket::publish_state`](crate::Socket::publish_state).
+    pub fn publish_state(&mut self, state: impl Serialize) {
+        socket::publish_state(&as_json(&state));
     }
 
     /// Who is online in the topic.

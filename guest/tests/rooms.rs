@@ -177,7 +177,7 @@ fn a_beat_can_be_too_short_or_have_no_room() {
     let detail = &roomless.fault().unwrap().detail;
     assert_eq!(
         detail,
-        "a beat was asked for, but the route has no room: its option `room` says whether it does (`type Room` in Rust)"
+        "a beat, a seat or a published state was asked for, but the route has no room: its option `room` says whether it does (`type Room` in Rust)"
     );
 }
 

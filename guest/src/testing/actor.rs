@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
 
-use super::world::{Came, Seat, World};
+use super::world::{Came, Role, World};
 use super::{NotJoined, Sent};
 use crate::{IntoPayload, Payload, Reply, Value, state};
 
@@ -36,7 +36,7 @@ impl Actor {
 
     /// What its join was answered.
     pub fn response(&self) -> Payload {
-        self.seat(|seat| seat.response.clone())
+        self.role(|role| role.response.clone())
     }
 
     /// Its state as last committed.
@@ -46,12 +46,18 @@ impl Actor {
     /// It isn't a `C`.
     #[track_caller]
     pub fn assigns<C: DeserializeOwned>(&self) -> C {
-        self.seat(|seat| state::decode(&seat.assigns.bytes)).unwrap_or_else(|why| panic!("{why}"))
+        self.role(|role| state::decode(&role.assigns.bytes)).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// What its client has of the topic's published state, put together from the `room_state` and the `room_diff`s that came: without
+    /// what is null, which counts as absent. None before the first.
+    pub fn room_state(&self) -> Option<Value> {
+        self.role(|role| role.room_state.clone())
     }
 
     /// Whether it is still in.
     pub fn is_in(&self) -> bool {
-        self.seat(|seat| seat.is_in)
+        self.role(|role| role.is_in)
     }
 
     /// Its client sends an event.
@@ -182,22 +188,22 @@ impl Actor {
 
     /// Forgets what has come so far.
     pub fn flush(&mut self) {
-        self.change(|seat| {
-            seat.came.clear();
+        self.change(|role| {
+            role.came.clear();
             Some(())
         });
     }
 
     #[track_caller]
     fn assert(&mut self, wanted: impl Fn(&Came) -> bool, what: &str) {
-        let found = self.change(|seat| {
-            let at = seat.came.iter().position(wanted)?;
-            seat.came.remove(at)
+        let found = self.change(|role| {
+            let at = role.came.iter().position(wanted)?;
+            role.came.remove(at)
         });
         if found.is_none() {
-            let (topic, mut came) = self.seat(|seat| (seat.topic.clone(), String::new()));
-            self.seat(|seat| {
-                for each in &seat.came {
+            let (topic, mut came) = self.role(|role| (role.topic.clone(), String::new()));
+            self.role(|role| {
+                for each in &role.came {
                     let _ = write!(came, "\n  {each}");
                 }
             });
@@ -211,18 +217,18 @@ impl Actor {
 
     #[track_caller]
     fn refute(&mut self, unwanted: impl Fn(&Came) -> bool, what: &str) {
-        let found = self.seat(|seat| seat.came.iter().find(|came| unwanted(came)).map(ToString::to_string));
+        let found = self.role(|role| role.came.iter().find(|came| unwanted(came)).map(ToString::to_string));
         if let Some(came) = found {
             panic!("{what} came, and none should have:\n  {came}");
         }
     }
 
-    fn seat<T>(&self, look: impl FnOnce(&Seat) -> T) -> T {
-        look(&self.world.borrow().seats[&self.id])
+    fn role<T>(&self, look: impl FnOnce(&Role) -> T) -> T {
+        look(&self.world.borrow().roles[&self.id])
     }
 
-    fn change<T>(&mut self, change: impl FnOnce(&mut Seat) -> Option<T>) -> Option<T> {
-        change(self.world.borrow_mut().seats.get_mut(&self.id)?)
+    fn change<T>(&mut self, change: impl FnOnce(&mut Role) -> Option<T>) -> Option<T> {
+        change(self.world.borrow_mut().roles.get_mut(&self.id)?)
     }
 }
 

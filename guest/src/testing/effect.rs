@@ -26,6 +26,12 @@ pub enum Effect {
     Cancel(TimerId),
     /// The topic's beat from now on; nothing ends it.
     Tick(Duration),
+    /// The topic's published state from now on.
+    PublishState(Value),
+    /// A seat for the member, and for how long it is kept when it drops.
+    TakeSeat(String, Duration),
+    /// The member's seat given up.
+    LeaveSeat,
     /// An event to another topic's `handle_message`.
     Send(String, Sent),
     /// A further topic whose events the member hears.

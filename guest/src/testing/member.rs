@@ -12,7 +12,7 @@ use super::record::{Holdings, Record, check_object};
 use super::saved::Standing;
 use super::{Outcome, Sent, Timer, recorder};
 use crate::bindings::exports::bennu::channel::handle_out::Recipient;
-use crate::{Channel, Decision, IntoPayload, Message, Tick, callbacks, state};
+use crate::{Channel, Decision, IntoPayload, Message, SeatChange, Tick, callbacks, state};
 
 /// The number that a test's member has.
 pub(super) const ID: u64 = 1;
@@ -136,6 +136,13 @@ impl<C: Channel> Member<C> {
     pub fn tick(&mut self, tick: Tick) -> Outcome {
         self.check_lives();
         self.topic_turn(|topic, room| callbacks::handle_tick::<C>(topic, &tick, room))
+    }
+
+    /// Something has become of a seat of the topic, as the test has it. It comes by itself on a [`Stage`](super::Stage) only.
+    #[track_caller]
+    pub fn seat(&mut self, name: &str, change: SeatChange) -> Outcome {
+        self.check_lives();
+        self.topic_turn(|topic, room| callbacks::handle_seat::<C>(topic, name, change, room))
     }
 
     /// The plugin is reloaded: the same member, under another channel. With another version it upgrades the states before its

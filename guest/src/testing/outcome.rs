@@ -81,6 +81,12 @@ impl Outcome {
         self.pick(|effect| if let Effect::Send(topic, sent) = effect { Some((topic, sent)) } else { None })
     }
 
+    /// The states that the topic published.
+    #[track_caller]
+    pub fn published_states(&self) -> Vec<Value> {
+        self.pick(|effect| if let Effect::PublishState(state) = effect { Some(state) } else { None })
+    }
+
     /// Under which keys the member is online from now on, and with what.
     #[track_caller]
     pub fn tracked(&self) -> Vec<(String, Value)> {

@@ -25,6 +25,7 @@ const LOG_LINES: usize = 256;
 const PRESENCES: usize = 16;
 const PRESENCE_BYTES: usize = 4 << 10;
 const SUBSCRIPTIONS: usize = 64;
+const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a callback may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -242,6 +243,24 @@ impl Record {
         self.add(0, Effect::Tick(period))
     }
 
+    pub(super) fn publish_state(&mut self, state: &str) -> Result<(), Fault> {
+        let object = serde_json::from_str(state).ok().filter(Value::is_object);
+        let value = object.ok_or_else(|| Fault::failed("a published state is a JSON object"))?;
+        self.add(state.len(), Effect::PublishState(value))
+    }
+
+    pub(super) fn take_seat(&mut self, name: &str, grace: Duration) -> Result<(), Fault> {
+        check_name("a seat's name", name)?;
+        if grace > GRACE {
+            return Err(Fault::oversize("a seat is kept for at most a day"));
+        }
+        self.add(name.len(), Effect::TakeSeat(name.into(), grace))
+    }
+
+    pub(super) fn leave_seat(&mut self) -> Result<(), Fault> {
+        self.add(0, Effect::LeaveSeat)
+    }
+
     /// What it sees of what is stored.
     pub(super) fn stored(&mut self) -> Result<&mut Draft, Fault> {
         self.draft.as_mut().ok_or_else(|| Fault::failed("the store was asked for in a callback that has none"))
@@ -260,9 +279,11 @@ impl Record {
 
     /// Checks what a callback of a route gave back.
     pub(super) fn check(&mut self, outcome: &Outcome, terms: &Terms) -> Result<(), Fault> {
-        if terms.room.is_none() && self.effects.iter().any(|effect| matches!(effect, Effect::Tick(_))) {
+        let needs_room =
+            |effect: &Effect| matches!(effect, Effect::Tick(_) | Effect::PublishState(_) | Effect::TakeSeat(..));
+        if terms.room.is_none() && self.effects.iter().any(needs_room) {
             return Err(Fault::failed(
-                "a beat was asked for, but the route has no room: its option `room` says whether it does (`type Room` in Rust)",
+                "a beat, a seat or a published state was asked for, but the route has no room: its option `room` says whether it does (`type Room` in Rust)",
             ));
         }
         outcome.assigns.iter().try_for_each(|assigns| self.check_state(Part::Assigns, assigns))?;
@@ -291,7 +312,7 @@ impl Record {
     fn add(&mut self, bytes: usize, effect: Effect) -> Result<(), Fault> {
         self.check_power(match &effect {
             Effect::Broadcast(_) | Effect::Publish(..) | Effect::Send(..) => Power::Topic,
-            Effect::Disconnect(_) | Effect::Tick(_) => Power::Topic,
+            Effect::Disconnect(_) | Effect::Tick(_) | Effect::PublishState(_) => Power::Topic,
             _ => Power::Member,
         })?;
         if self.effects.len() >= EFFECTS {

@@ -142,6 +142,18 @@ pub(crate) mod socket {
         ask(|record| record.tick(Duration::from_millis(milliseconds.into())));
     }
 
+    pub(crate) fn publish_state(state: &str) {
+        ask(|record| record.publish_state(state));
+    }
+
+    pub(crate) fn take_seat(name: &str, grace_ms: u32) {
+        ask(|record| record.take_seat(name, Duration::from_millis(grace_ms.into())));
+    }
+
+    pub(crate) fn leave_seat() {
+        ask(|record| record.leave_seat());
+    }
+
     pub(crate) fn send(topic: &str, event: &str, payload: &Payload) {
         ask(|record| record.send_to(topic, Sent::new(event, payload)));
     }

@@ -200,7 +200,8 @@ impl Stage {
         world.settle();
     }
 
-    /// Time passes: timers ring, topics beat, and rooms end that nobody is in any more, in their order.
+    /// Time passes: timers ring, topics beat, seats are gone to which nobody has come back, and rooms end that nobody is in any more,
+    /// in their order.
     pub fn advance(&self, time: Duration) {
         self.world.borrow_mut().advance(time);
     }

@@ -5,7 +5,7 @@ use super::super::online::Online;
 use super::super::record::{Record, check_object};
 use super::super::saved::Standing;
 use super::super::{Fault, Sent, recorder};
-use super::{Came, Seat, World};
+use super::{Came, Role, Waiting, World};
 use crate::bindings::exports::bennu::channel::handle_out::Recipient;
 use crate::topics::Person;
 use crate::{Decision, Message, Payload, Value};
@@ -13,14 +13,15 @@ use crate::{Decision, Message, Payload, Value};
 impl World {
     /// An event to all members of a topic, through `handle_out` where their channel intercepts it, and to those who listen.
     pub(in crate::testing) fn broadcast(&mut self, topic: &str, sent: &Sent, except: Option<u64>) {
-        let ids: Vec<u64> = self.seats.keys().copied().filter(|id| Some(*id) != except).collect();
+        let ids: Vec<u64> = self.roles.keys().copied().filter(|id| Some(*id) != except).collect();
         for id in ids {
-            let Some(seat) = self.seats.get_mut(&id).filter(|seat| seat.is_in) else { continue };
-            if seat.holdings.topics.iter().any(|other| other == topic) {
+            let Some(role) = self.roles.get_mut(&id).filter(|role| role.is_in) else { continue };
+            if role.holdings.topics.iter().any(|other| other == topic) {
                 let Sent { event, payload } = sent.clone();
-                seat.waiting.push_back(Message { source: "topic".into(), topic: topic.into(), event, payload });
+                let message = Message { source: "topic".into(), topic: topic.into(), event, payload };
+                self.waiting.push_back(Waiting::Message(id, message));
             }
-            if seat.topic == topic {
+            if role.topic == topic {
                 self.deliver(id, sent);
             }
         }
@@ -34,26 +35,26 @@ impl World {
             Ok(decision) => decision,
             Err(fault) => return self.fail(id, &fault, None),
         };
-        let Some(seat) = self.seats.get_mut(&id) else { return };
+        let Some(role) = self.roles.get_mut(&id) else { return };
         let Sent { event, payload } = sent.clone();
         match decision {
-            Decision::Pass => seat.came.push_back(Came::Broadcast(sent.clone())),
+            Decision::Pass => role.came.push_back(Came::Broadcast(sent.clone())),
             Decision::Drop => {}
-            Decision::Replace(payload) => seat.came.push_back(Came::Push(Sent { event, payload })),
+            Decision::Replace(payload) => role.came.push_back(Came::Push(Sent { event, payload })),
             Decision::HandOver => {
-                let topic = seat.topic.clone();
-                seat.waiting.push_back(Message { source: "intercept".into(), topic, event, payload });
+                let topic = role.topic.clone();
+                self.wait(id, Message { source: "intercept".into(), topic, event, payload });
             }
         }
     }
 
     fn decide(&mut self, id: u64, sent: &Sent, call: HandleOut) -> Result<Decision, Fault> {
-        let Some(seat) = self.seats.get(&id) else { return Ok(Decision::Drop) };
+        let Some(role) = self.roles.get(&id) else { return Ok(Decision::Drop) };
         let (facts, standing) =
-            (self.facts_for(&Facts::default()), Standing { assigns: Some(seat.assigns.clone()), room: None });
-        let (assigns, _) = standing.fit(&self.terms(&seat.topic)?, &seat.topic, &facts)?.into_bytes();
+            (self.facts_for(&Facts::default()), Standing { assigns: Some(role.assigns.clone()), room: None });
+        let (assigns, _) = standing.fit(&self.terms(&role.topic)?, &role.topic, &facts)?.into_bytes();
         let (recipients, record) = ([Recipient { member: id, assigns }], Record::reading(facts));
-        let asked = || call(&seat.topic, &sent.event, &sent.payload, &recipients);
+        let asked = || call(&role.topic, &sent.event, &sent.payload, &recipients);
         let decision = recorder::run(record, asked).0?.pop().unwrap_or(Decision::Pass);
         if let Decision::Replace(payload) = &decision {
             check_object(payload).map_err(Fault::failed)?;
@@ -69,17 +70,22 @@ impl World {
     }
 
     pub(super) fn give(&mut self, id: u64, came: Came) {
-        if let Some(seat) = self.seats.get_mut(&id) {
-            seat.came.push_back(came);
+        if let Some(role) = self.roles.get_mut(&id) {
+            role.came.push_back(came);
         }
     }
 
+    /// A message for a member, behind what waits.
+    pub(super) fn wait(&mut self, id: u64, message: Message) {
+        self.waiting.push_back(Waiting::Message(id, message));
+    }
+
     pub(super) fn note_people(&mut self, topic: &str) {
-        let members = self.seats.iter().filter(|(_, seat)| seat.is_in && seat.topic == topic);
-        let person = |(id, seat): (&u64, &Seat)| Person {
+        let members = self.roles.iter().filter(|(_, role)| role.is_in && role.topic == topic);
+        let person = |(id, role): (&u64, &Role)| Person {
             member: *id,
-            user: seat.facts.user.clone(),
-            socket_id: seat.facts.socket_id.clone(),
+            user: role.facts.user.clone(),
+            socket_id: role.facts.socket_id.clone(),
         };
         self.facts.people.insert(topic.into(), members.map(person).collect());
     }

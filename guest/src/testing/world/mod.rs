@@ -2,15 +2,17 @@
 
 mod effects;
 mod fanout;
+mod published;
+mod role;
 mod rooms;
-mod seat;
+mod seats;
 mod turns;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+pub(in crate::testing) use role::{Came, Role};
 use rooms::Room;
-pub(in crate::testing) use seat::{Came, Seat};
 
 use super::facts::{Facts, Reach};
 use super::terms::{RoomTerms, Terms};
@@ -18,7 +20,7 @@ use super::{Fault, NotJoined, Sent, timers};
 use crate::bindings::bennu::channel::types;
 use crate::plugin::Route;
 use crate::route::find;
-use crate::{Answer, Message, Payload, Reply};
+use crate::{Answer, Message, Payload, Reply, SeatChange};
 
 /// What the members of a stage may send to one another before it is taken for endless.
 const DELIVERIES: usize = 100_000;
@@ -29,9 +31,19 @@ pub(in crate::testing) struct World {
     routes: Vec<Route>,
     pub(in crate::testing) facts: Facts,
     pub(in crate::testing) reach: Reach,
-    pub(in crate::testing) seats: BTreeMap<u64, Seat>,
+    pub(in crate::testing) roles: BTreeMap<u64, Role>,
     pub(in crate::testing) faults: Vec<Fault>,
     rooms: BTreeMap<String, Room>,
+    /// What is handled next, in this order.
+    waiting: VecDeque<Waiting>,
+}
+
+/// What waits to be handled.
+enum Waiting {
+    /// A message for a member.
+    Message(u64, Message),
+    /// What has become of a topic's seat.
+    Seat(String, String, SeatChange),
 }
 
 /// What comes next in time. Of what comes at once, the first of these is the first.
@@ -41,6 +53,8 @@ enum Next {
     Timer(u64),
     /// A topic's beat.
     Beat(String),
+    /// The end of a topic's seat to which nobody has come back.
+    Seat(String, String),
     /// A room's end.
     End(String),
 }
@@ -67,20 +81,20 @@ impl World {
 
     /// A member's client joins its topic again.
     pub(in crate::testing) fn rejoin(&mut self, id: u64, params: Payload) -> Result<u64, NotJoined> {
-        let (who, topic) = (self.seats[&id].facts.clone(), self.seats[&id].topic.clone());
+        let (who, topic) = (self.roles[&id].facts.clone(), self.roles[&id].topic.clone());
         if self.room_terms(&topic).is_some() {
             self.end(id, "replaced", "", Came::Close);
         } else {
-            self.unseat(id, Came::Close);
+            self.exit(id, Came::Close);
         }
         self.join(who, &topic, params)
     }
 
     /// The client of a member sends an event. Gives its ref.
     pub(in crate::testing) fn push(&mut self, id: u64, event: &str, payload: Payload) -> Option<String> {
-        let seat = self.seats.get_mut(&id).filter(|seat| seat.is_in)?;
-        seat.received += 1;
-        let reference = format!("\"{}\"", seat.received);
+        let role = self.roles.get_mut(&id).filter(|role| role.is_in)?;
+        role.received += 1;
+        let reference = format!("\"{}\"", role.received);
         let reply_ref = Some(reference.clone());
         let call = self.route_of(id)?.handle_in;
         let answered = reply_ref.clone();
@@ -91,7 +105,7 @@ impl World {
 
     /// A member's client leaves.
     pub(in crate::testing) fn leave(&mut self, id: u64) {
-        let was_in = self.seats.get(&id).is_some_and(|seat| seat.is_in);
+        let was_in = self.roles.get(&id).is_some_and(|role| role.is_in);
         if was_in {
             self.end(id, "left", "", Came::Close);
             self.settle();
@@ -105,8 +119,8 @@ impl World {
     }
 
     pub(in crate::testing) fn disconnect(&mut self, socket_id: &str) {
-        let has_it = |seat: &Seat| seat.is_in && seat.facts.socket_id.as_deref() == Some(socket_id);
-        let ids: Vec<u64> = self.seats.iter().filter(|(_, seat)| has_it(seat)).map(|(id, _)| *id).collect();
+        let has_it = |role: &Role| role.is_in && role.facts.socket_id.as_deref() == Some(socket_id);
+        let ids: Vec<u64> = self.roles.iter().filter(|(_, role)| has_it(role)).map(|(id, _)| *id).collect();
         ids.into_iter().for_each(|id| self.end(id, "closed", "", Came::Disconnected));
     }
 
@@ -123,18 +137,20 @@ impl World {
         answer.map(|answer| if let Answer::Reply(reply) = answer { Some(reply) } else { None })
     }
 
-    /// Handles what waits for members, until nothing does.
+    /// Handles what waits, until nothing does.
     pub(in crate::testing) fn settle(&mut self) {
         for _ in 0..DELIVERIES {
-            let waiting = self.seats.iter_mut().filter(|(_, seat)| seat.is_in);
-            let next = waiting.filter_map(|(id, seat)| Some((*id, seat.waiting.pop_front()?))).next();
-            let Some((id, message)) = next else { return };
-            self.info(id, message);
+            match self.waiting.pop_front() {
+                Some(Waiting::Message(id, message)) if self.roles[&id].is_in => self.info(id, message),
+                Some(Waiting::Message(..)) => {}
+                Some(Waiting::Seat(topic, name, change)) => self.change_seat(&topic, &name, change),
+                None => return,
+            }
         }
         panic!("the members sent {DELIVERIES} messages, and go on");
     }
 
-    /// Time passes: timers ring, topics beat and rooms end, in their order.
+    /// Time passes: timers ring, topics beat, seats and rooms end, in their order.
     pub(in crate::testing) fn advance(&mut self, time: Duration) {
         let until = self.facts.now.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         while let Some((due, next)) = self.next().filter(|(due, _)| *due <= until) {
@@ -142,6 +158,7 @@ impl World {
             match next {
                 Next::Timer(id) => self.ring(id, due),
                 Next::Beat(topic) => self.beat(&topic),
+                Next::Seat(topic, name) => self.expire_seat(&topic, &name),
                 Next::End(topic) => self.close_room(&topic),
             }
             self.settle();
@@ -150,17 +167,18 @@ impl World {
     }
 
     fn next(&self) -> Option<(u64, Next)> {
-        let seats = self.seats.iter().filter(|(_, seat)| seat.is_in);
-        let timers = seats.flat_map(|(id, seat)| seat.timers.iter().map(|timer| (timer.due, Next::Timer(*id))));
+        let roles = self.roles.iter().filter(|(_, role)| role.is_in);
+        let timers = roles.flat_map(|(id, role)| role.timers.iter().map(|timer| (timer.due, Next::Timer(*id))));
         let beats = self.beats().map(|(due, topic)| (due, Next::Beat(topic.clone())));
         let ends = self.ends().map(|(due, topic)| (due, Next::End(topic.clone())));
-        timers.chain(beats).chain(ends).min()
+        let seats = self.kept_seats().map(|(due, topic, name)| (due, Next::Seat(topic.clone(), name.clone())));
+        timers.chain(beats).chain(seats).chain(ends).min()
     }
 
     fn ring(&mut self, id: u64, until: u64) {
-        let Some(seat) = self.seats.get_mut(&id) else { return };
-        if let Some(timer) = timers::take_due(&mut seat.timers, until) {
-            let (topic, Sent { event, payload }) = (seat.topic.clone(), timer.sent);
+        let Some(role) = self.roles.get_mut(&id) else { return };
+        if let Some(timer) = timers::take_due(&mut role.timers, until) {
+            let (topic, Sent { event, payload }) = (role.topic.clone(), timer.sent);
             self.info(id, Message { source: "self".into(), topic, event, payload });
         }
     }
@@ -170,7 +188,7 @@ impl World {
     }
 
     fn route_of(&self, id: u64) -> Option<&Route> {
-        self.route(&self.seats.get(&id)?.topic).ok()
+        self.route(&self.roles.get(&id)?.topic).ok()
     }
 
     fn terms(&self, topic: &str) -> Result<Terms, Fault> {
@@ -183,7 +201,7 @@ impl World {
 
     /// The members of a topic.
     fn members(&self, topic: &str) -> impl Iterator<Item = u64> {
-        self.seats.iter().filter(move |(_, seat)| seat.is_in && seat.topic == topic).map(|(id, _)| *id)
+        self.roles.iter().filter(move |(_, role)| role.is_in && role.topic == topic).map(|(id, _)| *id)
     }
 
     /// What a callback of a socket reads: the host's own, with what is the socket's.

@@ -1,9 +1,11 @@
-//! Rooms on a stage: a topic's shared state, its beat, and the while that both outlive the last member.
+//! Rooms on a stage: a topic's shared state, what goes with it, and the while that all of it outlives the last member.
 
 use std::time::Duration;
 
 use super::super::Fault;
 use super::super::saved::Saved;
+use super::published::Published;
+use super::seats::Seats;
 use super::{Came, World};
 use crate::bindings::bennu::channel::types::Outcome;
 use crate::{Answer, Tick};
@@ -14,6 +16,8 @@ pub(super) struct Room {
     /// None where nobody has written it yet.
     saved: Option<Saved>,
     beat: Option<Beat>,
+    pub(super) seats: Seats,
+    pub(super) published: Option<Published>,
     /// Faults of `handle_tick` in a row.
     faults: u32,
     /// When it ends, if nobody comes until then.
@@ -66,13 +70,13 @@ impl World {
         }
     }
 
-    /// After a turn: a room without members ends, at once or in a while.
+    /// After a turn: a room without members ends, at once or in a while, but for one in which a seat is kept.
     pub(super) fn rest(&mut self, topic: &str) {
         let linger = self.room_terms(topic).map_or(Duration::ZERO, |terms| terms.linger);
         let linger = u64::try_from(linger.as_millis()).unwrap_or(u64::MAX);
         let (has_members, now) = (self.members(topic).next().is_some(), self.facts.now);
         let Some(room) = self.rooms.get_mut(topic) else { return };
-        if has_members {
+        if has_members || (room.seats.are_kept() && !room.is_given_up) {
             room.ends = None;
         } else if room.is_given_up || linger == 0 {
             self.close_room(topic);
@@ -87,6 +91,15 @@ impl World {
         if let Some(room) = self.rooms.remove(topic).filter(|_| is_durable) {
             self.rooms.insert(topic.into(), Room { saved: room.saved, ..Room::default() });
         }
+    }
+
+    /// The rooms, by topic.
+    pub(super) fn rooms(&self) -> impl Iterator<Item = (&String, &Room)> {
+        self.rooms.iter()
+    }
+
+    pub(super) fn room_mut(&mut self, topic: &str) -> Option<&mut Room> {
+        self.rooms.get_mut(topic)
     }
 
     /// When each beat comes, and when each room ends, by topic.

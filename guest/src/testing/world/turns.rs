@@ -4,7 +4,7 @@ use super::super::facts::Facts;
 use super::super::record::{Holdings, Record};
 use super::super::saved::Standing;
 use super::super::{Effect, Fault, NotJoined, recorder};
-use super::{Came, Seat, World};
+use super::{Came, Role, World};
 use crate::bindings::bennu::channel::types::{self, Admission, Membership};
 use crate::callbacks::{Called, Room};
 use crate::{Answer, Ending, Message, Payload, Reply, json};
@@ -15,7 +15,7 @@ type Turned = Result<(Answer, Standing, Record), Fault>;
 impl World {
     /// A join, with its commit.
     pub(super) fn admit(&mut self, who: Facts, topic: &str, params: Payload) -> Result<u64, NotJoined> {
-        let id = self.seats.keys().next_back().map_or(1, |last| last + 1);
+        let id = self.roles.keys().next_back().map_or(1, |last| last + 1);
         let call = self.route(topic).map_err(NotJoined::Fault)?.join;
         let standing = Standing { assigns: None, room: self.saved_room(topic) };
         let record = Record::of_member(self.facts_for(&who), Holdings::default());
@@ -38,8 +38,9 @@ impl World {
             return Err(NotJoined::Refused(response));
         }
         let response = if let Answer::Reply(reply) = answer { reply.payload } else { crate::output::empty() };
-        self.seats.insert(id, Seat::new(topic, response, who));
+        self.roles.insert(id, Role::new(topic, response, who));
         self.note_people(topic);
+        self.show_state(id);
         self.commit(id, (Answer::None, states, record), None);
         Ok(id)
     }
@@ -63,11 +64,11 @@ impl World {
     }
 
     fn call(&mut self, id: u64, callback: impl FnOnce(Membership) -> Called<types::Outcome>) -> Turned {
-        let seat = &self.seats[&id];
-        let timers = seat.timers.iter().map(|timer| timer.id.0).collect();
-        let record = Record::of_member(self.facts_for(&seat.facts), Holdings { timers, ..seat.holdings.clone() });
-        let (topic, room) = (seat.topic.clone(), self.saved_room(&seat.topic));
-        let standing = Standing { assigns: Some(seat.assigns.clone()), room };
+        let role = &self.roles[&id];
+        let timers = role.timers.iter().map(|timer| timer.id.0).collect();
+        let record = Record::of_member(self.facts_for(&role.facts), Holdings { timers, ..role.holdings.clone() });
+        let (topic, room) = (role.topic.clone(), self.saved_room(&role.topic));
+        let standing = Standing { assigns: Some(role.assigns.clone()), room };
         self.ask(&topic.clone(), &standing, record, |assigns, room| callback(Membership { id, topic, assigns, room }))
     }
 
@@ -92,10 +93,10 @@ impl World {
     }
 
     fn commit(&mut self, id: u64, (answer, states, mut record): (Answer, Standing, Record), answered: Option<String>) {
-        let Some(seat) = self.seats.get_mut(&id) else { return };
-        seat.assigns = states.assigns.unwrap_or_default();
-        seat.holdings = record.holdings.clone();
-        let topic = seat.topic.clone();
+        let Some(role) = self.roles.get_mut(&id) else { return };
+        role.assigns = states.assigns.unwrap_or_default();
+        role.holdings = record.holdings.clone();
+        let topic = role.topic.clone();
         self.facts.stored = record.take_stored();
         self.save_room(&topic, states.room);
         record.effects.into_iter().for_each(|effect| self.carry_out(id, effect));
@@ -114,7 +115,7 @@ impl World {
     pub(super) fn fail(&mut self, id: u64, fault: &Fault, answered: Option<String>) {
         self.faults.push(fault.clone());
         let keeps =
-            self.seats.get(&id).is_some_and(|seat| self.terms(&seat.topic).is_ok_and(|terms| terms.keeps_members));
+            self.roles.get(&id).is_some_and(|role| self.terms(&role.topic).is_ok_and(|terms| terms.keeps_members));
         if !keeps {
             return self.end(id, "fault", fault.kind, Came::Error);
         }
@@ -124,9 +125,10 @@ impl World {
         }
     }
 
-    /// Ends a member: its presences leave, and `terminate` runs.
+    /// Ends a member: its presences leave, it rises from its seat, and `terminate` runs.
     pub(super) fn end(&mut self, id: u64, cause: &str, detail: &str, last: Came) {
-        let Some(topic) = self.unseat(id, last) else { return };
+        let Some(topic) = self.exit(id, last) else { return };
+        self.rise(id, ["left", "stopped"].contains(&cause));
         let Some(call) = self.route_of(id).map(|route| route.terminate) else { return };
         let ending = Ending { cause: cause.into(), detail: detail.into() };
         let turned = self.call(id, |member| {
@@ -137,7 +139,8 @@ impl World {
             Ok((_, states, mut record)) => {
                 self.facts.stored = record.take_stored();
                 self.save_room(&topic, states.room);
-                let lasting = record.effects.into_iter().filter(|effect| !matches!(effect, Effect::Track(..)));
+                let is_lasting = |effect: &Effect| !matches!(effect, Effect::Track(..) | Effect::TakeSeat(..));
+                let lasting = record.effects.into_iter().filter(is_lasting);
                 lasting.for_each(|effect| self.carry_out(id, effect));
             }
             Err(fault) => self.faults.push(fault),
@@ -146,10 +149,10 @@ impl World {
     }
 
     /// Ends a member but for its `terminate`. Gives the topic that it was in.
-    pub(super) fn unseat(&mut self, id: u64, last: Came) -> Option<String> {
-        let seat = self.seats.get_mut(&id).filter(|seat| seat.is_in)?;
-        seat.is_in = false;
-        let topic = seat.topic.clone();
+    pub(super) fn exit(&mut self, id: u64, last: Came) -> Option<String> {
+        let role = self.roles.get_mut(&id).filter(|role| role.is_in)?;
+        role.is_in = false;
+        let topic = role.topic.clone();
         self.note_people(&topic);
         self.tell_presences(&topic, |online| online.leave(&topic, id));
         self.give(id, last);

@@ -6,7 +6,7 @@ use super::super::facts::Facts;
 use super::super::record::Holdings;
 use super::super::saved::Saved;
 use super::super::{Sent, Timer};
-use crate::{Message, Payload, Reply};
+use crate::{Payload, Reply, Value};
 
 /// What came to a client.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +26,7 @@ pub(in crate::testing) enum Came {
 }
 
 /// A member, or what is left of it for its test to look at.
-pub(in crate::testing) struct Seat {
+pub(in crate::testing) struct Role {
     pub(in crate::testing) topic: String,
     pub(in crate::testing) came: VecDeque<Came>,
     pub(in crate::testing) response: Payload,
@@ -36,10 +36,13 @@ pub(in crate::testing) struct Seat {
     pub(super) facts: Facts,
     pub(super) holdings: Holdings,
     pub(super) timers: Vec<Timer>,
-    pub(super) waiting: VecDeque<Message>,
+    /// The seat that it sits on.
+    pub(super) seat: Option<String>,
+    /// What its client has of the topic's published state.
+    pub(in crate::testing) room_state: Option<Value>,
 }
 
-impl Seat {
+impl Role {
     /// One that has just come in.
     pub(super) fn new(topic: &str, response: Payload, facts: Facts) -> Self {
         Self {
@@ -52,7 +55,8 @@ impl Seat {
             facts,
             holdings: Holdings::default(),
             timers: Vec::new(),
-            waiting: VecDeque::new(),
+            seat: None,
+            room_state: None,
         }
     }
 }

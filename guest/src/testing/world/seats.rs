@@ -1,0 +1,107 @@
+//! Seats on a stage: who sits where, and for how long a seat is kept for who dropped.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Waiting, World};
+use crate::bindings::bennu::channel::types::Outcome;
+use crate::{Answer, SeatChange};
+
+/// A topic's seats, by their names.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seats(BTreeMap<String, Seat>);
+
+#[derive(Clone, Debug)]
+struct Seat {
+    members: Vec<u64>,
+    /// For how many milliseconds it is kept.
+    grace: u64,
+    /// When it is gone, if nobody comes back until then.
+    ends: Option<u64>,
+}
+
+impl Seats {
+    /// Whether one is kept for somebody.
+    pub(super) fn are_kept(&self) -> bool {
+        self.0.values().any(|seat| seat.ends.is_some())
+    }
+
+    /// A member sits down. Gives what is to be told, if anything.
+    fn take(&mut self, id: u64, name: &str, grace: u64) -> Option<SeatChange> {
+        let Some(seat) = self.0.get_mut(name) else {
+            self.0.insert(name.into(), Seat { members: vec![id], grace, ends: None });
+            return Some(SeatChange::Taken);
+        };
+        if !seat.members.contains(&id) {
+            seat.members.push(id);
+        }
+        seat.grace = grace;
+        seat.ends.take().map(|_| SeatChange::Returned)
+    }
+
+    /// A member rises, for good or not. Gives what is to be told, if anything.
+    fn rise(&mut self, id: u64, name: &str, leaves: bool, now: u64) -> Option<SeatChange> {
+        let seat = self.0.get_mut(name)?;
+        seat.members.retain(|other| *other != id);
+        if !seat.members.is_empty() {
+            return None;
+        }
+        if leaves || seat.grace == 0 {
+            self.0.remove(name);
+            return Some(SeatChange::Gone);
+        }
+        seat.ends = Some(now.saturating_add(seat.grace));
+        Some(SeatChange::Dropped)
+    }
+}
+
+impl World {
+    /// A member takes a seat, and gives up another that it has.
+    pub(super) fn take_seat(&mut self, id: u64, name: String, grace: Duration) {
+        if self.roles[&id].seat.as_ref().is_some_and(|other| *other != name) {
+            self.rise(id, true);
+        }
+        let Some(role) = self.roles.get_mut(&id) else { return };
+        let topic = role.topic.clone();
+        role.seat = Some(name.clone());
+        let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        let change = self.room_mut(&topic).and_then(|room| room.seats.take(id, &name, grace));
+        self.waiting.extend(change.map(|change| Waiting::Seat(topic, name, change)));
+    }
+
+    /// A member rises from the seat that it has, for good or not.
+    pub(super) fn rise(&mut self, id: u64, leaves: bool) {
+        let now = self.facts.now;
+        let Some(role) = self.roles.get_mut(&id) else { return };
+        let (topic, Some(name)) = (role.topic.clone(), role.seat.take()) else { return };
+        let change = self.room_mut(&topic).and_then(|room| room.seats.rise(id, &name, leaves, now));
+        self.waiting.extend(change.map(|change| Waiting::Seat(topic, name, change)));
+    }
+
+    /// Until when which topic's seats are kept.
+    pub(super) fn kept_seats(&self) -> impl Iterator<Item = (u64, &String, &String)> {
+        self.rooms().flat_map(|(topic, room)| {
+            room.seats.0.iter().filter_map(move |(name, seat)| Some((seat.ends?, topic, name)))
+        })
+    }
+
+    /// Nobody has come back to a seat in time.
+    pub(super) fn expire_seat(&mut self, topic: &str, name: &str) {
+        if let Some(room) = self.room_mut(topic) {
+            room.seats.0.remove(name);
+        }
+        self.change_seat(topic, name, SeatChange::Gone);
+    }
+
+    /// Has a topic's `handle_seat` called.
+    pub(super) fn change_seat(&mut self, topic: &str, name: &str, change: SeatChange) {
+        let Some(call) = self.route(topic).ok().map(|route| route.handle_seat) else { return };
+        self.open_room(topic);
+        // What went wrong is among the faults.
+        let _ = self.topic_turn(topic, |room| {
+            let room = call(topic.into(), name, change, room)?;
+            Ok(Outcome { assigns: None, room, answer: Answer::None })
+        });
+        self.rest(topic);
+    }
+}

@@ -1,0 +1,205 @@
+// The client's half of published state, without a host: whatever comes, it holds what the server published.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { RoomState } from "../../client/room_state.mjs";
+
+/** What phoenix.js's channel is to a listener. */
+class FakeChannel {
+  #bindings = new Map();
+  #refs = 0;
+
+  on(event, listener) {
+    this.#bindings.set((this.#refs += 1), { event, listener });
+    return this.#refs;
+  }
+
+  off(event, ref) {
+    if (this.#bindings.get(ref)?.event === event) this.#bindings.delete(ref);
+  }
+
+  /** A message comes, as JSON has it. */
+  hear(event, payload) {
+    const bindings = [...this.#bindings.values()].filter((binding) => binding.event === event);
+    for (const { listener } of bindings) listener(JSON.parse(JSON.stringify(payload)));
+  }
+
+  get size() {
+    return this.#bindings.size;
+  }
+}
+
+function follow() {
+  const [channel, changes] = [new FakeChannel(), []];
+  const room = new RoomState(channel, { onChange: (state, patch) => changes.push({ state, patch }) });
+  return { channel, changes, room };
+}
+
+test("the first state comes whole, and then what changes", () => {
+  const { channel, changes, room } = follow();
+  assert.deepEqual([room.state, room.n], [null, 0]);
+  channel.hear("room_diff", { n: 1, patch: { a: 1 } });
+  assert.deepEqual([room.state, changes], [null, []], "there is nothing yet that it could be a change of");
+
+  channel.hear("room_state", { n: 4, state: { a: 1, b: { c: [1, null], d: null } } });
+  assert.deepEqual([room.state, room.n], [{ a: 1, b: { c: [1, null] } }, 4], "what is null is absent, but in an array");
+  channel.hear("room_diff", { n: 5, patch: { a: null, b: { c: [2] }, e: { f: null, g: 3 } } });
+  assert.deepEqual([room.state, room.n], [{ b: { c: [2] }, e: { g: 3 } }, 5]);
+  assert.deepEqual(changes.map(({ patch }) => patch), [null, { a: null, b: { c: [2] }, e: { f: null, g: 3 } }]);
+  assert.equal(changes[1].state, room.state);
+});
+
+test("no state changes, and what stays the same is the same object", () => {
+  const { channel, changes, room } = follow();
+  channel.hear("room_state", { n: 1, state: { players: { ada: { x: 1 }, bob: { x: 2 } }, board: [[0], [1]] } });
+  const first = room.state;
+  const copy = structuredClone(first);
+  channel.hear("room_diff", { n: 2, patch: { players: { ada: { x: 9 } }, board: [[0], [2]] } });
+  assert.deepEqual(first, copy);
+  assert.deepEqual(room.state, { players: { ada: { x: 9 }, bob: { x: 2 } }, board: [[0], [2]] });
+  assert.notEqual(room.state.players, first.players);
+  assert.equal(room.state.players.bob, first.players.bob);
+  assert.equal(room.state.board[0], first.board[0]);
+
+  // As when it joins again.
+  const second = room.state;
+  channel.hear("room_state", { n: 3, state: { board: [[0], [2]], players: { bob: { x: 2 }, ada: { x: 9, y: null } } } });
+  assert.equal(room.state, second);
+  channel.hear("room_state", { n: 4, state: { board: [[0]], players: second.players } });
+  assert.equal(room.state.players, second.players);
+  assert.equal(room.state.board[0], second.board[0]);
+  assert.deepEqual(room.state.board, [[0]]);
+  assert.equal(changes.length, 3, "another number alone is no change");
+});
+
+test("what is older is ignored, and nothing is applied over a gap", () => {
+  const { channel, changes, room } = follow();
+  channel.hear("room_state", { n: 5, state: { a: 5 } });
+  for (const n of [1, 4, 5, 7, 8]) channel.hear("room_diff", { n, patch: { a: n } });
+  assert.deepEqual([room.state, room.n, changes.length], [{ a: 5 }, 5, 1]);
+  channel.hear("room_state", { n: 8, state: { a: 8 } });
+  channel.hear("room_diff", { n: 9, patch: { a: 9 } });
+  assert.deepEqual([room.state, room.n], [{ a: 9 }, 9]);
+});
+
+test("a topic that has begun anew counts from one", () => {
+  const { channel, room } = follow();
+  channel.hear("room_state", { n: 5, state: { a: 5 } });
+  channel.hear("room_state", { n: 1, state: { b: 1 } });
+  channel.hear("room_diff", { n: 2, patch: { b: 2 } });
+  assert.deepEqual([room.state, room.n], [{ b: 2 }, 2]);
+});
+
+test("detached, it follows no more", () => {
+  const { channel, changes, room } = follow();
+  const other = new RoomState(channel);
+  channel.hear("room_state", { n: 1, state: { a: 1 } });
+  room.detach();
+  room.detach();
+  channel.hear("room_diff", { n: 2, patch: { a: 2 } });
+  assert.deepEqual([room.state, changes.length, other.state], [{ a: 1 }, 1, { a: 2 }]);
+  other.detach();
+  assert.equal(channel.size, 0);
+});
+
+test("the names of JavaScript's own are names like others", () => {
+  const { channel, room } = follow();
+  // Written as text: in a literal, `__proto__` would be something else.
+  const json = JSON.parse;
+  channel.hear("room_state", { n: 1, state: json('{"__proto__": {"a": 1}, "constructor": 1}') });
+  channel.hear("room_diff", { n: 2, patch: json('{"__proto__": {"b": 2}, "toString": {"c": 3}, "constructor": null}') });
+  assert.equal(JSON.stringify(room.state), '{"__proto__":{"a":1,"b":2},"toString":{"c":3}}');
+  assert.equal(Object.getPrototypeOf(room.state), Object.prototype);
+  assert.equal({}.a, undefined);
+});
+
+test("after any changes the state is what was published", () => {
+  const random = randomNumbers(1);
+  for (let run = 0; run < 100; run += 1) {
+    const { channel, room } = follow();
+    let [before, seen] = [null, null];
+    for (let n = 1; n <= 20; n += 1) {
+      const state = before !== null && random(2) ? changed(random, before) : anObject(random, 3);
+      const whole = before === null || random(8) === 0;
+      const held = structuredClone(seen);
+      if (whole) channel.hear("room_state", { n, state });
+      else channel.hear("room_diff", { n, patch: difference(before, state) });
+      assert.deepEqual(seen, held, "the state before is as it was");
+      assert.deepEqual(room.state, stripped(state), `run ${run}, change ${n}`);
+      assert.equal(room.n, n);
+      if (seen !== null) assertKept(seen, room.state);
+      [before, seen] = [state, room.state];
+    }
+  }
+});
+
+/** What is equal is the same. */
+function assertKept(before, after) {
+  if (!isComposed(before) || !isComposed(after)) return;
+  if (JSON.stringify(sorted(before)) === JSON.stringify(sorted(after))) return assert.equal(after, before);
+  for (const key of Object.keys(after)) if (Object.hasOwn(before, key)) assertKept(before[key], after[key]);
+}
+
+/** The patch that the server would send. */
+function difference(before, after) {
+  const patch = {};
+  for (const key of new Set([...Object.keys(before), ...Object.keys(after)])) {
+    const [was, is] = [before[key] ?? null, after[key] ?? null];
+    if (is === null) {
+      if (was !== null) patch[key] = null;
+    } else if (isObject(was) && isObject(is)) {
+      const inner = difference(was, is);
+      if (Object.keys(inner).length > 0) patch[key] = inner;
+    } else if (JSON.stringify(was) !== JSON.stringify(is)) patch[key] = is;
+  }
+  return patch;
+}
+
+/** A state without its nulls, which count as absent. */
+function stripped(value) {
+  if (!isObject(value)) return value;
+  const entries = Object.entries(value).filter(([, inner]) => inner !== null);
+  return Object.fromEntries(entries.map(([key, inner]) => [key, stripped(inner)]));
+}
+
+function changed(random, value) {
+  const entries = Object.entries(value).map(([key, inner]) => {
+    if (random(2)) return [key, inner];
+    return [key, isObject(inner) && random(3) ? changed(random, inner) : aValue(random, 2)];
+  });
+  return Object.fromEntries(entries.filter(() => random(6)));
+}
+
+function anObject(random, depth) {
+  return Object.fromEntries(Array.from({ length: random(4) }, () => ["abcde"[random(5)], aValue(random, depth - 1)]));
+}
+
+function aValue(random, depth) {
+  const kind = random(depth > 0 ? 7 : 4);
+  if (kind === 4) return Array.from({ length: random(3) }, () => aValue(random, depth - 1));
+  return kind > 4 ? anObject(random, depth) : [null, false, random(3), "text"][kind];
+}
+
+function sorted(value) {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (!isObject(value)) return value;
+  return Object.fromEntries(Object.keys(value).sort().map((key) => [key, sorted(value[key])]));
+}
+
+function isComposed(value) {
+  return typeof value === "object" && value !== null;
+}
+
+function isObject(value) {
+  return isComposed(value) && !Array.isArray(value);
+}
+
+/** Numbers below a bound, the same ones each time. */
+function randomNumbers(seed) {
+  let state = seed;
+  return (bound) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * bound);
+  };
+}
