@@ -93,6 +93,7 @@ export class Log {
     const item = target.closest(".message.mine");
     for (const other of this.lines.querySelectorAll(".chosen")) if (other !== item) other.classList.remove("chosen");
     item?.classList.toggle("chosen");
+    item?.scrollIntoView({ block: "nearest" });
   }
 
   // --- what is to be shown ---

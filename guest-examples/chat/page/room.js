@@ -312,8 +312,8 @@ export class Room {
 
   #note(text, back = false) {
     this.notes += 1;
-    // `~` comes behind all that ids have in them.
-    const last = this.messages.at(-1)?.key ?? "";
+    // `~` comes behind all that ids have in them, and `!` before it.
+    const last = this.messages.at(-1)?.key ?? "!";
     const key = `${last}~${String(this.notes).padStart(8, "0")}`;
     this.lines.splice(this.#place(key), 0, { kind: "note", key, live: true, text, back });
     this.watcher.changed(this);

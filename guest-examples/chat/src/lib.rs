@@ -10,25 +10,30 @@
 //! | field | |
 //! | --- | --- |
 //! | `author` | for a client with a key: what stands with its messages |
-//! | `messages` | for one with `since`: all that was said or changed after it, or, where that is more than 200 or `since` is `""`, the last 50 messages |
-//! | `anew` | whether it is those, and the client has to forget the messages that it knew |
-//! | `more` | whether there are older ones than those |
+//! | `messages` | for one with `since`: what was said or changed after it; the last 50 if that is `""` or more than 200 came |
+//! | `anew` | whether it is those 50, and the messages that the client knew are to be forgotten |
+//! | `more` | whether there are older ones than the 50 |
 //!
 //! | the client sends | what it does | reply |
 //! | --- | --- | --- |
-//! | `new_msg {"body": "..", "nonce": ".."}` | says something to everyone in the room; who has a key may send it again with the same nonce, and says it once | `ok {"id": ".."}` |
+//! | `new_msg {"body": ".."}` | says something to everyone in the room | `ok {"id": ".."}` |
 //! | `edit {"id", "body"}` | gives a message of its own another text | `ok` |
 //! | `delete {"id"}` | takes the text of a message of its own away | `ok` |
 //! | `older {"before": "ID"}` | asks for the 50 messages before one | `ok {"messages": [..], "more": true}` |
 //! | `typing {"typing": true}` | tells the others that this user is typing, or no longer is | none |
 //!
+//! A client with a key may give a `new_msg` a `nonce` of its own making: sent again with the same one, after a lost
+//! connection, the message is said once.
+//!
 //! | the client gets | when |
 //! | --- | --- |
-//! | `new_msg {"id", "user", "body", "at"}` | someone, perhaps itself, said something; `at` in milliseconds since 1970. Perhaps with `author` and `nonce`, in a history also with `edited` (when), `deleted` and `change` |
-//! | `edited {"id", "body", "edited", "change"}` | a message has another text |
+//! | `new_msg {"id", "user", "body", "at"}` | someone, perhaps itself, said something; `at` in milliseconds since 1970 |
+//! | `edited {"id", "body", "edited", "change"}` | a message has another text, since `edited` |
 //! | `deleted {"id", "change"}` | a message was deleted |
 //! | `typing {"user", "typing"}` | someone else began or ceased to type |
 //! | `presence_state`, `presence_diff` | it joined, someone came or went: who is here, by name, each with `online_at` |
+//!
+//! A message also has its `author` and `nonce`, if it has them, and in a history `edited`, `deleted` and its last `change`.
 //!
 //! A room keeps 10,000 messages, or what `config = { kept = 500 }` says; with each new one the oldest goes. What all rooms
 //! keep together ends at the host's limit for a plugin's storage, `store_bytes_per_plugin`.
