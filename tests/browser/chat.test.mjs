@@ -4,35 +4,10 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 
-import { plugin, startHost, until } from "../host.mjs";
-import { desktop, openWindow, phone, picture, startBrowser } from "./window.mjs";
+import { plugin, until } from "../host.mjs";
+import { enter, room, say, shown, start } from "./chat.mjs";
+import { desktop, phone, picture } from "./window.mjs";
 
-/** A host with the chat and its page, and a browser. */
-async function start(t) {
-  const host = await startHost(t, { plugins: ["chat"], page: "chat" });
-  const browser = await startBrowser(t);
-  return { host, open: (options) => openWindow(browser, host.url, options) };
-}
-
-/** Steps in under a name. */
-async function enter(page, name) {
-  await page.getByLabel("Your name").fill(name);
-  await page.getByRole("button", { name: "Step in" }).click();
-  await room(page, "lobby");
-}
-
-/** Waits until the page shows a room that it has joined. */
-async function room(page, name) {
-  await page.getByRole("heading", { name, exact: true }).waitFor();
-  await page.locator("#conversation[data-state=joined]").waitFor();
-}
-
-async function say(page, text) {
-  await page.getByLabel("Message", { exact: true }).fill(text);
-  await page.keyboard.press("Enter");
-}
-
-const shown = (page, text) => page.getByRole("log").getByText(text, { exact: true }).waitFor();
 const people = (page) => page.locator("#people .unseen").allTextContents();
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 const typing = (page) => page.locator("#typing");
@@ -83,7 +58,7 @@ test("what people write is text, whatever it looks like", async (t) => {
   const nasty = '<img src=x onerror="document.title=1"> & <b>bold</b>';
   await say(ada, nasty);
   await shown(bo, nasty);
-  await bo.getByText("<i>Ada</i>", { exact: true }).waitFor();
+  await bo.getByRole("log").getByText("<i>Ada</i>", { exact: true }).waitFor();
   assert.equal(await bo.locator(".log b, .log i:not(.dots i), .log img").count(), 0);
   assert.deepEqual(bo.troubles, []);
 });

@@ -1,10 +1,13 @@
 // The page: who we are, which rooms there are and which one is looked at.
 //
 // Rooms that were entered stay joined while another is looked at, so their unread messages can be counted. The name is
-// kept for this window alone: two windows are two people.
+// kept for this window alone: two windows are two people. The key is the browser's: with the name, it makes whoever comes
+// back the author of what it said.
 
 import { Socket } from "./phoenix.mjs";
-import { Log, face, make, sentence } from "./log.js";
+import { Composer } from "./composer.js";
+import { face, make, sentence } from "./line.js";
+import { Log } from "./log.js";
 import { Room } from "./room.js";
 
 /** The rooms that everyone is offered. */
@@ -17,11 +20,13 @@ const $ = (id) => document.getElementById(id);
 const socket = new Socket("/socket");
 /** The rooms that we are in, each with its log. */
 const entered = new Map();
-let offered = [...new Set([...OFFERED, ...JSON.parse(sessionStorage.getItem("rooms") ?? "[]")])];
-let user = sessionStorage.getItem("user") ?? "";
+const composer = new Composer({
+  said: (log) => log.follow(),
+  editing: (room) => draw(room),
+});
+let offered = [...new Set([...OFFERED, ...JSON.parse(sessionStorage.getItem("chat-rooms") ?? "[]")])];
+let user = sessionStorage.getItem("chat-user") ?? "";
 let connection = "connecting";
-/** What is being written in each room, so that a look elsewhere loses nothing. */
-const drafts = new Map();
 
 // --- the connection ---
 
@@ -59,7 +64,7 @@ $("enter").addEventListener("submit", (event) => {
   const name = $("name").value.trim();
   if (!name) return;
   user = name;
-  sessionStorage.setItem("user", user);
+  sessionStorage.setItem("chat-user", user);
   enter();
 });
 
@@ -67,6 +72,16 @@ $("rename").addEventListener("click", () => {
   for (const name of [...entered.keys()]) leave(name);
   welcome();
 });
+
+/** What this browser's messages are known by to the plugin, and to nobody else. */
+function key() {
+  const kept = localStorage.getItem("chat-key");
+  if (kept) return kept;
+  const bytes = [...crypto.getRandomValues(new Uint8Array(16))];
+  const made = bytes.map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  localStorage.setItem("chat-key", made);
+  return made;
+}
 
 // --- the rooms ---
 
@@ -87,19 +102,21 @@ function go(name) {
   }
   if (!offered.includes(name)) offer([...offered, name]);
   if (!entered.has(name)) {
-    const room = new Room(socket, name, user, { changed: draw, added });
-    const log = new Log(room);
+    const room = new Room(socket, name, { user, key: key() }, { changed: draw, caughtUp });
+    const log = new Log(room, { edit: (message) => composer.edit(message), scrolled: () => looked(room) });
     entered.set(name, { room, log });
     $("logs").append(log.element);
   }
+  for (const other of entered.values()) {
+    other.log.element.hidden = other.room.name !== name;
+    // What was new there has been looked at.
+    if (other.room.name !== name && other.room.unread === 0) other.room.divider = undefined;
+  }
   const { room, log } = entered.get(name);
-  room.unread = 0;
-  for (const other of entered.values()) other.log.element.hidden = other !== entered.get(name);
-  $("body").value = drafts.get(name) ?? "";
-  $("body").placeholder = `Message #${name}`;
-  fit();
-  log.follow();
-  $("latest").hidden = true;
+  composer.turn(room, log);
+  log.render();
+  log.open();
+  looked(room);
   draw(room);
   if (matchMedia("(hover: hover)").matches) $("body").focus();
 }
@@ -107,14 +124,14 @@ function go(name) {
 function leave(name) {
   const { room, log } = entered.get(name);
   entered.delete(name);
-  drafts.delete(name);
+  composer.forget(room);
   log.element.remove();
   room.leave();
 }
 
 function offer(rooms) {
   offered = rooms;
-  sessionStorage.setItem("rooms", JSON.stringify(rooms.filter((name) => !OFFERED.includes(name))));
+  sessionStorage.setItem("chat-rooms", JSON.stringify(rooms.filter((name) => !OFFERED.includes(name))));
 }
 
 addEventListener("hashchange", () => user && !$("chat").hidden && go(current()));
@@ -154,71 +171,50 @@ addEventListener("keydown", (event) => {
   go(offered[(offered.indexOf(current()) + step) % offered.length]);
 });
 
-// --- writing ---
-
-$("write").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const body = $("body").value.trim();
-  const { room, log } = entered.get(current());
-  if (!body || room.state === "refused" || room.state === "closed") return;
-  log.follow();
-  room.say(body);
-  drafts.delete(room.name);
-  $("body").value = "";
-  fit();
-  $("body").focus();
-});
-
-$("body").addEventListener("keydown", (event) => {
-  // A composing keyboard (Japanese, say) takes Enter for itself.
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-  event.preventDefault();
-  $("write").requestSubmit();
-});
-
-$("body").addEventListener("input", () => {
-  const { room } = entered.get(current());
-  drafts.set(room.name, $("body").value);
-  fit();
-  if ($("body").value.trim()) room.type();
-  else room.stopTyping();
-});
-
-/** Makes the field as high as its text, up to what the style allows. */
-function fit() {
-  const { style, scrollHeight } = (($("body").style.height = "auto"), $("body"));
-  style.height = `${scrollHeight}px`;
-}
-
 // --- what is seen ---
 
-function added(room, line) {
-  const { log } = entered.get(room.name);
-  log.add(line);
-  if (line.kind === "message") {
-    if (room.name !== current()) room.unread += 1;
-    else if (!log.followed) $("latest").hidden = false;
-  }
+/** What is in sight of somebody has been read. */
+function looked(room) {
+  const here = entered.get(room.name);
+  if (here?.room !== room || room.name !== current()) return;
+  if (here.log.followed && document.visibilityState === "visible" && room.state === "joined") room.see();
+  drawRooms();
+  drawLatest(room, here.log);
+}
+
+/** We are told what we missed. */
+function caughtUp(room) {
+  const here = entered.get(room.name);
+  if (here?.room !== room) return;
+  const { followed } = here.log;
+  here.log.render();
+  if (followed && room.name === current()) here.log.open();
+  looked(room);
   draw(room);
 }
 
-$("logs").addEventListener(
-  "scroll",
-  () => {
-    if (entered.get(current())?.log.followed) $("latest").hidden = true;
-  },
-  { capture: true, passive: true },
-);
+document.addEventListener("visibilitychange", () => {
+  const room = entered.get(current())?.room;
+  if (!room) return;
+  if (document.visibilityState === "hidden" && room.unread === 0) room.divider = undefined;
+  looked(room);
+  draw(room);
+});
 
 $("latest").addEventListener("click", () => {
-  entered.get(current()).log.follow();
+  const { room, log } = entered.get(current());
+  log.follow();
+  looked(room);
   $("body").focus();
 });
 
 function draw(room) {
   const here = entered.get(room.name);
   if (here?.room !== room) return; // a room that we have left
-  here.log.showPending((message) => room.retry(message));
+  looked(room);
+  // What came while nobody looked is new.
+  if (room.unread > 0) room.divider = room.read;
+  here.log.render();
   drawRooms();
   if (room.name === current()) drawRoom(room);
 }
@@ -239,6 +235,11 @@ function drawRoom(room) {
   drawTyping([...room.typing.keys()]);
   // The field that had the focus is gone.
   if (refused && news) $("elsewhere").focus();
+}
+
+function drawLatest(room, log) {
+  $("latest").hidden = log.followed || room.state === "refused" || room.state === "closed";
+  $("latest").querySelector("span").textContent = room.unread > 0 ? "New messages" : "To the newest";
 }
 
 function drawRooms() {

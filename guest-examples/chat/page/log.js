@@ -1,23 +1,32 @@
-// How a conversation looks: lines in the order in which they came, those of one person in a row drawn together.
+// How a conversation is shown: its lines with the days between them, those of one person in a row drawn together.
 //
-// Whatever people wrote enters the page as text, never as HTML.
+// What is shown is described anew at each change and compared with what is there, line by line. Whoever reads further up
+// stays at the line that they read, whatever comes above or below it.
 
-/** Lines of one person within this time stand together. */
+import { dayName, draw, make, waiting } from "./line.js";
+
+/** Messages of one person within this time stand together. */
 const TOGETHER = 3 * 60_000;
-/** So many lines are kept, for the page's memory. */
+/** So many lines are kept while the newest is in sight, for the page's memory. */
 const KEPT = 500;
 /** So near to its end, a log is followed as it grows. */
 const NEAR = 80;
-
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+/** So near to its beginning, older messages are asked for. */
+const EARLY = 600;
 
 /** The lines of one room, as an element. */
 export class Log {
-  constructor(room) {
+  /**
+   * @param {import("./room.js").Room} room
+   * @param {{edit: (message: object) => void, scrolled: () => void}} watcher
+   */
+  constructor(room, watcher) {
     this.room = room;
-    this.last = undefined;
+    this.watcher = watcher;
     /** Whether the newest line is kept in sight: until somebody scrolls away from it. */
     this.followed = true;
+    /** What is shown, by its key: how it was described, and its element. */
+    this.shown = new Map();
     this.element = make("div", "log");
     this.element.setAttribute("role", "log");
     this.element.setAttribute("aria-label", `Messages in ${room.name}`);
@@ -27,24 +36,20 @@ export class Log {
     this.pending = make("ol", "lines pending");
     this.element.append(this.empty, this.lines, this.pending);
     this.element.addEventListener("scroll", () => this.#look(), { passive: true });
+    this.element.addEventListener("click", (event) => this.#choose(event.target));
     // The room for it changes too: a keyboard comes up, the field to write in grows.
     new ResizeObserver(() => this.followed && this.follow()).observe(this.element);
   }
 
-  /** Adds a line. */
-  add(line) {
-    if (line.kind === "message") this.empty.remove();
-    this.lines.append(line.kind === "message" ? this.#message(line) : note(line));
-    if (this.lines.childElementCount > KEPT) this.lines.firstElementChild.remove();
-    this.last = line;
+  /** Shows the room as it is. */
+  render() {
+    if (this.followed) this.room.trim(KEPT);
+    const anchor = this.followed ? undefined : this.#inSight();
+    this.#show(this.#described());
+    this.#showPending();
     if (this.followed) this.follow();
-  }
-
-  /** Shows what is on its way, or was lost. */
-  showPending(retry) {
-    const shown = this.room.pending.filter((message) => message.state !== "sent");
-    this.pending.replaceChildren(...shown.map((message) => waiting(message, retry)));
-    if (this.followed) this.follow();
+    else if (anchor) this.element.scrollTop += (this.#topOf(anchor.key) ?? anchor.top) - anchor.top;
+    this.#reach();
   }
 
   /** Goes to the newest line and stays with it. */
@@ -53,73 +58,151 @@ export class Log {
     this.element.scrollTop = this.element.scrollHeight;
   }
 
+  /** Goes to the first new message, or to the newest line where there is room for all that is new. */
+  open() {
+    this.follow();
+    const divider = this.shown.get("divider")?.element;
+    if (!divider) return;
+    const above = divider.getBoundingClientRect().top - this.element.getBoundingClientRect().top;
+    if (above < 0) this.element.scrollTop += above - NEAR / 2;
+    this.#look();
+  }
+
+  /** Has a message in sight. */
+  reveal(id) {
+    this.shown.get(id)?.element.scrollIntoView({ block: "nearest" });
+  }
+
   #look() {
     const { scrollHeight, scrollTop, clientHeight } = this.element;
+    if (clientHeight === 0) return; // another room is looked at
     this.followed = scrollHeight - scrollTop - clientHeight < NEAR;
+    this.#reach();
+    this.watcher.scrolled();
   }
 
-  #message(message) {
-    const mine = message.user === this.room.user;
-    const goesOn =
-      this.last?.kind === "message" && this.last.user === message.user && message.at - this.last.at < TOGETHER;
-    const item = make("li", `message${mine ? " mine" : ""}${goesOn ? " goes-on" : ""}`);
-    if (!goesOn) {
-      const head = make("div", "head");
-      const time = make("time", "", clock.format(message.at));
-      time.dateTime = new Date(message.at).toISOString();
-      head.append(make("span", "user", mine ? "You" : message.user), time);
-      item.append(face(message.user), head);
+  /** Asks for what is further up, when somebody comes near. */
+  #reach() {
+    const { scrollTop, clientHeight } = this.element;
+    if (clientHeight > 0 && scrollTop < EARLY) this.room.older();
+  }
+
+  /** A tap on one's own message shows what can be done with it, and the next one hides that. */
+  #choose(target) {
+    if (target.closest(".actions") || !getSelection().isCollapsed) return;
+    const item = target.closest(".message.mine");
+    for (const other of this.lines.querySelectorAll(".chosen")) if (other !== item) other.classList.remove("chosen");
+    item?.classList.toggle("chosen");
+    item?.scrollIntoView({ block: "nearest" });
+  }
+
+  // --- what is to be shown ---
+
+  #described() {
+    const { room } = this;
+    const first = room.messages[0];
+    this.empty.hidden = first !== undefined || room.pending.length > 0 || room.state === "joining";
+    const items = [];
+    const add = (item) => items.push({ ...item, look: JSON.stringify({ ...item, live: undefined }) });
+    if (first) add({ kind: "top", key: "top", more: room.more, asking: room.asking, room: room.name });
+    let before; // the message right above
+    let today;
+    let divided = room.divider === undefined;
+    for (const line of room.lines) {
+      if (line.kind === "note") {
+        // Its place is further up than what is here.
+        if (room.more && line.key < first?.key) continue;
+        add(line);
+        before = undefined;
+        continue;
+      }
+      const name = dayName(line.at);
+      if (name !== today) {
+        add({ kind: "day", key: `day ${new Date(line.at).toDateString()}`, name });
+        before = undefined;
+        today = name;
+      }
+      if (!divided && line.key > room.divider) {
+        add({ kind: "divider", key: "divider" });
+        before = undefined;
+        divided = true;
+      }
+      add(this.#message(line, before));
+      before = line;
     }
-    item.append(make("p", "bubble", message.body));
-    return item;
+    return items;
   }
-}
 
-/** A person's face: a letter on a colour that goes with the name. */
-export function face(user, element = make("span", "face")) {
-  element.setAttribute("aria-hidden", "true");
-  element.textContent = [...user][0]?.toUpperCase() ?? "";
-  let hash = 0;
-  for (const letter of user) hash = Math.imul(hash ^ letter.codePointAt(0), 0x9e3779b1);
-  element.style.setProperty("--hue", (hash >>> 8) % 360);
-  return element;
-}
-
-/** A plugin's reason as a sentence, or what to say where it gave none. */
-export function sentence(reason, otherwise) {
-  const words = String(reason ?? "").trim() || otherwise;
-  return `${words[0].toUpperCase()}${words.slice(1)}${/[.!?]$/.test(words) ? "" : "."}`;
-}
-
-/** An element with a class and a text. */
-export function make(tag, kind = "", text = "") {
-  const element = document.createElement(tag);
-  if (kind) element.className = kind;
-  if (text) element.textContent = text;
-  return element;
-}
-
-function note(line) {
-  return make("li", line.back ? "note back" : "note", line.text);
-}
-
-function waiting(message, retry) {
-  const item = make("li", `message mine goes-on ${message.state}`);
-  item.append(make("p", "bubble", message.body));
-  if (message.state === "failed") {
-    const again = make("button", "retry", `${sentence(message.reason, "Not delivered")} Try again`);
-    again.type = "button";
-    again.addEventListener("click", () => retry(message));
-    item.append(again);
-  } else {
-    item.append(make("span", "on-its-way", "on its way …"));
+  #message(line, before) {
+    const { key, live, ...message } = line;
+    const mine = this.room.isMine(line);
+    const same = before?.user === line.user && before?.author === line.author;
+    const goesOn = same && line.at - before.at < TOGETHER;
+    const { edited, deleted = false } = line;
+    const editing = this.room.editing === key;
+    return { kind: "message", key, live, message, mine, goesOn, edited: edited !== undefined, deleted, editing };
   }
-  return item;
+
+  // --- showing it ---
+
+  #show(items) {
+    const keys = new Set(items.map((item) => item.key));
+    for (const [key, { element }] of this.shown) {
+      if (keys.has(key)) continue;
+      element.remove();
+      this.shown.delete(key);
+    }
+    // Older messages aren't news: they aren't read aloud.
+    this.element.setAttribute("aria-busy", String(this.room.asking));
+    const elements = items.map((item) => this.#element(item));
+    let at = this.lines.firstElementChild;
+    for (const element of elements) {
+      if (element === at) at = at.nextElementSibling;
+      else this.lines.insertBefore(element, at);
+    }
+  }
+
+  /** The element of an item, a new one if it looks otherwise than the one that is there. */
+  #element(item) {
+    const held = this.shown.get(item.key);
+    if (held?.look === item.look) return held.element;
+    const { room } = this;
+    const element = draw({
+      ...item,
+      live: item.live && !held,
+      edit: this.watcher.edit,
+      remove: (message) => room.delete(message.id),
+      older: () => room.older(),
+    });
+    element.dataset.key = item.key;
+    held?.element.replaceWith(element);
+    this.shown.set(item.key, { look: item.look, element });
+    return element;
+  }
+
+  /** Shows what is on its way, or was lost. */
+  #showPending() {
+    const shown = this.room.pending.filter((message) => message.state !== "sent");
+    if (shown.length === 0 && this.pending.childElementCount === 0) return;
+    this.pending.replaceChildren(...shown.map((message) => waiting(message, (lost) => this.room.retry(lost))));
+  }
+
+  /** The first message in sight, and where it is. */
+  #inSight() {
+    const { top } = this.element.getBoundingClientRect();
+    const messages = [...this.lines.querySelectorAll(".message")];
+    const first = messages.find((element) => element.getBoundingClientRect().bottom > top);
+    return first && { key: first.dataset.key, top: first.getBoundingClientRect().top };
+  }
+
+  #topOf(key) {
+    return this.shown.get(key)?.element.getBoundingClientRect().top;
+  }
 }
 
 function emptiness(room) {
   const box = make("div", "empty");
-  const words = make("p", "", "Nothing has been said here since you came.");
+  const words = make("p", "", "Nothing has been said here yet.");
   const link = make("a", "", "Open a second window");
   link.href = `#${encodeURIComponent(room.name)}`;
   link.target = "_blank";

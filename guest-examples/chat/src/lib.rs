@@ -1,64 +1,165 @@
-//! Chat rooms: every topic `room:NAME` is one.
+//! Chat rooms: every topic `room:NAME` is one. What was said there is stored, and outlives the host.
 //!
-//! A client joins with `{"user": "alice"}`. The join is refused with a `reason` where the name isn't 1 to 32 characters,
-//! or the room's name has anything in it but letters, digits, `-` and `_`.
+//! A client joins with `{"user": "alice"}`, and may add two things. With a `key`, a secret that it makes once and keeps, it is
+//! the author of what it says: whoever has the same name and the same key may edit and delete that. With `since`, the last id
+//! or `change` that it knows, or `""`, it is told what it doesn't know.
+//!
+//! The join is refused with a `reason` where the name isn't 1 to 32 characters, the key isn't 16 to 64 letters and digits, or
+//! the room's name has anything in it but letters, digits, `-` and `_`. It is answered with
+//!
+//! | field | |
+//! | --- | --- |
+//! | `author` | for a client with a key: what stands with its messages |
+//! | `messages` | for one with `since`: what was said or changed after it; the last 50 if that is `""` or more than 200 came |
+//! | `anew` | whether it is those 50, and the messages that the client knew are to be forgotten |
+//! | `more` | whether there are older ones than the 50 |
 //!
 //! | the client sends | what it does | reply |
 //! | --- | --- | --- |
 //! | `new_msg {"body": ".."}` | says something to everyone in the room | `ok {"id": ".."}` |
+//! | `edit {"id", "body"}` | gives a message of its own another text | `ok` |
+//! | `delete {"id"}` | takes the text of a message of its own away | `ok` |
+//! | `older {"before": "ID"}` | asks for the 50 messages before one | `ok {"messages": [..], "more": true}` |
 //! | `typing {"typing": true}` | tells the others that this user is typing, or no longer is | none |
+//!
+//! A client with a key may give a `new_msg` a `nonce` of its own making: sent again with the same one, after a lost
+//! connection, the message is said once.
 //!
 //! | the client gets | when |
 //! | --- | --- |
 //! | `new_msg {"id", "user", "body", "at"}` | someone, perhaps itself, said something; `at` in milliseconds since 1970 |
+//! | `edited {"id", "body", "edited", "change"}` | a message has another text, since `edited` |
+//! | `deleted {"id", "change"}` | a message was deleted |
 //! | `typing {"user", "typing"}` | someone else began or ceased to type |
 //! | `presence_state`, `presence_diff` | it joined, someone came or went: who is here, by name, each with `online_at` |
+//!
+//! A message also has its `author` and `nonce`, if it has them, and in a history `edited`, `deleted` and its last `change`.
+//!
+//! A room keeps 10,000 messages, or what `config = { kept = 500 }` says; with each new one the oldest goes. What all rooms
+//! keep together ends at the host's limit for a plugin's storage, `store_bytes_per_plugin`.
 
 use bennu_guest::prelude::*;
+use sha2::{Digest, Sha256};
 
+mod history;
 #[cfg(test)]
 mod tests;
 
+use history::{History, Said};
+
 const LONGEST_NAME: usize = 32;
 const LONGEST_BODY: usize = 2000;
+/// The longest key and the longest nonce.
+const LONGEST_TOKEN: usize = 64;
+/// A shorter key could be guessed.
+const SHORTEST_KEY: usize = 16;
 
 /// One user in one room.
 #[derive(Serialize, Deserialize)]
 struct Chat {
     user: String,
+    /// Who it is to its messages; none without a key.
+    #[serde(default)]
+    author: Option<String>,
 }
 
 impl Channel for Chat {
     type Room = ();
+    // Ids are stored in the order in which they were drawn: who knows one has missed nothing that has a smaller one.
+    const TURNS: Turns = Turns::Topic;
 
     fn join(socket: &mut Socket, params: Payload) -> Join<Self> {
         check_room(socket.topic())?;
         let user = user_name(params.field("user")?)?;
+        let key = params.field::<Option<String>>("key")?;
+        let author = key.map(|key| author(&user, &key)).transpose()?;
+        let since = params.field::<Option<String>>("since")?;
+        let news = since.map(|id| History::of(socket.topic()).since(&id)).transpose()?;
+        socket.respond(json!(Welcome { author: author.as_deref(), news }));
         socket.push_presence();
         socket.track(&user, json!({ "online_at": now_ms() }));
-        Ok(Chat { user })
+        Ok(Chat { user, author })
     }
 
     fn handle_in(&mut self, socket: &mut Socket, event: &str, payload: Payload) -> Handled {
         match event {
-            "new_msg" => self.say(socket, payload.field("body")?),
+            "new_msg" => self.say(socket, body(payload.field("body")?)?, payload.field("nonce")?),
+            "edit" => self.edit(socket, payload.field("id")?, body(payload.field("body")?)?),
+            "delete" => self.delete(socket, payload.field("id")?),
+            "older" => {
+                let before: String = payload.field("before")?;
+                reply(json!(History::of(socket.topic()).page(Some(&before))?))
+            }
             "typing" => self.is_typing(socket, payload.field("typing")?),
             _ => unknown_event(event),
         }
     }
 }
 
+/// What a join is answered: of what it asked for.
+#[derive(Serialize)]
+struct Welcome<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    author: Option<&'a str>,
+    #[serde(flatten)]
+    news: Option<history::News>,
+}
+
 impl Chat {
-    fn say(&self, socket: &mut Socket, body: String) -> Handled {
-        if body.trim().is_empty() {
-            return because("a message needs some text");
+    fn say(&self, socket: &mut Socket, body: String, nonce: Option<String>) -> Handled {
+        if nonce.as_ref().is_some_and(|nonce| nonce.len() > LONGEST_TOKEN) {
+            return because(format!("a nonce has at most {LONGEST_TOKEN} characters"));
         }
-        if body.chars().count() > LONGEST_BODY {
-            return because(format!("a message has at most {LONGEST_BODY} characters"));
+        let (history, author) = (History::of(socket.topic()), self.author.clone());
+        // A nonce belongs to its author: without one there is nothing to tell it by.
+        let nonce = nonce.filter(|_| author.is_some());
+        if let (Some(author), Some(nonce)) = (&author, &nonce)
+            && let Some(id) = history.sent(author, nonce)?
+        {
+            return reply(json!({ "id": id }));
         }
-        let id = unique_id();
-        socket.broadcast("new_msg", json!({ "id": id, "user": self.user, "body": body, "at": now_ms() }));
-        reply(json!({ "id": id }))
+        let (id, user, at) = (unique_id(), self.user.clone(), now_ms());
+        let said = Said { id, user, body, at, author, nonce, edited: None, deleted: false, change: None };
+        history.add(&said)?;
+        socket.broadcast("new_msg", json!(said));
+        reply(json!({ "id": said.id }))
+    }
+
+    fn edit(&self, socket: &mut Socket, id: String, body: String) -> Handled {
+        let history = History::of(socket.topic());
+        let mut said = self.own(&history, &id)?;
+        if said.deleted {
+            return because("the message was deleted");
+        }
+        if said.body == body {
+            return ok();
+        }
+        let edited = now_ms();
+        (said.body, said.edited) = (body.clone(), Some(edited));
+        let change = history.change(said);
+        socket.broadcast("edited", json!({ "id": id, "body": body, "edited": edited, "change": change }));
+        ok()
+    }
+
+    fn delete(&self, socket: &mut Socket, id: String) -> Handled {
+        let history = History::of(socket.topic());
+        let mut said = self.own(&history, &id)?;
+        if said.deleted {
+            return ok();
+        }
+        (said.body, said.deleted, said.edited) = (String::new(), true, None);
+        let change = history.change(said);
+        socket.broadcast("deleted", json!({ "id": id, "change": change }));
+        ok()
+    }
+
+    /// A message of this author's.
+    fn own(&self, history: &History, id: &str) -> Result<Said, Error> {
+        let Some(said) = history.find(id)? else { return because("there is no such message") };
+        if self.author.is_none() || said.author != self.author {
+            return because("the message is somebody else's");
+        }
+        Ok(said)
     }
 
     fn is_typing(&self, socket: &mut Socket, typing: bool) -> Handled {
@@ -81,6 +182,26 @@ fn user_name(wanted: String) -> Result<String, Error> {
         return because(format!("a name has 1 to {LONGEST_NAME} characters"));
     }
     Ok(name.to_owned())
+}
+
+/// What stands for a name and a key. Everybody sees it, and nobody finds the key by it.
+fn author(user: &str, key: &str) -> Result<String, Error> {
+    let length = SHORTEST_KEY..=LONGEST_TOKEN;
+    if !length.contains(&key.len()) || !key.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return because(format!("a key has {SHORTEST_KEY} to {LONGEST_TOKEN} letters and digits"));
+    }
+    let digest = Sha256::new().chain_update(key).chain_update("/").chain_update(user).finalize();
+    Ok(digest[..10].iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn body(wanted: String) -> Result<String, Error> {
+    if wanted.trim().is_empty() {
+        return because("a message needs some text");
+    }
+    if wanted.chars().count() > LONGEST_BODY {
+        return because(format!("a message has at most {LONGEST_BODY} characters"));
+    }
+    Ok(wanted)
 }
 
 /// The client's mistake, with its reason: a join is refused with it, a message answered by it.

@@ -1,0 +1,38 @@
+// The chat's page as tests use it: what people do there, and what they see.
+
+import { startHost } from "../host.mjs";
+import { openWindow, startBrowser } from "./window.mjs";
+
+/** A host with the chat and its page, and a browser. */
+export async function start(t) {
+  const host = await startHost(t, { plugins: ["chat"], page: "chat" });
+  const browser = await startBrowser(t);
+  return { host, browser, open: (options) => openWindow(browser, host.url, options) };
+}
+
+/** Steps in under a name. */
+export async function enter(page, name) {
+  await page.getByLabel("Your name").fill(name);
+  await page.getByRole("button", { name: "Step in" }).click();
+  await room(page, "lobby");
+}
+
+/** Waits until the page shows a room that it has joined. */
+export async function room(page, name) {
+  await page.getByRole("heading", { name, exact: true }).waitFor();
+  await page.locator("#conversation[data-state=joined]").waitFor();
+}
+
+export async function say(page, text) {
+  await page.getByLabel("Message", { exact: true }).fill(text);
+  await page.keyboard.press("Enter");
+}
+
+/** Waits until a text stands in the conversation. */
+export const shown = (page, text) => page.getByRole("log").getByText(text, { exact: true }).waitFor();
+
+/** The messages that a page shows, in their order. */
+export const said = (page) =>
+  page.locator(".log:not([hidden]) .lines:not(.pending) .bubble").evaluateAll((all) =>
+    all.map((bubble) => bubble.firstChild.textContent),
+  );

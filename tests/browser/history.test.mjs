@@ -1,0 +1,317 @@
+// What was said in the chat: it is there later, after lost connections and restarts, and its authors may change it.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { until } from "../host.mjs";
+import { connect, join } from "../phoenix/client.mjs";
+import { enter, room, said, say, shown, start } from "./chat.mjs";
+import { desktop, phone, picture } from "./window.mjs";
+
+const LOBBY = "room:lobby";
+
+/** Waits until a page shows these messages, and no others. */
+async function shows(page, messages) {
+  const expected = JSON.stringify(messages);
+  let seen;
+  await until(`the page shows ${expected}`, async () => (seen = JSON.stringify(await said(page))) === expected).catch(
+    (error) => assert.fail(`${error.message}, but ${seen}`),
+  );
+}
+
+/** The connection of a page, in our hands: from the next one on. */
+async function wire(page) {
+  const wire = { cut: false, deaf: false, open: new Set() };
+  await page.routeWebSocket(/\/socket/, (client) => {
+    if (wire.cut) return client.close({ code: 1012 });
+    const host = client.connectToServer();
+    wire.open.add(client);
+    client.onClose(() => wire.open.delete(client));
+    host.onMessage((frame) => wire.deaf || client.send(frame));
+  });
+  await page.reload();
+  return {
+    /** Nothing of what the host says arrives any more. */
+    deafen: () => (wire.deaf = true),
+    async cut() {
+      wire.cut = true;
+      wire.deaf = false;
+      for (const client of wire.open) await client.close({ code: 1012 });
+      await page.getByText("Reconnecting").waitFor();
+    },
+    async mend() {
+      wire.cut = false;
+      await page.getByText("Connected", { exact: true }).waitFor();
+      await page.locator("#conversation[data-state=joined]").waitFor();
+    },
+  };
+}
+
+/** Another window of the same browser, as somebody. */
+async function reopen(page, name) {
+  const again = await page.context().newPage();
+  await again.goto(page.url());
+  await enter(again, name);
+  return again;
+}
+
+/** Someone talkative, in Node. */
+async function talker(t, host) {
+  const channel = await join(connect(t, host), LOBBY, { user: "Tao", key: "0123456789abcdef" });
+  return {
+    async says(from, to) {
+      const said = [];
+      for (let n = from; n <= to; n += 1) said.push(channel.push("new_msg", { body: `message ${n}` }));
+      return (await Promise.all(said)).map(({ response }) => response.id);
+    },
+    push: (event, payload) => channel.push(event, payload),
+  };
+}
+
+const numbered = (from, to) => Array.from({ length: to - from + 1 }, (_, at) => `message ${from + at}`);
+const field = (page) => page.getByLabel("Message", { exact: true });
+const scrollTo = (page, top) =>
+  page.locator(".log:not([hidden])").evaluate((log, top) => (log.scrollTop = top), top);
+
+test("who was away is told what it missed, changes too, and nothing twice", async (t) => {
+  const { open } = await start(t);
+  const [ada, bo] = [await open(), await open()];
+  await enter(ada, "Ada");
+  await enter(bo, "Bo");
+  const line = await wire(bo);
+  await room(bo, "lobby");
+  for (const text of ["one", "two", "three"]) await say(ada, text);
+  await shows(bo, ["one", "two", "three"]);
+
+  await line.cut();
+  await say(bo, "from afar");
+  await say(ada, "four");
+  await shows(ada, ["one", "two", "three", "four"]);
+  for (let up = 0; up < 4; up += 1) await ada.keyboard.press("ArrowUp");
+  await say(ada, "one, at last");
+  await ada.locator(".message", { hasText: "two" }).hover();
+  await ada.locator(".message", { hasText: "two" }).getByRole("button", { name: "Delete" }).click();
+  await ada.getByRole("button", { name: "Delete it?" }).click();
+  await shows(ada, ["one, at last", "This message was deleted", "three", "four"]);
+  assert.deepEqual(await said(bo), ["one", "two", "three"]);
+
+  await line.mend();
+  const all = ["one, at last", "This message was deleted", "three", "four", "from afar"];
+  for (const page of [ada, bo]) await shows(page, all);
+  await shown(bo, "Back again");
+  await bo.getByText("New messages").waitFor();
+  await picture(bo, "caught-up-light");
+  assert.deepEqual(ada.troubles, []);
+});
+
+test("a message whose answer was lost is said once", async (t) => {
+  const { open } = await start(t);
+  const [ada, bo] = [await open(), await open()];
+  await enter(ada, "Ada");
+  await enter(bo, "Bo");
+  const line = await wire(bo);
+  await room(bo, "lobby");
+  line.deafen();
+  await say(bo, "did you get this?");
+  await shows(ada, ["did you get this?"]);
+  await bo.getByText("on its way").waitFor();
+  await line.cut();
+  await line.mend();
+  await until("it has arrived", async () => (await bo.getByText("on its way").count()) === 0);
+  await say(bo, "and this?");
+  for (const page of [ada, bo]) await shows(page, ["did you get this?", "and this?"]);
+});
+
+test("messages outlive the host, and so does whose they are", async (t) => {
+  const { host, open } = await start(t);
+  const [ada, bo] = [await open(), await open()];
+  await enter(ada, "Ada");
+  await enter(bo, "Bo");
+  await say(ada, "before the storm");
+  await shown(bo, "before the storm");
+  await say(bo, "it is calm");
+  await shown(ada, "it is calm");
+
+  await host.stop();
+  for (const page of [ada, bo]) await page.getByText("Reconnecting").waitFor();
+  await host.start();
+  for (const page of [ada, bo]) await shown(page, "Back again");
+  await say(ada, "after it");
+  const all = ["before the storm", "it is calm", "after it"];
+  for (const page of [ada, bo]) await shows(page, all);
+
+  // Closed and opened again, with what the browser kept; and by somebody who only has the name.
+  const again = await reopen(ada, "Ada");
+  await shows(again, all);
+  assert.equal(await again.locator(".mine").count(), 2);
+  const other = await open();
+  await enter(other, "Ada");
+  await shows(other, all);
+  assert.equal(await other.locator(".mine").count(), 0);
+
+  await field(again).focus();
+  await again.keyboard.press("ArrowUp");
+  await say(again, "after it all");
+  for (const page of [ada, bo, other]) await shows(page, [...all.slice(0, 2), "after it all"]);
+  assert.deepEqual(other.troubles, []);
+});
+
+test("one's own messages are changed by keyboard alone", async (t) => {
+  const { open } = await start(t);
+  const [ada, bo] = [await open({ ...desktop, colorScheme: "light" }), await open({ ...desktop, colorScheme: "dark" })];
+  await enter(ada, "Ada");
+  await enter(bo, "Bo");
+  for (const text of ["Meet me at the rive", "At noon", "Bring bred"]) await say(ada, text);
+  await shows(bo, ["Meet me at the rive", "At noon", "Bring bred"]);
+  await say(bo, "Gladly");
+  await shown(ada, "Gladly");
+
+  await field(ada).focus();
+  await ada.keyboard.press("ArrowUp");
+  assert.equal(await field(ada).inputValue(), "Bring bred");
+  for (const key of ["Backspace", "a", "d"]) await ada.keyboard.press(key);
+  await ada.keyboard.press("Enter");
+  for (const page of [ada, bo]) await shows(page, ["Meet me at the rive", "At noon", "Bring bread", "Gladly"]);
+  // Once more: and it can be left as it was.
+  await ada.keyboard.press("ArrowUp");
+  await ada.keyboard.type(" and more");
+  await ada.keyboard.press("Escape");
+  assert.equal(await field(ada).inputValue(), "");
+  await ada.keyboard.press("ArrowUp");
+  await ada.keyboard.press("ArrowUp");
+  await ada.keyboard.press("ArrowUp");
+  await ada.keyboard.type("r");
+  await picture(ada, "editing-light");
+  await ada.keyboard.press("Enter");
+  await shows(bo, ["Meet me at the river", "At noon", "Bring bread", "Gladly"]);
+  assert.equal(await bo.getByText("edited", { exact: true }).count(), 2);
+
+  await ada.keyboard.press("ArrowUp");
+  await ada.keyboard.press("ArrowUp");
+  await ada.keyboard.press("Shift+Tab");
+  await ada.keyboard.press("Shift+Tab");
+  await ada.keyboard.press("Enter");
+  await ada.getByRole("button", { name: "Delete it?" }).waitFor();
+  await ada.keyboard.press("Enter");
+  for (const page of [ada, bo]) {
+    await shows(page, ["Meet me at the river", "This message was deleted", "Bring bread", "Gladly"]);
+  }
+  assert.ok(await field(ada).evaluate((field) => field === document.activeElement), "one can write on");
+  // Nothing of Ada's is for Bo to change.
+  assert.equal(await bo.locator(".message:not(.mine) .actions").count(), 0);
+  await field(bo).focus();
+  await bo.keyboard.press("ArrowUp");
+  assert.equal(await field(bo).inputValue(), "Gladly");
+  await bo.keyboard.press("Escape");
+  await picture(bo, "edited-dark");
+  assert.deepEqual([...ada.troubles, ...bo.troubles], []);
+});
+
+test("one's own messages are changed by touch", async (t) => {
+  const { open } = await start(t);
+  const ada = await open({ ...phone, colorScheme: "light" });
+  await enter(ada, "Ada");
+  await say(ada, "Hello rivr");
+  await say(ada, "Oh no");
+  await shows(ada, ["Hello rivr", "Oh no"]);
+  const actions = (text) => ada.locator(".message", { hasText: text }).locator(".actions");
+  assert.ok(!(await actions("Hello rivr").isVisible()));
+  await ada.getByText("Hello rivr").tap();
+  await picture(ada, "phone-actions-light");
+  await actions("Hello rivr").getByText("Edit").tap();
+  await field(ada).fill("Hello river");
+  await picture(ada, "phone-editing-light");
+  await ada.getByRole("button", { name: "Save" }).tap();
+  await shows(ada, ["Hello river", "Oh no"]);
+  await ada.getByText("Oh no").tap();
+  await actions("Oh no").getByText("Delete").tap();
+  await actions("Oh no").getByText("Delete it?").tap();
+  await shows(ada, ["Hello river", "This message was deleted"]);
+});
+
+test("older messages come as one scrolls up, and what is read stays where it is", async (t) => {
+  const { host, open } = await start(t);
+  const tao = await talker(t, host);
+  await tao.says(1, 170);
+  const ada = await open({ ...desktop, colorScheme: "light" });
+  await enter(ada, "Ada");
+  await shows(ada, numbered(121, 170));
+
+  const held = ada.getByText("message 140", { exact: true });
+  const top = () => held.evaluate((element) => element.getBoundingClientRect().top);
+  await scrollTo(ada, 500);
+  const here = await top();
+  await shows(ada, numbered(71, 170));
+  assert.ok(Math.abs((await top()) - here) < 1.5, `it stood at ${here}, and is at ${await top()}`);
+  await picture(ada, "older-light");
+
+  // What comes below doesn't move it either, and is told.
+  await tao.says(171, 172);
+  await ada.getByRole("button", { name: "New messages" }).waitFor();
+  assert.ok(Math.abs((await top()) - here) < 1.5, "it stays");
+
+  for (let at = 0; at < 2; at += 1) {
+    const count = (await said(ada)).length;
+    await scrollTo(ada, 0);
+    await until("older ones come", async () => (await said(ada)).length > count);
+  }
+  await shows(ada, numbered(1, 172));
+  await ada.getByText("This is where #lobby begins.").waitFor();
+  await ada.getByRole("button", { name: "New messages" }).click();
+  await until("the newest is in sight", () => ada.getByText("message 172").isVisible());
+  assert.deepEqual(ada.troubles, []);
+});
+
+test("who missed much begins with the newest, and finds the rest further up", async (t) => {
+  const { host, open } = await start(t);
+  const tao = await talker(t, host);
+  const [first] = await tao.says(1, 3);
+  const ada = await open();
+  await enter(ada, "Ada");
+  const line = await wire(ada);
+  await room(ada, "lobby");
+  await shows(ada, numbered(1, 3));
+  await line.cut();
+  await tao.says(4, 210);
+  await tao.push("edit", { id: first, body: "message one" });
+  await line.mend();
+  await shown(ada, "message 210");
+  assert.ok(!(await said(ada)).includes("message 1"), "what it knew may have changed, so it is forgotten");
+  const begins = () => ada.getByText("This is where #lobby begins.").count();
+  while ((await begins()) === 0) {
+    const count = (await said(ada)).length;
+    await scrollTo(ada, 0);
+    await until("older ones come", async () => (await said(ada)).length > count || (await begins()));
+  }
+  await shows(ada, ["message one", ...numbered(2, 210)]);
+  const order = await ada.locator(".lines:not(.pending) > li").allTextContents();
+  const divider = order.indexOf("New messages");
+  assert.match(order[divider + 1], /message 4$/);
+});
+
+test("what came since the last visit stands below a line, and days are told apart", async (t) => {
+  const { open } = await start(t);
+  const [ada, bo] = [await open(), await open({ ...desktop, colorScheme: "dark" })];
+  await enter(ada, "Ada");
+  await enter(bo, "Bo");
+  await say(ada, "See you");
+  await shown(bo, "See you");
+  const where = bo.url();
+  await until("it is read", () => bo.evaluate(() => localStorage.getItem("chat-read/lobby/Bo")));
+  const context = bo.context();
+  await bo.goto("about:blank");
+  for (const text of ["Still there?", "Well, good night"]) await say(ada, text);
+  await shown(ada, "Well, good night");
+
+  const tomorrow = await context.newPage();
+  await tomorrow.clock.setFixedTime(Date.now() + 24 * 3600_000);
+  await tomorrow.goto(where);
+  await enter(tomorrow, "Bo");
+  await shows(tomorrow, ["See you", "Still there?", "Well, good night"]);
+  const lines = await tomorrow.locator(".lines:not(.pending) > li").allTextContents();
+  assert.equal(lines[1], "Yesterday");
+  assert.equal(lines[3], "New messages");
+  await picture(tomorrow, "divider-dark");
+  await say(tomorrow, "Good morning");
+  await until("what was new is read", async () => (await tomorrow.getByText("New messages").count()) === 0);
+});
