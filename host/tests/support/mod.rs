@@ -135,7 +135,7 @@ impl Stage {
         Self::over(parts, NodeLimits::default(), self.endpoint.node.store.clone())
     }
 
-    fn over(parts: impl IntoIterator<Item = Part>, limits: NodeLimits, store: Store) -> Self {
+    pub(crate) fn over(parts: impl IntoIterator<Item = Part>, limits: NodeLimits, store: Store) -> Self {
         let routes = Arc::new(RouteTable::default());
         let node = Node::new(Arc::clone(&routes), limits, Pace::default(), store);
         let endpoint = Endpoint {
