@@ -45,7 +45,7 @@ impl Play {
         let store = Store::over(engine, StoreLimits::default()).await.expect("a store");
         let (for_calls, of_calls) = (store.clone(), notes.clone());
         let part = Part::new("a", move |call| storing(call, for_calls.clone(), of_calls.clone()));
-        let stage = Stage::over([Part { options, ..part }], NodeLimits::default(), store.clone());
+        let stage = Stage::over(store.clone(), [Part { options, ..part }], NodeLimits::default());
         Self { stage, notes, gate, store }
     }
 }

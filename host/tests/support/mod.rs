@@ -126,16 +126,16 @@ impl Stage {
     }
 
     pub(crate) fn with_limits(parts: impl IntoIterator<Item = Part>, limits: NodeLimits) -> Self {
-        let store = Store::in_memory(StoreLimits::default()).expect("a store in memory");
-        Self::over(parts, limits, store)
+        Self::over(Store::in_memory(StoreLimits::default()).expect("a store in memory"), parts, limits)
     }
 
     /// Another host over what this one has stored, as if it had been started anew.
     pub(crate) fn again(&self, parts: impl IntoIterator<Item = Part>) -> Self {
-        Self::over(parts, NodeLimits::default(), self.endpoint.node.store.clone())
+        Self::over(self.endpoint.node.store.clone(), parts, NodeLimits::default())
     }
 
-    pub(crate) fn over(parts: impl IntoIterator<Item = Part>, limits: NodeLimits, store: Store) -> Self {
+    /// A host over a store that outlives it.
+    pub(crate) fn over(store: Store, parts: impl IntoIterator<Item = Part>, limits: NodeLimits) -> Self {
         let routes = Arc::new(RouteTable::default());
         let node = Node::new(Arc::clone(&routes), limits, Pace::default(), store);
         let endpoint = Endpoint {
