@@ -1,7 +1,7 @@
 //! The seats of a topic with a room: who sits where, and for how long a seat is kept for one who dropped.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -129,7 +129,7 @@ impl Line {
         let news = self.with_seats(|seats| {
             let (change, grace) = seats.rise(name, member, rising)?;
             if let Some(seat) = seats.seats.get_mut(name) {
-                let patience = wait(Arc::downgrade(self), Arc::downgrade(node), (topic.clone(), name.clone()), grace);
+                let patience = wait((Arc::clone(self), Arc::clone(node)), (topic.clone(), name.clone()), grace);
                 seat.clock = Some(Clock(tokio::spawn(patience).abort_handle()));
             }
             Some(change)
@@ -167,12 +167,10 @@ impl Line {
     }
 }
 
-/// Waits for the end of a grace period. The seat, and with it the room, is kept until then.
-async fn wait(line: Weak<Line>, node: Weak<Node>, (topic, name): (Topic, ByteString), grace: Duration) {
+/// Waits for the end of a grace period. It keeps the line, and with it the room, until then.
+async fn wait((line, node): (Arc<Line>, Arc<Node>), (topic, name): (Topic, ByteString), grace: Duration) {
     tokio::time::sleep(grace).await;
-    if let (Some(line), Some(node)) = (line.upgrade(), node.upgrade()) {
-        line.post_apart(Waiting::Seat(node, topic, name, None));
-    }
+    line.post_apart(Waiting::Seat(node, topic, name, None));
 }
 
 #[cfg(test)]

@@ -1,0 +1,211 @@
+//! What seats and published states promise, with scripted behaviours and paused time.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bennu::contract::{Answer, Call, Callback, Effect, Ending, Fault, Outcome, Stop, TopicCall, TopicCallback};
+use bennu::protocol::Payload;
+use support::{Client, Notes, Part, Stage, admitted, nothing, replied};
+use tokio::time::sleep;
+
+const ROOM: &[(&str, &str)] = &[("room", "memory"), ("linger-ms", "0")];
+const GRACE: Duration = Duration::from_secs(5);
+
+fn seat(name: &str) -> Vec<Effect> {
+    vec![Effect::TakeSeat { name: name.to_owned().into(), grace: GRACE }]
+}
+
+fn state(text: &'static str) -> Vec<Effect> {
+    vec![Effect::PublishState(text.into())]
+}
+
+/// A join takes the seat that it names; each event is what is done.
+async fn playing(call: Call, notes: Notes) -> Result<Outcome, Fault> {
+    match call.callback {
+        Callback::Join(Payload::Json(name)) if &*name != "{}" => {
+            Ok(Outcome { effects: seat(name.trim_matches('"')), ..admitted() })
+        }
+        Callback::Join(_) => Ok(admitted()),
+        Callback::In { event, .. } => match &*event {
+            "crash" => Err(Fault::failed("asked to")),
+            "rise" => Ok(Outcome { effects: vec![Effect::LeaveSeat], ..replied("{}") }),
+            "sit elsewhere" => Ok(Outcome { effects: seat("elsewhere"), ..replied("{}") }),
+            "stop" => Ok(Outcome { answer: Answer::Stop(Stop { reason: "over".into(), reply: None }), ..nothing() }),
+            "one" => Ok(Outcome { effects: state(r#"{"a":1,"long":"unchanged"}"#), ..replied("{}") }),
+            "two" => Ok(Outcome { effects: state(r#"{"a":2,"long":"unchanged"}"#), ..replied("{}") }),
+            "secret" => {
+                let (event, payload) = ("secret".into(), Payload::EMPTY);
+                Ok(Outcome { effects: vec![Effect::Broadcast { event, payload, skip_self: false }], ..replied("{}") })
+            }
+            _ => Ok(replied("{}")),
+        },
+        Callback::Info(_) => Ok(nothing()),
+        Callback::Terminate(ending) => {
+            if ending != Ending::Left {
+                notes.add(format!("terminate {}", ending.cause()));
+            }
+            Ok(nothing())
+        }
+    }
+}
+
+async fn told(call: TopicCall, notes: Notes) -> Result<Outcome, Fault> {
+    if let TopicCallback::Seat { name, change } = call.callback {
+        notes.add(format!("{name} {change:?}"));
+    }
+    Ok(nothing())
+}
+
+fn stage(notes: &Notes, options: &'static [(&'static str, &'static str)]) -> Stage {
+    let (on_call, on_topic) = (notes.clone(), notes.clone());
+    let part = Part {
+        options,
+        on_topic_call: Some(Arc::new(move |call| Box::pin(told(call, on_topic.clone())))),
+        ..Part::new("game:*", move |call| playing(call, on_call.clone()))
+    };
+    Stage::new([part])
+}
+
+/// Joins, and takes the reply.
+async fn join(stage: &Stage, name: &str) -> Client {
+    let mut client = stage.connect();
+    client.send(&format!(r#"["1","1","game:1","phx_join",{name}]"#));
+    assert!(client.next().await.contains("\"status\":\"ok\""));
+    client
+}
+
+async fn send(client: &mut Client, event: &str) {
+    client.send(&format!(r#"["1","x","game:1","{event}",{{}}]"#));
+    client.next().await;
+}
+
+/// Lets what waits have its turn.
+async fn settled(notes: &Notes) -> Vec<String> {
+    sleep(Duration::from_millis(1)).await;
+    notes.all()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_drops_finds_the_seat_again_within_the_grace_period() {
+    let notes = Notes::default();
+    let stage = stage(&notes, ROOM);
+    let (ada, _bo) = (join(&stage, "\"ada\"").await, join(&stage, "{}").await);
+    ada.close();
+    assert_eq!(settled(&notes).await, ["ada Taken", "terminate closed", "ada Dropped"]);
+    sleep(GRACE - Duration::from_millis(10)).await;
+    let again = join(&stage, "\"ada\"").await;
+    assert_eq!(settled(&notes).await[3..], ["ada Returned"]);
+    sleep(GRACE * 2).await;
+    assert_eq!(notes.all().len(), 4, "nothing is left of the first grace period");
+    again.close();
+    sleep(GRACE + Duration::from_millis(10)).await;
+    assert_eq!(notes.all()[4..], ["terminate closed", "ada Dropped", "ada Gone"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_leaves_stops_or_rises_gives_the_seat_up() {
+    for event in ["phx_leave", "stop", "rise"] {
+        let notes = Notes::default();
+        let stage = stage(&notes, ROOM);
+        let mut ada = join(&stage, "\"ada\"").await;
+        let _bo = join(&stage, "{}").await;
+        send(&mut ada, event).await;
+        let news: Vec<_> = settled(&notes).await.into_iter().filter(|note| note.starts_with("ada")).collect();
+        assert_eq!(news, ["ada Taken", "ada Gone"], "{event}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_drops_a_member_and_a_rejoin_brings_it_back() {
+    let notes = Notes::default();
+    let stage = stage(&notes, ROOM);
+    let mut ada = join(&stage, "\"ada\"").await;
+    send(&mut ada, "crash").await;
+    ada.send(r#"["2","2","game:1","phx_join","ada"]"#);
+    ada.next().await;
+    assert_eq!(settled(&notes).await, ["ada Taken", "terminate fault", "ada Dropped", "ada Returned"]);
+}
+
+/// The seat keeps the room, though nobody is in it, and it ends when the seat is gone.
+#[tokio::test(start_paused = true)]
+async fn a_kept_seat_keeps_its_room() {
+    let notes = Notes::default();
+    let stage = stage(&notes, ROOM);
+    let mut ada = join(&stage, "\"ada\"").await;
+    send(&mut ada, "one").await;
+    ada.next().await;
+    ada.close();
+    sleep(GRACE / 2).await;
+    let mut bo = join(&stage, "{}").await;
+    assert_eq!(bo.next().await, r#"[null,null,"game:1","room_state",{"n":1,"state":{"a":1,"long":"unchanged"}}]"#);
+    bo.close();
+    sleep(GRACE).await;
+    let mut carol = join(&stage, "{}").await;
+    assert_eq!(carol.now(), [""; 0], "the room is another one");
+    assert_eq!(notes.all().last().map(String::as_str), Some("ada Gone"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_windows_share_a_seat_and_a_member_has_one() {
+    let notes = Notes::default();
+    let stage = stage(&notes, ROOM);
+    let (mut first, second) = (join(&stage, "\"ada\"").await, join(&stage, "\"ada\"").await);
+    second.close();
+    send(&mut first, "sit elsewhere").await;
+    let news: Vec<_> = settled(&notes).await.into_iter().filter(|note| !note.starts_with("terminate")).collect();
+    assert_eq!(news, ["ada Taken", "ada Gone", "elsewhere Taken"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_is_sent_whole_once_and_then_what_changed() {
+    let stage = stage(&Notes::default(), ROOM);
+    let (mut ada, mut bo) = (join(&stage, "{}").await, join(&stage, "{}").await);
+    send(&mut ada, "one").await;
+    let whole = r#"[null,null,"game:1","room_state",{"n":1,"state":{"a":1,"long":"unchanged"}}]"#;
+    assert_eq!(bo.next().await, whole);
+    ada.now();
+    send(&mut ada, "one").await;
+    assert_eq!(bo.now(), [""; 0], "nothing has changed");
+    send(&mut ada, "two").await;
+    assert_eq!(bo.next().await, r#"[null,null,"game:1","room_diff",{"n":2,"patch":{"a":2}}]"#);
+    let mut carol = join(&stage, "{}").await;
+    assert_eq!(carol.next().await, whole.replace("\"n\":1", "\"n\":2").replace("\"a\":1", "\"a\":2"));
+    send(&mut ada, "one").await;
+    for client in [&mut bo, &mut carol] {
+        assert_eq!(client.next().await, r#"[null,null,"game:1","room_diff",{"n":3,"patch":{"a":1}}]"#);
+    }
+}
+
+/// One that doesn't read misses changes instead of being closed, and gets all of the state once it can.
+#[tokio::test(start_paused = true)]
+async fn who_cant_follow_gets_all_of_it_later() {
+    let stage = stage(&Notes::default(), ROOM);
+    let (mut ada, mut slow) = (join(&stage, "{}").await, join(&stage, "{}").await);
+    for n in 0..1000 {
+        send(&mut ada, if n % 2 == 0 { "one" } else { "two" }).await;
+        ada.now();
+    }
+    let behind = slow.now();
+    assert!(behind.len() < 300 && behind.iter().all(|frame| frame.contains("room_")), "{} frames", behind.len());
+    send(&mut ada, "one").await;
+    assert_eq!(slow.now(), [r#"[null,null,"game:1","room_state",{"n":1001,"state":{"a":1,"long":"unchanged"}}]"#]);
+    send(&mut ada, "two").await;
+    assert_eq!(slow.now(), [r#"[null,null,"game:1","room_diff",{"n":1002,"patch":{"a":2}}]"#]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_room_there_are_no_seats_and_no_state() {
+    for (params, event) in [("\"ada\"", "echo"), ("{}", "one")] {
+        let stage = stage(&Notes::default(), &[]);
+        let mut client = stage.connect();
+        client.send(&format!(r#"["1","1","game:1","phx_join",{params}]"#));
+        let mut frame = client.next().await;
+        if event == "one" {
+            client.send(r#"["1","x","game:1","one",{}]"#);
+            frame = client.next().await;
+        }
+        assert!(frame.contains("join crashed") || frame.contains("phx_error"), "{frame}");
+    }
+}
