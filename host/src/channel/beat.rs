@@ -99,6 +99,11 @@ impl Line {
         if !self.is_room_of(&route) {
             return self.end_room(node, topic).await;
         }
+        if !route.takes.ticks {
+            // A build that has none has taken over, or was returned to.
+            tracing::warn!(plugin = &*route.plugin, topic = topic.as_str(), "it has no handle_tick: the beat ends");
+            return self.end_beat();
+        }
         let callback = TopicCallback::Tick(tick);
         match node.topic_turn(self, topic, &route, callback).await {
             Ok(_) => self.beat_went_well(),

@@ -97,7 +97,7 @@ impl Letter {
 
     async fn deliver(&self, line: &Arc<Line>) -> Delivered {
         let route = self.node.routes.find(self.topic.as_str()).ok_or(Undelivered::Unrouted)?;
-        if !route.takes_messages {
+        if !route.takes.messages {
             return Err(Undelivered::NotTaken(Arc::clone(&route.plugin)));
         }
         let callback = TopicCallback::Message { event: self.event.clone(), payload: self.payload.clone() };

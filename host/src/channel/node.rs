@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, oneshot};
 
+use super::idle::Idle;
 use super::intercept::Intercepts;
 use super::line::Waiting;
 use super::lines::Lines;
@@ -52,6 +53,7 @@ pub struct Node {
     /// How much may wait.
     pub limits: NodeLimits,
     pub(super) lines: Arc<Lines>,
+    pub(super) idle: Arc<Idle>,
     pub(super) loads: Loads,
     next_member: AtomicU64,
     channels: AtomicUsize,
@@ -75,6 +77,7 @@ impl Node {
             store,
             limits,
             lines: Arc::default(),
+            idle: Arc::default(),
             loads: Loads::default(),
             next_member: AtomicU64::new(1),
             channels: AtomicUsize::new(0),

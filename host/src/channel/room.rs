@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::beat::Beat;
+use super::idle::IdlePlace;
 use super::line::{Line, Waiting};
 use super::published::Published;
 use super::saved::{Saved, Settled};
@@ -44,6 +45,7 @@ pub(super) struct Room {
 struct Lingering {
     until: Instant,
     clock: AbortHandle,
+    _place: IdlePlace,
 }
 
 /// A durable room with a beat is stored so often at most: each of its beats may change it.
@@ -289,9 +291,11 @@ impl Line {
         let left = room.remains_for(|| route.map_or(Duration::ZERO, |route| route.spec.linger), now);
         let is_watched = room.lingering.as_ref().is_some_and(|lingering| lingering.until > now);
         if !left.is_zero() && !is_watched {
+            let bytes = room.saved.as_ref().map_or(0, |saved| saved.bytes.len());
+            let Some(place) = node.idle.keep(bytes) else { return true };
             let until = now + left;
             let clock = tokio::spawn(look_at(Arc::clone(self), Arc::clone(node), topic.clone(), until)).abort_handle();
-            room.lingering = Some(Lingering { until, clock });
+            room.lingering = Some(Lingering { until, clock, _place: place });
         }
         left.is_zero()
     }

@@ -9,6 +9,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Node;
+use super::idle::IdlePlace;
 use super::line::{Line, Waiting};
 use crate::contract::{Ending, SeatChange, TopicCallback};
 use crate::protocol::Topic;
@@ -29,16 +30,16 @@ struct Seat {
 }
 
 /// A grace period.
-struct Clock(AbortHandle);
+struct Clock {
+    clock: AbortHandle,
+    _place: IdlePlace,
+}
 
 impl Drop for Clock {
     fn drop(&mut self) {
-        self.0.abort();
+        self.clock.abort();
     }
 }
-
-/// The most seats of a topic that are kept; whoever drops from one more is gone at once.
-const KEPT_MAX: usize = 1024;
 
 /// How a member leaves its seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,10 +65,6 @@ impl Seats {
         self.seats.values().any(|seat| seat.members.is_empty())
     }
 
-    fn kept(&self) -> usize {
-        self.seats.values().filter(|seat| seat.members.is_empty()).count()
-    }
-
     /// A member sits down. What has become of the seat, if that is news.
     fn take(&mut self, name: &ByteString, member: u64, grace: Duration) -> Option<SeatChange> {
         if let Some(seat) = self.seats.get_mut(name) {
@@ -90,7 +87,7 @@ impl Seats {
             return None;
         }
         let grace = seat.grace;
-        if rising == Rising::Leaves || grace.is_zero() || self.kept() > KEPT_MAX {
+        if rising == Rising::Leaves || grace.is_zero() {
             self.seats.remove(name);
             return Some((SeatChange::Gone, Duration::ZERO));
         }
@@ -128,10 +125,13 @@ impl Line {
     ) {
         let news = self.with_seats(|seats| {
             let (change, grace) = seats.rise(name, member, rising)?;
-            if let Some(seat) = seats.seats.get_mut(name) {
-                let patience = wait((Arc::clone(self), Arc::clone(node)), (topic.clone(), name.clone()), grace);
-                seat.clock = Some(Clock(tokio::spawn(patience).abort_handle()));
-            }
+            let Some(seat) = seats.seats.get_mut(name) else { return Some(change) };
+            let Some(place) = node.idle.keep(0) else {
+                seats.seats.remove(name);
+                return Some(SeatChange::Gone);
+            };
+            let patience = wait((Arc::clone(self), Arc::clone(node)), (topic.clone(), name.clone()), grace);
+            seat.clock = Some(Clock { clock: tokio::spawn(patience).abort_handle(), _place: place });
             Some(change)
         });
         self.tell_seat(node, topic, name, news.flatten());
@@ -152,7 +152,10 @@ impl Line {
         name: &ByteString,
         change: SeatChange,
     ) {
-        let Some(route) = node.routes.find(topic.as_str()).filter(|route| route.spec.has_room()) else { return };
+        let Some(route) = node.routes.find(topic.as_str()) else { return };
+        if !route.spec.has_room() || !route.takes.seats {
+            return;
+        }
         let callback = TopicCallback::Seat { name: name.clone(), change };
         if let Err(fault) = node.topic_turn(self, topic, &route, callback).await {
             node.log_topic_fault(&route, topic, "handle_seat", &fault);
@@ -198,20 +201,6 @@ mod tests {
         assert!(!seats.expire(&ada, Instant::now()), "it is another grace period");
         let later = Instant::now() + GRACE;
         assert!(seats.expire(&ada, later) && !seats.expire(&ada, later));
-    }
-
-    #[test]
-    fn only_so_many_seats_are_kept() {
-        let mut seats = Seats::default();
-        let news: Vec<_> = (0..=KEPT_MAX)
-            .map(|n| {
-                let name = ByteString::from(n.to_string());
-                seats.take(&name, 1, GRACE);
-                seats.rise(&name, 1, Rising::Drops).map(|(change, _)| change)
-            })
-            .collect();
-        assert!(news[..KEPT_MAX].iter().all(|change| *change == Some(SeatChange::Dropped)));
-        assert_eq!(news[KEPT_MAX], Some(SeatChange::Gone));
     }
 
     #[test]

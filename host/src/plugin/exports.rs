@@ -12,6 +12,7 @@ use super::bindings::exports::bennu::channel::{
 };
 use super::guest::Guest;
 use crate::contract::Fault;
+use crate::routes::Takes;
 
 /// A component made ready to be instantiated: linked, with its exports found.
 #[derive(Clone)]
@@ -76,8 +77,9 @@ impl Prepared {
         self.found.handle_out.is_some()
     }
 
-    pub(super) fn has_handle_message(&self) -> bool {
-        self.found.handle_message.is_some()
+    pub(super) fn takes(&self) -> Takes {
+        let Found { handle_message, handle_tick, handle_seat, .. } = &*self.found;
+        Takes { messages: handle_message.is_some(), ticks: handle_tick.is_some(), seats: handle_seat.is_some() }
     }
 
     pub(super) fn has_upgrade(&self) -> bool {

@@ -15,7 +15,7 @@ use super::instance::Instance;
 use super::pool::{Pool, PoolLimits};
 use super::{Anatomy, Cache, Digest, Engine, Kind, WasmPlugin, compiler};
 use crate::contract::{CallLimits, Surroundings};
-use crate::routes::{Guard, Probation, Route, RouteSpec};
+use crate::routes::{Guard, Probation, Route, RouteSpec, Takes};
 use crate::store::Store;
 
 /// Makes plugins of files.
@@ -48,7 +48,7 @@ pub struct Loaded {
     pub compiling: Duration,
     /// Whether it was found compiled.
     pub was_cached: bool,
-    takes_messages: bool,
+    takes: Takes,
     origin: Arc<Origin>,
     plugin: Arc<WasmPlugin>,
 }
@@ -71,7 +71,7 @@ impl Loaded {
             spec,
             plugin: Arc::clone(&self.origin.name),
             generation: self.origin.generation,
-            takes_messages: self.takes_messages,
+            takes: self.takes,
             owner: self.origin.owner.clone(),
             behaviour: Arc::clone(&self.plugin) as _,
             probation,
@@ -112,12 +112,12 @@ impl Loader {
             Kind::Plugin => self.describe(&mut instance, prepared.has_handle_out()).await?,
             Kind::Gatekeeper => Vec::new(),
         };
-        let takes_messages = prepared.has_handle_message();
+        let takes = prepared.takes();
         let terms = self.terms(&origin, routes.iter().map(|route| route.pattern.clone()).collect());
         let pool = Pool::new(prepared, terms, self.pool_limits);
         let plugin = Arc::new(WasmPlugin::new(pool, Arc::clone(&self.call_limits), self.engine.clone()));
         let was_cached = compiled.was_cached;
-        Ok(Loaded { anatomy, routes, size, digest, compiling, was_cached, takes_messages, origin, plugin })
+        Ok(Loaded { anatomy, routes, size, digest, compiling, was_cached, takes, origin, plugin })
     }
 
     fn terms(&self, origin: &Arc<Origin>, own: Grants) -> Arc<Terms> {

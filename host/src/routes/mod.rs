@@ -11,4 +11,4 @@ mod table;
 pub use guards::{Guard, Guarding, Guards};
 pub use manifest::{ManifestError, OnFault, RoomKind, RouteSpec, Turns};
 pub use probation::{Probation, ProbationTerms, Verdict};
-pub use table::{Conflict, Route, RouteTable, Routes};
+pub use table::{Conflict, Route, RouteTable, Routes, Takes};

@@ -12,6 +12,17 @@ use crate::contract::Behaviour;
 use crate::protocol::Pattern;
 use crate::store::Owner;
 
+/// Which callbacks of topics, without a member, a plugin has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Takes {
+    /// `handle_message`.
+    pub messages: bool,
+    /// `handle_tick`.
+    pub ticks: bool,
+    /// `handle_seat`.
+    pub seats: bool,
+}
+
 /// One pattern with what serves it.
 pub struct Route {
     /// What the plugin says of it.
@@ -20,8 +31,8 @@ pub struct Route {
     pub plugin: Arc<str>,
     /// The plugin's generation.
     pub generation: u32,
-    /// Whether the plugin has a `handle_message`.
-    pub takes_messages: bool,
+    /// Which callbacks of topics the plugin has.
+    pub takes: Takes,
     /// Whose storage is the plugin's.
     pub owner: Owner,
     /// What runs its callbacks.
@@ -203,7 +214,7 @@ mod tests {
         let spec = RouteSpec::read(pattern, vec![], (0, 0), &[]).expect("a pattern");
         let owner = Owner::new(plugin, 0).expect("a name");
         let (plugin, behaviour) = (plugin.into(), Arc::new(Nothing));
-        Arc::new(Route { spec, plugin, generation: 1, takes_messages: false, owner, behaviour, probation: None })
+        Arc::new(Route { spec, plugin, generation: 1, takes: Takes::default(), owner, behaviour, probation: None })
     }
 
     #[test]

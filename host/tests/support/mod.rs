@@ -16,7 +16,7 @@ use bennu::contract::{
 use bennu::presence::Pace;
 use bennu::protocol::{Frame, Payload, Serializer};
 use bennu::pubsub::{OutboxLimits, Taken};
-use bennu::routes::{Probation, Route, RouteSpec, RouteTable, Routes};
+use bennu::routes::{Probation, Route, RouteSpec, RouteTable, Routes, Takes};
 use bennu::socket::{Endpoint, Socket, SocketLimits, Sockets};
 use bennu::store::{Owner, QUOTA_BYTES, Store, StoreLimits};
 
@@ -110,13 +110,14 @@ impl Part {
         let options: Vec<_> = self.options.iter().map(|&(name, value)| (name.into(), value.into())).collect();
         let intercepts = self.intercepts.iter().map(|&event| event.into()).collect();
         let spec = RouteSpec::read(self.pattern, intercepts, self.versions, &options).expect("a good route");
-        let takes_messages = self.on_topic_call.is_some();
+        let takes_any = self.on_topic_call.is_some();
+        let takes = Takes { messages: takes_any, ticks: takes_any, seats: takes_any };
         let on_topic_call = self.on_topic_call.unwrap_or_else(|| Arc::new(no_topic_call));
         let Self { on_call, on_passing, on_upgrade, generation, probation, .. } = self;
         let behaviour = Arc::new(Script { on_call, on_topic_call, on_passing, on_upgrade });
         let owner = Owner::new(self.plugin, QUOTA_BYTES).expect("a name");
         let plugin = self.plugin.into();
-        Arc::new(Route { spec, plugin, generation, takes_messages, owner, behaviour, probation })
+        Arc::new(Route { spec, plugin, generation, takes, owner, behaviour, probation })
     }
 }
 

@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use serde_json::{Map, Value};
 
 use super::{CallLimits, Decision, Effect, Fault, Holdings, Reply, TimerId};
 use crate::protocol::{NAME_BYTES_MAX, Payload, Topic};
+
+/// What the host adds to each meta of a presence.
+const REFS: [&str; 2] = ["phx_ref", "phx_ref_prev"];
 
 /// The longest that a seat is kept for one who dropped.
 const GRACE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -154,7 +158,7 @@ impl Record {
     /// See [`push`](Self::push).
     pub fn track(&mut self, key: ByteString, meta: ByteString) -> Result<(), Fault> {
         check_name("a presence's key", &key)?;
-        self.check_meta(&meta)?;
+        let meta = self.clean_meta(meta)?;
         if self.holdings.presences.contains(&key) {
             return Err(Fault::failed(format!("the member is tracked under `{key}` already; update its meta instead")));
         }
@@ -171,7 +175,7 @@ impl Record {
     /// # Errors
     /// See [`push`](Self::push).
     pub fn update_presence(&mut self, key: ByteString, meta: ByteString) -> Result<(), Fault> {
-        self.check_meta(&meta)?;
+        let meta = self.clean_meta(meta)?;
         if self.power == Power::Member && !self.holdings.presences.contains(&key) {
             return Err(Fault::failed(format!("the member isn't tracked under `{key}`; track it first")));
         }
@@ -342,10 +346,17 @@ impl Record {
         payload.check_object().map_err(|error| Fault::failed(format!("event `{event}`: {error}")))
     }
 
-    fn check_meta(&self, meta: &ByteString) -> Result<(), Fault> {
+    /// The refs in a meta are the host's: what a plugin writes there, or gives back as it read it, is left out.
+    fn clean_meta(&self, meta: ByteString) -> Result<ByteString, Fault> {
         check_size("a presence's meta", meta.len(), self.limits.presence_bytes)?;
-        let meta = Payload::Json(meta.clone());
-        meta.check_object().map_err(|_| Fault::failed("a presence's meta is a JSON object"))
+        let no_object = || Fault::failed("a presence's meta is a JSON object");
+        Payload::Json(meta.clone()).check_object().map_err(|_| no_object())?;
+        if !meta.contains("phx_ref") && !meta.contains("\\u") {
+            return Ok(meta);
+        }
+        let mut fields: Map<String, Value> = serde_json::from_str(&meta).map_err(|_| no_object())?;
+        let had_refs = REFS.map(|name| fields.remove(name).is_some()).contains(&true);
+        Ok(if had_refs { Value::Object(fields).to_string().into() } else { meta })
     }
 
     fn check_own(&self, event: &str, payload: &Payload) -> Result<(), Fault> {
@@ -405,114 +416,4 @@ fn check_size(what: &str, bytes: usize, most: usize) -> Result<(), Fault> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::FaultKind;
-    use super::*;
-
-    fn json(text: &'static str) -> Payload {
-        Payload::Json(ByteString::from_static(text))
-    }
-
-    fn record(limits: CallLimits) -> Record {
-        let mut record = Record::new(limits);
-        record.open(Holdings::default(), None);
-        record
-    }
-
-    fn kind<T>(result: Result<T, Fault>) -> Option<FaultKind> {
-        result.err().map(|fault| fault.kind)
-    }
-
-    #[test]
-    fn what_may_not_enter_a_frame_is_a_fault_when_asked_for() {
-        let mut record = record(CallLimits::default());
-        assert_eq!(kind(record.push("e".into(), json("[1]"))), Some(FaultKind::Failed));
-        assert_eq!(kind(record.broadcast("e".into(), json("{"), false)), Some(FaultKind::Failed));
-        assert_eq!(kind(record.push("e".repeat(256).into(), json("{}"))), Some(FaultKind::Oversize));
-        assert_eq!(
-            kind(record.reply("],[".into(), Reply { status: "ok".into(), payload: json("{}") })),
-            Some(FaultKind::Failed)
-        );
-        assert_eq!(record.take(), []);
-    }
-
-    #[test]
-    fn a_payload_that_comes_back_unchanged_must_still_be_an_object() {
-        let mut record = Record::new(CallLimits::default());
-        record.open(Holdings::default(), Some(&json("[1]")));
-        assert_eq!(kind(record.push("e".into(), json("[1]"))), Some(FaultKind::Failed));
-        assert_eq!(kind(record.send_self("e".into(), json("[1]"))), None);
-    }
-
-    #[test]
-    fn effects_are_counted_and_weighed() {
-        let mut record = record(CallLimits { effects: 2, effect_bytes: 10, ..CallLimits::default() });
-        assert_eq!(kind(record.push("e".into(), json("{\"a\":100000}"))), Some(FaultKind::Oversize));
-        let mut record = self::record(CallLimits { effects: 2, ..CallLimits::default() });
-        assert_eq!(kind(record.push("e".into(), json("{}"))), None);
-        assert_eq!(kind(record.push("e".into(), json("{}"))), None);
-        assert_eq!(kind(record.push("e".into(), json("{}"))), Some(FaultKind::Oversize));
-    }
-
-    #[test]
-    fn timers_are_limited_in_number_and_shortness() {
-        let mut record = record(CallLimits { timers: 1, ..CallLimits::default() });
-        let ms = Duration::from_millis;
-        assert_eq!(kind(record.send_after(ms(9), "e".into(), json("{}"))), Some(FaultKind::Oversize));
-        assert_eq!(record.send_after(ms(10), "e".into(), json("{}")), Ok(0));
-        assert_eq!(kind(record.send_after(ms(10), "e".into(), json("{}"))), Some(FaultKind::Oversize));
-        assert_eq!(record.cancel(0), Ok(()));
-        assert_eq!(record.send_after(ms(10), "e".into(), json("{}")), Ok(1));
-    }
-
-    #[test]
-    fn presences_have_one_meta_a_key_and_are_limited() {
-        let mut record = record(CallLimits { presences: 2, presence_bytes: 10, ..CallLimits::default() });
-        assert_eq!(kind(record.track("a".into(), "[]".into())), Some(FaultKind::Failed));
-        assert_eq!(kind(record.track("a".into(), "{\"long\":\"one\"}".into())), Some(FaultKind::Oversize));
-        assert_eq!(kind(record.track("a".repeat(256).into(), "{}".into())), Some(FaultKind::Oversize));
-        assert_eq!(kind(record.update_presence("a".into(), "{}".into())), Some(FaultKind::Failed));
-        assert_eq!(record.track("a".into(), "{}".into()), Ok(()));
-        assert_eq!(kind(record.track("a".into(), "{}".into())), Some(FaultKind::Failed));
-        assert_eq!(record.update_presence("a".into(), "{}".into()), Ok(()));
-        assert_eq!(record.track("b".into(), "{}".into()), Ok(()));
-        assert_eq!(kind(record.track("c".into(), "{}".into())), Some(FaultKind::Oversize));
-        assert_eq!(record.untrack("a".into()), Ok(()));
-        assert_eq!(record.track("c".into(), "{}".into()), Ok(()));
-    }
-
-    #[test]
-    fn further_topics_are_counted_once_each() {
-        let mut record = record(CallLimits { subscriptions: 1, ..CallLimits::default() });
-        assert_eq!(record.subscribe("news"), Ok(()));
-        assert_eq!(record.subscribe("news"), Ok(()));
-        assert_eq!(kind(record.subscribe("other")), Some(FaultKind::Oversize));
-        assert_eq!(record.unsubscribe("news"), Ok(()));
-        assert_eq!(record.subscribe("other"), Ok(()));
-        assert_eq!(record.take().len(), 3);
-    }
-
-    #[test]
-    fn without_a_member_only_what_needs_none_can_be_asked_for() {
-        let mut record = Record::new(CallLimits::default());
-        record.open_with(Power::Topic, None);
-        assert_eq!(record.broadcast("e".into(), json("{}"), false), Ok(()));
-        assert_eq!(record.publish("t", "e".into(), json("{}")), Ok(()));
-        assert_eq!(record.send("t", "e".into(), json("[1]")), Ok(()));
-        assert_eq!(record.disconnect("user_socket:1".into()), Ok(()));
-        assert_eq!(kind(record.broadcast("e".into(), json("{}"), true)), Some(FaultKind::Failed));
-        assert_eq!(kind(record.push("e".into(), json("{}"))), Some(FaultKind::Failed));
-        assert_eq!(kind(record.track("k".into(), "{}".into())), Some(FaultKind::Failed));
-        assert_eq!(kind(record.update_presence("k".into(), "{}".into())), Some(FaultKind::Failed));
-        assert_eq!(kind(record.subscribe("t")), Some(FaultKind::Failed));
-        assert_eq!(kind(record.send_self("e".into(), json("{}"))), Some(FaultKind::Failed));
-    }
-
-    #[test]
-    fn a_callback_that_reads_asks_for_nothing() {
-        let mut record = Record::new(CallLimits::default());
-        record.open_with(Power::Reads, None);
-        assert_eq!(kind(record.push("e".into(), json("{}"))), Some(FaultKind::Failed));
-        assert_eq!(kind(record.check_decision(&Decision::Replace(json("[]")))), Some(FaultKind::Failed));
-    }
-}
+mod tests;
