@@ -177,7 +177,7 @@ impl Line {
     /// Draws the consequence for the room, and for all its members, where the build that took it over was taken back. Whether
     /// it was.
     pub(super) fn settle_room(&self, node: &Node, topic: &Topic) -> bool {
-        let settled = self.room().as_mut().and_then(|room| room.saved.as_mut()).map(Saved::settle);
+        let settled = self.room().as_mut().and_then(|room| room.saved.as_mut()).map(|saved| saved.settle(topic));
         let Some(Settled::Returns(before)) = settled else { return false };
         if let Some(room) = self.room().as_mut() {
             room.saved = before;

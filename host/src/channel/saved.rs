@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::contract::Part;
+use crate::protocol::Topic;
 use crate::routes::{Probation, Route, RouteSpec, Verdict};
 
 /// A member's state, or a topic's, as last committed.
@@ -72,7 +73,7 @@ impl Saved {
     }
 
     /// Draws the consequence where the probation under which it was taken over has ended.
-    pub(super) fn settle(&mut self) -> Settled {
+    pub(super) fn settle(&mut self, topic: &Topic) -> Settled {
         let Some(before) = &self.before else { return Settled::Stays };
         match before.probation.verdict() {
             Verdict::Open => Settled::Stays,
@@ -81,7 +82,13 @@ impl Saved {
                 Settled::Stays
             }
             Verdict::TakenBack => {
-                before.probation.count_given_up(before.commits);
+                let commits = before.commits;
+                before.probation.count_given_up(commits);
+                tracing::warn!(
+                    topic = topic.as_str(),
+                    commits,
+                    "state_returned: so many commits were given up with it"
+                );
                 Settled::Returns(before.state.clone().map(|(bytes, version)| Self::new(bytes, version)))
             }
         }

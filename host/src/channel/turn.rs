@@ -250,7 +250,7 @@ impl Channel {
         let Remains { mut assigns, plugin, audience, seat } = remains;
         self.rise(seat, Rising::from(&ending));
         let Some(route) = self.route(plugin.as_ref()) else { return };
-        match assigns.settle() {
+        match assigns.settle(&self.member.topic) {
             Settled::Stays => {}
             Settled::Returns(Some(former)) => assigns = former,
             // It only came to be under a build that is gone, and no other knows what to make of it.
