@@ -13,6 +13,9 @@ pub(super) struct Published {
     text: ByteString,
 }
 
+/// What the state takes of memory, by the bytes of its text, roughly: that, and what it was read to.
+const WEIGHT: usize = 4;
+
 impl Published {
     /// Publishes a state, the text of a JSON object, in place of the one before. Gives both what is published from now on and
     /// what is to be sent, if anything has changed. None where it is no object.
@@ -30,6 +33,11 @@ impl Published {
         let number = before.map_or(0, |before| before.number) + 1;
         let step = Step { topic: topic.clone(), number, state: text.clone(), patch };
         Some((Self { number, state, text }, Some(step)))
+    }
+
+    /// About how much memory it takes.
+    pub(super) fn weight(&self) -> usize {
+        self.text.len().saturating_mul(WEIGHT)
     }
 
     /// All of it, for one who has none.

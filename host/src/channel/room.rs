@@ -3,7 +3,7 @@
 //! A room is opened by the first turn of its topic, and ends a while after its last member has gone. All that changes it are
 //! turns of the line, one after another; the lock is for those who only look, and never held across an await.
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -33,6 +33,8 @@ pub(super) struct Room {
     beat: Option<Beat>,
     seats: Seats,
     published: Option<Published>,
+    /// Whether somebody who missed a change of it is waited for.
+    is_waited_for: bool,
     /// Faults of `handle_tick` in a row.
     faults: u32,
     lingering: Option<Lingering>,
@@ -64,6 +66,7 @@ impl Room {
             beat: None,
             seats: Seats::default(),
             published: None,
+            is_waited_for: false,
             faults: 0,
             lingering: None,
             is_unstored: false,
@@ -199,18 +202,27 @@ impl Line {
         self.room().as_mut().map(|room| act(&mut room.seats))
     }
 
-    /// Publishes a state of the topic.
-    pub(super) fn publish_state(&self, node: &Node, topic: &Topic, state: ByteString) {
-        let step = {
-            let mut room = self.room();
-            let Some(room) = room.as_mut() else { return };
-            let Some((published, step)) = Published::publish(room.published.take(), topic, state) else { return };
-            room.published = Some(published);
-            step
-        };
-        if let Some(step) = step {
-            node.pubsub.step(step);
+    /// Publishes a state of the topic. The room is locked until it is delivered, so that none overtakes another.
+    pub(super) fn publish_state(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic, state: ByteString) {
+        let mut room = self.room();
+        let Some(room) = room.as_mut() else { return };
+        let Some((published, step)) = Published::publish(room.published.take(), topic, state) else { return };
+        room.published = Some(published);
+        let is_anyone_behind = step.is_some_and(|step| node.pubsub.step(step));
+        if is_anyone_behind && !room.is_waited_for {
+            room.is_waited_for = true;
+            tokio::spawn(wait_for_all(Arc::downgrade(self), Arc::downgrade(node), topic.clone()));
         }
+    }
+
+    /// Gives all of the published state to those who missed a change, if they can take it by now. Whether some still can't.
+    fn catch_up(&self, node: &Node, topic: &Topic) -> bool {
+        let mut room = self.room();
+        let Some(room) = room.as_mut() else { return false };
+        let all = room.published.as_ref().map(|published| published.all(topic));
+        let audience = node.pubsub.audience(topic.as_str());
+        room.is_waited_for = all.zip(audience).is_some_and(|(all, audience)| audience.catch_up(&all));
+        room.is_waited_for
     }
 
     /// Sends one who has come in what the topic has published.
@@ -291,7 +303,8 @@ impl Line {
         let left = room.remains_for(|| route.map_or(Duration::ZERO, |route| route.spec.linger), now);
         let is_watched = room.lingering.as_ref().is_some_and(|lingering| lingering.until > now);
         if !left.is_zero() && !is_watched {
-            let bytes = room.saved.as_ref().map_or(0, |saved| saved.bytes.len());
+            let saved = room.saved.as_ref().map_or(0, |saved| saved.bytes.len());
+            let bytes = saved + room.published.as_ref().map_or(0, Published::weight);
             let Some(place) = node.idle.keep(bytes) else { return true };
             let until = now + left;
             let clock = tokio::spawn(look_at(Arc::clone(self), Arc::clone(node), topic.clone(), until)).abort_handle();
@@ -310,4 +323,18 @@ impl Line {
 async fn look_at(line: Arc<Line>, node: Arc<Node>, topic: Topic, at: Instant) {
     tokio::time::sleep_until(at).await;
     line.post_apart(Waiting::Look(node, topic));
+}
+
+/// How often who missed a change of a published state is looked for.
+const CATCH_UP_EVERY: Duration = Duration::from_millis(200);
+
+/// Looks for those who missed a change of a published state, until nobody is behind: the last change may be the one that matters.
+async fn wait_for_all(line: Weak<Line>, node: Weak<Node>, topic: Topic) {
+    loop {
+        tokio::time::sleep(CATCH_UP_EVERY).await;
+        let (Some(line), Some(node)) = (line.upgrade(), node.upgrade()) else { return };
+        if !line.catch_up(&node, &topic) {
+            return;
+        }
+    }
 }

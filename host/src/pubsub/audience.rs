@@ -162,14 +162,29 @@ impl Audience {
         }
     }
 
-    /// Delivers a change of the published state in its turn.
-    pub fn step(&self, step: Step) {
+    /// Delivers a change of the published state in its turn. Whether somebody may be behind after it.
+    pub fn step(&self, step: Step) -> bool {
         let mut inner = self.lock();
         if inner.draining.is_some() {
             self.wait(&mut inner, Job::Step(step));
-        } else {
-            inner.step(&step);
+            return true;
         }
+        inner.step(&step);
+        inner.is_anyone_behind()
+    }
+
+    /// Gives all of the published state to those who are behind, if there is room for it now. Whether somebody still is.
+    pub fn catch_up(&self, state: &Step) -> bool {
+        let mut inner = self.lock();
+        // What waits may be a change that comes after this state.
+        if inner.draining.is_some() {
+            return true;
+        }
+        let messages = state.messages();
+        let mut encoded = EncodedStep::new(&messages);
+        let behind = inner.subscribers.iter_mut().filter(|(_, placed)| !placed.follows);
+        behind.for_each(|(_, placed)| placed.step(&mut encoded));
+        inner.is_anyone_behind()
     }
 
     /// Sends one subscriber all of the published state, and from now on what changes.
@@ -338,6 +353,10 @@ impl Inner {
                 subscriber.outbox.push(frame.clone());
             }
         }
+    }
+
+    fn is_anyone_behind(&self) -> bool {
+        self.subscribers.iter().any(|(_, placed)| !placed.follows)
     }
 
     fn step(&mut self, step: &Step) {

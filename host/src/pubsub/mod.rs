@@ -90,11 +90,10 @@ impl PubSub {
         }
     }
 
-    /// Delivers a change of a topic's published state to everybody who is subscribed to it now.
-    pub fn step(&self, step: Step) {
-        if let Some(audience) = self.audience(step.topic.as_str()) {
-            audience.step(step);
-        }
+    /// Delivers a change of a topic's published state to everybody who is subscribed to it now. Whether somebody may be behind
+    /// after it.
+    pub fn step(&self, step: Step) -> bool {
+        self.audience(step.topic.as_str()).is_some_and(|audience| audience.step(step))
     }
 
     /// Those who are subscribed to a topic, if anybody is.

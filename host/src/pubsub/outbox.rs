@@ -81,15 +81,18 @@ impl Outbox {
         Self::wake(inner);
     }
 
-    /// Queues a frame that may be left out, unless what is queued already is more than a quarter of what may be. Whether it was
-    /// queued.
+    /// Queues a frame that may be left out, unless what is queued already is more than a quarter of what may be, or would be more
+    /// than half with it. Whether it was queued.
     pub fn push_if_short(&self, frame: &Frame) -> bool {
         let mut inner = self.lock();
-        let is_long = inner.frames.len() > self.limits.frames / 4 || inner.bytes > self.limits.bytes / 4;
+        let with_it = inner.bytes.saturating_add(frame.len());
+        let is_long = inner.frames.len() > self.limits.frames / 4
+            || inner.bytes > self.limits.bytes / 4
+            || (inner.bytes > 0 && with_it > self.limits.bytes / 2);
         if is_long || inner.closing.is_some() {
             return false;
         }
-        inner.bytes += frame.len();
+        inner.bytes = with_it;
         inner.frames.push_back(frame.clone());
         Self::wake(inner);
         true
@@ -230,10 +233,11 @@ mod tests {
         assert!((0..3).all(|_| outbox.push_if_short(&frame(1))));
         assert!(!outbox.push_if_short(&frame(1)));
         assert_eq!(take(&outbox), (Poll::Ready(Taken::Frames), 3));
-        outbox.push(frame(300));
+        outbox.push(frame(1));
+        assert!(!outbox.push_if_short(&frame(500)) && outbox.push_if_short(&frame(300)));
         assert!(!outbox.push_if_short(&frame(1)));
-        assert_eq!(take(&outbox), (Poll::Ready(Taken::Frames), 1));
-        assert!(outbox.push_if_short(&frame(1)));
+        assert_eq!(take(&outbox), (Poll::Ready(Taken::Frames), 2));
+        assert!(outbox.push_if_short(&frame(900)), "nothing is queued");
     }
 
     #[test]
