@@ -45,7 +45,7 @@ fn what_may_not_be_asked_for_is_a_fault() {
     assert_eq!(fault("log_lines"), "oversize: a call logs at most 256 lines");
     assert_eq!(
         fault("tick"),
-        "failed: a beat was asked for, but the route has no room: its option `room` says whether it does (`type Room` in Rust)"
+        "failed: a beat, a seat or a published state was asked for, but the route has no room: its option `room` says whether it does (`type Room` in Rust)"
     );
     assert_eq!(fault("store_no_key"), "oversize: a key in the store has one byte at least");
     assert_eq!(fault("store_long_key"), "oversize: a key in the store has 1025 bytes; at most 1024");
