@@ -6,6 +6,8 @@ import { Steer } from "./steer.js";
 
 const WIDTH = 1600;
 const HEIGHT = 900;
+/** What is drawn around the world: who stands at its edge is seen whole. */
+const RIM = 24;
 const RADIUS = 34;
 /** How long a caught light is seen to go out. */
 const BURST = 350;
@@ -30,7 +32,8 @@ export class Arena {
     this.canvas.setAttribute("role", "img");
     this.canvas.setAttribute("aria-label", "The world, seen from above");
     this.context = this.canvas.getContext("2d");
-    scene.replaceChildren(this.canvas, make("p", "pad", "Drag here to run"));
+    this.stick = [make("span", "stick"), make("span", "stick")];
+    scene.replaceChildren(this.canvas, make("p", "pad", "Drag here to run"), ...this.stick);
     this.steer = new Steer(scene, (way) => this.play.seat != null && this.play.tell("go", way));
     const paint = (now) => {
       this.#paint(now);
@@ -79,8 +82,8 @@ export class Arena {
     const ratio = Math.min(devicePixelRatio, 2);
     const [width, height] = [canvas.clientWidth * ratio, canvas.clientHeight * ratio].map(Math.round);
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-    const scale = width / WIDTH;
-    context.setTransform(scale, 0, 0, scale, 0, 0);
+    const scale = width / (WIDTH + 2 * RIM);
+    context.setTransform(scale, 0, 0, scale, RIM * scale, RIM * scale);
     this.#paintGround();
     if (!this.#state) return;
     // On a small screen things are drawn larger than they are, or nobody could read them.
@@ -91,8 +94,10 @@ export class Arena {
     // We are above the others.
     places.sort(([one], [other]) => (Number(one) === this.#seat) - (Number(other) === this.#seat));
     for (const [seat, at] of places) this.#paintRunner(seat, at, size);
+    // What is in a canvas nobody else can see; tests can look here.
+    this.canvas.runners = Object.fromEntries(places.map(([seat, at]) => [this.#state.players[seat]?.name, at]));
     this.#paintClock(size);
-    this.#paintStick(ratio);
+    this.#placeStick();
   }
 
   #paintGround() {
@@ -102,7 +107,7 @@ export class Arena {
     ground.addColorStop(0.7, "#2c2145");
     ground.addColorStop(1, "#57304d");
     context.fillStyle = ground;
-    context.fillRect(0, 0, WIDTH, HEIGHT);
+    context.fillRect(-RIM, -RIM, WIDTH + 2 * RIM, HEIGHT + 2 * RIM);
     context.fillStyle = "rgb(255 255 255 / 5%)";
     for (let x = 50; x < WIDTH; x += 100) {
       for (let y = 50; y < HEIGHT; y += 100) context.fillRect(x - 2, y - 2, 4, 4);
@@ -143,13 +148,13 @@ export class Arena {
     disc(context, x, y, radius);
     if (isUs) {
       context.strokeStyle = "#fff";
-      context.lineWidth = 5 * size;
+      context.lineWidth = 6;
       context.beginPath();
-      context.arc(x, y, radius + 7 * size, 0, 7);
+      context.arc(x, y, radius + 7, 0, 7);
       context.stroke();
     }
     context.fillStyle = "#1c1a33";
-    text(context, initial(player.name), x, y + 2, 34 * size, 700);
+    text(context, initial(player.name), x, y + 2, radius, 700);
     const name = player.here ? player.name : `${player.name} (away)`;
     const [label, below] = [24 * size, y + radius + 26 * size];
     context.fillStyle = "#f3ecf4";
@@ -169,16 +174,14 @@ export class Arena {
     context.globalAlpha = 1;
   }
 
-  #paintStick(ratio) {
-    const { finger } = this.steer;
-    if (!finger || this.#seat == null) return;
-    const { context, canvas } = this;
-    const { left, top } = canvas.getBoundingClientRect();
-    context.setTransform(ratio, 0, 0, ratio, -left * ratio, -top * ratio);
-    context.fillStyle = "rgb(255 255 255 / 14%)";
-    disc(context, ...finger.from, 48);
-    context.fillStyle = "rgb(255 255 255 / 45%)";
-    disc(context, ...finger.to, 20);
+  #placeStick() {
+    const finger = this.#seat == null ? undefined : this.steer.finger;
+    this.stick.forEach((part, at) => {
+      part.hidden = !finger;
+      if (!finger) return;
+      const [x, y] = at === 0 ? finger.from : finger.to;
+      part.style.transform = `translate(${x}px, ${y}px)`;
+    });
   }
 }
 

@@ -49,7 +49,6 @@ export class Four {
 
   draw({ phase, columns, turn, last, end }, seat) {
     const isOurTurn = phase === "playing" && turn === seat && this.#play.isJoined;
-    this.board.dataset.side = SIDES[seat] ?? "";
     this.board.classList.toggle("ours", isOurTurn);
     const row = new Set((end?.row ?? []).map((cell) => cell.join()));
     this.#columns.forEach((column, at) => {
@@ -71,7 +70,7 @@ export class Four {
   /** What there is to say, and to whom it is good news. */
   say({ phase, players, turn, end, run }, seat) {
     const name = (side) => players[side]?.name ?? "The other";
-    const rule = `${["", "", "Two", "Three", "Four", "Five"][run] ?? run} in a row win.`;
+    const rule = `${{ 3: "Three", 4: "Four", 5: "Five" }[run] ?? run} in a row wins.`;
     if (phase === "waiting") return `Waiting for somebody to play with. ${rule}`;
     if (phase === "playing") return `${turn === seat ? "Your turn" : `${name(turn)}'s turn`}. ${rule}`;
     if (end.winner === undefined) return "The board is full: a draw.";

@@ -81,10 +81,12 @@ function current() {
 }
 
 function leave() {
-  lobby?.leave();
-  play?.leave();
-  view?.end();
+  const left = { lobby, play, view };
+  // First, since a channel that closes has things drawn.
   lobby = play = view = undefined;
+  left.lobby?.leave();
+  left.play?.leave();
+  left.view?.end();
 }
 
 /** Goes to where the address says. */
@@ -161,6 +163,7 @@ function draw(drawn) {
     return put($("reason"), sentence(refused));
   }
   $("lost").hidden = isJoined || !state;
+  put($("kept"), seat === null ? "The game goes on without you." : "Your seat is kept for a while.");
   if (!state || seat === undefined) return put($("status"), "Opening the door …");
   const seats = SEATS[$("game").dataset.kind];
   const ours = state.players[seat];
