@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { Socket } from "phoenix";
 import WebSocket from "ws";
 
+import { startDemo } from "../demo.mjs";
 import { plugin, startHost, until } from "../host.mjs";
 import { desktop, openWindow, phone, picture, startBrowser } from "./window.mjs";
 
@@ -219,4 +220,14 @@ test("a match needs no mouse", async (t) => {
   await says(bo, "Your turn");
   assert.equal(await column(bo, 5).getAttribute("aria-label"), "Column 5: sun");
   assert.equal(await ada.evaluate(() => document.activeElement.ariaLabel), "Column 5: sun", "the place isn't lost");
+});
+
+test("the start page leads to the games, and says which rules to change", async (t) => {
+  const host = await startDemo(t, { plugins: ["game"] });
+  const page = await openWindow(await startBrowser(t), host.url);
+  await page.getByText("guest-examples/game/src/four/board.rs").waitFor();
+  await picture(page, "start-game");
+  const opened = page.waitForEvent("popup");
+  await page.getByRole("link", { name: "Open the games" }).click();
+  await (await opened).getByRole("heading", { name: "Fancy a game?" }).waitFor();
 });

@@ -2,7 +2,7 @@
 
 use bennu_guest::prelude::*;
 
-use crate::arena::world::{SIZE, World};
+use crate::arena::world::World;
 use crate::player::{Players, Who};
 use crate::{GRACE, because, check_topic, lobby};
 
@@ -50,7 +50,7 @@ impl Channel for Arena {
         check_topic(socket.topic())?;
         let who = Who::read(&params)?;
         let seat = sit(socket, &who);
-        socket.respond(json!({ "seat": seat, "size": SIZE }));
+        socket.respond(json!({ "seat": seat }));
         Ok(Arena { who })
     }
 
@@ -119,17 +119,14 @@ impl Channel for Arena {
     }
 }
 
-/// Gives a member a seat if one is free or its own.
+/// Gives a member a seat if one is free or its own. `handle_seat` is told next, and shows everybody.
 fn sit(socket: &mut Socket<Field>, who: &Who) -> Option<u8> {
     let field = socket.room_mut();
-    let seat = field.players.sit(who, SEATS);
-    if let Some(seat) = seat {
-        field.world.enter(seat);
-        socket.take_seat(&who.key, GRACE);
-        socket.tick(BEAT);
-    }
-    socket.publish_state(socket.room().shown());
-    seat
+    let seat = field.players.sit(who, SEATS)?;
+    field.world.enter(seat);
+    socket.take_seat(&who.key, GRACE);
+    socket.tick(BEAT);
+    Some(seat)
 }
 
 impl Field {

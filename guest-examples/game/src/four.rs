@@ -92,14 +92,11 @@ impl Channel for Four {
     }
 }
 
-/// Gives a member a seat if one is free or its own, and has all see what that leads to.
+/// Gives a member a seat if one is free or its own. `handle_seat` is told next, and shows everybody.
 fn sit(socket: &mut Socket<Table>, who: &Who) -> Option<u8> {
-    let seat = socket.room_mut().sit(who);
-    if seat.is_some() {
-        socket.take_seat(&who.key, GRACE);
-    }
-    tell(socket);
-    seat
+    let seat = socket.room_mut().sit(who)?;
+    socket.take_seat(&who.key, GRACE);
+    Some(seat)
 }
 
 fn tell(socket: &mut Socket<Table>) {

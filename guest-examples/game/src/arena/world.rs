@@ -8,7 +8,7 @@ use bennu_guest::prelude::*;
 const SPEED: f32 = 340.0;
 
 /// How wide and how high the world is.
-pub(crate) const SIZE: [f32; 2] = [1600.0, 900.0];
+const SIZE: [f32; 2] = [1600.0, 900.0];
 
 /// So near a runner's middle comes to the edge.
 const RADIUS: f32 = 34.0;
