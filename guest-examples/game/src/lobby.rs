@@ -48,6 +48,12 @@ impl Channel for Visitor {
     fn join(socket: &mut Socket<Lobby>, _params: Payload) -> Join<Self> {
         socket.tick(LOOK);
         socket.publish_state(json!(socket.room()));
+        if socket.room().games.is_empty() {
+            // A lobby that nobody was in has ended, and the games have gone on.
+            for game in ["four:", "arena:"].iter().flat_map(|prefix| topics::under(prefix, None, LISTED as u32)) {
+                socket.send(&game.name, "announce", json!({}));
+            }
+        }
         Ok(Visitor)
     }
 
@@ -66,14 +72,8 @@ impl Channel for Visitor {
         no_reply()
     }
 
-    fn handle_tick(topic: &mut Topic<Lobby>, tick: &Tick) -> Ticked {
+    fn handle_tick(topic: &mut Topic<Lobby>, _tick: &Tick) -> Ticked {
         publish(topic);
-        if tick.number == u64::from(tick.missed) + 1 {
-            // A lobby that nobody was in has ended, and the games have gone on.
-            for game in ["four:", "arena:"].iter().flat_map(|prefix| topics::under(prefix, None, 1000)) {
-                topic.send(&game.name, "announce", json!({}));
-            }
-        }
         Ok(())
     }
 }
