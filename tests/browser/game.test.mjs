@@ -50,6 +50,12 @@ async function drop(page, number, pages) {
   }
 }
 
+/** Saves other rules: three in a row win, and a round lasts three seconds. */
+async function reload(host) {
+  await host.replace("game", await readFile(plugin("variants/game-v2")));
+  await until("the new build serves", async () => /"generation":\s*2/.test(await host.bennu("inspect", "--json")));
+}
+
 /** Somebody without a window takes a seat, until the test ends. */
 function sit(t, host, topic, name) {
   const socket = new Socket(host.socketUrl, { transport: WebSocket });
@@ -101,8 +107,7 @@ test("a match is played to its end, with one who drops and rules that change on 
   assert.equal(await column(ada, 7).getAttribute("aria-label"), "Column 7: sun, moon");
 
   // By the rules that are saved now, three win. What lies there stays, and so does everybody.
-  await host.replace("game", await readFile(plugin("variants/game-v2")));
-  await until("the new build serves", async () => /"generation":\s*2/.test(await host.bennu("inspect", "--json")));
+  await reload(host);
   await drop(ada, 6, all);
   for (const page of [bo, cleo]) await page.getByText("Three in a row wins.").waitFor();
   await drop(bo, 6, all);
@@ -166,6 +171,25 @@ test("runners see each other move, and so does who watches", async (t) => {
   await cleo.getByRole("button", { name: "Take the free seat" }).click();
   await until("Cleo plays", async () => (await players(cleo)).includes("Cleo (you)"));
   assert.deepEqual([...ada.troubles, ...bo.troubles, ...cleo.troubles], []);
+});
+
+test("a round ends, and another begins when all want it", async (t) => {
+  const { host, open } = await start(t);
+  const ada = await open("Ada", "arena:night", { ...desktop, colorScheme: "light" });
+  await says(ada, "Waiting for somebody to play with.");
+  await reload(host);
+  const bo = await open("Bo", "arena:night", { ...phone, colorScheme: "light" });
+  await says(bo, "The last ten seconds!");
+  for (const page of [ada, bo]) await says(page, /caught/);
+  await picture(bo, "game-arena-over-phone-light");
+  await ada.getByRole("button", { name: "Play again" }).click();
+  await says(ada, "Waiting for Bo");
+  await says(bo, "Ada would like to play again.");
+  await picture(ada, "game-arena-over-light");
+  await bo.getByRole("button", { name: "Play again" }).click();
+  for (const page of [ada, bo]) await says(page, "Get ready");
+  await plays(ada, "Ada (you) 0, Bo 0");
+  assert.deepEqual([...ada.troubles, ...bo.troubles], []);
 });
 
 test("the lobby lists games and forgets them", async (t) => {

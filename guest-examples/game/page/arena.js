@@ -66,6 +66,7 @@ export class Arena {
     if (phase === "ready") return "Get ready …";
     if (phase === "playing") return left > 10 ? "Catch the lights!" : "The last ten seconds!";
     const best = Math.max(...Object.values(players).map(({ score }) => score));
+    if (best === 0) return "Nobody caught a light.";
     const winners = Object.entries(players).filter(([, { score }]) => score === best);
     const names = winners.map(([at, { name }]) => (Number(at) === seat ? "you" : name));
     const text = `${names.join(" and ")} caught the most: ${best}.`;

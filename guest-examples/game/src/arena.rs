@@ -14,7 +14,7 @@ const SEATS: u8 = 8;
 const BEAT: Duration = Duration::from_millis(50);
 
 /// How long a round lasts, and how long everybody is told that it begins.
-const ROUND: Duration = Duration::from_secs(90);
+const ROUND: Duration = Duration::from_secs(if cfg!(feature = "second") { 3 } else { 90 });
 const READY: Duration = Duration::from_secs(3);
 
 /// One member: who it is. Whether it plays, the field knows.
