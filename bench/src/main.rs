@@ -4,6 +4,7 @@
 //! host took.
 
 mod client;
+mod difference;
 mod host;
 mod rooms;
 mod storm;
@@ -20,6 +21,7 @@ struct Command {
 
 #[derive(Subcommand)]
 enum Scenario {
+    Difference(difference::Difference),
     Presence(storm::Storm),
     Rooms(rooms::Rooms),
 }
@@ -27,6 +29,7 @@ enum Scenario {
 #[tokio::main]
 async fn main() -> Result<()> {
     match Command::parse().scenario {
+        Scenario::Difference(difference) => difference.run().await,
         Scenario::Presence(storm) => storm.run().await,
         Scenario::Rooms(rooms) => rooms.run().await,
     }

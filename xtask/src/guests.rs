@@ -71,7 +71,7 @@ const fn counter(name: &'static str, features: &'static str) -> Variant {
     Variant { plugin: "counter", name, features, env: &[] }
 }
 
-const VARIANTS: [Variant; 8] = [
+const VARIANTS: [Variant; 9] = [
     Variant { plugin: "echo", name: "v2", features: "", env: &[("ECHO_VERSION", "2")] },
     counter("durable", "durable"),
     counter("v1-faulty", "faulty"),
@@ -80,6 +80,7 @@ const VARIANTS: [Variant; 8] = [
     counter("v2-refuses", "refuses"),
     counter("v2-traps", "traps"),
     counter("v3", "third"),
+    Variant { plugin: "game", name: "v2", features: "second", env: &[] },
 ];
 
 /// Cargo compiles all builds of one plugin to one place, and so each of them anew each time. None is asked for its speed.

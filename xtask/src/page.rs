@@ -1,4 +1,5 @@
-//! The examples' pages: what stands in their `page` folders, and the official Phoenix client out of npm.
+//! The examples' pages: what stands in their `page` folders, the official Phoenix client out of npm, and our own module for who
+//! follows a published state.
 //!
 //! They are put together in one folder that is served as it is: the start page, and beneath it each example's in a folder
 //! of its name. There is no bundler: a page is what its sources say.
@@ -15,6 +16,9 @@ const START: &str = "demo";
 
 /// The client as a module that browsers load, within its npm package.
 const CLIENT: &str = "node_modules/phoenix/priv/static/phoenix.mjs";
+
+/// The module that keeps a published state, for the pages that ask for it by this name.
+const ROOM_STATE: &str = "room_state.mjs";
 
 /// What belongs to npm rather than to the page.
 const FOR_NPM: [&str; 4] = ["package.json", "package-lock.json", ".npmrc", "node_modules"];
@@ -50,11 +54,19 @@ fn put(source: &Path, place: &Path) -> Result<()> {
     }
     for file in fs::read_dir(source).with_context(|| format!("cannot read {}", source.display()))? {
         let file = file?;
+        if file.path().extension().is_some_and(|extension| extension == "js") && uses_room_state(&file.path())? {
+            copy(&places::root().join("client").join(ROOM_STATE), &place.join(ROOM_STATE))?;
+        }
         if !FOR_NPM.iter().any(|other| file.file_name() == *other) {
             copy(&file.path(), &place.join(file.file_name()))?;
         }
     }
     Ok(())
+}
+
+fn uses_room_state(script: &Path) -> Result<bool> {
+    let text = fs::read_to_string(script).with_context(|| format!("cannot read {}", script.display()))?;
+    Ok(text.contains(ROOM_STATE))
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {

@@ -1,0 +1,230 @@
+// The page: who we are, where we are (the lobby, or a game), and what is around a game.
+//
+// The name and the key that our seat belongs to are kept for this window alone: two windows are two people, and one that is
+// loaded again is the same.
+
+import { Socket } from "./phoenix.mjs";
+import { Arena, colour } from "./arena.js";
+import { Four, SIDES } from "./four.js";
+import { Lobby, fresh, kind } from "./lobby.js";
+import { hue, initial, make, put } from "./make.js";
+import { Play } from "./play.js";
+
+const $ = (id) => document.getElementById(id);
+const SEATS = { four: 2, arena: 8 };
+const socket = new Socket("/socket");
+const key = sessionStorage.getItem("key") ?? secret();
+let user = sessionStorage.getItem("user") ?? "";
+let lobby;
+let play;
+/** What shows the game that we are in. */
+let view;
+
+function secret() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  const text = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  sessionStorage.setItem("key", text);
+  return text;
+}
+
+// --- the connection ---
+
+socket.onOpen(() => connected("connected"));
+socket.onClose(() => connected("reconnecting"));
+socket.onError(() => connected(document.documentElement.dataset.connection === "connecting" ? "connecting" : "reconnecting"));
+
+function connected(state) {
+  document.documentElement.dataset.connection = state;
+  put($("connection"), { connecting: "Connecting", connected: "Connected", reconnecting: "Reconnecting" }[state]);
+}
+
+// --- the name ---
+
+function welcome() {
+  leave();
+  $("house").hidden = true;
+  $("welcome").hidden = false;
+  $("name").value = user;
+  $("name").focus();
+  $("name").select();
+}
+
+function enter() {
+  $("welcome").hidden = true;
+  $("house").hidden = false;
+  put($("my-name"), user);
+  put($("my-face"), initial(user));
+  $("my-face").style.setProperty("--hue", hue(user));
+  go();
+}
+
+$("enter").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const name = $("name").value.trim();
+  if (!name) return;
+  user = name;
+  sessionStorage.setItem("user", user);
+  enter();
+});
+
+$("rename").addEventListener("click", welcome);
+
+// --- where we are ---
+
+/** The topic in the address; none is the lobby. */
+function current() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return "";
+  }
+}
+
+function leave() {
+  const left = { lobby, play, view };
+  // First, since a channel that closes has things drawn.
+  lobby = play = view = undefined;
+  left.lobby?.leave();
+  left.play?.leave();
+  left.view?.end();
+}
+
+/** Goes to where the address says. */
+function go() {
+  leave();
+  const topic = current();
+  show(kind(topic) ? "game" : "lobby");
+  if (!kind(topic)) {
+    document.title = "Games · Bennu";
+    lobby = new Lobby(socket);
+    $("lobby-title").focus({ preventScroll: true });
+    return;
+  }
+  put($("title"), kind(topic));
+  $("game").dataset.kind = topic.split(":")[0];
+  $("players").replaceChildren();
+  play = new Play(socket, topic, { name: user, key }, draw);
+  view = topic.startsWith("four:") ? new Four($("scene"), play) : new Arena($("scene"), play);
+  put($("how"), view.how);
+  draw(play);
+  $("title").focus({ preventScroll: true });
+}
+
+function show(place) {
+  for (const id of ["lobby", "game", "refused"]) $(id).hidden = id !== place;
+}
+
+addEventListener("hashchange", () => user && !$("house").hidden && go());
+
+for (const button of document.querySelectorAll("[data-new]")) {
+  button.addEventListener("click", () => (location.hash = fresh(button.dataset.new)));
+}
+
+// --- leaving ---
+
+/** Who leaves a match of two in its midst loses it, and is asked before. */
+$("leave").addEventListener("click", (event) => {
+  if (!view || play.seat == null || play.state?.phase !== "playing" || SEATS[$("game").dataset.kind] > 2) return;
+  event.preventDefault();
+  $("sure").showModal();
+});
+
+$("stay").addEventListener("click", () => $("sure").close());
+$("go").addEventListener("click", () => {
+  $("sure").close();
+  location.hash = "";
+});
+
+// --- what is asked for ---
+
+$("again").addEventListener("click", () => play.ask("again"));
+$("resign").addEventListener("click", () => play.ask("resign"));
+$("sit").addEventListener("click", async () => {
+  const asked = play;
+  await asked.sit();
+  draw(asked);
+});
+
+$("share").addEventListener("click", async () => {
+  const copied = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
+  // Where the browser doesn't let us, it stands in the address.
+  put($("share").lastElementChild, copied ? "Link copied" : "Copy the address");
+  setTimeout(() => put($("share").lastElementChild, "Invite"), 2_500);
+});
+
+// --- what is seen ---
+
+function draw(drawn) {
+  if (drawn !== play) return; // a game that we have left
+  const { state, seat, isJoined, refused } = play;
+  if (refused !== undefined) {
+    leave();
+    show("refused");
+    return put($("reason"), sentence(refused));
+  }
+  $("lost").hidden = isJoined || !state;
+  put($("kept"), seat === null ? "The game goes on without you." : "Your seat is kept for a while.");
+  if (!state || seat === undefined) return put($("status"), "Opening the door …");
+  const seats = SEATS[$("game").dataset.kind];
+  const ours = state.players[seat];
+  const text = view.say(state, seat);
+  view.draw(state, seat);
+  drawPlayers(state, seat);
+  put($("status"), waits(state, ours) ?? text);
+  document.title = `${text.split(/[.!…]/)[0]} · Bennu`;
+  $("game").dataset.phase = state.phase;
+  $("watching").hidden = seat !== null;
+  $("sit").hidden = Object.keys(state.players).length >= seats;
+  $("again").hidden = state.phase !== "over" || !ours || ours.again || Object.keys(state.players).length < 2;
+  $("resign").hidden = state.phase !== "playing" || !ours || seats > 2;
+}
+
+/** Whoever wants to play again waits for the others. */
+function waits({ phase, players }, ours) {
+  if (phase !== "over" || !ours) return undefined;
+  const others = Object.values(players).filter((player) => player !== ours);
+  if (others.length === 0) return "You are alone here. Invite somebody, or wait.";
+  if (ours.again) return `Waiting for ${others.filter(({ again }) => !again).map(({ name }) => name).join(" and ")} …`;
+  const asked = others.filter(({ again }) => again).map(({ name }) => name);
+  return asked.length > 0 ? `${asked.join(" and ")} would like to play again.` : undefined;
+}
+
+function drawPlayers(state, seat) {
+  const isFour = SEATS[$("game").dataset.kind] === 2;
+  const seats = Object.keys(state.players).sort((one, other) =>
+    isFour ? one - other : state.players[other].score - state.players[one].score || one - other,
+  );
+  const there = new Map([...$("players").children].map((item) => [item.dataset.seat, item]));
+  seats.forEach((at, place) => {
+    const item = there.get(at) ?? playerItem(at, isFour);
+    there.delete(at);
+    const { name, here, again, score } = state.players[at];
+    item.classList.toggle("away", !here);
+    item.classList.toggle("turn", isFour && state.phase === "playing" && state.turn === Number(at));
+    put(item.querySelector(".name"), Number(at) === seat ? `${name} (you)` : name);
+    put(item.querySelector(".score"), String(score));
+    const note = here ? (state.phase === "over" && again ? "again!" : "") : "away";
+    put(item.querySelector(".note"), note);
+    if ($("players").children[place] !== item) $("players").insertBefore(item, $("players").children[place] ?? null);
+  });
+  for (const item of there.values()) item.remove();
+}
+
+function playerItem(seat, isFour) {
+  const item = make("li");
+  item.dataset.seat = seat;
+  const sign = make("span", `token ${isFour ? SIDES[seat] : ""}`);
+  if (!isFour) sign.style.background = colour(seat);
+  item.append(sign, make("span", "name"), make("span", "note"), make("strong", "score"));
+  return item;
+}
+
+function sentence(words) {
+  const text = words.trim() || "it gave no reason";
+  return `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+}
+
+connected("connecting");
+socket.connect();
+if (user) enter();
+else welcome();

@@ -1,0 +1,34 @@
+// Elements. Whatever people are called enters the page as text, never as HTML.
+
+export function make(tag, className = "", text = "") {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  if (text !== "") element.textContent = text;
+  return element;
+}
+
+/** One of the page's drawings. */
+export function icon(name, className = "") {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("class", className);
+  svg.setAttribute("aria-hidden", "true");
+  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+  use.setAttribute("href", `#${name}`);
+  svg.append(use);
+  return svg;
+}
+
+/** The first letter of a name, as a whole even where it takes two units. */
+export const initial = (name) => [...name][0]?.toUpperCase() ?? "";
+
+/** The colour that goes with a name, as in the chat. */
+export function hue(name) {
+  let hash = 0;
+  for (const letter of name) hash = Math.imul(hash ^ letter.codePointAt(0), 0x9e3779b1);
+  return (hash >>> 8) % 360;
+}
+
+/** Text, set only when it differs: screen readers say whatever is set. */
+export function put(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}

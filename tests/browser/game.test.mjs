@@ -1,0 +1,257 @@
+// The games' page in a real browser: a match and a round, with people in several windows.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { test } from "node:test";
+
+import { Socket } from "phoenix";
+import WebSocket from "ws";
+
+import { startDemo } from "../demo.mjs";
+import { plugin, startHost, until } from "../host.mjs";
+import { desktop, openWindow, phone, picture, startBrowser } from "./window.mjs";
+
+/** A host with the games and their page, and a browser. */
+async function start(t) {
+  const host = await startHost(t, { plugins: ["game"], page: "game" });
+  const browser = await startBrowser(t);
+  /** Opens a window for somebody, at a game or in the lobby. */
+  const open = async (name, topic = "", options = desktop) => {
+    const page = await openWindow(browser, `${host.url}/#${topic}`, options);
+    await page.getByLabel("Your name").fill(name);
+    await page.getByRole("button", { name: "Step in" }).click();
+    await page.getByText("Connected", { exact: true }).waitFor();
+    return page;
+  };
+  return { host, open };
+}
+
+const says = (page, text) => page.locator("#status").getByText(text).waitFor();
+const column = (page, number) => page.getByRole("button", { name: `Column ${number}:` });
+const begin = (page, kind) => page.getByRole("button", { name: `New game of ${kind}` }).click();
+
+/** Who plays, as a page shows them: `Ada 1`, with `away` where it says so. */
+const players = (page) =>
+  page.locator("#players li").evaluateAll((items) =>
+    items.map((item) => [...item.children].map((part) => part.textContent).filter(Boolean).join(" ")).join(", "),
+  );
+const plays = (page, who) => until(`it shows ${who}`, async () => (await players(page)) === who);
+
+/** Drops a disc, and waits until all have seen it. */
+async function drop(page, number, pages) {
+  await says(page, "Your turn");
+  const before = (await column(page, number).getAttribute("aria-label")).match(/sun|moon/g)?.length ?? 0;
+  await column(page, number).click();
+  for (const each of pages) {
+    const label = column(each, number);
+    await until("the disc is seen", async () => {
+      return ((await label.getAttribute("aria-label")).match(/sun|moon/g)?.length ?? 0) === before + 1;
+    });
+  }
+}
+
+/** Saves other rules: three in a row win, and a round lasts three seconds. */
+async function reload(host) {
+  await host.replace("game", await readFile(plugin("variants/game-v2")));
+  await until("the new build serves", async () => /"generation":\s*2/.test(await host.bennu("inspect", "--json")));
+}
+
+/** Somebody without a window takes a seat, until the test ends. */
+function sit(t, host, topic, name) {
+  const socket = new Socket(host.socketUrl, { transport: WebSocket });
+  socket.connect();
+  t.after(() => socket.disconnect());
+  const channel = socket.channel(topic, { name, key: `${name}'s long secret` });
+  return new Promise((resolve, reject) => channel.join().receive("ok", resolve).receive("error", reject));
+}
+
+async function fits(page) {
+  const { width, seen } = await page.evaluate(() => ({
+    width: document.documentElement.scrollWidth,
+    seen: document.documentElement.clientWidth,
+  }));
+  assert.ok(width <= seen, `the page is ${width} wide on a screen of ${seen}`);
+}
+
+test("a match is played to its end, with one who drops and rules that change on the way", async (t) => {
+  const { host, open } = await start(t);
+  const ada = await open("Ada", "", { ...desktop, colorScheme: "light" });
+  await ada.getByText("Nobody plays just now").waitFor();
+  await picture(ada, "game-lobby-empty-light");
+  await begin(ada, "four");
+  await says(ada, "Waiting for somebody to play with. Four in a row wins.");
+  const topic = new URL(ada.url()).hash.slice(1);
+  const bo = await open("Bo", topic, { ...desktop, colorScheme: "dark" });
+  const cleo = await open("Cleo", topic, { ...phone, colorScheme: "light" });
+  const all = [ada, bo, cleo];
+  await cleo.getByText("You are watching").waitFor();
+  await plays(cleo, "Ada 0, Bo 0");
+  await plays(bo, "Ada 0, Bo (you) 0");
+
+  for (const [page, number] of [[ada, 4], [bo, 4], [ada, 3], [bo, 5]]) await drop(page, number, all);
+  await says(bo, "Ada's turn");
+  for (const page of [bo, cleo]) await column(page, 1).click({ force: true });
+  await picture(ada, "game-four-light");
+  await picture(bo, "game-four-dark");
+
+  // Bo's window goes, and comes back to what it had.
+  await bo.goto("about:blank");
+  await plays(cleo, "Ada 0, Bo away 0");
+  await drop(ada, 7, [ada, cleo]);
+  await picture(cleo, "game-four-phone-light");
+  await bo.goBack();
+  await plays(cleo, "Ada 0, Bo 0");
+  await says(bo, "Your turn");
+  assert.equal(await column(bo, 4).getAttribute("aria-label"), "Column 4: sun, moon");
+  await drop(bo, 7, all);
+  assert.equal(await column(ada, 7).getAttribute("aria-label"), "Column 7: sun, moon");
+
+  // By the rules that are saved now, three win. What lies there stays, and so does everybody.
+  await reload(host);
+  await drop(ada, 6, all);
+  for (const page of [bo, cleo]) await page.getByText("Three in a row wins.").waitFor();
+  await drop(bo, 6, all);
+  await drop(ada, 2, all);
+  for (const page of [bo, cleo]) await says(page, "Ada has won.");
+  await says(ada, "You have won.");
+  assert.equal(await cleo.locator(".cell.won").count(), 3);
+  await plays(cleo, "Ada 1, Bo 0");
+  await picture(bo, "game-four-over-dark");
+
+  await ada.getByRole("button", { name: "Play again" }).click();
+  await says(ada, "Waiting for Bo");
+  await says(bo, "Ada would like to play again.");
+  assert.equal(await cleo.getByRole("button", { name: "Play again" }).count(), 0);
+  await bo.getByRole("button", { name: "Play again" }).click();
+  await says(bo, "Your turn. Three in a row wins.");
+  assert.equal(await column(cleo, 1).getAttribute("aria-label"), "Column 1: empty");
+  await bo.getByRole("button", { name: "Resign" }).click();
+  await says(cleo, "Ada has won: the other one gave up.");
+  await fits(cleo);
+  assert.deepEqual([...ada.troubles, ...bo.troubles, ...cleo.troubles], []);
+});
+
+test("runners see each other move, and so does who watches", async (t) => {
+  const { host, open } = await start(t);
+  const ada = await open("Ada", "arena:night", { ...desktop, colorScheme: "dark" });
+  await says(ada, "Waiting for somebody to play with.");
+  const bo = await open("Bo", "arena:night", { ...phone, colorScheme: "dark" });
+  await says(bo, "Get ready");
+  for (const name of ["Dan", "Eve", "Fay", "Gil", "Hal", "Ida"]) await sit(t, host, "arena:night", name);
+  const cleo = await open("Cleo", "arena:night", { ...desktop, colorScheme: "light" });
+  await cleo.getByText("You are watching").waitFor();
+  await says(bo, "Catch the lights!");
+
+  /** Where the page draws a runner, as its canvas is told. */
+  const at = (page, name) => page.locator("canvas").evaluate((canvas, name) => canvas.runners?.[name], name);
+  const before = await at(cleo, "Ada");
+  await ada.keyboard.down("KeyS");
+  for (const page of [ada, bo, cleo]) await until("Ada runs down", async () => (await at(page, "Ada")).y > before.y + 60);
+  await ada.keyboard.up("KeyS");
+  const box = await bo.locator("#scene").boundingBox();
+  const from = await at(cleo, "Bo");
+  await bo.mouse.move(box.x + 150, box.y + 300);
+  await bo.mouse.down();
+  await bo.mouse.move(box.x + 150, box.y + 220);
+  for (const page of [ada, bo, cleo]) await until("Bo runs up", async () => (await at(page, "Bo")).y < from.y - 60);
+  await picture(ada, "game-arena-dark");
+  await picture(bo, "game-arena-phone-dark");
+  await bo.mouse.up();
+  await fits(bo);
+
+  const still = await at(cleo, "Bo");
+  await bo.goto("about:blank");
+  await until("Bo is away", async () => (await players(cleo)).includes("Bo away"));
+  await picture(cleo, "game-arena-light");
+  await bo.goBack();
+  await until("Bo is back", async () => !(await players(cleo)).includes("Bo away"));
+  await until("Bo is where it was", async () => Math.abs((await at(bo, "Bo"))?.x - still.x) < 2);
+  await ada.getByRole("link", { name: "Lobby" }).click();
+  await until("Ada is gone", async () => !(await players(cleo)).includes("Ada"));
+  await cleo.getByRole("button", { name: "Take the free seat" }).click();
+  await until("Cleo plays", async () => (await players(cleo)).includes("Cleo (you)"));
+  assert.deepEqual([...ada.troubles, ...bo.troubles, ...cleo.troubles], []);
+});
+
+test("a round ends, and another begins when all want it", async (t) => {
+  const { host, open } = await start(t);
+  const ada = await open("Ada", "arena:night", { ...desktop, colorScheme: "light" });
+  await says(ada, "Waiting for somebody to play with.");
+  await reload(host);
+  const bo = await open("Bo", "arena:night", { ...phone, colorScheme: "light" });
+  await says(bo, "The last ten seconds!");
+  for (const page of [ada, bo]) await says(page, /caught/);
+  await picture(bo, "game-arena-over-phone-light");
+  await ada.getByRole("button", { name: "Play again" }).click();
+  await says(ada, "Waiting for Bo");
+  await says(bo, "Ada would like to play again.");
+  await picture(ada, "game-arena-over-light");
+  await bo.getByRole("button", { name: "Play again" }).click();
+  for (const page of [ada, bo]) await says(page, "Get ready");
+  await plays(ada, "Ada (you) 0, Bo 0");
+  assert.deepEqual([...ada.troubles, ...bo.troubles], []);
+});
+
+test("the lobby lists games and forgets them", async (t) => {
+  const { host, open } = await start(t);
+  const ada = await open("Ada", "four:reeds");
+  const bo = await open("A name of four and twenty", "arena:night");
+  const cleo = await open("Cleo", "", { ...phone, colorScheme: "dark" });
+  const entry = (words) => cleo.locator("#games").getByRole("link").filter({ hasText: words });
+  await entry("Ada").getByText(/Waiting$/).waitFor();
+  await entry("A name of four and twent").waitFor();
+  await picture(cleo, "game-lobby-phone-dark");
+  await fits(cleo);
+  const dan = await open("Dan", "", { ...desktop, colorScheme: "light" });
+  await picture(dan, "game-lobby-light");
+  await dan.getByRole("link", { name: "Ada" }).click();
+  await says(dan, "Ada's turn");
+  await entry("Ada, Dan").getByText("Being played").waitFor();
+  await bo.close();
+  await until("it is forgotten", async () => (await cleo.locator("#games li").count()) === 1);
+
+  // Who leaves a match is asked before.
+  await dan.getByRole("link", { name: "Lobby" }).click();
+  await picture(dan, "game-leave-light");
+  await dan.keyboard.press("Escape");
+  await says(dan, "Ada's turn");
+  await dan.getByRole("link", { name: "Lobby" }).click();
+  await dan.getByRole("dialog").getByRole("button", { name: "Leave" }).click();
+  await says(ada, "You are alone here.");
+  await dan.getByRole("heading", { name: "What shall we play?" }).waitFor();
+
+  // The scene stays in sight while the host is away.
+  await host.stop();
+  await ada.locator("#lost").getByText("Reconnecting").waitFor();
+  await picture(ada, "game-reconnecting-light");
+  assert.equal(await ada.locator(".board").isVisible(), true);
+  await host.start();
+  await says(ada, "Waiting for somebody to play with.");
+  await ada.goto(`${host.url}/#four:no such game`);
+  await ada.getByRole("heading", { name: "This door stays closed" }).waitFor();
+  await ada.getByText("A game's name has 1 to 24 letters, digits and hyphens.").waitFor();
+});
+
+test("a match needs no mouse", async (t) => {
+  const { open } = await start(t);
+  const ada = await open("Ada", "four:keys");
+  const bo = await open("Bo", "four:keys");
+  await says(ada, "Your turn");
+  while (!(await ada.evaluate(() => document.activeElement.matches(".column")))) await ada.keyboard.press("Tab");
+  await ada.keyboard.press("ArrowRight");
+  await picture(ada, "game-four-keyboard");
+  await ada.keyboard.press("Enter");
+  await says(bo, "Your turn");
+  assert.equal(await column(bo, 5).getAttribute("aria-label"), "Column 5: sun");
+  assert.equal(await ada.evaluate(() => document.activeElement.ariaLabel), "Column 5: sun", "the place isn't lost");
+});
+
+test("the start page leads to the games, and says which rules to change", async (t) => {
+  const host = await startDemo(t, { plugins: ["game"] });
+  const page = await openWindow(await startBrowser(t), host.url);
+  await page.getByText("guest-examples/game/src/four/board.rs").waitFor();
+  await picture(page, "start-game");
+  const opened = page.waitForEvent("popup");
+  await page.getByRole("link", { name: "Open the games" }).click();
+  await (await opened).getByRole("heading", { name: "Fancy a game?" }).waitFor();
+});
