@@ -61,6 +61,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     if wanted(Suite::Phoenix) {
         step("packages for Node", || node::install(&places::root().join("tests")))?;
+        step("pages", page::put_together)?;
         step("the Phoenix client's tests", || start(&mut node_tests("phoenix")?))?;
     }
     if wanted(Suite::Clients) {
