@@ -59,7 +59,7 @@ impl<'a> EncodedStep<'a> {
     }
 
     /// Gives one subscriber what it needs. Whether it follows from now on: one whose outbox has filled to a quarter misses this
-    /// step, and gets all of the state with the first one for which there is room again.
+    /// step, and gets all of the state with the next one for which there is room, or by [`catch_up`](super::Audience::catch_up).
     pub(super) fn give(&mut self, follows: bool, serializer: Serializer, outbox: &Outbox) -> bool {
         let changed = self.changed.as_mut().filter(|_| follows);
         let frame: Option<&Frame> = changed.unwrap_or(&mut self.all).frame(serializer);

@@ -76,6 +76,17 @@ fn presences_have_one_meta_a_key_and_are_limited() {
 }
 
 #[test]
+fn a_seat_is_kept_for_a_day_at_most_and_a_published_state_is_an_object() {
+    let mut record = record(CallLimits::default());
+    let day = Duration::from_secs(24 * 60 * 60);
+    assert_eq!(record.take_seat("ada".into(), day), Ok(()));
+    assert_eq!(kind(record.take_seat("ada".into(), day + Duration::from_millis(1))), Some(FaultKind::Oversize));
+    assert_eq!(kind(record.take_seat("a".repeat(256).into(), day)), Some(FaultKind::Oversize));
+    assert_eq!(kind(record.publish_state("[1]".into())), Some(FaultKind::Failed));
+    assert_eq!(record.take().len(), 1);
+}
+
+#[test]
 fn refs_in_a_meta_are_the_hosts() {
     let mut record = record(CallLimits::default());
     for meta in [r#"{"phx_ref":"mine","a":1}"#, r#"{"phx\u005fref_prev":"mine","a":1}"#, r#"{"a":1}"#] {
