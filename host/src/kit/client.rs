@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::stage::{Inside, Join};
 use crate::contract::{Ending, SocketFacts};
-use crate::protocol::{Frame, Serializer, event};
+use crate::protocol::{Frame, Incoming, Serializer, event};
 use crate::pubsub::Taken;
 use crate::socket::{Closing, Socket};
 
@@ -66,10 +66,10 @@ impl Client {
 
     /// Sends a text frame.
     pub(super) fn send(&mut self, text: &str) {
-        let frame = Frame::Text(text.into());
+        let message = Incoming::Text(text.into());
         let inside = Rc::clone(&self.inside);
         let Some(socket) = &mut self.socket else { return };
-        if let Err(Closing(code)) = inside.enter(|| socket.receive(&frame)) {
+        if let Err(Closing(code)) = inside.enter(|| socket.receive(&message)) {
             self.settle();
             inside.enter(|| self.end(Came::Closed(code.code())));
         }
@@ -111,7 +111,7 @@ impl Client {
         let mut frames = VecDeque::new();
         loop {
             let taken = outbox.poll_take(&Context::from_waker(Waker::noop()), &mut frames);
-            self.came.extend(frames.drain(..).map(read));
+            self.came.extend(frames.drain(..).map(|frame| read(&frame)));
             match taken {
                 Poll::Ready(Taken::Frames) => {}
                 Poll::Ready(Taken::Nudge) => {
@@ -145,9 +145,9 @@ impl Drop for Client {
     }
 }
 
-fn read(frame: Frame) -> Came {
-    match frame {
-        Frame::Text(text) => Came::Json(serde_json::from_str(&text).unwrap_or_default()),
-        Frame::Binary(bytes) => Came::Binary(bytes.to_vec()),
+fn read(frame: &Frame) -> Came {
+    match frame.as_text() {
+        Some(text) => Came::Json(serde_json::from_str(text).unwrap_or_default()),
+        None => Came::Binary(frame.message().to_vec()),
     }
 }

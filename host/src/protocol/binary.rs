@@ -7,7 +7,7 @@
 //! | 1 reply | to the client | join_ref, ref, topic, status |
 //! | 2 broadcast | to the client | topic, event |
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::{Addressee, Frame, Malformed, Message, Payload, Ref};
@@ -60,17 +60,14 @@ pub(super) fn encode_broadcast(topic: &str, event: &str, bytes: &Bytes) -> Optio
 
 /// None where a field has more than 255 bytes.
 fn assemble(kind: u8, fields: &[&str], bytes: &Bytes) -> Option<Frame> {
-    let sizes: usize = fields.iter().map(|field| 1 + field.len()).sum();
-    let mut frame = BytesMut::with_capacity(1 + sizes + bytes.len());
-    frame.put_u8(kind);
+    let mut head = vec![kind];
     for field in fields {
-        frame.put_u8(u8::try_from(field.len()).ok()?);
+        head.push(u8::try_from(field.len()).ok()?);
     }
     for field in fields {
-        frame.put_slice(field.as_bytes());
+        head.extend_from_slice(field.as_bytes());
     }
-    frame.put_slice(bytes);
-    Some(Frame::Binary(frame.freeze()))
+    Some(Frame::binary(&[&head, bytes]))
 }
 
 #[cfg(test)]
@@ -117,11 +114,11 @@ mod tests {
             "ok",
             &bytes,
         );
-        assert_eq!(frame, Some(Frame::Binary(Bytes::from_static(b"\x01\x01\x01\x08\x0212room:binok\x01\x02\x03\xff"))));
+        assert_eq!(frame, Some(Frame::binary(&[b"\x01\x01\x01\x08\x0212room:binok\x01\x02\x03\xff"])));
         let frame = encode_push(&Ref::from_text("1"), "room:bin", "bin", &Bytes::from_static(b"\x09"));
-        assert_eq!(frame, Some(Frame::Binary(Bytes::from_static(b"\x00\x01\x08\x031room:binbin\x09"))));
+        assert_eq!(frame, Some(Frame::binary(&[b"\x00\x01\x08\x031room:binbin\x09"])));
         let frame = encode_broadcast("room:bin", "bin", &Bytes::from_static(b"\x07\x08"));
-        assert_eq!(frame, Some(Frame::Binary(Bytes::from_static(b"\x02\x08\x03room:binbin\x07\x08"))));
+        assert_eq!(frame, Some(Frame::binary(&[b"\x02\x08\x03room:binbin\x07\x08"])));
         assert_eq!(encode_broadcast(&"t".repeat(256), "bin", &bytes), None);
     }
 }

@@ -17,7 +17,7 @@ mod v1;
 mod v2;
 
 pub use close::CloseCode;
-pub use frame::Frame;
+pub use frame::{Frame, Incoming};
 pub use message::{Addressee, Message, Outbound, event};
 pub use name::{NAME_BYTES_MAX, Pattern, PatternError, REF_BYTES_MAX, Topic};
 pub use payload::{Payload, PayloadError};

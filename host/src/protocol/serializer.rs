@@ -4,7 +4,7 @@ use std::fmt;
 
 use semver::Version;
 
-use super::{Frame, Message, Outbound, binary, v1, v2};
+use super::{Frame, Incoming, Message, Outbound, binary, v1, v2};
 
 /// A wire format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,17 +51,17 @@ impl Serializer {
         self as usize
     }
 
-    /// Reads a frame.
+    /// Reads what a client sent.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn decode(self, frame: &Frame) -> Result<Message, Malformed> {
-        match (self, frame) {
-            (Self::V2, Frame::Text(text)) => v2::decode(text),
-            (Self::V2, Frame::Binary(bytes)) => binary::decode(bytes),
-            (Self::V1, Frame::Text(text)) => v1::decode(text),
+    pub fn decode(self, incoming: &Incoming) -> Result<Message, Malformed> {
+        match (self, incoming) {
+            (Self::V2, Incoming::Text(text)) => v2::decode(text),
+            (Self::V2, Incoming::Binary(bytes)) => binary::decode(bytes),
+            (Self::V1, Incoming::Text(text)) => v1::decode(text),
             // Phoenix's V1 doesn't look at the kind of the frame.
-            (Self::V1, Frame::Binary(bytes)) => {
+            (Self::V1, Incoming::Binary(bytes)) => {
                 let text = bytes.clone().try_into().map_err(|_| Malformed("the frame is not UTF-8".into()))?;
                 v1::decode(&text)
             }

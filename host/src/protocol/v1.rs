@@ -40,7 +40,7 @@ pub(super) fn decode(text: &ByteString) -> Result<Message, Malformed> {
 }
 
 pub(super) fn encode(message: Outbound<'_>) -> Option<Frame> {
-    let text = match message {
+    Some(match message {
         Outbound::Reply { reference, to, status, payload, .. } => {
             let mut response = format!("{{\"response\":{},\"status\":", json(payload)?);
             push_string(&mut response, status);
@@ -54,8 +54,7 @@ pub(super) fn encode(message: Outbound<'_>) -> Option<Frame> {
         Outbound::Error { topic, .. } => {
             object(event::ERROR, r#"{"reason":"channel_crash"}"#, "null", &topic_of(topic))
         }
-    };
-    Some(Frame::Text(text.into()))
+    })
 }
 
 /// What this version can carry.
@@ -70,21 +69,21 @@ fn topic_of(topic: &str) -> Addressee {
     Addressee::Topic(topic.into())
 }
 
-fn object(event: &str, payload: &str, reference: &str, to: &Addressee) -> String {
-    let mut text = String::with_capacity(64 + event.len() + payload.len());
-    text.push_str("{\"event\":");
-    push_string(&mut text, event);
-    text.push_str(",\"payload\":");
-    text.push_str(payload);
-    text.push_str(",\"ref\":");
-    text.push_str(reference);
-    text.push_str(",\"topic\":");
-    match to {
-        Addressee::Topic(topic) => push_string(&mut text, topic),
-        Addressee::Other(json) => text.push_str(json),
-    }
-    text.push('}');
-    text
+fn object(event: &str, payload: &str, reference: &str, to: &Addressee) -> Frame {
+    Frame::compose(|text| {
+        text.push_str("{\"event\":");
+        push_string(text, event);
+        text.push_str(",\"payload\":");
+        text.push_str(payload);
+        text.push_str(",\"ref\":");
+        text.push_str(reference);
+        text.push_str(",\"topic\":");
+        match to {
+            Addressee::Topic(topic) => push_string(text, topic),
+            Addressee::Other(json) => text.push_str(json),
+        }
+        text.push('}');
+    })
 }
 
 #[cfg(test)]
@@ -116,7 +115,7 @@ mod tests {
             payload: &Payload::EMPTY,
         });
         let expected = r#"{"event":"phx_reply","payload":{"response":{},"status":"ok"},"ref":"1","topic":"room:a"}"#;
-        assert_eq!(reply, Some(Frame::Text(expected.into())));
+        assert_eq!(reply, Some(Frame::text(expected)));
         let bytes = Payload::Binary(bytes::Bytes::from_static(b"\x01"));
         assert_eq!(encode(Outbound::Broadcast { topic: "room:a", event: "e", payload: &bytes }), None);
     }

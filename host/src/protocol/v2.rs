@@ -57,53 +57,55 @@ pub(super) fn string_in(text: &ByteString, raw: &RawValue) -> Option<ByteString>
 }
 
 pub(super) fn encode(message: Outbound<'_>) -> Option<Frame> {
-    let mut text = String::new();
     match message {
-        Outbound::Reply { join_ref, reference, to, status, payload } => {
-            let response = match payload {
-                Payload::Json(json) => json,
-                Payload::Binary(bytes) => return binary::encode_reply(join_ref, reference, to, status, bytes),
-            };
-            text.reserve(96 + response.len());
-            open(&mut text, join_ref.json(), reference.json());
-            match to {
-                Addressee::Topic(topic) => push_string(&mut text, topic),
-                Addressee::Other(json) => text.push_str(json),
-            }
-            text.push_str(",\"phx_reply\",{\"response\":");
-            text.push_str(response);
-            text.push_str(",\"status\":");
-            push_string(&mut text, status);
-            text.push_str("}]");
-        }
+        Outbound::Reply { join_ref, reference, to, status, payload } => match payload {
+            Payload::Json(response) => Some(reply(join_ref, reference, to, status, response)),
+            Payload::Binary(bytes) => binary::encode_reply(join_ref, reference, to, status, bytes),
+        },
         Outbound::Push { join_ref, topic, event, payload } => match payload {
-            Payload::Json(json) => event_into(&mut text, (join_ref.json(), "null"), topic, event, json),
-            Payload::Binary(bytes) => return binary::encode_push(join_ref, topic, event, bytes),
+            Payload::Json(json) => Some(about((join_ref.json(), "null"), topic, event, json)),
+            Payload::Binary(bytes) => binary::encode_push(join_ref, topic, event, bytes),
         },
         Outbound::Broadcast { topic, event, payload } => match payload {
-            Payload::Json(json) => event_into(&mut text, ("null", "null"), topic, event, json),
-            Payload::Binary(bytes) => return binary::encode_broadcast(topic, event, bytes),
+            Payload::Json(json) => Some(about(("null", "null"), topic, event, json)),
+            Payload::Binary(bytes) => binary::encode_broadcast(topic, event, bytes),
         },
         Outbound::Close { join_ref, topic } => {
-            event_into(&mut text, (join_ref.json(), join_ref.json()), topic, event::CLOSE, "{}");
+            Some(about((join_ref.json(), join_ref.json()), topic, event::CLOSE, "{}"))
         }
         Outbound::Error { join_ref, topic } => {
             let refs = (join_ref.json(), join_ref.json());
-            event_into(&mut text, refs, topic, event::ERROR, r#"{"reason":"channel_crash"}"#);
+            Some(about(refs, topic, event::ERROR, r#"{"reason":"channel_crash"}"#))
         }
     }
-    Some(Frame::Text(text.into()))
 }
 
-fn event_into(text: &mut String, (join_ref, reference): (&str, &str), topic: &str, event: &str, payload: &str) {
-    text.reserve(16 + join_ref.len() + reference.len() + topic.len() + event.len() + payload.len());
-    open(text, join_ref, reference);
-    push_string(text, topic);
-    text.push(',');
-    push_string(text, event);
-    text.push(',');
-    text.push_str(payload);
-    text.push(']');
+fn reply(join_ref: &Ref, reference: &Ref, to: &Addressee, status: &str, response: &str) -> Frame {
+    Frame::compose(|text| {
+        open(text, join_ref.json(), reference.json());
+        match to {
+            Addressee::Topic(topic) => push_string(text, topic),
+            Addressee::Other(json) => text.push_str(json),
+        }
+        text.push_str(",\"phx_reply\",{\"response\":");
+        text.push_str(response);
+        text.push_str(",\"status\":");
+        push_string(text, status);
+        text.push_str("}]");
+    })
+}
+
+/// An event that is no reply.
+fn about((join_ref, reference): (&str, &str), topic: &str, event: &str, payload: &str) -> Frame {
+    Frame::compose(|text| {
+        open(text, join_ref, reference);
+        push_string(text, topic);
+        text.push(',');
+        push_string(text, event);
+        text.push(',');
+        text.push_str(payload);
+        text.push(']');
+    })
 }
 
 fn open(text: &mut String, join_ref: &str, reference: &str) {
@@ -169,8 +171,8 @@ mod tests {
         let to = Addressee::Topic("room:\"a\"".into());
         let payload = Payload::EMPTY;
         let written = |message| match encode(message) {
-            Some(Frame::Text(text)) => text.to_string(),
-            other => panic!("no text frame: {other:?}"),
+            Some(frame) => frame.as_text().expect("text").to_owned(),
+            None => panic!("nothing was written"),
         };
         assert_eq!(
             written(Outbound::Reply {

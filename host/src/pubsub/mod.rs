@@ -23,7 +23,7 @@ use crate::protocol::{Frame, Serializer, Topic};
 pub use audience::{Audience, Hearing, Subscription};
 pub use broadcast::{Broadcast, Encoded, Except};
 pub use names::Named;
-pub use outbox::{Outbox, OutboxLimits, Taken};
+pub use outbox::{Bell, Outbox, OutboxLimits, Taken};
 pub use step::Step;
 
 /// One who gets what is broadcast to a topic.
@@ -236,9 +236,9 @@ mod tests {
         }
         pubsub.broadcast(hello(&topic, Except::Member(1)));
         assert_eq!(alices.take_all(), []);
-        assert_eq!(bobs.take_all(), [Frame::Text(r#"[null,null,"room:a","hello",{}]"#.into())]);
+        assert_eq!(bobs.take_all(), [Frame::text(r#"[null,null,"room:a","hello",{}]"#)]);
         let v1 = r#"{"event":"hello","payload":{},"ref":null,"topic":"room:a"}"#;
-        assert_eq!(olds.take_all(), [Frame::Text(v1.into())]);
+        assert_eq!(olds.take_all(), [Frame::text(v1)]);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! A socket's bounded queue of encoded frames.
 //!
-//! Anybody pushes, and one task, the socket's driver, takes all that is queued and writes it in one go. A subscriber that
-//! reads too slowly costs nobody anything: its outbox overflows, drops what it holds, and has the connection closed.
+//! Anybody pushes, and the socket's driver takes all that is queued and writes it in one go. A driver is a task, which waits
+//! by polling, or a [`Bell`], which is rung. A subscriber that reads too slowly costs nobody anything: its outbox overflows,
+//! drops what it holds, and has the connection closed.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::protocol::{CloseCode, Frame};
@@ -24,10 +25,18 @@ impl Default for OutboxLimits {
     }
 }
 
+/// What wakes the driver of many outboxes. It is rung once for an outbox, until its driver has looked into that.
+pub trait Bell: Send + Sync {
+    /// The outbox with this number wants its driver. It must not wait, and may be rung for one that is gone.
+    fn ring(&self, number: usize);
+}
+
 /// A bounded queue of frames, and what else its driver is woken for.
 pub struct Outbox {
     limits: OutboxLimits,
     inner: Mutex<Inner>,
+    /// The bell of a driver that has one, and the number that it knows this outbox by.
+    bell: OnceLock<(Arc<dyn Bell>, usize)>,
 }
 
 #[derive(Default)]
@@ -38,8 +47,13 @@ struct Inner {
     closing: Option<CloseCode>,
     /// Whether the driver is to look again at what it held back.
     nudged: bool,
+    /// Whether the driver was woken and hasn't looked since.
+    called: bool,
     driver: Option<Waker>,
 }
+
+/// Frames that an idle outbox keeps room for.
+const FRAMES_KEPT: usize = 4;
 
 /// What the driver has to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,7 +73,15 @@ impl Outbox {
     /// An empty outbox.
     #[must_use]
     pub fn new(limits: OutboxLimits) -> Self {
-        Self { limits, inner: Mutex::default() }
+        Self { limits, inner: Mutex::default(), bell: OnceLock::new() }
+    }
+
+    /// From now on its driver is woken by this bell. Once; a second bell is ignored.
+    pub fn hang(&self, bell: &Arc<dyn Bell>, number: usize) {
+        if self.bell.set((Arc::clone(bell), number)).is_ok() {
+            // Something may have come before.
+            bell.ring(number);
+        }
     }
 
     /// Queues a frame. In an outbox that is closing or full it is dropped; a full one starts to close.
@@ -74,11 +96,12 @@ impl Outbox {
             inner.frames = VecDeque::new();
             inner.bytes = 0;
             inner.closing = Some(CloseCode::SlowConsumer);
+            inner.called = false;
         } else {
             inner.bytes = bytes;
             inner.frames.push_back(frame);
         }
-        Self::wake(inner);
+        self.wake(inner);
     }
 
     /// Queues a frame that may be left out, unless what is queued already is more than a quarter of what may be, or would be more
@@ -94,7 +117,7 @@ impl Outbox {
         }
         inner.bytes = with_it;
         inner.frames.push_back(frame.clone());
-        Self::wake(inner);
+        self.wake(inner);
         true
     }
 
@@ -102,14 +125,15 @@ impl Outbox {
     pub fn close(&self, code: CloseCode) {
         let mut inner = self.lock();
         inner.closing.get_or_insert(code);
-        Self::wake(inner);
+        inner.called = false;
+        self.wake(inner);
     }
 
     /// Has the driver look again at what it held back.
     pub fn nudge(&self) {
         let mut inner = self.lock();
         inner.nudged = true;
-        Self::wake(inner);
+        self.wake(inner);
     }
 
     /// Waits until the connection is to be closed, while its driver writes.
@@ -118,7 +142,7 @@ impl Outbox {
         if let Some(code) = inner.closing {
             return Poll::Ready(code);
         }
-        inner.driver = Some(context.waker().clone());
+        inner.wait(context);
         Poll::Pending
     }
 
@@ -132,35 +156,37 @@ impl Outbox {
         if std::mem::take(&mut inner.nudged) {
             return Poll::Ready(Taken::Nudge);
         }
-        inner.driver = Some(context.waker().clone());
+        inner.wait(context);
         Poll::Pending
     }
 
     /// Takes what is queued, up to a batch, into `frames`, which is empty. For the driver alone.
     pub fn poll_take(&self, context: &Context<'_>, frames: &mut VecDeque<Frame>) -> Poll<Taken> {
         let mut inner = self.lock();
-        if inner.bytes <= BATCH_BYTES_MAX {
-            std::mem::swap(&mut inner.frames, frames);
-            inner.bytes = 0;
-        } else {
-            inner.split(frames);
+        let taken = inner.take(frames);
+        if let Some(taken) = taken {
+            return Poll::Ready(taken);
         }
-        if inner.frames.is_empty()
-            && let Some(code) = inner.closing
-        {
-            return Poll::Ready(Taken::Close(code));
-        }
-        if !frames.is_empty() {
-            return Poll::Ready(Taken::Frames);
-        }
-        if std::mem::take(&mut inner.nudged) {
-            return Poll::Ready(Taken::Nudge);
-        }
-        match &mut inner.driver {
-            Some(waker) => waker.clone_from(context.waker()),
-            none => *none = Some(context.waker().clone()),
-        }
+        inner.wait(context);
         Poll::Pending
+    }
+
+    /// The same for a driver with a bell, which is rung again for what comes next, or for what is left.
+    pub fn take(&self, frames: &mut VecDeque<Frame>) -> Option<Taken> {
+        let mut inner = self.lock();
+        let taken = inner.take(frames);
+        inner.called = false;
+        if !inner.frames.is_empty() || inner.closing.is_some() || inner.nudged {
+            self.wake(inner);
+        }
+        taken
+    }
+
+    /// Why the connection is to be closed, if it is. A driver with a bell that can't take anything looks at no more than this,
+    /// and until it takes again the bell is rung for nothing else.
+    #[must_use]
+    pub fn closing(&self) -> Option<CloseCode> {
+        self.lock().closing
     }
 
     #[cfg(test)]
@@ -171,10 +197,15 @@ impl Outbox {
     }
 
     /// Wakes the driver after the lock is gone.
-    fn wake(mut inner: MutexGuard<'_, Inner>) {
+    fn wake(&self, mut inner: MutexGuard<'_, Inner>) {
+        if std::mem::replace(&mut inner.called, true) {
+            return;
+        }
         let driver = inner.driver.take();
         drop(inner);
-        if let Some(driver) = driver {
+        if let Some((bell, number)) = self.bell.get() {
+            bell.ring(*number);
+        } else if let Some(driver) = driver {
             driver.wake();
         }
     }
@@ -186,6 +217,35 @@ impl Outbox {
 }
 
 impl Inner {
+    fn wait(&mut self, context: &Context<'_>) {
+        self.called = false;
+        match &mut self.driver {
+            Some(waker) => waker.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
+    }
+
+    /// What there is for the driver, if anything.
+    fn take(&mut self, frames: &mut VecDeque<Frame>) -> Option<Taken> {
+        if self.bytes <= BATCH_BYTES_MAX {
+            // Each keeps its room for the next.
+            frames.append(&mut self.frames);
+            self.frames.shrink_to(FRAMES_KEPT);
+            self.bytes = 0;
+        } else {
+            self.split(frames);
+        }
+        if self.frames.is_empty()
+            && let Some(code) = self.closing
+        {
+            return Some(Taken::Close(code));
+        }
+        if !frames.is_empty() {
+            return Some(Taken::Frames);
+        }
+        std::mem::take(&mut self.nudged).then_some(Taken::Nudge)
+    }
+
     /// Moves frames up to a batch's bytes, and at least one.
     fn split(&mut self, batch: &mut VecDeque<Frame>) {
         let mut taken = 0;
@@ -205,7 +265,7 @@ mod tests {
     use super::*;
 
     fn frame(bytes: usize) -> Frame {
-        Frame::Text("x".repeat(bytes).into())
+        Frame::text(&"x".repeat(bytes))
     }
 
     fn take(outbox: &Outbox) -> (Poll<Taken>, usize) {
@@ -263,7 +323,7 @@ mod tests {
     fn large_queues_are_taken_in_batches() {
         let outbox = Outbox::new(OutboxLimits::default());
         for _ in 0..3 {
-            outbox.push(frame(BATCH_BYTES_MAX / 2));
+            outbox.push(frame(BATCH_BYTES_MAX / 2 - 16));
         }
         outbox.close(CloseCode::ServiceRestart);
         assert_eq!(take(&outbox), (Poll::Ready(Taken::Frames), 2));

@@ -1,7 +1,9 @@
 //! A host: everything wired together, its start and its stop.
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -20,7 +22,7 @@ use crate::protocol::CloseCode;
 use crate::routes::RouteTable;
 use crate::socket::Sockets;
 use crate::store::Store;
-use crate::transport::{Mount, StaticFiles, listen, router};
+use crate::transport::{Mount, Reactors, StaticFiles, listen, router};
 
 /// Connections to the API, where it has a listener of its own.
 const API_CONNECTIONS_MAX: usize = 256;
@@ -33,6 +35,7 @@ const STOP_FOR_CHANNELS: f64 = 0.75;
 pub struct Host {
     listener: TcpListener,
     mounts: Vec<Arc<Mount>>,
+    reactors: Arc<Reactors>,
     api: Router,
     /// Where the API is, if not with the rest.
     api_listener: Option<TcpListener>,
@@ -90,7 +93,8 @@ impl Host {
             library.expect_one_gatekeeper();
         }
         let sockets = Arc::new(Sockets::default());
-        let mounts = mounts(config, tokens.as_ref(), &node, &sockets)?;
+        let reactors = Reactors::start(available_parallelism().map_or(1, NonZero::get))?;
+        let mounts = mounts(config, tokens.as_ref(), &node, &sockets, &reactors)?;
         let api = match config.api.enabled {
             true => api::router(Api {
                 node: Arc::clone(&node),
@@ -103,7 +107,8 @@ impl Host {
             false => Router::new(),
         };
         library.refresh().await;
-        Ok(Self { listener, mounts, api, api_listener, node, sockets, library, files, limits: config.limits.clone() })
+        let limits = config.limits.clone();
+        Ok(Self { listener, mounts, reactors, api, api_listener, node, sockets, library, files, limits })
     }
 
     /// Where it listens.
@@ -126,7 +131,8 @@ impl Host {
     /// Serves until `stop`, and then ends in order: no new connections, the sockets closed in batches, each channel's
     /// `terminate`.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) {
-        let Self { listener, mounts, mut api, api_listener, node, sockets, library, files, limits } = self;
+        // The reactors end once all is said.
+        let Self { listener, mounts, reactors: _reactors, mut api, api_listener, node, sockets, library, files, limits } = self;
         let watching = tokio::spawn(library.watch());
         let sweeping = tokio::spawn(sweep(Arc::clone(&node)));
         let apart =

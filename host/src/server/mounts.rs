@@ -9,7 +9,7 @@ use super::{Config, MountTable};
 use crate::auth::{Jwt, JwtRules, KeySet, MaxAge, Tokens};
 use crate::channel::Node;
 use crate::socket::{Endpoint, Sockets};
-use crate::transport::{Doorman, Gate, Mount, TokenCheck, Verifier};
+use crate::transport::{Doorman, Gate, Mount, Reactors, TokenCheck, Verifier};
 
 /// The host's tokens, if its configuration has a secret for them.
 ///
@@ -27,6 +27,7 @@ pub(super) fn mounts(
     tokens: Option<&Arc<Tokens>>,
     node: &Arc<Node>,
     sockets: &Arc<Sockets>,
+    reactors: &Arc<Reactors>,
 ) -> Result<Vec<Arc<Mount>>> {
     let gate = Gate::new(config.limits.sockets());
     let mount = |(path, table): (&String, &MountTable)| {
@@ -52,6 +53,7 @@ pub(super) fn mounts(
             endpoint,
             limits: limits.wire(),
             gate: Arc::clone(&gate),
+            reactors: Arc::clone(reactors),
         }))
     };
     config.mounts().iter().map(mount).collect()

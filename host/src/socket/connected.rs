@@ -8,7 +8,7 @@ use super::registry::Registered;
 use super::{Slot, SocketState, Sockets, Step};
 use crate::channel::{Channel, Connection, Drain, Entry, Full, Node};
 use crate::contract::{Ending, SocketFacts};
-use crate::protocol::{Addressee, CloseCode, Frame, Message, Outbound, Payload, Ref, Serializer};
+use crate::protocol::{Addressee, CloseCode, Incoming, Message, Outbound, Payload, Ref, Serializer};
 use crate::pubsub::{Named, Outbox, OutboxLimits};
 
 /// The limits of one socket.
@@ -100,12 +100,12 @@ impl Socket {
         self.held_back.is_some()
     }
 
-    /// Takes a frame from the client.
+    /// Takes a message from the client.
     ///
     /// # Errors
     /// Where the connection is to be closed for it.
-    pub fn receive(&mut self, frame: &Frame) -> Result<(), Closing> {
-        let message = self.connection.serializer.decode(frame).map_err(|malformed| {
+    pub fn receive(&mut self, incoming: &Incoming) -> Result<(), Closing> {
+        let message = self.connection.serializer.decode(incoming).map_err(|malformed| {
             tracing::debug!("a client sent what is no message: {malformed}");
             Closing(CloseCode::Malformed)
         })?;

@@ -22,6 +22,7 @@ pub use doorman::{Doorman, TokenCheck, Verifier};
 pub use files::StaticFiles;
 pub use listen::listen;
 pub use mount::{Gate, Mount, WireLimits};
+pub use websocket::Reactors;
 
 /// The routes: the mounts, further ones such as the API's, and static files behind them.
 pub fn router(mounts: Vec<Arc<Mount>>, further: Router, files: Option<StaticFiles>) -> Router {

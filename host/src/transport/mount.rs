@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::auth::Origins;
 use crate::socket::Endpoint;
 
+use super::Reactors;
 use super::doorman::Doorman;
 
 /// The limits of the wire.
@@ -46,6 +47,8 @@ pub struct Mount {
     pub limits: WireLimits,
     /// How many sockets the host may have.
     pub gate: Arc<Gate>,
+    /// Who serves those that connect by WebSocket.
+    pub reactors: Arc<Reactors>,
 }
 
 /// The count of all sockets of the host.

@@ -14,7 +14,7 @@ use bennu::contract::{
     TopicCall, Upgrade,
 };
 use bennu::presence::Pace;
-use bennu::protocol::{Frame, Payload, Serializer};
+use bennu::protocol::{Incoming, Payload, Serializer};
 use bennu::pubsub::{OutboxLimits, Taken};
 use bennu::routes::{Probation, Route, RouteSpec, RouteTable, Routes, Takes};
 use bennu::socket::{Endpoint, Socket, SocketLimits, Sockets};
@@ -173,7 +173,7 @@ pub(crate) struct Client {
 impl Client {
     /// Sends a text frame.
     pub(crate) fn send(&mut self, text: &str) {
-        self.socket.receive(&Frame::Text(text.into())).expect("a message");
+        self.socket.receive(&Incoming::Text(text.into())).expect("a message");
     }
 
     /// All frames that have come by now, without waiting.
@@ -215,9 +215,9 @@ impl Client {
         loop {
             let taken = outbox.poll_take(&Context::from_waker(Waker::noop()), &mut frames);
             for frame in frames.drain(..) {
-                match frame {
-                    Frame::Text(text) => self.seen.push_back(text.to_string()),
-                    Frame::Binary(bytes) => self.seen.push_back(format!("{bytes:?}")),
+                match frame.as_text() {
+                    Some(text) => self.seen.push_back(text.to_owned()),
+                    None => self.seen.push_back(format!("{:?}", frame.message())),
                 }
             }
             match taken {

@@ -302,7 +302,8 @@ async fn outbox_frames() -> Result<()> {
         ensure!(alice.json().await?[3] == "one_of_many");
     }
     ensure!(alice.reply(NAUGHTY, &asked).await?.status == "ok");
-    alice.push(NAUGHTY, "pushes", &json!({"count": 16, "bytes": 1})).await?;
+    // So many more that it doesn't matter how many are written meanwhile.
+    alice.push(NAUGHTY, "pushes", &json!({"count": 1000, "bytes": 1})).await?;
     alice.closed_with(1013).await?;
     drop(alice);
     host.stop().await?;

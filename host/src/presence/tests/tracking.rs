@@ -32,7 +32,7 @@ impl House {
 /// The payloads of the diffs in an outbox, and nothing else may be in it.
 fn diffs(outbox: &Outbox) -> Vec<String> {
     let payload = |frame: Frame| {
-        let Frame::Text(text) = frame else { panic!("presence is text") };
+        let text = frame.as_text().expect("presence is text");
         let rest = text.strip_prefix(r#"[null,null,"room:a","presence_diff","#).unwrap_or_else(|| panic!("{text}"));
         rest.strip_suffix(']').unwrap().to_owned()
     };
@@ -149,7 +149,7 @@ async fn live(house: &House, outbox: &Outbox, member: u64, seed: usize) {
             0 | 1 => drop(house.presence.track(&topic, member, key, "{}")),
             2 => drop(house.presence.update(&topic, member, key, "{}")),
             3 => house.presence.untrack(&topic, member, key),
-            _ => house.presence.show(&topic, |payload| outbox.push(Frame::Text(text(payload).into()))),
+            _ => house.presence.show(&topic, |payload| outbox.push(Frame::text(&text(payload)))),
         }
         tokio::task::yield_now().await;
     }
@@ -157,7 +157,7 @@ async fn live(house: &House, outbox: &Outbox, member: u64, seed: usize) {
 
 /// A state was put into the outbox as it is; a diff comes in its envelope.
 fn receive(client: &mut Client, frame: Frame) {
-    let Frame::Text(text) = frame else { panic!("presence is text") };
+    let text = frame.as_text().expect("presence is text");
     match parsed(&text) {
         Value::Array(message) => client.on_diff(&message[4].to_string()),
         _ => client.on_state(&text),

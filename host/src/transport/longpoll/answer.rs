@@ -33,19 +33,16 @@ impl Answer {
 
     /// What is there for a session, perhaps nothing. Bytes are put into a string as they are, as Phoenix does; what isn't
     /// UTF-8 can't be, and is left out.
-    pub(super) fn messages(frames: Vec<Frame>, token: String) -> Self {
-        let text = |frame: Frame| match frame {
-            Frame::Text(text) => Some(text.to_string()),
-            Frame::Binary(bytes) => {
-                let text = String::from_utf8(bytes.to_vec()).ok();
-                if text.is_none() {
-                    tracing::debug!("a message that long-poll can't carry was left out: its bytes are no UTF-8");
-                }
-                text
+    pub(super) fn messages(frames: &[Frame], token: String) -> Self {
+        let text = |frame: &Frame| {
+            let text = str::from_utf8(frame.message()).ok().map(str::to_owned);
+            if text.is_none() {
+                tracing::debug!("a message that long-poll can't carry was left out: its bytes are no UTF-8");
             }
+            text
         };
         let status = if frames.is_empty() { 204 } else { 200 };
-        Self { messages: Some(frames.into_iter().filter_map(text).collect()), status, token: Some(token) }
+        Self { messages: Some(frames.iter().filter_map(text).collect()), status, token: Some(token) }
     }
 }
 
@@ -85,14 +82,14 @@ mod tests {
 
     #[test]
     fn answers_have_phoenix_s_shapes() {
-        let text = Frame::Text(r#"[1]"#.into());
-        let bytes = |bytes: &'static [u8]| Frame::Binary(bytes.into());
+        let text = Frame::text("[1]");
+        let bytes = |bytes: &[u8]| Frame::binary(&[bytes]);
         let some = vec![text, bytes(&[1, 97]), bytes(&[255])];
         let token = || "t".to_owned();
         assert_eq!(body(&Answer::of(403)), r#"{"status":403}"#);
         assert_eq!(body(&Answer::begun(token())), r#"{"messages":[],"status":410,"token":"t"}"#);
-        assert_eq!(body(&Answer::messages(vec![], token())), r#"{"messages":[],"status":204,"token":"t"}"#);
+        assert_eq!(body(&Answer::messages(&[], token())), r#"{"messages":[],"status":204,"token":"t"}"#);
         let expected = r#"{"messages":["[1]","\u0001a"],"status":200,"token":"t"}"#;
-        assert_eq!(body(&Answer::messages(some, token())), expected);
+        assert_eq!(body(&Answer::messages(&some, token())), expected);
     }
 }

@@ -5,7 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use crate::protocol::Frame;
+use crate::protocol::Incoming;
 
 /// The content type of a batch. Anything else is one message.
 const BATCH: &[u8] = b"application/x-ndjson";
@@ -24,7 +24,7 @@ pub(super) enum Unreadable {
 
 /// The messages of a body, each of which has so many bytes at most. A line that starts with a bracket is text, any other is
 /// base64 of a binary frame.
-pub(super) fn read(body: &Bytes, content_type: Option<&[u8]>, frame_bytes: usize) -> Result<Vec<Frame>, Unreadable> {
+pub(super) fn read(body: &Bytes, content_type: Option<&[u8]>, frame_bytes: usize) -> Result<Vec<Incoming>, Unreadable> {
     let text = ByteString::try_from(body.clone()).map_err(|_| Unreadable::Garbage)?;
     let lines = match content_type {
         Some(BATCH) => text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).take(LINES_MAX).collect(),
@@ -33,9 +33,9 @@ pub(super) fn read(body: &Bytes, content_type: Option<&[u8]>, frame_bytes: usize
     let is_batch = content_type == Some(BATCH);
     let frame = |line: &str| {
         let frame = if !is_batch || line.starts_with('[') {
-            Frame::Text(text.slice_ref(line))
+            Incoming::Text(text.slice_ref(line))
         } else {
-            Frame::Binary(BASE64_STANDARD.decode(line).map_err(|_| Unreadable::Garbage)?.into())
+            Incoming::Binary(BASE64_STANDARD.decode(line).map_err(|_| Unreadable::Garbage)?.into())
         };
         if frame.len() > frame_bytes { Err(Unreadable::TooLarge) } else { Ok(frame) }
     };
@@ -46,20 +46,20 @@ pub(super) fn read(body: &Bytes, content_type: Option<&[u8]>, frame_bytes: usize
 mod tests {
     use super::*;
 
-    fn batch(body: &str) -> Result<Vec<Frame>, Unreadable> {
+    fn batch(body: &str) -> Result<Vec<Incoming>, Unreadable> {
         read(&Bytes::copy_from_slice(body.as_bytes()), Some(BATCH), 100)
     }
 
-    fn text(text: &'static str) -> Frame {
-        Frame::Text(text.into())
+    fn text(text: &'static str) -> Incoming {
+        Incoming::Text(text.into())
     }
 
     #[test]
     fn a_batch_has_a_message_in_each_line() {
         assert_eq!(batch("[1]\n[2]\r\n[3]"), Ok(vec![text("[1]"), text("[2]"), text("[3]")]));
-        assert_eq!(batch("[1]\nAAEC"), Ok(vec![text("[1]"), Frame::Binary(Bytes::from_static(&[0, 1, 2]))]));
+        assert_eq!(batch("[1]\nAAEC"), Ok(vec![text("[1]"), Incoming::Binary(Bytes::from_static(&[0, 1, 2]))]));
         // An empty line is an empty message, which nobody can read.
-        assert_eq!(batch("[1]\n"), Ok(vec![text("[1]"), Frame::Binary(Bytes::new())]));
+        assert_eq!(batch("[1]\n"), Ok(vec![text("[1]"), Incoming::Binary(Bytes::new())]));
         assert_eq!(batch("{\"topic\":\"t\"}"), Err(Unreadable::Garbage));
         assert_eq!(batch(&format!("[{}]", "1".repeat(100))), Err(Unreadable::TooLarge));
         assert_eq!(batch(&"[1]\n".repeat(150)).map(|frames| frames.len()), Ok(LINES_MAX));

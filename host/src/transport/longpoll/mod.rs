@@ -102,7 +102,7 @@ async fn poll(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr) -> Response {
         && let Some(session) = polls.session(&token)
         && let Some(frames) = session.poll().await
     {
-        return Answer::messages(frames, token).into_response();
+        return Answer::messages(&frames, token).into_response();
     }
     match begin(polls, parts, peer).await {
         Ok(token) => Answer::begun(token).into_response(),

@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::contract::Ending;
-use crate::protocol::{CloseCode, Frame};
+use crate::protocol::{CloseCode, Frame, Incoming};
 use crate::pubsub::Taken;
 use crate::socket::Socket;
 
@@ -38,7 +38,7 @@ pub(super) enum Unposted {
 type Poll = oneshot::Sender<Vec<Frame>>;
 
 /// What was posted, and who waits until it is received.
-type Batch = (VecDeque<Frame>, oneshot::Sender<()>);
+type Batch = (VecDeque<Incoming>, oneshot::Sender<()>);
 
 /// The work of a session, to be run in a task of its own.
 pub(super) struct Work {
@@ -75,10 +75,10 @@ impl Session {
     }
 
     /// Hands messages over, and waits until the last of them was received.
-    pub(super) async fn post(&self, frames: Vec<Frame>) -> Result<(), Unposted> {
+    pub(super) async fn post(&self, messages: Vec<Incoming>) -> Result<(), Unposted> {
         let (done, taken) = oneshot::channel();
         let posting = async {
-            self.batches.send((frames.into(), done)).await.map_err(|_| Unposted::Gone)?;
+            self.batches.send((messages.into(), done)).await.map_err(|_| Unposted::Gone)?;
             taken.await.map_err(|_| Unposted::NotTaken)
         };
         timeout(self.window, posting).await.unwrap_or(Err(Unposted::NotTaken))
@@ -169,10 +169,10 @@ impl Work {
     /// Receives what was posted, one message after another, for as long as there is room.
     fn receive(&mut self) -> Result<(), End> {
         while !self.socket.is_held_back()
-            && let Some((frames, _)) = &mut self.posted
+            && let Some((messages, _)) = &mut self.posted
         {
-            match frames.pop_front() {
-                Some(frame) => self.socket.receive(&frame).map_err(|closing| End::Close(closing.0))?,
+            match messages.pop_front() {
+                Some(message) => self.socket.receive(&message).map_err(|closing| End::Close(closing.0))?,
                 None => {
                     if let Some((_, done)) = self.posted.take() {
                         let _ = done.send(());

@@ -1,0 +1,411 @@
+//! One connection: its stream, its socket, and what is under way between the two.
+//!
+//! It never waits. Its [`Reactor`](super::reactor::Reactor) calls when there is something to read, room to write, something in
+//! the outbox, or a time that has come.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use mio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::reader::{Heard, Reader};
+use super::unsent::Unsent;
+use crate::contract::Ending;
+use crate::protocol::{CloseCode, Frame};
+use crate::pubsub::{Outbox, Taken};
+use crate::socket::{Registered, Socket};
+use crate::transport::mount::Entered;
+
+/// How long the other side may take over the end of the connection.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// The most messages of one connection that are handled before it is others' turn.
+const MESSAGES_A_TURN: usize = 32;
+
+/// Bytes that are read at once.
+const INPUT_BYTES: usize = 64 << 10;
+
+/// Bytes of several frames that are put together, to be written at once. A longer frame is written as it is.
+const OUTPUT_BYTES: usize = 32 << 10;
+
+/// What a client that has connected comes with.
+pub(in crate::transport) struct Arrival {
+    pub(super) stream: std::net::TcpStream,
+    /// What it has written behind its request already.
+    pub(super) received: Bytes,
+    pub(super) socket: Socket,
+    pub(super) idle: Duration,
+    pub(super) message_bytes_max: usize,
+    pub(super) places: Places,
+}
+
+/// What counts as taken for as long as a connection is open.
+pub(super) struct Places {
+    pub(super) _entered: Entered,
+    pub(super) _connection: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+/// A connection.
+pub(super) struct Connection {
+    stream: TcpStream,
+    reader: Reader,
+    life: Life,
+    outbox: Arc<Outbox>,
+    /// What was read and not heard yet: the beginning of a frame, or more than could be handled.
+    received: Vec<u8>,
+    /// Whether the stream may have more to read.
+    is_readable: bool,
+    /// Whether the client writes no more, behind what there is.
+    is_read_closed: bool,
+    /// What the stream had no room for.
+    unsent: Option<Box<Unsent>>,
+    /// The answer to the last ping, which stands for those before it.
+    pong: Option<Frame>,
+    heard: Instant,
+    idle: Duration,
+    /// When its reactor looks at its deadline next.
+    pub(super) alarm: Instant,
+    /// Whether it waits for its next turn.
+    pub(super) is_busy: bool,
+    _places: Places,
+}
+
+enum Life {
+    Open(Box<Socket>),
+    Leaving(Box<Leaving>),
+}
+
+/// A connection that ends.
+struct Leaving {
+    /// What is still to be written: the goodbye, and what was said before it.
+    last: VecDeque<Frame>,
+    /// When it ends in any case.
+    until: Instant,
+    /// Whether the client has closed too: then nothing is waited for but the writing.
+    is_agreed: bool,
+    _registered: Option<Registered>,
+}
+
+/// What its reactor lends a connection while it calls it.
+pub(super) struct Desk {
+    /// The time of this turn.
+    pub(super) now: Instant,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    frames: VecDeque<Frame>,
+}
+
+/// What is to be done about a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing until something happens.
+    Wait,
+    /// It has more to read or to handle, once others had their turn.
+    GoOn,
+    /// It is over.
+    Drop,
+}
+
+impl Desk {
+    pub(super) fn new() -> Self {
+        let (input, output) = (vec![0; INPUT_BYTES], Vec::with_capacity(OUTPUT_BYTES));
+        Self { now: Instant::now(), input, output, frames: VecDeque::new() }
+    }
+}
+
+impl Connection {
+    /// A connection for who has arrived.
+    pub(super) fn new(arrival: Arrival, now: Instant) -> Self {
+        let Arrival { stream, received, socket, idle, message_bytes_max, places } = arrival;
+        Self {
+            stream: TcpStream::from_std(stream),
+            reader: Reader::new(message_bytes_max),
+            outbox: Arc::clone(socket.outbox()),
+            life: Life::Open(Box::new(socket)),
+            // A copy, for it is a slice of all the room that the request was read in.
+            received: received.to_vec(),
+            is_readable: true,
+            is_read_closed: false,
+            unsent: None,
+            pong: None,
+            heard: now,
+            idle,
+            alarm: now + idle,
+            is_busy: false,
+            _places: places,
+        }
+    }
+
+    pub(super) fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
+    pub(super) fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// Whether the stream had no room for all that was to be written.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.unsent.is_some()
+    }
+
+    /// The stream has more to read, or its end has come.
+    pub(super) fn on_readable(&mut self, is_end: bool, desk: &mut Desk) -> Next {
+        self.is_readable = true;
+        self.is_read_closed |= is_end;
+        self.go_on(desk)
+    }
+
+    /// Handles what it has received, or reads more: so much of it as makes a turn.
+    pub(super) fn go_on(&mut self, desk: &mut Desk) -> Next {
+        if !self.received.is_empty() && self.listens() {
+            let received = std::mem::take(&mut self.received);
+            let (next, left) = self.hear(&received, desk.now);
+            self.keep(received, left);
+            if next != Next::Wait {
+                return next;
+            }
+        }
+        if self.is_readable && self.listens() { self.read(desk) } else { Next::Wait }
+    }
+
+    fn read(&mut self, desk: &mut Desk) -> Next {
+        let Desk { now, input, .. } = desk;
+        let read = match self.stream.read(input) {
+            Ok(0) => return Next::Drop,
+            Ok(read) => read,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.is_readable = false;
+                return Next::Wait;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Next::GoOn,
+            Err(_) => return Next::Drop,
+        };
+        self.heard = *now;
+        // Less than there was room for is all there was; only an end may stand behind it.
+        self.is_readable = read == input.len() || self.is_read_closed;
+        let next = if self.received.is_empty() {
+            let (next, left) = self.hear(&input[..read], *now);
+            self.received.extend_from_slice(&input[read - left..read]);
+            next
+        } else {
+            let mut received = std::mem::take(&mut self.received);
+            received.extend_from_slice(&input[..read]);
+            let (next, left) = self.hear(&received, *now);
+            self.keep(received, left);
+            next
+        };
+        if self.is_readable && next == Next::Wait { Next::GoOn } else { next }
+    }
+
+    fn keep(&mut self, mut received: Vec<u8>, left: usize) {
+        if left > 0 {
+            received.drain(..received.len() - left);
+            self.received = received;
+        }
+    }
+
+    /// Handles what came in. Gives how many bytes of it are left, besides.
+    fn hear(&mut self, mut input: &[u8], now: Instant) -> (Next, usize) {
+        for _ in 0..MESSAGES_A_TURN {
+            if !self.listens() {
+                return (Next::Wait, input.len());
+            }
+            match self.reader.next(&mut input) {
+                Ok(None) => return (Next::Wait, input.len()),
+                Ok(Some(Heard::Message(message))) => {
+                    if let Life::Open(socket) = &mut self.life
+                        && let Err(closing) = socket.receive(&message)
+                    {
+                        self.leave(closing.0, now);
+                    }
+                }
+                Ok(Some(Heard::Ping(payload))) => self.pong = Some(Frame::pong(&payload)),
+                Ok(Some(Heard::Pong)) => {}
+                Ok(Some(Heard::Close(code))) => {
+                    self.on_close(code, now);
+                    return (self.end_of_turn(), 0);
+                }
+                Err(code) => {
+                    self.leave(code, now);
+                    return (Next::Wait, 0);
+                }
+            }
+        }
+        (Next::GoOn, input.len())
+    }
+
+    /// Whether what the client says is heard: not while something of it waits for room, or while it doesn't read what is for it.
+    fn listens(&self) -> bool {
+        match &self.life {
+            Life::Open(socket) => !socket.is_held_back() && self.unsent.is_none(),
+            Life::Leaving(_) => true,
+        }
+    }
+
+    /// Whether there is something that [`flush`](Self::flush) would write though no bell rings for it.
+    pub(super) fn wants_flush(&self) -> bool {
+        let is_leaving = matches!(&self.life, Life::Leaving(leaving) if !leaving.last.is_empty());
+        self.unsent.is_none() && (self.pong.is_some() || is_leaving)
+    }
+
+    /// Writes what the outbox holds, or what is left of what it held.
+    pub(super) fn flush(&mut self, desk: &mut Desk) -> Next {
+        let was_stuck = self.unsent.is_some();
+        if was_stuck && self.send_rest(desk.now).is_err() {
+            return Next::Drop;
+        }
+        if self.unsent.is_some() {
+            if matches!(self.life, Life::Open(_))
+                && let Some(code) = self.outbox.closing()
+            {
+                self.leave(code, desk.now);
+            }
+            return Next::Wait;
+        }
+        let mut taken = None;
+        match &mut self.life {
+            Life::Open(_) => {
+                taken = self.outbox.take(&mut desk.frames);
+                desk.frames.extend(self.pong.take());
+            }
+            Life::Leaving(leaving) => {
+                desk.frames.append(&mut leaving.last);
+                leaving.until = desk.now + GOODBYE;
+            }
+        }
+        if !desk.frames.is_empty() && self.write(desk).is_err() {
+            desk.frames.clear();
+            return Next::Drop;
+        }
+        if let Some(Taken::Close(code)) = taken {
+            self.leave(code, desk.now);
+            return Next::Wait;
+        }
+        if let Life::Open(socket) = &mut self.life
+            && socket.is_held_back()
+        {
+            // Whatever the bell was rung for: what was held back may go on.
+            socket.resume();
+            return Next::GoOn;
+        }
+        if was_stuck { Next::GoOn } else { self.end_of_turn() }
+    }
+
+    /// Writes the frames on the desk, in as few calls as it fits. What the stream has no room for remains unsent.
+    fn write(&mut self, desk: &mut Desk) -> io::Result<()> {
+        let Desk { now, output, frames, .. } = desk;
+        while let Some(frame) = frames.pop_front() {
+            let is_alone = frames.front().is_none_or(|next| frame.len() + next.len() > OUTPUT_BYTES);
+            let unsent = if is_alone {
+                let sent = send(&self.stream, frame.wire())?;
+                (sent < frame.len()).then(|| Unsent::of_frame(frame, sent, *now))
+            } else {
+                output.clear();
+                output.extend_from_slice(frame.wire());
+                while let Some(next) = frames.pop_front_if(|next| output.len() + next.len() <= OUTPUT_BYTES) {
+                    output.extend_from_slice(next.wire());
+                }
+                let sent = send(&self.stream, output)?;
+                (sent < output.len()).then(|| Unsent::of_bytes(&output[sent..], *now))
+            };
+            if let Some(mut unsent) = unsent {
+                unsent.behind = frames.drain(..).collect();
+                self.unsent = Some(Box::new(unsent));
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with what the stream had no room for.
+    fn send_rest(&mut self, now: Instant) -> io::Result<()> {
+        while let Some(unsent) = &mut self.unsent {
+            match send(&self.stream, unsent.bytes())? {
+                0 => return Ok(()),
+                sent if unsent.advance(sent, now) => {}
+                _ => self.unsent = None,
+            }
+        }
+        Ok(())
+    }
+
+    /// The client closes: that is answered, and then it is over.
+    fn on_close(&mut self, code: Option<u16>, now: Instant) {
+        self.end(Ending::Closed, Frame::close(code), now);
+        if let Life::Leaving(leaving) = &mut self.life {
+            leaving.is_agreed = true;
+        }
+    }
+
+    /// Ends its channels and says goodbye with this code, and waits for the client to close too: bytes that it has on the way
+    /// would break the connection before it reads the reason.
+    fn leave(&mut self, code: CloseCode, now: Instant) {
+        let ending = if code == CloseCode::ServiceRestart { Ending::Shutdown } else { Ending::Closed };
+        self.end(ending, Frame::close(Some(code.code())), now);
+    }
+
+    fn end(&mut self, ending: Ending, goodbye: Frame, now: Instant) {
+        if matches!(self.life, Life::Leaving(_)) {
+            return;
+        }
+        let mut leaving = Leaving { last: VecDeque::new(), until: now + GOODBYE, is_agreed: false, _registered: None };
+        // What was said before.
+        let _ = self.outbox.take(&mut leaving.last);
+        leaving.last.push_back(goodbye);
+        if let Life::Open(socket) = std::mem::replace(&mut self.life, Life::Leaving(Box::new(leaving))) {
+            let registered = socket.close(ending);
+            if let Life::Leaving(leaving) = &mut self.life {
+                leaving._registered = registered;
+            }
+        }
+    }
+
+    fn end_of_turn(&self) -> Next {
+        match &self.life {
+            Life::Leaving(leaving) if leaving.is_agreed && leaving.last.is_empty() && self.unsent.is_none() => Next::Drop,
+            _ => Next::Wait,
+        }
+    }
+
+    /// When it is to be looked after even if nothing happens.
+    pub(super) fn deadline(&self) -> Instant {
+        match (&self.life, &self.unsent) {
+            (Life::Leaving(leaving), _) => leaving.until,
+            (Life::Open(_), Some(unsent)) => unsent.since + self.idle,
+            (Life::Open(_), None) => self.heard + self.idle,
+        }
+    }
+
+    /// Its deadline may have come: the client is silent, or takes nothing, or doesn't answer the goodbye.
+    pub(super) fn on_alarm(&mut self, now: Instant) -> Next {
+        if matches!(&self.life, Life::Open(_)) && !self.listens() && self.unsent.is_none() {
+            // It isn't silent: we don't listen.
+            self.heard = now;
+        }
+        if now < self.deadline() {
+            return Next::Wait;
+        }
+        match (&self.life, &self.unsent) {
+            (Life::Leaving(_), _) => return Next::Drop,
+            (Life::Open(_), Some(_)) => self.leave(CloseCode::SlowConsumer, now),
+            (Life::Open(_), None) => self.leave(CloseCode::ProtocolError, now),
+        }
+        Next::Wait
+    }
+}
+
+/// How many bytes the stream had room for.
+fn send(mut stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match stream.write(bytes) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            sent => return sent,
+        }
+    }
+}

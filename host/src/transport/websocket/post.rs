@@ -1,0 +1,161 @@
+//! How a reactor is reached: from its own thread, from those of its siblings, and from any other.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use mio::Waker;
+
+use super::connection::Arrival;
+use crate::pubsub::Bell;
+
+/// Where one reactor of a group gets what others have for it.
+pub(super) struct Post {
+    group: u64,
+    place: usize,
+    waker: Waker,
+    letters: Mutex<Letters>,
+}
+
+/// What has come.
+#[derive(Default)]
+pub(super) struct Letters {
+    pub(super) arrivals: Vec<Arrival>,
+    /// The connections whose bell was rung.
+    pub(super) rung: Vec<usize>,
+    /// Whether the reactor is to end.
+    pub(super) is_over: bool,
+    /// Whether it waits for the operating system, and wouldn't see a letter.
+    is_asleep: bool,
+}
+
+/// What the reactor on this thread has rung in its group, by place.
+#[derive(Default)]
+struct Here {
+    group: u64,
+    rung: Vec<Vec<usize>>,
+}
+
+thread_local! {
+    static HERE: RefCell<Here> = RefCell::default();
+}
+
+static GROUPS: AtomicU64 = AtomicU64::new(1);
+
+/// A number for a group of reactors that no other has.
+pub(super) fn next_group() -> u64 {
+    GROUPS.fetch_add(1, Ordering::Relaxed)
+}
+
+/// From now on this thread is one of this group. What it rings there waits until it is [taken](rung_here).
+pub(super) fn settle_here(posts: &[Arc<Post>]) {
+    let group = posts.first().map_or(0, |post| post.group);
+    HERE.with_borrow_mut(|here| *here = Here { group, rung: vec![Vec::new(); posts.len()] });
+}
+
+/// Whether this thread has rung at a place of its group since it was last taken.
+pub(super) fn is_rung_here(place: usize) -> bool {
+    HERE.with_borrow(|here| here.rung.get(place).is_some_and(|rung| !rung.is_empty()))
+}
+
+/// What this thread has rung at a place of its group, in exchange for an empty list.
+pub(super) fn rung_here(place: usize, empty: Vec<usize>) -> Vec<usize> {
+    HERE.with_borrow_mut(|here| std::mem::replace(&mut here.rung[place], empty))
+}
+
+impl Post {
+    pub(super) fn new(group: u64, place: usize, waker: Waker) -> Arc<Self> {
+        Arc::new(Self { group, place, waker, letters: Mutex::default() })
+    }
+
+    /// Leaves something, and wakes the reactor if it sleeps.
+    pub(super) fn leave(&self, what: impl FnOnce(&mut Letters)) {
+        let mut letters = self.lock();
+        what(&mut letters);
+        let was_asleep = std::mem::take(&mut letters.is_asleep);
+        drop(letters);
+        if was_asleep && let Err(error) = self.waker.wake() {
+            tracing::error!("a thread that serves connections can't be woken: {error}");
+        }
+    }
+
+    /// Before the reactor sleeps: whether it may, for nothing has come.
+    pub(super) fn may_sleep(&self) -> bool {
+        let mut letters = self.lock();
+        letters.is_asleep = letters.arrivals.is_empty() && letters.rung.is_empty() && !letters.is_over;
+        letters.is_asleep
+    }
+
+    /// What has come, in exchange for empty lists.
+    pub(super) fn collect(&self, empty: &mut Letters) {
+        std::mem::swap(&mut *self.lock(), empty);
+        empty.is_asleep = false;
+    }
+
+    /// Nothing in here can panic half-way through a change, so a poisoned lock is as good as another.
+    fn lock(&self) -> MutexGuard<'_, Letters> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Bell for Post {
+    fn ring(&self, number: usize) {
+        let is_here = HERE.with_borrow_mut(|here| {
+            let is_here = here.group == self.group;
+            if is_here {
+                here.rung[self.place].push(number);
+            }
+            is_here
+        });
+        if !is_here {
+            self.leave(|letters| letters.rung.push(number));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mio::{Poll, Token};
+
+    use super::*;
+
+    fn posts(group: u64) -> (Vec<Poll>, [Arc<Post>; 2]) {
+        let polls = Vec::from([(); 2].map(|()| Poll::new().unwrap()));
+        let post = |place| Post::new(group, place, Waker::new(polls[place].registry(), Token(0)).unwrap());
+        let posts = [0, 1].map(post);
+        (polls, posts)
+    }
+
+    #[test]
+    fn a_group_s_own_threads_collect_what_they_ring_and_others_leave_letters() {
+        let (_polls, posts) = posts(next_group());
+        settle_here(&posts);
+        posts[1].ring(5);
+        posts[0].ring(6);
+        assert!(posts[1].may_sleep() && is_rung_here(1));
+        assert_eq!((rung_here(1, Vec::new()), rung_here(0, vec![])), (vec![5], vec![6]));
+        let (_others_polls, others) = self::posts(next_group());
+        settle_here(&others);
+        posts[1].ring(9);
+        assert!(!posts[1].may_sleep() && posts[0].may_sleep() && !is_rung_here(1));
+        let mut letters = Letters::default();
+        posts[1].collect(&mut letters);
+        assert_eq!(letters.rung, [9]);
+    }
+
+    #[test]
+    fn who_sleeps_is_woken_once() {
+        let (mut polls, posts) = posts(next_group());
+        let mut events = mio::Events::with_capacity(8);
+        let mut wakes = |poll: &mut Poll| {
+            poll.poll(&mut events, Some(std::time::Duration::ZERO)).unwrap();
+            events.iter().count()
+        };
+        posts[0].leave(|letters| letters.rung.push(1));
+        assert_eq!((wakes(&mut polls[0]), posts[0].may_sleep()), (0, false));
+        posts[0].collect(&mut Letters::default());
+        assert!(posts[0].may_sleep());
+        posts[0].leave(|letters| letters.is_over = true);
+        assert_eq!((wakes(&mut polls[0]), posts[0].may_sleep()), (1, false));
+    }
+}

@@ -1,0 +1,191 @@
+//! A thread that serves connections: it waits for all of its streams at once, reads, has the sockets decide, and writes.
+//!
+//! A turn has two halves. First all that has come is handled; then all that this led to is written, each connection's in one
+//! go. So whatever falls into one turn costs one write, and nothing waits for more to come.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+
+use super::connection::{Arrival, Connection, Desk, Next};
+use super::post::{Letters, Post, is_rung_here, rung_here, settle_here};
+use crate::pubsub::Bell;
+
+/// Streams that are looked at in a turn.
+const EVENTS_A_TURN: usize = 256;
+
+/// What the operating system calls the post's waker.
+pub(super) const POST: Token = Token(usize::MAX);
+
+/// The state of the thread.
+pub(super) struct Reactor {
+    poll: Poll,
+    /// The posts of its group, of which one is its own.
+    posts: Arc<[Arc<Post>]>,
+    place: usize,
+    bell: Arc<dyn Bell>,
+    connections: Slab<Connection>,
+    desk: Desk,
+    letters: Letters,
+    /// An empty list with room, to be exchanged for a full one.
+    spare: Vec<usize>,
+    /// The connections that had more than made a turn.
+    busy: Vec<usize>,
+    /// When which connection is looked after. Those that are out of date don't count.
+    alarms: BinaryHeap<Reverse<(Instant, usize)>>,
+}
+
+impl Reactor {
+    pub(super) fn new(poll: Poll, posts: Arc<[Arc<Post>]>, place: usize) -> Self {
+        Self {
+            poll,
+            bell: Arc::clone(&posts[place]) as _,
+            posts,
+            place,
+            connections: Slab::new(),
+            desk: Desk::new(),
+            letters: Letters::default(),
+            spare: Vec::new(),
+            busy: Vec::new(),
+            alarms: BinaryHeap::new(),
+        }
+    }
+
+    /// Works until its group is over. Its connections end with it.
+    pub(super) fn run(mut self) {
+        settle_here(&self.posts);
+        let mut events = Events::with_capacity(EVENTS_A_TURN);
+        loop {
+            let patience = self.patience();
+            if let Err(error) = self.poll.poll(&mut events, patience)
+                && error.kind() != ErrorKind::Interrupted
+            {
+                tracing::error!("a thread that serves connections can't go on: {error}");
+                return;
+            }
+            self.desk.now = Instant::now();
+            let mut letters = std::mem::take(&mut self.letters);
+            self.posts[self.place].collect(&mut letters);
+            if letters.is_over {
+                return;
+            }
+            self.handle(&events, &mut letters);
+            self.ring_siblings();
+            self.write(&mut letters.rung);
+            self.ring_siblings();
+            self.letters = letters;
+            self.on_alarms();
+        }
+    }
+
+    /// How long it may wait for something to happen; none is for ever.
+    fn patience(&self) -> Option<Duration> {
+        if !self.busy.is_empty() || is_rung_here(self.place) || !self.posts[self.place].may_sleep() {
+            return Some(Duration::ZERO);
+        }
+        self.alarms.peek().map(|Reverse((at, _))| at.saturating_duration_since(self.desk.now))
+    }
+
+    /// The first half of a turn.
+    fn handle(&mut self, events: &Events, letters: &mut Letters) {
+        letters.arrivals.drain(..).for_each(|arrival| self.admit(arrival));
+        events.iter().filter(|event| event.token() != POST).for_each(|event| self.on_event(event));
+        let busy = std::mem::take(&mut self.busy);
+        for number in busy {
+            if let Some(connection) = self.connections.get_mut(number) {
+                connection.is_busy = false;
+            }
+            self.with(number, Connection::go_on);
+        }
+    }
+
+    /// The second half.
+    fn write(&mut self, rung: &mut Vec<usize>) {
+        rung.drain(..).for_each(|number| self.with(number, Connection::flush));
+        let mut rung = rung_here(self.place, std::mem::take(rung));
+        rung.drain(..).for_each(|number| self.with(number, Connection::flush));
+        self.spare = rung;
+    }
+
+    /// Passes on what this thread has rung at others of the group.
+    fn ring_siblings(&mut self) {
+        for (place, post) in self.posts.iter().enumerate().filter(|(place, _)| *place != self.place) {
+            if is_rung_here(place) {
+                let mut rung = rung_here(place, std::mem::take(&mut self.spare));
+                post.leave(|letters| letters.rung.append(&mut rung));
+                self.spare = rung;
+            }
+        }
+    }
+
+    fn admit(&mut self, arrival: Arrival) {
+        let entry = self.connections.vacant_entry();
+        let number = entry.key();
+        let mut connection = Connection::new(arrival, self.desk.now);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(connection.stream(), Token(number), interest) {
+            return tracing::warn!("a connection can't be served: {error}");
+        }
+        connection.outbox().hang(&self.bell, number);
+        self.alarms.push(Reverse((connection.alarm, number)));
+        entry.insert(connection);
+        self.with(number, Connection::go_on);
+    }
+
+    fn on_event(&mut self, event: &Event) {
+        let Token(number) = event.token();
+        if event.is_readable() || event.is_error() {
+            let is_end = event.is_read_closed() || event.is_error();
+            self.with(number, |connection, desk| connection.on_readable(is_end, desk));
+        }
+        if event.is_writable() {
+            self.with(number, |connection, desk| if connection.is_stuck() { connection.flush(desk) } else { Next::Wait });
+        }
+    }
+
+    /// Has a connection do something, and draws the consequence. A panic ends that connection and no other.
+    fn with(&mut self, number: usize, work: impl FnOnce(&mut Connection, &mut Desk) -> Next) {
+        let Some(connection) = self.connections.get_mut(number) else { return };
+        let next = catch_unwind(AssertUnwindSafe(|| work(connection, &mut self.desk))).unwrap_or_else(|_| {
+            tracing::error!("a fault of the host: what a client sent caused a panic");
+            Next::Drop
+        });
+        match next {
+            Next::Drop => return drop(self.connections.remove(number)),
+            Next::GoOn if !std::mem::replace(&mut connection.is_busy, true) => self.busy.push(number),
+            Next::GoOn | Next::Wait => {}
+        }
+        if connection.wants_flush() {
+            self.bell.ring(number);
+        }
+        if connection.deadline() < connection.alarm {
+            self.arm(number);
+        }
+    }
+
+    fn arm(&mut self, number: usize) {
+        if let Some(connection) = self.connections.get_mut(number) {
+            connection.alarm = connection.deadline();
+            self.alarms.push(Reverse((connection.alarm, number)));
+        }
+    }
+
+    fn on_alarms(&mut self) {
+        while let Some(&Reverse((at, number))) = self.alarms.peek()
+            && at <= self.desk.now
+        {
+            self.alarms.pop();
+            if self.connections.get(number).is_some_and(|connection| connection.alarm == at) {
+                self.with(number, |connection, desk| connection.on_alarm(desk.now));
+                self.arm(number);
+            }
+        }
+    }
+}

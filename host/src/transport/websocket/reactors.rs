@@ -1,0 +1,57 @@
+//! All reactors of a host.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use mio::{Poll, Waker};
+use tokio::runtime::Handle;
+
+use super::connection::Arrival;
+use super::post::{Post, next_group};
+use super::reactor::{POST, Reactor};
+
+/// The threads that serve WebSocket connections. They end when this is dropped, and their connections with them.
+pub struct Reactors {
+    posts: Arc<[Arc<Post>]>,
+    arrived: AtomicUsize,
+}
+
+impl Reactors {
+    /// Starts so many threads, from within the runtime that takes what has to wait.
+    ///
+    /// # Errors
+    /// Where the operating system gives no thread, or nothing to wait with.
+    pub fn start(threads: usize) -> io::Result<Arc<Self>> {
+        let group = next_group();
+        let polls = (0..threads.max(1)).map(|_| Poll::new()).collect::<io::Result<Vec<Poll>>>()?;
+        let posts = polls.iter().enumerate().map(|(place, poll)| {
+            let waker = Waker::new(poll.registry(), POST)?;
+            Ok(Post::new(group, place, waker))
+        });
+        let posts: Arc<[Arc<Post>]> = posts.collect::<io::Result<Vec<_>>>()?.into();
+        let reactors = Arc::new(Self { posts: Arc::clone(&posts), arrived: AtomicUsize::new(0) });
+        for (place, poll) in polls.into_iter().enumerate() {
+            let (posts, runtime) = (Arc::clone(&posts), Handle::current());
+            thread::Builder::new().name(format!("bennu-wire-{place}")).spawn(move || {
+                // Turns that wait for something go on in the runtime.
+                let _inside = runtime.enter();
+                Reactor::new(poll, posts, place).run();
+            })?;
+        }
+        Ok(reactors)
+    }
+
+    /// Hands a connection over, each to the next in turn.
+    pub(super) fn admit(&self, arrival: Arrival) {
+        let place = self.arrived.fetch_add(1, Ordering::Relaxed) % self.posts.len();
+        self.posts[place].leave(|letters| letters.arrivals.push(arrival));
+    }
+}
+
+impl Drop for Reactors {
+    fn drop(&mut self) {
+        self.posts.iter().for_each(|post| post.leave(|letters| letters.is_over = true));
+    }
+}
