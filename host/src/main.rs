@@ -5,11 +5,6 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::Parser;
-use mimalloc::MiMalloc;
-
-/// Small blocks that live long, many of them and on several threads: what it is made for.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     match commands::Command::parse().run() {

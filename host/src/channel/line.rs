@@ -22,8 +22,8 @@ use crate::protocol::Topic;
 #[derive(Default)]
 pub(super) struct Line {
     inner: Mutex<Inner>,
-    /// The topic's room, while it is open.
-    pub(super) room: Mutex<Option<Room>>,
+    /// The topic's room, while it is open. Apart, for most lines are a member's own and never have one.
+    pub(super) room: Mutex<Option<Box<Room>>>,
     /// Where it is known, if it is a topic's.
     place: Option<Place>,
 }

@@ -13,7 +13,7 @@ use super::seats::Rising;
 use super::timers::Timers;
 use super::{Entry, Inbound, Node};
 use crate::contract::{Call, Callback, Ending, Fault, FaultKind, Holdings, Identity, Member, Person, SocketFacts};
-use crate::protocol::{Frame, Outbound, Ref, Serializer, Topic};
+use crate::protocol::{Frame, Outbound, Ref, Serializer};
 use crate::pubsub::{Audience, Hearing, Outbox, Subscriber, Subscription};
 use crate::routes::{Route, Turns};
 
@@ -39,8 +39,8 @@ pub struct Channel {
     pub(super) node: Arc<Node>,
     pub(super) member: Arc<Member>,
     connection: Connection,
-    /// The join ref as it was sent, perhaps null, by which the client's messages are known as this membership's.
-    join_ref: Ref,
+    /// Whether its client sent no join ref, and marks none of its messages with one.
+    is_unmarked: bool,
     /// Whose turns it takes.
     turns: Turns,
     pub(super) line: Arc<Line>,
@@ -105,7 +105,7 @@ impl Channel {
         (join_ref, reference): (&Ref, &Ref),
         after: Option<&Arc<Self>>,
     ) -> Arc<Self> {
-        let topic = Topic::new(topic);
+        let topic = node.pubsub.topic(topic);
         let turns = node.routes.find(topic.as_str()).map_or(Turns::Member, |route| route.spec.turns);
         let line = match (turns, after) {
             (Turns::Topic, _) => node.lines.of(&topic),
@@ -120,7 +120,7 @@ impl Channel {
             node: Arc::clone(node),
             member: Arc::new(Member { id, topic, join_ref: mark.detached(), socket }),
             connection,
-            join_ref: join_ref.detached(),
+            is_unmarked: join_ref.is_null(),
             turns,
             line,
             mailbox: after.map(|after| Arc::clone(&after.mailbox)).unwrap_or_default(),
@@ -152,13 +152,20 @@ impl Channel {
     /// The join ref that its client's messages carry, perhaps null.
     #[must_use]
     pub fn join_ref(&self) -> &Ref {
-        &self.join_ref
+        static NULL: Ref = Ref::NULL;
+        if self.is_unmarked { &NULL } else { self.mark() }
     }
 
     /// The join ref that its own frames carry.
     #[must_use]
     pub fn mark(&self) -> &Ref {
         &self.member.join_ref
+    }
+
+    /// Its topic.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        self.member.topic.as_str()
     }
 
     /// Whether it is over. What is still posted to it is answered as for a topic that isn't joined.

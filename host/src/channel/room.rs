@@ -119,7 +119,7 @@ impl Line {
         }
         let stored = if is_durable { Box::pin(node.stored_room(topic, route)).await? } else { None };
         let mut room = self.room();
-        let room = room.get_or_insert_with(|| Room::new(route.owner.clone()));
+        let room = room.get_or_insert_with(|| Box::new(Room::new(route.owner.clone())));
         room.is_durable = is_durable;
         // One that was kept in memory only, until now, is later than what is stored.
         room.is_unstored = is_durable && room.saved.is_some();
@@ -161,7 +161,7 @@ impl Line {
 
     /// Whether a durable room is stored with its next commit.
     pub(super) fn is_room_due(&self) -> bool {
-        self.room().as_ref().is_some_and(Room::is_due)
+        self.room().as_ref().is_some_and(|room| room.is_due())
     }
 
     /// The room with its owner, if its last commits haven't been stored; none inside where it was settled to be unwritten.
@@ -314,7 +314,7 @@ impl Line {
     }
 
     /// Nothing in here can panic half-way through a change, so a poisoned lock is as good as another.
-    fn room(&self) -> MutexGuard<'_, Option<Room>> {
+    fn room(&self) -> MutexGuard<'_, Option<Box<Room>>> {
         self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -193,7 +193,13 @@ mod tests {
         }
         let binary = Frame::binary(&[b"\x01", b"", b"\xff"]);
         assert_eq!(Frame::pong(b"there").wire(), b"\x8a\x05there");
-        assert_eq!((Frame::close(Some(1013)).wire(), Frame::close(None).wire()), (&b"\x88\x02\x03\xf5"[..], &b"\x88\0"[..]));
-        assert_eq!((binary.wire(), binary.as_text(), binary.message()), (&b"\x82\x02\x01\xff"[..], None, &b"\x01\xff"[..]));
+        assert_eq!(
+            (Frame::close(Some(1013)).wire(), Frame::close(None).wire()),
+            (&b"\x88\x02\x03\xf5"[..], &b"\x88\0"[..])
+        );
+        assert_eq!(
+            (binary.wire(), binary.as_text(), binary.message()),
+            (&b"\x82\x02\x01\xff"[..], None, &b"\x01\xff"[..])
+        );
     }
 }

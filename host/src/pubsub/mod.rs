@@ -102,6 +102,12 @@ impl PubSub {
         self.topics.get(topic).map(|audience| Arc::clone(&audience))
     }
 
+    /// A topic by its name, which shares the text of the one that is registered.
+    #[must_use]
+    pub fn topic(&self, name: &str) -> Topic {
+        self.topics.get(name).map_or_else(|| Topic::new(name), |entry| entry.key().clone())
+    }
+
     /// Adds a subscriber to a topic, and sends it `first` in the same moment: no broadcast comes before it, and none that is
     /// made once it was seen is missed.
     pub fn subscribe(&self, topic: &Topic, subscriber: &Subscriber, first: Option<&Frame>) -> Subscription {

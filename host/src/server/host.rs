@@ -1,9 +1,7 @@
 //! A host: everything wired together, its start and its stop.
 
 use std::net::SocketAddr;
-use std::num::NonZero;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -93,7 +91,7 @@ impl Host {
             library.expect_one_gatekeeper();
         }
         let sockets = Arc::new(Sockets::default());
-        let reactors = Reactors::start(available_parallelism().map_or(1, NonZero::get))?;
+        let reactors = Reactors::start(config.wire_threads()).context("serving connections")?;
         let mounts = mounts(config, tokens.as_ref(), &node, &sockets, &reactors)?;
         let api = match config.api.enabled {
             true => api::router(Api {
@@ -132,7 +130,18 @@ impl Host {
     /// `terminate`.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) {
         // The reactors end once all is said.
-        let Self { listener, mounts, reactors: _reactors, mut api, api_listener, node, sockets, library, files, limits } = self;
+        let Self {
+            listener,
+            mounts,
+            reactors: _reactors,
+            mut api,
+            api_listener,
+            node,
+            sockets,
+            library,
+            files,
+            limits,
+        } = self;
         let watching = tokio::spawn(library.watch());
         let sweeping = tokio::spawn(sweep(Arc::clone(&node)));
         let apart =

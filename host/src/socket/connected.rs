@@ -50,6 +50,10 @@ impl Slot for Arc<Channel> {
         Channel::join_ref(self)
     }
 
+    fn topic(&self) -> &str {
+        Channel::topic(self)
+    }
+
     fn has_ended(&self) -> bool {
         Channel::has_ended(self)
     }
@@ -109,7 +113,7 @@ impl Socket {
             tracing::debug!("a client sent what is no message: {malformed}");
             Closing(CloseCode::Malformed)
         })?;
-        match self.rate.on_message(Instant::now()) {
+        match self.rate.on_message(Instant::now) {
             Verdict::Within => {}
             Verdict::Over => {
                 let Message { join_ref, reference, to, .. } = message;
@@ -144,7 +148,7 @@ impl Socket {
             Step::Reply { join_ref, reference, to, status, payload } => {
                 self.reply(&join_ref, &reference, &to, (status, &payload));
             }
-            Step::Join { message, topic, after } => self.join(message, topic, after.as_ref()),
+            Step::Join { message, topic, after } => self.join(message, &topic, after.as_ref()),
             Step::Leave { channel, message } => {
                 let Message { join_ref, reference, .. } = message;
                 self.post(channel, Entry::Leave { join_ref, reference });
@@ -157,13 +161,13 @@ impl Socket {
         }
     }
 
-    fn join(&mut self, message: Message, topic: String, after: Option<&Arc<Channel>>) {
+    fn join(&mut self, message: Message, topic: &str, after: Option<&Arc<Channel>>) {
         let Message { join_ref, reference, payload, .. } = message;
         let connection = self.connection.clone();
-        let channel = Channel::new(&self.node, connection, &topic, (&join_ref, &reference), after);
+        let channel = Channel::new(&self.node, connection, topic, (&join_ref, &reference), after);
         // A leave that waits in the old channel's line comes first, and then the channel has ended by itself.
         let replaced = after.filter(|after| !after.is_leaving() && after.replace()).map(|after| after.mark().clone());
-        self.state.joining(topic, Arc::clone(&channel));
+        self.state.joining(Arc::clone(&channel));
         self.post(channel, Entry::Join { params: payload, reference, replaced });
     }
 

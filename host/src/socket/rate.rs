@@ -25,8 +25,10 @@ impl Rate {
         Self { per_second, window: now, count: 0 }
     }
 
-    pub(super) fn on_message(&mut self, now: Instant) -> Verdict {
+    /// A message has come. The clock is asked only where there is a limit.
+    pub(super) fn on_message(&mut self, now: impl FnOnce() -> Instant) -> Verdict {
         let Some(most) = self.per_second else { return Verdict::Within };
+        let now = now();
         if now.duration_since(self.window) >= Duration::from_secs(1) {
             self.window = now;
             self.count = 0;
@@ -50,9 +52,9 @@ mod tests {
     fn within_then_over_then_flood_and_a_second_later_within() {
         let start = Instant::now();
         let mut rate = Rate::new(Some(2), start);
-        let verdicts: Vec<_> = (0..5).map(|_| rate.on_message(start)).collect();
+        let verdicts: Vec<_> = (0..5).map(|_| rate.on_message(|| start)).collect();
         assert_eq!(verdicts, [Verdict::Within, Verdict::Within, Verdict::Over, Verdict::Over, Verdict::Flood]);
-        assert_eq!(rate.on_message(start + Duration::from_secs(1)), Verdict::Within);
-        assert_eq!(Rate::new(None, start).on_message(start), Verdict::Within);
+        assert_eq!(rate.on_message(|| start + Duration::from_secs(1)), Verdict::Within);
+        assert_eq!(Rate::new(None, start).on_message(|| start), Verdict::Within);
     }
 }

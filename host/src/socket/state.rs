@@ -2,14 +2,14 @@
 //!
 //! Their order is Phoenix's (`Phoenix.Socket`, `handle_in`); `docs/protocol.md` has them with their answers.
 
-use std::collections::HashMap;
-
 use crate::protocol::{Addressee, Message, NAME_BYTES_MAX, Payload, REF_BYTES_MAX, Ref, event};
 
 /// A channel, as far as the rules look at it.
 pub trait Slot: Clone {
     /// The ref of its join.
     fn join_ref(&self) -> &Ref;
+    /// Its topic.
+    fn topic(&self) -> &str;
     /// Whether it is over.
     fn has_ended(&self) -> bool;
 }
@@ -59,7 +59,8 @@ pub enum Step<C> {
 
 /// The channels of a socket.
 pub struct SocketState<C> {
-    channels: HashMap<Box<str>, C>,
+    /// In the order of their topics. Most sockets have one or two, and the channel holds the topic already.
+    channels: Vec<C>,
     channels_max: usize,
 }
 
@@ -67,7 +68,7 @@ impl<C: Slot> SocketState<C> {
     /// A socket without channels that may have so many.
     #[must_use]
     pub fn new(channels_max: usize) -> Self {
-        Self { channels: HashMap::new(), channels_max }
+        Self { channels: Vec::new(), channels_max }
     }
 
     /// What a message means. `is_served` says whether a route matches a topic.
@@ -95,7 +96,7 @@ impl<C: Slot> SocketState<C> {
         if message.event.len() > NAME_BYTES_MAX {
             return refuse(message, "the event is longer than 255 bytes");
         }
-        let last = self.channels.get(&*topic).cloned();
+        let last = self.place(&topic).ok().map(|place| self.channels[place].clone());
         let joined = last.clone().filter(|channel| !channel.has_ended());
         let is_current = |channel: &C| message.join_ref.is_null() || message.join_ref == *channel.join_ref();
         match (&*message.event, joined) {
@@ -121,7 +122,7 @@ impl<C: Slot> SocketState<C> {
             return unmatched(message);
         }
         if self.channels.len() >= self.channels_max {
-            self.channels.retain(|_, channel| !channel.has_ended());
+            self.channels.retain(|channel| !channel.has_ended());
         }
         if self.channels.len() >= self.channels_max {
             return refuse(message, "too many channels joined");
@@ -130,13 +131,26 @@ impl<C: Slot> SocketState<C> {
     }
 
     /// A channel was made for a join.
-    pub fn joining(&mut self, topic: String, channel: C) {
-        self.channels.insert(topic.into(), channel);
+    pub fn joining(&mut self, channel: C) {
+        match self.place(channel.topic()) {
+            Ok(place) => self.channels[place] = channel,
+            Err(place) => {
+                if self.channels.is_empty() {
+                    self.channels.reserve_exact(1);
+                }
+                self.channels.insert(place, channel);
+            }
+        }
+    }
+
+    /// Where a topic's channel is, or where it would have to be.
+    fn place(&self, topic: &str) -> Result<usize, usize> {
+        self.channels.binary_search_by(|channel| channel.topic().cmp(topic))
     }
 
     /// Takes all channels, for the end of the socket.
     pub fn take(&mut self) -> impl Iterator<Item = C> + use<C> {
-        std::mem::take(&mut self.channels).into_values()
+        std::mem::take(&mut self.channels).into_iter()
     }
 }
 
@@ -168,6 +182,7 @@ mod tests {
 
     #[derive(Clone, Debug, PartialEq)]
     struct Fake {
+        topic: &'static str,
         join_ref: Ref,
         has_ended: bool,
     }
@@ -175,6 +190,10 @@ mod tests {
     impl Slot for Fake {
         fn join_ref(&self) -> &Ref {
             &self.join_ref
+        }
+
+        fn topic(&self) -> &str {
+            self.topic
         }
 
         fn has_ended(&self) -> bool {
@@ -195,7 +214,7 @@ mod tests {
     /// A socket that has joined `room:a` with the join ref `"1"`.
     fn joined() -> SocketState<Fake> {
         let mut state = SocketState::new(2);
-        state.joining("room:a".into(), Fake { join_ref: Ref::from_text("1"), has_ended: false });
+        state.joining(Fake { topic: "room:a", join_ref: Ref::from_text("1"), has_ended: false });
         state
     }
 
@@ -266,11 +285,11 @@ mod tests {
     #[test]
     fn a_socket_has_so_many_channels_and_ended_ones_make_room() {
         let mut state = joined();
-        state.joining("room:b".into(), Fake { join_ref: Ref::from_text("2"), has_ended: false });
+        state.joining(Fake { topic: "room:b", join_ref: Ref::from_text("2"), has_ended: false });
         let join = || message(r#""3""#, r#""3""#, "room:c", "phx_join");
         assert_eq!(on(&mut state, join()), r#"error "3" {"reason":"too many channels joined"}"#);
         assert_eq!(on(&mut state, message(r#""3""#, r#""3""#, "room:b", "phx_join")), "join after");
-        state.joining("room:b".into(), Fake { join_ref: Ref::from_text("2"), has_ended: true });
+        state.joining(Fake { topic: "room:b", join_ref: Ref::from_text("2"), has_ended: true });
         assert_eq!(
             on(&mut state, message(r#""2""#, r#""3""#, "room:b", "msg")),
             r#"error null {"reason":"unmatched topic"}"#

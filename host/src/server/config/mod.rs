@@ -3,7 +3,9 @@
 mod mount;
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -104,6 +106,9 @@ pub struct Config {
     /// Where the host keeps what outlives it: the plugins' storage, durable rooms, and which builds were taken back. Default:
     /// `data`, where the host is started.
     pub data: PathBuf,
+    /// Threads that serve WebSocket connections, and take the turns that wait for nothing. Default 0: half as many as the
+    /// machine has processors, and at least one. The other half is for all the rest.
+    pub wire_threads: usize,
     /// How new builds of plugins prove themselves.
     pub reload: ReloadTable,
     /// What is logged: a level, or directives such as `info,guest=debug`. Default `info`.
@@ -134,6 +139,7 @@ impl Default for Config {
             static_directory: None,
             cache: None,
             data: "data".into(),
+            wire_threads: 0,
             reload: ReloadTable::default(),
             log: "info".into(),
             log_format: LogFormat::Human,
@@ -147,7 +153,18 @@ impl Default for Config {
     }
 }
 
+/// Threads that may serve connections.
+const WIRE_THREADS_MAX: usize = 256;
+
 impl Config {
+    /// How many threads serve connections.
+    pub(super) fn wire_threads(&self) -> usize {
+        match self.wire_threads {
+            0 => available_parallelism().map_or(1, NonZero::get).div_ceil(2),
+            threads => threads,
+        }
+    }
+
     /// Reads a file.
     ///
     /// # Errors
@@ -176,6 +193,9 @@ impl Config {
 
     fn check(&self) -> Result<()> {
         self.limits.check()?;
+        if self.wire_threads > WIRE_THREADS_MAX {
+            bail!("`wire_threads` is {}; it must be at most {WIRE_THREADS_MAX}", self.wire_threads);
+        }
         if let Some(secret) = &self.secret_key_base {
             secret.check().context("`secret_key_base`")?;
         }

@@ -367,7 +367,9 @@ impl Connection {
 
     fn end_of_turn(&self) -> Next {
         match &self.life {
-            Life::Leaving(leaving) if leaving.is_agreed && leaving.last.is_empty() && self.unsent.is_none() => Next::Drop,
+            Life::Leaving(leaving) if leaving.is_agreed && leaving.last.is_empty() && self.unsent.is_none() => {
+                Next::Drop
+            }
             _ => Next::Wait,
         }
     }

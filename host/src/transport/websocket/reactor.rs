@@ -31,7 +31,8 @@ pub(super) struct Reactor {
     posts: Arc<[Arc<Post>]>,
     place: usize,
     bell: Arc<dyn Bell>,
-    connections: Slab<Connection>,
+    /// Boxed, so that room for more of them is cheap.
+    connections: Slab<Box<Connection>>,
     desk: Desk,
     letters: Letters,
     /// An empty list with room, to be exchanged for a full one.
@@ -135,7 +136,7 @@ impl Reactor {
         }
         connection.outbox().hang(&self.bell, number);
         self.alarms.push(Reverse((connection.alarm, number)));
-        entry.insert(connection);
+        entry.insert(Box::new(connection));
         self.with(number, Connection::go_on);
     }
 
@@ -146,7 +147,10 @@ impl Reactor {
             self.with(number, |connection, desk| connection.on_readable(is_end, desk));
         }
         if event.is_writable() {
-            self.with(number, |connection, desk| if connection.is_stuck() { connection.flush(desk) } else { Next::Wait });
+            self.with(
+                number,
+                |connection, desk| if connection.is_stuck() { connection.flush(desk) } else { Next::Wait },
+            );
         }
     }
 
