@@ -69,6 +69,8 @@ pub(super) fn name_of(path: &Path) -> Option<&str> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     modified: Option<SystemTime>,
+    /// When anything of it was last changed, which nobody can set, in seconds since 1970.
+    changed: i64,
     size: u64,
     inode: u64,
 }
@@ -76,7 +78,16 @@ pub(super) struct Stamp {
 impl Stamp {
     pub(super) fn of(path: &Path) -> Option<Self> {
         let found = fs::metadata(path).ok()?;
-        Some(Self { modified: found.modified().ok(), size: found.size(), inode: found.ino() })
+        let (changed, size, inode) = (found.ctime(), found.size(), found.ino());
+        Some(Self { modified: found.modified().ok(), changed, size, inode })
+    }
+}
+
+impl Stamp {
+    /// Whether nobody has touched it for so long.
+    fn is_old(&self, age: Duration) -> bool {
+        let changed = u64::try_from(self.changed).map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        changed.is_ok_and(|changed| changed.elapsed().is_ok_and(|elapsed| elapsed > age))
     }
 }
 
@@ -111,6 +122,9 @@ const COMPONENT_BYTES_MAX: u64 = 128 << 20;
 const LOOK_APART: Duration = Duration::from_millis(20);
 const LOOKS_MAX: usize = 100;
 
+/// A file that was left alone for so long isn't being written: one look is enough, so that a host starts at once.
+const LEFT_ALONE: Duration = Duration::from_secs(2);
+
 /// Reads a file once two looks at it agree: somebody may be writing it still.
 pub(super) async fn read_settled(path: &Path) -> Result<(Stamp, Vec<u8>)> {
     let reading = || format!("reading {}", path.display());
@@ -119,7 +133,9 @@ pub(super) async fn read_settled(path: &Path) -> Result<(Stamp, Vec<u8>)> {
         if before.size > COMPONENT_BYTES_MAX {
             bail!("it has {} bytes; a plugin has at most {COMPONENT_BYTES_MAX}", before.size);
         }
-        sleep(LOOK_APART).await;
+        if !before.is_old(LEFT_ALONE) {
+            sleep(LOOK_APART).await;
+        }
         let bytes = tokio::fs::read(path).await.with_context(reading)?;
         if Stamp::of(path) == Some(before) {
             return Ok((before, bytes));
