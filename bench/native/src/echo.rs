@@ -1,0 +1,85 @@
+//! What `guest-examples/echo` says, as a behaviour.
+
+use bennu::contract::{
+    Answer, Behaviour, Call, Callback, Calling, Decision, Effect, Fault, Outcome, Passing, Reply, TopicCall, Upgrade,
+};
+use bennu::protocol::Payload;
+use bytes::Bytes;
+use bytestring::ByteString;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// The channel.
+pub(crate) struct Echo;
+
+/// What it keeps for a member.
+#[derive(Default, Serialize, Deserialize)]
+struct Counted {
+    count: u64,
+}
+
+impl Behaviour for Echo {
+    fn call<'a>(&'a self, call: &'a Call) -> Calling<'a, Outcome> {
+        Box::pin(std::future::ready(answer(call)))
+    }
+
+    fn call_topic<'a>(&'a self, _: &'a TopicCall) -> Calling<'a, Outcome> {
+        Box::pin(std::future::ready(Err(Fault::failed("it hears members alone"))))
+    }
+
+    fn filter<'a>(&'a self, passing: &'a Passing) -> Calling<'a, Vec<Decision>> {
+        Box::pin(std::future::ready(Ok(vec![Decision::Pass; passing.recipients.len()])))
+    }
+
+    fn upgrade<'a>(&'a self, _: &'a Upgrade) -> Calling<'a, Option<Bytes>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+}
+
+fn answer(call: &Call) -> Result<Outcome, Fault> {
+    // A plugin is given its state and gives it back, so this does too.
+    let mut state: Counted = if call.assigns.is_empty() { Counted::default() } else { read(&call.assigns)? };
+    let mut outcome = Outcome { assigns: None, room: None, draft: None, effects: Vec::new(), answer: Answer::None };
+    match &call.callback {
+        Callback::Join(_) => outcome.answer = Answer::Admit(Payload::EMPTY),
+        Callback::In { event, payload, .. } => match &**event {
+            "echo" => outcome.answer = reply(payload.clone()),
+            "parse" => outcome.answer = reply(json(&parsed(payload)?)),
+            "shout" => outcome.effects.push(broadcast(event, payload, false)?),
+            "whisper" => outcome.effects.push(broadcast(event, payload, true)?),
+            "count" => {
+                state.count += 1;
+                outcome.answer = reply(json(&json!({ "count": state.count, "build": "native" })));
+            }
+            "nothing" => {}
+            _ => return Err(Fault::failed("no such event")),
+        },
+        Callback::Info(_) | Callback::Terminate(_) => {}
+    }
+    outcome.assigns = serde_json::to_vec(&state).ok().map(Bytes::from).filter(|bytes| *bytes != call.assigns);
+    Ok(outcome)
+}
+
+fn broadcast(event: &ByteString, payload: &Payload, skip_self: bool) -> Result<Effect, Fault> {
+    payload.check_object().map_err(|error| Fault::failed(error.to_string()))?;
+    Ok(Effect::Broadcast { event: event.clone(), payload: payload.clone(), skip_self })
+}
+
+fn reply(payload: Payload) -> Answer {
+    Answer::Reply(Reply { status: ByteString::from_static("ok"), payload })
+}
+
+fn parsed(payload: &Payload) -> Result<Value, Fault> {
+    match payload {
+        Payload::Json(text) => read(text.as_bytes()),
+        Payload::Binary(_) => Err(Fault::failed("no JSON")),
+    }
+}
+
+fn json(value: &Value) -> Payload {
+    Payload::Json(value.to_string().into())
+}
+
+fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Fault> {
+    serde_json::from_slice(bytes).map_err(|error| Fault::failed(error.to_string()))
+}

@@ -1,0 +1,72 @@
+//! The host with one channel that is native code: the plugin `echo`, word for word as far as clients can see, without
+//! WebAssembly. Beside the host with the plugin it shows what that costs: `cargo xtask bench native`.
+
+mod echo;
+
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use axum::Router;
+use bennu::auth::Origins;
+use bennu::channel::{Node, NodeLimits};
+use bennu::presence::Pace;
+use bennu::pubsub::OutboxLimits;
+use bennu::routes::{Route, RouteSpec, RouteTable, Routes, Takes};
+use bennu::socket::{Endpoint, SocketLimits, Sockets};
+use bennu::store::{Owner, QUOTA_BYTES, Store, StoreLimits};
+use bennu::transport::{Doorman, Gate, Mount, Reactors, WireLimits, listen, router};
+use tokio::net::TcpListener;
+
+/// Sockets at most.
+const SOCKETS: usize = 20_000;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let routes = Arc::new(RouteTable::default());
+    routes.publish(Routes::new(["bench:*", "echo:*"].map(route).into_iter().collect::<Result<Vec<_>>>()?)?);
+    let store = Store::in_memory(StoreLimits::default())?;
+    let node = Node::new(Arc::clone(&routes), NodeLimits::default(), Pace::default(), store);
+    // As many as the host takes by itself.
+    let threads = available_parallelism().map_or(1, usize::from).div_ceil(2);
+    let mount = Mount {
+        path: "/socket".into(),
+        websocket: true,
+        longpoll: false,
+        origins: Origins::Any,
+        subprotocols: Vec::new(),
+        auth_token: false,
+        doorman: Doorman::Open,
+        endpoint: Endpoint {
+            node,
+            sockets: Arc::new(Sockets::default()),
+            limits: SocketLimits::default(),
+            outbox_limits: OutboxLimits::default(),
+        },
+        limits: WireLimits {
+            frame_bytes: 1 << 20,
+            frame_bytes_out: 4 << 20,
+            idle: Duration::from_secs(60),
+            poll_window: Duration::from_secs(10),
+        },
+        gate: Gate::new(SOCKETS),
+        reactors: Reactors::start(threads)?,
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("Listening on http://{}", listener.local_addr()?);
+    listen(listener, router(vec![Arc::new(mount)], Router::new(), None), SOCKETS).await;
+    Ok(())
+}
+
+fn route(pattern: &str) -> Result<Arc<Route>> {
+    Ok(Arc::new(Route {
+        spec: RouteSpec::read(pattern, Vec::new(), (0, 0), &[])?,
+        plugin: "native".into(),
+        generation: 1,
+        takes: Takes { messages: false, ticks: false, seats: false },
+        owner: Owner::new("native", QUOTA_BYTES).context("a name")?,
+        behaviour: Arc::new(echo::Echo),
+        probation: None,
+    }))
+}
