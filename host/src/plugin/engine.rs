@@ -1,20 +1,15 @@
-//! The one wasmtime engine of a host, and the clock of its guests.
+//! The one wasmtime engine of a host.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use wasmtime::component::{HasSelf, Linker};
-use wasmtime::{Config, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::bindings::Everything;
+use super::clock::Clock;
 use super::guest::Guest;
 use crate::contract::CallLimits;
-
-/// How often a running guest is made to yield, and the unit in which its CPU time is counted.
-pub(super) const EPOCH: Duration = Duration::from_millis(1);
 
 /// Instances of all plugins of a host together. Each reserves address space, not memory, some 8 GiB.
 pub const INSTANCES_MAX: u32 = 4096;
@@ -29,7 +24,7 @@ const MEMORIES_EACH: u32 = 8;
 pub struct Engine {
     pub(super) wasm: wasmtime::Engine,
     pub(super) linker: Arc<Linker<Guest>>,
-    _ticker: Arc<Ticker>,
+    pub(super) clock: Arc<Clock>,
 }
 
 impl Engine {
@@ -43,8 +38,8 @@ impl Engine {
             .context("starting the WebAssembly engine")?;
         let mut linker = Linker::new(&wasm);
         Everything::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
-        let ticker = Arc::new(Ticker::start(wasm.weak()).context("starting the guests' clock")?);
-        Ok(Self { wasm, linker: Arc::new(linker), _ticker: ticker })
+        let clock = Arc::new(Clock::start(wasm.weak()).context("starting the guests' clock")?);
+        Ok(Self { wasm, linker: Arc::new(linker), clock })
     }
 }
 
@@ -72,36 +67,4 @@ fn config(limits: &CallLimits, instances: u32) -> Config {
         .concurrency_support(false)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(32));
     config
-}
-
-/// The thread that moves the epoch on.
-struct Ticker {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Ticker {
-    fn start(engine: EngineWeak) -> std::io::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let tick = move || {
-            while !stopped.load(Ordering::Relaxed) {
-                std::thread::park_timeout(EPOCH);
-                let Some(engine) = engine.upgrade() else { return };
-                engine.increment_epoch();
-            }
-        };
-        let thread = std::thread::Builder::new().name("bennu-epochs".into()).spawn(tick)?;
-        Ok(Self { stop, thread: Some(thread) })
-    }
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            let _ = thread.join();
-        }
-    }
 }

@@ -122,7 +122,8 @@ impl Loader {
 
     fn terms(&self, origin: &Arc<Origin>, own: Grants) -> Arc<Terms> {
         let (limits, surroundings) = (Arc::clone(&self.call_limits), Arc::clone(&self.surroundings));
-        Arc::new(Terms { origin: Arc::clone(origin), own, limits, surroundings, store: self.store.clone() })
+        let (origin, store, spring) = (Arc::clone(origin), self.store.clone(), Arc::clone(self.engine.clock.spring()));
+        Arc::new(Terms { origin, own, limits, surroundings, store, spring })
     }
 
     /// Links it, and finds its exports with the shapes that they must have.

@@ -12,6 +12,7 @@ mod backtrace;
 mod bindings;
 mod builds;
 mod cache;
+mod clock;
 mod compiler;
 mod convert;
 mod digest;

@@ -1,0 +1,127 @@
+//! The guests' clock: it moves the engine's epoch on, for as long as guests are called.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
+
+use wasmtime::EngineWeak;
+
+/// How often a running guest is made to yield, and the unit in which its CPU time is counted.
+pub(super) const EPOCH: Duration = Duration::from_millis(1);
+
+/// Epochs without any guest after which the clock stands still, so that a host with nothing to do does nothing.
+const QUIET_EPOCHS: u32 = 50;
+
+/// A thread that keeps time. It ends with this.
+pub(super) struct Clock {
+    spring: Arc<Spring>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What keeps the clock going.
+#[derive(Default)]
+pub(super) struct Spring {
+    /// Whether a guest has run since the last epoch began.
+    is_wound: AtomicBool,
+    /// Whether the thread waits to be woken.
+    is_still: AtomicBool,
+    is_over: AtomicBool,
+    thread: OnceLock<Thread>,
+}
+
+impl Spring {
+    /// A guest is about to run, or goes on.
+    pub(super) fn wind(&self) {
+        // Most calls find it wound. Of this and the thread's own look, one sees what the other has written.
+        if self.is_wound.load(Ordering::Relaxed) || self.is_wound.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        if self.is_still.load(Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    fn run(&self, engine: &EngineWeak) {
+        let mut quiet = 0;
+        while !self.is_over.load(Ordering::SeqCst) {
+            if quiet < QUIET_EPOCHS {
+                std::thread::park_timeout(EPOCH);
+            } else {
+                self.stand_still();
+                quiet = 0;
+            }
+            let Some(engine) = engine.upgrade() else { return };
+            engine.increment_epoch();
+            quiet = if self.is_wound.swap(false, Ordering::SeqCst) { 0 } else { quiet + 1 };
+        }
+    }
+
+    fn stand_still(&self) {
+        self.is_still.store(true, Ordering::SeqCst);
+        while !self.is_wound.load(Ordering::SeqCst) && !self.is_over.load(Ordering::SeqCst) {
+            std::thread::park();
+        }
+        self.is_still.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Clock {
+    pub(super) fn start(engine: EngineWeak) -> std::io::Result<Self> {
+        let spring = Arc::new(Spring::default());
+        let inside = Arc::clone(&spring);
+        let thread = std::thread::Builder::new().name("bennu-epochs".into()).spawn(move || inside.run(&engine))?;
+        let _ = spring.thread.set(thread.thread().clone());
+        Ok(Self { spring, thread: Some(thread) })
+    }
+
+    pub(super) fn spring(&self) -> &Arc<Spring> {
+        &self.spring
+    }
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        self.spring.is_over.store(true, Ordering::SeqCst);
+        self.spring.wake();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use wasmtime::Engine;
+
+    use super::*;
+
+    fn wait_until(is_so: impl Fn() -> bool) {
+        let begun = Instant::now();
+        while !is_so() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "it doesn't come");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn it_stands_still_without_guests_and_goes_on_with_the_next() {
+        let engine = Engine::default();
+        let clock = Clock::start(engine.weak()).unwrap();
+        let spring = clock.spring();
+        for _ in 0..3 {
+            wait_until(|| spring.is_still.load(Ordering::SeqCst));
+            spring.wind();
+            wait_until(|| !spring.is_still.load(Ordering::SeqCst) && !spring.is_wound.load(Ordering::SeqCst));
+        }
+        drop(clock);
+    }
+}
