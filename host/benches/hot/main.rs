@@ -12,7 +12,7 @@ use std::hint::black_box;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bennu::protocol::{Addressee, Outbound, Payload, Ref};
+use bennu::protocol::{Outbound, Payload, Ref, To};
 
 use self::floor::Floor;
 use self::stage::{MEMBERS, PAYLOAD, Stage, decode, encode, frame, turn};
@@ -58,12 +58,12 @@ fn paths<'a>(stage: &'a Stage, floor: Option<&'a mut Floor>) -> Vec<Path<'a>> {
     let mut paths = Vec::new();
     let mut add = |name, each, walk: Box<dyn FnMut() + 'a>| paths.push(Path { name, each, walk });
     let (message, payload) = (frame("echo"), Payload::Json(PAYLOAD.into()));
-    let (to, reference) = (Addressee::Topic("echo:lobby".into()), Ref::from_text("2"));
+    let (to, reference) = (To::Topic("echo:lobby"), Ref::from_text("2"));
     add("decode", 1, Box::new(move || drop(black_box(decode(&message)))));
     add("encode", 1, {
         let (join_ref, payload) = (Ref::from_text("1"), payload.clone());
         Box::new(move || {
-            let (reference, to, payload) = (&reference, &to, &payload);
+            let (reference, payload) = (&reference, &payload);
             drop(black_box(encode(Outbound::Reply { join_ref: &join_ref, reference, to, status: "ok", payload })));
         })
     });
