@@ -9,6 +9,8 @@
 //! | `whisper {..}` | sends `whisper {..}` to everyone else | none |
 //! | `count` | counts, in the member's state | `ok {"count": 1, "build": "1"}` |
 //! | `version` | | `ok {"version": 1}` |
+//! | `nothing ..` | | none |
+//! | `pass {..}` | sends `pass {..}` to everyone, by way of `handle_out`, which lets it pass | none |
 
 use bennu_guest::prelude::*;
 
@@ -26,6 +28,8 @@ struct Echo {
 impl Channel for Echo {
     type Room = ();
 
+    const INTERCEPTS: &'static [&'static str] = &["pass"];
+
     fn join(_socket: &mut Socket, _params: Payload) -> Join<Self> {
         Ok(Echo { count: 0 })
     }
@@ -33,8 +37,8 @@ impl Channel for Echo {
     fn handle_in(&mut self, socket: &mut Socket, event: &str, payload: Payload) -> Handled {
         match event {
             "echo" => reply(payload),
-            "shout" => {
-                socket.broadcast("shout", payload.object()?);
+            "shout" | "pass" => {
+                socket.broadcast(event, payload.object()?);
                 no_reply()
             }
             "whisper" => {
@@ -45,6 +49,7 @@ impl Channel for Echo {
                 self.count += 1;
                 reply(json!({ "count": self.count, "build": BUILD }))
             }
+            "nothing" => no_reply(),
             "version" => reply(json!({ "version": BUILD.parse::<u64>().ok() })),
             _ => unknown_event(event),
         }

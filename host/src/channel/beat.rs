@@ -126,7 +126,9 @@ impl Line {
     async fn close_topic(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic, fault: &Fault) {
         self.end_beat();
         for channel in node.channels_of(topic.as_str()) {
-            Box::pin(channel.take(Entry::Closed(fault.clone()))).await;
+            if let Some(turning) = channel.take(Entry::Closed(fault.clone())) {
+                turning.await;
+            }
         }
         self.end_room(node, topic).await;
     }

@@ -3,7 +3,7 @@
 //! What could be refused was refused when it was asked for; what is left to check is whether there is room for it, before
 //! anything is done.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use bytestring::ByteString;
 
@@ -22,9 +22,13 @@ const PRESENCE_STATE: &str = "presence_state";
 impl Channel {
     /// Carries out the outcome of a callback, which [may be](Self::may_commit), and answers `reference`. Gives what remains of a
     /// member that the plugin stopped. Of one that ended while the store was written, what reaches others still is done.
-    pub(super) fn commit(self: &Arc<Self>, answered: Answered, reference: Option<&Ref>) -> Option<(Remains, Ending)> {
+    pub(super) fn commit(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, State>,
+        answered: Answered,
+        reference: Option<&Ref>,
+    ) -> Option<(Remains, Ending)> {
         let Answered { outcome, assigns, room, is_room_stored, .. } = answered;
-        let mut state = self.lock();
         if let Some(room) = room {
             self.line.save_room(room, is_room_stored);
         }
@@ -49,8 +53,7 @@ impl Channel {
     ///
     /// # Errors
     /// What else stands in the way.
-    pub(super) fn may_commit(&self, outcome: &Outcome, reference: Option<&Ref>) -> Result<bool, Fault> {
-        let state = self.lock();
+    pub(super) fn may_commit(&self, state: &State, outcome: &Outcome, reference: Option<&Ref>) -> Result<bool, Fault> {
         if state.phase != Phase::Joined {
             return Ok(false);
         }
@@ -63,6 +66,21 @@ impl Channel {
             return Err(overflow());
         }
         Ok(true)
+    }
+
+    /// Both in one, where there is nothing to store.
+    ///
+    /// # Errors
+    /// See [`may_commit`](Self::may_commit).
+    pub(super) fn commit_if_in(
+        self: &Arc<Self>,
+        mut answered: Answered,
+        reference: Option<&Ref>,
+    ) -> Result<Option<(Remains, Ending)>, Fault> {
+        answered.is_room_stored = true;
+        let state = self.lock();
+        let may = self.may_commit(&state, &answered.outcome, reference)?;
+        Ok(if may { self.commit(state, answered, reference) } else { None })
     }
 
     fn answer(
@@ -202,7 +220,7 @@ impl Channel {
     pub(super) fn send_reply(&self, audience: Option<&Audience>, reference: &Ref, reply: &Reply) {
         let (join_ref, to) = (self.mark(), self.addressee());
         let Reply { status, payload } = reply;
-        self.send(audience, Outbound::Reply { join_ref, reference, to: &to, status, payload });
+        self.send(audience, Outbound::Reply { join_ref, reference, to, status, payload });
     }
 
     pub(super) fn send_close(&self, audience: Option<&Audience>) {

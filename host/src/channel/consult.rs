@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::saved::Saved;
-use crate::contract::{Call, Effect, Fault, Outcome, Part, TopicCall, Upgrade};
+use crate::contract::{Call, Calling, Effect, Fault, Outcome, Part, TopicCall, Upgrade};
 use crate::protocol::Topic;
 use crate::routes::Route;
 
@@ -46,6 +46,19 @@ pub(super) async fn consult(
     standing: &Standing,
 ) -> Result<Answered, Fault> {
     let asked = ask(route, question, standing).await;
+    if route.trial().is_none() {
+        return asked;
+    }
+    Box::pin(judge(route, question, standing, asked)).await
+}
+
+/// What comes of an answer while the generation that gave it is on probation.
+async fn judge(
+    route: &Arc<Route>,
+    question: &mut Question,
+    standing: &Standing,
+    asked: Result<Answered, Fault>,
+) -> Result<Answered, Fault> {
     let Some((probation, proved)) = route.trial() else { return asked };
     let fault = match asked {
         Ok(answered) => {
@@ -78,15 +91,11 @@ pub(super) async fn consult(
 
 /// Asks one generation. One without rooms sees none, and leaves as it is what another has written.
 async fn ask(route: &Route, question: &mut Question, standing: &Standing) -> Result<Answered, Fault> {
-    let topic = question.topic().clone();
-    let assigns = fit(route, &topic, Part::Assigns, standing.assigns.as_ref()).await?;
-    let old_room = standing.room.as_ref().filter(|_| route.spec.has_room());
-    let room = fit(route, &topic, Part::Room, old_room).await?;
+    let (old_assigns, old_room) = (standing.assigns.as_ref(), standing.room.as_ref().filter(|_| route.spec.has_room()));
+    let assigns = fit(route, question.topic(), Part::Assigns, old_assigns).await?;
+    let room = fit(route, question.topic(), Part::Room, old_room).await?;
     question.stand_on(&assigns, &room);
-    let mut outcome = match question {
-        Question::Member(call) => route.behaviour.call(call).await?,
-        Question::Topic(call) => route.behaviour.call_topic(call).await?,
-    };
+    let mut outcome = question.put(route).await?;
     check_room(route, &outcome)?;
     let saved = |new: Option<Bytes>, fitted: Fitted, old: Option<&Saved>, part: Part| {
         let is_commit = new.is_some();
@@ -94,7 +103,7 @@ async fn ask(route: &Route, question: &mut Question, standing: &Standing) -> Res
         bytes.map(|bytes| Saved::written(old, bytes, is_commit, (route, part)))
     };
     Ok(Answered {
-        assigns: saved(outcome.assigns.take(), assigns, standing.assigns.as_ref(), Part::Assigns),
+        assigns: saved(outcome.assigns.take(), assigns, old_assigns, Part::Assigns),
         room: saved(outcome.room.take(), room, old_room, Part::Room),
         is_room_stored: false,
         is_stored: false,
@@ -111,13 +120,24 @@ pub(super) struct Fitted {
 
 /// A state as this route's build writes it.
 pub(super) async fn fit(route: &Route, topic: &Topic, part: Part, saved: Option<&Saved>) -> Result<Fitted, Fault> {
-    let as_it_is = |saved: Option<&Saved>| Fitted { bytes: saved.map(|saved| saved.bytes.clone()), is_new: false };
-    let Some(old) = saved.filter(|saved| saved.version != part.version(&route.spec) && !saved.bytes.is_empty()) else {
-        return Ok(as_it_is(saved));
-    };
-    let upgrade = Upgrade { topic: topic.clone(), part, version: old.version, state: old.bytes.clone() };
+    match as_it_is(route, part, saved) {
+        Some(fitted) => Ok(fitted),
+        None => Box::pin(take_over(route, topic, part, saved)).await,
+    }
+}
+
+/// A state that needn't be taken over.
+pub(super) fn as_it_is(route: &Route, part: Part, saved: Option<&Saved>) -> Option<Fitted> {
+    let fits = saved.is_none_or(|saved| saved.version == part.version(&route.spec) || saved.bytes.is_empty());
+    fits.then(|| Fitted { bytes: saved.map(|saved| saved.bytes.clone()), is_new: false })
+}
+
+async fn take_over(route: &Route, topic: &Topic, part: Part, saved: Option<&Saved>) -> Result<Fitted, Fault> {
+    let old = saved.cloned().unwrap_or_default();
+    let upgrade = Upgrade { topic: topic.clone(), part, version: old.version, state: old.bytes };
     let upgraded = route.behaviour.upgrade(&upgrade).await?;
-    Ok(upgraded.map_or_else(|| as_it_is(saved), |bytes| Fitted { bytes: Some(bytes), is_new: true }))
+    let is_new = upgraded.is_some();
+    Ok(Fitted { bytes: Some(upgraded.unwrap_or(upgrade.state)), is_new })
 }
 
 /// A room without bytes is as if nobody had written it.
@@ -149,6 +169,14 @@ impl Question {
         match self {
             Self::Member(call) => &call.member.topic,
             Self::Topic(call) => &call.topic,
+        }
+    }
+
+    /// Has it answered by one generation.
+    fn put<'a>(&'a self, route: &'a Route) -> Calling<'a, Outcome> {
+        match self {
+            Self::Member(call) => route.behaviour.call(call),
+            Self::Topic(call) => route.behaviour.call_topic(call),
         }
     }
 

@@ -47,7 +47,7 @@ impl Channel {
         self.line.open_room(&self.node, topic, route).await?;
         self.settle_room();
         let standing = Standing { assigns: None, room: self.saved_room() };
-        let (call, ..) = self.call(Callback::Join(params));
+        let (call, _) = self.call(&mut self.lock(), Callback::Join(params));
         let mut question = Question::Member(call);
         let patience = Patience::new();
         loop {
@@ -100,7 +100,7 @@ impl Channel {
         }
         // The join's own reply repeats the join ref as it was sent, also null; later frames carry the mark.
         let (join_ref, to) = (self.join_ref(), self.addressee());
-        let reply = Outbound::Reply { join_ref, reference, to: &to, status: "ok", payload: &response };
+        let reply = Outbound::Reply { join_ref, reference, to, status: "ok", payload: &response };
         let subscription = self.subscribe(reply);
         let audience = Arc::clone(subscription.audience());
         self.line.show_state(&self.member.topic, &subscription);

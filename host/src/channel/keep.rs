@@ -48,6 +48,11 @@ impl Patience {
 }
 
 impl Node {
+    /// Whether anything of it has to be stored, or what it has read to be looked at again.
+    pub(super) fn is_to_keep(&self, route: &Route, answered: &Answered) -> bool {
+        answered.outcome.draft.is_some() || route.spec.room == RoomKind::Durable
+    }
+
     /// Stores what has to be. Ready at once where nothing has.
     pub(super) async fn keep(
         &self,

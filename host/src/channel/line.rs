@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
@@ -13,6 +12,7 @@ use tokio::sync::oneshot;
 use super::letter::Letter;
 use super::lines::Place;
 use super::room::Room;
+use super::turning::Turning;
 use super::{Channel, Entry, Node, NodeLimits};
 use crate::contract::{SeatChange, Tick};
 use crate::protocol::Topic;
@@ -96,8 +96,19 @@ impl Line {
     }
 
     fn enter(self: &Arc<Self>, inner: &mut Inner, waiting: Waiting) -> Option<Drain> {
-        inner.entries.push_back(waiting);
-        if std::mem::replace(&mut inner.draining, true) { None } else { Some(Drain(Arc::clone(self))) }
+        if std::mem::replace(&mut inner.draining, true) {
+            inner.entries.push_back(waiting);
+            return None;
+        }
+        // What has to wait for nobody needn't stand in the queue; a letter is counted there.
+        let first = match waiting {
+            Waiting::Letter(_) => {
+                inner.entries.push_back(waiting);
+                None
+            }
+            waiting => Some(waiting),
+        };
+        Some(Drain { line: Arc::clone(self), first })
     }
 
     /// The next entry, or none, and then nobody is draining any more.
@@ -109,7 +120,7 @@ impl Line {
             inner.letter_bytes -= letter.bytes();
         }
         inner.draining = next.is_some();
-        if next.is_none() {
+        if next.is_none() && inner.entries.capacity() > 0 {
             // An idle channel keeps no room for a queue.
             inner.entries = VecDeque::new();
         }
@@ -135,7 +146,11 @@ pub(super) type Posted = Result<Option<Drain>, Box<Letter>>;
 
 /// The work of draining a line. Who gets it must do it, here or in a task of its own.
 #[must_use = "a line that isn't drained stands still for ever"]
-pub struct Drain(Arc<Line>);
+pub struct Drain {
+    line: Arc<Line>,
+    /// What comes first, where it never stood in the queue.
+    first: Option<Waiting>,
+}
 
 impl Drain {
     /// Drains in a task of its own.
@@ -147,60 +162,93 @@ impl Drain {
     /// nothing, and a task for each would cost more than the turn.
     ///
     /// Don't call it from within a turn: turns would nest.
-    pub fn run_here(self) {
-        let mut work: Pin<Box<_>> = Box::pin(self.run());
-        // The waker may be lost: a spawned task is polled at least once.
-        if work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
-            tokio::spawn(work);
+    pub fn run_here(mut self) {
+        while let Some(waiting) = self.next() {
+            let Some(mut turning) = self.line.begin(waiting) else { continue };
+            // The waker may be lost: a spawned task is polled at least once.
+            if turning.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+                tokio::spawn(async move {
+                    turning.await;
+                    self.run().await;
+                });
+                return;
+            }
         }
     }
 
-    async fn run(self) {
-        let line = self.0;
-        while let Some(waiting) = line.next() {
-            // A panic must not leave the line standing still.
-            match waiting {
-                Waiting::Entry(channel, entry) => {
-                    channel.count_down(&entry);
-                    channel.take(entry).await;
-                    // A member's own line has no room.
-                    if line.place.is_some() {
-                        line.rest(&channel.node, &channel.member.topic).await;
-                    }
-                }
-                Waiting::Letter(letter) => {
-                    let (node, topic) = (Arc::clone(&letter.node), letter.topic.clone());
-                    if AssertUnwindSafe(letter.turn(&line)).catch_unwind().await.is_err() {
-                        tracing::error!(topic = topic.as_str(), "a fault of the host: a letter's turn panicked");
-                    }
-                    line.rest(&node, &topic).await;
-                }
-                Waiting::Tick(node, topic, tick) => {
-                    if AssertUnwindSafe(line.tick(&node, &topic, tick)).catch_unwind().await.is_err() {
-                        tracing::error!(topic = topic.as_str(), "a fault of the host: a beat's turn panicked");
-                    }
-                    line.rest(&node, &topic).await;
-                }
-                Waiting::Seat(node, topic, name, change) => {
-                    let turn = async {
-                        match change {
-                            Some(change) => line.change_seat(&node, &topic, &name, change).await,
-                            None => line.expire_seat(&node, &topic, &name).await,
-                        }
-                    };
-                    if AssertUnwindSafe(turn).catch_unwind().await.is_err() {
-                        tracing::error!(topic = topic.as_str(), "a fault of the host: a seat's turn panicked");
-                    }
-                    line.rest(&node, &topic).await;
-                }
-                Waiting::Look(node, topic) => line.rest(&node, &topic).await,
-                Waiting::Keep(node, topic, kept) => {
-                    line.end_beat();
-                    node.keep_room(&line, &topic).await;
-                    // Who waited may have lost patience.
-                    let _ = kept.send(());
-                }
+    async fn run(mut self) {
+        while let Some(waiting) = self.next() {
+            if let Some(turning) = self.line.begin(waiting) {
+                turning.await;
             }
+        }
+    }
+
+    fn next(&mut self) -> Option<Waiting> {
+        self.first.take().or_else(|| self.line.next())
+    }
+}
+
+impl Line {
+    /// Takes a turn as far as nothing has to wait. Gives the rest of it, if there may be one.
+    fn begin(self: &Arc<Self>, waiting: Waiting) -> Option<Turning> {
+        let (channel, entry) = match waiting {
+            Waiting::Entry(channel, entry) => (channel, entry),
+            Waiting::Letter(letter) => return Some(Box::pin(Arc::clone(self).take_letter(letter))),
+            waiting => return Some(Box::pin(Arc::clone(self).take(waiting))),
+        };
+        channel.count_down(&entry);
+        let turning = channel.take(entry);
+        // A member's own line has no room.
+        if self.place.is_none() || (turning.is_none() && !self.is_room_open()) {
+            return turning;
+        }
+        let line = Arc::clone(self);
+        Some(Box::pin(async move {
+            if let Some(turning) = turning {
+                turning.await;
+            }
+            line.rest(&channel.node, &channel.member.topic).await;
+        }))
+    }
+
+    async fn take_letter(self: Arc<Self>, letter: Box<Letter>) {
+        let (node, topic) = (Arc::clone(&letter.node), letter.topic.clone());
+        if AssertUnwindSafe(letter.turn(&self)).catch_unwind().await.is_err() {
+            tracing::error!(topic = topic.as_str(), "a fault of the host: a letter's turn panicked");
+        }
+        self.rest(&node, &topic).await;
+    }
+
+    /// The turn of what concerns the topic itself. A panic must not leave the line standing still.
+    async fn take(self: Arc<Self>, waiting: Waiting) {
+        match waiting {
+            Waiting::Tick(node, topic, tick) => {
+                if AssertUnwindSafe(self.tick(&node, &topic, tick)).catch_unwind().await.is_err() {
+                    tracing::error!(topic = topic.as_str(), "a fault of the host: a beat's turn panicked");
+                }
+                self.rest(&node, &topic).await;
+            }
+            Waiting::Seat(node, topic, name, change) => {
+                let turn = async {
+                    match change {
+                        Some(change) => self.change_seat(&node, &topic, &name, change).await,
+                        None => self.expire_seat(&node, &topic, &name).await,
+                    }
+                };
+                if AssertUnwindSafe(turn).catch_unwind().await.is_err() {
+                    tracing::error!(topic = topic.as_str(), "a fault of the host: a seat's turn panicked");
+                }
+                self.rest(&node, &topic).await;
+            }
+            Waiting::Look(node, topic) => self.rest(&node, &topic).await,
+            Waiting::Keep(node, topic, kept) => {
+                self.end_beat();
+                node.keep_room(&self, &topic).await;
+                // Who waited may have lost patience.
+                let _ = kept.send(());
+            }
+            Waiting::Entry(..) | Waiting::Letter(_) => {}
         }
     }
 }

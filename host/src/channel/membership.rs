@@ -46,6 +46,8 @@ pub struct Channel {
     pub(super) line: Arc<Line>,
     mailbox: Arc<Mailbox>,
     is_leaving: AtomicBool,
+    /// Whether its phase is one of those after its end, readable without the lock.
+    is_over: AtomicBool,
     /// Whether a fault outside its turns is in the line: one is enough.
     is_faulted: AtomicBool,
     /// Whether an entry that ends it in any case, and isn't its client's, is in the line: likewise.
@@ -125,6 +127,7 @@ impl Channel {
             line,
             mailbox: after.map(|after| Arc::clone(&after.mailbox)).unwrap_or_default(),
             is_leaving: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
             is_faulted: AtomicBool::new(false),
             is_doomed: AtomicBool::new(false),
             is_counted: AtomicBool::new(true),
@@ -171,7 +174,7 @@ impl Channel {
     /// Whether it is over. What is still posted to it is answered as for a topic that isn't joined.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        matches!(self.lock().phase, Phase::Ended | Phase::Replaced)
+        self.is_over.load(Ordering::Acquire)
     }
 
     /// Adds an entry from the client.
@@ -343,10 +346,9 @@ impl Channel {
         }
     }
 
-    /// A call of one of its callbacks, with what it has at the host now, its state, and the plugin that let it in. The states
-    /// are put into the call when it is asked.
-    pub(super) fn call(&self, callback: Callback) -> (Call, Saved, Option<Arc<str>>) {
-        let mut state = self.lock();
+    /// A call of one of its callbacks, with what it has at the host now, and its state, which is put into the call when it
+    /// is asked.
+    pub(super) fn call(&self, state: &mut State, callback: Callback) -> (Call, Saved) {
         state.assigns.let_go();
         let call = Call {
             member: Arc::clone(&self.member),
@@ -360,7 +362,7 @@ impl Channel {
             },
             callback,
         };
-        (call, state.assigns.clone(), state.plugin.clone())
+        (call, state.assigns.clone())
     }
 
     /// Its committed state, if it is in, and stays.
@@ -391,6 +393,7 @@ impl Channel {
 
     pub(super) fn leave_state(&self, state: &mut State, phase: Phase) -> Remains {
         state.phase = phase;
+        self.is_over.store(true, Ordering::Release);
         state.timers = Timers::default();
         state.hearings = Vec::new();
         let subscription = state.subscription.take();

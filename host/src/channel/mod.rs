@@ -27,6 +27,7 @@ mod seats;
 mod timers;
 mod topic_turn;
 mod turn;
+mod turning;
 
 pub use letter::{Delivered, Undelivered};
 pub use line::Drain;

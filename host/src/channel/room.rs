@@ -114,7 +114,7 @@ impl Line {
         let found = self.room().as_ref().map(|room| (room.is_of(route), room.is_durable == is_durable));
         match found {
             Some((true, true)) => return Ok(()),
-            Some((false, _)) => self.end_room(node, topic).await,
+            Some((false, _)) => Box::pin(self.end_room(node, topic)).await,
             Some((true, false)) | None => {}
         }
         let stored = if is_durable { Box::pin(node.stored_room(topic, route)).await? } else { None };
@@ -282,10 +282,10 @@ impl Line {
         self.settle_room(node, topic);
         let is_overdue = self.room().as_ref().is_some_and(|room| room.is_unstored && room.is_due());
         if is_overdue {
-            node.keep_room(self, topic).await;
+            Box::pin(node.keep_room(self, topic)).await;
         }
         if self.is_room_over(node, topic) {
-            self.end_room(node, topic).await;
+            Box::pin(self.end_room(node, topic)).await;
         }
     }
 

@@ -1,19 +1,21 @@
 //! Turns: what happens to a channel, one entry at a time.
 
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, MutexGuard};
 
 use bytestring::ByteString;
-use futures_util::FutureExt;
 
 use super::Channel;
 use super::consult::{Answered, Question, Standing, consult};
 use super::keep::{Kept, Patience};
-use super::membership::{Phase, Remains};
+use super::membership::{Phase, Remains, State};
 use super::saved::{Saved, Settled};
 use super::seats::Rising;
+use super::turning::Turning;
 use crate::contract::{Callback, Ending, Fault, Message, Reply, Source, TimerId};
-use crate::protocol::{Addressee, Outbound, Payload, Ref};
+use crate::protocol::{Outbound, Payload, Ref, To};
 use crate::routes::{OnFault, Route};
 
 /// What waits for a channel.
@@ -82,15 +84,37 @@ impl Entry {
 }
 
 impl Channel {
-    /// Takes one turn. A panic in it must not leave the line standing still.
-    pub(super) async fn take(self: &Arc<Self>, entry: Entry) {
-        if AssertUnwindSafe(self.turn(entry)).catch_unwind().await.is_err() {
-            self.panicked();
+    /// Takes one turn, as far as nothing has to wait. Gives the rest of it, if there may be one.
+    pub(super) fn take(self: &Arc<Self>, entry: Entry) -> Option<Turning> {
+        // A panic in it must not leave the line standing still.
+        match catch_unwind(AssertUnwindSafe(|| self.turn(entry))) {
+            Ok(Some(turning)) => return Some(turning),
+            Ok(None) => {}
+            Err(_) => self.panicked(),
         }
         self.count_out();
+        None
     }
 
-    async fn turn(self: &Arc<Self>, entry: Entry) {
+    fn turn(self: &Arc<Self>, entry: Entry) -> Option<Turning> {
+        match entry {
+            Entry::In { event, payload, reference } => self.handle_in(event, payload, reference),
+            Entry::Info(message) => self.handle_info(message),
+            Entry::Timer(timer) => {
+                let (event, payload) = self.lock().timers.take(timer)?;
+                let topic = self.member.topic.clone();
+                self.handle_info(Message { source: Source::Own, topic, event, payload })
+            }
+            Entry::Unrouted => {
+                self.unrouted();
+                None
+            }
+            once => Some(self.guarded(Arc::clone(self).turn_once(once))),
+        }
+    }
+
+    /// The turns that a member has once in its life, if at all.
+    async fn turn_once(self: Arc<Self>, entry: Entry) {
         match entry {
             Entry::Join { params, reference, replaced } => {
                 self.join(params, &reference).await;
@@ -98,16 +122,7 @@ impl Channel {
                     self.send(None, Outbound::Close { join_ref, topic: self.member.topic.as_str() });
                 }
             }
-            Entry::In { event, payload, reference } => self.handle_in(event, payload, reference).await,
             Entry::Leave { join_ref, reference } => self.leave(&join_ref, &reference).await,
-            Entry::Info(message) => self.handle_info(message).await,
-            Entry::Timer(timer) => {
-                let rung = self.lock().timers.take(timer);
-                if let Some((event, payload)) = rung {
-                    let topic = self.member.topic.clone();
-                    self.handle_info(Message { source: Source::Own, topic, event, payload }).await;
-                }
-            }
             Entry::Fault(fault) => self.fault(fault).await,
             Entry::Closed(fault) => self.end_with_error(Ending::Fault(fault.kind)).await,
             Entry::Gone(ending) => {
@@ -121,69 +136,151 @@ impl Channel {
                 }
             }
             Entry::TakenBack => self.end_with_error(Ending::TakenBack).await,
-            Entry::Unrouted => self.unrouted(),
+            Entry::In { .. } | Entry::Info(_) | Entry::Timer(_) | Entry::Unrouted => {}
         }
     }
 
-    async fn handle_in(self: &Arc<Self>, event: ByteString, payload: Payload, reference: Ref) {
-        let phase = self.lock().phase;
-        match phase {
+    fn handle_in(self: &Arc<Self>, event: ByteString, payload: Payload, reference: Ref) -> Option<Turning> {
+        let state = self.lock();
+        match state.phase {
             Phase::Joined => {
-                let reply_ref = (!reference.is_null()).then(|| ByteString::from(reference.json()));
-                self.take_turn(Callback::In { event, payload, reply_ref }, Some(&reference)).await;
+                let reply_ref = (!reference.is_null()).then(|| reference.to_json());
+                self.take_turn(state, Callback::In { event, payload, reply_ref }, Some(reference))
             }
-            Phase::Ended => self.reply(&Ref::NULL, &reference, "error", &Payload::reason("unmatched topic")),
-            Phase::Joining | Phase::Replaced => {}
+            Phase::Ended => {
+                drop(state);
+                self.reply(&Ref::NULL, &reference, "error", &Payload::reason("unmatched topic"));
+                None
+            }
+            Phase::Joining | Phase::Replaced => None,
         }
     }
 
-    async fn handle_info(self: &Arc<Self>, message: Message) {
-        if self.lock().phase == Phase::Joined {
-            self.take_turn(Callback::Info(message), None).await;
-        }
+    fn handle_info(self: &Arc<Self>, message: Message) -> Option<Turning> {
+        let state = self.lock();
+        if state.phase == Phase::Joined { self.take_turn(state, Callback::Info(message), None) } else { None }
     }
 
     /// One callback of a member that is in, and its commit.
-    async fn take_turn(self: &Arc<Self>, callback: Callback, reference: Option<&Ref>) {
-        let name = callback.name();
-        let (call, assigns, plugin) = self.call(callback);
-        let Some(route) = self.route(plugin.as_ref()) else { return self.unrouted() };
+    fn take_turn(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, State>,
+        callback: Callback,
+        reference: Option<Ref>,
+    ) -> Option<Turning> {
+        let (call, assigns) = self.call(&mut state, callback);
+        let route = self.route(state.plugin.as_ref());
+        drop(state);
+        let Some(route) = route else {
+            self.unrouted();
+            return None;
+        };
+        let channel = Arc::clone(self);
         if self.settle_room() || assigns.is_to_return() {
-            return self.end_with_error(Ending::TakenBack).await;
+            return Some(self.guarded(async move { channel.end_with_error(Ending::TakenBack).await }));
         }
-        let question = &mut Question::Member(call);
-        match self.ask_and_commit(&route, question, assigns, reference).await {
-            Ok(None) => {}
-            Ok(Some((remains, ending))) => self.terminate(remains, ending).await,
-            Err(fault) if route.spec.on_fault == OnFault::Keep => {
-                self.log(Some(&route), name, &fault);
-                self.answer_fault(reference);
+        Some(self.guarded(channel.ask_and_commit(route, Question::Member(call), assigns, reference)))
+    }
+
+    /// Asks until what it has read of the store is still so at its commit. What few turns come to is put apart, so that the
+    /// others needn't carry the room for it.
+    fn ask_and_commit(
+        self: Arc<Self>,
+        route: Arc<Route>,
+        mut question: Question,
+        assigns: Saved,
+        reference: Option<Ref>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let mut standing = Standing { assigns: Some(assigns), room: None };
+        let mut patience = None;
+        async move {
+            if let Err(fault) = self.open_room(&route).await {
+                return Box::pin(self.end_or_keep(&route, &question, fault, reference.as_ref())).await;
             }
-            Err(fault) => self.fail(Some(&route), name, fault).await,
+            standing.room = self.saved_room();
+            loop {
+                let asked = consult(&route, &mut question, &standing).await;
+                let Some(rest) = self.conclude(&route, &question, asked, reference.as_ref(), &mut patience) else {
+                    return;
+                };
+                if rest.await == ControlFlow::Break(()) {
+                    return;
+                }
+            }
         }
     }
 
-    /// Asks until what it has read of the store is still so at its commit.
-    async fn ask_and_commit(
-        self: &Arc<Self>,
-        route: &Arc<Route>,
-        question: &mut Question,
-        assigns: Saved,
-        reference: Option<&Ref>,
-    ) -> Result<Option<(Remains, Ending)>, Fault> {
-        self.line.open_room(&self.node, &self.member.topic, route).await?;
-        let standing = Standing { assigns: Some(assigns), room: self.saved_room() };
-        let patience = Patience::new();
-        loop {
-            let mut answered = consult(route, question, &standing).await?;
-            if !self.may_commit(&answered.outcome, reference)? {
-                return Ok(None);
+    /// Commits what was answered, as far as nothing has to wait. Gives the rest of it, if there is one, and what that gives says
+    /// whether to ask again.
+    fn conclude<'a>(
+        self: &'a Arc<Self>,
+        route: &'a Arc<Route>,
+        question: &'a Question,
+        asked: Result<Answered, Fault>,
+        reference: Option<&'a Ref>,
+        patience: &'a mut Option<Patience>,
+    ) -> Option<Pin<Box<dyn Future<Output = ControlFlow<()>> + Send + 'a>>> {
+        let committed = match asked {
+            Ok(answered) if self.node.is_to_keep(route, &answered) => {
+                return Some(Box::pin(async move {
+                    let committed = self.keep_and_commit(route, answered, reference, patience).await;
+                    match committed {
+                        Ok(ControlFlow::Continue(())) => return ControlFlow::Continue(()),
+                        Ok(ControlFlow::Break(None)) => {}
+                        Ok(ControlFlow::Break(Some((remains, ending)))) => self.terminate(remains, ending).await,
+                        Err(fault) => self.end_or_keep(route, question, fault, reference).await,
+                    }
+                    ControlFlow::Break(())
+                }));
             }
-            match self.node.keep((&self.line, &self.member.topic), route, &mut answered).await? {
-                Kept::Done => return Ok(self.commit(answered, reference)),
-                Kept::Overtaken => patience.go_on()?,
-            }
+            Ok(answered) => self.commit_if_in(answered, reference),
+            Err(fault) => Err(fault),
+        };
+        match committed {
+            Ok(None) => None,
+            Ok(Some((remains, ending))) => Some(Box::pin(async move {
+                self.terminate(remains, ending).await;
+                ControlFlow::Break(())
+            })),
+            Err(fault) => Some(Box::pin(async move {
+                self.end_or_keep(route, question, fault, reference).await;
+                ControlFlow::Break(())
+            })),
         }
+    }
+
+    /// Opens the topic's room, if its route has one.
+    async fn open_room(&self, route: &Route) -> Result<(), Fault> {
+        if route.spec.has_room() {
+            return Box::pin(self.line.open_room(&self.node, &self.member.topic, route)).await;
+        }
+        Ok(())
+    }
+
+    /// Stores what is to be stored of a call, and commits the rest, unless it was overtaken and is to run again.
+    async fn keep_and_commit(
+        self: &Arc<Self>,
+        route: &Route,
+        mut answered: Answered,
+        reference: Option<&Ref>,
+        patience: &mut Option<Patience>,
+    ) -> Result<ControlFlow<Option<(Remains, Ending)>>, Fault> {
+        if !self.may_commit(&self.lock(), &answered.outcome, reference)? {
+            return Ok(ControlFlow::Break(None));
+        }
+        match self.node.keep((&self.line, &self.member.topic), route, &mut answered).await? {
+            Kept::Done => Ok(ControlFlow::Break(self.commit(self.lock(), answered, reference))),
+            Kept::Overtaken => patience.get_or_insert_with(Patience::new).go_on().map(ControlFlow::Continue),
+        }
+    }
+
+    /// A callback has failed.
+    async fn end_or_keep(self: &Arc<Self>, route: &Arc<Route>, question: &Question, fault: Fault, to: Option<&Ref>) {
+        if route.spec.on_fault == OnFault::Keep {
+            self.log(Some(route), question.name(), &fault);
+            return self.answer_fault(to);
+        }
+        self.fail(Some(route), question.name(), fault).await;
     }
 
     /// Something failed on its behalf, outside its turns.
@@ -217,9 +314,9 @@ impl Channel {
             // A leave of a topic that isn't joined is well, too.
             return self.reply(join_ref, reference, "ok", &Payload::EMPTY);
         };
-        let (audience, to) = (remains.audience.clone(), self.addressee());
-        let reply =
-            Outbound::Reply { join_ref: self.mark(), reference, to: &to, status: "ok", payload: &Payload::EMPTY };
+        let audience = remains.audience.clone();
+        let (to, payload) = (self.addressee(), &Payload::EMPTY);
+        let reply = Outbound::Reply { join_ref: self.mark(), reference, to, status: "ok", payload };
         self.send(audience.as_deref(), reply);
         self.send_close(audience.as_deref());
         self.terminate(remains, Ending::Left).await;
@@ -262,7 +359,7 @@ impl Channel {
         }
         self.settle_room();
         let standing = Standing { assigns: Some(assigns), room: self.saved_room() };
-        let (call, ..) = self.call(Callback::Terminate(ending));
+        let (call, _) = self.call(&mut self.lock(), Callback::Terminate(ending));
         let mut question = Question::Member(call);
         // Once in a member's life, so that its other turns needn't carry the room for it.
         match Box::pin(self.ask_and_keep(&route, &mut question, &standing)).await {
@@ -295,11 +392,11 @@ impl Channel {
 
     pub(super) fn reply(&self, join_ref: &Ref, reference: &Ref, status: &str, payload: &Payload) {
         let to = self.addressee();
-        self.send(None, Outbound::Reply { join_ref, reference, to: &to, status, payload });
+        self.send(None, Outbound::Reply { join_ref, reference, to, status, payload });
     }
 
-    pub(super) fn addressee(&self) -> Addressee {
-        Addressee::Topic(self.member.topic.as_str().into())
+    pub(super) fn addressee(&self) -> To<'_> {
+        To::Topic(self.member.topic.as_str())
     }
 
     pub(super) fn log(&self, route: Option<&Arc<Route>>, callback: &str, fault: &Fault) {

@@ -1,5 +1,7 @@
 //! The guests' clock: it moves the engine's epoch on, for as long as guests are called.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{JoinHandle, Thread};
@@ -31,7 +33,7 @@ pub(super) struct Spring {
 }
 
 impl Spring {
-    /// A guest is about to run, or goes on.
+    /// A guest is about to run. To be said before each poll of its call.
     pub(super) fn wind(&self) {
         // Most calls find it wound. Of this and the thread's own look, one sees what the other has written.
         if self.is_wound.load(Ordering::Relaxed) || self.is_wound.swap(true, Ordering::SeqCst) {
@@ -40,6 +42,16 @@ impl Spring {
         if self.is_still.load(Ordering::SeqCst) {
             self.wake();
         }
+    }
+
+    /// Does work in which a guest may run: whatever it waited for, once it goes on its epochs pass.
+    pub(super) async fn keep<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            self.wind();
+            work.as_mut().poll(context)
+        })
+        .await
     }
 
     fn wake(&self) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wasmtime::{ResourceLimiter, Result};
 
-use super::clock::{EPOCH, Spring};
+use super::clock::EPOCH;
 use crate::contract::{CallLimits, Fault, FaultKind, Member, Record, Request, Surroundings};
 use crate::protocol::{Pattern, Topic};
 use crate::store::{Draft, Owner, Store};
@@ -36,8 +36,6 @@ pub(super) struct Terms {
     pub(super) limits: Arc<CallLimits>,
     pub(super) surroundings: Arc<dyn Surroundings>,
     pub(super) store: Store,
-    /// What keeps the clock going while the instance runs.
-    pub(super) spring: Arc<Spring>,
 }
 
 /// What a call may do with its plugin's storage.
@@ -96,7 +94,6 @@ impl Guest {
 
     /// Makes ready for a call about `topic`.
     pub(super) fn begin(&mut self, subject: Subject, topic: Option<Topic>, storage: Storage) {
-        self.terms.spring.wind();
         self.subject = subject;
         self.storage = storage;
         self.topic = topic;
@@ -117,7 +114,6 @@ impl Guest {
 
     /// An epoch has passed while the guest ran.
     pub(super) fn spend_epoch(&mut self) -> Result<(), Fault> {
-        self.terms.spring.wind();
         self.epochs_left = self.epochs_left.saturating_sub(1);
         if self.epochs_left == 0 {
             let limit = self.terms.limits.cpu.as_millis();

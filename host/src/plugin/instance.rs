@@ -8,6 +8,7 @@ use wasmtime::{Result, Store, UpdateDeadline};
 use super::bindings::bennu::channel::types::{Membership, Route};
 use super::exports::{Exports, Prepared};
 use super::guest::{Guest, Storage, Subject};
+use super::pool::Borrowed;
 use crate::contract::{
     Answer, Call, Callback, Decision, Fault, Outcome, Part, Passing, Power, Request, TopicCall, TopicCallback, Upgrade,
     Verdict,
@@ -64,33 +65,6 @@ impl Instance {
         self.store.data_mut().record.open_with(Power::Reads, None);
         self.begin(Subject::Nobody, None, Storage::Closed);
         self.exports.channel()?.call_describe(&mut self.store).await
-    }
-
-    /// Runs a callback and holds what it gives to the limits.
-    pub(super) async fn call(&mut self, call: &Call) -> Result<Outcome> {
-        let Call { member, assigns, room, holdings, callback } = call;
-        self.store.data_mut().record.open(holdings.clone(), given(callback));
-        self.begin(Subject::Member(Arc::clone(member)), Some(member.topic.clone()), WRITABLE);
-        let (topic, room) = (member.topic.as_str(), room.as_deref());
-        let membership = Membership { id: member.id, topic, assigns, room };
-        let (store, channel) = (&mut self.store, self.exports.channel()?);
-        let result = match callback {
-            Callback::Join(params) => {
-                channel.call_join(store, member.id, topic, params.into(), room).await?.map(Outcome::from)
-            }
-            Callback::In { event, payload, reply_ref } => {
-                let reply_ref = reply_ref.as_deref();
-                channel.call_handle_in(store, membership, event, payload.into(), reply_ref).await?.map(Outcome::from)
-            }
-            Callback::Info(message) => {
-                channel.call_handle_info(store, membership, message.into()).await?.map(Outcome::from)
-            }
-            Callback::Terminate(ending) => {
-                channel.call_terminate(store, membership, ending.into()).await?.map(Outcome::of_room)
-            }
-        };
-        let outcome = result.map_err(Fault::failed)?;
-        Ok(self.check(outcome)?)
     }
 
     /// Runs a callback of a topic and holds what it gives to the limits.
@@ -183,6 +157,43 @@ impl Instance {
         outcome.effects = record.take();
         outcome.draft = self.store.data_mut().take_draft();
         Ok(outcome)
+    }
+}
+
+impl Borrowed<'_> {
+    /// Runs a callback and holds what it gives to the limits.
+    ///
+    /// It awaits wasmtime's own future and nothing between: each future in another is moved into its place, and this is the
+    /// call that most turns make.
+    pub(super) async fn call(mut self, call: &Call) -> Result<Outcome, Fault> {
+        let Call { member, assigns, room, holdings, callback } = call;
+        let instance = &mut *self.instance;
+        instance.store.data_mut().record.open(holdings.clone(), given(callback));
+        instance.begin(Subject::Member(Arc::clone(member)), Some(member.topic.clone()), WRITABLE);
+        let (topic, room) = (member.topic.as_str(), room.as_deref());
+        let membership = Membership { id: member.id, topic, assigns, room };
+        let (store, channel) = (&mut instance.store, instance.exports.channel()?);
+        let called = match callback {
+            Callback::Join(params) => {
+                let called = channel.call_join(store, member.id, topic, params.into(), room).await;
+                called.map(|admission| admission.map(Outcome::from))
+            }
+            Callback::In { event, payload, reply_ref } => {
+                let arguments = (membership, &**event, payload.into(), reply_ref.as_deref());
+                let called = channel.func_handle_in().call_async(store, arguments).await;
+                called.map(|(outcome,)| outcome.map(Outcome::from))
+            }
+            Callback::Info(message) => {
+                let called = channel.func_handle_info().call_async(store, (membership, message.into())).await;
+                called.map(|(outcome,)| outcome.map(Outcome::from))
+            }
+            Callback::Terminate(ending) => {
+                let called = channel.call_terminate(store, membership, ending.into()).await;
+                called.map(|room| room.map(Outcome::of_room))
+            }
+        };
+        let checked = called.and_then(|outcome| Ok(instance.check(outcome.map_err(Fault::failed)?)?));
+        self.settle(checked)
     }
 }
 

@@ -122,8 +122,8 @@ impl Loader {
 
     fn terms(&self, origin: &Arc<Origin>, own: Grants) -> Arc<Terms> {
         let (limits, surroundings) = (Arc::clone(&self.call_limits), Arc::clone(&self.surroundings));
-        let (origin, store, spring) = (Arc::clone(origin), self.store.clone(), Arc::clone(self.engine.clock.spring()));
-        Arc::new(Terms { origin, own, limits, surroundings, store, spring })
+        let (origin, store) = (Arc::clone(origin), self.store.clone());
+        Arc::new(Terms { origin, own, limits, surroundings, store })
     }
 
     /// Links it, and finds its exports with the shapes that they must have.
@@ -136,7 +136,8 @@ impl Loader {
 
     async fn instantiate(&self, prepared: &Prepared, origin: &Arc<Origin>) -> Result<Instance> {
         let guest = Guest::new(self.terms(origin, Grants::default()));
-        let instance = timeout(self.call_limits.wall, Instance::new(prepared, guest)).await;
+        let instance =
+            timeout(self.call_limits.wall, self.engine.clock.spring().keep(Instance::new(prepared, guest))).await;
         let instance = instance.context("making an instance of it took too long")?;
         instance.map_err(|error| match error.downcast::<Misshapen>() {
             Ok(misshapen) => anyhow!(misshapen),
@@ -145,8 +146,9 @@ impl Loader {
     }
 
     async fn describe(&self, instance: &mut Instance, has_handle_out: bool) -> Result<Vec<RouteSpec>> {
-        let described =
-            timeout(self.call_limits.wall, instance.describe()).await.context("its `describe` took too long")?;
+        let described = timeout(self.call_limits.wall, self.engine.clock.spring().keep(instance.describe()))
+            .await
+            .context("its `describe` took too long")?;
         let routes = described.map_err(|error| {
             anyhow!("its `describe` failed with {}", fault_of(&error, instance.guest().memory_refused()))
         })?;

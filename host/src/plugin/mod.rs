@@ -29,6 +29,7 @@ mod status;
 mod unique;
 mod wasm;
 mod watcher;
+mod within;
 
 pub use anatomy::{Anatomy, Kind};
 pub use builds::Builds;

@@ -34,12 +34,14 @@ pub(super) struct Pool {
     terms: Arc<Terms>,
     limits: PoolLimits,
     free: Semaphore,
-    idle: Mutex<Vec<Instance>>,
+    /// Behind a pointer, since they are moved in and out for each call.
+    idle: Mutex<Vec<Box<Instance>>>,
 }
 
-/// An instance taken out of the pool. Dropping it drops the instance; only [`Pool::put_back`] keeps it.
+/// An instance taken out of the pool. Dropping it drops the instance; only [`Borrowed::settle`] gives it back.
 pub(super) struct Borrowed<'a> {
-    pub(super) instance: Instance,
+    pub(super) instance: Box<Instance>,
+    pool: &'a Pool,
     _permit: SemaphorePermit<'a>,
 }
 
@@ -54,6 +56,13 @@ impl Pool {
         self.prepared.has_upgrade()
     }
 
+    /// Takes a used instance, if there is one and nobody waits for it.
+    pub(super) fn take_idle(&self) -> Option<Borrowed<'_>> {
+        let permit = self.free.try_acquire().ok()?;
+        let instance = self.idle().pop()?;
+        Some(Borrowed { instance, pool: self, _permit: permit })
+    }
+
     /// Takes an instance, a used one if there is one. Waits while all are at work.
     pub(super) async fn take(&self) -> Result<Borrowed<'_>, Fault> {
         let closed = |_| Fault::failed("the plugin was unloaded");
@@ -61,28 +70,37 @@ impl Pool {
         let idle = self.idle().pop();
         let instance = match idle {
             Some(instance) => instance,
-            None => self.instantiate().await?,
+            // Once in many calls, which aren't to carry the room for it.
+            None => Box::pin(self.instantiate()).await?,
         };
-        Ok(Borrowed { instance, _permit: permit })
+        Ok(Borrowed { instance, pool: self, _permit: permit })
     }
 
-    /// Gives an instance back after a call that went well.
-    pub(super) fn put_back(&self, borrowed: Borrowed<'_>) {
-        let Borrowed { instance, _permit } = borrowed;
-        if !instance.has_grown(GROWN_SHARE) && instance.calls < self.limits.calls_per_instance {
-            self.idle().push(instance);
-        }
-    }
-
-    async fn instantiate(&self) -> Result<Instance, Fault> {
+    async fn instantiate(&self) -> Result<Box<Instance>, Fault> {
         let made = Instance::new(&self.prepared, Guest::new(Arc::clone(&self.terms))).await;
-        made.map_err(|error| {
+        made.map(Box::new).map_err(|error| {
             let fault = fault_of(&error, false);
             Fault::new(fault.kind, format!("no instance could be made: {}", fault.detail))
         })
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Instance>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Box<Instance>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Borrowed<'_> {
+    /// Gives the instance back if its call went well, and drops it otherwise.
+    pub(super) fn settle<T>(self, result: wasmtime::Result<T>) -> Result<T, Fault> {
+        let Self { instance, pool, _permit } = self;
+        match result {
+            Ok(value) => {
+                if !instance.has_grown(GROWN_SHARE) && instance.calls < pool.limits.calls_per_instance {
+                    pool.idle().push(instance);
+                }
+                Ok(value)
+            }
+            Err(error) => Err(fault_of(&error, instance.guest().memory_refused())),
+        }
     }
 }

@@ -10,7 +10,7 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::{Addressee, Frame, Malformed, Message, Payload, Ref};
+use super::{Addressee, Frame, Malformed, Message, Payload, Ref, To};
 
 const PUSH: u8 = 0;
 const REPLY: u8 = 1;
@@ -39,14 +39,8 @@ pub(super) fn decode(frame: &Bytes) -> Result<Message, Malformed> {
     })
 }
 
-pub(super) fn encode_reply(
-    join_ref: &Ref,
-    reference: &Ref,
-    to: &Addressee,
-    status: &str,
-    bytes: &Bytes,
-) -> Option<Frame> {
-    let (Addressee::Topic(topic) | Addressee::Other(topic)) = to;
+pub(super) fn encode_reply(join_ref: &Ref, reference: &Ref, to: To<'_>, status: &str, bytes: &Bytes) -> Option<Frame> {
+    let (To::Topic(topic) | To::Other(topic)) = to;
     assemble(REPLY, &[&join_ref.text(), &reference.text(), topic, status], bytes)
 }
 
@@ -107,13 +101,7 @@ mod tests {
     #[test]
     fn frames_are_written_as_phoenix_writes_them() {
         let bytes = Bytes::from_static(b"\x01\x02\x03\xff");
-        let frame = encode_reply(
-            &Ref::from_text("1"),
-            &Ref::from_text("2"),
-            &Addressee::Topic("room:bin".into()),
-            "ok",
-            &bytes,
-        );
+        let frame = encode_reply(&Ref::from_text("1"), &Ref::from_text("2"), To::Topic("room:bin"), "ok", &bytes);
         assert_eq!(frame, Some(Frame::binary(&[b"\x01\x01\x01\x08\x0212room:binok\x01\x02\x03\xff"])));
         let frame = encode_push(&Ref::from_text("1"), "room:bin", "bin", &Bytes::from_static(b"\x09"));
         assert_eq!(frame, Some(Frame::binary(&[b"\x00\x01\x08\x031room:binbin\x09"])));

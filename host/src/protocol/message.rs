@@ -31,6 +31,24 @@ pub enum Addressee {
     Other(ByteString),
 }
 
+/// The same, for an answer: borrowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To<'a> {
+    /// A topic.
+    Topic(&'a str),
+    /// A JSON value that isn't a string.
+    Other(&'a str),
+}
+
+impl<'a> From<&'a Addressee> for To<'a> {
+    fn from(to: &'a Addressee) -> Self {
+        match to {
+            Addressee::Topic(topic) => Self::Topic(topic),
+            Addressee::Other(json) => Self::Other(json),
+        }
+    }
+}
+
 /// What a client sent. Its fields are slices of the frame; keep copies of what you keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
@@ -56,7 +74,7 @@ pub enum Outbound<'a> {
         /// The ref of the message answered.
         reference: &'a Ref,
         /// The topic, or what stood in its place.
-        to: &'a Addressee,
+        to: To<'a>,
         /// `ok`, `error`, or another word.
         status: &'a str,
         /// The response.

@@ -12,13 +12,14 @@ mod name;
 mod noise;
 mod payload;
 mod reference;
+mod scan;
 mod serializer;
 mod v1;
 mod v2;
 
 pub use close::CloseCode;
 pub use frame::{Frame, Incoming};
-pub use message::{Addressee, Message, Outbound, event};
+pub use message::{Addressee, Message, Outbound, To, event};
 pub use name::{NAME_BYTES_MAX, Pattern, PatternError, REF_BYTES_MAX, Topic};
 pub use payload::{Payload, PayloadError};
 pub use reference::Ref;

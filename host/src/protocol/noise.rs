@@ -20,10 +20,15 @@ const GOOD: [&[u8]; 7] = [
 /// What damages JSON in more ways than any byte would.
 const SHARP: &[u8] = b"\"\\[]{},:0u-e \x00\x7f\x80\xc3\xff";
 
-struct Noise(u64);
+/// Numbers that look random, from a fixed seed.
+pub(super) struct Noise(u64);
 
 impl Noise {
-    fn below(&mut self, end: usize) -> usize {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(super) fn below(&mut self, end: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap_or_default() % end
     }
@@ -47,7 +52,7 @@ impl Noise {
 fn answered(serializer: Serializer, message: &Message, bytes: &[u8]) {
     let Message { join_ref, reference, to, payload, .. } = message;
     for payload in [payload, &Payload::EMPTY] {
-        let reply = Outbound::Reply { join_ref, reference, to, status: "ok", payload };
+        let reply = Outbound::Reply { join_ref, reference, to: to.into(), status: "ok", payload };
         if let Some(text) = serializer.encode(reply).as_ref().and_then(Frame::as_text) {
             let read: Result<IgnoredAny, _> = serde_json::from_str(text);
             assert!(read.is_ok(), "{text} answers {bytes:?}");

@@ -35,6 +35,12 @@ impl Ref {
         &self.0
     }
 
+    /// The same in a text of its own, which shares the bytes.
+    #[must_use]
+    pub fn to_json(&self) -> ByteString {
+        self.0.clone()
+    }
+
     /// The string inside, as binary frames carry it: empty for null, and the JSON text of anything but a string.
     #[must_use]
     pub fn text(&self) -> String {

@@ -6,8 +6,8 @@ use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::v2::{push_string, string_in};
-use super::{Addressee, Frame, Malformed, Message, Outbound, Payload, Ref, event};
+use super::v2::push_string;
+use super::{Addressee, Frame, Malformed, Message, Outbound, Payload, Ref, To, event};
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
@@ -39,6 +39,16 @@ pub(super) fn decode(text: &ByteString) -> Result<Message, Malformed> {
     })
 }
 
+/// The string that `raw` stands for: a slice of the frame unless it has escapes. None if it is no string.
+fn string_in(text: &ByteString, raw: &RawValue) -> Option<ByteString> {
+    let quoted = raw.get();
+    let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        return serde_json::from_str::<String>(quoted).ok().map(ByteString::from);
+    }
+    Some(text.slice_ref(inner))
+}
+
 pub(super) fn encode(message: Outbound<'_>) -> Option<Frame> {
     Some(match message {
         Outbound::Reply { reference, to, status, payload, .. } => {
@@ -48,11 +58,11 @@ pub(super) fn encode(message: Outbound<'_>) -> Option<Frame> {
             object(event::REPLY, &response, reference.json(), to)
         }
         Outbound::Push { topic, event, payload, .. } | Outbound::Broadcast { topic, event, payload } => {
-            object(event, json(payload)?, "null", &topic_of(topic))
+            object(event, json(payload)?, "null", To::Topic(topic))
         }
-        Outbound::Close { topic, .. } => object(event::CLOSE, "{}", "null", &topic_of(topic)),
+        Outbound::Close { topic, .. } => object(event::CLOSE, "{}", "null", To::Topic(topic)),
         Outbound::Error { topic, .. } => {
-            object(event::ERROR, r#"{"reason":"channel_crash"}"#, "null", &topic_of(topic))
+            object(event::ERROR, r#"{"reason":"channel_crash"}"#, "null", To::Topic(topic))
         }
     })
 }
@@ -65,11 +75,7 @@ fn json(payload: &Payload) -> Option<&ByteString> {
     }
 }
 
-fn topic_of(topic: &str) -> Addressee {
-    Addressee::Topic(topic.into())
-}
-
-fn object(event: &str, payload: &str, reference: &str, to: &Addressee) -> Frame {
+fn object(event: &str, payload: &str, reference: &str, to: To<'_>) -> Frame {
     Frame::compose(|text| {
         text.push_str("{\"event\":");
         push_string(text, event);
@@ -79,8 +85,8 @@ fn object(event: &str, payload: &str, reference: &str, to: &Addressee) -> Frame 
         text.push_str(reference);
         text.push_str(",\"topic\":");
         match to {
-            Addressee::Topic(topic) => push_string(text, topic),
-            Addressee::Other(json) => text.push_str(json),
+            To::Topic(topic) => push_string(text, topic),
+            To::Other(json) => text.push_str(json),
         }
         text.push('}');
     })
@@ -110,7 +116,7 @@ mod tests {
         let reply = encode(Outbound::Reply {
             join_ref: &Ref::from_text("9"),
             reference: &Ref::from_text("1"),
-            to: &topic_of("room:a"),
+            to: To::Topic("room:a"),
             status: "ok",
             payload: &Payload::EMPTY,
         });

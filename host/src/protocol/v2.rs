@@ -1,59 +1,58 @@
 //! Version 2 in text: `[join_ref, ref, topic, event, payload]`.
 
-use std::fmt;
+use std::ops::Range;
 
 use bytestring::ByteString;
-use serde::Deserializer as _;
-use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 
-use super::{Addressee, Frame, Malformed, Message, Outbound, Payload, Ref, binary, event};
-
-/// The five elements, as slices of the text.
-struct Envelope<'a>([&'a RawValue; 5]);
-
-struct EnvelopeVisitor;
-
-impl<'de> Visitor<'de> for EnvelopeVisitor {
-    type Value = Envelope<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array [join_ref, ref, topic, event, payload]")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
-        let mut next = |at| elements.next_element()?.ok_or_else(|| A::Error::invalid_length(at, &self));
-        let envelope = Envelope([next(0)?, next(1)?, next(2)?, next(3)?, next(4)?]);
-        // Phoenix ignores what comes after the fifth.
-        while elements.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(envelope)
-    }
-}
+use super::scan::{NotJson, Scanner};
+use super::{Addressee, Frame, Malformed, Message, Outbound, Payload, Ref, To, binary, event};
 
 pub(super) fn decode(text: &ByteString) -> Result<Message, Malformed> {
-    let mut json = serde_json::Deserializer::from_str(text);
-    let Envelope([join_ref, reference, topic, event, payload]) = json
-        .deserialize_seq(EnvelopeVisitor)
-        .and_then(|envelope| json.end().map(|()| envelope))
-        .map_err(|error| Malformed(error.to_string()))?;
-    let slice = |raw: &RawValue| text.slice_ref(raw.get());
+    let malformed =
+        |NotJson(at)| Malformed(format!("no array [join_ref, ref, topic, event, payload] from byte {at} on"));
+    let [join_ref, reference, topic, event, payload] = elements(text).map_err(malformed)?;
     Ok(Message {
-        join_ref: Ref::from_json(slice(join_ref)),
-        reference: Ref::from_json(slice(reference)),
-        to: string_in(text, topic).map_or_else(|| Addressee::Other(slice(topic)), Addressee::Topic),
-        event: string_in(text, event).unwrap_or_else(|| slice(event)),
-        payload: Payload::Json(slice(payload)),
+        join_ref: Ref::from_json(slice(text, &join_ref)),
+        reference: Ref::from_json(slice(text, &reference)),
+        to: string(text, &topic).map_or_else(|| Addressee::Other(slice(text, &topic)), Addressee::Topic),
+        event: string(text, &event).unwrap_or_else(|| slice(text, &event)),
+        payload: Payload::Json(slice(text, &payload)),
     })
 }
 
-/// The string that `raw` stands for: a slice of the frame unless it has escapes. None if it is no string.
-pub(super) fn string_in(text: &ByteString, raw: &RawValue) -> Option<ByteString> {
-    let quoted = raw.get();
-    let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') {
-        return serde_json::from_str::<String>(quoted).ok().map(ByteString::from);
+/// Where a value stands in the text, and whether it has no escape.
+type Element = (Range<usize>, bool);
+
+fn elements(text: &str) -> Result<[Element; 5], NotJson> {
+    let mut scanner = Scanner::new(text);
+    scanner.pass(b'[')?;
+    let mut elements = [const { (0..0, false) }; 5];
+    for (at, element) in elements.iter_mut().enumerate() {
+        if at > 0 {
+            scanner.pass(b',')?;
+        }
+        *element = scanner.value()?;
     }
-    Some(text.slice_ref(inner))
+    // Phoenix ignores what comes after the fifth.
+    while scanner.passes(b',') {
+        scanner.value()?;
+    }
+    scanner.pass(b']')?;
+    if scanner.is_at_end() { Ok(elements) } else { Err(NotJson(text.len())) }
+}
+
+fn slice(text: &ByteString, (range, _): &Element) -> ByteString {
+    text.slice_ref(&text[range.clone()])
+}
+
+/// The string that an element is: a slice of the frame unless it has escapes. None if it is no string.
+fn string(text: &ByteString, (range, is_plain): &Element) -> Option<ByteString> {
+    let quoted = &text[range.clone()];
+    let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
+    if *is_plain {
+        return Some(text.slice_ref(inner));
+    }
+    serde_json::from_str::<String>(quoted).ok().map(ByteString::from)
 }
 
 pub(super) fn encode(message: Outbound<'_>) -> Option<Frame> {
@@ -80,12 +79,12 @@ pub(super) fn encode(message: Outbound<'_>) -> Option<Frame> {
     }
 }
 
-fn reply(join_ref: &Ref, reference: &Ref, to: &Addressee, status: &str, response: &str) -> Frame {
+fn reply(join_ref: &Ref, reference: &Ref, to: To<'_>, status: &str, response: &str) -> Frame {
     Frame::compose(|text| {
         open(text, join_ref.json(), reference.json());
         match to {
-            Addressee::Topic(topic) => push_string(text, topic),
-            Addressee::Other(json) => text.push_str(json),
+            To::Topic(topic) => push_string(text, topic),
+            To::Other(json) => text.push_str(json),
         }
         text.push_str(",\"phx_reply\",{\"response\":");
         text.push_str(response);
@@ -129,7 +128,10 @@ pub(super) fn push_string(text: &mut String, string: &str) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::value::RawValue;
+
     use super::*;
+    use crate::protocol::noise::Noise;
 
     fn read(text: &'static str) -> Result<Message, Malformed> {
         decode(&ByteString::from_static(text))
@@ -178,7 +180,7 @@ mod tests {
             written(Outbound::Reply {
                 join_ref: &join_ref,
                 reference: &reference,
-                to: &to,
+                to: (&to).into(),
                 status: "ok",
                 payload: &payload
             }),
@@ -200,5 +202,34 @@ mod tests {
             written(Outbound::Error { join_ref: &join_ref, topic: "room:a" }),
             r#"["1","1","room:a","phx_error",{"reason":"channel_crash"}]"#
         );
+    }
+
+    /// What `serde_json` reads as an array of five or more.
+    fn by_serde(text: &str) -> Option<Vec<&str>> {
+        let elements: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+        (elements.len() >= 5).then(|| elements[..5].iter().map(|element| element.get()).collect())
+    }
+
+    #[test]
+    fn the_array_is_read_as_serde_reads_it() {
+        const PARTS: [&str; 12] = ["[", "]", ",", "1", "\"a\"", "{}", "[2]", " ", "null", "\"\\n\"", "{\"a\":[]}", "x"];
+        let (mut noise, mut read) = (Noise::new(5), 0);
+        for _ in 0..200_000 {
+            let mut parts = vec!["[", "\"1\"", ",", "null", ",", "\"t\"", ",", "\"e\"", ",", "{}", ",", "6", "]"];
+            for _ in 0..noise.below(4) {
+                let (at, part) = (noise.below(parts.len()), PARTS[noise.below(PARTS.len())]);
+                match noise.below(3) {
+                    0 => parts.insert(at, part),
+                    1 => parts[at] = part,
+                    _ => drop(parts.remove(at)),
+                }
+            }
+            let text = parts.concat();
+            let by_hand = elements(&text).ok();
+            let by_hand = by_hand.map(|found| found.iter().map(|(range, _)| &text[range.clone()]).collect::<Vec<_>>());
+            assert_eq!(by_hand, by_serde(&text), "{text}");
+            read += usize::from(by_hand.is_some());
+        }
+        assert!((20_000..180_000).contains(&read), "{read} could be read: too few of one kind");
     }
 }

@@ -184,7 +184,7 @@ impl Socket {
     }
 
     fn reply(&self, join_ref: &Ref, reference: &Ref, to: &Addressee, (status, payload): (&str, &Payload)) {
-        let reply = Outbound::Reply { join_ref, reference, to, status, payload };
+        let reply = Outbound::Reply { join_ref, reference, to: to.into(), status, payload };
         if let Some(frame) = self.connection.serializer.encode(reply) {
             self.connection.outbox.push(frame);
         }

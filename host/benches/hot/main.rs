@@ -1,0 +1,126 @@
+//! The hot paths, each alone: `cargo bench -p bennu --bench hot`.
+//!
+//! For each its time, the median of rounds that take turns with those of the others, so that what else the machine does
+//! falls on all of them, and its allocations. `cargo bench -p bennu --bench hot -- NAME COUNT` walks one of them so often and
+//! says nothing: for a profiler, or for one that counts instructions.
+
+mod floor;
+mod stage;
+
+use std::cell::RefCell;
+use std::hint::black_box;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bennu::protocol::{Outbound, Payload, Ref, To};
+
+use self::floor::Floor;
+use self::stage::{MEMBERS, PAYLOAD, Stage, decode, encode, frame, turn};
+
+const ROUNDS: usize = 21;
+const ROUND: Duration = Duration::from_millis(20);
+
+/// One hot path.
+struct Path<'a> {
+    name: &'static str,
+    /// How many of what it is counted in one walk is.
+    each: usize,
+    walk: Box<dyn FnMut() + 'a>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let stage = Stage::new()?;
+    let asked: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let mut floor = match asked.first() {
+        // Compiling it would be most of what a profiler sees.
+        Some(name) if !name.starts_with("floor") => None,
+        _ => Some(Floor::new(&stage.component)?),
+    };
+    let _inside = stage.enter();
+    let mut paths = paths(&stage, floor.as_mut());
+    match &asked[..] {
+        [name, count] => {
+            let count: usize = count.parse()?;
+            let path =
+                paths.iter_mut().find(|path| path.name == name).ok_or_else(|| anyhow::anyhow!("no such path"))?;
+            (0..100).for_each(|_| (path.walk)());
+            // What counts instructions can tell by these where to begin and to end.
+            std::thread::yield_now();
+            (0..count).for_each(|_| (path.walk)());
+            std::thread::yield_now();
+        }
+        _ => report(&mut paths),
+    }
+    Ok(())
+}
+
+fn paths<'a>(stage: &'a Stage, floor: Option<&'a mut Floor>) -> Vec<Path<'a>> {
+    let mut paths = Vec::new();
+    let mut add = |name, each, walk: Box<dyn FnMut() + 'a>| paths.push(Path { name, each, walk });
+    let (message, payload) = (frame("echo"), Payload::Json(PAYLOAD.into()));
+    let (to, reference) = (To::Topic("echo:lobby"), Ref::from_text("2"));
+    add("decode", 1, Box::new(move || drop(black_box(decode(&message)))));
+    add("encode", 1, {
+        let (join_ref, payload) = (Ref::from_text("1"), payload.clone());
+        Box::new(move || {
+            let (reference, payload) = (&reference, &payload);
+            drop(black_box(encode(Outbound::Reply { join_ref: &join_ref, reference, to, status: "ok", payload })));
+        })
+    });
+    let floor = floor.map(RefCell::new).map(Rc::new);
+    for (floor_name, name, event) in [("floor nothing", "call nothing", "nothing"), ("floor echo", "call echo", "echo")]
+    {
+        if let Some(floor) = floor.clone() {
+            add(floor_name, 1, Box::new(move || floor.borrow_mut().call(event)));
+        }
+        let call = Stage::question(event);
+        add(name, 1, Box::new(move || drop(black_box(stage.call(&call)))));
+    }
+    let mut client = stage.join();
+    let message = frame("echo");
+    add("turn echo", 1, Box::new(move || turn(&mut client, &message)));
+    let passing = Stage::passing(256);
+    add("filter", 256, Box::new(move || assert_eq!(stage.filter(&passing), 256)));
+    // One after another, with the same clients.
+    let clients: Rc<RefCell<Vec<_>>> = Rc::new(RefCell::new((0..MEMBERS).map(|_| stage.join()).collect()));
+    for (name, event) in [("fanout", "shout"), ("intercepted", "pass")] {
+        let clients = Rc::clone(&clients);
+        let fan_out = move || {
+            stage.broadcast(event);
+            clients.borrow_mut().iter_mut().for_each(|client| assert_eq!(client.receive(), 1));
+        };
+        add(name, MEMBERS, Box::new(fan_out));
+    }
+    paths
+}
+
+fn report(paths: &mut [Path<'_>]) {
+    let counts: Vec<usize> = paths.iter_mut().map(|path| calibrate(&mut path.walk)).collect();
+    let mut times = vec![Vec::new(); paths.len()];
+    for _ in 0..ROUNDS {
+        for ((path, count), times) in paths.iter_mut().zip(&counts).zip(&mut times) {
+            let began = Instant::now();
+            (0..*count).for_each(|_| (path.walk)());
+            times.push(began.elapsed().as_nanos() as f64 / *count as f64 / path.each as f64);
+        }
+    }
+    println!("{:16} {:>10} {:>22} {:>12}", "", "ns", "from .. to", "allocations");
+    for (path, times) in paths.iter_mut().zip(&mut times) {
+        times.sort_by(f64::total_cmp);
+        let allocations = allocation_counter::measure(|| (path.walk)()).count_total as f64 / path.each as f64;
+        let (least, median, most) = (times[0], times[ROUNDS / 2], times[ROUNDS - 1]);
+        println!("{:16} {median:>10.0} {:>22} {allocations:>12.2}", path.name, format!("{least:.0} .. {most:.0}"));
+    }
+}
+
+/// How many walks are a round.
+fn calibrate(walk: &mut dyn FnMut()) -> usize {
+    (0..100).for_each(|_| walk());
+    let began = Instant::now();
+    let mut count = 0;
+    while began.elapsed() < ROUND {
+        walk();
+        count += 1;
+    }
+    count
+}

@@ -1,0 +1,213 @@
+//! A host without a wire, whose plugin is `echo`, and clients of it: each hot path alone, ready to be walked again and again.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use anyhow::Context as _;
+use bennu::channel::{Node, NodeLimits};
+use bennu::contract::{
+    Behaviour, Call, Callback, Holdings, Identity, Member, Nowhere, Outcome, Passing, Recipient, SocketFacts,
+};
+use bennu::plugin::{Cache, Digest, Engine, Loader, Origin, PoolLimits};
+use bennu::presence::Pace;
+use bennu::protocol::{Frame, Incoming, Message, Outbound, Payload, Ref, Serializer, Topic};
+use bennu::pubsub::{Broadcast, Except, OutboxLimits};
+use bennu::routes::{RouteTable, Routes};
+use bennu::socket::{Endpoint, Socket, SocketLimits, Sockets};
+use bennu::store::{Owner, QUOTA_BYTES, Store, StoreLimits};
+use bytes::Bytes;
+use tokio::runtime::{Builder, EnterGuard, Runtime};
+
+/// What a client sends along: 64 bytes.
+pub(crate) const PAYLOAD: &str = r#"{"body":"0123456789012345678901234567890123456789012345678901"}"#;
+
+/// How many are in a topic whose fanout is looked at.
+pub(crate) const MEMBERS: usize = 1000;
+
+const TOPIC: &str = "echo:lobby";
+
+/// The state that `echo` gives its members.
+const ASSIGNS: &[u8] = b"\x81\xa5count\x00";
+
+/// The host.
+pub(crate) struct Stage {
+    runtime: Runtime,
+    endpoint: Endpoint,
+    /// The component, for who wants to call it otherwise.
+    pub(crate) component: Bytes,
+    behaviour: Arc<dyn Behaviour>,
+}
+
+impl Stage {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let file = guests().join("echo.wasm");
+        let component: Bytes = std::fs::read(&file)
+            .with_context(|| format!("reading {}; build it with `cargo xtask guests`", file.display()))?
+            .into();
+        let routes = Arc::new(RouteTable::default());
+        let store = Store::in_memory(StoreLimits::default())?;
+        let node = Node::new(Arc::clone(&routes), NodeLimits::default(), Pace::default(), store.clone());
+        let loader = Loader {
+            engine: Engine::new(&bennu::contract::CallLimits::default(), 4)?,
+            cache: Some(Cache::open(&guests().join("compiled"))?),
+            call_limits: Arc::default(),
+            pool_limits: PoolLimits { instances: 4, calls_per_instance: u32::MAX },
+            surroundings: Arc::new(Nowhere),
+            store,
+        };
+        let origin = Arc::new(Origin {
+            name: "echo".into(),
+            generation: 1,
+            configuration: "{}".into(),
+            publish: [].into(),
+            read: [].into(),
+            owner: Owner::new("echo", QUOTA_BYTES)?,
+        });
+        let loaded = runtime.block_on(loader.load(component.clone(), Digest::of(&component), origin))?;
+        let table = Routes::new(loaded.table(None)).map_err(|conflict| anyhow::anyhow!("{conflict}"))?;
+        let behaviour = table.find(TOPIC).map(|route| Arc::clone(&route.behaviour)).context("it serves no topic")?;
+        routes.publish(table);
+        let (limits, outbox_limits) = (SocketLimits::default(), OutboxLimits::default());
+        let endpoint = Endpoint { node, sockets: Arc::new(Sockets::default()), limits, outbox_limits };
+        Ok(Self { runtime, endpoint, component, behaviour })
+    }
+
+    /// Has what follows run where tasks can be spawned.
+    pub(crate) fn enter(&self) -> EnterGuard<'_> {
+        self.runtime.enter()
+    }
+
+    /// A client that has joined the topic.
+    pub(crate) fn join(&self) -> Client<'_> {
+        let facts = SocketFacts {
+            identity: Identity::default(),
+            transport: "memory",
+            connect_params: "{}".into(),
+            x_headers: [].into(),
+        };
+        let socket = self.endpoint.connect(facts, Serializer::V2);
+        let mut client = Client { stage: self, socket, frames: VecDeque::new() };
+        client.send(&text(&format!(r#"["1","1","{TOPIC}","phx_join",{{}}]"#)));
+        client.receive();
+        client
+    }
+
+    /// A call of `handle_in`, as a turn makes it.
+    pub(crate) fn question(event: &'static str) -> Call {
+        let socket = SocketFacts {
+            identity: Identity::default(),
+            transport: "memory",
+            connect_params: "{}".into(),
+            x_headers: [].into(),
+        };
+        let (topic, join_ref) = (Topic::new(TOPIC), Ref::from_text("1"));
+        let callback = Callback::In {
+            event: event.into(),
+            payload: Payload::Json(PAYLOAD.into()),
+            reply_ref: Some("\"2\"".into()),
+        };
+        Call {
+            member: Arc::new(Member { id: 1, topic, join_ref, socket: Arc::new(socket) }),
+            assigns: Bytes::from_static(ASSIGNS),
+            room: None,
+            holdings: Holdings::default(),
+            callback,
+        }
+    }
+
+    /// The call itself: the channel has the message, and wants its outcome.
+    pub(crate) fn call(&self, call: &Call) -> Outcome {
+        now(self.behaviour.call(call)).expect("a call that goes well")
+    }
+
+    /// An intercepted event, let pass to everybody.
+    pub(crate) fn filter(&self, passing: &Passing) -> usize {
+        now(self.behaviour.filter(passing)).expect("a call that goes well").len()
+    }
+
+    /// An intercepted event on its way to so many.
+    pub(crate) fn passing(members: usize) -> Passing {
+        let recipient = |id| Recipient { id, assigns: Bytes::from_static(ASSIGNS) };
+        Passing {
+            topic: Topic::new(TOPIC),
+            event: "pass".into(),
+            payload: Payload::Json(PAYLOAD.into()),
+            recipients: (0..members as u64).map(recipient).collect(),
+        }
+    }
+
+    /// A broadcast to everybody in the topic.
+    pub(crate) fn broadcast(&self, event: &'static str) {
+        let (topic, payload) = (Topic::new(TOPIC), Payload::Json(PAYLOAD.into()));
+        self.endpoint.node.pubsub.broadcast(Broadcast { topic, event: event.into(), payload, except: Except::Nobody });
+    }
+}
+
+/// A client without a wire.
+pub(crate) struct Client<'a> {
+    stage: &'a Stage,
+    socket: Socket,
+    frames: VecDeque<Frame>,
+}
+
+impl Client<'_> {
+    pub(crate) fn send(&mut self, frame: &Incoming) {
+        self.socket.receive(frame).expect("a message");
+    }
+
+    /// Waits for frames. Gives how many came.
+    pub(crate) fn receive(&mut self) -> usize {
+        loop {
+            let context = Context::from_waker(Waker::noop());
+            if self.socket.outbox().poll_take(&context, &mut self.frames).is_ready() {
+                let came = self.frames.len();
+                self.frames.clear();
+                return came;
+            }
+            // A guest that ran for an epoch has yielded, once in some hundred calls: the rest is a task's.
+            self.stage.runtime.block_on(tokio::task::yield_now());
+        }
+    }
+}
+
+/// Sends a message, and waits for its reply.
+pub(crate) fn turn(client: &mut Client<'_>, frame: &Incoming) {
+    client.send(frame);
+    client.receive();
+}
+
+/// A frame of a client that has joined.
+pub(crate) fn frame(event: &str) -> Incoming {
+    text(&format!(r#"["1","2","{TOPIC}","{event}",{PAYLOAD}]"#))
+}
+
+pub(crate) fn decode(frame: &Incoming) -> Message {
+    Serializer::V2.decode(frame).expect("a message")
+}
+
+pub(crate) fn encode(message: Outbound<'_>) -> Frame {
+    Serializer::V2.encode(message).expect("a frame")
+}
+
+fn text(text: &str) -> Incoming {
+    Incoming::Text(text.into())
+}
+
+/// Runs a future here, which yields at most as often as epochs pass.
+pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return value;
+        }
+    }
+}
+
+fn guests() -> PathBuf {
+    let built = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/guests");
+    std::env::var_os("BENNU_GUESTS").map_or_else(built, PathBuf::from)
+}

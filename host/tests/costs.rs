@@ -1,0 +1,65 @@
+//! What the hot paths cost that doesn't depend on the clock: allocations, each of them counted, and the bytes of them all.
+//!
+//! A bound is what it costs now. One that is crossed is a regression, or a price that somebody decides to pay here.
+
+#[path = "../benches/hot/stage.rs"]
+mod stage;
+
+use bennu::protocol::{Outbound, Payload, Ref, To};
+
+use self::stage::{MEMBERS, PAYLOAD, Stage, decode, encode, frame, turn};
+
+/// How often each is walked. A guest that runs into the next epoch yields, and then its turn costs a task more; the least of
+/// all is what it costs.
+const WALKS: usize = 200;
+
+/// Walks a path until it costs the same. Gives its allocations and their bytes.
+fn cost(mut walk: impl FnMut()) -> (u64, u64) {
+    (0..WALKS).for_each(|_| walk());
+    let costs = (0..WALKS).map(|_| {
+        let cost = allocation_counter::measure(&mut walk);
+        (cost.count_total, cost.bytes_total)
+    });
+    costs.min().unwrap_or_default()
+}
+
+fn assert_costs(what: &str, cost: (u64, u64), most: (u64, u64)) {
+    let ((allocations, bytes), (most, most_bytes)) = (cost, most);
+    assert!(allocations <= most, "{what}: {allocations} allocations, and the bound is {most}");
+    assert!(bytes <= most_bytes, "{what}: {bytes} bytes in {allocations} allocations, and the bound is {most_bytes}");
+}
+
+#[test]
+fn the_hot_paths_allocate_no_more_than_they_did() -> anyhow::Result<()> {
+    let stage = Stage::new()?;
+    let _inside = stage.enter();
+
+    let message = frame("echo");
+    assert_costs("decode", cost(|| drop(decode(&message))), (0, 0));
+
+    let (join_ref, reference, payload) = (Ref::from_text("1"), Ref::from_text("2"), Payload::Json(PAYLOAD.into()));
+    let (to, status) = (To::Topic("echo:lobby"), "ok");
+    let reply = Outbound::Reply { join_ref: &join_ref, reference: &reference, to, status, payload: &payload };
+    assert_costs("encode", cost(|| drop(encode(reply))), (2, 192));
+
+    let nothing = Stage::question("nothing");
+    assert_costs("a call of `nothing`", cost(|| drop(stage.call(&nothing))), (2, 1024));
+    let echo = Stage::question("echo");
+    assert_costs("a call of `echo`", cost(|| drop(stage.call(&echo))), (4, 1100));
+
+    let mut client = stage.join();
+    assert_costs("a turn of `echo`", cost(|| turn(&mut client, &message)), (7, 2048));
+
+    let mut clients: Vec<_> = (0..MEMBERS).map(|_| stage.join()).collect();
+    let mut fan_out = |event| {
+        cost(|| {
+            stage.broadcast(event);
+            for client in &mut clients {
+                assert_eq!(client.receive(), 1);
+            }
+        })
+    };
+    assert_costs("a broadcast", fan_out("shout"), (5, 256));
+    assert_costs("an intercepted broadcast", fan_out("pass"), (108, 340_000));
+    Ok(())
+}
