@@ -1,5 +1,7 @@
 //! A host without a wire, whose plugin is `echo`, and clients of it: each hot path alone, ready to be walked again and again.
 
+#![allow(dead_code, reason = "the benchmark and the test of costs use their parts")]
+
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::pin::pin;

@@ -28,14 +28,16 @@ impl Default for PoolLimits {
 /// An instance that has grown by more than this share (one in so many) of what it may is replaced after its call.
 const GROWN_SHARE: usize = 4;
 
+/// Those that nobody uses. Behind pointers, since they are moved in and out for each call.
+type Idle = Vec<Box<Instance>>;
+
 /// A bounded set of instances.
 pub(super) struct Pool {
     prepared: Prepared,
     terms: Arc<Terms>,
     limits: PoolLimits,
     free: Semaphore,
-    /// Behind a pointer, since they are moved in and out for each call.
-    idle: Mutex<Vec<Box<Instance>>>,
+    idle: Mutex<Idle>,
 }
 
 /// An instance taken out of the pool. Dropping it drops the instance; only [`Borrowed::settle`] gives it back.
@@ -84,7 +86,7 @@ impl Pool {
         })
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Box<Instance>>> {
+    fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
