@@ -1,6 +1,7 @@
 //! Sends back what it gets, as it came: for benchmarks, and for tests that reload a plugin under its members.
 //!
-//! Topics: `echo:*` and `bench:*`. Anyone may join.
+//! Topics: `echo:*`, `bench:*` and `passed:*`. Anyone may join. In `passed:*` each `shout` goes through `handle_out` on its way
+//! to each member, which lets it pass: what that costs is measured.
 //!
 //! | the client sends | what it does | reply |
 //! | --- | --- | --- |
@@ -51,9 +52,32 @@ impl Channel for Echo {
     }
 }
 
+/// One whose shouts `handle_out` is asked about.
+#[derive(Serialize, Deserialize)]
+struct Passed(Echo);
+
+impl Channel for Passed {
+    type Room = ();
+
+    const INTERCEPTS: &'static [&'static str] = &["shout"];
+
+    fn join(socket: &mut Socket, params: Payload) -> Join<Self> {
+        Echo::join(socket, params).map(Passed)
+    }
+
+    fn handle_in(&mut self, socket: &mut Socket, event: &str, payload: Payload) -> Handled {
+        self.0.handle_in(socket, event, payload)
+    }
+
+    fn handle_out(&self, _recipient: &Recipient, _event: &str, _payload: &Payload) -> Decided {
+        Ok(Decision::Pass)
+    }
+}
+
 channels! {
     "bench:*" => Echo,
     "echo:*" => Echo,
+    "passed:*" => Passed,
 }
 
 #[cfg(test)]
@@ -77,6 +101,13 @@ mod tests {
         assert_eq!(alice.push("whisper", Binary(vec![1])).broadcasts_from(), [("whisper", Binary(vec![1]))]);
         let refused = ("error", json!({ "reason": "payload: expected an object" }));
         assert_eq!(alice.push("shout", json!([1])).reply(), refused);
+    }
+
+    #[test]
+    fn a_shout_that_is_asked_about_passes() {
+        let mut alice = join::<Passed>("passed:1", json!({})).unwrap();
+        assert_eq!(alice.push("shout", json!({ "a": 1 })).broadcasts(), [("shout", json!({ "a": 1 }))]);
+        assert_eq!(alice.handle_out("shout", json!({ "a": 1 })), Decision::Pass);
     }
 
     #[test]
