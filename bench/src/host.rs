@@ -1,5 +1,6 @@
 //! The host that is measured.
 
+use std::env;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -67,12 +68,12 @@ impl Host {
 
 /// The binary that is measured, unless another is named.
 pub(crate) fn default_binary() -> PathBuf {
-    workspace().join("target/release/bennu")
+    target().join("release/bennu")
 }
 
 /// Where the built plugins are.
 pub(crate) fn guests() -> PathBuf {
-    workspace().join("target/guests")
+    target().join("guests")
 }
 
 /// A built plugin.
@@ -80,7 +81,8 @@ pub(crate) fn guest(name: &str) -> PathBuf {
     guests().join(name).with_extension("wasm")
 }
 
-/// The top of the repository.
-pub(crate) fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+/// Where cargo builds, and where everything else that is made goes too.
+pub(crate) fn target() -> PathBuf {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    workspace.join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }

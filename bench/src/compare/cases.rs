@@ -40,8 +40,8 @@ pub(super) fn of(played: Played, quick: bool, rivals: &Rivals) -> Vec<Contest> {
         Played::Churn => vec![all(rivals, "Churn: 50 sockets at once", &Churn { sockets: 50, payload, seconds })],
         Played::Mixed => vec![all(rivals, "Mixed", &mixed(quick, payload, seconds))],
         Played::Deaf => {
-            // Large enough that what the kernel holds is full soon.
-            let plain = Fanout { payload: 4_096, ..fanout };
+            // Large and long enough that what the kernel holds is full, and then the outboxes.
+            let plain = Fanout { payload: 4_096, seconds: seconds * 3, ..fanout };
             let deaf = Fanout { deaf: 100, ..plain.clone() };
             vec![host("Deaf: 1,000 sockets, 4 KiB", rivals, ("all read", plain), ("one in 100 never reads", deaf))]
         }

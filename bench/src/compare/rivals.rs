@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::host::workspace;
+use crate::host::target;
 use crate::load::Dialect;
 use crate::target::{Hosted, Target};
 
@@ -52,8 +52,9 @@ impl Rivals {
 
 /// Servers by others, which `cargo xtask bench --peers` builds.
 fn peers() -> [(String, Rival); 3] {
-    let built = |name: &str| workspace().join("target/peers/release").join(name);
-    let script = workspace().join("bench/peers/socket-io.mjs");
+    let peers = target().join("peers");
+    let built = |name: &str| peers.join("release").join(name);
+    let script = peers.join("socket-io/server.mjs");
     [
         ("axum", built("axum-channels"), None, Dialect::Phoenix),
         ("socketioxide", built("socketioxide-channels"), None, Dialect::SocketIo),

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use slab::Slab;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::words::{Say, Words, time};
 use crate::wire::{frame, upgrade};
@@ -72,6 +72,9 @@ pub(super) enum Stage {
 /// After so many connections the next ones come from another address, for the ports of one would not do.
 const CONNECTIONS_PER_ADDRESS: usize = 20_000;
 
+/// What the kernel takes in for a connection that isn't read.
+const DEAF_BUFFER_BYTES: usize = 4 << 10;
+
 const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 impl Crowd {
@@ -125,11 +128,18 @@ impl Crowd {
         self.answer(who, frame::CLOSE, &1000_u16.to_be_bytes())
     }
 
-    /// Reads nothing any more on a connection, or reads again.
-    pub(crate) fn deafen(&mut self, who: usize, is_deaf: bool) -> Result<()> {
+    /// Reads nothing any more on a connection. The kernel takes in little for it, so that the server feels it soon.
+    pub(crate) fn deafen(&mut self, who: usize) -> Result<()> {
         let line = self.lines.get_mut(who).context("that connection is gone")?;
-        line.is_deaf = is_deaf;
-        // What has come already is to be told again.
+        line.is_deaf = true;
+        Ok(SockRef::from(&line.stream).set_recv_buffer_size(DEAF_BUFFER_BYTES)?)
+    }
+
+    /// Reads again.
+    pub(crate) fn listen(&mut self, who: usize) -> Result<()> {
+        let line = self.lines.get_mut(who).context("that connection is gone")?;
+        line.is_deaf = false;
+        // What has come meanwhile is to be told again.
         Ok(self.registry.reregister(&mut line.stream, Token(who), INTEREST)?)
     }
 

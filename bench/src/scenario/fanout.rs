@@ -55,13 +55,14 @@ const LISTENING: Duration = Duration::from_secs(2);
 impl Scenario for Fanout {
     fn play(&self, target: &Target) -> Result<Outcome> {
         ensure!(self.topics > 0 && self.window > 0, "at least one topic, and one shout in it");
+        ensure!(self.deaf != 1, "somebody has to read");
         ensure!(self.sockets >= self.topics, "each topic has a socket that shouts in it");
         let mut load = Load::new(target.address, Words::new(target.dialect, &self.prefix, self.payload))?;
         connect(&mut load, self.sockets)?;
         join(&mut load, (0..self.sockets).map(|who| (who, who % self.topics)))?;
         let mut shouting = Shouting::new(self, target.process);
         for who in (0..self.sockets).filter(|who| self.is_deaf(*who)) {
-            load.crowd.deafen(who, true)?;
+            load.crowd.deafen(who)?;
         }
         let before = target.process.memory()?;
         let taken = drive(&mut load, target.process, Duration::from_secs(self.seconds), &mut shouting)?;
@@ -78,10 +79,9 @@ impl Scenario for Fanout {
 }
 
 impl Fanout {
-    /// The first of a topic shouts, so it reads.
+    /// Never the first of a topic, which shouts.
     fn is_deaf(&self, who: usize) -> bool {
-        let number = who / self.topics;
-        number > 0 && number.checked_rem(self.deaf) == Some(0)
+        self.deaf > 0 && (who / self.topics) % self.deaf == self.deaf - 1
     }
 }
 
@@ -180,7 +180,7 @@ impl Driven for Shouting {
 /// How many of them the server has closed: they read all that there is for them, and perhaps their end.
 fn closed(load: &mut Load, deaf: impl Iterator<Item = usize>) -> Result<usize> {
     for who in deaf {
-        load.crowd.deafen(who, false)?;
+        load.crowd.listen(who)?;
     }
     let mut listening = Listening::default();
     let ends = Instant::now() + LISTENING;

@@ -34,6 +34,18 @@ pub(crate) struct Start {
 /// Among the plugins may be a gatekeeper, which is not to be asked.
 const CONFIG: &str = "[mounts.\"/socket\"]\nauth = \"none\"\n";
 
+/// An example that serves the topics of another one, which a host doesn't allow. Here it serves others.
+const RENAMED: &str = "reference.wasm";
+const ITS_TOPICS: &[u8] = b"room:*";
+const OTHERS: &[u8] = b"rOOm:*";
+
+/// Writes other topics into a compiled plugin.
+fn rename(plugin: &mut [u8]) -> Result<()> {
+    let at = memchr::memmem::find(plugin, ITS_TOPICS).context("a plugin names its topics")?;
+    plugin[at..at + OTHERS.len()].copy_from_slice(OTHERS);
+    Ok(())
+}
+
 impl Start {
     pub(crate) fn run(&self) -> Result<()> {
         let place = tempfile::tempdir()?;
@@ -44,7 +56,12 @@ impl Start {
         plugins.sort();
         ensure!(plugins.len() >= self.plugins, "there are only {} plugins", plugins.len());
         for plugin in &plugins[..self.plugins] {
-            fs::copy(plugin, place.path().join(plugin.file_name().context("a plugin has a name")?))?;
+            let mut bytes = fs::read(plugin)?;
+            let name = plugin.file_name().context("a plugin has a name")?;
+            if name == RENAMED {
+                rename(&mut bytes)?;
+            }
+            fs::write(place.path().join(name), bytes)?;
         }
         // Now all are compiled, and kept.
         self.start(&place)?;
@@ -67,8 +84,10 @@ impl Start {
         let mut load = Load::new(host.address, Words::new(Dialect::Phoenix, "", 0))?;
         connect(&mut load, 1)?;
         let time = began.elapsed();
-        let loaded = host.inspect()?["plugins"].as_object().map_or(0, serde_json::Map::len);
-        ensure!(loaded == self.plugins, "only {loaded} plugins are served");
+        let seen = host.inspect()?;
+        let served = seen["plugins"].as_object().context("there are plugins")?.values();
+        let served = served.filter(|plugin| plugin["last_error"].is_null()).count();
+        ensure!(served == self.plugins, "only {served} plugins are served");
         Ok((time.as_secs_f64() * 1e3, host.memory()? as f64 / f64::from(1 << 20)))
     }
 }
