@@ -32,13 +32,18 @@ struct Command {
 
 #[derive(Subcommand)]
 enum Scenario {
+    /// Sockets connect, join, say one thing, leave and close, again and again
     Churn(Single<churn::Churn>),
     Compare(compare::Compare),
     Difference(difference::Difference),
+    /// Every socket says something and waits until it has it back, again and again
     Echo(Single<echo::Echo>),
+    /// One socket of each topic shouts, and all of the topic hear it
     Fanout(Single<fanout::Fanout>),
     Floor(floor::Floor),
+    /// Sockets connect and join, and say nothing more
     Idle(Single<idle::Idle>),
+    /// Most sockets are idle, some echo, some are in topics with shouts, some come and go
     Mixed(Single<mixed::Mixed>),
     Presence(storm::Storm),
     Reload(reload::Reload),

@@ -37,7 +37,7 @@ impl Contest {
                 }
             }
         }
-        println!("\n## {}\n\n{table}", self.title);
+        print!("\n## {}\n\n{table}", self.title);
         table.failures()
     }
 }

@@ -77,8 +77,11 @@ impl Row {
         Spread::of(self.rounds.iter().filter_map(of))
     }
 
-    /// What a figure is beside another row's in the same round.
+    /// What a figure is beside another row's in the same round; beside itself it says nothing.
     fn beside(&self, other: &Self, of: impl Fn(&Round) -> Option<f64>, join: fn(f64, f64) -> f64) -> Option<Spread> {
+        if std::ptr::eq(self, other) {
+            return None;
+        }
         let pairs = self.rounds.iter().zip(&other.rounds);
         Spread::of(pairs.filter_map(|(ours, theirs)| Some(join(of(ours)?, of(theirs)?))))
     }
@@ -91,8 +94,12 @@ impl Row {
         let rate = |round: &Round| Some(round.a_second);
         let p99 = |round: &Round| round.latency.map(|it| it.p99);
         let (rates, p99s) = (self.beside(first, rate, |a, b| a / b), self.beside(first, p99, |a, b| a / b));
-        let counts =
-            rates.is_some_and(|it| it.median >= THROUGHPUT_LEAST) && p99s.is_none_or(|it| it.median <= P99_MOST);
+        let is_quick = p99s.is_none_or(|it| it.median <= P99_MOST);
+        let counts = match rates {
+            Some(rates) if rates.median >= THROUGHPUT_LEAST && is_quick => "yes",
+            Some(_) => "no",
+            None => "",
+        };
         writeln!(
             out,
             "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
@@ -104,7 +111,7 @@ impl Row {
             cell(rates),
             cell(self.spread(p99)),
             cell(p99s),
-            if counts { "yes" } else { "no" },
+            counts,
         )
     }
 }
@@ -115,8 +122,7 @@ impl Display for Table {
         let name = &first.name;
         writeln!(
             out,
-            "| | CPU, µs an operation | by {name}'s | above it, µs | operations a second | by {name}'s | p99, µs | by \
-             {name}'s | counts |"
+            "| | CPU, µs an operation | × {name} | above, µs | operations a second | × {name} | p99, µs | × {name} | counts |"
         )?;
         writeln!(out, "|{}", " --- |".repeat(9))?;
         self.rows.iter().try_for_each(|row| row.write(first, out))?;

@@ -36,6 +36,8 @@ const BUFFER_BYTES: usize = 64 << 10;
 
 /// Connections, what they have joined, and what this turn has for them.
 struct House {
+    poll: Poll,
+    listener: TcpListener,
     connections: Slab<Connection>,
     topics: Topics,
     /// Those with something to be sent of their own.
@@ -46,45 +48,53 @@ struct House {
 
 impl Floor {
     pub(crate) fn run(&self) -> Result<()> {
-        let mut poll = Poll::new()?;
-        let mut listener = TcpListener::bind(self.listen)?;
+        let mut house = House::open(self.listen)?;
+        println!("Listening on http://{}", house.listener.local_addr()?);
+        house.run()
+    }
+}
+
+impl House {
+    fn open(address: SocketAddr) -> Result<Self> {
+        let (poll, mut listener) = (Poll::new()?, TcpListener::bind(address)?);
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-        println!("Listening on http://{}", listener.local_addr()?);
+        let (connections, topics) = (Slab::new(), Topics::default());
+        Ok(Self { poll, listener, connections, topics, waiting: Vec::new(), text: Vec::new() })
+    }
+
+    fn run(&mut self) -> Result<()> {
         let (mut events, mut buffer) = (Events::with_capacity(EVENTS), vec![0; BUFFER_BYTES]);
-        let mut house =
-            House { connections: Slab::new(), topics: Topics::default(), waiting: Vec::new(), text: Vec::new() };
         loop {
-            match poll.poll(&mut events, None) {
+            match self.poll.poll(&mut events, None) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 polled => polled?,
             }
             for event in &events {
                 match event.token() {
-                    LISTENER => house.accept(&listener, &poll)?,
+                    LISTENER => self.accept()?,
                     Token(who) => {
                         if event.is_writable() {
-                            house.can_write(who);
+                            self.can_write(who);
                         }
-                        house.read(who, event.is_read_closed() || event.is_error(), &mut buffer);
+                        self.read(who, event.is_read_closed() || event.is_error(), &mut buffer);
                     }
                 }
             }
-            house.send();
+            self.send();
         }
     }
-}
 
-impl House {
-    fn accept(&mut self, listener: &TcpListener, poll: &Poll) -> Result<()> {
+    fn accept(&mut self) -> Result<()> {
         loop {
-            let mut stream = match listener.accept() {
+            let mut stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
             stream.set_nodelay(true)?;
             let entry = self.connections.vacant_entry();
-            poll.registry().register(&mut stream, Token(entry.key()), Interest::READABLE | Interest::WRITABLE)?;
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            self.poll.registry().register(&mut stream, Token(entry.key()), interest)?;
             entry.insert(Connection::new(stream));
         }
     }
@@ -210,3 +220,6 @@ fn wait(connection: &mut Connection, who: usize, waiting: &mut Vec<usize>) {
         waiting.push(who);
     }
 }
+
+#[cfg(test)]
+mod tests;

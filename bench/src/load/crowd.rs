@@ -73,7 +73,10 @@ pub(super) enum Stage {
 const CONNECTIONS_PER_ADDRESS: usize = 20_000;
 
 /// What the kernel takes in for a connection that isn't read.
-const DEAF_BUFFER_BYTES: usize = 4 << 10;
+const DEAF_BUFFER_BYTES: usize = 64 << 10;
+
+/// The same for one that is read again.
+const BUFFER_BYTES: usize = 1 << 20;
 
 const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
@@ -139,6 +142,7 @@ impl Crowd {
     pub(crate) fn listen(&mut self, who: usize) -> Result<()> {
         let line = self.lines.get_mut(who).context("that connection is gone")?;
         line.is_deaf = false;
+        SockRef::from(&line.stream).set_recv_buffer_size(BUFFER_BYTES)?;
         // What has come meanwhile is to be told again.
         Ok(self.registry.reregister(&mut line.stream, Token(who), INTEREST)?)
     }

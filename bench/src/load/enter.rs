@@ -6,8 +6,9 @@ use anyhow::{Result, bail, ensure};
 
 use super::{Crowd, Load, News, Play, Say};
 
-/// How many come in at once.
-const AT_ONCE: usize = 256;
+/// How many come in at once: fewer than may wait at a listener by custom, which are 128. One that is too many would try again
+/// after a second.
+const AT_ONCE: usize = 100;
 
 /// How long the loop waits for what comes.
 const WAIT: Duration = Duration::from_millis(100);

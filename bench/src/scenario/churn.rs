@@ -10,7 +10,7 @@ use crate::load::{Crowd, Driven, Load, News, Play, Say, Words, drive};
 use crate::statistics::Samples;
 use crate::target::Target;
 
-/// Sockets connect, join, say one thing, leave and close, again and again
+/// How much of it.
 #[derive(Args, Clone)]
 pub(crate) struct Churn {
     /// Sockets at once
@@ -73,22 +73,22 @@ const LEAVE: u64 = 3;
 const TOPICS: usize = 10;
 
 /// Lives under way, and those that are over.
-pub(super) struct Lives {
+pub(crate) struct Lives {
     /// The first of the topics.
     topic: usize,
     /// When each began, by its connection; and whether it has asked to be closed.
     began: Vec<(u64, bool)>,
-    pub(super) under_way: usize,
-    pub(super) over: u64,
-    pub(super) samples: Samples,
+    pub(crate) under_way: usize,
+    pub(crate) over: u64,
+    pub(crate) samples: Samples,
 }
 
 impl Lives {
-    pub(super) fn new(topic: usize) -> Self {
+    pub(crate) fn new(topic: usize) -> Self {
         Self { topic, began: Vec::new(), under_way: 0, over: 0, samples: Samples::default() }
     }
 
-    pub(super) fn begin(&mut self, crowd: &mut Crowd) -> Result<()> {
+    pub(crate) fn begin(&mut self, crowd: &mut Crowd) -> Result<()> {
         let began = crowd.now();
         let who = crowd.open()?;
         if self.began.len() <= who {
@@ -99,7 +99,7 @@ impl Lives {
         Ok(())
     }
 
-    pub(super) fn hear(&mut self, crowd: &mut Crowd, who: usize, news: News<'_>) -> Result<()> {
+    pub(crate) fn hear(&mut self, crowd: &mut Crowd, who: usize, news: News<'_>) -> Result<()> {
         let topic = self.topic + who % TOPICS;
         let (began, is_ending) = self.began.get_mut(who).context("a connection that nobody opened")?;
         match news {

@@ -10,7 +10,7 @@ use crate::load::{Crowd, Driven, Load, News, Pace, Play, Say, Words, connect, dr
 use crate::statistics::Samples;
 use crate::target::Target;
 
-/// Every socket says something and waits until it has it back, again and again
+/// How much of it.
 #[derive(Args, Clone)]
 pub(crate) struct Echo {
     /// Sockets, all in one topic

@@ -11,7 +11,7 @@ use crate::process::Process;
 use crate::statistics::Samples;
 use crate::target::Target;
 
-/// One socket of each topic shouts, and all of the topic hear it
+/// How much of it.
 #[derive(Args, Clone)]
 pub(crate) struct Fanout {
     /// Sockets, each in one topic
@@ -49,8 +49,11 @@ const SAMPLED: u64 = 16;
 /// How often the server's memory is looked at, where some don't read.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How long the deaf are listened to in the end, to see whose connection still stands.
-const LISTENING: Duration = Duration::from_secs(2);
+/// How long the deaf are listened to in the end, to see whose connection still stands: until nothing has come for so long,
+const QUIET: Duration = Duration::from_secs(1);
+
+/// and no longer than that.
+const LISTENING: Duration = Duration::from_secs(20);
 
 impl Scenario for Fanout {
     fn play(&self, target: &Target) -> Result<Outcome> {
@@ -182,21 +185,23 @@ fn closed(load: &mut Load, deaf: impl Iterator<Item = usize>) -> Result<usize> {
     for who in deaf {
         load.crowd.listen(who)?;
     }
-    let mut listening = Listening::default();
-    let ends = Instant::now() + LISTENING;
-    while Instant::now() < ends {
+    let began = Instant::now();
+    let mut listening = Listening { closed: 0, heard: began };
+    while listening.heard.elapsed() < QUIET && began.elapsed() < LISTENING {
         load.turn(super::WAIT, &mut listening)?;
     }
     Ok(listening.closed)
 }
 
-#[derive(Default)]
 struct Listening {
     closed: usize,
+    /// When something came.
+    heard: Instant,
 }
 
 impl Play for Listening {
     fn hear(&mut self, _: &mut Crowd, _: usize, news: News<'_>) -> Result<()> {
+        self.heard = Instant::now();
         self.closed += usize::from(matches!(news, News::Closed));
         Ok(())
     }

@@ -10,7 +10,7 @@ use crate::load::{Load, Taken, Words, connect, join};
 use crate::process::{Kernel, Process};
 use crate::target::Target;
 
-/// Sockets connect and join, and say nothing more
+/// How much of it.
 #[derive(Args, Clone)]
 pub(crate) struct Idle {
     /// Sockets

@@ -12,7 +12,7 @@ use crate::load::{Crowd, Driven, Load, News, Pace, Play, Say, Words, connect, dr
 use crate::statistics::Samples;
 use crate::target::Target;
 
-/// Most sockets are idle, some echo, some are in topics with shouts, some come and go
+/// How much of it.
 #[derive(Args, Clone)]
 pub(crate) struct Mixed {
     /// Sockets that only send heartbeats
