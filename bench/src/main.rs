@@ -1,16 +1,27 @@
 //! Measures a Bennu host under load: `cargo run --release -p bennu-bench -- SCENARIO`.
 //!
 //! Each scenario starts the host as a process of its own, plays its clients from this one, and prints a table with what the
-//! host took.
+//! host took. `compare` does so beside the least that a server can do.
 
 mod client;
+mod compare;
 mod difference;
+mod floor;
 mod host;
+mod load;
+mod process;
 mod rooms;
+mod scenario;
+mod server;
+mod statistics;
 mod storm;
+mod target;
+mod wire;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use scenario::{Single, churn, echo, fanout, idle, mixed, reload, start};
+use tokio::runtime::Runtime;
 
 /// Measure a host under load.
 #[derive(Parser)]
@@ -21,16 +32,39 @@ struct Command {
 
 #[derive(Subcommand)]
 enum Scenario {
+    /// Sockets connect, join, say one thing, leave and close, again and again
+    Churn(Single<churn::Churn>),
+    Compare(compare::Compare),
     Difference(difference::Difference),
+    /// Every socket says something and waits until it has it back, again and again
+    Echo(Single<echo::Echo>),
+    /// One socket of each topic shouts, and all of the topic hear it
+    Fanout(Single<fanout::Fanout>),
+    Floor(floor::Floor),
+    /// Sockets connect and join, and say nothing more
+    Idle(Single<idle::Idle>),
+    /// Most sockets are idle, some echo, some are in topics with shouts, some come and go
+    Mixed(Single<mixed::Mixed>),
     Presence(storm::Storm),
+    Reload(reload::Reload),
     Rooms(rooms::Rooms),
+    Start(start::Start),
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
+fn main() -> Result<()> {
+    process::open_many_files();
     match Command::parse().scenario {
-        Scenario::Difference(difference) => difference.run().await,
-        Scenario::Presence(storm) => storm.run().await,
-        Scenario::Rooms(rooms) => rooms.run().await,
+        Scenario::Churn(churn) => churn.run(),
+        Scenario::Compare(compare) => compare.run(),
+        Scenario::Difference(difference) => Runtime::new()?.block_on(difference.run()),
+        Scenario::Echo(echo) => echo.run(),
+        Scenario::Fanout(fanout) => fanout.run(),
+        Scenario::Floor(floor) => floor.run(),
+        Scenario::Idle(idle) => idle.run(),
+        Scenario::Mixed(mixed) => mixed.run(),
+        Scenario::Presence(storm) => Runtime::new()?.block_on(storm.run()),
+        Scenario::Reload(reload) => reload.run(),
+        Scenario::Rooms(rooms) => Runtime::new()?.block_on(rooms.run()),
+        Scenario::Start(start) => start.run(),
     }
 }

@@ -7,7 +7,7 @@ mod stage;
 
 use bennu::protocol::{Outbound, Payload, Ref, To};
 
-use self::stage::{MEMBERS, PAYLOAD, Stage, decode, encode, frame, turn};
+use self::stage::{MEMBERS, PASSED, PAYLOAD, Stage, TOPIC, decode, encode, frame, turn};
 
 /// How often each is walked. A guest that runs into the next epoch yields, and then its turn costs a task more; the least of
 /// all is what it costs.
@@ -47,19 +47,19 @@ fn the_hot_paths_allocate_no_more_than_they_did() -> anyhow::Result<()> {
     let echo = Stage::question("echo");
     assert_costs("a call of `echo`", cost(|| drop(stage.call(&echo))), (4, 1100));
 
-    let mut client = stage.join();
+    let mut client = stage.join(TOPIC);
     assert_costs("a turn of `echo`", cost(|| turn(&mut client, &message)), (7, 2048));
 
-    let mut clients: Vec<_> = (0..MEMBERS).map(|_| stage.join()).collect();
-    let mut fan_out = |event| {
+    let fan_out = |topic| {
+        let mut clients: Vec<_> = (0..MEMBERS).map(|_| stage.join(topic)).collect();
         cost(|| {
-            stage.broadcast(event);
+            stage.shout(topic);
             for client in &mut clients {
                 assert_eq!(client.receive(), 1);
             }
         })
     };
-    assert_costs("a broadcast", fan_out("shout"), (5, 256));
-    assert_costs("an intercepted broadcast", fan_out("pass"), (108, 340_000));
+    assert_costs("a broadcast", fan_out(TOPIC), (5, 256));
+    assert_costs("an intercepted broadcast", fan_out(PASSED), (108, 340_000));
     Ok(())
 }

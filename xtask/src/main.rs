@@ -4,6 +4,7 @@
 //! They are a program rather than scripts so that they run wherever Rust does, and wrap the guests with the very crate
 //! that defines what a component is.
 
+mod bench;
 mod bindings;
 mod chromium;
 mod debian;
@@ -45,6 +46,10 @@ enum Command {
     Guests(guests::Options),
     /// Run every check and every test, as the project's own checks do
     Test(test::Options),
+    /// Measure the host beside the least that a server can do, and print tables
+    ///
+    /// It builds everything in release first. The machine should do nothing else meanwhile.
+    Bench(bench::Options),
     /// Write guest/src/bindings/ anew from wit/
     Bindings {
         /// Only say whether the file is up to date; fail where it isn't
@@ -58,6 +63,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Guests(options) => guests::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Bindings { check } => bindings::run(check),
     };
     match done {

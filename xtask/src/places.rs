@@ -20,6 +20,11 @@ pub(crate) fn client_sources() -> PathBuf {
     root().join("tests").join("clients")
 }
 
+/// Where the sources of the servers are that the host is measured beside.
+pub(crate) fn peer_sources() -> PathBuf {
+    root().join("bench").join("peers")
+}
+
 /// Where cargo builds, and where everything else that is made goes too.
 pub(crate) fn target() -> PathBuf {
     match env::var_os("CARGO_TARGET_DIR") {
@@ -36,6 +41,11 @@ pub(crate) fn guests() -> PathBuf {
 /// Where the clients of other authors go that the tests connect with.
 pub(crate) fn clients() -> PathBuf {
     target().join("clients")
+}
+
+/// Where the servers go that the host is measured beside.
+pub(crate) fn peers() -> PathBuf {
+    target().join("peers")
 }
 
 /// Where the pages are put together.

@@ -85,7 +85,8 @@ fn lint() -> Result<()> {
     step("format", || {
         start(cargo(places::root()).args(["fmt", "--all", "--check"]))?;
         start(guest_cargo().args(["fmt", "--all", "--check"]))?;
-        start(client_cargo().args(["fmt", "--all", "--check"]))
+        start(client_cargo().args(["fmt", "--all", "--check"]))?;
+        start(cargo(&places::peer_sources()).args(["fmt", "--all", "--check"]))
     })?;
     step("generated bindings", || bindings::run(true))?;
     step("lints", || {

@@ -1,6 +1,7 @@
 //! Sends back what it gets, as it came: for benchmarks, and for tests that reload a plugin under its members.
 //!
-//! Topics: `echo:*` and `bench:*`. Anyone may join.
+//! Topics: `echo:*`, `bench:*` and `passed:*`. Anyone may join. In `passed:*` each `shout` goes through `handle_out` on its way
+//! to each member, which lets it pass: what that costs is measured.
 //!
 //! | the client sends | what it does | reply |
 //! | --- | --- | --- |
@@ -9,8 +10,8 @@
 //! | `whisper {..}` | sends `whisper {..}` to everyone else | none |
 //! | `count` | counts, in the member's state | `ok {"count": 1, "build": "1"}` |
 //! | `version` | | `ok {"version": 1}` |
+//! | `parse ..` | reads the payload, and writes it anew | `ok`, with the same payload |
 //! | `nothing ..` | | none |
-//! | `pass {..}` | sends `pass {..}` to everyone, by way of `handle_out`, which lets it pass | none |
 
 use bennu_guest::prelude::*;
 
@@ -28,8 +29,6 @@ struct Echo {
 impl Channel for Echo {
     type Room = ();
 
-    const INTERCEPTS: &'static [&'static str] = &["pass"];
-
     fn join(_socket: &mut Socket, _params: Payload) -> Join<Self> {
         Ok(Echo { count: 0 })
     }
@@ -37,8 +36,8 @@ impl Channel for Echo {
     fn handle_in(&mut self, socket: &mut Socket, event: &str, payload: Payload) -> Handled {
         match event {
             "echo" => reply(payload),
-            "shout" | "pass" => {
-                socket.broadcast(event, payload.object()?);
+            "shout" => {
+                socket.broadcast("shout", payload.object()?);
                 no_reply()
             }
             "whisper" => {
@@ -49,6 +48,7 @@ impl Channel for Echo {
                 self.count += 1;
                 reply(json!({ "count": self.count, "build": BUILD }))
             }
+            "parse" => reply(payload.parse::<Value>()?),
             "nothing" => no_reply(),
             "version" => reply(json!({ "version": BUILD.parse::<u64>().ok() })),
             _ => unknown_event(event),
@@ -56,9 +56,32 @@ impl Channel for Echo {
     }
 }
 
+/// One whose shouts `handle_out` is asked about.
+#[derive(Serialize, Deserialize)]
+struct Passed(Echo);
+
+impl Channel for Passed {
+    type Room = ();
+
+    const INTERCEPTS: &'static [&'static str] = &["shout"];
+
+    fn join(socket: &mut Socket, params: Payload) -> Join<Self> {
+        Echo::join(socket, params).map(Passed)
+    }
+
+    fn handle_in(&mut self, socket: &mut Socket, event: &str, payload: Payload) -> Handled {
+        self.0.handle_in(socket, event, payload)
+    }
+
+    fn handle_out(&self, _recipient: &Recipient, _event: &str, _payload: &Payload) -> Decided {
+        Ok(Decision::Pass)
+    }
+}
+
 channels! {
     "bench:*" => Echo,
     "echo:*" => Echo,
+    "passed:*" => Passed,
 }
 
 #[cfg(test)]
@@ -76,12 +99,27 @@ mod tests {
     }
 
     #[test]
+    fn a_payload_is_read_and_written_anew() {
+        let mut alice = join::<Echo>("echo:1", json!({})).unwrap();
+        let spaced = Payload::Json("{ \"b\": [1, null],  \"a\": 2.5 }".into());
+        assert_eq!(alice.push("parse", spaced).reply(), ("ok", json!({ "a": 2.5, "b": [1, null] })));
+        assert_eq!(alice.push("nothing", json!({})).effects(), []);
+    }
+
+    #[test]
     fn events_go_to_everyone_or_everyone_else() {
         let mut alice = join::<Echo>("echo:1", json!({})).unwrap();
         assert_eq!(alice.push("shout", json!({ "a": 1 })).broadcasts(), [("shout", json!({ "a": 1 }))]);
         assert_eq!(alice.push("whisper", Binary(vec![1])).broadcasts_from(), [("whisper", Binary(vec![1]))]);
         let refused = ("error", json!({ "reason": "payload: expected an object" }));
         assert_eq!(alice.push("shout", json!([1])).reply(), refused);
+    }
+
+    #[test]
+    fn a_shout_that_is_asked_about_passes() {
+        let mut alice = join::<Passed>("passed:1", json!({})).unwrap();
+        assert_eq!(alice.push("shout", json!({ "a": 1 })).broadcasts(), [("shout", json!({ "a": 1 }))]);
+        assert_eq!(alice.handle_out("shout", json!({ "a": 1 })), Decision::Pass);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use bennu::protocol::{Outbound, Payload, Ref, To};
 
 use self::floor::Floor;
-use self::stage::{MEMBERS, PAYLOAD, Stage, decode, encode, frame, turn};
+use self::stage::{MEMBERS, PASSED, PAYLOAD, Stage, TOPIC, decode, encode, frame, turn};
 
 const ROUNDS: usize = 21;
 const ROUND: Duration = Duration::from_millis(20);
@@ -58,7 +58,7 @@ fn paths<'a>(stage: &'a Stage, floor: Option<&'a mut Floor>) -> Vec<Path<'a>> {
     let mut paths = Vec::new();
     let mut add = |name, each, walk: Box<dyn FnMut() + 'a>| paths.push(Path { name, each, walk });
     let (message, payload) = (frame("echo"), Payload::Json(PAYLOAD.into()));
-    let (to, reference) = (To::Topic("echo:lobby"), Ref::from_text("2"));
+    let (to, reference) = (To::Topic(TOPIC), Ref::from_text("2"));
     add("decode", 1, Box::new(move || drop(black_box(decode(&message)))));
     add("encode", 1, {
         let (join_ref, payload) = (Ref::from_text("1"), payload.clone());
@@ -76,18 +76,16 @@ fn paths<'a>(stage: &'a Stage, floor: Option<&'a mut Floor>) -> Vec<Path<'a>> {
         let call = Stage::question(event);
         add(name, 1, Box::new(move || drop(black_box(stage.call(&call)))));
     }
-    let mut client = stage.join();
+    let mut client = stage.join(TOPIC);
     let message = frame("echo");
     add("turn echo", 1, Box::new(move || turn(&mut client, &message)));
     let passing = Stage::passing(256);
     add("filter", 256, Box::new(move || assert_eq!(stage.filter(&passing), 256)));
-    // One after another, with the same clients.
-    let clients: Rc<RefCell<Vec<_>>> = Rc::new(RefCell::new((0..MEMBERS).map(|_| stage.join()).collect()));
-    for (name, event) in [("fanout", "shout"), ("intercepted", "pass")] {
-        let clients = Rc::clone(&clients);
+    for (name, topic) in [("fanout", TOPIC), ("intercepted", PASSED)] {
+        let mut clients: Vec<_> = (0..MEMBERS).map(|_| stage.join(topic)).collect();
         let fan_out = move || {
-            stage.broadcast(event);
-            clients.borrow_mut().iter_mut().for_each(|client| assert_eq!(client.receive(), 1));
+            stage.shout(topic);
+            clients.iter_mut().for_each(|client| assert_eq!(client.receive(), 1));
         };
         add(name, MEMBERS, Box::new(fan_out));
     }

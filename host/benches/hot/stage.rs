@@ -29,7 +29,11 @@ pub(crate) const PAYLOAD: &str = r#"{"body":"01234567890123456789012345678901234
 /// How many are in a topic whose fanout is looked at.
 pub(crate) const MEMBERS: usize = 1000;
 
-const TOPIC: &str = "echo:lobby";
+/// The topic of most clients.
+pub(crate) const TOPIC: &str = "echo:lobby";
+
+/// A topic in which `handle_out` is asked about each shout.
+pub(crate) const PASSED: &str = "passed:lobby";
 
 /// The state that `echo` gives its members.
 const ASSIGNS: &[u8] = b"\x81\xa5count\x00";
@@ -83,8 +87,8 @@ impl Stage {
         self.runtime.enter()
     }
 
-    /// A client that has joined the topic.
-    pub(crate) fn join(&self) -> Client<'_> {
+    /// A client that has joined a topic.
+    pub(crate) fn join(&self, topic: &str) -> Client<'_> {
         let facts = SocketFacts {
             identity: Identity::default(),
             transport: "memory",
@@ -93,7 +97,7 @@ impl Stage {
         };
         let socket = self.endpoint.connect(facts, Serializer::V2);
         let mut client = Client { stage: self, socket, frames: VecDeque::new() };
-        client.send(&text(&format!(r#"["1","1","{TOPIC}","phx_join",{{}}]"#)));
+        client.send(&text(&format!(r#"["1","1","{topic}","phx_join",{{}}]"#)));
         client.receive();
         client
     }
@@ -135,17 +139,22 @@ impl Stage {
     pub(crate) fn passing(members: usize) -> Passing {
         let recipient = |id| Recipient { id, assigns: Bytes::from_static(ASSIGNS) };
         Passing {
-            topic: Topic::new(TOPIC),
-            event: "pass".into(),
+            topic: Topic::new(PASSED),
+            event: "shout".into(),
             payload: Payload::Json(PAYLOAD.into()),
             recipients: (0..members as u64).map(recipient).collect(),
         }
     }
 
-    /// A broadcast to everybody in the topic.
-    pub(crate) fn broadcast(&self, event: &'static str) {
-        let (topic, payload) = (Topic::new(TOPIC), Payload::Json(PAYLOAD.into()));
-        self.endpoint.node.pubsub.broadcast(Broadcast { topic, event: event.into(), payload, except: Except::Nobody });
+    /// A shout to everybody in a topic.
+    pub(crate) fn shout(&self, topic: &str) {
+        let (topic, payload) = (Topic::new(topic), Payload::Json(PAYLOAD.into()));
+        self.endpoint.node.pubsub.broadcast(Broadcast {
+            topic,
+            event: "shout".into(),
+            payload,
+            except: Except::Nobody,
+        });
     }
 }
 

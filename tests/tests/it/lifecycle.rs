@@ -109,7 +109,7 @@ async fn a_host_shows_what_it_holds() -> Result<()> {
         "{shown}"
     );
     let echo = &shown["plugins"]["echo"];
-    ensure!(echo["topics"] == json!(["bench:*", "echo:*"]) && echo["contract"] == "0.1.0", "{echo}");
+    ensure!(echo["topics"] == json!(["bench:*", "echo:*", "passed:*"]) && echo["contract"] == "0.1.0", "{echo}");
     ensure!(echo["bytes"] == places::guest("echo")?.len() && echo["last_error"] == json!(null), "{echo}");
 
     // The command shows the same to a person.

@@ -1,0 +1,105 @@
+//! The comparison: each round plays a scenario against all servers, one after the other, so that what else happens on the machine
+//! happens to all of them.
+
+mod cases;
+mod contest;
+mod rivals;
+mod table;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use clap::{Args, ValueEnum};
+
+use crate::host::guests;
+use crate::scenario::reload::{Reload, builds};
+use crate::scenario::start::Start;
+use crate::target::Hosted;
+use rivals::Rivals;
+
+/// Measure the host beside the least that a server can do, in alternating rounds
+#[derive(Args)]
+pub(crate) struct Compare {
+    /// What is played; all of it if nothing is named
+    #[arg(value_enum)]
+    scenarios: Vec<Played>,
+
+    /// Rounds
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+
+    /// Little of everything: to see that it works, and not how fast it is
+    #[arg(long)]
+    quick: bool,
+
+    #[command(flatten)]
+    hosted: Hosted,
+
+    /// Beside Socket.IO, socketioxide and a plain axum server, too, as `cargo xtask bench --peers` builds them
+    #[arg(long)]
+    peers: bool,
+
+    /// Beside this program, too, by the name that the table has: it takes `--listen ADDRESS`, says `Listening on
+    /// http://ADDRESS` and speaks the same channel; may be given more than once
+    #[arg(long, value_name = "NAME=PROGRAM", value_parser = named)]
+    beside: Vec<(String, PathBuf)>,
+}
+
+/// What is compared.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Played {
+    /// One shouts and a thousand hear it, at two windows; and many topics
+    Fanout,
+    /// Each says something and gets it back
+    Echo,
+    /// Connections that say nothing
+    Idle,
+    /// Sockets come and go
+    Churn,
+    /// Some of everything, at a steady pace
+    Mixed,
+    /// Some never read
+    Deaf,
+    /// Each event passes through the plugin's `handle_out`, for each member
+    Intercepted,
+    /// The plugin is replaced each second
+    Reload,
+    /// From the command to the first client
+    Start,
+}
+
+impl Compare {
+    pub(crate) fn run(&self) -> Result<()> {
+        let rivals = Rivals::new(&self.hosted, &self.beside, self.peers);
+        let rounds = if self.quick { self.rounds.min(2) } else { self.rounds };
+        let mut failures = 0;
+        for played in Played::value_variants() {
+            if !self.scenarios.is_empty() && !self.scenarios.contains(played) {
+                continue;
+            }
+            for contest in cases::of(*played, self.quick, &rivals) {
+                failures += contest.hold(rounds);
+            }
+            let (host, seconds) = (self.hosted.host.clone(), if self.quick { 2 } else { 5 });
+            match played {
+                Played::Reload => {
+                    println!("\n## Reload\n");
+                    Reload { sockets: 50, rounds, seconds, host, builds: builds() }.run()?;
+                }
+                Played::Start => {
+                    println!("\n## Start\n");
+                    Start { rounds, plugins: 10, host, guests: guests() }.run()?;
+                }
+                _ => {}
+            }
+        }
+        ensure!(failures == 0, "{failures} of the servers failed");
+        Ok(())
+    }
+}
+
+/// `NAME=PROGRAM`
+fn named(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, program) = text.split_once('=').ok_or("it is NAME=PROGRAM")?;
+    Ok((name.to_owned(), program.into()))
+}

@@ -1,0 +1,64 @@
+//! The servers that are compared.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::host::target;
+use crate::load::Dialect;
+use crate::target::{Hosted, Target};
+
+/// A way to start a server.
+#[derive(Clone)]
+pub(crate) enum Rival {
+    Floor,
+    Host(Hosted),
+    Program { program: PathBuf, argument: Option<PathBuf>, dialect: Dialect },
+}
+
+impl Rival {
+    pub(crate) fn start(&self) -> Result<Target> {
+        match self {
+            Self::Floor => Target::floor(),
+            Self::Host(hosted) => Ok(hosted.start()?.into()),
+            Self::Program { program, argument, dialect } => {
+                Target::start(Command::new(program).args(argument), *dialect)
+            }
+        }
+    }
+}
+
+/// All of them, by their names in the tables. The first is what the others are measured by.
+pub(super) struct Rivals {
+    pub(super) all: Vec<(String, Rival)>,
+    pub(super) host: Rival,
+}
+
+impl Rivals {
+    pub(super) fn new(hosted: &Hosted, beside: &[(String, PathBuf)], peers: bool) -> Self {
+        let host = Rival::Host(hosted.clone());
+        let mut all = vec![("floor".to_owned(), Rival::Floor), ("bennu".to_owned(), host.clone())];
+        for (name, program) in beside {
+            let program = Rival::Program { program: program.clone(), argument: None, dialect: Dialect::Phoenix };
+            all.push((name.clone(), program));
+        }
+        if peers {
+            all.extend(self::peers());
+        }
+        Self { all, host }
+    }
+}
+
+/// Servers by others, which `cargo xtask bench --peers` builds.
+fn peers() -> [(String, Rival); 3] {
+    let peers = target().join("peers");
+    let built = |name: &str| peers.join("release").join(name);
+    let script = peers.join("socket-io/server.mjs");
+    [
+        ("axum", built("axum-channels"), None, Dialect::Phoenix),
+        ("socketioxide", built("socketioxide-channels"), None, Dialect::SocketIo),
+        ("Socket.IO", "node".into(), Some(script), Dialect::SocketIo),
+    ]
+    .map(|(name, program, argument, dialect)| (name.to_owned(), Rival::Program { program, argument, dialect }))
+}

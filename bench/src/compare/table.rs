@@ -1,0 +1,189 @@
+//! What came of the rounds, as a table: of each figure the median with the least and the greatest, and ratios round by round.
+
+use std::fmt::{self, Display, Formatter};
+
+use crate::load::Taken;
+use crate::statistics::{Latency, Spread};
+
+/// A figure counts only if the server handled at least that much of what the first did,
+const THROUGHPUT_LEAST: f64 = 0.5;
+
+/// and nobody waited for more than so many times as long: else it may have bought CPU time with waiting.
+const P99_MOST: f64 = 2.0;
+
+/// All rounds of all entrants, the first of whom is what the others are measured by.
+pub(super) struct Table {
+    rows: Vec<Row>,
+}
+
+struct Row {
+    name: String,
+    rounds: Vec<Round>,
+    /// Why it is out.
+    failure: Option<String>,
+}
+
+struct Round {
+    cpu_each: f64,
+    a_second: f64,
+    latency: Option<Latency>,
+    notes: Vec<(String, f64)>,
+}
+
+impl Table {
+    pub(super) fn new(names: Vec<String>) -> Self {
+        let row = |name| Row { name, rounds: Vec::new(), failure: None };
+        Self { rows: names.into_iter().map(row).collect() }
+    }
+
+    pub(super) fn add(&mut self, entrant: usize, taken: Taken, latency: Option<Latency>, notes: Vec<(String, f64)>) {
+        let (cpu_each, a_second) = (taken.cpu_each(), taken.a_second());
+        self.rows[entrant].rounds.push(Round { cpu_each, a_second, latency, notes });
+    }
+
+    pub(super) fn fail(&mut self, entrant: usize, error: &anyhow::Error) {
+        self.rows[entrant].failure = Some(format!("{error:#}"));
+    }
+
+    pub(super) fn has_failed(&self, entrant: usize) -> bool {
+        self.rows[entrant].failure.is_some()
+    }
+
+    pub(super) fn failures(&self) -> usize {
+        self.rows.iter().filter(|row| row.failure.is_some()).count()
+    }
+
+    fn notes(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let names = |round: &Round| round.notes.iter().map(|(what, _)| what.clone()).collect::<Vec<_>>();
+        let most = self.rows.iter().filter_map(|row| row.rounds.first()).map(names).max_by_key(Vec::len);
+        let Some(names) = most.filter(|names| !names.is_empty()) else { return Ok(()) };
+        writeln!(out, "\n| | {} |", self.rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>().join(" | "))?;
+        writeln!(out, "| --- |{}", " --- |".repeat(self.rows.len()))?;
+        for name in names {
+            write!(out, "| {name} |")?;
+            for row in &self.rows {
+                let noted =
+                    |round: &Round| round.notes.iter().find(|(what, _)| *what == name).map(|(_, figure)| *figure);
+                write!(out, " {} |", cell(Spread::of(row.rounds.iter().filter_map(noted))))?;
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+}
+
+impl Row {
+    fn spread(&self, of: impl Fn(&Round) -> Option<f64>) -> Option<Spread> {
+        Spread::of(self.rounds.iter().filter_map(of))
+    }
+
+    /// What a figure is beside another row's in the same round; beside itself it says nothing.
+    fn beside(&self, other: &Self, of: impl Fn(&Round) -> Option<f64>, join: fn(f64, f64) -> f64) -> Option<Spread> {
+        if std::ptr::eq(self, other) {
+            return None;
+        }
+        let pairs = self.rounds.iter().zip(&other.rounds);
+        Spread::of(pairs.filter_map(|(ours, theirs)| Some(join(of(ours)?, of(theirs)?))))
+    }
+
+    fn write(&self, first: &Self, out: &mut Formatter<'_>) -> fmt::Result {
+        if let Some(failure) = &self.failure {
+            return writeln!(out, "| {} | failed: {} | | | | | | | |", self.name, failure.replace('|', "/"));
+        }
+        let cpu = |round: &Round| Some(round.cpu_each);
+        let rate = |round: &Round| Some(round.a_second);
+        let p99 = |round: &Round| round.latency.map(|it| it.p99);
+        let (rates, p99s) = (self.beside(first, rate, |a, b| a / b), self.beside(first, p99, |a, b| a / b));
+        let is_quick = p99s.is_none_or(|it| it.median <= P99_MOST);
+        let counts = match rates {
+            Some(rates) if rates.median >= THROUGHPUT_LEAST && is_quick => "yes",
+            Some(_) => "no",
+            None => "",
+        };
+        writeln!(
+            out,
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            self.name,
+            cell(self.spread(cpu)),
+            cell(self.beside(first, cpu, |a, b| a / b)),
+            cell(self.beside(first, cpu, |a, b| a - b)),
+            cell(self.spread(rate)),
+            cell(rates),
+            cell(self.spread(p99)),
+            cell(p99s),
+            counts,
+        )
+    }
+}
+
+impl Display for Table {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let Some(first) = self.rows.first() else { return Ok(()) };
+        let name = &first.name;
+        writeln!(
+            out,
+            "| | CPU, µs an operation | × {name} | above, µs | operations a second | × {name} | p99, µs | × {name} | counts |"
+        )?;
+        writeln!(out, "|{}", " --- |".repeat(9))?;
+        self.rows.iter().try_for_each(|row| row.write(first, out))?;
+        self.notes(out)
+    }
+}
+
+fn cell(spread: Option<Spread>) -> String {
+    spread.map_or_else(String::new, |spread| spread.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn taken(micros: u64, operations: u64) -> Taken {
+        let cpu = Duration::from_micros(micros);
+        Taken { operations, time: Duration::from_secs(1), cpu, clients_cpu: Duration::ZERO }
+    }
+
+    fn table(rounds: &[[(u64, u64, f64); 2]]) -> String {
+        let mut table = Table::new(vec!["floor".into(), "bennu".into()]);
+        for round in rounds {
+            for (entrant, (micros, operations, p99)) in round.iter().enumerate() {
+                let latency = Some(Latency { p50: 1.0, p99: *p99 });
+                table.add(entrant, taken(*micros, *operations), latency, vec![("memory".into(), *p99)]);
+            }
+        }
+        table.to_string()
+    }
+
+    #[test]
+    fn ratios_are_of_the_same_round() {
+        // By medians it would be 3 of 2.
+        let shown = table(&[
+            [(1_000, 1_000, 10.0), (3_000, 1_000, 10.0)],
+            [(2_000, 1_000, 10.0), (2_000, 1_000, 20.0)],
+            [(3_000, 1_000, 10.0), (6_000, 500, 20.0)],
+        ]);
+        let row = "| bennu | 3.00 (2.00–12.0) | 3.00 (1.00–4.00) | 2.00 (0.00–9.00) | 1000 (500–1000) \
+                   | 1.00 (0.50–1.00) | 20.0 (10.0–20.0) | 2.00 (1.00–2.00) | yes |";
+        assert!(shown.contains(row), "{shown}");
+        assert!(shown.contains("| memory | 10.0 (10.0–10.0) | 20.0 (10.0–20.0) |"), "{shown}");
+    }
+
+    #[test]
+    fn what_was_bought_with_waiting_does_not_count() {
+        let counts = |host| table(&[[(1_000, 1_000, 10.0), host]]).contains("| yes |\n\n");
+        assert!(counts((1_000, 500, 20.0)));
+        assert!(!counts((1_000, 499, 20.0)));
+        assert!(!counts((1_000, 500, 20.1)));
+    }
+
+    #[test]
+    fn who_failed_is_told() {
+        let mut table = Table::new(vec!["floor".into(), "bennu".into()]);
+        table.add(0, taken(1, 1), None, Vec::new());
+        table.fail(1, &anyhow::anyhow!("it is closed"));
+        assert!(table.has_failed(1) && table.failures() == 1);
+        assert!(table.to_string().contains("| bennu | failed: it is closed |"));
+    }
+}

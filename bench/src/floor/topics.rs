@@ -1,0 +1,90 @@
+//! Who has joined what, and what this turn has for them.
+
+use std::collections::HashMap;
+
+use crate::wire::frame;
+
+/// All topics that were ever joined.
+#[derive(Default)]
+pub(super) struct Topics {
+    numbers: HashMap<Vec<u8>, usize>,
+    topics: Vec<Topic>,
+    /// Those with something to be handed out.
+    shouted: Vec<usize>,
+}
+
+#[derive(Default)]
+struct Topic {
+    members: Vec<usize>,
+    /// The frames of this turn, once for all members.
+    frames: Vec<u8>,
+}
+
+impl Topics {
+    pub(super) fn number(&self, name: &[u8]) -> Option<usize> {
+        self.numbers.get(name).copied()
+    }
+
+    /// Tells the topic's number.
+    pub(super) fn join(&mut self, name: &[u8], who: usize) -> usize {
+        let number = self.number(name).unwrap_or_else(|| {
+            self.numbers.insert(name.to_vec(), self.topics.len());
+            self.topics.push(Topic::default());
+            self.topics.len() - 1
+        });
+        self.topics[number].members.push(who);
+        number
+    }
+
+    pub(super) fn leave(&mut self, number: usize, who: usize) {
+        let members = &mut self.topics[number].members;
+        if let Some(at) = members.iter().position(|member| *member == who) {
+            members.swap_remove(at);
+        }
+    }
+
+    /// Has something for all members at the turn's end.
+    pub(super) fn shout(&mut self, name: &[u8], text: &[u8]) {
+        let Some(number) = self.number(name) else { return };
+        let frames = &mut self.topics[number].frames;
+        if frames.is_empty() {
+            self.shouted.push(number);
+        }
+        frame::write(frame::TEXT, text, frames);
+    }
+
+    /// Gives each member of each topic the frames of the turn. A member of several gets them one after another.
+    pub(super) fn hand_out(&mut self, mut give: impl FnMut(usize, &[u8])) {
+        for number in self.shouted.drain(..) {
+            let Topic { members, frames } = &mut self.topics[number];
+            members.iter().for_each(|who| give(*who, frames));
+            frames.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shout_goes_to_who_has_joined() {
+        let mut topics = Topics::default();
+        let (first, second) = (topics.join(b"a", 1), topics.join(b"b", 2));
+        assert_eq!((topics.join(b"a", 3), topics.number(b"b"), topics.number(b"c")), (first, Some(second), None));
+        let handed_out = |topics: &mut Topics| {
+            let mut out = Vec::new();
+            topics.hand_out(|who, frames| out.push((who, frames.to_vec())));
+            out
+        };
+        topics.shout(b"a", b"hi");
+        topics.shout(b"a", b"ho");
+        topics.shout(b"c", b"nobody");
+        let frames = b"\x81\x02hi\x81\x02ho".to_vec();
+        assert_eq!(handed_out(&mut topics), [(1, frames.clone()), (3, frames)]);
+        assert_eq!(handed_out(&mut topics), []);
+        topics.leave(first, 1);
+        topics.shout(b"a", b"hi");
+        assert_eq!(handed_out(&mut topics), [(3, b"\x81\x02hi".to_vec())]);
+    }
+}

@@ -1,0 +1,254 @@
+//! What clients say and hear, in the words of each protocol.
+
+use clap::ValueEnum;
+
+use super::crowd::News;
+use crate::wire::engine::{self, Packet};
+use crate::wire::phoenix::{Message, is_ok, number};
+
+/// The protocol that a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub(crate) enum Dialect {
+    /// Phoenix Channels, V2
+    Phoenix,
+    /// Socket.IO 4
+    SocketIo,
+}
+
+/// Something to say, about the topic of that number. What has a reference is answered by it.
+#[derive(Clone, Copy)]
+pub(crate) enum Say {
+    Join {
+        topic: usize,
+        reference: u64,
+    },
+    Leave {
+        topic: usize,
+        reference: u64,
+    },
+    Echo {
+        topic: usize,
+        reference: u64,
+    },
+    /// To all members, with the time at which it was said.
+    Shout {
+        topic: usize,
+        at: u64,
+    },
+    /// That one is still there.
+    Beat {
+        reference: u64,
+    },
+}
+
+/// What a server says.
+pub(super) enum Heard<'a> {
+    News(News<'a>),
+    /// It is to be told that, at once.
+    Answer(&'static [u8]),
+    Nothing,
+}
+
+/// How it is said.
+pub(crate) struct Words {
+    pub(crate) dialect: Dialect,
+    /// What topics are called, before their numbers.
+    pub(crate) topics: String,
+    /// What a payload is filled with.
+    pub(crate) filling: String,
+}
+
+impl Words {
+    /// With payloads of that many bytes, beside their keys.
+    pub(crate) fn new(dialect: Dialect, topics: &str, payload: usize) -> Self {
+        Self { dialect, topics: topics.to_owned(), filling: "x".repeat(payload) }
+    }
+
+    /// Where clients connect.
+    pub(super) fn path(&self) -> &'static str {
+        match self.dialect {
+            Dialect::Phoenix => "/socket/websocket?vsn=2.0.0",
+            Dialect::SocketIo => "/socket.io/?EIO=4&transport=websocket",
+        }
+    }
+
+    /// Writes what is to be said. `scratch` is emptied first.
+    pub(super) fn write(&self, say: Say, scratch: &mut Vec<u8>) {
+        scratch.clear();
+        match self.dialect {
+            Dialect::Phoenix => self.write_phoenix(say, scratch),
+            Dialect::SocketIo => self.write_socket_io(say, scratch),
+        }
+    }
+
+    fn write_phoenix(&self, say: Say, out: &mut Vec<u8>) {
+        let mut head = |reference, topic, event| {
+            out.extend_from_slice(b"[\"1\",\"");
+            digits(reference, out);
+            out.extend_from_slice(b"\",\"");
+            self.topic(topic, out);
+            out.extend_from_slice(event);
+        };
+        match say {
+            Say::Join { topic, reference } => head(reference, topic, b"\",\"phx_join\",{}]"),
+            Say::Leave { topic, reference } => head(reference, topic, b"\",\"phx_leave\",{}]"),
+            Say::Echo { topic, reference } => {
+                head(reference, topic, b"\",\"echo\",");
+                self.payload(None, out);
+                out.push(b']');
+            }
+            Say::Shout { topic, at } => {
+                head(0, topic, b"\",\"shout\",");
+                self.payload(Some(at), out);
+                out.push(b']');
+            }
+            Say::Beat { reference } => {
+                out.extend_from_slice(b"[null,\"");
+                digits(reference, out);
+                out.extend_from_slice(b"\",\"phoenix\",\"heartbeat\",{}]");
+            }
+        }
+    }
+
+    fn write_socket_io(&self, say: Say, out: &mut Vec<u8>) {
+        let mut head = |reference: Option<u64>, event| {
+            out.extend_from_slice(b"42");
+            if let Some(reference) = reference {
+                digits(reference, out);
+            }
+            out.extend_from_slice(event);
+        };
+        match say {
+            Say::Join { topic, reference } => {
+                head(Some(reference), b"[\"join\",\"");
+                self.topic(topic, out);
+                out.push(b'"');
+            }
+            Say::Leave { topic, reference } => {
+                head(Some(reference), b"[\"leave\",\"");
+                self.topic(topic, out);
+                out.push(b'"');
+            }
+            Say::Echo { reference, .. } => {
+                head(Some(reference), b"[\"echo\",");
+                self.payload(None, out);
+            }
+            Say::Shout { topic, at } => {
+                head(None, b"[\"shout\",\"");
+                self.topic(topic, out);
+                out.extend_from_slice(b"\",");
+                self.payload(Some(at), out);
+            }
+            // Here it is the server that asks. This is an event that it answers.
+            Say::Beat { reference } => head(Some(reference), b"[\"echo\",{}"),
+        }
+        out.push(b']');
+    }
+
+    fn topic(&self, topic: usize, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.topics.as_bytes());
+        digits(topic as u64, out);
+    }
+
+    fn payload(&self, at: Option<u64>, out: &mut Vec<u8>) {
+        out.push(b'{');
+        if let Some(at) = at {
+            out.extend_from_slice(TIME);
+            digits(at, out);
+            out.push(b',');
+        }
+        out.extend_from_slice(b"\"p\":\"");
+        out.extend_from_slice(self.filling.as_bytes());
+        out.extend_from_slice(b"\"}");
+    }
+
+    pub(super) fn understand<'a>(&self, text: &'a [u8]) -> Heard<'a> {
+        match self.dialect {
+            Dialect::Phoenix => match Message::read(text) {
+                Some(message) if message.event == b"phx_reply" => match number(message.reference) {
+                    Some(reference) => Heard::News(News::Answer { reference, is_ok: is_ok(message.payload) }),
+                    None => Heard::Nothing,
+                },
+                Some(Message { event, payload, .. }) => Heard::News(News::Event { event, payload }),
+                None => Heard::Nothing,
+            },
+            Dialect::SocketIo => match Packet::read(text) {
+                Packet::Open => Heard::Answer(engine::CONNECT),
+                Packet::Ping => Heard::Answer(engine::PONG),
+                Packet::Connected => Heard::News(News::Ready),
+                Packet::Event(event, payload) => Heard::News(News::Event { event, payload }),
+                Packet::Answer(reference, argument) => {
+                    Heard::News(News::Answer { reference, is_ok: !argument.starts_with(b"[\"error\"") })
+                }
+                Packet::Other => Heard::Nothing,
+            },
+        }
+    }
+}
+
+/// What the time stands behind in a payload.
+const TIME: &[u8] = b"\"t\":";
+
+/// The time at which what came was said.
+pub(super) fn time(payload: &[u8]) -> Option<u64> {
+    let after = &payload[memchr::memmem::find(payload, TIME)? + TIME.len()..];
+    let digits = after.iter().position(|byte| !byte.is_ascii_digit())?;
+    number(&after[..digits])
+}
+
+fn digits(number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(dialect: Dialect, say: Say) -> String {
+        let mut out = b"what was said before".to_vec();
+        Words::new(dialect, "bench:", 3).write(say, &mut out);
+        String::from_utf8(out).expect("it is text")
+    }
+
+    #[test]
+    fn it_is_said_in_phoenix() {
+        let said = |say| said(Dialect::Phoenix, say);
+        assert_eq!(said(Say::Join { topic: 4, reference: 1 }), r#"["1","1","bench:4","phx_join",{}]"#);
+        assert_eq!(said(Say::Leave { topic: 4, reference: 9 }), r#"["1","9","bench:4","phx_leave",{}]"#);
+        assert_eq!(said(Say::Echo { topic: 0, reference: 2 }), r#"["1","2","bench:0","echo",{"p":"xxx"}]"#);
+        assert_eq!(said(Say::Shout { topic: 0, at: 12 }), r#"["1","0","bench:0","shout",{"t":12,"p":"xxx"}]"#);
+        assert_eq!(said(Say::Beat { reference: 5 }), r#"[null,"5","phoenix","heartbeat",{}]"#);
+    }
+
+    #[test]
+    fn it_is_said_in_socket_io() {
+        let said = |say| said(Dialect::SocketIo, say);
+        assert_eq!(said(Say::Join { topic: 4, reference: 1 }), r#"421["join","bench:4"]"#);
+        assert_eq!(said(Say::Leave { topic: 4, reference: 9 }), r#"429["leave","bench:4"]"#);
+        assert_eq!(said(Say::Echo { topic: 0, reference: 2 }), r#"422["echo",{"p":"xxx"}]"#);
+        assert_eq!(said(Say::Shout { topic: 0, at: 12 }), r#"42["shout","bench:0",{"t":12,"p":"xxx"}]"#);
+        assert_eq!(said(Say::Beat { reference: 5 }), r#"425["echo",{}]"#);
+    }
+
+    #[test]
+    fn answers_are_understood_in_both() {
+        for (dialect, text, expected) in [
+            (Dialect::Phoenix, r#"["1","7","bench:0","phx_reply",{"status":"ok","response":{}}]"#, (7, true)),
+            (Dialect::Phoenix, r#"["1","7","bench:0","phx_reply",{"status":"error","response":{}}]"#, (7, false)),
+            (Dialect::SocketIo, r#"437[{"p":"x"}]"#, (7, true)),
+            (Dialect::SocketIo, r#"437["error"]"#, (7, false)),
+        ] {
+            match Words::new(dialect, "", 0).understand(text.as_bytes()) {
+                Heard::News(News::Answer { reference, is_ok }) => assert_eq!((reference, is_ok), expected, "{text}"),
+                _ => panic!("{text} is an answer"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_time_is_found_wherever_it_stands() {
+        assert_eq!(time(br#"{"t":12,"p":"x"}"#), Some(12));
+        assert_eq!(time(br#"{"p":"x","t":34}"#), Some(34));
+        assert_eq!(time(br#"{"p":"x"}"#), None);
+    }
+}

@@ -1,0 +1,128 @@
+//! Churn: sockets come and go. An operation is a whole life: connect, join, say one thing, leave, close.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+
+use super::{Outcome, Scenario};
+use crate::load::{Crowd, Driven, Load, News, Play, Say, Words, drive};
+use crate::statistics::Samples;
+use crate::target::Target;
+
+/// How much of it.
+#[derive(Args, Clone)]
+pub(crate) struct Churn {
+    /// Sockets at once
+    #[arg(long, default_value_t = 50)]
+    pub(crate) sockets: usize,
+
+    /// Bytes that a payload is filled with
+    #[arg(long, default_value_t = 64)]
+    pub(crate) payload: usize,
+
+    /// Seconds that are measured
+    #[arg(long, default_value_t = 5)]
+    pub(crate) seconds: u64,
+}
+
+impl Scenario for Churn {
+    fn play(&self, target: &Target) -> Result<Outcome> {
+        let mut load = Load::new(target.address, Words::new(target.dialect, "bench:", self.payload))?;
+        let mut churning = Churning { lives: Lives::new(0), sockets: self.sockets };
+        let taken = drive(&mut load, target.process, Duration::from_secs(self.seconds), &mut churning)?;
+        Ok(Outcome { taken, latency: churning.lives.samples.latency(), notes: Vec::new() })
+    }
+}
+
+/// So many lives at once.
+struct Churning {
+    lives: Lives,
+    sockets: usize,
+}
+
+impl Play for Churning {
+    fn hear(&mut self, crowd: &mut Crowd, who: usize, news: News<'_>) -> Result<()> {
+        self.lives.hear(crowd, who, news)
+    }
+}
+
+impl Driven for Churning {
+    fn act(&mut self, crowd: &mut Crowd) -> Result<()> {
+        while self.lives.under_way < self.sockets {
+            self.lives.begin(crowd)?;
+        }
+        Ok(())
+    }
+
+    fn operations(&self) -> u64 {
+        self.lives.over
+    }
+
+    fn begin(&mut self) {
+        self.lives.samples.clear();
+    }
+}
+
+/// What is asked for in a life, one after the other. What is answered leads to the next.
+const JOIN: u64 = 1;
+const ECHO: u64 = 2;
+const LEAVE: u64 = 3;
+
+/// Topics that they go to.
+const TOPICS: usize = 10;
+
+/// Lives under way, and those that are over.
+pub(crate) struct Lives {
+    /// The first of the topics.
+    topic: usize,
+    /// When each began, by its connection; and whether it has asked to be closed.
+    began: Vec<(u64, bool)>,
+    pub(crate) under_way: usize,
+    pub(crate) over: u64,
+    pub(crate) samples: Samples,
+}
+
+impl Lives {
+    pub(crate) fn new(topic: usize) -> Self {
+        Self { topic, began: Vec::new(), under_way: 0, over: 0, samples: Samples::default() }
+    }
+
+    pub(crate) fn begin(&mut self, crowd: &mut Crowd) -> Result<()> {
+        let began = crowd.now();
+        let who = crowd.open()?;
+        if self.began.len() <= who {
+            self.began.resize(who + 1, (0, false));
+        }
+        self.began[who] = (began, false);
+        self.under_way += 1;
+        Ok(())
+    }
+
+    pub(crate) fn hear(&mut self, crowd: &mut Crowd, who: usize, news: News<'_>) -> Result<()> {
+        let topic = self.topic + who % TOPICS;
+        let (began, is_ending) = self.began.get_mut(who).context("a connection that nobody opened")?;
+        match news {
+            News::Ready => crowd.say(who, Say::Join { topic, reference: JOIN }),
+            News::Answer { reference, is_ok } => {
+                ensure!(is_ok, "what every member may do was refused");
+                match reference {
+                    JOIN => crowd.say(who, Say::Echo { topic, reference: ECHO }),
+                    ECHO => crowd.say(who, Say::Leave { topic, reference: LEAVE }),
+                    _ => {
+                        *is_ending = true;
+                        crowd.close(who)
+                    }
+                }
+            }
+            News::Closed if *is_ending => {
+                self.under_way -= 1;
+                self.over += 1;
+                self.samples.add(crowd.now().saturating_sub(*began));
+                Ok(())
+            }
+            News::Closed => bail!("the server closed a connection"),
+            News::Event { .. } => Ok(()),
+        }
+    }
+}

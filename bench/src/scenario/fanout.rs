@@ -1,0 +1,208 @@
+//! Fanout: one in each topic shouts, and all that are in it hear it. An operation is a frame that one of them got.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+use clap::Args;
+
+use super::{Outcome, Scenario};
+use crate::load::{Crowd, Driven, Load, News, Play, Say, Words, connect, drive, join};
+use crate::process::Process;
+use crate::statistics::Samples;
+use crate::target::Target;
+
+/// How much of it.
+#[derive(Args, Clone)]
+pub(crate) struct Fanout {
+    /// Sockets, each in one topic
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) sockets: usize,
+
+    /// Topics
+    #[arg(long, default_value_t = 1)]
+    pub(crate) topics: usize,
+
+    /// Shouts of a topic that are under way at once
+    #[arg(long, default_value_t = 4)]
+    pub(crate) window: u64,
+
+    /// Bytes that a payload is filled with
+    #[arg(long, default_value_t = 64)]
+    pub(crate) payload: usize,
+
+    /// What topics are called, before their numbers
+    #[arg(long, default_value = "bench:")]
+    pub(crate) prefix: String,
+
+    /// One of so many never reads; 0 is none
+    #[arg(long, default_value_t = 0)]
+    pub(crate) deaf: usize,
+
+    /// Seconds that are measured
+    #[arg(long, default_value_t = 5)]
+    pub(crate) seconds: u64,
+}
+
+/// Of so many deliveries the time that one took is looked at.
+const SAMPLED: u64 = 16;
+
+/// How often the server's memory is looked at, where some don't read.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How long the deaf are listened to in the end, to see whose connection still stands: until nothing has come for so long,
+const QUIET: Duration = Duration::from_secs(1);
+
+/// and no longer than that.
+const LISTENING: Duration = Duration::from_secs(20);
+
+impl Scenario for Fanout {
+    fn play(&self, target: &Target) -> Result<Outcome> {
+        ensure!(self.topics > 0 && self.window > 0, "at least one topic, and one shout in it");
+        ensure!(self.deaf != 1, "somebody has to read");
+        ensure!(self.sockets >= self.topics, "each topic has a socket that shouts in it");
+        let mut load = Load::new(target.address, Words::new(target.dialect, &self.prefix, self.payload))?;
+        connect(&mut load, self.sockets)?;
+        join(&mut load, (0..self.sockets).map(|who| (who, who % self.topics)))?;
+        let mut shouting = Shouting::new(self, target.process);
+        for who in (0..self.sockets).filter(|who| self.is_deaf(*who)) {
+            load.crowd.deafen(who)?;
+        }
+        let before = target.process.memory()?;
+        let taken = drive(&mut load, target.process, Duration::from_secs(self.seconds), &mut shouting)?;
+        let mut notes = Vec::new();
+        if self.deaf > 0 {
+            let grown = shouting.most_memory.saturating_sub(before);
+            let deaf = (0..self.sockets).filter(|who| self.is_deaf(*who));
+            notes.push(("memory grown, MiB".to_owned(), grown as f64 / f64::from(1 << 20)));
+            notes.push(("sockets that don't read".to_owned(), deaf.clone().count() as f64));
+            notes.push(("of these closed".to_owned(), closed(&mut load, deaf)? as f64));
+        }
+        Ok(Outcome { taken, latency: shouting.samples.latency(), notes })
+    }
+}
+
+impl Fanout {
+    /// Never the first of a topic, which shouts.
+    fn is_deaf(&self, who: usize) -> bool {
+        self.deaf > 0 && (who / self.topics) % self.deaf == self.deaf - 1
+    }
+}
+
+/// All topics, and those who shout in them: the first of each.
+struct Shouting {
+    topics: Vec<Topic>,
+    window: u64,
+    /// Topics in which there is room for another shout.
+    due: Vec<usize>,
+    delivered: u64,
+    samples: Samples,
+    /// The server, where its memory is looked at, and the most that it held.
+    looks_at: Option<Process>,
+    looked: Instant,
+    most_memory: u64,
+}
+
+#[derive(Clone, Default)]
+struct Topic {
+    /// Those who read.
+    members: u64,
+    shouted: u64,
+    delivered: u64,
+}
+
+impl Shouting {
+    fn new(fanout: &Fanout, server: Process) -> Self {
+        let mut topics = vec![Topic::default(); fanout.topics];
+        for who in (0..fanout.sockets).filter(|who| !fanout.is_deaf(*who)) {
+            topics[who % fanout.topics].members += 1;
+        }
+        Self {
+            topics,
+            window: fanout.window,
+            due: (0..fanout.topics).collect(),
+            delivered: 0,
+            samples: Samples::default(),
+            looks_at: (fanout.deaf > 0).then_some(server),
+            looked: Instant::now(),
+            most_memory: 0,
+        }
+    }
+}
+
+impl Play for Shouting {
+    fn hear(&mut self, crowd: &mut Crowd, who: usize, news: News<'_>) -> Result<()> {
+        match news {
+            News::Event { event: b"shout", payload } => {
+                let number = who % self.topics.len();
+                let topic = &mut self.topics[number];
+                topic.delivered += 1;
+                self.delivered += 1;
+                if topic.delivered.is_multiple_of(topic.members) {
+                    self.due.push(number);
+                }
+                if topic.delivered.is_multiple_of(SAMPLED) {
+                    crowd.age(payload).into_iter().for_each(|age| self.samples.add(age));
+                }
+                Ok(())
+            }
+            News::Closed => bail!("the server closed a connection"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Driven for Shouting {
+    fn act(&mut self, crowd: &mut Crowd) -> Result<()> {
+        for number in self.due.drain(..) {
+            let topic = &mut self.topics[number];
+            let room = (topic.delivered / topic.members + self.window).saturating_sub(topic.shouted);
+            for _ in 0..room {
+                crowd.put(Say::Shout { topic: number, at: crowd.now() });
+            }
+            if room > 0 {
+                topic.shouted += room;
+                crowd.send(number)?;
+            }
+        }
+        if let Some(server) = self.looks_at.filter(|_| self.looked.elapsed() >= LOOK) {
+            self.looked = Instant::now();
+            self.most_memory = self.most_memory.max(server.memory()?);
+        }
+        Ok(())
+    }
+
+    fn operations(&self) -> u64 {
+        self.delivered
+    }
+
+    fn begin(&mut self) {
+        self.samples.clear();
+    }
+}
+
+/// How many of them the server has closed: they read all that there is for them, and perhaps their end.
+fn closed(load: &mut Load, deaf: impl Iterator<Item = usize>) -> Result<usize> {
+    for who in deaf {
+        load.crowd.listen(who)?;
+    }
+    let began = Instant::now();
+    let mut listening = Listening { closed: 0, heard: began };
+    while listening.heard.elapsed() < QUIET && began.elapsed() < LISTENING {
+        load.turn(super::WAIT, &mut listening)?;
+    }
+    Ok(listening.closed)
+}
+
+struct Listening {
+    closed: usize,
+    /// When something came.
+    heard: Instant,
+}
+
+impl Play for Listening {
+    fn hear(&mut self, _: &mut Crowd, _: usize, news: News<'_>) -> Result<()> {
+        self.heard = Instant::now();
+        self.closed += usize::from(matches!(news, News::Closed));
+        Ok(())
+    }
+}

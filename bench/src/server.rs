@@ -1,0 +1,51 @@
+//! A server that is measured, as a process of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::process::Process;
+
+/// A server at work. It ends with this.
+pub(crate) struct Server {
+    child: Child,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    /// Starts one that says where it listens, in a line `Listening on http://ADDRESS`.
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
+        let program = command.get_program().display().to_string();
+        let mut child =
+            command.stdout(Stdio::piped()).spawn().with_context(|| format!("starting {program}: is it built?"))?;
+        let mut line = String::new();
+        let read =
+            child.stdout.take().context("its output").and_then(|out| Ok(BufReader::new(out).read_line(&mut line)?));
+        let address = line.trim().strip_prefix("Listening on http://").and_then(|address| address.parse().ok());
+        let (Ok(_), Some(address)) = (read, address) else {
+            end(&mut child);
+            anyhow::bail!("{program} didn't start");
+        };
+        Ok(Self { child, address })
+    }
+
+    pub(crate) fn process(&self) -> Process {
+        Process::new(self.child.id())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+/// Ends a process of ours and waits until it is gone.
+fn end(child: &mut Child) {
+    // Both fail only where it has ended by itself.
+    let _ = child.kill();
+    let _ = child.wait();
+}

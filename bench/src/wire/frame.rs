@@ -1,0 +1,180 @@
+//! WebSocket frames (RFC 6455): written into a buffer that is shared, and read where they lie.
+
+use anyhow::{Result, ensure};
+
+/// What a frame is.
+pub(crate) const TEXT: u8 = 1;
+pub(crate) const CLOSE: u8 = 8;
+pub(crate) const PING: u8 = 9;
+pub(crate) const PONG: u8 = 10;
+
+/// What clients mask with: always the same, since nothing here hides from a proxy. No byte of it is zero, so that a server has
+/// all of the work.
+const KEY: [u8; 4] = [0x37, 0x5a, 0xc4, 0x91];
+
+/// The bit of the first byte that says that nothing follows, and that of the second one that says that it is masked.
+const LAST: u8 = 0x80;
+const MASKED: u8 = 0x80;
+
+/// The lengths that say that the length stands in the next two or eight bytes.
+const IN_TWO_BYTES: u8 = 126;
+const IN_EIGHT_BYTES: u8 = 127;
+
+/// A frame in a buffer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Frame {
+    pub(crate) opcode: u8,
+    /// Where its payload begins and ends. Where it ends, the next frame begins.
+    pub(crate) starts: usize,
+    pub(crate) ends: usize,
+    key: Option<[u8; 4]>,
+}
+
+impl Frame {
+    /// The frame at the buffer's beginning, once all of it is there.
+    ///
+    /// # Errors
+    ///
+    /// It is a part of a message: no server here sends such ones, and no client.
+    pub(crate) fn first(buffer: &[u8]) -> Result<Option<Self>> {
+        let &[first, second, ..] = buffer else { return Ok(None) };
+        ensure!(first & LAST != 0 && first & 0x70 == 0, "a frame is a part of a message, or compressed");
+        let short = second & !MASKED;
+        let (length, mut starts) = match short {
+            IN_TWO_BYTES => match buffer.get(2..4) {
+                Some(bytes) => (number(bytes), 4),
+                None => return Ok(None),
+            },
+            IN_EIGHT_BYTES => match buffer.get(2..10) {
+                Some(bytes) => (number(bytes), 10),
+                None => return Ok(None),
+            },
+            short => (usize::from(short), 2),
+        };
+        let mut key = None;
+        if second & MASKED != 0 {
+            let Some(&[a, b, c, d]) = buffer.get(starts..starts + 4) else { return Ok(None) };
+            key = Some([a, b, c, d]);
+            starts += 4;
+        }
+        let ends = starts.saturating_add(length);
+        Ok((buffer.len() >= ends).then_some(Self { opcode: first & 0x0f, starts, ends, key }))
+    }
+
+    /// Its payload, as it was before it was masked. This may be asked once: it is unmasked where it lies.
+    pub(crate) fn unmask<'a>(&self, buffer: &'a mut [u8]) -> &'a [u8] {
+        let payload = &mut buffer[self.starts..self.ends];
+        if let Some(key) = self.key {
+            mask(payload, key);
+        }
+        payload
+    }
+}
+
+/// A frame of a client.
+pub(crate) fn write_masked(opcode: u8, payload: &[u8], into: &mut Vec<u8>) {
+    write_head(opcode, payload.len(), MASKED, into);
+    into.extend_from_slice(&KEY);
+    let starts = into.len();
+    into.extend_from_slice(payload);
+    mask(&mut into[starts..], KEY);
+}
+
+/// A frame of a server.
+pub(crate) fn write(opcode: u8, payload: &[u8], into: &mut Vec<u8>) {
+    write_head(opcode, payload.len(), 0, into);
+    into.extend_from_slice(payload);
+}
+
+fn write_head(opcode: u8, length: usize, masked: u8, into: &mut Vec<u8>) {
+    into.push(LAST | opcode);
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(length), _) if length < IN_TWO_BYTES => into.push(masked | length),
+        (_, Ok(length)) => {
+            into.push(masked | IN_TWO_BYTES);
+            into.extend_from_slice(&length.to_be_bytes());
+        }
+        _ => {
+            into.push(masked | IN_EIGHT_BYTES);
+            into.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+}
+
+fn mask(payload: &mut [u8], key: [u8; 4]) {
+    let mut words = payload.chunks_exact_mut(4);
+    for word in &mut words {
+        word.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
+    }
+    words.into_remainder().iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
+}
+
+/// A length that nobody could hold is one that never comes to be whole.
+fn number(bytes: &[u8]) -> usize {
+    bytes.iter().fold(0, |number: usize, byte| number.saturating_mul(256).saturating_add(usize::from(*byte)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first(buffer: &[u8]) -> Option<Frame> {
+        Frame::first(buffer).expect("it isn't refused")
+    }
+
+    fn whole(buffer: &[u8]) -> Frame {
+        first(buffer).expect("it is whole")
+    }
+
+    #[test]
+    fn a_frame_is_as_the_standard_shows_it() {
+        let mut out = Vec::new();
+        write(TEXT, b"Hello", &mut out);
+        assert_eq!(out, [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
+        // Its section 5.7: "Hello" of a client.
+        let mut hello = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
+        let frame = whole(&hello);
+        assert_eq!((frame.opcode, frame.ends), (TEXT, hello.len()));
+        assert_eq!(frame.unmask(&mut hello), b"Hello");
+    }
+
+    #[test]
+    fn payloads_of_every_length_come_back() {
+        for length in [0, 1, 3, 4, 5, 125, 126, 127, 65_535, 65_536, 70_000] {
+            let payload: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
+            for writes in [write, write_masked] {
+                let mut out = Vec::new();
+                writes(TEXT, &payload, &mut out);
+                let next_at = out.len();
+                writes(PING, b"next", &mut out);
+                let frame = whole(&out);
+                assert_eq!((frame.opcode, frame.ends), (TEXT, next_at), "{length}");
+                assert_eq!(frame.unmask(&mut out), payload, "{length}");
+                let rest = &mut out[next_at..];
+                let next = whole(rest);
+                assert_eq!((next.opcode, next.unmask(rest)), (PING, b"next".as_slice()));
+            }
+        }
+    }
+
+    #[test]
+    fn half_a_frame_is_none_yet() {
+        for length in [5, 300, 70_000] {
+            for writes in [write, write_masked] {
+                let mut out = Vec::new();
+                writes(TEXT, &vec![b'x'; length], &mut out);
+                for part in (0..14).chain([out.len() - 1]) {
+                    let part = part.min(out.len() - 1);
+                    assert_eq!(first(&out[..part]), None, "{part} of {length}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_spoken_here_is_refused() {
+        assert!(Frame::first(&[0x01, 0x00]).is_err(), "the first part of a message");
+        assert!(Frame::first(&[0xc1, 0x00]).is_err(), "a compressed one");
+        assert_eq!(first(&[0x81, 0x7f, 255, 255, 255, 255, 255, 255, 255, 255]), None);
+    }
+}
