@@ -29,6 +29,9 @@ impl Default for OutboxLimits {
 pub trait Bell: Send + Sync {
     /// The outbox with this number wants its driver. It must not wait, and may be rung for one that is gone.
     fn ring(&self, number: usize);
+
+    /// One has filled to a quarter: before this thread goes on with what fills it, it may want to empty it.
+    fn hurry(&self);
 }
 
 /// A bounded queue of frames, and what else its driver is woken for.
@@ -98,8 +101,15 @@ impl Outbox {
             inner.closing = Some(CloseCode::SlowConsumer);
             inner.called = false;
         } else {
+            let was_short = inner.is_short(self.limits);
             inner.bytes = bytes;
             inner.frames.push_back(frame);
+            if was_short
+                && !inner.is_short(self.limits)
+                && let Some((bell, _)) = self.bell.get()
+            {
+                bell.hurry();
+            }
         }
         self.wake(inner);
     }
@@ -109,10 +119,8 @@ impl Outbox {
     pub fn push_if_short(&self, frame: &Frame) -> bool {
         let mut inner = self.lock();
         let with_it = inner.bytes.saturating_add(frame.len());
-        let is_long = inner.frames.len() > self.limits.frames / 4
-            || inner.bytes > self.limits.bytes / 4
-            || (inner.bytes > 0 && with_it > self.limits.bytes / 2);
-        if is_long || inner.closing.is_some() {
+        let is_long = inner.bytes > 0 && with_it > self.limits.bytes / 2;
+        if is_long || !inner.is_short(self.limits) || inner.closing.is_some() {
             return false;
         }
         inner.bytes = with_it;
@@ -217,6 +225,11 @@ impl Outbox {
 }
 
 impl Inner {
+    /// Whether no more is queued than a quarter of what may be.
+    fn is_short(&self, limits: OutboxLimits) -> bool {
+        self.frames.len() <= limits.frames / 4 && self.bytes <= limits.bytes / 4
+    }
+
     fn wait(&mut self, context: &Context<'_>) {
         self.called = false;
         match &mut self.driver {

@@ -58,9 +58,9 @@ pub(super) struct Connection {
     /// What was read and not heard yet: the beginning of a frame, or more than could be handled.
     received: Vec<u8>,
     /// Whether the stream may have more to read.
-    is_readable: bool,
+    pub(super) is_readable: bool,
     /// Whether the client writes no more, behind what there is.
-    is_read_closed: bool,
+    pub(super) is_read_closed: bool,
     /// What the stream had no room for.
     unsent: Option<Box<Unsent>>,
     /// The answer to the last ping, which stands for those before it.
@@ -70,7 +70,7 @@ pub(super) struct Connection {
     /// When its reactor looks at its deadline next.
     pub(super) alarm: Instant,
     /// Whether it waits for its next turn.
-    pub(super) is_busy: bool,
+    pub(super) is_ready: bool,
     _places: Places,
 }
 
@@ -135,7 +135,7 @@ impl Connection {
             heard: now,
             idle,
             alarm: now + idle,
-            is_busy: false,
+            is_ready: false,
             _places: places,
         }
     }
@@ -153,11 +153,9 @@ impl Connection {
         self.unsent.is_some()
     }
 
-    /// The stream has more to read, or its end has come.
-    pub(super) fn on_readable(&mut self, is_end: bool, desk: &mut Desk) -> Next {
-        self.is_readable = true;
-        self.is_read_closed |= is_end;
-        self.go_on(desk)
+    /// Whether it is open, and nothing waits to be written but what is in its outbox.
+    pub(super) fn is_at_ease(&self) -> bool {
+        matches!(self.life, Life::Open(_)) && self.unsent.is_none() && self.pong.is_none()
     }
 
     /// Handles what it has received, or reads more: so much of it as makes a turn.

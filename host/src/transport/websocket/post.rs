@@ -34,6 +34,8 @@ pub(super) struct Letters {
 struct Here {
     group: u64,
     rung: Vec<Vec<usize>>,
+    /// Whether an outbox of the group has filled to a quarter.
+    is_hurried: bool,
 }
 
 thread_local! {
@@ -50,7 +52,7 @@ pub(super) fn next_group() -> u64 {
 /// From now on this thread is one of this group. What it rings there waits until it is [taken](rung_here).
 pub(super) fn settle_here(posts: &[Arc<Post>]) {
     let group = posts.first().map_or(0, |post| post.group);
-    HERE.with_borrow_mut(|here| *here = Here { group, rung: vec![Vec::new(); posts.len()] });
+    HERE.with_borrow_mut(|here| *here = Here { group, rung: vec![Vec::new(); posts.len()], is_hurried: false });
 }
 
 /// Whether this thread has rung at a place of its group since it was last taken.
@@ -61,6 +63,11 @@ pub(super) fn is_rung_here(place: usize) -> bool {
 /// What this thread has rung at a place of its group, in exchange for an empty list.
 pub(super) fn rung_here(place: usize, empty: Vec<usize>) -> Vec<usize> {
     HERE.with_borrow_mut(|here| std::mem::replace(&mut here.rung[place], empty))
+}
+
+/// Whether what this thread does has filled an outbox to a quarter since it was last asked.
+pub(super) fn is_hurried_here() -> bool {
+    HERE.with_borrow_mut(|here| std::mem::take(&mut here.is_hurried))
 }
 
 impl Post {
@@ -111,6 +118,10 @@ impl Bell for Post {
             self.leave(|letters| letters.rung.push(number));
         }
     }
+
+    fn hurry(&self) {
+        HERE.with_borrow_mut(|here| here.is_hurried |= here.group == self.group);
+    }
 }
 
 #[cfg(test)]
@@ -134,6 +145,8 @@ mod tests {
         posts[0].ring(6);
         assert!(posts[1].may_sleep() && is_rung_here(1));
         assert_eq!((rung_here(1, Vec::new()), rung_here(0, vec![])), (vec![5], vec![6]));
+        posts[1].hurry();
+        assert!(is_hurried_here() && !is_hurried_here());
         let (_others_polls, others) = self::posts(next_group());
         settle_here(&others);
         posts[1].ring(9);

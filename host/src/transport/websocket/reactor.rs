@@ -1,10 +1,13 @@
 //! A thread that serves connections: it waits for all of its streams at once, reads, has the sockets decide, and writes.
 //!
-//! A turn has two halves. First all that has come is handled; then all that this led to is written, each connection's in one
-//! go. So whatever falls into one turn costs one write, and nothing waits for more to come.
+//! A turn has two halves. First what has come is handled; then connections whose outbox has something are written to, each in
+//! one go, in the order in which they first had. What comes for one that still waits for its write goes out with it. A turn
+//! doesn't write to all where they are many: what is said meanwhile is heard in between, so that nobody waits for a
+//! whole round to be heard and for another to be answered, and what is heard goes out with the round that is under way. But
+//! where an outbox fills faster than its turn comes, all are written to before anything more is heard.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,11 +18,14 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use super::connection::{Arrival, Connection, Desk, Next};
-use super::post::{Letters, Post, is_rung_here, rung_here, settle_here};
+use super::post::{Letters, Post, is_hurried_here, is_rung_here, rung_here, settle_here};
 use crate::pubsub::Bell;
 
 /// Streams that are looked at in a turn.
 const EVENTS_A_TURN: usize = 256;
+
+/// Connections that are written to in a turn, unless an outbox fills.
+const WRITES_A_TURN: usize = 128;
 
 /// What the operating system calls the post's waker.
 pub(super) const POST: Token = Token(usize::MAX);
@@ -37,8 +43,12 @@ pub(super) struct Reactor {
     letters: Letters,
     /// An empty list with room, to be exchanged for a full one.
     spare: Vec<usize>,
-    /// The connections that had more than made a turn.
-    busy: Vec<usize>,
+    /// The connections that have something to be handled.
+    ready: VecDeque<usize>,
+    /// The connections that have something to be written.
+    due: VecDeque<usize>,
+    /// Whether an outbox fills.
+    is_hurried: bool,
     /// When which connection is looked after. Those that are out of date don't count.
     alarms: BinaryHeap<Reverse<(Instant, usize)>>,
 }
@@ -54,7 +64,9 @@ impl Reactor {
             desk: Desk::new(),
             letters: Letters::default(),
             spare: Vec::new(),
-            busy: Vec::new(),
+            ready: VecDeque::new(),
+            due: VecDeque::new(),
+            is_hurried: false,
             alarms: BinaryHeap::new(),
         }
     }
@@ -77,42 +89,58 @@ impl Reactor {
             if letters.is_over {
                 return;
             }
-            self.handle(&events, &mut letters);
-            self.ring_siblings();
-            self.write(&mut letters.rung);
-            self.ring_siblings();
+            letters.arrivals.drain(..).for_each(|arrival| self.admit(arrival));
+            self.due.extend(letters.rung.drain(..));
             self.letters = letters;
+            events.iter().filter(|event| event.token() != POST).for_each(|event| self.on_event(event));
+            self.handle();
+            self.gather();
+            self.write();
+            self.gather();
             self.on_alarms();
         }
     }
 
     /// How long it may wait for something to happen; none is for ever.
     fn patience(&self) -> Option<Duration> {
-        if !self.busy.is_empty() || is_rung_here(self.place) || !self.posts[self.place].may_sleep() {
+        if !self.ready.is_empty() || !self.due.is_empty() || !self.posts[self.place].may_sleep() {
             return Some(Duration::ZERO);
         }
         self.alarms.peek().map(|Reverse((at, _))| at.saturating_duration_since(self.desk.now))
     }
 
-    /// The first half of a turn.
-    fn handle(&mut self, events: &Events, letters: &mut Letters) {
-        letters.arrivals.drain(..).for_each(|arrival| self.admit(arrival));
-        events.iter().filter(|event| event.token() != POST).for_each(|event| self.on_event(event));
-        let busy = std::mem::take(&mut self.busy);
-        for number in busy {
+    /// The first half of a turn. Those that have more than makes a turn come again in the next.
+    fn handle(&mut self) {
+        for _ in 0..self.ready.len() {
+            let Some(number) = self.ready.pop_front() else { return };
             if let Some(connection) = self.connections.get_mut(number) {
-                connection.is_busy = false;
+                connection.is_ready = false;
+                self.with(number, Connection::go_on);
             }
-            self.with(number, Connection::go_on);
+            self.is_hurried |= is_hurried_here();
+            if self.is_hurried {
+                return;
+            }
         }
     }
 
     /// The second half.
-    fn write(&mut self, rung: &mut Vec<usize>) {
-        rung.drain(..).for_each(|number| self.with(number, Connection::flush));
-        let mut rung = rung_here(self.place, std::mem::take(rung));
-        rung.drain(..).for_each(|number| self.with(number, Connection::flush));
-        self.spare = rung;
+    fn write(&mut self) {
+        let most = if std::mem::take(&mut self.is_hurried) { usize::MAX } else { WRITES_A_TURN };
+        for _ in 0..self.due.len().min(most) {
+            let Some(number) = self.due.pop_front() else { return };
+            self.with(number, Connection::flush);
+        }
+    }
+
+    /// Takes what this thread has rung: its own is due, and its siblings' is passed on.
+    fn gather(&mut self) {
+        if is_rung_here(self.place) {
+            let mut rung = rung_here(self.place, std::mem::take(&mut self.spare));
+            self.due.extend(rung.drain(..));
+            self.spare = rung;
+        }
+        self.ring_siblings();
     }
 
     /// Passes on what this thread has rung at others of the group.
@@ -136,21 +164,23 @@ impl Reactor {
         }
         connection.outbox().hang(&self.bell, number);
         self.alarms.push(Reverse((connection.alarm, number)));
+        connection.is_ready = true;
         entry.insert(Box::new(connection));
-        self.with(number, Connection::go_on);
+        self.ready.push_back(number);
     }
 
     fn on_event(&mut self, event: &Event) {
         let Token(number) = event.token();
+        let Some(connection) = self.connections.get_mut(number) else { return };
         if event.is_readable() || event.is_error() {
-            let is_end = event.is_read_closed() || event.is_error();
-            self.with(number, |connection, desk| connection.on_readable(is_end, desk));
+            connection.is_readable = true;
+            connection.is_read_closed |= event.is_read_closed() || event.is_error();
+            if !std::mem::replace(&mut connection.is_ready, true) {
+                self.ready.push_back(number);
+            }
         }
-        if event.is_writable() {
-            self.with(
-                number,
-                |connection, desk| if connection.is_stuck() { connection.flush(desk) } else { Next::Wait },
-            );
+        if event.is_writable() && connection.is_stuck() {
+            self.due.push_back(number);
         }
     }
 
@@ -163,11 +193,14 @@ impl Reactor {
         });
         match next {
             Next::Drop => return drop(self.connections.remove(number)),
-            Next::GoOn if !std::mem::replace(&mut connection.is_busy, true) => self.busy.push(number),
+            Next::GoOn if !std::mem::replace(&mut connection.is_ready, true) => self.ready.push_back(number),
             Next::GoOn | Next::Wait => {}
         }
+        if connection.is_at_ease() {
+            return;
+        }
         if connection.wants_flush() {
-            self.bell.ring(number);
+            self.due.push_back(number);
         }
         if connection.deadline() < connection.alarm {
             self.arm(number);
