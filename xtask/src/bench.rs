@@ -15,7 +15,7 @@ use crate::{guests, node, places};
 /// How `cargo xtask bench` was called.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// What is measured: fanout, echo, idle, churn, mixed, deaf, intercepted, reload, start; all of it if nothing is named
+    /// What is measured: fanout, echo, native, idle, churn, mixed, deaf, intercepted, reload, start; all of it if nothing is named
     scenarios: Vec<String>,
     /// Rounds, each of which plays all servers one after the other
     #[arg(long, default_value_t = 7)]
@@ -40,7 +40,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     step("host and clients, in release", || {
         note("The first time this takes some minutes.");
-        start(cargo(places::root()).args(["build", "--release", "--package", "bennu", "--package", "bennu-bench"]))
+        let packages = ["bennu", "bennu-bench", "bennu-native"].map(|package| format!("--package={package}"));
+        start(cargo(places::root()).args(["build", "--release"]).args(packages))
     })?;
     if options.peers {
         step("other servers, in release", build_peers)?;

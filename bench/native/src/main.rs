@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use axum::Router;
 use bennu::auth::Origins;
 use bennu::channel::{Node, NodeLimits};
@@ -53,10 +53,20 @@ async fn main() -> Result<()> {
         gate: Gate::new(SOCKETS),
         reactors: Reactors::start(threads)?,
     };
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let listener = TcpListener::bind(address()?).await?;
     println!("Listening on http://{}", listener.local_addr()?);
     listen(listener, router(vec![Arc::new(mount)], Router::new(), None), SOCKETS).await;
     Ok(())
+}
+
+/// The command line: `--listen ADDRESS`, or nothing for a free port.
+fn address() -> Result<String> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match &arguments[..] {
+        [] => Ok("127.0.0.1:0".into()),
+        [listen, address] if listen == "--listen" => Ok(address.clone()),
+        _ => bail!("it takes `--listen ADDRESS` and nothing else"),
+    }
 }
 
 fn route(pattern: &str) -> Result<Arc<Route>> {

@@ -2,7 +2,7 @@
 
 use super::Played;
 use super::contest::{Contest, Entrant};
-use super::rivals::Rivals;
+use super::rivals::{Rival, Rivals};
 use crate::scenario::Scenario;
 use crate::scenario::churn::Churn;
 use crate::scenario::echo::Echo;
@@ -28,7 +28,18 @@ pub(super) fn of(played: Played, quick: bool, rivals: &Rivals) -> Vec<Contest> {
                 ),
             ]
         }
-        Played::Echo => vec![all(rivals, "Echo: 50 sockets", &Echo { sockets: 50, payload, rate: 0, seconds })],
+        Played::Echo => {
+            let echo = echo(seconds);
+            vec![
+                all(rivals, "Echo: 50 sockets", &echo),
+                among(&rivals.ours, "Echo: 50 sockets, the payload read and written anew", &parse(seconds)),
+            ]
+        }
+        Played::Native => vec![
+            among(&rivals.native, "Native: echo, 50 sockets", &echo(seconds)),
+            among(&rivals.native, "Native: echo, 50 sockets, the payload read and written anew", &parse(seconds)),
+            among(&rivals.native, "Native: 1,000 sockets in a topic, window 1", &Fanout { window: 1, ..fanout }),
+        ],
         Played::Idle => {
             let sockets = if quick { 2_000 } else { 15_000 };
             let idle = |topics| Idle { sockets, topics, of: None, seconds };
@@ -53,6 +64,14 @@ pub(super) fn of(played: Played, quick: bool, rivals: &Rivals) -> Vec<Contest> {
     }
 }
 
+fn echo(seconds: u64) -> Echo {
+    Echo { sockets: 50, payload: 64, rate: 0, event: "echo".into(), seconds }
+}
+
+fn parse(seconds: u64) -> Echo {
+    Echo { event: "parse".into(), ..echo(seconds) }
+}
+
 fn mixed(quick: bool, payload: usize, seconds: u64) -> Mixed {
     let idle = if quick { 500 } else { 5_000 };
     Mixed { idle, echo: 100, echoes: 1_000, topics: 20, members: 20, shouts: 500, lives: 50, payload, seconds }
@@ -60,7 +79,11 @@ fn mixed(quick: bool, payload: usize, seconds: u64) -> Mixed {
 
 /// All servers at the same.
 fn all(rivals: &Rivals, title: &str, scenario: &(impl Scenario + Clone + 'static)) -> Contest {
-    let entrants = rivals.all.iter().map(|(name, rival)| {
+    among(&rivals.all, title, scenario)
+}
+
+fn among(rivals: &[(String, Rival)], title: &str, scenario: &(impl Scenario + Clone + 'static)) -> Contest {
+    let entrants = rivals.iter().map(|(name, rival)| {
         let (name, rival) = (name.clone(), rival.clone());
         Entrant { name, rival, scenario: Box::new(scenario.clone()) }
     });

@@ -52,6 +52,8 @@ enum Played {
     Fanout,
     /// Each says something and gets it back
     Echo,
+    /// A channel as a plugin, and the same as native code in the same host
+    Native,
     /// Connections that say nothing
     Idle,
     /// Sockets come and go

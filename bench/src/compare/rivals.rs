@@ -32,13 +32,21 @@ impl Rival {
 /// All of them, by their names in the tables. The first is what the others are measured by.
 pub(super) struct Rivals {
     pub(super) all: Vec<(String, Rival)>,
+    /// The floor and the host alone.
+    pub(super) ours: Vec<(String, Rival)>,
+    /// The same, with the host whose channel is native code.
+    pub(super) native: Vec<(String, Rival)>,
     pub(super) host: Rival,
 }
 
 impl Rivals {
     pub(super) fn new(hosted: &Hosted, beside: &[(String, PathBuf)], peers: bool) -> Self {
         let host = Rival::Host(hosted.clone());
-        let mut all = vec![("floor".to_owned(), Rival::Floor), ("bennu".to_owned(), host.clone())];
+        let ours = vec![("floor".to_owned(), Rival::Floor), ("bennu".to_owned(), host.clone())];
+        let program = target().join("release/bennu-native");
+        let native = Rival::Program { program, argument: None, dialect: Dialect::Phoenix };
+        let native = [ours.clone(), vec![("native".to_owned(), native)]].concat();
+        let mut all = ours.clone();
         for (name, program) in beside {
             let program = Rival::Program { program: program.clone(), argument: None, dialect: Dialect::Phoenix };
             all.push((name.clone(), program));
@@ -46,7 +54,7 @@ impl Rivals {
         if peers {
             all.extend(self::peers());
         }
-        Self { all, host }
+        Self { all, ours, native, host }
     }
 }
 

@@ -56,12 +56,14 @@ pub(crate) struct Words {
     pub(crate) topics: String,
     /// What a payload is filled with.
     pub(crate) filling: String,
+    /// The event that is answered with its payload, in Phoenix's words.
+    pub(crate) echo: String,
 }
 
 impl Words {
     /// With payloads of that many bytes, beside their keys.
     pub(crate) fn new(dialect: Dialect, topics: &str, payload: usize) -> Self {
-        Self { dialect, topics: topics.to_owned(), filling: "x".repeat(payload) }
+        Self { dialect, topics: topics.to_owned(), filling: "x".repeat(payload), echo: "echo".into() }
     }
 
     /// Where clients connect.
@@ -93,7 +95,9 @@ impl Words {
             Say::Join { topic, reference } => head(reference, topic, b"\",\"phx_join\",{}]"),
             Say::Leave { topic, reference } => head(reference, topic, b"\",\"phx_leave\",{}]"),
             Say::Echo { topic, reference } => {
-                head(reference, topic, b"\",\"echo\",");
+                head(reference, topic, b"\",\"");
+                out.extend_from_slice(self.echo.as_bytes());
+                out.extend_from_slice(b"\",");
                 self.payload(None, out);
                 out.push(b']');
             }

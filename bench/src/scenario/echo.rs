@@ -25,6 +25,10 @@ pub(crate) struct Echo {
     #[arg(long, default_value_t = 0)]
     pub(crate) rate: u64,
 
+    /// The event that is answered with its payload; the plugin `echo` has `parse`, too, which reads that and writes it anew
+    #[arg(long, default_value = "echo")]
+    pub(crate) event: String,
+
     /// Seconds that are measured
     #[arg(long, default_value_t = 5)]
     pub(crate) seconds: u64,
@@ -42,7 +46,8 @@ impl Scenario for Echo {
 impl Echo {
     /// Everybody comes in.
     pub(super) fn enter(&self, target: &Target) -> Result<Load> {
-        let mut load = Load::new(target.address, Words::new(target.dialect, "bench:", self.payload))?;
+        let words = Words::new(target.dialect, "bench:", self.payload);
+        let mut load = Load::new(target.address, Words { echo: self.event.clone(), ..words })?;
         connect(&mut load, self.sockets)?;
         join(&mut load, (0..self.sockets).map(|who| (who, 0)))?;
         Ok(load)

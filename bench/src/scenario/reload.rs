@@ -68,7 +68,7 @@ impl Reload {
         (swap.count, swap.replaced) = (0, Instant::now());
         let started = generation(&host)?;
         let target = Target::from(host);
-        let echo = Echo { sockets: self.sockets, payload: 64, rate: 0, seconds: 0 };
+        let echo = Echo { sockets: self.sockets, payload: 64, rate: 0, event: "echo".into(), seconds: 0 };
         let mut load = echo.enter(&target)?;
         let fastest = drive(&mut load, target.process, LOOK, &mut Echoing::new(self.sockets, 0))?.a_second();
         let rate = (fastest / 2.0) as u64;

@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn it_stands_still_without_guests_and_goes_on_with_the_next() {
         let engine = Engine::default();
-        let clock = Clock::start(engine.weak()).unwrap();
+        let clock = Clock::start(engine.weak()).expect("a thread");
         let spring = clock.spring();
         for _ in 0..3 {
             wait_until(|| spring.is_still.load(Ordering::SeqCst));

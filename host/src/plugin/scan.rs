@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, anyhow, bail};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 /// Where plugins come from: a directory, all of whose `.wasm` files are plugins, or one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,16 +125,40 @@ const LOOKS_MAX: usize = 100;
 /// A file that was left alone for so long isn't being written: one look is enough, so that a host starts at once.
 const LEFT_ALONE: Duration = Duration::from_secs(2);
 
-/// Reads a file once two looks at it agree: somebody may be writing it still.
-pub(super) async fn read_settled(path: &Path) -> Result<(Stamp, Vec<u8>)> {
+/// How a file was at a look at it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    pub(super) stamp: Stamp,
+    pub(super) at: Instant,
+}
+
+impl Look {
+    /// Looks at a file now.
+    fn at(path: &Path) -> Result<Self> {
+        let stamp = Stamp::of(path).ok_or_else(|| anyhow!("it is gone"))?;
+        Ok(Self { stamp, at: Instant::now() })
+    }
+
+    /// Waits until another look may be taken. Many files that were looked at together wait for the same time.
+    async fn settle(&self) {
+        if !self.stamp.is_old(LEFT_ALONE) {
+            sleep_until(self.at + LOOK_APART).await;
+        }
+    }
+}
+
+/// Reads a file once two looks at it agree: somebody may be writing it still. A look that was taken already is one of them.
+pub(super) async fn read_settled(path: &Path, mut look: Option<Look>) -> Result<(Stamp, Vec<u8>)> {
     let reading = || format!("reading {}", path.display());
     for _ in 0..LOOKS_MAX {
-        let before = Stamp::of(path).ok_or_else(|| anyhow!("it is gone")).with_context(reading)?;
+        let before = match look.take() {
+            Some(look) => look,
+            None => Look::at(path).with_context(reading)?,
+        };
+        before.settle().await;
+        let before = before.stamp;
         if before.size > COMPONENT_BYTES_MAX {
             bail!("it has {} bytes; a plugin has at most {COMPONENT_BYTES_MAX}", before.size);
-        }
-        if !before.is_old(LEFT_ALONE) {
-            sleep(LOOK_APART).await;
         }
         let bytes = tokio::fs::read(path).await.with_context(reading)?;
         if Stamp::of(path) == Some(before) {

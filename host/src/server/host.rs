@@ -1,12 +1,13 @@
 //! A host: everything wired together, its start and its stop.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use axum::Router;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use tokio::time::{timeout, timeout_at};
 
 use super::mounts::{mounts, tokens};
@@ -21,6 +22,10 @@ use crate::routes::RouteTable;
 use crate::socket::Sockets;
 use crate::store::Store;
 use crate::transport::{Mount, Reactors, StaticFiles, listen, router};
+
+/// Connections that wait to be accepted: all clients of a host that was away come back at once. The operating system may
+/// have a lower limit of its own.
+const BACKLOG: u32 = 4096;
 
 /// Connections to the API, where it has a listener of its own.
 const API_CONNECTIONS_MAX: usize = 256;
@@ -178,9 +183,23 @@ impl Host {
 }
 
 async fn bind(address: &str, key: &str) -> Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
+    listen_on(address).await.with_context(|| {
         format!("listening on `{address}`; name another with {key} ADDRESS:PORT (port 0 takes a free one)")
     })
+}
+
+/// Listens on the first of the addresses that a name stands for at which it can.
+async fn listen_on(address: &str) -> io::Result<TcpListener> {
+    let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "it is no address");
+    for address in lookup_host(address).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }
 
 /// When topics pass to other plugins or to none, or a build is taken back, ends the members that this concerns.

@@ -14,11 +14,12 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
 use super::builds::Rejection;
 use super::guest::{Grants, Origin};
 use super::loader::{Loaded, Loader};
-use super::scan::{Found, Stamp, read_settled, scan};
+use super::scan::{Found, Look, Stamp, read_settled, scan};
 use super::status::{OnProbation, Shelf};
 use super::watcher::Watcher;
 use super::{Anatomy, Builds, Digest, Source};
@@ -159,7 +160,7 @@ impl Library {
 
     /// Looks through the sources once, and loads what is new or has changed.
     pub async fn refresh(&mut self) {
-        let found = scan(&self.sources);
+        let (looked, found) = (Instant::now(), scan(&self.sources));
         self.note_vanished(&found);
         self.note_doubles(&found);
         let mut fresh = BTreeSet::new();
@@ -168,7 +169,7 @@ impl Library {
             if entry.seen.replace(*stamp) == Some(*stamp) || entry.is_unloaded {
                 continue;
             }
-            match self.load(name, path, false).await {
+            match self.load(name, path, Some(Look { stamp: *stamp, at: looked }), false).await {
                 Ok(false) => {}
                 Ok(true) => drop(fresh.insert(name.clone())),
                 Err(error) => self.refuse(name, path, &format!("{error:#}")),
@@ -222,8 +223,8 @@ impl Library {
     }
 
     /// Loads a file as a candidate, unless its content is what serves and that is enough. Whether it was.
-    async fn load(&mut self, name: &str, path: &Path, even_if_same: bool) -> Result<bool> {
-        let (stamp, bytes) = read_settled(path).await?;
+    async fn load(&mut self, name: &str, path: &Path, look: Option<Look>, even_if_same: bool) -> Result<bool> {
+        let (stamp, bytes) = read_settled(path, look).await?;
         let bytes = Bytes::from(bytes);
         let digesting = tokio::task::spawn_blocking(move || (Digest::of(&bytes), bytes)).await;
         let (digest, bytes) = digesting.context("reading the file's digest")?;

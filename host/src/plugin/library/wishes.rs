@@ -27,7 +27,7 @@ impl Library {
         };
         self.plugins.entry(name.to_owned()).or_default().is_unloaded = false;
         self.shelf.update(name, |status| status.is_unloaded = false);
-        if let Err(error) = self.load(name, path, true).await {
+        if let Err(error) = self.load(name, path, None, true).await {
             let why = format!("{error:#}");
             self.refuse(name, path, &why);
             return Err(Denied::Refused(why));

@@ -135,7 +135,7 @@ fn clients_follow_however_the_threads_run() {
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
         while client.list() != expected {
             assert!(std::time::Instant::now() < deadline, "the last flush never came");
-            outbox.take_all().into_iter().for_each(|frame| receive(&mut client, frame));
+            outbox.take_all().iter().for_each(|frame| receive(&mut client, frame));
             std::thread::yield_now();
         }
     }
@@ -156,10 +156,10 @@ async fn live(house: &House, outbox: &Outbox, member: u64, seed: usize) {
 }
 
 /// A state was put into the outbox as it is; a diff comes in its envelope.
-fn receive(client: &mut Client, frame: Frame) {
+fn receive(client: &mut Client, frame: &Frame) {
     let text = frame.as_text().expect("presence is text");
-    match parsed(&text) {
+    match parsed(text) {
         Value::Array(message) => client.on_diff(&message[4].to_string()),
-        _ => client.on_state(&text),
+        _ => client.on_state(text),
     }
 }

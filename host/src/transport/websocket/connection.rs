@@ -30,7 +30,7 @@ const MESSAGES_A_TURN: usize = 32;
 const INPUT_BYTES: usize = 64 << 10;
 
 /// Bytes of several frames that are put together, to be written at once. A longer frame is written as it is.
-const OUTPUT_BYTES: usize = 32 << 10;
+const OUTPUT_BYTES: usize = 128 << 10;
 
 /// What a client that has connected comes with.
 pub(in crate::transport) struct Arrival {
@@ -272,8 +272,10 @@ impl Connection {
                 desk.frames.extend(self.pong.take());
             }
             Life::Leaving(leaving) => {
+                if !leaving.last.is_empty() {
+                    leaving.until = desk.now + GOODBYE;
+                }
                 desk.frames.append(&mut leaving.last);
-                leaving.until = desk.now + GOODBYE;
             }
         }
         if !desk.frames.is_empty() && self.write(desk).is_err() {
@@ -312,7 +314,7 @@ impl Connection {
                 (sent < output.len()).then(|| Unsent::of_bytes(&output[sent..], *now))
             };
             if let Some(mut unsent) = unsent {
-                unsent.behind = frames.drain(..).collect();
+                unsent.behind = std::mem::take(frames);
                 self.unsent = Some(Box::new(unsent));
                 return Ok(());
             }

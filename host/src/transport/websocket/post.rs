@@ -131,8 +131,8 @@ mod tests {
     use super::*;
 
     fn posts(group: u64) -> (Vec<Poll>, [Arc<Post>; 2]) {
-        let polls = Vec::from([(); 2].map(|()| Poll::new().unwrap()));
-        let post = |place| Post::new(group, place, Waker::new(polls[place].registry(), Token(0)).unwrap());
+        let polls = Vec::from([(); 2].map(|()| Poll::new().expect("a poll")));
+        let post = |place| Post::new(group, place, Waker::new(polls[place].registry(), Token(0)).expect("a waker"));
         let posts = [0, 1].map(post);
         (polls, posts)
     }
@@ -161,7 +161,7 @@ mod tests {
         let (mut polls, posts) = posts(next_group());
         let mut events = mio::Events::with_capacity(8);
         let mut wakes = |poll: &mut Poll| {
-            poll.poll(&mut events, Some(std::time::Duration::ZERO)).unwrap();
+            poll.poll(&mut events, Some(std::time::Duration::ZERO)).expect("a look");
             events.iter().count()
         };
         posts[0].leave(|letters| letters.rung.push(1));

@@ -233,10 +233,10 @@ mod tests {
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
         let mut frame = vec![first];
         match payload.len() {
-            length @ 0..126 => frame.push(0x80 | u8::try_from(length).unwrap()),
+            length @ 0..126 => frame.push(0x80 | u8::try_from(length).expect("it fits")),
             length @ 126..65_536 => {
                 frame.push(0x80 | 126);
-                frame.extend(u16::try_from(length).unwrap().to_be_bytes());
+                frame.extend(u16::try_from(length).expect("it fits").to_be_bytes());
             }
             length => {
                 frame.push(0x80 | 127);
