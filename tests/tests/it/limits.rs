@@ -304,7 +304,7 @@ async fn outbox_frames() -> Result<()> {
     ensure!(alice.reply(NAUGHTY, &asked).await?.status == "ok");
     // So many more that it doesn't matter how many are written meanwhile.
     alice.push(NAUGHTY, "pushes", &json!({"count": 1000, "bytes": 1})).await?;
-    alice.closed_with(1013).await?;
+    ensure!(alice.until_closed().await?.1 == Some(1013));
     drop(alice);
     host.stop().await?;
     Ok(())

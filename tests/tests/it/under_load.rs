@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::{Context, Result, ensure};
-use bennu_tests::{TestClient, TestHost, eventually};
+use bennu_tests::{Setup, TestClient, TestHost, eventually};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -111,9 +111,9 @@ async fn ask_without_pause(
 /// each member's in its order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_burst_from_many_comes_to_all_of_them() -> Result<()> {
-    const MEMBERS: u64 = 64;
-    const EACH: u64 = 40;
-    let host = TestHost::start(&["echo"]).await?;
+    const MEMBERS: u64 = 32;
+    const EACH: u64 = 20;
+    let host = Setup::new().guests(&["echo"])?.limit("outbox_frames", 128).start().await?;
     let mut members = Vec::new();
     for _ in 0..MEMBERS {
         let mut member = host.connect().await?;
