@@ -55,7 +55,6 @@ impl Drop for Named {
 
 #[cfg(test)]
 mod tests {
-    use std::task::{Context, Poll, Waker};
 
     use super::*;
     use crate::pubsub::OutboxLimits;
@@ -69,10 +68,10 @@ mod tests {
         let _other = names.enter("user:2", &outboxes[2]);
         drop(first);
         assert_eq!((names.disconnect("user:1"), names.disconnect("user:3")), (1, 0));
-        let closing = |at: usize| outboxes[at].poll_closing(&Context::from_waker(Waker::noop()));
-        assert_eq!(closing(0), Poll::Pending);
-        assert_eq!(closing(1), Poll::Ready(CloseCode::GoingAway));
-        assert_eq!(closing(2), Poll::Pending);
+        let closing = |at: usize| outboxes[at].closing();
+        assert_eq!(closing(0), None);
+        assert_eq!(closing(1), Some(CloseCode::GoingAway));
+        assert_eq!(closing(2), None);
         drop(second);
         assert_eq!(names.sockets.len(), 1);
     }

@@ -144,16 +144,6 @@ impl Outbox {
         self.wake(inner);
     }
 
-    /// Waits until the connection is to be closed, while its driver writes.
-    pub fn poll_closing(&self, context: &Context<'_>) -> Poll<CloseCode> {
-        let mut inner = self.lock();
-        if let Some(code) = inner.closing {
-            return Poll::Ready(code);
-        }
-        inner.wait(context);
-        Poll::Pending
-    }
-
     /// Waits for what doesn't need the frames taken: that the connection is to be closed, or a nudge. For a driver that has
     /// nobody to give frames to.
     pub fn poll_apart(&self, context: &Context<'_>) -> Poll<Taken> {
@@ -349,5 +339,42 @@ mod tests {
         outbox.nudge();
         assert_eq!(take(&outbox), (Poll::Ready(Taken::Nudge), 0));
         assert_eq!(take(&outbox), (Poll::Pending, 0));
+    }
+
+    /// Which outboxes rang, and how often one filled.
+    #[derive(Default)]
+    struct Rung(Mutex<(Vec<usize>, usize)>);
+
+    impl Rung {
+        fn take(&self) -> (Vec<usize>, usize) {
+            std::mem::take(&mut self.0.lock().expect("no panic"))
+        }
+    }
+
+    impl Bell for Rung {
+        fn ring(&self, number: usize) {
+            self.0.lock().expect("no panic").0.push(number);
+        }
+
+        fn hurry(&self) {
+            self.0.lock().expect("no panic").1 += 1;
+        }
+    }
+
+    #[test]
+    fn a_bell_is_rung_once_until_all_is_taken_and_again_for_a_close() {
+        let outbox = Outbox::new(OutboxLimits { frames: 8, bytes: 1000 });
+        let rung = Arc::new(Rung::default());
+        outbox.push(frame(1));
+        outbox.hang(&(Arc::clone(&rung) as _), 7);
+        assert_eq!(rung.take(), (vec![7], 0), "for what came before");
+        let mut frames = VecDeque::new();
+        assert_eq!((outbox.take(&mut frames), frames.len()), (Some(Taken::Frames), 1));
+        (0..5).for_each(|_| outbox.push(frame(1)));
+        assert_eq!(rung.take(), (vec![7], 1), "it has filled to a quarter");
+        outbox.close(CloseCode::GoingAway);
+        assert_eq!((rung.take().0, outbox.closing()), (vec![7], Some(CloseCode::GoingAway)));
+        frames.clear();
+        assert_eq!((outbox.take(&mut frames), frames.len()), (Some(Taken::Close(CloseCode::GoingAway)), 5));
     }
 }
