@@ -128,6 +128,35 @@ async fn a_reply_never_overtakes_an_intercepted_broadcast_that_came_before_it() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_intercepted_broadcast_is_out_when_its_turn_is_over_unless_a_decision_has_to_wait() {
+    let mut part = Part::new("room:*", |call| std::future::ready(simple(call, &Notes::default())));
+    part.intercepts = &["secret"];
+    part.on_passing =
+        Arc::new(|passing: Passing| Box::pin(std::future::ready(Ok(vec![Decision::Pass; passing.recipients.len()]))));
+    let mut alice = Stage::new([part]).connect();
+    alice.join("room:a").await;
+    alice.send(&event(2, "secret_and_shout"));
+    let (secret, shout) = (r#"[null,null,"room:a","secret",{}]"#, r#"[null,null,"room:a","shout",{}]"#);
+    assert_eq!(alice.now(), [secret.to_owned(), shout.to_owned(), ok("1", 2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn turns_in_tasks_wait_while_those_who_write_are_behind() {
+    let stage = simple_stage(&Notes::default());
+    let mut alice = stage.connect();
+    alice.join("room:a").await;
+    let pressure = &stage.endpoint.node.pubsub.pressure;
+    pressure.raise();
+    // A timer's turn is a task's; its reader holds back what comes from a client.
+    alice.send(&event(2, "later"));
+    assert_eq!(alice.now(), [ok("1", 2)]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(alice.now(), [""; 0]);
+    pressure.lower();
+    assert_eq!(alice.next().await, r#"["1",null,"room:a","rung",{}]"#);
+}
+
+#[tokio::test(start_paused = true)]
 async fn handle_out_faults_cost_the_member_that_causes_them() {
     let mut part = Part::new("room:*", |call| {
         let admitted = Outcome { assigns: Some(call.member.id.to_string().into()), ..admitted() };

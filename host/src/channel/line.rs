@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
 
 use bytestring::ByteString;
 use futures_util::FutureExt;
@@ -16,6 +15,7 @@ use super::turning::Turning;
 use super::{Channel, Entry, Node, NodeLimits};
 use crate::contract::{SeatChange, Tick};
 use crate::protocol::Topic;
+use crate::pubsub::{Errands, begun};
 
 /// A queue of entries, worked through by at most one task. Its length is bounded by the counts that each channel keeps of
 /// its own entries, and by the line's own count of letters.
@@ -50,6 +50,16 @@ pub(super) enum Waiting {
     Look(Arc<Node>, Topic),
     /// The host is stopping: the topic's room beats no more, and is stored.
     Keep(Arc<Node>, Topic, oneshot::Sender<()>),
+}
+
+impl Waiting {
+    fn node(&self) -> &Arc<Node> {
+        match self {
+            Self::Entry(channel, _) => &channel.node,
+            Self::Letter(letter) => &letter.node,
+            Self::Tick(node, ..) | Self::Seat(node, ..) | Self::Look(node, _) | Self::Keep(node, ..) => node,
+        }
+    }
 }
 
 impl Line {
@@ -159,14 +169,15 @@ impl Drain {
     }
 
     /// Drains here for as long as nothing has to wait, and from then on in a task of its own. Most turns wait for
-    /// nothing, and a task for each would cost more than the turn.
+    /// nothing, and a task for each would cost more than the turn. What a turn leaves to be done is done here too.
     ///
     /// Don't call it from within a turn: turns would nest.
     pub fn run_here(mut self) {
+        let errands = Errands::here();
         while let Some(waiting) = self.next() {
-            let Some(mut turning) = self.line.begin(waiting) else { continue };
-            // The waker may be lost: a spawned task is polled at least once.
-            if turning.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            let rest = self.line.begin(waiting).and_then(begun);
+            errands.run();
+            if let Some(turning) = rest {
                 tokio::spawn(async move {
                     turning.await;
                     self.run().await;
@@ -178,6 +189,7 @@ impl Drain {
 
     async fn run(mut self) {
         while let Some(waiting) = self.next() {
+            waiting.node().pubsub.pressure.eased().await;
             if let Some(turning) = self.line.begin(waiting) {
                 turning.await;
             }

@@ -13,11 +13,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
 use slab::Slab;
+use tokio::task::yield_now;
 
 use super::broadcast::Encoded;
 use super::step::EncodedStep;
-use super::{Broadcast, Deferred, Listener, Outbox, PubSub, Step, Subscriber};
+use super::{Broadcast, Deferred, Listener, Outbox, PubSub, Step, Subscriber, errands};
 use crate::protocol::{CloseCode, Frame, Topic};
+
+/// Jobs after which others on the thread have their turn.
+const JOBS_AT_ONCE: u64 = 16;
 
 /// The subscribers of one topic.
 #[derive(Default)]
@@ -257,7 +261,7 @@ impl Audience {
         self.wait(&mut inner, Job::Deferred(deferred));
         if inner.draining.is_none() {
             inner.draining = Some(0);
-            tokio::spawn(Arc::clone(self).drain());
+            errands::soon(Arc::clone(self).drain());
         }
     }
 
@@ -295,7 +299,11 @@ impl Audience {
     }
 
     async fn drain(self: Arc<Self>) {
-        while let Some(job) = self.next_job() {
+        for number in 1.. {
+            let Some(job) = self.next_job() else { return };
+            if number % JOBS_AT_ONCE == 0 {
+                yield_now().await;
+            }
             match job {
                 Job::Broadcast(broadcast) => self.lock().deliver(&broadcast),
                 Job::Step(step) => self.lock().step(&step),

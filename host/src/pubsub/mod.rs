@@ -6,8 +6,10 @@
 
 mod audience;
 mod broadcast;
+mod errands;
 mod names;
 mod outbox;
+mod pressure;
 mod step;
 
 use std::any::Any;
@@ -22,8 +24,10 @@ use crate::protocol::{Frame, Serializer, Topic};
 
 pub use audience::{Audience, Hearing, Subscription};
 pub use broadcast::{Broadcast, Encoded, Except};
+pub use errands::{Errands, begun};
 pub use names::Named;
 pub use outbox::{Bell, Outbox, OutboxLimits, Taken};
+pub use pressure::Pressure;
 pub use step::Step;
 
 /// One who gets what is broadcast to a topic.
@@ -62,6 +66,8 @@ pub struct PubSub {
     /// The names of those topics in order. It changes only with the map's entry held.
     index: RwLock<BTreeSet<Topic>>,
     names: Arc<names::Names>,
+    /// Whether those who empty outboxes keep up.
+    pub pressure: Arc<Pressure>,
     interceptor: OnceLock<Arc<dyn Interceptor>>,
 }
 

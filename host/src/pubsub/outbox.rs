@@ -30,7 +30,7 @@ pub trait Bell: Send + Sync {
     /// The outbox with this number wants its driver. It must not wait, and may be rung for one that is gone.
     fn ring(&self, number: usize);
 
-    /// One has filled to a quarter: before this thread goes on with what fills it, it may want to empty it.
+    /// One has filled to a quarter: it is to be emptied before much more is done that fills it.
     fn hurry(&self);
 }
 

@@ -96,7 +96,7 @@ impl Host {
             library.expect_one_gatekeeper();
         }
         let sockets = Arc::new(Sockets::default());
-        let reactors = Reactors::start(config.wire_threads()).context("serving connections")?;
+        let reactors = Reactors::start(config.wire_threads(), &node.pubsub.pressure).context("serving connections")?;
         let mounts = mounts(config, tokens.as_ref(), &node, &sockets, &reactors)?;
         let api = match config.api.enabled {
             true => api::router(Api {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::{Context, Result, ensure};
-use bennu_tests::{TestClient, TestHost, eventually};
+use bennu_tests::{Setup, TestClient, TestHost, eventually};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -105,4 +105,41 @@ async fn ask_without_pause(
     client.quiet().await?;
     client.close().await?;
     Ok(count)
+}
+
+/// Members who speak all at once, so that far more is for each than its outbox holds: as long as they read, all of it comes, and
+/// each member's in its order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_from_many_comes_to_all_of_them() -> Result<()> {
+    const MEMBERS: u64 = 32;
+    const EACH: u64 = 20;
+    let host = Setup::new().guests(&["echo"])?.limit("outbox_frames", 128).start().await?;
+    let mut members = Vec::new();
+    for _ in 0..MEMBERS {
+        let mut member = host.connect().await?;
+        member.join("echo:1", &json!({})).await?;
+        members.push(member);
+    }
+    let mut bursts = JoinSet::new();
+    for (who, mut member) in members.into_iter().enumerate() {
+        bursts.spawn(async move {
+            for n in 0..EACH {
+                member.push("echo:1", "shout", &json!({"who": who, "n": n})).await?;
+            }
+            let mut next = vec![0; usize::try_from(MEMBERS)?];
+            for _ in 0..MEMBERS * EACH {
+                let frame = member.json().await?;
+                let (who, n) = (frame[4]["who"].as_u64(), frame[4]["n"].as_u64());
+                let next = next.get_mut(usize::try_from(who.context("a shout")?)?).context("a member")?;
+                ensure!(n == Some(*next), "{frame}: it isn't number {next}");
+                *next += 1;
+            }
+            anyhow::Ok(member)
+        });
+    }
+    let members: Vec<TestClient> = bursts.join_all().await.into_iter().collect::<Result<_>>()?;
+    drop(members);
+    host.holds(0, 0).await?;
+    host.stop().await?;
+    Ok(())
 }

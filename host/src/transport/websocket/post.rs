@@ -1,13 +1,13 @@
 //! How a reactor is reached: from its own thread, from those of its siblings, and from any other.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mio::Waker;
 
 use super::connection::Arrival;
-use crate::pubsub::Bell;
+use crate::pubsub::{Bell, Pressure};
 
 /// Where one reactor of a group gets what others have for it.
 pub(super) struct Post {
@@ -15,6 +15,9 @@ pub(super) struct Post {
     place: usize,
     waker: Waker,
     letters: Mutex<Letters>,
+    /// Whether an outbox of its reactor has filled to a quarter. Who fills it waits while it is so.
+    is_behind: AtomicBool,
+    pressure: Arc<Pressure>,
 }
 
 /// What has come.
@@ -34,8 +37,6 @@ pub(super) struct Letters {
 struct Here {
     group: u64,
     rung: Vec<Vec<usize>>,
-    /// Whether an outbox of the group has filled to a quarter.
-    is_hurried: bool,
 }
 
 thread_local! {
@@ -52,7 +53,7 @@ pub(super) fn next_group() -> u64 {
 /// From now on this thread is one of this group. What it rings there waits until it is [taken](rung_here).
 pub(super) fn settle_here(posts: &[Arc<Post>]) {
     let group = posts.first().map_or(0, |post| post.group);
-    HERE.with_borrow_mut(|here| *here = Here { group, rung: vec![Vec::new(); posts.len()], is_hurried: false });
+    HERE.with_borrow_mut(|here| *here = Here { group, rung: vec![Vec::new(); posts.len()] });
 }
 
 /// Whether this thread has rung at a place of its group since it was last taken.
@@ -65,14 +66,25 @@ pub(super) fn rung_here(place: usize, empty: Vec<usize>) -> Vec<usize> {
     HERE.with_borrow_mut(|here| std::mem::replace(&mut here.rung[place], empty))
 }
 
-/// Whether what this thread does has filled an outbox to a quarter since it was last asked.
-pub(super) fn is_hurried_here() -> bool {
-    HERE.with_borrow_mut(|here| std::mem::take(&mut here.is_hurried))
-}
-
 impl Post {
-    pub(super) fn new(group: u64, place: usize, waker: Waker) -> Arc<Self> {
-        Arc::new(Self { group, place, waker, letters: Mutex::default() })
+    pub(super) fn new(group: u64, place: usize, waker: Waker, pressure: Arc<Pressure>) -> Arc<Self> {
+        Arc::new(Self { group, place, waker, letters: Mutex::default(), is_behind: AtomicBool::new(false), pressure })
+    }
+
+    /// Before the reactor writes all that it has: whether it is waited for. [`Pressure::lower`] says that it is done.
+    pub(super) fn catch_up(&self) -> bool {
+        self.is_behind.swap(false, Ordering::AcqRel)
+    }
+
+    /// There is no reactor any more, and nobody is to wait for it.
+    pub(super) fn give_up(&self) {
+        if self.is_behind.swap(true, Ordering::AcqRel) {
+            self.pressure.lower();
+        }
+    }
+
+    pub(super) fn pressure(&self) -> &Pressure {
+        &self.pressure
     }
 
     /// Leaves something, and wakes the reactor if it sleeps.
@@ -89,7 +101,8 @@ impl Post {
     /// Before the reactor sleeps: whether it may, for nothing has come.
     pub(super) fn may_sleep(&self) -> bool {
         let mut letters = self.lock();
-        letters.is_asleep = letters.arrivals.is_empty() && letters.rung.is_empty() && !letters.is_over;
+        let has_come = !letters.arrivals.is_empty() || !letters.rung.is_empty() || letters.is_over;
+        letters.is_asleep = !has_come && !self.is_behind.load(Ordering::Acquire);
         letters.is_asleep
     }
 
@@ -120,19 +133,27 @@ impl Bell for Post {
     }
 
     fn hurry(&self) {
-        HERE.with_borrow_mut(|here| here.is_hurried |= here.group == self.group);
+        if !self.is_behind.swap(true, Ordering::AcqRel) {
+            self.pressure.raise();
+            self.leave(|_| {});
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
     use mio::{Poll, Token};
 
     use super::*;
 
     fn posts(group: u64) -> (Vec<Poll>, [Arc<Post>; 2]) {
         let polls = Vec::from([(); 2].map(|()| Poll::new().expect("a poll")));
-        let post = |place| Post::new(group, place, Waker::new(polls[place].registry(), Token(0)).expect("a waker"));
+        let pressure = Arc::new(Pressure::default());
+        let post = |place: usize| {
+            let waker = Waker::new(polls[place].registry(), Token(0)).expect("a waker");
+            Post::new(group, place, waker, Arc::clone(&pressure))
+        };
         let posts = [0, 1].map(post);
         (polls, posts)
     }
@@ -145,8 +166,6 @@ mod tests {
         posts[0].ring(6);
         assert!(posts[1].may_sleep() && is_rung_here(1));
         assert_eq!((rung_here(1, Vec::new()), rung_here(0, vec![])), (vec![5], vec![6]));
-        posts[1].hurry();
-        assert!(is_hurried_here() && !is_hurried_here());
         let (_others_polls, others) = self::posts(next_group());
         settle_here(&others);
         posts[1].ring(9);
@@ -154,6 +173,22 @@ mod tests {
         let mut letters = Letters::default();
         posts[1].collect(&mut letters);
         assert_eq!(letters.rung, [9]);
+    }
+
+    #[test]
+    fn others_wait_for_who_is_behind_until_it_has_caught_up_or_is_gone() {
+        let (_polls, posts) = posts(next_group());
+        let is_eased = || posts[0].pressure.eased().now_or_never().is_some();
+        posts[0].hurry();
+        posts[0].hurry();
+        assert!(!posts[0].may_sleep() && posts[1].may_sleep() && !is_eased());
+        assert!(posts[0].catch_up() && !posts[0].catch_up() && !is_eased());
+        posts[0].pressure().lower();
+        assert!(is_eased());
+        posts[0].hurry();
+        posts.iter().for_each(|post| post.give_up());
+        posts[1].hurry();
+        assert!(is_eased());
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //! one go, in the order in which they first had. What comes for one that still waits for its write goes out with it. A turn
 //! doesn't write to all where they are many: what is said meanwhile is heard in between, so that nobody waits for a
 //! whole round to be heard and for another to be answered, and what is heard goes out with the round that is under way. But
-//! where an outbox fills faster than its turn comes, all are written to before anything more is heard.
+//! where an outbox fills faster than its turn comes, all are written to before anything more is heard, here or by those who share
+//! that [pressure](crate::pubsub::Pressure).
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io::ErrorKind;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +20,7 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use super::connection::{Arrival, Connection, Desk, Next};
-use super::post::{Letters, Post, is_hurried_here, is_rung_here, rung_here, settle_here};
+use super::post::{Letters, Post, is_rung_here, rung_here, settle_here};
 use crate::pubsub::Bell;
 
 /// Streams that are looked at in a turn.
@@ -26,6 +28,9 @@ const EVENTS_A_TURN: usize = 256;
 
 /// Connections that are written to in a turn, unless an outbox fills.
 const WRITES_A_TURN: usize = 128;
+
+/// For how long a thread that could hear more waits for its siblings to write, before it hears a little.
+const HELD_BACK: Duration = Duration::from_millis(1);
 
 /// What the operating system calls the post's waker.
 pub(super) const POST: Token = Token(usize::MAX);
@@ -47,8 +52,6 @@ pub(super) struct Reactor {
     ready: VecDeque<usize>,
     /// The connections that have something to be written.
     due: VecDeque<usize>,
-    /// Whether an outbox fills.
-    is_hurried: bool,
     /// When which connection is looked after. Those that are out of date don't count.
     alarms: BinaryHeap<Reverse<(Instant, usize)>>,
 }
@@ -66,7 +69,6 @@ impl Reactor {
             spare: Vec::new(),
             ready: VecDeque::new(),
             due: VecDeque::new(),
-            is_hurried: false,
             alarms: BinaryHeap::new(),
         }
     }
@@ -84,32 +86,54 @@ impl Reactor {
                 return;
             }
             self.desk.now = Instant::now();
-            let mut letters = std::mem::take(&mut self.letters);
-            self.posts[self.place].collect(&mut letters);
-            if letters.is_over {
+            if self.collect().is_break() {
                 return;
             }
-            letters.arrivals.drain(..).for_each(|arrival| self.admit(arrival));
-            self.due.extend(letters.rung.drain(..));
-            self.letters = letters;
             events.iter().filter(|event| event.token() != POST).for_each(|event| self.on_event(event));
             self.handle();
             self.gather();
-            self.write();
+            if self.posts[self.place].catch_up() {
+                // Of what others have filled, a letter tells.
+                let over = self.collect();
+                self.write(usize::MAX);
+                self.posts[self.place].pressure().lower();
+                if over.is_break() {
+                    return;
+                }
+            } else {
+                self.write(WRITES_A_TURN);
+            }
             self.gather();
             self.on_alarms();
         }
     }
 
+    /// Takes what others have left for it, perhaps that it is over.
+    fn collect(&mut self) -> ControlFlow<()> {
+        let mut letters = std::mem::take(&mut self.letters);
+        self.posts[self.place].collect(&mut letters);
+        letters.arrivals.drain(..).for_each(|arrival| self.admit(arrival));
+        self.due.extend(letters.rung.drain(..));
+        let is_over = letters.is_over;
+        self.letters = letters;
+        if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
     /// How long it may wait for something to happen; none is for ever.
     fn patience(&self) -> Option<Duration> {
-        if !self.ready.is_empty() || !self.due.is_empty() || !self.posts[self.place].may_sleep() {
+        let post = &self.posts[self.place];
+        let is_held_back = !self.ready.is_empty() && post.pressure().is_high();
+        let is_busy = !self.due.is_empty() || (!self.ready.is_empty() && !is_held_back);
+        if is_busy || !post.may_sleep() {
             return Some(Duration::ZERO);
+        }
+        if is_held_back {
+            return Some(HELD_BACK);
         }
         self.alarms.peek().map(|Reverse((at, _))| at.saturating_duration_since(self.desk.now))
     }
 
-    /// The first half of a turn. Those that have more than makes a turn come again in the next.
+    /// The first half of a turn, which ends early under pressure. Those that have more than makes a turn come again in the next.
     fn handle(&mut self) {
         for _ in 0..self.ready.len() {
             let Some(number) = self.ready.pop_front() else { return };
@@ -117,16 +141,14 @@ impl Reactor {
                 connection.is_ready = false;
                 self.with(number, Connection::go_on);
             }
-            self.is_hurried |= is_hurried_here();
-            if self.is_hurried {
+            if self.posts[self.place].pressure().is_high() {
                 return;
             }
         }
     }
 
-    /// The second half.
-    fn write(&mut self) {
-        let most = if std::mem::take(&mut self.is_hurried) { usize::MAX } else { WRITES_A_TURN };
+    /// The second half, for so many at most.
+    fn write(&mut self, most: usize) {
         for _ in 0..self.due.len().min(most) {
             let Some(number) = self.due.pop_front() else { return };
             self.with(number, Connection::flush);
@@ -224,5 +246,11 @@ impl Reactor {
                 self.arm(number);
             }
         }
+    }
+}
+
+impl Drop for Reactor {
+    fn drop(&mut self) {
+        self.posts[self.place].give_up();
     }
 }

@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use super::connection::Arrival;
 use super::post::{Post, next_group};
 use super::reactor::{POST, Reactor};
+use crate::pubsub::Pressure;
 
 /// The threads that serve WebSocket connections. They end when this is dropped, and their connections with them.
 pub struct Reactors {
@@ -19,16 +20,17 @@ pub struct Reactors {
 }
 
 impl Reactors {
-    /// Starts so many threads, from within the runtime that takes what has to wait.
+    /// Starts so many threads, from within the runtime that takes what has to wait. Who sends to their connections waits while
+    /// there is pressure.
     ///
     /// # Errors
     /// Where the operating system gives no thread, or nothing to wait with.
-    pub fn start(threads: usize) -> io::Result<Arc<Self>> {
+    pub fn start(threads: usize, pressure: &Arc<Pressure>) -> io::Result<Arc<Self>> {
         let group = next_group();
         let polls = (0..threads.max(1)).map(|_| Poll::new()).collect::<io::Result<Vec<Poll>>>()?;
         let posts = polls.iter().enumerate().map(|(place, poll)| {
             let waker = Waker::new(poll.registry(), POST)?;
-            Ok(Post::new(group, place, waker))
+            Ok(Post::new(group, place, waker, Arc::clone(pressure)))
         });
         let posts: Arc<[Arc<Post>]> = posts.collect::<io::Result<Vec<_>>>()?.into();
         let reactors = Arc::new(Self { posts: Arc::clone(&posts), arrived: AtomicUsize::new(0) });
