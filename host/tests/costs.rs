@@ -7,7 +7,7 @@ mod stage;
 
 use bennu::protocol::{Outbound, Payload, Ref, To};
 
-use self::stage::{MEMBERS, PASSED, PAYLOAD, Stage, TOPIC, decode, encode, frame, turn};
+use self::stage::{INSTANT, MEMBERS, PASSED, PAYLOAD, Stage, TOPIC, decode, encode, frame, turn};
 
 /// How often each is walked. A guest that runs into the next epoch yields, and then its turn costs a task more; the least of
 /// all is what it costs.
@@ -34,7 +34,7 @@ fn the_hot_paths_allocate_no_more_than_they_did() -> anyhow::Result<()> {
     let stage = Stage::new()?;
     let _inside = stage.enter();
 
-    let message = frame("echo");
+    let message = frame(TOPIC, "echo");
     assert_costs("decode", cost(|| drop(decode(&message))), (0, 0));
 
     let (join_ref, reference, payload) = (Ref::from_text("1"), Ref::from_text("2"), Payload::Json(PAYLOAD.into()));
@@ -49,6 +49,8 @@ fn the_hot_paths_allocate_no_more_than_they_did() -> anyhow::Result<()> {
 
     let mut client = stage.join(TOPIC);
     assert_costs("a turn of `echo`", cost(|| turn(&mut client, &message)), (7, 2048));
+    let (mut client, message) = (stage.join(INSTANT), frame(INSTANT, "set"));
+    assert_costs("a turn and its commit, without a call", cost(|| turn(&mut client, &message)), (5, 1280));
 
     let fan_out = |topic| {
         let mut clients: Vec<_> = (0..MEMBERS).map(|_| stage.join(topic)).collect();

@@ -30,6 +30,7 @@ async fn main() -> Result<()> {
     let node = Node::new(Arc::clone(&routes), NodeLimits::default(), Pace::default(), store);
     // As many as the host takes by itself.
     let threads = available_parallelism().map_or(1, usize::from).div_ceil(2);
+    let reactors = Reactors::start(threads, &node.pubsub.pressure)?;
     let mount = Mount {
         path: "/socket".into(),
         websocket: true,
@@ -51,7 +52,7 @@ async fn main() -> Result<()> {
             poll_window: Duration::from_secs(10),
         },
         gate: Gate::new(SOCKETS),
-        reactors: Reactors::start(threads)?,
+        reactors,
     };
     let listener = TcpListener::bind(address()?).await?;
     println!("Listening on http://{}", listener.local_addr()?);

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use bennu::protocol::{Outbound, Payload, Ref, To};
 
 use self::floor::Floor;
-use self::stage::{MEMBERS, PASSED, PAYLOAD, Stage, TOPIC, decode, encode, frame, turn};
+use self::stage::{INSTANT, MEMBERS, PASSED, PAYLOAD, Stage, TOPIC, decode, encode, frame, turn};
 
 const ROUNDS: usize = 21;
 const ROUND: Duration = Duration::from_millis(20);
@@ -57,7 +57,7 @@ fn main() -> anyhow::Result<()> {
 fn paths<'a>(stage: &'a Stage, floor: Option<&'a mut Floor>) -> Vec<Path<'a>> {
     let mut paths = Vec::new();
     let mut add = |name, each, walk: Box<dyn FnMut() + 'a>| paths.push(Path { name, each, walk });
-    let (message, payload) = (frame("echo"), Payload::Json(PAYLOAD.into()));
+    let (message, payload) = (frame(TOPIC, "echo"), Payload::Json(PAYLOAD.into()));
     let (to, reference) = (To::Topic(TOPIC), Ref::from_text("2"));
     add("decode", 1, Box::new(move || drop(black_box(decode(&message)))));
     add("encode", 1, {
@@ -77,8 +77,11 @@ fn paths<'a>(stage: &'a Stage, floor: Option<&'a mut Floor>) -> Vec<Path<'a>> {
         add(name, 1, Box::new(move || drop(black_box(stage.call(&call)))));
     }
     let mut client = stage.join(TOPIC);
-    let message = frame("echo");
+    let message = frame(TOPIC, "echo");
     add("turn echo", 1, Box::new(move || turn(&mut client, &message)));
+    let mut client = stage.join(INSTANT);
+    let message = frame(INSTANT, "set");
+    add("commit", 1, Box::new(move || turn(&mut client, &message)));
     let passing = Stage::passing(256);
     add("filter", 256, Box::new(move || assert_eq!(stage.filter(&passing), 256)));
     for (name, topic) in [("fanout", TOPIC), ("intercepted", PASSED)] {

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "the benchmark and the test of costs use their parts")]
 
+#[path = "instant.rs"]
+mod instant;
+
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -34,6 +37,9 @@ pub(crate) const TOPIC: &str = "echo:lobby";
 
 /// A topic in which `handle_out` is asked about each shout.
 pub(crate) const PASSED: &str = "passed:lobby";
+
+/// A topic whose handler takes no time.
+pub(crate) const INSTANT: &str = "instant:lobby";
 
 /// The state that `echo` gives its members.
 const ASSIGNS: &[u8] = b"\x81\xa5count\x00";
@@ -74,7 +80,8 @@ impl Stage {
             owner: Owner::new("echo", QUOTA_BYTES)?,
         });
         let loaded = runtime.block_on(loader.load(component.clone(), Digest::of(&component), origin))?;
-        let table = Routes::new(loaded.table(None)).map_err(|conflict| anyhow::anyhow!("{conflict}"))?;
+        let table = Routes::new(loaded.table(None).chain([instant::route("instant:*")?]))
+            .map_err(|conflict| anyhow::anyhow!("{conflict}"))?;
         let behaviour = table.find(TOPIC).map(|route| Arc::clone(&route.behaviour)).context("it serves no topic")?;
         routes.publish(table);
         let (limits, outbox_limits) = (SocketLimits::default(), OutboxLimits::default());
@@ -192,8 +199,8 @@ pub(crate) fn turn(client: &mut Client<'_>, frame: &Incoming) {
 }
 
 /// A frame of a client that has joined.
-pub(crate) fn frame(event: &str) -> Incoming {
-    text(&format!(r#"["1","2","{TOPIC}","{event}",{PAYLOAD}]"#))
+pub(crate) fn frame(topic: &str, event: &str) -> Incoming {
+    text(&format!(r#"["1","2","{topic}","{event}",{PAYLOAD}]"#))
 }
 
 pub(crate) fn decode(frame: &Incoming) -> Message {

@@ -1,0 +1,56 @@
+//! A handler that takes no time: what is left of its turn is the host's, most of it the commit.
+
+use std::sync::Arc;
+
+use bennu::contract::{
+    Answer, Behaviour, Call, Callback, Calling, Decision, Effect, Fault, Outcome, Passing, Reply, TopicCall, Upgrade,
+};
+use bennu::protocol::Payload;
+use bennu::routes::{Route, RouteSpec, Takes};
+use bennu::store::{Owner, QUOTA_BYTES};
+use bytes::Bytes;
+use bytestring::ByteString;
+
+/// For each event it gives a new state, a push of what came, and a reply.
+struct Instant;
+
+impl Behaviour for Instant {
+    fn call<'a>(&'a self, call: &'a Call) -> Calling<'a, Outcome> {
+        let (effects, answer) = match &call.callback {
+            Callback::In { event, payload, .. } => {
+                let push = Effect::Push { event: event.clone(), payload: payload.clone() };
+                let reply = Reply { status: ByteString::from_static("ok"), payload: Payload::EMPTY };
+                (vec![push], Answer::Reply(reply))
+            }
+            Callback::Join(_) => (Vec::new(), Answer::Admit(Payload::EMPTY)),
+            Callback::Info(_) | Callback::Terminate(_) => (Vec::new(), Answer::None),
+        };
+        let assigns = Some(Bytes::from_static(b"state"));
+        Box::pin(std::future::ready(Ok(Outcome { assigns, room: None, draft: None, effects, answer })))
+    }
+
+    fn call_topic<'a>(&'a self, _: &'a TopicCall) -> Calling<'a, Outcome> {
+        Box::pin(std::future::ready(Err(Fault::failed("it hears members alone"))))
+    }
+
+    fn filter<'a>(&'a self, _: &'a Passing) -> Calling<'a, Vec<Decision>> {
+        Box::pin(std::future::ready(Err(Fault::failed("it intercepts nothing"))))
+    }
+
+    fn upgrade<'a>(&'a self, _: &'a Upgrade) -> Calling<'a, Option<Bytes>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+}
+
+/// Its route.
+pub(crate) fn route(pattern: &str) -> anyhow::Result<Arc<Route>> {
+    Ok(Arc::new(Route {
+        spec: RouteSpec::read(pattern, Vec::new(), (0, 0), &[]).map_err(anyhow::Error::msg)?,
+        plugin: "instant".into(),
+        generation: 1,
+        takes: Takes { messages: false, ticks: false, seats: false },
+        owner: Owner::new("instant", QUOTA_BYTES)?,
+        behaviour: Arc::new(Instant),
+        probation: None,
+    }))
+}
