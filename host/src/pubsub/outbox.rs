@@ -55,8 +55,8 @@ struct Inner {
     driver: Option<Waker>,
 }
 
-/// Frames that an idle outbox keeps room for.
-const FRAMES_KEPT: usize = 4;
+/// Frames that an outbox keeps room for once it needed that much.
+const FRAMES_KEPT: usize = 16;
 
 /// What the driver has to do.
 #[derive(Debug, PartialEq, Eq)]

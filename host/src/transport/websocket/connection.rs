@@ -71,6 +71,8 @@ pub(super) struct Connection {
     pub(super) alarm: Instant,
     /// Whether it waits for its next turn.
     pub(super) is_ready: bool,
+    /// What the socket says of it, kept where each write needn't look for it.
+    is_held_back: bool,
     _places: Places,
 }
 
@@ -128,7 +130,7 @@ impl Connection {
             life: Life::Open(Box::new(socket)),
             // A copy, for it is a slice of all the room that the request was read in.
             received: received.to_vec(),
-            is_readable: true,
+            is_readable: false,
             is_read_closed: false,
             unsent: None,
             pong: None,
@@ -136,6 +138,7 @@ impl Connection {
             idle,
             alarm: now + idle,
             is_ready: false,
+            is_held_back: false,
             _places: places,
         }
     }
@@ -146,6 +149,11 @@ impl Connection {
 
     pub(super) fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
+    }
+
+    /// Whether something was read and not heard yet.
+    pub(super) fn has_received(&self) -> bool {
+        !self.received.is_empty()
     }
 
     /// Whether the stream had no room for all that was to be written.
@@ -216,9 +224,10 @@ impl Connection {
             match self.reader.next(&mut input) {
                 Ok(None) => return (Next::Wait, input.len()),
                 Ok(Some(Heard::Message(message))) => {
-                    if let Life::Open(socket) = &mut self.life
-                        && let Err(closing) = socket.receive(&message)
-                    {
+                    let Life::Open(socket) = &mut self.life else { continue };
+                    let received = socket.receive(&message);
+                    self.is_held_back = socket.is_held_back();
+                    if let Err(closing) = received {
                         self.leave(closing.0, now);
                     }
                 }
@@ -240,7 +249,7 @@ impl Connection {
     /// Whether what the client says is heard: not while something of it waits for room, or while it doesn't read what is for it.
     fn listens(&self) -> bool {
         match &self.life {
-            Life::Open(socket) => !socket.is_held_back() && self.unsent.is_none(),
+            Life::Open(_) => !self.is_held_back && self.unsent.is_none(),
             Life::Leaving(_) => true,
         }
     }
@@ -286,11 +295,12 @@ impl Connection {
             self.leave(code, desk.now);
             return Next::Wait;
         }
-        if let Life::Open(socket) = &mut self.life
-            && socket.is_held_back()
+        if self.is_held_back
+            && let Life::Open(socket) = &mut self.life
         {
             // Whatever the bell was rung for: what was held back may go on.
             socket.resume();
+            self.is_held_back = socket.is_held_back();
             return Next::GoOn;
         }
         if was_stuck { Next::GoOn } else { self.end_of_turn() }

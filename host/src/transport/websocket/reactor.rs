@@ -186,9 +186,12 @@ impl Reactor {
         }
         connection.outbox().hang(&self.bell, number);
         self.alarms.push(Reverse((connection.alarm, number)));
-        connection.is_ready = true;
+        // Of what is to be read there will be an event.
+        connection.is_ready = connection.has_received();
+        if connection.is_ready {
+            self.ready.push_back(number);
+        }
         entry.insert(Box::new(connection));
-        self.ready.push_back(number);
     }
 
     fn on_event(&mut self, event: &Event) {
