@@ -1,7 +1,7 @@
 //! The forms on the wire: version 1, bytes, and what each serializer makes of the other's.
 
 use anyhow::{Result, ensure};
-use bennu_tests::{Cast, TestHost};
+use bennu_tests::{Cast, Setup, TestHost};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -127,4 +127,33 @@ async fn bytes_pass_a_client_of_version_1_by() -> Result<()> {
 
 fn reply(join_ref: &str, reference: &str, topic: &str, status: &str, response: &Value) -> Value {
     json!([join_ref, reference, topic, "phx_reply", {"status": status, "response": response}])
+}
+
+/// More than the connection holds, in frames of every length, for a member that reads only once all of it was said: all of it comes,
+/// and in its order.
+#[tokio::test]
+async fn frames_of_every_length_come_in_their_order_to_who_reads_late() -> Result<()> {
+    const BYTES: usize = 8 << 20;
+    let setup = Setup::new().guests(&["echo"])?.limit("outbox_bytes", 64 << 20).limit("outbox_frames", 100_000);
+    let host = setup.start().await?;
+    // Short ones are put together, and long ones are written from where they are.
+    for lengths in [vec![700], vec![10, 700, 3_000, 60_000, 1_000]] {
+        let mut late = host.knock().receive_buffer(16 << 10).connect().await?;
+        late.join("echo:1", &json!({})).await?;
+        let mut bob = host.connect().await?;
+        bob.join("echo:1", &json!({})).await?;
+        let shouts = BYTES * lengths.len() / lengths.iter().sum::<usize>();
+        let payload = |n: usize| json!({"n": n, "filler": "x".repeat(lengths[n % lengths.len()])});
+        for n in 0..shouts {
+            bob.push("echo:1", "shout", &payload(n)).await?;
+            // What he has heard was handed to the other connection, too.
+            bob.expect(&json!([null, null, "echo:1", "shout", payload(n)])).await?;
+        }
+        for n in 0..shouts {
+            late.expect(&json!([null, null, "echo:1", "shout", payload(n)])).await?;
+        }
+        drop((late, bob));
+    }
+    host.stop().await?;
+    Ok(())
 }

@@ -4,7 +4,7 @@
 //! the outbox, or a time that has come.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,8 +29,14 @@ const MESSAGES_A_TURN: usize = 32;
 /// Bytes that are read at once.
 const INPUT_BYTES: usize = 64 << 10;
 
-/// Bytes of several frames that are put together, to be written at once. A longer frame is written as it is.
-const OUTPUT_BYTES: usize = 128 << 10;
+/// Bytes of a frame from which on it is written from where it is; what is shorter is put together with its neighbours.
+const LONG: usize = 1 << 10;
+
+/// Bytes of short frames that are put together, and one frame more.
+const OUTPUT_BYTES: usize = 127 << 10;
+
+/// Long frames that are written at once.
+const SLICES: usize = 64;
 
 /// What a client that has connected comes with.
 pub(in crate::transport) struct Arrival {
@@ -114,7 +120,7 @@ pub(super) enum Next {
 
 impl Desk {
     pub(super) fn new() -> Self {
-        let (input, output) = (vec![0; INPUT_BYTES], Vec::with_capacity(OUTPUT_BYTES));
+        let (input, output) = (vec![0; INPUT_BYTES], Vec::with_capacity(OUTPUT_BYTES + LONG));
         Self { now: Instant::now(), input, output, frames: VecDeque::new() }
     }
 }
@@ -309,19 +315,16 @@ impl Connection {
     /// Writes the frames on the desk, in as few calls as it fits. What the stream has no room for remains unsent.
     fn write(&mut self, desk: &mut Desk) -> io::Result<()> {
         let Desk { now, output, frames, .. } = desk;
-        while let Some(frame) = frames.pop_front() {
-            let is_alone = frames.front().is_none_or(|next| frame.len() + next.len() > OUTPUT_BYTES);
-            let unsent = if is_alone {
-                let sent = send(&self.stream, frame.wire())?;
-                (sent < frame.len()).then(|| Unsent::of_frame(frame, sent, *now))
-            } else {
+        while let Some(frame) = frames.front() {
+            let unsent = if frame.len() < LONG {
                 output.clear();
-                output.extend_from_slice(frame.wire());
-                while let Some(next) = frames.pop_front_if(|next| output.len() + next.len() <= OUTPUT_BYTES) {
+                while let Some(next) = frames.pop_front_if(|next| next.len() < LONG && output.len() < OUTPUT_BYTES) {
                     output.extend_from_slice(next.wire());
                 }
-                let sent = send(&self.stream, output)?;
+                let sent = send(&self.stream, &[IoSlice::new(output)])?;
                 (sent < output.len()).then(|| Unsent::of_bytes(&output[sent..], *now))
+            } else {
+                write_long(&self.stream, frames, *now)?
             };
             if let Some(mut unsent) = unsent {
                 unsent.behind = std::mem::take(frames);
@@ -335,7 +338,7 @@ impl Connection {
     /// Goes on with what the stream had no room for.
     fn send_rest(&mut self, now: Instant) -> io::Result<()> {
         while let Some(unsent) = &mut self.unsent {
-            match send(&self.stream, unsent.bytes())? {
+            match send(&self.stream, &[IoSlice::new(unsent.bytes())])? {
                 0 => return Ok(()),
                 sent if unsent.advance(sent, now) => {}
                 _ => self.unsent = None,
@@ -411,10 +414,32 @@ impl Connection {
     }
 }
 
+/// Writes frames as they are, so many as one call takes.
+fn write_long(stream: &TcpStream, frames: &mut VecDeque<Frame>, now: Instant) -> io::Result<Option<Unsent>> {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    for (slice, frame) in slices.iter_mut().zip(&*frames) {
+        *slice = IoSlice::new(frame.wire());
+    }
+    let count = frames.len().min(SLICES);
+    let mut sent = send(stream, &slices[..count])?;
+    for _ in 0..count {
+        let Some(frame) = frames.pop_front() else { break };
+        if sent < frame.len() {
+            return Ok(Some(Unsent::of_frame(frame, sent, now)));
+        }
+        sent -= frame.len();
+    }
+    Ok(None)
+}
+
 /// How many bytes the stream had room for.
-fn send(mut stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+fn send(mut stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     loop {
-        match stream.write(bytes) {
+        let sent = match slices {
+            [slice] => stream.write(slice),
+            slices => stream.write_vectored(slices),
+        };
+        match sent {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             sent => return sent,
