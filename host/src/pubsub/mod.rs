@@ -10,6 +10,7 @@ mod errands;
 mod names;
 mod outbox;
 mod pressure;
+mod queue;
 mod step;
 
 use std::any::Any;

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use super::queue::Queue;
 use crate::protocol::{CloseCode, Frame};
 
 /// How much an outbox holds.
@@ -30,8 +31,8 @@ pub trait Bell: Send + Sync {
     /// The outbox with this number wants its driver. It must not wait, and may be rung for one that is gone.
     fn ring(&self, number: usize);
 
-    /// One has filled to a quarter: it is to be emptied before much more is done that fills it.
-    fn hurry(&self);
+    /// The outbox with this number has filled to a quarter: it is to be emptied before much more is done that fills it.
+    fn hurry(&self, number: usize);
 }
 
 /// A bounded queue of frames, and what else its driver is woken for.
@@ -44,7 +45,7 @@ pub struct Outbox {
 
 #[derive(Default)]
 struct Inner {
-    frames: VecDeque<Frame>,
+    frames: Queue,
     bytes: usize,
     /// Set once; no frame is taken after it.
     closing: Option<CloseCode>,
@@ -54,9 +55,6 @@ struct Inner {
     called: bool,
     driver: Option<Waker>,
 }
-
-/// Frames that an outbox keeps room for once it needed that much.
-const FRAMES_KEPT: usize = 16;
 
 /// What the driver has to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -96,19 +94,20 @@ impl Outbox {
         let bytes = inner.bytes + frame.len();
         let is_full = inner.frames.len() >= self.limits.frames || (bytes > self.limits.bytes && inner.bytes > 0);
         if is_full {
-            inner.frames = VecDeque::new();
+            inner.frames = Queue::default();
             inner.bytes = 0;
             inner.closing = Some(CloseCode::SlowConsumer);
             inner.called = false;
         } else {
             let was_short = inner.is_short(self.limits);
             inner.bytes = bytes;
-            inner.frames.push_back(frame);
+            inner.frames.push(frame);
             if was_short
                 && !inner.is_short(self.limits)
-                && let Some((bell, _)) = self.bell.get()
+                && let Some((bell, number)) = self.bell.get()
             {
-                bell.hurry();
+                // Under the lock: whoever pushes next must find that this was said.
+                bell.hurry(*number);
             }
         }
         self.wake(inner);
@@ -124,7 +123,7 @@ impl Outbox {
             return false;
         }
         inner.bytes = with_it;
-        inner.frames.push_back(frame.clone());
+        inner.frames.push(frame.clone());
         self.wake(inner);
         true
     }
@@ -191,7 +190,9 @@ impl Outbox {
     pub(crate) fn take_all(&self) -> Vec<Frame> {
         let mut inner = self.lock();
         inner.bytes = 0;
-        inner.frames.drain(..).collect()
+        let mut frames = VecDeque::new();
+        inner.frames.move_to(&mut frames);
+        frames.into()
     }
 
     /// Wakes the driver after the lock is gone.
@@ -231,9 +232,7 @@ impl Inner {
     /// What there is for the driver, if anything.
     fn take(&mut self, frames: &mut VecDeque<Frame>) -> Option<Taken> {
         if self.bytes <= BATCH_BYTES_MAX {
-            // Each keeps its room for the next.
-            frames.append(&mut self.frames);
-            self.frames.shrink_to(FRAMES_KEPT);
+            self.frames.move_to(frames);
             self.bytes = 0;
         } else {
             self.split(frames);
@@ -252,12 +251,9 @@ impl Inner {
     /// Moves frames up to a batch's bytes, and at least one.
     fn split(&mut self, batch: &mut VecDeque<Frame>) {
         let mut taken = 0;
-        while let Some(frame) = self.frames.front() {
-            if taken > 0 && taken + frame.len() > BATCH_BYTES_MAX {
-                break;
-            }
+        while let Some(frame) = self.frames.pop_if(|next| taken == 0 || taken + next.len() <= BATCH_BYTES_MAX) {
             taken += frame.len();
-            batch.extend(self.frames.pop_front());
+            batch.push_back(frame);
         }
         self.bytes -= taken;
     }
@@ -356,7 +352,7 @@ mod tests {
             self.0.lock().expect("no panic").0.push(number);
         }
 
-        fn hurry(&self) {
+        fn hurry(&self, _: usize) {
             self.0.lock().expect("no panic").1 += 1;
         }
     }

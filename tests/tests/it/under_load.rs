@@ -108,12 +108,19 @@ async fn ask_without_pause(
 }
 
 /// Members who speak all at once, so that far more is for each than its outbox holds: as long as they read, all of it comes, and
-/// each member's in its order.
+/// each member's in its order. So it does where one thread serves them all, and where many do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_burst_from_many_comes_to_all_of_them() -> Result<()> {
+    for threads in [1, 4] {
+        let setup = Setup::new().guests(&["echo"])?.config(&format!("wire_threads = {threads}"));
+        burst(setup.limit("outbox_frames", 256).start().await?).await?;
+    }
+    Ok(())
+}
+
+async fn burst(host: TestHost) -> Result<()> {
     const MEMBERS: u64 = 32;
     const EACH: u64 = 20;
-    let host = Setup::new().guests(&["echo"])?.limit("outbox_frames", 128).start().await?;
     let mut members = Vec::new();
     for _ in 0..MEMBERS {
         let mut member = host.connect().await?;

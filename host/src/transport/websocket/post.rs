@@ -132,11 +132,14 @@ impl Bell for Post {
         }
     }
 
-    fn hurry(&self) {
-        if !self.is_behind.swap(true, Ordering::AcqRel) {
-            self.pressure.raise();
-            self.leave(|_| {});
-        }
+    fn hurry(&self, number: usize) {
+        self.leave(|letters| {
+            // It was rung for before, but who did that may not have passed it on yet.
+            letters.rung.push(number);
+            if !self.is_behind.swap(true, Ordering::AcqRel) {
+                self.pressure.raise();
+            }
+        });
     }
 }
 
@@ -179,15 +182,15 @@ mod tests {
     fn others_wait_for_who_is_behind_until_it_has_caught_up_or_is_gone() {
         let (_polls, posts) = posts(next_group());
         let is_eased = || posts[0].pressure.eased().now_or_never().is_some();
-        posts[0].hurry();
-        posts[0].hurry();
+        posts[0].hurry(1);
+        posts[0].hurry(2);
         assert!(!posts[0].may_sleep() && posts[1].may_sleep() && !is_eased());
         assert!(posts[0].catch_up() && !posts[0].catch_up() && !is_eased());
         posts[0].pressure().lower();
         assert!(is_eased());
-        posts[0].hurry();
+        posts[0].hurry(1);
         posts.iter().for_each(|post| post.give_up());
-        posts[1].hurry();
+        posts[1].hurry(1);
         assert!(is_eased());
     }
 

@@ -29,8 +29,11 @@ const EVENTS_A_TURN: usize = 256;
 /// Connections that are written to in a turn, unless an outbox fills.
 const WRITES_A_TURN: usize = 128;
 
-/// For how long a thread that could hear more waits for its siblings to write, before it hears a little.
-const HELD_BACK: Duration = Duration::from_millis(1);
+/// How often a thread that is held back looks whether it still is.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// For how long its siblings may hold it back, before it hears a little.
+const HELD_BACK_MAX: Duration = Duration::from_millis(100);
 
 /// What the operating system calls the post's waker.
 pub(super) const POST: Token = Token(usize::MAX);
@@ -54,6 +57,8 @@ pub(super) struct Reactor {
     due: VecDeque<usize>,
     /// When which connection is looked after. Those that are out of date don't count.
     alarms: BinaryHeap<Reverse<(Instant, usize)>>,
+    /// Since when it hears nothing, under pressure.
+    held_back: Option<Instant>,
 }
 
 impl Reactor {
@@ -70,6 +75,7 @@ impl Reactor {
             ready: VecDeque::new(),
             due: VecDeque::new(),
             alarms: BinaryHeap::new(),
+            held_back: None,
         }
     }
 
@@ -128,13 +134,16 @@ impl Reactor {
             return Some(Duration::ZERO);
         }
         if is_held_back {
-            return Some(HELD_BACK);
+            return Some(LOOK);
         }
         self.alarms.peek().map(|Reverse((at, _))| at.saturating_duration_since(self.desk.now))
     }
 
     /// The first half of a turn, which ends early under pressure. Those that have more than makes a turn come again in the next.
     fn handle(&mut self) {
+        if self.is_held_back() {
+            return;
+        }
         for _ in 0..self.ready.len() {
             let Some(number) = self.ready.pop_front() else { return };
             if let Some(connection) = self.connections.get_mut(number) {
@@ -145,6 +154,17 @@ impl Reactor {
                 return;
             }
         }
+    }
+
+    fn is_held_back(&mut self) -> bool {
+        if self.posts[self.place].pressure().is_high() {
+            let since = *self.held_back.get_or_insert(self.desk.now);
+            if self.desk.now - since < HELD_BACK_MAX {
+                return true;
+            }
+        }
+        self.held_back = None;
+        false
     }
 
     /// The second half, for so many at most.

@@ -1,0 +1,72 @@
+//! Frames that wait, the first of them in place: most outboxes hold one at a time, for which neither room nor a look elsewhere
+//! in memory is needed.
+
+use std::collections::VecDeque;
+
+use crate::protocol::Frame;
+
+/// Frames that a queue keeps room for once it needed that much.
+const KEPT: usize = 16;
+
+/// A queue of frames. Where it is empty, `first` is none; it may be none while others wait.
+#[derive(Default)]
+pub(super) struct Queue {
+    first: Option<Frame>,
+    rest: VecDeque<Frame>,
+}
+
+impl Queue {
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn push(&mut self, frame: Frame) {
+        if self.is_empty() {
+            self.first = Some(frame);
+        } else {
+            self.rest.push_back(frame);
+        }
+    }
+
+    /// Takes the first, if it is one that `wanted` wants.
+    pub(super) fn pop_if(&mut self, wanted: impl FnOnce(&Frame) -> bool) -> Option<Frame> {
+        match &self.first {
+            Some(first) => wanted(first).then(|| self.first.take()).flatten(),
+            None => self.rest.pop_front_if(|frame| wanted(frame)),
+        }
+    }
+
+    /// Moves all of them.
+    pub(super) fn move_to(&mut self, frames: &mut VecDeque<Frame>) {
+        frames.extend(self.first.take());
+        if self.rest.capacity() > 0 {
+            frames.append(&mut self.rest);
+            self.rest.shrink_to(KEPT);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_come_out_in_their_order_however_they_are_taken() {
+        let frames = ["one", "two", "three", "four"].map(Frame::text);
+        let mut queue = Queue::default();
+        assert!(queue.is_empty() && queue.pop_if(|_| true).is_none());
+        frames[..3].iter().for_each(|frame| queue.push(frame.clone()));
+        assert_eq!((queue.pop_if(|_| false), queue.len()), (None, 3));
+        assert_eq!(queue.pop_if(|_| true).as_ref(), Some(&frames[0]));
+        assert_eq!(queue.pop_if(|frame| *frame == frames[1]).as_ref(), Some(&frames[1]));
+        queue.push(frames[3].clone());
+        let mut moved = VecDeque::from([frames[0].clone()]);
+        queue.move_to(&mut moved);
+        assert_eq!(moved, [&frames[0], &frames[2], &frames[3]].map(Clone::clone));
+        assert!(queue.is_empty());
+    }
+}
