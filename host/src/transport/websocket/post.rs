@@ -102,6 +102,7 @@ impl Post {
     pub(super) fn may_sleep(&self) -> bool {
         let mut letters = self.lock();
         let has_come = !letters.arrivals.is_empty() || !letters.rung.is_empty() || letters.is_over;
+        // What tells of its being behind may have been taken just after it caught up.
         letters.is_asleep = !has_come && !self.is_behind.load(Ordering::Acquire);
         letters.is_asleep
     }
