@@ -2,6 +2,7 @@
 
 use std::env::consts::EXE_EXTENSION;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -17,9 +18,9 @@ use crate::{guests, node, places};
 pub(crate) struct Options {
     /// What is measured: fanout, echo, native, idle, churn, mixed, deaf, intercepted, reload, start; all of it if nothing is named
     scenarios: Vec<String>,
-    /// Rounds, each of which plays all servers one after the other
-    #[arg(long, default_value_t = 7)]
-    rounds: usize,
+    /// Rounds, each of which plays all servers one after the other [default: 7, and 11 with --against]
+    #[arg(long)]
+    rounds: Option<usize>,
     /// Little of everything: to see that it works, and not how fast it is
     #[arg(long)]
     quick: bool,
@@ -29,12 +30,21 @@ pub(crate) struct Options {
     /// Measure this program, too: it takes `--listen ADDRESS`, says `Listening on http://ADDRESS` and speaks the same channel
     #[arg(long, value_name = "NAME=PROGRAM")]
     beside: Vec<String>,
+    /// Measure this older build of the host beside the new one, and tell whether a delivery, an echo and an idle socket cost what
+    /// they cost before
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["peers", "beside"])]
+    against: Option<PathBuf>,
+}
+
+/// Measures little of everything, for the tests: that the measurements work.
+pub(crate) fn smoke() -> Result<()> {
+    run(&Options { scenarios: Vec::new(), rounds: None, quick: true, peers: false, beside: Vec::new(), against: None })
 }
 
 /// Builds all that is measured, and measures it.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let toolchain = step("compiler for plugins", Toolchain::find)?;
-    step("plugins", || guests::build(&toolchain))?;
+    step("plugins", || guests::build(&toolchain, guests::Cargo::Speaks))?;
     if options.measures("reload") {
         step("plugins to reload to", || guests::build_variants(&toolchain))?;
     }
@@ -47,7 +57,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         step("other servers, in release", build_peers)?;
     }
     let mut bench = Command::new(places::target().join("release").join("bennu-bench").with_extension(EXE_EXTENSION));
-    bench.arg("compare").args(&options.scenarios).args(["--rounds", &options.rounds.to_string()]);
+    bench.arg("compare").args(&options.scenarios);
+    if let Some(rounds) = options.rounds {
+        bench.args(["--rounds", &rounds.to_string()]);
+    }
+    if let Some(old) = &options.against {
+        bench.arg("--against").arg(old);
+    }
     bench.args(options.quick.then_some("--quick")).args(options.peers.then_some("--peers"));
     for beside in &options.beside {
         bench.args(["--beside", beside]);

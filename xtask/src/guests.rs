@@ -36,18 +36,28 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn make(toolchain: &Toolchain, with_variants: bool) -> Result<()> {
-    step("plugins", || build(toolchain))?;
+    step("plugins", || build(toolchain, Cargo::Speaks))?;
     if with_variants {
         step("variants of plugins", || build_variants(toolchain))?;
     }
     page::put_together()
 }
 
+/// Whether cargo tells what it does.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Cargo {
+    Speaks,
+    /// Only errors: another cargo speaks meanwhile.
+    IsQuiet,
+}
+
 /// Builds all plugins to `target/guests/NAME.wasm`.
-pub(crate) fn build(toolchain: &Toolchain) -> Result<()> {
+pub(crate) fn build(toolchain: &Toolchain, cargo: Cargo) -> Result<()> {
     let names = names()?;
     let work = places::target().join("guest-build");
-    process::run(toolchain.cargo_build(&places::guest_sources()).arg("--workspace").env("CARGO_TARGET_DIR", &work))?;
+    let mut command = toolchain.cargo_build(&places::guest_sources());
+    command.arg("--workspace").args((cargo == Cargo::IsQuiet).then_some("--quiet"));
+    process::run(command.env("CARGO_TARGET_DIR", &work))?;
     let width = names.iter().map(String::len).max().unwrap_or_default();
     for name in &names {
         let put = wrap(&module(&work, name), &places::guests().join(name).with_extension("wasm"))?;

@@ -90,18 +90,18 @@ pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
 }
 
 /// Ends a program and waits until it has gone.
-fn end(child: &mut Child) {
+pub(crate) fn end(child: &mut Child) {
     // Both fail only where it has ended by itself, which is as good.
     let _ = child.kill();
     let _ = child.wait();
 }
 
-fn cannot_start(command: &Command) -> String {
+pub(crate) fn cannot_start(command: &Command) -> String {
     format!("cannot start `{}`", command.get_program().display())
 }
 
 /// A command as one would type it.
-fn line(command: &Command) -> String {
+pub(crate) fn line(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let words = program.file_name().into_iter().chain(command.get_args());
     words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
@@ -112,18 +112,22 @@ struct Waiting<'a> {
     what: &'a str,
     began: Instant,
     shown: Instant,
+    /// Whether lines of the terminal may be written over.
+    owns_terminal: bool,
 }
 
 impl<'a> Waiting<'a> {
     fn begin(what: &'a str) -> Self {
         let now = Instant::now();
         eprintln!("  {what} …");
-        Self { what, began: now, shown: now }
+        // Beside another thread's program, whose last lines aren't ours, only whole lines are written.
+        let owns_terminal = io::stderr().is_terminal() && thread::current().name() == Some("main");
+        Self { what, began: now, shown: now, owns_terminal }
     }
 
     fn tick(&mut self) {
         let passed = self.began.elapsed();
-        if io::stderr().is_terminal() {
+        if self.owns_terminal {
             eprint!("\u{1b}[1A\r\u{1b}[2K  {} … {} s\n", self.what, passed.as_secs());
         } else if self.shown.elapsed() >= SIGN_OF_LIFE {
             self.shown = Instant::now();
@@ -132,7 +136,7 @@ impl<'a> Waiting<'a> {
     }
 
     fn end(&self) {
-        if io::stderr().is_terminal() {
+        if self.owns_terminal {
             eprint!("\u{1b}[1A\r\u{1b}[2K");
             eprintln!("  {}: {}", self.what, took(self.began.elapsed()));
         }

@@ -20,13 +20,13 @@ pub(super) struct Entrant {
 }
 
 impl Contest {
-    /// Plays so many rounds and prints what came of them. Tells how many of the entrants failed; they are left out of what
-    /// follows.
-    pub(super) fn hold(self, rounds: usize) -> usize {
+    /// Plays so many rounds, prints the table and returns it. An entrant that fails is left out of the rounds that follow.
+    pub(super) fn hold(&self, rounds: usize) -> Table {
         let names = self.entrants.iter().map(|entrant| entrant.name.clone()).collect();
         let mut table = Table::new(names);
         for round in 1..=rounds {
-            for (number, entrant) in self.entrants.iter().enumerate() {
+            for number in self.order(round) {
+                let entrant = &self.entrants[number];
                 if table.has_failed(number) {
                     continue;
                 }
@@ -38,6 +38,12 @@ impl Contest {
             }
         }
         print!("\n## {}\n\n{table}", self.title);
-        table.failures()
+        table
+    }
+
+    /// Who plays when: every second round is played backwards, so that nobody always follows the same one.
+    fn order(&self, round: usize) -> Vec<usize> {
+        let order = 0..self.entrants.len();
+        if round % 2 == 1 { order.collect() } else { order.rev().collect() }
     }
 }

@@ -5,8 +5,9 @@ mod cases;
 mod contest;
 mod rivals;
 mod table;
+mod verdict;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
@@ -16,6 +17,7 @@ use crate::scenario::reload::{Reload, builds};
 use crate::scenario::start::Start;
 use crate::target::Hosted;
 use rivals::Rivals;
+use verdict::Verdict;
 
 /// Measure the host beside the least that a server can do, in alternating rounds
 #[derive(Args)]
@@ -24,9 +26,9 @@ pub(crate) struct Compare {
     #[arg(value_enum)]
     scenarios: Vec<Played>,
 
-    /// Rounds
-    #[arg(long, default_value_t = 7)]
-    rounds: usize,
+    /// Rounds [default: 7, and 11 with --against]
+    #[arg(long)]
+    rounds: Option<usize>,
 
     /// Little of everything: to see that it works, and not how fast it is
     #[arg(long)]
@@ -43,7 +45,18 @@ pub(crate) struct Compare {
     /// http://ADDRESS` and speaks the same channel; may be given more than once
     #[arg(long, value_name = "NAME=PROGRAM", value_parser = named)]
     beside: Vec<(String, PathBuf)>,
+
+    /// Beside an older build of the host alone, with the same plugins: tells whether a delivery, an echo and an idle socket cost
+    /// what they cost before, and ends with 1 if one costs more
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["peers", "beside"])]
+    against: Option<PathBuf>,
 }
+
+/// Rounds, unless another number is given.
+const ROUNDS: usize = 7;
+
+/// Rounds against an older build, where a few hundredths matter.
+const ROUNDS_AGAINST: usize = 11;
 
 /// What is compared.
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -70,17 +83,56 @@ enum Played {
     Start,
 }
 
+impl Played {
+    /// What is compared with an older build unless something is named: the hot paths.
+    const HOT: [Self; 3] = [Self::Fanout, Self::Echo, Self::Idle];
+
+    /// What can be compared with an older build: what the host plays as one of several servers.
+    const BY_SERVERS: [Self; 5] = [Self::Fanout, Self::Echo, Self::Idle, Self::Churn, Self::Mixed];
+}
+
 impl Compare {
     pub(crate) fn run(&self) -> Result<()> {
+        match &self.against {
+            Some(old) => self.compare_with(old),
+            None => self.compare(),
+        }
+    }
+
+    fn compare_with(&self, old: &Path) -> Result<()> {
+        let named = if self.scenarios.is_empty() { &Played::HOT[..] } else { &self.scenarios };
+        ensure!(old.is_file(), "{} is no program", old.display());
+        let rivals = Rivals::builds(&self.hosted, old);
+        let mut is_worse = false;
+        for played in named {
+            ensure!(Played::BY_SERVERS.contains(played), "--against compares fanout, echo, idle, churn and mixed");
+            for contest in cases::of(*played, self.quick, &rivals) {
+                let table = contest.hold(self.rounds(ROUNDS_AGAINST));
+                let verdict = Verdict::of(&table);
+                println!("\n{verdict}");
+                ensure!(table.failures() == 0, "a build failed");
+                is_worse |= verdict.is_worse();
+            }
+        }
+        ensure!(!is_worse, "something costs more than it cost before");
+        Ok(())
+    }
+
+    fn rounds(&self, usual: usize) -> usize {
+        let rounds = self.rounds.unwrap_or(usual);
+        if self.quick { rounds.min(2) } else { rounds }
+    }
+
+    fn compare(&self) -> Result<()> {
         let rivals = Rivals::new(&self.hosted, &self.beside, self.peers);
-        let rounds = if self.quick { self.rounds.min(2) } else { self.rounds };
+        let rounds = self.rounds(ROUNDS);
         let mut failures = 0;
         for played in Played::value_variants() {
             if !self.scenarios.is_empty() && !self.scenarios.contains(played) {
                 continue;
             }
             for contest in cases::of(*played, self.quick, &rivals) {
-                failures += contest.hold(rounds);
+                failures += contest.hold(rounds).failures();
             }
             let (host, seconds) = (self.hosted.host.clone(), if self.quick { 2 } else { 5 });
             match played {

@@ -1,6 +1,6 @@
 //! The servers that are compared.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
@@ -55,6 +55,14 @@ impl Rivals {
             all.extend(self::peers());
         }
         Self { all, ours, native, host }
+    }
+
+    /// Two builds of the host, the old one first.
+    pub(super) fn builds(new: &Hosted, old: &Path) -> Self {
+        let host = Rival::Host(new.clone());
+        let old = Rival::Host(Hosted { host: old.to_owned(), ..new.clone() });
+        let builds = vec![("old".to_owned(), old), ("new".to_owned(), host.clone())];
+        Self { all: builds.clone(), ours: builds, native: Vec::new(), host }
     }
 }
 

@@ -53,6 +53,22 @@ impl Table {
         self.rows.iter().filter(|row| row.failure.is_some()).count()
     }
 
+    /// CPU time of an operation, the second entrant's by the first's, round by round.
+    pub(super) fn cpu_ratios(&self) -> Vec<f64> {
+        self.ratios(|round| Some(round.cpu_each))
+    }
+
+    /// The same of a note.
+    pub(super) fn note_ratios(&self, name: &str) -> Vec<f64> {
+        self.ratios(|round| round.notes.iter().find(|(what, _)| what == name).map(|(_, figure)| *figure))
+    }
+
+    fn ratios(&self, of: impl Fn(&Round) -> Option<f64>) -> Vec<f64> {
+        let [first, second] = &self.rows[..] else { return Vec::new() };
+        let rounds = first.rounds.iter().zip(&second.rounds);
+        rounds.filter_map(|(first, second)| Some(of(second)? / of(first)?)).collect()
+    }
+
     fn notes(&self, out: &mut Formatter<'_>) -> fmt::Result {
         let names = |round: &Round| round.notes.iter().map(|(what, _)| what.clone()).collect::<Vec<_>>();
         let most = self.rows.iter().filter_map(|row| row.rounds.first()).map(names).max_by_key(Vec::len);

@@ -6,8 +6,6 @@ use super::disk::{Disk, Unsynced};
 use super::load::{self, TASKS, Told};
 use super::*;
 
-const ROUNDS: usize = 50;
-
 async fn open(disk: &Disk) -> anyhow::Result<Store> {
     // A small cache, so that pages are written before the commit too.
     Store::over(Box::new(Embedded::over(disk.clone(), 64 << 10)?), StoreLimits::default()).await
@@ -53,7 +51,8 @@ async fn crash_again_and_again(unsynced: Unsynced, random: &mut Random) {
     // A file is made under another name, so that no crash leaves one that was only begun.
     open(&disk).await.unwrap().close().await;
     let (mut acknowledged, mut unanswered) = (0, 0);
-    for _ in 0..ROUNDS {
+    let rounds = bennu_test_tiers::rounds("store::crash");
+    for _ in 0..rounds {
         let (found, store) = reopen(disk, unsynced, random).await;
         disk = found;
         let latest = load::check(&store, &told).await;
@@ -68,7 +67,7 @@ async fn crash_again_and_again(unsynced: Unsynced, random: &mut Random) {
     load::check(&store, &told).await;
     store.close().await;
     println!("{unsynced:?}: {acknowledged} acknowledged, all found; {unanswered} more found whole; none by half");
-    assert!(acknowledged > ROUNDS as u64, "the load was none");
+    assert!(acknowledged > rounds as u64, "the load was none");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,26 +11,25 @@ use super::*;
 /// Names the data directory to the process that is to be killed: this same test, run again.
 const VICTIM: &str = "BENNU_STORE_VICTIM";
 
-const TEST: &str = "store::tests::kill::what_was_acknowledged_survives_fifty_kills";
-
-const ROUNDS: usize = 50;
+const TEST: &str = "store::tests::kill::what_was_acknowledged_survives_kills";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_acknowledged_survives_fifty_kills() {
+async fn what_was_acknowledged_survives_kills() {
     if let Some(place) = std::env::var_os(VICTIM) {
         return be_killed(Path::new(&place)).await;
     }
+    let rounds = bennu_test_tiers::rounds("store::kill");
     for mut random in Random::runs(1) {
         let place = tempfile::tempdir().unwrap();
         let (mut told, mut acknowledged) = ([Told::default(); TASKS], 0);
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             let latest = check(place.path(), &told).await;
             told = latest.map(|round| Told { begun: round, done: round });
             acknowledged += kill_one(place.path(), 1 + random.below(40), &mut told);
         }
         check(place.path(), &told).await;
         println!("{acknowledged} acknowledged, all found; none by half");
-        assert!(acknowledged >= ROUNDS, "the load was none");
+        assert!(acknowledged >= rounds, "the load was none");
     }
 }
 

@@ -30,9 +30,15 @@ const TARGETS: [Target; 2] = [
     },
 ];
 
-/// Generates the bindings and writes them; with `check`, only compares them with what is there.
-pub(crate) fn run(check: bool) -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+/// Generates the bindings and writes them. With the argument `--check` it only compares them with the files that are there.
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let check = match &arguments[..] {
+        [] => false,
+        [only] if only == "--check" => true,
+        _ => bail!("usage: bennu-bindings [--check]"),
+    };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     for target in &TARGETS {
         let file = root.join("guest/src/bindings").join(target.file).with_extension("rs");
         let fresh = generate(&root.join("wit"), target)?;

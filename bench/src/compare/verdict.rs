@@ -1,0 +1,74 @@
+//! Whether a build costs what an older one cost: `--against`.
+
+use std::fmt::{self, Display, Formatter};
+
+use super::table::Table;
+use crate::statistics::Spread;
+
+/// The greatest median of the rounds' ratios that counts as unchanged. Two equal builds differ by about so much on a machine
+/// that does other things as well.
+const UNCHANGED_MAX: f64 = 1.03;
+
+/// With fewer rounds the median says nothing about a few hundredths.
+const ROUNDS_MIN: usize = 11;
+
+/// The notes of a scenario that are compared beside the CPU time.
+const NOTES: [&str; 1] = ["memory a socket with its topics, bytes"];
+
+/// What the new build takes, as ratios to the old one in the same round.
+pub(super) struct Verdict(Vec<(String, Spread, usize)>);
+
+impl Verdict {
+    /// Compares the second entrant of a contest with the first.
+    pub(super) fn of(table: &Table) -> Self {
+        let ratios = |what: &str, ratios: Vec<f64>| {
+            let rounds = ratios.len();
+            Spread::of(ratios).map(|spread| (what.to_owned(), spread, rounds))
+        };
+        let cpu = ratios("CPU time", table.cpu_ratios());
+        let notes = NOTES.iter().filter_map(|name| ratios(name, table.note_ratios(name)));
+        Self(cpu.into_iter().chain(notes).collect())
+    }
+
+    /// Whether a figure grew by more than what counts as unchanged. Too few rounds say nothing.
+    pub(super) fn is_worse(&self) -> bool {
+        self.0.iter().any(|(_, spread, rounds)| *rounds >= ROUNDS_MIN && spread.median > UNCHANGED_MAX)
+    }
+}
+
+impl Display for Verdict {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        for (what, spread, rounds) in &self.0 {
+            let says = match spread.median <= UNCHANGED_MAX {
+                _ if *rounds < ROUNDS_MIN => format!("{ROUNDS_MIN} rounds are needed to say more"),
+                true => format!("unchanged: at most {UNCHANGED_MAX}"),
+                false => format!("MORE than {UNCHANGED_MAX}"),
+            };
+            let Spread { median, least, greatest } = spread;
+            writeln!(out, "{what}, new to old: {median:.3} ({least:.3}–{greatest:.3}) in {rounds} rounds; {says}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(ratio: f64, rounds: usize) -> Verdict {
+        Verdict(vec![("CPU time".into(), Spread::of(vec![ratio; rounds]).expect("some rounds"), rounds)])
+    }
+
+    #[test]
+    fn three_hundredths_more_are_unchanged_and_four_are_not() {
+        assert!(!verdict(1.03, 11).is_worse());
+        assert!(verdict(1.04, 11).is_worse());
+        assert!(verdict(1.04, 11).to_string().contains("1.040 (1.040–1.040) in 11 rounds; MORE than 1.03"));
+    }
+
+    #[test]
+    fn few_rounds_say_nothing() {
+        assert!(!verdict(2.0, 10).is_worse());
+        assert!(verdict(2.0, 10).to_string().contains("11 rounds are needed"));
+    }
+}

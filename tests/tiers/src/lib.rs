@@ -1,0 +1,155 @@
+//! Which tests run in which tier, and how often: the one place that says it.
+//!
+//! There are two tiers. `cargo xtask test` runs the *usual* one, which a developer waits for. `cargo xtask test full` runs
+//! everything: the suites of the usual tier with more rounds, and the suites that take too long for a developer to wait for.
+
+use std::env;
+
+/// The environment variable that names the tier for the tests. `cargo xtask test` sets it.
+pub const VARIABLE: &str = "BENNU_TEST_TIER";
+
+/// How much is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tier {
+    /// What a developer runs before a change lands, and what continuous integration runs.
+    Usual,
+    /// Everything. It is green before a release.
+    Full,
+}
+
+impl Tier {
+    /// The name of the tier, in [`VARIABLE`] and in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Usual => "usual",
+            Self::Full => "full",
+        }
+    }
+
+    /// The tier that this process is to test: [`Tier::Full`] if [`VARIABLE`] says so.
+    #[must_use]
+    pub fn current() -> Self {
+        match env::var_os(VARIABLE) {
+            Some(name) if name == Self::Full.name() => Self::Full,
+            _ => Self::Usual,
+        }
+    }
+}
+
+/// A group of tests that can be run alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suite {
+    /// Formatting, lints, generated code and documentation.
+    Lint,
+    /// The plugins' own tests.
+    Guests,
+    /// The host and the SDK: unit tests, and tests of the binary through real sockets.
+    Host,
+    /// The developer's commands.
+    Commands,
+    /// The official Phoenix client.
+    Phoenix,
+    /// Clients by other authors.
+    Clients,
+    /// The example pages.
+    Browser,
+    /// The outside tests again, while other processes take the processors.
+    Loaded,
+    /// Every measurement once.
+    Bench,
+}
+
+impl Suite {
+    /// All suites, in the order in which they run: first what is quick to fail.
+    pub const ALL: [Self; 9] = [
+        Self::Lint,
+        Self::Guests,
+        Self::Host,
+        Self::Commands,
+        Self::Phoenix,
+        Self::Clients,
+        Self::Browser,
+        Self::Loaded,
+        Self::Bench,
+    ];
+
+    /// The suites that need the plugins as components.
+    pub const WITH_PLUGINS: [Self; 6] =
+        [Self::Host, Self::Phoenix, Self::Clients, Self::Browser, Self::Loaded, Self::Bench];
+
+    /// The name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lint => "lint",
+            Self::Guests => "guests",
+            Self::Host => "host",
+            Self::Commands => "commands",
+            Self::Phoenix => "phoenix",
+            Self::Clients => "clients",
+            Self::Browser => "browser",
+            Self::Loaded => "loaded",
+            Self::Bench => "bench",
+        }
+    }
+
+    /// What the suite tests, in a line.
+    #[must_use]
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Lint => "Formatting, lints, generated code and documentation",
+            Self::Guests => "The plugins' own tests, run natively",
+            Self::Host => "The host and the SDK: unit tests, and the binary through real sockets",
+            Self::Commands => "The developer's commands",
+            Self::Phoenix => "The official Phoenix client in Node",
+            Self::Clients => "Clients by other authors, from npm, PyPI and crates.io",
+            Self::Browser => "The example pages in Chromium",
+            Self::Loaded => "The outside tests again, while other processes take the processors",
+            Self::Bench => "Every measurement once: that it works, and not how fast it is",
+        }
+    }
+
+    /// The lowest tier that runs the suite.
+    #[must_use]
+    pub const fn tier(self) -> Tier {
+        match self {
+            Self::Loaded | Self::Bench => Tier::Full,
+            _ => Tier::Usual,
+        }
+    }
+}
+
+/// How often one test repeats what it does with random input, or what depends on timing.
+struct Rounds {
+    test: &'static str,
+    usual: usize,
+    full: usize,
+}
+
+/// All tests whose number of rounds depends on the tier.
+const ROUNDS: [Rounds; 7] = [
+    // Damaged input for readers of bytes that a client sends.
+    Rounds { test: "protocol::noise", usual: 20_000, full: 2_000_000 },
+    Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
+    Rounds { test: "protocol::scan", usual: 20_000, full: 2_000_000 },
+    Rounds { test: "auth::term", usual: 20_000, full: 2_000_000 },
+    // Kills of a process that writes, and losses of power.
+    Rounds { test: "store::kill", usual: 10, full: 50 },
+    Rounds { test: "store::crash", usual: 20, full: 200 },
+    Rounds { test: "storage::kill", usual: 10, full: 50 },
+];
+
+/// How many rounds the test called `test` runs in the current tier.
+///
+/// # Panics
+/// If no such test is listed here.
+#[must_use]
+pub fn rounds(test: &str) -> usize {
+    let found = ROUNDS.iter().find(|rounds| rounds.test == test);
+    let Rounds { usual, full, .. } = found.unwrap_or_else(|| panic!("tests/tiers lists no rounds for `{test}`"));
+    match Tier::current() {
+        Tier::Usual => *usual,
+        Tier::Full => *full,
+    }
+}

@@ -1,0 +1,88 @@
+//! How many tests a program says that it ran, read from its output while that passes through.
+
+use std::io::{BufRead, BufReader, Write};
+use std::ops::AddAssign;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+
+/// Numbers of tests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) passed: usize,
+    pub(super) failed: usize,
+    pub(super) skipped: usize,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+/// Runs a program, passes its output on, and counts the tests in it.
+pub(super) fn run(command: &mut Command, counts: &mut Counts) -> Result<()> {
+    let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| process::cannot_start(command))?;
+    let output = child.stdout.take().context("the program's output is a pipe")?;
+    let mut own = std::io::stdout().lock();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
+        *counts += of_line(&String::from_utf8_lossy(&line));
+        own.write_all(&line)?;
+        own.write_all(b"\n")?;
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("`{}` failed ({status})", process::line(command));
+    }
+    Ok(())
+}
+
+/// The tests that a line sums up: a closing line of Rust's test runner, or one of the closing lines of Node's.
+fn of_line(line: &str) -> Counts {
+    let line = line.trim();
+    if let Some(sums) = line.strip_prefix("test result: ") {
+        let sums = sums.split_once(". ").map_or("", |(_, sums)| sums);
+        return Counts { passed: sum(sums, "passed"), failed: sum(sums, "failed"), skipped: sum(sums, "ignored") };
+    }
+    let number = |name: &str| {
+        let number = line.strip_prefix('ℹ')?.trim().strip_prefix(name)?;
+        number.strip_prefix(' ')?.parse().ok()
+    };
+    Counts {
+        passed: number("pass").unwrap_or(0),
+        failed: number("fail").unwrap_or(0),
+        skipped: number("skipped").unwrap_or(0),
+    }
+}
+
+/// The number before `name` in text such as `3 passed; 0 failed`.
+fn sum(text: &str, name: &str) -> usize {
+    let words = text.split(';').find_map(|part| part.trim().strip_suffix(name));
+    words.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closing_lines_of_both_test_runners_are_counted() {
+        let rust = "test result: FAILED. 12 passed; 1 failed; 2 ignored; 0 measured; 3 filtered out; finished in 0.1s";
+        assert_eq!(of_line(rust), Counts { passed: 12, failed: 1, skipped: 2 });
+        assert_eq!(of_line("ℹ pass 7"), Counts { passed: 7, ..Counts::default() });
+        assert_eq!(of_line("ℹ fail 3"), Counts { failed: 3, ..Counts::default() });
+        assert_eq!(of_line("ℹ skipped 1"), Counts { skipped: 1, ..Counts::default() });
+    }
+
+    #[test]
+    fn other_lines_count_nothing() {
+        for line in ["test a ... ok", "ℹ tests 9", "ℹ duration_ms 12", "5 passed", "ℹ passing 4", ""] {
+            assert_eq!(of_line(line), Counts::default(), "{line}");
+        }
+    }
+}

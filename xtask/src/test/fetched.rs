@@ -1,0 +1,62 @@
+//! What tests need from outside the repository. It is fetched while the first suites compile, for most of that time is spent
+//! waiting for other machines.
+
+use std::path::PathBuf;
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context, Result, anyhow};
+use bennu_test_tiers::Suite;
+
+use crate::toolchain::Toolchain;
+use crate::{chromium, node, places, python};
+
+/// All that was fetched for the suites that are wanted.
+pub(super) struct Fetched {
+    /// The compiler for plugins.
+    pub(super) toolchain: Option<Toolchain>,
+    /// The browser.
+    pub(super) chromium: Option<PathBuf>,
+}
+
+/// A thread that fetches.
+pub(super) enum Fetching {
+    Running(JoinHandle<Result<Fetched>>),
+    Done(Fetched),
+    Failed,
+}
+
+impl Fetching {
+    /// Begins to fetch what these suites need.
+    pub(super) fn begin(suites: &[Suite]) -> Self {
+        let suites = suites.to_vec();
+        Self::Running(thread::spawn(move || fetch(&suites)))
+    }
+
+    /// Waits until everything is there.
+    pub(super) fn wait(&mut self) -> Result<&Fetched> {
+        if let Self::Running(_) = self {
+            let Self::Running(thread) = std::mem::replace(self, Self::Failed) else { unreachable!("it was running") };
+            let fetched = thread.join().map_err(|_| anyhow!("the thread that fetches panicked"))?;
+            *self = Self::Done(fetched.context("cannot fetch what the tests need")?);
+        }
+        match self {
+            Self::Done(fetched) => Ok(fetched),
+            _ => Err(anyhow!("what the tests need could not be fetched")),
+        }
+    }
+}
+
+/// One thing after the other: Debian's package manager takes no two requests at once.
+fn fetch(suites: &[Suite]) -> Result<Fetched> {
+    let wants = |some: &[Suite]| suites.iter().any(|suite| some.contains(suite));
+    let toolchain = wants(&Suite::WITH_PLUGINS).then(Toolchain::find).transpose()?;
+    if wants(&[Suite::Phoenix, Suite::Clients, Suite::Browser]) {
+        node::install(&places::root().join("tests"))?;
+    }
+    if wants(&[Suite::Clients]) {
+        let requirements = places::client_sources().join("python").join("requirements.txt");
+        python::environment(&places::clients().join("python"), &requirements)?;
+    }
+    let chromium = wants(&[Suite::Browser]).then(chromium::find).transpose()?;
+    Ok(Fetched { toolchain, chromium })
+}

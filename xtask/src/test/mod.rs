@@ -1,0 +1,86 @@
+//! Every check and every test, in two tiers. `tests/tiers` says which suite belongs to which.
+
+mod count;
+mod fetched;
+mod report;
+mod suites;
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use bennu_test_tiers::{Suite, Tier};
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+
+use crate::step::{note, paint};
+use fetched::Fetching;
+use report::{Outcome, Report};
+use suites::Bench;
+
+/// How `cargo xtask test` was called.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Only these suites, with what they need. `full` is every suite, with all rounds; no name is every suite of the usual tier
+    #[arg(value_parser = PossibleValuesParser::new(names()))]
+    suites: Vec<String>,
+}
+
+/// The word for the whole of the full tier.
+const FULL: &str = "full";
+
+fn names() -> Vec<&'static str> {
+    Suite::ALL.iter().map(|suite| suite.name()).chain([FULL]).collect()
+}
+
+impl Options {
+    fn tier(&self) -> Tier {
+        if self.suites.iter().any(|name| name == FULL) { Tier::Full } else { Tier::Usual }
+    }
+
+    /// Why a suite isn't run, if it isn't.
+    fn skips(&self, suite: Suite) -> Option<&'static str> {
+        let is_named = self.suites.iter().any(|name| name == suite.name());
+        let names_some = self.suites.iter().any(|name| name != FULL);
+        if is_named {
+            None
+        } else if names_some {
+            Some("not asked for")
+        } else if suite.tier() > self.tier() {
+            Some("only in `cargo xtask test full`")
+        } else {
+            None
+        }
+    }
+}
+
+/// Runs the suites. The first one that fails ends the run. A table of what ran and what didn't ends the output in either case.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let wanted: Vec<Suite> = Suite::ALL.into_iter().filter(|suite| options.skips(*suite).is_none()).collect();
+    let tier = options.tier();
+    let mut bench = Bench::new(tier, Fetching::begin(&wanted));
+    let mut report = Report::new(tier);
+    let mut failed = None;
+    for suite in Suite::ALL {
+        let outcome = match (options.skips(suite), failed) {
+            (Some(why), _) => Outcome::Skipped(why.to_owned()),
+            (None, Some(earlier)) => Outcome::Skipped(format!("`{earlier}` failed")),
+            (None, None) => {
+                eprintln!("{} {}", paint("1;36", suite.name()), paint("2", suite.about()));
+                let began = Instant::now();
+                let ended = suites::run(suite, &mut bench);
+                let outcome = Outcome::of(ended, began.elapsed(), bench.take_counts());
+                if matches!(outcome, Outcome::Failed { .. }) {
+                    failed = Some(suite.name());
+                }
+                outcome
+            }
+        };
+        report.add(suite, outcome);
+    }
+    println!("{report}");
+    if let Some(suite) = failed {
+        note(&format!("Run it alone with `cargo xtask test {suite}`."));
+        bail!("the suite `{suite}` failed");
+    }
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! The table that ends a run: what ran, how it ended, and what was skipped and why.
+
+use std::fmt::{self, Display, Formatter};
+use std::time::Duration;
+
+use anyhow::Result;
+use bennu_test_tiers::{Suite, Tier};
+
+use super::count::Counts;
+use crate::step::{failed, took};
+
+/// How a suite ended.
+pub(super) enum Outcome {
+    Passed { time: Duration, counts: Counts },
+    Failed { time: Duration, counts: Counts },
+    Skipped(String),
+}
+
+impl Outcome {
+    /// The outcome of a suite that ran. An error is told at once.
+    pub(super) fn of(ended: Result<()>, time: Duration, counts: Counts) -> Self {
+        match ended {
+            Ok(()) => Self::Passed { time, counts },
+            Err(error) => {
+                failed(&error);
+                Self::Failed { time, counts }
+            }
+        }
+    }
+}
+
+/// The outcomes of all suites.
+pub(super) struct Report {
+    tier: Tier,
+    rows: Vec<(Suite, Outcome)>,
+}
+
+impl Report {
+    pub(super) fn new(tier: Tier) -> Self {
+        Self { tier, rows: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, suite: Suite, outcome: Outcome) {
+        self.rows.push((suite, outcome));
+    }
+
+    fn total(&self) -> Counts {
+        let mut total = Counts::default();
+        for (_, outcome) in &self.rows {
+            if let Outcome::Passed { counts, .. } | Outcome::Failed { counts, .. } = outcome {
+                total += *counts;
+            }
+        }
+        total
+    }
+}
+
+impl Display for Report {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(
+            out,
+            "\n{:10} {:8} {:>14} {:>7} {:>7}  (tier: {})",
+            "suite",
+            "outcome",
+            "time",
+            "passed",
+            "skipped",
+            self.tier.name()
+        )?;
+        for (suite, outcome) in &self.rows {
+            let suite = suite.name();
+            let (word, time, counts) = match outcome {
+                Outcome::Passed { time, counts } => ("passed", time, counts),
+                Outcome::Failed { time, counts } => ("FAILED", time, counts),
+                Outcome::Skipped(why) => {
+                    writeln!(out, "{suite:10} {:8} {why}", "skipped")?;
+                    continue;
+                }
+            };
+            // Lints are no tests: they have no numbers.
+            let number = |number: usize| if number == 0 { String::new() } else { number.to_string() };
+            writeln!(
+                out,
+                "{suite:10} {word:8} {:>14} {:>7} {:>7}",
+                took(*time),
+                number(counts.passed),
+                number(counts.skipped)
+            )?;
+        }
+        // The last line is one that any reader of test output understands.
+        let Counts { passed, failed, skipped } = self.total();
+        write!(out, "\n{passed} passed, {failed} failed, {skipped} skipped")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_tells_what_ran_and_why_the_rest_did_not() {
+        let mut report = Report::new(Tier::Usual);
+        let counts = Counts { passed: 700, failed: 0, skipped: 2 };
+        report.add(Suite::Host, Outcome::Passed { time: Duration::from_secs(75), counts });
+        report.add(Suite::Bench, Outcome::Skipped("only in `cargo xtask test full`".into()));
+        let text = report.to_string();
+        assert!(text.contains("host       passed       1 min 15 s     700       2"), "{text}");
+        assert!(text.contains("bench      skipped  only in `cargo xtask test full`"), "{text}");
+        assert!(text.ends_with("\n700 passed, 0 failed, 2 skipped"), "{text}");
+    }
+}
