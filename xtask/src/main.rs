@@ -4,6 +4,7 @@
 //! They are a program rather than scripts so that they run wherever Rust does, and wrap the guests with the very crate
 //! that defines what a component is.
 
+mod baseline;
 mod bench;
 mod chromium;
 mod debian;
@@ -49,6 +50,10 @@ enum Command {
     ///
     /// It builds everything in release first. The machine should do nothing else meanwhile.
     Bench(bench::Options),
+    /// Build the host of an older revision and its benchmark of the hot paths, to compare this one with
+    Baseline(baseline::Options),
+    /// Count the instructions of each hot path with Callgrind
+    Instructions(baseline::Instructions),
     /// Write guest/src/bindings/ anew from wit/
     Bindings {
         /// Only say whether the file is up to date; fail where it isn't
@@ -70,6 +75,8 @@ fn main() -> ExitCode {
         Command::Guests(options) => guests::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Baseline(options) => baseline::run(&options),
+        Command::Instructions(options) => baseline::instructions(&options),
         Command::Bindings { check } => bindings(check),
     };
     match done {

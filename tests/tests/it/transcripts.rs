@@ -109,6 +109,11 @@ fn offered(scenario: &str, knock: usize) -> Vec<(&'static str, String)> {
 
 #[tokio::test]
 async fn phoenix_s_own_transcripts() -> Result<()> {
+    replay_all(places::guest("reference")?, places::guest("reference-gate")?).await
+}
+
+/// Replays every transcript against a host with these builds of the reference channel and of its gatekeeper.
+pub(crate) async fn replay_all(reference_plugin: Vec<u8>, gatekeeper: Vec<u8>) -> Result<()> {
     let root = places::workspace()?;
     let text = std::fs::read_to_string(root.join("tests/transcripts/phoenix-1.8.12.jsonl"))?;
     let reference = root.join("guest-examples/reference");
@@ -118,7 +123,8 @@ async fn phoenix_s_own_transcripts() -> Result<()> {
     let config: String = config.lines().filter(|line| !is_a_place(line)).map(|line| format!("{line}\n")).collect();
     let secret = std::fs::read(reference.join("secret_key_base.txt"))?;
     let host = Setup::new()
-        .guests(&["reference", "reference-gate"])?
+        .plugin("reference", reference_plugin)
+        .plugin("reference-gate", gatekeeper)
         .file("secret_key_base.txt", secret)
         .config(&config)
         .start()

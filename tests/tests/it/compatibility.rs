@@ -1,0 +1,81 @@
+//! Components that were built for the first release of contract 0.1 are loaded and served by this host.
+//!
+//! They are kept in `tests/compatibility`, because building today's sources again would not show what changed since.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use bennu_tests::{Setup, bennu, check, places};
+
+use crate::transcripts;
+
+/// The kept components, in the order of their names.
+const KEPT: [&str; 10] = [
+    "chat",
+    "counter",
+    "echo",
+    "game",
+    "ledger",
+    "naughty",
+    "notifications",
+    "realtime",
+    "reference",
+    "reference-gate",
+];
+
+fn folder() -> Result<PathBuf> {
+    Ok(places::workspace()?.join("tests/compatibility"))
+}
+
+fn kept(name: &str) -> Result<Vec<u8>> {
+    let file = folder()?.join(name).with_extension("wasm");
+    std::fs::read(&file).with_context(|| format!("reading {}", file.display()))
+}
+
+#[test]
+fn every_component_of_the_first_release_would_be_served() -> Result<()> {
+    let folder = folder()?;
+    let mut found: Vec<String> = Vec::new();
+    for entry in folder.read_dir()? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "wasm") {
+            found.extend(path.file_stem().map(|name| name.to_string_lossy().into_owned()));
+        }
+    }
+    found.sort();
+    ensure!(found == KEPT, "{found:?}");
+    for name in KEPT {
+        let checked = bennu(&folder, &["check", &format!("{name}.wasm")])?;
+        ensure!(checked.code == Some(0), "{name}: {checked:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_reference_channel_of_the_first_release_does_what_phoenix_does() -> Result<()> {
+    transcripts::replay_all(kept("reference")?, kept("reference-gate")?).await
+}
+
+#[tokio::test]
+async fn a_room_and_a_store_of_the_first_release_are_served() -> Result<()> {
+    let host = Setup::new().plugin("counter", kept("counter")?).plugin("ledger", kept("ledger")?).start().await?;
+    let script = r#"
+        alice > join count:1
+        alice < ok {}
+        bob   > join count:1
+        bob   < ok {}
+        alice > add {"n": 2}
+        alice < sum {"sum": 2}
+        alice < ok {"sum": 2}
+        bob   < sum {"sum": 2}
+        carol > join ledger:1
+        carol < ok …
+        carol > deposit {"to": "a", "n": 5}
+        carol < ok …
+        carol > audit {}
+        carol < ok {"sum": 5, "accounts": 1, "entries": 0}
+    "#;
+    check(&host, script).await?;
+    host.stop().await?;
+    Ok(())
+}

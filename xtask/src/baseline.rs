@@ -1,0 +1,114 @@
+//! An older revision, built to compare this one with: its host, and its benchmark of the hot paths.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::Value;
+
+use crate::process::{self, cargo};
+use crate::step::{note, step};
+use crate::{guests, places, toolchain::Toolchain};
+
+/// How `cargo xtask baseline` was called.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// What git knows the revision by
+    revision: String,
+}
+
+/// How `cargo xtask instructions` was called.
+#[derive(Args)]
+pub(crate) struct Instructions {
+    /// The benchmark of an older revision, as `cargo xtask baseline` builds it: prints ratios, and fails if one is above 1.01
+    #[arg(long, value_name = "PATH")]
+    against: Option<PathBuf>,
+}
+
+/// The hot paths in which no guest runs, and how often each is walked. Callgrind is some fifty times slower than the processor.
+const PATHS: [(&str, usize); 4] = [("decode", 2_000), ("encode", 2_000), ("commit", 500), ("fanout", 20)];
+
+/// The greatest ratio of instructions that counts as unchanged.
+const UNCHANGED_MAX: f64 = 1.01;
+
+/// Builds a revision's host and benchmark to `target/baseline/REVISION/`.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let git = |arguments: &[&str]| process::read(Command::new("git").current_dir(places::root()).args(arguments));
+    let revision = git(&["rev-parse", "--short=12", "--verify", &format!("{}^{{commit}}", options.revision)])
+        .with_context(|| format!("git knows no revision `{}`", options.revision))?;
+    let place = places::target().join("baseline").join(&revision);
+    let source = place.join("source");
+    if !source.join("Cargo.toml").is_file() {
+        fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
+        let shown = source.display().to_string();
+        git(&["worktree", "prune"])?;
+        git(&["worktree", "add", "--detach", "--force", &shown, &revision])?;
+    }
+    let work = places::target().join("baseline").join("build");
+    step("the older host, in release", || {
+        note("The first time this takes some minutes.");
+        process::run(cargo(&source).args(["build", "--release", "--package", "bennu"]).env("CARGO_TARGET_DIR", &work))
+    })?;
+    let hot = step("the older benchmark", || hot(&source, &work))?;
+    for (from, name) in [(work.join("release/bennu"), "bennu"), (hot, "hot")] {
+        let to = place.join(name);
+        fs::copy(&from, &to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
+    }
+    note(&format!("cargo xtask bench --against {}", place.join("bennu").display()));
+    note(&format!("cargo xtask instructions --against {}", place.join("hot").display()));
+    Ok(())
+}
+
+/// Builds the benchmark of the hot paths in `source`, and tells where it is.
+fn hot(source: &Path, work: &Path) -> Result<PathBuf> {
+    let mut command = cargo(source);
+    command.args(["bench", "--package", "bennu", "--bench", "hot", "--no-run", "--message-format", "json"]);
+    let messages = process::read(command.env("CARGO_TARGET_DIR", work))?;
+    let artefacts = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let is_hot = |message: &Value| message["target"]["name"] == "hot";
+    let found = artefacts.filter(is_hot).find_map(|message| Some(message["executable"].as_str()?.into()));
+    found.context("cargo named no executable for the benchmark `hot`")
+}
+
+/// Counts the instructions of each hot path with Callgrind and prints them.
+pub(crate) fn instructions(options: &Instructions) -> Result<()> {
+    if process::on_path("valgrind").is_none() {
+        bail!("valgrind isn't installed; on Debian: sudo apt-get install valgrind");
+    }
+    let toolchain = step("compiler for plugins", Toolchain::find)?;
+    step("plugins", || guests::build(&toolchain, guests::Cargo::Speaks))?;
+    let new = step("benchmark, in release", || hot(places::root(), &places::target()))?;
+    let mut is_more = false;
+    println!("{:10} {:>14} {:>14} {:>8}", "", "instructions", "before", "ratio");
+    for (name, count) in PATHS {
+        let now = each(&new, name, count)?;
+        let Some(old) = &options.against else {
+            println!("{name:10} {now:>14.0}");
+            continue;
+        };
+        let before = each(old, name, count)?;
+        let ratio = now / before;
+        is_more |= ratio > UNCHANGED_MAX;
+        println!("{name:10} {now:>14.0} {before:>14.0} {ratio:>8.3}");
+    }
+    if is_more {
+        bail!("a hot path takes more than {UNCHANGED_MAX} times the instructions");
+    }
+    Ok(())
+}
+
+/// The instructions of one walk: what twice as many walks take more, so that the start of the program doesn't count.
+fn each(hot: &Path, name: &str, count: usize) -> Result<f64> {
+    Ok((collected(hot, name, 2 * count)? - collected(hot, name, count)?) / count as f64)
+}
+
+fn collected(hot: &Path, name: &str, count: usize) -> Result<f64> {
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(hot).args([name, &count.to_string()]);
+    let output = valgrind.env("BENNU_GUESTS", places::guests()).output().context("cannot start valgrind")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let number = said.lines().find_map(|line| line.split_once("Collected :")?.1.trim().parse().ok());
+    number.with_context(|| format!("valgrind counted nothing ({}): {said}", output.status))
+}
