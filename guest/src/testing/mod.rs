@@ -46,10 +46,13 @@
 //! the test.
 
 mod actor;
+mod client;
 mod effect;
 mod facts;
 mod fault;
 mod knock;
+#[doc(hidden)]
+pub mod limits;
 mod member;
 mod online;
 mod outcome;
@@ -68,6 +71,7 @@ mod versions;
 mod world;
 
 pub use actor::{Actor, Pushed};
+pub use client::Client;
 pub use effect::Effect;
 pub use fault::Fault;
 pub use knock::Knock;

@@ -36,27 +36,25 @@ impl World {
         };
         room.published = Some(published);
         let members: Vec<u64> = self.members(topic).collect();
-        members.into_iter().for_each(|id| self.follow(id, Came::Broadcast(step.clone())));
+        members.into_iter().for_each(|id| self.follow(id, step.clone()));
     }
 
     /// Sends a member that has just come in all of its topic's state.
     pub(super) fn show_state(&mut self, id: u64) {
         let topic = self.roles[&id].topic.clone();
         let whole = self.room_mut(&topic).and_then(|room| room.published.as_ref().map(Published::whole));
-        whole.into_iter().for_each(|whole| self.follow(id, Came::Push(whole)));
+        whole.into_iter().for_each(|whole| self.follow(id, whole));
     }
 
-    /// Gives a member's client what it follows the state by.
-    fn follow(&mut self, id: u64, came: Came) {
+    /// Gives a member's client what it follows the state by: a message of the topic, whoever is sent it.
+    fn follow(&mut self, id: u64, sent: Sent) {
         let Some(role) = self.roles.get_mut(&id) else { return };
-        if let Came::Push(sent) | Came::Broadcast(sent) = &came {
-            let payload = sent.json();
-            match payload.get("state") {
-                Some(state) => merge(role.room_state.insert(json!({})), state),
-                None => merge(role.room_state.get_or_insert_default(), &payload["patch"]),
-            }
+        let payload = sent.json();
+        match payload.get("state") {
+            Some(state) => merge(role.room_state.insert(json!({})), state),
+            None => merge(role.room_state.get_or_insert_default(), &payload["patch"]),
         }
-        role.came.push_back(came);
+        self.give(id, Came::Broadcast(sent));
     }
 }
 

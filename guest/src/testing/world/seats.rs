@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Waiting, World};
+use super::World;
 use crate::bindings::bennu::channel::types::Outcome;
 use crate::{Answer, SeatChange};
 
@@ -66,7 +66,7 @@ impl World {
         role.seat = Some(name.clone());
         let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         let change = self.room_mut(&topic).and_then(|room| room.seats.take(id, &name, grace));
-        self.waiting.extend(change.map(|change| Waiting::Seat(topic, name, change)));
+        self.tell_seat(topic, name, change);
     }
 
     /// A member rises from the seat that it has, for good or not.
@@ -75,7 +75,7 @@ impl World {
         let Some(role) = self.roles.get_mut(&id) else { return };
         let (topic, Some(name)) = (role.topic.clone(), role.seat.take()) else { return };
         let change = self.room_mut(&topic).and_then(|room| room.seats.rise(id, &name, leaves, now));
-        self.waiting.extend(change.map(|change| Waiting::Seat(topic, name, change)));
+        self.tell_seat(topic, name, change);
     }
 
     /// Until when which topic's seats are kept.
