@@ -16,7 +16,7 @@
 
 use bennu_guest::prelude::*;
 
-use crate::{Naughty, storage};
+use super::{Naughty, storage};
 
 /// What sets these tokens apart from others.
 const SALT: &str = "naughty";

@@ -7,6 +7,11 @@
 //! | `look` | a reply with the count, and with what the members ended by: `ok {"count": n, "ended": ["left", ..]}`. Also when sent |
 //! | `tick {"ms"}` | the topic beats: everyone gets `beat {"number", "missed", "period_ms"}`. Fewer than 10 are fault: oversize |
 //! | `at_tick {"mood"}` | at each beat it fails, panics, loops, asks for what needs a member, or takes half a second |
+//! | `sit {"seat", "ms"}`, `rise` | takes that seat, which is kept so long; gives it up. Of each change everyone gets `seat {"seat", "change"}` |
+//! | `publish {"state"}` | publishes that state. Also when sent |
+//! | `publish_text {"text"}` | publishes what is in that text |
+//! | `clear` | takes the room away |
+//! | `stop` | the end |
 //! | `grow` | fault: oversize, as the room is past its limit |
 //! | `count_and_fail` | fault: failed, and the room as it was |
 
@@ -14,6 +19,7 @@ use std::hint::black_box;
 
 use bennu_guest::bindings::bennu::channel::socket as imports;
 use bennu_guest::prelude::*;
+use serde_json::value::RawValue;
 
 /// A member.
 #[derive(Serialize, Deserialize)]
@@ -61,6 +67,18 @@ impl Channel for Unruly {
             "look" => return look(socket.room()),
             "tick" => socket.tick(Duration::from_millis(payload.field("ms")?)),
             "at_tick" => socket.room_mut().mood = payload.field("mood")?,
+            "sit" => {
+                let grace = Duration::from_millis(payload.field("ms")?);
+                socket.take_seat(&payload.field::<String>("seat")?, grace);
+            }
+            "rise" => socket.leave_seat(),
+            "publish" => socket.publish_state(payload.field::<Value>("state")?),
+            "publish_text" => match RawValue::from_string(payload.field("text")?) {
+                Ok(text) => socket.publish_state(text),
+                Err(error) => return reply_error(json!({ "reason": error.to_string() })),
+            },
+            "clear" => socket.clear_room(),
+            "stop" => return stop("asked to"),
             "grow" => socket.room_mut().ballast = "x".repeat(1 << 20),
             "count_and_fail" => {
                 socket.room_mut().count += 1;
@@ -76,9 +94,21 @@ impl Channel for Unruly {
             "count" => return count(topic.room_mut()),
             "look" => return look(topic.room()),
             "tick" => topic.tick(Duration::from_millis(payload.field("ms")?)),
+            "publish" => topic.publish_state(payload.field::<Value>("state")?),
             _ => return unknown_event(event),
         }
         ok()
+    }
+
+    fn handle_seat(topic: &mut Topic<Room>, seat: &str, change: SeatChange) -> Seated {
+        let change = match change {
+            SeatChange::Taken => "taken",
+            SeatChange::Dropped => "dropped",
+            SeatChange::Returned => "returned",
+            SeatChange::Gone => "gone",
+        };
+        topic.broadcast("seat", json!({ "seat": seat, "change": change }));
+        Ok(())
     }
 
     fn handle_tick(topic: &mut Topic<Room>, tick: &Tick) -> Ticked {

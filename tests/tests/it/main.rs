@@ -4,6 +4,7 @@ mod api;
 mod bad_input;
 mod call_limits;
 mod channels;
+mod conformance;
 mod documents;
 mod effects;
 mod elsewhere;
