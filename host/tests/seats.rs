@@ -5,7 +5,9 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bennu::contract::{Answer, Call, Callback, Effect, Ending, Fault, Outcome, Stop, TopicCall, TopicCallback};
+use bennu::contract::{
+    Answer, Call, Callback, Effect, Ending, Fault, Outcome, PublishedState, Stop, TopicCall, TopicCallback,
+};
 use bennu::protocol::Payload;
 use support::{Client, Notes, Part, Stage, admitted, nothing, replied};
 use tokio::time::sleep;
@@ -18,7 +20,7 @@ fn seat(name: &str) -> Vec<Effect> {
 }
 
 fn state(text: &'static str) -> Vec<Effect> {
-    vec![Effect::PublishState(text.into())]
+    vec![Effect::PublishState(PublishedState::read(text.into()).expect("an object"))]
 }
 
 /// A join takes the seat that it names; each event is what is done.

@@ -49,6 +49,7 @@ mod actor;
 mod effect;
 mod facts;
 mod fault;
+mod json;
 mod knock;
 mod member;
 mod online;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::de::IgnoredAny;
 
 use super::facts::Facts;
+use super::json::read_object;
 use super::knock::Asked;
 use super::stored::{Draft, Stored};
 use super::terms::Terms;
@@ -25,6 +26,8 @@ const LOG_LINES: usize = 256;
 const PRESENCES: usize = 16;
 const PRESENCE_BYTES: usize = 4 << 10;
 const SUBSCRIPTIONS: usize = 64;
+/// What the host adds to each meta of a presence.
+const REFS: [&str; 2] = ["phx_ref", "phx_ref_prev"];
 const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a callback may ask for.
@@ -133,14 +136,14 @@ impl Record {
         if self.holdings.topics.len() >= SUBSCRIPTIONS {
             return Err(Fault::oversize(format!("a member subscribes to at most {SUBSCRIPTIONS} further topics")));
         }
-        self.add(0, Effect::Subscribe(topic.into()))?;
+        self.add(topic.len(), Effect::Subscribe(topic.into()))?;
         self.holdings.topics.push(topic.into());
         Ok(())
     }
 
     pub(super) fn unsubscribe(&mut self, topic: &str) -> Result<(), Fault> {
         self.holdings.topics.retain(|other| other != topic);
-        self.add(0, Effect::Unsubscribe(topic.into()))
+        self.add(topic.len(), Effect::Unsubscribe(topic.into()))
     }
 
     pub(super) fn disconnect(&mut self, socket_id: &str) -> Result<(), Fault> {
@@ -153,24 +156,24 @@ impl Record {
 
     pub(super) fn track(&mut self, key: &str, meta: &str) -> Result<(), Fault> {
         check_name("a presence's key", key)?;
-        let value = check_meta(meta)?;
+        let (value, bytes) = check_meta(meta)?;
         if self.is_tracked(key) {
             return Err(Fault::failed(format!("the member is tracked under `{key}` already; update its meta instead")));
         }
         if self.holdings.presences.len() >= PRESENCES {
             return Err(Fault::oversize(format!("a member has at most {PRESENCES} presences")));
         }
-        self.add(key.len() + meta.len(), Effect::Track(key.into(), value))?;
+        self.add(key.len() + bytes, Effect::Track(key.into(), value))?;
         self.holdings.presences.push(key.into());
         Ok(())
     }
 
     pub(super) fn update_presence(&mut self, key: &str, meta: &str) -> Result<(), Fault> {
-        let value = check_meta(meta)?;
+        let (value, bytes) = check_meta(meta)?;
         if self.power == Power::Member && !self.is_tracked(key) {
             return Err(Fault::failed(format!("the member isn't tracked under `{key}`; track it first")));
         }
-        self.add(key.len() + meta.len(), Effect::UpdatePresence(key.into(), value))
+        self.add(key.len() + bytes, Effect::UpdatePresence(key.into(), value))
     }
 
     pub(super) fn untrack(&mut self, key: &str) -> Result<(), Fault> {
@@ -244,9 +247,10 @@ impl Record {
     }
 
     pub(super) fn publish_state(&mut self, state: &str) -> Result<(), Fault> {
-        let object = serde_json::from_str(state).ok().filter(Value::is_object);
-        let value = object.ok_or_else(|| Fault::failed("a published state is a JSON object"))?;
-        self.add(state.len(), Effect::PublishState(value))
+        check_bytes("effects and answer", self.bytes.saturating_add(state.len()), EFFECT_BYTES)?;
+        let object = read_object(state)
+            .map_err(|error| Fault::failed(format!("a published state is a JSON object: {error}")))?;
+        self.add(state.len(), Effect::PublishState(Value::Object(object)))
     }
 
     pub(super) fn take_seat(&mut self, name: &str, grace: Duration) -> Result<(), Fault> {
@@ -364,11 +368,15 @@ fn check_own(sent: &Sent) -> Result<usize, Fault> {
     Ok(sent.event.len() + len(&sent.payload))
 }
 
-/// Checks the meta of a presence, and reads it.
-fn check_meta(meta: &str) -> Result<Value, Fault> {
+/// Checks the meta of a presence, and reads it, but for the refs, which are the host's. Gives how many bytes it counts for.
+fn check_meta(meta: &str) -> Result<(Value, usize), Fault> {
     check_bytes("a presence's meta", meta.len(), PRESENCE_BYTES)?;
-    let object = serde_json::from_str(meta).ok().filter(Value::is_object);
-    object.ok_or_else(|| Fault::failed("a presence's meta is a JSON object"))
+    let mut object =
+        read_object(meta).map_err(|error| Fault::failed(format!("a presence's meta is a JSON object: {error}")))?;
+    let had_refs = REFS.map(|name| object.remove(name).is_some()).contains(&true);
+    let value = Value::Object(object);
+    let bytes = if had_refs { value.to_string().len() } else { meta.len() };
+    Ok((value, bytes))
 }
 
 fn check_name(what: &str, name: &str) -> Result<(), Fault> {

@@ -6,7 +6,6 @@
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use bytestring::ByteString;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -17,7 +16,7 @@ use super::published::Published;
 use super::saved::{Saved, Settled};
 use super::seats::Seats;
 use super::{Entry, Node};
-use crate::contract::Fault;
+use crate::contract::{Fault, PublishedState};
 use crate::protocol::Topic;
 use crate::pubsub::Subscription;
 use crate::routes::{RoomKind, Route};
@@ -203,10 +202,10 @@ impl Line {
     }
 
     /// Publishes a state of the topic. The room is locked until it is delivered, so that none overtakes another.
-    pub(super) fn publish_state(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic, state: ByteString) {
+    pub(super) fn publish_state(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic, state: PublishedState) {
         let mut room = self.room();
         let Some(room) = room.as_mut() else { return };
-        let Some((published, step)) = Published::publish(room.published.take(), topic, state) else { return };
+        let (published, step) = Published::publish(room.published.take(), topic, state);
         room.published = Some(published);
         let is_anyone_behind = step.is_some_and(|step| node.pubsub.step(step));
         if is_anyone_behind && !room.is_waited_for {

@@ -10,6 +10,7 @@ mod elsewhere;
 mod example;
 mod faults;
 mod intercepts;
+mod json;
 mod kit;
 mod layers;
 mod lifecycle;
