@@ -42,8 +42,8 @@ pub(in crate::testing) struct World {
 enum Waiting {
     /// A message for a member.
     Message(u64, Message),
-    /// What has become of a topic's seat.
-    Seat(String, String, SeatChange),
+    /// What has become of a topic's seat. At most one waits for each.
+    Seat(String, String, Vec<SeatChange>),
 }
 
 /// What comes next in time. Of what comes at once, the first of these is the first.
@@ -143,7 +143,9 @@ impl World {
             match self.waiting.pop_front() {
                 Some(Waiting::Message(id, message)) if self.roles[&id].is_in => self.info(id, message),
                 Some(Waiting::Message(..)) => {}
-                Some(Waiting::Seat(topic, name, change)) => self.change_seat(&topic, &name, change),
+                Some(Waiting::Seat(topic, name, changes)) => {
+                    changes.into_iter().for_each(|change| self.change_seat(&topic, &name, change));
+                }
                 None => return,
             }
         }

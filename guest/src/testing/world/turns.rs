@@ -4,6 +4,7 @@ use super::super::facts::Facts;
 use super::super::record::{Holdings, Record};
 use super::super::saved::Standing;
 use super::super::{Effect, Fault, NotJoined, recorder};
+use super::seats::last_seat;
 use super::{Came, Role, World};
 use crate::bindings::bennu::channel::types::{self, Admission, Membership};
 use crate::callbacks::{Called, Room};
@@ -99,7 +100,7 @@ impl World {
         let topic = role.topic.clone();
         self.facts.stored = record.take_stored();
         self.save_room(&topic, states.room);
-        record.effects.into_iter().for_each(|effect| self.carry_out(id, effect));
+        last_seat(record.effects).into_iter().for_each(|effect| self.carry_out(id, effect));
         match answer {
             Answer::None => {}
             Answer::Reply(reply) => self.give(id, Came::Reply(answered, reply)),
