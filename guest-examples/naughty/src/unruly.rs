@@ -14,6 +14,9 @@
 //! | `stop` | the end |
 //! | `grow` | fault: oversize, as the room is past its limit |
 //! | `count_and_fail` | fault: failed, and the room as it was |
+//! | `publish_text {"state"}` | publishes this text as it is, whatever it says |
+//! | `seats {"count"}` | takes so many seats in one call, `seat 0` and so on |
+//! | `told` | a reply with what `handle_seat` was told: `ok {"told": ["seat 0 taken", ..]}`. Also when sent |
 
 use std::hint::black_box;
 
@@ -34,6 +37,8 @@ pub(crate) struct Room {
     mood: Mood,
     /// What makes it large.
     ballast: String,
+    /// What `handle_seat` was told.
+    told: Vec<String>,
 }
 
 /// What happens at each beat.
@@ -65,6 +70,12 @@ impl Channel for Unruly {
         match event {
             "count" => return count(socket.room_mut()),
             "look" => return look(socket.room()),
+            "told" => return reply(json!({ "told": socket.room().told })),
+            "publish_text" => imports::publish_state(&payload.field::<String>("state")?),
+            "seats" => {
+                let count: u64 = payload.field("count")?;
+                (0..count).for_each(|n| socket.take_seat(&format!("seat {n}"), Duration::from_secs(60)));
+            }
             "tick" => socket.tick(Duration::from_millis(payload.field("ms")?)),
             "at_tick" => socket.room_mut().mood = payload.field("mood")?,
             "sit" => {
@@ -93,6 +104,7 @@ impl Channel for Unruly {
         match event {
             "count" => return count(topic.room_mut()),
             "look" => return look(topic.room()),
+            "told" => return reply(json!({ "told": topic.room().told })),
             "tick" => topic.tick(Duration::from_millis(payload.field("ms")?)),
             "publish" => topic.publish_state(payload.field::<Value>("state")?),
             _ => return unknown_event(event),
@@ -127,6 +139,17 @@ impl Channel for Unruly {
         }
         let Tick { number, missed, period_ms } = tick;
         topic.broadcast("beat", json!({ "number": number, "missed": missed, "period_ms": period_ms }));
+        Ok(())
+    }
+
+    fn handle_seat(topic: &mut Topic<Room>, name: &str, change: SeatChange) -> Seated {
+        let change = match change {
+            SeatChange::Taken => "taken",
+            SeatChange::Dropped => "dropped",
+            SeatChange::Returned => "returned",
+            SeatChange::Gone => "gone",
+        };
+        topic.room_mut().told.push(format!("{name} {change}"));
         Ok(())
     }
 

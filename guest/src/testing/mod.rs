@@ -50,6 +50,7 @@ mod client;
 mod effect;
 mod facts;
 mod fault;
+mod json;
 mod knock;
 #[doc(hidden)]
 pub mod limits;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::de::IgnoredAny;
 
 use super::facts::Facts;
+use super::json::read_object;
 use super::knock::Asked;
 use super::limits::{
     ASSIGNS_BYTES, EFFECT_BYTES, EFFECTS, GRACE, LOG_LINES, NAME_BYTES, PRESENCE_BYTES, PRESENCES, ROOM_BYTES,
@@ -125,14 +126,14 @@ impl Record {
         if self.holdings.topics.len() >= SUBSCRIPTIONS {
             return Err(Fault::oversize(format!("a member subscribes to at most {SUBSCRIPTIONS} further topics")));
         }
-        self.add(0, Effect::Subscribe(topic.into()))?;
+        self.add(topic.len(), Effect::Subscribe(topic.into()))?;
         self.holdings.topics.push(topic.into());
         Ok(())
     }
 
     pub(super) fn unsubscribe(&mut self, topic: &str) -> Result<(), Fault> {
         self.holdings.topics.retain(|other| other != topic);
-        self.add(0, Effect::Unsubscribe(topic.into()))
+        self.add(topic.len(), Effect::Unsubscribe(topic.into()))
     }
 
     pub(super) fn disconnect(&mut self, socket_id: &str) -> Result<(), Fault> {
@@ -244,9 +245,10 @@ impl Record {
     }
 
     pub(super) fn publish_state(&mut self, state: &str) -> Result<(), Fault> {
-        let object = serde_json::from_str(state).ok().filter(Value::is_object);
-        let value = object.ok_or_else(|| Fault::failed("a published state is a JSON object"))?;
-        self.add(state.len(), Effect::PublishState(value))
+        check_bytes("effects and answer", self.bytes.saturating_add(state.len()), EFFECT_BYTES)?;
+        let object = read_object(state)
+            .map_err(|error| Fault::failed(format!("a published state is a JSON object: {error}")))?;
+        self.add(state.len(), Effect::PublishState(Value::Object(object)))
     }
 
     pub(super) fn take_seat(&mut self, name: &str, grace: Duration) -> Result<(), Fault> {
@@ -389,14 +391,13 @@ fn check_own(sent: &Sent) -> Result<usize, Fault> {
     Ok(sent.bytes())
 }
 
-/// Checks the meta of a presence, and reads it: the value, and the bytes that it takes. The refs in it are the host's, so what a
-/// plugin writes there is left out.
+/// Checks the meta of a presence, and reads it, but for the refs, which are the host's. Gives how many bytes it counts for.
 fn check_meta(meta: &str) -> Result<(Value, usize), Fault> {
     check_bytes("a presence's meta", meta.len(), PRESENCE_BYTES)?;
-    let no_object = || Fault::failed("a presence's meta is a JSON object");
-    let mut value: Value = serde_json::from_str(meta).map_err(|_| no_object())?;
-    let fields = value.as_object_mut().ok_or_else(no_object)?;
-    let had_refs = REFS.map(|name| fields.remove(name).is_some()).contains(&true);
+    let mut object =
+        read_object(meta).map_err(|error| Fault::failed(format!("a presence's meta is a JSON object: {error}")))?;
+    let had_refs = REFS.map(|name| object.remove(name).is_some()).contains(&true);
+    let value = Value::Object(object);
     let bytes = if had_refs { value.to_string().len() } else { meta.len() };
     Ok((value, bytes))
 }

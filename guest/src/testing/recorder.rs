@@ -277,7 +277,7 @@ pub(crate) mod token {
     use crate::bindings::bennu::channel::token::Problem;
 
     pub(crate) fn sign(salt: &str, value: &str, max_age: Option<u64>) -> String {
-        ask(|record| Ok(tokens::sign(record.facts.now, salt, value, max_age)))
+        ask(|record| tokens::check(value).map(|()| tokens::sign(record.facts.now, salt, value, max_age)))
     }
 
     pub(crate) fn verify(salt: &str, token: &str, max_age: Option<u64>) -> Result<String, Problem> {

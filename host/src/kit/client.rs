@@ -213,7 +213,8 @@ impl Came {
 
 fn read(frame: &Frame) -> Came {
     match frame.as_text() {
-        Some(text) => Came::Json(serde_json::from_str(text).unwrap_or_default()),
+        // What the host passes on unread may be more than a `Value` can hold: then it is shown as its text.
+        Some(text) => Came::Json(serde_json::from_str(text).unwrap_or_else(|_| text.into())),
         None => Came::Binary(frame.message().to_vec()),
     }
 }

@@ -233,7 +233,7 @@ impl Stage {
     #[must_use]
     pub fn presences(&self, topic: &str) -> Value {
         match self.inside.endpoint.node.presence.state(&Topic::new(topic)) {
-            Payload::Json(text) => serde_json::from_str(&text).unwrap_or_default(),
+            Payload::Json(text) => serde_json::from_str(&text).unwrap_or_else(|_| (&*text).into()),
             Payload::Binary(_) => Value::Null,
         }
     }

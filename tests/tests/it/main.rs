@@ -11,6 +11,7 @@ mod elsewhere;
 mod example;
 mod faults;
 mod intercepts;
+mod json;
 mod kit;
 mod layers;
 mod lifecycle;

@@ -7,6 +7,7 @@ use super::super::limits::{LETTER_BYTES, LETTERS, MAILBOX, MAILBOX_BYTES};
 use super::super::turn::check_mailbox;
 use super::super::{Effect, Fault, Sent};
 use super::World;
+use super::seats::shorten;
 use crate::bindings::bennu::channel::types;
 use crate::{Answer, Message, Payload, Reply, SeatChange, Value};
 
@@ -30,8 +31,8 @@ pub(super) enum Waiting {
     Fault(u64, Fault),
     /// A message for a topic, and the member that gets the answer.
     Letter(String, Sent, Option<u64>),
-    /// What has become of a topic's seat.
-    Seat(String, String, SeatChange),
+    /// What has become of a topic's seat. At most one waits for each.
+    Seat(String, String, Vec<SeatChange>),
 }
 
 impl World {
@@ -78,10 +79,19 @@ impl World {
         self.waiting.push_back((Line::Topic(topic.clone()), Waiting::Letter(topic, sent, sender)));
     }
 
-    /// What has become of a topic's seat, to be told to the plugin.
+    /// What has become of a topic's seat, to be told to the plugin in the one turn that waits for the seat.
     pub(super) fn tell_seat(&mut self, topic: String, name: String, change: Option<SeatChange>) {
-        let line = Line::Topic(topic.clone());
-        self.waiting.extend(change.map(|change| (line, Waiting::Seat(topic, name, change))));
+        let Some(change) = change else { return };
+        let waits = self.waiting.iter_mut().find_map(|(_, waiting)| match waiting {
+            Waiting::Seat(of, seat, changes) if *of == topic && *seat == name => Some(changes),
+            _ => None,
+        });
+        let Some(changes) = waits else {
+            let waiting = Waiting::Seat(topic.clone(), name, vec![change]);
+            return self.waiting.push_back((Line::Topic(topic), waiting));
+        };
+        changes.push(change);
+        shorten(changes);
     }
 
     /// Whether there is room for what a call sends to others, and to the member that asks.
@@ -146,7 +156,9 @@ impl World {
                 Waiting::Fault(id, fault) if self.roles[&id].is_in => self.fail(id, &fault, None),
                 Waiting::Message(..) | Waiting::Fault(..) => {}
                 Waiting::Letter(topic, sent, sender) => self.deliver_letter(topic, sent, sender),
-                Waiting::Seat(topic, name, change) => self.change_seat(&topic, &name, change),
+                Waiting::Seat(topic, name, changes) => {
+                    changes.into_iter().for_each(|change| self.change_seat(&topic, &name, change));
+                }
             }
             self.end_turn();
         }

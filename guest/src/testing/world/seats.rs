@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::super::Effect;
 use super::World;
 use crate::bindings::bennu::channel::types::Outcome;
 use crate::{Answer, SeatChange};
@@ -53,6 +54,40 @@ impl Seats {
         seat.ends = Some(now.saturating_add(seat.grace));
         Some(SeatChange::Dropped)
     }
+}
+
+/// The most changes of one seat that wait.
+const CHANGES: usize = 5;
+
+/// Leaves out changes that led back to where the seat had been before, but for the last two, as the host does.
+pub(super) fn shorten(changes: &mut Vec<SeatChange>) {
+    let place = |change: SeatChange| match change {
+        SeatChange::Taken | SeatChange::Returned => 0,
+        SeatChange::Dropped => 1,
+        SeatChange::Gone => 2,
+    };
+    while changes.len() > CHANGES {
+        let older = changes.len() - 2;
+        let mut pairs = (0..older).flat_map(|first| (first + 1..older).map(move |later| (first, later)));
+        let detour = pairs.find(|&(first, later)| place(changes[first]) == place(changes[later]));
+        let Some((first, later)) = detour else { return };
+        changes.drain(first + 1..=later);
+    }
+}
+
+/// The effects of a call, of which only the last decides about its member's seat: whether the one that it had is given up first,
+/// and which it takes.
+pub(super) fn last_seat(mut effects: Vec<Effect>) -> Vec<Effect> {
+    let rises = effects.iter().rposition(|effect| matches!(effect, Effect::LeaveSeat));
+    let takes = effects.iter().rposition(|effect| matches!(effect, Effect::TakeSeat(..)));
+    let takes = takes.filter(|takes| rises.is_none_or(|rises| rises < *takes));
+    let mut at = 0;
+    effects.retain(|effect| {
+        let is_of_seat = matches!(effect, Effect::TakeSeat(..) | Effect::LeaveSeat);
+        at += 1;
+        !is_of_seat || rises == Some(at - 1) || takes == Some(at - 1)
+    });
+    effects
 }
 
 impl World {

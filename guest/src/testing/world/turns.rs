@@ -3,8 +3,9 @@
 use super::super::facts::Facts;
 use super::super::record::{Holdings, Record};
 use super::super::saved::Standing;
-use super::super::{Fault, NotJoined, recorder};
+use super::super::{Effect, Fault, NotJoined, recorder};
 use super::queue::Line;
+use super::seats::last_seat;
 use super::{Came, Role, World};
 use crate::bindings::bennu::channel::types::{self, Admission, Membership};
 use crate::callbacks::{Called, Room};
@@ -156,7 +157,7 @@ impl World {
         let topic = role.topic.clone();
         self.facts.stored = record.take_stored();
         self.save_room(&topic, states.room);
-        record.effects.into_iter().for_each(|effect| self.carry_out(id, effect));
+        last_seat(record.effects).into_iter().for_each(|effect| self.carry_out(id, effect));
         let reply = |reply| answered.map(|to| Came::Reply(to, reply));
         match answer {
             Answer::None => {}
