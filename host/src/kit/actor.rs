@@ -179,7 +179,7 @@ impl Actor {
     #[track_caller]
     pub fn assert_disconnected(&mut self, code: u16) {
         let is_it = |came: &Came| *came == Came::Closed(code);
-        let found = self.with_all(|came| Some(drop(came.remove(came.iter().position(is_it)?))));
+        let found = self.with_all(|came| came.iter().position(is_it).and_then(|at| came.remove(at)));
         if found.is_none() {
             self.fail(&format!("the connection's end with {code}"));
         }

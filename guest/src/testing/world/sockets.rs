@@ -58,7 +58,7 @@ impl World {
     }
 
     /// Gives a client at the level of frames something that no member of it is given.
-    fn give_frame(&mut self, socket: u64, frame: Value) {
+    fn give_frame(&mut self, socket: u64, frame: &Value) {
         let socket = self.sockets.get_mut(&socket).filter(|socket| !socket.is_closed);
         socket.and_then(|socket| socket.frames.as_mut()).into_iter().for_each(|frames| frames.push_back(frame.clone()));
     }
@@ -71,7 +71,7 @@ impl World {
             let members = self.roles.iter().filter(|(_, role)| role.socket == *id && !role.is_replaced);
             let members: Vec<u64> = members.map(|(member, _)| *member).collect();
             if self.sockets[id].frames.is_some() {
-                self.give_frame(*id, Came::Disconnected.frame("", "null"));
+                self.give_frame(*id, &Came::Disconnected.frame("", "null"));
             } else {
                 members.into_iter().for_each(|member| self.give(member, Came::Disconnected));
             }
@@ -125,7 +125,7 @@ impl World {
             (_, None) => ("null", refuse("unmatched topic")),
         };
         let frame = reply_frame((&topic, answered_as), &reference, &reply);
-        self.give_frame(socket, frame);
+        self.give_frame(socket, &frame);
     }
 
     fn receive_join(&mut self, socket: u64, message: Incoming, joined: Option<u64>) {
@@ -142,7 +142,7 @@ impl World {
             Err(NotJoined::Fault(_)) => Some(Reply::error(json!({ "reason": "join crashed" }))),
         };
         if let Some(reply) = refused {
-            self.give_frame(socket, reply_frame((&topic, &join_ref), &reference, &reply));
+            self.give_frame(socket, &reply_frame((&topic, &join_ref), &reference, &reply));
         }
         if let Some(old) = joined {
             self.give(old, Came::Close);
