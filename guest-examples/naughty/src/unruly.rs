@@ -9,7 +9,7 @@
 //! | `at_tick {"mood"}` | at each beat it fails, panics, loops, asks for what needs a member, or takes half a second |
 //! | `sit {"seat", "ms"}`, `rise` | takes that seat, which is kept so long; gives it up. Of each change everyone gets `seat {"seat", "change"}` |
 //! | `publish {"state"}` | publishes that state. Also when sent |
-//! | `publish_text {"text"}` | publishes what is in that text |
+//! | `publish_raw {"state"}` | publishes what is in that text, which is JSON |
 //! | `clear` | takes the room away |
 //! | `stop` | the end |
 //! | `grow` | fault: oversize, as the room is past its limit |
@@ -84,7 +84,7 @@ impl Channel for Unruly {
             }
             "rise" => socket.leave_seat(),
             "publish" => socket.publish_state(payload.field::<Value>("state")?),
-            "publish_text" => match RawValue::from_string(payload.field("text")?) {
+            "publish_raw" => match RawValue::from_string(payload.field("state")?) {
                 Ok(text) => socket.publish_state(text),
                 Err(error) => return reply_error(json!({ "reason": error.to_string() })),
             },
@@ -119,7 +119,11 @@ impl Channel for Unruly {
             SeatChange::Returned => "returned",
             SeatChange::Gone => "gone",
         };
-        topic.broadcast("seat", json!({ "seat": seat, "change": change }));
+        topic.room_mut().told.push(format!("{seat} {change}"));
+        // Of the many that `seats` takes nobody is told.
+        if !seat.starts_with("seat ") {
+            topic.broadcast("seat", json!({ "seat": seat, "change": change }));
+        }
         Ok(())
     }
 
@@ -139,17 +143,6 @@ impl Channel for Unruly {
         }
         let Tick { number, missed, period_ms } = tick;
         topic.broadcast("beat", json!({ "number": number, "missed": missed, "period_ms": period_ms }));
-        Ok(())
-    }
-
-    fn handle_seat(topic: &mut Topic<Room>, name: &str, change: SeatChange) -> Seated {
-        let change = match change {
-            SeatChange::Taken => "taken",
-            SeatChange::Dropped => "dropped",
-            SeatChange::Returned => "returned",
-            SeatChange::Gone => "gone",
-        };
-        topic.room_mut().told.push(format!("{name} {change}"));
         Ok(())
     }
 

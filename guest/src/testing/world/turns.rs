@@ -3,7 +3,7 @@
 use super::super::facts::Facts;
 use super::super::record::{Holdings, Record};
 use super::super::saved::Standing;
-use super::super::{Effect, Fault, NotJoined, recorder};
+use super::super::{Fault, NotJoined, recorder};
 use super::queue::Line;
 use super::seats::last_seat;
 use super::{Came, Role, World};
