@@ -95,6 +95,13 @@ class Host {
     this.#port = Number(await within("the host to listen", Promise.race([listening(this.#process.stdout), ended])));
   }
 
+  /** Ends the host without a word to anybody, as a power cut does. */
+  async kill() {
+    const ended = new Promise((resolve) => this.#process.once("exit", resolve));
+    this.#process.kill("SIGKILL");
+    await within("the host to end", ended);
+  }
+
   async stop() {
     const host = this.#process;
     if (!host || host.exitCode !== null || host.signalCode !== null) return;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
+use crate::error::without_position;
 use crate::host::presence;
 use crate::{Error, Payload, Value};
 
@@ -30,7 +32,20 @@ pub struct Presences(BTreeMap<String, Entry>);
 /// What stands under a key.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 struct Entry {
-    metas: Vec<Value>,
+    metas: Vec<Meta>,
+}
+
+/// A meta, read when somebody asks for it: one that can't be read must not cost the plugin all the others.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(transparent)]
+struct Meta(Box<RawValue>);
+
+/// They are the same if their texts are, or if the texts say the same.
+impl PartialEq for Meta {
+    fn eq(&self, other: &Self) -> bool {
+        let value = |meta: &Self| serde_json::from_str::<Value>(meta.0.get()).ok();
+        self.0.get() == other.0.get() || value(self).is_some_and(|it| value(other) == Some(it))
+    }
 }
 
 impl Presences {
@@ -66,10 +81,12 @@ impl Presences {
     ///
     /// One of them isn't a `T`, which is the plugin's mistake.
     pub fn metas<T: DeserializeOwned>(&self, key: &str) -> Result<Vec<T>, Error> {
-        let metas = self.0.get(key).map(|entry| entry.metas.clone()).unwrap_or_default();
-        let read =
-            |meta| serde_json::from_value(meta).map_err(|error| Error::Failed(format!("a meta of {key}: {error}")));
-        metas.into_iter().map(read).collect()
+        let metas = self.0.get(key).map(|entry| &entry.metas[..]).unwrap_or_default();
+        let read = |Meta(meta): &Meta| {
+            let failed = |error| Error::Failed(format!("a meta of {key}: {}", without_position(&error)));
+            serde_json::from_str(meta.get()).map_err(failed)
+        };
+        metas.iter().map(read).collect()
     }
 }
 

@@ -224,7 +224,8 @@ fn what_cannot_be_is_refused_in_the_hosts_words() {
     assert_eq!(fault("sit", json!({ "seat": "a", "ms": u64::MAX })), long);
     let named = text("oversize: a seat's name has at most 255 bytes, not 256");
     assert_eq!(fault("sit", json!({ "seat": "a".repeat(256), "ms": 1 })), named);
-    assert_eq!(fault("publish", json!({ "state": [] })), text("failed: a published state is a JSON object"));
+    let no_object = fault("publish", json!({ "state": [] })).unwrap();
+    assert!(no_object.starts_with("failed: a published state is a JSON object: invalid type: sequence"), "{no_object}");
 
     let no_room = "failed: a beat, a seat or a published state was asked for, but the route has no room: its option `room` says \
                    whether it does (`type Room` in Rust)";
@@ -264,7 +265,7 @@ fn a_state_comes_whole_and_then_what_changes() {
     // Who comes later gets all of it, and with the others what changes, be it in its own join.
     let join = json!({ "state": { "a": 2, "long": "unchanged" } });
     let mut bob = stage.join("table:1", join).unwrap();
-    bob.assert_push("room_state", json!({ "n": 1, "state": { "a": 1 } }));
+    bob.assert_broadcast("room_state", json!({ "n": 1, "state": { "a": 1 } }));
     for actor in [&mut ada, &mut bob] {
         actor.assert_broadcast("room_diff", json!({ "n": 2, "patch": { "a": 2 } }));
         actor.refute_push("room_state");
@@ -288,8 +289,8 @@ fn a_state_ends_with_its_room() {
     stage.join("table:1", json!({ "state": { "a": 1 } })).unwrap().close();
     stage.advance(ms(1000));
     let mut bob = stage.join("table:1", json!({ "state": { "b": 1 } })).unwrap();
-    bob.refute_push("room_state");
     bob.assert_broadcast("room_state", json!({ "n": 1, "state": { "b": 1 } }));
+    bob.refute_broadcast("room_state");
 }
 
 #[test]

@@ -227,6 +227,32 @@ async fn beats_that_a_busy_topic_has_no_time_for_are_counted_and_dont_pile_up() 
     assert_eq!((due, missed), (10, 5));
 }
 
+/// A beat is made to be left out: under pressure it is, but not for as long as somebody is behind.
+#[tokio::test(start_paused = true)]
+async fn beats_are_left_out_while_those_who_write_are_behind() {
+    let notes = Notes::default();
+    let began = Instant::now();
+    let stage = Stage::new([ticking(&notes, move |call, notes| async move {
+        notes.add(noted(&call, began));
+        Ok(nothing())
+    })]);
+    let mut alice = stage.connect();
+    alice.join("count:1").await;
+    send(&mut alice, "beat");
+    alice.next().await;
+    let node = &stage.endpoint.node;
+    sleep(Duration::from_millis(150)).await;
+    node.pubsub.pressure.raise();
+    sleep(Duration::from_millis(100)).await;
+    node.pubsub.pressure.lower();
+    sleep(Duration::from_millis(100)).await;
+    node.pubsub.pressure.raise();
+    sleep(Duration::from_millis(300)).await;
+    let beats: Vec<_> = notes.all().iter().filter_map(|note| note.split_once(": ")).map(|it| it.1.to_owned()).collect();
+    assert_eq!(beats, ["beat 1, missed 0", "beat 3, missed 1", "beat 5, missed 1"]);
+    assert_eq!(node.tick_counts(), (6, 3));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_fault_costs_a_beat_and_so_many_in_a_row_the_topic() {
     let (notes, began) = (Notes::default(), Instant::now());

@@ -5,9 +5,12 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bennu::contract::{Answer, Call, Callback, Effect, Ending, Fault, Outcome, Stop, TopicCall, TopicCallback};
+use bennu::contract::{
+    Answer, Call, Callback, Effect, Ending, Fault, Outcome, PublishedState, Stop, TopicCall, TopicCallback,
+};
 use bennu::protocol::Payload;
 use support::{Client, Notes, Part, Stage, admitted, nothing, replied};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 const ROOM: &[(&str, &str)] = &[("room", "memory"), ("linger-ms", "0")];
@@ -18,7 +21,7 @@ fn seat(name: &str) -> Vec<Effect> {
 }
 
 fn state(text: &'static str) -> Vec<Effect> {
-    vec![Effect::PublishState(text.into())]
+    vec![Effect::PublishState(PublishedState::read(text.into()).expect("an object"))]
 }
 
 /// A join takes the seat that it names; each event is what is done.
@@ -32,6 +35,19 @@ async fn playing(call: Call, notes: Notes) -> Result<Outcome, Fault> {
             "crash" => Err(Fault::failed("asked to")),
             "rise" => Ok(Outcome { effects: vec![Effect::LeaveSeat], ..replied("{}") }),
             "sit elsewhere" => Ok(Outcome { effects: seat("elsewhere"), ..replied("{}") }),
+            "sit back" => Ok(Outcome { effects: seat("ada"), ..replied("{}") }),
+            "sit everywhere" => {
+                let effects = (0..1024).flat_map(|n| seat(&format!("seat {n}"))).collect();
+                Ok(Outcome { effects, ..replied("{}") })
+            }
+            "rise and sit" => {
+                let effects = [seat("nowhere"), vec![Effect::LeaveSeat], seat("nowhere"), seat("seat 1023")].concat();
+                Ok(Outcome { effects, ..replied("{}") })
+            }
+            "sit and rise" => {
+                let effects = [seat("nowhere"), vec![Effect::LeaveSeat]].concat();
+                Ok(Outcome { effects, ..replied("{}") })
+            }
             "stop" => Ok(Outcome { answer: Answer::Stop(Stop { reason: "over".into(), reply: None }), ..nothing() }),
             "one" => Ok(Outcome { effects: state(r#"{"a":1,"long":"unchanged"}"#), ..replied("{}") }),
             "two" => Ok(Outcome { effects: state(r#"{"a":2,"long":"unchanged"}"#), ..replied("{}") }),
@@ -159,6 +175,60 @@ async fn several_windows_share_a_seat_and_a_member_has_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_all_seats_that_a_call_asks_for_the_last_counts() {
+    let notes = Notes::default();
+    let stage = stage(&notes, ROOM);
+    let mut ada = join(&stage, "\"ada\"").await;
+    settled(&notes).await;
+    send(&mut ada, "sit everywhere").await;
+    assert_eq!(settled(&notes).await[1..], ["ada Gone", "seat 1023 Taken"]);
+    send(&mut ada, "sit everywhere").await;
+    assert_eq!(settled(&notes).await.len(), 3, "it is on that seat already");
+    send(&mut ada, "rise and sit").await;
+    assert_eq!(settled(&notes).await[3..], ["seat 1023 Gone", "seat 1023 Taken"]);
+    send(&mut ada, "sit and rise").await;
+    assert_eq!(settled(&notes).await[5..], ["seat 1023 Gone"]);
+}
+
+/// However often a seat changes while its topic is busy, one turn waits for it, and tells a few changes.
+#[tokio::test(start_paused = true)]
+async fn changes_of_a_seat_that_come_together_are_told_in_one_turn() {
+    let (notes, gate) = (Notes::default(), Arc::new(Notify::new()));
+    let (noted, closed) = (notes.clone(), Arc::clone(&gate));
+    let part = Part {
+        options: ROOM,
+        on_topic_call: Some(Arc::new(move |call| {
+            let (notes, gate) = (noted.clone(), Arc::clone(&closed));
+            Box::pin(async move {
+                let is_first = notes.all().is_empty();
+                told(call, notes).await?;
+                if is_first {
+                    gate.notified().await;
+                }
+                Ok(nothing())
+            })
+        })),
+        ..Part::new("game:*", move |call| playing(call, Notes::default()))
+    };
+    let stage = Stage::new([part]);
+    let mut ada = join(&stage, "\"ada\"").await;
+    assert_eq!(settled(&notes).await, ["ada Taken"], "and that waits at the gate");
+    for _ in 0..30 {
+        ada.send(r#"["1","x","game:1","sit elsewhere",{}]"#);
+        ada.send(r#"["1","x","game:1","sit back",{}]"#);
+    }
+    gate.notify_one();
+    for _ in 0..60 {
+        ada.next().await;
+    }
+    let told = settled(&notes).await;
+    let of =
+        |name: &str| -> Vec<_> { told[1..].iter().filter_map(|note| note.strip_prefix(name)).map(str::trim).collect() };
+    assert_eq!(of("ada"), ["Gone", "Taken", "Gone", "Taken"]);
+    assert_eq!(of("elsewhere"), ["Taken", "Gone", "Taken", "Gone"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_state_is_sent_whole_once_and_then_what_changed() {
     let stage = stage(&Notes::default(), ROOM);
     let (mut ada, mut bo) = (join(&stage, "{}").await, join(&stage, "{}").await);
@@ -193,6 +263,30 @@ async fn who_cant_follow_gets_all_of_it_later() {
     assert_eq!(slow.next().await, r#"[null,null,"game:1","room_state",{"n":1000,"state":{"a":2,"long":"unchanged"}}]"#);
     send(&mut ada, "one").await;
     assert_eq!(slow.now(), [r#"[null,null,"game:1","room_diff",{"n":1001,"patch":{"a":1}}]"#]);
+}
+
+/// So does one for which much waits already when it joins, such as the replies to the joins of many other topics.
+#[tokio::test(start_paused = true)]
+async fn who_joins_with_much_waiting_for_it_gets_all_of_it_later() {
+    let stage = stage(&Notes::default(), ROOM);
+    let mut ada = join(&stage, "{}").await;
+    send(&mut ada, "one").await;
+    let mut slow = stage.connect();
+    slow.send(r#"["2","2","game:2","phx_join",{}]"#);
+    for _ in 0..300 {
+        slow.send(r#"["2","x","game:2","echo",{}]"#);
+    }
+    slow.send(r#"["1","1","game:1","phx_join",{}]"#);
+    let replies = slow.now();
+    assert!(
+        replies.len() == 302 && replies.iter().all(|frame| frame.contains("phx_reply")),
+        "{} frames",
+        replies.len()
+    );
+    // Nothing has to change for that.
+    assert_eq!(slow.next().await, r#"[null,null,"game:1","room_state",{"n":1,"state":{"a":1,"long":"unchanged"}}]"#);
+    send(&mut ada, "two").await;
+    assert_eq!(slow.now(), [r#"[null,null,"game:1","room_diff",{"n":2,"patch":{"a":2}}]"#]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use bennu::channel::NodeLimits;
 use bennu::contract::{Answer, Call, Callback, Decision, Effect, Fault, FaultKind, Outcome, Passing, Stop};
-use bennu::protocol::Payload;
+use bennu::presence::Pace;
+use bennu::protocol::{Payload, Topic};
+use bennu::pubsub::HELD_BACK_MAX;
 use support::{Notes, Part, Stage, admitted, nothing, replied};
 use tokio::sync::Notify;
 
@@ -150,10 +152,36 @@ async fn turns_in_tasks_wait_while_those_who_write_are_behind() {
     // A timer's turn is a task's; its reader holds back what comes from a client.
     alice.send(&event(2, "later"));
     assert_eq!(alice.now(), [ok("1", 2)]);
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(alice.now(), [""; 0]);
     pressure.lower();
-    assert_eq!(alice.next().await, r#"["1",null,"room:a","rung",{}]"#);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let rung = r#"["1",null,"room:a","rung",{}]"#;
+    assert_eq!(alice.now(), [rung]);
+    // With somebody behind at any time, they wait for so long and no longer.
+    pressure.raise();
+    alice.send(&event(3, "later"));
+    assert_eq!(alice.now(), [ok("1", 3)]);
+    tokio::time::sleep(Duration::from_millis(50) + HELD_BACK_MAX + Duration::from_millis(5)).await;
+    assert_eq!(alice.now(), [rung]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn joined_presence_diffs_wait_while_those_who_write_are_behind() {
+    let stage = simple_stage(&Notes::default());
+    let mut alice = stage.connect();
+    alice.join("room:a").await;
+    let (node, topic) = (&stage.endpoint.node, Topic::new("room:a"));
+    let burst = u64::from(Pace::default().burst);
+    for member in 1..=burst + 1 {
+        node.presence.track(&topic, member, "key", "{}").expect("nobody is tracked yet");
+    }
+    assert_eq!(alice.now().len() as u64, burst);
+    node.pubsub.pressure.raise();
+    tokio::time::sleep(Pace::default().window + HELD_BACK_MAX / 2).await;
+    assert_eq!(alice.now(), [""; 0]);
+    tokio::time::sleep(HELD_BACK_MAX).await;
+    assert_eq!(alice.now().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

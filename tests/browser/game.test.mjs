@@ -141,6 +141,8 @@ test("runners see each other move, and so does who watches", async (t) => {
   const cleo = await open("Cleo", "arena:night", { ...desktop, colorScheme: "light" });
   await cleo.getByText("You are watching").waitFor();
   await says(bo, "Catch the lights!");
+  await says(cleo, "The round is on.");
+  await cleo.locator("#how").getByText("Only those who play can run.").waitFor();
 
   /** Where the page draws a runner, as its canvas is told. */
   const at = (page, name) => page.locator("canvas").evaluate((canvas, name) => canvas.runners?.[name], name);
@@ -230,6 +232,44 @@ test("the lobby lists games and forgets them", async (t) => {
   await ada.goto(`${host.url}/#four:no such game`);
   await ada.getByRole("heading", { name: "This door stays closed" }).waitFor();
   await ada.getByText("A game's name has 1 to 24 letters, digits and hyphens.").waitFor();
+});
+
+test("what a page says of a lost connection is true for who plays and for who watches", async (t) => {
+  const { host, open } = await start(t);
+  const ada = await open("Ada", "four:reeds", { ...desktop, colorScheme: "light" });
+  await says(ada, "Waiting for somebody to play with.");
+  assert.equal(await ada.locator("#how").textContent(), "", "alone there is nothing to tap");
+  const bo = await open("Bo", "four:reeds");
+  const cleo = await open("Cleo", "four:reeds", { ...phone, colorScheme: "light" });
+  await cleo.getByText("You are watching").waitFor();
+  await drop(ada, 4, [ada, bo, cleo]);
+  for (const page of [ada, bo]) await page.locator("#how").getByText("On your turn, tap a column").waitFor();
+  await cleo.locator("#how").getByText("Only the two who play can drop discs.").waitFor();
+  await picture(cleo, "game-four-watching-phone-light");
+
+  // A host that is gone without a word may still be there: nobody can know.
+  await host.kill();
+  for (const page of [ada, bo]) {
+    await page.locator("#lost").getByText("If the game is still on, your seat is kept for twenty seconds.").waitFor();
+    await says(page, "This is how it stood when the connection was lost.");
+    assert.equal(await page.getByRole("button", { name: "Resign" }).isVisible(), false);
+  }
+  await cleo.locator("#lost").getByText("If the game is still on, you will go on watching.").waitFor();
+  assert.equal(await cleo.getByText("You are watching").isVisible(), false);
+  await picture(ada, "game-lost-light");
+
+  // The host that comes up knows nothing of the match.
+  await host.start();
+  for (const page of [ada, bo]) await page.getByText("The server has restarted, and this is a new game.").waitFor();
+  await picture(ada, "game-anew-light");
+  for (const page of [ada, bo, cleo]) await page.locator("#lost").waitFor({ state: "hidden" });
+
+  // One that stops says so.
+  await host.stop();
+  for (const page of [ada, bo, cleo]) {
+    await page.locator("#lost").getByText("The server is restarting. This game ends with it.").waitFor();
+  }
+  await picture(ada, "game-restarting-light");
 });
 
 test("a match needs no mouse", async (t) => {

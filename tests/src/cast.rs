@@ -1,14 +1,17 @@
 //! Scripts played: several clients of one host, by name.
 //!
-//! The language is the one of `bennu test`: see `bennu::kit`.
+//! The language is the one of `bennu test`: see `bennu::kit`. What an operator does is done by the command line. A client that
+//! connects as somebody does so at the mount `/user`, where a token says who it is: the host needs a `secret_key_base` and that
+//! mount in its configuration. Claims and connect parameters are for `bennu test` alone.
 
 use std::collections::BTreeMap;
 use std::fs;
 
-use anyhow::{Context, Result, anyhow, bail};
-use serde_json::Value;
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use serde_json::{Value, json};
 
-use crate::{Log, Received, TestClient, TestHost, eventually};
+use crate::command::Ended;
+use crate::{Log, Received, TestClient, TestHost, bennu_with, eventually};
 use bennu::kit::{Act, Line, Voice, Words, pattern};
 
 /// Plays a script with clients that exist for it alone. `bennu::kit` has the language.
@@ -33,7 +36,13 @@ pub async fn play(guests: &[&str], script: &str) -> Result<Log> {
 pub struct Cast<'a> {
     host: &'a TestHost,
     actors: BTreeMap<String, Actor>,
+    /// What the last `host ! send` was answered.
+    answer: Option<Value>,
 }
+
+/// The mount at which a token says who a client is, and what sets its tokens apart from others.
+const MOUNT: &str = "/user";
+const SALT: &str = "user";
 
 /// A client, and what its lines leave unsaid.
 struct Actor {
@@ -45,7 +54,7 @@ impl<'a> Cast<'a> {
     /// A cast that nobody has entered yet.
     #[must_use]
     pub fn new(host: &'a TestHost) -> Self {
-        Self { host, actors: BTreeMap::new() }
+        Self { host, actors: BTreeMap::new(), answer: None }
     }
 
     /// A client of the cast, for what the language has no words for.
@@ -92,6 +101,7 @@ impl<'a> Cast<'a> {
             Act::Drop => drop(self.leaving(who)?),
             Act::Send(words) => self.actor(who).await?.send(words).await?,
             Act::SendRaw(text) => self.actor(who).await?.client.send(text).await?,
+            Act::See(words) if who == "host" => self.see_answer(&words)?,
             Act::See(words) => self.actor(who).await?.see(words).await?,
             Act::SeeRaw(frame) => self.actor(who).await?.see_any_of(&[frame]).await?,
             Act::SeeEnd(code) => {
@@ -99,10 +109,53 @@ impl<'a> Cast<'a> {
                 self.actors.remove(who);
             }
             Act::SeeNothing => self.actor(who).await?.client.quiet().await?,
-            Act::Enter(_) | Act::Pass(_) | Act::Broadcast(_) | Act::Tell(_) | Act::Disconnect(_) => {
-                bail!("only `bennu test` can do that: this host is another process")
+            Act::Enter(described) => self.enter_as(who, &described).await?,
+            // The host's clock is the machine's, and what the script says is that time passes.
+            Act::Pass(time) => tokio::time::sleep(time).await,
+            Act::Broadcast(words) => {
+                let sent = self.send_as_operator("broadcast", &words)?;
+                ensure!(sent.code == Some(0), "{sent:?}");
+            }
+            Act::Tell(words) => self.answer = Some(answer(&self.send_as_operator("send", &words)?)?),
+            Act::Disconnect(id) => {
+                let closed = self.operate(&["disconnect", id])?;
+                ensure!(
+                    closed.code == Some(0) && closed.output != "0 sockets\n",
+                    "no socket has the id `{id}`: {closed:?}"
+                );
             }
         }
+        Ok(())
+    }
+
+    async fn enter_as(&mut self, who: &str, described: &Value) -> Result<()> {
+        ensure!(!self.actors.contains_key(who), "{who} has connected before");
+        let user = described["user"].as_str().context("who connects has a `user`")?;
+        let expected = json!({ "user": user, "socket_id": format!("user_socket:{user}") });
+        ensure!(*described == expected, "on this host who connects is described by {expected}, not {described}");
+        let signed = self.operate(&["token", "sign", "--secret-file", "secret.txt", "--salt", SALT, user])?;
+        ensure!(signed.code == Some(0), "{signed:?}");
+        let query = format!("vsn=2.0.0&token={}", signed.output.trim());
+        let client = self.host.knock().at(MOUNT).query(&query).connect().await?;
+        self.enter(who, client);
+        Ok(())
+    }
+
+    fn send_as_operator(&self, command: &str, words: &Words<'_>) -> Result<Ended> {
+        let payload = words.payload.to_string();
+        self.operate(&[command, words.topic.unwrap_or_default(), words.word, &payload])
+    }
+
+    /// Runs a command that asks the host, where its configuration stands.
+    fn operate(&self, arguments: &[&str]) -> Result<Ended> {
+        let host = self.host.address().to_string();
+        bennu_with(self.host.home(), arguments, &[("BENNU_HOST", &host)])
+    }
+
+    fn see_answer(&mut self, words: &Words<'_>) -> Result<()> {
+        let came = self.answer.take().context("nothing was sent by `host ! send`, or its answer was seen")?;
+        let expected = if words.word == "none" { json!("none") } else { json!([words.status, words.payload]) };
+        ensure!(pattern::matches(&expected, &came), "expected  {expected}\n    came  {came}");
         Ok(())
     }
 
@@ -125,6 +178,17 @@ impl<'a> Cast<'a> {
             Ok((shown["plugins"][plugin]["file_is_gone"] == true).then_some(()))
         })
         .await
+    }
+}
+
+/// What `bennu send` says of an answer: its status with the response, or `none`.
+fn answer(ended: &Ended) -> Result<Value> {
+    let response = || -> Result<Value> { serde_json::from_str(&ended.output).with_context(|| format!("{ended:?}")) };
+    match (ended.code, ended.errors.split('`').nth(1)) {
+        (Some(0), _) if ended.output.is_empty() => Ok(json!("none")),
+        (Some(0), _) => Ok(json!(["ok", response()?])),
+        (_, Some(status)) if ended.errors.contains("answered with the status") => Ok(json!([status, response()?])),
+        _ => Ok(json!(["error", ended.errors])),
     }
 }
 

@@ -231,7 +231,8 @@ function drawRoom(room) {
   $("leave").hidden = refused;
   $("reason").textContent = room.state === "closed" ? "The room was closed." : sentence(room.reason, "It gave no reason");
   $("elsewhere").textContent = room.name === HOME ? "Choose another name" : `Go to the ${HOME}`;
-  drawPeople(refused ? [] : room.people);
+  // Who is here, nobody knows while we aren't.
+  drawPeople(room.state === "joined" ? room.people : []);
   drawTyping([...room.typing.keys()]);
   // The field that had the focus is gone.
   if (refused && news) $("elsewhere").focus();

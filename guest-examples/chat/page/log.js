@@ -101,7 +101,7 @@ export class Log {
   #described() {
     const { room } = this;
     const first = room.messages[0];
-    this.empty.hidden = first !== undefined || room.pending.length > 0 || room.state === "joining";
+    this.empty.hidden = first !== undefined || room.pending.length > 0 || room.state !== "joined";
     const items = [];
     const add = (item) => items.push({ ...item, look: JSON.stringify({ ...item, live: undefined }) });
     if (first) add({ kind: "top", key: "top", more: room.more, asking: room.asking, room: room.name });

@@ -264,7 +264,8 @@ export class Room {
       // Our own message comes to us as to everyone, so there is nothing to add here.
       .receive("ok", () => this.#arrived(message.nonce))
       .receive("error", fail)
-      .receive("timeout", fail);
+      // It may have been said all the same: by its nonce it isn't said twice.
+      .receive("timeout", () => fail({ reason: "nobody has confirmed this" }));
   }
 
   #mark(message, state) {
@@ -283,7 +284,8 @@ export class Room {
 
   #change(event, change, failure) {
     const fail = ({ reason } = {}) => this.#note(`${failure}${reason ? `: ${reason}` : ""}`);
-    this.channel.push(event, change).receive("error", fail).receive("timeout", fail);
+    const late = () => this.#note("Nobody has confirmed your change");
+    this.channel.push(event, change).receive("error", fail).receive("timeout", late);
   }
 
   // --- lines ---

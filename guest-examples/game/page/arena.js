@@ -17,7 +17,6 @@ const HUES = [55, 250, 145, 330, 95, 200, 20, 290];
 export const colour = (seat) => `oklch(74% 0.15 ${HUES[seat % HUES.length]})`;
 
 export class Arena {
-  how = "W A S D or the arrow keys; on a touch screen, drag anywhere.";
   #motion = new Motion();
   #bursts = [];
   #state = undefined;
@@ -61,10 +60,16 @@ export class Arena {
     this.#wasJoined = this.play.isJoined;
   }
 
+  /** How to play: only for somebody who can. */
+  how(_state, seat) {
+    return seat === null ? "Only those who play can run." : "W A S D or the arrow keys; on a touch screen, drag anywhere.";
+  }
+
   say({ phase, players, left }, seat) {
-    if (phase === "waiting") return "Waiting for somebody to play with. Have a run meanwhile.";
-    if (phase === "ready") return "Get ready …";
-    if (phase === "playing") return left > 10 ? "Catch the lights!" : "The last ten seconds!";
+    const watches = seat === null;
+    if (phase === "waiting") return watches ? "Waiting for more players." : "Waiting for somebody to play with. Have a run meanwhile.";
+    if (phase === "ready") return watches ? "The round is about to begin …" : "Get ready …";
+    if (phase === "playing") return left <= 10 ? "The last ten seconds!" : watches ? "The round is on." : "Catch the lights!";
     const best = Math.max(...Object.values(players).map(({ score }) => score));
     if (best === 0) return "Nobody caught a light.";
     const winners = Object.entries(players).filter(([, { score }]) => score === best);

@@ -9,7 +9,6 @@ const ROWS = 6;
 export const SIDES = ["sun", "moon"];
 
 export class Four {
-  how = "Tap a column, or go there by the arrow keys and press Enter.";
   #play;
   #columns;
 
@@ -67,11 +66,18 @@ export class Four {
     });
   }
 
+  /** How to play: only for somebody who can. */
+  how({ phase }, seat) {
+    if (seat === null) return "Only the two who play can drop discs.";
+    if (phase !== "playing") return "";
+    return "On your turn, tap a column, or go there by the arrow keys and press Enter.";
+  }
+
   /** What there is to say, and to whom it is good news. */
   say({ phase, players, turn, end, run }, seat) {
     const name = (side) => players[side]?.name ?? "The other";
     const rule = `${{ 3: "Three", 4: "Four", 5: "Five" }[run] ?? run} in a row wins.`;
-    if (phase === "waiting") return `Waiting for somebody to play with. ${rule}`;
+    if (phase === "waiting") return `${seat === null ? "Waiting for a second player" : "Waiting for somebody to play with"}. ${rule}`;
     if (phase === "playing") return `${turn === seat ? "Your turn" : `${name(turn)}'s turn`}. ${rule}`;
     if (end.winner === undefined) return "The board is full: a draw.";
     const won = end.winner === seat ? "You have won" : `${name(end.winner)} has won`;

@@ -29,8 +29,21 @@ function secret() {
 
 // --- the connection ---
 
-socket.onOpen(() => connected("connected"));
-socket.onClose(() => connected("reconnecting"));
+/** The close code by which a host says that it stops, and that another one will serve. */
+const RESTART = 1012;
+/** Whether the host said so. Nothing is known of a connection that was lost in another way. */
+let isRestarting = false;
+
+socket.onOpen(() => {
+  isRestarting = false;
+  connected("connected");
+});
+socket.onClose((event) => {
+  if (event?.code === RESTART) isRestarting = true;
+  connected("reconnecting");
+  // The channels were told before this.
+  if (play) draw(play);
+});
 socket.onError(() => connected(document.documentElement.dataset.connection === "connecting" ? "connecting" : "reconnecting"));
 
 function connected(state) {
@@ -105,7 +118,7 @@ function go() {
   $("players").replaceChildren();
   play = new Play(socket, topic, { name: user, key }, draw);
   view = topic.startsWith("four:") ? new Four($("scene"), play) : new Arena($("scene"), play);
-  put($("how"), view.how);
+  put($("how"), "");
   draw(play);
   $("title").focus({ preventScroll: true });
 }
@@ -154,6 +167,19 @@ $("share").addEventListener("click", async () => {
 
 // --- what is seen ---
 
+/** What a lost connection means for us. Whether the host goes on, nobody can know who isn't told. */
+const LOST = {
+  restarting: "The server is restarting. This game ends with it.",
+  watching: "If the game is still on, you will go on watching.",
+  playing: "If the game is still on, your seat is kept for twenty seconds.",
+};
+
+/** What has become of the game while we were away. */
+const NEWS = {
+  anew: "The server has restarted, and this is a new game.",
+  gone: "Your seat was given up: you were away for more than twenty seconds.",
+};
+
 function draw(drawn) {
   if (drawn !== play) return; // a game that we have left
   const { state, seat, isJoined, refused } = play;
@@ -163,20 +189,25 @@ function draw(drawn) {
     return put($("reason"), sentence(refused));
   }
   $("lost").hidden = isJoined || !state;
-  put($("kept"), seat === null ? "The game goes on without you." : "Your seat is kept for a while.");
+  put($("kept"), LOST[isRestarting ? "restarting" : seat === null ? "watching" : "playing"]);
+  put($("news"), NEWS[play.news] ?? "");
+  $("news").hidden = !play.news;
   if (!state || seat === undefined) return put($("status"), "Opening the door …");
   const seats = SEATS[$("game").dataset.kind];
   const ours = state.players[seat];
   const text = view.say(state, seat);
   view.draw(state, seat);
   drawPlayers(state, seat);
-  put($("status"), waits(state, ours) ?? text);
-  document.title = `${text.split(/[.!…]/)[0]} · Bennu`;
+  // What is seen while we are away is how it was, and nothing that is asked for would be heard.
+  put($("status"), isJoined ? (waits(state, ours) ?? text) : "This is how it stood when the connection was lost.");
+  put($("how"), isJoined ? view.how(state, seat) : "");
+  document.title = `${isJoined ? text.split(/[.!…]/)[0] : "Reconnecting"} · Bennu`;
   $("game").dataset.phase = state.phase;
-  $("watching").hidden = seat !== null;
+  $("game").classList.toggle("watched", seat === null);
+  $("watching").hidden = !isJoined || seat !== null;
   $("sit").hidden = Object.keys(state.players).length >= seats;
-  $("again").hidden = state.phase !== "over" || !ours || ours.again || Object.keys(state.players).length < 2;
-  $("resign").hidden = state.phase !== "playing" || !ours || seats > 2;
+  $("again").hidden = !isJoined || state.phase !== "over" || !ours || ours.again || Object.keys(state.players).length < 2;
+  $("resign").hidden = !isJoined || state.phase !== "playing" || !ours || seats > 2;
 }
 
 /** Whoever wants to play again waits for the others. */

@@ -9,6 +9,7 @@
 //! | `pushes {"count", "bytes"}` | so many times push `one_of_many`, each with so much `filler` |
 //! | `later {"ms"}` | a reply `ok {"late": true}` after so long |
 //! | `twice` | two replies to one message |
+//! | `late_bytes {"bytes"}` | a late reply of so many |
 //! | `self` | push `told`, out of `handle_info` |
 //! | `spin` | messages to itself, one after another for ever |
 //! | `timer {"ms"}`, `cancel` | push `rang` after so long, unless it is cancelled |
@@ -22,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bennu_guest::prelude::*;
 
-use crate::Naughty;
+use super::Naughty;
 
 /// What an instance keeps for itself: gone with it, and no member's.
 static ASKED: AtomicU64 = AtomicU64::new(0);
@@ -50,6 +51,7 @@ impl Naughty {
             }
             "pushes" => push_many(socket, payload),
             "later" | "twice" => later(socket, event, payload),
+            "late_bytes" => late_bytes(socket, payload),
             "timer" => self.set_timer(socket, payload),
             "cancel" => self.cancel_timer(socket),
             "self" | "spin" | "info_stop" => {
@@ -134,6 +136,13 @@ fn later(socket: &mut Socket, event: &str, payload: &Payload) -> Handled {
         return reply(json!({ "second": true }));
     }
     socket.send_after(milliseconds(payload)?, "later", json!({ "to": to }));
+    no_reply()
+}
+
+fn late_bytes(socket: &mut Socket, payload: &Payload) -> Handled {
+    if let Some(to) = socket.reply_ref() {
+        socket.reply_later(&to, Reply::ok("x".repeat(payload.field("bytes")?)));
+    }
     no_reply()
 }
 

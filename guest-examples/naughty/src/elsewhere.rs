@@ -2,6 +2,7 @@
 //!
 //! | event | what follows |
 //! | --- | --- |
+//! | `track_text {"key", "meta"}` | the presence of a member whose meta is this text |
 //! | `track {"key", "meta"}`, `update_presence {..}`, `untrack {"key"}`, `push_presence` | that effect |
 //! | `presences {"topic"}` | a reply with who is online there |
 //! | `send {"topic", "event", "payload"}` | that event, to the topic; what it replies is pushed as `answered` |
@@ -14,9 +15,10 @@
 //! `bounce {"to"}` goes to that topic and back for ever, and `spread {"width"}` goes to so many new topics, and on from each.
 //! `resound`, heard from a further topic, is broadcast in the own one.
 
+use bennu_guest::bindings::bennu::channel::presence as imports;
 use bennu_guest::prelude::*;
 
-use crate::{Naughty, storage};
+use super::{Naughty, storage};
 
 /// What sets these tokens apart from others.
 const SALT: &str = "naughty";
@@ -24,7 +26,9 @@ const SALT: &str = "naughty";
 impl Naughty {
     pub(crate) fn elsewhere(&self, socket: &mut Socket, event: &str, payload: &Payload) -> Option<Handled> {
         Some(match event {
-            "track" | "update_presence" | "untrack" | "push_presence" | "presences" => presence(socket, event, payload),
+            "track" | "track_text" | "update_presence" | "untrack" | "push_presence" | "presences" => {
+                presence(socket, event, payload)
+            }
             "send" | "subscribe" | "unsubscribe" | "disconnect" => reach(socket, event, payload),
             "people" | "topics" => listed(event, payload),
             "sign" | "verify" => signed(event, payload),
@@ -85,6 +89,8 @@ fn presence(socket: &mut Socket, event: &str, payload: &Payload) -> Handled {
     let key = || payload.field::<String>("key");
     match event {
         "track" => socket.track(&key()?, payload.field::<Value>("meta")?),
+        // The SDK has no words for a meta that it can't read, so this goes past it.
+        "track_text" => imports::track(&key()?, &payload.field::<String>("meta")?),
         "update_presence" => socket.update_presence(&key()?, payload.field::<Value>("meta")?),
         "untrack" => socket.untrack(&key()?),
         "push_presence" => socket.push_presence(),

@@ -15,7 +15,7 @@ use std::hint::black_box;
 
 use bennu_guest::prelude::*;
 
-use crate::Naughty;
+use super::Naughty;
 
 /// What the topics do that are named for what happens on join.
 pub(crate) fn on_join(socket: &mut Socket) -> Result<(), Error> {

@@ -1,8 +1,10 @@
 //! Does everything that a plugin may do, and much that it may not: the plugin of the tests from outside.
 //!
-//! Topics: `naughty:*`, and `unruly:*`, which have a room. Anyone may join, but for those whose name says what happens then: `naughty:join_panic`,
-//! `naughty:join_fail`, `naughty:join_loop` and `naughty:join_refuse`. In `naughty:terminate_panic` it panics in
-//! `terminate`; elsewhere the others get `gone {"member", "cause", "detail"}`, and the log has the same. A client may
+//! Topics: `naughty:*`, `unruly:*`, which have a room, and `forgiving:*`, whose members outlive their faults. Anyone may join,
+//! but for those whose name says what happens then: `naughty:join_panic`, `naughty:join_fail`, `naughty:join_loop` and
+//! `naughty:join_refuse`. In `naughty:terminate_panic` it panics in `terminate`; elsewhere the others get
+//! `gone {"member", "cause", "detail"}`, and the log has the same. In `naughty:last_words` the member's own client is pushed
+//! `last_words {}` in `terminate`. A client may
 //! join with `{"mood": ".."}`, which decides what becomes of the intercepted event `secret` when it is about to reach it.
 //!
 //! - [`faults`]: events that end the member
@@ -11,6 +13,7 @@
 //! - [`storage`]: what is stored
 //! - [`moods`]: `secret`, on its way to each member
 //! - [`unruly`]: topics with a room, `unruly:*`
+//! - [`forgiving`]: topics whose members outlive their faults, `forgiving:*`
 //!
 //! The neighbours of a member that fails use `echo`, `count` and `shout`.
 
@@ -19,12 +22,14 @@ use bennu_guest::prelude::*;
 mod effects;
 mod elsewhere;
 mod faults;
+mod forgiving;
 mod moods;
 mod storage;
 #[cfg(test)]
 mod tests;
 mod unruly;
 
+use forgiving::Forgiving;
 use moods::Mood;
 use unruly::Unruly;
 
@@ -91,6 +96,9 @@ impl Channel for Naughty {
         assert!(socket.topic() != "naughty:terminate_panic", "asked to panic in terminate");
         let member = socket.member_id();
         log::info!("gone: {} {}", ending.cause, ending.detail);
+        if socket.topic() == "naughty:last_words" {
+            socket.push("last_words", json!({}));
+        }
         socket.broadcast("gone", json!({ "member": member, "cause": ending.cause, "detail": ending.detail }));
     }
 }
@@ -98,4 +106,11 @@ impl Channel for Naughty {
 channels! {
     "naughty:*" => Naughty,
     "unruly:*" => Unruly,
+    "forgiving:*" => Forgiving,
+}
+
+/// A stage with all of these topics.
+#[cfg(test)]
+pub(crate) fn on_stage(stage: testing::Stage) -> testing::Stage {
+    stage.channel::<Naughty>("naughty:*").channel::<Unruly>("unruly:*").channel::<Forgiving>("forgiving:*")
 }

@@ -15,7 +15,7 @@ use std::hint::black_box;
 
 use bennu_guest::prelude::*;
 
-use crate::Naughty;
+use super::Naughty;
 
 /// What of a range a client wants to see.
 #[derive(Deserialize)]

@@ -132,7 +132,7 @@ fn what_is_stored_can_be_seen() {
 
 #[test]
 fn a_room_goes_wrong_in_many_ways() {
-    let stage = testing::Stage::new().channel::<Unruly>("unruly:*");
+    let stage = on_stage(testing::Stage::new());
     let join = || stage.join("unruly:1", json!({})).expect("anyone may join");
     let look = || stage.send("unruly:1", "look", json!({})).unwrap().unwrap().json();
     let mut alice = join();

@@ -7,13 +7,22 @@
 //! | `look` | a reply with the count, and with what the members ended by: `ok {"count": n, "ended": ["left", ..]}`. Also when sent |
 //! | `tick {"ms"}` | the topic beats: everyone gets `beat {"number", "missed", "period_ms"}`. Fewer than 10 are fault: oversize |
 //! | `at_tick {"mood"}` | at each beat it fails, panics, loops, asks for what needs a member, or takes half a second |
+//! | `sit {"seat", "ms"}`, `rise` | takes that seat, which is kept so long; gives it up. Of each change everyone gets `seat {"seat", "change"}` |
+//! | `publish {"state"}` | publishes that state. Also when sent |
+//! | `publish_raw {"state"}` | publishes what is in that text, which is JSON |
+//! | `clear` | takes the room away |
+//! | `stop` | the end |
 //! | `grow` | fault: oversize, as the room is past its limit |
 //! | `count_and_fail` | fault: failed, and the room as it was |
+//! | `publish_text {"state"}` | publishes this text as it is, whatever it says |
+//! | `seats {"count"}` | takes so many seats in one call, `seat 0` and so on |
+//! | `told` | a reply with what `handle_seat` was told: `ok {"told": ["seat 0 taken", ..]}`. Also when sent |
 
 use std::hint::black_box;
 
 use bennu_guest::bindings::bennu::channel::socket as imports;
 use bennu_guest::prelude::*;
+use serde_json::value::RawValue;
 
 /// A member.
 #[derive(Serialize, Deserialize)]
@@ -28,6 +37,8 @@ pub(crate) struct Room {
     mood: Mood,
     /// What makes it large.
     ballast: String,
+    /// What `handle_seat` was told.
+    told: Vec<String>,
 }
 
 /// What happens at each beat.
@@ -59,8 +70,26 @@ impl Channel for Unruly {
         match event {
             "count" => return count(socket.room_mut()),
             "look" => return look(socket.room()),
+            "told" => return reply(json!({ "told": socket.room().told })),
+            "publish_text" => imports::publish_state(&payload.field::<String>("state")?),
+            "seats" => {
+                let count: u64 = payload.field("count")?;
+                (0..count).for_each(|n| socket.take_seat(&format!("seat {n}"), Duration::from_secs(60)));
+            }
             "tick" => socket.tick(Duration::from_millis(payload.field("ms")?)),
             "at_tick" => socket.room_mut().mood = payload.field("mood")?,
+            "sit" => {
+                let grace = Duration::from_millis(payload.field("ms")?);
+                socket.take_seat(&payload.field::<String>("seat")?, grace);
+            }
+            "rise" => socket.leave_seat(),
+            "publish" => socket.publish_state(payload.field::<Value>("state")?),
+            "publish_raw" => match RawValue::from_string(payload.field("state")?) {
+                Ok(text) => socket.publish_state(text),
+                Err(error) => return reply_error(json!({ "reason": error.to_string() })),
+            },
+            "clear" => socket.clear_room(),
+            "stop" => return stop("asked to"),
             "grow" => socket.room_mut().ballast = "x".repeat(1 << 20),
             "count_and_fail" => {
                 socket.room_mut().count += 1;
@@ -75,10 +104,27 @@ impl Channel for Unruly {
         match event {
             "count" => return count(topic.room_mut()),
             "look" => return look(topic.room()),
+            "told" => return reply(json!({ "told": topic.room().told })),
             "tick" => topic.tick(Duration::from_millis(payload.field("ms")?)),
+            "publish" => topic.publish_state(payload.field::<Value>("state")?),
             _ => return unknown_event(event),
         }
         ok()
+    }
+
+    fn handle_seat(topic: &mut Topic<Room>, seat: &str, change: SeatChange) -> Seated {
+        let change = match change {
+            SeatChange::Taken => "taken",
+            SeatChange::Dropped => "dropped",
+            SeatChange::Returned => "returned",
+            SeatChange::Gone => "gone",
+        };
+        topic.room_mut().told.push(format!("{seat} {change}"));
+        // Of the many that `seats` takes nobody is told.
+        if !seat.starts_with("seat ") {
+            topic.broadcast("seat", json!({ "seat": seat, "change": change }));
+        }
+        Ok(())
     }
 
     fn handle_tick(topic: &mut Topic<Room>, tick: &Tick) -> Ticked {

@@ -116,11 +116,13 @@ function draw() {
   document.documentElement.dataset.connection = state;
   document.title = `${unread ? `(${unread}) ` : ""}Notifications · Bennu`;
   put("connection", { connecting: "Connecting", connected: "Connected", reconnecting: "Reconnecting" }[state]);
-  put("unread", more === undefined ? "" : unread > 0 ? `${unread} unread` : list.length > 0 ? "All read" : "Nothing yet");
+  // What has come while the connection is away, nobody knows.
+  const isLive = more !== undefined && state === "connected";
+  put("unread", unread > 0 ? `${unread} unread` : !isLive ? "" : list.length > 0 ? "All read" : "Nothing yet");
   $("badge").hidden = unread === 0;
   $("badge").textContent = unread > 99 ? "99+" : unread;
   $("read-all").disabled = unread === 0 || state !== "connected";
-  $("empty").hidden = more === undefined || list.length > 0;
+  $("empty").hidden = !isLive || list.length > 0;
   $("older").hidden = !more;
   drawList(list);
 }

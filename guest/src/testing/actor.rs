@@ -13,8 +13,10 @@ use crate::{IntoPayload, Payload, Reply, Value, state};
 /// A member of a topic, with what came to its client.
 ///
 /// An assertion looks through all that has come and wasn't asserted yet, in whatever order, takes what it finds, and fails
-/// with a list of what came instead. An expected object matches one that has its fields, and perhaps others; bytes
-/// ([`Binary`](crate::Binary)) match the same bytes.
+/// with a list of what came instead. It gives what the message carries, so that the test can go on with an id out of it. An
+/// expected object matches one that has its fields, and perhaps others; bytes ([`Binary`](crate::Binary)) match the same bytes.
+///
+/// A member stays in until it [closes](Actor::close), leaves or is ended, whether its `Actor` is kept or not.
 pub struct Actor {
     world: Rc<RefCell<World>>,
     id: u64,
@@ -22,7 +24,7 @@ pub struct Actor {
 
 /// A message that a client sent, and that may be answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pushed(Option<String>);
+pub struct Pushed(String);
 
 impl Actor {
     pub(super) fn new(world: Rc<RefCell<World>>, id: u64) -> Self {
@@ -60,14 +62,14 @@ impl Actor {
         self.role(|role| role.is_in)
     }
 
-    /// Its client sends an event.
+    /// Its client sends an event. One that isn't in any more is answered that the topic isn't joined.
     pub fn push(&mut self, event: &str, payload: impl IntoPayload) -> Pushed {
         Pushed(self.world.borrow_mut().push(self.id, event, payload.into_payload()))
     }
 
-    /// Its client leaves the topic.
-    pub fn leave(&mut self) {
-        self.world.borrow_mut().leave(self.id);
+    /// Its client leaves the topic, and stays connected.
+    pub fn leave(&mut self) -> Pushed {
+        Pushed(self.world.borrow_mut().leave(self.id))
     }
 
     /// Its client joins the topic again, which ends this membership. In a topic with a room its `terminate` runs first, with
@@ -86,19 +88,18 @@ impl Actor {
         self.world.borrow_mut().close(self.id);
     }
 
-    /// The message was answered so.
+    /// The message was answered so. Gives the response.
     ///
     /// # Panics
     ///
     /// It wasn't.
     #[track_caller]
-    pub fn assert_reply(&mut self, to: &Pushed, status: &str, response: impl IntoPayload) {
+    pub fn assert_reply(&mut self, to: &Pushed, status: &str, response: impl IntoPayload) -> Payload {
         let response = response.into_payload();
         let wanted = |came: &Came| {
-            matches!(came, Came::Reply(reference, reply)
-                if *reference == to.0 && reply.status == status && has(&response, &reply.payload))
+            came.reply_to(to).is_some_and(|reply| reply.status == status && has(&response, &reply.payload))
         };
-        self.assert(wanted, &format!("a reply {status:?} with {}", shown(&response)));
+        self.assert(wanted, &format!("a reply {status:?} with {}", shown(&response)))
     }
 
     /// The message wasn't answered.
@@ -108,19 +109,19 @@ impl Actor {
     /// It was.
     #[track_caller]
     pub fn refute_reply(&mut self, to: &Pushed) {
-        self.refute(|came| matches!(came, Came::Reply(reference, _) if *reference == to.0), "a reply");
+        self.refute(|came| came.reply_to(to).is_some(), "a reply");
     }
 
-    /// Its client was pushed this event.
+    /// Its client was pushed this event. Gives what the event carries.
     ///
     /// # Panics
     ///
     /// It wasn't.
     #[track_caller]
-    pub fn assert_push(&mut self, event: &str, payload: impl IntoPayload) {
+    pub fn assert_push(&mut self, event: &str, payload: impl IntoPayload) -> Payload {
         let payload = payload.into_payload();
         let wanted = |came: &Came| matches!(came, Came::Push(sent) if is(sent, event, &payload));
-        self.assert(wanted, &format!("a push of {event:?} with {}", shown(&payload)));
+        self.assert(wanted, &format!("a push of {event:?} with {}", shown(&payload)))
     }
 
     /// Its client was pushed no such event.
@@ -133,16 +134,16 @@ impl Actor {
         self.refute(|came| matches!(came, Came::Push(sent) if sent.event == event), &format!("a push of {event:?}"));
     }
 
-    /// This event was broadcast, and reached it.
+    /// This event was broadcast, and reached it. Gives what the event carries.
     ///
     /// # Panics
     ///
     /// It didn't.
     #[track_caller]
-    pub fn assert_broadcast(&mut self, event: &str, payload: impl IntoPayload) {
+    pub fn assert_broadcast(&mut self, event: &str, payload: impl IntoPayload) -> Payload {
         let payload = payload.into_payload();
         let wanted = |came: &Came| matches!(came, Came::Broadcast(sent) if is(sent, event, &payload));
-        self.assert(wanted, &format!("a broadcast of {event:?} with {}", shown(&payload)));
+        self.assert(wanted, &format!("a broadcast of {event:?} with {}", shown(&payload)))
     }
 
     /// No such event reached it as a broadcast.
@@ -186,6 +187,13 @@ impl Actor {
         self.assert(|came| *came == Came::Disconnected, "the connection's end");
     }
 
+    /// Takes all else that has come, as frames of version 2; bytes as arrays of numbers.
+    pub fn received(&mut self) -> Vec<Value> {
+        let frames = self.role(|role| role.came.iter().map(|came| role.frame(came)).collect());
+        self.flush();
+        frames
+    }
+
     /// Forgets what has come so far.
     pub fn flush(&mut self) {
         self.change(|role| {
@@ -194,25 +202,34 @@ impl Actor {
         });
     }
 
+    /// Takes what is wanted. Gives what it carries, which is `{}` where it is no message.
     #[track_caller]
-    fn assert(&mut self, wanted: impl Fn(&Came) -> bool, what: &str) {
+    fn assert(&mut self, wanted: impl Fn(&Came) -> bool, what: &str) -> Payload {
         let found = self.change(|role| {
             let at = role.came.iter().position(wanted)?;
             role.came.remove(at)
         });
-        if found.is_none() {
-            let (topic, mut came) = self.role(|role| (role.topic.clone(), String::new()));
-            self.role(|role| {
-                for each in &role.came {
-                    let _ = write!(came, "\n  {each}");
-                }
-            });
-            for fault in &self.world.borrow().faults {
-                let _ = write!(came, "\n  (there was a fault: {fault})");
-            }
-            let came = if came.is_empty() { " nothing" } else { &came };
-            panic!("the member of {topic:?} expected {what}; there came{came}");
+        match found {
+            Some(Came::Reply(_, Reply { payload, .. }) | Came::Unmatched(_, Reply { payload, .. })) => payload,
+            Some(Came::Push(Sent { payload, .. }) | Came::Broadcast(Sent { payload, .. })) => payload,
+            Some(Came::Close | Came::Error | Came::Disconnected) => crate::output::empty(),
+            None => self.fail(what),
         }
+    }
+
+    #[track_caller]
+    fn fail(&self, what: &str) -> ! {
+        let mut came = String::new();
+        self.role(|role| {
+            for each in &role.came {
+                let _ = write!(came, "\n  {each}");
+            }
+        });
+        for fault in &self.world.borrow().faults {
+            let _ = write!(came, "\n  (there was a fault: {fault})");
+        }
+        let (topic, came) = (self.role(|role| role.topic.clone()), if came.is_empty() { " nothing" } else { &came });
+        panic!("the member of {topic:?} expected {what}; there came{came}");
     }
 
     #[track_caller]
@@ -239,10 +256,20 @@ impl fmt::Debug for Actor {
     }
 }
 
+impl Came {
+    /// The reply that it is, if it is one to this message.
+    fn reply_to(&self, to: &Pushed) -> Option<&Reply> {
+        match self {
+            Self::Reply(reference, reply) | Self::Unmatched(reference, reply) if *reference == to.0 => Some(reply),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Came {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Reply(_, Reply { status, payload }) => {
+            Self::Reply(_, Reply { status, payload }) | Self::Unmatched(_, Reply { status, payload }) => {
                 write!(formatter, "a reply {status:?} with {}", shown(payload))
             }
             Self::Push(Sent { event, payload }) => write!(formatter, "a push of {event:?} with {}", shown(payload)),

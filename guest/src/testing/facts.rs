@@ -20,6 +20,8 @@ pub(super) struct Facts {
     pub(super) claims: String,
     pub(super) connect_params: String,
     pub(super) x_headers: Vec<(String, String)>,
+    /// The JSON text of the ref that the client joined with.
+    pub(super) join_ref: String,
     /// Who is online, and who is in which topic.
     pub(super) online: Online,
     pub(super) people: BTreeMap<String, Vec<Person>>,
@@ -48,6 +50,13 @@ impl Reach {
     pub(super) fn may_read(&self, topic: &str) -> bool {
         self.own.iter().chain(&self.read).any(|pattern| matches(pattern, topic))
     }
+
+    /// Whether it may read about every topic with a prefix: an exact topic says nothing of those.
+    pub(super) fn may_read_under(&self, prefix: &str) -> bool {
+        let matches_all =
+            |pattern: &String| pattern.strip_suffix('*').is_some_and(|granted| prefix.starts_with(granted));
+        self.own.iter().chain(&self.read).any(matches_all)
+    }
 }
 
 fn matches(pattern: &str, topic: &str) -> bool {
@@ -65,6 +74,7 @@ impl Default for Facts {
             claims: "{}".into(),
             connect_params: "{}".into(),
             x_headers: Vec::new(),
+            join_ref: "\"1\"".into(),
             online: Online::default(),
             people: BTreeMap::new(),
             stored: Stored::default(),

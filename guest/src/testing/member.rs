@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::facts::Facts;
-use super::record::{Holdings, Record, check_object};
+use super::record::{Holdings, Record};
 use super::saved::Standing;
 use super::{Outcome, Sent, Timer, recorder};
 use crate::bindings::exports::bennu::channel::handle_out::Recipient;
@@ -49,7 +49,7 @@ impl<C: Channel> Member<C> {
         self.turn(|member| callbacks::handle_in::<C>(member, event, payload, reply_ref))
     }
 
-    /// The client sends an event without a ref: it can't be answered.
+    /// The client sends an event without a ref: it can't be answered later, and a reply has no ref either.
     #[track_caller]
     pub fn push_without_ref(&mut self, event: &str, payload: impl IntoPayload) -> Outcome {
         let payload = payload.into_payload();
@@ -118,17 +118,14 @@ impl<C: Channel> Member<C> {
         assert!(C::INTERCEPTS.contains(&event), "{event:?} isn't one of the channel's INTERCEPTS");
         let (payload, record) = (payload.into_payload(), Record::reading(self.facts.clone()));
         let recipients = [Recipient { member: ID, assigns: self.states.clone().into_bytes().0 }];
-        let (decisions, record) =
+        let (decisions, mut record) =
             recorder::run(record, || callbacks::handle_out::<C>(&self.topic, event, &payload, &recipients));
         self.facts.drawn = record.facts.drawn;
-        match decisions.map(|mut decisions| decisions.pop()) {
-            Ok(Some(Decision::Replace(payload))) => {
-                check_object(&payload).unwrap_or_else(|why| panic!("handle_out ended in a fault: {why}"));
-                Decision::Replace(payload)
-            }
-            Ok(decision) => decision.unwrap_or(Decision::Pass),
-            Err(fault) => panic!("handle_out ended in a fault: {fault}"),
-        }
+        let decided = decisions.and_then(|mut decisions| {
+            let decision = decisions.pop().unwrap_or(Decision::Pass);
+            record.check_decision(&decision).map(|()| decision)
+        });
+        decided.unwrap_or_else(|fault| panic!("handle_out ended in a fault: {fault}"))
     }
 
     /// The topic's beat, as the test has it: some may be left out. It comes by itself on a [`Stage`](super::Stage) only.
@@ -179,8 +176,8 @@ impl<C: Channel> Member<C> {
     /// The state can't be read.
     #[track_caller]
     pub fn room(&self) -> C::Room {
-        let Some(room) = &self.states.room else { return C::Room::default() };
-        state::decode(&room.bytes).unwrap_or_else(|why| panic!("{why}"))
+        let (_, Some(room)) = self.states.clone().into_bytes() else { return C::Room::default() };
+        state::decode(&room).unwrap_or_else(|why| panic!("{why}"))
     }
 
     /// What is stored under a key.

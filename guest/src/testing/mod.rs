@@ -46,10 +46,14 @@
 //! the test.
 
 mod actor;
+mod client;
 mod effect;
 mod facts;
 mod fault;
+mod json;
 mod knock;
+#[doc(hidden)]
+pub mod limits;
 mod member;
 mod online;
 mod outcome;
@@ -68,6 +72,7 @@ mod versions;
 mod world;
 
 pub use actor::{Actor, Pushed};
+pub use client::Client;
 pub use effect::Effect;
 pub use fault::Fault;
 pub use knock::Knock;

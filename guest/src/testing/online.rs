@@ -4,28 +4,56 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, json};
 
+use super::limits::{PRESENCE_BURST, PRESENCE_WINDOW};
 use crate::Value;
+
+/// Bytes of a joined diff from which on it goes out before the window's end.
+const WINDOW_BYTES: usize = 256 << 10;
+
+/// Bytes that the refs of an entry and what holds it take, roughly, as the host counts them.
+const ENTRY_BYTES: usize = 192;
 
 /// The presences of all topics.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Online {
+    /// By topic, in the order in which they were written.
     topics: BTreeMap<String, Vec<Entry>>,
     refs: u64,
 }
 
+/// A member under a key, as it was written: an update writes another entry.
 #[derive(Clone, Debug)]
 struct Entry {
+    number: u64,
     member: u64,
     key: String,
     meta: Value,
 }
 
+/// Who came and who left. A reader takes the joins first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Diff {
+    joins: Entries,
+    leaves: Entries,
+}
+
+/// Entries of one key stand side by side, in the order in which they were written.
+type Entries = BTreeMap<(String, u64), Entry>;
+
+/// A topic's pace: so many diffs go out one by one, and what follows within the window goes out as one at its end.
+#[derive(Clone, Debug)]
+pub(super) struct Window {
+    ends: u64,
+    sent: u32,
+    waiting: Diff,
+    /// Whether it is to be flushed at its end.
+    is_due: bool,
+}
+
 impl Online {
     /// What `presence_state` carries.
     pub(super) fn state(&self, topic: &str) -> Value {
-        let mut state = Map::new();
-        self.topics.get(topic).into_iter().flatten().for_each(|entry| put(&mut state, entry));
-        Value::Object(state)
+        metas(self.topics.get(topic).into_iter().flatten())
     }
 
     /// The metas of one key.
@@ -34,58 +62,126 @@ impl Online {
     }
 
     /// A member is online. Gives the diff, as all of these.
-    pub(super) fn track(&mut self, topic: &str, member: u64, key: &str, meta: &Value) -> Value {
-        let mut meta = meta.clone();
-        meta["phx_ref"] = self.draw_ref().into();
-        let entry = Entry { member, key: key.into(), meta };
-        let joined = diff([&entry], []);
-        self.topics.entry(topic.into()).or_default().push(entry);
-        joined
+    pub(super) fn track(&mut self, topic: &str, member: u64, key: &str, meta: &Value) -> Diff {
+        let entry = self.write(topic, member, key, meta, None);
+        Diff { joins: Entries::from([(place(&entry), entry)]), leaves: Entries::new() }
     }
 
-    pub(super) fn update(&mut self, topic: &str, member: u64, key: &str, meta: &Value) -> Option<Value> {
-        let fresh = self.draw_ref();
-        let entries = self.topics.get_mut(topic)?;
-        let entry = entries.iter_mut().find(|entry| entry.member == member && entry.key == key)?;
-        let before = entry.clone();
-        entry.meta = meta.clone();
-        entry.meta["phx_ref"] = fresh.into();
-        entry.meta["phx_ref_prev"] = before.meta["phx_ref"].clone();
-        Some(diff([&*entry], [&before]))
+    pub(super) fn update(&mut self, topic: &str, member: u64, key: &str, meta: &Value) -> Option<Diff> {
+        let mut diff = self.untrack(topic, member, key)?;
+        let before = diff.leaves.values().next()?.meta["phx_ref"].clone();
+        let entry = self.write(topic, member, key, meta, Some(before));
+        diff.joins.insert(place(&entry), entry);
+        Some(diff)
     }
 
-    pub(super) fn untrack(&mut self, topic: &str, member: u64, key: &str) -> Option<Value> {
+    pub(super) fn untrack(&mut self, topic: &str, member: u64, key: &str) -> Option<Diff> {
         self.take(topic, |entry| entry.member == member && entry.key == key)
     }
 
     /// A member has ended.
-    pub(super) fn leave(&mut self, topic: &str, member: u64) -> Option<Value> {
+    pub(super) fn leave(&mut self, topic: &str, member: u64) -> Option<Diff> {
         self.take(topic, |entry| entry.member == member)
     }
 
-    fn take(&mut self, topic: &str, gone: impl Fn(&Entry) -> bool) -> Option<Value> {
+    fn take(&mut self, topic: &str, gone: impl Fn(&Entry) -> bool) -> Option<Diff> {
         let entries = self.topics.get_mut(topic)?;
         let (left, stay): (Vec<_>, Vec<_>) = entries.drain(..).partition(gone);
         *entries = stay;
-        (!left.is_empty()).then(|| diff([], &left))
+        let leaves: Entries = left.into_iter().map(|entry| (place(&entry), entry)).collect();
+        (!leaves.is_empty()).then(|| Diff { joins: Entries::new(), leaves })
     }
 
-    fn draw_ref(&mut self) -> String {
+    fn write(&mut self, topic: &str, member: u64, key: &str, meta: &Value, before: Option<Value>) -> Entry {
         self.refs += 1;
-        format!("ref-{}", self.refs)
+        let mut meta = meta.clone();
+        meta["phx_ref"] = format!("ref-{}", self.refs).into();
+        if let Some(before) = before {
+            meta["phx_ref_prev"] = before;
+        }
+        let entry = Entry { number: self.refs, member, key: key.into(), meta };
+        self.topics.entry(topic.into()).or_default().push(entry.clone());
+        entry
     }
 }
 
-fn diff<'a>(joins: impl IntoIterator<Item = &'a Entry>, leaves: impl IntoIterator<Item = &'a Entry>) -> Value {
-    let (mut joined, mut left) = (Map::new(), Map::new());
-    joins.into_iter().for_each(|entry| put(&mut joined, entry));
-    leaves.into_iter().for_each(|entry| put(&mut left, entry));
-    json!({ "joins": joined, "leaves": left })
+impl Diff {
+    /// What `presence_diff` carries.
+    pub(super) fn payload(&self) -> Value {
+        json!({ "joins": metas(self.joins.values()), "leaves": metas(self.leaves.values()) })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.joins.is_empty() && self.leaves.is_empty()
+    }
+
+    /// Adds what happened after it. Who came and left again within it stays among the joins.
+    fn then(&mut self, later: Self) {
+        for (place, entry) in later.joins {
+            self.leaves.remove(&place);
+            self.joins.insert(place, entry);
+        }
+        self.leaves.extend(later.leaves);
+    }
+
+    fn bytes(&self) -> usize {
+        let entries = self.joins.values().chain(self.leaves.values());
+        entries.map(|entry| ENTRY_BYTES + entry.key.len() + entry.meta.to_string().len()).sum()
+    }
 }
 
-fn put(into: &mut Map<String, Value>, entry: &Entry) {
-    let slot = into.entry(&entry.key).or_insert_with(|| json!({ "metas": [] }));
-    if let Some(metas) = slot["metas"].as_array_mut() {
-        metas.push(entry.meta.clone());
+impl Window {
+    /// One that begins at a time.
+    pub(super) fn new(now: u64) -> Self {
+        let ends = now.saturating_add(PRESENCE_WINDOW.as_millis() as u64);
+        Self { ends, sent: 0, waiting: Diff::default(), is_due: false }
     }
+
+    /// Takes a diff. Gives what goes out now.
+    pub(super) fn offer(&mut self, diff: Diff, now: u64) -> Option<Diff> {
+        if !self.is_due && now >= self.ends {
+            *self = Self::new(now);
+        }
+        if self.waiting.is_empty() && self.sent < PRESENCE_BURST {
+            self.sent += 1;
+            return Some(diff);
+        }
+        self.waiting.then(diff);
+        if self.waiting.bytes() >= WINDOW_BYTES {
+            return Some(std::mem::take(&mut self.waiting));
+        }
+        self.is_due = true;
+        None
+    }
+
+    /// When what waits goes out, if anything does.
+    pub(super) fn due(&self) -> Option<u64> {
+        self.is_due.then_some(self.ends)
+    }
+
+    /// Ends it. Gives what has waited for that.
+    pub(super) fn flush(&mut self, now: u64) -> Option<Diff> {
+        self.is_due = false;
+        let waiting = std::mem::take(&mut self.waiting);
+        if waiting.is_empty() {
+            return None;
+        }
+        *self = Self { sent: 1, ..Self::new(now) };
+        Some(waiting)
+    }
+}
+
+fn place(entry: &Entry) -> (String, u64) {
+    (entry.key.clone(), entry.number)
+}
+
+fn metas<'a>(entries: impl Iterator<Item = &'a Entry>) -> Value {
+    let mut all = Map::new();
+    for entry in entries {
+        let slot = all.entry(&entry.key).or_insert_with(|| json!({ "metas": [] }));
+        if let Some(metas) = slot["metas"].as_array_mut() {
+            metas.push(entry.meta.clone());
+        }
+    }
+    Value::Object(all)
 }

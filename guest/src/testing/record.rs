@@ -5,27 +5,22 @@ use std::time::Duration;
 use serde::de::IgnoredAny;
 
 use super::facts::Facts;
+use super::json::read_object;
 use super::knock::Asked;
+use super::limits::{
+    ASSIGNS_BYTES, EFFECT_BYTES, EFFECTS, GRACE, LOG_LINES, NAME_BYTES, PRESENCE_BYTES, PRESENCES, ROOM_BYTES,
+    SUBSCRIPTIONS, TIMER_SHORTEST, TIMERS,
+};
 use super::stored::{Draft, Stored};
 use super::terms::Terms;
-use super::{Effect, Fault, Sent};
+use super::{Effect, Fault, Sent, fault};
 use crate::bindings::bennu::channel::types::Outcome;
 use crate::bindings::exports::bennu::channel::upgrade::Part;
 use crate::log::Level;
-use crate::{Answer, Payload, Reply, ReplyRef, TimerId, Value};
+use crate::{Answer, Decision, Payload, Reply, ReplyRef, TimerId, Value};
 
-const NAME_BYTES: usize = 255;
-const ASSIGNS_BYTES: usize = 16 << 10;
-const ROOM_BYTES: usize = 1 << 20;
-const EFFECTS: usize = 1024;
-const EFFECT_BYTES: usize = 4 << 20;
-const TIMERS: usize = 16;
-const TIMER_SHORTEST: Duration = Duration::from_millis(10);
-const LOG_LINES: usize = 256;
-const PRESENCES: usize = 16;
-const PRESENCE_BYTES: usize = 4 << 10;
-const SUBSCRIPTIONS: usize = 64;
-const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+/// What the host adds to each meta of a presence.
+const REFS: [&str; 2] = ["phx_ref", "phx_ref_prev"];
 
 /// What a callback may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,23 +93,21 @@ impl Record {
         if self.lines.len() >= LOG_LINES {
             return Err(Fault::oversize(format!("a call logs at most {LOG_LINES} lines")));
         }
-        self.lines.push((level, line.into()));
+        self.lines.push((level, fault::one_line(line)));
         Ok(())
     }
 
     /// An event to the client, to the topic, or to another topic: `effect` makes one of it.
     pub(super) fn send(&mut self, sent: Sent, effect: impl FnOnce(Sent) -> Effect) -> Result<(), Fault> {
-        check_name("an event", &sent.event)?;
-        check_object(&sent.payload).map_err(|why| Fault::failed(format!("event `{}`: {why}", sent.event)))?;
-        let bytes = sent.event.len() + len(&sent.payload);
+        let bytes = check_sent(&sent)?;
         self.add(bytes, effect(sent))
     }
 
     pub(super) fn publish(&mut self, topic: &str, sent: Sent) -> Result<(), Fault> {
         self.check_reachable("publishing to", topic)?;
         check_name("a topic", topic)?;
-        self.count_bytes(topic.len())?;
-        self.send(sent, |sent| Effect::Publish(topic.into(), sent))
+        let bytes = topic.len() + check_sent(&sent)?;
+        self.add(bytes, Effect::Publish(topic.into(), sent))
     }
 
     pub(super) fn send_to(&mut self, topic: &str, sent: Sent) -> Result<(), Fault> {
@@ -133,14 +126,14 @@ impl Record {
         if self.holdings.topics.len() >= SUBSCRIPTIONS {
             return Err(Fault::oversize(format!("a member subscribes to at most {SUBSCRIPTIONS} further topics")));
         }
-        self.add(0, Effect::Subscribe(topic.into()))?;
+        self.add(topic.len(), Effect::Subscribe(topic.into()))?;
         self.holdings.topics.push(topic.into());
         Ok(())
     }
 
     pub(super) fn unsubscribe(&mut self, topic: &str) -> Result<(), Fault> {
         self.holdings.topics.retain(|other| other != topic);
-        self.add(0, Effect::Unsubscribe(topic.into()))
+        self.add(topic.len(), Effect::Unsubscribe(topic.into()))
     }
 
     pub(super) fn disconnect(&mut self, socket_id: &str) -> Result<(), Fault> {
@@ -153,24 +146,24 @@ impl Record {
 
     pub(super) fn track(&mut self, key: &str, meta: &str) -> Result<(), Fault> {
         check_name("a presence's key", key)?;
-        let value = check_meta(meta)?;
+        let (value, bytes) = check_meta(meta)?;
         if self.is_tracked(key) {
             return Err(Fault::failed(format!("the member is tracked under `{key}` already; update its meta instead")));
         }
         if self.holdings.presences.len() >= PRESENCES {
             return Err(Fault::oversize(format!("a member has at most {PRESENCES} presences")));
         }
-        self.add(key.len() + meta.len(), Effect::Track(key.into(), value))?;
+        self.add(key.len() + bytes, Effect::Track(key.into(), value))?;
         self.holdings.presences.push(key.into());
         Ok(())
     }
 
     pub(super) fn update_presence(&mut self, key: &str, meta: &str) -> Result<(), Fault> {
-        let value = check_meta(meta)?;
+        let (value, bytes) = check_meta(meta)?;
         if self.power == Power::Member && !self.is_tracked(key) {
             return Err(Fault::failed(format!("the member isn't tracked under `{key}`; track it first")));
         }
-        self.add(key.len() + meta.len(), Effect::UpdatePresence(key.into(), value))
+        self.add(key.len() + bytes, Effect::UpdatePresence(key.into(), value))
     }
 
     pub(super) fn untrack(&mut self, key: &str) -> Result<(), Fault> {
@@ -194,7 +187,15 @@ impl Record {
         if self.facts.reach.as_ref().is_none_or(|reach| reach.may_read(topic)) {
             return Ok(());
         }
-        Err(Fault::failed(format!("reading `{topic}` isn't granted; add it to `plugins.NAME.read`")))
+        Err(unreadable(topic))
+    }
+
+    /// Checks that every topic with a prefix may be read about.
+    pub(super) fn check_readable_under(&self, prefix: &str) -> Result<(), Fault> {
+        if self.facts.reach.as_ref().is_none_or(|reach| reach.may_read_under(prefix)) {
+            return Ok(());
+        }
+        Err(unreadable(&format!("{prefix}*")))
     }
 
     fn is_tracked(&self, key: &str) -> bool {
@@ -244,9 +245,10 @@ impl Record {
     }
 
     pub(super) fn publish_state(&mut self, state: &str) -> Result<(), Fault> {
-        let object = serde_json::from_str(state).ok().filter(Value::is_object);
-        let value = object.ok_or_else(|| Fault::failed("a published state is a JSON object"))?;
-        self.add(state.len(), Effect::PublishState(value))
+        check_bytes("effects and answer", self.bytes.saturating_add(state.len()), EFFECT_BYTES)?;
+        let object = read_object(state)
+            .map_err(|error| Fault::failed(format!("a published state is a JSON object: {error}")))?;
+        self.add(state.len(), Effect::PublishState(Value::Object(object)))
     }
 
     pub(super) fn take_seat(&mut self, name: &str, grace: Duration) -> Result<(), Fault> {
@@ -263,13 +265,17 @@ impl Record {
 
     /// What it sees of what is stored.
     pub(super) fn stored(&mut self) -> Result<&mut Draft, Fault> {
-        self.draft.as_mut().ok_or_else(|| Fault::failed("the store was asked for in a callback that has none"))
+        self.draft.as_mut().ok_or_else(|| Fault::failed("the store was asked in a callback that has none"))
     }
 
     /// The same, to write.
     pub(super) fn stored_mut(&mut self) -> Result<&mut Draft, Fault> {
-        self.check_power(Power::Topic)?;
-        self.stored()
+        let is_reading = self.power == Power::Reads;
+        let draft = self.stored()?;
+        if is_reading {
+            return Err(Fault::failed("the store was written to in a callback that only reads"));
+        }
+        Ok(draft)
     }
 
     /// Takes what is stored once it has succeeded.
@@ -277,8 +283,15 @@ impl Record {
         self.draft.take().unwrap_or_default().commit()
     }
 
-    /// Checks what a callback of a route gave back.
+    /// Checks what a callback of a route gave back, in the order in which the host does.
     pub(super) fn check(&mut self, outcome: &Outcome, terms: &Terms) -> Result<(), Fault> {
+        outcome.assigns.iter().try_for_each(|assigns| self.check_state(Part::Assigns, assigns))?;
+        outcome.room.iter().try_for_each(|room| self.check_state(Part::Room, room))?;
+        match &outcome.answer {
+            Answer::Reply(reply) => self.check_reply(reply)?,
+            Answer::Stop(stop) => stop.reply.iter().try_for_each(|reply| self.check_reply(reply))?,
+            Answer::None => {}
+        }
         let needs_room =
             |effect: &Effect| matches!(effect, Effect::Tick(_) | Effect::PublishState(_) | Effect::TakeSeat(..));
         if terms.room.is_none() && self.effects.iter().any(needs_room) {
@@ -286,13 +299,20 @@ impl Record {
                 "a beat, a seat or a published state was asked for, but the route has no room: its option `room` says whether it does (`type Room` in Rust)",
             ));
         }
-        outcome.assigns.iter().try_for_each(|assigns| self.check_state(Part::Assigns, assigns))?;
-        outcome.room.iter().try_for_each(|room| self.check_state(Part::Room, room))?;
-        match &outcome.answer {
-            Answer::Reply(reply) => self.check_reply(reply),
-            Answer::Stop(stop) => stop.reply.as_ref().map_or(Ok(()), |reply| self.check_reply(reply)),
-            Answer::None => Ok(()),
-        }
+        Ok(())
+    }
+
+    /// Checks the response of a join that is refused.
+    pub(super) fn check_refusal(&mut self, response: &Payload) -> Result<(), Fault> {
+        check_value(response).map_err(Fault::failed)?;
+        self.count_bytes(response.len())
+    }
+
+    /// Checks a decision of `handle_out`.
+    pub(super) fn check_decision(&mut self, decision: &Decision) -> Result<(), Fault> {
+        let Decision::Replace(payload) = decision else { return Ok(()) };
+        check_object(payload).map_err(Fault::failed)?;
+        self.count_bytes(payload.len())
     }
 
     /// Checks the size of a state.
@@ -306,7 +326,7 @@ impl Record {
     fn check_reply(&mut self, reply: &Reply) -> Result<(), Fault> {
         check_name("a status", &reply.status)?;
         check_value(&reply.payload).map_err(Fault::failed)?;
-        self.count_bytes(len(&reply.payload))
+        self.count_bytes(reply.payload.len())
     }
 
     fn add(&mut self, bytes: usize, effect: Effect) -> Result<(), Fault> {
@@ -337,8 +357,15 @@ impl Record {
     }
 }
 
+/// Checks an event to a client. Gives its bytes.
+fn check_sent(sent: &Sent) -> Result<usize, Fault> {
+    check_name("an event", &sent.event)?;
+    check_object(&sent.payload).map_err(|why| Fault::failed(format!("event `{}`: {why}", sent.event)))?;
+    Ok(sent.bytes())
+}
+
 /// Checks that a JSON payload is an object.
-pub(super) fn check_object(payload: &Payload) -> Result<(), String> {
+fn check_object(payload: &Payload) -> Result<(), String> {
     check_value(payload)?;
     match payload {
         Payload::Json(text) if !text.trim_ascii_start().starts_with('{') => {
@@ -361,14 +388,22 @@ fn check_value(payload: &Payload) -> Result<(), String> {
 fn check_own(sent: &Sent) -> Result<usize, Fault> {
     check_name("an event", &sent.event)?;
     check_value(&sent.payload).map_err(Fault::failed)?;
-    Ok(sent.event.len() + len(&sent.payload))
+    Ok(sent.bytes())
 }
 
-/// Checks the meta of a presence, and reads it.
-fn check_meta(meta: &str) -> Result<Value, Fault> {
+/// Checks the meta of a presence, and reads it, but for the refs, which are the host's. Gives how many bytes it counts for.
+fn check_meta(meta: &str) -> Result<(Value, usize), Fault> {
     check_bytes("a presence's meta", meta.len(), PRESENCE_BYTES)?;
-    let object = serde_json::from_str(meta).ok().filter(Value::is_object);
-    object.ok_or_else(|| Fault::failed("a presence's meta is a JSON object"))
+    let mut object =
+        read_object(meta).map_err(|error| Fault::failed(format!("a presence's meta is a JSON object: {error}")))?;
+    let had_refs = REFS.map(|name| object.remove(name).is_some()).contains(&true);
+    let value = Value::Object(object);
+    let bytes = if had_refs { value.to_string().len() } else { meta.len() };
+    Ok((value, bytes))
+}
+
+fn unreadable(topic: &str) -> Fault {
+    Fault::failed(format!("reading `{topic}` isn't granted; add it to `plugins.NAME.read`"))
 }
 
 fn check_name(what: &str, name: &str) -> Result<(), Fault> {
@@ -383,11 +418,4 @@ fn check_bytes(what: &str, bytes: usize, most: usize) -> Result<(), Fault> {
         return Err(Fault::oversize(format!("{what} of {bytes} bytes; the limit is {most}")));
     }
     Ok(())
-}
-
-fn len(payload: &Payload) -> usize {
-    match payload {
-        Payload::Json(text) => text.len(),
-        Payload::Binary(bytes) => bytes.len(),
-    }
 }

@@ -82,7 +82,7 @@ pub(crate) mod member {
     }
 
     pub(crate) fn join_ref() -> String {
-        ask(|record| record.member().map(|_| "\"1\"".into()))
+        ask(|record| Ok(record.member()?.join_ref.clone()))
     }
 
     pub(crate) fn transport() -> String {
@@ -208,11 +208,9 @@ pub(crate) mod presence {
 
 /// `interface topics`.
 pub(crate) mod topics {
+    use super::super::limits::LISTED;
     use super::ask;
     use crate::topics::{Person, Topic};
-
-    /// What the host lists at most.
-    const LISTED: usize = 1000;
 
     fn most(limit: u32) -> usize {
         usize::try_from(limit).unwrap_or(LISTED).min(LISTED)
@@ -235,7 +233,7 @@ pub(crate) mod topics {
 
     pub(crate) fn under(prefix: &str, after: Option<&str>, limit: u32) -> Vec<Topic> {
         ask(|record| {
-            record.check_readable(prefix)?;
+            record.check_readable_under(prefix)?;
             let topics = record.facts.people.iter().filter(|(name, people)| {
                 name.starts_with(prefix) && after.is_none_or(|after| name.as_str() > after) && !people.is_empty()
             });
@@ -279,7 +277,7 @@ pub(crate) mod token {
     use crate::bindings::bennu::channel::token::Problem;
 
     pub(crate) fn sign(salt: &str, value: &str, max_age: Option<u64>) -> String {
-        ask(|record| Ok(tokens::sign(record.facts.now, salt, value, max_age)))
+        ask(|record| tokens::check(value).map(|()| tokens::sign(record.facts.now, salt, value, max_age)))
     }
 
     pub(crate) fn verify(salt: &str, token: &str, max_age: Option<u64>) -> Result<String, Problem> {

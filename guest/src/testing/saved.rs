@@ -26,12 +26,15 @@ pub(super) struct Standing {
 impl Standing {
     /// A member's state and its topic's as the contract hands them over.
     pub(super) fn into_bytes(self) -> (Vec<u8>, Option<Vec<u8>>) {
-        (self.assigns.unwrap_or_default().bytes, self.room.map(|room| room.bytes))
+        // A room without bytes is as if nobody had written it.
+        let room = self.room.map(|room| room.bytes).filter(|room| !room.is_empty());
+        (self.assigns.unwrap_or_default().bytes, room)
     }
 
-    /// These states as a channel writes them: those of another version are upgraded.
-    pub(super) fn fit(&self, terms: &Terms, topic: &str, facts: &Facts) -> Result<Self, Fault> {
-        let fit = |saved: &Option<Saved>, part| {
+    /// These states as a channel writes them: those of another version are upgraded. What an upgrade draws of ids is drawn of
+    /// the facts.
+    pub(super) fn fit(&self, terms: &Terms, topic: &str, facts: &mut Facts) -> Result<Self, Fault> {
+        let mut fit = |saved: &Option<Saved>, part| {
             saved.as_ref().map(|saved| saved.fit(terms, (topic, part), facts)).transpose()
         };
         Ok(Self { assigns: fit(&self.assigns, Part::Assigns)?, room: fit(&self.room, Part::Room)? })
@@ -42,29 +45,24 @@ impl Standing {
         let new = |bytes, part| Saved { bytes, version: terms.version(part) };
         Self {
             assigns: assigns.map(|bytes| new(bytes, Part::Assigns)).or(self.assigns),
-            room: match room {
-                // Without bytes it is as if nobody had written it.
-                Some(bytes) if bytes.is_empty() => None,
-                Some(bytes) => Some(new(bytes, Part::Room)),
-                None => self.room,
-            },
+            room: room.map(|bytes| new(bytes, Part::Room)).or(self.room),
         }
     }
 }
 
 impl Saved {
     /// This state as a channel writes it.
-    fn fit(&self, terms: &Terms, (topic, part): (&str, Part), facts: &Facts) -> Result<Self, Fault> {
+    fn fit(&self, terms: &Terms, (topic, part): (&str, Part), facts: &mut Facts) -> Result<Self, Fault> {
         let version = terms.version(part);
-        if self.version == version {
+        if self.version == version || self.bytes.is_empty() {
             return Ok(self.clone());
         }
-        let upgrade = || (terms.upgrade)(topic, part, self.version, self.bytes.clone());
+        // What the host refuses meanwhile is its own fault, and no refusal.
+        let refused = |why| format!("its upgrade refused: {why}");
+        let upgrade = || (terms.upgrade)(topic, part, self.version, self.bytes.clone()).map_err(refused);
         let (bytes, record) = recorder::run(Record::upgrading(facts.clone()), upgrade);
-        let bytes = bytes.map_err(|fault| match fault.kind {
-            "failed" => Fault::failed(format!("its upgrade refused: {}", fault.detail)),
-            _ => fault,
-        })?;
+        facts.drawn = record.facts.drawn;
+        let bytes = bytes?;
         record.check_state(part, &bytes)?;
         Ok(Self { bytes, version })
     }

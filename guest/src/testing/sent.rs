@@ -16,6 +16,11 @@ impl Sent {
         Self { event: event.into(), payload: payload.clone() }
     }
 
+    /// Bytes that it takes in a queue.
+    pub(super) fn bytes(&self) -> usize {
+        self.event.len() + self.payload.len()
+    }
+
     /// The JSON that it carries.
     ///
     /// # Panics
@@ -24,6 +29,26 @@ impl Sent {
     #[track_caller]
     pub fn json(&self) -> Value {
         value(&self.payload)
+    }
+}
+
+impl Payload {
+    /// The JSON that it is: natively, for tests.
+    ///
+    /// # Panics
+    ///
+    /// It is bytes.
+    #[track_caller]
+    pub fn value(&self) -> Value {
+        value(self)
+    }
+
+    /// How many bytes it has.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Json(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::actor::Actor;
+use super::client::Client;
 use super::setup::text;
 use super::world::World;
 use super::{Fault, NotJoined, Sent, Setup};
@@ -140,11 +141,15 @@ impl Stage {
         Ok(Actor::new(Rc::clone(&self.world), member))
     }
 
+    /// A client connects, for a test at the level of frames: it may join several topics.
+    pub fn connect(&self, who: Setup) -> Client {
+        Client::connect(&self.world, who)
+    }
+
     /// Somebody elsewhere broadcasts to a topic, as the host's HTTP API does.
     pub fn broadcast(&self, topic: &str, event: &str, payload: impl IntoPayload) {
-        let mut world = self.world.borrow_mut();
-        world.broadcast(topic, &Sent::new(event, &payload.into_payload()), None);
-        world.settle();
+        let sent = Sent::new(event, &payload.into_payload());
+        self.world.borrow_mut().broadcast_from_elsewhere(topic, &sent);
     }
 
     /// Somebody elsewhere sends to a topic's `handle_message`.
@@ -155,6 +160,7 @@ impl Stage {
     pub fn send(&self, topic: &str, event: &str, payload: impl IntoPayload) -> Result<Option<Reply>, Fault> {
         let mut world = self.world.borrow_mut();
         let answer = world.send(topic, Sent::new(event, &payload.into_payload()));
+        world.end_turn();
         world.settle();
         answer
     }
@@ -168,6 +174,7 @@ impl Stage {
     pub fn tick(&self, topic: &str, tick: Tick) -> Result<(), Fault> {
         let mut world = self.world.borrow_mut();
         let ticked = world.tick(topic, tick);
+        world.end_turn();
         world.settle();
         ticked
     }
@@ -193,11 +200,12 @@ impl Stage {
         self.world.borrow().facts.stored.get(key.as_ref())
     }
 
-    /// Closes every socket with this id.
-    pub fn disconnect(&self, socket_id: &str) {
+    /// Closes every socket with this id. Gives how many there were.
+    pub fn disconnect(&self, socket_id: &str) -> usize {
         let mut world = self.world.borrow_mut();
-        world.disconnect(socket_id);
+        let closed = world.disconnect(socket_id);
         world.settle();
+        closed
     }
 
     /// Time passes: timers ring, topics beat, seats are gone to which nobody has come back, and rooms end that nobody is in any more,

@@ -8,15 +8,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Fault;
+use super::limits::{KEY_BYTES, SCAN_BYTES, SCAN_ENTRIES, VALUE_BYTES, WRITE_BYTES, WRITES};
 use crate::bindings::bennu::channel::store::{Entry, Order};
 use crate::state;
-
-const KEY_BYTES: usize = 1024;
-const VALUE_BYTES: usize = 1 << 20;
-const WRITES: usize = 1024;
-const WRITE_BYTES: usize = 4 << 20;
-const SCAN_ENTRIES: usize = 1000;
-const SCAN_BYTES: usize = 1 << 20;
 
 /// Keys and their values.
 #[derive(Clone, Debug, Default)]
@@ -80,6 +74,9 @@ impl Draft {
         order: Order,
         limit: u32,
     ) -> Result<Vec<Entry>, Fault> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
         // What comes right after the longest key is a fine bound.
         let check = |bound: &[u8]| check_length("a key in the store", bound.len(), KEY_BYTES + 1);
         start.into_iter().chain(end).try_for_each(check)?;

@@ -18,6 +18,8 @@ pub(super) struct Terms {
     pub(super) upgrade: TakeOver,
     /// Whether a member outlives its faults.
     pub(super) keeps_members: bool,
+    /// Whether all members of a topic take their turns in one queue.
+    pub(super) has_topic_turns: bool,
     /// None where its topics have no room.
     pub(super) room: Option<RoomTerms>,
 }
@@ -44,6 +46,7 @@ impl Terms {
             room_version: described.room_version,
             upgrade: route.upgrade,
             keeps_members: setting(&described, "on-fault") == Some("keep"),
+            has_topic_turns: room.is_some() || setting(&described, "turns") == Some("topic"),
             room,
         }
     }

@@ -2,16 +2,46 @@
 
 use serde::Serialize;
 
+use super::Fault;
 use super::facts::Facts;
+use super::json::read_value;
 use super::setup::text;
+use crate::Value;
 use crate::bindings::bennu::channel::token::Problem;
 
 /// A day, in seconds.
 const MAX_AGE: u64 = 86_400;
 
+/// How deep the value of a token nests at most.
+const DEPTH_MAX: usize = 64;
+
 /// A token as the host would sign it, at the start of the year 2026, which is a test's usual time.
 pub fn token(salt: &str, value: impl Serialize) -> String {
     sign(Facts::default().now, salt, &text(&value), None)
+}
+
+/// Whether the host would sign this value.
+pub(super) fn check(value: &str) -> Result<(), Fault> {
+    let value = read_value(value).map_err(|error| Fault::failed(format!("no JSON to sign: {error}")))?;
+    if nests_within(&value, DEPTH_MAX) {
+        return Ok(());
+    }
+    Err(Fault::oversize("a token holds at most 64 KiB, nested at most 64 levels deep"))
+}
+
+fn nests_within(value: &Value, depth: usize) -> bool {
+    let Some(depth) = depth.checked_sub(1) else { return false };
+    match value {
+        // A token holds a list of bytes as a text, whose letters are no level of their own.
+        Value::Array(values) if values.iter().all(is_byte) => true,
+        Value::Array(values) => values.iter().all(|value| nests_within(value, depth)),
+        Value::Object(fields) => fields.values().all(|value| nests_within(value, depth)),
+        _ => true,
+    }
+}
+
+fn is_byte(value: &Value) -> bool {
+    value.as_u64().is_some_and(|number| u8::try_from(number).is_ok())
 }
 
 pub(super) fn sign(now: u64, salt: &str, value: &str, max_age: Option<u64>) -> String {

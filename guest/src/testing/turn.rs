@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use super::limits::{MAILBOX, MAILBOX_BYTES};
 use super::member::ID;
 use super::record::{Holdings, Record};
 use super::saved::{Saved, Standing};
@@ -23,7 +24,10 @@ impl<C: Channel> Member<C> {
         let (admission, mut record) = recorder::run(record, asked);
         let admitted = match admission.map_err(NotJoined::Fault)? {
             Admission::Admitted(admitted) => admitted,
-            Admission::Refused(response) => return Err(NotJoined::Refused(response)),
+            Admission::Refused(response) => {
+                record.check_refusal(&response).map_err(NotJoined::Fault)?;
+                return Err(NotJoined::Refused(response));
+            }
         };
         let outcome = types::Outcome {
             assigns: Some(admitted.assigns),
@@ -78,6 +82,10 @@ impl<C: Channel> Member<C> {
     }
 
     fn terminate(&mut self, ending: Ending) -> Outcome {
+        // A member that has ended has nothing at the host any more.
+        self.timers.clear();
+        self.holdings = Holdings::default();
+        self.facts.online.leave(&self.topic, ID);
         self.call(|member| {
             let room = callbacks::terminate::<C>(member, ending)?;
             Ok(types::Outcome { assigns: None, room, answer: Answer::None })
@@ -89,7 +97,8 @@ impl<C: Channel> Member<C> {
         let timers = self.timers.iter().map(|timer| timer.id.0).collect();
         let record = Record::of_member(self.facts.clone(), Holdings { timers, ..self.holdings.clone() });
         let topic = self.topic.clone();
-        self.run(record, &self.states.clone(), |assigns, room| callback(Membership { id: ID, topic, assigns, room }))
+        let states = self.states.clone();
+        self.run(record, &states, |assigns, room| callback(Membership { id: ID, topic, assigns, room }))
     }
 
     /// One callback of its topic, committed if it succeeds.
@@ -106,12 +115,14 @@ impl<C: Channel> Member<C> {
 
     fn run(
         &mut self,
-        record: Record,
+        mut record: Record,
         states: &Standing,
         callback: impl FnOnce(Vec<u8>, Room) -> Called<types::Outcome>,
     ) -> Outcome {
         let terms = terms::<C>();
-        let states = match states.fit(&terms, &self.topic, &self.facts) {
+        let fitted = states.fit(&terms, &self.topic, &mut record.facts);
+        self.facts.drawn = record.facts.drawn;
+        let states = match fitted {
             Ok(states) => states,
             Err(fault) => return failed(fault, record),
         };
@@ -120,10 +131,23 @@ impl<C: Channel> Member<C> {
             callback(assigns, room)
         });
         self.facts.drawn = record.facts.drawn;
-        match result.and_then(|outcome| record.check(&outcome, &terms).map(|()| outcome)) {
+        let checked = result.and_then(|outcome| {
+            record.check(&outcome, &terms)?;
+            self.check_room_for(&record.effects)?;
+            Ok(outcome)
+        });
+        match checked {
             Ok(outcome) => self.commit(outcome, record, states),
             Err(fault) => failed(fault, record),
         }
+    }
+
+    /// Checks that the member's mailbox has room for what a call sends to it.
+    fn check_room_for(&self, effects: &[Effect]) -> Result<(), Fault> {
+        let waiting = self.waiting.iter().map(|message| message.event.len() + message.payload.len());
+        let (count, bytes) = (waiting.len(), waiting.sum::<usize>());
+        let timers: usize = self.timers.iter().map(|timer| timer.sent.bytes()).sum();
+        check_mailbox(effects, (count, bytes + timers))
     }
 
     fn commit(&mut self, outcome: types::Outcome, mut record: Record, states: Standing) -> Outcome {
@@ -172,6 +196,21 @@ impl<C: Channel> Member<C> {
     pub(super) fn message(&self, source: &str, Sent { event, payload }: Sent) -> Message {
         Message { source: source.into(), topic: self.topic.clone(), event, payload }
     }
+}
+
+/// Checks that a member's mailbox, in which so many messages and bytes are, has room for what a call sends to the member itself.
+pub(super) fn check_mailbox(effects: &[Effect], (mut count, mut bytes): (usize, usize)) -> Result<(), Fault> {
+    for effect in effects {
+        match effect {
+            Effect::SendSelf(sent) => {
+                count += 1;
+                bytes += sent.bytes();
+            }
+            Effect::SendAfter(_, _, sent) => bytes += sent.bytes(),
+            _ => {}
+        }
+    }
+    if count > MAILBOX || bytes > MAILBOX_BYTES { Err(Fault::overflow()) } else { Ok(()) }
 }
 
 fn terms<C: Channel>() -> Terms {

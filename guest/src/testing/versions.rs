@@ -50,7 +50,7 @@ fn saved(version: u32, old: &impl Serialize) -> Saved {
 }
 
 fn fit<C: Channel>(standing: &Standing) -> Result<Standing, Fault> {
-    standing.fit(&Terms::of(&Route::to::<C>("*")), TOPIC, &Facts::default())
+    standing.fit(&Terms::of(&Route::to::<C>("*")), TOPIC, &mut Facts::default())
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {

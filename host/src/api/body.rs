@@ -21,8 +21,16 @@ pub(super) struct Body(pub(super) Bytes);
 
 impl Body {
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
-        serde_json::from_slice(&self.0).map_err(|error| Refusal::bad(format!("the body: {error}")))
+        object(&self.0).map_err(|why| Refusal::bad(format!("the body: {why}")))
     }
+}
+
+/// Reads a JSON object. Serde alone would take an array of its fields' values, too, which isn't described anywhere.
+pub(super) fn object<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
+    if json.trim_ascii_start().first() != Some(&b'{') {
+        return Err("it is no JSON object".into());
+    }
+    serde_json::from_slice(json).map_err(|error| error.to_string())
 }
 
 impl<S: Send + Sync> FromRequest<S> for Body {

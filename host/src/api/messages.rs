@@ -14,12 +14,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::body::Body;
+use super::body::{Body, object};
 use super::{Api, Refusal};
 use crate::channel::Undelivered;
 use crate::contract::Reply;
 use crate::protocol::{NAME_BYTES_MAX, Payload, Topic};
-use crate::pubsub::{Broadcast, Except};
+use crate::pubsub::{Broadcast, Except, PubSub};
 
 /// Broadcasts of one request at most.
 const MESSAGES_MAX: usize = 1000;
@@ -86,8 +86,18 @@ pub(super) async fn broadcast(State(api): State<Arc<Api>>, body: Body) -> Result
     let events: Vec<Event> = if messages.is_some() { many(&body)? } else { vec![body.read()?] };
     let broadcasts = events.into_iter().map(|event| api.broadcast_of(event)).collect::<Result<Vec<_>, _>>()?;
     let accepted = broadcasts.len();
-    broadcasts.into_iter().for_each(|broadcast| api.node.pubsub.broadcast(broadcast));
+    // A task, for all of them are sent, also where the client doesn't wait for the answer.
+    let sent = tokio::spawn(async move { send_all(&api.node.pubsub, broadcasts).await });
+    sent.await.map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "fault", "a fault of the host"))?;
     Ok(Json(json!({ "accepted": accepted })))
+}
+
+/// Sends broadcasts, held back as turns are: a thousand at once would overfill outboxes that a busy host can't empty so fast.
+async fn send_all(pubsub: &PubSub, broadcasts: Vec<Broadcast>) {
+    for broadcast in broadcasts {
+        pubsub.pressure.hold_back().await;
+        pubsub.broadcast(broadcast);
+    }
 }
 
 fn many(body: &Body) -> Result<Vec<Event>, Refusal> {
@@ -96,7 +106,7 @@ fn many(body: &Body) -> Result<Vec<Event>, Refusal> {
         return Err(Refusal::bad(format!("at most {MESSAGES_MAX} messages at once, not {}", messages.len())));
     }
     let read = |(at, text): (usize, Box<RawValue>)| {
-        serde_json::from_str(text.get()).map_err(|error| Refusal::bad(format!("messages[{at}]: {error}")))
+        object(text.get().as_bytes()).map_err(|why| Refusal::bad(format!("messages[{at}]: {why}")))
     };
     messages.into_iter().enumerate().map(read).collect()
 }
@@ -188,5 +198,33 @@ impl Shown {
             Payload::Binary(bytes) => (None, Some(BASE64_STANDARD.encode(bytes))),
         };
         Self { response, response_base64, status: (*reply.status).into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::protocol::Serializer;
+    use crate::pubsub::{HELD_BACK_MAX, Outbox, OutboxLimits, Subscriber};
+
+    #[tokio::test(start_paused = true)]
+    async fn broadcasts_wait_while_those_who_write_are_behind_but_not_for_ever() {
+        let (pubsub, topic) = (Arc::new(PubSub::new()), Topic::new("t"));
+        let outbox = Arc::new(Outbox::new(OutboxLimits::default()));
+        let (serializer, member) = (Serializer::V2, Arc::new(()));
+        pubsub.subscribe(&topic, &Subscriber { id: 1, serializer, outbox: Arc::clone(&outbox), member }, None);
+        let broadcast = Broadcast { topic, event: "e".into(), payload: Payload::EMPTY, except: Except::Nobody };
+        pubsub.pressure.raise();
+        let sending = Arc::clone(&pubsub);
+        let sent = tokio::spawn(async move { send_all(&sending, vec![broadcast; 3]).await });
+        tokio::time::sleep(HELD_BACK_MAX / 2).await;
+        assert_eq!(outbox.take_all().len(), 0);
+        tokio::time::sleep(HELD_BACK_MAX).await;
+        assert_eq!(outbox.take_all().len(), 1);
+        pubsub.pressure.lower();
+        tokio::time::timeout(Duration::from_secs(1), sent).await.expect("nothing holds it back").expect("no panic");
+        assert_eq!(outbox.take_all().len(), 2);
     }
 }

@@ -11,6 +11,7 @@ use super::line::{Line, Waiting};
 use super::{Entry, Node};
 use crate::contract::{Fault, Tick, TopicCallback};
 use crate::protocol::Topic;
+use crate::pubsub::{HELD_BACK_MAX, Pressure};
 
 /// A beat that goes on for as long as it is kept.
 pub(super) struct Beat {
@@ -61,6 +62,7 @@ struct Clock {
 impl Clock {
     async fn run(self) {
         let (began, mut number, mut missed) = (Instant::now(), 0, 0_u32);
+        let mut held_back = None;
         loop {
             number += 1;
             sleep_until(began + times(self.period, number)).await;
@@ -70,7 +72,9 @@ impl Clock {
             number += late;
             missed = missed.saturating_add(u32::try_from(late).unwrap_or(u32::MAX));
             let (Some(line), Some(node)) = (self.line.upgrade(), self.node.upgrade()) else { return };
-            if self.is_waiting.swap(true, Ordering::AcqRel) {
+            // A beat is made to be left out, and what it would broadcast to a whole topic is what a busy host has too much
+            // of already.
+            if is_held_back(&node.pubsub.pressure, &mut held_back) || self.is_waiting.swap(true, Ordering::AcqRel) {
                 missed = missed.saturating_add(1);
                 node.count_ticks(0, 1);
                 continue;
@@ -80,6 +84,15 @@ impl Clock {
             line.post_here(Waiting::Tick(node, self.topic.clone(), tick));
         }
     }
+}
+
+/// Whether those who write to clients are behind, and haven't been for too long. `since` is when it was first so.
+fn is_held_back(pressure: &Pressure, since: &mut Option<Instant>) -> bool {
+    let is_held_back = pressure.is_high() && since.get_or_insert_with(Instant::now).elapsed() < HELD_BACK_MAX;
+    if !is_held_back {
+        *since = None;
+    }
+    is_held_back
 }
 
 fn times(period: Duration, number: u64) -> Duration {

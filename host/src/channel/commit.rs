@@ -4,6 +4,7 @@
 //! anything is done.
 
 use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
 
 use bytestring::ByteString;
 
@@ -18,6 +19,16 @@ use crate::pubsub::{Audience, Broadcast, Except};
 
 /// The event that phoenix.js's `Presence` begins with.
 const PRESENCE_STATE: &str = "presence_state";
+
+/// What a call does with its member's seat. A member has one seat, so of all that a call asks for the last counts: a call that
+/// took a thousand seats one after another would have the plugin told of each.
+#[derive(Default)]
+struct SeatWish {
+    /// Whether it gives up the seat that it had before the call.
+    leaves: bool,
+    /// The seat that it takes then, and for how long that is kept.
+    takes: Option<(ByteString, Duration)>,
+}
 
 impl Channel {
     /// Carries out the outcome of a callback, which [may be](Self::may_commit), and answers `reference`. Gives what remains of a
@@ -137,8 +148,11 @@ impl Channel {
         mut state: Option<&mut State>,
     ) {
         let (join_ref, topic) = (self.mark(), &self.member.topic);
+        let mut seat = SeatWish::default();
         for effect in effects {
             match effect {
+                Effect::TakeSeat { name, grace } => seat.takes = Some((name, grace)),
+                Effect::LeaveSeat => seat = SeatWish { leaves: true, takes: None },
                 Effect::Push { event, payload } => {
                     let topic = topic.as_str();
                     self.send(audience, Outbound::Push { join_ref, topic, event: &event, payload: &payload });
@@ -163,6 +177,9 @@ impl Channel {
                 }
             }
         }
+        if let Some(state) = state {
+            self.sit(seat, state);
+        }
     }
 
     /// The effects that concern what a member has at the host.
@@ -179,14 +196,6 @@ impl Channel {
             Effect::Cancel(timer) => state.timers.cancel(timer),
             Effect::Subscribe(topic) => state.hearings.push(self.listen(&topic)),
             Effect::Unsubscribe(topic) => state.hearings.retain(|hearing| *hearing.topic() != topic),
-            Effect::TakeSeat { name, grace } => {
-                if state.seat.as_deref().is_some_and(|seat| *seat != name) {
-                    self.rise(state.seat.take(), Rising::Leaves);
-                }
-                self.line.take_seat((&self.node, topic), (&name, id), grace);
-                state.seat = Some(Box::new(name));
-            }
-            Effect::LeaveSeat => self.rise(state.seat.take(), Rising::Leaves),
             // The record has refused what the list of presences would refuse.
             Effect::Track { key, meta } => {
                 let tracked = presence.track(topic, id, &key, &meta).is_ok();
@@ -199,6 +208,19 @@ impl Channel {
             }
             _ => {}
         }
+    }
+
+    /// Does what a call wants with the member's seat.
+    fn sit(&self, wish: SeatWish, state: &mut State) {
+        if wish.leaves {
+            self.rise(state.seat.take(), Rising::Leaves);
+        }
+        let Some((name, grace)) = wish.takes else { return };
+        if state.seat.as_deref().is_some_and(|seat| *seat != name) {
+            self.rise(state.seat.take(), Rising::Leaves);
+        }
+        self.line.take_seat((&self.node, &self.member.topic), (&name, self.member.id), grace);
+        state.seat = Some(Box::new(name));
     }
 
     /// Rises from a seat.

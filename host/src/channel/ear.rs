@@ -1,5 +1,6 @@
 //! Ears: a member's hearing of further topics.
 
+use std::any::Any;
 use std::sync::{Arc, Weak};
 
 use super::{Channel, Entry};
@@ -11,10 +12,12 @@ use crate::pubsub::{Broadcast, Hearing, Listener};
 struct Ear(Weak<Channel>);
 
 impl Listener for Ear {
-    fn hear(&self, broadcast: &Broadcast) {
-        let Some(channel) = self.0.upgrade() else { return };
+    fn hear(&self, broadcast: &Broadcast) -> Option<Arc<dyn Any + Send + Sync>> {
+        let channel = self.0.upgrade()?;
         let Broadcast { topic, event, payload, .. } = broadcast.clone();
         channel.post(Entry::Info(Message { source: Source::Topic, topic, event, payload }));
+        // The turn may be over by now, and with it the last other hold on the channel.
+        Some(channel)
     }
 }
 

@@ -103,7 +103,7 @@ impl Channel {
         let reply = Outbound::Reply { join_ref, reference, to, status: "ok", payload: &response };
         let subscription = self.subscribe(reply);
         let audience = Arc::clone(subscription.audience());
-        self.line.show_state(&self.member.topic, &subscription);
+        self.line.show_state(&self.node, &self.member.topic, &subscription);
         state.subscription = Some(subscription);
         self.carry_out(outcome.effects, Some(&audience), Some(&mut state));
         drop(state);

@@ -1,7 +1,7 @@
 //! A line of turns: what waits for a member, or for all members of a topic, taken one after another.
 
 use std::collections::VecDeque;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytestring::ByteString;
@@ -12,13 +12,15 @@ use super::letter::Letter;
 use super::lines::Place;
 use super::room::Room;
 use super::turning::Turning;
+use super::untold::Untold;
 use super::{Channel, Entry, Node, NodeLimits};
 use crate::contract::{SeatChange, Tick};
 use crate::protocol::Topic;
 use crate::pubsub::{Errands, begun};
 
 /// A queue of entries, worked through by at most one task. Its length is bounded by the counts that each channel keeps of
-/// its own entries, and by the line's own count of letters.
+/// its own entries, and by the line's own count of letters. Of the others one waits for each seat, and a commit changes two
+/// seats at most; there is one beat, and one look at a room for each time that its members are gone.
 #[derive(Default)]
 pub(super) struct Line {
     inner: Mutex<Inner>,
@@ -34,6 +36,8 @@ struct Inner {
     letters: usize,
     letter_bytes: usize,
     draining: bool,
+    /// What the turns of seats that wait are to tell. Boxed, for most lines are a member's own and have none.
+    untold: Option<Box<Untold>>,
 }
 
 /// What waits its turn.
@@ -44,8 +48,8 @@ pub(super) enum Waiting {
     Letter(Box<Letter>),
     /// The topic's beat. At most one waits.
     Tick(Arc<Node>, Topic, Tick),
-    /// What has become of a seat of the topic; none where its grace period may be over.
-    Seat(Arc<Node>, Topic, ByteString, Option<SeatChange>),
+    /// A seat of the topic: something has become of it, or its grace period may be over. At most one waits for each seat.
+    Seat(Arc<Node>, Topic, ByteString),
     /// A look at the topic's room, which may have to end or to return to what it was.
     Look(Arc<Node>, Topic),
     /// The host is stopping: the topic's room beats no more, and is stored.
@@ -58,6 +62,14 @@ impl Waiting {
             Self::Entry(channel, _) => &channel.node,
             Self::Letter(letter) => &letter.node,
             Self::Tick(node, ..) | Self::Seat(node, ..) | Self::Look(node, _) | Self::Keep(node, ..) => node,
+        }
+    }
+
+    fn topic(&self) -> &Topic {
+        match self {
+            Self::Entry(channel, _) => &channel.member.topic,
+            Self::Letter(letter) => &letter.topic,
+            Self::Tick(_, topic, _) | Self::Seat(_, topic, _) | Self::Look(_, topic) | Self::Keep(_, topic, _) => topic,
         }
     }
 }
@@ -98,6 +110,34 @@ impl Line {
         if let Some(drain) = drain {
             drain.spawn();
         }
+    }
+
+    /// Has the topic's plugin told of a change of a seat, or without one, has the seat's grace period looked at. Where a turn
+    /// waits for this seat already, that one does it.
+    pub(super) fn post_seat(
+        self: &Arc<Self>,
+        node: &Arc<Node>,
+        topic: &Topic,
+        name: &ByteString,
+        news: Option<SeatChange>,
+    ) {
+        let mut inner = self.lock();
+        if !inner.untold.get_or_insert_default().note(name, news) {
+            return;
+        }
+        let drain = self.enter(&mut inner, Waiting::Seat(Arc::clone(node), topic.clone(), name.clone()));
+        drop(inner);
+        if let Some(drain) = drain {
+            drain.spawn();
+        }
+    }
+
+    /// What the turn of a seat is to tell.
+    fn untold(&self, name: &ByteString) -> Vec<SeatChange> {
+        let mut inner = self.lock();
+        let changes = inner.untold.as_mut().map(|untold| untold.take(name)).unwrap_or_default();
+        inner.untold.take_if(|untold| untold.is_empty());
+        changes
     }
 
     /// Whether so many more letters, of so many bytes together, may wait.
@@ -165,7 +205,7 @@ pub struct Drain {
 impl Drain {
     /// Drains in a task of its own.
     pub fn spawn(self) {
-        tokio::spawn(self.run());
+        tokio::spawn(self.run(None));
     }
 
     /// Drains here for as long as nothing has to wait, and from then on in a task of its own. Most turns wait for
@@ -174,25 +214,43 @@ impl Drain {
     /// Don't call it from within a turn: turns would nest.
     pub fn run_here(mut self) {
         let errands = Errands::here();
+        let mut is_first = true;
         while let Some(waiting) = self.next() {
-            let rest = self.line.begin(waiting).and_then(begun);
-            errands.run();
-            if let Some(turning) = rest {
-                tokio::spawn(async move {
-                    turning.await;
-                    self.run().await;
-                });
+            // The caller has looked at the pressure before the first turn. The others may be other clients', and without
+            // end: under pressure they go on in a task, where they are held back.
+            if !std::mem::take(&mut is_first) && waiting.node().pubsub.pressure.is_high() {
+                self.first = Some(waiting);
+                return self.spawn();
+            }
+            // A panic in a turn, or in what follows it, must not leave the line standing still. Each in a guard of its own:
+            // the rest of a turn isn't lost with an errand.
+            let rest = self.line.guard(|| self.line.begin(waiting).and_then(begun)).flatten();
+            self.line.guard(|| errands.run());
+            if rest.is_some() {
+                tokio::spawn(self.run(rest));
                 return;
             }
         }
     }
 
-    async fn run(mut self) {
+    /// Ends a turn that is under way, and drains.
+    async fn run(mut self, under_way: Option<Turning>) {
+        let line = Arc::clone(&self.line);
+        if let Some(turning) = under_way {
+            line.guard_all(turning).await;
+        }
         while let Some(waiting) = self.next() {
-            waiting.node().pubsub.pressure.eased().await;
-            if let Some(turning) = self.line.begin(waiting) {
-                turning.await;
-            }
+            let turn = async {
+                let pressure = &waiting.node().pubsub.pressure;
+                if pressure.is_high() {
+                    // Boxed, since it is rare, and the task of each drain would carry the room for it.
+                    Box::pin(pressure.hold_back()).await;
+                }
+                if let Some(turning) = line.begin(waiting) {
+                    turning.await;
+                }
+            };
+            line.guard_all(turn).await;
         }
     }
 
@@ -202,11 +260,28 @@ impl Drain {
 }
 
 impl Line {
+    /// Does something that may panic, which is a fault of the host: the line goes on.
+    fn guard<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        catch_unwind(AssertUnwindSafe(work)).map_err(|_| self.panicked()).ok()
+    }
+
+    /// The same for something that may have to wait.
+    async fn guard_all(&self, work: impl Future<Output = ()>) {
+        if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+            self.panicked();
+        }
+    }
+
+    /// Says it. What a member loses by it is seen to in its turn ([`Channel::panicked`]).
+    fn panicked(&self) {
+        let topic = self.place.as_ref().map(|place| place.topic().as_str());
+        tracing::error!(topic, "a fault of the host: a turn panicked");
+    }
+
     /// Takes a turn as far as nothing has to wait. Gives the rest of it, if there may be one.
     fn begin(self: &Arc<Self>, waiting: Waiting) -> Option<Turning> {
         let (channel, entry) = match waiting {
             Waiting::Entry(channel, entry) => (channel, entry),
-            Waiting::Letter(letter) => return Some(Box::pin(Arc::clone(self).take_letter(letter))),
             waiting => return Some(Box::pin(Arc::clone(self).take(waiting))),
         };
         channel.count_down(&entry);
@@ -224,43 +299,35 @@ impl Line {
         }))
     }
 
-    async fn take_letter(self: Arc<Self>, letter: Box<Letter>) {
-        let (node, topic) = (Arc::clone(&letter.node), letter.topic.clone());
-        if AssertUnwindSafe(letter.turn(&self)).catch_unwind().await.is_err() {
-            tracing::error!(topic = topic.as_str(), "a fault of the host: a letter's turn panicked");
+    /// The turn of what concerns the topic itself.
+    async fn take(self: Arc<Self>, waiting: Waiting) {
+        let (node, topic) = (Arc::clone(waiting.node()), waiting.topic().clone());
+        let is_keeping = matches!(waiting, Waiting::Keep(..));
+        // In a guard of its own: after a panic, too, the room may have to end.
+        self.guard_all(self.work(waiting)).await;
+        if !is_keeping {
+            self.rest(&node, &topic).await;
         }
-        self.rest(&node, &topic).await;
     }
 
-    /// The turn of what concerns the topic itself. A panic must not leave the line standing still.
-    async fn take(self: Arc<Self>, waiting: Waiting) {
+    async fn work(self: &Arc<Self>, waiting: Waiting) {
         match waiting {
-            Waiting::Tick(node, topic, tick) => {
-                if AssertUnwindSafe(self.tick(&node, &topic, tick)).catch_unwind().await.is_err() {
-                    tracing::error!(topic = topic.as_str(), "a fault of the host: a beat's turn panicked");
+            Waiting::Letter(letter) => letter.turn(self).await,
+            Waiting::Tick(node, topic, tick) => self.tick(&node, &topic, tick).await,
+            Waiting::Seat(node, topic, name) => {
+                for change in self.untold(&name) {
+                    self.change_seat(&node, &topic, &name, change).await;
                 }
-                self.rest(&node, &topic).await;
+                self.expire_seat(&node, &topic, &name).await;
             }
-            Waiting::Seat(node, topic, name, change) => {
-                let turn = async {
-                    match change {
-                        Some(change) => self.change_seat(&node, &topic, &name, change).await,
-                        None => self.expire_seat(&node, &topic, &name).await,
-                    }
-                };
-                if AssertUnwindSafe(turn).catch_unwind().await.is_err() {
-                    tracing::error!(topic = topic.as_str(), "a fault of the host: a seat's turn panicked");
-                }
-                self.rest(&node, &topic).await;
-            }
-            Waiting::Look(node, topic) => self.rest(&node, &topic).await,
             Waiting::Keep(node, topic, kept) => {
                 self.end_beat();
-                node.keep_room(&self, &topic).await;
+                node.keep_room(self, &topic).await;
                 // Who waited may have lost patience.
                 let _ = kept.send(());
             }
-            Waiting::Entry(..) | Waiting::Letter(_) => {}
+            // The look at the room follows each turn.
+            Waiting::Look(..) | Waiting::Entry(..) => {}
         }
     }
 }

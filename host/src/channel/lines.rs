@@ -51,6 +51,12 @@ impl Lines {
     }
 }
 
+impl Place {
+    pub(super) fn topic(&self) -> &Topic {
+        &self.topic
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some(lines) = self.lines.upgrade() {

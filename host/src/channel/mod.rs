@@ -28,6 +28,7 @@ mod timers;
 mod topic_turn;
 mod turn;
 mod turning;
+mod untold;
 
 pub use letter::{Delivered, Undelivered};
 pub use line::Drain;

@@ -3,10 +3,10 @@
 //! A room is opened by the first turn of its topic, and ends a while after its last member has gone. All that changes it are
 //! turns of the line, one after another; the lock is for those who only look, and never held across an await.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use bytestring::ByteString;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -17,7 +17,7 @@ use super::published::Published;
 use super::saved::{Saved, Settled};
 use super::seats::Seats;
 use super::{Entry, Node};
-use crate::contract::Fault;
+use crate::contract::{Fault, PublishedState};
 use crate::protocol::Topic;
 use crate::pubsub::Subscription;
 use crate::routes::{RoomKind, Route};
@@ -203,14 +203,19 @@ impl Line {
     }
 
     /// Publishes a state of the topic. The room is locked until it is delivered, so that none overtakes another.
-    pub(super) fn publish_state(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic, state: ByteString) {
+    pub(super) fn publish_state(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic, state: PublishedState) {
         let mut room = self.room();
         let Some(room) = room.as_mut() else { return };
-        let Some((published, step)) = Published::publish(room.published.take(), topic, state) else { return };
+        let (published, step) = Published::publish(room.published.take(), topic, state);
         room.published = Some(published);
-        let is_anyone_behind = step.is_some_and(|step| node.pubsub.step(step));
-        if is_anyone_behind && !room.is_waited_for {
-            room.is_waited_for = true;
+        if step.is_some_and(|step| node.pubsub.step(step)) {
+            self.wait_for_all(room, node, topic);
+        }
+    }
+
+    /// Has those who missed a change of the published state looked for, unless they are already.
+    fn wait_for_all(self: &Arc<Self>, room: &mut Room, node: &Arc<Node>, topic: &Topic) {
+        if !std::mem::replace(&mut room.is_waited_for, true) {
             tokio::spawn(wait_for_all(Arc::downgrade(self), Arc::downgrade(node), topic.clone()));
         }
     }
@@ -225,11 +230,13 @@ impl Line {
         room.is_waited_for
     }
 
-    /// Sends one who has come in what the topic has published.
-    pub(super) fn show_state(&self, topic: &Topic, subscription: &Subscription) {
-        let all = self.room().as_ref().and_then(|room| room.published.as_ref()).map(|published| published.all(topic));
-        if let Some(all) = all {
-            subscription.audience().follow(subscription, &all);
+    /// Sends one who has come in what the topic has published, as soon as there is room for it.
+    pub(super) fn show_state(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic, subscription: &Subscription) {
+        let mut room = self.room();
+        let Some(room) = room.as_mut() else { return };
+        let Some(all) = room.published.as_ref().map(|published| published.all(topic)) else { return };
+        if subscription.audience().follow(subscription, &all) {
+            self.wait_for_all(room, node, topic);
         }
     }
 
@@ -333,7 +340,9 @@ async fn wait_for_all(line: Weak<Line>, node: Weak<Node>, topic: Topic) {
     loop {
         tokio::time::sleep(CATCH_UP_EVERY).await;
         let (Some(line), Some(node)) = (line.upgrade(), node.upgrade()) else { return };
-        if !line.catch_up(&node, &topic) {
+        // After a panic they are looked for again: they would wait for ever otherwise.
+        let caught_up = catch_unwind(AssertUnwindSafe(|| line.catch_up(&node, &topic)));
+        if caught_up.is_ok_and(|is_anyone_behind| !is_anyone_behind) {
             return;
         }
     }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Node;
 use super::idle::IdlePlace;
-use super::line::{Line, Waiting};
+use super::line::Line;
 use crate::contract::{Ending, SeatChange, TopicCallback};
 use crate::protocol::Topic;
 
@@ -162,10 +162,10 @@ impl Line {
         }
     }
 
-    /// Has the plugin told in a turn of its own, behind what waits.
+    /// Has the plugin told in a turn of the seat's own, behind what waits.
     fn tell_seat(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic, name: &ByteString, news: Option<SeatChange>) {
-        if let Some(change) = news {
-            self.post_apart(Waiting::Seat(Arc::clone(node), topic.clone(), name.clone(), Some(change)));
+        if news.is_some() {
+            self.post_seat(node, topic, name, news);
         }
     }
 }
@@ -173,7 +173,7 @@ impl Line {
 /// Waits for the end of a grace period. It keeps the line, and with it the room, until then.
 async fn wait((line, node): (Arc<Line>, Arc<Node>), (topic, name): (Topic, ByteString), grace: Duration) {
     tokio::time::sleep(grace).await;
-    line.post_apart(Waiting::Seat(node, topic, name, None));
+    line.post_seat(&node, &topic, &name, None);
 }
 
 #[cfg(test)]

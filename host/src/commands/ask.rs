@@ -30,6 +30,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 impl Ask {
     /// A `GET`.
     pub(super) fn get(&self, path: &str) -> Result<Value> {
+        self.get_as(path)
+    }
+
+    /// The same for an answer in which JSON of others stands, which a [`Value`] can't hold in every case.
+    pub(super) fn get_as<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let request = self.agent().get(self.url(path));
         self.read(self.with_key(request)?.call())
     }

@@ -1,8 +1,11 @@
 //! `bennu topics` and `bennu presence`.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use clap::Args;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::ask::{Ask, in_path};
 
@@ -35,6 +38,12 @@ pub(super) struct Presence {
     json: bool,
 }
 
+/// Those who are online under one key. Their metas are whatever the plugin wrote, and printed as they are.
+#[derive(Deserialize, Serialize)]
+struct Online {
+    metas: Vec<Box<RawValue>>,
+}
+
 impl Topics {
     pub(super) fn run(self) -> Result<()> {
         let mut after = String::new();
@@ -58,14 +67,15 @@ impl Topics {
 
 impl Presence {
     pub(super) fn run(self) -> Result<()> {
-        let found = self.ask.get(&format!("/api/topics/{}/presence", in_path(&self.topic)))?;
+        let path = format!("/api/topics/{}/presence", in_path(&self.topic));
+        let found: BTreeMap<String, Online> = self.ask.get_as(&path)?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&found)?);
             return Ok(());
         }
-        for (key, entry) in found.as_object().into_iter().flatten() {
-            let metas = entry["metas"].as_array().into_iter().flatten().map(Value::to_string);
-            println!("{key}  {}", metas.collect::<Vec<_>>().join(" "));
+        for (key, online) in &found {
+            let metas: Vec<_> = online.metas.iter().map(|meta| meta.get()).collect();
+            println!("{key}  {}", metas.join(" "));
         }
         Ok(())
     }

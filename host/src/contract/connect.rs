@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{Calling, Fault};
-use crate::protocol::{NAME_BYTES_MAX, Payload};
+use crate::protocol::{NAME_BYTES_MAX, read_object};
 
 /// Names with values, in the order sent.
 pub type Headers = Box<[(Box<str>, Box<str>)]>;
@@ -100,8 +100,9 @@ impl Identity {
             check_size(what, text.as_ref().map_or(0, |text| text.len()), NAME_BYTES_MAX)?;
         }
         check_size("claims", self.claims.len(), CLAIMS_BYTES_MAX)?;
-        let claims = Payload::Json((&*self.claims).into());
-        claims.check_object().map_err(|_| Fault::failed("the claims of an identity are a JSON object"))
+        read_object(&self.claims)
+            .map(drop)
+            .map_err(|error| Fault::failed(format!("the claims of an identity are a JSON object: {error}")))
     }
 }
 
@@ -132,6 +133,8 @@ mod tests {
         assert!(!granted(&"x".repeat(256), "{}"));
         assert!(!granted("", "[]"));
         assert!(!granted("", "{"));
+        // Whoever reads claims later must be able to.
+        assert!(!granted("", r#"{"n":1e999}"#) && !granted("", r#"{"s":"\ud800"}"#));
         assert!(!granted("", &format!("{{\"a\":\"{}\"}}", "x".repeat(CLAIMS_BYTES_MAX))));
         for (status, is_sane) in [(400, true), (599, true), (399, false), (600, false)] {
             assert_eq!(Verdict::Refused { status, body: String::new() }.checked().is_ok(), is_sane, "{status}");

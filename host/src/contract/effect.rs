@@ -3,12 +3,38 @@
 use std::time::Duration;
 
 use bytestring::ByteString;
+use serde_json::{Map, Value};
 
 use super::Reply;
-use crate::protocol::{Payload, Topic};
+use crate::protocol::{Payload, Topic, read_object};
 
 /// A timer's number, unique within its member.
 pub type TimerId = u64;
+
+/// A topic's published state: its text, which clients get, and what the text says, in which the host looks for changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PublishedState {
+    text: ByteString,
+    fields: Map<String, Value>,
+}
+
+impl PublishedState {
+    /// Reads the text of a JSON object. The result is kept with the text, so that nothing reads the text a second time and
+    /// comes to another opinion about it.
+    ///
+    /// # Errors
+    /// Where the text is no JSON object, or not one that the host can read.
+    pub fn read(text: ByteString) -> serde_json::Result<Self> {
+        let fields = read_object(&text)?;
+        Ok(Self { text, fields })
+    }
+
+    /// Its text, and what the text says.
+    #[must_use]
+    pub fn into_parts(self) -> (ByteString, Map<String, Value>) {
+        (self.text, self.fields)
+    }
+}
 
 /// An effect: recorded while a call runs, and carried out after it has succeeded.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,8 +124,8 @@ pub enum Effect {
     Untrack(ByteString),
     /// All presences of the topic to the member's own client.
     PushPresences,
-    /// The topic's published state is this, the text of a JSON object.
-    PublishState(ByteString),
+    /// The topic's published state is this.
+    PublishState(PublishedState),
     /// The member sits on a seat of its topic, which is kept for it for a while when it drops.
     TakeSeat {
         /// Whose seat it is.

@@ -19,7 +19,7 @@ pub use call::{
     TopicCall, TopicCallback, Upgrade,
 };
 pub use connect::{Gatekeeper, Headers, Identity, Request, Uri, Verdict};
-pub use effect::{Effect, TimerId};
+pub use effect::{Effect, PublishedState, TimerId};
 pub use fault::{DETAIL_BYTES_MAX, Fault, FaultKind, one_line};
 pub use limits::CallLimits;
 pub use outcome::{Answer, Decision, Outcome, Reply, Stop};

@@ -1,6 +1,7 @@
 //! A client without a wire: frames in, frames out.
 
-use std::collections::{HashMap, VecDeque};
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -24,14 +25,24 @@ pub(super) enum Came {
     Closed(u16),
 }
 
-/// One connection.
+/// One connection, in the hands of a test. It lasts until it is closed, whether this is kept or not.
 pub(super) struct Client {
     inside: Rc<Inside>,
+    connection: Rc<RefCell<Connection>>,
+    next_ref: u64,
+    join_refs: HashMap<String, String>,
+}
+
+/// A connection. The stage has all of them, and takes what comes to each, as the host's connections do by themselves.
+#[derive(Default)]
+pub(super) struct Connection {
     /// None once it is closed.
     socket: Option<Socket>,
     came: VecDeque<Came>,
-    next_ref: u64,
-    join_refs: HashMap<String, String>,
+    /// The refs of the joins whose memberships have ended.
+    ended: HashSet<String>,
+    /// The published states of topics, put together as clients do.
+    states: HashMap<String, Value>,
 }
 
 impl Client {
@@ -44,18 +55,37 @@ impl Client {
             x_headers: [].into(),
         };
         let socket = inside.enter(|| inside.endpoint().connect(facts, Serializer::V2));
-        let (came, join_refs) = (VecDeque::new(), HashMap::new());
-        Self { inside: Rc::clone(inside), socket: Some(socket), came, next_ref: 1, join_refs }
+        let connection = Connection { socket: Some(socket), ..Connection::default() };
+        let connection = Rc::new(RefCell::new(connection));
+        inside.admit(&connection);
+        Self { inside: Rc::clone(inside), connection, next_ref: 1, join_refs: HashMap::new() }
     }
 
     /// Sends a message of version 2, as phoenix.js does. Gives its ref.
     pub(super) fn push(&mut self, topic: &str, event: &str, payload: &Value) -> String {
+        let reference = self.message_ref(topic, event);
+        self.send(&json!([self.join_ref(topic), reference, topic, event, payload]).to_string());
+        reference
+    }
+
+    /// The same with bytes.
+    pub(super) fn push_binary(&mut self, topic: &str, event: &str, payload: &[u8]) -> String {
+        let reference = self.message_ref(topic, event);
+        let names = [self.join_ref(topic).unwrap_or_default(), &reference, topic, event];
+        let mut frame = vec![0];
+        frame.extend(names.iter().map(|name| u8::try_from(name.len()).unwrap_or(u8::MAX)));
+        names.iter().for_each(|name| frame.extend(name.as_bytes()));
+        frame.extend(payload);
+        self.receive(&Incoming::Binary(frame.into()));
+        reference
+    }
+
+    fn message_ref(&mut self, topic: &str, event: &str) -> String {
         let reference = self.next_ref.to_string();
         self.next_ref += 1;
         if event == event::JOIN {
             self.join_refs.insert(topic.to_owned(), reference.clone());
         }
-        self.send(&json!([self.join_ref(topic), reference, topic, event, payload]).to_string());
         reference
     }
 
@@ -66,88 +96,141 @@ impl Client {
 
     /// Sends a text frame.
     pub(super) fn send(&mut self, text: &str) {
-        let message = Incoming::Text(text.into());
-        let inside = Rc::clone(&self.inside);
-        let Some(socket) = &mut self.socket else { return };
-        if let Err(Closing(code)) = inside.enter(|| socket.receive(&message)) {
-            self.settle();
-            inside.enter(|| self.end(Came::Closed(code.code())));
+        self.receive(&Incoming::Text(text.into()));
+    }
+
+    fn receive(&mut self, message: &Incoming) {
+        let received = self.inside.enter(|| match &mut self.connection.borrow_mut().socket {
+            Some(socket) => socket.receive(message),
+            None => Ok(()),
+        });
+        if let Err(Closing(code)) = received {
+            self.inside.settle();
+            self.inside.enter(|| self.connection.borrow_mut().end(Came::Closed(code.code())));
         }
     }
 
     /// What came next, if anything has by now.
     pub(super) fn next(&mut self) -> Option<Came> {
-        if self.came.is_empty() {
-            self.settle();
-        }
-        self.came.pop_front()
+        let next = self.connection.borrow_mut().came.pop_front();
+        next.or_else(|| {
+            self.inside.settle();
+            self.connection.borrow_mut().came.pop_front()
+        })
     }
 
-    /// All that has come and wasn't taken.
-    pub(super) fn all(&mut self) -> &mut VecDeque<Came> {
-        self.settle();
-        &mut self.came
+    /// Does something with all that has come and wasn't taken.
+    pub(super) fn with_all<T>(&mut self, act: impl FnOnce(&mut VecDeque<Came>) -> T) -> T {
+        self.inside.settle();
+        act(&mut self.connection.borrow_mut().came)
+    }
+
+    /// Whether it is connected, and the membership of this join hasn't ended.
+    pub(super) fn is_in(&self, join_ref: &str) -> bool {
+        self.inside.settle();
+        let connection = self.connection.borrow();
+        connection.socket.is_some() && !connection.ended.contains(join_ref)
+    }
+
+    /// What it has of a topic's published state.
+    pub(super) fn room_state(&self, topic: &str) -> Option<Value> {
+        self.inside.settle();
+        self.connection.borrow().states.get(topic).cloned()
     }
 
     /// Its connection ends.
     pub(super) fn close(&mut self) {
-        let Some(socket) = self.socket.take() else { return };
-        self.inside.enter(|| drop(socket.close(Ending::Closed)));
+        self.inside.enter(|| self.connection.borrow_mut().close());
         self.inside.settle();
     }
+}
 
-    fn settle(&mut self) {
-        self.inside.settle();
-        let inside = Rc::clone(&self.inside);
-        while inside.enter(|| self.take()) {
-            inside.settle();
-        }
-    }
-
-    /// Takes what the outbox holds. Whether something that was held back goes on, so that more may come.
-    fn take(&mut self) -> bool {
-        let Some(socket) = &mut self.socket else { return false };
+impl Connection {
+    /// Takes what its outbox holds. Whether something that was held back goes on, or has ended, so that more may come to others.
+    pub(super) fn take(&mut self) -> bool {
+        let Some(socket) = &self.socket else { return false };
         let outbox = Arc::clone(socket.outbox());
         let mut frames = VecDeque::new();
         loop {
             let taken = outbox.poll_take(&Context::from_waker(Waker::noop()), &mut frames);
-            self.came.extend(frames.drain(..).map(|frame| read(&frame)));
+            for frame in frames.drain(..) {
+                let came = read(&frame);
+                self.ended.extend(came.ends().map(str::to_owned));
+                self.follow(&came);
+                self.came.push_back(came);
+            }
             match taken {
                 Poll::Ready(Taken::Frames) => {}
                 Poll::Ready(Taken::Nudge) => {
-                    socket.resume();
+                    self.socket.iter_mut().for_each(Socket::resume);
                     return true;
                 }
                 Poll::Ready(Taken::Close(code)) => {
                     self.end(Came::Closed(code.code()));
-                    return false;
+                    return true;
                 }
                 Poll::Pending => return false,
             }
         }
     }
 
-    fn end(&mut self, end: Came) {
-        self.came.push_back(end);
+    /// It ends, and its members with it. Within the runtime only.
+    pub(super) fn close(&mut self) {
         if let Some(socket) = self.socket.take() {
             drop(socket.close(Ending::Closed));
         }
     }
+
+    fn end(&mut self, end: Came) {
+        self.came.push_back(end);
+        self.close();
+    }
+
+    /// Keeps a topic's published state.
+    fn follow(&mut self, came: &Came) {
+        let Came::Json(frame) = came else { return };
+        let (Some(topic), payload) = (frame[2].as_str(), &frame[4]) else { return };
+        match frame[3].as_str() {
+            Some("room_state") => {
+                let mut state = json!({});
+                merge(&mut state, &payload["state"]);
+                self.states.insert(topic.to_owned(), state);
+            }
+            Some("room_diff") => merge(self.states.entry(topic.to_owned()).or_default(), &payload["patch"]),
+            _ => {}
+        }
+    }
 }
 
-impl Drop for Client {
-    fn drop(&mut self) {
-        // Its channels end within the runtime.
-        if let Some(socket) = self.socket.take() {
-            let inside = Rc::clone(&self.inside);
-            inside.enter(move || drop(socket.close(Ending::Closed)));
-        }
+impl Came {
+    /// The ref of the join whose membership it ends, if it ends one.
+    fn ends(&self) -> Option<&str> {
+        let Self::Json(Value::Array(fields)) = self else { return None };
+        let is_end = matches!(fields.get(3)?.as_str(), Some("phx_close" | "phx_error"));
+        fields.first()?.as_str().filter(|_| is_end)
     }
 }
 
 fn read(frame: &Frame) -> Came {
     match frame.as_text() {
-        Some(text) => Came::Json(serde_json::from_str(text).unwrap_or_default()),
+        // What the host passes on unread may be more than a `Value` can hold: then it is shown as its text.
+        Some(text) => Came::Json(serde_json::from_str(text).unwrap_or_else(|_| text.into())),
         None => Came::Binary(frame.message().to_vec()),
+    }
+}
+
+/// Applies a merge patch (RFC 7396), as clients do.
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else { return target.clone_from(patch) };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    let Value::Object(target) = target else { return };
+    for (key, value) in patch {
+        if value.is_null() {
+            target.remove(key);
+        } else {
+            merge(target.entry(key.clone()).or_insert(Value::Null), value);
+        }
     }
 }

@@ -1,18 +1,19 @@
 //! A host in process: its plugins, its clock, and what comes from elsewhere.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
 use super::actor::Actor;
-use super::client::Client;
+use super::client::{Client, Connection};
 use crate::channel::{Delivered, Node};
 use crate::contract::{Identity, system_now_ms};
 use crate::plugin::{Digest, Loaded, Loader, Origin};
@@ -21,7 +22,7 @@ use crate::pubsub::{Broadcast, Except};
 use crate::routes::{RouteTable, Routes};
 use crate::server::{Config, HostSurroundings, loader, tokens};
 use crate::socket::Endpoint;
-use crate::store::{Owner, Store};
+use crate::store::{Draft, Owner, Store};
 
 /// Instances of all plugins on a stage. A process may have many stages, and each reserves address space for them.
 const INSTANCES: u32 = 64;
@@ -31,6 +32,7 @@ const INSTANCES: u32 = 64;
 pub struct StageSetup {
     plugins: Vec<PathBuf>,
     config: Config,
+    now_ms: Option<u64>,
 }
 
 /// A host without wire, for one thread.
@@ -47,6 +49,10 @@ pub(super) struct Inside {
     config: Config,
     endpoint: Endpoint,
     plugins: RefCell<Vec<Loaded>>,
+    /// The last generation of each plugin, by name.
+    generations: RefCell<HashMap<String, u32>>,
+    /// All that connected.
+    connections: RefCell<Vec<Rc<RefCell<Connection>>>>,
 }
 
 /// Who joins, and how.
@@ -73,22 +79,40 @@ impl StageSetup {
         self
     }
 
+    /// With this time on its clock at first, in milliseconds since 1970, and else the time of the machine.
+    #[must_use]
+    pub fn now(mut self, milliseconds: u64) -> Self {
+        self.now_ms = Some(milliseconds);
+        self
+    }
+
     /// Loads the plugins.
     ///
     /// # Errors
     /// Where one of them can't be loaded, in the host's words.
     pub fn load(self) -> Result<Stage> {
-        let Self { plugins, config } = self;
+        let Self { plugins, config, now_ms } = self;
+        let began_ms = now_ms.unwrap_or_else(system_now_ms);
         let runtime = Builder::new_current_thread().enable_all().start_paused(true).build()?;
         let loading = Builder::new_current_thread().enable_all().build()?;
         let routes = Arc::new(RouteTable::default());
         let store = Store::in_memory(config.limits.store())?;
         let node = Node::new(routes, config.limits.node(), config.limits.pace(), store.clone());
-        let surroundings = HostSurroundings::new(&node).with_tokens(tokens(&config)?).with_clock(clock(&runtime));
+        let surroundings =
+            HostSurroundings::new(&node).with_tokens(tokens(&config)?).with_clock(clock(&runtime, began_ms));
         let loader = loader(&config, Arc::new(surroundings), store, INSTANCES)?;
         let (sockets, limits, outbox_limits) = (Arc::default(), config.limits.socket(), config.limits.outbox());
         let endpoint = Endpoint { node, sockets, limits, outbox_limits };
-        let inside = Inside { runtime, loading, loader, config, endpoint, plugins: RefCell::default() };
+        let inside = Inside {
+            runtime,
+            loading,
+            loader,
+            config,
+            endpoint,
+            plugins: RefCell::default(),
+            generations: RefCell::default(),
+            connections: RefCell::default(),
+        };
         let stage = Stage { inside: Rc::new(inside) };
         for file in plugins {
             stage.reload(&file)?;
@@ -172,14 +196,44 @@ impl Stage {
     /// Closes every socket with this id. Gives how many there were.
     #[must_use]
     pub fn disconnect(&self, id: &str) -> usize {
-        self.inside.endpoint.node.pubsub.disconnect(id)
+        let closed = self.inside.endpoint.node.pubsub.disconnect(id);
+        self.inside.settle();
+        closed
+    }
+
+    /// Stores bytes under a key of a plugin, as a callback has done earlier. A plugin in Rust has its values as MessagePack.
+    ///
+    /// # Errors
+    /// Where there is no such plugin, or they can't be stored.
+    pub fn store(&self, plugin: &str, key: &[u8], value: &[u8]) -> Result<()> {
+        let mut draft = self.draft(plugin)?;
+        draft.put(key, value.to_vec().into())?;
+        let store = &self.inside.endpoint.node.store;
+        self.inside.runtime.block_on(store.commit(draft)).map_err(|refusal| anyhow!("{refusal}"))?;
+        Ok(())
+    }
+
+    /// What a plugin has stored under a key.
+    ///
+    /// # Errors
+    /// Where there is no such plugin, or the key can't be one.
+    pub fn stored(&self, plugin: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let mut draft = self.draft(plugin)?;
+        Ok(self.inside.runtime.block_on(draft.get(key))?.map(Vec::from))
+    }
+
+    fn draft(&self, plugin: &str) -> Result<Draft> {
+        let is_there = self.inside.plugins.borrow().iter().any(|loaded| loaded.name() == plugin);
+        ensure!(is_there, "the stage has no plugin `{plugin}`");
+        let owner = Owner::new(plugin, self.inside.config.settings()?.of(plugin).store_bytes)?;
+        Ok(self.inside.endpoint.node.store.begin(&owner))
     }
 
     /// Who is online in a topic: `{"KEY": {"metas": [..]}, ..}`.
     #[must_use]
     pub fn presences(&self, topic: &str) -> Value {
         match self.inside.endpoint.node.presence.state(&Topic::new(topic)) {
-            Payload::Json(text) => serde_json::from_str(&text).unwrap_or_default(),
+            Payload::Json(text) => serde_json::from_str(&text).unwrap_or_else(|_| (&*text).into()),
             Payload::Binary(_) => Value::Null,
         }
     }
@@ -201,30 +255,49 @@ impl Inside {
         self.runtime.block_on(async { act() })
     }
 
-    /// Waits until nothing more happens by itself. The clock moves on by a millisecond, which is how it is known: it moves
-    /// by itself only when everybody waits for it.
+    /// From now on what comes to this connection is taken.
+    pub(super) fn admit(&self, connection: &Rc<RefCell<Connection>>) {
+        self.connections.borrow_mut().push(Rc::clone(connection));
+    }
+
+    /// Waits until nothing more happens by itself, and every client has taken what came to it. The clock moves on by a
+    /// millisecond, which is how it is known: it moves by itself only when everybody waits for it.
     pub(super) fn settle(&self) {
         self.wait(Duration::from_millis(1));
     }
 
     fn wait(&self, time: Duration) {
         self.runtime.block_on(async move { tokio::time::sleep(time).await });
+        while self.take() {
+            self.runtime.block_on(async move { tokio::time::sleep(Duration::from_millis(1)).await });
+        }
+    }
+
+    /// Has every client take what came to it. Whether more may come of that.
+    fn take(&self) -> bool {
+        self.enter(|| {
+            let connections = self.connections.borrow();
+            let took = connections.iter().filter(|connection| connection.borrow_mut().take()).count();
+            took > 0
+        })
     }
 
     fn load(&self, name: &str, file: &Path) -> Result<Loaded> {
         let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
         let settings = self.config.settings()?.of(name);
-        let before = self.plugins.borrow().iter().filter(|loaded| loaded.name() == name).count();
+        let before = self.generations.borrow().get(name).copied().unwrap_or_default();
         let origin = Origin {
             name: name.into(),
-            generation: u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1),
+            generation: before.saturating_add(1),
             configuration: settings.configuration,
             publish: settings.publish,
             read: settings.read,
             owner: Owner::new(name, settings.store_bytes)?,
         };
         let digest = Digest::of(&bytes);
-        self.loading.block_on(self.loader.load(bytes.into(), digest, Arc::new(origin)))
+        let loaded = self.loading.block_on(self.loader.load(bytes.into(), digest, Arc::new(origin)))?;
+        self.generations.borrow_mut().insert(name.to_owned(), before.saturating_add(1));
+        Ok(loaded)
     }
 
     fn publish(&self, loaded: Loaded) -> Result<()> {
@@ -241,10 +314,16 @@ impl Inside {
     }
 }
 
+impl Drop for Inside {
+    fn drop(&mut self) {
+        // Members end within the runtime.
+        self.enter(|| self.connections.borrow().iter().for_each(|connection| connection.borrow_mut().close()));
+    }
+}
+
 /// What plugins take for the time: it goes on from now as the stage's clock does.
-fn clock(runtime: &Runtime) -> impl Fn() -> u64 + Send + Sync + 'static {
+fn clock(runtime: &Runtime, began_ms: u64) -> impl Fn() -> u64 + Send + Sync + 'static {
     let began = runtime.block_on(async { Instant::now() });
-    let began_ms = system_now_ms();
     move || {
         let elapsed = Instant::now().saturating_duration_since(began);
         began_ms.saturating_add(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))

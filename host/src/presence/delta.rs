@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Entry, Replica, Seen, Share};
-use crate::protocol::{NAME_BYTES_MAX, Payload, Topic};
+use crate::protocol::{NAME_BYTES_MAX, Topic, read_object};
 
 /// A part of the set, or all of it: some writes of some replicas. For serde it is a plain record, and what comes in is
 /// checked; how many bytes may come in is the transport's to say.
@@ -153,10 +153,9 @@ impl EntryRecord {
         if !seen.contains(clock) {
             return Err(DeltaError::Inconsistent);
         }
-        // It will stand in the middle of other JSON.
-        let meta = bytestring::ByteString::from(meta);
-        Payload::Json(meta.clone()).check_object().map_err(|_| DeltaError::Meta)?;
-        let (replica, topic, key, meta) = (replica.clone(), Topic::new(&topic), key.into(), (*meta).into());
+        // It will stand in the middle of other JSON, and be read there.
+        read_object(&meta).map_err(|_| DeltaError::Meta)?;
+        let (replica, topic, key, meta) = (replica.clone(), Topic::new(&topic), key.into(), meta.into());
         Ok(Arc::new(Entry { replica, clock, before, topic, key, member, meta }))
     }
 }

@@ -81,6 +81,8 @@ impl Shard {
 async fn flush(shard: Weak<Shard>, topic: Topic, at: Instant) {
     tokio::time::sleep_until(at).await;
     if let Some(shard) = shard.upgrade() {
+        // What changes meanwhile joins the diff that waits, so nothing piles up behind it.
+        shard.pubsub.pressure.hold_back().await;
         let mut inner = shard.lock();
         if let Some(diff) = inner.windows.flush(&topic, Instant::now().into_std(), &shard.pace) {
             shard.broadcast(topic, &diff);

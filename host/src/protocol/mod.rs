@@ -6,6 +6,7 @@
 mod binary;
 mod close;
 mod frame;
+mod json;
 mod message;
 mod name;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod v2;
 
 pub use close::CloseCode;
 pub use frame::{Frame, Incoming};
+pub use json::{read_object, read_value};
 pub use message::{Addressee, Message, Outbound, To, event};
 pub use name::{NAME_BYTES_MAX, Pattern, PatternError, REF_BYTES_MAX, Topic};
 pub use payload::{Payload, PayloadError};

@@ -29,8 +29,6 @@ pub struct Audience {
     inner: Mutex<Inner>,
     /// Jobs that wait, readable without the lock.
     waiting: AtomicUsize,
-    /// How many listen, readable without the lock.
-    listening: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -64,6 +62,8 @@ enum Job {
     Step(Step),
     Deferred(Deferred),
     Frame(Arc<Outbox>, Frame),
+    /// All of the published state, for the subscriber at this place if it is still the one with this outbox.
+    Whole(usize, Arc<Outbox>, Step),
 }
 
 impl Job {
@@ -74,6 +74,8 @@ impl Job {
         } else if let Self::Step(_) = self {
             // They get all of the state with the next one.
             inner.subscribers.iter_mut().for_each(|(_, placed)| placed.follows = false);
+        } else if let Self::Whole(..) = self {
+            // It doesn't follow, and so is caught up with.
         } else if !std::mem::replace(&mut inner.has_dropped, true) {
             tracing::warn!("broadcasts of a topic are dropped: {} wait for its handle_out", Audience::WAITING_MAX);
         }
@@ -156,13 +158,22 @@ impl Audience {
         waiting == 0 || waiting + jobs <= Self::WAITING_MAX
     }
 
-    /// Delivers a broadcast in its turn, as it is.
-    pub fn broadcast(self: &Arc<Self>, broadcast: Broadcast) {
+    /// Tells those who listen of a broadcast, at once: what waits for `handle_out` concerns members only. Then delivers it in
+    /// its turn, as it is or by what was deferred. All of it under one lock: so listeners hear what subscribers get, in the
+    /// same order.
+    pub(super) fn broadcast(self: &Arc<Self>, broadcast: Broadcast, deferred: Option<Deferred>) {
+        // Before the guard of the lock, and so dropped after it.
+        let mut owners = Vec::new();
         let mut inner = self.lock();
-        if inner.draining.is_some() {
-            self.wait(&mut inner, Job::Broadcast(broadcast));
-        } else {
-            inner.deliver(&broadcast);
+        for (_, (id, listener)) in &inner.listeners {
+            if !broadcast.except.leaves_out(*id) {
+                owners.extend(listener.hear(&broadcast));
+            }
+        }
+        match deferred {
+            Some(deferred) => self.defer(&mut inner, deferred),
+            None if inner.draining.is_some() => self.wait(&mut inner, Job::Broadcast(broadcast)),
+            None => inner.deliver(&broadcast),
         }
     }
 
@@ -191,30 +202,19 @@ impl Audience {
         inner.is_anyone_behind()
     }
 
-    /// Sends one subscriber all of the published state, and from now on what changes.
-    pub fn follow(&self, subscription: &Subscription, state: &Step) {
+    /// Sends one subscriber all of the published state, and from now on what changes. Whether it may be behind after it.
+    pub fn follow(&self, subscription: &Subscription, state: &Step) -> bool {
         let mut inner = self.lock();
         let is_busy = inner.draining.is_some();
-        let Some(placed) = inner.subscribers.get_mut(subscription.key) else { return };
+        let Some(placed) = inner.subscribers.get_mut(subscription.key) else { return false };
         if !is_busy {
-            return placed.step(&mut EncodedStep::new(&state.messages()));
+            placed.step(&mut EncodedStep::new(&state.messages()));
+            return !placed.follows;
         }
         // Behind what waits; of that, it gets what was queued after it came.
-        placed.follows = true;
-        let (serializer, outbox) = (placed.subscriber.serializer, Arc::clone(&placed.subscriber.outbox));
-        if let Some(frame) = Encoded::new(&state.all()).frame(serializer) {
-            self.wait(&mut inner, Job::Frame(outbox, frame.clone()));
-        }
-    }
-
-    /// Tells those who listen of a broadcast, at once: what waits for `handle_out` concerns members only.
-    pub(super) fn tell(&self, broadcast: &Broadcast) {
-        if self.listening.load(Ordering::Acquire) == 0 {
-            return;
-        }
-        let inner = self.lock();
-        let concerned = inner.listeners.iter().filter(|(_, (id, _))| !broadcast.except.leaves_out(*id));
-        concerned.for_each(|(_, (_, listener))| listener.hear(broadcast));
+        let outbox = Arc::clone(&placed.subscriber.outbox);
+        self.wait(&mut inner, Job::Whole(subscription.key, outbox, state.clone()));
+        true
     }
 
     /// Adds a listener. None if the audience is closed.
@@ -223,7 +223,6 @@ impl Audience {
         if inner.closed {
             return None;
         }
-        self.listening.fetch_add(1, Ordering::Release);
         Some(inner.listeners.insert((id, listener)))
     }
 
@@ -231,9 +230,6 @@ impl Audience {
     pub(super) fn remove_listener(&self, key: usize) -> bool {
         let mut inner = self.lock();
         let removed = inner.listeners.try_remove(key);
-        if removed.is_some() {
-            self.listening.fetch_sub(1, Ordering::Release);
-        }
         let closed = inner.close_if_empty();
         drop(inner);
         // It may be the last to hold what it listens for, whose end must not come under the lock.
@@ -256,9 +252,8 @@ impl Audience {
     }
 
     /// Runs a future in its turn; what comes after it waits for its end.
-    pub(super) fn defer(self: &Arc<Self>, deferred: Deferred) {
-        let mut inner = self.lock();
-        self.wait(&mut inner, Job::Deferred(deferred));
+    fn defer(self: &Arc<Self>, inner: &mut Inner, deferred: Deferred) {
+        self.wait(inner, Job::Deferred(deferred));
         if inner.draining.is_none() {
             inner.draining = Some(0);
             errands::soon(Arc::clone(self).drain());
@@ -298,24 +293,29 @@ impl Audience {
         self.waiting.fetch_add(1, Ordering::Release);
     }
 
+    /// Works through the queue. It isn't held back under pressure, unlike those who fill the queue: they are, before their
+    /// turns begin, and a queue that waited longer would only fill, which costs members their connections.
     async fn drain(self: Arc<Self>) {
         for number in 1.. {
             let Some(job) = self.next_job() else { return };
             if number % JOBS_AT_ONCE == 0 {
                 yield_now().await;
             }
-            match job {
-                Job::Broadcast(broadcast) => self.lock().deliver(&broadcast),
-                Job::Step(step) => self.lock().step(&step),
-                Job::Deferred(deferred) => {
-                    // A panic must not leave the topic standing still.
-                    if AssertUnwindSafe(deferred).catch_unwind().await.is_err() {
-                        tracing::error!("a fault of the host: an intercepted broadcast panicked");
-                    }
-                }
-                Job::Frame(outbox, frame) => outbox.push(frame),
+            // A panic must not leave the topic standing still.
+            if AssertUnwindSafe(self.work(job)).catch_unwind().await.is_err() {
+                tracing::error!("a fault of the host: what waited for an intercepted broadcast panicked");
             }
             self.waiting.fetch_sub(1, Ordering::Release);
+        }
+    }
+
+    async fn work(&self, job: Job) {
+        match job {
+            Job::Broadcast(broadcast) => self.lock().deliver(&broadcast),
+            Job::Step(step) => self.lock().step(&step),
+            Job::Deferred(deferred) => deferred.await,
+            Job::Frame(outbox, frame) => outbox.push(frame),
+            Job::Whole(key, outbox, state) => self.lock().give_whole(key, &outbox, &state),
         }
     }
 
@@ -360,6 +360,14 @@ impl Inner {
             if let Some(frame) = encoded.frame(subscriber.serializer) {
                 subscriber.outbox.push(frame.clone());
             }
+        }
+    }
+
+    /// Gives all of the published state to the subscriber at a place, if it is the one with this outbox.
+    fn give_whole(&mut self, key: usize, outbox: &Arc<Outbox>, state: &Step) {
+        let placed = self.subscribers.get_mut(key);
+        if let Some(placed) = placed.filter(|placed| Arc::ptr_eq(&placed.subscriber.outbox, outbox)) {
+            placed.step(&mut EncodedStep::new(&state.messages()));
         }
     }
 

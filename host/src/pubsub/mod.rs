@@ -28,7 +28,7 @@ pub use broadcast::{Broadcast, Encoded, Except};
 pub use errands::{Errands, begun};
 pub use names::Named;
 pub use outbox::{Bell, Outbox, OutboxLimits, Taken};
-pub use pressure::Pressure;
+pub use pressure::{HELD_BACK_MAX, Pressure};
 pub use step::Step;
 
 /// One who gets what is broadcast to a topic.
@@ -46,8 +46,10 @@ pub struct Subscriber {
 
 /// One who is told of what is broadcast to a topic, without a client that gets it.
 pub trait Listener: Send + Sync {
-    /// A broadcast was made. It is called in the broadcasts' order, and must not wait.
-    fn hear(&self, broadcast: &Broadcast);
+    /// A broadcast was made. It is called in the broadcasts' order, under the audience's lock, and must not wait. What it
+    /// gives back is dropped once the lock is free: where that is the last hold on the listener's owner, the owner's end
+    /// takes the listener away, which takes the same lock.
+    fn hear(&self, broadcast: &Broadcast) -> Option<Arc<dyn Any + Send + Sync>>;
 }
 
 /// A broadcast that waits for somebody's decision.
@@ -90,11 +92,9 @@ impl PubSub {
             self.disconnect(broadcast.topic.as_str());
         }
         let Some(audience) = self.audience(broadcast.topic.as_str()) else { return };
-        audience.tell(&broadcast);
-        match self.interceptor.get().and_then(|interceptor| interceptor.intercept(&broadcast, &audience)) {
-            Some(deferred) => audience.defer(deferred),
-            None => audience.broadcast(broadcast),
-        }
+        let interceptor = self.interceptor.get();
+        let deferred = interceptor.and_then(|interceptor| interceptor.intercept(&broadcast, &audience));
+        audience.broadcast(broadcast, deferred);
     }
 
     /// Delivers a change of a topic's published state to everybody who is subscribed to it now. Whether somebody may be behind
@@ -270,8 +270,9 @@ mod tests {
     struct Ear(AtomicUsize);
 
     impl Listener for Ear {
-        fn hear(&self, _: &Broadcast) {
+        fn hear(&self, _: &Broadcast) -> Option<Arc<dyn Any + Send + Sync>> {
             self.0.fetch_add(1, Ordering::Relaxed);
+            None
         }
     }
 
@@ -287,6 +288,74 @@ mod tests {
         drop(hearing);
         pubsub.broadcast(hello(&topic, Except::Nobody));
         assert_eq!((ear.0.load(Ordering::Relaxed), pubsub.topic_count()), (1, 0));
+    }
+
+    /// Notes the events that it hears.
+    #[derive(Default)]
+    struct Heard(std::sync::Mutex<Vec<String>>);
+
+    impl Listener for Heard {
+        fn hear(&self, broadcast: &Broadcast) -> Option<Arc<dyn Any + Send + Sync>> {
+            self.0.lock().expect("no panic").push(broadcast.event.to_string());
+            None
+        }
+    }
+
+    #[test]
+    fn listeners_hear_what_subscribers_get_in_the_same_order() {
+        const EACH: usize = 400;
+        let pubsub = Arc::new(PubSub::new());
+        let (topic, heard) = (Topic::new("news"), Arc::new(Heard::default()));
+        let listener: Arc<dyn Listener> = heard.clone();
+        let _hearing = pubsub.listen(&topic, 1, &listener);
+        let (alice, outbox) = subscriber(2, Serializer::V2);
+        pubsub.subscribe(&topic, &alice, None);
+        std::thread::scope(|scope| {
+            for name in ["a", "b"] {
+                let (pubsub, topic) = (&pubsub, &topic);
+                scope.spawn(move || {
+                    for number in 0..EACH {
+                        pubsub.broadcast(Broadcast {
+                            event: format!("{name}{number}").into(),
+                            ..hello(topic, Except::Nobody)
+                        });
+                    }
+                });
+            }
+        });
+        let got = outbox.take_all();
+        let heard = heard.0.lock().expect("no panic");
+        assert_eq!((got.len(), heard.len()), (2 * EACH, 2 * EACH));
+        for (frame, event) in got.iter().zip(&*heard) {
+            assert_eq!(frame.as_text(), Some(&*format!("[null,null,\"news\",\"{event}\",{{}}]")));
+        }
+    }
+
+    /// One whose owner goes as soon as it hears anything, and takes it away with it.
+    #[derive(Default)]
+    struct Last(std::sync::Mutex<Option<Arc<Hearing>>>);
+
+    impl Listener for Last {
+        fn hear(&self, _: &Broadcast) -> Option<Arc<dyn Any + Send + Sync>> {
+            self.0.lock().expect("no panic").take().map(|owner| owner as _)
+        }
+    }
+
+    #[test]
+    fn a_listener_may_be_the_last_to_hold_its_owner() {
+        let pubsub = Arc::new(PubSub::new());
+        let (topic, last) = (Topic::new("news"), Arc::new(Last::default()));
+        let listener: Arc<dyn Listener> = last.clone();
+        *last.0.lock().expect("no panic") = Some(Arc::new(pubsub.listen(&topic, 1, &listener)));
+        let (said, heard) = std::sync::mpsc::channel();
+        // On a thread of its own, which would wait for ever for a lock that it holds itself.
+        let broadcasting = Arc::clone(&pubsub);
+        std::thread::spawn(move || {
+            broadcasting.broadcast(hello(&topic, Except::Nobody));
+            said.send(()).unwrap_or_default();
+        });
+        assert_eq!(heard.recv_timeout(std::time::Duration::from_secs(60)), Ok(()));
+        assert_eq!(pubsub.topic_count(), 0);
     }
 
     #[test]

@@ -4,8 +4,14 @@
 //! costs it its connection, but a server that is busy must not.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// For how long those who fill outboxes are held back at most, before they go on a little: with many who write, one may be
+/// behind at any time, and nobody may starve for that.
+pub const HELD_BACK_MAX: Duration = Duration::from_millis(100);
 
 /// How many of those who empty outboxes are behind.
 #[derive(Default)]
@@ -33,7 +39,15 @@ impl Pressure {
         self.behind.load(Ordering::Acquire) > 0
     }
 
-    /// Waits until nobody is behind.
+    /// Waits until nobody is behind, or for as long as the caller may be held back.
+    pub async fn hold_back(&self) {
+        if self.is_high() {
+            // Both ends of the wait are well.
+            let _ = timeout(HELD_BACK_MAX, self.eased()).await;
+        }
+    }
+
+    /// Waits until nobody is behind, however long that takes.
     pub async fn eased(&self) {
         while self.is_high() {
             let eased = self.eased.notified();
@@ -65,5 +79,15 @@ mod tests {
         assert!(eased.as_mut().poll(&mut context).is_pending());
         pressure.lower();
         assert!(eased.as_mut().poll(&mut context).is_ready());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_held_back_for_longer_than_may_be() {
+        let (pressure, begun) = (Pressure::default(), tokio::time::Instant::now());
+        pressure.hold_back().await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        pressure.raise();
+        pressure.hold_back().await;
+        assert_eq!(begun.elapsed(), HELD_BACK_MAX);
     }
 }

@@ -8,7 +8,7 @@ use bytestring::ByteString;
 use crate::auth::{Derivation, MaxAge, TokenError, Tokens, Unsignable};
 use crate::channel::Node;
 use crate::contract::{Fault, Nowhere, Person, Surroundings, TokenProblem, system_now_ms};
-use crate::protocol::{Payload, Topic};
+use crate::protocol::{Payload, Topic, read_value};
 
 /// The members and presences of a node, and the secret behind its tokens.
 pub struct HostSurroundings {
@@ -71,7 +71,7 @@ impl Surroundings for HostSurroundings {
 
     fn sign(&self, salt: &str, value: &str, max_age: Option<u64>) -> Result<String, Fault> {
         let Some(tokens) = &self.tokens else { return Nowhere.sign(salt, value, max_age) };
-        let value = serde_json::from_str(value).map_err(|error| Fault::failed(format!("no JSON to sign: {error}")))?;
+        let value = read_value(value).map_err(|error| Fault::failed(format!("no JSON to sign: {error}")))?;
         let max_age = max_age.map_or_else(MaxAge::default, MaxAge::Seconds);
         let signed = tokens.sign(&Derivation::of(salt), &value, max_age, self.now());
         signed.map_err(|Unsignable| Fault::oversize("a token holds at most 64 KiB, nested at most 64 levels deep"))

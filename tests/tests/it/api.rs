@@ -315,3 +315,20 @@ fn fits(document: &Value, schema: &Value, value: &Value, place: &str) -> Result<
     }
     Ok(())
 }
+
+/// An array of the fields' values isn't a described way to ask.
+#[tokio::test]
+async fn the_api_takes_objects_and_no_arrays() -> Result<()> {
+    let host = TestHost::start(&["naughty"]).await?;
+    for (path, body) in [
+        ("/api/broadcast", json!(["naughty:1", "news", {}, null, null])),
+        ("/api/broadcast", json!({ "messages": [["naughty:1", "news", {}, null, null]] })),
+        ("/api/send", json!(["naughty:1", "echo", {}, null, null])),
+        ("/api/disconnect", json!(["user_socket:1"])),
+    ] {
+        let answer = post(&host, path, &body).await?;
+        ensure!(refused(&answer)?.0 == 400, "{path} {body}: {answer:?}");
+    }
+    host.stop().await?;
+    Ok(())
+}

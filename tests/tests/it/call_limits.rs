@@ -66,6 +66,18 @@ async fn assigns_bytes() -> Result<()> {
     divides("assigns_bytes", 2 << 20, 1 << 20, "huge_assigns", "oversize").await
 }
 
+/// An answer that comes later counts once, as one that comes at once does.
+#[tokio::test]
+async fn a_late_reply_counts_once_for_effect_bytes() -> Result<()> {
+    // Its ref and `{"late":true}` are 16 bytes together; so is nearly what the timer carries until then.
+    let host = limited("effect_bytes", 24).await?;
+    let mut cast = Cast::new(&host);
+    cast.play("alice > join naughty:1\nalice < ok …\nalice > later {\"ms\": 10}\nalice < ok {\"late\": true}").await?;
+    drop(cast);
+    host.stop().await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn effects_per_call() -> Result<()> {
     let host = limited("effects_per_call", 10).await?;

@@ -20,7 +20,7 @@ fn stage(plugin: &str) -> Result<Stage> {
 }
 
 /// What a failed assertion says.
-fn failure(act: impl FnOnce()) -> Result<String> {
+fn failure<T>(act: impl FnOnce() -> T) -> Result<String> {
     let panic = catch_unwind(AssertUnwindSafe(act)).err().context("the assertion should have failed")?;
     Ok(panic.downcast_ref::<String>().cloned().unwrap_or_default())
 }
@@ -111,6 +111,88 @@ fn an_assertion_that_fails_says_what_came() -> Result<()> {
     ensure!(said.contains("none should have"), "{said}");
     let said = failure(|| alice.assert_push("nothing", json!({})))?;
     ensure!(said.contains("a push of `nothing`"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn what_came_is_given_to_the_test_and_bytes_are_numbers() -> Result<()> {
+    let stage = stage("naughty")?;
+    let join = || stage.join("naughty:1", json!({})).map_err(|refused| anyhow::anyhow!("{refused}"));
+    let (mut alice, mut bob) = (join()?, join()?);
+    let echo = alice.push("echo", json!({ "a": { "b": 7 } }));
+    ensure!(alice.assert_reply(&echo, "ok", json!({}))["a"]["b"] == 7, "the response");
+    alice.push("push", json!({ "event": "told", "payload": { "id": "x" } }));
+    ensure!(alice.assert_push("told", json!({}))["id"] == "x", "what was pushed");
+    alice.push("broadcast", json!({ "event": "news", "payload": { "id": "y" } }));
+    ensure!(bob.assert_broadcast("news", json!({}))["id"] == "y", "what was broadcast");
+    let bytes = alice.push("binary", json!({}));
+    alice.assert_push("bytes", json!([0, 1, 254, 255]));
+    alice.assert_reply(&bytes, "ok", json!([3, 2, 1]));
+    let echo = alice.push_binary("echo", &[1, 2]);
+    alice.assert_reply(&echo, "ok", json!([1, 2]));
+    bob.flush();
+    ensure!(bob.received().is_empty(), "it was forgotten");
+    Ok(())
+}
+
+#[test]
+fn a_member_stays_in_until_it_ends_whether_anybody_looks_or_not() -> Result<()> {
+    let stage = stage("naughty")?;
+    let join = |who: &Join| stage.join_as(who, "naughty:1", &json!({})).map_err(|refused| anyhow::anyhow!("{refused}"));
+    let identity = Identity { socket_id: Some("user:1".into()), ..Identity::default() };
+    let (mut alice, bob) = (join(&Join::default())?, join(&Join { identity, ..Join::default() })?);
+    drop(join(&Join::default())?);
+    let people = alice.push("people", json!({ "topic": "naughty:1" }));
+    ensure!(alice.assert_reply(&people, "ok", json!([null, null, null])).is_array(), "three are in");
+    // More than an outbox holds, to one whose test doesn't look.
+    for _ in 0..3 {
+        (0..500).for_each(|_| stage.broadcast("naughty:1", "news", json!({})));
+        alice.flush();
+    }
+    ensure!(stage.disconnect("user:1") == 1, "one socket has the id");
+    alice.assert_broadcast("gone", json!({ "member": 2, "cause": "closed" }));
+    ensure!(!bob.is_in() && alice.is_in(), "it was disconnected, and hadn't been before");
+    alice.leave();
+    alice.assert_close();
+    ensure!(!alice.is_in(), "it has left");
+    Ok(())
+}
+
+#[test]
+fn a_member_joins_again_and_follows_what_its_topic_publishes() -> Result<()> {
+    let stage = stage("naughty")?;
+    let join = || stage.join("unruly:1", json!({})).map_err(|refused| anyhow::anyhow!("{refused}"));
+    let mut alice = join()?;
+    ensure!(alice.room_state().is_none(), "nothing was published");
+    alice.push("publish", json!({ "state": { "a": 1, "long": "unchanged", "none": null } }));
+    alice.push("publish", json!({ "state": { "a": 2, "long": "unchanged" } }));
+    alice.assert_broadcast("room_diff", json!({ "patch": { "a": 2 } }));
+    ensure!(alice.room_state() == Some(json!({ "a": 2, "long": "unchanged" })), "{:?}", alice.room_state());
+    let mut again = alice.rejoin(json!({})).map_err(|refused| anyhow::anyhow!("{refused}"))?;
+    alice.assert_close();
+    ensure!(!alice.is_in() && again.is_in(), "one membership took the place of the other");
+    let look = again.push("look", json!({}));
+    again.assert_reply(&look, "ok", json!({ "ended": ["replaced"] }));
+    Ok(())
+}
+
+#[test]
+fn a_test_says_what_is_stored_and_what_time_it_is() -> Result<()> {
+    let plugin = places::guest_file("naughty")?;
+    let stage = StageSetup::default().config(config()?).plugin(plugin).now(1_000).load()?;
+    // MessagePack has small numbers as they are.
+    stage.store("naughty", b"n", &[41])?;
+    let mut alice = stage.join("naughty:1", json!({})).map_err(|refused| anyhow::anyhow!("{refused}"))?;
+    let count = alice.push("store_count", json!({ "key": "n" }));
+    alice.assert_reply(&count, "ok", json!({ "count": 42 }));
+    ensure!(
+        stage.stored("naughty", b"n")? == Some(vec![42]) && stage.stored("naughty", b"m")?.is_none(),
+        "it is there"
+    );
+    ensure!(stage.stored("nobody", b"n").is_err(), "there is no such plugin");
+    let facts = alice.push("facts", json!({}));
+    let now = alice.assert_reply(&facts, "ok", json!({}))["now"].clone();
+    ensure!((1_000..2_000).contains(&now.as_u64().unwrap_or_default()), "{now}");
     Ok(())
 }
 

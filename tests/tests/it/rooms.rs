@@ -122,3 +122,51 @@ async fn a_durable_room_with_a_beat_is_stored_at_a_stop() -> Result<()> {
     host.stop().await?;
     Ok(())
 }
+
+/// Of a thousand seats that one call takes, its member has the last, and that is all that the topic is told.
+#[tokio::test]
+async fn a_call_that_takes_many_seats_has_the_topic_told_of_one() -> Result<()> {
+    play(
+        &["naughty"],
+        r#"
+        alice > join unruly:1
+        alice < ok {}
+        alice > seats {"count": 1024}
+        alice < ok {}
+        alice > told
+        alice < ok {"told": ["seat 1023 taken"]}
+        alice > seats {"count": 2}
+        alice < ok {}
+        alice > told
+        alice < ok {"told": ["seat 1023 taken", "seat 1023 gone", "seat 1 taken"]}
+        "#,
+    )
+    .await?;
+    Ok(())
+}
+
+/// One who joins while much waits to be written to it gets the state once it has read, though nothing changes any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_joins_with_a_full_outbox_gets_the_state_once_there_is_room() -> Result<()> {
+    let setup = Setup::new().guests(&["naughty"])?.limit("outbox_bytes", 16 << 20).limit("outbox_frames", 100_000);
+    let host = setup.start().await?;
+    let mut cast = Cast::new(&host);
+    cast.play("alice > join unruly:1\nalice < ok {}\nalice > publish_text {\"state\": \"{\\\"a\\\":1}\"}").await?;
+    let mut slow = host.knock().receive_buffer(4096).connect().await?;
+    slow.join("naughty:1", &json!({})).await?;
+    // What the kernel doesn't take of it is more than a quarter of the outbox.
+    const PUSHES: usize = 3 * 390;
+    for _ in 0..3 {
+        slow.push("naughty:1", "pushes", &json!({ "count": 390, "bytes": 10_000 })).await?;
+    }
+    slow.push("unruly:1", "phx_join", &json!({})).await?;
+    host.shows("it has joined", |shown| shown["channels"] == 3).await?;
+    for _ in 0..PUSHES + 3 {
+        ensure!(slow.json().await?[2] == "naughty:1");
+    }
+    ensure!(slow.json().await?[3] == "phx_reply");
+    slow.expect(&json!([null, null, "unruly:1", "room_state", { "n": 1, "state": { "a": 1 } }])).await?;
+    drop((cast, slow));
+    host.stop().await?;
+    Ok(())
+}

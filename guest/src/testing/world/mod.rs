@@ -2,28 +2,30 @@
 
 mod effects;
 mod fanout;
+mod presences;
 mod published;
+mod queue;
 mod role;
 mod rooms;
 mod seats;
+mod sockets;
+mod time;
 mod turns;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
+use queue::{Line, Waiting};
 pub(in crate::testing) use role::{Came, Role};
 use rooms::Room;
+pub(in crate::testing) use sockets::{Incoming, Socket};
 
 use super::facts::{Facts, Reach};
+use super::online::Window;
 use super::terms::{RoomTerms, Terms};
-use super::{Fault, NotJoined, Sent, timers};
-use crate::bindings::bennu::channel::types;
+use super::{Fault, NotJoined, Sent};
 use crate::plugin::Route;
 use crate::route::find;
-use crate::{Answer, Message, Payload, Reply, SeatChange};
-
-/// What the members of a stage may send to one another before it is taken for endless.
-const DELIVERIES: usize = 100_000;
+use crate::{Payload, Reply, json};
 
 /// A host with its members.
 #[derive(Default)]
@@ -32,31 +34,21 @@ pub(in crate::testing) struct World {
     pub(in crate::testing) facts: Facts,
     pub(in crate::testing) reach: Reach,
     pub(in crate::testing) roles: BTreeMap<u64, Role>,
+    /// How many numbers of members were given, those of joins that were refused included.
+    numbered: u64,
+    pub(in crate::testing) sockets: BTreeMap<u64, Socket>,
     pub(in crate::testing) faults: Vec<Fault>,
     rooms: BTreeMap<String, Room>,
-    /// What is handled next, in this order.
-    waiting: VecDeque<Waiting>,
-}
-
-/// What waits to be handled.
-enum Waiting {
-    /// A message for a member.
-    Message(u64, Message),
-    /// What has become of a topic's seat.
-    Seat(String, String, SeatChange),
-}
-
-/// What comes next in time. Of what comes at once, the first of these is the first.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Next {
-    /// A member's timer.
-    Timer(u64),
-    /// A topic's beat.
-    Beat(String),
-    /// The end of a topic's seat to which nobody has come back.
-    Seat(String, String),
-    /// A room's end.
-    End(String),
+    /// The pace of each topic's `presence_diff`s.
+    windows: BTreeMap<String, Window>,
+    /// What is handled next, each in the queue that it belongs to.
+    waiting: VecDeque<(Line, Waiting)>,
+    /// What comes of the turn at hand, and waits behind all that the turn itself asked for.
+    after_turn: Vec<(Line, Waiting)>,
+    /// The queue that is being worked through.
+    line: Option<Line>,
+    /// The connections that have ended and whose members haven't.
+    closing: VecDeque<u64>,
 }
 
 impl World {
@@ -72,115 +64,102 @@ impl World {
         old.map(|old| *old = route).is_some()
     }
 
+    /// Somebody connects and joins a topic. Who isn't let in is disconnected.
     pub(in crate::testing) fn join(&mut self, who: Facts, topic: &str, params: Payload) -> Result<u64, NotJoined> {
-        self.open_room(topic);
-        let joined = self.admit(who, topic, params);
-        self.rest(topic);
-        joined.inspect(|_| self.settle())
+        let socket = self.connect(who, false);
+        let joined = self.join_on(socket, topic, params);
+        if joined.is_err() {
+            self.hang_up(socket);
+        }
+        self.settle();
+        joined
     }
 
     /// A member's client joins its topic again.
     pub(in crate::testing) fn rejoin(&mut self, id: u64, params: Payload) -> Result<u64, NotJoined> {
-        let (who, topic) = (self.roles[&id].facts.clone(), self.roles[&id].topic.clone());
+        let (socket, topic) = (self.roles[&id].socket, self.roles[&id].topic.clone());
+        self.replace(id);
+        let joined = self.join_on(socket, &topic, params);
+        self.give(id, Came::Close);
+        self.settle();
+        joined
+    }
+
+    fn join_on(&mut self, socket: u64, topic: &str, params: Payload) -> Result<u64, NotJoined> {
+        let join_ref = self.draw_ref(socket);
+        let who = Facts { join_ref, ..self.sockets[&socket].facts.clone() };
+        let joined = self.admit(who, topic, params, (socket, None));
+        self.rest(topic);
+        joined
+    }
+
+    /// Ends a member whose client joins the topic again. Its `terminate` runs in a topic with a room only.
+    fn replace(&mut self, id: u64) {
+        let Some(role) = self.roles.get_mut(&id).filter(|role| role.is_in) else { return };
+        role.is_replaced = true;
+        let topic = role.topic.clone();
         if self.room_terms(&topic).is_some() {
-            self.end(id, "replaced", "", Came::Close);
+            self.end(id, "replaced", "", None);
         } else {
-            self.exit(id, Came::Close);
+            self.exit(id);
         }
-        self.join(who, &topic, params)
     }
 
     /// The client of a member sends an event. Gives its ref.
-    pub(in crate::testing) fn push(&mut self, id: u64, event: &str, payload: Payload) -> Option<String> {
-        let role = self.roles.get_mut(&id).filter(|role| role.is_in)?;
-        role.received += 1;
-        let reference = format!("\"{}\"", role.received);
-        let reply_ref = Some(reference.clone());
-        let call = self.route_of(id)?.handle_in;
-        let answered = reply_ref.clone();
-        self.turn(id, |member| call(member, event, payload, reply_ref), answered);
-        self.settle();
-        Some(reference)
+    pub(in crate::testing) fn push(&mut self, id: u64, event: &str, payload: Payload) -> String {
+        let (socket, is_in, is_replaced) = {
+            let role = &self.roles[&id];
+            (role.socket, role.is_in, role.is_replaced)
+        };
+        let reference = self.draw_ref(socket);
+        if is_in {
+            self.handle_in(id, event, payload, reference.clone());
+        } else if !is_replaced {
+            let unmatched = Reply::error(json!({ "reason": "unmatched topic" }));
+            self.give(id, Came::Unmatched(reference.clone(), unmatched));
+        }
+        reference
     }
 
-    /// A member's client leaves.
-    pub(in crate::testing) fn leave(&mut self, id: u64) {
-        let was_in = self.roles.get(&id).is_some_and(|role| role.is_in);
-        if was_in {
-            self.end(id, "left", "", Came::Close);
+    /// A member's client leaves. Gives the ref of its message.
+    pub(in crate::testing) fn leave(&mut self, id: u64) -> String {
+        let socket = self.roles[&id].socket;
+        let reference = self.draw_ref(socket);
+        self.leave_by(id, reference.clone());
+        reference
+    }
+
+    /// A member's client leaves, by a message of this ref. A topic that isn't joined is left well, too.
+    fn leave_by(&mut self, id: u64, reference: String) {
+        let role = &self.roles[&id];
+        let left = Came::Reply(reference, Reply::ok(json!({})));
+        if role.is_in {
+            self.line = self.line_of(id);
+            self.end(id, "left", "", Some(left));
+            self.end_turn();
             self.settle();
+        } else if !role.is_replaced {
+            self.give(id, left);
         }
     }
 
     /// A member's connection ends.
     pub(in crate::testing) fn close(&mut self, id: u64) {
-        self.end(id, "closed", "", Came::Disconnected);
+        let socket = self.roles[&id].socket;
+        self.close_socket(socket);
+    }
+
+    /// A connection ends.
+    pub(in crate::testing) fn close_socket(&mut self, socket: u64) {
+        self.hang_up(socket);
         self.settle();
     }
 
-    pub(in crate::testing) fn disconnect(&mut self, socket_id: &str) {
-        let has_it = |role: &Role| role.is_in && role.facts.socket_id.as_deref() == Some(socket_id);
-        let ids: Vec<u64> = self.roles.iter().filter(|(_, role)| has_it(role)).map(|(id, _)| *id).collect();
-        ids.into_iter().for_each(|id| self.end(id, "closed", "", Came::Disconnected));
-    }
-
-    /// Something for a topic's `handle_message`.
-    pub(in crate::testing) fn send(&mut self, topic: &str, sent: Sent) -> Result<Option<Reply>, Fault> {
-        let call = self.route(topic)?.handle_message;
-        self.open_room(topic);
-        let answer = self.topic_turn(topic, |room| {
-            let outcome = call(topic.into(), &sent.event, sent.payload, room)?;
-            let answer = outcome.reply.map_or(Answer::None, Answer::Reply);
-            Ok(types::Outcome { assigns: None, room: outcome.room, answer })
-        });
-        self.rest(topic);
-        answer.map(|answer| if let Answer::Reply(reply) = answer { Some(reply) } else { None })
-    }
-
-    /// Handles what waits, until nothing does.
-    pub(in crate::testing) fn settle(&mut self) {
-        for _ in 0..DELIVERIES {
-            match self.waiting.pop_front() {
-                Some(Waiting::Message(id, message)) if self.roles[&id].is_in => self.info(id, message),
-                Some(Waiting::Message(..)) => {}
-                Some(Waiting::Seat(topic, name, change)) => self.change_seat(&topic, &name, change),
-                None => return,
-            }
-        }
-        panic!("the members sent {DELIVERIES} messages, and go on");
-    }
-
-    /// Time passes: timers ring, topics beat, seats and rooms end, in their order.
-    pub(in crate::testing) fn advance(&mut self, time: Duration) {
-        let until = self.facts.now.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-        while let Some((due, next)) = self.next().filter(|(due, _)| *due <= until) {
-            self.facts.now = self.facts.now.max(due);
-            match next {
-                Next::Timer(id) => self.ring(id, due),
-                Next::Beat(topic) => self.beat(&topic),
-                Next::Seat(topic, name) => self.expire_seat(&topic, &name),
-                Next::End(topic) => self.close_room(&topic),
-            }
-            self.settle();
-        }
-        self.facts.now = until;
-    }
-
-    fn next(&self) -> Option<(u64, Next)> {
-        let roles = self.roles.iter().filter(|(_, role)| role.is_in);
-        let timers = roles.flat_map(|(id, role)| role.timers.iter().map(|timer| (timer.due, Next::Timer(*id))));
-        let beats = self.beats().map(|(due, topic)| (due, Next::Beat(topic.clone())));
-        let ends = self.ends().map(|(due, topic)| (due, Next::End(topic.clone())));
-        let seats = self.kept_seats().map(|(due, topic, name)| (due, Next::Seat(topic.clone(), name.clone())));
-        timers.chain(beats).chain(seats).chain(ends).min()
-    }
-
-    fn ring(&mut self, id: u64, until: u64) {
-        let Some(role) = self.roles.get_mut(&id) else { return };
-        if let Some(timer) = timers::take_due(&mut role.timers, until) {
-            let (topic, Sent { event, payload }) = (role.topic.clone(), timer.sent);
-            self.info(id, Message { source: "self".into(), topic, event, payload });
-        }
+    /// Somebody elsewhere broadcasts to a topic.
+    pub(in crate::testing) fn broadcast_from_elsewhere(&mut self, topic: &str, sent: &Sent) {
+        self.broadcast(topic, sent, None);
+        self.end_turn();
+        self.settle();
     }
 
     fn route(&self, topic: &str) -> Result<&Route, Fault> {
@@ -206,8 +185,8 @@ impl World {
 
     /// What a callback of a socket reads: the host's own, with what is the socket's.
     fn facts_for(&self, socket: &Facts) -> Facts {
-        let Facts { socket_id, user, claims, connect_params, x_headers, .. } = socket.clone();
+        let Facts { socket_id, user, claims, connect_params, x_headers, join_ref, .. } = socket.clone();
         let reach = Some(self.reach.clone());
-        Facts { socket_id, user, claims, connect_params, x_headers, reach, ..self.facts.clone() }
+        Facts { socket_id, user, claims, connect_params, x_headers, join_ref, reach, ..self.facts.clone() }
     }
 }

@@ -11,6 +11,12 @@ pub(super) struct Published {
     state: Value,
 }
 
+/// What its members' clients make of what they are sent.
+enum Change {
+    Whole(Value),
+    Patch(Value),
+}
+
 impl Published {
     /// All of it.
     fn whole(&self) -> Sent {
@@ -30,33 +36,34 @@ impl World {
         }
         let published = Published { number: before.map_or(0, |before| before.number) + 1, state };
         let is_shorter = |patch: &Value| patch.to_string().len() < published.state.to_string().len();
-        let step = match patch.flatten().filter(is_shorter) {
+        let patch = patch.flatten().filter(is_shorter);
+        let step = match &patch {
             Some(patch) => sent("room_diff", &json!({ "n": published.number, "patch": patch })),
             None => published.whole(),
         };
+        let change = patch.map_or_else(|| Change::Whole(published.state.clone()), Change::Patch);
         room.published = Some(published);
         let members: Vec<u64> = self.members(topic).collect();
-        members.into_iter().for_each(|id| self.follow(id, Came::Broadcast(step.clone())));
+        members.into_iter().for_each(|id| self.follow(id, step.clone(), &change));
     }
 
     /// Sends a member that has just come in all of its topic's state.
     pub(super) fn show_state(&mut self, id: u64) {
         let topic = self.roles[&id].topic.clone();
-        let whole = self.room_mut(&topic).and_then(|room| room.published.as_ref().map(Published::whole));
-        whole.into_iter().for_each(|whole| self.follow(id, Came::Push(whole)));
+        let published = self.room_mut(&topic).and_then(|room| room.published.clone());
+        if let Some(published) = published {
+            self.follow(id, published.whole(), &Change::Whole(published.state));
+        }
     }
 
-    /// Gives a member's client what it follows the state by.
-    fn follow(&mut self, id: u64, came: Came) {
+    /// Gives a member's client what it follows the state by: a message of the topic, whoever is sent it.
+    fn follow(&mut self, id: u64, sent: Sent, change: &Change) {
         let Some(role) = self.roles.get_mut(&id) else { return };
-        if let Came::Push(sent) | Came::Broadcast(sent) = &came {
-            let payload = sent.json();
-            match payload.get("state") {
-                Some(state) => merge(role.room_state.insert(json!({})), state),
-                None => merge(role.room_state.get_or_insert_default(), &payload["patch"]),
-            }
+        match change {
+            Change::Whole(state) => merge(role.room_state.insert(json!({})), state),
+            Change::Patch(patch) => merge(role.room_state.get_or_insert_default(), patch),
         }
-        role.came.push_back(came);
+        self.give(id, Came::Broadcast(sent));
     }
 }
 

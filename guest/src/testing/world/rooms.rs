@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::super::Fault;
 use super::super::saved::Saved;
+use super::World;
 use super::published::Published;
 use super::seats::Seats;
-use super::{Came, World};
 use crate::bindings::bennu::channel::types::Outcome;
 use crate::{Answer, Tick};
 
@@ -78,7 +78,8 @@ impl World {
         let Some(room) = self.rooms.get_mut(topic) else { return };
         if has_members || (room.seats.are_kept() && !room.is_given_up) {
             room.ends = None;
-        } else if room.is_given_up || linger == 0 {
+        } else if room.is_given_up || linger == 0 || (room.saved.is_none() && room.beat.is_none()) {
+            // Nothing that was never written, and doesn't beat, is kept for anybody.
             self.close_room(topic);
         } else {
             room.ends.get_or_insert(now.saturating_add(linger));
@@ -151,6 +152,6 @@ impl World {
         }
         (room.is_given_up, room.beat) = (true, None);
         let members: Vec<u64> = self.members(topic).collect();
-        members.into_iter().for_each(|id| self.end(id, "fault", fault.kind, Came::Error));
+        members.into_iter().for_each(|id| self.end(id, "fault", fault.kind, None));
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Waiting, World};
+use super::super::Effect;
+use super::World;
 use crate::bindings::bennu::channel::types::Outcome;
 use crate::{Answer, SeatChange};
 
@@ -55,6 +56,40 @@ impl Seats {
     }
 }
 
+/// The most changes of one seat that wait.
+const CHANGES: usize = 5;
+
+/// Leaves out changes that led back to where the seat had been before, but for the last two, as the host does.
+pub(super) fn shorten(changes: &mut Vec<SeatChange>) {
+    let place = |change: SeatChange| match change {
+        SeatChange::Taken | SeatChange::Returned => 0,
+        SeatChange::Dropped => 1,
+        SeatChange::Gone => 2,
+    };
+    while changes.len() > CHANGES {
+        let older = changes.len() - 2;
+        let mut pairs = (0..older).flat_map(|first| (first + 1..older).map(move |later| (first, later)));
+        let detour = pairs.find(|&(first, later)| place(changes[first]) == place(changes[later]));
+        let Some((first, later)) = detour else { return };
+        changes.drain(first + 1..=later);
+    }
+}
+
+/// The effects of a call, of which only the last decides about its member's seat: whether the one that it had is given up first,
+/// and which it takes.
+pub(super) fn last_seat(mut effects: Vec<Effect>) -> Vec<Effect> {
+    let rises = effects.iter().rposition(|effect| matches!(effect, Effect::LeaveSeat));
+    let takes = effects.iter().rposition(|effect| matches!(effect, Effect::TakeSeat(..)));
+    let takes = takes.filter(|takes| rises.is_none_or(|rises| rises < *takes));
+    let mut at = 0;
+    effects.retain(|effect| {
+        let is_of_seat = matches!(effect, Effect::TakeSeat(..) | Effect::LeaveSeat);
+        at += 1;
+        !is_of_seat || rises == Some(at - 1) || takes == Some(at - 1)
+    });
+    effects
+}
+
 impl World {
     /// A member takes a seat, and gives up another that it has.
     pub(super) fn take_seat(&mut self, id: u64, name: String, grace: Duration) {
@@ -66,7 +101,7 @@ impl World {
         role.seat = Some(name.clone());
         let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         let change = self.room_mut(&topic).and_then(|room| room.seats.take(id, &name, grace));
-        self.waiting.extend(change.map(|change| Waiting::Seat(topic, name, change)));
+        self.tell_seat(topic, name, change);
     }
 
     /// A member rises from the seat that it has, for good or not.
@@ -75,7 +110,7 @@ impl World {
         let Some(role) = self.roles.get_mut(&id) else { return };
         let (topic, Some(name)) = (role.topic.clone(), role.seat.take()) else { return };
         let change = self.room_mut(&topic).and_then(|room| room.seats.rise(id, &name, leaves, now));
-        self.waiting.extend(change.map(|change| Waiting::Seat(topic, name, change)));
+        self.tell_seat(topic, name, change);
     }
 
     /// Until when which topic's seats are kept.

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::{CallLimits, Decision, Effect, Fault, Holdings, Reply, TimerId};
-use crate::protocol::{NAME_BYTES_MAX, Payload, Topic};
+use super::{CallLimits, Decision, Effect, Fault, Holdings, PublishedState, Reply, TimerId};
+use crate::protocol::{NAME_BYTES_MAX, Payload, Topic, read_object};
 
 /// What the host adds to each meta of a presence.
 const REFS: [&str; 2] = ["phx_ref", "phx_ref_prev"];
@@ -128,7 +128,7 @@ impl Record {
             let most = self.limits.subscriptions;
             return Err(Fault::oversize(format!("a member subscribes to at most {most} further topics")));
         }
-        self.add(Power::Member, 0, Effect::Subscribe(topic.clone()))?;
+        self.add(Power::Member, topic.as_str().len(), Effect::Subscribe(topic.clone()))?;
         self.holdings.topics.push(topic);
         Ok(())
     }
@@ -140,7 +140,7 @@ impl Record {
     pub fn unsubscribe(&mut self, topic: &str) -> Result<(), Fault> {
         let topic = Topic::new(topic);
         self.holdings.topics.retain(|other| *other != topic);
-        self.add(Power::Member, 0, Effect::Unsubscribe(topic))
+        self.add(Power::Member, topic.as_str().len(), Effect::Unsubscribe(topic))
     }
 
     /// The end of all sockets with an id. Whether that is granted is checked by the caller.
@@ -209,8 +209,9 @@ impl Record {
         if !is_json || reply_ref.len() > NAME_BYTES_MAX {
             return Err(Fault::failed("a reply-ref is given back as it came with handle-in; this is none"));
         }
+        // This counts the payload.
         self.check_reply(&reply)?;
-        self.add(Power::Member, reply_ref.len() + reply.payload.len(), Effect::Reply { reply_ref, reply })
+        self.add(Power::Member, reply_ref.len(), Effect::Reply { reply_ref, reply })
     }
 
     /// A message to the member itself.
@@ -256,9 +257,12 @@ impl Record {
     /// # Errors
     /// See [`push`](Self::push).
     pub fn publish_state(&mut self, state: ByteString) -> Result<(), Fault> {
-        let payload = Payload::Json(state.clone());
-        payload.check_object().map_err(|_| Fault::failed("a published state is a JSON object"))?;
-        self.add(Power::Topic, state.len(), Effect::PublishState(state))
+        let bytes = state.len();
+        // Before it is read: a call may not have the host read more than it may ask for.
+        check_size("effects and answer", self.bytes.saturating_add(bytes), self.limits.effect_bytes)?;
+        let state = PublishedState::read(state)
+            .map_err(|error| Fault::failed(format!("a published state is a JSON object: {error}")))?;
+        self.add(Power::Topic, bytes, Effect::PublishState(state))
     }
 
     /// A seat for the member. That the topic has a room is the caller's to check.
@@ -346,15 +350,12 @@ impl Record {
         payload.check_object().map_err(|error| Fault::failed(format!("event `{event}`: {error}")))
     }
 
-    /// The refs in a meta are the host's: what a plugin writes there, or gives back as it read it, is left out.
+    /// Checks a meta, which others read among those of other members: one that can't be read would cost them all of them. The
+    /// refs in a meta are the host's: what a plugin writes there, or gives back as it read it, is left out.
     fn clean_meta(&self, meta: ByteString) -> Result<ByteString, Fault> {
         check_size("a presence's meta", meta.len(), self.limits.presence_bytes)?;
-        let no_object = || Fault::failed("a presence's meta is a JSON object");
-        Payload::Json(meta.clone()).check_object().map_err(|_| no_object())?;
-        if !meta.contains("phx_ref") && !meta.contains("\\u") {
-            return Ok(meta);
-        }
-        let mut fields: Map<String, Value> = serde_json::from_str(&meta).map_err(|_| no_object())?;
+        let mut fields = read_object(&meta)
+            .map_err(|error| Fault::failed(format!("a presence's meta is a JSON object: {error}")))?;
         let had_refs = REFS.map(|name| fields.remove(name).is_some()).contains(&true);
         Ok(if had_refs { Value::Object(fields).to_string().into() } else { meta })
     }

@@ -49,6 +49,31 @@ fn effects_are_counted_and_weighed() {
 }
 
 #[test]
+fn what_is_asked_for_counts_once_by_its_bytes() {
+    let fits = |ask: &dyn Fn(&mut Record) -> Result<(), Fault>, bytes: usize| {
+        let limits = |effect_bytes| CallLimits { effect_bytes, ..CallLimits::default() };
+        assert_eq!(kind(ask(&mut record(limits(bytes - 1)))), Some(FaultKind::Oversize), "{bytes}");
+        assert_eq!(ask(&mut record(limits(bytes))), Ok(()), "{bytes}");
+    };
+    let reply = || Reply { status: "ok".into(), payload: json("{\"a\":1}") };
+    fits(&|it| it.reply("\"7\"".into(), reply()), 3 + 7);
+    fits(&|it| it.check_reply(&reply()), 7);
+    fits(&|it| it.push("e".into(), json("{}")), 1 + 2);
+    fits(&|it| it.broadcast("e".into(), json("{}"), true), 1 + 2);
+    fits(&|it| it.publish("t", "e".into(), json("{}")), 1 + 1 + 2);
+    fits(&|it| it.send("t", "e".into(), json("{}")), 1 + 1 + 2);
+    fits(&|it| it.send_self("e".into(), json("{}")), 1 + 2);
+    fits(&|it| it.send_after(Duration::from_secs(1), "e".into(), json("{}")).map(drop), 1 + 2);
+    fits(&|it| it.subscribe("topic"), 5);
+    fits(&|it| it.unsubscribe("topic"), 5);
+    fits(&|it| it.disconnect("id".into()), 2);
+    fits(&|it| it.track("k".into(), "{}".into()), 1 + 2);
+    fits(&|it| it.untrack("k".into()), 1);
+    fits(&|it| it.publish_state("{}".into()), 2);
+    fits(&|it| it.take_seat("ada".into(), Duration::ZERO), 3);
+}
+
+#[test]
 fn timers_are_limited_in_number_and_shortness() {
     let mut record = record(CallLimits { timers: 1, ..CallLimits::default() });
     let ms = Duration::from_millis;

@@ -21,7 +21,7 @@ use slab::Slab;
 
 use super::connection::{Arrival, Connection, Desk, Next};
 use super::post::{Letters, Post, is_rung_here, rung_here, settle_here};
-use crate::pubsub::Bell;
+use crate::pubsub::{Bell, HELD_BACK_MAX};
 
 /// Streams that are looked at in a turn.
 const EVENTS_A_TURN: usize = 256;
@@ -31,9 +31,6 @@ const WRITES_A_TURN: usize = 128;
 
 /// How often a thread that is held back looks whether it still is.
 const LOOK: Duration = Duration::from_millis(1);
-
-/// For how long its siblings may hold it back, before it hears a little.
-const HELD_BACK_MAX: Duration = Duration::from_millis(100);
 
 /// What the operating system calls the post's waker.
 pub(super) const POST: Token = Token(usize::MAX);

@@ -1,0 +1,114 @@
+//! A client on a stage, at the level of frames: several topics over one connection, as a page has them.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::rc::Rc;
+
+use super::Setup;
+use super::world::{Incoming, World};
+use crate::{IntoPayload, Payload, Value, json};
+
+/// A client that is connected, and what came to it: frames of version 2, in their order.
+///
+/// ```
+/// # use bennu_guest::prelude::*;
+/// # #[derive(Serialize, Deserialize)] struct Chat;
+/// # impl Channel for Chat { type Room = (); fn join(_: &mut Socket, _: Payload) -> Join<Self> { Ok(Chat) } }
+/// let stage = testing::Stage::new().channel::<Chat>("room:*");
+/// let mut alice = stage.connect(testing::Setup::new());
+/// for room in ["room:1", "room:2"] {
+///     alice.push(room, "phx_join", json!({}));
+/// }
+/// assert_eq!(alice.next(), Some(json!(["1", "1", "room:1", "phx_reply", { "status": "ok", "response": {} }])));
+/// assert_eq!(alice.next(), Some(json!(["2", "2", "room:2", "phx_reply", { "status": "ok", "response": {} }])));
+/// assert_eq!(alice.next(), None);
+/// ```
+///
+/// It stays connected until it [closes](Client::close) or is disconnected, whether it is kept or not.
+pub struct Client {
+    world: Rc<RefCell<World>>,
+    socket: u64,
+    /// The ref of the last join of each topic.
+    join_refs: BTreeMap<String, String>,
+}
+
+impl Client {
+    pub(super) fn connect(world: &Rc<RefCell<World>>, who: Setup) -> Self {
+        let socket = world.borrow_mut().connect(who.facts, true);
+        Self { world: Rc::clone(world), socket, join_refs: BTreeMap::new() }
+    }
+
+    /// Sends a message as phoenix.js does: `phx_join`, `phx_leave`, or an event of a topic that was joined. Gives its ref.
+    pub fn push(&mut self, topic: &str, event: &str, payload: impl IntoPayload) -> String {
+        let reference = self.world.borrow_mut().draw_ref(self.socket);
+        let text: Value = serde_json::from_str(&reference).unwrap_or_default();
+        let text = text.as_str().unwrap_or_default().to_owned();
+        if event == "phx_join" {
+            self.join_refs.insert(topic.into(), text.clone());
+        }
+        let join_ref = json!(self.join_ref(topic)).to_string();
+        let (topic, event) = (topic.into(), event.into());
+        let message = Incoming { join_ref, reference, topic, event, payload: payload.into_payload() };
+        self.world.borrow_mut().receive(self.socket, message);
+        text
+    }
+
+    /// Sends this very frame.
+    ///
+    /// # Panics
+    ///
+    /// It isn't one of version 2.
+    #[track_caller]
+    pub fn send(&mut self, frame: &str) {
+        let fields: [Value; 5] =
+            serde_json::from_str(frame).unwrap_or_else(|error| panic!("{frame} is no frame: {error}"));
+        let [join_ref, reference, topic, event, payload] = fields;
+        let (Some(topic), Some(event)) = (topic.as_str(), event.as_str()) else {
+            panic!("{frame} is no frame: its topic and its event are strings")
+        };
+        let message = Incoming {
+            join_ref: join_ref.to_string(),
+            reference: reference.to_string(),
+            topic: topic.into(),
+            event: event.into(),
+            payload: Payload::Json(payload.to_string()),
+        };
+        self.world.borrow_mut().receive(self.socket, message);
+    }
+
+    /// The ref of its last join of a topic.
+    pub fn join_ref(&self, topic: &str) -> Option<&str> {
+        self.join_refs.get(topic).map(String::as_str)
+    }
+
+    /// Takes all that came.
+    pub fn received(&mut self) -> Vec<Value> {
+        self.frames(|frames| frames.drain(..).collect()).unwrap_or_default()
+    }
+
+    /// Its connection ends.
+    pub fn close(self) {
+        self.world.borrow_mut().close_socket(self.socket);
+    }
+
+    fn frames<T>(&mut self, take: impl FnOnce(&mut VecDeque<Value>) -> T) -> Option<T> {
+        let mut world = self.world.borrow_mut();
+        world.sockets.get_mut(&self.socket)?.frames.as_mut().map(take)
+    }
+}
+
+/// Takes what came, one after another, as far as it has: a frame, bytes as an array of numbers, or `{"closed": CODE}`.
+impl Iterator for Client {
+    type Item = Value;
+
+    fn next(&mut self) -> Option<Value> {
+        self.frames(VecDeque::pop_front).flatten()
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Client").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}

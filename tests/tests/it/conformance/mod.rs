@@ -1,0 +1,138 @@
+//! Scripts that come out the same on every stage: natively, compiled, and on a real host. `tests/scripts` has them, and says how
+//! they are written.
+
+mod native;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use bennu::contract::CallLimits;
+use bennu::presence::Pace;
+use bennu::server::Config;
+use bennu::store::StoreLimits;
+use bennu_guest::testing::limits;
+use bennu_tests::{Setup, bennu, check, places};
+
+/// The plugin that the scripts are about, natively.
+#[path = "../../../../guest-examples/naughty/src/lib.rs"]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::needless_pass_by_value, clippy::must_use_candidate)]
+mod naughty;
+
+/// Its name.
+const PLUGIN: &str = "naughty";
+
+/// How many scripts each stage leaves out, by what they say themselves.
+const SKIPPED: [(&str, usize); 3] = [("native", 1), ("compiled", 0), ("host", 1)];
+
+/// A script.
+struct Script {
+    name: String,
+    path: PathBuf,
+    text: String,
+}
+
+fn folder() -> Result<PathBuf> {
+    Ok(places::workspace()?.join("tests/scripts"))
+}
+
+/// The scripts that a stage plays.
+fn scripts(stage: &str) -> Result<Vec<Script>> {
+    let mut paths = Vec::new();
+    for entry in folder()?.read_dir()? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "script") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    ensure!(paths.len() > 15, "only {} scripts were found", paths.len());
+    let mut played = Vec::new();
+    for path in &paths {
+        let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if !skips(&name, &text)?.contains(&stage.to_owned()) {
+            played.push(Script { name, path: path.clone(), text });
+        }
+    }
+    let skipped = paths.len() - played.len();
+    let expected = SKIPPED.iter().find(|(name, _)| *name == stage).map(|(_, count)| *count);
+    ensure!(expected == Some(skipped), "the stage `{stage}` leaves out {skipped} scripts, not {expected:?}");
+    Ok(played)
+}
+
+/// The stages that a script names in lines such as `-- skips native: why`.
+fn skips(name: &str, text: &str) -> Result<Vec<String>> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix("-- skips "));
+    let stage = |line: &str| {
+        let (stage, why) = line.split_once(": ").with_context(|| format!("{name} doesn't say why it skips {line}"))?;
+        ensure!(!why.is_empty() && SKIPPED.iter().any(|(known, _)| *known == stage), "{name}: no such stage: {stage}");
+        Ok(stage.to_owned())
+    };
+    lines.map(stage).collect()
+}
+
+#[test]
+fn the_native_kit_plays_every_script() -> Result<()> {
+    let config = Config::read(&folder()?.join("bennu.toml"))?;
+    let granted = config.plugins.get(PLUGIN).context("the plugin is configured")?;
+    for script in scripts("native")? {
+        native::play(granted, &script.text).with_context(|| script.name.clone())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_compiled_kit_plays_every_script() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let cache = format!("cache = {:?}\n", places::compiled()?.display().to_string());
+    let config = std::fs::read_to_string(folder()?.join("bennu.toml"))?;
+    std::fs::write(home.path().join("bennu.toml"), cache + &config)?;
+    std::fs::copy(folder()?.join("secret.txt"), home.path().join("secret.txt"))?;
+    let plugin = places::guest_file(PLUGIN)?.display().to_string();
+    let scripts: Vec<String> = scripts("compiled")?.iter().map(|script| script.path.display().to_string()).collect();
+    let mut arguments = vec!["test", "--config", "bennu.toml", "--log", "off", &plugin];
+    arguments.extend(scripts.iter().map(String::as_str));
+    let played = bennu(home.path(), &arguments)?;
+    ensure!(played.code == Some(0), "{}\n{}", played.output, played.errors);
+    ensure!(played.output.lines().count() == scripts.len(), "{}", played.output);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_host_plays_every_script() -> Result<()> {
+    let config = std::fs::read_to_string(folder()?.join("bennu.toml"))?;
+    let secret = std::fs::read(folder()?.join("secret.txt"))?;
+    for script in scripts("host")? {
+        let setup = Setup::new().guests(&[PLUGIN])?.file("secret.txt", secret.clone()).config(&config);
+        let host = setup.start().await?;
+        check(&host, &script.text).await.with_context(|| script.name.clone())?;
+        host.stop().await?;
+    }
+    Ok(())
+}
+
+/// The test kit has a copy of the host's limits. Neither may change alone.
+#[test]
+fn the_native_kit_has_the_hosts_limits() {
+    let (call, store, pace) = (CallLimits::default(), StoreLimits::default(), Pace::default());
+    assert_eq!(limits::NAME_BYTES, bennu::protocol::NAME_BYTES_MAX);
+    assert_eq!((limits::ASSIGNS_BYTES, limits::ROOM_BYTES), (call.assigns_bytes, call.room_bytes));
+    assert_eq!((limits::EFFECTS, limits::EFFECT_BYTES), (call.effects, call.effect_bytes));
+    assert_eq!((limits::TIMERS, limits::TIMER_SHORTEST), (call.timers, call.timer_shortest));
+    assert_eq!((limits::PRESENCES, limits::PRESENCE_BYTES), (call.presences, call.presence_bytes));
+    assert_eq!((limits::PRESENCE_BURST, limits::PRESENCE_WINDOW), (pace.burst, pace.window));
+    assert_eq!((limits::SUBSCRIPTIONS, limits::LOG_LINES), (call.subscriptions, call.log_lines));
+    assert_eq!(limits::LINE_BYTES, bennu::contract::DETAIL_BYTES_MAX);
+    assert_eq!((limits::KEY_BYTES, limits::VALUE_BYTES), (store.key_bytes, store.value_bytes));
+    assert_eq!((limits::WRITES, limits::WRITE_BYTES), (store.writes_per_call, store.write_bytes_per_call));
+    assert_eq!((limits::SCAN_ENTRIES, limits::SCAN_BYTES), (store.scan_rows, store.scan_bytes));
+    let node = bennu::channel::NodeLimits::default();
+    assert_eq!((limits::MAILBOX, limits::MAILBOX_BYTES), (node.from_elsewhere, node.bytes_from_elsewhere));
+}
+
+#[test]
+fn a_script_that_is_left_out_says_why() -> Result<()> {
+    ensure!(skips("a", "-- what\n-- skips native: because")? == ["native"]);
+    ensure!(skips("a", "-- skips native").is_err() && skips("a", "-- skips others: because").is_err());
+    Ok(())
+}
