@@ -33,7 +33,7 @@ impl World {
                 let state = self.facts.online.state(&topic);
                 self.give(id, Came::Push(presence("presence_state", &state)));
             }
-            Effect::TakeSeat(name, grace) => self.take_seat(id, name, grace),
+            Effect::TakeSeat(name, grace) => self.take_seat(id, &name, grace),
             Effect::LeaveSeat => self.rise(id, true),
             // What it hears is among its holdings.
             Effect::Subscribe(_) | Effect::Unsubscribe(_) => {}

@@ -92,16 +92,16 @@ pub(super) fn last_seat(mut effects: Vec<Effect>) -> Vec<Effect> {
 
 impl World {
     /// A member takes a seat, and gives up another that it has.
-    pub(super) fn take_seat(&mut self, id: u64, name: String, grace: Duration) {
-        if self.roles[&id].seat.as_ref().is_some_and(|other| *other != name) {
+    pub(super) fn take_seat(&mut self, id: u64, name: &str, grace: Duration) {
+        if self.roles[&id].seat.as_ref().is_some_and(|other| other != name) {
             self.rise(id, true);
         }
         let Some(role) = self.roles.get_mut(&id) else { return };
         let topic = role.topic.clone();
-        role.seat = Some(name.clone());
+        role.seat = Some(name.into());
         let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-        let change = self.room_mut(&topic).and_then(|room| room.seats.take(id, &name, grace));
-        change.into_iter().for_each(|change| self.tell_seat(&topic, &name, change));
+        let change = self.room_mut(&topic).and_then(|room| room.seats.take(id, name, grace));
+        change.into_iter().for_each(|change| self.tell_seat(&topic, name, change));
     }
 
     /// A member rises from the seat that it has, for good or not.
