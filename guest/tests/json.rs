@@ -14,7 +14,10 @@ use serde_json::value::RawValue;
 struct Passing;
 
 #[derive(Default, Serialize, Deserialize)]
-struct Table;
+struct Table {
+    /// A room without anything in it is none.
+    rows: u64,
+}
 
 impl Channel for Passing {
     type Room = Table;
