@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::Digest;
+use crate::files;
 
 /// A build that was taken back. It is refused until an operator asks for its plugin by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,18 +39,13 @@ impl Builds {
     /// Opens the directory, and makes it if it isn't there.
     ///
     /// # Errors
-    /// Where it can't be made or read.
+    /// Where it can't be made or read. A list in it that can't be read is set aside, which is no error.
     pub fn open(directory: &Path) -> Result<Self> {
         let making = DirBuilder::new().recursive(true).mode(0o700).create(directory);
         making.with_context(|| format!("making the directory {} for builds", directory.display()))?;
-        let list = directory.join(LIST);
-        let rejected = match fs::read(&list) {
-            Ok(text) => serde_json::from_slice(&text).with_context(|| {
-                format!("reading {}; remove it if no build needs to be remembered as taken back", list.display())
-            })?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(error).with_context(|| format!("reading {}", list.display())),
-        };
+        files::remove_partial(directory).with_context(|| format!("reading the directory {}", directory.display()))?;
+        let loss = "builds that were taken back earlier are not remembered";
+        let rejected = files::read_json(&directory.join(LIST), loss)?.unwrap_or_default();
         Ok(Self { directory: Some(directory.to_owned()), rejected })
     }
 
@@ -74,8 +70,9 @@ impl Builds {
     /// Keeps a component, for a start at which its file holds a build that was taken back.
     pub(super) fn keep(&self, digest: &Digest, component: &[u8]) {
         let Some(path) = self.path(&digest.to_string()) else { return };
-        if !path.exists() {
-            said(replace(&path, component), &path);
+        // One that was damaged is written anew.
+        if self.kept(&digest.to_string()).is_none() {
+            said(files::replace(&path, component), &path);
         }
     }
 
@@ -107,15 +104,8 @@ impl Builds {
         let Some(directory) = &self.directory else { return };
         let path = directory.join(LIST);
         let text = serde_json::to_vec_pretty(&self.rejected).unwrap_or_default();
-        said(replace(&path, &text), &path);
+        said(files::replace(&path, &text), &path);
     }
-}
-
-/// Writes a file so that it is never seen half written.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let beside = path.with_extension("part");
-    fs::write(&beside, bytes)?;
-    fs::rename(&beside, path)
 }
 
 /// What isn't remembered is a pity, and no reason to serve nothing.
@@ -162,10 +152,30 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_cant_be_read_is_said() -> Result<()> {
+    fn a_kept_component_that_was_changed_is_kept_anew() -> Result<()> {
         let home = tempfile::tempdir()?;
-        fs::write(home.path().join(LIST), "{")?;
-        assert!(Builds::open(home.path()).is_err_and(|error| format!("{error:#}").contains(LIST)));
+        let builds = Builds::open(home.path())?;
+        let digest = Digest::of(b"good");
+        fs::write(home.path().join(digest.to_string()).with_extension("wasm"), b"")?;
+        builds.keep(&digest, b"good");
+        assert_eq!(builds.kept(&digest.to_string()), Some(b"good".to_vec()));
+        Ok(())
+    }
+
+    #[test]
+    fn a_list_that_cant_be_read_is_set_aside() -> Result<()> {
+        let home = tempfile::tempdir()?;
+        let bad = Digest::of(b"bad");
+        for content in ["", "{", "[1]"] {
+            fs::write(home.path().join(LIST), content)?;
+            let mut builds = Builds::open(home.path())?;
+            assert_eq!(builds.rejection("chat", &bad), None);
+            // And it is written again.
+            builds.reject(&bad, Rejection { plugin: "chat".into(), at_ms: 1, faults: 4, instead: String::new() });
+            assert!(Builds::open(home.path())?.rejection("chat", &bad).is_some());
+        }
+        let aside = home.path().join("taken-back.json.unreadable-2");
+        assert_eq!(fs::read_to_string(aside)?, "{");
         Ok(())
     }
 }
