@@ -15,6 +15,7 @@ pub mod api;
 pub mod auth;
 pub mod channel;
 pub mod contract;
+pub mod files;
 pub mod kit;
 pub mod plugin;
 pub mod presence;

@@ -360,9 +360,27 @@ impl TestHost {
     ///
     /// # Errors
     /// Where it doesn't end, or doesn't come up again.
-    pub async fn restart(mut self, signal: Signal) -> Result<Self> {
+    pub async fn restart(self, signal: Signal) -> Result<Self> {
+        self.restart_after(signal, |_| Ok(())).await
+    }
+
+    /// The same with a plugin's file in which another of the built ones stands at the next start.
+    ///
+    /// # Errors
+    /// As for [`restart`](Self::restart), and where there is no such plugin.
+    pub async fn restart_onto(self, signal: Signal, name: &str, guest: &str) -> Result<Self> {
+        let component = places::guest(guest)?;
+        self.restart_after(signal, |host| Ok(fs::write(host.plugin_file(name), component)?)).await
+    }
+
+    /// The same after something was done while it was down.
+    ///
+    /// # Errors
+    /// As for [`restart`](Self::restart), and where that fails.
+    pub async fn restart_after(mut self, signal: Signal, act: impl FnOnce(&Self) -> Result<()>) -> Result<Self> {
         self.signal(signal)?;
         self.ended().await?;
+        act(&self)?;
         let command = std::mem::replace(&mut self.command, Command::new("true"));
         Self::spawn(command, Arc::clone(&self.home)).await
     }

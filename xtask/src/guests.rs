@@ -81,9 +81,11 @@ const fn counter(name: &'static str, features: &'static str) -> Variant {
     Variant { plugin: "counter", name, features, env: &[] }
 }
 
-const VARIANTS: [Variant; 9] = [
+const VARIANTS: [Variant; 11] = [
     Variant { plugin: "echo", name: "v2", features: "", env: &[("ECHO_VERSION", "2")] },
     counter("durable", "durable"),
+    counter("durable-v2", "durable second"),
+    counter("durable-v2-refuses", "durable refuses"),
     counter("v1-faulty", "faulty"),
     counter("v2", "second"),
     counter("v2-loops", "loops"),

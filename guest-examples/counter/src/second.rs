@@ -48,6 +48,7 @@ struct Either3 {
 
 impl Channel for Counter {
     type Room = Room;
+    const DURABLE: bool = cfg!(feature = "durable");
     const ASSIGNS_VERSION: u32 = VERSION;
     const ROOM_VERSION: u32 = VERSION;
 

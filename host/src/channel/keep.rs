@@ -1,5 +1,6 @@
 //! What of a call is stored, before anything else of it happens: its writes, and its topic's durable room.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -7,12 +8,13 @@ use tokio::time::Instant;
 
 use super::Node;
 use super::consult::Answered;
+use super::former::{self, Former};
 use super::line::Line;
 use super::saved::Saved;
 use crate::contract::{Fault, FaultKind};
 use crate::protocol::Topic;
-use crate::routes::{RoomKind, Route};
-use crate::store::{Draft, Refusal};
+use crate::routes::{Probation, RoomKind, Route, Verdict};
+use crate::store::{Draft, ReadError, Refusal};
 
 /// For so long a call that was overtaken is run again. Others have got on with theirs each time.
 const OVERTAKEN_MAX: Duration = Duration::from_secs(5);
@@ -63,9 +65,10 @@ impl Node {
         let mut draft = answered.outcome.draft.take();
         let is_durable = route.spec.room == RoomKind::Durable;
         answered.is_room_stored = !is_durable || line.is_room_due();
+        let mut former = None;
         if let Some(room) = answered.room.as_ref().filter(|_| is_durable && answered.is_room_stored) {
             let draft = draft.get_or_insert_with(|| Box::new(self.store.begin(&route.owner)));
-            set_room(draft, topic, Some(room))?;
+            former = Some(set_room(draft, topic, Some(room), line.has_stored_former())?);
         }
         let Some(draft) = draft else { return Ok(Kept::Done) };
         if !draft.has_writes() {
@@ -74,6 +77,9 @@ impl Node {
         }
         let kept = self.commit_draft(draft).await?;
         answered.is_stored = kept == Kept::Done;
+        if let Some(has_former) = former.filter(|_| answered.is_stored) {
+            line.former_kept(has_former);
+        }
         Ok(kept)
     }
 
@@ -81,12 +87,15 @@ impl Node {
     pub(super) async fn keep_room(&self, line: &Line, topic: &Topic) {
         let Some((owner, room)) = line.unstored_room() else { return };
         let mut draft = self.store.begin(&owner);
-        let kept = match set_room(&mut draft, topic, room.as_ref()) {
-            Ok(()) => self.commit_draft(Box::new(draft)).await,
+        let kept = match set_room(&mut draft, topic, room.as_ref(), line.has_stored_former()) {
+            Ok(has_former) => self.commit_draft(Box::new(draft)).await.map(|_| has_former),
             Err(fault) => Err(fault),
         };
         match kept {
-            Ok(_) => line.room_kept(true),
+            Ok(has_former) => {
+                line.former_kept(has_former);
+                line.room_kept(true);
+            }
             Err(fault) => {
                 tracing::error!(topic = topic.as_str(), "a room's last commits weren't stored: {fault}");
                 line.room_kept(false);
@@ -94,12 +103,38 @@ impl Node {
         }
     }
 
-    /// A durable room as it was stored last.
-    pub(super) async fn stored_room(&self, topic: &Topic, route: &Route) -> Result<Option<Saved>, Fault> {
+    /// A durable room as it was stored last, and whether what it was before is stored beside it.
+    pub(super) async fn stored_room(&self, topic: &Topic, route: &Route) -> Result<(Option<Saved>, bool), Fault> {
+        let failed = |error: ReadError| Fault::new(FaultKind::Store, error.to_string());
         let mut draft = self.store.begin(&route.owner);
-        let stored =
-            draft.room(topic.as_str()).await.map_err(|error| Fault::new(FaultKind::Store, error.to_string()))?;
-        stored.map(|stored| decode(stored).ok_or_else(damaged)).transpose()
+        let room = draft.room(topic.as_str()).await.map_err(failed)?;
+        let room = room.map(|stored| decode(stored).ok_or_else(damaged)).transpose()?;
+        let Some(stored) = draft.former(topic.as_str()).await.map_err(failed)? else { return Ok((room, false)) };
+        let Some(former) = Former::decode(stored) else {
+            former::damaged(topic.as_str());
+            return Ok((room, true));
+        };
+        // The build on probation has taken the room away, which it may have to give back.
+        let room = room.unwrap_or_else(|| Saved::new(Bytes::new(), route.spec.room_version));
+        let probation = self.probation_of(route, &former, room.version);
+        Ok((Some(room.taken_over(former, probation)), true))
+    }
+
+    /// The probation under which a stored room was taken over: the one that its plugin is on, or one that has ended. One that
+    /// nobody knows is of another host, whose store was imported. Then the room returns to what it was only if the build that
+    /// serves knows that version, and the other isn't its own.
+    fn probation_of(&self, route: &Route, former: &Former, version: u32) -> Arc<Probation> {
+        let is_it = |probation: &&Arc<Probation>| probation.id() == Some(former.probation);
+        if let Some(current) = route.probation.as_ref().map(|(probation, _)| probation).filter(is_it) {
+            return Arc::clone(current);
+        }
+        if let Some(past) = self.routes.current().past_probation(&route.plugin, former.probation) {
+            return Arc::clone(past);
+        }
+        let own = route.spec.room_version;
+        let returns = version != own && former.state.as_ref().is_some_and(|(_, former)| *former == own);
+        let verdict = if returns { Verdict::TakenBack } else { Verdict::Passed };
+        Probation::ended(former.probation, verdict, Arc::default())
     }
 
     async fn commit_draft(&self, draft: Box<Draft>) -> Result<Kept, Fault> {
@@ -112,15 +147,28 @@ impl Node {
     }
 }
 
-/// Writes a room as it is stored: its version, and its bytes.
-fn set_room(draft: &mut Draft, topic: &Topic, room: Option<&Saved>) -> Result<(), Fault> {
-    let stored = room.filter(|room| !room.bytes.is_empty()).map(|room| {
-        let mut stored = BytesMut::with_capacity(size_of::<u32>() + room.bytes.len());
-        stored.put_u32(room.version);
-        stored.put_slice(&room.bytes);
-        stored.freeze()
+/// Writes a room as it is stored, and what it was before beside it. Whether there is such.
+fn set_room(draft: &mut Draft, topic: &Topic, room: Option<&Saved>, had_former: bool) -> Result<bool, Fault> {
+    let stored = room.filter(|room| !room.bytes.is_empty()).map(|room| encode_room(&room.bytes, room.version));
+    let former = room.and_then(Saved::former);
+    let has_former = former.is_some();
+    let set = draft.set_room(topic.as_str(), stored).and_then(|()| {
+        // Most rooms have none, and nothing is written for it.
+        if !has_former && !had_former {
+            return Ok(());
+        }
+        draft.set_former(topic.as_str(), former.map(|former| former.encode()))
     });
-    draft.set_room(topic.as_str(), stored).map_err(|oversize| Fault::oversize(oversize.to_string()))
+    set.map_err(|oversize| Fault::oversize(oversize.to_string()))?;
+    Ok(has_former)
+}
+
+/// A room as it is stored: its version, and its bytes.
+pub(super) fn encode_room(bytes: &[u8], version: u32) -> Bytes {
+    let mut stored = BytesMut::with_capacity(size_of::<u32>() + bytes.len());
+    stored.put_u32(version);
+    stored.put_slice(bytes);
+    stored.freeze()
 }
 
 fn decode(mut stored: Bytes) -> Option<Saved> {

@@ -52,6 +52,8 @@ pub(super) enum Waiting {
     Seat(Arc<Node>, Topic, ByteString),
     /// A look at the topic's room, which may have to end or to return to what it was.
     Look(Arc<Node>, Topic),
+    /// A look at it as well, and a word when it is done.
+    Settle(Arc<Node>, Topic, oneshot::Sender<()>),
     /// The host is stopping: the topic's room beats no more, and is stored.
     Keep(Arc<Node>, Topic, oneshot::Sender<()>),
 }
@@ -61,7 +63,8 @@ impl Waiting {
         match self {
             Self::Entry(channel, _) => &channel.node,
             Self::Letter(letter) => &letter.node,
-            Self::Tick(node, ..) | Self::Seat(node, ..) | Self::Look(node, _) | Self::Keep(node, ..) => node,
+            Self::Tick(node, ..) | Self::Seat(node, ..) | Self::Look(node, _) => node,
+            Self::Settle(node, ..) | Self::Keep(node, ..) => node,
         }
     }
 
@@ -69,7 +72,8 @@ impl Waiting {
         match self {
             Self::Entry(channel, _) => &channel.member.topic,
             Self::Letter(letter) => &letter.topic,
-            Self::Tick(_, topic, _) | Self::Seat(_, topic, _) | Self::Look(_, topic) | Self::Keep(_, topic, _) => topic,
+            Self::Tick(_, topic, _) | Self::Seat(_, topic, _) | Self::Look(_, topic) => topic,
+            Self::Settle(_, topic, _) | Self::Keep(_, topic, _) => topic,
         }
     }
 }
@@ -319,6 +323,13 @@ impl Line {
                     self.change_seat(&node, &topic, &name, change).await;
                 }
                 self.expire_seat(&node, &topic, &name).await;
+            }
+            Waiting::Settle(node, topic, settled) => {
+                self.rest(&node, &topic).await;
+                // Of a room with a beat, not every commit is stored at once.
+                node.keep_room(self, &topic).await;
+                // Who waited may have gone.
+                let _ = settled.send(());
             }
             Waiting::Keep(node, topic, kept) => {
                 self.end_beat();

@@ -9,6 +9,7 @@ mod commit;
 mod consult;
 mod ear;
 mod effects;
+mod former;
 mod idle;
 mod intercept;
 mod join;

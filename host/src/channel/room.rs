@@ -41,6 +41,10 @@ pub(super) struct Room {
     /// Whether its last commits haven't been stored, though it is durable.
     is_unstored: bool,
     stored_at: Option<Instant>,
+    /// Whether what it was before a build on probation took it over is stored beside it.
+    has_stored_former: bool,
+    /// Whether it has returned to that and isn't stored so yet, which no quota may prevent.
+    is_returning: bool,
 }
 
 /// The while that a room outlives its last member.
@@ -53,8 +57,8 @@ struct Lingering {
 /// A durable room with a beat is stored so often at most: each of its beats may change it.
 const STORED_EVERY: Duration = Duration::from_secs(1);
 
-/// A durable room that nobody is in is looked at so often while it may have to return to what it was: what is stored of it
-/// doesn't say.
+/// A durable room that nobody is in is looked at so often while it may have to return to what it was. It stays open for as
+/// long, where there is room for it, so that the end of the probation finds it without a search in the store.
 const VERDICT_EVERY: Duration = Duration::from_secs(1);
 
 impl Room {
@@ -71,6 +75,8 @@ impl Room {
             lingering: None,
             is_unstored: false,
             stored_at: None,
+            has_stored_former: false,
+            is_returning: false,
         }
     }
 
@@ -117,13 +123,19 @@ impl Line {
             Some((false, _)) => Box::pin(self.end_room(node, topic)).await,
             Some((true, false)) | None => {}
         }
-        let stored = if is_durable { Box::pin(node.stored_room(topic, route)).await? } else { None };
-        let mut room = self.room();
-        let room = room.get_or_insert_with(|| Box::new(Room::new(route.owner.clone())));
-        room.is_durable = is_durable;
-        // One that was kept in memory only, until now, is later than what is stored.
-        room.is_unstored = is_durable && room.saved.is_some();
-        room.saved = room.saved.take().or(stored);
+        let (stored, has_former) =
+            if is_durable { Box::pin(node.stored_room(topic, route)).await? } else { (None, false) };
+        {
+            let mut room = self.room();
+            let room = room.get_or_insert_with(|| Box::new(Room::new(route.owner.clone())));
+            room.is_durable = is_durable;
+            room.has_stored_former = has_former;
+            // One that was kept in memory only, until now, is later than what is stored.
+            room.is_unstored = is_durable && room.saved.is_some();
+            room.saved = room.saved.take().or(stored);
+        }
+        // The probation under which it was taken over may have ended since it was stored.
+        self.settle_room(node, topic);
         Ok(())
     }
 
@@ -155,6 +167,7 @@ impl Line {
             room.is_unstored = !is_stored;
             if is_stored {
                 room.stored_at = Some(Instant::now());
+                room.is_returning = false;
             }
         }
     }
@@ -166,25 +179,47 @@ impl Line {
 
     /// The room with its owner, if its last commits haven't been stored; none inside where it was settled to be unwritten.
     pub(super) fn unstored_room(&self) -> Option<(Owner, Option<Saved>)> {
-        self.room().as_ref().filter(|room| room.is_unstored).map(|room| (room.owner.clone(), room.saved.clone()))
+        let room = self.room();
+        let room = room.as_ref().filter(|room| room.is_unstored)?;
+        let owner = if room.is_returning { room.owner.without_quota() } else { room.owner.clone() };
+        Some((owner, room.saved.clone()))
+    }
+
+    /// Whether what the room was before is stored beside it, and so has to be written or taken away with it.
+    pub(super) fn has_stored_former(&self) -> bool {
+        self.room().as_ref().is_some_and(|room| room.has_stored_former)
+    }
+
+    /// It is stored by now, or is no more.
+    pub(super) fn former_kept(&self, is_there: bool) {
+        if let Some(room) = self.room().as_mut() {
+            room.has_stored_former = is_there;
+        }
     }
 
     /// They have been, or couldn't be, which isn't tried again at once.
     pub(super) fn room_kept(&self, is_stored: bool) {
         if let Some(room) = self.room().as_mut() {
             room.is_unstored = !is_stored;
+            room.is_returning &= !is_stored;
             room.stored_at = Some(Instant::now());
         }
     }
 
-    /// Draws the consequence for the room, and for all its members, where the build that took it over was taken back. Whether
-    /// it was.
+    /// Draws the consequence for the room, and for all its members, where the probation under which it was taken over has ended.
+    /// Whether the room has returned to what it was.
     pub(super) fn settle_room(&self, node: &Node, topic: &Topic) -> bool {
-        let settled = self.room().as_mut().and_then(|room| room.saved.as_mut()).map(|saved| saved.settle(topic));
-        let Some(Settled::Returns(before)) = settled else { return false };
-        if let Some(room) = self.room().as_mut() {
+        {
+            let mut room = self.room();
+            let Some(room) = room.as_mut() else { return false };
+            let Some(saved) = room.saved.as_mut().filter(|saved| saved.is_to_settle()) else { return false };
+            let Settled::Returns(before) = saved.settle(topic) else {
+                // What is stored beside it goes with the room's next commit, or right after this turn.
+                room.is_unstored |= room.has_stored_former;
+                return false;
+            };
             room.saved = before;
-            room.is_unstored = room.is_durable;
+            (room.is_unstored, room.is_returning) = (room.is_durable, room.is_durable);
         }
         for channel in node.channels_of(topic.as_str()) {
             channel.doom(Entry::TakenBack);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::former::Former;
 use crate::contract::Part;
 use crate::protocol::Topic;
 use crate::routes::{Probation, Route, RouteSpec, Verdict};
@@ -53,13 +54,26 @@ impl Saved {
         Self { bytes, version, before: None }
     }
 
+    /// A room as it is stored, with what it was before a build on that probation took it over.
+    pub(super) fn taken_over(self, former: Former, probation: Arc<Probation>) -> Self {
+        let Former { commits, state, .. } = former;
+        Self { before: Some(Box::new(Before { state, probation, commits })), ..self }
+    }
+
+    /// What it was before, as that is stored.
+    pub(super) fn former(&self) -> Option<Former> {
+        let Before { state, probation, commits } = &**self.before.as_ref()?;
+        Some(Former { probation: probation.id()?, commits: *commits, state: state.clone() })
+    }
+
     /// What `route` wrote in place of `old`: a commit, or only the old state in its own version. While its generation is on
     /// probation and writes another version than the one before it, what the state was before is kept.
     pub(super) fn written(old: Option<&Self>, bytes: Bytes, is_commit: bool, (route, part): (&Route, Part)) -> Self {
         let (version, commits) = (part.version(&route.spec), u64::from(is_commit));
         // The build may have been taken back while it was asked; the state returns then, as any other.
         let kept = old.and_then(|old| old.before.as_deref()).filter(|before| !before.probation.has_passed());
-        let before = match (kept, route.trial()) {
+        let trial = route.trial().filter(|(probation, _)| probation.has_way_back());
+        let before = match (kept, trial) {
             (Some(before), _) => Some(Box::new(Before { commits: before.commits + commits, ..before.clone() })),
             (None, Some((probation, proved))) => {
                 let was = old.map(|old| old.version).or(proved.map(|proved| part.version(&proved.spec)));

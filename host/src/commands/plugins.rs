@@ -68,10 +68,7 @@ pub(super) fn show(name: &str, plugin: &Value) {
         Some(generation) => println!("{kind} {name}: generation {generation}, serves {}", topics.join(" ")),
     }
     println!("  {}", plugin["file"].as_str().unwrap_or_default());
-    if let Some(probation) = plugin["probation"].as_object() {
-        let (instead, calls, faults) = (&probation["instead"], &probation["calls"], &probation["faults"]);
-        println!("  on probation: {calls} calls answered, {faults} faults that generation {instead} answered");
-    }
+    show_standing(plugin);
     if let Some(taken_back) = plugin["taken_back"].as_object() {
         let (generation, faults) = (&taken_back["generation"], &taken_back["faults"]);
         let commits = &taken_back["commits_given_up"];
@@ -92,5 +89,22 @@ pub(super) fn show(name: &str, plugin: &Value) {
         if plugin[flag] == true {
             println!("  {text}");
         }
+    }
+}
+
+/// Whether its build is proved.
+fn show_standing(plugin: &Value) {
+    let probation = &plugin["probation"];
+    let (instead, calls, faults) = (&probation["instead"], &probation["calls"], &probation["faults"]);
+    match plugin["standing"].as_str() {
+        Some("unproved") => println!("  unproved: it has answered no call yet, and there is no build to go back to"),
+        Some("proved") => println!("  proved"),
+        Some("on-probation") if instead.is_null() => {
+            println!("  on probation: {calls} calls answered; the build to go back to can't be loaded any more");
+        }
+        Some("on-probation") => {
+            println!("  on probation: {calls} calls answered, {faults} faults that generation {instead} answered");
+        }
+        _ => {}
     }
 }

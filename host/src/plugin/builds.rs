@@ -1,5 +1,5 @@
-//! What is remembered of builds from one start of the host to the next: which were taken back, and the component that serves
-//! in place of each.
+//! What is remembered of builds from one start of the host to the next: which were taken back, which are proved, and the
+//! components that may have to serve again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder};
@@ -7,9 +7,12 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::Digest;
+use super::history::{History, Record, forget_absent};
+use crate::files;
 
 /// A build that was taken back. It is refused until an operator asks for its plugin by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,33 +27,35 @@ pub(super) struct Rejection {
     pub(super) instead: String,
 }
 
-/// The builds that were taken back, by their digests, and a directory where that is kept, unless it is kept nowhere.
+/// The builds that were taken back, by their digests, what is remembered of each plugin, and a directory where that is kept,
+/// unless it is kept nowhere.
 #[derive(Debug, Default)]
 pub struct Builds {
     directory: Option<PathBuf>,
     rejected: BTreeMap<String, Rejection>,
+    history: History,
 }
 
 /// In the directory, the list of those that were taken back.
 const LIST: &str = "taken-back.json";
 
+/// And what is remembered of each plugin.
+const HISTORY: &str = "proved.json";
+
 impl Builds {
     /// Opens the directory, and makes it if it isn't there.
     ///
     /// # Errors
-    /// Where it can't be made or read.
+    /// Where it can't be made or read. A file in it that can't be read is set aside, which is no error.
     pub fn open(directory: &Path) -> Result<Self> {
         let making = DirBuilder::new().recursive(true).mode(0o700).create(directory);
         making.with_context(|| format!("making the directory {} for builds", directory.display()))?;
-        let list = directory.join(LIST);
-        let rejected = match fs::read(&list) {
-            Ok(text) => serde_json::from_slice(&text).with_context(|| {
-                format!("reading {}; remove it if no build needs to be remembered as taken back", list.display())
-            })?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(error).with_context(|| format!("reading {}", list.display())),
-        };
-        Ok(Self { directory: Some(directory.to_owned()), rejected })
+        files::remove_partial(directory).with_context(|| format!("reading the directory {}", directory.display()))?;
+        let loss = "builds that were taken back earlier are not remembered";
+        let rejected = files::read_json(&directory.join(LIST), loss)?.unwrap_or_default();
+        let loss = "no build counts as proved until it has answered a call, and there is none to go back to";
+        let history = files::read_json(&directory.join(HISTORY), loss)?.unwrap_or_default();
+        Ok(Self { directory: Some(directory.to_owned()), rejected, history })
     }
 
     /// Why this build of a plugin is refused, if it was taken back.
@@ -61,21 +66,48 @@ impl Builds {
     /// Remembers that a build was taken back.
     pub(super) fn reject(&mut self, digest: &Digest, rejection: Rejection) {
         self.rejected.insert(digest.to_string(), rejection);
-        self.write_list();
+        self.write(LIST, &self.rejected);
     }
 
     /// Forgets that it was.
     pub(super) fn forget(&mut self, digest: &Digest) {
         if self.rejected.remove(&digest.to_string()).is_some() {
-            self.write_list();
+            self.write(LIST, &self.rejected);
         }
     }
 
-    /// Keeps a component, for a start at which its file holds a build that was taken back.
-    pub(super) fn keep(&self, digest: &Digest, component: &[u8]) {
-        let Some(path) = self.path(&digest.to_string()) else { return };
-        if !path.exists() {
-            said(replace(&path, component), &path);
+    /// What is remembered of a plugin.
+    pub(super) fn record(&self, plugin: &str) -> Record {
+        self.history.get(plugin).cloned().unwrap_or_default()
+    }
+
+    /// All that is remembered.
+    pub(super) fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Remembers something else of a plugin. It is on the disk when this returns.
+    pub(super) fn update(&mut self, plugin: &str, change: impl FnOnce(&mut Record)) {
+        let before = self.record(plugin);
+        let mut record = before.clone();
+        change(&mut record);
+        if record != before {
+            self.history.insert(plugin.to_owned(), record);
+            self.write(HISTORY, &self.history);
+        }
+    }
+
+    /// Keeps a component that may have to serve again after a restart. It is what is to be done, where the disk may be waited
+    /// for.
+    pub(super) fn keep(&self, digest: &Digest, component: Bytes) -> impl FnOnce() + Send + use<> {
+        let path = self.path(&digest.to_string());
+        move || {
+            let Some(path) = path else { return };
+            // One that was damaged is written anew.
+            if fs::read(&path).is_ok_and(|kept| kept == component) {
+                return;
+            }
+            said(files::replace(&path, &component), &path);
         }
     }
 
@@ -85,15 +117,20 @@ impl Builds {
         (Digest::of(&bytes).to_string() == digest).then_some(bytes)
     }
 
-    /// Keeps only those that are wanted, and those that serve in place of others.
-    pub(super) fn prune(&self, wanted: &BTreeSet<String>) {
+    /// Keeps only the components that are wanted, those that are remembered of plugins, and those that serve in place of others.
+    /// `present` are the plugins that there are.
+    pub(super) fn prune(&mut self, wanted: &BTreeSet<String>, present: &BTreeSet<&str>) {
+        if forget_absent(&mut self.history, present) {
+            self.write(HISTORY, &self.history);
+        }
         let Some(directory) = &self.directory else { return };
-        let instead: BTreeSet<&str> = self.rejected.values().map(|rejection| &*rejection.instead).collect();
+        let instead = self.rejected.values().map(|rejection| &*rejection.instead);
+        let remembered: BTreeSet<&str> = instead.chain(self.history.values().flat_map(Record::builds)).collect();
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             let path = entry.path();
             let is_component = path.extension().is_some_and(|extension| extension == "wasm");
             let digest = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-            if is_component && !wanted.contains(digest) && !instead.contains(digest) {
+            if is_component && !wanted.contains(digest) && !remembered.contains(digest) {
                 said(fs::remove_file(&path), &path);
             }
         }
@@ -103,19 +140,12 @@ impl Builds {
         Some(self.directory.as_ref()?.join(digest).with_extension("wasm"))
     }
 
-    fn write_list(&self) {
+    fn write(&self, name: &str, content: &impl Serialize) {
         let Some(directory) = &self.directory else { return };
-        let path = directory.join(LIST);
-        let text = serde_json::to_vec_pretty(&self.rejected).unwrap_or_default();
-        said(replace(&path, &text), &path);
+        let path = directory.join(name);
+        let text = serde_json::to_vec_pretty(content).unwrap_or_default();
+        said(files::replace(&path, &text), &path);
     }
-}
-
-/// Writes a file so that it is never seen half written.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let beside = path.with_extension("part");
-    fs::write(&beside, bytes)?;
-    fs::rename(&beside, path)
 }
 
 /// What isn't remembered is a pity, and no reason to serve nothing.
@@ -135,11 +165,11 @@ mod tests {
         let directory = home.path().join("builds");
         let (bad, good) = (Digest::of(b"bad"), Digest::of(b"good"));
         let mut builds = Builds::open(&directory)?;
-        builds.keep(&good, b"good");
-        builds.keep(&Digest::of(b"other"), b"other");
+        builds.keep(&good, Bytes::from_static(b"good"))();
+        builds.keep(&Digest::of(b"other"), Bytes::from_static(b"other"))();
         let instead = good.to_string();
         builds.reject(&bad, Rejection { plugin: "chat".into(), at_ms: 1, faults: 4, instead: instead.clone() });
-        builds.prune(&BTreeSet::new());
+        builds.prune(&BTreeSet::new(), &BTreeSet::new());
 
         let mut builds = Builds::open(&directory)?;
         assert_eq!(builds.rejection("chat", &bad).map(|rejection| rejection.faults), Some(4));
@@ -162,10 +192,48 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_cant_be_read_is_said() -> Result<()> {
+    fn a_kept_component_that_was_changed_is_kept_anew() -> Result<()> {
         let home = tempfile::tempdir()?;
-        fs::write(home.path().join(LIST), "{")?;
-        assert!(Builds::open(home.path()).is_err_and(|error| format!("{error:#}").contains(LIST)));
+        let builds = Builds::open(home.path())?;
+        let digest = Digest::of(b"good");
+        fs::write(home.path().join(digest.to_string()).with_extension("wasm"), b"")?;
+        builds.keep(&digest, Bytes::from_static(b"good"))();
+        assert_eq!(builds.kept(&digest.to_string()), Some(b"good".to_vec()));
+        Ok(())
+    }
+
+    #[test]
+    fn a_proved_build_is_known_and_kept_at_the_next_start() -> Result<()> {
+        let home = tempfile::tempdir()?;
+        let good = Digest::of(b"good");
+        let mut builds = Builds::open(home.path())?;
+        builds.keep(&good, Bytes::from_static(b"good"))();
+        builds.update("chat", |record| record.note_proved(&good.to_string()));
+        builds.prune(&BTreeSet::new(), &BTreeSet::new());
+        let builds = Builds::open(home.path())?;
+        assert_eq!(builds.record("chat").proved, Some(good.to_string()));
+        assert_eq!(builds.kept(&good.to_string()), Some(b"good".to_vec()));
+        assert_eq!(builds.record("other"), Record::default());
+        fs::write(home.path().join(HISTORY), "{\"chat\": 1}")?;
+        assert_eq!(Builds::open(home.path())?.record("chat"), Record::default());
+        assert!(home.path().join("proved.json.unreadable").exists());
+        Ok(())
+    }
+
+    #[test]
+    fn a_list_that_cant_be_read_is_set_aside() -> Result<()> {
+        let home = tempfile::tempdir()?;
+        let bad = Digest::of(b"bad");
+        for content in ["", "{", "[1]"] {
+            fs::write(home.path().join(LIST), content)?;
+            let mut builds = Builds::open(home.path())?;
+            assert_eq!(builds.rejection("chat", &bad), None);
+            // And it is written again.
+            builds.reject(&bad, Rejection { plugin: "chat".into(), at_ms: 1, faults: 4, instead: String::new() });
+            assert!(Builds::open(home.path())?.rejection("chat", &bad).is_some());
+        }
+        let aside = home.path().join("taken-back.json.unreadable-2");
+        assert_eq!(fs::read_to_string(aside)?, "{");
         Ok(())
     }
 }

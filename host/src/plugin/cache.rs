@@ -3,10 +3,9 @@
 //! A cached file is machine code that the host will run, so the directory must belong to the user that runs the host, and
 //! nobody else may look into it or write there: another directory is not used at all.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -14,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use wasmtime::component::Component;
 
 use super::Digest;
+use crate::files;
 
 /// The most files that are kept; the ones used longest ago go first.
 const FILES_MAX: usize = 128;
@@ -81,13 +81,7 @@ impl Cache {
     /// # Errors
     /// Where the directory can't be written.
     pub(super) fn store(&self, engine: &wasmtime::Engine, digest: &Digest, compiled: &[u8]) -> Result<()> {
-        let path = self.path(engine, digest);
-        let partial = path.with_extension(format!("{}.partial", std::process::id()));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
-        file.write_all(compiled)?;
-        // Else a power loss could leave the name with nothing behind it.
-        file.sync_all()?;
-        fs::rename(&partial, &path)?;
+        files::replace(&self.path(engine, digest), compiled)?;
         if let Err(error) = self.prune() {
             tracing::debug!("old compiled plugins stay: {error:#}");
         }

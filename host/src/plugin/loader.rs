@@ -54,12 +54,16 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Its routes, for the table: with the probation that it is on, and the generation that it has to prove itself against.
-    pub fn table<'a>(&'a self, trial: Option<(&'a Arc<Probation>, &'a Self)>) -> impl Iterator<Item = Arc<Route>> + 'a {
+    /// Its routes, for the table: with the probation that it is on, and the generation that it has to prove itself against, if
+    /// there is one.
+    pub fn table<'a>(
+        &'a self,
+        trial: Option<(&'a Arc<Probation>, Option<&'a Self>)>,
+    ) -> impl Iterator<Item = Arc<Route>> + 'a {
         self.routes.iter().map(move |spec| {
             let before = |proved: &Self| proved.routes.iter().find(|route| route.pattern == spec.pattern).cloned();
             let probation = trial.map(|(probation, proved)| {
-                let before = before(proved).map(|spec| Arc::new(proved.route(spec, None)));
+                let before = proved.and_then(|proved| Some(Arc::new(proved.route(before(proved)?, None))));
                 (Arc::clone(probation), before)
             });
             Arc::new(self.route(spec.clone(), probation))

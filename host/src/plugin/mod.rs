@@ -19,6 +19,7 @@ mod digest;
 mod engine;
 mod exports;
 mod guest;
+mod history;
 mod imports;
 mod instance;
 mod library;
@@ -41,5 +42,5 @@ pub use library::{Control, Denied, Library, PluginSettings, Settings, Terms, Wis
 pub use loader::{Loaded, Loader};
 pub use pool::PoolLimits;
 pub use scan::Source;
-pub use status::{OnProbation, PluginStatus, Shelf, TakenBack};
+pub use status::{OnProbation, PluginStatus, Shelf, Standing, TakenBack};
 pub use wasm::WasmPlugin;

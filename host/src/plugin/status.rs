@@ -35,17 +35,31 @@ pub struct PluginStatus {
     pub is_rolled_back: bool,
     /// Whether its file has vanished; the last good generation goes on serving.
     pub file_is_gone: bool,
+    /// Whether the generation that serves has proved itself; none of a gatekeeper, and where nothing serves.
+    pub standing: Option<Standing>,
     /// The probation that the generation that serves is on, if it is on one.
     pub probation: Option<OnProbation>,
     /// The build that was taken back last, if one was.
     pub taken_back: Option<TakenBack>,
 }
 
+/// How far a build has proved itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// It has answered no call yet, and there is no build before it that it could be judged by.
+    Unproved,
+    /// It may be taken back.
+    OnProbation,
+    /// It has answered calls, and has lasted through its probation.
+    Proved,
+}
+
 /// A generation that has yet to prove itself.
 #[derive(Clone, Debug)]
 pub struct OnProbation {
-    /// The generation that serves again if it fails.
-    pub instead: u32,
+    /// The generation that serves again if it fails; none where that can't be loaded any more.
+    pub instead: Option<u32>,
     pub(super) probation: Arc<Probation>,
 }
 

@@ -4,12 +4,14 @@
 //! against the generation at hand only if the one that has proved itself answers the same call, so that nobody can bring a
 //! build down by sending it what its predecessor couldn't handle either.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+use crate::contract::system_now_ms;
 
 /// How long a probation is, and what it forgives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,30 +42,98 @@ pub enum Verdict {
 }
 
 /// A probation, shared by the routes of the generation that is on it and by the states that it has taken over.
+///
+/// A build that no other build came before is on one as well, until it has answered a call: it has nothing to go back to, but
+/// it isn't proved either.
 #[derive(Debug)]
 pub struct Probation {
+    /// By what the states that it holds bytes of know it, on the disk too. None where there is no way back.
+    id: Option<u64>,
     terms: ProbationTerms,
     began: Mutex<Instant>,
     calls: AtomicU64,
     faults: AtomicU32,
     verdict: AtomicU8,
     given_up: AtomicU64,
+    /// Whether no stored state is left that it holds bytes of.
+    is_swept: AtomicBool,
     news: Arc<Notify>,
+}
+
+/// A number that no probation of this data directory has had: they are counted on from the time.
+fn next_id() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let now = system_now_ms();
+    let next = |last: u64| Some(now.max(last + 1));
+    // Only the numbers have to differ, and the counter orders nothing else.
+    let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or_default();
+    now.max(last + 1)
 }
 
 impl Probation {
     /// One that begins now, and tells its news to who decides about it.
     #[must_use]
     pub fn new(terms: ProbationTerms, news: Arc<Notify>) -> Arc<Self> {
+        Self::resumed(next_id(), terms, news)
+    }
+
+    /// One that began before the host's start. Its time and its counts begin anew; the states that it holds bytes of are still
+    /// there.
+    #[must_use]
+    pub fn resumed(id: u64, terms: ProbationTerms, news: Arc<Notify>) -> Arc<Self> {
+        Self::with(Some(id), terms, news)
+    }
+
+    /// Of a build that no other build came before: it lasts until one call is answered, and keeps no states.
+    #[must_use]
+    pub fn without_way_back(news: Arc<Notify>) -> Arc<Self> {
+        Self::with(None, ProbationTerms { time: Duration::ZERO, calls: 1, faults: u32::MAX }, news)
+    }
+
+    /// One that has ended before the host's start.
+    #[must_use]
+    pub fn ended(id: u64, verdict: Verdict, news: Arc<Notify>) -> Arc<Self> {
+        let probation = Self::resumed(id, ProbationTerms::default(), news);
+        probation.end(verdict);
+        probation
+    }
+
+    fn with(id: Option<u64>, terms: ProbationTerms, news: Arc<Notify>) -> Arc<Self> {
         Arc::new(Self {
+            id,
             terms,
             began: Mutex::new(Instant::now()),
             calls: AtomicU64::new(0),
             faults: AtomicU32::new(0),
             verdict: AtomicU8::new(Verdict::Open as u8),
             given_up: AtomicU64::new(0),
+            is_swept: AtomicBool::new(false),
             news,
         })
+    }
+
+    /// By what stored states know it; none where there is no way back.
+    #[must_use]
+    pub fn id(&self) -> Option<u64> {
+        self.id
+    }
+
+    /// Whether states are kept as they were, so that they may return to that.
+    #[must_use]
+    pub fn has_way_back(&self) -> bool {
+        self.id.is_some()
+    }
+
+    /// After its end: no stored state is left that it holds bytes of, so it can be forgotten.
+    pub fn mark_swept(&self) {
+        self.is_swept.store(true, Ordering::Release);
+        self.news.notify_one();
+    }
+
+    /// Whether it can be forgotten.
+    #[must_use]
+    pub fn is_swept(&self) -> bool {
+        self.is_swept.load(Ordering::Acquire)
     }
 
     /// Another generation follows while it is open: its time and its counts begin anew.
@@ -75,7 +145,7 @@ impl Probation {
 
     /// The generation has answered a call.
     pub fn count_call(&self) {
-        if self.calls.fetch_add(1, Ordering::Relaxed) + 1 == self.terms.calls {
+        if self.calls.fetch_add(1, Ordering::Relaxed) + 1 == self.calls_least() {
             self.news.notify_one();
         }
     }
@@ -116,11 +186,16 @@ impl Probation {
         self.faults() > self.terms.faults
     }
 
+    /// So many calls it lasts at least. Without an answer nothing is proved, whatever the configuration says.
+    fn calls_least(&self) -> u64 {
+        self.terms.calls.max(1)
+    }
+
     /// Whether it has lasted long enough, and its generation has proved itself.
     #[must_use]
     pub fn is_over(&self) -> bool {
         let began = *self.began.lock().unwrap_or_else(PoisonError::into_inner);
-        !self.has_failed() && self.calls() >= self.terms.calls && began.elapsed() >= self.terms.time
+        !self.has_failed() && self.calls() >= self.calls_least() && began.elapsed() >= self.terms.time
     }
 
     /// What has come of it.
@@ -179,12 +254,31 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn so_many_faults_are_forgiven_and_the_next_is_told() {
         let news = Arc::new(Notify::new());
-        let terms = ProbationTerms { time: Duration::ZERO, calls: 0, faults: 1 };
+        let terms = ProbationTerms { time: Duration::ZERO, calls: 1, faults: 1 };
         let probation = Probation::new(terms, Arc::clone(&news));
+        probation.count_call();
+        tokio::time::timeout(Duration::from_secs(1), news.notified()).await.expect("it is told");
         probation.count_fault();
         assert!(!probation.has_failed() && probation.is_over());
         probation.count_fault();
         assert!(probation.has_failed() && !probation.is_over());
         tokio::time::timeout(Duration::from_secs(1), news.notified()).await.expect("it is told");
+    }
+
+    #[test]
+    fn only_an_answered_call_proves_a_build() {
+        let terms = ProbationTerms { time: Duration::ZERO, calls: 0, faults: 3 };
+        for probation in [Probation::new(terms, Arc::default()), Probation::without_way_back(Arc::default())] {
+            assert!(!probation.is_over());
+            probation.count_call();
+            assert!(probation.is_over());
+        }
+    }
+
+    #[test]
+    fn no_two_probations_have_one_number() {
+        let ids: Vec<_> =
+            (0..100).filter_map(|_| Probation::new(ProbationTerms::default(), Arc::default()).id()).collect();
+        assert!(ids.len() == 100 && ids.is_sorted_by(|one, other| one < other));
     }
 }

@@ -37,8 +37,8 @@ pub struct Route {
     pub owner: Owner,
     /// What runs its callbacks.
     pub behaviour: Arc<dyn Behaviour>,
-    /// While its generation is on probation: that, and the route of the same pattern in the generation that proved itself
-    /// last, if that has one.
+    /// While its generation isn't proved: its probation, and the route of the same pattern in the generation that proved itself
+    /// last, if there is one.
     pub probation: Option<(Arc<Probation>, Option<Arc<Self>>)>,
 }
 
@@ -77,6 +77,7 @@ pub struct Routes {
     /// The longest first.
     prefixes: Vec<(Box<str>, Arc<Route>)>,
     guards: Guards,
+    past: HashMap<Arc<str>, Vec<Arc<Probation>>>,
 }
 
 impl Routes {
@@ -108,6 +109,24 @@ impl Routes {
     #[must_use]
     pub fn guarded_by(self, guards: Guards) -> Self {
         Self { guards, ..self }
+    }
+
+    /// The same, with the probations of plugins that have ended and may still hold bytes of stored states.
+    #[must_use]
+    pub fn remembering(self, past: HashMap<Arc<str>, Vec<Arc<Probation>>>) -> Self {
+        Self { past, ..self }
+    }
+
+    /// The probation of that number that a plugin was on, if stored states may still know it.
+    #[must_use]
+    pub fn past_probation(&self, plugin: &str, id: u64) -> Option<&Arc<Probation>> {
+        self.past.get(plugin)?.iter().find(|probation| probation.id() == Some(id))
+    }
+
+    /// All of those, by plugins.
+    #[must_use]
+    pub fn past_probations(&self) -> &HashMap<Arc<str>, Vec<Arc<Probation>>> {
+        &self.past
     }
 
     /// The gatekeepers that decide about who connects.

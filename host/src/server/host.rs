@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use axum::Router;
@@ -33,6 +33,9 @@ const API_CONNECTIONS_MAX: usize = 256;
 /// How much of the time that a stop may take is for sockets and channels. The rest remains for storing the rooms of those
 /// topics where nothing is stuck.
 const STOP_FOR_CHANNELS: f64 = 0.75;
+
+/// How long the library may take to write down what has come of probations.
+const LIBRARY_ENDS: Duration = Duration::from_secs(1);
 
 /// A host that listens and has looked through its plugins once.
 pub struct Host {
@@ -147,8 +150,10 @@ impl Host {
             files,
             limits,
         } = self;
-        let watching = tokio::spawn(library.watch());
+        let ending = library.ending();
+        let mut watching = tokio::spawn(library.watch());
         let sweeping = tokio::spawn(sweep(Arc::clone(&node)));
+        let settling = tokio::spawn(settle(Arc::clone(&node)));
         let apart =
             api_listener.map(|listener| tokio::spawn(listen(listener, std::mem::take(&mut api), API_CONNECTIONS_MAX)));
         let listening = tokio::spawn(listen(listener, router(mounts, api, files), limits.sockets()));
@@ -158,8 +163,9 @@ impl Host {
         if let Some(apart) = apart {
             apart.abort();
         }
-        watching.abort();
+        ending.notify_one();
         sweeping.abort();
+        settling.abort();
         let until = Instant::now() + limits.stop();
         let ended = timeout(limits.stop().mul_f64(STOP_FOR_CHANNELS), async {
             sockets.close_all(CloseCode::ServiceRestart).await;
@@ -176,6 +182,10 @@ impl Host {
         // Also where some channels haven't ended: the rooms of others can be stored.
         if timeout_at(until.into(), node.store_rooms()).await.is_err() {
             tracing::error!("stopped before the last commits of all durable rooms were stored");
+        }
+        // It may be loading a plugin, and nobody waits for that any more.
+        if timeout(LIBRARY_ENDS, &mut watching).await.is_err() {
+            watching.abort();
         }
         // What was acknowledged is stored already; this ends what waits, in order.
         node.store.close().await;
@@ -207,5 +217,17 @@ async fn sweep(node: Arc<Node>) {
     let mut owners = node.routes.watch_owners();
     while owners.changed().await.is_ok() {
         node.sweep().await;
+    }
+}
+
+/// When probations have ended, and once at the start, has the stored rooms return to what they were, or let go of it. Apart from
+/// the members, who needn't wait for as many rooms as there may be.
+async fn settle(node: Arc<Node>) {
+    let mut owners = node.routes.watch_owners();
+    loop {
+        node.settle_stored_rooms().await;
+        if owners.changed().await.is_err() {
+            return;
+        }
     }
 }

@@ -4,9 +4,10 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::embedded::{Embedded, OpeningError};
+use crate::files;
 
 /// The file's name.
 const FILE: &str = "bennu.redb";
@@ -30,6 +31,7 @@ pub(super) fn open(directory: &Path, cache_bytes: usize) -> Result<Embedded> {
     if !path.exists() {
         make(&directory.join(PARTIAL), &path)?;
     }
+    check_not_empty(&path)?;
     let engine = opened(&path, cache_bytes)?;
     // Else a power loss could take the file's name away, or the directory's.
     sync(directory)?;
@@ -52,6 +54,19 @@ fn make(partial: &Path, path: &Path) -> Result<()> {
     fs::rename(partial, path).with_context(making)
 }
 
+/// A store is never empty, because it gets its name once it is complete. redb would make a new database of an empty file, and
+/// what plugins have stored would be gone without a word.
+fn check_not_empty(path: &Path) -> Result<()> {
+    let shown = path.display();
+    let found = fs::metadata(path).with_context(|| format!("opening {shown}"))?;
+    ensure!(
+        !found.is_file() || found.len() > 0,
+        "{shown} is empty, though a store never is: what it held is lost; if a copy of the file or an export is at hand, \
+         move this file away and restore that, and otherwise remove this file to begin with an empty store"
+    );
+    Ok(())
+}
+
 fn opened(path: &Path, cache_bytes: usize) -> Result<Embedded> {
     let shown = path.display();
     match Embedded::open(path, cache_bytes) {
@@ -67,9 +82,7 @@ fn opened(path: &Path, cache_bytes: usize) -> Result<Embedded> {
 }
 
 fn sync(directory: &Path) -> Result<()> {
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .with_context(|| format!("syncing the directory {}", directory.display()))
+    files::sync_directory(directory).with_context(|| format!("syncing the directory {}", directory.display()))
 }
 
 #[cfg(test)]
@@ -120,5 +133,29 @@ mod tests {
         let error = open(place.path(), 1 << 20).err().unwrap().to_string();
         assert!(error.contains("bennu.redb can't be opened"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
+    fn an_empty_file_is_no_new_store() {
+        let place = tempfile::tempdir().unwrap();
+        drop(open(place.path(), 1 << 20).unwrap());
+        let path = place.path().join(FILE);
+        File::create(&path).unwrap();
+        let error = open(place.path(), 1 << 20).err().unwrap().to_string();
+        assert!(error.contains("is empty, though a store never is"), "{error}");
+        assert_eq!(fs::metadata(&path).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_file_that_was_cut_off_is_said() {
+        let place = tempfile::tempdir().unwrap();
+        drop(open(place.path(), 1 << 20).unwrap());
+        let path = place.path().join(FILE);
+        let whole = fs::read(&path).unwrap();
+        for length in [1, 100, 512, 4096, whole.len() / 2, whole.len() - 1] {
+            fs::write(&path, &whole[..length]).unwrap();
+            let error = open(place.path(), 1 << 20).err().map(|error| error.to_string());
+            assert!(error.is_some_and(|error| error.contains("bennu.redb can't be opened")), "{length} bytes");
+        }
     }
 }

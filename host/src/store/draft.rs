@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::engine::{EngineError, Most, Snapshot, Span, Writes};
+use super::engine::{Direction, EngineError, Most, Row, Snapshot, Span, Writes, successor};
 use super::footprint::Footprint;
 use super::limits::{Oversize, StoreLimits};
 use super::overlay;
@@ -36,6 +36,9 @@ pub struct Draft {
     own: (usize, usize),
     pub(super) footprint: Footprint,
 }
+
+/// How many former states of rooms are read at once.
+const FORMERS_AT_ONCE: Most = Most { rows: 200, bytes: 1 << 20 };
 
 /// Why something couldn't be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +156,43 @@ impl Draft {
         self.limits.check_key(topic.as_bytes())?;
         self.limits.check_room(room.as_deref().unwrap_or_default())?;
         self.writes.insert(self.owner.place(Kind::Rooms, topic.as_bytes()), room);
+        Ok(())
+    }
+
+    /// What the durable room of a topic was before a build on probation took it over, as it was stored, if there is such.
+    ///
+    /// # Errors
+    /// Where the topic is longer than a key may be, or the engine fails.
+    pub async fn former(&mut self, topic: &str) -> Result<Option<Bytes>, ReadError> {
+        self.limits.check_key(topic.as_bytes())?;
+        let place = self.owner.place(Kind::Formers, topic.as_bytes());
+        self.value(&place).await
+    }
+
+    /// The same for the topics behind one, in their order, some hundreds at most: each with what is stored. It doesn't see what
+    /// the draft itself has written.
+    ///
+    /// # Errors
+    /// Where the engine fails.
+    pub async fn formers_after(&mut self, topic: Option<&Bytes>) -> Result<Vec<Row>, ReadError> {
+        let all = self.owner.span(Kind::Formers);
+        let from = topic.map_or(all.from, |topic| successor(&self.owner.place(Kind::Formers, topic)));
+        let span = Span { from, until: all.until };
+        let found = self.seen.snapshot.scan(&span, Direction::Forward, FORMERS_AT_ONCE).await?;
+        for (place, _) in &found.rows {
+            self.footprint.add_key(place, self.limits.reads_per_call);
+        }
+        Ok(found.rows.into_iter().map(|(place, value)| (self.owner.name_of(&place), value)).collect())
+    }
+
+    /// Stores what the durable room of a topic was before, or takes it away. It is the host that does so, as with the room, and
+    /// it counts neither among what the call writes nor in the plugin's quota.
+    ///
+    /// # Errors
+    /// Where the topic is longer than a key may be.
+    pub fn set_former(&mut self, topic: &str, former: Option<Bytes>) -> Result<(), Oversize> {
+        self.limits.check_key(topic.as_bytes())?;
+        self.writes.insert(self.owner.place(Kind::Formers, topic.as_bytes()), former);
         Ok(())
     }
 

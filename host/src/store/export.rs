@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::engine::{Direction, Most};
 use super::handle::Store;
 use super::line::Line;
-use super::space::{self, Kind, Owner, Place};
+use super::space::{self, KINDS, Owner, Place};
 
 /// How much is read at once.
 const READ: Most = Most { rows: 1000, bytes: 1 << 20 };
@@ -15,7 +15,7 @@ const READ: Most = Most { rows: 1000, bytes: 1 << 20 };
 /// What an export has written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exported {
-    /// Keys and rooms.
+    /// Keys and rooms, and what rooms were before.
     pub rows: u64,
 }
 
@@ -28,7 +28,7 @@ impl Store {
     pub async fn export(&self, plugin: Option<&Owner>, out: &mut impl Write) -> Result<Exported> {
         let seen = self.seen();
         let spans = match plugin {
-            Some(owner) => vec![owner.span(Kind::Keys), owner.span(Kind::Rooms)],
+            Some(owner) => KINDS.map(|kind| owner.span(kind)).into(),
             None => vec![space::everything()],
         };
         let mut exported = Exported::default();

@@ -11,7 +11,7 @@ use super::engine::{Direction, Most};
 use super::handle::Store;
 use super::limits::Oversize;
 use super::line::Line;
-use super::space::{Kind, Owner};
+use super::space::{KINDS, Kind, Owner};
 
 /// What becomes of the keys and rooms that a plugin has before an import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum Existing {
 /// What an import has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Imported {
-    /// Keys and rooms.
+    /// Keys and rooms, and what rooms were before.
     pub rows: u64,
     /// Plugins that they belong to.
     pub plugins: u64,
@@ -136,7 +136,7 @@ impl Importing<'_> {
     /// Deletes all that a plugin has.
     async fn clear(&mut self, owner: &Owner) -> Result<()> {
         let seen = self.store.seen();
-        for kind in [Kind::Keys, Kind::Rooms] {
+        for kind in KINDS {
             let mut unread = Some(owner.span(kind));
             while let Some(span) = unread.take() {
                 let read = seen.snapshot.scan(&span, Direction::Forward, READ).await.context("reading the store")?;
@@ -168,7 +168,13 @@ impl Importing<'_> {
         let taken = match (kind, value) {
             (Kind::Keys, Some(value)) => draft.put(name, value),
             (Kind::Keys, None) => draft.delete(name),
-            (Kind::Rooms, room) => draft.set_room(std::str::from_utf8(name)?, room),
+            (Kind::Rooms, room) => {
+                let topic = std::str::from_utf8(name)?;
+                // It belongs to the room that was there. That of this one is a row of its own, behind all rooms.
+                draft.set_former(topic, None)?;
+                draft.set_room(topic, room)
+            }
+            (Kind::Formers, former) => draft.set_former(std::str::from_utf8(name)?, former),
         };
         match taken {
             Ok(()) => {

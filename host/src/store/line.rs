@@ -5,7 +5,8 @@
 //! {"plugin":"chat","key":"user:7","value":"ann"}
 //! {"plugin":"chat","key_base64":"/wA=","value_base64":"gIE="}
 //! {"plugin":"chat","room":"room:lobby","value":"{\"open\":true}"}
-//! {"rows":3}
+//! {"plugin":"chat","room_before":"room:lobby","value_base64":"AQAA.."}
+//! {"rows":4}
 //! ```
 //!
 //! What is UTF-8 stands as text, and what isn't as base64, under a name of its own: so one can tell which it is, and both
@@ -27,7 +28,7 @@ const VERSION: u64 = 1;
 pub(super) enum Line {
     /// What this is. The first one.
     Head,
-    /// A key, or a room by its topic, with its value.
+    /// A key, or a room by its topic, or what that was before, with its value.
     Row { plugin: String, kind: Kind, name: Bytes, value: Bytes },
     /// How many rows there were. The last one.
     End { rows: u64 },
@@ -48,6 +49,9 @@ struct Fields {
     key_base64: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     room: Option<String>,
+    /// What a room was before a build on probation took it over, as the host stores it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room_before: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,7 +81,8 @@ impl Line {
                 (fields.value, fields.value_base64) = text_or_base64(&value);
                 match kind {
                     Kind::Keys => (fields.key, fields.key_base64) = text_or_base64(&name),
-                    Kind::Rooms => fields.room = Some(String::from_utf8(name.into()).context("a topic is no text")?),
+                    Kind::Rooms => fields.room = Some(topic(name)?),
+                    Kind::Formers => fields.room_before = Some(topic(name)?),
                 }
             }
         }
@@ -109,14 +114,16 @@ impl Line {
                 key,
                 key_base64,
                 room,
+                room_before,
                 value,
                 value_base64,
             } => {
-                let (kind, name) = match (key, key_base64, room) {
-                    (Some(key), None, None) => (Kind::Keys, key.into()),
-                    (None, Some(key), None) => (Kind::Keys, from_base64(&key).context("its `key_base64`")?),
-                    (None, None, Some(room)) => (Kind::Rooms, room.into()),
-                    _ => bail!("it needs one of `key`, `key_base64` and `room`"),
+                let (kind, name) = match (key, key_base64, room, room_before) {
+                    (Some(key), None, None, None) => (Kind::Keys, key.into()),
+                    (None, Some(key), None, None) => (Kind::Keys, from_base64(&key).context("its `key_base64`")?),
+                    (None, None, Some(room), None) => (Kind::Rooms, room.into()),
+                    (None, None, None, Some(room)) => (Kind::Formers, room.into()),
+                    _ => bail!("it needs one of `key`, `key_base64`, `room` and `room_before`"),
                 };
                 let value = match (value, value_base64) {
                     (Some(value), None) => value.into(),
@@ -128,6 +135,10 @@ impl Line {
             _ => bail!("it is no row: it needs `plugin`, a key or a room, and a value"),
         }
     }
+}
+
+fn topic(name: Bytes) -> Result<String> {
+    String::from_utf8(name.into()).context("a topic is no text")
 }
 
 fn text_or_base64(bytes: &Bytes) -> (Option<String>, Option<String>) {
@@ -157,6 +168,10 @@ mod tests {
             (row(Kind::Keys, b"a\0", b""), r#"{"plugin":"chat","key":"a\u0000","value":""}"#),
             (row(Kind::Keys, b"\xff\0", b"\x80"), r#"{"plugin":"chat","key_base64":"/wA=","value_base64":"gA=="}"#),
             (row(Kind::Rooms, "röom".as_bytes(), b"{}"), r#"{"plugin":"chat","room":"röom","value":"{}"}"#),
+            (
+                row(Kind::Formers, b"room", b"\x01\xff"),
+                r#"{"plugin":"chat","room_before":"room","value_base64":"Af8="}"#,
+            ),
             (Line::End { rows: 3 }, r#"{"rows":3}"#),
         ] {
             assert_eq!(Line::read(text.as_bytes()).unwrap(), line);
@@ -175,6 +190,7 @@ mod tests {
             (r#"{"plugin":"chat","value":"a"}"#, "one of `key`"),
             (r#"{"plugin":"chat","key":"a","room":"b","value":"c"}"#, "one of `key`"),
             (r#"{"plugin":"chat","key":"a","value":"c","value_base64":""}"#, "one of `value`"),
+            (r#"{"plugin":"chat","room":"a","room_before":"b","value":"c"}"#, "one of `key`"),
             (r#"{"plugin":"chat","key":"a","key":"b","value":"c"}"#, "duplicate"),
             (r#"{"plugin":"chat","key":"a","value":"c","ttl":1}"#, "unknown field `ttl`"),
             (r#"{"plugin":"chat","key_base64":"?","value":"c"}"#, "key_base64"),

@@ -4,6 +4,7 @@
 //! 0 name                       the books (see `books`)
 //! 1 length plugin key          a plugin's own keys
 //! 2 length plugin topic        its durable rooms
+//! 3 length plugin topic        what those were before a build on probation took them over
 //! ```
 //!
 //! The length stands before the plugin's name, so that no plugin's space is within another's, and keys of one plugin sort as
@@ -20,6 +21,7 @@ use super::limits::Oversize;
 const BOOKS: u8 = 0;
 const KEYS: u8 = 1;
 const ROOMS: u8 = 2;
+const FORMERS: u8 = 3;
 
 /// A plugin as the store knows it: its name, and how much it may have. Cheap to clone; made once for a plugin.
 #[derive(Clone)]
@@ -30,8 +32,8 @@ pub struct Owner {
 struct Inner {
     name: Box<str>,
     quota_bytes: u64,
-    /// What its keys begin with, and what its rooms do.
-    prefixes: [Bytes; 2],
+    /// What its keys begin with, what its rooms do, and what those were before.
+    prefixes: [Bytes; 3],
 }
 
 /// What belongs to a plugin.
@@ -39,6 +41,8 @@ struct Inner {
 pub(super) enum Kind {
     Keys,
     Rooms,
+    /// What a room was before.
+    Formers,
 }
 
 /// A key of the engine, taken apart.
@@ -48,6 +52,9 @@ pub(super) struct Place {
     /// The plugin's key, or the topic.
     pub(super) name: Bytes,
 }
+
+/// All kinds, in the order of their keys.
+pub(super) const KINDS: [Kind; 3] = [Kind::Keys, Kind::Rooms, Kind::Formers];
 
 impl Owner {
     const NAME_BYTES_MAX: usize = u8::MAX as usize;
@@ -61,7 +68,7 @@ impl Owner {
         let length = u8::try_from(bytes).ok().filter(|length| *length > 0);
         let length = length.ok_or(Oversize::Name { bytes, most: Self::NAME_BYTES_MAX })?;
         let prefix = |kind: u8| Bytes::from([&[kind, length], name.as_bytes()].concat());
-        let inner = Inner { name: name.into(), quota_bytes, prefixes: [prefix(KEYS), prefix(ROOMS)] };
+        let inner = Inner { name: name.into(), quota_bytes, prefixes: [KEYS, ROOMS, FORMERS].map(prefix) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -69,6 +76,14 @@ impl Owner {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.inner.name
+    }
+
+    /// The same plugin, for what the host does by itself and its quota may not prevent.
+    #[must_use]
+    pub fn without_quota(&self) -> Self {
+        let Inner { name, prefixes, .. } = &*self.inner;
+        let inner = Inner { name: name.clone(), quota_bytes: u64::MAX, prefixes: prefixes.clone() };
+        Self { inner: Arc::new(inner) }
     }
 
     /// How many bytes its keys, rooms and their values may have.
@@ -100,8 +115,12 @@ impl Owner {
         place.slice(self.prefix_len()..)
     }
 
-    /// What a row of the plugin counts for.
+    /// What a row of the plugin counts for. What a room was before counts for nothing: else a good build could take rooms over
+    /// only while its plugin has less than half of its quota. It is bounded by what the rooms had when the probation began.
     pub(super) fn weight(&self, place: &Bytes, value: &Bytes) -> u64 {
+        if place.first() == Some(&FORMERS) {
+            return 0;
+        }
         (place.len() - self.prefix_len() + value.len()) as u64
     }
 
@@ -134,9 +153,9 @@ pub(super) fn books(prefix: &[u8]) -> Span {
     Span { until: after_prefix(&from), from }
 }
 
-/// All plugins' keys and rooms.
+/// All plugins' keys and rooms, and what those were before.
 pub(super) fn everything() -> Span {
-    Span { from: vec![KEYS].into(), until: vec![ROOMS + 1].into() }
+    Span { from: vec![KEYS].into(), until: vec![FORMERS + 1].into() }
 }
 
 impl Place {
@@ -145,6 +164,7 @@ impl Place {
         let kind = match *place.first()? {
             KEYS => Kind::Keys,
             ROOMS => Kind::Rooms,
+            FORMERS => Kind::Formers,
             _ => return None,
         };
         let end = 2 + usize::from(*place.get(1)?);
@@ -178,12 +198,12 @@ mod tests {
         let names = ["a", "ab", "b", "\u{1}a", "\u{2}", "é", "\u{10ffff}", long.as_str()];
         let keys: [&[u8]; 6] = [b"", b"\0", b"a", b"ab", b"\xff\xff", b"\x01\x01b"];
         for name in names {
-            for kind in [Kind::Keys, Kind::Rooms] {
+            for kind in KINDS {
                 for key in keys {
                     let place = owner(name).place(kind, key);
                     let holds = |span: &Span| span.from <= place && place < span.until;
                     for other in names {
-                        for other_kind in [Kind::Keys, Kind::Rooms] {
+                        for other_kind in KINDS {
                             let is_its = name == other && kind == other_kind;
                             assert_eq!(holds(&owner(other).span(other_kind)), is_its, "{name} {other} {key:?}");
                         }

@@ -9,22 +9,24 @@ use bennu_tests::places;
 use crate::tidy::sources;
 
 /// Each room with those that it may import. A room that isn't listed may not exist.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
+    ("files", &[]),
     ("protocol", &[]),
     ("auth", &[]),
-    ("store", &[]),
+    ("store", &["files"]),
     ("contract", &["protocol", "store"]),
     ("pubsub", &["protocol"]),
     ("presence", &["protocol", "pubsub"]),
     ("routes", &["protocol", "contract", "store"]),
-    ("plugin", &["protocol", "contract", "routes", "store"]),
+    ("plugin", &["files", "protocol", "contract", "routes", "store"]),
     ("channel", &["protocol", "contract", "presence", "pubsub", "routes", "store"]),
     ("socket", &["protocol", "contract", "routes", "channel", "pubsub"]),
     ("transport", &["protocol", "auth", "contract", "routes", "socket", "pubsub"]),
-    ("api", &["protocol", "auth", "contract", "presence", "pubsub", "plugin", "channel", "socket"]),
+    ("api", &["files", "protocol", "auth", "contract", "presence", "pubsub", "plugin", "channel", "socket"]),
     (
         "server",
         &[
+            "files",
             "protocol",
             "api",
             "auth",

@@ -23,6 +23,7 @@ mod loops;
 mod mounts;
 mod refused;
 mod reload;
+mod restarts;
 mod rooms;
 mod scripts;
 mod storage;

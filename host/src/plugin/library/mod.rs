@@ -4,6 +4,7 @@
 //! and a new table of routes is published. Whatever goes wrong leaves in place what runs.
 
 mod control;
+mod recall;
 mod trial;
 mod wishes;
 
@@ -17,19 +18,20 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::builds::Rejection;
-use super::guest::{Grants, Origin};
+use super::guest::Grants;
 use super::loader::{Loaded, Loader};
 use super::scan::{Found, Look, Stamp, read_settled, scan};
-use super::status::{OnProbation, Shelf};
+use super::status::{Shelf, Standing};
 use super::watcher::Watcher;
 use super::{Anatomy, Builds, Digest, Source};
 use crate::contract::system_now_ms;
-use crate::routes::{Conflict, Guard, Guards, ProbationTerms, RouteTable, Routes};
-use crate::store::{Owner, QUOTA_BYTES};
+use crate::routes::{Conflict, Guard, Guards, Probation, ProbationTerms, RouteTable, Routes};
+use crate::store::QUOTA_BYTES;
 
 use control::Asked;
 pub use control::{Control, Denied, Wish};
-use trial::Serving;
+use recall::past_of;
+use trial::{Serving, Trial};
 
 /// What the configuration says of one plugin.
 #[derive(Clone, Debug)]
@@ -96,6 +98,12 @@ pub struct Library {
     asked: mpsc::Receiver<Asked>,
     /// Told where a probation may have an end.
     news: Arc<Notify>,
+    /// Told when the host stops.
+    ending: Arc<Notify>,
+    /// By plugins, probations that have ended and may still hold bytes of stored states.
+    past: BTreeMap<Arc<str>, Vec<Arc<Probation>>>,
+    /// Whether the sources were looked through.
+    has_looked: bool,
     /// Whether a mount's configuration leaves its gatekeeper unnamed, so that there may be one at most.
     one_gatekeeper: bool,
 }
@@ -112,6 +120,10 @@ struct Entry {
     candidate: Option<Serving>,
     /// What served before, for a rollback.
     previous: Option<Arc<Loaded>>,
+    /// While nothing serves: the probation that the next build is on, from before the host's start or an unloading.
+    recalled: Option<Trial>,
+    /// Whether what serves was gone back to, and there is nothing before it.
+    has_gone_back: bool,
     /// Whether an operator has unloaded it.
     is_unloaded: bool,
     /// Whether its file, of which nothing could be loaded, looks like a gatekeeper.
@@ -131,6 +143,8 @@ impl Library {
         (routes, shelf): (Arc<RouteTable>, Arc<Shelf>),
     ) -> Self {
         let (control, asked) = Control::new();
+        let news = Arc::<Notify>::default();
+        let past = past_of(&builds, &news);
         Self {
             loader,
             sources,
@@ -142,7 +156,10 @@ impl Library {
             doubles: BTreeSet::new(),
             control,
             asked,
-            news: Arc::default(),
+            news,
+            ending: Arc::default(),
+            past,
+            has_looked: false,
             one_gatekeeper: false,
         }
     }
@@ -151,6 +168,12 @@ impl Library {
     #[must_use]
     pub fn control(&self) -> Control {
         self.control.clone()
+    }
+
+    /// What to tell so that it [watches](Self::watch) no more, once it has written down what has come of probations by then.
+    #[must_use]
+    pub fn ending(&self) -> Arc<Notify> {
+        Arc::clone(&self.ending)
     }
 
     /// Has it complain where there is more than one gatekeeper, since a mount relies on there being only one.
@@ -163,6 +186,9 @@ impl Library {
         let (looked, found) = (Instant::now(), scan(&self.sources));
         self.note_vanished(&found);
         self.note_doubles(&found);
+        if !std::mem::replace(&mut self.has_looked, true) {
+            self.say_absent(&found);
+        }
         let mut fresh = BTreeSet::new();
         for (name, (path, stamp)) in &found.plugins {
             let entry = self.plugins.entry(name.clone()).or_default();
@@ -181,18 +207,21 @@ impl Library {
         }
     }
 
-    /// Refreshes whenever something may have changed, for ever.
+    /// Refreshes whenever something may have changed, until it is told to [end](Self::ending).
     pub async fn watch(mut self) {
         let mut watcher = Watcher::new(&self.sources);
         loop {
+            // What has answered calls by now is proved, before another build takes its place.
+            self.review();
             // First of all for what changed before the watch began.
             self.refresh().await;
             self.review();
-            let news = Arc::clone(&self.news);
+            let (news, ending) = (Arc::clone(&self.news), Arc::clone(&self.ending));
             // Waiting may be broken off and begun anew without a change being missed.
             tokio::select! {
                 () = watcher.changed() => {}
                 () = news.notified() => {}
+                () = ending.notified() => return self.review(),
                 Some(Asked { plugin, wish, answer }) = self.asked.recv() => {
                     let granted = self.grant(&plugin, wish).await;
                     // Who asked may have gone.
@@ -236,7 +265,9 @@ impl Library {
             return Ok(false);
         }
         if let Some(trial) = self.way_back(name, &digest) {
-            self.return_to_proved(name, &trial)?;
+            if let Some(judge) = trial.judge() {
+                self.return_to_proved(name, judge)?;
+            }
             return Ok(false);
         }
         if even_if_same {
@@ -256,10 +287,10 @@ impl Library {
             "this build was taken back after {} faults; `bennu plugins reload {name}` loads it all the same",
             rejection.faults
         );
-        let kept = if serves { None } else { self.builds.kept(&rejection.instead) };
-        let Some(kept) = kept.map(Bytes::from) else { return Err(why) };
+        let Some(kept) = self.kept_instead(name, rejection).filter(|_| !serves) else { return Err(why) };
         let digest = Digest::of(&kept);
-        self.load_bytes(name, kept, digest).await?;
+        let loading = self.load_bytes(name, kept, digest).await;
+        loading.with_context(|| format!("{why}; nor can the build before it be loaded any more"))?;
         let remark = format!("{why}; until then the build before it serves");
         tracing::warn!(plugin = name, "plugin_refused: {}: {remark}", path.display());
         self.shelf.update(name, |status| status.file = path.display().to_string());
@@ -271,16 +302,9 @@ impl Library {
 
     /// Loads a component as a candidate.
     async fn load_bytes(&mut self, name: &str, bytes: Bytes, digest: Digest) -> Result<()> {
-        let settings = self.terms.settings.of(name);
+        self.recall(name, &digest).await;
+        let origin = self.next_origin(name)?;
         let entry = self.plugins.entry(name.to_owned()).or_default();
-        let origin = Arc::new(Origin {
-            name: name.into(),
-            generation: entry.generation + 1,
-            configuration: settings.configuration,
-            publish: settings.publish,
-            read: settings.read,
-            owner: Owner::new(name, settings.store_bytes)?,
-        });
         let loaded = self.loader.load(bytes.clone(), digest, origin).await;
         let was_missed = entry.is_missed;
         entry.is_missed = loaded.is_err() && Anatomy::looks_like_gatekeeper(&bytes);
@@ -288,7 +312,8 @@ impl Library {
             self.publish_as_it_is();
         }
         let loaded = Arc::new(loaded?);
-        self.builds.keep(&digest, &bytes);
+        // Its sync may take a while.
+        tokio::task::spawn_blocking(self.builds.keep(&digest, bytes)).await.context("keeping its component")?;
         let trial = self.trial_of(name, &loaded);
         self.plugins.entry(name.to_owned()).or_default().candidate = Some(Serving { loaded, trial, remark: None });
         Ok(())
@@ -317,15 +342,12 @@ impl Library {
             if waiting.is_empty() {
                 return;
             }
-            if let Ok(table) = self.table_with(&waiting) {
-                return self.publish(table, &waiting);
+            if self.table_with(&waiting).is_ok() {
+                return self.publish(&waiting);
             }
-            let alone = waiting.into_iter().find_map(|name| {
-                let names = [name];
-                self.table_with(&names).ok().map(|table| (table, names))
-            });
-            let Some((table, names)) = alone else { return };
-            self.publish(table, &names);
+            let alone = waiting.into_iter().map(|name| [name]).find(|names| self.table_with(names).is_ok());
+            let Some(names) = alone else { return };
+            self.publish(&names);
         }
     }
 
@@ -336,10 +358,13 @@ impl Library {
         let candidates = changed.into_iter().filter_map(|(_, entry)| entry.candidate.as_ref());
         let serving: Vec<&Serving> = others.chain(candidates).collect();
         let guards = self.guards(serving.iter().copied());
-        Ok(Routes::new(serving.into_iter().flat_map(Serving::table))?.guarded_by(guards))
+        Ok(Routes::new(serving.into_iter().flat_map(Serving::table))?.guarded_by(guards).remembering(self.past()))
     }
 
-    fn publish(&mut self, table: Routes, names: &[String]) {
+    /// Publishes the candidates of these names, which get on with the others.
+    fn publish(&mut self, names: &[String]) {
+        names.iter().for_each(|name| self.note_candidate(name));
+        let Ok(table) = self.table_with(names) else { return };
         if self.one_gatekeeper && table.guards().names().count() > 1 {
             let names: Vec<&str> = table.guards().names().map(|name| &**name).collect();
             tracing::error!(
@@ -351,10 +376,12 @@ impl Library {
         for name in names {
             let entry = self.plugins.entry(name.clone()).or_default();
             let before = std::mem::replace(&mut entry.serving, entry.candidate.take());
+            let is_first = before.is_none();
             entry.previous = before.map(|before| before.loaded);
+            (entry.recalled, entry.has_gone_back) = (None, false);
             if let Some(serving) = &entry.serving {
                 entry.generation = entry.generation.max(serving.loaded.generation());
-                announce(name, serving, &self.shelf);
+                announce(name, serving, is_first, &self.shelf);
             }
         }
         self.prune_builds();
@@ -386,13 +413,13 @@ impl Library {
     }
 }
 
-fn announce(name: &str, serving: &Serving, shelf: &Shelf) {
+fn announce(name: &str, serving: &Serving, is_first: bool, shelf: &Shelf) {
     let loaded = &serving.loaded;
-    let probation = serving.trial.as_ref().map(|trial| {
+    if let Some(trial) = &serving.trial {
         // If it was on already, for the generation before, it begins anew.
         trial.probation.restart();
-        OnProbation { instead: trial.proved.generation(), probation: Arc::clone(&trial.probation) }
-    });
+    }
+    let (standing, probation) = serving.standing();
     let (generation, kind) = (loaded.generation(), loaded.anatomy.kind.as_str());
     let topics: Vec<String> = loaded.routes.iter().map(|route| route.pattern.to_string()).collect();
     tracing::info!(
@@ -402,8 +429,11 @@ fn announce(name: &str, serving: &Serving, shelf: &Shelf) {
         compiling_ms = u64::try_from(loaded.compiling.as_millis()).unwrap_or(u64::MAX),
         cached = loaded.was_cached,
         "{}",
-        if generation == 1 { "plugin_loaded" } else { "plugin_reloaded" }
+        if is_first { "plugin_loaded" } else { "plugin_reloaded" }
     );
+    if is_first && standing == Some(Standing::OnProbation) {
+        tracing::info!(plugin = name, generation, "plugin_on_probation: another build was proved last");
+    }
     shelf.update(name, |status| {
         status.generation = generation;
         status.kind = kind;
@@ -414,6 +444,7 @@ fn announce(name: &str, serving: &Serving, shelf: &Shelf) {
         status.bytes = loaded.size;
         status.loaded_at_ms = system_now_ms();
         status.last_error.clone_from(&serving.remark);
+        status.standing = standing;
         status.probation = probation;
     });
 }

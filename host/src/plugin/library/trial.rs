@@ -1,12 +1,12 @@
 //! New generations on probation: which may be taken back, which has proved itself, and the way back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::super::Digest;
 use super::super::builds::Rejection;
 use super::super::loader::Loaded;
-use super::super::status::TakenBack;
+use super::super::status::{OnProbation, Standing, TakenBack};
 use super::Library;
 use crate::contract::system_now_ms;
 use crate::routes::{Guard, Probation, Route, RouteSpec, Verdict};
@@ -24,40 +24,96 @@ pub(super) struct Serving {
 #[derive(Clone)]
 pub(super) struct Trial {
     pub(super) probation: Arc<Probation>,
-    pub(super) proved: Arc<Loaded>,
+    pub(super) against: Against,
+}
+
+/// What a generation has to prove itself against.
+#[derive(Clone)]
+pub(super) enum Against {
+    /// There was no build before it. It is proved by the first call that it answers.
+    Nothing,
+    /// The build of this digest, which can't be loaded any more. States are kept as they were all the same, for the day on which
+    /// that build is in the file again.
+    Lost(String),
+    /// This one, which serves again if the generation fails.
+    Build(Arc<Loaded>),
+}
+
+impl Trial {
+    /// The generation that judges, if there is one.
+    pub(super) fn judge(&self) -> Option<&Arc<Loaded>> {
+        match &self.against {
+            Against::Build(judge) => Some(judge),
+            Against::Nothing | Against::Lost(_) => None,
+        }
+    }
+
+    /// The number of a probation with a way back, and the build that the way leads to.
+    pub(super) fn way_back(&self) -> Option<(u64, String)> {
+        let against = match &self.against {
+            Against::Build(judge) => judge.digest.to_string(),
+            Against::Lost(digest) => digest.clone(),
+            Against::Nothing => return None,
+        };
+        Some((self.probation.id()?, against))
+    }
 }
 
 impl Serving {
-    /// One that has nothing to prove.
-    pub(super) fn proved(loaded: Arc<Loaded>) -> Self {
-        Self { loaded, trial: None, remark: None }
-    }
-
     /// Its routes, for the table.
     pub(super) fn table(&self) -> Vec<Arc<Route>> {
         let trial = self.trial.as_ref();
-        self.loaded.table(trial.map(|Trial { probation, proved }| (probation, &**proved))).collect()
+        self.loaded.table(trial.map(|trial| (&trial.probation, trial.judge().map(|judge| &**judge)))).collect()
     }
 
     pub(super) fn guard(&self) -> Option<(Arc<str>, Guard)> {
         self.loaded.guard()
     }
+
+    /// Whether it is proved, for those who ask; and the probation that it is on.
+    pub(super) fn standing(&self) -> (Option<Standing>, Option<OnProbation>) {
+        let on_probation = |trial: &Trial| OnProbation {
+            instead: trial.judge().map(|judge| judge.generation()),
+            probation: Arc::clone(&trial.probation),
+        };
+        match &self.trial {
+            None => (self.guard().is_none().then_some(Standing::Proved), None),
+            Some(Trial { against: Against::Nothing, .. }) => (Some(Standing::Unproved), None),
+            Some(trial) => (Some(Standing::OnProbation), Some(on_probation(trial))),
+        }
+    }
 }
 
 impl Library {
     /// What a build that was just loaded has to prove itself against: the generation that serves, or, if that is on probation
-    /// itself, the one before it.
+    /// itself, the one before it. Where nothing serves, it is the build that was proved last before.
     pub(super) fn trial_of(&self, name: &str, loaded: &Loaded) -> Option<Trial> {
-        let serving = self.plugins.get(name)?.serving.as_ref()?;
-        if let Some(trial) = &serving.trial {
-            return Some(trial.clone());
+        if loaded.guard().is_some() {
+            return None;
         }
-        let is_another = serving.loaded.digest != loaded.digest;
-        let is_wanted = !self.terms.probation.time.is_zero() && is_another && loaded.guard().is_none();
-        is_wanted.then(|| Trial {
-            probation: Probation::new(self.terms.probation, Arc::clone(&self.news)),
-            proved: Arc::clone(&serving.loaded),
-        })
+        let entry = self.plugins.get(name)?;
+        let digest = loaded.digest.to_string();
+        let Some(serving) = &entry.serving else {
+            let recalled = entry.recalled.as_ref();
+            let recalled = recalled.filter(|trial| trial.way_back().is_none_or(|(_, against)| against != digest));
+            return recalled.cloned().or_else(|| self.unless_known(name, &digest));
+        };
+        match &serving.trial {
+            Some(trial) if trial.probation.has_way_back() => Some(trial.clone()),
+            trial if serving.loaded.digest == loaded.digest => trial.clone(),
+            _ if self.terms.probation.time.is_zero() => self.unless_known(name, &digest),
+            _ => Some(Trial {
+                probation: Probation::new(self.terms.probation, Arc::clone(&self.news)),
+                against: Against::Build(Arc::clone(&serving.loaded)),
+            }),
+        }
+    }
+
+    /// The trial of a build that has nothing to go back to, unless it is proved.
+    pub(super) fn unless_known(&self, name: &str, digest: &str) -> Option<Trial> {
+        let is_known = self.builds.record(name).knows(digest);
+        let probation = || Probation::without_way_back(Arc::clone(&self.news));
+        (!is_known).then(|| Trial { probation: probation(), against: Against::Nothing })
     }
 
     /// The trial of a generation, if the build that it has to prove itself against is put back in its file, and states would
@@ -68,8 +124,47 @@ impl Library {
             let version = |route: &RouteSpec| (route.pattern.clone(), route.assigns_version, route.room_version);
             loaded.routes.iter().map(version).collect()
         };
-        let trial = serving.trial.clone().filter(|trial| trial.proved.digest == *digest)?;
-        (versions(&serving.loaded) != versions(&trial.proved)).then_some(trial)
+        let trial = serving.trial.as_ref()?;
+        let judge = trial.judge().filter(|judge| judge.digest == *digest)?;
+        (versions(&serving.loaded) != versions(judge)).then(|| trial.clone())
+    }
+
+    /// Writes down that the candidate of that name is about to serve, before a call of it is answered, and ends the probation
+    /// that it doesn't go on with.
+    ///
+    /// First it is on the disk, then the verdict: states that have returned to what they were, or have let go of it, must not be
+    /// taken for ones on probation by the next start.
+    pub(super) fn note_candidate(&mut self, name: &str) {
+        let Some(entry) = self.plugins.get(name) else { return };
+        let Some(candidate) = &entry.candidate else { return };
+        let is_gatekeeper = candidate.guard().is_some();
+        let digest = candidate.loaded.digest.to_string();
+        let next = candidate.trial.as_ref().and_then(Trial::way_back);
+        let serving = entry.serving.as_ref().and_then(|serving| serving.trial.clone());
+        let open = serving.or_else(|| entry.recalled.clone());
+        let before = self.builds.record(name);
+        if is_gatekeeper && before.open.is_none() {
+            return;
+        }
+        self.builds.update(name, |record| record.note_published(&digest, next.clone(), system_now_ms()));
+        let ended: Vec<_> = self.builds.record(name).ended;
+        for ended in ended.into_iter().filter(|ended| !before.ended.contains(ended)) {
+            let verdict = if ended.is_taken_back { Verdict::TakenBack } else { Verdict::Passed };
+            let open = open.as_ref().map(|trial| &trial.probation).filter(|open| open.id() == Some(ended.id));
+            let probation = match open {
+                Some(open) => {
+                    open.end(verdict);
+                    Arc::clone(open)
+                }
+                None => Probation::ended(ended.id, verdict, Arc::clone(&self.news)),
+            };
+            self.past.entry(name.into()).or_default().push(probation);
+        }
+    }
+
+    /// The probations that have ended and may still hold bytes of stored states, for the table.
+    pub(super) fn past(&self) -> HashMap<Arc<str>, Vec<Arc<Probation>>> {
+        self.past.iter().map(|(name, past)| (Arc::clone(name), past.clone())).collect()
     }
 
     /// Looks at those on probation: which has failed, and which has proved itself.
@@ -84,20 +179,39 @@ impl Library {
                 self.prove(&name, &trial);
             }
         }
+        self.forget_swept();
+    }
+
+    /// Forgets the probations of which no stored state knows any more.
+    fn forget_swept(&mut self) {
+        for (name, past) in &mut self.past {
+            let is_swept = |id: u64| past.iter().any(|probation| probation.id() == Some(id) && probation.is_swept());
+            self.builds.update(name, |record| record.ended.retain(|ended| !is_swept(ended.id)));
+            past.retain(|probation| !probation.is_swept());
+        }
+        self.past.retain(|_, past| !past.is_empty());
     }
 
     fn prove(&mut self, name: &str, trial: &Trial) {
-        trial.probation.end(Verdict::Passed);
         if let Some(serving) = self.plugins.get_mut(name).and_then(|entry| entry.serving.as_mut()) {
+            let digest = serving.loaded.digest.to_string();
             serving.trial = None;
             tracing::info!(plugin = name, generation = serving.loaded.generation(), "plugin_proved");
+            self.builds.update(name, |record| record.note_proved(&digest));
+        }
+        trial.probation.end(Verdict::Passed);
+        if trial.probation.has_way_back() {
+            self.past.entry(name.into()).or_default().push(Arc::clone(&trial.probation));
         }
         // One that waits to be published has this one to prove itself against.
         if let Some(waiting) = self.plugins.get_mut(name).and_then(|entry| entry.candidate.take()) {
             let trial = self.trial_of(name, &waiting.loaded);
             self.plugins.entry(name.to_owned()).or_default().candidate = Some(Serving { trial, ..waiting });
         }
-        self.shelf.update(name, |status| status.probation = None);
+        self.shelf.update(name, |status| {
+            status.standing = Some(Standing::Proved);
+            status.probation = None;
+        });
         self.publish_as_it_is();
         self.routes.tell_verdict();
         self.prune_builds();
@@ -106,43 +220,44 @@ impl Library {
     /// Lets the generation that has proved itself serve again, and remembers the build that hasn't.
     fn take_back(&mut self, name: &str, trial: &Trial) {
         let Some(serving) = self.plugins.get(name).and_then(|entry| entry.serving.clone()) else { return };
+        let Some(judge) = trial.judge() else { return };
         let (digest, faults) = (serving.loaded.digest, trial.probation.faults());
-        if let Err(conflict) = self.return_to_proved(name, trial) {
+        if let Err(conflict) = self.return_to_proved(name, judge) {
             // Another plugin has taken topics that the new generation didn't want: there is no way back.
             tracing::error!(plugin = name, "plugin_not_taken_back: {conflict}");
             return self.prove(name, trial);
         }
-        let (generation, instead) = (serving.loaded.generation(), trial.proved.generation());
+        let (generation, instead) = (serving.loaded.generation(), judge.generation());
         tracing::error!(
             plugin = name,
             generation,
             faults,
             "plugin_taken_back: it failed on calls that generation {instead} answers, which serves again"
         );
-        let (at_ms, proved) = (system_now_ms(), trial.proved.digest.to_string());
+        let (at_ms, proved) = (system_now_ms(), judge.digest.to_string());
+        // It has answered what the other failed on.
+        self.builds.update(name, |record| record.note_taken_back(&proved));
         self.builds.reject(&digest, Rejection { plugin: name.to_owned(), at_ms, faults, instead: proved });
         let taken_back = TakenBack::new(generation, digest.to_string(), at_ms, faults, Arc::clone(&trial.probation));
-        self.shelf.update(name, |status| status.taken_back = Some(taken_back));
+        self.shelf.update(name, |status| {
+            status.standing = Some(Standing::Proved);
+            status.taken_back = Some(taken_back);
+        });
         self.prune_builds();
     }
 
-    /// Publishes the generation that has proved itself, and has states return to what they were before the other.
-    pub(super) fn return_to_proved(&mut self, name: &str, trial: &Trial) -> Result<(), crate::routes::Conflict> {
-        self.serve_again(name, Arc::clone(&trial.proved), Some(&trial.probation))?;
-        if let Some(entry) = self.plugins.get_mut(name) {
-            // What failed is nothing to go back to.
-            entry.previous = None;
-        }
+    /// Publishes the generation that a probation was against, and has states return to what they were before the other.
+    pub(super) fn return_to_proved(&mut self, name: &str, judge: &Arc<Loaded>) -> Result<(), crate::routes::Conflict> {
+        self.serve_again(name, Arc::clone(judge))?;
         self.routes.tell_verdict();
         Ok(())
     }
 
     /// Keeps the components that serve, and those that may have to again.
-    pub(super) fn prune_builds(&self) {
-        let served = self.plugins.values().filter_map(|entry| entry.serving.as_ref());
-        let proved = |serving: &Serving| serving.trial.as_ref().map(|trial| trial.proved.digest.to_string());
-        let wanted: BTreeSet<String> =
-            served.flat_map(|serving| proved(serving).into_iter().chain([serving.loaded.digest.to_string()])).collect();
-        self.builds.prune(&wanted);
+    pub(super) fn prune_builds(&mut self) {
+        let served = self.plugins.values().flat_map(|entry| entry.serving.iter().chain(&entry.candidate));
+        let wanted: BTreeSet<String> = served.map(|serving| serving.loaded.digest.to_string()).collect();
+        let present: BTreeSet<&str> = self.plugins.keys().map(|name| &**name).collect();
+        self.builds.prune(&wanted, &present);
     }
 }

@@ -69,7 +69,7 @@ impl Default for ApiTable {
 pub struct ReloadTable {
     /// Milliseconds that a probation lasts at least; 0 is none. Default 60,000.
     pub probation_ms: u64,
-    /// Calls that a build on probation answers at least. Default 100.
+    /// Calls that a build on probation answers at least; 0 is taken as 1. Default 100.
     pub probation_calls: u64,
     /// Faults that are forgiven. Default 3.
     pub probation_faults: u32,
@@ -103,8 +103,8 @@ pub struct Config {
     pub static_directory: Option<PathBuf>,
     /// Where compiled plugins are kept. Default: `bennu/compiled` in this user's cache directory.
     pub cache: Option<PathBuf>,
-    /// Where the host keeps what outlives it: the plugins' storage, durable rooms, and which builds were taken back. Default:
-    /// `data`, where the host is started.
+    /// Where the host keeps what outlives it: the plugins' storage, durable rooms, and which builds are proved or were taken
+    /// back. Default: `data`, where the host is started.
     pub data: PathBuf,
     /// Threads that serve WebSocket connections, and take the turns that wait for nothing. Default 0: half as many as the
     /// machine has processors, and at least one. The other half is for all the rest.

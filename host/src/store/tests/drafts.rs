@@ -142,3 +142,30 @@ fn a_room_is_its_topics_alone() {
     now(store.commit(fourth)).unwrap();
     assert_eq!(now(store.begin(&chat).room("room:a")).unwrap(), None);
 }
+
+#[test]
+fn what_rooms_were_before_is_read_a_page_after_the_other() {
+    let (store, chat) = (memory(), owner("chat"));
+    let topic = |number: usize| format!("room:{number:04}");
+    let mut draft = store.begin(&chat);
+    (0..450).for_each(|number| draft.set_former(&topic(number), Some("old".into())).unwrap());
+    draft.set_former("other", None).unwrap();
+    now(store.commit(draft)).unwrap();
+    let (mut seen, mut last) = (Vec::new(), None);
+    loop {
+        let page = now(store.begin(&chat).formers_after(last.as_ref())).unwrap();
+        let Some((behind, _)) = page.last().cloned() else { break };
+        assert!(page.len() < 450, "it isn't all at once");
+        last = Some(behind);
+        seen.extend(page.into_iter().map(|(topic, _)| topic));
+    }
+    assert_eq!(seen, (0..450).map(|number| Bytes::from(topic(number))).collect::<Vec<_>>());
+    // Who has read them is overtaken by who writes one.
+    let mut reading = store.begin(&chat);
+    now(reading.formers_after(None)).unwrap();
+    let mut draft = store.begin(&chat);
+    draft.set_former(&topic(7), None).unwrap();
+    now(store.commit(draft)).unwrap();
+    reading.set_former(&topic(8), None).unwrap();
+    assert_eq!(now(store.commit(reading)), Err(crate::store::Refusal::Overtaken));
+}

@@ -12,6 +12,8 @@ fn some_store(random: &mut Random) -> Store {
         }
         if random.one_in(2) {
             draft.set_room("room:ä\0", Some(random.value())).unwrap();
+            let former = random.one_in(2).then(|| random.value());
+            draft.set_former("room:ä\0", former).unwrap();
         }
         now(store.commit(draft)).unwrap();
     }
@@ -121,4 +123,21 @@ fn what_a_plugin_has_is_not_overwritten_unasked() {
     import(&store, &text, Existing::Refuse).unwrap();
     let error = format!("{:#}", import(&store, &text, Existing::Refuse).unwrap_err());
     assert!(error.contains("line 2: the plugin `a` has 2 bytes in the store already: --merge keeps"), "{error}");
+}
+
+#[test]
+fn a_room_that_is_imported_brings_what_it_was_before_and_no_other() {
+    let room = |before: &str| {
+        let room = format!("{HEAD}\n{{\"plugin\":\"a\",\"room\":\"r\",\"value\":\"new\"}}\n{before}");
+        format!("{room}{{\"rows\":{}}}\n", room.lines().count() - 1)
+    };
+    let with_former = room("{\"plugin\":\"a\",\"room_before\":\"r\",\"value\":\"old\"}\n");
+    let store = memory();
+    import(&store, &with_former, Existing::Refuse).unwrap();
+    assert_eq!(exported(&store), with_former);
+    import(&store, &room(""), Existing::Merge).unwrap();
+    assert_eq!(exported(&store), room(""), "what another room was is nothing to return to");
+    import(&store, &with_former, Existing::Replace).unwrap();
+    import(&store, &room(""), Existing::Replace).unwrap();
+    assert_eq!(exported(&store), room(""));
 }

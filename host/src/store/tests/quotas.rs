@@ -73,3 +73,24 @@ fn calls_of_one_batch_share_what_is_left() {
     let (first, is_one_batch) = (outcomes[0].clone(), outcomes[0] == outcomes[1]);
     assert!(first.is_ok() && is_one_batch && outcomes[2] == first && outcomes[3] == quota, "{outcomes:?}");
 }
+
+#[test]
+fn what_a_room_was_before_counts_for_nothing() {
+    let store = memory();
+    let chat = Owner::new("chat", 10).unwrap();
+    let mut draft = store.begin(&chat);
+    draft.set_room("room", Some("state".into())).unwrap();
+    draft.set_former("room", Some(vec![0; 1000].into())).unwrap();
+    now(store.commit(draft)).unwrap();
+    assert_eq!(usage(&store, "chat"), 9);
+    let mut draft = store.begin(&chat);
+    assert_eq!(now(draft.former("room")).unwrap().unwrap().len(), 1000);
+    draft.set_former("room", None).unwrap();
+    now(store.commit(draft)).unwrap();
+    assert_eq!((usage(&store, "chat"), now(store.begin(&chat).former("room")).unwrap()), (9, None));
+    // What the host does by itself isn't kept from it by a quota.
+    let mut draft = store.begin(&chat.without_quota());
+    draft.set_room("room", Some("larger state".into())).unwrap();
+    now(store.commit(draft)).unwrap();
+    assert_eq!(usage(&store, "chat"), 16);
+}

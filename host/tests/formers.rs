@@ -1,0 +1,216 @@
+//! What durable rooms were before a build on probation took them over: it is stored beside them, and outlives the host.
+
+mod support;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bennu::contract::{Call, Callback, Fault, Outcome, Upgrade};
+use bennu::routes::{Probation, ProbationTerms, Route, Routes, Verdict};
+use bytes::Bytes;
+use support::{Client, Part, Stage, admitted, nothing, replied};
+
+const DURABLE: &[(&str, &str)] = &[("room", "durable"), ("linger-ms", "0")];
+const TERMS: ProbationTerms = ProbationTerms { time: Duration::from_secs(60), calls: 1000, faults: 3 };
+
+/// A room begins with its version: `1:5` is a 5 that version 1 wrote.
+fn number(state: &Bytes) -> u64 {
+    let text = String::from_utf8_lossy(state).into_owned();
+    text.split(':').next_back().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+async fn counting(call: Call, version: u32) -> Result<Outcome, Fault> {
+    let room = call.room.unwrap_or_default();
+    match call.callback {
+        Callback::Join(_) => Ok(admitted()),
+        Callback::In { event, .. } if *event == *"add" => {
+            let room = format!("{version}:{}", number(&room) + 1).into();
+            Ok(Outcome { room: Some(room), ..replied("{}") })
+        }
+        Callback::In { event, .. } if *event == *"clear" => Ok(Outcome { room: Some(Bytes::new()), ..replied("{}") }),
+        Callback::In { .. } => Ok(replied(&format!("\"{}\"", String::from_utf8_lossy(&room)))),
+        _ => Ok(nothing()),
+    }
+}
+
+/// A build that gives rooms this version, and takes over those of others.
+fn build(version: u32, probation: Option<(Arc<Probation>, Option<Arc<Route>>)>) -> Part {
+    let taken_over = move |old: Upgrade| -> Bytes { format!("{version}:{}", number(&old.state)).into() };
+    Part {
+        options: DURABLE,
+        versions: (0, version),
+        generation: version,
+        probation,
+        on_upgrade: Arc::new(move |old| Box::pin(async move { Ok(Some(taken_over(old))) })),
+        ..Part::new("count:*", move |call| counting(call, version))
+    }
+}
+
+/// The second build, which has to prove itself against the first.
+fn on_probation(probation: &Arc<Probation>) -> Part {
+    build(2, Some((Arc::clone(probation), Some(build(1, None).route()))))
+}
+
+/// As the library publishes a build while it remembers how a probation has ended.
+fn publish(stage: &Stage, part: Part, ended: &Arc<Probation>) {
+    let past = HashMap::from([(Arc::from("script"), vec![Arc::clone(ended)])]);
+    let routes = Routes::new([part.route()]).expect("routes without conflict").remembering(past);
+    stage.routes.publish(routes);
+}
+
+/// Sends an event, and gives what its reply holds.
+async fn ask(client: &mut Client, topic: &str, event: &str) -> String {
+    client.send(&format!(r#"["1","x","{topic}","{event}",{{}}]"#));
+    let frame = client.next().await;
+    let Some(response) = frame.split("\"response\":").nth(1) else { return frame };
+    response.split(",\"status\"").next().unwrap_or_default().trim_matches('"').to_owned()
+}
+
+/// Has one who comes and goes say something in a topic.
+async fn visit(stage: &Stage, topic: &str, event: &str) -> String {
+    let mut visitor = stage.connect();
+    visitor.join(topic).await;
+    let answer = ask(&mut visitor, topic, event).await;
+    visitor.close();
+    answer
+}
+
+async fn exported(stage: &Stage) -> String {
+    let mut out = Vec::new();
+    stage.endpoint.node.store.export(None, &mut out).await.expect("the store can be read");
+    String::from_utf8(out).expect("lines of JSON")
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_room_was_is_stored_with_what_it_became() {
+    let stage = Stage::new([build(1, None)]);
+    visit(&stage, "count:1", "add").await;
+    assert!(!exported(&stage).await.contains("room_before"), "nothing has taken it over");
+    let probation = Probation::new(TERMS, Arc::default());
+    stage.publish([on_probation(&probation)]);
+    assert_eq!(visit(&stage, "count:1", "get").await, "2:1");
+    let text = exported(&stage).await;
+    assert!(text.contains("room_before") && text.contains("2:1"), "{text}");
+    // After its end the next commit takes it away.
+    probation.end(Verdict::Passed);
+    assert_eq!(visit(&stage, "count:1", "add").await, "{}");
+    assert!(!exported(&stage).await.contains("room_before"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probation_that_goes_on_after_a_restart_still_has_its_way_back() {
+    let first = Stage::new([build(1, None)]);
+    visit(&first, "count:1", "add").await;
+    let probation = Probation::new(TERMS, Arc::default());
+    let id = probation.id().expect("there is a way back");
+    let second = first.again([on_probation(&probation)]);
+    assert_eq!(visit(&second, "count:1", "add").await, "{}");
+    visit(&second, "count:new", "add").await;
+    let probation = Probation::resumed(id, TERMS, Arc::default());
+    let third = second.again([on_probation(&probation)]);
+    let mut alice = third.connect();
+    alice.join("count:1").await;
+    assert_eq!(ask(&mut alice, "count:1", "add").await, "{}");
+    assert_eq!(ask(&mut alice, "count:1", "get").await, "2:3");
+    probation.end(Verdict::TakenBack);
+    publish(&third, build(1, None), &probation);
+    third.endpoint.node.sweep().await;
+    assert!(alice.next().await.contains("phx_error"));
+    assert_eq!(visit(&third, "count:1", "get").await, "1:1");
+    // What only came to be under the build that was taken back is gone.
+    assert_eq!(visit(&third, "count:new", "get").await, "");
+    assert_eq!(probation.given_up(), 3, "those of both hosts");
+    let text = exported(&third).await;
+    assert!(!text.contains("room_before") && !text.contains("count:new"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_was_taken_away_on_probation_comes_back() {
+    let first = Stage::new([build(1, None)]);
+    visit(&first, "count:1", "add").await;
+    let probation = Probation::new(TERMS, Arc::default());
+    let second = first.again([on_probation(&probation)]);
+    visit(&second, "count:1", "clear").await;
+    assert_eq!(visit(&second, "count:1", "get").await, "");
+    let ended = Probation::ended(probation.id().unwrap_or_default(), Verdict::TakenBack, Arc::default());
+    let third = second.again([build(1, None)]);
+    publish(&third, build(1, None), &ended);
+    assert_eq!(visit(&third, "count:1", "get").await, "1:1");
+}
+
+/// More of them than are settled at once, and nobody opens one.
+#[tokio::test(start_paused = true)]
+async fn rooms_that_nobody_opens_are_settled_where_they_are_stored() {
+    const ROOMS: usize = 450;
+    for verdict in [Verdict::TakenBack, Verdict::Passed] {
+        let first = Stage::new([build(1, None)]);
+        let probation = Probation::new(TERMS, Arc::default());
+        let second = first.again([on_probation(&probation)]);
+        for number in 0..ROOMS {
+            let topic = format!("count:{number}");
+            visit(&first, &topic, "add").await;
+            visit(&second, &topic, "add").await;
+        }
+        let ended = Probation::ended(probation.id().unwrap_or_default(), verdict, Arc::default());
+        let version = if verdict == Verdict::Passed { 2 } else { 1 };
+        let third = second.again([]);
+        publish(&third, build(version, None), &ended);
+        assert!(exported(&third).await.contains("room_before"));
+        third.endpoint.node.settle_stored_rooms().await;
+        assert!(ended.is_swept());
+        assert!(!exported(&third).await.contains("room_before"));
+        let (state, given_up) = if verdict == Verdict::Passed { ("2:2", 0) } else { ("1:1", ROOMS as u64) };
+        assert_eq!(ended.given_up(), given_up);
+        // By now nobody need know of the probation.
+        third.publish([build(version, None)]);
+        for number in [0, 1, ROOMS / 2, ROOMS - 1] {
+            assert_eq!(visit(&third, &format!("count:{number}"), "get").await, state);
+        }
+    }
+}
+
+/// A turn that began before the verdict stores what a build on probation has made of the room.
+#[tokio::test(start_paused = true)]
+async fn a_probation_is_forgotten_only_once_no_room_knows_of_it() {
+    let stage = Stage::new([build(1, None)]);
+    visit(&stage, "count:1", "add").await;
+    let probation = Probation::new(TERMS, Arc::default());
+    stage.publish([on_probation(&probation)]);
+    let mut alice = stage.connect();
+    alice.join("count:1").await;
+    alice.send(r#"["1","x","count:1","add",{}]"#);
+    probation.end(Verdict::TakenBack);
+    publish(&stage, build(1, None), &probation);
+    stage.endpoint.node.settle_stored_rooms().await;
+    assert!(probation.is_swept() && !exported(&stage).await.contains("room_before"));
+    alice.close();
+    assert_eq!(visit(&stage, "count:1", "get").await, "1:1");
+}
+
+/// As on the host to which a store was carried in the midst of a probation.
+#[tokio::test(start_paused = true)]
+async fn a_probation_that_nobody_knows_leaves_the_choice_to_the_build_that_serves() {
+    for (version, state) in [(1, "1:1"), (2, "2:2"), (3, "3:2")] {
+        let first = Stage::new([build(1, None)]);
+        visit(&first, "count:1", "add").await;
+        let second = first.again([on_probation(&Probation::new(TERMS, Arc::default()))]);
+        visit(&second, "count:1", "add").await;
+        let third = second.again([build(version, None)]);
+        assert_eq!(visit(&third, "count:1", "get").await, state);
+        visit(&third, "count:1", "add").await;
+        assert!(!exported(&third).await.contains("room_before"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_build_without_one_before_it_keeps_nothing() {
+    let first = Stage::new([build(1, None)]);
+    visit(&first, "count:1", "add").await;
+    let probation = Probation::without_way_back(Arc::default());
+    let second = first.again([build(2, Some((Arc::clone(&probation), None)))]);
+    assert_eq!(visit(&second, "count:1", "add").await, "{}");
+    visit(&second, "count:2", "add").await;
+    assert!(!exported(&second).await.contains("room_before"));
+    assert!(probation.is_over(), "it has answered");
+}
