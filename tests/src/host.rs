@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -337,6 +337,17 @@ impl TestHost {
         kill_process(pid, signal).context("sending a signal to the host")
     }
 
+    /// Has the files that it writes end at so many bytes, as if the disk were full then; none lifts that again.
+    ///
+    /// # Errors
+    /// Where the process is gone.
+    pub fn limit_files(&self, bytes: Option<u64>) -> Result<()> {
+        let pid = Pid::from_child(&self.process);
+        let limits = Rlimit { current: bytes, maximum: None };
+        prlimit(Some(pid), Resource::Fsize, limits).context("limiting the size of the host's files")?;
+        Ok(())
+    }
+
     /// Waits until the process has ended by itself.
     ///
     /// # Errors
@@ -360,9 +371,18 @@ impl TestHost {
     ///
     /// # Errors
     /// Where it doesn't end, or doesn't come up again.
-    pub async fn restart(mut self, signal: Signal) -> Result<Self> {
+    pub async fn restart(self, signal: Signal) -> Result<Self> {
+        self.restart_after(signal, |_| Ok(())).await
+    }
+
+    /// The same, with something done in its directory while no host runs.
+    ///
+    /// # Errors
+    /// Where that fails too.
+    pub async fn restart_after(mut self, signal: Signal, change: impl FnOnce(&Path) -> Result<()>) -> Result<Self> {
         self.signal(signal)?;
         self.ended().await?;
+        change(self.home.path())?;
         let command = std::mem::replace(&mut self.command, Command::new("true"));
         Self::spawn(command, Arc::clone(&self.home)).await
     }

@@ -15,13 +15,13 @@ use super::actor::Actor;
 use super::client::Client;
 use crate::channel::{Delivered, Node};
 use crate::contract::{Identity, system_now_ms};
-use crate::plugin::{Digest, Loaded, Loader, Origin};
+use crate::plugin::{Digest, Loaded, Loader};
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::{Broadcast, Except};
 use crate::routes::{RouteTable, Routes};
 use crate::server::{Config, HostSurroundings, loader, tokens};
 use crate::socket::Endpoint;
-use crate::store::{Owner, Store};
+use crate::store::Store;
 
 /// Instances of all plugins on a stage. A process may have many stages, and each reserves address space for them.
 const INSTANCES: u32 = 64;
@@ -213,16 +213,9 @@ impl Inside {
 
     fn load(&self, name: &str, file: &Path) -> Result<Loaded> {
         let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
-        let settings = self.config.settings()?.of(name);
         let before = self.plugins.borrow().iter().filter(|loaded| loaded.name() == name).count();
-        let origin = Origin {
-            name: name.into(),
-            generation: u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1),
-            configuration: settings.configuration,
-            publish: settings.publish,
-            read: settings.read,
-            owner: Owner::new(name, settings.store_bytes)?,
-        };
+        let generation = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
+        let origin = self.config.settings()?.origin(name, generation)?;
         let digest = Digest::of(&bytes);
         self.loading.block_on(self.loader.load(bytes.into(), digest, Arc::new(origin)))
     }

@@ -4,10 +4,11 @@
 //! and a new table of routes is published. Whatever goes wrong leaves in place what runs.
 
 mod control;
+mod settings;
 mod trial;
 mod wishes;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +18,6 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::builds::Rejection;
-use super::guest::{Grants, Origin};
 use super::loader::{Loaded, Loader};
 use super::scan::{Found, Look, Stamp, read_settled, scan};
 use super::status::{OnProbation, Shelf};
@@ -25,52 +25,11 @@ use super::watcher::Watcher;
 use super::{Anatomy, Builds, Digest, Source};
 use crate::contract::system_now_ms;
 use crate::routes::{Conflict, Guard, Guards, ProbationTerms, RouteTable, Routes};
-use crate::store::{Owner, QUOTA_BYTES};
 
 use control::Asked;
 pub use control::{Control, Denied, Wish};
+pub use settings::{PluginSettings, Settings};
 use trial::Serving;
-
-/// What the configuration says of one plugin.
-#[derive(Clone, Debug)]
-pub struct PluginSettings {
-    /// What the plugin reads as its configuration, a JSON object.
-    pub configuration: Arc<str>,
-    /// Where it may publish and send beyond its own topics, and whom it may disconnect.
-    pub publish: Grants,
-    /// Which topics it may hear and read about beyond its own.
-    pub read: Grants,
-    /// Bytes that it may have in the store.
-    pub store_bytes: u64,
-}
-
-impl Default for PluginSettings {
-    fn default() -> Self {
-        Self {
-            configuration: "{}".into(),
-            publish: Grants::default(),
-            read: Grants::default(),
-            store_bytes: QUOTA_BYTES,
-        }
-    }
-}
-
-/// What the configuration says of plugins.
-#[derive(Clone, Debug, Default)]
-pub struct Settings {
-    /// Of single ones, by name.
-    pub named: HashMap<String, PluginSettings>,
-    /// Of all others.
-    pub others: PluginSettings,
-}
-
-impl Settings {
-    /// What it says of this one.
-    #[must_use]
-    pub fn of(&self, name: &str) -> PluginSettings {
-        self.named.get(name).unwrap_or(&self.others).clone()
-    }
-}
 
 /// What a library goes by.
 #[derive(Debug, Default)]
@@ -165,6 +124,8 @@ impl Library {
         self.note_doubles(&found);
         let mut fresh = BTreeSet::new();
         for (name, (path, stamp)) in &found.plugins {
+            let store = self.terms.settings.store_of(name).ok();
+            self.shelf.update(name, |status| status.store = store);
             let entry = self.plugins.entry(name.clone()).or_default();
             if entry.seen.replace(*stamp) == Some(*stamp) || entry.is_unloaded {
                 continue;
@@ -271,16 +232,8 @@ impl Library {
 
     /// Loads a component as a candidate.
     async fn load_bytes(&mut self, name: &str, bytes: Bytes, digest: Digest) -> Result<()> {
-        let settings = self.terms.settings.of(name);
         let entry = self.plugins.entry(name.to_owned()).or_default();
-        let origin = Arc::new(Origin {
-            name: name.into(),
-            generation: entry.generation + 1,
-            configuration: settings.configuration,
-            publish: settings.publish,
-            read: settings.read,
-            owner: Owner::new(name, settings.store_bytes)?,
-        });
+        let origin = Arc::new(self.terms.settings.origin(name, entry.generation + 1)?);
         let loaded = self.loader.load(bytes.clone(), digest, origin).await;
         let was_missed = entry.is_missed;
         entry.is_missed = loaded.is_err() && Anatomy::looks_like_gatekeeper(&bytes);
