@@ -94,8 +94,10 @@ impl Committer {
         let (revision, health) = (Revision::default(), Arc::<Health>::default());
         let seen = ArcSwap::from_pointee(Seen { revision, snapshot, opening: 0, health: Arc::clone(&health) });
         let recent = Mutex::new(Recent::new(limits.recent_bytes));
+        // Whoever keeps ids says at the start how far the clock is behind.
+        let is_clock_behind = ids.last_ms() > now_ms().saturating_add(LEASE_MS);
         let shared = Arc::new(Shared { seen, recent, limits, health, ids });
-        Ok(Self { engine, shared, latest: revision, opening: 0, attempts: Attempts::default(), is_clock_behind: false })
+        Ok(Self { engine, shared, latest: revision, opening: 0, attempts: Attempts::default(), is_clock_behind })
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
