@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -335,6 +335,17 @@ impl TestHost {
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let pid = Pid::from_child(&self.process);
         kill_process(pid, signal).context("sending a signal to the host")
+    }
+
+    /// Has the files that it writes end at so many bytes, as if the disk were full then; none lifts that again.
+    ///
+    /// # Errors
+    /// Where the process is gone.
+    pub fn limit_files(&self, bytes: Option<u64>) -> Result<()> {
+        let pid = Pid::from_child(&self.process);
+        let limits = Rlimit { current: bytes, maximum: None };
+        prlimit(Some(pid), Resource::Fsize, limits).context("limiting the size of the host's files")?;
+        Ok(())
     }
 
     /// Waits until the process has ended by itself.

@@ -7,6 +7,7 @@ use axum::extract::State;
 use serde_json::{Value, json};
 
 use super::Api;
+use crate::plugin::unclaimed;
 
 /// The most topics that are listed, those with the most members first.
 const TOPICS_SHOWN: usize = 1000;
@@ -19,6 +20,8 @@ pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
     let shown: Vec<Value> =
         topics.iter().map(|(topic, members)| json!({ "topic": topic.as_str(), "members": members })).collect();
     let (ticks, ticks_missed) = api.node.tick_counts();
+    // While the store can't be read, that is said instead.
+    let unclaimed = unclaimed(&api.node.store, &api.shelf).await.ok();
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_ms": u64::try_from(api.started.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -30,5 +33,6 @@ pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
         "topic_count": topic_count,
         "topics": shown,
         "plugins": api.shelf.all(),
+        "store": { "trouble": api.node.store.trouble(), "unclaimed": unclaimed },
     }))
 }

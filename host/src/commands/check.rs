@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use bennu::contract::Nowhere;
-use bennu::plugin::{Digest, Loaded, Origin};
+use bennu::plugin::{Digest, Loaded};
 use bennu::routes::{OnFault, RoomKind, RouteSpec, Turns};
 use bennu::server::{Config, loader, start_logging};
-use bennu::store::{Owner, Store, StoreLimits};
+use bennu::store::{Store, StoreLimits};
 use clap::Args;
 
 /// Say what a component is, and whether it would be served.
@@ -29,15 +29,8 @@ impl Check {
         start_logging("warn", config.log_format)?;
         let bytes = std::fs::read(&self.file).with_context(|| format!("reading {}", self.file.display()))?;
         let name = self.file.file_stem().unwrap_or_default().to_string_lossy();
-        let settings = config.settings()?.of(&name);
-        let origin = Origin {
-            name: (&*name).into(),
-            generation: 1,
-            configuration: settings.configuration,
-            publish: settings.publish,
-            read: settings.read,
-            owner: Owner::new(&name, settings.store_bytes)?,
-        };
+        let origin = config.settings()?.origin(&name, 1);
+        let origin = origin.map_err(|error| anyhow!("{} can't be served: {error:#}", self.file.display()))?;
         let digest = Digest::of(&bytes);
         let store = Store::in_memory(StoreLimits::default())?;
         let loaded = loader(&config, Arc::new(Nowhere), store, 1)?.load(bytes.into(), digest, Arc::new(origin)).await;

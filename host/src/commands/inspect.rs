@@ -1,6 +1,6 @@
 //! `bennu inspect`.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use clap::Args;
@@ -41,6 +41,7 @@ fn show(found: &Value) {
     println!("bennu {}, up {uptime:?}", found["version"].as_str().unwrap_or_default());
     let (sockets, channels) = (number("sockets"), number("channels"));
     println!("{sockets} sockets, {channels} channels, {} topics, {} faults", number("topic_count"), number("faults"));
+    show_store(&found["store"]);
     for (name, plugin) in found["plugins"].as_object().into_iter().flatten() {
         plugins::show(name, plugin);
     }
@@ -50,5 +51,19 @@ fn show(found: &Value) {
     }
     if topics.len() > TOPICS_SHOWN {
         println!("… and more; --json shows up to a thousand");
+    }
+}
+
+/// What an operator should do something about.
+fn show_store(store: &Value) {
+    if let Some(since_ms) = store["trouble"]["since_ms"].as_u64() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let lasted = Duration::from_secs(now.as_secs().saturating_sub(since_ms / 1000));
+        let reason = store["trouble"]["reason"].as_str().unwrap_or_default();
+        println!("the store has failed, {lasted:?} ago: {}", reason.escape_debug());
+    }
+    for data in store["unclaimed"].as_array().into_iter().flatten() {
+        let name = data["store"].as_str().unwrap_or_default();
+        println!("no plugin's file stands for the data of `{}`: {} bytes", name.escape_debug(), data["bytes"]);
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use bennu::server::{Config, Host, LogFormat, start_logging};
 use clap::{Args, ValueEnum};
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Serve plugins, and reload them when their files change.
@@ -27,7 +28,7 @@ pub(super) struct Serve {
     #[arg(long = "static", value_name = "DIR")]
     static_directory: Option<PathBuf>,
 
-    /// Where to keep what outlives the host: plugins' storage and durable rooms [default: data]
+    /// Where to keep what outlives the host: plugins' storage and durable rooms [default: data, beside the configuration]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
@@ -52,6 +53,9 @@ impl Serve {
         start_logging(&config.log, config.log_format)?;
         let mut interrupted = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
         let mut terminated = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+        // By default a file that grows past a limit on the size of files (`ulimit -f`) ends the process. With a handler it
+        // is an error, as a full disk is. The handler stays when the stream is dropped.
+        drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).context("handling SIGXFSZ")?);
         let host = Host::start(&config).await?;
         let address = host.address()?;
         if let Some(address) = host.api_address()? {

@@ -1,7 +1,8 @@
 //! `bennu store`: what plugins keep, out of a data directory and into one.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{BufReader, BufWriter, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -25,7 +26,7 @@ enum What {
         /// Only those of this plugin
         #[arg(long, value_name = "NAME")]
         plugin: Option<String>,
-        /// A file to write to, instead of standard output
+        /// A file to write to, instead of standard output; only this user may read it then
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
@@ -42,6 +43,17 @@ enum What {
         /// Delete first what those plugins have that are in the file
         #[arg(long)]
         replace: bool,
+    },
+    /// Give all that is stored under one name to another, that of the plugin's file now
+    Rename {
+        #[command(flatten)]
+        place: Place,
+        /// The name that it is stored under
+        #[arg(value_name = "OLD")]
+        old: String,
+        /// The name that it is to have; nothing may be stored under it
+        #[arg(value_name = "NEW")]
+        new: String,
     },
     /// Say how many bytes each plugin has
     Usage {
@@ -74,6 +86,7 @@ impl Store {
                 };
                 import(&place, &input, existing).await
             }
+            What::Rename { place, old, new } => rename(&place, &old, &new).await,
             What::Usage { place } => usage(&place).await,
         }
     }
@@ -109,13 +122,24 @@ async fn export(place: &Place, plugin: Option<&str>, output: Option<&Path>) -> R
     let store = place.open().await?;
     let owner = plugin.map(|name| Owner::new(name, QUOTA_BYTES)).transpose()?;
     let mut out: Box<dyn Write> = match output {
-        Some(path) => Box::new(File::create(path).with_context(|| format!("making {}", path.display()))?),
+        Some(path) => Box::new(private(path).with_context(|| format!("making {}", path.display()))?),
         None => Box::new(std::io::stdout()),
     };
     let exported = store.export(owner.as_ref(), &mut BufWriter::new(&mut out)).await?;
     eprintln!("{} exported", rows(exported.rows));
     store.close().await;
     Ok(())
+}
+
+/// A file for this user alone, since what plugins keep is nobody else's. One that is there is emptied.
+fn private(path: &Path) -> std::io::Result<File> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let found = file.metadata()?;
+    // A device or a pipe is left as it is.
+    if found.is_file() && found.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
 }
 
 async fn import(place: &Place, input: &Path, existing: Existing) -> Result<()> {
@@ -129,6 +153,18 @@ async fn import(place: &Place, input: &Path, existing: Existing) -> Result<()> {
     store.close().await;
     let imported = done.with_context(|| format!("importing {}", input.display()))?;
     eprintln!("{} imported, of {} plugins", rows(imported.rows), imported.plugins);
+    Ok(())
+}
+
+async fn rename(place: &Place, old: &str, new: &str) -> Result<()> {
+    let store = place.open().await?;
+    let owner = |name: &str| Owner::new(name, QUOTA_BYTES).with_context(|| format!("the name `{name}`"));
+    let renamed = match (owner(old), owner(new)) {
+        (Ok(old), Ok(new)) => store.rename(&old, &new).await,
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    };
+    store.close().await;
+    eprintln!("{} of `{old}` are now `{new}`'s", rows(renamed?.rows));
     Ok(())
 }
 

@@ -16,13 +16,13 @@ use super::actor::Actor;
 use super::client::{Client, Connection};
 use crate::channel::{Delivered, Node};
 use crate::contract::{Identity, system_now_ms};
-use crate::plugin::{Digest, Loaded, Loader, Origin};
+use crate::plugin::{Digest, Loaded, Loader};
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::{Broadcast, Except};
 use crate::routes::{RouteTable, Routes};
 use crate::server::{Config, HostSurroundings, loader, tokens};
 use crate::socket::Endpoint;
-use crate::store::{Draft, Owner, Store};
+use crate::store::{Draft, Store};
 
 /// Instances of all plugins on a stage. A process may have many stages, and each reserves address space for them.
 const INSTANCES: u32 = 64;
@@ -284,16 +284,8 @@ impl Inside {
 
     fn load(&self, name: &str, file: &Path) -> Result<Loaded> {
         let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
-        let settings = self.config.settings()?.of(name);
         let before = self.generations.borrow().get(name).copied().unwrap_or_default();
-        let origin = Origin {
-            name: name.into(),
-            generation: before.saturating_add(1),
-            configuration: settings.configuration,
-            publish: settings.publish,
-            read: settings.read,
-            owner: Owner::new(name, settings.store_bytes)?,
-        };
+        let origin = self.config.settings()?.origin(name, before.saturating_add(1))?;
         let digest = Digest::of(&bytes);
         let loaded = self.loading.block_on(self.loader.load(bytes.into(), digest, Arc::new(origin)))?;
         self.generations.borrow_mut().insert(name.to_owned(), before.saturating_add(1));

@@ -66,6 +66,8 @@ pub(super) struct Guest {
     /// The topic of the call, for the log.
     pub(super) topic: Option<Topic>,
     pub(super) log_lines: usize,
+    /// Whether it has waited for the disk since its last epoch.
+    pub(super) has_waited: bool,
     epochs_left: u64,
     memory_bytes: usize,
     table_elements: usize,
@@ -85,6 +87,7 @@ impl Guest {
             storage: Storage::Closed,
             topic: None,
             log_lines: 0,
+            has_waited: false,
             epochs_left: 0,
             memory_bytes: 0,
             table_elements: 0,
@@ -98,6 +101,7 @@ impl Guest {
         self.storage = storage;
         self.topic = topic;
         self.log_lines = 0;
+        self.has_waited = false;
         self.memory_refused = false;
         let epochs = self.terms.limits.cpu.as_nanos().div_ceil(EPOCH.as_nanos());
         // One more, for the epoch that was under way when the call began.
@@ -112,8 +116,12 @@ impl Guest {
         }
     }
 
-    /// An epoch has passed while the guest ran.
+    /// An epoch has passed while the guest ran, or while it waited for the disk. An epoch with a wait doesn't count, since the
+    /// guest hasn't run for all of it. How long a call waits is bounded by its wall time.
     pub(super) fn spend_epoch(&mut self) -> Result<(), Fault> {
+        if std::mem::take(&mut self.has_waited) {
+            return Ok(());
+        }
         self.epochs_left = self.epochs_left.saturating_sub(1);
         if self.epochs_left == 0 {
             let limit = self.terms.limits.cpu.as_millis();

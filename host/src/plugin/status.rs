@@ -13,6 +13,8 @@ use crate::routes::Probation;
 pub struct PluginStatus {
     /// Its file.
     pub file: String,
+    /// Under which name its data is kept; none where that name is another plugin's.
+    pub store: Option<String>,
     /// Which of its loads serves, counted from 1; 0 while none has succeeded.
     pub generation: u32,
     /// `plugin` or `gatekeeper`.

@@ -10,6 +10,7 @@ use axum::Router;
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use tokio::time::{timeout, timeout_at};
 
+use super::data;
 use super::mounts::{mounts, tokens};
 use super::surroundings::HostSurroundings;
 use super::{Config, Limits, MountTable};
@@ -87,7 +88,7 @@ impl Host {
         };
         let (routes, shelf) = (Arc::new(RouteTable::default()), Arc::new(Shelf::default()));
         let (sources, settings) = (config.sources()?, config.settings()?);
-        let store = Store::open(&config.data, config.limits.store()).await.context("`data` can't be used")?;
+        let store = data::open(config).await?;
         let node = Node::new(Arc::clone(&routes), config.limits.node(), config.limits.pace(), store.clone());
         let tokens = tokens(config)?;
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
@@ -95,6 +96,7 @@ impl Host {
         let builds = Builds::open(&config.data.join("builds")).context("`data` can't be used")?;
         let terms = Terms { settings, probation: (&config.reload).into() };
         let mut library = Library::new(loader, sources, terms, builds, (routes, Arc::clone(&shelf)));
+        let known = Arc::clone(&shelf);
         if config.mounts().values().any(MountTable::relies_on_the_only_gatekeeper) {
             library.expect_one_gatekeeper();
         }
@@ -113,6 +115,7 @@ impl Host {
             false => Router::new(),
         };
         library.refresh().await;
+        data::tell_of_unclaimed(&node.store, &known).await;
         let limits = config.limits.clone();
         Ok(Self { listener, mounts, reactors, api, api_listener, node, sockets, library, files, limits })
     }

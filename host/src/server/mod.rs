@@ -1,6 +1,7 @@
 //! The whole: configuration, wiring, and the order of start and stop.
 
 mod config;
+mod data;
 mod host;
 mod limits;
 mod logging;

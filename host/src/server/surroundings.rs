@@ -71,20 +71,50 @@ impl Surroundings for HostSurroundings {
 
     fn sign(&self, salt: &str, value: &str, max_age: Option<u64>) -> Result<String, Fault> {
         let Some(tokens) = &self.tokens else { return Nowhere.sign(salt, value, max_age) };
+        let derivation = derivation(salt)?;
         let value = read_value(value).map_err(|error| Fault::failed(format!("no JSON to sign: {error}")))?;
         let max_age = max_age.map_or_else(MaxAge::default, MaxAge::Seconds);
-        let signed = tokens.sign(&Derivation::of(salt), &value, max_age, self.now());
+        let signed = tokens.sign(&derivation, &value, max_age, self.now());
         signed.map_err(|Unsignable| Fault::oversize("a token holds at most 64 KiB, nested at most 64 levels deep"))
     }
 
     fn verify(&self, salt: &str, token: &str, max_age: Option<u64>) -> Result<Result<String, TokenProblem>, Fault> {
         let Some(tokens) = &self.tokens else { return Nowhere.verify(salt, token, max_age) };
+        let derivation = derivation(salt)?;
         let token = Some(token).filter(|token| !token.is_empty());
-        let verified = tokens.verify(&Derivation::of(salt), token, max_age.map(MaxAge::Seconds), self.now());
+        let verified = tokens.verify(&derivation, token, max_age.map(MaxAge::Seconds), self.now());
         Ok(verified.map(|value| value.to_string()).map_err(|error| match error {
             TokenError::Missing => TokenProblem::Missing,
             TokenError::Invalid => TokenProblem::Invalid,
             TokenError::Expired => TokenProblem::Expired,
         }))
+    }
+}
+
+/// Bytes of a salt that a plugin uses.
+const SALT_BYTES_MAX: usize = 1024;
+
+/// How the key of a plugin's token is derived.
+///
+/// A salt that is new costs a thousand rounds of SHA-256, some 0.4 ms, on the thread of the call, which may serve connections. That
+/// is less than a guest may run there before it has to yield (1 ms), so it isn't worth another thread; and the guest's CPU time
+/// goes on meanwhile. The bound on the salt keeps it at that: a longer one would be hashed as well.
+fn derivation(salt: &str) -> Result<Derivation, Fault> {
+    if salt.len() > SALT_BYTES_MAX {
+        let bytes = salt.len();
+        return Err(Fault::oversize(format!("a token's salt has {bytes} bytes; at most {SALT_BYTES_MAX}")));
+    }
+    Ok(Derivation::of(salt))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::FaultKind;
+
+    #[test]
+    fn a_salt_has_a_bound() {
+        assert_eq!(derivation(&"s".repeat(SALT_BYTES_MAX)).map(|derivation| derivation.salt.len()), Ok(SALT_BYTES_MAX));
+        assert_eq!(derivation(&"s".repeat(SALT_BYTES_MAX + 1)).map_err(|fault| fault.kind), Err(FaultKind::Oversize));
     }
 }

@@ -1,4 +1,5 @@
-//! What the store writes down for itself: its format, and how much each plugin has. In the same batch as what it is about.
+//! What the store writes down for itself: its format, the mark of its ids, and how much each plugin has. In the same batch as what
+//! it is about.
 
 use bytes::Bytes;
 
@@ -13,6 +14,11 @@ const USAGE: &[u8] = b"usage:";
 /// Where the format's version stands.
 pub(super) fn format() -> Bytes {
     space::book(b"format")
+}
+
+/// Where the time stands, in milliseconds since 1970, that no id has reached: see `ids`.
+pub(super) fn mark() -> Bytes {
+    space::book(b"ids")
 }
 
 /// Where it stands how many bytes a plugin has.

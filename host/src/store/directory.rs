@@ -1,13 +1,14 @@
 //! The data directory, and the one file in it.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::embedded::{Embedded, OpeningError};
 use crate::files;
+use super::engine::{Doing, Engine, Snapshot, Writes};
 
 /// The file's name.
 const FILE: &str = "bennu.redb";
@@ -15,8 +16,15 @@ const FILE: &str = "bennu.redb";
 /// Its name until it is complete.
 const PARTIAL: &str = "bennu.redb.partial";
 
+/// The engine, and the lock of its directory: nobody else makes the file, has it open, or takes it while it is opened anew.
+pub(super) struct Held {
+    engine: Embedded,
+    // Dropped after the engine, as fields are in their order.
+    _lock: File,
+}
+
 /// Opens the engine in a directory. What isn't there is made, for this user alone.
-pub(super) fn open(directory: &Path, cache_bytes: usize) -> Result<Embedded> {
+pub(super) fn open(directory: &Path, cache_bytes: usize) -> Result<Held> {
     let shown = directory.display();
     let is_new = !directory.exists();
     DirBuilder::new()
@@ -24,10 +32,15 @@ pub(super) fn open(directory: &Path, cache_bytes: usize) -> Result<Embedded> {
         .mode(0o700)
         .create(directory)
         .with_context(|| format!("making the data directory {shown}"))?;
-    // For as long as this takes, so that nobody else makes the file at the same time.
-    let held = File::open(directory).with_context(|| format!("opening the data directory {shown}"))?;
-    held.lock().with_context(|| format!("locking the data directory {shown}"))?;
+    let lock = File::open(directory).with_context(|| format!("opening the data directory {shown}"))?;
     let path = directory.join(FILE);
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => bail!("{}", in_use(&path)),
+        Err(TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("locking the data directory {shown}"));
+        }
+    }
     if !path.exists() {
         make(&directory.join(PARTIAL), &path)?;
     }
@@ -38,7 +51,55 @@ pub(super) fn open(directory: &Path, cache_bytes: usize) -> Result<Embedded> {
     if is_new && let Some(parent) = fs::canonicalize(directory)?.parent() {
         sync(parent)?;
     }
-    Ok(engine)
+    Ok(Held { engine, _lock: lock })
+}
+
+impl Engine for Held {
+    fn snapshot(&mut self) -> Doing<'_, std::sync::Arc<dyn Snapshot>> {
+        self.engine.snapshot()
+    }
+
+    fn apply<'a>(&'a mut self, writes: &'a Writes) -> Doing<'a, ()> {
+        self.engine.apply(writes)
+    }
+
+    fn reopen(&mut self) -> Doing<'_, ()> {
+        self.engine.reopen()
+    }
+}
+
+/// A command that closes a data directory to other users of the machine, if they may look into it, or into a file of it.
+///
+/// # Errors
+/// Where it can't be looked at.
+pub fn open_to_others(directory: &Path) -> std::io::Result<Option<String>> {
+    let is_open = |path: &Path| Ok(fs::metadata(path)?.permissions().mode() & 0o077 != 0);
+    let mut found = is_open(directory)?;
+    for entry in fs::read_dir(directory)? {
+        // What is within a directory that is closed need not be.
+        found = found || entry.and_then(|entry| is_open(&entry.path())).unwrap_or(false);
+    }
+    Ok(found.then(|| format!("chmod -R go= {}", quoted(&absolute(directory)))))
+}
+
+/// A path that means the same wherever one is.
+#[must_use]
+pub fn absolute(path: &Path) -> PathBuf {
+    fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,@".contains(&byte);
+    if text.bytes().all(is_plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+fn in_use(path: &Path) -> String {
+    format!(
+        "{} is in use by another bennu: stop that one, or give this one a data directory of its own",
+        path.display()
+    )
 }
 
 /// Makes the file: a crash leaves either a whole one, or none of that name. For redb takes one that it had only begun to
@@ -71,9 +132,7 @@ fn opened(path: &Path, cache_bytes: usize) -> Result<Embedded> {
     let shown = path.display();
     match Embedded::open(path, cache_bytes) {
         Ok(engine) => Ok(engine),
-        Err(OpeningError::InUse) => {
-            bail!("{shown} is in use by another bennu: stop that one, or give this one a data directory of its own")
-        }
+        Err(OpeningError::InUse) => bail!("{}", in_use(path)),
         Err(OpeningError::Failed(error)) => bail!(
             "{shown} can't be opened: {error}; if it is no store of bennu, or is damaged beyond repair, move it away, and \
              import what was exported before"
@@ -103,6 +162,25 @@ mod tests {
         drop(open(&directory, 1 << 20).unwrap());
         assert_eq!((mode(&directory), mode(&directory.join(FILE))), (0o700, 0o600));
         drop(open(&directory, 1 << 20).unwrap());
+        assert_eq!(open_to_others(&directory).unwrap(), None);
+    }
+
+    #[test]
+    fn a_directory_that_others_may_look_into_is_closed_by_the_command_that_is_given() {
+        let place = tempfile::tempdir().unwrap();
+        for (name, directory_mode, file_mode) in [("a", 0o755, 0o600), ("it's b", 0o700, 0o644), ("c", 0o770, 0o640)] {
+            let directory = place.path().join(name);
+            drop(open(&directory, 1 << 20).unwrap());
+            fs::create_dir(directory.join("builds")).unwrap();
+            for (path, mode) in [(&directory, directory_mode), (&directory.join(FILE), file_mode)] {
+                fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+            }
+            let command = open_to_others(&directory).unwrap().unwrap();
+            let done = std::process::Command::new("sh").args(["-c", &command]).status().unwrap();
+            assert!(done.success(), "{command}");
+            assert_eq!((mode(&directory), mode(&directory.join(FILE))), (0o700, 0o600), "{command}");
+            assert_eq!(open_to_others(&directory).unwrap(), None);
+        }
     }
 
     #[test]

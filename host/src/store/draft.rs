@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::engine::{Direction, EngineError, Most, Row, Snapshot, Span, Writes, successor};
 use super::footprint::Footprint;
+use super::health::Health;
 use super::limits::{Oversize, StoreLimits};
 use super::overlay;
 use super::scan::{Page, Scan};
@@ -20,6 +21,10 @@ pub struct Revision(pub(super) u64);
 pub(super) struct Seen {
     pub(super) revision: Revision,
     pub(super) snapshot: Arc<dyn Snapshot>,
+    /// How often the engine had been opened anew.
+    pub(super) opening: u64,
+    /// Who is told where it can't be read.
+    pub(super) health: Arc<Health>,
 }
 
 /// What a call reads and writes, until [`Store::commit`](super::Store::commit) makes it so.
@@ -52,6 +57,13 @@ pub enum ReadError {
 impl fmt::Debug for Draft {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Draft").field("plugin", &self.owner.name()).field("writes", &self.writes.len()).finish()
+    }
+}
+
+impl Seen {
+    /// What was read. If nothing works any more, the one who writes learns of it.
+    pub(super) fn told<T>(&self, read: Result<T, EngineError>) -> Result<T, EngineError> {
+        read.inspect_err(|error| self.health.report(self.opening, error))
     }
 }
 
@@ -109,7 +121,8 @@ impl Draft {
             bytes: scan.bytes.min(self.limits.scan_bytes),
         };
         let prefix = self.owner.prefix_len();
-        let found = overlay::scan(&*self.seen.snapshot, &self.writes, &span, scan.direction, most, prefix).await?;
+        let found = overlay::scan(&*self.seen.snapshot, &self.writes, &span, scan.direction, most, prefix).await;
+        let found = self.seen.told(found)?;
         self.footprint.add(found.seen, self.limits.reads_per_call);
         let rest = found.rest.map(|rest| Scan {
             from: self.owner.name_of(&rest.from),
@@ -200,7 +213,7 @@ impl Draft {
         if let Some(written) = self.writes.get(place) {
             return Ok(written.clone());
         }
-        let value = self.seen.snapshot.get(place).await?;
+        let value = self.seen.told(self.seen.snapshot.get(place).await)?;
         self.footprint.add_key(place, self.limits.reads_per_call);
         Ok(value)
     }

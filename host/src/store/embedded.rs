@@ -1,7 +1,9 @@
 //! The engine that stands in one file: redb.
 
 use std::fmt;
+use std::fs::OpenOptions;
 use std::future::ready;
+use std::io;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +14,10 @@ use redb::{
     StorageBackend, StorageError, TableDefinition,
 };
 
+use super::backing::{Backing, forget_cached};
 use super::engine::{Direction, Doing, Engine, EngineError, Most, Row, Rows, Snapshot, Span, Writes};
+use super::probe::probe;
+use super::reading::Readers;
 
 type Key = &'static [u8];
 
@@ -25,6 +30,21 @@ const ROWS: TableDefinition<'_, Key, Key> = TableDefinition::new("rows");
 /// spares then it pays after a crash, when the whole file is read once.
 pub struct Embedded {
     database: Database,
+    backing: Backing,
+    readers: Readers,
+    cache_bytes: usize,
+    opener: Opener,
+}
+
+/// Gives what the database stands in, each time that it is opened.
+type Opener = Box<dyn Fn(Opening) -> io::Result<Backing> + Send>;
+
+/// Why a database is opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Opening {
+    First,
+    /// It failed.
+    Anew,
 }
 
 /// Why a database couldn't be opened.
@@ -36,9 +56,10 @@ pub enum OpeningError {
     Failed(EngineError),
 }
 
+/// A snapshot. Its transaction lives as long as its table does.
 struct View {
-    /// Keeps its transaction alive.
-    rows: ReadOnlyTable<Key, Key>,
+    rows: Arc<ReadOnlyTable<Key, Key>>,
+    readers: Readers,
 }
 
 impl Embedded {
@@ -47,44 +68,80 @@ impl Embedded {
     /// # Errors
     /// Where it is in use, or is no such file.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, OpeningError> {
-        Self::prepared(builder(cache_bytes).create(path)?)
+        let path = path.to_owned();
+        Self::opened(Box::new(move |opening| file(&path, opening)), cache_bytes)
     }
 
-    /// Opens what a backend holds, for tests.
+    /// Opens what backends hold, for tests: each is another handle of the same.
     ///
     /// # Errors
     /// As [`Embedded::open`].
-    pub fn over(backend: impl StorageBackend, cache_bytes: usize) -> Result<Self, OpeningError> {
-        Self::prepared(builder(cache_bytes).create_with_backend(backend)?)
+    pub fn over<B: StorageBackend>(
+        backend: impl Fn() -> B + Send + 'static,
+        cache_bytes: usize,
+    ) -> Result<Self, OpeningError> {
+        Self::opened(Box::new(move |_| Ok(Backing::other(backend()))), cache_bytes)
     }
 
-    /// With its table, which readers can't make.
-    fn prepared(database: Database) -> Result<Self, OpeningError> {
-        let embedded = Self { database };
+    fn opened(opener: Opener, cache_bytes: usize) -> Result<Self, OpeningError> {
+        let backing = opener(Opening::First).map_err(|error| OpeningError::Failed(EngineError::new(error)))?;
+        let database = builder(cache_bytes).create_with_backend(backing.clone())?;
+        let embedded = Self { database, backing, readers: Readers::new(), cache_bytes, opener };
+        // With its table, which readers can't make.
         if embedded.view().is_err() {
             embedded.write(&Writes::new()).map_err(OpeningError::Failed)?;
         }
         Ok(embedded)
     }
 
+    /// Opens it anew. Until that has worked, snapshots go on with what the old database has in memory.
+    fn opened_anew(&mut self) -> Result<(), EngineError> {
+        let failed = |error: io::Error| EngineError::broken(error);
+        let backing = (self.opener)(Opening::Anew).map_err(failed)?;
+        self.backing.retire().map_err(failed)?;
+        let database = builder(self.cache_bytes).create_with_backend(backing.clone());
+        let database = database.map_err(|error| EngineError::broken(OpeningError::from(error)))?;
+        // A write shows whether it works. Where it doesn't, this database is dropped, and its locks with it.
+        write(&database, &Writes::new())?;
+        (self.database, self.backing) = (database, backing);
+        Ok(())
+    }
+
     fn view(&self) -> Result<View, EngineError> {
         let reading = self.database.begin_read().map_err(failed)?;
-        Ok(View { rows: reading.open_table(ROWS).map_err(failed)? })
+        let rows = Arc::new(reading.open_table(ROWS).map_err(failed)?);
+        Ok(View { rows, readers: self.readers.clone() })
     }
 
     fn write(&self, writes: &Writes) -> Result<(), EngineError> {
-        let mut writing = self.database.begin_write().map_err(failed)?;
-        writing.set_durability(Durability::Immediate).map_err(failed)?;
-        let mut rows = writing.open_table(ROWS).map_err(failed)?;
-        for (key, value) in writes {
-            match value {
-                Some(value) => rows.insert(key.as_ref(), value.as_ref()).map_err(failed)?,
-                None => rows.remove(key.as_ref()).map_err(failed)?,
-            };
-        }
-        drop(rows);
-        writing.commit().map_err(failed)
+        write(&self.database, writes)
     }
+}
+
+fn write(database: &Database, writes: &Writes) -> Result<(), EngineError> {
+    let mut writing = database.begin_write().map_err(failed)?;
+    writing.set_durability(Durability::Immediate).map_err(failed)?;
+    let mut rows = writing.open_table(ROWS).map_err(failed)?;
+    for (key, value) in writes {
+        match value {
+            Some(value) => rows.insert(key.as_ref(), value.as_ref()).map_err(failed)?,
+            None => rows.remove(key.as_ref()).map_err(failed)?,
+        };
+    }
+    drop(rows);
+    writing.commit().map_err(failed)
+}
+
+/// The file of a database. After a failure, only if something can be written beside it, and as the disk has it.
+fn file(path: &Path, opening: Opening) -> io::Result<Backing> {
+    if opening == Opening::Anew {
+        probe(path)?;
+    }
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    if opening == Opening::Anew {
+        forget_cached(&file)?;
+    }
+    Backing::file(file)
 }
 
 fn builder(cache_bytes: usize) -> Builder {
@@ -109,41 +166,54 @@ impl Engine for Embedded {
         // In the task that waits for it, which is one that may block.
         Box::pin(async move { self.write(writes) })
     }
+
+    fn reopen(&mut self) -> Doing<'_, ()> {
+        Box::pin(async move { self.opened_anew() })
+    }
 }
 
 impl Snapshot for View {
     fn get<'a>(&'a self, key: &'a [u8]) -> Doing<'a, Option<Bytes>> {
-        let value = ReadableTable::get(&self.rows, key);
-        let value = value.map(|value| value.map(|value| copied(&value))).map_err(failed);
-        Box::pin(ready(value))
+        if let Some(value) = self.readers.at_once(|| value(&self.rows, key)) {
+            return Box::pin(ready(value));
+        }
+        let (rows, key) = (Arc::clone(&self.rows), Bytes::copy_from_slice(key));
+        Box::pin(self.readers.elsewhere(move || value(&rows, &key)))
     }
 
     fn scan<'a>(&'a self, span: &'a Span, direction: Direction, most: Most) -> Doing<'a, Rows> {
-        Box::pin(ready(self.scanned(span, direction, most).map_err(failed)))
-    }
-}
-
-impl View {
-    fn scanned(&self, span: &Span, direction: Direction, most: Most) -> Result<Rows, StorageError> {
-        let bounds = (Bound::Included(span.from.as_ref()), Bound::Excluded(span.until.as_ref()));
-        let range = ReadableTable::range::<&[u8]>(&self.rows, bounds)?;
-        let row =
-            |row: Result<(AccessGuard<'_, Key>, AccessGuard<'_, Key>), StorageError>| -> Result<Row, StorageError> {
-                row.map(|(key, value)| (copied(&key), copied(&value)))
-            };
-        match direction {
-            Direction::Forward => Rows::gather(range.map(row), most),
-            Direction::Backward => Rows::gather(range.rev().map(row), most),
+        if let Some(scanned) = self.readers.at_once(|| scanned(&self.rows, span, direction, most)) {
+            return Box::pin(ready(scanned));
         }
+        let (rows, span) = (Arc::clone(&self.rows), span.clone());
+        Box::pin(self.readers.elsewhere(move || scanned(&rows, &span, direction, most)))
     }
 }
 
-/// What is in the way, in words that say what to do.
+fn value(rows: &ReadOnlyTable<Key, Key>, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+    let value = ReadableTable::get(rows, key).map_err(failed)?;
+    Ok(value.map(|value| copied(&value)))
+}
+
+fn scanned(rows: &ReadOnlyTable<Key, Key>, span: &Span, direction: Direction, most: Most) -> Result<Rows, EngineError> {
+    let bounds = (Bound::Included(span.from.as_ref()), Bound::Excluded(span.until.as_ref()));
+    let range = ReadableTable::range::<&[u8]>(rows, bounds).map_err(failed)?;
+    let row = |row: Result<(AccessGuard<'_, Key>, AccessGuard<'_, Key>), StorageError>| -> Result<Row, StorageError> {
+        row.map(|(key, value)| (copied(&key), copied(&value)))
+    };
+    let rows = match direction {
+        Direction::Forward => Rows::gather(range.map(row), most),
+        Direction::Backward => Rows::gather(range.rev().map(row), most),
+    };
+    rows.map_err(failed)
+}
+
+/// What is in the way, and whether anything works after it.
 fn failed(error: impl Into<redb::Error>) -> EngineError {
     match error.into() {
-        redb::Error::PreviousIo => {
-            EngineError::new("it failed earlier, and so its file isn't touched any more; restart the host")
-        }
+        redb::Error::PreviousIo => EngineError::broken("it failed earlier, and wasn't opened anew yet"),
+        redb::Error::DatabaseClosed => EngineError::broken("it was opened anew meanwhile"),
+        error @ (redb::Error::Io(_) | redb::Error::LockPoisoned(_)) => EngineError::broken(error),
         error => EngineError::new(error),
     }
 }

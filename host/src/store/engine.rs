@@ -3,12 +3,13 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-/// Something that an engine does. Where it is embedded, it is ready at once.
+/// Something that an engine does. What is in memory is ready at once.
 pub type Doing<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send + 'a>>;
 
 /// A key and its value.
@@ -29,9 +30,18 @@ pub trait Engine: Send + 'static {
     /// If it fails, none of them is there. An engine that can't tell, as after a failed sync, applies nothing more until it
     /// is opened anew, and then all of them are there or none.
     fn apply<'a>(&'a mut self, writes: &'a Writes) -> Doing<'a, ()>;
+
+    /// Opens it anew after it failed, and writes something, to see that it works again. What was applied is there then, and of what
+    /// failed all or nothing. Where this fails, snapshots go on as before, and it may be tried again.
+    fn reopen(&mut self) -> Doing<'_, ()> {
+        Box::pin(ready(Err(EngineError::new("it can't be opened anew"))))
+    }
 }
 
 /// The content at some moment.
+///
+/// No read may make the thread wait that polls it: connections may be served there. What has to wait for a disk does so elsewhere,
+/// and wakes the reader.
 pub trait Snapshot: Send + Sync {
     /// The value of a key.
     fn get<'a>(&'a self, key: &'a [u8]) -> Doing<'a, Option<Bytes>>;
@@ -79,7 +89,10 @@ pub struct Rows {
 
 /// Why an engine couldn't do what it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EngineError(Arc<str>);
+pub struct EngineError {
+    what: Arc<str>,
+    is_broken: bool,
+}
 
 impl Span {
     /// Whether no key can be in it.
@@ -137,13 +150,24 @@ impl Rows {
 impl EngineError {
     /// An error that says so.
     pub fn new(what: impl fmt::Display) -> Self {
-        Self(what.to_string().into())
+        Self { what: what.to_string().into(), is_broken: false }
+    }
+
+    /// An error after which nothing works until the engine is opened anew.
+    pub fn broken(what: impl fmt::Display) -> Self {
+        Self { is_broken: true, ..Self::new(what) }
+    }
+
+    /// Whether nothing works until the engine is opened anew.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.is_broken
     }
 }
 
 impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.what)
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 
+use super::books;
 use super::engine::{Direction, Most};
 use super::handle::Store;
 use super::line::Line;
@@ -32,7 +33,8 @@ impl Store {
             None => vec![space::everything()],
         };
         let mut exported = Exported::default();
-        out.write_all(&Line::Head.write()?).context("writing the export")?;
+        let ids_ms = books::read(&*seen.snapshot, &books::mark()).await.context("reading the store")?;
+        out.write_all(&Line::Head { ids_ms }.write()?).context("writing the export")?;
         for span in spans {
             let mut unread = Some(span);
             while let Some(span) = unread.take() {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures_util::FutureExt;
@@ -12,9 +13,12 @@ use super::books;
 use super::committer::{Committer, Order, Shared, Waiting};
 use super::directory;
 use super::draft::{Draft, Revision, Seen};
-use super::engine::{Direction, Engine, EngineError, Most};
+use super::engine::{Direction, Engine, EngineError, Most, Writes};
+use super::health::{Trouble, now_ms};
+use super::ids::{Ids, LEASE_MS};
 use super::limits::StoreLimits;
 use super::memory::Memory;
+use super::reading;
 use super::space::Owner;
 
 /// Ordered keys to bytes, for every plugin its own. A handle, cheap to clone.
@@ -45,7 +49,7 @@ struct Queue {
 
 impl Store {
     /// Opens the store in a data directory, and makes both if they aren't there. It may read the whole file first, if the
-    /// host that had it open crashed.
+    /// host that had it open crashed. The directory is this store's alone until it is closed.
     ///
     /// # Errors
     /// Says what is in the way, and what to do about it.
@@ -63,12 +67,16 @@ impl Store {
     pub async fn over(engine: Box<dyn Engine>, limits: StoreLimits) -> Result<Self> {
         let committer = Committer::new(engine, limits).await?;
         let shared = Arc::clone(committer.shared());
-        let runtime = tokio::runtime::Builder::new_current_thread().build().context("preparing to write")?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.context("preparing to write")?;
         let (orders, queue) = mpsc::unbounded_channel();
-        std::thread::Builder::new()
-            .name("bennu-store".into())
-            .spawn(move || runtime.block_on(committer.run(queue)))
-            .context("starting a thread to write in")?;
+        let last_word = LastWord(Arc::clone(&shared));
+        let work = move || {
+            reading::wait_here();
+            let _last_word = last_word;
+            runtime.block_on(committer.run(queue));
+        };
+        std::thread::Builder::new().name("bennu-store".into()).spawn(work).context("starting a thread to write in")?;
         let room_bytes = u32::try_from(limits.waiting_bytes.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX).max(1);
         let room = Arc::new(Semaphore::new(room_bytes as usize));
         Ok(Self { shared, desk: Arc::new(Desk::Apart(Queue { orders, room, room_bytes })) })
@@ -126,12 +134,58 @@ impl Store {
         }
     }
 
+    /// Writes what no call has, if nothing else was written since that revision.
+    pub(super) async fn apply(&self, writes: Writes, since: Revision) -> Result<Revision, Refusal> {
+        match &*self.desk {
+            Desk::Apart(queue) => queue.ask(|answer| Order::Apply(writes, since, answer)).await?,
+            Desk::Here { committer, .. } => {
+                let mut committer = committer.lock().unwrap_or_else(PoisonError::into_inner);
+                let applied = committer.apply_apart(writes, since).now_or_never();
+                applied.unwrap_or_else(|| Err(Refusal::Failed(EngineError::new("memory wasn't ready at once"))))
+            }
+        }
+    }
+
+    /// An id that sorts behind all that were drawn from this store before, also by hosts that had it earlier, once
+    /// [`Store::keep_ids`] has been called.
+    #[must_use]
+    pub fn unique_id(&self) -> String {
+        let (id, asks) = self.shared.ids.draw(now_ms());
+        if let (true, Desk::Apart(queue)) = (asks, &*self.desk) {
+            // Where the thread has ended, so has the store.
+            let _ = queue.orders.send(Order::Mark(None));
+        }
+        id
+    }
+
+    /// From now on no id is drawn that a later host could draw an earlier one after, whatever becomes of this one and of its clock.
+    /// Gives how far the clock is behind the ids that were drawn before, unless that is no more than a host leaves that was killed.
+    ///
+    /// # Errors
+    /// Where that can't be written. Ids are drawn all the same, and it is tried again with the next batch.
+    pub async fn keep_ids(&self) -> Result<Option<Duration>, Refusal> {
+        let behind_ms = self.shared.ids.last_ms().saturating_sub(now_ms());
+        if let Desk::Apart(queue) = &*self.desk {
+            queue.ask(|answer| Order::Mark(Some(answer))).await??;
+        }
+        Ok((behind_ms > LEASE_MS).then(|| Duration::from_millis(behind_ms)))
+    }
+
+    /// What is wrong with the store; none while it works. While something is, nothing is written, and it is mended as soon as that
+    /// can be.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.shared.health.trouble()
+    }
+
     /// The bytes of keys, rooms and values that a plugin has.
     ///
     /// # Errors
     /// Those of the engine.
     pub async fn usage(&self, plugin: &str) -> Result<u64, EngineError> {
-        Ok(books::read(&*self.seen().snapshot, &books::usage(plugin)).await?.unwrap_or(0))
+        let seen = self.seen();
+        let usage = books::read(&*seen.snapshot, &books::usage(plugin)).await;
+        Ok(seen.told(usage)?.unwrap_or(0))
     }
 
     /// The plugins that have anything, each with its bytes.
@@ -143,7 +197,8 @@ impl Store {
         let mut usages = Vec::new();
         let mut rest = books::usages();
         loop {
-            let read = seen.snapshot.scan(&rest, Direction::Forward, Most { rows: 1000, bytes: usize::MAX }).await?;
+            let read = seen.snapshot.scan(&rest, Direction::Forward, Most { rows: 1000, bytes: usize::MAX }).await;
+            let read = seen.told(read)?;
             for (place, entry) in &read.rows {
                 usages.push((books::plugin_of(place).unwrap_or_default().to_owned(), books::number(entry)?));
             }
@@ -166,6 +221,10 @@ impl Store {
         self.shared.seen.load_full()
     }
 
+    pub(super) fn ids(&self) -> &Ids {
+        &self.shared.ids
+    }
+
     pub(super) fn limits(&self) -> &StoreLimits {
         &self.shared.limits
     }
@@ -181,8 +240,15 @@ impl Queue {
         match outcome.await {
             Ok(outcome) if is_taken => outcome,
             _ if self.room.is_closed() => Err(Refusal::Stopping),
-            _ => Err(Refusal::Failed(EngineError::new("its thread died; this is a fault of the host"))),
+            _ => Err(died()),
         }
+    }
+
+    /// Has the thread do something else, and waits for what comes of it.
+    async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, Refusal> {
+        let (answer, outcome) = oneshot::channel();
+        let _ = self.orders.send(order(answer));
+        outcome.await.map_err(|_| if self.room.is_closed() { Refusal::Stopping } else { died() })
     }
 
     async fn close(&self) {
@@ -191,6 +257,23 @@ impl Queue {
         // Where the thread has ended already, there is nothing to wait for.
         if self.orders.send(Order::End(end)).is_ok() {
             let _ = ended.await;
+        }
+    }
+}
+
+fn died() -> Refusal {
+    Refusal::Failed(EngineError::new(THREAD_DIED))
+}
+
+const THREAD_DIED: &str = "its thread died; this is a fault of the host";
+
+/// Says that the thread which writes has died, if it dies: nothing is written any more.
+struct LastWord(Arc<Shared>);
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.health.set(Some(Trouble { since_ms: now_ms(), reason: THREAD_DIED.into() }));
         }
     }
 }

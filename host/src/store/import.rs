@@ -6,9 +6,11 @@ use std::io::{BufRead, Read};
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 
+use super::books;
 use super::draft::Draft;
-use super::engine::{Direction, Most};
+use super::engine::{Direction, Most, Writes};
 use super::handle::Store;
+use super::ids::LATEST_MS;
 use super::limits::Oversize;
 use super::line::Line;
 use super::space::{KINDS, Kind, Owner};
@@ -71,9 +73,9 @@ impl Store {
                 ensure!(line.len() as u64 <= most, "it has more than {most} bytes, and so can't be a row");
                 ensure!(end.is_none(), "the line before it was the last one");
                 match (number, Line::read(&line)?) {
-                    (1, Line::Head) => {}
+                    (1, Line::Head { ids_ms }) => self.go_past(ids_ms).await?,
                     (1, _) => bail!("it doesn't say what this is, as the first line of an export does"),
-                    (_, Line::Head) => bail!("another export begins; import one at a time"),
+                    (_, Line::Head { .. }) => bail!("another export begins; import one at a time"),
                     (_, Line::End { rows }) => end = Some(rows),
                     (_, Line::Row { plugin, kind, name, value }) => {
                         importing.row(&plugin, kind, &name, value).await?;
@@ -90,6 +92,20 @@ impl Store {
         })?;
         ensure!(end == rows, "its last line says that it has {end} rows, and it has {rows}; they were imported");
         Ok(Imported { rows, plugins: importing.met.len() as u64 })
+    }
+}
+
+impl Store {
+    /// Has ids that are drawn from now on sort behind those that are imported.
+    async fn go_past(&self, ids_ms: Option<u64>) -> Result<()> {
+        ensure!(ids_ms.is_none_or(|ids_ms| ids_ms <= LATEST_MS), "its `ids_ms` is later than an id can be");
+        let seen = self.seen();
+        let has = books::read(&*seen.snapshot, &books::mark()).await.context("reading the store")?;
+        let Some(ids_ms) = ids_ms.filter(|ids_ms| has.is_none_or(|has| has < *ids_ms)) else { return Ok(()) };
+        let writes = Writes::from([(books::mark(), Some(books::entry(ids_ms)))]);
+        self.apply(writes, seen.revision).await.context("writing the store")?;
+        self.ids().go_past(ids_ms);
+        Ok(())
     }
 }
 

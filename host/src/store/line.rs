@@ -9,6 +9,8 @@
 //! {"rows":4}
 //! ```
 //!
+//! The first one may have `"ids_ms"` too, a time that no id has reached which the rows may hold.
+//!
 //! What is UTF-8 stands as text, and what isn't as base64, under a name of its own: so one can tell which it is, and both
 //! can be written by hand.
 
@@ -26,8 +28,9 @@ const VERSION: u64 = 1;
 /// What a line says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
-    /// What this is. The first one.
-    Head,
+    /// What this is. The first one. With the mark of the ids, if there is one: ids that are drawn after an import sort behind those
+    /// that are imported.
+    Head { ids_ms: Option<u64> },
     /// A key, or a room by its topic, or what that was before, with its value.
     Row { plugin: String, kind: Kind, name: Bytes, value: Bytes },
     /// How many rows there were. The last one.
@@ -41,6 +44,8 @@ struct Fields {
     format: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ids_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     plugin: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,7 +79,9 @@ impl Line {
     pub(super) fn write(self) -> Result<Vec<u8>> {
         let mut fields = Fields::default();
         match self {
-            Self::Head => (fields.format, fields.version) = (Some(FORMAT.to_owned()), Some(VERSION)),
+            Self::Head { ids_ms } => {
+                (fields.format, fields.version, fields.ids_ms) = (Some(FORMAT.to_owned()), Some(VERSION), ids_ms);
+            }
             Self::End { rows } => fields.rows = Some(rows),
             Self::Row { plugin, kind, name, value } => {
                 fields.plugin = Some(plugin);
@@ -100,16 +107,17 @@ impl Line {
         ensure!(line.trim_ascii_start().starts_with(b"{"), "it is no JSON object");
         match serde_json::from_slice(line)? {
             Fields { rows: Some(rows), plugin: None, format: None, version: None, .. } => Ok(Self::End { rows }),
-            Fields { format: Some(format), version, plugin: None, rows: None, .. } => {
+            Fields { format: Some(format), version, ids_ms, plugin: None, rows: None, .. } => {
                 ensure!(format == FORMAT, "its format is `{format}`, and not `{FORMAT}`");
                 let version = version.context("it has no `version`")?;
                 ensure!(version == VERSION, "its version is {version}, and this bennu reads version {VERSION}");
-                Ok(Self::Head)
+                Ok(Self::Head { ids_ms })
             }
             Fields {
                 plugin: Some(plugin),
                 format: None,
                 version: None,
+                ids_ms: None,
                 rows: None,
                 key,
                 key_base64,
@@ -164,7 +172,8 @@ mod tests {
     #[test]
     fn lines_are_read_as_they_were_written() {
         for (line, text) in [
-            (Line::Head, r#"{"format":"bennu-store","version":1}"#),
+            (Line::Head { ids_ms: None }, r#"{"format":"bennu-store","version":1}"#),
+            (Line::Head { ids_ms: Some(7) }, r#"{"format":"bennu-store","version":1,"ids_ms":7}"#),
             (row(Kind::Keys, b"a\0", b""), r#"{"plugin":"chat","key":"a\u0000","value":""}"#),
             (row(Kind::Keys, b"\xff\0", b"\x80"), r#"{"plugin":"chat","key_base64":"/wA=","value_base64":"gA=="}"#),
             (row(Kind::Rooms, "röom".as_bytes(), b"{}"), r#"{"plugin":"chat","room":"röom","value":"{}"}"#),

@@ -14,6 +14,7 @@
 //! The [`Engine`] is a trait of a few methods: [`Embedded`] is redb in one file, [`Memory`] keeps nothing. All plugins share
 //! one keyspace of it, in which each has its space.
 
+mod backing;
 mod batch;
 mod books;
 mod committer;
@@ -24,12 +25,17 @@ mod engine;
 mod export;
 mod footprint;
 mod handle;
+mod health;
+mod ids;
 mod import;
 mod limits;
 mod line;
 mod memory;
 mod overlay;
+mod probe;
+mod reading;
 mod recent;
+mod rename;
 mod scan;
 mod space;
 #[cfg(test)]
@@ -37,13 +43,16 @@ mod space;
 mod tests;
 
 pub use batch::Refusal;
+pub use directory::{absolute, open_to_others};
 pub use draft::{Draft, ReadError, Revision};
 pub use embedded::{Embedded, OpeningError};
 pub use engine::{Direction, Doing, Engine, EngineError, Most, Row, Rows, Snapshot, Span, Writes};
 pub use export::Exported;
 pub use handle::Store;
+pub use health::Trouble;
 pub use import::{Existing, Imported};
 pub use limits::{Oversize, QUOTA_BYTES, StoreLimits};
 pub use memory::Memory;
+pub use rename::Renamed;
 pub use scan::{Page, Scan};
 pub use space::Owner;

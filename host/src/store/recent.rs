@@ -45,6 +45,12 @@ impl Recent {
         }
     }
 
+    /// Anything may have been written, up to that revision.
+    pub(super) fn forget(&mut self, revision: Revision) {
+        let bytes_most = self.bytes_most;
+        *self = Self { horizon: revision, ..Self::new(bytes_most) };
+    }
+
     /// Whether anything of a footprint was written after a revision, or may have been.
     pub(super) fn has_overtaken(&self, footprint: &Footprint, since: Revision) -> bool {
         if footprint.is_empty() {
@@ -112,5 +118,7 @@ mod tests {
         assert!(!recent.has_overtaken(&Footprint::default(), Revision(0)));
         note(&mut recent, 6, &["a", "b", "c"]);
         assert_eq!((recent.log.len(), recent.by_key.len()), (3, 3));
+        recent.forget(Revision(7));
+        assert!(recent.has_overtaken(&other, Revision(6)) && !recent.has_overtaken(&other, Revision(7)));
     }
 }

@@ -1,9 +1,12 @@
 //! What plugins keep: whole transactions, also when many are at it at once, and for the next start of the host.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
-use bennu_tests::{Cast, Setup, TestClient, TestHost, bennu, check, within};
+use bennu_tests::{Cast, Setup, TestClient, TestHost, bennu, check, eventually, within};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -245,4 +248,209 @@ async fn write_until_the_end(client: &mut TestClient, n: u64) -> u64 {
             _ => return acknowledged,
         }
     }
+}
+
+fn mode(path: &Path) -> Result<u32> {
+    Ok(fs::metadata(path)?.permissions().mode() & 0o777)
+}
+
+#[tokio::test]
+async fn an_export_is_for_this_user_alone() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    fs::create_dir(home.path().join("data"))?;
+    fs::write(home.path().join("old.jsonl"), "of an earlier version")?;
+    fs::set_permissions(home.path().join("old.jsonl"), fs::Permissions::from_mode(0o644))?;
+    for name in ["new.jsonl", "old.jsonl"] {
+        let exported = bennu(home.path(), &["store", "export", "--data", "data", "--output", name])?;
+        ensure!(exported.code == Some(0), "{exported:?}");
+        ensure!(mode(&home.path().join(name))? == 0o600, "{name}");
+    }
+    // What is no file is left as it is.
+    let exported = bennu(home.path(), &["store", "export", "--data", "data", "--output", "/dev/null"])?;
+    ensure!(exported.code == Some(0), "{exported:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_data_directory_that_others_may_read_is_warned_of_with_the_command_that_closes_it() -> Result<()> {
+    let host = TestHost::start(&["ledger"]).await?;
+    let is_warning = |line: &bennu_tests::Line| line.message().contains("chmod");
+    let place =
+        host.log().find(0, "the data directory", |line| line.message().starts_with("the data directory is /")).await?;
+    ensure!(place.message().contains("/data; no plugin has stored anything in it yet"), "{}", place.text);
+    ensure!(!host.log().since(0).iter().any(is_warning) && mode(&host.home().join("data"))? == 0o700);
+    let host = host
+        .restart_after(Signal::TERM, |host| {
+            Ok(fs::set_permissions(host.home().join("data"), fs::Permissions::from_mode(0o755))?)
+        })
+        .await?;
+    let warning = host.log().find(0, "the warning", is_warning).await?;
+    let (_, command) = warning.message().split_once("closes it: ").context("there is a command")?;
+    ensure!(std::process::Command::new("sh").args(["-c", command]).status()?.success(), "{command}");
+    ensure!(mode(&host.home().join("data"))? == 0o700);
+    let host = host.restart(Signal::TERM).await?;
+    ensure!(!host.log().since(0).iter().any(is_warning));
+    host.stop().await?;
+    Ok(())
+}
+
+async fn has_balance(host: &TestHost, balance: u64) -> Result<()> {
+    let mut client = join(host).await?;
+    let found = ask(&mut client, "balance", json!({ "of": "a" })).await?;
+    ensure!(found == json!({ "balance": balance }), "{found}");
+    Ok(())
+}
+
+/// Its file is renamed: the data that it had is named, and may be given to it in two ways.
+#[tokio::test]
+async fn data_that_no_plugin_s_file_stands_for_is_named_and_is_given_a_name() -> Result<()> {
+    let host = TestHost::start(&["ledger"]).await?;
+    let mut client = join(&host).await?;
+    ask(&mut client, "deposit", json!({ "to": "a", "n": 5 })).await?;
+    drop(client);
+    ensure!(host.inspect().await?["store"]["unclaimed"] == json!([]));
+    let move_file = |home: &Path, from: &str, to: &str| -> Result<()> {
+        Ok(fs::rename(home.join(format!("plugins/{from}.wasm")), home.join(format!("plugins/{to}.wasm")))?)
+    };
+    let host = host.restart_after(Signal::TERM, |host| move_file(host.home(), "ledger", "ledger-1.2")).await?;
+    let is_warning =
+        |line: &bennu_tests::Line| line.message().contains("no plugin's file stands for the data of `ledger`");
+    host.log().find(0, "the warning", is_warning).await?;
+    let shown = host.inspect().await?["store"]["unclaimed"].clone();
+    ensure!(shown[0]["store"] == "ledger" && shown[0]["bytes"].as_u64() > Some(0), "{shown}");
+    let printed = bennu(host.home(), &["inspect", "--host", &host.address().to_string()])?;
+    ensure!(printed.output.contains("no plugin's file stands for the data of `ledger`"), "{printed:?}");
+    has_balance(&host, 0).await?;
+
+    // The configuration gives it the name of its data.
+    let config = |home: &Path, text: &str| -> Result<()> {
+        let path = home.join("bennu.toml");
+        Ok(fs::write(&path, format!("{}\n{text}\n", fs::read_to_string(&path)?))?)
+    };
+    let claimed = "[plugins.\"ledger-1.2\"]\nstore = \"ledger\"";
+    let host = host.restart_after(Signal::TERM, |host| config(host.home(), claimed)).await?;
+    has_balance(&host, 5).await?;
+    ensure!(!host.log().since(0).iter().any(is_warning));
+    // A file of that name gets at nothing of it.
+    let refused = host.refusal("ledger", &bennu_tests::places::guest("ledger")?).await?;
+    ensure!(refused.contains("which the configuration gives to the plugin `ledger-1.2`"), "{refused}");
+
+    // Or the data is given the name of the plugin.
+    let host = host
+        .restart_after(Signal::TERM, |host| {
+            let home = host.home();
+            fs::remove_file(home.join("plugins/ledger.wasm"))?;
+            let path = home.join("bennu.toml");
+            fs::write(&path, fs::read_to_string(&path)?.replace(claimed, ""))?;
+            let taken = bennu(home, &["store", "rename", "ledger", "ledger"])?;
+            ensure!(taken.code == Some(1) && taken.errors.contains("already"), "{taken:?}");
+            let renamed = bennu(home, &["store", "rename", "ledger", "ledger-1.2", "--config", "bennu.toml"])?;
+            ensure!(renamed.code == Some(0) && renamed.errors.contains("1 key or room"), "{renamed:?}");
+            Ok(())
+        })
+        .await?;
+    has_balance(&host, 5).await?;
+    ensure!(host.inspect().await?["store"]["unclaimed"] == json!([]));
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_plugins_with_one_store_are_refused() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    fs::create_dir(home.path().join("plugins"))?;
+    fs::write(home.path().join("bennu.toml"), "[plugins.a]\nstore = \"x\"\n[plugins.b]\nstore = \"x\"")?;
+    let refused = bennu(home.path(), &["serve", "plugins", "--config", "bennu.toml", "--listen", "127.0.0.1:0"])?;
+    ensure!(refused.code == Some(1) && refused.errors.contains("are both `x`"), "{refused:?}");
+    Ok(())
+}
+
+/// Ids that sort behind all that were stored: those of a host whose clock was a year ahead, and those of one that was killed.
+#[tokio::test]
+async fn ids_sort_behind_what_was_stored_whatever_the_clock_says() -> Result<()> {
+    let year_ahead = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() + 365 * 86_400_000;
+    let lines = format!("{{\"format\":\"bennu-store\",\"version\":1,\"ids_ms\":{year_ahead}}}\n{{\"rows\":0}}\n");
+    let host = Setup::new().guests(&["ledger"])?.file("ahead.jsonl", lines.into_bytes()).start().await?;
+    let mut client = join(&host).await?;
+    ask(&mut client, "deposit", json!({ "to": "a", "n": 1000 })).await?;
+    drop(client);
+    let transfer = async |host: &TestHost| -> Result<String> {
+        let mut client = join(host).await?;
+        let moved = ask(&mut client, "transfer", json!({ "from": "a", "to": "b", "n": 1 })).await?;
+        Ok(moved["entry"].as_str().context("an entry has an id")?.to_owned())
+    };
+    let mut ids = vec![transfer(&host).await?];
+    let host = host
+        .restart_after(Signal::TERM, |host| {
+            let imported = bennu(host.home(), &["store", "import", "ahead.jsonl", "--config", "bennu.toml"])?;
+            ensure!(imported.code == Some(0), "{imported:?}");
+            Ok(())
+        })
+        .await?;
+    host.log().find(0, "the warning", |line| line.message().contains("behind the ids")).await?;
+    ids.push(transfer(&host).await?);
+    ensure!(first_digits(year_ahead) <= ids[1], "{ids:?}");
+    let host = host.restart(Signal::KILL).await?;
+    ids.push(transfer(&host).await?);
+    let host = host.restart(Signal::TERM).await?;
+    ids.push(transfer(&host).await?);
+    ensure!(ids.is_sorted_by(|one, next| one < next), "{ids:?}");
+    host.stop().await?;
+    Ok(())
+}
+
+/// The nine digits with which an id of that time begins, of five bits each; the last three bits are in the tenth.
+fn first_digits(ms: u128) -> String {
+    let digit = |at: u32| b"0123456789abcdefghijklmnopqrstuv"[((ms >> (5 * at + 3)) & 31) as usize] as char;
+    (0..9).rev().map(digit).collect()
+}
+
+/// The file can't grow: what is to be stored is a fault, which is said, and once it can, all goes on by itself.
+#[tokio::test]
+async fn a_store_works_again_by_itself_once_its_disk_has_room() -> Result<()> {
+    let host = TestHost::start(&["naughty"]).await?;
+    let put = async |n: usize| -> Result<bool> {
+        let mut client = host.connect().await?;
+        client.join("naughty:1", &json!({})).await?;
+        let payload = json!({ "key": format!("{n:04}"), "value": "x".repeat(200_000) });
+        let reference = client.push("naughty:1", "store_put", &payload).await?;
+        loop {
+            let frame = client.json().await?;
+            if frame[3] == "phx_error" {
+                return Ok(false);
+            }
+            if frame[3] == "phx_reply" && frame[1] == reference {
+                return Ok(frame[4]["status"] == "ok");
+            }
+        }
+    };
+    ensure!(put(0).await?);
+    ensure!(host.inspect().await?["store"]["trouble"].is_null());
+    host.limit_files(Some(fs::metadata(host.home().join("data/bennu.redb"))?.len()))?;
+    let mut stored = 1;
+    while put(stored).await? {
+        stored += 1;
+        ensure!(stored < 1000, "the disk is never full");
+    }
+    host.log().find(0, "the fault", |line| line.field("kind") == "store").await?;
+    let shown = host.shows("the store has failed", |shown| !shown["store"]["trouble"].is_null()).await?;
+    ensure!(shown["store"]["trouble"]["since_ms"].as_u64() > Some(0), "{shown}");
+    // What fits into the file as it is can be stored meanwhile, and so the store may be open again for a moment.
+    eventually("the command says so", async || {
+        ensure!(!put(stored).await?, "it is still full");
+        let printed = bennu(host.home(), &["inspect", "--host", &host.address().to_string()])?;
+        Ok(printed.output.contains("the store has failed").then_some(()))
+    })
+    .await?;
+
+    host.limit_files(None)?;
+    host.shows("the store works again", |shown| shown["store"]["trouble"].is_null()).await?;
+    ensure!(put(stored).await?);
+    let home = host.keep_home();
+    host.stop().await?;
+    let exported = bennu(home.path(), &["store", "export", "--data", "data"])?;
+    for n in 0..=stored {
+        ensure!(exported.output.contains(&format!("{n:04}")), "{n} of {stored} is lost");
+    }
+    Ok(())
 }

@@ -9,7 +9,6 @@ use super::super::bindings::bennu::channel::token::Problem;
 use super::super::bindings::bennu::channel::topics::{Person, Topic};
 use super::super::bindings::bennu::channel::{member, token, topics};
 use super::super::guest::{Guest, Subject};
-use super::super::unique;
 use super::matches_all;
 use crate::contract::{Fault, Member, TokenProblem, one_line};
 
@@ -19,11 +18,11 @@ impl host::Host for Guest {
     }
 
     fn unique_id(&mut self) -> Result<String> {
-        Ok(unique::unique_id())
+        Ok(self.terms.store.unique_id())
     }
 
     fn random(&mut self) -> Result<u64> {
-        Ok(unique::random().map_err(|error| Fault::failed(format!("no random number: {error}")))?)
+        Ok(getrandom::u64().map_err(|error| Fault::failed(format!("no random number: {error}")))?)
     }
 
     fn configuration(&mut self) -> Result<String> {

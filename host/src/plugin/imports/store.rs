@@ -1,5 +1,8 @@
 //! A plugin's storage: reads and writes go into the call's draft.
 
+use std::future::poll_fn;
+use std::pin::pin;
+
 use bytes::Bytes;
 use wasmtime::Result;
 
@@ -24,8 +27,9 @@ impl Guest {
 
 impl store::Host for Guest {
     async fn get(&mut self, key: Vec<u8>) -> Result<Option<Vec<u8>>> {
-        let value = self.draft(false)?.get(&key).await.map_err(|error| read_fault(&error))?;
-        Ok(value.map(Vec::from))
+        let (read, has_waited) = waited(self.draft(false)?.get(&key)).await;
+        self.has_waited |= has_waited;
+        Ok(read.map_err(|error| read_fault(&error))?.map(Vec::from))
     }
 
     async fn scan(
@@ -45,7 +49,9 @@ impl store::Host for Guest {
         };
         let (from, until) = (start.map(Bytes::from).unwrap_or_default(), end.map(Bytes::from));
         let scan = Scan { from, until, ..Scan::all(direction).most(limit as usize) };
-        let page = draft.scan(&scan).await.map_err(|error| read_fault(&error))?;
+        let (read, has_waited) = waited(draft.scan(&scan)).await;
+        self.has_waited |= has_waited;
+        let page = read.map_err(|error| read_fault(&error))?;
         Ok(page.rows.into_iter().map(|(key, value)| Entry { key: key.into(), value: value.into() }).collect())
     }
 
@@ -58,6 +64,18 @@ impl store::Host for Guest {
         let deleted = self.draft(true)?.delete(&key);
         Ok(deleted.map_err(|oversize| Fault::oversize(oversize.to_string()))?)
     }
+}
+
+/// What comes of a read, and whether it had to wait for the disk.
+async fn waited<T>(read: impl Future<Output = T>) -> (T, bool) {
+    let (mut read, mut has_waited) = (pin!(read), false);
+    let done = poll_fn(|context| {
+        let polled = read.as_mut().poll(context);
+        has_waited |= polled.is_pending();
+        polled
+    });
+    let done = done.await;
+    (done, has_waited)
 }
 
 fn read_fault(error: &ReadError) -> Fault {

@@ -5,10 +5,11 @@
 
 mod control;
 mod recall;
+mod settings;
 mod trial;
 mod wishes;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::builds::Rejection;
-use super::guest::Grants;
+
 use super::loader::{Loaded, Loader};
 use super::scan::{Found, Look, Stamp, read_settled, scan};
 use super::status::{Shelf, Standing};
@@ -26,53 +27,12 @@ use super::watcher::Watcher;
 use super::{Anatomy, Builds, Digest, Source};
 use crate::contract::system_now_ms;
 use crate::routes::{Conflict, Guard, Guards, Probation, ProbationTerms, RouteTable, Routes};
-use crate::store::QUOTA_BYTES;
 
 use control::Asked;
 pub use control::{Control, Denied, Wish};
 use recall::past_of;
+pub use settings::{PluginSettings, Settings};
 use trial::{Serving, Trial};
-
-/// What the configuration says of one plugin.
-#[derive(Clone, Debug)]
-pub struct PluginSettings {
-    /// What the plugin reads as its configuration, a JSON object.
-    pub configuration: Arc<str>,
-    /// Where it may publish and send beyond its own topics, and whom it may disconnect.
-    pub publish: Grants,
-    /// Which topics it may hear and read about beyond its own.
-    pub read: Grants,
-    /// Bytes that it may have in the store.
-    pub store_bytes: u64,
-}
-
-impl Default for PluginSettings {
-    fn default() -> Self {
-        Self {
-            configuration: "{}".into(),
-            publish: Grants::default(),
-            read: Grants::default(),
-            store_bytes: QUOTA_BYTES,
-        }
-    }
-}
-
-/// What the configuration says of plugins.
-#[derive(Clone, Debug, Default)]
-pub struct Settings {
-    /// Of single ones, by name.
-    pub named: HashMap<String, PluginSettings>,
-    /// Of all others.
-    pub others: PluginSettings,
-}
-
-impl Settings {
-    /// What it says of this one.
-    #[must_use]
-    pub fn of(&self, name: &str) -> PluginSettings {
-        self.named.get(name).unwrap_or(&self.others).clone()
-    }
-}
 
 /// What a library goes by.
 #[derive(Debug, Default)]
@@ -191,6 +151,8 @@ impl Library {
         }
         let mut fresh = BTreeSet::new();
         for (name, (path, stamp)) in &found.plugins {
+            let store = self.terms.settings.store_of(name).ok();
+            self.shelf.update(name, |status| status.store = store);
             let entry = self.plugins.entry(name.clone()).or_default();
             if entry.seen.replace(*stamp) == Some(*stamp) || entry.is_unloaded {
                 continue;

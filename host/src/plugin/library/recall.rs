@@ -17,7 +17,6 @@ use super::super::{Builds, Digest};
 use super::Library;
 use super::trial::{Against, Trial};
 use crate::routes::{Probation, Verdict};
-use crate::store::Owner;
 
 impl Library {
     /// Before a build is loaded where nothing serves: gets ready what it has to prove itself against, if it isn't the build that
@@ -78,15 +77,8 @@ impl Library {
 
     /// What the next load of a plugin is given.
     pub(super) fn next_origin(&self, name: &str) -> Result<Arc<Origin>> {
-        let settings = self.terms.settings.of(name);
-        Ok(Arc::new(Origin {
-            name: name.into(),
-            generation: self.plugins.get(name).map_or(0, |entry| entry.generation) + 1,
-            configuration: settings.configuration,
-            publish: settings.publish,
-            read: settings.read,
-            owner: Owner::new(name, settings.store_bytes)?,
-        }))
+        let generation = self.plugins.get(name).map_or(0, |entry| entry.generation) + 1;
+        Ok(Arc::new(self.terms.settings.origin(name, generation)?))
     }
 
     /// At the start: says which plugins have served before and have no file now. None of them is served: whoever took the file

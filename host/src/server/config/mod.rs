@@ -16,6 +16,7 @@ use crate::auth::{Secret, SecretSource};
 use crate::plugin::{PluginSettings, Settings, Source};
 use crate::protocol::Pattern;
 use crate::routes::ProbationTerms;
+use crate::store::Owner;
 
 pub use mount::{AuthName, JwtTable, MountTable, TokenTable, TransportName};
 
@@ -40,6 +41,8 @@ pub struct PluginTable {
     pub publish: Vec<String>,
     /// Patterns of topics that it may subscribe to and read about, beyond its own.
     pub read: Vec<String>,
+    /// Under which name its data is kept in the store, in place of its own: so that its file's name may carry a version.
+    pub store: Option<String>,
     /// Bytes that it may have in the store, in place of `limits.store_bytes_per_plugin`.
     pub store_bytes: Option<u64>,
 }
@@ -103,8 +106,8 @@ pub struct Config {
     pub static_directory: Option<PathBuf>,
     /// Where compiled plugins are kept. Default: `bennu/compiled` in this user's cache directory.
     pub cache: Option<PathBuf>,
-    /// Where the host keeps what outlives it: the plugins' storage, durable rooms, and which builds are proved or were taken
-    /// back. Default: `data`, where the host is started.
+    /// Where the host keeps what outlives it: the plugins' storage, durable rooms, and which builds are proved or were taken back.
+    /// Default: `data`, beside this file; without a file, where the host is started.
     pub data: PathBuf,
     /// Threads that serve WebSocket connections, and take the turns that wait for nothing. Default 0: half as many as the
     /// machine has processors, and at least one. The other half is for all the rest.
@@ -209,6 +212,21 @@ impl Config {
             patterns(name, "publish", &table.publish)?;
             patterns(name, "read", &table.read)?;
         }
+        self.check_stores()
+    }
+
+    /// Each plugin has data of its own.
+    fn check_stores(&self) -> Result<()> {
+        let mut stores = BTreeMap::new();
+        for (name, table) in self.plugins.iter().collect::<BTreeMap<_, _>>() {
+            let Some(store) = &table.store else { continue };
+            Owner::new(store, 0).with_context(|| format!("`plugins.{name}.store`"))?;
+            if let Some(other) = stores.insert(store, name) {
+                bail!(
+                    "`plugins.{other}.store` and `plugins.{name}.store` are both `{store}`: each plugin has data of its own"
+                );
+            }
+        }
         Ok(())
     }
 
@@ -252,7 +270,8 @@ impl Config {
             let (publish, read) = (patterns(name, "publish", &table.publish)?, patterns(name, "read", &table.read)?);
             let store_bytes = table.store_bytes.unwrap_or(self.limits.store_bytes_per_plugin);
             let (configuration, publish, read) = (configuration.into(), publish.into(), read.into());
-            Ok((name.clone(), PluginSettings { configuration, publish, read, store_bytes }))
+            let store = table.store.clone();
+            Ok((name.clone(), PluginSettings { configuration, publish, read, store, store_bytes }))
         };
         let others = PluginSettings { store_bytes: self.limits.store_bytes_per_plugin, ..PluginSettings::default() };
         Ok(Settings { named: self.plugins.iter().map(settings).collect::<Result<_>>()?, others })
@@ -308,6 +327,11 @@ mod tests {
             ("[limits]\nidle_ms = -1", "idle_ms"),
             ("[plugins.chat]\npublish = [\"a*b\"]", "plugins.chat.publish"),
             ("[plugins.chat]\nread = [\"\"]", "plugins.chat.read"),
+            ("[plugins.chat]\nstore = \"\"", "plugins.chat.store"),
+            (
+                "[plugins.a]\nstore = \"x\"\n[plugins.b]\nstore = \"x\"",
+                "`plugins.a.store` and `plugins.b.store` are both `x`",
+            ),
             ("listen = ", "line 1"),
             ("secret_key_base = \"hunter2hunter2hunter2\"", "secrets come from the environment or a file"),
             ("[mounts.\"/socket\"]\ntransport = []", "`transports`"),

@@ -11,7 +11,7 @@ use crate::store::{Refusal, books};
 type Outcome = Result<Revision, Refusal>;
 
 async fn over(disk: &Disk, limits: StoreLimits) -> Store {
-    let store = Store::over(Box::new(Embedded::over(disk.clone(), 1 << 20).unwrap()), limits).await.unwrap();
+    let store = Store::over(Box::new(embedded(disk, 1 << 20).unwrap()), limits).await.unwrap();
     // A file that grows is synced once more; after this one it has room.
     let mut ballast = store.begin(&owner("ballast"));
     ballast.put(b"ballast", vec![0; 400_000].into()).unwrap();

@@ -8,7 +8,7 @@ use super::*;
 
 async fn open(disk: &Disk) -> anyhow::Result<Store> {
     // A small cache, so that pages are written before the commit too.
-    Store::over(Box::new(Embedded::over(disk.clone(), 64 << 10)?), StoreLimits::default()).await
+    Store::over(Box::new(embedded(disk, 64 << 10)?), StoreLimits::default()).await
 }
 
 /// Writes until the power goes. Says what each task was told.

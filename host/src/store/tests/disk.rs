@@ -1,4 +1,4 @@
-//! A disk that forgets what wasn't synced, and whose power can go at any operation.
+//! A disk that forgets what wasn't synced, whose power can go at any operation, which can be full, and which can be slow.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -37,6 +37,14 @@ struct State {
     is_held: bool,
     /// Whether one does.
     is_waiting: bool,
+    /// Whether nothing can be written.
+    is_full: bool,
+    /// Whether reads fail.
+    is_unreadable: bool,
+    /// Whether reads wait.
+    is_slow: bool,
+    /// How many reads do.
+    reading: usize,
 }
 
 #[derive(Debug)]
@@ -81,6 +89,27 @@ impl Disk {
         let (_state, waited) =
             self.state.1.wait_timeout_while(self.lock(), deadline, |state| !state.is_waiting).unwrap();
         assert!(!waited.timed_out(), "nothing is synced");
+    }
+
+    /// Has writes fail for want of room, or have room again.
+    pub(super) fn fill(&self, is_full: bool) {
+        self.lock().is_full = is_full;
+    }
+
+    /// Has reads wait, or go on.
+    pub(super) fn slow_down(&self, is_slow: bool) {
+        self.lock().is_slow = is_slow;
+        self.state.1.notify_all();
+    }
+
+    /// Has reads fail, or work again.
+    pub(super) fn fail_reads(&self, fail: bool) {
+        self.lock().is_unreadable = fail;
+    }
+
+    /// How many reads wait.
+    pub(super) fn reading(&self) -> usize {
+        self.lock().reading
     }
 
     /// The disk as it is found after the crash.
@@ -131,6 +160,9 @@ impl State {
         if self.is_off {
             return Err(io::Error::other("there is no power"));
         }
+        if self.is_full && change.is_some() {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
         if let Some(change) = change {
             change.survive(&mut self.current, |_| true);
             self.unsynced.push(change);
@@ -152,9 +184,15 @@ impl StorageBackend for Disk {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let state = self.lock();
+        let mut state = self.lock();
+        if state.is_slow {
+            state.reading += 1;
+            self.state.1.notify_all();
+            state = self.state.1.wait_while(state, |state| state.is_slow).unwrap();
+            state.reading -= 1;
+        }
         let offset = offset as usize;
-        let found = state.current.get(offset..offset + out.len()).filter(|_| !state.is_off);
+        let found = state.current.get(offset..offset + out.len()).filter(|_| !state.is_off && !state.is_unreadable);
         out.copy_from_slice(found.ok_or_else(|| io::Error::other("there is nothing to read"))?);
         Ok(())
     }

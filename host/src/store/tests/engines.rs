@@ -8,7 +8,7 @@ use crate::store::engine::{Snapshot, Span, Writes};
 type Map = BTreeMap<Bytes, Bytes>;
 
 fn engines() -> [(&'static str, Box<dyn Engine>); 2] {
-    let embedded = Embedded::over(InMemoryBackend::new(), 1 << 20).unwrap();
+    let embedded = Embedded::over(InMemoryBackend::new, 1 << 20).unwrap();
     [("memory", Box::<Memory>::default()), ("embedded", Box::new(embedded))]
 }
 

@@ -10,6 +10,9 @@ mod lines;
 mod load;
 mod overlays;
 mod quotas;
+mod reads;
+mod recovery;
+mod renames;
 mod serial;
 
 use std::collections::BTreeMap;
@@ -18,10 +21,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt;
 
+use self::disk::Disk;
 use super::committer::{Committer, Shared};
 use super::draft::Draft;
 use super::engine::{Direction, Engine, Most, Row};
-use super::{Embedded, Memory, Owner, Revision, Scan, Store, StoreLimits};
+use super::{Embedded, Memory, OpeningError, Owner, Revision, Scan, Store, StoreLimits};
 
 /// Says its seed if the test fails. `SEED=7 cargo test` runs that seed alone.
 struct Random {
@@ -118,6 +122,12 @@ fn found(map: &BTreeMap<Bytes, Bytes>, scan: &Scan, most: Most) -> (Vec<Row>, bo
         rows.push((key.clone(), map[key].clone()));
     }
     (rows, true)
+}
+
+/// A database on a disk.
+fn embedded(disk: &Disk, cache_bytes: usize) -> Result<Embedded, OpeningError> {
+    let disk = disk.clone();
+    Embedded::over(move || disk.clone(), cache_bytes)
 }
 
 fn committer(engine: impl Engine, limits: StoreLimits) -> (Committer, Arc<Shared>) {

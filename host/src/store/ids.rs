@@ -1,0 +1,164 @@
+//! Ids that sort in the order in which they were drawn, over restarts of the host too.
+//!
+//! An id begins with a time. So that none sorts before an id of an earlier run, whatever the clock says, the store keeps a time
+//! that no id has reached: the mark. It is written ahead, by a lease: ids are drawn only up to it, so that a host which is killed
+//! has drawn none beyond. Drawing an id never waits for that. Where the mark couldn't be moved in time, ids go on below it, by
+//! their count.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Digits that sort as their values do (base32hex of RFC 4648, in lower case).
+const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
+
+/// How far ahead the mark is written.
+pub(super) const LEASE_MS: u64 = 60_000;
+
+/// With less than this left, it is written anew.
+const LEFT_MS: u64 = 30_000;
+
+/// Below the mark, the last of the time isn't used by the clock: 65,536 ids for each of its milliseconds can be drawn while the
+/// mark can't be moved.
+const SPARE_MS: u64 = 1_000;
+
+/// The latest time that an id can have: the year 10889.
+pub(super) const LATEST_MS: u64 = (1 << 48) - 1;
+
+/// The source of a store's ids.
+pub(super) struct Ids {
+    /// 48 bits of milliseconds and 16 of a count: what the last id had.
+    last: AtomicU64,
+    /// The time that no id reaches, as the store has it; the greatest number where nothing is kept.
+    mark_ms: AtomicU64,
+    /// Whether a later mark was asked for and isn't written yet.
+    is_asked: AtomicBool,
+}
+
+impl Ids {
+    /// Ids that go on from a mark, if there was one. They have no bound until one is [kept](Self::keep).
+    pub(super) fn after(mark_ms: Option<u64>) -> Self {
+        let last = AtomicU64::new(mark_ms.unwrap_or(0).min(LATEST_MS) << 16);
+        Self { last, mark_ms: AtomicU64::new(u64::MAX), is_asked: AtomicBool::new(false) }
+    }
+
+    /// An id of 20 characters: 48 bits of milliseconds and 16 of a count, which rise strictly, and 36 random bits that tell one
+    /// run of the host from another. With it, whether a later mark is to be written, which is said once.
+    pub(super) fn draw(&self, now_ms: u64) -> (String, bool) {
+        // Relaxed, here and below: the numbers are about nothing else in memory.
+        let mark_ms = self.mark_ms.load(Ordering::Relaxed);
+        let now = now_ms.min(mark_ms.saturating_sub(SPARE_MS)).min(LATEST_MS) << 16;
+        // Until the clock has moved on, and where it was set back, the count goes on.
+        let step = |last: u64| last.saturating_add(1).max(now);
+        let last = self.last.update(Ordering::Relaxed, Ordering::Relaxed, step);
+        let is_late = now_ms.max(last >> 16).saturating_add(LEFT_MS) > mark_ms;
+        let asks = is_late && !self.is_asked.load(Ordering::Relaxed) && !self.is_asked.swap(true, Ordering::Relaxed);
+        (encode(step(last), run()), asks)
+    }
+
+    /// The time of the last id.
+    pub(super) fn last_ms(&self) -> u64 {
+        self.last.load(Ordering::Relaxed) >> 16
+    }
+
+    /// The mark to write next.
+    pub(super) fn next_mark(&self, now_ms: u64) -> u64 {
+        now_ms.max(self.last_ms()).saturating_add(LEASE_MS)
+    }
+
+    /// The mark to write at the end: what has been drawn is below it, and no time is lost.
+    pub(super) fn last_mark(&self) -> u64 {
+        self.last_ms().saturating_add(1)
+    }
+
+    /// Whether a mark is kept at all.
+    pub(super) fn is_kept(&self) -> bool {
+        self.mark_ms.load(Ordering::Relaxed) != u64::MAX
+    }
+
+    /// A later mark is wanted, or a first one.
+    pub(super) fn ask(&self) {
+        self.is_asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a later mark is wanted.
+    pub(super) fn is_late(&self) -> bool {
+        self.is_asked.load(Ordering::Relaxed)
+    }
+
+    /// The store has this mark.
+    pub(super) fn keep(&self, mark_ms: u64) {
+        self.mark_ms.store(mark_ms, Ordering::Relaxed);
+        self.is_asked.store(false, Ordering::Relaxed);
+    }
+
+    /// Nothing is drawn at or past a mark that is known from elsewhere.
+    pub(super) fn go_past(&self, mark_ms: u64) {
+        self.last.fetch_max(mark_ms.min(LATEST_MS) << 16, Ordering::Relaxed);
+    }
+}
+
+/// The random part of this run's ids.
+fn run() -> u64 {
+    static RUN: OnceLock<u64> = OnceLock::new();
+    *RUN.get_or_init(|| getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id())))
+}
+
+fn encode(count: u64, run: u64) -> String {
+    let bits = (u128::from(count) << 36) | u128::from(run & ((1 << 36) - 1));
+    let digit = |at: u32| char::from(DIGITS[usize::from((bits >> (5 * at)) as u8 & 31)]);
+    (0..20).rev().map(digit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000_000;
+
+    #[test]
+    fn ids_sort_as_they_were_drawn_whatever_the_clock_says() {
+        let ids = Ids::after(None);
+        let clock = [NOW, NOW, NOW + 5, NOW - 1_000_000, NOW + 3, NOW + 1_000_000, NOW];
+        let drawn: Vec<String> = (0..10_000).map(|at| ids.draw(clock[at % clock.len()]).0).collect();
+        assert!(drawn.is_sorted_by(|a, b| a < b));
+        assert!(drawn.iter().all(|id| id.len() == 20));
+    }
+
+    #[test]
+    fn the_count_stands_before_the_run() {
+        assert_eq!(encode(0, 0), "0".repeat(20));
+        assert_eq!(encode(u64::MAX, u64::MAX), "v".repeat(20));
+        assert!(encode(1, u64::MAX) < encode(2, 0));
+    }
+
+    #[test]
+    fn a_run_goes_on_from_the_mark_of_the_one_before() {
+        let ids = Ids::after(None);
+        ids.keep(ids.next_mark(NOW));
+        let last = ids.draw(NOW + 10).0;
+        let mark = NOW + LEASE_MS;
+        // It is killed, and the clock is a year behind.
+        let next = Ids::after(Some(mark));
+        next.keep(next.next_mark(NOW - 365 * 86_400_000));
+        assert!(next.draw(NOW - 365 * 86_400_000).0 > last);
+        // It ends in order, and the next one is no further ahead than what was drawn.
+        assert_eq!(next.last_mark(), mark + 1);
+    }
+
+    #[test]
+    fn nothing_is_drawn_past_the_mark_and_a_later_one_is_asked_for_once() {
+        let ids = Ids::after(None);
+        ids.keep(NOW + LEASE_MS);
+        assert!(!ids.draw(NOW).1);
+        assert!(ids.draw(NOW + LEASE_MS - LEFT_MS + 1).1, "it is late");
+        assert!(!ids.draw(NOW + LEASE_MS - LEFT_MS + 1).1, "it was said");
+        let before = ids.draw(NOW + LEASE_MS).0;
+        // The clock is far ahead, and nothing could be written.
+        let drawn: Vec<String> = (0..200_000).map(|_| ids.draw(NOW + 365 * 86_400_000).0).collect();
+        assert!(before < drawn[0] && drawn.is_sorted_by(|a, b| a < b));
+        assert!(ids.last_ms() < NOW + LEASE_MS);
+        ids.keep(ids.next_mark(NOW + 365 * 86_400_000));
+        assert!(!ids.draw(NOW + 365 * 86_400_000).1);
+        assert_eq!(ids.last_ms(), NOW + 365 * 86_400_000);
+    }
+}

@@ -1,0 +1,180 @@
+//! A disk that is full or fails for a while: nothing that was acknowledged is lost, and the store works again by itself.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::store::Refusal;
+
+async fn over(disk: &Disk) -> Store {
+    Store::over(Box::new(embedded(disk, 1 << 20).unwrap()), StoreLimits::default()).await.unwrap()
+}
+
+async fn put(store: &Store, key: &str, bytes: usize) -> Result<Revision, Refusal> {
+    let mut draft = store.begin(&owner("chat"));
+    draft.put(key.as_bytes(), vec![7; bytes].into()).unwrap();
+    store.commit(draft).await
+}
+
+async fn has(store: &Store, key: &str) -> bool {
+    store.begin(&owner("chat")).get(key.as_bytes()).await.unwrap().is_some()
+}
+
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_works_again_once_its_disk_has_room() {
+    let disk = Disk::default();
+    let store = over(&disk).await;
+    put(&store, "before", 1000).await.unwrap();
+    disk.fill(true);
+    let mut early = store.begin(&owner("chat"));
+    assert_eq!(early.get(b"before").await.unwrap().map(|value| value.len()), Some(1000));
+    early.put(b"early", "1".into()).unwrap();
+    assert!(matches!(put(&store, "lost", 1000).await, Err(Refusal::Failed(_))));
+    // It is said, what is in memory is read, and what is to be written is refused without a wait.
+    let trouble = store.trouble().unwrap();
+    assert!(trouble.since_ms > 0 && !trouble.reason.is_empty(), "{trouble:?}");
+    assert!(has(&store, "before").await && !has(&store, "lost").await);
+    let refused = put(&store, "lost", 1).await.unwrap_err().to_string();
+    assert!(refused.contains(&trouble.reason) && refused.contains("opens it anew"), "{refused}");
+    disk.fill(false);
+    until("it works again", || store.trouble().is_none()).await;
+    put(&store, "after", 1000).await.unwrap();
+    assert!(has(&store, "before").await && has(&store, "after").await);
+    // What has read before that may have read what is no more.
+    assert_eq!(store.commit(early).await, Err(Refusal::Overtaken));
+    store.close().await;
+    let store = over(&disk).await;
+    assert!(has(&store, "before").await && has(&store, "after").await);
+    store.close().await;
+}
+
+/// It fails at any write, again and again, while calls go on. Whatever was acknowledged is there, in the end and for the next
+/// start, and no call is there by half.
+#[tokio::test]
+async fn a_disk_that_is_full_now_and_then_loses_nothing_that_was_acknowledged() {
+    for mut random in Random::runs(4) {
+        let disk = Disk::default();
+        let store = over(&disk).await;
+        let mut acknowledged = Vec::new();
+        for round in 0..12 {
+            for at in 0..random.below(5) {
+                let (one, other) = (format!("{round}-{at}"), format!("also-{round}-{at}"));
+                let mut draft = store.begin(&owner("chat"));
+                for key in [&one, &other] {
+                    draft.put(key.as_bytes(), vec![7; 1 + random.below(60_000)].into()).unwrap();
+                }
+                if store.commit(draft).await.is_ok() {
+                    acknowledged.push(one);
+                }
+            }
+            disk.fill(round % 2 == 0);
+            if round % 2 == 1 {
+                until("it works again", || store.trouble().is_none()).await;
+            }
+        }
+        let check = async |store: &Store| {
+            for key in &acknowledged {
+                assert!(has(store, key).await, "{key} is lost");
+            }
+            for row in store.begin(&owner("chat")).scan(&Scan::all(Direction::Forward)).await.unwrap().rows {
+                let key = String::from_utf8(row.0.into()).unwrap();
+                let other = key.strip_prefix("also-").map_or_else(|| format!("also-{key}"), str::to_owned);
+                assert!(has(store, &other).await, "{key} is there by half");
+            }
+        };
+        check(&store).await;
+        assert!(!acknowledged.is_empty());
+        store.close().await;
+        check(&over(&disk).await).await;
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_fails_is_noticed_and_mended_too() {
+    let disk = Disk::default();
+    let store = over(&disk).await;
+    for at in 0..20 {
+        put(&store, &format!("{at}"), 60_000).await.unwrap();
+    }
+    store.close().await;
+    let store = over(&disk).await;
+    disk.fail_reads(true);
+    let error = store.begin(&owner("chat")).get(b"7").await.unwrap_err().to_string();
+    assert!(error.contains("can't be read"), "{error}");
+    until("it is noticed", || store.trouble().is_some()).await;
+    disk.fail_reads(false);
+    until("it works again", || store.trouble().is_none()).await;
+    assert!(has(&store, "7").await);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_store_whose_thread_died_says_so() {
+    struct Panics(Memory);
+    impl Engine for Panics {
+        fn snapshot(&mut self) -> crate::store::Doing<'_, Arc<dyn crate::store::Snapshot>> {
+            self.0.snapshot()
+        }
+
+        fn apply<'a>(&'a mut self, writes: &'a crate::store::Writes) -> crate::store::Doing<'a, ()> {
+            assert!(writes.len() == 1, "as the test asks");
+            self.0.apply(writes)
+        }
+    }
+    let store = Store::over(Box::new(Panics(Memory::default())), StoreLimits::default()).await.unwrap();
+    assert_eq!(store.trouble(), None);
+    assert!(put(&store, "a", 1).await.is_err());
+    until("it is said", || store.trouble().is_some_and(|trouble| trouble.reason.contains("thread died"))).await;
+}
+
+#[tokio::test]
+async fn ids_go_on_where_a_host_that_was_killed_has_left_off() {
+    let disk = Disk::default();
+    let store = over(&disk).await;
+    assert_eq!(store.keep_ids().await, Ok(None));
+    let last = store.unique_id();
+    // Its power goes, and the clock is an hour behind at the next start.
+    disk.cut();
+    let found = disk.after_crash(disk::Unsynced::Forgotten, &mut Random::new(1));
+    store.close().await;
+    let store = over(&found).await;
+    let hour_ago = crate::store::health::now_ms() - 3_600_000;
+    store.keep_ids().await.unwrap();
+    let next = store.ids().draw(hour_ago).0;
+    assert!(next > last, "{next} {last}");
+    // It ends in order.
+    store.close().await;
+    let store = over(&found).await;
+    assert!(store.ids().draw(hour_ago).0 > next);
+    store.close().await;
+}
+
+/// The clock jumps a year ahead and back.
+#[tokio::test]
+async fn a_clock_that_was_ahead_is_told_of_and_does_no_harm() {
+    const YEAR_MS: u64 = 365 * 86_400_000;
+    let disk = Disk::default();
+    let store = over(&disk).await;
+    store.keep_ids().await.unwrap();
+    let ahead = crate::store::health::now_ms() + YEAR_MS;
+    // At first the mark isn't so far.
+    assert!(store.ids().draw(ahead).1);
+    assert!(store.ids().last_ms() < ahead);
+    // It is written, with that clock.
+    store.ids().go_past(ahead);
+    store.keep_ids().await.unwrap();
+    let last = store.unique_id();
+    store.close().await;
+    let store = over(&disk).await;
+    let behind = store.keep_ids().await.unwrap().expect("it is said");
+    assert!(behind > Duration::from_millis(YEAR_MS - 3_600_000), "{behind:?}");
+    assert!(store.unique_id() > last);
+    store.close().await;
+}

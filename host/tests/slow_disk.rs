@@ -1,0 +1,217 @@
+//! A store whose disk is slow, behind a real WebSocket: whoever reads from it waits, and nobody else does.
+
+mod support;
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use axum::Router;
+use bennu::auth::Origins;
+use bennu::channel::NodeLimits;
+use bennu::contract::{Call, Callback, Fault, Outcome};
+use bennu::pubsub::OutboxLimits;
+use bennu::socket::{Endpoint, SocketLimits, Sockets};
+use bennu::store::{Embedded, Owner, QUOTA_BYTES, Store, StoreLimits};
+use bennu::transport::{Doorman, Gate, Mount, Reactors, WireLimits, listen, router};
+use redb::StorageBackend;
+use redb::backends::InMemoryBackend;
+use support::{Part, Stage, admitted, nothing, replied};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// A disk whose reads wait for as long as a test wants.
+#[derive(Clone, Debug)]
+struct SlowDisk(Arc<(InMemoryBackend, Mutex<State>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct State {
+    is_slow: bool,
+    reading: usize,
+}
+
+impl SlowDisk {
+    fn new() -> Self {
+        Self(Arc::new((InMemoryBackend::new(), Mutex::default(), Condvar::new())))
+    }
+
+    fn set(&self, is_slow: bool) {
+        self.0.1.lock().expect("no test panics with it").is_slow = is_slow;
+        self.0.2.notify_all();
+    }
+
+    fn reading(&self) -> usize {
+        self.0.1.lock().expect("no test panics with it").reading
+    }
+}
+
+impl StorageBackend for SlowDisk {
+    fn len(&self) -> io::Result<u64> {
+        self.0.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let mut state = self.0.1.lock().expect("no test panics with it");
+        state.reading += 1;
+        let mut state = self.0.2.wait_while(state, |state| state.is_slow).expect("no test panics with it");
+        state.reading -= 1;
+        drop(state);
+        self.0.0.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.0.write(offset, data)
+    }
+}
+
+/// `look` reads from the store, and everything else is answered at once.
+async fn looking(call: Call, store: Store) -> Result<Outcome, Fault> {
+    match call.callback {
+        Callback::Join(_) => Ok(admitted()),
+        Callback::In { event, .. } if &*event == "look" => {
+            let mut draft = store.begin(&Owner::new("script", QUOTA_BYTES).expect("a name"));
+            let found = draft.get(b"key").await.map_err(|error| Fault::failed(error.to_string()))?;
+            Ok(replied(if found.is_some() { r#"{"found":true}"# } else { r#"{"found":false}"# }))
+        }
+        Callback::In { .. } => Ok(replied("{}")),
+        Callback::Info(_) | Callback::Terminate(_) => Ok(nothing()),
+    }
+}
+
+/// A host with one thread for all connections, over a store that holds a key and has nothing in memory. Gives its port.
+async fn serve(disk: &SlowDisk) -> Result<u16> {
+    let handle = disk.clone();
+    let engine = Box::new(Embedded::over(move || handle.clone(), 0)?);
+    let store = Store::over(engine, StoreLimits::default()).await?;
+    let mut draft = store.begin(&Owner::new("script", QUOTA_BYTES)?);
+    draft.put(b"key", vec![7; 5000].into())?;
+    store.commit(draft).await?;
+    let for_calls = store.clone();
+    let plain = Part::new("a", move |call| looking(call, for_calls.clone()));
+    let for_calls = store.clone();
+    let room =
+        Part { options: &[("room", "durable")], ..Part::new("room", move |call| looking(call, for_calls.clone())) };
+    let stage = Stage::over(store, [plain, room], NodeLimits::default());
+    let node = Arc::clone(&stage.endpoint.node);
+    let reactors = Reactors::start(1, &node.pubsub.pressure)?;
+    let (limits, outbox_limits) = (SocketLimits::default(), OutboxLimits::default());
+    let second = Duration::from_secs(60);
+    let mount = Mount {
+        path: "/socket".into(),
+        websocket: true,
+        longpoll: false,
+        origins: Origins::default(),
+        subprotocols: Vec::new(),
+        auth_token: false,
+        doorman: Doorman::Open,
+        endpoint: Endpoint { node, sockets: Arc::new(Sockets::default()), limits, outbox_limits },
+        limits: WireLimits { frame_bytes: 1 << 20, frame_bytes_out: 1 << 20, idle: second, poll_window: second },
+        gate: Gate::new(100),
+        reactors,
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let port = listener.local_addr()?.port();
+    tokio::spawn(listen(listener, router(vec![Arc::new(mount)], Router::new(), None), 100));
+    Ok(port)
+}
+
+/// A client that speaks just enough of WebSocket.
+struct Client(TcpStream);
+
+impl Client {
+    async fn connect(port: u16) -> Result<Self> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        let request = format!(
+            "GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await?);
+        }
+        ensure!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
+        Ok(Self(stream))
+    }
+
+    async fn send(&mut self, text: &str) -> Result<()> {
+        // Masked with zeros.
+        let mut frame = vec![0x81, 0x80 | u8::try_from(text.len())?, 0, 0, 0, 0];
+        frame.extend_from_slice(text.as_bytes());
+        Ok(self.0.write_all(&frame).await?)
+    }
+
+    async fn receive(&mut self) -> Result<String> {
+        let receive = async {
+            let head = self.0.read_u16().await?;
+            ensure!(head >> 8 == 0x81 && head & 0xff < 126, "not a short text: {head:x}");
+            let mut text = vec![0; usize::from(head & 0x7f)];
+            self.0.read_exact(&mut text).await?;
+            Ok(String::from_utf8(text)?)
+        };
+        tokio::time::timeout(Duration::from_secs(20), receive).await.context("nothing comes")?
+    }
+
+    async fn ask(&mut self, text: &str) -> Result<String> {
+        self.send(text).await?;
+        self.receive().await
+    }
+}
+
+async fn waits_for_the_disk(disk: &SlowDisk) -> Result<()> {
+    let waits = async {
+        while disk.reading() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waits).await.context("nobody reads from the disk")
+}
+
+/// The runtime has one thread as well, so that nothing waits there either.
+#[tokio::test]
+async fn a_callback_that_waits_for_a_slow_disk_keeps_nobody_waiting() -> Result<()> {
+    let disk = SlowDisk::new();
+    let port = serve(&disk).await?;
+    let (mut alice, mut bob) = (Client::connect(port).await?, Client::connect(port).await?);
+    for client in [&mut alice, &mut bob] {
+        client.ask(r#"["1","1","a","phx_join",{}]"#).await?;
+    }
+    disk.set(true);
+    alice.send(r#"["1","2","a","look",{}]"#).await?;
+    waits_for_the_disk(&disk).await?;
+    for reference in 3..6 {
+        let answer = bob.ask(&format!(r#"["1","{reference}","a","echo",{{}}]"#)).await?;
+        ensure!(answer.contains(r#""status":"ok""#), "{answer}");
+    }
+    // Her own socket goes on too; the channel's turns are in order.
+    ensure!(alice.ask(r#"[null,"9","phoenix","heartbeat",{}]"#).await?.contains(r#""9""#));
+    ensure!(disk.reading() > 0, "she still waits");
+    disk.set(false);
+    ensure!(alice.receive().await?.contains(r#""found":true"#));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_durable_room_that_is_opened_on_a_slow_disk_keeps_nobody_waiting() -> Result<()> {
+    let disk = SlowDisk::new();
+    let port = serve(&disk).await?;
+    let (mut alice, mut bob) = (Client::connect(port).await?, Client::connect(port).await?);
+    bob.ask(r#"["1","1","a","phx_join",{}]"#).await?;
+    disk.set(true);
+    alice.send(r#"["1","1","room","phx_join",{}]"#).await?;
+    waits_for_the_disk(&disk).await?;
+    ensure!(bob.ask(r#"["1","2","a","echo",{}]"#).await?.contains(r#""status":"ok""#));
+    ensure!(disk.reading() > 0, "she still waits");
+    disk.set(false);
+    ensure!(alice.receive().await?.contains(r#""status":"ok""#));
+    Ok(())
+}
