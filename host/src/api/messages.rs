@@ -85,9 +85,12 @@ pub(super) async fn broadcast(State(api): State<Arc<Api>>, body: Body) -> Result
     let Probe { messages } = body.read()?;
     let events: Vec<Event> = if messages.is_some() { many(&body)? } else { vec![body.read()?] };
     let broadcasts = events.into_iter().map(|event| api.broadcast_of(event)).collect::<Result<Vec<_>, _>>()?;
-    let accepted = broadcasts.len();
-    broadcasts.into_iter().for_each(|broadcast| api.node.pubsub.broadcast(broadcast));
-    Ok(Json(json!({ "accepted": accepted })))
+    let (accepted, mut receivers) = (broadcasts.len(), 0);
+    for broadcast in broadcasts {
+        receivers += api.receivers(&broadcast);
+        api.node.pubsub.broadcast(broadcast);
+    }
+    Ok(Json(json!({ "accepted": accepted, "receivers": receivers })))
 }
 
 fn many(body: &Body) -> Result<Vec<Event>, Refusal> {
@@ -134,6 +137,22 @@ impl Api {
             }
         };
         Ok(Broadcast { topic: Topic::new(&event.topic), event: event.event.into(), payload, except })
+    }
+}
+
+impl Api {
+    /// How many are subscribed at this moment and not left out. A plugin that intercepts the event may still keep it from some.
+    fn receivers(&self, broadcast: &Broadcast) -> usize {
+        let topic = broadcast.topic.as_str();
+        let subscribed = self.node.pubsub.audience(topic).map_or(0, |audience| audience.len());
+        match &broadcast.except {
+            Except::Nobody => subscribed,
+            Except::Members(out) => subscribed.saturating_sub(out.len()),
+            Except::Member(out) => {
+                let is_there = self.node.people(topic, usize::MAX).iter().any(|person| person.member == *out);
+                subscribed.saturating_sub(usize::from(is_there))
+            }
+        }
     }
 }
 

@@ -8,6 +8,8 @@ use bennu::server::{Config, Host, LogFormat, start_logging};
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::path_or_nothing;
+
 /// Serve plugins, and reload them when their files change.
 #[derive(Args)]
 pub(super) struct Serve {
@@ -27,8 +29,8 @@ pub(super) struct Serve {
     #[arg(long = "static", value_name = "DIR")]
     static_directory: Option<PathBuf>,
 
-    /// Where to keep what outlives the host: plugins' storage and durable rooms [default: data]
-    #[arg(long, value_name = "DIR")]
+    /// Where to keep what outlives the host: plugins' storage, durable rooms and the API's key [default: data]
+    #[arg(long, env = "BENNU_DATA", value_name = "DIR", value_parser = path_or_nothing())]
     data: Option<PathBuf>,
 
     /// What to log: a level, or directives such as info,guest=debug
@@ -75,7 +77,7 @@ impl Serve {
         config.load.extend(self.load);
         config.listen = self.listen.unwrap_or(config.listen);
         config.static_directory = self.static_directory.or(config.static_directory);
-        config.data = self.data.unwrap_or(config.data);
+        config.data = self.data.filter(|data| !data.as_os_str().is_empty()).unwrap_or(config.data);
         config.log = self.log.unwrap_or(config.log);
         config.log_format = match self.log_format {
             Some(Format::Human) => LogFormat::Human,

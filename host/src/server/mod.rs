@@ -1,5 +1,6 @@
 //! The whole: configuration, wiring, and the order of start and stop.
 
+mod api_key;
 mod config;
 mod host;
 mod limits;
@@ -7,6 +8,7 @@ mod logging;
 mod mounts;
 mod surroundings;
 
+pub use api_key::{api_key_file, made_api_key};
 pub use config::{ApiTable, AuthName, Config, JwtTable, LogFormat, MountTable, PluginTable, TokenTable, TransportName};
 pub use host::{Host, loader};
 pub use limits::Limits;

@@ -1,9 +1,11 @@
 //! The tests of the whole. Each starts a host of its own.
 
 mod api;
+mod api_key;
 mod bad_input;
 mod call_limits;
 mod channels;
+mod commands;
 mod documents;
 mod effects;
 mod elsewhere;
