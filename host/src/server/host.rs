@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use tokio::time::{timeout, timeout_at};
 
 use super::api_key::{api_key_file, own_api_key};
+use super::findings::{Finding, findings};
 use super::mounts::{mounts, tokens};
 use super::surroundings::HostSurroundings;
 use super::{Config, Limits, MountTable};
@@ -89,7 +90,8 @@ impl Host {
         let loader = loader(config, Arc::new(surroundings), store, INSTANCES_MAX)?;
         let builds = Builds::open(&config.data.join("builds")).context("`data` can't be used")?;
         let terms = Terms { settings, probation: (&config.reload).into() };
-        let mut library = Library::new(loader, sources, terms, builds, (routes, Arc::clone(&shelf)));
+        let plugins = Arc::clone(&shelf);
+        let mut library = Library::new(loader, sources.clone(), terms, builds, (routes, Arc::clone(&shelf)));
         if config.mounts().values().any(MountTable::relies_on_the_only_gatekeeper) {
             library.expect_one_gatekeeper();
         }
@@ -108,6 +110,7 @@ impl Host {
             None => Router::new(),
         };
         library.refresh().await;
+        findings(config, &sources, &plugins.all())?.iter().for_each(Finding::log);
         let limits = config.limits.clone();
         Ok(Self { listener, mounts, reactors, api, api_listener, node, sockets, library, files, limits })
     }

@@ -11,6 +11,7 @@ mod effects;
 mod elsewhere;
 mod example;
 mod faults;
+mod findings;
 mod intercepts;
 mod kit;
 mod layers;
