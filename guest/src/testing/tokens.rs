@@ -37,3 +37,17 @@ pub(super) fn verify(now: u64, salt: &str, token: &str, max_age: Option<u64>) ->
     }
     Ok(value.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_may_be_signed_a_minute_in_the_future_and_its_age_is_exact() {
+        let token = sign(100_000, "s", "1", Some(10));
+        let at = |now| verify(now, "s", &token, None);
+        assert!(at(40_000).is_ok() && at(100_000).is_ok() && at(110_000).is_ok());
+        assert!(matches!(at(39_999), Err(Problem::Invalid)));
+        assert!(matches!(at(110_001), Err(Problem::Expired)));
+    }
+}
