@@ -278,7 +278,7 @@ mod tests {
         let (good, gate, bad) = (plugin("plugin", 1), plugin("gatekeeper", 1), plugin("", 0));
         assert_eq!(text(&[]), "");
         assert_eq!(text(&[good.clone(), bad.clone()]), "");
-        assert_eq!(text(&[bad.clone()]), "the only plugin was refused, so nothing is served");
+        assert_eq!(text(std::slice::from_ref(&bad)), "the only plugin was refused, so nothing is served");
         assert_eq!(text(&[bad.clone(), bad.clone()]), "all 2 plugins were refused, so nothing is served");
         assert_eq!(text(&[gate, bad]), "no plugin serves a topic: there are only gatekeepers");
     }

@@ -26,7 +26,7 @@ async fn a_host_makes_a_key_that_every_call_asks_for() -> Result<()> {
     let (key, mut calls) = (host.api_key()?, 0);
     for (path, methods) in described["paths"].as_object().context("paths")? {
         for method in methods.as_object().context("methods")?.keys() {
-            let (method, path) = (method.to_uppercase(), path.replace('{', "").replace('}', ""));
+            let (method, path) = (method.to_uppercase(), path.replace(['{', '}'], ""));
             for authorization in ["", "Bearer ", "Bearer guess", &format!("Basic {key}"), &format!("Bearer {key}x")] {
                 let status = asked(&host, &method, &path, authorization).await?;
                 ensure!(status == 401, "{method} {path} with `{authorization}`: {status}");
