@@ -1,7 +1,7 @@
 // A real host, started for one test: its own folder of plugins, a free port, and its end with the test.
 
 import { execFile, spawn } from "node:child_process";
-import { copyFile, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
@@ -118,6 +118,12 @@ class Host {
     const env = { ...process.env, BENNU_HOST: `127.0.0.1:${this.#port}` };
     const { stdout } = await promisify(execFile)(binary, command, { cwd: this.#folder, env });
     return stdout.trim();
+  }
+
+  /** Asks the HTTP API, with the key that the host has made: as `fetch`, by a path such as `/api/topics`. */
+  async api(path, options = {}) {
+    const key = (await readFile(join(this.#folder, "data", "api-key"), "utf8")).trim();
+    return fetch(this.url + path, { ...options, headers: { authorization: `Bearer ${key}`, ...options.headers } });
   }
 
   /** Puts another build in the place of the plugin `name`, as a build tool does: by a rename. */

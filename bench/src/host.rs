@@ -18,7 +18,7 @@ use crate::server::Server;
 /// A host at work. It ends with this.
 pub(crate) struct Host {
     server: Server,
-    _home: TempDir,
+    home: TempDir,
     /// Where it listens.
     pub(crate) address: SocketAddr,
 }
@@ -39,7 +39,7 @@ impl Host {
         command.arg("--data").arg(home.path().join("data"));
         command.args(["--listen", "127.0.0.1:0", "--log", "warn"]);
         let server = Server::start(&mut command).context("build the host with `cargo build --release -p bennu`")?;
-        Ok(Self { address: server.address, server, _home: home })
+        Ok(Self { address: server.address, server, home })
     }
 
     pub(crate) fn process(&self) -> Process {
@@ -59,7 +59,9 @@ impl Host {
     /// What `GET /api/inspect` says.
     pub(crate) fn inspect(&self) -> Result<Value> {
         let mut stream = TcpStream::connect(self.address)?;
-        write!(stream, "GET /api/inspect HTTP/1.0\r\nHost: {}\r\n\r\n", self.address)?;
+        let key = fs::read_to_string(self.home.path().join("data").join("api-key"))?;
+        let (address, key) = (self.address, key.trim_end());
+        write!(stream, "GET /api/inspect HTTP/1.0\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(serde_json::from_str(answer.split("\r\n\r\n").nth(1).context("an answer without a body")?)?)

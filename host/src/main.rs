@@ -10,7 +10,8 @@ fn main() -> ExitCode {
     match commands::Command::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bennu: {error:#}");
+            // It may quote what a plugin or a client has said.
+            eprintln!("bennu: {}", commands::lines(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

@@ -21,7 +21,7 @@ async function room(test) {
 
 /** How many are in the room, by the host's own count. */
 async function members(host) {
-  const response = await fetch(`${host.url}/api/topics/${encodeURIComponent(TOPIC)}`);
+  const response = await host.api(`/api/topics/${encodeURIComponent(TOPIC)}`);
   return (await response.json()).members;
 }
 

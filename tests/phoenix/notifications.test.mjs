@@ -20,7 +20,7 @@ async function open(socket, topic) {
 
 /** Sends Ada a notification by the HTTP API, and gives what it is answered. */
 async function post(host, payload) {
-  const answer = await fetch(`${host.url}/api/send`, {
+  const answer = await host.api("/api/send", {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ topic: "user:ada", event: "notify", payload }),

@@ -92,7 +92,7 @@ async function party(test, transports) {
     await act[pick(act.length)]();
   }
   const shown = async () => {
-    const response = await fetch(`${host.url}/api/topics/room%3Aparty/presence`);
+    const response = await host.api("/api/topics/room%3Aparty/presence");
     const entries = Object.entries(await response.json()).map(([key, { metas }]) => [
       key,
       metas.map(({ phx_ref, step }) => `${phx_ref} ${step}`).sort(),

@@ -33,7 +33,9 @@ pub fn bennu(directory: &Path, arguments: &[&str]) -> Result<Ended> {
 pub fn bennu_with(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Ended> {
     let mut command = Command::new(places::binary()?);
     command.args(arguments).current_dir(directory).stdin(Stdio::null());
-    command.env_remove("BENNU_LOG").env_remove("BENNU_SECRET_KEY_BASE");
+    for name in ["BENNU_LOG", "BENNU_SECRET_KEY_BASE", "BENNU_HOST", "BENNU_DATA", "BENNU_API_KEY"] {
+        command.env_remove(name);
+    }
     // Not the user's own cache.
     command.env("XDG_CACHE_HOME", directory).envs(variables.iter().copied());
     let ended = command.output().with_context(|| format!("running bennu {arguments:?}"))?;

@@ -127,6 +127,7 @@ impl Setup {
             .args(self.arguments)
             .envs(self.variables)
             .env_remove("BENNU_LOG")
+            .env_remove("BENNU_DATA")
             .current_dir(home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -184,6 +185,10 @@ impl TestHost {
             Ok(lines.iter().find_map(|line| line.text.strip_prefix("Listening on http://")?.parse().ok()))
         });
         host.address = address.await?;
+        // One that its configuration names is the test's own business.
+        if let Ok(key) = host.api_key() {
+            http::know(host.address, &key);
+        }
         Ok(host)
     }
 
@@ -212,6 +217,16 @@ impl TestHost {
     #[must_use]
     pub fn home(&self) -> &Path {
         self.home.path()
+    }
+
+    /// The key that it has made for its API.
+    ///
+    /// # Errors
+    /// Where it has made none, since its configuration names one or it has no API.
+    pub fn api_key(&self) -> Result<String> {
+        let path = self.home.path().join("data").join("api-key");
+        let key = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        Ok(key.trim_end().to_owned())
     }
 
     /// The file of a plugin.

@@ -1,6 +1,11 @@
 //! As much of an HTTP client as the tests need: one request a connection.
+//!
+//! A host's API asks for its key. Requests to the API of a host under test bring it by themselves ([`know`]), unless they
+//! have an `Authorization` of their own.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -37,6 +42,23 @@ impl Answer {
     }
 }
 
+/// The keys of the hosts under test, by the addresses of their APIs.
+static KEYS: LazyLock<Mutex<HashMap<SocketAddr, String>>> = LazyLock::new(Mutex::default);
+
+/// Has requests to the API at this address bring this key.
+pub fn know(address: SocketAddr, key: &str) {
+    KEYS.lock().unwrap_or_else(PoisonError::into_inner).insert(address, key.to_owned());
+}
+
+/// The value of `Authorization` for a request that has none of its own, if it asks an API whose key is known.
+fn authorization(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Option<String> {
+    let is_own = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+    if is_own || !path.starts_with("/api") {
+        return None;
+    }
+    KEYS.lock().unwrap_or_else(PoisonError::into_inner).get(&address).map(|key| format!("Bearer {key}"))
+}
+
 /// A plain `GET`.
 ///
 /// # Errors
@@ -69,6 +91,9 @@ pub async fn request_with(
     let closes = !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("connection"));
     if closes {
         head += "connection: close\r\n";
+    }
+    if let Some(authorization) = authorization(address, path, headers) {
+        head += &format!("authorization: {authorization}\r\n");
     }
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");

@@ -35,7 +35,7 @@ pub use client::{Knock, Received, Reply, TestClient};
 pub use command::{Ended, bennu, bennu_with};
 pub use gate::Gate;
 pub use host::{Loading, Setup, TestHost};
-pub use http::{Answer, get, request, request_with};
+pub use http::{Answer, get, know, request, request_with};
 pub use log::{Line, Log};
 pub use replay::{Difference, bearer, replay};
 pub use wait::{DEADLINE, eventually, within};

@@ -7,7 +7,7 @@ use std::env::consts::EXE_EXTENSION;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
@@ -88,6 +88,11 @@ fn host() -> PathBuf {
     places::target().join("debug").join("bennu").with_extension(EXE_EXTENSION)
 }
 
+/// Where the host keeps what outlives it, and the key of its API.
+fn data() -> PathBuf {
+    places::demo().join("data")
+}
+
 /// Port 4000 as Phoenix has it, or whichever is free.
 fn free_address() -> Result<SocketAddr> {
     match TcpListener::bind(USUAL) {
@@ -136,12 +141,13 @@ fn describe(address: SocketAddr, secret: &str) -> Result<()> {
     let programs: Vec<_> = programs().map(|(name, _)| name).collect();
     let people = PEOPLE.iter().map(|user| Ok(json!({ "user": user, "token": sign(user, secret)? })));
     let people = people.collect::<Result<Vec<_>>>()?;
-    let host = host();
-    let host = host.strip_prefix(places::root()).unwrap_or(&host).display();
-    let send = match address == USUAL {
-        true => format!("{host} send"),
-        false => format!("{host} send --host {address}"),
-    };
+    let (host, data) = (host(), data());
+    let shown = |path: &Path| path.strip_prefix(places::root()).unwrap_or(path).display().to_string();
+    // The key of the API is in there.
+    let mut send = format!("{} send --data {}", shown(&host), shown(&data));
+    if address != USUAL {
+        send += &format!(" --host {address}");
+    }
     let place = places::pages().join("demo.json");
     let told = json!({ "programs": programs, "people": people, "send": send });
     fs::write(&place, format!("{told:#}\n")).with_context(|| format!("cannot write {}", place.display()))
@@ -172,7 +178,7 @@ fn serve(address: SocketAddr, secret: &str) -> Result<()> {
     host.arg("serve").args(programs().map(|(_, plugin)| plugin)).env(SECRET, secret);
     host.arg("--config").arg(places::guest_sources().join("demo").join("bennu.toml"));
     host.arg("--static").arg(places::pages());
-    host.arg("--data").arg(places::demo().join("data"));
+    host.arg("--data").arg(data());
     host.arg("--listen").arg(address.to_string());
     #[cfg(unix)]
     {

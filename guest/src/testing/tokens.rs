@@ -14,6 +14,8 @@ const MAX_AGE: u64 = 86_400;
 
 /// How deep the value of a token nests at most.
 const DEPTH_MAX: usize = 64;
+/// Milliseconds by which a token may have been signed in the future, as on a host.
+const LEEWAY_MS: u64 = 60_000;
 
 /// A token as the host would sign it, at the start of the year 2026, which is a test's usual time.
 pub fn token(salt: &str, value: impl Serialize) -> String {
@@ -55,7 +57,7 @@ pub(super) fn verify(now: u64, salt: &str, token: &str, max_age: Option<u64>) ->
     let fields: Vec<&str> = token.splitn(5, '|').collect();
     let ["test-token", signed_with, signed_at, age, value] = fields[..] else { return Err(Problem::Invalid) };
     let (Ok(signed_at), Ok(age)) = (signed_at.parse::<u64>(), age.parse::<u64>()) else { return Err(Problem::Invalid) };
-    if signed_with != salt || signed_at > now {
+    if signed_with != salt || signed_at > now.saturating_add(LEEWAY_MS) {
         return Err(Problem::Invalid);
     }
     let age = max_age.unwrap_or(age);
@@ -63,4 +65,18 @@ pub(super) fn verify(now: u64, salt: &str, token: &str, max_age: Option<u64>) ->
         return Err(Problem::Expired);
     }
     Ok(value.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_may_be_signed_a_minute_in_the_future_and_its_age_is_exact() {
+        let token = sign(100_000, "s", "1", Some(10));
+        let at = |now| verify(now, "s", &token, None);
+        assert!(at(40_000).is_ok() && at(100_000).is_ok() && at(110_000).is_ok());
+        assert!(matches!(at(39_999), Err(Problem::Invalid)));
+        assert!(matches!(at(110_001), Err(Problem::Expired)));
+    }
 }

@@ -87,17 +87,22 @@ pub(super) async fn broadcast(State(api): State<Arc<Api>>, body: Body) -> Result
     let broadcasts = events.into_iter().map(|event| api.broadcast_of(event)).collect::<Result<Vec<_>, _>>()?;
     let accepted = broadcasts.len();
     // A task, for all of them are sent, also where the client doesn't wait for the answer.
-    let sent = tokio::spawn(async move { send_all(&api.node.pubsub, broadcasts).await });
-    sent.await.map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "fault", "a fault of the host"))?;
-    Ok(Json(json!({ "accepted": accepted })))
+    let sent = tokio::spawn(async move { send_all(&api, broadcasts).await });
+    let receivers =
+        sent.await.map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "fault", "a fault of the host"))?;
+    Ok(Json(json!({ "accepted": accepted, "receivers": receivers })))
 }
 
-/// Sends broadcasts, held back as turns are: a thousand at once would overfill outboxes that a busy host can't empty so fast.
-async fn send_all(pubsub: &PubSub, broadcasts: Vec<Broadcast>) {
+/// Sends broadcasts, held back as turns are: a thousand at once would overfill outboxes that a busy host can't empty so fast. Gives
+/// how many members they went to.
+async fn send_all(api: &Api, broadcasts: Vec<Broadcast>) -> usize {
+    let mut receivers = 0;
     for broadcast in broadcasts {
-        pubsub.pressure.hold_back().await;
-        pubsub.broadcast(broadcast);
+        api.node.pubsub.pressure.hold_back().await;
+        receivers += api.receivers(&broadcast);
+        api.node.pubsub.broadcast(broadcast);
     }
+    receivers
 }
 
 fn many(body: &Body) -> Result<Vec<Event>, Refusal> {
@@ -144,6 +149,22 @@ impl Api {
             }
         };
         Ok(Broadcast { topic: Topic::new(&event.topic), event: event.event.into(), payload, except })
+    }
+}
+
+impl Api {
+    /// How many are subscribed at this moment and not left out. A plugin that intercepts the event may still keep it from some.
+    fn receivers(&self, broadcast: &Broadcast) -> usize {
+        let topic = broadcast.topic.as_str();
+        let subscribed = self.node.pubsub.audience(topic).map_or(0, |audience| audience.len());
+        match &broadcast.except {
+            Except::Nobody => subscribed,
+            Except::Members(out) => subscribed.saturating_sub(out.len()),
+            Except::Member(out) => {
+                let is_there = self.node.people(topic, usize::MAX).iter().any(|person| person.member == *out);
+                subscribed.saturating_sub(usize::from(is_there))
+            }
+        }
     }
 }
 

@@ -10,16 +10,15 @@ mod plugins;
 mod refusal;
 mod topics;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 
 use self::refusal::Refusal;
 use crate::channel::Node;
@@ -59,20 +58,19 @@ pub fn router(api: Api) -> Router {
         .route("/api/plugins/{name}/{wish}", post(plugins::change))
         .route("/api/inspect", get(inspect::inspect))
         .route("/api/openapi.json", get(describe))
-        .route("/api/{*rest}", axum::routing::any(unknown))
+        .route("/api", any(unknown))
+        .route("/api/", any(unknown))
+        .route("/api/{*rest}", any(unknown))
         .method_not_allowed_fallback(not_allowed)
         .layer(DefaultBodyLimit::max(body::BODY_BYTES_MAX))
         .layer(from_fn_with_state(Arc::clone(&api), admit))
+        // Where the API has an address of its own.
+        .fallback(elsewhere)
         .with_state(api)
 }
 
-async fn admit(
-    State(api): State<Arc<Api>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    request: Request,
-    next: Next,
-) -> Response {
-    match api.access.check(request.method(), peer, request.headers()) {
+async fn admit(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    match api.access.check(request.method(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     }
@@ -80,6 +78,12 @@ async fn admit(
 
 async fn describe() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], include_str!("openapi.json"))
+}
+
+async fn elsewhere() -> Refusal {
+    Refusal::unknown(
+        "this is the API of a Bennu host, whose calls begin with `/api`; `/api/openapi.json` describes them",
+    )
 }
 
 async fn unknown() -> Refusal {

@@ -1,15 +1,27 @@
 //! A JSON Web Key Set: RFC 7517.
+//!
+//! A set is somebody else's, and may hold keys that are for something else, or wrong. One such key is no reason to refuse
+//! the others: it is left out, and the caller learns why. Only a set in which no key can be used is refused.
 
-use anyhow::{Context, Result, anyhow, ensure};
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
+use anyhow::{Result, anyhow, bail, ensure};
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::keys::Key;
 
 /// Keys of a set at most.
 const KEYS_MAX: usize = 100;
+
+/// Bits of an RSA key at least.
+const RSA_BITS_MIN: usize = 2048;
+
+/// What a private key has beside its public part. (`k` of a shared secret is all that there is.)
+const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "r"];
+
+/// The algorithms that keys can be for.
+const KNOWN: &str = "RS256, ES256, EdDSA and HS256";
 
 /// Each by itself, so that one of a kind that we don't know spoils nothing.
 #[derive(Deserialize)]
@@ -17,53 +29,96 @@ struct Set {
     keys: Vec<Value>,
 }
 
-pub(super) fn read(text: &str) -> Result<Vec<Key>> {
+/// The keys of a set that can be used, and of each of the others a sentence that says why not. A key that says itself that
+/// it is for encryption is no mistake, and passed over.
+pub(super) fn read(text: &str) -> Result<(Vec<Key>, Vec<String>)> {
     // Not with serde's words: they may quote a key, and a set may hold shared ones.
     let set: Set = serde_json::from_str(text)
         .map_err(|error| anyhow!("it is no JWKS ({{\"keys\": [..]}}); see line {}", error.line()))?;
     ensure!(set.keys.len() <= KEYS_MAX, "it has {} keys; at most {KEYS_MAX}", set.keys.len());
-    let mut keys: Vec<Key> = Vec::new();
+    let (mut keys, mut skipped): (Vec<Key>, Vec<String>) = (Vec::new(), Vec::new());
     for (at, value) in set.keys.into_iter().enumerate() {
-        let Ok(jwk) = serde_json::from_value::<Jwk>(value) else { continue };
-        let Some(algorithm) = algorithm(&jwk) else { continue };
-        let name = jwk.common.key_id.clone();
-        let key = load(&jwk).with_context(|| match &name {
+        let shown = match value["kid"].as_str() {
             Some(name) => format!("its key `{name}`"),
             None => format!("its key number {}", at + 1),
-        })?;
-        let is_known = name.is_some() && keys.iter().any(|known| known.name == name);
-        ensure!(!is_known, "two of its keys have the `kid` `{}`", name.unwrap_or_default());
-        keys.push(Key { name, algorithm, key });
+        };
+        match read_key(value) {
+            Ok(None) => {}
+            Ok(Some(key)) if is_double(&key, &keys) => {
+                skipped.push(format!("{shown}: a key before it has the same `kid` and is for the same algorithm"));
+            }
+            Ok(Some(key)) => keys.push(key),
+            Err(why) => skipped.push(format!("{shown}: {why}")),
+        }
     }
-    ensure!(!keys.is_empty(), "it has no key for RS256, ES256, EdDSA or HS256");
-    Ok(keys)
+    for algorithm in [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA, Algorithm::HS256] {
+        let of = keys.iter().filter(|key| key.algorithm == algorithm);
+        let (nameless, all) = (of.clone().filter(|key| key.name.is_none()).count(), of.count());
+        if nameless > 0 && all > 1 {
+            // A token without `kid` could mean either, and one with a `kid` means neither.
+            keys.retain(|key| key.algorithm != algorithm || key.name.is_some());
+            skipped.push(format!(
+                "{nameless} without a `kid`: it has {all} keys for {algorithm:?}, and a token has to say which it means"
+            ));
+        }
+    }
+    if keys.is_empty() {
+        let why = if skipped.is_empty() { String::new() } else { format!(": {}", skipped.join("; ")) };
+        bail!("it has no key for {KNOWN}{why}");
+    }
+    Ok((keys, skipped))
 }
 
-/// The algorithm that a key is for; none if it is for none of ours.
-fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
-    if jwk.common.public_key_use.as_ref().is_some_and(|purpose| *purpose != PublicKeyUse::Signature) {
-        return None;
+/// Keys of one name for different algorithms are told apart by what a token says of its own.
+fn is_double(key: &Key, keys: &[Key]) -> bool {
+    key.name.is_some() && keys.iter().any(|known| known.name == key.name && known.algorithm == key.algorithm)
+}
+
+/// A key; none if it is for encryption.
+fn read_key(value: Value) -> Result<Option<Key>> {
+    let Value::Object(fields) = &value else { bail!("it is no object") };
+    let text = |name: &str| fields.get(name).map(|value| value.as_str().unwrap_or_default());
+    match text("use") {
+        None | Some("sig") => {}
+        Some("enc") => return Ok(None),
+        Some(_) => bail!("its `use` isn't `sig`"),
     }
-    let (ours, named) = match &jwk.algorithm {
-        AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
-        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
-            (Algorithm::ES256, KeyAlgorithm::ES256)
-        }
-        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
-            (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
-        }
-        AlgorithmParameters::OctetKey(_) => (Algorithm::HS256, KeyAlgorithm::HS256),
-        _ => return None,
+    if let Some(operations) = fields.get("key_ops") {
+        let has_verify = operations.as_array().is_some_and(|all| all.iter().any(|one| one == "verify"));
+        ensure!(has_verify, "its `key_ops` don't have `verify`");
+    }
+    let algorithm = algorithm(fields)?;
+    let is_private = algorithm != Algorithm::HS256 && PRIVATE.iter().any(|part| fields.contains_key(*part));
+    ensure!(!is_private, "it is a private key, which only who signs may have; give its public part alone");
+    let jwk: Jwk =
+        serde_json::from_value(value).map_err(|_| anyhow!("a field of it is missing, or of the wrong type"))?;
+    Ok(Some(Key { name: jwk.common.key_id.clone(), algorithm, key: load(&jwk)? }))
+}
+
+/// The algorithm that a key is for.
+fn algorithm(fields: &Map<String, Value>) -> Result<Algorithm> {
+    let text = |name: &str| fields.get(name).map(|value| value.as_str().unwrap_or_default());
+    let (ours, named) = match (text("kty").unwrap_or_default(), text("crv").unwrap_or_default()) {
+        ("RSA", _) => (Algorithm::RS256, "RS256"),
+        ("EC", "P-256") => (Algorithm::ES256, "ES256"),
+        ("EC", _) => bail!("its curve isn't P-256, which ES256 wants"),
+        ("OKP", "Ed25519") => (Algorithm::EdDSA, "EdDSA"),
+        ("OKP", _) => bail!("its curve isn't Ed25519, which EdDSA wants"),
+        ("oct", _) => (Algorithm::HS256, "HS256"),
+        _ => bail!("its `kty` is none of `RSA`, `EC`, `OKP` and `oct`"),
     };
-    jwk.common.key_algorithm.is_none_or(|found| found == named).then_some(ours)
+    ensure!(text("alg").is_none_or(|alg| alg == named), "its `alg` isn't `{named}`: the algorithms are {KNOWN}");
+    Ok(ours)
 }
 
 fn load(jwk: &Jwk) -> Result<DecodingKey> {
     let key = DecodingKey::from_jwk(jwk).map_err(|_| anyhow!("can't be read; its numbers are base64url"))?;
     let (length, least, what) = match (key.kind(), &jwk.algorithm) {
-        (DecodingKeyKind::RsaModulusExponent { n, .. }, _) => (n.len(), 256, "an RSA key has 2048 bits at least"),
+        (DecodingKeyKind::RsaModulusExponent { n, .. }, _) => {
+            (bits(n), RSA_BITS_MIN, "it is too weak: an RSA key has 2048 bits at least")
+        }
         (DecodingKeyKind::SecretOrDer(bytes), AlgorithmParameters::OctetKey(_)) => {
-            (bytes.len(), 32, "a secret for HS256 has 32 bytes at least (RFC 7518)")
+            (bytes.len(), 32, "it is too weak: a secret for HS256 has 32 bytes at least (RFC 7518)")
         }
         (DecodingKeyKind::SecretOrDer(bytes), AlgorithmParameters::OctetKeyPair(_)) => {
             (bytes.len(), 32, "an Ed25519 key has 32 bytes")
@@ -72,4 +127,21 @@ fn load(jwk: &Jwk) -> Result<DecodingKey> {
     };
     ensure!(length >= least, "{what}");
     Ok(key)
+}
+
+/// Bits of a number, the largest byte first. Zeros before it make it no larger.
+fn bits(number: &[u8]) -> usize {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    let first = number.get(zeros).map_or(0, |byte| byte.leading_zeros() as usize);
+    (number.len() - zeros) * 8 - first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_before_a_number_make_it_no_larger() {
+        assert_eq!((bits(&[]), bits(&[0, 0]), bits(&[0, 1]), bits(&[1, 0]), bits(&[0x80])), (0, 0, 1, 9, 8));
+    }
 }

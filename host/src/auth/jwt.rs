@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use jsonwebtoken::{Validation, decode, decode_header};
 use serde_json::{Map, Value};
 
-use super::{KeySet, TOKEN_BYTES_MAX, TokenError, claims};
+use super::{KeySet, LEEWAY_SECONDS, TOKEN_BYTES_MAX, TokenError, claims};
 
 /// What is asked of a token's claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct JwtRules {
 
 impl Default for JwtRules {
     fn default() -> Self {
-        Self { leeway: 60, issuer: None, audience: None }
+        Self { leeway: LEEWAY_SECONDS, issuer: None, audience: None }
     }
 }
 

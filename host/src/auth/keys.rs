@@ -14,6 +14,8 @@ pub struct KeySet {
     keys: Vec<Key>,
     /// Whether it is a file of keys by name, in which a token's `kid` has to be.
     by_name: bool,
+    /// Of each key of a set that can't be used, why not.
+    skipped: Vec<String>,
 }
 
 /// A key with its algorithm, and its name in a JWKS.
@@ -54,7 +56,9 @@ impl KeySet {
         let size = std::fs::metadata(path).with_context(reading)?.len();
         ensure!(size <= FILE_BYTES_MAX, "the keys in {}: it has more than {FILE_BYTES_MAX} bytes", path.display());
         let text = std::fs::read_to_string(path).with_context(reading)?;
-        let read = if text.trim_start().starts_with('{') { Self::jwks(&text) } else { Self::pem(&text) };
+        // What some editors write at the start of a text.
+        let text = text.trim_start_matches('\u{feff}');
+        let read = if text.trim_start().starts_with('{') { Self::jwks(text) } else { Self::pem(text) };
         read.with_context(|| format!("the keys in {}", path.display()))
     }
 
@@ -94,16 +98,24 @@ impl KeySet {
     }
 
     /// A JSON Web Key Set (RFC 7517). A token's `kid` chooses the key; one without `kid` is taken where a single key has its
-    /// algorithm. Keys for encryption or for another algorithm are left out.
+    /// algorithm. Keys for encryption are left out, and so are those that can't be used, such as a weak one, a private one, or
+    /// the second of one `kid`: see [`KeySet::skipped`].
     ///
     /// # Errors
-    /// Where it is no JWKS, no key of it can be used, or two that can be have one `kid`.
+    /// Where it is no JWKS, or no key of it can be used.
     pub fn jwks(text: &str) -> Result<Self> {
-        Ok(Self { keys: jwks::read(text)?, by_name: true })
+        let (keys, skipped) = jwks::read(text)?;
+        Ok(Self { keys, by_name: true, skipped })
+    }
+
+    /// Of each key of a set that was left out although it isn't for encryption, a sentence that names it and says why.
+    #[must_use]
+    pub fn skipped(&self) -> &[String] {
+        &self.skipped
     }
 
     fn one(algorithm: Algorithm, key: DecodingKey) -> Self {
-        Self { keys: vec![Key { name: None, algorithm, key }], by_name: false }
+        Self { keys: vec![Key { name: None, algorithm, key }], by_name: false, skipped: Vec::new() }
     }
 
     /// The key for a token. None where there isn't one, it isn't clear which, or its algorithm is another one.

@@ -18,7 +18,7 @@ use sha2::{Sha256, Sha384, Sha512};
 use super::derivation::DerivedKeys;
 use super::json::{self, TooDeepOrLong};
 use super::term::{self, Term};
-use super::{Derivation, Secret};
+use super::{Derivation, Leeway, Secret};
 
 /// Bytes of a token at most. Past it, none is signed, and what is presented is invalid.
 pub const TOKEN_BYTES_MAX: usize = 64 << 10;
@@ -101,7 +101,8 @@ impl Tokens {
         if token.len() > TOKEN_BYTES_MAX { Err(Unsignable) } else { Ok(token) }
     }
 
-    /// The data of a token. Where `max_age` is given, it stands over the one that the token says.
+    /// The data of a token. Where `max_age` is given, it stands over the one that the token says. Phoenix has no leeway; without
+    /// any, a token of a machine whose clock is a little ahead would be refused at first.
     ///
     /// # Errors
     /// See [`TokenError`]. Signatures are compared in constant time, and nothing is read before its signature is right.
@@ -110,12 +111,13 @@ impl Tokens {
         derivation: &Derivation,
         token: Option<&str>,
         max_age: Option<MaxAge>,
+        leeway: Leeway,
         now: SystemTime,
     ) -> Result<Value, TokenError> {
         let token = token.ok_or(TokenError::Missing)?;
         let payload = self.payload(derivation, token).ok_or(TokenError::Invalid)?;
         let signed = term::read(&payload).and_then(Signed::of).ok_or(TokenError::Invalid)?;
-        signed.check_age(max_age, milliseconds(now))?;
+        signed.check_age(max_age, leeway, milliseconds(now))?;
         json::to_json(&signed.data).ok_or(TokenError::Invalid)
     }
 
@@ -174,7 +176,7 @@ impl<'a> Signed<'a> {
         Some(Self { data, at, max_age })
     }
 
-    fn check_age(&self, given: Option<MaxAge>, now: i64) -> Result<(), TokenError> {
+    fn check_age(&self, given: Option<MaxAge>, leeway: Leeway, now: i64) -> Result<(), TokenError> {
         let max_age_ms = match (given, &self.max_age) {
             (Some(MaxAge::Infinity), _) => return Ok(()),
             (Some(MaxAge::Seconds(seconds)), _) => i128::from(seconds) * 1000,
@@ -182,18 +184,19 @@ impl<'a> Signed<'a> {
             (None, Term::Integer(seconds)) => seconds * 1000,
             // Cut as Elixir's `trunc` cuts it. 0.0001 s is no age of zero there.
             (None, Term::Float(seconds)) if *seconds > 0.0 => {
-                return self.check_window((seconds * 1000.0) as i128, now.into());
+                return self.check_window((seconds * 1000.0) as i128, leeway, now.into());
             }
             (None, Term::Float(_)) => 0,
             (None, _) => return Err(TokenError::Invalid),
         };
-        if max_age_ms <= 0 { Err(TokenError::Expired) } else { self.check_window(max_age_ms, now.into()) }
+        if max_age_ms <= 0 { Err(TokenError::Expired) } else { self.check_window(max_age_ms, leeway, now.into()) }
     }
 
-    fn check_window(&self, max_age_ms: i128, now: i128) -> Result<(), TokenError> {
-        if self.at > now {
+    fn check_window(&self, max_age_ms: i128, leeway: Leeway, now: i128) -> Result<(), TokenError> {
+        let milliseconds = |seconds: u64| i128::from(seconds) * 1000;
+        if self.at > now + milliseconds(leeway.ahead) {
             Err(TokenError::Invalid)
-        } else if self.at.saturating_add(max_age_ms) < now {
+        } else if self.at.saturating_add(max_age_ms).saturating_add(milliseconds(leeway.beyond)) < now {
             Err(TokenError::Expired)
         } else {
             Ok(())

@@ -1,31 +1,34 @@
 //! Asking a running host, by its HTTP API.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use bennu::auth::{Secret, SecretSource};
 use clap::Args;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::address::{Address, USUAL};
+use super::key::{ELSEWHERE, Key, KeyPlace};
+
 /// Which host is asked, and with which key.
 #[derive(Args)]
 pub(super) struct Ask {
-    /// Where the host's API listens
-    #[arg(long, env = "BENNU_HOST", default_value = "127.0.0.1:4000", value_name = "ADDRESS:PORT", global = true)]
-    host: String,
+    /// Where the host's API listens [default: where the configuration says, or 127.0.0.1:4000]
+    #[arg(long, env = "BENNU_HOST", value_name = "ADDRESS:PORT", global = true)]
+    host: Option<String>,
 
-    /// A file with the key of its API; else the environment variable BENNU_API_KEY has it
-    #[arg(long, value_name = "FILE", global = true)]
-    key_file: Option<PathBuf>,
+    #[command(flatten)]
+    key: KeyPlace,
 }
-
-/// The variable that holds the key, if no file does.
-const KEY_VARIABLE: &str = "BENNU_API_KEY";
 
 /// How long an answer may take: `handle_message` has its own wall time.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A host that is asked.
+struct Asked {
+    address: Address,
+    key: Key,
+}
 
 impl Ask {
     /// A `GET`.
@@ -35,51 +38,73 @@ impl Ask {
 
     /// The same for an answer in which JSON of others stands, which a [`Value`] can't hold in every case.
     pub(super) fn get_as<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
-        let request = self.agent().get(self.url(path));
-        self.read(self.with_key(request)?.call())
+        let asked = self.asked()?;
+        let request = agent().get(asked.url(path));
+        asked.read(asked.with_key(request)?.call())
     }
 
     /// A `POST`.
     pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &str) -> Result<T> {
-        let request = self.agent().post(self.url(path)).header("content-type", "application/json");
-        self.read(self.with_key(request)?.send(body))
+        let asked = self.asked()?;
+        let request = agent().post(asked.url(path)).header("content-type", "application/json");
+        asked.read(asked.with_key(request)?.send(body))
     }
 
+    fn asked(&self) -> Result<Asked> {
+        let config = self.key.config()?;
+        let named = self.host.as_deref().filter(|host| !host.is_empty());
+        let configured = config.as_ref().map(|config| config.api.listen.as_ref().unwrap_or(&config.listen).as_str());
+        let address = Address::parse(named.or(configured).unwrap_or(USUAL))?;
+        let key = self.key.find(config.as_ref(), &address)?;
+        Ok(Asked { address, key })
+    }
+}
+
+/// Asks the host itself: no proxy, whatever the environment says, and nowhere that an answer leads, since either would be
+/// shown the key.
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder().proxy(None).max_redirects(0);
+    config.timeout_global(Some(PATIENCE)).http_status_as_error(false).build().into()
+}
+
+impl Asked {
     fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.host)
-    }
-
-    fn agent(&self) -> ureq::Agent {
-        ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build().into()
+        format!("http://{}{path}", self.address.authority())
     }
 
     fn with_key<B>(&self, request: ureq::RequestBuilder<B>) -> Result<ureq::RequestBuilder<B>> {
-        let key = match &self.key_file {
-            Some(path) => Some(SecretSource::File(path.clone()).read(std::path::Path::new(""))?),
-            None => std::env::var_os(KEY_VARIABLE).map(|key| Secret::new(key.as_encoded_bytes())),
-        };
-        Ok(match key {
-            Some(key) => request.header("authorization", format!("Bearer {}", key.expose()?)),
-            None => request,
-        })
+        let Some(secret) = &self.key.secret else { return Ok(request) };
+        let key = secret.expose().with_context(|| format!("the key in {} can't be sent", self.key.place))?;
+        Ok(request.header("authorization", format!("Bearer {key}")))
     }
 
     fn read<T: DeserializeOwned>(&self, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<T> {
+        let address = self.address.authority();
         let asking =
-            || format!("asking the host at {}; is it running there? (--host ADDRESS:PORT names another)", self.host);
+            || format!("asking the host at {address}; is it running there? (--host ADDRESS:PORT names another)");
         let mut answer = answer.with_context(asking)?;
         let text = answer.body_mut().read_to_string().with_context(asking)?;
-        let foreign = || format!("what answers at {} is no Bennu host", self.host);
+        let foreign = || format!("what answers at {address} is no Bennu host");
         if answer.status().is_success() {
             return serde_json::from_str(&text).with_context(foreign);
         }
         let value: Value = serde_json::from_str(&text).with_context(foreign)?;
         match (answer.status().as_u16(), value["error"]["message"].as_str()) {
-            (401, _) => {
-                bail!("the host at {} wants the key of its API: give --key-file FILE, or set {KEY_VARIABLE}", self.host)
-            }
+            (401, _) => Err(self.refused()),
             (_, Some(message)) => Err(anyhow!("{message}")),
-            (status, None) => bail!("the host at {} answered {status}", self.host),
+            (status, None) => bail!("the host at {address} answered {status}"),
+        }
+    }
+
+    /// The host wants a key, or another one.
+    fn refused(&self) -> anyhow::Error {
+        let (address, Key { secret, place }) = (self.address.authority(), &self.key);
+        match secret {
+            Some(_) => anyhow!("the host at {address} doesn't take the key in {place}: {ELSEWHERE}"),
+            None => anyhow!(
+                "the host at {address} wants the key of its API, and there is none in {place}: run this where the host was \
+                 started, or {ELSEWHERE}"
+            ),
         }
     }
 }

@@ -11,6 +11,8 @@ use bennu::server::{Config, loader, start_logging};
 use bennu::store::{Store, StoreLimits};
 use clap::Args;
 
+use super::shown;
+
 /// Say what a component is, and whether it would be served.
 #[derive(Args)]
 pub(super) struct Check {
@@ -55,9 +57,9 @@ fn show(file: &Path, loaded: &Loaded) {
 }
 
 fn describe(route: &RouteSpec) -> String {
-    let mut line = route.pattern.to_string();
+    let mut line = shown::name(&route.pattern.to_string());
     if !route.intercepts.is_empty() {
-        line += &format!(", intercepts {}", route.intercepts.join(" "));
+        line += &format!(", intercepts {}", shown::name(&route.intercepts.join(" ")));
     }
     match route.room {
         RoomKind::None if route.turns == Turns::Topic => line += ", turns of the topic",
@@ -78,6 +80,6 @@ fn describe(route: &RouteSpec) -> String {
 
 fn list<'a>(title: &str, names: impl Iterator<Item = &'a String>) {
     for (at, name) in names.enumerate() {
-        println!("  {:<9} {name}", if at == 0 { title } else { "" });
+        println!("  {:<9} {}", if at == 0 { title } else { "" }, shown::name(name));
     }
 }

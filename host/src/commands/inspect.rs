@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::ask::Ask;
-use super::plugins;
+use super::{plugins, shown};
 
 /// Show what runs on a host: plugins, sockets, channels, topics.
 #[derive(Args)]
@@ -27,7 +27,7 @@ impl Inspect {
     pub(super) fn run(self) -> Result<()> {
         let found = self.ask.get("/api/inspect")?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&found)?);
+            println!("{}", shown::pretty(&found)?);
         } else {
             show(&found);
         }
@@ -37,8 +37,8 @@ impl Inspect {
 
 fn show(found: &Value) {
     let number = |key: &str| found[key].as_u64().unwrap_or_default();
-    let uptime = Duration::from_secs(number("uptime_ms") / 1000);
-    println!("bennu {}, up {uptime:?}", found["version"].as_str().unwrap_or_default());
+    let version = shown::name(found["version"].as_str().unwrap_or_default());
+    println!("bennu {version}, up {}", duration(Duration::from_millis(number("uptime_ms"))));
     let (sockets, channels) = (number("sockets"), number("channels"));
     println!("{sockets} sockets, {channels} channels, {} topics, {} faults", number("topic_count"), number("faults"));
     show_store(&found["store"]);
@@ -47,7 +47,7 @@ fn show(found: &Value) {
     }
     let topics = found["topics"].as_array().map_or(&[][..], Vec::as_slice);
     for topic in topics.iter().take(TOPICS_SHOWN) {
-        println!("topic {}: {} members", topic["topic"].as_str().unwrap_or_default(), topic["members"]);
+        println!("topic {}: {} members", shown::name(topic["topic"].as_str().unwrap_or_default()), topic["members"]);
     }
     if topics.len() > TOPICS_SHOWN {
         println!("… and more; --json shows up to a thousand");
@@ -59,11 +59,46 @@ fn show_store(store: &Value) {
     if let Some(since_ms) = store["trouble"]["since_ms"].as_u64() {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let lasted = Duration::from_secs(now.as_secs().saturating_sub(since_ms / 1000));
-        let reason = store["trouble"]["reason"].as_str().unwrap_or_default();
-        println!("the store has failed, {lasted:?} ago: {}", reason.escape_debug());
+        let reason = shown::name(store["trouble"]["reason"].as_str().unwrap_or_default());
+        println!("the store has failed, {} ago: {reason}", duration(lasted));
     }
     for data in store["unclaimed"].as_array().into_iter().flatten() {
-        let name = data["store"].as_str().unwrap_or_default();
-        println!("no plugin's file stands for the data of `{}`: {} bytes", name.escape_debug(), data["bytes"]);
+        let name = shown::name(data["store"].as_str().unwrap_or_default());
+        println!("no plugin's file stands for the data of `{name}`: {} bytes", data["bytes"]);
+    }
+}
+
+/// A duration in its two largest units; a short one in tenths of a second.
+fn duration(time: Duration) -> String {
+    let (seconds, minutes, hours) = (time.as_secs(), time.as_secs() / 60, time.as_secs() / 3600);
+    match (hours / 24, hours, minutes) {
+        (0, 0, 0) if seconds < 10 => format!("{}.{}s", seconds, time.subsec_millis() / 100),
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, minutes) => format!("{minutes}m {}s", seconds % 60),
+        (0, hours, _) => format!("{hours}h {}m", minutes % 60),
+        (days, ..) => format!("{days}d {}h", hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_said_in_units_that_fit_it() {
+        let cases = [
+            (0, "0.0s"),
+            (40, "0.0s"),
+            (450, "0.4s"),
+            (9_999, "9.9s"),
+            (10_000, "10s"),
+            (60_000, "1m 0s"),
+            (3_599_000, "59m 59s"),
+            (3_660_000, "1h 1m"),
+            (90_000_000, "1d 1h"),
+        ];
+        for (ms, expected) in cases {
+            assert_eq!(duration(Duration::from_millis(ms)), expected);
+        }
     }
 }

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::ask::Ask;
+use super::shown;
 
 /// Send an event to the members of a topic.
 #[derive(Args)]
@@ -74,7 +75,15 @@ impl Broadcast {
     pub(super) fn run(self) -> Result<()> {
         let except = self.except.map(|id| format!(",\"except\":{}", Value::from(id))).unwrap_or_default();
         let body = body(&self.topic, &self.event, &self.payload, &except)?;
-        self.ask.post::<Value>("/api/broadcast", &body)?;
+        let answer: Value = self.ask.post("/api/broadcast", &body)?;
+        let topic = shown::name(&self.topic);
+        match answer["receivers"].as_u64() {
+            Some(0) if except.is_empty() => println!("nobody is subscribed to {topic}, so nobody was sent it"),
+            Some(0) => println!("nobody else is subscribed to {topic}, so nobody was sent it"),
+            Some(1) => println!("sent to 1 member of {topic}"),
+            Some(members) => println!("sent to {members} members of {topic}"),
+            None => println!("sent to whoever is subscribed to {topic}"),
+        }
         Ok(())
     }
 }
@@ -85,8 +94,8 @@ impl Send {
         let Sent { reply } = self.ask.post("/api/send", &body)?;
         let Some(Reply { status, response, response_base64 }) = reply else { return Ok(()) };
         let bytes = response_base64.map(|text| Value::from(text).to_string());
-        println!("{}", response.as_ref().map(|json| json.get()).or(bytes.as_deref()).unwrap_or("null"));
-        ensure!(status == "ok", "it was answered with the status `{status}`");
+        println!("{}", shown::json(response.as_ref().map(|json| json.get()).or(bytes.as_deref()).unwrap_or("null")));
+        ensure!(status == "ok", "it was answered with the status `{}`", shown::name(&status));
         Ok(())
     }
 }

@@ -1,21 +1,28 @@
 //! What can be asked of the command line.
 
+mod address;
 mod ask;
 mod check;
 mod inspect;
+mod key;
 mod messages;
 mod plugins;
 mod serve;
+mod shown;
 mod store;
 mod test;
 mod token;
 mod topics;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use tokio::runtime::Builder;
+
+pub(crate) use shown::lines;
 
 /// A channel server: clients speak the Phoenix Channels protocol, channels are WebAssembly components.
 #[derive(Parser)]
@@ -69,6 +76,11 @@ impl Command {
             What::Token(token) => token.run(),
         }
     }
+}
+
+/// A path that may be empty, as an environment variable is that somebody has cleared. Clap refuses an empty one.
+fn path_or_nothing() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// How long what still runs at the end is waited for: nothing may keep the process.

@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::ask::{Ask, in_path};
+use super::shown;
 
 /// Show the plugins of a host, and reload, unload or roll one back.
 #[derive(Args)]
@@ -40,7 +41,7 @@ impl Plugins {
         };
         let status = self.ask.post(&format!("/api/plugins/{}/{wish}", in_path(name)), "{}")?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&status)?);
+            println!("{}", shown::pretty(&status)?);
         } else {
             show(name, &status);
         }
@@ -50,7 +51,7 @@ impl Plugins {
     fn list(&self) -> Result<()> {
         let found = self.ask.get("/api/plugins")?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&found["plugins"])?);
+            println!("{}", shown::pretty(&found["plugins"])?);
             return Ok(());
         }
         found["plugins"].as_object().into_iter().flatten().for_each(|(name, status)| show(name, status));
@@ -60,14 +61,16 @@ impl Plugins {
 
 /// A plugin as a person reads it.
 pub(super) fn show(name: &str, plugin: &Value) {
-    let topics: Vec<&str> = plugin["topics"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let topics = plugin["topics"].as_array().into_iter().flatten().filter_map(Value::as_str).map(shown::name);
+    let topics: Vec<String> = topics.collect();
     let kind = plugin["kind"].as_str().filter(|kind| !kind.is_empty()).unwrap_or("plugin");
+    let (name, is_served) = (shown::name(name), plugin["generation"].as_u64() > Some(0));
     match plugin["generation"].as_u64() {
         Some(0) | None => println!("{kind} {name}: not served"),
         Some(generation) if topics.is_empty() => println!("{kind} {name}: generation {generation}"),
         Some(generation) => println!("{kind} {name}: generation {generation}, serves {}", topics.join(" ")),
     }
-    println!("  {}", plugin["file"].as_str().unwrap_or_default());
+    println!("  {}", shown::name(plugin["file"].as_str().unwrap_or_default()));
     show_standing(plugin);
     if let Some(taken_back) = plugin["taken_back"].as_object() {
         let (generation, faults) = (&taken_back["generation"], &taken_back["faults"]);
@@ -79,12 +82,17 @@ pub(super) fn show(name: &str, plugin: &Value) {
         }
     }
     if let Some(error) = plugin["last_error"].as_str() {
-        println!("  last load refused: {error}");
+        println!("  last load refused: {}", shown::name(error));
     }
+    let gone = match (is_served, plugin["is_unloaded"] == true) {
+        (true, _) => "its file has vanished; the last good generation goes on serving",
+        (false, true) => "its file has vanished; put it back before a reload",
+        (false, false) => "its file has vanished",
+    };
     for (flag, text) in [
         ("is_unloaded", "unloaded by an operator; `bennu plugins reload` brings it back"),
         ("is_rolled_back", "rolled back: a later build is in its file"),
-        ("file_is_gone", "its file has vanished; the last good generation goes on serving"),
+        ("file_is_gone", gone),
     ] {
         if plugin[flag] == true {
             println!("  {text}");

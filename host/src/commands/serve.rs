@@ -3,11 +3,13 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-use bennu::server::{Config, Host, LogFormat, start_logging};
+use anyhow::{Context, Result, ensure};
+use bennu::server::{Checked, Config, Host, LogFormat, check, start_logging};
 use clap::{Args, ValueEnum};
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
+
+use super::{path_or_nothing, shown};
 
 /// Serve plugins, and reload them when their files change.
 #[derive(Args)]
@@ -28,8 +30,9 @@ pub(super) struct Serve {
     #[arg(long = "static", value_name = "DIR")]
     static_directory: Option<PathBuf>,
 
-    /// Where to keep what outlives the host: plugins' storage and durable rooms [default: data, beside the configuration]
-    #[arg(long, value_name = "DIR")]
+    /// Where to keep what outlives the host: plugins' storage, durable rooms and the API's key [default: data, beside the
+    /// configuration]
+    #[arg(long, env = "BENNU_DATA", value_name = "DIR", value_parser = path_or_nothing())]
     data: Option<PathBuf>,
 
     /// What to log: a level, or directives such as info,guest=debug
@@ -39,6 +42,10 @@ pub(super) struct Serve {
     /// How to write the log
     #[arg(long, value_enum)]
     log_format: Option<Format>,
+
+    /// Read the configuration and the plugins, say what is found, and end: with 1 where something is wrong
+    #[arg(long)]
+    check: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -49,7 +56,11 @@ enum Format {
 
 impl Serve {
     pub(super) async fn run(self) -> Result<()> {
+        let is_check = self.check;
         let config = self.config()?;
+        if is_check {
+            return show(&check(&config).await?);
+        }
         start_logging(&config.log, config.log_format)?;
         let mut interrupted = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
         let mut terminated = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
@@ -79,7 +90,7 @@ impl Serve {
         config.load.extend(self.load);
         config.listen = self.listen.unwrap_or(config.listen);
         config.static_directory = self.static_directory.or(config.static_directory);
-        config.data = self.data.unwrap_or(config.data);
+        config.data = self.data.filter(|data| !data.as_os_str().is_empty()).unwrap_or(config.data);
         config.log = self.log.unwrap_or(config.log);
         config.log_format = match self.log_format {
             Some(Format::Human) => LogFormat::Human,
@@ -88,4 +99,30 @@ impl Serve {
         };
         Ok(config)
     }
+}
+
+/// Says what a host would start with.
+fn show(checked: &Checked) -> Result<()> {
+    let mut wrong = 0;
+    for (name, plugin) in &checked.plugins {
+        let (name, file) = (shown::name(name), shown::name(&plugin.file));
+        match &plugin.last_error {
+            None if plugin.topics.is_empty() => println!("ok       {} {name} ({file})", plugin.kind),
+            None => {
+                let topics: Vec<String> = plugin.topics.iter().map(|topic| shown::name(topic)).collect();
+                println!("ok       {} {name} ({file}) serves {}", plugin.kind, topics.join(" "));
+            }
+            Some(why) => {
+                wrong += 1;
+                println!("refused  plugin {name} ({file}): {}", shown::name(why));
+            }
+        }
+    }
+    for finding in &checked.findings {
+        wrong += usize::from(finding.is_mistake);
+        println!("{}  {}", if finding.is_mistake { "wrong  " } else { "look at" }, shown::name(&finding.text));
+    }
+    ensure!(wrong == 0, "{wrong} {} wrong", if wrong == 1 { "thing is" } else { "things are" });
+    println!("nothing is wrong");
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! `bennu store`: what plugins keep, out of a data directory and into one.
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufReader, BufWriter, IsTerminal, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,8 @@ use anyhow::{Context, Result, bail};
 use bennu::server::Config;
 use bennu::store::{Existing, Owner, QUOTA_BYTES, Store as Storage};
 use clap::{Args, Subcommand};
+
+use super::{path_or_nothing, shown};
 
 /// Export, import or measure what plugins keep in a host's data directory, while that host is stopped.
 #[derive(Args)]
@@ -66,7 +68,7 @@ enum What {
 #[derive(Args)]
 struct Place {
     /// The data directory [default: that of the configuration, or data]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, env = "BENNU_DATA", value_name = "DIR", value_parser = path_or_nothing())]
     data: Option<PathBuf>,
 
     /// The host's configuration
@@ -96,7 +98,7 @@ impl Place {
     /// The configuration, with the data directory that the command line names in place of its own.
     fn config(&self) -> Result<Config> {
         let mut config = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
-        if let Some(data) = &self.data {
+        if let Some(data) = self.data.as_ref().filter(|data| !data.as_os_str().is_empty()) {
             config.data.clone_from(data);
         }
         Ok(config)
@@ -123,6 +125,8 @@ async fn export(place: &Place, plugin: Option<&str>, output: Option<&Path>) -> R
     let owner = plugin.map(|name| Owner::new(name, QUOTA_BYTES)).transpose()?;
     let mut out: Box<dyn Write> = match output {
         Some(path) => Box::new(private(path).with_context(|| format!("making {}", path.display()))?),
+        // What goes to a file or a program is no business of a terminal.
+        None if std::io::stdout().is_terminal() => Box::new(shown::JsonLines::new(std::io::stdout())),
         None => Box::new(std::io::stdout()),
     };
     let exported = store.export(owner.as_ref(), &mut BufWriter::new(&mut out)).await?;
@@ -171,7 +175,7 @@ async fn rename(place: &Place, old: &str, new: &str) -> Result<()> {
 async fn usage(place: &Place) -> Result<()> {
     let store = place.open().await?;
     for (plugin, bytes) in store.usages().await? {
-        println!("{plugin}: {bytes} bytes");
+        println!("{}: {bytes} bytes", shown::name(&plugin));
     }
     store.close().await;
     Ok(())

@@ -1,11 +1,15 @@
 //! `bennu test`.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use bennu::kit::{StageSetup, play};
 use bennu::server::{Config, start_logging};
 use clap::Args;
+
+use super::shown;
 
 /// Play transcripts against a plugin, in process: what clients say, and what they see.
 #[derive(Args)]
@@ -51,6 +55,7 @@ impl Test {
     pub(super) fn run(self) -> Result<()> {
         let config = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
         start_logging(&self.log, config.log_format)?;
+        self.check_order()?;
         let mut failed = 0;
         for path in &self.scripts {
             match self.play(&config, path) {
@@ -58,7 +63,7 @@ impl Test {
                 Err(error) => {
                     failed += 1;
                     println!("FAILED  {}", path.display());
-                    eprintln!("{}: {error:#}", path.display());
+                    eprintln!("{}: {}", path.display(), shown::lines(&format!("{error:#}")));
                 }
             }
         }
@@ -69,7 +74,7 @@ impl Test {
     }
 
     fn play(&self, config: &Config, path: &Path) -> Result<()> {
-        let script = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        let script = read_script(path)?;
         let mut setup = StageSetup::default().config(config.clone()).plugin(&self.plugin);
         for other in &self.others {
             setup = setup.plugin(other);
@@ -77,4 +82,49 @@ impl Test {
         let stage = setup.load()?;
         play(&stage, &script, path.parent().unwrap_or(Path::new(".")))
     }
+
+    /// Whether the plugin stands first, as it has to.
+    fn check_order(&self) -> Result<()> {
+        let swapped = self.scripts.iter().find(|script| is_component(script));
+        match swapped {
+            Some(component) if !is_component(&self.plugin) => bail!(
+                "the plugin stands first and the scripts behind it: `bennu test {} {}`",
+                component.display(),
+                self.plugin.display()
+            ),
+            Some(component) => bail!(
+                "{} is a component and no script; another plugin on stage is named with `--with {}`",
+                component.display(),
+                component.display()
+            ),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How every component and module of WebAssembly begins.
+const WASM: &[u8] = b"\0asm";
+
+/// What some editors write at the start of a text.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// Whether a file is WebAssembly. One that can't be read is none; reading it later says why.
+fn is_component(path: &Path) -> bool {
+    let mut start = [0; WASM.len()];
+    File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok_and(|()| start == WASM)
+}
+
+/// Reads a script. A byte order mark, which some editors write, is no part of it.
+fn read_script(path: &Path) -> Result<String> {
+    let shown = path.display();
+    let bytes = std::fs::read(path).with_context(|| format!("reading {shown}"))?;
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        bail!("{shown} is text in UTF-16; save it as UTF-8");
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let line =
+            error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        anyhow!("{shown} is no text in UTF-8, as a script has to be; line {line} has other bytes")
+    })?;
+    Ok(text.strip_prefix(BYTE_ORDER_MARK).map(str::to_owned).unwrap_or(text))
 }

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
-use bennu::auth::{Derivation, KeyDigest, MaxAge, SecretSource, TokenError, Tokens};
+use bennu::auth::{Derivation, KeyDigest, LEEWAY_SECONDS, Leeway, MaxAge, SecretSource, TokenError, Tokens};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
+
+use super::shown;
 
 /// Sign and verify tokens of Phoenix (`Phoenix.Token.sign/4` and `verify/4`).
 #[derive(Args)]
@@ -42,7 +44,8 @@ struct Sign {
 
 /// Verify a token, and print its data as JSON.
 ///
-/// It ends with 1 and a sentence where the token is invalid or has expired. Atoms are printed as strings, tuples as arrays;
+/// It ends with 1 and a sentence where the token is invalid or has expired. One that was signed up to a minute in the future is
+/// taken: another machine's clock may be ahead. Atoms are printed as strings, tuples as arrays;
 /// a token that holds anything else that JSON can't say is invalid.
 #[derive(Args)]
 struct Verify {
@@ -118,8 +121,9 @@ impl Sign {
 impl Verify {
     fn run(self, now: SystemTime) -> Result<()> {
         let (tokens, derivation) = self.key.open()?;
-        match tokens.verify(&derivation, Some(&self.token), self.max_age, now) {
-            Ok(data) => println!("{data}"),
+        let leeway = Leeway::ahead(LEEWAY_SECONDS);
+        match tokens.verify(&derivation, Some(&self.token), self.max_age, leeway, now) {
+            Ok(data) => println!("{}", shown::json(&data.to_string())),
             Err(error @ TokenError::Invalid) => {
                 bail!("{error}: it is damaged, is none, or was signed with another secret, salt or key option")
             }

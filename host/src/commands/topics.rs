@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::ask::{Ask, in_path};
+use super::shown;
 
 /// List the topics that somebody has joined, with how many members each has.
 #[derive(Args)]
@@ -56,10 +57,11 @@ impl Topics {
             all.extend(page);
         }
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&all)?);
+            println!("{}", shown::pretty(&all)?);
         }
         for topic in all.iter().filter(|_| !self.json) {
-            println!("{:>7}  {}", topic["members"].to_string(), topic["topic"].as_str().unwrap_or_default());
+            let name = shown::name(topic["topic"].as_str().unwrap_or_default());
+            println!("{:>7}  {name}", topic["members"].to_string());
         }
         Ok(())
     }
@@ -70,12 +72,12 @@ impl Presence {
         let path = format!("/api/topics/{}/presence", in_path(&self.topic));
         let found: BTreeMap<String, Online> = self.ask.get_as(&path)?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&found)?);
+            println!("{}", shown::pretty(&found)?);
             return Ok(());
         }
         for (key, online) in &found {
-            let metas: Vec<_> = online.metas.iter().map(|meta| meta.get()).collect();
-            println!("{key}  {}", metas.join(" "));
+            let metas: Vec<_> = online.metas.iter().map(|meta| shown::json(meta.get())).collect();
+            println!("{}  {}", shown::name(key), metas.join(" "));
         }
         Ok(())
     }

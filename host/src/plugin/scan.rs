@@ -45,6 +45,12 @@ impl Source {
         }
     }
 
+    /// Whether it is a directory without a plugin.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Directory(_)) && self.files().is_empty()
+    }
+
     /// The plugins that are there now, by name.
     fn files(&self) -> Vec<PathBuf> {
         match self {

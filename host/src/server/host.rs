@@ -2,15 +2,18 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use axum::Router;
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use tokio::time::{timeout, timeout_at};
 
+use super::api_key::{api_key_file, own_api_key};
 use super::data;
+use super::findings::{Finding, findings};
 use super::mounts::{mounts, tokens};
 use super::surroundings::HostSurroundings;
 use super::{Config, Limits, MountTable};
@@ -75,12 +78,7 @@ impl Host {
     /// # Errors
     /// Where something that the configuration names isn't there, or the address can't be had.
     pub async fn start(config: &Config) -> Result<Self> {
-        let files = config.static_directory.as_ref().map(|directory| {
-            std::fs::read_dir(directory)
-                .map(|_| StaticFiles(directory.clone()))
-                .with_context(|| format!("looking for static files in {}", directory.display()))
-        });
-        let files = files.transpose()?;
+        let files = files(config)?;
         let listener = bind(&config.listen, "--listen").await?;
         let api_listener = match &config.api.listen {
             Some(address) => Some(bind(address, "api.listen").await?),
@@ -89,13 +87,14 @@ impl Host {
         let (routes, shelf) = (Arc::new(RouteTable::default()), Arc::new(Shelf::default()));
         let (sources, settings) = (config.sources()?, config.settings()?);
         let store = data::open(config).await?;
+        check_apart(config)?;
         let node = Node::new(Arc::clone(&routes), config.limits.node(), config.limits.pace(), store.clone());
         let tokens = tokens(config)?;
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
         let loader = loader(config, Arc::new(surroundings), store, INSTANCES_MAX)?;
         let builds = Builds::open(&config.data.join("builds")).context("`data` can't be used")?;
         let terms = Terms { settings, probation: (&config.reload).into() };
-        let mut library = Library::new(loader, sources, terms, builds, (routes, Arc::clone(&shelf)));
+        let mut library = Library::new(loader, sources.clone(), terms, builds, (routes, Arc::clone(&shelf)));
         let known = Arc::clone(&shelf);
         if config.mounts().values().any(MountTable::relies_on_the_only_gatekeeper) {
             library.expect_one_gatekeeper();
@@ -103,19 +102,20 @@ impl Host {
         let sockets = Arc::new(Sockets::default());
         let reactors = Reactors::start(config.wire_threads(), &node.pubsub.pressure).context("serving connections")?;
         let mounts = mounts(config, tokens.as_ref(), &node, &sockets, &reactors)?;
-        let api = match config.api.enabled {
-            true => api::router(Api {
+        let api = match access(config)? {
+            Some(access) => api::router(Api {
                 node: Arc::clone(&node),
                 sockets: Arc::clone(&sockets),
                 shelf,
                 control: library.control(),
                 started: Instant::now(),
-                access: Access::new(config.api_key()?),
+                access,
             }),
-            false => Router::new(),
+            None => Router::new(),
         };
         library.refresh().await;
         data::tell_of_unclaimed(&node.store, &known).await;
+        findings(config, &sources, &known.all())?.iter().for_each(Finding::log);
         let limits = config.limits.clone();
         Ok(Self { listener, mounts, reactors, api, api_listener, node, sockets, library, files, limits })
     }
@@ -193,6 +193,48 @@ impl Host {
         // What was acknowledged is stored already; this ends what waits, in order.
         node.store.close().await;
     }
+}
+
+/// The pages, if the configuration names a directory of them.
+pub(super) fn files(config: &Config) -> Result<Option<StaticFiles>> {
+    let files = config.static_directory.as_ref().map(|directory| {
+        std::fs::read_dir(directory)
+            .map(|_| StaticFiles(directory.clone()))
+            .with_context(|| format!("looking for static files in {}", directory.display()))
+    });
+    files.transpose()
+}
+
+/// Refuses to serve pages among which the data directory lies: everybody could read what plugins keep, and the key of the API.
+pub(super) fn check_apart(config: &Config) -> Result<()> {
+    let Some(pages) = &config.static_directory else { return Ok(()) };
+    let plain = |path: &Path| std::fs::canonicalize(path).or_else(|_| std::path::absolute(path));
+    if plain(&config.data)?.starts_with(plain(pages)?) {
+        bail!(
+            "the data directory {} lies in {}, whose files are served, so everybody could read what is in it; \
+             name another directory with --data or --static",
+            config.data.display(),
+            pages.display()
+        );
+    }
+    Ok(())
+}
+
+/// Who may use the API, if there is one: whoever has the key that the configuration names, or else the one that the host makes.
+/// The store is open by now, so that no other host has the data directory.
+fn access(config: &Config) -> Result<Option<Access>> {
+    if !config.api.enabled {
+        return Ok(None);
+    }
+    let key = match config.api_key()? {
+        Some(key) => key,
+        None => {
+            let key = own_api_key(&config.data)?;
+            tracing::info!("the key of the API is in {}", api_key_file(&config.data).display());
+            key
+        }
+    };
+    Ok(Some(Access::new(key)))
 }
 
 async fn bind(address: &str, key: &str) -> Result<TcpListener> {

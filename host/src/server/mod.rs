@@ -1,14 +1,21 @@
 //! The whole: configuration, wiring, and the order of start and stop.
 
+mod api_key;
+mod check;
 mod config;
 mod data;
+mod findings;
 mod host;
 mod limits;
 mod logging;
 mod mounts;
+mod nearest;
 mod surroundings;
 
+pub use api_key::{api_key_file, made_api_key};
+pub use check::{Checked, check};
 pub use config::{ApiTable, AuthName, Config, JwtTable, LogFormat, MountTable, PluginTable, TokenTable, TransportName};
+pub use findings::Finding;
 pub use host::{Host, loader};
 pub use limits::Limits;
 pub use logging::start_logging;

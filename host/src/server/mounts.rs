@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::config::{JwtTable, TransportName};
 use super::{Config, MountTable};
-use crate::auth::{Jwt, JwtRules, KeySet, MaxAge, Tokens};
+use crate::auth::{Jwt, JwtRules, KeySet, Leeway, MaxAge, Tokens};
 use crate::channel::Node;
 use crate::socket::{Endpoint, Sockets};
 use crate::transport::{Doorman, Gate, Mount, Reactors, TokenCheck, Verifier};
@@ -59,7 +59,26 @@ pub(super) fn mounts(
     config.mounts().iter().map(mount).collect()
 }
 
-fn doorman(config: &Config, path: &str, table: &MountTable, tokens: Option<&Arc<Tokens>>) -> Result<Doorman> {
+/// Of each key in the mounts' key sets that can't be used, a sentence that says why not.
+pub(super) fn skipped_keys(config: &Config) -> Result<Vec<String>> {
+    let mut skipped = Vec::new();
+    for (path, table) in &config.mounts {
+        if let Some(jwt) = &table.jwt {
+            let keys = keys(config, jwt).with_context(|| format!("`mounts.\"{path}\".jwt` can't be used"))?;
+            skipped
+                .extend(keys.skipped().iter().map(|why| format!("`mounts.\"{path}\".jwt.jwks` is used without {why}")));
+        }
+    }
+    Ok(skipped)
+}
+
+/// Who may connect at a mount.
+pub(super) fn doorman(
+    config: &Config,
+    path: &str,
+    table: &MountTable,
+    tokens: Option<&Arc<Tokens>>,
+) -> Result<Doorman> {
     let socket_id = Some(table.socket_id.clone()).filter(|id| !id.is_empty());
     if let Some(name) = &table.gatekeeper {
         return Ok(Doorman::Gatekeeper(name.as_str().into()));
@@ -68,7 +87,8 @@ fn doorman(config: &Config, path: &str, table: &MountTable, tokens: Option<&Arc<
         let missing = || format!("`mounts.\"{path}\".token` needs the host's `secret_key_base`");
         let tokens = Arc::clone(tokens.with_context(missing)?);
         let max_age = token.max_age.map(MaxAge::Seconds);
-        let verifier = Verifier::Phoenix { tokens, derivation: token.derivation(), max_age };
+        let leeway = Leeway::both(token.leeway);
+        let verifier = Verifier::Phoenix { tokens, derivation: token.derivation(), max_age, leeway };
         let (param, user_claim) = (token.param.clone(), token.user.clone());
         return Ok(Doorman::Token(TokenCheck { verifier, param, user_claim, socket_id }));
     }

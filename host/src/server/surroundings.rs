@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytestring::ByteString;
 
-use crate::auth::{Derivation, MaxAge, TokenError, Tokens, Unsignable};
+use crate::auth::{Derivation, LEEWAY_SECONDS, Leeway, MaxAge, TokenError, Tokens, Unsignable};
 use crate::channel::Node;
 use crate::contract::{Fault, Nowhere, Person, Surroundings, TokenProblem, system_now_ms};
 use crate::protocol::{Payload, Topic, read_value};
@@ -82,7 +82,8 @@ impl Surroundings for HostSurroundings {
         let Some(tokens) = &self.tokens else { return Nowhere.verify(salt, token, max_age) };
         let derivation = derivation(salt)?;
         let token = Some(token).filter(|token| !token.is_empty());
-        let verified = tokens.verify(&derivation, token, max_age.map(MaxAge::Seconds), self.now());
+        let (max_age, leeway) = (max_age.map(MaxAge::Seconds), Leeway::ahead(LEEWAY_SECONDS));
+        let verified = tokens.verify(&derivation, token, max_age, leeway, self.now());
         Ok(verified.map(|value| value.to_string()).map_err(|error| match error {
             TokenError::Missing => TokenProblem::Missing,
             TokenError::Invalid => TokenProblem::Invalid,

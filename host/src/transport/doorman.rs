@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
-use crate::auth::{Derivation, Jwt, MaxAge, Tokens};
+use crate::auth::{Derivation, Jwt, Leeway, MaxAge, Tokens};
 use crate::contract::{Identity, Request, Verdict};
 use crate::routes::{Guarding, RouteTable};
 
@@ -44,6 +44,8 @@ pub enum Verifier {
         derivation: Derivation,
         /// Which age is too old.
         max_age: Option<MaxAge>,
+        /// How far the clock of who signs may be from ours.
+        leeway: Leeway,
     },
     /// A JSON Web Token.
     Jwt(Jwt),
@@ -116,8 +118,8 @@ impl TokenCheck {
         let token = request.auth_token.as_deref().or(param);
         let now = SystemTime::now();
         let data = match &self.verifier {
-            Verifier::Phoenix { tokens, derivation, max_age } => {
-                tokens.verify(derivation, token, *max_age, now).ok()?
+            Verifier::Phoenix { tokens, derivation, max_age, leeway } => {
+                tokens.verify(derivation, token, *max_age, *leeway, now).ok()?
             }
             Verifier::Jwt(jwt) => Value::Object(jwt.verify(token, now).ok()?),
         };
@@ -155,7 +157,8 @@ mod tests {
     fn check() -> TokenCheck {
         let secret = Secret::new(b"twenty bytes at the very least");
         let tokens = Arc::new(Tokens::new(secret).expect("long enough"));
-        let verifier = Verifier::Phoenix { tokens, derivation: Derivation::of("user"), max_age: None };
+        let leeway = Leeway::both(60);
+        let verifier = Verifier::Phoenix { tokens, derivation: Derivation::of("user"), max_age: None, leeway };
         let socket_id = Some("user_socket:{user}".to_owned());
         TokenCheck { verifier, param: "token".into(), user_claim: "id".into(), socket_id }
     }

@@ -9,6 +9,7 @@ mod files;
 mod listen;
 mod longpoll;
 mod mount;
+mod nothing;
 mod params;
 mod subprotocol;
 mod websocket;
@@ -16,6 +17,7 @@ mod websocket;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn;
 use axum::routing::any;
 
 pub use doorman::{Doorman, TokenCheck, Verifier};
@@ -38,7 +40,10 @@ pub fn router(mounts: Vec<Arc<Mount>>, further: Router, files: Option<StaticFile
         }
     }
     match files {
-        Some(files) => router.fallback_service(files.service()),
-        None => router,
+        Some(files) => {
+            let pages = Router::new().fallback_service(files.service()).layer(from_fn(nothing::beside_pages));
+            router.fallback_service(pages)
+        }
+        None => router.fallback(nothing::without_pages),
     }
 }

@@ -1,9 +1,11 @@
 //! The tests of the whole. Each starts a host of its own.
 
 mod api;
+mod api_key;
 mod bad_input;
 mod call_limits;
 mod channels;
+mod commands;
 mod compatibility;
 mod conformance;
 mod documents;
@@ -11,6 +13,7 @@ mod effects;
 mod elsewhere;
 mod example;
 mod faults;
+mod findings;
 mod intercepts;
 mod json;
 mod kit;

@@ -1,6 +1,9 @@
 //! Mounts: several paths, who may connect at each, and how.
 
+use std::time::{Duration, SystemTime};
+
 use anyhow::{Context, Result, ensure};
+use bennu::auth::{Derivation, MaxAge, Secret, Tokens};
 use bennu_tests::{Gate, Loading, Setup, TestHost, bearer, bennu, bennu_with, check, get, places, request};
 use serde_json::json;
 
@@ -88,6 +91,60 @@ async fn a_signed_token_says_who_it_is() -> Result<()> {
         get(host.address(), "/socket/longpoll?vsn=2.0.0").await?.body == "{\"status\":403}",
         "long-poll says the same"
     );
+    Ok(())
+}
+
+/// A token as another machine signs it, whose clock is so many seconds ahead of this one's.
+fn signed_ahead(salt: &str, seconds: i64, max_age: u64) -> Result<String> {
+    let tokens = Tokens::new(Secret::new(SECRET.as_bytes()))?;
+    let offset = Duration::from_secs(seconds.unsigned_abs());
+    let now = SystemTime::now();
+    let at = if seconds < 0 { now - offset } else { now + offset };
+    let token = tokens.sign(&Derivation::of(salt), &json!("42"), MaxAge::Seconds(max_age), at);
+    token.ok().context("it can be signed")
+}
+
+#[tokio::test]
+async fn a_token_of_a_clock_that_is_a_little_off_is_taken() -> Result<()> {
+    let config = r#"
+        secret_key_base = { file = "secret.txt" }
+        [mounts."/socket"]
+        token = { salt = "user" }
+        [mounts."/exact"]
+        token = { salt = "user", leeway = 0 }
+        [mounts."/open"]
+        auth = "none"
+        "#;
+    let host = Setup::new().guests(&["naughty"])?.file("secret.txt", SECRET.into()).config(config).start().await?;
+    let status = async |mount: &str, token: &str| {
+        let path = format!("{mount}/websocket?vsn=2.0.0&token={token}");
+        // What may connect is told that this is no upgrade.
+        anyhow::Ok(knocked(&host, &path).await? == 400)
+    };
+    for (ahead, max_age, usual, exact) in [
+        (0, 600, true, true),
+        (30, 600, true, false),
+        (3600, 600, false, false),
+        (-630, 600, true, false),
+        (-720, 600, false, false),
+    ] {
+        let token = signed_ahead("user", ahead, max_age)?;
+        ensure!(status("/socket", &token).await? == usual, "{ahead} s ahead, with the usual leeway");
+        ensure!(status("/exact", &token).await? == exact, "{ahead} s ahead, without any");
+    }
+    // A plugin that verifies one has the same leeway for a clock that is ahead, and an exact age.
+    let mut client = host.knock().at("/open").connect().await?;
+    client.join("naughty:1", &json!({})).await?;
+    for (ahead, expected) in [(30, json!({ "value": "42" })), (3600, json!({ "reason": "invalid" }))] {
+        let token = signed_ahead("naughty", ahead, 600)?;
+        let reply = client.ask("naughty:1", "verify", &json!({ "token": token })).await?;
+        ensure!(reply.response == expected, "{ahead} s ahead: {reply:?}");
+    }
+    let old = signed_ahead("naughty", -630, 600)?;
+    let reply = client.ask("naughty:1", "verify", &json!({ "token": old })).await?;
+    ensure!(reply.response == json!({ "reason": "expired" }), "{reply:?}");
+    drop(client);
+    host.stop().await?;
     Ok(())
 }
 

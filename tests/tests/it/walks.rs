@@ -32,6 +32,7 @@ fn type_in(home: &Path, host: &str, line: &str) -> Result<String> {
         .env("XDG_CACHE_HOME", places::target()?.join("tests"))
         .env_remove("BENNU_LOG")
         .env_remove("BENNU_API_KEY")
+        .env_remove("BENNU_DATA")
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("typing {line}"))?;

@@ -210,12 +210,15 @@ fn files_that_are_no_keys_say_why() {
         ("{}", "no JWKS"),
         ("{\"keys\": 1}", "no JWKS"),
         ("{\"keys\": []}", "no key for RS256"),
-        ("{\"keys\": [1, {}, {\"kty\": \"AKP\"}]}", "no key for RS256"),
+        ("{\"keys\": [1, {}, {\"kty\": \"AKP\"}]}", "its key number 3: its `kty` is none of"),
         (
             "{\"keys\": [{\"kty\": \"oct\", \"kid\": \"a\", \"k\": \"c2hvcnQ\"}]}",
-            "its key `a`: a secret for HS256 has 32",
+            "its key `a`: it is too weak: a secret for HS256 has 32",
         ),
-        ("{\"keys\": [{\"kty\": \"RSA\", \"n\": \"AQAB\", \"e\": \"AQAB\"}]}", "its key number 1: an RSA key has 2048"),
+        (
+            "{\"keys\": [{\"kty\": \"RSA\", \"n\": \"AQAB\", \"e\": \"AQAB\"}]}",
+            "its key number 1: it is too weak: an RSA key",
+        ),
         ("{\"keys\": [{\"kty\": \"RSA\", \"n\": \"!\", \"e\": \"AQAB\"}]}", "base64url"),
         ("{\"keys\": [{\"kty\": \"OKP\", \"crv\": \"Ed25519\", \"x\": \"AQAB\"}]}", "Ed25519 key has 32"),
     ];
@@ -223,13 +226,92 @@ fn files_that_are_no_keys_say_why() {
         let error = words(KeySet::jwks(text));
         assert!(error.contains(expected) && !error.contains("c2hvcnQ"), "{error}");
     }
-    let mut twice: Value = serde_json::from_str(&file("jwks.json")).unwrap();
-    twice["keys"][3]["kid"] = json!("rsa");
-    assert!(words(KeySet::jwks(&twice.to_string())).contains("the `kid` `rsa`"));
     let many = json!({"keys": vec![json!({}); 101]}).to_string();
     assert!(words(KeySet::jwks(&many)).contains("at most 100"));
     let short = words(KeySet::shared(&Secret::new(b"hunter2")));
     assert!(short.contains("32 bytes at least") && !short.contains("hunter2"), "{short}");
+}
+
+/// A set of the keys of `jwks.json` by these names, with changes, in this order.
+fn set(keys: &[(&str, Value)]) -> String {
+    let all: Value = serde_json::from_str(&file("jwks.json")).unwrap();
+    let of = |name: &str| all["keys"].as_array().unwrap().iter().find(|key| key["kid"] == name).unwrap().clone();
+    let changed = keys.iter().map(|(name, changes)| {
+        let mut key = of(name);
+        for (field, value) in changes.as_object().unwrap() {
+            if value.is_null() {
+                key.as_object_mut().unwrap().remove(field);
+            } else {
+                key[field] = value.clone();
+            }
+        }
+        key
+    });
+    json!({ "keys": changed.collect::<Vec<_>>() }).to_string()
+}
+
+#[test]
+fn a_key_that_cant_be_used_is_skipped_and_the_others_serve() {
+    let weak = URL_SAFE_NO_PAD.encode([&[0; 200][..], &[0xff; 128]].concat());
+    let cases = [
+        ("rsa", json!({ "kid": "bad", "n": weak }), "its key `bad`: it is too weak"),
+        ("shared", json!({ "kid": "bad", "k": "c2hvcnQ" }), "its key `bad`: it is too weak"),
+        ("rsa", json!({ "kid": "bad", "n": "!" }), "base64url"),
+        ("rsa", json!({ "kid": "bad", "n": null }), "is missing"),
+        ("rsa", json!({ "kid": "bad", "d": "AQAB" }), "its key `bad`: it is a private key"),
+        ("ec", json!({ "kid": "bad", "d": "AQAB" }), "it is a private key"),
+        ("rsa", json!({ "kid": "bad", "alg": "RS512" }), "its `alg` isn't `RS256`"),
+        ("rsa", json!({ "kid": "bad", "alg": 1 }), "its `alg` isn't `RS256`"),
+        ("rsa", json!({ "kid": "bad", "use": "wrap" }), "its `use` isn't `sig`"),
+        ("rsa", json!({ "kid": "bad", "use": null, "key_ops": ["encrypt"] }), "its `key_ops` don't have `verify`"),
+        ("rsa", json!({ "kid": "bad", "key_ops": [] }), "its `key_ops` don't have `verify`"),
+        ("rsa", json!({ "kid": "bad", "kty": "AKP" }), "its `kty` is none of"),
+        ("ec", json!({ "kid": "bad", "crv": "P-384" }), "its curve isn't P-256"),
+        ("rsa", json!({ "kid": 7 }), "is missing, or of the wrong type"),
+    ];
+    for (name, changes, expected) in cases {
+        let text = set(&[("ec", json!({ "use": null, "key_ops": ["verify"] })), (name, changes), ("ed", json!({}))]);
+        let keys = KeySet::jwks(&text).unwrap_or_else(|error| panic!("{expected}: {error:#}"));
+        assert_eq!(keys.skipped().len(), 1, "{expected}: {:?}", keys.skipped());
+        assert!(keys.skipped()[0].contains(expected) && !keys.skipped()[0].contains("c2hvcnQ"), "{:?}", keys.skipped());
+        let jwt = verifier(keys);
+        assert_eq!(verify(&jwt, &signed(Algorithm::EdDSA, Some("ed"))), Ok(claims()), "{expected}");
+        assert_eq!(verify(&jwt, &signed(Algorithm::ES256, Some("ec"))), Ok(claims()), "{expected}");
+        assert_eq!(verify(&jwt, &signed(Algorithm::RS256, Some("bad"))), Err(TokenError::Invalid), "{expected}");
+    }
+    assert_eq!(KeySet::read(&path("jwks.json")).unwrap().skipped().len(), 3, "what is for encryption is no mistake");
+}
+
+#[test]
+fn of_two_keys_of_one_kid_the_first_serves() {
+    let modulus = URL_SAFE_NO_PAD.encode([0xff; 256]);
+    let other = json!({ "n": modulus });
+    let keys = KeySet::jwks(&set(&[("rsa", json!({})), ("rsa", other.clone()), ("ed", json!({}))])).unwrap();
+    assert!(keys.skipped()[0].contains("its key `rsa`: a key before it has the same `kid`"), "{:?}", keys.skipped());
+    assert_eq!(verify(&verifier(keys), &signed(Algorithm::RS256, Some("rsa"))), Ok(claims()));
+    let second = verifier(KeySet::jwks(&set(&[("rsa", other), ("rsa", json!({}))])).unwrap());
+    assert_eq!(verify(&second, &signed(Algorithm::RS256, Some("rsa"))), Err(TokenError::Invalid));
+    // The algorithm tells them apart.
+    let keys = KeySet::jwks(&set(&[("rsa", json!({ "kid": "k" })), ("ed", json!({ "kid": "k" }))])).unwrap();
+    assert!(keys.skipped().is_empty());
+    let jwt = verifier(keys);
+    for algorithm in [Algorithm::RS256, Algorithm::EdDSA] {
+        assert_eq!(verify(&jwt, &signed(algorithm, Some("k"))), Ok(claims()), "{algorithm:?}");
+    }
+}
+
+#[test]
+fn a_key_without_a_kid_serves_alone() {
+    let alone = KeySet::jwks(&set(&[("rsa", json!({ "kid": null })), ("ed", json!({}))])).unwrap();
+    assert!(alone.skipped().is_empty());
+    let alone = verifier(alone);
+    assert_eq!(verify(&alone, &signed(Algorithm::RS256, None)), Ok(claims()));
+    assert_eq!(verify(&alone, &signed(Algorithm::RS256, Some("rsa"))), Err(TokenError::Invalid));
+    let two = KeySet::jwks(&set(&[("rsa", json!({ "kid": null })), ("rsa", json!({})), ("ed", json!({}))])).unwrap();
+    assert!(two.skipped()[0].starts_with("1 without a `kid`: it has 2 keys for RS256"), "{:?}", two.skipped());
+    assert_eq!(verify(&verifier(two), &signed(Algorithm::RS256, Some("rsa"))), Ok(claims()));
+    let both = KeySet::jwks(&set(&[("rsa", json!({ "kid": null })), ("rsa", json!({ "kid": null }))]));
+    assert!(both.unwrap_err().to_string().contains("2 without a `kid`"));
 }
 
 #[test]

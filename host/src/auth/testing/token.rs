@@ -17,6 +17,9 @@ fn tokens() -> Tokens {
     Tokens::new(Secret::new(SECRET)).unwrap()
 }
 
+/// As in Phoenix.
+const NONE: Leeway = Leeway { ahead: 0, beyond: 0 };
+
 fn at(seconds: f64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs_f64(seconds)
 }
@@ -65,13 +68,13 @@ fn tokens_of_phoenix_verify_here_and_ours_are_the_same() {
         assert_eq!(vector["secret_key_base"].as_str().unwrap().as_bytes(), SECRET);
         let (data, max_age, signed, is_json) = meaning(name);
         let derivation = derivation(&vector);
-        let verified = tokens.verify(&derivation, Some(token), None, at(signed + 1.0));
+        let verified = tokens.verify(&derivation, Some(token), None, NONE, at(signed + 1.0));
         assert_eq!(verified, Ok(data.clone()), "{name}");
         let ours = tokens.sign(&derivation, &data, max_age, at(signed)).unwrap();
         if is_json {
             assert_eq!(ours, token, "{name}");
         }
-        assert_eq!(tokens.verify(&derivation, Some(&ours), None, at(signed + 1.0)), Ok(data), "{name}, ours");
+        assert_eq!(tokens.verify(&derivation, Some(&ours), None, NONE, at(signed + 1.0)), Ok(data), "{name}, ours");
     }
 }
 
@@ -101,8 +104,35 @@ fn a_token_has_its_time() {
         (None, None, 0.0, &missing),
     ];
     for (token, max_age, after, expected) in cases {
-        let found = tokens.verify(&salt, token.map(String::as_str), max_age, at(SIGNED + after));
+        let found = tokens.verify(&salt, token.map(String::as_str), max_age, NONE, at(SIGNED + after));
         assert_eq!(found, *expected, "{max_age:?}, {after} s later");
+    }
+}
+
+#[test]
+fn a_leeway_lets_clocks_differ() {
+    let (tokens, salt) = (tokens(), Derivation::of("user socket"));
+    let (good, invalid, expired) = (Ok(json!(1)), Err(TokenError::Invalid), Err(TokenError::Expired));
+    let signed = |age| tokens.sign(&salt, &json!(1), age, at(SIGNED)).unwrap();
+    let (minute, never) = (signed(MaxAge::Seconds(60)), signed(MaxAge::Seconds(0)));
+    let (both, ahead) = (Leeway::both(60), Leeway::ahead(60));
+    let cases = [
+        (&minute, both, -0.05, &good),
+        (&minute, both, -60.0, &good),
+        (&minute, both, -60.01, &invalid),
+        (&minute, both, 120.0, &good),
+        (&minute, both, 120.01, &expired),
+        (&minute, ahead, -60.0, &good),
+        (&minute, ahead, -60.01, &invalid),
+        (&minute, ahead, 60.0, &good),
+        (&minute, ahead, 60.01, &expired),
+        (&minute, Leeway::both(u64::MAX), -1e9, &good),
+        (&minute, Leeway::both(u64::MAX), 1e9, &good),
+        (&never, both, 0.0, &expired),
+    ];
+    for (token, leeway, after, expected) in cases {
+        let found = tokens.verify(&salt, Some(token), None, leeway, at(SIGNED + after));
+        assert_eq!(found, *expected, "{leeway:?}, {after} s later");
     }
 }
 
@@ -117,10 +147,10 @@ fn only_the_same_secret_and_salt_verify() {
         Derivation { key_digest: KeyDigest::Sha384, ..salt.clone() },
     ];
     for other in others {
-        assert_eq!(tokens().verify(&other, Some(&token), None, now), Err(TokenError::Invalid), "{other:?}");
+        assert_eq!(tokens().verify(&other, Some(&token), None, NONE, now), Err(TokenError::Invalid), "{other:?}");
     }
     let other = Tokens::new(Secret::new(&[SECRET, b"0"].concat())).unwrap();
-    assert_eq!(other.verify(&salt, Some(&token), None, now), Err(TokenError::Invalid));
+    assert_eq!(other.verify(&salt, Some(&token), None, NONE, now), Err(TokenError::Invalid));
     assert!(Tokens::new(Secret::new(&SECRET[..20])).is_ok());
     let short = Tokens::new(Secret::new(&SECRET[..19])).unwrap_err().to_string();
     assert!(short.contains("at least 20 bytes") && !short.contains("phxlab"), "{short}");
@@ -130,7 +160,7 @@ fn only_the_same_secret_and_salt_verify() {
 fn damaged_tokens_are_invalid() {
     let (tokens, salt, now) = (tokens(), Derivation::of("user socket"), at(SIGNED));
     let token = tokens.sign(&salt, &json!({"id": 7}), MaxAge::default(), now).unwrap();
-    let verify = |token: &str| tokens.verify(&salt, Some(token), None, now);
+    let verify = |token: &str| tokens.verify(&salt, Some(token), None, NONE, now);
     assert_eq!(verify(&token), Ok(json!({"id": 7})));
     for end in 0..token.len() {
         assert_eq!(verify(&token[..end]), Err(TokenError::Invalid), "cut at {end}");
@@ -185,10 +215,10 @@ fn all_three_headers_are_accepted() {
         wrapped::<Hmac<Sha512>>(Header::Hs512, &payload),
     ];
     for token in cases {
-        assert_eq!(tokens().verify(&Derivation::of("s"), Some(&token), None, at(2.0)), Ok(json!("x")), "{token}");
+        assert_eq!(tokens().verify(&Derivation::of("s"), Some(&token), None, NONE, at(2.0)), Ok(json!("x")), "{token}");
     }
     let mixed = wrapped::<Hmac<Sha256>>(Header::Hs512, &payload);
-    assert_eq!(tokens().verify(&Derivation::of("s"), Some(&mixed), None, at(2.0)), Err(TokenError::Invalid));
+    assert_eq!(tokens().verify(&Derivation::of("s"), Some(&mixed), None, NONE, at(2.0)), Err(TokenError::Invalid));
 }
 
 /// The signature is right in all of these, so that what is asked is how the term is read.
@@ -214,7 +244,7 @@ fn payloads_are_read_strictly() {
     ];
     for (what, payload, expected) in good {
         let token = wrapped::<Hmac<Sha256>>(Header::Hs256, &payload);
-        assert_eq!(tokens.verify(&salt, Some(&token), None, at(2.0)), Ok(expected), "{what}");
+        assert_eq!(tokens.verify(&salt, Some(&token), None, NONE, at(2.0)), Ok(expected), "{what}");
     }
     let evil: [(&str, Vec<u8>); 20] = [
         ("nothing", vec![]),
@@ -240,10 +270,10 @@ fn payloads_are_read_strictly() {
     ];
     for (what, payload) in evil {
         let token = wrapped::<Hmac<Sha256>>(Header::Hs256, &payload);
-        assert_eq!(tokens.verify(&salt, Some(&token), None, at(2.0)), Err(TokenError::Invalid), "{what}");
+        assert_eq!(tokens.verify(&salt, Some(&token), None, NONE, at(2.0)), Err(TokenError::Invalid), "{what}");
     }
     let negative = wrapped::<Hmac<Sha256>>(Header::Hs256, b"\x83h\x03a\x07b\0\0\x03\xe8b\xff\xff\xff\xff");
-    assert_eq!(tokens.verify(&salt, Some(&negative), None, at(1.0)), Err(TokenError::Expired));
+    assert_eq!(tokens.verify(&salt, Some(&negative), None, NONE, at(1.0)), Err(TokenError::Expired));
 }
 
 #[test]
@@ -251,7 +281,7 @@ fn all_that_json_says_comes_back() {
     let (tokens, salt, now) = (tokens(), Derivation::of("s"), at(SIGNED));
     let there_and_back = |data: &Value| {
         let token = tokens.sign(&salt, data, MaxAge::default(), now).unwrap();
-        tokens.verify(&salt, Some(&token), None, now)
+        tokens.verify(&salt, Some(&token), None, NONE, now)
     };
     let many: serde_json::Map<_, _> = (0..100).map(|n| (n.to_string(), json!(n))).collect();
     let numbers = [0, 1, 255, 256, -1, i64::from(i32::MAX), i64::from(i32::MIN), 1 << 31, -(1 << 31) - 1, i64::MIN];

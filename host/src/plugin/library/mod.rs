@@ -199,7 +199,9 @@ impl Library {
             let is_gone = !found.plugins.contains_key(name);
             if is_gone && entry.seen.take().is_some() {
                 entry.candidate = None;
-                tracing::warn!(plugin = name, "plugin_file_gone: the last good generation goes on serving");
+                let is_served = entry.serving.is_some();
+                let what_now = if is_served { "the last good generation goes on serving" } else { "it is not served" };
+                tracing::warn!(plugin = name, "plugin_file_gone: {what_now}");
             }
             self.shelf.update(name, |status| status.file_is_gone = is_gone);
         }

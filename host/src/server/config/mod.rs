@@ -1,5 +1,6 @@
 //! The configuration: a file, and what the command line says over it.
 
+mod json;
 mod mount;
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,6 +13,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 
 use super::Limits;
+use super::nearest::nearest;
 use crate::auth::{Secret, SecretSource};
 use crate::plugin::{PluginSettings, Settings, Source};
 use crate::protocol::Pattern;
@@ -53,7 +55,8 @@ pub struct PluginTable {
 pub struct ApiTable {
     /// Whether there is an API. Default `true`.
     pub enabled: bool,
-    /// The key that it asks for: `{ env = "NAME" }` or `{ file = "PATH" }`. Without one it answers this machine alone.
+    /// The key that it asks for: `{ env = "NAME" }` or `{ file = "PATH" }`. Default: one that the host makes, in the file
+    /// `api-key` of the data directory.
     pub key: Option<SecretSource>,
     /// An address of its own to listen on. Default: it is served with the rest, at `/api`.
     pub listen: Option<String>,
@@ -106,8 +109,8 @@ pub struct Config {
     pub static_directory: Option<PathBuf>,
     /// Where compiled plugins are kept. Default: `bennu/compiled` in this user's cache directory.
     pub cache: Option<PathBuf>,
-    /// Where the host keeps what outlives it: the plugins' storage, durable rooms, and which builds are proved or were taken back.
-    /// Default: `data`, beside this file; without a file, where the host is started.
+    /// Where the host keeps what outlives it: the plugins' storage, durable rooms, which builds are proved or were taken back, and
+    /// the key of the API. Default: `data`, beside this file; without a file, where the host is started.
     pub data: PathBuf,
     /// Threads that serve WebSocket connections, and take the turns that wait for nothing. Default 0: half as many as the
     /// machine has processors, and at least one. The other half is for all the rest.
@@ -188,8 +191,9 @@ impl Config {
     }
 
     fn parse(text: &str) -> Result<Self> {
-        // Its message shows the line, and for a key that isn't known those that are.
-        let config: Self = toml::from_str(text).map_err(|error| anyhow!("{}", error.to_string().trim_end()))?;
+        // What some editors write at the start of a text.
+        let text = text.trim_start_matches('\u{feff}');
+        let config: Self = toml::from_str(text).map_err(|error| anyhow!("{}", explained(&error)))?;
         config.check()?;
         Ok(config)
     }
@@ -211,6 +215,7 @@ impl Config {
         for (name, table) in &self.plugins {
             patterns(name, "publish", &table.publish)?;
             patterns(name, "read", &table.read)?;
+            table.json(name)?;
         }
         self.check_stores()
     }
@@ -230,7 +235,7 @@ impl Config {
         Ok(())
     }
 
-    /// The key of the API, if it has one.
+    /// The key of the API that the configuration names, if it names one.
     ///
     /// # Errors
     /// Where it can't be read.
@@ -265,8 +270,7 @@ impl Config {
     /// Where a pattern is none.
     pub fn settings(&self) -> Result<Settings> {
         let settings = |(name, table): (&String, &PluginTable)| {
-            let configuration = serde_json::to_string(&table.config)
-                .with_context(|| format!("`plugins.{name}.config` can't be given as JSON"))?;
+            let configuration = table.json(name)?;
             let (publish, read) = (patterns(name, "publish", &table.publish)?, patterns(name, "read", &table.read)?);
             let store_bytes = table.store_bytes.unwrap_or(self.limits.store_bytes_per_plugin);
             let (configuration, publish, read) = (configuration.into(), publish.into(), read.into());
@@ -276,6 +280,26 @@ impl Config {
         let others = PluginSettings { store_bytes: self.limits.store_bytes_per_plugin, ..PluginSettings::default() };
         Ok(Settings { named: self.plugins.iter().map(settings).collect::<Result<_>>()?, others })
     }
+}
+
+impl PluginTable {
+    /// What the plugin of this name reads as its configuration.
+    fn json(&self, name: &str) -> Result<String> {
+        Ok(json::json(&self.config, &format!("plugins.{name}.config"))?.to_string())
+    }
+}
+
+/// What the reader of TOML says: the line, and for a key that isn't known those that are; and the one that was probably meant.
+fn explained(error: &toml::de::Error) -> String {
+    let text = error.to_string();
+    let names =
+        ["unknown field `", "unknown variant `"].into_iter().find_map(|start| error.message().strip_prefix(start));
+    let Some((given, known)) = names.and_then(|names| names.split_once("`, expected ")) else {
+        return text.trim_end().to_owned();
+    };
+    let meant = nearest(given, known.split('`').skip(1).step_by(2));
+    let meant = meant.map(|name| format!("\ndid you mean `{name}`?")).unwrap_or_default();
+    format!("{}{meant}", text.trim_end())
 }
 
 fn patterns(name: &str, key: &str, texts: &[String]) -> Result<Vec<Pattern>> {
@@ -305,14 +329,15 @@ mod tests {
             frame_bytes = 4096
             [plugins.chat]
             publish = ["room:*"]
-            config = { greeting = "hello", most = 3 }
+            config = { greeting = "hello", most = 3, since = 2026-11-28 }
             "#,
         )?;
         assert_eq!(config.limits, Limits { frame_bytes: 4096, ..Limits::default() });
         let settings = config.settings()?;
-        assert_eq!(&*settings.of("chat").configuration, r#"{"greeting":"hello","most":3}"#);
+        assert_eq!(&*settings.of("chat").configuration, r#"{"greeting":"hello","most":3,"since":"2026-11-28"}"#);
         assert_eq!(*settings.of("chat").publish, [Pattern::Prefix("room:".into())]);
         assert_eq!(Config::parse("")?, Config::default());
+        assert_eq!(Config::parse("\u{feff}log = \"debug\"")?.log, "debug", "a byte order mark is no part of it");
         Ok(())
     }
 
@@ -344,6 +369,11 @@ mod tests {
             ("[mounts.\"/socket\"]\nauth = \"none\"\ngatekeeper = \"gate\"", "mounts.\"/socket\".gatekeeper"),
             ("[mounts.\"/socket\"]\njwt = {}", "one of `secret`"),
             ("[mounts.\"/socket\"]\nidle_ms = 0", "limits.idle_ms"),
+            ("lisen = \"x\"", "did you mean `listen`?"),
+            ("[limits]\nroom_byte = 1", "did you mean `room_bytes`?"),
+            ("[plugins.chat]\nconfg = {}", "did you mean `config`?"),
+            ("log_format = \"jsno\"", "did you mean `json`?"),
+            ("[plugins.chat.config]\na = [1, nan]", "`plugins.chat.config.a[1]` is NaN"),
         ];
         for (text, expected) in cases {
             assert!(refusal(text).contains(expected), "{text}: {}", refusal(text));

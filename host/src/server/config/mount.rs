@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow, bail};
 use serde::Deserialize;
 
-use crate::auth::{Derivation, Origins, SecretSource};
+use crate::auth::{Derivation, LEEWAY_SECONDS, Origins, SecretSource};
 use crate::server::Limits;
 
 /// How clients reach a mount.
@@ -35,6 +35,9 @@ pub struct TokenTable {
     /// Seconds after which a token is too old. Default: what the token says itself, which is a day unless who signed it
     /// said otherwise.
     pub max_age: Option<u64>,
+    /// Seconds by which the clock of who signs may differ. Default 60.
+    #[serde(default = "leeway")]
+    pub leeway: u64,
     /// The connect parameter that holds it, unless `auth_token` brings it. Default `token`.
     #[serde(default = "token_param")]
     pub param: String,
@@ -237,7 +240,7 @@ fn jwt_user() -> String {
 }
 
 const fn leeway() -> u64 {
-    60
+    LEEWAY_SECONDS
 }
 
 #[cfg(test)]

@@ -1,0 +1,175 @@
+//! What came from a client or a plugin, as it may be printed to a terminal.
+//!
+//! A topic, a user or a key of a presence may hold anything that a client likes to send: escape sequences that clear the
+//! screen or paste a command, a newline that begins a line of the client's own, characters that turn the direction of what
+//! is around them, or that nobody sees. Whatever isn't visible is escaped, as in the log.
+
+use std::fmt::Write;
+use std::io;
+
+use anyhow::Result;
+use serde::Serialize;
+
+/// Characters that fill a place and show nothing, beside those that `Debug` escapes: Unicode calls them "default ignorable".
+const BLANK: [(char, char); 8] = [
+    ('\u{34f}', '\u{34f}'),
+    ('\u{115f}', '\u{1160}'),
+    ('\u{17b4}', '\u{17b5}'),
+    ('\u{180b}', '\u{180f}'),
+    ('\u{3164}', '\u{3164}'),
+    ('\u{fe00}', '\u{fe0f}'),
+    ('\u{ffa0}', '\u{ffa0}'),
+    ('\u{e0100}', '\u{e01ef}'),
+];
+
+/// A name on one line. What isn't visible becomes `\n`, `\u{1b}` and so on, and a backslash is doubled, so that nothing else
+/// looks like one of these.
+pub(super) fn name(text: &str) -> String {
+    escaped(text, |c| c == '\\' || is_hidden(c), |c| c.escape_debug().to_string())
+}
+
+/// A text of several lines, such as an error. Its newlines and tabs stay as they are.
+pub(crate) fn lines(text: &str) -> String {
+    escaped(text, |c| !matches!(c, '\n' | '\t') && is_hidden(c), |c| c.escape_unicode().to_string())
+}
+
+/// JSON, which says the same afterwards. Newlines and tabs between its values stay as they are, and a carriage return, which
+/// would let what follows cover what stands before it, becomes a space: within a string all three have been escaped already.
+pub(super) fn json(text: &str) -> String {
+    let as_json = |c: char| match c {
+        '\r' => " ".to_owned(),
+        c => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
+    };
+    escaped(text, |c| !matches!(c, '\n' | '\t') && is_hidden(c), as_json)
+}
+
+/// A value as indented JSON.
+pub(super) fn pretty(value: &impl Serialize) -> Result<String> {
+    Ok(json(&serde_json::to_string_pretty(value)?))
+}
+
+/// Passes lines of JSON on to a terminal, each as [`json`] shows it.
+pub(super) struct JsonLines<W> {
+    out: W,
+    /// What has come of a line that isn't complete.
+    line: Vec<u8>,
+}
+
+impl<W: io::Write> JsonLines<W> {
+    pub(super) fn new(out: W) -> Self {
+        Self { out, line: Vec::new() }
+    }
+}
+
+impl<W: io::Write> io::Write for JsonLines<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.line.extend_from_slice(bytes);
+        // What stands behind the last newline waits for the next one.
+        if let Some(end) = self.line.iter().rposition(|byte| *byte == b'\n') {
+            let lines: Vec<u8> = self.line.drain(..=end).collect();
+            self.out.write_all(json(&String::from_utf8_lossy(&lines)).as_bytes())?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn escaped(text: &str, is_escaped: impl Fn(char) -> bool, escape: impl Fn(char) -> String) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_escaped(c) {
+            // Writing to a string doesn't fail.
+            let _ = shown.write_str(&escape(c));
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// Whether a character can't be seen where it stands: controls, line ends, marks of direction, what has no width, and what
+/// Unicode gives no meaning. The standard library knows those that it escapes in `Debug`.
+fn is_hidden(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
+    // Behind a letter, since at the start of a text an accent is escaped too.
+    let behind_a_letter: String = ['a', c].into_iter().collect();
+    behind_a_letter.escape_debug().nth(1) == Some('\\')
+        || BLANK.iter().any(|(first, last)| (*first..=*last).contains(&c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each does something to a terminal, or to the eye.
+    const HIDDEN: [char; 27] = [
+        '\0',
+        '\u{7}',
+        '\u{8}',
+        '\n',
+        '\r',
+        '\t',
+        '\u{1b}',
+        '\u{7f}',
+        '\u{85}',
+        '\u{9b}',
+        '\u{9d}',
+        '\u{ad}',
+        '\u{61c}',
+        '\u{200b}',
+        '\u{200d}',
+        '\u{200e}',
+        '\u{2028}',
+        '\u{2029}',
+        '\u{202a}',
+        '\u{202e}',
+        '\u{2066}',
+        '\u{2069}',
+        '\u{feff}',
+        '\u{fe0f}',
+        '\u{3164}',
+        '\u{e0041}',
+        '\u{e0100}',
+    ];
+
+    #[test]
+    fn a_name_shows_all_that_is_in_it() {
+        assert_eq!(name("room:lobby \"ö\" o'brien 漢字 e\u{301} 🐦"), "room:lobby \"ö\" o'brien 漢字 e\u{301} 🐦");
+        assert_eq!(name("a\u{1b}[2J\nb\u{202e}c\\n"), "a\\u{1b}[2J\\nb\\u{202e}c\\\\n");
+        for c in HIDDEN {
+            let shown = name(&format!("a{c}b"));
+            assert!(shown.starts_with("a\\") && shown.ends_with('b'), "{c:?}: {shown:?}");
+            assert!(shown.chars().all(|c| c.is_ascii_graphic()), "{c:?}: {shown:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_keeps_its_lines() {
+        assert_eq!(lines("a\\b\n\tc\u{1b}]0;d\u{7}"), "a\\b\n\tc\\u{1b}]0;d\\u{7}");
+        assert_eq!(lines("a\r\u{202e}"), "a\\u{d}\\u{202e}");
+    }
+
+    #[test]
+    fn json_says_the_same_afterwards() -> Result<()> {
+        let text: String = HIDDEN.into_iter().chain("\\\"ö🐦".chars()).collect();
+        let value = serde_json::json!({ &text: [&text, 1, { "a": &text }] });
+        for printed in [serde_json::to_string(&value)?, serde_json::to_string_pretty(&value)?] {
+            let shown = json(&printed);
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&shown)?, value);
+            assert!(!shown.chars().any(|c| c != '\n' && is_hidden(c)), "{shown:?}");
+            assert!(shown.contains("\\u202e") && shown.contains("\\udb40\\udc41") && shown.contains("ö🐦"), "{shown}");
+        }
+        let mut out = JsonLines::new(Vec::new());
+        for byte in "{\"a\":\"\u{202e}ö\"}\n{}\n".bytes() {
+            io::Write::write_all(&mut out, &[byte])?;
+        }
+        assert_eq!(String::from_utf8(out.out)?, "{\"a\":\"\\u202eö\"}\n{}\n");
+        assert_eq!(json("{ \"a\" :\n\t1.0,\r\"b\":2}"), "{ \"a\" :\n\t1.0, \"b\":2}");
+        Ok(())
+    }
+}

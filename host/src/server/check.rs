@@ -1,0 +1,63 @@
+//! What a host would start with, read and judged without starting it: no address is bound, and the data directory isn't
+//! touched.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use tokio::net::lookup_host;
+
+use super::findings::{Finding, findings};
+use super::host::{check_apart, files, loader};
+use super::logging::read_filter;
+use super::mounts::{doorman, tokens};
+use super::{Config, MountTable};
+use crate::contract::Nowhere;
+use crate::plugin::{Builds, INSTANCES_MAX, Library, PluginStatus, Shelf, Terms};
+use crate::routes::RouteTable;
+use crate::store::Store;
+
+/// What was found.
+#[derive(Debug)]
+pub struct Checked {
+    /// The plugins, by name.
+    pub plugins: BTreeMap<String, PluginStatus>,
+    /// What can hardly be meant.
+    pub findings: Vec<Finding>,
+}
+
+/// Reads what a host reads at its start: secrets, keys, directories, and all plugins.
+///
+/// # Errors
+/// Where a host wouldn't start.
+pub async fn check(config: &Config) -> Result<Checked> {
+    read_filter(&config.log)?;
+    files(config)?;
+    check_apart(config)?;
+    for address in [&config.listen].into_iter().chain(&config.api.listen) {
+        let _ = lookup_host(address).await.with_context(|| format!("`{address}` is no address to listen on"))?;
+    }
+    config.api_key()?;
+    let tokens = tokens(config)?;
+    for (path, mount) in config.mounts() {
+        doorman(config, &path, &mount, tokens.as_ref())?;
+    }
+    let (sources, settings) = (config.sources()?, config.settings()?);
+    let store = Store::in_memory(config.limits.store())?;
+    let loader = loader(config, Arc::new(Nowhere), store, INSTANCES_MAX)?;
+    let terms = Terms { settings, probation: (&config.reload).into() };
+    let (routes, shelf) = (Arc::new(RouteTable::default()), Arc::new(Shelf::default()));
+    let mut library =
+        Library::new(loader, sources.clone(), terms, Builds::default(), (Arc::clone(&routes), Arc::clone(&shelf)));
+    library.refresh().await;
+    let plugins = shelf.all();
+    let mut findings = findings(config, &sources, &plugins)?;
+    let gatekeepers = plugins.values().filter(|plugin| plugin.kind == "gatekeeper" && plugin.generation > 0).count();
+    if gatekeepers > 1 && config.mounts().values().any(MountTable::relies_on_the_only_gatekeeper) {
+        let text = format!(
+            "there are {gatekeepers} gatekeepers, so the mounts that name none let nobody in; set `gatekeeper` of each"
+        );
+        findings.push(Finding { is_mistake: true, text });
+    }
+    Ok(Checked { plugins, findings })
+}

@@ -1,0 +1,212 @@
+//! What the commands print, whom they ask, and what they say of a slip.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::net::TcpListener;
+
+use anyhow::{Context, Result, ensure};
+use bennu_tests::{Ended, Setup, TestHost, bennu, bennu_with, get, places};
+use serde_json::{Value, json};
+
+/// Clears the screen, sets the window's title, begins a line of its own, and turns the direction of what follows; some of it is
+/// invisible, or a control character of eight bits.
+const EVIL: &str = "\u{1b}[2J\u{1b}]0;x\u{7}\nplugin fake: generation 9\r\u{202e}\u{200b}\u{9b}31m\u{2028}\u{feff}";
+
+/// Whether a terminal shows all of a text as it stands.
+fn is_plain(text: &str) -> bool {
+    text.chars().all(|c| c == '\n' || c.is_ascii_graphic() || c == ' ' || c == '…')
+}
+
+#[tokio::test]
+async fn what_came_from_clients_is_printed_so_that_it_can_be_seen() -> Result<()> {
+    let host = TestHost::start(&["naughty"]).await?;
+    let (address, topic, key) = (host.address().to_string(), format!("naughty:{EVIL}"), format!("key{EVIL}"));
+    let mut client = host.connect().await?;
+    client.join(&topic, &json!({})).await?;
+    client.push(&topic, "track", &json!({ "key": key, "meta": { "said": EVIL } })).await?;
+    host.shows("there is a channel", |shown| shown["channels"] == 1).await?;
+    let run = |arguments: &[&str]| -> Result<Ended> {
+        let ended = bennu(host.home(), &[arguments, &["--host", &address]].concat())?;
+        ensure!(is_plain(&ended.output) && is_plain(&ended.errors), "{arguments:?}: {ended:?}");
+        Ok(ended)
+    };
+    let topics = run(&["topics"])?.output;
+    ensure!(
+        topics.lines().count() == 1 && topics.contains(r"naughty:\u{1b}[2J") && topics.contains(r"\u{202e}"),
+        "{topics}"
+    );
+    let shown = run(&["inspect"])?.output;
+    ensure!(
+        shown.contains(r"topic naughty:\u{1b}[2J\u{1b}]0;x\u{7}\nplugin fake") && shown.contains(": 1 members"),
+        "{shown}"
+    );
+    let online = run(&["presence", &topic])?.output;
+    ensure!(online.starts_with(r"key\u{1b}[2J") && online.lines().count() == 1, "{online}");
+    let metas: Value = serde_json::from_str(online.split_once("  ").context("a key and its metas")?.1)?;
+    ensure!(metas["said"] == EVIL, "JSON says the same: {metas}");
+    let online: Value = serde_json::from_str(&run(&["presence", &topic, "--json"])?.output)?;
+    ensure!(online[&key]["metas"][0]["said"] == EVIL, "{online}");
+    let listed: Value = serde_json::from_str(&run(&["topics", "--json"])?.output)?;
+    ensure!(listed[0]["topic"] == topic, "{listed}");
+    let inspected: Value = serde_json::from_str(&run(&["inspect", "--json"])?.output)?;
+    ensure!(inspected["topics"][0]["topic"] == topic, "{inspected}");
+    // What a plugin answers, and what a host says of a name that it was given.
+    let payload = json!({ "a": EVIL }).to_string();
+    let answer = run(&["send", "naughty:1", "echo", &payload])?.output;
+    ensure!(serde_json::from_str::<Value>(&answer)? == json!({ "a": EVIL }), "{answer}");
+    run(&["send", &format!("nowhere{EVIL}"), "echo"])?;
+    run(&["plugins", "reload", &format!("nobody{EVIL}")])?;
+    run(&["broadcast", &topic, "news"])?;
+    drop(client);
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_proxy_is_ever_told_the_key() -> Result<()> {
+    let proxy = TcpListener::bind("127.0.0.1:0")?;
+    proxy.set_nonblocking(true)?;
+    let host = TestHost::start(&["echo"]).await?;
+    let (address, url) = (host.address().to_string(), format!("http://{}", proxy.local_addr()?));
+    for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+        let asked = bennu_with(host.home(), &["topics", "--host", &address], &[(name, &url)])?;
+        ensure!(asked.code == Some(0), "{name}: {asked:?}");
+        let told = bennu_with(host.home(), &["disconnect", "nobody", "--host", &address], &[(name, &url)])?;
+        ensure!(told.code == Some(0), "{name}: {told:?}");
+        let accepted = proxy.accept().map(|(_, peer)| peer);
+        ensure!(matches!(&accepted, Err(error) if error.kind() == ErrorKind::WouldBlock), "{name}: {accepted:?}");
+    }
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_address_may_be_a_url_and_what_is_none_is_explained() -> Result<()> {
+    let host = TestHost::start(&["echo"]).await?;
+    for address in [format!("http://{}", host.address()), format!("http://{}/", host.address())] {
+        let asked = bennu(host.home(), &["topics", "--host", &address])?;
+        ensure!(asked.code == Some(0), "{address}: {asked:?}");
+        let asked = bennu_with(host.home(), &["topics"], &[("BENNU_HOST", &address)])?;
+        ensure!(asked.code == Some(0), "{address}: {asked:?}");
+    }
+    for (address, words) in [
+        ("https://127.0.0.1:4000", "plain HTTP"),
+        ("ws://127.0.0.1:4000/socket", "an address for `ws`"),
+        ("127.0.0.1:4000/api", "more than an address"),
+        ("127.0.0.1:70000", "`70000`"),
+        ("my host:4000", "is no address"),
+    ] {
+        let asked = bennu(host.home(), &["inspect", "--host", address])?;
+        ensure!(asked.code == Some(1) && asked.errors.contains(words), "{address}: {asked:?}");
+    }
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn inspect_says_how_long_in_the_first_second_too() -> Result<()> {
+    let host = TestHost::start(&["echo"]).await?;
+    let shown = bennu(host.home(), &["inspect", "--host", &host.address().to_string()])?.output;
+    let up = shown.lines().next().and_then(|line| line.split_once(", up ")).context("a first line")?.1;
+    ensure!(!up.contains("ns") && up.ends_with('s') && up.starts_with(|c: char| c.is_ascii_digit()), "{shown}");
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_an_unloaded_plugin_nothing_says_that_it_serves() -> Result<()> {
+    let host = TestHost::start(&["echo"]).await?;
+    let address = host.address().to_string();
+    let plugins = |arguments: &[&str]| bennu(host.home(), &[&["plugins", "--host", &address], arguments].concat());
+    let mark = host.log().len();
+    plugins(&["unload", "echo"])?;
+    fs::remove_file(host.plugin_file("echo"))?;
+    host.shows("the file is gone", |shown| shown["plugins"]["echo"]["file_is_gone"] == true).await?;
+    let shown = plugins(&[])?.output;
+    ensure!(shown.contains("plugin echo: not served") && shown.contains("its file has vanished"), "{shown}");
+    ensure!(!shown.contains("goes on serving"), "{shown}");
+    let line = host.log().find(mark, "its file is gone", |line| line.message().starts_with("plugin_file_gone")).await?;
+    ensure!(line.message().ends_with("it is not served"), "{}", line.text);
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_broadcast_says_whom_it_reached() -> Result<()> {
+    let host = TestHost::start(&["echo"]).await?;
+    let address = host.address().to_string();
+    let broadcast = |more: &[&str]| -> Result<String> {
+        let ended = bennu(host.home(), &[&["broadcast", "--host", &address, "echo:1", "news"], more].concat())?;
+        ensure!(ended.code == Some(0), "{ended:?}");
+        Ok(ended.output)
+    };
+    ensure!(broadcast(&[])? == "nobody is subscribed to echo:1, so nobody was sent it\n", "{}", broadcast(&[])?);
+    let (mut alice, mut bob) = (host.connect().await?, host.connect().await?);
+    alice.join("echo:1", &json!({})).await?;
+    ensure!(broadcast(&[])? == "sent to 1 member of echo:1\n", "one");
+    bob.join("echo:1", &json!({})).await?;
+    ensure!(broadcast(&[])? == "sent to 2 members of echo:1\n", "two");
+    ensure!(broadcast(&["{}", "--except", "user_socket:1"])? == "sent to 2 members of echo:1\n", "none has this id");
+    drop((alice, bob));
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn where_there_is_no_page_a_sentence_says_what_this_is() -> Result<()> {
+    let host = Setup::new().guests(&["echo"])?.config("[api]\nlisten = \"127.0.0.1:0\"\n").start().await?;
+    let root = get(host.address(), "/").await?;
+    ensure!(
+        root.status == 200 && root.body.contains("This is a Bennu host") && root.body.contains("--static DIR"),
+        "{root:?}"
+    );
+    let other = get(host.address(), "/socket").await?;
+    ensure!(other.status == 404 && other.body.contains("/PATH/websocket"), "{other:?}");
+    let line = host.log().find(0, "the address", |line| line.message().starts_with("the API listens on")).await?;
+    let apart = line.message().rsplit('/').next().context("an address")?.parse()?;
+    let api = get(apart, "/").await?;
+    ensure!(
+        api.status == 404 && api.json()?["error"]["message"].as_str().is_some_and(|it| it.contains("`/api`")),
+        "{api:?}"
+    );
+    host.stop().await?;
+
+    let setup = Setup::new().guests(&["echo"])?.file("public/a.html", b"<p>a</p>".to_vec());
+    let host = setup.arguments(&["--static", "public"]).start().await?;
+    ensure!(get(host.address(), "/a.html").await?.body == "<p>a</p>", "a page is as it was");
+    let root = get(host.address(), "/").await?;
+    ensure!(root.status == 404 && root.body.contains("index.html"), "{root:?}");
+    let other = get(host.address(), "/b.html").await?;
+    ensure!(other.status == 404 && other.body.contains("no page at this address"), "{other:?}");
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_script_may_have_a_byte_order_mark_and_what_is_no_script_is_explained() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let write = |name: &str, bytes: &[u8]| fs::write(home.path().join(name), bytes);
+    write("echo.wasm", &places::guest("echo")?)?;
+    let script = "alice > join echo:1\nalice < ok {}\n";
+    write("plain.script", script.as_bytes())?;
+    write("marked.script", format!("\u{feff}{script}").as_bytes())?;
+    write(
+        "wide.script",
+        &script.encode_utf16().fold(b"\xff\xfe".to_vec(), |all, unit| [all, unit.to_le_bytes().into()].concat()),
+    )?;
+    write("latin.script", b"-- caf\xe9\n")?;
+    let good = bennu(home.path(), &["test", "echo.wasm", "plain.script", "marked.script"])?;
+    ensure!(good.code == Some(0) && good.output.matches("ok ").count() == 2, "{good:?}");
+    let cases: [(&[&str], &str); 5] = [
+        (&["plain.script", "echo.wasm"], "`bennu test echo.wasm plain.script`"),
+        (&["echo.wasm", "echo.wasm"], "--with echo.wasm"),
+        (&["echo.wasm", "wide.script"], "wide.script is text in UTF-16; save it as UTF-8"),
+        (&["echo.wasm", "latin.script"], "latin.script is no text in UTF-8"),
+        (&["plain.script", "marked.script"], "not WebAssembly"),
+    ];
+    for (arguments, words) in cases {
+        let ended = bennu(home.path(), &[&["test"], arguments].concat())?;
+        ensure!(ended.code == Some(1) && ended.errors.contains(words), "{arguments:?}: {ended:?}");
+    }
+    Ok(())
+}

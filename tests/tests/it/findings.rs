@@ -1,0 +1,169 @@
+//! What a configuration says that can hardly be meant: said at the start, and by `bennu serve --check`.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use bennu_tests::{Gate, Setup, bennu, bennu_with, places};
+use serde_json::json;
+
+const ODD: &str = r#"
+    [limits]
+    room_bytes = 0
+    [mounts."/socket"]
+    auth = "none"
+    [mounts."/gated"]
+    gatekeeper = "gaet"
+    [mounts."/other"]
+    gatekeeper = "echo"
+    [plugins.ecoh]
+    publish = ["news:*"]
+    "#;
+
+/// What is to be found in it, with a part of the sentence.
+const FOUND: [&str; 4] = [
+    "`plugins.ecoh` is about a plugin that isn't there; did you mean `echo`?",
+    "nobody is let in at /gated: `mounts.\"/gated\".gatekeeper` names `gaet`, a gatekeeper that isn't there; did you mean `gate`?",
+    "`mounts.\"/other\".gatekeeper` names `echo`, a plugin and no gatekeeper; there is `gate`",
+    "`limits.room_bytes` is 0, so no topic can have a room",
+];
+
+#[tokio::test]
+async fn what_can_hardly_be_meant_is_said_once_at_the_start() -> Result<()> {
+    let gate = Gate::Grants.build()?;
+    let host = Setup::new().guests(&["echo"])?.plugin("gate", gate).config(ODD).start().await?;
+    host.reload("echo", "variants/echo-v2").await?;
+    let log = host.stop().await?.since(0);
+    for words in FOUND {
+        let said = log.iter().filter(|line| line.message().contains(words)).count();
+        ensure!(said == 1, "{words}: {said} times");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_host_without_plugins_or_with_refused_ones_says_so() -> Result<()> {
+    let host = Setup::new().start().await?;
+    host.log().find(0, "there is none", |line| line.message().starts_with("there is no plugin in plugins")).await?;
+    host.stop().await?;
+    let host = Setup::new().plugin("odd", b"hello".to_vec()).plugin("worse", b"".to_vec()).start().await?;
+    host.log().find(0, "none is good", |line| line.message().starts_with("all 2 plugins were refused")).await?;
+    host.stop().await?;
+    Ok(())
+}
+
+/// `bennu serve --check` in a directory; its code and what it prints, errors included.
+fn check(home: &Path, more: &[&str], variables: &[(&str, &str)]) -> Result<(i32, String)> {
+    let ended = bennu_with(home, &[&["serve", "plugins", "--check"], more].concat(), variables)?;
+    Ok((ended.code.unwrap_or(-1), ended.output + &ended.errors))
+}
+
+#[tokio::test]
+async fn a_check_ends_with_0_or_1_and_says_what_it_found() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let plugins = home.path().join("plugins");
+    fs::create_dir(&plugins)?;
+    let configure = |text: &str| fs::write(home.path().join("bennu.toml"), text);
+    let config = ["--config", "bennu.toml"];
+    let (code, said) = check(home.path(), &[], &[])?;
+    ensure!(code == 1 && said.contains("there is no plugin in plugins"), "{said}");
+    fs::write(plugins.join("echo.wasm"), places::guest("echo")?)?;
+    let (code, said) = check(home.path(), &[], &[])?;
+    ensure!(code == 0 && said.contains("plugin echo (plugins/echo.wasm) serves bench:* echo:*"), "{said}");
+    ensure!(said.contains("nothing is wrong") && !home.path().join("data").exists(), "it leaves nothing: {said}");
+    // What may be meant is no mistake.
+    configure("[limits]\nroom_bytes = 0\n")?;
+    let (code, said) = check(home.path(), &config, &[])?;
+    ensure!(code == 0 && said.contains("`limits.room_bytes` is 0"), "{said}");
+    let (code, said) = check(home.path(), &[], &[("HOME", ""), ("XDG_CACHE_HOME", "")])?;
+    ensure!(code == 0 && said.contains("compiled plugins aren't kept"), "{said}");
+    fs::write(plugins.join("gate.wasm"), Gate::Grants.build()?)?;
+    configure(ODD)?;
+    let (code, said) = check(home.path(), &config, &[])?;
+    ensure!(code == 1 && said.contains("3 things are wrong"), "{said}");
+    for words in FOUND {
+        ensure!(said.contains(words), "{words}: {said}");
+    }
+    for (text, words) in [
+        ("lisen = \"x\"", "did you mean `listen`?"),
+        ("secret_key_base = { file = \"absent.txt\" }", "absent.txt"),
+        ("[mounts.\"/socket\"]\njwt = { jwks = \"absent.json\" }", "absent.json"),
+        ("[api]\nkey = { env = \"NOT_SET_ANYWHERE\" }", "NOT_SET_ANYWHERE"),
+        ("static = \"absent\"", "static files in absent"),
+        ("listen = \"nonsense\"", "`nonsense`"),
+        ("log = \"a=b=c\"", "a=b=c"),
+    ] {
+        configure(text)?;
+        let (code, said) = check(home.path(), &config, &[])?;
+        ensure!(code == 1 && said.contains(words), "{text}: {said}");
+    }
+    fs::write(plugins.join("odd.wasm"), "hello")?;
+    let (code, said) = check(home.path(), &[], &[])?;
+    ensure!(code == 1 && said.contains("refused  plugin odd (plugins/odd.wasm): "), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_check_can_be_made_beside_a_running_host() -> Result<()> {
+    let host = Setup::new().guests(&["echo"])?.start().await?;
+    let listen = host.address().to_string();
+    let ended = bennu(host.home(), &["serve", "plugins", "--config", "bennu.toml", "--listen", &listen, "--check"])?;
+    ensure!(ended.code == Some(0), "{ended:?}");
+    ensure!(host.inspect().await?["plugins"]["echo"]["generation"] == 1, "it goes on");
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn dates_of_a_plugin_s_configuration_are_text_and_no_number_is_lost() -> Result<()> {
+    let config = "[plugins.naughty.config]\nopens = 2026-11-28T07:32:00Z\nlist = [{ day = 1979-05-27 }]\n";
+    let host = Setup::new().guests(&["naughty"])?.config(config).start().await?;
+    let mut client = host.connect().await?;
+    client.join("naughty:1", &json!({})).await?;
+    let facts = client.call("naughty:1", "facts", &json!({})).await?;
+    let expected = json!({ "opens": "2026-11-28T07:32:00Z", "list": [{ "day": "1979-05-27" }] });
+    ensure!(facts["config"] == expected, "{facts}");
+    drop(client);
+    host.stop().await?;
+    let home = tempfile::tempdir()?;
+    fs::create_dir(home.path().join("plugins"))?;
+    for number in ["nan", "inf", "-inf", "+nan"] {
+        fs::write(home.path().join("odd.toml"), format!("[plugins.chat.config]\na = {{ b = [1, {number}] }}\n"))?;
+        let ended = bennu(home.path(), &["serve", "plugins", "--config", "odd.toml", "--listen", "127.0.0.1:0"])?;
+        ensure!(ended.code == Some(1) && ended.errors.contains("`plugins.chat.config.a.b[1]`"), "{number}: {ended:?}");
+    }
+    Ok(())
+}
+
+/// HS256 with the secret below, `{"iss":"us","sub":"ada","exp":4102444800}`.
+const TOKEN: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJ1cyIsInN1YiI6ImFkYSIsImV4cCI6NDEwMjQ0NDgwMH0.\
+    f81s_0slWOWn5VUbfhKv4ush07VC416jUyTjizuivqU";
+
+const SECRET: &[u8] = b"a shared secret of no less than 32 bytes";
+
+#[tokio::test]
+async fn a_key_that_cant_be_used_keeps_no_host_from_starting() -> Result<()> {
+    let of = |kid: &str, secret: &[u8]| json!({ "kty": "oct", "kid": kid, "k": BASE64_URL_SAFE_NO_PAD.encode(secret) });
+    let (good, weak, future) = (of("good", SECRET), of("weak", b"short"), json!({ "kty": "AKP", "kid": "future" }));
+    let double = of("good", b"another secret of no less than 32 bytes");
+    let set = json!({ "keys": [weak, good, double, future] }).to_string();
+    let config = "[mounts.\"/socket\"]\njwt = { jwks = \"keys.json\" }\n";
+    let host = Setup::new().guests(&["echo"])?.file("keys.json", set.into()).config(config).start().await?;
+    for key in ["`weak`: it is too weak", "`good`: a key before it has the same `kid`", "`future`: its `kty`"] {
+        let is_said = |line: &bennu_tests::Line| line.field("level") == "WARN" && line.message().contains(key);
+        host.log().find(0, key, is_said).await?;
+    }
+    host.knock().query(&format!("vsn=2.0.0&token={TOKEN}")).connect().await?.close().await?;
+    ensure!(host.knock().refused().await? == 403, "there is none");
+    host.stop().await?;
+    let home = tempfile::tempdir()?;
+    fs::create_dir(home.path().join("plugins"))?;
+    fs::write(home.path().join("bennu.toml"), config)?;
+    fs::write(home.path().join("keys.json"), json!({ "keys": [of("weak", b"short")] }).to_string())?;
+    let ended = bennu(home.path(), &["serve", "plugins", "--config", "bennu.toml", "--listen", "127.0.0.1:0"])?;
+    let words = ["keys.json", "it has no key for RS256", "its key `weak`: it is too weak"];
+    ensure!(ended.code == Some(1) && words.iter().all(|words| ended.errors.contains(words)), "{ended:?}");
+    Ok(())
+}
