@@ -19,7 +19,7 @@ use super::{Api, Refusal};
 use crate::channel::Undelivered;
 use crate::contract::Reply;
 use crate::protocol::{NAME_BYTES_MAX, Payload, Topic};
-use crate::pubsub::{Broadcast, Except, PubSub};
+use crate::pubsub::{Broadcast, Except};
 
 /// Broadcasts of one request at most.
 const MESSAGES_MAX: usize = 1000;

@@ -225,7 +225,7 @@ impl Stage {
     fn draft(&self, plugin: &str) -> Result<Draft> {
         let is_there = self.inside.plugins.borrow().iter().any(|loaded| loaded.name() == plugin);
         ensure!(is_there, "the stage has no plugin `{plugin}`");
-        let owner = Owner::new(plugin, self.inside.config.settings()?.of(plugin).store_bytes)?;
+        let owner = self.inside.config.settings()?.origin(plugin, 0)?.owner;
         Ok(self.inside.endpoint.node.store.begin(&owner))
     }
 
