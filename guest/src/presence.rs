@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::error::words;
 use crate::host::presence;
 use crate::{Error, Payload, Value};
 
@@ -67,8 +68,9 @@ impl Presences {
     /// One of them isn't a `T`, which is the plugin's mistake.
     pub fn metas<T: DeserializeOwned>(&self, key: &str) -> Result<Vec<T>, Error> {
         let metas = self.0.get(key).map(|entry| entry.metas.clone()).unwrap_or_default();
-        let read =
-            |meta| serde_json::from_value(meta).map_err(|error| Error::Failed(format!("a meta of {key}: {error}")));
+        let read = |meta| {
+            serde_json::from_value(meta).map_err(|error| Error::Failed(format!("a meta of {key}: {}", words(&error))))
+        };
         metas.into_iter().map(read).collect()
     }
 }

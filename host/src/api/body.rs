@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::Refusal;
+use crate::contract::plain;
 
 /// Bytes of a request's body at most.
 pub(super) const BODY_BYTES_MAX: usize = 8 << 20;
@@ -21,7 +22,8 @@ pub(super) struct Body(pub(super) Bytes);
 
 impl Body {
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
-        serde_json::from_slice(&self.0).map_err(|error| Refusal::bad(format!("the body: {error}")))
+        serde_json::from_slice(&self.0)
+            .map_err(|error| Refusal::bad(format!("the body: {}", plain(&error.to_string()))))
     }
 }
 

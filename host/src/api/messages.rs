@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::body::Body;
 use super::{Api, Refusal};
 use crate::channel::Undelivered;
-use crate::contract::Reply;
+use crate::contract::{Reply, plain};
 use crate::protocol::{NAME_BYTES_MAX, Payload, Topic};
 use crate::pubsub::{Broadcast, Except};
 
@@ -96,7 +96,8 @@ fn many(body: &Body) -> Result<Vec<Event>, Refusal> {
         return Err(Refusal::bad(format!("at most {MESSAGES_MAX} messages at once, not {}", messages.len())));
     }
     let read = |(at, text): (usize, Box<RawValue>)| {
-        serde_json::from_str(text.get()).map_err(|error| Refusal::bad(format!("messages[{at}]: {error}")))
+        serde_json::from_str(text.get())
+            .map_err(|error| Refusal::bad(format!("messages[{at}]: {}", plain(&error.to_string()))))
     };
     messages.into_iter().enumerate().map(read).collect()
 }

@@ -11,7 +11,7 @@ mod refusal;
 mod topics;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use axum::Router;
@@ -42,6 +42,10 @@ pub struct Api {
     pub started: Instant,
     /// Who may ask.
     pub access: Access,
+    /// What has ended that the host can't serve without, once something has.
+    pub failure: Arc<OnceLock<String>>,
+    /// How many lines of the log were lost.
+    pub log_lines_lost: fn() -> u64,
 }
 
 /// The routes, below `/api`.

@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::ask::Ask;
+use super::output::out_line;
 use super::plugins;
 
 /// Show what runs on a host: plugins, sockets, channels, topics.
@@ -27,7 +28,7 @@ impl Inspect {
     pub(super) fn run(self) -> Result<()> {
         let found = self.ask.get("/api/inspect")?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&found)?);
+            out_line!("{}", serde_json::to_string_pretty(&found)?);
         } else {
             show(&found);
         }
@@ -38,17 +39,23 @@ impl Inspect {
 fn show(found: &Value) {
     let number = |key: &str| found[key].as_u64().unwrap_or_default();
     let uptime = Duration::from_secs(number("uptime_ms") / 1000);
-    println!("bennu {}, up {uptime:?}", found["version"].as_str().unwrap_or_default());
+    out_line!("bennu {}, up {uptime:?}", found["version"].as_str().unwrap_or_default());
     let (sockets, channels) = (number("sockets"), number("channels"));
-    println!("{sockets} sockets, {channels} channels, {} topics, {} faults", number("topic_count"), number("faults"));
+    out_line!("{sockets} sockets, {channels} channels, {} topics, {} faults", number("topic_count"), number("faults"));
+    if let Some(failure) = found["failure"].as_str() {
+        out_line!("{failure}");
+    }
+    if number("log_lines_lost") > 0 {
+        out_line!("{} lines of the log were lost, as they could not be written in time", number("log_lines_lost"));
+    }
     for (name, plugin) in found["plugins"].as_object().into_iter().flatten() {
         plugins::show(name, plugin);
     }
     let topics = found["topics"].as_array().map_or(&[][..], Vec::as_slice);
     for topic in topics.iter().take(TOPICS_SHOWN) {
-        println!("topic {}: {} members", topic["topic"].as_str().unwrap_or_default(), topic["members"]);
+        out_line!("topic {}: {} members", topic["topic"].as_str().unwrap_or_default(), topic["members"]);
     }
     if topics.len() > TOPICS_SHOWN {
-        println!("… and more; --json shows up to a thousand");
+        out_line!("… and more; --json shows up to a thousand");
     }
 }

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::ask::Ask;
+use super::output::out_line;
 
 /// Send an event to the members of a topic.
 #[derive(Args)]
@@ -85,7 +86,7 @@ impl Send {
         let Sent { reply } = self.ask.post("/api/send", &body)?;
         let Some(Reply { status, response, response_base64 }) = reply else { return Ok(()) };
         let bytes = response_base64.map(|text| Value::from(text).to_string());
-        println!("{}", response.as_ref().map(|json| json.get()).or(bytes.as_deref()).unwrap_or("null"));
+        out_line!("{}", response.as_ref().map(|json| json.get()).or(bytes.as_deref()).unwrap_or("null"));
         ensure!(status == "ok", "it was answered with the status `{status}`");
         Ok(())
     }
@@ -94,7 +95,7 @@ impl Send {
 impl Disconnect {
     pub(super) fn run(self) -> Result<()> {
         let answer: Value = self.ask.post("/api/disconnect", &json!({ "id": self.id }).to_string())?;
-        println!("{} sockets", answer["sockets"]);
+        out_line!("{} sockets", answer["sockets"]);
         Ok(())
     }
 }

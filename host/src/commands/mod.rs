@@ -4,8 +4,10 @@ mod ask;
 mod check;
 mod inspect;
 mod messages;
+mod output;
 mod plugins;
 mod serve;
+mod signals;
 mod store;
 mod test;
 mod token;
@@ -16,6 +18,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use tokio::runtime::Builder;
+
+pub(crate) use output::{explain, finish};
 
 /// A channel server: clients speak the Phoenix Channels protocol, channels are WebAssembly components.
 #[derive(Parser)]

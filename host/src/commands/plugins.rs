@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::ask::{Ask, in_path};
+use super::output::out_line;
 
 /// Show the plugins of a host, and reload, unload or roll one back.
 #[derive(Args)]
@@ -40,7 +41,7 @@ impl Plugins {
         };
         let status = self.ask.post(&format!("/api/plugins/{}/{wish}", in_path(name)), "{}")?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&status)?);
+            out_line!("{}", serde_json::to_string_pretty(&status)?);
         } else {
             show(name, &status);
         }
@@ -50,7 +51,7 @@ impl Plugins {
     fn list(&self) -> Result<()> {
         let found = self.ask.get("/api/plugins")?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&found["plugins"])?);
+            out_line!("{}", serde_json::to_string_pretty(&found["plugins"])?);
             return Ok(());
         }
         found["plugins"].as_object().into_iter().flatten().for_each(|(name, status)| show(name, status));
@@ -63,26 +64,26 @@ pub(super) fn show(name: &str, plugin: &Value) {
     let topics: Vec<&str> = plugin["topics"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let kind = plugin["kind"].as_str().filter(|kind| !kind.is_empty()).unwrap_or("plugin");
     match plugin["generation"].as_u64() {
-        Some(0) | None => println!("{kind} {name}: not served"),
-        Some(generation) if topics.is_empty() => println!("{kind} {name}: generation {generation}"),
-        Some(generation) => println!("{kind} {name}: generation {generation}, serves {}", topics.join(" ")),
+        Some(0) | None => out_line!("{kind} {name}: not served"),
+        Some(generation) if topics.is_empty() => out_line!("{kind} {name}: generation {generation}"),
+        Some(generation) => out_line!("{kind} {name}: generation {generation}, serves {}", topics.join(" ")),
     }
-    println!("  {}", plugin["file"].as_str().unwrap_or_default());
+    out_line!("  {}", plugin["file"].as_str().unwrap_or_default());
     if let Some(probation) = plugin["probation"].as_object() {
         let (instead, calls, faults) = (&probation["instead"], &probation["calls"], &probation["faults"]);
-        println!("  on probation: {calls} calls answered, {faults} faults that generation {instead} answered");
+        out_line!("  on probation: {calls} calls answered, {faults} faults that generation {instead} answered");
     }
     if let Some(taken_back) = plugin["taken_back"].as_object() {
         let (generation, faults) = (&taken_back["generation"], &taken_back["faults"]);
         let commits = &taken_back["commits_given_up"];
-        println!("  generation {generation} was taken back after {faults} faults; {commits} commits were given up");
+        out_line!("  generation {generation} was taken back after {faults} faults; {commits} commits were given up");
         // Unless a later build has come since.
         if plugin["generation"].as_u64() < generation.as_u64() {
-            println!("    `bennu plugins reload {name}` loads what is in its file all the same");
+            out_line!("    `bennu plugins reload {name}` loads what is in its file all the same");
         }
     }
     if let Some(error) = plugin["last_error"].as_str() {
-        println!("  last load refused: {error}");
+        out_line!("  last load refused: {error}");
     }
     for (flag, text) in [
         ("is_unloaded", "unloaded by an operator; `bennu plugins reload` brings it back"),
@@ -90,7 +91,7 @@ pub(super) fn show(name: &str, plugin: &Value) {
         ("file_is_gone", "its file has vanished; the last good generation goes on serving"),
     ] {
         if plugin[flag] == true {
-            println!("  {text}");
+            out_line!("  {text}");
         }
     }
 }

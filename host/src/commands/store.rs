@@ -9,6 +9,8 @@ use bennu::server::Config;
 use bennu::store::{Existing, Owner, QUOTA_BYTES, Store as Storage};
 use clap::{Args, Subcommand};
 
+use super::output::{Out, error_line, out_line};
+
 /// Export, import or measure what plugins keep in a host's data directory, while that host is stopped.
 #[derive(Args)]
 pub(super) struct Store {
@@ -110,10 +112,10 @@ async fn export(place: &Place, plugin: Option<&str>, output: Option<&Path>) -> R
     let owner = plugin.map(|name| Owner::new(name, QUOTA_BYTES)).transpose()?;
     let mut out: Box<dyn Write> = match output {
         Some(path) => Box::new(File::create(path).with_context(|| format!("making {}", path.display()))?),
-        None => Box::new(std::io::stdout()),
+        None => Box::new(Out),
     };
     let exported = store.export(owner.as_ref(), &mut BufWriter::new(&mut out)).await?;
-    eprintln!("{} exported", rows(exported.rows));
+    error_line!("{} exported", rows(exported.rows));
     store.close().await;
     Ok(())
 }
@@ -128,14 +130,14 @@ async fn import(place: &Place, input: &Path, existing: Existing) -> Result<()> {
     };
     store.close().await;
     let imported = done.with_context(|| format!("importing {}", input.display()))?;
-    eprintln!("{} imported, of {} plugins", rows(imported.rows), imported.plugins);
+    error_line!("{} imported, of {} plugins", rows(imported.rows), imported.plugins);
     Ok(())
 }
 
 async fn usage(place: &Place) -> Result<()> {
     let store = place.open().await?;
     for (plugin, bytes) in store.usages().await? {
-        println!("{plugin}: {bytes} bytes");
+        out_line!("{plugin}: {bytes} bytes");
     }
     store.close().await;
     Ok(())

@@ -9,6 +9,8 @@ use bennu::auth::{Derivation, KeyDigest, MaxAge, SecretSource, TokenError, Token
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
 
+use super::output::out_line;
+
 /// Sign and verify tokens of Phoenix (`Phoenix.Token.sign/4` and `verify/4`).
 #[derive(Args)]
 pub(super) struct Token {
@@ -110,7 +112,7 @@ impl Sign {
         let data = read_data(self.data)?;
         let (tokens, derivation) = self.key.open()?;
         let token = tokens.sign(&derivation, &data, self.max_age, now).context("the data can't be signed")?;
-        println!("{token}");
+        out_line!("{token}");
         Ok(())
     }
 }
@@ -119,7 +121,7 @@ impl Verify {
     fn run(self, now: SystemTime) -> Result<()> {
         let (tokens, derivation) = self.key.open()?;
         match tokens.verify(&derivation, Some(&self.token), self.max_age, now) {
-            Ok(data) => println!("{data}"),
+            Ok(data) => out_line!("{data}"),
             Err(error @ TokenError::Invalid) => {
                 bail!("{error}: it is damaged, is none, or was signed with another secret, salt or key option")
             }

@@ -5,6 +5,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::ask::{Ask, in_path};
+use super::output::out_line;
 
 /// List the topics that somebody has joined, with how many members each has.
 #[derive(Args)]
@@ -47,10 +48,10 @@ impl Topics {
             all.extend(page);
         }
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&all)?);
+            out_line!("{}", serde_json::to_string_pretty(&all)?);
         }
         for topic in all.iter().filter(|_| !self.json) {
-            println!("{:>7}  {}", topic["members"].to_string(), topic["topic"].as_str().unwrap_or_default());
+            out_line!("{:>7}  {}", topic["members"].to_string(), topic["topic"].as_str().unwrap_or_default());
         }
         Ok(())
     }
@@ -60,12 +61,12 @@ impl Presence {
     pub(super) fn run(self) -> Result<()> {
         let found = self.ask.get(&format!("/api/topics/{}/presence", in_path(&self.topic)))?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&found)?);
+            out_line!("{}", serde_json::to_string_pretty(&found)?);
             return Ok(());
         }
         for (key, entry) in found.as_object().into_iter().flatten() {
             let metas = entry["metas"].as_array().into_iter().flatten().map(Value::to_string);
-            println!("{key}  {}", metas.collect::<Vec<_>>().join(" "));
+            out_line!("{key}  {}", metas.collect::<Vec<_>>().join(" "));
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -12,11 +12,12 @@ use tokio::time::{timeout, timeout_at};
 
 use super::mounts::{mounts, tokens};
 use super::surroundings::HostSurroundings;
-use super::{Config, Limits, MountTable};
+use super::vital::{Ended, Vital};
+use super::{Config, Limits, MountTable, log_lines_lost};
 use crate::api::{self, Access, Api};
 use crate::channel::Node;
 use crate::contract::Surroundings;
-use crate::plugin::{Builds, Cache, Engine, INSTANCES_MAX, Library, Loader, Shelf, Terms};
+use crate::plugin::{Builds, Cache, Control, Engine, INSTANCES_MAX, Library, Loader, Shelf, Terms};
 use crate::protocol::CloseCode;
 use crate::routes::RouteTable;
 use crate::socket::Sockets;
@@ -47,6 +48,10 @@ pub struct Host {
     library: Library,
     files: Option<StaticFiles>,
     limits: Limits,
+    /// The threads that have started. The tasks follow once it serves.
+    vital: Vital,
+    /// What vital thing has ended, for the API to show.
+    failure: Arc<OnceLock<String>>,
 }
 
 /// A loader as this configuration wants it, for so many instances of all plugins together.
@@ -84,11 +89,14 @@ impl Host {
         };
         let (routes, shelf) = (Arc::new(RouteTable::default()), Arc::new(Shelf::default()));
         let (sources, settings) = (config.sources()?, config.settings()?);
+        let mut vital = Vital::default();
         let store = Store::open(&config.data, config.limits.store()).await.context("`data` can't be used")?;
+        vital.spawn("the thread that writes the store", store.ended());
         let node = Node::new(Arc::clone(&routes), config.limits.node(), config.limits.pace(), store.clone());
         let tokens = tokens(config)?;
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
         let loader = loader(config, Arc::new(surroundings), store, INSTANCES_MAX)?;
+        vital.spawn("the thread that interrupts plugins", loader.engine.ended());
         let builds = Builds::open(&config.data.join("builds")).context("`data` can't be used")?;
         let terms = Terms { settings, probation: (&config.reload).into() };
         let mut library = Library::new(loader, sources, terms, builds, (routes, Arc::clone(&shelf)));
@@ -97,6 +105,8 @@ impl Host {
         }
         let sockets = Arc::new(Sockets::default());
         let reactors = Reactors::start(config.wire_threads(), &node.pubsub.pressure).context("serving connections")?;
+        vital.spawn("a thread that serves WebSocket connections", reactors.ended());
+        let failure = Arc::<OnceLock<String>>::default();
         let mounts = mounts(config, tokens.as_ref(), &node, &sockets, &reactors)?;
         let api = match config.api.enabled {
             true => api::router(Api {
@@ -106,12 +116,33 @@ impl Host {
                 control: library.control(),
                 started: Instant::now(),
                 access: Access::new(config.api_key()?),
+                failure: Arc::clone(&failure),
+                log_lines_lost,
             }),
             false => Router::new(),
         };
         library.refresh().await;
         let limits = config.limits.clone();
-        Ok(Self { listener, mounts, reactors, api, api_listener, node, sockets, library, files, limits })
+        Ok(Self {
+            listener,
+            mounts,
+            reactors,
+            api,
+            api_listener,
+            node,
+            sockets,
+            library,
+            files,
+            limits,
+            vital,
+            failure,
+        })
+    }
+
+    /// What its plugins are told by.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.library.control()
     }
 
     /// Where it listens.
@@ -133,7 +164,10 @@ impl Host {
 
     /// Serves until `stop`, and then ends in order: no new connections, the sockets closed in batches, each channel's
     /// `terminate`.
-    pub async fn serve(self, stop: impl Future<Output = ()> + Send) {
+    ///
+    /// # Errors
+    /// Where something ended that it can't serve without. It has ended in the same order then.
+    pub async fn serve(self, stop: impl Future<Output = ()> + Send) -> Result<(), Ended> {
         // The reactors end once all is said.
         let Self {
             listener,
@@ -146,20 +180,30 @@ impl Host {
             library,
             files,
             limits,
+            mut vital,
+            failure,
         } = self;
-        let watching = tokio::spawn(library.watch());
-        let sweeping = tokio::spawn(sweep(Arc::clone(&node)));
-        let apart =
-            api_listener.map(|listener| tokio::spawn(listen(listener, std::mem::take(&mut api), API_CONNECTIONS_MAX)));
-        let listening = tokio::spawn(listen(listener, router(mounts, api, files), limits.sockets()));
-        stop.await;
-        tracing::info!("stopping");
-        listening.abort();
-        if let Some(apart) = apart {
-            apart.abort();
+        vital.spawn("the task that loads plugins", library.watch());
+        vital.spawn("the task that ends members without a plugin", sweep(Arc::clone(&node)));
+        if let Some(listener) = api_listener {
+            let api = std::mem::take(&mut api);
+            vital.spawn("the task that accepts connections to the API", listen(listener, api, API_CONNECTIONS_MAX));
         }
-        watching.abort();
-        sweeping.abort();
+        let listening = listen(listener, router(mounts, api, files), limits.sockets());
+        vital.spawn("the task that accepts connections", listening);
+        let outcome = tokio::select! {
+            () = stop => Ok(()),
+            ended = vital.ended() => Err(ended),
+        };
+        match &outcome {
+            Ok(()) => tracing::info!("stopping"),
+            Err(ended) => {
+                tracing::error!("stopping: {ended}");
+                let _ = failure.set(ended.to_string());
+            }
+        }
+        // Nothing is accepted, loaded or swept any more.
+        drop(vital);
         let until = Instant::now() + limits.stop();
         let ended = timeout(limits.stop().mul_f64(STOP_FOR_CHANNELS), async {
             sockets.close_all(CloseCode::ServiceRestart).await;
@@ -179,6 +223,7 @@ impl Host {
         }
         // What was acknowledged is stored already; this ends what waits, in order.
         node.store.close().await;
+        outcome
     }
 }
 
@@ -207,5 +252,35 @@ async fn sweep(node: Arc<Node>) {
     let mut owners = node.routes.watch_owners();
     while owners.changed().await.is_ok() {
         node.sweep().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// As if the thread had panicked: whatever ends it, it is gone.
+    #[tokio::test]
+    async fn a_host_whose_store_can_no_longer_be_written_ends_and_says_so() -> Result<()> {
+        let home = tempfile::tempdir()?;
+        let plugins = home.path().join("plugins");
+        std::fs::create_dir(&plugins)?;
+        let config = Config {
+            listen: "127.0.0.1:0".into(),
+            load: vec![plugins],
+            data: home.path().join("data"),
+            cache: Some(home.path().join("cache")),
+            ..Config::default()
+        };
+        let host = Host::start(&config).await?;
+        let failure = Arc::clone(&host.failure);
+        host.node.store.close().await;
+        let served = timeout(Duration::from_secs(30), host.serve(std::future::pending())).await?;
+        let text = served.err().context("it has ended as if it had been asked to")?.to_string();
+        assert!(text.contains("the thread that writes the store has ended"), "{text}");
+        assert_eq!(failure.get(), Some(&text));
+        Ok(())
     }
 }

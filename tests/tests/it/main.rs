@@ -18,6 +18,7 @@ mod logs;
 mod longpoll;
 mod loops;
 mod mounts;
+mod output;
 mod refused;
 mod reload;
 mod rooms;

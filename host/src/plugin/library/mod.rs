@@ -188,11 +188,12 @@ impl Library {
             // First of all for what changed before the watch began.
             self.refresh().await;
             self.review();
-            let news = Arc::clone(&self.news);
+            let (news, look) = (Arc::clone(&self.news), Arc::clone(&self.control.look));
             // Waiting may be broken off and begun anew without a change being missed.
             tokio::select! {
                 () = watcher.changed() => {}
                 () = news.notified() => {}
+                () = look.notified() => self.forget_stamps().await,
                 Some(Asked { plugin, wish, answer }) = self.asked.recv() => {
                     let granted = self.grant(&plugin, wish).await;
                     // Who asked may have gone.
@@ -200,6 +201,13 @@ impl Library {
                 }
             }
         }
+    }
+
+    /// Forgets how the files looked, so that the next refresh reads them all.
+    async fn forget_stamps(&mut self) {
+        // First what has vanished is noticed, by the stamps.
+        self.refresh().await;
+        self.plugins.values_mut().for_each(|entry| entry.seen = None);
     }
 
     /// A vanished file is no wish to unload: it may be a build tool's way of writing.

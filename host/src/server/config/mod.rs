@@ -12,7 +12,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 
 use super::Limits;
+use super::logging::check_filter;
 use crate::auth::{Secret, SecretSource};
+use crate::contract::plain;
 use crate::plugin::{PluginSettings, Settings, Source};
 use crate::protocol::Pattern;
 use crate::routes::ProbationTerms;
@@ -186,13 +188,18 @@ impl Config {
 
     fn parse(text: &str) -> Result<Self> {
         // Its message shows the line, and for a key that isn't known those that are.
-        let config: Self = toml::from_str(text).map_err(|error| anyhow!("{}", error.to_string().trim_end()))?;
+        let config: Self = toml::from_str(text).map_err(|error| {
+            // An object is a table here.
+            let text = plain(error.to_string().trim_end());
+            anyhow!("{}", text.replace(", expected an object", ", expected a table"))
+        })?;
         config.check()?;
         Ok(config)
     }
 
     fn check(&self) -> Result<()> {
         self.limits.check()?;
+        check_filter(&self.log).context("`log`")?;
         if self.wire_threads > WIRE_THREADS_MAX {
             bail!("`wire_threads` is {}; it must be at most {WIRE_THREADS_MAX}", self.wire_threads);
         }
@@ -302,7 +309,12 @@ mod tests {
         let cases = [
             ("lisen = \"x\"", "`listen`"),
             ("listen = 80", "string"),
+            ("load = 80", "expected a list"),
+            ("limits = 80", "expected a table"),
+            ("[limits]\noutbox_frames = \"many\"", "expected a whole number"),
             ("log_format = \"xml\"", "`human` or `json`"),
+            ("log = \"warning\"", "`log`: the log filter `warning` can't be read"),
+            ("log = \"info,gest=debug\"", "the targets are `guest`"),
             ("[limits]\nframe_byte = 1", "`frame_bytes`"),
             ("[limits]\noutbox_frames = 0", "limits.outbox_frames"),
             ("[limits]\nidle_ms = -1", "idle_ms"),
