@@ -1,6 +1,6 @@
 //! The command `bennu`.
 
-// They panic where a write fails: `commands/output.rs` has what takes their place.
+// The banned macros panic where a write fails. `commands/output.rs` has what takes their place.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod commands;
