@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde_json::json;
 
+use crate::plain::plain;
 use crate::{IntoPayload, Payload};
 
 /// What a join gives: the member's state, or an [`Error`].
@@ -52,7 +53,7 @@ impl PayloadError {
 
     /// What is wrong with `what`, a field or the payload.
     pub(crate) fn json(what: &str, error: &serde_json::Error) -> Self {
-        Self::new(format!("{what}: {}", without_position(error)))
+        Self::new(format!("{what}: {}", words(error)))
     }
 }
 
@@ -71,9 +72,10 @@ impl From<PayloadError> for Error {
     }
 }
 
-/// The error without ` at line 1 column 7`, which tells nothing about a payload.
-pub(crate) fn without_position(error: &serde_json::Error) -> String {
+/// The error without ` at line 1 column 7`, which tells nothing about a payload, and without the names of Rust's types, which
+/// tell nothing to who wrote it.
+pub(crate) fn words(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let position = format!(" at line {} column {}", error.line(), error.column());
-    text.strip_suffix(&position).unwrap_or(&text).to_owned()
+    plain(text.strip_suffix(&position).unwrap_or(&text))
 }

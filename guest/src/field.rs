@@ -5,6 +5,8 @@ use std::fmt;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Unexpected, Visitor};
 use serde_json::value::RawValue;
 
+use crate::plain::plain;
+
 /// What stands under a name.
 pub(crate) enum Found<'a> {
     /// Its JSON text.
@@ -21,7 +23,7 @@ pub(crate) fn find<'a>(json: &'a str, name: &str) -> serde_json::Result<Found<'a
 /// What a `T` is where there is no field: none if it is an `Option`, or else the text of what is missing.
 pub(crate) fn missing<T: DeserializeOwned>() -> Result<T, String> {
     T::deserialize(Nothing).map_err(|error| {
-        let text = error.to_string();
+        let text = plain(&error.to_string());
         text.strip_prefix("invalid type: nothing").map_or(text.clone(), |expected| format!("missing{expected}"))
     })
 }

@@ -11,7 +11,7 @@ pub(crate) use crate::testing::recorder::{host, member, presence, request, socke
 use serde::de::DeserializeOwned;
 
 use crate::Error;
-use crate::error::without_position;
+use crate::error::words;
 
 /// Milliseconds since 1970-01-01 UTC.
 pub fn now_ms() -> u64 {
@@ -51,5 +51,5 @@ pub fn random() -> u64 {
 /// A configuration that isn't a `T` is the operator's mistake, and with `?` a fault that says so.
 pub fn config<T: DeserializeOwned>() -> Result<T, Error> {
     serde_json::from_str(&host::configuration())
-        .map_err(|error| Error::Failed(format!("the plugin's configuration: {}", without_position(&error))))
+        .map_err(|error| Error::Failed(format!("the plugin's configuration: {}", words(&error))))
 }

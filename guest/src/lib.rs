@@ -83,6 +83,7 @@ mod host;
 mod output;
 mod panics;
 mod payload;
+mod plain;
 mod presence;
 mod refs;
 mod reply;

@@ -16,7 +16,7 @@ impl Payload {
     /// assert_eq!((body.as_str(), answers), ("hi", None));
     ///
     /// let error = payload.field::<u64>("body").unwrap_err();
-    /// assert_eq!(error.to_string(), "body: invalid type: string \"hi\", expected u64");
+    /// assert_eq!(error.to_string(), "body: invalid type: string \"hi\", expected a whole number");
     /// ```
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::error::without_position;
+use crate::error::words;
 use crate::host::presence;
 use crate::{Error, Payload, Value};
 
@@ -83,7 +83,7 @@ impl Presences {
     pub fn metas<T: DeserializeOwned>(&self, key: &str) -> Result<Vec<T>, Error> {
         let metas = self.0.get(key).map(|entry| &entry.metas[..]).unwrap_or_default();
         let read = |Meta(meta): &Meta| {
-            let failed = |error| Error::Failed(format!("a meta of {key}: {}", without_position(&error)));
+            let failed = |error| Error::Failed(format!("a meta of {key}: {}", words(&error)));
             serde_json::from_str(meta.get()).map_err(failed)
         };
         metas.iter().map(read).collect()

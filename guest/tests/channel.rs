@@ -125,7 +125,7 @@ fn the_room_is_shared_and_kept() {
 #[test]
 fn an_error_reply_keeps_what_came_before_it() {
     let mut alice = alice();
-    assert_eq!(reason(&alice.push("score", json!({}))), "points: missing, expected u32");
+    assert_eq!(reason(&alice.push("score", json!({}))), "points: missing, expected a whole number");
     assert_eq!(reason(&alice.push("dance", json!({}))), "unknown event \"dance\"");
     assert_eq!(alice.assigns().turns, 1);
     assert_eq!(alice.room(), Score([("alice".into(), 0)].into()));

@@ -11,6 +11,9 @@
 //! its outcome is committed: state first, then effects, then the answer. `pubsub` takes what is for many and hands it to
 //! every subscriber's outbox, which `transport` writes. `store` keeps what plugins write down, with the commit.
 
+// The banned macros panic where a write fails, and neither a log nor a terminal may end a host.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
 pub mod api;
 pub mod auth;
 pub mod channel;

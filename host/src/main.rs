@@ -1,5 +1,8 @@
 //! The command `bennu`.
 
+// The banned macros panic where a write fails. `commands/output.rs` has what takes their place.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod commands;
 
 use std::process::ExitCode;
@@ -7,12 +10,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    match commands::Command::parse().run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // It may quote what a plugin or a client has said.
-            eprintln!("bennu: {}", commands::lines(&format!("{error:#}")));
-            ExitCode::FAILURE
-        }
+    match commands::Command::try_parse() {
+        Ok(command) => commands::finish(command.run()),
+        Err(error) => commands::explain(&error),
     }
 }

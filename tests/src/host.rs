@@ -108,9 +108,33 @@ impl Setup {
     /// # Errors
     /// Where it doesn't come to that.
     pub async fn start(self) -> Result<TestHost> {
+        let is_human = self.is_human;
+        let names: Vec<String> = self.plugins.iter().map(|(name, _)| name.clone()).collect();
+        let (command, home) = self.command()?;
+        let host = TestHost::spawn(command, home).await?;
+        if !is_human {
+            host.has_decided_about(&names).await?;
+        }
+        Ok(host)
+    }
+
+    /// Starts it with something else for standard error than the log that the test reads, and waits until it listens.
+    ///
+    /// # Errors
+    /// Where it doesn't come to that.
+    pub async fn start_logging_to(self, errors: impl Into<Stdio>) -> Result<TestHost> {
+        let (mut command, home) = self.command()?;
+        command.stderr(errors);
+        TestHost::spawn(command, home).await
+    }
+
+    /// The command that starts it, and the directory that it is started in.
+    ///
+    /// # Errors
+    /// Where the directory can't be made.
+    pub fn command(self) -> Result<(Command, Arc<TempDir>)> {
         let home = tempfile::Builder::new().prefix("bennu-").tempdir().context("making a directory")?;
         fs::create_dir(home.path().join("plugins"))?;
-        let names: Vec<String> = self.plugins.iter().map(|(name, _)| name.clone()).collect();
         let plugins = self.plugins.into_iter().map(|(name, bytes)| (format!("plugins/{name}.wasm"), bytes));
         for (path, bytes) in plugins.chain(self.files) {
             let path = home.path().join(path);
@@ -125,18 +149,14 @@ impl Setup {
             .args(["serve", "plugins", "--config", "bennu.toml", "--listen", "127.0.0.1:0"])
             .args(["--log-format", "json"].iter().filter(|_| !self.is_human))
             .args(self.arguments)
-            .envs(self.variables)
             .env_remove("BENNU_LOG")
             .env_remove("BENNU_DATA")
+            .envs(self.variables)
             .current_dir(home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let host = TestHost::spawn(command, Arc::new(home)).await?;
-        if !self.is_human {
-            host.has_decided_about(&names).await?;
-        }
-        Ok(host)
+        Ok((command, Arc::new(home)))
     }
 }
 

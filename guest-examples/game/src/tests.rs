@@ -189,7 +189,12 @@ fn who_may_not_come_in_is_told_why() {
         assert_eq!(stage.join(topic, params).unwrap_err().reply(), ("error", json!({ "reason": reason })));
     }
     let mut ada = join(&stage, "four:1", "ada");
-    refused(&mut ada, "drop", json!({ "column": -1 }), "column: invalid value: integer `-1`, expected usize");
+    refused(
+        &mut ada,
+        "drop",
+        json!({ "column": -1 }),
+        "column: invalid value: integer `-1`, expected a whole number that is not negative",
+    );
     refused(&mut ada, "fly", json!({}), r#"unknown event "fly""#);
     assert!(stage.faults().is_empty());
 }

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::Refusal;
+use crate::contract::plain;
 
 /// Bytes of a request's body at most.
 pub(super) const BODY_BYTES_MAX: usize = 8 << 20;
@@ -30,7 +31,7 @@ pub(super) fn object<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
     if json.trim_ascii_start().first() != Some(&b'{') {
         return Err("it is no JSON object".into());
     }
-    serde_json::from_slice(json).map_err(|error| error.to_string())
+    serde_json::from_slice(json).map_err(|error| plain(&error.to_string()))
 }
 
 impl<S: Send + Sync> FromRequest<S> for Body {

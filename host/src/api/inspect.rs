@@ -30,6 +30,8 @@ pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
         "faults": api.node.fault_count(),
         "ticks": ticks,
         "ticks_missed": ticks_missed,
+        "log_lines_lost": (api.log_lines_lost)(),
+        "failure": api.failure.get(),
         "topic_count": topic_count,
         "topics": shown,
         "plugins": api.shelf.all(),

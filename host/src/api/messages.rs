@@ -19,7 +19,7 @@ use super::{Api, Refusal};
 use crate::channel::Undelivered;
 use crate::contract::Reply;
 use crate::protocol::{NAME_BYTES_MAX, Payload, Topic};
-use crate::pubsub::{Broadcast, Except};
+use crate::pubsub::{Broadcast, Except, PubSub};
 
 /// Broadcasts of one request at most.
 const MESSAGES_MAX: usize = 1000;
@@ -87,7 +87,9 @@ pub(super) async fn broadcast(State(api): State<Arc<Api>>, body: Body) -> Result
     let broadcasts = events.into_iter().map(|event| api.broadcast_of(event)).collect::<Result<Vec<_>, _>>()?;
     let accepted = broadcasts.len();
     // A task, for all of them are sent, also where the client doesn't wait for the answer.
-    let sent = tokio::spawn(async move { send_all(&api, broadcasts).await });
+    let sent = tokio::spawn(async move {
+        send_all(&api.node.pubsub, broadcasts, |broadcast| api.receivers(broadcast)).await
+    });
     let receivers =
         sent.await.map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "fault", "a fault of the host"))?;
     Ok(Json(json!({ "accepted": accepted, "receivers": receivers })))
@@ -95,14 +97,14 @@ pub(super) async fn broadcast(State(api): State<Arc<Api>>, body: Body) -> Result
 
 /// Sends broadcasts, held back as turns are: a thousand at once would overfill outboxes that a busy host can't empty so fast. Gives
 /// how many members they went to.
-async fn send_all(api: &Api, broadcasts: Vec<Broadcast>) -> usize {
-    let mut receivers = 0;
+async fn send_all(pubsub: &PubSub, broadcasts: Vec<Broadcast>, receivers: impl Fn(&Broadcast) -> usize) -> usize {
+    let mut reached = 0;
     for broadcast in broadcasts {
-        api.node.pubsub.pressure.hold_back().await;
-        receivers += api.receivers(&broadcast);
-        api.node.pubsub.broadcast(broadcast);
+        pubsub.pressure.hold_back().await;
+        reached += receivers(&broadcast);
+        pubsub.broadcast(broadcast);
     }
-    receivers
+    reached
 }
 
 fn many(body: &Body) -> Result<Vec<Event>, Refusal> {
@@ -239,13 +241,14 @@ mod tests {
         let broadcast = Broadcast { topic, event: "e".into(), payload: Payload::EMPTY, except: Except::Nobody };
         pubsub.pressure.raise();
         let sending = Arc::clone(&pubsub);
-        let sent = tokio::spawn(async move { send_all(&sending, vec![broadcast; 3]).await });
+        let sent = tokio::spawn(async move { send_all(&sending, vec![broadcast; 3], |_| 1).await });
         tokio::time::sleep(HELD_BACK_MAX / 2).await;
         assert_eq!(outbox.take_all().len(), 0);
         tokio::time::sleep(HELD_BACK_MAX).await;
         assert_eq!(outbox.take_all().len(), 1);
         pubsub.pressure.lower();
-        tokio::time::timeout(Duration::from_secs(1), sent).await.expect("nothing holds it back").expect("no panic");
+        let sent = tokio::time::timeout(Duration::from_secs(1), sent).await.expect("nothing holds it back");
+        assert_eq!(sent.expect("no panic"), 3);
         assert_eq!(outbox.take_all().len(), 2);
     }
 }

@@ -10,7 +10,7 @@ mod plugins;
 mod refusal;
 mod topics;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use axum::Router;
@@ -41,6 +41,10 @@ pub struct Api {
     pub started: Instant,
     /// Who may ask.
     pub access: Access,
+    /// What has ended that the host can't serve without, once something has.
+    pub failure: Arc<OnceLock<String>>,
+    /// How many lines of the log were lost.
+    pub log_lines_lost: fn() -> u64,
 }
 
 /// The routes, below `/api`.

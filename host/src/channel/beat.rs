@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
+use super::fault_log::Failed;
 use super::line::{Line, Waiting};
 use super::{Entry, Node};
 use crate::contract::{Fault, Tick, TopicCallback};
@@ -121,7 +122,7 @@ impl Line {
         match node.topic_turn(self, topic, &route, callback).await {
             Ok(_) => self.beat_went_well(),
             Err(fault) => {
-                node.log_topic_fault(&route, topic, "handle_tick", &fault);
+                node.log_topic_fault(&route, topic, Failed::in_callback("handle_tick"), &fault);
                 let (failed, most) = (self.beat_failed(), route.spec.tick_faults);
                 if most > 0 && failed >= most {
                     tracing::error!(

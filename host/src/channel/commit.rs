@@ -256,5 +256,7 @@ impl Channel {
 
 /// There is no room for what a call asked for.
 pub(super) fn overflow() -> Fault {
-    Fault::new(FaultKind::Overflow, "a queue that the effects go to is full")
+    let detail = "a queue that the effects go to is full (`limits.mailbox_from_elsewhere`, \
+                  `limits.mailbox_bytes_from_elsewhere`)";
+    Fault::new(FaultKind::Overflow, detail)
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::fault_log::{Failed, FaultLine};
 use super::saved::Saved;
-use crate::contract::{Call, Calling, Effect, Fault, Outcome, Part, TopicCall, Upgrade};
+use crate::contract::{Call, Calling, Effect, Fault, Member, Outcome, Part, TopicCall, Upgrade};
 use crate::protocol::Topic;
 use crate::routes::Route;
 
@@ -76,16 +77,15 @@ async fn judge(
         // What was committed since would be lost with it.
         return Err(fault);
     }
-    tracing::warn!(
-        plugin = &*route.plugin,
-        generation = route.generation,
-        topic = question.topic().as_str(),
-        callback = question.name(),
-        kind = fault.kind.as_str(),
-        "fault, answered by generation {}: {}",
-        proved.generation,
-        fault.detail
-    );
+    FaultLine {
+        route: Some(route),
+        topic: question.topic(),
+        member: question.member(),
+        failed: question.failed(),
+        fault: &fault,
+        answered_by: Some(proved.generation),
+    }
+    .write();
     Ok(answered)
 }
 
@@ -180,11 +180,21 @@ impl Question {
         }
     }
 
-    /// The callback's name, for logs.
-    pub(super) fn name(&self) -> &'static str {
+    fn member(&self) -> Option<&Member> {
         match self {
-            Self::Member(call) => call.callback.name(),
-            Self::Topic(call) => call.callback.name(),
+            Self::Member(call) => Some(&call.member),
+            Self::Topic(_) => None,
+        }
+    }
+
+    /// The callback with what it is given, for logs.
+    pub(super) fn failed(&self) -> Failed<'_> {
+        match self {
+            Self::Member(call) => Failed { event: call.callback.event(), ..Failed::in_callback(call.callback.name()) },
+            Self::Topic(call) => {
+                let (event, seat) = (call.callback.event(), call.callback.seat());
+                Failed { event, seat, ..Failed::in_callback(call.callback.name()) }
+            }
         }
     }
 

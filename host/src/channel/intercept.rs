@@ -58,7 +58,10 @@ async fn let_through(route: Arc<Route>, broadcast: Broadcast, audience: Arc<Audi
                     }
                 }
                 Err(fault) if part.len() <= 1 || patience == 0 => {
-                    part.iter().for_each(|channel| channel.doom(Entry::Fault(fault.clone())));
+                    for channel in part {
+                        let intercepted = Some(broadcast.event.clone());
+                        channel.doom(Entry::Fault { fault: fault.clone(), intercepted });
+                    }
                 }
                 Err(_) => {
                     patience -= 1;

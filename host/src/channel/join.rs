@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::commit::overflow;
 use super::consult::{Answered, Question, Standing, consult};
+use super::fault_log::Failed;
 use super::keep::{Kept, Patience};
 use super::membership::{Phase, Remains};
 use super::{Channel, Entry};
@@ -35,7 +36,7 @@ impl Channel {
                 }
             }
             Err(fault) => {
-                self.log(Some(&route), "join", &fault);
+                self.log(Some(&route), Failed::in_callback("join"), &fault);
                 self.refuse_crashed(reference);
             }
         }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use bytestring::ByteString;
 use tokio::sync::oneshot;
 
+use super::fault_log::Failed;
 use super::line::Line;
 use super::load::Burden;
 use super::{Channel, Entry, Node};
@@ -103,7 +104,8 @@ impl Letter {
         let callback = TopicCallback::Message { event: self.event.clone(), payload: self.payload.clone() };
         let name = callback.name();
         self.node.topic_turn(line, &self.topic, &route, callback).await.map_err(|fault| {
-            self.node.log_topic_fault(&route, &self.topic, name, &fault);
+            let failed = Failed { event: Some(&self.event), ..Failed::in_callback(name) };
+            self.node.log_topic_fault(&route, &self.topic, failed, &fault);
             Undelivered::Fault(fault)
         })
     }

@@ -203,7 +203,9 @@ impl Channel {
         if self.mailbox.admit_from_elsewhere(&self.node.limits, entry.bytes()) {
             self.enter_apart(entry);
         } else {
-            self.doom(Entry::Fault(Fault::new(FaultKind::Overflow, "too much that came from elsewhere waits")));
+            let detail = "too much that came from elsewhere waits (`limits.mailbox_from_elsewhere`, \
+                          `limits.mailbox_bytes_from_elsewhere`)";
+            self.doom(Entry::Fault { fault: Fault::new(FaultKind::Overflow, detail), intercepted: None });
         }
     }
 
@@ -211,7 +213,7 @@ impl Channel {
     /// always room for it.
     pub(super) fn doom(self: &Arc<Self>, entry: Entry) {
         // A fault may be forgiven.
-        let is_one_waiting = if matches!(entry, Entry::Fault(_)) { &self.is_faulted } else { &self.is_doomed };
+        let is_one_waiting = if matches!(entry, Entry::Fault { .. }) { &self.is_faulted } else { &self.is_doomed };
         if !is_one_waiting.swap(true, Ordering::AcqRel) {
             self.enter_apart(entry);
         }
@@ -286,8 +288,12 @@ impl Channel {
                 }
             }
             Entry::Info(_) | Entry::Timer(_) => self.mailbox.handled_from_elsewhere(entry.bytes()),
-            Entry::Fault(_) | Entry::Closed(_) | Entry::Gone(_) | Entry::Ghost | Entry::TakenBack | Entry::Unrouted => {
-            }
+            Entry::Fault { .. }
+            | Entry::Closed(_)
+            | Entry::Gone(_)
+            | Entry::Ghost
+            | Entry::TakenBack
+            | Entry::Unrouted => {}
         }
     }
 

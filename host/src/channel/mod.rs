@@ -9,6 +9,7 @@ mod commit;
 mod consult;
 mod ear;
 mod effects;
+mod fault_log;
 mod former;
 mod idle;
 mod intercept;

@@ -9,6 +9,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Node;
+use super::fault_log::Failed;
 use super::idle::IdlePlace;
 use super::line::Line;
 use crate::contract::{Ending, SeatChange, TopicCallback};
@@ -158,7 +159,8 @@ impl Line {
         }
         let callback = TopicCallback::Seat { name: name.clone(), change };
         if let Err(fault) = node.topic_turn(self, topic, &route, callback).await {
-            node.log_topic_fault(&route, topic, "handle_seat", &fault);
+            let failed = Failed { seat: Some(name), ..Failed::in_callback("handle_seat") };
+            node.log_topic_fault(&route, topic, failed, &fault);
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Node;
 use super::commit::overflow;
 use super::consult::{Answered, Question, Standing, consult};
+use super::fault_log::{Failed, FaultLine};
 use super::keep::{Kept, Patience};
 use super::letter::Sender;
 use super::line::Line;
@@ -59,16 +60,8 @@ impl Node {
         }
     }
 
-    pub(super) fn log_topic_fault(&self, route: &Route, topic: &Topic, callback: &str, fault: &Fault) {
+    pub(super) fn log_topic_fault(&self, route: &Route, topic: &Topic, failed: Failed<'_>, fault: &Fault) {
         self.count_fault();
-        tracing::warn!(
-            plugin = &*route.plugin,
-            generation = route.generation,
-            topic = topic.as_str(),
-            callback,
-            kind = fault.kind.as_str(),
-            "fault: {}",
-            fault.detail
-        );
+        FaultLine { route: Some(route), topic, member: None, failed, fault, answered_by: None }.write();
     }
 }

@@ -9,6 +9,7 @@ use bytestring::ByteString;
 
 use super::Channel;
 use super::consult::{Answered, Question, Standing, consult};
+use super::fault_log::{Failed, FaultLine};
 use super::keep::{Kept, Patience};
 use super::membership::{Phase, Remains, State};
 use super::saved::{Saved, Settled};
@@ -51,7 +52,12 @@ pub enum Entry {
     /// A timer has rung.
     Timer(TimerId),
     /// Something failed on its behalf, outside its turns.
-    Fault(Fault),
+    Fault {
+        /// What failed.
+        fault: Fault,
+        /// The event whose `handle_out` it was, if it was one.
+        intercepted: Option<ByteString>,
+    },
     /// Its topic was closed for this fault, whatever its route says of faults.
     Closed(Fault),
     /// Its connection has ended, or the host is stopping.
@@ -73,7 +79,7 @@ impl Entry {
             Self::Info(message) => message.event.len() + message.payload.len(),
             Self::Leave { .. }
             | Self::Timer(_)
-            | Self::Fault(_)
+            | Self::Fault { .. }
             | Self::Closed(_)
             | Self::Gone(_)
             | Self::Ghost
@@ -123,7 +129,7 @@ impl Channel {
                 }
             }
             Entry::Leave { join_ref, reference } => self.leave(&join_ref, &reference).await,
-            Entry::Fault(fault) => self.fault(fault).await,
+            Entry::Fault { fault, intercepted } => self.fault(fault, intercepted).await,
             Entry::Closed(fault) => self.end_with_error(Ending::Fault(fault.kind)).await,
             Entry::Gone(ending) => {
                 if let Some(remains) = self.finish() {
@@ -277,14 +283,14 @@ impl Channel {
     /// A callback has failed.
     async fn end_or_keep(self: &Arc<Self>, route: &Arc<Route>, question: &Question, fault: Fault, to: Option<&Ref>) {
         if route.spec.on_fault == OnFault::Keep {
-            self.log(Some(route), question.name(), &fault);
+            self.log(Some(route), question.failed(), &fault);
             return self.answer_fault(to);
         }
-        self.fail(Some(route), question.name(), fault).await;
+        self.fail(Some(route), question.failed(), fault).await;
     }
 
     /// Something failed on its behalf, outside its turns.
-    async fn fault(self: &Arc<Self>, fault: Fault) {
+    async fn fault(self: &Arc<Self>, fault: Fault, intercepted: Option<ByteString>) {
         self.undoom();
         let (phase, plugin) = {
             let state = self.lock();
@@ -294,11 +300,13 @@ impl Channel {
         if phase != Phase::Joined {
             return;
         }
+        let callback = if intercepted.is_some() { "handle_out" } else { "" };
+        let failed = Failed { event: intercepted.as_deref(), ..Failed::in_callback(callback) };
         let route = self.route(plugin.as_ref());
         if route.as_ref().is_some_and(|route| route.spec.on_fault == OnFault::Keep) {
-            return self.log(route.as_ref(), "", &fault);
+            return self.log(route.as_ref(), failed, &fault);
         }
-        self.fail(route.as_ref(), "", fault).await;
+        self.fail(route.as_ref(), failed, fault).await;
     }
 
     /// What the client of a member that lives on is told of the message that it sent.
@@ -322,8 +330,8 @@ impl Channel {
         self.terminate(remains, Ending::Left).await;
     }
 
-    async fn fail(self: &Arc<Self>, route: Option<&Arc<Route>>, callback: &str, fault: Fault) {
-        self.log(route, callback, &fault);
+    async fn fail(self: &Arc<Self>, route: Option<&Arc<Route>>, failed: Failed<'_>, fault: Fault) {
+        self.log(route, failed, &fault);
         self.end_with_error(Ending::Fault(fault.kind)).await;
     }
 
@@ -355,7 +363,7 @@ impl Channel {
         }
         // It may have ended since, where the member was replaced.
         if let Err(fault) = self.line.open_room(&self.node, &self.member.topic, &route).await {
-            return self.log(Some(&route), "terminate", &fault);
+            return self.log(Some(&route), Failed::in_callback("terminate"), &fault);
         }
         self.settle_room();
         let standing = Standing { assigns: Some(assigns), room: self.saved_room() };
@@ -369,7 +377,7 @@ impl Channel {
                 }
                 self.carry_out(outcome.effects, audience.as_deref(), None);
             }
-            Err(fault) => self.log(Some(&route), "terminate", &fault),
+            Err(fault) => self.log(Some(&route), Failed::in_callback("terminate"), &fault),
         }
     }
 
@@ -399,17 +407,9 @@ impl Channel {
         To::Topic(self.member.topic.as_str())
     }
 
-    pub(super) fn log(&self, route: Option<&Arc<Route>>, callback: &str, fault: &Fault) {
+    pub(super) fn log(&self, route: Option<&Arc<Route>>, failed: Failed<'_>, fault: &Fault) {
         self.node.count_fault();
-        tracing::warn!(
-            plugin = route.map_or("", |route| &*route.plugin),
-            generation = route.map_or(0, |route| route.generation),
-            topic = self.member.topic.as_str(),
-            member = self.member.id,
-            callback,
-            kind = fault.kind.as_str(),
-            "fault: {}",
-            fault.detail
-        );
+        let (route, member) = (route.map(|route| &**route), Some(&*self.member));
+        FaultLine { route, topic: &self.member.topic, member, failed, fault, answered_by: None }.write();
     }
 }

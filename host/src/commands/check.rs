@@ -11,6 +11,7 @@ use bennu::server::{Config, loader, start_logging};
 use bennu::store::{Store, StoreLimits};
 use clap::Args;
 
+use super::output::out_line;
 use super::shown;
 
 /// Say what a component is, and whether it would be served.
@@ -44,13 +45,13 @@ impl Check {
 
 fn show(file: &Path, loaded: &Loaded) {
     let (kind, version) = (loaded.anatomy.kind.as_str(), &loaded.anatomy.version);
-    println!("{} is a {kind} for version {version} of the contract", file.display());
-    println!("  size      {} bytes", loaded.size);
-    println!("  sha256    {}", loaded.digest);
+    out_line!("{} is a {kind} for version {version} of the contract", file.display());
+    out_line!("  size      {} bytes", loaded.size);
+    out_line!("  sha256    {}", loaded.digest);
     let how = if loaded.was_cached { "found compiled in" } else { "compiled in" };
-    println!("  code      {how} {} ms", loaded.compiling.as_millis());
+    out_line!("  code      {how} {} ms", loaded.compiling.as_millis());
     for (at, route) in loaded.routes.iter().enumerate() {
-        println!("  {}    {}", if at == 0 { "topics" } else { "      " }, describe(route));
+        out_line!("  {}    {}", if at == 0 { "topics" } else { "      " }, describe(route));
     }
     list("exports", loaded.anatomy.exports.iter());
     list("imports", loaded.anatomy.imports.iter());
@@ -80,6 +81,6 @@ fn describe(route: &RouteSpec) -> String {
 
 fn list<'a>(title: &str, names: impl Iterator<Item = &'a String>) {
     for (at, name) in names.enumerate() {
-        println!("  {:<9} {}", if at == 0 { title } else { "" }, shown::name(name));
+        out_line!("  {:<9} {}", if at == 0 { title } else { "" }, shown::name(name));
     }
 }

@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::ask::Ask;
+use super::output::out_line;
 use super::{plugins, shown};
 
 /// Show what runs on a host: plugins, sockets, channels, topics.
@@ -27,7 +28,7 @@ impl Inspect {
     pub(super) fn run(self) -> Result<()> {
         let found = self.ask.get("/api/inspect")?;
         if self.json {
-            println!("{}", shown::pretty(&found)?);
+            out_line!("{}", shown::pretty(&found)?);
         } else {
             show(&found);
         }
@@ -38,19 +39,25 @@ impl Inspect {
 fn show(found: &Value) {
     let number = |key: &str| found[key].as_u64().unwrap_or_default();
     let version = shown::name(found["version"].as_str().unwrap_or_default());
-    println!("bennu {version}, up {}", duration(Duration::from_millis(number("uptime_ms"))));
+    out_line!("bennu {version}, up {}", duration(Duration::from_millis(number("uptime_ms"))));
     let (sockets, channels) = (number("sockets"), number("channels"));
-    println!("{sockets} sockets, {channels} channels, {} topics, {} faults", number("topic_count"), number("faults"));
+    out_line!("{sockets} sockets, {channels} channels, {} topics, {} faults", number("topic_count"), number("faults"));
+    if let Some(failure) = found["failure"].as_str() {
+        out_line!("{}", shown::name(failure));
+    }
+    if number("log_lines_lost") > 0 {
+        out_line!("{} lines of the log were lost, as they could not be written in time", number("log_lines_lost"));
+    }
     show_store(&found["store"]);
     for (name, plugin) in found["plugins"].as_object().into_iter().flatten() {
         plugins::show(name, plugin);
     }
     let topics = found["topics"].as_array().map_or(&[][..], Vec::as_slice);
     for topic in topics.iter().take(TOPICS_SHOWN) {
-        println!("topic {}: {} members", shown::name(topic["topic"].as_str().unwrap_or_default()), topic["members"]);
+        out_line!("topic {}: {} members", shown::name(topic["topic"].as_str().unwrap_or_default()), topic["members"]);
     }
     if topics.len() > TOPICS_SHOWN {
-        println!("… and more; --json shows up to a thousand");
+        out_line!("… and more; --json shows up to a thousand");
     }
 }
 
@@ -60,11 +67,11 @@ fn show_store(store: &Value) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let lasted = Duration::from_secs(now.as_secs().saturating_sub(since_ms / 1000));
         let reason = shown::name(store["trouble"]["reason"].as_str().unwrap_or_default());
-        println!("the store has failed, {} ago: {reason}", duration(lasted));
+        out_line!("the store has failed, {} ago: {reason}", duration(lasted));
     }
     for data in store["unclaimed"].as_array().into_iter().flatten() {
         let name = shown::name(data["store"].as_str().unwrap_or_default());
-        println!("no plugin's file stands for the data of `{name}`: {} bytes", data["bytes"]);
+        out_line!("no plugin's file stands for the data of `{name}`: {} bytes", data["bytes"]);
     }
 }
 

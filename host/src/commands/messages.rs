@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::ask::Ask;
+use super::output::out_line;
 use super::shown;
 
 /// Send an event to the members of a topic.
@@ -78,11 +79,11 @@ impl Broadcast {
         let answer: Value = self.ask.post("/api/broadcast", &body)?;
         let topic = shown::name(&self.topic);
         match answer["receivers"].as_u64() {
-            Some(0) if except.is_empty() => println!("nobody is subscribed to {topic}, so nobody was sent it"),
-            Some(0) => println!("nobody else is subscribed to {topic}, so nobody was sent it"),
-            Some(1) => println!("sent to 1 member of {topic}"),
-            Some(members) => println!("sent to {members} members of {topic}"),
-            None => println!("sent to whoever is subscribed to {topic}"),
+            Some(0) if except.is_empty() => out_line!("nobody is subscribed to {topic}, so nobody was sent it"),
+            Some(0) => out_line!("nobody else is subscribed to {topic}, so nobody was sent it"),
+            Some(1) => out_line!("sent to 1 member of {topic}"),
+            Some(members) => out_line!("sent to {members} members of {topic}"),
+            None => out_line!("sent to whoever is subscribed to {topic}"),
         }
         Ok(())
     }
@@ -94,7 +95,7 @@ impl Send {
         let Sent { reply } = self.ask.post("/api/send", &body)?;
         let Some(Reply { status, response, response_base64 }) = reply else { return Ok(()) };
         let bytes = response_base64.map(|text| Value::from(text).to_string());
-        println!("{}", shown::json(response.as_ref().map(|json| json.get()).or(bytes.as_deref()).unwrap_or("null")));
+        out_line!("{}", shown::json(response.as_ref().map(|json| json.get()).or(bytes.as_deref()).unwrap_or("null")));
         ensure!(status == "ok", "it was answered with the status `{}`", shown::name(&status));
         Ok(())
     }
@@ -103,7 +104,7 @@ impl Send {
 impl Disconnect {
     pub(super) fn run(self) -> Result<()> {
         let answer: Value = self.ask.post("/api/disconnect", &json!({ "id": self.id }).to_string())?;
-        println!("{} sockets", answer["sockets"]);
+        out_line!("{} sockets", answer["sockets"]);
         Ok(())
     }
 }

@@ -6,9 +6,11 @@ mod check;
 mod inspect;
 mod key;
 mod messages;
+mod output;
 mod plugins;
 mod serve;
 mod shown;
+mod signals;
 mod store;
 mod test;
 mod token;
@@ -22,7 +24,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use tokio::runtime::Builder;
 
-pub(crate) use shown::lines;
+pub(crate) use output::{explain, finish};
 
 /// A channel server: clients speak the Phoenix Channels protocol, channels are WebAssembly components.
 #[derive(Parser)]

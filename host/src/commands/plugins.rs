@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::ask::{Ask, in_path};
+use super::output::out_line;
 use super::shown;
 
 /// Show the plugins of a host, and reload, unload or roll one back.
@@ -41,7 +42,7 @@ impl Plugins {
         };
         let status = self.ask.post(&format!("/api/plugins/{}/{wish}", in_path(name)), "{}")?;
         if self.json {
-            println!("{}", shown::pretty(&status)?);
+            out_line!("{}", shown::pretty(&status)?);
         } else {
             show(name, &status);
         }
@@ -51,7 +52,7 @@ impl Plugins {
     fn list(&self) -> Result<()> {
         let found = self.ask.get("/api/plugins")?;
         if self.json {
-            println!("{}", shown::pretty(&found["plugins"])?);
+            out_line!("{}", shown::pretty(&found["plugins"])?);
             return Ok(());
         }
         found["plugins"].as_object().into_iter().flatten().for_each(|(name, status)| show(name, status));
@@ -66,23 +67,23 @@ pub(super) fn show(name: &str, plugin: &Value) {
     let kind = plugin["kind"].as_str().filter(|kind| !kind.is_empty()).unwrap_or("plugin");
     let (name, is_served) = (shown::name(name), plugin["generation"].as_u64() > Some(0));
     match plugin["generation"].as_u64() {
-        Some(0) | None => println!("{kind} {name}: not served"),
-        Some(generation) if topics.is_empty() => println!("{kind} {name}: generation {generation}"),
-        Some(generation) => println!("{kind} {name}: generation {generation}, serves {}", topics.join(" ")),
+        Some(0) | None => out_line!("{kind} {name}: not served"),
+        Some(generation) if topics.is_empty() => out_line!("{kind} {name}: generation {generation}"),
+        Some(generation) => out_line!("{kind} {name}: generation {generation}, serves {}", topics.join(" ")),
     }
-    println!("  {}", shown::name(plugin["file"].as_str().unwrap_or_default()));
+    out_line!("  {}", shown::name(plugin["file"].as_str().unwrap_or_default()));
     show_standing(plugin);
     if let Some(taken_back) = plugin["taken_back"].as_object() {
         let (generation, faults) = (&taken_back["generation"], &taken_back["faults"]);
         let commits = &taken_back["commits_given_up"];
-        println!("  generation {generation} was taken back after {faults} faults; {commits} commits were given up");
+        out_line!("  generation {generation} was taken back after {faults} faults; {commits} commits were given up");
         // Unless a later build has come since.
         if plugin["generation"].as_u64() < generation.as_u64() {
-            println!("    `bennu plugins reload {name}` loads what is in its file all the same");
+            out_line!("    `bennu plugins reload {name}` loads what is in its file all the same");
         }
     }
     if let Some(error) = plugin["last_error"].as_str() {
-        println!("  last load refused: {}", shown::name(error));
+        out_line!("  last load refused: {}", shown::name(error));
     }
     let gone = match (is_served, plugin["is_unloaded"] == true) {
         (true, _) => "its file has vanished; the last good generation goes on serving",
@@ -95,7 +96,7 @@ pub(super) fn show(name: &str, plugin: &Value) {
         ("file_is_gone", gone),
     ] {
         if plugin[flag] == true {
-            println!("  {text}");
+            out_line!("  {text}");
         }
     }
 }
@@ -105,13 +106,13 @@ fn show_standing(plugin: &Value) {
     let probation = &plugin["probation"];
     let (instead, calls, faults) = (&probation["instead"], &probation["calls"], &probation["faults"]);
     match plugin["standing"].as_str() {
-        Some("unproved") => println!("  unproved: it has answered no call yet, and there is no build to go back to"),
-        Some("proved") => println!("  proved"),
+        Some("unproved") => out_line!("  unproved: it has answered no call yet, and there is no build to go back to"),
+        Some("proved") => out_line!("  proved"),
         Some("on-probation") if instead.is_null() => {
-            println!("  on probation: {calls} calls answered; the build to go back to can't be loaded any more");
+            out_line!("  on probation: {calls} calls answered; the build to go back to can't be loaded any more");
         }
         Some("on-probation") => {
-            println!("  on probation: {calls} calls answered, {faults} faults that generation {instead} answered");
+            out_line!("  on probation: {calls} calls answered, {faults} faults that generation {instead} answered");
         }
         _ => {}
     }

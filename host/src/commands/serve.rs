@@ -1,15 +1,24 @@
 //! `bennu serve`.
 
-use std::io::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use bennu::server::{Checked, Config, Host, LogFormat, check, start_logging};
 use clap::{Args, ValueEnum};
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
+use super::output::{self, out_line};
+use super::signals::Signals;
 use super::{path_or_nothing, shown};
+
+/// How long standard output may take the line that says where the host listens. Past it the host serves all the same.
+const LINE_WAIT: Duration = Duration::from_secs(1);
+
 
 /// Serve plugins, and reload them when their files change.
 #[derive(Args)]
@@ -62,27 +71,44 @@ impl Serve {
             return show(&check(&config).await?);
         }
         start_logging(&config.log, config.log_format)?;
-        let mut interrupted = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
-        let mut terminated = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
         // By default a file that grows past a limit on the size of files (`ulimit -f`) ends the process. With a handler it
         // is an error, as a full disk is. The handler stays when the stream is dropped.
         drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).context("handling SIGXFSZ")?);
-        let host = Host::start(&config).await?;
+        let mut signals = Signals::listen()?;
+        let host = tokio::select! {
+            host = Host::start(&config) => host?,
+            () = signals.stop(|| tracing::info!("SIGHUP: there is nothing to reload yet")) => {
+                tracing::info!("stopping: the host had not started");
+                return Ok(());
+            }
+        };
         let address = host.address()?;
         if let Some(address) = host.api_address()? {
             tracing::info!("the API listens on http://{address}");
         }
         // The one line on standard output: who starts us waits for it.
-        println!("Listening on http://{address}");
-        std::io::stdout().flush().context("writing to standard output")?;
-        let stop = async move {
-            tokio::select! {
-                _ = interrupted.recv() => {}
-                _ = terminated.recv() => {}
-            }
+        say(format!("Listening on http://{address}")).await;
+        let control = host.control();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = host.serve(async {
+            let _ = stopped.await;
+        });
+        let asked_twice = async move {
+            signals
+                .stop(|| {
+                    tracing::info!(
+                        "SIGHUP: reading all plugins' files anew; the configuration is read at the start alone"
+                    );
+                    control.look_anew();
+                })
+                .await;
+            let _ = stop.send(());
+            signals.stop(|| tracing::info!("SIGHUP: nothing is reloaded, as the host is stopping")).await;
         };
-        host.serve(stop).await;
-        Ok(())
+        tokio::select! {
+            served = serving => Ok(served?),
+            () = asked_twice => bail!("stopped at once, as a second signal asked: what had not ended was cut off"),
+        }
     }
 
     fn config(self) -> Result<Config> {
@@ -91,7 +117,8 @@ impl Serve {
         config.listen = self.listen.unwrap_or(config.listen);
         config.static_directory = self.static_directory.or(config.static_directory);
         config.data = self.data.filter(|data| !data.as_os_str().is_empty()).unwrap_or(config.data);
-        config.log = self.log.unwrap_or(config.log);
+        // An empty variable is as none.
+        config.log = self.log.filter(|log| !log.trim().is_empty()).unwrap_or(config.log);
         config.log_format = match self.log_format {
             Some(Format::Human) => LogFormat::Human,
             Some(Format::Json) => LogFormat::Json,
@@ -107,22 +134,33 @@ fn show(checked: &Checked) -> Result<()> {
     for (name, plugin) in &checked.plugins {
         let (name, file) = (shown::name(name), shown::name(&plugin.file));
         match &plugin.last_error {
-            None if plugin.topics.is_empty() => println!("ok       {} {name} ({file})", plugin.kind),
+            None if plugin.topics.is_empty() => out_line!("ok       {} {name} ({file})", plugin.kind),
             None => {
                 let topics: Vec<String> = plugin.topics.iter().map(|topic| shown::name(topic)).collect();
-                println!("ok       {} {name} ({file}) serves {}", plugin.kind, topics.join(" "));
+                out_line!("ok       {} {name} ({file}) serves {}", plugin.kind, topics.join(" "));
             }
             Some(why) => {
                 wrong += 1;
-                println!("refused  plugin {name} ({file}): {}", shown::name(why));
+                out_line!("refused  plugin {name} ({file}): {}", shown::name(why));
             }
         }
     }
     for finding in &checked.findings {
         wrong += usize::from(finding.is_mistake);
-        println!("{}  {}", if finding.is_mistake { "wrong  " } else { "look at" }, shown::name(&finding.text));
+        out_line!("{}  {}", if finding.is_mistake { "wrong  " } else { "look at" }, shown::name(&finding.text));
     }
     ensure!(wrong == 0, "{wrong} {} wrong", if wrong == 1 { "thing is" } else { "things are" });
-    println!("nothing is wrong");
+    out_line!("nothing is wrong");
     Ok(())
+}
+
+/// Writes a line to standard output. A host serves whether anybody reads that or not.
+async fn say(line: String) {
+    let failed = match timeout(LINE_WAIT, spawn_blocking(move || output::try_line(&line))).await {
+        Ok(Ok(Ok(()))) => return,
+        Ok(Ok(Err(error))) => error.to_string(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "nobody reads it".to_owned(),
+    };
+    tracing::warn!("the address could not be written to standard output: {failed}");
 }

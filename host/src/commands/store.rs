@@ -10,6 +10,7 @@ use bennu::server::Config;
 use bennu::store::{Existing, Owner, QUOTA_BYTES, Store as Storage};
 use clap::{Args, Subcommand};
 
+use super::output::{Out, error_line, out_line};
 use super::{path_or_nothing, shown};
 
 /// Export, import or measure what plugins keep in a host's data directory, while that host is stopped.
@@ -126,11 +127,11 @@ async fn export(place: &Place, plugin: Option<&str>, output: Option<&Path>) -> R
     let mut out: Box<dyn Write> = match output {
         Some(path) => Box::new(private(path).with_context(|| format!("making {}", path.display()))?),
         // What goes to a file or a program is no business of a terminal.
-        None if std::io::stdout().is_terminal() => Box::new(shown::JsonLines::new(std::io::stdout())),
-        None => Box::new(std::io::stdout()),
+        None if std::io::stdout().is_terminal() => Box::new(shown::JsonLines::new(Out)),
+        None => Box::new(Out),
     };
     let exported = store.export(owner.as_ref(), &mut BufWriter::new(&mut out)).await?;
-    eprintln!("{} exported", rows(exported.rows));
+    error_line!("{} exported", rows(exported.rows));
     store.close().await;
     Ok(())
 }
@@ -156,7 +157,7 @@ async fn import(place: &Place, input: &Path, existing: Existing) -> Result<()> {
     };
     store.close().await;
     let imported = done.with_context(|| format!("importing {}", input.display()))?;
-    eprintln!("{} imported, of {} plugins", rows(imported.rows), imported.plugins);
+    error_line!("{} imported, of {} plugins", rows(imported.rows), imported.plugins);
     Ok(())
 }
 
@@ -168,14 +169,14 @@ async fn rename(place: &Place, old: &str, new: &str) -> Result<()> {
         (Err(error), _) | (_, Err(error)) => Err(error),
     };
     store.close().await;
-    eprintln!("{} of `{old}` are now `{new}`'s", rows(renamed?.rows));
+    error_line!("{} of `{old}` are now `{new}`'s", rows(renamed?.rows));
     Ok(())
 }
 
 async fn usage(place: &Place) -> Result<()> {
     let store = place.open().await?;
     for (plugin, bytes) in store.usages().await? {
-        println!("{}: {bytes} bytes", shown::name(&plugin));
+        out_line!("{}: {bytes} bytes", shown::name(&plugin));
     }
     store.close().await;
     Ok(())

@@ -9,6 +9,7 @@ use bennu::kit::{StageSetup, play};
 use bennu::server::{Config, start_logging};
 use clap::Args;
 
+use super::output::{error_line, out_line};
 use super::shown;
 
 /// Play transcripts against a plugin, in process: what clients say, and what they see.
@@ -32,9 +33,12 @@ pub(super) struct Test {
     config: Option<PathBuf>,
 
     /// What to log, such as faults: a level, or directives such as info,guest=debug
-    #[arg(long, env = "BENNU_LOG", default_value = "warn", value_name = "FILTER")]
+    #[arg(long, env = "BENNU_LOG", default_value = LOG, value_name = "FILTER")]
     log: String,
 }
+
+/// What is logged where nobody says otherwise.
+const LOG: &str = "warn";
 
 const LANGUAGE: &str = "A script has a line for each thing that happens:
   alice = {\"user\": \"42\"}                 alice connects as this user (or plainly, when first named)
@@ -54,16 +58,18 @@ Time stands still but for what the clock is told. The guide has the whole langua
 impl Test {
     pub(super) fn run(self) -> Result<()> {
         let config = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
-        start_logging(&self.log, config.log_format)?;
+        // An empty variable is as none.
+        let log = if self.log.trim().is_empty() { LOG } else { &self.log };
+        start_logging(log, config.log_format)?;
         self.check_order()?;
         let mut failed = 0;
         for path in &self.scripts {
             match self.play(&config, path) {
-                Ok(()) => println!("ok      {}", path.display()),
+                Ok(()) => out_line!("ok      {}", path.display()),
                 Err(error) => {
                     failed += 1;
-                    println!("FAILED  {}", path.display());
-                    eprintln!("{}: {}", path.display(), shown::lines(&format!("{error:#}")));
+                    out_line!("FAILED  {}", path.display());
+                    error_line!("{}: {}", path.display(), shown::lines(&format!("{error:#}")));
                 }
             }
         }

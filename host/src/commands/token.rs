@@ -9,6 +9,7 @@ use bennu::auth::{Derivation, KeyDigest, LEEWAY_SECONDS, Leeway, MaxAge, SecretS
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
 
+use super::output::out_line;
 use super::shown;
 
 /// Sign and verify tokens of Phoenix (`Phoenix.Token.sign/4` and `verify/4`).
@@ -113,7 +114,7 @@ impl Sign {
         let data = read_data(self.data)?;
         let (tokens, derivation) = self.key.open()?;
         let token = tokens.sign(&derivation, &data, self.max_age, now).context("the data can't be signed")?;
-        println!("{token}");
+        out_line!("{token}");
         Ok(())
     }
 }
@@ -123,7 +124,7 @@ impl Verify {
         let (tokens, derivation) = self.key.open()?;
         let leeway = Leeway::ahead(LEEWAY_SECONDS);
         match tokens.verify(&derivation, Some(&self.token), self.max_age, leeway, now) {
-            Ok(data) => println!("{}", shown::json(&data.to_string())),
+            Ok(data) => out_line!("{}", shown::json(&data.to_string())),
             Err(error @ TokenError::Invalid) => {
                 bail!("{error}: it is damaged, is none, or was signed with another secret, salt or key option")
             }

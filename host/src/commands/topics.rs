@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::ask::{Ask, in_path};
+use super::output::out_line;
 use super::shown;
 
 /// List the topics that somebody has joined, with how many members each has.
@@ -57,11 +58,11 @@ impl Topics {
             all.extend(page);
         }
         if self.json {
-            println!("{}", shown::pretty(&all)?);
+            out_line!("{}", shown::pretty(&all)?);
         }
         for topic in all.iter().filter(|_| !self.json) {
             let name = shown::name(topic["topic"].as_str().unwrap_or_default());
-            println!("{:>7}  {name}", topic["members"].to_string());
+            out_line!("{:>7}  {name}", topic["members"].to_string());
         }
         Ok(())
     }
@@ -72,12 +73,12 @@ impl Presence {
         let path = format!("/api/topics/{}/presence", in_path(&self.topic));
         let found: BTreeMap<String, Online> = self.ask.get_as(&path)?;
         if self.json {
-            println!("{}", shown::pretty(&found)?);
+            out_line!("{}", shown::pretty(&found)?);
             return Ok(());
         }
         for (key, online) in &found {
             let metas: Vec<_> = online.metas.iter().map(|meta| shown::json(meta.get())).collect();
-            println!("{}  {}", shown::name(key), metas.join(" "));
+            out_line!("{}  {}", shown::name(key), metas.join(" "));
         }
         Ok(())
     }

@@ -150,6 +150,16 @@ impl Callback {
             Self::Terminate(_) => "terminate",
         }
     }
+
+    /// The event that it handles, if it handles one.
+    #[must_use]
+    pub fn event(&self) -> Option<&str> {
+        match self {
+            Self::In { event, .. } => Some(event),
+            Self::Info(message) => Some(&message.event),
+            Self::Join(_) | Self::Terminate(_) => None,
+        }
+    }
 }
 
 /// One call of a member's callback.
@@ -244,6 +254,24 @@ impl TopicCallback {
             Self::Message { .. } => "handle_message",
             Self::Tick(_) => "handle_tick",
             Self::Seat { .. } => "handle_seat",
+        }
+    }
+
+    /// The event that it handles, if it handles one.
+    #[must_use]
+    pub fn event(&self) -> Option<&str> {
+        match self {
+            Self::Message { event, .. } => Some(event),
+            Self::Tick(_) | Self::Seat { .. } => None,
+        }
+    }
+
+    /// The seat that it is about, if it is about one.
+    #[must_use]
+    pub fn seat(&self) -> Option<&str> {
+        match self {
+            Self::Seat { name, .. } => Some(name),
+            Self::Message { .. } | Self::Tick(_) => None,
         }
     }
 }

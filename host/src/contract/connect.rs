@@ -117,6 +117,11 @@ fn check_size(what: &str, bytes: usize, most: usize) -> Result<(), Fault> {
 pub trait Gatekeeper: Send + Sync {
     /// Decides about one request. A fault refuses it.
     fn connect(&self, request: Request) -> Calling<'_, Verdict>;
+
+    /// The plugin that it is, and its generation, for the log.
+    fn origin(&self) -> (&str, u32) {
+        ("", 0)
+    }
 }
 
 #[cfg(test)]

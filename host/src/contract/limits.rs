@@ -1,5 +1,6 @@
 //! What one call may use and ask for.
 
+use std::fmt;
 use std::time::Duration;
 
 /// The limits of a call. Past each of them it is a fault, and nothing of the call is done.
@@ -31,6 +32,11 @@ pub struct CallLimits {
     pub subscriptions: usize,
     /// Lines that a call may log. Fault: oversize.
     pub log_lines: usize,
+}
+
+/// The key that sets a limit, to stand behind the words that say what was limited.
+pub fn limit_key(name: &str, limit: impl fmt::Display) -> String {
+    format!(" (`limits.{name} = {limit}`)")
 }
 
 impl Default for CallLimits {

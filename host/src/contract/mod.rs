@@ -10,6 +10,9 @@ mod effect;
 mod fault;
 mod limits;
 mod outcome;
+// The words are the SDK's own, so that a client reads the same from the host and from a plugin.
+#[path = "../../../guest/src/plain.rs"]
+mod plain;
 mod record;
 mod surroundings;
 
@@ -21,7 +24,8 @@ pub use call::{
 pub use connect::{Gatekeeper, Headers, Identity, Request, Uri, Verdict};
 pub use effect::{Effect, PublishedState, TimerId};
 pub use fault::{DETAIL_BYTES_MAX, Fault, FaultKind, one_line};
-pub use limits::CallLimits;
+pub use limits::{CallLimits, limit_key};
 pub use outcome::{Answer, Decision, Outcome, Reply, Stop};
+pub use plain::plain;
 pub use record::{Power, Record};
 pub use surroundings::{Nowhere, Person, Surroundings, TokenProblem, system_now_ms};

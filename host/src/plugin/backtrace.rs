@@ -2,19 +2,25 @@
 
 use wasmtime::{Error, Trap, WasmBacktrace};
 
-use crate::contract::{Fault, FaultKind};
+use super::guest::Remains;
+use crate::contract::{Fault, FaultKind, limit_key};
 
 /// The most frames that a fault names.
 const FRAMES_MAX: usize = 8;
 
-/// What kind of fault an error of a call is.
-pub(super) fn fault_of(error: &Error, memory_refused: bool) -> Fault {
+/// What kind of fault an error of a call is, with what its guest leaves.
+pub(super) fn fault_of(error: &Error, remains: Remains) -> Fault {
     if let Some(fault) = error.downcast_ref::<Fault>() {
         return Fault::new(fault.kind, with_frames(fault.detail.clone(), error));
     }
-    let reason = error.root_cause().to_string();
+    let Remains { memory_refused, panic } = remains;
+    // Of a trap after a panic, the panic says more.
+    let mut reason = panic.unwrap_or_else(|| error.root_cause().to_string());
+    if let Some(most) = memory_refused {
+        reason = format!("it asked for more memory than it may have{}: {reason}", limit_key("memory_bytes", most));
+    }
     let kind = match error.downcast_ref::<Trap>() {
-        _ if memory_refused => FaultKind::Memory,
+        _ if memory_refused.is_some() => FaultKind::Memory,
         Some(_) => FaultKind::Trap,
         // What is no trap is the canonical ABI's complaint about what the guest gave: too much of it, or nonsense.
         None if reason.contains("fuel") => FaultKind::Oversize,

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use wasmtime::EngineWeak;
 
 /// How often a running guest is made to yield, and the unit in which its CPU time is counted.
@@ -19,6 +20,8 @@ const QUIET_EPOCHS: u32 = 50;
 pub(super) struct Clock {
     spring: Arc<Spring>,
     thread: Option<JoinHandle<()>>,
+    /// Closed once the thread has ended, however it did.
+    ended: watch::Receiver<()>,
 }
 
 /// What keeps the clock going.
@@ -88,9 +91,20 @@ impl Clock {
     pub(super) fn start(engine: EngineWeak) -> std::io::Result<Self> {
         let spring = Arc::new(Spring::default());
         let inside = Arc::clone(&spring);
-        let thread = std::thread::Builder::new().name("bennu-epochs".into()).spawn(move || inside.run(&engine))?;
+        let (alive, ended) = watch::channel(());
+        let thread = std::thread::Builder::new().name("bennu-epochs".into()).spawn(move || {
+            let _alive = alive;
+            inside.run(&engine);
+        })?;
         let _ = spring.thread.set(thread.thread().clone());
-        Ok(Self { spring, thread: Some(thread) })
+        Ok(Self { spring, thread: Some(thread), ended })
+    }
+
+    /// Waits until the thread has ended.
+    pub(super) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut ended = self.ended.clone();
+        // Nothing is ever sent: what comes is that the sender is gone.
+        async move { while ended.changed().await.is_ok() {} }
     }
 
     pub(super) fn spring(&self) -> &Arc<Spring> {
@@ -135,5 +149,16 @@ mod tests {
             wait_until(|| !spring.is_still.load(Ordering::SeqCst) && !spring.is_wound.load(Ordering::SeqCst));
         }
         drop(clock);
+    }
+
+    #[tokio::test]
+    async fn its_end_is_noticed() {
+        let engine = Engine::default();
+        let clock = Clock::start(engine.weak()).expect("a thread");
+        let mut ended = std::pin::pin!(clock.ended());
+        assert!(tokio::time::timeout(Duration::from_millis(10), &mut ended).await.is_err());
+        clock.spring.is_over.store(true, Ordering::SeqCst);
+        clock.spring.wake();
+        assert!(tokio::time::timeout(Duration::from_secs(30), ended).await.is_ok());
     }
 }

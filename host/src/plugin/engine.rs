@@ -41,6 +41,11 @@ impl Engine {
         let clock = Arc::new(Clock::start(wasm.weak()).context("starting the guests' clock")?);
         Ok(Self { wasm, linker: Arc::new(linker), clock })
     }
+
+    /// Waits until the thread has ended that interrupts guests: without it, one that loops would never end.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.clock.ended()
+    }
 }
 
 fn config(limits: &CallLimits, instances: u32) -> Config {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use wasmtime::{ResourceLimiter, Result};
 
+use super::bindings::bennu::channel::host::Level;
 use super::clock::EPOCH;
-use crate::contract::{CallLimits, Fault, FaultKind, Member, Record, Request, Surroundings};
+use crate::contract::{CallLimits, Fault, FaultKind, Member, Record, Request, Surroundings, limit_key};
 use crate::protocol::{Pattern, Topic};
 use crate::store::{Draft, Owner, Store};
 
@@ -72,7 +73,21 @@ pub(super) struct Guest {
     memory_bytes: usize,
     table_elements: usize,
     memory_refused: bool,
+    /// What the guest has said of its panic. It is held back, as a trap may follow, whose fault it explains.
+    panic: Option<String>,
 }
+
+/// How a call has ended that failed.
+#[derive(Default)]
+pub(super) struct Remains {
+    /// The most memory that the instance may have, where it was refused more during the call.
+    pub(super) memory_refused: Option<usize>,
+    /// What the guest has said of its panic.
+    pub(super) panic: Option<String>,
+}
+
+/// How the Rust SDK begins the line that it logs of a panic.
+const PANIC: &str = "panicked";
 
 /// The most elements in all tables of an instance.
 const TABLE_ELEMENTS_MAX: usize = 1 << 20;
@@ -92,7 +107,43 @@ impl Guest {
             memory_bytes: 0,
             table_elements: 0,
             memory_refused: false,
+            panic: None,
         }
+    }
+
+    /// A line for the log, from the guest. What it says of a panic waits for the end of the call.
+    pub(super) fn log_line(&mut self, level: Level, line: String) {
+        self.log_panic();
+        if level == Level::Error && line.starts_with(PANIC) {
+            self.panic = Some(line);
+        } else {
+            self.write_log(level, &line);
+        }
+    }
+
+    /// Logs what was held back: the guest has gone on all the same.
+    pub(super) fn log_panic(&mut self) {
+        if let Some(panic) = self.panic.take() {
+            self.write_log(Level::Error, &panic);
+        }
+    }
+
+    fn write_log(&self, level: Level, line: &str) {
+        let (plugin, generation) = (&*self.terms.origin.name, self.terms.origin.generation);
+        let topic = self.topic.as_ref().map_or("", |topic| topic.as_str());
+        match level {
+            Level::Trace => tracing::trace!(target: "guest", plugin, generation, topic, "{line}"),
+            Level::Debug => tracing::debug!(target: "guest", plugin, generation, topic, "{line}"),
+            Level::Info => tracing::info!(target: "guest", plugin, generation, topic, "{line}"),
+            Level::Warn => tracing::warn!(target: "guest", plugin, generation, topic, "{line}"),
+            Level::Error => tracing::error!(target: "guest", plugin, generation, topic, "{line}"),
+        }
+    }
+
+    /// What is known of a call that failed, for its fault.
+    pub(super) fn remains(&mut self) -> Remains {
+        let most = self.terms.limits.memory_bytes;
+        Remains { memory_refused: self.memory_refused.then_some(most), panic: self.panic.take() }
     }
 
     /// Makes ready for a call about `topic`.
@@ -125,7 +176,9 @@ impl Guest {
         self.epochs_left = self.epochs_left.saturating_sub(1);
         if self.epochs_left == 0 {
             let limit = self.terms.limits.cpu.as_millis();
-            return Err(Fault::new(FaultKind::Deadline, format!("the call ran for more than {limit} ms of CPU time")));
+            let key = limit_key("call_cpu_ms", limit);
+            let detail = format!("the call ran for more than {limit} ms of CPU time{key}");
+            return Err(Fault::new(FaultKind::Deadline, detail));
         }
         Ok(())
     }
@@ -134,10 +187,12 @@ impl Guest {
     pub(super) fn memory_bytes(&self) -> usize {
         self.memory_bytes
     }
+}
 
-    /// Whether memory that it asked for was refused during this call.
-    pub(super) fn memory_refused(&self) -> bool {
-        self.memory_refused
+/// A call that is broken off has no fault that would say it.
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.log_panic();
     }
 }
 
@@ -160,5 +215,84 @@ impl ResourceLimiter for Guest {
         }
         self.table_elements = total;
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::contract::Nowhere;
+    use crate::store::{QUOTA_BYTES, StoreLimits};
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn guest() -> Guest {
+        let none = || Grants::from([]);
+        let origin = Origin {
+            name: "p".into(),
+            generation: 1,
+            configuration: "{}".into(),
+            publish: none(),
+            read: none(),
+            owner: Owner::new("p", QUOTA_BYTES).expect("a name"),
+        };
+        let store = Store::in_memory(StoreLimits::default()).expect("memory");
+        let (limits, surroundings) = (Arc::default(), Arc::new(Nowhere));
+        Guest::new(Arc::new(Terms { origin: Arc::new(origin), own: none(), limits, surroundings, store }))
+    }
+
+    /// The lines that are logged meanwhile.
+    fn logged(work: impl FnOnce(&mut Guest)) -> Vec<String> {
+        let written = Written::default();
+        let writer = {
+            let written = written.clone();
+            move || written.clone()
+        };
+        let log = tracing_subscriber::fmt().without_time().with_ansi(false).with_writer(writer).finish();
+        tracing::subscriber::with_default(log, || {
+            let mut guest = guest();
+            work(&mut guest);
+        });
+        let written = written.0.lock().expect("no panic");
+        let line =
+            |line: &str| line.split_once("guest: ").map(|(_, line)| line.split(" plugin=").next().map(str::to_owned));
+        String::from_utf8_lossy(&written).lines().filter_map(line).flatten().collect()
+    }
+
+    #[test]
+    fn what_a_guest_says_of_a_panic_is_its_faults_and_no_line_of_its_own() {
+        let lines = logged(|guest| {
+            guest.log_line(Level::Info, "one".into());
+            guest.log_line(Level::Error, "panicked at x: why".into());
+            assert_eq!(guest.remains().panic.as_deref(), Some("panicked at x: why"));
+        });
+        assert_eq!(lines, ["one"]);
+    }
+
+    #[test]
+    fn where_no_fault_follows_it_is_a_line_in_its_place_also_of_a_call_that_is_broken_off() {
+        let lines = logged(|guest| {
+            guest.log_line(Level::Error, "panicked, or so it says".into());
+            guest.log_line(Level::Info, "two".into());
+            guest.log_line(Level::Error, "panicked again".into());
+            guest.log_panic();
+            guest.log_line(Level::Error, "panicked at last".into());
+        });
+        assert_eq!(lines, ["panicked, or so it says", "two", "panicked again", "panicked at last"]);
     }
 }

@@ -50,8 +50,8 @@ impl Instance {
         Ok(Self { store, exports, calls: 0, memory_at_first })
     }
 
-    pub(super) fn guest(&self) -> &Guest {
-        self.store.data()
+    pub(super) fn guest_mut(&mut self) -> &mut Guest {
+        self.store.data_mut()
     }
 
     /// Whether it has taken more than a share, one in `share`, of the memory that it may still take when it is new.

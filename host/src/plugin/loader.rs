@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::backtrace::fault_of;
 use super::bindings::bennu::channel::types;
 use super::exports::{Misshapen, Prepared};
-use super::guest::{Grants, Guest, Origin, Terms};
+use super::guest::{Grants, Guest, Origin, Remains, Terms};
 use super::instance::Instance;
 use super::pool::{Pool, PoolLimits};
 use super::{Anatomy, Cache, Digest, Engine, Kind, WasmPlugin, compiler};
@@ -145,7 +145,7 @@ impl Loader {
         let instance = instance.context("making an instance of it took too long")?;
         instance.map_err(|error| match error.downcast::<Misshapen>() {
             Ok(misshapen) => anyhow!(misshapen),
-            Err(error) => anyhow!("no instance of it could be made: {}", fault_of(&error, false)),
+            Err(error) => anyhow!("no instance of it could be made: {}", fault_of(&error, Remains::default())),
         })
     }
 
@@ -154,7 +154,7 @@ impl Loader {
             .await
             .context("its `describe` took too long")?;
         let routes = described.map_err(|error| {
-            anyhow!("its `describe` failed with {}", fault_of(&error, instance.guest().memory_refused()))
+            anyhow!("its `describe` failed with {}", fault_of(&error, instance.guest_mut().remains()))
         })?;
         let routes = routes.into_iter().map(read_route).collect::<Result<Vec<_>>>()?;
         RouteSpec::check_all(&routes, has_handle_out)?;

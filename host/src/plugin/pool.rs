@@ -6,7 +6,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::backtrace::fault_of;
 use super::exports::Prepared;
-use super::guest::{Guest, Terms};
+use super::guest::{Guest, Origin, Remains, Terms};
 use super::instance::Instance;
 use crate::contract::Fault;
 
@@ -53,6 +53,11 @@ impl Pool {
         Self { prepared, terms, limits, free, idle: Mutex::default() }
     }
 
+    /// Which plugin it is.
+    pub(super) fn origin(&self) -> &Origin {
+        &self.terms.origin
+    }
+
     /// Whether the plugin takes over states that another version wrote.
     pub(super) fn upgrades(&self) -> bool {
         self.prepared.has_upgrade()
@@ -81,7 +86,7 @@ impl Pool {
     async fn instantiate(&self) -> Result<Box<Instance>, Fault> {
         let made = Instance::new(&self.prepared, Guest::new(Arc::clone(&self.terms))).await;
         made.map(Box::new).map_err(|error| {
-            let fault = fault_of(&error, false);
+            let fault = fault_of(&error, Remains::default());
             Fault::new(fault.kind, format!("no instance could be made: {}", fault.detail))
         })
     }
@@ -94,15 +99,16 @@ impl Pool {
 impl Borrowed<'_> {
     /// Gives the instance back if its call went well, and drops it otherwise.
     pub(super) fn settle<T>(self, result: wasmtime::Result<T>) -> Result<T, Fault> {
-        let Self { instance, pool, _permit } = self;
+        let Self { mut instance, pool, _permit } = self;
         match result {
             Ok(value) => {
+                instance.guest_mut().log_panic();
                 if !instance.has_grown(GROWN_SHARE) && instance.calls < pool.limits.calls_per_instance {
                     pool.idle().push(instance);
                 }
                 Ok(value)
             }
-            Err(error) => Err(fault_of(&error, instance.guest().memory_refused())),
+            Err(error) => Err(fault_of(&error, instance.guest_mut().remains())),
         }
     }
 }

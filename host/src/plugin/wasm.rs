@@ -75,4 +75,9 @@ impl Gatekeeper for WasmPlugin {
             borrowed.settle(result)
         })
     }
+
+    fn origin(&self) -> (&str, u32) {
+        let origin = self.pool.origin();
+        (&origin.name, origin.generation)
+    }
 }

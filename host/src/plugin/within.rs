@@ -8,7 +8,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
 use super::clock::Spring;
-use crate::contract::{Fault, FaultKind};
+use crate::contract::{Fault, FaultKind, limit_key};
 
 pin_project! {
     /// Work that has so long. Most waits for nothing and is done before a clock is looked at, which would cost it more than a
@@ -42,6 +42,7 @@ impl<T, F: Future<Output = Result<T, Fault>>> Future for Within<'_, F> {
         let clock = this.clock.get_or_insert_with(|| Box::pin(sleep(limit)));
         ready!(clock.as_mut().poll(context));
         let limit = limit.as_millis();
-        Poll::Ready(Err(Fault::new(FaultKind::Deadline, format!("the call took more than {limit} ms"))))
+        let key = limit_key("call_wall_ms", limit);
+        Poll::Ready(Err(Fault::new(FaultKind::Deadline, format!("the call took more than {limit} ms{key}"))))
     }
 }

@@ -9,7 +9,7 @@ use tokio::net::lookup_host;
 
 use super::findings::{Finding, findings};
 use super::host::{check_apart, files, loader};
-use super::logging::read_filter;
+use super::logging::check_filter;
 use super::mounts::{doorman, tokens};
 use super::{Config, MountTable};
 use crate::contract::Nowhere;
@@ -31,7 +31,7 @@ pub struct Checked {
 /// # Errors
 /// Where a host wouldn't start.
 pub async fn check(config: &Config) -> Result<Checked> {
-    read_filter(&config.log)?;
+    check_filter(&config.log)?;
     files(config)?;
     check_apart(config)?;
     for address in [&config.listen].into_iter().chain(&config.api.listen) {

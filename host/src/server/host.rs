@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -16,11 +16,12 @@ use super::data;
 use super::findings::{Finding, findings};
 use super::mounts::{mounts, tokens};
 use super::surroundings::HostSurroundings;
-use super::{Config, Limits, MountTable};
+use super::vital::{Ended, Vital};
+use super::{Config, Limits, MountTable, log_lines_lost};
 use crate::api::{self, Access, Api};
 use crate::channel::Node;
 use crate::contract::Surroundings;
-use crate::plugin::{Builds, Cache, Engine, INSTANCES_MAX, Library, Loader, Shelf, Terms};
+use crate::plugin::{Builds, Cache, Control, Engine, INSTANCES_MAX, Library, Loader, Shelf, Terms};
 use crate::protocol::CloseCode;
 use crate::routes::RouteTable;
 use crate::socket::Sockets;
@@ -54,6 +55,10 @@ pub struct Host {
     library: Library,
     files: Option<StaticFiles>,
     limits: Limits,
+    /// The threads that have started. The tasks follow once it serves.
+    vital: Vital,
+    /// What vital thing has ended, for the API to show.
+    failure: Arc<OnceLock<String>>,
 }
 
 /// A loader as this configuration wants it, for so many instances of all plugins together.
@@ -86,12 +91,15 @@ impl Host {
         };
         let (routes, shelf) = (Arc::new(RouteTable::default()), Arc::new(Shelf::default()));
         let (sources, settings) = (config.sources()?, config.settings()?);
+        let mut vital = Vital::default();
         let store = data::open(config).await?;
         check_apart(config)?;
+        vital.spawn("the thread that writes the store", store.ended());
         let node = Node::new(Arc::clone(&routes), config.limits.node(), config.limits.pace(), store.clone());
         let tokens = tokens(config)?;
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
         let loader = loader(config, Arc::new(surroundings), store, INSTANCES_MAX)?;
+        vital.spawn("the thread that interrupts plugins", loader.engine.ended());
         let builds = Builds::open(&config.data.join("builds")).context("`data` can't be used")?;
         let terms = Terms { settings, probation: (&config.reload).into() };
         let mut library = Library::new(loader, sources.clone(), terms, builds, (routes, Arc::clone(&shelf)));
@@ -101,6 +109,8 @@ impl Host {
         }
         let sockets = Arc::new(Sockets::default());
         let reactors = Reactors::start(config.wire_threads(), &node.pubsub.pressure).context("serving connections")?;
+        vital.spawn("a thread that serves WebSocket connections", reactors.ended());
+        let failure = Arc::<OnceLock<String>>::default();
         let mounts = mounts(config, tokens.as_ref(), &node, &sockets, &reactors)?;
         let api = match access(config)? {
             Some(access) => api::router(Api {
@@ -110,6 +120,8 @@ impl Host {
                 control: library.control(),
                 started: Instant::now(),
                 access,
+                failure: Arc::clone(&failure),
+                log_lines_lost,
             }),
             None => Router::new(),
         };
@@ -117,7 +129,26 @@ impl Host {
         data::tell_of_unclaimed(&node.store, &known).await;
         findings(config, &sources, &known.all())?.iter().for_each(Finding::log);
         let limits = config.limits.clone();
-        Ok(Self { listener, mounts, reactors, api, api_listener, node, sockets, library, files, limits })
+        Ok(Self {
+            listener,
+            mounts,
+            reactors,
+            api,
+            api_listener,
+            node,
+            sockets,
+            library,
+            files,
+            limits,
+            vital,
+            failure,
+        })
+    }
+
+    /// What its plugins are told by.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.library.control()
     }
 
     /// Where it listens.
@@ -139,7 +170,10 @@ impl Host {
 
     /// Serves until `stop`, and then ends in order: no new connections, the sockets closed in batches, each channel's
     /// `terminate`.
-    pub async fn serve(self, stop: impl Future<Output = ()> + Send) {
+    ///
+    /// # Errors
+    /// Where something ended that it can't serve without. It has ended in the same order then.
+    pub async fn serve(self, stop: impl Future<Output = ()> + Send) -> Result<(), Ended> {
         // The reactors end once all is said.
         let Self {
             listener,
@@ -152,23 +186,36 @@ impl Host {
             library,
             files,
             limits,
+            mut vital,
+            failure,
         } = self;
         let ending = library.ending();
-        let mut watching = tokio::spawn(library.watch());
-        let sweeping = tokio::spawn(sweep(Arc::clone(&node)));
-        let settling = tokio::spawn(settle(Arc::clone(&node)));
-        let apart =
-            api_listener.map(|listener| tokio::spawn(listen(listener, std::mem::take(&mut api), API_CONNECTIONS_MAX)));
-        let listening = tokio::spawn(listen(listener, router(mounts, api, files), limits.sockets()));
-        stop.await;
-        tracing::info!("stopping");
-        listening.abort();
-        if let Some(apart) = apart {
-            apart.abort();
+        // Apart from the others, since it may write down what it knows of builds once nothing else goes on.
+        let mut loading = Vital::default();
+        loading.spawn("the task that loads plugins", library.watch());
+        vital.spawn("the task that ends members without a plugin", sweep(Arc::clone(&node)));
+        vital.spawn("the task that settles stored rooms", settle(Arc::clone(&node)));
+        if let Some(listener) = api_listener {
+            let api = std::mem::take(&mut api);
+            vital.spawn("the task that accepts connections to the API", listen(listener, api, API_CONNECTIONS_MAX));
         }
+        let listening = listen(listener, router(mounts, api, files), limits.sockets());
+        vital.spawn("the task that accepts connections", listening);
+        let outcome = tokio::select! {
+            () = stop => Ok(()),
+            ended = vital.ended() => Err(ended),
+            ended = loading.ended() => Err(ended),
+        };
+        match &outcome {
+            Ok(()) => tracing::info!("stopping"),
+            Err(ended) => {
+                tracing::error!("stopping: {ended}");
+                let _ = failure.set(ended.to_string());
+            }
+        }
+        // Nothing is accepted or swept any more.
+        drop(vital);
         ending.notify_one();
-        sweeping.abort();
-        settling.abort();
         let until = Instant::now() + limits.stop();
         let ended = timeout(limits.stop().mul_f64(STOP_FOR_CHANNELS), async {
             sockets.close_all(CloseCode::ServiceRestart).await;
@@ -187,11 +234,11 @@ impl Host {
             tracing::error!("stopped before the last commits of all durable rooms were stored");
         }
         // It may be loading a plugin, and nobody waits for that any more.
-        if timeout(LIBRARY_ENDS, &mut watching).await.is_err() {
-            watching.abort();
-        }
+        let _ = timeout(LIBRARY_ENDS, loading.ended()).await;
+        drop(loading);
         // What was acknowledged is stored already; this ends what waits, in order.
         node.store.close().await;
+        outcome
     }
 }
 
@@ -274,5 +321,33 @@ async fn settle(node: Arc<Node>) {
         if owners.changed().await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As if the thread had panicked: whatever ends it, it is gone.
+    #[tokio::test]
+    async fn a_host_whose_store_can_no_longer_be_written_ends_and_says_so() -> Result<()> {
+        let home = tempfile::tempdir()?;
+        let plugins = home.path().join("plugins");
+        std::fs::create_dir(&plugins)?;
+        let config = Config {
+            listen: "127.0.0.1:0".into(),
+            load: vec![plugins],
+            data: home.path().join("data"),
+            cache: Some(home.path().join("cache")),
+            ..Config::default()
+        };
+        let host = Host::start(&config).await?;
+        let failure = Arc::clone(&host.failure);
+        host.node.store.close().await;
+        let served = timeout(Duration::from_secs(30), host.serve(std::future::pending())).await?;
+        let text = served.err().context("it has ended as if it had been asked to")?.to_string();
+        assert!(text.contains("the thread that writes the store has ended"), "{text}");
+        assert_eq!(failure.get(), Some(&text));
+        Ok(())
     }
 }

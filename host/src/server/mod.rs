@@ -11,6 +11,7 @@ mod logging;
 mod mounts;
 mod nearest;
 mod surroundings;
+mod vital;
 
 pub use api_key::{api_key_file, made_api_key};
 pub use check::{Checked, check};
@@ -18,6 +19,7 @@ pub use config::{ApiTable, AuthName, Config, JwtTable, LogFormat, MountTable, Pl
 pub use findings::Finding;
 pub use host::{Host, loader};
 pub use limits::Limits;
-pub use logging::start_logging;
+pub use logging::{flush_log, log_lines_lost, start_logging, write_error_line};
 pub use mounts::tokens;
 pub use surroundings::HostSurroundings;
+pub use vital::Ended;

@@ -108,7 +108,11 @@ impl fmt::Display for Refusal {
         match self {
             Self::Overtaken => f.write_str("what the call had read in the store was written by another one meanwhile"),
             Self::Quota { bytes, most } => {
-                write!(f, "the plugin would have {bytes} bytes in the store; its quota is {most}")
+                write!(
+                    f,
+                    "the plugin would have {bytes} bytes in the store; its quota is {most} \
+                     (`limits.store_bytes_per_plugin`, or `store_bytes` of the plugin)"
+                )
             }
             Self::Failed(error) => write!(f, "the store can't be written: {error}"),
             Self::Stopping => f.write_str("the store is closing"),

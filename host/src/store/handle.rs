@@ -217,6 +217,17 @@ impl Store {
         }
     }
 
+    /// Waits until the thread that writes has ended. It must not end before the store is closed.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        let desk = Arc::clone(&self.desk);
+        async move {
+            match &*desk {
+                Desk::Apart(queue) => queue.orders.closed().await,
+                Desk::Here { .. } => std::future::pending().await,
+            }
+        }
+    }
+
     pub(super) fn seen(&self) -> Arc<Seen> {
         self.shared.seen.load_full()
     }

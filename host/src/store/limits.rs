@@ -74,6 +74,13 @@ pub enum Oversize {
         /// How many there may be.
         most: usize,
     },
+    /// The bytes of a durable room, with its version.
+    Room {
+        /// How many there are.
+        bytes: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// The keys that a call writes.
     Writes {
         /// How many there may be.
@@ -109,7 +116,7 @@ impl StoreLimits {
 
     pub(super) fn check_room(&self, room: &[u8]) -> Result<(), Oversize> {
         let (bytes, most) = (room.len(), self.room_bytes);
-        if bytes > most { Err(Oversize::Value { bytes, most }) } else { Ok(()) }
+        if bytes > most { Err(Oversize::Room { bytes, most }) } else { Ok(()) }
     }
 }
 
@@ -117,10 +124,25 @@ impl fmt::Display for Oversize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoKey => write!(f, "a key in the store has one byte at least"),
-            Self::Key { bytes, most } => write!(f, "a key in the store has {bytes} bytes; at most {most}"),
-            Self::Value { bytes, most } => write!(f, "a value in the store has {bytes} bytes; at most {most}"),
-            Self::Writes { most } => write!(f, "a call writes more than {most} keys of the store"),
-            Self::WriteBytes { most } => write!(f, "a call writes more than {most} bytes to the store"),
+            Self::Key { bytes, most } => {
+                write!(f, "a key in the store has {bytes} bytes; at most {most} (`limits.store_key_bytes = {most}`)")
+            }
+            Self::Value { bytes, most } => {
+                write!(
+                    f,
+                    "a value in the store has {bytes} bytes; at most {most} (`limits.store_value_bytes = {most}`)"
+                )
+            }
+            Self::Room { bytes, most } => {
+                write!(f, "a room in the store has {bytes} bytes; at most {most} (`limits.room_bytes`)")
+            }
+            Self::Writes { most } => {
+                write!(f, "a call writes more than {most} keys of the store (`limits.store_writes_per_call = {most}`)")
+            }
+            Self::WriteBytes { most } => {
+                let key = "limits.store_write_bytes_per_call";
+                write!(f, "a call writes more than {most} bytes to the store (`{key} = {most}`)")
+            }
             Self::Name { bytes, most } => {
                 write!(f, "a plugin's name has {bytes} bytes; in the store it has one at least and at most {most}")
             }

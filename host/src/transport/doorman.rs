@@ -105,7 +105,8 @@ impl Doorman {
             }
             Err(fault) => {
                 let kind = fault.kind.as_str();
-                tracing::warn!(mount = &*mount, callback = "connect", kind, "fault: {}", fault.detail);
+                let ((plugin, generation), mount) = (gatekeeper.origin(), &*mount);
+                tracing::warn!(plugin, generation, mount, callback = "connect", kind, "fault: {}", fault.detail);
                 Err(Turned::Failed)
             }
         }

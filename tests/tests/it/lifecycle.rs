@@ -3,13 +3,14 @@
 use std::net::TcpListener;
 
 use anyhow::{Context, Result, ensure};
-use bennu_tests::{Cast, Setup, TestHost, bennu, get, places, request};
-use rustix::process::Signal;
+use bennu_tests::crafted::Crafted;
+use bennu_tests::{Cast, Setup, TestHost, bennu, eventually, get, places, request};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 #[tokio::test]
 async fn a_host_that_stops_lets_everybody_go_in_order() -> Result<()> {
-    for signal in [Signal::TERM, Signal::INT] {
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT] {
         let mut host = TestHost::start(&["naughty"]).await?;
         let mut alice = host.connect().await?;
         alice.join("naughty:1", &json!({})).await?;
@@ -84,6 +85,76 @@ async fn a_stop_takes_only_so_long() -> Result<()> {
     ensure!(status.success(), "{status}");
     let says = |line: &bennu_tests::Line| line.message().contains("`limits.stop_ms` says how long that may take");
     host.log().find(0, "a word about it", says).await?;
+    Ok(())
+}
+
+/// Whoever asks twice doesn't want to wait.
+#[tokio::test]
+async fn a_second_signal_during_a_stop_ends_the_host_at_once() -> Result<()> {
+    for second in [Signal::TERM, Signal::INT, Signal::QUIT] {
+        let setup = Setup::new().guests(&["naughty"])?.limit("stop_ms", 600_000);
+        let mut host = setup.limit("call_cpu_ms", 600_000).limit("call_wall_ms", 600_000).start().await?;
+        let mut alice = host.connect().await?;
+        alice.join("naughty:1", &json!({})).await?;
+        alice.push("naughty:1", "slow", &json!({"ms": 300_000})).await?;
+        alice.quiet().await?;
+        host.signal(Signal::TERM)?;
+        host.log().find(0, "the stop", |line| line.message() == "stopping").await?;
+        // Not one of these: it comes with a terminal that is closed, or is sent along by a service manager.
+        host.signal(Signal::HUP)?;
+        host.log().find(0, "a word about it", |line| line.message().starts_with("SIGHUP: nothing is reloaded")).await?;
+        host.signal(second)?;
+        let status = host.ended().await?;
+        ensure!(status.code() == Some(1), "{status}");
+        ensure!(
+            host.log().tail(1).contains("bennu: stopped at once, as a second signal asked"),
+            "{}",
+            host.log().tail(2)
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_signal_during_the_start_ends_the_host() -> Result<()> {
+    // Its `describe` never ends, and may take all the time that it likes.
+    let endless = Crafted::serving("endless:*").describing_by("(loop $forever br $forever)").build()?;
+    let setup = Setup::new().plugin("endless", endless).limit("call_cpu_ms", 600_000).limit("call_wall_ms", 600_000);
+    let (mut command, _home) = setup.command()?;
+    let mut process = command.spawn()?;
+    let status = format!("/proc/{}/status", process.id());
+    let listens = async || {
+        let text = std::fs::read_to_string(&status)?;
+        let caught = text.lines().find_map(|line| line.strip_prefix("SigCgt:")).context("no SigCgt")?;
+        let term = 1 << (Signal::TERM.as_raw() - 1);
+        Ok((u64::from_str_radix(caught.trim(), 16)? & term != 0).then_some(()))
+    };
+    eventually("it listens for SIGTERM", listens).await?;
+    kill_process(Pid::from_child(&process), Signal::TERM)?;
+    let ended = eventually("it ends", async || Ok(process.try_wait()?)).await;
+    let _ = process.kill();
+    ensure!(ended?.success());
+    Ok(())
+}
+
+/// A terminal that is closed sends SIGHUP to what was started in it.
+#[tokio::test]
+async fn a_hangup_leaves_the_host_serving_and_has_it_read_its_plugins_anew() -> Result<()> {
+    let host = Setup::new().guests(&["echo"])?.plugin("broken", b"no component".to_vec()).start().await?;
+    let mut alice = host.connect().await?;
+    alice.join("echo:1", &json!({})).await?;
+    for _ in 0..2 {
+        let mark = host.log().len();
+        host.signal(Signal::HUP)?;
+        let says = |line: &bennu_tests::Line| line.message().starts_with("SIGHUP: reading all plugins' files anew");
+        host.log().find(mark, "a word about it", says).await?;
+        // Nobody has touched its file, and yet it is tried again.
+        host.decision(mark, "broken").await?;
+    }
+    alice.ask("echo:1", "echo", &json!({ "a": 1 })).await?;
+    ensure!(host.inspect().await?["plugins"]["echo"]["generation"] == 1, "what serves already is left alone");
+    drop(alice);
+    host.stop().await?;
     Ok(())
 }
 
@@ -208,6 +279,8 @@ async fn mistakes_in_the_configuration_are_named_with_file_and_key() -> Result<(
         ("listen = 80", "string"),
         ("listen = ", "line 1"),
         ("log_format = \"xml\"", "`human` or `json`"),
+        ("log = \"warning\"", "`log`: the log filter `warning` can't be read: `warning` is no level"),
+        ("load = \"plugins\"", "expected a list"),
         ("[limits]\nframe_byte = 1", "`frame_bytes`"),
         ("[limits]\noutbox_frames = 0", "`limits.outbox_frames` is 0; it must be at least 1"),
         ("[limits]\nmemory_bytes = 1", "`limits.memory_bytes` is 1; it must be from 65536"),
@@ -232,7 +305,7 @@ async fn what_a_host_cannot_start_with_is_named() -> Result<()> {
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let taken = taken.local_addr()?.to_string();
     let free = "127.0.0.1:0";
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 11] = [
         (&["serve", "--listen", free], "name a directory of plugins (`bennu serve plugins`)"),
         (&["serve", "absent", "--listen", free], "looking for plugins at absent"),
         (&["serve", "notes.txt", "--listen", free], "a plugin's file is named NAME.wasm"),
@@ -241,6 +314,9 @@ async fn what_a_host_cannot_start_with_is_named() -> Result<()> {
         (&["serve", "plugins", "--listen", "nonsense"], "`nonsense`"),
         (&["serve", "plugins", "--listen", free, "--static", "absent"], "static files in absent"),
         (&["serve", "plugins", "--listen", free, "--log", "a=b=c"], "the log filter `a=b=c` can't be read"),
+        (&["serve", "plugins", "--listen", free, "--log", "debgu"], "one of off, error, warn, info, debug, trace"),
+        (&["serve", "plugins", "--listen", free, "--log", "gest=debug"], "the targets are `guest` for"),
+        (&["test", "absent.wasm", "absent.script", "--log", "loud"], "`loud` is no level"),
     ];
     for (arguments, words) in cases {
         let ended = bennu(home.path(), arguments)?;

@@ -1,7 +1,8 @@
 //! The log: what guests write, what is known of a fault, and its forms.
 
 use anyhow::{Result, ensure};
-use bennu_tests::{Line, Setup, check, play};
+use bennu_tests::{Line, Setup, bennu, check, play};
+use serde_json::json;
 
 #[tokio::test]
 async fn a_guests_lines_carry_whose_they_are() -> Result<()> {
@@ -35,19 +36,89 @@ async fn the_finer_levels_are_off_by_default() -> Result<()> {
 
 /// A trap carries no words. The panic's own are written by the SDK, and the names of functions come from the component.
 #[tokio::test]
-async fn a_panic_is_logged_with_its_words_its_place_and_who_called() -> Result<()> {
-    let log = play(&["naughty"], "eve > join naughty:1\neve < ok …\neve > panic\neve < phx_error").await?;
-    let lines = log.since(0);
-    let at = lines.iter().position(|line| line.message().starts_with("panicked at"));
-    let panic = at.map(|at| &lines[at]);
-    let words = panic.map(Line::message).unwrap_or_default();
-    ensure!(words.contains("naughty/src/faults.rs:") && words.ends_with(": asked to panic"), "{words}");
-    ensure!(panic.is_some_and(|line| line.is_guest() && line.field("level") == "ERROR"), "{panic:?}");
-    let fault = lines.iter().find(|line| line.field("kind") == "trap");
-    let words = fault.map(Line::message).unwrap_or_default();
-    ensure!(words.contains("; in naughty::faults::blow_up, called by "), "{words}");
+async fn a_panic_is_one_line_with_its_words_its_place_who_called_and_whose_it_was() -> Result<()> {
+    let key = b"a secret of twenty bytes or more";
+    let setup = Setup::new().guests(&["naughty"])?.file("secret", key.to_vec()).config(
+        r#"
+        secret_key_base = { file = "secret" }
+        mounts."/socket".token = { salt = "user", socket_id = "user_socket:{user}" }
+        "#,
+    );
+    let host = setup.start().await?;
+    let sign = ["token", "sign", "--salt", "user", "--secret-file", "secret", "eve"];
+    let token = bennu(host.home(), &sign)?.output;
+    let mut eve = host.knock().query(&format!("token={}", token.trim())).connect().await?;
+    eve.join("naughty:1", &json!({})).await?;
+    let mark = host.log().len();
+    eve.push("naughty:1", "panic", &json!({})).await?;
+    host.log().find(mark, "the end", |line| line.message().starts_with("gone: fault")).await?;
+    drop(eve);
+    let lines = host.stop().await?.since(mark);
+    let about: Vec<&Line> = lines.iter().filter(|line| line.text.contains("asked to panic")).collect();
+    let [line] = about[..] else { anyhow::bail!("{about:?}") };
+    let words = line.message();
+    ensure!(words.starts_with("fault: panicked at ") && words.contains("naughty/src/faults.rs:"), "{words}");
+    ensure!(words.contains(": asked to panic; in naughty::faults::blow_up, called by "), "{words}");
     ensure!(!words.contains("core::") && !words.contains("rust_panic"), "{words}");
-    ensure!(fault.is_some_and(|line| line.field("callback") == "handle_in" && line.fields["member"] == 1), "{fault:?}");
+    let fields = [
+        ("level", "WARN"),
+        ("plugin", "naughty"),
+        ("topic", "naughty:1"),
+        ("callback", "handle_in"),
+        ("event", "panic"),
+        ("user", "eve"),
+        ("socket", "user_socket:eve"),
+        ("kind", "trap"),
+    ];
+    for (name, value) in fields {
+        ensure!(line.field(name) == value, "{name}: {}", line.text);
+    }
+    ensure!(line.fields["generation"] == 1 && line.fields["member"] == 1, "{}", line.text);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_panic_in_a_join_is_one_line_too() -> Result<()> {
+    let log = play(&["naughty"], "eve > join naughty:join_panic\neve < error …").await?;
+    let lines = log.since(0);
+    let about: Vec<&Line> = lines.iter().filter(|line| line.text.contains("panicked at")).collect();
+    let [line] = about[..] else { anyhow::bail!("{about:?}") };
+    ensure!(line.field("callback") == "join" && line.field("kind") == "trap", "{}", line.text);
+    Ok(())
+}
+
+/// Whoever reads that something was too much wants to know where to set how much it may be.
+#[tokio::test]
+async fn a_limit_is_logged_with_its_key() -> Result<()> {
+    let cases = [
+        ("timers", "`limits.timers_per_member = 16`"),
+        ("effects", "`limits.effects_per_call = 1024`"),
+        ("huge_assigns", "`limits.assigns_bytes = 16384`"),
+        ("log_lines", "`limits.log_lines_per_call = 256`"),
+        ("loop", "`limits.call_cpu_ms = 50`"),
+        (r#"huge {"bytes": 100000000}"#, "`limits.memory_bytes = 67108864`"),
+        (r#"huge {"bytes": 5000000}"#, "`limits.effect_bytes = 4194304`"),
+        ("store_many", "`limits.store_writes_per_call = 1024`"),
+    ];
+    let host = Setup::new().guests(&["naughty"])?.start().await?;
+    for (event, key) in cases {
+        let mark = host.log().len();
+        check(&host, &format!("eve > join naughty:1\neve < ok …\neve > {event}\neve < phx_error")).await?;
+        let fault = host.log().find(mark, "the fault", |line| line.message().starts_with("fault: ")).await?;
+        ensure!(fault.message().contains(key), "{event}: {}", fault.text);
+        let name = event.split(' ').next().unwrap_or_default();
+        ensure!(fault.field("event") == name, "{event}: {}", fault.text);
+    }
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_empty_filter_is_as_none() -> Result<()> {
+    let host = Setup::new().guests(&["naughty"])?.variable("BENNU_LOG", "").start().await?;
+    check(&host, "eve > join naughty:1\neve < ok …\neve > panic\neve < phx_error").await?;
+    host.log().find(0, "the fault", |line| line.message().starts_with("fault: ")).await?;
+    host.stop().await?;
     Ok(())
 }
 
@@ -72,7 +143,11 @@ async fn what_a_guest_fails_with_is_logged() -> Result<()> {
     let [failed, timers] = &faults[..] else { anyhow::bail!("{faults:?}") };
     ensure!(failed.field("callback") == "handle_info", "{}", failed.text);
     ensure!(failed.message().contains("asked to fail in handle_info"), "{}", failed.text);
-    ensure!(timers.message().contains("a member has at most 16 timers under way; in "), "{}", timers.text);
+    ensure!(
+        timers.message().contains("a member has at most 16 timers under way (`limits.timers_per_member = 16`); in "),
+        "{}",
+        timers.text
+    );
     Ok(())
 }
 

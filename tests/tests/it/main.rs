@@ -24,6 +24,7 @@ mod logs;
 mod longpoll;
 mod loops;
 mod mounts;
+mod output;
 mod refused;
 mod reload;
 mod restarts;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use serde_json::Value;
 
-use super::{CallLimits, Decision, Effect, Fault, Holdings, PublishedState, Reply, TimerId};
+use super::{CallLimits, Decision, Effect, Fault, Holdings, PublishedState, Reply, TimerId, limit_key};
 use crate::protocol::{NAME_BYTES_MAX, Payload, Topic, read_object};
 
 /// What the host adds to each meta of a presence.
@@ -126,7 +126,10 @@ impl Record {
         }
         if self.holdings.topics.len() >= self.limits.subscriptions {
             let most = self.limits.subscriptions;
-            return Err(Fault::oversize(format!("a member subscribes to at most {most} further topics")));
+            return Err(Fault::oversize(format!(
+                "a member subscribes to at most {most} further topics{}",
+                limit_key("subscriptions_per_member", most)
+            )));
         }
         self.add(Power::Member, topic.as_str().len(), Effect::Subscribe(topic.clone()))?;
         self.holdings.topics.push(topic);
@@ -163,7 +166,9 @@ impl Record {
             return Err(Fault::failed(format!("the member is tracked under `{key}` already; update its meta instead")));
         }
         if self.holdings.presences.len() >= self.limits.presences {
-            return Err(Fault::oversize(format!("a member has at most {} presences", self.limits.presences)));
+            let most = self.limits.presences;
+            let key = limit_key("presences_per_member", most);
+            return Err(Fault::oversize(format!("a member has at most {most} presences{key}")));
         }
         self.add(Power::Member, key.len() + meta.len(), Effect::Track { key: key.clone(), meta })?;
         self.holdings.presences.push(key);
@@ -231,10 +236,13 @@ impl Record {
         self.check_own(&event, &payload)?;
         if after < self.limits.timer_shortest {
             let shortest = self.limits.timer_shortest.as_millis();
-            return Err(Fault::oversize(format!("a timer takes at least {shortest} ms; use send-self for now")));
+            let key = limit_key("timer_shortest_ms", shortest);
+            return Err(Fault::oversize(format!("a timer takes at least {shortest} ms{key}; use send-self for now")));
         }
         if self.holdings.timers.len() >= self.limits.timers {
-            return Err(Fault::oversize(format!("a member has at most {} timers under way", self.limits.timers)));
+            let most = self.limits.timers;
+            let key = limit_key("timers_per_member", most);
+            return Err(Fault::oversize(format!("a member has at most {most} timers under way{key}")));
         }
         let timer = self.holdings.next_timer;
         self.add(Power::Member, event.len() + payload.len(), Effect::SendAfter { timer, after, event, payload })?;
@@ -259,7 +267,7 @@ impl Record {
     pub fn publish_state(&mut self, state: ByteString) -> Result<(), Fault> {
         let bytes = state.len();
         // Before it is read: a call may not have the host read more than it may ask for.
-        check_size("effects and answer", self.bytes.saturating_add(bytes), self.limits.effect_bytes)?;
+        check_size("effects and answer", self.bytes.saturating_add(bytes), ("effect_bytes", self.limits.effect_bytes))?;
         let state = PublishedState::read(state)
             .map_err(|error| Fault::failed(format!("a published state is a JSON object: {error}")))?;
         self.add(Power::Topic, bytes, Effect::PublishState(state))
@@ -292,7 +300,8 @@ impl Record {
     pub fn beat(&mut self, period: Duration) -> Result<(), Fault> {
         if !period.is_zero() && period < self.limits.timer_shortest {
             let shortest = self.limits.timer_shortest.as_millis();
-            return Err(Fault::oversize(format!("a topic's beat takes at least {shortest} ms")));
+            let key = limit_key("timer_shortest_ms", shortest);
+            return Err(Fault::oversize(format!("a topic's beat takes at least {shortest} ms{key}")));
         }
         self.add(Power::Topic, 0, Effect::Beat((!period.is_zero()).then_some(period)))
     }
@@ -331,7 +340,7 @@ impl Record {
     /// # Errors
     /// See [`push`](Self::push).
     pub fn check_assigns(&self, assigns: &Bytes) -> Result<(), Fault> {
-        check_size("assigns", assigns.len(), self.limits.assigns_bytes)
+        check_size("assigns", assigns.len(), ("assigns_bytes", self.limits.assigns_bytes))
     }
 
     /// Checks a new shared state of the topic.
@@ -339,7 +348,7 @@ impl Record {
     /// # Errors
     /// See [`push`](Self::push).
     pub fn check_room(&self, room: &Bytes) -> Result<(), Fault> {
-        check_size("room", room.len(), self.limits.room_bytes)
+        check_size("room", room.len(), ("room_bytes", self.limits.room_bytes))
     }
 
     fn check_event(&self, event: &str, payload: &Payload) -> Result<(), Fault> {
@@ -353,7 +362,7 @@ impl Record {
     /// Checks a meta, which others read among those of other members: one that can't be read would cost them all of them. The
     /// refs in a meta are the host's: what a plugin writes there, or gives back as it read it, is left out.
     fn clean_meta(&self, meta: ByteString) -> Result<ByteString, Fault> {
-        check_size("a presence's meta", meta.len(), self.limits.presence_bytes)?;
+        check_size("a presence's meta", meta.len(), ("presence_bytes", self.limits.presence_bytes))?;
         let mut fields = read_object(&meta)
             .map_err(|error| Fault::failed(format!("a presence's meta is a JSON object: {error}")))?;
         let had_refs = REFS.map(|name| fields.remove(name).is_some()).contains(&true);
@@ -385,7 +394,9 @@ impl Record {
             }));
         }
         if self.effects.len() >= self.limits.effects {
-            return Err(Fault::oversize(format!("a call asks for at most {} effects", self.limits.effects)));
+            let most = self.limits.effects;
+            let key = limit_key("effects_per_call", most);
+            return Err(Fault::oversize(format!("a call asks for at most {most} effects{key}")));
         }
         self.count_bytes(bytes)?;
         self.effects.push(effect);
@@ -394,7 +405,7 @@ impl Record {
 
     fn count_bytes(&mut self, bytes: usize) -> Result<(), Fault> {
         self.bytes = self.bytes.saturating_add(bytes);
-        check_size("effects and answer", self.bytes, self.limits.effect_bytes)
+        check_size("effects and answer", self.bytes, ("effect_bytes", self.limits.effect_bytes))
     }
 }
 
@@ -409,9 +420,9 @@ fn check_name(what: &str, name: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-fn check_size(what: &str, bytes: usize, most: usize) -> Result<(), Fault> {
+fn check_size(what: &str, bytes: usize, (name, most): (&str, usize)) -> Result<(), Fault> {
     if bytes > most {
-        return Err(Fault::oversize(format!("{what} of {bytes} bytes; the limit is {most}")));
+        return Err(Fault::oversize(format!("{what} of {bytes} bytes; the limit is {most}{}", limit_key(name, most))));
     }
     Ok(())
 }

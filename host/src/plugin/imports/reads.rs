@@ -10,7 +10,7 @@ use super::super::bindings::bennu::channel::topics::{Person, Topic};
 use super::super::bindings::bennu::channel::{member, token, topics};
 use super::super::guest::{Guest, Subject};
 use super::matches_all;
-use crate::contract::{Fault, Member, TokenProblem, one_line};
+use crate::contract::{Fault, Member, TokenProblem, limit_key, one_line};
 
 impl host::Host for Guest {
     fn now(&mut self) -> Result<u64> {
@@ -32,18 +32,11 @@ impl host::Host for Guest {
     fn log(&mut self, level: Level, message: String) -> Result<()> {
         self.log_lines += 1;
         if self.log_lines > self.terms.limits.log_lines {
-            return Err(Fault::oversize(format!("a call logs at most {} lines", self.terms.limits.log_lines)).into());
+            let most = self.terms.limits.log_lines;
+            let key = limit_key("log_lines_per_call", most);
+            return Err(Fault::oversize(format!("a call logs at most {most} lines{key}")).into());
         }
-        let message = one_line(message);
-        let (plugin, generation) = (&*self.terms.origin.name, self.terms.origin.generation);
-        let topic = self.topic.as_ref().map_or("", |topic| topic.as_str());
-        match level {
-            Level::Trace => tracing::trace!(target: "guest", plugin, generation, topic, "{message}"),
-            Level::Debug => tracing::debug!(target: "guest", plugin, generation, topic, "{message}"),
-            Level::Info => tracing::info!(target: "guest", plugin, generation, topic, "{message}"),
-            Level::Warn => tracing::warn!(target: "guest", plugin, generation, topic, "{message}"),
-            Level::Error => tracing::error!(target: "guest", plugin, generation, topic, "{message}"),
-        }
+        self.log_line(level, one_line(message));
         Ok(())
     }
 }

@@ -1,8 +1,9 @@
 //! What operators ask of the library: reload, unload, roll back. One task owns all loading, so they ask by messages.
 
 use std::fmt;
+use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 /// What is asked of a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,12 +51,22 @@ const WAITING_MAX: usize = 16;
 
 /// Asks the library. Cloning shares it.
 #[derive(Clone)]
-pub struct Control(mpsc::Sender<Asked>);
+pub struct Control {
+    asked: mpsc::Sender<Asked>,
+    /// Told where all files are to be looked at anew.
+    pub(super) look: Arc<Notify>,
+}
 
 impl Control {
     pub(super) fn new() -> (Self, mpsc::Receiver<Asked>) {
-        let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        (Self(sender), receiver)
+        let (asked, receiver) = mpsc::channel(WAITING_MAX);
+        (Self { asked, look: Arc::default() }, receiver)
+    }
+
+    /// Has all plugins' files read anew, whether they seem to have changed or not. A plugin whose file holds what serves
+    /// already is left alone.
+    pub fn look_anew(&self) {
+        self.look.notify_one();
     }
 
     /// Asks, and waits until it is done: what is called from then on is served by what was asked for.
@@ -65,7 +76,7 @@ impl Control {
     pub async fn ask(&self, plugin: &str, wish: Wish) -> Result<(), Denied> {
         let (answer, answered) = oneshot::channel();
         let asked = Asked { plugin: plugin.to_owned(), wish, answer };
-        self.0.send(asked).await.map_err(|_| Denied::Stopping)?;
+        self.asked.send(asked).await.map_err(|_| Denied::Stopping)?;
         answered.await.map_err(|_| Denied::Stopping)?
     }
 }

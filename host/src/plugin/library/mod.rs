@@ -179,11 +179,13 @@ impl Library {
             self.refresh().await;
             self.review();
             let (news, ending) = (Arc::clone(&self.news), Arc::clone(&self.ending));
+            let look = Arc::clone(&self.control.look);
             // Waiting may be broken off and begun anew without a change being missed.
             tokio::select! {
                 () = watcher.changed() => {}
                 () = news.notified() => {}
                 () = ending.notified() => return self.review(),
+                () = look.notified() => self.forget_stamps().await,
                 Some(Asked { plugin, wish, answer }) = self.asked.recv() => {
                     let granted = self.grant(&plugin, wish).await;
                     // Who asked may have gone.
@@ -191,6 +193,13 @@ impl Library {
                 }
             }
         }
+    }
+
+    /// Forgets how the files looked, so that the next refresh reads them all.
+    async fn forget_stamps(&mut self) {
+        // First what has vanished is noticed, by the stamps.
+        self.refresh().await;
+        self.plugins.values_mut().for_each(|entry| entry.seen = None);
     }
 
     /// A vanished file is no wish to unload: it may be a build tool's way of writing.

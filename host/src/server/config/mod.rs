@@ -13,8 +13,10 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 
 use super::Limits;
+use super::logging::check_filter;
 use super::nearest::nearest;
 use crate::auth::{Secret, SecretSource};
+use crate::contract::plain;
 use crate::plugin::{PluginSettings, Settings, Source};
 use crate::protocol::Pattern;
 use crate::routes::ProbationTerms;
@@ -193,13 +195,17 @@ impl Config {
     fn parse(text: &str) -> Result<Self> {
         // What some editors write at the start of a text.
         let text = text.trim_start_matches('\u{feff}');
-        let config: Self = toml::from_str(text).map_err(|error| anyhow!("{}", explained(&error)))?;
+        let config: Self = toml::from_str(text).map_err(|error| {
+            // An object is a table here.
+            anyhow!("{}", plain(&explained(&error)).replace(", expected an object", ", expected a table"))
+        })?;
         config.check()?;
         Ok(config)
     }
 
     fn check(&self) -> Result<()> {
         self.limits.check()?;
+        check_filter(&self.log).context("`log`")?;
         if self.wire_threads > WIRE_THREADS_MAX {
             bail!("`wire_threads` is {}; it must be at most {WIRE_THREADS_MAX}", self.wire_threads);
         }
@@ -346,7 +352,12 @@ mod tests {
         let cases = [
             ("lisen = \"x\"", "`listen`"),
             ("listen = 80", "string"),
+            ("load = 80", "expected a list"),
+            ("limits = 80", "expected a table"),
+            ("[limits]\noutbox_frames = \"many\"", "expected a whole number"),
             ("log_format = \"xml\"", "`human` or `json`"),
+            ("log = \"warning\"", "`log`: the log filter `warning` can't be read"),
+            ("log = \"info,gest=debug\"", "the targets are `guest`"),
             ("[limits]\nframe_byte = 1", "`frame_bytes`"),
             ("[limits]\noutbox_frames = 0", "limits.outbox_frames"),
             ("[limits]\nidle_ms = -1", "idle_ms"),

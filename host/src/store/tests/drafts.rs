@@ -32,7 +32,7 @@ fn each_limit_is_said_and_what_was_within_it_stays() {
     assert_eq!(now(draft.get(b"long")), Err(ReadError::Oversize(Oversize::Key { bytes: 4, most: 3 })));
     assert_eq!(draft.put(b"a", "12345".into()), Err(Oversize::Value { bytes: 5, most: 4 }));
     assert_eq!(draft.set_room("room", None), Err(Oversize::Key { bytes: 4, most: 3 }));
-    assert_eq!(draft.set_room("r", Some("123456".into())), Err(Oversize::Value { bytes: 6, most: 5 }));
+    assert_eq!(draft.set_room("r", Some("123456".into())), Err(Oversize::Room { bytes: 6, most: 5 }));
     assert!(now(draft.scan(&Scan { from: "long".into(), ..Scan::all(Direction::Forward) })).is_ok());
     assert!(now(draft.scan(&Scan { until: Some("longer".into()), ..Scan::all(Direction::Forward) })).is_err());
     draft.put(b"a", "1234".into()).unwrap();

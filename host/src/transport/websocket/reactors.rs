@@ -7,6 +7,7 @@ use std::thread;
 
 use mio::{Poll, Waker};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use super::connection::Arrival;
 use super::post::{Post, next_group};
@@ -17,6 +18,17 @@ use crate::pubsub::Pressure;
 pub struct Reactors {
     posts: Arc<[Arc<Post>]>,
     arrived: AtomicUsize,
+    /// Whether one of the threads has ended.
+    ended: watch::Sender<bool>,
+}
+
+/// Tells that its thread has ended, however it did: a panic drops it too.
+struct Farewell(watch::Sender<bool>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
 }
 
 impl Reactors {
@@ -33,16 +45,28 @@ impl Reactors {
             Ok(Post::new(group, place, waker, Arc::clone(pressure)))
         });
         let posts: Arc<[Arc<Post>]> = posts.collect::<io::Result<Vec<_>>>()?.into();
-        let reactors = Arc::new(Self { posts: Arc::clone(&posts), arrived: AtomicUsize::new(0) });
+        let ended = watch::Sender::new(false);
+        let reactors = Arc::new(Self { posts: Arc::clone(&posts), arrived: AtomicUsize::new(0), ended: ended.clone() });
         for (place, poll) in polls.into_iter().enumerate() {
             let (posts, runtime) = (Arc::clone(&posts), Handle::current());
+            let farewell = Farewell(ended.clone());
             thread::Builder::new().name(format!("bennu-wire-{place}")).spawn(move || {
                 // Turns that wait for something go on in the runtime.
                 let _inside = runtime.enter();
+                let _farewell = farewell;
                 Reactor::new(poll, posts, place).run();
             })?;
         }
         Ok(reactors)
+    }
+
+    /// Waits until one of the threads has ended, which none does before this is dropped.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut ended = self.ended.subscribe();
+        async move {
+            // The sender lives for as long as a thread does.
+            let _ = ended.wait_for(|has_ended| *has_ended).await;
+        }
     }
 
     /// Hands a connection over, each to the next in turn.
@@ -55,5 +79,24 @@ impl Reactors {
 impl Drop for Reactors {
     fn drop(&mut self) {
         self.posts.iter().for_each(|post| post.leave(|letters| letters.is_over = true));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_thread_that_ends_is_noticed() -> io::Result<()> {
+        let reactors = Reactors::start(2, &Arc::default())?;
+        let mut ended = std::pin::pin!(reactors.ended());
+        assert!(timeout(Duration::from_millis(10), &mut ended).await.is_err(), "both work");
+        reactors.posts[1].leave(|letters| letters.is_over = true);
+        assert!(timeout(Duration::from_secs(30), ended).await.is_ok(), "one has ended");
+        Ok(())
     }
 }

@@ -1,0 +1,143 @@
+//! What is logged: a level, and levels of single targets.
+//!
+//! The directives are read here rather than by `tracing-subscriber`, to which any word is the name of a target: a level
+//! that is misspelt would turn the whole log off.
+
+use anyhow::{Result, bail};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+/// The levels by their words, from nothing to everything.
+const LEVELS: [(&str, LevelFilter); 6] = [
+    ("off", LevelFilter::OFF),
+    ("error", LevelFilter::ERROR),
+    ("warn", LevelFilter::WARN),
+    ("info", LevelFilter::INFO),
+    ("debug", LevelFilter::DEBUG),
+    ("trace", LevelFilter::TRACE),
+];
+
+/// The target of what the host logs. Each of its modules is a target below it, such as `bennu::transport`.
+const HOST: &str = "bennu";
+
+/// The target of what plugins log.
+const GUEST: &str = "guest";
+
+/// The modules of the host that are targets.
+const MODULES: [&str; 15] = [
+    "api",
+    "auth",
+    "channel",
+    "commands",
+    "contract",
+    "kit",
+    "plugin",
+    "presence",
+    "protocol",
+    "pubsub",
+    "routes",
+    "server",
+    "socket",
+    "store",
+    "transport",
+];
+
+/// The level of what no directive names, and of an empty filter.
+const DEFAULT: LevelFilter = LevelFilter::INFO;
+
+/// Reads a filter: directives with commas between them, each of them a level for everything or `TARGET=LEVEL`.
+///
+/// # Errors
+/// Where a word is no level or no target: it names those that there are.
+pub(super) fn parse(text: &str) -> Result<Targets> {
+    let mut targets = Targets::new().with_default(DEFAULT);
+    for directive in text.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
+        targets = match directive.split_once('=') {
+            None => targets.with_default(level(text, directive)?),
+            Some((target, word)) => {
+                let level = level(text, word.trim())?;
+                targets.with_target(known(text, target.trim())?, level)
+            }
+        };
+    }
+    Ok(targets)
+}
+
+fn level(text: &str, word: &str) -> Result<LevelFilter> {
+    let found = LEVELS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
+    let Some((_, level)) = found else {
+        let names = LEVELS.map(|(name, _)| name).join(", ");
+        bail!(
+            "the log filter `{text}` can't be read: `{word}` is no level; give one of {names}, or directives such as \
+             `info,guest=debug`"
+        )
+    };
+    Ok(*level)
+}
+
+fn known<'a>(text: &str, target: &'a str) -> Result<&'a str> {
+    let is_module = target
+        .strip_prefix(HOST)
+        .and_then(|rest| rest.strip_prefix("::"))
+        .is_some_and(|module| MODULES.contains(&module));
+    if target == HOST || target == GUEST || is_module {
+        return Ok(target);
+    }
+    bail!(
+        "the log filter `{text}` can't be read: nothing logs as `{target}`; the targets are `{GUEST}` for what plugins log, \
+         `{HOST}` for the host, and `{HOST}::MODULE` for a module of it, which is one of {}",
+        MODULES.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> String {
+        parse(text).err().map_or_else(String::new, |error| error.to_string())
+    }
+
+    #[test]
+    fn a_filter_is_a_level_or_levels_of_targets() -> Result<()> {
+        let cases = [
+            ("", DEFAULT, LevelFilter::INFO),
+            (" ", DEFAULT, LevelFilter::INFO),
+            ("off", LevelFilter::OFF, LevelFilter::OFF),
+            ("WARN", LevelFilter::WARN, LevelFilter::WARN),
+            ("warn, guest=debug,", LevelFilter::WARN, LevelFilter::DEBUG),
+            // What no directive names is logged all the same.
+            ("guest=off", LevelFilter::INFO, LevelFilter::OFF),
+        ];
+        for (text, host, guest) in cases {
+            let targets = parse(text)?;
+            for (name, most) in [("bennu::channel::turn", host), (GUEST, guest)] {
+                for (_, level) in LEVELS {
+                    let Some(level) = level.into_level() else { continue };
+                    assert_eq!(targets.would_enable(name, &level), most >= level, "{text}: {name} at {level}");
+                }
+            }
+        }
+        assert!(parse("info,bennu::transport=trace")?.would_enable("bennu::transport::listen", &tracing::Level::TRACE));
+        Ok(())
+    }
+
+    #[test]
+    fn a_word_that_is_no_level_and_a_target_that_nothing_logs_as_are_refused_with_those_that_there_are() {
+        for text in ["warning", "loud", "debgu", "guest=loud", "info,warning", "1", "a=b=c", "guest="] {
+            assert!(refusal(text).contains("is no level; give one of off, error, warn, info, debug, trace"), "{text}");
+        }
+        for text in ["gest=debug", "=debug", "bennu::chanel=debug", "bennu::=debug", "bennux=info", "hyper=debug"] {
+            assert!(refusal(text).contains("the targets are `guest`"), "{text}: {}", refusal(text));
+        }
+    }
+
+    /// A target that isn't listed couldn't be asked for.
+    #[test]
+    fn the_modules_are_those_of_the_host() {
+        let library = include_str!("../../lib.rs");
+        let modules = library.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+        let mut modules: Vec<&str> = modules.chain(["commands"]).collect();
+        modules.sort_unstable();
+        assert_eq!(modules, MODULES);
+    }
+}

@@ -1,0 +1,91 @@
+//! The tasks and threads that the host can't serve without. One that ends while the host serves ends the host: in order, with
+//! its name as the last word, and with a failure as the status. A host that went on without it would answer some of its
+//! clients and leave others hanging for ever, and nothing that watches the process would start it anew.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+
+use tokio::task::{Id, JoinError, JoinSet};
+
+use crate::contract::one_line;
+
+/// What is watched. Dropping it ends its tasks.
+#[derive(Default)]
+pub(super) struct Vital {
+    tasks: JoinSet<()>,
+    names: HashMap<Id, &'static str>,
+}
+
+/// Something vital that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    name: &'static str,
+    panic: Option<String>,
+}
+
+impl Vital {
+    /// Starts a task that must not end. For a thread, it is a task that ends with the thread.
+    pub(super) fn spawn(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let id = self.tasks.spawn(work).id();
+        self.names.insert(id, name);
+    }
+
+    /// Waits until one of them has ended, by itself or by a panic.
+    pub(super) async fn ended(&mut self) -> Ended {
+        let Some(ended) = self.tasks.join_next_with_id().await else { return std::future::pending().await };
+        let (id, panic) = match ended {
+            Ok((id, ())) => (id, None),
+            Err(error) => (error.id(), panic_of(error)),
+        };
+        Ended { name: self.names.get(&id).copied().unwrap_or_default(), panic }
+    }
+}
+
+fn panic_of(error: JoinError) -> Option<String> {
+    let payload: Box<dyn Any + Send> = error.try_into_panic().ok()?;
+    let text = payload.downcast_ref::<&str>().copied().map(str::to_owned);
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+    Some(one_line(text.unwrap_or_default()))
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, panic } = self;
+        write!(f, "a fault of the host: {name} has ended, and without it the host can't serve")?;
+        panic.iter().try_for_each(|panic| write!(f, "; it panicked: {panic}"))
+    }
+}
+
+impl std::error::Error for Ended {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_ends_or_panics_is_named_and_the_others_end_with_it() {
+        let mut vital = Vital::default();
+        let (alive, mut is_over) = tokio::sync::oneshot::channel::<()>();
+        vital.spawn("the one that stays", async move {
+            let _alive = alive;
+            std::future::pending().await
+        });
+        vital.spawn("the one that panics", async { panic!("of {}", "fear") });
+        let text = vital.ended().await.to_string();
+        assert!(text.contains("the one that panics has ended") && text.ends_with("; it panicked: of fear"), "{text}");
+        vital.spawn("the one that returns", async {});
+        let text = vital.ended().await.to_string();
+        assert!(text.contains("the one that returns has ended") && text.ends_with("the host can't serve"), "{text}");
+        assert!(is_over.try_recv().is_err_and(|error| error == tokio::sync::oneshot::error::TryRecvError::Empty));
+        drop(vital);
+        assert!(is_over.await.is_err());
+    }
+
+    #[tokio::test]
+    async fn while_all_of_them_live_nothing_ends() {
+        let mut vital = Vital::default();
+        vital.spawn("the one that stays", std::future::pending());
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(10), vital.ended()).await.is_err());
+    }
+}
