@@ -161,6 +161,17 @@ impl TestClient {
         self.send_message(Message::text(text.into())).await
     }
 
+    /// Sends text frames in one go, as a client does that was offline: the host reads them at once.
+    ///
+    /// # Errors
+    /// Where the connection is gone.
+    pub async fn send_all(&mut self, texts: impl IntoIterator<Item = String>) -> Result<()> {
+        for text in texts {
+            self.stream.feed(Message::text(text)).await.context("sending to the host")?;
+        }
+        within("room to send", self.stream.flush()).await?.context("sending to the host")
+    }
+
     /// Sends a binary frame.
     ///
     /// # Errors
