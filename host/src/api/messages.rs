@@ -87,9 +87,8 @@ pub(super) async fn broadcast(State(api): State<Arc<Api>>, body: Body) -> Result
     let broadcasts = events.into_iter().map(|event| api.broadcast_of(event)).collect::<Result<Vec<_>, _>>()?;
     let accepted = broadcasts.len();
     // A task, for all of them are sent, also where the client doesn't wait for the answer.
-    let sent = tokio::spawn(async move {
-        send_all(&api.node.pubsub, broadcasts, |broadcast| api.receivers(broadcast)).await
-    });
+    let sent =
+        tokio::spawn(async move { send_all(&api.node.pubsub, broadcasts, |broadcast| api.receivers(broadcast)).await });
     let receivers =
         sent.await.map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "fault", "a fault of the host"))?;
     Ok(Json(json!({ "accepted": accepted, "receivers": receivers })))

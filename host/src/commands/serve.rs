@@ -19,7 +19,6 @@ use super::{path_or_nothing, shown};
 /// How long standard output may take the line that says where the host listens. Past it the host serves all the same.
 const LINE_WAIT: Duration = Duration::from_secs(1);
 
-
 /// Serve plugins, and reload them when their files change.
 #[derive(Args)]
 pub(super) struct Serve {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::embedded::{Embedded, OpeningError};
-use crate::files;
 use super::engine::{Doing, Engine, Snapshot, Writes};
+use crate::files;
 
 /// The file's name.
 const FILE: &str = "bennu.redb";
