@@ -41,6 +41,9 @@ fn show(found: &Value) {
     println!("bennu {}, up {uptime:?}", found["version"].as_str().unwrap_or_default());
     let (sockets, channels) = (number("sockets"), number("channels"));
     println!("{sockets} sockets, {channels} channels, {} topics, {} faults", number("topic_count"), number("faults"));
+    for what in ["refused", "closed"] {
+        show_counts(what, &found[what]);
+    }
     for (name, plugin) in found["plugins"].as_object().into_iter().flatten() {
         plugins::show(name, plugin);
     }
@@ -50,5 +53,17 @@ fn show(found: &Value) {
     }
     if topics.len() > TOPICS_SHOWN {
         println!("… and more; --json shows up to a thousand");
+    }
+}
+
+/// The reasons for which there was somebody at all.
+fn show_counts(what: &str, counts: &Value) {
+    let counts = counts.as_object().into_iter().flatten();
+    let some: Vec<String> = counts
+        .filter(|(_, count)| count.as_u64().is_some_and(|count| count > 0))
+        .map(|(reason, count)| format!("{reason} {count}"))
+        .collect();
+    if !some.is_empty() {
+        println!("{what}: {}", some.join(", "));
     }
 }

@@ -8,7 +8,6 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use axum::Router;
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
-use tokio::time::{timeout, timeout_at};
 
 use super::mounts::{mounts, tokens};
 use super::surroundings::HostSurroundings;
@@ -21,6 +20,7 @@ use crate::protocol::CloseCode;
 use crate::routes::RouteTable;
 use crate::socket::Sockets;
 use crate::store::Store;
+use crate::timing::within;
 use crate::transport::{Mount, Reactors, StaticFiles, listen, router};
 
 /// Connections that wait to be accepted: all clients of a host that was away come back at once. The operating system may
@@ -149,9 +149,12 @@ impl Host {
         } = self;
         let watching = tokio::spawn(library.watch());
         let sweeping = tokio::spawn(sweep(Arc::clone(&node)));
-        let apart =
-            api_listener.map(|listener| tokio::spawn(listen(listener, std::mem::take(&mut api), API_CONNECTIONS_MAX)));
-        let listening = tokio::spawn(listen(listener, router(mounts, api, files), limits.sockets()));
+        let apart = api_listener.map(|listener| {
+            let (api, tally) = (std::mem::take(&mut api), Arc::clone(&sockets.tally));
+            tokio::spawn(listen(listener, api, API_CONNECTIONS_MAX, tally))
+        });
+        let (router, tally) = (router(mounts, api, files), Arc::clone(&sockets.tally));
+        let listening = tokio::spawn(listen(listener, router, limits.sockets(), tally));
         stop.await;
         tracing::info!("stopping");
         listening.abort();
@@ -160,12 +163,12 @@ impl Host {
         }
         watching.abort();
         sweeping.abort();
-        let until = Instant::now() + limits.stop();
-        let ended = timeout(limits.stop().mul_f64(STOP_FOR_CHANNELS), async {
+        let (began, stop) = (Instant::now(), limits.stop());
+        let ended = within(stop.mul_f64(STOP_FOR_CHANNELS), async {
             sockets.close_all(CloseCode::ServiceRestart).await;
             node.emptied().await;
         });
-        if ended.await.is_err() {
+        if ended.await.is_none() {
             let (sockets, channels) = (sockets.count(), node.channel_count());
             tracing::warn!(
                 sockets,
@@ -174,7 +177,8 @@ impl Host {
             );
         }
         // Also where some channels haven't ended: the rooms of others can be stored.
-        if timeout_at(until.into(), node.store_rooms()).await.is_err() {
+        let rest = stop.saturating_sub(began.elapsed()).max(stop.mul_f64(1.0 - STOP_FOR_CHANNELS));
+        if within(rest, node.store_rooms()).await.is_none() {
             tracing::error!("stopped before the last commits of all durable rooms were stored");
         }
         // What was acknowledged is stored already; this ends what waits, in order.

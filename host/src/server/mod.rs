@@ -13,3 +13,8 @@ pub use limits::Limits;
 pub use logging::start_logging;
 pub use mounts::tokens;
 pub use surroundings::HostSurroundings;
+
+// The threads of `transport` at work. Here a node can be made for them.
+#[cfg(test)]
+#[path = "testing/reactors.rs"]
+mod reactors_tests;

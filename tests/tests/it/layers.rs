@@ -9,8 +9,9 @@ use bennu_tests::places;
 use crate::tidy::sources;
 
 /// Each room with those that it may import. A room that isn't listed may not exist.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("protocol", &[]),
+    ("timing", &[]),
     ("auth", &[]),
     ("store", &[]),
     ("contract", &["protocol", "store"]),
@@ -20,12 +21,13 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("plugin", &["protocol", "contract", "routes", "store"]),
     ("channel", &["protocol", "contract", "presence", "pubsub", "routes", "store"]),
     ("socket", &["protocol", "contract", "routes", "channel", "pubsub"]),
-    ("transport", &["protocol", "auth", "contract", "routes", "socket", "pubsub"]),
-    ("api", &["protocol", "auth", "contract", "presence", "pubsub", "plugin", "channel", "socket"]),
+    ("transport", &["protocol", "timing", "auth", "contract", "routes", "socket", "pubsub"]),
+    ("api", &["protocol", "timing", "auth", "contract", "presence", "pubsub", "plugin", "channel", "socket"]),
     (
         "server",
         &[
             "protocol",
+            "timing",
             "api",
             "auth",
             "contract",
