@@ -28,4 +28,5 @@ pub mod routes;
 pub mod server;
 pub mod socket;
 pub mod store;
+pub mod timing;
 pub mod transport;

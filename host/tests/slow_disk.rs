@@ -120,7 +120,7 @@ async fn serve(disk: &SlowDisk) -> Result<u16> {
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let port = listener.local_addr()?.port();
-    tokio::spawn(listen(listener, router(vec![Arc::new(mount)], Router::new(), None), 100));
+    tokio::spawn(listen(listener, router(vec![Arc::new(mount)], Router::new(), None), 100, Arc::default()));
     Ok(port)
 }
 

@@ -56,7 +56,8 @@ async fn main() -> Result<()> {
     };
     let listener = TcpListener::bind(address()?).await?;
     println!("Listening on http://{}", listener.local_addr()?);
-    listen(listener, router(vec![Arc::new(mount)], Router::new(), None), SOCKETS).await;
+    let tally = Arc::clone(&mount.endpoint.sockets.tally);
+    listen(listener, router(vec![Arc::new(mount)], Router::new(), None), SOCKETS, tally).await;
     Ok(())
 }
 

@@ -6,10 +6,10 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
 
 use super::Refusal;
 use crate::contract::plain;
+use crate::timing::within;
 
 /// Bytes of a request's body at most.
 pub(super) const BODY_BYTES_MAX: usize = 8 << 20;
@@ -39,19 +39,18 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let is_json =
-            content_type.is_some_and(|value| value.split(';').next().is_some_and(|it| it.trim() == "application/json"));
+        let is_json = content_type.and_then(|value| value.split(';').next()).is_some_and(is_json);
         if !is_json {
             let message = "the body is JSON; say so with `content-type: application/json`";
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", message));
         }
-        match timeout(BODY_TIME, Bytes::from_request(request, state)).await {
-            Ok(Ok(bytes)) => Ok(Self(bytes)),
-            Err(_) => {
+        match within(BODY_TIME, Bytes::from_request(request, state)).await {
+            Some(Ok(bytes)) => Ok(Self(bytes)),
+            None => {
                 let message = format!("the body wasn't there within {} s", BODY_TIME.as_secs());
                 Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "too_slow", message))
             }
-            Ok(Err(_)) => {
+            Some(Err(_)) => {
                 let message = format!("a body has at most {BODY_BYTES_MAX} bytes");
                 Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message))
             }
@@ -59,9 +58,20 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     }
 }
 
+/// A media type is the same in small and capital letters (RFC 9110, 8.3.1).
+fn is_json(media_type: &str) -> bool {
+    media_type.trim().eq_ignore_ascii_case("application/json")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_media_type_has_no_case() {
+        assert!(is_json("application/json") && is_json(" Application/JSON "));
+        assert!(!is_json("application/jsonp") && !is_json("text/json") && !is_json(""));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_does_not_come_is_not_waited_for() {

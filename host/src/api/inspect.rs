@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Api;
 use crate::plugin::unclaimed;
@@ -32,9 +32,17 @@ pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
         "ticks_missed": ticks_missed,
         "log_lines_lost": (api.log_lines_lost)(),
         "failure": api.failure.get(),
+        "refused": counts(&api, true),
+        "closed": counts(&api, false),
         "topic_count": topic_count,
         "topics": shown,
         "plugins": api.shelf.all(),
         "store": { "trouble": api.node.store.trouble(), "unclaimed": unclaimed },
     }))
+}
+
+/// How many clients were refused, or closed by the host, by the reason.
+fn counts(api: &Api, refused: bool) -> Value {
+    let counts = api.sockets.tally.counts().filter(|(reason, _)| reason.is_refusal() == refused);
+    counts.map(|(reason, count)| (reason.as_str().to_owned(), Value::from(count))).collect::<Map<_, _>>().into()
 }

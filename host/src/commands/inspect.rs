@@ -49,6 +49,9 @@ fn show(found: &Value) {
         out_line!("{} lines of the log were lost, as they could not be written in time", number("log_lines_lost"));
     }
     show_store(&found["store"]);
+    for what in ["refused", "closed"] {
+        show_counts(what, &found[what]);
+    }
     for (name, plugin) in found["plugins"].as_object().into_iter().flatten() {
         plugins::show(name, plugin);
     }
@@ -107,5 +110,17 @@ mod tests {
         for (ms, expected) in cases {
             assert_eq!(duration(Duration::from_millis(ms)), expected);
         }
+    }
+}
+
+/// The reasons for which there was somebody at all.
+fn show_counts(what: &str, counts: &Value) {
+    let counts = counts.as_object().into_iter().flatten();
+    let some: Vec<String> = counts
+        .filter(|(_, count)| count.as_u64().is_some_and(|count| count > 0))
+        .map(|(reason, count)| format!("{reason} {count}"))
+        .collect();
+    if !some.is_empty() {
+        out_line!("{what}: {}", some.join(", "));
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use axum::Router;
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::api_key::{api_key_file, own_api_key};
 use super::data;
@@ -26,6 +26,7 @@ use crate::protocol::CloseCode;
 use crate::routes::RouteTable;
 use crate::socket::Sockets;
 use crate::store::Store;
+use crate::timing::within;
 use crate::transport::{Mount, Reactors, StaticFiles, listen, router};
 
 /// Connections that wait to be accepted: all clients of a host that was away come back at once. The operating system may
@@ -196,11 +197,12 @@ impl Host {
         vital.spawn("the task that ends members without a plugin", sweep(Arc::clone(&node)));
         vital.spawn("the task that settles stored rooms", settle(Arc::clone(&node)));
         if let Some(listener) = api_listener {
-            let api = std::mem::take(&mut api);
-            vital.spawn("the task that accepts connections to the API", listen(listener, api, API_CONNECTIONS_MAX));
+            let (api, tally) = (std::mem::take(&mut api), Arc::clone(&sockets.tally));
+            let listening = listen(listener, api, API_CONNECTIONS_MAX, tally);
+            vital.spawn("the task that accepts connections to the API", listening);
         }
-        let listening = listen(listener, router(mounts, api, files), limits.sockets());
-        vital.spawn("the task that accepts connections", listening);
+        let (router, tally) = (router(mounts, api, files), Arc::clone(&sockets.tally));
+        vital.spawn("the task that accepts connections", listen(listener, router, limits.sockets(), tally));
         let outcome = tokio::select! {
             () = stop => Ok(()),
             ended = vital.ended() => Err(ended),
@@ -216,12 +218,12 @@ impl Host {
         // Nothing is accepted or swept any more.
         drop(vital);
         ending.notify_one();
-        let until = Instant::now() + limits.stop();
-        let ended = timeout(limits.stop().mul_f64(STOP_FOR_CHANNELS), async {
+        let (began, stop) = (Instant::now(), limits.stop());
+        let ended = within(stop.mul_f64(STOP_FOR_CHANNELS), async {
             sockets.close_all(CloseCode::ServiceRestart).await;
             node.emptied().await;
         });
-        if ended.await.is_err() {
+        if ended.await.is_none() {
             let (sockets, channels) = (sockets.count(), node.channel_count());
             tracing::warn!(
                 sockets,
@@ -230,7 +232,8 @@ impl Host {
             );
         }
         // Also where some channels haven't ended: the rooms of others can be stored.
-        if timeout_at(until.into(), node.store_rooms()).await.is_err() {
+        let rest = stop.saturating_sub(began.elapsed()).max(stop.mul_f64(1.0 - STOP_FOR_CHANNELS));
+        if within(rest, node.store_rooms()).await.is_none() {
             tracing::error!("stopped before the last commits of all durable rooms were stored");
         }
         // It may be loading a plugin, and nobody waits for that any more.

@@ -23,3 +23,8 @@ pub use logging::{flush_log, log_lines_lost, start_logging, write_error_line};
 pub use mounts::tokens;
 pub use surroundings::HostSurroundings;
 pub use vital::Ended;
+
+// The threads of `transport` at work. Here a node can be made for them.
+#[cfg(test)]
+#[path = "testing/reactors.rs"]
+mod reactors_tests;

@@ -7,7 +7,9 @@ mod connected;
 mod rate;
 mod registry;
 mod state;
+mod tally;
 
 pub use connected::{Closing, Endpoint, Socket, SocketLimits};
 pub use registry::{Registered, Sockets};
 pub use state::{Slot, SocketState, Step};
+pub use tally::{Client, Reason, Tally};

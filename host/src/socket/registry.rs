@@ -7,6 +7,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use tokio::sync::Notify;
 
+use super::Tally;
 use crate::protocol::CloseCode;
 use crate::pubsub::Outbox;
 
@@ -18,6 +19,8 @@ pub struct Sockets {
     /// Set once the host closes them all: who comes later is closed at once.
     closing: OnceLock<CloseCode>,
     last_gone: Notify,
+    /// Who was refused or closed, and why.
+    pub tally: Arc<Tally>,
 }
 
 /// A socket's place in the registry, left when it is dropped.

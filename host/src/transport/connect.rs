@@ -1,5 +1,6 @@
 //! What a connect request says of the client, and whether it is let in: the same for every transport.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use axum::http::request::Parts;
@@ -9,10 +10,12 @@ use serde_json::Value;
 use super::doorman::Turned;
 use super::mount::Mount;
 use super::params;
+use super::request::AskedUri;
 use super::subprotocol::{NoChoice, choose};
 use crate::auth::Site;
 use crate::contract::{Headers, Request, SocketFacts, Uri};
 use crate::protocol::Serializer;
+use crate::socket::{Client, Reason};
 
 /// The scheme that the host itself speaks. A proxy before it may speak another to the client.
 const SCHEME: &str = "http";
@@ -61,17 +64,16 @@ impl Mount {
         // What isn't even text is no origin.
         let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
         if !self.origins.allow(origin, Site { scheme: SCHEME, authority }) {
-            tracing::debug!(mount = self.path, "a page of another origin was refused");
-            return Err(Turned::forbidden());
+            return Err(Turned::forbidden(Reason::Origin));
         }
         let (protocol, auth_token) = self.choose(headers, transport)?;
         let params = params::read(parts.uri.query().unwrap_or_default());
         let vsn = match params.get("vsn") {
             None => None,
             Some(Value::String(vsn)) => Some(vsn.as_str()),
-            Some(_) => return Err(Turned::forbidden()),
+            Some(_) => return Err(Turned::forbidden(Reason::Version)),
         };
-        let serializer = Serializer::for_version(vsn).ok_or_else(Turned::forbidden)?;
+        let serializer = Serializer::for_version(vsn).ok_or_else(|| Turned::forbidden(Reason::Version))?;
         let connect_params: Box<str> = Value::Object(params.clone()).to_string().into();
         let request = Request {
             mount: self.path.as_str().into(),
@@ -89,6 +91,13 @@ impl Mount {
         Ok(Admitted { serializer, facts, protocol })
     }
 
+    /// Counts and logs a client that isn't let in.
+    pub(super) fn note_refused(&self, reason: Reason, headers: &HeaderMap, peer: SocketAddr) {
+        let origin = origin_of(headers);
+        let client = Client { peer: Some(peer), mount: &self.path, origin: origin.as_deref() };
+        self.endpoint.sockets.tally.note(reason, &client);
+    }
+
     fn choose(&self, headers: &HeaderMap, transport: Transport) -> Result<(Option<String>, Option<String>), Turned> {
         match transport {
             Transport::WebSocket => {
@@ -96,8 +105,8 @@ impl Mount {
                 let offered: Vec<&str> = lists.filter_map(|list| list.to_str().ok()).collect();
                 let choice = choose(&offered.join(","), &self.subprotocols, self.auth_token);
                 choice.map(|choice| (choice.protocol, choice.auth_token)).map_err(|why| match why {
-                    NoChoice::BadBearer => Turned::Failed,
-                    NoChoice::NoneSpoken => Turned::forbidden(),
+                    NoChoice::BadBearer => Turned::Failed(Reason::TokenUnreadable),
+                    NoChoice::NoneSpoken => Turned::forbidden(Reason::Subprotocol),
                 })
             }
             Transport::LongPoll => {
@@ -112,12 +121,17 @@ impl Turned {
     /// The HTTP status, and the text beside it.
     pub(super) fn status(self) -> (StatusCode, String) {
         match self {
-            Self::Away(status, body) => (status, body),
-            Self::Failed => (StatusCode::INTERNAL_SERVER_ERROR, String::new()),
+            Self::Away(_, status, body) => (status, body),
+            Self::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, String::new()),
             Self::Unguarded => (StatusCode::SERVICE_UNAVAILABLE, "nobody is let in here at the moment\n".into()),
             Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "this host has as many sockets as it may\n".into()),
         }
     }
+}
+
+/// The page's origin, as it was sent.
+pub(super) fn origin_of(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    headers.get(header::ORIGIN).map(|origin| String::from_utf8_lossy(origin.as_bytes()))
 }
 
 fn named(headers: &HeaderMap, wanted: impl Fn(&str) -> bool) -> Headers {
@@ -135,7 +149,7 @@ fn uri(parts: &Parts, authority: Option<&str>) -> Uri {
         scheme: SCHEME.into(),
         host: host.into(),
         port,
-        path: parts.uri.path().into(),
+        path: AskedUri::of(parts).path().into(),
         query: parts.uri.query().unwrap_or_default().into(),
     }
 }

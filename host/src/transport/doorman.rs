@@ -6,9 +6,10 @@ use std::time::SystemTime;
 use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
-use crate::auth::{Derivation, Jwt, Leeway, MaxAge, Tokens};
+use crate::auth::{Derivation, Jwt, Leeway, MaxAge, TokenError, Tokens};
 use crate::contract::{Identity, Request, Verdict};
 use crate::routes::{Guarding, RouteTable};
+use crate::socket::Reason;
 
 /// How a mount authenticates.
 pub enum Doorman {
@@ -55,9 +56,9 @@ pub enum Verifier {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Turned {
     /// It may not, with this status and text.
-    Away(StatusCode, String),
+    Away(Reason, StatusCode, String),
     /// Whoever decides failed: 500.
-    Failed,
+    Failed(Reason),
     /// Whoever decides isn't there: 503.
     Unguarded,
     /// There are as many sockets as there may be: 503.
@@ -66,8 +67,17 @@ pub(super) enum Turned {
 
 impl Turned {
     /// As in Phoenix: 403, with nothing in it.
-    pub(super) fn forbidden() -> Self {
-        Self::Away(StatusCode::FORBIDDEN, String::new())
+    pub(super) fn forbidden(reason: Reason) -> Self {
+        Self::Away(reason, StatusCode::FORBIDDEN, String::new())
+    }
+
+    /// As the log and the counts have it.
+    pub(super) fn reason(&self) -> Reason {
+        match self {
+            Self::Away(reason, ..) | Self::Failed(reason) => *reason,
+            Self::Unguarded => Reason::GatekeeperMissing,
+            Self::Full => Reason::SocketLimit,
+        }
     }
 }
 
@@ -81,7 +91,9 @@ impl Doorman {
     ) -> Result<Identity, Turned> {
         let guarding = match self {
             Self::Open => return Ok(Identity::default()),
-            Self::Token(check) => return check.verify(&request, params).ok_or_else(Turned::forbidden),
+            Self::Token(check) => {
+                return check.verify(&request, params).map_err(|why| Turned::forbidden(reason_of(why)));
+            }
             Self::Only => routes.current().guards().only(),
             Self::Gatekeeper(name) => routes.current().guards().named(name),
         };
@@ -101,30 +113,30 @@ impl Doorman {
             Ok(Verdict::Granted(identity)) => Ok(identity),
             Ok(Verdict::Refused { status, body }) => {
                 let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
-                Err(Turned::Away(status, body))
+                Err(Turned::Away(Reason::Gatekeeper, status, body))
             }
             Err(fault) => {
                 let kind = fault.kind.as_str();
                 let ((plugin, generation), mount) = (gatekeeper.origin(), &*mount);
                 tracing::warn!(plugin, generation, mount, callback = "connect", kind, "fault: {}", fault.detail);
-                Err(Turned::Failed)
+                Err(Turned::Failed(Reason::GatekeeperFailed))
             }
         }
     }
 }
 
 impl TokenCheck {
-    fn verify(&self, request: &Request, params: &Map<String, Value>) -> Option<Identity> {
+    fn verify(&self, request: &Request, params: &Map<String, Value>) -> Result<Identity, TokenError> {
         let param = params.get(&self.param).and_then(Value::as_str);
         let token = request.auth_token.as_deref().or(param);
         let now = SystemTime::now();
         let data = match &self.verifier {
             Verifier::Phoenix { tokens, derivation, max_age, leeway } => {
-                tokens.verify(derivation, token, *max_age, *leeway, now).ok()?
+                tokens.verify(derivation, token, *max_age, *leeway, now)?
             }
-            Verifier::Jwt(jwt) => Value::Object(jwt.verify(token, now).ok()?),
+            Verifier::Jwt(jwt) => Value::Object(jwt.verify(token, now)?),
         };
-        Some(self.identity(&data))
+        Ok(self.identity(&data))
     }
 
     /// Who the signed data says it is.
@@ -137,6 +149,14 @@ impl TokenCheck {
         let socket_id =
             self.socket_id.as_ref().zip(user.as_deref()).map(|(id, user)| id.replace("{user}", user).into());
         Identity { socket_id, user: user.map(Into::into), claims }
+    }
+}
+
+fn reason_of(error: TokenError) -> Reason {
+    match error {
+        TokenError::Missing => Reason::TokenMissing,
+        TokenError::Invalid => Reason::TokenInvalid,
+        TokenError::Expired => Reason::TokenExpired,
     }
 }
 

@@ -1,9 +1,7 @@
 //! What is answered where there is no page: a sentence that says what this is, instead of an empty 404.
 
 use axum::body::HttpBody;
-use axum::extract::Request;
-use axum::http::{StatusCode, Uri};
-use axum::middleware::Next;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 /// Of a host, at its root.
@@ -28,23 +26,21 @@ const NO_PAGE: &str = "There is no page at this address.
 ";
 
 /// The answer of a host without pages.
-pub(super) async fn without_pages(uri: Uri) -> Response {
-    match uri.path() {
+pub(super) fn without_pages(path: &str) -> Response {
+    match path {
         "/" => ROOT.into_response(),
         _ => (StatusCode::NOT_FOUND, ELSEWHERE).into_response(),
     }
 }
 
 /// Says more where a file isn't there. An answer that says something already is left as it is.
-pub(super) async fn beside_pages(request: Request, next: Next) -> Response {
-    let is_root = request.uri().path() == "/";
-    let answer = next.run(request).await;
+pub(super) fn beside_pages(path: &str, answer: Response) -> Response {
     let is_mute = answer.status() == StatusCode::NOT_FOUND && HttpBody::size_hint(answer.body()).exact() == Some(0);
     if !is_mute {
         return answer;
     }
     let (mut parts, _) = answer.into_parts();
-    let said = if is_root { NO_INDEX } else { NO_PAGE }.into_response();
+    let said = if path == "/" { NO_INDEX } else { NO_PAGE }.into_response();
     // Not the length and the type of what was empty.
     parts.headers.extend(said.headers().clone());
     parts.headers.remove(axum::http::header::CONTENT_LENGTH);

@@ -328,7 +328,7 @@ async fn requests_that_are_no_upgrade_are_refused() -> Result<()> {
         ("GET", good, &[], 400),
         ("GET", good, &upgrade[..1], 400),
         ("GET", good, &upgrade[1..], 400),
-        ("GET", good, &old, 400),
+        ("GET", good, &old, 426),
         ("GET", "/nowhere", &[], 404),
         ("GET", good, &long, 431),
         ("GET", good, &upgrade, 101),

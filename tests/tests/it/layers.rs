@@ -9,9 +9,10 @@ use bennu_tests::places;
 use crate::tidy::sources;
 
 /// Each room with those that it may import. A room that isn't listed may not exist.
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("files", &[]),
     ("protocol", &[]),
+    ("timing", &[]),
     ("auth", &[]),
     ("store", &["files"]),
     ("contract", &["protocol", "store"]),
@@ -21,13 +22,14 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ("plugin", &["files", "protocol", "contract", "routes", "store"]),
     ("channel", &["protocol", "contract", "presence", "pubsub", "routes", "store"]),
     ("socket", &["protocol", "contract", "routes", "channel", "pubsub"]),
-    ("transport", &["protocol", "auth", "contract", "routes", "socket", "pubsub"]),
-    ("api", &["files", "protocol", "auth", "contract", "presence", "pubsub", "plugin", "channel", "socket"]),
+    ("transport", &["protocol", "timing", "auth", "contract", "routes", "socket", "pubsub"]),
+    ("api", &["files", "protocol", "timing", "auth", "contract", "presence", "pubsub", "plugin", "channel", "socket"]),
     (
         "server",
         &[
             "files",
             "protocol",
+            "timing",
             "api",
             "auth",
             "contract",

@@ -1,14 +1,21 @@
 //! The answers: JSON in which the outcome stands.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
     ACCESS_CONTROL_REQUEST_HEADERS, CACHE_CONTROL, CONTENT_TYPE,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use hyper::body::{Frame, SizeHint};
 use serde::Serialize;
 
-use crate::protocol::Frame;
+use crate::protocol;
+use crate::transport::stream::{Receipt, Receipts};
 
 /// The body of an answer.
 #[derive(Debug, Serialize)]
@@ -33,8 +40,8 @@ impl Answer {
 
     /// What is there for a session, perhaps nothing. Bytes are put into a string as they are, as Phoenix does; what isn't
     /// UTF-8 can't be, and is left out.
-    pub(super) fn messages(frames: &[Frame], token: String) -> Self {
-        let text = |frame: &Frame| {
+    pub(super) fn messages(frames: &[protocol::Frame], token: String) -> Self {
+        let text = |frame: &protocol::Frame| {
             let text = str::from_utf8(frame.message()).ok().map(str::to_owned);
             if text.is_none() {
                 tracing::debug!("a message that long-poll can't carry was left out: its bytes are no UTF-8");
@@ -43,6 +50,49 @@ impl Answer {
         };
         let status = if frames.is_empty() { 204 } else { 200 };
         Self { messages: Some(frames.iter().filter_map(text).collect()), status, token: Some(token) }
+    }
+}
+
+/// The body of an answer whose loss matters. Its receipt goes over to the connection when this is taken to be written, and is lost
+/// where it never is.
+struct Receipted {
+    body: Body,
+    receipt: Option<Receipt>,
+    receipts: Arc<Receipts>,
+}
+
+impl HttpBody for Receipted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if let Some(receipt) = self.receipt.take() {
+            self.receipts.add(receipt);
+        }
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Answer {
+    /// As a response with a receipt, which the connection fulfils once it has written it.
+    pub(super) fn with_receipt(self, receipt: Option<Receipt>, receipts: &Arc<Receipts>) -> Response {
+        let (head, body) = self.into_response().into_parts();
+        let Some(receipt) = receipt else { return Response::from_parts(head, body) };
+        Response::from_parts(
+            head,
+            Body::new(Receipted { body, receipt: Some(receipt), receipts: Arc::clone(receipts) }),
+        )
     }
 }
 
@@ -82,8 +132,8 @@ mod tests {
 
     #[test]
     fn answers_have_phoenix_s_shapes() {
-        let text = Frame::text("[1]");
-        let bytes = |bytes: &[u8]| Frame::binary(&[bytes]);
+        let text = protocol::Frame::text("[1]");
+        let bytes = |bytes: &[u8]| protocol::Frame::binary(&[bytes]);
         let some = vec![text, bytes(&[1, 97]), bytes(&[255])];
         let token = || "t".to_owned();
         assert_eq!(body(&Answer::of(403)), r#"{"status":403}"#);

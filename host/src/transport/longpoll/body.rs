@@ -7,7 +7,7 @@ use bytestring::ByteString;
 
 use crate::protocol::Incoming;
 
-/// The content type of a batch. Anything else is one message.
+/// The media type of a batch. Anything else is one message.
 const BATCH: &[u8] = b"application/x-ndjson";
 
 /// Lines of a batch that are looked at, as in Phoenix. What comes after them is lost.
@@ -26,11 +26,12 @@ pub(super) enum Unreadable {
 /// base64 of a binary frame.
 pub(super) fn read(body: &Bytes, content_type: Option<&[u8]>, frame_bytes: usize) -> Result<Vec<Incoming>, Unreadable> {
     let text = ByteString::try_from(body.clone()).map_err(|_| Unreadable::Garbage)?;
-    let lines = match content_type {
-        Some(BATCH) => text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).take(LINES_MAX).collect(),
-        _ => vec![&*text],
+    let is_batch = content_type.is_some_and(is_batch);
+    let lines = if is_batch {
+        text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).take(LINES_MAX).collect()
+    } else {
+        vec![&*text]
     };
-    let is_batch = content_type == Some(BATCH);
     let frame = |line: &str| {
         let frame = if !is_batch || line.starts_with('[') {
             Incoming::Text(text.slice_ref(line))
@@ -40,6 +41,12 @@ pub(super) fn read(body: &Bytes, content_type: Option<&[u8]>, frame_bytes: usize
         if frame.len() > frame_bytes { Err(Unreadable::TooLarge) } else { Ok(frame) }
     };
     lines.into_iter().map(frame).collect()
+}
+
+/// A media type is the same in small and capital letters, and parameters may follow it (RFC 9110, 8.3.1).
+fn is_batch(content_type: &[u8]) -> bool {
+    let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
+    media_type.trim_ascii().eq_ignore_ascii_case(BATCH)
 }
 
 #[cfg(test)]
@@ -63,6 +70,16 @@ mod tests {
         assert_eq!(batch("{\"topic\":\"t\"}"), Err(Unreadable::Garbage));
         assert_eq!(batch(&format!("[{}]", "1".repeat(100))), Err(Unreadable::TooLarge));
         assert_eq!(batch(&"[1]\n".repeat(150)).map(|frames| frames.len()), Ok(LINES_MAX));
+    }
+
+    #[test]
+    fn a_media_type_has_no_case_and_may_have_parameters() {
+        for batch in ["application/x-ndjson", "Application/X-NDJSON", "application/x-ndjson ; charset=UTF-8"] {
+            assert!(is_batch(batch.as_bytes()), "{batch}");
+        }
+        for other in ["application/json", "application/x-ndjson2", "x/application/x-ndjson", ""] {
+            assert!(!is_batch(other.as_bytes()), "{other}");
+        }
     }
 
     #[test]

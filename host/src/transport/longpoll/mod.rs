@@ -8,11 +8,12 @@ mod answer;
 mod body;
 mod session;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, Extension, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -20,15 +21,17 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use dashmap::DashMap;
-use tokio::time::timeout;
 
 use self::answer::{Answer, options};
 use self::body::{Unreadable, read};
 use self::session::{Session, Unposted};
-use super::connect::{POLL_TOKEN, Transport};
+use super::connect::{POLL_TOKEN, Transport, origin_of};
 use super::doorman::Turned;
 use super::mount::Mount;
 use super::params;
+use super::stream::Receipts;
+use crate::socket::{Client, Reason};
+use crate::timing::within;
 
 /// Bytes of a POST at most, as with Bandit.
 const BODY_BYTES_MAX: usize = 8_000_000;
@@ -61,11 +64,12 @@ impl Polls {
 pub(super) async fn answer(
     State(polls): State<Arc<Polls>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(receipts): Extension<Arc<Receipts>>,
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
     match parts.method {
-        Method::GET => poll(&polls, &parts, peer).await,
+        Method::GET => poll(&polls, &parts, peer, &receipts).await,
         Method::POST => post(&polls, &parts, body).await,
         Method::OPTIONS => options(&parts.headers),
         _ => StatusCode::BAD_REQUEST.into_response(),
@@ -79,10 +83,10 @@ async fn post(polls: &Polls, parts: &Parts, body: Body) -> Response {
     };
     let _turn = session.turn().await;
     let limits = &polls.mount.limits;
-    let body: Bytes = match timeout(limits.idle, to_bytes(body, BODY_BYTES_MAX)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(_)) => return StatusCode::BAD_REQUEST.into_response(),
-        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
+    let body: Bytes = match within(limits.idle, to_bytes(body, BODY_BYTES_MAX)).await {
+        Some(Ok(body)) => body,
+        Some(Err(_)) => return StatusCode::BAD_REQUEST.into_response(),
+        None => return StatusCode::REQUEST_TIMEOUT.into_response(),
     };
     let content_type = parts.headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
     match read(&body, content_type, limits.frame_bytes) {
@@ -97,17 +101,22 @@ async fn post(polls: &Polls, parts: &Parts, body: Body) -> Response {
 }
 
 /// A GET: what is there for its session, or a new session.
-async fn poll(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr) -> Response {
+async fn poll(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr, receipts: &Arc<Receipts>) -> Response {
     if let Some(token) = token(parts)
         && let Some(session) = polls.session(&token)
-        && let Some(frames) = session.poll().await
+        && let Some(said) = session.poll().await
     {
-        return Answer::messages(&frames, token).into_response();
+        return Answer::messages(&said.frames, token).with_receipt(said.receipt, receipts);
     }
     match begin(polls, parts, peer).await {
         Ok(token) => Answer::begun(token).into_response(),
-        Err(Turned::Away(..)) => Answer::of(403).into_response(),
-        Err(turned) => turned.status().into_response(),
+        Err(turned) => {
+            polls.mount.note_refused(turned.reason(), &parts.headers, peer);
+            match turned {
+                Turned::Away(..) => Answer::of(403).into_response(),
+                turned => turned.status().into_response(),
+            }
+        }
     }
 }
 
@@ -117,15 +126,20 @@ async fn begin(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr) -> Result<St
     let admitted = mount.admit(parts, peer, Transport::LongPoll).await?;
     let entered = mount.gate.enter().ok_or(Turned::Full)?;
     let mut bytes = [0; TOKEN_BYTES];
-    getrandom::fill(&mut bytes).map_err(|_| Turned::Failed)?;
+    getrandom::fill(&mut bytes).map_err(|_| Turned::Failed(Reason::HostFailed))?;
     let token = BASE64_URL_SAFE_NO_PAD.encode(bytes);
     let socket = mount.endpoint.connect(admitted.facts, admitted.serializer);
     let (session, work) = Session::new(socket, mount.limits.poll_window);
     polls.sessions.insert(token.clone(), session);
     let (polls, name) = (Arc::clone(polls), token.clone());
+    let origin = origin_of(&parts.headers).map(Cow::into_owned);
     tokio::spawn(async move {
         let _entered = entered;
-        work.run().await;
+        if let Some(code) = work.run().await {
+            let mount = &polls.mount;
+            let client = Client { peer: Some(peer), mount: &mount.path, origin: origin.as_deref() };
+            mount.endpoint.sockets.tally.note(Reason::of_close(code), &client);
+        }
         polls.forget(&name);
     });
     Ok(token)

@@ -1,4 +1,7 @@
 //! A session: a socket between two polls, owned by one task.
+//!
+//! What an answer holds is kept until that answer is written. Where it can't be, since its connection has been closed, the next poll
+//! gets the same again. Nothing is taken from the outbox meanwhile, so that the order holds, and what is kept is one answer's.
 
 use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
@@ -6,15 +9,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use crate::contract::Ending;
 use crate::protocol::{CloseCode, Frame, Incoming};
 use crate::pubsub::Taken;
 use crate::socket::Socket;
+use crate::timing::{Patience, within};
+use crate::transport::stream::{Delivery, Receipt};
 
 /// Polls that may wait for a session's task, and batches; past it who asks waits too.
 const WAITING_MAX: usize = 8;
+
+/// For how long a poll waits for the answer of the one before it to be written, before that one's connection is given up.
+const STALLED: Duration = Duration::from_secs(1);
 
 /// A session, for those who bring requests to it.
 #[derive(Clone)]
@@ -34,8 +42,16 @@ pub(super) enum Unposted {
     NotTaken,
 }
 
+/// What is said in one answer.
+#[derive(Default)]
+pub(super) struct Said {
+    pub(super) frames: Vec<Frame>,
+    /// There is none where there is nothing to lose.
+    pub(super) receipt: Option<Receipt>,
+}
+
 /// Who waits for what there is to say.
-type Poll = oneshot::Sender<Vec<Frame>>;
+type Poll = oneshot::Sender<Said>;
 
 /// What was posted, and who waits until it is received.
 type Batch = (VecDeque<Incoming>, oneshot::Sender<()>);
@@ -48,8 +64,12 @@ pub(super) struct Work {
     batches: mpsc::Receiver<Batch>,
     /// The poll that waits, and until when.
     poll: Option<(Poll, Instant)>,
-    /// When the last poll ended.
-    polled: Instant,
+    /// How much longer the client may poll no more, before it is taken to be gone.
+    patience: Patience,
+    /// What the last answer held, until it is written.
+    said: Vec<Frame>,
+    /// What tells of that, for as long as it isn't known.
+    delivery: Option<Delivery>,
     /// What isn't received yet. Polls are served meanwhile: a full mailbox keeps nobody from hearing.
     posted: Option<Batch>,
 }
@@ -57,7 +77,17 @@ pub(super) struct Work {
 impl Session {
     pub(super) fn new(socket: Socket, window: Duration) -> (Self, Work) {
         let ((poll, polls), (batch, batches)) = (mpsc::channel(WAITING_MAX), mpsc::channel(WAITING_MAX));
-        let work = Work { socket, window, polls, batches, poll: None, polled: Instant::now(), posted: None };
+        let work = Work {
+            socket,
+            window,
+            polls,
+            batches,
+            poll: None,
+            patience: patience(window),
+            said: Vec::new(),
+            delivery: None,
+            posted: None,
+        };
         (Self { polls: poll, batches: batch, turn: Arc::default(), window }, work)
     }
 
@@ -67,7 +97,8 @@ impl Session {
     }
 
     /// Waits for what there is to say, and gives nothing where that is nothing. None if the session is no more.
-    pub(super) async fn poll(&self) -> Option<Vec<Frame>> {
+    /// Dropped while it waits, it takes nothing.
+    pub(super) async fn poll(&self) -> Option<Said> {
         let (answer, answered) = oneshot::channel();
         self.polls.send(answer).await.ok()?;
         // A session that ends meanwhile has nothing more to say; the next poll finds it gone.
@@ -81,40 +112,64 @@ impl Session {
             self.batches.send((messages.into(), done)).await.map_err(|_| Unposted::Gone)?;
             taken.await.map_err(|_| Unposted::NotTaken)
         };
-        timeout(self.window, posting).await.unwrap_or(Err(Unposted::NotTaken))
+        within(self.window, posting).await.unwrap_or(Err(Unposted::NotTaken))
+    }
+}
+
+/// A client that doesn't poll for one and a half windows is gone.
+fn patience(window: Duration) -> Patience {
+    Patience::new(window * 3 / 2)
+}
+
+/// Waits until who polls has gone. Its connection was closed, and hyper has let go of its request.
+async fn gone(poll: &mut Option<(Poll, Instant)>) {
+    match poll {
+        Some((answer, _)) => answer.closed().await,
+        None => pending().await,
+    }
+}
+
+/// Waits until it is known whether an answer was written.
+async fn is_written(delivery: &mut Option<Delivery>) -> bool {
+    match delivery {
+        Some(delivery) => delivery.is_written().await,
+        None => pending().await,
     }
 }
 
 /// Why a session ends.
 enum End {
-    /// Nobody polls any more, or what was sent is no message.
+    /// Nobody polls any more.
     Closed,
     /// It was closed from here.
     Close(CloseCode),
 }
 
 impl Work {
-    /// Serves the session to its end.
-    pub(super) async fn run(mut self) {
-        let end = self.serve().await;
-        let ending = match end {
-            End::Close(CloseCode::ServiceRestart) => Ending::Shutdown,
-            End::Close(_) | End::Closed => Ending::Closed,
+    /// Serves the session to its end. Gives the code with which the host closed it, if it did.
+    pub(super) async fn run(mut self) -> Option<CloseCode> {
+        let code = match self.serve().await {
+            End::Close(code) => Some(code),
+            End::Closed => None,
         };
+        let ending = if code == Some(CloseCode::ServiceRestart) { Ending::Shutdown } else { Ending::Closed };
         drop(self.socket.close(ending));
+        code
     }
 
     async fn serve(&mut self) -> End {
         let outbox = Arc::clone(self.socket.outbox());
         let mut frames = VecDeque::new();
         loop {
-            let deadline = self.deadline();
+            let (deadline, stalled) = (self.deadline(), self.stalled());
             let (has_poll, has_post) = (self.poll.is_some(), self.posted.is_some());
+            let takes = has_poll && self.delivery.is_none();
             tokio::select! {
                 // With nobody to give frames to, they stay in the outbox, which is bounded.
-                taken = poll_fn(|context| outbox.poll_take(context, &mut frames)), if has_poll => {
+                taken = poll_fn(|context| outbox.poll_take(context, &mut frames)), if takes => {
                     if !frames.is_empty() {
-                        self.answer_poll(frames.drain(..).collect());
+                        self.said = frames.drain(..).collect();
+                        self.say();
                     }
                     if let Taken::Close(code) = taken {
                         return End::Close(code);
@@ -122,7 +177,7 @@ impl Work {
                     self.socket.resume();
                 }
                 // It closes, or may go on with what it held back.
-                taken = poll_fn(|context| outbox.poll_apart(context)), if !has_poll => {
+                taken = poll_fn(|context| outbox.poll_apart(context)), if !takes => {
                     if let Taken::Close(code) = taken {
                         return End::Close(code);
                     }
@@ -130,39 +185,80 @@ impl Work {
                 }
                 poll = self.polls.recv() => {
                     let Some(poll) = poll else { return pending().await };
-                    self.answer_poll(Vec::new());
+                    self.end_poll();
                     self.poll = Some((poll, Instant::now() + self.window));
+                    self.say();
+                }
+                () = gone(&mut self.poll) => self.end_poll(),
+                is_written = is_written(&mut self.delivery) => {
+                    self.delivery = None;
+                    if is_written {
+                        self.said.clear();
+                    }
+                    self.say();
                 }
                 batch = self.batches.recv(), if !has_post => {
                     let Some(batch) = batch else { return pending().await };
                     self.posted = Some(batch);
                 }
+                () = sleep_until(stalled), if has_poll && !takes => self.say_again(),
                 () = sleep_until(deadline) => {
-                    if !has_poll {
+                    if has_poll {
+                        self.end_poll();
+                    } else if self.patience.is_over() {
                         return End::Closed;
                     }
-                    self.answer_poll(Vec::new());
                 }
             }
-            if self.receive().is_err() {
-                return End::Closed;
+            if let Err(end) = self.receive() {
+                return end;
             }
         }
     }
 
-    /// When the poll that waits has waited long enough; or, if none does, when the client is taken to be gone.
+    /// When the poll that waits has waited long enough; or, if none does, when to see whether the client is gone.
     fn deadline(&self) -> Instant {
         match &self.poll {
             Some((_, until)) => *until,
-            None => self.polled + self.window * 3 / 2,
+            None => self.patience.until(),
         }
     }
 
-    fn answer_poll(&mut self, frames: Vec<Frame>) {
+    /// When the poll that waits has waited long enough for the one before it.
+    fn stalled(&self) -> Instant {
+        match &self.poll {
+            Some((_, until)) => *until - self.window + STALLED.min(self.window / 2),
+            None => self.patience.until(),
+        }
+    }
+
+    /// Gives the poll that waits what is to be said, once it is known that nobody has got it.
+    fn say(&mut self) {
+        if self.said.is_empty() || self.delivery.is_some() {
+            return;
+        }
         if let Some((answer, _)) = self.poll.take() {
-            self.polled = Instant::now();
-            // Who polled may have gone; what it was for it is lost, as in Phoenix.
-            let _ = answer.send(frames);
+            self.patience = patience(self.window);
+            let (receipt, delivery) = Receipt::new();
+            self.delivery = Some(delivery);
+            // Who polled may have gone. Then the receipt is dropped with the rest, and the next poll gets the same.
+            let _ = answer.send(Said { frames: self.said.clone(), receipt: Some(receipt) });
+        }
+    }
+
+    /// The client polls anew while its last answer is stuck, so it has given that up: its connection mustn't bring it any more.
+    fn say_again(&mut self) {
+        if let Some(delivery) = self.delivery.take() {
+            delivery.revoke();
+        }
+        self.say();
+    }
+
+    /// Answers the poll that waits, if one does, that there is nothing to say.
+    fn end_poll(&mut self) {
+        if let Some((answer, _)) = self.poll.take() {
+            self.patience = patience(self.window);
+            let _ = answer.send(Said::default());
         }
     }
 

@@ -12,12 +12,14 @@ use bytes::Bytes;
 use mio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::Manners;
 use super::reader::{Heard, Reader};
+use super::received::Received;
 use super::unsent::Unsent;
 use crate::contract::Ending;
 use crate::protocol::{CloseCode, Frame};
 use crate::pubsub::{Outbox, Taken};
-use crate::socket::{Registered, Socket};
+use crate::socket::{Client, Reason, Registered, Socket};
 use crate::transport::mount::Entered;
 
 /// How long the other side may take over the end of the connection.
@@ -44,8 +46,9 @@ pub(in crate::transport) struct Arrival {
     /// What it has written behind its request already.
     pub(super) received: Bytes,
     pub(super) socket: Socket,
-    pub(super) idle: Duration,
-    pub(super) message_bytes_max: usize,
+    pub(super) manners: Arc<Manners>,
+    /// The page's, if it is a browser.
+    pub(super) origin: Option<Box<str>>,
     pub(super) places: Places,
 }
 
@@ -62,7 +65,7 @@ pub(super) struct Connection {
     life: Life,
     outbox: Arc<Outbox>,
     /// What was read and not heard yet: the beginning of a frame, or more than could be handled.
-    received: Vec<u8>,
+    received: Received,
     /// Whether the stream may have more to read.
     pub(super) is_readable: bool,
     /// Whether the client writes no more, behind what there is.
@@ -72,7 +75,9 @@ pub(super) struct Connection {
     /// The answer to the last ping, which stands for those before it.
     pong: Option<Frame>,
     heard: Instant,
-    idle: Duration,
+    manners: Arc<Manners>,
+    /// For the log alone.
+    origin: Option<Box<str>>,
     /// When its reactor looks at its deadline next.
     pub(super) alarm: Instant,
     /// Whether it waits for its next turn.
@@ -123,26 +128,38 @@ impl Desk {
         let (input, output) = (vec![0; INPUT_BYTES], Vec::with_capacity(OUTPUT_BYTES + LONG));
         Self { now: Instant::now(), input, output, frames: VecDeque::new() }
     }
+
+    #[cfg(test)]
+    pub(super) fn put(&mut self, frame: Frame) {
+        self.frames.push_back(frame);
+    }
+
+    /// Throws away what was about to be written.
+    pub(super) fn clear(&mut self) {
+        self.output.clear();
+        self.frames.clear();
+    }
 }
 
 impl Connection {
     /// A connection for who has arrived.
     pub(super) fn new(arrival: Arrival, now: Instant) -> Self {
-        let Arrival { stream, received, socket, idle, message_bytes_max, places } = arrival;
+        let Arrival { stream, received, socket, manners, origin, places } = arrival;
         Self {
             stream: TcpStream::from_std(stream),
-            reader: Reader::new(message_bytes_max),
+            reader: Reader::new(manners.limits.frame_bytes),
             outbox: Arc::clone(socket.outbox()),
             life: Life::Open(Box::new(socket)),
             // A copy, for it is a slice of all the room that the request was read in.
-            received: received.to_vec(),
+            received: Received::new(received.to_vec()),
             is_readable: false,
             is_read_closed: false,
             unsent: None,
             pong: None,
             heard: now,
-            idle,
-            alarm: now + idle,
+            alarm: now + manners.limits.idle,
+            manners,
+            origin,
             is_ready: false,
             is_held_back: false,
             _places: places,
@@ -151,6 +168,11 @@ impl Connection {
 
     pub(super) fn stream(&mut self) -> &mut TcpStream {
         &mut self.stream
+    }
+
+    /// How long the client may be silent.
+    pub(super) fn idle(&self) -> Duration {
+        self.manners.limits.idle
     }
 
     pub(super) fn outbox(&self) -> &Arc<Outbox> {
@@ -175,9 +197,7 @@ impl Connection {
     /// Handles what it has received, or reads more: so much of it as makes a turn.
     pub(super) fn go_on(&mut self, desk: &mut Desk) -> Next {
         if !self.received.is_empty() && self.listens() {
-            let received = std::mem::take(&mut self.received);
-            let (next, left) = self.hear(&received, desk.now);
-            self.keep(received, left);
+            let next = self.hear_received(desk.now);
             if next != Next::Wait {
                 return next;
             }
@@ -202,23 +222,22 @@ impl Connection {
         self.is_readable = read == input.len() || self.is_read_closed;
         let next = if self.received.is_empty() {
             let (next, left) = self.hear(&input[..read], *now);
-            self.received.extend_from_slice(&input[read - left..read]);
+            self.received.extend(&input[read - left..read]);
             next
         } else {
-            let mut received = std::mem::take(&mut self.received);
-            received.extend_from_slice(&input[..read]);
-            let (next, left) = self.hear(&received, *now);
-            self.keep(received, left);
-            next
+            self.received.extend(&input[..read]);
+            self.hear_received(*now)
         };
         if self.is_readable && next == Next::Wait { Next::GoOn } else { next }
     }
 
-    fn keep(&mut self, mut received: Vec<u8>, left: usize) {
-        if left > 0 {
-            received.drain(..received.len() - left);
-            self.received = received;
-        }
+    /// Handles what was read before.
+    fn hear_received(&mut self, now: Instant) -> Next {
+        let mut received = std::mem::take(&mut self.received);
+        let (next, left) = self.hear(received.bytes(), now);
+        received.leave(left);
+        self.received = received;
+        next
     }
 
     /// Handles what came in. Gives how many bytes of it are left, besides.
@@ -234,7 +253,7 @@ impl Connection {
                     let received = socket.receive(&message);
                     self.is_held_back = socket.is_held_back();
                     if let Err(closing) = received {
-                        self.leave(closing.0, now);
+                        self.leave(closing.0, now, None);
                     }
                 }
                 Ok(Some(Heard::Ping(payload))) => self.pong = Some(Frame::pong(&payload)),
@@ -244,7 +263,7 @@ impl Connection {
                     return (self.end_of_turn(), 0);
                 }
                 Err(code) => {
-                    self.leave(code, now);
+                    self.leave(code, now, None);
                     return (Next::Wait, 0);
                 }
             }
@@ -276,7 +295,7 @@ impl Connection {
             if matches!(self.life, Life::Open(_))
                 && let Some(code) = self.outbox.closing()
             {
-                self.leave(code, desk.now);
+                self.leave(code, desk.now, None);
             }
             return Next::Wait;
         }
@@ -298,7 +317,7 @@ impl Connection {
             return Next::Drop;
         }
         if let Some(Taken::Close(code)) = taken {
-            self.leave(code, desk.now);
+            self.leave(code, desk.now, None);
             return Next::Wait;
         }
         if self.is_held_back
@@ -341,7 +360,11 @@ impl Connection {
             match send(&self.stream, &[IoSlice::new(unsent.bytes())])? {
                 0 => return Ok(()),
                 sent if unsent.advance(sent, now) => {}
-                _ => self.unsent = None,
+                _ => {
+                    self.unsent = None;
+                    // It wasn't listened to meanwhile.
+                    self.heard = now;
+                }
             }
         }
         Ok(())
@@ -357,7 +380,10 @@ impl Connection {
 
     /// Ends its channels and says goodbye with this code, and waits for the client to close too: bytes that it has on the way
     /// would break the connection before it reads the reason.
-    fn leave(&mut self, code: CloseCode, now: Instant) {
+    fn leave(&mut self, code: CloseCode, now: Instant, reason: Option<Reason>) {
+        if matches!(self.life, Life::Open(_)) {
+            self.note(reason.unwrap_or_else(|| Reason::of_close(code)));
+        }
         let ending = if code == CloseCode::ServiceRestart { Ending::Shutdown } else { Ending::Closed };
         self.end(ending, Frame::close(Some(code.code())), now);
     }
@@ -391,13 +417,20 @@ impl Connection {
     pub(super) fn deadline(&self) -> Instant {
         match (&self.life, &self.unsent) {
             (Life::Leaving(leaving), _) => leaving.until,
-            (Life::Open(_), Some(unsent)) => unsent.since + self.idle,
-            (Life::Open(_), None) => self.heard + self.idle,
+            (Life::Open(_), Some(unsent)) => unsent.since + self.idle(),
+            (Life::Open(_), None) => self.heard + self.idle(),
         }
     }
 
+    /// Counts and logs that the host ends it.
+    pub(super) fn note(&self, reason: Reason) {
+        let (peer, origin) = (self.stream.peer_addr().ok(), self.origin.as_deref());
+        self.manners.tally.note(reason, &Client { peer, mount: &self.manners.path, origin });
+    }
+
     /// Its deadline may have come: the client is silent, or takes nothing, or doesn't answer the goodbye.
-    pub(super) fn on_alarm(&mut self, now: Instant) -> Next {
+    pub(super) fn on_alarm(&mut self, desk: &mut Desk) -> Next {
+        let now = desk.now;
         if matches!(&self.life, Life::Open(_)) && !self.listens() && self.unsent.is_none() {
             // It isn't silent: we don't listen.
             self.heard = now;
@@ -405,12 +438,22 @@ impl Connection {
         if now < self.deadline() {
             return Next::Wait;
         }
+        // Before it is judged: what it has sent may lie unread, and there may be room again, since this thread stood still, or there
+        // is more to do than one turn looks at.
+        let next = match (&self.life, &self.unsent) {
+            (Life::Open(_), Some(_)) => self.flush(desk),
+            (_, None) if self.listens() => self.read(desk),
+            _ => Next::Wait,
+        };
+        if next == Next::Drop || now < self.deadline() {
+            return next;
+        }
         match (&self.life, &self.unsent) {
             (Life::Leaving(_), _) => return Next::Drop,
-            (Life::Open(_), Some(_)) => self.leave(CloseCode::SlowConsumer, now),
-            (Life::Open(_), None) => self.leave(CloseCode::ProtocolError, now),
+            (Life::Open(_), Some(_)) => self.leave(CloseCode::SlowConsumer, now, Some(Reason::NotReading)),
+            (Life::Open(_), None) => self.leave(CloseCode::ProtocolError, now, Some(Reason::Idle)),
         }
-        Next::Wait
+        next
     }
 }
 

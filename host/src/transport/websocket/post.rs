@@ -28,8 +28,39 @@ pub(super) struct Letters {
     pub(super) rung: Vec<usize>,
     /// Whether the reactor is to end.
     pub(super) is_over: bool,
+    /// Whether the reactor has ended, and nothing that is left is ever collected.
+    is_gone: bool,
+    /// What a test wants to happen in the reactor.
+    #[cfg(test)]
+    pub(super) fault: Option<Fault>,
     /// Whether it waits for the operating system, and wouldn't see a letter.
     is_asleep: bool,
+}
+
+/// What may go wrong in a reactor.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Its own code panics once.
+    Panic,
+    /// Its code panics whenever it runs.
+    PanicAlways,
+    /// What one of its connections does panics, with a frame on the desk.
+    PanicInConnection,
+    /// What it waits with fails once.
+    Poll,
+    /// What it waits with is gone for good.
+    PollAlways,
+}
+
+/// The [pressure](Pressure) of a reactor that is behind, until it has written all that it had. Dropping it says so, however that
+/// comes about.
+pub(super) struct Behind(Arc<Pressure>);
+
+impl Drop for Behind {
+    fn drop(&mut self) {
+        self.0.lower();
+    }
 }
 
 /// What the reactor on this thread has rung in its group, by place.
@@ -56,6 +87,11 @@ pub(super) fn settle_here(posts: &[Arc<Post>]) {
     HERE.with_borrow_mut(|here| *here = Here { group, rung: vec![Vec::new(); posts.len()] });
 }
 
+/// From now on this thread is one like any other: what it rings is left for the reactor that it is for.
+pub(super) fn settle_nowhere() {
+    HERE.with_borrow_mut(|here| *here = Here::default());
+}
+
 /// Whether this thread has rung at a place of its group since it was last taken.
 pub(super) fn is_rung_here(place: usize) -> bool {
     HERE.with_borrow(|here| here.rung.get(place).is_some_and(|rung| !rung.is_empty()))
@@ -66,21 +102,46 @@ pub(super) fn rung_here(place: usize, empty: Vec<usize>) -> Vec<usize> {
     HERE.with_borrow_mut(|here| std::mem::replace(&mut here.rung[place], empty))
 }
 
+impl Letters {
+    /// A connection's bell is rung. Where the reactor is gone, so is the connection.
+    fn ring(&mut self, number: usize) {
+        if !self.is_gone {
+            self.rung.push(number);
+        }
+    }
+}
+
 impl Post {
     pub(super) fn new(group: u64, place: usize, waker: Waker, pressure: Arc<Pressure>) -> Arc<Self> {
         Arc::new(Self { group, place, waker, letters: Mutex::default(), is_behind: AtomicBool::new(false), pressure })
     }
 
-    /// Before the reactor writes all that it has: whether it is waited for. [`Pressure::lower`] says that it is done.
-    pub(super) fn catch_up(&self) -> bool {
-        self.is_behind.swap(false, Ordering::AcqRel)
+    /// Before the reactor writes all that it has: whether it is waited for, until what is given is dropped.
+    pub(super) fn catch_up(&self) -> Option<Behind> {
+        self.is_behind.swap(false, Ordering::AcqRel).then(|| Behind(Arc::clone(&self.pressure)))
     }
 
-    /// There is no reactor any more, and nobody is to wait for it.
+    /// There is no reactor any more: nobody is to wait for it, and no connection comes to it. Those that were on their way are
+    /// closed.
     pub(super) fn give_up(&self) {
         if self.is_behind.swap(true, Ordering::AcqRel) {
             self.pressure.lower();
         }
+        let mut letters = self.lock();
+        letters.is_gone = true;
+        let left = std::mem::take(&mut letters.arrivals);
+        drop(letters);
+        drop(left);
+    }
+
+    /// Leaves a connection. Gives it back where there is no reactor any more.
+    pub(super) fn leave_arrival(&self, arrival: Arrival) -> Option<Arrival> {
+        let mut refused = None;
+        self.leave(|letters| match letters.is_gone {
+            true => refused = Some(arrival),
+            false => letters.arrivals.push(arrival),
+        });
+        refused
     }
 
     pub(super) fn pressure(&self) -> &Pressure {
@@ -102,14 +163,18 @@ impl Post {
     pub(super) fn may_sleep(&self) -> bool {
         let mut letters = self.lock();
         let has_come = !letters.arrivals.is_empty() || !letters.rung.is_empty() || letters.is_over;
+        #[cfg(test)]
+        let has_come = has_come || letters.fault.is_some();
         // What tells of its being behind may have been taken just after it caught up.
         letters.is_asleep = !has_come && !self.is_behind.load(Ordering::Acquire);
         letters.is_asleep
     }
 
-    /// What has come, in exchange for empty lists.
+    /// What has come, in exchange for empty lists. That it is over is said again and again.
     pub(super) fn collect(&self, empty: &mut Letters) {
-        std::mem::swap(&mut *self.lock(), empty);
+        let mut letters = self.lock();
+        std::mem::swap(&mut *letters, empty);
+        letters.is_over = empty.is_over;
         empty.is_asleep = false;
     }
 
@@ -129,14 +194,14 @@ impl Bell for Post {
             is_here
         });
         if !is_here {
-            self.leave(|letters| letters.rung.push(number));
+            self.leave(|letters| letters.ring(number));
         }
     }
 
     fn hurry(&self, number: usize) {
         self.leave(|letters| {
             // It was rung for before, but who did that may not have passed it on yet.
-            letters.rung.push(number);
+            letters.ring(number);
             if !self.is_behind.swap(true, Ordering::AcqRel) {
                 self.pressure.raise();
             }
@@ -186,8 +251,9 @@ mod tests {
         posts[0].hurry(1);
         posts[0].hurry(2);
         assert!(!posts[0].may_sleep() && posts[1].may_sleep() && !is_eased());
-        assert!(posts[0].catch_up() && !posts[0].catch_up() && !is_eased());
-        posts[0].pressure().lower();
+        let behind = posts[0].catch_up();
+        assert!(behind.is_some() && posts[0].catch_up().is_none() && !is_eased());
+        drop(behind);
         assert!(is_eased());
         posts[0].hurry(1);
         posts.iter().for_each(|post| post.give_up());

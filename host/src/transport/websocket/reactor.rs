@@ -9,10 +9,11 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
@@ -20,8 +21,10 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use super::connection::{Arrival, Connection, Desk, Next};
-use super::post::{Letters, Post, is_rung_here, rung_here, settle_here};
+use super::post::{Letters, Post, is_rung_here, rung_here, settle_here, settle_nowhere};
 use crate::pubsub::{Bell, HELD_BACK_MAX};
+use crate::socket::Reason;
+use crate::timing::AwakeClock;
 
 /// Streams that are looked at in a turn.
 const EVENTS_A_TURN: usize = 256;
@@ -31,6 +34,22 @@ const WRITES_A_TURN: usize = 128;
 
 /// How often a thread that is held back looks whether it still is.
 const LOOK: Duration = Duration::from_millis(1);
+
+/// The longest that it sleeps while it has connections. By so much at most a gap is taken for a sleep that was meant, so it is only
+/// a part of the shortest time that a connection may be silent.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+const SLEEPS_A_SILENCE: u32 = 8;
+const SLEEP_MIN: Duration = Duration::from_millis(10);
+
+/// Turns in a row that may panic, or wait in vain, before the thread ends.
+const FAILURES_MAX: u32 = 12;
+
+/// How long to wait after the first of those that wait in vain; after each further one it is twice as long, up to a bound.
+const FAILURE_PAUSE: Duration = Duration::from_millis(1);
+const FAILURE_PAUSE_MAX: Duration = Duration::from_millis(100);
+
+/// Alarms of connections that are gone, or have another alarm, beside those that count, and a few.
+const STALE_ALARMS: usize = 64;
 
 /// What the operating system calls the post's waker.
 pub(super) const POST: Token = Token(usize::MAX);
@@ -56,6 +75,13 @@ pub(super) struct Reactor {
     alarms: BinaryHeap<Reverse<(Instant, usize)>>,
     /// Since when it hears nothing, under pressure.
     held_back: Option<Instant>,
+    /// What the desk's time is read from. It stands still while this thread does.
+    clock: AwakeClock,
+    sleep_max: Duration,
+    /// Turns in a row that went wrong.
+    failures: u32,
+    #[cfg(test)]
+    fault: Option<super::post::Fault>,
 }
 
 impl Reactor {
@@ -73,41 +99,97 @@ impl Reactor {
             due: VecDeque::new(),
             alarms: BinaryHeap::new(),
             held_back: None,
+            clock: AwakeClock::new(Instant::now()),
+            sleep_max: SLEEP_MAX,
+            failures: 0,
+            #[cfg(test)]
+            fault: None,
         }
     }
 
-    /// Works until its group is over. Its connections end with it.
+    /// Works until its group is over, or it can't go on. Its connections end with it.
     pub(super) fn run(mut self) {
         settle_here(&self.posts);
         let mut events = Events::with_capacity(EVENTS_A_TURN);
-        loop {
-            let patience = self.patience();
-            if let Err(error) = self.poll.poll(&mut events, patience)
-                && error.kind() != ErrorKind::Interrupted
-            {
-                tracing::error!("a thread that serves connections can't go on: {error}");
-                return;
+        while self.failures <= FAILURES_MAX {
+            // What a connection does is guarded by itself; this is for all the rest, which is this thread's own.
+            match catch_unwind(AssertUnwindSafe(|| self.turn(&mut events))) {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) => return,
+                Err(_) => self.recover(),
             }
-            self.desk.now = Instant::now();
-            if self.collect().is_break() {
-                return;
-            }
-            events.iter().filter(|event| event.token() != POST).for_each(|event| self.on_event(event));
-            self.handle();
-            self.gather();
-            if self.posts[self.place].catch_up() {
-                // Of what others have filled, a letter tells.
-                let over = self.collect();
-                self.write(usize::MAX);
-                self.posts[self.place].pressure().lower();
-                if over.is_break() {
-                    return;
-                }
-            } else {
-                self.write(WRITES_A_TURN);
-            }
-            self.gather();
-            self.on_alarms();
+        }
+        tracing::error!("a thread that serves connections can't go on, and its connections are closed");
+    }
+
+    fn turn(&mut self, events: &mut Events) -> ControlFlow<()> {
+        let patience = self.patience();
+        let has_failed = self.wait(events, patience);
+        self.desk.now = self.clock.look(Instant::now(), patience.unwrap_or(Duration::MAX));
+        self.collect()?;
+        events.iter().filter(|event| event.token() != POST).for_each(|event| self.on_event(event));
+        self.handle();
+        self.gather();
+        if let Some(behind) = self.posts[self.place].catch_up() {
+            // Of what others have filled, a letter tells.
+            let over = self.collect();
+            self.write(usize::MAX);
+            drop(behind);
+            over?;
+        } else {
+            self.write(WRITES_A_TURN);
+        }
+        self.gather();
+        self.on_alarms();
+        if !has_failed {
+            self.failures = 0;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Waits until something happens. Whether that failed: then there are no events, and the rest of the turn goes on without.
+    fn wait(&mut self, events: &mut Events, patience: Option<Duration>) -> bool {
+        let Err(error) = self.poll(events, patience) else { return false };
+        events.clear();
+        if error.kind() == ErrorKind::Interrupted {
+            return false;
+        }
+        if self.failures == 0 {
+            tracing::warn!("a thread that serves connections can't wait for them, and tries again: {error}");
+        }
+        thread::sleep(FAILURE_PAUSE.saturating_mul(2_u32.saturating_pow(self.failures)).min(FAILURE_PAUSE_MAX));
+        self.failures += 1;
+        true
+    }
+
+    #[cfg(not(test))]
+    fn poll(&mut self, events: &mut Events, patience: Option<Duration>) -> io::Result<()> {
+        self.poll.poll(events, patience)
+    }
+
+    #[cfg(test)]
+    fn poll(&mut self, events: &mut Events, patience: Option<Duration>) -> io::Result<()> {
+        use super::post::Fault;
+        match self.fault {
+            Some(Fault::Poll) => self.fault = None,
+            Some(Fault::PollAlways) => {}
+            _ => return self.poll.poll(events, patience),
+        }
+        Err(io::Error::other("a test wants it"))
+    }
+
+    /// After a panic of this thread's own: what the turn was about to do may be half done, so each connection is looked after.
+    fn recover(&mut self) {
+        tracing::error!("a fault of the host: a thread that serves connections panicked, and goes on");
+        self.failures += 1;
+        self.desk.clear();
+        self.ready.clear();
+        self.due.clear();
+        for (number, connection) in &mut self.connections {
+            connection.is_readable = true;
+            connection.is_ready = true;
+            self.ready.push_back(number);
+            self.due.push_back(number);
         }
     }
 
@@ -115,6 +197,8 @@ impl Reactor {
     fn collect(&mut self) -> ControlFlow<()> {
         let mut letters = std::mem::take(&mut self.letters);
         self.posts[self.place].collect(&mut letters);
+        #[cfg(test)]
+        self.suffer(letters.fault.take());
         letters.arrivals.drain(..).for_each(|arrival| self.admit(arrival));
         self.due.extend(letters.rung.drain(..));
         let is_over = letters.is_over;
@@ -133,7 +217,7 @@ impl Reactor {
         if is_held_back {
             return Some(LOOK);
         }
-        self.alarms.peek().map(|Reverse((at, _))| at.saturating_duration_since(self.desk.now))
+        self.alarms.peek().map(|Reverse((at, _))| at.saturating_duration_since(self.desk.now).min(self.sleep_max))
     }
 
     /// The first half of a turn, which ends early under pressure. Those that have more than makes a turn come again in the next.
@@ -151,6 +235,26 @@ impl Reactor {
                 return;
             }
         }
+    }
+
+    /// Does what a test wants.
+    #[cfg(test)]
+    fn suffer(&mut self, fault: Option<super::post::Fault>) {
+        use super::post::Fault;
+        self.fault = fault.or(self.fault);
+        if self.fault == Some(Fault::Panic) {
+            self.fault = None;
+            panic!("a test wants it");
+        }
+        if self.fault == Some(Fault::PanicInConnection) {
+            self.fault = None;
+            let first = self.connections.iter().next().map(|(number, _)| number);
+            self.with(first.unwrap_or_default(), |_, desk| {
+                desk.put(crate::protocol::Frame::text("for one client alone"));
+                panic!("a test wants it");
+            });
+        }
+        assert_ne!(self.fault, Some(Fault::PanicAlways), "a test wants it");
     }
 
     fn is_held_back(&mut self) -> bool {
@@ -202,13 +306,25 @@ impl Reactor {
             return tracing::warn!("a connection can't be served: {error}");
         }
         connection.outbox().hang(&self.bell, number);
-        self.alarms.push(Reverse((connection.alarm, number)));
+        let alarm = connection.alarm;
+        self.sleep_max = self.sleep_max.min((connection.idle() / SLEEPS_A_SILENCE).max(SLEEP_MIN));
         // Of what is to be read there will be an event.
         connection.is_ready = connection.has_received();
         if connection.is_ready {
             self.ready.push_back(number);
         }
         entry.insert(Box::new(connection));
+        self.push_alarm(alarm, number);
+    }
+
+    /// Those that no longer count are left in the heap, where they are hard to find, until they are as many as the others: so they
+    /// don't pile up where many connections come and go, and to throw them out costs little for each.
+    fn push_alarm(&mut self, at: Instant, number: usize) {
+        if self.alarms.len() > 2 * self.connections.len() + STALE_ALARMS {
+            let Self { alarms, connections, .. } = self;
+            alarms.retain(|Reverse((at, number))| connections.get(*number).is_some_and(|it| it.alarm == *at));
+        }
+        self.alarms.push(Reverse((at, number)));
     }
 
     fn on_event(&mut self, event: &Event) {
@@ -231,6 +347,9 @@ impl Reactor {
         let Some(connection) = self.connections.get_mut(number) else { return };
         let next = catch_unwind(AssertUnwindSafe(|| work(connection, &mut self.desk))).unwrap_or_else(|_| {
             tracing::error!("a fault of the host: what a client sent caused a panic");
+            // They may be this one's, and must not be written to another.
+            self.desk.clear();
+            connection.note(Reason::HostPanicked);
             Next::Drop
         });
         match next {
@@ -251,8 +370,9 @@ impl Reactor {
 
     fn arm(&mut self, number: usize) {
         if let Some(connection) = self.connections.get_mut(number) {
-            connection.alarm = connection.deadline();
-            self.alarms.push(Reverse((connection.alarm, number)));
+            let at = connection.deadline();
+            connection.alarm = at;
+            self.push_alarm(at, number);
         }
     }
 
@@ -262,7 +382,7 @@ impl Reactor {
         {
             self.alarms.pop();
             if self.connections.get(number).is_some_and(|connection| connection.alarm == at) {
-                self.with(number, |connection, desk| connection.on_alarm(desk.now));
+                self.with(number, Connection::on_alarm);
                 self.arm(number);
             }
         }
@@ -270,7 +390,37 @@ impl Reactor {
 }
 
 impl Drop for Reactor {
+    /// What its connections leave behind, such as their members' leaves, still reaches those of its siblings.
     fn drop(&mut self) {
+        for connection in self.connections.drain() {
+            let ended = catch_unwind(AssertUnwindSafe(|| drop(connection)));
+            if ended.is_err() {
+                tracing::error!("a fault of the host: the end of a connection caused a panic");
+            }
+        }
+        self.ring_siblings();
+        settle_nowhere();
         self.posts[self.place].give_up();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mio::Waker;
+
+    use super::super::post::next_group;
+    use super::*;
+
+    #[test]
+    fn alarms_of_connections_that_are_gone_do_not_pile_up() -> io::Result<()> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), POST)?;
+        let posts: Arc<[Arc<Post>]> = Arc::new([Post::new(next_group(), 0, waker, Arc::default())]);
+        let mut reactor = Reactor::new(poll, posts, 0);
+        for number in 0..10_000 {
+            reactor.push_alarm(Instant::now() + Duration::from_secs(60), number);
+            assert!(reactor.alarms.len() <= STALE_ALARMS + 1, "{}", reactor.alarms.len());
+        }
+        Ok(())
     }
 }

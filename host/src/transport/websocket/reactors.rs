@@ -69,10 +69,24 @@ impl Reactors {
         }
     }
 
-    /// Hands a connection over, each to the next in turn.
-    pub(super) fn admit(&self, arrival: Arrival) {
-        let place = self.arrived.fetch_add(1, Ordering::Relaxed) % self.posts.len();
-        self.posts[place].leave(|letters| letters.arrivals.push(arrival));
+    /// Hands a connection over, each to the next in turn that works. Where none does, it is closed.
+    pub(super) fn admit(&self, mut arrival: Arrival) {
+        let next = self.arrived.fetch_add(1, Ordering::Relaxed);
+        for place in 0..self.posts.len() {
+            match self.posts[(next.wrapping_add(place)) % self.posts.len()].leave_arrival(arrival) {
+                None => return,
+                Some(refused) => arrival = refused,
+            }
+        }
+        tracing::error!("a connection was closed: no thread that serves connections is left");
+    }
+}
+
+#[cfg(test)]
+impl Reactors {
+    /// Has something go wrong in one of the threads.
+    pub(crate) fn suffer(&self, place: usize, fault: super::post::Fault) {
+        self.posts[place].leave(|letters| letters.fault = Some(fault));
     }
 }
 

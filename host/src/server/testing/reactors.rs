@@ -1,0 +1,202 @@
+//! Threads that serve connections, when something goes wrong in them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::auth::Origins;
+use crate::channel::{Node, NodeLimits};
+use crate::presence::Pace;
+use crate::pubsub::OutboxLimits;
+use crate::routes::RouteTable;
+use crate::socket::{Endpoint, Reason, SocketLimits, Sockets};
+use crate::store::{Store, StoreLimits};
+use crate::transport::{Doorman, Fault, Gate, Mount, Reactors, WireLimits, listen, router};
+
+/// Whatever should happen happens within this time.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Sockets that there may be.
+const SOCKETS: usize = 4;
+
+/// A host without plugins, which listens.
+struct Stage {
+    address: SocketAddr,
+    reactors: Arc<Reactors>,
+    sockets: Arc<Sockets>,
+}
+
+impl Stage {
+    async fn new(threads: usize) -> anyhow::Result<Self> {
+        let store = Store::in_memory(StoreLimits::default())?;
+        let node = Node::new(Arc::new(RouteTable::default()), NodeLimits::default(), Pace::default(), store);
+        let reactors = Reactors::start(threads, &node.pubsub.pressure)?;
+        let sockets = Arc::<Sockets>::default();
+        let endpoint = Endpoint {
+            node,
+            sockets: Arc::clone(&sockets),
+            limits: SocketLimits::default(),
+            outbox_limits: OutboxLimits::default(),
+        };
+        let limits = WireLimits {
+            frame_bytes: 1 << 20,
+            frame_bytes_out: 4 << 20,
+            idle: 3 * DEADLINE,
+            poll_window: Duration::from_secs(10),
+        };
+        let mount = Mount {
+            path: "/socket".into(),
+            websocket: true,
+            longpoll: false,
+            origins: Origins::Any,
+            subprotocols: Vec::new(),
+            auth_token: false,
+            doorman: Doorman::Open,
+            endpoint,
+            limits,
+            gate: Gate::new(SOCKETS),
+            reactors: Arc::clone(&reactors),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let router = router(vec![Arc::new(mount)], Router::new(), None);
+        tokio::spawn(listen(listener, router, SOCKETS, Arc::clone(&sockets.tally)));
+        Ok(Self { address, reactors, sockets })
+    }
+
+    /// Connects as many as there may be.
+    async fn fill(&self) -> anyhow::Result<Vec<Client>> {
+        let mut clients = Vec::new();
+        for _ in 0..SOCKETS {
+            let mut client = Client::connect(self.address).await?.expect("there is room");
+            assert!(client.is_served().await?);
+            clients.push(client);
+        }
+        assert!(Client::connect(self.address).await?.is_none(), "there is no more room");
+        Ok(clients)
+    }
+}
+
+/// A WebSocket client that knows pings.
+struct Client(TcpStream);
+
+impl Client {
+    /// None if it isn't let in.
+    async fn connect(address: SocketAddr) -> anyhow::Result<Option<Self>> {
+        let mut stream = TcpStream::connect(address).await?;
+        let request = "GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\n\
+            upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        stream.write_all(request.as_bytes()).await?;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(timeout(DEADLINE, stream.read_u8()).await??);
+        }
+        Ok(head.starts_with(b"HTTP/1.1 101").then_some(Self(stream)))
+    }
+
+    /// Whether a ping is answered. Otherwise the connection has ended.
+    async fn is_served(&mut self) -> anyhow::Result<bool> {
+        // A ping with nothing in it, and a mask of zeros.
+        let asked = self.0.write_all(&[0x89, 0x80, 0, 0, 0, 0]).await;
+        let mut pong = [0; 2];
+        match timeout(DEADLINE, async { asked.and(self.0.read_exact(&mut pong).await) }).await? {
+            Ok(_) => Ok(pong == [0x8A, 0]),
+            Err(error) if is_end(&error) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn is_end(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+}
+
+/// Waits until as many are open as there should be.
+async fn open(stage: &Stage, count: usize) {
+    let end = Instant::now() + DEADLINE;
+    while stage.sockets.count() != count {
+        assert!(Instant::now() < end, "{} are open", stage.sockets.count());
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_outlive_what_goes_wrong_once() -> anyhow::Result<()> {
+    let stage = Stage::new(1).await?;
+    let mut clients = stage.fill().await?;
+    for fault in [Fault::Panic, Fault::Poll, Fault::Panic, Fault::Panic, Fault::Poll] {
+        stage.reactors.suffer(0, fault);
+        for client in &mut clients {
+            assert!(client.is_served().await?, "after {fault:?}");
+        }
+    }
+    Ok(())
+}
+
+/// A ping is answered with a pong and nothing else: not with what was another's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_of_one_connection_ends_it_alone_and_leaves_nothing_to_others() -> anyhow::Result<()> {
+    let stage = Stage::new(1).await?;
+    let mut clients = stage.fill().await?;
+    stage.reactors.suffer(0, Fault::PanicInConnection);
+    open(&stage, SOCKETS - 1).await;
+    let mut served = 0;
+    for client in &mut clients {
+        served += usize::from(client.is_served().await?);
+    }
+    assert_eq!(served, SOCKETS - 1);
+    let counts: Vec<_> = stage.sockets.tally.counts().filter(|(_, count)| *count > 0).collect();
+    assert!(counts.contains(&(Reason::HostPanicked, 1)), "{counts:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_that_ends_closes_its_connections_and_gets_no_more() -> anyhow::Result<()> {
+    for fault in [Fault::PanicAlways, Fault::PollAlways] {
+        let stage = Stage::new(2).await?;
+        let mut clients = stage.fill().await?;
+        stage.reactors.suffer(0, fault);
+        // Each second one was its.
+        open(&stage, SOCKETS / 2).await;
+        let mut served = Vec::new();
+        for mut client in clients.drain(..) {
+            if client.is_served().await? {
+                served.push(client);
+            }
+        }
+        assert_eq!(served.len(), SOCKETS / 2, "after {fault:?}");
+        // Their places are free, and each newcomer is served.
+        for _ in 0..SOCKETS / 2 {
+            let mut client = Client::connect(stage.address).await?.expect("there is room again");
+            assert!(client.is_served().await?, "after {fault:?}");
+            served.push(client);
+        }
+        assert!(Client::connect(stage.address).await?.is_none(), "there is no more room");
+        for client in &mut served {
+            assert!(client.is_served().await?, "after {fault:?}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_last_thread_gone_a_newcomer_is_closed_and_does_not_hang() -> anyhow::Result<()> {
+    let stage = Stage::new(1).await?;
+    stage.reactors.suffer(0, Fault::PanicAlways);
+    let end = Instant::now() + DEADLINE;
+    while let Some(mut client) = Client::connect(stage.address).await? {
+        if !client.is_served().await? {
+            break;
+        }
+        assert!(Instant::now() < end, "it serves still");
+    }
+    open(&stage, 0).await;
+    Ok(())
+}

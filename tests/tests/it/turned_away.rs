@@ -1,0 +1,184 @@
+//! Clients that are refused, and connections that the host closes: the log says why, and so do the counts.
+
+use anyhow::{Context, Result, ensure};
+use bennu_tests::{Line, Setup, TestHost, bennu, bennu_with, eventually, get, request};
+use rustix::process::Signal;
+use serde_json::json;
+
+const SECRET: &str = "a secret of more than twenty bytes";
+
+/// The line of a reason, once it is written.
+async fn line(host: &TestHost, reason: &str) -> Result<Line> {
+    let line = host.log().find(0, reason, |line| line.field("reason") == reason).await?;
+    ensure!(line.field("level") == "INFO", "{}", line.text);
+    Ok(line)
+}
+
+async fn count(host: &TestHost, kind: &str, reason: &str) -> Result<u64> {
+    host.inspect().await?[kind][reason].as_u64().with_context(|| format!("no count of {reason}"))
+}
+
+#[tokio::test]
+async fn who_is_refused_is_logged_and_counted_with_the_reason() -> Result<()> {
+    let config = r#"
+        secret_key_base = { file = "secret.txt" }
+        [mounts."/socket"]
+        check_origin = ["https://example.com"]
+        auth_token = true
+        token = { salt = "user socket" }
+        [mounts."/open"]
+        auth = "none"
+        [mounts."/gated"]
+        gatekeeper = "absent"
+        [limits]
+        sockets = 2
+        "#;
+    let host = Setup::new().guests(&["echo"])?.file("secret.txt", SECRET.into()).config(config).start().await?;
+    let sign = |age: &str| -> Result<String> {
+        let arguments = ["token", "sign", "--salt", "user socket", "--max-age", age, "42"];
+        let signed = bennu_with(host.home(), &arguments, &[("BENNU_SECRET_KEY_BASE", SECRET)])?;
+        ensure!(signed.code == Some(0), "{signed:?}");
+        Ok(signed.output.trim().to_owned())
+    };
+    let (good, expired) = (sign("86400")?, sign("0")?);
+    let knock = |query: String| host.knock().query(&query);
+    for (reason, status, refused) in [
+        ("origin", 403, knock("vsn=2.0.0".into()).header("origin", "https://evil.example").refused().await?),
+        ("version", 403, knock(format!("vsn=9.0.0&token={good}")).refused().await?),
+        ("token_missing", 403, knock("vsn=2.0.0".into()).refused().await?),
+        ("token_invalid", 403, knock(format!("vsn=2.0.0&token={good}-forged")).refused().await?),
+        ("token_expired", 403, knock(format!("vsn=2.0.0&token={expired}")).refused().await?),
+        (
+            "token_unreadable",
+            500,
+            knock("vsn=2.0.0".into())
+                .header("sec-websocket-protocol", "phoenix, base64url.bearer.phx.!")
+                .refused()
+                .await?,
+        ),
+        ("subprotocol", 403, knock("vsn=2.0.0".into()).header("sec-websocket-protocol", "soap").refused().await?),
+        ("gatekeeper_missing", 503, host.knock().at("/gated").refused().await?),
+        ("unknown_mount", 404, host.knock().at("/elsewhere").refused().await?),
+        ("bad_upgrade", 400, get(host.address(), "/open/websocket?vsn=2.0.0").await?.status),
+    ] {
+        ensure!(refused == status, "{reason}: {refused}");
+        let line = line(&host, reason).await?;
+        ensure!(line.message() == "a client was refused", "{}", line.text);
+        ensure!(line.field("peer").starts_with("127.0.0.1:"), "{}", line.text);
+        ensure!(count(&host, "refused", reason).await? == 1, "{reason}");
+    }
+    ensure!(line(&host, "origin").await?.field("origin") == "https://evil.example");
+    ensure!(line(&host, "version").await?.field("mount") == "/socket");
+    ensure!(line(&host, "unknown_mount").await?.field("mount") == "/elsewhere/websocket");
+    // Long-poll is told the same by the same word.
+    ensure!(get(host.address(), "/socket/longpoll?vsn=2.0.0").await?.json()?["status"] == 403);
+    ensure!(count(&host, "refused", "token_missing").await? == 2);
+    let inside = (host.knock().at("/open").connect().await?, host.knock().at("/open").connect().await?);
+    ensure!(host.knock().at("/open").refused().await? == 503);
+    line(&host, "socket_limit").await?;
+    let address = host.address().to_string();
+    let shown = bennu(host.home(), &["inspect", "--host", &address])?;
+    ensure!(shown.output.contains("token_missing 2") && shown.output.contains("socket_limit 1"), "{shown:?}");
+    drop(inside);
+    let log = host.stop().await?.tail(100_000);
+    ensure!(!log.contains(&good) && !log.contains(&expired), "a token is in the log");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_connection_that_the_host_closes_is_logged_and_counted_with_the_reason() -> Result<()> {
+    let setup = Setup::new().guests(&["echo"])?.limit("idle_ms", 2_000).limit("frame_bytes", 10_000);
+    let mut host = setup.limit("messages_per_second", 3).start().await?;
+    let origin = "http://127.0.0.1";
+    let connect = async || host.knock().header("origin", origin).connect().await;
+    let long = format!(r#"[null,"1","phoenix","heartbeat",{{"filler":"{}"}}]"#, "x".repeat(10_000));
+    for (reason, code) in [
+        ("message_too_large", 1009),
+        ("malformed_message", 1011),
+        ("protocol_error", 1002),
+        ("invalid_text", 1007),
+        ("message_rate", 1008),
+        ("idle", 1002),
+    ] {
+        let mut client = connect().await?;
+        match reason {
+            "message_too_large" => client.send(long.clone()).await?,
+            "malformed_message" => client.send("no message").await?,
+            "protocol_error" => client.send_reserved().await?,
+            "invalid_text" => client.send_piece(&b"\xff"[..], true, true).await?,
+            "message_rate" => {
+                for _ in 0..20 {
+                    client.send(r#"[null,"1","phoenix","heartbeat",{}]"#).await?;
+                }
+            }
+            _ => {}
+        }
+        let (_, closed) = client.until_closed().await?;
+        ensure!(closed == Some(code), "{reason}: {closed:?}");
+        let line = line(&host, reason).await?;
+        ensure!(line.message() == "the host closed a connection" && line.field("mount") == "/socket", "{}", line.text);
+        ensure!(line.field("peer").starts_with("127.0.0.1:") && line.field("origin") == origin, "{}", line.text);
+        ensure!(count(&host, "closed", reason).await? == 1, "{reason}");
+    }
+    // A client that goes by itself is nobody's business.
+    let before = host.inspect().await?["closed"].clone();
+    connect().await?.close().await?;
+    drop(connect().await?);
+    host.holds(0, 0).await?;
+    ensure!(host.inspect().await?["closed"] == before);
+    // Nor are those that a stop closes, one by one.
+    let mut last = connect().await?;
+    host.signal(Signal::TERM)?;
+    last.closed_with(1012).await?;
+    drop(last);
+    host.ended().await?;
+    ensure!(!host.log().since(0).iter().any(|line| line.field("reason") == "stopping"));
+    Ok(())
+}
+
+/// A slow reader, over both transports, and one who is disconnected.
+#[tokio::test]
+async fn a_slow_reader_and_one_who_is_disconnected_are_told_apart() -> Result<()> {
+    let host = Setup::new().guests(&["echo"])?.limit("outbox_frames", 3).start().await?;
+    let begun = get(host.address(), "/socket/longpoll?vsn=2.0.0").await?.json()?;
+    let path = format!("/socket/longpoll?vsn=2.0.0&token={}", begun["token"].as_str().context("a token")?);
+    for n in 0..6 {
+        let beat = json!([null, n.to_string(), "phoenix", "heartbeat", {}]).to_string();
+        bennu_tests::request_with(host.address(), "POST", &path, &[], beat.as_bytes()).await?;
+    }
+    line(&host, "outbox_full").await?;
+    eventually("it is counted", async || Ok((count(&host, "closed", "outbox_full").await? == 1).then_some(()))).await?;
+    host.stop().await?;
+    Ok(())
+}
+
+/// A crowd that is refused doesn't fill the disk, and none of it is forgotten.
+#[tokio::test]
+async fn lines_are_bounded_and_what_is_left_out_is_counted() -> Result<()> {
+    const CROWD: u64 = 300;
+    let host = TestHost::start(&["echo"]).await?;
+    for _ in 0..CROWD {
+        get(host.address(), "/nowhere/websocket").await?;
+    }
+    ensure!(count(&host, "refused", "unknown_mount").await? == CROWD);
+    let told = |lines: &[Line]| -> u64 {
+        let of_it = lines.iter().filter(|line| line.field("reason") == "unknown_mount");
+        of_it.map(|line| line.fields["left_out"].as_u64().unwrap_or(1)).sum()
+    };
+    eventually("all are told of", async || Ok((told(&host.log().since(0)) == CROWD).then_some(()))).await?;
+    let lines = host.log().since(0).iter().filter(|line| line.field("reason") == "unknown_mount").count();
+    ensure!(lines < 100, "{lines} lines");
+    host.stop().await?;
+    Ok(())
+}
+
+/// What a client says of itself can't pass for something else in the log.
+#[tokio::test]
+async fn what_a_client_says_is_escaped() -> Result<()> {
+    let host = Setup::new().guests(&["echo"])?.human().start().await?;
+    let odd = [("origin", "https://\u{202e}evil\" peer=1.2.3.4")];
+    ensure!(request(host.address(), "GET", "/socket/websocket?vsn=2.0.0", &odd).await?.status == 403);
+    let line = host.log().find(0, "the refusal", |line| line.text.contains("a client was refused")).await?;
+    ensure!(!line.text.contains('\u{202e}') && line.text.contains("\\u{202e}evil\\\" peer=1.2.3.4\""), "{}", line.text);
+    Ok(())
+}
