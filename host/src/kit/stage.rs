@@ -125,6 +125,13 @@ impl Stage {
         inside.publish(loaded)
     }
 
+    /// Which build of a plugin is there: 1 for the first, and one more for each [reload](Self::reload). The log and faults name it.
+    #[must_use]
+    pub fn generation(&self, plugin: &str) -> Option<u32> {
+        let plugins = self.inside.plugins.borrow();
+        plugins.iter().find(|loaded| loaded.name() == plugin).map(Loaded::generation)
+    }
+
     /// Somebody connects and joins a topic.
     ///
     /// # Errors
@@ -214,10 +221,11 @@ impl Inside {
     fn load(&self, name: &str, file: &Path) -> Result<Loaded> {
         let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
         let settings = self.config.settings()?.of(name);
-        let before = self.plugins.borrow().iter().filter(|loaded| loaded.name() == name).count();
+        // `publish` keeps one build of each plugin, so what is kept can't be counted.
+        let before = self.plugins.borrow().iter().find(|loaded| loaded.name() == name).map_or(0, Loaded::generation);
         let origin = Origin {
             name: name.into(),
-            generation: u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1),
+            generation: before.saturating_add(1),
             configuration: settings.configuration,
             publish: settings.publish,
             read: settings.read,

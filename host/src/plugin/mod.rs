@@ -6,12 +6,14 @@
 //!
 //! What a guest can reach is what `imports` gives it: no file, no network, no clock but the host's.
 
+mod allocation;
 mod anatomy;
 mod backtrace;
 #[allow(unsafe_code, reason = "generated; the typed functions are checked against the component when it is loaded")]
 mod bindings;
 mod builds;
 mod cache;
+mod capacity;
 mod clock;
 mod compiler;
 mod convert;
@@ -35,7 +37,7 @@ pub use anatomy::{Anatomy, Kind};
 pub use builds::Builds;
 pub use cache::Cache;
 pub use digest::Digest;
-pub use engine::{Engine, INSTANCES_MAX};
+pub use engine::{Engine, INSTANCES};
 pub use guest::{Grants, Origin};
 pub use library::{Control, Denied, Library, PluginSettings, Settings, Terms, Wish};
 pub use loader::{Loaded, Loader};

@@ -16,7 +16,7 @@ use super::{Config, Limits, MountTable};
 use crate::api::{self, Access, Api};
 use crate::channel::Node;
 use crate::contract::Surroundings;
-use crate::plugin::{Builds, Cache, Engine, INSTANCES_MAX, Library, Loader, Shelf, Terms};
+use crate::plugin::{Builds, Cache, Engine, Library, Loader, Shelf, Terms};
 use crate::protocol::CloseCode;
 use crate::routes::RouteTable;
 use crate::socket::Sockets;
@@ -88,7 +88,7 @@ impl Host {
         let node = Node::new(Arc::clone(&routes), config.limits.node(), config.limits.pace(), store.clone());
         let tokens = tokens(config)?;
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
-        let loader = loader(config, Arc::new(surroundings), store, INSTANCES_MAX)?;
+        let loader = loader(config, Arc::new(surroundings), store, config.limits.instances)?;
         let builds = Builds::open(&config.data.join("builds")).context("`data` can't be used")?;
         let terms = Terms { settings, probation: (&config.reload).into() };
         let mut library = Library::new(loader, sources, terms, builds, (routes, Arc::clone(&shelf)));

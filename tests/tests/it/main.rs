@@ -1,5 +1,6 @@
 //! The tests of the whole. Each starts a host of its own.
 
+mod address_space;
 mod api;
 mod bad_input;
 mod call_limits;
