@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::ask::{Ask, in_path};
 
-/// Show the plugins of a host, and reload, unload or roll one back.
+/// Show the plugins of a host, and reload, unload, roll back or forget one.
 #[derive(Args)]
 pub(super) struct Plugins {
     #[command(flatten)]
@@ -28,6 +28,8 @@ enum Wish {
     Unload { name: String },
     /// Let the generation before serve again, until its file changes
     Rollback { name: String },
+    /// Forget one whose file is gone for good, and that it was a gatekeeper
+    Forget { name: String },
 }
 
 impl Plugins {
@@ -37,10 +39,13 @@ impl Plugins {
             Some(Wish::Reload { name }) => (name, "reload"),
             Some(Wish::Unload { name }) => (name, "unload"),
             Some(Wish::Rollback { name }) => (name, "rollback"),
+            Some(Wish::Forget { name }) => (name, "forget"),
         };
         let status = self.ask.post(&format!("/api/plugins/{}/{wish}", in_path(name)), "{}")?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&status)?);
+        } else if wish == "forget" {
+            println!("forgotten: {name}");
         } else {
             show(name, &status);
         }
@@ -85,6 +90,7 @@ pub(super) fn show(name: &str, plugin: &Value) {
         println!("  last load refused: {error}");
     }
     for (flag, text) in [
+        ("is_loading", "a build of it is being read and compiled"),
         ("is_unloaded", "unloaded by an operator; `bennu plugins reload` brings it back"),
         ("is_rolled_back", "rolled back: a later build is in its file"),
         ("file_is_gone", "its file has vanished; the last good generation goes on serving"),

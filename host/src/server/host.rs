@@ -16,9 +16,9 @@ use super::{Config, Limits, MountTable};
 use crate::api::{self, Access, Api};
 use crate::channel::Node;
 use crate::contract::Surroundings;
-use crate::plugin::{Builds, Cache, Engine, Library, Loader, Shelf, Terms};
+use crate::plugin::{Builds, Cache, Engine, Kinds, Library, Loader, Shelf, Terms};
 use crate::protocol::CloseCode;
-use crate::routes::RouteTable;
+use crate::routes::{Guarding, RouteTable};
 use crate::socket::Sockets;
 use crate::store::Store;
 use crate::transport::{Mount, Reactors, StaticFiles, listen, router};
@@ -92,6 +92,7 @@ impl Host {
         let builds = Builds::open(&config.data.join("builds")).context("`data` can't be used")?;
         let terms = Terms { settings, probation: (&config.reload).into() };
         let mut library = Library::new(loader, sources, terms, builds, (routes, Arc::clone(&shelf)));
+        library.remember(Kinds::open(&config.data).context("`data` can't be used")?);
         if config.mounts().values().any(MountTable::relies_on_the_only_gatekeeper) {
             library.expect_one_gatekeeper();
         }
@@ -109,7 +110,8 @@ impl Host {
             }),
             false => Router::new(),
         };
-        library.refresh().await;
+        library.start().await;
+        say_open_mounts(config, &node.routes, listener.local_addr()?);
         let limits = config.limits.clone();
         Ok(Self { listener, mounts, reactors, api, api_listener, node, sockets, library, files, limits })
     }
@@ -179,6 +181,31 @@ impl Host {
         }
         // What was acknowledged is stored already; this ends what waits, in order.
         node.store.close().await;
+    }
+}
+
+/// Says which mounts let anybody in, if the address isn't this machine's alone. The plugins have been loaded, so it is known
+/// whether there is a gatekeeper.
+fn say_open_mounts(config: &Config, routes: &RouteTable, address: SocketAddr) {
+    let mounts = config.mounts();
+    let paths = |is_open: &dyn Fn(&MountTable) -> bool| {
+        let open = mounts.iter().filter(|(_, mount)| is_open(mount)).map(|(path, _)| path.as_str());
+        open.collect::<Vec<_>>().join(", ")
+    };
+    if address.ip().to_canonical().is_loopback() {
+        return;
+    }
+    let has_no_gatekeeper = matches!(routes.current().guards().only(), Guarding::Open);
+    let by_default = paths(&|mount| has_no_gatekeeper && mount.relies_on_the_only_gatekeeper());
+    if !by_default.is_empty() {
+        tracing::warn!(
+            "others than this machine can connect at {address}, and anybody is let in at {by_default}: there is no gatekeeper; set \
+             `token`, `jwt` or `gatekeeper` of the mount, or `auth = \"none\"` if this is meant"
+        );
+    }
+    let on_purpose = paths(&|mount| mount.auth.is_some());
+    if !on_purpose.is_empty() {
+        tracing::info!("others than this machine can connect at {address}, and anybody is let in at {on_purpose}");
     }
 }
 

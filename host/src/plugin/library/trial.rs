@@ -69,6 +69,9 @@ impl Library {
             loaded.routes.iter().map(version).collect()
         };
         let trial = serving.trial.clone().filter(|trial| trial.proved.digest == *digest)?;
+        if self.would_open(name, &trial.proved) {
+            return None;
+        }
         (versions(&serving.loaded) != versions(&trial.proved)).then_some(trial)
     }
 

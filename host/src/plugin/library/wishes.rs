@@ -3,52 +3,47 @@
 use std::sync::Arc;
 
 use super::super::loader::Loaded;
-use super::control::{Denied, Wish};
+use super::control::{Asked, Denied, Wish};
+use super::jobs::{Answer, Why};
 use super::trial::Serving;
 use super::{Library, scan};
 use crate::routes::{Conflict, Probation, Verdict};
 
 impl Library {
-    /// Does what was asked for.
-    pub(super) async fn grant(&mut self, name: &str, wish: Wish) -> Result<(), Denied> {
-        match wish {
-            Wish::Reload => self.reload(name).await,
-            Wish::Unload => self.unload(name),
-            Wish::Rollback => self.roll_back(name),
-        }
+    /// Does what was asked for, and answers when it is done: a reload once it has come to its end, all else at once.
+    pub(super) fn grant(&mut self, Asked { plugin, wish, answer }: Asked) {
+        let granted = match wish {
+            Wish::Reload => return self.reload(&plugin, answer),
+            Wish::Unload => self.unload(&plugin),
+            Wish::Rollback => self.roll_back(&plugin),
+            Wish::Forget => self.forget(&plugin),
+        };
+        self.refuse_candidates();
+        // Who asked may have gone.
+        let _ = answer.send(granted);
     }
 
-    async fn reload(&mut self, name: &str) -> Result<(), Denied> {
+    fn reload(&mut self, name: &str, answer: Answer) {
         let found = scan(&self.sources);
         let Some((path, _)) = found.plugins.get(name) else {
             let is_known = self.plugins.contains_key(name);
             let gone = || Denied::Refused("its file is gone; put it back, or unload the plugin".to_owned());
-            return Err(if is_known { gone() } else { Denied::Unknown });
+            let _ = answer.send(Err(if is_known { gone() } else { Denied::Unknown }));
+            return;
         };
         self.plugins.entry(name.to_owned()).or_default().is_unloaded = false;
         self.shelf.update(name, |status| status.is_unloaded = false);
-        if let Err(error) = self.load(name, path, None, true).await {
-            let why = format!("{error:#}");
-            self.refuse(name, path, &why);
-            return Err(Denied::Refused(why));
-        }
-        self.publish_candidates();
-        match self.conflict_of(name) {
-            None => Ok(()),
-            Some(conflict) => {
-                self.refuse(name, path, &conflict.to_string());
-                Err(Denied::Refused(conflict.to_string()))
-            }
-        }
+        self.begin(name, path, None, Why::Asked, Some(answer));
     }
 
     fn unload(&mut self, name: &str) -> Result<(), Denied> {
+        self.abandon(name, "the plugin was unloaded meanwhile");
         let entry = self.plugins.get_mut(name).ok_or(Denied::Unknown)?;
         entry.candidate = None;
         entry.is_unloaded = true;
         if let Some(serving) = entry.serving.take() {
             // A mount must not stand open for it.
-            entry.is_missed = serving.guard().is_some();
+            entry.is_missed = entry.is_missed || serving.guard().is_some();
             if let Some(trial) = serving.trial {
                 trial.probation.end(Verdict::Passed);
             }
@@ -68,22 +63,30 @@ impl Library {
         Ok(())
     }
 
-    /// A generation on probation is taken back, by hand; after it, the generation before serves again.
+    /// A generation on probation is taken back, by hand; after it, the generation before serves again. A load of this plugin that
+    /// is under way is given up: what is wanted is an older build, until the file changes once more.
     fn roll_back(&mut self, name: &str) -> Result<(), Denied> {
         let entry = self.plugins.get_mut(name).ok_or(Denied::Unknown)?;
         let none = || Denied::Refused("there is no generation before the one that serves".to_owned());
         let conflict = |conflict: Conflict| Denied::Refused(conflict.to_string());
-        match entry.serving.as_ref().and_then(|serving| serving.trial.clone()) {
+        let trial = entry.serving.as_ref().and_then(|serving| serving.trial.clone());
+        let before = trial.as_ref().map(|trial| Arc::clone(&trial.proved)).or_else(|| entry.previous.clone());
+        let before = before.ok_or_else(none)?;
+        if self.would_open(name, &before) {
+            let why = "the generation before is no gatekeeper, and mounts would stand open";
+            return Err(Denied::Refused(why.to_owned()));
+        }
+        match trial {
             Some(trial) => self.return_to_proved(name, &trial).map_err(conflict)?,
             None => {
-                let previous = entry.previous.clone().ok_or_else(none)?;
-                self.serve_again(name, previous, None).map_err(conflict)?;
+                self.serve_again(name, before, None).map_err(conflict)?;
                 // The later build isn't before this one, and a second wish doesn't lead forth again.
                 if let Some(entry) = self.plugins.get_mut(name) {
                     entry.previous = None;
                 }
             }
         }
+        self.abandon(name, "the plugin was rolled back meanwhile");
         self.shelf.update(name, |status| status.is_rolled_back = true);
         Ok(())
     }
