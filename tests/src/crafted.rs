@@ -31,6 +31,7 @@ pub struct Crafted {
     imports: Vec<(String, String)>,
     handles_out: bool,
     omitted: Vec<String>,
+    locals: usize,
     alterations: Vec<(String, String)>,
 }
 
@@ -112,6 +113,14 @@ impl Crafted {
     #[must_use]
     pub fn without(mut self, function: &str) -> Self {
         self.omitted.push(function.to_owned());
+        self
+    }
+
+    /// That takes long to compile, though it is small: it has a function that nobody calls, whose so many variables are all
+    /// alive in as many places.
+    #[must_use]
+    pub fn slow_to_compile(mut self, locals: usize) -> Self {
+        self.locals = locals;
         self
     }
 
@@ -197,6 +206,9 @@ impl Crafted {
         if let Some(start) = &self.start {
             writeln!(text, "(func $start {start}) (start $start)")?;
         }
+        if self.locals > 0 {
+            text += &crowded(self.locals);
+        }
         text += ")";
         Ok(text)
     }
@@ -228,6 +240,22 @@ impl Crafted {
         ensure!(memory.end() < HEAP && HEAP < MEMORY_BYTES, "a crafted plugin is small");
         Ok(memory.bytes)
     }
+}
+
+/// A function with so many variables, each changed in one of as many branches, and all of them needed at the end.
+fn crowded(locals: usize) -> String {
+    let mut text = String::from("(func (export \"crowded\") (param $n i64) (result i64)\n");
+    text += &"(local i64)".repeat(locals);
+    for at in 1..=locals {
+        let condition = format!("(i64.gt_u (local.get $n) (i64.const {at}))");
+        let sum = format!("(i64.add (local.get $n) (local.get {}))", (at * 7) % locals + 1);
+        text += &format!("(if {condition} (then (local.set {at} {sum})))\n");
+    }
+    text += "local.get $n\n";
+    for at in 1..=locals {
+        text += &format!("(i64.xor (local.get {at}))\n");
+    }
+    text + ")\n"
 }
 
 /// The static part of the module's memory, as it is filled.

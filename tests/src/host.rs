@@ -24,6 +24,8 @@ pub struct Setup {
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
     is_human: bool,
+    listen: Option<String>,
+    address_space: Option<u64>,
 }
 
 impl Setup {
@@ -103,6 +105,20 @@ impl Setup {
         self
     }
 
+    /// Listening elsewhere than at a free port of this machine alone.
+    #[must_use]
+    pub fn listen(mut self, address: &str) -> Self {
+        self.listen = Some(address.to_owned());
+        self
+    }
+
+    /// With so many mebibytes of address space at most, as by `ulimit -v`.
+    #[must_use]
+    pub fn address_space(mut self, mebibytes: u64) -> Self {
+        self.address_space = Some(mebibytes);
+        self
+    }
+
     /// Starts it, and waits until it listens.
     ///
     /// # Errors
@@ -144,9 +160,13 @@ impl Setup {
         let cache = self.cache.map_or_else(places::compiled, Ok)?;
         let config = format!("cache = {cache:?}\n{}\n", self.config);
         fs::write(home.path().join("bennu.toml"), config)?;
-        let mut command = Command::new(places::binary()?);
+        let mut command = match self.address_space {
+            Some(mebibytes) => limited(mebibytes)?,
+            None => Command::new(places::binary()?),
+        };
+        let listen = self.listen.as_deref().unwrap_or("127.0.0.1:0");
         command
-            .args(["serve", "plugins", "--config", "bennu.toml", "--listen", "127.0.0.1:0"])
+            .args(["serve", "plugins", "--config", "bennu.toml", "--listen", listen])
             .args(["--log-format", "json"].iter().filter(|_| !self.is_human))
             .args(self.arguments)
             .env_remove("BENNU_LOG")
@@ -158,6 +178,17 @@ impl Setup {
             .stderr(Stdio::piped());
         Ok((command, Arc::new(home)))
     }
+}
+
+/// The binary with a limit of its address space; its arguments follow.
+///
+/// # Errors
+/// Where there is no binary.
+pub fn limited(mebibytes: u64) -> Result<Command> {
+    let mut command = Command::new("sh");
+    let kibibytes = mebibytes << 10;
+    command.args(["-c", &format!("ulimit -v {kibibytes} && exec \"$0\" \"$@\"")]).arg(places::binary()?);
+    Ok(command)
 }
 
 /// What became of a plugin's file.

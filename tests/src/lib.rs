@@ -34,7 +34,7 @@ pub use cast::{Cast, check, play};
 pub use client::{Knock, Received, Reply, TestClient};
 pub use command::{Ended, bennu, bennu_with};
 pub use gate::Gate;
-pub use host::{Loading, Setup, TestHost};
+pub use host::{Loading, Setup, TestHost, limited};
 pub use http::{Answer, get, know, request, request_with};
 pub use log::{Line, Log};
 pub use replay::{Difference, bearer, replay};

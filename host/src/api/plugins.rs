@@ -25,18 +25,19 @@ pub(super) async fn one(
     api.plugin(&name).map(Json)
 }
 
-/// `POST /api/plugins/{name}/{reload, unload or rollback}`. It answers when it is done.
+/// `POST /api/plugins/{name}/{reload, unload, rollback or forget}`. It answers when it is done.
 pub(super) async fn change(
     State(api): State<Arc<Api>>,
     names: Result<Path<(String, String)>, PathRejection>,
-) -> Result<Json<PluginStatus>, Refusal> {
+) -> Result<Json<Value>, Refusal> {
     let Path((name, wish)) = names?;
     let wish = match wish.as_str() {
         "reload" => Wish::Reload,
         "unload" => Wish::Unload,
         "rollback" => Wish::Rollback,
+        "forget" => Wish::Forget,
         other => {
-            let message = format!("a plugin can be told to `reload`, `unload` and `rollback`, not `{other}`");
+            let message = format!("a plugin can be told to `reload`, `unload`, `rollback` and `forget`, not `{other}`");
             return Err(Refusal::unknown(message));
         }
     };
@@ -45,11 +46,14 @@ pub(super) async fn change(
         Denied::Refused(why) => Refusal::new(StatusCode::CONFLICT, "refused", why),
         Denied::Stopping => Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the host is stopping"),
     })?;
-    api.plugin(&name).map(Json)
+    if wish == Wish::Forget {
+        return Ok(Json(json!({ "forgotten": name })));
+    }
+    Ok(Json(json!(api.plugin(&name)?)))
 }
 
 impl Api {
     fn plugin(&self, name: &str) -> Result<PluginStatus, Refusal> {
-        self.shelf.all().remove(name).ok_or_else(|| Refusal::unknown(format!("there is no plugin `{name}`")))
+        self.shelf.one(name).ok_or_else(|| Refusal::unknown(format!("there is no plugin `{name}`")))
     }
 }

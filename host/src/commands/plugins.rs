@@ -8,7 +8,7 @@ use super::ask::{Ask, in_path};
 use super::output::out_line;
 use super::shown;
 
-/// Show the plugins of a host, and reload, unload or roll one back.
+/// Show the plugins of a host, and reload, unload, roll back or forget one.
 #[derive(Args)]
 pub(super) struct Plugins {
     #[command(flatten)]
@@ -30,6 +30,8 @@ enum Wish {
     Unload { name: String },
     /// Let the generation before serve again, until its file changes
     Rollback { name: String },
+    /// Forget one whose file is gone for good, and that it was a gatekeeper
+    Forget { name: String },
 }
 
 impl Plugins {
@@ -39,10 +41,13 @@ impl Plugins {
             Some(Wish::Reload { name }) => (name, "reload"),
             Some(Wish::Unload { name }) => (name, "unload"),
             Some(Wish::Rollback { name }) => (name, "rollback"),
+            Some(Wish::Forget { name }) => (name, "forget"),
         };
         let status = self.ask.post(&format!("/api/plugins/{}/{wish}", in_path(name)), "{}")?;
         if self.json {
             out_line!("{}", shown::pretty(&status)?);
+        } else if wish == "forget" {
+            out_line!("forgotten: {}", shown::name(name));
         } else {
             show(name, &status);
         }
@@ -91,6 +96,7 @@ pub(super) fn show(name: &str, plugin: &Value) {
         (false, false) => "its file has vanished",
     };
     for (flag, text) in [
+        ("is_loading", "a build of it is being read and compiled"),
         ("is_unloaded", "unloaded by an operator; `bennu plugins reload` brings it back"),
         ("is_rolled_back", "rolled back: a later build is in its file"),
         ("file_is_gone", gone),

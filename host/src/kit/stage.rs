@@ -149,6 +149,13 @@ impl Stage {
         inside.publish(loaded)
     }
 
+    /// Which build of a plugin is there: 1 for the first, and one more for each [reload](Self::reload). The log and faults name it.
+    #[must_use]
+    pub fn generation(&self, plugin: &str) -> Option<u32> {
+        let plugins = self.inside.plugins.borrow();
+        plugins.iter().find(|loaded| loaded.name() == plugin).map(Loaded::generation)
+    }
+
     /// Somebody connects and joins a topic.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
 use semver::Version;
+use serde::{Deserialize, Serialize};
 use wasmparser::{Encoding, Parser, Payload};
 
 /// The interfaces that make a component a plugin, or a gatekeeper.
@@ -14,7 +15,8 @@ const CONNECT: &str = "bennu:channel/connect";
 pub(super) const SPOKEN: Version = Version::new(0, 1, 0);
 
 /// What a component is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// It serves channels.
     Plugin,
@@ -52,6 +54,50 @@ impl Anatomy {
     /// # Errors
     /// Where it can't be a plugin of this host, in one sentence that says what to do.
     pub fn read(bytes: &[u8]) -> Result<Self> {
+        let Outside { imports, exports } = Outside::read(bytes)?;
+        let (kind, version) = kind_of(&exports)?;
+        refuse_foreign(&imports)?;
+        Ok(Self { imports, exports, kind, version })
+    }
+
+    /// Whether it exports an interface of the contract, by its name without package and version.
+    #[must_use]
+    pub fn exports_interface(&self, name: &str) -> bool {
+        let prefix = format!("bennu:channel/{name}@");
+        self.exports.iter().any(|export| export.starts_with(&prefix))
+    }
+}
+
+/// Whether bytes that can't be served were meant to be a gatekeeper. A mount must not stand open because its guard is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Likeness {
+    /// A gatekeeper's export is named in them.
+    Gatekeeper,
+    /// They can't be read as a component, so they may have been anything.
+    Unknown,
+    /// They are a component, and no gatekeeper.
+    Other,
+}
+
+impl Likeness {
+    /// What these bytes look like.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        let name = CONNECT.as_bytes();
+        if bytes.windows(name.len() + 1).any(|window| window.starts_with(name) && window.ends_with(b"@")) {
+            return Self::Gatekeeper;
+        }
+        if Outside::read(bytes).is_err() { Self::Unknown } else { Self::Other }
+    }
+}
+
+/// The names that a component imports and exports.
+struct Outside {
+    imports: BTreeSet<String>,
+    exports: BTreeSet<String>,
+}
+
+impl Outside {
+    fn read(bytes: &[u8]) -> Result<Self> {
         if !bytes.starts_with(b"\0asm") {
             bail!("it is not WebAssembly; give a component, as `cargo xtask guests` builds it");
         }
@@ -82,24 +128,7 @@ impl Anatomy {
                 _ => {}
             }
         }
-        let (kind, version) = kind_of(&exports)?;
-        refuse_foreign(&imports)?;
-        Ok(Self { imports, exports, kind, version })
-    }
-
-    /// Whether bytes that can't be loaded look as if they should have been a gatekeeper: its export's name is in them. A
-    /// mount must not stand open because its guard is damaged.
-    #[must_use]
-    pub(super) fn looks_like_gatekeeper(bytes: &[u8]) -> bool {
-        let name = CONNECT.as_bytes();
-        bytes.windows(name.len() + 1).any(|window| window.starts_with(name) && window.ends_with(b"@"))
-    }
-
-    /// Whether it exports an interface of the contract, by its name without package and version.
-    #[must_use]
-    pub fn exports_interface(&self, name: &str) -> bool {
-        let prefix = format!("bennu:channel/{name}@");
-        self.exports.iter().any(|export| export.starts_with(&prefix))
+        Ok(Self { imports, exports })
     }
 }
 
@@ -177,9 +206,25 @@ mod tests {
         let gatekeeper = wat::parse_str(exporting("bennu:channel/connect@0.1.0")).unwrap_or_default();
         let half = &gatekeeper[..gatekeeper.len() - 3];
         assert!(Anatomy::read(half).is_err());
-        assert!(Anatomy::looks_like_gatekeeper(half));
+        assert_eq!(Likeness::of(half), Likeness::Gatekeeper);
         let plugin = wat::parse_str(exporting("bennu:channel/channel@0.1.0")).unwrap_or_default();
-        assert!(!Anatomy::looks_like_gatekeeper(&plugin));
+        assert_eq!(Likeness::of(&plugin), Likeness::Other);
+        let other = wat::parse_str(exporting("other:thing/x@1.0.0")).unwrap_or_default();
+        assert_eq!(Likeness::of(&other), Likeness::Other);
+    }
+
+    #[test]
+    fn what_cant_be_read_as_a_component_may_have_been_a_gatekeeper() {
+        let module = wat::parse_str("(module)").unwrap_or_default();
+        for bytes in [&b""[..], b"#!/bin/sh", b"\0asm", &gatekeeper_start(), &module] {
+            assert_eq!(Likeness::of(bytes), Likeness::Unknown, "{bytes:?}");
+        }
+    }
+
+    /// A gatekeeper that was cut before its export is named.
+    fn gatekeeper_start() -> Vec<u8> {
+        let gatekeeper = wat::parse_str(exporting("bennu:channel/connect@0.1.0")).unwrap_or_default();
+        gatekeeper[..gatekeeper.len() / 3].to_vec()
     }
 
     #[test]

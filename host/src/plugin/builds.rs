@@ -36,6 +36,9 @@ pub struct Builds {
     history: History,
 }
 
+/// Reads a component that was kept.
+pub(super) type Kept = Box<dyn FnOnce() -> Option<(Bytes, Digest)> + Send>;
+
 /// In the directory, the list of those that were taken back.
 const LIST: &str = "taken-back.json";
 
@@ -97,6 +100,13 @@ impl Builds {
         }
     }
 
+    /// Forgets a plugin that is gone for good.
+    pub(super) fn forget_plugin(&mut self, plugin: &str) {
+        if self.history.remove(plugin).is_some() {
+            self.write(HISTORY, &self.history);
+        }
+    }
+
     /// Keeps a component that may have to serve again after a restart. It is what is to be done, where the disk may be waited
     /// for.
     pub(super) fn keep(&self, digest: &Digest, component: Bytes) -> impl FnOnce() + Send + use<> {
@@ -111,10 +121,11 @@ impl Builds {
         }
     }
 
-    /// A component that was kept.
-    pub(super) fn kept(&self, digest: &str) -> Option<Vec<u8>> {
-        let bytes = fs::read(self.path(digest)?).ok()?;
-        (Digest::of(&bytes).to_string() == digest).then_some(bytes)
+    /// A component that was kept: the first of these that is there and undamaged. It is what is to be done, where the disk may
+    /// be waited for.
+    pub(super) fn kept(&self, digests: &[&String]) -> Kept {
+        let files: Vec<_> = digests.iter().filter_map(|digest| Some(((*digest).clone(), self.path(digest)?))).collect();
+        Box::new(move || files.iter().find_map(|(digest, path)| read_kept(digest, path)))
     }
 
     /// Keeps only the components that are wanted, those that are remembered of plugins, and those that serve in place of others.
@@ -148,6 +159,12 @@ impl Builds {
     }
 }
 
+fn read_kept(digest: &str, path: &Path) -> Option<(Bytes, Digest)> {
+    let bytes = fs::read(path).ok()?;
+    let found = Digest::of(&bytes);
+    (found.to_string() == digest).then(|| (bytes.into(), found))
+}
+
 /// What isn't remembered is a pity, and no reason to serve nothing.
 fn said(done: std::io::Result<()>, path: &Path) {
     if let Err(error) = done {
@@ -158,6 +175,10 @@ fn said(done: std::io::Result<()>, path: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn kept(builds: &Builds, digest: &str) -> Option<Bytes> {
+        builds.kept(&[&digest.to_owned()])().map(|(bytes, _)| bytes)
+    }
 
     #[test]
     fn what_was_taken_back_is_known_at_the_next_start() -> Result<()> {
@@ -174,8 +195,8 @@ mod tests {
         let mut builds = Builds::open(&directory)?;
         assert_eq!(builds.rejection("chat", &bad).map(|rejection| rejection.faults), Some(4));
         assert_eq!(builds.rejection("echo", &bad), None);
-        assert_eq!(builds.kept(&instead), Some(b"good".to_vec()));
-        assert_eq!(builds.kept(&Digest::of(b"other").to_string()), None);
+        assert_eq!(kept(&builds, &instead), Some(Bytes::from_static(b"good")));
+        assert_eq!(kept(&builds, &Digest::of(b"other").to_string()), None);
         builds.forget(&bad);
         assert_eq!(Builds::open(&directory)?.rejection("chat", &bad), None);
         Ok(())
@@ -187,7 +208,7 @@ mod tests {
         let builds = Builds::open(home.path())?;
         let digest = Digest::of(b"good");
         fs::write(home.path().join(digest.to_string()).with_extension("wasm"), b"changed")?;
-        assert_eq!(builds.kept(&digest.to_string()), None);
+        assert_eq!(kept(&builds, &digest.to_string()), None);
         Ok(())
     }
 
@@ -198,7 +219,7 @@ mod tests {
         let digest = Digest::of(b"good");
         fs::write(home.path().join(digest.to_string()).with_extension("wasm"), b"")?;
         builds.keep(&digest, Bytes::from_static(b"good"))();
-        assert_eq!(builds.kept(&digest.to_string()), Some(b"good".to_vec()));
+        assert_eq!(kept(&builds, &digest.to_string()), Some(Bytes::from_static(b"good")));
         Ok(())
     }
 
@@ -212,8 +233,11 @@ mod tests {
         builds.prune(&BTreeSet::new(), &BTreeSet::new());
         let builds = Builds::open(home.path())?;
         assert_eq!(builds.record("chat").proved, Some(good.to_string()));
-        assert_eq!(builds.kept(&good.to_string()), Some(b"good".to_vec()));
+        assert_eq!(kept(&builds, &good.to_string()), Some(Bytes::from_static(b"good")));
         assert_eq!(builds.record("other"), Record::default());
+        let mut builds = Builds::open(home.path())?;
+        builds.forget_plugin("chat");
+        assert_eq!(Builds::open(home.path())?.record("chat"), Record::default());
         fs::write(home.path().join(HISTORY), "{\"chat\": 1}")?;
         assert_eq!(Builds::open(home.path())?.record("chat"), Record::default());
         assert!(home.path().join("proved.json.unreadable").exists());

@@ -1,10 +1,13 @@
 //! Compiled code on disk, so that a start doesn't compile again what hasn't changed.
 //!
 //! A cached file is machine code that the host will run, so the directory must belong to the user that runs the host, and
-//! nobody else may look into it or write there: another directory is not used at all.
+//! nobody else may look into it or write there: another directory is not used at all. A disk may also damage a file, so each
+//! file begins with a digest of all that follows. It is verified on the very bytes that are run: the file is read once into
+//! memory of the host's own. It isn't mapped, because a mapped page may change after it was verified.
 
 use std::fs::{self, DirBuilder, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -54,34 +57,30 @@ impl Cache {
         Some(caches.join("bennu").join("compiled"))
     }
 
-    /// The compiled form of a component, if it is there and this engine can use it.
+    /// The compiled form of a component, if it is there, undamaged, and this engine can use it. A file that can't be used is
+    /// removed.
     pub(super) fn find(&self, engine: &wasmtime::Engine, digest: &Digest) -> Option<Component> {
         let path = self.path(engine, digest);
-        let file = File::open(&path).ok()?;
-        #[allow(unsafe_code, reason = "see below")]
-        // SAFETY: the file was written by `store` below, from this engine's own compiler: its name holds the content's hash
-        // and the engine's compatibility hash, and it was put there whole, by a rename. Nobody but this user can write in
-        // the directory (`open` has checked that), and who runs as this user needs no cache to run code.
-        let component = unsafe { Component::deserialize_file(engine, &path) };
-        match component {
-            Ok(component) => {
-                let _ = file.set_modified(SystemTime::now());
-                Some(component)
-            }
-            Err(error) => {
-                tracing::warn!("the compiled plugin {} is not used: {error:#}", path.display());
+        let found = match File::open(&path) {
+            Ok(file) => read(&file, engine, digest).and_then(|code| deserialize(engine, &code)),
+            Err(error) if error.kind() == ErrorKind::NotFound => return None,
+            Err(error) => Err(error.into()),
+        };
+        found
+            .inspect_err(|error| {
+                tracing::warn!("the compiled plugin {} is not used, but compiled anew: {error:#}", path.display());
                 let _ = fs::remove_file(&path);
-                None
-            }
-        }
+            })
+            .ok()
     }
 
     /// Keeps a compiled component.
     ///
     /// # Errors
     /// Where the directory can't be written.
-    pub(super) fn store(&self, engine: &wasmtime::Engine, digest: &Digest, compiled: &[u8]) -> Result<()> {
-        files::replace(&self.path(engine, digest), compiled)?;
+    pub(super) fn store(&self, engine: &wasmtime::Engine, digest: &Digest, code: &[u8]) -> Result<()> {
+        let seal = seal(engine, digest, code);
+        files::replace(&self.path(engine, digest), &[&MAGIC[..], seal.as_bytes(), code].concat())?;
         if let Err(error) = self.prune() {
             tracing::debug!("old compiled plugins stay: {error:#}");
         }
@@ -89,9 +88,7 @@ impl Cache {
     }
 
     fn path(&self, engine: &wasmtime::Engine, digest: &Digest) -> PathBuf {
-        let mut hasher = DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut hasher);
-        self.directory.join(format!("{digest}-{:016x}.cwasm", hasher.finish()))
+        self.directory.join(format!("{digest}-{:016x}.compiled", compatibility(engine)))
     }
 
     fn prune(&self) -> Result<()> {
@@ -106,6 +103,53 @@ impl Cache {
         files[..surplus].iter().try_for_each(|(_, path)| fs::remove_file(path))?;
         Ok(())
     }
+}
+
+/// What a file begins with. The digest follows, and then the code.
+const MAGIC: &[u8; 16] = b"bennu compiled 1";
+const SEAL_BYTES: usize = 32;
+
+/// The digest that a file holds. It covers which component and which engine the code is for, so a file under another file's
+/// name is noticed as well.
+fn seal(engine: &wasmtime::Engine, component: &Digest, code: &[u8]) -> Digest {
+    Digest::of_pieces(&[component.as_bytes(), &compatibility(engine).to_le_bytes(), code])
+}
+
+/// Engines with the same number can run each other's code: it covers wasmtime's version, the processor and the settings.
+fn compatibility(engine: &wasmtime::Engine) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Reads the code of a file, and verifies it.
+fn read(mut file: &File, engine: &wasmtime::Engine, digest: &Digest) -> Result<Vec<u8>> {
+    let found = file.metadata()?;
+    let user = rustix::process::geteuid().as_raw();
+    if !found.is_file() || found.uid() != user || found.mode() & 0o022 != 0 {
+        bail!("it is no file that this user alone may write");
+    }
+    let mut start = [0; MAGIC.len() + SEAL_BYTES];
+    file.read_exact(&mut start).context("it is cut off")?;
+    let mut code = Vec::with_capacity(usize::try_from(found.len())?);
+    file.read_to_end(&mut code)?;
+    let (magic, sealed) = start.split_at(MAGIC.len());
+    if magic != MAGIC || sealed != seal(engine, digest, &code).as_bytes() {
+        bail!("its content isn't what was written");
+    }
+    // The files used last are kept.
+    let _ = file.set_modified(SystemTime::now());
+    Ok(code)
+}
+
+fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> Result<Component> {
+    #[allow(unsafe_code, reason = "see below")]
+    // SAFETY: the code was written by `store` above, from this engine's own compiler: `read` has verified a digest of it, of the
+    // component and of the engine's compatibility hash. The bytes are the host's own memory, so nobody changes them after that.
+    // Who could forge the digest can write in the directory, which is this user alone (`open` has checked that), and who runs as
+    // this user needs no cache to run code.
+    let component = unsafe { Component::deserialize(engine, code) };
+    Ok(component?)
 }
 
 #[cfg(test)]
@@ -145,6 +189,49 @@ mod tests {
         assert_eq!(mode(&cache.path(&engine, &digest))?, 0o600);
         cache.store(&engine, &digest, b"not machine code")?;
         assert!(cache.find(&engine, &digest).is_none());
+        assert!(!cache.path(&engine, &digest).exists());
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_that_differs_in_one_bit_is_not_run() -> Result<()> {
+        let home = tempfile::tempdir()?;
+        let cache = Cache::open(&home.path().join("compiled"))?;
+        let engine = wasmtime::Engine::default();
+        let bytes = wat::parse_str("(component (core module (func (export \"f\") unreachable)))")?;
+        let digest = Digest::of(&bytes);
+        let path = cache.path(&engine, &digest);
+        let code = engine.precompile_component(&bytes)?;
+        cache.store(&engine, &digest, &code)?;
+        let good = fs::read(&path)?;
+        for at in (0..good.len()).step_by(good.len() / 97) {
+            let mut damaged = good.clone();
+            damaged[at] ^= 1;
+            fs::write(&path, damaged)?;
+            assert!(cache.find(&engine, &digest).is_none(), "the byte {at} of {} was changed", good.len());
+            cache.store(&engine, &digest, &code)?;
+        }
+        for length in [0, 1, MAGIC.len(), MAGIC.len() + SEAL_BYTES, good.len() - 1] {
+            fs::write(&path, &good[..length])?;
+            assert!(cache.find(&engine, &digest).is_none(), "it was cut to {length} bytes");
+        }
+        fs::write(&path, [&*good, b"more"].concat())?;
+        assert!(cache.find(&engine, &digest).is_none(), "bytes were added");
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_of_another_component_or_of_others_is_not_run() -> Result<()> {
+        let home = tempfile::tempdir()?;
+        let cache = Cache::open(&home.path().join("compiled"))?;
+        let engine = wasmtime::Engine::default();
+        let bytes = wat::parse_str("(component)")?;
+        let (digest, other) = (Digest::of(&bytes), Digest::of(b"other"));
+        cache.store(&engine, &digest, &engine.precompile_component(&bytes)?)?;
+        fs::copy(cache.path(&engine, &digest), cache.path(&engine, &other))?;
+        assert!(cache.find(&engine, &other).is_none(), "the file has another component's name");
+        fs::set_permissions(cache.path(&engine, &digest), fs::Permissions::from_mode(0o620))?;
+        assert!(cache.find(&engine, &digest).is_none(), "others may write the file");
         assert!(!cache.path(&engine, &digest).exists());
         Ok(())
     }

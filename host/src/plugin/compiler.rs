@@ -1,4 +1,4 @@
-//! The compiler's own thread: one, and of low priority, so that no channel feels a reload.
+//! The compiler's threads: one for each component, and of low priority, so that no channel feels a reload.
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
@@ -18,18 +18,22 @@ pub(super) struct Compiled {
     pub(super) was_cached: bool,
 }
 
-/// Reads the anatomy, and finds or makes the compiled form, in a thread of its own.
+/// Reads the anatomy, and finds or makes the compiled form, in a thread of its own. The thread drops `held` when it ends, which
+/// is later than the future does if that is dropped: compiling can't be broken off.
 pub(super) async fn compile(
     engine: wasmtime::Engine,
     cache: Option<Cache>,
     digest: Digest,
     bytes: Bytes,
+    held: impl Send + 'static,
 ) -> Result<Compiled> {
     let (done, result) = oneshot::channel();
     let work = move || {
         give_way();
-        // Nobody waits any more if the host is stopping.
-        let _ = done.send(find_or_compile(&engine, cache.as_ref(), &digest, &bytes));
+        let found = find_or_compile(&engine, cache.as_ref(), &digest, &bytes);
+        drop(held);
+        // Nobody waits any more if the host is stopping, or the file has changed.
+        let _ = done.send(found);
     };
     std::thread::Builder::new().name("bennu-compile".into()).spawn(work).context("starting a thread to compile in")?;
     result.await.map_err(|_| anyhow!("the compiler died; this is a fault of the host"))?
@@ -51,15 +55,14 @@ fn find_or_compile(
 
 fn make(engine: &wasmtime::Engine, cache: Option<&Cache>, digest: &Digest, bytes: &[u8]) -> Result<Component> {
     let refused = "it is no valid component; build it again with a current toolchain";
-    let Some(cache) = cache else {
-        return Component::from_binary(engine, bytes).map_err(anyhow::Error::from).context(refused);
-    };
-    let compiled = engine.precompile_component(bytes).map_err(anyhow::Error::from).context(refused)?;
-    if let Err(error) = cache.store(engine, digest, &compiled) {
-        tracing::warn!("a compiled plugin could not be kept: {error:#}");
-        return Ok(Component::from_binary(engine, bytes)?);
+    let component = Component::from_binary(engine, bytes).map_err(anyhow::Error::from).context(refused)?;
+    if let Some(cache) = cache {
+        let stored = component.serialize().map_err(anyhow::Error::from);
+        if let Err(error) = stored.and_then(|code| cache.store(engine, digest, &code)) {
+            tracing::warn!("a compiled plugin could not be kept: {error:#}");
+        }
     }
-    cache.find(engine, digest).context("what was just compiled could not be read back")
+    Ok(component)
 }
 
 /// On Linux a thread has a priority of its own.

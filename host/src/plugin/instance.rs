@@ -6,6 +6,7 @@ use bytes::Bytes;
 use wasmtime::{Result, Store, UpdateDeadline};
 
 use super::bindings::bennu::channel::types::{Membership, Route};
+use super::capacity::Place;
 use super::exports::{Exports, Prepared};
 use super::guest::{Guest, Storage, Subject};
 use super::pool::Borrowed;
@@ -28,6 +29,8 @@ pub(super) struct Instance {
     pub(super) calls: u32,
     /// Bytes of memory that it had when it was new.
     memory_at_first: usize,
+    /// Given back after the store has been dropped, which stands before it.
+    place: Option<Place>,
 }
 
 impl Instance {
@@ -47,7 +50,13 @@ impl Instance {
         let instance = prepared.component.instantiate_async(&mut store).await?;
         let exports = prepared.exports(&mut store, &instance)?;
         let memory_at_first = store.data().memory_bytes();
-        Ok(Self { store, exports, calls: 0, memory_at_first })
+        Ok(Self { store, exports, calls: 0, memory_at_first, place: None })
+    }
+
+    /// The same, with the place that it has among the instances of all plugins.
+    pub(super) fn at(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
     }
 
     pub(super) fn guest_mut(&mut self) -> &mut Guest {

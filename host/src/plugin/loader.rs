@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::backtrace::fault_of;
 use super::bindings::bennu::channel::types;
 use super::exports::{Misshapen, Prepared};
-use super::guest::{Grants, Guest, Origin, Remains, Terms};
+use super::guest::{Grants, Origin, Remains, Terms};
 use super::instance::Instance;
 use super::pool::{Pool, PoolLimits};
 use super::{Anatomy, Cache, Digest, Engine, Kind, WasmPlugin, compiler};
@@ -89,7 +89,8 @@ impl Loaded {
     }
 
     /// Which load of its plugin it is.
-    pub(super) fn generation(&self) -> u32 {
+    #[must_use]
+    pub fn generation(&self) -> u32 {
         self.origin.generation
     }
 
@@ -107,8 +108,19 @@ impl Loader {
     /// # Errors
     /// Where one of these refuses it, in one sentence that says what to do.
     pub async fn load(&self, bytes: Bytes, digest: Digest, origin: Arc<Origin>) -> Result<Loaded> {
+        self.load_holding(bytes, digest, origin, ()).await
+    }
+
+    /// The same, holding something until the component is compiled, also if the future is dropped before that.
+    pub(super) async fn load_holding(
+        &self,
+        bytes: Bytes,
+        digest: Digest,
+        origin: Arc<Origin>,
+        held: impl Send + 'static,
+    ) -> Result<Loaded> {
         let (size, started) = (bytes.len(), Instant::now());
-        let compiled = compiler::compile(self.engine.wasm.clone(), self.cache.clone(), digest, bytes).await?;
+        let compiled = compiler::compile(self.engine.wasm.clone(), self.cache.clone(), digest, bytes, held).await?;
         let (anatomy, compiling) = (compiled.anatomy, started.elapsed());
         let prepared = self.prepare(&anatomy, &compiled.component)?;
         let mut instance = self.instantiate(&prepared, &origin).await?;
@@ -118,7 +130,9 @@ impl Loader {
         };
         let takes = prepared.takes();
         let terms = self.terms(&origin, routes.iter().map(|route| route.pattern.clone()).collect());
-        let pool = Pool::new(prepared, terms, self.pool_limits);
+        // It has a place that the first call may need.
+        drop(instance);
+        let pool = Pool::new(prepared, terms, self.pool_limits, Arc::clone(&self.engine.capacity));
         let plugin = Arc::new(WasmPlugin::new(pool, Arc::clone(&self.call_limits), self.engine.clone()));
         let was_cached = compiled.was_cached;
         Ok(Loaded { anatomy, routes, size, digest, compiling, was_cached, takes, origin, plugin })
@@ -139,9 +153,9 @@ impl Loader {
     }
 
     async fn instantiate(&self, prepared: &Prepared, origin: &Arc<Origin>) -> Result<Instance> {
-        let guest = Guest::new(self.terms(origin, Grants::default()));
-        let instance =
-            timeout(self.call_limits.wall, self.engine.clock.spring().keep(Instance::new(prepared, guest))).await;
+        let terms = self.terms(origin, Grants::default());
+        let making = self.engine.capacity.instance(prepared, &terms);
+        let instance = timeout(self.call_limits.wall, self.engine.clock.spring().keep(making)).await;
         let instance = instance.context("making an instance of it took too long")?;
         instance.map_err(|error| match error.downcast::<Misshapen>() {
             Ok(misshapen) => anyhow!(misshapen),

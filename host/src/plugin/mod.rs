@@ -2,16 +2,18 @@
 //!
 //! A file becomes a plugin in steps, each of which can refuse it with a sentence: its anatomy is read (is it a component,
 //! of which version), it is compiled (or found in the cache), linked, instantiated once, and asked to `describe` itself.
-//! The [`Library`] does that for every file that appears or changes, one at a time, and publishes the routes.
+//! The [`Library`] does that for every file that appears or changes, in tasks, and publishes the routes.
 //!
 //! What a guest can reach is what `imports` gives it: no file, no network, no clock but the host's.
 
+mod allocation;
 mod anatomy;
 mod backtrace;
 #[allow(unsafe_code, reason = "generated; the typed functions are checked against the component when it is loaded")]
 mod bindings;
 mod builds;
 mod cache;
+mod capacity;
 mod clock;
 mod compiler;
 mod convert;
@@ -22,6 +24,7 @@ mod guest;
 mod history;
 mod imports;
 mod instance;
+mod kinds;
 mod library;
 mod loader;
 mod pool;
@@ -32,12 +35,14 @@ mod wasm;
 mod watcher;
 mod within;
 
+use anatomy::Likeness;
 pub use anatomy::{Anatomy, Kind};
 pub use builds::Builds;
 pub use cache::Cache;
 pub use digest::Digest;
-pub use engine::{Engine, INSTANCES_MAX};
+pub use engine::{Engine, INSTANCES};
 pub use guest::{Grants, Origin};
+pub use kinds::Kinds;
 pub use library::{Control, Denied, Library, PluginSettings, Settings, Terms, Wish};
 pub use loader::{Loaded, Loader};
 pub use pool::PoolLimits;

@@ -1,12 +1,13 @@
 //! The instances of one generation of a plugin: reused, and replaced at any doubt.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::backtrace::fault_of;
+use super::capacity::{Capacity, Idle};
 use super::exports::Prepared;
-use super::guest::{Guest, Origin, Remains, Terms};
+use super::guest::{Origin, Remains, Terms};
 use super::instance::Instance;
 use crate::contract::Fault;
 
@@ -28,16 +29,15 @@ impl Default for PoolLimits {
 /// An instance that has grown by more than this share (one in so many) of what it may is replaced after its call.
 const GROWN_SHARE: usize = 4;
 
-/// Those that nobody uses. Behind pointers, since they are moved in and out for each call.
-type Idle = Vec<Box<Instance>>;
-
 /// A bounded set of instances.
 pub(super) struct Pool {
     prepared: Prepared,
     terms: Arc<Terms>,
     limits: PoolLimits,
     free: Semaphore,
-    idle: Mutex<Idle>,
+    /// Those that nobody uses. Other plugins may have them given up.
+    idle: Arc<Idle>,
+    capacity: Arc<Capacity>,
 }
 
 /// An instance taken out of the pool. Dropping it drops the instance; only [`Borrowed::settle`] gives it back.
@@ -48,9 +48,10 @@ pub(super) struct Borrowed<'a> {
 }
 
 impl Pool {
-    pub(super) fn new(prepared: Prepared, terms: Arc<Terms>, limits: PoolLimits) -> Self {
-        let free = Semaphore::new(limits.instances);
-        Self { prepared, terms, limits, free, idle: Mutex::default() }
+    pub(super) fn new(prepared: Prepared, terms: Arc<Terms>, limits: PoolLimits, capacity: Arc<Capacity>) -> Self {
+        let (free, idle) = (Semaphore::new(limits.instances), Arc::default());
+        capacity.share(&idle);
+        Self { prepared, terms, limits, free, idle, capacity }
     }
 
     /// Which plugin it is.
@@ -66,7 +67,7 @@ impl Pool {
     /// Takes a used instance, if there is one and nobody waits for it.
     pub(super) fn take_idle(&self) -> Option<Borrowed<'_>> {
         let permit = self.free.try_acquire().ok()?;
-        let instance = self.idle().pop()?;
+        let instance = self.idle.lock().pop()?;
         Some(Borrowed { instance, pool: self, _permit: permit })
     }
 
@@ -74,7 +75,7 @@ impl Pool {
     pub(super) async fn take(&self) -> Result<Borrowed<'_>, Fault> {
         let closed = |_| Fault::failed("the plugin was unloaded");
         let permit = self.free.acquire().await.map_err(closed)?;
-        let idle = self.idle().pop();
+        let idle = self.idle.lock().pop();
         let instance = match idle {
             Some(instance) => instance,
             // Once in many calls, which aren't to carry the room for it.
@@ -84,15 +85,11 @@ impl Pool {
     }
 
     async fn instantiate(&self) -> Result<Box<Instance>, Fault> {
-        let made = Instance::new(&self.prepared, Guest::new(Arc::clone(&self.terms))).await;
+        let made = self.capacity.instance(&self.prepared, &self.terms).await;
         made.map(Box::new).map_err(|error| {
             let fault = fault_of(&error, Remains::default());
             Fault::new(fault.kind, format!("no instance could be made: {}", fault.detail))
         })
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Idle> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -104,7 +101,10 @@ impl Borrowed<'_> {
             Ok(value) => {
                 instance.guest_mut().log_panic();
                 if !instance.has_grown(GROWN_SHARE) && instance.calls < pool.limits.calls_per_instance {
-                    pool.idle().push(instance);
+                    let mut idle = pool.idle.lock();
+                    if !pool.capacity.is_wanted() {
+                        idle.push(instance);
+                    }
                 }
                 Ok(value)
             }

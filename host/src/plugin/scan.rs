@@ -27,6 +27,8 @@ impl Source {
     pub fn find(path: &Path) -> Result<Self> {
         let found = fs::metadata(path).with_context(|| format!("looking for plugins at {}", path.display()))?;
         if found.is_dir() {
+            // What can't be listed would look like a directory without plugins, and without a gatekeeper.
+            fs::read_dir(path).with_context(|| format!("looking for plugins at {}", path.display()))?;
             return Ok(Self::Directory(path.to_owned()));
         }
         if name_of(path).is_none() {
@@ -75,25 +77,27 @@ pub(super) fn name_of(path: &Path) -> Option<&str> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     modified: Option<SystemTime>,
-    /// When anything of it was last changed, which nobody can set, in seconds since 1970.
-    changed: i64,
+    /// When anything of it was last changed, in seconds and nanoseconds since 1970. A program can set `modified`, but not this.
+    changed: (i64, i64),
     size: u64,
     inode: u64,
+    device: u64,
 }
 
 impl Stamp {
     pub(super) fn of(path: &Path) -> Option<Self> {
         let found = fs::metadata(path).ok()?;
-        let (changed, size, inode) = (found.ctime(), found.size(), found.ino());
-        Some(Self { modified: found.modified().ok(), changed, size, inode })
+        let changed = (found.ctime(), found.ctime_nsec());
+        let (modified, size, inode, device) = (found.modified().ok(), found.size(), found.ino(), found.dev());
+        Some(Self { modified, changed, size, inode, device })
     }
-}
 
-impl Stamp {
-    /// Whether nobody has touched it for so long.
-    fn is_old(&self, age: Duration) -> bool {
-        let changed = u64::try_from(self.changed).map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-        changed.is_ok_and(|changed| changed.elapsed().is_ok_and(|elapsed| elapsed > age))
+    /// Whether the file was left alone for so long that any later change gives it another stamp. Some file systems keep times
+    /// in steps of a second or two, so two changes within one step have the same stamp.
+    pub(super) fn is_final(&self) -> bool {
+        let changed =
+            u64::try_from(self.changed.0).map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        changed.is_ok_and(|changed| changed.elapsed().is_ok_and(|elapsed| elapsed > LEFT_ALONE))
     }
 }
 
@@ -128,8 +132,9 @@ const COMPONENT_BYTES_MAX: u64 = 128 << 20;
 const LOOK_APART: Duration = Duration::from_millis(20);
 const LOOKS_MAX: usize = 100;
 
-/// A file that was left alone for so long isn't being written: one look is enough, so that a host starts at once.
-const LEFT_ALONE: Duration = Duration::from_secs(2);
+/// A file that was left alone for so long isn't being written: one look is enough, so that a host starts at once. It is
+/// longer than the two seconds in which the coarsest of the usual file systems count time.
+const LEFT_ALONE: Duration = Duration::from_secs(3);
 
 /// How a file was at a look at it.
 #[derive(Clone, Copy, Debug)]
@@ -147,7 +152,7 @@ impl Look {
 
     /// Waits until another look may be taken. Many files that were looked at together wait for the same time.
     async fn settle(&self) {
-        if !self.stamp.is_old(LEFT_ALONE) {
+        if !self.stamp.is_final() {
             sleep_until(self.at + LOOK_APART).await;
         }
     }

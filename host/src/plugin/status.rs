@@ -31,6 +31,8 @@ pub struct PluginStatus {
     pub loaded_at_ms: u64,
     /// Why the last load was refused, if it was.
     pub last_error: Option<String>,
+    /// Whether a build of it is being read, compiled and asked for its routes; until that is done, what runs goes on.
+    pub is_loading: bool,
     /// Whether an operator has unloaded it.
     pub is_unloaded: bool,
     /// Whether an operator has gone back to this generation from a later one, which is still in the file.
@@ -119,6 +121,16 @@ impl Shelf {
 
     pub(super) fn update(&self, name: &str, change: impl FnOnce(&mut PluginStatus)) {
         change(self.lock().entry(name.to_owned()).or_default());
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn one(&self, name: &str) -> Option<PluginStatus> {
+        self.lock().get(name).cloned()
+    }
+
+    pub(super) fn remove(&self, name: &str) {
+        self.lock().remove(name);
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, PluginStatus>> {

@@ -13,7 +13,7 @@ use super::logging::check_filter;
 use super::mounts::{doorman, tokens};
 use super::{Config, MountTable};
 use crate::contract::Nowhere;
-use crate::plugin::{Builds, INSTANCES_MAX, Library, PluginStatus, Shelf, Terms};
+use crate::plugin::{Builds, Library, PluginStatus, Shelf, Terms};
 use crate::routes::RouteTable;
 use crate::store::Store;
 
@@ -44,12 +44,12 @@ pub async fn check(config: &Config) -> Result<Checked> {
     }
     let (sources, settings) = (config.sources()?, config.settings()?);
     let store = Store::in_memory(config.limits.store())?;
-    let loader = loader(config, Arc::new(Nowhere), store, INSTANCES_MAX)?;
+    let loader = loader(config, Arc::new(Nowhere), store, config.limits.instances)?;
     let terms = Terms { settings, probation: (&config.reload).into() };
     let (routes, shelf) = (Arc::new(RouteTable::default()), Arc::new(Shelf::default()));
     let mut library =
         Library::new(loader, sources.clone(), terms, Builds::default(), (Arc::clone(&routes), Arc::clone(&shelf)));
-    library.refresh().await;
+    library.start().await;
     let plugins = shelf.all();
     let mut findings = findings(config, &sources, &plugins)?;
     let gatekeepers = plugins.values().filter(|plugin| plugin.kind == "gatekeeper" && plugin.generation > 0).count();

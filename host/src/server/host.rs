@@ -21,9 +21,9 @@ use super::{Config, Limits, MountTable, log_lines_lost};
 use crate::api::{self, Access, Api};
 use crate::channel::Node;
 use crate::contract::Surroundings;
-use crate::plugin::{Builds, Cache, Control, Engine, INSTANCES_MAX, Library, Loader, Shelf, Terms};
+use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, Loader, Shelf, Terms};
 use crate::protocol::CloseCode;
-use crate::routes::RouteTable;
+use crate::routes::{Guarding, RouteTable};
 use crate::socket::Sockets;
 use crate::store::Store;
 use crate::timing::within;
@@ -99,11 +99,12 @@ impl Host {
         let node = Node::new(Arc::clone(&routes), config.limits.node(), config.limits.pace(), store.clone());
         let tokens = tokens(config)?;
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
-        let loader = loader(config, Arc::new(surroundings), store, INSTANCES_MAX)?;
+        let loader = loader(config, Arc::new(surroundings), store, config.limits.instances)?;
         vital.spawn("the thread that interrupts plugins", loader.engine.ended());
         let builds = Builds::open(&config.data.join("builds")).context("`data` can't be used")?;
         let terms = Terms { settings, probation: (&config.reload).into() };
         let mut library = Library::new(loader, sources.clone(), terms, builds, (routes, Arc::clone(&shelf)));
+        library.remember(Kinds::open(&config.data).context("`data` can't be used")?);
         let known = Arc::clone(&shelf);
         if config.mounts().values().any(MountTable::relies_on_the_only_gatekeeper) {
             library.expect_one_gatekeeper();
@@ -126,9 +127,10 @@ impl Host {
             }),
             None => Router::new(),
         };
-        library.refresh().await;
+        library.start().await;
         data::tell_of_unclaimed(&node.store, &known).await;
         findings(config, &sources, &known.all())?.iter().for_each(Finding::log);
+        say_open_mounts(config, &node.routes, listener.local_addr()?);
         let limits = config.limits.clone();
         Ok(Self {
             listener,
@@ -285,6 +287,31 @@ fn access(config: &Config) -> Result<Option<Access>> {
         }
     };
     Ok(Some(Access::new(key)))
+}
+
+/// Says which mounts let anybody in, if the address isn't this machine's alone. The plugins have been loaded, so it is known
+/// whether there is a gatekeeper.
+fn say_open_mounts(config: &Config, routes: &RouteTable, address: SocketAddr) {
+    let mounts = config.mounts();
+    let paths = |is_open: &dyn Fn(&MountTable) -> bool| {
+        let open = mounts.iter().filter(|(_, mount)| is_open(mount)).map(|(path, _)| path.as_str());
+        open.collect::<Vec<_>>().join(", ")
+    };
+    if address.ip().to_canonical().is_loopback() {
+        return;
+    }
+    let has_no_gatekeeper = matches!(routes.current().guards().only(), Guarding::Open);
+    let by_default = paths(&|mount| has_no_gatekeeper && mount.relies_on_the_only_gatekeeper());
+    if !by_default.is_empty() {
+        tracing::warn!(
+            "others than this machine can connect at {address}, and anybody is let in at {by_default}: there is no gatekeeper; set \
+             `token`, `jwt` or `gatekeeper` of the mount, or `auth = \"none\"` if this is meant"
+        );
+    }
+    let on_purpose = paths(&|mount| mount.auth.is_some());
+    if !on_purpose.is_empty() {
+        tracing::info!("others than this machine can connect at {address}, and anybody is let in at {on_purpose}");
+    }
 }
 
 async fn bind(address: &str, key: &str) -> Result<TcpListener> {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::channel::NodeLimits;
 use crate::contract::CallLimits;
-use crate::plugin::PoolLimits;
+use crate::plugin::{INSTANCES, PoolLimits};
 use crate::presence::Pace;
 use crate::pubsub::OutboxLimits;
 use crate::socket::SocketLimits;
@@ -47,6 +47,9 @@ pub struct Limits {
     pub longpoll_window_ms: u64,
     /// Milliseconds that a stop may take until the host ends all the same. Default 10,000.
     pub stop_ms: u64,
+    /// Instances of all plugins together. Past it: calls wait. Address space is reserved for them, where the process may have
+    /// so much. Default 4,096.
+    pub instances: u32,
     /// Instances of one plugin. Past it: calls wait. Default 32.
     pub instances_per_plugin: usize,
     /// Calls after which an instance is replaced. Default 100,000.
@@ -117,6 +120,7 @@ impl Default for Limits {
             idle_ms: 60_000,
             longpoll_window_ms: 10_000,
             stop_ms: 10_000,
+            instances: INSTANCES,
             instances_per_plugin: pool.instances,
             calls_per_instance: pool.calls_per_instance,
             call_cpu_ms: millis(call.cpu),
@@ -148,6 +152,9 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The most instances that can be asked for: their memories have half of the addresses that a 64-bit processor has.
+const INSTANCES_MOST: u32 = 8_192;
+
 /// Files that aren't sockets: the listener, the log, plugins, static files on their way.
 const FILES_RESERVED: u64 = 64;
 
@@ -166,6 +173,7 @@ impl Limits {
             ("mailbox_bytes_from_elsewhere", self.mailbox_bytes_from_elsewhere),
             ("outbox_frames", self.outbox_frames),
             ("outbox_bytes", self.outbox_bytes),
+            ("instances", self.instances as usize),
             ("instances_per_plugin", self.instances_per_plugin),
             ("calls_per_instance", self.calls_per_instance as usize),
         ];
@@ -184,6 +192,9 @@ impl Limits {
             if value == 0 {
                 bail!("`limits.{key}` is 0; it must be at least 1");
             }
+        }
+        if self.instances > INSTANCES_MOST {
+            bail!("`limits.instances` is {}; it must be at most {INSTANCES_MOST}", self.instances);
         }
         let page = 64 << 10;
         if self.memory_bytes < page || self.memory_bytes > 4 << 30 {

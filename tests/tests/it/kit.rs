@@ -48,6 +48,24 @@ fn members_are_played_in_process() -> Result<()> {
 }
 
 #[test]
+fn every_build_on_a_stage_is_a_generation_of_its_own() -> Result<()> {
+    let stage = stage("echo")?;
+    ensure!(
+        stage.generation("echo") == Some(1) && stage.generation("chat").is_none(),
+        "{:?}",
+        stage.generation("echo")
+    );
+    for (build, generation) in [("variants/echo-v2", 2), ("echo", 3), ("variants/echo-v2", 4)] {
+        stage.reload_as("echo", &places::guest_file(build)?)?;
+        ensure!(stage.generation("echo") == Some(generation), "{:?}", stage.generation("echo"));
+    }
+    // One that can't be served is none.
+    ensure!(stage.reload_as("echo", &places::workspace()?.join("README.md")).is_err(), "it is no plugin");
+    ensure!(stage.generation("echo") == Some(4), "{:?}", stage.generation("echo"));
+    Ok(())
+}
+
+#[test]
 fn a_refused_join_gives_its_response_and_a_fault_ends_the_member() -> Result<()> {
     let stage = stage("naughty")?;
     let refused = stage.join("naughty:join_refuse", json!({})).err().context("it is refused")?;

@@ -1,5 +1,6 @@
 //! The tests of the whole. Each starts a host of its own.
 
+mod address_space;
 mod api;
 mod api_key;
 mod bad_input;
@@ -7,6 +8,7 @@ mod call_limits;
 mod channels;
 mod commands;
 mod compatibility;
+mod compiling;
 mod conformance;
 mod documents;
 mod effects;
@@ -14,6 +16,7 @@ mod elsewhere;
 mod example;
 mod faults;
 mod findings;
+mod gatekeepers;
 mod intercepts;
 mod json;
 mod kit;

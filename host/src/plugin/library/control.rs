@@ -1,4 +1,4 @@
-//! What operators ask of the library: reload, unload, roll back. One task owns all loading, so they ask by messages.
+//! What operators ask of the library: reload, unload, roll back, forget. One task owns all plugins, so they ask by messages.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +14,8 @@ pub enum Wish {
     Unload,
     /// Let the generation before this one serve again, until the file changes.
     Rollback,
+    /// It is gone for good: forget it, and that it was a gatekeeper.
+    Forget,
 }
 
 /// Why a wish wasn't granted.

@@ -1,35 +1,35 @@
-//! The library: one task that owns all loading.
+//! The library: one task that owns all plugins.
 //!
-//! Whenever something may have changed, the sources are scanned, what is new or different is loaded, one plugin at a time,
-//! and a new table of routes is published. Whatever goes wrong leaves in place what runs.
+//! Whenever something may have changed, the sources are scanned, and what is new or different is loaded, in tasks. Each that ends
+//! gives its result to the library, which publishes a new table of routes. Whatever goes wrong leaves in place what runs.
 
 mod control;
+mod guards;
+mod jobs;
 mod recall;
 mod settings;
 mod trial;
 mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
-use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::builds::Rejection;
-
 use super::loader::{Loaded, Loader};
-use super::scan::{Found, Look, Stamp, read_settled, scan};
+use super::scan::{Found, Look, Stamp, scan};
 use super::status::{Shelf, Standing};
 use super::watcher::Watcher;
-use super::{Anatomy, Builds, Digest, Source};
+use super::{Builds, Digest, Kinds, Source};
 use crate::contract::system_now_ms;
-use crate::routes::{Conflict, Guard, Guards, Probation, ProbationTerms, RouteTable, Routes};
+use crate::routes::{Conflict, Probation, ProbationTerms, RouteTable, Routes};
 
 use control::Asked;
 pub use control::{Control, Denied, Wish};
+use jobs::{Job, Jobs, Why};
 use recall::past_of;
 pub use settings::{PluginSettings, Settings};
 use trial::{Serving, Trial};
@@ -45,13 +45,19 @@ pub struct Terms {
 
 /// All plugins of a host.
 pub struct Library {
-    loader: Loader,
+    loader: Arc<Loader>,
     sources: Vec<Source>,
     terms: Terms,
     builds: Builds,
+    kinds: Kinds,
     routes: Arc<RouteTable>,
     shelf: Arc<Shelf>,
     plugins: BTreeMap<String, Entry>,
+    jobs: Jobs,
+    /// Candidates that are new: if they can't be published, the log doesn't say so yet.
+    fresh: BTreeSet<String>,
+    /// Whether the sources are being looked through for the first time.
+    is_starting: bool,
     /// Files that aren't served since another has their name; said once.
     doubles: BTreeSet<PathBuf>,
     control: Control,
@@ -62,8 +68,6 @@ pub struct Library {
     ending: Arc<Notify>,
     /// By plugins, probations that have ended and may still hold bytes of stored states.
     past: BTreeMap<Arc<str>, Vec<Arc<Probation>>>,
-    /// Whether the sources were looked through.
-    has_looked: bool,
     /// Whether a mount's configuration leaves its gatekeeper unnamed, so that there may be one at most.
     one_gatekeeper: bool,
 }
@@ -73,6 +77,12 @@ pub struct Library {
 struct Entry {
     /// How its file was when it was last looked at.
     seen: Option<Stamp>,
+    /// Whether the file may have changed since it was read, and have the same stamp.
+    is_doubtful: bool,
+    /// What the file held when it was last read.
+    content: Option<Digest>,
+    /// The load that is under way.
+    job: Option<Job>,
     /// What serves.
     serving: Option<Serving>,
     /// What was loaded and has not been published, since its topics are another plugin's. It is tried again whenever
@@ -86,7 +96,7 @@ struct Entry {
     has_gone_back: bool,
     /// Whether an operator has unloaded it.
     is_unloaded: bool,
-    /// Whether its file, of which nothing could be loaded, looks like a gatekeeper.
+    /// Whether it was a gatekeeper or may be one. While nothing of it serves, mounts that it may guard let nobody in.
     is_missed: bool,
     /// How many loads have succeeded.
     generation: u32,
@@ -106,20 +116,23 @@ impl Library {
         let news = Arc::<Notify>::default();
         let past = past_of(&builds, &news);
         Self {
-            loader,
+            loader: Arc::new(loader),
             sources,
             terms,
             builds,
+            kinds: Kinds::default(),
             routes,
             shelf,
             plugins: BTreeMap::new(),
+            jobs: Jobs::default(),
+            fresh: BTreeSet::new(),
+            is_starting: false,
             doubles: BTreeSet::new(),
             control,
             asked,
             news,
             ending: Arc::default(),
             past,
-            has_looked: false,
             one_gatekeeper: false,
         }
     }
@@ -141,42 +154,56 @@ impl Library {
         self.one_gatekeeper = true;
     }
 
-    /// Looks through the sources once, and loads what is new or has changed.
-    pub async fn refresh(&mut self) {
-        let (looked, found) = (Instant::now(), scan(&self.sources));
+    /// Looks through the sources for the first time, and returns when every file was loaded or refused. All candidates are published
+    /// together, so which of two plugins gets a topic that both want doesn't depend on which is compiled first.
+    pub async fn start(&mut self) {
+        self.is_starting = true;
+        self.look();
+        while let Some(ended) = self.jobs.ended().await {
+            self.take(ended);
+        }
+        self.is_starting = false;
+        self.publish_candidates();
+        self.refuse_candidates();
+        // A gatekeeper that is missed shuts its mounts also where nothing was published.
+        self.publish_as_it_is();
+        self.say_missed();
+    }
+
+    /// Begins to load what is new or has changed.
+    fn look(&mut self) {
+        let found = scan(&self.sources);
+        let at = Instant::now();
         self.note_vanished(&found);
         self.note_doubles(&found);
-        if !std::mem::replace(&mut self.has_looked, true) {
+        if self.is_starting {
             self.say_absent(&found);
         }
-        let mut fresh = BTreeSet::new();
-        for (name, (path, stamp)) in &found.plugins {
-            let store = self.terms.settings.store_of(name).ok();
-            self.shelf.update(name, |status| status.store = store);
+        for (name, (path, stamp)) in found.plugins {
+            let store = self.terms.settings.store_of(&name).ok();
+            self.shelf.update(&name, |status| status.store = store);
             let entry = self.plugins.entry(name.clone()).or_default();
-            if entry.seen.replace(*stamp) == Some(*stamp) || entry.is_unloaded {
+            // What is being read is read again if it changes meanwhile.
+            if entry.is_unloaded || entry.job.as_ref().is_some_and(|job| job.is_reading) {
                 continue;
             }
-            match self.load(name, path, Some(Look { stamp: *stamp, at: looked }), false).await {
-                Ok(false) => {}
-                Ok(true) => drop(fresh.insert(name.clone())),
-                Err(error) => self.refuse(name, path, &format!("{error:#}")),
+            let is_changed = entry.seen.replace(stamp) != Some(stamp);
+            let is_due = entry.is_doubtful && entry.job.is_none() && stamp.is_final();
+            let why = if is_changed { Why::Changed } else { Why::Doubtful };
+            if is_changed || is_due {
+                self.begin(&name, &path, Some(Look { stamp, at }), why, None);
             }
-        }
-        if !fresh.is_empty() {
-            self.publish_candidates();
-            self.refuse_candidates(&fresh, &found);
         }
     }
 
-    /// Refreshes whenever something may have changed, until it is told to [end](Self::ending).
+    /// Looks whenever something may have changed, until it is told to [end](Self::ending).
     pub async fn watch(mut self) {
         let mut watcher = Watcher::new(&self.sources);
         loop {
             // What has answered calls by now is proved, before another build takes its place.
             self.review();
             // First of all for what changed before the watch began.
-            self.refresh().await;
+            self.look();
             self.review();
             let (news, ending) = (Arc::clone(&self.news), Arc::clone(&self.ending));
             let look = Arc::clone(&self.control.look);
@@ -185,20 +212,20 @@ impl Library {
                 () = watcher.changed() => {}
                 () = news.notified() => {}
                 () = ending.notified() => return self.review(),
-                () = look.notified() => self.forget_stamps().await,
-                Some(Asked { plugin, wish, answer }) = self.asked.recv() => {
-                    let granted = self.grant(&plugin, wish).await;
-                    // Who asked may have gone.
-                    let _ = answer.send(granted);
+                () = look.notified() => self.forget_stamps(),
+                Some(ended) = self.jobs.ended() => {
+                    self.review();
+                    self.take(ended);
                 }
+                Some(asked) = self.asked.recv() => self.grant(asked),
             }
         }
     }
 
-    /// Forgets how the files looked, so that the next refresh reads them all.
-    async fn forget_stamps(&mut self) {
+    /// Forgets how the files looked, so that the next look reads them all.
+    fn forget_stamps(&mut self) {
         // First what has vanished is noticed, by the stamps.
-        self.refresh().await;
+        self.look();
         self.plugins.values_mut().for_each(|entry| entry.seen = None);
     }
 
@@ -207,7 +234,7 @@ impl Library {
         for (name, entry) in &mut self.plugins {
             let is_gone = !found.plugins.contains_key(name);
             if is_gone && entry.seen.take().is_some() {
-                entry.candidate = None;
+                (entry.candidate, entry.content, entry.is_doubtful) = (None, None, false);
                 let is_served = entry.serving.is_some();
                 let what_now = if is_served { "the last good generation goes on serving" } else { "it is not served" };
                 tracing::warn!(plugin = name, "plugin_file_gone: {what_now}");
@@ -224,81 +251,6 @@ impl Library {
         }
     }
 
-    /// Loads a file as a candidate, unless its content is what serves and that is enough. Whether it was.
-    async fn load(&mut self, name: &str, path: &Path, look: Option<Look>, even_if_same: bool) -> Result<bool> {
-        let (stamp, bytes) = read_settled(path, look).await?;
-        let bytes = Bytes::from(bytes);
-        let digesting = tokio::task::spawn_blocking(move || (Digest::of(&bytes), bytes)).await;
-        let (digest, bytes) = digesting.context("reading the file's digest")?;
-        let entry = self.plugins.entry(name.to_owned()).or_default();
-        entry.seen = Some(stamp);
-        entry.candidate = None;
-        if !even_if_same && entry.serving.as_ref().is_some_and(|serving| serving.loaded.digest == digest) {
-            self.shelf.update(name, |status| status.last_error = None);
-            return Ok(false);
-        }
-        if let Some(trial) = self.way_back(name, &digest) {
-            if let Some(judge) = trial.judge() {
-                self.return_to_proved(name, judge)?;
-            }
-            return Ok(false);
-        }
-        if even_if_same {
-            self.builds.forget(&digest);
-        } else if let Some(rejection) = self.builds.rejection(name, &digest).cloned() {
-            return self.load_instead(name, path, &rejection).await;
-        }
-        self.load_bytes(name, bytes, digest).await?;
-        self.shelf.update(name, |status| status.file = path.display().to_string());
-        Ok(true)
-    }
-
-    /// The file holds a build that was taken back. If nothing serves yet, what served in its place does again.
-    async fn load_instead(&mut self, name: &str, path: &Path, rejection: &Rejection) -> Result<bool> {
-        let serves = self.plugins.get(name).is_some_and(|entry| entry.serving.is_some());
-        let why = anyhow!(
-            "this build was taken back after {} faults; `bennu plugins reload {name}` loads it all the same",
-            rejection.faults
-        );
-        let Some(kept) = self.kept_instead(name, rejection).filter(|_| !serves) else { return Err(why) };
-        let digest = Digest::of(&kept);
-        let loading = self.load_bytes(name, kept, digest).await;
-        loading.with_context(|| format!("{why}; nor can the build before it be loaded any more"))?;
-        let remark = format!("{why}; until then the build before it serves");
-        tracing::warn!(plugin = name, "plugin_refused: {}: {remark}", path.display());
-        self.shelf.update(name, |status| status.file = path.display().to_string());
-        if let Some(candidate) = self.plugins.get_mut(name).and_then(|entry| entry.candidate.as_mut()) {
-            candidate.remark = Some(remark);
-        }
-        Ok(true)
-    }
-
-    /// Loads a component as a candidate.
-    async fn load_bytes(&mut self, name: &str, bytes: Bytes, digest: Digest) -> Result<()> {
-        self.recall(name, &digest).await;
-        let origin = self.next_origin(name)?;
-        let entry = self.plugins.entry(name.to_owned()).or_default();
-        let loaded = self.loader.load(bytes.clone(), digest, origin).await;
-        let was_missed = entry.is_missed;
-        entry.is_missed = loaded.is_err() && Anatomy::looks_like_gatekeeper(&bytes);
-        if entry.is_missed != was_missed {
-            self.publish_as_it_is();
-        }
-        let loaded = Arc::new(loaded?);
-        // Its sync may take a while.
-        tokio::task::spawn_blocking(self.builds.keep(&digest, bytes)).await.context("keeping its component")?;
-        let trial = self.trial_of(name, &loaded);
-        self.plugins.entry(name.to_owned()).or_default().candidate = Some(Serving { loaded, trial, remark: None });
-        Ok(())
-    }
-
-    /// The gatekeepers among these, and those that are missed: a mount must not stand open for want of its guard.
-    fn guards<'a>(&'a self, serving: impl Iterator<Item = &'a Serving>) -> Guards {
-        let missed = self.plugins.iter().filter(|(_, entry)| entry.is_missed && entry.serving.is_none());
-        let missed = missed.map(|(name, _)| (name.as_str().into(), Guard::Absent));
-        Guards::new(missed.chain(serving.filter_map(Serving::guard)))
-    }
-
     /// Publishes anew what serves, with the guards as they are.
     fn publish_as_it_is(&self) {
         if let Ok(table) = self.table_with(&[]) {
@@ -307,8 +259,11 @@ impl Library {
     }
 
     /// Publishes as many candidates as get on with the others: all at once, as when two plugins exchange topics, or each
-    /// that can alone.
+    /// that can alone. During the start they wait for one another.
     fn publish_candidates(&mut self) {
+        if self.is_starting {
+            return;
+        }
         loop {
             let waiting = self.plugins.iter().filter(|(_, entry)| entry.candidate.is_some());
             let waiting: Vec<String> = waiting.map(|(name, _)| name.clone()).collect();
@@ -341,9 +296,17 @@ impl Library {
         if self.one_gatekeeper && table.guards().names().count() > 1 {
             let names: Vec<&str> = table.guards().names().map(|name| &**name).collect();
             tracing::error!(
-                "there are several gatekeepers ({}), so the mounts that name none let nobody in; set `gatekeeper` of each",
+                "there are several gatekeepers ({}), so the mounts that name none let nobody in; set `gatekeeper` of each, or say \
+                 with `bennu plugins forget NAME` which is gone for good",
                 names.join(", ")
             );
+        }
+        for name in names {
+            let candidate = self.plugins.get(name).and_then(|entry| entry.candidate.as_ref());
+            // Before it serves: if the host ends in between, the next start knows that there is a gatekeeper.
+            if let Some(candidate) = candidate {
+                self.kinds.remember(name, candidate.loaded.anatomy.kind);
+            }
         }
         self.routes.publish(table);
         for name in names {
@@ -354,17 +317,26 @@ impl Library {
             (entry.recalled, entry.has_gone_back) = (None, false);
             if let Some(serving) = &entry.serving {
                 entry.generation = entry.generation.max(serving.loaded.generation());
+                // It serves, so it isn't missed any more.
+                entry.is_missed = false;
                 announce(name, serving, is_first, &self.shelf);
             }
         }
         self.prune_builds();
     }
 
-    /// Says of the fresh candidates that couldn't be published why not.
-    fn refuse_candidates(&self, fresh: &BTreeSet<String>, found: &Found) {
-        for name in fresh {
-            if let (Some(conflict), Some((path, _))) = (self.conflict_of(name), found.plugins.get(name)) {
-                self.refuse(name, path, &conflict.to_string());
+    /// Says why fresh candidates couldn't be published. A candidate isn't refused yet while the plugin that has its topics is being
+    /// loaded: the new build may let go of them, as where two plugins exchange topics.
+    fn refuse_candidates(&mut self) {
+        if self.is_starting {
+            return;
+        }
+        for name in std::mem::take(&mut self.fresh) {
+            let Some(conflict) = self.conflict_of(&name) else { continue };
+            if self.plugins.get(&*conflict.owner).is_some_and(|owner| owner.job.is_some()) {
+                self.fresh.insert(name);
+            } else {
+                self.refuse(&name, &conflict.to_string());
             }
         }
     }
@@ -375,14 +347,12 @@ impl Library {
         is_waiting.then(|| self.table_with(&[name.to_owned()]).err()).flatten()
     }
 
-    fn refuse(&self, name: &str, path: &Path, why: &str) {
+    fn refuse(&self, name: &str, why: &str) {
         let keeps = self.plugins.get(name).is_some_and(|entry| entry.serving.is_some());
         let what_now = if keeps { "the running generation goes on" } else { "it is not served" };
-        tracing::error!(plugin = name, "plugin_refused: {}: {why} ({what_now})", path.display());
-        self.shelf.update(name, |status| {
-            status.file = path.display().to_string();
-            status.last_error = Some(why.to_owned());
-        });
+        let file = self.shelf.one(name).unwrap_or_default().file;
+        tracing::error!(plugin = name, "plugin_refused: {file}: {why} ({what_now}{})", self.consequence(name));
+        self.shelf.update(name, |status| status.last_error = Some(why.to_owned()));
     }
 }
 

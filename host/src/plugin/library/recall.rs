@@ -4,43 +4,84 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
-use bytes::Bytes;
-use tokio::sync::Notify;
+use anyhow::Result;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 
-use super::super::builds::Rejection;
+use super::super::builds::{Kept, Rejection};
 use super::super::guest::Origin;
 use super::super::history::EndedProbation;
-use super::super::loader::Loaded;
+use super::super::loader::{Loaded, Loader};
 use super::super::scan::Found;
-use super::super::{Builds, Digest};
+use super::super::{Builds, Digest, Kind};
 use super::Library;
+use super::control::Denied;
+use super::jobs::{Answer, Why, read_kept};
 use super::trial::{Against, Trial};
 use crate::routes::{Probation, Verdict};
 
+/// A build that is loaded before another one, which has to prove itself against it.
+pub(super) struct Recall {
+    /// Its digest.
+    pub(super) judge: String,
+    kept: Kept,
+}
+
+/// What has become of it.
+pub(super) struct Recalled {
+    judge: String,
+    pub(super) loaded: Result<Loaded>,
+}
+
+impl Recall {
+    /// Loads it as a generation of its own.
+    pub(super) async fn load(
+        self,
+        loader: &Loader,
+        origin: Arc<Origin>,
+        place: &Arc<OwnedSemaphorePermit>,
+    ) -> Recalled {
+        let Self { judge, kept } = self;
+        let loaded = match read_kept(kept).await {
+            Ok((bytes, digest)) => loader.load_holding(bytes, digest, origin, Arc::clone(place)).await,
+            Err(error) => Err(error),
+        };
+        Recalled { judge, loaded }
+    }
+}
+
 impl Library {
-    /// Before a build is loaded where nothing serves: gets ready what it has to prove itself against, if it isn't the build that
-    /// was proved last. A probation that was under way goes on: its time and its counts begin anew, and what states were before
-    /// is still there.
-    pub(super) async fn recall(&mut self, name: &str, digest: &Digest) {
-        let entry = self.plugins.entry(name.to_owned()).or_default();
-        if entry.serving.is_some() || entry.recalled.is_some() || self.terms.probation.time.is_zero() {
-            return;
+    /// What a build has to prove itself against, where nothing serves and nothing was recalled yet. It is the build that was
+    /// proved last, and nothing for a gatekeeper, which isn't on probation.
+    pub(super) fn to_recall(&self, name: &str) -> Option<Recall> {
+        let entry = self.plugins.get(name)?;
+        let is_there = entry.serving.is_some() || entry.recalled.is_some();
+        if is_there || self.terms.probation.time.is_zero() || self.kinds.of(name) == Some(Kind::Gatekeeper) {
+            return None;
         }
-        let record = self.builds.record(name);
-        let Some(judge) = record.judge().filter(|judge| **judge != digest.to_string()) else { return };
-        let against = match self.load_kept(name, judge).await {
-            Ok(loaded) => Against::Build(loaded),
+        let judge = self.builds.record(name).judge()?.clone();
+        let kept = self.builds.kept(&[&judge]);
+        Some(Recall { judge, kept })
+    }
+
+    /// Gets ready what a build has to prove itself against. A probation that was under way goes on: its time and its counts begin
+    /// anew, and what states were before is still there.
+    pub(super) fn take_recalled(&mut self, name: &str, recalled: Recalled) {
+        let Recalled { judge, loaded } = recalled;
+        let against = match loaded {
+            Ok(loaded) => {
+                self.plugins.entry(name.to_owned()).or_default().generation = loaded.generation();
+                Against::Build(Arc::new(loaded))
+            }
             Err(error) => {
                 tracing::error!(
                     plugin = name,
                     "the build that was proved last can't be loaded, so there is no way back to it: {error:#}"
                 );
-                Against::Lost(judge.clone())
+                Against::Lost(judge)
             }
         };
         let (terms, news) = (self.terms.probation, Arc::clone(&self.news));
-        let probation = match &record.open {
+        let probation = match &self.builds.record(name).open {
             Some(open) => Probation::resumed(open.id, terms, news),
             None => Probation::new(terms, news),
         };
@@ -49,36 +90,71 @@ impl Library {
 
     /// The component that serves in place of a build that was taken back: the one that was proved last, or at least the one that
     /// served again then.
-    pub(super) fn kept_instead(&self, name: &str, rejection: &Rejection) -> Option<Bytes> {
+    pub(super) fn kept_instead(&self, name: &str, rejection: &Rejection) -> Kept {
         let record = self.builds.record(name);
-        let mut known = record.judge().into_iter().chain([&rejection.instead]);
-        known.find_map(|digest| self.builds.kept(digest)).map(Bytes::from)
+        let known: Vec<_> = record.judge().into_iter().chain([&rejection.instead]).collect();
+        self.builds.kept(&known)
     }
 
-    /// The build before the one that serves, for a rollback after a restart. None after the plugin has gone back already.
-    pub(super) async fn recall_before(&mut self, name: &str) -> Option<Arc<Loaded>> {
-        let entry = self.plugins.get(name).filter(|entry| !entry.has_gone_back)?;
-        let serves = entry.serving.as_ref()?.loaded.digest.to_string();
-        let before = self.builds.record(name).way_back_from(&serves)?.clone();
-        let loaded = self.load_kept(name, &before).await;
-        loaded.inspect_err(|error| tracing::error!(plugin = name, "the build before can't be loaded: {error:#}")).ok()
+    /// Begins to load the build before the one that serves, for a rollback after a restart. There is none after the plugin has gone
+    /// back already.
+    pub(super) fn recall_before(&mut self, name: &str, answer: Answer) {
+        let begun = self.plugins.get_mut(name).and_then(|entry| entry.job.as_mut());
+        if let Some(begun) = begun.filter(|job| job.why == Why::RollBack) {
+            return begun.answers.push(answer);
+        }
+        let entry = self.plugins.get(name).filter(|entry| !entry.has_gone_back);
+        let serves = entry.and_then(|entry| entry.serving.as_ref()).map(|serving| serving.loaded.digest);
+        let record = self.builds.record(name);
+        let before = serves.and_then(|serves| Some((serves, record.way_back_from(&serves.to_string())?)));
+        let Some((serves, before)) = before else {
+            let none = Denied::Refused("there is no generation before the one that serves".to_owned());
+            // Who asked may have gone.
+            let _ = answer.send(Err(none));
+            return;
+        };
+        let kept = self.builds.kept(&[before]);
+        self.begin_kept(name, kept, serves, answer);
     }
 
-    /// Loads a component that was kept, as a generation of its own.
-    async fn load_kept(&mut self, name: &str, digest: &str) -> Result<Arc<Loaded>> {
-        let kept = self.builds.kept(digest).map(Bytes::from);
-        let bytes = kept.with_context(|| format!("the component {digest} that was kept of it is gone or damaged"))?;
-        let origin = self.next_origin(name)?;
-        let generation = origin.generation;
-        let loaded = self.loader.load(bytes.clone(), Digest::of(&bytes), origin).await?;
-        self.plugins.entry(name.to_owned()).or_default().generation = generation;
-        Ok(Arc::new(loaded))
+    /// The load for a rollback has come to its end.
+    pub(super) fn conclude_rollback(&mut self, name: &str, loaded: Result<Loaded>) {
+        let Some(job) = self.plugins.get_mut(name).and_then(|entry| entry.job.take()) else { return };
+        self.shelf.update(name, |status| status.is_loading = false);
+        let granted = loaded.map_err(|error| format!("the build before can't be loaded any more: {error:#}"));
+        let granted = granted.and_then(|loaded| self.go_back_to(name, job.serves, loaded));
+        match &granted {
+            Ok(()) => self.shelf.update(name, |status| status.is_rolled_back = true),
+            Err(why) => {
+                tracing::error!(plugin = name, "plugin_not_rolled_back: {why}");
+                if let Some(entry) = self.plugins.get_mut(name).filter(|_| job.has_replaced) {
+                    // What is in the file was given up for nothing, so it is read once more.
+                    entry.seen = None;
+                }
+            }
+        }
+        self.refuse_candidates();
+        for answer in job.answers {
+            // Who asked may have gone.
+            let _ = answer.send(granted.clone().map_err(Denied::Refused));
+        }
     }
 
-    /// What the next load of a plugin is given.
-    pub(super) fn next_origin(&self, name: &str) -> Result<Arc<Origin>> {
+    fn go_back_to(&mut self, name: &str, from: Option<Digest>, loaded: Loaded) -> Result<(), String> {
+        let entry = self.plugins.get(name);
+        let serves = entry.and_then(|entry| entry.serving.as_ref()).map(|serving| serving.loaded.digest);
+        if serves != from {
+            return Err("another generation serves meanwhile".to_owned());
+        }
+        self.check_guard(name, &loaded).map_err(|denied| denied.to_string())?;
+        self.serve_again(name, Arc::new(loaded)).map_err(|conflict| conflict.to_string())
+    }
+
+    /// What the next load of a plugin is told and granted, and the one after it.
+    pub(super) fn next_origins(&self, name: &str) -> Result<[Arc<Origin>; 2]> {
         let generation = self.plugins.get(name).map_or(0, |entry| entry.generation) + 1;
-        Ok(Arc::new(self.terms.settings.origin(name, generation)?))
+        let origin = |generation| self.terms.settings.origin(name, generation).map(Arc::new);
+        Ok([origin(generation)?, origin(generation + 1)?])
     }
 
     /// At the start: says which plugins have served before and have no file now. None of them is served: whoever took the file

@@ -125,7 +125,7 @@ impl Library {
             loaded.routes.iter().map(version).collect()
         };
         let trial = serving.trial.as_ref()?;
-        let judge = trial.judge().filter(|judge| judge.digest == *digest)?;
+        let judge = trial.judge().filter(|judge| judge.digest == *digest && !self.would_open(name, judge))?;
         (versions(&serving.loaded) != versions(judge)).then(|| trial.clone())
     }
 
@@ -256,7 +256,10 @@ impl Library {
     /// Keeps the components that serve, and those that may have to again.
     pub(super) fn prune_builds(&mut self) {
         let served = self.plugins.values().flat_map(|entry| entry.serving.iter().chain(&entry.candidate));
-        let wanted: BTreeSet<String> = served.map(|serving| serving.loaded.digest.to_string()).collect();
+        let served = served.map(|serving| serving.loaded.digest.to_string());
+        // A task keeps the component that it has loaded, before the library makes a candidate of it.
+        let loading = self.plugins.values().filter_map(|entry| entry.job.as_ref()?.build.as_ref());
+        let wanted: BTreeSet<String> = served.chain(loading.map(Digest::to_string)).collect();
         let present: BTreeSet<&str> = self.plugins.keys().map(|name| &**name).collect();
         self.builds.prune(&wanted, &present);
     }

@@ -3,53 +3,49 @@
 use std::sync::Arc;
 
 use super::super::loader::Loaded;
-use super::control::{Denied, Wish};
+use super::control::{Asked, Denied, Wish};
+use super::jobs::{Answer, ROLLED_BACK, Why};
 use super::trial::{Against, Serving, Trial};
 use super::{Library, scan};
 use crate::routes::Conflict;
 
 impl Library {
-    /// Does what was asked for.
-    pub(super) async fn grant(&mut self, name: &str, wish: Wish) -> Result<(), Denied> {
+    /// Does what was asked for, and answers when it is done: a reload and a rollback once the load that they need has come to its
+    /// end, all else at once.
+    pub(super) fn grant(&mut self, Asked { plugin, wish, answer }: Asked) {
         self.review();
-        match wish {
-            Wish::Reload => self.reload(name).await,
-            Wish::Unload => self.unload(name),
-            Wish::Rollback => self.roll_back(name).await,
-        }
+        let granted = match wish {
+            Wish::Reload => return self.reload(&plugin, answer),
+            Wish::Rollback => return self.roll_back(&plugin, answer),
+            Wish::Unload => self.unload(&plugin),
+            Wish::Forget => self.forget(&plugin),
+        };
+        self.refuse_candidates();
+        // Who asked may have gone.
+        let _ = answer.send(granted);
     }
 
-    async fn reload(&mut self, name: &str) -> Result<(), Denied> {
+    fn reload(&mut self, name: &str, answer: Answer) {
         let found = scan(&self.sources);
         let Some((path, _)) = found.plugins.get(name) else {
             let is_known = self.plugins.contains_key(name);
             let gone = || Denied::Refused("its file is gone; put it back, or unload the plugin".to_owned());
-            return Err(if is_known { gone() } else { Denied::Unknown });
+            let _ = answer.send(Err(if is_known { gone() } else { Denied::Unknown }));
+            return;
         };
         self.plugins.entry(name.to_owned()).or_default().is_unloaded = false;
         self.shelf.update(name, |status| status.is_unloaded = false);
-        if let Err(error) = self.load(name, path, None, true).await {
-            let why = format!("{error:#}");
-            self.refuse(name, path, &why);
-            return Err(Denied::Refused(why));
-        }
-        self.publish_candidates();
-        match self.conflict_of(name) {
-            None => Ok(()),
-            Some(conflict) => {
-                self.refuse(name, path, &conflict.to_string());
-                Err(Denied::Refused(conflict.to_string()))
-            }
-        }
+        self.begin(name, path, None, Why::Asked, Some(answer));
     }
 
     fn unload(&mut self, name: &str) -> Result<(), Denied> {
+        self.abandon(name, "the plugin was unloaded meanwhile");
         let entry = self.plugins.get_mut(name).ok_or(Denied::Unknown)?;
         entry.candidate = None;
         entry.is_unloaded = true;
         if let Some(serving) = entry.serving.take() {
             // A mount must not stand open for it.
-            entry.is_missed = serving.guard().is_some();
+            entry.is_missed = entry.is_missed || serving.guard().is_some();
             // It goes on when the plugin is loaded again.
             entry.recalled = serving.trial.filter(|trial| trial.probation.has_way_back());
             entry.previous = None;
@@ -69,27 +65,45 @@ impl Library {
         Ok(())
     }
 
-    /// A generation on probation is taken back, by hand; after it, the generation before serves again.
-    async fn roll_back(&mut self, name: &str) -> Result<(), Denied> {
+    /// A generation on probation is taken back, by hand; after it, the generation before serves again. A load of this plugin that
+    /// is under way is given up: what is wanted is an older build, until the file changes once more.
+    fn roll_back(&mut self, name: &str, answer: Answer) {
+        let granted = match self.build_before(name) {
+            Ok(Some((before, is_judge))) => self.roll_back_to(name, before, is_judge),
+            // It has served before the host's start, and is loaded first.
+            Ok(None) => return self.recall_before(name, answer),
+            Err(denied) => Err(denied),
+        };
+        self.refuse_candidates();
+        // Who asked may have gone.
+        let _ = answer.send(granted);
+    }
+
+    /// What a rollback leads to, where it is loaded: the build that the one that serves has to prove itself against, or the one
+    /// that served before.
+    fn build_before(&self, name: &str) -> Result<Option<(Arc<Loaded>, bool)>, Denied> {
         let entry = self.plugins.get(name).ok_or(Denied::Unknown)?;
-        let conflict = |conflict: Conflict| Denied::Refused(conflict.to_string());
-        match entry.serving.as_ref().and_then(|serving| serving.trial.clone()) {
-            Some(Trial { against: Against::Build(judge), .. }) => {
-                self.return_to_proved(name, &judge).map_err(conflict)?;
-            }
+        match entry.serving.as_ref().and_then(|serving| serving.trial.as_ref()) {
+            Some(Trial { against: Against::Build(judge), .. }) => Ok(Some((Arc::clone(judge), true))),
             Some(Trial { against: Against::Lost(digest), .. }) => {
                 let why = format!("the build before, {digest}, can't be loaded any more; the log says why");
-                return Err(Denied::Refused(why));
+                Err(Denied::Refused(why))
             }
             Some(Trial { against: Against::Nothing, .. }) | None => {
-                let previous = match entry.previous.clone() {
-                    Some(previous) => Some(previous),
-                    None => self.recall_before(name).await,
-                };
-                let none = || Denied::Refused("there is no generation before the one that serves".to_owned());
-                self.serve_again(name, previous.ok_or_else(none)?).map_err(conflict)?;
+                Ok(entry.previous.clone().map(|previous| (previous, false)))
             }
         }
+    }
+
+    fn roll_back_to(&mut self, name: &str, before: Arc<Loaded>, is_judge: bool) -> Result<(), Denied> {
+        self.check_guard(name, &before)?;
+        let conflict = |conflict: Conflict| Denied::Refused(conflict.to_string());
+        if is_judge {
+            self.return_to_proved(name, &before).map_err(conflict)?;
+        } else {
+            self.serve_again(name, before).map_err(conflict)?;
+        }
+        self.abandon(name, ROLLED_BACK);
         self.shelf.update(name, |status| status.is_rolled_back = true);
         Ok(())
     }

@@ -1,0 +1,111 @@
+//! What each plugin was when it last served, a gatekeeper or not, from one start of the host to the next.
+//!
+//! A mount whose configuration names nobody who decides is guarded by the only gatekeeper there is. If that gatekeeper's file is
+//! gone or damaged at a start, nothing else says that there was one, and the mount would stand open.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::Kind;
+use crate::files;
+use anyhow::{Context, Result};
+
+/// The kinds of plugins by their names, and the file where they are kept, unless they are kept nowhere.
+#[derive(Debug, Default)]
+pub struct Kinds {
+    file: Option<PathBuf>,
+    known: BTreeMap<String, Kind>,
+}
+
+/// In the directory, the file.
+const FILE: &str = "kinds.json";
+
+impl Kinds {
+    /// Opens the file in this directory, and makes the directory if it isn't there.
+    ///
+    /// # Errors
+    /// Where the file can't be read: a host that doesn't know whether there was a gatekeeper must not start as if there was none.
+    pub fn open(directory: &Path) -> Result<Self> {
+        let making = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        making.with_context(|| format!("making the directory {}", directory.display()))?;
+        let file = directory.join(FILE);
+        let known = match fs::read(&file) {
+            Ok(text) => serde_json::from_slice(&text).with_context(|| {
+                format!("reading {}; remove it if no plugin that served here was a gatekeeper", file.display())
+            })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) => return Err(error).with_context(|| format!("reading {}", file.display())),
+        };
+        Ok(Self { file: Some(file), known })
+    }
+
+    /// What a plugin was when it last served.
+    pub(super) fn of(&self, name: &str) -> Option<Kind> {
+        self.known.get(name).copied()
+    }
+
+    /// The plugins that were gatekeepers.
+    pub(super) fn gatekeepers(&self) -> impl Iterator<Item = &str> {
+        self.known.iter().filter(|(_, kind)| **kind == Kind::Gatekeeper).map(|(name, _)| &**name)
+    }
+
+    /// Remembers what a plugin is that serves now.
+    pub(super) fn remember(&mut self, name: &str, kind: Kind) {
+        if self.known.insert(name.to_owned(), kind) != Some(kind) {
+            self.write();
+        }
+    }
+
+    /// Forgets what a plugin was. Whether anything was known of it.
+    pub(super) fn forget(&mut self, name: &str) -> bool {
+        let was_known = self.known.remove(name).is_some();
+        if was_known {
+            self.write();
+        }
+        was_known
+    }
+
+    fn write(&self) {
+        let Some(file) = &self.file else { return };
+        let text = serde_json::to_vec_pretty(&self.known).unwrap_or_default();
+        // As a whole, since a half of it would keep a host from starting.
+        if let Err(error) = files::replace(file, &text) {
+            let file = file.display();
+            tracing::error!(
+                "{file} can't be written, so the next start won't know which plugin is a gatekeeper: {error}"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_served_is_known_at_the_next_start_until_it_is_forgotten() -> Result<()> {
+        let home = tempfile::tempdir()?;
+        let mut kinds = Kinds::open(&home.path().join("builds"))?;
+        kinds.remember("gate", Kind::Gatekeeper);
+        kinds.remember("chat", Kind::Plugin);
+        let mut kinds = Kinds::open(&home.path().join("builds"))?;
+        assert_eq!(kinds.gatekeepers().collect::<Vec<_>>(), ["gate"]);
+        assert_eq!((kinds.of("chat"), kinds.of("echo")), (Some(Kind::Plugin), None));
+        assert!(kinds.forget("gate") && !kinds.forget("gate"));
+        assert_eq!(Kinds::open(&home.path().join("builds"))?.gatekeepers().count(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_that_cant_be_read_keeps_the_host_from_starting() -> Result<()> {
+        let home = tempfile::tempdir()?;
+        for text in ["", "{", "[]", "{\"gate\": \"dog\"}"] {
+            fs::write(home.path().join(FILE), text)?;
+            assert!(Kinds::open(home.path()).is_err_and(|error| format!("{error:#}").contains(FILE)), "{text}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,449 @@
+//! Loads under way. Each reads and compiles one plugin's file in a task of its own, so that the library's loop goes on meanwhile:
+//! bad builds are taken back, and operators are answered. Only the loop decides what becomes of a result, and publishes it.
+//!
+//! A plugin has at most one load under way. A load that begins for it replaces the one before: the last save wins, and the result
+//! of a load that was replaced is dropped.
+
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use anyhow::{Context, Result, anyhow, bail};
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::{AbortHandle, JoinError, JoinSet, spawn_blocking};
+
+use super::super::builds::Kept;
+use super::super::guest::Origin;
+use super::super::loader::{Loaded, Loader};
+use super::super::scan::{Look, Stamp, read_settled};
+use super::super::{Digest, Likeness};
+use super::control::Denied;
+use super::recall::{Recall, Recalled};
+use super::{Library, Rejection, Serving};
+
+/// Where the answer to a wish goes.
+pub(super) type Answer = oneshot::Sender<Result<(), Denied>>;
+
+/// Why a build is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// It has changed.
+    Changed,
+    /// It was so new when it was read that it may have changed since without getting another stamp.
+    Doubtful,
+    /// An operator asked for it, changed or not.
+    Asked,
+    /// An operator asked for the build before the one that serves, which is on the disk alone.
+    RollBack,
+}
+
+/// A load under way.
+pub(super) struct Job {
+    number: u64,
+    pub(super) path: PathBuf,
+    pub(super) why: Why,
+    /// Whether its file is being read. A change until that is done is part of what it reads.
+    pub(super) is_reading: bool,
+    /// What it loads, once that is known.
+    pub(super) build: Option<Digest>,
+    /// What served when it began.
+    pub(super) serves: Option<Digest>,
+    /// Whether it has replaced a load of the file.
+    pub(super) has_replaced: bool,
+    pub(super) answers: Vec<Answer>,
+    task: AbortHandle,
+}
+
+/// The tasks of all loads.
+pub(super) struct Jobs {
+    tasks: JoinSet<Done>,
+    begun: u64,
+    /// For loads of changed files. It bounds the components in memory, and the threads that compile.
+    places: Arc<Semaphore>,
+    /// One place more for reloads that operators ask for. Otherwise they would wait behind many changed files.
+    asked: Arc<Semaphore>,
+}
+
+/// What a task gives.
+pub(super) struct Done {
+    name: String,
+    number: u64,
+    step: Step,
+}
+
+enum Step {
+    Read(Result<(Content, Place)>),
+    Loaded(Outcome),
+}
+
+/// Held until a load's last component is compiled.
+type Place = Arc<OwnedSemaphorePermit>;
+
+/// A file's content.
+struct Content {
+    stamp: Stamp,
+    bytes: Bytes,
+    digest: Digest,
+}
+
+/// What a task is to load.
+struct Order {
+    component: Component,
+    /// What is loaded before it, so that it can prove itself against that.
+    recall: Option<Recall>,
+    /// What the generation is told of itself, and the one after it.
+    origins: Result<[Arc<Origin>; 2]>,
+    /// Why it isn't the file's content, if it isn't.
+    instead: Option<String>,
+}
+
+/// A component, or where it is found.
+enum Component {
+    /// The file's content, and what keeps it for a later start.
+    Content(Bytes, Digest, Box<dyn FnOnce() + Send>),
+    /// One that was kept.
+    Kept(Kept),
+}
+
+/// What has become of an order.
+struct Outcome {
+    loaded: Result<Loaded>,
+    recalled: Option<Recalled>,
+    /// What the bytes look like, if they couldn't be loaded.
+    likeness: Likeness,
+    instead: Option<String>,
+}
+
+/// What becomes of a file that was read.
+enum Next {
+    /// Nothing: what is in it serves already, or an older generation serves again.
+    Nothing,
+    /// It is loaded, or what serves in place of it.
+    Load(Component, Option<String>),
+}
+
+impl Default for Jobs {
+    fn default() -> Self {
+        // Half of the processors are left for channels; two at least, since one large component is not to stop all others.
+        let places = available_parallelism().map_or(1, NonZero::get).div_ceil(2).max(2);
+        let (places, asked) = (Arc::new(Semaphore::new(places)), Arc::new(Semaphore::new(1)));
+        Self { tasks: JoinSet::new(), begun: 0, places, asked }
+    }
+}
+
+impl Jobs {
+    /// Waits for the next task to end. None if there is no task.
+    pub(super) async fn ended(&mut self) -> Option<Result<Done, JoinError>> {
+        self.tasks.join_next().await
+    }
+}
+
+impl Library {
+    /// Begins to load a file, in place of a load of this plugin that is under way.
+    pub(super) fn begin(&mut self, name: &str, path: &Path, look: Option<Look>, why: Why, answer: Option<Answer>) {
+        let entry = self.plugins.entry(name.to_owned()).or_default();
+        let places = Arc::clone(if why == Why::Asked { &self.jobs.asked } else { &self.jobs.places });
+        let (mut why, mut answers) = (why, Vec::new());
+        if let Some(replaced) = entry.job.take() {
+            replaced.task.abort();
+            if replaced.why == Why::RollBack {
+                refuse_all(replaced.answers, "its file was loaded meanwhile");
+            } else {
+                // A reload that was asked for is answered with what becomes of the later content. The answers are bounded,
+                // because each is waited for by a call that holds one of the API's connections.
+                answers = replaced.answers;
+                answers.retain(|answer| !answer.is_closed());
+            }
+            if !answers.is_empty() {
+                why = Why::Asked;
+            }
+        }
+        answers.extend(answer);
+        self.jobs.begun += 1;
+        let number = self.jobs.begun;
+        let (reader, path) = (name.to_owned(), path.to_owned());
+        let file = path.clone();
+        let task = self.jobs.tasks.spawn(async move {
+            let step = Step::Read(read(&file, look, places).await);
+            Done { name: reader, number, step }
+        });
+        let (build, serves, has_replaced) = (None, None, false);
+        entry.job = Some(Job { number, path, why, is_reading: true, build, serves, has_replaced, answers, task });
+        self.shelf.update(name, |status| status.is_loading = true);
+    }
+
+    /// Begins to load a component that was kept, in place of a load of this plugin that is under way.
+    pub(super) fn begin_kept(&mut self, name: &str, kept: Kept, serves: Digest, answer: Answer) {
+        let replaced = self.plugins.get_mut(name).and_then(|entry| entry.job.take());
+        let has_replaced = replaced.is_some();
+        if let Some(replaced) = replaced {
+            replaced.task.abort();
+            refuse_all(replaced.answers, ROLLED_BACK);
+        }
+        let order = self.order(name, Component::Kept(kept), None, None);
+        self.jobs.begun += 1;
+        let number = self.jobs.begun;
+        let (loader, places, plugin) = (Arc::clone(&self.loader), Arc::clone(&self.jobs.asked), name.to_owned());
+        let task = self.jobs.tasks.spawn(async move {
+            let outcome = match places.acquire_owned().await {
+                Ok(place) => load(&loader, order, Arc::new(place)).await,
+                Err(closed) => Outcome::failed(closed.into()),
+            };
+            Done { name: plugin, number, step: Step::Loaded(outcome) }
+        });
+        let path = self.shelf.one(name).unwrap_or_default().file.into();
+        let (why, build, serves) = (Why::RollBack, None, Some(serves));
+        let job =
+            Job { number, path, why, is_reading: false, build, serves, has_replaced, answers: vec![answer], task };
+        self.plugins.entry(name.to_owned()).or_default().job = Some(job);
+        self.shelf.update(name, |status| status.is_loading = true);
+    }
+
+    /// Gives up a load that is under way, if there is one.
+    pub(super) fn abandon(&mut self, name: &str, why: &str) {
+        let Some(entry) = self.plugins.get_mut(name) else { return };
+        let Some(job) = entry.job.take() else { return };
+        job.task.abort();
+        // What may not have been read is given up as well.
+        entry.is_doubtful = false;
+        refuse_all(job.answers, why);
+        self.shelf.update(name, |status| status.is_loading = false);
+    }
+
+    /// Takes what a task has given, unless its load was replaced or given up.
+    pub(super) fn take(&mut self, ended: Result<Done, JoinError>) {
+        let Done { name, number, step } = match ended {
+            Ok(done) => done,
+            Err(error) if error.is_cancelled() => return,
+            Err(error) => return self.conclude_panic(&error),
+        };
+        let job = self.plugins.get(&name).and_then(|entry| entry.job.as_ref());
+        let Some(job) = job.filter(|job| job.number == number) else { return };
+        let (why, path) = (job.why, job.path.clone());
+        match step {
+            Step::Read(Ok((content, place))) => match self.next(&name, why, content) {
+                Ok(Next::Nothing) => self.conclude(&name, Ok(false)),
+                Ok(Next::Load(component, instead)) => self.load(&name, number, component, instead, place),
+                Err(error) => self.conclude(&name, Err(error)),
+            },
+            Step::Read(Err(error)) => {
+                self.miss(&name, Likeness::Unknown);
+                self.conclude(&name, Err(error));
+            }
+            Step::Loaded(outcome) if why == Why::RollBack => self.conclude_rollback(&name, outcome.loaded),
+            Step::Loaded(outcome) => {
+                let taken = self.take_in(&name, &path, outcome);
+                self.conclude(&name, taken.map(|()| true));
+            }
+        }
+    }
+
+    /// Decides what becomes of a file that was read.
+    fn next(&mut self, name: &str, why: Why, content: Content) -> Result<Next> {
+        let Content { stamp, bytes, digest } = content;
+        let entry = self.plugins.entry(name.to_owned()).or_default();
+        entry.seen = Some(stamp);
+        entry.is_doubtful = !stamp.is_final();
+        let is_known = entry.content.replace(digest) == Some(digest);
+        if why == Why::Doubtful && is_known {
+            return Ok(Next::Nothing);
+        }
+        entry.candidate = None;
+        if why != Why::Asked && entry.serving.as_ref().is_some_and(|serving| serving.loaded.digest == digest) {
+            self.shelf.update(name, |status| status.last_error = None);
+            return Ok(Next::Nothing);
+        }
+        if let Some(trial) = self.way_back(name, &digest) {
+            if let Some(judge) = trial.judge() {
+                self.return_to_proved(name, judge)?;
+            }
+            return Ok(Next::Nothing);
+        }
+        if why == Why::Asked {
+            self.builds.forget(&digest);
+        } else if let Some(rejection) = self.builds.rejection(name, &digest).cloned() {
+            return self.load_instead(name, &rejection);
+        }
+        let keep = Box::new(self.builds.keep(&digest, bytes.clone()));
+        Ok(Next::Load(Component::Content(bytes, digest, keep), None))
+    }
+
+    /// The file holds a build that was taken back. If nothing serves yet, what served in its place does again.
+    fn load_instead(&self, name: &str, rejection: &Rejection) -> Result<Next> {
+        let serves = self.plugins.get(name).is_some_and(|entry| entry.serving.is_some());
+        let why = format!(
+            "this build was taken back after {} faults; `bennu plugins reload {name}` loads it all the same",
+            rejection.faults
+        );
+        if serves {
+            bail!(why);
+        }
+        Ok(Next::Load(Component::Kept(self.kept_instead(name, rejection)), Some(why)))
+    }
+
+    /// What a task is to load for a plugin.
+    fn order(&self, name: &str, component: Component, recall: Option<Recall>, instead: Option<String>) -> Order {
+        Order { component, recall, origins: self.next_origins(name), instead }
+    }
+
+    /// Compiles a build, links it and asks it for its routes, in a task. Before it, the build that it has to prove itself against.
+    fn load(&mut self, name: &str, number: u64, component: Component, instead: Option<String>, place: Place) {
+        let digest = component.digest();
+        let order = self.order(name, component, self.to_recall(name), instead);
+        let (loader, plugin) = (Arc::clone(&self.loader), name.to_owned());
+        let task = self.jobs.tasks.spawn(async move {
+            let outcome = load(&loader, order, place).await;
+            Done { name: plugin, number, step: Step::Loaded(outcome) }
+        });
+        if let Some(job) = self.plugins.get_mut(name).and_then(|entry| entry.job.as_mut()) {
+            job.is_reading = false;
+            job.build = digest;
+            job.task = task;
+        }
+    }
+
+    /// Makes a candidate of what was loaded.
+    fn take_in(&mut self, name: &str, path: &Path, outcome: Outcome) -> Result<()> {
+        let Outcome { loaded, recalled, likeness, instead } = outcome;
+        if let Some(recalled) = recalled {
+            self.take_recalled(name, recalled);
+        }
+        if loaded.is_err() {
+            self.miss(name, likeness);
+        }
+        let loaded = match &instead {
+            Some(why) => loaded.with_context(|| format!("{why}; nor can the build before it be loaded any more")),
+            None => loaded,
+        };
+        let loaded = Arc::new(loaded?);
+        self.check_kind(name, &loaded)?;
+        let remark = instead.map(|why| format!("{why}; until then the build before it serves"));
+        if let Some(remark) = &remark {
+            tracing::warn!(plugin = name, "plugin_refused: {}: {remark}", path.display());
+        }
+        let trial = self.trial_of(name, &loaded);
+        self.plugins.entry(name.to_owned()).or_default().candidate = Some(Serving { loaded, trial, remark });
+        Ok(())
+    }
+
+    /// A load has come to its end, with a candidate or without.
+    fn conclude(&mut self, name: &str, result: Result<bool>) {
+        let Some(job) = self.plugins.get_mut(name).and_then(|entry| entry.job.take()) else { return };
+        self.shelf.update(name, |status| {
+            status.is_loading = false;
+            status.file = job.path.display().to_string();
+        });
+        let granted = match result {
+            Ok(is_candidate) => {
+                if is_candidate {
+                    self.fresh.insert(name.to_owned());
+                }
+                self.publish_candidates();
+                self.conflict_of(name).map_or(Ok(()), |conflict| Err(conflict.to_string()))
+            }
+            Err(error) => {
+                let why = format!("{error:#}");
+                self.refuse(name, &why);
+                Err(why)
+            }
+        };
+        self.refuse_candidates();
+        for answer in job.answers {
+            // Who asked may have gone.
+            let _ = answer.send(granted.clone().map_err(Denied::Refused));
+        }
+    }
+
+    fn conclude_panic(&mut self, error: &JoinError) {
+        let is_its = |job: &Job| job.task.id() == error.id();
+        let name = self.plugins.iter().find(|(_, entry)| entry.job.as_ref().is_some_and(is_its));
+        let Some((name, why)) = name.and_then(|(name, entry)| Some((name.clone(), entry.job.as_ref()?.why))) else {
+            return;
+        };
+        let panicked = anyhow!("loading it panicked; this is a fault of the host");
+        if why == Why::RollBack {
+            return self.conclude_rollback(&name, Err(panicked));
+        }
+        self.miss(&name, Likeness::Unknown);
+        self.conclude(&name, Err(panicked));
+    }
+}
+
+/// What answers say to others, where a rollback has come in between.
+pub(super) const ROLLED_BACK: &str = "the plugin was rolled back meanwhile";
+
+fn refuse_all(answers: Vec<Answer>, why: &str) {
+    for answer in answers {
+        // Who asked may have gone.
+        let _ = answer.send(Err(Denied::Refused(why.to_owned())));
+    }
+}
+
+impl Component {
+    /// The digest, where it is known before the component is read.
+    fn digest(&self) -> Option<Digest> {
+        match self {
+            Self::Content(_, digest, _) => Some(*digest),
+            Self::Kept(_) => None,
+        }
+    }
+}
+
+impl Outcome {
+    /// Nothing could be loaded, and nothing is known of it.
+    fn failed(error: anyhow::Error) -> Self {
+        Self { loaded: Err(error), recalled: None, likeness: Likeness::Unknown, instead: None }
+    }
+}
+
+async fn read(path: &Path, look: Option<Look>, places: Arc<Semaphore>) -> Result<(Content, Place)> {
+    let place = places.acquire_owned().await.context("waiting to read it")?;
+    let (stamp, bytes) = read_settled(path, look).await?;
+    let bytes = Bytes::from(bytes);
+    let digesting = spawn_blocking(move || (Digest::of(&bytes), bytes)).await;
+    let (digest, bytes) = digesting.context("reading the file's digest")?;
+    Ok((Content { stamp, bytes, digest }, Arc::new(place)))
+}
+
+/// Does all of an order, in a task.
+async fn load(loader: &Loader, order: Order, place: Place) -> Outcome {
+    let Order { component, recall, origins, instead } = order;
+    let (bytes, digest, keep) = match component {
+        Component::Content(bytes, digest, keep) => (bytes, digest, Some(keep)),
+        Component::Kept(kept) => match read_kept(kept).await {
+            Ok((bytes, digest)) => (bytes, digest, None),
+            Err(error) => return Outcome { instead, ..Outcome::failed(error) },
+        },
+    };
+    let mut recalled = None;
+    let loaded = match origins {
+        Ok([first, second]) => {
+            if let Some(recall) = recall.filter(|recall| recall.judge != digest.to_string()) {
+                recalled = Some(recall.load(loader, Arc::clone(&first), &place).await);
+            }
+            let is_second = recalled.as_ref().is_some_and(|recalled| recalled.loaded.is_ok());
+            let origin = if is_second { second } else { first };
+            loader.load_holding(bytes.clone(), digest, origin, Arc::clone(&place)).await
+        }
+        Err(error) => Err(error),
+    };
+    let is_loaded = loaded.is_ok();
+    // The sync of a kept component may take a while, and so does searching the bytes of a large one.
+    let rest = spawn_blocking(move || {
+        if is_loaded {
+            keep.into_iter().for_each(|keep| keep());
+            return Likeness::Unknown;
+        }
+        Likeness::of(&bytes)
+    });
+    let likeness = rest.await.unwrap_or(Likeness::Unknown);
+    Outcome { loaded, recalled, likeness, instead }
+}
+
+/// Reads a component that was kept, where the disk may be waited for.
+pub(super) async fn read_kept(kept: Kept) -> Result<(Bytes, Digest)> {
+    let found = spawn_blocking(kept).await.context("reading a component that was kept")?;
+    found.context("the component that was kept of it is gone or damaged")
+}

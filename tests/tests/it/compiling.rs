@@ -1,0 +1,179 @@
+//! A large component compiles: the rest of the host's plugins is looked after meanwhile.
+
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use bennu_tests::crafted::Crafted;
+use bennu_tests::{Cast, Ended, Loading, Setup, TestHost, bennu, check, eventually, places};
+use rustix::process::Signal;
+
+/// A plugin that compiles for longer than a test looks at it.
+fn endless() -> Result<Vec<u8>> {
+    Crafted::serving("slow:*").slow_to_compile(3_000).build()
+}
+
+/// A plugin that compiles for a while.
+fn slow() -> Result<Vec<u8>> {
+    Crafted::serving("slow:*").slow_to_compile(800).build()
+}
+
+fn plugins(host: &TestHost, wish: &str, name: &str) -> Result<Ended> {
+    let address = host.address().to_string();
+    bennu(host.home(), &["plugins", "--host", &address, wish, name])
+}
+
+/// Saves a plugin without waiting for it, until the host is loading it.
+async fn save(host: &TestHost, name: &str, bytes: &[u8]) -> Result<()> {
+    fs::write(host.home().join("part"), bytes)?;
+    fs::rename(host.home().join("part"), host.plugin_file(name))?;
+    is_loading(host, name).await
+}
+
+async fn is_loading(host: &TestHost, name: &str) -> Result<()> {
+    host.shows("it is being loaded", |shown| shown["plugins"][name]["is_loading"] == true).await?;
+    Ok(())
+}
+
+/// Fails if a load has ended: then what was done before wasn't done meanwhile.
+async fn still_loads(host: &TestHost, name: &str) -> Result<()> {
+    let shown = host.inspect().await?;
+    ensure!(shown["plugins"][name]["is_loading"] == true, "{name} should be compiling still: {shown}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn operators_are_answered_while_a_plugin_compiles() -> Result<()> {
+    let host = TestHost::start(&["echo", "counter"]).await?;
+    ensure!(host.reload("echo", "variants/echo-v2").await? == 2);
+    save(&host, "slow", &endless()?).await?;
+    for (wish, name, words) in [
+        ("rollback", "echo", "generation 1"),
+        ("reload", "echo", "generation 3"),
+        ("unload", "counter", "not served"),
+        ("reload", "counter", "generation 2"),
+    ] {
+        let ended = plugins(&host, wish, name)?;
+        ensure!(ended.code == Some(0) && ended.output.contains(words), "{wish} {name}: {ended:?}");
+        still_loads(&host, "slow").await?;
+    }
+    // A file that is saved is loaded, too.
+    ensure!(host.reload("counter", "variants/counter-v2").await? == 3);
+    still_loads(&host, "slow").await?;
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bad_build_is_taken_back_while_a_plugin_compiles() -> Result<()> {
+    let host = TestHost::start(&["counter"]).await?;
+    let mut cast = Cast::new(&host);
+    cast.play("alice > join count:1\nalice < ok {}").await?;
+    ensure!(host.reload("counter", "variants/counter-v1-faulty").await? == 2);
+    save(&host, "slow", &endless()?).await?;
+    for sum in 1..=4 {
+        let script = r#"
+            alice > add {"n": 1}
+            alice < sum {"sum": SUM}
+            alice < ok {"sum": SUM}
+        "#;
+        cast.play(&script.replace("SUM", &sum.to_string())).await?;
+    }
+    let taken_back = |shown: &serde_json::Value| !shown["plugins"]["counter"]["taken_back"].is_null();
+    host.shows("the build is taken back", taken_back).await?;
+    still_loads(&host, "slow").await?;
+    drop(cast);
+    host.stop().await?;
+    Ok(())
+}
+
+/// What a compiled component is called in the cache begins with the component's digest.
+async fn is_compiled(cache: &Path, digest_of: &[u8]) -> Result<()> {
+    let digest = bennu::plugin::Digest::of(digest_of).to_string();
+    eventually("it is compiled", async || {
+        let names = cache.read_dir()?.map(|entry| anyhow::Ok(entry?.file_name().to_string_lossy().into_owned()));
+        let names = names.collect::<Result<Vec<_>>>()?;
+        Ok(names.iter().any(|name| name.starts_with(&digest) && name.ends_with(".compiled")).then_some(()))
+    })
+    .await
+}
+
+/// The last save wins, and the result of the one before is dropped when it comes.
+#[tokio::test]
+async fn a_file_that_is_saved_again_while_it_compiles_is_loaded_as_it_is_then() -> Result<()> {
+    let cache = tempfile::tempdir()?;
+    let compiled = cache.path().join("compiled");
+    let host = Setup::new().guests(&["echo"])?.cache(&compiled).start().await?;
+    let slow = slow()?;
+    save(&host, "echo", &slow).await?;
+    ensure!(host.reload("echo", "variants/echo-v2").await? == 2);
+    is_compiled(&compiled, &slow).await?;
+    // The results come in their order: the earlier build's is taken before this one is loaded.
+    ensure!(host.put("later", &Crafted::serving("later:*").build()?).await? == Loading::Done(1));
+    let shown = host.inspect().await?;
+    ensure!(shown["plugins"]["echo"]["generation"] == 2 && shown["plugins"]["echo"]["is_loading"] == false, "{shown}");
+    check(&host, "alice > join echo:1\nalice < ok {}\nalice > version\nalice < ok {\"version\": 2}").await?;
+    host.stop().await?;
+    Ok(())
+}
+
+/// A build that is still compiled isn't published behind an unload or a rollback.
+#[tokio::test]
+async fn an_unload_and_a_rollback_give_up_the_build_that_compiles() -> Result<()> {
+    let host = TestHost::start(&["echo"]).await?;
+    ensure!(host.reload("echo", "variants/echo-v2").await? == 2);
+    let endless = endless()?;
+    save(&host, "echo", &endless).await?;
+    let ended = plugins(&host, "rollback", "echo")?;
+    ensure!(ended.code == Some(0) && ended.output.contains("generation 1"), "{ended:?}");
+    let echo = &host.inspect().await?["plugins"]["echo"];
+    ensure!(echo["is_loading"] == false && echo["is_rolled_back"] == true, "{echo}");
+    // Its file changes: that is loaded.
+    ensure!(host.put("echo", &places::guest("variants/echo-v2")?).await? == Loading::Done(3));
+    save(&host, "echo", &endless).await?;
+    ensure!(plugins(&host, "unload", "echo")?.code == Some(0));
+    let echo = &host.inspect().await?["plugins"]["echo"];
+    ensure!(echo["is_loading"] == false && echo["generation"] == 0, "{echo}");
+    check(&host, "alice > join echo:1\nalice < unmatched").await?;
+    host.stop().await?;
+    Ok(())
+}
+
+/// Who asked for a reload is answered also if the load is given up.
+#[tokio::test]
+async fn a_reload_that_is_given_up_is_answered() -> Result<()> {
+    let host = TestHost::start(&["echo"]).await?;
+    save(&host, "slow", &endless()?).await?;
+    let address = host.address();
+    let path = "/api/plugins/slow/reload";
+    let json = [("content-type", "application/json")];
+    let reload = tokio::spawn(async move { bennu_tests::request_with(address, "POST", path, &json, b"{}").await });
+    // The reload has replaced the load that was under way once that one doesn't hold the file's place any more.
+    let refused = eventually("the reload waits, and is given up", async || {
+        let ended = plugins(&host, "unload", "slow")?;
+        ensure!(ended.code == Some(0), "{ended:?}");
+        Ok(reload.is_finished().then_some(()))
+    });
+    refused.await?;
+    let answer = reload.await.context("the request")??;
+    ensure!(answer.status == 409 && answer.body.contains("unloaded meanwhile"), "{answer:?}");
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_host_stops_while_plugins_compile() -> Result<()> {
+    let mut host = TestHost::start(&["echo"]).await?;
+    save(&host, "one", &endless()?).await?;
+    save(&host, "two", &Crafted::serving("two:*").slow_to_compile(3_000).build()?).await?;
+    still_loads(&host, "one").await?;
+    let begun = Instant::now();
+    host.signal(Signal::TERM)?;
+    let status = host.ended().await?;
+    ensure!(status.success(), "{status}");
+    // A second is what a command waits for its threads at its end.
+    ensure!(begun.elapsed().as_secs() < 10, "it took {:?}", begun.elapsed());
+    host.log().check()?;
+    Ok(())
+}
