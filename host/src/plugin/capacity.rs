@@ -30,6 +30,11 @@ impl Idle {
 pub(super) struct Capacity {
     /// Instances that exist.
     places: AtomicUsize,
+    /// Instances that are being made. Each may already have what others lack.
+    making: AtomicUsize,
+    /// How often an instance was dropped, or its making has failed. It is counted before the instance isn't counted above any more,
+    /// so whoever sees none sees that it was there.
+    releases: AtomicUsize,
     /// Calls that wait for a place.
     waiting: AtomicUsize,
     freed: Notify,
@@ -38,6 +43,13 @@ pub(super) struct Capacity {
 
 /// An instance's place. Dropped after the instance's own memory, it is free for others.
 pub(super) struct Place(Arc<Capacity>);
+
+/// An instance that is being made.
+struct Making<'a> {
+    capacity: &'a Capacity,
+    /// Whether others may have room once it is dropped.
+    frees: bool,
+}
 
 /// A call that waits.
 struct Waiting<'a>(&'a AtomicUsize);
@@ -63,22 +75,47 @@ impl Capacity {
             let mut freed = pin!(self.freed.notified());
             // From here on no notice is missed; the attempt that follows sees all that was freed before.
             freed.as_mut().enable();
+            let releases = self.releases.load(Ordering::SeqCst);
+            let mut making = Making::new(self);
             let error = match Instance::new(prepared, Guest::new(Arc::clone(terms))).await {
-                Ok(instance) => return Ok(instance.at(self.place())),
+                Ok(instance) => {
+                    let instance = instance.at(self.place());
+                    making.frees = false;
+                    return Ok(instance);
+                }
                 Err(error) if lacks_place(&error) => error,
                 Err(error) => return Err(error),
             };
+            // It had nothing. To wake others for that would have calls that wait wake each other for ever.
+            making.frees = false;
+            drop(making);
             if self.give_up_one() {
                 continue;
             }
             if waiting.is_none() {
                 waiting = Some(Waiting::new(&self.waiting));
-            } else if self.places.load(Ordering::SeqCst) == 0 {
-                // Nobody has an instance that could be given up, so waiting is no use.
+            } else if self.has_none() && self.releases.load(Ordering::SeqCst) == releases {
+                // Nobody has an instance that could be given up, nor had one during the attempt, so waiting is no use. The others
+                // that wait find out the same.
+                self.freed.notify_waiters();
                 return Err(error);
             } else {
                 freed.await;
             }
+        }
+    }
+
+    /// Whether there is no instance. What is being made is counted until it is an instance that exists, so it is looked at first.
+    fn has_none(&self) -> bool {
+        self.making.load(Ordering::SeqCst) == 0 && self.places.load(Ordering::SeqCst) == 0
+    }
+
+    /// Something was freed that others may lack. All of them are told, since what is too little for one may be enough for another.
+    fn release(&self, count: &AtomicUsize) {
+        self.releases.fetch_add(1, Ordering::SeqCst);
+        count.fetch_sub(1, Ordering::SeqCst);
+        if self.is_wanted() {
+            self.freed.notify_waiters();
         }
     }
 
@@ -102,10 +139,24 @@ impl Capacity {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.places.fetch_sub(1, Ordering::SeqCst);
-        if self.0.is_wanted() {
-            // All of them, since what is too little for one may be enough for another.
-            self.0.freed.notify_waiters();
+        self.0.release(&self.0.places);
+    }
+}
+
+impl<'a> Making<'a> {
+    fn new(capacity: &'a Capacity) -> Self {
+        capacity.making.fetch_add(1, Ordering::SeqCst);
+        Self { capacity, frees: true }
+    }
+}
+
+/// Also where the future is dropped while it makes an instance.
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        if self.frees {
+            self.capacity.release(&self.capacity.making);
+        } else {
+            self.capacity.making.fetch_sub(1, Ordering::SeqCst);
         }
     }
 }

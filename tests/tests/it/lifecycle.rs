@@ -118,7 +118,7 @@ async fn a_second_signal_during_a_stop_ends_the_host_at_once() -> Result<()> {
 #[tokio::test]
 async fn a_signal_during_the_start_ends_the_host() -> Result<()> {
     // Its `describe` never ends, and may take all the time that it likes.
-    let endless = Crafted::serving("endless:*").describing_by("(loop $forever br $forever)").build()?;
+    let endless = Crafted::serving("endless:*").describing_by("(loop $forever br $forever) unreachable").build()?;
     let setup = Setup::new().plugin("endless", endless).limit("call_cpu_ms", 600_000).limit("call_wall_ms", 600_000);
     let (mut command, _home) = setup.command()?;
     let mut process = command.spawn()?;
@@ -140,7 +140,9 @@ async fn a_signal_during_the_start_ends_the_host() -> Result<()> {
 /// A terminal that is closed sends SIGHUP to what was started in it.
 #[tokio::test]
 async fn a_hangup_leaves_the_host_serving_and_has_it_read_its_plugins_anew() -> Result<()> {
-    let host = Setup::new().guests(&["echo"])?.plugin("broken", b"no component".to_vec()).start().await?;
+    // It comes after the start: at the start it might be a gatekeeper, and nobody would be let in.
+    let host = TestHost::start(&["echo"]).await?;
+    host.refusal("broken", b"no component").await?;
     let mut alice = host.connect().await?;
     alice.join("echo:1", &json!({})).await?;
     for _ in 0..2 {
