@@ -118,7 +118,7 @@ async fn a_second_signal_during_a_stop_ends_the_host_at_once() -> Result<()> {
 #[tokio::test]
 async fn a_signal_during_the_start_ends_the_host() -> Result<()> {
     // Its `describe` never ends, and may take all the time that it likes.
-    let endless = Crafted::serving("endless:*").describing_by("(loop $forever br $forever)").build()?;
+    let endless = Crafted::serving("endless:*").describing_by("(loop $forever br $forever) unreachable").build()?;
     let setup = Setup::new().plugin("endless", endless).limit("call_cpu_ms", 600_000).limit("call_wall_ms", 600_000);
     let (mut command, _home) = setup.command()?;
     let mut process = command.spawn()?;
