@@ -53,7 +53,7 @@ pub fn know(address: SocketAddr, key: &str) {
 /// The value of `Authorization` for a request that has none of its own, if it asks an API whose key is known.
 fn authorization(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Option<String> {
     let is_own = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
-    if is_own || !path.starts_with("/api") {
+    if is_own || !path.trim_start_matches('/').starts_with("api") {
         return None;
     }
     KEYS.lock().unwrap_or_else(PoisonError::into_inner).get(&address).map(|key| format!("Bearer {key}"))

@@ -112,7 +112,8 @@ fn algorithm(fields: &Map<String, Value>) -> Result<Algorithm> {
 }
 
 fn load(jwk: &Jwk) -> Result<DecodingKey> {
-    let key = DecodingKey::from_jwk(jwk).map_err(|_| anyhow!("can't be read; its numbers are base64url"))?;
+    let key = DecodingKey::from_jwk(jwk)
+        .map_err(|_| anyhow!("can't be read: a number of it is missing, or isn't base64url"))?;
     let (length, least, what) = match (key.kind(), &jwk.algorithm) {
         (DecodingKeyKind::RsaModulusExponent { n, .. }, _) => {
             (bits(n), RSA_BITS_MIN, "it is too weak: an RSA key has 2048 bits at least")

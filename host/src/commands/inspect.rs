@@ -90,6 +90,18 @@ fn duration(time: Duration) -> String {
     }
 }
 
+/// The reasons for which there was somebody at all.
+fn show_counts(what: &str, counts: &Value) {
+    let counts = counts.as_object().into_iter().flatten();
+    let some: Vec<String> = counts
+        .filter(|(_, count)| count.as_u64().is_some_and(|count| count > 0))
+        .map(|(reason, count)| format!("{reason} {count}"))
+        .collect();
+    if !some.is_empty() {
+        out_line!("{what}: {}", some.join(", "));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,17 +122,5 @@ mod tests {
         for (ms, expected) in cases {
             assert_eq!(duration(Duration::from_millis(ms)), expected);
         }
-    }
-}
-
-/// The reasons for which there was somebody at all.
-fn show_counts(what: &str, counts: &Value) {
-    let counts = counts.as_object().into_iter().flatten();
-    let some: Vec<String> = counts
-        .filter(|(_, count)| count.as_u64().is_some_and(|count| count > 0))
-        .map(|(reason, count)| format!("{reason} {count}"))
-        .collect();
-    if !some.is_empty() {
-        out_line!("{what}: {}", some.join(", "));
     }
 }

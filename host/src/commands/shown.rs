@@ -25,7 +25,12 @@ const BLANK: [(char, char); 8] = [
 /// A name on one line. What isn't visible becomes `\n`, `\u{1b}` and so on, and a backslash is doubled, so that nothing else
 /// looks like one of these.
 pub(super) fn name(text: &str) -> String {
-    escaped(text, |c| c == '\\' || is_hidden(c), |c| c.escape_debug().to_string())
+    // The standard library takes some blank characters for visible ones.
+    let escape = |c: char| match c.escape_debug() {
+        escaped if escaped.len() > 1 => escaped.to_string(),
+        _ => c.escape_unicode().to_string(),
+    };
+    escaped(text, |c| c == '\\' || is_hidden(c), escape)
 }
 
 /// A text of several lines, such as an error. Its newlines and tabs stay as they are.

@@ -41,7 +41,7 @@ async fn a_panic_is_one_line_with_its_words_its_place_who_called_and_whose_it_wa
     let setup = Setup::new().guests(&["naughty"])?.file("secret", key.to_vec()).config(
         r#"
         secret_key_base = { file = "secret" }
-        mounts."/socket".token = { salt = "user", socket_id = "user_socket:{user}" }
+        mounts."/socket".token = { salt = "user" }
         "#,
     );
     let host = setup.start().await?;

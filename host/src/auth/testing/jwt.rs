@@ -273,7 +273,11 @@ fn a_key_that_cant_be_used_is_skipped_and_the_others_serve() {
         let text = set(&[("ec", json!({ "use": null, "key_ops": ["verify"] })), (name, changes), ("ed", json!({}))]);
         let keys = KeySet::jwks(&text).unwrap_or_else(|error| panic!("{expected}: {error:#}"));
         assert_eq!(keys.skipped().len(), 1, "{expected}: {:?}", keys.skipped());
-        assert!(keys.skipped()[0].contains(expected) && !keys.skipped()[0].contains("c2hvcnQ"), "{:?}", keys.skipped());
+        assert!(
+            keys.skipped()[0].contains(expected) && !keys.skipped()[0].contains("c2hvcnQ"),
+            "{expected}: {:?}",
+            keys.skipped()
+        );
         let jwt = verifier(keys);
         assert_eq!(verify(&jwt, &signed(Algorithm::EdDSA, Some("ed"))), Ok(claims()), "{expected}");
         assert_eq!(verify(&jwt, &signed(Algorithm::ES256, Some("ec"))), Ok(claims()), "{expected}");

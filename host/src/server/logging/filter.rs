@@ -23,12 +23,13 @@ const HOST: &str = "bennu";
 const GUEST: &str = "guest";
 
 /// The modules of the host that are targets.
-const MODULES: [&str; 15] = [
+const MODULES: [&str; 17] = [
     "api",
     "auth",
     "channel",
     "commands",
     "contract",
+    "files",
     "kit",
     "plugin",
     "presence",
@@ -38,7 +39,20 @@ const MODULES: [&str; 15] = [
     "server",
     "socket",
     "store",
+    "timing",
     "transport",
+];
+
+/// The libraries below the host that log. Each of their modules is a target, too.
+const LIBRARIES: [&str; 8] = [
+    "cranelift_codegen",
+    "mio",
+    "notify",
+    "regalloc2",
+    "wasmtime",
+    "wasmtime_cranelift",
+    "wasmtime_environ",
+    "wasmtime_internal_cranelift",
 ];
 
 /// The level of what no directive names, and of an empty filter.
@@ -79,7 +93,8 @@ fn known<'a>(text: &str, target: &'a str) -> Result<&'a str> {
         .strip_prefix(HOST)
         .and_then(|rest| rest.strip_prefix("::"))
         .is_some_and(|module| MODULES.contains(&module));
-    if target == HOST || target == GUEST || is_module {
+    let is_library = target.split("::").next().is_some_and(|name| LIBRARIES.contains(&name));
+    if target == HOST || target == GUEST || is_module || is_library {
         return Ok(target);
     }
     bail!(
