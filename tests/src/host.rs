@@ -394,6 +394,17 @@ impl TestHost {
         Ok(kilobytes.parse::<u64>()? << 10)
     }
 
+    /// The names of the process's threads.
+    ///
+    /// # Errors
+    /// Where the operating system doesn't say.
+    pub fn threads(&self) -> Result<Vec<String>> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id()))?;
+        // One may end meanwhile.
+        let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        Ok(names.map(|name| name.trim_end().to_owned()).collect())
+    }
+
     /// Sends a signal.
     ///
     /// # Errors

@@ -36,6 +36,12 @@ async fn is_loading(host: &TestHost, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// The file was read, and the compiler is at work.
+async fn is_compiling(host: &TestHost) -> Result<()> {
+    let is_compiler = |name: &String| name == "bennu-compile";
+    eventually("a component compiles", async || Ok(host.threads()?.iter().any(is_compiler).then_some(()))).await
+}
+
 /// Fails if a load has ended: then what was done before wasn't done meanwhile.
 async fn still_loads(host: &TestHost, name: &str) -> Result<()> {
     let shown = host.inspect().await?;
@@ -107,6 +113,7 @@ async fn a_file_that_is_saved_again_while_it_compiles_is_loaded_as_it_is_then() 
     let host = Setup::new().guests(&["echo"])?.cache(&compiled).start().await?;
     let slow = slow()?;
     save(&host, "echo", &slow).await?;
+    is_compiling(&host).await?;
     ensure!(host.reload("echo", "variants/echo-v2").await? == 2);
     is_compiled(&compiled, &slow).await?;
     // The results come in their order: the earlier build's is taken before this one is loaded.
@@ -175,5 +182,50 @@ async fn a_host_stops_while_plugins_compile() -> Result<()> {
     // A second is what a command waits for its threads at its end.
     ensure!(begun.elapsed().as_secs() < 10, "it took {:?}", begun.elapsed());
     host.log().check()?;
+    Ok(())
+}
+
+/// The build before the one that serves was kept, and its compiled form is gone.
+async fn with_a_kept_build_that_is_slow(cache: &Path) -> Result<TestHost> {
+    let first = Crafted::serving("ours:*").slow_to_compile(3_000).build()?;
+    let setup = Setup::new().guests(&["echo"])?.plugin("ours", first).cache(cache);
+    let host = setup.config("[reload]\nprobation_ms = 1\nprobation_calls = 1").start().await?;
+    let is_proved = |shown: &serde_json::Value| shown["plugins"]["ours"]["standing"] == "proved";
+    check(&host, "alice > join ours:1\nalice < ok {}").await?;
+    host.shows("the first build is proved", is_proved).await?;
+    ensure!(host.put("ours", &Crafted::serving("ours:*").build()?).await? == Loading::Done(2));
+    check(&host, "alice > join ours:1\nalice < ok {}").await?;
+    host.shows("the second build is proved", is_proved).await?;
+    host.restart_after(Signal::TERM, |_| Ok(fs::remove_dir_all(cache)?)).await
+}
+
+#[tokio::test]
+async fn a_rollback_after_a_restart_holds_nothing_up_while_the_build_before_compiles() -> Result<()> {
+    let cache = tempfile::tempdir()?;
+    let host = with_a_kept_build_that_is_slow(&cache.path().join("compiled")).await?;
+    let address = host.address();
+    let roll_back = || {
+        let json = [("content-type", "application/json")];
+        let path = "/api/plugins/ours/rollback";
+        tokio::spawn(async move { bennu_tests::request_with(address, "POST", path, &json, b"{}").await })
+    };
+    // An operator changes their mind.
+    let first = roll_back();
+    is_loading(&host, "ours").await?;
+    ensure!(plugins(&host, "unload", "ours")?.code == Some(0));
+    let answer = first.await??;
+    ensure!(answer.status == 409 && answer.body.contains("unloaded meanwhile"), "{answer:?}");
+    ensure!(plugins(&host, "reload", "ours")?.code == Some(0));
+    // Others are looked after meanwhile, and a file that is saved meanwhile is loaded.
+    let second = roll_back();
+    is_loading(&host, "ours").await?;
+    ensure!(plugins(&host, "reload", "echo")?.code == Some(0));
+    still_loads(&host, "ours").await?;
+    let third = Crafted::serving("ours:*").route("third:*").build()?;
+    ensure!(matches!(host.put("ours", &third).await?, Loading::Done(_)));
+    let answer = second.await??;
+    ensure!(answer.status == 409 && answer.body.contains("its file was loaded meanwhile"), "{answer:?}");
+    check(&host, "alice > join third:1\nalice < ok {}").await?;
+    host.stop().await?;
     Ok(())
 }

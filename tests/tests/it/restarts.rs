@@ -247,6 +247,27 @@ async fn a_rollback_after_a_restart_leads_to_the_build_before_the_proved_one() -
     Ok(())
 }
 
+/// Another plugin that gets the name has nothing to do with it.
+#[tokio::test]
+async fn a_plugin_that_is_forgotten_is_nothing_to_prove_oneself_against() -> Result<()> {
+    let host = host_with("counter").await?;
+    check(&host, "alice > join count:1\nalice < ok {}").await?;
+    stands(&host, "proved").await?;
+    fs::remove_file(host.plugin_file("counter"))?;
+    host.shows("its file is gone", |shown| shown["plugins"]["counter"]["file_is_gone"] == true).await?;
+    let shown = plugins(&host, &["forget", "counter"])?;
+    ensure!(shown == "forgotten: counter\n", "{shown}");
+    let builds = host.home().join("data/builds");
+    let known = fs::read_to_string(builds.join("proved.json"))?;
+    ensure!(!known.contains("counter"), "{known}");
+    let is_component = |entry: &fs::DirEntry| entry.path().extension().is_some_and(|extension| extension == "wasm");
+    ensure!(!fs::read_dir(&builds)?.flatten().any(|entry| is_component(&entry)), "its build is kept");
+    let host = host.restart_onto(Signal::KILL, "counter", "variants/counter-v2").await?;
+    stands(&host, "unproved").await?;
+    host.stop().await?;
+    Ok(())
+}
+
 /// Without an answer nothing is proved, and nothing is gone back to.
 #[tokio::test]
 async fn a_build_is_proved_by_calls_that_it_answers_and_not_by_a_start() -> Result<()> {

@@ -62,8 +62,10 @@ pub(super) struct Jobs {
     begun: u64,
     /// For loads of changed files. It bounds the components in memory, and the threads that compile.
     places: Arc<Semaphore>,
-    /// One place more for reloads that operators ask for. Otherwise they would wait behind many changed files.
+    /// One place more for reloads that operators ask for, and one for rollbacks. Otherwise they would wait behind many changed
+    /// files.
     asked: Arc<Semaphore>,
+    rollbacks: Arc<Semaphore>,
 }
 
 /// What a task gives.
@@ -128,8 +130,8 @@ impl Default for Jobs {
     fn default() -> Self {
         // Half of the processors are left for channels; two at least, since one large component is not to stop all others.
         let places = available_parallelism().map_or(1, NonZero::get).div_ceil(2).max(2);
-        let (places, asked) = (Arc::new(Semaphore::new(places)), Arc::new(Semaphore::new(1)));
-        Self { tasks: JoinSet::new(), begun: 0, places, asked }
+        let of = |places| Arc::new(Semaphore::new(places));
+        Self { tasks: JoinSet::new(), begun: 0, places: of(places), asked: of(1), rollbacks: of(1) }
     }
 }
 
@@ -185,7 +187,7 @@ impl Library {
         let order = self.order(name, Component::Kept(kept), None, None);
         self.jobs.begun += 1;
         let number = self.jobs.begun;
-        let (loader, places, plugin) = (Arc::clone(&self.loader), Arc::clone(&self.jobs.asked), name.to_owned());
+        let (loader, places, plugin) = (Arc::clone(&self.loader), Arc::clone(&self.jobs.rollbacks), name.to_owned());
         let task = self.jobs.tasks.spawn(async move {
             let outcome = match places.acquire_owned().await {
                 Ok(place) => load(&loader, order, Arc::new(place)).await,
