@@ -73,7 +73,9 @@ fn of_sources(sources: &[Source], plugins: &BTreeMap<String, PluginStatus>) -> V
         )));
     }
     let serving = |kind: &str| plugins.values().filter(|plugin| plugin.generation > 0 && plugin.kind == kind).count();
-    let (all, refused) = (plugins.len(), plugins.values().filter(|plugin| plugin.generation == 0).count());
+    // A gatekeeper without a file is missed, and not refused.
+    let there = || plugins.values().filter(|plugin| !plugin.file_is_gone);
+    let (all, refused) = (there().count(), there().filter(|plugin| plugin.generation == 0).count());
     if all > 0 && refused == all {
         let what =
             if all == 1 { "the only plugin was refused".into() } else { format!("all {all} plugins were refused") };
@@ -103,6 +105,7 @@ fn of_gatekeeper(path: &str, mount: &MountTable, plugins: &BTreeMap<String, Plug
     let why = match plugins.get(name) {
         Some(plugin) if plugin.generation > 0 && plugin.kind == "gatekeeper" => return None,
         Some(plugin) if plugin.generation > 0 => format!("a plugin and no gatekeeper{}", list(gatekeepers())),
+        Some(plugin) if plugin.file_is_gone => "a plugin whose file is gone".to_owned(),
         Some(_) => "a plugin that was refused".to_owned(),
         None => {
             let meant = suggestion(name, gatekeepers().map(String::as_str));
@@ -267,6 +270,8 @@ mod tests {
         }
         let refused = [("gate".into(), plugin("", 0))].into();
         assert!(gatekeeper("gate", &refused).ends_with("a plugin that was refused"));
+        let missed = PluginStatus { file_is_gone: true, ..plugin("gatekeeper", 0) };
+        assert!(gatekeeper("gate", &[("gate".into(), missed)].into()).ends_with("a plugin whose file is gone"));
     }
 
     #[test]
@@ -281,5 +286,7 @@ mod tests {
         assert_eq!(text(std::slice::from_ref(&bad)), "the only plugin was refused, so nothing is served");
         assert_eq!(text(&[bad.clone(), bad.clone()]), "all 2 plugins were refused, so nothing is served");
         assert_eq!(text(&[gate, bad]), "no plugin serves a topic: there are only gatekeepers");
+        let missed = PluginStatus { file_is_gone: true, ..plugin("gatekeeper", 0) };
+        assert_eq!(text(&[missed]), "", "it was not refused");
     }
 }

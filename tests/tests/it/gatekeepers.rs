@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Result, ensure};
 use bennu_tests::crafted::Crafted;
-use bennu_tests::{Ended, Gate, Loading, Setup, TestHost, bennu, check, get};
+use bennu_tests::{Ended, Gate, Loading, Log, Setup, TestHost, bennu, check, get};
 use rustix::process::Signal;
 
 /// What a client without a token gets, asking without an upgrade: 400 where it would be let in.
@@ -183,13 +183,16 @@ async fn a_gatekeepers_file_in_load_that_is_absent_keeps_the_host_from_starting(
 #[tokio::test]
 async fn mounts_that_let_anybody_in_are_named_where_others_can_connect() -> Result<()> {
     let config = "[mounts.\"/socket\"]\n[mounts.\"/open\"]\nauth = \"none\"\n";
-    let says = |host: &TestHost, words: &str| host.log().since(0).iter().any(|line| line.message().contains(words));
+    let says = |log: &Log, words: &str| log.since(0).iter().any(|line| line.message().contains(words));
     let host = Setup::new().guests(&["echo"])?.config(config).listen("0.0.0.0:0").start().await?;
-    ensure!(says(&host, "anybody is let in at /socket"), "{}", host.log().tail(20));
-    ensure!(says(&host, "anybody is let in at /open"), "{}", host.log().tail(20));
+    let log = host.stop().await?;
+    ensure!(says(&log, "anybody is let in at /socket"), "{}", log.tail(20));
+    ensure!(says(&log, "anybody is let in at /open"), "{}", log.tail(20));
     let gate = Setup::new().plugin("gate", Gate::Refuses.build()?).config(config).listen("0.0.0.0:0").start().await?;
-    ensure!(!says(&gate, "anybody is let in at /socket"), "{}", gate.log().tail(20));
+    let log = gate.stop().await?;
+    ensure!(!says(&log, "anybody is let in at /socket"), "{}", log.tail(20));
     let local = Setup::new().guests(&["echo"])?.config(config).start().await?;
-    ensure!(!says(&local, "anybody is let in"), "{}", local.log().tail(20));
+    let log = local.stop().await?;
+    ensure!(!says(&log, "anybody is let in"), "{}", log.tail(20));
     Ok(())
 }
