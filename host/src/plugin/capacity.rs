@@ -14,13 +14,16 @@ use super::exports::Prepared;
 use super::guest::{Guest, Terms};
 use super::instance::Instance;
 
-/// Instances that nobody uses. Behind pointers, since they are moved in and out for each call.
+/// Behind pointers, since they are moved in and out for each call.
+type Instances = Vec<Box<Instance>>;
+
+/// Instances that nobody uses.
 #[derive(Default)]
-pub(super) struct Idle(Mutex<Vec<Box<Instance>>>);
+pub(super) struct Idle(Mutex<Instances>);
 
 impl Idle {
     // A panic leaves a list of whole instances.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Vec<Box<Instance>>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Instances> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -77,7 +77,7 @@ pub(super) struct Done {
 
 enum Step {
     Read(Result<(Content, Place)>),
-    Loaded(Outcome),
+    Loaded(Box<Outcome>),
 }
 
 /// Held until a load's last component is compiled.
@@ -193,7 +193,7 @@ impl Library {
                 Ok(place) => load(&loader, order, Arc::new(place)).await,
                 Err(closed) => Outcome::failed(closed.into()),
             };
-            Done { name: plugin, number, step: Step::Loaded(outcome) }
+            Done { name: plugin, number, step: Step::Loaded(Box::new(outcome)) }
         });
         let path = self.shelf.one(name).unwrap_or_default().file.into();
         let (why, build, serves) = (Why::RollBack, None, Some(serves));
@@ -236,7 +236,7 @@ impl Library {
             }
             Step::Loaded(outcome) if why == Why::RollBack => self.conclude_rollback(&name, outcome.loaded),
             Step::Loaded(outcome) => {
-                let taken = self.take_in(&name, &path, outcome);
+                let taken = self.take_in(&name, &path, *outcome);
                 self.conclude(&name, taken.map(|()| true));
             }
         }
@@ -297,7 +297,7 @@ impl Library {
         let (loader, plugin) = (Arc::clone(&self.loader), name.to_owned());
         let task = self.jobs.tasks.spawn(async move {
             let outcome = load(&loader, order, place).await;
-            Done { name: plugin, number, step: Step::Loaded(outcome) }
+            Done { name: plugin, number, step: Step::Loaded(Box::new(outcome)) }
         });
         if let Some(job) = self.plugins.get_mut(name).and_then(|entry| entry.job.as_mut()) {
             job.is_reading = false;
