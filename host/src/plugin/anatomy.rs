@@ -167,8 +167,25 @@ fn remedy(version: &Version) -> &'static str {
     }
 }
 
+/// What stands before the name of an interface of the contract.
+const CONTRACT: &str = "bennu:channel/";
+
+/// The interfaces that this host gives to plugins and gatekeepers.
+const GIVEN: [&str; 9] = ["host", "member", "presence", "request", "socket", "store", "token", "topics", "types"];
+
+/// Refuses a component that imports what this host doesn't give, by the name of the interface: the linker's own words wouldn't tell
+/// an author that a newer host has it.
 fn refuse_foreign(imports: &BTreeSet<String>) -> Result<()> {
-    let Some(foreign) = imports.iter().find(|name| !name.starts_with("bennu:channel/")) else { return Ok(()) };
+    let is_given = |name: &str| GIVEN.contains(&name.split('@').next().unwrap_or_default());
+    let is_foreign = |import: &&String| !import.strip_prefix(CONTRACT).is_some_and(is_given);
+    let Some(foreign) = imports.iter().find(is_foreign) else { return Ok(()) };
+    if foreign.starts_with(CONTRACT) {
+        bail!(
+            "it imports the interface `{foreign}`, which this host ({}) does not have; use a newer host, or build it without \
+             that interface",
+            env!("CARGO_PKG_VERSION")
+        );
+    }
     if foreign.starts_with("wasi:") {
         bail!("it imports `{foreign}`, and plugins have no system to call; build it with WASI stubbed out");
     }
@@ -247,6 +264,12 @@ mod tests {
                  (export \"bennu:channel/channel@0.1.0\" (instance $i)))"
                     .to_owned(),
                 "WASI stubbed",
+            ),
+            (
+                "(component (import \"bennu:channel/later@0.1.0\" (instance)) (instance $i) \
+                 (export \"bennu:channel/channel@0.1.0\" (instance $i)))"
+                    .to_owned(),
+                "it imports the interface `bennu:channel/later@0.1.0`, which this host",
             ),
         ];
         for (wat, expected) in cases {

@@ -44,8 +44,11 @@ fn every_component_of_the_first_release_would_be_served() -> Result<()> {
     }
     found.sort();
     ensure!(found == KEPT, "{found:?}");
+    // Where the command runs, it keeps compiled code.
+    let place = tempfile::tempdir()?;
     for name in KEPT {
-        let checked = bennu(&folder, &["check", &format!("{name}.wasm")])?;
+        let file = folder.join(name).with_extension("wasm").display().to_string();
+        let checked = bennu(place.path(), &["check", &file])?;
         ensure!(checked.code == Some(0), "{name}: {checked:?}");
     }
     Ok(())
