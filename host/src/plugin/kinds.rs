@@ -31,6 +31,7 @@ impl Kinds {
     pub fn open(directory: &Path) -> Result<Self> {
         let making = DirBuilder::new().recursive(true).mode(0o700).create(directory);
         making.with_context(|| format!("making the directory {}", directory.display()))?;
+        files::remove_partial(directory).with_context(|| format!("reading the directory {}", directory.display()))?;
         let file = directory.join(FILE);
         let known = match fs::read(&file) {
             Ok(text) => serde_json::from_slice(&text).with_context(|| {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
+use bennu_tests::crafted::Crafted;
 use bennu_tests::{Cast, Line, Setup, check, limited, places};
 
 const SCRIPT: &str = "alice > join echo:1\nalice < ok {}\nalice > count\nalice < ok {\"count\": 1, \"build\": \"1\"}\n";
@@ -65,6 +66,22 @@ async fn calls_wait_for_instances_of_all_plugins() -> Result<()> {
     let shown = host.inspect().await?;
     ensure!(shown["faults"] == 0, "{shown}");
     drop(cast);
+    host.stop().await?;
+    Ok(())
+}
+
+/// Plugins are loaded side by side, and each needs an instance to be asked for its routes.
+#[tokio::test]
+async fn plugins_that_load_at_once_wait_for_the_only_instance() -> Result<()> {
+    let mut setup = Setup::new().limit("instances", 1);
+    for number in 0..16 {
+        let plugin = Crafted::serving(&format!("p{number}:*")).build()?;
+        setup = setup.plugin(&format!("p{number}"), plugin);
+    }
+    let host = setup.start().await?;
+    for (name, plugin) in host.inspect().await?["plugins"].as_object().into_iter().flatten() {
+        ensure!(plugin["generation"] == 1, "{name}: {plugin}");
+    }
     host.stop().await?;
     Ok(())
 }
