@@ -62,6 +62,7 @@ fn the_hot_paths_allocate_no_more_than_they_did() -> anyhow::Result<()> {
         })
     };
     assert_costs("a broadcast", fan_out(TOPIC), (5, 256));
-    assert_costs("an intercepted broadcast", fan_out(PASSED), (108, 340_000));
+    // It costs 108. Without optimized dependencies a thousand members take about an epoch, so that every walk may yield once or twice.
+    assert_costs("an intercepted broadcast", fan_out(PASSED), (112, 340_000));
     Ok(())
 }
