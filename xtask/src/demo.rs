@@ -64,7 +64,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// other has the processors.
 fn build() -> Result<()> {
     if !host().is_file() {
-        note("The first time this compiles the host and its plugins: three to four minutes on two processors.");
+        note("The first time this compiles the host and its plugins: several minutes on two processors.");
     }
     thread::scope(|scope| {
         let beside = scope.spawn(|| {
