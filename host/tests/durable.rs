@@ -23,7 +23,7 @@ fn text(room: Option<&Bytes>) -> String {
 
 /// Each event is what the room is set to.
 async fn setting(call: Call) -> Result<Outcome, Fault> {
-    let beat = |ms| vec![Effect::Beat(Some(Duration::from_millis(ms)))];
+    let beat = |ms| vec![Effect::SetTick(Some(Duration::from_millis(ms)))];
     match call.callback {
         Callback::Join(_) => Ok(admitted()),
         Callback::In { event, .. } if &*event == "beat" => Ok(Outcome { effects: beat(10), ..replied("{}") }),

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bennu::channel::{NodeLimits, Undelivered};
-use bennu::contract::{Call, Callback, Calling, Effect, Fault, FaultKind, Identity, Outcome, TopicCall, TopicCallback};
+use bennu::contract::{
+    Call, CallFuture, Callback, Effect, Fault, FaultKind, Identity, Outcome, TopicCall, TopicCallback,
+};
 use bennu::protocol::{Payload, Topic};
 use serde_json::{Value, json};
 use support::{Notes, Part, Stage, admitted, nothing, replied};
@@ -139,7 +141,7 @@ async fn messages_of_a_topic_come_one_after_another_and_a_bounded_number_waits()
     let at_work = Arc::new(AtomicUsize::new(0));
     let mut desk = part("desk", &Notes::default());
     let (gate, count) = (Arc::clone(&go), Arc::clone(&at_work));
-    desk.on_topic_call = Some(Arc::new(move |_| -> Calling<'static, Outcome> {
+    desk.on_topic_call = Some(Arc::new(move |_| -> CallFuture<'static, Outcome> {
         let (gate, count) = (Arc::clone(&gate), Arc::clone(&count));
         Box::pin(async move {
             assert_eq!(count.fetch_add(1, Ordering::SeqCst), 0, "two at once");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bennu::contract::{Call, Callback, Fault, Outcome, Upgrade};
-use bennu::routes::{Probation, ProbationTerms, Route, Routes, Verdict};
+use bennu::routes::{Probation, ProbationResult, ProbationTerms, Route, Routes};
 use bytes::Bytes;
 use support::{Client, Part, Stage, admitted, nothing, replied};
 
@@ -55,7 +55,7 @@ fn on_probation(probation: &Arc<Probation>) -> Part {
 /// As the library publishes a build while it remembers how a probation has ended.
 fn publish(stage: &Stage, part: Part, ended: &Arc<Probation>) {
     let past = HashMap::from([(Arc::from("script"), vec![Arc::clone(ended)])]);
-    let routes = Routes::new([part.route()]).expect("routes without conflict").remembering(past);
+    let routes = Routes::new([part.route()]).expect("routes without conflict").with_past_probations(past);
     stage.routes.publish(routes);
 }
 
@@ -93,7 +93,7 @@ async fn what_a_room_was_is_stored_with_what_it_became() {
     let text = exported(&stage).await;
     assert!(text.contains("room_before") && text.contains("2:1"), "{text}");
     // After its end the next commit takes it away.
-    probation.end(Verdict::Passed);
+    probation.end(ProbationResult::Passed);
     assert_eq!(visit(&stage, "count:1", "add").await, "{}");
     assert!(!exported(&stage).await.contains("room_before"));
 }
@@ -113,14 +113,14 @@ async fn a_probation_that_goes_on_after_a_restart_still_has_its_way_back() {
     alice.join("count:1").await;
     assert_eq!(ask(&mut alice, "count:1", "add").await, "{}");
     assert_eq!(ask(&mut alice, "count:1", "get").await, "2:3");
-    probation.end(Verdict::TakenBack);
+    probation.end(ProbationResult::RolledBack);
     publish(&third, build(1, None), &probation);
     third.endpoint.node.sweep().await;
     assert!(alice.next().await.contains("phx_error"));
     assert_eq!(visit(&third, "count:1", "get").await, "1:1");
     // What only came to be under the build that was taken back is gone.
     assert_eq!(visit(&third, "count:new", "get").await, "");
-    assert_eq!(probation.given_up(), 3, "those of both hosts");
+    assert_eq!(probation.discarded_commits(), 3, "those of both hosts");
     let text = exported(&third).await;
     assert!(!text.contains("room_before") && !text.contains("count:new"), "{text}");
 }
@@ -133,7 +133,7 @@ async fn a_room_that_was_taken_away_on_probation_comes_back() {
     let second = first.again([on_probation(&probation)]);
     visit(&second, "count:1", "clear").await;
     assert_eq!(visit(&second, "count:1", "get").await, "");
-    let ended = Probation::ended(probation.id().unwrap_or_default(), Verdict::TakenBack, Arc::default());
+    let ended = Probation::ended(probation.id().unwrap_or_default(), ProbationResult::RolledBack, Arc::default());
     let third = second.again([build(1, None)]);
     publish(&third, build(1, None), &ended);
     assert_eq!(visit(&third, "count:1", "get").await, "1:1");
@@ -143,7 +143,7 @@ async fn a_room_that_was_taken_away_on_probation_comes_back() {
 #[tokio::test(start_paused = true)]
 async fn rooms_that_nobody_opens_are_settled_where_they_are_stored() {
     const ROOMS: usize = 450;
-    for verdict in [Verdict::TakenBack, Verdict::Passed] {
+    for verdict in [ProbationResult::RolledBack, ProbationResult::Passed] {
         let first = Stage::new([build(1, None)]);
         let probation = Probation::new(TERMS, Arc::default());
         let second = first.again([on_probation(&probation)]);
@@ -153,15 +153,15 @@ async fn rooms_that_nobody_opens_are_settled_where_they_are_stored() {
             visit(&second, &topic, "add").await;
         }
         let ended = Probation::ended(probation.id().unwrap_or_default(), verdict, Arc::default());
-        let version = if verdict == Verdict::Passed { 2 } else { 1 };
+        let version = if verdict == ProbationResult::Passed { 2 } else { 1 };
         let third = second.again([]);
         publish(&third, build(version, None), &ended);
         assert!(exported(&third).await.contains("room_before"));
         third.endpoint.node.settle_stored_rooms().await;
         assert!(ended.is_swept());
         assert!(!exported(&third).await.contains("room_before"));
-        let (state, given_up) = if verdict == Verdict::Passed { ("2:2", 0) } else { ("1:1", ROOMS as u64) };
-        assert_eq!(ended.given_up(), given_up);
+        let (state, given_up) = if verdict == ProbationResult::Passed { ("2:2", 0) } else { ("1:1", ROOMS as u64) };
+        assert_eq!(ended.discarded_commits(), given_up);
         // By now nobody need know of the probation.
         third.publish([build(version, None)]);
         for number in [0, 1, ROOMS / 2, ROOMS - 1] {
@@ -180,7 +180,7 @@ async fn a_probation_is_forgotten_only_once_no_room_knows_of_it() {
     let mut alice = stage.connect();
     alice.join("count:1").await;
     alice.send(r#"["1","x","count:1","add",{}]"#);
-    probation.end(Verdict::TakenBack);
+    probation.end(ProbationResult::RolledBack);
     publish(&stage, build(1, None), &probation);
     stage.endpoint.node.settle_stored_rooms().await;
     assert!(probation.is_swept() && !exported(&stage).await.contains("room_before"));
@@ -207,7 +207,7 @@ async fn a_probation_that_nobody_knows_leaves_the_choice_to_the_build_that_serve
 async fn a_build_without_one_before_it_keeps_nothing() {
     let first = Stage::new([build(1, None)]);
     visit(&first, "count:1", "add").await;
-    let probation = Probation::without_way_back(Arc::default());
+    let probation = Probation::without_rollback(Arc::default());
     let second = first.again([build(2, Some((Arc::clone(&probation), None)))]);
     assert_eq!(visit(&second, "count:1", "add").await, "{}");
     visit(&second, "count:2", "add").await;

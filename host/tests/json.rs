@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bennu::auth::{Secret, Tokens};
 use bennu::channel::{Node, NodeLimits};
-use bennu::contract::{CallLimits, Holdings, Identity, PublishedState, Record, Surroundings, Verdict};
+use bennu::contract::{Admission, CallLimits, Identity, MemberUsage, PublishedState, Record, Surroundings};
 use bennu::presence::{Pace, Presence};
 use bennu::protocol::{Incoming, Payload, Serializer, Topic, read_object, read_value};
 use bennu::pubsub::PubSub;
@@ -26,7 +26,7 @@ const PRIVATE: &str = "$serde_json::private";
 
 fn record() -> Record {
     let mut record = Record::new(CallLimits::default());
-    record.open(Holdings::default(), None);
+    record.open(MemberUsage::default(), None);
     record
 }
 
@@ -64,7 +64,7 @@ fn is_read(text: &str) -> bool {
     if text.len() <= SHORT {
         assert_eq!(record().track("key".into(), text.into()).is_ok(), is_object, "{text}");
         let identity = Identity { claims: text.into(), ..Identity::default() };
-        assert_eq!(Verdict::Granted(identity).checked().is_ok(), is_object, "{text}");
+        assert_eq!(Admission::Granted(identity).checked().is_ok(), is_object, "{text}");
     }
     is_object
 }

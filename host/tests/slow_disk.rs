@@ -14,7 +14,7 @@ use bennu::contract::{Call, Callback, Fault, Outcome};
 use bennu::pubsub::OutboxLimits;
 use bennu::socket::{Endpoint, SocketLimits, Sockets};
 use bennu::store::{Embedded, Owner, QUOTA_BYTES, Store, StoreLimits};
-use bennu::transport::{Doorman, Gate, Mount, Reactors, WireLimits, listen, router};
+use bennu::transport::{Authenticator, ConnectionLimit, Mount, Reactors, WireLimits, listen, router};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 use support::{Part, Stage, admitted, nothing, replied};
@@ -112,10 +112,10 @@ async fn serve(disk: &SlowDisk) -> Result<u16> {
         origins: Origins::default(),
         subprotocols: Vec::new(),
         auth_token: false,
-        doorman: Doorman::Open,
+        authenticator: Authenticator::Open,
         endpoint: Endpoint { node, sockets: Arc::new(Sockets::default()), limits, outbox_limits },
         limits: WireLimits { frame_bytes: 1 << 20, frame_bytes_out: 1 << 20, idle: second, poll_window: second },
-        gate: Gate::new(100),
+        gate: ConnectionLimit::new(100),
         reactors,
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;

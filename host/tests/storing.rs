@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bennu::channel::NodeLimits;
 use bennu::contract::{Call, Callback, Effect, Outcome};
 use bennu::protocol::Payload;
-use bennu::store::{Doing, Engine, Memory, Owner, QUOTA_BYTES, Snapshot, Store, StoreLimits, Writes};
+use bennu::store::{Engine, EngineFuture, Memory, Owner, QUOTA_BYTES, Snapshot, Store, StoreLimits, Writes};
 use support::{Client, Notes, Part, Stage, admitted, nothing, replied};
 use tokio::sync::Semaphore;
 
@@ -15,11 +15,11 @@ use tokio::sync::Semaphore;
 struct Gated(Memory, Arc<Semaphore>);
 
 impl Engine for Gated {
-    fn snapshot(&mut self) -> Doing<'_, Arc<dyn Snapshot>> {
+    fn snapshot(&mut self) -> EngineFuture<'_, Arc<dyn Snapshot>> {
         self.0.snapshot()
     }
 
-    fn apply<'a>(&'a mut self, writes: &'a Writes) -> Doing<'a, ()> {
+    fn apply<'a>(&'a mut self, writes: &'a Writes) -> EngineFuture<'a, ()> {
         Box::pin(async move {
             if let Ok(permit) = self.1.acquire().await {
                 permit.forget();

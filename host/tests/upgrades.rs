@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bennu::contract::{Call, Callback, Decision, Effect, Fault, FaultKind, Outcome, Part as Of, Upgrade};
 use bennu::protocol::Payload;
-use bennu::routes::{Probation, ProbationTerms, Route, Verdict};
+use bennu::routes::{Probation, ProbationResult, ProbationTerms, Route};
 use bytes::Bytes;
 use support::{Client, Notes, Part, Stage, admitted, nothing, replied};
 use tokio::time::sleep;
@@ -135,7 +135,7 @@ impl Play {
     /// The way back, as the library goes it.
     async fn take_back(&self, build: Build) {
         self.reload(build);
-        self.probation.end(Verdict::TakenBack);
+        self.probation.end(ProbationResult::RolledBack);
         self.stage.endpoint.node.sweep().await;
     }
 }
@@ -266,7 +266,7 @@ async fn a_build_that_is_taken_back_returns_what_it_took_over() {
     dave.join("count:1").await;
     assert_eq!(ask(&mut dave, "get room").await, "1:1");
     // Three of the room and one of Carol's joining.
-    assert_eq!(play.probation.given_up(), 4);
+    assert_eq!(play.probation.discarded_commits(), 4);
 }
 
 #[tokio::test(start_paused = true)]
@@ -280,7 +280,7 @@ async fn states_whose_version_stayed_keep_their_last_commit() {
     play.take_back(FIRST).await;
     assert_eq!(ask(&mut alice, "get").await, "1:1");
     assert_eq!(ask(&mut alice, "get room").await, "1:1");
-    assert_eq!(play.probation.given_up(), 0);
+    assert_eq!(play.probation.discarded_commits(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -310,7 +310,7 @@ async fn after_its_probation_nothing_is_kept() {
     alice.join("count:1").await;
     play.try_out(SECOND);
     ask(&mut alice, "add").await;
-    play.probation.end(Verdict::Passed);
+    play.probation.end(ProbationResult::Passed);
     play.reload(SECOND);
     // An operator goes back all the same: the newer state is the older build's to take over.
     play.reload(Build { generation: 3, ..FIRST });
@@ -372,7 +372,7 @@ async fn what_is_under_way_while_a_build_is_taken_back_returns_too() {
     assert!(bob.next().await.contains("phx_error"));
     let returned = "terminate taken-back on generation 1 with \"1:1\"";
     assert_eq!(play.notes.all().last().map(String::as_str), Some(returned));
-    assert_eq!(play.probation.given_up(), 2);
+    assert_eq!(play.probation.discarded_commits(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -396,7 +396,7 @@ async fn what_was_kept_in_an_earlier_probation_is_no_ground_to_judge_by() {
     let proved = Build { fails_on: &[], ..SECOND };
     play.try_out(proved);
     ask(&mut alice, "add").await;
-    play.probation.end(Verdict::Passed);
+    play.probation.end(ProbationResult::Passed);
     play.reload(proved);
     let later = Play { probation: Probation::new(TERMS, Arc::default()), ..play };
     let later = Play { proved: Some(proved.part(&later.notes).route()), ..later };
@@ -432,7 +432,7 @@ async fn a_route_that_has_no_room_any_more_sees_none() {
 #[tokio::test(start_paused = true)]
 async fn a_durable_room_that_is_empty_waits_for_the_end_of_its_probation() {
     const DURABLE: &[(&str, &str)] = &[("room", "durable"), ("linger-ms", "0")];
-    for verdict in [Verdict::Passed, Verdict::TakenBack] {
+    for verdict in [ProbationResult::Passed, ProbationResult::RolledBack] {
         let play = Play::begin(FIRST);
         let durable = |build: Build| Part { options: DURABLE, ..build.part(&play.notes) };
         play.stage.publish([durable(FIRST)]);
@@ -445,13 +445,13 @@ async fn a_durable_room_that_is_empty_waits_for_the_end_of_its_probation() {
         alice.close();
         sleep(Duration::from_secs(5)).await;
         play.probation.end(verdict);
-        play.stage.publish([durable(if verdict == Verdict::Passed { SECOND } else { FIRST })]);
+        play.stage.publish([durable(if verdict == ProbationResult::Passed { SECOND } else { FIRST })]);
         play.stage.endpoint.node.sweep().await;
         let other = play.stage.again([durable(Build { upgrades: false, ..FIRST })]);
         let mut bob = other.connect();
         sleep(Duration::from_millis(1)).await;
         bob.join("count:1").await;
-        let expected = if verdict == Verdict::Passed { "2:2" } else { "1:1" };
+        let expected = if verdict == ProbationResult::Passed { "2:2" } else { "1:1" };
         assert_eq!(ask(&mut bob, "get room").await, expected);
     }
 }
@@ -477,7 +477,7 @@ async fn a_fault_that_is_forgiven_doesnt_hide_that_a_build_was_taken_back() {
     send(&mut alice, "slow add");
     // For both a fault waits behind what is under way.
     sleep(SLOW / 2).await;
-    play.probation.end(Verdict::TakenBack);
+    play.probation.end(ProbationResult::RolledBack);
     play.stage.publish([kept(FIRST)]);
     play.stage.endpoint.node.sweep().await;
     assert!(alice.next().await.contains("phx_reply"));

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::command::Ended;
 use crate::{Log, Received, TestClient, TestHost, bennu_with, eventually};
-use bennu::kit::{Act, Line, Voice, Words, pattern};
+use bennu::kit::{Act, ScriptLine, Voice, Words, pattern};
 
 /// Plays a script with clients that exist for it alone. `bennu::kit` has the language.
 ///
@@ -77,7 +77,7 @@ impl<'a> Cast<'a> {
     /// Names the line, what it expects, and what came.
     pub async fn play(&mut self, script: &str) -> Result<()> {
         for (at, text) in script.lines().enumerate() {
-            let played = match Line::parse(text) {
+            let played = match ScriptLine::parse(text) {
                 Ok(Some(line)) => self.line(line).await,
                 Ok(None) => Ok(()),
                 Err(error) => Err(error),
@@ -90,8 +90,8 @@ impl<'a> Cast<'a> {
         Ok(())
     }
 
-    async fn line(&mut self, line: Line<'_>) -> Result<()> {
-        let Line { who, act } = line;
+    async fn line(&mut self, line: ScriptLine<'_>) -> Result<()> {
+        let ScriptLine { who, act } = line;
         match act {
             Act::Reload { plugin, guest } => {
                 self.host.reload(plugin, guest).await?;

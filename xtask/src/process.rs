@@ -39,7 +39,7 @@ pub(crate) fn run_quietly(what: &str, command: &mut Command) -> Result<()> {
     command.stdin(Stdio::null());
     let output = thread::scope(|scope| {
         let running = scope.spawn(|| command.output());
-        let mut waiting = Waiting::begin(what);
+        let mut waiting = WaitTimer::begin(what);
         while !running.is_finished() {
             thread::sleep(LOOK);
             waiting.tick();
@@ -108,7 +108,7 @@ pub(crate) fn line(command: &Command) -> String {
 }
 
 /// The sign that something silent is at work.
-struct Waiting<'a> {
+struct WaitTimer<'a> {
     what: &'a str,
     began: Instant,
     shown: Instant,
@@ -116,7 +116,7 @@ struct Waiting<'a> {
     owns_terminal: bool,
 }
 
-impl<'a> Waiting<'a> {
+impl<'a> WaitTimer<'a> {
     fn begin(what: &'a str) -> Self {
         let now = Instant::now();
         eprintln!("  {what} …");

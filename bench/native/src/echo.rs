@@ -1,7 +1,7 @@
 //! What `guest-examples/echo` says, as a behaviour.
 
 use bennu::contract::{
-    Answer, Behaviour, Call, Callback, Calling, Decision, Effect, Fault, Outcome, Passing, Reply, TopicCall, Upgrade,
+    Answer, Behaviour, Call, CallFuture, Callback, Decision, Effect, Fault, Outcome, Passing, Reply, TopicCall, Upgrade,
 };
 use bennu::protocol::Payload;
 use bytes::Bytes;
@@ -19,19 +19,19 @@ struct Counted {
 }
 
 impl Behaviour for Echo {
-    fn call<'a>(&'a self, call: &'a Call) -> Calling<'a, Outcome> {
+    fn call<'a>(&'a self, call: &'a Call) -> CallFuture<'a, Outcome> {
         Box::pin(std::future::ready(answer(call)))
     }
 
-    fn call_topic<'a>(&'a self, _: &'a TopicCall) -> Calling<'a, Outcome> {
+    fn call_topic<'a>(&'a self, _: &'a TopicCall) -> CallFuture<'a, Outcome> {
         Box::pin(std::future::ready(Err(Fault::failed("it hears members alone"))))
     }
 
-    fn filter<'a>(&'a self, passing: &'a Passing) -> Calling<'a, Vec<Decision>> {
+    fn filter<'a>(&'a self, passing: &'a Passing) -> CallFuture<'a, Vec<Decision>> {
         Box::pin(std::future::ready(Ok(vec![Decision::Pass; passing.recipients.len()])))
     }
 
-    fn upgrade<'a>(&'a self, _: &'a Upgrade) -> Calling<'a, Option<Bytes>> {
+    fn upgrade<'a>(&'a self, _: &'a Upgrade) -> CallFuture<'a, Option<Bytes>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 }

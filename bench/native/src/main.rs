@@ -16,7 +16,7 @@ use bennu::pubsub::OutboxLimits;
 use bennu::routes::{Route, RouteSpec, RouteTable, Routes, Takes};
 use bennu::socket::{Endpoint, SocketLimits, Sockets};
 use bennu::store::{Owner, QUOTA_BYTES, Store, StoreLimits};
-use bennu::transport::{Doorman, Gate, Mount, Reactors, WireLimits, listen, router};
+use bennu::transport::{Authenticator, ConnectionLimit, Mount, Reactors, WireLimits, listen, router};
 use tokio::net::TcpListener;
 
 /// Sockets at most.
@@ -38,7 +38,7 @@ async fn main() -> Result<()> {
         origins: Origins::Any,
         subprotocols: Vec::new(),
         auth_token: false,
-        doorman: Doorman::Open,
+        authenticator: Authenticator::Open,
         endpoint: Endpoint {
             node,
             sockets: Arc::new(Sockets::default()),
@@ -51,7 +51,7 @@ async fn main() -> Result<()> {
             idle: Duration::from_secs(60),
             poll_window: Duration::from_secs(10),
         },
-        gate: Gate::new(SOCKETS),
+        gate: ConnectionLimit::new(SOCKETS),
         reactors,
     };
     let listener = TcpListener::bind(address()?).await?;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::facts::Facts;
-use super::record::{Holdings, Record};
-use super::saved::Standing;
+use super::record::{MemberUsage, Record};
+use super::saved::StateSnapshot;
 use super::{Outcome, Sent, Timer, recorder};
 use crate::bindings::exports::bennu::channel::handle_out::Recipient;
 use crate::{Channel, Decision, IntoPayload, Message, SeatChange, Tick, callbacks, state};
@@ -25,11 +25,11 @@ pub struct Member<C> {
     pub(super) topic: String,
     pub(super) facts: Facts,
     /// Its state, and its topic's.
-    pub(super) states: Standing,
+    pub(super) states: StateSnapshot,
     /// What it sent to itself and hasn't handled yet.
     pub(super) waiting: VecDeque<Message>,
     pub(super) timers: Vec<Timer>,
-    pub(super) holdings: Holdings,
+    pub(super) holdings: MemberUsage,
     /// How many messages of its client it got: the ref of the last one.
     pub(super) received: u64,
     pub(super) joined: Outcome,

@@ -17,13 +17,13 @@ const ENTRY_BYTES: usize = 192;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Online {
     /// By topic, in the order in which they were written.
-    topics: BTreeMap<String, Vec<Entry>>,
+    topics: BTreeMap<String, Vec<PresenceEntry>>,
     refs: u64,
 }
 
 /// A member under a key, as it was written: an update writes another entry.
 #[derive(Clone, Debug)]
-struct Entry {
+struct PresenceEntry {
     number: u64,
     member: u64,
     key: String,
@@ -38,7 +38,7 @@ pub(super) struct Diff {
 }
 
 /// Entries of one key stand side by side, in the order in which they were written.
-type Entries = BTreeMap<(String, u64), Entry>;
+type Entries = BTreeMap<(String, u64), PresenceEntry>;
 
 /// A topic's pace: so many diffs go out one by one, and what follows within the window goes out as one at its end.
 #[derive(Clone, Debug)]
@@ -84,7 +84,7 @@ impl Online {
         self.take(topic, |entry| entry.member == member)
     }
 
-    fn take(&mut self, topic: &str, gone: impl Fn(&Entry) -> bool) -> Option<Diff> {
+    fn take(&mut self, topic: &str, gone: impl Fn(&PresenceEntry) -> bool) -> Option<Diff> {
         let entries = self.topics.get_mut(topic)?;
         let (left, stay): (Vec<_>, Vec<_>) = entries.drain(..).partition(gone);
         *entries = stay;
@@ -92,14 +92,14 @@ impl Online {
         (!leaves.is_empty()).then(|| Diff { joins: Entries::new(), leaves })
     }
 
-    fn write(&mut self, topic: &str, member: u64, key: &str, meta: &Value, before: Option<Value>) -> Entry {
+    fn write(&mut self, topic: &str, member: u64, key: &str, meta: &Value, before: Option<Value>) -> PresenceEntry {
         self.refs += 1;
         let mut meta = meta.clone();
         meta["phx_ref"] = format!("ref-{}", self.refs).into();
         if let Some(before) = before {
             meta["phx_ref_prev"] = before;
         }
-        let entry = Entry { number: self.refs, member, key: key.into(), meta };
+        let entry = PresenceEntry { number: self.refs, member, key: key.into(), meta };
         self.topics.entry(topic.into()).or_default().push(entry.clone());
         entry
     }
@@ -171,11 +171,11 @@ impl Window {
     }
 }
 
-fn place(entry: &Entry) -> (String, u64) {
+fn place(entry: &PresenceEntry) -> (String, u64) {
     (entry.key.clone(), entry.number)
 }
 
-fn metas<'a>(entries: impl Iterator<Item = &'a Entry>) -> Value {
+fn metas<'a>(entries: impl Iterator<Item = &'a PresenceEntry>) -> Value {
     let mut all = Map::new();
     for entry in entries {
         let slot = all.entry(&entry.key).or_insert_with(|| json!({ "metas": [] }));

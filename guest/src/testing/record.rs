@@ -12,7 +12,7 @@ use super::limits::{
     SUBSCRIPTIONS, TIMER_SHORTEST, TIMERS,
 };
 use super::stored::{Draft, Stored};
-use super::terms::Terms;
+use super::terms::RouteTerms;
 use super::{Effect, Fault, Sent, fault};
 use crate::bindings::bennu::channel::types::Outcome;
 use crate::bindings::exports::bennu::channel::upgrade::Part;
@@ -24,7 +24,7 @@ const REFS: [&str; 2] = ["phx_ref", "phx_ref_prev"];
 
 /// What a callback may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Power {
+enum Capability {
     Reads,
     Topic,
     Member,
@@ -32,7 +32,7 @@ enum Power {
 
 /// What a member has at the host.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Holdings {
+pub(super) struct MemberUsage {
     pub(super) timers: Vec<u64>,
     pub(super) next_timer: u64,
     pub(super) presences: Vec<String>,
@@ -43,33 +43,33 @@ pub(super) struct Holdings {
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) facts: Facts,
-    power: Power,
+    power: Capability,
     pub(super) effects: Vec<Effect>,
     pub(super) lines: Vec<(Level, String)>,
     /// Bytes of the effects and of the answer.
     bytes: usize,
     /// What the member would have after what was asked so far.
-    pub(super) holdings: Holdings,
+    pub(super) holdings: MemberUsage,
     /// Its view of what is stored; none where it may not ask.
     draft: Option<Draft>,
 }
 
 impl Record {
     /// For a callback of a member that has this at the host.
-    pub(super) fn of_member(facts: Facts, holdings: Holdings) -> Self {
-        Self { power: Power::Member, holdings, ..Self::reading(facts) }
+    pub(super) fn of_member(facts: Facts, holdings: MemberUsage) -> Self {
+        Self { power: Capability::Member, holdings, ..Self::reading(facts) }
     }
 
     /// For a callback of a topic.
     pub(super) fn of_topic(facts: Facts) -> Self {
-        Self { power: Power::Topic, ..Self::reading(facts) }
+        Self { power: Capability::Topic, ..Self::reading(facts) }
     }
 
     /// For a callback that only reads.
     pub(super) fn reading(facts: Facts) -> Self {
-        let (effects, lines, holdings) = (Vec::new(), Vec::new(), Holdings::default());
+        let (effects, lines, holdings) = (Vec::new(), Vec::new(), MemberUsage::default());
         let draft = Some(Draft::of(&facts.stored));
-        Self { facts, power: Power::Reads, effects, lines, bytes: 0, holdings, draft }
+        Self { facts, power: Capability::Reads, effects, lines, bytes: 0, holdings, draft }
     }
 
     /// For an upgrade, which reads nothing that is stored either.
@@ -78,7 +78,7 @@ impl Record {
     }
 
     pub(super) fn member(&self) -> Result<&Facts, Fault> {
-        if self.power == Power::Member {
+        if self.power == Capability::Member {
             return Ok(&self.facts);
         }
         Err(Fault::failed("a member was asked about in a callback that has none"))
@@ -160,7 +160,7 @@ impl Record {
 
     pub(super) fn update_presence(&mut self, key: &str, meta: &str) -> Result<(), Fault> {
         let (value, bytes) = check_meta(meta)?;
-        if self.power == Power::Member && !self.is_tracked(key) {
+        if self.power == Capability::Member && !self.is_tracked(key) {
             return Err(Fault::failed(format!("the member isn't tracked under `{key}`; track it first")));
         }
         self.add(key.len() + bytes, Effect::UpdatePresence(key.into(), value))
@@ -270,7 +270,7 @@ impl Record {
 
     /// The same, to write.
     pub(super) fn stored_mut(&mut self) -> Result<&mut Draft, Fault> {
-        let is_reading = self.power == Power::Reads;
+        let is_reading = self.power == Capability::Reads;
         let draft = self.stored()?;
         if is_reading {
             return Err(Fault::failed("the store was written to in a callback that only reads"));
@@ -284,7 +284,7 @@ impl Record {
     }
 
     /// Checks what a callback of a route gave back, in the order in which the host does.
-    pub(super) fn check(&mut self, outcome: &Outcome, terms: &Terms) -> Result<(), Fault> {
+    pub(super) fn check(&mut self, outcome: &Outcome, terms: &RouteTerms) -> Result<(), Fault> {
         outcome.assigns.iter().try_for_each(|assigns| self.check_state(Part::Assigns, assigns))?;
         outcome.room.iter().try_for_each(|room| self.check_state(Part::Room, room))?;
         match &outcome.answer {
@@ -331,9 +331,9 @@ impl Record {
 
     fn add(&mut self, bytes: usize, effect: Effect) -> Result<(), Fault> {
         self.check_power(match &effect {
-            Effect::Broadcast(_) | Effect::Publish(..) | Effect::Send(..) => Power::Topic,
-            Effect::Disconnect(_) | Effect::Tick(_) | Effect::PublishState(_) => Power::Topic,
-            _ => Power::Member,
+            Effect::Broadcast(_) | Effect::Publish(..) | Effect::Send(..) => Capability::Topic,
+            Effect::Disconnect(_) | Effect::Tick(_) | Effect::PublishState(_) => Capability::Topic,
+            _ => Capability::Member,
         })?;
         if self.effects.len() >= EFFECTS {
             return Err(Fault::oversize(format!("a call asks for at most {EFFECTS} effects")));
@@ -343,10 +343,10 @@ impl Record {
         Ok(())
     }
 
-    fn check_power(&self, needed: Power) -> Result<(), Fault> {
+    fn check_power(&self, needed: Capability) -> Result<(), Fault> {
         match self.power {
             power if power >= needed => Ok(()),
-            Power::Reads => Err(Fault::failed("an effect was asked for in a callback that only reads")),
+            Capability::Reads => Err(Fault::failed("an effect was asked for in a callback that only reads")),
             _ => Err(Fault::failed("an effect was asked for that needs a member, in a callback that has none")),
         }
     }

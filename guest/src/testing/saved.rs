@@ -4,7 +4,7 @@ use super::Fault;
 use super::facts::Facts;
 use super::record::Record;
 use super::recorder;
-use super::terms::Terms;
+use super::terms::RouteTerms;
 use crate::bindings::exports::bennu::channel::upgrade::Part;
 
 /// A member's state, or a topic's.
@@ -16,14 +16,14 @@ pub(super) struct Saved {
 
 /// The states that a callback is given.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Standing {
+pub(super) struct StateSnapshot {
     /// None where there is no member.
     pub(super) assigns: Option<Saved>,
     /// None where nobody has written it yet.
     pub(super) room: Option<Saved>,
 }
 
-impl Standing {
+impl StateSnapshot {
     /// A member's state and its topic's as the contract hands them over.
     pub(super) fn into_bytes(self) -> (Vec<u8>, Option<Vec<u8>>) {
         // A room without bytes is as if nobody had written it.
@@ -33,7 +33,7 @@ impl Standing {
 
     /// These states as a channel writes them: those of another version are upgraded. What an upgrade draws of ids is drawn of
     /// the facts.
-    pub(super) fn fit(&self, terms: &Terms, topic: &str, facts: &mut Facts) -> Result<Self, Fault> {
+    pub(super) fn upgraded(&self, terms: &RouteTerms, topic: &str, facts: &mut Facts) -> Result<Self, Fault> {
         let mut fit = |saved: &Option<Saved>, part| {
             saved.as_ref().map(|saved| saved.fit(terms, (topic, part), facts)).transpose()
         };
@@ -41,7 +41,7 @@ impl Standing {
     }
 
     /// The states after a callback that gave these, where they changed.
-    pub(super) fn and(self, terms: &Terms, assigns: Option<Vec<u8>>, room: Option<Vec<u8>>) -> Self {
+    pub(super) fn and(self, terms: &RouteTerms, assigns: Option<Vec<u8>>, room: Option<Vec<u8>>) -> Self {
         let new = |bytes, part| Saved { bytes, version: terms.version(part) };
         Self {
             assigns: assigns.map(|bytes| new(bytes, Part::Assigns)).or(self.assigns),
@@ -52,7 +52,7 @@ impl Standing {
 
 impl Saved {
     /// This state as a channel writes it.
-    fn fit(&self, terms: &Terms, (topic, part): (&str, Part), facts: &mut Facts) -> Result<Self, Fault> {
+    fn fit(&self, terms: &RouteTerms, (topic, part): (&str, Part), facts: &mut Facts) -> Result<Self, Fault> {
         let version = terms.version(part);
         if self.version == version || self.bytes.is_empty() {
             return Ok(self.clone());

@@ -12,7 +12,7 @@ const TICK_FAULTS: u32 = 10;
 
 /// The terms of a route.
 #[derive(Clone, Debug)]
-pub(super) struct Terms {
+pub(super) struct RouteTerms {
     pub(super) assigns_version: u32,
     pub(super) room_version: u32,
     pub(super) upgrade: TakeOver,
@@ -33,7 +33,7 @@ pub(super) struct RoomTerms {
     pub(super) tick_faults: u32,
 }
 
-impl Terms {
+impl RouteTerms {
     pub(super) fn of(route: &Route) -> Self {
         let described = route.describe();
         let room = setting(&described, "room").map(|kind| RoomTerms {

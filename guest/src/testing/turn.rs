@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::limits::{MAILBOX, MAILBOX_BYTES};
 use super::member::ID;
-use super::record::{Holdings, Record};
-use super::saved::{Saved, Standing};
-use super::terms::Terms;
+use super::record::{MemberUsage, Record};
+use super::saved::{Saved, StateSnapshot};
+use super::terms::RouteTerms;
 use super::{Effect, Fault, Member, NotJoined, Outcome, Sent, Setup, Timer, recorder, timers};
 use crate::bindings::bennu::channel::types::{self, Admission, Membership};
 use crate::callbacks::{self, Called, Room};
@@ -19,7 +19,7 @@ impl<C: Channel> Member<C> {
     pub(super) fn join(setup: Setup, topic: &str, params: Payload) -> Result<Self, NotJoined> {
         let Setup { facts, room } = setup;
         let terms = terms::<C>();
-        let record = Record::of_member(facts, Holdings::default());
+        let record = Record::of_member(facts, MemberUsage::default());
         let asked = || callbacks::join::<C>(ID, topic.into(), params, room.clone());
         let (admission, mut record) = recorder::run(record, asked);
         let admitted = match admission.map_err(NotJoined::Fault)? {
@@ -39,10 +39,10 @@ impl<C: Channel> Member<C> {
         let mut member = Self {
             topic: topic.into(),
             facts: record.facts.clone(),
-            states: Standing { assigns: None, room },
+            states: StateSnapshot { assigns: None, room },
             waiting: VecDeque::new(),
             timers: Vec::new(),
-            holdings: Holdings::default(),
+            holdings: MemberUsage::default(),
             received: 0,
             joined: Outcome { answer: Ok(Answer::None), effects: Vec::new(), lines: Vec::new(), ended: None },
             ended_by: None,
@@ -84,7 +84,7 @@ impl<C: Channel> Member<C> {
     fn terminate(&mut self, ending: Ending) -> Outcome {
         // A member that has ended has nothing at the host any more.
         self.timers.clear();
-        self.holdings = Holdings::default();
+        self.holdings = MemberUsage::default();
         self.facts.online.leave(&self.topic, ID);
         self.call(|member| {
             let room = callbacks::terminate::<C>(member, ending)?;
@@ -95,7 +95,7 @@ impl<C: Channel> Member<C> {
     /// One callback, committed if it succeeds.
     fn call(&mut self, callback: impl FnOnce(Membership) -> Called<types::Outcome>) -> Outcome {
         let timers = self.timers.iter().map(|timer| timer.id.0).collect();
-        let record = Record::of_member(self.facts.clone(), Holdings { timers, ..self.holdings.clone() });
+        let record = Record::of_member(self.facts.clone(), MemberUsage { timers, ..self.holdings.clone() });
         let topic = self.topic.clone();
         let states = self.states.clone();
         self.run(record, &states, |assigns, room| callback(Membership { id: ID, topic, assigns, room }))
@@ -106,7 +106,7 @@ impl<C: Channel> Member<C> {
         let topic = self.topic.clone();
         let mut record = Record::of_topic(self.facts.clone());
         record.holdings = self.holdings.clone();
-        let states = Standing { assigns: None, room: self.states.room.clone() };
+        let states = StateSnapshot { assigns: None, room: self.states.room.clone() };
         self.run(record, &states, |_, room| {
             let room = callback(topic, room)?;
             Ok(types::Outcome { assigns: None, room, answer: Answer::None })
@@ -116,11 +116,11 @@ impl<C: Channel> Member<C> {
     fn run(
         &mut self,
         mut record: Record,
-        states: &Standing,
+        states: &StateSnapshot,
         callback: impl FnOnce(Vec<u8>, Room) -> Called<types::Outcome>,
     ) -> Outcome {
         let terms = terms::<C>();
-        let fitted = states.fit(&terms, &self.topic, &mut record.facts);
+        let fitted = states.upgraded(&terms, &self.topic, &mut record.facts);
         self.facts.drawn = record.facts.drawn;
         let states = match fitted {
             Ok(states) => states,
@@ -150,11 +150,11 @@ impl<C: Channel> Member<C> {
         check_mailbox(effects, (count, bytes + timers))
     }
 
-    fn commit(&mut self, outcome: types::Outcome, mut record: Record, states: Standing) -> Outcome {
+    fn commit(&mut self, outcome: types::Outcome, mut record: Record, states: StateSnapshot) -> Outcome {
         let types::Outcome { assigns, room, answer } = outcome;
         self.facts.stored = record.take_stored();
         let states = states.and(&terms::<C>(), assigns, room);
-        self.states = Standing { assigns: states.assigns.or(self.states.assigns.take()), ..states };
+        self.states = StateSnapshot { assigns: states.assigns.or(self.states.assigns.take()), ..states };
         self.holdings = record.holdings;
         for effect in &record.effects {
             self.carry_out(effect);
@@ -213,8 +213,8 @@ pub(super) fn check_mailbox(effects: &[Effect], (mut count, mut bytes): (usize, 
     if count > MAILBOX || bytes > MAILBOX_BYTES { Err(Fault::overflow()) } else { Ok(()) }
 }
 
-fn terms<C: Channel>() -> Terms {
-    Terms::of(&Route::to::<C>("*"))
+fn terms<C: Channel>() -> RouteTerms {
+    RouteTerms::of(&Route::to::<C>("*"))
 }
 
 fn ending(cause: &str, detail: &str) -> Ending {

@@ -5,8 +5,8 @@ use serde::de::DeserializeOwned;
 
 use super::Fault;
 use super::facts::Facts;
-use super::saved::{Saved, Standing};
-use super::terms::Terms;
+use super::saved::{Saved, StateSnapshot};
+use super::terms::RouteTerms;
 use crate::plugin::Route;
 use crate::{Channel, state};
 
@@ -24,7 +24,7 @@ const TOPIC: &str = "topic";
 /// The old state can't be encoded.
 #[track_caller]
 pub fn upgrade<C: Channel>(version: u32, old: impl Serialize) -> Result<C, Fault> {
-    let standing = Standing { assigns: Some(saved(version, &old)), room: None };
+    let standing = StateSnapshot { assigns: Some(saved(version, &old)), room: None };
     read(&fit::<C>(&standing)?.into_bytes().0)
 }
 
@@ -39,7 +39,7 @@ pub fn upgrade<C: Channel>(version: u32, old: impl Serialize) -> Result<C, Fault
 /// The old state can't be encoded.
 #[track_caller]
 pub fn upgrade_room<C: Channel>(version: u32, old: impl Serialize) -> Result<C::Room, Fault> {
-    let standing = Standing { assigns: None, room: Some(saved(version, &old)) };
+    let standing = StateSnapshot { assigns: None, room: Some(saved(version, &old)) };
     read(&fit::<C>(&standing)?.into_bytes().1.unwrap_or_default())
 }
 
@@ -49,8 +49,8 @@ fn saved(version: u32, old: &impl Serialize) -> Saved {
     Saved { bytes, version }
 }
 
-fn fit<C: Channel>(standing: &Standing) -> Result<Standing, Fault> {
-    standing.fit(&Terms::of(&Route::to::<C>("*")), TOPIC, &mut Facts::default())
+fn fit<C: Channel>(standing: &StateSnapshot) -> Result<StateSnapshot, Fault> {
+    standing.upgraded(&RouteTerms::of(&Route::to::<C>("*")), TOPIC, &mut Facts::default())
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {

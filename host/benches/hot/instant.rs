@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bennu::contract::{
-    Answer, Behaviour, Call, Callback, Calling, Decision, Effect, Fault, Outcome, Passing, Reply, TopicCall, Upgrade,
+    Answer, Behaviour, Call, CallFuture, Callback, Decision, Effect, Fault, Outcome, Passing, Reply, TopicCall, Upgrade,
 };
 use bennu::protocol::Payload;
 use bennu::routes::{Route, RouteSpec, Takes};
@@ -15,7 +15,7 @@ use bytestring::ByteString;
 struct Instant;
 
 impl Behaviour for Instant {
-    fn call<'a>(&'a self, call: &'a Call) -> Calling<'a, Outcome> {
+    fn call<'a>(&'a self, call: &'a Call) -> CallFuture<'a, Outcome> {
         let (effects, answer) = match &call.callback {
             Callback::In { event, payload, .. } => {
                 let push = Effect::Push { event: event.clone(), payload: payload.clone() };
@@ -29,15 +29,15 @@ impl Behaviour for Instant {
         Box::pin(std::future::ready(Ok(Outcome { assigns, room: None, draft: None, effects, answer })))
     }
 
-    fn call_topic<'a>(&'a self, _: &'a TopicCall) -> Calling<'a, Outcome> {
+    fn call_topic<'a>(&'a self, _: &'a TopicCall) -> CallFuture<'a, Outcome> {
         Box::pin(std::future::ready(Err(Fault::failed("it hears members alone"))))
     }
 
-    fn filter<'a>(&'a self, _: &'a Passing) -> Calling<'a, Vec<Decision>> {
+    fn filter<'a>(&'a self, _: &'a Passing) -> CallFuture<'a, Vec<Decision>> {
         Box::pin(std::future::ready(Err(Fault::failed("it intercepts nothing"))))
     }
 
-    fn upgrade<'a>(&'a self, _: &'a Upgrade) -> Calling<'a, Option<Bytes>> {
+    fn upgrade<'a>(&'a self, _: &'a Upgrade) -> CallFuture<'a, Option<Bytes>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 }

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 use anyhow::Context as _;
 use bennu::channel::{Node, NodeLimits};
 use bennu::contract::{
-    Behaviour, Call, Callback, Holdings, Identity, Member, Nowhere, Outcome, Passing, Recipient, SocketFacts,
+    Behaviour, Call, Callback, Identity, Member, MemberUsage, NoHost, Outcome, Passing, Recipient, SocketFacts,
 };
 use bennu::plugin::{Cache, Digest, Engine, Loader, Origin, PoolLimits};
 use bennu::presence::Pace;
@@ -68,7 +68,7 @@ impl Stage {
             cache: Some(Cache::open(&guests().join("compiled"))?),
             call_limits: Arc::default(),
             pool_limits: PoolLimits { instances: 4, calls_per_instance: u32::MAX },
-            surroundings: Arc::new(Nowhere),
+            surroundings: Arc::new(NoHost),
             store,
         };
         let origin = Arc::new(Origin {
@@ -127,7 +127,7 @@ impl Stage {
             member: Arc::new(Member { id: 1, topic, join_ref, socket: Arc::new(socket) }),
             assigns: Bytes::from_static(ASSIGNS),
             room: None,
-            holdings: Holdings::default(),
+            usage: MemberUsage::default(),
             callback,
         }
     }

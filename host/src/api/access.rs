@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderMap, Method, StatusCode, header};
 
-use super::Refusal;
+use super::ApiError;
 use crate::auth::Secret;
 
 /// The scheme of `Authorization` that the key comes by. Its case doesn't matter (RFC 9110, section 11.1).
@@ -25,7 +25,7 @@ impl Access {
     /// The key must come as `Authorization: Bearer KEY`, from this machine too: a proxy on it that adds no header can't be told
     /// from a command. It is compared in constant time. What changes something may not come from a page of another origin, even
     /// if that page has come to know the key.
-    pub(super) fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+    pub(super) fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
         if method != Method::GET && method != Method::HEAD {
             check_origin(headers)?;
         }
@@ -33,9 +33,9 @@ impl Access {
         match given.and_then(bearer) {
             Some(key) if self.key.matches(key) => Ok(()),
             Some(_) => {
-                Err(Refusal::new(StatusCode::UNAUTHORIZED, "wrong_key", "this is not the key of this host's API"))
+                Err(ApiError::new(StatusCode::UNAUTHORIZED, "wrong_key", "this is not the key of this host's API"))
             }
-            None => Err(Refusal::new(
+            None => Err(ApiError::new(
                 StatusCode::UNAUTHORIZED,
                 "key_needed",
                 "this host's API has a key; send it as `Authorization: Bearer KEY`. It is what `api.key` of the \
@@ -53,7 +53,7 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 }
 
 /// The scheme isn't compared: before the host there may be a proxy that speaks TLS.
-fn check_origin(headers: &HeaderMap) -> Result<(), Refusal> {
+fn check_origin(headers: &HeaderMap) -> Result<(), ApiError> {
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let site = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_scheme, site)| site);
@@ -61,7 +61,7 @@ fn check_origin(headers: &HeaderMap) -> Result<(), Refusal> {
         return Ok(());
     }
     let message = "a page of another origin may not change anything here";
-    Err(Refusal::new(StatusCode::FORBIDDEN, "foreign_origin", message))
+    Err(ApiError::new(StatusCode::FORBIDDEN, "foreign_origin", message))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use axum::http::{StatusCode, header};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use super::Refusal;
+use super::ApiError;
 use crate::contract::plain;
 use crate::timing::within;
 
@@ -21,8 +21,8 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 pub(super) struct Body(pub(super) Bytes);
 
 impl Body {
-    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
-        object(&self.0).map_err(|why| Refusal::bad(format!("the body: {why}")))
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        object(&self.0).map_err(|why| ApiError::bad(format!("the body: {why}")))
     }
 }
 
@@ -35,24 +35,24 @@ pub(super) fn object<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
 }
 
 impl<S: Send + Sync> FromRequest<S> for Body {
-    type Rejection = Refusal;
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let is_json = content_type.and_then(|value| value.split(';').next()).is_some_and(is_json);
         if !is_json {
             let message = "the body is JSON; say so with `content-type: application/json`";
-            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", message));
+            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", message));
         }
         match within(BODY_TIME, Bytes::from_request(request, state)).await {
             Some(Ok(bytes)) => Ok(Self(bytes)),
             None => {
                 let message = format!("the body wasn't there within {} s", BODY_TIME.as_secs());
-                Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "too_slow", message))
+                Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "too_slow", message))
             }
             Some(Err(_)) => {
                 let message = format!("a body has at most {BODY_BYTES_MAX} bytes");
-                Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message))
+                Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message))
             }
         }
     }

@@ -21,7 +21,7 @@ pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
         topics.iter().map(|(topic, members)| json!({ "topic": topic.as_str(), "members": members })).collect();
     let (ticks, ticks_missed) = api.node.tick_counts();
     // While the store can't be read, that is said instead.
-    let unclaimed = unclaimed(&api.node.store, &api.shelf).await.ok();
+    let unclaimed = unclaimed(&api.node.store, &api.statuses).await.ok();
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_ms": u64::try_from(api.started.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -36,7 +36,7 @@ pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
         "closed": counts(&api, false),
         "topic_count": topic_count,
         "topics": shown,
-        "plugins": api.shelf.all(),
+        "plugins": api.statuses.all(),
         "store": { "trouble": api.node.store.trouble(), "unclaimed": unclaimed },
     }))
 }

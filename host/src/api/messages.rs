@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::body::{Body, object};
-use super::{Api, Refusal};
+use super::{Api, ApiError};
 use crate::channel::Undelivered;
 use crate::contract::Reply;
 use crate::protocol::{NAME_BYTES_MAX, Payload, Topic};
@@ -81,7 +81,7 @@ pub(super) struct Disconnect {
 }
 
 /// `POST /api/broadcast`. All of them are looked at before the first is sent.
-pub(super) async fn broadcast(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Value>, Refusal> {
+pub(super) async fn broadcast(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Value>, ApiError> {
     let Probe { messages } = body.read()?;
     let events: Vec<Event> = if messages.is_some() { many(&body)? } else { vec![body.read()?] };
     let broadcasts = events.into_iter().map(|event| api.broadcast_of(event)).collect::<Result<Vec<_>, _>>()?;
@@ -90,7 +90,7 @@ pub(super) async fn broadcast(State(api): State<Arc<Api>>, body: Body) -> Result
     let sent =
         tokio::spawn(async move { send_all(&api.node.pubsub, broadcasts, |broadcast| api.receivers(broadcast)).await });
     let receivers =
-        sent.await.map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "fault", "a fault of the host"))?;
+        sent.await.map_err(|_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "fault", "a fault of the host"))?;
     Ok(Json(json!({ "accepted": accepted, "receivers": receivers })))
 }
 
@@ -106,22 +106,22 @@ async fn send_all(pubsub: &PubSub, broadcasts: Vec<Broadcast>, receivers: impl F
     reached
 }
 
-fn many(body: &Body) -> Result<Vec<Event>, Refusal> {
+fn many(body: &Body) -> Result<Vec<Event>, ApiError> {
     let Many { messages } = body.read()?;
     if messages.len() > MESSAGES_MAX {
-        return Err(Refusal::bad(format!("at most {MESSAGES_MAX} messages at once, not {}", messages.len())));
+        return Err(ApiError::bad(format!("at most {MESSAGES_MAX} messages at once, not {}", messages.len())));
     }
     let read = |(at, text): (usize, Box<RawValue>)| {
-        object(text.get().as_bytes()).map_err(|why| Refusal::bad(format!("messages[{at}]: {why}")))
+        object(text.get().as_bytes()).map_err(|why| ApiError::bad(format!("messages[{at}]: {why}")))
     };
     messages.into_iter().enumerate().map(read).collect()
 }
 
 /// `POST /api/send`.
-pub(super) async fn send(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Sent>, Refusal> {
+pub(super) async fn send(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Sent>, ApiError> {
     let event: Event = body.read()?;
     if event.except.is_some() {
-        return Err(Refusal::bad("`except` is for broadcasts: what is sent reaches the topic, and not its members"));
+        return Err(ApiError::bad("`except` is for broadcasts: what is sent reaches the topic, and not its members"));
     }
     check_names(&event)?;
     let payload = event.payload(Payload::check_value)?;
@@ -131,13 +131,13 @@ pub(super) async fn send(State(api): State<Arc<Api>>, body: Body) -> Result<Json
 }
 
 /// `POST /api/disconnect`.
-pub(super) async fn disconnect(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Value>, Refusal> {
+pub(super) async fn disconnect(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Value>, ApiError> {
     let Disconnect { id } = body.read()?;
     Ok(Json(json!({ "sockets": api.node.pubsub.disconnect(&id) })))
 }
 
 impl Api {
-    fn broadcast_of(&self, event: Event) -> Result<Broadcast, Refusal> {
+    fn broadcast_of(&self, event: Event) -> Result<Broadcast, ApiError> {
         check_names(&event)?;
         let payload = event.payload(Payload::check_object)?;
         let except = match event.except {
@@ -170,45 +170,45 @@ impl Api {
 }
 
 impl Event {
-    fn payload<E: std::fmt::Display>(&self, check: impl Fn(&Payload) -> Result<(), E>) -> Result<Payload, Refusal> {
+    fn payload<E: std::fmt::Display>(&self, check: impl Fn(&Payload) -> Result<(), E>) -> Result<Payload, ApiError> {
         let payload = match (&self.payload, &self.payload_base64) {
-            (Some(_), Some(_)) => return Err(Refusal::bad("give `payload` or `payload_base64`, not both")),
+            (Some(_), Some(_)) => return Err(ApiError::bad("give `payload` or `payload_base64`, not both")),
             (Some(json), None) => Payload::Json(ByteString::from(json.get())),
             (None, Some(text)) => {
                 let bytes = BASE64_STANDARD.decode(text);
-                Payload::Binary(bytes.map_err(|error| Refusal::bad(format!("`payload_base64`: {error}")))?.into())
+                Payload::Binary(bytes.map_err(|error| ApiError::bad(format!("`payload_base64`: {error}")))?.into())
             }
             (None, None) => Payload::EMPTY,
         };
-        check(&payload).map_err(|error| Refusal::bad(error.to_string()))?;
+        check(&payload).map_err(|error| ApiError::bad(error.to_string()))?;
         Ok(payload)
     }
 }
 
-fn check_names(event: &Event) -> Result<(), Refusal> {
+fn check_names(event: &Event) -> Result<(), ApiError> {
     for (what, name) in [("topic", &event.topic), ("event", &event.event)] {
         if name.is_empty() || name.len() > NAME_BYTES_MAX {
-            return Err(Refusal::bad(format!("`{what}` has 1 to {NAME_BYTES_MAX} bytes, not {}", name.len())));
+            return Err(ApiError::bad(format!("`{what}` has 1 to {NAME_BYTES_MAX} bytes, not {}", name.len())));
         }
     }
     Ok(())
 }
 
-fn undelivered(topic: &str, why: Undelivered) -> Refusal {
+fn undelivered(topic: &str, why: Undelivered) -> ApiError {
     match why {
-        Undelivered::Unrouted => Refusal::unknown(format!("no plugin serves the topic `{topic}`")),
+        Undelivered::Unrouted => ApiError::unknown(format!("no plugin serves the topic `{topic}`")),
         Undelivered::NotTaken(plugin) => {
             let message = format!("the plugin `{plugin}`, which serves `{topic}`, has no `handle_message`");
-            Refusal::new(StatusCode::NOT_IMPLEMENTED, "not_taken", message)
+            ApiError::new(StatusCode::NOT_IMPLEMENTED, "not_taken", message)
         }
         Undelivered::Busy => {
             let message = format!("too much waits for the topic `{topic}` already; try again");
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
         }
         // What happened is in the log; it is no business of whoever asks.
         Undelivered::Fault(fault) => {
             let message = format!("`handle_message` failed ({}); the host's log says why", fault.kind.as_str());
-            Refusal::new(StatusCode::BAD_GATEWAY, "fault", message)
+            ApiError::new(StatusCode::BAD_GATEWAY, "fault", message)
         }
     }
 }

@@ -4,10 +4,10 @@
 
 mod access;
 mod body;
+mod error;
 mod inspect;
 mod messages;
 mod plugins;
-mod refusal;
 mod topics;
 
 use std::sync::{Arc, OnceLock};
@@ -20,9 +20,9 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 
-use self::refusal::Refusal;
+use self::error::ApiError;
 use crate::channel::Node;
-use crate::plugin::{Control, Shelf};
+use crate::plugin::{Control, PluginStatuses};
 use crate::socket::Sockets;
 
 pub use access::Access;
@@ -34,7 +34,7 @@ pub struct Api {
     /// The sockets, to be counted.
     pub sockets: Arc<Sockets>,
     /// How the plugins are.
-    pub shelf: Arc<Shelf>,
+    pub statuses: Arc<PluginStatuses>,
     /// What they are told by.
     pub control: Control,
     /// When the host started.
@@ -84,17 +84,17 @@ async fn describe() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], include_str!("openapi.json"))
 }
 
-async fn elsewhere() -> Refusal {
-    Refusal::unknown(
+async fn elsewhere() -> ApiError {
+    ApiError::unknown(
         "this is the API of a Bennu host, whose calls begin with `/api`; `/api/openapi.json` describes them",
     )
 }
 
-async fn unknown() -> Refusal {
-    Refusal::unknown("there is no such call; `/api/openapi.json` describes those that there are")
+async fn unknown() -> ApiError {
+    ApiError::unknown("there is no such call; `/api/openapi.json` describes those that there are")
 }
 
-async fn not_allowed() -> Refusal {
+async fn not_allowed() -> ApiError {
     let message = "this call has another method; `/api/openapi.json` says which";
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
 }

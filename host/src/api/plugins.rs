@@ -8,19 +8,19 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Api, Refusal};
-use crate::plugin::{Denied, PluginStatus, Wish};
+use super::{Api, ApiError};
+use crate::plugin::{Command, CommandError, PluginStatus};
 
 /// `GET /api/plugins`.
 pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<Value> {
-    Json(json!({ "plugins": api.shelf.all() }))
+    Json(json!({ "plugins": api.statuses.all() }))
 }
 
 /// `GET /api/plugins/{name}`.
 pub(super) async fn one(
     State(api): State<Arc<Api>>,
     name: Result<Path<String>, PathRejection>,
-) -> Result<Json<PluginStatus>, Refusal> {
+) -> Result<Json<PluginStatus>, ApiError> {
     let Path(name) = name?;
     api.plugin(&name).map(Json)
 }
@@ -29,31 +29,31 @@ pub(super) async fn one(
 pub(super) async fn change(
     State(api): State<Arc<Api>>,
     names: Result<Path<(String, String)>, PathRejection>,
-) -> Result<Json<Value>, Refusal> {
-    let Path((name, wish)) = names?;
-    let wish = match wish.as_str() {
-        "reload" => Wish::Reload,
-        "unload" => Wish::Unload,
-        "rollback" => Wish::Rollback,
-        "forget" => Wish::Forget,
+) -> Result<Json<Value>, ApiError> {
+    let Path((name, command)) = names?;
+    let command = match command.as_str() {
+        "reload" => Command::Reload,
+        "unload" => Command::Unload,
+        "rollback" => Command::Rollback,
+        "forget" => Command::Forget,
         other => {
             let message = format!("a plugin can be told to `reload`, `unload`, `rollback` and `forget`, not `{other}`");
-            return Err(Refusal::unknown(message));
+            return Err(ApiError::unknown(message));
         }
     };
-    api.control.ask(&name, wish).await.map_err(|denied| match denied {
-        Denied::Unknown => Refusal::unknown(format!("there is no plugin `{name}`")),
-        Denied::Refused(why) => Refusal::new(StatusCode::CONFLICT, "refused", why),
-        Denied::Stopping => Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the host is stopping"),
+    api.control.ask(&name, command).await.map_err(|denied| match denied {
+        CommandError::Unknown => ApiError::unknown(format!("there is no plugin `{name}`")),
+        CommandError::Refused(why) => ApiError::new(StatusCode::CONFLICT, "refused", why),
+        CommandError::Stopping => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the host is stopping"),
     })?;
-    if wish == Wish::Forget {
+    if command == Command::Forget {
         return Ok(Json(json!({ "forgotten": name })));
     }
     Ok(Json(json!(api.plugin(&name)?)))
 }
 
 impl Api {
-    fn plugin(&self, name: &str) -> Result<PluginStatus, Refusal> {
-        self.shelf.one(name).ok_or_else(|| Refusal::unknown(format!("there is no plugin `{name}`")))
+    fn plugin(&self, name: &str) -> Result<PluginStatus, ApiError> {
+        self.statuses.one(name).ok_or_else(|| ApiError::unknown(format!("there is no plugin `{name}`")))
     }
 }

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Api, Refusal};
+use super::{Api, ApiError};
 use crate::protocol::{Payload, Topic};
 
 /// Topics or members of one answer at most.
@@ -35,8 +35,8 @@ impl Default for Wanted {
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Result<Json<Value>, Refusal> {
-    let Query(Wanted { prefix, after, limit }) = wanted.map_err(|error| Refusal::bad(error.body_text()))?;
+) -> Result<Json<Value>, ApiError> {
+    let Query(Wanted { prefix, after, limit }) = wanted.map_err(|error| ApiError::bad(error.body_text()))?;
     let found = api.node.pubsub.topics_under(&prefix, after.as_deref(), limit.min(LISTED_MAX));
     let shown = |(topic, members): &(Topic, usize)| json!({ "topic": topic.as_str(), "members": members });
     Ok(Json(json!({ "topics": found.iter().map(shown).collect::<Vec<_>>() })))
@@ -46,7 +46,7 @@ pub(super) async fn list(
 pub(super) async fn one(
     State(api): State<Arc<Api>>,
     topic: Result<Path<String>, PathRejection>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Json<Value>, ApiError> {
     let Path(topic) = topic?;
     let members = api.node.pubsub.audience(&topic).map_or(0, |audience| audience.len());
     let people = api.node.people(&topic, LISTED_MAX);
@@ -60,10 +60,10 @@ pub(super) async fn one(
 pub(super) async fn presence(
     State(api): State<Arc<Api>>,
     topic: Result<Path<String>, PathRejection>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ApiError> {
     let Path(topic) = topic?;
     let Payload::Json(text) = api.node.presence.state(&Topic::new(&topic)) else {
-        return Err(Refusal::unknown("nobody is online"));
+        return Err(ApiError::unknown("nobody is online"));
     };
     Ok(([(header::CONTENT_TYPE, "application/json")], text.into_bytes()).into_response())
 }

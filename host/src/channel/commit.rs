@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use bytestring::ByteString;
 
-use super::consult::Answered;
-use super::letter::Sender;
-use super::membership::{Phase, Remains, State};
-use super::seats::Rising;
-use super::{Channel, Entry};
+use super::invoke::Evaluated;
+use super::member::{EndedMember, Phase, State};
+use super::seats::Departure;
+use super::topic_message::Sender;
+use super::{Channel, MemberEvent};
 use crate::contract::{Answer, Effect, Ending, Fault, FaultKind, Message, Outcome, Reply, Source, Stop};
 use crate::protocol::{Outbound, Ref};
 use crate::pubsub::{Audience, Broadcast, Except};
@@ -23,7 +23,7 @@ const PRESENCE_STATE: &str = "presence_state";
 /// What a call does with its member's seat. A member has one seat, so of all that a call asks for the last counts: a call that
 /// took a thousand seats one after another would have the plugin told of each.
 #[derive(Default)]
-struct SeatWish {
+struct SeatRequest {
     /// Whether it gives up the seat that it had before the call.
     leaves: bool,
     /// The seat that it takes then, and for how long that is kept.
@@ -36,16 +36,16 @@ impl Channel {
     pub(super) fn commit(
         self: &Arc<Self>,
         mut state: MutexGuard<'_, State>,
-        answered: Answered,
+        evaluated: Evaluated,
         reference: Option<&Ref>,
-    ) -> Option<(Remains, Ending)> {
-        let Answered { outcome, assigns, room, is_room_stored, .. } = answered;
+    ) -> Option<(EndedMember, Ending)> {
+        let Evaluated { outcome, assigns, room, is_room_stored, .. } = evaluated;
         if let Some(room) = room {
-            self.line.save_room(room, is_room_stored);
+            self.queue.save_room(room, is_room_stored);
         }
         if state.phase != Phase::Joined {
-            if let (Some(assigns), Some(ghost)) = (assigns, &mut state.ghost) {
-                ghost.assigns = assigns;
+            if let (Some(assigns), Some(replaced)) = (assigns, &mut state.replaced) {
+                replaced.assigns = assigns;
             }
             drop(state);
             self.carry_out(outcome.effects, None, None);
@@ -54,7 +54,7 @@ impl Channel {
         if let Some(assigns) = assigns {
             state.assigns = assigns;
         }
-        self.return_late(&state);
+        self.roll_back_late(&state);
         let audience = state.subscription.as_ref().map(|subscription| Arc::clone(subscription.audience()));
         self.carry_out(outcome.effects, audience.as_deref(), Some(&mut state));
         self.answer(&mut state, audience.as_deref(), outcome.answer, reference)
@@ -85,13 +85,13 @@ impl Channel {
     /// See [`may_commit`](Self::may_commit).
     pub(super) fn commit_if_in(
         self: &Arc<Self>,
-        mut answered: Answered,
+        mut evaluated: Evaluated,
         reference: Option<&Ref>,
-    ) -> Result<Option<(Remains, Ending)>, Fault> {
-        answered.is_room_stored = true;
+    ) -> Result<Option<(EndedMember, Ending)>, Fault> {
+        evaluated.is_room_stored = true;
         let state = self.lock();
-        let may = self.may_commit(&state, &answered.outcome, reference)?;
-        Ok(if may { self.commit(state, answered, reference) } else { None })
+        let may = self.may_commit(&state, &evaluated.outcome, reference)?;
+        Ok(if may { self.commit(state, evaluated, reference) } else { None })
     }
 
     fn answer(
@@ -100,7 +100,7 @@ impl Channel {
         audience: Option<&Audience>,
         answer: Answer,
         reference: Option<&Ref>,
-    ) -> Option<(Remains, Ending)> {
+    ) -> Option<(EndedMember, Ending)> {
         let send = |reply: &Reply| {
             if let Some(reference) = reference {
                 self.send_reply(audience, reference, reply);
@@ -112,9 +112,9 @@ impl Channel {
                 if let Some(reply) = &reply {
                     send(reply);
                 }
-                let remains = self.leave_state(state, Phase::Ended);
+                let ended = self.leave_state(state, Phase::Ended);
                 self.send_close(audience);
-                return Some((remains, Ending::Stopped(reason)));
+                return Some((ended, Ending::Stopped(reason)));
             }
             Answer::None | Answer::Admit(_) | Answer::Refuse(_) => {}
         }
@@ -148,11 +148,11 @@ impl Channel {
         mut state: Option<&mut State>,
     ) {
         let (join_ref, topic) = (self.mark(), &self.member.topic);
-        let mut seat = SeatWish::default();
+        let mut seat = SeatRequest::default();
         for effect in effects {
             match effect {
                 Effect::TakeSeat { name, grace } => seat.takes = Some((name, grace)),
-                Effect::LeaveSeat => seat = SeatWish { leaves: true, takes: None },
+                Effect::LeaveSeat => seat = SeatRequest { leaves: true, takes: None },
                 Effect::Push { event, payload } => {
                     let topic = topic.as_str();
                     self.send(audience, Outbound::Push { join_ref, topic, event: &event, payload: &payload });
@@ -165,8 +165,8 @@ impl Channel {
                     self.send_reply(audience, &Ref::from_json(reply_ref), &reply);
                 }
                 Effect::PushPresences => self.push_presences(audience),
-                Effect::Beat(period) => self.line.set_beat(&self.node, topic, period),
-                Effect::PublishState(state) => self.line.publish_state(&self.node, topic, state),
+                Effect::SetTick(period) => self.queue.set_tick(&self.node, topic, period),
+                Effect::PublishState(state) => self.queue.publish_state(&self.node, topic, state),
                 Effect::Broadcast { .. } | Effect::Publish { .. } | Effect::Send { .. } | Effect::Disconnect(_) => {
                     self.node.carry_out(effect, topic, || Sender::Member(Arc::downgrade(self)));
                 }
@@ -188,14 +188,14 @@ impl Channel {
         match effect {
             Effect::SendSelf { event, payload } => {
                 let topic = topic.clone();
-                self.post(Entry::Info(Message { source: Source::Own, topic, event, payload }));
+                self.post(MemberEvent::Info(Message { source: Source::Own, topic, event, payload }));
             }
             Effect::SendAfter { timer, after, event, payload } => {
                 state.timers.start(self, timer, after, (event, payload));
             }
             Effect::Cancel(timer) => state.timers.cancel(timer),
-            Effect::Subscribe(topic) => state.hearings.push(self.listen(&topic)),
-            Effect::Unsubscribe(topic) => state.hearings.retain(|hearing| *hearing.topic() != topic),
+            Effect::Subscribe(topic) => state.subscriptions.push(self.listen(&topic)),
+            Effect::Unsubscribe(topic) => state.subscriptions.retain(|subscription| *subscription.topic() != topic),
             // The record has refused what the list of presences would refuse.
             Effect::Track { key, meta } => {
                 let tracked = presence.track(topic, id, &key, &meta).is_ok();
@@ -211,22 +211,22 @@ impl Channel {
     }
 
     /// Does what a call wants with the member's seat.
-    fn sit(&self, wish: SeatWish, state: &mut State) {
-        if wish.leaves {
-            self.rise(state.seat.take(), Rising::Leaves);
+    fn sit(&self, request: SeatRequest, state: &mut State) {
+        if request.leaves {
+            self.vacate(state.seat.take(), Departure::Leaves);
         }
-        let Some((name, grace)) = wish.takes else { return };
+        let Some((name, grace)) = request.takes else { return };
         if state.seat.as_deref().is_some_and(|seat| *seat != name) {
-            self.rise(state.seat.take(), Rising::Leaves);
+            self.vacate(state.seat.take(), Departure::Leaves);
         }
-        self.line.take_seat((&self.node, &self.member.topic), (&name, self.member.id), grace);
+        self.queue.take_seat((&self.node, &self.member.topic), (&name, self.member.id), grace);
         state.seat = Some(Box::new(name));
     }
 
     /// Rises from a seat.
-    pub(super) fn rise(&self, seat: Option<Box<ByteString>>, rising: Rising) {
+    pub(super) fn vacate(&self, seat: Option<Box<ByteString>>, departure: Departure) {
         if let Some(name) = seat {
-            self.line.rise((&self.node, &self.member.topic), (&name, self.member.id), rising);
+            self.queue.rise((&self.node, &self.member.topic), (&name, self.member.id), departure);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Node;
-use super::letter::{Letter, Sender};
+use super::topic_message::{Sender, TopicMessage};
 use crate::contract::Effect;
 use crate::protocol::Topic;
 use crate::pubsub::{Broadcast, Except};
@@ -11,10 +11,10 @@ use crate::pubsub::{Broadcast, Except};
 impl Node {
     /// Whether the queues that these effects go to have room for them. The topic's own is the caller's to ask.
     pub(super) fn has_room_for(&self, effects: &[Effect]) -> bool {
-        let (mut letters, mut bytes) = (0, 0);
+        let (mut messages, mut bytes) = (0, 0);
         for effect in effects {
             if let Effect::Send { event, payload, .. } = effect {
-                letters += 1;
+                messages += 1;
                 bytes += event.len() + payload.len();
             }
         }
@@ -25,8 +25,8 @@ impl Node {
             Effect::Send { topic, .. } => {
                 // To a topic that nobody serves nothing gets.
                 let plugin = self.routes.find(topic.as_str()).map(|route| Arc::clone(&route.plugin));
-                plugin.is_none_or(|plugin| self.loads.of(&plugin).has_room(letters, bytes))
-                    && self.lines.has_room(topic, (letters, bytes), &self.limits)
+                plugin.is_none_or(|plugin| self.in_flight.of(&plugin).has_room(messages, bytes))
+                    && self.queues.has_room(topic, (messages, bytes), &self.limits)
             }
             _ => true,
         })
@@ -43,7 +43,14 @@ impl Node {
                 self.pubsub.broadcast(Broadcast { topic, event, payload, except: Except::Nobody });
             }
             Effect::Send { topic, event, payload } => {
-                self.post(Letter { node: Arc::clone(self), topic, event, payload, sender: sender(), burden: None });
+                self.post(TopicMessage {
+                    node: Arc::clone(self),
+                    topic,
+                    event,
+                    payload,
+                    sender: sender(),
+                    in_flight: None,
+                });
             }
             Effect::Disconnect(id) => {
                 self.pubsub.disconnect(&id);

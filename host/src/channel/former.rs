@@ -13,10 +13,10 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::sync::oneshot;
 
 use super::Node;
-use super::keep::{Patience, encode_room};
-use super::line::Waiting;
-use crate::routes::{Probation, Verdict};
-use crate::store::{Draft, Owner, Refusal};
+use super::persist::{RetryDeadline, encode_room};
+use super::turn_queue::Job;
+use crate::routes::{Probation, ProbationResult};
+use crate::store::{CommitError, Draft, Owner};
 
 /// A room as it was before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,11 +95,11 @@ impl Node {
     /// then, and stores nothing of that time any more.
     async fn settle_open_rooms(self: &Arc<Self>, plugin: &str) {
         let mut under_way = Vec::new();
-        for (topic, line) in self.lines.all() {
+        for (topic, queue) in self.queues.all() {
             let is_its = self.routes.find(topic.as_str()).is_some_and(|route| *route.plugin == *plugin);
-            if is_its || line.is_room_open() {
+            if is_its || queue.is_room_open() {
                 let (settled, settling) = oneshot::channel();
-                line.post_apart(Waiting::Settle(Arc::clone(self), topic, settled));
+                queue.post_and_spawn(Job::Settle(Arc::clone(self), topic, settled));
                 under_way.push(settling);
             }
         }
@@ -112,7 +112,7 @@ impl Node {
     async fn settle_closed_rooms(&self, plugin: &str, ended: &[&Arc<Probation>]) -> Result<()> {
         // A room that returns isn't kept from it by a quota that the plugin has reached.
         let owner = Owner::new(plugin, u64::MAX)?;
-        let patience = Patience::new();
+        let patience = RetryDeadline::new();
         let mut last = None;
         loop {
             let mut draft = self.store.begin(&owner);
@@ -124,11 +124,11 @@ impl Node {
             }
             match self.store.commit(draft).await {
                 Ok(_) => {
-                    returned.into_iter().for_each(|(probation, commits)| probation.count_given_up(commits));
+                    returned.into_iter().for_each(|(probation, commits)| probation.count_discarded_commits(commits));
                     last = Some(behind);
                 }
                 // One of them was opened and settled meanwhile. The rest is looked at again.
-                Err(Refusal::Overtaken) => patience.go_on().map_err(|fault| anyhow::anyhow!(fault.detail))?,
+                Err(CommitError::Conflict) => patience.check().map_err(|fault| anyhow::anyhow!(fault.detail))?,
                 Err(refusal) => return Err(refusal.into()),
             }
         }
@@ -151,7 +151,7 @@ fn settle_closed_room<'a>(
         return Ok(None);
     };
     draft.set_former(topic, None)?;
-    if probation.verdict() != Verdict::TakenBack {
+    if probation.result() != ProbationResult::RolledBack {
         return Ok(None);
     }
     let commits = former.commits;

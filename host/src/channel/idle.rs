@@ -11,31 +11,31 @@ const BYTES_MAX: usize = 256 << 20;
 
 /// What is kept.
 #[derive(Default)]
-pub(super) struct Idle {
+pub(super) struct IdleRooms {
     kept: AtomicUsize,
     bytes: AtomicUsize,
 }
 
 /// A place among what is kept, left when it is dropped.
-pub(super) struct IdlePlace {
-    idle: Arc<Idle>,
+pub(super) struct IdlePermit {
+    rooms: Arc<IdleRooms>,
     bytes: usize,
 }
 
-impl Idle {
+impl IdleRooms {
     /// A place for a room of so many bytes, or for a seat; none where there is no room for it any more.
-    pub(super) fn keep(self: &Arc<Self>, bytes: usize) -> Option<IdlePlace> {
-        let place = IdlePlace { idle: Arc::clone(self), bytes };
+    pub(super) fn keep(self: &Arc<Self>, bytes: usize) -> Option<IdlePermit> {
+        let place = IdlePermit { rooms: Arc::clone(self), bytes };
         let kept = self.kept.fetch_add(1, Ordering::Relaxed) + 1;
         let total = self.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         (kept <= KEPT_MAX && total <= BYTES_MAX).then_some(place)
     }
 }
 
-impl Drop for IdlePlace {
+impl Drop for IdlePermit {
     fn drop(&mut self) {
-        self.idle.kept.fetch_sub(1, Ordering::Relaxed);
-        self.idle.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.rooms.kept.fetch_sub(1, Ordering::Relaxed);
+        self.rooms.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn only_so_much_is_kept_and_what_is_let_go_makes_room() {
-        let idle = Arc::<Idle>::default();
+        let idle = Arc::<IdleRooms>::default();
         let mut places: Vec<_> = (0..KEPT_MAX).map_while(|_| idle.keep(1)).collect();
         assert_eq!((places.len(), idle.keep(0).is_none()), (KEPT_MAX, true));
         places.pop();

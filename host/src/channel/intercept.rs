@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::consult::fit;
+use super::invoke::upgrade_state;
 use super::saved::Saved;
-use super::{Channel, Entry};
+use super::{Channel, MemberEvent};
 use crate::contract::{Decision, Fault, Message, Part, Passing, Recipient, Source};
 use crate::protocol::Outbound;
 use crate::pubsub::{Audience, Broadcast, Deferred, Encoded, Interceptor};
@@ -46,7 +46,7 @@ async fn let_through(route: Arc<Route>, broadcast: Broadcast, audience: Arc<Audi
         .filter(|channel| !broadcast.except.leaves_out(channel.member.id))
         .collect();
     let mut encoded = Encoded::new(&broadcast);
-    let mut patience = FAULTS_MAX;
+    let mut deadline = FAULTS_MAX;
     for chunk in channels.chunks(CHUNK) {
         // A chunk that faults is halved, down to the member that causes it.
         let mut undecided = vec![chunk];
@@ -57,14 +57,14 @@ async fn let_through(route: Arc<Route>, broadcast: Broadcast, audience: Arc<Audi
                         channel.let_through(&broadcast, &mut encoded, decision);
                     }
                 }
-                Err(fault) if part.len() <= 1 || patience == 0 => {
+                Err(fault) if part.len() <= 1 || deadline == 0 => {
                     for channel in part {
                         let intercepted = Some(broadcast.event.clone());
-                        channel.doom(Entry::Fault { fault: fault.clone(), intercepted });
+                        channel.post_ending(MemberEvent::Fault { fault: fault.clone(), intercepted });
                     }
                 }
                 Err(_) => {
-                    patience -= 1;
+                    deadline -= 1;
                     let (first, second) = part.split_at(part.len() / 2);
                     undecided.extend([second, first]);
                 }
@@ -88,7 +88,7 @@ async fn decide<'a>(
     let decisions = match (asked, route.trial(), &states[..]) {
         // As for other calls, but only once it is known whom it fails for.
         (Err(fault), Some((probation, Some(proved))), [state]) => {
-            let former = state.as_of(proved, Part::Assigns).ok_or_else(|| fault.clone())?;
+            let former = state.for_build(proved, Part::Assigns).ok_or_else(|| fault.clone())?;
             let decisions = ask(proved, broadcast, &present, &[former]).await.map_err(|_| fault)?;
             probation.count_fault();
             decisions
@@ -108,8 +108,8 @@ async fn ask(
 ) -> Result<Vec<Decision>, Fault> {
     let mut recipients = Vec::with_capacity(states.len());
     for (channel, state) in channels.iter().zip(states) {
-        let fitted = fit(route, &broadcast.topic, Part::Assigns, Some(state)).await?;
-        recipients.push(Recipient { id: channel.member.id, assigns: fitted.bytes.unwrap_or_default() });
+        let upgraded = upgrade_state(route, &broadcast.topic, Part::Assigns, Some(state)).await?;
+        recipients.push(Recipient { id: channel.member.id, assigns: upgraded.bytes.unwrap_or_default() });
     }
     let Broadcast { topic, event, payload, .. } = broadcast.clone();
     let decisions = route.behaviour.filter(&Passing { topic, event, payload, recipients }).await?;
@@ -136,7 +136,7 @@ impl Channel {
             }
             Decision::HandOver => {
                 let (topic, event, payload) = (topic.clone(), event.clone(), payload.clone());
-                self.post(Entry::Info(Message { source: Source::Intercept, topic, event, payload }));
+                self.post(MemberEvent::Info(Message { source: Source::Intercept, topic, event, payload }));
             }
         }
     }

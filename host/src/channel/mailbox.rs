@@ -69,10 +69,10 @@ impl Mailbox {
     }
 
     /// Whether so much more from elsewhere may wait.
-    pub(super) fn has_room(&self, limits: &NodeLimits, entries: usize, bytes: usize) -> bool {
+    pub(super) fn has_room(&self, limits: &NodeLimits, events: usize, bytes: usize) -> bool {
         let waiting = self.bytes_from_elsewhere.load(Ordering::SeqCst);
         let fits = waiting.saturating_add(bytes) <= limits.bytes_from_elsewhere;
-        fits && self.from_elsewhere.load(Ordering::SeqCst) + entries <= limits.from_elsewhere
+        fits && self.from_elsewhere.load(Ordering::SeqCst) + events <= limits.from_elsewhere
     }
 }
 

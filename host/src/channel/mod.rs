@@ -4,37 +4,37 @@
 //! at a time, by at most one task: a turn is a call with its commit and its effects. An idle channel holds no task and no
 //! plugin instance.
 
-mod beat;
 mod commit;
-mod consult;
-mod ear;
 mod effects;
 mod fault_log;
 mod former;
+mod guarded;
 mod idle;
+mod in_flight;
 mod intercept;
+mod invoke;
 mod join;
-mod keep;
-mod letter;
-mod line;
-mod lines;
-mod load;
 mod mailbox;
-mod membership;
+mod member;
 mod node;
+mod persist;
 mod published;
 mod room;
 mod saved;
+mod seat_changes;
 mod seats;
+mod tick_timer;
 mod timers;
+mod topic_message;
+mod topic_subscription;
 mod topic_turn;
 mod turn;
-mod turning;
-mod untold;
+mod turn_queue;
+mod turn_queues;
 
-pub use letter::{Delivered, Undelivered};
-pub use line::Drain;
 pub use mailbox::Inbound;
-pub use membership::{Channel, Connection, Full};
+pub use member::{Channel, Connection, Full};
 pub use node::{Node, NodeLimits};
-pub use turn::Entry;
+pub use topic_message::{Delivered, Undelivered};
+pub use turn::MemberEvent;
+pub use turn_queue::Drain;

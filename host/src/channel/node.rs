@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, oneshot};
 
-use super::idle::Idle;
+use super::idle::IdleRooms;
+use super::in_flight::InFlightByPlugin;
 use super::intercept::Intercepts;
-use super::line::Waiting;
-use super::lines::Lines;
-use super::load::Loads;
-use super::{Channel, Entry};
+use super::turn_queue::Job;
+use super::turn_queues::TurnQueues;
+use super::{Channel, MemberEvent};
 use crate::contract::{Person, system_now_ms};
 use crate::presence::{Pace, Presence};
 use crate::protocol::Topic;
@@ -52,9 +52,9 @@ pub struct Node {
     pub store: Store,
     /// How much may wait.
     pub limits: NodeLimits,
-    pub(super) lines: Arc<Lines>,
-    pub(super) idle: Arc<Idle>,
-    pub(super) loads: Loads,
+    pub(super) queues: Arc<TurnQueues>,
+    pub(super) idle: Arc<IdleRooms>,
+    pub(super) in_flight: InFlightByPlugin,
     next_member: AtomicU64,
     channels: AtomicUsize,
     faults: AtomicU64,
@@ -76,9 +76,9 @@ impl Node {
             presence,
             store,
             limits,
-            lines: Arc::default(),
+            queues: Arc::default(),
             idle: Arc::default(),
-            loads: Loads::default(),
+            in_flight: InFlightByPlugin::default(),
             next_member: AtomicU64::new(1),
             channels: AtomicUsize::new(0),
             faults: AtomicU64::new(0),
@@ -138,17 +138,17 @@ impl Node {
     /// Ends the members whose plugin serves their topic no more. Where a probation has ended, returns states to what they were
     /// before the build that was taken back, so that clients see it at once, or lets go of what was kept for that.
     pub async fn sweep(self: &Arc<Self>) {
-        for (topic, line) in self.lines.all() {
-            if line.is_room_to_settle() {
-                line.post_apart(Waiting::Look(Arc::clone(self), topic));
+        for (topic, queue) in self.queues.all() {
+            if queue.is_room_to_settle() {
+                queue.post_and_spawn(Job::Review(Arc::clone(self), topic));
             }
         }
         for (topic, _) in self.pubsub.topics() {
             for channel in self.channels_of(topic.as_str()) {
                 if !channel.is_routed() {
-                    channel.doom(Entry::Unrouted);
-                } else if channel.is_to_return() {
-                    channel.doom(Entry::TakenBack);
+                    channel.post_ending(MemberEvent::Unrouted);
+                } else if channel.must_roll_back() {
+                    channel.post_ending(MemberEvent::RolledBack);
                 }
             }
             // There may be many, and none of them is in a hurry.
@@ -160,9 +160,9 @@ impl Node {
     /// since what another turn stores is later.
     pub async fn store_rooms(self: &Arc<Self>) {
         let mut under_way = Vec::new();
-        for (topic, line) in self.lines.all() {
+        for (topic, queue) in self.queues.all() {
             let (kept, keeping) = oneshot::channel();
-            line.post_apart(Waiting::Keep(Arc::clone(self), topic, kept));
+            queue.post_and_spawn(Job::Persist(Arc::clone(self), topic, kept));
             under_way.push(keeping);
         }
         for keeping in under_way {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::contract::PublishedState;
 use crate::protocol::Topic;
-use crate::pubsub::Step;
+use crate::pubsub::StateUpdate;
 
 /// A topic's published state, as it was sent last.
 pub(super) struct Published {
@@ -20,7 +20,7 @@ const WEIGHT: usize = 4;
 impl Published {
     /// Publishes a state in place of the one before. Gives both what is published from now on and what is to be sent, if
     /// anything has changed.
-    pub(super) fn publish(before: Option<Self>, topic: &Topic, state: PublishedState) -> (Self, Option<Step>) {
+    pub(super) fn publish(before: Option<Self>, topic: &Topic, state: PublishedState) -> (Self, Option<StateUpdate>) {
         let (text, state) = state.into_parts();
         let patch = before.as_ref().map(|before| difference(&before.state, &state));
         if let (Some(before), Some(patch)) = (&before, &patch)
@@ -32,8 +32,8 @@ impl Published {
         let patch = patch.map(|patch| ByteString::from(Value::Object(patch).to_string()));
         let patch = patch.filter(|patch| patch.len() < text.len());
         let number = before.map_or(0, |before| before.number) + 1;
-        let step = Step { topic: topic.clone(), number, state: text.clone(), patch };
-        (Self { number, state, text }, Some(step))
+        let update = StateUpdate { topic: topic.clone(), number, state: text.clone(), patch };
+        (Self { number, state, text }, Some(update))
     }
 
     /// About how much memory it takes.
@@ -42,8 +42,8 @@ impl Published {
     }
 
     /// All of it, for one who has none.
-    pub(super) fn all(&self, topic: &Topic) -> Step {
-        Step { topic: topic.clone(), number: self.number, state: self.text.clone(), patch: None }
+    pub(super) fn all(&self, topic: &Topic) -> StateUpdate {
+        StateUpdate { topic: topic.clone(), number: self.number, state: self.text.clone(), patch: None }
     }
 }
 
@@ -131,14 +131,14 @@ mod tests {
             let state = PublishedState::read(ByteString::from_static(text)).expect("an object");
             Published::publish(before, &topic, state)
         };
-        let (first, step) = publish(None, r#"{"a":1,"long":"unchanged"}"#);
-        assert_eq!(step.map(|step| (step.number, step.patch)), Some((1, None)));
-        let (second, step) = publish(Some(first), r#"{"a":2,"long":"unchanged"}"#);
-        assert_eq!(step.map(|step| (step.number, step.patch)), Some((2, Some(r#"{"a":2}"#.into()))));
-        let (third, step) = publish(Some(second), r#"{"long":"unchanged","a":2}"#);
-        assert!(step.is_none());
-        let (fourth, step) = publish(Some(third), r#"{"b":3}"#);
-        assert_eq!(step.map(|step| (step.number, step.patch)), Some((3, None)));
+        let (first, update) = publish(None, r#"{"a":1,"long":"unchanged"}"#);
+        assert_eq!(update.map(|update| (update.number, update.patch)), Some((1, None)));
+        let (second, update) = publish(Some(first), r#"{"a":2,"long":"unchanged"}"#);
+        assert_eq!(update.map(|update| (update.number, update.patch)), Some((2, Some(r#"{"a":2}"#.into()))));
+        let (third, update) = publish(Some(second), r#"{"long":"unchanged","a":2}"#);
+        assert!(update.is_none());
+        let (fourth, update) = publish(Some(third), r#"{"b":3}"#);
+        assert_eq!(update.map(|update| (update.number, update.patch)), Some((3, None)));
         assert_eq!(fourth.all(&topic).state, r#"{"b":3}"#);
     }
 }

@@ -10,13 +10,13 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::beat::Beat;
-use super::idle::IdlePlace;
-use super::line::{Line, Waiting};
+use super::idle::IdlePermit;
 use super::published::Published;
 use super::saved::{Saved, Settled};
 use super::seats::Seats;
-use super::{Entry, Node};
+use super::tick_timer::TickTimer;
+use super::turn_queue::{Job, TurnQueue};
+use super::{MemberEvent, Node};
 use crate::contract::{Fault, PublishedState};
 use crate::protocol::Topic;
 use crate::pubsub::Subscription;
@@ -30,11 +30,11 @@ pub(super) struct Room {
     is_durable: bool,
     /// None where nobody has written it yet.
     saved: Option<Saved>,
-    beat: Option<Beat>,
+    ticks: Option<TickTimer>,
     seats: Seats,
     published: Option<Published>,
     /// Whether somebody who missed a change of it is waited for.
-    is_waited_for: bool,
+    is_catching_up: bool,
     /// Faults of `handle_tick` in a row.
     faults: u32,
     lingering: Option<Lingering>,
@@ -50,8 +50,8 @@ pub(super) struct Room {
 /// The while that a room outlives its last member.
 struct Lingering {
     until: Instant,
-    clock: AbortHandle,
-    _place: IdlePlace,
+    timer: AbortHandle,
+    _permit: IdlePermit,
 }
 
 /// A durable room with a beat is stored so often at most: each of its beats may change it.
@@ -59,7 +59,7 @@ const STORED_EVERY: Duration = Duration::from_secs(1);
 
 /// A durable room that nobody is in is looked at so often while it may have to return to what it was. It stays open for as
 /// long, where there is room for it, so that the end of the probation finds it without a search in the store.
-const VERDICT_EVERY: Duration = Duration::from_secs(1);
+const PROBATION_CHECK_EVERY: Duration = Duration::from_secs(1);
 
 impl Room {
     fn new(owner: Owner) -> Self {
@@ -67,10 +67,10 @@ impl Room {
             owner,
             is_durable: false,
             saved: None,
-            beat: None,
+            ticks: None,
             seats: Seats::default(),
             published: None,
-            is_waited_for: false,
+            is_catching_up: false,
             faults: 0,
             lingering: None,
             is_unstored: false,
@@ -82,7 +82,7 @@ impl Room {
 
     /// Whether it is to be stored with its next commit, if it is durable.
     fn is_due(&self) -> bool {
-        self.beat.is_none() || self.stored_at.is_none_or(|at| at.elapsed() >= STORED_EVERY)
+        self.ticks.is_none() || self.stored_at.is_none_or(|at| at.elapsed() >= STORED_EVERY)
     }
 
     fn is_of(&self, route: &Route) -> bool {
@@ -90,24 +90,24 @@ impl Room {
     }
 
     /// For how much longer it is kept without members, from `now` on. `linger` is what its route says.
-    fn remains_for(&self, linger: impl FnOnce() -> Duration, now: Instant) -> Duration {
+    fn time_left(&self, linger: impl FnOnce() -> Duration, now: Instant) -> Duration {
         let left = match &self.lingering {
-            _ if self.saved.is_none() && self.beat.is_none() => Duration::ZERO,
+            _ if self.saved.is_none() && self.ticks.is_none() => Duration::ZERO,
             Some(lingering) => lingering.until.saturating_duration_since(now),
             None => linger(),
         };
-        let awaits_verdict = self.is_durable && self.saved.as_ref().is_some_and(Saved::may_return);
-        if awaits_verdict && left.is_zero() { VERDICT_EVERY } else { left }
+        let awaits_verdict = self.is_durable && self.saved.as_ref().is_some_and(Saved::may_roll_back);
+        if awaits_verdict && left.is_zero() { PROBATION_CHECK_EVERY } else { left }
     }
 }
 
 impl Drop for Lingering {
     fn drop(&mut self) {
-        self.clock.abort();
+        self.timer.abort();
     }
 }
 
-impl Line {
+impl TurnQueue {
     /// Opens the topic's room, if its route has one and it isn't open. One of another plugin ends.
     ///
     /// # Errors
@@ -151,7 +151,7 @@ impl Line {
 
     /// Ends the room. What waits to be stored of it is.
     pub(super) async fn end_room(&self, node: &Node, topic: &Topic) {
-        node.keep_room(self, topic).await;
+        node.persist_room(self, topic).await;
         *self.room() = None;
     }
 
@@ -191,14 +191,14 @@ impl Line {
     }
 
     /// It is stored by now, or is no more.
-    pub(super) fn former_kept(&self, is_there: bool) {
+    pub(super) fn former_persisted(&self, is_there: bool) {
         if let Some(room) = self.room().as_mut() {
             room.has_stored_former = is_there;
         }
     }
 
     /// They have been, or couldn't be, which isn't tried again at once.
-    pub(super) fn room_kept(&self, is_stored: bool) {
+    pub(super) fn room_persisted(&self, is_stored: bool) {
         if let Some(room) = self.room().as_mut() {
             room.is_unstored = !is_stored;
             room.is_returning &= !is_stored;
@@ -212,8 +212,8 @@ impl Line {
         {
             let mut room = self.room();
             let Some(room) = room.as_mut() else { return false };
-            let Some(saved) = room.saved.as_mut().filter(|saved| saved.is_to_settle()) else { return false };
-            let Settled::Returns(before) = saved.settle(topic) else {
+            let Some(saved) = room.saved.as_mut().filter(|saved| saved.needs_settling()) else { return false };
+            let Settled::RolledBack(before) = saved.settle(topic) else {
                 // What is stored beside it goes with the room's next commit, or right after this turn.
                 room.is_unstored |= room.has_stored_former;
                 return false;
@@ -222,14 +222,14 @@ impl Line {
             (room.is_unstored, room.is_returning) = (room.is_durable, room.is_durable);
         }
         for channel in node.channels_of(topic.as_str()) {
-            channel.doom(Entry::TakenBack);
+            channel.post_ending(MemberEvent::RolledBack);
         }
         true
     }
 
     /// Whether the room waits to be settled.
     pub(super) fn is_room_to_settle(&self) -> bool {
-        self.room().as_ref().and_then(|room| room.saved.as_ref()).is_some_and(Saved::is_to_settle)
+        self.room().as_ref().and_then(|room| room.saved.as_ref()).is_some_and(Saved::needs_settling)
     }
 
     /// Does something with the topic's seats, if it has a room.
@@ -241,16 +241,16 @@ impl Line {
     pub(super) fn publish_state(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic, state: PublishedState) {
         let mut room = self.room();
         let Some(room) = room.as_mut() else { return };
-        let (published, step) = Published::publish(room.published.take(), topic, state);
+        let (published, update) = Published::publish(room.published.take(), topic, state);
         room.published = Some(published);
-        if step.is_some_and(|step| node.pubsub.step(step)) {
-            self.wait_for_all(room, node, topic);
+        if update.is_some_and(|update| node.pubsub.update_state(update)) {
+            self.start_catch_up(room, node, topic);
         }
     }
 
     /// Has those who missed a change of the published state looked for, unless they are already.
-    fn wait_for_all(self: &Arc<Self>, room: &mut Room, node: &Arc<Node>, topic: &Topic) {
-        if !std::mem::replace(&mut room.is_waited_for, true) {
+    fn start_catch_up(self: &Arc<Self>, room: &mut Room, node: &Arc<Node>, topic: &Topic) {
+        if !std::mem::replace(&mut room.is_catching_up, true) {
             tokio::spawn(wait_for_all(Arc::downgrade(self), Arc::downgrade(node), topic.clone()));
         }
     }
@@ -261,8 +261,8 @@ impl Line {
         let Some(room) = room.as_mut() else { return false };
         let all = room.published.as_ref().map(|published| published.all(topic));
         let audience = node.pubsub.audience(topic.as_str());
-        room.is_waited_for = all.zip(audience).is_some_and(|(all, audience)| audience.catch_up(&all));
-        room.is_waited_for
+        room.is_catching_up = all.zip(audience).is_some_and(|(all, audience)| audience.catch_up(&all));
+        room.is_catching_up
     }
 
     /// Sends one who has come in what the topic has published, as soon as there is room for it.
@@ -271,44 +271,44 @@ impl Line {
         let Some(room) = room.as_mut() else { return };
         let Some(all) = room.published.as_ref().map(|published| published.all(topic)) else { return };
         if subscription.audience().follow(subscription, &all) {
-            self.wait_for_all(room, node, topic);
+            self.start_catch_up(room, node, topic);
         }
     }
 
     /// Sets the topic's beat.
-    pub(super) fn set_beat(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic, period: Option<Duration>) {
+    pub(super) fn set_tick(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic, period: Option<Duration>) {
         let mut room = self.room();
         let Some(room) = room.as_mut() else { return };
-        let is_set = room.beat.as_ref().map(Beat::period) == period;
+        let is_set = room.ticks.as_ref().map(TickTimer::period) == period;
         // Every member that joins may ask for the same beat.
         if !is_set {
-            room.beat = period.map(|period| Beat::start(self, node, topic, period));
+            room.ticks = period.map(|period| TickTimer::start(self, node, topic, period));
         }
     }
 
     /// A beat of this period has its turn, and the next may wait for its own. Whether it is still wanted.
-    pub(super) fn take_beat(&self, period: Duration) -> bool {
+    pub(super) fn take_tick(&self, period: Duration) -> bool {
         let room = self.room();
-        let beat = room.as_ref().and_then(|room| room.beat.as_ref()).filter(|beat| beat.period() == period);
-        beat.inspect(|beat| beat.taken()).is_some()
+        let ticks = room.as_ref().and_then(|room| room.ticks.as_ref()).filter(|ticks| ticks.period() == period);
+        ticks.inspect(|ticks| ticks.taken()).is_some()
     }
 
     /// There are no more beats.
-    pub(super) fn end_beat(&self) {
+    pub(super) fn end_ticks(&self) {
         if let Some(room) = self.room().as_mut() {
-            room.beat = None;
+            room.ticks = None;
         }
     }
 
     /// A beat went well.
-    pub(super) fn beat_went_well(&self) {
+    pub(super) fn tick_succeeded(&self) {
         if let Some(room) = self.room().as_mut() {
             room.faults = 0;
         }
     }
 
     /// A beat failed. Gives how many have in a row.
-    pub(super) fn beat_failed(&self) -> u32 {
+    pub(super) fn tick_failed(&self) -> u32 {
         self.room().as_mut().map_or(0, |room| {
             room.faults = room.faults.saturating_add(1);
             room.faults
@@ -317,14 +317,14 @@ impl Line {
 
     /// After a turn: draws the consequence of a verdict, stores what is due, and ends a room without members, at once or in a
     /// while.
-    pub(super) async fn rest(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic) {
+    pub(super) async fn after_turn(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic) {
         if !self.is_room_open() {
             return;
         }
         self.settle_room(node, topic);
         let is_overdue = self.room().as_ref().is_some_and(|room| room.is_unstored && room.is_due());
         if is_overdue {
-            Box::pin(node.keep_room(self, topic)).await;
+            Box::pin(node.persist_room(self, topic)).await;
         }
         if self.is_room_over(node, topic) {
             Box::pin(self.end_room(node, topic)).await;
@@ -342,15 +342,16 @@ impl Line {
         }
         let route = node.routes.find(topic.as_str()).filter(|route| room.is_of(route));
         let now = Instant::now();
-        let left = room.remains_for(|| route.map_or(Duration::ZERO, |route| route.spec.linger), now);
+        let left = room.time_left(|| route.map_or(Duration::ZERO, |route| route.spec.linger), now);
         let is_watched = room.lingering.as_ref().is_some_and(|lingering| lingering.until > now);
         if !left.is_zero() && !is_watched {
             let saved = room.saved.as_ref().map_or(0, |saved| saved.bytes.len());
             let bytes = saved + room.published.as_ref().map_or(0, Published::weight);
             let Some(place) = node.idle.keep(bytes) else { return true };
             let until = now + left;
-            let clock = tokio::spawn(look_at(Arc::clone(self), Arc::clone(node), topic.clone(), until)).abort_handle();
-            room.lingering = Some(Lingering { until, clock, _place: place });
+            let timer =
+                tokio::spawn(review_at(Arc::clone(self), Arc::clone(node), topic.clone(), until)).abort_handle();
+            room.lingering = Some(Lingering { until, timer, _permit: place });
         }
         left.is_zero()
     }
@@ -362,21 +363,21 @@ impl Line {
 }
 
 /// Has the room looked at, at some time. It keeps the line, and with it the room, until then.
-async fn look_at(line: Arc<Line>, node: Arc<Node>, topic: Topic, at: Instant) {
+async fn review_at(queue: Arc<TurnQueue>, node: Arc<Node>, topic: Topic, at: Instant) {
     tokio::time::sleep_until(at).await;
-    line.post_apart(Waiting::Look(node, topic));
+    queue.post_and_spawn(Job::Review(node, topic));
 }
 
 /// How often who missed a change of a published state is looked for.
 const CATCH_UP_EVERY: Duration = Duration::from_millis(200);
 
 /// Looks for those who missed a change of a published state, until nobody is behind: the last change may be the one that matters.
-async fn wait_for_all(line: Weak<Line>, node: Weak<Node>, topic: Topic) {
+async fn wait_for_all(queue: Weak<TurnQueue>, node: Weak<Node>, topic: Topic) {
     loop {
         tokio::time::sleep(CATCH_UP_EVERY).await;
-        let (Some(line), Some(node)) = (line.upgrade(), node.upgrade()) else { return };
+        let (Some(queue), Some(node)) = (queue.upgrade(), node.upgrade()) else { return };
         // After a panic they are looked for again: they would wait for ever otherwise.
-        let caught_up = catch_unwind(AssertUnwindSafe(|| line.catch_up(&node, &topic)));
+        let caught_up = catch_unwind(AssertUnwindSafe(|| queue.catch_up(&node, &topic)));
         if caught_up.is_ok_and(|is_anyone_behind| !is_anyone_behind) {
             return;
         }

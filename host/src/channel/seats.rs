@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::Node;
 use super::fault_log::Failed;
-use super::idle::IdlePlace;
-use super::line::Line;
+use super::idle::IdlePermit;
+use super::turn_queue::TurnQueue;
 use crate::contract::{Ending, SeatChange, TopicCallback};
 use crate::protocol::Topic;
 
@@ -27,31 +27,31 @@ struct Seat {
     grace: Duration,
     /// While nobody does: until when it is kept.
     until: Option<Instant>,
-    clock: Option<Clock>,
+    timer: Option<GraceTimer>,
 }
 
 /// A grace period.
-struct Clock {
-    clock: AbortHandle,
-    _place: IdlePlace,
+struct GraceTimer {
+    timer: AbortHandle,
+    _permit: IdlePermit,
 }
 
-impl Drop for Clock {
+impl Drop for GraceTimer {
     fn drop(&mut self) {
-        self.clock.abort();
+        self.timer.abort();
     }
 }
 
 /// How a member leaves its seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rising {
+pub(super) enum Departure {
     /// For good.
     Leaves,
     /// It may come back.
     Drops,
 }
 
-impl From<&Ending> for Rising {
+impl From<&Ending> for Departure {
     fn from(ending: &Ending) -> Self {
         match ending {
             Ending::Left | Ending::Stopped(_) => Self::Leaves,
@@ -73,22 +73,22 @@ impl Seats {
             if !seat.members.contains(&member) {
                 seat.members.push(member);
             }
-            (seat.grace, seat.until, seat.clock) = (grace, None, None);
+            (seat.grace, seat.until, seat.timer) = (grace, None, None);
             return was_kept.then_some(SeatChange::Returned);
         }
-        self.seats.insert(name.clone(), Seat { members: vec![member], grace, until: None, clock: None });
+        self.seats.insert(name.clone(), Seat { members: vec![member], grace, until: None, timer: None });
         Some(SeatChange::Taken)
     }
 
     /// A member rises. What has become of the seat, if that is news, and for how long it is kept.
-    fn rise(&mut self, name: &ByteString, member: u64, rising: Rising) -> Option<(SeatChange, Duration)> {
+    fn vacate(&mut self, name: &ByteString, member: u64, departure: Departure) -> Option<(SeatChange, Duration)> {
         let seat = self.seats.get_mut(name)?;
         seat.members.retain(|other| *other != member);
         if !seat.members.is_empty() {
             return None;
         }
         let grace = seat.grace;
-        if rising == Rising::Leaves || grace.is_zero() {
+        if departure == Departure::Leaves || grace.is_zero() {
             self.seats.remove(name);
             return Some((SeatChange::Gone, Duration::ZERO));
         }
@@ -105,7 +105,7 @@ impl Seats {
     }
 }
 
-impl Line {
+impl TurnQueue {
     /// A member takes a seat.
     pub(super) fn take_seat(
         self: &Arc<Self>,
@@ -122,17 +122,17 @@ impl Line {
         self: &Arc<Self>,
         (node, topic): (&Arc<Node>, &Topic),
         (name, member): (&ByteString, u64),
-        rising: Rising,
+        departure: Departure,
     ) {
         let news = self.with_seats(|seats| {
-            let (change, grace) = seats.rise(name, member, rising)?;
+            let (change, grace) = seats.vacate(name, member, departure)?;
             let Some(seat) = seats.seats.get_mut(name) else { return Some(change) };
             let Some(place) = node.idle.keep(0) else {
                 seats.seats.remove(name);
                 return Some(SeatChange::Gone);
             };
-            let patience = wait((Arc::clone(self), Arc::clone(node)), (topic.clone(), name.clone()), grace);
-            seat.clock = Some(Clock { clock: tokio::spawn(patience).abort_handle(), _place: place });
+            let deadline = wait((Arc::clone(self), Arc::clone(node)), (topic.clone(), name.clone()), grace);
+            seat.timer = Some(GraceTimer { timer: tokio::spawn(deadline).abort_handle(), _permit: place });
             Some(change)
         });
         self.tell_seat(node, topic, name, news.flatten());
@@ -173,9 +173,9 @@ impl Line {
 }
 
 /// Waits for the end of a grace period. It keeps the line, and with it the room, until then.
-async fn wait((line, node): (Arc<Line>, Arc<Node>), (topic, name): (Topic, ByteString), grace: Duration) {
+async fn wait((queue, node): (Arc<TurnQueue>, Arc<Node>), (topic, name): (Topic, ByteString), grace: Duration) {
     tokio::time::sleep(grace).await;
-    line.post_seat(&node, &topic, &name, None);
+    queue.post_seat(&node, &topic, &name, None);
 }
 
 #[cfg(test)]
@@ -190,16 +190,16 @@ mod tests {
         assert_eq!(seats.take(&ada, 1, GRACE), Some(SeatChange::Taken));
         // A second window of hers changes nothing.
         assert_eq!(seats.take(&ada, 2, GRACE), None);
-        assert_eq!(seats.rise(&ada, 1, Rising::Drops), None);
-        assert_eq!(seats.rise(&ada, 2, Rising::Drops), Some((SeatChange::Dropped, GRACE)));
+        assert_eq!(seats.vacate(&ada, 1, Departure::Drops), None);
+        assert_eq!(seats.vacate(&ada, 2, Departure::Drops), Some((SeatChange::Dropped, GRACE)));
         assert!(seats.are_kept());
         assert_eq!(seats.take(&ada, 3, GRACE), Some(SeatChange::Returned));
         let later = Instant::now() + GRACE;
         assert!(!seats.are_kept() && !seats.expire(&ada, later), "she came back in time");
-        assert_eq!(seats.rise(&ada, 3, Rising::Leaves), Some((SeatChange::Gone, Duration::ZERO)));
-        assert_eq!(seats.rise(&ada, 3, Rising::Leaves), None);
+        assert_eq!(seats.vacate(&ada, 3, Departure::Leaves), Some((SeatChange::Gone, Duration::ZERO)));
+        assert_eq!(seats.vacate(&ada, 3, Departure::Leaves), None);
         assert_eq!(seats.take(&ada, 4, GRACE), Some(SeatChange::Taken));
-        assert_eq!(seats.rise(&ada, 4, Rising::Drops), Some((SeatChange::Dropped, GRACE)));
+        assert_eq!(seats.vacate(&ada, 4, Departure::Drops), Some((SeatChange::Dropped, GRACE)));
         assert!(!seats.expire(&ada, Instant::now()), "it is another grace period");
         let later = Instant::now() + GRACE;
         assert!(seats.expire(&ada, later) && !seats.expire(&ada, later));
@@ -209,6 +209,6 @@ mod tests {
     fn without_a_grace_period_who_drops_is_gone() {
         let (mut seats, ada) = (Seats::default(), ByteString::from_static("ada"));
         seats.take(&ada, 1, Duration::ZERO);
-        assert_eq!(seats.rise(&ada, 1, Rising::Drops), Some((SeatChange::Gone, Duration::ZERO)));
+        assert_eq!(seats.vacate(&ada, 1, Departure::Drops), Some((SeatChange::Gone, Duration::ZERO)));
     }
 }

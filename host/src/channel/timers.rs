@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytestring::ByteString;
 use tokio::task::AbortHandle;
 
-use super::{Channel, Entry};
+use super::{Channel, MemberEvent};
 use crate::contract::TimerId;
 use crate::protocol::Payload;
 
@@ -21,7 +21,7 @@ struct Timer {
     id: TimerId,
     event: ByteString,
     payload: Payload,
-    clock: AbortHandle,
+    task: AbortHandle,
 }
 
 impl Timers {
@@ -47,9 +47,9 @@ impl Timers {
         after: Duration,
         (event, payload): (ByteString, Payload),
     ) {
-        let clock = tokio::spawn(ring(Arc::downgrade(channel), after, id)).abort_handle();
+        let clock = tokio::spawn(fire(Arc::downgrade(channel), after, id)).abort_handle();
         self.next = self.next.max(id + 1);
-        self.under_way.push(Timer { id, event, payload, clock });
+        self.under_way.push(Timer { id, event, payload, task: clock });
     }
 
     /// Takes a timer back, also one that has rung and waits in the line.
@@ -61,7 +61,7 @@ impl Timers {
     pub(super) fn take(&mut self, id: TimerId) -> Option<(ByteString, Payload)> {
         let at = self.under_way.iter().position(|timer| timer.id == id)?;
         let timer = self.under_way.swap_remove(at);
-        timer.clock.abort();
+        timer.task.abort();
         Some((timer.event, timer.payload))
     }
 }
@@ -69,14 +69,14 @@ impl Timers {
 impl Drop for Timers {
     fn drop(&mut self) {
         for timer in &self.under_way {
-            timer.clock.abort();
+            timer.task.abort();
         }
     }
 }
 
-async fn ring(channel: Weak<Channel>, after: Duration, id: TimerId) {
+async fn fire(channel: Weak<Channel>, after: Duration, id: TimerId) {
     tokio::time::sleep(after).await;
     if let Some(channel) = channel.upgrade() {
-        channel.post(Entry::Timer(id));
+        channel.post(MemberEvent::Timer(id));
     }
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::Node;
 use super::commit::overflow;
-use super::consult::{Answered, Question, Standing, consult};
 use super::fault_log::{Failed, FaultLine};
-use super::keep::{Kept, Patience};
-use super::letter::Sender;
-use super::line::Line;
+use super::invoke::{Evaluated, PluginCall, StateSnapshot, invoke};
+use super::persist::{Persisted, RetryDeadline};
+use super::topic_message::Sender;
+use super::turn_queue::TurnQueue;
 use crate::contract::{Answer, Effect, Fault, Outcome, Reply, TopicCall, TopicCallback};
 use crate::protocol::Topic;
 use crate::routes::Route;
@@ -17,40 +17,40 @@ impl Node {
     /// One callback of a topic, and its commit. Gives its answer, if it has one.
     pub(super) async fn topic_turn(
         self: &Arc<Self>,
-        line: &Arc<Line>,
+        queue: &Arc<TurnQueue>,
         topic: &Topic,
         route: &Arc<Route>,
         callback: TopicCallback,
     ) -> Result<Option<Reply>, Fault> {
-        line.open_room(self, topic, route).await?;
-        line.settle_room(self, topic);
-        let standing = Standing { assigns: None, room: line.saved_room() };
-        let mut question = Question::Topic(TopicCall { topic: topic.clone(), room: None, callback });
-        let patience = Patience::new();
+        queue.open_room(self, topic, route).await?;
+        queue.settle_room(self, topic);
+        let states = StateSnapshot { assigns: None, room: queue.saved_room() };
+        let mut call = PluginCall::Topic(TopicCall { topic: topic.clone(), room: None, callback });
+        let deadline = RetryDeadline::new();
         loop {
-            let mut answered = consult(route, &mut question, &standing).await?;
-            let effects = &answered.outcome.effects;
+            let mut evaluated = invoke(route, &mut call, &states).await?;
+            let effects = &evaluated.outcome.effects;
             let own = self.pubsub.audience(topic.as_str());
             let has_room = own.is_none_or(|audience| audience.has_room(effects.len()));
             if !has_room || !self.has_room_for(effects) {
                 return Err(overflow());
             }
-            match self.keep((line, topic), route, &mut answered).await? {
-                Kept::Done => return Ok(self.commit_topic(line, topic, answered)),
-                Kept::Overtaken => patience.go_on()?,
+            match self.persist((queue, topic), route, &mut evaluated).await? {
+                Persisted::Done => return Ok(self.commit_topic(queue, topic, evaluated)),
+                Persisted::Conflict => deadline.check()?,
             }
         }
     }
 
-    fn commit_topic(self: &Arc<Self>, line: &Arc<Line>, topic: &Topic, answered: Answered) -> Option<Reply> {
-        let Answered { outcome: Outcome { effects, answer, .. }, room, is_room_stored, .. } = answered;
+    fn commit_topic(self: &Arc<Self>, queue: &Arc<TurnQueue>, topic: &Topic, evaluated: Evaluated) -> Option<Reply> {
+        let Evaluated { outcome: Outcome { effects, answer, .. }, room, is_room_stored, .. } = evaluated;
         if let Some(room) = room {
-            line.save_room(room, is_room_stored);
+            queue.save_room(room, is_room_stored);
         }
         for effect in effects {
             match effect {
-                Effect::Beat(period) => line.set_beat(self, topic, period),
-                Effect::PublishState(state) => line.publish_state(self, topic, state),
+                Effect::SetTick(period) => queue.set_tick(self, topic, period),
+                Effect::PublishState(state) => queue.publish_state(self, topic, state),
                 effect => self.carry_out(effect, topic, || Sender::Topic),
             }
         }

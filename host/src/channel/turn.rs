@@ -6,22 +6,22 @@ use std::pin::Pin;
 use std::sync::{Arc, MutexGuard};
 
 use bytestring::ByteString;
+use futures_util::future::BoxFuture;
 
 use super::Channel;
-use super::consult::{Answered, Question, Standing, consult};
 use super::fault_log::{Failed, FaultLine};
-use super::keep::{Kept, Patience};
-use super::membership::{Phase, Remains, State};
+use super::invoke::{Evaluated, PluginCall, StateSnapshot, invoke};
+use super::member::{EndedMember, Phase, State};
+use super::persist::{Persisted, RetryDeadline};
 use super::saved::{Saved, Settled};
-use super::seats::Rising;
-use super::turning::Turning;
+use super::seats::Departure;
 use crate::contract::{Callback, Ending, Fault, Message, Reply, Source, TimerId};
 use crate::protocol::{Outbound, Payload, Ref, To};
 use crate::routes::{OnFault, Route};
 
 /// What waits for a channel.
 #[derive(Debug)]
-pub enum Entry {
+pub enum MemberEvent {
     /// The client asks to join.
     Join {
         /// What it sent along.
@@ -63,14 +63,14 @@ pub enum Entry {
     /// Its connection has ended, or the host is stopping.
     Gone(Ending),
     /// It was replaced in a topic with a room, and its `terminate` is still to run.
-    Ghost,
+    Replaced,
     /// The build that took its state over, or its topic's, was taken back.
-    TakenBack,
+    RolledBack,
     /// No route serves it any more.
     Unrouted,
 }
 
-impl Entry {
+impl MemberEvent {
     /// Bytes that it holds while it waits. What a timer carries is counted with the timers.
     pub(super) fn bytes(&self) -> usize {
         match self {
@@ -82,8 +82,8 @@ impl Entry {
             | Self::Fault { .. }
             | Self::Closed(_)
             | Self::Gone(_)
-            | Self::Ghost
-            | Self::TakenBack
+            | Self::Replaced
+            | Self::RolledBack
             | Self::Unrouted => 0,
         }
     }
@@ -91,9 +91,9 @@ impl Entry {
 
 impl Channel {
     /// Takes one turn, as far as nothing has to wait. Gives the rest of it, if there may be one.
-    pub(super) fn take(self: &Arc<Self>, entry: Entry) -> Option<Turning> {
+    pub(super) fn take(self: &Arc<Self>, member_event: MemberEvent) -> Option<BoxFuture<'static, ()>> {
         // A panic in it must not leave the line standing still.
-        match catch_unwind(AssertUnwindSafe(|| self.turn(entry))) {
+        match catch_unwind(AssertUnwindSafe(|| self.turn(member_event))) {
             Ok(Some(turning)) => return Some(turning),
             Ok(None) => {}
             Err(_) => self.panicked(),
@@ -102,16 +102,16 @@ impl Channel {
         None
     }
 
-    fn turn(self: &Arc<Self>, entry: Entry) -> Option<Turning> {
-        match entry {
-            Entry::In { event, payload, reference } => self.handle_in(event, payload, reference),
-            Entry::Info(message) => self.handle_info(message),
-            Entry::Timer(timer) => {
+    fn turn(self: &Arc<Self>, member_event: MemberEvent) -> Option<BoxFuture<'static, ()>> {
+        match member_event {
+            MemberEvent::In { event, payload, reference } => self.handle_in(event, payload, reference),
+            MemberEvent::Info(message) => self.handle_info(message),
+            MemberEvent::Timer(timer) => {
                 let (event, payload) = self.lock().timers.take(timer)?;
                 let topic = self.member.topic.clone();
                 self.handle_info(Message { source: Source::Own, topic, event, payload })
             }
-            Entry::Unrouted => {
+            MemberEvent::Unrouted => {
                 self.unrouted();
                 None
             }
@@ -120,33 +120,38 @@ impl Channel {
     }
 
     /// The turns that a member has once in its life, if at all.
-    async fn turn_once(self: Arc<Self>, entry: Entry) {
-        match entry {
-            Entry::Join { params, reference, replaced } => {
+    async fn turn_once(self: Arc<Self>, member_event: MemberEvent) {
+        match member_event {
+            MemberEvent::Join { params, reference, replaced } => {
                 self.join(params, &reference).await;
                 if let Some(join_ref) = &replaced {
                     self.send(None, Outbound::Close { join_ref, topic: self.member.topic.as_str() });
                 }
             }
-            Entry::Leave { join_ref, reference } => self.leave(&join_ref, &reference).await,
-            Entry::Fault { fault, intercepted } => self.fault(fault, intercepted).await,
-            Entry::Closed(fault) => self.end_with_error(Ending::Fault(fault.kind)).await,
-            Entry::Gone(ending) => {
-                if let Some(remains) = self.finish() {
-                    self.terminate(remains, ending).await;
+            MemberEvent::Leave { join_ref, reference } => self.leave(&join_ref, &reference).await,
+            MemberEvent::Fault { fault, intercepted } => self.fault(fault, intercepted).await,
+            MemberEvent::Closed(fault) => self.end_with_error(Ending::Fault(fault.kind)).await,
+            MemberEvent::Gone(ending) => {
+                if let Some(ended) = self.finish() {
+                    self.terminate(ended, ending).await;
                 }
             }
-            Entry::Ghost => {
-                if let Some(remains) = self.take_ghost() {
-                    self.terminate(remains, Ending::Replaced).await;
+            MemberEvent::Replaced => {
+                if let Some(ended) = self.take_replaced() {
+                    self.terminate(ended, Ending::Replaced).await;
                 }
             }
-            Entry::TakenBack => self.end_with_error(Ending::TakenBack).await,
-            Entry::In { .. } | Entry::Info(_) | Entry::Timer(_) | Entry::Unrouted => {}
+            MemberEvent::RolledBack => self.end_with_error(Ending::TakenBack).await,
+            MemberEvent::In { .. } | MemberEvent::Info(_) | MemberEvent::Timer(_) | MemberEvent::Unrouted => {}
         }
     }
 
-    fn handle_in(self: &Arc<Self>, event: ByteString, payload: Payload, reference: Ref) -> Option<Turning> {
+    fn handle_in(
+        self: &Arc<Self>,
+        event: ByteString,
+        payload: Payload,
+        reference: Ref,
+    ) -> Option<BoxFuture<'static, ()>> {
         let state = self.lock();
         match state.phase {
             Phase::Joined => {
@@ -162,7 +167,7 @@ impl Channel {
         }
     }
 
-    fn handle_info(self: &Arc<Self>, message: Message) -> Option<Turning> {
+    fn handle_info(self: &Arc<Self>, message: Message) -> Option<BoxFuture<'static, ()>> {
         let state = self.lock();
         if state.phase == Phase::Joined { self.take_turn(state, Callback::Info(message), None) } else { None }
     }
@@ -173,7 +178,7 @@ impl Channel {
         mut state: MutexGuard<'_, State>,
         callback: Callback,
         reference: Option<Ref>,
-    ) -> Option<Turning> {
+    ) -> Option<BoxFuture<'static, ()>> {
         let (call, assigns) = self.call(&mut state, callback);
         let route = self.route(state.plugin.as_ref());
         drop(state);
@@ -182,31 +187,31 @@ impl Channel {
             return None;
         };
         let channel = Arc::clone(self);
-        if self.settle_room() || assigns.is_to_return() {
+        if self.settle_room() || assigns.must_roll_back() {
             return Some(self.guarded(async move { channel.end_with_error(Ending::TakenBack).await }));
         }
-        Some(self.guarded(channel.ask_and_commit(route, Question::Member(call), assigns, reference)))
+        Some(self.guarded(channel.call_and_commit(route, PluginCall::Member(call), assigns, reference)))
     }
 
     /// Asks until what it has read of the store is still so at its commit. What few turns come to is put apart, so that the
     /// others needn't carry the room for it.
-    fn ask_and_commit(
+    fn call_and_commit(
         self: Arc<Self>,
         route: Arc<Route>,
-        mut question: Question,
+        mut call: PluginCall,
         assigns: Saved,
         reference: Option<Ref>,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let mut standing = Standing { assigns: Some(assigns), room: None };
-        let mut patience = None;
+        let mut states = StateSnapshot { assigns: Some(assigns), room: None };
+        let mut deadline = None;
         async move {
             if let Err(fault) = self.open_room(&route).await {
-                return Box::pin(self.end_or_keep(&route, &question, fault, reference.as_ref())).await;
+                return Box::pin(self.end_or_keep_member(&route, &call, fault, reference.as_ref())).await;
             }
-            standing.room = self.saved_room();
+            states.room = self.saved_room();
             loop {
-                let asked = consult(&route, &mut question, &standing).await;
-                let Some(rest) = self.conclude(&route, &question, asked, reference.as_ref(), &mut patience) else {
+                let asked = invoke(&route, &mut call, &states).await;
+                let Some(rest) = self.conclude(&route, &call, asked, reference.as_ref(), &mut deadline) else {
                     return;
                 };
                 if rest.await == ControlFlow::Break(()) {
@@ -221,35 +226,35 @@ impl Channel {
     fn conclude<'a>(
         self: &'a Arc<Self>,
         route: &'a Arc<Route>,
-        question: &'a Question,
-        asked: Result<Answered, Fault>,
+        call: &'a PluginCall,
+        asked: Result<Evaluated, Fault>,
         reference: Option<&'a Ref>,
-        patience: &'a mut Option<Patience>,
+        deadline: &'a mut Option<RetryDeadline>,
     ) -> Option<Pin<Box<dyn Future<Output = ControlFlow<()>> + Send + 'a>>> {
         let committed = match asked {
-            Ok(answered) if self.node.is_to_keep(route, &answered) => {
+            Ok(evaluated) if self.node.needs_persisting(route, &evaluated) => {
                 return Some(Box::pin(async move {
-                    let committed = self.keep_and_commit(route, answered, reference, patience).await;
+                    let committed = self.persist_and_commit(route, evaluated, reference, deadline).await;
                     match committed {
                         Ok(ControlFlow::Continue(())) => return ControlFlow::Continue(()),
                         Ok(ControlFlow::Break(None)) => {}
-                        Ok(ControlFlow::Break(Some((remains, ending)))) => self.terminate(remains, ending).await,
-                        Err(fault) => self.end_or_keep(route, question, fault, reference).await,
+                        Ok(ControlFlow::Break(Some((ended, ending)))) => self.terminate(ended, ending).await,
+                        Err(fault) => self.end_or_keep_member(route, call, fault, reference).await,
                     }
                     ControlFlow::Break(())
                 }));
             }
-            Ok(answered) => self.commit_if_in(answered, reference),
+            Ok(evaluated) => self.commit_if_in(evaluated, reference),
             Err(fault) => Err(fault),
         };
         match committed {
             Ok(None) => None,
-            Ok(Some((remains, ending))) => Some(Box::pin(async move {
-                self.terminate(remains, ending).await;
+            Ok(Some((ended, ending))) => Some(Box::pin(async move {
+                self.terminate(ended, ending).await;
                 ControlFlow::Break(())
             })),
             Err(fault) => Some(Box::pin(async move {
-                self.end_or_keep(route, question, fault, reference).await;
+                self.end_or_keep_member(route, call, fault, reference).await;
                 ControlFlow::Break(())
             })),
         }
@@ -258,40 +263,46 @@ impl Channel {
     /// Opens the topic's room, if its route has one.
     async fn open_room(&self, route: &Route) -> Result<(), Fault> {
         if route.spec.has_room() {
-            return Box::pin(self.line.open_room(&self.node, &self.member.topic, route)).await;
+            return Box::pin(self.queue.open_room(&self.node, &self.member.topic, route)).await;
         }
         Ok(())
     }
 
     /// Stores what is to be stored of a call, and commits the rest, unless it was overtaken and is to run again.
-    async fn keep_and_commit(
+    async fn persist_and_commit(
         self: &Arc<Self>,
         route: &Route,
-        mut answered: Answered,
+        mut evaluated: Evaluated,
         reference: Option<&Ref>,
-        patience: &mut Option<Patience>,
-    ) -> Result<ControlFlow<Option<(Remains, Ending)>>, Fault> {
-        if !self.may_commit(&self.lock(), &answered.outcome, reference)? {
+        deadline: &mut Option<RetryDeadline>,
+    ) -> Result<ControlFlow<Option<(EndedMember, Ending)>>, Fault> {
+        if !self.may_commit(&self.lock(), &evaluated.outcome, reference)? {
             return Ok(ControlFlow::Break(None));
         }
-        match self.node.keep((&self.line, &self.member.topic), route, &mut answered).await? {
-            Kept::Done => Ok(ControlFlow::Break(self.commit(self.lock(), answered, reference))),
-            Kept::Overtaken => patience.get_or_insert_with(Patience::new).go_on().map(ControlFlow::Continue),
+        match self.node.persist((&self.queue, &self.member.topic), route, &mut evaluated).await? {
+            Persisted::Done => Ok(ControlFlow::Break(self.commit(self.lock(), evaluated, reference))),
+            Persisted::Conflict => deadline.get_or_insert_with(RetryDeadline::new).check().map(ControlFlow::Continue),
         }
     }
 
     /// A callback has failed.
-    async fn end_or_keep(self: &Arc<Self>, route: &Arc<Route>, question: &Question, fault: Fault, to: Option<&Ref>) {
+    async fn end_or_keep_member(
+        self: &Arc<Self>,
+        route: &Arc<Route>,
+        call: &PluginCall,
+        fault: Fault,
+        to: Option<&Ref>,
+    ) {
         if route.spec.on_fault == OnFault::Keep {
-            self.log(Some(route), question.failed(), &fault);
+            self.log(Some(route), call.failed(), &fault);
             return self.answer_fault(to);
         }
-        self.fail(Some(route), question.failed(), fault).await;
+        self.fail(Some(route), call.failed(), fault).await;
     }
 
     /// Something failed on its behalf, outside its turns.
     async fn fault(self: &Arc<Self>, fault: Fault, intercepted: Option<ByteString>) {
-        self.undoom();
+        self.fault_handled();
         let (phase, plugin) = {
             let state = self.lock();
             (state.phase, state.plugin.clone())
@@ -318,16 +329,16 @@ impl Channel {
     }
 
     async fn leave(self: &Arc<Self>, join_ref: &Ref, reference: &Ref) {
-        let Some(remains) = self.finish() else {
+        let Some(ended) = self.finish() else {
             // A leave of a topic that isn't joined is well, too.
             return self.reply(join_ref, reference, "ok", &Payload::EMPTY);
         };
-        let audience = remains.audience.clone();
+        let audience = ended.audience.clone();
         let (to, payload) = (self.addressee(), &Payload::EMPTY);
         let reply = Outbound::Reply { join_ref: self.mark(), reference, to, status: "ok", payload };
         self.send(audience.as_deref(), reply);
         self.send_close(audience.as_deref());
-        self.terminate(remains, Ending::Left).await;
+        self.terminate(ended, Ending::Left).await;
     }
 
     async fn fail(self: &Arc<Self>, route: Option<&Arc<Route>>, failed: Failed<'_>, fault: Fault) {
@@ -337,43 +348,43 @@ impl Channel {
 
     /// Ends it so that its client joins again: `terminate` with the last good assigns, then `phx_error`.
     async fn end_with_error(self: &Arc<Self>, ending: Ending) {
-        let Some(remains) = self.finish() else { return };
-        let audience = remains.audience.clone();
-        self.terminate(remains, ending).await;
+        let Some(ended) = self.finish() else { return };
+        let audience = ended.audience.clone();
+        self.terminate(ended, ending).await;
         self.send_error(audience.as_deref());
     }
 
     fn unrouted(&self) {
-        if let Some(remains) = self.finish() {
-            self.rise(remains.seat, Rising::Drops);
-            self.send_error(remains.audience.as_deref());
+        if let Some(ended) = self.finish() {
+            self.vacate(ended.seat, Departure::Drops);
+            self.send_error(ended.audience.as_deref());
         }
     }
 
     /// The last callback. What it asks for is done, as far as a member that is gone can have it done.
-    pub(super) async fn terminate(self: &Arc<Self>, remains: Remains, ending: Ending) {
-        let Remains { mut assigns, plugin, audience, seat } = remains;
-        self.rise(seat, Rising::from(&ending));
+    pub(super) async fn terminate(self: &Arc<Self>, ended: EndedMember, ending: Ending) {
+        let EndedMember { mut assigns, plugin, audience, seat } = ended;
+        self.vacate(seat, Departure::from(&ending));
         let Some(route) = self.route(plugin.as_ref()) else { return };
         match assigns.settle(&self.member.topic) {
-            Settled::Stays => {}
-            Settled::Returns(Some(former)) => assigns = former,
+            Settled::Unchanged => {}
+            Settled::RolledBack(Some(former)) => assigns = former,
             // It only came to be under a build that is gone, and no other knows what to make of it.
-            Settled::Returns(None) => return,
+            Settled::RolledBack(None) => return,
         }
         // It may have ended since, where the member was replaced.
-        if let Err(fault) = self.line.open_room(&self.node, &self.member.topic, &route).await {
+        if let Err(fault) = self.queue.open_room(&self.node, &self.member.topic, &route).await {
             return self.log(Some(&route), Failed::in_callback("terminate"), &fault);
         }
         self.settle_room();
-        let standing = Standing { assigns: Some(assigns), room: self.saved_room() };
+        let states = StateSnapshot { assigns: Some(assigns), room: self.saved_room() };
         let (call, _) = self.call(&mut self.lock(), Callback::Terminate(ending));
-        let mut question = Question::Member(call);
+        let mut call = PluginCall::Member(call);
         // Once in a member's life, so that its other turns needn't carry the room for it.
-        match Box::pin(self.ask_and_keep(&route, &mut question, &standing)).await {
-            Ok(Answered { outcome, room, is_room_stored, .. }) => {
+        match Box::pin(self.call_and_persist(&route, &mut call, &states)).await {
+            Ok(Evaluated { outcome, room, is_room_stored, .. }) => {
                 if let Some(room) = room {
-                    self.line.save_room(room, is_room_stored);
+                    self.queue.save_room(room, is_room_stored);
                 }
                 self.carry_out(outcome.effects, audience.as_deref(), None);
             }
@@ -382,18 +393,18 @@ impl Channel {
     }
 
     /// Asks, and stores what is to be stored; nothing stands in the way of the rest.
-    async fn ask_and_keep(
+    async fn call_and_persist(
         &self,
         route: &Arc<Route>,
-        question: &mut Question,
-        standing: &Standing,
-    ) -> Result<Answered, Fault> {
-        let patience = Patience::new();
+        call: &mut PluginCall,
+        states: &StateSnapshot,
+    ) -> Result<Evaluated, Fault> {
+        let deadline = RetryDeadline::new();
         loop {
-            let mut answered = consult(route, question, standing).await?;
-            match self.node.keep((&self.line, &self.member.topic), route, &mut answered).await? {
-                Kept::Done => return Ok(answered),
-                Kept::Overtaken => patience.go_on()?,
+            let mut evaluated = invoke(route, call, states).await?;
+            match self.node.persist((&self.queue, &self.member.topic), route, &mut evaluated).await? {
+                Persisted::Done => return Ok(evaluated),
+                Persisted::Conflict => deadline.check()?,
             }
         }
     }

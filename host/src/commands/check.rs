@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
-use bennu::contract::Nowhere;
+use bennu::contract::NoHost;
 use bennu::plugin::{Digest, Loaded};
 use bennu::routes::{OnFault, RoomKind, RouteSpec, Turns};
 use bennu::server::{Config, loader, start_logging};
@@ -36,7 +36,7 @@ impl Check {
         let origin = origin.map_err(|error| anyhow!("{} can't be served: {error:#}", self.file.display()))?;
         let digest = Digest::of(&bytes);
         let store = Store::in_memory(StoreLimits::default())?;
-        let loaded = loader(&config, Arc::new(Nowhere), store, 1)?.load(bytes.into(), digest, Arc::new(origin)).await;
+        let loaded = loader(&config, Arc::new(NoHost), store, 1)?.load(bytes.into(), digest, Arc::new(origin)).await;
         let loaded = loaded.map_err(|error| anyhow!("{} can't be served: {error:#}", self.file.display()))?;
         show(&self.file, &loaded);
         Ok(())

@@ -19,11 +19,11 @@ pub(super) struct Plugins {
     json: bool,
 
     #[command(subcommand)]
-    wish: Option<Wish>,
+    action: Option<Action>,
 }
 
 #[derive(Subcommand)]
-enum Wish {
+enum Action {
     /// Load its file anew, changed or not
     Reload { name: String },
     /// Serve it no more, until a reload or the host's next start
@@ -36,17 +36,17 @@ enum Wish {
 
 impl Plugins {
     pub(super) fn run(self) -> Result<()> {
-        let (name, wish) = match &self.wish {
+        let (name, action) = match &self.action {
             None => return self.list(),
-            Some(Wish::Reload { name }) => (name, "reload"),
-            Some(Wish::Unload { name }) => (name, "unload"),
-            Some(Wish::Rollback { name }) => (name, "rollback"),
-            Some(Wish::Forget { name }) => (name, "forget"),
+            Some(Action::Reload { name }) => (name, "reload"),
+            Some(Action::Unload { name }) => (name, "unload"),
+            Some(Action::Rollback { name }) => (name, "rollback"),
+            Some(Action::Forget { name }) => (name, "forget"),
         };
-        let status = self.ask.post(&format!("/api/plugins/{}/{wish}", in_path(name)), "{}")?;
+        let status = self.ask.post(&format!("/api/plugins/{}/{action}", in_path(name)), "{}")?;
         if self.json {
             out_line!("{}", shown::pretty(&status)?);
-        } else if wish == "forget" {
+        } else if action == "forget" {
             out_line!("forgotten: {}", shown::name(name));
         } else {
             show(name, &status);

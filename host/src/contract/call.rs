@@ -172,14 +172,14 @@ pub struct Call {
     /// The topic's shared state, where the route has one.
     pub room: Option<Bytes>,
     /// What the member has at the host.
-    pub holdings: Holdings,
+    pub usage: MemberUsage,
     /// Which callback.
     pub callback: Callback,
 }
 
 /// What a member has at the host, for the limits of what it may ask for.
 #[derive(Clone, Debug, Default)]
-pub struct Holdings {
+pub struct MemberUsage {
     /// Its timers that haven't been handled.
     pub timers: Vec<TimerId>,
     /// The number that its next timer gets.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Calling, Fault};
+use super::{CallFuture, Fault};
 use crate::protocol::{NAME_BYTES_MAX, read_object};
 
 /// Names with values, in the order sent.
@@ -62,7 +62,7 @@ impl Default for Identity {
 
 /// The answer to a request to connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Admission {
     /// The client is let in.
     Granted(Identity),
     /// It is not, with an HTTP status and a body.
@@ -77,7 +77,7 @@ pub enum Verdict {
 /// The most bytes of the text of a socket's claims, and of what a refused client is told.
 const CLAIMS_BYTES_MAX: usize = 16 << 10;
 
-impl Verdict {
+impl Admission {
     /// Itself, if what a gatekeeper said makes sense.
     ///
     /// # Errors
@@ -116,7 +116,7 @@ fn check_size(what: &str, bytes: usize, most: usize) -> Result<(), Fault> {
 /// What decides who may connect: a wasm component, or a scripted one in tests.
 pub trait Gatekeeper: Send + Sync {
     /// Decides about one request. A fault refuses it.
-    fn connect(&self, request: Request) -> Calling<'_, Verdict>;
+    fn connect(&self, request: Request) -> CallFuture<'_, Admission>;
 
     /// The plugin that it is, and its generation, for the log.
     fn origin(&self) -> (&str, u32) {
@@ -132,7 +132,7 @@ mod tests {
     fn a_verdict_that_makes_no_sense_is_a_fault() {
         let granted = |socket_id: &str, claims: &str| {
             let socket_id = Some(socket_id.into());
-            Verdict::Granted(Identity { socket_id, user: None, claims: claims.into() }).checked().is_ok()
+            Admission::Granted(Identity { socket_id, user: None, claims: claims.into() }).checked().is_ok()
         };
         assert!(granted("user_socket:1", "{\"role\":\"admin\"}"));
         assert!(!granted(&"x".repeat(256), "{}"));
@@ -142,7 +142,7 @@ mod tests {
         assert!(!granted("", r#"{"n":1e999}"#) && !granted("", r#"{"s":"\ud800"}"#));
         assert!(!granted("", &format!("{{\"a\":\"{}\"}}", "x".repeat(CLAIMS_BYTES_MAX))));
         for (status, is_sane) in [(400, true), (599, true), (399, false), (600, false)] {
-            assert_eq!(Verdict::Refused { status, body: String::new() }.checked().is_ok(), is_sane, "{status}");
+            assert_eq!(Admission::Refused { status, body: String::new() }.checked().is_ok(), is_sane, "{status}");
         }
     }
 }

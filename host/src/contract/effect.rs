@@ -136,5 +136,5 @@ pub enum Effect {
     /// The member gives its seat up.
     LeaveSeat,
     /// The topic's `handle_tick` is to be called in this rhythm, or no more.
-    Beat(Option<Duration>),
+    SetTick(Option<Duration>),
 }

@@ -16,16 +16,16 @@ mod plain;
 mod record;
 mod surroundings;
 
-pub use behaviour::{Behaviour, Calling};
+pub use behaviour::{Behaviour, CallFuture};
 pub use call::{
-    Call, Callback, Ending, Holdings, Member, Message, Part, Passing, Recipient, SeatChange, SocketFacts, Source, Tick,
-    TopicCall, TopicCallback, Upgrade,
+    Call, Callback, Ending, Member, MemberUsage, Message, Part, Passing, Recipient, SeatChange, SocketFacts, Source,
+    Tick, TopicCall, TopicCallback, Upgrade,
 };
-pub use connect::{Gatekeeper, Headers, Identity, Request, Uri, Verdict};
+pub use connect::{Admission, Gatekeeper, Headers, Identity, Request, Uri};
 pub use effect::{Effect, PublishedState, TimerId};
 pub use fault::{DETAIL_BYTES_MAX, Fault, FaultKind, one_line};
 pub use limits::{CallLimits, limit_key};
 pub use outcome::{Answer, Decision, Outcome, Reply, Stop};
 pub use plain::plain;
-pub use record::{Power, Record};
-pub use surroundings::{Nowhere, Person, Surroundings, TokenProblem, system_now_ms};
+pub use record::{Capability, Record};
+pub use surroundings::{NoHost, Person, Surroundings, TokenProblem, system_now_ms};

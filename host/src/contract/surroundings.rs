@@ -65,9 +65,9 @@ pub trait Surroundings: Send + Sync {
 
 /// A place where there is nobody and no secret: for a component that is only looked at.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Nowhere;
+pub struct NoHost;
 
-impl Surroundings for Nowhere {
+impl Surroundings for NoHost {
     fn now_ms(&self) -> u64 {
         system_now_ms()
     }

@@ -15,7 +15,7 @@
 //! The plugin is the component that production loads, the rules are the host's own, and only the wire is missing. Nothing
 //! has a timeout and nothing sleeps: what came is there, and time passes when the test says so ([`Stage::pass`]).
 //!
-//! `bennu test FILE SCRIPT` plays transcripts on the same stage, for authors in any language; [`Line`] has the language.
+//! `bennu test FILE SCRIPT` plays transcripts on the same stage, for authors in any language; [`ScriptLine`] describes the language.
 
 mod actor;
 mod client;
@@ -27,6 +27,6 @@ mod voice;
 
 pub use actor::{Actor, Pushed};
 pub use player::play;
-pub use script::{Act, Line, Words};
+pub use script::{Act, ScriptLine, Words};
 pub use stage::{Join, Stage, StageSetup};
 pub use voice::Voice;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::{Value, json};
 
 use super::client::{Came, Client};
-use super::script::{Act, Line, Words};
+use super::script::{Act, ScriptLine, Words};
 use super::stage::{Join, Stage};
 use super::{Voice, pattern};
 use crate::channel::Delivered;
@@ -21,7 +21,7 @@ use crate::protocol::Payload;
 pub fn play(stage: &Stage, script: &str, folder: &Path) -> Result<()> {
     let mut cast = Cast { stage, folder, actors: BTreeMap::new(), answer: None };
     for (at, text) in script.lines().enumerate() {
-        let played = match Line::parse(text) {
+        let played = match ScriptLine::parse(text) {
             Ok(Some(line)) => cast.line(line),
             Ok(None) => Ok(()),
             Err(error) => Err(error),
@@ -46,8 +46,8 @@ struct Actor {
 }
 
 impl Cast<'_> {
-    fn line(&mut self, line: Line<'_>) -> Result<()> {
-        let Line { who, act } = line;
+    fn line(&mut self, line: ScriptLine<'_>) -> Result<()> {
+        let ScriptLine { who, act } = line;
         match act {
             Act::Enter(who_it_is) => self.enter(who, &who_it_is)?,
             Act::Send(words) => self.actor(who).send(&words)?,

@@ -37,7 +37,7 @@ use super::pattern;
 
 /// A line.
 #[derive(Debug, PartialEq)]
-pub struct Line<'a> {
+pub struct ScriptLine<'a> {
     /// A client, `host` or `clock`.
     pub who: &'a str,
     /// What it does, or what it sees.
@@ -102,7 +102,7 @@ pub struct Words<'a> {
     pub payload: Value,
 }
 
-impl<'a> Line<'a> {
+impl<'a> ScriptLine<'a> {
     /// Reads a line; none where there is nothing to do in it.
     ///
     /// # Errors
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     fn act(text: &str) -> Result<Option<Act<'_>>> {
-        Ok(Line::parse(text)?.map(|line| line.act))
+        Ok(ScriptLine::parse(text)?.map(|line| line.act))
     }
 
     fn words<'a>(word: &'a str, payload: Value) -> Words<'a> {
@@ -228,8 +228,8 @@ mod tests {
     fn lines_are_read() -> Result<()> {
         let join = Words { topic: Some("room:1"), ..words("join", json!({"user": "alice"})) };
         assert_eq!(
-            Line::parse(r#"  alice > join room:1 {"user": "alice"} "#)?,
-            Some(Line { who: "alice", act: Act::Send(join) })
+            ScriptLine::parse(r#"  alice > join room:1 {"user": "alice"} "#)?,
+            Some(ScriptLine { who: "alice", act: Act::Send(join) })
         );
         assert_eq!(act("a < ok")?, Some(Act::See(words("ok", json!({})))));
         let reply = Words { status: "late", label: Some("1"), ..words("reply", json!([1])) };

@@ -301,7 +301,7 @@ impl Inside {
 
     fn publish(&self, loaded: Loaded) -> Result<()> {
         let mut plugins = self.plugins.borrow_mut();
-        if loaded.guard().is_some() {
+        if loaded.gatekeeper().is_some() {
             bail!("`{}` is a gatekeeper; here are only plugins, and who connects is said by the test", loaded.name());
         }
         let others = plugins.iter().filter(|other| other.name() != loaded.name());

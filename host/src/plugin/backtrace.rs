@@ -2,18 +2,18 @@
 
 use wasmtime::{Error, Trap, WasmBacktrace};
 
-use super::guest::Remains;
+use super::guest::CallDiagnostics;
 use crate::contract::{Fault, FaultKind, limit_key};
 
 /// The most frames that a fault names.
 const FRAMES_MAX: usize = 8;
 
 /// What kind of fault an error of a call is, with what its guest leaves.
-pub(super) fn fault_of(error: &Error, remains: Remains) -> Fault {
+pub(super) fn fault_of(error: &Error, remains: CallDiagnostics) -> Fault {
     if let Some(fault) = error.downcast_ref::<Fault>() {
         return Fault::new(fault.kind, with_frames(fault.detail.clone(), error));
     }
-    let Remains { memory_refused, panic } = remains;
+    let CallDiagnostics { memory_refused, panic } = remains;
     // Of a trap after a panic, the panic says more.
     let mut reason = panic.unwrap_or_else(|| error.root_cause().to_string());
     if let Some(most) = memory_refused {

@@ -37,7 +37,7 @@ pub struct Builds {
 }
 
 /// Reads a component that was kept.
-pub(super) type Kept = Box<dyn FnOnce() -> Option<(Bytes, Digest)> + Send>;
+pub(super) type LoadKept = Box<dyn FnOnce() -> Option<(Bytes, Digest)> + Send>;
 
 /// In the directory, the list of those that were taken back.
 const LIST: &str = "taken-back.json";
@@ -123,7 +123,7 @@ impl Builds {
 
     /// A component that was kept: the first of these that is there and undamaged. It is what is to be done, where the disk may
     /// be waited for.
-    pub(super) fn kept(&self, digests: &[&String]) -> Kept {
+    pub(super) fn kept(&self, digests: &[&String]) -> LoadKept {
         let files: Vec<_> = digests.iter().filter_map(|digest| Some(((*digest).clone(), self.path(digest)?))).collect();
         Box::new(move || files.iter().find_map(|(digest, path)| read_kept(digest, path)))
     }

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use wasmtime::{PoolConcurrencyLimitError, Result};
 
 use super::exports::Prepared;
-use super::guest::{Guest, Terms};
+use super::guest::{Guest, GuestContext};
 use super::instance::Instance;
 
 /// Behind pointers, since they are moved in and out for each call.
@@ -45,7 +45,7 @@ pub(super) struct Capacity {
 }
 
 /// An instance's place. Dropped after the instance's own memory, it is free for others.
-pub(super) struct Place(Arc<Capacity>);
+pub(super) struct CapacityPermit(Arc<Capacity>);
 
 /// An instance that is being made.
 struct Making<'a> {
@@ -55,7 +55,7 @@ struct Making<'a> {
 }
 
 /// A call that waits.
-struct Waiting<'a>(&'a AtomicUsize);
+struct WaitCount<'a>(&'a AtomicUsize);
 
 impl Capacity {
     /// Has the idle instances of a plugin given up where others need their place.
@@ -72,7 +72,11 @@ impl Capacity {
     }
 
     /// Makes an instance, and waits for a place if there is none.
-    pub(super) async fn instance(self: &Arc<Self>, prepared: &Prepared, terms: &Arc<Terms>) -> Result<Instance> {
+    pub(super) async fn instance(
+        self: &Arc<Self>,
+        prepared: &Prepared,
+        context: &Arc<GuestContext>,
+    ) -> Result<Instance> {
         let mut waiting = None;
         loop {
             let mut freed = pin!(self.freed.notified());
@@ -80,7 +84,7 @@ impl Capacity {
             freed.as_mut().enable();
             let releases = self.releases.load(Ordering::SeqCst);
             let mut making = Making::new(self);
-            let error = match Instance::new(prepared, Guest::new(Arc::clone(terms))).await {
+            let error = match Instance::new(prepared, Guest::new(Arc::clone(context))).await {
                 Ok(instance) => {
                     let instance = instance.at(self.place());
                     making.frees = false;
@@ -96,7 +100,7 @@ impl Capacity {
                 continue;
             }
             if waiting.is_none() {
-                waiting = Some(Waiting::new(&self.waiting));
+                waiting = Some(WaitCount::new(&self.waiting));
             } else if self.has_none() && self.releases.load(Ordering::SeqCst) == releases {
                 // Nobody has an instance that could be given up, nor had one during the attempt, so waiting is no use. The others
                 // that wait find out the same.
@@ -122,9 +126,9 @@ impl Capacity {
         }
     }
 
-    fn place(self: &Arc<Self>) -> Place {
+    fn place(self: &Arc<Self>) -> CapacityPermit {
         self.places.fetch_add(1, Ordering::SeqCst);
-        Place(Arc::clone(self))
+        CapacityPermit(Arc::clone(self))
     }
 
     /// Drops an instance that nobody uses, of the plugin that has the most of them. Whether there was one.
@@ -140,7 +144,7 @@ impl Capacity {
     }
 }
 
-impl Drop for Place {
+impl Drop for CapacityPermit {
     fn drop(&mut self) {
         self.0.release(&self.0.places);
     }
@@ -164,14 +168,14 @@ impl Drop for Making<'_> {
     }
 }
 
-impl<'a> Waiting<'a> {
+impl<'a> WaitCount<'a> {
     fn new(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::SeqCst);
         Self(count)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitCount<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }

@@ -8,8 +8,8 @@ use super::bindings::exports::bennu::channel::{
     connect, handle_message, handle_out, handle_seat, handle_tick, upgrade,
 };
 use crate::contract::{
-    Answer, Decision, Ending, Identity, Message, Outcome, Part, Person, Recipient, Reply, SeatChange, Stop, Tick,
-    Verdict,
+    Admission, Answer, Decision, Ending, Identity, Message, Outcome, Part, Person, Recipient, Reply, SeatChange, Stop,
+    Tick,
 };
 use crate::protocol::Payload;
 
@@ -78,9 +78,9 @@ impl From<handle_message::Outcome> for Outcome {
     }
 }
 
-impl From<connect::Verdict> for Verdict {
-    fn from(verdict: connect::Verdict) -> Self {
-        match verdict {
+impl From<connect::Verdict> for Admission {
+    fn from(admission: connect::Verdict) -> Self {
+        match admission {
             connect::Verdict::Granted(connect::Identity { socket_id, user, claims }) => Self::Granted(Identity {
                 socket_id: socket_id.map(Into::into),
                 user: user.map(Into::into),

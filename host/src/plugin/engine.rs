@@ -8,7 +8,7 @@ use wasmtime::component::{HasSelf, Linker};
 use super::allocation;
 use super::bindings::Everything;
 use super::capacity::Capacity;
-use super::clock::Clock;
+use super::epoch::EpochTicker;
 use super::guest::Guest;
 use crate::contract::CallLimits;
 
@@ -21,7 +21,7 @@ pub const INSTANCES: u32 = 4096;
 pub struct Engine {
     pub(super) wasm: wasmtime::Engine,
     pub(super) linker: Arc<Linker<Guest>>,
-    pub(super) clock: Arc<Clock>,
+    pub(super) ticker: Arc<EpochTicker>,
     pub(super) capacity: Arc<Capacity>,
 }
 
@@ -35,12 +35,12 @@ impl Engine {
         let wasm = allocation::engine(limits, instances)?;
         let mut linker = Linker::new(&wasm);
         Everything::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
-        let clock = Arc::new(Clock::start(wasm.weak()).context("starting the guests' clock")?);
-        Ok(Self { wasm, linker: Arc::new(linker), clock, capacity: Arc::default() })
+        let ticker = Arc::new(EpochTicker::start(wasm.weak()).context("starting the guests' clock")?);
+        Ok(Self { wasm, linker: Arc::new(linker), ticker, capacity: Arc::default() })
     }
 
     /// Waits until the thread has ended that interrupts guests: without it, one that loops would never end.
     pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
-        self.clock.ended()
+        self.ticker.ended()
     }
 }

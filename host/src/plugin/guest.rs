@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wasmtime::{ResourceLimiter, Result};
 
 use super::bindings::bennu::channel::host::Level;
-use super::clock::EPOCH;
+use super::epoch::EPOCH;
 use crate::contract::{CallLimits, Fault, FaultKind, Member, Record, Request, Surroundings, limit_key};
 use crate::protocol::{Pattern, Topic};
 use crate::store::{Draft, Owner, Store};
@@ -30,7 +30,7 @@ pub struct Origin {
 }
 
 /// What every instance of one generation of a plugin lives under.
-pub(super) struct Terms {
+pub(super) struct GuestContext {
     pub(super) origin: Arc<Origin>,
     /// The topics that its own routes match.
     pub(super) own: Grants,
@@ -60,7 +60,7 @@ pub(super) enum Subject {
 
 /// The data of an instance's store.
 pub(super) struct Guest {
-    pub(super) terms: Arc<Terms>,
+    pub(super) context: Arc<GuestContext>,
     pub(super) record: Record,
     pub(super) subject: Subject,
     pub(super) storage: Storage,
@@ -79,7 +79,7 @@ pub(super) struct Guest {
 
 /// How a call has ended that failed.
 #[derive(Default)]
-pub(super) struct Remains {
+pub(super) struct CallDiagnostics {
     /// The most memory that the instance may have, where it was refused more during the call.
     pub(super) memory_refused: Option<usize>,
     /// What the guest has said of its panic.
@@ -93,10 +93,10 @@ const PANIC: &str = "panicked";
 const TABLE_ELEMENTS_MAX: usize = 1 << 20;
 
 impl Guest {
-    pub(super) fn new(terms: Arc<Terms>) -> Self {
-        let record = Record::new((*terms.limits).clone());
+    pub(super) fn new(context: Arc<GuestContext>) -> Self {
+        let record = Record::new((*context.limits).clone());
         Self {
-            terms,
+            context,
             record,
             subject: Subject::Nobody,
             storage: Storage::Closed,
@@ -129,7 +129,7 @@ impl Guest {
     }
 
     fn write_log(&self, level: Level, line: &str) {
-        let (plugin, generation) = (&*self.terms.origin.name, self.terms.origin.generation);
+        let (plugin, generation) = (&*self.context.origin.name, self.context.origin.generation);
         let topic = self.topic.as_ref().map_or("", |topic| topic.as_str());
         match level {
             Level::Trace => tracing::trace!(target: "guest", plugin, generation, topic, "{line}"),
@@ -141,9 +141,9 @@ impl Guest {
     }
 
     /// What is known of a call that failed, for its fault.
-    pub(super) fn remains(&mut self) -> Remains {
-        let most = self.terms.limits.memory_bytes;
-        Remains { memory_refused: self.memory_refused.then_some(most), panic: self.panic.take() }
+    pub(super) fn take_diagnostics(&mut self) -> CallDiagnostics {
+        let most = self.context.limits.memory_bytes;
+        CallDiagnostics { memory_refused: self.memory_refused.then_some(most), panic: self.panic.take() }
     }
 
     /// Makes ready for a call about `topic`.
@@ -154,7 +154,7 @@ impl Guest {
         self.log_lines = 0;
         self.has_waited = false;
         self.memory_refused = false;
-        let epochs = self.terms.limits.cpu.as_nanos().div_ceil(EPOCH.as_nanos());
+        let epochs = self.context.limits.cpu.as_nanos().div_ceil(EPOCH.as_nanos());
         // One more, for the epoch that was under way when the call began.
         self.epochs_left = u64::try_from(epochs).unwrap_or(u64::MAX).saturating_add(1);
     }
@@ -175,7 +175,7 @@ impl Guest {
         }
         self.epochs_left = self.epochs_left.saturating_sub(1);
         if self.epochs_left == 0 {
-            let limit = self.terms.limits.cpu.as_millis();
+            let limit = self.context.limits.cpu.as_millis();
             let key = limit_key("call_cpu_ms", limit);
             let detail = format!("the call ran for more than {limit} ms of CPU time{key}");
             return Err(Fault::new(FaultKind::Deadline, detail));
@@ -199,7 +199,7 @@ impl Drop for Guest {
 impl ResourceLimiter for Guest {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
         let total = self.memory_bytes.saturating_add(desired.saturating_sub(current));
-        if total > self.terms.limits.memory_bytes {
+        if total > self.context.limits.memory_bytes {
             // The guest may cope with it; if it doesn't, its trap is counted as this.
             self.memory_refused = true;
             return Ok(false);
@@ -224,7 +224,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::contract::Nowhere;
+    use crate::contract::NoHost;
     use crate::store::{QUOTA_BYTES, StoreLimits};
 
     #[derive(Clone, Default)]
@@ -252,8 +252,8 @@ mod tests {
             owner: Owner::new("p", QUOTA_BYTES).expect("a name"),
         };
         let store = Store::in_memory(StoreLimits::default()).expect("memory");
-        let (limits, surroundings) = (Arc::default(), Arc::new(Nowhere));
-        Guest::new(Arc::new(Terms { origin: Arc::new(origin), own: none(), limits, surroundings, store }))
+        let (limits, surroundings) = (Arc::default(), Arc::new(NoHost));
+        Guest::new(Arc::new(GuestContext { origin: Arc::new(origin), own: none(), limits, surroundings, store }))
     }
 
     /// The lines that are logged meanwhile.
@@ -279,7 +279,7 @@ mod tests {
         let lines = logged(|guest| {
             guest.log_line(Level::Info, "one".into());
             guest.log_line(Level::Error, "panicked at x: why".into());
-            assert_eq!(guest.remains().panic.as_deref(), Some("panicked at x: why"));
+            assert_eq!(guest.take_diagnostics().panic.as_deref(), Some("panicked at x: why"));
         });
         assert_eq!(lines, ["one"]);
     }

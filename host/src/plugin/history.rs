@@ -74,7 +74,7 @@ impl Record {
     }
 
     /// The build that serves again was proved by it, and what was taken back is nothing to go back to.
-    pub(super) fn note_taken_back(&mut self, build: &str) {
+    pub(super) fn note_rolled_back(&mut self, build: &str) {
         self.proved = Some(build.to_owned());
         self.before = None;
     }
@@ -84,12 +84,12 @@ impl Record {
     }
 
     /// The build that another one has to prove itself against, if nothing serves yet.
-    pub(super) fn judge(&self) -> Option<&String> {
+    pub(super) fn previous_build(&self) -> Option<&String> {
         self.open.as_ref().map(|open| &open.against).or(self.proved.as_ref())
     }
 
     /// The build that a rollback leads to, where this one serves and is on no probation.
-    pub(super) fn way_back_from(&self, serves: &str) -> Option<&String> {
+    pub(super) fn rollback_target_from(&self, serves: &str) -> Option<&String> {
         let proved = self.proved.as_ref().filter(|proved| *proved != serves);
         proved.or(self.before.as_ref()).filter(|before| *before != serves)
     }
@@ -128,18 +128,18 @@ mod tests {
     fn a_build_that_is_proved_has_the_one_before_it_to_go_back_to() {
         let mut record = Record::default();
         record.note_published("first", None, 1);
-        assert_eq!((record.judge(), record.knows("first")), (None, false), "it has answered no call");
+        assert_eq!((record.previous_build(), record.knows("first")), (None, false), "it has answered no call");
         record.note_proved("first");
-        assert_eq!((record.judge(), record.way_back_from("first")), (Some(&"first".to_owned()), None));
+        assert_eq!((record.previous_build(), record.rollback_target_from("first")), (Some(&"first".to_owned()), None));
         on_probation(&mut record, "second", 7, "first");
         on_probation(&mut record, "third", 7, "first");
         assert!(record.ended.is_empty(), "another build goes on with the same probation");
         record.note_proved("third");
         assert_eq!(record.ended, [EndedProbation { id: 7, is_taken_back: false }]);
-        assert_eq!(record.way_back_from("third"), Some(&"first".to_owned()));
+        assert_eq!(record.rollback_target_from("third"), Some(&"first".to_owned()));
         assert!(record.open.is_none() && record.knows("third") && record.knows("first"));
         record.note_proved("third");
-        assert_eq!(record.way_back_from("third"), Some(&"first".to_owned()), "it is proved once");
+        assert_eq!(record.rollback_target_from("third"), Some(&"first".to_owned()), "it is proved once");
     }
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
         for (serves, is_taken_back) in [("first", true), ("other", false)] {
             let mut record = Record { proved: Some("first".into()), ..Record::default() };
             on_probation(&mut record, "second", 7, "first");
-            assert_eq!(record.judge(), Some(&"first".to_owned()));
+            assert_eq!(record.previous_build(), Some(&"first".to_owned()));
             record.note_published(serves, None, 2);
             assert_eq!(record.ended, [EndedProbation { id: 7, is_taken_back }]);
             assert!(record.open.is_none());

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use wasmtime::{Result, Store, UpdateDeadline};
 
 use super::bindings::bennu::channel::types::{Membership, Route};
-use super::capacity::Place;
+use super::capacity::CapacityPermit;
 use super::exports::{Exports, Prepared};
 use super::guest::{Guest, Storage, Subject};
 use super::pool::Borrowed;
 use crate::contract::{
-    Answer, Call, Callback, Decision, Fault, Outcome, Part, Passing, Power, Request, TopicCall, TopicCallback, Upgrade,
-    Verdict,
+    Admission, Answer, Call, Callback, Capability, Decision, Fault, Outcome, Part, Passing, Request, TopicCall,
+    TopicCallback, Upgrade,
 };
 use crate::protocol::{Payload, Topic};
 
@@ -30,12 +30,12 @@ pub(super) struct Instance {
     /// Bytes of memory that it had when it was new.
     memory_at_first: usize,
     /// Given back after the store has been dropped, which stands before it.
-    place: Option<Place>,
+    place: Option<CapacityPermit>,
 }
 
 impl Instance {
     pub(super) async fn new(prepared: &Prepared, guest: Guest) -> Result<Self> {
-        let limits = &guest.terms.limits;
+        let limits = &guest.context.limits;
         let most = limits.effect_bytes + limits.assigns_bytes + limits.room_bytes;
         let mut store = Store::new(prepared.component.component().engine(), guest);
         store.limiter(|guest| guest);
@@ -54,7 +54,7 @@ impl Instance {
     }
 
     /// The same, with the place that it has among the instances of all plugins.
-    pub(super) fn at(mut self, place: Place) -> Self {
+    pub(super) fn at(mut self, place: CapacityPermit) -> Self {
         self.place = Some(place);
         self
     }
@@ -66,12 +66,12 @@ impl Instance {
     /// Whether it has taken more than a share, one in `share`, of the memory that it may still take when it is new.
     pub(super) fn has_grown(&self, share: usize) -> bool {
         let guest = self.store.data();
-        let most = guest.terms.limits.memory_bytes.saturating_sub(self.memory_at_first);
+        let most = guest.context.limits.memory_bytes.saturating_sub(self.memory_at_first);
         guest.memory_bytes().saturating_sub(self.memory_at_first) > most / share
     }
 
     pub(super) async fn describe(&mut self) -> Result<Vec<Route>> {
-        self.store.data_mut().record.open_with(Power::Reads, None);
+        self.store.data_mut().record.open_with(Capability::Reads, None);
         self.begin(Subject::Nobody, None, Storage::Closed);
         self.exports.channel()?.call_describe(&mut self.store).await
     }
@@ -83,7 +83,7 @@ impl Instance {
             TopicCallback::Message { payload, .. } => Some(payload),
             TopicCallback::Tick(_) | TopicCallback::Seat { .. } => None,
         };
-        self.store.data_mut().record.open_with(Power::Topic, given);
+        self.store.data_mut().record.open_with(Capability::Topic, given);
         self.begin(Subject::Nobody, Some(topic.clone()), WRITABLE);
         let (store, name, room) = (&mut self.store, topic.as_str(), room.as_deref());
         let called = match callback {
@@ -108,7 +108,7 @@ impl Instance {
     /// Has a state taken over that another version wrote, and holds what it gives to the limits.
     pub(super) async fn upgrade(&mut self, upgrade: &Upgrade) -> Result<Bytes> {
         let Upgrade { topic, part, version, state } = upgrade;
-        self.store.data_mut().record.open_with(Power::Reads, None);
+        self.store.data_mut().record.open_with(Capability::Reads, None);
         self.begin(Subject::Nobody, Some(topic.clone()), Storage::Closed);
         let (store, export) = (&mut self.store, self.exports.upgrade()?);
         let called = export.call_upgrade(store, topic.as_str(), (*part).into(), *version, state).await?;
@@ -123,7 +123,7 @@ impl Instance {
 
     /// Asks `handle-out` about an intercepted event.
     pub(super) async fn filter(&mut self, passing: &Passing) -> Result<Vec<Decision>> {
-        self.store.data_mut().record.open_with(Power::Reads, None);
+        self.store.data_mut().record.open_with(Capability::Reads, None);
         self.begin(Subject::Nobody, Some(passing.topic.clone()), READABLE);
         let recipients: Vec<_> = passing.recipients.iter().map(Into::into).collect();
         let (topic, event, payload) = (passing.topic.as_str(), &*passing.event, (&passing.payload).into());
@@ -136,11 +136,11 @@ impl Instance {
     }
 
     /// Asks a gatekeeper about a request.
-    pub(super) async fn connect(&mut self, request: Request) -> Result<Verdict> {
-        self.store.data_mut().record.open_with(Power::Reads, None);
+    pub(super) async fn connect(&mut self, request: Request) -> Result<Admission> {
+        self.store.data_mut().record.open_with(Capability::Reads, None);
         self.begin(Subject::Request(Arc::new(request)), None, READABLE);
-        let verdict = self.exports.connect()?.call_connect(&mut self.store).await?.map_err(Fault::failed)?;
-        Ok(Verdict::from(verdict).checked()?)
+        let admission = self.exports.connect()?.call_connect(&mut self.store).await?.map_err(Fault::failed)?;
+        Ok(Admission::from(admission).checked()?)
     }
 
     fn begin(&mut self, subject: Subject, topic: Option<Topic>, storage: Storage) {
@@ -175,9 +175,9 @@ impl Borrowed<'_> {
     /// It awaits wasmtime's own future and nothing between: each future in another is moved into its place, and this is the
     /// call that most turns make.
     pub(super) async fn call(mut self, call: &Call) -> Result<Outcome, Fault> {
-        let Call { member, assigns, room, holdings, callback } = call;
+        let Call { member, assigns, room, usage, callback } = call;
         let instance = &mut *self.instance;
-        instance.store.data_mut().record.open(holdings.clone(), given(callback));
+        instance.store.data_mut().record.open(usage.clone(), given(callback));
         instance.begin(Subject::Member(Arc::clone(member)), Some(member.topic.clone()), WRITABLE);
         let (topic, room) = (member.topic.as_str(), room.as_deref());
         let membership = Membership { id: member.id, topic, assigns, room };

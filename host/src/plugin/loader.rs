@@ -10,12 +10,12 @@ use tokio::time::timeout;
 use super::backtrace::fault_of;
 use super::bindings::bennu::channel::types;
 use super::exports::{Misshapen, Prepared};
-use super::guest::{Grants, Origin, Remains, Terms};
+use super::guest::{CallDiagnostics, Grants, GuestContext, Origin};
 use super::instance::Instance;
 use super::pool::{Pool, PoolLimits};
 use super::{Anatomy, Cache, Digest, Engine, Kind, WasmPlugin, compiler};
 use crate::contract::{CallLimits, Surroundings};
-use crate::routes::{Guard, Probation, Route, RouteSpec, Takes};
+use crate::routes::{NamedGatekeeper, Probation, Route, RouteSpec, Takes};
 use crate::store::Store;
 
 /// Makes plugins of files.
@@ -96,8 +96,8 @@ impl Loaded {
 
     /// Itself as a guard, if it is a gatekeeper.
     #[must_use]
-    pub fn guard(&self) -> Option<(Arc<str>, Guard)> {
-        let guard = || (Arc::clone(&self.origin.name), Guard::Present(Arc::clone(&self.plugin) as _));
+    pub fn gatekeeper(&self) -> Option<(Arc<str>, NamedGatekeeper)> {
+        let guard = || (Arc::clone(&self.origin.name), NamedGatekeeper::Present(Arc::clone(&self.plugin) as _));
         (self.anatomy.kind == Kind::Gatekeeper).then(guard)
     }
 }
@@ -129,19 +129,19 @@ impl Loader {
             Kind::Gatekeeper => Vec::new(),
         };
         let takes = prepared.takes();
-        let terms = self.terms(&origin, routes.iter().map(|route| route.pattern.clone()).collect());
+        let context = self.context(&origin, routes.iter().map(|route| route.pattern.clone()).collect());
         // It has a place that the first call may need.
         drop(instance);
-        let pool = Pool::new(prepared, terms, self.pool_limits, Arc::clone(&self.engine.capacity));
+        let pool = Pool::new(prepared, context, self.pool_limits, Arc::clone(&self.engine.capacity));
         let plugin = Arc::new(WasmPlugin::new(pool, Arc::clone(&self.call_limits), self.engine.clone()));
         let was_cached = compiled.was_cached;
         Ok(Loaded { anatomy, routes, size, digest, compiling, was_cached, takes, origin, plugin })
     }
 
-    fn terms(&self, origin: &Arc<Origin>, own: Grants) -> Arc<Terms> {
+    fn context(&self, origin: &Arc<Origin>, own: Grants) -> Arc<GuestContext> {
         let (limits, surroundings) = (Arc::clone(&self.call_limits), Arc::clone(&self.surroundings));
         let (origin, store) = (Arc::clone(origin), self.store.clone());
-        Arc::new(Terms { origin, own, limits, surroundings, store })
+        Arc::new(GuestContext { origin, own, limits, surroundings, store })
     }
 
     /// Links it, and finds its exports with the shapes that they must have.
@@ -153,22 +153,22 @@ impl Loader {
     }
 
     async fn instantiate(&self, prepared: &Prepared, origin: &Arc<Origin>) -> Result<Instance> {
-        let terms = self.terms(origin, Grants::default());
-        let making = self.engine.capacity.instance(prepared, &terms);
-        let instance = timeout(self.call_limits.wall, self.engine.clock.spring().keep(making)).await;
+        let context = self.context(origin, Grants::default());
+        let making = self.engine.capacity.instance(prepared, &context);
+        let instance = timeout(self.call_limits.wall, self.engine.ticker.signal().keep(making)).await;
         let instance = instance.context("making an instance of it took too long")?;
         instance.map_err(|error| match error.downcast::<Misshapen>() {
             Ok(misshapen) => anyhow!(misshapen),
-            Err(error) => anyhow!("no instance of it could be made: {}", fault_of(&error, Remains::default())),
+            Err(error) => anyhow!("no instance of it could be made: {}", fault_of(&error, CallDiagnostics::default())),
         })
     }
 
     async fn describe(&self, instance: &mut Instance, has_handle_out: bool) -> Result<Vec<RouteSpec>> {
-        let described = timeout(self.call_limits.wall, self.engine.clock.spring().keep(instance.describe()))
+        let described = timeout(self.call_limits.wall, self.engine.ticker.signal().keep(instance.describe()))
             .await
             .context("its `describe` took too long")?;
         let routes = described.map_err(|error| {
-            anyhow!("its `describe` failed with {}", fault_of(&error, instance.guest_mut().remains()))
+            anyhow!("its `describe` failed with {}", fault_of(&error, instance.guest_mut().take_diagnostics()))
         })?;
         let routes = routes.into_iter().map(read_route).collect::<Result<Vec<_>>>()?;
         RouteSpec::check_all(&routes, has_handle_out)?;

@@ -7,7 +7,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::backtrace::fault_of;
 use super::capacity::{Capacity, Idle};
 use super::exports::Prepared;
-use super::guest::{Origin, Remains, Terms};
+use super::guest::{CallDiagnostics, GuestContext, Origin};
 use super::instance::Instance;
 use crate::contract::Fault;
 
@@ -32,7 +32,7 @@ const GROWN_SHARE: usize = 4;
 /// A bounded set of instances.
 pub(super) struct Pool {
     prepared: Prepared,
-    terms: Arc<Terms>,
+    context: Arc<GuestContext>,
     limits: PoolLimits,
     free: Semaphore,
     /// Those that nobody uses. Other plugins may have them given up.
@@ -48,15 +48,20 @@ pub(super) struct Borrowed<'a> {
 }
 
 impl Pool {
-    pub(super) fn new(prepared: Prepared, terms: Arc<Terms>, limits: PoolLimits, capacity: Arc<Capacity>) -> Self {
+    pub(super) fn new(
+        prepared: Prepared,
+        context: Arc<GuestContext>,
+        limits: PoolLimits,
+        capacity: Arc<Capacity>,
+    ) -> Self {
         let (free, idle) = (Semaphore::new(limits.instances), Arc::default());
         capacity.share(&idle);
-        Self { prepared, terms, limits, free, idle, capacity }
+        Self { prepared, context, limits, free, idle, capacity }
     }
 
     /// Which plugin it is.
     pub(super) fn origin(&self) -> &Origin {
-        &self.terms.origin
+        &self.context.origin
     }
 
     /// Whether the plugin takes over states that another version wrote.
@@ -85,9 +90,9 @@ impl Pool {
     }
 
     async fn instantiate(&self) -> Result<Box<Instance>, Fault> {
-        let made = self.capacity.instance(&self.prepared, &self.terms).await;
+        let made = self.capacity.instance(&self.prepared, &self.context).await;
         made.map(Box::new).map_err(|error| {
-            let fault = fault_of(&error, Remains::default());
+            let fault = fault_of(&error, CallDiagnostics::default());
             Fault::new(fault.kind, format!("no instance could be made: {}", fault.detail))
         })
     }
@@ -108,7 +113,7 @@ impl Borrowed<'_> {
                 }
                 Ok(value)
             }
-            Err(error) => Err(fault_of(&error, instance.guest_mut().remains())),
+            Err(error) => Err(fault_of(&error, instance.guest_mut().take_diagnostics())),
         }
     }
 }

@@ -40,17 +40,17 @@ pub struct PluginStatus {
     /// Whether its file has vanished; the last good generation goes on serving.
     pub file_is_gone: bool,
     /// Whether the generation that serves has proved itself; none of a gatekeeper, and where nothing serves.
-    pub standing: Option<Standing>,
+    pub standing: Option<PluginPhase>,
     /// The probation that the generation that serves is on, if it is on one.
     pub probation: Option<OnProbation>,
     /// The build that was taken back last, if one was.
-    pub taken_back: Option<TakenBack>,
+    pub taken_back: Option<RolledBack>,
 }
 
 /// How far a build has proved itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Standing {
+pub enum PluginPhase {
     /// It has answered no call yet, and there is no build before it that it could be judged by.
     Unproved,
     /// It may be taken back.
@@ -79,7 +79,7 @@ impl Serialize for OnProbation {
 
 /// A build that was taken back.
 #[derive(Clone, Debug)]
-pub struct TakenBack {
+pub struct RolledBack {
     generation: u32,
     digest: String,
     at_ms: u64,
@@ -87,13 +87,13 @@ pub struct TakenBack {
     probation: Arc<Probation>,
 }
 
-impl TakenBack {
+impl RolledBack {
     pub(super) fn new(generation: u32, digest: String, at_ms: u64, faults: u32, probation: Arc<Probation>) -> Self {
         Self { generation, digest, at_ms, faults, probation }
     }
 }
 
-impl Serialize for TakenBack {
+impl Serialize for RolledBack {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_struct("TakenBack", 5)?;
         fields.serialize_field("generation", &self.generation)?;
@@ -101,18 +101,18 @@ impl Serialize for TakenBack {
         fields.serialize_field("at_ms", &self.at_ms)?;
         fields.serialize_field("faults", &self.faults)?;
         // It grows for as long as states return to what they were.
-        fields.serialize_field("commits_given_up", &self.probation.given_up())?;
+        fields.serialize_field("commits_given_up", &self.probation.discarded_commits())?;
         fields.end()
     }
 }
 
 /// The statuses of all plugins, by name: written by the library, read by whoever asks.
 #[derive(Debug, Default)]
-pub struct Shelf {
+pub struct PluginStatuses {
     plugins: Mutex<BTreeMap<String, PluginStatus>>,
 }
 
-impl Shelf {
+impl PluginStatuses {
     /// All of them.
     #[must_use]
     pub fn all(&self) -> BTreeMap<String, PluginStatus> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::Shelf;
+use super::PluginStatuses;
 use crate::store::{EngineError, Store};
 
 /// Data under a name that no plugin has: the file of its plugin was renamed or removed.
@@ -20,9 +20,9 @@ pub struct Unclaimed {
 ///
 /// # Errors
 /// Where the store can't be read.
-pub async fn unclaimed(store: &Store, shelf: &Shelf) -> Result<Vec<Unclaimed>, EngineError> {
+pub async fn unclaimed(store: &Store, statuses: &PluginStatuses) -> Result<Vec<Unclaimed>, EngineError> {
     let usages = store.usages().await?;
-    let claimed: BTreeSet<String> = shelf.all().into_values().filter_map(|status| status.store).collect();
+    let claimed: BTreeSet<String> = statuses.all().into_values().filter_map(|status| status.store).collect();
     let usages = usages.into_iter().filter(|(store, _)| !claimed.contains(store));
     Ok(usages.map(|(store, bytes)| Unclaimed { store, bytes }).collect())
 }

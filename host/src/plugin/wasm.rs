@@ -8,8 +8,8 @@ use super::Engine;
 use super::pool::{Borrowed, Pool};
 use super::within::Within;
 use crate::contract::{
-    Behaviour, Call, CallLimits, Calling, Decision, Fault, Gatekeeper, Outcome, Passing, Request, TopicCall, Upgrade,
-    Verdict,
+    Admission, Behaviour, Call, CallFuture, CallLimits, Decision, Fault, Gatekeeper, Outcome, Passing, Request,
+    TopicCall, Upgrade,
 };
 
 /// One generation of a plugin. Dropped with the last call that runs on it.
@@ -26,38 +26,38 @@ impl WasmPlugin {
     }
 
     /// Runs a call on an instance, within its wall time. Dropped half-way, it drops its instance too.
-    fn run<'a, T: Send + 'a, F>(&'a self, call: impl FnOnce(Borrowed<'a>) -> F + Send + 'a) -> Calling<'a, T>
+    fn run<'a, T: Send + 'a, F>(&'a self, call: impl FnOnce(Borrowed<'a>) -> F + Send + 'a) -> CallFuture<'a, T>
     where
         F: Future<Output = Result<T, Fault>> + Send + 'a,
     {
-        let (limit, spring) = (self.limits.wall, self.engine.clock.spring());
+        let (limit, signal) = (self.limits.wall, self.engine.ticker.signal());
         match self.pool.take_idle() {
-            Some(borrowed) => Box::pin(Within::new(limit, spring, call(borrowed))),
-            None => Box::pin(Within::new(limit, spring, async move { call(self.pool.take().await?).await })),
+            Some(borrowed) => Box::pin(Within::new(limit, signal, call(borrowed))),
+            None => Box::pin(Within::new(limit, signal, async move { call(self.pool.take().await?).await })),
         }
     }
 }
 
 impl Behaviour for WasmPlugin {
-    fn call<'a>(&'a self, call: &'a Call) -> Calling<'a, Outcome> {
+    fn call<'a>(&'a self, call: &'a Call) -> CallFuture<'a, Outcome> {
         self.run(move |borrowed| borrowed.call(call))
     }
 
-    fn call_topic<'a>(&'a self, call: &'a TopicCall) -> Calling<'a, Outcome> {
+    fn call_topic<'a>(&'a self, call: &'a TopicCall) -> CallFuture<'a, Outcome> {
         self.run(move |mut borrowed: Borrowed<'_>| async move {
             let result = borrowed.instance.call_topic(call).await;
             borrowed.settle(result)
         })
     }
 
-    fn filter<'a>(&'a self, passing: &'a Passing) -> Calling<'a, Vec<Decision>> {
+    fn filter<'a>(&'a self, passing: &'a Passing) -> CallFuture<'a, Vec<Decision>> {
         self.run(move |mut borrowed: Borrowed<'_>| async move {
             let result = borrowed.instance.filter(passing).await;
             borrowed.settle(result)
         })
     }
 
-    fn upgrade<'a>(&'a self, upgrade: &'a Upgrade) -> Calling<'a, Option<Bytes>> {
+    fn upgrade<'a>(&'a self, upgrade: &'a Upgrade) -> CallFuture<'a, Option<Bytes>> {
         if !self.pool.upgrades() {
             return Box::pin(std::future::ready(Ok(None)));
         }
@@ -69,7 +69,7 @@ impl Behaviour for WasmPlugin {
 }
 
 impl Gatekeeper for WasmPlugin {
-    fn connect(&self, request: Request) -> Calling<'_, Verdict> {
+    fn connect(&self, request: Request) -> CallFuture<'_, Admission> {
         self.run(move |mut borrowed: Borrowed<'_>| async move {
             let result = borrowed.instance.connect(request).await;
             borrowed.settle(result)

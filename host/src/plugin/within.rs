@@ -7,7 +7,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
-use super::clock::Spring;
+use super::epoch::EpochSignal;
 use crate::contract::{Fault, FaultKind, limit_key};
 
 pin_project! {
@@ -17,15 +17,15 @@ pin_project! {
         #[pin]
         work: F,
         // Wound before each poll: whatever the guest does next, its epochs pass.
-        spring: &'a Spring,
+        signal: &'a EpochSignal,
         limit: Duration,
-        clock: Option<Pin<Box<Sleep>>>,
+        ticker: Option<Pin<Box<Sleep>>>,
     }
 }
 
 impl<'a, F> Within<'a, F> {
-    pub(super) fn new(limit: Duration, spring: &'a Spring, work: F) -> Self {
-        Self { work, spring, limit, clock: None }
+    pub(super) fn new(limit: Duration, signal: &'a EpochSignal, work: F) -> Self {
+        Self { work, signal, limit, ticker: None }
     }
 }
 
@@ -34,13 +34,13 @@ impl<T, F: Future<Output = Result<T, Fault>>> Future for Within<'_, F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        this.spring.wind();
+        this.signal.arm();
         if let Poll::Ready(done) = this.work.poll(context) {
             return Poll::Ready(done);
         }
         let limit = *this.limit;
-        let clock = this.clock.get_or_insert_with(|| Box::pin(sleep(limit)));
-        ready!(clock.as_mut().poll(context));
+        let ticker = this.ticker.get_or_insert_with(|| Box::pin(sleep(limit)));
+        ready!(ticker.as_mut().poll(context));
         let limit = limit.as_millis();
         let key = limit_key("call_wall_ms", limit);
         Poll::Ready(Err(Fault::new(FaultKind::Deadline, format!("the call took more than {limit} ms{key}"))))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, Replica, Seen, Share};
+use super::{PresenceEntry, Replica, Seen, Share};
 use crate::protocol::{NAME_BYTES_MAX, Topic, read_object};
 
 /// A part of the set, or all of it: some writes of some replicas. For serde it is a plain record, and what comes in is
@@ -136,13 +136,13 @@ impl ShareRecord {
 }
 
 impl EntryRecord {
-    fn of(entry: &Entry) -> Self {
-        let Entry { clock, before, member, .. } = *entry;
+    fn of(entry: &PresenceEntry) -> Self {
+        let PresenceEntry { clock, before, member, .. } = *entry;
         let (topic, key, meta) = (entry.topic.to_string(), entry.key.to_string(), entry.meta.to_string());
         Self { clock, before, topic, key, member, meta }
     }
 
-    fn check(self, replica: &Replica, seen: &Seen) -> Result<Arc<Entry>, DeltaError> {
+    fn check(self, replica: &Replica, seen: &Seen) -> Result<Arc<PresenceEntry>, DeltaError> {
         let Self { clock, before, topic, key, member, meta } = self;
         if topic.len() > NAME_BYTES_MAX || key.len() > NAME_BYTES_MAX || meta.len() > Delta::META_BYTES_MAX {
             return Err(DeltaError::TooLong);
@@ -156,7 +156,7 @@ impl EntryRecord {
         // It will stand in the middle of other JSON, and be read there.
         read_object(&meta).map_err(|_| DeltaError::Meta)?;
         let (replica, topic, key, meta) = (replica.clone(), Topic::new(&topic), key.into(), meta.into());
-        Ok(Arc::new(Entry { replica, clock, before, topic, key, member, meta }))
+        Ok(Arc::new(PresenceEntry { replica, clock, before, topic, key, member, meta }))
     }
 }
 

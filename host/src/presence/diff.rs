@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::entry::write_presences;
-use super::{Entry, Replica};
+use super::{PresenceEntry, Replica};
 use crate::protocol::{Payload, Topic};
 
 /// Who came and who left. A reader takes the joins first, then the leaves, as phoenix.js does: one who is among both has
 /// left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diff {
-    joins: BTreeMap<Place, Arc<Entry>>,
-    leaves: BTreeMap<Place, Arc<Entry>>,
+    joins: BTreeMap<Place, Arc<PresenceEntry>>,
+    leaves: BTreeMap<Place, Arc<PresenceEntry>>,
     bytes: usize,
 }
 
@@ -25,7 +25,7 @@ type Place = (Arc<str>, u64, Replica);
 impl Diff {
     /// Adds one who came. Who left before has come back, under the same ref (its replica was down and is up again): a
     /// client that has the entry keeps it, and one that was sent a state without it gets it.
-    pub fn join(&mut self, entry: &Arc<Entry>) {
+    pub fn join(&mut self, entry: &Arc<PresenceEntry>) {
         let place = place(entry);
         if self.leaves.remove(&place).is_some() {
             self.bytes -= entry.weight();
@@ -37,7 +37,7 @@ impl Diff {
 
     /// Adds one who left. Who came before stays among the joins: the client that was sent the state between a join and its
     /// leave needs the leave, and the one that wasn't gets to know of both.
-    pub fn leave(&mut self, entry: &Arc<Entry>) {
+    pub fn leave(&mut self, entry: &Arc<PresenceEntry>) {
         if self.leaves.insert(place(entry), Arc::clone(entry)).is_none() {
             self.bytes += entry.weight();
         }
@@ -50,12 +50,12 @@ impl Diff {
     }
 
     /// Those who came, by key.
-    pub fn joins(&self) -> impl Iterator<Item = &Arc<Entry>> {
+    pub fn joins(&self) -> impl Iterator<Item = &Arc<PresenceEntry>> {
         self.joins.values()
     }
 
     /// Those who left, by key.
-    pub fn leaves(&self) -> impl Iterator<Item = &Arc<Entry>> {
+    pub fn leaves(&self) -> impl Iterator<Item = &Arc<PresenceEntry>> {
         self.leaves.values()
     }
 
@@ -84,6 +84,6 @@ impl Diff {
     }
 }
 
-fn place(entry: &Entry) -> Place {
+fn place(entry: &PresenceEntry) -> Place {
     (Arc::clone(&entry.key), entry.clock, entry.replica.clone())
 }

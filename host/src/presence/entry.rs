@@ -7,7 +7,7 @@ use crate::protocol::Topic;
 
 /// An entry as it was written; it never changes. An update writes another one in its place.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct PresenceEntry {
     /// Who wrote it.
     pub replica: Replica,
     /// When, by that replica's own count of writes. Both together are its dot, which no other entry has.
@@ -24,7 +24,7 @@ pub struct Entry {
     pub meta: Box<str>,
 }
 
-impl Entry {
+impl PresenceEntry {
     /// The `phx_ref`, by which clients know it.
     #[must_use]
     pub fn phx_ref(&self) -> String {
@@ -59,7 +59,7 @@ impl Entry {
 }
 
 /// Writes `{"KEY":{"metas":[..]},..}`. Entries of one key stand side by side.
-pub(super) fn write_presences<'a>(out: &mut String, entries: impl Iterator<Item = &'a Arc<Entry>>) {
+pub(super) fn write_presences<'a>(out: &mut String, entries: impl Iterator<Item = &'a Arc<PresenceEntry>>) {
     let mut key = None;
     out.push('{');
     for entry in entries {
@@ -77,14 +77,14 @@ pub(super) fn write_presences<'a>(out: &mut String, entries: impl Iterator<Item 
 }
 
 /// Writes `"KEY":{"metas":[..]}`.
-pub(super) fn write_presence(out: &mut String, key: &str, entries: &[Arc<Entry>]) {
+pub(super) fn write_presence(out: &mut String, key: &str, entries: &[Arc<PresenceEntry>]) {
     out.push_str(&serde_json::Value::from(key).to_string());
     out.push(':');
     write_metas(out, entries);
 }
 
 /// Writes `{"metas":[..]}`.
-pub(super) fn write_metas(out: &mut String, entries: &[Arc<Entry>]) {
+pub(super) fn write_metas(out: &mut String, entries: &[Arc<PresenceEntry>]) {
     out.push_str("{\"metas\":[");
     for (at, entry) in entries.iter().enumerate() {
         out.push_str(if at > 0 { "," } else { "" });
@@ -100,7 +100,7 @@ mod tests {
 
     fn written(meta: &str, before: Option<u64>) -> String {
         let (replica, topic) = (Replica::new("a", 0, 1), Topic::new("room:a"));
-        let entry = Entry { replica, clock: 2, before, topic, key: "k".into(), member: 1, meta: meta.into() };
+        let entry = PresenceEntry { replica, clock: 2, before, topic, key: "k".into(), member: 1, meta: meta.into() };
         let mut out = String::new();
         entry.write_meta(&mut out);
         out.replace(&entry.phx_ref()[..8], "")

@@ -31,10 +31,10 @@ mod window;
 
 pub use delta::{Delta, DeltaError};
 pub use diff::{Diff, Diffs};
-pub use entry::Entry;
+pub use entry::PresenceEntry;
 pub use replica::Replica;
 pub use seen::Seen;
 pub use share::Share;
-pub use state::{Change, Refusal, State};
+pub use state::{Change, PresenceError, State};
 pub use tracker::Presence;
 pub use window::{Offer, Pace, Window};

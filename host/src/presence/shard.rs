@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::time::Instant;
 
 use super::window::Windows;
-use super::{Change, Diff, Diffs, Offer, Pace, Refusal, Replica, State};
+use super::{Change, Diff, Diffs, Offer, Pace, PresenceError, Replica, State};
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::{Broadcast, Except, PubSub};
 
@@ -43,8 +43,8 @@ impl Shard {
     /// Changes the state, and sends the diffs on their way, under one lock: so diffs keep the order of the operations.
     pub(super) fn change(
         self: &Arc<Self>,
-        operation: impl FnOnce(&mut State) -> Result<Change, Refusal>,
-    ) -> Result<(), Refusal> {
+        operation: impl FnOnce(&mut State) -> Result<Change, PresenceError>,
+    ) -> Result<(), PresenceError> {
         let mut inner = self.lock();
         // The delta is for other nodes, and there are none yet.
         let Change { diffs, delta: _ } = operation(&mut inner.state)?;

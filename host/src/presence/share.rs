@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Entry, Seen};
+use super::{PresenceEntry, Seen};
 
 /// One replica's share of the set: its entries by clock, and all its clocks that are known.
 ///
@@ -13,20 +13,20 @@ use super::{Entry, Seen};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Share {
     seen: Seen,
-    entries: BTreeMap<u64, Arc<Entry>>,
+    entries: BTreeMap<u64, Arc<PresenceEntry>>,
 }
 
 /// What a merge has changed.
 #[derive(Debug, Default)]
-pub(super) struct Step {
-    pub(super) joins: Vec<Arc<Entry>>,
-    pub(super) leaves: Vec<Arc<Entry>>,
+pub(super) struct ShareDelta {
+    pub(super) joins: Vec<Arc<PresenceEntry>>,
+    pub(super) leaves: Vec<Arc<PresenceEntry>>,
 }
 
 impl Share {
     /// A share of these clocks and entries. An entry whose clock isn't among them counts as known all the same.
     #[must_use]
-    pub fn new(mut seen: Seen, entries: Vec<Arc<Entry>>) -> Self {
+    pub fn new(mut seen: Seen, entries: Vec<Arc<PresenceEntry>>) -> Self {
         let entries: BTreeMap<_, _> = entries.into_iter().map(|entry| (entry.clock, entry)).collect();
         seen.absorb(&Seen::new(0, entries.keys().copied().collect()));
         Self { seen, entries }
@@ -39,7 +39,7 @@ impl Share {
     }
 
     /// The entries, oldest first.
-    pub fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+    pub fn entries(&self) -> impl Iterator<Item = &Arc<PresenceEntry>> {
         self.entries.values()
     }
 
@@ -47,17 +47,17 @@ impl Share {
     ///
     /// It takes up a clock even if it only takes away. So whoever knows the clock knows what went with it, and clocks alone
     /// tell whether a replica has missed something.
-    pub(super) fn written(clock: u64, gone: &[Arc<Entry>], come: Option<Entry>) -> Self {
+    pub(super) fn written(clock: u64, gone: &[Arc<PresenceEntry>], come: Option<PresenceEntry>) -> Self {
         let clocks = gone.iter().map(|entry| entry.clock).chain([clock]);
         Self::new(Seen::new(0, clocks.collect()), come.into_iter().map(Arc::new).collect())
     }
 
     /// Takes in what another one knows. An entry stays if both have it, or if one has it and the other has never heard of
     /// it: so a removal takes away only what it saw, and whatever is added beside it wins.
-    pub(super) fn merge(&mut self, other: &Self) -> Step {
+    pub(super) fn merge(&mut self, other: &Self) -> ShareDelta {
         let old = self.entries.range(..=other.seen.through()).map(|(_, entry)| entry);
         let single = other.seen.beyond().iter().filter_map(|clock| self.entries.get(clock));
-        let is_gone = |entry: &&Arc<Entry>| !other.entries.contains_key(&entry.clock);
+        let is_gone = |entry: &&Arc<PresenceEntry>| !other.entries.contains_key(&entry.clock);
         let leaves: Vec<_> = old.chain(single).filter(is_gone).cloned().collect();
         let joins: Vec<_> = other.entries().filter(|entry| !self.seen.contains(entry.clock)).cloned().collect();
         for entry in &leaves {
@@ -65,6 +65,6 @@ impl Share {
         }
         self.entries.extend(joins.iter().map(|entry| (entry.clock, Arc::clone(entry))));
         self.seen.absorb(&other.seen);
-        Step { joins, leaves }
+        ShareDelta { joins, leaves }
     }
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::share::Step;
+use super::share::ShareDelta;
 use super::view::View;
-use super::{Delta, Diffs, Entry, Replica, Share};
+use super::{Delta, Diffs, PresenceEntry, Replica, Share};
 use crate::protocol::{Payload, Topic};
 
 /// A replica's knowledge. Operations write to its own share; others' shares come by [`merge`](Self::merge).
@@ -41,14 +41,14 @@ pub struct Change {
 
 /// Why an operation wasn't done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum PresenceError {
     /// The member has a presence under this key already.
     AlreadyTracked,
     /// The member has none.
     NotTracked,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for PresenceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AlreadyTracked => write!(f, "this member has a presence under this key already; update it"),
@@ -57,7 +57,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for PresenceError {}
 
 impl State {
     /// The empty set, for the replica that will write to it.
@@ -70,22 +70,25 @@ impl State {
     ///
     /// # Errors
     /// [`Refusal::AlreadyTracked`].
-    pub fn join(&mut self, topic: &Topic, member: u64, key: &str, meta: &str) -> Result<Change, Refusal> {
+    pub fn join(&mut self, topic: &Topic, member: u64, key: &str, meta: &str) -> Result<Change, PresenceError> {
         if self.find(topic, member, key).is_some() {
-            return Err(Refusal::AlreadyTracked);
+            return Err(PresenceError::AlreadyTracked);
         }
         let (topic, key, meta) = (topic.clone(), key.into(), meta.into());
-        Ok(self.write(&[], |replica, clock| Some(Entry { replica, clock, before: None, topic, key, member, meta })))
+        Ok(self.write(&[], |replica, clock| {
+            Some(PresenceEntry { replica, clock, before: None, topic, key, member, meta })
+        }))
     }
 
     /// Puts another meta in place of an entry's, in one step that nobody sees half of.
     ///
     /// # Errors
     /// [`Refusal::NotTracked`].
-    pub fn update(&mut self, topic: &Topic, member: u64, key: &str, meta: &str) -> Result<Change, Refusal> {
-        let old = Arc::clone(self.find(topic, member, key).ok_or(Refusal::NotTracked)?);
+    pub fn update(&mut self, topic: &Topic, member: u64, key: &str, meta: &str) -> Result<Change, PresenceError> {
+        let old = Arc::clone(self.find(topic, member, key).ok_or(PresenceError::NotTracked)?);
         let (before, topic, key, meta) = (Some(old.clock), old.topic.clone(), Arc::clone(&old.key), meta.into());
-        Ok(self.write(&[old], |replica, clock| Some(Entry { replica, clock, before, topic, key, member, meta })))
+        Ok(self
+            .write(&[old], |replica, clock| Some(PresenceEntry { replica, clock, before, topic, key, member, meta })))
     }
 
     /// Takes one entry of a member away, if it is there.
@@ -130,7 +133,7 @@ impl State {
         let other = self.others.entry(replica.clone()).or_insert(Other { share: Share::default(), is_up: false });
         if !std::mem::replace(&mut other.is_up, true) {
             let joins = other.share.entries().cloned().collect();
-            self.show(&Step { joins, leaves: Vec::new() }, &mut diffs);
+            self.show(&ShareDelta { joins, leaves: Vec::new() }, &mut diffs);
         }
         diffs
     }
@@ -142,7 +145,7 @@ impl State {
             && std::mem::replace(&mut other.is_up, false)
         {
             let leaves = other.share.entries().cloned().collect();
-            self.show(&Step { joins: Vec::new(), leaves }, &mut diffs);
+            self.show(&ShareDelta { joins: Vec::new(), leaves }, &mut diffs);
         }
         diffs
     }
@@ -163,13 +166,13 @@ impl State {
     }
 
     /// The entries of a topic that are seen, by key.
-    pub fn list(&self, topic: &Topic) -> impl Iterator<Item = &Arc<Entry>> {
+    pub fn list(&self, topic: &Topic) -> impl Iterator<Item = &Arc<PresenceEntry>> {
         self.views.get(topic).into_iter().flat_map(View::entries)
     }
 
     /// What a member of this replica has in a topic.
     #[must_use]
-    pub fn of_member(&self, topic: &Topic, member: u64) -> &[Arc<Entry>] {
+    pub fn of_member(&self, topic: &Topic, member: u64) -> &[Arc<PresenceEntry>] {
         self.views.get(topic).map_or(&[], |view| view.of_member(member))
     }
 
@@ -195,11 +198,11 @@ impl State {
         self.views.len()
     }
 
-    fn find(&self, topic: &Topic, member: u64, key: &str) -> Option<&Arc<Entry>> {
+    fn find(&self, topic: &Topic, member: u64, key: &str) -> Option<&Arc<PresenceEntry>> {
         self.of_member(topic, member).iter().find(|entry| &*entry.key == key)
     }
 
-    fn take_away(&mut self, gone: &[Arc<Entry>]) -> Change {
+    fn take_away(&mut self, gone: &[Arc<PresenceEntry>]) -> Change {
         if gone.is_empty() {
             return Change::default();
         }
@@ -207,7 +210,11 @@ impl State {
     }
 
     /// An operation is the merge of its own delta. The own clocks have no gaps: nobody else writes them.
-    fn write(&mut self, gone: &[Arc<Entry>], come: impl FnOnce(Replica, u64) -> Option<Entry>) -> Change {
+    fn write(
+        &mut self,
+        gone: &[Arc<PresenceEntry>],
+        come: impl FnOnce(Replica, u64) -> Option<PresenceEntry>,
+    ) -> Change {
         let clock = self.mine.seen().through() + 1;
         let written = Share::written(clock, gone, come(self.own.clone(), clock));
         let step = self.mine.merge(&written);
@@ -217,7 +224,7 @@ impl State {
     }
 
     /// Has what changed seen. What is added comes first, so that an update never empties a topic.
-    fn show(&mut self, step: &Step, diffs: &mut Diffs) {
+    fn show(&mut self, step: &ShareDelta, diffs: &mut Diffs) {
         for entry in &step.joins {
             self.views.entry(entry.topic.clone()).or_default().add(entry, entry.replica == self.own);
             diffs.entry(entry.topic.clone()).or_default().join(entry);

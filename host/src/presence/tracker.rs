@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use super::shard::Shard;
-use super::{Pace, Refusal, Replica};
+use super::{Pace, PresenceError, Replica};
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::PubSub;
 
@@ -45,7 +45,7 @@ impl Presence {
     ///
     /// # Errors
     /// [`Refusal::AlreadyTracked`].
-    pub fn track(&self, topic: &Topic, member: u64, key: &str, meta: &str) -> Result<(), Refusal> {
+    pub fn track(&self, topic: &Topic, member: u64, key: &str, meta: &str) -> Result<(), PresenceError> {
         self.shard(topic).change(|state| state.join(topic, member, key, meta))
     }
 
@@ -53,7 +53,7 @@ impl Presence {
     ///
     /// # Errors
     /// [`Refusal::NotTracked`].
-    pub fn update(&self, topic: &Topic, member: u64, key: &str, meta: &str) -> Result<(), Refusal> {
+    pub fn update(&self, topic: &Topic, member: u64, key: &str, meta: &str) -> Result<(), PresenceError> {
         self.shard(topic).change(|state| state.update(topic, member, key, meta))
     }
 

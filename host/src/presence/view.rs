@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::Entry;
+use super::PresenceEntry;
 use super::entry::{write_metas, write_presence};
 
 /// The entries of a topic that are seen: those of replicas that are up.
@@ -13,7 +13,7 @@ use super::entry::{write_metas, write_presence};
 pub(super) struct View {
     keys: BTreeMap<Arc<str>, Key>,
     /// The own replica's, by member. There are but a few to a member.
-    members: HashMap<u64, Vec<Arc<Entry>>>,
+    members: HashMap<u64, Vec<Arc<PresenceEntry>>>,
     /// All of it as clients read it, if somebody has asked since the last change.
     encoded: Option<ByteString>,
 }
@@ -22,21 +22,21 @@ pub(super) struct View {
 #[derive(Debug, Default)]
 struct Key {
     /// In the order in which they were written.
-    entries: Vec<Arc<Entry>>,
+    entries: Vec<Arc<PresenceEntry>>,
     /// `"KEY":{"metas":[..]}`, if somebody has asked since the last change: among thousands who join, each of whom is sent
     /// all the others, it is written but once.
     encoded: Option<Box<str>>,
 }
 
 impl Key {
-    fn add(&mut self, entry: &Arc<Entry>) {
+    fn add(&mut self, entry: &Arc<PresenceEntry>) {
         if let Err(at) = position(&self.entries, entry) {
             self.entries.insert(at, Arc::clone(entry));
         }
         self.encoded = None;
     }
 
-    fn remove(&mut self, entry: &Entry) {
+    fn remove(&mut self, entry: &PresenceEntry) {
         if let Ok(at) = position(&self.entries, entry) {
             self.entries.remove(at);
         }
@@ -53,7 +53,7 @@ impl Key {
 }
 
 impl View {
-    pub(super) fn add(&mut self, entry: &Arc<Entry>, is_own: bool) {
+    pub(super) fn add(&mut self, entry: &Arc<PresenceEntry>, is_own: bool) {
         self.keys.entry(Arc::clone(&entry.key)).or_default().add(entry);
         if is_own {
             self.members.entry(entry.member).or_default().push(Arc::clone(entry));
@@ -61,7 +61,7 @@ impl View {
         self.encoded = None;
     }
 
-    pub(super) fn remove(&mut self, entry: &Arc<Entry>, is_own: bool) {
+    pub(super) fn remove(&mut self, entry: &Arc<PresenceEntry>, is_own: bool) {
         if let Some(key) = self.keys.get_mut(&entry.key) {
             key.remove(entry);
             if key.entries.is_empty() {
@@ -78,12 +78,12 @@ impl View {
     }
 
     /// What a member of this node has.
-    pub(super) fn of_member(&self, member: u64) -> &[Arc<Entry>] {
+    pub(super) fn of_member(&self, member: u64) -> &[Arc<PresenceEntry>] {
         self.members.get(&member).map_or(&[], Vec::as_slice)
     }
 
     /// All, by key.
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Arc<PresenceEntry>> {
         self.keys.values().flat_map(|key| &key.entries)
     }
 
@@ -121,6 +121,6 @@ impl View {
 }
 
 /// By dot: a key that thousands share is found in as few looks as any.
-fn position(key: &[Arc<Entry>], entry: &Entry) -> Result<usize, usize> {
+fn position(key: &[Arc<PresenceEntry>], entry: &PresenceEntry) -> Result<usize, usize> {
     key.binary_search_by(|other| (other.clock, &other.replica).cmp(&(entry.clock, &entry.replica)))
 }

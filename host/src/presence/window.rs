@@ -135,14 +135,14 @@ impl Windows {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::{Entry, Replica};
+    use super::super::{PresenceEntry, Replica};
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn entry(clock: u64, meta: &str) -> Arc<Entry> {
+    fn entry(clock: u64, meta: &str) -> Arc<PresenceEntry> {
         let (replica, topic) = (Replica::new("a", 0, 1), Topic::new("room:a"));
-        Arc::new(Entry { replica, clock, before: None, topic, key: "k".into(), member: 1, meta: meta.into() })
+        Arc::new(PresenceEntry { replica, clock, before: None, topic, key: "k".into(), member: 1, meta: meta.into() })
     }
 
     fn join(clock: u64) -> Diff {

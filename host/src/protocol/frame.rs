@@ -51,30 +51,30 @@ const PONG: u8 = 0x8A;
 const HEADER_BYTES_MAX: usize = 10;
 
 /// What a thread keeps of the room that it writes frames in, before they have their size.
-const DESK_BYTES_MAX: usize = 64 << 10;
+const BUFFER_BYTES_MAX: usize = 64 << 10;
 
 thread_local! {
-    static DESK: Cell<String> = const { Cell::new(String::new()) };
+    static BUFFER: Cell<String> = const { Cell::new(String::new()) };
 }
 
 impl Frame {
     /// A text frame.
     #[must_use]
     pub fn text(text: &str) -> Self {
-        Self::compose(|desk| desk.push_str(text))
+        Self::compose(|buffer| buffer.push_str(text))
     }
 
     /// A text frame of what `write` adds to an empty string.
     pub(super) fn compose(write: impl FnOnce(&mut String)) -> Self {
-        let mut desk = DESK.take();
+        let mut buffer = BUFFER.take();
         // Where the header will stand.
-        desk.extend([' '; HEADER_BYTES_MAX]);
-        write(&mut desk);
-        let mut bytes = desk.into_bytes();
+        buffer.extend([' '; HEADER_BYTES_MAX]);
+        write(&mut buffer);
+        let mut bytes = buffer.into_bytes();
         let frame = Self::finish(&mut bytes, TEXT);
         bytes.clear();
-        bytes.shrink_to(DESK_BYTES_MAX);
-        DESK.set(String::from_utf8(bytes).unwrap_or_default());
+        bytes.shrink_to(BUFFER_BYTES_MAX);
+        BUFFER.set(String::from_utf8(bytes).unwrap_or_default());
         frame
     }
 

@@ -16,8 +16,8 @@ use slab::Slab;
 use tokio::task::yield_now;
 
 use super::broadcast::Encoded;
-use super::step::EncodedStep;
-use super::{Broadcast, Deferred, Listener, Outbox, PubSub, Step, Subscriber, errands};
+use super::state_update::EncodedUpdate;
+use super::{Broadcast, BroadcastObserver, Deferred, Outbox, PubSub, StateUpdate, Subscriber, after_turn};
 use crate::protocol::{CloseCode, Frame, Topic};
 
 /// Jobs after which others on the thread have their turn.
@@ -35,7 +35,7 @@ pub struct Audience {
 struct Inner {
     subscribers: Slab<Placed>,
     /// Those who hear broadcasts, each with the number by which a sender is left out.
-    listeners: Slab<(u64, Arc<dyn Listener>)>,
+    observers: Slab<(u64, Arc<dyn BroadcastObserver>)>,
     queue: VecDeque<(u64, Job)>,
     /// How many jobs have ever been queued.
     queued: u64,
@@ -59,11 +59,11 @@ struct Placed {
 /// What waits its turn.
 enum Job {
     Broadcast(Broadcast),
-    Step(Step),
+    Step(StateUpdate),
     Deferred(Deferred),
     Frame(Arc<Outbox>, Frame),
     /// All of the published state, for the subscriber at this place if it is still the one with this outbox.
-    Whole(usize, Arc<Outbox>, Step),
+    Whole(usize, Arc<Outbox>, StateUpdate),
 }
 
 impl Job {
@@ -98,14 +98,14 @@ impl Subscription {
 }
 
 /// A listener's place in an audience, left when it is dropped.
-pub struct Hearing {
+pub struct TopicSubscriptionHandle {
     pub(super) pubsub: Arc<PubSub>,
     pub(super) topic: Topic,
     pub(super) audience: Arc<Audience>,
     pub(super) key: usize,
 }
 
-impl Hearing {
+impl TopicSubscriptionHandle {
     /// What is heard.
     #[must_use]
     pub fn topic(&self) -> &Topic {
@@ -113,9 +113,9 @@ impl Hearing {
     }
 }
 
-impl Drop for Hearing {
+impl Drop for TopicSubscriptionHandle {
     fn drop(&mut self) {
-        if self.audience.remove_listener(self.key) {
+        if self.audience.remove_observer(self.key) {
             self.pubsub.forget(&self.topic, &self.audience);
         }
     }
@@ -165,9 +165,9 @@ impl Audience {
         // Before the guard of the lock, and so dropped after it.
         let mut owners = Vec::new();
         let mut inner = self.lock();
-        for (_, (id, listener)) in &inner.listeners {
+        for (_, (id, observer)) in &inner.observers {
             if !broadcast.except.leaves_out(*id) {
-                owners.extend(listener.hear(&broadcast));
+                owners.extend(observer.observe(&broadcast));
             }
         }
         match deferred {
@@ -178,37 +178,37 @@ impl Audience {
     }
 
     /// Delivers a change of the published state in its turn. Whether somebody may be behind after it.
-    pub fn step(&self, step: Step) -> bool {
+    pub fn update_state(&self, update: StateUpdate) -> bool {
         let mut inner = self.lock();
         if inner.draining.is_some() {
-            self.wait(&mut inner, Job::Step(step));
+            self.wait(&mut inner, Job::Step(update));
             return true;
         }
-        inner.step(&step);
+        inner.update_state(&update);
         inner.is_anyone_behind()
     }
 
     /// Gives all of the published state to those who are behind, if there is room for it now. Whether somebody still is.
-    pub fn catch_up(&self, state: &Step) -> bool {
+    pub fn catch_up(&self, state: &StateUpdate) -> bool {
         let mut inner = self.lock();
         // What waits may be a change that comes after this state.
         if inner.draining.is_some() {
             return true;
         }
         let messages = state.messages();
-        let mut encoded = EncodedStep::new(&messages);
+        let mut encoded = EncodedUpdate::new(&messages);
         let behind = inner.subscribers.iter_mut().filter(|(_, placed)| !placed.follows);
-        behind.for_each(|(_, placed)| placed.step(&mut encoded));
+        behind.for_each(|(_, placed)| placed.send_update(&mut encoded));
         inner.is_anyone_behind()
     }
 
     /// Sends one subscriber all of the published state, and from now on what changes. Whether it may be behind after it.
-    pub fn follow(&self, subscription: &Subscription, state: &Step) -> bool {
+    pub fn follow(&self, subscription: &Subscription, state: &StateUpdate) -> bool {
         let mut inner = self.lock();
         let is_busy = inner.draining.is_some();
         let Some(placed) = inner.subscribers.get_mut(subscription.key) else { return false };
         if !is_busy {
-            placed.step(&mut EncodedStep::new(&state.messages()));
+            placed.send_update(&mut EncodedUpdate::new(&state.messages()));
             return !placed.follows;
         }
         // Behind what waits; of that, it gets what was queued after it came.
@@ -218,18 +218,18 @@ impl Audience {
     }
 
     /// Adds a listener. None if the audience is closed.
-    pub(super) fn add_listener(&self, id: u64, listener: Arc<dyn Listener>) -> Option<usize> {
+    pub(super) fn add_observer(&self, id: u64, observer: Arc<dyn BroadcastObserver>) -> Option<usize> {
         let mut inner = self.lock();
         if inner.closed {
             return None;
         }
-        Some(inner.listeners.insert((id, listener)))
+        Some(inner.observers.insert((id, observer)))
     }
 
     /// Whether it was the last, and the audience is closed now.
-    pub(super) fn remove_listener(&self, key: usize) -> bool {
+    pub(super) fn remove_observer(&self, key: usize) -> bool {
         let mut inner = self.lock();
-        let removed = inner.listeners.try_remove(key);
+        let removed = inner.observers.try_remove(key);
         let closed = inner.close_if_empty();
         drop(inner);
         // It may be the last to hold what it listens for, whose end must not come under the lock.
@@ -256,7 +256,7 @@ impl Audience {
         self.wait(inner, Job::Deferred(deferred));
         if inner.draining.is_none() {
             inner.draining = Some(0);
-            errands::soon(Arc::clone(self).drain());
+            after_turn::defer(Arc::clone(self).drain());
         }
     }
 
@@ -312,10 +312,10 @@ impl Audience {
     async fn work(&self, job: Job) {
         match job {
             Job::Broadcast(broadcast) => self.lock().deliver(&broadcast),
-            Job::Step(step) => self.lock().step(&step),
+            Job::Step(update) => self.lock().update_state(&update),
             Job::Deferred(deferred) => deferred.await,
             Job::Frame(outbox, frame) => outbox.push(frame),
-            Job::Whole(key, outbox, state) => self.lock().give_whole(key, &outbox, &state),
+            Job::Whole(key, outbox, state) => self.lock().send_whole_state(key, &outbox, &state),
         }
     }
 
@@ -340,7 +340,7 @@ impl Audience {
 
 impl Inner {
     fn close_if_empty(&mut self) -> bool {
-        self.closed = self.subscribers.is_empty() && self.listeners.is_empty();
+        self.closed = self.subscribers.is_empty() && self.observers.is_empty();
         self.closed
     }
 
@@ -364,10 +364,10 @@ impl Inner {
     }
 
     /// Gives all of the published state to the subscriber at a place, if it is the one with this outbox.
-    fn give_whole(&mut self, key: usize, outbox: &Arc<Outbox>, state: &Step) {
+    fn send_whole_state(&mut self, key: usize, outbox: &Arc<Outbox>, state: &StateUpdate) {
         let placed = self.subscribers.get_mut(key);
         if let Some(placed) = placed.filter(|placed| Arc::ptr_eq(&placed.subscriber.outbox, outbox)) {
-            placed.step(&mut EncodedStep::new(&state.messages()));
+            placed.send_update(&mut EncodedUpdate::new(&state.messages()));
         }
     }
 
@@ -375,18 +375,18 @@ impl Inner {
         self.subscribers.iter().any(|(_, placed)| !placed.follows)
     }
 
-    fn step(&mut self, step: &Step) {
-        let messages = step.messages();
-        let mut encoded = EncodedStep::new(&messages);
+    fn update_state(&mut self, update: &StateUpdate) {
+        let messages = update.messages();
+        let mut encoded = EncodedUpdate::new(&messages);
         let now = self.draining.unwrap_or(u64::MAX);
         for (_, placed) in self.subscribers.iter_mut().filter(|(_, placed)| placed.since < now) {
-            placed.step(&mut encoded);
+            placed.send_update(&mut encoded);
         }
     }
 }
 
 impl Placed {
-    fn step(&mut self, step: &mut EncodedStep<'_>) {
-        self.follows = step.give(self.follows, self.subscriber.serializer, &self.subscriber.outbox);
+    fn send_update(&mut self, update: &mut EncodedUpdate<'_>) {
+        self.follows = update.send(self.follows, self.subscriber.serializer, &self.subscriber.outbox);
     }
 }

@@ -4,14 +4,14 @@
 //! It is encoded once for each serializer in use, and the same bytes are handed to every subscriber's [`Outbox`]; writing
 //! them is the connection's own business. Nothing in here awaits under a lock.
 
+mod after_turn;
 mod audience;
 mod broadcast;
-mod errands;
 mod names;
 mod outbox;
 mod pressure;
 mod queue;
-mod step;
+mod state_update;
 
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -23,13 +23,13 @@ use dashmap::DashMap;
 
 use crate::protocol::{Frame, Serializer, Topic};
 
-pub use audience::{Audience, Hearing, Subscription};
+pub use after_turn::{AfterTurn, poll_once};
+pub use audience::{Audience, Subscription, TopicSubscriptionHandle};
 pub use broadcast::{Broadcast, Encoded, Except};
-pub use errands::{Errands, begun};
 pub use names::Named;
-pub use outbox::{Bell, Outbox, OutboxLimits, Taken};
+pub use outbox::{Outbox, OutboxLimits, OutboxWaker, Taken};
 pub use pressure::{HELD_BACK_MAX, Pressure};
-pub use step::Step;
+pub use state_update::StateUpdate;
 
 /// One who gets what is broadcast to a topic.
 #[derive(Clone)]
@@ -45,11 +45,11 @@ pub struct Subscriber {
 }
 
 /// One who is told of what is broadcast to a topic, without a client that gets it.
-pub trait Listener: Send + Sync {
+pub trait BroadcastObserver: Send + Sync {
     /// A broadcast was made. It is called in the broadcasts' order, under the audience's lock, and must not wait. What it
     /// gives back is dropped once the lock is free: where that is the last hold on the listener's owner, the owner's end
     /// takes the listener away, which takes the same lock.
-    fn hear(&self, broadcast: &Broadcast) -> Option<Arc<dyn Any + Send + Sync>>;
+    fn observe(&self, broadcast: &Broadcast) -> Option<Arc<dyn Any + Send + Sync>>;
 }
 
 /// A broadcast that waits for somebody's decision.
@@ -99,8 +99,8 @@ impl PubSub {
 
     /// Delivers a change of a topic's published state to everybody who is subscribed to it now. Whether somebody may be behind
     /// after it.
-    pub fn step(&self, step: Step) -> bool {
-        self.audience(step.topic.as_str()).is_some_and(|audience| audience.step(step))
+    pub fn update_state(&self, update: StateUpdate) -> bool {
+        self.audience(update.topic.as_str()).is_some_and(|audience| audience.update_state(update))
     }
 
     /// Those who are subscribed to a topic, if anybody is.
@@ -137,11 +137,16 @@ impl PubSub {
 
     /// Has a listener hear what is broadcast to a topic, until what is given is dropped.
     #[must_use = "it hears nothing once this is dropped"]
-    pub fn listen(self: &Arc<Self>, topic: &Topic, id: u64, listener: &Arc<dyn Listener>) -> Hearing {
+    pub fn subscribe_observer(
+        self: &Arc<Self>,
+        topic: &Topic,
+        id: u64,
+        observer: &Arc<dyn BroadcastObserver>,
+    ) -> TopicSubscriptionHandle {
         loop {
             let audience = self.enter(topic);
-            if let Some(key) = audience.add_listener(id, Arc::clone(listener)) {
-                return Hearing { pubsub: Arc::clone(self), topic: topic.clone(), audience, key };
+            if let Some(key) = audience.add_observer(id, Arc::clone(observer)) {
+                return TopicSubscriptionHandle { pubsub: Arc::clone(self), topic: topic.clone(), audience, key };
             }
             self.forget(topic, &audience);
         }
@@ -168,15 +173,15 @@ impl PubSub {
     /// The topics that begin with `prefix` and come after `after`, in order, so many at most, each with how many are
     /// subscribed.
     #[must_use]
-    pub fn topics_under(&self, prefix: &str, after: Option<&str>, most: usize) -> Vec<(Topic, usize)> {
+    pub fn topics_under(&self, prefix: &str, after: Option<&str>, limit: usize) -> Vec<(Topic, usize)> {
         let mut from = match after {
             Some(after) if after >= prefix => Bound::Excluded(Topic::new(after)),
             _ => Bound::Included(Topic::new(prefix)),
         };
         let mut found = Vec::new();
         // Counting takes other locks, so names are copied first; some of them may have no subscriber.
-        while found.len() < most {
-            let names = self.names_from(prefix, &from, most - found.len());
+        while found.len() < limit {
+            let names = self.names_from(prefix, &from, limit - found.len());
             let Some(last) = names.last() else { break };
             from = Bound::Excluded(last.clone());
             let counted = names.into_iter().filter_map(|topic| {
@@ -188,10 +193,10 @@ impl PubSub {
         found
     }
 
-    fn names_from(&self, prefix: &str, from: &Bound<Topic>, most: usize) -> Vec<Topic> {
+    fn names_from(&self, prefix: &str, from: &Bound<Topic>, limit: usize) -> Vec<Topic> {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         let names = index.range((from.clone(), Bound::Unbounded));
-        names.take_while(|topic| topic.as_str().starts_with(prefix)).take(most).cloned().collect()
+        names.take_while(|topic| topic.as_str().starts_with(prefix)).take(limit).cloned().collect()
     }
 
     /// How many topics there are.
@@ -267,10 +272,10 @@ mod tests {
     }
 
     #[derive(Default)]
-    struct Ear(AtomicUsize);
+    struct Counter(AtomicUsize);
 
-    impl Listener for Ear {
-        fn hear(&self, _: &Broadcast) -> Option<Arc<dyn Any + Send + Sync>> {
+    impl BroadcastObserver for Counter {
+        fn observe(&self, _: &Broadcast) -> Option<Arc<dyn Any + Send + Sync>> {
             self.0.fetch_add(1, Ordering::Relaxed);
             None
         }
@@ -279,23 +284,23 @@ mod tests {
     #[test]
     fn a_listener_hears_a_topic_of_which_nobody_is_a_member() {
         let pubsub = Arc::new(PubSub::new());
-        let (topic, ear) = (Topic::new("news"), Arc::new(Ear::default()));
-        let listener: Arc<dyn Listener> = ear.clone();
-        let hearing = pubsub.listen(&topic, 1, &listener);
+        let (topic, counter) = (Topic::new("news"), Arc::new(Counter::default()));
+        let observer: Arc<dyn BroadcastObserver> = counter.clone();
+        let handle = pubsub.subscribe_observer(&topic, 1, &observer);
         pubsub.broadcast(hello(&topic, Except::Nobody));
         pubsub.broadcast(hello(&topic, Except::Member(1)));
         assert_eq!((pubsub.topics(), pubsub.topic_count()), (vec![], 1));
-        drop(hearing);
+        drop(handle);
         pubsub.broadcast(hello(&topic, Except::Nobody));
-        assert_eq!((ear.0.load(Ordering::Relaxed), pubsub.topic_count()), (1, 0));
+        assert_eq!((counter.0.load(Ordering::Relaxed), pubsub.topic_count()), (1, 0));
     }
 
     /// Notes the events that it hears.
     #[derive(Default)]
     struct Heard(std::sync::Mutex<Vec<String>>);
 
-    impl Listener for Heard {
-        fn hear(&self, broadcast: &Broadcast) -> Option<Arc<dyn Any + Send + Sync>> {
+    impl BroadcastObserver for Heard {
+        fn observe(&self, broadcast: &Broadcast) -> Option<Arc<dyn Any + Send + Sync>> {
             self.0.lock().expect("no panic").push(broadcast.event.to_string());
             None
         }
@@ -306,8 +311,8 @@ mod tests {
         const EACH: usize = 400;
         let pubsub = Arc::new(PubSub::new());
         let (topic, heard) = (Topic::new("news"), Arc::new(Heard::default()));
-        let listener: Arc<dyn Listener> = heard.clone();
-        let _hearing = pubsub.listen(&topic, 1, &listener);
+        let observer: Arc<dyn BroadcastObserver> = heard.clone();
+        let _hearing = pubsub.subscribe_observer(&topic, 1, &observer);
         let (alice, outbox) = subscriber(2, Serializer::V2);
         pubsub.subscribe(&topic, &alice, None);
         std::thread::scope(|scope| {
@@ -333,10 +338,10 @@ mod tests {
 
     /// One whose owner goes as soon as it hears anything, and takes it away with it.
     #[derive(Default)]
-    struct Last(std::sync::Mutex<Option<Arc<Hearing>>>);
+    struct Last(std::sync::Mutex<Option<Arc<TopicSubscriptionHandle>>>);
 
-    impl Listener for Last {
-        fn hear(&self, _: &Broadcast) -> Option<Arc<dyn Any + Send + Sync>> {
+    impl BroadcastObserver for Last {
+        fn observe(&self, _: &Broadcast) -> Option<Arc<dyn Any + Send + Sync>> {
             self.0.lock().expect("no panic").take().map(|owner| owner as _)
         }
     }
@@ -345,8 +350,8 @@ mod tests {
     fn a_listener_may_be_the_last_to_hold_its_owner() {
         let pubsub = Arc::new(PubSub::new());
         let (topic, last) = (Topic::new("news"), Arc::new(Last::default()));
-        let listener: Arc<dyn Listener> = last.clone();
-        *last.0.lock().expect("no panic") = Some(Arc::new(pubsub.listen(&topic, 1, &listener)));
+        let observer: Arc<dyn BroadcastObserver> = last.clone();
+        *last.0.lock().expect("no panic") = Some(Arc::new(pubsub.subscribe_observer(&topic, 1, &observer)));
         let (said, heard) = std::sync::mpsc::channel();
         // On a thread of its own, which would wait for ever for a lock that it holds itself.
         let broadcasting = Arc::clone(&pubsub);
@@ -365,10 +370,10 @@ mod tests {
         let names = ["room:c", "room:a", "room", "roon", "room:b"];
         let subscriptions: Vec<_> =
             names.iter().map(|name| pubsub.subscribe(&Topic::new(name), &alice, None)).collect();
-        let listener: Arc<dyn Listener> = Arc::new(Ear::default());
-        let _hearing = pubsub.listen(&Topic::new("room:aa"), 1, &listener);
-        let under = |after, most| -> Vec<String> {
-            pubsub.topics_under("room:", after, most).iter().map(|(topic, _)| topic.to_string()).collect()
+        let observer: Arc<dyn BroadcastObserver> = Arc::new(Counter::default());
+        let _hearing = pubsub.subscribe_observer(&Topic::new("room:aa"), 1, &observer);
+        let under = |after, limit| -> Vec<String> {
+            pubsub.topics_under("room:", after, limit).iter().map(|(topic, _)| topic.to_string()).collect()
         };
         assert_eq!(under(None, 10), ["room:a", "room:b", "room:c"]);
         assert_eq!(under(None, 2), ["room:a", "room:b"]);

@@ -1,7 +1,7 @@
 //! A socket's bounded queue of encoded frames.
 //!
 //! Anybody pushes, and the socket's driver takes all that is queued and writes it in one go. A driver is a task, which waits
-//! by polling, or a [`Bell`], which is rung. A subscriber that reads too slowly costs nobody anything: its outbox overflows,
+//! by polling, or an [`OutboxWaker`], which is woken. A subscriber that reads too slowly costs nobody anything: its outbox overflows,
 //! drops what it holds, and has the connection closed.
 
 use std::collections::VecDeque;
@@ -27,12 +27,12 @@ impl Default for OutboxLimits {
 }
 
 /// What wakes the driver of many outboxes. It is rung once for an outbox, until its driver has looked into that.
-pub trait Bell: Send + Sync {
+pub trait OutboxWaker: Send + Sync {
     /// The outbox with this number wants its driver. It must not wait, and may be rung for one that is gone.
-    fn ring(&self, number: usize);
+    fn wake(&self, number: usize);
 
     /// The outbox with this number has filled to a quarter: it is to be emptied before much more is done that fills it.
-    fn hurry(&self, number: usize);
+    fn request_flush(&self, number: usize);
 }
 
 /// A bounded queue of frames, and what else its driver is woken for.
@@ -40,7 +40,7 @@ pub struct Outbox {
     limits: OutboxLimits,
     inner: Mutex<Inner>,
     /// The bell of a driver that has one, and the number that it knows this outbox by.
-    bell: OnceLock<(Arc<dyn Bell>, usize)>,
+    waker: OnceLock<(Arc<dyn OutboxWaker>, usize)>,
 }
 
 #[derive(Default)]
@@ -74,14 +74,14 @@ impl Outbox {
     /// An empty outbox.
     #[must_use]
     pub fn new(limits: OutboxLimits) -> Self {
-        Self { limits, inner: Mutex::default(), bell: OnceLock::new() }
+        Self { limits, inner: Mutex::default(), waker: OnceLock::new() }
     }
 
     /// From now on its driver is woken by this bell. Once; a second bell is ignored.
-    pub fn hang(&self, bell: &Arc<dyn Bell>, number: usize) {
-        if self.bell.set((Arc::clone(bell), number)).is_ok() {
+    pub fn set_waker(&self, waker: &Arc<dyn OutboxWaker>, number: usize) {
+        if self.waker.set((Arc::clone(waker), number)).is_ok() {
             // Something may have come before.
-            bell.ring(number);
+            waker.wake(number);
         }
     }
 
@@ -104,13 +104,13 @@ impl Outbox {
             inner.frames.push(frame);
             if was_short
                 && !inner.is_short(self.limits)
-                && let Some((bell, number)) = self.bell.get()
+                && let Some((waker, number)) = self.waker.get()
             {
                 // Under the lock: whoever pushes next must find that this was said.
-                bell.hurry(*number);
+                waker.request_flush(*number);
             }
         }
-        self.wake(inner);
+        self.notify(inner);
     }
 
     /// Queues a frame that may be left out, unless what is queued already is more than a quarter of what may be, or would be more
@@ -124,7 +124,7 @@ impl Outbox {
         }
         inner.bytes = with_it;
         inner.frames.push(frame.clone());
-        self.wake(inner);
+        self.notify(inner);
         true
     }
 
@@ -133,14 +133,14 @@ impl Outbox {
         let mut inner = self.lock();
         inner.closing.get_or_insert(code);
         inner.called = false;
-        self.wake(inner);
+        self.notify(inner);
     }
 
     /// Has the driver look again at what it held back.
     pub fn nudge(&self) {
         let mut inner = self.lock();
         inner.nudged = true;
-        self.wake(inner);
+        self.notify(inner);
     }
 
     /// Waits for what doesn't need the frames taken: that the connection is to be closed, or a nudge. For a driver that has
@@ -174,7 +174,7 @@ impl Outbox {
         let taken = inner.take(frames);
         inner.called = false;
         if !inner.frames.is_empty() || inner.closing.is_some() || inner.nudged {
-            self.wake(inner);
+            self.notify(inner);
         }
         taken
     }
@@ -196,14 +196,14 @@ impl Outbox {
     }
 
     /// Wakes the driver after the lock is gone.
-    fn wake(&self, mut inner: MutexGuard<'_, Inner>) {
+    fn notify(&self, mut inner: MutexGuard<'_, Inner>) {
         if std::mem::replace(&mut inner.called, true) {
             return;
         }
         let driver = inner.driver.take();
         drop(inner);
-        if let Some((bell, number)) = self.bell.get() {
-            bell.ring(*number);
+        if let Some((waker, number)) = self.waker.get() {
+            waker.wake(*number);
         } else if let Some(driver) = driver {
             driver.wake();
         }
@@ -339,20 +339,20 @@ mod tests {
 
     /// Which outboxes rang, and how often one filled.
     #[derive(Default)]
-    struct Rung(Mutex<(Vec<usize>, usize)>);
+    struct CountedWakes(Mutex<(Vec<usize>, usize)>);
 
-    impl Rung {
+    impl CountedWakes {
         fn take(&self) -> (Vec<usize>, usize) {
             std::mem::take(&mut self.0.lock().expect("no panic"))
         }
     }
 
-    impl Bell for Rung {
-        fn ring(&self, number: usize) {
+    impl OutboxWaker for CountedWakes {
+        fn wake(&self, number: usize) {
             self.0.lock().expect("no panic").0.push(number);
         }
 
-        fn hurry(&self, _: usize) {
+        fn request_flush(&self, _: usize) {
             self.0.lock().expect("no panic").1 += 1;
         }
     }
@@ -360,9 +360,9 @@ mod tests {
     #[test]
     fn a_bell_is_rung_once_until_all_is_taken_and_again_for_a_close() {
         let outbox = Outbox::new(OutboxLimits { frames: 8, bytes: 1000 });
-        let rung = Arc::new(Rung::default());
+        let rung = Arc::new(CountedWakes::default());
         outbox.push(frame(1));
-        outbox.hang(&(Arc::clone(&rung) as _), 7);
+        outbox.set_waker(&(Arc::clone(&rung) as _), 7);
         assert_eq!(rung.take(), (vec![7], 0), "for what came before");
         let mut frames = VecDeque::new();
         assert_eq!((outbox.take(&mut frames), frames.len()), (Some(Taken::Frames), 1));

@@ -32,13 +32,13 @@ impl Default for ProbationTerms {
 
 /// What has come of a probation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ProbationResult {
     /// Nothing yet.
     Open,
     /// The generation has proved itself.
     Passed,
     /// It was taken back, and the one before it serves again.
-    TakenBack,
+    RolledBack,
 }
 
 /// A probation, shared by the routes of the generation that is on it and by the states that it has taken over.
@@ -53,8 +53,8 @@ pub struct Probation {
     began: Mutex<Instant>,
     calls: AtomicU64,
     faults: AtomicU32,
-    verdict: AtomicU8,
-    given_up: AtomicU64,
+    result: AtomicU8,
+    discarded_commits: AtomicU64,
     /// Whether no stored state is left that it holds bytes of.
     is_swept: AtomicBool,
     news: Arc<Notify>,
@@ -86,15 +86,15 @@ impl Probation {
 
     /// Of a build that no other build came before: it lasts until one call is answered, and keeps no states.
     #[must_use]
-    pub fn without_way_back(news: Arc<Notify>) -> Arc<Self> {
+    pub fn without_rollback(news: Arc<Notify>) -> Arc<Self> {
         Self::with(None, ProbationTerms { time: Duration::ZERO, calls: 1, faults: u32::MAX }, news)
     }
 
     /// One that has ended before the host's start.
     #[must_use]
-    pub fn ended(id: u64, verdict: Verdict, news: Arc<Notify>) -> Arc<Self> {
+    pub fn ended(id: u64, result: ProbationResult, news: Arc<Notify>) -> Arc<Self> {
         let probation = Self::resumed(id, ProbationTerms::default(), news);
-        probation.end(verdict);
+        probation.end(result);
         probation
     }
 
@@ -105,8 +105,8 @@ impl Probation {
             began: Mutex::new(Instant::now()),
             calls: AtomicU64::new(0),
             faults: AtomicU32::new(0),
-            verdict: AtomicU8::new(Verdict::Open as u8),
-            given_up: AtomicU64::new(0),
+            result: AtomicU8::new(ProbationResult::Open as u8),
+            discarded_commits: AtomicU64::new(0),
             is_swept: AtomicBool::new(false),
             news,
         })
@@ -120,7 +120,7 @@ impl Probation {
 
     /// Whether states are kept as they were, so that they may return to that.
     #[must_use]
-    pub fn has_way_back(&self) -> bool {
+    pub fn can_roll_back(&self) -> bool {
         self.id.is_some()
     }
 
@@ -158,8 +158,8 @@ impl Probation {
     }
 
     /// A state has gone back to what it was, and so many commits were given up with it.
-    pub fn count_given_up(&self, commits: u64) {
-        self.given_up.fetch_add(commits, Ordering::Relaxed);
+    pub fn count_discarded_commits(&self, commits: u64) {
+        self.discarded_commits.fetch_add(commits, Ordering::Relaxed);
     }
 
     /// Calls that the generation has answered.
@@ -176,8 +176,8 @@ impl Probation {
 
     /// Commits that were given up since it was taken back.
     #[must_use]
-    pub fn given_up(&self) -> u64 {
-        self.given_up.load(Ordering::Relaxed)
+    pub fn discarded_commits(&self) -> u64 {
+        self.discarded_commits.load(Ordering::Relaxed)
     }
 
     /// Whether it has failed too often, and is to be taken back.
@@ -200,29 +200,29 @@ impl Probation {
 
     /// What has come of it.
     #[must_use]
-    pub fn verdict(&self) -> Verdict {
-        match self.verdict.load(Ordering::Acquire) {
-            verdict if verdict == Verdict::Passed as u8 => Verdict::Passed,
-            verdict if verdict == Verdict::TakenBack as u8 => Verdict::TakenBack,
-            _ => Verdict::Open,
+    pub fn result(&self) -> ProbationResult {
+        match self.result.load(Ordering::Acquire) {
+            result if result == ProbationResult::Passed as u8 => ProbationResult::Passed,
+            result if result == ProbationResult::RolledBack as u8 => ProbationResult::RolledBack,
+            _ => ProbationResult::Open,
         }
     }
 
     /// Whether nothing has come of it yet.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.verdict() == Verdict::Open
+        self.result() == ProbationResult::Open
     }
 
     /// Whether its generation has proved itself, and there is no way back.
     #[must_use]
     pub fn has_passed(&self) -> bool {
-        self.verdict() == Verdict::Passed
+        self.result() == ProbationResult::Passed
     }
 
     /// Ends it. The states that it holds bytes of learn of it by themselves.
-    pub fn end(&self, verdict: Verdict) {
-        self.verdict.store(verdict as u8, Ordering::Release);
+    pub fn end(&self, result: ProbationResult) {
+        self.result.store(result as u8, Ordering::Release);
     }
 }
 
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn only_an_answered_call_proves_a_build() {
         let terms = ProbationTerms { time: Duration::ZERO, calls: 0, faults: 3 };
-        for probation in [Probation::new(terms, Arc::default()), Probation::without_way_back(Arc::default())] {
+        for probation in [Probation::new(terms, Arc::default()), Probation::without_rollback(Arc::default())] {
             assert!(!probation.is_over());
             probation.count_call();
             assert!(probation.is_over());

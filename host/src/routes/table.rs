@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::{Guards, Probation, RouteSpec, Turns};
+use super::{Gatekeepers, Probation, RouteSpec, Turns};
 use crate::contract::Behaviour;
 use crate::protocol::Pattern;
 use crate::store::Owner;
@@ -76,7 +76,7 @@ pub struct Routes {
     exact: HashMap<Box<str>, Arc<Route>>,
     /// The longest first.
     prefixes: Vec<(Box<str>, Arc<Route>)>,
-    guards: Guards,
+    gatekeepers: Gatekeepers,
     past: HashMap<Arc<str>, Vec<Arc<Probation>>>,
 }
 
@@ -107,13 +107,13 @@ impl Routes {
 
     /// The same with these gatekeepers.
     #[must_use]
-    pub fn guarded_by(self, guards: Guards) -> Self {
-        Self { guards, ..self }
+    pub fn with_gatekeepers(self, gatekeepers: Gatekeepers) -> Self {
+        Self { gatekeepers, ..self }
     }
 
     /// The same, with the probations of plugins that have ended and may still hold bytes of stored states.
     #[must_use]
-    pub fn remembering(self, past: HashMap<Arc<str>, Vec<Arc<Probation>>>) -> Self {
+    pub fn with_past_probations(self, past: HashMap<Arc<str>, Vec<Arc<Probation>>>) -> Self {
         Self { past, ..self }
     }
 
@@ -131,8 +131,8 @@ impl Routes {
 
     /// The gatekeepers that decide about who connects.
     #[must_use]
-    pub fn guards(&self) -> &Guards {
-        &self.guards
+    pub fn gatekeepers(&self) -> &Gatekeepers {
+        &self.gatekeepers
     }
 
     /// The route that serves a topic.
@@ -190,7 +190,7 @@ impl RouteTable {
 
     /// Has those who watch look through the members: a probation has ended, and states return to what they were, or let go
     /// of it.
-    pub fn tell_verdict(&self) {
+    pub fn notify_probation_end(&self) {
         self.owners_changed.send_modify(|count| *count += 1);
     }
 
@@ -207,24 +207,24 @@ mod tests {
     use super::*;
     use bytes::Bytes;
 
-    use crate::contract::{Call, Calling, Decision, Fault, Outcome, Passing, TopicCall, Upgrade};
+    use crate::contract::{Call, CallFuture, Decision, Fault, Outcome, Passing, TopicCall, Upgrade};
 
     struct Nothing;
 
     impl Behaviour for Nothing {
-        fn call<'a>(&'a self, _: &'a Call) -> Calling<'a, Outcome> {
+        fn call<'a>(&'a self, _: &'a Call) -> CallFuture<'a, Outcome> {
             Box::pin(async { Err(Fault::failed("no one calls")) })
         }
 
-        fn call_topic<'a>(&'a self, _: &'a TopicCall) -> Calling<'a, Outcome> {
+        fn call_topic<'a>(&'a self, _: &'a TopicCall) -> CallFuture<'a, Outcome> {
             Box::pin(async { Err(Fault::failed("no one calls")) })
         }
 
-        fn filter<'a>(&'a self, _: &'a Passing) -> Calling<'a, Vec<Decision>> {
+        fn filter<'a>(&'a self, _: &'a Passing) -> CallFuture<'a, Vec<Decision>> {
             Box::pin(async { Ok(vec![]) })
         }
 
-        fn upgrade<'a>(&'a self, _: &'a Upgrade) -> Calling<'a, Option<Bytes>> {
+        fn upgrade<'a>(&'a self, _: &'a Upgrade) -> CallFuture<'a, Option<Bytes>> {
             Box::pin(async { Ok(None) })
         }
     }

@@ -10,10 +10,10 @@ use tokio::net::lookup_host;
 use super::findings::{Finding, findings};
 use super::host::{check_apart, files, loader};
 use super::logging::check_filter;
-use super::mounts::{doorman, tokens};
+use super::mounts::{authenticator, tokens};
 use super::{Config, MountTable};
-use crate::contract::Nowhere;
-use crate::plugin::{Builds, Library, PluginStatus, Shelf, Terms};
+use crate::contract::NoHost;
+use crate::plugin::{Builds, Library, LibraryOptions, PluginStatus, PluginStatuses};
 use crate::routes::RouteTable;
 use crate::store::Store;
 
@@ -40,17 +40,17 @@ pub async fn check(config: &Config) -> Result<Checked> {
     config.api_key()?;
     let tokens = tokens(config)?;
     for (path, mount) in config.mounts() {
-        doorman(config, &path, &mount, tokens.as_ref())?;
+        authenticator(config, &path, &mount, tokens.as_ref())?;
     }
     let (sources, settings) = (config.sources()?, config.settings()?);
     let store = Store::in_memory(config.limits.store())?;
-    let loader = loader(config, Arc::new(Nowhere), store, config.limits.instances)?;
-    let terms = Terms { settings, probation: (&config.reload).into() };
-    let (routes, shelf) = (Arc::new(RouteTable::default()), Arc::new(Shelf::default()));
+    let loader = loader(config, Arc::new(NoHost), store, config.limits.instances)?;
+    let terms = LibraryOptions { settings, probation: (&config.reload).into() };
+    let (routes, statuses) = (Arc::new(RouteTable::default()), Arc::new(PluginStatuses::default()));
     let mut library =
-        Library::new(loader, sources.clone(), terms, Builds::default(), (Arc::clone(&routes), Arc::clone(&shelf)));
+        Library::new(loader, sources.clone(), terms, Builds::default(), (Arc::clone(&routes), Arc::clone(&statuses)));
     library.start().await;
-    let plugins = shelf.all();
+    let plugins = statuses.all();
     let mut findings = findings(config, &sources, &plugins)?;
     let gatekeepers = plugins.values().filter(|plugin| plugin.kind == "gatekeeper" && plugin.generation > 0).count();
     if gatekeepers > 1 && config.mounts().values().any(MountTable::relies_on_the_only_gatekeeper) {

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 
 use super::Config;
-use crate::plugin::{Shelf, unclaimed};
+use crate::plugin::{PluginStatuses, unclaimed};
 use crate::store::{Store, absolute, open_to_others};
 
 /// Opens the store, and says what operators should know of its directory.
@@ -33,8 +33,8 @@ pub(super) async fn open(config: &Config) -> Result<Store> {
 }
 
 /// Names the data that no plugin has: else a plugin whose file was renamed would begin anew, and nobody would know why.
-pub(super) async fn tell_of_unclaimed(store: &Store, shelf: &Shelf) {
-    match unclaimed(store, shelf).await {
+pub(super) async fn tell_of_unclaimed(store: &Store, statuses: &PluginStatuses) {
+    match unclaimed(store, statuses).await {
         Ok(unclaimed) if unclaimed.is_empty() => {}
         Ok(unclaimed) => {
             let named = unclaimed.iter().map(|data| format!("`{}` ({} bytes)", data.store.escape_debug(), data.bytes));

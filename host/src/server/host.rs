@@ -21,9 +21,9 @@ use super::{Config, Limits, MountTable, log_lines_lost};
 use crate::api::{self, Access, Api};
 use crate::channel::Node;
 use crate::contract::Surroundings;
-use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, Loader, Shelf, Terms};
+use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses};
 use crate::protocol::CloseCode;
-use crate::routes::{Guarding, RouteTable};
+use crate::routes::{GatekeeperChoice, RouteTable};
 use crate::socket::Sockets;
 use crate::store::Store;
 use crate::timing::within;
@@ -90,7 +90,7 @@ impl Host {
             Some(address) => Some(bind(address, "api.listen").await?),
             None => None,
         };
-        let (routes, shelf) = (Arc::new(RouteTable::default()), Arc::new(Shelf::default()));
+        let (routes, statuses) = (Arc::new(RouteTable::default()), Arc::new(PluginStatuses::default()));
         let (sources, settings) = (config.sources()?, config.settings()?);
         let mut vital = Vital::default();
         let store = data::open(config).await?;
@@ -102,10 +102,10 @@ impl Host {
         let loader = loader(config, Arc::new(surroundings), store, config.limits.instances)?;
         vital.spawn("the thread that interrupts plugins", loader.engine.ended());
         let builds = Builds::open(&config.data.join("builds")).context("`data` can't be used")?;
-        let terms = Terms { settings, probation: (&config.reload).into() };
-        let mut library = Library::new(loader, sources.clone(), terms, builds, (routes, Arc::clone(&shelf)));
+        let terms = LibraryOptions { settings, probation: (&config.reload).into() };
+        let mut library = Library::new(loader, sources.clone(), terms, builds, (routes, Arc::clone(&statuses)));
         library.remember(Kinds::open(&config.data).context("`data` can't be used")?);
-        let known = Arc::clone(&shelf);
+        let known = Arc::clone(&statuses);
         if config.mounts().values().any(MountTable::relies_on_the_only_gatekeeper) {
             library.expect_one_gatekeeper();
         }
@@ -118,7 +118,7 @@ impl Host {
             Some(access) => api::router(Api {
                 node: Arc::clone(&node),
                 sockets: Arc::clone(&sockets),
-                shelf,
+                statuses,
                 control: library.control(),
                 started: Instant::now(),
                 access,
@@ -300,7 +300,7 @@ fn say_open_mounts(config: &Config, routes: &RouteTable, address: SocketAddr) {
     if address.ip().to_canonical().is_loopback() {
         return;
     }
-    let has_no_gatekeeper = matches!(routes.current().guards().only(), Guarding::Open);
+    let has_no_gatekeeper = matches!(routes.current().gatekeepers().only(), GatekeeperChoice::Open);
     let by_default = paths(&|mount| has_no_gatekeeper && mount.relies_on_the_only_gatekeeper());
     if !by_default.is_empty() {
         tracing::warn!(

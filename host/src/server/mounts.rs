@@ -9,7 +9,7 @@ use super::{Config, MountTable};
 use crate::auth::{Jwt, JwtRules, KeySet, Leeway, MaxAge, Tokens};
 use crate::channel::Node;
 use crate::socket::{Endpoint, Sockets};
-use crate::transport::{Doorman, Gate, Mount, Reactors, TokenCheck, Verifier};
+use crate::transport::{Authenticator, ConnectionLimit, Mount, Reactors, TokenCheck, Verifier};
 
 /// The host's tokens, if its configuration has a secret for them.
 ///
@@ -29,7 +29,7 @@ pub(super) fn mounts(
     sockets: &Arc<Sockets>,
     reactors: &Arc<Reactors>,
 ) -> Result<Vec<Arc<Mount>>> {
-    let gate = Gate::new(config.limits.sockets());
+    let gate = ConnectionLimit::new(config.limits.sockets());
     let mount = |(path, table): (&String, &MountTable)| {
         let limits = table.limits(&config.limits);
         let origins = match &table.host {
@@ -49,7 +49,7 @@ pub(super) fn mounts(
             origins,
             subprotocols: table.subprotocols.clone(),
             auth_token: table.auth_token,
-            doorman: doorman(config, path, table, tokens)?,
+            authenticator: authenticator(config, path, table, tokens)?,
             endpoint,
             limits: limits.wire(),
             gate: Arc::clone(&gate),
@@ -73,15 +73,15 @@ pub(super) fn skipped_keys(config: &Config) -> Result<Vec<String>> {
 }
 
 /// Who may connect at a mount.
-pub(super) fn doorman(
+pub(super) fn authenticator(
     config: &Config,
     path: &str,
     table: &MountTable,
     tokens: Option<&Arc<Tokens>>,
-) -> Result<Doorman> {
+) -> Result<Authenticator> {
     let socket_id = Some(table.socket_id.clone()).filter(|id| !id.is_empty());
     if let Some(name) = &table.gatekeeper {
-        return Ok(Doorman::Gatekeeper(name.as_str().into()));
+        return Ok(Authenticator::Gatekeeper(name.as_str().into()));
     }
     if let Some(token) = &table.token {
         let missing = || format!("`mounts.\"{path}\".token` needs the host's `secret_key_base`");
@@ -90,16 +90,16 @@ pub(super) fn doorman(
         let leeway = Leeway::both(token.leeway);
         let verifier = Verifier::Phoenix { tokens, derivation: token.derivation(), max_age, leeway };
         let (param, user_claim) = (token.param.clone(), token.user.clone());
-        return Ok(Doorman::Token(TokenCheck { verifier, param, user_claim, socket_id }));
+        return Ok(Authenticator::Token(TokenCheck { verifier, param, user_claim, socket_id }));
     }
     if let Some(jwt) = &table.jwt {
         let keys = keys(config, jwt).with_context(|| format!("`mounts.\"{path}\".jwt` can't be used"))?;
         let rules = JwtRules { leeway: jwt.leeway, issuer: jwt.issuer.clone(), audience: jwt.audience.clone() };
         let verifier = Verifier::Jwt(Jwt::new(keys, rules));
         let (param, user_claim) = (jwt.param.clone(), jwt.user.clone());
-        return Ok(Doorman::Token(TokenCheck { verifier, param, user_claim, socket_id }));
+        return Ok(Authenticator::Token(TokenCheck { verifier, param, user_claim, socket_id }));
     }
-    Ok(if table.auth.is_some() { Doorman::Open } else { Doorman::Only })
+    Ok(if table.auth.is_some() { Authenticator::Open } else { Authenticator::Only })
 }
 
 fn keys(config: &Config, jwt: &JwtTable) -> Result<KeySet> {

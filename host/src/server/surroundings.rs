@@ -7,7 +7,7 @@ use bytestring::ByteString;
 
 use crate::auth::{Derivation, LEEWAY_SECONDS, Leeway, MaxAge, TokenError, Tokens, Unsignable};
 use crate::channel::Node;
-use crate::contract::{Fault, Nowhere, Person, Surroundings, TokenProblem, system_now_ms};
+use crate::contract::{Fault, NoHost, Person, Surroundings, TokenProblem, system_now_ms};
 use crate::protocol::{Payload, Topic, read_value};
 
 /// The members and presences of a node, and the secret behind its tokens.
@@ -70,7 +70,7 @@ impl Surroundings for HostSurroundings {
     }
 
     fn sign(&self, salt: &str, value: &str, max_age: Option<u64>) -> Result<String, Fault> {
-        let Some(tokens) = &self.tokens else { return Nowhere.sign(salt, value, max_age) };
+        let Some(tokens) = &self.tokens else { return NoHost.sign(salt, value, max_age) };
         let derivation = derivation(salt)?;
         let value = read_value(value).map_err(|error| Fault::failed(format!("no JSON to sign: {error}")))?;
         let max_age = max_age.map_or_else(MaxAge::default, MaxAge::Seconds);
@@ -79,7 +79,7 @@ impl Surroundings for HostSurroundings {
     }
 
     fn verify(&self, salt: &str, token: &str, max_age: Option<u64>) -> Result<Result<String, TokenProblem>, Fault> {
-        let Some(tokens) = &self.tokens else { return Nowhere.verify(salt, token, max_age) };
+        let Some(tokens) = &self.tokens else { return NoHost.verify(salt, token, max_age) };
         let derivation = derivation(salt)?;
         let token = Some(token).filter(|token| !token.is_empty());
         let (max_age, leeway) = (max_age.map(MaxAge::Seconds), Leeway::ahead(LEEWAY_SECONDS));

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::rate::{Rate, Verdict};
+use super::rate::{Rate, RateCheck};
 use super::registry::Registered;
-use super::{Slot, SocketState, Sockets, Step};
-use crate::channel::{Channel, Connection, Drain, Entry, Full, Node};
+use super::{Action, Slot, SocketState, Sockets};
+use crate::channel::{Channel, Connection, Drain, Full, MemberEvent, Node};
 use crate::contract::{Ending, SocketFacts};
 use crate::protocol::{Addressee, CloseCode, Incoming, Message, Outbound, Payload, Ref, Serializer};
 use crate::pubsub::{Named, Outbox, OutboxLimits};
@@ -37,7 +37,7 @@ pub struct Socket {
     state: SocketState<Arc<Channel>>,
     rate: Rate,
     /// An entry that its channel had no room for. Until there is room, nothing more may be received.
-    held_back: Option<(Arc<Channel>, Box<Entry>)>,
+    held_back: Option<(Arc<Channel>, Box<MemberEvent>)>,
     /// Why its channels end when it is dropped.
     ending: Ending,
     registered: Option<Registered>,
@@ -114,17 +114,17 @@ impl Socket {
             Closing(CloseCode::Malformed)
         })?;
         match self.rate.on_message(Instant::now) {
-            Verdict::Within => {}
-            Verdict::Over => {
+            RateCheck::Within => {}
+            RateCheck::Over => {
                 let Message { join_ref, reference, to, .. } = message;
                 self.reply(&join_ref, &reference, &to, ("error", &Payload::reason("too many messages")));
                 return Ok(());
             }
-            Verdict::Flood => return Err(Closing(CloseCode::PolicyViolation)),
+            RateCheck::Flood => return Err(Closing(CloseCode::PolicyViolation)),
         }
         let node = &self.node;
-        let step = self.state.on(message, |topic| node.routes.current().find(topic).is_some());
-        self.carry_out(step);
+        let action = self.state.on(message, |topic| node.routes.current().find(topic).is_some());
+        self.carry_out(action);
         Ok(())
     }
 
@@ -143,21 +143,21 @@ impl Socket {
         self.registered.take()
     }
 
-    fn carry_out(&mut self, step: Step<Arc<Channel>>) {
-        match step {
-            Step::Reply { join_ref, reference, to, status, payload } => {
+    fn carry_out(&mut self, action: Action<Arc<Channel>>) {
+        match action {
+            Action::Reply { join_ref, reference, to, status, payload } => {
                 self.reply(&join_ref, &reference, &to, (status, &payload));
             }
-            Step::Join { message, topic, after } => self.join(message, &topic, after.as_ref()),
-            Step::Leave { channel, message } => {
+            Action::Join { message, topic, after } => self.join(message, &topic, after.as_ref()),
+            Action::Leave { channel, message } => {
                 let Message { join_ref, reference, .. } = message;
-                self.post(channel, Entry::Leave { join_ref, reference });
+                self.post(channel, MemberEvent::Leave { join_ref, reference });
             }
-            Step::Event { channel, message } => {
+            Action::Event { channel, message } => {
                 let Message { event, payload, reference, .. } = message;
-                self.post(channel, Entry::In { event, payload, reference });
+                self.post(channel, MemberEvent::In { event, payload, reference });
             }
-            Step::Ignore => {}
+            Action::Ignore => {}
         }
     }
 
@@ -168,10 +168,10 @@ impl Socket {
         // A leave that waits in the old channel's line comes first, and then the channel has ended by itself.
         let replaced = after.filter(|after| !after.is_leaving() && after.replace()).map(|after| after.mark().clone());
         self.state.joining(Arc::clone(&channel));
-        self.post(channel, Entry::Join { params: payload, reference, replaced });
+        self.post(channel, MemberEvent::Join { params: payload, reference, replaced });
     }
 
-    fn post(&mut self, channel: Arc<Channel>, entry: Entry) {
+    fn post(&mut self, channel: Arc<Channel>, entry: MemberEvent) {
         match channel.post_from_client(entry) {
             // Turns that wait for nothing are taken here and now: a task for each would cost more than the turn.
             Ok(drain) => {

@@ -11,5 +11,5 @@ mod tally;
 
 pub use connected::{Closing, Endpoint, Socket, SocketLimits};
 pub use registry::{Registered, Sockets};
-pub use state::{Slot, SocketState, Step};
+pub use state::{Action, Slot, SocketState};
 pub use tally::{Client, Reason, Tally};

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// What a message over the rate leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum RateCheck {
     /// It is within the rate.
     Within,
     /// It is answered with an error, and nothing else becomes of it.
@@ -26,8 +26,8 @@ impl Rate {
     }
 
     /// A message has come. The clock is asked only where there is a limit.
-    pub(super) fn on_message(&mut self, now: impl FnOnce() -> Instant) -> Verdict {
-        let Some(most) = self.per_second else { return Verdict::Within };
+    pub(super) fn on_message(&mut self, now: impl FnOnce() -> Instant) -> RateCheck {
+        let Some(most) = self.per_second else { return RateCheck::Within };
         let now = now();
         if now.duration_since(self.window) >= Duration::from_secs(1) {
             self.window = now;
@@ -35,11 +35,11 @@ impl Rate {
         }
         self.count = self.count.saturating_add(1);
         if self.count <= most {
-            Verdict::Within
+            RateCheck::Within
         } else if self.count <= most.saturating_mul(2) {
-            Verdict::Over
+            RateCheck::Over
         } else {
-            Verdict::Flood
+            RateCheck::Flood
         }
     }
 }
@@ -53,8 +53,11 @@ mod tests {
         let start = Instant::now();
         let mut rate = Rate::new(Some(2), start);
         let verdicts: Vec<_> = (0..5).map(|_| rate.on_message(|| start)).collect();
-        assert_eq!(verdicts, [Verdict::Within, Verdict::Within, Verdict::Over, Verdict::Over, Verdict::Flood]);
-        assert_eq!(rate.on_message(|| start + Duration::from_secs(1)), Verdict::Within);
-        assert_eq!(Rate::new(None, start).on_message(|| start), Verdict::Within);
+        assert_eq!(
+            verdicts,
+            [RateCheck::Within, RateCheck::Within, RateCheck::Over, RateCheck::Over, RateCheck::Flood]
+        );
+        assert_eq!(rate.on_message(|| start + Duration::from_secs(1)), RateCheck::Within);
+        assert_eq!(Rate::new(None, start).on_message(|| start), RateCheck::Within);
     }
 }

@@ -16,7 +16,7 @@ pub trait Slot: Clone {
 
 /// What is to be done about a message.
 #[derive(Debug, PartialEq)]
-pub enum Step<C> {
+pub enum Action<C> {
     /// Answer it here.
     Reply {
         /// The join ref of the answer.
@@ -72,7 +72,7 @@ impl<C: Slot> SocketState<C> {
     }
 
     /// What a message means. `is_served` says whether a route matches a topic.
-    pub fn on(&mut self, message: Message, is_served: impl FnOnce(&str) -> bool) -> Step<C> {
+    pub fn on(&mut self, message: Message, is_served: impl FnOnce(&str) -> bool) -> Action<C> {
         if message.join_ref.json().len() > REF_BYTES_MAX || message.reference.json().len() > REF_BYTES_MAX {
             return refuse_long_ref(message);
         }
@@ -82,7 +82,7 @@ impl<C: Slot> SocketState<C> {
             Addressee::Other(_) => return unmatched(message),
         };
         if &*topic == event::HEARTBEAT_TOPIC && &*message.event == event::HEARTBEAT {
-            return Step::Reply {
+            return Action::Reply {
                 join_ref: Ref::NULL,
                 reference: message.reference,
                 to: message.to,
@@ -100,12 +100,12 @@ impl<C: Slot> SocketState<C> {
         let joined = last.clone().filter(|channel| !channel.has_ended());
         let is_current = |channel: &C| message.join_ref.is_null() || message.join_ref == *channel.join_ref();
         match (&*message.event, joined) {
-            (event::JOIN, Some(_)) => Step::Join { message, topic: topic.to_string(), after: last },
+            (event::JOIN, Some(_)) => Action::Join { message, topic: topic.to_string(), after: last },
             (event::JOIN, None) => self.join(message, topic.to_string(), last, is_served),
-            (event::LEAVE, Some(channel)) if is_current(&channel) => Step::Leave { channel, message },
+            (event::LEAVE, Some(channel)) if is_current(&channel) => Action::Leave { channel, message },
             (event::LEAVE, None) => left(message),
-            (_, Some(channel)) if is_current(&channel) => Step::Event { channel, message },
-            (_, Some(_)) => Step::Ignore,
+            (_, Some(channel)) if is_current(&channel) => Action::Event { channel, message },
+            (_, Some(_)) => Action::Ignore,
             (_, None) => unmatched(message),
         }
     }
@@ -117,7 +117,7 @@ impl<C: Slot> SocketState<C> {
         topic: String,
         after: Option<C>,
         is_served: impl FnOnce(&str) -> bool,
-    ) -> Step<C> {
+    ) -> Action<C> {
         if !is_served(&topic) {
             return unmatched(message);
         }
@@ -127,7 +127,7 @@ impl<C: Slot> SocketState<C> {
         if self.channels.len() >= self.channels_max {
             return refuse(message, "too many channels joined");
         }
-        Step::Join { message, topic, after }
+        Action::Join { message, topic, after }
     }
 
     /// A channel was made for a join.
@@ -155,25 +155,25 @@ impl<C: Slot> SocketState<C> {
 }
 
 /// A leave of a topic that isn't joined is well.
-fn left<C>(message: Message) -> Step<C> {
+fn left<C>(message: Message) -> Action<C> {
     let Message { join_ref, reference, to, .. } = message;
-    Step::Reply { join_ref, reference, to, status: "ok", payload: Payload::EMPTY }
+    Action::Reply { join_ref, reference, to, status: "ok", payload: Payload::EMPTY }
 }
 
-fn refuse_long_ref<C>(message: Message) -> Step<C> {
+fn refuse_long_ref<C>(message: Message) -> Action<C> {
     let short = |it: Ref| if it.json().len() > REF_BYTES_MAX { Ref::NULL } else { it };
     let message = Message { join_ref: short(message.join_ref), reference: short(message.reference), ..message };
     refuse(message, "a ref is longer than 255 bytes")
 }
 
-fn unmatched<C>(message: Message) -> Step<C> {
+fn unmatched<C>(message: Message) -> Action<C> {
     let Message { reference, to, .. } = message;
-    Step::Reply { join_ref: Ref::NULL, reference, to, status: "error", payload: Payload::reason("unmatched topic") }
+    Action::Reply { join_ref: Ref::NULL, reference, to, status: "error", payload: Payload::reason("unmatched topic") }
 }
 
-fn refuse<C>(message: Message, reason: &str) -> Step<C> {
+fn refuse<C>(message: Message, reason: &str) -> Action<C> {
     let Message { join_ref, reference, to, .. } = message;
-    Step::Reply { join_ref, reference, to, status: "error", payload: Payload::reason(reason) }
+    Action::Reply { join_ref, reference, to, status: "error", payload: Payload::reason(reason) }
 }
 
 #[cfg(test)]
@@ -221,15 +221,15 @@ mod tests {
     /// In one word and the answer's join ref, what a message leads to.
     fn on(state: &mut SocketState<Fake>, message: Message) -> String {
         match state.on(message, |topic| topic.starts_with("room:")) {
-            Step::Reply { join_ref, status, payload: Payload::Json(json), .. } => {
+            Action::Reply { join_ref, status, payload: Payload::Json(json), .. } => {
                 format!("{status} {} {json}", join_ref.json())
             }
-            Step::Reply { .. } => "binary".into(),
-            Step::Join { after: None, .. } => "join".into(),
-            Step::Join { after: Some(_), .. } => "join after".into(),
-            Step::Leave { .. } => "leave".into(),
-            Step::Event { .. } => "event".into(),
-            Step::Ignore => "ignore".into(),
+            Action::Reply { .. } => "binary".into(),
+            Action::Join { after: None, .. } => "join".into(),
+            Action::Join { after: Some(_), .. } => "join after".into(),
+            Action::Leave { .. } => "leave".into(),
+            Action::Event { .. } => "event".into(),
+            Action::Ignore => "ignore".into(),
         }
     }
 

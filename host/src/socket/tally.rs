@@ -139,11 +139,11 @@ pub struct Client<'a> {
 /// The counts.
 #[derive(Debug)]
 pub struct Tally {
-    reasons: Vec<Entry>,
+    reasons: Vec<ReasonCount>,
 }
 
 #[derive(Debug, Default)]
-struct Entry {
+struct ReasonCount {
     count: AtomicU64,
     window: Mutex<Window>,
 }
@@ -158,7 +158,7 @@ struct Window {
 
 /// What is to be done about a line.
 #[derive(Debug, PartialEq, Eq)]
-enum Line {
+enum LogDecision {
     Write,
     /// It is left out, as the first of its window.
     LeaveFirst,
@@ -167,7 +167,7 @@ enum Line {
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { reasons: Reason::ALL.iter().map(|_| Entry::default()).collect() }
+        Self { reasons: Reason::ALL.iter().map(|_| ReasonCount::default()).collect() }
     }
 }
 
@@ -189,9 +189,9 @@ impl Tally {
         }
         let line = entry.with_window(|window| window.line(Instant::now()));
         match line {
-            Line::Write => log(reason, client),
-            Line::LeaveFirst => self.tell_later(reason),
-            Line::Leave => {}
+            LogDecision::Write => log(reason, client),
+            LogDecision::LeaveFirst => self.tell_later(reason),
+            LogDecision::Leave => {}
         }
     }
 
@@ -213,7 +213,7 @@ impl Tally {
     }
 }
 
-impl Entry {
+impl ReasonCount {
     /// Nothing in here can panic half-way through a change, so a poisoned lock is as good as another.
     fn with_window<T>(&self, work: impl FnOnce(&mut Window) -> T) -> T {
         work(&mut self.window.lock().unwrap_or_else(PoisonError::into_inner))
@@ -221,16 +221,16 @@ impl Entry {
 }
 
 impl Window {
-    fn line(&mut self, now: Instant) -> Line {
+    fn line(&mut self, now: Instant) -> LogDecision {
         if self.left_out == 0 && self.began.is_none_or(|began| now.duration_since(began) >= WINDOW) {
             *self = Self { began: Some(now), lines: 0, left_out: 0 };
         }
         if self.lines < LINES_MAX {
             self.lines += 1;
-            return Line::Write;
+            return LogDecision::Write;
         }
         self.left_out += 1;
-        if self.left_out == 1 { Line::LeaveFirst } else { Line::Leave }
+        if self.left_out == 1 { LogDecision::LeaveFirst } else { LogDecision::Leave }
     }
 
     /// Begins anew. Gives how many lines were left out.
@@ -264,21 +264,21 @@ mod tests {
     fn lines_of_a_second_are_bounded_and_what_is_left_out_is_counted() {
         let (mut window, start) = (Window::default(), Instant::now());
         for _ in 0..LINES_MAX {
-            assert_eq!(window.line(start), Line::Write);
+            assert_eq!(window.line(start), LogDecision::Write);
         }
-        assert_eq!((window.line(start), window.line(start)), (Line::LeaveFirst, Line::Leave));
+        assert_eq!((window.line(start), window.line(start)), (LogDecision::LeaveFirst, LogDecision::Leave));
         // Until that is told, nothing else is: the order of the log is that of the clients.
-        assert_eq!(window.line(start + 2 * WINDOW), Line::Leave);
+        assert_eq!(window.line(start + 2 * WINDOW), LogDecision::Leave);
         assert_eq!(window.end(), 3);
-        assert_eq!(window.line(start + 2 * WINDOW), Line::Write);
+        assert_eq!(window.line(start + 2 * WINDOW), LogDecision::Write);
         assert_eq!(window.end(), 0);
     }
 
     #[test]
     fn a_second_later_there_is_room_again() {
         let (mut window, start) = (Window::default(), Instant::now());
-        assert!((0..LINES_MAX).all(|_| window.line(start) == Line::Write));
-        assert!((0..LINES_MAX).all(|_| window.line(start + WINDOW) == Line::Write));
+        assert!((0..LINES_MAX).all(|_| window.line(start) == LogDecision::Write));
+        assert!((0..LINES_MAX).all(|_| window.line(start + WINDOW) == LogDecision::Write));
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,16 +5,16 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::books;
 use super::draft::{Draft, Seen};
 use super::engine::{EngineError, Writes};
+use super::metadata;
 use super::recent::Recent;
 
 /// Why a call's writes weren't done. None of them was.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum CommitError {
     /// Something that it had read was written by another one meanwhile. It may run again.
-    Overtaken,
+    Conflict,
     /// The plugin would have more than it may.
     Quota {
         /// The bytes that it would have.
@@ -49,13 +49,13 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     /// Where it was overtaken by what is committed or admitted, or would have its plugin go past its quota.
-    pub(super) async fn admit(&mut self, draft: &Draft) -> Result<(), Refusal> {
-        if self.has_overtaken(draft) {
-            return Err(Refusal::Overtaken);
+    pub(super) async fn admit(&mut self, draft: &Draft) -> Result<(), CommitError> {
+        if self.conflicts_with(draft) {
+            return Err(CommitError::Conflict);
         }
         let before = match self.usage.get(draft.owner.name()) {
             Some(usage) => *usage,
-            None => books::read(&*self.seen.snapshot, &books::usage(draft.owner.name())).await?.unwrap_or(0),
+            None => metadata::read(&*self.seen.snapshot, &metadata::usage(draft.owner.name())).await?.unwrap_or(0),
         };
         let (mut added, mut removed) = (0, 0);
         for (place, value) in &draft.writes {
@@ -70,14 +70,14 @@ impl<'a> Batch<'a> {
         let most = draft.owner.quota_bytes();
         // Who has too much already may still make it less.
         if after > most && after > before {
-            return Err(Refusal::Quota { bytes: after, most });
+            return Err(CommitError::Quota { bytes: after, most });
         }
         self.usage.insert(draft.owner.name().to_owned(), after);
         self.writes.extend(draft.writes.iter().map(|(place, value)| (place.clone(), value.clone())));
         Ok(())
     }
 
-    fn has_overtaken(&self, draft: &Draft) -> bool {
+    fn conflicts_with(&self, draft: &Draft) -> bool {
         draft.footprint.spans().any(|(from, until)| self.writes.range::<Bytes, _>(from..until).next().is_some())
     }
 
@@ -85,28 +85,28 @@ impl<'a> Batch<'a> {
     pub(super) fn finish(mut self) -> (Writes, Vec<Bytes>) {
         let keys = self.writes.keys().cloned().collect();
         for (plugin, usage) in &self.usage {
-            let entry = Some(*usage).filter(|usage| *usage > 0).map(books::entry);
-            self.writes.insert(books::usage(plugin), entry);
+            let entry = Some(*usage).filter(|usage| *usage > 0).map(metadata::entry);
+            self.writes.insert(metadata::usage(plugin), entry);
         }
         (self.writes, keys)
     }
 }
 
 /// Whether what a call has read was written since by another one.
-pub(super) fn is_overtaken(draft: &Draft, recent: &Recent) -> bool {
+pub(super) fn has_conflict(draft: &Draft, recent: &Recent) -> bool {
     recent.has_overtaken(&draft.footprint, draft.seen.revision)
 }
 
-impl From<EngineError> for Refusal {
+impl From<EngineError> for CommitError {
     fn from(error: EngineError) -> Self {
         Self::Failed(error)
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for CommitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Overtaken => f.write_str("what the call had read in the store was written by another one meanwhile"),
+            Self::Conflict => f.write_str("what the call had read in the store was written by another one meanwhile"),
             Self::Quota { bytes, most } => {
                 write!(
                     f,
@@ -120,4 +120,4 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for CommitError {}

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::batch::{Batch, Refusal, is_overtaken};
-use super::books;
+use super::batch::{Batch, CommitError, has_conflict};
 use super::draft::{Draft, Revision, Seen};
 use super::engine::{Engine, EngineError, Writes};
 use super::health::{Attempts, Health, Trouble, now_ms};
 use super::ids::{Ids, LEASE_MS};
 use super::limits::StoreLimits;
+use super::metadata;
 use super::recent::Recent;
 
 /// What the committer and everybody else look at.
@@ -40,27 +40,27 @@ pub(super) struct Committer {
 
 /// What is put before the committer.
 pub(super) enum Order {
-    Commit(Waiting),
+    Commit(PendingCommit),
     /// To write the mark of the ids, and to say whether that is done if somebody waits for it.
     Mark(Option<oneshot::Sender<Result<(), EngineError>>>),
     /// To write what no call has, if nothing else was written since that revision.
-    Apply(Writes, Revision, oneshot::Sender<Result<Revision, Refusal>>),
+    Apply(Writes, Revision, oneshot::Sender<Result<Revision, CommitError>>),
     /// To end, and to say so once the engine is closed.
     End(oneshot::Sender<()>),
 }
 
 /// A call that waits to be committed.
-pub(super) struct Waiting {
+pub(super) struct PendingCommit {
     pub(super) draft: Draft,
-    pub(super) answer: oneshot::Sender<Result<Revision, Refusal>>,
+    pub(super) answer: oneshot::Sender<Result<Revision, CommitError>>,
     /// Its part of what may wait, given back just before the answer.
-    pub(super) place: OwnedSemaphorePermit,
+    pub(super) permit: OwnedSemaphorePermit,
 }
 
 impl Shared {
     /// Whether all that a draft has read is still so.
     pub(super) fn is_current(&self, draft: &Draft) -> bool {
-        draft.seen.revision == self.seen.load().revision || !is_overtaken(draft, &self.recent())
+        draft.seen.revision == self.seen.load().revision || !has_conflict(draft, &self.recent())
     }
 
     /// Nothing in here can panic half-way through a change, so a poisoned lock is as good as another.
@@ -76,21 +76,21 @@ impl Committer {
     /// Where the engine fails, or its content was written in another format.
     pub(super) async fn new(mut engine: Box<dyn Engine>, limits: StoreLimits) -> Result<Self, EngineError> {
         let mut snapshot = engine.snapshot().await?;
-        match books::read(&*snapshot, &books::format()).await? {
-            Some(books::FORMAT) => {}
+        match metadata::read(&*snapshot, &metadata::format()).await? {
+            Some(metadata::FORMAT) => {}
             Some(other) => {
-                let known = books::FORMAT;
+                let known = metadata::FORMAT;
                 return Err(EngineError::new(format!(
                     "its content has format {other}, and this version of bennu knows format {known}: \
                      export it with the version that wrote it, and import that here"
                 )));
             }
             None => {
-                engine.apply(&Writes::from([(books::format(), Some(books::entry(books::FORMAT)))])).await?;
+                engine.apply(&Writes::from([(metadata::format(), Some(metadata::entry(metadata::FORMAT)))])).await?;
                 snapshot = engine.snapshot().await?;
             }
         }
-        let ids = Ids::after(books::read(&*snapshot, &books::mark()).await?);
+        let ids = Ids::after(metadata::read(&*snapshot, &metadata::mark()).await?);
         let (revision, health) = (Revision::default(), Arc::<Health>::default());
         let seen = ArcSwap::from_pointee(Seen { revision, snapshot, opening: 0, health: Arc::clone(&health) });
         let recent = Mutex::new(Recent::new(limits.recent_bytes));
@@ -150,7 +150,7 @@ impl Committer {
             next = if is_full { None } else { queue.try_recv().ok() };
         }
         let (drafts, answers): (Vec<_>, Vec<_>) =
-            waiting.into_iter().map(|one| (one.draft, (one.answer, one.place))).unzip();
+            waiting.into_iter().map(|one| (one.draft, (one.answer, one.permit))).unzip();
         let outcomes = self.settle(&drafts).await;
         for ((answer, place), outcome) in answers.into_iter().zip(outcomes) {
             drop(place);
@@ -173,20 +173,20 @@ impl Committer {
     }
 
     /// Commits calls, one as if after the other, with one sync.
-    pub(super) async fn settle(&mut self, drafts: &[Draft]) -> Vec<Result<Revision, Refusal>> {
+    pub(super) async fn settle(&mut self, drafts: &[Draft]) -> Vec<Result<Revision, CommitError>> {
         if let Err(error) = self.ready().await {
-            return drafts.iter().map(|_| Err(Refusal::Failed(error.clone()))).collect();
+            return drafts.iter().map(|_| Err(CommitError::Failed(error.clone()))).collect();
         }
         let seen = self.shared.seen.load_full();
         let revision = seen.revision.next();
         let mut batch = Batch::new(&seen);
         let mut outcomes = Vec::with_capacity(drafts.len());
         for draft in drafts {
-            let is_late = is_overtaken(draft, &self.shared.recent());
-            let outcome = if is_late { Err(Refusal::Overtaken) } else { batch.admit(draft).await };
+            let is_late = has_conflict(draft, &self.shared.recent());
+            let outcome = if is_late { Err(CommitError::Conflict) } else { batch.admit(draft).await };
             outcomes.push(outcome.map(|()| revision));
         }
-        if let Some(Err(Refusal::Failed(error))) = outcomes.iter().find(|outcome| is_broken(outcome)) {
+        if let Some(Err(CommitError::Failed(error))) = outcomes.iter().find(|outcome| is_broken(outcome)) {
             self.fail(&error.clone());
         }
         if batch.is_empty() {
@@ -196,7 +196,7 @@ impl Committer {
         let mark = self.shared.ids.is_late().then(|| self.add_mark(&mut writes));
         if let Err(error) = self.engine.apply(&writes).await {
             self.fail(&error);
-            let failed = |outcome: Result<Revision, Refusal>| outcome.and(Err(Refusal::Failed(error.clone())));
+            let failed = |outcome: Result<Revision, CommitError>| outcome.and(Err(CommitError::Failed(error.clone())));
             return outcomes.into_iter().map(failed).collect();
         }
         self.latest = revision;
@@ -206,10 +206,10 @@ impl Committer {
     }
 
     /// Writes what no call has. Calls that are under way run again.
-    pub(super) async fn apply_apart(&mut self, writes: Writes, since: Revision) -> Result<Revision, Refusal> {
+    pub(super) async fn apply_apart(&mut self, writes: Writes, since: Revision) -> Result<Revision, CommitError> {
         self.ready().await?;
         if self.latest != since {
-            return Err(Refusal::Overtaken);
+            return Err(CommitError::Conflict);
         }
         if let Err(error) = self.engine.apply(&writes).await {
             self.fail(&error);
@@ -241,7 +241,7 @@ impl Committer {
     async fn leave_mark(&mut self) {
         if self.attempts.due.is_none() && self.shared.ids.is_kept() {
             let mark = self.shared.ids.last_mark();
-            let writes = Writes::from([(books::mark(), Some(books::entry(mark)))]);
+            let writes = Writes::from([(metadata::mark(), Some(metadata::entry(mark)))]);
             if let Err(error) = self.engine.apply(&writes).await {
                 tracing::warn!(
                     "the last mark of the ids wasn't written; the next start goes on from the one before: {error}"
@@ -260,7 +260,7 @@ impl Committer {
             tracing::warn!("the clock is {behind:?} behind the ids that were drawn; they go on from the last one");
         }
         self.is_clock_behind = is_behind;
-        writes.insert(books::mark(), Some(books::entry(mark)));
+        writes.insert(metadata::mark(), Some(metadata::entry(mark)));
         mark
     }
 
@@ -353,6 +353,6 @@ impl Committer {
     }
 }
 
-fn is_broken(outcome: &Result<Revision, Refusal>) -> bool {
-    matches!(outcome, Err(Refusal::Failed(error)) if error.is_broken())
+fn is_broken(outcome: &Result<Revision, CommitError>) -> bool {
+    matches!(outcome, Err(CommitError::Failed(error)) if error.is_broken())
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::embedded::{Embedded, OpeningError};
-use super::engine::{Doing, Engine, Snapshot, Writes};
+use super::engine::{Engine, EngineFuture, Snapshot, Writes};
 use crate::files;
 
 /// The file's name.
@@ -55,15 +55,15 @@ pub(super) fn open(directory: &Path, cache_bytes: usize) -> Result<Held> {
 }
 
 impl Engine for Held {
-    fn snapshot(&mut self) -> Doing<'_, std::sync::Arc<dyn Snapshot>> {
+    fn snapshot(&mut self) -> EngineFuture<'_, std::sync::Arc<dyn Snapshot>> {
         self.engine.snapshot()
     }
 
-    fn apply<'a>(&'a mut self, writes: &'a Writes) -> Doing<'a, ()> {
+    fn apply<'a>(&'a mut self, writes: &'a Writes) -> EngineFuture<'a, ()> {
         self.engine.apply(writes)
     }
 
-    fn reopen(&mut self) -> Doing<'_, ()> {
+    fn reopen(&mut self) -> EngineFuture<'_, ()> {
         self.engine.reopen()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::engine::{Direction, EngineError, Most, Row, Snapshot, Span, Writes, successor};
+use super::engine::{Direction, EngineError, Row, ScanLimit, Snapshot, Span, Writes, successor};
 use super::footprint::Footprint;
 use super::health::Health;
 use super::limits::{Oversize, StoreLimits};
@@ -43,7 +43,7 @@ pub struct Draft {
 }
 
 /// How many former states of rooms are read at once.
-const FORMERS_AT_ONCE: Most = Most { rows: 200, bytes: 1 << 20 };
+const FORMERS_AT_ONCE: ScanLimit = ScanLimit { rows: 200, bytes: 1 << 20 };
 
 /// Why something couldn't be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,21 +107,21 @@ impl Draft {
     /// Where a bound is longer than a key may be, or the engine fails.
     pub async fn scan(&mut self, scan: &Scan) -> Result<Page, ReadError> {
         // The successor of the longest key is a fine bound.
-        let most = self.limits.key_bytes + 1;
+        let limit = self.limits.key_bytes + 1;
         for bound in std::iter::once(&scan.from).chain(&scan.until) {
-            if bound.len() > most {
-                return Err(Oversize::Key { bytes: bound.len(), most }.into());
+            if bound.len() > limit {
+                return Err(Oversize::Key { bytes: bound.len(), limit }.into());
             }
         }
         let all = self.owner.span(Kind::Keys);
         let until = scan.until.as_ref().map_or(all.until, |until| self.owner.place(Kind::Keys, until));
         let span = Span { from: self.owner.place(Kind::Keys, &scan.from), until };
-        let most = Most {
+        let limit = ScanLimit {
             rows: scan.rows.clamp(1, self.limits.scan_rows.max(1)),
             bytes: scan.bytes.min(self.limits.scan_bytes),
         };
         let prefix = self.owner.prefix_len();
-        let found = overlay::scan(&*self.seen.snapshot, &self.writes, &span, scan.direction, most, prefix).await;
+        let found = overlay::scan(&*self.seen.snapshot, &self.writes, &span, scan.direction, limit, prefix).await;
         let found = self.seen.told(found)?;
         self.footprint.add(found.seen, self.limits.reads_per_call);
         let rest = found.rest.map(|rest| Scan {
@@ -228,10 +228,10 @@ impl Draft {
         }
         (rows, bytes) = (rows + 1, bytes + size(&value));
         if rows > self.limits.writes_per_call {
-            return Err(Oversize::Writes { most: self.limits.writes_per_call });
+            return Err(Oversize::Writes { limit: self.limits.writes_per_call });
         }
         if bytes > self.limits.write_bytes_per_call {
-            return Err(Oversize::WriteBytes { most: self.limits.write_bytes_per_call });
+            return Err(Oversize::WriteBytes { limit: self.limits.write_bytes_per_call });
         }
         self.own = (rows, bytes);
         self.writes.insert(place, value);

@@ -15,7 +15,7 @@ use redb::{
 };
 
 use super::backing::{Backing, forget_cached};
-use super::engine::{Direction, Doing, Engine, EngineError, Most, Row, Rows, Snapshot, Span, Writes};
+use super::engine::{Direction, Engine, EngineError, EngineFuture, Row, Rows, ScanLimit, Snapshot, Span, Writes};
 use super::probe::probe;
 use super::reading::Readers;
 
@@ -157,23 +157,23 @@ fn builder(cache_bytes: usize) -> Builder {
 }
 
 impl Engine for Embedded {
-    fn snapshot(&mut self) -> Doing<'_, Arc<dyn Snapshot>> {
+    fn snapshot(&mut self) -> EngineFuture<'_, Arc<dyn Snapshot>> {
         let view = self.view().map(|view| Arc::new(view) as Arc<dyn Snapshot>);
         Box::pin(ready(view))
     }
 
-    fn apply<'a>(&'a mut self, writes: &'a Writes) -> Doing<'a, ()> {
+    fn apply<'a>(&'a mut self, writes: &'a Writes) -> EngineFuture<'a, ()> {
         // In the task that waits for it, which is one that may block.
         Box::pin(async move { self.write(writes) })
     }
 
-    fn reopen(&mut self) -> Doing<'_, ()> {
+    fn reopen(&mut self) -> EngineFuture<'_, ()> {
         Box::pin(async move { self.opened_anew() })
     }
 }
 
 impl Snapshot for View {
-    fn get<'a>(&'a self, key: &'a [u8]) -> Doing<'a, Option<Bytes>> {
+    fn get<'a>(&'a self, key: &'a [u8]) -> EngineFuture<'a, Option<Bytes>> {
         if let Some(value) = self.readers.at_once(|| value(&self.rows, key)) {
             return Box::pin(ready(value));
         }
@@ -181,12 +181,12 @@ impl Snapshot for View {
         Box::pin(self.readers.elsewhere(move || value(&rows, &key)))
     }
 
-    fn scan<'a>(&'a self, span: &'a Span, direction: Direction, most: Most) -> Doing<'a, Rows> {
-        if let Some(scanned) = self.readers.at_once(|| scanned(&self.rows, span, direction, most)) {
+    fn scan<'a>(&'a self, span: &'a Span, direction: Direction, limit: ScanLimit) -> EngineFuture<'a, Rows> {
+        if let Some(scanned) = self.readers.at_once(|| scanned(&self.rows, span, direction, limit)) {
             return Box::pin(ready(scanned));
         }
         let (rows, span) = (Arc::clone(&self.rows), span.clone());
-        Box::pin(self.readers.elsewhere(move || scanned(&rows, &span, direction, most)))
+        Box::pin(self.readers.elsewhere(move || scanned(&rows, &span, direction, limit)))
     }
 }
 
@@ -195,15 +195,20 @@ fn value(rows: &ReadOnlyTable<Key, Key>, key: &[u8]) -> Result<Option<Bytes>, En
     Ok(value.map(|value| copied(&value)))
 }
 
-fn scanned(rows: &ReadOnlyTable<Key, Key>, span: &Span, direction: Direction, most: Most) -> Result<Rows, EngineError> {
+fn scanned(
+    rows: &ReadOnlyTable<Key, Key>,
+    span: &Span,
+    direction: Direction,
+    limit: ScanLimit,
+) -> Result<Rows, EngineError> {
     let bounds = (Bound::Included(span.from.as_ref()), Bound::Excluded(span.until.as_ref()));
     let range = ReadableTable::range::<&[u8]>(rows, bounds).map_err(failed)?;
     let row = |row: Result<(AccessGuard<'_, Key>, AccessGuard<'_, Key>), StorageError>| -> Result<Row, StorageError> {
         row.map(|(key, value)| (copied(&key), copied(&value)))
     };
     let rows = match direction {
-        Direction::Forward => Rows::gather(range.map(row), most),
-        Direction::Backward => Rows::gather(range.rev().map(row), most),
+        Direction::Forward => Rows::gather(range.map(row), limit),
+        Direction::Backward => Rows::gather(range.rev().map(row), limit),
     };
     rows.map_err(failed)
 }

@@ -4,13 +4,13 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::ready;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 
 /// Something that an engine does. What is in memory is ready at once.
-pub type Doing<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send + 'a>>;
+pub type EngineFuture<'a, T> = BoxFuture<'a, Result<T, EngineError>>;
 
 /// A key and its value.
 pub type Row = (Bytes, Bytes);
@@ -23,17 +23,17 @@ pub type Writes = BTreeMap<Bytes, Option<Bytes>>;
 /// The task that commits owns it, so nothing is applied while something else is; everybody else has snapshots.
 pub trait Engine: Send + 'static {
     /// What has been applied so far. It stays as it is whatever is applied later.
-    fn snapshot(&mut self) -> Doing<'_, Arc<dyn Snapshot>>;
+    fn snapshot(&mut self) -> EngineFuture<'_, Arc<dyn Snapshot>>;
 
     /// Applies all writes, or none. Once it is ready they survive a crash.
     ///
     /// If it fails, none of them is there. An engine that can't tell, as after a failed sync, applies nothing more until it
     /// is opened anew, and then all of them are there or none.
-    fn apply<'a>(&'a mut self, writes: &'a Writes) -> Doing<'a, ()>;
+    fn apply<'a>(&'a mut self, writes: &'a Writes) -> EngineFuture<'a, ()>;
 
     /// Opens it anew after it failed, and writes something, to see that it works again. What was applied is there then, and of what
     /// failed all or nothing. Where this fails, snapshots go on as before, and it may be tried again.
-    fn reopen(&mut self) -> Doing<'_, ()> {
+    fn reopen(&mut self) -> EngineFuture<'_, ()> {
         Box::pin(ready(Err(EngineError::new("it can't be opened anew"))))
     }
 }
@@ -44,10 +44,10 @@ pub trait Engine: Send + 'static {
 /// and wakes the reader.
 pub trait Snapshot: Send + Sync {
     /// The value of a key.
-    fn get<'a>(&'a self, key: &'a [u8]) -> Doing<'a, Option<Bytes>>;
+    fn get<'a>(&'a self, key: &'a [u8]) -> EngineFuture<'a, Option<Bytes>>;
 
     /// The rows of a span, from its beginning or from its end. One row at least, unless there is none.
-    fn scan<'a>(&'a self, span: &'a Span, direction: Direction, most: Most) -> Doing<'a, Rows>;
+    fn scan<'a>(&'a self, span: &'a Span, direction: Direction, limit: ScanLimit) -> EngineFuture<'a, Rows>;
 }
 
 /// The keys from one on, up to and without another.
@@ -71,7 +71,7 @@ pub enum Direction {
 
 /// How much is read at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Most {
+pub struct ScanLimit {
     /// Rows.
     pub rows: usize,
     /// Bytes of keys and values. A single row may be larger.
@@ -133,12 +133,12 @@ impl Rows {
     ///
     /// # Errors
     /// Those of the rows.
-    pub(super) fn gather<E>(rows: impl Iterator<Item = Result<Row, E>>, most: Most) -> Result<Self, E> {
+    pub(super) fn gather<E>(rows: impl Iterator<Item = Result<Row, E>>, limit: ScanLimit) -> Result<Self, E> {
         let (mut taken, mut bytes) = (Vec::new(), 0_usize);
         for row in rows {
             let row = row?;
             bytes = bytes.saturating_add(row.0.len() + row.1.len());
-            if !taken.is_empty() && (taken.len() >= most.rows || bytes > most.bytes) {
+            if !taken.is_empty() && (taken.len() >= limit.rows || bytes > limit.bytes) {
                 return Ok(Self { rows: taken, ended: false });
             }
             taken.push(row);

@@ -4,14 +4,14 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 
-use super::books;
-use super::engine::{Direction, Most};
+use super::engine::{Direction, ScanLimit};
+use super::export_line::ExportLine;
 use super::handle::Store;
-use super::line::Line;
+use super::metadata;
 use super::space::{self, KINDS, Owner, Place};
 
 /// How much is read at once.
-const READ: Most = Most { rows: 1000, bytes: 1 << 20 };
+const READ: ScanLimit = ScanLimit { rows: 1000, bytes: 1 << 20 };
 
 /// What an export has written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,8 +33,8 @@ impl Store {
             None => vec![space::everything()],
         };
         let mut exported = Exported::default();
-        let ids_ms = books::read(&*seen.snapshot, &books::mark()).await.context("reading the store")?;
-        out.write_all(&Line::Head { ids_ms }.write()?).context("writing the export")?;
+        let ids_ms = metadata::read(&*seen.snapshot, &metadata::mark()).await.context("reading the store")?;
+        out.write_all(&ExportLine::Head { ids_ms }.write()?).context("writing the export")?;
         for span in spans {
             let mut unread = Some(span);
             while let Some(span) = unread.take() {
@@ -45,11 +45,11 @@ impl Store {
                 exported.rows += read.rows.len() as u64;
                 for (place, value) in read.rows {
                     let place = Place::read(&place).context("the store is damaged: a key is nobody's")?;
-                    out.write_all(&Line::row(place, value).write()?).context("writing the export")?;
+                    out.write_all(&ExportLine::row(place, value).write()?).context("writing the export")?;
                 }
             }
         }
-        out.write_all(&Line::End { rows: exported.rows }.write()?).context("writing the export")?;
+        out.write_all(&ExportLine::End { rows: exported.rows }.write()?).context("writing the export")?;
         out.flush().context("writing the export")?;
         Ok(exported)
     }

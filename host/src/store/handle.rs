@@ -8,16 +8,16 @@ use anyhow::{Context, Result};
 use futures_util::FutureExt;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::batch::Refusal;
-use super::books;
-use super::committer::{Committer, Order, Shared, Waiting};
+use super::batch::CommitError;
+use super::committer::{Committer, Order, PendingCommit, Shared};
 use super::directory;
 use super::draft::{Draft, Revision, Seen};
-use super::engine::{Direction, Engine, EngineError, Most, Writes};
+use super::engine::{Direction, Engine, EngineError, ScanLimit, Writes};
 use super::health::{Trouble, now_ms};
 use super::ids::{Ids, LEASE_MS};
 use super::limits::StoreLimits;
 use super::memory::Memory;
+use super::metadata;
 use super::reading;
 use super::space::Owner;
 
@@ -28,16 +28,16 @@ use super::space::Owner;
 #[derive(Clone)]
 pub struct Store {
     shared: Arc<Shared>,
-    desk: Arc<Desk>,
+    submission: Arc<Submission>,
 }
 
 /// Where calls are committed.
-enum Desk {
+enum Submission {
     /// In a thread of its own, since a sync blocks.
-    Apart(Queue),
+    Thread(Queue),
     /// Right where the call is: for an engine that is always ready at once. It needs no thread, and so a clock that stands
     /// still in a test doesn't take the wait for one for idleness.
-    Here { committer: Mutex<Committer>, open: Semaphore },
+    Inline { committer: Mutex<Committer>, open: Semaphore },
 }
 
 struct Queue {
@@ -70,7 +70,7 @@ impl Store {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let runtime = runtime.context("preparing to write")?;
         let (orders, queue) = mpsc::unbounded_channel();
-        let last_word = LastWord(Arc::clone(&shared));
+        let last_word = FailOnExit(Arc::clone(&shared));
         let work = move || {
             reading::wait_here();
             let _last_word = last_word;
@@ -79,7 +79,7 @@ impl Store {
         std::thread::Builder::new().name("bennu-store".into()).spawn(work).context("starting a thread to write in")?;
         let room_bytes = u32::try_from(limits.waiting_bytes.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX).max(1);
         let room = Arc::new(Semaphore::new(room_bytes as usize));
-        Ok(Self { shared, desk: Arc::new(Desk::Apart(Queue { orders, room, room_bytes })) })
+        Ok(Self { shared, submission: Arc::new(Submission::Thread(Queue { orders, room, room_bytes })) })
     }
 
     /// A store that keeps nothing: for tests, and for hosts without a data directory. Its commits are done at once.
@@ -90,8 +90,8 @@ impl Store {
         let committer = Committer::new(Box::<Memory>::default(), limits).now_or_never();
         let committer = committer.context("memory is ready at once")??;
         let shared = Arc::clone(committer.shared());
-        let desk = Desk::Here { committer: Mutex::new(committer), open: Semaphore::new(0) };
-        Ok(Self { shared, desk: Arc::new(desk) })
+        let submission = Submission::Inline { committer: Mutex::new(committer), open: Semaphore::new(0) };
+        Ok(Self { shared, submission: Arc::new(submission) })
     }
 
     /// Begins a call's reading and writing, of what is committed by now.
@@ -117,31 +117,31 @@ impl Store {
     /// # Errors
     /// Where it was overtaken or refused, and nothing of it is there. After a failed sync nobody can say that for sure: no
     /// call sees it, and nothing more is written, until the store is opened again and it is there as a whole or not at all.
-    pub async fn commit(&self, draft: Draft) -> Result<Revision, Refusal> {
+    pub async fn commit(&self, draft: Draft) -> Result<Revision, CommitError> {
         if !draft.has_writes() {
             return Ok(draft.seen.revision);
         }
-        match &*self.desk {
-            Desk::Apart(queue) => queue.commit(draft).await,
-            Desk::Here { open, .. } if open.is_closed() => Err(Refusal::Stopping),
-            Desk::Here { committer, .. } => {
+        match &*self.submission {
+            Submission::Thread(queue) => queue.commit(draft).await,
+            Submission::Inline { open, .. } if open.is_closed() => Err(CommitError::Stopping),
+            Submission::Inline { committer, .. } => {
                 let mut committer = committer.lock().unwrap_or_else(PoisonError::into_inner);
                 let drafts = [draft];
                 let outcomes = committer.settle(&drafts).now_or_never();
                 let outcome = outcomes.and_then(|outcomes| outcomes.into_iter().next());
-                outcome.unwrap_or_else(|| Err(Refusal::Failed(EngineError::new("memory wasn't ready at once"))))
+                outcome.unwrap_or_else(|| Err(CommitError::Failed(EngineError::new("memory wasn't ready at once"))))
             }
         }
     }
 
     /// Writes what no call has, if nothing else was written since that revision.
-    pub(super) async fn apply(&self, writes: Writes, since: Revision) -> Result<Revision, Refusal> {
-        match &*self.desk {
-            Desk::Apart(queue) => queue.ask(|answer| Order::Apply(writes, since, answer)).await?,
-            Desk::Here { committer, .. } => {
+    pub(super) async fn apply(&self, writes: Writes, since: Revision) -> Result<Revision, CommitError> {
+        match &*self.submission {
+            Submission::Thread(queue) => queue.ask(|answer| Order::Apply(writes, since, answer)).await?,
+            Submission::Inline { committer, .. } => {
                 let mut committer = committer.lock().unwrap_or_else(PoisonError::into_inner);
                 let applied = committer.apply_apart(writes, since).now_or_never();
-                applied.unwrap_or_else(|| Err(Refusal::Failed(EngineError::new("memory wasn't ready at once"))))
+                applied.unwrap_or_else(|| Err(CommitError::Failed(EngineError::new("memory wasn't ready at once"))))
             }
         }
     }
@@ -151,7 +151,7 @@ impl Store {
     #[must_use]
     pub fn unique_id(&self) -> String {
         let (id, asks) = self.shared.ids.draw(now_ms());
-        if let (true, Desk::Apart(queue)) = (asks, &*self.desk) {
+        if let (true, Submission::Thread(queue)) = (asks, &*self.submission) {
             // Where the thread has ended, so has the store.
             let _ = queue.orders.send(Order::Mark(None));
         }
@@ -163,9 +163,9 @@ impl Store {
     ///
     /// # Errors
     /// Where that can't be written. Ids are drawn all the same, and it is tried again with the next batch.
-    pub async fn keep_ids(&self) -> Result<Option<Duration>, Refusal> {
+    pub async fn keep_ids(&self) -> Result<Option<Duration>, CommitError> {
         let behind_ms = self.shared.ids.last_ms().saturating_sub(now_ms());
-        if let Desk::Apart(queue) = &*self.desk {
+        if let Submission::Thread(queue) = &*self.submission {
             queue.ask(|answer| Order::Mark(Some(answer))).await??;
         }
         Ok((behind_ms > LEASE_MS).then(|| Duration::from_millis(behind_ms)))
@@ -184,7 +184,7 @@ impl Store {
     /// Those of the engine.
     pub async fn usage(&self, plugin: &str) -> Result<u64, EngineError> {
         let seen = self.seen();
-        let usage = books::read(&*seen.snapshot, &books::usage(plugin)).await;
+        let usage = metadata::read(&*seen.snapshot, &metadata::usage(plugin)).await;
         Ok(seen.told(usage)?.unwrap_or(0))
     }
 
@@ -195,12 +195,12 @@ impl Store {
     pub async fn usages(&self) -> Result<Vec<(String, u64)>, EngineError> {
         let seen = self.seen();
         let mut usages = Vec::new();
-        let mut rest = books::usages();
+        let mut rest = metadata::usages();
         loop {
-            let read = seen.snapshot.scan(&rest, Direction::Forward, Most { rows: 1000, bytes: usize::MAX }).await;
+            let read = seen.snapshot.scan(&rest, Direction::Forward, ScanLimit { rows: 1000, bytes: usize::MAX }).await;
             let read = seen.told(read)?;
             for (place, entry) in &read.rows {
-                usages.push((books::plugin_of(place).unwrap_or_default().to_owned(), books::number(entry)?));
+                usages.push((metadata::plugin_of(place).unwrap_or_default().to_owned(), metadata::number(entry)?));
             }
             match read.rows.last() {
                 Some((last, _)) if !read.ended => rest = rest.split_after(last, Direction::Forward).1,
@@ -211,19 +211,19 @@ impl Store {
 
     /// Ends it: what waits is committed, what comes later is refused. Then the file is closed, and may be opened again.
     pub async fn close(&self) {
-        match &*self.desk {
-            Desk::Apart(queue) => queue.close().await,
-            Desk::Here { open, .. } => open.close(),
+        match &*self.submission {
+            Submission::Thread(queue) => queue.close().await,
+            Submission::Inline { open, .. } => open.close(),
         }
     }
 
     /// Waits until the thread that writes has ended. It must not end before the store is closed.
     pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
-        let desk = Arc::clone(&self.desk);
+        let submission = Arc::clone(&self.submission);
         async move {
-            match &*desk {
-                Desk::Apart(queue) => queue.orders.closed().await,
-                Desk::Here { .. } => std::future::pending().await,
+            match &*submission {
+                Submission::Thread(queue) => queue.orders.closed().await,
+                Submission::Inline { .. } => std::future::pending().await,
             }
         }
     }
@@ -242,24 +242,24 @@ impl Store {
 }
 
 impl Queue {
-    async fn commit(&self, draft: Draft) -> Result<Revision, Refusal> {
+    async fn commit(&self, draft: Draft) -> Result<Revision, CommitError> {
         // More than there is room for at all goes alone.
         let bytes = u32::try_from(draft.weight()).unwrap_or(u32::MAX).min(self.room_bytes);
-        let place = Arc::clone(&self.room).acquire_many_owned(bytes).await.map_err(|_| Refusal::Stopping)?;
+        let place = Arc::clone(&self.room).acquire_many_owned(bytes).await.map_err(|_| CommitError::Stopping)?;
         let (answer, outcome) = oneshot::channel();
-        let is_taken = self.orders.send(Order::Commit(Waiting { draft, answer, place })).is_ok();
+        let is_taken = self.orders.send(Order::Commit(PendingCommit { draft, answer, permit: place })).is_ok();
         match outcome.await {
             Ok(outcome) if is_taken => outcome,
-            _ if self.room.is_closed() => Err(Refusal::Stopping),
+            _ if self.room.is_closed() => Err(CommitError::Stopping),
             _ => Err(died()),
         }
     }
 
     /// Has the thread do something else, and waits for what comes of it.
-    async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, Refusal> {
+    async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, CommitError> {
         let (answer, outcome) = oneshot::channel();
         let _ = self.orders.send(order(answer));
-        outcome.await.map_err(|_| if self.room.is_closed() { Refusal::Stopping } else { died() })
+        outcome.await.map_err(|_| if self.room.is_closed() { CommitError::Stopping } else { died() })
     }
 
     async fn close(&self) {
@@ -272,16 +272,16 @@ impl Queue {
     }
 }
 
-fn died() -> Refusal {
-    Refusal::Failed(EngineError::new(THREAD_DIED))
+fn died() -> CommitError {
+    CommitError::Failed(EngineError::new(THREAD_DIED))
 }
 
 const THREAD_DIED: &str = "its thread died; this is a fault of the host";
 
 /// Says that the thread which writes has died, if it dies: nothing is written any more.
-struct LastWord(Arc<Shared>);
+struct FailOnExit(Arc<Shared>);
 
-impl Drop for LastWord {
+impl Drop for FailOnExit {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.health.set(Some(Trouble { since_ms: now_ms(), reason: THREAD_DIED.into() }));

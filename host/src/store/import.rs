@@ -6,13 +6,13 @@ use std::io::{BufRead, Read};
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 
-use super::books;
 use super::draft::Draft;
-use super::engine::{Direction, Most, Writes};
+use super::engine::{Direction, ScanLimit, Writes};
+use super::export_line::ExportLine;
 use super::handle::Store;
 use super::ids::LATEST_MS;
 use super::limits::Oversize;
-use super::line::Line;
+use super::metadata;
 use super::space::{KINDS, Kind, Owner};
 
 /// What becomes of the keys and rooms that a plugin has before an import.
@@ -46,11 +46,11 @@ struct Importing<'a> {
     /// What isn't committed yet, all of one plugin.
     draft: Option<Draft>,
     /// How much that is.
-    pending: Most,
+    pending: ScanLimit,
 }
 
 /// How much is read at once, and how much is committed together, but for a single row. What a call may write is a limit too.
-const READ: Most = Most { rows: 500, bytes: 1 << 20 };
+const READ: ScanLimit = ScanLimit { rows: 500, bytes: 1 << 20 };
 
 impl Store {
     /// Puts the rows of JSON lines into the store, as they come, some hundreds at a time. Quotas don't count.
@@ -58,7 +58,7 @@ impl Store {
     /// # Errors
     /// Says the line that is wrong. What stood before it may have been imported: import it again with [`Existing::Merge`].
     pub async fn import(&self, input: &mut impl BufRead, existing: Existing) -> Result<Imported> {
-        let pending = Most { rows: 0, bytes: 0 };
+        let pending = ScanLimit { rows: 0, bytes: 0 };
         let mut importing = Importing { store: self, existing, met: BTreeSet::new(), rows: 0, draft: None, pending };
         let most = line_bytes_most(self);
         let mut line = Vec::new();
@@ -72,12 +72,12 @@ impl Store {
             let taken = async {
                 ensure!(line.len() as u64 <= most, "it has more than {most} bytes, and so can't be a row");
                 ensure!(end.is_none(), "the line before it was the last one");
-                match (number, Line::read(&line)?) {
-                    (1, Line::Head { ids_ms }) => self.go_past(ids_ms).await?,
+                match (number, ExportLine::read(&line)?) {
+                    (1, ExportLine::Head { ids_ms }) => self.go_past(ids_ms).await?,
                     (1, _) => bail!("it doesn't say what this is, as the first line of an export does"),
-                    (_, Line::Head { .. }) => bail!("another export begins; import one at a time"),
-                    (_, Line::End { rows }) => end = Some(rows),
-                    (_, Line::Row { plugin, kind, name, value }) => {
+                    (_, ExportLine::Head { .. }) => bail!("another export begins; import one at a time"),
+                    (_, ExportLine::End { rows }) => end = Some(rows),
+                    (_, ExportLine::Row { plugin, kind, name, value }) => {
                         importing.row(&plugin, kind, &name, value).await?;
                     }
                 }
@@ -100,9 +100,9 @@ impl Store {
     async fn go_past(&self, ids_ms: Option<u64>) -> Result<()> {
         ensure!(ids_ms.is_none_or(|ids_ms| ids_ms <= LATEST_MS), "its `ids_ms` is later than an id can be");
         let seen = self.seen();
-        let has = books::read(&*seen.snapshot, &books::mark()).await.context("reading the store")?;
+        let has = metadata::read(&*seen.snapshot, &metadata::mark()).await.context("reading the store")?;
         let Some(ids_ms) = ids_ms.filter(|ids_ms| has.is_none_or(|has| has < *ids_ms)) else { return Ok(()) };
-        let writes = Writes::from([(books::mark(), Some(books::entry(ids_ms)))]);
+        let writes = Writes::from([(metadata::mark(), Some(metadata::entry(ids_ms)))]);
         self.apply(writes, seen.revision).await.context("writing the store")?;
         self.ids().go_past(ids_ms);
         Ok(())
@@ -194,7 +194,7 @@ impl Importing<'_> {
         };
         match taken {
             Ok(()) => {
-                self.pending = Most { rows: self.pending.rows + 1, bytes: self.pending.bytes + bytes };
+                self.pending = ScanLimit { rows: self.pending.rows + 1, bytes: self.pending.bytes + bytes };
                 Ok(true)
             }
             Err(Oversize::Writes { .. } | Oversize::WriteBytes { .. }) => Ok(false),
@@ -208,7 +208,7 @@ impl Importing<'_> {
         let owner = draft.owner().clone();
         self.store.commit(draft).await.context("writing the store")?;
         self.draft = Some(self.store.begin(&owner));
-        self.pending = Most { rows: 0, bytes: 0 };
+        self.pending = ScanLimit { rows: 0, bytes: 0 };
         Ok(())
     }
 }

@@ -65,38 +65,38 @@ pub enum Oversize {
         /// How many there are.
         bytes: usize,
         /// How many there may be.
-        most: usize,
+        limit: usize,
     },
     /// The bytes of a value.
     Value {
         /// How many there are.
         bytes: usize,
         /// How many there may be.
-        most: usize,
+        limit: usize,
     },
     /// The bytes of a durable room, with its version.
     Room {
         /// How many there are.
         bytes: usize,
         /// How many there may be.
-        most: usize,
+        limit: usize,
     },
     /// The keys that a call writes.
     Writes {
         /// How many there may be.
-        most: usize,
+        limit: usize,
     },
     /// The bytes that a call writes.
     WriteBytes {
         /// How many there may be.
-        most: usize,
+        limit: usize,
     },
     /// The bytes of a plugin's name.
     Name {
         /// How many there are.
         bytes: usize,
         /// How many there may be, and one at least.
-        most: usize,
+        limit: usize,
     },
 }
 
@@ -104,19 +104,19 @@ impl StoreLimits {
     pub(super) fn check_key(&self, key: &[u8]) -> Result<(), Oversize> {
         match key.len() {
             0 => Err(Oversize::NoKey),
-            bytes if bytes > self.key_bytes => Err(Oversize::Key { bytes, most: self.key_bytes }),
+            bytes if bytes > self.key_bytes => Err(Oversize::Key { bytes, limit: self.key_bytes }),
             _ => Ok(()),
         }
     }
 
     pub(super) fn check_value(&self, value: &[u8]) -> Result<(), Oversize> {
-        let (bytes, most) = (value.len(), self.value_bytes);
-        if bytes > most { Err(Oversize::Value { bytes, most }) } else { Ok(()) }
+        let (bytes, limit) = (value.len(), self.value_bytes);
+        if bytes > limit { Err(Oversize::Value { bytes, limit }) } else { Ok(()) }
     }
 
     pub(super) fn check_room(&self, room: &[u8]) -> Result<(), Oversize> {
-        let (bytes, most) = (room.len(), self.room_bytes);
-        if bytes > most { Err(Oversize::Room { bytes, most }) } else { Ok(()) }
+        let (bytes, limit) = (room.len(), self.room_bytes);
+        if bytes > limit { Err(Oversize::Room { bytes, limit }) } else { Ok(()) }
     }
 }
 
@@ -124,27 +124,30 @@ impl fmt::Display for Oversize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoKey => write!(f, "a key in the store has one byte at least"),
-            Self::Key { bytes, most } => {
-                write!(f, "a key in the store has {bytes} bytes; at most {most} (`limits.store_key_bytes = {most}`)")
+            Self::Key { bytes, limit } => {
+                write!(f, "a key in the store has {bytes} bytes; at most {limit} (`limits.store_key_bytes = {limit}`)")
             }
-            Self::Value { bytes, most } => {
+            Self::Value { bytes, limit } => {
                 write!(
                     f,
-                    "a value in the store has {bytes} bytes; at most {most} (`limits.store_value_bytes = {most}`)"
+                    "a value in the store has {bytes} bytes; at most {limit} (`limits.store_value_bytes = {limit}`)"
                 )
             }
-            Self::Room { bytes, most } => {
-                write!(f, "a room in the store has {bytes} bytes; at most {most} (`limits.room_bytes`)")
+            Self::Room { bytes, limit } => {
+                write!(f, "a room in the store has {bytes} bytes; at most {limit} (`limits.room_bytes`)")
             }
-            Self::Writes { most } => {
-                write!(f, "a call writes more than {most} keys of the store (`limits.store_writes_per_call = {most}`)")
+            Self::Writes { limit } => {
+                write!(
+                    f,
+                    "a call writes more than {limit} keys of the store (`limits.store_writes_per_call = {limit}`)"
+                )
             }
-            Self::WriteBytes { most } => {
+            Self::WriteBytes { limit } => {
                 let key = "limits.store_write_bytes_per_call";
-                write!(f, "a call writes more than {most} bytes to the store (`{key} = {most}`)")
+                write!(f, "a call writes more than {limit} bytes to the store (`{key} = {limit}`)")
             }
-            Self::Name { bytes, most } => {
-                write!(f, "a plugin's name has {bytes} bytes; in the store it has one at least and at most {most}")
+            Self::Name { bytes, limit } => {
+                write!(f, "a plugin's name has {bytes} bytes; in the store it has one at least and at most {limit}")
             }
         }
     }

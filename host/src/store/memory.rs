@@ -9,16 +9,16 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 
-use super::engine::{Direction, Doing, Engine, Most, Rows, Snapshot, Span, Writes};
+use super::engine::{Direction, Engine, EngineFuture, Rows, ScanLimit, Snapshot, Span, Writes};
 
 /// Ordered keys in memory.
 #[derive(Default)]
 pub struct Memory {
-    shelf: Arc<Shelf>,
+    versions: Arc<SharedVersions>,
 }
 
 #[derive(Default)]
-struct Shelf(RwLock<Versions>);
+struct SharedVersions(RwLock<Versions>);
 
 #[derive(Default)]
 struct Versions {
@@ -33,22 +33,22 @@ struct Versions {
 }
 
 struct View {
-    shelf: Arc<Shelf>,
+    versions: Arc<SharedVersions>,
     batch: u64,
 }
 
 impl Engine for Memory {
-    fn snapshot(&mut self) -> Doing<'_, Arc<dyn Snapshot>> {
-        let mut versions = self.shelf.write();
+    fn snapshot(&mut self) -> EngineFuture<'_, Arc<dyn Snapshot>> {
+        let mut versions = self.versions.write();
         let batch = versions.batch;
         *versions.snapshots.entry(batch).or_default() += 1;
         drop(versions);
-        let view: Arc<dyn Snapshot> = Arc::new(View { shelf: Arc::clone(&self.shelf), batch });
+        let view: Arc<dyn Snapshot> = Arc::new(View { versions: Arc::clone(&self.versions), batch });
         Box::pin(ready(Ok(view)))
     }
 
-    fn apply<'a>(&'a mut self, writes: &'a Writes) -> Doing<'a, ()> {
-        self.shelf.write().apply(writes);
+    fn apply<'a>(&'a mut self, writes: &'a Writes) -> EngineFuture<'a, ()> {
+        self.versions.write().apply(writes);
         Box::pin(ready(Ok(())))
     }
 }
@@ -89,21 +89,21 @@ fn value_at(versions: &[(u64, Option<Bytes>)], batch: u64) -> Option<Bytes> {
 }
 
 impl Snapshot for View {
-    fn get<'a>(&'a self, key: &'a [u8]) -> Doing<'a, Option<Bytes>> {
-        let value = self.shelf.read().keys.get(key).and_then(|versions| value_at(versions, self.batch));
+    fn get<'a>(&'a self, key: &'a [u8]) -> EngineFuture<'a, Option<Bytes>> {
+        let value = self.versions.read().keys.get(key).and_then(|versions| value_at(versions, self.batch));
         Box::pin(ready(Ok(value)))
     }
 
-    fn scan<'a>(&'a self, span: &'a Span, direction: Direction, most: Most) -> Doing<'a, Rows> {
+    fn scan<'a>(&'a self, span: &'a Span, direction: Direction, limit: ScanLimit) -> EngineFuture<'a, Rows> {
         if span.is_empty() {
             return Box::pin(ready(Ok(Rows { rows: Vec::new(), ended: true })));
         }
-        let versions = self.shelf.read();
+        let versions = self.versions.read();
         let range = versions.keys.range(span.from.clone()..span.until.clone());
         let rows = range.filter_map(|(key, versions)| Some(Ok((key.clone(), value_at(versions, self.batch)?))));
         let rows = match direction {
-            Direction::Forward => Rows::gather(rows, most),
-            Direction::Backward => Rows::gather(rows.rev(), most),
+            Direction::Forward => Rows::gather(rows, limit),
+            Direction::Backward => Rows::gather(rows.rev(), limit),
         };
         drop(versions);
         Box::pin(ready(rows))
@@ -112,7 +112,7 @@ impl Snapshot for View {
 
 impl Drop for View {
     fn drop(&mut self) {
-        let mut versions = self.shelf.write();
+        let mut versions = self.versions.write();
         if let Some(count) = versions.snapshots.get_mut(&self.batch) {
             *count -= 1;
             if *count == 0 {
@@ -122,7 +122,7 @@ impl Drop for View {
     }
 }
 
-impl Shelf {
+impl SharedVersions {
     /// A panic can't come in the middle of a change, so a poisoned lock is as good as another.
     fn read(&self) -> RwLockReadGuard<'_, Versions> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn versions_go_with_the_last_snapshot_that_sees_them() {
         let mut memory = Memory::default();
-        let versions = |memory: &Memory, key: &str| memory.shelf.read().keys.get(key.as_bytes()).map_or(0, Vec::len);
+        let versions = |memory: &Memory, key: &str| memory.versions.read().keys.get(key.as_bytes()).map_or(0, Vec::len);
         write(&mut memory, "a", Some("1"));
         let first = memory.snapshot().now_or_never().unwrap().unwrap();
         write(&mut memory, "a", Some("2"));
@@ -158,6 +158,6 @@ mod tests {
         drop(first);
         write(&mut memory, "b", None);
         assert_eq!((versions(&memory, "a"), versions(&memory, "b")), (0, 0));
-        assert!(memory.shelf.read().stale.is_empty() && memory.shelf.read().snapshots.is_empty());
+        assert!(memory.versions.read().stale.is_empty() && memory.versions.read().snapshots.is_empty());
     }
 }

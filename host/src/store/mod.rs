@@ -16,21 +16,21 @@
 
 mod backing;
 mod batch;
-mod books;
 mod committer;
 mod directory;
 mod draft;
 mod embedded;
 mod engine;
 mod export;
+mod export_line;
 mod footprint;
 mod handle;
 mod health;
 mod ids;
 mod import;
 mod limits;
-mod line;
 mod memory;
+mod metadata;
 mod overlay;
 mod probe;
 mod reading;
@@ -42,11 +42,11 @@ mod space;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-pub use batch::Refusal;
+pub use batch::CommitError;
 pub use directory::{absolute, open_to_others};
 pub use draft::{Draft, ReadError, Revision};
 pub use embedded::{Embedded, OpeningError};
-pub use engine::{Direction, Doing, Engine, EngineError, Most, Row, Rows, Snapshot, Span, Writes};
+pub use engine::{Direction, Engine, EngineError, EngineFuture, Row, Rows, ScanLimit, Snapshot, Span, Writes};
 pub use export::Exported;
 pub use handle::Store;
 pub use health::Trouble;

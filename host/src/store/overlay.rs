@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::engine::{Direction, EngineError, Most, Row, Snapshot, Span, Writes};
+use super::engine::{Direction, EngineError, Row, ScanLimit, Snapshot, Span, Writes};
 
 /// What a scan found, and how far it looked.
 pub(super) struct Overlaid {
@@ -23,13 +23,13 @@ pub(super) async fn scan(
     writes: &Writes,
     span: &Span,
     direction: Direction,
-    most: Most,
+    limit: ScanLimit,
     prefix: usize,
 ) -> Result<Overlaid, EngineError> {
     let (mut rows, mut bytes): (Vec<Row>, usize) = (Vec::new(), 0);
     let mut unread = Some(span.clone()).filter(|span| !span.is_empty());
     while let Some(reading) = unread {
-        let left = Most { rows: most.rows - rows.len(), bytes: most.bytes.saturating_sub(bytes) };
+        let left = ScanLimit { rows: limit.rows - rows.len(), bytes: limit.bytes.saturating_sub(bytes) };
         let stored = snapshot.scan(&reading, direction, left).await?;
         // Of what lies beyond the last stored row, nothing is known yet.
         let told = match stored.rows.last() {
@@ -45,7 +45,7 @@ pub(super) async fn scan(
         };
         for row in merged(stored.rows, writes, &told, direction) {
             let size = row.0.len() - prefix + row.1.len();
-            if !rows.is_empty() && bytes + size > most.bytes {
+            if !rows.is_empty() && bytes + size > limit.bytes {
                 // It stops for the size of this row, so it has seen it.
                 let (seen, _) = span.split_after(&row.0, direction);
                 let rest = rows.last().map(|(last, _)| span.split_after(last, direction).1);
@@ -53,7 +53,7 @@ pub(super) async fn scan(
             }
             bytes += size;
             rows.push(row);
-            if rows.len() >= most.rows
+            if rows.len() >= limit.rows
                 && let Some((last, _)) = rows.last()
             {
                 let (seen, rest) = span.split_after(last, direction);

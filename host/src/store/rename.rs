@@ -2,13 +2,13 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::books;
-use super::engine::{Direction, Most, Writes};
+use super::engine::{Direction, ScanLimit, Writes};
 use super::handle::Store;
+use super::metadata;
 use super::space::{KINDS, Owner};
 
 /// How much is read at once.
-const READ: Most = Most { rows: 1000, bytes: 1 << 20 };
+const READ: ScanLimit = ScanLimit { rows: 1000, bytes: 1 << 20 };
 
 /// What was given another name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,11 +26,12 @@ impl Store {
         let seen = self.seen();
         let reading = || "reading the store";
         let (before, has) = (old.name(), new.name());
-        let bytes = books::read(&*seen.snapshot, &books::usage(before)).await.with_context(reading)?.unwrap_or(0);
+        let bytes = metadata::read(&*seen.snapshot, &metadata::usage(before)).await.with_context(reading)?.unwrap_or(0);
         ensure!(bytes > 0, "`{before}` has nothing in the store; `bennu store usage` says who has");
-        let taken = books::read(&*seen.snapshot, &books::usage(has)).await.with_context(reading)?.unwrap_or(0);
+        let taken = metadata::read(&*seen.snapshot, &metadata::usage(has)).await.with_context(reading)?.unwrap_or(0);
         ensure!(taken == 0, "`{has}` has {taken} bytes in the store already, and nothing of them is overwritten");
-        let mut writes = Writes::from([(books::usage(before), None), (books::usage(has), Some(books::entry(bytes)))]);
+        let mut writes =
+            Writes::from([(metadata::usage(before), None), (metadata::usage(has), Some(metadata::entry(bytes)))]);
         let mut renamed = Renamed::default();
         for kind in KINDS {
             let mut unread = Some(old.span(kind));

@@ -48,7 +48,7 @@ impl Scan {
 
     /// The same, for so many rows.
     #[must_use]
-    pub fn most(self, rows: usize) -> Self {
+    pub fn limit(self, rows: usize) -> Self {
         Self { rows, ..self }
     }
 

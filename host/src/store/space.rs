@@ -18,7 +18,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::engine::Span;
 use super::limits::Oversize;
 
-const BOOKS: u8 = 0;
+const METADATA: u8 = 0;
 const KEYS: u8 = 1;
 const ROOMS: u8 = 2;
 const FORMERS: u8 = 3;
@@ -66,7 +66,7 @@ impl Owner {
     pub fn new(name: &str, quota_bytes: u64) -> Result<Self, Oversize> {
         let bytes = name.len();
         let length = u8::try_from(bytes).ok().filter(|length| *length > 0);
-        let length = length.ok_or(Oversize::Name { bytes, most: Self::NAME_BYTES_MAX })?;
+        let length = length.ok_or(Oversize::Name { bytes, limit: Self::NAME_BYTES_MAX })?;
         let prefix = |kind: u8| Bytes::from([&[kind, length], name.as_bytes()].concat());
         let inner = Inner { name: name.into(), quota_bytes, prefixes: [KEYS, ROOMS, FORMERS].map(prefix) };
         Ok(Self { inner: Arc::new(inner) })
@@ -143,13 +143,13 @@ pub(super) fn are_akin(one: &[u8], other: &[u8]) -> bool {
 }
 
 /// A key of the books.
-pub(super) fn book(name: &[u8]) -> Bytes {
-    [&[BOOKS], name].concat().into()
+pub(super) fn metadata_key(name: &[u8]) -> Bytes {
+    [&[METADATA], name].concat().into()
 }
 
 /// All the books whose names begin so.
-pub(super) fn books(prefix: &[u8]) -> Span {
-    let from = book(prefix);
+pub(super) fn metadata_span(prefix: &[u8]) -> Span {
+    let from = metadata_key(prefix);
     Span { until: after_prefix(&from), from }
 }
 
@@ -208,7 +208,7 @@ mod tests {
                             assert_eq!(holds(&owner(other).span(other_kind)), is_its, "{name} {other} {key:?}");
                         }
                     }
-                    assert!(holds(&everything()) && !holds(&books(b"")));
+                    assert!(holds(&everything()) && !holds(&metadata_span(b"")));
                     let read = Place::read(&place).unwrap();
                     assert_eq!((read.plugin.as_str(), read.kind, read.name.as_ref()), (name, kind, key));
                     assert_eq!(owner(name).name_of(&place), key);
@@ -227,8 +227,8 @@ mod tests {
     #[test]
     fn names_have_a_length() {
         for name in ["", "x".repeat(256).as_str()] {
-            assert_eq!(Owner::new(name, 0).unwrap_err(), Oversize::Name { bytes: name.len(), most: 255 });
+            assert_eq!(Owner::new(name, 0).unwrap_err(), Oversize::Name { bytes: name.len(), limit: 255 });
         }
-        assert!(Place::read(&book(b"format")).is_none());
+        assert!(Place::read(&metadata_key(b"format")).is_none());
     }
 }

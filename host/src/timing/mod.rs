@@ -5,10 +5,10 @@
 //! a gap, and what has come must be read before the peer is judged.
 
 mod awake;
-mod patience;
+mod deadline;
 
 pub use awake::AwakeClock;
-pub use patience::{Patience, sleep, within};
+pub use deadline::{AwakeDeadline, sleep, within};
 
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use serde_json::Value;
 
-use super::doorman::Turned;
+use super::authenticator::Rejection;
 use super::mount::Mount;
 use super::params;
 use super::request::AskedUri;
@@ -58,22 +58,22 @@ impl Mount {
         parts: &Parts,
         peer: SocketAddr,
         transport: Transport,
-    ) -> Result<Admitted, Turned> {
+    ) -> Result<Admitted, Rejection> {
         let headers = &parts.headers;
         let authority = headers.get(header::HOST).and_then(|host| host.to_str().ok());
         // What isn't even text is no origin.
         let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
         if !self.origins.allow(origin, Site { scheme: SCHEME, authority }) {
-            return Err(Turned::forbidden(Reason::Origin));
+            return Err(Rejection::forbidden(Reason::Origin));
         }
         let (protocol, auth_token) = self.choose(headers, transport)?;
         let params = params::read(parts.uri.query().unwrap_or_default());
         let vsn = match params.get("vsn") {
             None => None,
             Some(Value::String(vsn)) => Some(vsn.as_str()),
-            Some(_) => return Err(Turned::forbidden(Reason::Version)),
+            Some(_) => return Err(Rejection::forbidden(Reason::Version)),
         };
-        let serializer = Serializer::for_version(vsn).ok_or_else(|| Turned::forbidden(Reason::Version))?;
+        let serializer = Serializer::for_version(vsn).ok_or_else(|| Rejection::forbidden(Reason::Version))?;
         let connect_params: Box<str> = Value::Object(params.clone()).to_string().into();
         let request = Request {
             mount: self.path.as_str().into(),
@@ -84,7 +84,7 @@ impl Mount {
             uri: uri(parts, authority),
             auth_token: auth_token.map(Into::into),
         };
-        let identity = self.doorman.decide(&self.endpoint.node.routes, request, &params).await?;
+        let identity = self.authenticator.decide(&self.endpoint.node.routes, request, &params).await?;
         // What the transport itself is told isn't the channels' business.
         let x_headers = named(headers, |name| name.starts_with("x-") && name != AUTH_TOKEN && name != POLL_TOKEN);
         let facts = SocketFacts { identity, transport: transport.as_str(), connect_params, x_headers };
@@ -98,15 +98,15 @@ impl Mount {
         self.endpoint.sockets.tally.note(reason, &client);
     }
 
-    fn choose(&self, headers: &HeaderMap, transport: Transport) -> Result<(Option<String>, Option<String>), Turned> {
+    fn choose(&self, headers: &HeaderMap, transport: Transport) -> Result<(Option<String>, Option<String>), Rejection> {
         match transport {
             Transport::WebSocket => {
                 let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
                 let offered: Vec<&str> = lists.filter_map(|list| list.to_str().ok()).collect();
                 let choice = choose(&offered.join(","), &self.subprotocols, self.auth_token);
                 choice.map(|choice| (choice.protocol, choice.auth_token)).map_err(|why| match why {
-                    NoChoice::BadBearer => Turned::Failed(Reason::TokenUnreadable),
-                    NoChoice::NoneSpoken => Turned::forbidden(Reason::Subprotocol),
+                    NoChoice::BadBearer => Rejection::Failed(Reason::TokenUnreadable),
+                    NoChoice::NoneSpoken => Rejection::forbidden(Reason::Subprotocol),
                 })
             }
             Transport::LongPoll => {
@@ -117,7 +117,7 @@ impl Mount {
     }
 }
 
-impl Turned {
+impl Rejection {
     /// The HTTP status, and the text beside it.
     pub(super) fn status(self) -> (StatusCode, String) {
         match self {

@@ -3,8 +3,8 @@
 //! A transport moves bytes: it brings a socket's frames in and writes its outbox. What they mean is decided elsewhere. Who
 //! may connect is judged in one place (`connect`), for every transport.
 
+mod authenticator;
 mod connect;
-mod doorman;
 mod files;
 mod listen;
 mod longpoll;
@@ -32,10 +32,10 @@ use self::connect::origin_of;
 use self::files::Files;
 use crate::socket::{Client, Reason, Tally};
 
-pub use doorman::{Doorman, TokenCheck, Verifier};
+pub use authenticator::{Authenticator, TokenCheck, Verifier};
 pub use files::StaticFiles;
 pub use listen::listen;
-pub use mount::{Gate, Mount, WireLimits};
+pub use mount::{ConnectionLimit, Mount, WireLimits};
 #[cfg(test)]
 pub(crate) use websocket::Fault;
 pub use websocket::Reactors;

@@ -8,7 +8,7 @@ use crate::auth::Origins;
 use crate::socket::Endpoint;
 
 use super::Reactors;
-use super::doorman::Doorman;
+use super::authenticator::Authenticator;
 
 /// The limits of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,27 +40,27 @@ pub struct Mount {
     /// Whether a token may come apart from the parameters.
     pub auth_token: bool,
     /// Who may connect.
-    pub doorman: Doorman,
+    pub authenticator: Authenticator,
     /// What their sockets share.
     pub endpoint: Endpoint,
     /// The limits of the wire.
     pub limits: WireLimits,
     /// How many sockets the host may have.
-    pub gate: Arc<Gate>,
+    pub gate: Arc<ConnectionLimit>,
     /// Who serves those that connect by WebSocket.
     pub reactors: Arc<Reactors>,
 }
 
 /// The count of all sockets of the host.
 #[derive(Debug)]
-pub struct Gate {
+pub struct ConnectionLimit {
     /// Sockets that may be open. Past it a request is answered with HTTP 503.
     most: usize,
     /// Sockets that are open or on their way to it.
     open: AtomicUsize,
 }
 
-impl Gate {
+impl ConnectionLimit {
     /// A gate for so many that nobody has passed yet.
     #[must_use]
     pub fn new(most: usize) -> Arc<Self> {
@@ -68,17 +68,17 @@ impl Gate {
     }
 
     /// Lets one more socket in, if there is room.
-    pub(super) fn enter(self: &Arc<Self>) -> Option<Entered> {
+    pub(super) fn acquire(self: &Arc<Self>) -> Option<ConnectionPermit> {
         let before = self.open.fetch_add(1, Ordering::AcqRel);
-        let entered = Entered(Arc::clone(self));
+        let entered = ConnectionPermit(Arc::clone(self));
         (before < self.most).then_some(entered)
     }
 }
 
 /// A socket that counts as open until this is dropped.
-pub(super) struct Entered(Arc<Gate>);
+pub(super) struct ConnectionPermit(Arc<ConnectionLimit>);
 
-impl Drop for Entered {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::AcqRel);
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use bennu::channel::{Node, NodeLimits};
 use bennu::contract::{
-    Answer, Behaviour, Call, Calling, Decision, Ending, Fault, Identity, Outcome, Passing, Reply, SocketFacts,
+    Answer, Behaviour, Call, CallFuture, Decision, Ending, Fault, Identity, Outcome, Passing, Reply, SocketFacts,
     TopicCall, Upgrade,
 };
 use bennu::presence::Pace;
@@ -21,13 +21,13 @@ use bennu::socket::{Endpoint, Socket, SocketLimits, Sockets};
 use bennu::store::{Owner, QUOTA_BYTES, Store, StoreLimits};
 
 /// What a scripted behaviour does with a call.
-pub(crate) type OnCall = Arc<dyn Fn(Call) -> Calling<'static, Outcome> + Send + Sync>;
+pub(crate) type OnCall = Arc<dyn Fn(Call) -> CallFuture<'static, Outcome> + Send + Sync>;
 /// What it does with a call of a topic.
-pub(crate) type OnTopicCall = Arc<dyn Fn(TopicCall) -> Calling<'static, Outcome> + Send + Sync>;
+pub(crate) type OnTopicCall = Arc<dyn Fn(TopicCall) -> CallFuture<'static, Outcome> + Send + Sync>;
 /// What it does with an intercepted event.
-pub(crate) type OnPassing = Arc<dyn Fn(Passing) -> Calling<'static, Vec<Decision>> + Send + Sync>;
+pub(crate) type OnPassing = Arc<dyn Fn(Passing) -> CallFuture<'static, Vec<Decision>> + Send + Sync>;
 /// What it does with a state of another version.
-pub(crate) type OnUpgrade = Arc<dyn Fn(Upgrade) -> Calling<'static, Option<Bytes>> + Send + Sync>;
+pub(crate) type OnUpgrade = Arc<dyn Fn(Upgrade) -> CallFuture<'static, Option<Bytes>> + Send + Sync>;
 
 /// A behaviour that is three closures.
 pub(crate) struct Script {
@@ -38,19 +38,19 @@ pub(crate) struct Script {
 }
 
 impl Behaviour for Script {
-    fn call<'a>(&'a self, call: &'a Call) -> Calling<'a, Outcome> {
+    fn call<'a>(&'a self, call: &'a Call) -> CallFuture<'a, Outcome> {
         (self.on_call)(call.clone())
     }
 
-    fn call_topic<'a>(&'a self, call: &'a TopicCall) -> Calling<'a, Outcome> {
+    fn call_topic<'a>(&'a self, call: &'a TopicCall) -> CallFuture<'a, Outcome> {
         (self.on_topic_call)(call.clone())
     }
 
-    fn filter<'a>(&'a self, passing: &'a Passing) -> Calling<'a, Vec<Decision>> {
+    fn filter<'a>(&'a self, passing: &'a Passing) -> CallFuture<'a, Vec<Decision>> {
         (self.on_passing)(passing.clone())
     }
 
-    fn upgrade<'a>(&'a self, upgrade: &'a Upgrade) -> Calling<'a, Option<Bytes>> {
+    fn upgrade<'a>(&'a self, upgrade: &'a Upgrade) -> CallFuture<'a, Option<Bytes>> {
         (self.on_upgrade)(upgrade.clone())
     }
 }
@@ -78,7 +78,7 @@ pub(crate) struct Part {
     pub(crate) probation: Option<(Arc<Probation>, Option<Arc<Route>>)>,
 }
 
-fn no_topic_call(_: TopicCall) -> Calling<'static, Outcome> {
+fn no_topic_call(_: TopicCall) -> CallFuture<'static, Outcome> {
     Box::pin(async { Err(Fault::failed("nothing is said of topics")) })
 }
 
@@ -88,7 +88,7 @@ impl Part {
     where
         F: Future<Output = Result<Outcome, Fault>> + Send + 'static,
     {
-        let all_pass = |passing: Passing| -> Calling<'static, Vec<Decision>> {
+        let all_pass = |passing: Passing| -> CallFuture<'static, Vec<Decision>> {
             Box::pin(async move { Ok(vec![Decision::Pass; passing.recipients.len()]) })
         };
         Self {

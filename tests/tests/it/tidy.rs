@@ -10,6 +10,18 @@ const FUNCTION_LINES_MAX: usize = 80;
 
 /// What is held to it. Files that are generated aren't.
 const FOLDERS: [&str; 5] = ["host/src", "guest/src", "xtask/src", "tests", "bench"];
+/// Names that types had once, and that say little to somebody who doesn't know the code. No type has them again.
+const RETIRED: [&str; 51] = [
+    "Answered", "Beat", "Bell", "Burden", "Calling", "Clock", "Denied", "Desk", "Doing", "Doorman", "Ear", "Entered",
+    "Entry", "Errand", "Errands", "Fitted", "Gate", "Ghost", "Guard", "Guarding", "Guards", "Hearing", "Holdings",
+    "Kept", "Letter", "Letters", "Line", "Lines", "Listener", "Load", "Loads", "Most", "Nowhere", "Patience", "Post",
+    "Power", "Question", "Refusal", "Remains", "Rising", "Shelf", "Spring", "Standing", "Step", "Terms", "Turned",
+    "Turning", "Untold", "Verdict", "Waiting", "Wish",
+];
+
+/// Where they are retired. Types that come from the contract keep its names.
+const RETIRED_IN: [&str; 3] = ["host/src", "guest/src/testing", "xtask/src"];
+
 const GENERATED: [&str; 2] = ["guest/src/bindings/plugin.rs", "guest/src/bindings/gatekeeper.rs"];
 
 /// All Rust sources below a folder.
@@ -78,6 +90,41 @@ fn function(line: &str) -> Option<&str> {
     });
     let name = rest.split(['(', '<']).next().unwrap_or_default();
     (is_definition && !name.is_empty()).then_some(name)
+}
+
+#[test]
+fn no_type_has_a_retired_name() -> Result<()> {
+    let root = places::workspace()?;
+    let mut findings = Vec::new();
+    for folder in RETIRED_IN {
+        for path in sources(&root.join(folder))? {
+            let shown = path.strip_prefix(root)?.display().to_string();
+            let text = std::fs::read_to_string(&path)?;
+            let retired = text.lines().filter_map(defined_type).filter(|name| RETIRED.contains(name));
+            findings.extend(retired.map(|name| format!("{shown}: the name `{name}` is retired")));
+        }
+    }
+    ensure!(findings.is_empty(), "{}", findings.join("\n"));
+    Ok(())
+}
+
+/// The name of the type that a line defines.
+fn defined_type(line: &str) -> Option<&str> {
+    let is_keyword = |word: &&str| ["struct", "enum", "trait", "type", "union"].contains(word);
+    let mut words =
+        line.split_whitespace().skip_while(|word| word.starts_with("pub") || *word == "super)" || *word == "in");
+    words.next().filter(is_keyword)?;
+    let name = words.next()?;
+    Some(name.split(|character: char| !character.is_alphanumeric()).next().unwrap_or(name))
+}
+
+#[test]
+fn the_name_of_a_type_is_found_where_it_is_defined() {
+    assert_eq!(defined_type("    pub(in crate::a) struct Line<'a>(&'a str);"), Some("Line"));
+    assert_eq!(defined_type("pub type Doing<'a, T> = T;"), Some("Doing"));
+    assert_eq!(defined_type("enum Step {"), Some("Step"));
+    assert_eq!(defined_type("    let Line { who } = line;"), None);
+    assert_eq!(defined_type("/// A struct Line."), None);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::super::facts::Facts;
 use super::super::record::Record;
-use super::super::saved::Standing;
+use super::super::saved::StateSnapshot;
 use super::super::{Fault, Sent, recorder};
 use super::{Came, Role, World};
 use crate::bindings::exports::bennu::channel::handle_out::Recipient;
@@ -47,15 +47,15 @@ impl World {
                 let topic = self.roles[&id].topic.clone();
                 self.wait_after_turn(id, Message { source: "intercept".into(), topic, event, payload });
             }
-            Err(fault) => self.doom(id, fault),
+            Err(fault) => self.post_ending(id, fault),
         }
     }
 
     fn decide(&mut self, id: u64, sent: &Sent, call: HandleOut) -> Result<Decision, Fault> {
         let Some(role) = self.roles.get(&id) else { return Ok(Decision::Drop) };
-        let (topic, standing) = (role.topic.clone(), Standing { assigns: Some(role.assigns.clone()), room: None });
+        let (topic, standing) = (role.topic.clone(), StateSnapshot { assigns: Some(role.assigns.clone()), room: None });
         let mut facts = self.facts_for(&Facts::default());
-        let fitted = standing.fit(&self.terms(&topic)?, &topic, &mut facts);
+        let fitted = standing.upgraded(&self.terms(&topic)?, &topic, &mut facts);
         self.facts.drawn = facts.drawn;
         let (assigns, _) = fitted?.into_bytes();
         let recipients = [Recipient { member: id, assigns }];

@@ -14,14 +14,14 @@ mod turns;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use queue::{Line, Waiting};
+use queue::{Job, TurnQueue};
 pub(in crate::testing) use role::{Came, Role};
 use rooms::Room;
 pub(in crate::testing) use sockets::{Incoming, Socket};
 
 use super::facts::{Facts, Reach};
 use super::online::Window;
-use super::terms::{RoomTerms, Terms};
+use super::terms::{RoomTerms, RouteTerms};
 use super::{Fault, NotJoined, Sent};
 use crate::plugin::Route;
 use crate::route::find;
@@ -42,11 +42,11 @@ pub(in crate::testing) struct World {
     /// The pace of each topic's `presence_diff`s.
     windows: BTreeMap<String, Window>,
     /// What is handled next, each in the queue that it belongs to.
-    waiting: VecDeque<(Line, Waiting)>,
+    waiting: VecDeque<(TurnQueue, Job)>,
     /// What comes of the turn at hand, and waits behind all that the turn itself asked for.
-    after_turn: Vec<(Line, Waiting)>,
+    after_turn: Vec<(TurnQueue, Job)>,
     /// The queue that is being worked through.
-    line: Option<Line>,
+    line: Option<TurnQueue>,
     /// The connections that have ended and whose members haven't.
     closing: VecDeque<u64>,
 }
@@ -170,8 +170,8 @@ impl World {
         self.route(&self.roles.get(&id)?.topic).ok()
     }
 
-    fn terms(&self, topic: &str) -> Result<Terms, Fault> {
-        self.route(topic).map(Terms::of)
+    fn terms(&self, topic: &str) -> Result<RouteTerms, Fault> {
+        self.route(topic).map(RouteTerms::of)
     }
 
     fn room_terms(&self, topic: &str) -> Option<RoomTerms> {

@@ -16,7 +16,7 @@ const DELIVERIES: usize = 100_000;
 
 /// A queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(super) enum TurnQueue {
     /// A member's own.
     Member(u64),
     /// A topic's.
@@ -24,23 +24,23 @@ pub(super) enum Line {
 }
 
 /// What waits to be handled.
-pub(super) enum Waiting {
+pub(super) enum Job {
     /// A message for a member.
     Message(u64, Message),
     /// Something has failed on a member's behalf, outside its turns.
     Fault(u64, Fault),
     /// A message for a topic, and the member that gets the answer.
-    Letter(String, Sent, Option<u64>),
+    TopicMessage(String, Sent, Option<u64>),
     /// What has become of a topic's seat. At most one waits for each.
     Seat(String, String, Vec<SeatChange>),
 }
 
 impl World {
     /// The queue in which a member's turns wait.
-    pub(super) fn line_of(&self, id: u64) -> Option<Line> {
+    pub(super) fn line_of(&self, id: u64) -> Option<TurnQueue> {
         let topic = &self.roles.get(&id)?.topic;
         let is_shared = self.terms(topic).is_ok_and(|terms| terms.has_topic_turns);
-        Some(if is_shared { Line::Topic(topic.clone()) } else { Line::Member(id) })
+        Some(if is_shared { TurnQueue::Topic(topic.clone()) } else { TurnQueue::Member(id) })
     }
 
     /// A message for a member, behind what waits. More than may wait is a fault of the member.
@@ -59,36 +59,36 @@ impl World {
         }
     }
 
-    fn admitted(&self, id: u64, message: Message) -> Waiting {
+    fn admitted(&self, id: u64, message: Message) -> Job {
         let (count, bytes) = self.mailbox(id);
         let is_full = count >= MAILBOX || bytes + message.event.len() + message.payload.len() > MAILBOX_BYTES;
-        if is_full { Waiting::Fault(id, Fault::flooded()) } else { Waiting::Message(id, message) }
+        if is_full { Job::Fault(id, Fault::flooded()) } else { Job::Message(id, message) }
     }
 
     /// A fault of a member, behind all that the turn at hand asks for. One is enough.
-    pub(super) fn doom(&mut self, id: u64, fault: Fault) {
-        let is_it = |(_, waiting): &(Line, Waiting)| matches!(waiting, Waiting::Fault(other, _) if *other == id);
+    pub(super) fn post_ending(&mut self, id: u64, fault: Fault) {
+        let is_it = |(_, waiting): &(TurnQueue, Job)| matches!(waiting, Job::Fault(other, _) if *other == id);
         let is_doomed = self.waiting.iter().any(is_it) || self.after_turn.iter().any(is_it);
         if let Some(line) = self.line_of(id).filter(|_| !is_doomed) {
-            self.after_turn.push((line, Waiting::Fault(id, fault)));
+            self.after_turn.push((line, Job::Fault(id, fault)));
         }
     }
 
     /// A message for a topic.
     pub(super) fn post(&mut self, topic: String, sent: Sent, sender: Option<u64>) {
-        self.waiting.push_back((Line::Topic(topic.clone()), Waiting::Letter(topic, sent, sender)));
+        self.waiting.push_back((TurnQueue::Topic(topic.clone()), Job::TopicMessage(topic, sent, sender)));
     }
 
     /// What has become of a topic's seat, to be told to the plugin in the one turn that waits for the seat.
     pub(super) fn tell_seat(&mut self, topic: String, name: String, change: Option<SeatChange>) {
         let Some(change) = change else { return };
         let waits = self.waiting.iter_mut().find_map(|(_, waiting)| match waiting {
-            Waiting::Seat(of, seat, changes) if *of == topic && *seat == name => Some(changes),
+            Job::Seat(of, seat, changes) if *of == topic && *seat == name => Some(changes),
             _ => None,
         });
         let Some(changes) = waits else {
-            let waiting = Waiting::Seat(topic.clone(), name, vec![change]);
-            return self.waiting.push_back((Line::Topic(topic), waiting));
+            let waiting = Job::Seat(topic.clone(), name, vec![change]);
+            return self.waiting.push_back((TurnQueue::Topic(topic), waiting));
         };
         changes.push(change);
         shorten(changes);
@@ -121,7 +121,7 @@ impl World {
     /// How many messages wait for a member, and their bytes.
     fn mailbox(&self, id: u64) -> (usize, usize) {
         let waiting = self.waiting.iter().chain(&self.after_turn).filter_map(|(_, waiting)| match waiting {
-            Waiting::Message(to, message) if *to == id => Some(message.event.len() + message.payload.len()),
+            Job::Message(to, message) if *to == id => Some(message.event.len() + message.payload.len()),
             _ => None,
         });
         waiting.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes))
@@ -130,7 +130,7 @@ impl World {
     /// How many messages wait for a topic, or for all of them, and their bytes.
     fn letters(&self, topic: Option<&String>) -> (usize, usize) {
         let waiting = self.waiting.iter().filter_map(|(_, waiting)| match waiting {
-            Waiting::Letter(to, sent, _) if topic.is_none_or(|topic| topic == to) => Some(sent.bytes()),
+            Job::TopicMessage(to, sent, _) if topic.is_none_or(|topic| topic == to) => Some(sent.bytes()),
             _ => None,
         });
         waiting.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes))
@@ -152,11 +152,11 @@ impl World {
                 continue;
             };
             match waiting {
-                Waiting::Message(id, message) if self.roles[&id].is_in => self.info(id, message),
-                Waiting::Fault(id, fault) if self.roles[&id].is_in => self.fail(id, &fault, None),
-                Waiting::Message(..) | Waiting::Fault(..) => {}
-                Waiting::Letter(topic, sent, sender) => self.deliver_letter(topic, sent, sender),
-                Waiting::Seat(topic, name, changes) => {
+                Job::Message(id, message) if self.roles[&id].is_in => self.info(id, message),
+                Job::Fault(id, fault) if self.roles[&id].is_in => self.fail(id, &fault, None),
+                Job::Message(..) | Job::Fault(..) => {}
+                Job::TopicMessage(topic, sent, sender) => self.deliver_letter(topic, sent, sender),
+                Job::Seat(topic, name, changes) => {
                     changes.into_iter().for_each(|change| self.change_seat(&topic, &name, change));
                 }
             }
@@ -166,7 +166,7 @@ impl World {
     }
 
     /// What is handled next: the rest of the queue at hand, or else what has waited longest.
-    fn next_waiting(&mut self) -> Option<Waiting> {
+    fn next_waiting(&mut self) -> Option<Job> {
         let at = self.waiting.iter().position(|(line, _)| Some(line) == self.line.as_ref()).unwrap_or(0);
         let (line, waiting) = self.waiting.remove(at)?;
         self.line = Some(line);

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::super::facts::Facts;
-use super::super::record::Holdings;
+use super::super::record::MemberUsage;
 use super::super::saved::Saved;
 use super::super::{Sent, Timer};
 use crate::{Payload, Reply, Value, json};
@@ -40,7 +40,7 @@ pub(in crate::testing) struct Role {
     pub(super) is_replaced: bool,
     /// What its callbacks read of the socket, the ref of its join included.
     pub(super) facts: Facts,
-    pub(super) holdings: Holdings,
+    pub(super) holdings: MemberUsage,
     /// The further topics that it hears.
     pub(super) hears: Vec<String>,
     pub(super) timers: Vec<Timer>,
@@ -62,7 +62,7 @@ impl Role {
             socket,
             is_replaced: false,
             facts,
-            holdings: Holdings::default(),
+            holdings: MemberUsage::default(),
             hears: Vec::new(),
             timers: Vec::new(),
             seat: None,

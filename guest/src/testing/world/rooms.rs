@@ -15,7 +15,7 @@ use crate::{Answer, Tick};
 pub(super) struct Room {
     /// None where nobody has written it yet.
     saved: Option<Saved>,
-    beat: Option<Beat>,
+    beat: Option<TickTimer>,
     pub(super) seats: Seats,
     pub(super) published: Option<Published>,
     /// Faults of `handle_tick` in a row.
@@ -28,14 +28,14 @@ pub(super) struct Room {
 
 /// A beat that goes on.
 #[derive(Clone, Copy, Debug)]
-struct Beat {
+struct TickTimer {
     period: u64,
     began: u64,
     /// How many there were.
     number: u64,
 }
 
-impl Beat {
+impl TickTimer {
     fn due(&self) -> u64 {
         self.began.saturating_add(self.period.saturating_mul(self.number + 1))
     }
@@ -66,7 +66,7 @@ impl World {
         match room.beat {
             _ if period == 0 => room.beat = None,
             Some(beat) if beat.period == period => {}
-            _ => room.beat = Some(Beat { period, began, number: 0 }),
+            _ => room.beat = Some(TickTimer { period, began, number: 0 }),
         }
     }
 

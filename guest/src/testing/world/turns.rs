@@ -1,10 +1,10 @@
 //! The turns of a stage: a callback and its commit, or its fault.
 
 use super::super::facts::Facts;
-use super::super::record::{Holdings, Record};
-use super::super::saved::Standing;
+use super::super::record::{MemberUsage, Record};
+use super::super::saved::StateSnapshot;
 use super::super::{Fault, NotJoined, recorder};
-use super::queue::Line;
+use super::queue::TurnQueue;
 use super::seats::last_seat;
 use super::{Came, Role, World};
 use crate::bindings::bennu::channel::types::{self, Admission, Membership};
@@ -12,7 +12,7 @@ use crate::callbacks::{Called, Room};
 use crate::{Answer, Ending, Message, Payload, Reply, json};
 
 /// What a callback of a member has come to: what it gave, and the states that it leaves.
-type Turned = Result<(Answer, Standing, Record), Fault>;
+type TurnResult = Result<(Answer, StateSnapshot, Record), Fault>;
 
 impl World {
     /// A join, with its commit, on a connection. A client at the level of frames is answered by a message of this ref.
@@ -26,7 +26,7 @@ impl World {
         let call = self.route(topic).map_err(NotJoined::Fault)?.join;
         self.numbered += 1;
         let id = self.numbered;
-        self.line = Some(Line::Topic(topic.into()));
+        self.line = Some(TurnQueue::Topic(topic.into()));
         self.open_room(topic);
         let asked = self.ask_to_join(&who, topic, |room| call(id, topic.into(), params, room));
         let (response, states, record) = match asked {
@@ -54,9 +54,9 @@ impl World {
         who: &Facts,
         topic: &str,
         call: impl FnOnce(Room) -> Called<Admission>,
-    ) -> Result<(Payload, Standing, Record), NotJoined> {
-        let standing = Standing { assigns: None, room: self.saved_room(topic) };
-        let record = Record::of_member(self.facts_for(who), Holdings::default());
+    ) -> Result<(Payload, StateSnapshot, Record), NotJoined> {
+        let standing = StateSnapshot { assigns: None, room: self.saved_room(topic) };
+        let record = Record::of_member(self.facts_for(who), MemberUsage::default());
         let mut refused = None;
         let turned = self.ask(topic, &standing, record, |_, room| {
             Ok(match call(room)? {
@@ -118,13 +118,13 @@ impl World {
         }
     }
 
-    fn call(&mut self, id: u64, callback: impl FnOnce(Membership) -> Called<types::Outcome>) -> Turned {
+    fn call(&mut self, id: u64, callback: impl FnOnce(Membership) -> Called<types::Outcome>) -> TurnResult {
         let role = &self.roles[&id];
         let timers = role.timers.iter().map(|timer| timer.id.0).collect();
-        let holdings = Holdings { timers, topics: role.hears.clone(), ..role.holdings.clone() };
+        let holdings = MemberUsage { timers, topics: role.hears.clone(), ..role.holdings.clone() };
         let record = Record::of_member(self.facts_for(&role.facts), holdings);
         let (topic, room) = (role.topic.clone(), self.saved_room(&role.topic));
-        let standing = Standing { assigns: Some(role.assigns.clone()), room };
+        let standing = StateSnapshot { assigns: Some(role.assigns.clone()), room };
         self.ask(&topic.clone(), &standing, record, |assigns, room| callback(Membership { id, topic, assigns, room }))
     }
 
@@ -132,12 +132,12 @@ impl World {
     fn ask(
         &mut self,
         topic: &str,
-        standing: &Standing,
+        standing: &StateSnapshot,
         mut record: Record,
         callback: impl FnOnce(Vec<u8>, Room) -> Called<types::Outcome>,
-    ) -> Turned {
+    ) -> TurnResult {
         let terms = self.terms(topic)?;
-        let fitted = standing.fit(&terms, topic, &mut record.facts);
+        let fitted = standing.upgraded(&terms, topic, &mut record.facts);
         self.facts.drawn = record.facts.drawn;
         let states = fitted?;
         let (result, mut record) = recorder::run(record, || {
@@ -150,7 +150,12 @@ impl World {
         Ok((outcome.answer, states.and(&terms, outcome.assigns, outcome.room), record))
     }
 
-    fn commit(&mut self, id: u64, (answer, states, mut record): (Answer, Standing, Record), answered: Option<String>) {
+    fn commit(
+        &mut self,
+        id: u64,
+        (answer, states, mut record): (Answer, StateSnapshot, Record),
+        answered: Option<String>,
+    ) {
         let Some(role) = self.roles.get_mut(&id) else { return };
         role.assigns = states.assigns.unwrap_or_default();
         role.holdings = record.holdings.clone();
@@ -220,7 +225,7 @@ impl World {
         role.is_in = false;
         role.hears.clear();
         role.timers.clear();
-        role.holdings = Holdings::default();
+        role.holdings = MemberUsage::default();
         let topic = role.topic.clone();
         self.note_people(&topic);
         self.tell_presences(&topic, |online| online.leave(&topic, id));
@@ -234,7 +239,7 @@ impl World {
         callback: impl FnOnce(Room) -> Called<types::Outcome>,
     ) -> Result<Answer, Fault> {
         let record = Record::of_topic(self.facts_for(&Facts::default()));
-        let standing = Standing { assigns: None, room: self.saved_room(topic) };
+        let standing = StateSnapshot { assigns: None, room: self.saved_room(topic) };
         let turned = self.ask(topic, &standing, record, |_, room| callback(room)).and_then(|turned| {
             self.check_room_for(None, &turned.2.effects)?;
             Ok(turned)

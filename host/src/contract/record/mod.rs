@@ -8,7 +8,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use serde_json::Value;
 
-use super::{CallLimits, Decision, Effect, Fault, Holdings, PublishedState, Reply, TimerId, limit_key};
+use super::{CallLimits, Decision, Effect, Fault, MemberUsage, PublishedState, Reply, TimerId, limit_key};
 use crate::protocol::{NAME_BYTES_MAX, Payload, Topic, read_object};
 
 /// What the host adds to each meta of a presence.
@@ -19,7 +19,7 @@ const GRACE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a call may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Power {
+pub enum Capability {
     /// Nothing: it only reads.
     Reads,
     /// What needs no member.
@@ -32,11 +32,11 @@ pub enum Power {
 #[derive(Debug)]
 pub struct Record {
     limits: CallLimits,
-    power: Power,
+    capability: Capability,
     effects: Vec<Effect>,
     bytes: usize,
     /// What the member would have at the host after what was asked so far.
-    holdings: Holdings,
+    usage: MemberUsage,
     /// The payload that the call was given: one that comes back unchanged needn't be read again.
     given: Option<ByteString>,
 }
@@ -45,22 +45,22 @@ impl Record {
     /// An empty record.
     #[must_use]
     pub fn new(limits: CallLimits) -> Self {
-        let (effects, holdings) = (Vec::new(), Holdings::default());
-        Self { limits, power: Power::Reads, effects, bytes: 0, holdings, given: None }
+        let (effects, usage) = (Vec::new(), MemberUsage::default());
+        Self { limits, capability: Capability::Reads, effects, bytes: 0, usage, given: None }
     }
 
     /// Starts anew for a call of a member that has this at the host, given this payload.
-    pub fn open(&mut self, holdings: Holdings, given: Option<&Payload>) {
-        self.open_with(Power::Member, given);
-        self.holdings = holdings;
+    pub fn open(&mut self, usage: MemberUsage, given: Option<&Payload>) {
+        self.open_with(Capability::Member, given);
+        self.usage = usage;
     }
 
     /// Starts anew for a call without a member, given this payload.
-    pub fn open_with(&mut self, power: Power, given: Option<&Payload>) {
-        self.power = power;
+    pub fn open_with(&mut self, capability: Capability, given: Option<&Payload>) {
+        self.capability = capability;
         self.effects = Vec::new();
         self.bytes = 0;
-        self.holdings = Holdings::default();
+        self.usage = MemberUsage::default();
         self.given = match given {
             Some(Payload::Json(text)) => Some(text.clone()),
             _ => None,
@@ -79,7 +79,7 @@ impl Record {
     /// As all of these: [`Fault`] where a limit is crossed, the payload is of the wrong kind, or the call only reads.
     pub fn push(&mut self, event: ByteString, payload: Payload) -> Result<(), Fault> {
         self.check_event(&event, &payload)?;
-        self.add(Power::Member, event.len() + payload.len(), Effect::Push { event, payload })
+        self.add(Capability::Member, event.len() + payload.len(), Effect::Push { event, payload })
     }
 
     /// An event to the topic's members.
@@ -88,8 +88,8 @@ impl Record {
     /// See [`push`](Self::push).
     pub fn broadcast(&mut self, event: ByteString, payload: Payload, skip_self: bool) -> Result<(), Fault> {
         self.check_event(&event, &payload)?;
-        let power = if skip_self { Power::Member } else { Power::Topic };
-        self.add(power, event.len() + payload.len(), Effect::Broadcast { event, payload, skip_self })
+        let capability = if skip_self { Capability::Member } else { Capability::Topic };
+        self.add(capability, event.len() + payload.len(), Effect::Broadcast { event, payload, skip_self })
     }
 
     /// An event to another topic's members. Whether that topic is granted is checked by the caller.
@@ -100,7 +100,7 @@ impl Record {
         check_name("a topic", topic)?;
         self.check_event(&event, &payload)?;
         let bytes = topic.len() + event.len() + payload.len();
-        self.add(Power::Topic, bytes, Effect::Publish { topic: Topic::new(topic), event, payload })
+        self.add(Capability::Topic, bytes, Effect::Publish { topic: Topic::new(topic), event, payload })
     }
 
     /// An event to another topic's `handle_message`. Whether that topic is granted is checked by the caller.
@@ -111,7 +111,7 @@ impl Record {
         check_name("a topic", topic)?;
         self.check_own(&event, &payload)?;
         let bytes = topic.len() + event.len() + payload.len();
-        self.add(Power::Topic, bytes, Effect::Send { topic: Topic::new(topic), event, payload })
+        self.add(Capability::Topic, bytes, Effect::Send { topic: Topic::new(topic), event, payload })
     }
 
     /// A further topic for the member to hear. Whether it is granted is checked by the caller.
@@ -121,18 +121,18 @@ impl Record {
     pub fn subscribe(&mut self, topic: &str) -> Result<(), Fault> {
         check_name("a topic", topic)?;
         let topic = Topic::new(topic);
-        if self.holdings.topics.contains(&topic) {
+        if self.usage.topics.contains(&topic) {
             return Ok(());
         }
-        if self.holdings.topics.len() >= self.limits.subscriptions {
+        if self.usage.topics.len() >= self.limits.subscriptions {
             let most = self.limits.subscriptions;
             return Err(Fault::oversize(format!(
                 "a member subscribes to at most {most} further topics{}",
                 limit_key("subscriptions_per_member", most)
             )));
         }
-        self.add(Power::Member, topic.as_str().len(), Effect::Subscribe(topic.clone()))?;
-        self.holdings.topics.push(topic);
+        self.add(Capability::Member, topic.as_str().len(), Effect::Subscribe(topic.clone()))?;
+        self.usage.topics.push(topic);
         Ok(())
     }
 
@@ -142,8 +142,8 @@ impl Record {
     /// See [`push`](Self::push).
     pub fn unsubscribe(&mut self, topic: &str) -> Result<(), Fault> {
         let topic = Topic::new(topic);
-        self.holdings.topics.retain(|other| *other != topic);
-        self.add(Power::Member, topic.as_str().len(), Effect::Unsubscribe(topic))
+        self.usage.topics.retain(|other| *other != topic);
+        self.add(Capability::Member, topic.as_str().len(), Effect::Unsubscribe(topic))
     }
 
     /// The end of all sockets with an id. Whether that is granted is checked by the caller.
@@ -152,7 +152,7 @@ impl Record {
     /// See [`push`](Self::push).
     pub fn disconnect(&mut self, socket_id: ByteString) -> Result<(), Fault> {
         check_name("a socket's id", &socket_id)?;
-        self.add(Power::Topic, socket_id.len(), Effect::Disconnect(socket_id))
+        self.add(Capability::Topic, socket_id.len(), Effect::Disconnect(socket_id))
     }
 
     /// A presence of the member.
@@ -162,16 +162,16 @@ impl Record {
     pub fn track(&mut self, key: ByteString, meta: ByteString) -> Result<(), Fault> {
         check_name("a presence's key", &key)?;
         let meta = self.clean_meta(meta)?;
-        if self.holdings.presences.contains(&key) {
+        if self.usage.presences.contains(&key) {
             return Err(Fault::failed(format!("the member is tracked under `{key}` already; update its meta instead")));
         }
-        if self.holdings.presences.len() >= self.limits.presences {
+        if self.usage.presences.len() >= self.limits.presences {
             let most = self.limits.presences;
             let key = limit_key("presences_per_member", most);
             return Err(Fault::oversize(format!("a member has at most {most} presences{key}")));
         }
-        self.add(Power::Member, key.len() + meta.len(), Effect::Track { key: key.clone(), meta })?;
-        self.holdings.presences.push(key);
+        self.add(Capability::Member, key.len() + meta.len(), Effect::Track { key: key.clone(), meta })?;
+        self.usage.presences.push(key);
         Ok(())
     }
 
@@ -181,10 +181,10 @@ impl Record {
     /// See [`push`](Self::push).
     pub fn update_presence(&mut self, key: ByteString, meta: ByteString) -> Result<(), Fault> {
         let meta = self.clean_meta(meta)?;
-        if self.power == Power::Member && !self.holdings.presences.contains(&key) {
+        if self.capability == Capability::Member && !self.usage.presences.contains(&key) {
             return Err(Fault::failed(format!("the member isn't tracked under `{key}`; track it first")));
         }
-        self.add(Power::Member, key.len() + meta.len(), Effect::UpdatePresence { key, meta })
+        self.add(Capability::Member, key.len() + meta.len(), Effect::UpdatePresence { key, meta })
     }
 
     /// The end of a presence of the member. One that isn't there is ignored.
@@ -192,8 +192,8 @@ impl Record {
     /// # Errors
     /// See [`push`](Self::push).
     pub fn untrack(&mut self, key: ByteString) -> Result<(), Fault> {
-        self.holdings.presences.retain(|other| *other != key);
-        self.add(Power::Member, key.len(), Effect::Untrack(key))
+        self.usage.presences.retain(|other| *other != key);
+        self.add(Capability::Member, key.len(), Effect::Untrack(key))
     }
 
     /// All presences of the topic to the member's client.
@@ -201,7 +201,7 @@ impl Record {
     /// # Errors
     /// See [`push`](Self::push).
     pub fn push_presences(&mut self) -> Result<(), Fault> {
-        self.add(Power::Member, 0, Effect::PushPresences)
+        self.add(Capability::Member, 0, Effect::PushPresences)
     }
 
     /// An answer to an earlier message.
@@ -216,7 +216,7 @@ impl Record {
         }
         // This counts the payload.
         self.check_reply(&reply)?;
-        self.add(Power::Member, reply_ref.len(), Effect::Reply { reply_ref, reply })
+        self.add(Capability::Member, reply_ref.len(), Effect::Reply { reply_ref, reply })
     }
 
     /// A message to the member itself.
@@ -225,7 +225,7 @@ impl Record {
     /// See [`push`](Self::push).
     pub fn send_self(&mut self, event: ByteString, payload: Payload) -> Result<(), Fault> {
         self.check_own(&event, &payload)?;
-        self.add(Power::Member, event.len() + payload.len(), Effect::SendSelf { event, payload })
+        self.add(Capability::Member, event.len() + payload.len(), Effect::SendSelf { event, payload })
     }
 
     /// A message to the member itself, later. Gives the timer's number.
@@ -239,15 +239,15 @@ impl Record {
             let key = limit_key("timer_shortest_ms", shortest);
             return Err(Fault::oversize(format!("a timer takes at least {shortest} ms{key}; use send-self for now")));
         }
-        if self.holdings.timers.len() >= self.limits.timers {
+        if self.usage.timers.len() >= self.limits.timers {
             let most = self.limits.timers;
             let key = limit_key("timers_per_member", most);
             return Err(Fault::oversize(format!("a member has at most {most} timers under way{key}")));
         }
-        let timer = self.holdings.next_timer;
-        self.add(Power::Member, event.len() + payload.len(), Effect::SendAfter { timer, after, event, payload })?;
-        self.holdings.timers.push(timer);
-        self.holdings.next_timer += 1;
+        let timer = self.usage.next_timer;
+        self.add(Capability::Member, event.len() + payload.len(), Effect::SendAfter { timer, after, event, payload })?;
+        self.usage.timers.push(timer);
+        self.usage.next_timer += 1;
         Ok(timer)
     }
 
@@ -256,8 +256,8 @@ impl Record {
     /// # Errors
     /// See [`push`](Self::push).
     pub fn cancel(&mut self, timer: TimerId) -> Result<(), Fault> {
-        self.holdings.timers.retain(|&under_way| under_way != timer);
-        self.add(Power::Member, 0, Effect::Cancel(timer))
+        self.usage.timers.retain(|&under_way| under_way != timer);
+        self.add(Capability::Member, 0, Effect::Cancel(timer))
     }
 
     /// The topic's published state, the text of a JSON object. That the topic has a room is the caller's to check.
@@ -270,7 +270,7 @@ impl Record {
         check_size("effects and answer", self.bytes.saturating_add(bytes), ("effect_bytes", self.limits.effect_bytes))?;
         let state = PublishedState::read(state)
             .map_err(|error| Fault::failed(format!("a published state is a JSON object: {error}")))?;
-        self.add(Power::Topic, bytes, Effect::PublishState(state))
+        self.add(Capability::Topic, bytes, Effect::PublishState(state))
     }
 
     /// A seat for the member. That the topic has a room is the caller's to check.
@@ -282,7 +282,7 @@ impl Record {
         if grace > GRACE_MAX {
             return Err(Fault::oversize("a seat is kept for at most a day"));
         }
-        self.add(Power::Member, name.len(), Effect::TakeSeat { name, grace })
+        self.add(Capability::Member, name.len(), Effect::TakeSeat { name, grace })
     }
 
     /// The member's seat given up. Without one it is ignored.
@@ -290,20 +290,20 @@ impl Record {
     /// # Errors
     /// See [`push`](Self::push).
     pub fn leave_seat(&mut self) -> Result<(), Fault> {
-        self.add(Power::Member, 0, Effect::LeaveSeat)
+        self.add(Capability::Member, 0, Effect::LeaveSeat)
     }
 
     /// The topic's beat; 0 ends it. That the topic has a room is the caller's to check.
     ///
     /// # Errors
     /// See [`push`](Self::push).
-    pub fn beat(&mut self, period: Duration) -> Result<(), Fault> {
+    pub fn set_tick(&mut self, period: Duration) -> Result<(), Fault> {
         if !period.is_zero() && period < self.limits.timer_shortest {
             let shortest = self.limits.timer_shortest.as_millis();
             let key = limit_key("timer_shortest_ms", shortest);
             return Err(Fault::oversize(format!("a topic's beat takes at least {shortest} ms{key}")));
         }
-        self.add(Power::Topic, 0, Effect::Beat((!period.is_zero()).then_some(period)))
+        self.add(Capability::Topic, 0, Effect::SetTick((!period.is_zero()).then_some(period)))
     }
 
     /// Checks an answer, whose bytes count with those of the effects.
@@ -386,10 +386,10 @@ impl Record {
         matches!((payload, &self.given), (Payload::Json(text), Some(given)) if text == given)
     }
 
-    fn add(&mut self, needed: Power, bytes: usize, effect: Effect) -> Result<(), Fault> {
-        if self.power < needed {
-            return Err(Fault::failed(match self.power {
-                Power::Reads => "an effect was asked for in a callback that only reads",
+    fn add(&mut self, needed: Capability, bytes: usize, effect: Effect) -> Result<(), Fault> {
+        if self.capability < needed {
+            return Err(Fault::failed(match self.capability {
+                Capability::Reads => "an effect was asked for in a callback that only reads",
                 _ => "an effect was asked for that needs a member, in a callback that has none",
             }));
         }

@@ -9,7 +9,7 @@ fn json(text: &'static str) -> Payload {
 
 fn record(limits: CallLimits) -> Record {
     let mut record = Record::new(limits);
-    record.open(Holdings::default(), None);
+    record.open(MemberUsage::default(), None);
     record
 }
 
@@ -33,7 +33,7 @@ fn what_may_not_enter_a_frame_is_a_fault_when_asked_for() {
 #[test]
 fn a_payload_that_comes_back_unchanged_must_still_be_an_object() {
     let mut record = Record::new(CallLimits::default());
-    record.open(Holdings::default(), Some(&json("[1]")));
+    record.open(MemberUsage::default(), Some(&json("[1]")));
     assert_eq!(kind(record.push("e".into(), json("[1]"))), Some(FaultKind::Failed));
     assert_eq!(kind(record.send_self("e".into(), json("[1]"))), None);
 }
@@ -139,7 +139,7 @@ fn further_topics_are_counted_once_each() {
 #[test]
 fn without_a_member_only_what_needs_none_can_be_asked_for() {
     let mut record = Record::new(CallLimits::default());
-    record.open_with(Power::Topic, None);
+    record.open_with(Capability::Topic, None);
     assert_eq!(record.broadcast("e".into(), json("{}"), false), Ok(()));
     assert_eq!(record.publish("t", "e".into(), json("{}")), Ok(()));
     assert_eq!(record.send("t", "e".into(), json("[1]")), Ok(()));
@@ -155,7 +155,7 @@ fn without_a_member_only_what_needs_none_can_be_asked_for() {
 #[test]
 fn a_callback_that_reads_asks_for_nothing() {
     let mut record = Record::new(CallLimits::default());
-    record.open_with(Power::Reads, None);
+    record.open_with(Capability::Reads, None);
     assert_eq!(kind(record.push("e".into(), json("{}"))), Some(FaultKind::Failed));
     assert_eq!(kind(record.check_decision(&Decision::Replace(json("[]")))), Some(FaultKind::Failed));
 }

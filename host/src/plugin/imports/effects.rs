@@ -52,7 +52,7 @@ impl socket::Host for Guest {
     }
 
     fn tick(&mut self, milliseconds: u32) -> Result<()> {
-        Ok(self.record.beat(Duration::from_millis(milliseconds.into()))?)
+        Ok(self.record.set_tick(Duration::from_millis(milliseconds.into()))?)
     }
 
     fn cancel(&mut self, timer: u64) -> Result<()> {
@@ -86,12 +86,12 @@ impl socket::Host for Guest {
 impl presence::Host for Guest {
     fn list(&mut self, topic: String) -> Result<String> {
         self.check_readable(&topic)?;
-        Ok(self.terms.surroundings.presences(&topic).to_string())
+        Ok(self.context.surroundings.presences(&topic).to_string())
     }
 
     fn get(&mut self, topic: String, key: String) -> Result<Option<String>> {
         self.check_readable(&topic)?;
-        Ok(self.terms.surroundings.presence(&topic, &key).map(|presences| presences.to_string()))
+        Ok(self.context.surroundings.presence(&topic, &key).map(|presences| presences.to_string()))
     }
 
     fn track(&mut self, key: String, meta: String) -> Result<()> {

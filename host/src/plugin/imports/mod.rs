@@ -18,25 +18,25 @@ impl types::Host for Guest {}
 impl Guest {
     /// A topic, or a socket's id, that the plugin may act upon: one of its own routes, or granted.
     fn check_reachable(&self, doing: &str, topic: &str) -> Result<(), Fault> {
-        let terms = &self.terms;
-        if terms.own.iter().chain(terms.origin.publish.iter()).any(|pattern| pattern.matches(topic)) {
+        let context = &self.context;
+        if context.own.iter().chain(context.origin.publish.iter()).any(|pattern| pattern.matches(topic)) {
             return Ok(());
         }
-        let name = &terms.origin.name;
+        let name = &context.origin.name;
         Err(Fault::failed(format!("{doing} `{topic}` isn't granted; add it to `plugins.{name}.publish`")))
     }
 
     /// A topic that the plugin may read about and hear.
     fn check_readable(&self, topic: &str) -> Result<(), Fault> {
-        let terms = &self.terms;
-        if terms.own.iter().chain(terms.origin.read.iter()).any(|pattern| pattern.matches(topic)) {
+        let context = &self.context;
+        if context.own.iter().chain(context.origin.read.iter()).any(|pattern| pattern.matches(topic)) {
             return Ok(());
         }
         Err(self.unreadable(topic))
     }
 
     fn unreadable(&self, topic: &str) -> Fault {
-        let name = &self.terms.origin.name;
+        let name = &self.context.origin.name;
         Fault::failed(format!("reading `{topic}` isn't granted; add it to `plugins.{name}.read`"))
     }
 }

@@ -14,11 +14,11 @@ use crate::contract::{Fault, Member, TokenProblem, limit_key, one_line};
 
 impl host::Host for Guest {
     fn now(&mut self) -> Result<u64> {
-        Ok(self.terms.surroundings.now_ms())
+        Ok(self.context.surroundings.now_ms())
     }
 
     fn unique_id(&mut self) -> Result<String> {
-        Ok(self.terms.store.unique_id())
+        Ok(self.context.store.unique_id())
     }
 
     fn random(&mut self) -> Result<u64> {
@@ -26,13 +26,13 @@ impl host::Host for Guest {
     }
 
     fn configuration(&mut self) -> Result<String> {
-        Ok(self.terms.origin.configuration.to_string())
+        Ok(self.context.origin.configuration.to_string())
     }
 
     fn log(&mut self, level: Level, message: String) -> Result<()> {
         self.log_lines += 1;
-        if self.log_lines > self.terms.limits.log_lines {
-            let most = self.terms.limits.log_lines;
+        if self.log_lines > self.context.limits.log_lines {
+            let most = self.context.limits.log_lines;
             let key = limit_key("log_lines_per_call", most);
             return Err(Fault::oversize(format!("a call logs at most {most} lines{key}")).into());
         }
@@ -91,20 +91,20 @@ fn most(limit: u32) -> usize {
 impl topics::Host for Guest {
     fn count(&mut self, topic: String) -> Result<u32> {
         self.check_readable(&topic)?;
-        Ok(u32::try_from(self.terms.surroundings.count(&topic)).unwrap_or(u32::MAX))
+        Ok(u32::try_from(self.context.surroundings.count(&topic)).unwrap_or(u32::MAX))
     }
 
     fn members(&mut self, topic: String, limit: u32) -> Result<Vec<Person>> {
         self.check_readable(&topic)?;
-        Ok(self.terms.surroundings.members(&topic, most(limit)).into_iter().map(Person::from).collect())
+        Ok(self.context.surroundings.members(&topic, most(limit)).into_iter().map(Person::from).collect())
     }
 
     fn under(&mut self, prefix: String, after: Option<String>, limit: u32) -> Result<Vec<Topic>> {
-        let granted = self.terms.own.iter().chain(self.terms.origin.read.iter());
+        let granted = self.context.own.iter().chain(self.context.origin.read.iter());
         if !granted.into_iter().any(|pattern| matches_all(pattern, &prefix)) {
             return Err(self.unreadable(&format!("{prefix}*")).into());
         }
-        let found = self.terms.surroundings.topics(&prefix, after.as_deref(), most(limit));
+        let found = self.context.surroundings.topics(&prefix, after.as_deref(), most(limit));
         let count = |members| u32::try_from(members).unwrap_or(u32::MAX);
         Ok(found.into_iter().map(|(name, members)| Topic { name: name.to_string(), members: count(members) }).collect())
     }
@@ -112,11 +112,11 @@ impl topics::Host for Guest {
 
 impl token::Host for Guest {
     fn sign(&mut self, salt: String, value: String, max_age: Option<u64>) -> Result<String> {
-        Ok(self.terms.surroundings.sign(&salt, &value, max_age)?)
+        Ok(self.context.surroundings.sign(&salt, &value, max_age)?)
     }
 
     fn verify(&mut self, salt: String, token: String, max_age: Option<u64>) -> Result<Result<String, Problem>> {
-        let verified = self.terms.surroundings.verify(&salt, &token, max_age)?;
+        let verified = self.context.surroundings.verify(&salt, &token, max_age)?;
         Ok(verified.map_err(|problem| match problem {
             TokenProblem::Missing => Problem::Missing,
             TokenProblem::Invalid => Problem::Invalid,

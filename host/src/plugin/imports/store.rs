@@ -20,8 +20,8 @@ impl Guest {
         if wants_to_write && !*may_write {
             return Err(Fault::failed("the store was written to in a callback that only reads"));
         }
-        let terms = &self.terms;
-        Ok(draft.get_or_insert_with(|| Box::new(terms.store.begin(&terms.origin.owner))))
+        let context = &self.context;
+        Ok(draft.get_or_insert_with(|| Box::new(context.store.begin(&context.origin.owner))))
     }
 }
 
@@ -48,7 +48,7 @@ impl store::Host for Guest {
             Order::Backward => Direction::Backward,
         };
         let (from, until) = (start.map(Bytes::from).unwrap_or_default(), end.map(Bytes::from));
-        let scan = Scan { from, until, ..Scan::all(direction).most(limit as usize) };
+        let scan = Scan { from, until, ..Scan::all(direction).limit(limit as usize) };
         let (read, has_waited) = waited(draft.scan(&scan)).await;
         self.has_waited |= has_waited;
         let page = read.map_err(|error| read_fault(&error))?;

@@ -7,7 +7,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 /// What is asked of a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum Command {
     /// Load its file anew, changed or not. It also takes back an unloading.
     Reload,
     /// Serve it no more, until a reload is asked for or the host starts anew.
@@ -20,7 +20,7 @@ pub enum Wish {
 
 /// Why a wish wasn't granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Denied {
+pub enum CommandError {
     /// There is no plugin of that name.
     Unknown,
     /// Something keeps it from it; the running generation goes on.
@@ -29,7 +29,7 @@ pub enum Denied {
     Stopping,
 }
 
-impl fmt::Display for Denied {
+impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => write!(f, "there is no plugin of that name"),
@@ -39,13 +39,13 @@ impl fmt::Display for Denied {
     }
 }
 
-impl std::error::Error for Denied {}
+impl std::error::Error for CommandError {}
 
 /// A wish with its plugin, and where the answer goes.
-pub(super) struct Asked {
+pub(super) struct CommandRequest {
     pub(super) plugin: String,
-    pub(super) wish: Wish,
-    pub(super) answer: oneshot::Sender<Result<(), Denied>>,
+    pub(super) command: Command,
+    pub(super) answer: oneshot::Sender<Result<(), CommandError>>,
 }
 
 /// Wishes that wait; past it who asks waits too.
@@ -54,13 +54,13 @@ const WAITING_MAX: usize = 16;
 /// Asks the library. Cloning shares it.
 #[derive(Clone)]
 pub struct Control {
-    asked: mpsc::Sender<Asked>,
+    asked: mpsc::Sender<CommandRequest>,
     /// Told where all files are to be looked at anew.
     pub(super) look: Arc<Notify>,
 }
 
 impl Control {
-    pub(super) fn new() -> (Self, mpsc::Receiver<Asked>) {
+    pub(super) fn new() -> (Self, mpsc::Receiver<CommandRequest>) {
         let (asked, receiver) = mpsc::channel(WAITING_MAX);
         (Self { asked, look: Arc::default() }, receiver)
     }
@@ -75,10 +75,10 @@ impl Control {
     ///
     /// # Errors
     /// Why it wasn't done.
-    pub async fn ask(&self, plugin: &str, wish: Wish) -> Result<(), Denied> {
+    pub async fn ask(&self, plugin: &str, command: Command) -> Result<(), CommandError> {
         let (answer, answered) = oneshot::channel();
-        let asked = Asked { plugin: plugin.to_owned(), wish, answer };
-        self.asked.send(asked).await.map_err(|_| Denied::Stopping)?;
-        answered.await.map_err(|_| Denied::Stopping)?
+        let asked = CommandRequest { plugin: plugin.to_owned(), command, answer };
+        self.asked.send(asked).await.map_err(|_| CommandError::Stopping)?;
+        answered.await.map_err(|_| CommandError::Stopping)?
     }
 }

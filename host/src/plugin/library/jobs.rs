@@ -14,17 +14,17 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::{AbortHandle, JoinError, JoinSet, spawn_blocking};
 
-use super::super::builds::Kept;
+use super::super::builds::LoadKept;
 use super::super::guest::Origin;
 use super::super::loader::{Loaded, Loader};
 use super::super::scan::{Look, Stamp, read_settled};
 use super::super::{Digest, Likeness};
-use super::control::Denied;
+use super::control::CommandError;
 use super::recall::{Recall, Recalled};
 use super::{Library, Rejection, Serving};
 
 /// Where the answer to a wish goes.
-pub(super) type Answer = oneshot::Sender<Result<(), Denied>>;
+pub(super) type Answer = oneshot::Sender<Result<(), CommandError>>;
 
 /// Why a build is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,10 +72,10 @@ pub(super) struct Jobs {
 pub(super) struct Done {
     name: String,
     number: u64,
-    step: Step,
+    step: LoadStep,
 }
 
-enum Step {
+enum LoadStep {
     Read(Result<(Content, Place)>),
     Loaded(Box<Outcome>),
 }
@@ -106,7 +106,7 @@ enum Component {
     /// The file's content, and what keeps it for a later start.
     Content(Bytes, Digest, Box<dyn FnOnce() + Send>),
     /// One that was kept.
-    Kept(Kept),
+    Kept(LoadKept),
 }
 
 /// What has become of an order.
@@ -168,16 +168,16 @@ impl Library {
         let (reader, path) = (name.to_owned(), path.to_owned());
         let file = path.clone();
         let task = self.jobs.tasks.spawn(async move {
-            let step = Step::Read(read(&file, look, places).await);
+            let step = LoadStep::Read(read(&file, look, places).await);
             Done { name: reader, number, step }
         });
         let (build, serves, has_replaced) = (None, None, false);
         entry.job = Some(Job { number, path, why, is_reading: true, build, serves, has_replaced, answers, task });
-        self.shelf.update(name, |status| status.is_loading = true);
+        self.statuses.update(name, |status| status.is_loading = true);
     }
 
     /// Begins to load a component that was kept, in place of a load of this plugin that is under way.
-    pub(super) fn begin_kept(&mut self, name: &str, kept: Kept, serves: Digest, answer: Answer) {
+    pub(super) fn begin_kept(&mut self, name: &str, kept: LoadKept, serves: Digest, answer: Answer) {
         let replaced = self.plugins.get_mut(name).and_then(|entry| entry.job.take());
         let has_replaced = replaced.is_some();
         if let Some(replaced) = replaced {
@@ -193,14 +193,14 @@ impl Library {
                 Ok(place) => load(&loader, order, Arc::new(place)).await,
                 Err(closed) => Outcome::failed(closed.into()),
             };
-            Done { name: plugin, number, step: Step::Loaded(Box::new(outcome)) }
+            Done { name: plugin, number, step: LoadStep::Loaded(Box::new(outcome)) }
         });
-        let path = self.shelf.one(name).unwrap_or_default().file.into();
+        let path = self.statuses.one(name).unwrap_or_default().file.into();
         let (why, build, serves) = (Why::RollBack, None, Some(serves));
         let job =
             Job { number, path, why, is_reading: false, build, serves, has_replaced, answers: vec![answer], task };
         self.plugins.entry(name.to_owned()).or_default().job = Some(job);
-        self.shelf.update(name, |status| status.is_loading = true);
+        self.statuses.update(name, |status| status.is_loading = true);
     }
 
     /// Gives up a load that is under way, if there is one.
@@ -211,7 +211,7 @@ impl Library {
         // What may not have been read is given up as well.
         entry.is_doubtful = false;
         refuse_all(job.answers, why);
-        self.shelf.update(name, |status| status.is_loading = false);
+        self.statuses.update(name, |status| status.is_loading = false);
     }
 
     /// Takes what a task has given, unless its load was replaced or given up.
@@ -225,17 +225,17 @@ impl Library {
         let Some(job) = job.filter(|job| job.number == number) else { return };
         let (why, path) = (job.why, job.path.clone());
         match step {
-            Step::Read(Ok((content, place))) => match self.next(&name, why, content) {
+            LoadStep::Read(Ok((content, place))) => match self.next(&name, why, content) {
                 Ok(Next::Nothing) => self.conclude(&name, Ok(false)),
                 Ok(Next::Load(component, instead)) => self.load(&name, number, component, instead, place),
                 Err(error) => self.conclude(&name, Err(error)),
             },
-            Step::Read(Err(error)) => {
-                self.miss(&name, Likeness::Unknown);
+            LoadStep::Read(Err(error)) => {
+                self.note_missing(&name, Likeness::Unknown);
                 self.conclude(&name, Err(error));
             }
-            Step::Loaded(outcome) if why == Why::RollBack => self.conclude_rollback(&name, outcome.loaded),
-            Step::Loaded(outcome) => {
+            LoadStep::Loaded(outcome) if why == Why::RollBack => self.conclude_rollback(&name, outcome.loaded),
+            LoadStep::Loaded(outcome) => {
                 let taken = self.take_in(&name, &path, *outcome);
                 self.conclude(&name, taken.map(|()| true));
             }
@@ -254,12 +254,12 @@ impl Library {
         }
         entry.candidate = None;
         if why != Why::Asked && entry.serving.as_ref().is_some_and(|serving| serving.loaded.digest == digest) {
-            self.shelf.update(name, |status| status.last_error = None);
+            self.statuses.update(name, |status| status.last_error = None);
             return Ok(Next::Nothing);
         }
         if let Some(trial) = self.way_back(name, &digest) {
-            if let Some(judge) = trial.judge() {
-                self.return_to_proved(name, judge)?;
+            if let Some(judge) = trial.previous() {
+                self.publish_previous(name, judge)?;
             }
             return Ok(Next::Nothing);
         }
@@ -297,7 +297,7 @@ impl Library {
         let (loader, plugin) = (Arc::clone(&self.loader), name.to_owned());
         let task = self.jobs.tasks.spawn(async move {
             let outcome = load(&loader, order, place).await;
-            Done { name: plugin, number, step: Step::Loaded(Box::new(outcome)) }
+            Done { name: plugin, number, step: LoadStep::Loaded(Box::new(outcome)) }
         });
         if let Some(job) = self.plugins.get_mut(name).and_then(|entry| entry.job.as_mut()) {
             job.is_reading = false;
@@ -313,7 +313,7 @@ impl Library {
             self.take_recalled(name, recalled);
         }
         if loaded.is_err() {
-            self.miss(name, likeness);
+            self.note_missing(name, likeness);
         }
         let loaded = match &instead {
             Some(why) => loaded.with_context(|| format!("{why}; nor can the build before it be loaded any more")),
@@ -333,7 +333,7 @@ impl Library {
     /// A load has come to its end, with a candidate or without.
     fn conclude(&mut self, name: &str, result: Result<bool>) {
         let Some(job) = self.plugins.get_mut(name).and_then(|entry| entry.job.take()) else { return };
-        self.shelf.update(name, |status| {
+        self.statuses.update(name, |status| {
             status.is_loading = false;
             status.file = job.path.display().to_string();
         });
@@ -354,7 +354,7 @@ impl Library {
         self.refuse_candidates();
         for answer in job.answers {
             // Who asked may have gone.
-            let _ = answer.send(granted.clone().map_err(Denied::Refused));
+            let _ = answer.send(granted.clone().map_err(CommandError::Refused));
         }
     }
 
@@ -368,7 +368,7 @@ impl Library {
         if why == Why::RollBack {
             return self.conclude_rollback(&name, Err(panicked));
         }
-        self.miss(&name, Likeness::Unknown);
+        self.note_missing(&name, Likeness::Unknown);
         self.conclude(&name, Err(panicked));
     }
 }
@@ -379,7 +379,7 @@ pub(super) const ROLLED_BACK: &str = "the plugin was rolled back meanwhile";
 fn refuse_all(answers: Vec<Answer>, why: &str) {
     for answer in answers {
         // Who asked may have gone.
-        let _ = answer.send(Err(Denied::Refused(why.to_owned())));
+        let _ = answer.send(Err(CommandError::Refused(why.to_owned())));
     }
 }
 
@@ -445,7 +445,7 @@ async fn load(loader: &Loader, order: Order, place: Place) -> Outcome {
 }
 
 /// Reads a component that was kept, where the disk may be waited for.
-pub(super) async fn read_kept(kept: Kept) -> Result<(Bytes, Digest)> {
+pub(super) async fn read_kept(kept: LoadKept) -> Result<(Bytes, Digest)> {
     let found = spawn_blocking(kept).await.context("reading a component that was kept")?;
     found.context("the component that was kept of it is gone or damaged")
 }

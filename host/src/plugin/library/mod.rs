@@ -3,13 +3,13 @@
 //! Whenever something may have changed, the sources are scanned, and what is new or different is loaded, in tasks. Each that ends
 //! gives its result to the library, which publishes a new table of routes. Whatever goes wrong leaves in place what runs.
 
+mod commands;
 mod control;
-mod guards;
+mod gatekeepers;
 mod jobs;
 mod recall;
 mod settings;
 mod trial;
-mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -21,14 +21,14 @@ use tokio::time::Instant;
 use super::builds::Rejection;
 use super::loader::{Loaded, Loader};
 use super::scan::{Found, Look, Stamp, scan};
-use super::status::{Shelf, Standing};
+use super::status::{PluginPhase, PluginStatuses};
 use super::watcher::Watcher;
 use super::{Builds, Digest, Kinds, Source};
 use crate::contract::system_now_ms;
 use crate::routes::{Conflict, Probation, ProbationTerms, RouteTable, Routes};
 
-use control::Asked;
-pub use control::{Control, Denied, Wish};
+use control::CommandRequest;
+pub use control::{Command, CommandError, Control};
 use jobs::{Job, Jobs, Why};
 use recall::past_of;
 pub use settings::{PluginSettings, Settings};
@@ -36,7 +36,7 @@ use trial::{Serving, Trial};
 
 /// What a library goes by.
 #[derive(Debug, Default)]
-pub struct Terms {
+pub struct LibraryOptions {
     /// What the configuration says of plugins.
     pub settings: Settings,
     /// How new generations prove themselves.
@@ -47,12 +47,12 @@ pub struct Terms {
 pub struct Library {
     loader: Arc<Loader>,
     sources: Vec<Source>,
-    terms: Terms,
+    options: LibraryOptions,
     builds: Builds,
     kinds: Kinds,
     routes: Arc<RouteTable>,
-    shelf: Arc<Shelf>,
-    plugins: BTreeMap<String, Entry>,
+    statuses: Arc<PluginStatuses>,
+    plugins: BTreeMap<String, PluginState>,
     jobs: Jobs,
     /// Candidates that are new: if they can't be published, the log doesn't say so yet.
     fresh: BTreeSet<String>,
@@ -61,7 +61,7 @@ pub struct Library {
     /// Files that aren't served since another has their name; said once.
     doubles: BTreeSet<PathBuf>,
     control: Control,
-    asked: mpsc::Receiver<Asked>,
+    asked: mpsc::Receiver<CommandRequest>,
     /// Told where a probation may have an end.
     news: Arc<Notify>,
     /// Told when the host stops.
@@ -74,7 +74,7 @@ pub struct Library {
 
 /// What is known of one plugin.
 #[derive(Default)]
-struct Entry {
+struct PluginState {
     /// How its file was when it was last looked at.
     seen: Option<Stamp>,
     /// Whether the file may have changed since it was read, and have the same stamp.
@@ -108,9 +108,9 @@ impl Library {
     pub fn new(
         loader: Loader,
         sources: Vec<Source>,
-        terms: Terms,
+        options: LibraryOptions,
         builds: Builds,
-        (routes, shelf): (Arc<RouteTable>, Arc<Shelf>),
+        (routes, statuses): (Arc<RouteTable>, Arc<PluginStatuses>),
     ) -> Self {
         let (control, asked) = Control::new();
         let news = Arc::<Notify>::default();
@@ -118,11 +118,11 @@ impl Library {
         Self {
             loader: Arc::new(loader),
             sources,
-            terms,
+            options,
             builds,
             kinds: Kinds::default(),
             routes,
-            shelf,
+            statuses,
             plugins: BTreeMap::new(),
             jobs: Jobs::default(),
             fresh: BTreeSet::new(),
@@ -167,7 +167,7 @@ impl Library {
         self.refuse_candidates();
         // A gatekeeper that is missed shuts its mounts also where nothing was published.
         self.publish_as_it_is();
-        self.say_missed();
+        self.log_missing();
     }
 
     /// Begins to load what is new or has changed.
@@ -180,8 +180,8 @@ impl Library {
             self.say_absent(&found);
         }
         for (name, (path, stamp)) in found.plugins {
-            let store = self.terms.settings.store_of(&name).ok();
-            self.shelf.update(&name, |status| status.store = store);
+            let store = self.options.settings.store_of(&name).ok();
+            self.statuses.update(&name, |status| status.store = store);
             let entry = self.plugins.entry(name.clone()).or_default();
             // What is being read is read again if it changes meanwhile.
             if entry.is_unloaded || entry.job.as_ref().is_some_and(|job| job.is_reading) {
@@ -217,7 +217,7 @@ impl Library {
                     self.review();
                     self.take(ended);
                 }
-                Some(asked) = self.asked.recv() => self.grant(asked),
+                Some(asked) = self.asked.recv() => self.run(asked),
             }
         }
     }
@@ -239,7 +239,7 @@ impl Library {
                 let what_now = if is_served { "the last good generation goes on serving" } else { "it is not served" };
                 tracing::warn!(plugin = name, "plugin_file_gone: {what_now}");
             }
-            self.shelf.update(name, |status| status.file_is_gone = is_gone);
+            self.statuses.update(name, |status| status.file_is_gone = is_gone);
         }
     }
 
@@ -285,16 +285,18 @@ impl Library {
         let others = others.into_iter().filter_map(|(_, entry)| entry.serving.as_ref());
         let candidates = changed.into_iter().filter_map(|(_, entry)| entry.candidate.as_ref());
         let serving: Vec<&Serving> = others.chain(candidates).collect();
-        let guards = self.guards(serving.iter().copied());
-        Ok(Routes::new(serving.into_iter().flat_map(Serving::table))?.guarded_by(guards).remembering(self.past()))
+        let gatekeepers = self.gatekeepers(serving.iter().copied());
+        Ok(Routes::new(serving.into_iter().flat_map(Serving::table))?
+            .with_gatekeepers(gatekeepers)
+            .with_past_probations(self.past()))
     }
 
     /// Publishes the candidates of these names, which get on with the others.
     fn publish(&mut self, names: &[String]) {
         names.iter().for_each(|name| self.note_candidate(name));
         let Ok(table) = self.table_with(names) else { return };
-        if self.one_gatekeeper && table.guards().names().count() > 1 {
-            let names: Vec<&str> = table.guards().names().map(|name| &**name).collect();
+        if self.one_gatekeeper && table.gatekeepers().names().count() > 1 {
+            let names: Vec<&str> = table.gatekeepers().names().map(|name| &**name).collect();
             tracing::error!(
                 "there are several gatekeepers ({}), so the mounts that name none let nobody in; set `gatekeeper` of each, or say \
                  with `bennu plugins forget NAME` which is gone for good",
@@ -319,7 +321,7 @@ impl Library {
                 entry.generation = entry.generation.max(serving.loaded.generation());
                 // It serves, so it isn't missed any more.
                 entry.is_missed = false;
-                announce(name, serving, is_first, &self.shelf);
+                announce(name, serving, is_first, &self.statuses);
             }
         }
         self.prune_builds();
@@ -350,19 +352,19 @@ impl Library {
     fn refuse(&self, name: &str, why: &str) {
         let keeps = self.plugins.get(name).is_some_and(|entry| entry.serving.is_some());
         let what_now = if keeps { "the running generation goes on" } else { "it is not served" };
-        let file = self.shelf.one(name).unwrap_or_default().file;
+        let file = self.statuses.one(name).unwrap_or_default().file;
         tracing::error!(plugin = name, "plugin_refused: {file}: {why} ({what_now}{})", self.consequence(name));
-        self.shelf.update(name, |status| status.last_error = Some(why.to_owned()));
+        self.statuses.update(name, |status| status.last_error = Some(why.to_owned()));
     }
 }
 
-fn announce(name: &str, serving: &Serving, is_first: bool, shelf: &Shelf) {
+fn announce(name: &str, serving: &Serving, is_first: bool, statuses: &PluginStatuses) {
     let loaded = &serving.loaded;
     if let Some(trial) = &serving.trial {
         // If it was on already, for the generation before, it begins anew.
         trial.probation.restart();
     }
-    let (standing, probation) = serving.standing();
+    let (standing, probation) = serving.phase();
     let (generation, kind) = (loaded.generation(), loaded.anatomy.kind.as_str());
     let topics: Vec<String> = loaded.routes.iter().map(|route| route.pattern.to_string()).collect();
     tracing::info!(
@@ -374,10 +376,10 @@ fn announce(name: &str, serving: &Serving, is_first: bool, shelf: &Shelf) {
         "{}",
         if is_first { "plugin_loaded" } else { "plugin_reloaded" }
     );
-    if is_first && standing == Some(Standing::OnProbation) {
+    if is_first && standing == Some(PluginPhase::OnProbation) {
         tracing::info!(plugin = name, generation, "plugin_on_probation: another build was proved last");
     }
-    shelf.update(name, |status| {
+    statuses.update(name, |status| {
         status.generation = generation;
         status.kind = kind;
         status.is_rolled_back = false;

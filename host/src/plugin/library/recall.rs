@@ -7,23 +7,23 @@ use std::sync::Arc;
 use anyhow::Result;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
-use super::super::builds::{Kept, Rejection};
+use super::super::builds::{LoadKept, Rejection};
 use super::super::guest::Origin;
 use super::super::history::EndedProbation;
 use super::super::loader::{Loaded, Loader};
 use super::super::scan::Found;
 use super::super::{Builds, Digest, Kind};
 use super::Library;
-use super::control::Denied;
+use super::control::CommandError;
 use super::jobs::{Answer, Why, read_kept};
 use super::trial::{Against, Trial};
-use crate::routes::{Probation, Verdict};
+use crate::routes::{Probation, ProbationResult};
 
 /// A build that is loaded before another one, which has to prove itself against it.
 pub(super) struct Recall {
     /// Its digest.
     pub(super) judge: String,
-    kept: Kept,
+    kept: LoadKept,
 }
 
 /// What has become of it.
@@ -55,10 +55,10 @@ impl Library {
     pub(super) fn to_recall(&self, name: &str) -> Option<Recall> {
         let entry = self.plugins.get(name)?;
         let is_there = entry.serving.is_some() || entry.recalled.is_some();
-        if is_there || self.terms.probation.time.is_zero() || self.kinds.of(name) == Some(Kind::Gatekeeper) {
+        if is_there || self.options.probation.time.is_zero() || self.kinds.of(name) == Some(Kind::Gatekeeper) {
             return None;
         }
-        let judge = self.builds.record(name).judge()?.clone();
+        let judge = self.builds.record(name).previous_build()?.clone();
         let kept = self.builds.kept(&[&judge]);
         Some(Recall { judge, kept })
     }
@@ -80,7 +80,7 @@ impl Library {
                 Against::Lost(judge)
             }
         };
-        let (terms, news) = (self.terms.probation, Arc::clone(&self.news));
+        let (terms, news) = (self.options.probation, Arc::clone(&self.news));
         let probation = match &self.builds.record(name).open {
             Some(open) => Probation::resumed(open.id, terms, news),
             None => Probation::new(terms, news),
@@ -90,9 +90,9 @@ impl Library {
 
     /// The component that serves in place of a build that was taken back: the one that was proved last, or at least the one that
     /// served again then.
-    pub(super) fn kept_instead(&self, name: &str, rejection: &Rejection) -> Kept {
+    pub(super) fn kept_instead(&self, name: &str, rejection: &Rejection) -> LoadKept {
         let record = self.builds.record(name);
-        let known: Vec<_> = record.judge().into_iter().chain([&rejection.instead]).collect();
+        let known: Vec<_> = record.previous_build().into_iter().chain([&rejection.instead]).collect();
         self.builds.kept(&known)
     }
 
@@ -106,9 +106,9 @@ impl Library {
         let entry = self.plugins.get(name).filter(|entry| !entry.has_gone_back);
         let serves = entry.and_then(|entry| entry.serving.as_ref()).map(|serving| serving.loaded.digest);
         let record = self.builds.record(name);
-        let before = serves.and_then(|serves| Some((serves, record.way_back_from(&serves.to_string())?)));
+        let before = serves.and_then(|serves| Some((serves, record.rollback_target_from(&serves.to_string())?)));
         let Some((serves, before)) = before else {
-            let none = Denied::Refused("there is no generation before the one that serves".to_owned());
+            let none = CommandError::Refused("there is no generation before the one that serves".to_owned());
             // Who asked may have gone.
             let _ = answer.send(Err(none));
             return;
@@ -120,11 +120,11 @@ impl Library {
     /// The load for a rollback has come to its end.
     pub(super) fn conclude_rollback(&mut self, name: &str, loaded: Result<Loaded>) {
         let Some(job) = self.plugins.get_mut(name).and_then(|entry| entry.job.take()) else { return };
-        self.shelf.update(name, |status| status.is_loading = false);
+        self.statuses.update(name, |status| status.is_loading = false);
         let granted = loaded.map_err(|error| format!("the build before can't be loaded any more: {error:#}"));
         let granted = granted.and_then(|loaded| self.go_back_to(name, job.serves, loaded));
         match &granted {
-            Ok(()) => self.shelf.update(name, |status| status.is_rolled_back = true),
+            Ok(()) => self.statuses.update(name, |status| status.is_rolled_back = true),
             Err(why) => {
                 tracing::error!(plugin = name, "plugin_not_rolled_back: {why}");
                 if let Some(entry) = self.plugins.get_mut(name).filter(|_| job.has_replaced) {
@@ -136,7 +136,7 @@ impl Library {
         self.refuse_candidates();
         for answer in job.answers {
             // Who asked may have gone.
-            let _ = answer.send(granted.clone().map_err(Denied::Refused));
+            let _ = answer.send(granted.clone().map_err(CommandError::Refused));
         }
     }
 
@@ -146,14 +146,14 @@ impl Library {
         if serves != from {
             return Err("another generation serves meanwhile".to_owned());
         }
-        self.check_guard(name, &loaded).map_err(|denied| denied.to_string())?;
+        self.check_gatekeeper(name, &loaded).map_err(|denied| denied.to_string())?;
         self.serve_again(name, Arc::new(loaded)).map_err(|conflict| conflict.to_string())
     }
 
     /// What the next load of a plugin is told and granted, and the one after it.
     pub(super) fn next_origins(&self, name: &str) -> Result<[Arc<Origin>; 2]> {
         let generation = self.plugins.get(name).map_or(0, |entry| entry.generation) + 1;
-        let origin = |generation| self.terms.settings.origin(name, generation).map(Arc::new);
+        let origin = |generation| self.options.settings.origin(name, generation).map(Arc::new);
         Ok([origin(generation)?, origin(generation + 1)?])
     }
 
@@ -161,7 +161,7 @@ impl Library {
     /// away may have meant it.
     pub(super) fn say_absent(&self, found: &Found) {
         for (name, record) in self.builds.history() {
-            if record.judge().is_some() && !found.plugins.contains_key(name) {
+            if record.previous_build().is_some() && !found.plugins.contains_key(name) {
                 tracing::warn!(
                     plugin = name,
                     "plugin_file_absent: it has served before, and has no file now, so it is not served"
@@ -174,8 +174,8 @@ impl Library {
 /// The probations of earlier starts that have ended and may still hold bytes of stored states.
 pub(super) fn past_of(builds: &Builds, news: &Arc<Notify>) -> BTreeMap<Arc<str>, Vec<Arc<Probation>>> {
     let ended = |ended: &EndedProbation| {
-        let verdict = if ended.is_taken_back { Verdict::TakenBack } else { Verdict::Passed };
-        Probation::ended(ended.id, verdict, Arc::clone(news))
+        let result = if ended.is_taken_back { ProbationResult::RolledBack } else { ProbationResult::Passed };
+        Probation::ended(ended.id, result, Arc::clone(news))
     };
     let records = builds.history().iter().filter(|(_, record)| !record.ended.is_empty());
     records.map(|(name, record)| (name.as_str().into(), record.ended.iter().map(ended).collect())).collect()

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::super::Digest;
 use super::super::builds::Rejection;
 use super::super::loader::Loaded;
-use super::super::status::{OnProbation, Standing, TakenBack};
+use super::super::status::{OnProbation, PluginPhase, RolledBack};
 use super::Library;
 use crate::contract::system_now_ms;
-use crate::routes::{Guard, Probation, Route, RouteSpec, Verdict};
+use crate::routes::{NamedGatekeeper, Probation, ProbationResult, Route, RouteSpec};
 
 /// A generation that serves or is about to, and what it has to prove itself against, while it has to.
 #[derive(Clone)]
@@ -41,7 +41,7 @@ pub(super) enum Against {
 
 impl Trial {
     /// The generation that judges, if there is one.
-    pub(super) fn judge(&self) -> Option<&Arc<Loaded>> {
+    pub(super) fn previous(&self) -> Option<&Arc<Loaded>> {
         match &self.against {
             Against::Build(judge) => Some(judge),
             Against::Nothing | Against::Lost(_) => None,
@@ -49,7 +49,7 @@ impl Trial {
     }
 
     /// The number of a probation with a way back, and the build that the way leads to.
-    pub(super) fn way_back(&self) -> Option<(u64, String)> {
+    pub(super) fn rollback_target(&self) -> Option<(u64, String)> {
         let against = match &self.against {
             Against::Build(judge) => judge.digest.to_string(),
             Against::Lost(digest) => digest.clone(),
@@ -63,23 +63,23 @@ impl Serving {
     /// Its routes, for the table.
     pub(super) fn table(&self) -> Vec<Arc<Route>> {
         let trial = self.trial.as_ref();
-        self.loaded.table(trial.map(|trial| (&trial.probation, trial.judge().map(|judge| &**judge)))).collect()
+        self.loaded.table(trial.map(|trial| (&trial.probation, trial.previous().map(|judge| &**judge)))).collect()
     }
 
-    pub(super) fn guard(&self) -> Option<(Arc<str>, Guard)> {
-        self.loaded.guard()
+    pub(super) fn gatekeeper(&self) -> Option<(Arc<str>, NamedGatekeeper)> {
+        self.loaded.gatekeeper()
     }
 
     /// Whether it is proved, for those who ask; and the probation that it is on.
-    pub(super) fn standing(&self) -> (Option<Standing>, Option<OnProbation>) {
+    pub(super) fn phase(&self) -> (Option<PluginPhase>, Option<OnProbation>) {
         let on_probation = |trial: &Trial| OnProbation {
-            instead: trial.judge().map(|judge| judge.generation()),
+            instead: trial.previous().map(|judge| judge.generation()),
             probation: Arc::clone(&trial.probation),
         };
         match &self.trial {
-            None => (self.guard().is_none().then_some(Standing::Proved), None),
-            Some(Trial { against: Against::Nothing, .. }) => (Some(Standing::Unproved), None),
-            Some(trial) => (Some(Standing::OnProbation), Some(on_probation(trial))),
+            None => (self.gatekeeper().is_none().then_some(PluginPhase::Proved), None),
+            Some(Trial { against: Against::Nothing, .. }) => (Some(PluginPhase::Unproved), None),
+            Some(trial) => (Some(PluginPhase::OnProbation), Some(on_probation(trial))),
         }
     }
 }
@@ -88,22 +88,23 @@ impl Library {
     /// What a build that was just loaded has to prove itself against: the generation that serves, or, if that is on probation
     /// itself, the one before it. Where nothing serves, it is the build that was proved last before.
     pub(super) fn trial_of(&self, name: &str, loaded: &Loaded) -> Option<Trial> {
-        if loaded.guard().is_some() {
+        if loaded.gatekeeper().is_some() {
             return None;
         }
         let entry = self.plugins.get(name)?;
         let digest = loaded.digest.to_string();
         let Some(serving) = &entry.serving else {
             let recalled = entry.recalled.as_ref();
-            let recalled = recalled.filter(|trial| trial.way_back().is_none_or(|(_, against)| against != digest));
+            let recalled =
+                recalled.filter(|trial| trial.rollback_target().is_none_or(|(_, against)| against != digest));
             return recalled.cloned().or_else(|| self.unless_known(name, &digest));
         };
         match &serving.trial {
-            Some(trial) if trial.probation.has_way_back() => Some(trial.clone()),
+            Some(trial) if trial.probation.can_roll_back() => Some(trial.clone()),
             trial if serving.loaded.digest == loaded.digest => trial.clone(),
-            _ if self.terms.probation.time.is_zero() => self.unless_known(name, &digest),
+            _ if self.options.probation.time.is_zero() => self.unless_known(name, &digest),
             _ => Some(Trial {
-                probation: Probation::new(self.terms.probation, Arc::clone(&self.news)),
+                probation: Probation::new(self.options.probation, Arc::clone(&self.news)),
                 against: Against::Build(Arc::clone(&serving.loaded)),
             }),
         }
@@ -112,7 +113,7 @@ impl Library {
     /// The trial of a build that has nothing to go back to, unless it is proved.
     pub(super) fn unless_known(&self, name: &str, digest: &str) -> Option<Trial> {
         let is_known = self.builds.record(name).knows(digest);
-        let probation = || Probation::without_way_back(Arc::clone(&self.news));
+        let probation = || Probation::without_rollback(Arc::clone(&self.news));
         (!is_known).then(|| Trial { probation: probation(), against: Against::Nothing })
     }
 
@@ -125,7 +126,7 @@ impl Library {
             loaded.routes.iter().map(version).collect()
         };
         let trial = serving.trial.as_ref()?;
-        let judge = trial.judge().filter(|judge| judge.digest == *digest && !self.would_open(name, judge))?;
+        let judge = trial.previous().filter(|judge| judge.digest == *digest && !self.would_open(name, judge))?;
         (versions(&serving.loaded) != versions(judge)).then(|| trial.clone())
     }
 
@@ -137,9 +138,9 @@ impl Library {
     pub(super) fn note_candidate(&mut self, name: &str) {
         let Some(entry) = self.plugins.get(name) else { return };
         let Some(candidate) = &entry.candidate else { return };
-        let is_gatekeeper = candidate.guard().is_some();
+        let is_gatekeeper = candidate.gatekeeper().is_some();
         let digest = candidate.loaded.digest.to_string();
-        let next = candidate.trial.as_ref().and_then(Trial::way_back);
+        let next = candidate.trial.as_ref().and_then(Trial::rollback_target);
         let serving = entry.serving.as_ref().and_then(|serving| serving.trial.clone());
         let open = serving.or_else(|| entry.recalled.clone());
         let before = self.builds.record(name);
@@ -149,14 +150,14 @@ impl Library {
         self.builds.update(name, |record| record.note_published(&digest, next.clone(), system_now_ms()));
         let ended: Vec<_> = self.builds.record(name).ended;
         for ended in ended.into_iter().filter(|ended| !before.ended.contains(ended)) {
-            let verdict = if ended.is_taken_back { Verdict::TakenBack } else { Verdict::Passed };
+            let result = if ended.is_taken_back { ProbationResult::RolledBack } else { ProbationResult::Passed };
             let open = open.as_ref().map(|trial| &trial.probation).filter(|open| open.id() == Some(ended.id));
             let probation = match open {
                 Some(open) => {
-                    open.end(verdict);
+                    open.end(result);
                     Arc::clone(open)
                 }
-                None => Probation::ended(ended.id, verdict, Arc::clone(&self.news)),
+                None => Probation::ended(ended.id, result, Arc::clone(&self.news)),
             };
             self.past.entry(name.into()).or_default().push(probation);
         }
@@ -169,12 +170,12 @@ impl Library {
 
     /// Looks at those on probation: which has failed, and which has proved itself.
     pub(super) fn review(&mut self) {
-        let on_trial = |entry: &super::Entry| entry.serving.as_ref()?.trial.clone();
+        let on_trial = |entry: &super::PluginState| entry.serving.as_ref()?.trial.clone();
         let trials: Vec<_> =
             self.plugins.iter().filter_map(|(name, entry)| Some((name.clone(), on_trial(entry)?))).collect();
         for (name, trial) in trials {
             if trial.probation.has_failed() {
-                self.take_back(&name, &trial);
+                self.roll_back_automatically(&name, &trial);
             } else if trial.probation.is_over() {
                 self.prove(&name, &trial);
             }
@@ -199,8 +200,8 @@ impl Library {
             tracing::info!(plugin = name, generation = serving.loaded.generation(), "plugin_proved");
             self.builds.update(name, |record| record.note_proved(&digest));
         }
-        trial.probation.end(Verdict::Passed);
-        if trial.probation.has_way_back() {
+        trial.probation.end(ProbationResult::Passed);
+        if trial.probation.can_roll_back() {
             self.past.entry(name.into()).or_default().push(Arc::clone(&trial.probation));
         }
         // One that waits to be published has this one to prove itself against.
@@ -208,21 +209,21 @@ impl Library {
             let trial = self.trial_of(name, &waiting.loaded);
             self.plugins.entry(name.to_owned()).or_default().candidate = Some(Serving { trial, ..waiting });
         }
-        self.shelf.update(name, |status| {
-            status.standing = Some(Standing::Proved);
+        self.statuses.update(name, |status| {
+            status.standing = Some(PluginPhase::Proved);
             status.probation = None;
         });
         self.publish_as_it_is();
-        self.routes.tell_verdict();
+        self.routes.notify_probation_end();
         self.prune_builds();
     }
 
     /// Lets the generation that has proved itself serve again, and remembers the build that hasn't.
-    fn take_back(&mut self, name: &str, trial: &Trial) {
+    fn roll_back_automatically(&mut self, name: &str, trial: &Trial) {
         let Some(serving) = self.plugins.get(name).and_then(|entry| entry.serving.clone()) else { return };
-        let Some(judge) = trial.judge() else { return };
+        let Some(judge) = trial.previous() else { return };
         let (digest, faults) = (serving.loaded.digest, trial.probation.faults());
-        if let Err(conflict) = self.return_to_proved(name, judge) {
+        if let Err(conflict) = self.publish_previous(name, judge) {
             // Another plugin has taken topics that the new generation didn't want: there is no way back.
             tracing::error!(plugin = name, "plugin_not_taken_back: {conflict}");
             return self.prove(name, trial);
@@ -236,20 +237,20 @@ impl Library {
         );
         let (at_ms, proved) = (system_now_ms(), judge.digest.to_string());
         // It has answered what the other failed on.
-        self.builds.update(name, |record| record.note_taken_back(&proved));
+        self.builds.update(name, |record| record.note_rolled_back(&proved));
         self.builds.reject(&digest, Rejection { plugin: name.to_owned(), at_ms, faults, instead: proved });
-        let taken_back = TakenBack::new(generation, digest.to_string(), at_ms, faults, Arc::clone(&trial.probation));
-        self.shelf.update(name, |status| {
-            status.standing = Some(Standing::Proved);
+        let taken_back = RolledBack::new(generation, digest.to_string(), at_ms, faults, Arc::clone(&trial.probation));
+        self.statuses.update(name, |status| {
+            status.standing = Some(PluginPhase::Proved);
             status.taken_back = Some(taken_back);
         });
         self.prune_builds();
     }
 
     /// Publishes the generation that a probation was against, and has states return to what they were before the other.
-    pub(super) fn return_to_proved(&mut self, name: &str, judge: &Arc<Loaded>) -> Result<(), crate::routes::Conflict> {
+    pub(super) fn publish_previous(&mut self, name: &str, judge: &Arc<Loaded>) -> Result<(), crate::routes::Conflict> {
         self.serve_again(name, Arc::clone(judge))?;
-        self.routes.tell_verdict();
+        self.routes.notify_probation_end();
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! What each operation tells the topic, to the byte.
 
 use super::*;
-use crate::presence::Refusal;
+use crate::presence::PresenceError;
 
 /// The one diff of a change, with refs shortened to the clock's digits: B is 1, C is 2.
 fn diff(change: &Change) -> String {
@@ -53,12 +53,12 @@ fn each_operation_says_what_it_changed() {
 #[test]
 fn what_is_not_there_changes_nothing() {
     let (mut state, topic) = (State::new(replica("a")), topic());
-    assert_eq!(state.update(&topic, 1, "ann", "{}").err(), Some(Refusal::NotTracked));
+    assert_eq!(state.update(&topic, 1, "ann", "{}").err(), Some(PresenceError::NotTracked));
     for change in [state.leave_key(&topic, 1, "ann"), state.leave(&topic, 1)] {
         assert!(change.diffs.is_empty() && change.delta.shares().is_empty());
     }
     state.join(&topic, 1, "ann", "{}").unwrap();
-    assert_eq!(state.join(&topic, 1, "ann", "{}").err(), Some(Refusal::AlreadyTracked));
+    assert_eq!(state.join(&topic, 1, "ann", "{}").err(), Some(PresenceError::AlreadyTracked));
     // Neither another member nor another topic is meant.
     assert!(state.leave(&topic, 2).diffs.is_empty() && state.leave(&Topic::new("room:b"), 1).diffs.is_empty());
     assert_eq!((state.count(&topic), state.of_member(&topic, 1).len()), (1, 1));

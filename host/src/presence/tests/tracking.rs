@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::client::{self, Client};
 use super::*;
-use crate::presence::{Pace, Presence, Refusal};
+use crate::presence::{Pace, Presence, PresenceError};
 use crate::protocol::{Frame, Serializer};
 use crate::pubsub::{Outbox, OutboxLimits, PubSub, Subscriber};
 
@@ -86,8 +86,8 @@ async fn a_topic_is_asked_for_its_list_its_keys_and_a_member() {
     assert_eq!((presence.state(&topic), presence.get(&topic, "ann")), (Payload::EMPTY, None));
     presence.track(&topic, 1, "ann", "{\"n\":1}").unwrap();
     presence.track(&topic, 1, "bob", "{}").unwrap();
-    assert_eq!(presence.track(&topic, 1, "ann", "{}"), Err(Refusal::AlreadyTracked));
-    assert_eq!(presence.update(&topic, 2, "ann", "{}"), Err(Refusal::NotTracked));
+    assert_eq!(presence.track(&topic, 1, "ann", "{}"), Err(PresenceError::AlreadyTracked));
+    assert_eq!(presence.update(&topic, 2, "ann", "{}"), Err(PresenceError::NotTracked));
     assert_eq!(presence.keys(&topic, 1), ["ann".into(), "bob".into()]);
     let list = parsed(&text(presence.state(&topic)));
     assert_eq!(list["ann"]["metas"][0]["n"], 1);

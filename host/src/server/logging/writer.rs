@@ -40,14 +40,14 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    waiting: Lines,
+    waiting: LogLines,
     /// Whether the thread writes what it has taken.
     is_writing: bool,
 }
 
 /// Lines one after the other, and where each of them ends.
 #[derive(Default)]
-struct Lines {
+struct LogLines {
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
@@ -101,7 +101,7 @@ impl LogWriter {
 
 impl Shared {
     fn run(&self, mut out: Out<impl Write>) {
-        let (mut lines, mut reported) = (Lines::default(), 0);
+        let (mut lines, mut reported) = (LogLines::default(), 0);
         loop {
             self.take(&mut lines);
             let unwritten = out.write(&lines);
@@ -124,7 +124,7 @@ impl Shared {
     }
 
     /// Waits for lines, and exchanges the empty `lines` for them.
-    fn take(&self, lines: &mut Lines) {
+    fn take(&self, lines: &mut LogLines) {
         let queue = self.filled.wait_while(self.lock(), |queue| queue.waiting.is_empty());
         let mut queue = queue.unwrap_or_else(PoisonError::into_inner);
         queue.is_writing = true;
@@ -137,7 +137,7 @@ impl Shared {
     }
 }
 
-impl Lines {
+impl LogLines {
     fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
@@ -165,7 +165,7 @@ struct Out<W> {
 
 impl<W: Write> Out<W> {
     /// Writes lines for as long as that works. Gives how many of them weren't written as a whole.
-    fn write(&mut self, lines: &Lines) -> u64 {
+    fn write(&mut self, lines: &LogLines) -> u64 {
         if self.is_torn && self.write_all(b"\n").0 == 0 {
             return lines.ends.len() as u64;
         }
@@ -195,17 +195,17 @@ impl<W: Write> Out<W> {
 }
 
 /// One line, as `tracing-subscriber` writes it: in one piece.
-pub(super) struct Line<'a>(&'a LogWriter);
+pub(super) struct LogLine<'a>(&'a LogWriter);
 
 impl<'a> MakeWriter<'a> for LogWriter {
-    type Writer = Line<'a>;
+    type Writer = LogLine<'a>;
 
-    fn make_writer(&'a self) -> Line<'a> {
-        Line(self)
+    fn make_writer(&'a self) -> LogLine<'a> {
+        LogLine(self)
     }
 }
 
-impl Write for Line<'_> {
+impl Write for LogLine<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.push(line);
         Ok(line.len())
@@ -247,8 +247,8 @@ mod tests {
         }
     }
 
-    fn lines(texts: &[&str]) -> Lines {
-        let mut lines = Lines::default();
+    fn lines(texts: &[&str]) -> LogLines {
+        let mut lines = LogLines::default();
         texts.iter().for_each(|text| lines.add(format!("{text}\n").as_bytes()));
         lines
     }

@@ -17,7 +17,7 @@ use crate::pubsub::OutboxLimits;
 use crate::routes::RouteTable;
 use crate::socket::{Endpoint, Reason, SocketLimits, Sockets};
 use crate::store::{Store, StoreLimits};
-use crate::transport::{Doorman, Fault, Gate, Mount, Reactors, WireLimits, listen, router};
+use crate::transport::{Authenticator, ConnectionLimit, Fault, Mount, Reactors, WireLimits, listen, router};
 
 /// Whatever should happen happens within this time.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -57,10 +57,10 @@ impl Stage {
             origins: Origins::Any,
             subprotocols: Vec::new(),
             auth_token: false,
-            doorman: Doorman::Open,
+            authenticator: Authenticator::Open,
             endpoint,
             limits,
-            gate: Gate::new(SOCKETS),
+            gate: ConnectionLimit::new(SOCKETS),
             reactors: Arc::clone(&reactors),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -132,7 +132,7 @@ async fn connections_outlive_what_goes_wrong_once() -> anyhow::Result<()> {
     let stage = Stage::new(1).await?;
     let mut clients = stage.fill().await?;
     for fault in [Fault::Panic, Fault::Poll, Fault::Panic, Fault::Panic, Fault::Poll] {
-        stage.reactors.suffer(0, fault);
+        stage.reactors.inject_fault(0, fault);
         for client in &mut clients {
             assert!(client.is_served().await?, "after {fault:?}");
         }
@@ -145,7 +145,7 @@ async fn connections_outlive_what_goes_wrong_once() -> anyhow::Result<()> {
 async fn a_panic_of_one_connection_ends_it_alone_and_leaves_nothing_to_others() -> anyhow::Result<()> {
     let stage = Stage::new(1).await?;
     let mut clients = stage.fill().await?;
-    stage.reactors.suffer(0, Fault::PanicInConnection);
+    stage.reactors.inject_fault(0, Fault::PanicInConnection);
     open(&stage, SOCKETS - 1).await;
     let mut served = 0;
     for client in &mut clients {
@@ -162,7 +162,7 @@ async fn a_thread_that_ends_closes_its_connections_and_gets_no_more() -> anyhow:
     for fault in [Fault::PanicAlways, Fault::PollAlways] {
         let stage = Stage::new(2).await?;
         let mut clients = stage.fill().await?;
-        stage.reactors.suffer(0, fault);
+        stage.reactors.inject_fault(0, fault);
         // Each second one was its.
         open(&stage, SOCKETS / 2).await;
         let mut served = Vec::new();
@@ -189,7 +189,7 @@ async fn a_thread_that_ends_closes_its_connections_and_gets_no_more() -> anyhow:
 #[tokio::test(flavor = "multi_thread")]
 async fn with_the_last_thread_gone_a_newcomer_is_closed_and_does_not_hang() -> anyhow::Result<()> {
     let stage = Stage::new(1).await?;
-    stage.reactors.suffer(0, Fault::PanicAlways);
+    stage.reactors.inject_fault(0, Fault::PanicAlways);
     let end = Instant::now() + DEADLINE;
     while let Some(mut client) = Client::connect(stage.address).await? {
         if !client.is_served().await? {

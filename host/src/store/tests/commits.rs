@@ -5,10 +5,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::disk::{Disk, Unsynced};
 use super::*;
-use crate::store::engine::{Doing, EngineError, Snapshot, Writes};
-use crate::store::{Refusal, books};
+use crate::store::engine::{EngineError, EngineFuture, Snapshot, Writes};
+use crate::store::{CommitError, metadata};
 
-type Outcome = Result<Revision, Refusal>;
+type Outcome = Result<Revision, CommitError>;
 
 async fn over(disk: &Disk, limits: StoreLimits) -> Store {
     let store = Store::over(Box::new(embedded(disk, 1 << 20).unwrap()), limits).await.unwrap();
@@ -95,12 +95,12 @@ async fn who_finds_no_room_to_wait_waits_outside_and_a_close_commits_what_is_in(
         async move { store.close().await }
     });
     // It isn't let in any more.
-    assert_eq!(outside.await.unwrap(), Err(Refusal::Stopping));
+    assert_eq!(outside.await.unwrap(), Err(CommitError::Stopping));
     disk.release();
     closing.await.unwrap();
     first.await.unwrap().unwrap();
     inside.await.unwrap().unwrap();
-    assert_eq!(store.commit(one(&store, "late", 1)).await, Err(Refusal::Stopping));
+    assert_eq!(store.commit(one(&store, "late", 1)).await, Err(CommitError::Stopping));
     store.close().await;
     // What is larger than there is room for at all goes in when there is nothing else.
     let store = over(&disk, limits).await;
@@ -117,7 +117,7 @@ async fn a_failed_sync_fails_all_that_shared_it_and_shows_nothing() {
     let second = begun(&store, one(&store, "second", 1));
     disk.release();
     for failed in [first, second] {
-        assert!(matches!(failed.await.unwrap(), Err(Refusal::Failed(_))));
+        assert!(matches!(failed.await.unwrap(), Err(CommitError::Failed(_))));
     }
     assert_eq!(store.begin(&owner("chat")).seen.revision, Revision::default().next());
     store.close().await;
@@ -141,7 +141,7 @@ async fn in_memory_a_close_refuses_what_comes_later_too() {
     let store = memory();
     store.commit(one(&store, "a", 1)).await.unwrap();
     store.close().await;
-    assert_eq!(store.commit(one(&store, "b", 1)).await, Err(Refusal::Stopping));
+    assert_eq!(store.commit(one(&store, "b", 1)).await, Err(CommitError::Stopping));
 }
 
 /// What an engine does wrong.
@@ -172,14 +172,14 @@ impl Faulty {
 }
 
 impl Engine for Faulty {
-    fn snapshot(&mut self) -> Doing<'_, Arc<dyn Snapshot>> {
+    fn snapshot(&mut self) -> EngineFuture<'_, Arc<dyn Snapshot>> {
         if self.has(Fault::NoSnapshots) {
             return Box::pin(std::future::ready(Err(EngineError::new("no snapshot"))));
         }
         self.inner.snapshot()
     }
 
-    fn apply<'a>(&'a mut self, writes: &'a Writes) -> Doing<'a, ()> {
+    fn apply<'a>(&'a mut self, writes: &'a Writes) -> EngineFuture<'a, ()> {
         assert!(!self.has(Fault::Panics), "as the test asks");
         if self.has(Fault::NoWrites) {
             return Box::pin(std::future::ready(Err(EngineError::new("no space"))));
@@ -195,7 +195,7 @@ async fn a_failed_batch_leaves_no_trace_in_what_comes_after() {
     let mut reader = one(&store, "reader", 1);
     assert_eq!(reader.get(b"a").await.unwrap(), None);
     *fault.lock().unwrap() = Some(Fault::NoWrites);
-    assert_eq!(store.commit(one(&store, "a", 1)).await, Err(Refusal::Failed(EngineError::new("no space"))));
+    assert_eq!(store.commit(one(&store, "a", 1)).await, Err(CommitError::Failed(EngineError::new("no space"))));
     *fault.lock().unwrap() = None;
     store.commit(reader).await.unwrap();
     assert_eq!((keys(&store).await, store.usage("chat").await.unwrap()), (vec!["reader".to_owned()], 7));
@@ -209,9 +209,9 @@ async fn what_is_written_but_not_shown_is_shown_before_more_is_written() {
     assert_eq!(reader.get(b"a").await.unwrap(), None);
     *fault.lock().unwrap() = Some(Fault::NoSnapshots);
     store.commit(one(&store, "a", 1)).await.unwrap();
-    assert!(matches!(store.commit(one(&store, "b", 1)).await, Err(Refusal::Failed(_))));
+    assert!(matches!(store.commit(one(&store, "b", 1)).await, Err(CommitError::Failed(_))));
     *fault.lock().unwrap() = None;
-    assert_eq!(store.commit(reader).await, Err(Refusal::Overtaken));
+    assert_eq!(store.commit(reader).await, Err(CommitError::Conflict));
     store.commit(one(&store, "a", 5)).await.unwrap();
     assert_eq!((keys(&store).await, store.usage("chat").await.unwrap()), (vec!["a".to_owned()], 6));
 }
@@ -222,7 +222,7 @@ async fn an_engine_that_panics_is_said_to_have_failed() {
     let store = Store::over(Box::new(engine), StoreLimits::default()).await.unwrap();
     *fault.lock().unwrap() = Some(Fault::Panics);
     for _ in 0..2 {
-        assert!(matches!(store.commit(one(&store, "a", 1)).await, Err(Refusal::Failed(_))));
+        assert!(matches!(store.commit(one(&store, "a", 1)).await, Err(CommitError::Failed(_))));
     }
     store.close().await;
 }
@@ -242,7 +242,7 @@ async fn the_engine_goes_with_the_last_handle() {
 #[tokio::test]
 async fn a_store_of_another_format_is_left_alone() {
     let mut engine = Memory::default();
-    engine.apply(&Writes::from([(books::format(), Some(books::entry(2)))])).await.unwrap();
+    engine.apply(&Writes::from([(metadata::format(), Some(metadata::entry(2)))])).await.unwrap();
     let error = Store::over(Box::new(engine), StoreLimits::default()).await.err().unwrap().to_string();
     assert!(error.contains("format 2, and this version of bennu knows format 1: export it with"), "{error}");
 }

@@ -1,7 +1,7 @@
 //! What one call may do, and what overtakes it.
 
 use super::*;
-use crate::store::{Oversize, ReadError, Refusal};
+use crate::store::{CommitError, Oversize, ReadError};
 
 fn put(store: &Store, owner: &Owner, key: &str, value: &'static str) {
     let mut draft = store.begin(owner);
@@ -10,7 +10,7 @@ fn put(store: &Store, owner: &Owner, key: &str, value: &'static str) {
 }
 
 /// Commits a draft with one more write, which nobody reads.
-fn outcome(store: &Store, mut draft: Draft) -> Result<Revision, Refusal> {
+fn outcome(store: &Store, mut draft: Draft) -> Result<Revision, CommitError> {
     draft.put(b"~", Bytes::new()).unwrap();
     now(store.commit(draft))
 }
@@ -28,17 +28,17 @@ fn each_limit_is_said_and_what_was_within_it_stays() {
     let store = Store::in_memory(limits).unwrap();
     let mut draft = store.begin(&owner("chat"));
     assert_eq!(draft.put(b"", Bytes::new()), Err(Oversize::NoKey));
-    assert_eq!(draft.delete(b"long"), Err(Oversize::Key { bytes: 4, most: 3 }));
-    assert_eq!(now(draft.get(b"long")), Err(ReadError::Oversize(Oversize::Key { bytes: 4, most: 3 })));
-    assert_eq!(draft.put(b"a", "12345".into()), Err(Oversize::Value { bytes: 5, most: 4 }));
-    assert_eq!(draft.set_room("room", None), Err(Oversize::Key { bytes: 4, most: 3 }));
-    assert_eq!(draft.set_room("r", Some("123456".into())), Err(Oversize::Room { bytes: 6, most: 5 }));
+    assert_eq!(draft.delete(b"long"), Err(Oversize::Key { bytes: 4, limit: 3 }));
+    assert_eq!(now(draft.get(b"long")), Err(ReadError::Oversize(Oversize::Key { bytes: 4, limit: 3 })));
+    assert_eq!(draft.put(b"a", "12345".into()), Err(Oversize::Value { bytes: 5, limit: 4 }));
+    assert_eq!(draft.set_room("room", None), Err(Oversize::Key { bytes: 4, limit: 3 }));
+    assert_eq!(draft.set_room("r", Some("123456".into())), Err(Oversize::Room { bytes: 6, limit: 5 }));
     assert!(now(draft.scan(&Scan { from: "long".into(), ..Scan::all(Direction::Forward) })).is_ok());
     assert!(now(draft.scan(&Scan { until: Some("longer".into()), ..Scan::all(Direction::Forward) })).is_err());
     draft.put(b"a", "1234".into()).unwrap();
-    assert_eq!(draft.put(b"b", "1234".into()), Err(Oversize::WriteBytes { most: 9 }));
+    assert_eq!(draft.put(b"b", "1234".into()), Err(Oversize::WriteBytes { limit: 9 }));
     draft.put(b"b", "123".into()).unwrap();
-    assert_eq!(draft.delete(b"c"), Err(Oversize::Writes { most: 2 }));
+    assert_eq!(draft.delete(b"c"), Err(Oversize::Writes { limit: 2 }));
     // What is written again counts once, and a room doesn't count.
     draft.put(b"b", "12".into()).unwrap();
     draft.set_room("r", Some("1234".into())).unwrap();
@@ -78,7 +78,7 @@ const READINGS: [(&str, Reading, &[&str]); 6] = [
 ];
 
 fn read(draft: &mut Draft, direction: Direction, rows: usize) {
-    assert_eq!(now(draft.scan(&Scan::prefix(b"k", direction).most(rows))).unwrap().rows.len(), rows.min(2));
+    assert_eq!(now(draft.scan(&Scan::prefix(b"k", direction).limit(rows))).unwrap().rows.len(), rows.min(2));
 }
 
 fn write_and_read(draft: &mut Draft) {
@@ -101,7 +101,7 @@ fn a_call_is_overtaken_by_writes_to_what_it_read_and_by_no_others() {
             put(&store, &chat, key, "new");
             assert_eq!(store.is_current(&draft), !by.contains(&key), "{what}, {key}");
             let outcome = outcome(&store, draft);
-            assert_eq!(outcome.err(), by.contains(&key).then_some(Refusal::Overtaken), "{what}, {key}");
+            assert_eq!(outcome.err(), by.contains(&key).then_some(CommitError::Conflict), "{what}, {key}");
         }
     }
 }
@@ -136,7 +136,7 @@ fn a_room_is_its_topics_alone() {
     let mut third = store.begin(&chat);
     third.set_room("room:b", Some("B".into())).unwrap();
     now(store.commit(third)).unwrap();
-    assert_eq!(outcome(&store, second).err(), Some(Refusal::Overtaken));
+    assert_eq!(outcome(&store, second).err(), Some(CommitError::Conflict));
     let mut fourth = store.begin(&chat);
     fourth.set_room("room:a", None).unwrap();
     now(store.commit(fourth)).unwrap();
@@ -167,5 +167,5 @@ fn what_rooms_were_before_is_read_a_page_after_the_other() {
     draft.set_former(&topic(7), None).unwrap();
     now(store.commit(draft)).unwrap();
     reading.set_former(&topic(8), None).unwrap();
-    assert_eq!(now(store.commit(reading)), Err(crate::store::Refusal::Overtaken));
+    assert_eq!(now(store.commit(reading)), Err(crate::store::CommitError::Conflict));
 }

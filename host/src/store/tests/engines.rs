@@ -33,9 +33,9 @@ fn compare(name: &str, snapshot: &dyn Snapshot, map: &Map, random: &mut Random) 
         assert_eq!(now(snapshot.get(&key)).unwrap().as_ref(), map.get(&key), "{name} {key:?}");
         let scan = Scan { from: random.key(), until: Some(random.key()), ..random.scan() };
         let span = Span { from: scan.from.clone(), until: scan.until.clone().unwrap() };
-        let most = Most { rows: scan.rows.max(1), bytes: scan.bytes };
-        let read = now(snapshot.scan(&span, scan.direction, most)).unwrap();
-        assert_eq!((read.rows, read.ended), found(map, &scan, most), "{name} {scan:?}");
+        let limit = ScanLimit { rows: scan.rows.max(1), bytes: scan.bytes };
+        let read = now(snapshot.scan(&span, scan.direction, limit)).unwrap();
+        assert_eq!((read.rows, read.ended), found(map, &scan, limit), "{name} {scan:?}");
     }
 }
 
@@ -70,9 +70,9 @@ fn a_single_row_is_given_however_large() {
         now(engine.apply(&writes)).unwrap();
         let snapshot = now(engine.snapshot()).unwrap();
         let span = Span { from: "a".into(), until: "z".into() };
-        let read = now(snapshot.scan(&span, Direction::Forward, Most { rows: 10, bytes: 0 })).unwrap();
+        let read = now(snapshot.scan(&span, Direction::Forward, ScanLimit { rows: 10, bytes: 0 })).unwrap();
         assert_eq!((read.rows.len(), read.rows[0].1.len(), read.ended), (1, 2 << 20, false), "{name}");
-        let read = now(snapshot.scan(&span, Direction::Backward, Most { rows: 10, bytes: 3 << 20 })).unwrap();
+        let read = now(snapshot.scan(&span, Direction::Backward, ScanLimit { rows: 10, bytes: 3 << 20 })).unwrap();
         assert_eq!((read.rows.len(), read.ended), (2, true), "{name}");
     }
 }

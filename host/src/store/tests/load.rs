@@ -1,7 +1,7 @@
 //! Tasks that write without end, and what must be there of it after a crash.
 
 use super::*;
-use crate::store::Refusal;
+use crate::store::CommitError;
 
 /// How many tasks write at once.
 pub(super) const TASKS: usize = 6;
@@ -71,7 +71,7 @@ pub(super) async fn write(
                 tell(number, true);
                 number += 1;
             }
-            Err(Refusal::Overtaken) => {}
+            Err(CommitError::Conflict) => {}
             Err(_) => return,
         }
     }

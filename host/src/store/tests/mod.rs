@@ -24,7 +24,7 @@ use futures_util::FutureExt;
 use self::disk::Disk;
 use super::committer::{Committer, Shared};
 use super::draft::Draft;
-use super::engine::{Direction, Engine, Most, Row};
+use super::engine::{Direction, Engine, Row, ScanLimit};
 use super::{Embedded, Memory, OpeningError, Owner, Revision, Scan, Store, StoreLimits};
 
 /// Says its seed if the test fails. `SEED=7 cargo test` runs that seed alone.
@@ -107,7 +107,7 @@ fn memory() -> Store {
 }
 
 /// What is to be found in a map, by the rules of an engine: rows while there is room for them, and whether those are all.
-fn found(map: &BTreeMap<Bytes, Bytes>, scan: &Scan, most: Most) -> (Vec<Row>, bool) {
+fn found(map: &BTreeMap<Bytes, Bytes>, scan: &Scan, limit: ScanLimit) -> (Vec<Row>, bool) {
     let is_in = |key: &&Bytes| **key >= scan.from && scan.until.as_ref().is_none_or(|until| *key < until);
     let mut keys: Vec<&Bytes> = map.keys().filter(is_in).collect();
     if scan.direction == Direction::Backward {
@@ -116,7 +116,7 @@ fn found(map: &BTreeMap<Bytes, Bytes>, scan: &Scan, most: Most) -> (Vec<Row>, bo
     let (mut rows, mut bytes) = (Vec::new(), 0);
     for key in keys {
         bytes += key.len() + map[key].len();
-        if !rows.is_empty() && (rows.len() >= most.rows || bytes > most.bytes) {
+        if !rows.is_empty() && (rows.len() >= limit.rows || bytes > limit.bytes) {
             return (rows, false);
         }
         rows.push((key.clone(), map[key].clone()));

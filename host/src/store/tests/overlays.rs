@@ -39,8 +39,8 @@ fn a_scan_sees_the_calls_own_writes_in_their_places() {
                 _ => {
                     let scan = random.scan();
                     let page = now(draft.scan(&scan)).unwrap();
-                    let most = Most { rows: scan.rows.max(1), bytes: scan.bytes };
-                    assert_eq!(page.rows, found(&map, &scan, most).0, "{scan:?}");
+                    let limit = ScanLimit { rows: scan.rows.max(1), bytes: scan.bytes };
+                    assert_eq!(page.rows, found(&map, &scan, limit).0, "{scan:?}");
                     assert_eq!(everything(&mut draft, &scan), found(&map, &scan, ALL).0, "{scan:?}");
                 }
             }
@@ -48,7 +48,7 @@ fn a_scan_sees_the_calls_own_writes_in_their_places() {
     }
 }
 
-const ALL: Most = Most { rows: usize::MAX, bytes: usize::MAX };
+const ALL: ScanLimit = ScanLimit { rows: usize::MAX, bytes: usize::MAX };
 
 /// A scan with all its continuations.
 fn everything(draft: &mut Draft, scan: &Scan) -> Vec<Row> {
@@ -75,7 +75,7 @@ fn deleted_rows_take_no_room() {
     now(store.commit(draft)).unwrap();
     let mut draft = store.begin(&chat);
     (0..98).for_each(|n| draft.delete(format!("{n:02}").as_bytes()).unwrap());
-    let page = now(draft.scan(&Scan::all(Direction::Forward).most(1))).unwrap();
+    let page = now(draft.scan(&Scan::all(Direction::Forward).limit(1))).unwrap();
     assert_eq!(page.rows, [("98".into(), "v".into())]);
     let page = now(draft.scan(&page.rest.unwrap())).unwrap();
     assert_eq!((page.rows, page.rest.is_some()), (vec![("99".into(), "v".into())], true));

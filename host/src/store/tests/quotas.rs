@@ -1,9 +1,9 @@
 //! How much a plugin has, counted exactly, and what it may have.
 
 use super::*;
-use crate::store::Refusal;
+use crate::store::CommitError;
 
-fn put(store: &Store, owner: &Owner, rows: &[(&str, usize)]) -> Result<Revision, Refusal> {
+fn put(store: &Store, owner: &Owner, rows: &[(&str, usize)]) -> Result<Revision, CommitError> {
     let mut draft = store.begin(owner);
     rows.iter().for_each(|(key, bytes)| draft.put(key.as_bytes(), vec![0; *bytes].into()).unwrap());
     now(store.commit(draft))
@@ -41,7 +41,7 @@ fn a_quota_is_exact_and_refuses_the_whole_call() {
     let store = memory();
     let chat = Owner::new("chat", 10).unwrap();
     put(&store, &chat, &[("a", 9)]).unwrap();
-    assert_eq!(put(&store, &chat, &[("a", 1), ("b", 8)]), Err(Refusal::Quota { bytes: 11, most: 10 }));
+    assert_eq!(put(&store, &chat, &[("a", 1), ("b", 8)]), Err(CommitError::Quota { bytes: 11, most: 10 }));
     assert_eq!(now(store.begin(&chat).get(b"a")).unwrap().unwrap().len(), 9);
     put(&store, &chat, &[("a", 1), ("b", 7)]).unwrap();
     assert_eq!(usage(&store, "chat"), 10);
@@ -69,7 +69,7 @@ fn calls_of_one_batch_share_what_is_left() {
         draft
     });
     let outcomes = now(committer.settle(&drafts));
-    let quota = Err(Refusal::Quota { bytes: 15, most: 10 });
+    let quota = Err(CommitError::Quota { bytes: 15, most: 10 });
     let (first, is_one_batch) = (outcomes[0].clone(), outcomes[0] == outcomes[1]);
     assert!(first.is_ok() && is_one_batch && outcomes[2] == first && outcomes[3] == quota, "{outcomes:?}");
 }

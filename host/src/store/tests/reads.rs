@@ -41,7 +41,7 @@ async fn a_read_that_waits_for_the_disk_keeps_its_thread_for_nobody() {
     });
     let scanning = tokio::spawn({
         let mut draft = store.begin(&owner("chat"));
-        async move { draft.scan(&Scan::all(Direction::Backward).most(3)).await }
+        async move { draft.scan(&Scan::all(Direction::Backward).limit(3)).await }
     });
     soon(async {
         while disk.reading() < 2 {
@@ -85,7 +85,7 @@ async fn reads_that_are_given_up_leave_the_database_as_it_was() {
                 let at = (task * 53 + round * 7) % KEYS;
                 let mut draft = store.begin(&owner("chat"));
                 assert_eq!(draft.get(key(at).as_bytes()).await.unwrap(), Some(vec![at as u8; 2000].into()));
-                let page = draft.scan(&Scan::prefix(b"key-", Direction::Forward).most(5)).await.unwrap();
+                let page = draft.scan(&Scan::prefix(b"key-", Direction::Forward).limit(5)).await.unwrap();
                 assert_eq!(page.rows.len(), 5);
                 if round % 10 == 0 {
                     let mut draft = store.begin(&owner("other"));

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::store::Refusal;
+use crate::store::CommitError;
 
 async fn over(disk: &Disk) -> Store {
     Store::over(Box::new(embedded(disk, 1 << 20).unwrap()), StoreLimits::default()).await.unwrap()
 }
 
-async fn put(store: &Store, key: &str, bytes: usize) -> Result<Revision, Refusal> {
+async fn put(store: &Store, key: &str, bytes: usize) -> Result<Revision, CommitError> {
     let mut draft = store.begin(&owner("chat"));
     draft.put(key.as_bytes(), vec![7; bytes].into()).unwrap();
     store.commit(draft).await
@@ -36,7 +36,7 @@ async fn a_store_works_again_once_its_disk_has_room() {
     let mut early = store.begin(&owner("chat"));
     assert_eq!(early.get(b"before").await.unwrap().map(|value| value.len()), Some(1000));
     early.put(b"early", "1".into()).unwrap();
-    assert!(matches!(put(&store, "lost", 1000).await, Err(Refusal::Failed(_))));
+    assert!(matches!(put(&store, "lost", 1000).await, Err(CommitError::Failed(_))));
     // It is said, what is in memory is read, and what is to be written is refused without a wait.
     let trouble = store.trouble().unwrap();
     assert!(trouble.since_ms > 0 && !trouble.reason.is_empty(), "{trouble:?}");
@@ -48,7 +48,7 @@ async fn a_store_works_again_once_its_disk_has_room() {
     put(&store, "after", 1000).await.unwrap();
     assert!(has(&store, "before").await && has(&store, "after").await);
     // What has read before that may have read what is no more.
-    assert_eq!(store.commit(early).await, Err(Refusal::Overtaken));
+    assert_eq!(store.commit(early).await, Err(CommitError::Conflict));
     store.close().await;
     let store = over(&disk).await;
     assert!(has(&store, "before").await && has(&store, "after").await);
@@ -119,11 +119,11 @@ async fn a_read_that_fails_is_noticed_and_mended_too() {
 async fn a_store_whose_thread_died_says_so() {
     struct Panics(Memory);
     impl Engine for Panics {
-        fn snapshot(&mut self) -> crate::store::Doing<'_, Arc<dyn crate::store::Snapshot>> {
+        fn snapshot(&mut self) -> crate::store::EngineFuture<'_, Arc<dyn crate::store::Snapshot>> {
             self.0.snapshot()
         }
 
-        fn apply<'a>(&'a mut self, writes: &'a crate::store::Writes) -> crate::store::Doing<'a, ()> {
+        fn apply<'a>(&'a mut self, writes: &'a crate::store::Writes) -> crate::store::EngineFuture<'a, ()> {
             assert!(writes.len() == 1, "as the test asks");
             self.0.apply(writes)
         }

@@ -1,11 +1,11 @@
 //! Many calls at once, against a model in which they run one after another.
 
 use super::*;
-use crate::store::{Page, Refusal};
+use crate::store::{CommitError, Page};
 
 /// What a call did, and what it was told.
 #[derive(Debug)]
-enum Step {
+enum Operation {
     Get(Bytes, Option<Bytes>),
     Scan(Scan, Page),
     Room(&'static str, Option<Bytes>),
@@ -15,7 +15,7 @@ enum Step {
 
 struct Running {
     draft: Draft,
-    steps: Vec<Step>,
+    steps: Vec<Operation>,
 }
 
 /// Keys and rooms of each plugin.
@@ -31,21 +31,21 @@ impl Running {
             0..3 => {
                 let key = random.key();
                 let value = now(self.draft.get(&key)).unwrap();
-                Step::Get(key, value)
+                Operation::Get(key, value)
             }
             3..5 => {
                 let scan = random.scan();
                 let page = now(self.draft.scan(&scan)).unwrap();
-                Step::Scan(scan, page)
+                Operation::Scan(scan, page)
             }
             5 => {
                 let topic = random.pick(&["a", "b"]);
-                Step::Room(topic, now(self.draft.room(topic)).unwrap())
+                Operation::Room(topic, now(self.draft.room(topic)).unwrap())
             }
             6 => {
                 let (topic, room) = (random.pick(&["a", "b"]), Some(random.value()).filter(|_| !random.one_in(4)));
                 self.draft.set_room(topic, room.clone()).unwrap();
-                Step::SetRoom(topic, room)
+                Operation::SetRoom(topic, room)
             }
             _ => {
                 let (key, value) = (random.key(), Some(random.value()).filter(|_| !random.one_in(4)));
@@ -53,7 +53,7 @@ impl Running {
                     Some(value) => self.draft.put(&key, value).unwrap(),
                     None => self.draft.delete(&key).unwrap(),
                 }
-                Step::Write(key, value)
+                Operation::Write(key, value)
             }
         };
         self.steps.push(step);
@@ -62,23 +62,23 @@ impl Running {
 
 impl Model {
     /// Runs a call again, alone, and compares what it is told.
-    fn replay(&mut self, plugin: &str, steps: &[Step]) {
+    fn replay(&mut self, plugin: &str, steps: &[Operation]) {
         let keys = self.keys.entry(plugin.to_owned()).or_default();
         for step in steps {
             match step {
-                Step::Get(key, value) => assert_eq!(keys.get(key), value.as_ref(), "{key:?} of {steps:?}"),
-                Step::Scan(scan, page) => {
-                    let most = Most { rows: scan.rows.max(1), bytes: scan.bytes };
-                    assert_eq!(found(keys, scan, most).0, page.rows, "{scan:?} of {steps:?}");
+                Operation::Get(key, value) => assert_eq!(keys.get(key), value.as_ref(), "{key:?} of {steps:?}"),
+                Operation::Scan(scan, page) => {
+                    let limit = ScanLimit { rows: scan.rows.max(1), bytes: scan.bytes };
+                    assert_eq!(found(keys, scan, limit).0, page.rows, "{scan:?} of {steps:?}");
                 }
-                Step::Room(topic, room) => {
+                Operation::Room(topic, room) => {
                     assert_eq!(self.rooms.get(&(plugin.to_owned(), topic)), room.as_ref(), "{topic} of {steps:?}");
                 }
-                Step::Write(key, value) => drop(match value {
+                Operation::Write(key, value) => drop(match value {
                     Some(value) => keys.insert(key.clone(), value.clone()),
                     None => keys.remove(key),
                 }),
-                Step::SetRoom(topic, room) => drop(match room {
+                Operation::SetRoom(topic, room) => drop(match room {
                     Some(room) => self.rooms.insert((plugin.to_owned(), topic), room.clone()),
                     None => self.rooms.remove(&(plugin.to_owned(), topic)),
                 }),
@@ -136,13 +136,13 @@ fn what_is_committed_is_as_if_calls_had_run_one_after_another() {
                         model.replay(drafts[at].owner().name(), &steps[at]);
                         committed += 1;
                     }
-                    Err(Refusal::Overtaken) => overtaken += 1,
+                    Err(CommitError::Conflict) => overtaken += 1,
                     Err(other) => panic!("{other}"),
                 }
             }
             for owner in &owners {
-                let usage = crate::store::books::usage(owner.name());
-                let usage = now(crate::store::books::read(&*shared.seen.load().snapshot, &usage)).unwrap();
+                let usage = crate::store::metadata::usage(owner.name());
+                let usage = now(crate::store::metadata::read(&*shared.seen.load().snapshot, &usage)).unwrap();
                 assert_eq!(usage.unwrap_or(0), model.usage(owner.name()));
                 let mut draft = begin(&shared, owner);
                 let page = now(draft.scan(&Scan::all(Direction::Forward))).unwrap();

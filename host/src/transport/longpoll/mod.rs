@@ -25,8 +25,8 @@ use dashmap::DashMap;
 use self::answer::{Answer, options};
 use self::body::{Unreadable, read};
 use self::session::{Session, Unposted};
+use super::authenticator::Rejection;
 use super::connect::{POLL_TOKEN, Transport, origin_of};
-use super::doorman::Turned;
 use super::mount::Mount;
 use super::params;
 use super::stream::Receipts;
@@ -113,7 +113,7 @@ async fn poll(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr, receipts: &Ar
         Err(turned) => {
             polls.mount.note_refused(turned.reason(), &parts.headers, peer);
             match turned {
-                Turned::Away(..) => Answer::of(403).into_response(),
+                Rejection::Away(..) => Answer::of(403).into_response(),
                 turned => turned.status().into_response(),
             }
         }
@@ -121,12 +121,12 @@ async fn poll(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr, receipts: &Ar
 }
 
 /// Begins a session. Gives its token.
-async fn begin(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr) -> Result<String, Turned> {
+async fn begin(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr) -> Result<String, Rejection> {
     let mount = &polls.mount;
     let admitted = mount.admit(parts, peer, Transport::LongPoll).await?;
-    let entered = mount.gate.enter().ok_or(Turned::Full)?;
+    let entered = mount.gate.acquire().ok_or(Rejection::Full)?;
     let mut bytes = [0; TOKEN_BYTES];
-    getrandom::fill(&mut bytes).map_err(|_| Turned::Failed(Reason::HostFailed))?;
+    getrandom::fill(&mut bytes).map_err(|_| Rejection::Failed(Reason::HostFailed))?;
     let token = BASE64_URL_SAFE_NO_PAD.encode(bytes);
     let socket = mount.endpoint.connect(admitted.facts, admitted.serializer);
     let (session, work) = Session::new(socket, mount.limits.poll_window);

@@ -15,7 +15,7 @@ use crate::contract::Ending;
 use crate::protocol::{CloseCode, Frame, Incoming};
 use crate::pubsub::Taken;
 use crate::socket::Socket;
-use crate::timing::{Patience, within};
+use crate::timing::{AwakeDeadline, within};
 use crate::transport::stream::{Delivery, Receipt};
 
 /// Polls that may wait for a session's task, and batches; past it who asks waits too.
@@ -44,14 +44,14 @@ pub(super) enum Unposted {
 
 /// What is said in one answer.
 #[derive(Default)]
-pub(super) struct Said {
+pub(super) struct PollResponse {
     pub(super) frames: Vec<Frame>,
     /// There is none where there is nothing to lose.
     pub(super) receipt: Option<Receipt>,
 }
 
 /// Who waits for what there is to say.
-type Poll = oneshot::Sender<Said>;
+type Poll = oneshot::Sender<PollResponse>;
 
 /// What was posted, and who waits until it is received.
 type Batch = (VecDeque<Incoming>, oneshot::Sender<()>);
@@ -65,7 +65,7 @@ pub(super) struct Work {
     /// The poll that waits, and until when.
     poll: Option<(Poll, Instant)>,
     /// How much longer the client may poll no more, before it is taken to be gone.
-    patience: Patience,
+    patience: AwakeDeadline,
     /// What the last answer held, until it is written.
     said: Vec<Frame>,
     /// What tells of that, for as long as it isn't known.
@@ -98,7 +98,7 @@ impl Session {
 
     /// Waits for what there is to say, and gives nothing where that is nothing. None if the session is no more.
     /// Dropped while it waits, it takes nothing.
-    pub(super) async fn poll(&self) -> Option<Said> {
+    pub(super) async fn poll(&self) -> Option<PollResponse> {
         let (answer, answered) = oneshot::channel();
         self.polls.send(answer).await.ok()?;
         // A session that ends meanwhile has nothing more to say; the next poll finds it gone.
@@ -117,8 +117,8 @@ impl Session {
 }
 
 /// A client that doesn't poll for one and a half windows is gone.
-fn patience(window: Duration) -> Patience {
-    Patience::new(window * 3 / 2)
+fn patience(window: Duration) -> AwakeDeadline {
+    AwakeDeadline::new(window * 3 / 2)
 }
 
 /// Waits until who polls has gone. Its connection was closed, and hyper has let go of its request.
@@ -242,7 +242,7 @@ impl Work {
             let (receipt, delivery) = Receipt::new();
             self.delivery = Some(delivery);
             // Who polled may have gone. Then the receipt is dropped with the rest, and the next poll gets the same.
-            let _ = answer.send(Said { frames: self.said.clone(), receipt: Some(receipt) });
+            let _ = answer.send(PollResponse { frames: self.said.clone(), receipt: Some(receipt) });
         }
     }
 
@@ -258,7 +258,7 @@ impl Work {
     fn end_poll(&mut self) {
         if let Some((answer, _)) = self.poll.take() {
             self.patience = patience(self.window);
-            let _ = answer.send(Said::default());
+            let _ = answer.send(PollResponse::default());
         }
     }
 

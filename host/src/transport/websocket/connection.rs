@@ -13,14 +13,14 @@ use mio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Manners;
-use super::reader::{Heard, Reader};
+use super::reader::{ReadEvent, Reader};
 use super::received::Received;
 use super::unsent::Unsent;
 use crate::contract::Ending;
 use crate::protocol::{CloseCode, Frame};
 use crate::pubsub::{Outbox, Taken};
 use crate::socket::{Client, Reason, Registered, Socket};
-use crate::transport::mount::Entered;
+use crate::transport::mount::ConnectionPermit;
 
 /// How long the other side may take over the end of the connection.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -54,7 +54,7 @@ pub(in crate::transport) struct Arrival {
 
 /// What counts as taken for as long as a connection is open.
 pub(super) struct Places {
-    pub(super) _entered: Entered,
+    pub(super) _entered: ConnectionPermit,
     pub(super) _connection: Option<Arc<OwnedSemaphorePermit>>,
 }
 
@@ -104,7 +104,7 @@ struct Leaving {
 }
 
 /// What its reactor lends a connection while it calls it.
-pub(super) struct Desk {
+pub(super) struct Scratch {
     /// The time of this turn.
     pub(super) now: Instant,
     input: Vec<u8>,
@@ -123,7 +123,7 @@ pub(super) enum Next {
     Drop,
 }
 
-impl Desk {
+impl Scratch {
     pub(super) fn new() -> Self {
         let (input, output) = (vec![0; INPUT_BYTES], Vec::with_capacity(OUTPUT_BYTES + LONG));
         Self { now: Instant::now(), input, output, frames: VecDeque::new() }
@@ -195,18 +195,18 @@ impl Connection {
     }
 
     /// Handles what it has received, or reads more: so much of it as makes a turn.
-    pub(super) fn go_on(&mut self, desk: &mut Desk) -> Next {
+    pub(super) fn go_on(&mut self, scratch: &mut Scratch) -> Next {
         if !self.received.is_empty() && self.listens() {
-            let next = self.hear_received(desk.now);
+            let next = self.handle_received(scratch.now);
             if next != Next::Wait {
                 return next;
             }
         }
-        if self.is_readable && self.listens() { self.read(desk) } else { Next::Wait }
+        if self.is_readable && self.listens() { self.read(scratch) } else { Next::Wait }
     }
 
-    fn read(&mut self, desk: &mut Desk) -> Next {
-        let Desk { now, input, .. } = desk;
+    fn read(&mut self, scratch: &mut Scratch) -> Next {
+        let Scratch { now, input, .. } = scratch;
         let read = match self.stream.read(input) {
             Ok(0) => return Next::Drop,
             Ok(read) => read,
@@ -221,34 +221,34 @@ impl Connection {
         // Less than there was room for is all there was; only an end may stand behind it.
         self.is_readable = read == input.len() || self.is_read_closed;
         let next = if self.received.is_empty() {
-            let (next, left) = self.hear(&input[..read], *now);
+            let (next, left) = self.handle_input(&input[..read], *now);
             self.received.extend(&input[read - left..read]);
             next
         } else {
             self.received.extend(&input[..read]);
-            self.hear_received(*now)
+            self.handle_received(*now)
         };
         if self.is_readable && next == Next::Wait { Next::GoOn } else { next }
     }
 
     /// Handles what was read before.
-    fn hear_received(&mut self, now: Instant) -> Next {
+    fn handle_received(&mut self, now: Instant) -> Next {
         let mut received = std::mem::take(&mut self.received);
-        let (next, left) = self.hear(received.bytes(), now);
+        let (next, left) = self.handle_input(received.bytes(), now);
         received.leave(left);
         self.received = received;
         next
     }
 
     /// Handles what came in. Gives how many bytes of it are left, besides.
-    fn hear(&mut self, mut input: &[u8], now: Instant) -> (Next, usize) {
+    fn handle_input(&mut self, mut input: &[u8], now: Instant) -> (Next, usize) {
         for _ in 0..MESSAGES_A_TURN {
             if !self.listens() {
                 return (Next::Wait, input.len());
             }
             match self.reader.next(&mut input) {
                 Ok(None) => return (Next::Wait, input.len()),
-                Ok(Some(Heard::Message(message))) => {
+                Ok(Some(ReadEvent::Message(message))) => {
                     let Life::Open(socket) = &mut self.life else { continue };
                     let received = socket.receive(&message);
                     self.is_held_back = socket.is_held_back();
@@ -256,9 +256,9 @@ impl Connection {
                         self.leave(closing.0, now, None);
                     }
                 }
-                Ok(Some(Heard::Ping(payload))) => self.pong = Some(Frame::pong(&payload)),
-                Ok(Some(Heard::Pong)) => {}
-                Ok(Some(Heard::Close(code))) => {
+                Ok(Some(ReadEvent::Ping(payload))) => self.pong = Some(Frame::pong(&payload)),
+                Ok(Some(ReadEvent::Pong)) => {}
+                Ok(Some(ReadEvent::Close(code))) => {
                     self.on_close(code, now);
                     return (self.end_of_turn(), 0);
                 }
@@ -286,38 +286,38 @@ impl Connection {
     }
 
     /// Writes what the outbox holds, or what is left of what it held.
-    pub(super) fn flush(&mut self, desk: &mut Desk) -> Next {
+    pub(super) fn flush(&mut self, scratch: &mut Scratch) -> Next {
         let was_stuck = self.unsent.is_some();
-        if was_stuck && self.send_rest(desk.now).is_err() {
+        if was_stuck && self.send_rest(scratch.now).is_err() {
             return Next::Drop;
         }
         if self.unsent.is_some() {
             if matches!(self.life, Life::Open(_))
                 && let Some(code) = self.outbox.closing()
             {
-                self.leave(code, desk.now, None);
+                self.leave(code, scratch.now, None);
             }
             return Next::Wait;
         }
         let mut taken = None;
         match &mut self.life {
             Life::Open(_) => {
-                taken = self.outbox.take(&mut desk.frames);
-                desk.frames.extend(self.pong.take());
+                taken = self.outbox.take(&mut scratch.frames);
+                scratch.frames.extend(self.pong.take());
             }
             Life::Leaving(leaving) => {
                 if !leaving.last.is_empty() {
-                    leaving.until = desk.now + GOODBYE;
+                    leaving.until = scratch.now + GOODBYE;
                 }
-                desk.frames.append(&mut leaving.last);
+                scratch.frames.append(&mut leaving.last);
             }
         }
-        if !desk.frames.is_empty() && self.write(desk).is_err() {
-            desk.frames.clear();
+        if !scratch.frames.is_empty() && self.write(scratch).is_err() {
+            scratch.frames.clear();
             return Next::Drop;
         }
         if let Some(Taken::Close(code)) = taken {
-            self.leave(code, desk.now, None);
+            self.leave(code, scratch.now, None);
             return Next::Wait;
         }
         if self.is_held_back
@@ -332,8 +332,8 @@ impl Connection {
     }
 
     /// Writes the frames on the desk, in as few calls as it fits. What the stream has no room for remains unsent.
-    fn write(&mut self, desk: &mut Desk) -> io::Result<()> {
-        let Desk { now, output, frames, .. } = desk;
+    fn write(&mut self, scratch: &mut Scratch) -> io::Result<()> {
+        let Scratch { now, output, frames, .. } = scratch;
         while let Some(frame) = frames.front() {
             let unsent = if frame.len() < LONG {
                 output.clear();
@@ -429,8 +429,8 @@ impl Connection {
     }
 
     /// Its deadline may have come: the client is silent, or takes nothing, or doesn't answer the goodbye.
-    pub(super) fn on_alarm(&mut self, desk: &mut Desk) -> Next {
-        let now = desk.now;
+    pub(super) fn on_alarm(&mut self, scratch: &mut Scratch) -> Next {
+        let now = scratch.now;
         if matches!(&self.life, Life::Open(_)) && !self.listens() && self.unsent.is_none() {
             // It isn't silent: we don't listen.
             self.heard = now;
@@ -441,8 +441,8 @@ impl Connection {
         // Before it is judged: what it has sent may lie unread, and there may be room again, since this thread stood still, or there
         // is more to do than one turn looks at.
         let next = match (&self.life, &self.unsent) {
-            (Life::Open(_), Some(_)) => self.flush(desk),
-            (_, None) if self.listens() => self.read(desk),
+            (Life::Open(_), Some(_)) => self.flush(scratch),
+            (_, None) if self.listens() => self.read(scratch),
             _ => Next::Wait,
         };
         if next == Next::Drop || now < self.deadline() {

@@ -5,8 +5,8 @@
 
 mod connection;
 mod handshake;
-mod post;
 mod reactor;
+mod reactor_handle;
 mod reactors;
 mod reader;
 mod received;
@@ -25,14 +25,14 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use self::connection::{Arrival, Places};
 use self::handshake::{Handshake, agree};
+use super::authenticator::Rejection;
 use super::connect::{Admitted, Transport, origin_of};
-use super::doorman::Turned;
 use super::mount::{Mount, WireLimits};
 use super::stream::TrackedStream;
 use crate::socket::{Reason, Tally};
 
 #[cfg(test)]
-pub(crate) use post::Fault;
+pub(crate) use reactor_handle::Fault;
 pub use reactors::Reactors;
 
 /// Where clients connect to a mount.
@@ -84,9 +84,9 @@ pub(super) async fn connect(
             return lack.into_response();
         }
     };
-    let Some(entered) = mount.gate.enter() else {
+    let Some(entered) = mount.gate.acquire() else {
         mount.note_refused(Reason::SocketLimit, &parts.headers, peer);
-        return Turned::Full.status().into_response();
+        return Rejection::Full.status().into_response();
     };
     let answer = agree(&handshake, admitted.protocol.as_deref());
     let places = Places { _entered: entered, _connection: connection };

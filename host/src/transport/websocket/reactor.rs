@@ -20,9 +20,11 @@ use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
-use super::connection::{Arrival, Connection, Desk, Next};
-use super::post::{Letters, Post, is_rung_here, rung_here, settle_here, settle_nowhere};
-use crate::pubsub::{Bell, HELD_BACK_MAX};
+use super::connection::{Arrival, Connection, Next, Scratch};
+use super::reactor_handle::{
+    Inbox, ReactorHandle, enter_reactor_thread, has_local_wakes, leave_reactor_thread, take_local_wakes,
+};
+use crate::pubsub::{HELD_BACK_MAX, OutboxWaker};
 use crate::socket::Reason;
 use crate::timing::AwakeClock;
 
@@ -52,19 +54,19 @@ const FAILURE_PAUSE_MAX: Duration = Duration::from_millis(100);
 const STALE_ALARMS: usize = 64;
 
 /// What the operating system calls the post's waker.
-pub(super) const POST: Token = Token(usize::MAX);
+pub(super) const WAKE: Token = Token(usize::MAX);
 
 /// The state of the thread.
 pub(super) struct Reactor {
     poll: Poll,
     /// The posts of its group, of which one is its own.
-    posts: Arc<[Arc<Post>]>,
+    handles: Arc<[Arc<ReactorHandle>]>,
     place: usize,
-    bell: Arc<dyn Bell>,
+    waker: Arc<dyn OutboxWaker>,
     /// Boxed, so that room for more of them is cheap.
     connections: Slab<Box<Connection>>,
-    desk: Desk,
-    letters: Letters,
+    scratch: Scratch,
+    inbox: Inbox,
     /// An empty list with room, to be exchanged for a full one.
     spare: Vec<usize>,
     /// The connections that have something to be handled.
@@ -81,19 +83,19 @@ pub(super) struct Reactor {
     /// Turns in a row that went wrong.
     failures: u32,
     #[cfg(test)]
-    fault: Option<super::post::Fault>,
+    fault: Option<super::reactor_handle::Fault>,
 }
 
 impl Reactor {
-    pub(super) fn new(poll: Poll, posts: Arc<[Arc<Post>]>, place: usize) -> Self {
+    pub(super) fn new(poll: Poll, handles: Arc<[Arc<ReactorHandle>]>, place: usize) -> Self {
         Self {
             poll,
-            bell: Arc::clone(&posts[place]) as _,
-            posts,
+            waker: Arc::clone(&handles[place]) as _,
+            handles,
             place,
             connections: Slab::new(),
-            desk: Desk::new(),
-            letters: Letters::default(),
+            scratch: Scratch::new(),
+            inbox: Inbox::default(),
             spare: Vec::new(),
             ready: VecDeque::new(),
             due: VecDeque::new(),
@@ -109,7 +111,7 @@ impl Reactor {
 
     /// Works until its group is over, or it can't go on. Its connections end with it.
     pub(super) fn run(mut self) {
-        settle_here(&self.posts);
+        enter_reactor_thread(&self.handles);
         let mut events = Events::with_capacity(EVENTS_A_TURN);
         while self.failures <= FAILURES_MAX {
             // What a connection does is guarded by itself; this is for all the rest, which is this thread's own.
@@ -125,12 +127,12 @@ impl Reactor {
     fn turn(&mut self, events: &mut Events) -> ControlFlow<()> {
         let patience = self.patience();
         let has_failed = self.wait(events, patience);
-        self.desk.now = self.clock.look(Instant::now(), patience.unwrap_or(Duration::MAX));
+        self.scratch.now = self.clock.look(Instant::now(), patience.unwrap_or(Duration::MAX));
         self.collect()?;
-        events.iter().filter(|event| event.token() != POST).for_each(|event| self.on_event(event));
+        events.iter().filter(|event| event.token() != WAKE).for_each(|event| self.on_event(event));
         self.handle();
         self.gather();
-        if let Some(behind) = self.posts[self.place].catch_up() {
+        if let Some(behind) = self.handles[self.place].catch_up() {
             // Of what others have filled, a letter tells.
             let over = self.collect();
             self.write(usize::MAX);
@@ -169,7 +171,7 @@ impl Reactor {
 
     #[cfg(test)]
     fn poll(&mut self, events: &mut Events, patience: Option<Duration>) -> io::Result<()> {
-        use super::post::Fault;
+        use super::reactor_handle::Fault;
         match self.fault {
             Some(Fault::Poll) => self.fault = None,
             Some(Fault::PollAlways) => {}
@@ -182,7 +184,7 @@ impl Reactor {
     fn recover(&mut self) {
         tracing::error!("a fault of the host: a thread that serves connections panicked, and goes on");
         self.failures += 1;
-        self.desk.clear();
+        self.scratch.clear();
         self.ready.clear();
         self.due.clear();
         for (number, connection) in &mut self.connections {
@@ -195,29 +197,29 @@ impl Reactor {
 
     /// Takes what others have left for it, perhaps that it is over.
     fn collect(&mut self) -> ControlFlow<()> {
-        let mut letters = std::mem::take(&mut self.letters);
-        self.posts[self.place].collect(&mut letters);
+        let mut inbox = std::mem::take(&mut self.inbox);
+        self.handles[self.place].collect(&mut inbox);
         #[cfg(test)]
-        self.suffer(letters.fault.take());
-        letters.arrivals.drain(..).for_each(|arrival| self.admit(arrival));
-        self.due.extend(letters.rung.drain(..));
-        let is_over = letters.is_over;
-        self.letters = letters;
+        self.inject_fault(inbox.fault.take());
+        inbox.arrivals.drain(..).for_each(|arrival| self.admit(arrival));
+        self.due.extend(inbox.woken.drain(..));
+        let is_over = inbox.is_over;
+        self.inbox = inbox;
         if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// How long it may wait for something to happen; none is for ever.
     fn patience(&self) -> Option<Duration> {
-        let post = &self.posts[self.place];
-        let is_held_back = !self.ready.is_empty() && post.pressure().is_high();
+        let handle = &self.handles[self.place];
+        let is_held_back = !self.ready.is_empty() && handle.pressure().is_high();
         let is_busy = !self.due.is_empty() || (!self.ready.is_empty() && !is_held_back);
-        if is_busy || !post.may_sleep() {
+        if is_busy || !handle.may_sleep() {
             return Some(Duration::ZERO);
         }
         if is_held_back {
             return Some(LOOK);
         }
-        self.alarms.peek().map(|Reverse((at, _))| at.saturating_duration_since(self.desk.now).min(self.sleep_max))
+        self.alarms.peek().map(|Reverse((at, _))| at.saturating_duration_since(self.scratch.now).min(self.sleep_max))
     }
 
     /// The first half of a turn, which ends early under pressure. Those that have more than makes a turn come again in the next.
@@ -231,7 +233,7 @@ impl Reactor {
                 connection.is_ready = false;
                 self.with(number, Connection::go_on);
             }
-            if self.posts[self.place].pressure().is_high() {
+            if self.handles[self.place].pressure().is_high() {
                 return;
             }
         }
@@ -239,8 +241,8 @@ impl Reactor {
 
     /// Does what a test wants.
     #[cfg(test)]
-    fn suffer(&mut self, fault: Option<super::post::Fault>) {
-        use super::post::Fault;
+    fn inject_fault(&mut self, fault: Option<super::reactor_handle::Fault>) {
+        use super::reactor_handle::Fault;
         self.fault = fault.or(self.fault);
         if self.fault == Some(Fault::Panic) {
             self.fault = None;
@@ -249,8 +251,8 @@ impl Reactor {
         if self.fault == Some(Fault::PanicInConnection) {
             self.fault = None;
             let first = self.connections.iter().next().map(|(number, _)| number);
-            self.with(first.unwrap_or_default(), |_, desk| {
-                desk.put(crate::protocol::Frame::text("for one client alone"));
+            self.with(first.unwrap_or_default(), |_, scratch| {
+                scratch.put(crate::protocol::Frame::text("for one client alone"));
                 panic!("a test wants it");
             });
         }
@@ -258,9 +260,9 @@ impl Reactor {
     }
 
     fn is_held_back(&mut self) -> bool {
-        if self.posts[self.place].pressure().is_high() {
-            let since = *self.held_back.get_or_insert(self.desk.now);
-            if self.desk.now - since < HELD_BACK_MAX {
+        if self.handles[self.place].pressure().is_high() {
+            let since = *self.held_back.get_or_insert(self.scratch.now);
+            if self.scratch.now - since < HELD_BACK_MAX {
                 return true;
             }
         }
@@ -278,21 +280,21 @@ impl Reactor {
 
     /// Takes what this thread has rung: its own is due, and its siblings' is passed on.
     fn gather(&mut self) {
-        if is_rung_here(self.place) {
-            let mut rung = rung_here(self.place, std::mem::take(&mut self.spare));
-            self.due.extend(rung.drain(..));
-            self.spare = rung;
+        if has_local_wakes(self.place) {
+            let mut woken = take_local_wakes(self.place, std::mem::take(&mut self.spare));
+            self.due.extend(woken.drain(..));
+            self.spare = woken;
         }
-        self.ring_siblings();
+        self.wake_siblings();
     }
 
     /// Passes on what this thread has rung at others of the group.
-    fn ring_siblings(&mut self) {
-        for (place, post) in self.posts.iter().enumerate().filter(|(place, _)| *place != self.place) {
-            if is_rung_here(place) {
-                let mut rung = rung_here(place, std::mem::take(&mut self.spare));
-                post.leave(|letters| letters.rung.append(&mut rung));
-                self.spare = rung;
+    fn wake_siblings(&mut self) {
+        for (place, handle) in self.handles.iter().enumerate().filter(|(place, _)| *place != self.place) {
+            if has_local_wakes(place) {
+                let mut woken = take_local_wakes(place, std::mem::take(&mut self.spare));
+                handle.send(|inbox| inbox.woken.append(&mut woken));
+                self.spare = woken;
             }
         }
     }
@@ -300,12 +302,12 @@ impl Reactor {
     fn admit(&mut self, arrival: Arrival) {
         let entry = self.connections.vacant_entry();
         let number = entry.key();
-        let mut connection = Connection::new(arrival, self.desk.now);
+        let mut connection = Connection::new(arrival, self.scratch.now);
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().register(connection.stream(), Token(number), interest) {
             return tracing::warn!("a connection can't be served: {error}");
         }
-        connection.outbox().hang(&self.bell, number);
+        connection.outbox().set_waker(&self.waker, number);
         let alarm = connection.alarm;
         self.sleep_max = self.sleep_max.min((connection.idle() / SLEEPS_A_SILENCE).max(SLEEP_MIN));
         // Of what is to be read there will be an event.
@@ -343,12 +345,12 @@ impl Reactor {
     }
 
     /// Has a connection do something, and draws the consequence. A panic ends that connection and no other.
-    fn with(&mut self, number: usize, work: impl FnOnce(&mut Connection, &mut Desk) -> Next) {
+    fn with(&mut self, number: usize, work: impl FnOnce(&mut Connection, &mut Scratch) -> Next) {
         let Some(connection) = self.connections.get_mut(number) else { return };
-        let next = catch_unwind(AssertUnwindSafe(|| work(connection, &mut self.desk))).unwrap_or_else(|_| {
+        let next = catch_unwind(AssertUnwindSafe(|| work(connection, &mut self.scratch))).unwrap_or_else(|_| {
             tracing::error!("a fault of the host: what a client sent caused a panic");
             // They may be this one's, and must not be written to another.
-            self.desk.clear();
+            self.scratch.clear();
             connection.note(Reason::HostPanicked);
             Next::Drop
         });
@@ -378,7 +380,7 @@ impl Reactor {
 
     fn on_alarms(&mut self) {
         while let Some(&Reverse((at, number))) = self.alarms.peek()
-            && at <= self.desk.now
+            && at <= self.scratch.now
         {
             self.alarms.pop();
             if self.connections.get(number).is_some_and(|connection| connection.alarm == at) {
@@ -398,9 +400,9 @@ impl Drop for Reactor {
                 tracing::error!("a fault of the host: the end of a connection caused a panic");
             }
         }
-        self.ring_siblings();
-        settle_nowhere();
-        self.posts[self.place].give_up();
+        self.wake_siblings();
+        leave_reactor_thread();
+        self.handles[self.place].retire();
     }
 }
 
@@ -408,15 +410,15 @@ impl Drop for Reactor {
 mod tests {
     use mio::Waker;
 
-    use super::super::post::next_group;
+    use super::super::reactor_handle::next_group;
     use super::*;
 
     #[test]
     fn alarms_of_connections_that_are_gone_do_not_pile_up() -> io::Result<()> {
         let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), POST)?;
-        let posts: Arc<[Arc<Post>]> = Arc::new([Post::new(next_group(), 0, waker, Arc::default())]);
-        let mut reactor = Reactor::new(poll, posts, 0);
+        let waker = Waker::new(poll.registry(), WAKE)?;
+        let handles: Arc<[Arc<ReactorHandle>]> = Arc::new([ReactorHandle::new(next_group(), 0, waker, Arc::default())]);
+        let mut reactor = Reactor::new(poll, handles, 0);
         for number in 0..10_000 {
             reactor.push_alarm(Instant::now() + Duration::from_secs(60), number);
             assert!(reactor.alarms.len() <= STALE_ALARMS + 1, "{}", reactor.alarms.len());

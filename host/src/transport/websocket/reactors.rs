@@ -10,22 +10,22 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::connection::Arrival;
-use super::post::{Post, next_group};
-use super::reactor::{POST, Reactor};
+use super::reactor::{Reactor, WAKE};
+use super::reactor_handle::{ReactorHandle, next_group};
 use crate::pubsub::Pressure;
 
 /// The threads that serve WebSocket connections. They end when this is dropped, and their connections with them.
 pub struct Reactors {
-    posts: Arc<[Arc<Post>]>,
+    handles: Arc<[Arc<ReactorHandle>]>,
     arrived: AtomicUsize,
     /// Whether one of the threads has ended.
     ended: watch::Sender<bool>,
 }
 
 /// Tells that its thread has ended, however it did: a panic drops it too.
-struct Farewell(watch::Sender<bool>);
+struct EndSignal(watch::Sender<bool>);
 
-impl Drop for Farewell {
+impl Drop for EndSignal {
     fn drop(&mut self) {
         self.0.send_replace(true);
     }
@@ -40,21 +40,22 @@ impl Reactors {
     pub fn start(threads: usize, pressure: &Arc<Pressure>) -> io::Result<Arc<Self>> {
         let group = next_group();
         let polls = (0..threads.max(1)).map(|_| Poll::new()).collect::<io::Result<Vec<Poll>>>()?;
-        let posts = polls.iter().enumerate().map(|(place, poll)| {
-            let waker = Waker::new(poll.registry(), POST)?;
-            Ok(Post::new(group, place, waker, Arc::clone(pressure)))
+        let handles = polls.iter().enumerate().map(|(place, poll)| {
+            let waker = Waker::new(poll.registry(), WAKE)?;
+            Ok(ReactorHandle::new(group, place, waker, Arc::clone(pressure)))
         });
-        let posts: Arc<[Arc<Post>]> = posts.collect::<io::Result<Vec<_>>>()?.into();
+        let handles: Arc<[Arc<ReactorHandle>]> = handles.collect::<io::Result<Vec<_>>>()?.into();
         let ended = watch::Sender::new(false);
-        let reactors = Arc::new(Self { posts: Arc::clone(&posts), arrived: AtomicUsize::new(0), ended: ended.clone() });
+        let reactors =
+            Arc::new(Self { handles: Arc::clone(&handles), arrived: AtomicUsize::new(0), ended: ended.clone() });
         for (place, poll) in polls.into_iter().enumerate() {
-            let (posts, runtime) = (Arc::clone(&posts), Handle::current());
-            let farewell = Farewell(ended.clone());
+            let (handles, runtime) = (Arc::clone(&handles), Handle::current());
+            let farewell = EndSignal(ended.clone());
             thread::Builder::new().name(format!("bennu-wire-{place}")).spawn(move || {
                 // Turns that wait for something go on in the runtime.
                 let _inside = runtime.enter();
                 let _farewell = farewell;
-                Reactor::new(poll, posts, place).run();
+                Reactor::new(poll, handles, place).run();
             })?;
         }
         Ok(reactors)
@@ -72,8 +73,8 @@ impl Reactors {
     /// Hands a connection over, each to the next in turn that works. Where none does, it is closed.
     pub(super) fn admit(&self, mut arrival: Arrival) {
         let next = self.arrived.fetch_add(1, Ordering::Relaxed);
-        for place in 0..self.posts.len() {
-            match self.posts[(next.wrapping_add(place)) % self.posts.len()].leave_arrival(arrival) {
+        for place in 0..self.handles.len() {
+            match self.handles[(next.wrapping_add(place)) % self.handles.len()].send_arrival(arrival) {
                 None => return,
                 Some(refused) => arrival = refused,
             }
@@ -85,14 +86,14 @@ impl Reactors {
 #[cfg(test)]
 impl Reactors {
     /// Has something go wrong in one of the threads.
-    pub(crate) fn suffer(&self, place: usize, fault: super::post::Fault) {
-        self.posts[place].leave(|letters| letters.fault = Some(fault));
+    pub(crate) fn inject_fault(&self, place: usize, fault: super::reactor_handle::Fault) {
+        self.handles[place].send(|inbox| inbox.fault = Some(fault));
     }
 }
 
 impl Drop for Reactors {
     fn drop(&mut self) {
-        self.posts.iter().for_each(|post| post.leave(|letters| letters.is_over = true));
+        self.handles.iter().for_each(|handle| handle.send(|inbox| inbox.is_over = true));
     }
 }
 
@@ -109,7 +110,7 @@ mod tests {
         let reactors = Reactors::start(2, &Arc::default())?;
         let mut ended = std::pin::pin!(reactors.ended());
         assert!(timeout(Duration::from_millis(10), &mut ended).await.is_err(), "both work");
-        reactors.posts[1].leave(|letters| letters.is_over = true);
+        reactors.handles[1].send(|inbox| inbox.is_over = true);
         assert!(timeout(Duration::from_secs(30), ended).await.is_ok(), "one has ended");
         Ok(())
     }

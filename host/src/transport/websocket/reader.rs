@@ -9,7 +9,7 @@ use crate::protocol::{CloseCode, Incoming};
 
 /// What came in.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum ReadEvent {
     /// A message.
     Message(Incoming),
     /// A ping, with what its answer repeats.
@@ -26,13 +26,13 @@ pub(super) struct Reader {
     /// Bytes that a message may have.
     message_bytes_max: usize,
     /// The beginning of a message whose last frame hasn't come.
-    begun: Option<Box<Begun>>,
+    begun: Option<Box<PartialMessage>>,
     /// Whether nothing can be read any more.
     is_broken: bool,
 }
 
 #[derive(Debug)]
-struct Begun {
+struct PartialMessage {
     is_text: bool,
     bytes: Vec<u8>,
 }
@@ -70,13 +70,13 @@ impl Reader {
     ///
     /// # Errors
     /// With the code to close with, where the client breaks the rules or says too much. What comes after it is thrown away.
-    pub(super) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Heard>, CloseCode> {
+    pub(super) fn next(&mut self, input: &mut &[u8]) -> Result<Option<ReadEvent>, CloseCode> {
         let next = self.read(input);
         self.is_broken |= next.is_err();
         next
     }
 
-    fn read(&mut self, input: &mut &[u8]) -> Result<Option<Heard>, CloseCode> {
+    fn read(&mut self, input: &mut &[u8]) -> Result<Option<ReadEvent>, CloseCode> {
         if self.is_broken {
             *input = &[];
         }
@@ -86,7 +86,7 @@ impl Reader {
             let Some((frame, rest)) = input.split_at_checked(end) else { return Ok(None) };
             let payload = &frame[header.bytes..];
             *input = rest;
-            if let Some(heard) = self.hear(&header, payload)? {
+            if let Some(heard) = self.on_frame(&header, payload)? {
                 return Ok(Some(heard));
             }
         }
@@ -134,22 +134,22 @@ impl Reader {
         Ok(())
     }
 
-    fn hear(&mut self, header: &Header, payload: &[u8]) -> Result<Option<Heard>, CloseCode> {
+    fn on_frame(&mut self, header: &Header, payload: &[u8]) -> Result<Option<ReadEvent>, CloseCode> {
         let unmasked = || {
             let mut bytes = Vec::with_capacity(payload.len());
             unmask(payload, header.mask, &mut bytes);
             bytes
         };
         match header.kind {
-            Kind::Ping => Ok(Some(Heard::Ping(unmasked().into()))),
-            Kind::Pong => Ok(Some(Heard::Pong)),
+            Kind::Ping => Ok(Some(ReadEvent::Ping(unmasked().into()))),
+            Kind::Pong => Ok(Some(ReadEvent::Pong)),
             Kind::Close => close(&unmasked()).map(Some),
             Kind::Text | Kind::Binary => {
                 let is_text = header.kind == Kind::Text;
                 if header.is_last {
                     return message(is_text, unmasked()).map(Some);
                 }
-                self.begun = Some(Box::new(Begun { is_text, bytes: unmasked() }));
+                self.begun = Some(Box::new(PartialMessage { is_text, bytes: unmasked() }));
                 Ok(None)
             }
             Kind::Continuation => {
@@ -159,7 +159,7 @@ impl Reader {
                     return Ok(None);
                 }
                 let whole = self.begun.take().map(|begun| *begun);
-                whole.map(|Begun { is_text, bytes }| message(is_text, bytes)).transpose()
+                whole.map(|PartialMessage { is_text, bytes }| message(is_text, bytes)).transpose()
             }
         }
     }
@@ -185,18 +185,18 @@ fn control(is_last: bool, payload: usize) -> Result<(), CloseCode> {
     if is_last && payload <= CONTROL_BYTES_MAX { Ok(()) } else { Err(CloseCode::ProtocolError) }
 }
 
-fn message(is_text: bool, bytes: Vec<u8>) -> Result<Heard, CloseCode> {
+fn message(is_text: bool, bytes: Vec<u8>) -> Result<ReadEvent, CloseCode> {
     if !is_text {
-        return Ok(Heard::Message(Incoming::Binary(bytes.into())));
+        return Ok(ReadEvent::Message(Incoming::Binary(bytes.into())));
     }
     let text = String::from_utf8(bytes).map_err(|_| CloseCode::InvalidText)?;
-    Ok(Heard::Message(Incoming::Text(ByteString::from(text))))
+    Ok(ReadEvent::Message(Incoming::Text(ByteString::from(text))))
 }
 
 /// The payload of a close: nothing, or a code and a reason (5.5.1).
-fn close(payload: &[u8]) -> Result<Heard, CloseCode> {
+fn close(payload: &[u8]) -> Result<ReadEvent, CloseCode> {
     match payload {
-        [] => Ok(Heard::Close(None)),
+        [] => Ok(ReadEvent::Close(None)),
         [a, b, reason @ ..] => {
             let code = u16::from_be_bytes([*a, *b]);
             // Those that may stand in a frame (7.4).
@@ -205,7 +205,7 @@ fn close(payload: &[u8]) -> Result<Heard, CloseCode> {
                 return Err(CloseCode::ProtocolError);
             }
             str::from_utf8(reason).map_err(|_| CloseCode::InvalidText)?;
-            Ok(Heard::Close(Some(code)))
+            Ok(ReadEvent::Close(Some(code)))
         }
         [_] => Err(CloseCode::ProtocolError),
     }
@@ -249,7 +249,7 @@ mod tests {
     }
 
     /// What is read of bytes that come in pieces of so many.
-    fn read(bytes: &[u8], piece: usize) -> Vec<Result<Heard, CloseCode>> {
+    fn read(bytes: &[u8], piece: usize) -> Vec<Result<ReadEvent, CloseCode>> {
         let (mut reader, mut heard, mut waiting) = (Reader::new(1000), Vec::new(), Vec::new());
         for piece in bytes.chunks(piece) {
             waiting.extend_from_slice(piece);
@@ -269,8 +269,8 @@ mod tests {
         heard
     }
 
-    fn text(text: &str) -> Result<Heard, CloseCode> {
-        Ok(Heard::Message(Incoming::Text(text.into())))
+    fn text(text: &str) -> Result<ReadEvent, CloseCode> {
+        Ok(ReadEvent::Message(Incoming::Text(text.into())))
     }
 
     #[test]
@@ -291,12 +291,12 @@ mod tests {
         let expected = [
             text("one"),
             text(""),
-            Ok(Heard::Message(Incoming::Binary(Bytes::from_static(&[0, 255])))),
-            Ok(Heard::Ping(Bytes::from_static(b"are you there?"))),
-            Ok(Heard::Pong),
+            Ok(ReadEvent::Message(Incoming::Binary(Bytes::from_static(&[0, 255])))),
+            Ok(ReadEvent::Ping(Bytes::from_static(b"are you there?"))),
+            Ok(ReadEvent::Pong),
             text(&long),
             text(&long),
-            Ok(Heard::Close(Some(1000))),
+            Ok(ReadEvent::Close(Some(1000))),
         ];
         let bytes = frames.concat();
         for piece in [1, 2, 3, 7, 64, bytes.len()] {
@@ -308,7 +308,7 @@ mod tests {
     fn the_rules_are_kept_before_the_payload_comes() {
         let (broken, big) = (|| Err(CloseCode::ProtocolError), || Err(CloseCode::TooBig));
         let begun = frame(0x01, b"a");
-        let cases: [(&str, Vec<u8>, Result<Heard, CloseCode>); 14] = [
+        let cases: [(&str, Vec<u8>, Result<ReadEvent, CloseCode>); 14] = [
             ("no mask", vec![0x81, 1, b'a'], broken()),
             ("a reserved bit", frame(0xC1, b"a"), broken()),
             ("a reserved kind", frame(0x83, b"a"), broken()),

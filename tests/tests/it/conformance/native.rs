@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use bennu::kit::{Act, Line, Voice, Words, pattern};
+use bennu::kit::{Act, ScriptLine, Voice, Words, pattern};
 use bennu::server::PluginTable;
 use bennu_guest::testing::{Client, Setup, Stage};
 use bennu_guest::{IntoPayload, Payload};
@@ -15,7 +15,7 @@ use super::naughty;
 pub(super) fn play(granted: &PluginTable, script: &str) -> Result<()> {
     let mut cast = Cast { stage: stage(granted), actors: BTreeMap::new(), answer: None };
     for (at, text) in script.lines().enumerate() {
-        let played = match Line::parse(text) {
+        let played = match ScriptLine::parse(text) {
             Ok(Some(line)) => cast.line(line),
             Ok(None) => Ok(()),
             Err(error) => Err(error),
@@ -48,8 +48,8 @@ struct Actor {
 }
 
 impl Cast {
-    fn line(&mut self, line: Line<'_>) -> Result<()> {
-        let Line { who, act } = line;
+    fn line(&mut self, line: ScriptLine<'_>) -> Result<()> {
+        let ScriptLine { who, act } = line;
         match act {
             Act::Enter(described) => self.enter(who, &described)?,
             Act::Send(words) => self.actor(who).send(&words)?,

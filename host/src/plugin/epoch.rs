@@ -17,8 +17,8 @@ pub(super) const EPOCH: Duration = Duration::from_millis(1);
 const QUIET_EPOCHS: u32 = 50;
 
 /// A thread that keeps time. It ends with this.
-pub(super) struct Clock {
-    spring: Arc<Spring>,
+pub(super) struct EpochTicker {
+    signal: Arc<EpochSignal>,
     thread: Option<JoinHandle<()>>,
     /// Closed once the thread has ended, however it did.
     ended: watch::Receiver<()>,
@@ -26,7 +26,7 @@ pub(super) struct Clock {
 
 /// What keeps the clock going.
 #[derive(Default)]
-pub(super) struct Spring {
+pub(super) struct EpochSignal {
     /// Whether a guest has run since the last epoch began.
     is_wound: AtomicBool,
     /// Whether the thread waits to be woken.
@@ -35,9 +35,9 @@ pub(super) struct Spring {
     thread: OnceLock<Thread>,
 }
 
-impl Spring {
+impl EpochSignal {
     /// A guest is about to run. To be said before each poll of its call.
-    pub(super) fn wind(&self) {
+    pub(super) fn arm(&self) {
         // Most calls find it wound. Of this and the thread's own look, one sees what the other has written.
         if self.is_wound.load(Ordering::Relaxed) || self.is_wound.swap(true, Ordering::SeqCst) {
             return;
@@ -51,7 +51,7 @@ impl Spring {
     pub(super) async fn keep<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         poll_fn(|context| {
-            self.wind();
+            self.arm();
             work.as_mut().poll(context)
         })
         .await
@@ -69,7 +69,7 @@ impl Spring {
             if quiet < QUIET_EPOCHS {
                 std::thread::park_timeout(EPOCH);
             } else {
-                self.stand_still();
+                self.wait_for_calls();
                 quiet = 0;
             }
             let Some(engine) = engine.upgrade() else { return };
@@ -78,7 +78,7 @@ impl Spring {
         }
     }
 
-    fn stand_still(&self) {
+    fn wait_for_calls(&self) {
         self.is_still.store(true, Ordering::SeqCst);
         while !self.is_wound.load(Ordering::SeqCst) && !self.is_over.load(Ordering::SeqCst) {
             std::thread::park();
@@ -87,17 +87,17 @@ impl Spring {
     }
 }
 
-impl Clock {
+impl EpochTicker {
     pub(super) fn start(engine: EngineWeak) -> std::io::Result<Self> {
-        let spring = Arc::new(Spring::default());
-        let inside = Arc::clone(&spring);
+        let signal = Arc::new(EpochSignal::default());
+        let inside = Arc::clone(&signal);
         let (alive, ended) = watch::channel(());
         let thread = std::thread::Builder::new().name("bennu-epochs".into()).spawn(move || {
             let _alive = alive;
             inside.run(&engine);
         })?;
-        let _ = spring.thread.set(thread.thread().clone());
-        Ok(Self { spring, thread: Some(thread), ended })
+        let _ = signal.thread.set(thread.thread().clone());
+        Ok(Self { signal, thread: Some(thread), ended })
     }
 
     /// Waits until the thread has ended.
@@ -107,15 +107,15 @@ impl Clock {
         async move { while ended.changed().await.is_ok() {} }
     }
 
-    pub(super) fn spring(&self) -> &Arc<Spring> {
-        &self.spring
+    pub(super) fn signal(&self) -> &Arc<EpochSignal> {
+        &self.signal
     }
 }
 
-impl Drop for Clock {
+impl Drop for EpochTicker {
     fn drop(&mut self) {
-        self.spring.is_over.store(true, Ordering::SeqCst);
-        self.spring.wake();
+        self.signal.is_over.store(true, Ordering::SeqCst);
+        self.signal.wake();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -141,24 +141,24 @@ mod tests {
     #[test]
     fn it_stands_still_without_guests_and_goes_on_with_the_next() {
         let engine = Engine::default();
-        let clock = Clock::start(engine.weak()).expect("a thread");
-        let spring = clock.spring();
+        let ticker = EpochTicker::start(engine.weak()).expect("a thread");
+        let signal = ticker.signal();
         for _ in 0..3 {
-            wait_until(|| spring.is_still.load(Ordering::SeqCst));
-            spring.wind();
-            wait_until(|| !spring.is_still.load(Ordering::SeqCst) && !spring.is_wound.load(Ordering::SeqCst));
+            wait_until(|| signal.is_still.load(Ordering::SeqCst));
+            signal.arm();
+            wait_until(|| !signal.is_still.load(Ordering::SeqCst) && !signal.is_wound.load(Ordering::SeqCst));
         }
-        drop(clock);
+        drop(ticker);
     }
 
     #[tokio::test]
     async fn its_end_is_noticed() {
         let engine = Engine::default();
-        let clock = Clock::start(engine.weak()).expect("a thread");
-        let mut ended = std::pin::pin!(clock.ended());
+        let ticker = EpochTicker::start(engine.weak()).expect("a thread");
+        let mut ended = std::pin::pin!(ticker.ended());
         assert!(tokio::time::timeout(Duration::from_millis(10), &mut ended).await.is_err());
-        clock.spring.is_over.store(true, Ordering::SeqCst);
-        clock.spring.wake();
+        ticker.signal.is_over.store(true, Ordering::SeqCst);
+        ticker.signal.wake();
         assert!(tokio::time::timeout(Duration::from_secs(30), ended).await.is_ok());
     }
 }

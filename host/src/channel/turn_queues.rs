@@ -6,43 +6,43 @@ use dashmap::DashMap;
 use dashmap::mapref::multiple::RefMulti;
 
 use super::NodeLimits;
-use super::line::Line;
+use super::turn_queue::TurnQueue;
 use crate::protocol::Topic;
 
 /// One line a topic, for as long as a channel stands in it or is worked on.
 #[derive(Default)]
-pub(super) struct Lines {
-    topics: DashMap<Topic, Weak<Line>>,
+pub(super) struct TurnQueues {
+    topics: DashMap<Topic, Weak<TurnQueue>>,
 }
 
 /// A line's place among the others, left with its end.
-pub(super) struct Place {
-    lines: Weak<Lines>,
+pub(super) struct QueueEntry {
+    queues: Weak<TurnQueues>,
     topic: Topic,
 }
 
-impl Lines {
+impl TurnQueues {
     /// The topic's line.
-    pub(super) fn of(self: &Arc<Self>, topic: &Topic) -> Arc<Line> {
+    pub(super) fn of(self: &Arc<Self>, topic: &Topic) -> Arc<TurnQueue> {
         let mut entry = self.topics.entry(topic.clone()).or_default();
         entry.upgrade().unwrap_or_else(|| {
-            let place = Place { lines: Arc::downgrade(self), topic: topic.clone() };
-            let line = Arc::new(Line::placed(place));
-            *entry = Arc::downgrade(&line);
-            line
+            let place = QueueEntry { queues: Arc::downgrade(self), topic: topic.clone() };
+            let queue = Arc::new(TurnQueue::placed(place));
+            *entry = Arc::downgrade(&queue);
+            queue
         })
     }
 
     /// Whether so many more letters, of so many bytes together, may wait for a topic.
     pub(super) fn has_room(&self, topic: &Topic, more: (usize, usize), limits: &NodeLimits) -> bool {
-        let line = self.topics.get(topic).and_then(|line| line.upgrade());
-        line.is_none_or(|line| line.has_room(more, limits))
+        let queue = self.topics.get(topic).and_then(|queue| queue.upgrade());
+        queue.is_none_or(|queue| queue.has_room(more, limits))
     }
 
     /// Those that there are, each with its topic.
-    pub(super) fn all(&self) -> Vec<(Topic, Arc<Line>)> {
-        let line = |entry: RefMulti<'_, Topic, Weak<Line>>| Some((entry.key().clone(), entry.value().upgrade()?));
-        self.topics.iter().filter_map(line).collect()
+    pub(super) fn all(&self) -> Vec<(Topic, Arc<TurnQueue>)> {
+        let queue = |entry: RefMulti<'_, Topic, Weak<TurnQueue>>| Some((entry.key().clone(), entry.value().upgrade()?));
+        self.topics.iter().filter_map(queue).collect()
     }
 
     #[cfg(test)]
@@ -51,17 +51,17 @@ impl Lines {
     }
 }
 
-impl Place {
+impl QueueEntry {
     pub(super) fn topic(&self) -> &Topic {
         &self.topic
     }
 }
 
-impl Drop for Place {
+impl Drop for QueueEntry {
     fn drop(&mut self) {
-        if let Some(lines) = self.lines.upgrade() {
+        if let Some(queues) = self.queues.upgrade() {
             // A line that was made anew in between is alive, and stays.
-            lines.topics.remove_if(&self.topic, |_, line| line.strong_count() == 0);
+            queues.topics.remove_if(&self.topic, |_, queue| queue.strong_count() == 0);
         }
     }
 }
@@ -72,13 +72,13 @@ mod tests {
 
     #[test]
     fn a_line_is_shared_while_somebody_has_it_and_then_forgotten() {
-        let lines = Arc::new(Lines::default());
+        let queues = Arc::new(TurnQueues::default());
         let topic = Topic::new("room:a");
-        let (first, second) = (lines.of(&topic), lines.of(&topic));
+        let (first, second) = (queues.of(&topic), queues.of(&topic));
         assert!(Arc::ptr_eq(&first, &second));
         drop(first);
-        assert_eq!(lines.count(), 1);
+        assert_eq!(queues.count(), 1);
         drop(second);
-        assert_eq!(lines.count(), 0);
+        assert_eq!(queues.count(), 0);
     }
 }

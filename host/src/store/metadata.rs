@@ -13,22 +13,22 @@ const USAGE: &[u8] = b"usage:";
 
 /// Where the format's version stands.
 pub(super) fn format() -> Bytes {
-    space::book(b"format")
+    space::metadata_key(b"format")
 }
 
 /// Where the time stands, in milliseconds since 1970, that no id has reached: see `ids`.
 pub(super) fn mark() -> Bytes {
-    space::book(b"ids")
+    space::metadata_key(b"ids")
 }
 
 /// Where it stands how many bytes a plugin has.
 pub(super) fn usage(plugin: &str) -> Bytes {
-    space::book(&[USAGE, plugin.as_bytes()].concat())
+    space::metadata_key(&[USAGE, plugin.as_bytes()].concat())
 }
 
 /// Where that stands for all plugins.
 pub(super) fn usages() -> Span {
-    space::books(USAGE)
+    space::metadata_span(USAGE)
 }
 
 /// The plugin that an entry of the usages is about.

@@ -5,12 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use futures_util::future::BoxFuture;
 use pin_project_lite::pin_project;
 
 use super::Channel;
-
-/// What is left of a turn that may have to wait.
-pub(super) type Turning = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pin_project! {
     /// A member's turn, with what has to follow it however it ends.
@@ -37,7 +35,7 @@ impl<F: Future<Output = ()>> Future for Guarded<F> {
 
 impl Channel {
     /// A turn of it. A panic in it must not leave the line standing still.
-    pub(super) fn guarded(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) -> Turning {
+    pub(super) fn guarded(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) -> BoxFuture<'static, ()> {
         Box::pin(Guarded { channel: Arc::clone(self), work })
     }
 }

@@ -7,13 +7,13 @@ use bytes::Bytes;
 
 use super::fault_log::{Failed, FaultLine};
 use super::saved::Saved;
-use crate::contract::{Call, Calling, Effect, Fault, Member, Outcome, Part, TopicCall, Upgrade};
+use crate::contract::{Call, CallFuture, Effect, Fault, Member, Outcome, Part, TopicCall, Upgrade};
 use crate::protocol::Topic;
 use crate::routes::Route;
 
 /// What is asked of a plugin.
 #[derive(Debug)]
-pub(super) enum Question {
+pub(super) enum PluginCall {
     /// A member's callback.
     Member(Call),
     /// A topic's.
@@ -22,14 +22,14 @@ pub(super) enum Question {
 
 /// The states that a call is made on, as they were last committed.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Standing {
+pub(super) struct StateSnapshot {
     pub(super) assigns: Option<Saved>,
     pub(super) room: Option<Saved>,
 }
 
 /// What came of a call: its outcome, whose states are these, as they are to be committed.
 #[derive(Debug)]
-pub(super) struct Answered {
+pub(super) struct Evaluated {
     pub(super) outcome: Outcome,
     pub(super) assigns: Option<Saved>,
     pub(super) room: Option<Saved>,
@@ -41,68 +41,68 @@ pub(super) struct Answered {
 
 /// Asks the generation that serves. What it fails on, and the generation before it answers, is answered by that one for as
 /// long as the new one is on probation.
-pub(super) async fn consult(
+pub(super) async fn invoke(
     route: &Arc<Route>,
-    question: &mut Question,
-    standing: &Standing,
-) -> Result<Answered, Fault> {
-    let asked = ask(route, question, standing).await;
+    call: &mut PluginCall,
+    states: &StateSnapshot,
+) -> Result<Evaluated, Fault> {
+    let asked = evaluate(route, call, states).await;
     if route.trial().is_none() {
         return asked;
     }
-    Box::pin(judge(route, question, standing, asked)).await
+    Box::pin(settle_on_probation(route, call, states, asked)).await
 }
 
 /// What comes of an answer while the generation that gave it is on probation.
-async fn judge(
+async fn settle_on_probation(
     route: &Arc<Route>,
-    question: &mut Question,
-    standing: &Standing,
-    asked: Result<Answered, Fault>,
-) -> Result<Answered, Fault> {
+    call: &mut PluginCall,
+    states: &StateSnapshot,
+    asked: Result<Evaluated, Fault>,
+) -> Result<Evaluated, Fault> {
     let Some((probation, proved)) = route.trial() else { return asked };
     let fault = match asked {
-        Ok(answered) => {
+        Ok(evaluated) => {
             probation.count_call();
-            return Ok(answered);
+            return Ok(evaluated);
         }
         Err(fault) => fault,
     };
     // A state that was born in the new version leaves nothing to judge by.
-    let former = proved.and_then(|proved| Some((proved, standing.as_of(proved)?)));
+    let former = proved.and_then(|proved| Some((proved, states.for_build(proved)?)));
     let Some((proved, former)) = former else { return Err(fault) };
-    let Ok(answered) = ask(proved, question, &former).await else { return Err(fault) };
+    let Ok(evaluated) = evaluate(proved, call, &former).await else { return Err(fault) };
     probation.count_fault();
-    if !standing.is_untouched() {
+    if !states.is_untouched() {
         // What was committed since would be lost with it.
         return Err(fault);
     }
     FaultLine {
         route: Some(route),
-        topic: question.topic(),
-        member: question.member(),
-        failed: question.failed(),
+        topic: call.topic(),
+        member: call.member(),
+        failed: call.failed(),
         fault: &fault,
         answered_by: Some(proved.generation),
     }
     .write();
-    Ok(answered)
+    Ok(evaluated)
 }
 
 /// Asks one generation. One without rooms sees none, and leaves as it is what another has written.
-async fn ask(route: &Route, question: &mut Question, standing: &Standing) -> Result<Answered, Fault> {
-    let (old_assigns, old_room) = (standing.assigns.as_ref(), standing.room.as_ref().filter(|_| route.spec.has_room()));
-    let assigns = fit(route, question.topic(), Part::Assigns, old_assigns).await?;
-    let room = fit(route, question.topic(), Part::Room, old_room).await?;
-    question.stand_on(&assigns, &room);
-    let mut outcome = question.put(route).await?;
+async fn evaluate(route: &Route, call: &mut PluginCall, states: &StateSnapshot) -> Result<Evaluated, Fault> {
+    let (old_assigns, old_room) = (states.assigns.as_ref(), states.room.as_ref().filter(|_| route.spec.has_room()));
+    let assigns = upgrade_state(route, call.topic(), Part::Assigns, old_assigns).await?;
+    let room = upgrade_state(route, call.topic(), Part::Room, old_room).await?;
+    call.use_state(&assigns, &room);
+    let mut outcome = call.run(route).await?;
     check_room(route, &outcome)?;
-    let saved = |new: Option<Bytes>, fitted: Fitted, old: Option<&Saved>, part: Part| {
+    let saved = |new: Option<Bytes>, upgraded: Upgraded, old: Option<&Saved>, part: Part| {
         let is_commit = new.is_some();
-        let bytes = new.or_else(|| fitted.is_new.then_some(fitted.bytes).flatten());
-        bytes.map(|bytes| Saved::written(old, bytes, is_commit, (route, part)))
+        let bytes = new.or_else(|| upgraded.is_new.then_some(upgraded.bytes).flatten());
+        bytes.map(|bytes| Saved::after_call(old, bytes, is_commit, (route, part)))
     };
-    Ok(Answered {
+    Ok(Evaluated {
         assigns: saved(outcome.assigns.take(), assigns, old_assigns, Part::Assigns),
         room: saved(outcome.room.take(), room, old_room, Part::Room),
         is_room_stored: false,
@@ -112,36 +112,41 @@ async fn ask(route: &Route, question: &mut Question, standing: &Standing) -> Res
 }
 
 /// A state as a build is given it.
-pub(super) struct Fitted {
+pub(super) struct Upgraded {
     pub(super) bytes: Option<Bytes>,
     /// Whether the build has taken it over just now.
     is_new: bool,
 }
 
 /// A state as this route's build writes it.
-pub(super) async fn fit(route: &Route, topic: &Topic, part: Part, saved: Option<&Saved>) -> Result<Fitted, Fault> {
-    match as_it_is(route, part, saved) {
-        Some(fitted) => Ok(fitted),
-        None => Box::pin(take_over(route, topic, part, saved)).await,
+pub(super) async fn upgrade_state(
+    route: &Route,
+    topic: &Topic,
+    part: Part,
+    saved: Option<&Saved>,
+) -> Result<Upgraded, Fault> {
+    match without_upgrade(route, part, saved) {
+        Some(upgraded) => Ok(upgraded),
+        None => Box::pin(run_upgrade(route, topic, part, saved)).await,
     }
 }
 
 /// A state that needn't be taken over.
-pub(super) fn as_it_is(route: &Route, part: Part, saved: Option<&Saved>) -> Option<Fitted> {
+pub(super) fn without_upgrade(route: &Route, part: Part, saved: Option<&Saved>) -> Option<Upgraded> {
     let fits = saved.is_none_or(|saved| saved.version == part.version(&route.spec) || saved.bytes.is_empty());
-    fits.then(|| Fitted { bytes: saved.map(|saved| saved.bytes.clone()), is_new: false })
+    fits.then(|| Upgraded { bytes: saved.map(|saved| saved.bytes.clone()), is_new: false })
 }
 
-async fn take_over(route: &Route, topic: &Topic, part: Part, saved: Option<&Saved>) -> Result<Fitted, Fault> {
+async fn run_upgrade(route: &Route, topic: &Topic, part: Part, saved: Option<&Saved>) -> Result<Upgraded, Fault> {
     let old = saved.cloned().unwrap_or_default();
     let upgrade = Upgrade { topic: topic.clone(), part, version: old.version, state: old.bytes };
     let upgraded = route.behaviour.upgrade(&upgrade).await?;
     let is_new = upgraded.is_some();
-    Ok(Fitted { bytes: Some(upgraded.unwrap_or(upgrade.state)), is_new })
+    Ok(Upgraded { bytes: Some(upgraded.unwrap_or(upgrade.state)), is_new })
 }
 
 /// A room without bytes is as if nobody had written it.
-fn written(room: &Fitted) -> Option<Bytes> {
+fn written(room: &Upgraded) -> Option<Bytes> {
     room.bytes.clone().filter(|bytes| !bytes.is_empty())
 }
 
@@ -155,7 +160,7 @@ fn check_room(route: &Route, outcome: &Outcome) -> Result<(), Fault> {
         ));
     }
     let needs_room =
-        |effect: &Effect| matches!(effect, Effect::Beat(_) | Effect::PublishState(_) | Effect::TakeSeat { .. });
+        |effect: &Effect| matches!(effect, Effect::SetTick(_) | Effect::PublishState(_) | Effect::TakeSeat { .. });
     if outcome.effects.iter().any(needs_room) {
         return Err(Fault::failed(
             "a beat, a seat or a published state was asked for, but the route has no room: its option `room` says whether it does (`type Room` in Rust)",
@@ -164,7 +169,7 @@ fn check_room(route: &Route, outcome: &Outcome) -> Result<(), Fault> {
     Ok(())
 }
 
-impl Question {
+impl PluginCall {
     fn topic(&self) -> &Topic {
         match self {
             Self::Member(call) => &call.member.topic,
@@ -173,7 +178,7 @@ impl Question {
     }
 
     /// Has it answered by one generation.
-    fn put<'a>(&'a self, route: &'a Route) -> Calling<'a, Outcome> {
+    fn run<'a>(&'a self, route: &'a Route) -> CallFuture<'a, Outcome> {
         match self {
             Self::Member(call) => route.behaviour.call(call),
             Self::Topic(call) => route.behaviour.call_topic(call),
@@ -198,7 +203,7 @@ impl Question {
         }
     }
 
-    fn stand_on(&mut self, assigns: &Fitted, room: &Fitted) {
+    fn use_state(&mut self, assigns: &Upgraded, room: &Upgraded) {
         match self {
             Self::Member(call) => {
                 call.assigns = assigns.bytes.clone().unwrap_or_default();
@@ -209,12 +214,12 @@ impl Question {
     }
 }
 
-impl Standing {
+impl StateSnapshot {
     /// The states as the generation that `route` is of would have them, if it can.
-    fn as_of(&self, route: &Route) -> Option<Self> {
+    fn for_build(&self, route: &Route) -> Option<Self> {
         let former = |saved: &Option<Saved>, part| match saved {
             None => Some(None),
-            Some(saved) => saved.as_of(route, part).map(Some),
+            Some(saved) => saved.for_build(route, part).map(Some),
         };
         Some(Self { assigns: former(&self.assigns, Part::Assigns)?, room: former(&self.room, Part::Room)? })
     }

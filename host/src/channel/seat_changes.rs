@@ -14,11 +14,11 @@ const CHANGES_MAX: usize = 5;
 
 /// The seats that a turn waits for, each with what that turn tells.
 #[derive(Default)]
-pub(super) struct Untold {
+pub(super) struct PendingSeatChanges {
     seats: HashMap<ByteString, Vec<SeatChange>>,
 }
 
-impl Untold {
+impl PendingSeatChanges {
     /// Notes a change, or without one, that the seat's grace period may be over. Whether a turn has to be queued: none waits
     /// for this seat.
     #[must_use]
@@ -59,17 +59,17 @@ fn shorten(changes: &mut Vec<SeatChange>) {
 
 /// How a seat may be.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum SeatState {
     Free,
     Taken,
     Kept,
 }
 
-fn state(after: SeatChange) -> State {
+fn state(after: SeatChange) -> SeatState {
     match after {
-        SeatChange::Taken | SeatChange::Returned => State::Taken,
-        SeatChange::Dropped => State::Kept,
-        SeatChange::Gone => State::Free,
+        SeatChange::Taken | SeatChange::Returned => SeatState::Taken,
+        SeatChange::Dropped => SeatState::Kept,
+        SeatChange::Gone => SeatState::Free,
     }
 }
 
@@ -80,18 +80,18 @@ mod tests {
     use super::*;
 
     /// What has become of a seat, if this can have.
-    fn after(before: State, change: SeatChange) -> Option<State> {
+    fn after(before: SeatState, change: SeatChange) -> Option<SeatState> {
         let is_possible = match change {
-            Taken => before == State::Free,
-            Returned => before == State::Kept,
-            Dropped => before == State::Taken,
-            Gone => before != State::Free,
+            Taken => before == SeatState::Free,
+            Returned => before == SeatState::Kept,
+            Dropped => before == SeatState::Taken,
+            Gone => before != SeatState::Free,
         };
         is_possible.then(|| state(change))
     }
 
     fn told(changes: impl IntoIterator<Item = SeatChange>) -> Vec<SeatChange> {
-        let (mut untold, ada) = (Untold::default(), ByteString::from_static("ada"));
+        let (mut untold, ada) = (PendingSeatChanges::default(), ByteString::from_static("ada"));
         let queued = changes.into_iter().map(|change| untold.note(&ada, Some(change))).filter(|queued| *queued).count();
         assert_eq!(queued, 1, "one turn waits");
         let told = untold.take(&ada);
@@ -111,7 +111,7 @@ mod tests {
     fn however_a_seat_changes_the_plugin_is_told_a_short_path_to_where_it_is() {
         let mut noise = 9_u64;
         for _ in 0..2_000 {
-            let begin = [State::Free, State::Taken, State::Kept][noise as usize % 3];
+            let begin = [SeatState::Free, SeatState::Taken, SeatState::Kept][noise as usize % 3];
             let (mut is, mut all) = (begin, Vec::new());
             for _ in 0..1 + noise % 40 {
                 let change = loop {
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_grace_period_needs_no_turn_where_one_waits() {
-        let (mut untold, ada) = (Untold::default(), ByteString::from_static("ada"));
+        let (mut untold, ada) = (PendingSeatChanges::default(), ByteString::from_static("ada"));
         assert!(untold.note(&ada, None) && !untold.note(&ada, Some(Dropped)) && !untold.note(&ada, None));
         assert_eq!(untold.take(&ada), [Dropped]);
         assert!(untold.note(&ada, None));

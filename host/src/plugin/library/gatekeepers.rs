@@ -3,32 +3,32 @@
 use anyhow::{Result, bail};
 
 use super::super::{Kind, Kinds, Likeness};
-use super::control::Denied;
+use super::control::CommandError;
 use super::trial::{Serving, Trial};
 use super::{Library, Loaded, scan};
-use crate::routes::{Guard, Guards, Verdict};
+use crate::routes::{Gatekeepers, NamedGatekeeper, ProbationResult};
 
 impl Library {
     /// Has it remember which plugin is a gatekeeper, and miss those that were.
     pub fn remember(&mut self, kinds: Kinds) {
         for name in kinds.gatekeepers() {
             self.plugins.entry(name.to_owned()).or_default().is_missed = true;
-            self.shelf.update(name, |status| status.kind = Kind::Gatekeeper.as_str());
+            self.statuses.update(name, |status| status.kind = Kind::Gatekeeper.as_str());
         }
         self.kinds = kinds;
     }
 
     /// The gatekeepers among these, and those that are missed.
-    pub(super) fn guards<'a>(&'a self, serving: impl Iterator<Item = &'a Serving>) -> Guards {
+    pub(super) fn gatekeepers<'a>(&'a self, serving: impl Iterator<Item = &'a Serving>) -> Gatekeepers {
         let missed = self.plugins.iter().filter(|(_, entry)| entry.is_missed && entry.serving.is_none());
-        let missed = missed.map(|(name, _)| (name.as_str().into(), Guard::Absent));
-        Guards::new(missed.chain(serving.filter_map(Serving::guard)))
+        let missed = missed.map(|(name, _)| (name.as_str().into(), NamedGatekeeper::Absent));
+        Gatekeepers::new(missed.chain(serving.filter_map(Serving::gatekeeper)))
     }
 
     /// A plugin's file can't be served. If it may have been a gatekeeper, it is missed: nobody is let in at the mounts that
     /// name nobody. A file that can't be read as a component may have been anything, unless the host remembers what it was. Such a
     /// file counts at the start alone: while the host runs, it is new, perhaps half written, and takes no gatekeeper away.
-    pub(super) fn miss(&mut self, name: &str, likeness: Likeness) {
+    pub(super) fn note_missing(&mut self, name: &str, likeness: Likeness) {
         let may_be = match likeness {
             Likeness::Gatekeeper => true,
             Likeness::Unknown => self.is_starting && self.kinds.of(name) != Some(Kind::Plugin),
@@ -62,26 +62,26 @@ impl Library {
 
     /// Whether a generation would take the place of a gatekeeper, and is none.
     pub(super) fn would_open(&self, name: &str, instead: &Loaded) -> bool {
-        self.kinds.of(name) == Some(Kind::Gatekeeper) && instead.guard().is_none()
+        self.kinds.of(name) == Some(Kind::Gatekeeper) && instead.gatekeeper().is_none()
     }
 
     /// Refuses a rollback to a generation that is no gatekeeper, where a gatekeeper serves.
-    pub(super) fn check_guard(&self, name: &str, instead: &Loaded) -> Result<(), Denied> {
+    pub(super) fn check_gatekeeper(&self, name: &str, instead: &Loaded) -> Result<(), CommandError> {
         if self.would_open(name, instead) {
             let why = "the generation before is no gatekeeper, and mounts would stand open";
-            return Err(Denied::Refused(why.to_owned()));
+            return Err(CommandError::Refused(why.to_owned()));
         }
         Ok(())
     }
 
     /// Says which gatekeepers have no file, once the host has looked through its plugins. The others were refused with a line.
-    pub(super) fn say_missed(&self) {
+    pub(super) fn log_missing(&self) {
         for (name, _) in self.plugins.iter().filter(|(_, entry)| entry.is_missed && entry.serving.is_none()) {
             let is_absent = self.plugins.get(name).is_some_and(|entry| entry.seen.is_none());
             if is_absent {
                 let why = "its file is gone, and it was a gatekeeper".to_owned();
                 tracing::error!(plugin = name, "plugin_missed: {why}{}", self.consequence(name));
-                self.shelf.update(name, |status| status.last_error = Some(why));
+                self.statuses.update(name, |status| status.last_error = Some(why));
             }
         }
     }
@@ -99,15 +99,15 @@ impl Library {
     }
 
     /// Forgets a plugin whose file is gone for good, or whose file now holds what is refused because the plugin was a gatekeeper.
-    pub(super) fn forget(&mut self, name: &str) -> Result<(), Denied> {
+    pub(super) fn forget(&mut self, name: &str) -> Result<(), CommandError> {
         let is_there = scan(&self.sources).plugins.contains_key(name);
-        let entry = self.plugins.get(name).ok_or(Denied::Unknown)?;
+        let entry = self.plugins.get(name).ok_or(CommandError::Unknown)?;
         // What is in the file may be refused because of what is to be forgotten.
-        let is_refused = self.shelf.one(name).is_some_and(|status| status.last_error.is_some());
+        let is_refused = self.statuses.one(name).is_some_and(|status| status.last_error.is_some());
         let may_guard = entry.is_missed || self.kinds.of(name) == Some(Kind::Gatekeeper);
         if is_there && (!is_refused || !may_guard || entry.is_unloaded) {
             let why = "its file is there, so the host would find it again; remove the file before";
-            return Err(Denied::Refused(why.to_owned()));
+            return Err(CommandError::Refused(why.to_owned()));
         }
         self.abandon(name, "the plugin was forgotten meanwhile");
         self.kinds.forget(name);
@@ -116,16 +116,16 @@ impl Library {
         let entry = self.plugins.remove(name);
         let trial = entry.and_then(|entry| entry.serving.and_then(|serving| serving.trial).or(entry.recalled));
         if let Some(Trial { probation, .. }) = trial {
-            probation.end(Verdict::Passed);
-            if probation.has_way_back() {
+            probation.end(ProbationResult::Passed);
+            if probation.can_roll_back() {
                 // Stored states may hold bytes of it, and let go of them now.
                 self.past.entry(name.into()).or_default().push(probation);
             }
         }
-        self.shelf.remove(name);
+        self.statuses.remove(name);
         tracing::info!(plugin = name, "plugin_forgotten");
         self.publish_as_it_is();
-        self.routes.tell_verdict();
+        self.routes.notify_probation_end();
         // Its topics are free for those that wanted them.
         self.publish_candidates();
         self.prune_builds();

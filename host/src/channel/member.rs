@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::line::{Drain, Line};
 use super::mailbox::Mailbox;
 use super::saved::Saved;
-use super::seats::Rising;
+use super::seats::Departure;
 use super::timers::Timers;
-use super::{Entry, Inbound, Node};
-use crate::contract::{Call, Callback, Ending, Fault, FaultKind, Holdings, Identity, Member, Person, SocketFacts};
+use super::turn_queue::{Drain, TurnQueue};
+use super::{Inbound, MemberEvent, Node};
+use crate::contract::{Call, Callback, Ending, Fault, FaultKind, Identity, Member, MemberUsage, Person, SocketFacts};
 use crate::protocol::{Frame, Outbound, Ref, Serializer};
-use crate::pubsub::{Audience, Hearing, Outbox, Subscriber, Subscription};
+use crate::pubsub::{Audience, Outbox, Subscriber, Subscription, TopicSubscriptionHandle};
 use crate::routes::{Route, Turns};
 
 /// What a channel needs of its socket.
@@ -32,7 +32,7 @@ pub struct Connection {
 
 /// As many entries from the client wait as may. The entry comes back, and the socket's outbox is nudged when there is room.
 #[derive(Debug)]
-pub struct Full(pub Box<Entry>);
+pub struct Full(pub Box<MemberEvent>);
 
 /// A membership, from the asking to join on.
 pub struct Channel {
@@ -43,15 +43,15 @@ pub struct Channel {
     is_unmarked: bool,
     /// Whose turns it takes.
     turns: Turns,
-    pub(super) line: Arc<Line>,
+    pub(super) queue: Arc<TurnQueue>,
     mailbox: Arc<Mailbox>,
     is_leaving: AtomicBool,
     /// Whether its phase is one of those after its end, readable without the lock.
     is_over: AtomicBool,
     /// Whether a fault outside its turns is in the line: one is enough.
-    is_faulted: AtomicBool,
+    is_fault_queued: AtomicBool,
     /// Whether an entry that ends it in any case, and isn't its client's, is in the line: likewise.
-    is_doomed: AtomicBool,
+    is_ending_queued: AtomicBool,
     /// Whether the node counts it as a channel that isn't over.
     is_counted: AtomicBool,
     state: Mutex<State>,
@@ -81,15 +81,15 @@ pub(super) struct State {
     /// The keys of its presences.
     pub(super) presences: Vec<ByteString>,
     /// The further topics that it hears.
-    pub(super) hearings: Vec<Hearing>,
+    pub(super) subscriptions: Vec<TopicSubscriptionHandle>,
     /// What remains of it while it waits for its `terminate` in the topic's line.
-    pub(super) ghost: Option<Box<Remains>>,
+    pub(super) replaced: Option<Box<EndedMember>>,
     /// The seat that it sits on.
     pub(super) seat: Option<Box<ByteString>>,
 }
 
 /// What remains of a membership that has ended, for its `terminate` and its last frames.
-pub(super) struct Remains {
+pub(super) struct EndedMember {
     pub(super) assigns: Saved,
     pub(super) plugin: Option<Arc<str>>,
     pub(super) audience: Option<Arc<Audience>>,
@@ -109,9 +109,9 @@ impl Channel {
     ) -> Arc<Self> {
         let topic = node.pubsub.topic(topic);
         let turns = node.routes.find(topic.as_str()).map_or(Turns::Member, |route| route.spec.turns);
-        let line = match (turns, after) {
-            (Turns::Topic, _) => node.lines.of(&topic),
-            (Turns::Member, Some(after)) if after.turns == Turns::Member => Arc::clone(&after.line),
+        let queue = match (turns, after) {
+            (Turns::Topic, _) => node.queues.of(&topic),
+            (Turns::Member, Some(after)) if after.turns == Turns::Member => Arc::clone(&after.queue),
             (Turns::Member, _) => Arc::default(),
         };
         // A client that sent no join ref knows its channel by the ref of its join.
@@ -124,12 +124,12 @@ impl Channel {
             connection,
             is_unmarked: join_ref.is_null(),
             turns,
-            line,
+            queue,
             mailbox: after.map(|after| Arc::clone(&after.mailbox)).unwrap_or_default(),
             is_leaving: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
-            is_faulted: AtomicBool::new(false),
-            is_doomed: AtomicBool::new(false),
+            is_fault_queued: AtomicBool::new(false),
+            is_ending_queued: AtomicBool::new(false),
             is_counted: AtomicBool::new(true),
             state: Mutex::new(State {
                 phase: Phase::Joining,
@@ -138,8 +138,8 @@ impl Channel {
                 subscription: None,
                 timers: Timers::default(),
                 presences: Vec::new(),
-                hearings: Vec::new(),
-                ghost: None,
+                subscriptions: Vec::new(),
+                replaced: None,
                 seat: None,
             }),
         })
@@ -181,15 +181,15 @@ impl Channel {
     ///
     /// # Errors
     /// [`Full`] if as many wait as may.
-    pub fn post_from_client(self: &Arc<Self>, entry: Entry) -> Result<Option<Drain>, Full> {
+    pub fn post_from_client(self: &Arc<Self>, member_event: MemberEvent) -> Result<Option<Drain>, Full> {
         let (inbound, limits) = (&self.connection.inbound, &self.node.limits);
-        if !self.mailbox.admit_from_client(limits, inbound, entry.bytes()) {
-            return Err(Full(Box::new(entry)));
+        if !self.mailbox.admit_from_client(limits, inbound, member_event.bytes()) {
+            return Err(Full(Box::new(member_event)));
         }
-        if matches!(entry, Entry::Leave { .. }) {
+        if matches!(member_event, MemberEvent::Leave { .. }) {
             self.is_leaving.store(true, Ordering::Release);
         }
-        Ok(self.enter(entry))
+        Ok(self.enqueue(member_event))
     }
 
     /// Whether its client has asked to leave, and that waits for its turn or has had it.
@@ -199,35 +199,39 @@ impl Channel {
     }
 
     /// Adds an entry from elsewhere: a timer, the member itself, an intercepted event. Past the limit the member ends.
-    pub(super) fn post(self: &Arc<Self>, entry: Entry) {
-        if self.mailbox.admit_from_elsewhere(&self.node.limits, entry.bytes()) {
-            self.enter_apart(entry);
+    pub(super) fn post(self: &Arc<Self>, member_event: MemberEvent) {
+        if self.mailbox.admit_from_elsewhere(&self.node.limits, member_event.bytes()) {
+            self.enqueue_and_spawn(member_event);
         } else {
             let detail = "too much that came from elsewhere waits (`limits.mailbox_from_elsewhere`, \
                           `limits.mailbox_bytes_from_elsewhere`)";
-            self.doom(Entry::Fault { fault: Fault::new(FaultKind::Overflow, detail), intercepted: None });
+            self.post_ending(MemberEvent::Fault { fault: Fault::new(FaultKind::Overflow, detail), intercepted: None });
         }
     }
 
     /// Adds an entry that ends it, if there is none yet: a fault outside its turns, or the loss of its route. There is
     /// always room for it.
-    pub(super) fn doom(self: &Arc<Self>, entry: Entry) {
+    pub(super) fn post_ending(self: &Arc<Self>, member_event: MemberEvent) {
         // A fault may be forgiven.
-        let is_one_waiting = if matches!(entry, Entry::Fault { .. }) { &self.is_faulted } else { &self.is_doomed };
+        let is_one_waiting = if matches!(member_event, MemberEvent::Fault { .. }) {
+            &self.is_fault_queued
+        } else {
+            &self.is_ending_queued
+        };
         if !is_one_waiting.swap(true, Ordering::AcqRel) {
-            self.enter_apart(entry);
+            self.enqueue_and_spawn(member_event);
         }
     }
 
     /// The fault has its turn.
-    pub(super) fn undoom(&self) {
-        self.is_faulted.store(false, Ordering::Release);
+    pub(super) fn fault_handled(&self) {
+        self.is_fault_queued.store(false, Ordering::Release);
     }
 
     /// Its socket has ended, and so it does, behind what waits. There is always room for that.
     pub fn end(self: &Arc<Self>, ending: Ending) {
         if !self.abandon_join() {
-            self.enter_apart(Entry::Gone(ending));
+            self.enqueue_and_spawn(MemberEvent::Gone(ending));
         }
     }
 
@@ -236,21 +240,21 @@ impl Channel {
     pub fn replace(self: &Arc<Self>) -> bool {
         let mut state = self.lock();
         let was_alive = matches!(state.phase, Phase::Joining | Phase::Joined);
-        let was_in_room = state.phase == Phase::Joined && self.line.is_room_open();
+        let was_in_room = state.phase == Phase::Joined && self.queue.is_room_open();
         if was_alive {
-            let remains = self.leave_state(&mut state, Phase::Replaced);
-            state.ghost = was_in_room.then(|| Box::new(remains));
+            let ended = self.leave_state(&mut state, Phase::Replaced);
+            state.replaced = was_in_room.then(|| Box::new(ended));
         }
         drop(state);
         if was_in_room {
-            self.enter_apart(Entry::Ghost);
+            self.enqueue_and_spawn(MemberEvent::Replaced);
         }
         was_alive
     }
 
     /// What remains of it, if it was replaced in a topic with a room.
-    pub(super) fn take_ghost(&self) -> Option<Remains> {
-        self.lock().ghost.take().map(|remains| *remains)
+    pub(super) fn take_replaced(&self) -> Option<EndedMember> {
+        self.lock().replaced.take().map(|ended| *ended)
     }
 
     /// A join whose socket has gone commits nothing. Whether it was one.
@@ -263,46 +267,46 @@ impl Channel {
         is_joining
     }
 
-    fn enter(self: &Arc<Self>, entry: Entry) -> Option<Drain> {
-        self.line.post(Arc::clone(self), entry)
+    fn enqueue(self: &Arc<Self>, member_event: MemberEvent) -> Option<Drain> {
+        self.queue.post(Arc::clone(self), member_event)
     }
 
     /// Where the turn may not be taken here and now.
-    fn enter_apart(self: &Arc<Self>, entry: Entry) {
-        if let Some(drain) = self.enter(entry) {
+    fn enqueue_and_spawn(self: &Arc<Self>, member_event: MemberEvent) {
+        if let Some(drain) = self.enqueue(member_event) {
             drain.spawn();
         }
     }
 
     /// Whether so much more from elsewhere may wait, beside the timers that are under way.
-    pub(super) fn has_room(&self, entries: usize, bytes: usize) -> bool {
-        self.mailbox.has_room(&self.node.limits, entries, bytes)
+    pub(super) fn has_room(&self, events: usize, bytes: usize) -> bool {
+        self.mailbox.has_room(&self.node.limits, events, bytes)
     }
 
     /// An entry has left the line.
-    pub(super) fn count_down(&self, entry: &Entry) {
-        match entry {
-            Entry::Join { .. } | Entry::In { .. } | Entry::Leave { .. } => {
-                if self.mailbox.handled(&self.connection.inbound, entry.bytes()) {
+    pub(super) fn count_down(&self, member_event: &MemberEvent) {
+        match member_event {
+            MemberEvent::Join { .. } | MemberEvent::In { .. } | MemberEvent::Leave { .. } => {
+                if self.mailbox.handled(&self.connection.inbound, member_event.bytes()) {
                     self.connection.outbox.nudge();
                 }
             }
-            Entry::Info(_) | Entry::Timer(_) => self.mailbox.handled_from_elsewhere(entry.bytes()),
-            Entry::Fault { .. }
-            | Entry::Closed(_)
-            | Entry::Gone(_)
-            | Entry::Ghost
-            | Entry::TakenBack
-            | Entry::Unrouted => {}
+            MemberEvent::Info(_) | MemberEvent::Timer(_) => self.mailbox.handled_from_elsewhere(member_event.bytes()),
+            MemberEvent::Fault { .. }
+            | MemberEvent::Closed(_)
+            | MemberEvent::Gone(_)
+            | MemberEvent::Replaced
+            | MemberEvent::RolledBack
+            | MemberEvent::Unrouted => {}
         }
     }
 
     /// A turn of it panicked, which is a fault of the host: the member ends as by a plugin's.
     pub(super) fn panicked(&self) {
         tracing::error!(topic = self.member.topic.as_str(), "a fault of the host: a turn panicked");
-        if let Some(remains) = self.finish() {
-            self.rise(remains.seat, Rising::Drops);
-            self.send_error(remains.audience.as_deref());
+        if let Some(ended) = self.finish() {
+            self.vacate(ended.seat, Departure::Drops);
+            self.send_error(ended.audience.as_deref());
         }
     }
 
@@ -329,42 +333,42 @@ impl Channel {
 
     /// Draws the consequence for its topic's room where the build that took that over was taken back. Whether it was.
     pub(super) fn settle_room(&self) -> bool {
-        self.turns == Turns::Topic && self.line.settle_room(&self.node, &self.member.topic)
+        self.turns == Turns::Topic && self.queue.settle_room(&self.node, &self.member.topic)
     }
 
     /// Its topic's room as last committed.
     pub(super) fn saved_room(&self) -> Option<Saved> {
-        if self.turns == Turns::Topic { self.line.saved_room() } else { None }
+        if self.turns == Turns::Topic { self.queue.saved_room() } else { None }
     }
 
     /// Whether the build that took its state over was taken back, and that hasn't had its consequence yet.
-    pub(super) fn is_to_return(&self) -> bool {
+    pub(super) fn must_roll_back(&self) -> bool {
         let mut state = self.lock();
-        state.assigns.let_go();
-        state.assigns.is_to_return()
+        state.assigns.drop_settled_former();
+        state.assigns.must_roll_back()
     }
 
     /// The build that has just written its state may have been taken back since it was asked, and whoever looked through the
     /// topic then didn't find it.
-    pub(super) fn return_late(self: &Arc<Self>, state: &State) {
-        if state.assigns.is_to_return() {
-            self.doom(Entry::TakenBack);
+    pub(super) fn roll_back_late(self: &Arc<Self>, state: &State) {
+        if state.assigns.must_roll_back() {
+            self.post_ending(MemberEvent::RolledBack);
         }
     }
 
     /// A call of one of its callbacks, with what it has at the host now, and its state, which is put into the call when it
     /// is asked.
     pub(super) fn call(&self, state: &mut State, callback: Callback) -> (Call, Saved) {
-        state.assigns.let_go();
+        state.assigns.drop_settled_former();
         let call = Call {
             member: Arc::clone(&self.member),
             assigns: Bytes::new(),
             room: None,
-            holdings: Holdings {
+            usage: MemberUsage {
                 timers: state.timers.ids(),
                 next_timer: state.timers.next(),
                 presences: state.presences.clone(),
-                topics: state.hearings.iter().map(|hearing| hearing.topic().clone()).collect(),
+                topics: state.subscriptions.iter().map(|subscription| subscription.topic().clone()).collect(),
             },
             callback,
         };
@@ -374,8 +378,8 @@ impl Channel {
     /// Its committed state, if it is in, and stays.
     pub(super) fn assigns(&self) -> Option<Saved> {
         let mut state = self.lock();
-        state.assigns.let_go();
-        (state.phase == Phase::Joined && !state.assigns.is_to_return()).then(|| state.assigns.clone())
+        state.assigns.drop_settled_former();
+        (state.phase == Phase::Joined && !state.assigns.must_roll_back()).then(|| state.assigns.clone())
     }
 
     /// Subscribes it to its topic, and sends the reply to its join in the same moment: the client gets every broadcast
@@ -392,16 +396,16 @@ impl Channel {
     }
 
     /// Ends it, once. Gives what remains, or none if it had ended before.
-    pub(super) fn finish(&self) -> Option<Remains> {
+    pub(super) fn finish(&self) -> Option<EndedMember> {
         let mut state = self.lock();
         matches!(state.phase, Phase::Joining | Phase::Joined).then(|| self.leave_state(&mut state, Phase::Ended))
     }
 
-    pub(super) fn leave_state(&self, state: &mut State, phase: Phase) -> Remains {
+    pub(super) fn leave_state(&self, state: &mut State, phase: Phase) -> EndedMember {
         state.phase = phase;
         self.is_over.store(true, Ordering::Release);
         state.timers = Timers::default();
-        state.hearings = Vec::new();
+        state.subscriptions = Vec::new();
         let subscription = state.subscription.take();
         if let Some(subscription) = &subscription {
             self.node.pubsub.unsubscribe(subscription);
@@ -409,7 +413,7 @@ impl Channel {
         if !std::mem::take(&mut state.presences).is_empty() {
             self.node.presence.leave(&self.member.topic, self.member.id);
         }
-        Remains {
+        EndedMember {
             assigns: std::mem::take(&mut state.assigns),
             plugin: state.plugin.take(),
             audience: subscription.map(|subscription| Arc::clone(subscription.audience())),

@@ -8,32 +8,32 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::fault_log::Failed;
-use super::line::{Line, Waiting};
-use super::{Entry, Node};
+use super::turn_queue::{Job, TurnQueue};
+use super::{MemberEvent, Node};
 use crate::contract::{Fault, Tick, TopicCallback};
 use crate::protocol::Topic;
 use crate::pubsub::{HELD_BACK_MAX, Pressure};
 
 /// A beat that goes on for as long as it is kept.
-pub(super) struct Beat {
+pub(super) struct TickTimer {
     period: Duration,
     /// Whether one waits for its turn. Another one doesn't queue behind it.
     is_waiting: Arc<AtomicBool>,
-    clock: AbortHandle,
+    task: AbortHandle,
 }
 
-impl Beat {
+impl TickTimer {
     /// Starts one. Neither the line nor the node is kept alive by it.
-    pub(super) fn start(line: &Arc<Line>, node: &Arc<Node>, topic: &Topic, period: Duration) -> Self {
+    pub(super) fn start(queue: &Arc<TurnQueue>, node: &Arc<Node>, topic: &Topic, period: Duration) -> Self {
         let is_waiting = Arc::<AtomicBool>::default();
-        let clock = Clock {
-            line: Arc::downgrade(line),
+        let task = TickTask {
+            queue: Arc::downgrade(queue),
             node: Arc::downgrade(node),
             topic: topic.clone(),
             period,
             is_waiting: Arc::clone(&is_waiting),
         };
-        Self { period, is_waiting, clock: tokio::spawn(clock.run()).abort_handle() }
+        Self { period, is_waiting, task: tokio::spawn(task.run()).abort_handle() }
     }
 
     pub(super) fn period(&self) -> Duration {
@@ -46,21 +46,21 @@ impl Beat {
     }
 }
 
-impl Drop for Beat {
+impl Drop for TickTimer {
     fn drop(&mut self) {
-        self.clock.abort();
+        self.task.abort();
     }
 }
 
-struct Clock {
-    line: Weak<Line>,
+struct TickTask {
+    queue: Weak<TurnQueue>,
     node: Weak<Node>,
     topic: Topic,
     period: Duration,
     is_waiting: Arc<AtomicBool>,
 }
 
-impl Clock {
+impl TickTask {
     async fn run(self) {
         let (began, mut number, mut missed) = (Instant::now(), 0, 0_u32);
         let mut held_back = None;
@@ -72,7 +72,7 @@ impl Clock {
             let late = passed.saturating_sub(number);
             number += late;
             missed = missed.saturating_add(u32::try_from(late).unwrap_or(u32::MAX));
-            let (Some(line), Some(node)) = (self.line.upgrade(), self.node.upgrade()) else { return };
+            let (Some(queue), Some(node)) = (self.queue.upgrade(), self.node.upgrade()) else { return };
             // A beat is made to be left out, and what it would broadcast to a whole topic is what a busy host has too much
             // of already.
             if is_held_back(&node.pubsub.pressure, &mut held_back) || self.is_waiting.swap(true, Ordering::AcqRel) {
@@ -82,7 +82,7 @@ impl Clock {
             }
             node.count_ticks(1, late);
             let tick = Tick { number, missed: std::mem::take(&mut missed), period: self.period };
-            line.post_here(Waiting::Tick(node, self.topic.clone(), tick));
+            queue.post_and_drain(Job::Tick(node, self.topic.clone(), tick));
         }
     }
 }
@@ -101,11 +101,11 @@ fn times(period: Duration, number: u64) -> Duration {
     Duration::from_nanos(nanoseconds.saturating_mul(number))
 }
 
-impl Line {
+impl TurnQueue {
     /// A beat's turn.
     pub(super) async fn tick(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic, tick: Tick) {
         // It may have been ended while this one waited.
-        if !self.take_beat(tick.period) {
+        if !self.take_tick(tick.period) {
             return;
         }
         let Some(route) = node.routes.find(topic.as_str()).filter(|route| route.spec.has_room()) else { return };
@@ -116,14 +116,14 @@ impl Line {
         if !route.takes.ticks {
             // A build that has none has taken over, or was returned to.
             tracing::warn!(plugin = &*route.plugin, topic = topic.as_str(), "it has no handle_tick: the beat ends");
-            return self.end_beat();
+            return self.end_ticks();
         }
         let callback = TopicCallback::Tick(tick);
         match node.topic_turn(self, topic, &route, callback).await {
-            Ok(_) => self.beat_went_well(),
+            Ok(_) => self.tick_succeeded(),
             Err(fault) => {
                 node.log_topic_fault(&route, topic, Failed::in_callback("handle_tick"), &fault);
-                let (failed, most) = (self.beat_failed(), route.spec.tick_faults);
+                let (failed, most) = (self.tick_failed(), route.spec.tick_faults);
                 if most > 0 && failed >= most {
                     tracing::error!(
                         topic = topic.as_str(),
@@ -138,9 +138,9 @@ impl Line {
     /// Ends a topic whose beat fails again and again: its members, right here, so that nobody who waits behind them finds
     /// anything of it, and the room with them.
     async fn close_topic(self: &Arc<Self>, node: &Arc<Node>, topic: &Topic, fault: &Fault) {
-        self.end_beat();
+        self.end_ticks();
         for channel in node.channels_of(topic.as_str()) {
-            if let Some(turning) = channel.take(Entry::Closed(fault.clone())) {
+            if let Some(turning) = channel.take(MemberEvent::Closed(fault.clone())) {
                 turning.await;
             }
         }

@@ -13,7 +13,7 @@ const DIFF: &str = "room_diff";
 
 /// One change of a published state.
 #[derive(Clone, Debug)]
-pub struct Step {
+pub struct StateUpdate {
     /// Whose state it is.
     pub topic: Topic,
     /// Its number, one more than that of the change before.
@@ -25,12 +25,12 @@ pub struct Step {
 }
 
 /// The frames of a step, each made when the first subscriber needs it.
-pub(super) struct EncodedStep<'a> {
+pub(super) struct EncodedUpdate<'a> {
     all: Encoded<'a>,
     changed: Option<Encoded<'a>>,
 }
 
-impl Step {
+impl StateUpdate {
     /// The message that carries all of it.
     #[must_use]
     pub fn all(&self) -> Broadcast {
@@ -53,14 +53,14 @@ impl Step {
     }
 }
 
-impl<'a> EncodedStep<'a> {
+impl<'a> EncodedUpdate<'a> {
     pub(super) fn new((all, changed): &'a (Broadcast, Option<Broadcast>)) -> Self {
         Self { all: Encoded::new(all), changed: changed.as_ref().map(Encoded::new) }
     }
 
     /// Gives one subscriber what it needs. Whether it follows from now on: one whose outbox has filled to a quarter misses this
     /// step, and gets all of the state with the next one for which there is room, or by [`catch_up`](super::Audience::catch_up).
-    pub(super) fn give(&mut self, follows: bool, serializer: Serializer, outbox: &Outbox) -> bool {
+    pub(super) fn send(&mut self, follows: bool, serializer: Serializer, outbox: &Outbox) -> bool {
         let changed = self.changed.as_mut().filter(|_| follows);
         let frame: Option<&Frame> = changed.unwrap_or(&mut self.all).frame(serializer);
         frame.is_none_or(|frame| outbox.push_if_short(frame))

@@ -6,111 +6,111 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytestring::ByteString;
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use super::letter::Letter;
-use super::lines::Place;
 use super::room::Room;
-use super::turning::Turning;
-use super::untold::Untold;
-use super::{Channel, Entry, Node, NodeLimits};
+use super::seat_changes::PendingSeatChanges;
+use super::topic_message::TopicMessage;
+use super::turn_queues::QueueEntry;
+use super::{Channel, MemberEvent, Node, NodeLimits};
 use crate::contract::{SeatChange, Tick};
 use crate::protocol::Topic;
-use crate::pubsub::{Errands, begun};
+use crate::pubsub::{AfterTurn, poll_once};
 
 /// A queue of entries, worked through by at most one task. Its length is bounded by the counts that each channel keeps of
 /// its own entries, and by the line's own count of letters. Of the others one waits for each seat, and a commit changes two
 /// seats at most; there is one beat, and one look at a room for each time that its members are gone.
 #[derive(Default)]
-pub(super) struct Line {
+pub(super) struct TurnQueue {
     inner: Mutex<Inner>,
     /// The topic's room, while it is open. Apart, for most lines are a member's own and never have one.
     pub(super) room: Mutex<Option<Box<Room>>>,
     /// Where it is known, if it is a topic's.
-    place: Option<Place>,
+    member_event: Option<QueueEntry>,
 }
 
 #[derive(Default)]
 struct Inner {
-    entries: VecDeque<Waiting>,
-    letters: usize,
-    letter_bytes: usize,
+    jobs: VecDeque<Job>,
+    messages: usize,
+    message_bytes: usize,
     draining: bool,
     /// What the turns of seats that wait are to tell. Boxed, for most lines are a member's own and have none.
-    untold: Option<Box<Untold>>,
+    seat_changes: Option<Box<PendingSeatChanges>>,
 }
 
 /// What waits its turn.
-pub(super) enum Waiting {
+pub(super) enum Job {
     /// Something for a member.
-    Entry(Arc<Channel>, Entry),
+    Member(Arc<Channel>, MemberEvent),
     /// Something for the topic itself.
-    Letter(Box<Letter>),
+    Message(Box<TopicMessage>),
     /// The topic's beat. At most one waits.
     Tick(Arc<Node>, Topic, Tick),
     /// A seat of the topic: something has become of it, or its grace period may be over. At most one waits for each seat.
     Seat(Arc<Node>, Topic, ByteString),
     /// A look at the topic's room, which may have to end or to return to what it was.
-    Look(Arc<Node>, Topic),
+    Review(Arc<Node>, Topic),
     /// A look at it as well, and a word when it is done.
     Settle(Arc<Node>, Topic, oneshot::Sender<()>),
     /// The host is stopping: the topic's room beats no more, and is stored.
-    Keep(Arc<Node>, Topic, oneshot::Sender<()>),
+    Persist(Arc<Node>, Topic, oneshot::Sender<()>),
 }
 
-impl Waiting {
+impl Job {
     fn node(&self) -> &Arc<Node> {
         match self {
-            Self::Entry(channel, _) => &channel.node,
-            Self::Letter(letter) => &letter.node,
-            Self::Tick(node, ..) | Self::Seat(node, ..) | Self::Look(node, _) => node,
-            Self::Settle(node, ..) | Self::Keep(node, ..) => node,
+            Self::Member(channel, _) => &channel.node,
+            Self::Message(message) => &message.node,
+            Self::Tick(node, ..) | Self::Seat(node, ..) | Self::Review(node, _) => node,
+            Self::Settle(node, ..) | Self::Persist(node, ..) => node,
         }
     }
 
     fn topic(&self) -> &Topic {
         match self {
-            Self::Entry(channel, _) => &channel.member.topic,
-            Self::Letter(letter) => &letter.topic,
-            Self::Tick(_, topic, _) | Self::Seat(_, topic, _) | Self::Look(_, topic) => topic,
-            Self::Settle(_, topic, _) | Self::Keep(_, topic, _) => topic,
+            Self::Member(channel, _) => &channel.member.topic,
+            Self::Message(message) => &message.topic,
+            Self::Tick(_, topic, _) | Self::Seat(_, topic, _) | Self::Review(_, topic) => topic,
+            Self::Settle(_, topic, _) | Self::Persist(_, topic, _) => topic,
         }
     }
 }
 
-impl Line {
+impl TurnQueue {
     /// The line of a topic.
-    pub(super) fn placed(place: Place) -> Self {
-        Self { inner: Mutex::default(), room: Mutex::default(), place: Some(place) }
+    pub(super) fn placed(place: QueueEntry) -> Self {
+        Self { inner: Mutex::default(), room: Mutex::default(), member_event: Some(place) }
     }
 
     /// Adds an entry. Gives the work of draining the line if nobody is at it.
-    pub(super) fn post(self: &Arc<Self>, channel: Arc<Channel>, entry: Entry) -> Option<Drain> {
-        self.enter(&mut self.lock(), Waiting::Entry(channel, entry))
+    pub(super) fn post(self: &Arc<Self>, channel: Arc<Channel>, member_event: MemberEvent) -> Option<Drain> {
+        self.enqueue(&mut self.lock(), Job::Member(channel, member_event))
     }
 
     /// Adds a letter, unless too much waits: then it comes back.
-    pub(super) fn post_letter(self: &Arc<Self>, letter: Box<Letter>, limits: &NodeLimits) -> Posted {
+    pub(super) fn post_message(self: &Arc<Self>, message: Box<TopicMessage>, limits: &NodeLimits) -> Posted {
         let mut inner = self.lock();
-        if !inner.has_room(1, letter.bytes(), limits) {
-            return Err(letter);
+        if !inner.has_room(1, message.bytes(), limits) {
+            return Err(message);
         }
-        inner.letters += 1;
-        inner.letter_bytes += letter.bytes();
-        Ok(self.enter(&mut inner, Waiting::Letter(letter)))
+        inner.messages += 1;
+        inner.message_bytes += message.bytes();
+        Ok(self.enqueue(&mut inner, Job::Message(message)))
     }
 
     /// Adds what concerns the topic itself, and drains here for as long as nothing has to wait. Not from within a turn.
-    pub(super) fn post_here(self: &Arc<Self>, waiting: Waiting) {
-        let drain = self.enter(&mut self.lock(), waiting);
+    pub(super) fn post_and_drain(self: &Arc<Self>, waiting: Job) {
+        let drain = self.enqueue(&mut self.lock(), waiting);
         if let Some(drain) = drain {
             drain.run_here();
         }
     }
 
     /// The same, and drains apart.
-    pub(super) fn post_apart(self: &Arc<Self>, waiting: Waiting) {
-        let drain = self.enter(&mut self.lock(), waiting);
+    pub(super) fn post_and_spawn(self: &Arc<Self>, waiting: Job) {
+        let drain = self.enqueue(&mut self.lock(), waiting);
         if let Some(drain) = drain {
             drain.spawn();
         }
@@ -126,10 +126,10 @@ impl Line {
         news: Option<SeatChange>,
     ) {
         let mut inner = self.lock();
-        if !inner.untold.get_or_insert_default().note(name, news) {
+        if !inner.seat_changes.get_or_insert_default().note(name, news) {
             return;
         }
-        let drain = self.enter(&mut inner, Waiting::Seat(Arc::clone(node), topic.clone(), name.clone()));
+        let drain = self.enqueue(&mut inner, Job::Seat(Arc::clone(node), topic.clone(), name.clone()));
         drop(inner);
         if let Some(drain) = drain {
             drain.spawn();
@@ -137,46 +137,46 @@ impl Line {
     }
 
     /// What the turn of a seat is to tell.
-    fn untold(&self, name: &ByteString) -> Vec<SeatChange> {
+    fn take_seat_changes(&self, name: &ByteString) -> Vec<SeatChange> {
         let mut inner = self.lock();
-        let changes = inner.untold.as_mut().map(|untold| untold.take(name)).unwrap_or_default();
-        inner.untold.take_if(|untold| untold.is_empty());
+        let changes = inner.seat_changes.as_mut().map(|untold| untold.take(name)).unwrap_or_default();
+        inner.seat_changes.take_if(|untold| untold.is_empty());
         changes
     }
 
     /// Whether so many more letters, of so many bytes together, may wait.
-    pub(super) fn has_room(&self, (letters, bytes): (usize, usize), limits: &NodeLimits) -> bool {
-        self.lock().has_room(letters, bytes, limits)
+    pub(super) fn has_room(&self, (messages, bytes): (usize, usize), limits: &NodeLimits) -> bool {
+        self.lock().has_room(messages, bytes, limits)
     }
 
-    fn enter(self: &Arc<Self>, inner: &mut Inner, waiting: Waiting) -> Option<Drain> {
+    fn enqueue(self: &Arc<Self>, inner: &mut Inner, waiting: Job) -> Option<Drain> {
         if std::mem::replace(&mut inner.draining, true) {
-            inner.entries.push_back(waiting);
+            inner.jobs.push_back(waiting);
             return None;
         }
         // What has to wait for nobody needn't stand in the queue; a letter is counted there.
         let first = match waiting {
-            Waiting::Letter(_) => {
-                inner.entries.push_back(waiting);
+            Job::Message(_) => {
+                inner.jobs.push_back(waiting);
                 None
             }
             waiting => Some(waiting),
         };
-        Some(Drain { line: Arc::clone(self), first })
+        Some(Drain { queue: Arc::clone(self), first })
     }
 
     /// The next entry, or none, and then nobody is draining any more.
-    fn next(&self) -> Option<Waiting> {
+    fn next(&self) -> Option<Job> {
         let mut inner = self.lock();
-        let next = inner.entries.pop_front();
-        if let Some(Waiting::Letter(letter)) = &next {
-            inner.letters -= 1;
-            inner.letter_bytes -= letter.bytes();
+        let next = inner.jobs.pop_front();
+        if let Some(Job::Message(message)) = &next {
+            inner.messages -= 1;
+            inner.message_bytes -= message.bytes();
         }
         inner.draining = next.is_some();
-        if next.is_none() && inner.entries.capacity() > 0 {
+        if next.is_none() && inner.jobs.capacity() > 0 {
             // An idle channel keeps no room for a queue.
-            inner.entries = VecDeque::new();
+            inner.jobs = VecDeque::new();
         }
         next
     }
@@ -188,22 +188,22 @@ impl Line {
 }
 
 impl Inner {
-    fn has_room(&self, letters: usize, bytes: usize, limits: &NodeLimits) -> bool {
+    fn has_room(&self, messages: usize, bytes: usize, limits: &NodeLimits) -> bool {
         // A single letter is always taken: what brought it has bounds of its own.
-        let fits = self.letters == 0 || self.letter_bytes.saturating_add(bytes) <= limits.bytes_from_elsewhere;
-        fits && self.letters + letters <= limits.from_elsewhere
+        let fits = self.messages == 0 || self.message_bytes.saturating_add(bytes) <= limits.bytes_from_elsewhere;
+        fits && self.messages + messages <= limits.from_elsewhere
     }
 }
 
 /// The work of draining a line, if nobody is at it; or the letter, for which there is no room.
-pub(super) type Posted = Result<Option<Drain>, Box<Letter>>;
+pub(super) type Posted = Result<Option<Drain>, Box<TopicMessage>>;
 
 /// The work of draining a line. Who gets it must do it, here or in a task of its own.
 #[must_use = "a line that isn't drained stands still for ever"]
 pub struct Drain {
-    line: Arc<Line>,
+    queue: Arc<TurnQueue>,
     /// What comes first, where it never stood in the queue.
-    first: Option<Waiting>,
+    first: Option<Job>,
 }
 
 impl Drain {
@@ -217,7 +217,7 @@ impl Drain {
     ///
     /// Don't call it from within a turn: turns would nest.
     pub fn run_here(mut self) {
-        let errands = Errands::here();
+        let after_turn = AfterTurn::here();
         let mut is_first = true;
         while let Some(waiting) = self.next() {
             // The caller has looked at the pressure before the first turn. The others may be other clients', and without
@@ -228,8 +228,8 @@ impl Drain {
             }
             // A panic in a turn, or in what follows it, must not leave the line standing still. Each in a guard of its own:
             // the rest of a turn isn't lost with an errand.
-            let rest = self.line.guard(|| self.line.begin(waiting).and_then(begun)).flatten();
-            self.line.guard(|| errands.run());
+            let rest = self.queue.guard(|| self.queue.begin(waiting).and_then(poll_once)).flatten();
+            self.queue.guard(|| after_turn.run());
             if rest.is_some() {
                 tokio::spawn(self.run(rest));
                 return;
@@ -238,10 +238,10 @@ impl Drain {
     }
 
     /// Ends a turn that is under way, and drains.
-    async fn run(mut self, under_way: Option<Turning>) {
-        let line = Arc::clone(&self.line);
+    async fn run(mut self, under_way: Option<BoxFuture<'static, ()>>) {
+        let queue = Arc::clone(&self.queue);
         if let Some(turning) = under_way {
-            line.guard_all(turning).await;
+            queue.guard_async(turning).await;
         }
         while let Some(waiting) = self.next() {
             let turn = async {
@@ -250,27 +250,27 @@ impl Drain {
                     // Boxed, since it is rare, and the task of each drain would carry the room for it.
                     Box::pin(pressure.hold_back()).await;
                 }
-                if let Some(turning) = line.begin(waiting) {
+                if let Some(turning) = queue.begin(waiting) {
                     turning.await;
                 }
             };
-            line.guard_all(turn).await;
+            queue.guard_async(turn).await;
         }
     }
 
-    fn next(&mut self) -> Option<Waiting> {
-        self.first.take().or_else(|| self.line.next())
+    fn next(&mut self) -> Option<Job> {
+        self.first.take().or_else(|| self.queue.next())
     }
 }
 
-impl Line {
+impl TurnQueue {
     /// Does something that may panic, which is a fault of the host: the line goes on.
     fn guard<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
         catch_unwind(AssertUnwindSafe(work)).map_err(|_| self.panicked()).ok()
     }
 
     /// The same for something that may have to wait.
-    async fn guard_all(&self, work: impl Future<Output = ()>) {
+    async fn guard_async(&self, work: impl Future<Output = ()>) {
         if AssertUnwindSafe(work).catch_unwind().await.is_err() {
             self.panicked();
         }
@@ -278,67 +278,67 @@ impl Line {
 
     /// Says it. What a member loses by it is seen to in its turn ([`Channel::panicked`]).
     fn panicked(&self) {
-        let topic = self.place.as_ref().map(|place| place.topic().as_str());
+        let topic = self.member_event.as_ref().map(|place| place.topic().as_str());
         tracing::error!(topic, "a fault of the host: a turn panicked");
     }
 
     /// Takes a turn as far as nothing has to wait. Gives the rest of it, if there may be one.
-    fn begin(self: &Arc<Self>, waiting: Waiting) -> Option<Turning> {
-        let (channel, entry) = match waiting {
-            Waiting::Entry(channel, entry) => (channel, entry),
-            waiting => return Some(Box::pin(Arc::clone(self).take(waiting))),
+    fn begin(self: &Arc<Self>, waiting: Job) -> Option<BoxFuture<'static, ()>> {
+        let (channel, member_event) = match waiting {
+            Job::Member(channel, member_event) => (channel, member_event),
+            waiting => return Some(Box::pin(Arc::clone(self).run_topic_job(waiting))),
         };
-        channel.count_down(&entry);
-        let turning = channel.take(entry);
+        channel.count_down(&member_event);
+        let turning = channel.take(member_event);
         // A member's own line has no room.
-        if self.place.is_none() || (turning.is_none() && !self.is_room_open()) {
+        if self.member_event.is_none() || (turning.is_none() && !self.is_room_open()) {
             return turning;
         }
-        let line = Arc::clone(self);
+        let queue = Arc::clone(self);
         Some(Box::pin(async move {
             if let Some(turning) = turning {
                 turning.await;
             }
-            line.rest(&channel.node, &channel.member.topic).await;
+            queue.after_turn(&channel.node, &channel.member.topic).await;
         }))
     }
 
     /// The turn of what concerns the topic itself.
-    async fn take(self: Arc<Self>, waiting: Waiting) {
+    async fn run_topic_job(self: Arc<Self>, waiting: Job) {
         let (node, topic) = (Arc::clone(waiting.node()), waiting.topic().clone());
-        let is_keeping = matches!(waiting, Waiting::Keep(..));
+        let is_keeping = matches!(waiting, Job::Persist(..));
         // In a guard of its own: after a panic, too, the room may have to end.
-        self.guard_all(self.work(waiting)).await;
+        self.guard_async(self.run_job(waiting)).await;
         if !is_keeping {
-            self.rest(&node, &topic).await;
+            self.after_turn(&node, &topic).await;
         }
     }
 
-    async fn work(self: &Arc<Self>, waiting: Waiting) {
+    async fn run_job(self: &Arc<Self>, waiting: Job) {
         match waiting {
-            Waiting::Letter(letter) => letter.turn(self).await,
-            Waiting::Tick(node, topic, tick) => self.tick(&node, &topic, tick).await,
-            Waiting::Seat(node, topic, name) => {
-                for change in self.untold(&name) {
+            Job::Message(message) => message.turn(self).await,
+            Job::Tick(node, topic, tick) => self.tick(&node, &topic, tick).await,
+            Job::Seat(node, topic, name) => {
+                for change in self.take_seat_changes(&name) {
                     self.change_seat(&node, &topic, &name, change).await;
                 }
                 self.expire_seat(&node, &topic, &name).await;
             }
-            Waiting::Settle(node, topic, settled) => {
-                self.rest(&node, &topic).await;
+            Job::Settle(node, topic, settled) => {
+                self.after_turn(&node, &topic).await;
                 // Of a room with a beat, not every commit is stored at once.
-                node.keep_room(self, &topic).await;
+                node.persist_room(self, &topic).await;
                 // Who waited may have gone.
                 let _ = settled.send(());
             }
-            Waiting::Keep(node, topic, kept) => {
-                self.end_beat();
-                node.keep_room(self, &topic).await;
+            Job::Persist(node, topic, kept) => {
+                self.end_ticks();
+                node.persist_room(self, &topic).await;
                 // Who waited may have lost patience.
                 let _ = kept.send(());
             }
             // The look at the room follows each turn.
-            Waiting::Look(..) | Waiting::Entry(..) => {}
+            Job::Review(..) | Job::Member(..) => {}
         }
     }
 }

@@ -6,32 +6,30 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
-use std::pin::Pin;
 use std::task::{Context, Waker};
 
-/// Something to be done.
-type Errand = Pin<Box<dyn Future<Output = ()> + Send>>;
+use futures_util::future::BoxFuture;
 
 /// Does something as far as it needn't wait, and gives the rest.
 #[must_use = "the rest is to be done, too"]
-pub fn begun(mut errand: Errand) -> Option<Errand> {
+pub fn poll_once(mut work: BoxFuture<'static, ()>) -> Option<BoxFuture<'static, ()>> {
     // The waker may be lost: what is spawned or awaited is polled at least once more.
-    errand.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending().then_some(errand)
+    work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending().then_some(work)
 }
 
 thread_local! {
     /// What is to be done here, while somebody sees to it.
-    static HERE: RefCell<Option<VecDeque<Errand>>> = const { RefCell::new(None) };
+    static HERE: RefCell<Option<VecDeque<BoxFuture<'static, ()>>>> = const { RefCell::new(None) };
 }
 
 /// Has errands of this thread wait for [`run`](Self::run), for as long as it lives.
-pub struct Errands {
+pub struct AfterTurn {
     is_outermost: bool,
     /// It is about one thread.
     _here: PhantomData<*const ()>,
 }
 
-impl Errands {
+impl AfterTurn {
     /// From now on this thread's wait.
     #[must_use = "once this is dropped they don't wait any more"]
     pub fn here() -> Self {
@@ -45,14 +43,14 @@ impl Errands {
             return;
         }
         while let Some(errand) = HERE.with_borrow_mut(|here| here.as_mut().and_then(VecDeque::pop_front)) {
-            if let Some(rest) = begun(errand) {
+            if let Some(rest) = poll_once(errand) {
                 tokio::spawn(rest);
             }
         }
     }
 }
 
-impl Drop for Errands {
+impl Drop for AfterTurn {
     fn drop(&mut self) {
         if self.is_outermost {
             // None is left but after a panic.
@@ -62,10 +60,10 @@ impl Drop for Errands {
 }
 
 /// Has something done soon: once the turn at hand is over, or in a task.
-pub(super) fn soon(work: impl Future<Output = ()> + Send + 'static) {
+pub(super) fn defer(work: impl Future<Output = ()> + Send + 'static) {
     let work = HERE.with_borrow_mut(|here| match here {
-        Some(errands) => {
-            errands.push_back(Box::pin(work));
+        Some(after_turn) => {
+            after_turn.push_back(Box::pin(work));
             None
         }
         None => Some(work),
@@ -87,11 +85,11 @@ mod tests {
     async fn errands_wait_for_the_end_of_the_turn_and_those_that_have_to_wait_become_tasks() {
         let (said, mut heard) = tokio::sync::mpsc::unbounded_channel();
         let notify = Arc::new(Notify::new());
-        let errands = Errands::here();
-        let inner = Errands::here();
+        let after_turn = AfterTurn::here();
+        let inner = AfterTurn::here();
         for number in [1, 2] {
             let (said, notify) = (said.clone(), Arc::clone(&notify));
-            soon(async move {
+            defer(async move {
                 if number == 1 {
                     notify.notified().await;
                 }
@@ -101,12 +99,12 @@ mod tests {
         inner.run();
         drop(inner);
         assert!(heard.try_recv().is_err(), "the outermost sees to it");
-        errands.run();
+        after_turn.run();
         assert_eq!((heard.try_recv(), heard.try_recv().is_err()), (Ok(2), true));
         notify.notify_one();
         assert_eq!(heard.recv().await, Some(1));
-        drop(errands);
-        soon(async move { said.send(3).unwrap_or_default() });
+        drop(after_turn);
+        defer(async move { said.send(3).unwrap_or_default() });
         assert!(heard.try_recv().is_err());
         assert_eq!(heard.recv().await, Some(3));
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::loader::Loaded;
-use super::control::{Asked, Denied, Wish};
+use super::control::{Command, CommandError, CommandRequest};
 use super::jobs::{Answer, ROLLED_BACK, Why};
 use super::trial::{Against, Serving, Trial};
 use super::{Library, scan};
@@ -12,13 +12,13 @@ use crate::routes::Conflict;
 impl Library {
     /// Does what was asked for, and answers when it is done: a reload and a rollback once the load that they need has come to its
     /// end, all else at once.
-    pub(super) fn grant(&mut self, Asked { plugin, wish, answer }: Asked) {
+    pub(super) fn run(&mut self, CommandRequest { plugin, command, answer }: CommandRequest) {
         self.review();
-        let granted = match wish {
-            Wish::Reload => return self.reload(&plugin, answer),
-            Wish::Rollback => return self.roll_back(&plugin, answer),
-            Wish::Unload => self.unload(&plugin),
-            Wish::Forget => self.forget(&plugin),
+        let granted = match command {
+            Command::Reload => return self.reload(&plugin, answer),
+            Command::Rollback => return self.roll_back(&plugin, answer),
+            Command::Unload => self.unload(&plugin),
+            Command::Forget => self.forget(&plugin),
         };
         self.refuse_candidates();
         // Who asked may have gone.
@@ -29,30 +29,30 @@ impl Library {
         let found = scan(&self.sources);
         let Some((path, _)) = found.plugins.get(name) else {
             let is_known = self.plugins.contains_key(name);
-            let gone = || Denied::Refused("its file is gone; put it back, or unload the plugin".to_owned());
-            let _ = answer.send(Err(if is_known { gone() } else { Denied::Unknown }));
+            let gone = || CommandError::Refused("its file is gone; put it back, or unload the plugin".to_owned());
+            let _ = answer.send(Err(if is_known { gone() } else { CommandError::Unknown }));
             return;
         };
         self.plugins.entry(name.to_owned()).or_default().is_unloaded = false;
-        self.shelf.update(name, |status| status.is_unloaded = false);
+        self.statuses.update(name, |status| status.is_unloaded = false);
         self.begin(name, path, None, Why::Asked, Some(answer));
     }
 
-    fn unload(&mut self, name: &str) -> Result<(), Denied> {
+    fn unload(&mut self, name: &str) -> Result<(), CommandError> {
         self.abandon(name, "the plugin was unloaded meanwhile");
-        let entry = self.plugins.get_mut(name).ok_or(Denied::Unknown)?;
+        let entry = self.plugins.get_mut(name).ok_or(CommandError::Unknown)?;
         entry.candidate = None;
         entry.is_unloaded = true;
         if let Some(serving) = entry.serving.take() {
             // A mount must not stand open for it.
-            entry.is_missed = entry.is_missed || serving.guard().is_some();
+            entry.is_missed = entry.is_missed || serving.gatekeeper().is_some();
             // It goes on when the plugin is loaded again.
-            entry.recalled = serving.trial.filter(|trial| trial.probation.has_way_back());
+            entry.recalled = serving.trial.filter(|trial| trial.probation.can_roll_back());
             entry.previous = None;
         }
         self.publish_as_it_is();
         tracing::info!(plugin = name, "plugin_unloaded");
-        self.shelf.update(name, |status| {
+        self.statuses.update(name, |status| {
             status.is_unloaded = true;
             status.is_rolled_back = false;
             status.generation = 0;
@@ -81,13 +81,13 @@ impl Library {
 
     /// What a rollback leads to, where it is loaded: the build that the one that serves has to prove itself against, or the one
     /// that served before.
-    fn build_before(&self, name: &str) -> Result<Option<(Arc<Loaded>, bool)>, Denied> {
-        let entry = self.plugins.get(name).ok_or(Denied::Unknown)?;
+    fn build_before(&self, name: &str) -> Result<Option<(Arc<Loaded>, bool)>, CommandError> {
+        let entry = self.plugins.get(name).ok_or(CommandError::Unknown)?;
         match entry.serving.as_ref().and_then(|serving| serving.trial.as_ref()) {
             Some(Trial { against: Against::Build(judge), .. }) => Ok(Some((Arc::clone(judge), true))),
             Some(Trial { against: Against::Lost(digest), .. }) => {
                 let why = format!("the build before, {digest}, can't be loaded any more; the log says why");
-                Err(Denied::Refused(why))
+                Err(CommandError::Refused(why))
             }
             Some(Trial { against: Against::Nothing, .. }) | None => {
                 Ok(entry.previous.clone().map(|previous| (previous, false)))
@@ -95,16 +95,16 @@ impl Library {
         }
     }
 
-    fn roll_back_to(&mut self, name: &str, before: Arc<Loaded>, is_judge: bool) -> Result<(), Denied> {
-        self.check_guard(name, &before)?;
-        let conflict = |conflict: Conflict| Denied::Refused(conflict.to_string());
+    fn roll_back_to(&mut self, name: &str, before: Arc<Loaded>, is_judge: bool) -> Result<(), CommandError> {
+        self.check_gatekeeper(name, &before)?;
+        let conflict = |conflict: Conflict| CommandError::Refused(conflict.to_string());
         if is_judge {
-            self.return_to_proved(name, &before).map_err(conflict)?;
+            self.publish_previous(name, &before).map_err(conflict)?;
         } else {
             self.serve_again(name, before).map_err(conflict)?;
         }
         self.abandon(name, ROLLED_BACK);
-        self.shelf.update(name, |status| status.is_rolled_back = true);
+        self.statuses.update(name, |status| status.is_rolled_back = true);
         Ok(())
     }
 

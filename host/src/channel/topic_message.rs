@@ -6,9 +6,9 @@ use bytestring::ByteString;
 use tokio::sync::oneshot;
 
 use super::fault_log::Failed;
-use super::line::Line;
-use super::load::Burden;
-use super::{Channel, Entry, Node};
+use super::in_flight::InFlight;
+use super::turn_queue::TurnQueue;
+use super::{Channel, MemberEvent, Node};
 use crate::contract::{Fault, Message, Reply, Source, TopicCallback};
 use crate::protocol::{Payload, Topic};
 
@@ -39,14 +39,14 @@ pub(super) enum Sender {
 }
 
 /// An event on its way to a topic.
-pub(super) struct Letter {
+pub(super) struct TopicMessage {
     pub(super) node: Arc<Node>,
     pub(super) topic: Topic,
     pub(super) event: ByteString,
     pub(super) payload: Payload,
     pub(super) sender: Sender,
     /// Until it is answered, it counts for its topic's plugin.
-    pub(super) burden: Option<Burden>,
+    pub(super) in_flight: Option<InFlight>,
 }
 
 impl Node {
@@ -55,55 +55,55 @@ impl Node {
     /// # Errors
     /// Where nobody takes it, too much waits, or the callback fails.
     pub async fn send(self: &Arc<Self>, topic: &str, event: ByteString, payload: Payload) -> Delivered {
-        let (sender, answered) = oneshot::channel();
+        let (sender, evaluated) = oneshot::channel();
         let topic = Topic::new(topic);
         let sender = Sender::Outside(sender);
-        self.post(Letter { node: Arc::clone(self), topic, event, payload, sender, burden: None });
+        self.post(TopicMessage { node: Arc::clone(self), topic, event, payload, sender, in_flight: None });
         // It was lost only if its turn panicked, which is logged there.
-        answered.await.unwrap_or_else(|_| Err(Undelivered::Fault(Fault::failed("a fault of the host"))))
+        evaluated.await.unwrap_or_else(|_| Err(Undelivered::Fault(Fault::failed("a fault of the host"))))
     }
 
     /// Posts a letter. Where there is no room for it, its sender is told, or nobody.
-    pub(super) fn post(&self, mut letter: Letter) {
-        let Some(route) = self.routes.find(letter.topic.as_str()) else {
-            return letter.answer(Err(Undelivered::Unrouted));
+    pub(super) fn post(&self, mut message: TopicMessage) {
+        let Some(route) = self.routes.find(message.topic.as_str()) else {
+            return message.answer(Err(Undelivered::Unrouted));
         };
-        letter.burden = self.loads.of(&route.plugin).add(letter.bytes());
-        if letter.burden.is_none() {
-            return letter.answer(Err(Undelivered::Busy));
+        message.in_flight = self.in_flight.of(&route.plugin).add(message.bytes());
+        if message.in_flight.is_none() {
+            return message.answer(Err(Undelivered::Busy));
         }
-        let line = self.lines.of(&letter.topic);
-        match line.post_letter(Box::new(letter), &self.limits) {
+        let queue = self.queues.of(&message.topic);
+        match queue.post_message(Box::new(message), &self.limits) {
             Ok(drain) => {
                 if let Some(drain) = drain {
                     drain.spawn();
                 }
             }
-            Err(letter) => letter.answer(Err(Undelivered::Busy)),
+            Err(message) => message.answer(Err(Undelivered::Busy)),
         }
     }
 }
 
-impl Letter {
+impl TopicMessage {
     /// Bytes that it holds while it waits.
     pub(super) fn bytes(&self) -> usize {
         self.event.len() + self.payload.len()
     }
 
     /// Takes its turn.
-    pub(super) async fn turn(self, line: &Arc<Line>) {
-        let delivered = self.deliver(line).await;
+    pub(super) async fn turn(self, queue: &Arc<TurnQueue>) {
+        let delivered = self.deliver(queue).await;
         self.answer(delivered);
     }
 
-    async fn deliver(&self, line: &Arc<Line>) -> Delivered {
+    async fn deliver(&self, queue: &Arc<TurnQueue>) -> Delivered {
         let route = self.node.routes.find(self.topic.as_str()).ok_or(Undelivered::Unrouted)?;
         if !route.takes.messages {
             return Err(Undelivered::NotTaken(Arc::clone(&route.plugin)));
         }
         let callback = TopicCallback::Message { event: self.event.clone(), payload: self.payload.clone() };
         let name = callback.name();
-        self.node.topic_turn(line, &self.topic, &route, callback).await.map_err(|fault| {
+        self.node.topic_turn(queue, &self.topic, &route, callback).await.map_err(|fault| {
             let failed = Failed { event: Some(&self.event), ..Failed::in_callback(name) };
             self.node.log_topic_fault(&route, &self.topic, failed, &fault);
             Undelivered::Fault(fault)
@@ -117,7 +117,7 @@ impl Letter {
                 if let (Some(channel), Ok(Some(reply))) = (member.upgrade(), delivered) {
                     let payload = as_message(reply);
                     let (topic, event) = (self.topic, self.event);
-                    channel.post(Entry::Info(Message { source: Source::Answer, topic, event, payload }));
+                    channel.post(MemberEvent::Info(Message { source: Source::Answer, topic, event, payload }));
                 }
             }
             Sender::Topic => {}

@@ -27,7 +27,7 @@ const VERSION: u64 = 1;
 
 /// What a line says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(super) enum ExportLine {
     /// What this is. The first one. With the mark of the ids, if there is one: ids that are drawn after an import sort behind those
     /// that are imported.
     Head { ids_ms: Option<u64> },
@@ -65,7 +65,7 @@ struct Fields {
     rows: Option<u64>,
 }
 
-impl Line {
+impl ExportLine {
     /// The row of a place.
     pub(super) fn row(place: Place, value: Bytes) -> Self {
         let Place { plugin, kind, name } = place;
@@ -165,15 +165,15 @@ fn from_base64(text: &str) -> Result<Bytes> {
 mod tests {
     use super::*;
 
-    fn row(kind: Kind, name: &'static [u8], value: &'static [u8]) -> Line {
-        Line::Row { plugin: "chat".into(), kind, name: name.into(), value: value.into() }
+    fn row(kind: Kind, name: &'static [u8], value: &'static [u8]) -> ExportLine {
+        ExportLine::Row { plugin: "chat".into(), kind, name: name.into(), value: value.into() }
     }
 
     #[test]
     fn lines_are_read_as_they_were_written() {
         for (line, text) in [
-            (Line::Head { ids_ms: None }, r#"{"format":"bennu-store","version":1}"#),
-            (Line::Head { ids_ms: Some(7) }, r#"{"format":"bennu-store","version":1,"ids_ms":7}"#),
+            (ExportLine::Head { ids_ms: None }, r#"{"format":"bennu-store","version":1}"#),
+            (ExportLine::Head { ids_ms: Some(7) }, r#"{"format":"bennu-store","version":1,"ids_ms":7}"#),
             (row(Kind::Keys, b"a\0", b""), r#"{"plugin":"chat","key":"a\u0000","value":""}"#),
             (row(Kind::Keys, b"\xff\0", b"\x80"), r#"{"plugin":"chat","key_base64":"/wA=","value_base64":"gA=="}"#),
             (row(Kind::Rooms, "röom".as_bytes(), b"{}"), r#"{"plugin":"chat","room":"röom","value":"{}"}"#),
@@ -181,9 +181,9 @@ mod tests {
                 row(Kind::Formers, b"room", b"\x01\xff"),
                 r#"{"plugin":"chat","room_before":"room","value_base64":"Af8="}"#,
             ),
-            (Line::End { rows: 3 }, r#"{"rows":3}"#),
+            (ExportLine::End { rows: 3 }, r#"{"rows":3}"#),
         ] {
-            assert_eq!(Line::read(text.as_bytes()).unwrap(), line);
+            assert_eq!(ExportLine::read(text.as_bytes()).unwrap(), line);
             assert_eq!(String::from_utf8(line.write().unwrap()).unwrap(), format!("{text}\n"));
         }
     }
@@ -207,7 +207,7 @@ mod tests {
             (r#"{"format":"tar","version":1}"#, "its format is `tar`"),
             (r#"{"format":"bennu-store","version":2}"#, "reads version 1"),
         ] {
-            let error = format!("{:#}", Line::read(text.as_bytes()).unwrap_err());
+            let error = format!("{:#}", ExportLine::read(text.as_bytes()).unwrap_err());
             assert!(error.contains(reason), "{text}: {error}");
         }
     }

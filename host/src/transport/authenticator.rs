@@ -7,12 +7,12 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
 use crate::auth::{Derivation, Jwt, Leeway, MaxAge, TokenError, Tokens};
-use crate::contract::{Identity, Request, Verdict};
-use crate::routes::{Guarding, RouteTable};
+use crate::contract::{Admission, Identity, Request};
+use crate::routes::{GatekeeperChoice, RouteTable};
 use crate::socket::Reason;
 
 /// How a mount authenticates.
-pub enum Doorman {
+pub enum Authenticator {
     /// Anybody is let in.
     Open,
     /// The only gatekeeper there is decides; where there is none, anybody is let in.
@@ -54,7 +54,7 @@ pub enum Verifier {
 
 /// Why a client isn't let in.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Turned {
+pub(super) enum Rejection {
     /// It may not, with this status and text.
     Away(Reason, StatusCode, String),
     /// Whoever decides failed: 500.
@@ -65,7 +65,7 @@ pub(super) enum Turned {
     Full,
 }
 
-impl Turned {
+impl Rejection {
     /// As in Phoenix: 403, with nothing in it.
     pub(super) fn forbidden(reason: Reason) -> Self {
         Self::Away(reason, StatusCode::FORBIDDEN, String::new())
@@ -81,45 +81,45 @@ impl Turned {
     }
 }
 
-impl Doorman {
+impl Authenticator {
     /// Decides about a request, whose parameters are given as JSON too.
     pub(super) async fn decide(
         &self,
         routes: &RouteTable,
         request: Request,
         params: &Map<String, Value>,
-    ) -> Result<Identity, Turned> {
+    ) -> Result<Identity, Rejection> {
         let guarding = match self {
             Self::Open => return Ok(Identity::default()),
             Self::Token(check) => {
-                return check.verify(&request, params).map_err(|why| Turned::forbidden(reason_of(why)));
+                return check.verify(&request, params).map_err(|why| Rejection::forbidden(reason_of(why)));
             }
-            Self::Only => routes.current().guards().only(),
-            Self::Gatekeeper(name) => routes.current().guards().named(name),
+            Self::Only => routes.current().gatekeepers().only(),
+            Self::Gatekeeper(name) => routes.current().gatekeepers().named(name),
         };
         let gatekeeper = match guarding {
-            Guarding::Open => return Ok(Identity::default()),
-            Guarding::By(gatekeeper) => gatekeeper,
-            Guarding::Closed => {
+            GatekeeperChoice::Open => return Ok(Identity::default()),
+            GatekeeperChoice::By(gatekeeper) => gatekeeper,
+            GatekeeperChoice::Closed => {
                 tracing::warn!(
                     mount = &*request.mount,
                     "nobody is let in: the gatekeeper isn't there, or not the only one"
                 );
-                return Err(Turned::Unguarded);
+                return Err(Rejection::Unguarded);
             }
         };
         let mount = request.mount.clone();
         match gatekeeper.connect(request).await {
-            Ok(Verdict::Granted(identity)) => Ok(identity),
-            Ok(Verdict::Refused { status, body }) => {
+            Ok(Admission::Granted(identity)) => Ok(identity),
+            Ok(Admission::Refused { status, body }) => {
                 let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
-                Err(Turned::Away(Reason::Gatekeeper, status, body))
+                Err(Rejection::Away(Reason::Gatekeeper, status, body))
             }
             Err(fault) => {
                 let kind = fault.kind.as_str();
                 let ((plugin, generation), mount) = (gatekeeper.origin(), &*mount);
                 tracing::warn!(plugin, generation, mount, callback = "connect", kind, "fault: {}", fault.detail);
-                Err(Turned::Failed(Reason::GatekeeperFailed))
+                Err(Rejection::Failed(Reason::GatekeeperFailed))
             }
         }
     }

@@ -17,7 +17,7 @@ const ANEW_MAX: u32 = 32;
 
 /// A deadline, of which only the time counts in which the host ran.
 #[derive(Debug)]
-pub struct Patience {
+pub struct AwakeDeadline {
     piece: Duration,
     look: Duration,
     /// Pieces that are still to be waited for, without the look.
@@ -27,7 +27,7 @@ pub struct Patience {
     until: Instant,
 }
 
-impl Patience {
+impl AwakeDeadline {
     /// A deadline that is so far away.
     #[must_use]
     pub fn new(time: Duration) -> Self {
@@ -64,7 +64,7 @@ impl Patience {
 
 /// Waits for so long.
 pub async fn sleep(time: Duration) {
-    let mut patience = Patience::new(time);
+    let mut patience = AwakeDeadline::new(time);
     loop {
         sleep_until(patience.until()).await;
         if patience.is_over() {
@@ -103,7 +103,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_gap_moves_the_deadline() {
-        let mut patience = Patience::new(MINUTE);
+        let mut patience = AwakeDeadline::new(MINUTE);
         // An hour passes at once, as it does for a process that was stopped.
         advance(60 * MINUTE).await;
         assert!(!patience.is_over());
@@ -127,7 +127,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_host_that_is_always_late_comes_to_an_end() {
-        let mut patience = Patience::new(Duration::from_secs(1));
+        let mut patience = AwakeDeadline::new(Duration::from_secs(1));
         let mut asked = 0;
         while !patience.is_over() {
             advance(Duration::from_secs(2)).await;

@@ -7,31 +7,31 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::time::Instant;
 
 use super::Node;
-use super::consult::Answered;
 use super::former::{self, Former};
-use super::line::Line;
+use super::invoke::Evaluated;
 use super::saved::Saved;
+use super::turn_queue::TurnQueue;
 use crate::contract::{Fault, FaultKind};
 use crate::protocol::Topic;
-use crate::routes::{Probation, RoomKind, Route, Verdict};
-use crate::store::{Draft, ReadError, Refusal};
+use crate::routes::{Probation, ProbationResult, RoomKind, Route};
+use crate::store::{CommitError, Draft, ReadError};
 
 /// For so long a call that was overtaken is run again. Others have got on with theirs each time.
-const OVERTAKEN_MAX: Duration = Duration::from_secs(5);
+const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// What has come of storing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kept {
+pub(super) enum Persisted {
     /// It is there, or there was nothing to store.
     Done,
     /// Something that the call has read is no more: nothing was stored, and it is to run again.
-    Overtaken,
+    Conflict,
 }
 
 /// How often a call may be overtaken.
-pub(super) struct Patience(Instant);
+pub(super) struct RetryDeadline(Instant);
 
-impl Patience {
+impl RetryDeadline {
     pub(super) fn new() -> Self {
         Self(Instant::now())
     }
@@ -40,65 +40,65 @@ impl Patience {
     ///
     /// # Errors
     /// Where it has lasted too long.
-    pub(super) fn go_on(&self) -> Result<(), Fault> {
-        if self.0.elapsed() < OVERTAKEN_MAX {
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        if self.0.elapsed() < RETRY_MAX {
             return Ok(());
         }
-        let limit = OVERTAKEN_MAX.as_secs();
+        let limit = RETRY_MAX.as_secs();
         Err(Fault::new(FaultKind::Store, format!("others changed what it had read, again and again, for {limit} s")))
     }
 }
 
 impl Node {
     /// Whether anything of it has to be stored, or what it has read to be looked at again.
-    pub(super) fn is_to_keep(&self, route: &Route, answered: &Answered) -> bool {
-        answered.outcome.draft.is_some() || route.spec.room == RoomKind::Durable
+    pub(super) fn needs_persisting(&self, route: &Route, evaluated: &Evaluated) -> bool {
+        evaluated.outcome.draft.is_some() || route.spec.room == RoomKind::Durable
     }
 
     /// Stores what has to be. Ready at once where nothing has.
-    pub(super) async fn keep(
+    pub(super) async fn persist(
         &self,
-        (line, topic): (&Line, &Topic),
+        (queue, topic): (&TurnQueue, &Topic),
         route: &Route,
-        answered: &mut Answered,
-    ) -> Result<Kept, Fault> {
-        let mut draft = answered.outcome.draft.take();
+        evaluated: &mut Evaluated,
+    ) -> Result<Persisted, Fault> {
+        let mut draft = evaluated.outcome.draft.take();
         let is_durable = route.spec.room == RoomKind::Durable;
-        answered.is_room_stored = !is_durable || line.is_room_due();
+        evaluated.is_room_stored = !is_durable || queue.is_room_due();
         let mut former = None;
-        if let Some(room) = answered.room.as_ref().filter(|_| is_durable && answered.is_room_stored) {
+        if let Some(room) = evaluated.room.as_ref().filter(|_| is_durable && evaluated.is_room_stored) {
             let draft = draft.get_or_insert_with(|| Box::new(self.store.begin(&route.owner)));
-            former = Some(set_room(draft, topic, Some(room), line.has_stored_former())?);
+            former = Some(set_room(draft, topic, Some(room), queue.has_stored_former())?);
         }
-        let Some(draft) = draft else { return Ok(Kept::Done) };
+        let Some(draft) = draft else { return Ok(Persisted::Done) };
         if !draft.has_writes() {
             let is_current = !draft.has_reads() || self.store.is_current(&draft);
-            return Ok(if is_current { Kept::Done } else { Kept::Overtaken });
+            return Ok(if is_current { Persisted::Done } else { Persisted::Conflict });
         }
-        let kept = self.commit_draft(draft).await?;
-        answered.is_stored = kept == Kept::Done;
-        if let Some(has_former) = former.filter(|_| answered.is_stored) {
-            line.former_kept(has_former);
+        let persisted = self.commit_draft(draft).await?;
+        evaluated.is_stored = persisted == Persisted::Done;
+        if let Some(has_former) = former.filter(|_| evaluated.is_stored) {
+            queue.former_persisted(has_former);
         }
-        Ok(kept)
+        Ok(persisted)
     }
 
     /// Stores a durable room whose last commits haven't been, whether its plugin still serves the topic or not.
-    pub(super) async fn keep_room(&self, line: &Line, topic: &Topic) {
-        let Some((owner, room)) = line.unstored_room() else { return };
+    pub(super) async fn persist_room(&self, queue: &TurnQueue, topic: &Topic) {
+        let Some((owner, room)) = queue.unstored_room() else { return };
         let mut draft = self.store.begin(&owner);
-        let kept = match set_room(&mut draft, topic, room.as_ref(), line.has_stored_former()) {
+        let persisted = match set_room(&mut draft, topic, room.as_ref(), queue.has_stored_former()) {
             Ok(has_former) => self.commit_draft(Box::new(draft)).await.map(|_| has_former),
             Err(fault) => Err(fault),
         };
-        match kept {
+        match persisted {
             Ok(has_former) => {
-                line.former_kept(has_former);
-                line.room_kept(true);
+                queue.former_persisted(has_former);
+                queue.room_persisted(true);
             }
             Err(fault) => {
                 tracing::error!(topic = topic.as_str(), "a room's last commits weren't stored: {fault}");
-                line.room_kept(false);
+                queue.room_persisted(false);
             }
         }
     }
@@ -117,7 +117,7 @@ impl Node {
         // The build on probation has taken the room away, which it may have to give back.
         let room = room.unwrap_or_else(|| Saved::new(Bytes::new(), route.spec.room_version));
         let probation = self.probation_of(route, &former, room.version);
-        Ok((Some(room.taken_over(former, probation)), true))
+        Ok((Some(room.with_former(former, probation)), true))
     }
 
     /// The probation under which a stored room was taken over: the one that its plugin is on, or one that has ended. One that
@@ -133,16 +133,16 @@ impl Node {
         }
         let own = route.spec.room_version;
         let returns = version != own && former.state.as_ref().is_some_and(|(_, former)| *former == own);
-        let verdict = if returns { Verdict::TakenBack } else { Verdict::Passed };
-        Probation::ended(former.probation, verdict, Arc::default())
+        let result = if returns { ProbationResult::RolledBack } else { ProbationResult::Passed };
+        Probation::ended(former.probation, result, Arc::default())
     }
 
-    async fn commit_draft(&self, draft: Box<Draft>) -> Result<Kept, Fault> {
+    async fn commit_draft(&self, draft: Box<Draft>) -> Result<Persisted, Fault> {
         // Most turns store nothing, and aren't to carry the room for it.
         match Box::pin(self.store.commit(*draft)).await {
-            Ok(_) => Ok(Kept::Done),
-            Err(Refusal::Overtaken) => Ok(Kept::Overtaken),
-            Err(refusal) => Err(Fault::new(FaultKind::Store, refusal.to_string())),
+            Ok(_) => Ok(Persisted::Done),
+            Err(CommitError::Conflict) => Ok(Persisted::Conflict),
+            Err(error) => Err(Fault::new(FaultKind::Store, error.to_string())),
         }
     }
 }

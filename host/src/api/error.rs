@@ -8,13 +8,13 @@ use serde_json::json;
 
 /// An error of the API: `{"error": {"code", "message"}}`.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct ApiError {
     pub(super) status: StatusCode,
     code: &'static str,
     message: String,
 }
 
-impl Refusal {
+impl ApiError {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into() }
     }
@@ -31,13 +31,13 @@ impl Refusal {
 }
 
 /// A name in a path that can't be read.
-impl From<PathRejection> for Refusal {
+impl From<PathRejection> for ApiError {
     fn from(error: PathRejection) -> Self {
         Self::bad(error.body_text())
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let Self { status, code, message } = self;
         (status, Json(json!({ "error": { "code": code, "message": message } }))).into_response()

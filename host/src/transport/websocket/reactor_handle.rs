@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mio::Waker;
 
 use super::connection::Arrival;
-use crate::pubsub::{Bell, Pressure};
+use crate::pubsub::{OutboxWaker, Pressure};
 
 /// Where one reactor of a group gets what others have for it.
-pub(super) struct Post {
+pub(super) struct ReactorHandle {
     group: u64,
-    place: usize,
+    index: usize,
     waker: Waker,
-    letters: Mutex<Letters>,
+    inbox: Mutex<Inbox>,
     /// Whether an outbox of its reactor has filled to a quarter. Who fills it waits while it is so.
     is_behind: AtomicBool,
     pressure: Arc<Pressure>,
@@ -22,10 +22,10 @@ pub(super) struct Post {
 
 /// What has come.
 #[derive(Default)]
-pub(super) struct Letters {
+pub(super) struct Inbox {
     pub(super) arrivals: Vec<Arrival>,
     /// The connections whose bell was rung.
-    pub(super) rung: Vec<usize>,
+    pub(super) woken: Vec<usize>,
     /// Whether the reactor is to end.
     pub(super) is_over: bool,
     /// Whether the reactor has ended, and nothing that is left is ever collected.
@@ -65,13 +65,13 @@ impl Drop for Behind {
 
 /// What the reactor on this thread has rung in its group, by place.
 #[derive(Default)]
-struct Here {
+struct LocalWakes {
     group: u64,
-    rung: Vec<Vec<usize>>,
+    woken: Vec<Vec<usize>>,
 }
 
 thread_local! {
-    static HERE: RefCell<Here> = RefCell::default();
+    static HERE: RefCell<LocalWakes> = RefCell::default();
 }
 
 static GROUPS: AtomicU64 = AtomicU64::new(1);
@@ -82,38 +82,45 @@ pub(super) fn next_group() -> u64 {
 }
 
 /// From now on this thread is one of this group. What it rings there waits until it is [taken](rung_here).
-pub(super) fn settle_here(posts: &[Arc<Post>]) {
-    let group = posts.first().map_or(0, |post| post.group);
-    HERE.with_borrow_mut(|here| *here = Here { group, rung: vec![Vec::new(); posts.len()] });
+pub(super) fn enter_reactor_thread(handles: &[Arc<ReactorHandle>]) {
+    let group = handles.first().map_or(0, |handle| handle.group);
+    HERE.with_borrow_mut(|here| *here = LocalWakes { group, woken: vec![Vec::new(); handles.len()] });
 }
 
 /// From now on this thread is one like any other: what it rings is left for the reactor that it is for.
-pub(super) fn settle_nowhere() {
-    HERE.with_borrow_mut(|here| *here = Here::default());
+pub(super) fn leave_reactor_thread() {
+    HERE.with_borrow_mut(|here| *here = LocalWakes::default());
 }
 
 /// Whether this thread has rung at a place of its group since it was last taken.
-pub(super) fn is_rung_here(place: usize) -> bool {
-    HERE.with_borrow(|here| here.rung.get(place).is_some_and(|rung| !rung.is_empty()))
+pub(super) fn has_local_wakes(place: usize) -> bool {
+    HERE.with_borrow(|here| here.woken.get(place).is_some_and(|woken| !woken.is_empty()))
 }
 
 /// What this thread has rung at a place of its group, in exchange for an empty list.
-pub(super) fn rung_here(place: usize, empty: Vec<usize>) -> Vec<usize> {
-    HERE.with_borrow_mut(|here| std::mem::replace(&mut here.rung[place], empty))
+pub(super) fn take_local_wakes(place: usize, empty: Vec<usize>) -> Vec<usize> {
+    HERE.with_borrow_mut(|here| std::mem::replace(&mut here.woken[place], empty))
 }
 
-impl Letters {
+impl Inbox {
     /// A connection's bell is rung. Where the reactor is gone, so is the connection.
-    fn ring(&mut self, number: usize) {
+    fn wake(&mut self, number: usize) {
         if !self.is_gone {
-            self.rung.push(number);
+            self.woken.push(number);
         }
     }
 }
 
-impl Post {
+impl ReactorHandle {
     pub(super) fn new(group: u64, place: usize, waker: Waker, pressure: Arc<Pressure>) -> Arc<Self> {
-        Arc::new(Self { group, place, waker, letters: Mutex::default(), is_behind: AtomicBool::new(false), pressure })
+        Arc::new(Self {
+            group,
+            index: place,
+            waker,
+            inbox: Mutex::default(),
+            is_behind: AtomicBool::new(false),
+            pressure,
+        })
     }
 
     /// Before the reactor writes all that it has: whether it is waited for, until what is given is dropped.
@@ -123,23 +130,23 @@ impl Post {
 
     /// There is no reactor any more: nobody is to wait for it, and no connection comes to it. Those that were on their way are
     /// closed.
-    pub(super) fn give_up(&self) {
+    pub(super) fn retire(&self) {
         if self.is_behind.swap(true, Ordering::AcqRel) {
             self.pressure.lower();
         }
-        let mut letters = self.lock();
-        letters.is_gone = true;
-        let left = std::mem::take(&mut letters.arrivals);
-        drop(letters);
+        let mut inbox = self.lock();
+        inbox.is_gone = true;
+        let left = std::mem::take(&mut inbox.arrivals);
+        drop(inbox);
         drop(left);
     }
 
     /// Leaves a connection. Gives it back where there is no reactor any more.
-    pub(super) fn leave_arrival(&self, arrival: Arrival) -> Option<Arrival> {
+    pub(super) fn send_arrival(&self, arrival: Arrival) -> Option<Arrival> {
         let mut refused = None;
-        self.leave(|letters| match letters.is_gone {
+        self.send(|inbox| match inbox.is_gone {
             true => refused = Some(arrival),
-            false => letters.arrivals.push(arrival),
+            false => inbox.arrivals.push(arrival),
         });
         refused
     }
@@ -149,11 +156,11 @@ impl Post {
     }
 
     /// Leaves something, and wakes the reactor if it sleeps.
-    pub(super) fn leave(&self, what: impl FnOnce(&mut Letters)) {
-        let mut letters = self.lock();
-        what(&mut letters);
-        let was_asleep = std::mem::take(&mut letters.is_asleep);
-        drop(letters);
+    pub(super) fn send(&self, what: impl FnOnce(&mut Inbox)) {
+        let mut inbox = self.lock();
+        what(&mut inbox);
+        let was_asleep = std::mem::take(&mut inbox.is_asleep);
+        drop(inbox);
         if was_asleep && let Err(error) = self.waker.wake() {
             tracing::error!("a thread that serves connections can't be woken: {error}");
         }
@@ -161,47 +168,47 @@ impl Post {
 
     /// Before the reactor sleeps: whether it may, for nothing has come.
     pub(super) fn may_sleep(&self) -> bool {
-        let mut letters = self.lock();
-        let has_come = !letters.arrivals.is_empty() || !letters.rung.is_empty() || letters.is_over;
+        let mut inbox = self.lock();
+        let has_come = !inbox.arrivals.is_empty() || !inbox.woken.is_empty() || inbox.is_over;
         #[cfg(test)]
-        let has_come = has_come || letters.fault.is_some();
+        let has_come = has_come || inbox.fault.is_some();
         // What tells of its being behind may have been taken just after it caught up.
-        letters.is_asleep = !has_come && !self.is_behind.load(Ordering::Acquire);
-        letters.is_asleep
+        inbox.is_asleep = !has_come && !self.is_behind.load(Ordering::Acquire);
+        inbox.is_asleep
     }
 
     /// What has come, in exchange for empty lists. That it is over is said again and again.
-    pub(super) fn collect(&self, empty: &mut Letters) {
-        let mut letters = self.lock();
-        std::mem::swap(&mut *letters, empty);
-        letters.is_over = empty.is_over;
+    pub(super) fn collect(&self, empty: &mut Inbox) {
+        let mut inbox = self.lock();
+        std::mem::swap(&mut *inbox, empty);
+        inbox.is_over = empty.is_over;
         empty.is_asleep = false;
     }
 
     /// Nothing in here can panic half-way through a change, so a poisoned lock is as good as another.
-    fn lock(&self) -> MutexGuard<'_, Letters> {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Bell for Post {
-    fn ring(&self, number: usize) {
+impl OutboxWaker for ReactorHandle {
+    fn wake(&self, number: usize) {
         let is_here = HERE.with_borrow_mut(|here| {
             let is_here = here.group == self.group;
             if is_here {
-                here.rung[self.place].push(number);
+                here.woken[self.index].push(number);
             }
             is_here
         });
         if !is_here {
-            self.leave(|letters| letters.ring(number));
+            self.send(|inbox| inbox.wake(number));
         }
     }
 
-    fn hurry(&self, number: usize) {
-        self.leave(|letters| {
+    fn request_flush(&self, number: usize) {
+        self.send(|inbox| {
             // It was rung for before, but who did that may not have passed it on yet.
-            letters.ring(number);
+            inbox.wake(number);
             if !self.is_behind.swap(true, Ordering::AcqRel) {
                 self.pressure.raise();
             }
@@ -216,64 +223,64 @@ mod tests {
 
     use super::*;
 
-    fn posts(group: u64) -> (Vec<Poll>, [Arc<Post>; 2]) {
+    fn handles(group: u64) -> (Vec<Poll>, [Arc<ReactorHandle>; 2]) {
         let polls = Vec::from([(); 2].map(|()| Poll::new().expect("a poll")));
         let pressure = Arc::new(Pressure::default());
-        let post = |place: usize| {
+        let handle = |place: usize| {
             let waker = Waker::new(polls[place].registry(), Token(0)).expect("a waker");
-            Post::new(group, place, waker, Arc::clone(&pressure))
+            ReactorHandle::new(group, place, waker, Arc::clone(&pressure))
         };
-        let posts = [0, 1].map(post);
-        (polls, posts)
+        let handles = [0, 1].map(handle);
+        (polls, handles)
     }
 
     #[test]
     fn a_group_s_own_threads_collect_what_they_ring_and_others_leave_letters() {
-        let (_polls, posts) = posts(next_group());
-        settle_here(&posts);
-        posts[1].ring(5);
-        posts[0].ring(6);
-        assert!(posts[1].may_sleep() && is_rung_here(1));
-        assert_eq!((rung_here(1, Vec::new()), rung_here(0, vec![])), (vec![5], vec![6]));
-        let (_others_polls, others) = self::posts(next_group());
-        settle_here(&others);
-        posts[1].ring(9);
-        assert!(!posts[1].may_sleep() && posts[0].may_sleep() && !is_rung_here(1));
-        let mut letters = Letters::default();
-        posts[1].collect(&mut letters);
-        assert_eq!(letters.rung, [9]);
+        let (_polls, handles) = handles(next_group());
+        enter_reactor_thread(&handles);
+        handles[1].wake(5);
+        handles[0].wake(6);
+        assert!(handles[1].may_sleep() && has_local_wakes(1));
+        assert_eq!((take_local_wakes(1, Vec::new()), take_local_wakes(0, vec![])), (vec![5], vec![6]));
+        let (_others_polls, others) = self::handles(next_group());
+        enter_reactor_thread(&others);
+        handles[1].wake(9);
+        assert!(!handles[1].may_sleep() && handles[0].may_sleep() && !has_local_wakes(1));
+        let mut inbox = Inbox::default();
+        handles[1].collect(&mut inbox);
+        assert_eq!(inbox.woken, [9]);
     }
 
     #[test]
     fn others_wait_for_who_is_behind_until_it_has_caught_up_or_is_gone() {
-        let (_polls, posts) = posts(next_group());
-        let is_eased = || posts[0].pressure.eased().now_or_never().is_some();
-        posts[0].hurry(1);
-        posts[0].hurry(2);
-        assert!(!posts[0].may_sleep() && posts[1].may_sleep() && !is_eased());
-        let behind = posts[0].catch_up();
-        assert!(behind.is_some() && posts[0].catch_up().is_none() && !is_eased());
+        let (_polls, handles) = handles(next_group());
+        let is_eased = || handles[0].pressure.eased().now_or_never().is_some();
+        handles[0].request_flush(1);
+        handles[0].request_flush(2);
+        assert!(!handles[0].may_sleep() && handles[1].may_sleep() && !is_eased());
+        let behind = handles[0].catch_up();
+        assert!(behind.is_some() && handles[0].catch_up().is_none() && !is_eased());
         drop(behind);
         assert!(is_eased());
-        posts[0].hurry(1);
-        posts.iter().for_each(|post| post.give_up());
-        posts[1].hurry(1);
+        handles[0].request_flush(1);
+        handles.iter().for_each(|handle| handle.retire());
+        handles[1].request_flush(1);
         assert!(is_eased());
     }
 
     #[test]
     fn who_sleeps_is_woken_once() {
-        let (mut polls, posts) = posts(next_group());
+        let (mut polls, handles) = handles(next_group());
         let mut events = mio::Events::with_capacity(8);
         let mut wakes = |poll: &mut Poll| {
             poll.poll(&mut events, Some(std::time::Duration::ZERO)).expect("a look");
             events.iter().count()
         };
-        posts[0].leave(|letters| letters.rung.push(1));
-        assert_eq!((wakes(&mut polls[0]), posts[0].may_sleep()), (0, false));
-        posts[0].collect(&mut Letters::default());
-        assert!(posts[0].may_sleep());
-        posts[0].leave(|letters| letters.is_over = true);
-        assert_eq!((wakes(&mut polls[0]), posts[0].may_sleep()), (1, false));
+        handles[0].send(|inbox| inbox.woken.push(1));
+        assert_eq!((wakes(&mut polls[0]), handles[0].may_sleep()), (0, false));
+        handles[0].collect(&mut Inbox::default());
+        assert!(handles[0].may_sleep());
+        handles[0].send(|inbox| inbox.is_over = true);
+        assert_eq!((wakes(&mut polls[0]), handles[0].may_sleep()), (1, false));
     }
 }
