@@ -1,13 +1,13 @@
-// The state that a topic publishes, in the hands of a client of phoenix.js.
+// The published state of a topic, for a client with phoenix.js.
 //
-// The server sends all of it once (`room_state`), and from then on what changed (`room_diff`): JSON merge patches by RFC 7396,
-// numbered one by one. Here they are put together.
+// The server sends the whole state once (`room_state`), and then the changes (`room_diff`): JSON merge patches (RFC 7396) with
+// consecutive numbers. `RoomState` applies them.
 
 /**
- * The state of a topic, kept up to date.
+ * The current state of a topic.
  *
- * No state is ever changed: each change makes another one, in which every object and array that is the same as before is the very
- * same one, so that a view can tell by `===` what it has to draw again. Don't change them either.
+ * A state object never changes. Each change makes a new state, which shares all unchanged objects and arrays with the old one. So
+ * a view can use `===` to find the parts that it has to draw again. Don't change these objects yourself.
  */
 export class RoomState {
   #channel;
@@ -17,12 +17,12 @@ export class RoomState {
   #n = 0;
 
   /**
-   * Follows a channel's state. Make it before the channel joins: the first state comes right behind the join's reply.
+   * Follows a channel's state. Create it before the channel joins: the first state comes directly after the join's reply.
    *
    * @param {{ on: Function, off: Function }} channel A channel of phoenix.js.
    * @param {object} [options]
-   * @param {(state: Record<string, any>, patch: Record<string, any> | null) => void} [options.onChange] Is called when there is
-   *   another state, with the patch that led to it, or null where all of it came.
+   * @param {(state: Record<string, any>, patch: Record<string, any> | null) => void} [options.onChange] Is called for
+   *   each new state, with the patch that led to it, or with null if the server sent the whole state.
    */
   constructor(channel, { onChange = () => {} } = {}) {
     this.#channel = channel;
@@ -35,7 +35,7 @@ export class RoomState {
   }
 
   /**
-   * The state, without what is null, which counts as absent. Null before the first has come.
+   * The state, without fields that are null, which count as absent. Null before the first state arrives.
    *
    * @returns {Record<string, any> | null}
    */
@@ -44,7 +44,7 @@ export class RoomState {
   }
 
   /**
-   * The number of the last change that is in it. Each is one more than the one before, until the topic begins anew.
+   * The number of the last change in the state. Each number is one more than the number before, until the topic's room ends.
    *
    * @returns {number}
    */
@@ -52,18 +52,18 @@ export class RoomState {
     return this.#n;
   }
 
-  /** Follows no more. The state stays as it is. */
+  /** Stops following the channel. The state stays as it is. */
   detach() {
     for (const [event, ref] of this.#bindings) this.#channel.off(event, ref);
     this.#bindings = [];
   }
 
-  /** A change follows the one before, or is of no use: what is older is in the state already, and after a gap all of it comes. */
+  /** Applies a change with the next number only. Older changes are already in the state. After a gap, the whole state comes. */
   #follow(n, patch) {
     if (this.#state !== null && n === this.#n + 1) this.#take(n, merged(this.#state, patch), patch);
   }
 
-  /** All of it is always taken, with a lower number too: the topic has ended and begun anew since this client was last in it. */
+  /** Takes a whole state with any number. A lower number means that the topic's room has ended and begun again. */
   #take(n, state, patch) {
     const before = this.#state;
     this.#n = n;
@@ -72,7 +72,7 @@ export class RoomState {
   }
 }
 
-/** What a merge patch makes of a value, which stays as it is. */
+/** Applies a merge patch to a copy of a value. */
 function merged(before, patch) {
   if (!isObject(patch)) return patch;
   const after = new Map(isObject(before) ? Object.entries(before) : []);
@@ -80,11 +80,11 @@ function merged(before, patch) {
     if (change === null) after.delete(key);
     else after.set(key, merged(after.get(key), change));
   }
-  // Neither this nor `kept` assigns to a key: one may be `__proto__`.
+  // Neither this function nor `kept` assigns to a key, because a key may be `__proto__`.
   return Object.fromEntries(after);
 }
 
-/** A value, made of the parts of the one before that are the same. */
+/** Gives a value that reuses all equal parts of the value before. */
 function kept(before, after) {
   if (before === after) return before;
   if (Array.isArray(after)) {

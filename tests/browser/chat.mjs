@@ -1,16 +1,16 @@
-// The chat's page as tests use it: what people do there, and what they see.
+// The chat's page, for tests: the actions of users, and the content that they see.
 
 import { startHost } from "../host.mjs";
 import { openWindow, startBrowser } from "./window.mjs";
 
-/** A host with the chat and its page, and a browser. */
+/** Starts a host with the chat and its page, and a browser. */
 export async function start(t) {
   const host = await startHost(t, { plugins: ["chat"], page: "chat" });
   const browser = await startBrowser(t);
   return { host, browser, open: (options) => openWindow(browser, host.url, options) };
 }
 
-/** Steps in under a name. */
+/** Enters the chat under a name. */
 export async function enter(page, name) {
   await page.getByLabel("Your name").fill(name);
   await page.getByRole("button", { name: "Step in" }).click();
@@ -28,10 +28,10 @@ export async function say(page, text) {
   await page.keyboard.press("Enter");
 }
 
-/** Waits until a text stands in the conversation. */
+/** Waits until the conversation shows a text. */
 export const shown = (page, text) => page.getByRole("log").getByText(text, { exact: true }).waitFor();
 
-/** The messages that a page shows, in their order. */
+/** The messages that a page shows, in order. */
 export const said = (page) =>
   page.locator(".log:not([hidden]) .lines:not(.pending) .bubble").evaluateAll((all) =>
     all.map((bubble) => bubble.firstChild.textContent),

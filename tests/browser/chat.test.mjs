@@ -1,4 +1,4 @@
-// The chat example's page in a real browser, with people in several windows.
+// The chat example's page in a real browser, with several windows.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -49,7 +49,7 @@ test("two people talk in two windows", async (t) => {
   assert.deepEqual([...ada.troubles, ...bo.troubles], []);
 });
 
-test("what people write is text, whatever it looks like", async (t) => {
+test("messages that look like HTML are shown as text", async (t) => {
   const { open } = await start(t);
   const ada = await open();
   await enter(ada, "<i>Ada</i>");
@@ -63,7 +63,7 @@ test("what people write is text, whatever it looks like", async (t) => {
   assert.deepEqual(bo.troubles, []);
 });
 
-test("rooms are apart, and unread messages are counted", async (t) => {
+test("rooms are separate, and unread messages are counted", async (t) => {
   const { open } = await start(t);
   const [ada, bo] = [await open(), await open()];
   await enter(ada, "Ada");
@@ -87,7 +87,7 @@ test("rooms are apart, and unread messages are counted", async (t) => {
   await room(ada, "garden");
 });
 
-test("a refused join is told kindly, and there is a way on", async (t) => {
+test("the page explains a refused join, and offers another room", async (t) => {
   const { open } = await start(t);
   const ada = await open();
   await enter(ada, "Ada");
@@ -104,7 +104,7 @@ test("a refused join is told kindly, and there is a way on", async (t) => {
   assert.equal(await ada.getByRole("link", { name: "is-this-ok?" }).count(), 0, "the closed door is no longer offered");
 });
 
-test("a page comes back by itself after the host was restarted", async (t) => {
+test("a page reconnects by itself after the host has restarted", async (t) => {
   const { host, open } = await start(t);
   const ada = await open();
   await enter(ada, "Ada");
@@ -123,7 +123,7 @@ test("a page comes back by itself after the host was restarted", async (t) => {
   await shown(ada, "before");
 });
 
-test("a plugin is reloaded under the open page", async (t) => {
+test("a plugin is reloaded while its page is open", async (t) => {
   const { host, open } = await start(t);
   const [ada, bo] = [await open(), await open()];
   await enter(ada, "Ada");
@@ -132,7 +132,7 @@ test("a plugin is reloaded under the open page", async (t) => {
   await bo.keyboard.press("Enter");
   await bo.getByText("A room's name has letters, digits, - and _.").waitFor();
 
-  // The same plugin with another sentence in it, as long as the old one: as if its source had been edited.
+  // The same plugin with another sentence of the same length, as if its source had been edited.
   const built = await readFile(plugin("chat"), "latin1");
   const edited = built.replaceAll("a room's name has letters", "a room's name has LETTERS");
   assert.notEqual(edited, built);

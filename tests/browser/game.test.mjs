@@ -1,4 +1,4 @@
-// The games' page in a real browser: a match and a round, with people in several windows.
+// The games' page in a real browser: a match and a round, with several windows.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -11,11 +11,11 @@ import { startDemo } from "../demo.mjs";
 import { plugin, startHost, until } from "../host.mjs";
 import { desktop, openWindow, phone, picture, startBrowser } from "./window.mjs";
 
-/** A host with the games and their page, and a browser. */
+/** Starts a host with the games and their page, and a browser. */
 async function start(t) {
   const host = await startHost(t, { plugins: ["game"], page: "game" });
   const browser = await startBrowser(t);
-  /** Opens a window for somebody, at a game or in the lobby. */
+  /** Opens a window for a user, at a game or in the lobby. */
   const open = async (name, topic = "", options = desktop) => {
     const page = await openWindow(browser, `${host.url}/#${topic}`, options);
     await page.getByLabel("Your name").fill(name);
@@ -30,14 +30,14 @@ const says = (page, text) => page.locator("#status").getByText(text).waitFor();
 const column = (page, number) => page.getByRole("button", { name: `Column ${number}:` });
 const begin = (page, kind) => page.getByRole("button", { name: `New game of ${kind}` }).click();
 
-/** Who plays, as a page shows them: `Ada 1`, with `away` where it says so. */
+/** The players that a page shows: `Ada 1`, with `away` if the page shows it. */
 const players = (page) =>
   page.locator("#players li").evaluateAll((items) =>
     items.map((item) => [...item.children].map((part) => part.textContent).filter(Boolean).join(" ")).join(", "),
   );
 const plays = (page, who) => until(`it shows ${who}`, async () => (await players(page)) === who);
 
-/** Drops a disc, and waits until all have seen it. */
+/** Drops a disc, and waits until all pages show it. */
 async function drop(page, number, pages) {
   await says(page, "Your turn");
   const before = (await column(page, number).getAttribute("aria-label")).match(/sun|moon/g)?.length ?? 0;
@@ -50,13 +50,13 @@ async function drop(page, number, pages) {
   }
 }
 
-/** Saves other rules: three in a row win, and a round lasts three seconds. */
+/** Loads a build with other rules: three in a row win, and a round lasts three seconds. */
 async function reload(host) {
   await host.replace("game", await readFile(plugin("variants/game-v2")));
   await until("the new build serves", async () => /"generation":\s*2/.test(await host.bennu("inspect", "--json")));
 }
 
-/** Somebody without a window takes a seat, until the test ends. */
+/** A user without a window takes a seat until the test ends. */
 function sit(t, host, topic, name) {
   const socket = new Socket(host.socketUrl, { transport: WebSocket });
   socket.connect();
@@ -73,7 +73,7 @@ async function fits(page) {
   assert.ok(width <= seen, `the page is ${width} wide on a screen of ${seen}`);
 }
 
-test("a match is played to its end, with one who drops and rules that change on the way", async (t) => {
+test("a match is played to its end, with a lost connection and new rules during the match", async (t) => {
   const { host, open } = await start(t);
   const ada = await open("Ada", "", { ...desktop, colorScheme: "light" });
   await ada.getByText("Nobody plays just now").waitFor();
@@ -94,7 +94,7 @@ test("a match is played to its end, with one who drops and rules that change on 
   await picture(ada, "game-four-light");
   await picture(bo, "game-four-dark");
 
-  // Bo's window goes, and comes back to what it had.
+  // Bo's window closes and opens again, and has its seat and state.
   await bo.goto("about:blank");
   await plays(cleo, "Ada 0, Bo away 0");
   await drop(ada, 7, [ada, cleo]);
@@ -106,7 +106,7 @@ test("a match is played to its end, with one who drops and rules that change on 
   await drop(bo, 7, all);
   assert.equal(await column(ada, 7).getAttribute("aria-label"), "Column 7: sun, moon");
 
-  // By the rules that are saved now, three win. What lies there stays, and so does everybody.
+  // With the new rules, three in a row win. The discs and all users stay.
   await reload(host);
   await drop(ada, 6, all);
   for (const page of [bo, cleo]) await page.getByText("Three in a row wins.").waitFor();
@@ -131,7 +131,7 @@ test("a match is played to its end, with one who drops and rules that change on 
   assert.deepEqual([...ada.troubles, ...bo.troubles, ...cleo.troubles], []);
 });
 
-test("runners see each other move, and so does who watches", async (t) => {
+test("players and watchers see the runners move", async (t) => {
   const { host, open } = await start(t);
   const ada = await open("Ada", "arena:night", { ...desktop, colorScheme: "dark" });
   await says(ada, "Waiting for somebody to play with.");
@@ -144,7 +144,7 @@ test("runners see each other move, and so does who watches", async (t) => {
   await says(cleo, "The round is on.");
   await cleo.locator("#how").getByText("Only those who play can run.").waitFor();
 
-  /** Where the page draws a runner, as its canvas is told. */
+  /** The position at which the page's canvas draws a runner. */
   const at = (page, name) => page.locator("canvas").evaluate((canvas, name) => canvas.runners?.[name], name);
   const before = await at(cleo, "Ada");
   await ada.keyboard.down("KeyS");
@@ -175,7 +175,7 @@ test("runners see each other move, and so does who watches", async (t) => {
   assert.deepEqual([...ada.troubles, ...bo.troubles, ...cleo.troubles], []);
 });
 
-test("a round ends, and another begins when all want it", async (t) => {
+test("a round ends, and the next begins when all players agree", async (t) => {
   const { host, open } = await start(t);
   const ada = await open("Ada", "arena:night", { ...desktop, colorScheme: "light" });
   await says(ada, "Waiting for somebody to play with.");
@@ -194,7 +194,7 @@ test("a round ends, and another begins when all want it", async (t) => {
   assert.deepEqual([...ada.troubles, ...bo.troubles], []);
 });
 
-test("the lobby lists games and forgets them", async (t) => {
+test("the lobby lists games, and removes ended games", async (t) => {
   const { host, open } = await start(t);
   const ada = await open("Ada", "four:reeds");
   const bo = await open("A name of four and twenty", "arena:night");
@@ -212,7 +212,7 @@ test("the lobby lists games and forgets them", async (t) => {
   await bo.close();
   await until("it is forgotten", async () => (await cleo.locator("#games li").count()) === 1);
 
-  // Who leaves a match is asked before.
+  // The page asks for confirmation before a player leaves a match.
   await dan.getByRole("link", { name: "Lobby" }).click();
   await picture(dan, "game-leave-light");
   await dan.keyboard.press("Escape");
@@ -222,7 +222,7 @@ test("the lobby lists games and forgets them", async (t) => {
   await says(ada, "You are alone here.");
   await dan.getByRole("heading", { name: "What shall we play?" }).waitFor();
 
-  // The scene stays in sight while the host is away.
+  // The board stays visible while the host is down.
   await host.stop();
   await ada.locator("#lost").getByText("Reconnecting").waitFor();
   await picture(ada, "game-reconnecting-light");
@@ -234,7 +234,7 @@ test("the lobby lists games and forgets them", async (t) => {
   await ada.getByText("A game's name has 1 to 24 letters, digits and hyphens.").waitFor();
 });
 
-test("what a page says of a lost connection is true for who plays and for who watches", async (t) => {
+test("the page describes a lost connection correctly to players and to watchers", async (t) => {
   const { host, open } = await start(t);
   const ada = await open("Ada", "four:reeds", { ...desktop, colorScheme: "light" });
   await says(ada, "Waiting for somebody to play with.");
@@ -247,7 +247,7 @@ test("what a page says of a lost connection is true for who plays and for who wa
   await cleo.locator("#how").getByText("Only the two who play can drop discs.").waitFor();
   await picture(cleo, "game-four-watching-phone-light");
 
-  // A host that is gone without a word may still be there: nobody can know.
+  // After a kill, the page can't know whether the host still runs.
   await host.kill();
   for (const page of [ada, bo]) {
     await page.locator("#lost").getByText("If the game is still on, your seat is kept for twenty seconds.").waitFor();
@@ -258,13 +258,13 @@ test("what a page says of a lost connection is true for who plays and for who wa
   assert.equal(await cleo.getByText("You are watching").isVisible(), false);
   await picture(ada, "game-lost-light");
 
-  // The host that comes up knows nothing of the match.
+  // The restarted host doesn't have the match.
   await host.start();
   for (const page of [ada, bo]) await page.getByText("The server has restarted, and this is a new game.").waitFor();
   await picture(ada, "game-anew-light");
   for (const page of [ada, bo, cleo]) await page.locator("#lost").waitFor({ state: "hidden" });
 
-  // One that stops says so.
+  // A host that shuts down in order tells its clients.
   await host.stop();
   for (const page of [ada, bo, cleo]) {
     await page.locator("#lost").getByText("The server is restarting. This game ends with it.").waitFor();
@@ -272,7 +272,7 @@ test("what a page says of a lost connection is true for who plays and for who wa
   await picture(ada, "game-restarting-light");
 });
 
-test("a match needs no mouse", async (t) => {
+test("a match can be played without a mouse", async (t) => {
   const { open } = await start(t);
   const ada = await open("Ada", "four:keys");
   const bo = await open("Bo", "four:keys");
@@ -286,7 +286,7 @@ test("a match needs no mouse", async (t) => {
   assert.equal(await ada.evaluate(() => document.activeElement.ariaLabel), "Column 5: sun", "the place isn't lost");
 });
 
-test("the start page leads to the games, and says which rules to change", async (t) => {
+test("the start page links to the games, and names the rules to change", async (t) => {
   const host = await startDemo(t, { plugins: ["game"] });
   const page = await openWindow(await startBrowser(t), host.url);
   await page.getByText("guest-examples/game/src/four/board.rs").waitFor();

@@ -1,4 +1,4 @@
-// What was said in the chat: it is there later, after lost connections and restarts, and its authors may change it.
+// The chat's history: it survives lost connections and restarts, and authors can change their messages.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -10,7 +10,7 @@ import { desktop, phone, picture } from "./window.mjs";
 
 const LOBBY = "room:lobby";
 
-/** Waits until a page shows these messages, and no others. */
+/** Waits until a page shows exactly these messages. */
 async function shows(page, messages) {
   const expected = JSON.stringify(messages);
   let seen;
@@ -19,7 +19,7 @@ async function shows(page, messages) {
   );
 }
 
-/** The connection of a page, in our hands: from the next one on. */
+/** Controls the connections of a page, from its next connection on. */
 async function wire(page) {
   const wire = { cut: false, deaf: false, open: new Set() };
   await page.routeWebSocket(/\/socket/, (client) => {
@@ -31,7 +31,7 @@ async function wire(page) {
   });
   await page.reload();
   return {
-    /** Nothing of what the host says arrives any more. */
+    /** Drops all further messages from the host. */
     deafen: () => (wire.deaf = true),
     async cut() {
       wire.cut = true;
@@ -47,7 +47,7 @@ async function wire(page) {
   };
 }
 
-/** Another window of the same browser, as somebody. */
+/** Opens another window of the same browser, for a user. */
 async function reopen(page, name) {
   const again = await page.context().newPage();
   await again.goto(page.url());
@@ -55,7 +55,7 @@ async function reopen(page, name) {
   return again;
 }
 
-/** Someone talkative, in Node. */
+/** A user in Node who sends many messages. */
 async function talker(t, host) {
   const channel = await join(connect(t, host), LOBBY, { user: "Tao", key: "0123456789abcdef" });
   return {
@@ -73,7 +73,7 @@ const field = (page) => page.getByLabel("Message", { exact: true });
 const scrollTo = (page, top) =>
   page.locator(".log:not([hidden])").evaluate((log, top) => (log.scrollTop = top), top);
 
-test("who was away is told what it missed, changes too, and nothing twice", async (t) => {
+test("after a lost connection a page gets the missed messages and changes, each once", async (t) => {
   const { open } = await start(t);
   const [ada, bo] = [await open(), await open()];
   await enter(ada, "Ada");
@@ -104,7 +104,7 @@ test("who was away is told what it missed, changes too, and nothing twice", asyn
   assert.deepEqual(ada.troubles, []);
 });
 
-test("a message whose answer was lost is said once", async (t) => {
+test("a message whose reply was lost appears once", async (t) => {
   const { open } = await start(t);
   const [ada, bo] = [await open(), await open()];
   await enter(ada, "Ada");
@@ -122,7 +122,7 @@ test("a message whose answer was lost is said once", async (t) => {
   for (const page of [ada, bo]) await shows(page, ["did you get this?", "and this?"]);
 });
 
-test("messages outlive the host, and so does whose they are", async (t) => {
+test("messages and their authors survive a restart of the host", async (t) => {
   const { host, open } = await start(t);
   const [ada, bo] = [await open(), await open()];
   await enter(ada, "Ada");
@@ -140,7 +140,7 @@ test("messages outlive the host, and so does whose they are", async (t) => {
   const all = ["before the storm", "it is calm", "after it"];
   for (const page of [ada, bo]) await shows(page, all);
 
-  // Closed and opened again, with what the browser kept; and by somebody who only has the name.
+  // The window opens again with the browser's stored data. Another user only has the same name.
   const again = await reopen(ada, "Ada");
   await shows(again, all);
   assert.equal(await again.locator(".mine").count(), 2);
@@ -156,7 +156,7 @@ test("messages outlive the host, and so does whose they are", async (t) => {
   assert.deepEqual(other.troubles, []);
 });
 
-test("one's own messages are changed by keyboard alone", async (t) => {
+test("users change their own messages with the keyboard alone", async (t) => {
   const { open } = await start(t);
   const [ada, bo] = [await open({ ...desktop, colorScheme: "light" }), await open({ ...desktop, colorScheme: "dark" })];
   await enter(ada, "Ada");
@@ -172,7 +172,7 @@ test("one's own messages are changed by keyboard alone", async (t) => {
   for (const key of ["Backspace", "a", "d"]) await ada.keyboard.press(key);
   await ada.keyboard.press("Enter");
   for (const page of [ada, bo]) await shows(page, ["Meet me at the rive", "At noon", "Bring bread", "Gladly"]);
-  // Once more: and it can be left as it was.
+  // Edit again, and cancel.
   await ada.keyboard.press("ArrowUp");
   await ada.keyboard.type(" and more");
   await ada.keyboard.press("Escape");
@@ -197,7 +197,7 @@ test("one's own messages are changed by keyboard alone", async (t) => {
     await shows(page, ["Meet me at the river", "This message was deleted", "Bring bread", "Gladly"]);
   }
   assert.ok(await field(ada).evaluate((field) => field === document.activeElement), "one can write on");
-  // Nothing of Ada's is for Bo to change.
+  // Bo can't change Ada's messages.
   assert.equal(await bo.locator(".message:not(.mine) .actions").count(), 0);
   await field(bo).focus();
   await bo.keyboard.press("ArrowUp");
@@ -207,7 +207,7 @@ test("one's own messages are changed by keyboard alone", async (t) => {
   assert.deepEqual([...ada.troubles, ...bo.troubles], []);
 });
 
-test("one's own messages are changed by touch", async (t) => {
+test("users change their own messages by touch", async (t) => {
   const { open } = await start(t);
   const ada = await open({ ...phone, colorScheme: "light" });
   await enter(ada, "Ada");
@@ -229,7 +229,7 @@ test("one's own messages are changed by touch", async (t) => {
   await shows(ada, ["Hello river", "This message was deleted"]);
 });
 
-test("older messages come as one scrolls up, and what is read stays where it is", async (t) => {
+test("scrolling up loads older messages, and the visible ones keep their position", async (t) => {
   const { host, open } = await start(t);
   const tao = await talker(t, host);
   await tao.says(1, 170);
@@ -245,7 +245,7 @@ test("older messages come as one scrolls up, and what is read stays where it is"
   assert.ok(Math.abs((await top()) - here) < 1.5, `it stood at ${here}, and is at ${await top()}`);
   await picture(ada, "older-light");
 
-  // What comes below doesn't move it either, and is told.
+  // New messages below don't move it either, and the page announces them.
   await tao.says(171, 172);
   await ada.getByRole("button", { name: "New messages" }).waitFor();
   assert.ok(Math.abs((await top()) - here) < 1.5, "it stays");
@@ -262,7 +262,7 @@ test("older messages come as one scrolls up, and what is read stays where it is"
   assert.deepEqual(ada.troubles, []);
 });
 
-test("who missed much begins with the newest, and finds the rest further up", async (t) => {
+test("after many missed messages a page shows the newest, and the rest above them", async (t) => {
   const { host, open } = await start(t);
   const tao = await talker(t, host);
   const [first] = await tao.says(1, 3);
@@ -289,7 +289,7 @@ test("who missed much begins with the newest, and finds the rest further up", as
   assert.match(order[divider + 1], /message 4$/);
 });
 
-test("what came since the last visit stands below a line, and days are told apart", async (t) => {
+test("a divider marks the messages since the last visit, and there is a heading for each day", async (t) => {
   const { open } = await start(t);
   const [ada, bo] = [await open(), await open({ ...desktop, colorScheme: "dark" })];
   await enter(ada, "Ada");

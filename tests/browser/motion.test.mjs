@@ -1,4 +1,4 @@
-// How the games' page makes movement of the states that come. It needs no browser.
+// How the games' page interpolates movement from received states. This test needs no browser.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -8,7 +8,7 @@ import { Motion } from "../../guest-examples/game/page/motion.js";
 const at = (x, y = 0) => new Map([["0", { x, y }]]);
 const shown = (motion, now) => motion.at(now).get("0");
 
-test("what is shown is between the two states of a tenth of a second ago", () => {
+test("a position is interpolated between the two states of a tenth of a second ago", () => {
   const motion = new Motion();
   assert.equal(shown(motion, 0), undefined);
   for (const [now, x] of [[1000, 0], [1050, 10], [1100, 20]]) motion.push(at(x, 2 * x), now);
@@ -17,7 +17,7 @@ test("what is shown is between the two states of a tenth of a second ago", () =>
   assert.deepEqual(shown(motion, 5000), { x: 20, y: 40 }, "the last one stands until there is another");
 });
 
-test("who begins to run after a rest does so from where it was", () => {
+test("a runner that starts after a rest starts from its position", () => {
   const motion = new Motion();
   motion.push(at(0), 1000);
   motion.push(at(10), 9000);
@@ -25,14 +25,14 @@ test("who begins to run after a rest does so from where it was", () => {
   assert.deepEqual(shown(motion, 9075), { x: 5, y: 0 });
 });
 
-test("who was put elsewhere isn't seen to fly there", () => {
+test("a runner that was moved far away jumps there at once", () => {
   const motion = new Motion();
   motion.push(at(0), 1000);
   motion.push(at(800), 1050);
   assert.deepEqual(shown(motion, 1110), { x: 800, y: 0 });
 });
 
-test("who comes in is there at once, and who is gone isn't shown", () => {
+test("a new runner appears at once, and a removed runner disappears", () => {
   const motion = new Motion();
   motion.push(at(0), 1000);
   motion.push(new Map([["1", { x: 7, y: 7 }]]), 1050);

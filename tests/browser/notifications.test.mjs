@@ -1,4 +1,4 @@
-// The notifications' page, and the start page that leads to it, in a real browser.
+// The notifications' page, and the start page that links to it, in a real browser.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -17,21 +17,21 @@ async function start(t) {
   return { host, browser, link, open: async (user, options) => openWindow(browser, await link(user), options) };
 }
 
-/** Waits until the page is connected, and says how many are unread. */
+/** Waits until the page is connected and shows this number of unread notifications. */
 async function counts(page, unread) {
   await page.getByText("Connected", { exact: true }).waitFor();
   await page.locator("#unread").getByText(unread === 0 ? "All read" : `${unread} unread`, { exact: true }).waitFor();
   await until("the title counts too", async () => (await page.title()).startsWith(`(${unread}) `) === unread > 0);
 }
 
-/** The titles of the list, and a `-` before what was read. */
+/** The titles of the list, with a `-` before those that were read. */
 const list = (page) =>
   page.locator(".item").evaluateAll((items) =>
     items.map((item) => `${item.matches(".unread") ? "" : "-"}${item.querySelector("h2").textContent}`).join(" "),
   );
 const toast = (page, text) => page.locator(".toast").getByText(text, { exact: true }).waitFor();
 
-test("sent to a user who is away, seen in two tabs, read in one, and kept over a restart", async (t) => {
+test("notifications for an offline user appear in two tabs, are read in one, and survive a restart", async (t) => {
   const { host, open } = await start(t);
   await notify(host, "ada", { title: "Tea", body: "The kettle is on." });
   await notify(host, "ada", { title: "Heron", body: "Seen at the reeds.", link: "/chat/" });
@@ -78,7 +78,7 @@ test("sent to a user who is away, seen in two tabs, read in one, and kept over a
   assert.equal(await list(one), "Moon -Sun -Heron -Tea");
 });
 
-test("nobody sees another's, and a link that is no longer good is told kindly", async (t) => {
+test("users see only their own notifications, and the page explains an invalid link", async (t) => {
   const { host, browser, link, open } = await start(t);
   await notify(host, "ada", { title: "For Ada" });
   const bo = await openWindow(browser, await link("ada", "bo"));
@@ -96,7 +96,7 @@ test("nobody sees another's, and a link that is no longer good is told kindly", 
   await nobody.getByRole("heading", { name: "Notifications" }).waitFor();
 });
 
-test("many of them, long ones and odd ones", async (t) => {
+test("many notifications, long ones and unusual ones", async (t) => {
   const { host, open } = await start(t);
   const nasty = '<img src=x onerror="document.title=1"> & <b>bold</b>';
   for (let n = 1; n <= 64; n += 1) await notify(host, "cleo", { title: `number ${n}` });
@@ -126,7 +126,7 @@ test("many of them, long ones and odd ones", async (t) => {
   assert.equal(await cleo.getByRole("button", { name: "Show older ones" }).count(), 0);
 });
 
-test("it needs no mouse", async (t) => {
+test("the page works without a mouse", async (t) => {
   const { host, open } = await start(t);
   for (const title of ["one", "two", "three"]) await notify(host, "ada", { title });
   const ada = await open("ada");
@@ -154,7 +154,7 @@ test("it needs no mouse", async (t) => {
   assert.deepEqual(ada.troubles, []);
 });
 
-test("the start page leads to everything, and its command sends", async (t) => {
+test("the start page links to all examples, and its command works", async (t) => {
   const { host, browser } = await start(t);
   for (const [name, options] of [
     ["start-light", { ...desktop, colorScheme: "light" }],
@@ -180,7 +180,7 @@ test("the start page leads to everything, and its command sends", async (t) => {
   await ada.getByRole("heading", { name: "All quiet" }).waitFor();
   await picture(ada, "notifications-empty");
 
-  // Both say the same command. The shell's quotes are taken away here.
+  // Both pages show the same command. This removes the shell's quotes.
   for (const command of [await page.locator("#send").textContent(), await ada.locator("#command").textContent()]) {
     const [, topic, payload] = /^bennu send (\S+) notify '(.*)'$/.exec(command);
     await host.bennu("send", topic, "notify", payload);

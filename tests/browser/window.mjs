@@ -1,4 +1,4 @@
-// Chromium's windows as tests use them, each a person of its own.
+// Chromium windows for tests. Each is a separate user.
 
 import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
@@ -8,22 +8,22 @@ import { chromium } from "playwright-core";
 const executablePath = process.env.BENNU_CHROMIUM ?? "/usr/bin/chromium";
 const pictures = process.env.BENNU_SCREENSHOTS ?? resolve(import.meta.dirname, "../../target/screenshots");
 
-/** What a desktop and a phone are to a page. */
+/** The settings of a desktop and of a phone. */
 export const desktop = { viewport: { width: 1180, height: 780 } };
 export const phone = { viewport: { width: 390, height: 800 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
 
-/** Starts a browser, until the test ends. */
+/** Starts a browser, which closes when the test ends. */
 export async function startBrowser(test) {
   const args = ["--disable-gpu", "--disable-quic", "--no-first-run"];
   args.push("--disable-background-networking", "--disable-component-update", "--disable-sync");
-  // Chromium refuses to put root into its sandbox.
+  // Chromium's sandbox doesn't work for root.
   if (process.getuid?.() === 0) args.push("--no-sandbox");
   const browser = await chromium.launch({ executablePath, args });
   test.after(() => browser.close());
   return browser;
 }
 
-/** Opens a window with its own storage. What goes wrong in it is kept in `page.troubles`. */
+/** Opens a window with its own storage. `page.troubles` collects its errors and warnings. */
 export async function openWindow(browser, url, options = desktop) {
   const context = await browser.newContext({ reducedMotion: "reduce", ...options });
   const page = await context.newPage();
@@ -36,7 +36,7 @@ export async function openWindow(browser, url, options = desktop) {
   return page;
 }
 
-/** Keeps a picture for people to look at. Tests don't compare it. */
+/** Saves a screenshot for people. Tests don't compare it. */
 export async function picture(page, name) {
   await mkdir(pictures, { recursive: true });
   await page.screenshot({ path: join(pictures, `${name}.png`) });

@@ -1,11 +1,11 @@
-// A client that is a program of its own: it does what it is told in lines of JSON, and tells so what it hears.
+// A client in another process. It reads commands as lines of JSON, and writes received messages as lines of JSON.
 
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 
 import { within } from "../host.mjs";
 
-/** Starts a client, which ends with the test. `command` is the program and its arguments. */
+/** Starts a client, which ends with the test, from its program and arguments. */
 export function puppet(test, [program, ...args]) {
   const puppet = new Puppet(spawn(program, args));
   test.after(() => puppet.end());
@@ -27,15 +27,15 @@ class Puppet {
       process.once("error", (error) => reject(new Error(`cannot start ${process.spawnfile}`, { cause: error })));
       process.once("close", (code) => resolve(code));
     });
-    this.#ended.catch(() => {}); // It is told where it is waited for.
+    this.#ended.catch(() => {}); // `next` and `close` report it.
   }
 
-  /** Tells it what to do. */
+  /** Sends a command. */
   say(...words) {
     this.#process.stdin.write(`${JSON.stringify(words)}\n`);
   }
 
-  /** What stands behind these words in the next line that begins with them and that nobody has taken yet. */
+  /** Takes the next line that begins with these words. Gives the line's value after them. */
   async next(...words) {
     const begins = (line) => words.every((word, at) => line[at] === word);
     const rest = (line) => line[words.length];
@@ -48,7 +48,7 @@ class Puppet {
     return rest(await within(`${words} from ${this.#process.spawnfile}`, Promise.race([line, ended])));
   }
 
-  /** Nothing more is asked of it: it closes its connection and ends, well. */
+  /** Ends its input. The client must then close its connection and exit with 0. */
   async close() {
     this.#process.stdin.end();
     const code = await within(`${this.#process.spawnfile} to end`, this.#ended);

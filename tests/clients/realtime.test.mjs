@@ -1,6 +1,6 @@
 // Supabase's clients for JavaScript and Python in one room, with phoenix.js beside them.
 //
-// Version 2.99 of realtime-js is the last that is a client of its own; those after it wrap a copy of phoenix.js.
+// Version 2.99 of realtime-js is the last with its own client. Later versions wrap a copy of phoenix.js.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -14,15 +14,15 @@ import { connect, Joined } from "../phoenix/client.mjs";
 import { python } from "./programs.mjs";
 import { puppet } from "./puppet.mjs";
 
-/** A list of who is online without the refs, which differ each time. */
+/** A list of presences without the refs, which differ in each run. */
 const online = (state) =>
   Object.fromEntries(
     Object.entries(state).map(([key, metas]) => [key, metas.map(({ presence_ref, ...meta }) => [!!presence_ref, meta])]),
   );
 
-/** One who is called ada, by realtime-js. */
+/** Joins as ada, with realtime-js. */
 async function join(test, host) {
-  // Version 2 of its own has binary frames that Phoenix hasn't.
+  // In version 2, this client uses binary frames that Phoenix doesn't have.
   const client = new RealtimeClient(host.socketUrl, { params: { apikey: "none" }, vsn: "1.0.0", transport: WebSocket });
   test.after(() => client.disconnect());
   const config = { broadcast: { self: false, ack: true }, presence: { key: "ada" } };
@@ -35,7 +35,7 @@ async function join(test, host) {
   return ada;
 }
 
-/** What Python's client shows as online, once it is this. */
+/** Waits until the Python client shows this list of presences. */
 async function shows(client, expected) {
   for (;;) {
     const shown = online(await client.next("presence"));
@@ -64,7 +64,7 @@ test("realtime-js and Python's realtime broadcast to each other, and see who is 
   assert.deepEqual(presence.list((key, { metas }) => [key, metas[0].mood]), [["ada", "well"], ["bo", "fine"]]);
 
   assert.equal(await ada.channel.send({ type: "broadcast", event: "cursor", payload: { x: 1 } }), "ok");
-  // Python's client takes the type away.
+  // The Python client removes the type.
   assert.deepEqual(await bo.next("broadcast"), { event: "cursor", payload: { x: 1 } });
   bo.say("broadcast", "cursor", { x: 2, name: "böö" });
   const second = { type: "broadcast", event: "cursor", payload: { x: 2, name: "böö" } };

@@ -1,4 +1,4 @@
-// Clients by other authors, each in one room with the official one: they join, push, receive, and see who is online.
+// Clients by other authors, each in a room with the official client: they join, push, receive, and see presences.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -10,7 +10,7 @@ import { puppet } from "./puppet.mjs";
 
 const TOPIC = "room:clients";
 
-/** A room of the reference channel with ada in it, by phoenix.js, who is online. */
+/** A room of the reference channel. ada has joined it with phoenix.js, and is tracked. */
 async function room(test) {
   const host = await startHost(test, { plugins: ["reference", "reference-gate"] });
   const ada = await join(connect(test, host), TOPIC, { presence: "ada", meta: { step: 1 } });
@@ -19,13 +19,13 @@ async function room(test) {
   return { host, ada, ref: joins.ada.metas[0].phx_ref };
 }
 
-/** How many are in the room, by the host's own count. */
+/** The host's count of members in the room. */
 async function members(host) {
   const response = await host.api(`/api/topics/${encodeURIComponent(TOPIC)}`);
   return (await response.json()).members;
 }
 
-/** What is broadcast from one to the other arrives, and a push is answered. */
+/** Broadcasts arrive in both directions, and a push gets its reply. */
 async function talk(ada, bo) {
   bo.say("push", "echo", { n: 1.5, s: "é", deep: { list: [null, true] } });
   const echo = { n: 1.5, s: "é", deep: { list: [null, true] } };
@@ -39,7 +39,7 @@ async function talk(ada, bo) {
   assert.deepEqual(await ada.next("shout"), { from: "ada" });
 }
 
-/** The diff that bo gets when ada puts another meta in place of the one with this ref. */
+/** Checks the diff that bo gets when ada replaces the meta with this ref. Gives the new ref. */
 async function sees(bo, ada, ref) {
   assert.equal((await ada.push("presence_update", { step: 2 })).status, "ok");
   const { joins, leaves } = await bo.next("event", "presence_diff");
@@ -69,7 +69,7 @@ test("phxsocket of PyPI joins, pushes, receives and sees presence", async (t) =>
 
 test("phoenix_channels_client of crates.io joins, pushes, receives and sees presence", async (t) => {
   const { host, ada, ref } = await room(t);
-  // It joins without parameters, and so is online under no key itself.
+  // This client joins without parameters, so it isn't tracked.
   const bo = puppet(t, [...rust(), host.socketUrl, TOPIC]);
   assert.equal(await bo.next("joined"), TOPIC);
   assert.equal(await members(host), 2);

@@ -1,4 +1,4 @@
-// What the official client does all day: join, push, receive, leave.
+// The basic functions of the official client: join, push, receive, leave.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,14 +6,14 @@ import { test } from "node:test";
 import { startHost, until, within } from "../host.mjs";
 import { connect, join, Joined } from "./client.mjs";
 
-/** Waits until a member is told that somebody came, or went. */
+/** Waits until a member gets a diff with this name. */
 const told = async (member, kind, name) => {
   while (!(name in (await member.next("presence_diff"))[kind]));
 };
 const comes = (member, name) => told(member, "joins", name);
 const goes = (member, name) => told(member, "leaves", name);
 
-test("a push is answered, and what it broadcasts reaches everyone", async (t) => {
+test("a push gets a reply, and its broadcast reaches all members", async (t) => {
   const host = await startHost(t, { plugins: ["chat"] });
   const alice = await join(connect(t, host), "room:lobby", { user: "alice" });
   const bob = await join(connect(t, host), "room:lobby", { user: "bob" });
@@ -27,7 +27,7 @@ test("a push is answered, and what it broadcasts reaches everyone", async (t) =>
   }
 });
 
-test("what goes to the others doesn't come back to its sender", async (t) => {
+test("the sender doesn't get its own broadcast_from", async (t) => {
   const host = await startHost(t, { plugins: ["chat"] });
   const alice = await join(connect(t, host), "room:lobby", { user: "alice" });
   const bob = await join(connect(t, host), "room:lobby", { user: "bob" });
@@ -35,12 +35,12 @@ test("what goes to the others doesn't come back to its sender", async (t) => {
   const unanswered = alice.push("typing", { typing: true }, 100);
   assert.deepEqual(await bob.next("typing"), { user: "alice", typing: true });
   assert.equal((await unanswered).status, "timeout", "nothing answers it, so the client's own time runs out");
-  // Answered after all that came before it.
+  // Its reply comes after all earlier messages.
   await alice.push("new_msg", { body: "done" });
   assert.ok(!alice.untaken.includes("typing"));
 });
 
-test("a client's mistake is a reply, and the channel goes on", async (t) => {
+test("a client's mistake gets an error reply, and the channel stays joined", async (t) => {
   const host = await startHost(t, { plugins: ["chat"] });
   const alice = await join(connect(t, host), "room:lobby", { user: "alice" });
 
@@ -51,13 +51,13 @@ test("a client's mistake is a reply, and the channel goes on", async (t) => {
   assert.equal(alice.joins, 1);
 });
 
-test("a join is refused with the plugin's reason, or because nothing serves the topic", async (t) => {
+test("a join is refused with the plugin's reason, or because no plugin serves the topic", async (t) => {
   const host = await startHost(t, { plugins: ["chat"] });
   const socket = connect(t, host);
   const refusal = async (topic, params) => {
     const channel = new Joined(socket.channel(topic, params));
     const reply = await channel.join();
-    await channel.leave(); // or the client would try again
+    await channel.leave(); // Otherwise the client would retry.
     return reply;
   };
   assert.deepEqual(await refusal("room:no good", { user: "alice" }), {
@@ -71,7 +71,7 @@ test("a join is refused with the plugin's reason, or because nothing serves the 
   assert.deepEqual(await refusal("attic", {}), { status: "error", response: { reason: "unmatched topic" } });
 });
 
-test("a member that leaves hears nothing more, and the others hear that it left", async (t) => {
+test("a member that leaves gets no more messages, and the others see it leave", async (t) => {
   const host = await startHost(t, { plugins: ["chat"] });
   const alice = await join(connect(t, host), "room:lobby", { user: "alice" });
   const bob = await join(connect(t, host), "room:lobby", { user: "bob" });
@@ -83,7 +83,7 @@ test("a member that leaves hears nothing more, and the others hear that it left"
   assert.equal(bob.channel.state, "closed");
 });
 
-test("a socket that goes away leaves its rooms", async (t) => {
+test("a socket that disconnects leaves its rooms", async (t) => {
   const host = await startHost(t, { plugins: ["chat"] });
   const alice = await join(connect(t, host), "room:lobby", { user: "alice" });
   const socket = connect(t, host);
@@ -94,7 +94,7 @@ test("a socket that goes away leaves its rooms", async (t) => {
   await goes(alice, "bob");
 });
 
-test("joining a topic again closes the channel that had it", async (t) => {
+test("joining a topic again closes the earlier channel", async (t) => {
   const host = await startHost(t, { plugins: ["echo"] });
   const socket = connect(t, host);
   const first = await join(socket, "echo:1");
@@ -119,7 +119,7 @@ test("channels of one socket don't mix", async (t) => {
   assert.deepEqual(echo.untaken, []);
 });
 
-test("payloads come through unchanged, text and binary", async (t) => {
+test("payloads stay unchanged, text and binary", async (t) => {
   const host = await startHost(t, { plugins: ["echo"] });
   const channel = await join(connect(t, host), "echo:1");
   const odd = { "ключ": ["\u0000", "🜚", 1e21, -0.5, null, { "": [] }] };
@@ -137,7 +137,7 @@ test("payloads come through unchanged, text and binary", async (t) => {
   assert.deepEqual(new Uint8Array(await other.next("whisper")), bytes);
 });
 
-test("a quiet client stays, by its heartbeat", async (t) => {
+test("heartbeats keep a silent client connected", async (t) => {
   const host = await startHost(t, { plugins: ["echo"] });
   const socket = connect(t, host, { heartbeatIntervalMs: 50 });
   const channel = await join(socket, "echo:1");

@@ -1,13 +1,13 @@
-// The official Phoenix client as tests use it: each step a promise.
+// The official Phoenix client, for tests. Each step is a promise.
 
 import { Socket } from "phoenix";
 import { WebSocket } from "ws";
 
 import { within } from "../host.mjs";
 
-/** Connects the official client to a host, until the test ends. */
+/** Connects the official client to a host. It disconnects when the test ends. */
 export function connect(test, host, options = {}) {
-  // Quick to come back, so that a test of that is quick too.
+  // Short delays, so that tests of reconnects are fast.
   const quick = { reconnectAfterMs: () => 50, rejoinAfterMs: () => 50 };
   const socket = new Socket(host.socketUrl, { transport: WebSocket, ...quick, ...options });
   test.after(() => socket.disconnect());
@@ -15,7 +15,7 @@ export function connect(test, host, options = {}) {
   return socket;
 }
 
-/** Joins a topic. Gives the channel, with what came of it. */
+/** Joins a topic. Gives the channel, or throws if the join is refused. */
 export async function join(socket, topic, params = {}) {
   const channel = new Joined(socket.channel(topic, params));
   const reply = await channel.join();
@@ -23,14 +23,14 @@ export async function join(socket, topic, params = {}) {
   return channel;
 }
 
-/** A channel with a memory, so that a test can wait for what has come already. */
+/** A channel that stores received events, so that a test can take them later. */
 export class Joined {
   #heard = [];
   #waiting = [];
 
   constructor(channel) {
     this.channel = channel;
-    /** How often it was let in. */
+    /** The number of successful joins. */
     this.joins = 0;
     const hear = channel.onMessage.bind(channel);
     channel.onMessage = (event, payload, ref) => {
@@ -45,12 +45,12 @@ export class Joined {
     return outcome("a reply to the join", push);
   }
 
-  /** Sends an event, and waits for what comes back: `{status, response}`, the status perhaps `timeout`. */
+  /** Sends an event, and waits for its reply: `{status, response}`. The status can be `timeout`. */
   push(event, payload = {}, timeout = undefined) {
     return outcome(`a reply to ${event}`, this.channel.push(event, payload, timeout));
   }
 
-  /** Sends an event that nothing answers. */
+  /** Sends an event that gets no reply. */
   send(event, payload = {}) {
     this.channel.push(event, payload, 1);
   }
@@ -59,14 +59,14 @@ export class Joined {
     return outcome("a reply to the leave", this.channel.leave());
   }
 
-  /** The next event of that name that nobody has taken yet. */
+  /** Takes the next event with this name, and gives its payload. */
   next(event) {
     const at = this.#heard.findIndex((heard) => heard.event === event);
     if (at >= 0) return Promise.resolve(this.#heard.splice(at, 1)[0].payload);
     return within(`${event} on ${this.channel.topic}`, new Promise((take) => this.#waiting.push({ event, take })));
   }
 
-  /** The names of the events that came and that nobody has taken. */
+  /** The names of the received events that the test hasn't taken. */
   get untaken() {
     return this.#heard.map((heard) => heard.event);
   }

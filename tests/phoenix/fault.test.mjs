@@ -1,4 +1,4 @@
-// A plugin that fails: its member comes back by itself, and nobody else notices.
+// Faults of a plugin: the member joins again by itself, and other members aren't affected.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -7,7 +7,7 @@ import { startHost, until } from "../host.mjs";
 import { connect, join, Joined } from "./client.mjs";
 
 for (const event of ["panic", "fail", "loop", "grow"]) {
-  test(`after ${event} the client joins again, and its neighbours live on`, async (t) => {
+  test(`after ${event} the client joins again, and other members aren't affected`, async (t) => {
     const host = await startHost(t, { plugins: ["naughty", "echo"] });
     const socket = connect(t, host);
     const victim = await join(socket, "naughty:1");
@@ -26,7 +26,7 @@ for (const event of ["panic", "fail", "loop", "grow"]) {
   });
 }
 
-test("a fault does nothing that the callback asked for", async (t) => {
+test("after a fault, none of the callback's effects happen", async (t) => {
   const host = await startHost(t, { plugins: ["naughty"] });
   const victim = await join(connect(t, host), "naughty:1");
   const neighbour = await join(connect(t, host), "naughty:1");
@@ -37,7 +37,7 @@ test("a fault does nothing that the callback asked for", async (t) => {
   for (const who of [victim, neighbour]) assert.ok(!who.untaken.includes("pushed"));
 });
 
-test("a join that fails is an error, which the client tries again", async (t) => {
+test("a join that faults gets an error reply, and the socket stays connected", async (t) => {
   const host = await startHost(t, { plugins: ["naughty"] });
   const socket = connect(t, host);
   const channel = new Joined(socket.channel("naughty:join_panic"));

@@ -7,7 +7,7 @@ import { LongPoll } from "phoenix";
 import { startHost, until } from "../host.mjs";
 import { connect, join } from "./client.mjs";
 
-test("a channel over long-poll is a channel", async (t) => {
+test("a channel works over long-poll", async (t) => {
   const host = await startHost(t, { plugins: ["echo"] });
   const poller = await join(connect(t, host, { transport: LongPoll }), "echo:1");
   const alice = await join(connect(t, host), "echo:1");
@@ -20,7 +20,7 @@ test("a channel over long-poll is a channel", async (t) => {
   assert.equal((await poller.leave()).status, "ok");
 });
 
-test("a long-poll client comes back after the host was away", async (t) => {
+test("a long-poll client joins again after a restart of the host", async (t) => {
   const host = await startHost(t, { plugins: ["echo"] });
   const poller = await join(connect(t, host, { transport: LongPoll }), "echo:1");
   await host.stop();
@@ -32,14 +32,14 @@ test("a long-poll client comes back after the host was away", async (t) => {
 test("a client whose WebSocket doesn't open falls back to long-poll", async (t) => {
   const config = '[mounts."/socket"]\ntransports = ["longpoll"]\n';
   const host = await startHost(t, { plugins: ["echo"], config });
-  // Kept by the client, to know the next time that it had to fall back.
+  // The client stores here that it fell back to long-poll.
   const sessionStorage = { getItem: () => null, setItem: () => {} };
   const socket = connect(t, host, { longPollFallbackMs: 300, sessionStorage });
   const channel = await join(socket, "echo:1");
   assert.equal((await channel.push("echo", { over: "poll" })).response.over, "poll");
 });
 
-test("the client's authToken comes apart from the parameters", async (t) => {
+test("the client's authToken is sent outside the parameters", async (t) => {
   const config = '[mounts."/socket"]\nauth_token = true\n';
   const host = await startHost(t, { plugins: ["reference", "reference-gate"], config });
   for (const options of [{}, { transport: LongPoll }]) {

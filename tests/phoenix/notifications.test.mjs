@@ -1,4 +1,4 @@
-// Notifications of one user: sent from everywhere, seen by that user alone, and the same in all its tabs.
+// Notifications for one user: sent from any program, visible only to this user, and the same in all tabs.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,19 +6,19 @@ import { test } from "node:test";
 import { notify, startDemo, token } from "../demo.mjs";
 import { connect, join, Joined } from "./client.mjs";
 
-/** A socket of somebody whom a token says to be `user`. */
+/** A socket with a token for `user`. */
 async function as(t, host, user) {
   const socketUrl = host.socketUrl.replace("/socket", "/user");
   return connect(t, { socketUrl }, { authToken: await token(host, user) });
 }
 
-/** A channel, with what its join was answered. */
+/** Joins a topic. Gives the channel with the join's reply in `told`. */
 async function open(socket, topic) {
   const channel = new Joined(socket.channel(topic));
   return Object.assign(channel, { told: await channel.join() });
 }
 
-/** Sends Ada a notification by the HTTP API, and gives what it is answered. */
+/** Sends Ada a notification over the HTTP API. Gives the reply. */
 async function post(host, payload) {
   const answer = await host.api("/api/send", {
     method: "POST",
@@ -31,7 +31,7 @@ async function post(host, payload) {
 
 const titles = ({ told }) => told.response.notifications.map((each) => each.title);
 
-test("they come from the command line, from the API and from another plugin, to a user who isn't there", async (t) => {
+test("the command line, the API and another plugin send to an offline user", async (t) => {
   const config = '\n[plugins.naughty]\npublish = ["user:*"]\n';
   const host = await startDemo(t, { plugins: ["notifications", "naughty"], config });
   await notify(host, "ada", { title: "by command" });
@@ -51,7 +51,7 @@ test("they come from the command line, from the API and from another plugin, to 
   assert.equal(ada.told.response.unread, 3);
 });
 
-test("a plugin that isn't granted it can't send", async (t) => {
+test("a plugin without a grant can't send", async (t) => {
   const host = await startDemo(t, { plugins: ["notifications", "naughty"] });
   const other = await join(connect(t, host), "naughty:1");
   other.send("send", { topic: "user:ada", event: "notify", payload: { title: "by a plugin" } });
@@ -60,13 +60,13 @@ test("a plugin that isn't granted it can't send", async (t) => {
   assert.deepEqual(titles(ada), []);
 });
 
-test("nobody else may join, and without a token nobody connects", async (t) => {
+test("other users can't join, and clients without a token can't connect", async (t) => {
   const host = await startDemo(t);
   await notify(host, "ada", { title: "for Ada" });
   const bo = await as(t, host, "bo");
   assert.equal((await open(bo, "user:ada")).told.status, "error");
   assert.deepEqual(titles(await open(bo, "user:bo")), []);
-  // The mount where nobody is asked who they are.
+  // The mount without authentication.
   assert.equal((await open(connect(t, host), "user:ada")).told.status, "error");
 
   const knock = (headers) => fetch(`${host.url}/user/longpoll?vsn=2.0.0`, { headers }).then((answer) => answer.json());
@@ -77,7 +77,7 @@ test("nobody else may join, and without a token nobody connects", async (t) => {
   assert.equal((await knock({ "x-phoenix-authtoken": await token(host, "ada") })).status, 410, "a session begins");
 });
 
-test("what one tab reads is read in the other, and after a restart", async (t) => {
+test("a notification read in one tab is read in the other, and after a restart", async (t) => {
   const host = await startDemo(t);
   const first = await notify(host, "ada", { title: "first" });
   const second = await notify(host, "ada", { title: "second" });
@@ -98,7 +98,7 @@ test("what one tab reads is read in the other, and after a restart", async (t) =
   assert.ok(first < second && second < third, "ids sort as they came, also over a restart");
 });
 
-test("the largest there can be are kept and read, as many as there can be", async (t) => {
+test("the maximum number of notifications of maximum size is stored and read", async (t) => {
   const host = await startDemo(t);
   const socket = await as(t, host, "ada");
   const ada = await open(socket, "user:ada");

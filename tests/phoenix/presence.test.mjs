@@ -1,4 +1,4 @@
-// Who is online, as phoenix.js's own Presence keeps it: over WebSocket and over long-poll, and both at once.
+// Presence lists of phoenix.js's `Presence`: over WebSocket, over long-poll, and over both.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -11,7 +11,7 @@ import { connect } from "./client.mjs";
 const USERS = ["ada", "bo", "cy", "di"];
 const STEPS = 200;
 
-/** A generator of numbers that a seed makes anew: mulberry32. */
+/** A random number generator with a seed: mulberry32. */
 function random(seed) {
   let state = seed >>> 0;
   return (below) => {
@@ -22,7 +22,7 @@ function random(seed) {
   };
 }
 
-/** Somebody who comes and goes. */
+/** A user who joins and leaves repeatedly. */
 class Guest {
   constructor(test, host, user, transport) {
     Object.assign(this, { test, host, user, transport });
@@ -45,7 +45,7 @@ class Guest {
     this.channel?.push("presence_update", { step });
   }
 
-  /** Its connection is gone, without a word. */
+  /** Closes the connection without a leave. */
   drop() {
     if (!this.channel) return;
     this.#forget();
@@ -57,7 +57,7 @@ class Guest {
   }
 }
 
-/** One who stays, and watches. */
+/** A client that stays, and records the presence list. */
 async function watch(test, host, transport) {
   const socket = connect(test, host, { transport });
   const channel = socket.channel("room:party", { presence: "watcher" });
@@ -80,7 +80,7 @@ async function party(test, transports) {
   test.diagnostic(`SEED=${seed}`);
   const host = await startHost(test, {
     plugins: ["reference", "reference-gate"],
-    // Windows short enough that joined diffs are seen too.
+    // Short windows, so that merged diffs occur too.
     config: "[limits]\npresence_burst = 2\npresence_window_ms = 20\nlongpoll_window_ms = 2000\n",
   });
   const pick = random(seed);

@@ -1,4 +1,4 @@
-// The host and its plugins replaced under clients that stay.
+// Reloads of plugins and restarts of the host, with clients that stay.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { plugin, startHost, until } from "../host.mjs";
 import { connect, join } from "./client.mjs";
 
-test("a plugin is replaced under its members: the new code answers, with the old state", async (t) => {
+test("after a reload, the new code answers with the old state", async (t) => {
   const host = await startHost(t, { plugins: ["echo"] });
   const socket = connect(t, host);
   const channel = await join(socket, "echo:1");
@@ -28,7 +28,7 @@ test("a plugin is replaced under its members: the new code answers, with the old
   assert.equal(interruptions, 0);
 });
 
-test("a file that is no plugin changes nothing", async (t) => {
+test("a file that isn't a plugin changes nothing", async (t) => {
   const host = await startHost(t, { plugins: ["echo"] });
   const channel = await join(connect(t, host), "echo:1");
   await host.replace("echo", "this is no component");
@@ -40,14 +40,14 @@ test("a file that is no plugin changes nothing", async (t) => {
   assert.equal(channel.joins, 1);
 });
 
-test("clients come back to a host that was restarted", async (t) => {
+test("clients join again after a restart of the host", async (t) => {
   const host = await startHost(t, { plugins: ["chat"] });
   const alice = await join(connect(t, host), "room:lobby", { user: "alice" });
   const bob = await join(connect(t, host), "room:lobby", { user: "bob" });
 
   await host.stop();
   await until("the clients know", () => [alice, bob].every((who) => who.channel.state === "errored"));
-  // Sent while there is no host: the client keeps it.
+  // Sent while the host is down: the client stores it.
   const kept = alice.push("new_msg", { body: "anyone?" });
   await host.start();
   await until("both have joined again", () => alice.joins === 2 && bob.joins === 2);

@@ -1,11 +1,11 @@
-// The client's half of published state, without a host: whatever comes, it holds what the server published.
+// The client's part of published states, without a host: after any messages, it has the state that the server published.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { RoomState } from "../../client/room_state.mjs";
 
-/** What phoenix.js's channel is to a listener. */
+/** A channel with the listener functions of phoenix.js's channels. */
 class FakeChannel {
   #bindings = new Map();
   #refs = 0;
@@ -19,7 +19,7 @@ class FakeChannel {
     if (this.#bindings.get(ref)?.event === event) this.#bindings.delete(ref);
   }
 
-  /** A message comes, as JSON has it. */
+  /** Delivers a message, after a JSON round trip. */
   hear(event, payload) {
     const bindings = [...this.#bindings.values()].filter((binding) => binding.event === event);
     for (const { listener } of bindings) listener(JSON.parse(JSON.stringify(payload)));
@@ -36,7 +36,7 @@ function follow() {
   return { channel, changes, room };
 }
 
-test("the first state comes whole, and then what changes", () => {
+test("the first message is the whole state, and then come changes", () => {
   const { channel, changes, room } = follow();
   assert.deepEqual([room.state, room.n], [null, 0]);
   channel.hear("room_diff", { n: 1, patch: { a: 1 } });
@@ -50,7 +50,7 @@ test("the first state comes whole, and then what changes", () => {
   assert.equal(changes[1].state, room.state);
 });
 
-test("no state changes, and what stays the same is the same object", () => {
+test("a state never changes, and unchanged parts are the same objects", () => {
   const { channel, changes, room } = follow();
   channel.hear("room_state", { n: 1, state: { players: { ada: { x: 1 }, bob: { x: 2 } }, board: [[0], [1]] } });
   const first = room.state;
@@ -62,7 +62,7 @@ test("no state changes, and what stays the same is the same object", () => {
   assert.equal(room.state.players.bob, first.players.bob);
   assert.equal(room.state.board[0], first.board[0]);
 
-  // As when it joins again.
+  // As after a new join.
   const second = room.state;
   channel.hear("room_state", { n: 3, state: { board: [[0], [2]], players: { bob: { x: 2 }, ada: { x: 9, y: null } } } });
   assert.equal(room.state, second);
@@ -73,7 +73,7 @@ test("no state changes, and what stays the same is the same object", () => {
   assert.equal(changes.length, 3, "another number alone is no change");
 });
 
-test("what is older is ignored, and nothing is applied over a gap", () => {
+test("older changes are ignored, and so are changes after a gap", () => {
   const { channel, changes, room } = follow();
   channel.hear("room_state", { n: 5, state: { a: 5 } });
   for (const n of [1, 4, 5, 7, 8]) channel.hear("room_diff", { n, patch: { a: n } });
@@ -83,7 +83,7 @@ test("what is older is ignored, and nothing is applied over a gap", () => {
   assert.deepEqual([room.state, room.n], [{ a: 9 }, 9]);
 });
 
-test("a topic that has begun anew counts from one", () => {
+test("a room that has begun again counts from one", () => {
   const { channel, room } = follow();
   channel.hear("room_state", { n: 5, state: { a: 5 } });
   channel.hear("room_state", { n: 1, state: { b: 1 } });
@@ -91,7 +91,7 @@ test("a topic that has begun anew counts from one", () => {
   assert.deepEqual([room.state, room.n], [{ b: 2 }, 2]);
 });
 
-test("detached, it follows no more", () => {
+test("after detach, it ignores messages", () => {
   const { channel, changes, room } = follow();
   const other = new RoomState(channel);
   channel.hear("room_state", { n: 1, state: { a: 1 } });
@@ -103,9 +103,9 @@ test("detached, it follows no more", () => {
   assert.equal(channel.size, 0);
 });
 
-test("the names of JavaScript's own are names like others", () => {
+test("keys with special names in JavaScript are ordinary keys", () => {
   const { channel, room } = follow();
-  // Written as text: in a literal, `__proto__` would be something else.
+  // Parsed from text, because `__proto__` has another meaning in a literal.
   const json = JSON.parse;
   channel.hear("room_state", { n: 1, state: json('{"__proto__": {"a": 1}, "constructor": 1}') });
   channel.hear("room_diff", { n: 2, patch: json('{"__proto__": {"b": 2}, "toString": {"c": 3}, "constructor": null}') });
@@ -114,7 +114,7 @@ test("the names of JavaScript's own are names like others", () => {
   assert.equal({}.a, undefined);
 });
 
-test("after any changes the state is what was published", () => {
+test("after any changes, the state equals the published state", () => {
   const random = randomNumbers(1);
   for (let run = 0; run < 100; run += 1) {
     const { channel, room } = follow();
@@ -134,7 +134,7 @@ test("after any changes the state is what was published", () => {
   }
 });
 
-/** What is equal is the same. */
+/** Equal parts must be the same object. */
 function assertKept(before, after) {
   if (!isComposed(before) || !isComposed(after)) return;
   if (JSON.stringify(sorted(before)) === JSON.stringify(sorted(after))) return assert.equal(after, before);
@@ -156,7 +156,7 @@ function difference(before, after) {
   return patch;
 }
 
-/** A state without its nulls, which count as absent. */
+/** A state without nulls, which count as absent. */
 function stripped(value) {
   if (!isObject(value)) return value;
   const entries = Object.entries(value).filter(([, inner]) => inner !== null);
@@ -195,7 +195,7 @@ function isObject(value) {
   return isComposed(value) && !Array.isArray(value);
 }
 
-/** Numbers below a bound, the same ones each time. */
+/** Pseudorandom numbers below a bound, the same in each run. */
 function randomNumbers(seed) {
   let state = seed;
   return (bound) => {
