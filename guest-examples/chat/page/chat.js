@@ -1,8 +1,8 @@
-// The page: who we are, which rooms there are and which one is looked at.
+// The page: the user, the rooms, and the room that is shown.
 //
-// Rooms that were entered stay joined while another is looked at, so their unread messages can be counted. The name is
-// kept for this window alone: two windows are two people. The key is the browser's: with the name, it makes whoever comes
-// back the author of what it said.
+// Rooms that were entered stay joined while another room is shown, so that the page can count their unread messages. The name
+// is stored for this window only: two windows are two users. The key is stored for the browser. Name and key together
+// identify the author of messages, also after a return to the page.
 
 import { Socket } from "./phoenix.mjs";
 import { Composer } from "./composer.js";
@@ -10,15 +10,15 @@ import { face, make, sentence } from "./line.js";
 import { Log } from "./log.js";
 import { Room } from "./room.js";
 
-/** The rooms that everyone is offered. */
+/** The rooms that are offered to every user. */
 const OFFERED = ["lobby", "garden", "kitchen"];
 const HOME = OFFERED[0];
-/** So many faces stand beside a room's name; the others are counted. */
+/** The number of faces next to a room's name; the page shows the number of the others. */
 const FACES = 5;
 
 const $ = (id) => document.getElementById(id);
 const socket = new Socket("/socket");
-/** The rooms that we are in, each with its log. */
+/** The rooms that this window has joined, each with its log. */
 const entered = new Map();
 const composer = new Composer({
   said: (log) => log.follow(),
@@ -73,7 +73,7 @@ $("rename").addEventListener("click", () => {
   welcome();
 });
 
-/** What this browser's messages are known by to the plugin, and to nobody else. */
+/** The secret by which the plugin recognizes this browser's messages. Other clients never get it. */
 function key() {
   const kept = localStorage.getItem("chat-key");
   if (kept) return kept;
@@ -85,7 +85,7 @@ function key() {
 
 // --- the rooms ---
 
-/** The room that is looked at, as the address has it. */
+/** The room that is shown: its name is in the address. */
 function current() {
   try {
     return decodeURIComponent(location.hash.slice(1)) || HOME;
@@ -94,11 +94,11 @@ function current() {
   }
 }
 
-/** Looks at a room, and enters it if we aren't there yet. */
+/** Shows a room, and joins it if this window hasn't joined it yet. */
 function go(name) {
   if (current() !== name) {
     location.hash = encodeURIComponent(name);
-    return; // which calls us again
+    return; // the event `hashchange` calls `go` again
   }
   if (!offered.includes(name)) offer([...offered, name]);
   if (!entered.has(name)) {
@@ -109,7 +109,7 @@ function go(name) {
   }
   for (const other of entered.values()) {
     other.log.element.hidden = other.room.name !== name;
-    // What was new there has been looked at.
+    // Its new messages have been read.
     if (other.room.name !== name && other.room.unread === 0) other.room.divider = undefined;
   }
   const { room, log } = entered.get(name);
@@ -173,7 +173,7 @@ addEventListener("keydown", (event) => {
 
 // --- what is seen ---
 
-/** What is in sight of somebody has been read. */
+/** Marks the visible messages as read, if the user can see them. */
 function looked(room) {
   const here = entered.get(room.name);
   if (here?.room !== room || room.name !== current()) return;
@@ -182,7 +182,7 @@ function looked(room) {
   drawLatest(room, here.log);
 }
 
-/** We are told what we missed. */
+/** A join has brought the missed messages. */
 function caughtUp(room) {
   const here = entered.get(room.name);
   if (here?.room !== room) return;
@@ -210,9 +210,9 @@ $("latest").addEventListener("click", () => {
 
 function draw(room) {
   const here = entered.get(room.name);
-  if (here?.room !== room) return; // a room that we have left
+  if (here?.room !== room) return; // a room that this window has left
   looked(room);
-  // What came while nobody looked is new.
+  // Messages that came while the room wasn't visible are new.
   if (room.unread > 0) room.divider = room.read;
   here.log.render();
   drawRooms();
@@ -224,17 +224,17 @@ function drawRoom(room) {
   const news = $("conversation").dataset.state !== room.state;
   $("conversation").dataset.state = room.state;
   $("room-name").textContent = room.name;
-  $("room-state").textContent = { joining: "Opening the door …", rejoining: "Coming back …" }[room.state] ?? "";
+  $("room-state").textContent = { joining: "Joining …", rejoining: "Joining again …" }[room.state] ?? "";
   $("refused").hidden = !refused;
   entered.get(room.name).log.element.hidden = refused;
   $("write").hidden = refused;
   $("leave").hidden = refused;
-  $("reason").textContent = room.state === "closed" ? "The room was closed." : sentence(room.reason, "It gave no reason");
+  $("reason").textContent = room.state === "closed" ? "The room was closed." : sentence(room.reason, "The server gave no reason");
   $("elsewhere").textContent = room.name === HOME ? "Choose another name" : `Go to the ${HOME}`;
-  // Who is here, nobody knows while we aren't.
+  // Without a connection the list of people is unknown.
   drawPeople(room.state === "joined" ? room.people : []);
   drawTyping([...room.typing.keys()]);
-  // The field that had the focus is gone.
+  // The field that had the focus is hidden now.
   if (refused && news) $("elsewhere").focus();
 }
 
@@ -247,7 +247,7 @@ function drawRooms() {
   const unread = [...entered.values()].reduce((sum, { room }) => sum + room.unread, 0);
   document.title = `${unread ? `(${unread}) ` : ""}${current()} · Bennu chat`;
   const links = [...$("rooms").querySelectorAll("a")];
-  // The links stay the same elements as long as the rooms do, or the keyboard's focus would get lost.
+  // A room's link stays the same element, so that it keeps the keyboard's focus.
   if (links.map((link) => link.dataset.room).join("/") !== offered.join("/")) {
     $("rooms").replaceChildren(...offered.map(roomLink));
   }
@@ -294,7 +294,7 @@ function drawPeople(people) {
 function drawTyping(users) {
   const names = users.length > 2 ? "Several people" : users.join(" and ");
   const text = users.length === 0 ? "" : `${names} ${users.length > 1 ? "are" : "is"} typing`;
-  // Set only when it differs: screen readers say whatever is set.
+  // Set only if the text differs: a screen reader reads each text that is set.
   if ($("typing").textContent === text) return;
   const dots = make("span", "dots");
   dots.append(make("i"), make("i"), make("i"));

@@ -1,14 +1,14 @@
-// Where one writes: new messages, and other texts for one's own.
+// The field for new messages and for edits of one's own messages.
 //
-// All by keyboard: Enter sends, arrow up in an empty field goes to one's last message and from there to the ones before it,
-// Escape leaves it as it was.
+// Everything works by keyboard: Enter sends. Arrow up in an empty field selects one's last message, and then the ones before
+// it. Escape cancels an edit.
 
 import { twice } from "./line.js";
 
 const $ = (id) => document.getElementById(id);
 
 export class Composer {
-  /** What is being written in each room, so that a look elsewhere loses nothing. */
+  /** The draft of each room, so that a change of the room loses no text. */
   #drafts = new Map();
   #room;
   #log;
@@ -36,7 +36,7 @@ export class Composer {
     });
   }
 
-  /** Turns to another room. */
+  /** Shows another room. */
   turn(room, log) {
     if (this.#room?.editing) this.#end();
     this.#room = room;
@@ -51,7 +51,7 @@ export class Composer {
     this.#drawMode();
   }
 
-  /** Begins to change a message. */
+  /** Starts to edit a message. */
   edit(message) {
     const room = this.#room;
     room.editing = message.id;
@@ -63,7 +63,7 @@ export class Composer {
     this.field.setSelectionRange(message.body.length, message.body.length);
   }
 
-  /** Makes the field as high as its text, up to what the style allows. */
+  /** Makes the field as high as its text, up to the maximum of the style. */
   fit() {
     this.field.style.height = "auto";
     this.field.style.height = `${this.field.scrollHeight}px`;
@@ -74,7 +74,7 @@ export class Composer {
     const body = this.field.value.trim();
     if (room.state === "refused" || room.state === "closed") return;
     if (room.editing) {
-      // Without a text it would be no message: that is what the other button is for.
+      // A message needs a text; the other button deletes the message.
       if (!body) return $("remove").focus();
       if (body !== room.find(room.editing)?.body) room.edit(room.editing, body);
       return this.#end();
@@ -88,7 +88,7 @@ export class Composer {
   }
 
   #key(event) {
-    // A composing keyboard (Japanese, say) takes these for itself.
+    // An input method (for example, for Japanese) uses these keys itself.
     if (event.shiftKey || event.altKey || event.isComposing) return;
     if (event.key === "Enter") {
       event.preventDefault();
@@ -98,7 +98,7 @@ export class Composer {
     }
   }
 
-  /** Goes to the message of ours before the one at hand, or behind it: unless there is something in the field to be lost. */
+  /** Edits our previous or next message, unless the field contains unsaved text. */
   #step(up) {
     const room = this.#room;
     const at = room.editing && room.find(room.editing);
@@ -117,7 +117,7 @@ export class Composer {
     else this.#room.stopTyping();
   }
 
-  /** Leaves the message that was at hand. */
+  /** Ends the edit. */
   #end() {
     const room = this.#room;
     room.editing = undefined;

@@ -1,19 +1,19 @@
-// The lines of a conversation as elements. Whatever people wrote enters the page as text, never as HTML.
+// Makes elements for the lines of a conversation. User input is inserted as text, never as HTML.
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "short" });
 const thisYear = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
 const otherYear = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long", year: "numeric" });
 
-/** The element of a line as `Log` describes it. */
+/** The element of a line that `Log` describes. */
 export function draw(line) {
   const element = { message, note, day, divider, top }[line.kind](line);
-  // Only what happens while somebody looks moves.
+  // Only a line that comes while the room is visible is animated.
   element.classList.toggle("live", line.live === true);
   return element;
 }
 
-/** A message of ours that is on its way, or was lost. */
+/** One of our messages that is on its way, or couldn't be delivered. */
 export function waiting(message, retry) {
   const item = make("li", `message mine goes-on ${message.state}`);
   item.append(make("p", "bubble", message.body));
@@ -37,7 +37,7 @@ export function dayName(at, now = Date.now()) {
   return (new Date(at).getFullYear() === new Date(now).getFullYear() ? thisYear : otherYear).format(at);
 }
 
-/** A person's face: a letter on a colour that goes with the name. */
+/** A user's face: the first letter of the name on the name's colour. */
 export function face(user, element = make("span", "face")) {
   element.setAttribute("aria-hidden", "true");
   element.textContent = [...user][0]?.toUpperCase() ?? "";
@@ -47,7 +47,7 @@ export function face(user, element = make("span", "face")) {
   return element;
 }
 
-/** A plugin's reason as a sentence, or what to say where it gave none. */
+/** A plugin's reason as a sentence; if there is none, `otherwise`. */
 export function sentence(reason, otherwise) {
   const words = String(reason ?? "").trim() || otherwise;
   return `${words[0].toUpperCase()}${words.slice(1)}${/[.!?]$/.test(words) ? "" : "."}`;
@@ -61,7 +61,7 @@ export function make(tag, kind = "", text = "") {
   return element;
 }
 
-/** A button that acts when it is pressed a second time: what it does can't be undone. */
+/** A button that acts only at the second click, because its action can't be undone. */
 export function twice(button, question, act) {
   const { textContent } = button;
   const settle = () => {
@@ -78,7 +78,7 @@ export function twice(button, question, act) {
     button.textContent = question;
   });
   button.addEventListener("blur", settle);
-  // A finger leaves at each tap.
+  // On a touch screen the pointer leaves at each tap.
   button.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && settle());
   return button;
 }
@@ -106,7 +106,7 @@ function message({ message, mine, goesOn, edited, deleted, editing, edit, remove
   return item;
 }
 
-/** What can be done with one's own message. By keyboard the field to write in has the same, so these are no stops for it. */
+/** The buttons of one's own message. They can't get the keyboard's focus, because the composer offers the same by keyboard. */
 function actions(message, edit, remove) {
   const bar = make("div", "actions");
   const change = make("button", "", "Edit");
@@ -139,14 +139,14 @@ function divider() {
   return make("li", "note divider", "New messages");
 }
 
-/** What stands above the first line: the way to older ones, or that there are none. */
+/** The line above the first message: a button for older messages, or a text that there are none. */
 function top({ more, asking, room, older }) {
   const item = make("li", "top");
   if (!more) {
     item.append(make("p", "", `This is where #${room} begins.`));
     return item;
   }
-  const button = make("button", "older", asking ? "Fetching older messages …" : "Older messages");
+  const button = make("button", "older", asking ? "Loading older messages …" : "Older messages");
   button.type = "button";
   button.addEventListener("click", older);
   item.append(button);

@@ -1,17 +1,17 @@
-// How a conversation is shown: its lines with the days between them, those of one person in a row drawn together.
+// Shows a conversation: its lines with the days between them; consecutive messages of one user are grouped.
 //
-// What is shown is described anew at each change and compared with what is there, line by line. Whoever reads further up
-// stays at the line that they read, whatever comes above or below it.
+// At each change the log describes all lines again, and updates only the elements that differ. A user who has scrolled up stays
+// at the same line, whatever comes above or below it.
 
 import { dayName, draw, make, waiting } from "./line.js";
 
-/** Messages of one person within this time stand together. */
+/** Messages of one user within this time are grouped. */
 const TOGETHER = 3 * 60_000;
-/** So many lines are kept while the newest is in sight, for the page's memory. */
+/** The maximum number of lines while the newest is visible; it limits the page's memory. */
 const KEPT = 500;
-/** So near to its end, a log is followed as it grows. */
+/** If the scroll position is this near to the end, in pixels, the log follows new messages. */
 const NEAR = 80;
-/** So near to its beginning, older messages are asked for. */
+/** If the scroll position is this near to the start, in pixels, the log requests older messages. */
 const EARLY = 600;
 
 /** The lines of one room, as an element. */
@@ -23,9 +23,9 @@ export class Log {
   constructor(room, watcher) {
     this.room = room;
     this.watcher = watcher;
-    /** Whether the newest line is kept in sight: until somebody scrolls away from it. */
+    /** Whether the newest line stays visible: until the user scrolls up. */
     this.followed = true;
-    /** What is shown, by its key: how it was described, and its element. */
+    /** The shown lines by key: each line's description and its element. */
     this.shown = new Map();
     this.element = make("div", "log");
     this.element.setAttribute("role", "log");
@@ -37,7 +37,7 @@ export class Log {
     this.element.append(this.empty, this.lines, this.pending);
     this.element.addEventListener("scroll", () => this.#look(), { passive: true });
     this.element.addEventListener("click", (event) => this.#choose(event.target));
-    // The room for it changes too: a keyboard comes up, the field to write in grows.
+    // The log's height changes too: if an on-screen keyboard opens, or the field grows.
     new ResizeObserver(() => this.followed && this.follow()).observe(this.element);
   }
 
@@ -52,13 +52,13 @@ export class Log {
     this.#reach();
   }
 
-  /** Goes to the newest line and stays with it. */
+  /** Scrolls to the newest line, and follows new lines. */
   follow() {
     this.followed = true;
     this.element.scrollTop = this.element.scrollHeight;
   }
 
-  /** Goes to the first new message, or to the newest line where there is room for all that is new. */
+  /** Scrolls to the first new message, or to the newest line if all new messages are visible there. */
   open() {
     this.follow();
     const divider = this.shown.get("divider")?.element;
@@ -68,26 +68,26 @@ export class Log {
     this.#look();
   }
 
-  /** Has a message in sight. */
+  /** Scrolls until a message is visible. */
   reveal(id) {
     this.shown.get(id)?.element.scrollIntoView({ block: "nearest" });
   }
 
   #look() {
     const { scrollHeight, scrollTop, clientHeight } = this.element;
-    if (clientHeight === 0) return; // another room is looked at
+    if (clientHeight === 0) return; // another room is shown
     this.followed = scrollHeight - scrollTop - clientHeight < NEAR;
     this.#reach();
     this.watcher.scrolled();
   }
 
-  /** Asks for what is further up, when somebody comes near. */
+  /** Requests older messages if the scroll position is near the start. */
   #reach() {
     const { scrollTop, clientHeight } = this.element;
     if (clientHeight > 0 && scrollTop < EARLY) this.room.older();
   }
 
-  /** A tap on one's own message shows what can be done with it, and the next one hides that. */
+  /** A tap on one's own message shows its buttons, and the next tap hides them. */
   #choose(target) {
     if (target.closest(".actions") || !getSelection().isCollapsed) return;
     const item = target.closest(".message.mine");
@@ -96,7 +96,7 @@ export class Log {
     item?.scrollIntoView({ block: "nearest" });
   }
 
-  // --- what is to be shown ---
+  // --- the description ---
 
   #described() {
     const { room } = this;
@@ -105,12 +105,12 @@ export class Log {
     const items = [];
     const add = (item) => items.push({ ...item, look: JSON.stringify({ ...item, live: undefined }) });
     if (first) add({ kind: "top", key: "top", more: room.more, asking: room.asking, room: room.name });
-    let before; // the message right above
+    let before; // the message right before this one
     let today;
     let divided = room.divider === undefined;
     for (const line of room.lines) {
       if (line.kind === "note") {
-        // Its place is further up than what is here.
+        // It belongs to older messages, which aren't loaded.
         if (room.more && line.key < first?.key) continue;
         add(line);
         before = undefined;
@@ -143,7 +143,7 @@ export class Log {
     return { kind: "message", key, live, message, mine, goesOn, edited: edited !== undefined, deleted, editing };
   }
 
-  // --- showing it ---
+  // --- the elements ---
 
   #show(items) {
     const keys = new Set(items.map((item) => item.key));
@@ -152,7 +152,7 @@ export class Log {
       element.remove();
       this.shown.delete(key);
     }
-    // Older messages aren't news: they aren't read aloud.
+    // Screen readers don't read older messages aloud.
     this.element.setAttribute("aria-busy", String(this.room.asking));
     const elements = items.map((item) => this.#element(item));
     let at = this.lines.firstElementChild;
@@ -162,7 +162,7 @@ export class Log {
     }
   }
 
-  /** The element of an item, a new one if it looks otherwise than the one that is there. */
+  /** The element of an item; a new one if the item's description has changed. */
   #element(item) {
     const held = this.shown.get(item.key);
     if (held?.look === item.look) return held.element;
@@ -180,14 +180,14 @@ export class Log {
     return element;
   }
 
-  /** Shows what is on its way, or was lost. */
+  /** Shows messages that are on their way, or couldn't be delivered. */
   #showPending() {
     const shown = this.room.pending.filter((message) => message.state !== "sent");
     if (shown.length === 0 && this.pending.childElementCount === 0) return;
     this.pending.replaceChildren(...shown.map((message) => waiting(message, (lost) => this.room.retry(lost))));
   }
 
-  /** The first message in sight, and where it is. */
+  /** The first visible message, and its position. */
   #inSight() {
     const { top } = this.element.getBoundingClientRect();
     const messages = [...this.lines.querySelectorAll(".message")];

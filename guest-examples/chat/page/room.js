@@ -1,28 +1,28 @@
-// One room as this window sees it: a channel of the official client, and what was said there.
+// One room in this window: a channel of the official client, and the room's messages.
 //
-// Lines stand in the order of their keys. A message's key is its id, and ids sort as they were drawn; a note's stands behind
-// the message that was the last one then. So whatever comes, live, after a lost connection or from further up, finds its
-// place, and what comes twice is there once.
+// Lines are sorted by their keys. A message's key is its id, and a later id is always greater. A note's key sorts right after
+// the message that was the last one at that time. So every message finds its place: a live one, one that was missed while the
+// connection was lost, and an older one. A message that comes twice is shown once.
 //
-// Who is here is what the client's own Presence makes of the host's lists. The room knows nothing of how it looks: every
-// change ends in `changed(room)`.
+// The list of people comes from the client's own Presence. The room doesn't draw anything: after every change it calls
+// `changed(room)`.
 
 import { Presence } from "./phoenix.mjs";
 
-/** Nobody types for longer than this without saying so again. */
+/** A user counts as typing for this time after the last `typing` event. */
 const TYPING_FADES = 5_000;
-/** How often we say that we are still typing: within the time that it takes to fade. */
+/** The interval of our own `typing` events; it is shorter than that time. */
 const TYPING_AGAIN = 3_000;
-/** A message that takes longer than this is shown as being on its way. */
+/** A message without an answer after this time is shown as on its way. */
 const ON_ITS_WAY = 300;
-/** So often a message is sent by itself, if the connection is lost each time. */
+/** The number of automatic attempts to send a message, if the connection is lost each time. */
 const ATTEMPTS = 5;
 
 export class Room {
   /**
    * @param {import("phoenix").Socket} socket
    * @param {string} name the part of the topic after `room:`
-   * @param {{user: string, key: string}} me the key makes us the author of what we say
+   * @param {{user: string, key: string}} me the key identifies the author of our messages
    * @param {{changed: (room: Room) => void, caughtUp: (room: Room) => void}} watcher
    */
   constructor(socket, name, me, watcher) {
@@ -31,35 +31,35 @@ export class Room {
     this.watcher = watcher;
     /** `joining`, `joined`, `rejoining`, `refused` or `closed` */
     this.state = "joining";
-    /** Why we were refused, as the plugin puts it. */
+    /** The plugin's reason for a refused join. */
     this.reason = "";
-    /** What stands with our own messages, and with nobody else's. */
+    /** The author id of our own messages. */
     this.author = undefined;
-    /** Messages and notes, in the order of their keys. */
+    /** Messages and notes, sorted by key. */
     this.lines = [];
-    /** All that happened up to this message or change is known here. */
+    /** The latest message or change that this room has received. */
     this.known = "";
-    /** Whether there are older messages than the first here, and whether they were asked for. */
+    /** Whether there are messages older than the first one here, and whether they are being requested. */
     this.more = false;
     this.asking = false;
-    /** The last message that was looked at, kept for the next visit; and the one behind which the new ones began. */
+    /** The last message that was read, stored for the next visit; and the message after which the new ones begin. */
     this.read = localStorage.getItem(this.#shelf) ?? undefined;
     this.divider = undefined;
-    /** The message that is being changed. */
+    /** The message that is being edited. */
     this.editing = undefined;
-    /** What we sent and nobody has confirmed yet. */
+    /** Our messages without a confirmation. */
     this.pending = [];
-    /** Who types, with the timer that ends it. */
+    /** Users who are typing, each with the timer that ends it. */
     this.typing = new Map();
     this.saidTyping = 0;
-    /** The names of those who are here, in the order in which they came. */
+    /** The names of the people in the room, in the order in which they joined. */
     this.people = [];
     this.left = false;
     this.notes = 0;
     this.channel = this.#open(socket, me);
   }
 
-  // --- what was said ---
+  // --- messages ---
 
   isMine(message) {
     return this.author !== undefined && message.author === this.author;
@@ -69,12 +69,12 @@ export class Room {
     return this.lines.filter((line) => line.kind === "message");
   }
 
-  /** The last message of ours, of those before `id` if one is given. */
+  /** Our last message; if `id` is given, our last message before it. */
   lastOwn(id = "~") {
     return this.messages.findLast((line) => line.key < id && !line.deleted && this.isMine(line));
   }
 
-  /** The first message of ours behind `id`. */
+  /** Our first message after `id`. */
   nextOwn(id) {
     return this.messages.find((line) => line.key > id && !line.deleted && this.isMine(line));
   }
@@ -84,13 +84,13 @@ export class Room {
     return line?.key === id ? line : undefined;
   }
 
-  /** How many messages of others came that nobody has looked at here. */
+  /** The number of unread messages of other users. */
   get unread() {
     if (this.read === undefined) return 0;
     return this.messages.filter((line) => line.key > this.read && !line.deleted && !this.isMine(line)).length;
   }
 
-  /** All that is here has been looked at. */
+  /** Marks all messages as read. */
   see() {
     const last = this.messages.at(-1)?.key ?? "";
     if (this.read !== undefined && last <= this.read) return;
@@ -98,7 +98,7 @@ export class Room {
     localStorage.setItem(this.#shelf, last);
   }
 
-  /** Asks for the messages before the first one here. */
+  /** Requests the messages before the first one here. */
   older() {
     const first = this.messages[0];
     if (!this.more || this.asking || this.state !== "joined" || !first) return;
@@ -110,7 +110,7 @@ export class Room {
     this.channel
       .push("older", { before: first.key })
       .receive("ok", ({ messages, more }) => {
-        // Unless it was forgotten meanwhile what they come before.
+        // Only if the first message is still the same.
         if (this.messages[0] === first) {
           for (const message of messages) this.#take(message);
           this.more = more;
@@ -122,14 +122,14 @@ export class Room {
     this.watcher.changed(this);
   }
 
-  /** Forgets the oldest lines but so many. */
+  /** Removes the oldest lines, so that at most `most` remain. */
   trim(most) {
     if (this.lines.length <= most || this.asking) return;
     const gone = this.lines.splice(0, this.lines.length - most);
     this.more ||= gone.some((line) => line.kind === "message");
   }
 
-  // --- what we do ---
+  // --- our actions ---
 
   say(body) {
     const nonce = [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0"));
@@ -140,7 +140,7 @@ export class Room {
     this.#deliver(message);
   }
 
-  /** Sends a message again that could not be delivered: by the same nonce, or it might be said twice. */
+  /** Sends an undelivered message again, with the same nonce, so that the plugin doesn't store it twice. */
   retry(message) {
     message.state = "sent";
     message.attempts = 0;
@@ -148,17 +148,17 @@ export class Room {
     this.watcher.changed(this);
   }
 
-  /** Gives a message of ours another text. */
+  /** Changes the text of one of our messages. */
   edit(id, body) {
     this.#change("edit", { id, body }, "Your change wasn't saved");
   }
 
-  /** Takes the text of a message of ours away. */
+  /** Deletes the text of one of our messages. */
   delete(id) {
     this.#change("delete", { id }, "Your message wasn't deleted");
   }
 
-  /** Tells the others that we type, but not at each key. */
+  /** Tells the others that we are typing, but not at each key. */
   type() {
     if (this.state !== "joined" || Date.now() - this.saidTyping < TYPING_AGAIN) return;
     this.saidTyping = Date.now();
@@ -181,7 +181,7 @@ export class Room {
   // --- the channel ---
 
   #open(socket, { user, key }) {
-    // Asked for at each join: one after a lost connection tells what is known by then.
+    // Called at each join, so that a join after a lost connection sends the current `known`.
     const channel = socket.channel(`room:${this.name}`, () => ({ user, key, since: this.known }));
     channel.on("new_msg", (message) => {
       this.#fade(message.user);
@@ -204,13 +204,13 @@ export class Room {
       .receive("error", ({ reason }) => {
         this.reason = String(reason ?? "");
         this.#become("refused");
-        // It would knock again for ever otherwise.
+        // Otherwise the client would try to join again forever.
         channel.leave();
       });
     return channel;
   }
 
-  /** We are in, for the first time or again: the client joins by itself after a lost connection, or a plugin's failure. */
+  /** A join has succeeded: the first one, or an automatic one after a lost connection or a plugin's fault. */
   #welcome({ author, messages, more, anew }) {
     this.author = author;
     this.asking = false;
@@ -220,7 +220,7 @@ export class Room {
       this.more = more;
     }
     for (const message of messages) this.#take(message);
-    // On the first visit nothing is new.
+    // On the first visit no message is new.
     if (this.read === undefined) this.see();
     if (this.unread > 0) this.divider = this.read;
     this.state = "joined";
@@ -229,12 +229,12 @@ export class Room {
   }
 
   #watchPeople(presence) {
-    let known = false; // those who were here before us didn't come in just now
+    let known = false; // people who were in the room before us get no note
     presence.onJoin((user, before) => {
       if (known && !before && user !== this.user) this.#note(`${user} came in`);
     });
     presence.onLeave((user, remaining) => {
-      if (remaining.metas.length > 0) return; // another window of theirs is still open
+      if (remaining.metas.length > 0) return; // another window of that user is still open
       this.#fade(user);
       if (user !== this.user) this.#note(`${user} left`);
     });
@@ -247,7 +247,7 @@ export class Room {
     });
   }
 
-  /** Sends a message, once we are in. If the connection is lost before the answer, it is sent again. */
+  /** Sends a message when the room is joined. If the connection is lost before the answer, the next join sends it again. */
   #deliver(message) {
     clearTimeout(message.slow);
     message.slow = setTimeout(() => this.#mark(message, "waiting"), ON_ITS_WAY);
@@ -261,11 +261,11 @@ export class Room {
     if (attempt > ATTEMPTS) return fail();
     this.channel
       .push("new_msg", { body: message.body, nonce: message.nonce })
-      // Our own message comes to us as to everyone, so there is nothing to add here.
+      // The broadcast brings our own message too, so there is nothing to add here.
       .receive("ok", () => this.#arrived(message.nonce))
       .receive("error", fail)
-      // It may have been said all the same: by its nonce it isn't said twice.
-      .receive("timeout", () => fail({ reason: "nobody has confirmed this" }));
+      // The plugin may have stored it all the same; because of the nonce, a retry doesn't store it twice.
+      .receive("timeout", () => fail({ reason: "the server hasn't confirmed this" }));
   }
 
   #mark(message, state) {
@@ -284,13 +284,13 @@ export class Room {
 
   #change(event, change, failure) {
     const fail = ({ reason } = {}) => this.#note(`${failure}${reason ? `: ${reason}` : ""}`);
-    const late = () => this.#note("Nobody has confirmed your change");
+    const late = () => this.#note("The server hasn't confirmed your change");
     this.channel.push(event, change).receive("error", fail).receive("timeout", late);
   }
 
   // --- lines ---
 
-  /** Puts a message into its place, instead of what was known of it. */
+  /** Inserts a message at its place, or replaces the earlier version. */
   #take(message, live = false) {
     this.#know(message.id);
     this.#know(message.change ?? "");
@@ -300,7 +300,7 @@ export class Room {
     if (message.nonce && this.isMine(message)) this.#arrived(message.nonce);
   }
 
-  /** A message that may be here has changed. */
+  /** Applies a change to a message, if the message is here. */
   #changed({ id, ...change }) {
     this.#know(change.change);
     const line = this.find(id);
@@ -314,14 +314,14 @@ export class Room {
 
   #note(text, back = false) {
     this.notes += 1;
-    // `~` comes behind all that ids have in them, and `!` before it.
+    // `~` sorts after all characters of ids, and `!` before them.
     const last = this.messages.at(-1)?.key ?? "!";
     const key = `${last}~${String(this.notes).padStart(8, "0")}`;
     this.lines.splice(this.#place(key), 0, { kind: "note", key, live: true, text, back });
     this.watcher.changed(this);
   }
 
-  /** Where a line with this key is, or would be. */
+  /** The index of the line with this key, or the index at which to insert it. */
   #place(key) {
     let [low, high] = [0, this.lines.length];
     while (low < high) {
@@ -332,7 +332,7 @@ export class Room {
     return low;
   }
 
-  // --- who types ---
+  // --- typing ---
 
   #typing(user, typing) {
     if (user === this.user) return;
@@ -355,7 +355,7 @@ export class Room {
     this.watcher.changed(this);
   }
 
-  /** Where the last message that was read is kept. */
+  /** The storage key of the last message that was read. */
   get #shelf() {
     return `chat-read/${this.name}/${this.user}`;
   }

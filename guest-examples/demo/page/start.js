@@ -1,10 +1,10 @@
-// The start page: shows the programs that there are, and makes a link for each of the demo's people.
+// The start page: shows the available programs, and makes a link for each user of the demo.
 //
-// What it can't know by itself stands in demo.json, which `cargo xtask demo` writes.
+// It reads programs and users from demo.json, which `cargo xtask demo` writes.
 
 const $ = (id) => document.getElementById(id);
 
-/** A link that says who one is, behind the `#`: that part of an address is sent to no server. */
+/** A link with a user and its token after the `#`: browsers send that part of an address to no server. */
 function person({ user, token }) {
   const name = user.charAt(0).toUpperCase() + user.slice(1);
   const face = document.createElement("span");
@@ -23,7 +23,7 @@ function person({ user, token }) {
   return item;
 }
 
-/** The colour that goes with a name, as in the chat. */
+/** The colour of a name, as in the chat. */
 function hue(name) {
   let hash = 0;
   for (const letter of name) hash = Math.imul(hash ^ letter.codePointAt(0), 0x9e3779b1);
@@ -41,5 +41,5 @@ async function show() {
   $("alone").hidden = told !== undefined;
 }
 
-// A restart of the demo may have come meanwhile, with other programs.
+// The demo may have restarted since, with other programs.
 addEventListener("pageshow", show);

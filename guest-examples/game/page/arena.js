@@ -1,4 +1,4 @@
-// Lights, drawn: the world is always night.
+// Draws the game “Lights”, in which it is always night.
 
 import { initial, make } from "./make.js";
 import { Motion } from "./motion.js";
@@ -6,10 +6,10 @@ import { Steer } from "./steer.js";
 
 const WIDTH = 1600;
 const HEIGHT = 900;
-/** What is drawn around the world: who stands at its edge is seen whole. */
+/** The margin around the world, so that a runner at its edge is completely visible. */
 const RIM = 24;
 const RADIUS = 34;
-/** How long a caught light is seen to go out. */
+/** The duration of the animation of a caught light. */
 const BURST = 350;
 const HUES = [55, 250, 145, 330, 95, 200, 20, 290];
 
@@ -44,7 +44,7 @@ export class Arena {
   draw(state, seat) {
     const now = performance.now();
     const places = Object.entries(state.players).filter(([, { x }]) => x !== undefined);
-    // Each change is drawn, and only what moved is a movement.
+    // Every change of the state is drawn, but only a change of the players is a movement.
     if (state.players !== this.#state?.players) {
       this.#motion.push(new Map(places.map(([seat, { x, y }]) => [seat, { x, y }])), now);
     }
@@ -60,14 +60,14 @@ export class Arena {
     this.#wasJoined = this.play.isJoined;
   }
 
-  /** How to play: only for somebody who can. */
+  /** Explains the controls, only to a player. */
   how(_state, seat) {
     return seat === null ? "Only those who play can run." : "W A S D or the arrow keys; on a touch screen, drag anywhere.";
   }
 
   say({ phase, players, left }, seat) {
     const watches = seat === null;
-    if (phase === "waiting") return watches ? "Waiting for more players." : "Waiting for somebody to play with. Have a run meanwhile.";
+    if (phase === "waiting") return watches ? "Waiting for more players." : "Waiting for somebody to play with. You can run meanwhile.";
     if (phase === "ready") return watches ? "The round is about to begin …" : "Get ready …";
     if (phase === "playing") return left <= 10 ? "The last ten seconds!" : watches ? "The round is on." : "Catch the lights!";
     const best = Math.max(...Object.values(players).map(({ score }) => score));
@@ -92,15 +92,15 @@ export class Arena {
     context.setTransform(scale, 0, 0, scale, RIM * scale, RIM * scale);
     this.#paintGround();
     if (!this.#state) return;
-    // On a small screen things are drawn larger than they are, or nobody could read them.
+    // On a small screen things are drawn larger than their size in the world, so that they are readable.
     const size = Math.max(1, 0.55 / (scale / ratio));
     for (const at of Object.values(this.#state.lights)) this.#paintLight(at, now, Math.min(size, 1.5));
     for (const { at, since } of this.#bursts) this.#paintBurst(at, (now - since) / BURST);
     const places = [...this.#motion.at(now)];
-    // We are above the others.
+    // Our own runner is drawn last, above the others.
     places.sort(([one], [other]) => (Number(one) === this.#seat) - (Number(other) === this.#seat));
     for (const [seat, at] of places) this.#paintRunner(seat, at, size);
-    // What is in a canvas nobody else can see; tests can look here.
+    // Tests can't read a canvas, so they read the positions here.
     this.canvas.runners = Object.fromEntries(places.map(([seat, at]) => [this.#state.players[seat]?.name, at]));
     this.#paintClock(size);
     this.#placeStick();
@@ -164,7 +164,7 @@ export class Arena {
     const name = player.here ? player.name : `${player.name} (away)`;
     const [label, below] = [24 * size, y + radius + 26 * size];
     context.fillStyle = "#f3ecf4";
-    // At the lower edge the name stands above its runner.
+    // At the lower edge, the name is above its runner.
     text(context, name, x, below + label > HEIGHT ? y - radius - 24 * size : below, label, isUs ? 700 : 500);
     context.globalAlpha = 1;
   }

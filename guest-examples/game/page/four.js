@@ -1,11 +1,11 @@
-// Four in a row: seven columns, each a button. The server judges every disc; this only shows what it said.
+// Four in a row: seven columns, each of which is a button. The server decides about every disc; this file only shows the state.
 
 import { make } from "./make.js";
 
 const COLUMNS = 7;
 const ROWS = 6;
 
-/** What the two sides' discs are. */
+/** The names of the two sides' discs. */
 export const SIDES = ["sun", "moon"];
 
 export class Four {
@@ -34,7 +34,7 @@ export class Four {
     return column;
   }
 
-  /** The Tab key leads to the board, and the arrows within it. */
+  /** The Tab key moves the focus to the board, and the arrow keys move it within the board. */
   #walk(event) {
     const at = this.#columns.indexOf(event.target);
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
@@ -66,14 +66,14 @@ export class Four {
     });
   }
 
-  /** How to play: only for somebody who can. */
+  /** Explains the controls, only to a player. */
   how({ phase }, seat) {
     if (seat === null) return "Only the two who play can drop discs.";
     if (phase !== "playing") return "";
-    return "On your turn, tap a column, or go there by the arrow keys and press Enter.";
+    return "On your turn, tap a column, or select one with the arrow keys and press Enter.";
   }
 
-  /** What there is to say, and to whom it is good news. */
+  /** The status text for this player or spectator. */
   say({ phase, players, turn, end, run }, seat) {
     const name = (side) => players[side]?.name ?? "The other";
     const rule = `${{ 3: "Three", 4: "Four", 5: "Five" }[run] ?? run} in a row wins.`;

@@ -1,7 +1,7 @@
-// The page: who we are, where we are (the lobby, or a game), and what is around a game.
+// The page: the user, the place (the lobby or a game), and the elements around a game.
 //
-// The name and the key that our seat belongs to are kept for this window alone: two windows are two people, and one that is
-// loaded again is the same.
+// The name and the key of our seat are stored for this window only: two windows are two users, and a window that is loaded
+// again is the same user.
 
 import { Socket } from "./phoenix.mjs";
 import { Arena, colour } from "./arena.js";
@@ -17,7 +17,7 @@ const key = sessionStorage.getItem("key") ?? secret();
 let user = sessionStorage.getItem("user") ?? "";
 let lobby;
 let play;
-/** What shows the game that we are in. */
+/** Draws the current game. */
 let view;
 
 function secret() {
@@ -29,9 +29,9 @@ function secret() {
 
 // --- the connection ---
 
-/** The close code by which a host says that it stops, and that another one will serve. */
+/** The close code of a host that stops and is started again. */
 const RESTART = 1012;
-/** Whether the host said so. Nothing is known of a connection that was lost in another way. */
+/** Whether the host sent this code. If a connection is lost in another way, the reason is unknown. */
 let isRestarting = false;
 
 socket.onOpen(() => {
@@ -41,7 +41,7 @@ socket.onOpen(() => {
 socket.onClose((event) => {
   if (event?.code === RESTART) isRestarting = true;
   connected("reconnecting");
-  // The channels were told before this.
+  // The channels' callbacks have run before this one.
   if (play) draw(play);
 });
 socket.onError(() => connected(document.documentElement.dataset.connection === "connecting" ? "connecting" : "reconnecting"));
@@ -82,9 +82,9 @@ $("enter").addEventListener("submit", (event) => {
 
 $("rename").addEventListener("click", welcome);
 
-// --- where we are ---
+// --- the place ---
 
-/** The topic in the address; none is the lobby. */
+/** The topic in the address; without a topic the place is the lobby. */
 function current() {
   try {
     return decodeURIComponent(location.hash.slice(1));
@@ -95,14 +95,14 @@ function current() {
 
 function leave() {
   const left = { lobby, play, view };
-  // First, since a channel that closes has things drawn.
+  // First, because a channel that closes causes drawing.
   lobby = play = view = undefined;
   left.lobby?.leave();
   left.play?.leave();
   left.view?.end();
 }
 
-/** Goes to where the address says. */
+/** Shows the place in the address. */
 function go() {
   leave();
   const topic = current();
@@ -135,7 +135,7 @@ for (const button of document.querySelectorAll("[data-new]")) {
 
 // --- leaving ---
 
-/** Who leaves a match of two in its midst loses it, and is asked before. */
+/** A player who leaves a match of two loses it, so the page asks first. */
 $("leave").addEventListener("click", (event) => {
   if (!view || play.seat == null || play.state?.phase !== "playing" || SEATS[$("game").dataset.kind] > 2) return;
   event.preventDefault();
@@ -148,7 +148,7 @@ $("go").addEventListener("click", () => {
   location.hash = "";
 });
 
-// --- what is asked for ---
+// --- actions ---
 
 $("again").addEventListener("click", () => play.ask("again"));
 $("resign").addEventListener("click", () => play.ask("resign"));
@@ -160,28 +160,28 @@ $("sit").addEventListener("click", async () => {
 
 $("share").addEventListener("click", async () => {
   const copied = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
-  // Where the browser doesn't let us, it stands in the address.
+  // If the browser doesn't allow copying, the user can copy the address.
   put($("share").lastElementChild, copied ? "Link copied" : "Copy the address");
   setTimeout(() => put($("share").lastElementChild, "Invite"), 2_500);
 });
 
-// --- what is seen ---
+// --- drawing ---
 
-/** What a lost connection means for us. Whether the host goes on, nobody can know who isn't told. */
+/** The consequence of a lost connection. Without a close code the page can't know whether the host still runs. */
 const LOST = {
   restarting: "The server is restarting. This game ends with it.",
   watching: "If the game is still on, you will go on watching.",
   playing: "If the game is still on, your seat is kept for twenty seconds.",
 };
 
-/** What has become of the game while we were away. */
+/** What happened to the game while this window was disconnected. */
 const NEWS = {
   anew: "The server has restarted, and this is a new game.",
   gone: "Your seat was given up: you were away for more than twenty seconds.",
 };
 
 function draw(drawn) {
-  if (drawn !== play) return; // a game that we have left
+  if (drawn !== play) return; // a game that this window has left
   const { state, seat, isJoined, refused } = play;
   if (refused !== undefined) {
     leave();
@@ -192,13 +192,13 @@ function draw(drawn) {
   put($("kept"), LOST[isRestarting ? "restarting" : seat === null ? "watching" : "playing"]);
   put($("news"), NEWS[play.news] ?? "");
   $("news").hidden = !play.news;
-  if (!state || seat === undefined) return put($("status"), "Opening the door …");
+  if (!state || seat === undefined) return put($("status"), "Joining …");
   const seats = SEATS[$("game").dataset.kind];
   const ours = state.players[seat];
   const text = view.say(state, seat);
   view.draw(state, seat);
   drawPlayers(state, seat);
-  // What is seen while we are away is how it was, and nothing that is asked for would be heard.
+  // While the connection is lost, the page shows the last state, and no action is possible.
   put($("status"), isJoined ? (waits(state, ours) ?? text) : "This is how it stood when the connection was lost.");
   put($("how"), isJoined ? view.how(state, seat) : "");
   document.title = `${isJoined ? text.split(/[.!…]/)[0] : "Reconnecting"} · Bennu`;
@@ -210,7 +210,7 @@ function draw(drawn) {
   $("resign").hidden = !isJoined || state.phase !== "playing" || !ours || seats > 2;
 }
 
-/** Whoever wants to play again waits for the others. */
+/** The status of a player who waits for the others to play again. */
 function waits({ phase, players }, ours) {
   if (phase !== "over" || !ours) return undefined;
   const others = Object.values(players).filter((player) => player !== ours);
@@ -251,7 +251,7 @@ function playerItem(seat, isFour) {
 }
 
 function sentence(words) {
-  const text = words.trim() || "it gave no reason";
+  const text = words.trim() || "the server gave no reason";
   return `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 }
 

@@ -1,4 +1,4 @@
-// The lobby: the list of games, live.
+// The lobby: a live list of games.
 
 import { RoomState } from "./room_state.mjs";
 import { icon, make } from "./make.js";
@@ -21,17 +21,17 @@ export class Lobby {
   }
 }
 
-/** What kind of game a topic is. */
+/** The kind of a topic's game. */
 export const kind = (topic) => KINDS[topic.split(":")[0]];
 
-/** A topic that nobody is in yet. */
+/** A new topic, without members. */
 export function fresh(kind) {
   const letters = crypto.getRandomValues(new Uint8Array(6));
   return `${kind}:${[...letters].map((letter) => (letter % 36).toString(36)).join("")}`;
 }
 
 function draw(games) {
-  // Those that wait for somebody come first.
+  // Games that wait for players come first.
   const topics = Object.keys(games).filter(kind);
   topics.sort((one, other) => (games[one].phase !== "waiting") - (games[other].phase !== "waiting") || (one < other ? -1 : 1));
   $("count").textContent = topics.length || "";
@@ -41,7 +41,7 @@ function draw(games) {
     const item = there.get(topic) ?? entry(topic);
     there.delete(topic);
     fill(item, games[topic]);
-    // It stays the same element in the same place, or the keyboard's focus would get lost.
+    // An entry stays the same element in the same place, so that it keeps the keyboard's focus.
     if ($("games").children[at] !== item) $("games").insertBefore(item, $("games").children[at] ?? null);
   });
   for (const item of there.values()) item.remove();

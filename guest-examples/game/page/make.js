@@ -1,4 +1,4 @@
-// Elements. Whatever people are called enters the page as text, never as HTML.
+// Makes elements. Names of users are inserted as text, never as HTML.
 
 export function make(tag, className = "", text = "") {
   const element = document.createElement(tag);
@@ -18,17 +18,17 @@ export function icon(name, className = "") {
   return svg;
 }
 
-/** The first letter of a name, as a whole even where it takes two units. */
+/** The first letter of a name, also if it consists of two UTF-16 units. */
 export const initial = (name) => [...name][0]?.toUpperCase() ?? "";
 
-/** The colour that goes with a name, as in the chat. */
+/** The colour of a name, as in the chat. */
 export function hue(name) {
   let hash = 0;
   for (const letter of name) hash = Math.imul(hash ^ letter.codePointAt(0), 0x9e3779b1);
   return (hash >>> 8) % 360;
 }
 
-/** Text, set only when it differs: screen readers say whatever is set. */
+/** Sets a text only if it differs: a screen reader reads each text that is set. */
 export function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }

@@ -1,28 +1,28 @@
-// Movement between the states that come: twenty a second are too few to look smooth.
+// Interpolates between the received states: twenty states a second are too few for a smooth movement.
 //
-// What is shown is a little in the past, so that there is nearly always a state on either side of it.
+// The shown time is slightly in the past, so that there is nearly always one state before it and one after it.
 
-/** From one state to the next. */
-const BEAT = 50;
-/** So long ago is what is shown: two beats, so that one that is late does no harm. */
+/** The tick period: the time from one state to the next, in milliseconds. */
+const TICK = 50;
+/** The delay of the shown time: two ticks, so that a late tick isn't visible. */
 const DELAY = 100;
-/** Nobody runs so far in a beat: who did was put there. */
+/** A runner can't run this far in one tick; a longer distance is a jump, and isn't interpolated. */
 const LEAP = 120;
 const KEPT = 1_000;
 
 export class Motion {
   #states = [];
 
-  /** Takes the places that came, by seat. */
+  /** Takes the received places, by seat. */
   push(places, now) {
     const last = this.#states.at(-1);
-    // Where nothing moves nothing comes; so what was before it was so until just now.
-    if (last && now - last.at > 2 * BEAT) this.#states.push({ at: now - BEAT, places: last.places });
+    // If nothing moves, no state comes. So the last state was still valid one tick ago.
+    if (last && now - last.at > 2 * TICK) this.#states.push({ at: now - TICK, places: last.places });
     this.#states.push({ at: now, places });
     while (this.#states.length > 2 && this.#states[1].at < now - KEPT) this.#states.shift();
   }
 
-  /** The places to show. */
+  /** The places to show now. */
   at(now) {
     const shown = now - DELAY;
     const next = this.#states.findIndex(({ at }) => at > shown);

@@ -1,20 +1,20 @@
-// One game that we are in: its channel, its state, and whether we have a seat.
+// One game that this window has joined: its channel, its state, and our seat.
 
 import { RoomState } from "./room_state.mjs";
 
-/** For so long it is said what has become of a game while we were away. */
+/** How long the page shows what happened to the game while the connection was lost. */
 const NEWS_LASTS = 15_000;
 
 export class Play {
   #channel;
-  /** Our seat; null while we watch, undefined before we know. */
+  /** Our seat; null while we watch, undefined before the first join. */
   seat = undefined;
-  /** Why we may not come in. */
+  /** The reason for a refused join. */
   refused = undefined;
   isJoined = false;
-  /** What has become of the game while we were away: `anew` if it has begun again from nothing, `gone` if our seat was given up. */
+  /** What happened to the game while the connection was lost: `anew` if it is a new game, `gone` if our seat was given up. */
   news = undefined;
-  /** What we had when the connection was lost: our seat, and the number of the state that we saw last. */
+  /** At the loss of the connection: our seat, and the number of the last received state. */
   #left = undefined;
   #changed;
   #timer;
@@ -31,7 +31,7 @@ export class Play {
     };
     this.#channel.onError(lost);
     this.#channel.onClose(lost);
-    // It is called for each time that the channel joins, after a lost connection too.
+    // The callback runs after each join, also after a lost connection.
     this.#channel
       .join()
       .receive("ok", ({ seat }) => {
@@ -47,12 +47,12 @@ export class Play {
       });
   }
 
-  /** Null before it has come. */
+  /** Null before the first state has come. */
   get state() {
     return this.room.state;
   }
 
-  /** Asks for something, and gives whether it was granted. What was asked for while nobody listens is lost. */
+  /** Sends a request; resolves to the answer, or to undefined if it was refused. Without a connection the request is dropped. */
   ask(event, payload = {}) {
     if (!this.isJoined) return Promise.resolve(undefined);
     return new Promise((resolve) => {
@@ -61,12 +61,12 @@ export class Play {
     });
   }
 
-  /** Says something that nobody answers. */
+  /** Sends an event that has no answer. */
   tell(event, payload) {
     if (this.isJoined) this.#channel.push(event, payload);
   }
 
-  /** All of the state comes once we are in again. A lower number than before is that of a game that has begun anew. */
+  /** After each join the whole state comes. If its number is lower than before, it is a new game. */
   #stateCame(isWhole) {
     const left = this.#left;
     if (this.isJoined && isWhole) {
@@ -76,7 +76,7 @@ export class Play {
     this.#changed();
   }
 
-  /** Says for a while what has become of the game. */
+  /** Sets the news, and removes it after a while. */
   #tell(news) {
     clearTimeout(this.#timer);
     this.news = news;
@@ -89,7 +89,7 @@ export class Play {
     if (answer) this.seat = answer.seat;
   }
 
-  /** Leaves for good: the seat is given up. */
+  /** Leaves the game, and gives the seat up. */
   leave() {
     clearTimeout(this.#timer);
     this.room.detach();

@@ -1,16 +1,16 @@
-// Where to go, by keys or by a finger. Only a change is sent.
+// Reads the direction from keys or from a finger. Only changes are sent.
 
 const KEYS = { KeyW: [0, -1], ArrowUp: [0, -1], KeyS: [0, 1], ArrowDown: [0, 1] };
 Object.assign(KEYS, { KeyA: [-1, 0], ArrowLeft: [-1, 0], KeyD: [1, 0], ArrowRight: [1, 0] });
 
-/** So far from where it went down a finger means full speed, and so near it means nothing, in pixels. */
+/** Distances in pixels from the point where the finger went down: from FAR on full speed, below NEAR no movement. */
 const FAR = 48;
 const NEAR = 10;
-/** A finger's direction is one of so many, or each of its trembles would be sent. */
+/** The number of directions of a finger. With more directions, each small movement would be sent. */
 const DIRECTIONS = 24;
 
 export class Steer {
-  /** Where a finger went down and where it is, for who draws it. */
+  /** Where the finger went down and where it is now, for drawing. */
   finger = undefined;
   #down = new Set();
   #sent = "0,0";
@@ -22,7 +22,7 @@ export class Steer {
     const { signal } = this.#ended;
     addEventListener("keydown", (event) => this.#key(event, true), { signal });
     addEventListener("keyup", (event) => this.#key(event, false), { signal });
-    // A key that is let go elsewhere is never heard of.
+    // If a key is released in another window, there is no event.
     addEventListener("blur", () => this.stop(), { signal });
     document.addEventListener("visibilitychange", () => this.stop(), { signal });
     place.addEventListener("pointerdown", (event) => this.#touch(event), { signal });
@@ -36,7 +36,7 @@ export class Steer {
     this.#say();
   }
 
-  /** Says it once more: who has come back stands still until then. */
+  /** Sends the direction again: after a rejoin the server knows no direction. */
   again() {
     this.#sent = "0,0";
     this.#say();
@@ -70,7 +70,7 @@ export class Steer {
   #way() {
     if (!this.finger) {
       const ways = [...this.#down].map((code) => KEYS[code]);
-      // Two keys for one direction are one.
+      // Two keys for one direction count as one.
       return [0, 1].map((axis) => Math.sign(ways.reduce((sum, way) => sum + way[axis], 0)));
     }
     const [x, y] = [0, 1].map((axis) => this.finger.to[axis] - this.finger.from[axis]);

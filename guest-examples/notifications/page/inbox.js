@@ -1,11 +1,11 @@
-// A user's notifications as this tab sees them: a channel of the official client, and what it was told.
+// A user's notifications in this tab: a channel of the official client, and the list that it has received.
 //
-// The list changes only by what the host says, so that it is the same in every tab. It knows nothing of how it looks:
-// every change ends in `changed()`, every arrival in `arrived(notifications)`.
+// The list changes only when the host sends a change, so that it is the same in every tab. The inbox doesn't draw anything: after
+// every change it calls `changed()`, and for new notifications `arrived(notifications)`.
 
 import { Socket } from "./phoenix.mjs";
 
-/** Where users connect: at that mount a token says who they are. */
+/** The mount for users, which requires a token. */
 const MOUNT = "/user";
 
 export class Inbox {
@@ -15,16 +15,16 @@ export class Inbox {
    */
   constructor({ user, token }, watcher) {
     this.watcher = watcher;
-    /** `connecting`, `connected`, `reconnecting`, or for good `stale` (the token) or `refused` (the join) */
+    /** `connecting`, `connected`, `reconnecting`; or, finally, `stale` (the token) or `refused` (the join) */
     this.state = "connecting";
-    /** Why we were refused, as the plugin puts it. */
+    /** The plugin's reason for a refused join. */
     this.reason = "";
-    /** The latest first. */
+    /** The newest notification is the first. */
     this.list = [];
     this.unread = 0;
-    /** Whether there are older ones than the list has; unknown before we have joined. */
+    /** Whether there are notifications older than the list; unknown before the first join. */
     this.more = undefined;
-    // As `authToken` it is sent apart from the address, and so gets into no log of addresses.
+    // `authToken` isn't part of the address, so no log of addresses contains the token.
     this.socket = new Socket(MOUNT, { authToken: token });
     this.socket.onError(() => this.#lost(token));
     this.socket.onClose(() => this.#lost(token));
@@ -36,12 +36,12 @@ export class Inbox {
     this.channel.push("read", { id });
   }
 
-  /** Marks all that are shown. One that is on its way to us stays unread. */
+  /** Marks all notifications in the list as read. One that hasn't arrived yet stays unread. */
   readAll() {
     if (this.list.length > 0) this.channel.push("read_all", { to: this.list[0].id });
   }
 
-  /** Adds the next page of older ones to the list. */
+  /** Adds the next page of older notifications to the list. */
   async older() {
     const page = await this.#page(this.list.at(-1)?.id);
     if (!page) return;
@@ -63,7 +63,7 @@ export class Inbox {
     channel.onError(() => this.#become("reconnecting"));
     channel
       .join()
-      // The client joins again by itself, and is then told all anew: much may have happened meanwhile.
+      // The client joins again by itself, and then gets the whole list, because it may have missed changes.
       .receive("ok", (told) => this.#told(told))
       .receive("error", ({ reason }) => {
         this.reason = String(reason ?? "");
@@ -82,7 +82,7 @@ export class Inbox {
     const newest = before[0]?.id ?? "";
     const missed = notifications.filter((each) => each.id > newest && !each.read);
     if (wasHere && missed.length > 0) this.watcher.arrived(missed);
-    // Who looked at older ones goes on doing so.
+    // If the user had loaded older pages, load as many again.
     while (this.more && this.list === notifications && this.list.length < before.length) {
       const length = this.list.length;
       await this.older();
@@ -104,7 +104,7 @@ export class Inbox {
     this.watcher.changed();
   }
 
-  /** The connection is gone, or there never was one. A browser doesn't say why; long-poll does. */
+  /** The connection is lost, or couldn't be made. The WebSocket doesn't give the reason, but a long-poll request does. */
   async #lost(token) {
     if (["stale", "refused"].includes(this.state)) return;
     if (this.state === "connected") this.#become("reconnecting");
@@ -114,7 +114,7 @@ export class Inbox {
     if (status === 403) this.#end("stale");
   }
 
-  /** Whoever isn't let in would knock again for ever. */
+  /** Stops the client, which would otherwise reconnect forever. */
   #end(state) {
     this.#become(state);
     this.channel.leave();

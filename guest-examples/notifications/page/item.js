@@ -1,4 +1,4 @@
-// How one notification looks.
+// The element of one notification.
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -28,17 +28,17 @@ export function card(notification) {
   return item;
 }
 
-/** Shows whether it was read. */
+/** Shows whether the notification was read. */
 export function mark(item, { read }, connected) {
   item.classList.toggle("unread", !read);
   item.querySelector(".state").textContent = read ? "" : "Unread: ";
   const button = item.querySelector("button");
   button.hidden = read;
-  // It isn't `disabled`: that would take the keyboard's focus away while the connection is lost.
+  // Not `disabled`, which would remove the keyboard's focus while the connection is lost.
   button.setAttribute("aria-disabled", !connected);
 }
 
-/** Says how long ago something was. */
+/** Updates the text that says how long ago a notification came. */
 export function tell(time) {
   const passed = Date.now() - Date.parse(time.dateTime);
   const text = since(passed, Date.parse(time.dateTime));
@@ -53,7 +53,7 @@ function since(passed, at) {
   return date.format(at);
 }
 
-/** A person's face, as in the chat: a letter on a colour that goes with the name. */
+/** A user's face, as in the chat: the first letter of the name on the name's colour. */
 export function face(user, element) {
   element.textContent = [...user][0]?.toUpperCase() ?? "";
   let hash = 0;
@@ -61,7 +61,7 @@ export function face(user, element) {
   element.style.setProperty("--hue", (hash >>> 8) % 360);
 }
 
-/** Where a link leads, if that is a page. */
+/** The address of a link, if it is a web page. */
 function address(text) {
   if (!text || !URL.canParse(text, location.href)) return undefined;
   const target = new URL(text, location.href);

@@ -1,26 +1,26 @@
-// The page: who we are, what came, and how it is shown.
+// The page: the user, the notifications, and the elements that show them.
 //
-// Whatever was sent enters the page as text, never as HTML.
+// The content of notifications is inserted as text, never as HTML.
 
 import { Inbox } from "./inbox.js";
 import { card, face, mark, tell } from "./item.js";
 
 const $ = (id) => document.getElementById(id);
-/** How long a toast stays, and how often times such as “5 minutes ago” are looked at. */
+/** The duration of a toast, and the interval at which times such as “5 minutes ago” are updated. */
 const TOAST = 6_000;
 const TIMES = 15_000;
-const STALE = "Its time is over, or it was made elsewhere. The start page has a new one.";
+const STALE = "It has expired, or another host made it. The start page has a new link.";
 
 let inbox;
 
-// --- who we are ---
+// --- the user ---
 
-/** The user and its token: from the link that led here, or else as this tab knows them. */
+/** The user and its token: from the link, or else from this tab's storage. */
 function who() {
   const link = new URLSearchParams(location.hash.slice(1));
   if (link.has("token")) {
     sessionStorage.setItem("who", JSON.stringify({ user: link.get("user") ?? "", token: link.get("token") }));
-    // It isn't shown any longer than it has to be, nor kept in the history.
+    // Removes the token from the address and from the history.
     history.replaceState(null, "", location.pathname);
   }
   return JSON.parse(sessionStorage.getItem("who") ?? "null");
@@ -61,20 +61,20 @@ async function showCommand(user) {
 
 $("copy").addEventListener("click", async () => {
   const copied = await navigator.clipboard?.writeText($("command").textContent).then(() => true, () => false);
-  // Where the browser doesn't let us, the text is at least marked.
+  // If the browser doesn't allow copying, the page selects the text.
   if (!copied) getSelection().selectAllChildren($("command"));
-  $("copy").lastElementChild.textContent = copied ? "Copied" : "Marked";
+  $("copy").lastElementChild.textContent = copied ? "Copied" : "Selected";
   setTimeout(() => ($("copy").lastElementChild.textContent = "Copy"), 2_000);
 });
 
-// --- what is done ---
+// --- actions ---
 
 $("list").addEventListener("click", (event) => {
   const id = event.target.closest("[data-id]")?.dataset.id;
   const notification = inbox.list.find((each) => each.id === id);
   if (!notification || notification.read || !event.target.closest("a, button")) return;
   if (inbox.state !== "connected") return;
-  // Its button goes away, and the keyboard's place shall not.
+  // The button is about to be hidden, so the keyboard's focus moves on.
   if (event.target.closest("button")) neighbour(event.target.closest("li")).focus();
   inbox.read(id);
 });
@@ -92,7 +92,7 @@ $("older").addEventListener("click", async () => {
   if ($("older").hidden) (last?.nextElementSibling ?? last)?.focus();
 });
 
-/** Where to go on from an item that needs no more: to the next unread one's button, or else to the item. */
+/** The element that gets the focus after an item was read: the button of the nearest unread item, or else the item. */
 function neighbour(item) {
   const unread = [...$("list").querySelectorAll(".unread")];
   const next = unread[unread.indexOf(item) + 1] ?? unread[unread.indexOf(item) - 1];
@@ -107,7 +107,7 @@ $("list").addEventListener("keydown", (event) => {
   item[step].focus();
 });
 
-// --- what is seen ---
+// --- drawing ---
 
 function draw() {
   const { state, unread, list, more } = inbox;
@@ -116,7 +116,7 @@ function draw() {
   document.documentElement.dataset.connection = state;
   document.title = `${unread ? `(${unread}) ` : ""}Notifications · Bennu`;
   put("connection", { connecting: "Connecting", connected: "Connected", reconnecting: "Reconnecting" }[state]);
-  // What has come while the connection is away, nobody knows.
+  // Without a connection, new notifications are unknown.
   const isLive = more !== undefined && state === "connected";
   put("unread", unread > 0 ? `${unread} unread` : !isLive ? "" : list.length > 0 ? "All read" : "Nothing yet");
   $("badge").hidden = unread === 0;
@@ -127,7 +127,7 @@ function draw() {
   drawList(list);
 }
 
-/** An element stays as long as its notification, or the keyboard's focus would get lost. */
+/** A notification's element stays the same, so that it keeps the keyboard's focus. */
 function drawList(list) {
   const there = new Map([...$("list").children].map((item) => [item.dataset.id, item]));
   let before = null;
@@ -135,7 +135,7 @@ function drawList(list) {
     const item = there.get(notification.id) ?? card(notification);
     there.delete(notification.id);
     mark(item, notification, inbox.state === "connected");
-    // The Tab key leads to the list, and the arrows within it.
+    // The Tab key moves the focus to the list, and the arrow keys move it within the list.
     item.tabIndex = notification === list[0] ? 0 : -1;
     if (item.nextElementSibling !== before || !item.isConnected) $("list").insertBefore(item, before);
     before = item;
@@ -143,12 +143,12 @@ function drawList(list) {
   for (const item of there.values()) item.remove();
 }
 
-/** Set only when it differs: screen readers say whatever is set. */
+/** Sets a text only if it differs: a screen reader reads each text that is set. */
 function put(id, text) {
   if ($(id).textContent !== text) $(id).textContent = text;
 }
 
-/** Says that something has come: as a toast, which screen readers say too. */
+/** Shows a toast for new notifications; screen readers read it too. */
 function arrived(notifications) {
   const [first, ...others] = notifications;
   const toast = document.createElement("div");
@@ -174,14 +174,14 @@ function tellTimes() {
   for (const time of document.querySelectorAll("#list time")) tell(time);
 }
 setInterval(tellTimes, TIMES);
-// A tab in the background is woken seldom.
+// The browser rarely runs timers of a tab in the background.
 document.addEventListener("visibilitychange", tellTimes);
 
 function sentence(words) {
-  const text = words.trim() || "it gave no reason";
+  const text = words.trim() || "the server gave no reason";
   return `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 }
 
 const known = who();
 if (known) enter(known);
-else close("Who are you?", "A link on the start page says it, and shows you what came for you.");
+else close("Who are you?", "Open this page by a link on the start page: the link contains your name and token.");
