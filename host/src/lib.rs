@@ -1,4 +1,4 @@
-//! Bennu, a channel server: the Phoenix Channels protocol outside, WebAssembly components inside.
+//! Bennu, a channel server: clients speak the Phoenix Channels protocol, and channel logic is a WebAssembly component.
 //!
 //! ```text
 //! transport ── socket ── channel ──(routes)── plugin
@@ -6,12 +6,12 @@
 //!     └───────────┴── pubsub ┘                contract
 //! ```
 //!
-//! A frame comes in at `transport`, is decoded by `protocol`, and `socket` decides what it means for the connection. What
-//! belongs to a channel becomes a turn in `channel`: `routes` says which behaviour serves the topic, `plugin` runs it, and
-//! its outcome is committed: state first, then effects, then the answer. `pubsub` takes what is for many and hands it to
-//! every subscriber's outbox, which `transport` writes. `store` keeps what plugins write down, with the commit.
+//! `transport` reads a frame, `protocol` decodes it, and `socket` decides what it means for the connection. A message for a
+//! channel becomes a turn in `channel`: `routes` says which behaviour serves the topic, `plugin` runs the callback, and
+//! `channel` commits the outcome. A commit persists the writes in `store`, then updates the state, then carries out the
+//! effects, then sends the answer. `pubsub` puts a broadcast into every subscriber's outbox, which `transport` writes.
 
-// The banned macros panic where a write fails, and neither a log nor a terminal may end a host.
+// The denied macros panic if a write fails, and a failed write to the log or a terminal must not end the host.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod api;

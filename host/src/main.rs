@@ -1,6 +1,6 @@
 //! The command `bennu`.
 
-// The banned macros panic where a write fails. `commands/output.rs` has what takes their place.
+// The denied macros panic if a write fails. `commands/output.rs` has the replacements.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod commands;

@@ -1,13 +1,13 @@
-//! The address of a host's API, as people write it.
+//! Parses the address of a host's API from the command line or the configuration.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use anyhow::{Result, bail, ensure};
 
-/// The address that is asked unless another is named.
+/// The address of the host if the user names none.
 pub(super) const USUAL: &str = "127.0.0.1:4000";
 
-/// The port where none is given: the one that a host listens at by default.
+/// The port if the address has none: the port that a host listens on by default.
 const USUAL_PORT: u16 = 4000;
 
 /// A name or an IP address, and a port.
@@ -18,52 +18,54 @@ pub(super) struct Address {
 }
 
 impl Address {
-    /// Reads `ADDRESS:PORT`. A URL of the host's root is taken too; without a port it is 4000.
+    /// Parses `ADDRESS:PORT`. Also accepts the URL of the host's root (`http://ADDRESS:PORT/`). Without a port, the port is
+    /// 4000.
     ///
     /// # Errors
-    /// Says what is allowed.
+    /// Returns an error that says what is allowed if the text is neither.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let given = text.trim();
         let (scheme, rest) = given.split_once("://").map_or((None, given), |(scheme, rest)| (Some(scheme), rest));
         match scheme.map(str::to_ascii_lowercase).as_deref() {
             None | Some("http") => {}
             Some("https") => bail!(
-                "the commands speak plain HTTP, and not the HTTPS of `{text}`: give the ADDRESS:PORT at which the host itself \
-                 listens, such as {USUAL}; from another machine use a tunnel (`ssh -L 4000:{USUAL} MACHINE`)"
+                "the commands use plain HTTP, but `{text}` is an HTTPS address: give the ADDRESS:PORT that the host itself \
+                 listens on, such as {USUAL}; from another machine, use a tunnel (`ssh -L 4000:{USUAL} MACHINE`)"
             ),
             Some(scheme) => {
                 bail!("`{text}` is an address for `{scheme}`; give the host's ADDRESS:PORT, such as {USUAL}")
             }
         }
         let authority = rest.trim_end_matches('/');
-        ensure!(!authority.is_empty(), "`{text}` names no host; give its ADDRESS:PORT, such as {USUAL}");
+        ensure!(!authority.is_empty(), "`{text}` doesn't name a host; give its ADDRESS:PORT, such as {USUAL}");
         ensure!(
             !authority.contains(['/', '?', '#', '@']),
-            "`{text}` has more than an address: give the host's ADDRESS:PORT alone, such as {USUAL}"
+            "`{text}` has more than an address: give only the host's ADDRESS:PORT, such as {USUAL}"
         );
         let (name, port) = parts(authority);
         let port = match port {
             None | Some("") => USUAL_PORT,
             Some(port) => match port.parse() {
                 Ok(port) if port > 0 => port,
-                _ => bail!("`{port}` in `{text}` is no port: a port is a number from 1 to 65535"),
+                _ => bail!("`{port}` in `{text}` is not a port: a port is a number from 1 to 65535"),
             },
         };
         let is_name = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
         let is_ipv6 = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).is_some_and(is_ipv6);
         ensure!(
             is_ipv6 || (is_name(&name) && !name.is_empty()),
-            "`{text}` is no address; give the host's ADDRESS:PORT, such as {USUAL}, localhost:4000 or [::1]:4000"
+            "`{text}` is not an address; give the host's ADDRESS:PORT, such as {USUAL}, localhost:4000 or [::1]:4000"
         );
         Ok(Self { name, port })
     }
 
-    /// As a URL has it.
+    /// Returns `NAME:PORT`, the authority of a URL.
     pub(super) fn authority(&self) -> String {
         format!("{}:{}", self.name, self.port)
     }
 
-    /// Whether it can only be this machine. A name is looked up by others, so `localhost` is the only one.
+    /// Whether the address can only be this machine's: a loopback or unspecified IP address, or `localhost`. Any other name is
+    /// resolved by DNS, so it may be another machine's.
     pub(super) fn is_this_machine(&self) -> bool {
         let bare = self.name.trim_start_matches('[').trim_end_matches(']');
         let is_own = |ip: IpAddr| ip.to_canonical().is_loopback() || ip.is_unspecified();
@@ -71,7 +73,7 @@ impl Address {
     }
 }
 
-/// The name, in brackets if it is an IPv6 address, and the port if there is one.
+/// Splits an authority into the name and the port, if there is one. An IPv6 address without a port gets brackets.
 fn parts(authority: &str) -> (String, Option<&str>) {
     if is_ipv6(authority) {
         return (format!("[{authority}]"), None);
@@ -91,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_taken_in_the_ways_that_people_write_it() -> Result<()> {
+    fn an_address_may_be_written_in_several_ways() -> Result<()> {
         let cases = [
             ("127.0.0.1:4000", "127.0.0.1:4000"),
             ("http://127.0.0.1:4000", "127.0.0.1:4000"),
@@ -113,21 +115,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_explained() {
+    fn an_invalid_address_is_refused_with_a_reason() {
         let cases = [
             ("https://example.com", "plain HTTP"),
             ("ws://127.0.0.1:4000/socket", "an address for `ws`"),
-            ("", "names no host"),
-            ("http://", "names no host"),
+            ("", "doesn't name a host"),
+            ("http://", "doesn't name a host"),
             ("127.0.0.1:4000/api", "more than an address"),
             ("http://me:secret@127.0.0.1", "more than an address"),
             ("127.0.0.1:99999", "`99999`"),
-            ("127.0.0.1:0", "is no port"),
+            ("127.0.0.1:0", "is not a port"),
             ("127.0.0.1:http", "`http`"),
-            (":4000", "is no address"),
-            ("a b:1", "is no address"),
-            ("[::1:4000", "is no address"),
-            ("[x]:4000", "is no address"),
+            (":4000", "is not an address"),
+            ("a b:1", "is not an address"),
+            ("[::1:4000", "is not an address"),
+            ("[x]:4000", "is not an address"),
         ];
         for (text, words) in cases {
             let error = Address::parse(text).err().map(|error| error.to_string()).unwrap_or_default();
@@ -139,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_is_known_by_its_addresses() -> Result<()> {
+    fn loopback_addresses_are_this_machine() -> Result<()> {
         for (text, expected) in [
             ("127.0.0.1", true),
             ("127.9.9.9:1", true),

@@ -1,4 +1,4 @@
-//! Asking a running host, by its HTTP API.
+//! Sends requests of the commands to a running host's HTTP API.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use serde_json::Value;
 use super::address::{Address, USUAL};
 use super::key::{ELSEWHERE, Key, KeyPlace};
 
-/// Which host is asked, and with which key.
+/// The flags that say which host gets the requests, and where its API key is.
 #[derive(Args)]
 pub(super) struct Ask {
-    /// Where the host's API listens [default: where the configuration says, or 127.0.0.1:4000]
+    /// The address of the host's API [default: the address in the configuration, or 127.0.0.1:4000]
     #[arg(long, env = "BENNU_HOST", value_name = "ADDRESS:PORT", global = true)]
     host: Option<String>,
 
@@ -21,29 +21,30 @@ pub(super) struct Ask {
     key: KeyPlace,
 }
 
-/// How long an answer may take: `handle_message` has its own wall time.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a request may take. It is longer than the default wall time of a call, because a `send` runs `handle_message`.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A host that is asked.
+/// The host that gets a request, and the key for it.
 struct Asked {
     address: Address,
     key: Key,
 }
 
 impl Ask {
-    /// A `GET`.
+    /// Sends a `GET` request and returns the JSON of the answer.
     pub(super) fn get(&self, path: &str) -> Result<Value> {
         self.get_as(path)
     }
 
-    /// The same for an answer in which JSON of others stands, which a [`Value`] can't hold in every case.
+    /// Sends a `GET` request and parses the answer as `T`. For an answer with a plugin's JSON, `T` keeps that part as raw text:
+    /// a [`Value`] can't represent all JSON.
     pub(super) fn get_as<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let asked = self.asked()?;
         let request = agent().get(asked.url(path));
         asked.read(asked.with_key(request)?.call())
     }
 
-    /// A `POST`.
+    /// Sends a `POST` request with a JSON body and parses the answer as `T`.
     pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &str) -> Result<T> {
         let asked = self.asked()?;
         let request = agent().post(asked.url(path)).header("content-type", "application/json");
@@ -60,11 +61,11 @@ impl Ask {
     }
 }
 
-/// Asks the host itself: no proxy, whatever the environment says, and nowhere that an answer leads, since either would be
-/// shown the key.
+/// Makes an HTTP client that uses no proxy, whatever the environment says, and follows no redirect: a proxy or the target of a
+/// redirect would see the key.
 fn agent() -> ureq::Agent {
     let config = ureq::Agent::config_builder().proxy(None).max_redirects(0);
-    config.timeout_global(Some(PATIENCE)).http_status_as_error(false).build().into()
+    config.timeout_global(Some(ANSWER_TIMEOUT)).http_status_as_error(false).build().into()
 }
 
 impl Asked {
@@ -80,11 +81,12 @@ impl Asked {
 
     fn read<T: DeserializeOwned>(&self, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<T> {
         let address = self.address.authority();
-        let asking =
-            || format!("asking the host at {address}; is it running there? (--host ADDRESS:PORT names another)");
+        let asking = || {
+            format!("no answer from the host at {address}; is it running there? (--host ADDRESS:PORT names another)")
+        };
         let mut answer = answer.with_context(asking)?;
         let text = answer.body_mut().read_to_string().with_context(asking)?;
-        let foreign = || format!("what answers at {address} is no Bennu host");
+        let foreign = || format!("the server at {address} is not a Bennu host");
         if answer.status().is_success() {
             return serde_json::from_str(&text).with_context(foreign);
         }
@@ -96,20 +98,20 @@ impl Asked {
         }
     }
 
-    /// The host wants a key, or another one.
+    /// Makes the error for an answer 401: the host requires a key, or the key was wrong.
     fn refused(&self) -> anyhow::Error {
         let (address, Key { secret, place }) = (self.address.authority(), &self.key);
         match secret {
-            Some(_) => anyhow!("the host at {address} doesn't take the key in {place}: {ELSEWHERE}"),
+            Some(_) => anyhow!("the host at {address} doesn't accept the key in {place}: {ELSEWHERE}"),
             None => anyhow!(
-                "the host at {address} wants the key of its API, and there is none in {place}: run this where the host was \
-                 started, or {ELSEWHERE}"
+                "the host at {address} requires its API key, and there is no key to send in {place}: run the command in the \
+                 directory where the host was started, or {ELSEWHERE}"
             ),
         }
     }
 }
 
-/// A name as a part of a path.
+/// Percent-encodes a name for use as one segment of a path or as a query parameter.
 pub(super) fn in_path(name: &str) -> String {
     let byte = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),

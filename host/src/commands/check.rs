@@ -14,14 +14,14 @@ use clap::Args;
 use super::output::out_line;
 use super::shown;
 
-/// Say what a component is, and whether it would be served.
+/// Describe a component, and say whether a host would serve it.
 #[derive(Args)]
 pub(super) struct Check {
-    /// The component
+    /// The component's file
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// The configuration whose limits it is held to
+    /// The configuration file, for its limits and the plugin's settings
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

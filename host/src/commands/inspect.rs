@@ -10,18 +10,18 @@ use super::ask::Ask;
 use super::output::out_line;
 use super::{plugins, shown};
 
-/// Show what runs on a host: plugins, sockets, channels, topics.
+/// Show the state of a host: plugins, sockets, channels, topics.
 #[derive(Args)]
 pub(super) struct Inspect {
     #[command(flatten)]
     ask: Ask,
 
-    /// Print all of it as JSON
+    /// Print everything as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Topics in the summary; `--json` has more.
+/// The maximum number of topics in the summary. `--json` prints more.
 const TOPICS_SHOWN: usize = 20;
 
 impl Inspect {
@@ -46,7 +46,7 @@ fn show(found: &Value) {
         out_line!("{}", shown::name(failure));
     }
     if number("log_lines_lost") > 0 {
-        out_line!("{} lines of the log were lost, as they could not be written in time", number("log_lines_lost"));
+        out_line!("{} lines of the log were lost because they could not be written in time", number("log_lines_lost"));
     }
     show_store(&found["store"]);
     for what in ["refused", "closed"] {
@@ -60,11 +60,11 @@ fn show(found: &Value) {
         out_line!("topic {}: {} members", shown::name(topic["topic"].as_str().unwrap_or_default()), topic["members"]);
     }
     if topics.len() > TOPICS_SHOWN {
-        out_line!("… and more; --json shows up to a thousand");
+        out_line!("… and more; --json shows up to 1,000 topics");
     }
 }
 
-/// What an operator should do something about.
+/// Prints problems of the store that an operator should solve.
 fn show_store(store: &Value) {
     if let Some(since_ms) = store["trouble"]["since_ms"].as_u64() {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -74,11 +74,11 @@ fn show_store(store: &Value) {
     }
     for data in store["unclaimed"].as_array().into_iter().flatten() {
         let name = shown::name(data["store"].as_str().unwrap_or_default());
-        out_line!("no plugin's file stands for the data of `{name}`: {} bytes", data["bytes"]);
+        out_line!("stored data belongs to no plugin: `{name}` ({} bytes)", data["bytes"]);
     }
 }
 
-/// A duration in its two largest units; a short one in tenths of a second.
+/// Formats a duration in its two largest units, and a duration below 10 s in tenths of a second.
 fn duration(time: Duration) -> String {
     let (seconds, minutes, hours) = (time.as_secs(), time.as_secs() / 60, time.as_secs() / 3600);
     match (hours / 24, hours, minutes) {
@@ -90,7 +90,7 @@ fn duration(time: Duration) -> String {
     }
 }
 
-/// The reasons for which there was somebody at all.
+/// Prints the counts that aren't zero, on one line after `what`.
 fn show_counts(what: &str, counts: &Value) {
     let counts = counts.as_object().into_iter().flatten();
     let some: Vec<String> = counts
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_said_in_units_that_fit_it() {
+    fn a_duration_has_its_two_largest_units() {
         let cases = [
             (0, "0.0s"),
             (40, "0.0s"),

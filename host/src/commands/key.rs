@@ -1,4 +1,4 @@
-//! Where the commands find the key of a host's API.
+//! Finds the API key of a host for the commands.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -11,48 +11,48 @@ use clap::Args;
 use super::address::Address;
 use super::path_or_nothing;
 
-/// The variable that holds the key, if no file is named.
+/// The environment variable with the key. `--key-file` takes precedence over it.
 const KEY_VARIABLE: &str = "BENNU_API_KEY";
 
-/// The ways to name another place, for who is told that there is no right key.
+/// The part of an error that says how to name another key.
 pub(super) const ELSEWHERE: &str = "name the host's data directory (--data DIR), its configuration (--config FILE) or the \
      key's file (--key-file FILE), or set BENNU_API_KEY";
 
-/// The places that a command was told to look at.
+/// The flags that say where the key is.
 #[derive(Args)]
 pub(super) struct KeyPlace {
-    /// A file with the key of the host's API; else the environment variable BENNU_API_KEY has it, or the configuration names
-    /// it, or it is in the file `api-key` of the data directory
+    /// A file with the host's API key [default: the environment variable BENNU_API_KEY, then `api.key` of the configuration,
+    /// then the file `api-key` of the data directory]
     #[arg(long, value_name = "FILE", global = true)]
     key_file: Option<PathBuf>,
 
-    /// The host's data directory [default: that of the configuration, or data]
+    /// The host's data directory [default: `data` of the configuration, or the directory data]
     #[arg(long, env = "BENNU_DATA", value_name = "DIR", value_parser = path_or_nothing(), global = true)]
     data: Option<PathBuf>,
 
-    /// The host's configuration, which names the key, the data directory and the address
+    /// The host's configuration file, for the API key, the data directory and the address
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 }
 
-/// A key, or none, and where it was looked for.
+/// The key, if one was found, and the place where it was looked for.
 pub(super) struct Key {
     pub(super) secret: Option<Secret>,
-    /// Such as `the variable BENNU_API_KEY` or `data/api-key`.
+    /// The place for error messages, such as `the variable BENNU_API_KEY` or `data/api-key`.
     pub(super) place: String,
 }
 
 impl KeyPlace {
-    /// The configuration, if one is named.
+    /// Reads the configuration file, if the command line names one.
     pub(super) fn config(&self) -> Result<Option<Config>> {
         self.config.as_deref().map(Config::read).transpose()
     }
 
-    /// The key for this host. Where there is none in the usual place, none is sent: a host that isn't there is the likelier
-    /// trouble, and one that is says that it wants a key.
+    /// Finds the key for this host. If the data directory has no key file, the result has no key, which isn't an error: the
+    /// host may not be running at all, and that error is more useful. A running host answers that it requires a key.
     ///
-    /// A key that lies in the directory `data` by chance is sent to this machine only: it is the key of the host that runs
-    /// here, and nobody said that the other one is to know it.
+    /// If neither a flag, a variable nor the configuration names the data directory, the key in `data` is used only for an
+    /// address of this machine. It is the key of the host that runs here, and another machine's host must not see it.
     pub(super) fn find(&self, config: Option<&Config>, host: &Address) -> Result<Key> {
         if let Some(path) = &self.key_file {
             let secret = SecretSource::File(path.clone()).read(Path::new(""))?;
@@ -73,14 +73,14 @@ impl KeyPlace {
         if is_by_chance && !host.is_this_machine() {
             return Ok(Key {
                 secret: None,
-                place: format!("{place}, which is sent to this machine only unless --data is given"),
+                place: format!("{place} (which is sent only to this machine unless --data is given)"),
             });
         }
         Ok(Key { secret: made_api_key(data)?, place })
     }
 }
 
-/// An environment variable. An empty one is as one that isn't set.
+/// Reads an environment variable. An empty variable counts as not set.
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }

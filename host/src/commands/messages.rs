@@ -10,7 +10,7 @@ use super::ask::Ask;
 use super::output::out_line;
 use super::shown;
 
-/// Send an event to the members of a topic.
+/// Send an event to all members of a topic.
 #[derive(Args)]
 pub(super) struct Broadcast {
     #[command(flatten)]
@@ -22,33 +22,33 @@ pub(super) struct Broadcast {
     /// The event
     event: String,
 
-    /// What it carries, a JSON object
+    /// The payload, a JSON object
     #[arg(default_value = "{}")]
     payload: String,
 
-    /// The id of sockets that are left out, such as `user_socket:42`
+    /// Leave out all sockets with this id, such as `user_socket:42`
     #[arg(long, value_name = "ID")]
     except: Option<String>,
 }
 
-/// Send an event to a topic's `handle_message`, and print its answer.
+/// Send an event to a topic's `handle_message`, and print the reply.
 #[derive(Args)]
 pub(super) struct Send {
     #[command(flatten)]
     ask: Ask,
 
-    /// The topic, whether anyone has joined it or not
+    /// The topic. It may be without members
     topic: String,
 
     /// The event
     event: String,
 
-    /// What it carries, any JSON
+    /// The payload, any JSON
     #[arg(default_value = "{}")]
     payload: String,
 }
 
-/// Close every socket with an id, so that its client connects again.
+/// Close every socket with an id. Its client then reconnects.
 #[derive(Args)]
 pub(super) struct Disconnect {
     #[command(flatten)]
@@ -58,13 +58,13 @@ pub(super) struct Disconnect {
     id: String,
 }
 
-/// What came of a message to a topic.
+/// The answer of `POST /api/send`.
 #[derive(Deserialize)]
 struct Sent {
     reply: Option<Reply>,
 }
 
-/// The reply, whose JSON is kept as the plugin gave it.
+/// The plugin's reply. Its JSON is printed exactly as the plugin wrote it.
 #[derive(Deserialize)]
 struct Reply {
     status: String,
@@ -79,11 +79,11 @@ impl Broadcast {
         let answer: Value = self.ask.post("/api/broadcast", &body)?;
         let topic = shown::name(&self.topic);
         match answer["receivers"].as_u64() {
-            Some(0) if except.is_empty() => out_line!("nobody is subscribed to {topic}, so nobody was sent it"),
-            Some(0) => out_line!("nobody else is subscribed to {topic}, so nobody was sent it"),
+            Some(0) if except.is_empty() => out_line!("nobody is subscribed to {topic}, so nobody received the event"),
+            Some(0) => out_line!("nobody else is subscribed to {topic}, so nobody received the event"),
             Some(1) => out_line!("sent to 1 member of {topic}"),
             Some(members) => out_line!("sent to {members} members of {topic}"),
-            None => out_line!("sent to whoever is subscribed to {topic}"),
+            None => out_line!("sent to all members of {topic}"),
         }
         Ok(())
     }
@@ -96,7 +96,7 @@ impl Send {
         let Some(Reply { status, response, response_base64 }) = reply else { return Ok(()) };
         let bytes = response_base64.map(|text| Value::from(text).to_string());
         out_line!("{}", shown::json(response.as_ref().map(|json| json.get()).or(bytes.as_deref()).unwrap_or("null")));
-        ensure!(status == "ok", "it was answered with the status `{}`", shown::name(&status));
+        ensure!(status == "ok", "the reply has the status `{}`", shown::name(&status));
         Ok(())
     }
 }
@@ -109,10 +109,10 @@ impl Disconnect {
     }
 }
 
-/// The payload is kept as it was written.
+/// Makes the JSON body of a request. The payload stays exactly as it was written. `more` is the text of further fields.
 fn body(topic: &str, event: &str, payload: &str, more: &str) -> Result<String> {
     let payload: &RawValue = serde_json::from_str(payload)
-        .with_context(|| format!("the payload is JSON, such as '{{\"body\": \"hi\"}}'; this is not: {payload}"))?;
+        .with_context(|| format!("the payload must be JSON, such as '{{\"body\": \"hi\"}}'; this is not: {payload}"))?;
     let (topic, event) = (Value::from(topic), Value::from(event));
     Ok(format!("{{\"topic\":{topic},\"event\":{event},\"payload\":{payload}{more}}}"))
 }

@@ -1,4 +1,4 @@
-//! What can be asked of the command line.
+//! The command line: its subcommands and their help.
 
 mod address;
 mod ask;
@@ -26,7 +26,7 @@ use tokio::runtime::Builder;
 
 pub(crate) use output::{explain, finish};
 
-/// A channel server: clients speak the Phoenix Channels protocol, channels are WebAssembly components.
+/// A channel server: clients speak the Phoenix Channels protocol, and channel logic is a WebAssembly component.
 #[derive(Parser)]
 #[command(version, propagate_version = true, after_help = EXAMPLES)]
 pub(crate) struct Command {
@@ -35,15 +35,15 @@ pub(crate) struct Command {
 }
 
 const EXAMPLES: &str = "Examples:
-  bennu serve plugins                    serve every plugin of the directory at ws://127.0.0.1:4000/socket
-  bennu serve chat.wasm --static public  one plugin, and pages beside it
-  bennu check chat.wasm                  what is it, and would it be served?
+  bennu serve plugins                    serve all plugins of the directory at ws://127.0.0.1:4000/socket
+  bennu serve chat.wasm --static public  serve one plugin, and static pages
+  bennu check chat.wasm                  describe a plugin, and say whether a host would serve it
   bennu test chat.wasm chat.script       play a transcript against a plugin, without a server
-  bennu inspect                          what runs on this machine's host?
-  bennu broadcast room:lobby news '{}'   send an event to everybody in a topic
-  bennu token sign --salt 'user socket' 42   a token as Phoenix.Token signs it
+  bennu inspect                          show the state of the host on this machine
+  bennu broadcast room:lobby news '{}'   send an event to all members of a topic
+  bennu token sign --salt 'user socket' 42   print a token as Phoenix.Token signs it
 
-A plugin that is saved while the host runs is loaded, and channels that are joined go on with the new code.";
+A running host loads a plugin's file when it changes, and joined channels continue with the new code.";
 
 #[derive(Subcommand)]
 enum What {
@@ -80,12 +80,12 @@ impl Command {
     }
 }
 
-/// A path that may be empty, as an environment variable is that somebody has cleared. Clap refuses an empty one.
+/// Parses a path that may be empty. An environment variable may be set to an empty text, which clap's own parser refuses.
 fn path_or_nothing() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
 }
 
-/// How long what still runs at the end is waited for: nothing may keep the process.
+/// How long the runtime waits for blocking tasks at the end, so that none of them can keep the process alive.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
 fn block_on(command: impl Future<Output = Result<()>>) -> Result<()> {

@@ -1,10 +1,9 @@
-//! What commands write to standard output and standard error. The macros of the standard library panic where a write fails, so
-//! they are banned in this crate.
+//! Output of the commands to standard output and standard error. The macros of the standard library panic if a write fails, so
+//! this crate denies them.
 //!
-//! A write to standard output that fails ends nothing by itself: the command does its work, what it has to say from then on is
-//! left out, and [`finish`] draws the consequence. A reader that has gone, as that of `bennu topics | head -1`, has what it
-//! wanted: the command ends quietly, with the status of its work. Any other failure, such as a full disk, is said in a sentence
-//! on standard error, and the command fails.
+//! A failed write to standard output doesn't end the command: it completes its work without further output, and [`finish`]
+//! handles the failure. If the reader has ended, as in `bennu topics | head -1`, the command exits quietly with the status of
+//! its work. After any other failure, such as a full disk, the command prints the error to standard error and fails.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
@@ -19,13 +18,13 @@ use bennu::server::{flush_log, write_error_line};
 
 use super::shown;
 
-/// The first failure to write to standard output.
+/// The first failed write to standard output, until [`finish`] takes it. A mutex, because a static must be thread-safe.
 static FAILURE: Mutex<Option<io::Error>> = Mutex::new(None);
 
-/// The pause before another attempt where a non-blocking pipe is full.
+/// The pause before the next attempt to write to a full non-blocking pipe.
 const RETRY: Duration = Duration::from_millis(10);
 
-/// The status of a command line that can't be read.
+/// The exit status for a command line that can't be parsed.
 const USAGE: u8 = 2;
 
 /// Writes a line to standard output.
@@ -40,20 +39,20 @@ macro_rules! error_line {
 
 pub(super) use {error_line, out_line};
 
-/// Standard output, for a command that writes more than lines.
+/// A [`Write`] to standard output, for a command that writes more than single lines. After a failed write, every write fails.
 pub(super) struct Out;
 
-/// Marks the error of a command that ended since its output could not be written.
+/// Marks the error of a command that ended because its output could not be written. [`finish`] reports the cause itself.
 #[derive(Debug)]
 struct Cut;
 
-/// Writes a line to standard output, unless writing has failed before.
+/// Writes a line to standard output, unless an earlier write has failed.
 pub(super) fn line(text: fmt::Arguments<'_>) {
-    // A failure is kept, for the end of the command.
+    // `FAILURE` keeps the error until the end of the command.
     let _ = Out.write_all(format!("{text}\n").as_bytes());
 }
 
-/// Writes a line to standard output and says whether it could, with no consequence for the process.
+/// Writes a line to standard output and returns the error, if any. The error has no effect on the status of the process.
 pub(super) fn try_line(text: &str) -> io::Result<()> {
     let mut out = io::stdout();
     let text = format!("{text}\n");
@@ -67,7 +66,7 @@ pub(super) fn try_line(text: &str) -> io::Result<()> {
     patiently(|| out.flush())
 }
 
-/// Ends a command: says why it failed, if it did, and gives the status of the process.
+/// Ends a command: prints its error to standard error, if it failed, and returns the status of the process.
 pub(crate) fn finish(done: Result<()>) -> ExitCode {
     let _ = Out.flush();
     let failure = lock().take();
@@ -75,7 +74,7 @@ pub(crate) fn finish(done: Result<()>) -> ExitCode {
     if let Err(error) = done
         && !is_cut(&error)
     {
-        // It may quote what a plugin or a client has said.
+        // The error may contain text of a plugin or a client, so control characters are escaped.
         write_error_line(&format!("bennu: {}", shown::lines(&plain(&format!("{error:#}")))));
         status = ExitCode::FAILURE;
     }
@@ -87,17 +86,17 @@ pub(crate) fn finish(done: Result<()>) -> ExitCode {
     status
 }
 
-/// Whether a command failed only since its output could not be written.
+/// Whether a command failed only because its output could not be written.
 fn is_cut(error: &anyhow::Error) -> bool {
     let is_cut = |error: &io::Error| error.get_ref().is_some_and(|inner| inner.is::<Cut>());
     error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_cut))
 }
 
-/// Ends a command line that is no command: it asks for help or the version, or can't be read.
+/// Handles a command line without a valid command: it asks for help or the version, or can't be parsed.
 pub(crate) fn explain(error: &clap::Error) -> ExitCode {
     let printed = error.print();
     if error.use_stderr() {
-        // There is nobody else to tell.
+        // A failed write to standard error can't be reported anywhere.
         return ExitCode::from(USAGE);
     }
     if let Err(failure) = printed {
@@ -116,7 +115,7 @@ impl Write for Out {
     }
 }
 
-/// Does something with standard output, unless that has failed before.
+/// Runs an operation on standard output, unless an earlier operation has failed. Keeps the first failure for [`finish`].
 fn attempt<T>(work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let cut = || io::Error::other(Cut);
     if lock().is_some() {
@@ -128,7 +127,8 @@ fn attempt<T>(work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     })
 }
 
-/// Standard output may be a pipe that somebody else has made non-blocking: a full one is waited for.
+/// Repeats an operation until it is neither interrupted nor would block. Standard output may be a pipe that another process
+/// has made non-blocking, and then a write to the full pipe would fail.
 fn patiently<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match work() {
@@ -143,7 +143,7 @@ fn note(failure: io::Error) {
     lock().get_or_insert(failure);
 }
 
-/// Nothing in here can panic half-way through a change, so a poisoned lock is as good as another.
+/// Locks the failure. A poisoned lock is used anyway, because no holder can panic halfway through a change.
 fn lock() -> std::sync::MutexGuard<'static, Option<io::Error>> {
     FAILURE.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,13 +8,13 @@ use super::ask::{Ask, in_path};
 use super::output::out_line;
 use super::shown;
 
-/// Show the plugins of a host, and reload, unload, roll back or forget one.
+/// Show the plugins of a host; reload, unload, roll back or forget one.
 #[derive(Args)]
 pub(super) struct Plugins {
     #[command(flatten)]
     ask: Ask,
 
-    /// Print them as JSON
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
 
@@ -24,13 +24,13 @@ pub(super) struct Plugins {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Load its file anew, changed or not
+    /// Load the plugin's file, even if it hasn't changed
     Reload { name: String },
-    /// Serve it no more, until a reload or the host's next start
+    /// Stop serving the plugin, until a reload or the host's next start
     Unload { name: String },
-    /// Let the generation before serve again, until its file changes
+    /// Roll back to the generation before, until the plugin's file changes or the host restarts
     Rollback { name: String },
-    /// Forget one whose file is gone for good, and that it was a gatekeeper
+    /// Remove what the host remembers of a plugin whose file is gone for good, also that it was a gatekeeper
     Forget { name: String },
 }
 
@@ -65,7 +65,7 @@ impl Plugins {
     }
 }
 
-/// A plugin as a person reads it.
+/// Prints a plugin's state for people.
 pub(super) fn show(name: &str, plugin: &Value) {
     let topics = plugin["topics"].as_array().into_iter().flatten().filter_map(Value::as_str).map(shown::name);
     let topics: Vec<String> = topics.collect();
@@ -81,23 +81,25 @@ pub(super) fn show(name: &str, plugin: &Value) {
     if let Some(taken_back) = plugin["taken_back"].as_object() {
         let (generation, faults) = (&taken_back["generation"], &taken_back["faults"]);
         let commits = &taken_back["commits_given_up"];
-        out_line!("  generation {generation} was taken back after {faults} faults; {commits} commits were given up");
-        // Unless a later build has come since.
+        out_line!(
+            "  generation {generation} was rolled back automatically after {faults} faults; {commits} commits were discarded"
+        );
+        // If a later build serves, the file no longer has the refused build.
         if plugin["generation"].as_u64() < generation.as_u64() {
-            out_line!("    `bennu plugins reload {name}` loads what is in its file all the same");
+            out_line!("    `bennu plugins reload {name}` loads the build in its file anyway");
         }
     }
     if let Some(error) = plugin["last_error"].as_str() {
         out_line!("  last load refused: {}", shown::name(error));
     }
     let gone = match (is_served, plugin["is_unloaded"] == true) {
-        (true, _) => "its file has vanished; the last good generation goes on serving",
-        (false, true) => "its file has vanished; put it back before a reload",
-        (false, false) => "its file has vanished",
+        (true, _) => "its file is gone; the last good generation continues to serve",
+        (false, true) => "its file is gone; put it back before a reload",
+        (false, false) => "its file is gone",
     };
     for (flag, text) in [
-        ("is_loading", "a build of it is being read and compiled"),
-        ("is_unloaded", "unloaded by an operator; `bennu plugins reload` brings it back"),
+        ("is_loading", "a build is being read and compiled"),
+        ("is_unloaded", "unloaded by an operator; `bennu plugins reload` loads it again"),
         ("is_rolled_back", "rolled back: a later build is in its file"),
         ("file_is_gone", gone),
     ] {
@@ -107,18 +109,20 @@ pub(super) fn show(name: &str, plugin: &Value) {
     }
 }
 
-/// Whether its build is proved.
+/// Prints whether the build that serves has passed probation, is on probation, or has answered no call yet.
 fn show_standing(plugin: &Value) {
     let probation = &plugin["probation"];
     let (instead, calls, faults) = (&probation["instead"], &probation["calls"], &probation["faults"]);
     match plugin["standing"].as_str() {
-        Some("unproved") => out_line!("  unproved: it has answered no call yet, and there is no build to go back to"),
+        Some("unproved") => out_line!("  unproved: it has answered no call yet, and there is no build to roll back to"),
         Some("proved") => out_line!("  proved"),
         Some("on-probation") if instead.is_null() => {
-            out_line!("  on probation: {calls} calls answered; the build to go back to can't be loaded any more");
+            out_line!("  on probation: {calls} calls answered; the build to roll back to can't be loaded any more");
         }
         Some("on-probation") => {
-            out_line!("  on probation: {calls} calls answered, {faults} faults that generation {instead} answered");
+            out_line!(
+                "  on probation: {calls} calls answered, {faults} faults on calls that generation {instead} answered"
+            );
         }
         _ => {}
     }

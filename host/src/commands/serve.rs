@@ -16,21 +16,21 @@ use super::output::{self, out_line};
 use super::signals::Signals;
 use super::{path_or_nothing, shown};
 
-/// How long standard output may take the line that says where the host listens. Past it the host serves all the same.
+/// How long writing the address to standard output may take. After that, the host serves anyway.
 const LINE_WAIT: Duration = Duration::from_secs(1);
 
-/// Serve plugins, and reload them when their files change.
+/// Serve plugins, and reload a plugin when its file changes.
 #[derive(Args)]
 pub(super) struct Serve {
-    /// Directories of plugins, or single plugins (NAME.wasm); added to `load` of the configuration
+    /// Directories of plugins, or single plugins (NAME.wasm). They are added to `load` of the configuration
     #[arg(value_name = "DIR or FILE")]
     load: Vec<PathBuf>,
 
-    /// The configuration file; without it, everything has its default
+    /// The configuration file. Without it, every setting has its default
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Where to listen [default: 127.0.0.1:4000]; port 0 takes a free one
+    /// The address to listen on [default: 127.0.0.1:4000]; port 0 takes a free port
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
 
@@ -38,20 +38,19 @@ pub(super) struct Serve {
     #[arg(long = "static", value_name = "DIR")]
     static_directory: Option<PathBuf>,
 
-    /// Where to keep what outlives the host: plugins' storage, durable rooms and the API's key [default: data, beside the
-    /// configuration]
+    /// The data directory: what plugins store, durable rooms and the API key [default: data, next to the configuration file]
     #[arg(long, env = "BENNU_DATA", value_name = "DIR", value_parser = path_or_nothing())]
     data: Option<PathBuf>,
 
-    /// What to log: a level, or directives such as info,guest=debug
+    /// The log filter: a level, or directives such as info,guest=debug
     #[arg(long, env = "BENNU_LOG", value_name = "FILTER")]
     log: Option<String>,
 
-    /// How to write the log
+    /// The format of the log
     #[arg(long, value_enum)]
     log_format: Option<Format>,
 
-    /// Read the configuration and the plugins, say what is found, and end: with 1 where something is wrong
+    /// Read the configuration and the plugins, print the findings, and exit. The status is 1 if something is wrong
     #[arg(long)]
     check: bool,
 }
@@ -70,14 +69,14 @@ impl Serve {
             return show(&check(&config).await?);
         }
         start_logging(&config.log, config.log_format)?;
-        // By default a file that grows past a limit on the size of files (`ulimit -f`) ends the process. With a handler it
-        // is an error, as a full disk is. The handler stays when the stream is dropped.
+        // By default, the signal SIGXFSZ ends the process when a file exceeds the limit on file sizes (`ulimit -f`). With a
+        // handler, the write returns an error instead, as on a full disk. Dropping the stream doesn't remove the handler.
         drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).context("handling SIGXFSZ")?);
         let mut signals = Signals::listen()?;
         let host = tokio::select! {
             host = Host::start(&config) => host?,
-            () = signals.stop(|| tracing::info!("SIGHUP: there is nothing to reload yet")) => {
-                tracing::info!("stopping: the host had not started");
+            () = signals.stop(|| tracing::info!("SIGHUP: nothing is reloaded because the host is still starting")) => {
+                tracing::info!("stopping: the host has not started yet");
                 return Ok(());
             }
         };
@@ -85,7 +84,7 @@ impl Serve {
         if let Some(address) = host.api_address()? {
             tracing::info!("the API listens on http://{address}");
         }
-        // The one line on standard output: who starts us waits for it.
+        // The only line on standard output. A program that starts the host waits for it.
         say(format!("Listening on http://{address}")).await;
         let control = host.control();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -96,17 +95,17 @@ impl Serve {
             signals
                 .stop(|| {
                     tracing::info!(
-                        "SIGHUP: reading all plugins' files anew; the configuration is read at the start alone"
+                        "SIGHUP: reading all plugins' files again; the configuration is read only at the start"
                     );
                     control.look_anew();
                 })
                 .await;
             let _ = stop.send(());
-            signals.stop(|| tracing::info!("SIGHUP: nothing is reloaded, as the host is stopping")).await;
+            signals.stop(|| tracing::info!("SIGHUP: nothing is reloaded because the host is stopping")).await;
         };
         tokio::select! {
             served = serving => Ok(served?),
-            () = asked_twice => bail!("stopped at once, as a second signal asked: what had not ended was cut off"),
+            () = asked_twice => bail!("stopped at once because of a second signal: unfinished work was cut off"),
         }
     }
 
@@ -116,7 +115,7 @@ impl Serve {
         config.listen = self.listen.unwrap_or(config.listen);
         config.static_directory = self.static_directory.or(config.static_directory);
         config.data = self.data.filter(|data| !data.as_os_str().is_empty()).unwrap_or(config.data);
-        // An empty variable is as none.
+        // An empty variable counts as not set.
         config.log = self.log.filter(|log| !log.trim().is_empty()).unwrap_or(config.log);
         config.log_format = match self.log_format {
             Some(Format::Human) => LogFormat::Human,
@@ -127,7 +126,7 @@ impl Serve {
     }
 }
 
-/// Says what a host would start with.
+/// Prints the result of a check: a line for each plugin and each finding. Returns an error if something is wrong.
 fn show(checked: &Checked) -> Result<()> {
     let mut wrong = 0;
     for (name, plugin) in &checked.plugins {
@@ -146,20 +145,20 @@ fn show(checked: &Checked) -> Result<()> {
     }
     for finding in &checked.findings {
         wrong += usize::from(finding.is_mistake);
-        out_line!("{}  {}", if finding.is_mistake { "wrong  " } else { "look at" }, shown::name(&finding.text));
+        out_line!("{}  {}", if finding.is_mistake { "wrong  " } else { "note   " }, shown::name(&finding.text));
     }
     ensure!(wrong == 0, "{wrong} {} wrong", if wrong == 1 { "thing is" } else { "things are" });
     out_line!("nothing is wrong");
     Ok(())
 }
 
-/// Writes a line to standard output. A host serves whether anybody reads that or not.
+/// Writes a line to standard output. A failure is only logged, because the host serves even if nobody reads that line.
 async fn say(line: String) {
     let failed = match timeout(LINE_WAIT, spawn_blocking(move || output::try_line(&line))).await {
         Ok(Ok(Ok(()))) => return,
         Ok(Ok(Err(error))) => error.to_string(),
         Ok(Err(error)) => error.to_string(),
-        Err(_) => "nobody reads it".to_owned(),
+        Err(_) => "it is not being read".to_owned(),
     };
     tracing::warn!("the address could not be written to standard output: {failed}");
 }

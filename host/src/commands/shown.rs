@@ -1,8 +1,8 @@
-//! What came from a client or a plugin, as it may be printed to a terminal.
+//! Escapes text from clients and plugins, so that it can be printed to a terminal.
 //!
-//! A topic, a user or a key of a presence may hold anything that a client likes to send: escape sequences that clear the
-//! screen or paste a command, a newline that begins a line of the client's own, characters that turn the direction of what
-//! is around them, or that nobody sees. Whatever isn't visible is escaped, as in the log.
+//! A topic, a user or a presence's key may contain any characters that a client sends: escape sequences that clear the screen
+//! or paste a command, newlines that fake a line of output, direction marks that reorder the surrounding text, or invisible
+//! characters. All characters that aren't visible are escaped, as in the log.
 
 use std::fmt::Write;
 use std::io;
@@ -10,7 +10,7 @@ use std::io;
 use anyhow::Result;
 use serde::Serialize;
 
-/// Characters that fill a place and show nothing, beside those that `Debug` escapes: Unicode calls them "default ignorable".
+/// Ranges of characters that show nothing and that `Debug` doesn't escape. Unicode calls them "default ignorable".
 const BLANK: [(char, char); 8] = [
     ('\u{34f}', '\u{34f}'),
     ('\u{115f}', '\u{1160}'),
@@ -22,10 +22,10 @@ const BLANK: [(char, char); 8] = [
     ('\u{e0100}', '\u{e01ef}'),
 ];
 
-/// A name on one line. What isn't visible becomes `\n`, `\u{1b}` and so on, and a backslash is doubled, so that nothing else
-/// looks like one of these.
+/// Escapes a name for one line. Invisible characters become `\n`, `\u{1b}` and so on. A backslash is doubled, so that a name
+/// can't contain a fake escape.
 pub(super) fn name(text: &str) -> String {
-    // The standard library takes some blank characters for visible ones.
+    // `escape_debug` leaves the characters in `BLANK` as they are.
     let escape = |c: char| match c.escape_debug() {
         escaped if escaped.len() > 1 => escaped.to_string(),
         _ => c.escape_unicode().to_string(),
@@ -33,13 +33,14 @@ pub(super) fn name(text: &str) -> String {
     escaped(text, |c| c == '\\' || is_hidden(c), escape)
 }
 
-/// A text of several lines, such as an error. Its newlines and tabs stay as they are.
+/// Escapes a text of several lines, such as an error. Newlines and tabs stay as they are.
 pub(crate) fn lines(text: &str) -> String {
     escaped(text, |c| !matches!(c, '\n' | '\t') && is_hidden(c), |c| c.escape_unicode().to_string())
 }
 
-/// JSON, which says the same afterwards. Newlines and tabs between its values stay as they are, and a carriage return, which
-/// would let what follows cover what stands before it, becomes a space: within a string all three have been escaped already.
+/// Escapes JSON text without changing its meaning. Newlines and tabs between values stay as they are. A carriage return
+/// becomes a space, because on a terminal the following text would overwrite the line. All three can occur only between
+/// values, because JSON requires escapes for them in strings.
 pub(super) fn json(text: &str) -> String {
     let as_json = |c: char| match c {
         '\r' => " ".to_owned(),
@@ -48,15 +49,15 @@ pub(super) fn json(text: &str) -> String {
     escaped(text, |c| !matches!(c, '\n' | '\t') && is_hidden(c), as_json)
 }
 
-/// A value as indented JSON.
+/// Formats a value as indented JSON, and escapes it as [`json`] does.
 pub(super) fn pretty(value: &impl Serialize) -> Result<String> {
     Ok(json(&serde_json::to_string_pretty(value)?))
 }
 
-/// Passes lines of JSON on to a terminal, each as [`json`] shows it.
+/// Writes lines of JSON to a terminal, escaped as [`json`] does.
 pub(super) struct JsonLines<W> {
     out: W,
-    /// What has come of a line that isn't complete.
+    /// The beginning of the last line, until its newline is written.
     line: Vec<u8>,
 }
 
@@ -69,7 +70,7 @@ impl<W: io::Write> JsonLines<W> {
 impl<W: io::Write> io::Write for JsonLines<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.line.extend_from_slice(bytes);
-        // What stands behind the last newline waits for the next one.
+        // The text after the last newline waits until its own newline is written.
         if let Some(end) = self.line.iter().rposition(|byte| *byte == b'\n') {
             let lines: Vec<u8> = self.line.drain(..=end).collect();
             self.out.write_all(json(&String::from_utf8_lossy(&lines)).as_bytes())?;
@@ -95,13 +96,13 @@ fn escaped(text: &str, is_escaped: impl Fn(char) -> bool, escape: impl Fn(char) 
     shown
 }
 
-/// Whether a character can't be seen where it stands: controls, line ends, marks of direction, what has no width, and what
-/// Unicode gives no meaning. The standard library knows those that it escapes in `Debug`.
+/// Whether a character is invisible: a control character, line end, direction mark, character without width, or code point
+/// that Unicode doesn't assign. Uses the standard library's escapes for `Debug`, and [`BLANK`].
 fn is_hidden(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_control();
     }
-    // Behind a letter, since at the start of a text an accent is escaped too.
+    // Tested after a letter, because at the start of a text `escape_debug` also escapes combining accents.
     let behind_a_letter: String = ['a', c].into_iter().collect();
     behind_a_letter.escape_debug().nth(1) == Some('\\')
         || BLANK.iter().any(|(first, last)| (*first..=*last).contains(&c))
@@ -111,7 +112,7 @@ fn is_hidden(c: char) -> bool {
 mod tests {
     use super::*;
 
-    /// Each does something to a terminal, or to the eye.
+    /// Characters that control a terminal or are invisible.
     const HIDDEN: [char; 27] = [
         '\0',
         '\u{7}',
@@ -143,7 +144,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_name_shows_all_that_is_in_it() {
+    fn invisible_characters_of_a_name_are_escaped() {
         assert_eq!(name("room:lobby \"ö\" o'brien 漢字 e\u{301} 🐦"), "room:lobby \"ö\" o'brien 漢字 e\u{301} 🐦");
         assert_eq!(name("a\u{1b}[2J\nb\u{202e}c\\n"), "a\\u{1b}[2J\\nb\\u{202e}c\\\\n");
         for c in HIDDEN {
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn json_says_the_same_afterwards() -> Result<()> {
+    fn escaped_json_has_the_same_meaning() -> Result<()> {
         let text: String = HIDDEN.into_iter().chain("\\\"ö🐦".chars()).collect();
         let value = serde_json::json!({ &text: [&text, 1, { "a": &text }] });
         for printed in [serde_json::to_string(&value)?, serde_json::to_string_pretty(&value)?] {

@@ -1,13 +1,13 @@
-//! What the operator's signals ask a host for.
+//! The signals that stop a host or reload its plugins.
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Listens for them. From its making on, none of them ends the process by itself.
+/// Listens for the signals. After [`Signals::listen`], none of them ends the process by default.
 pub(super) struct Signals {
-    /// SIGINT, which is Ctrl-C, SIGTERM and SIGQUIT.
+    /// SIGINT (Ctrl-C), SIGTERM and SIGQUIT.
     stop: [Signal; 3],
-    /// SIGHUP, which comes too where the terminal of the host is closed.
+    /// SIGHUP. A terminal also sends it when it is closed.
     hangup: Signal,
 }
 
@@ -22,7 +22,7 @@ impl Signals {
         Ok(Self { stop, hangup: listen(SignalKind::hangup(), "SIGHUP")? })
     }
 
-    /// Waits for the next one that asks to stop. Each SIGHUP until then has `reload` called.
+    /// Waits for the next signal to stop. Calls `reload` for each SIGHUP until then.
     pub(super) async fn stop(&mut self, mut reload: impl FnMut()) {
         let [interrupt, terminate, quit] = &mut self.stop;
         loop {

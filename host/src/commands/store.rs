@@ -1,4 +1,4 @@
-//! `bennu store`: what plugins keep, out of a data directory and into one.
+//! `bennu store`: exports, imports, renames and measures the data of plugins in a data directory.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{BufReader, BufWriter, IsTerminal, Write};
@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 use super::output::{Out, error_line, out_line};
 use super::{path_or_nothing, shown};
 
-/// Export, import or measure what plugins keep in a host's data directory, while that host is stopped.
+/// Export, import, rename or measure the data of plugins in the data directory of a stopped host.
 #[derive(Args)]
 pub(super) struct Store {
     #[command(subcommand)]
@@ -26,53 +26,53 @@ enum What {
     Export {
         #[command(flatten)]
         place: Place,
-        /// Only those of this plugin
+        /// Export only the data of this plugin
         #[arg(long, value_name = "NAME")]
         plugin: Option<String>,
-        /// A file to write to, instead of standard output; only this user may read it then
+        /// A file to write to, instead of standard output. Only this user can read the file
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Read JSON lines that an export has written
+    /// Read the JSON lines of an export
     Import {
         #[command(flatten)]
         place: Place,
-        /// The file; - is standard input
+        /// The file, or - for standard input
         #[arg(value_name = "FILE")]
         input: PathBuf,
-        /// Keep what the plugins have already, but for keys that are imported too
+        /// Keep the existing data of the plugins, and overwrite the imported keys
         #[arg(long, conflicts_with = "replace")]
         merge: bool,
-        /// Delete first what those plugins have that are in the file
+        /// First delete the existing data of the plugins that are in the file
         #[arg(long)]
         replace: bool,
     },
-    /// Give all that is stored under one name to another, that of the plugin's file now
+    /// Move all stored data from one name to another, after a plugin's file was renamed
     Rename {
         #[command(flatten)]
         place: Place,
-        /// The name that it is stored under
+        /// The name under which the data is stored
         #[arg(value_name = "OLD")]
         old: String,
-        /// The name that it is to have; nothing may be stored under it
+        /// The new name. It must have no stored data
         #[arg(value_name = "NEW")]
         new: String,
     },
-    /// Say how many bytes each plugin has
+    /// Print the number of stored bytes of each plugin
     Usage {
         #[command(flatten)]
         place: Place,
     },
 }
 
-/// Which data directory.
+/// The flags that say which data directory is used.
 #[derive(Args)]
 struct Place {
-    /// The data directory [default: that of the configuration, or data]
+    /// The data directory [default: `data` of the configuration, or the directory data]
     #[arg(long, env = "BENNU_DATA", value_name = "DIR", value_parser = path_or_nothing())]
     data: Option<PathBuf>,
 
-    /// The host's configuration
+    /// The host's configuration file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -96,7 +96,7 @@ impl Store {
 }
 
 impl Place {
-    /// The configuration, with the data directory that the command line names in place of its own.
+    /// Reads the configuration. `--data` replaces its data directory.
     fn config(&self) -> Result<Config> {
         let mut config = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
         if let Some(data) = self.data.as_ref().filter(|data| !data.as_os_str().is_empty()) {
@@ -105,13 +105,13 @@ impl Place {
         Ok(config)
     }
 
-    /// Opens a store, and makes it if it isn't there. What a host with this configuration takes, it takes too.
+    /// Opens the store with the limits of the configuration, and creates it if it doesn't exist.
     async fn open_or_make(&self) -> Result<Storage> {
         let Config { data, limits, .. } = self.config()?;
         Storage::open(&data, limits.store()).await
     }
 
-    /// Opens a store that is there.
+    /// Opens the store. Returns an error if the data directory doesn't exist.
     async fn open(&self) -> Result<Storage> {
         let Config { data, .. } = self.config()?;
         if !data.is_dir() {
@@ -126,7 +126,7 @@ async fn export(place: &Place, plugin: Option<&str>, output: Option<&Path>) -> R
     let owner = plugin.map(|name| Owner::new(name, QUOTA_BYTES)).transpose()?;
     let mut out: Box<dyn Write> = match output {
         Some(path) => Box::new(private(path).with_context(|| format!("making {}", path.display()))?),
-        // What goes to a file or a program is no business of a terminal.
+        // Escaped only for a terminal: a file or a program gets the exact data.
         None if std::io::stdout().is_terminal() => Box::new(shown::JsonLines::new(Out)),
         None => Box::new(Out),
     };
@@ -136,11 +136,11 @@ async fn export(place: &Place, plugin: Option<&str>, output: Option<&Path>) -> R
     Ok(())
 }
 
-/// A file for this user alone, since what plugins keep is nobody else's. One that is there is emptied.
+/// Creates a file that only this user can read, because it will contain plugins' data. An existing file is emptied.
 fn private(path: &Path) -> std::io::Result<File> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     let found = file.metadata()?;
-    // A device or a pipe is left as it is.
+    // The permissions of a device or a pipe are left as they are.
     if found.is_file() && found.permissions().mode() & 0o077 != 0 {
         file.set_permissions(Permissions::from_mode(0o600))?;
     }
@@ -169,7 +169,7 @@ async fn rename(place: &Place, old: &str, new: &str) -> Result<()> {
         (Err(error), _) | (_, Err(error)) => Err(error),
     };
     store.close().await;
-    error_line!("{} of `{old}` are now `{new}`'s", rows(renamed?.rows));
+    error_line!("{} moved from `{old}` to `{new}`", rows(renamed?.rows));
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::output::out_line;
 use super::shown;
 
-/// Sign and verify tokens of Phoenix (`Phoenix.Token.sign/4` and `verify/4`).
+/// Sign and verify tokens of Phoenix, as `Phoenix.Token.sign/4` and `verify/4` do.
 #[derive(Args)]
 pub(super) struct Token {
     #[command(subcommand)]
@@ -25,35 +25,35 @@ enum What {
     Verify(Verify),
 }
 
-/// Sign data, and print the token. Whoever has a token can read its data.
+/// Sign data, and print the token. The token isn't encrypted: anyone who has it can read the data.
 #[derive(Args)]
 struct Sign {
     #[command(flatten)]
     key: Key,
 
-    /// For how many seconds it is valid, or `infinity`
+    /// How many seconds the token is valid, or `infinity`
     #[arg(long, value_name = "SECONDS", default_value = "86400")]
     max_age: MaxAge,
 
-    /// What to sign: JSON, or else a word
+    /// The data to sign: JSON, or plain text
     ///
-    /// 42 is a number, '"42"' a string, and what is no JSON, such as user-42, a string as it stands. What begins with {, [
-    /// or a quotation mark has to be JSON. An object arrives in Phoenix as a map whose keys are strings.
+    /// 42 is a number, and '"42"' is a string. Text that isn't JSON, such as user-42, is signed as a string. Text that begins
+    /// with {, [ or a quotation mark must be JSON. Phoenix gets an object as a map whose keys are strings.
     #[arg(allow_negative_numbers = true)]
     data: String,
 }
 
 /// Verify a token, and print its data as JSON.
 ///
-/// It ends with 1 and a sentence where the token is invalid or has expired. One that was signed up to a minute in the future is
-/// taken: another machine's clock may be ahead. Atoms are printed as strings, tuples as arrays;
-/// a token that holds anything else that JSON can't say is invalid.
+/// If the token is invalid or has expired, the command prints the reason and exits with 1. A token that was signed up to a
+/// minute in the future is accepted, because another machine's clock may be ahead. Atoms are printed as strings, and tuples as
+/// arrays. A token with other data that JSON can't represent is invalid.
 #[derive(Args)]
 struct Verify {
     #[command(flatten)]
     key: Key,
 
-    /// For how many seconds it is taken to be valid, or `infinity`, whatever the token says
+    /// The maximum age in seconds, or `infinity` [default: the token's own]
     #[arg(long, value_name = "SECONDS")]
     max_age: Option<MaxAge>,
 
@@ -61,7 +61,7 @@ struct Verify {
     token: String,
 }
 
-/// What the key is made of.
+/// The flags that say how the key is derived.
 #[derive(Args)]
 struct Key {
     /// The salt, as the application gives it to Phoenix.Token
@@ -72,7 +72,7 @@ struct Key {
     #[arg(long, value_name = "NAME", conflicts_with = "secret_file")]
     secret_env: Option<String>,
 
-    /// The file that holds the secret; a newline at its end is no part of it
+    /// The file that holds the secret. A newline at its end is ignored
     #[arg(long, value_name = "PATH")]
     secret_file: Option<PathBuf>,
 
@@ -96,7 +96,7 @@ enum Digest {
     Sha512,
 }
 
-/// Where the secret is looked for when nothing is said.
+/// The environment variable with the secret if no flag names another source.
 const VARIABLE: &str = "BENNU_SECRET_KEY_BASE";
 
 impl Token {
@@ -126,7 +126,7 @@ impl Verify {
         match tokens.verify(&derivation, Some(&self.token), self.max_age, leeway, now) {
             Ok(data) => out_line!("{}", shown::json(&data.to_string())),
             Err(error @ TokenError::Invalid) => {
-                bail!("{error}: it is damaged, is none, or was signed with another secret, salt or key option")
+                bail!("{error}: it is damaged, isn't a token, or was signed with another secret, salt or key option")
             }
             Err(error) => bail!("{error}"),
         }
@@ -145,7 +145,9 @@ impl Key {
         let secret = if is_named {
             secret?
         } else {
-            secret.context("no secret: set that variable, or name another place by --secret-env or --secret-file")?
+            secret.context(
+                "no secret: set BENNU_SECRET_KEY_BASE, or name another source with --secret-env or --secret-file",
+            )?
         };
         let derivation = Derivation {
             salt: self.salt,
@@ -161,12 +163,13 @@ impl Key {
     }
 }
 
-/// JSON, or a word. Where somebody clearly meant JSON, a slip in it makes no word of it.
+/// Parses the data as JSON, and otherwise takes it as a string. Text that begins like JSON but isn't valid is refused, because
+/// it is probably a typing error.
 fn read_data(text: String) -> Result<Value> {
     match serde_json::from_str(&text) {
         Ok(value) => Ok(value),
         Err(error) if text.trim_start().starts_with(['{', '[', '"']) => {
-            bail!("the data begins like JSON and isn't: {error}; a word needs no quotation marks")
+            bail!("the data begins like JSON, but isn't JSON: {error}; plain text needs no quotation marks")
         }
         Err(_) => Ok(Value::String(text)),
     }

@@ -11,22 +11,22 @@ use super::ask::{Ask, in_path};
 use super::output::out_line;
 use super::shown;
 
-/// List the topics that somebody has joined, with how many members each has.
+/// List the topics that have members, with the number of members.
 #[derive(Args)]
 pub(super) struct Topics {
     #[command(flatten)]
     ask: Ask,
 
-    /// Only those that begin so
+    /// List only topics that begin with this text
     #[arg(default_value = "")]
     prefix: String,
 
-    /// Print them as JSON
+    /// Print the topics as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Show who is online in a topic.
+/// Show who is online in a topic: its presences.
 #[derive(Args)]
 pub(super) struct Presence {
     #[command(flatten)]
@@ -35,12 +35,12 @@ pub(super) struct Presence {
     /// The topic
     topic: String,
 
-    /// Print all of it as JSON
+    /// Print everything as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Those who are online under one key. Their metas are whatever the plugin wrote, and printed as they are.
+/// The presences of one key. Their metas are printed exactly as the plugin wrote them.
 #[derive(Deserialize, Serialize)]
 struct Online {
     metas: Vec<Box<RawValue>>,

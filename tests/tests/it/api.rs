@@ -165,7 +165,7 @@ async fn sockets_are_disconnected_and_topics_and_people_listed() -> Result<()> {
     ensure!(run(&["topics"])?.output.contains("1  room:a/b"), "{:?}", run(&["topics"])?);
     ensure!(run(&["presence", "room:a/b"])?.output.starts_with("bo  {"), "{:?}", run(&["presence", "room:a/b"])?);
     ensure!(run(&["broadcast", "room:a/b", "news", r#"{"n":1}"#])?.code == Some(0), "it is sent");
-    ensure!(run(&["broadcast", "room:a/b", "news", "{"])?.errors.contains("the payload is JSON"), "it is no JSON");
+    ensure!(run(&["broadcast", "room:a/b", "news", "{"])?.errors.contains("the payload must be JSON"), "it isn't JSON");
     ensure!(run(&["disconnect", "user_socket:bo"])?.output == "1 sockets\n", "bo is disconnected");
     let absent = bennu(host.home(), &["topics", "--host", "127.0.0.1:1"])?;
     ensure!(absent.code == Some(1) && absent.errors.contains("is it running there?"), "{absent:?}");

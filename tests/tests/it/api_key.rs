@@ -75,7 +75,7 @@ async fn the_commands_find_the_key_of_the_host_that_was_started_there() -> Resul
 
     let none = bennu_with(elsewhere.path(), &["topics"], &[("BENNU_HOST", &address)])?;
     ensure!(none.code == Some(1), "{none:?}");
-    for words in ["wants the key of its API", "data/api-key", "--data DIR", "--config FILE", "--key-file FILE"] {
+    for words in ["requires its API key", "data/api-key", "--data DIR", "--config FILE", "--key-file FILE"] {
         ensure!(none.errors.contains(words), "{words}: {none:?}");
     }
     fs::create_dir_all(host.home().join("own"))?;
@@ -93,7 +93,7 @@ async fn the_commands_find_the_key_of_the_host_that_was_started_there() -> Resul
         ensure!(found.code == Some(0), "{name}: {found:?}");
     }
     let wrong = bennu_with(host.home(), &["topics", "--host", &address], &[("BENNU_API_KEY", "guess")])?;
-    let words = "doesn't take the key in the variable BENNU_API_KEY";
+    let words = "doesn't accept the key in the variable BENNU_API_KEY";
     ensure!(wrong.code == Some(1) && wrong.errors.contains(words) && !wrong.errors.contains("guess"), "{wrong:?}");
     // An empty variable is as one that isn't set.
     let empty = [("BENNU_API_KEY", ""), ("BENNU_DATA", ""), ("BENNU_HOST", "")];

@@ -94,7 +94,7 @@ async fn an_address_may_be_a_url_and_what_is_none_is_explained() -> Result<()> {
         ("ws://127.0.0.1:4000/socket", "an address for `ws`"),
         ("127.0.0.1:4000/api", "more than an address"),
         ("127.0.0.1:70000", "`70000`"),
-        ("my host:4000", "is no address"),
+        ("my host:4000", "is not an address"),
     ] {
         let asked = bennu(host.home(), &["inspect", "--host", address])?;
         ensure!(asked.code == Some(1) && asked.errors.contains(words), "{address}: {asked:?}");
@@ -123,7 +123,7 @@ async fn of_an_unloaded_plugin_nothing_says_that_it_serves() -> Result<()> {
     fs::remove_file(host.plugin_file("echo"))?;
     host.shows("the file is gone", |shown| shown["plugins"]["echo"]["file_is_gone"] == true).await?;
     let shown = plugins(&[])?.output;
-    ensure!(shown.contains("plugin echo: not served") && shown.contains("its file has vanished"), "{shown}");
+    ensure!(shown.contains("plugin echo: not served") && shown.contains("its file is gone"), "{shown}");
     ensure!(!shown.contains("goes on serving"), "{shown}");
     let line = host.log().find(mark, "its file is gone", |line| line.message().starts_with("plugin_file_gone")).await?;
     ensure!(line.message().ends_with("it is not served"), "{}", line.text);
@@ -140,7 +140,7 @@ async fn a_broadcast_says_whom_it_reached() -> Result<()> {
         ensure!(ended.code == Some(0), "{ended:?}");
         Ok(ended.output)
     };
-    ensure!(broadcast(&[])? == "nobody is subscribed to echo:1, so nobody was sent it\n", "{}", broadcast(&[])?);
+    ensure!(broadcast(&[])? == "nobody is subscribed to echo:1, so nobody received the event\n", "{}", broadcast(&[])?);
     let (mut alice, mut bob) = (host.connect().await?, host.connect().await?);
     alice.join("echo:1", &json!({})).await?;
     ensure!(broadcast(&[])? == "sent to 1 member of echo:1\n", "one");

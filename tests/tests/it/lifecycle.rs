@@ -107,7 +107,7 @@ async fn a_second_signal_during_a_stop_ends_the_host_at_once() -> Result<()> {
         let status = host.ended().await?;
         ensure!(status.code() == Some(1), "{status}");
         ensure!(
-            host.log().tail(1).contains("bennu: stopped at once, as a second signal asked"),
+            host.log().tail(1).contains("bennu: stopped at once because of a second signal"),
             "{}",
             host.log().tail(2)
         );
@@ -148,7 +148,7 @@ async fn a_hangup_leaves_the_host_serving_and_has_it_read_its_plugins_anew() -> 
     for _ in 0..2 {
         let mark = host.log().len();
         host.signal(Signal::HUP)?;
-        let says = |line: &bennu_tests::Line| line.message().starts_with("SIGHUP: reading all plugins' files anew");
+        let says = |line: &bennu_tests::Line| line.message().starts_with("SIGHUP: reading all plugins' files again");
         host.log().find(mark, "a word about it", says).await?;
         // Nobody has touched its file, and yet it is tried again.
         host.decision(mark, "broken").await?;
@@ -339,7 +339,7 @@ async fn the_command_explains_itself() -> Result<()> {
         ensure!(help.output.contains(words), "{words}: {}", help.output);
     }
     let serve = bennu(home.path(), &["serve", "--help"])?;
-    for words in ["--config", "--listen", "--static", "--log", "port 0 takes a free one"] {
+    for words in ["--config", "--listen", "--static", "--log", "port 0 takes a free port"] {
         ensure!(serve.output.contains(words), "{words}: {}", serve.output);
     }
     let version = bennu(home.path(), &["--version"])?;

@@ -313,13 +313,12 @@ async fn data_that_no_plugin_s_file_stands_for_is_named_and_is_given_a_name() ->
         Ok(fs::rename(home.join(format!("plugins/{from}.wasm")), home.join(format!("plugins/{to}.wasm")))?)
     };
     let host = host.restart_after(Signal::TERM, |host| move_file(host.home(), "ledger", "ledger-1.2")).await?;
-    let is_warning =
-        |line: &bennu_tests::Line| line.message().contains("no plugin's file stands for the data of `ledger`");
+    let is_warning = |line: &bennu_tests::Line| line.message().contains("stored data belongs to no plugin: `ledger`");
     host.log().find(0, "the warning", is_warning).await?;
     let shown = host.inspect().await?["store"]["unclaimed"].clone();
     ensure!(shown[0]["store"] == "ledger" && shown[0]["bytes"].as_u64() > Some(0), "{shown}");
     let printed = bennu(host.home(), &["inspect", "--host", &host.address().to_string()])?;
-    ensure!(printed.output.contains("no plugin's file stands for the data of `ledger`"), "{printed:?}");
+    ensure!(printed.output.contains("stored data belongs to no plugin: `ledger`"), "{printed:?}");
     has_balance(&host, 0).await?;
 
     // The configuration gives it the name of its data.

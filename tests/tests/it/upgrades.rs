@@ -194,7 +194,8 @@ async fn a_build_that_fails_on_one_event_goes_back_and_is_remembered() -> Result
     cast.play("alice > get\nalice < ok {\"sum\": 9}\nalice ~\nbob ~").await?;
     let port = host.address().to_string();
     let shown = bennu(host.home(), &["plugins", "--host", &port])?;
-    ensure!(shown.output.contains("generation 2 was taken back after 4 faults; 0 commits were given up"), "{shown:?}");
+    let rolled_back = "generation 2 was rolled back automatically after 4 faults; 0 commits were discarded";
+    ensure!(shown.output.contains(rolled_back), "{shown:?}");
 
     // The same bytes are refused from now on, also by another name of the file's change.
     let faulty = places::guest("variants/counter-v1-faulty")?;
