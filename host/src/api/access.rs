@@ -1,30 +1,33 @@
-//! Who may ask: whoever has the key.
+//! Access to the API: every request needs the API key.
 
 use axum::http::{HeaderMap, Method, StatusCode, header};
 
 use super::ApiError;
 use crate::auth::Secret;
 
-/// The scheme of `Authorization` that the key comes by. Its case doesn't matter (RFC 9110, section 11.1).
+/// The scheme of `Authorization` for the key. Its case doesn't matter (RFC 9110, section 11.1).
 const SCHEME: &str = "bearer";
 
-/// Who may ask.
+/// Checks the API key of requests.
 pub struct Access {
     key: Secret,
 }
 
 impl Access {
-    /// Whoever presents this key.
+    /// Grants access to requests with this key.
     #[must_use]
     pub fn new(key: Secret) -> Self {
         Self { key }
     }
 
-    /// Lets a request pass.
+    /// Checks a request.
     ///
-    /// The key must come as `Authorization: Bearer KEY`, from this machine too: a proxy on it that adds no header can't be told
-    /// from a command. It is compared in constant time. What changes something may not come from a page of another origin, even
-    /// if that page has come to know the key.
+    /// The key must come as `Authorization: Bearer KEY`, also from this machine: a request through a proxy on this machine
+    /// may look like one of a local command. The key is compared in constant time.
+    ///
+    /// # Errors
+    /// 401 if the key is missing or wrong. 403 if the request may change something (any method except `GET` and `HEAD`) and
+    /// comes from a page of another origin, even with the right key.
     pub(super) fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
         if method != Method::GET && method != Method::HEAD {
             check_origin(headers)?;
@@ -38,21 +41,22 @@ impl Access {
             None => Err(ApiError::new(
                 StatusCode::UNAUTHORIZED,
                 "key_needed",
-                "this host's API has a key; send it as `Authorization: Bearer KEY`. It is what `api.key` of the \
-                 configuration names, or else in the file `api-key` of the host's data directory",
+                "this host's API requires a key; send it as `Authorization: Bearer KEY`. `api.key` of the configuration names \
+                 the key; otherwise it is in the file `api-key` of the host's data directory",
             )),
         }
     }
 }
 
-/// What stands behind the scheme.
+/// Returns the key after the scheme `Bearer`, or none for another scheme.
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked(SCHEME.len())?;
     let key = rest.strip_prefix(b" ")?;
     scheme.eq_ignore_ascii_case(SCHEME.as_bytes()).then(|| key.trim_ascii_start())
 }
 
-/// The scheme isn't compared: before the host there may be a proxy that speaks TLS.
+/// Refuses a page of another origin. Only host and port are compared, not the scheme, because there may be a proxy for TLS in
+/// front of the host.
 fn check_origin(headers: &HeaderMap) -> Result<(), ApiError> {
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -79,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_asked_of_everybody() {
+    fn every_request_needs_the_key() {
         let with = |value| asked(&Method::GET, &[("host", "localhost:4000"), ("authorization", value)]);
         for good in ["Bearer sesame", "bearer sesame", "BEARER sesame", "Bearer  sesame"] {
             assert_eq!(with(good), None, "{good}");
@@ -88,7 +92,7 @@ mod tests {
         {
             assert_eq!(with(bad), Some(401), "{bad}");
         }
-        assert_eq!(asked(&Method::GET, &[("host", "localhost:4000")]), Some(401), "also of this machine");
+        assert_eq!(asked(&Method::GET, &[("host", "localhost:4000")]), Some(401), "also from this machine");
         assert_eq!(asked(&Method::GET, &[]), Some(401));
     }
 
@@ -105,7 +109,11 @@ mod tests {
             assert_eq!(from(&Method::POST, foreign), Some(403), "{foreign}");
             assert_eq!(from(&Method::DELETE, foreign), Some(403), "{foreign}");
         }
-        assert_eq!(asked(&Method::POST, &[("origin", "http://"), with_key]), Some(403), "no host is nobody's");
+        assert_eq!(
+            asked(&Method::POST, &[("origin", "http://"), with_key]),
+            Some(403),
+            "without a host, no origin fits"
+        );
         assert_eq!(asked(&Method::POST, &[("host", "localhost:4000"), with_key]), None, "a program sends no origin");
     }
 }

@@ -1,4 +1,4 @@
-//! What a request brings: JSON, not too much of it, and in time.
+//! The body of a request: JSON, with a maximum size and a maximum time to arrive.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use super::ApiError;
 use crate::contract::plain;
 use crate::timing::within;
 
-/// Bytes of a request's body at most.
+/// The maximum number of bytes of a request's body.
 pub(super) const BODY_BYTES_MAX: usize = 8 << 20;
 
-/// How long it may take to come. What has come of it is kept in memory meanwhile.
+/// How long a body may take to arrive. It is limited because the part that has arrived is kept in memory.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
-/// The body of a request that says it is JSON.
+/// The body of a request whose content type is JSON.
 pub(super) struct Body(pub(super) Bytes);
 
 impl Body {
@@ -26,10 +26,10 @@ impl Body {
     }
 }
 
-/// Reads a JSON object. Serde alone would take an array of its fields' values, too, which isn't described anywhere.
+/// Parses a JSON object. Refuses an array, because serde alone would accept an array of the fields' values.
 pub(super) fn object<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
     if json.trim_ascii_start().first() != Some(&b'{') {
-        return Err("it is no JSON object".into());
+        return Err("it is not a JSON object".into());
     }
     serde_json::from_slice(json).map_err(|error| plain(&error.to_string()))
 }
@@ -41,24 +41,24 @@ impl<S: Send + Sync> FromRequest<S> for Body {
         let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let is_json = content_type.and_then(|value| value.split(';').next()).is_some_and(is_json);
         if !is_json {
-            let message = "the body is JSON; say so with `content-type: application/json`";
+            let message = "the body must be JSON, with the header `content-type: application/json`";
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", message));
         }
         match within(BODY_TIME, Bytes::from_request(request, state)).await {
             Some(Ok(bytes)) => Ok(Self(bytes)),
             None => {
-                let message = format!("the body wasn't there within {} s", BODY_TIME.as_secs());
+                let message = format!("the body didn't arrive within {} s", BODY_TIME.as_secs());
                 Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "too_slow", message))
             }
             Some(Err(_)) => {
-                let message = format!("a body has at most {BODY_BYTES_MAX} bytes");
+                let message = format!("a body may have at most {BODY_BYTES_MAX} bytes");
                 Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message))
             }
         }
     }
 }
 
-/// A media type is the same in small and capital letters (RFC 9110, 8.3.1).
+/// Compares without case: media types are case-insensitive (RFC 9110, section 8.3.1).
 fn is_json(media_type: &str) -> bool {
     media_type.trim().eq_ignore_ascii_case("application/json")
 }
@@ -68,13 +68,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_media_type_has_no_case() {
+    fn the_case_of_a_media_type_is_ignored() {
         assert!(is_json("application/json") && is_json(" Application/JSON "));
         assert!(!is_json("application/jsonp") && !is_json("text/json") && !is_json(""));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_does_not_come_is_not_waited_for() {
+    async fn a_body_that_does_not_arrive_is_refused() {
         let never = axum::body::Body::from_stream(futures_util::stream::pending::<std::io::Result<Bytes>>());
         let mut request = Request::new(never);
         request.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));

@@ -1,4 +1,4 @@
-//! Why a request isn't granted, as JSON.
+//! Errors of the API, as JSON.
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
@@ -19,18 +19,18 @@ impl ApiError {
         Self { status, code, message: message.into() }
     }
 
-    /// What was sent makes no sense.
+    /// Makes an error 400: the body or a parameter is invalid.
     pub(super) fn bad(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
     }
 
-    /// What was asked about isn't there.
+    /// Makes an error 404: the thing that the request names doesn't exist.
     pub(super) fn unknown(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 }
 
-/// A name in a path that can't be read.
+/// Makes an error 400 for a name in a path that can't be decoded.
 impl From<PathRejection> for ApiError {
     fn from(error: PathRejection) -> Self {
         Self::bad(error.body_text())

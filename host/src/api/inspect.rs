@@ -1,4 +1,4 @@
-//! `GET /api/inspect`: the counts of everything, for people.
+//! `GET /api/inspect`: counts and state of the host.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::Api;
 use crate::plugin::unclaimed;
 
-/// The most topics that are listed, those with the most members first.
+/// The maximum number of listed topics. The topics with the most members come first.
 const TOPICS_SHOWN: usize = 1000;
 
 pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
@@ -20,7 +20,7 @@ pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
     let shown: Vec<Value> =
         topics.iter().map(|(topic, members)| json!({ "topic": topic.as_str(), "members": members })).collect();
     let (ticks, ticks_missed) = api.node.tick_counts();
-    // While the store can't be read, that is said instead.
+    // Null while the store can't be read. The field `trouble` then has the reason.
     let unclaimed = unclaimed(&api.node.store, &api.statuses).await.ok();
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -41,7 +41,7 @@ pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
     }))
 }
 
-/// How many clients were refused, or closed by the host, by the reason.
+/// Returns how many clients were refused, or closed by the host, for each reason.
 fn counts(api: &Api, refused: bool) -> Value {
     let counts = api.sockets.tally.counts().filter(|(reason, _)| reason.is_refusal() == refused);
     counts.map(|(reason, count)| (reason.as_str().to_owned(), Value::from(count))).collect::<Map<_, _>>().into()

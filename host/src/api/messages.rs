@@ -1,4 +1,4 @@
-//! Messages from anywhere: to the members of topics, to topics themselves, and the end of sockets.
+//! The calls that broadcast to members, send messages to topics, and close sockets.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::contract::Reply;
 use crate::protocol::{NAME_BYTES_MAX, Payload, Topic};
 use crate::pubsub::{Broadcast, Except, PubSub};
 
-/// Broadcasts of one request at most.
+/// The maximum number of broadcasts in one request.
 const MESSAGES_MAX: usize = 1000;
 
 /// One event for a topic.
@@ -30,14 +30,14 @@ const MESSAGES_MAX: usize = 1000;
 pub(super) struct Event {
     topic: String,
     event: String,
-    /// Kept as it came.
+    /// Raw text, so that clients get exactly the JSON that was sent.
     payload: Option<Box<RawValue>>,
     payload_base64: Option<String>,
     #[serde(default)]
     except: Option<Left>,
 }
 
-/// Who is left out: the sockets of an id, or a member by its number.
+/// The members that don't get a broadcast: all sockets of an id, or one member by its number.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Left {
@@ -45,13 +45,13 @@ enum Left {
     Member(u64),
 }
 
-/// What came of a message to a topic.
+/// The answer of `POST /api/send`.
 #[derive(Serialize)]
 pub(super) struct Sent {
     reply: Option<Shown>,
 }
 
-/// The reply, as the plugin gave it.
+/// The plugin's reply, with its JSON unchanged, or its bytes in base64.
 #[derive(Serialize)]
 struct Shown {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,7 +61,7 @@ struct Shown {
     status: Box<str>,
 }
 
-/// Whether a body has many broadcasts.
+/// Finds out whether a body has a list of broadcasts, before it is parsed as one or the other.
 #[derive(Deserialize)]
 struct Probe {
     messages: Option<IgnoredAny>,
@@ -73,20 +73,20 @@ struct Many {
     messages: Vec<Box<RawValue>>,
 }
 
-/// Sockets by their id.
+/// The body of `POST /api/disconnect`: the id of the sockets to close.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Disconnect {
     id: String,
 }
 
-/// `POST /api/broadcast`. All of them are looked at before the first is sent.
+/// `POST /api/broadcast`. Checks all broadcasts before it sends the first one.
 pub(super) async fn broadcast(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Value>, ApiError> {
     let Probe { messages } = body.read()?;
     let events: Vec<Event> = if messages.is_some() { many(&body)? } else { vec![body.read()?] };
     let broadcasts = events.into_iter().map(|event| api.broadcast_of(event)).collect::<Result<Vec<_>, _>>()?;
     let accepted = broadcasts.len();
-    // A task, for all of them are sent, also where the client doesn't wait for the answer.
+    // In a task, so that all are sent even if the client closes its connection, which drops this handler's future.
     let sent =
         tokio::spawn(async move { send_all(&api.node.pubsub, broadcasts, |broadcast| api.receivers(broadcast)).await });
     let receivers =
@@ -94,8 +94,8 @@ pub(super) async fn broadcast(State(api): State<Arc<Api>>, body: Body) -> Result
     Ok(Json(json!({ "accepted": accepted, "receivers": receivers })))
 }
 
-/// Sends broadcasts, held back as turns are: a thousand at once would overfill outboxes that a busy host can't empty so fast. Gives
-/// how many members they went to.
+/// Sends broadcasts, and returns the number of members that they went to. Backpressure applies before each one, as for turns:
+/// a thousand broadcasts at once would overfill outboxes that a busy host can't write fast enough.
 async fn send_all(pubsub: &PubSub, broadcasts: Vec<Broadcast>, receivers: impl Fn(&Broadcast) -> usize) -> usize {
     let mut reached = 0;
     for broadcast in broadcasts {
@@ -117,11 +117,13 @@ fn many(body: &Body) -> Result<Vec<Event>, ApiError> {
     messages.into_iter().enumerate().map(read).collect()
 }
 
-/// `POST /api/send`.
+/// `POST /api/send`. Answers when `handle_message` has run.
 pub(super) async fn send(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Sent>, ApiError> {
     let event: Event = body.read()?;
     if event.except.is_some() {
-        return Err(ApiError::bad("`except` is for broadcasts: what is sent reaches the topic, and not its members"));
+        return Err(ApiError::bad(
+            "`except` is only for broadcasts: a message is sent to the topic, not to its members",
+        ));
     }
     check_names(&event)?;
     let payload = event.payload(Payload::check_value)?;
@@ -130,7 +132,7 @@ pub(super) async fn send(State(api): State<Arc<Api>>, body: Body) -> Result<Json
     Ok(Json(Sent { reply: reply.as_ref().map(Shown::of) }))
 }
 
-/// `POST /api/disconnect`.
+/// `POST /api/disconnect`. Answers with the number of sockets.
 pub(super) async fn disconnect(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Value>, ApiError> {
     let Disconnect { id } = body.read()?;
     Ok(Json(json!({ "sockets": api.node.pubsub.disconnect(&id) })))
@@ -154,7 +156,8 @@ impl Api {
 }
 
 impl Api {
-    /// How many are subscribed at this moment and not left out. A plugin that intercepts the event may still keep it from some.
+    /// Counts the members that are subscribed now and not left out. A plugin that intercepts the event may still drop it for
+    /// some of them.
     fn receivers(&self, broadcast: &Broadcast) -> usize {
         let topic = broadcast.topic.as_str();
         let subscribed = self.node.pubsub.audience(topic).map_or(0, |audience| audience.len());
@@ -188,7 +191,7 @@ impl Event {
 fn check_names(event: &Event) -> Result<(), ApiError> {
     for (what, name) in [("topic", &event.topic), ("event", &event.event)] {
         if name.is_empty() || name.len() > NAME_BYTES_MAX {
-            return Err(ApiError::bad(format!("`{what}` has 1 to {NAME_BYTES_MAX} bytes, not {}", name.len())));
+            return Err(ApiError::bad(format!("`{what}` must have 1 to {NAME_BYTES_MAX} bytes, not {}", name.len())));
         }
     }
     Ok(())
@@ -202,10 +205,10 @@ fn undelivered(topic: &str, why: Undelivered) -> ApiError {
             ApiError::new(StatusCode::NOT_IMPLEMENTED, "not_taken", message)
         }
         Undelivered::Busy => {
-            let message = format!("too much waits for the topic `{topic}` already; try again");
+            let message = format!("too many messages are queued for the topic `{topic}`; try again");
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
         }
-        // What happened is in the log; it is no business of whoever asks.
+        // Only the kind of the fault: the details are in the log, and clients of the API must not see them.
         Undelivered::Fault(fault) => {
             let message = format!("`handle_message` failed ({}); the host's log says why", fault.kind.as_str());
             ApiError::new(StatusCode::BAD_GATEWAY, "fault", message)
@@ -232,7 +235,7 @@ mod tests {
     use crate::pubsub::{HELD_BACK_MAX, Outbox, OutboxLimits, Subscriber};
 
     #[tokio::test(start_paused = true)]
-    async fn broadcasts_wait_while_those_who_write_are_behind_but_not_for_ever() {
+    async fn broadcasts_wait_under_backpressure_but_not_for_ever() {
         let (pubsub, topic) = (Arc::new(PubSub::new()), Topic::new("t"));
         let outbox = Arc::new(Outbox::new(OutboxLimits::default()));
         let (serializer, member) = (Serializer::V2, Arc::new(()));

@@ -1,6 +1,6 @@
-//! The HTTP API, for operators and other programs: messages from anywhere, topics, presences, plugins.
+//! The HTTP API, for operators and other programs: messages, topics, presences, plugins.
 //!
-//! `openapi.json` describes it, is served at `/api/openapi.json`, and is held to what the host does by a test.
+//! `openapi.json` describes the API and is served at `/api/openapi.json`. A test compares it with the host's answers.
 
 mod access;
 mod body;
@@ -27,27 +27,27 @@ use crate::socket::Sockets;
 
 pub use access::Access;
 
-/// What the API speaks about.
+/// The parts of the host that the API uses.
 pub struct Api {
     /// Topics, members and presences.
     pub node: Arc<Node>,
-    /// The sockets, to be counted.
+    /// The sockets, for their counts.
     pub sockets: Arc<Sockets>,
-    /// How the plugins are.
+    /// The state of each plugin.
     pub statuses: Arc<PluginStatuses>,
-    /// What they are told by.
+    /// Sends commands to the plugin library.
     pub control: Control,
     /// When the host started.
     pub started: Instant,
-    /// Who may ask.
+    /// Checks the API key.
     pub access: Access,
-    /// What has ended that the host can't serve without, once something has.
+    /// Names the vital task or thread that has ended. It is set at most once, by the host.
     pub failure: Arc<OnceLock<String>>,
-    /// How many lines of the log were lost.
+    /// Returns how many lines of the log were lost.
     pub log_lines_lost: fn() -> u64,
 }
 
-/// The routes, below `/api`.
+/// Returns the routes of the API, below `/api`.
 pub fn router(api: Api) -> Router {
     let api = Arc::new(api);
     Router::new()
@@ -68,7 +68,7 @@ pub fn router(api: Api) -> Router {
         .method_not_allowed_fallback(not_allowed)
         .layer(DefaultBodyLimit::max(body::BODY_BYTES_MAX))
         .layer(from_fn_with_state(Arc::clone(&api), admit))
-        // Where the API has an address of its own.
+        // Reached only if the API has its own address.
         .fallback(elsewhere)
         .with_state(api)
 }
@@ -86,15 +86,15 @@ async fn describe() -> impl IntoResponse {
 
 async fn elsewhere() -> ApiError {
     ApiError::unknown(
-        "this is the API of a Bennu host, whose calls begin with `/api`; `/api/openapi.json` describes them",
+        "this is the API of a Bennu host; its calls begin with `/api`, and `/api/openapi.json` describes them",
     )
 }
 
 async fn unknown() -> ApiError {
-    ApiError::unknown("there is no such call; `/api/openapi.json` describes those that there are")
+    ApiError::unknown("there is no such call; `/api/openapi.json` describes all calls")
 }
 
 async fn not_allowed() -> ApiError {
-    let message = "this call has another method; `/api/openapi.json` says which";
+    let message = "this call doesn't have this method; `/api/openapi.json` describes all calls";
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
 }

@@ -1,4 +1,4 @@
-//! Plugins: how they are, and what can be done about them.
+//! The calls that show, reload, unload, roll back and forget plugins.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(super) async fn one(
     api.plugin(&name).map(Json)
 }
 
-/// `POST /api/plugins/{name}/{reload, unload, rollback or forget}`. It answers when it is done.
+/// `POST /api/plugins/{name}/{reload, unload, rollback or forget}`. Answers when the command is done.
 pub(super) async fn change(
     State(api): State<Arc<Api>>,
     names: Result<Path<(String, String)>, PathRejection>,
@@ -37,7 +37,8 @@ pub(super) async fn change(
         "rollback" => Command::Rollback,
         "forget" => Command::Forget,
         other => {
-            let message = format!("a plugin can be told to `reload`, `unload`, `rollback` and `forget`, not `{other}`");
+            let message =
+                format!("the commands for a plugin are `reload`, `unload`, `rollback` and `forget`, not `{other}`");
             return Err(ApiError::unknown(message));
         }
     };

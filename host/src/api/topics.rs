@@ -1,4 +1,4 @@
-//! Topics: which there are, who is in them, and who is online.
+//! The calls that list topics, members and presences.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use super::{Api, ApiError};
 use crate::protocol::{Payload, Topic};
 
-/// Topics or members of one answer at most.
+/// The maximum number of topics or members in one answer.
 const LISTED_MAX: usize = 1000;
 
-/// Which topics are listed.
+/// The query parameters of `GET /api/topics`.
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Wanted {
@@ -56,7 +56,7 @@ pub(super) async fn one(
     Ok(Json(json!({ "topic": topic, "members": members, "people": people.collect::<Vec<_>>() })))
 }
 
-/// `GET /api/topics/{topic}/presence`: as `presence_state` says it.
+/// `GET /api/topics/{topic}/presence`: the presences, in the form of `presence_state`.
 pub(super) async fn presence(
     State(api): State<Arc<Api>>,
     topic: Result<Path<String>, PathRejection>,

@@ -99,15 +99,15 @@ async fn what_makes_no_sense_is_refused_with_a_sentence() -> Result<()> {
     let long = "x".repeat(256);
     for (path, body, says) in [
         ("/api/broadcast", json!({ "topic": "echo:1", "event": "e", "payload": [1] }), "must be a JSON object"),
-        ("/api/broadcast", json!({ "topic": long, "event": "e" }), "`topic` has 1 to 255 bytes"),
-        ("/api/broadcast", json!({ "topic": "", "event": "e" }), "`topic` has 1 to 255 bytes"),
+        ("/api/broadcast", json!({ "topic": long, "event": "e" }), "`topic` must have 1 to 255 bytes"),
+        ("/api/broadcast", json!({ "topic": "", "event": "e" }), "`topic` must have 1 to 255 bytes"),
         ("/api/broadcast", json!({ "topic": "t", "event": "e", "paylod": {} }), "unknown field `paylod`"),
         ("/api/broadcast", json!({ "topic": "t" }), "missing field `event`"),
         ("/api/broadcast", json!({ "topic": "t", "event": "e", "payload": {}, "payload_base64": "" }), "not both"),
         ("/api/broadcast", json!({ "topic": "t", "event": "e", "payload_base64": "?" }), "payload_base64"),
         ("/api/broadcast", json!({ "messages": [{ "topic": "t", "event": "e" }, { "topic": "t" }] }), "messages[1]"),
         ("/api/broadcast", json!({ "messages": vec![json!({ "topic": "t", "event": "e" }); 1001] }), "at most 1000"),
-        ("/api/send", json!({ "topic": "echo:1", "event": "e", "except": "x" }), "is for broadcasts"),
+        ("/api/send", json!({ "topic": "echo:1", "event": "e", "except": "x" }), "is only for broadcasts"),
         ("/api/disconnect", json!({ "id": 1 }), "expected a string"),
     ] {
         let answer = post(&host, path, &body).await?;
