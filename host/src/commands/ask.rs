@@ -36,8 +36,8 @@ impl Ask {
         self.get_as(path)
     }
 
-    /// Sends a `GET` request and parses the answer as `T`. For an answer with a plugin's JSON, `T` keeps that part as raw text:
-    /// a [`Value`] can't represent all JSON.
+    /// Sends a `GET` request and parses the answer as `T`. For an answer with a plugin's JSON, `T` keeps that part as raw
+    /// text, because a [`Value`] can't represent all JSON.
     pub(super) fn get_as<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let asked = self.asked()?;
         let request = agent().get(asked.url(path));

@@ -163,8 +163,8 @@ impl Key {
     }
 }
 
-/// Parses the data as JSON, and otherwise takes it as a string. Text that begins like JSON but isn't valid is refused, because
-/// it is probably a typing error.
+/// Parses the data as JSON, and otherwise takes it as a string. Text that begins like JSON but isn't valid is refused,
+/// because it is probably a typing error.
 fn read_data(text: String) -> Result<Value> {
     match serde_json::from_str(&text) {
         Ok(value) => Ok(value),

@@ -1,7 +1,7 @@
-//! The key of the API that a host makes for itself where its configuration names none.
+//! The API key that a host makes if its configuration names none.
 //!
-//! It is a file in the data directory that only the host's user can read. The commands read it too, so that they work
-//! without a flag where the host runs. Everybody else has to be given it.
+//! The key is in a file of the data directory that only the host's user can read. The commands read that file too, so they
+//! need no flag in the directory where the host runs. Other clients need a copy of the key.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -18,13 +18,14 @@ use crate::auth::Secret;
 /// The file's name in the data directory.
 const FILE: &str = "api-key";
 
-/// Its name until it is complete.
+/// The file's name while it is written.
 const PARTIAL: &str = "api-key.part";
 
-/// Random bytes of a key. Nobody finds so many by trying.
+/// The number of random bytes of a key: too many to guess.
 const KEY_BYTES: usize = 32;
 
-/// Characters of the file at most: a key in base64url, and the newline behind it. One more shows that there are more.
+/// The maximum number of bytes that are read of a key file. A valid file is shorter: it has a key in base64url and a newline.
+/// A longer file fails the check of the key's length.
 const FILE_BYTES_MAX: u64 = 64;
 
 /// Why a key file isn't used.
@@ -32,33 +33,34 @@ const FILE_BYTES_MAX: u64 = 64;
 enum Unusable {
     Absent,
     Unreadable(io::Error),
-    /// It is a directory, a link or something else.
+    /// It isn't a regular file, but a directory, a link or something else.
     NoFile,
-    /// Others than its owner may read or write it.
+    /// Other users than its owner may read or write it. The number is its mode.
     Exposed(u32),
-    /// It belongs to another user, who knows the key.
+    /// It belongs to another user, who may know the key.
     Foreign,
-    /// It is empty, cut short, or no key.
+    /// Its content isn't a whole key.
     Damaged,
 }
 
-/// Where the key stands in a data directory.
+/// Returns the path of the key file in a data directory.
 #[must_use]
 pub fn api_key_file(data: &Path) -> PathBuf {
     data.join(FILE)
 }
 
-/// The key that a host has made in this data directory. None where there is no such file.
+/// Reads the key that a host has made in this data directory. Returns none if there is no key file.
 ///
 /// # Errors
-/// Where the file can't be read, is no key, or can be read by others. Names the file and what to do, and never the content.
+/// Returns an error if the file can't be read, doesn't contain a key, or can be read by others. The error names the file and
+/// says what to do. It never contains the content of the file.
 pub fn made_api_key(data: &Path) -> Result<Option<Secret>> {
     let path = api_key_file(data);
     match read(&path) {
         Ok(key) => Ok(Some(key)),
         Err(Unusable::Absent) => Ok(None),
         Err(why @ Unusable::Unreadable(_)) => {
-            bail!("the key of the API in {} {why}; run this as the user that runs the host", path.display())
+            bail!("the key of the API in {} {why}; run the command as the user that runs the host", path.display())
         }
         Err(why) => {
             bail!("the key of the API in {} {why}; the host makes a new one when it starts again", path.display())
@@ -66,13 +68,13 @@ pub fn made_api_key(data: &Path) -> Result<Option<Secret>> {
     }
 }
 
-/// The key of a host with this data directory, made at its first start and kept over others. A key that others may know, or
-/// that is damaged, is replaced, with a warning.
+/// Returns the key of the host with this data directory. The first start makes the key, and later starts use the same one. A
+/// key that is damaged or that others may know is replaced, with a warning.
 ///
 /// The host has the store of the directory open, so no other host makes a key there at the same time.
 ///
 /// # Errors
-/// Where the file can't be read or made, or the file system can't keep others from reading it.
+/// Returns an error if the file can't be read or made, or if the file system doesn't support permissions.
 pub(super) fn own_api_key(data: &Path) -> Result<Secret> {
     let path = api_key_file(data);
     match read(&path).and_then(|key| owned(&path).map(|()| key)) {
@@ -80,14 +82,14 @@ pub(super) fn own_api_key(data: &Path) -> Result<Secret> {
         Err(Unusable::Absent) => {}
         Err(why @ Unusable::Unreadable(_)) => bail!("the key of the API in {} {why}", path.display()),
         Err(why) => {
-            tracing::warn!("the key of the API in {} {why}; a new key is put in its place", path.display());
+            tracing::warn!("the key of the API in {} {why}; a new key replaces it", path.display());
         }
     }
     make(data, &path).with_context(|| format!("making the key of the API in {}", path.display()))?;
     read(&path).map_err(|why| {
         anyhow!(
-            "the key of the API in {} {why} although it was made just now: this file system doesn't keep permissions. \
-             Set `data` to a directory elsewhere, or `api.key`",
+            "the key of the API in {} {why}, although the host has just made it: this file system doesn't keep permissions. \
+             Set `data` to a directory on another file system, or set `api.key`",
             path.display()
         )
     })
@@ -95,7 +97,7 @@ pub(super) fn own_api_key(data: &Path) -> Result<Secret> {
 
 fn read(path: &Path) -> Result<Secret, Unusable> {
     let found = fs::symlink_metadata(path)?;
-    // Before it is opened: opening a pipe would wait for a writer.
+    // Checked before the file is opened, because opening a pipe would wait for a writer.
     if !found.is_file() {
         return Err(Unusable::NoFile);
     }
@@ -111,13 +113,13 @@ fn read(path: &Path) -> Result<Secret, Unusable> {
     if is_whole { Ok(Secret::new(key)) } else { Err(Unusable::Damaged) }
 }
 
-/// Whether it is this user's own: whoever made the file knows what is in it.
+/// Checks that the file belongs to this user. Otherwise another user made it, and knows the key.
 fn owned(path: &Path) -> Result<(), Unusable> {
     let user = rustix::process::geteuid().as_raw();
     if fs::metadata(path)?.uid() == user { Ok(()) } else { Err(Unusable::Foreign) }
 }
 
-/// Makes the file: a crash leaves either a whole one, or none of that name.
+/// Makes the key file. After a crash, the file is either complete or doesn't exist.
 fn make(data: &Path, path: &Path) -> Result<()> {
     let mut random = [0; KEY_BYTES];
     getrandom::fill(&mut random).map_err(|error| anyhow!("there is no randomness: {error}"))?;
@@ -127,12 +129,12 @@ fn make(data: &Path, path: &Path) -> Result<()> {
         _ => {}
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial)?;
-    // A umask may have taken more away, so that not even this user could read it.
+    // The umask may have removed more permissions, even this user's.
     file.set_permissions(Permissions::from_mode(0o600))?;
     file.write_all(format!("{}\n", URL_SAFE_NO_PAD.encode(random)).as_bytes())?;
     file.sync_all()?;
     fs::rename(&partial, path)?;
-    // Else a power loss could take the file's name away, and with it the key that others were given.
+    // Without this sync, a power loss could undo the rename. The next start would then make another key.
     File::open(data)?.sync_all()?;
     Ok(())
 }
@@ -148,8 +150,8 @@ impl fmt::Display for Unusable {
         match self {
             Self::Absent => f.write_str("isn't there"),
             Self::Unreadable(error) => write!(f, "can't be read: {error}"),
-            Self::NoFile => f.write_str("is no regular file"),
-            Self::Exposed(mode) => write!(f, "can be used by others than its user (its mode is {mode:03o}, not 600)"),
+            Self::NoFile => f.write_str("is not a regular file"),
+            Self::Exposed(mode) => write!(f, "is accessible to other users (its mode is {mode:03o}, not 600)"),
             Self::Foreign => f.write_str("belongs to another user"),
             Self::Damaged => f.write_str("is empty or damaged"),
         }
@@ -168,7 +170,7 @@ mod tests {
     fn a_key_is_made_once_and_kept() -> Result<()> {
         let data = tempfile::tempdir()?;
         assert!(made_api_key(data.path())?.is_none());
-        // What a crash left is no obstacle.
+        // A partial file from a crash doesn't matter.
         fs::write(data.path().join(PARTIAL), "half")?;
         let key = own_api_key(data.path())?;
         let written = text(data.path())?;
@@ -215,12 +217,12 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_replaced_and_what_it_leads_to_is_left_alone() -> Result<()> {
+    fn a_link_is_replaced_and_its_target_stays_unchanged() -> Result<()> {
         let data = tempfile::tempdir()?;
         let elsewhere = data.path().join("elsewhere");
         fs::write(&elsewhere, "precious")?;
         std::os::unix::fs::symlink(&elsewhere, api_key_file(data.path()))?;
-        assert!(made_api_key(data.path()).is_err_and(|error| error.to_string().contains("is no regular file")));
+        assert!(made_api_key(data.path()).is_err_and(|error| error.to_string().contains("is not a regular file")));
         own_api_key(data.path())?;
         assert_eq!(fs::read_to_string(&elsewhere)?, "precious");
         assert!(fs::symlink_metadata(api_key_file(data.path()))?.is_file());

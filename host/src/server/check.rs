@@ -1,5 +1,4 @@
-//! What a host would start with, read and judged without starting it: no address is bound, and the data directory isn't
-//! touched.
+//! Checks a configuration without starting a host. No address is bound, and the data directory isn't touched.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,25 +16,25 @@ use crate::plugin::{Builds, Library, LibraryOptions, PluginStatus, PluginStatuse
 use crate::routes::RouteTable;
 use crate::store::Store;
 
-/// What was found.
+/// The result of a check.
 #[derive(Debug)]
 pub struct Checked {
     /// The plugins, by name.
     pub plugins: BTreeMap<String, PluginStatus>,
-    /// What can hardly be meant.
+    /// Settings that are probably mistakes.
     pub findings: Vec<Finding>,
 }
 
-/// Reads what a host reads at its start: secrets, keys, directories, and all plugins.
+/// Reads everything that a host reads at its start: secrets, keys, directories, and all plugins.
 ///
 /// # Errors
-/// Where a host wouldn't start.
+/// Returns the error with which a host wouldn't start.
 pub async fn check(config: &Config) -> Result<Checked> {
     check_filter(&config.log)?;
     files(config)?;
     check_apart(config)?;
     for address in [&config.listen].into_iter().chain(&config.api.listen) {
-        let _ = lookup_host(address).await.with_context(|| format!("`{address}` is no address to listen on"))?;
+        let _ = lookup_host(address).await.with_context(|| format!("`{address}` is not an address to listen on"))?;
     }
     config.api_key()?;
     let tokens = tokens(config)?;
@@ -55,7 +54,7 @@ pub async fn check(config: &Config) -> Result<Checked> {
     let gatekeepers = plugins.values().filter(|plugin| plugin.kind == "gatekeeper" && plugin.generation > 0).count();
     if gatekeepers > 1 && config.mounts().values().any(MountTable::relies_on_the_only_gatekeeper) {
         let text = format!(
-            "there are {gatekeepers} gatekeepers, so the mounts that name none let nobody in; set `gatekeeper` of each"
+            "there are {gatekeepers} gatekeepers, so nobody is let in at the mounts that name none; set `gatekeeper` of each"
         );
         findings.push(Finding { is_mistake: true, text });
     }

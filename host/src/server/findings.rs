@@ -1,7 +1,8 @@
-//! What a configuration says that can hardly be meant: names of what isn't there, and values that make something impossible.
+//! Findings: settings that are allowed but probably mistakes, such as names of plugins that don't exist, and limits that make
+//! something impossible.
 //!
-//! None of it keeps a host from starting, since a plugin may come later. It is said once, at the start, and by
-//! `bennu serve --check`.
+//! A finding doesn't keep a host from starting, because a plugin may be added later. Findings are logged once, at the start,
+//! and `bennu serve --check` prints them.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +11,12 @@ use super::nearest::suggestion;
 use super::{Config, Limits, MountTable};
 use crate::plugin::{Cache, PluginStatus, Source};
 
-/// One of them.
+/// A setting that is probably a mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Whether it is a mistake. Else it may be meant, and is only worth a look.
+    /// Whether it is a mistake. Otherwise it may be intended, and is only a remark.
     pub is_mistake: bool,
-    /// A sentence that names the key and what comes of it.
+    /// A sentence that names the key and its consequence.
     pub text: String,
 }
 
@@ -28,22 +29,22 @@ impl Finding {
         Self { is_mistake: false, text }
     }
 
-    /// Logs it.
+    /// Logs the finding as a warning.
     pub(super) fn log(&self) {
         tracing::warn!("{}", self.text);
     }
 }
 
-/// What a phoenix.js client waits between two heartbeats, unless it is told otherwise.
+/// The default time between two heartbeats of phoenix.js (its option `heartbeatIntervalMs`).
 const HEARTBEAT_MS: u64 = 30_000;
 
-/// Bytes that the shortest join and its answer take, roughly.
+/// Roughly the number of bytes of the shortest join, and of its answer.
 const SHORTEST_JOIN: usize = 32;
 
-/// Names that are listed at most.
+/// The maximum number of names in one message.
 const LISTED: usize = 10;
 
-/// All that is found, with the plugins as they are after the first look at their files.
+/// Returns all findings. `plugins` is the state of the plugins after their first load.
 pub(super) fn findings(
     config: &Config,
     sources: &[Source],
@@ -55,7 +56,7 @@ pub(super) fn findings(
     found.extend(skipped_keys(config)?.into_iter().map(Finding::remark));
     let limits = of_limits(&config.limits);
     for (path, mount) in &config.mounts {
-        // It has most limits from the host's own, of which that is said already.
+        // A mount has most limits from the host, and a finding about them is reported only once.
         let own = of_limits(&mount.limits(&config.limits)).into_iter().filter(|text| !limits.contains(text));
         found.extend(own.map(|text| Finding::remark(format!("in `mounts.\"{path}\"`: {text}"))));
     }
@@ -69,11 +70,11 @@ fn of_sources(sources: &[Source], plugins: &BTreeMap<String, PluginStatus>) -> V
     for source in sources.iter().filter(|source| source.is_empty()) {
         let directory = source.directory().display();
         found.push(Finding::mistake(format!(
-            "there is no plugin in {directory}: the file of a plugin is called NAME.wasm, and stands in the directory itself"
+            "there is no plugin in {directory}: a plugin's file has a name like NAME.wasm, and must be in the directory itself"
         )));
     }
     let serving = |kind: &str| plugins.values().filter(|plugin| plugin.generation > 0 && plugin.kind == kind).count();
-    // A gatekeeper without a file is missed, and not refused.
+    // A plugin whose file is gone, such as a missing gatekeeper, wasn't refused.
     let there = || plugins.values().filter(|plugin| !plugin.file_is_gone);
     let (all, refused) = (there().count(), there().filter(|plugin| plugin.generation == 0).count());
     if all > 0 && refused == all {
@@ -86,7 +87,7 @@ fn of_sources(sources: &[Source], plugins: &BTreeMap<String, PluginStatus>) -> V
     found
 }
 
-/// Tables about plugins that aren't there.
+/// Returns findings for tables `plugins.NAME` of plugins that don't exist.
 fn of_tables(config: &Config, plugins: &BTreeMap<String, PluginStatus>) -> Vec<Finding> {
     let mut names: Vec<&String> = config.plugins.keys().collect();
     names.sort();
@@ -94,7 +95,7 @@ fn of_tables(config: &Config, plugins: &BTreeMap<String, PluginStatus>) -> Vec<F
     let about = |name: &String| {
         let meant = suggestion(name, plugins.keys().map(String::as_str));
         let listed = if meant.is_empty() { list(plugins.keys()) } else { String::new() };
-        Finding::mistake(format!("`plugins.{name}` is about a plugin that isn't there{meant}{listed}"))
+        Finding::mistake(format!("`plugins.{name}` is for a plugin that doesn't exist{meant}{listed}"))
     };
     absent.map(about).collect()
 }
@@ -104,20 +105,20 @@ fn of_gatekeeper(path: &str, mount: &MountTable, plugins: &BTreeMap<String, Plug
     let gatekeepers = || plugins.iter().filter(|(_, plugin)| plugin.kind == "gatekeeper").map(|(name, _)| name);
     let why = match plugins.get(name) {
         Some(plugin) if plugin.generation > 0 && plugin.kind == "gatekeeper" => return None,
-        Some(plugin) if plugin.generation > 0 => format!("a plugin and no gatekeeper{}", list(gatekeepers())),
+        Some(plugin) if plugin.generation > 0 => format!("a plugin that isn't a gatekeeper{}", list(gatekeepers())),
         Some(plugin) if plugin.file_is_gone => "a plugin whose file is gone".to_owned(),
         Some(_) => "a plugin that was refused".to_owned(),
         None => {
             let meant = suggestion(name, gatekeepers().map(String::as_str));
             let listed = if meant.is_empty() { list(gatekeepers()) } else { String::new() };
-            format!("a gatekeeper that isn't there{meant}{listed}")
+            format!("a gatekeeper that doesn't exist{meant}{listed}")
         }
     };
     let text = format!("nobody is let in at {path}: `mounts.\"{path}\".gatekeeper` names `{name}`, {why}");
     Some(Finding::mistake(text))
 }
 
-/// `; there are a, b`, or nothing.
+/// Returns `` ; there are `a`, `b` ``, or an empty text if there are no names.
 fn list<'a>(names: impl Iterator<Item = &'a String>) -> String {
     let names: Vec<&str> = names.map(String::as_str).take(LISTED).collect();
     match names[..] {
@@ -127,11 +128,11 @@ fn list<'a>(names: impl Iterator<Item = &'a String>) -> String {
     }
 }
 
-/// Values that make something impossible, which may be what is wanted.
+/// Returns remarks on limits that make something impossible, which may be intended.
 fn of_limits(limits: &Limits) -> Vec<String> {
     let store_bytes = usize::try_from(limits.store_bytes_per_plugin).unwrap_or(usize::MAX);
     let stop_ms = usize::try_from(limits.stop_ms).unwrap_or(usize::MAX);
-    // Each with the least that makes it possible. The shortest meta of a presence is `{}`.
+    // Each with the smallest value that makes it possible. The shortest meta of a presence is `{}`.
     let possible = [
         ("assigns_bytes", limits.assigns_bytes, 1, "a member can't have a state"),
         ("room_bytes", limits.room_bytes, 1, "no topic can have a room"),
@@ -147,7 +148,7 @@ fn of_limits(limits: &Limits) -> Vec<String> {
         ("presence_bytes", limits.presence_bytes, 2, "nobody can be tracked"),
         ("subscriptions_per_member", limits.subscriptions_per_member, 1, "a member can't subscribe to a further topic"),
         ("log_lines_per_call", limits.log_lines_per_call, 1, "a callback that logs ends in a fault"),
-        ("stop_ms", stop_ms, 1, "a stop waits for no `terminate`, and a durable room may be stored a second late"),
+        ("stop_ms", stop_ms, 1, "a stop doesn't wait for `terminate`, and a durable room may be stored a second late"),
         ("frame_bytes", limits.frame_bytes, SHORTEST_JOIN, "nobody can join: the message has more bytes"),
         ("outbox_bytes", limits.outbox_bytes, SHORTEST_JOIN, "nobody can join: the answer has more bytes"),
     ];
@@ -168,8 +169,8 @@ fn of_limits(limits: &Limits) -> Vec<String> {
     }
     if limits.idle_ms < HEARTBEAT_MS {
         found.push(format!(
-            "`limits.idle_ms` is {}, so a client that has nothing to say is closed: phoenix.js sends a heartbeat every \
-             {HEARTBEAT_MS} ms unless it is told otherwise",
+            "`limits.idle_ms` is {}, so an idle client is closed between its heartbeats: phoenix.js sends a heartbeat every \
+             {HEARTBEAT_MS} ms by default",
             limits.idle_ms
         ));
     }
@@ -184,12 +185,12 @@ fn of_the_rest(config: &Config) -> Vec<Finding> {
         found.push(Finding::remark(format!("`plugins.{name}.store_bytes` is 0, so `{name}` can't store anything")));
     }
     if !config.api.enabled && (config.api.listen.is_some() || config.api.key.is_some()) {
-        found.push(Finding::remark("`api.enabled` is false, so nothing else of `[api]` counts".into()));
+        found.push(Finding::remark("`api.enabled` is false, so the other keys of `[api]` have no effect".into()));
     }
     if config.cache.is_none() && Cache::default_directory().is_none() {
         found.push(Finding::remark(
-            "compiled plugins aren't kept, so each start compiles them again: neither `cache` nor the variable HOME or \
-             XDG_CACHE_HOME says where"
+            "compiled plugins aren't kept, so each start compiles them again: neither `cache` nor the variables HOME and \
+             XDG_CACHE_HOME name a directory"
                 .into(),
         ));
     }
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_limits_make_nothing_impossible() {
+    fn the_default_limits_have_no_findings() {
         assert_eq!(of_limits(&Limits::default()), Vec::<String>::new());
     }
 
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_is_named_only_for_what_is_its_own() -> anyhow::Result<()> {
+    fn a_mount_is_named_only_for_its_own_limits() -> anyhow::Result<()> {
         let mount = MountTable { frame_bytes: Some(8), ..MountTable::default() };
         let config = Config {
             limits: Limits { room_bytes: 0, ..Limits::default() },
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_nothing_comes_with_the_right_one() {
+    fn a_wrong_name_is_reported_with_the_likely_right_one() {
         let plugins = [("chat".into(), plugin("plugin", 1)), ("gate".into(), plugin("gatekeeper", 1))].into();
         let table = |name: &str| {
             let config = Config { plugins: [(name.into(), Default::default())].into(), ..Config::default() };
@@ -253,18 +254,18 @@ mod tests {
         };
         assert_eq!(table("chat"), None);
         let found = |name| table(name).unwrap_or_default();
-        assert!(found("chta").ends_with("isn't there; did you mean `chat`?"), "{}", found("chta"));
+        assert!(found("chta").ends_with("doesn't exist; did you mean `chat`?"), "{}", found("chta"));
         assert!(found("chat.wasm").ends_with("; did you mean `chat`?"), "{}", found("chat.wasm"));
-        assert!(found("other").ends_with("isn't there; there are `chat`, `gate`"), "{}", found("other"));
+        assert!(found("other").ends_with("doesn't exist; there are `chat`, `gate`"), "{}", found("other"));
         let gatekeeper = |name: &str, plugins| {
             let mount = MountTable { gatekeeper: Some(name.into()), ..MountTable::default() };
             of_gatekeeper("/socket", &mount, plugins).map(|finding| finding.text).unwrap_or_default()
         };
         assert_eq!(gatekeeper("gate", &plugins), "");
         for (name, words) in [
-            ("gaet", "that isn't there; did you mean `gate`?"),
-            ("nope", "that isn't there; there is `gate`"),
-            ("chat", "a plugin and no gatekeeper; there is `gate`"),
+            ("gaet", "that doesn't exist; did you mean `gate`?"),
+            ("nope", "that doesn't exist; there is `gate`"),
+            ("chat", "a plugin that isn't a gatekeeper; there is `gate`"),
         ] {
             assert!(gatekeeper(name, &plugins).ends_with(words), "{}", gatekeeper(name, &plugins));
         }
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_serves_is_said_once() {
+    fn a_host_that_serves_nothing_has_one_finding() {
         let text = |plugins: &[PluginStatus]| {
             let plugins = plugins.iter().enumerate().map(|(at, plugin)| (at.to_string(), plugin.clone())).collect();
             of_sources(&[], &plugins).into_iter().map(|finding| finding.text).collect::<Vec<_>>().join("; ")

@@ -1,4 +1,4 @@
-//! A host: everything wired together, its start and its stop.
+//! A host: wires all parts together, starts them, and stops them in order.
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,43 +29,44 @@ use crate::store::Store;
 use crate::timing::within;
 use crate::transport::{Mount, Reactors, StaticFiles, listen, router};
 
-/// Connections that wait to be accepted: all clients of a host that was away come back at once. The operating system may
-/// have a lower limit of its own.
+/// The maximum number of connections that wait to be accepted. It is large because all clients reconnect at once after a
+/// restart. The operating system may have a lower limit.
 const BACKLOG: u32 = 4096;
 
-/// Connections to the API, where it has a listener of its own.
+/// The maximum number of connections to an API with its own address.
 const API_CONNECTIONS_MAX: usize = 256;
 
-/// How much of the time that a stop may take is for sockets and channels. The rest remains for storing the rooms of those
-/// topics where nothing is stuck.
+/// The part of `stop_ms` in which sockets and channels may end. The rest of the time is for storing durable rooms, so that a
+/// channel that doesn't end can't prevent that.
 const STOP_FOR_CHANNELS: f64 = 0.75;
 
-/// How long the library may take to write down what has come of probations.
+/// How long the plugin library may take at a stop to save the results of probations.
 const LIBRARY_ENDS: Duration = Duration::from_secs(1);
 
-/// A host that listens and has looked through its plugins once.
+/// A host that has bound its address and loaded its plugins once.
 pub struct Host {
     listener: TcpListener,
     mounts: Vec<Arc<Mount>>,
     reactors: Arc<Reactors>,
     api: Router,
-    /// Where the API is, if not with the rest.
+    /// The listener of the API, if it has its own address.
     api_listener: Option<TcpListener>,
     node: Arc<Node>,
     sockets: Arc<Sockets>,
     library: Library,
     files: Option<StaticFiles>,
     limits: Limits,
-    /// The threads that have started. The tasks follow once it serves.
+    /// Watches the threads, which have already started. [`Host::serve`] adds the tasks.
     vital: Vital,
-    /// What vital thing has ended, for the API to show.
+    /// Names the vital task or thread that has ended, for the API. It is set at most once.
     failure: Arc<OnceLock<String>>,
 }
 
-/// A loader as this configuration wants it, for so many instances of all plugins together.
+/// Makes a loader of plugins with the limits and the cache of the configuration. `instances` is the limit for all plugins
+/// together.
 ///
 /// # Errors
-/// Where the engine can't run on this machine, or a cache directory that was named can't be used.
+/// Returns an error if the engine can't run on this machine, or if the configured cache directory can't be used.
 pub fn loader(config: &Config, surroundings: Arc<dyn Surroundings>, store: Store, instances: u32) -> Result<Loader> {
     let call_limits = config.limits.call();
     let cache = match &config.cache {
@@ -79,10 +80,12 @@ pub fn loader(config: &Config, surroundings: Arc<dyn Surroundings>, store: Store
 }
 
 impl Host {
-    /// Binds the address and loads the plugins. One that can't be loaded is logged, and doesn't keep the host from starting.
+    /// Binds the address and loads the plugins. A plugin that can't be loaded is logged, and doesn't keep the host from
+    /// starting.
     ///
     /// # Errors
-    /// Where something that the configuration names isn't there, or the address can't be had.
+    /// Returns an error if something that the configuration names doesn't exist or can't be used, or if an address can't be
+    /// bound.
     pub async fn start(config: &Config) -> Result<Self> {
         let files = files(config)?;
         let listener = bind(&config.listen, "--listen").await?;
@@ -148,36 +151,36 @@ impl Host {
         })
     }
 
-    /// What its plugins are told by.
+    /// Returns the handle that sends commands to the plugin library.
     #[must_use]
     pub fn control(&self) -> Control {
         self.library.control()
     }
 
-    /// Where it listens.
+    /// Returns the address on which the host listens, with the actual port.
     ///
     /// # Errors
-    /// Where the operating system doesn't say.
+    /// Returns the operating system's error if it doesn't give the address.
     pub fn address(&self) -> Result<SocketAddr> {
         self.listener.local_addr().context("asking for the address")
     }
 
-    /// Where the API listens, if it is apart.
+    /// Returns the address on which the API listens, if it has its own.
     ///
     /// # Errors
-    /// Where the operating system doesn't say.
+    /// Returns the operating system's error if it doesn't give the address.
     pub fn api_address(&self) -> Result<Option<SocketAddr>> {
         let address = self.api_listener.as_ref().map(TcpListener::local_addr);
         address.transpose().context("asking for the address of the API")
     }
 
-    /// Serves until `stop`, and then ends in order: no new connections, the sockets closed in batches, each channel's
-    /// `terminate`.
+    /// Serves until `stop` completes, and then stops in order: accepts no new connections, closes the sockets in batches, and
+    /// runs each channel's `terminate`.
     ///
     /// # Errors
-    /// Where something ended that it can't serve without. It has ended in the same order then.
+    /// Returns the vital task or thread that has ended. The host has then stopped in the same order.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) -> Result<(), Ended> {
-        // The reactors end once all is said.
+        // Dropping the reactors ends their threads. The binding keeps them until the end of this function.
         let Self {
             listener,
             mounts,
@@ -193,7 +196,7 @@ impl Host {
             failure,
         } = self;
         let ending = library.ending();
-        // Apart from the others, since it may write down what it knows of builds once nothing else goes on.
+        // Separate from the other vital tasks, because at a stop it saves the results of probations after those have ended.
         let mut loading = Vital::default();
         loading.spawn("the task that loads plugins", library.watch());
         vital.spawn("the task that ends members without a plugin", sweep(Arc::clone(&node)));
@@ -217,7 +220,7 @@ impl Host {
                 let _ = failure.set(ended.to_string());
             }
         }
-        // Nothing is accepted or swept any more.
+        // Ends the tasks that accept connections and sweep topics.
         drop(vital);
         ending.notify_one();
         let (began, stop) = (Instant::now(), limits.stop());
@@ -230,24 +233,24 @@ impl Host {
             tracing::warn!(
                 sockets,
                 channels,
-                "stopped before all had ended; `limits.stop_ms` says how long that may take"
+                "stopped before all sockets and channels had ended; `limits.stop_ms` says how long a stop may take"
             );
         }
-        // Also where some channels haven't ended: the rooms of others can be stored.
+        // Also if some channels haven't ended, because the rooms of other topics can be stored.
         let rest = stop.saturating_sub(began.elapsed()).max(stop.mul_f64(1.0 - STOP_FOR_CHANNELS));
         if within(rest, node.store_rooms()).await.is_none() {
             tracing::error!("stopped before the last commits of all durable rooms were stored");
         }
-        // It may be loading a plugin, and nobody waits for that any more.
+        // The library may still be loading a plugin. A stop doesn't wait for that longer than this.
         let _ = timeout(LIBRARY_ENDS, loading.ended()).await;
         drop(loading);
-        // What was acknowledged is stored already; this ends what waits, in order.
+        // Acknowledged writes are already on the disk. This ends the writes that are still queued, in order.
         node.store.close().await;
         outcome
     }
 }
 
-/// The pages, if the configuration names a directory of them.
+/// Returns the static files, if the configuration names a directory for them. Checks that the directory can be read.
 pub(super) fn files(config: &Config) -> Result<Option<StaticFiles>> {
     let files = config.static_directory.as_ref().map(|directory| {
         std::fs::read_dir(directory)
@@ -257,13 +260,13 @@ pub(super) fn files(config: &Config) -> Result<Option<StaticFiles>> {
     files.transpose()
 }
 
-/// Refuses to serve pages among which the data directory lies: everybody could read what plugins keep, and the key of the API.
+/// Refuses a data directory inside the directory of static files: everybody could read plugins' data and the API key.
 pub(super) fn check_apart(config: &Config) -> Result<()> {
     let Some(pages) = &config.static_directory else { return Ok(()) };
     let plain = |path: &Path| std::fs::canonicalize(path).or_else(|_| std::path::absolute(path));
     if plain(&config.data)?.starts_with(plain(pages)?) {
         bail!(
-            "the data directory {} lies in {}, whose files are served, so everybody could read what is in it; \
+            "the data directory {} is inside {}, whose files are served, so everybody could read it; \
              name another directory with --data or --static",
             config.data.display(),
             pages.display()
@@ -272,8 +275,8 @@ pub(super) fn check_apart(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Who may use the API, if there is one: whoever has the key that the configuration names, or else the one that the host makes.
-/// The store is open by now, so that no other host has the data directory.
+/// Returns the access check of the API, if the API is enabled. The key is the one that the configuration names, or else the
+/// one that the host makes. The caller must have opened the store, so that no other host uses the data directory.
 fn access(config: &Config) -> Result<Option<Access>> {
     if !config.api.enabled {
         return Ok(None);
@@ -289,8 +292,8 @@ fn access(config: &Config) -> Result<Option<Access>> {
     Ok(Some(Access::new(key)))
 }
 
-/// Says which mounts let anybody in, if the address isn't this machine's alone. The plugins have been loaded, so it is known
-/// whether there is a gatekeeper.
+/// Logs the mounts without authentication, if other machines can reach the address. The plugins must have been loaded, because
+/// the result depends on whether there is a gatekeeper.
 fn say_open_mounts(config: &Config, routes: &RouteTable, address: SocketAddr) {
     let mounts = config.mounts();
     let paths = |is_open: &dyn Fn(&MountTable) -> bool| {
@@ -304,25 +307,25 @@ fn say_open_mounts(config: &Config, routes: &RouteTable, address: SocketAddr) {
     let by_default = paths(&|mount| has_no_gatekeeper && mount.relies_on_the_only_gatekeeper());
     if !by_default.is_empty() {
         tracing::warn!(
-            "others than this machine can connect at {address}, and anybody is let in at {by_default}: there is no gatekeeper; set \
-             `token`, `jwt` or `gatekeeper` of the mount, or `auth = \"none\"` if this is meant"
+            "other machines can connect at {address}, and there is no authentication at {by_default}, because there is no \
+             gatekeeper; set `token`, `jwt` or `gatekeeper` of the mount, or `auth = \"none\"` if this is intended"
         );
     }
     let on_purpose = paths(&|mount| mount.auth.is_some());
     if !on_purpose.is_empty() {
-        tracing::info!("others than this machine can connect at {address}, and anybody is let in at {on_purpose}");
+        tracing::info!("other machines can connect at {address}, and there is no authentication at {on_purpose}");
     }
 }
 
 async fn bind(address: &str, key: &str) -> Result<TcpListener> {
     listen_on(address).await.with_context(|| {
-        format!("listening on `{address}`; name another with {key} ADDRESS:PORT (port 0 takes a free one)")
+        format!("listening on `{address}`; name another with {key} ADDRESS:PORT (port 0 takes a free port)")
     })
 }
 
-/// Listens on the first of the addresses that a name stands for at which it can.
+/// Resolves a name, and listens on the first of its addresses that can be bound.
 async fn listen_on(address: &str) -> io::Result<TcpListener> {
-    let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "it is no address");
+    let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "it is not an address");
     for address in lookup_host(address).await? {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
@@ -334,7 +337,8 @@ async fn listen_on(address: &str) -> io::Result<TcpListener> {
     Err(failure)
 }
 
-/// When topics pass to other plugins or to none, or a build is taken back, ends the members that this concerns.
+/// Ends members whose topic now belongs to another plugin or to none, or whose build was rolled back automatically. Runs after
+/// each change of the route table's owners.
 async fn sweep(node: Arc<Node>) {
     let mut owners = node.routes.watch_owners();
     while owners.changed().await.is_ok() {
@@ -342,8 +346,9 @@ async fn sweep(node: Arc<Node>) {
     }
 }
 
-/// When probations have ended, and once at the start, has the stored rooms return to what they were, or let go of it. Apart from
-/// the members, who needn't wait for as many rooms as there may be.
+/// Settles the stored rooms of ended probations: restores their earlier states, or deletes the copies of those. Runs once at
+/// the start, and after each change of the route table's owners. It is a separate task, so that [`sweep`] doesn't have to
+/// wait for any number of stored rooms.
 async fn settle(node: Arc<Node>) {
     let mut owners = node.routes.watch_owners();
     loop {
@@ -358,9 +363,9 @@ async fn settle(node: Arc<Node>) {
 mod tests {
     use super::*;
 
-    /// As if the thread had panicked: whatever ends it, it is gone.
+    /// Closing the store ends its thread, as a panic would.
     #[tokio::test]
-    async fn a_host_whose_store_can_no_longer_be_written_ends_and_says_so() -> Result<()> {
+    async fn a_host_stops_with_an_error_if_the_stores_thread_ends() -> Result<()> {
         let home = tempfile::tempdir()?;
         let plugins = home.path().join("plugins");
         std::fs::create_dir(&plugins)?;
@@ -375,7 +380,7 @@ mod tests {
         let failure = Arc::clone(&host.failure);
         host.node.store.close().await;
         let served = timeout(Duration::from_secs(30), host.serve(std::future::pending())).await?;
-        let text = served.err().context("it has ended as if it had been asked to")?.to_string();
+        let text = served.err().context("it ended without an error")?.to_string();
         assert!(text.contains("the thread that writes the store has ended"), "{text}");
         assert_eq!(failure.get(), Some(&text));
         Ok(())

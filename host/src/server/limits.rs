@@ -1,4 +1,4 @@
-//! Every limit, in one place: its name with its unit, its default, and what happens past it.
+//! All limits that can be configured: name, unit, default, and what happens past the limit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::socket::SocketLimits;
 use crate::store::{QUOTA_BYTES, StoreLimits};
 use crate::transport::WireLimits;
 
-/// The table `limits` of the configuration. A key that isn't given has its default.
+/// The table `limits` of the configuration. A missing key has its default.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -23,32 +23,32 @@ pub struct Limits {
     pub frame_bytes: usize,
     /// Channels joined on one socket. Past it: error reply. Default 100.
     pub channels_per_socket: usize,
-    /// Messages a second from one socket; 0 is no limit. Past it: error reply, past twice as many: close 1008. Default 0.
+    /// Messages per second from one socket; 0 means no limit. Past it: error reply; past twice the limit: close 1008. Default
+    /// 0.
     pub messages_per_second: u32,
-    /// Entries that wait for a channel and came from its client. Past it: that socket isn't read. Default 64.
+    /// Messages from a client that are queued for one channel. Past it: the host stops reading that socket. Default 64.
     pub mailbox_from_client: usize,
-    /// Bytes that wait for all channels of a socket and came from its client. Past it: that socket isn't read. Default
-    /// 4 MiB.
+    /// Bytes of those messages, for all channels of a socket. Past it: the host stops reading that socket. Default 4 MiB.
     pub mailbox_bytes_from_client: usize,
-    /// Entries that wait for a channel and came from elsewhere. Past it: fault, overflow. Default 1,024.
+    /// Messages from elsewhere that are queued for one channel. Past it: fault, overflow. Default 1,024.
     pub mailbox_from_elsewhere: usize,
-    /// Bytes of those entries, and of the member's timers. Past it: fault, overflow. Default 4 MiB.
+    /// Bytes of those messages, and of the member's timers. Past it: fault, overflow. Default 4 MiB.
     pub mailbox_bytes_from_elsewhere: usize,
-    /// Frames that wait to be written to a socket. Past it: close 1013. Default 1,024.
+    /// Frames in the outbox of a socket. Past it: close 1013. Default 1,024.
     pub outbox_frames: usize,
     /// Bytes of those frames. Past it: close 1013. Default 4 MiB.
     pub outbox_bytes: usize,
-    /// Sockets that are open; 0 is as many as the process may have files, less a reserve. Past it: HTTP 503. Default 0.
+    /// Open sockets; 0 means the process's file limit minus a reserve. Past it: HTTP 503. Default 0.
     pub sockets: usize,
-    /// Milliseconds for which a client may be silent. Past it: close 1002. Default 60,000.
+    /// Milliseconds without a message from a client. Past it: close 1002. Default 60,000.
     pub idle_ms: u64,
-    /// Milliseconds that a long poll waits for something to say. Past it: status 204. A session that nobody polls for longer
-    /// than one and a half of it ends. Default 10,000.
+    /// Milliseconds that a long poll waits for a message. Past it: status 204. A session without a poll for 1.5 times as long
+    /// ends. Default 10,000.
     pub longpoll_window_ms: u64,
-    /// Milliseconds that a stop may take until the host ends all the same. Default 10,000.
+    /// Milliseconds that a stop may take. Past it: the host exits anyway. Default 10,000.
     pub stop_ms: u64,
-    /// Instances of all plugins together. Past it: calls wait. Address space is reserved for them, where the process may have
-    /// so much. Default 4,096.
+    /// Instances of all plugins together. Past it: calls wait. Address space is reserved for them, if the process can get it.
+    /// Default 4,096.
     pub instances: u32,
     /// Instances of one plugin. Past it: calls wait. Default 32.
     pub instances_per_plugin: usize,
@@ -58,12 +58,12 @@ pub struct Limits {
     pub call_cpu_ms: u64,
     /// Milliseconds that one call may take. Past it: fault, deadline. Default 5,000.
     pub call_wall_ms: u64,
-    /// Bytes of linear memory of one instance. Past it: the guest gets none, and a trap that follows is fault, memory.
+    /// Bytes of linear memory of one instance. Past it: the guest gets no more, and a trap that follows is fault, memory.
     /// Default 64 MiB.
     pub memory_bytes: usize,
     /// Bytes of a member's assigns. Past it: fault, oversize. Default 16 KiB.
     pub assigns_bytes: usize,
-    /// Bytes of a topic's room. Past it: fault, oversize. Default 1 MiB.
+    /// Bytes of a topic's room state. Past it: fault, oversize. Default 1 MiB.
     pub room_bytes: usize,
     /// Bytes of a key in the store. Past it: fault, oversize. Default 1,024.
     pub store_key_bytes: usize,
@@ -73,27 +73,27 @@ pub struct Limits {
     pub store_writes_per_call: usize,
     /// Bytes of those keys and their values. Past it: fault, oversize. Default 4 MiB.
     pub store_write_bytes_per_call: usize,
-    /// Bytes of keys, values and durable rooms that one plugin has in the store, unless its `store_bytes` says otherwise. Past
-    /// it: fault, store. Default 1 GiB.
+    /// Bytes of keys, values and durable rooms that one plugin has in the store, unless its `store_bytes` sets another limit.
+    /// Past it: fault, store. Default 1 GiB.
     pub store_bytes_per_plugin: u64,
-    /// Bytes of the store that are kept in memory. Past it: they are read from the disk. Default 64 MiB.
+    /// Bytes of the store that are cached in memory. Past it: the rest is read from the disk. Default 64 MiB.
     pub store_cache_bytes: usize,
     /// Effects of one call. Past it: fault, oversize. Default 1,024.
     pub effects_per_call: usize,
     /// Bytes of those effects and the answer. Past it: fault, oversize. Default 4 MiB.
     pub effect_bytes: usize,
-    /// Timers of one member that are under way. Past it: fault, oversize. Default 16.
+    /// Running timers of one member. Past it: fault, oversize. Default 16.
     pub timers_per_member: usize,
-    /// Milliseconds that a timer takes at least. Below it: fault, oversize. Default 10.
+    /// The minimum duration of a timer in milliseconds. Below it: fault, oversize. Default 10.
     pub timer_shortest_ms: u64,
     /// Presences of one member. Past it: fault, oversize. Default 16.
     pub presences_per_member: usize,
     /// Bytes of a presence's meta. Past it: fault, oversize. Default 4 KiB.
     pub presence_bytes: usize,
-    /// Changes of who is online in a topic that are sent one by one within `presence_window_ms`. Past it they are joined,
-    /// and sent at its end. Default 8.
+    /// Presence diffs of a topic that are sent one by one within `presence_window_ms`. Past it: further diffs are merged into
+    /// one, which is sent at the end of the window. Default 8.
     pub presence_burst: u32,
-    /// Milliseconds of that window; 0 joins nothing. Default 100.
+    /// Milliseconds of that window; 0 turns merging off. Default 100.
     pub presence_window_ms: u64,
     /// Further topics that one member subscribes to. Past it: fault, oversize. Default 64.
     pub subscriptions_per_member: usize,
@@ -152,17 +152,17 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The most instances that can be asked for: their memories have half of the addresses that a 64-bit processor has.
+/// The maximum of `instances`. Their memories then take half of the address space of a 64-bit processor.
 const INSTANCES_MOST: u32 = 8_192;
 
-/// Files that aren't sockets: the listener, the log, plugins, static files on their way.
+/// Open files that are reserved for other purposes than sockets: the listener, the log, plugins, static files in transfer.
 const FILES_RESERVED: u64 = 64;
 
 impl Limits {
-    /// Checks what a number alone can't say.
+    /// Checks the ranges that the types of the fields don't express.
     ///
     /// # Errors
-    /// Names the key and what is allowed.
+    /// Returns an error that names the key and the allowed range.
     pub fn check(&self) -> Result<()> {
         let at_least_one = [
             ("frame_bytes", self.frame_bytes),
@@ -221,13 +221,13 @@ impl Limits {
         })
     }
 
-    /// Those of the store.
+    /// Returns the limits of the store.
     #[must_use]
     pub fn store(&self) -> StoreLimits {
         StoreLimits {
             key_bytes: self.store_key_bytes,
             value_bytes: self.store_value_bytes,
-            // Its version stands before it.
+            // A stored room has its version as a prefix.
             room_bytes: self.room_bytes.saturating_add(size_of::<u32>()),
             writes_per_call: self.store_writes_per_call,
             write_bytes_per_call: self.store_write_bytes_per_call,
@@ -272,7 +272,7 @@ impl Limits {
         }
     }
 
-    /// How many sockets may be open.
+    /// Returns how many sockets may be open.
     pub(super) fn sockets(&self) -> usize {
         if self.sockets == 0 { sockets_possible() } else { self.sockets }
     }
@@ -282,7 +282,7 @@ impl Limits {
     }
 }
 
-/// How many sockets the process may have, after it has asked for all that it can get.
+/// Raises the process's soft limit of open files to the hard limit, and returns how many sockets fit into it.
 fn sockets_possible() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let found = getrlimit(Resource::Nofile);
@@ -297,7 +297,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_that_makes_no_sense_is_named() {
+    fn a_limit_outside_its_range_is_refused() {
         let zero = Limits { outbox_frames: 0, ..Limits::default() };
         assert!(zero.check().is_err_and(|error| error.to_string().contains("limits.outbox_frames")));
         let small = Limits { memory_bytes: 1, ..Limits::default() };

@@ -1,4 +1,4 @@
-//! The whole: configuration, wiring, and the order of start and stop.
+//! A whole host: configuration, wiring, and the order of start and stop.
 
 mod api_key;
 mod check;
@@ -24,7 +24,7 @@ pub use mounts::tokens;
 pub use surroundings::HostSurroundings;
 pub use vital::Ended;
 
-// The threads of `transport` at work. Here a node can be made for them.
+// Tests of the reactors of `transport`. They are here because they need a node, which `transport` can't use.
 #[cfg(test)]
 #[path = "testing/reactors.rs"]
 mod reactors_tests;

@@ -1,4 +1,4 @@
-//! Mounts as the configuration wants them.
+//! Makes the mounts and their authentication from the configuration.
 
 use std::sync::Arc;
 
@@ -11,17 +11,17 @@ use crate::channel::Node;
 use crate::socket::{Endpoint, Sockets};
 use crate::transport::{Authenticator, ConnectionLimit, Mount, Reactors, TokenCheck, Verifier};
 
-/// The host's tokens, if its configuration has a secret for them.
+/// Returns the signer and verifier of the host's tokens, if the configuration has `secret_key_base`.
 ///
 /// # Errors
-/// Where the secret can't be read, or is too short.
+/// Returns an error if the secret can't be read or is too short.
 pub fn tokens(config: &Config) -> Result<Option<Arc<Tokens>>> {
     let Some(source) = &config.secret_key_base else { return Ok(None) };
     let tokens = source.read(&config.beside).and_then(Tokens::new).context("`secret_key_base` can't be used")?;
     Ok(Some(Arc::new(tokens)))
 }
 
-/// All mounts of a host.
+/// Makes all mounts of a host. They share one limit of connections.
 pub(super) fn mounts(
     config: &Config,
     tokens: Option<&Arc<Tokens>>,
@@ -59,7 +59,7 @@ pub(super) fn mounts(
     config.mounts().iter().map(mount).collect()
 }
 
-/// Of each key in the mounts' key sets that can't be used, a sentence that says why not.
+/// Returns a sentence for each unusable key in the mounts' key sets, with the reason.
 pub(super) fn skipped_keys(config: &Config) -> Result<Vec<String>> {
     let mut skipped = Vec::new();
     for (path, table) in &config.mounts {
@@ -72,7 +72,7 @@ pub(super) fn skipped_keys(config: &Config) -> Result<Vec<String>> {
     Ok(skipped)
 }
 
-/// Who may connect at a mount.
+/// Makes the authenticator of a mount, which decides who may connect.
 pub(super) fn authenticator(
     config: &Config,
     path: &str,

@@ -1,11 +1,11 @@
-//! The name that was probably meant.
+//! Suggestions for misspelt names.
 
-/// The one that is most like a name that isn't there. None where none is like it.
+/// Returns the candidate that is most similar to a name, by edit distance. Returns none if no candidate is similar.
 pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // A plugin is called as its file is, but for the end.
+    // A plugin's name is its file's name without `.wasm`.
     let name = name.strip_suffix(".wasm").unwrap_or(name);
     let meant = name.to_lowercase();
-    // A slip in three letters, and one in the shortest names.
+    // One edit for every three letters, and at least one.
     let most = (name.chars().count() / 3).max(1);
     let distances = candidates
         .into_iter()
@@ -13,7 +13,7 @@ pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
     distances.filter(|(distance, _)| *distance <= most).min().map(|(_, candidate)| candidate)
 }
 
-/// `; did you mean …?`, or nothing.
+/// Returns `; did you mean …?`, or an empty text if no candidate is similar.
 pub(super) fn suggestion<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     nearest(name, candidates).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
 }

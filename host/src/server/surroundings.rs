@@ -1,4 +1,4 @@
-//! What calls may read of their host.
+//! The host's data that calls of plugins may read: time, members, topics, presences, tokens.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,7 +10,7 @@ use crate::channel::Node;
 use crate::contract::{Fault, NoHost, Person, Surroundings, TokenProblem, system_now_ms};
 use crate::protocol::{Payload, Topic, read_value};
 
-/// The members and presences of a node, and the secret behind its tokens.
+/// The [`Surroundings`] of calls on a real host: a node with its members and presences, the tokens, and a clock.
 pub struct HostSurroundings {
     node: Arc<Node>,
     tokens: Option<Arc<Tokens>>,
@@ -18,19 +18,19 @@ pub struct HostSurroundings {
 }
 
 impl HostSurroundings {
-    /// Those of a node, without tokens and with this machine's clock.
+    /// Makes the surroundings of a node, without tokens and with this machine's clock.
     #[must_use]
     pub fn new(node: &Arc<Node>) -> Self {
         Self { node: Arc::clone(node), tokens: None, clock: Box::new(system_now_ms) }
     }
 
-    /// The same with tokens.
+    /// Sets the tokens. Without tokens, a call that signs or verifies one gets a fault.
     #[must_use]
     pub fn with_tokens(self, tokens: Option<Arc<Tokens>>) -> Self {
         Self { tokens, ..self }
     }
 
-    /// The same with another clock, which gives milliseconds since 1970.
+    /// Sets another clock, which returns milliseconds since 1970.
     #[must_use]
     pub fn with_clock(self, clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self { clock: Box::new(clock), ..self }
@@ -92,14 +92,14 @@ impl Surroundings for HostSurroundings {
     }
 }
 
-/// Bytes of a salt that a plugin uses.
+/// The maximum number of bytes of a salt that a plugin uses.
 const SALT_BYTES_MAX: usize = 1024;
 
-/// How the key of a plugin's token is derived.
+/// Returns how the key of a plugin's token is derived from a salt.
 ///
-/// A salt that is new costs a thousand rounds of SHA-256, some 0.4 ms, on the thread of the call, which may serve connections. That
-/// is less than a guest may run there before it has to yield (1 ms), so it isn't worth another thread; and the guest's CPU time
-/// goes on meanwhile. The bound on the salt keeps it at that: a longer one would be hashed as well.
+/// A new salt costs a thousand rounds of SHA-256, about 0.4 ms, on the thread of the call, which may serve connections. This
+/// is less than the 1 ms that a guest may run there before it has to yield, so it isn't moved to another thread. It counts as
+/// CPU time of the guest. The salt's length is limited, because a longer salt takes longer to hash.
 fn derivation(salt: &str) -> Result<Derivation, Fault> {
     if salt.len() > SALT_BYTES_MAX {
         let bytes = salt.len();
@@ -114,7 +114,7 @@ mod tests {
     use crate::contract::FaultKind;
 
     #[test]
-    fn a_salt_has_a_bound() {
+    fn a_salt_that_is_too_long_is_refused() {
         assert_eq!(derivation(&"s".repeat(SALT_BYTES_MAX)).map(|derivation| derivation.salt.len()), Ok(SALT_BYTES_MAX));
         assert_eq!(derivation(&"s".repeat(SALT_BYTES_MAX + 1)).map_err(|fault| fault.kind), Err(FaultKind::Oversize));
     }

@@ -1,6 +1,6 @@
-//! The tasks and threads that the host can't serve without. One that ends while the host serves ends the host: in order, with
-//! its name as the last word, and with a failure as the status. A host that went on without it would answer some of its
-//! clients and leave others hanging for ever, and nothing that watches the process would start it anew.
+//! Watches the vital tasks and threads, without which the host can't serve. If one of them ends, the host stops in order,
+//! logs its name, and exits with the status of a failure. If the host continued instead, some clients would never get an
+//! answer, and a process supervisor would see no reason to restart the host.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -10,14 +10,14 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::contract::one_line;
 
-/// What is watched. Dropping it ends its tasks.
+/// The set of watched tasks. Dropping it aborts them.
 #[derive(Default)]
 pub(super) struct Vital {
     tasks: JoinSet<()>,
     names: HashMap<Id, &'static str>,
 }
 
-/// Something vital that has ended.
+/// A vital task or thread that has ended, with the message of its panic, if it panicked.
 #[derive(Debug)]
 pub struct Ended {
     name: &'static str,
@@ -25,13 +25,13 @@ pub struct Ended {
 }
 
 impl Vital {
-    /// Starts a task that must not end. For a thread, it is a task that ends with the thread.
+    /// Starts a task that must not end. To watch a thread, pass a future that completes when the thread ends.
     pub(super) fn spawn(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         let id = self.tasks.spawn(work).id();
         self.names.insert(id, name);
     }
 
-    /// Waits until one of them has ended, by itself or by a panic.
+    /// Waits until one of the tasks has ended, by itself or by a panic. Without tasks, it waits forever.
     pub(super) async fn ended(&mut self) -> Ended {
         let Some(ended) = self.tasks.join_next_with_id().await else { return std::future::pending().await };
         let (id, panic) = match ended {
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_task_that_ends_or_panics_is_named_and_the_others_end_with_it() {
+    async fn a_task_that_ends_or_panics_is_named_and_dropping_the_set_ends_the_others() {
         let mut vital = Vital::default();
         let (alive, mut is_over) = tokio::sync::oneshot::channel::<()>();
         vital.spawn("the one that stays", async move {
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn while_all_of_them_live_nothing_ends() {
+    async fn while_all_tasks_run_nothing_is_reported() {
         let mut vital = Vital::default();
         vital.spawn("the one that stays", std::future::pending());
         assert!(tokio::time::timeout(std::time::Duration::from_millis(10), vital.ended()).await.is_err());

@@ -1,4 +1,4 @@
-//! What a configuration says that can hardly be meant: said at the start, and by `bennu serve --check`.
+//! Settings that are probably mistakes: logged at the start, and printed by `bennu serve --check`.
 
 use std::fs;
 use std::path::Path;
@@ -24,9 +24,9 @@ const ODD: &str = r#"
 
 /// What is to be found in it, with a part of the sentence.
 const FOUND: [&str; 4] = [
-    "`plugins.ecoh` is about a plugin that isn't there; did you mean `echo`?",
-    "nobody is let in at /gated: `mounts.\"/gated\".gatekeeper` names `gaet`, a gatekeeper that isn't there; did you mean `gate`?",
-    "`mounts.\"/other\".gatekeeper` names `echo`, a plugin and no gatekeeper; there is `gate`",
+    "`plugins.ecoh` is for a plugin that doesn't exist; did you mean `echo`?",
+    "nobody is let in at /gated: `mounts.\"/gated\".gatekeeper` names `gaet`, a gatekeeper that doesn't exist; did you mean `gate`?",
+    "`mounts.\"/other\".gatekeeper` names `echo`, a plugin that isn't a gatekeeper; there is `gate`",
     "`limits.room_bytes` is 0, so no topic can have a room",
 ];
 

@@ -186,13 +186,13 @@ async fn mounts_that_let_anybody_in_are_named_where_others_can_connect() -> Resu
     let says = |log: &Log, words: &str| log.since(0).iter().any(|line| line.message().contains(words));
     let host = Setup::new().guests(&["echo"])?.config(config).listen("0.0.0.0:0").start().await?;
     let log = host.stop().await?;
-    ensure!(says(&log, "anybody is let in at /socket"), "{}", log.tail(20));
-    ensure!(says(&log, "anybody is let in at /open"), "{}", log.tail(20));
+    ensure!(says(&log, "there is no authentication at /socket"), "{}", log.tail(20));
+    ensure!(says(&log, "there is no authentication at /open"), "{}", log.tail(20));
     let gate = Setup::new().plugin("gate", Gate::Refuses.build()?).config(config).listen("0.0.0.0:0").start().await?;
     let log = gate.stop().await?;
-    ensure!(!says(&log, "anybody is let in at /socket"), "{}", log.tail(20));
+    ensure!(!says(&log, "there is no authentication at /socket"), "{}", log.tail(20));
     let local = Setup::new().guests(&["echo"])?.config(config).start().await?;
     let log = local.stop().await?;
-    ensure!(!says(&log, "anybody is let in"), "{}", log.tail(20));
+    ensure!(!says(&log, "there is no authentication"), "{}", log.tail(20));
     Ok(())
 }

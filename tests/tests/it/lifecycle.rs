@@ -281,7 +281,7 @@ async fn mistakes_in_the_configuration_are_named_with_file_and_key() -> Result<(
         ("listen = 80", "string"),
         ("listen = ", "line 1"),
         ("log_format = \"xml\"", "`human` or `json`"),
-        ("log = \"warning\"", "`log`: the log filter `warning` can't be read: `warning` is no level"),
+        ("log = \"warning\"", "`log`: the log filter `warning` can't be read: `warning` is not a level"),
         ("load = \"plugins\"", "expected a list"),
         ("[limits]\nframe_byte = 1", "`frame_bytes`"),
         ("[limits]\noutbox_frames = 0", "`limits.outbox_frames` is 0; it must be at least 1"),
@@ -318,7 +318,7 @@ async fn what_a_host_cannot_start_with_is_named() -> Result<()> {
         (&["serve", "plugins", "--listen", free, "--log", "a=b=c"], "the log filter `a=b=c` can't be read"),
         (&["serve", "plugins", "--listen", free, "--log", "debgu"], "one of off, error, warn, info, debug, trace"),
         (&["serve", "plugins", "--listen", free, "--log", "gest=debug"], "the targets are `guest` for"),
-        (&["test", "absent.wasm", "absent.script", "--log", "loud"], "`loud` is no level"),
+        (&["test", "absent.wasm", "absent.script", "--log", "loud"], "`loud` is not a level"),
     ];
     for (arguments, words) in cases {
         let ended = bennu(home.path(), arguments)?;

@@ -1,14 +1,14 @@
-//! A plugin's configuration as the JSON that it reads.
+//! Converts a plugin's configuration from TOML to the JSON that the plugin reads.
 //!
-//! TOML has values that JSON hasn't: a date becomes its text, and a number that is none is refused.
+//! JSON has fewer types of values than TOML: a date becomes text, and `nan` and `inf` are refused.
 
 use anyhow::{Result, bail};
 use serde_json::{Map, Number, Value};
 
-/// The JSON of a table that stands at this path of the configuration.
+/// Converts a table to JSON. `path` is the table's place in the configuration, for errors.
 ///
 /// # Errors
-/// Where a number is `nan` or `inf`. Names its path.
+/// Returns an error with the path of a number that is `nan` or `inf`.
 pub(super) fn json(table: &toml::Table, path: &str) -> Result<Value> {
     let field = |(key, value): (&String, &toml::Value)| Ok((key.clone(), of(value, &below(path, key))?));
     Ok(Value::Object(table.iter().map(field).collect::<Result<Map<_, _>>>()?))
@@ -19,12 +19,12 @@ fn of(value: &toml::Value, path: &str) -> Result<Value> {
         toml::Value::String(text) => text.as_str().into(),
         toml::Value::Integer(number) => (*number).into(),
         toml::Value::Boolean(flag) => (*flag).into(),
-        // As TOML writes it: RFC 3339, or the part of it that was given.
+        // In TOML's notation: RFC 3339, or a part of it for a date or a time alone.
         toml::Value::Datetime(date) => date.to_string().into(),
         toml::Value::Float(number) => match Number::from_f64(*number) {
             Some(number) => number.into(),
             None => bail!(
-                "`{path}` is {number}, which JSON doesn't have, and plugins read JSON: give another number, or text"
+                "`{path}` is {number}, which JSON doesn't support, and plugins read JSON: use another number, or text"
             ),
         },
         toml::Value::Array(list) => {
@@ -35,7 +35,7 @@ fn of(value: &toml::Value, path: &str) -> Result<Value> {
     })
 }
 
-/// A key below a path, in quotation marks where TOML needs them.
+/// Returns the path of a key in a table. The key is in quotation marks if TOML requires them.
 fn below(path: &str, key: &str) -> String {
     let is_bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
     if is_bare { format!("{path}.{key}") } else { format!("{path}.{key:?}") }
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_text_wherever_they_stand() -> Result<()> {
+    fn dates_become_text_at_any_depth() -> Result<()> {
         let text = r#"
             opens = 2026-11-28
             at = 07:32:00
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_none_is_refused_with_its_path() {
+    fn nan_and_inf_are_refused_with_their_path() {
         let cases = [
             ("speed = nan", "`plugins.chat.config.speed` is NaN"),
             ("speed = -inf", "`plugins.chat.config.speed` is -inf"),

@@ -1,4 +1,4 @@
-//! The configuration: a file, and what the command line says over it.
+//! The configuration file `bennu.toml`. Flags of the command line take precedence over it.
 
 mod json;
 mod mount;
@@ -24,14 +24,14 @@ use crate::store::Owner;
 
 pub use mount::{AuthName, JwtTable, MountTable, TokenTable, TransportName};
 
-/// How the log is written.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// A line for a person.
+    /// A readable line for each event.
     #[default]
     Human,
-    /// A JSON object a line.
+    /// A JSON object on each line.
     Json,
 }
 
@@ -39,15 +39,16 @@ pub enum LogFormat {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PluginTable {
-    /// What the plugin reads as its configuration.
+    /// The plugin's own configuration, which the plugin reads as JSON.
     pub config: toml::Table,
-    /// Patterns of topics that it may publish and send to, and of sockets' ids that it may disconnect, beyond its own.
+    /// Patterns of further topics that the plugin may publish and send to, and of socket ids that it may disconnect.
     pub publish: Vec<String>,
-    /// Patterns of topics that it may subscribe to and read about, beyond its own.
+    /// Patterns of further topics that the plugin may subscribe to and read about.
     pub read: Vec<String>,
-    /// Under which name its data is kept in the store, in place of its own: so that its file's name may carry a version.
+    /// The name under which the plugin's data is stored. Default: the plugin's name. With this key, the name of the plugin's
+    /// file may change, for example with its version.
     pub store: Option<String>,
-    /// Bytes that it may have in the store, in place of `limits.store_bytes_per_plugin`.
+    /// The maximum number of bytes that the plugin may store. Default: `limits.store_bytes_per_plugin`.
     pub store_bytes: Option<u64>,
 }
 
@@ -57,10 +58,10 @@ pub struct PluginTable {
 pub struct ApiTable {
     /// Whether there is an API. Default `true`.
     pub enabled: bool,
-    /// The key that it asks for: `{ env = "NAME" }` or `{ file = "PATH" }`. Default: one that the host makes, in the file
-    /// `api-key` of the data directory.
+    /// The API key: `{ env = "NAME" }` or `{ file = "PATH" }`. Default: one that the host makes, in the file `api-key` of the
+    /// data directory.
     pub key: Option<SecretSource>,
-    /// An address of its own to listen on. Default: it is served with the rest, at `/api`.
+    /// A separate address for the API. Default: none; the API is served at the host's address, below `/api`.
     pub listen: Option<String>,
 }
 
@@ -70,16 +71,17 @@ impl Default for ApiTable {
     }
 }
 
-/// The table `reload`: a new build is on probation until both its time and its calls are over. A fault counts against it if the
-/// build before it answers the same call; past `faults` that one serves again.
+/// The table `reload`. A new build is on probation until both the minimum time and the minimum number of calls are reached. A
+/// fault counts if the build before answers the same call. After more than `probation_faults` counted faults, the build before
+/// serves again.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReloadTable {
-    /// Milliseconds that a probation lasts at least; 0 is none. Default 60,000.
+    /// The minimum duration of a probation in milliseconds; 0 turns probation off. Default 60,000.
     pub probation_ms: u64,
-    /// Calls that a build on probation answers at least; 0 is taken as 1. Default 100.
+    /// The minimum number of calls that a build on probation has to answer; 0 counts as 1. Default 100.
     pub probation_calls: u64,
-    /// Faults that are forgiven. Default 3.
+    /// The number of counted faults that are tolerated. Default 3.
     pub probation_faults: u32,
 }
 
@@ -98,43 +100,43 @@ impl From<&ReloadTable> for ProbationTerms {
     }
 }
 
-/// `bennu.toml`. Every key may be left out. Paths are relative to the file.
+/// The file `bennu.toml`. Every key is optional. Paths are relative to the file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The address to listen on. Default `127.0.0.1:4000`; port 0 takes a free one.
+    /// The address to listen on. Port 0 takes a free port. Default `127.0.0.1:4000`.
     pub listen: String,
     /// Directories and files to load plugins from.
     pub load: Vec<PathBuf>,
     /// A directory of files to serve at `/`.
     #[serde(rename = "static")]
     pub static_directory: Option<PathBuf>,
-    /// Where compiled plugins are kept. Default: `bennu/compiled` in this user's cache directory.
+    /// The directory for compiled plugins. Default: `bennu/compiled` in this user's cache directory.
     pub cache: Option<PathBuf>,
-    /// Where the host keeps what outlives it: the plugins' storage, durable rooms, which builds are proved or were taken back, and
-    /// the key of the API. Default: `data`, beside this file; without a file, where the host is started.
+    /// The data directory: what plugins store, durable rooms, which builds have passed probation or were rolled back
+    /// automatically, and the API key. Default: `data`, next to this file; without a file, in the working directory.
     pub data: PathBuf,
-    /// Threads that serve WebSocket connections, and take the turns that wait for nothing. Default 0: half as many as the
-    /// machine has processors, and at least one. The other half is for all the rest.
+    /// Threads that serve WebSocket connections and run the turns that don't have to wait. Default 0: half as many as the
+    /// machine has processors, and at least one. The other processors do the rest.
     pub wire_threads: usize,
-    /// How new builds of plugins prove themselves.
+    /// The probation of new builds.
     pub reload: ReloadTable,
-    /// What is logged: a level, or directives such as `info,guest=debug`. Default `info`.
+    /// The log filter: a level, or directives such as `info,guest=debug`. Default `info`.
     pub log: String,
-    /// How it is written: `human` or `json`.
+    /// The format of the log: `human` or `json`. Default `human`.
     pub log_format: LogFormat,
-    /// The secret behind tokens of Phoenix's kind: `{ env = "NAME" }` or `{ file = "PATH" }`. At least 20 bytes; the one of a
-    /// Phoenix application, if tokens are to be shared with it.
+    /// The secret that signs and verifies `Phoenix.Token` tokens: `{ env = "NAME" }` or `{ file = "PATH" }`. It has at least
+    /// 20 bytes. To share tokens with a Phoenix application, use that application's secret.
     pub secret_key_base: Option<SecretSource>,
     /// The HTTP API.
     pub api: ApiTable,
     /// The limits.
     pub limits: Limits,
-    /// The paths at which clients connect. Without any, there is `/socket`.
+    /// The paths at which clients connect. If there are none, the only mount is `/socket`, with every default.
     pub mounts: BTreeMap<String, MountTable>,
-    /// What single plugins are told and granted, by name.
+    /// Configuration and permissions of single plugins, by name.
     pub plugins: HashMap<String, PluginTable>,
-    /// Where the file stands that paths are relative to.
+    /// The directory of the file. Paths are relative to it.
     #[serde(skip)]
     pub beside: PathBuf,
 }
@@ -161,11 +163,11 @@ impl Default for Config {
     }
 }
 
-/// Threads that may serve connections.
+/// The maximum of `wire_threads`.
 const WIRE_THREADS_MAX: usize = 256;
 
 impl Config {
-    /// How many threads serve connections.
+    /// Returns how many threads serve connections.
     pub(super) fn wire_threads(&self) -> usize {
         match self.wire_threads {
             0 => available_parallelism().map_or(1, NonZero::get).div_ceil(2),
@@ -173,10 +175,10 @@ impl Config {
         }
     }
 
-    /// Reads a file.
+    /// Reads and checks a configuration file.
     ///
     /// # Errors
-    /// Names the file, and the key or the line with what is allowed there.
+    /// Returns an error that names the file, the key or line, and the allowed values.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
         let mut config = Self::parse(&text).with_context(|| format!("in the configuration {}", path.display()))?;
@@ -193,10 +195,10 @@ impl Config {
     }
 
     fn parse(text: &str) -> Result<Self> {
-        // What some editors write at the start of a text.
+        // Some editors write a byte order mark at the start of a file.
         let text = text.trim_start_matches('\u{feff}');
         let config: Self = toml::from_str(text).map_err(|error| {
-            // An object is a table here.
+            // Serde calls a table an object.
             anyhow!("{}", plain(&explained(&error)).replace(", expected an object", ", expected a table"))
         })?;
         config.check()?;
@@ -226,7 +228,7 @@ impl Config {
         self.check_stores()
     }
 
-    /// Each plugin has data of its own.
+    /// Checks that no two plugins store their data under the same name.
     fn check_stores(&self) -> Result<()> {
         let mut stores = BTreeMap::new();
         for (name, table) in self.plugins.iter().collect::<BTreeMap<_, _>>() {
@@ -234,23 +236,23 @@ impl Config {
             Owner::new(store, 0).with_context(|| format!("`plugins.{name}.store`"))?;
             if let Some(other) = stores.insert(store, name) {
                 bail!(
-                    "`plugins.{other}.store` and `plugins.{name}.store` are both `{store}`: each plugin has data of its own"
+                    "`plugins.{other}.store` and `plugins.{name}.store` are both `{store}`: two plugins can't share data"
                 );
             }
         }
         Ok(())
     }
 
-    /// The key of the API that the configuration names, if it names one.
+    /// Reads the API key, if the configuration names one.
     ///
     /// # Errors
-    /// Where it can't be read.
+    /// Returns an error if the key can't be read.
     pub fn api_key(&self) -> Result<Option<Secret>> {
         let key = self.api.key.as_ref().map(|source| source.read(&self.beside));
         key.transpose().context("`api.key` can't be used")
     }
 
-    /// The paths at which clients connect: `/socket`, if the file names none.
+    /// Returns the mounts by their paths: those of the file, or else `/socket` with every default.
     #[must_use]
     pub fn mounts(&self) -> BTreeMap<String, MountTable> {
         if self.mounts.is_empty() {
@@ -259,10 +261,10 @@ impl Config {
         self.mounts.clone()
     }
 
-    /// Where plugins are loaded from.
+    /// Returns the directories and files from which plugins are loaded.
     ///
     /// # Errors
-    /// Where there is nothing, or nothing is named.
+    /// Returns an error if none is named, or if one doesn't exist.
     pub fn sources(&self) -> Result<Vec<Source>> {
         if self.load.is_empty() {
             bail!("nothing to serve: name a directory of plugins (`bennu serve plugins`), or set `load` in bennu.toml");
@@ -270,10 +272,10 @@ impl Config {
         self.load.iter().map(|path| Source::find(path)).collect()
     }
 
-    /// What the library is told of plugins.
+    /// Returns the settings of all plugins, for the plugin library.
     ///
     /// # Errors
-    /// Where a pattern is none.
+    /// Returns an error if a pattern is invalid, or if a plugin's configuration can't be converted to JSON.
     pub fn settings(&self) -> Result<Settings> {
         let settings = |(name, table): (&String, &PluginTable)| {
             let configuration = table.json(name)?;
@@ -289,13 +291,13 @@ impl Config {
 }
 
 impl PluginTable {
-    /// What the plugin of this name reads as its configuration.
+    /// Returns the configuration that the plugin reads, as JSON. `name` is the plugin's name, for errors.
     fn json(&self, name: &str) -> Result<String> {
         Ok(json::json(&self.config, &format!("plugins.{name}.config"))?.to_string())
     }
 }
 
-/// What the reader of TOML says: the line, and for a key that isn't known those that are; and the one that was probably meant.
+/// Returns the text of a TOML error. For an unknown key or value, adds the known one that was probably meant.
 fn explained(error: &toml::de::Error) -> String {
     let text = error.to_string();
     let names =
@@ -392,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_stand_beside_the_file() -> Result<()> {
+    fn paths_are_relative_to_the_file() -> Result<()> {
         let home = tempfile::tempdir()?;
         let path = home.path().join("bennu.toml");
         std::fs::write(&path, "load = [\"plugins\"]\ncache = \"/somewhere\"")?;

@@ -1,4 +1,4 @@
-//! One mount's table, `mounts."/PATH"`.
+//! The table of one mount, `mounts."/PATH"`.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::auth::{Derivation, LEEWAY_SECONDS, Origins, SecretSource};
 use crate::server::Limits;
 
-/// How clients reach a mount.
+/// A transport by which clients connect to a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TransportName {
@@ -18,100 +18,100 @@ pub enum TransportName {
     Longpoll,
 }
 
-/// What `auth` can say.
+/// The value of `auth`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AuthName {
-    /// Nobody is asked who they are, whether there is a gatekeeper or not.
+    /// Clients connect without authentication, even if there is a gatekeeper.
     None,
 }
 
-/// `token`: a token as `Phoenix.Token` signs it, with the host's `secret_key_base`, says who a client is.
+/// The table `token`: a `Phoenix.Token`, signed with the host's `secret_key_base`, authenticates the client.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenTable {
-    /// What sets tokens of this kind apart from others, such as `user socket`, and how keys are derived.
+    /// The salt, such as `user socket`, which separates tokens of this kind from others.
     pub salt: String,
-    /// Seconds after which a token is too old. Default: what the token says itself, which is a day unless who signed it
-    /// said otherwise.
+    /// The maximum age of a token in seconds. Default: the token's own, which is a day unless the signer chose another.
     pub max_age: Option<u64>,
-    /// Seconds by which the clock of who signs may differ. Default 60.
+    /// Seconds by which the signer's clock may differ. Default 60.
     #[serde(default = "leeway")]
     pub leeway: u64,
-    /// The connect parameter that holds it, unless `auth_token` brings it. Default `token`.
+    /// The connect parameter with the token, unless the client sends it as `auth_token` allows. Default `token`.
     #[serde(default = "token_param")]
     pub param: String,
-    /// The key that is the user, of a token that holds a map. Default `user_id`.
+    /// The key whose value is the user, for a token with a map. Default `user_id`.
     #[serde(default = "token_user")]
     pub user: String,
 }
 
-/// `jwt`: a JSON Web Token says who a client is. One of the three keys is given.
+/// The table `jwt`: a JSON Web Token authenticates the client. Exactly one of `secret`, `public_key` and `jwks` is given.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JwtTable {
-    /// A secret that is shared with who signs, for HS256.
+    /// A secret that is shared with the signer, for HS256.
     pub secret: Option<SecretSource>,
-    /// A file with a public key in PEM: RS256, ES256 or EdDSA, by the key.
+    /// A file with a public key in PEM. The type of the key decides between RS256, ES256 and EdDSA.
     pub public_key: Option<PathBuf>,
     /// A file with a JSON Web Key Set.
     pub jwks: Option<PathBuf>,
-    /// What `iss` must be.
+    /// The required value of `iss`.
     pub issuer: Option<String>,
-    /// What `aud` must be, or have among others.
+    /// The required value of `aud`. If `aud` is a list, the list must contain it.
     pub audience: Option<String>,
-    /// Seconds by which the clock of who signs may differ. Default 60.
+    /// Seconds by which the signer's clock may differ. Default 60.
     #[serde(default = "leeway")]
     pub leeway: u64,
-    /// The connect parameter that holds it, unless `auth_token` brings it. Default `token`.
+    /// The connect parameter with the token, unless the client sends it as `auth_token` allows. Default `token`.
     #[serde(default = "token_param")]
     pub param: String,
-    /// The claim that is the user. Default `sub`.
+    /// The claim whose value is the user. Default `sub`.
     #[serde(default = "jwt_user")]
     pub user: String,
 }
 
-/// A path at which clients connect. Every key may be left out.
+/// The settings of a path at which clients connect. Every key is optional.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MountTable {
     /// `websocket`, `longpoll` or both. Default both.
     pub transports: Vec<TransportName>,
-    /// Whose pages may connect: `true` (those of `host`, or of the host that the request was sent to), `false` (anybody's),
-    /// `"conn"` (those of the very scheme, host and port that the request was sent to), or a list of origins. Default `true`.
+    /// The pages that may connect: `true` (pages of `host`, or of the host that the request was sent to), `false` (all pages),
+    /// `"conn"` (pages of exactly the scheme, host and port that the request was sent to), or a list of origins. Default
+    /// `true`.
     pub check_origin: Origins,
     /// The host's own name, for `check_origin = true`.
     pub host: Option<String>,
-    /// The WebSocket subprotocols that are spoken, the dearest first. Default none.
+    /// The supported WebSocket subprotocols, the preferred one first. Default none.
     pub subprotocols: Vec<String>,
-    /// Whether a client's token may come apart from the parameters, as phoenix.js's `authToken`. Default `false`.
+    /// Whether a client may send its token apart from the parameters, as `authToken` of phoenix.js. Default `false`.
     pub auth_token: bool,
-    /// `"none"`: nobody is asked. Default: the only gatekeeper that is loaded decides, and where there is none, nobody is
-    /// asked.
+    /// `"none"`: clients connect without authentication. Default: the only loaded gatekeeper decides; if there is no
+    /// gatekeeper, clients connect without authentication.
     pub auth: Option<AuthName>,
-    /// The gatekeeper that decides, by its plugin's name. Nobody is let in while it isn't loaded.
+    /// The plugin name of the gatekeeper that decides. While it isn't loaded, nobody is let in.
     pub gatekeeper: Option<String>,
-    /// A token of Phoenix's kind says who it is.
+    /// Authentication by a `Phoenix.Token`.
     pub token: Option<TokenTable>,
-    /// A JSON Web Token says who it is.
+    /// Authentication by a JSON Web Token.
     pub jwt: Option<JwtTable>,
-    /// The id of a socket whose token names a user, in which `{user}` stands for it. Default `user_socket:{user}`.
+    /// The id of a socket whose token names a user; `{user}` stands for that user. Default `user_socket:{user}`.
     pub socket_id: String,
-    /// permessage-deflate. Only `false`: see docs/protocol.md. Default `false`.
+    /// Compression by permessage-deflate. Only `false` is allowed: see docs/protocol.md. Default `false`.
     pub compress: bool,
-    /// As in `limits`, for this mount alone.
+    /// As in `limits`, for this mount only.
     pub frame_bytes: Option<usize>,
-    /// As in `limits`, for this mount alone.
+    /// As in `limits`, for this mount only.
     pub idle_ms: Option<u64>,
-    /// As in `limits`, for this mount alone.
+    /// As in `limits`, for this mount only.
     pub channels_per_socket: Option<usize>,
-    /// As in `limits`, for this mount alone.
+    /// As in `limits`, for this mount only.
     pub messages_per_second: Option<u32>,
-    /// As in `limits`, for this mount alone.
+    /// As in `limits`, for this mount only.
     pub outbox_frames: Option<usize>,
-    /// As in `limits`, for this mount alone.
+    /// As in `limits`, for this mount only.
     pub outbox_bytes: Option<usize>,
-    /// As in `limits`, for this mount alone.
+    /// As in `limits`, for this mount only.
     pub longpoll_window_ms: Option<u64>,
 }
 
@@ -141,10 +141,10 @@ impl Default for MountTable {
 }
 
 impl MountTable {
-    /// Checks what the types can't say.
+    /// Checks the rules that the types of the fields don't express.
     ///
     /// # Errors
-    /// Names the key and what is allowed.
+    /// Returns an error that names the key and the allowed values.
     pub(super) fn check(&self, path: &str, limits: &Limits) -> Result<()> {
         let at = |key: &str| format!("`mounts.\"{path}\".{key}`");
         check_path(path)?;
@@ -153,8 +153,8 @@ impl MountTable {
         }
         if self.compress {
             bail!(
-                "{} is true, and permessage-deflate isn't offered: a message is encoded once for all who get it \
-                 (docs/protocol.md says more). Leave it out; clients that offer it are served without",
+                "{} is true, but permessage-deflate isn't supported, because a message is encoded once for all receivers \
+                 (see docs/protocol.md). Remove the key; clients that offer compression are served without it",
                 at("compress")
             );
         }
@@ -166,7 +166,7 @@ impl MountTable {
         ];
         let named: Vec<&str> = named.iter().filter(|(_, is_given)| *is_given).map(|(key, _)| *key).collect();
         if let [first, second, ..] = named[..] {
-            bail!("{} and {} are two ways to say who may connect; give one", at(first), at(second));
+            bail!("{} and {} both decide who may connect; set only one of them", at(first), at(second));
         }
         if let Some(jwt) = &self.jwt {
             jwt.check().map_err(|error| anyhow!("{}: {error}", at("jwt")))?;
@@ -175,12 +175,12 @@ impl MountTable {
         limits.check().map_err(|error| anyhow!("in `mounts.\"{path}\"`: {error}"))
     }
 
-    /// Whether the only gatekeeper there is decides.
+    /// Whether the mount has no authentication of its own, so that the only loaded gatekeeper decides.
     pub(in crate::server) fn relies_on_the_only_gatekeeper(&self) -> bool {
         self.auth.is_none() && self.gatekeeper.is_none() && self.token.is_none() && self.jwt.is_none()
     }
 
-    /// The host's limits with those that are the mount's own.
+    /// Returns the host's limits, with those that this mount sets itself.
     pub(in crate::server) fn limits(&self, host: &Limits) -> Limits {
         Limits {
             frame_bytes: self.frame_bytes.unwrap_or(host.frame_bytes),
@@ -206,7 +206,7 @@ impl JwtTable {
 }
 
 impl TokenTable {
-    /// How the key is derived: by Phoenix's defaults.
+    /// Returns how the key is derived: from the salt, with Phoenix's defaults.
     pub(in crate::server) fn derivation(&self) -> Derivation {
         Derivation::of(&self.salt)
     }
@@ -216,12 +216,12 @@ fn check_path(path: &str) -> Result<()> {
     let is_plain =
         |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.~".contains(c));
     if !path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_plain)) {
-        bail!("`mounts.\"{path}\"` is no path; give one such as `/socket`, of letters, digits, `-`, `_`, `.` and `~`");
+        bail!("`mounts.\"{path}\"` isn't a path; use one such as `/socket`, of letters, digits, `-`, `_`, `.` and `~`");
     }
     let last = path.rsplit('/').next().unwrap_or_default();
     if path == "/api" || path.starts_with("/api/") || matches!(last, "websocket" | "longpoll") {
         bail!(
-            "`mounts.\"{path}\"` is taken: `/api` is the host's own, and `websocket` and `longpoll` stand below mounts"
+            "`mounts.\"{path}\"` is reserved: `/api` is the host's own, and `websocket` and `longpoll` are added to mounts"
         );
     }
     Ok(())
@@ -248,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_plain_and_free() {
+    fn paths_are_plain_and_not_reserved() {
         for (path, is_good) in [
             ("/socket", true),
             ("/a/b-c", true),

@@ -1,12 +1,12 @@
-//! What is logged: a level, and levels of single targets.
+//! The log filter: a level, and levels of single targets.
 //!
-//! The directives are read here rather than by `tracing-subscriber`, to which any word is the name of a target: a level
-//! that is misspelt would turn the whole log off.
+//! The directives are parsed here and not by `tracing-subscriber`, which accepts any word as the name of a target. A misspelt
+//! level would then turn the whole log off.
 
 use anyhow::{Result, bail};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-/// The levels by their words, from nothing to everything.
+/// The levels by their names, from nothing to everything.
 const LEVELS: [(&str, LevelFilter); 6] = [
     ("off", LevelFilter::OFF),
     ("error", LevelFilter::ERROR),
@@ -16,10 +16,10 @@ const LEVELS: [(&str, LevelFilter); 6] = [
     ("trace", LevelFilter::TRACE),
 ];
 
-/// The target of what the host logs. Each of its modules is a target below it, such as `bennu::transport`.
+/// The target of lines that the host logs. Each module of the host is a target below it, such as `bennu::transport`.
 const HOST: &str = "bennu";
 
-/// The target of what plugins log.
+/// The target of lines that plugins log.
 const GUEST: &str = "guest";
 
 /// The modules of the host that are targets.
@@ -43,7 +43,7 @@ const MODULES: [&str; 17] = [
     "transport",
 ];
 
-/// The libraries below the host that log. Each of their modules is a target, too.
+/// The host's libraries that log. Each of their modules is a target, too.
 const LIBRARIES: [&str; 8] = [
     "cranelift_codegen",
     "mio",
@@ -55,13 +55,13 @@ const LIBRARIES: [&str; 8] = [
     "wasmtime_internal_cranelift",
 ];
 
-/// The level of what no directive names, and of an empty filter.
+/// The level of targets without a directive, and of an empty filter.
 const DEFAULT: LevelFilter = LevelFilter::INFO;
 
-/// Reads a filter: directives with commas between them, each of them a level for everything or `TARGET=LEVEL`.
+/// Parses a filter: directives, separated by commas. Each is a level for everything, or `TARGET=LEVEL`.
 ///
 /// # Errors
-/// Where a word is no level or no target: it names those that there are.
+/// Returns an error that lists the levels or targets if a word isn't one of them.
 pub(super) fn parse(text: &str) -> Result<Targets> {
     let mut targets = Targets::new().with_default(DEFAULT);
     for directive in text.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
@@ -81,7 +81,7 @@ fn level(text: &str, word: &str) -> Result<LevelFilter> {
     let Some((_, level)) = found else {
         let names = LEVELS.map(|(name, _)| name).join(", ");
         bail!(
-            "the log filter `{text}` can't be read: `{word}` is no level; give one of {names}, or directives such as \
+            "the log filter `{text}` can't be read: `{word}` is not a level; give one of {names}, or directives such as \
              `info,guest=debug`"
         )
     };
@@ -98,8 +98,8 @@ fn known<'a>(text: &str, target: &'a str) -> Result<&'a str> {
         return Ok(target);
     }
     bail!(
-        "the log filter `{text}` can't be read: nothing logs as `{target}`; the targets are `{GUEST}` for what plugins log, \
-         `{HOST}` for the host, and `{HOST}::MODULE` for a module of it, which is one of {}",
+        "the log filter `{text}` can't be read: `{target}` is not a target; the targets are `{GUEST}` for lines that plugins \
+         log, `{HOST}` for the host, and `{HOST}::MODULE` for a module of the host, which is one of {}",
         MODULES.join(", ")
     )
 }
@@ -120,7 +120,7 @@ mod tests {
             ("off", LevelFilter::OFF, LevelFilter::OFF),
             ("WARN", LevelFilter::WARN, LevelFilter::WARN),
             ("warn, guest=debug,", LevelFilter::WARN, LevelFilter::DEBUG),
-            // What no directive names is logged all the same.
+            // A target without a directive has the default level.
             ("guest=off", LevelFilter::INFO, LevelFilter::OFF),
         ];
         for (text, host, guest) in cases {
@@ -137,18 +137,21 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_is_no_level_and_a_target_that_nothing_logs_as_are_refused_with_those_that_there_are() {
+    fn an_unknown_level_or_target_is_refused_with_the_known_ones() {
         for text in ["warning", "loud", "debgu", "guest=loud", "info,warning", "1", "a=b=c", "guest="] {
-            assert!(refusal(text).contains("is no level; give one of off, error, warn, info, debug, trace"), "{text}");
+            assert!(
+                refusal(text).contains("is not a level; give one of off, error, warn, info, debug, trace"),
+                "{text}"
+            );
         }
         for text in ["gest=debug", "=debug", "bennu::chanel=debug", "bennu::=debug", "bennux=info", "hyper=debug"] {
             assert!(refusal(text).contains("the targets are `guest`"), "{text}: {}", refusal(text));
         }
     }
 
-    /// A target that isn't listed couldn't be asked for.
+    /// A filter can't name a target that isn't listed.
     #[test]
-    fn the_modules_are_those_of_the_host() {
+    fn all_modules_of_the_host_are_listed() {
         let library = include_str!("../../lib.rs");
         let modules = library.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
         let mut modules: Vec<&str> = modules.chain(["commands"]).collect();

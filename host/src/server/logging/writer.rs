@@ -1,12 +1,12 @@
-//! Lines of the log on their way out: they wait in a bounded buffer, and a thread of its own writes them.
+//! Writes the lines of the log: they are queued in a bounded buffer, and a separate thread writes them.
 //!
-//! Who logs copies a line into the buffer and does nothing else, so a reader that stands still, a full disk or a closed pipe
-//! holds up nobody. A line that doesn't fit or can't be written is lost and counted, and once writing works again a line of the
-//! log says how many were.
+//! A thread that logs only copies its line into the buffer, so a blocked reader, a full disk or a closed pipe never blocks it.
+//! A line that doesn't fit or can't be written is lost and counted. Once writing works again, a line of the log has the number
+//! of lost lines.
 //!
-//! `tracing-appender` isn't used for this. Its queue is bounded by a number of lines, each of which may have many kilobytes; it
-//! forgets a line that can't be written without counting it; and where a non-blocking pipe is full, it gives a line up at once
-//! that might have been written a moment later.
+//! `tracing-appender` isn't used, for three reasons. Its queue is bounded by a number of lines, each of which may have many
+//! kilobytes. It doesn't count a line that can't be written. And if a non-blocking pipe is full, it drops a line at once that
+//! could have been written a moment later.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,36 +16,39 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Bytes of lines that wait while others are being written.
+/// The maximum number of bytes of queued lines, not counting the lines that are being written.
 pub(super) const WAITING_BYTES_MAX: usize = 2 << 20;
 
-/// Room that an empty buffer keeps.
+/// The capacity that an empty buffer keeps.
 const SPARE_BYTES: usize = 64 << 10;
 
-/// The pause before another attempt where a non-blocking pipe is full.
+/// The pause before the next attempt to write to a full non-blocking pipe.
 const RETRY: Duration = Duration::from_millis(10);
 
-/// Where lines are left. Cloning shares it.
+/// A handle to the queue of lines. Clones share the queue.
 #[derive(Clone)]
 pub(super) struct LogWriter(Arc<Shared>);
 
 struct Shared {
+    /// Held only to append a line or to swap the buffers, never during a write. A mutex with condition variables, because the
+    /// writing thread and [`LogWriter::flush`] have to wait for changes.
     queue: Mutex<Queue>,
     /// Wakes the thread that writes.
     filled: Condvar,
-    /// Wakes those who wait for all to be written.
+    /// Wakes the callers of [`LogWriter::flush`].
     written: Condvar,
+    /// The number of lost lines. A counter that orders no other memory, so every access is `Relaxed`.
     lost: AtomicU64,
 }
 
 #[derive(Default)]
 struct Queue {
     waiting: LogLines,
-    /// Whether the thread writes what it has taken.
+    /// Whether the thread is writing lines that it has taken from the queue.
     is_writing: bool,
 }
 
-/// Lines one after the other, and where each of them ends.
+/// Lines in one buffer, and the offset at which each line ends.
 #[derive(Default)]
 struct LogLines {
     bytes: Vec<u8>,
@@ -53,10 +56,10 @@ struct LogLines {
 }
 
 impl LogWriter {
-    /// Starts the thread. It lives for as long as the process.
+    /// Starts the thread that writes to `out`. It runs until the process ends.
     ///
     /// # Errors
-    /// Where the operating system gives no thread.
+    /// Returns the operating system's error if it can't start a thread.
     pub(super) fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
@@ -69,7 +72,7 @@ impl LogWriter {
         Ok(Self(shared))
     }
 
-    /// Leaves a line, or counts it as lost where there is no room for it.
+    /// Queues a line, or counts it as lost if there is no room for it. Never waits for the output.
     pub(super) fn push(&self, line: &[u8]) {
         let mut queue = self.0.lock();
         if queue.waiting.bytes.len() + line.len() > WAITING_BYTES_MAX {
@@ -80,21 +83,21 @@ impl LogWriter {
         let was_empty = queue.waiting.is_empty();
         queue.waiting.add(line);
         drop(queue);
-        // The thread looks again before it waits, so it is woken by the first line alone.
+        // The thread checks the queue before it waits, so only the first line of an empty queue has to wake it.
         if was_empty {
             self.0.filled.notify_one();
         }
     }
 
-    /// Lines that were lost so far.
+    /// Returns the number of lines that were lost so far.
     pub(super) fn lost(&self) -> u64 {
         self.0.lost.load(Ordering::Relaxed)
     }
 
-    /// Waits until all is written that was left so far, or given up, but no longer than so long.
+    /// Waits until all queued lines are written or lost, but at most for `most`.
     pub(super) fn flush(&self, most: Duration) {
         let is_busy = |queue: &mut Queue| queue.is_writing || !queue.waiting.is_empty();
-        // Whether it was in time: what isn't written by then is lost with the process.
+        // A timeout isn't reported: lines that aren't written by then are lost with the process.
         let _ = self.0.written.wait_timeout_while(self.0.lock(), most, is_busy);
     }
 }
@@ -112,7 +115,7 @@ impl Shared {
                     lines = lost - reported,
                     "lines of the log were lost: they could not be written in time"
                 );
-                // Where its own line finds no room, it is one of those that the next line reports.
+                // If this line itself doesn't fit into the queue, the next report counts it.
                 reported = lost;
             }
             let mut queue = self.lock();
@@ -123,7 +126,7 @@ impl Shared {
         }
     }
 
-    /// Waits for lines, and exchanges the empty `lines` for them.
+    /// Waits for queued lines, and swaps them with the empty `lines`.
     fn take(&self, lines: &mut LogLines) {
         let queue = self.filled.wait_while(self.lock(), |queue| queue.waiting.is_empty());
         let mut queue = queue.unwrap_or_else(PoisonError::into_inner);
@@ -131,7 +134,7 @@ impl Shared {
         std::mem::swap(&mut queue.waiting, lines);
     }
 
-    /// Nothing in here can panic half-way through a change, so a poisoned lock is as good as another.
+    /// Locks the queue. A poisoned lock is used anyway, because no holder can panic halfway through a change.
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,21 +153,22 @@ impl LogLines {
     fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
-        // A burst must not keep its memory for ever.
+        // Frees the memory of a burst.
         self.bytes.shrink_to(SPARE_BYTES);
         self.ends.shrink_to(SPARE_BYTES / 64);
     }
 }
 
-/// Where the lines go.
+/// The output of the log.
 struct Out<W> {
     out: W,
-    /// Whether the last line was cut off in its midst.
+    /// Whether the last line was written only in part.
     is_torn: bool,
 }
 
 impl<W: Write> Out<W> {
-    /// Writes lines for as long as that works. Gives how many of them weren't written as a whole.
+    /// Writes lines until a write fails. Returns the number of lines that weren't written completely. After a partial line,
+    /// the next call first writes a newline.
     fn write(&mut self, lines: &LogLines) -> u64 {
         if self.is_torn && self.write_all(b"\n").0 == 0 {
             return lines.ends.len() as u64;
@@ -172,12 +176,12 @@ impl<W: Write> Out<W> {
         let (written, result) = self.write_all(&lines.bytes);
         let whole = lines.ends.partition_point(|end| *end <= written);
         self.is_torn = written > whole.checked_sub(1).map_or(0, |last| lines.ends[last]);
-        // A stream that holds bytes back says only now that they are lost.
+        // A buffering stream reports lost bytes only when it is flushed.
         let is_flushed = result.is_ok() && self.out.flush().is_ok();
         if result.is_ok() && !is_flushed { lines.ends.len() as u64 } else { (lines.ends.len() - whole) as u64 }
     }
 
-    /// How many bytes were written, and whether those were all.
+    /// Returns how many bytes were written, and an error if those weren't all.
     fn write_all(&mut self, bytes: &[u8]) -> (usize, Result<(), ()>) {
         let mut written = 0;
         while written < bytes.len() {
@@ -185,7 +189,7 @@ impl<W: Write> Out<W> {
                 Ok(0) => return (written, Err(())),
                 Ok(more) => written += more,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Somebody else has made the pipe non-blocking, and it is full. Nobody but this thread waits for it.
+                // Another process has made the pipe non-blocking, and it is full. Only this thread waits for it.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(RETRY),
                 Err(_) => return (written, Err(())),
             }
@@ -194,7 +198,7 @@ impl<W: Write> Out<W> {
     }
 }
 
-/// One line, as `tracing-subscriber` writes it: in one piece.
+/// The writer of one line. `tracing-subscriber` writes each line in a single call.
 pub(super) struct LogLine<'a>(&'a LogWriter);
 
 impl<'a> MakeWriter<'a> for LogWriter {
@@ -225,7 +229,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    /// A stream that answers each write as a test says, and from then on takes everything.
+    /// A stream that returns the given results of writes, and afterwards accepts everything.
     struct Scripted {
         answers: VecDeque<Result<usize, ErrorKind>>,
         taken: Arc<Mutex<Vec<u8>>>,
@@ -254,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_fail_are_counted_and_a_torn_one_is_ended_before_the_next() {
+    fn lost_lines_are_counted_and_a_partial_line_is_ended_before_the_next() {
         let taken = Arc::<Mutex<Vec<u8>>>::default();
         let answers = [Ok(6), Err(ErrorKind::StorageFull), Err(ErrorKind::StorageFull)].into();
         let mut out = Out { out: Scripted { answers, taken: Arc::clone(&taken) }, is_torn: false };
@@ -265,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_pipe_is_tried_again_and_an_interrupted_write_too() {
+    fn writes_to_a_full_pipe_and_interrupted_writes_are_retried() {
         let taken = Arc::<Mutex<Vec<u8>>>::default();
         let answers =
             [Err(ErrorKind::WouldBlock), Ok(2), Err(ErrorKind::Interrupted), Err(ErrorKind::WouldBlock)].into();
@@ -274,7 +278,7 @@ mod tests {
         assert_eq!(*taken.lock().expect("no panic"), b"one\ntwo\n");
     }
 
-    /// A stream whose reader takes one write at a time.
+    /// A stream whose writes block until the test lets them continue.
     struct Held {
         written: Sender<Vec<u8>>,
         may_go_on: Receiver<()>,
@@ -293,13 +297,13 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stands_still_holds_up_nobody_and_what_does_not_fit_is_counted() {
+    fn a_blocked_reader_blocks_nobody_and_lines_that_do_not_fit_are_counted() {
         let (written, came) = channel();
         let (go_on, may_go_on) = channel();
         let writer = LogWriter::start(Held { written, may_go_on }).expect("a thread");
         writer.push(b"first\n");
         assert_eq!(came.recv_timeout(PATIENCE).as_deref(), Ok(&b"first\n"[..]));
-        // From here on the thread is stuck in its write.
+        // The thread is now blocked in its write.
         let line = [b'x'; 1024];
         let fit = WAITING_BYTES_MAX / line.len();
         (0..fit + 3).for_each(|_| writer.push(&line));

@@ -1,4 +1,4 @@
-//! Threads that serve connections, when something goes wrong in them.
+//! Tests of reactors (threads that serve connections) with injected faults.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,13 +19,13 @@ use crate::socket::{Endpoint, Reason, SocketLimits, Sockets};
 use crate::store::{Store, StoreLimits};
 use crate::transport::{Authenticator, ConnectionLimit, Fault, Mount, Reactors, WireLimits, listen, router};
 
-/// Whatever should happen happens within this time.
+/// The maximum time for each expected event.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Sockets that there may be.
+/// The limit of sockets.
 const SOCKETS: usize = 4;
 
-/// A host without plugins, which listens.
+/// A host without plugins that listens on a free port.
 struct Stage {
     address: SocketAddr,
     reactors: Arc<Reactors>,
@@ -70,7 +70,7 @@ impl Stage {
         Ok(Self { address, reactors, sockets })
     }
 
-    /// Connects as many as there may be.
+    /// Connects clients up to the limit, and checks that another one is refused.
     async fn fill(&self) -> anyhow::Result<Vec<Client>> {
         let mut clients = Vec::new();
         for _ in 0..SOCKETS {
@@ -83,11 +83,11 @@ impl Stage {
     }
 }
 
-/// A WebSocket client that knows pings.
+/// A WebSocket client that can only ping.
 struct Client(TcpStream);
 
 impl Client {
-    /// None if it isn't let in.
+    /// Connects. Returns none if the host refuses the upgrade.
     async fn connect(address: SocketAddr) -> anyhow::Result<Option<Self>> {
         let mut stream = TcpStream::connect(address).await?;
         let request = "GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\n\
@@ -100,9 +100,9 @@ impl Client {
         Ok(head.starts_with(b"HTTP/1.1 101").then_some(Self(stream)))
     }
 
-    /// Whether a ping is answered. Otherwise the connection has ended.
+    /// Sends a ping. Returns whether the pong came; otherwise the connection has ended.
     async fn is_served(&mut self) -> anyhow::Result<bool> {
-        // A ping with nothing in it, and a mask of zeros.
+        // An empty ping with a mask of zeros.
         let asked = self.0.write_all(&[0x89, 0x80, 0, 0, 0, 0]).await;
         let mut pong = [0; 2];
         match timeout(DEADLINE, async { asked.and(self.0.read_exact(&mut pong).await) }).await? {
@@ -118,7 +118,7 @@ fn is_end(error: &io::Error) -> bool {
     matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
-/// Waits until as many are open as there should be.
+/// Waits until exactly this many sockets are open.
 async fn open(stage: &Stage, count: usize) {
     let end = Instant::now() + DEADLINE;
     while stage.sockets.count() != count {
@@ -128,7 +128,7 @@ async fn open(stage: &Stage, count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_outlive_what_goes_wrong_once() -> anyhow::Result<()> {
+async fn connections_survive_single_faults_of_their_thread() -> anyhow::Result<()> {
     let stage = Stage::new(1).await?;
     let mut clients = stage.fill().await?;
     for fault in [Fault::Panic, Fault::Poll, Fault::Panic, Fault::Panic, Fault::Poll] {
@@ -140,9 +140,9 @@ async fn connections_outlive_what_goes_wrong_once() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A ping is answered with a pong and nothing else: not with what was another's.
+/// A ping must be answered only with a pong, and not with data of another connection.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_of_one_connection_ends_it_alone_and_leaves_nothing_to_others() -> anyhow::Result<()> {
+async fn a_panic_of_one_connection_ends_only_it_and_leaks_nothing_to_others() -> anyhow::Result<()> {
     let stage = Stage::new(1).await?;
     let mut clients = stage.fill().await?;
     stage.reactors.inject_fault(0, Fault::PanicInConnection);
@@ -163,7 +163,7 @@ async fn a_thread_that_ends_closes_its_connections_and_gets_no_more() -> anyhow:
         let stage = Stage::new(2).await?;
         let mut clients = stage.fill().await?;
         stage.reactors.inject_fault(0, fault);
-        // Each second one was its.
+        // Connections are distributed evenly, so half of them belonged to that thread.
         open(&stage, SOCKETS / 2).await;
         let mut served = Vec::new();
         for mut client in clients.drain(..) {
@@ -172,7 +172,7 @@ async fn a_thread_that_ends_closes_its_connections_and_gets_no_more() -> anyhow:
             }
         }
         assert_eq!(served.len(), SOCKETS / 2, "after {fault:?}");
-        // Their places are free, and each newcomer is served.
+        // Their places are free, and each new client is served.
         for _ in 0..SOCKETS / 2 {
             let mut client = Client::connect(stage.address).await?.expect("there is room again");
             assert!(client.is_served().await?, "after {fault:?}");
@@ -187,7 +187,7 @@ async fn a_thread_that_ends_closes_its_connections_and_gets_no_more() -> anyhow:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_the_last_thread_gone_a_newcomer_is_closed_and_does_not_hang() -> anyhow::Result<()> {
+async fn without_any_thread_a_new_client_is_closed_and_does_not_hang() -> anyhow::Result<()> {
     let stage = Stage::new(1).await?;
     stage.reactors.inject_fault(0, Fault::PanicAlways);
     let end = Instant::now() + DEADLINE;
