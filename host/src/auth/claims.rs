@@ -1,4 +1,4 @@
-//! Whether the claims of a JSON Web Token hold: RFC 7519, section 4.1.
+//! Checks the claims of a JSON Web Token: RFC 7519, section 4.1.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -18,11 +18,12 @@ pub(super) fn check(claims: &Map<String, Value>, rules: &JwtRules, now: SystemTi
     if !issuer_fits() || !audience_fits() {
         return Err(TokenError::Invalid);
     }
-    // Last, so that a token of another's is never called an old one of ours.
+    // Checked last, so that a token for another audience or issuer is invalid, and not expired.
     if expires + leeway <= now { Err(TokenError::Expired) } else { Ok(()) }
 }
 
-/// Seconds since 1970, perhaps with a fraction. A claim of another type is no claim that isn't there: it is refused.
+/// Returns a date claim: seconds since 1970, possibly with a fraction. Returns none if the claim is missing. A claim that
+/// isn't a number is an error, and not the same as a missing one.
 fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<f64>, TokenError> {
     match claims.get(name) {
         None => Ok(None),
@@ -30,7 +31,7 @@ fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<f64>, TokenErr
     }
 }
 
-/// `aud` is a string, or a list of them.
+/// Whether `aud`, which is a string or a list of strings, contains this audience.
 fn names(found: Option<&Value>, audience: &str) -> bool {
     match found {
         Some(Value::Array(list)) => list.iter().any(|one| one == audience),
@@ -48,7 +49,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn claims_hold_or_not() {
+    fn claims_are_checked_by_the_rules() {
         let rules = JwtRules { leeway: 10, issuer: Some("us".into()), audience: Some("chat".into()) };
         let good = json!({"exp": 1001, "iss": "us", "aud": "chat"});
         let cases = [

@@ -1,4 +1,4 @@
-//! The key that a secret and a salt make, and those that were made lately.
+//! Derives the key of a token from a secret and a salt, and caches derived keys.
 
 use std::collections::VecDeque;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -10,7 +10,7 @@ use sha2::{Sha256, Sha384, Sha512};
 
 use super::Secret;
 
-/// The hash that keys are derived with. The signature of a token stays HMAC-SHA256, as in Phoenix.
+/// The hash for the derivation of keys. It doesn't affect the signature of a token, which is HMAC-SHA256, as in Phoenix.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyDigest {
@@ -23,17 +23,17 @@ pub enum KeyDigest {
     Sha512,
 }
 
-/// How the key of a token is derived from a secret: PBKDF2 with HMAC, as `Plug.Crypto.KeyGenerator` does it. Whoever signs
-/// and whoever verifies must agree on all of it.
+/// How the key of a token is derived from a secret: PBKDF2 with HMAC, as in `Plug.Crypto.KeyGenerator`. The signer and the
+/// verifier must use the same values.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Derivation {
-    /// What sets tokens of one kind apart from those of another, such as `user socket`.
+    /// The salt, such as `user socket`, which separates tokens of one kind from others.
     pub salt: String,
-    /// Rounds. Default 1000. They are run once for each salt, and once more when it wasn't used for long.
+    /// The number of rounds. Default 1000. They run when a key isn't in the cache of [`Tokens`](super::Tokens).
     #[serde(default = "iterations")]
     pub key_iterations: NonZeroU32,
-    /// Bytes of the key. Default 32.
+    /// The number of bytes of the key. Default 32.
     #[serde(default = "length")]
     pub key_length: NonZeroU16,
     /// The hash. Default `sha256`.
@@ -50,7 +50,7 @@ const fn length() -> NonZeroU16 {
 }
 
 impl Derivation {
-    /// The salt with Phoenix's defaults.
+    /// Returns the derivation for a salt, with Phoenix's defaults.
     #[must_use]
     pub fn of(salt: &str) -> Self {
         Self { salt: salt.into(), key_iterations: iterations(), key_length: length(), key_digest: KeyDigest::default() }
@@ -68,17 +68,17 @@ impl Derivation {
     }
 }
 
-/// Keys of one secret that were derived lately: a thousand rounds at each connect would be too dear.
+/// A cache of the keys that were derived from one secret, because a thousand rounds for each connection would cost too much.
 #[derive(Default)]
 pub(super) struct DerivedKeys {
-    /// The latest one last.
+    /// The keys, the newest last. A mutex, because any thread may sign or verify. It is held only to search or insert.
     kept: Mutex<VecDeque<(Derivation, Arc<[u8]>)>>,
 }
 
-/// Keys that are kept. A host uses a few salts; where plugins make up many, the eldest goes.
+/// The maximum number of cached keys. A host normally uses a few salts. If plugins use many, the oldest key is evicted.
 const KEYS_MAX: usize = 64;
 
-/// Bytes of what is kept of a key and its salt. Longer ones are derived each time.
+/// The maximum number of bytes of a cached key and its salt together. Longer ones are derived each time.
 const KEPT_BYTES_MAX: usize = 1024;
 
 impl DerivedKeys {
@@ -86,7 +86,7 @@ impl DerivedKeys {
         if let Some(key) = self.find(derivation) {
             return key;
         }
-        // Not under the lock. Two that want a new one at once both derive it.
+        // Derived without the lock, so that other threads don't wait. Two threads may derive the same key at once.
         let key = derivation.derive(secret);
         if derivation.salt.len() + key.len() <= KEPT_BYTES_MAX && self.find(derivation).is_none() {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn few_keys_are_kept() {
+    fn the_number_of_cached_keys_is_limited() {
         let secret = Secret::new(b"a secret that is long enough");
         let keys = DerivedKeys::default();
         let quick = |salt: String| Derivation { key_iterations: NonZeroU32::MIN, ..Derivation::of(&salt) };
@@ -121,7 +121,7 @@ mod tests {
         }
         assert_eq!(keys.kept.lock().unwrap().len(), KEYS_MAX);
         let again = keys.get(&secret, &quick("0".into()));
-        assert!(!Arc::ptr_eq(&first, &again) && first == again, "it went, and is derived anew");
+        assert!(!Arc::ptr_eq(&first, &again) && first == again, "it was evicted, and is derived again");
         let long = quick("x".repeat(KEPT_BYTES_MAX));
         assert!(!Arc::ptr_eq(&keys.get(&secret, &long), &keys.get(&secret, &long)), "a long one isn't kept");
     }
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_names_the_salt_at_least() {
+    fn only_the_salt_is_required_in_a_configuration() {
         let parse = |text: &str| toml::from_str::<Derivation>(text).map_err(|error| error.to_string());
         assert_eq!(parse("salt = \"user socket\""), Ok(Derivation::of("user socket")));
         let full = parse("salt = \"s\"\nkey_iterations = 2000\nkey_length = 64\nkey_digest = \"sha512\"").unwrap();

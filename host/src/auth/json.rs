@@ -1,17 +1,17 @@
-//! A token's data as JSON, and back.
+//! Converts a token's data from Erlang terms to JSON, and from JSON to terms.
 //!
 //! | Erlang | JSON |
 //! | --- | --- |
 //! | a binary of UTF-8 | string |
 //! | `nil`, `true`, `false` | `null`, `true`, `false` |
-//! | another atom | string; never written |
+//! | another atom | string; only read, never written |
 //! | an integer within i64 or u64, a float | number |
 //! | a list, a charlist | array |
-//! | a tuple | array; never written |
-//! | a map of which the keys are binaries, atoms or integers | object; its keys are written as binaries |
+//! | a tuple | array; only read, never written |
+//! | a map whose keys are binaries, atoms or integers | object; its keys are written as binaries |
 //!
-//! So what a Phoenix application gets from a token that is signed here has strings for its keys: `%{"id" => 7}`. Two keys
-//! of a map that are one in JSON (`:id` and `"id"`) are refused, as is any other term.
+//! So a Phoenix application gets string keys from a token that is signed here: `%{"id" => 7}`. A map with two keys that are
+//! the same in JSON (`:id` and `"id"`) is refused, and so is any other term.
 
 use std::fmt;
 
@@ -19,14 +19,14 @@ use serde_json::{Map, Number, Value};
 
 use super::term::{Term, VERSION, tag};
 
-/// How deep a token's data nests at most, in both directions.
+/// The maximum number of nested levels of a token's data, for reading and for writing.
 pub const DEPTH_MAX: usize = 64;
 
-/// Why a value can't be written.
+/// The error for a value that can't be written as a term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TooDeepOrLong;
 
-/// What a term is in JSON; none for what it can't say.
+/// Converts a term to JSON. Returns none if JSON can't represent the term.
 pub(super) fn to_json(term: &Term<'_>) -> Option<Value> {
     Some(match term {
         Term::Atom(name) => match name.as_str() {
@@ -60,8 +60,9 @@ fn to_key(term: &Term<'_>) -> Option<String> {
     }
 }
 
-/// Writes `{data, signed_at, max_age}` as `term_to_binary` of OTP 26 and later writes it, byte for byte. Only a map of
-/// more than 32 keys is written by others in an order of their own (of their hashes), which nobody minds who reads it.
+/// Writes `{data, signed_at, max_age}` exactly as `term_to_binary` of OTP 26 and later does. The only difference is the order
+/// of the keys in a map with more than 32 keys: Erlang writes them in the order of their hashes. The order doesn't matter to a
+/// reader.
 pub(super) fn payload(data: &Value, signed_at: i64, max_age: Option<u64>) -> Result<Vec<u8>, TooDeepOrLong> {
     let mut out = vec![VERSION, tag::SMALL_TUPLE, 3];
     write(&mut out, data, DEPTH_MAX)?;
@@ -86,7 +87,7 @@ fn write(out: &mut Vec<u8>, value: &Value, depth: usize) -> Result<(), TooDeepOr
             out.push(tag::MAP);
             length(out, object.len())?;
             let mut pairs: Vec<_> = object.iter().collect();
-            // The order of Erlang's terms, whatever order the object keeps.
+            // Sorted in the order of Erlang's terms, because the object may have another order.
             pairs.sort_by_key(|(key, _)| *key);
             for (key, value) in pairs {
                 binary(out, key)?;
@@ -102,7 +103,7 @@ fn list(out: &mut Vec<u8>, values: &[Value], depth: usize) -> Result<(), TooDeep
         out.push(tag::NIL);
         return Ok(());
     }
-    // Erlang knows no strings but lists, and writes a list of bytes shorter, be it text or not.
+    // A string of Erlang is a list of bytes, and any list of bytes has this shorter form.
     let byte = |value: &Value| value.as_u64().and_then(|number| u8::try_from(number).ok());
     if let (Ok(length), Some(bytes)) =
         (u16::try_from(values.len()), values.iter().map(byte).collect::<Option<Vec<u8>>>())
@@ -138,14 +139,14 @@ fn integer(out: &mut Vec<u8>, number: i128) {
     } else {
         let digits = number.unsigned_abs().to_le_bytes();
         let length = digits.iter().rposition(|digit| *digit != 0).map_or(0, |last| last + 1);
-        // Sixteen at most.
+        // The cast is safe: an i128 has at most 16 digits of a byte each.
         out.extend_from_slice(&[tag::SMALL_BIG, length as u8, u8::from(number < 0)]);
         out.extend_from_slice(&digits[..length]);
     }
 }
 
 fn atom(out: &mut Vec<u8>, name: &'static str) {
-    // Ours have eight letters at most.
+    // The cast is safe: the longest atom that is written has eight letters.
     out.extend_from_slice(&[tag::SMALL_ATOM_UTF8, name.len() as u8]);
     out.extend_from_slice(name.as_bytes());
 }

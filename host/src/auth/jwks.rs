@@ -1,7 +1,7 @@
-//! A JSON Web Key Set: RFC 7517.
+//! Reads a JSON Web Key Set (JWKS): RFC 7517.
 //!
-//! A set is somebody else's, and may hold keys that are for something else, or wrong. One such key is no reason to refuse
-//! the others: it is left out, and the caller learns why. Only a set in which no key can be used is refused.
+//! An identity provider publishes the set, and it may contain keys for other purposes or invalid keys. A key that can't be
+//! used is skipped, and the caller gets the reason. A set is refused only if none of its keys can be used.
 
 use anyhow::{Result, anyhow, bail, ensure};
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
@@ -11,30 +11,30 @@ use serde_json::{Map, Value};
 
 use super::keys::Key;
 
-/// Keys of a set at most.
+/// The maximum number of keys in a set.
 const KEYS_MAX: usize = 100;
 
-/// Bits of an RSA key at least.
+/// The minimum number of bits of an RSA key.
 const RSA_BITS_MIN: usize = 2048;
 
-/// What a private key has beside its public part. (`k` of a shared secret is all that there is.)
+/// The fields of a private key that its public part doesn't have. (A shared secret has only `k`, so it isn't in this list.)
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "r"];
 
-/// The algorithms that keys can be for.
+/// The supported algorithms, for errors.
 const KNOWN: &str = "RS256, ES256, EdDSA and HS256";
 
-/// Each by itself, so that one of a kind that we don't know spoils nothing.
+/// The set. Each key is parsed separately, so that an unknown type of key doesn't make the whole set unreadable.
 #[derive(Deserialize)]
 struct Set {
     keys: Vec<Value>,
 }
 
-/// The keys of a set that can be used, and of each of the others a sentence that says why not. A key that says itself that
-/// it is for encryption is no mistake, and passed over.
+/// Returns the usable keys of a set, and a sentence with the reason for each unusable key. A key for encryption
+/// (`"use": "enc"`) is skipped without a reason, because it isn't a mistake.
 pub(super) fn read(text: &str) -> Result<(Vec<Key>, Vec<String>)> {
-    // Not with serde's words: they may quote a key, and a set may hold shared ones.
+    // Without serde's message, which may quote a key: a set may contain shared secrets.
     let set: Set = serde_json::from_str(text)
-        .map_err(|error| anyhow!("it is no JWKS ({{\"keys\": [..]}}); see line {}", error.line()))?;
+        .map_err(|error| anyhow!("it is not a JWKS ({{\"keys\": [..]}}); see line {}", error.line()))?;
     ensure!(set.keys.len() <= KEYS_MAX, "it has {} keys; at most {KEYS_MAX}", set.keys.len());
     let (mut keys, mut skipped): (Vec<Key>, Vec<String>) = (Vec::new(), Vec::new());
     for (at, value) in set.keys.into_iter().enumerate() {
@@ -55,10 +55,10 @@ pub(super) fn read(text: &str) -> Result<(Vec<Key>, Vec<String>)> {
         let of = keys.iter().filter(|key| key.algorithm == algorithm);
         let (nameless, all) = (of.clone().filter(|key| key.name.is_none()).count(), of.count());
         if nameless > 0 && all > 1 {
-            // A token without `kid` could mean either, and one with a `kid` means neither.
+            // For a token without `kid` the choice is ambiguous, and a token with `kid` can't name such a key.
             keys.retain(|key| key.algorithm != algorithm || key.name.is_some());
             skipped.push(format!(
-                "{nameless} without a `kid`: it has {all} keys for {algorithm:?}, and a token has to say which it means"
+                "its keys without a `kid` ({nameless}): it has {all} keys for {algorithm:?}, and a token must name its key"
             ));
         }
     }
@@ -69,14 +69,15 @@ pub(super) fn read(text: &str) -> Result<(Vec<Key>, Vec<String>)> {
     Ok((keys, skipped))
 }
 
-/// Keys of one name for different algorithms are told apart by what a token says of its own.
+/// Whether an earlier key has the same name and the same algorithm. Keys with the same name but different algorithms are
+/// allowed, because a token names its algorithm too.
 fn is_double(key: &Key, keys: &[Key]) -> bool {
     key.name.is_some() && keys.iter().any(|known| known.name == key.name && known.algorithm == key.algorithm)
 }
 
-/// A key; none if it is for encryption.
+/// Parses and checks a key. Returns none if it is for encryption.
 fn read_key(value: Value) -> Result<Option<Key>> {
-    let Value::Object(fields) = &value else { bail!("it is no object") };
+    let Value::Object(fields) = &value else { bail!("it is not an object") };
     let text = |name: &str| fields.get(name).map(|value| value.as_str().unwrap_or_default());
     match text("use") {
         None | Some("sig") => {}
@@ -89,21 +90,21 @@ fn read_key(value: Value) -> Result<Option<Key>> {
     }
     let algorithm = algorithm(fields)?;
     let is_private = algorithm != Algorithm::HS256 && PRIVATE.iter().any(|part| fields.contains_key(*part));
-    ensure!(!is_private, "it is a private key, which only who signs may have; give its public part alone");
+    ensure!(!is_private, "it is a private key, which only the signer may have; use only its public part");
     let jwk: Jwk =
         serde_json::from_value(value).map_err(|_| anyhow!("a field of it is missing, or of the wrong type"))?;
     Ok(Some(Key { name: jwk.common.key_id.clone(), algorithm, key: load(&jwk)? }))
 }
 
-/// The algorithm that a key is for.
+/// Returns the algorithm that a key is for, by its type and curve.
 fn algorithm(fields: &Map<String, Value>) -> Result<Algorithm> {
     let text = |name: &str| fields.get(name).map(|value| value.as_str().unwrap_or_default());
     let (ours, named) = match (text("kty").unwrap_or_default(), text("crv").unwrap_or_default()) {
         ("RSA", _) => (Algorithm::RS256, "RS256"),
         ("EC", "P-256") => (Algorithm::ES256, "ES256"),
-        ("EC", _) => bail!("its curve isn't P-256, which ES256 wants"),
+        ("EC", _) => bail!("its curve isn't P-256, which ES256 requires"),
         ("OKP", "Ed25519") => (Algorithm::EdDSA, "EdDSA"),
-        ("OKP", _) => bail!("its curve isn't Ed25519, which EdDSA wants"),
+        ("OKP", _) => bail!("its curve isn't Ed25519, which EdDSA requires"),
         ("oct", _) => (Algorithm::HS256, "HS256"),
         _ => bail!("its `kty` is none of `RSA`, `EC`, `OKP` and `oct`"),
     };
@@ -116,10 +117,10 @@ fn load(jwk: &Jwk) -> Result<DecodingKey> {
         .map_err(|_| anyhow!("can't be read: a number of it is missing, or isn't base64url"))?;
     let (length, least, what) = match (key.kind(), &jwk.algorithm) {
         (DecodingKeyKind::RsaModulusExponent { n, .. }, _) => {
-            (bits(n), RSA_BITS_MIN, "it is too weak: an RSA key has 2048 bits at least")
+            (bits(n), RSA_BITS_MIN, "it is too weak: an RSA key must have at least 2048 bits")
         }
         (DecodingKeyKind::SecretOrDer(bytes), AlgorithmParameters::OctetKey(_)) => {
-            (bytes.len(), 32, "it is too weak: a secret for HS256 has 32 bytes at least (RFC 7518)")
+            (bytes.len(), 32, "it is too weak: a secret for HS256 must have at least 32 bytes (RFC 7518)")
         }
         (DecodingKeyKind::SecretOrDer(bytes), AlgorithmParameters::OctetKeyPair(_)) => {
             (bytes.len(), 32, "an Ed25519 key has 32 bytes")
@@ -130,7 +131,7 @@ fn load(jwk: &Jwk) -> Result<DecodingKey> {
     Ok(key)
 }
 
-/// Bits of a number, the largest byte first. Zeros before it make it no larger.
+/// Returns the number of bits of a big-endian number, without leading zeros.
 fn bits(number: &[u8]) -> usize {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     let first = number.get(zeros).map_or(0, |byte| byte.leading_zeros() as usize);
@@ -142,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn zeros_before_a_number_make_it_no_larger() {
+    fn leading_zeros_are_not_counted() {
         assert_eq!((bits(&[]), bits(&[0, 0]), bits(&[0, 1]), bits(&[1, 0]), bits(&[0x80])), (0, 0, 1, 9, 8));
     }
 }

@@ -1,10 +1,10 @@
-//! JSON Web Tokens: who signed one, and whether it is for us and for now.
+//! Verifies JSON Web Tokens (RFC 7519) with HS256, RS256, ES256 and EdDSA (Ed25519).
 //!
-//! RFC 7519, with HS256, RS256, ES256 and EdDSA (Ed25519). The crate `jsonwebtoken` takes a token apart and checks its
-//! signature; claims are checked here (`claims`), since `now` is a parameter. Its version 11 is what is kept up: 9, on
-//! `ring`, has a hole in its checks of `exp` and `nbf` (CVE-2026-25537) that won't be closed. Of its two backends, AWS-LC
-//! brings half as many crates as the pure one, in which `rsa` has an open advisory (RUSTSEC-2023-0071) and the others are
-//! a generation behind; it needs a C compiler, as wasmtime does already.
+//! The crate `jsonwebtoken` parses a token and checks its signature. The module `claims` checks the claims, because `now` is a
+//! parameter here. Why version 11 of the crate: version 9, which uses `ring`, has a bug in its checks of `exp` and `nbf`
+//! (CVE-2026-25537) that won't be fixed. Why its backend AWS-LC: it has half as many crates as the pure Rust backend, whose
+//! crate `rsa` has an open advisory (RUSTSEC-2023-0071) and whose other crates are a generation behind. AWS-LC needs a C
+//! compiler, but so does wasmtime.
 
 use std::collections::HashSet;
 use std::time::SystemTime;
@@ -14,14 +14,14 @@ use serde_json::{Map, Value};
 
 use super::{KeySet, LEEWAY_SECONDS, TOKEN_BYTES_MAX, TokenError, claims};
 
-/// What is asked of a token's claims.
+/// The rules for a token's claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwtRules {
-    /// Seconds by which the clock of who signs may differ from ours. Default 60.
+    /// Seconds by which the signer's clock may differ from the host's. Default 60.
     pub leeway: u64,
-    /// What `iss` has to be.
+    /// The required value of `iss`.
     pub issuer: Option<String>,
-    /// What `aud` has to be, or to have among others.
+    /// The required value of `aud`. If `aud` is a list, the list must contain it.
     pub audience: Option<String>,
 }
 
@@ -39,19 +39,19 @@ pub struct Jwt {
 }
 
 impl Jwt {
-    /// With these keys and rules.
+    /// Makes a verifier with these keys and rules.
     #[must_use]
     pub fn new(keys: KeySet, rules: JwtRules) -> Self {
         Self { keys, rules }
     }
 
-    /// The claims of a token.
+    /// Verifies a token, and returns its claims.
     ///
-    /// The algorithm is the key's own: a token that names another one (or `none`) is invalid. `exp` has to be there, since a
-    /// token without it couldn't ever be withdrawn.
+    /// The key decides the algorithm: a token that names another algorithm (or `none`) is invalid. `exp` is required, because
+    /// a token without it would be valid forever.
     ///
     /// # Errors
-    /// See [`TokenError`]. A token that isn't valid yet (`nbf`), or is another's (`iss`, `aud`), is invalid.
+    /// See [`TokenError`]. A token that isn't valid yet (`nbf`), or has another issuer or audience (`iss`, `aud`), is invalid.
     pub fn verify(&self, token: Option<&str>, now: SystemTime) -> Result<Map<String, Value>, TokenError> {
         let token = token.ok_or(TokenError::Missing)?;
         let claims = self.signed(token).ok_or(TokenError::Invalid)?;
@@ -59,13 +59,13 @@ impl Jwt {
         Ok(claims)
     }
 
-    /// The claims, if their signature is right.
+    /// Returns the claims, if the signature is valid.
     fn signed(&self, token: &str) -> Option<Map<String, Value>> {
         if token.len() > TOKEN_BYTES_MAX {
             return None;
         }
         let header = decode_header(token).ok()?;
-        // RFC 7515, section 4.1.11: what is critical has to be understood, and we understand nothing beyond the RFC.
+        // RFC 7515, section 4.1.11: a verifier must support all extensions in `crit`, and this one supports none.
         if header.crit.is_some() {
             return None;
         }

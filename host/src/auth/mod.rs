@@ -1,7 +1,8 @@
-//! Who may connect: tokens, JSON Web Tokens, origins, and the secrets that they are checked with.
+//! Authentication: `Phoenix.Token`, JSON Web Tokens, origins, and the secrets for them.
 //!
-//! All of it are functions of values: `now` is a parameter, nothing is asked of the network, and a file or a variable is
-//! read only where a [`SecretSource`] or a [`KeySet`] says so. What a mount makes of a yes or a no is the caller's.
+//! The functions here depend only on their parameters. `now` is a parameter, and nothing uses the network. Only a
+//! [`SecretSource`] or [`KeySet::read`] reads a file or an environment variable. The caller decides what a refusal means for a
+//! connection.
 
 mod claims;
 mod derivation;

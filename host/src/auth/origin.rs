@@ -1,20 +1,20 @@
-//! Whose page connects, and patterns for it.
+//! Origins of pages (RFC 6454), and patterns for them.
 
 use std::fmt;
 
 use http::uri::Authority;
 
-/// A scheme, a host and a port, the first two in small letters.
+/// The origin of a page: a scheme, a host and a port. The scheme and the host are in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
     pub(super) scheme: Box<str>,
     pub(super) host: Box<str>,
-    /// Where it isn't said, the scheme's own; none if that isn't known.
+    /// The given port, or else the default port of the scheme. None if the scheme has no known default.
     pub(super) port: Option<u16>,
 }
 
 impl Origin {
-    /// An `Origin` header. None for what has no host, such as `null`.
+    /// Parses an `Origin` header. Returns none for a value without a host, such as `null`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
         if !is_scheme(scheme) {
@@ -23,7 +23,7 @@ impl Origin {
         Self::of_site(scheme, rest.split(['/', '?', '#']).next()?)
     }
 
-    /// A request's own, by its `Host` header.
+    /// Makes the origin that a request was sent to, from its scheme and its `Host` header.
     pub(super) fn of_site(scheme: &str, authority: &str) -> Option<Self> {
         let (host, port) = host_and_port(authority)?;
         let scheme = scheme.to_ascii_lowercase();
@@ -32,24 +32,24 @@ impl Origin {
     }
 }
 
-/// An entry of `check_origin`. Its scheme and its port are compared only where it has them.
+/// An entry of `check_origin`. The scheme and the port are compared only if the pattern has them.
 ///
 /// | pattern | fits |
 /// | --- | --- |
-/// | `https://example.com` | that host by https at port 443 |
-/// | `//example.com` | that host, whatever the scheme and the port |
-/// | `//example.com:8888` | that host at that port |
-/// | `//*.example.com` | `example.com` and every name below it |
+/// | `https://example.com` | that host with https at port 443 |
+/// | `//example.com` | that host at any scheme and port |
+/// | `//example.com:8888` | that host at that port, at any scheme |
+/// | `//*.example.com` | `example.com` and every subdomain |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginPattern {
     scheme: Option<Box<str>>,
     host: Box<str>,
-    /// Names below the host fit too.
+    /// Whether subdomains of the host fit too.
     and_below: bool,
     port: Option<u16>,
 }
 
-/// A pattern that is none, and why.
+/// The error for text that isn't a pattern, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoOriginPattern {
     text: String,
@@ -57,19 +57,19 @@ pub struct NoOriginPattern {
 }
 
 impl OriginPattern {
-    /// Reads a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
-    /// Names the pattern, what is wrong with it, and what some look like.
+    /// Returns an error with the text, the reason, and examples of patterns.
     pub fn parse(text: &str) -> Result<Self, NoOriginPattern> {
         let refused = |why| NoOriginPattern { text: text.to_owned(), why };
         let (scheme, rest) = match (text.strip_prefix("//"), text.split_once("://")) {
             (Some(rest), _) => (None, rest),
             (None, Some((scheme, rest))) if is_scheme(scheme) => (Some(scheme.to_ascii_lowercase()), rest),
-            _ => return Err(refused("names no host: it begins with a scheme, as in https://, or with //")),
+            _ => return Err(refused("names no host: an origin begins with a scheme, as in https://, or with //")),
         };
         if rest.contains(['/', '?', '#']) {
-            return Err(refused("goes on behind the host: an origin has no path, and no slash at its end"));
+            return Err(refused("continues after the host: an origin has no path, and no slash at its end"));
         }
         let (and_below, rest) = rest.strip_prefix("*.").map_or((false, rest), |rest| (true, rest));
         if rest.contains('*') {
@@ -105,8 +105,8 @@ fn is_scheme(text: &str) -> bool {
     text.bytes().next().is_some_and(|first| first.is_ascii_alphabetic()) && text.bytes().all(is_inner)
 }
 
-/// None where there is no host, where what follows it is no port, and where a name and a password stand before it, which
-/// no origin has.
+/// Parses `HOST` or `HOST:PORT`. Returns none if there is no host, if the port is invalid, or if there is a user name before
+/// the host, which an origin never has.
 fn host_and_port(text: &str) -> Option<(Box<str>, Option<u16>)> {
     let authority: Authority = text.parse().ok().filter(|_| !text.contains('@'))?;
     let host = authority.host();
@@ -117,7 +117,7 @@ fn host_and_port(text: &str) -> Option<(Box<str>, Option<u16>)> {
     (!host.is_empty()).then(|| (host.to_ascii_lowercase().into(), port))
 }
 
-/// The port of a scheme at which nothing is said.
+/// Returns the default port of a scheme.
 fn own_port(scheme: &str) -> Option<u16> {
     match scheme {
         "http" | "ws" => Some(80),
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_that_are_none_say_why() {
+    fn invalid_patterns_are_refused_with_the_reason() {
         let cases = [
             ("", "names no host"),
             ("example.com", "names no host"),
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_are_compared_whatever_their_case() {
+    fn the_case_of_letters_is_ignored() {
         let pattern = OriginPattern::parse("HTTPS://*.Example.COM").unwrap();
         assert!(pattern.fits(&Origin::parse("https://Chat.EXAMPLE.com").unwrap()));
     }

@@ -1,7 +1,7 @@
 //! Which pages may connect: `check_origin`, as in Phoenix.
 //!
-//! A browser says with `Origin` whose page it is that connects, and sends the user's cookies whoever that is. Programs
-//! that are no browsers send none, and are never refused for it.
+//! A browser sends the origin of the page that connects in the header `Origin`. It sends the user's cookies for pages of any
+//! origin, so the origin has to be checked. Programs that aren't browsers send no `Origin`, and are never refused for that.
 
 use std::fmt;
 
@@ -10,20 +10,20 @@ use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 use super::OriginPattern;
 use super::origin::Origin;
 
-/// Whose pages may connect. In a configuration:
+/// The pages that may connect. In a configuration:
 ///
-/// | value | allowed are pages of |
+/// | value | pages that may connect |
 /// | --- | --- |
-/// | `true` | the host that is configured, at any scheme and port; where none is, the one that the request itself was sent to |
-/// | `false` | anybody |
-/// | `"conn"` | the scheme, the host and the port that the request was sent to |
-/// | `["https://example.com", "//*.example.com:8443"]` | whom one of the patterns fits; see [`OriginPattern`] |
+/// | `true` | pages of the configured host, at any scheme and port; without one, of the host that the request was sent to |
+/// | `false` | all |
+/// | `"conn"` | pages of exactly the scheme, host and port that the request was sent to |
+/// | `["https://example.com", "//*.example.com:8443"]` | pages that fit one of the patterns; see [`OriginPattern`] |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origins {
     /// `false`.
     Any,
-    /// `true`, and the host that is configured. Without one, a name that an attacker points at this server's address is
-    /// as good as its own, so a server that isn't public should be given one.
+    /// `true`, with the configured host. Without a configured host, an attacker's domain that resolves to this server's
+    /// address is accepted too. So a server that isn't public should have a configured host.
     Host(Option<Box<str>>),
     /// `"conn"`.
     Same,
@@ -31,12 +31,12 @@ pub enum Origins {
     Listed(Box<[OriginPattern]>),
 }
 
-/// What a request was sent to.
+/// The scheme and host that a request was sent to.
 #[derive(Clone, Copy, Debug)]
 pub struct Site<'a> {
     /// `http` or `https`, as the client sees it.
     pub scheme: &'a str,
-    /// The `Host` header: a host, with a port if it isn't the scheme's own. None where there is no such header.
+    /// The `Host` header: a host, and a port if it isn't the scheme's default. None if the header is missing.
     pub authority: Option<&'a str>,
 }
 
@@ -48,7 +48,7 @@ impl Default for Origins {
 }
 
 impl Origins {
-    /// With the host that `true` stands for; the others stay as they are.
+    /// Sets the host for `true`. Other values stay unchanged.
     #[must_use]
     pub fn at_host(self, host: &str) -> Self {
         match self {
@@ -57,10 +57,10 @@ impl Origins {
         }
     }
 
-    /// Whether a request may connect, by its `Origin` header and what it was sent to.
+    /// Whether a request may connect, by its `Origin` header and the site that it was sent to.
     ///
-    /// Without the header it may. `null`, and whatever has no host, may not, unless anybody may; a header that isn't even
-    /// text is to be given as an empty one.
+    /// A request without the header may connect. A header without a host, such as `null`, is refused, except with `false`. For
+    /// a header that isn't text, pass an empty string.
     #[must_use]
     pub fn allow(&self, origin: Option<&str>, site: Site<'_>) -> bool {
         let Some(origin) = origin else { return true };
@@ -172,14 +172,14 @@ mod tests {
     }
 
     #[test]
-    fn who_sends_no_origin_is_no_browser() {
+    fn a_request_without_an_origin_may_connect() {
         for origins in [Origins::Any, Origins::default(), Origins::Same, listed(&[])] {
             assert!(origins.allow(None, SITE), "{origins:?}");
         }
     }
 
     #[test]
-    fn what_has_no_host_is_refused() {
+    fn an_origin_without_a_host_is_refused() {
         let odd = ["null", "", "file://", "chat.example.com", "//", "http://", "http://:4000", "http://a b", "data:x"];
         let deceiving =
             ["http://chat.example.com:4000@evil.com", "http://evil.com/chat.example.com", "http://a:b:4000"];
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schemes_own_port_needn_t_be_said() {
+    fn the_default_port_may_be_left_out() {
         for (scheme, authority, origin) in [
             ("https", "a.com", "https://a.com:443"),
             ("http", "a.com:80", "http://a.com"),
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_says_it_in_four_ways() {
+    fn a_configuration_may_have_four_kinds_of_values() {
         #[derive(Debug, serde::Deserialize)]
         struct Table {
             check_origin: Origins,

@@ -1,4 +1,4 @@
-//! A secret, which nothing prints.
+//! A secret that is never printed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,32 +6,32 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// Bytes that only the operator, and those whom the operator trusts, know. Neither `Debug` nor `Display` shows them, nor
-/// how many there are.
+/// The bytes of a secret. Neither `Debug` nor `Display` shows them or their number. Clones share the bytes.
 #[derive(Clone)]
 pub struct Secret(Arc<[u8]>);
 
 impl Secret {
-    /// A secret of these bytes. Configurations read theirs by a [`SecretSource`](super::SecretSource).
+    /// Makes a secret of these bytes. A configuration reads its secrets with a [`SecretSource`](super::SecretSource).
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
         Self(bytes.into())
     }
 
-    /// Whether a client presents this secret. It takes the same time wherever the two differ; an empty secret is nobody's.
+    /// Whether the presented bytes are this secret. The time doesn't depend on where the two differ. An empty secret never
+    /// matches.
     #[must_use]
     pub fn matches(&self, presented: &[u8]) -> bool {
-        // Digests, since comparing slices of two lengths would tell the length.
+        // Compares digests, because a comparison of slices with different lengths would reveal the length.
         let same: bool = Sha256::digest(&self.0).as_slice().ct_eq(Sha256::digest(presented).as_slice()).into();
         same && !self.0.is_empty()
     }
 
-    /// The secret as text, for who presents it to another.
+    /// Returns the secret as text, to send it to a server.
     ///
     /// # Errors
-    /// Where it is no text.
+    /// Returns an error if the secret isn't UTF-8.
     pub fn expose(&self) -> anyhow::Result<&str> {
-        std::str::from_utf8(&self.0).map_err(|_| anyhow::anyhow!("the secret is no text"))
+        std::str::from_utf8(&self.0).map_err(|_| anyhow::anyhow!("the secret is not text"))
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -62,7 +62,7 @@ mod tests {
         for other in [&b""[..], b"correct hors", b"correct horse ", b"Correct horse", b"correct horsf"] {
             assert!(!secret.matches(other), "{other:?}");
         }
-        assert!(!Secret::new(b"").matches(b""), "nothing at all is no secret");
+        assert!(!Secret::new(b"").matches(b""), "an empty secret never matches");
     }
 
     #[test]

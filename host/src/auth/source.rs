@@ -1,4 +1,4 @@
-//! Where a secret comes from.
+//! The source of a secret: an environment variable or a file.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -14,19 +14,19 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 use super::Secret;
 
-/// Bytes of a secret at most. Past it, a file is taken for the wrong one.
+/// The maximum number of bytes of a secret. A larger file is probably the wrong one.
 const SECRET_BYTES_MAX: usize = 64 << 10;
 
-/// Where a secret comes from: `{ env = "NAME" }` or `{ file = "path" }`. A configuration never holds one itself.
+/// The source of a secret: `{ env = "NAME" }` or `{ file = "path" }`. A configuration never contains the secret itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretSource {
     /// An environment variable.
     Env(String),
-    /// A file, without the newline that ends it. A relative path stands beside the configuration.
+    /// A file. A newline at its end isn't part of the secret. A relative path is relative to the configuration's directory.
     File(PathBuf),
-    /// A string stood there, which may well have been the secret. [`SecretSource::check`] refuses it.
+    /// A string in the configuration, which may be the secret itself. [`SecretSource::check`] refuses it.
     ///
-    /// It isn't refused while it is read, since an error of the TOML reader quotes the line, and so would print it.
+    /// It isn't refused during parsing, because an error of the TOML parser quotes the line, and would print the secret.
     Written,
 }
 
@@ -34,7 +34,7 @@ impl SecretSource {
     /// Refuses a secret that is written into the configuration.
     ///
     /// # Errors
-    /// Says where secrets come from, and doesn't repeat the one that was found.
+    /// Returns an error that says where secrets come from. It doesn't contain the secret.
     pub fn check(&self) -> Result<()> {
         ensure!(
             *self != Self::Written,
@@ -44,10 +44,11 @@ impl SecretSource {
         Ok(())
     }
 
-    /// Reads the secret. Relative paths are taken from the directory `beside`.
+    /// Reads the secret. Relative paths are relative to the directory `beside`.
     ///
     /// # Errors
-    /// Where it isn't there, is empty or has more than 64 KiB. Names the variable or the file, and never the content.
+    /// Returns an error if the secret doesn't exist, is empty or has more than 64 KiB. The error names the variable or the
+    /// file, and never contains the secret.
     pub fn read(&self, beside: &Path) -> Result<Secret> {
         self.check()?;
         match self {
@@ -69,7 +70,7 @@ fn from_file(path: &Path) -> Result<Secret> {
     File::open(path)
         .and_then(|file| file.take(most).read_to_end(&mut bytes))
         .with_context(|| format!("reading the secret in {}", path.display()))?;
-    // What an editor or `echo` adds, and no more: a secret may end in a space.
+    // Removes only the newline that an editor or `echo` adds, because a secret may end in a space.
     let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     checked(line).with_context(|| format!("the secret in {}", path.display()))
@@ -93,7 +94,7 @@ impl<'de> Visitor<'de> for Reading {
     type Value = SecretSource;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("{ env = \"NAME\" } or { file = \"path\" }, for secrets come from the environment or a file")
+        f.write_str("{ env = \"NAME\" } or { file = \"path\" }, because secrets come from the environment or a file")
     }
 
     fn visit_str<E>(self, _: &str) -> Result<SecretSource, E> {
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn it_names_a_variable_or_a_file() -> Result<()> {
+    fn a_source_names_a_variable_or_a_file() -> Result<()> {
         assert_eq!(parse("key = { env = \"NAME\" }")?, SecretSource::Env("NAME".into()));
         assert_eq!(parse("[key]\nfile = \"a/b\"")?, SecretSource::File("a/b".into()));
         let cases = [
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_is_written_down_is_refused_without_being_repeated() -> Result<()> {
+    fn a_secret_in_the_configuration_is_refused_without_being_repeated() -> Result<()> {
         let source = parse("key = \"hunter2\"")?;
         assert!(!format!("{source:?}").contains("hunter2"));
         for error in [source.check().err(), source.read(Path::new(".")).err()] {

@@ -1,18 +1,19 @@
-//! Erlang's external term format, as much of it as a token may hold.
+//! Reads Erlang's external term format, as far as a token may contain it.
 //!
-//! <https://www.erlang.org/doc/apps/erts/erl_ext_dist.html>. What isn't plain data (pids, ports, references, functions,
-//! bit strings), compressed terms, improper lists and floats as text (which OTP wrote before 17) are refused. A claimed length
-//! allocates nothing: what is kept is as long as the input at most, times the size of a [`Term`].
+//! The format: <https://www.erlang.org/doc/apps/erts/erl_ext_dist.html>. The reader refuses terms that aren't plain data
+//! (pids, ports, references, functions, bit strings), compressed terms, improper lists, and floats as text (which OTP wrote
+//! before 17). A length in the input allocates nothing by itself: the memory is at most the input's length times the size of a
+//! [`Term`].
 
 use super::json::DEPTH_MAX;
 
-/// Plain data.
+/// A term of plain data.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Term<'a> {
     Atom(String),
-    /// Within i64 and u64.
+    /// At least `i64::MIN`, and at most `u64::MAX`.
     Integer(i128),
-    /// Finite.
+    /// Always finite.
     Float(f64),
     Binary(&'a [u8]),
     List(Vec<Term<'a>>),
@@ -23,7 +24,7 @@ pub(super) enum Term<'a> {
 /// The first byte of every term.
 pub(super) const VERSION: u8 = 131;
 
-/// The tags that start a term.
+/// The tags: the first byte of a term after the version.
 pub(super) mod tag {
     pub(crate) const NEW_FLOAT: u8 = b'F';
     pub(crate) const SMALL_INTEGER: u8 = b'a';
@@ -44,21 +45,21 @@ pub(super) mod tag {
     pub(crate) const SMALL_ATOM_UTF8: u8 = b'w';
 }
 
-/// Erlang's own limit.
+/// The maximum number of characters of an atom, which is Erlang's own limit.
 const ATOM_CHARS_MAX: usize = 255;
 
-/// Reads one term that takes all of the bytes. None where it isn't one, or isn't plain data.
+/// Reads one term, which must take up all bytes. Returns none if the bytes aren't a term of plain data.
 pub(super) fn read(bytes: &[u8]) -> Option<Term<'_>> {
     let mut input = Input(bytes);
     if input.byte()? != VERSION {
         return None;
     }
-    // The payload of a token is a tuple around its data.
+    // One level more than the data may have, because the payload of a token is a tuple that contains the data.
     let term = input.term(DEPTH_MAX + 1)?;
     input.0.is_empty().then_some(term)
 }
 
-/// What is left to read.
+/// The bytes that haven't been read yet.
 struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
@@ -90,7 +91,7 @@ impl<'a> Input<'a> {
             tag::LIST => {
                 let length = self.u32()?;
                 let terms = self.terms(length, depth)?;
-                // A proper list ends in the empty one.
+                // A proper list ends with the empty list.
                 (self.byte()? == tag::NIL).then_some(Term::List(terms))?
             }
             tag::MAP => {
@@ -106,7 +107,7 @@ impl<'a> Input<'a> {
         grown((0..length).map(|_| self.term(depth)))
     }
 
-    /// A sign, and a magnitude of which the least byte comes first.
+    /// Reads a big integer: a length, a sign, and a magnitude with the least significant byte first.
     fn big(&mut self) -> Option<Term<'a>> {
         let length = self.byte()?;
         let is_negative = match self.byte()? {
@@ -159,7 +160,8 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Collects until the first none. Not `collect`, which may trust the length that the input claims.
+/// Collects terms, or returns none at the first none. It doesn't use `collect`, which may allocate the length that the input
+/// claims.
 fn grown<T>(terms: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
     let mut all = Vec::new();
     for term in terms {
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_business_in_a_token_is_refused() {
+    fn other_terms_than_plain_data_are_refused() {
         let cases: [(&str, &[u8]); 30] = [
             ("nothing", b""),
             ("only a version", b"\x83"),
@@ -251,9 +253,9 @@ mod tests {
         assert_eq!(read(&nested(1 << 20)), None);
     }
 
-    /// Terms that are damaged, from a fixed seed: what can still be read is no longer than what it was read from.
+    /// Reads randomly damaged terms, from a fixed seed. The size of a term that can still be read is bounded by its input.
     #[test]
-    fn noise_is_read_or_refused() {
+    fn damaged_terms_are_read_or_refused() {
         fn size(term: &Term<'_>) -> usize {
             1 + match term {
                 Term::List(terms) | Term::Tuple(terms) => terms.iter().map(size).sum(),

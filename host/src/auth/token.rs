@@ -1,9 +1,9 @@
-//! `Phoenix.Token`: what one side signs, the other verifies, given the same secret and salt.
+//! Signs and verifies a `Phoenix.Token`. The signer and the verifier must have the same secret and salt.
 //!
-//! `HEADER.PAYLOAD.SIGNATURE`, each in base64url without padding. The payload is the Erlang term
-//! `{data, signed_at in ms, max_age in s}`; see `json` for what data may be. It is signed and not encrypted: whoever has a
-//! token can read it. The rules are those of `Plug.Crypto.sign/4` and `verify/4`, and where the two of Phoenix's versions
-//! differ, those of the later one (after 2.1.1).
+//! A token is `HEADER.PAYLOAD.SIGNATURE`, each part in base64url without padding. The payload is the Erlang term
+//! `{data, signed_at in ms, max_age in s}`; the module `json` lists the allowed data. A token is signed and not encrypted:
+//! anyone who has a token can read it. The rules are those of `Plug.Crypto.sign/4` and `verify/4`. If versions of
+//! `plug_crypto` differ, the rules are those of the later one (after 2.1.1).
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,18 +20,18 @@ use super::json::{self, TooDeepOrLong};
 use super::term::{self, Term};
 use super::{Derivation, Leeway, Secret};
 
-/// Bytes of a token at most. Past it, none is signed, and what is presented is invalid.
+/// The maximum number of bytes of a token. A larger token isn't signed, and isn't valid.
 pub const TOKEN_BYTES_MAX: usize = 64 << 10;
 
-/// Bytes of a secret at least, as in Phoenix.
+/// The minimum number of bytes of a secret, as in Phoenix.
 const SECRET_BYTES_MIN: usize = 20;
 
-/// For how long a token is valid.
+/// The maximum age of a valid token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxAge {
-    /// So many seconds from when it was signed. With 0, it never is.
+    /// The number of seconds since the token was signed. With 0, the token is never valid.
     Seconds(u64),
-    /// Forever.
+    /// The token is valid forever.
     Infinity,
 }
 
@@ -42,41 +42,42 @@ impl Default for MaxAge {
     }
 }
 
-/// Why a token isn't taken. It says no more, since who presents it is told.
+/// Why a token isn't accepted. There are no more details, because the client that presents the token may see the error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenError {
-    /// There is none.
+    /// There is no token.
     Missing,
-    /// It isn't one, it was changed, it was signed with another secret or salt, or it isn't valid yet.
+    /// It isn't a token, it was changed, it was signed with another secret or salt, or it isn't valid yet.
     Invalid,
-    /// It was valid once.
+    /// It was valid, but is too old.
     Expired,
 }
 
-/// A value that can't be signed: it nests deeper than 64 levels, or its token would have more than 64 KiB.
+/// The error for a value that can't be signed: it nests deeper than 64 levels, or its token would have more than 64 KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unsignable;
 
-/// Signs and verifies with one secret, from any thread.
+/// Signs and verifies tokens with one secret. It can be used from any thread.
 pub struct Tokens {
     secret: Secret,
     keys: DerivedKeys,
 }
 
 impl Tokens {
-    /// With this secret, the `secret_key_base` of a Phoenix application.
+    /// Uses this secret, such as the `secret_key_base` of a Phoenix application.
     ///
     /// # Errors
-    /// Where it has less than 20 bytes.
+    /// Returns an error if the secret has less than 20 bytes.
     pub fn new(secret: Secret) -> anyhow::Result<Self> {
         anyhow::ensure!(
             secret.bytes().len() >= SECRET_BYTES_MIN,
-            "the secret is too short: it has at least {SECRET_BYTES_MIN} bytes; `openssl rand -base64 48` makes one"
+            "the secret is too short: it must have at least {SECRET_BYTES_MIN} bytes; `openssl rand -base64 48` makes one"
         );
         Ok(Self { secret, keys: DerivedKeys::default() })
     }
 
-    /// A token for `data`, signed at `now`, that is valid for `max_age` wherever it isn't verified with another one.
+    /// Signs `data` at the time `now`, and returns the token. The token is valid for `max_age`, unless the verifier uses
+    /// another maximum age.
     ///
     /// # Errors
     /// See [`Unsignable`].
@@ -101,11 +102,13 @@ impl Tokens {
         if token.len() > TOKEN_BYTES_MAX { Err(Unsignable) } else { Ok(token) }
     }
 
-    /// The data of a token. Where `max_age` is given, it stands over the one that the token says. Phoenix has no leeway; without
-    /// any, a token of a machine whose clock is a little ahead would be refused at first.
+    /// Verifies a token, and returns its data. `max_age` takes precedence over the token's own maximum age. Phoenix has no
+    /// leeway. Without one, a new token of a machine whose clock is a little ahead would be refused.
+    ///
+    /// Signatures are compared in constant time, and the payload isn't parsed before its signature is verified.
     ///
     /// # Errors
-    /// See [`TokenError`]. Signatures are compared in constant time, and nothing is read before its signature is right.
+    /// See [`TokenError`].
     pub fn verify(
         &self,
         derivation: &Derivation,
@@ -121,7 +124,7 @@ impl Tokens {
         json::to_json(&signed.data).ok_or(TokenError::Invalid)
     }
 
-    /// The payload, if its signature is right.
+    /// Returns the payload, if the signature is valid.
     fn payload(&self, derivation: &Derivation, token: &str) -> Option<Vec<u8>> {
         if token.len() > TOKEN_BYTES_MAX {
             return None;
@@ -129,7 +132,7 @@ impl Tokens {
         let (message, signature) = token.rsplit_once('.')?;
         let (header, payload) = message.split_once('.')?;
         let header = Header::parse(header)?;
-        // It refuses a further dot, padding, and bits that say nothing: no two texts are one token.
+        // The decoder refuses further dots, padding and unused bits, so each token has only one text.
         let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
         let key = self.keys.get(&self.secret, derivation);
@@ -143,7 +146,7 @@ impl Tokens {
     }
 }
 
-/// What was signed.
+/// The content of a payload.
 struct Signed<'a> {
     data: Term<'a>,
     /// Milliseconds since 1970.
@@ -162,7 +165,7 @@ impl<'a> Signed<'a> {
                     _ => return None,
                 }
             }
-            // As Phoenix signed before Plug did it.
+            // The form in which Phoenix signed before it used `plug_crypto`.
             Term::Map(pairs) => {
                 let of = |name: &str| {
                     let is = |key: &Term<'_>| matches!(key, Term::Atom(atom) if atom == name);
@@ -182,7 +185,8 @@ impl<'a> Signed<'a> {
             (Some(MaxAge::Seconds(seconds)), _) => i128::from(seconds) * 1000,
             (None, Term::Atom(name)) if name == "infinity" => return Ok(()),
             (None, Term::Integer(seconds)) => seconds * 1000,
-            // Cut as Elixir's `trunc` cuts it. 0.0001 s is no age of zero there.
+            // Truncated to milliseconds as by Elixir's `trunc`. A positive age that becomes 0 ms, such as 0.0001 s, doesn't
+            // expire the token as an age of zero does.
             (None, Term::Float(seconds)) if *seconds > 0.0 => {
                 return self.check_window((seconds * 1000.0) as i128, leeway, now.into());
             }
@@ -204,7 +208,7 @@ impl<'a> Signed<'a> {
     }
 }
 
-/// What it is signed with. We sign with the first; the others are accepted, as Plug accepts them.
+/// The algorithm of a signature. Tokens are signed with the first one. The others are accepted, as in `plug_crypto`.
 #[derive(Clone, Copy)]
 enum Header {
     Hs256,
@@ -219,7 +223,7 @@ impl Header {
         Self::ALL.into_iter().find(|header| header.encoded() == text)
     }
 
-    /// `HS256` and so on, in base64url.
+    /// Returns `HS256`, `HS384` or `HS512` in base64url.
     fn encoded(self) -> &'static str {
         match self {
             Self::Hs256 => "SFMyNTY",
@@ -232,12 +236,12 @@ impl Header {
 fn is_signed<M: Mac + KeyInit>(key: &[u8], message: &[u8], signature: &[u8]) -> bool {
     let mut mac = keyed::<M>(key);
     mac.update(message);
-    // In constant time.
+    // `verify_slice` compares in constant time.
     mac.verify_slice(signature).is_ok()
 }
 
 fn keyed<M: KeyInit>(key: &[u8]) -> M {
-    // HMAC hashes a key that is longer than its block, and fills up one that is shorter.
+    // HMAC hashes a key that is longer than its block, and pads a shorter one.
     M::new_from_slice(key).expect("HMAC takes a key of any length")
 }
 
@@ -285,7 +289,7 @@ impl fmt::Display for Unsignable {
 impl std::error::Error for Unsignable {}
 
 impl fmt::Debug for Tokens {
-    /// Neither the secret nor what is derived from it.
+    /// Shows neither the secret nor the derived keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tokens").finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! JSON Web Tokens with each kind of key, and those that only look like one.
+//! Tests of JSON Web Tokens: with each kind of key, damaged, and forged.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
@@ -11,10 +11,10 @@ use serde_json::json;
 use super::*;
 use crate::auth::Secret;
 
-/// The one in `jwks.json` under `shared`.
+/// The secret that `jwks.json` has under `shared`.
 const SHARED: &[u8] = b"only for tests, 32 bytes or more.";
 
-/// A file of keys that were made for these tests.
+/// The path of a key file, made only for these tests.
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/auth/testing/keys").join(name)
 }
@@ -45,7 +45,7 @@ fn signed(algorithm: Algorithm, kid: Option<&str>) -> String {
     encode(&header, &claims(), &signer(algorithm)).unwrap()
 }
 
-/// A token of any header, signed with these bytes as a secret, or not at all.
+/// A token with any header, signed with these bytes as a secret, or without a signature.
 fn forged(header: &Value, secret: Option<&[u8]>) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let message = format!("{}.{}", part(header), part(&claims()));
@@ -63,7 +63,7 @@ fn verify(jwt: &Jwt, token: &str) -> Result<Value, TokenError> {
     jwt.verify(Some(token), now()).map(Value::Object)
 }
 
-/// Each kind of key, alone.
+/// A verifier for each kind of key, with only that key.
 fn verifiers() -> [(Algorithm, Jwt); 4] {
     let read = |name| verifier(KeySet::read(&path(name)).unwrap());
     [
@@ -89,7 +89,7 @@ fn each_algorithm_verifies_its_own_and_no_other() {
 }
 
 #[test]
-fn a_token_doesn_t_choose_its_algorithm() {
+fn a_token_cannot_choose_its_algorithm() {
     let jwks = verifier(KeySet::read(&path("jwks.json")).unwrap());
     let pem = file("rsa-public.pem");
     let public = [pem.as_bytes(), pem.trim_end().as_bytes()];
@@ -101,7 +101,7 @@ fn a_token_doesn_t_choose_its_algorithm() {
                 assert_eq!(verify(&jwks, &token), Err(TokenError::Invalid), "{none}");
             }
         }
-        // The public key as if it were a shared secret.
+        // The public key is used as a shared secret.
         for secret in public {
             for kid in [json!(null), json!("rsa"), json!("shared")] {
                 let token = forged(&json!({"alg": "HS256", "typ": "JWT", "kid": kid}), Some(secret));
@@ -111,7 +111,7 @@ fn a_token_doesn_t_choose_its_algorithm() {
         }
     }
     let (_, shared) = &verifiers()[0];
-    // A key that the token brings along is not ours.
+    // A key in the token's own header isn't used.
     let brings = json!({"alg": "HS256", "jwk": {"kty": "oct", "k": URL_SAFE_NO_PAD.encode("mine")}});
     assert_eq!(verify(shared, &forged(&brings, Some(b"mine"))), Err(TokenError::Invalid));
     let critical = json!({"alg": "HS256", "crit": ["b64"], "b64": true});
@@ -135,7 +135,7 @@ fn the_kid_chooses_the_key() {
         (Algorithm::RS256, Some("other"), &invalid),
         (Algorithm::RS256, Some(""), &invalid),
         (Algorithm::ES256, Some("x25519"), &invalid),
-        // Only one key of the file is for this algorithm.
+        // Without `kid`: only one key of the file has this algorithm.
         (Algorithm::RS256, None, &good),
     ];
     for (algorithm, kid, expected) in cases {
@@ -157,7 +157,7 @@ fn damaged_tokens_are_invalid() {
         for end in 0..token.len() {
             assert_eq!(verify(&jwt, &token[..end]), Err(TokenError::Invalid), "{algorithm:?}, cut at {end}");
         }
-        // RSA takes its time, so every bit of the others and one of each of its letters.
+        // Every bit of a token, but only every seventh for RSA, which is slow.
         let step = if algorithm == Algorithm::RS256 { 7 } else { 1 };
         for bit in (0..token.len() * 8).step_by(step) {
             let mut bytes = token.clone().into_bytes();
@@ -190,7 +190,7 @@ fn claims_are_checked_after_the_signature() {
 }
 
 #[test]
-fn files_that_are_no_keys_say_why() {
+fn unusable_key_files_are_refused_with_the_reason() {
     let words = |found: anyhow::Result<KeySet>| format!("{:#}", found.unwrap_err());
     let files = [
         ("rsa-private.pem", "openssl pkey -pubout"),
@@ -199,7 +199,7 @@ fn files_that_are_no_keys_say_why() {
         ("certificate.pem", "openssl x509 -pubkey"),
         ("ec-384-public.pem", "P-256"),
         ("rsa-1024-public.pem", "2048 bits"),
-        ("README.md", "no public key in PEM"),
+        ("README.md", "neither a public key in PEM"),
         ("absent.pem", "No such file"),
     ];
     for (name, expected) in files {
@@ -207,13 +207,13 @@ fn files_that_are_no_keys_say_why() {
         assert!(error.contains(name) && error.contains(expected), "{error}");
     }
     let sets = [
-        ("{}", "no JWKS"),
-        ("{\"keys\": 1}", "no JWKS"),
+        ("{}", "not a JWKS"),
+        ("{\"keys\": 1}", "not a JWKS"),
         ("{\"keys\": []}", "no key for RS256"),
         ("{\"keys\": [1, {}, {\"kty\": \"AKP\"}]}", "its key number 3: its `kty` is none of"),
         (
             "{\"keys\": [{\"kty\": \"oct\", \"kid\": \"a\", \"k\": \"c2hvcnQ\"}]}",
-            "its key `a`: it is too weak: a secret for HS256 has 32",
+            "its key `a`: it is too weak: a secret for HS256 must have at least 32",
         ),
         (
             "{\"keys\": [{\"kty\": \"RSA\", \"n\": \"AQAB\", \"e\": \"AQAB\"}]}",
@@ -229,10 +229,10 @@ fn files_that_are_no_keys_say_why() {
     let many = json!({"keys": vec![json!({}); 101]}).to_string();
     assert!(words(KeySet::jwks(&many)).contains("at most 100"));
     let short = words(KeySet::shared(&Secret::new(b"hunter2")));
-    assert!(short.contains("32 bytes at least") && !short.contains("hunter2"), "{short}");
+    assert!(short.contains("at least 32 bytes") && !short.contains("hunter2"), "{short}");
 }
 
-/// A set of the keys of `jwks.json` by these names, with changes, in this order.
+/// A JWKS of these keys of `jwks.json`, in this order, with changes to their fields. A null removes a field.
 fn set(keys: &[(&str, Value)]) -> String {
     let all: Value = serde_json::from_str(&file("jwks.json")).unwrap();
     let of = |name: &str| all["keys"].as_array().unwrap().iter().find(|key| key["kid"] == name).unwrap().clone();
@@ -251,7 +251,7 @@ fn set(keys: &[(&str, Value)]) -> String {
 }
 
 #[test]
-fn a_key_that_cant_be_used_is_skipped_and_the_others_serve() {
+fn an_unusable_key_is_skipped_and_the_others_are_used() {
     let weak = URL_SAFE_NO_PAD.encode([&[0; 200][..], &[0xff; 128]].concat());
     let cases = [
         ("rsa", json!({ "kid": "bad", "n": weak }), "its key `bad`: it is too weak"),
@@ -287,7 +287,7 @@ fn a_key_that_cant_be_used_is_skipped_and_the_others_serve() {
 }
 
 #[test]
-fn of_two_keys_of_one_kid_the_first_serves() {
+fn of_two_keys_with_the_same_kid_the_first_is_used() {
     let modulus = URL_SAFE_NO_PAD.encode([0xff; 256]);
     let other = json!({ "n": modulus });
     let keys = KeySet::jwks(&set(&[("rsa", json!({})), ("rsa", other.clone()), ("ed", json!({}))])).unwrap();
@@ -295,7 +295,7 @@ fn of_two_keys_of_one_kid_the_first_serves() {
     assert_eq!(verify(&verifier(keys), &signed(Algorithm::RS256, Some("rsa"))), Ok(claims()));
     let second = verifier(KeySet::jwks(&set(&[("rsa", other), ("rsa", json!({}))])).unwrap());
     assert_eq!(verify(&second, &signed(Algorithm::RS256, Some("rsa"))), Err(TokenError::Invalid));
-    // The algorithm tells them apart.
+    // Keys with the same `kid` but different algorithms are both used.
     let keys = KeySet::jwks(&set(&[("rsa", json!({ "kid": "k" })), ("ed", json!({ "kid": "k" }))])).unwrap();
     assert!(keys.skipped().is_empty());
     let jwt = verifier(keys);
@@ -305,17 +305,21 @@ fn of_two_keys_of_one_kid_the_first_serves() {
 }
 
 #[test]
-fn a_key_without_a_kid_serves_alone() {
+fn a_key_without_a_kid_is_used_only_if_it_is_the_only_one() {
     let alone = KeySet::jwks(&set(&[("rsa", json!({ "kid": null })), ("ed", json!({}))])).unwrap();
     assert!(alone.skipped().is_empty());
     let alone = verifier(alone);
     assert_eq!(verify(&alone, &signed(Algorithm::RS256, None)), Ok(claims()));
     assert_eq!(verify(&alone, &signed(Algorithm::RS256, Some("rsa"))), Err(TokenError::Invalid));
     let two = KeySet::jwks(&set(&[("rsa", json!({ "kid": null })), ("rsa", json!({})), ("ed", json!({}))])).unwrap();
-    assert!(two.skipped()[0].starts_with("1 without a `kid`: it has 2 keys for RS256"), "{:?}", two.skipped());
+    assert!(
+        two.skipped()[0].starts_with("its keys without a `kid` (1): it has 2 keys for RS256"),
+        "{:?}",
+        two.skipped()
+    );
     assert_eq!(verify(&verifier(two), &signed(Algorithm::RS256, Some("rsa"))), Ok(claims()));
     let both = KeySet::jwks(&set(&[("rsa", json!({ "kid": null })), ("rsa", json!({ "kid": null }))]));
-    assert!(both.unwrap_err().to_string().contains("2 without a `kid`"));
+    assert!(both.unwrap_err().to_string().contains("without a `kid` (2)"));
 }
 
 #[test]

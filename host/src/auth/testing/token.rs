@@ -1,4 +1,4 @@
-//! Tokens of Phoenix, of ours, and of those who make up their own.
+//! Tests of tokens: signed by Phoenix, signed here, damaged, and forged.
 
 use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::auth::KeyDigest;
 
-/// What `Phoenix.Token` gave, one in a line.
+/// Tokens that `Phoenix.Token` has signed, one on each line.
 const VECTORS: &str = include_str!("vectors.jsonl");
 
 const SECRET: &[u8] = b"phxlab-secret-key-base-0123456789abcdefghijklmnopqrstuvwxyz-0123456789";
@@ -17,14 +17,14 @@ fn tokens() -> Tokens {
     Tokens::new(Secret::new(SECRET)).unwrap()
 }
 
-/// As in Phoenix.
+/// No leeway, as in Phoenix.
 const NONE: Leeway = Leeway { ahead: 0, beyond: 0 };
 
 fn at(seconds: f64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs_f64(seconds)
 }
 
-/// When the vectors were signed.
+/// When the vectors were signed, in seconds since 1970.
 const SIGNED: f64 = 1_750_000_000.0;
 
 fn derivation(vector: &Value) -> Derivation {
@@ -40,7 +40,7 @@ fn derivation(vector: &Value) -> Derivation {
     }
 }
 
-/// What each says in JSON, its age and when it was signed; and whether JSON can say all of it, so that we sign the same.
+/// The data of a vector in JSON, its maximum age, when it was signed, and whether signing that data here gives the same token.
 fn meaning(name: &str) -> (Value, MaxAge, f64, bool) {
     let day = MaxAge::default();
     match name {
@@ -50,7 +50,7 @@ fn meaning(name: &str) -> (Value, MaxAge, f64, bool) {
         "map with string keys" => (json!({"id": 7, "role": "admin"}), MaxAge::Seconds(1_209_600), SIGNED, true),
         "map with atom keys (OTP 25 encodes atoms as ATOM_EXT)" => (json!({"user_id": 7}), day, SIGNED, false),
         "unicode binary, max_age 60" => (json!("héllo"), MaxAge::Seconds(60), SIGNED, true),
-        // An atom of OTP 25, which later ones write in another way.
+        // It has an atom as written by OTP 25. Later versions write atoms in another form.
         "max_age infinity at signing" => (json!("x"), MaxAge::Infinity, SIGNED, false),
         "empty list / nil / tuple" => (json!(["ok", null, []]), day, SIGNED, false),
         "fractional signed_at" => (json!("user-42"), day, SIGNED + 0.5, true),
@@ -79,7 +79,7 @@ fn tokens_of_phoenix_verify_here_and_ours_are_the_same() {
 }
 
 #[test]
-fn a_token_has_its_time() {
+fn a_token_is_valid_until_its_maximum_age() {
     let (tokens, salt) = (tokens(), Derivation::of("user socket"));
     let (missing, invalid, expired) = (Err(TokenError::Missing), Err(TokenError::Invalid), Err(TokenError::Expired));
     let good = Ok(json!("user-42"));
@@ -110,7 +110,7 @@ fn a_token_has_its_time() {
 }
 
 #[test]
-fn a_leeway_lets_clocks_differ() {
+fn with_a_leeway_clocks_may_differ() {
     let (tokens, salt) = (tokens(), Derivation::of("user socket"));
     let (good, invalid, expired) = (Ok(json!(1)), Err(TokenError::Invalid), Err(TokenError::Expired));
     let signed = |age| tokens.sign(&salt, &json!(1), age, at(SIGNED)).unwrap();
@@ -169,7 +169,7 @@ fn damaged_tokens_are_invalid() {
     for bit in 0..token.len() * 8 {
         let mut bytes = token.clone().into_bytes();
         bytes[bit / 8] ^= 1 << (bit % 8);
-        // Where a byte is no UTF-8 any more, no caller can present it as text.
+        // Bytes that aren't UTF-8 can't be passed as text.
         if let Ok(changed) = String::from_utf8(bytes) {
             assert_eq!(verify(&changed), Err(TokenError::Invalid), "bit {bit}");
         }
@@ -197,7 +197,7 @@ fn damaged_tokens_are_invalid() {
     }
 }
 
-/// A token with a right signature around any bytes.
+/// A token with any bytes as its payload, and a valid signature.
 fn wrapped<M: Mac + KeyInit>(header: Header, payload: &[u8]) -> String {
     let key = tokens().keys.get(&Secret::new(SECRET), &Derivation::of("s"));
     let message = format!("{}.{}", header.encoded(), URL_SAFE_NO_PAD.encode(payload));
@@ -221,7 +221,7 @@ fn all_three_headers_are_accepted() {
     assert_eq!(tokens().verify(&Derivation::of("s"), Some(&mixed), None, NONE, at(2.0)), Err(TokenError::Invalid));
 }
 
-/// The signature is right in all of these, so that what is asked is how the term is read.
+/// The signature of all these tokens is valid, so the test covers how the term is read.
 #[test]
 fn payloads_are_read_strictly() {
     let (tokens, salt) = (tokens(), Derivation::of("s"));
@@ -252,8 +252,8 @@ fn payloads_are_read_strictly() {
         ("no tuple", b"\x83a\x07".to_vec()),
         ("a tuple of one", b"\x83h\x01a\x07".to_vec()),
         ("a tuple of four", b"\x83h\x04a\x07b\0\0\x03\xe8a\x3ca\x01".to_vec()),
-        ("a time that is none", b"\x83h\x03a\x07w\x03nowa\x3c".to_vec()),
-        ("an age that is none", b"\x83h\x03a\x07b\0\0\x03\xe8w\x03old".to_vec()),
+        ("a time that is an atom", b"\x83h\x03a\x07w\x03nowa\x3c".to_vec()),
+        ("an age that is an atom", b"\x83h\x03a\x07b\0\0\x03\xe8w\x03old".to_vec()),
         ("an age that is a list", b"\x83h\x03a\x07b\0\0\x03\xe8j".to_vec()),
         ("a map without data", b"\x83t\0\0\0\x01d\0\x06signedb\0\0\x03\xe8".to_vec()),
         ("trailing bytes", [around(b"a\x07"), vec![0]].concat()),
@@ -277,7 +277,7 @@ fn payloads_are_read_strictly() {
 }
 
 #[test]
-fn all_that_json_says_comes_back() {
+fn signed_json_is_verified_unchanged() {
     let (tokens, salt, now) = (tokens(), Derivation::of("s"), at(SIGNED));
     let there_and_back = |data: &Value| {
         let token = tokens.sign(&salt, data, MaxAge::default(), now).unwrap();
@@ -327,7 +327,7 @@ fn terms_are_written_as_erlang_writes_them() {
         let payload = json::payload(&data, 0, Some(0)).unwrap();
         assert_eq!(payload, [b"\x83h\x03", expected, b"a\0a\0"].concat(), "{data}");
     }
-    // Longer than a charlist may be.
+    // A list that is too long for the form of a charlist.
     let long = json::payload(&json!(vec![7; 65_536]), 0, None).unwrap();
     assert!(long.starts_with(b"\x83h\x03l\0\x01\0\0a\x07") && long.ends_with(b"a\x07ja\0w\x08infinity"));
 }
