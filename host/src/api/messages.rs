@@ -34,13 +34,13 @@ pub(super) struct Event {
     payload: Option<Box<RawValue>>,
     payload_base64: Option<String>,
     #[serde(default)]
-    except: Option<Left>,
+    except: Option<Excluded>,
 }
 
 /// The members that don't get a broadcast: all sockets of an id, or one member by its number.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Left {
+enum Excluded {
     Socket(String),
     Member(u64),
 }
@@ -144,8 +144,8 @@ impl Api {
         let payload = event.payload(Payload::check_object)?;
         let except = match event.except {
             None => Except::Nobody,
-            Some(Left::Member(member)) => Except::Member(member),
-            Some(Left::Socket(id)) => {
+            Some(Excluded::Member(member)) => Except::Member(member),
+            Some(Excluded::Socket(id)) => {
                 let people = self.node.people(&event.topic, usize::MAX);
                 let left = people.into_iter().filter(|person| person.socket_id.as_deref() == Some(&*id));
                 Except::Members(Arc::new(left.map(|person| person.member).collect::<HashSet<_>>()))

@@ -59,7 +59,7 @@ pub fn router(api: Api) -> Router {
         .route("/api/topics/{topic}/presence", get(topics::presence))
         .route("/api/plugins", get(plugins::list))
         .route("/api/plugins/{name}", get(plugins::one))
-        .route("/api/plugins/{name}/{wish}", post(plugins::change))
+        .route("/api/plugins/{name}/{command}", post(plugins::change))
         .route("/api/inspect", get(inspect::inspect))
         .route("/api/openapi.json", get(describe))
         .route("/api", any(unknown))

@@ -25,7 +25,7 @@ pub(super) struct Ask {
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The host that gets a request, and the key for it.
-struct Asked {
+struct Target {
     address: Address,
     key: Key,
 }
@@ -39,25 +39,25 @@ impl Ask {
     /// Sends a `GET` request and parses the answer as `T`. For an answer with a plugin's JSON, `T` keeps that part as raw
     /// text, because a [`Value`] can't represent all JSON.
     pub(super) fn get_as<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
-        let asked = self.asked()?;
-        let request = agent().get(asked.url(path));
-        asked.read(asked.with_key(request)?.call())
+        let target = self.target()?;
+        let request = agent().get(target.url(path));
+        target.read(target.with_key(request)?.call())
     }
 
     /// Sends a `POST` request with a JSON body and parses the answer as `T`.
     pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &str) -> Result<T> {
-        let asked = self.asked()?;
-        let request = agent().post(asked.url(path)).header("content-type", "application/json");
-        asked.read(asked.with_key(request)?.send(body))
+        let target = self.target()?;
+        let request = agent().post(target.url(path)).header("content-type", "application/json");
+        target.read(target.with_key(request)?.send(body))
     }
 
-    fn asked(&self) -> Result<Asked> {
+    fn target(&self) -> Result<Target> {
         let config = self.key.config()?;
         let named = self.host.as_deref().filter(|host| !host.is_empty());
         let configured = config.as_ref().map(|config| config.api.listen.as_ref().unwrap_or(&config.listen).as_str());
         let address = Address::parse(named.or(configured).unwrap_or(USUAL))?;
         let key = self.key.find(config.as_ref(), &address)?;
-        Ok(Asked { address, key })
+        Ok(Target { address, key })
     }
 }
 
@@ -68,7 +68,7 @@ fn agent() -> ureq::Agent {
     config.timeout_global(Some(ANSWER_TIMEOUT)).http_status_as_error(false).build().into()
 }
 
-impl Asked {
+impl Target {
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address.authority())
     }
@@ -81,25 +81,25 @@ impl Asked {
 
     fn read<T: DeserializeOwned>(&self, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<T> {
         let address = self.address.authority();
-        let asking = || {
+        let no_answer = || {
             format!("no answer from the host at {address}; is it running there? (--host ADDRESS:PORT names another)")
         };
-        let mut answer = answer.with_context(asking)?;
-        let text = answer.body_mut().read_to_string().with_context(asking)?;
-        let foreign = || format!("the server at {address} is not a Bennu host");
+        let mut answer = answer.with_context(no_answer)?;
+        let text = answer.body_mut().read_to_string().with_context(no_answer)?;
+        let not_bennu = || format!("the server at {address} is not a Bennu host");
         if answer.status().is_success() {
-            return serde_json::from_str(&text).with_context(foreign);
+            return serde_json::from_str(&text).with_context(not_bennu);
         }
-        let value: Value = serde_json::from_str(&text).with_context(foreign)?;
+        let value: Value = serde_json::from_str(&text).with_context(not_bennu)?;
         match (answer.status().as_u16(), value["error"]["message"].as_str()) {
-            (401, _) => Err(self.refused()),
+            (401, _) => Err(self.unauthorized()),
             (_, Some(message)) => Err(anyhow!("{message}")),
             (status, None) => bail!("the host at {address} answered {status}"),
         }
     }
 
     /// Makes the error for an answer 401: the host requires a key, or the key was wrong.
-    fn refused(&self) -> anyhow::Error {
+    fn unauthorized(&self) -> anyhow::Error {
         let (address, Key { secret, place }) = (self.address.authority(), &self.key);
         match secret {
             Some(_) => anyhow!("the host at {address} doesn't accept the key in {place}: {ELSEWHERE}"),

@@ -44,7 +44,7 @@ pub(super) struct Out;
 
 /// Marks the error of a command that ended because its output could not be written. [`finish`] reports the cause itself.
 #[derive(Debug)]
-struct Cut;
+struct OutputFailed;
 
 /// Writes a line to standard output, unless an earlier write has failed.
 pub(super) fn line(text: fmt::Arguments<'_>) {
@@ -58,12 +58,12 @@ pub(super) fn try_line(text: &str) -> io::Result<()> {
     let text = format!("{text}\n");
     let mut rest = text.as_bytes();
     while !rest.is_empty() {
-        match patiently(|| out.write(rest))? {
+        match retrying(|| out.write(rest))? {
             0 => return Err(ErrorKind::WriteZero.into()),
             written => rest = &rest[written..],
         }
     }
-    patiently(|| out.flush())
+    retrying(|| out.flush())
 }
 
 /// Ends a command: prints its error to standard error, if it failed, and returns the status of the process.
@@ -72,7 +72,7 @@ pub(crate) fn finish(done: Result<()>) -> ExitCode {
     let failure = lock().take();
     let mut status = ExitCode::SUCCESS;
     if let Err(error) = done
-        && !is_cut(&error)
+        && !is_output_failure(&error)
     {
         // The error may contain text of a plugin or a client, so control characters are escaped.
         write_error_line(&format!("bennu: {}", shown::lines(&plain(&format!("{error:#}")))));
@@ -87,9 +87,9 @@ pub(crate) fn finish(done: Result<()>) -> ExitCode {
 }
 
 /// Whether a command failed only because its output could not be written.
-fn is_cut(error: &anyhow::Error) -> bool {
-    let is_cut = |error: &io::Error| error.get_ref().is_some_and(|inner| inner.is::<Cut>());
-    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_cut))
+fn is_output_failure(error: &anyhow::Error) -> bool {
+    let is_output_failure = |error: &io::Error| error.get_ref().is_some_and(|inner| inner.is::<OutputFailed>());
+    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_output_failure))
 }
 
 /// Handles a command line without a valid command: it asks for help or the version, or can't be parsed.
@@ -100,7 +100,7 @@ pub(crate) fn explain(error: &clap::Error) -> ExitCode {
         return ExitCode::from(USAGE);
     }
     if let Err(failure) = printed {
-        note(failure);
+        keep_failure(failure);
     }
     finish(Ok(()))
 }
@@ -117,19 +117,19 @@ impl Write for Out {
 
 /// Runs an operation on standard output, unless an earlier operation has failed. Keeps the first failure for [`finish`].
 fn attempt<T>(work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    let cut = || io::Error::other(Cut);
+    let output_failed = || io::Error::other(OutputFailed);
     if lock().is_some() {
-        return Err(cut());
+        return Err(output_failed());
     }
-    patiently(work).map_err(|failure| {
-        note(failure);
-        cut()
+    retrying(work).map_err(|failure| {
+        keep_failure(failure);
+        output_failed()
     })
 }
 
 /// Repeats an operation until it is neither interrupted nor would block. Standard output may be a pipe that another process
 /// has made non-blocking, and then a write to the full pipe would fail.
-fn patiently<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+fn retrying<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match work() {
             Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(RETRY),
@@ -139,7 +139,7 @@ fn patiently<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
-fn note(failure: io::Error) {
+fn keep_failure(failure: io::Error) {
     lock().get_or_insert(failure);
 }
 
@@ -148,10 +148,10 @@ fn lock() -> std::sync::MutexGuard<'static, Option<io::Error>> {
     FAILURE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl fmt::Display for Cut {
+impl fmt::Display for OutputFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("standard output can't be written")
     }
 }
 
-impl std::error::Error for Cut {}
+impl std::error::Error for OutputFailed {}

@@ -40,7 +40,7 @@ enum What {
         /// The file, or - for standard input
         #[arg(value_name = "FILE")]
         input: PathBuf,
-        /// Keep the existing data of the plugins, and overwrite the imported keys
+        /// Keep the existing data of the plugins. Imported keys replace existing ones
         #[arg(long, conflicts_with = "replace")]
         merge: bool,
         /// First delete the existing data of the plugins that are in the file

@@ -44,10 +44,10 @@ pub async fn check(config: &Config) -> Result<Checked> {
     let (sources, settings) = (config.sources()?, config.settings()?);
     let store = Store::in_memory(config.limits.store())?;
     let loader = loader(config, Arc::new(NoHost), store, config.limits.instances)?;
-    let terms = LibraryOptions { settings, probation: (&config.reload).into() };
+    let options = LibraryOptions { settings, probation: (&config.reload).into() };
     let (routes, statuses) = (Arc::new(RouteTable::default()), Arc::new(PluginStatuses::default()));
     let mut library =
-        Library::new(loader, sources.clone(), terms, Builds::default(), (Arc::clone(&routes), Arc::clone(&statuses)));
+        Library::new(loader, sources.clone(), options, Builds::default(), (Arc::clone(&routes), Arc::clone(&statuses)));
     library.start().await;
     let plugins = statuses.all();
     let mut findings = findings(config, &sources, &plugins)?;

@@ -35,7 +35,7 @@ pub(super) async fn open(config: &Config) -> Result<Store> {
 
 /// Logs a warning that names stored data without a plugin. A plugin whose file was renamed starts without its data, and this
 /// warning gives the reason.
-pub(super) async fn tell_of_unclaimed(store: &Store, statuses: &PluginStatuses) {
+pub(super) async fn log_unclaimed(store: &Store, statuses: &PluginStatuses) {
     match unclaimed(store, statuses).await {
         Ok(unclaimed) if unclaimed.is_empty() => {}
         Ok(unclaimed) => {

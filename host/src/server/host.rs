@@ -105,8 +105,8 @@ impl Host {
         let loader = loader(config, Arc::new(surroundings), store, config.limits.instances)?;
         vital.spawn("the thread that interrupts plugins", loader.engine.ended());
         let builds = Builds::open(&config.data.join("builds")).context("`data` can't be used")?;
-        let terms = LibraryOptions { settings, probation: (&config.reload).into() };
-        let mut library = Library::new(loader, sources.clone(), terms, builds, (routes, Arc::clone(&statuses)));
+        let options = LibraryOptions { settings, probation: (&config.reload).into() };
+        let mut library = Library::new(loader, sources.clone(), options, builds, (routes, Arc::clone(&statuses)));
         library.remember(Kinds::open(&config.data).context("`data` can't be used")?);
         let known = Arc::clone(&statuses);
         if config.mounts().values().any(MountTable::relies_on_the_only_gatekeeper) {
@@ -131,9 +131,9 @@ impl Host {
             None => Router::new(),
         };
         library.start().await;
-        data::tell_of_unclaimed(&node.store, &known).await;
+        data::log_unclaimed(&node.store, &known).await;
         findings(config, &sources, &known.all())?.iter().for_each(Finding::log);
-        say_open_mounts(config, &node.routes, listener.local_addr()?);
+        log_open_mounts(config, &node.routes, listener.local_addr()?);
         let limits = config.limits.clone();
         Ok(Self {
             listener,
@@ -294,7 +294,7 @@ fn access(config: &Config) -> Result<Option<Access>> {
 
 /// Logs the mounts without authentication, if other machines can reach the address. The plugins must have been loaded, because
 /// the result depends on whether there is a gatekeeper.
-fn say_open_mounts(config: &Config, routes: &RouteTable, address: SocketAddr) {
+fn log_open_mounts(config: &Config, routes: &RouteTable, address: SocketAddr) {
     let mounts = config.mounts();
     let paths = |is_open: &dyn Fn(&MountTable) -> bool| {
         let open = mounts.iter().filter(|(_, mount)| is_open(mount)).map(|(path, _)| path.as_str());
