@@ -64,7 +64,7 @@ struct Sent {
     reply: Option<Reply>,
 }
 
-/// The plugin's reply. Its JSON is printed exactly as the plugin wrote it.
+/// The plugin's reply. Its JSON is raw text, so that it is printed as the plugin wrote it.
 #[derive(Deserialize)]
 struct Reply {
     status: String,

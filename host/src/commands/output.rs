@@ -143,7 +143,7 @@ fn keep_failure(failure: io::Error) {
     lock().get_or_insert(failure);
 }
 
-/// Locks the failure. A poisoned lock is used anyway, because no holder can panic halfway through a change.
+/// No panic can leave the data half changed, so a poisoned lock is used like any other.
 fn lock() -> std::sync::MutexGuard<'static, Option<io::Error>> {
     FAILURE.lock().unwrap_or_else(PoisonError::into_inner)
 }

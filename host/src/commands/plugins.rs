@@ -84,7 +84,7 @@ pub(super) fn show(name: &str, plugin: &Value) {
         out_line!(
             "  generation {generation} was rolled back automatically after {faults} faults; {commits} commits were discarded"
         );
-        // If a later build serves, the file no longer has the refused build.
+        // Not if a later build serves, because the file then no longer contains the refused build.
         if plugin["generation"].as_u64() < generation.as_u64() {
             out_line!("    `bennu plugins reload {name}` loads the build in its file anyway");
         }

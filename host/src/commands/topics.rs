@@ -40,7 +40,7 @@ pub(super) struct Presence {
     json: bool,
 }
 
-/// The presences of one key. Their metas are printed exactly as the plugin wrote them.
+/// The presences of one key. Their metas are raw text, so that they are printed as the plugin wrote them.
 #[derive(Deserialize, Serialize)]
 struct Online {
     metas: Vec<Box<RawValue>>,

@@ -180,7 +180,7 @@ impl Host {
     /// # Errors
     /// Returns the vital task or thread that has ended. The host has then stopped in the same order.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) -> Result<(), Ended> {
-        // Dropping the reactors ends their threads. The binding keeps them until the end of this function.
+        // The threads of the reactors end when the last reference is dropped. This one is kept until the end of the function.
         let Self {
             listener,
             mounts,

@@ -134,7 +134,7 @@ impl Shared {
         std::mem::swap(&mut queue.waiting, lines);
     }
 
-    /// Locks the queue. A poisoned lock is used anyway, because no holder can panic halfway through a change.
+    /// No panic can leave the data half changed, so a poisoned lock is used like any other.
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
