@@ -1,4 +1,4 @@
-//! The changes in a topic's presences, as its members are sent them.
+//! The changes of a topic's presences, in the form that its members get.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

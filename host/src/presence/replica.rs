@@ -66,8 +66,8 @@ impl Replica {
     }
 
     /// Writes the `phx_ref` of the entry with this clock: eight digits for the replica, then the digits of the clock.
-    /// Refs of different replicas are equal with a probability of 2^-48, and refs of one replica never. Clients compare
-    /// only refs of one key in one topic.
+    /// Refs of one replica are always different. Refs of two replicas can be equal, with a probability of 2^-48.
+    /// Clients compare only refs of one key in one topic.
     pub(super) fn write_ref(&self, clock: u64, out: &mut String) {
         write_digits(self.0.mark, MARK_BITS, out);
         write_digits(clock, u64::BITS - clock.leading_zeros(), out);

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 /// A set of clocks: all clocks up to one, and single clocks beyond it.
 ///
-/// A known clock without an entry stands for a removed entry, so a clock must never be removed from the set. The single
-/// clocks become more only while a write between them hasn't arrived.
+/// A known clock without an entry stands for a removed entry, so a clock must never be removed from the set. Single
+/// clocks accumulate only while a write between them hasn't arrived.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     through: u64,

@@ -36,7 +36,7 @@ impl Serializer {
     #[must_use]
     pub fn for_version(vsn: Option<&str>) -> Option<Self> {
         let Some(vsn) = vsn else { return Some(Self::V1) };
-        // A pre-release is an earlier version than `x.y.z`, so it doesn't match.
+        // A pre-release such as `2.0.0-rc.1` comes before `2.0.0`, so it doesn't match.
         let version = Version::parse(vsn).ok().filter(|version| version.pre.is_empty())?;
         match (version.major, version.minor) {
             (1, 0) => Some(Self::V1),

@@ -44,7 +44,7 @@ pub struct Subscriber {
     pub member: Arc<dyn Any + Send + Sync>,
 }
 
-/// Is called for each broadcast to a topic, and needs no client.
+/// An observer of a topic. It is called for each broadcast to the topic, and has no client.
 pub trait BroadcastObserver: Send + Sync {
     /// Handles a broadcast. Calls come in the order of the broadcasts, under the audience's lock, so this must not
     /// wait. The caller drops the returned value after it has released the lock. An observer that may hold the last
@@ -53,10 +53,10 @@ pub trait BroadcastObserver: Send + Sync {
     fn observe(&self, broadcast: &Broadcast) -> Option<Arc<dyn Any + Send + Sync>>;
 }
 
-/// The decision about a broadcast, and its delivery.
+/// A future that decides about a broadcast, and delivers it.
 pub type Deferred = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// May handle a broadcast, in place of its normal delivery.
+/// Can take over a broadcast, in place of its normal delivery.
 pub trait Interceptor: Send + Sync {
     /// Returns a future that handles the broadcast, or `None` for its normal delivery. The future runs in the
     /// broadcast's place in the topic's order. Later broadcasts wait for its end.

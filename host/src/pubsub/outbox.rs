@@ -27,8 +27,8 @@ impl Default for OutboxLimits {
     }
 }
 
-/// Wakes the driver of many outboxes. An outbox calls it once, and then not again until the driver has looked into the
-/// outbox. A close is the exception: it always calls it.
+/// Wakes the driver of many outboxes. An outbox calls [`wake`](Self::wake) once, and then not again until the driver
+/// has taken from the outbox. A close is the exception: it always calls `wake`.
 pub trait OutboxWaker: Send + Sync {
     /// The outbox with this number has work for its driver. This must not block. The outbox may be gone by the time the
     /// driver looks.
@@ -44,7 +44,7 @@ pub struct Outbox {
     limits: OutboxLimits,
     /// One lock for the frames, their bytes and the wake flags, which change together. It is held only to move frames.
     inner: Mutex<Inner>,
-    /// The waker of a driver that is woken, and the driver's number for this outbox.
+    /// The waker of the driver, if it has one, and the driver's number for this outbox.
     waker: OnceLock<(Arc<dyn OutboxWaker>, usize)>,
 }
 

@@ -12,7 +12,7 @@ use crate::contract::Behaviour;
 use crate::protocol::Pattern;
 use crate::store::Owner;
 
-/// The callbacks for a topic without a member that a plugin exports.
+/// The exported callbacks of a plugin that concern a topic and no member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Takes {
     /// `handle_message`.
@@ -31,7 +31,7 @@ pub struct Route {
     pub plugin: Arc<str>,
     /// The plugin's generation.
     pub generation: u32,
-    /// The callbacks for topics that the plugin exports.
+    /// The exported callbacks that concern a topic and no member.
     pub takes: Takes,
     /// The owner of the plugin's data in the store.
     pub owner: Owner,
