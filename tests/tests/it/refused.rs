@@ -151,8 +151,12 @@ async fn descriptions_that_make_no_sense() -> Result<()> {
         ("a star in the middle", Crafted::serving("a*b"), "a star may stand only at the end"),
         ("the heartbeat's topic", Crafted::serving("phoenix"), "belongs to the protocol's heartbeat"),
         ("a pattern twice", Crafted::serving("a").route("b").route("a"), "the pattern `a` twice"),
-        ("an unknown option", Crafted::serving("a").option("speed", "high"), "it knows `turns`"),
-        ("an unknown value", Crafted::serving("a").option("turns", "mine"), "allowed are `member` and `topic`"),
+        ("an unknown option", Crafted::serving("a").option("speed", "high"), "the known options are `turns`"),
+        (
+            "an unknown value",
+            Crafted::serving("a").option("turns", "mine"),
+            "the allowed values are `member` and `topic`",
+        ),
         ("too many routes", many, "`describe` names 257 routes; at most 256"),
         ("too many events", curious, "intercepts 65 events; at most 64"),
         ("nobody to ask", Crafted::serving("a").intercepting("e"), "doesn't export `handle-out`"),
@@ -171,7 +175,7 @@ async fn topics_of_another_plugin() -> Result<()> {
     )
     .await?;
     let why = host.refusal("chat", &places::guest("echo")?).await?;
-    ensure!(why.contains("belongs to the plugin `echo` already; give one of the two another topic"), "{why}");
+    ensure!(why.contains("already belongs to the plugin `echo`; give one of them another topic"), "{why}");
     cast.play("alice > new_msg {\"body\": \"hi\"}\nalice < new_msg …\nalice < ok …").await?;
     // A part of another's topics is another thing: the longer pattern has it.
     let part = host.put("part", &Crafted::serving("room:vip:*").build()?).await?;

@@ -333,7 +333,7 @@ async fn a_topic_that_is_let_go_is_given_to_who_waits_for_it() -> Result<()> {
     for waiting in ["alpha", "zeta"] {
         let host = Setup::new().plugin("owner", Crafted::serving("new:*").build()?).start().await?;
         let why = host.refusal(waiting, &Crafted::serving("new:*").build()?).await?;
-        ensure!(why.contains("belongs to the plugin `owner` already"), "{why}");
+        ensure!(why.contains("already belongs to the plugin `owner`"), "{why}");
         let mark = host.log().len();
         host.put("owner", &Crafted::serving("else:*").build()?).await?;
         let loaded = |line: &Line| line.field("plugin") == waiting && line.message().starts_with("plugin_loaded");
