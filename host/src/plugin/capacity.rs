@@ -22,7 +22,7 @@ type Instances = Vec<Box<Instance>>;
 pub(super) struct Idle(Mutex<Instances>);
 
 impl Idle {
-    // No code panics while it holds this lock, so a poisoned lock is still consistent.
+    // No panic can leave the data half changed, so a poisoned lock is used like any other.
     pub(super) fn lock(&self) -> MutexGuard<'_, Instances> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -136,7 +136,7 @@ impl PluginStatuses {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, PluginStatus>> {
-        // No code panics while it holds this lock, so a poisoned lock is still consistent.
+        // No panic can leave the data half changed, so a poisoned lock is used like any other.
         self.plugins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
