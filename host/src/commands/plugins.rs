@@ -91,7 +91,7 @@ pub(super) fn show(name: &str, plugin: &Value) {
         out_line!("  last load refused: {}", shown::name(error));
     }
     let gone = match (is_served, plugin["is_unloaded"] == true) {
-        (true, _) => "its file has vanished; the last good generation goes on serving",
+        (true, _) => "its file has vanished; the last good generation continues to serve",
         (false, true) => "its file has vanished; put it back before a reload",
         (false, false) => "its file has vanished",
     };
