@@ -368,7 +368,7 @@ fn an_upgrade_can_be_tested_alone() {
     let old = World { moved_ms: 2500, ..World::default() };
     assert_eq!(upgrade_room::<NewPlayer>(0, &old), Ok(NewWorld { seconds: 2.5 }));
     let asking = upgrade_room::<NewPlayer>(9, &old).map_err(text).unwrap_err();
-    assert_eq!(asking, "failed: the store was asked in a callback that has none");
+    assert_eq!(asking, "failed: this callback has no access to the store");
 }
 
 #[test]

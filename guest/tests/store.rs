@@ -153,7 +153,7 @@ fn handle_out_reads_and_doesnt_write() {
     alice.assert_push("news", json!({ "last": "seeded" }));
     stage.broadcast("shelf", "news", json!({ "write": true }));
     alice.assert_error();
-    let says = "failed: the store was written to in a callback that only reads";
+    let says = "failed: this callback may only read the store";
     assert_eq!((stage.faults()[0].to_string().as_str(), stage.stored::<bool>("written")), (says, None));
 }
 

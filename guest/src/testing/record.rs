@@ -81,11 +81,11 @@ impl Record {
         if self.power == Capability::Member {
             return Ok(&self.facts);
         }
-        Err(Fault::failed("a member was asked about in a callback that has none"))
+        Err(Fault::failed("this callback has no member"))
     }
 
     pub(super) fn request(&self) -> Result<&Asked, Fault> {
-        let none = || Fault::failed("a request was asked about in a callback that has none");
+        let none = || Fault::failed("this callback has no connection request");
         self.facts.request.as_ref().ok_or_else(none)
     }
 
@@ -265,7 +265,7 @@ impl Record {
 
     /// What it sees of what is stored.
     pub(super) fn stored(&mut self) -> Result<&mut Draft, Fault> {
-        self.draft.as_mut().ok_or_else(|| Fault::failed("the store was asked in a callback that has none"))
+        self.draft.as_mut().ok_or_else(|| Fault::failed("this callback has no access to the store"))
     }
 
     /// The same, to write.
@@ -273,7 +273,7 @@ impl Record {
         let is_reading = self.power == Capability::Reads;
         let draft = self.stored()?;
         if is_reading {
-            return Err(Fault::failed("the store was written to in a callback that only reads"));
+            return Err(Fault::failed("this callback may only read the store"));
         }
         Ok(draft)
     }

@@ -1,27 +1,29 @@
-//! The one trait between what a channel means and what runs it.
+//! The one trait between the channel logic of the host and the code that runs callbacks.
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::{Call, Decision, Fault, Outcome, Passing, TopicCall, Upgrade};
 
-/// A call under way.
+/// The future of a running call.
 pub type CallFuture<'a, T> = BoxFuture<'a, Result<T, Fault>>;
 
-/// What runs callbacks: a wasm plugin, or a scripted one in tests.
+/// The code that runs callbacks: a wasm plugin, or a scripted behaviour in tests.
 ///
-/// A call that was started is driven to its end; one that is dropped may leave nothing behind but its cost. The same call may be
-/// made more than once: nothing comes of one but what is made of its outcome.
+/// The host polls a call until it ends, or drops the future. A dropped call leaves nothing behind. The host may make
+/// the same call more than once, so a call has no effect of its own: only the host carries its outcome out.
 pub trait Behaviour: Send + Sync {
-    /// Runs one callback.
+    /// Runs one callback of a member.
     fn call<'a>(&'a self, call: &'a Call) -> CallFuture<'a, Outcome>;
 
     /// Runs one callback of a topic, without a member.
     fn call_topic<'a>(&'a self, call: &'a TopicCall) -> CallFuture<'a, Outcome>;
 
-    /// Decides about an intercepted event, for each recipient in their order. Reads only.
+    /// Returns a decision about an intercepted event for each recipient, in the recipients' order. The call may only
+    /// read.
     fn filter<'a>(&'a self, passing: &'a Passing) -> CallFuture<'a, Vec<Decision>>;
 
-    /// Takes over a state that another version wrote; none where it can't, and takes them as they are. Reads only.
+    /// Upgrades a state that another version wrote, and returns the new state. Returns `None` if the plugin has no
+    /// `upgrade`; the host then passes the old bytes on unchanged. The call may only read.
     fn upgrade<'a>(&'a self, upgrade: &'a Upgrade) -> CallFuture<'a, Option<Bytes>>;
 }

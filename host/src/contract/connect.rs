@@ -1,59 +1,59 @@
-//! What a client that connects shows, and what it is granted.
+//! A client's request to connect, and the answer to it.
 
 use std::net::SocketAddr;
 
 use super::{CallFuture, Fault};
 use crate::protocol::{NAME_BYTES_MAX, read_object};
 
-/// Names with values, in the order sent.
+/// Names with values, in the order in which the client sent them.
 pub type Headers = Box<[(Box<str>, Box<str>)]>;
 
-/// The address that a client asked for.
+/// The address that a client requested.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Uri {
-    /// `http` or `https`, as far as the host itself knows.
+    /// `http` or `https`, as far as the host can tell.
     pub scheme: Box<str>,
-    /// The name that the client called.
+    /// The host name in the request.
     pub host: Box<str>,
-    /// The port that it called.
+    /// The port in the request.
     pub port: u16,
-    /// Such as `/socket/websocket`.
+    /// The path, such as `/socket/websocket`.
     pub path: Box<str>,
-    /// What stands behind the question mark, undecoded.
+    /// The text after the question mark, not decoded.
     pub query: Box<str>,
 }
 
 /// A request to connect, as a gatekeeper reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// The path at which the client knocks, such as `/socket`.
+    /// The path of the mount, such as `/socket`.
     pub mount: Box<str>,
-    /// `websocket` or `longpoll`.
+    /// The transport: `websocket` or `longpoll`.
     pub transport: &'static str,
     /// The parameters of the request, a JSON object.
     pub params: Box<str>,
-    /// All headers, names in lower case.
+    /// All headers, with names in lower case.
     pub headers: Headers,
-    /// Where the request comes from.
+    /// The address from which the request comes.
     pub peer: SocketAddr,
-    /// What it asks for.
+    /// The address that the client requested.
     pub uri: Uri,
-    /// The token that came apart from the parameters, where the mount takes one.
+    /// The token that was sent separately from the parameters, if the mount accepts one.
     pub auth_token: Option<Box<str>>,
 }
 
-/// Who a socket is.
+/// The identity of a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The id by which it can be disconnected, such as `user_socket:42`.
+    /// The id by which the socket can be disconnected, such as `user_socket:42`.
     pub socket_id: Option<Box<str>>,
-    /// The user.
+    /// The user's id.
     pub user: Option<Box<str>>,
-    /// What else is known of it, a JSON object.
+    /// Further facts about the client, a JSON object.
     pub claims: Box<str>,
 }
 
-/// Nobody in particular.
+/// The identity of an anonymous client.
 impl Default for Identity {
     fn default() -> Self {
         Self { socket_id: None, user: None, claims: "{}".into() }
@@ -63,30 +63,31 @@ impl Default for Identity {
 /// The answer to a request to connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// The client is let in.
+    /// The client may connect, with this identity.
     Granted(Identity),
-    /// It is not, with an HTTP status and a body.
+    /// The client may not connect. It gets an HTTP status and a body.
     Refused {
-        /// From 400 to 599.
+        /// The HTTP status, from 400 to 599.
         status: u16,
-        /// Text for the client.
+        /// The text for the client.
         body: String,
     },
 }
 
-/// The most bytes of the text of a socket's claims, and of what a refused client is told.
+/// The maximum size of a socket's claims, and of the body that a refused client gets, in bytes.
 const CLAIMS_BYTES_MAX: usize = 16 << 10;
 
 impl Admission {
-    /// Itself, if what a gatekeeper said makes sense.
+    /// Checks a gatekeeper's decision, and returns it unchanged.
     ///
     /// # Errors
-    /// [`Fault`] where an id is too long, the claims are too large or no JSON object, or the status is none of an error.
+    /// Returns a [`Fault`] if an id is too long, if the claims are too large or not a JSON object, or if the status
+    /// is not between 400 and 599.
     pub fn checked(self) -> Result<Self, Fault> {
         match &self {
             Self::Granted(identity) => identity.check()?,
             Self::Refused { status, .. } if !(400..600).contains(status) => {
-                return Err(Fault::failed(format!("a refusal has a status from 400 to 599, not {status}")));
+                return Err(Fault::failed(format!("the status of a refusal must be from 400 to 599, not {status}")));
             }
             Self::Refused { body, .. } => check_size("a refusal's body", body.len(), CLAIMS_BYTES_MAX)?,
         }
@@ -102,7 +103,7 @@ impl Identity {
         check_size("claims", self.claims.len(), CLAIMS_BYTES_MAX)?;
         read_object(&self.claims)
             .map(drop)
-            .map_err(|error| Fault::failed(format!("the claims of an identity are a JSON object: {error}")))
+            .map_err(|error| Fault::failed(format!("the claims of an identity must be a JSON object: {error}")))
     }
 }
 
@@ -113,12 +114,12 @@ fn check_size(what: &str, bytes: usize, most: usize) -> Result<(), Fault> {
     Ok(())
 }
 
-/// What decides who may connect: a wasm component, or a scripted one in tests.
+/// The code that decides whether a client may connect: a wasm component, or a scripted gatekeeper in tests.
 pub trait Gatekeeper: Send + Sync {
-    /// Decides about one request. A fault refuses it.
+    /// Decides about one request. A fault refuses the request.
     fn connect(&self, request: Request) -> CallFuture<'_, Admission>;
 
-    /// The plugin that it is, and its generation, for the log.
+    /// Returns the plugin's name and its generation, for the log.
     fn origin(&self) -> (&str, u32) {
         ("", 0)
     }
@@ -129,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_verdict_that_makes_no_sense_is_a_fault() {
+    fn an_invalid_decision_is_a_fault() {
         let granted = |socket_id: &str, claims: &str| {
             let socket_id = Some(socket_id.into());
             Admission::Granted(Identity { socket_id, user: None, claims: claims.into() }).checked().is_ok()
@@ -138,7 +139,7 @@ mod tests {
         assert!(!granted(&"x".repeat(256), "{}"));
         assert!(!granted("", "[]"));
         assert!(!granted("", "{"));
-        // Whoever reads claims later must be able to.
+        // The checked claims must stay readable: they are parsed again later.
         assert!(!granted("", r#"{"n":1e999}"#) && !granted("", r#"{"s":"\ud800"}"#));
         assert!(!granted("", &format!("{{\"a\":\"{}\"}}", "x".repeat(CLAIMS_BYTES_MAX))));
         for (status, is_sane) in [(400, true), (599, true), (399, false), (600, false)] {

@@ -1,7 +1,8 @@
-//! What goes into a plugin and what comes out: the words that everything between the socket and wasm is said in.
+//! The contract between the host and plugins, as Rust types: the calls that go into a plugin, and what comes out.
 //!
-//! A [`Behaviour`] is a function of the state that the host keeps: it gets a [`Call`] and gives an [`Outcome`] or a
-//! [`Fault`]. What a call asks for goes into a [`Record`], which refuses what can't be done; `channel` does the rest.
+//! A [`Behaviour`] is a function of the state that the host keeps: it gets a [`Call`] and returns an [`Outcome`] or a
+//! [`Fault`]. Every effect that a call asks for goes into a [`Record`], which refuses an effect that can't be carried
+//! out. The module `channel` commits the outcome.
 
 mod behaviour;
 mod call;
@@ -10,7 +11,7 @@ mod effect;
 mod fault;
 mod limits;
 mod outcome;
-// The words are the SDK's own, so that a client reads the same from the host and from a plugin.
+// The SDK's own file, so that a client gets the same texts from the host as from a plugin.
 #[path = "../../../guest/src/plain.rs"]
 mod plain;
 mod record;

@@ -1,4 +1,4 @@
-//! What a call may read of its host, beyond the state that it is given.
+//! The host's data that a call may read, apart from the state that the call is given.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,60 +10,61 @@ use crate::protocol::Topic;
 /// A member of a topic, as others see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {
-    /// Its number.
+    /// The member's number.
     pub member: u64,
-    /// Its user.
+    /// The member's user.
     pub user: Option<Box<str>>,
-    /// The id of its socket.
+    /// The id of the member's socket.
     pub socket_id: Option<Box<str>>,
 }
 
-/// Why a token isn't taken.
+/// The reason why a token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenProblem {
-    /// There is none.
+    /// The token is missing.
     Missing,
-    /// It wasn't signed with this secret and salt, or it is damaged.
+    /// The token wasn't signed with this secret and salt, or it is damaged.
     Invalid,
-    /// It is too old.
+    /// The token has expired.
     Expired,
 }
 
-/// What stands around a call: other members, topics, presences, and the host's secret behind its tokens. All of it is
-/// answered at once; whether the plugin may ask is checked before.
+/// The host as a call sees it: other members, topics, presences, and tokens signed with the host's secret. Every
+/// method returns at once. The caller has already checked that the plugin may ask.
 pub trait Surroundings: Send + Sync {
-    /// Milliseconds since 1970.
+    /// Returns the current time in milliseconds since 1970.
     fn now_ms(&self) -> u64;
 
-    /// How many members a topic has.
+    /// Returns the number of members of a topic.
     fn count(&self, topic: &str) -> usize;
 
-    /// Members of a topic, so many at most.
+    /// Returns up to `most` members of a topic.
     fn members(&self, topic: &str, most: usize) -> Vec<Person>;
 
-    /// The topics with a prefix that come after `after`, so many at most, each with how many members it has.
+    /// Returns up to `most` topics that begin with `prefix` and sort after `after`, each with its number of members.
     fn topics(&self, prefix: &str, after: Option<&str>, most: usize) -> Vec<(Topic, usize)>;
 
-    /// All presences of a topic: the text of a JSON object.
+    /// Returns all presences of a topic, as the text of a JSON object.
     fn presences(&self, topic: &str) -> ByteString;
 
-    /// One key's presences.
+    /// Returns the presences of one key, as the text of a JSON object, if the key is present.
     fn presence(&self, topic: &str, key: &str) -> Option<ByteString>;
 
-    /// Signs a JSON value, for so many seconds.
+    /// Signs a JSON value. The token is valid for `max_age` seconds, or for a day if `max_age` is `None`.
     ///
     /// # Errors
-    /// Where the host has no secret, or the value is none.
+    /// Returns a [`Fault`] if the host has no secret, or if `value` is not valid JSON.
     fn sign(&self, salt: &str, value: &str, max_age: Option<u64>) -> Result<String, Fault>;
 
-    /// What was signed, as JSON.
+    /// Returns the signed value of a token, as JSON, or the reason why the token is refused. `max_age`, in seconds,
+    /// overrides the limit in the token.
     ///
     /// # Errors
-    /// Where the host has no secret.
+    /// Returns a [`Fault`] if the host has no secret.
     fn verify(&self, salt: &str, token: &str, max_age: Option<u64>) -> Result<Result<String, TokenProblem>, Fault>;
 }
 
-/// A place where there is nobody and no secret: for a component that is only looked at.
+/// Surroundings without members, topics or a secret, for a component that is only inspected.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoHost;
 
@@ -101,7 +102,7 @@ impl Surroundings for NoHost {
     }
 }
 
-/// Milliseconds since 1970, by this machine's clock.
+/// Returns the time in milliseconds since 1970, by this machine's clock.
 #[must_use]
 pub fn system_now_ms() -> u64 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Files that the host keeps: replaced as a whole, and set aside where they can't be read.
+//! The host's own files: they are replaced as a whole, and renamed if they can't be read.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -9,31 +9,31 @@ use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 use tempfile::Builder;
 
-/// How the name of a file ends that isn't complete yet.
+/// The suffix of a file that isn't complete yet.
 const PARTIAL: &str = ".partial";
 
-/// What is put behind the name of a file that couldn't be read.
+/// The suffix that is added to the name of a file that couldn't be read.
 const UNREADABLE: &str = ".unreadable";
 
-/// How many files of one name are set aside. A host that finds more of them needs a person.
+/// The most files that are set aside for one name. A host with more of them needs a person.
 const SET_ASIDE_MAX: usize = 100;
 
-/// Replaces a file's content, or makes the file, for this user alone. Whatever happens meanwhile, the name stands for the
-/// old content or for the new one, and never for a part. When the function returns without an error, the new content
-/// survives a power loss.
+/// Replaces a file's content, or creates the file, readable only for this user. At any time, the name refers to the
+/// whole old content or to the whole new content. When the function returns without an error, the new content survives
+/// a power loss.
 ///
 /// The function blocks until the disk has written the content.
 ///
 /// # Errors
-/// Where the directory can't be written. The old file is then still in place.
+/// If the directory can't be written. The old file is then still in place.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let name = path.file_name().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "the path names no file"))?;
+    let name = path.file_name().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "the path has no file name"))?;
     let directory = directory_of(path);
-    // A temporary name that nobody else has: two processes may replace the same file at the same time.
+    // The temporary name must be unique: two processes may replace the same file at the same time.
     let prefix = suffixed(name.into(), ".");
     let mut file = Builder::new().prefix(&prefix).suffix(PARTIAL).tempfile_in(directory)?;
     file.write_all(content)?;
-    // Before the rename, because a file system may write the name first, and a power loss then leaves an empty file.
+    // Synced before the rename. A file system may write the new name first, and then a power loss leaves an empty file.
     file.as_file().sync_all()?;
     file.persist(path)?;
     sync_directory(directory)
@@ -42,32 +42,33 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 /// Makes the names in a directory survive a power loss.
 ///
 /// # Errors
-/// Those of the operating system.
+/// If the operating system reports one.
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Removes what a crash has left of files that were being [replaced](replace). Only for a directory that no other process
-/// writes in.
+/// Removes the incomplete files that a crash during [`replace`] has left. Only for a directory in which no other
+/// process writes.
 ///
 /// # Errors
-/// Where the directory can't be read.
+/// If the directory can't be read.
 pub fn remove_partial(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         if path.as_os_str().as_encoded_bytes().ends_with(PARTIAL.as_bytes()) {
-            // A file that stays takes room, and does no harm.
+            // A file that can't be removed takes space, and does no other harm.
             let _ = fs::remove_file(path);
         }
     }
     Ok(())
 }
 
-/// Reads a JSON file; none where there is no such file. A file that can't be read is [set aside](set_aside) with a
-/// warning, and then there is none either. `loss` says what the host doesn't know without it.
+/// Reads a JSON file. Returns `None` if the file doesn't exist. A file that can't be read is [set aside](set_aside)
+/// with a warning, and the result is also `None`. `loss` is the part of the warning that says which information the
+/// host has lost.
 ///
 /// # Errors
-/// Where the file can't be read and can't be set aside.
+/// If the file can't be read and can't be set aside.
 pub fn read_json<T: DeserializeOwned>(path: &Path, loss: &str) -> Result<Option<T>> {
     let read = match fs::read(path) {
         Ok(text) => serde_json::from_slice(&text).map_err(anyhow::Error::from),
@@ -78,22 +79,24 @@ pub fn read_json<T: DeserializeOwned>(path: &Path, loss: &str) -> Result<Option<
         Ok(value) => return Ok(Some(value)),
         Err(why) => why,
     };
-    let aside = set_aside(path).with_context(|| format!("{} can't be read ({why}), nor renamed", path.display()))?;
-    tracing::warn!("{} can't be read ({why}): it is now {}; {loss}", path.display(), aside.display());
+    let aside =
+        set_aside(path).with_context(|| format!("{} can't be read ({why}), and can't be renamed", path.display()))?;
+    tracing::warn!("{} can't be read ({why}), and was renamed to {}; {loss}", path.display(), aside.display());
     Ok(None)
 }
 
-/// Renames a file that can't be read, so that another one may take its place and its content is still there. Gives its new
+/// Renames a file that can't be read, so that its content is kept and a new file can have its name. Returns its new
 /// name.
 ///
 /// # Errors
-/// Where it can't be renamed.
+/// If it can't be renamed.
 pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let numbers = std::iter::once(String::new()).chain((2..=SET_ASIDE_MAX).map(|number| format!("-{number}")));
     let mut names = numbers.map(|number| PathBuf::from(suffixed(path.into(), &format!("{UNREADABLE}{number}"))));
-    // A file that was set aside earlier stays what it is.
+    // A file that was set aside earlier keeps its name.
     let free = names.find(|name| fs::symlink_metadata(name).is_err());
-    let aside = free.ok_or_else(|| io::Error::new(ErrorKind::AlreadyExists, "too many were set aside already"))?;
+    let aside =
+        free.ok_or_else(|| io::Error::new(ErrorKind::AlreadyExists, "too many files were set aside already"))?;
     fs::rename(path, &aside)?;
     sync_directory(directory_of(path))?;
     Ok(aside)
@@ -124,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_replaced_as_a_whole_and_is_for_this_user_alone() -> Result<()> {
+    fn a_file_is_replaced_as_a_whole_and_only_this_user_can_read_it() -> Result<()> {
         let home = tempfile::tempdir()?;
         let path = home.path().join("list.json");
         for content in ["first", "second"] {
@@ -143,13 +146,13 @@ mod tests {
         let path = home.path().join("list.json");
         fs::create_dir(&path)?;
         assert!(replace(&path, b"new").is_err());
-        assert_eq!(names(home.path())?, ["list.json"], "nothing partial is left");
+        assert_eq!(names(home.path())?, ["list.json"], "no incomplete file is left");
         assert!(replace(Path::new("/"), b"new").is_err());
         Ok(())
     }
 
     #[test]
-    fn what_a_crash_has_left_of_a_file_is_removed() -> Result<()> {
+    fn incomplete_files_are_removed() -> Result<()> {
         let home = tempfile::tempdir()?;
         fs::write(home.path().join("list.json.x7Tg2a.partial"), "{")?;
         fs::write(home.path().join("list.json"), "{}")?;
@@ -159,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cant_be_read_is_set_aside_and_no_content_is_lost() -> Result<()> {
+    fn a_file_that_cant_be_read_is_set_aside_and_its_content_is_kept() -> Result<()> {
         let home = tempfile::tempdir()?;
         let path = home.path().join("list.json");
         assert_eq!(read_json::<Vec<u8>>(&path, "")?, None);
@@ -172,7 +175,7 @@ mod tests {
         assert_eq!(fs::read_to_string(home.path().join(aside[1]))?, "[1, 2");
         replace(&path, b"[1, 2]")?;
         assert_eq!(read_json::<Vec<u8>>(&path, "")?, Some(vec![1, 2]));
-        // Neither can a directory be read as a file.
+        // A directory can't be read as a file either.
         fs::remove_file(&path)?;
         fs::create_dir(&path)?;
         assert_eq!(read_json::<Vec<u8>>(&path, "")?, None);

@@ -1,10 +1,11 @@
-//! Where the memory of instances comes from: address space that is reserved once for all of them, or the operating system for
-//! each instance.
+//! Chooses where the memory of instances comes from: address space that is reserved once for all instances, or
+//! separate allocations by the operating system.
 //!
-//! A pool whose memories have 4 GiB of address space each is the fastest: an instance is made without a system call, and compiled
-//! code needs no check of an address. It reserves some 35 TB for 4,096 instances, and not every process may have that: `ulimit -v`,
-//! `vm.overcommit_memory=2`, a container, or a processor with 39 bits of addresses. So the engine takes the first allocation
-//! of a list that this process may have.
+//! A pool with 4 GiB of address space for each memory is the fastest choice. An instance is created without a system
+//! call, and compiled code doesn't check addresses. Such a pool reserves about 35 TB for 4,096 instances, and not
+//! every process may reserve that much. Limits come from `ulimit -v`, `vm.overcommit_memory=2`, a container, or a
+//! processor with 39-bit addresses. So the engine tries a list of allocations, and takes the first one that this
+//! process may have.
 
 use std::fmt;
 
@@ -13,57 +14,59 @@ use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::contract::CallLimits;
 
-/// What the largest guests need (Python's): 64 core instances and tables, 8 memories.
+/// The needs of the largest guests (Python's): 64 core instances and tables, 8 memories.
 const CORE_INSTANCES_EACH: u32 = 64;
 const TABLES_EACH: u32 = 64;
 const MEMORIES_EACH: u32 = 8;
 
-/// Where the memory of instances comes from.
+/// The source of the memory of instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Allocation {
-    /// A pool for so many instances, with 4 GiB of address space for each memory.
+    /// A pool for this number of instances, with 4 GiB of address space for each memory.
     Pool(u32),
-    /// A pool for so many instances, with as much address space for each memory as it may grow to. Compiled code checks
-    /// addresses.
+    /// A pool for this number of instances. Each memory has as much address space as the memory may grow to, and
+    /// compiled code checks addresses.
     SmallPool(u32),
-    /// The operating system is asked for each instance. Compiled code checks addresses, and a memory that grows may move.
+    /// The operating system allocates each instance separately. Compiled code checks addresses, and a memory may move
+    /// when it grows.
     OnDemand,
 }
 
-/// A small pool has at least so many instances; below that, instances are made on demand.
+/// The minimum number of instances of a small pool. Below it, instances are allocated on demand.
 const POOL_LEAST: u32 = 16;
 
-/// Each small pool has this share (one in so many) of the instances of the one before it.
+/// Each small pool has `1 / STEP` of the instances of the one before it.
 const STEP: u32 = 4;
 
-/// Address space that has to be left for the rest of the host, in pieces as an allocator asks for them: threads, compiling,
-/// the store's cache, connections.
+/// The address space in bytes that must remain for the rest of the host: threads, compiling, the store's cache,
+/// connections. It is checked in pieces, because an allocator also requests memory in pieces.
 const LEFT_OVER: [usize; 2] = [256 << 20; 2];
 
-/// The least with which a host can be expected to work at all.
+/// The minimum of remaining address space with which the host can work at all.
 const LEFT_OVER_LEAST: [usize; 1] = [256 << 20];
 
-/// The step in which a guest's memory grows, the guard behind a memory whose addresses are checked, and what a memory that is made
-/// on demand may grow by before it moves.
+/// `PAGE` is the step in which a guest's memory grows, and the size of the guard region behind a memory with checked
+/// addresses. `GROWTH` is the amount by which an on-demand memory may grow before it moves. Both are in bytes.
 const PAGE: u64 = 64 << 10;
 const GROWTH: u64 = 1 << 20;
 
 impl fmt::Display for Allocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Pool(instances) => write!(f, "address space is reserved for {instances} instances"),
+            Self::Pool(instances) => write!(f, "it reserves address space for {instances} instances"),
             Self::SmallPool(instances) => {
-                write!(f, "less is reserved, for {instances} instances, and guests run somewhat slower")
+                write!(f, "it reserves less, for {instances} instances, and guests run slightly slower")
             }
-            Self::OnDemand => write!(f, "nothing is reserved, so instances are made and run somewhat slower"),
+            Self::OnDemand => write!(f, "it reserves nothing, so creating and running instances is slightly slower"),
         }
     }
 }
 
-/// An engine for so many instances at once, with the first allocation that this process may have.
+/// Creates an engine for up to `instances` instances at once, with the first allocation that this process may have.
 ///
 /// # Errors
-/// Where there isn't even enough address space for the host without instances, or the machine can't run the engine.
+/// Returns an error if there isn't enough address space for the host even without instances, or if this machine can't
+/// run the engine.
 pub(super) fn engine(limits: &CallLimits, instances: u32) -> Result<wasmtime::Engine> {
     let mut refused = None;
     for allocation in choices(instances) {
@@ -72,7 +75,7 @@ pub(super) fn engine(limits: &CallLimits, instances: u32) -> Result<wasmtime::En
                 if let Some(why) = refused {
                     tracing::warn!(
                         "this process can't reserve address space for {instances} instances ({why:#}): {allocation}; raise \
-                         `ulimit -v` and the like, or set `limits.instances` lower (docs/limits.md says what is reserved)"
+                         `ulimit -v` or a similar limit, or lower `limits.instances` (see docs/limits.md)"
                     );
                 }
                 return Ok(engine);
@@ -84,7 +87,7 @@ pub(super) fn engine(limits: &CallLimits, instances: u32) -> Result<wasmtime::En
     Err(why).context("starting the WebAssembly engine; this process needs more address space (`ulimit -v` limits it)")
 }
 
-/// What is tried, the best first.
+/// Returns the allocations to try, the best first.
 fn choices(instances: u32) -> Vec<Allocation> {
     let smaller = std::iter::successors(Some(instances), |instances| Some(instances / STEP));
     let smaller = smaller.take_while(|&fewer| fewer >= POOL_LEAST || fewer == instances).map(Allocation::SmallPool);
@@ -93,7 +96,7 @@ fn choices(instances: u32) -> Vec<Allocation> {
 
 fn try_engine(limits: &CallLimits, allocation: Allocation) -> Result<wasmtime::Engine> {
     let engine = wasmtime::Engine::new(&config(limits, allocation))?;
-    // What a pool takes away may be all that there was.
+    // The pool may have taken all remaining address space.
     let rest: &[usize] = if allocation == Allocation::OnDemand { &LEFT_OVER_LEAST } else { &LEFT_OVER };
     if !is_left(rest) {
         return Err(anyhow!("too little address space is left for the rest of the host"));
@@ -101,7 +104,7 @@ fn try_engine(limits: &CallLimits, allocation: Allocation) -> Result<wasmtime::E
     Ok(engine)
 }
 
-/// Whether pieces of these sizes can be had. They are asked for and given back untouched, so they take no memory.
+/// Whether pieces of these sizes can be allocated. They are freed without being touched, so they use no memory.
 fn is_left(pieces: &[usize]) -> bool {
     let mut held: Vec<Vec<u8>> = Vec::with_capacity(pieces.len());
     pieces.iter().all(|&bytes| {
@@ -116,7 +119,7 @@ fn config(limits: &CallLimits, allocation: Allocation) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
-        // Measured: a call costs a third of what it does with it.
+        // With concurrency support, a call costs three times as much (measured).
         .concurrency_support(false)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(32));
     match allocation {
@@ -136,7 +139,8 @@ fn config(limits: &CallLimits, allocation: Allocation) -> Config {
 }
 
 fn pool(limits: &CallLimits, instances: u32) -> InstanceAllocationStrategy {
-    // Two of each for an instance, as those of most languages have, and enough for one of the largest.
+    // Two of each per instance, which is enough for most languages, and at least enough for two of the largest
+    // guests.
     let most = |each: u32| instances.saturating_mul(2).max(each * 2);
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(instances)
@@ -168,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn every_allocation_is_a_configuration_that_the_engine_takes() -> Result<()> {
+    fn the_engine_accepts_every_allocation() -> Result<()> {
         for memory_bytes in [64 << 10, 64 << 20, (64 << 20) + 1, 4 << 30] {
             let limits = CallLimits { memory_bytes, ..CallLimits::default() };
             for allocation in choices(1) {

@@ -1,4 +1,4 @@
-//! What a file is, read before anything is compiled.
+//! Reads the kind, version, imports and exports of a component before anything is compiled.
 
 use std::collections::BTreeSet;
 
@@ -7,25 +7,25 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use wasmparser::{Encoding, Parser, Payload};
 
-/// The interfaces that make a component a plugin, or a gatekeeper.
+/// The interface whose export makes a component a plugin, and the one that makes it a gatekeeper.
 const CHANNEL: &str = "bennu:channel/channel";
 const CONNECT: &str = "bennu:channel/connect";
 
-/// The version of the contract that this host speaks.
+/// The version of the contract that this host supports.
 pub(super) const SPOKEN: Version = Version::new(0, 1, 0);
 
-/// What a component is for.
+/// The purpose of a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// It serves channels.
+    /// The component serves channels.
     Plugin,
-    /// It decides who may connect.
+    /// The component decides which clients may connect.
     Gatekeeper,
 }
 
 impl Kind {
-    /// Its word.
+    /// Returns `plugin` or `gatekeeper`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -35,24 +35,25 @@ impl Kind {
     }
 }
 
-/// The outside of a component.
+/// The properties of a component that are visible without compiling it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Anatomy {
-    /// What it asks for.
+    /// The names of the imports.
     pub imports: BTreeSet<String>,
-    /// What it gives.
+    /// The names of the exports.
     pub exports: BTreeSet<String>,
-    /// What it is for.
+    /// The purpose of the component.
     pub kind: Kind,
-    /// The version of the contract that it was built for.
+    /// The version of the contract that the component was built for.
     pub version: Version,
 }
 
 impl Anatomy {
-    /// Reads a file.
+    /// Reads the anatomy of a component.
     ///
     /// # Errors
-    /// Where it can't be a plugin of this host, in one sentence that says what to do.
+    /// Returns an error if the component can't be a plugin of this host. Its message is one sentence that says what
+    /// to do.
     pub fn read(bytes: &[u8]) -> Result<Self> {
         let Outside { imports, exports } = Outside::read(bytes)?;
         let (kind, version) = kind_of(&exports)?;
@@ -60,7 +61,8 @@ impl Anatomy {
         Ok(Self { imports, exports, kind, version })
     }
 
-    /// Whether it exports an interface of the contract, by its name without package and version.
+    /// Returns whether the component exports an interface of the contract. `name` has neither the package nor the
+    /// version.
     #[must_use]
     pub fn exports_interface(&self, name: &str) -> bool {
         let prefix = format!("bennu:channel/{name}@");
@@ -68,19 +70,20 @@ impl Anatomy {
     }
 }
 
-/// Whether bytes that can't be served were meant to be a gatekeeper. A mount must not stand open because its guard is damaged.
+/// Whether bytes that can't be loaded were meant to be a gatekeeper. A mount must not be open to everyone because its
+/// gatekeeper's file is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Likeness {
-    /// A gatekeeper's export is named in them.
+    /// The bytes contain the name of a gatekeeper's export.
     Gatekeeper,
-    /// They can't be read as a component, so they may have been anything.
+    /// The bytes can't be read as a component, so they may have been a gatekeeper or anything else.
     Unknown,
-    /// They are a component, and no gatekeeper.
+    /// The bytes are a component, but not a gatekeeper.
     Other,
 }
 
 impl Likeness {
-    /// What these bytes look like.
+    /// Classifies bytes that can't be loaded.
     pub(super) fn of(bytes: &[u8]) -> Self {
         let name = CONNECT.as_bytes();
         if bytes.windows(name.len() + 1).any(|window| window.starts_with(name) && window.ends_with(b"@")) {
@@ -90,7 +93,7 @@ impl Likeness {
     }
 }
 
-/// The names that a component imports and exports.
+/// The names of a component's imports and exports.
 struct Outside {
     imports: BTreeSet<String>,
     exports: BTreeSet<String>,
@@ -107,7 +110,7 @@ impl Outside {
         for payload in Parser::new(0).parse_all(bytes) {
             let payload = match payload {
                 Ok(payload) => payload,
-                Err(error) => bail!("it is damaged or only half there ({error}); build or copy it again"),
+                Err(error) => bail!("it is damaged or incomplete ({error}); build or copy it again"),
             };
             match payload {
                 Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
@@ -138,12 +141,12 @@ fn kind_of(exports: &BTreeSet<String>) -> Result<(Kind, Version)> {
         (Some(text), None) => Ok((Kind::Plugin, version_of(CHANNEL, text)?)),
         (None, Some(text)) => Ok((Kind::Gatekeeper, version_of(CONNECT, text)?)),
         (Some(_), Some(_)) => {
-            bail!("it exports `channel` and `connect`; a gatekeeper is a component of its own, so make two of it")
+            bail!("it exports `channel` and `connect`; a gatekeeper must be a separate component, so split it into two")
         }
         (None, None) => {
             let list: Vec<&str> = exports.iter().map(String::as_str).collect();
             let found = if list.is_empty() { "nothing".to_owned() } else { list.join(", ") };
-            bail!("it does not export `{CHANNEL}@{SPOKEN}`, so it is no Bennu plugin; it exports {found}")
+            bail!("it does not export `{CHANNEL}@{SPOKEN}`, so it is not a Bennu plugin; it exports {found}")
         }
     }
 }
@@ -152,9 +155,13 @@ fn version_of(interface: &str, text: &str) -> Result<Version> {
     let Some(version) = text.strip_prefix('@').and_then(|text| Version::parse(text).ok()) else {
         bail!("it exports `{interface}{text}`, which has no version; build it against this host's `wit/`");
     };
-    // Within a minor version the contract only grows: an older guest is served, a newer one may ask for what isn't here.
+    // Within a minor version the contract only grows. So an older guest works on this host, but a newer guest may
+    // import functions that this host doesn't have.
     if (version.major, version.minor) != (SPOKEN.major, SPOKEN.minor) || version > SPOKEN {
-        bail!("it was built for version {version} of the contract and this host speaks {SPOKEN}; {}", remedy(&version));
+        bail!(
+            "it was built for version {version} of the contract, but this host supports {SPOKEN}; {}",
+            remedy(&version)
+        );
     }
     Ok(version)
 }
@@ -167,14 +174,14 @@ fn remedy(version: &Version) -> &'static str {
     }
 }
 
-/// What stands before the name of an interface of the contract.
+/// The prefix of the names of the contract's interfaces.
 const CONTRACT: &str = "bennu:channel/";
 
-/// The interfaces that this host gives to plugins and gatekeepers.
+/// The interfaces that this host provides to plugins and gatekeepers.
 const GIVEN: [&str; 9] = ["host", "member", "presence", "request", "socket", "store", "token", "topics", "types"];
 
-/// Refuses a component that imports what this host doesn't give, by the name of the interface: the linker's own words wouldn't tell
-/// an author that a newer host has it.
+/// Refuses a component with an import that this host doesn't provide, and names the interface. The linker's own
+/// message wouldn't tell the author that a newer host has the interface.
 fn refuse_foreign(imports: &BTreeSet<String>) -> Result<()> {
     let is_given = |name: &str| GIVEN.contains(&name.split('@').next().unwrap_or_default());
     let is_foreign = |import: &&String| !import.strip_prefix(CONTRACT).is_some_and(is_given);
@@ -187,9 +194,9 @@ fn refuse_foreign(imports: &BTreeSet<String>) -> Result<()> {
         );
     }
     if foreign.starts_with("wasi:") {
-        bail!("it imports `{foreign}`, and plugins have no system to call; build it with WASI stubbed out");
+        bail!("it imports `{foreign}`, but plugins have no WASI; build it with WASI stubbed out");
     }
-    bail!("it imports `{foreign}`, which this host does not give; a plugin imports from `bennu:channel` alone");
+    bail!("it imports `{foreign}`, which this host does not provide; a plugin imports only from `bennu:channel`");
 }
 
 #[cfg(test)]
@@ -219,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_gatekeeper_is_still_known_as_one() {
+    fn a_damaged_gatekeeper_is_still_recognized() {
         let gatekeeper = wat::parse_str(exporting("bennu:channel/connect@0.1.0")).unwrap_or_default();
         let half = &gatekeeper[..gatekeeper.len() - 3];
         assert!(Anatomy::read(half).is_err());
@@ -231,26 +238,26 @@ mod tests {
     }
 
     #[test]
-    fn what_cant_be_read_as_a_component_may_have_been_a_gatekeeper() {
+    fn bytes_that_cant_be_read_as_a_component_may_have_been_a_gatekeeper() {
         let module = wat::parse_str("(module)").unwrap_or_default();
         for bytes in [&b""[..], b"#!/bin/sh", b"\0asm", &gatekeeper_start(), &module] {
             assert_eq!(Likeness::of(bytes), Likeness::Unknown, "{bytes:?}");
         }
     }
 
-    /// A gatekeeper that was cut before its export is named.
+    /// Returns the start of a gatekeeper, cut off before the name of its export.
     fn gatekeeper_start() -> Vec<u8> {
         let gatekeeper = wat::parse_str(exporting("bennu:channel/connect@0.1.0")).unwrap_or_default();
         gatekeeper[..gatekeeper.len() / 3].to_vec()
     }
 
     #[test]
-    fn everything_else_is_refused_with_what_to_do() {
+    fn anything_else_is_refused_with_advice() {
         let not_wasm = Anatomy::read(b"#!/bin/sh").err().map_or_else(String::new, |error| error.to_string());
         assert!(not_wasm.contains("not WebAssembly"), "{not_wasm}");
         let half = wat::parse_str(exporting("bennu:channel/channel@0.1.0")).unwrap_or_default();
         let half = Anatomy::read(&half[..half.len() - 3]).err().map_or_else(String::new, |error| error.to_string());
-        assert!(half.contains("half there"), "{half}");
+        assert!(half.contains("incomplete"), "{half}");
         let cases = [
             ("(module)".to_owned(), "core module"),
             ("(component)".to_owned(), "exports nothing"),

@@ -1,28 +1,28 @@
-//! Faults out of wasmtime's errors, with the guest's own function names.
+//! Makes faults from wasmtime's errors, with the guest's function names.
 
 use wasmtime::{Error, Trap, WasmBacktrace};
 
 use super::guest::CallDiagnostics;
 use crate::contract::{Fault, FaultKind, limit_key};
 
-/// The most frames that a fault names.
+/// The maximum number of frames in the text of a fault.
 const FRAMES_MAX: usize = 8;
 
-/// What kind of fault an error of a call is, with what its guest leaves.
-pub(super) fn fault_of(error: &Error, remains: CallDiagnostics) -> Fault {
+/// Makes a fault from the error of a call and the call's diagnostics.
+pub(super) fn fault_of(error: &Error, diagnostics: CallDiagnostics) -> Fault {
     if let Some(fault) = error.downcast_ref::<Fault>() {
         return Fault::new(fault.kind, with_frames(fault.detail.clone(), error));
     }
-    let CallDiagnostics { memory_refused, panic } = remains;
-    // Of a trap after a panic, the panic says more.
+    let CallDiagnostics { memory_refused, panic } = diagnostics;
+    // If a trap follows a panic, the panic message says more.
     let mut reason = panic.unwrap_or_else(|| error.root_cause().to_string());
     if let Some(most) = memory_refused {
-        reason = format!("it asked for more memory than it may have{}: {reason}", limit_key("memory_bytes", most));
+        reason = format!("it requested more memory than it may have{}: {reason}", limit_key("memory_bytes", most));
     }
     let kind = match error.downcast_ref::<Trap>() {
         _ if memory_refused.is_some() => FaultKind::Memory,
         Some(_) => FaultKind::Trap,
-        // What is no trap is the canonical ABI's complaint about what the guest gave: too much of it, or nonsense.
+        // An error without a trap comes from the canonical ABI: the guest returned too much data, or invalid data.
         None if reason.contains("fuel") => FaultKind::Oversize,
         None => FaultKind::Failed,
     };
@@ -47,7 +47,7 @@ fn wasmtime_name(name: &str) -> String {
     rustc_demangle::try_demangle(name).map_or_else(|_| name.to_owned(), |name| format!("{name:#}"))
 }
 
-/// Frames between a panic and the code that panicked.
+/// Whether a frame belongs to the language's panic code, between the panic and the guest's own code.
 fn is_machinery(name: &str) -> bool {
     ["std::", "core::", "alloc::", "rust_panic", "__rust", "<alloc::", "<core::", "<std::", "rustc"]
         .iter()
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_a_persons() {
+    fn function_names_are_readable() {
         assert_eq!(wasmtime_name("_ZN4chat4Chat4join17h0123456789abcdefE"), "chat::Chat::join");
         assert_eq!(wasmtime_name("handle-in"), "handle-in");
         assert!(is_machinery("core::panicking::panic_fmt"));

@@ -1,10 +1,10 @@
-//! The host's side of the contract, generated from `wit/`: the only place where that is done.
+//! The host's bindings for the contract, generated from `wit/`. Bindings are generated only in this file.
 
-#![allow(missing_docs, reason = "the documentation stands in the WIT files")]
+#![allow(missing_docs, reason = "the documentation is in the WIT files")]
 
 wasmtime::component::bindgen!({
     path: "../wit",
-    // Both worlds at once: what a component may import is the same for all, and what it exports is found by name.
+    // One world for plugins and gatekeepers: both may import the same interfaces, and exports are found by name.
     inline: "
         package bennu:host;
 

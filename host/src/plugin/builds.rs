@@ -1,4 +1,4 @@
-//! What is remembered of builds from one start of the host to the next: which were taken back, which are proved, and the
+//! Records builds across starts of the host: which builds were rolled back automatically, which have passed, and the
 //! components that may have to serve again.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,21 +14,21 @@ use super::Digest;
 use super::history::{History, Record, forget_absent};
 use crate::files;
 
-/// A build that was taken back. It is refused until an operator asks for its plugin by name.
+/// A build that was rolled back automatically. The host refuses it until an operator reloads the plugin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Rejection {
     /// The plugin's name.
     pub(super) plugin: String,
-    /// When it was taken back, in milliseconds since 1970.
+    /// The time of the rollback, in milliseconds since 1970.
     pub(super) at_ms: u64,
-    /// Faults that counted against it.
+    /// The number of counted faults.
     pub(super) faults: u32,
     /// The digest of the build that serves instead.
     pub(super) instead: String,
 }
 
-/// The builds that were taken back, by their digests, what is remembered of each plugin, and a directory where that is kept,
-/// unless it is kept nowhere.
+/// The rejected builds by digest, the record of each plugin, and the directory that stores both. If there is no
+/// directory, they are kept only in memory.
 #[derive(Debug, Default)]
 pub struct Builds {
     directory: Option<PathBuf>,
@@ -36,60 +36,63 @@ pub struct Builds {
     history: History,
 }
 
-/// Reads a component that was kept.
+/// A function that reads a kept component from the disk.
 pub(super) type LoadKept = Box<dyn FnOnce() -> Option<(Bytes, Digest)> + Send>;
 
-/// In the directory, the list of those that were taken back.
+/// The name of the file with the rejected builds.
 const LIST: &str = "taken-back.json";
 
-/// And what is remembered of each plugin.
+/// The name of the file with the record of each plugin.
 const HISTORY: &str = "proved.json";
 
 impl Builds {
-    /// Opens the directory, and makes it if it isn't there.
+    /// Opens the directory. Creates it if it doesn't exist.
     ///
     /// # Errors
-    /// Where it can't be made or read. A file in it that can't be read is set aside, which is no error.
+    /// Returns an error if the directory can't be created or read. A file in it that can't be parsed is set aside;
+    /// that isn't an error.
     pub fn open(directory: &Path) -> Result<Self> {
         let making = DirBuilder::new().recursive(true).mode(0o700).create(directory);
-        making.with_context(|| format!("making the directory {} for builds", directory.display()))?;
+        making.with_context(|| format!("creating the directory {} for builds", directory.display()))?;
         files::remove_partial(directory).with_context(|| format!("reading the directory {}", directory.display()))?;
-        let loss = "builds that were taken back earlier are not remembered";
+        let loss = "the host no longer knows which builds were rolled back automatically";
         let rejected = files::read_json(&directory.join(LIST), loss)?.unwrap_or_default();
-        let loss = "no build counts as proved until it has answered a call, and there is none to go back to";
+        let loss =
+            "no build counts as proved until it has answered a call, and no rollback to an earlier build is possible";
         let history = files::read_json(&directory.join(HISTORY), loss)?.unwrap_or_default();
         Ok(Self { directory: Some(directory.to_owned()), rejected, history })
     }
 
-    /// Why this build of a plugin is refused, if it was taken back.
+    /// Returns the rejection of this build of a plugin, if it was rolled back automatically.
     pub(super) fn rejection(&self, plugin: &str, digest: &Digest) -> Option<&Rejection> {
         self.rejected.get(&digest.to_string()).filter(|rejection| rejection.plugin == plugin)
     }
 
-    /// Remembers that a build was taken back.
+    /// Records that a build was rolled back automatically.
     pub(super) fn reject(&mut self, digest: &Digest, rejection: Rejection) {
         self.rejected.insert(digest.to_string(), rejection);
         self.write(LIST, &self.rejected);
     }
 
-    /// Forgets that it was.
+    /// Removes a build's rejection.
     pub(super) fn forget(&mut self, digest: &Digest) {
         if self.rejected.remove(&digest.to_string()).is_some() {
             self.write(LIST, &self.rejected);
         }
     }
 
-    /// What is remembered of a plugin.
+    /// Returns the record of a plugin.
     pub(super) fn record(&self, plugin: &str) -> Record {
         self.history.get(plugin).cloned().unwrap_or_default()
     }
 
-    /// All that is remembered.
+    /// Returns the records of all plugins.
     pub(super) fn history(&self) -> &History {
         &self.history
     }
 
-    /// Remembers something else of a plugin. It is on the disk when this returns.
+    /// Changes the record of a plugin. The change is on the disk when this returns, unless writing has failed; the
+    /// log then says so.
     pub(super) fn update(&mut self, plugin: &str, change: impl FnOnce(&mut Record)) {
         let before = self.record(plugin);
         let mut record = before.clone();
@@ -100,36 +103,36 @@ impl Builds {
         }
     }
 
-    /// Forgets a plugin that is gone for good.
+    /// Removes the record of a plugin that is gone for good.
     pub(super) fn forget_plugin(&mut self, plugin: &str) {
         if self.history.remove(plugin).is_some() {
             self.write(HISTORY, &self.history);
         }
     }
 
-    /// Keeps a component that may have to serve again after a restart. It is what is to be done, where the disk may be waited
-    /// for.
+    /// Returns a function that stores a component that may have to serve again after a restart. The function blocks
+    /// on the disk, so it must run in a thread that may block.
     pub(super) fn keep(&self, digest: &Digest, component: Bytes) -> impl FnOnce() + Send + use<> {
         let path = self.path(&digest.to_string());
         move || {
             let Some(path) = path else { return };
-            // One that was damaged is written anew.
+            // A damaged file is written again.
             if fs::read(&path).is_ok_and(|kept| kept == component) {
                 return;
             }
-            said(files::replace(&path, &component), &path);
+            log_failure(files::replace(&path, &component), &path);
         }
     }
 
-    /// A component that was kept: the first of these that is there and undamaged. It is what is to be done, where the disk may
-    /// be waited for.
+    /// Returns a function that reads the first of these components that is stored and undamaged. The function blocks
+    /// on the disk, so it must run in a thread that may block.
     pub(super) fn kept(&self, digests: &[&String]) -> LoadKept {
         let files: Vec<_> = digests.iter().filter_map(|digest| Some(((*digest).clone(), self.path(digest)?))).collect();
         Box::new(move || files.iter().find_map(|(digest, path)| read_kept(digest, path)))
     }
 
-    /// Keeps only the components that are wanted, those that are remembered of plugins, and those that serve in place of others.
-    /// `present` are the plugins that there are.
+    /// Removes all stored components except three kinds: those in `wanted`, those in the records of plugins, and
+    /// those that serve instead of rejected builds. `present` are the names of the plugins that the library knows.
     pub(super) fn prune(&mut self, wanted: &BTreeSet<String>, present: &BTreeSet<&str>) {
         if forget_absent(&mut self.history, present) {
             self.write(HISTORY, &self.history);
@@ -142,7 +145,7 @@ impl Builds {
             let is_component = path.extension().is_some_and(|extension| extension == "wasm");
             let digest = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
             if is_component && !wanted.contains(digest) && !remembered.contains(digest) {
-                said(fs::remove_file(&path), &path);
+                log_failure(fs::remove_file(&path), &path);
             }
         }
     }
@@ -155,7 +158,7 @@ impl Builds {
         let Some(directory) = &self.directory else { return };
         let path = directory.join(name);
         let text = serde_json::to_vec_pretty(content).unwrap_or_default();
-        said(files::replace(&path, &text), &path);
+        log_failure(files::replace(&path, &text), &path);
     }
 }
 
@@ -165,8 +168,8 @@ fn read_kept(digest: &str, path: &Path) -> Option<(Bytes, Digest)> {
     (found.to_string() == digest).then(|| (bytes.into(), found))
 }
 
-/// What isn't remembered is a pity, and no reason to serve nothing.
-fn said(done: std::io::Result<()>, path: &Path) {
+/// Logs a failed write. It doesn't keep the host from serving.
+fn log_failure(done: std::io::Result<()>, path: &Path) {
     if let Err(error) = done {
         tracing::warn!("{} can't be written: {error}", path.display());
     }
@@ -181,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_back_is_known_at_the_next_start() -> Result<()> {
+    fn a_rejected_build_is_known_at_the_next_start() -> Result<()> {
         let home = tempfile::tempdir()?;
         let directory = home.path().join("builds");
         let (bad, good) = (Digest::of(b"bad"), Digest::of(b"good"));
@@ -203,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_component_that_was_changed_is_none() -> Result<()> {
+    fn a_kept_component_that_was_changed_is_not_read() -> Result<()> {
         let home = tempfile::tempdir()?;
         let builds = Builds::open(home.path())?;
         let digest = Digest::of(b"good");
@@ -213,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_component_that_was_changed_is_kept_anew() -> Result<()> {
+    fn a_kept_component_that_was_changed_is_written_again() -> Result<()> {
         let home = tempfile::tempdir()?;
         let builds = Builds::open(home.path())?;
         let digest = Digest::of(b"good");
@@ -224,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proved_build_is_known_and_kept_at_the_next_start() -> Result<()> {
+    fn a_build_that_has_passed_is_known_and_kept_at_the_next_start() -> Result<()> {
         let home = tempfile::tempdir()?;
         let good = Digest::of(b"good");
         let mut builds = Builds::open(home.path())?;
@@ -252,7 +255,7 @@ mod tests {
             fs::write(home.path().join(LIST), content)?;
             let mut builds = Builds::open(home.path())?;
             assert_eq!(builds.rejection("chat", &bad), None);
-            // And it is written again.
+            // The list can be written again.
             builds.reject(&bad, Rejection { plugin: "chat".into(), at_ms: 1, faults: 4, instead: String::new() });
             assert!(Builds::open(home.path())?.rejection("chat", &bad).is_some());
         }

@@ -1,9 +1,9 @@
-//! Compiled code on disk, so that a start doesn't compile again what hasn't changed.
+//! Stores compiled code on the disk, so that the host doesn't compile unchanged components again at each start.
 //!
-//! A cached file is machine code that the host will run, so the directory must belong to the user that runs the host, and
-//! nobody else may look into it or write there: another directory is not used at all. A disk may also damage a file, so each
-//! file begins with a digest of all that follows. It is verified on the very bytes that are run: the file is read once into
-//! memory of the host's own. It isn't mapped, because a mapped page may change after it was verified.
+//! A cached file is machine code that the host runs. So the directory must belong to the user that runs the host, and
+//! no other user may read or write it; otherwise the directory isn't used. A disk may also damage a file, so each
+//! file begins with a digest of the rest. The host reads the file once into its own memory, verifies these bytes, and
+//! runs them. It doesn't map the file, because a mapped page may change after it was verified.
 
 use std::fs::{self, DirBuilder, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -18,7 +18,7 @@ use wasmtime::component::Component;
 use super::Digest;
 use crate::files;
 
-/// The most files that are kept; the ones used longest ago go first.
+/// The maximum number of files. Above it, the least recently used files are removed.
 const FILES_MAX: usize = 128;
 
 /// A directory of compiled components.
@@ -28,28 +28,26 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Opens the directory, and makes it if it isn't there.
+    /// Opens the directory. Creates it if it doesn't exist.
     ///
     /// # Errors
-    /// Where others than this user may look into it or write there.
+    /// Returns an error if the directory can't be created, or if other users may read or write it.
     pub fn open(directory: &Path) -> Result<Self> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(directory)
-            .with_context(|| format!("making the directory {} for compiled plugins", directory.display()))?;
+            .with_context(|| format!("creating the directory {} for compiled plugins", directory.display()))?;
         let found = fs::symlink_metadata(directory)?;
         let user = rustix::process::geteuid().as_raw();
         if !found.is_dir() || found.uid() != user || found.mode() & 0o077 != 0 {
             let shown = directory.display();
-            bail!(
-                "{shown} may be used by others than this user; run `chmod 700 {shown}` as its owner, or name another"
-            );
+            bail!("other users may access {shown}; run `chmod 700 {shown}` as its owner, or set another directory");
         }
         Ok(Self { directory: directory.to_owned() })
     }
 
-    /// The directory that belongs to this user by convention.
+    /// Returns the usual cache directory of this user.
     #[must_use]
     pub fn default_directory() -> Option<PathBuf> {
         let named = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -57,8 +55,8 @@ impl Cache {
         Some(caches.join("bennu").join("compiled"))
     }
 
-    /// The compiled form of a component, if it is there, undamaged, and this engine can use it. A file that can't be used is
-    /// removed.
+    /// Returns the compiled form of a component, if it is in the cache, undamaged, and usable by this engine. A file
+    /// that can't be used is removed.
     pub(super) fn find(&self, engine: &wasmtime::Engine, digest: &Digest) -> Option<Component> {
         let path = self.path(engine, digest);
         let found = match File::open(&path) {
@@ -68,21 +66,24 @@ impl Cache {
         };
         found
             .inspect_err(|error| {
-                tracing::warn!("the compiled plugin {} is not used, but compiled anew: {error:#}", path.display());
+                tracing::warn!(
+                    "the compiled plugin {} can't be used, so it is compiled again: {error:#}",
+                    path.display()
+                );
                 let _ = fs::remove_file(&path);
             })
             .ok()
     }
 
-    /// Keeps a compiled component.
+    /// Stores a compiled component.
     ///
     /// # Errors
-    /// Where the directory can't be written.
+    /// Returns an error if the directory can't be written.
     pub(super) fn store(&self, engine: &wasmtime::Engine, digest: &Digest, code: &[u8]) -> Result<()> {
         let seal = seal(engine, digest, code);
         files::replace(&self.path(engine, digest), &[&MAGIC[..], seal.as_bytes(), code].concat())?;
         if let Err(error) = self.prune() {
-            tracing::debug!("old compiled plugins stay: {error:#}");
+            tracing::debug!("old compiled plugins could not be removed: {error:#}");
         }
         Ok(())
     }
@@ -105,49 +106,50 @@ impl Cache {
     }
 }
 
-/// What a file begins with. The digest follows, and then the code.
+/// The first bytes of a file. The digest follows, and then the code.
 const MAGIC: &[u8; 16] = b"bennu compiled 1";
 const SEAL_BYTES: usize = 32;
 
-/// The digest that a file holds. It covers which component and which engine the code is for, so a file under another file's
-/// name is noticed as well.
+/// Computes the digest in a file. It covers the code, the component and the engine, so a file under another file's
+/// name is detected too.
 fn seal(engine: &wasmtime::Engine, component: &Digest, code: &[u8]) -> Digest {
     Digest::of_pieces(&[component.as_bytes(), &compatibility(engine).to_le_bytes(), code])
 }
 
-/// Engines with the same number can run each other's code: it covers wasmtime's version, the processor and the settings.
+/// Returns a hash of wasmtime's version, the processor and the settings. Engines with the same hash can run each
+/// other's code.
 fn compatibility(engine: &wasmtime::Engine) -> u64 {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
     hasher.finish()
 }
 
-/// Reads the code of a file, and verifies it.
+/// Reads the code in a file, and verifies it.
 fn read(mut file: &File, engine: &wasmtime::Engine, digest: &Digest) -> Result<Vec<u8>> {
     let found = file.metadata()?;
     let user = rustix::process::geteuid().as_raw();
     if !found.is_file() || found.uid() != user || found.mode() & 0o022 != 0 {
-        bail!("it is no file that this user alone may write");
+        bail!("it is not a file that only this user may write");
     }
     let mut start = [0; MAGIC.len() + SEAL_BYTES];
-    file.read_exact(&mut start).context("it is cut off")?;
+    file.read_exact(&mut start).context("it is truncated")?;
     let mut code = Vec::with_capacity(usize::try_from(found.len())?);
     file.read_to_end(&mut code)?;
     let (magic, sealed) = start.split_at(MAGIC.len());
     if magic != MAGIC || sealed != seal(engine, digest, &code).as_bytes() {
-        bail!("its content isn't what was written");
+        bail!("its content is not what the host wrote");
     }
-    // The files used last are kept.
+    // The modification time records the last use, by which `prune` sorts.
     let _ = file.set_modified(SystemTime::now());
     Ok(code)
 }
 
 fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> Result<Component> {
     #[allow(unsafe_code, reason = "see below")]
-    // SAFETY: the code was written by `store` above, from this engine's own compiler: `read` has verified a digest of it, of the
-    // component and of the engine's compatibility hash. The bytes are the host's own memory, so nobody changes them after that.
-    // Who could forge the digest can write in the directory, which is this user alone (`open` has checked that), and who runs as
-    // this user needs no cache to run code.
+    // SAFETY: `store` wrote this code, and it came from this engine's own compiler: `read` has verified a digest of
+    // the code, the component and the engine's compatibility hash. The bytes are in the host's own memory, so nothing
+    // changes them after that. A forged digest would need write access to the directory. Only this user has it
+    // (`open` has checked that), and a process of this user can run code without the cache.
     let component = unsafe { Component::deserialize(engine, code) };
     Ok(component?)
 }
@@ -177,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_found_and_what_is_damaged_goes() -> Result<()> {
+    fn a_stored_file_is_found_and_a_damaged_one_is_removed() -> Result<()> {
         let home = tempfile::tempdir()?;
         let cache = Cache::open(&home.path().join("compiled"))?;
         let engine = wasmtime::Engine::default();
@@ -221,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_another_component_or_of_others_is_not_run() -> Result<()> {
+    fn a_file_of_another_component_or_writable_by_others_is_not_run() -> Result<()> {
         let home = tempfile::tempdir()?;
         let cache = Cache::open(&home.path().join("compiled"))?;
         let engine = wasmtime::Engine::default();
@@ -237,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_are_kept() -> Result<()> {
+    fn the_number_of_files_is_limited() -> Result<()> {
         let home = tempfile::tempdir()?;
         let cache = Cache::open(&home.path().join("compiled"))?;
         let engine = wasmtime::Engine::default();

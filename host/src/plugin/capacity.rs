@@ -1,7 +1,7 @@
-//! What the instances of all plugins share: so many exist at once, and calls past it wait for one another's.
+//! The limit on instances that all plugins share. Above it, calls wait for instances of other calls.
 //!
-//! A plugin keeps instances that nobody uses. Where another plugin needs their place, one of them is given up; where all are at
-//! work, a call waits until one ends, for as long as its wall time lasts.
+//! A plugin keeps its unused instances. If another plugin needs a place, an unused instance is evicted. If all
+//! instances are in use, a call waits until one is dropped, within the call's wall time.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,64 +14,71 @@ use super::exports::Prepared;
 use super::guest::{Guest, GuestContext};
 use super::instance::Instance;
 
-/// Behind pointers, since they are moved in and out for each call.
+/// Boxed, because every call moves an instance out of the list and back.
 type Instances = Vec<Box<Instance>>;
 
-/// Instances that nobody uses.
+/// The unused instances of one pool. Calls on any thread take from the list and add to it, so it needs a lock.
 #[derive(Default)]
 pub(super) struct Idle(Mutex<Instances>);
 
 impl Idle {
-    // A panic leaves a list of whole instances.
+    // No panic can leave the data half changed, so a poisoned lock is used like any other.
     pub(super) fn lock(&self) -> MutexGuard<'_, Instances> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Who has instances, and who waits for one.
+/// Counts the instances of all plugins, and the calls that wait for one.
+///
+/// All operations on the counters are `SeqCst`, because the arguments below compare the order of operations on
+/// different counters.
 #[derive(Default)]
 pub(super) struct Capacity {
-    /// Instances that exist.
+    /// The number of instances that exist.
     places: AtomicUsize,
-    /// Instances that are being made. Each may already have what others lack.
+    /// The number of instances that are being created. Each may already occupy a place that other calls lack.
     making: AtomicUsize,
-    /// How often an instance was dropped, or its making has failed. It is counted before the instance isn't counted above any more,
-    /// so whoever sees none sees that it was there.
+    /// The number of times that an instance was dropped or its creation failed. It is incremented before `places` or
+    /// `making` is decremented. So a call that sees no instance also sees that there was one.
     releases: AtomicUsize,
-    /// Calls that wait for a place.
+    /// The number of calls that wait for a place.
     waiting: AtomicUsize,
+    /// Wakes the waiting calls when a place may be free.
     freed: Notify,
+    /// The unused instances of all pools. The lock is held only to read or change the list, never while an instance
+    /// is dropped.
     idle: Mutex<Vec<Weak<Idle>>>,
 }
 
-/// An instance's place. Dropped after the instance's own memory, it is free for others.
+/// An instance's place. It is dropped after the instance's memory, and frees the place for other calls.
 pub(super) struct CapacityPermit(Arc<Capacity>);
 
-/// An instance that is being made.
+/// An instance that is being created.
 struct Making<'a> {
     capacity: &'a Capacity,
-    /// Whether others may have room once it is dropped.
+    /// Whether dropping this frees a place that other calls may use.
     frees: bool,
 }
 
-/// A call that waits.
+/// A call that waits for a place.
 struct WaitCount<'a>(&'a AtomicUsize);
 
 impl Capacity {
-    /// Has the idle instances of a plugin given up where others need their place.
+    /// Adds a pool's unused instances to those that may be evicted for other plugins.
     pub(super) fn share(&self, idle: &Arc<Idle>) {
         let mut all = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|idle| idle.strong_count() > 0);
         all.push(Arc::downgrade(idle));
     }
 
-    /// Whether a call waits for a place. It has to be asked under the lock of a list of idle instances: who waits looks through
-    /// the lists after it has said so, and so either sees an instance that was put there, or is seen.
+    /// Returns whether a call waits for a place. The caller must hold the lock of a list of unused instances. A
+    /// waiting call first increments `waiting`, and then searches the lists under their locks. So either the waiting
+    /// call finds an instance that the caller has added, or the caller sees the waiting call.
     pub(super) fn is_wanted(&self) -> bool {
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
-    /// Makes an instance, and waits for a place if there is none.
+    /// Creates an instance. Waits if there is no place for it.
     pub(super) async fn instance(
         self: &Arc<Self>,
         prepared: &Prepared,
@@ -80,7 +87,7 @@ impl Capacity {
         let mut waiting = None;
         loop {
             let mut freed = pin!(self.freed.notified());
-            // From here on no notice is missed; the attempt that follows sees all that was freed before.
+            // From here on no notification is missed. The following attempt sees every place that was freed before.
             freed.as_mut().enable();
             let releases = self.releases.load(Ordering::SeqCst);
             let mut making = Making::new(self);
@@ -93,7 +100,8 @@ impl Capacity {
                 Err(error) if lacks_place(&error) => error,
                 Err(error) => return Err(error),
             };
-            // It had nothing. To wake others for that would have calls that wait wake each other for ever.
+            // The failed attempt occupied no place, so it must not wake other calls: waiting calls would wake each
+            // other forever.
             making.frees = false;
             drop(making);
             if self.give_up_one() {
@@ -102,8 +110,8 @@ impl Capacity {
             if waiting.is_none() {
                 waiting = Some(WaitCount::new(&self.waiting));
             } else if self.has_none() && self.releases.load(Ordering::SeqCst) == releases {
-                // Nobody has an instance that could be given up, nor had one during the attempt, so waiting is no use. The others
-                // that wait find out the same.
+                // There is no instance to evict, and there was none during the attempt, so waiting is useless. The
+                // other waiting calls are woken, so that they find this out too.
                 self.freed.notify_waiters();
                 return Err(error);
             } else {
@@ -112,12 +120,14 @@ impl Capacity {
         }
     }
 
-    /// Whether there is no instance. What is being made is counted until it is an instance that exists, so it is looked at first.
+    /// Returns whether there is no instance. `making` is read first: a new instance is counted in `places` before it
+    /// is removed from `making`, so it can't be missed.
     fn has_none(&self) -> bool {
         self.making.load(Ordering::SeqCst) == 0 && self.places.load(Ordering::SeqCst) == 0
     }
 
-    /// Something was freed that others may lack. All of them are told, since what is too little for one may be enough for another.
+    /// Decrements a counter, and wakes all waiting calls. All are woken, because the free place may be too small for
+    /// one call and large enough for another.
     fn release(&self, count: &AtomicUsize) {
         self.releases.fetch_add(1, Ordering::SeqCst);
         count.fetch_sub(1, Ordering::SeqCst);
@@ -131,14 +141,14 @@ impl Capacity {
         CapacityPermit(Arc::clone(self))
     }
 
-    /// Drops an instance that nobody uses, of the plugin that has the most of them. Whether there was one.
+    /// Drops an unused instance of the plugin that has the most of them. Returns whether there was one.
     fn give_up_one(&self) -> bool {
         let lists: Vec<Arc<Idle>> = {
             let all = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             all.iter().filter_map(Weak::upgrade).collect()
         };
         let most = lists.iter().max_by_key(|list| list.lock().len());
-        // The lock is free again when the instance is dropped.
+        // The lock is released before the instance is dropped, because dropping an instance takes time.
         let instance = most.and_then(|list| list.lock().pop());
         instance.is_some()
     }
@@ -157,7 +167,7 @@ impl<'a> Making<'a> {
     }
 }
 
-/// Also where the future is dropped while it makes an instance.
+/// Also runs if the future is dropped while it creates an instance.
 impl Drop for Making<'_> {
     fn drop(&mut self) {
         if self.frees {
@@ -181,7 +191,7 @@ impl Drop for WaitCount<'_> {
     }
 }
 
-/// Whether an instance wasn't made since others have all that there is: the pool's places, or the address space.
+/// Whether the creation failed because other instances occupy all places of the pool, or the address space.
 fn lacks_place(error: &wasmtime::Error) -> bool {
     error.is::<PoolConcurrencyLimitError>()
         || error.chain().any(|cause| {

@@ -1,4 +1,4 @@
-//! The compiler's threads: one for each component, and of low priority, so that no channel feels a reload.
+//! Compiles components, each in a thread of its own with low priority, so that a reload doesn't slow channels down.
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
@@ -8,18 +8,18 @@ use wasmtime::component::Component;
 use super::cache::Cache;
 use super::{Anatomy, Digest};
 
-/// How much a compiling thread gives way (`nice`).
+/// The `nice` value of a compiling thread.
 const NICENESS: i32 = 10;
 
-/// A component's outside and compiled form, and whether that was found in the cache.
+/// A component's anatomy and compiled form, and whether the compiled form was in the cache.
 pub(super) struct Compiled {
     pub(super) anatomy: Anatomy,
     pub(super) component: Component,
     pub(super) was_cached: bool,
 }
 
-/// Reads the anatomy, and finds or makes the compiled form, in a thread of its own. The thread drops `held` when it ends, which
-/// is later than the future does if that is dropped: compiling can't be broken off.
+/// Reads the anatomy, and finds or makes the compiled form, in a separate thread. The thread drops `held` when it
+/// ends. If the future is dropped, the thread still continues, because compiling can't be interrupted.
 pub(super) async fn compile(
     engine: wasmtime::Engine,
     cache: Option<Cache>,
@@ -32,11 +32,11 @@ pub(super) async fn compile(
         give_way();
         let found = find_or_compile(&engine, cache.as_ref(), &digest, &bytes);
         drop(held);
-        // Nobody waits any more if the host is stopping, or the file has changed.
+        // The receiver is gone if the host is stopping or the file has changed.
         let _ = done.send(found);
     };
     std::thread::Builder::new().name("bennu-compile".into()).spawn(work).context("starting a thread to compile in")?;
-    result.await.map_err(|_| anyhow!("the compiler died; this is a fault of the host"))?
+    result.await.map_err(|_| anyhow!("the compiling thread panicked; this is a fault of the host"))?
 }
 
 fn find_or_compile(
@@ -54,21 +54,21 @@ fn find_or_compile(
 }
 
 fn make(engine: &wasmtime::Engine, cache: Option<&Cache>, digest: &Digest, bytes: &[u8]) -> Result<Component> {
-    let refused = "it is no valid component; build it again with a current toolchain";
+    let refused = "it is not a valid component; build it again with a current toolchain";
     let component = Component::from_binary(engine, bytes).map_err(anyhow::Error::from).context(refused)?;
     if let Some(cache) = cache {
         let stored = component.serialize().map_err(anyhow::Error::from);
         if let Err(error) = stored.and_then(|code| cache.store(engine, digest, &code)) {
-            tracing::warn!("a compiled plugin could not be kept: {error:#}");
+            tracing::warn!("a compiled plugin could not be stored in the cache: {error:#}");
         }
     }
     Ok(component)
 }
 
-/// On Linux a thread has a priority of its own.
+/// Lowers the priority of this thread. On Linux, each thread has its own priority.
 fn give_way() {
     let thread = rustix::thread::gettid();
     if let Err(error) = rustix::process::setpriority_process(Some(thread), NICENESS) {
-        tracing::debug!("the compiler keeps its priority: {error}");
+        tracing::debug!("the priority of a compiling thread could not be lowered: {error}");
     }
 }

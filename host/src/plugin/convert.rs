@@ -1,4 +1,4 @@
-//! Between the contract's types and those of the bindings, both ways and without any logic.
+//! Converts between the contract's types and those of the bindings, in both directions and without other logic.
 
 use bytes::Bytes;
 
@@ -98,7 +98,7 @@ impl From<Person> for topics::Person {
 }
 
 impl Outcome {
-    /// What `terminate` and `handle-tick` give: at most a room.
+    /// Returns the outcome of `terminate`, `handle-tick` or `handle-seat`, which consists of at most a room.
     pub(super) fn of_room(room: Option<Vec<u8>>) -> Self {
         Self { assigns: None, room: room.map(Bytes::from), draft: None, effects: Vec::new(), answer: Answer::None }
     }

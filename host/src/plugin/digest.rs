@@ -1,4 +1,4 @@
-//! A file's content, in short.
+//! The digest of a file's content.
 
 use std::fmt;
 
@@ -9,20 +9,20 @@ use sha2::{Digest as _, Sha256};
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// The digest of some bytes.
+    /// Computes the digest of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The digest of several pieces, one after another.
+    /// Computes the digest of several pieces, one after another.
     pub(super) fn of_pieces(pieces: &[&[u8]]) -> Self {
         let mut hasher = Sha256::new();
         pieces.iter().for_each(|piece| hasher.update(piece));
         Self(hasher.finalize().into())
     }
 
-    /// Its bytes.
+    /// Returns the 32 bytes of the digest.
     pub(super) fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

@@ -12,11 +12,11 @@ use super::epoch::EpochTicker;
 use super::guest::Guest;
 use crate::contract::CallLimits;
 
-/// Instances of all plugins of a host together, unless its configuration says otherwise. Each reserves address space, not
-/// memory, some 8 GiB.
+/// The default limit on the instances of all plugins together. Each instance reserves about 8 GiB of address space,
+/// not of memory.
 pub const INSTANCES: u32 = 4096;
 
-/// Compiles, links and times guests. Cloning shares it.
+/// Compiles guests, links them, and interrupts them when their CPU time is over. Clones share one engine.
 #[derive(Clone)]
 pub struct Engine {
     pub(super) wasm: wasmtime::Engine,
@@ -26,20 +26,22 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine for so many instances at once, whose guests have these limits. Where the process can't have the address space
-    /// for them, there are fewer, or they are made one by one; the log says so.
+    /// Creates an engine for up to `instances` instances at once, whose guests have these limits. If the process
+    /// can't reserve enough address space, the engine reserves space for fewer instances, or allocates each instance
+    /// separately. The log says so.
     ///
     /// # Errors
-    /// Where this machine can't run it, such as when it gives no address space.
+    /// Returns an error if this machine can't run the engine, for example because there is too little address space.
     pub fn new(limits: &CallLimits, instances: u32) -> Result<Self> {
         let wasm = allocation::engine(limits, instances)?;
         let mut linker = Linker::new(&wasm);
         Everything::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
-        let ticker = Arc::new(EpochTicker::start(wasm.weak()).context("starting the guests' clock")?);
+        let ticker = Arc::new(EpochTicker::start(wasm.weak()).context("starting the thread that interrupts guests")?);
         Ok(Self { wasm, linker: Arc::new(linker), ticker, capacity: Arc::default() })
     }
 
-    /// Waits until the thread has ended that interrupts guests: without it, one that loops would never end.
+    /// Waits until the thread that interrupts guests has ended. Without this thread, a guest in an endless loop would
+    /// never end.
     pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
         self.ticker.ended()
     }

@@ -1,4 +1,4 @@
-//! The guests' clock: it moves the engine's epoch on, for as long as guests are called.
+//! The ticker thread: it increments the engine's epoch for as long as guests are called.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -10,44 +10,49 @@ use std::time::Duration;
 use tokio::sync::watch;
 use wasmtime::EngineWeak;
 
-/// How often a running guest is made to yield, and the unit in which its CPU time is counted.
+/// The interval at which a running guest has to yield. It is also the unit in which its CPU time is counted.
 pub(super) const EPOCH: Duration = Duration::from_millis(1);
 
-/// Epochs without any guest after which the clock stands still, so that a host with nothing to do does nothing.
+/// The number of epochs without a call after which the thread parks, so that an idle host uses no CPU time.
 const QUIET_EPOCHS: u32 = 50;
 
-/// A thread that keeps time. It ends with this.
+/// Owns the ticker thread. Dropping it ends the thread.
 pub(super) struct EpochTicker {
     signal: Arc<EpochSignal>,
     thread: Option<JoinHandle<()>>,
-    /// Closed once the thread has ended, however it did.
+    /// Closed once the thread has ended for any reason.
     ended: watch::Receiver<()>,
 }
 
-/// What keeps the clock going.
+/// The signal with which calls keep the ticker thread running.
 #[derive(Default)]
 pub(super) struct EpochSignal {
-    /// Whether a guest has run since the last epoch began.
-    is_wound: AtomicBool,
-    /// Whether the thread waits to be woken.
-    is_still: AtomicBool,
-    is_over: AtomicBool,
+    /// Whether a guest was called since the last epoch began.
+    is_armed: AtomicBool,
+    /// Whether the thread is parked until the next call.
+    is_parked: AtomicBool,
+    has_ended: AtomicBool,
     thread: OnceLock<Thread>,
 }
 
 impl EpochSignal {
-    /// A guest is about to run. To be said before each poll of its call.
+    /// Tells the ticker thread that a guest is about to run. It must be called before each poll of a call. A running
+    /// guest yields at each epoch, so it is polled again and calls `arm` again.
     pub(super) fn arm(&self) {
-        // Most calls find it wound. Of this and the thread's own look, one sees what the other has written.
-        if self.is_wound.load(Ordering::Relaxed) || self.is_wound.swap(true, Ordering::SeqCst) {
+        // The flag is usually set already, so a relaxed load comes first. The load may return an old `true` for a
+        // moment. This does no harm: after the thread has cleared the flag, it runs for `QUIET_EPOCHS` more epochs,
+        // and the guest's next poll sets the flag again. The SeqCst operations pair with those in `wait_for_calls`:
+        // each side writes its own flag and then reads the other's, so at least one side sees the other's write, and
+        // no wake-up is lost.
+        if self.is_armed.load(Ordering::Relaxed) || self.is_armed.swap(true, Ordering::SeqCst) {
             return;
         }
-        if self.is_still.load(Ordering::SeqCst) {
+        if self.is_parked.load(Ordering::SeqCst) {
             self.wake();
         }
     }
 
-    /// Does work in which a guest may run: whatever it waited for, once it goes on its epochs pass.
+    /// Polls `work`, in which a guest may run, and calls `arm` before each poll.
     pub(super) async fn keep<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         poll_fn(|context| {
@@ -65,7 +70,7 @@ impl EpochSignal {
 
     fn run(&self, engine: &EngineWeak) {
         let mut quiet = 0;
-        while !self.is_over.load(Ordering::SeqCst) {
+        while !self.has_ended.load(Ordering::SeqCst) {
             if quiet < QUIET_EPOCHS {
                 std::thread::park_timeout(EPOCH);
             } else {
@@ -74,16 +79,18 @@ impl EpochSignal {
             }
             let Some(engine) = engine.upgrade() else { return };
             engine.increment_epoch();
-            quiet = if self.is_wound.swap(false, Ordering::SeqCst) { 0 } else { quiet + 1 };
+            quiet = if self.is_armed.swap(false, Ordering::SeqCst) { 0 } else { quiet + 1 };
         }
     }
 
     fn wait_for_calls(&self) {
-        self.is_still.store(true, Ordering::SeqCst);
-        while !self.is_wound.load(Ordering::SeqCst) && !self.is_over.load(Ordering::SeqCst) {
+        // Pairs with `arm`: the thread announces that it parks before it looks for a call. An `unpark` before `park`
+        // makes `park` return at once.
+        self.is_parked.store(true, Ordering::SeqCst);
+        while !self.is_armed.load(Ordering::SeqCst) && !self.has_ended.load(Ordering::SeqCst) {
             std::thread::park();
         }
-        self.is_still.store(false, Ordering::SeqCst);
+        self.is_parked.store(false, Ordering::SeqCst);
     }
 }
 
@@ -103,7 +110,7 @@ impl EpochTicker {
     /// Waits until the thread has ended.
     pub(super) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut ended = self.ended.clone();
-        // Nothing is ever sent: what comes is that the sender is gone.
+        // Nothing is ever sent: `changed` fails once the sender is dropped.
         async move { while ended.changed().await.is_ok() {} }
     }
 
@@ -114,7 +121,7 @@ impl EpochTicker {
 
 impl Drop for EpochTicker {
     fn drop(&mut self) {
-        self.signal.is_over.store(true, Ordering::SeqCst);
+        self.signal.has_ended.store(true, Ordering::SeqCst);
         self.signal.wake();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -133,20 +140,20 @@ mod tests {
     fn wait_until(is_so: impl Fn() -> bool) {
         let begun = Instant::now();
         while !is_so() {
-            assert!(begun.elapsed() < Duration::from_secs(30), "it doesn't come");
+            assert!(begun.elapsed() < Duration::from_secs(30), "the condition was not met in time");
             std::thread::yield_now();
         }
     }
 
     #[test]
-    fn it_stands_still_without_guests_and_goes_on_with_the_next() {
+    fn the_thread_parks_without_calls_and_continues_with_the_next_call() {
         let engine = Engine::default();
         let ticker = EpochTicker::start(engine.weak()).expect("a thread");
         let signal = ticker.signal();
         for _ in 0..3 {
-            wait_until(|| signal.is_still.load(Ordering::SeqCst));
+            wait_until(|| signal.is_parked.load(Ordering::SeqCst));
             signal.arm();
-            wait_until(|| !signal.is_still.load(Ordering::SeqCst) && !signal.is_wound.load(Ordering::SeqCst));
+            wait_until(|| !signal.is_parked.load(Ordering::SeqCst) && !signal.is_armed.load(Ordering::SeqCst));
         }
         drop(ticker);
     }
@@ -157,7 +164,7 @@ mod tests {
         let ticker = EpochTicker::start(engine.weak()).expect("a thread");
         let mut ended = std::pin::pin!(ticker.ended());
         assert!(tokio::time::timeout(Duration::from_millis(10), &mut ended).await.is_err());
-        ticker.signal.is_over.store(true, Ordering::SeqCst);
+        ticker.signal.has_ended.store(true, Ordering::SeqCst);
         ticker.signal.wake();
         assert!(tokio::time::timeout(Duration::from_secs(30), ended).await.is_ok());
     }

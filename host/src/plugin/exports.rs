@@ -1,4 +1,4 @@
-//! A component's exports: found by their names, with their shapes checked, and each kind asked for only where it is there.
+//! A component's exports: found by name and checked against the contract. Optional exports may be absent.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use super::guest::Guest;
 use crate::contract::Fault;
 use crate::routes::Takes;
 
-/// A component made ready to be instantiated: linked, with its exports found.
+/// A linked component, with its exports found, that can be instantiated.
 #[derive(Clone)]
 pub(super) struct Prepared {
     pub(super) component: InstancePre<Guest>,
     found: Arc<Found>,
 }
 
-/// Where in the component its exports are.
+/// The positions of the exports in the component.
 struct Found {
     channel: Option<channel::GuestIndices>,
     handle_out: Option<handle_out::GuestIndices>,
@@ -43,7 +43,7 @@ pub(super) struct Exports {
     connect: Option<connect::Guest>,
 }
 
-/// An export that isn't of the shape that the contract gives it.
+/// An export whose type isn't the one in the contract.
 #[derive(Debug)]
 pub(super) struct Misshapen {
     export: &'static str,
@@ -51,7 +51,10 @@ pub(super) struct Misshapen {
 }
 
 impl Prepared {
-    /// Finds the exports that the component has, which must have the shapes of the contract.
+    /// Finds the component's exports.
+    ///
+    /// # Errors
+    /// Returns an error if the type of an export isn't the one in the contract.
     pub(super) fn new(component: InstancePre<Guest>, anatomy: &Anatomy) -> Result<Self, Misshapen> {
         macro_rules! find {
             ($export:ident, $name:literal) => {
@@ -86,7 +89,7 @@ impl Prepared {
         self.found.upgrade.is_some()
     }
 
-    /// The exports of an instance of it.
+    /// Returns the exports of an instance of the component.
     pub(super) fn exports(&self, store: &mut Store<Guest>, instance: &Linked) -> Result<Exports, Misshapen> {
         macro_rules! load {
             ($export:ident, $name:literal) => {
@@ -144,7 +147,7 @@ fn missing(export: &'static str) -> impl FnOnce() -> Fault {
 }
 
 impl Misshapen {
-    /// What an error in looking at this export means.
+    /// Makes an error from wasmtime's error about this export.
     fn of(export: &'static str) -> impl FnOnce(wasmtime::Error) -> Self {
         move |error| Self { export, why: format!("{error:#}") }
     }
@@ -155,7 +158,7 @@ impl fmt::Display for Misshapen {
         let Self { export, why } = self;
         write!(
             f,
-            "its export `{export}` is not of the shape that `wit/` gives it: {why}; build it against this host's `wit/`"
+            "its export `{export}` does not have the type that `wit/` declares: {why}; build it against this host's `wit/`"
         )
     }
 }

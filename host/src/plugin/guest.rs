@@ -1,4 +1,4 @@
-//! What the host keeps for one instance: whose call it runs, and what that call has used and asked for.
+//! The host's data for one instance: the subject of its call, and the resources and effects of that call.
 
 use std::sync::Arc;
 
@@ -10,55 +10,56 @@ use crate::contract::{CallLimits, Fault, FaultKind, Member, Record, Request, Sur
 use crate::protocol::{Pattern, Topic};
 use crate::store::{Draft, Owner, Store};
 
-/// Topics, by patterns.
+/// Topics, as patterns.
 pub type Grants = Arc<[Pattern]>;
 
-/// Which plugin an instance is of.
+/// The plugin that an instance belongs to, with its configuration and grants.
 pub struct Origin {
     /// The plugin's name.
     pub name: Arc<str>,
-    /// Its generation.
+    /// The plugin's generation.
     pub generation: u32,
-    /// Its configuration, a JSON object.
+    /// The plugin's configuration, a JSON object.
     pub configuration: Arc<str>,
-    /// Where it may publish and send, and whom it may disconnect, beyond its own routes.
+    /// The topics to which the plugin may publish and send, in addition to its own, and the socket ids that it may
+    /// disconnect.
     pub publish: Grants,
-    /// Which topics it may subscribe to and read about, beyond those of its own routes.
+    /// The topics that the plugin may subscribe to and read about, in addition to its own.
     pub read: Grants,
-    /// Whose storage is its.
+    /// The owner of the plugin's data in the store.
     pub owner: Owner,
 }
 
-/// What every instance of one generation of a plugin lives under.
+/// The data that all instances of one generation share.
 pub(super) struct GuestContext {
     pub(super) origin: Arc<Origin>,
-    /// The topics that its own routes match.
+    /// The topics of the plugin's own routes.
     pub(super) own: Grants,
     pub(super) limits: Arc<CallLimits>,
     pub(super) surroundings: Arc<dyn Surroundings>,
     pub(super) store: Store,
 }
 
-/// What a call may do with its plugin's storage.
+/// The access of a call to its plugin's storage.
 #[derive(Default)]
 pub(super) enum Storage {
-    /// Nothing.
+    /// No access.
     #[default]
     Closed,
-    /// Read, and write if that is said; with what it has done so far.
+    /// The call may read, and write if `may_write` is true. `draft` has the call's reads and writes so far.
     Open { may_write: bool, draft: Option<Box<Draft>> },
 }
 
-/// Whom a call is about.
+/// The subject of a call.
 pub(super) enum Subject {
-    /// `describe`, `handle-out` and `handle-message`.
+    /// No member: `describe`, `upgrade`, `handle-out` and all callbacks of a topic.
     Nobody,
     Member(Arc<Member>),
-    /// A gatekeeper's `connect`.
+    /// A request to connect, for a gatekeeper's `connect`.
     Request(Arc<Request>),
 }
 
-/// The data of an instance's store.
+/// The data of an instance's wasmtime store.
 pub(super) struct Guest {
     pub(super) context: Arc<GuestContext>,
     pub(super) record: Record,
@@ -67,29 +68,30 @@ pub(super) struct Guest {
     /// The topic of the call, for the log.
     pub(super) topic: Option<Topic>,
     pub(super) log_lines: usize,
-    /// Whether it has waited for the disk since its last epoch.
+    /// Whether the call has waited for the disk since its last epoch.
     pub(super) has_waited: bool,
     epochs_left: u64,
     memory_bytes: usize,
     table_elements: usize,
     memory_refused: bool,
-    /// What the guest has said of its panic. It is held back, as a trap may follow, whose fault it explains.
+    /// The guest's panic message. The host doesn't log it yet, because a trap may follow. The message then explains
+    /// that fault.
     panic: Option<String>,
 }
 
-/// How a call has ended that failed.
+/// Diagnostics of a failed call.
 #[derive(Default)]
 pub(super) struct CallDiagnostics {
-    /// The most memory that the instance may have, where it was refused more during the call.
+    /// The memory limit of the instance in bytes, if the instance was refused more memory during the call.
     pub(super) memory_refused: Option<usize>,
-    /// What the guest has said of its panic.
+    /// The guest's panic message.
     pub(super) panic: Option<String>,
 }
 
-/// How the Rust SDK begins the line that it logs of a panic.
+/// The start of the line with which the Rust SDK logs a panic.
 const PANIC: &str = "panicked";
 
-/// The most elements in all tables of an instance.
+/// The maximum number of elements in all tables of an instance.
 const TABLE_ELEMENTS_MAX: usize = 1 << 20;
 
 impl Guest {
@@ -111,7 +113,7 @@ impl Guest {
         }
     }
 
-    /// A line for the log, from the guest. What it says of a panic waits for the end of the call.
+    /// Logs a line of the guest. A panic message is held until the end of the call.
     pub(super) fn log_line(&mut self, level: Level, line: String) {
         self.log_panic();
         if level == Level::Error && line.starts_with(PANIC) {
@@ -121,7 +123,7 @@ impl Guest {
         }
     }
 
-    /// Logs what was held back: the guest has gone on all the same.
+    /// Logs the held panic message, if there is one: no fault has followed it.
     pub(super) fn log_panic(&mut self) {
         if let Some(panic) = self.panic.take() {
             self.write_log(Level::Error, &panic);
@@ -140,13 +142,13 @@ impl Guest {
         }
     }
 
-    /// What is known of a call that failed, for its fault.
+    /// Takes the diagnostics of a failed call, for its fault.
     pub(super) fn take_diagnostics(&mut self) -> CallDiagnostics {
         let most = self.context.limits.memory_bytes;
         CallDiagnostics { memory_refused: self.memory_refused.then_some(most), panic: self.panic.take() }
     }
 
-    /// Makes ready for a call about `topic`.
+    /// Prepares for a call about `topic`.
     pub(super) fn begin(&mut self, subject: Subject, topic: Option<Topic>, storage: Storage) {
         self.subject = subject;
         self.storage = storage;
@@ -155,11 +157,11 @@ impl Guest {
         self.has_waited = false;
         self.memory_refused = false;
         let epochs = self.context.limits.cpu.as_nanos().div_ceil(EPOCH.as_nanos());
-        // One more, for the epoch that was under way when the call began.
+        // One more epoch, because an epoch had already begun when the call began.
         self.epochs_left = u64::try_from(epochs).unwrap_or(u64::MAX).saturating_add(1);
     }
 
-    /// What the call has done with its storage, if anything.
+    /// Takes the call's reads and writes of the store, if there are any.
     pub(super) fn take_draft(&mut self) -> Option<Box<Draft>> {
         match std::mem::take(&mut self.storage) {
             Storage::Open { draft, .. } => draft,
@@ -167,8 +169,11 @@ impl Guest {
         }
     }
 
-    /// An epoch has passed while the guest ran, or while it waited for the disk. An epoch with a wait doesn't count, since the
-    /// guest hasn't run for all of it. How long a call waits is bounded by its wall time.
+    /// Counts an epoch that has passed while the guest ran or waited for the disk. An epoch with a wait isn't
+    /// counted, because the guest hasn't run during all of it. The call's wall time limits how long a call waits.
+    ///
+    /// # Errors
+    /// Returns a [`Fault`] if the CPU time of the call is over.
     pub(super) fn spend_epoch(&mut self) -> Result<(), Fault> {
         if std::mem::take(&mut self.has_waited) {
             return Ok(());
@@ -183,13 +188,13 @@ impl Guest {
         Ok(())
     }
 
-    /// Bytes of linear memory in use.
+    /// Returns the size of the guest's linear memory in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
         self.memory_bytes
     }
 }
 
-/// A call that is broken off has no fault that would say it.
+/// A cancelled call has no fault that would contain the panic message, so the message is logged here.
 impl Drop for Guest {
     fn drop(&mut self) {
         self.log_panic();
@@ -200,7 +205,7 @@ impl ResourceLimiter for Guest {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
         let total = self.memory_bytes.saturating_add(desired.saturating_sub(current));
         if total > self.context.limits.memory_bytes {
-            // The guest may cope with it; if it doesn't, its trap is counted as this.
+            // The guest may handle the refusal. If it traps instead, the fault is of the kind `memory`.
             self.memory_refused = true;
             return Ok(false);
         }
@@ -256,7 +261,7 @@ mod tests {
         Guest::new(Arc::new(GuestContext { origin: Arc::new(origin), own: none(), limits, surroundings, store }))
     }
 
-    /// The lines that are logged meanwhile.
+    /// Returns the lines that are logged while `work` runs.
     fn logged(work: impl FnOnce(&mut Guest)) -> Vec<String> {
         let written = Written::default();
         let writer = {
@@ -275,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_guest_says_of_a_panic_is_its_faults_and_no_line_of_its_own() {
+    fn a_panic_message_goes_into_the_fault_and_not_into_the_log() {
         let lines = logged(|guest| {
             guest.log_line(Level::Info, "one".into());
             guest.log_line(Level::Error, "panicked at x: why".into());
@@ -285,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn where_no_fault_follows_it_is_a_line_in_its_place_also_of_a_call_that_is_broken_off() {
+    fn a_panic_message_without_a_fault_is_logged_in_order_even_if_the_call_is_cancelled() {
         let lines = logged(|guest| {
             guest.log_line(Level::Error, "panicked, or so it says".into());
             guest.log_line(Level::Info, "two".into());

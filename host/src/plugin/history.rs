@@ -1,5 +1,5 @@
-//! What is remembered of each plugin's builds from one start of the host to the next: which is proved, and which is on
-//! probation against which.
+//! The record of each plugin's builds, kept across starts of the host: the build that passed last, and the build that
+//! is on probation with the build before it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,49 +8,51 @@ use serde::{Deserialize, Serialize};
 /// The records of all plugins, by name.
 pub(super) type History = BTreeMap<String, Record>;
 
-/// How many plugins whose files are gone are remembered. Past it, those that were served longest ago are forgotten: a name that
-/// carries a version is another one with each build.
+/// The maximum number of records of plugins without a file. Above it, the plugins that served longest ago are
+/// removed. If the file names contain versions, each build is a new plugin, so without this limit the records would
+/// grow forever.
 const ABSENT_MAX: usize = 64;
 
-/// What is remembered of one plugin. Builds are named by their digests.
+/// The record of one plugin. Builds are identified by their digests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Record {
-    /// The build that was proved last.
+    /// The build that passed last.
     pub(super) proved: Option<String>,
-    /// The build before that one, for a rollback.
+    /// The build before `proved`, for a rollback.
     pub(super) before: Option<String>,
-    /// The probation under way.
+    /// The running probation.
     pub(super) open: Option<OpenProbation>,
-    /// Probations that have ended and may still hold bytes of stored states.
+    /// The ended probations whose id may still be in stored states, next to the states' earlier versions.
     pub(super) ended: Vec<EndedProbation>,
-    /// When a build was published last, in milliseconds since 1970.
+    /// The time when a build was last published, in milliseconds since 1970.
     pub(super) served_at_ms: u64,
 }
 
-/// A probation under way.
+/// A running probation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct OpenProbation {
-    /// Its number, by which stored states know it.
+    /// The probation's id, which stored states contain.
     pub(super) id: u64,
     /// The build that is on probation.
     pub(super) build: String,
-    /// The build that serves again if that one fails.
+    /// The previous build, which serves again after a rollback.
     pub(super) against: String,
 }
 
-/// A probation that has ended.
+/// An ended probation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct EndedProbation {
-    /// Its number.
+    /// The probation's id.
     pub(super) id: u64,
-    /// Whether states return to what they were.
+    /// Whether the build was rolled back, so that states return to their earlier versions.
     pub(super) is_taken_back: bool,
 }
 
 impl Record {
-    /// A build is about to serve, on the probation of that number against another build, or on none. A probation that was under
-    /// way and isn't this one ends: its build was taken back if the one that serves is what it had to prove itself against.
+    /// Records that a build is about to serve. `probation` is the id of its probation and the build before it, or
+    /// `None` if it is not on probation. A different running probation ends. If `build` is the build before that
+    /// probation, this is a rollback; otherwise the probation has passed.
     pub(super) fn note_published(&mut self, build: &str, probation: Option<(u64, String)>, now_ms: u64) {
         self.served_at_ms = now_ms;
         let next = probation.map(|(id, against)| OpenProbation { id, build: build.to_owned(), against });
@@ -61,7 +63,7 @@ impl Record {
         self.open = next;
     }
 
-    /// A build is proved: it has answered calls, and whatever probation it was on is over.
+    /// Records that a build has passed. Its probation, if there was one, ends.
     pub(super) fn note_proved(&mut self, build: &str) {
         let against = self.open.take().map(|open| {
             self.end(open.id, false);
@@ -73,7 +75,8 @@ impl Record {
         }
     }
 
-    /// The build that serves again was proved by it, and what was taken back is nothing to go back to.
+    /// Records a rollback to `build`, which has passed. There is no build before it, because a build that was rolled
+    /// back can't be the target of another rollback.
     pub(super) fn note_rolled_back(&mut self, build: &str) {
         self.proved = Some(build.to_owned());
         self.before = None;
@@ -83,30 +86,31 @@ impl Record {
         self.ended.push(EndedProbation { id, is_taken_back });
     }
 
-    /// The build that another one has to prove itself against, if nothing serves yet.
+    /// Returns the build against which a new build is on probation if nothing serves yet.
     pub(super) fn previous_build(&self) -> Option<&String> {
         self.open.as_ref().map(|open| &open.against).or(self.proved.as_ref())
     }
 
-    /// The build that a rollback leads to, where this one serves and is on no probation.
+    /// Returns the target of a rollback from the build `serves`, which is not on probation.
     pub(super) fn rollback_target_from(&self, serves: &str) -> Option<&String> {
         let proved = self.proved.as_ref().filter(|proved| *proved != serves);
         proved.or(self.before.as_ref()).filter(|before| *before != serves)
     }
 
-    /// Whether this build is proved, or was.
+    /// Whether this build is recorded as one that has passed.
     pub(super) fn knows(&self, build: &str) -> bool {
         [&self.proved, &self.before].into_iter().flatten().any(|known| known == build)
     }
 
-    /// The builds whose components are to be kept.
+    /// Returns the builds whose components must be kept.
     pub(super) fn builds(&self) -> impl Iterator<Item = &str> {
         let open = self.open.iter().flat_map(|open| [&*open.against, &*open.build]);
         open.chain(self.proved.as_deref()).chain(self.before.as_deref())
     }
 }
 
-/// Forgets the plugins that were served longest ago, of those whose files are gone. Whether there were too many.
+/// Removes the records of plugins without a file above the limit, those that served longest ago first. A record with
+/// ended probations is not removed. Returns whether any record was removed.
 pub(super) fn forget_absent(history: &mut History, present: &BTreeSet<&str>) -> bool {
     let absent = history.iter().filter(|(name, record)| !present.contains(&***name) && record.ended.is_empty());
     let mut absent: Vec<_> = absent.map(|(name, record)| (record.served_at_ms, name.clone())).collect();
@@ -125,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_build_that_is_proved_has_the_one_before_it_to_go_back_to() {
+    fn a_build_that_has_passed_can_be_rolled_back_to_the_one_before_it() {
         let mut record = Record::default();
         record.note_published("first", None, 1);
         assert_eq!((record.previous_build(), record.knows("first")), (None, false), "it has answered no call");
@@ -133,17 +137,17 @@ mod tests {
         assert_eq!((record.previous_build(), record.rollback_target_from("first")), (Some(&"first".to_owned()), None));
         on_probation(&mut record, "second", 7, "first");
         on_probation(&mut record, "third", 7, "first");
-        assert!(record.ended.is_empty(), "another build goes on with the same probation");
+        assert!(record.ended.is_empty(), "another build continues the same probation");
         record.note_proved("third");
         assert_eq!(record.ended, [EndedProbation { id: 7, is_taken_back: false }]);
         assert_eq!(record.rollback_target_from("third"), Some(&"first".to_owned()));
         assert!(record.open.is_none() && record.knows("third") && record.knows("first"));
         record.note_proved("third");
-        assert_eq!(record.rollback_target_from("third"), Some(&"first".to_owned()), "it is proved once");
+        assert_eq!(record.rollback_target_from("third"), Some(&"first".to_owned()), "passing again changes nothing");
     }
 
     #[test]
-    fn a_probation_ends_with_what_serves_after_it() {
+    fn the_build_that_serves_next_decides_the_result_of_a_probation() {
         for (serves, is_taken_back) in [("first", true), ("other", false)] {
             let mut record = Record { proved: Some("first".into()), ..Record::default() };
             on_probation(&mut record, "second", 7, "first");
@@ -155,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_plugins_without_a_file_are_remembered() {
+    fn the_number_of_plugins_without_a_file_is_limited() {
         let mut history = History::new();
         for number in 0..ABSENT_MAX as u64 + 10 {
             let mut record = Record::default();

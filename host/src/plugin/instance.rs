@@ -16,20 +16,21 @@ use crate::contract::{
 };
 use crate::protocol::{Payload, Topic};
 
-/// The storage of a call that may change things, and of one that may not.
+/// The storage access of a call that may write, and of a call that may only read.
 const WRITABLE: Storage = Storage::Open { may_write: true, draft: None };
 const READABLE: Storage = Storage::Open { may_write: false, draft: None };
 
-/// An instance of a component with its store. After an error it must be dropped: wasmtime never lets a store in which a
-/// guest trapped be entered again.
+/// An instance of a component, with its wasmtime store. After an error the instance must be dropped: wasmtime never
+/// allows a store in which a guest has trapped to be entered again.
 pub(super) struct Instance {
     store: Store<Guest>,
     exports: Exports,
-    /// How many calls it has run.
+    /// The number of calls that the instance has run.
     pub(super) calls: u32,
-    /// Bytes of memory that it had when it was new.
+    /// The size of the linear memory when the instance was created, in bytes.
     memory_at_first: usize,
-    /// Given back after the store has been dropped, which stands before it.
+    /// The instance's place among the instances of all plugins. The field is declared after `store`, so the place is
+    /// freed after the instance's memory.
     place: Option<CapacityPermit>,
 }
 
@@ -39,7 +40,8 @@ impl Instance {
         let most = limits.effect_bytes + limits.assigns_bytes + limits.room_bytes;
         let mut store = Store::new(prepared.component.component().engine(), guest);
         store.limiter(|guest| guest);
-        // What one lifted call may cost the host: lists that alias one another would multiply.
+        // Limits the memory that the arguments of one host call take in the host. Without this limit, a guest could
+        // pass lists that share the same bytes, and each list would be copied.
         store.set_hostcall_fuel(most.saturating_mul(2));
         store.epoch_deadline_callback(|mut context| {
             context.data_mut().spend_epoch()?;
@@ -53,7 +55,7 @@ impl Instance {
         Ok(Self { store, exports, calls: 0, memory_at_first, place: None })
     }
 
-    /// The same, with the place that it has among the instances of all plugins.
+    /// Adds the instance's place among the instances of all plugins.
     pub(super) fn at(mut self, place: CapacityPermit) -> Self {
         self.place = Some(place);
         self
@@ -63,7 +65,7 @@ impl Instance {
         self.store.data_mut()
     }
 
-    /// Whether it has taken more than a share, one in `share`, of the memory that it may still take when it is new.
+    /// Whether the memory has grown by more than `1 / share` of the growth that the limit allows a new instance.
     pub(super) fn has_grown(&self, share: usize) -> bool {
         let guest = self.store.data();
         let most = guest.context.limits.memory_bytes.saturating_sub(self.memory_at_first);
@@ -76,7 +78,7 @@ impl Instance {
         self.exports.channel()?.call_describe(&mut self.store).await
     }
 
-    /// Runs a callback of a topic and holds what it gives to the limits.
+    /// Runs a callback of a topic, and checks the outcome against the limits.
     pub(super) async fn call_topic(&mut self, call: &TopicCall) -> Result<Outcome> {
         let TopicCall { topic, room, callback } = call;
         let given = match callback {
@@ -105,7 +107,7 @@ impl Instance {
         Ok(self.check(called.map_err(Fault::failed)?)?)
     }
 
-    /// Has a state taken over that another version wrote, and holds what it gives to the limits.
+    /// Upgrades a state that another version wrote, and checks the new state against the limits.
     pub(super) async fn upgrade(&mut self, upgrade: &Upgrade) -> Result<Bytes> {
         let Upgrade { topic, part, version, state } = upgrade;
         self.store.data_mut().record.open_with(Capability::Reads, None);
@@ -121,7 +123,7 @@ impl Instance {
         Ok(state)
     }
 
-    /// Asks `handle-out` about an intercepted event.
+    /// Calls `handle-out` for an intercepted event.
     pub(super) async fn filter(&mut self, passing: &Passing) -> Result<Vec<Decision>> {
         self.store.data_mut().record.open_with(Capability::Reads, None);
         self.begin(Subject::Nobody, Some(passing.topic.clone()), READABLE);
@@ -135,7 +137,7 @@ impl Instance {
         Ok(decisions)
     }
 
-    /// Asks a gatekeeper about a request.
+    /// Asks a gatekeeper for a decision about a request.
     pub(super) async fn connect(&mut self, request: Request) -> Result<Admission> {
         self.store.data_mut().record.open_with(Capability::Reads, None);
         self.begin(Subject::Request(Arc::new(request)), None, READABLE);
@@ -170,10 +172,10 @@ impl Instance {
 }
 
 impl Borrowed<'_> {
-    /// Runs a callback and holds what it gives to the limits.
+    /// Runs a callback of a member, and checks the outcome against the limits.
     ///
-    /// It awaits wasmtime's own future and nothing between: each future in another is moved into its place, and this is the
-    /// call that most turns make.
+    /// The function awaits wasmtime's own future directly. Every future that wraps another one is moved in memory
+    /// once more, and most turns make this call.
     pub(super) async fn call(mut self, call: &Call) -> Result<Outcome, Fault> {
         let Call { member, assigns, room, usage, callback } = call;
         let instance = &mut *self.instance;
@@ -206,7 +208,7 @@ impl Borrowed<'_> {
     }
 }
 
-/// The payload that a callback is given, which the guest may give back as it is.
+/// Returns the payload that a callback gets. The guest may return it unchanged.
 fn given(callback: &Callback) -> Option<&Payload> {
     match callback {
         Callback::Join(payload) | Callback::In { payload, .. } => Some(payload),

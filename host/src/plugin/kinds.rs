@@ -1,7 +1,8 @@
-//! What each plugin was when it last served, a gatekeeper or not, from one start of the host to the next.
+//! Records the kind of each plugin, gatekeeper or not, across starts of the host.
 //!
-//! A mount whose configuration names nobody who decides is guarded by the only gatekeeper there is. If that gatekeeper's file is
-//! gone or damaged at a start, nothing else says that there was one, and the mount would stand open.
+//! A mount whose configuration doesn't set any authentication uses the only gatekeeper there is. If the gatekeeper's
+//! file is gone or damaged at a start, only this record tells the host that there was one. Without the record, the
+//! mount would be open to everyone.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
@@ -13,24 +14,26 @@ use super::Kind;
 use crate::files;
 use anyhow::{Context, Result};
 
-/// The kinds of plugins by their names, and the file where they are kept, unless they are kept nowhere.
+/// The kinds of all plugins, by name, and the file that stores them. If there is no file, they are kept only in
+/// memory.
 #[derive(Debug, Default)]
 pub struct Kinds {
     file: Option<PathBuf>,
     known: BTreeMap<String, Kind>,
 }
 
-/// In the directory, the file.
+/// The name of the file in the directory.
 const FILE: &str = "kinds.json";
 
 impl Kinds {
-    /// Opens the file in this directory, and makes the directory if it isn't there.
+    /// Reads the file in this directory. Creates the directory if it doesn't exist.
     ///
     /// # Errors
-    /// Where the file can't be read: a host that doesn't know whether there was a gatekeeper must not start as if there was none.
+    /// Returns an error if the directory can't be created or the file can't be read. A host that doesn't know whether
+    /// there was a gatekeeper must not start as if there was none.
     pub fn open(directory: &Path) -> Result<Self> {
         let making = DirBuilder::new().recursive(true).mode(0o700).create(directory);
-        making.with_context(|| format!("making the directory {}", directory.display()))?;
+        making.with_context(|| format!("creating the directory {}", directory.display()))?;
         files::remove_partial(directory).with_context(|| format!("reading the directory {}", directory.display()))?;
         let file = directory.join(FILE);
         let known = match fs::read(&file) {
@@ -43,24 +46,24 @@ impl Kinds {
         Ok(Self { file: Some(file), known })
     }
 
-    /// What a plugin was when it last served.
+    /// Returns the kind that a plugin had when it last served.
     pub(super) fn of(&self, name: &str) -> Option<Kind> {
         self.known.get(name).copied()
     }
 
-    /// The plugins that were gatekeepers.
+    /// Returns the names of the plugins that were gatekeepers when they last served.
     pub(super) fn gatekeepers(&self) -> impl Iterator<Item = &str> {
         self.known.iter().filter(|(_, kind)| **kind == Kind::Gatekeeper).map(|(name, _)| &**name)
     }
 
-    /// Remembers what a plugin is that serves now.
+    /// Records the kind of a plugin that serves now.
     pub(super) fn remember(&mut self, name: &str, kind: Kind) {
         if self.known.insert(name.to_owned(), kind) != Some(kind) {
             self.write();
         }
     }
 
-    /// Forgets what a plugin was. Whether anything was known of it.
+    /// Removes the record of a plugin. Returns whether there was one.
     pub(super) fn forget(&mut self, name: &str) -> bool {
         let was_known = self.known.remove(name).is_some();
         if was_known {
@@ -72,11 +75,11 @@ impl Kinds {
     fn write(&self) {
         let Some(file) = &self.file else { return };
         let text = serde_json::to_vec_pretty(&self.known).unwrap_or_default();
-        // As a whole, since a half of it would keep a host from starting.
+        // The file is replaced atomically: half a file would keep the host from starting.
         if let Err(error) = files::replace(file, &text) {
             let file = file.display();
             tracing::error!(
-                "{file} can't be written, so the next start won't know which plugin is a gatekeeper: {error}"
+                "{file} can't be written, so at its next start the host won't know which plugin is a gatekeeper: {error}"
             );
         }
     }
@@ -87,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_served_is_known_at_the_next_start_until_it_is_forgotten() -> Result<()> {
+    fn the_kind_of_a_plugin_is_known_at_the_next_start_until_it_is_forgotten() -> Result<()> {
         let home = tempfile::tempdir()?;
         let mut kinds = Kinds::open(&home.path().join("builds"))?;
         kinds.remember("gate", Kind::Gatekeeper);

@@ -1,4 +1,4 @@
-//! From a file's bytes to a plugin that can be published.
+//! Makes a plugin that can be published from the bytes of a file.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,35 +18,35 @@ use crate::contract::{CallLimits, Surroundings};
 use crate::routes::{NamedGatekeeper, Probation, Route, RouteSpec, Takes};
 use crate::store::Store;
 
-/// Makes plugins of files.
+/// Loads components as plugins.
 pub struct Loader {
-    /// What compiles and links them.
+    /// The engine that compiles and links components.
     pub engine: Engine,
-    /// Where compiled code is kept, if anywhere.
+    /// The cache of compiled code, if there is one.
     pub cache: Option<Cache>,
-    /// What a call may use.
+    /// The limits of each call.
     pub call_limits: Arc<CallLimits>,
-    /// What a plugin may use.
+    /// The limits of each plugin's pool of instances.
     pub pool_limits: PoolLimits,
-    /// What a call may read.
+    /// The host's data that a call may read.
     pub surroundings: Arc<dyn Surroundings>,
-    /// Where plugins keep what outlives the host.
+    /// The store in which plugins keep data.
     pub store: Store,
 }
 
-/// A plugin that was loaded and hasn't been published.
+/// A loaded plugin that has not been published yet.
 pub struct Loaded {
-    /// What it is from outside.
+    /// The component's imports, exports, kind and contract version.
     pub anatomy: Anatomy,
-    /// What it serves; nothing, if it is a gatekeeper.
+    /// The plugin's routes; empty for a gatekeeper.
     pub routes: Vec<RouteSpec>,
-    /// Bytes of the component.
+    /// The size of the component, in bytes.
     pub size: usize,
-    /// Its content.
+    /// The digest of the component.
     pub digest: Digest,
-    /// How long compiling took, or looking it up.
+    /// The time that compiling took, or finding the component in the cache.
     pub compiling: Duration,
-    /// Whether it was found compiled.
+    /// Whether the compiled form was in the cache.
     pub was_cached: bool,
     takes: Takes,
     origin: Arc<Origin>,
@@ -54,16 +54,16 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Its routes, for the table: with the probation that it is on, and the generation that it has to prove itself against, if
-    /// there is one.
+    /// Returns the routes for the route table. `trial` is the generation's probation, if it is on one. Its second
+    /// part is the previous generation, with which the probation compares this one, if that generation is loaded.
     pub fn table<'a>(
         &'a self,
         trial: Option<(&'a Arc<Probation>, Option<&'a Self>)>,
     ) -> impl Iterator<Item = Arc<Route>> + 'a {
         self.routes.iter().map(move |spec| {
-            let before = |proved: &Self| proved.routes.iter().find(|route| route.pattern == spec.pattern).cloned();
-            let probation = trial.map(|(probation, proved)| {
-                let before = proved.and_then(|proved| Some(Arc::new(proved.route(before(proved)?, None))));
+            let before = |loaded: &Self| loaded.routes.iter().find(|route| route.pattern == spec.pattern).cloned();
+            let probation = trial.map(|(probation, previous)| {
+                let before = previous.and_then(|loaded| Some(Arc::new(loaded.route(before(loaded)?, None))));
                 (Arc::clone(probation), before)
             });
             Arc::new(self.route(spec.clone(), probation))
@@ -82,36 +82,38 @@ impl Loaded {
         }
     }
 
-    /// The plugin's name.
+    /// Returns the plugin's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.origin.name
     }
 
-    /// Which load of its plugin it is.
+    /// Returns the number of the generation.
     #[must_use]
     pub fn generation(&self) -> u32 {
         self.origin.generation
     }
 
-    /// Itself as a guard, if it is a gatekeeper.
+    /// Returns the plugin's name and this generation as a gatekeeper, if it is one.
     #[must_use]
     pub fn gatekeeper(&self) -> Option<(Arc<str>, NamedGatekeeper)> {
-        let guard = || (Arc::clone(&self.origin.name), NamedGatekeeper::Present(Arc::clone(&self.plugin) as _));
-        (self.anatomy.kind == Kind::Gatekeeper).then(guard)
+        let gatekeeper = || (Arc::clone(&self.origin.name), NamedGatekeeper::Present(Arc::clone(&self.plugin) as _));
+        (self.anatomy.kind == Kind::Gatekeeper).then(gatekeeper)
     }
 }
 
 impl Loader {
-    /// Loads a component: anatomy, compilation, linking, one instance, `describe`.
+    /// Loads a component: reads its anatomy, compiles it, links it, makes one instance, and calls `describe`.
     ///
     /// # Errors
-    /// Where one of these refuses it, in one sentence that says what to do.
+    /// Returns an error if one of these steps refuses the component. Its message is one sentence that says what to
+    /// do.
     pub async fn load(&self, bytes: Bytes, digest: Digest, origin: Arc<Origin>) -> Result<Loaded> {
         self.load_holding(bytes, digest, origin, ()).await
     }
 
-    /// The same, holding something until the component is compiled, also if the future is dropped before that.
+    /// Loads a component as [`load`](Self::load) does. `held` is dropped once the component is compiled, even if the
+    /// future is dropped before that.
     pub(super) async fn load_holding(
         &self,
         bytes: Bytes,
@@ -130,7 +132,7 @@ impl Loader {
         };
         let takes = prepared.takes();
         let context = self.context(&origin, routes.iter().map(|route| route.pattern.clone()).collect());
-        // It has a place that the first call may need.
+        // The instance occupies a place that the first call may need.
         drop(instance);
         let pool = Pool::new(prepared, context, self.pool_limits, Arc::clone(&self.engine.capacity));
         let plugin = Arc::new(WasmPlugin::new(pool, Arc::clone(&self.call_limits), self.engine.clone()));
@@ -144,10 +146,12 @@ impl Loader {
         Arc::new(GuestContext { origin, own, limits, surroundings, store })
     }
 
-    /// Links it, and finds its exports with the shapes that they must have.
+    /// Links the component, and finds its exports. Their types must match the contract.
     fn prepare(&self, anatomy: &Anatomy, component: &wasmtime::component::Component) -> Result<Prepared> {
         let component = self.engine.linker.instantiate_pre(component).map_err(|error| {
-            anyhow!("it asks for what this host does not give: {error:#}; build it against this host's `wit/`")
+            anyhow!(
+                "it imports something that this host does not provide: {error:#}; build it against this host's `wit/`"
+            )
         })?;
         Ok(Prepared::new(component, anatomy)?)
     }
@@ -156,10 +160,10 @@ impl Loader {
         let context = self.context(origin, Grants::default());
         let making = self.engine.capacity.instance(prepared, &context);
         let instance = timeout(self.call_limits.wall, self.engine.ticker.signal().keep(making)).await;
-        let instance = instance.context("making an instance of it took too long")?;
+        let instance = instance.context("instantiating it took too long")?;
         instance.map_err(|error| match error.downcast::<Misshapen>() {
             Ok(misshapen) => anyhow!(misshapen),
-            Err(error) => anyhow!("no instance of it could be made: {}", fault_of(&error, CallDiagnostics::default())),
+            Err(error) => anyhow!("it could not be instantiated: {}", fault_of(&error, CallDiagnostics::default())),
         })
     }
 

@@ -1,10 +1,11 @@
-//! Plugins: WebAssembly components behind [`Behaviour`](crate::contract::Behaviour), and where they come from.
+//! Plugins: WebAssembly components that implement [`Behaviour`](crate::contract::Behaviour), and how they are loaded.
 //!
-//! A file becomes a plugin in steps, each of which can refuse it with a sentence: its anatomy is read (is it a component,
-//! of which version), it is compiled (or found in the cache), linked, instantiated once, and asked to `describe` itself.
-//! The [`Library`] does that for every file that appears or changes, in tasks, and publishes the routes.
+//! A file becomes a plugin in five steps. First the host reads the component's imports, exports and contract version.
+//! Then the component is compiled, or found in the cache. It is linked and instantiated once. Finally, its `describe`
+//! returns its routes. Each step can refuse the file with an error message. The [`Library`] does this in tasks, for
+//! every file that appears or changes, and publishes the routes.
 //!
-//! What a guest can reach is what `imports` gives it: no file, no network, no clock but the host's.
+//! A guest can use only the functions in `imports`: it has no files, no network, and no clock except the host's.
 
 mod allocation;
 mod anatomy;

@@ -1,4 +1,4 @@
-//! The instances of one generation of a plugin: reused, and replaced at any doubt.
+//! The pool of instances of one generation of a plugin. Instances are reused, and dropped after any error.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use super::guest::{CallDiagnostics, GuestContext, Origin};
 use super::instance::Instance;
 use crate::contract::Fault;
 
-/// How many instances a plugin has, and for how long each is used.
+/// The number of instances of a plugin, and how long each is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolLimits {
-    /// Instances at once. Past it calls wait, for as long as their wall time lasts.
+    /// The maximum number of instances at once. Above it, calls wait until their wall time is over.
     pub instances: usize,
-    /// Calls after which an instance is replaced: some languages' guests grow for ever.
+    /// The number of calls after which an instance is replaced, because guests in some languages never free memory.
     pub calls_per_instance: u32,
 }
 
@@ -26,7 +26,8 @@ impl Default for PoolLimits {
     }
 }
 
-/// An instance that has grown by more than this share (one in so many) of what it may is replaced after its call.
+/// An instance is replaced after a call if its memory has grown by more than `1 / GROWN_SHARE` of what the limit
+/// allows.
 const GROWN_SHARE: usize = 4;
 
 /// A bounded set of instances.
@@ -35,12 +36,13 @@ pub(super) struct Pool {
     context: Arc<GuestContext>,
     limits: PoolLimits,
     free: Semaphore,
-    /// Those that nobody uses. Other plugins may have them given up.
+    /// The unused instances. If another plugin needs a place, one of them may be evicted.
     idle: Arc<Idle>,
     capacity: Arc<Capacity>,
 }
 
-/// An instance taken out of the pool. Dropping it drops the instance; only [`Borrowed::settle`] gives it back.
+/// An instance taken from the pool. Dropping it drops the instance; only [`Borrowed::settle`] returns the instance to
+/// the pool.
 pub(super) struct Borrowed<'a> {
     pub(super) instance: Box<Instance>,
     pool: &'a Pool,
@@ -59,31 +61,31 @@ impl Pool {
         Self { prepared, context, limits, free, idle, capacity }
     }
 
-    /// Which plugin it is.
+    /// Returns the plugin that the instances belong to.
     pub(super) fn origin(&self) -> &Origin {
         &self.context.origin
     }
 
-    /// Whether the plugin takes over states that another version wrote.
+    /// Whether the plugin can upgrade states that another version wrote.
     pub(super) fn upgrades(&self) -> bool {
         self.prepared.has_upgrade()
     }
 
-    /// Takes a used instance, if there is one and nobody waits for it.
+    /// Takes an unused instance, if there is one and no other call waits for an instance.
     pub(super) fn take_idle(&self) -> Option<Borrowed<'_>> {
         let permit = self.free.try_acquire().ok()?;
         let instance = self.idle.lock().pop()?;
         Some(Borrowed { instance, pool: self, _permit: permit })
     }
 
-    /// Takes an instance, a used one if there is one. Waits while all are at work.
+    /// Takes an unused instance, or creates one. Waits while all instances of the plugin are in use.
     pub(super) async fn take(&self) -> Result<Borrowed<'_>, Fault> {
         let closed = |_| Fault::failed("the plugin was unloaded");
         let permit = self.free.acquire().await.map_err(closed)?;
         let idle = self.idle.lock().pop();
         let instance = match idle {
             Some(instance) => instance,
-            // Once in many calls, which aren't to carry the room for it.
+            // Boxed, because few calls create an instance, and the common future should stay small.
             None => Box::pin(self.instantiate()).await?,
         };
         Ok(Borrowed { instance, pool: self, _permit: permit })
@@ -93,19 +95,20 @@ impl Pool {
         let made = self.capacity.instance(&self.prepared, &self.context).await;
         made.map(Box::new).map_err(|error| {
             let fault = fault_of(&error, CallDiagnostics::default());
-            Fault::new(fault.kind, format!("no instance could be made: {}", fault.detail))
+            Fault::new(fault.kind, format!("the plugin could not be instantiated: {}", fault.detail))
         })
     }
 }
 
 impl Borrowed<'_> {
-    /// Gives the instance back if its call went well, and drops it otherwise.
+    /// Returns the instance to the pool if the call succeeded, and drops it otherwise.
     pub(super) fn settle<T>(self, result: wasmtime::Result<T>) -> Result<T, Fault> {
         let Self { mut instance, pool, _permit } = self;
         match result {
             Ok(value) => {
                 instance.guest_mut().log_panic();
                 if !instance.has_grown(GROWN_SHARE) && instance.calls < pool.limits.calls_per_instance {
+                    // `is_wanted` must be read under this lock: see `Capacity::is_wanted`.
                     let mut idle = pool.idle.lock();
                     if !pool.capacity.is_wanted() {
                         idle.push(instance);

@@ -1,4 +1,4 @@
-//! Which files are plugins, and which of them have changed since they were last looked at.
+//! Finds the files that are plugins, and detects which of them have changed.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -10,24 +10,25 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, anyhow, bail};
 use tokio::time::{Instant, sleep_until};
 
-/// Where plugins come from: a directory, all of whose `.wasm` files are plugins, or one file.
+/// A source of plugins: a directory, in which every `.wasm` file is a plugin, or one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A directory. Its subdirectories aren't looked into.
+    /// A directory. Its subdirectories aren't searched.
     Directory(PathBuf),
     /// A file.
     File(PathBuf),
 }
 
 impl Source {
-    /// Finds out what a path is.
+    /// Returns the source at a path.
     ///
     /// # Errors
-    /// Where there is nothing, or a file whose name can't be a plugin's.
+    /// Returns an error if the path doesn't exist, if the directory can't be listed, or if the file's name can't be a
+    /// plugin's.
     pub fn find(path: &Path) -> Result<Self> {
         let found = fs::metadata(path).with_context(|| format!("looking for plugins at {}", path.display()))?;
         if found.is_dir() {
-            // What can't be listed would look like a directory without plugins, and without a gatekeeper.
+            // A directory that can't be listed would look like one without plugins, and so without a gatekeeper.
             fs::read_dir(path).with_context(|| format!("looking for plugins at {}", path.display()))?;
             return Ok(Self::Directory(path.to_owned()));
         }
@@ -37,7 +38,7 @@ impl Source {
         Ok(Self::File(path.to_owned()))
     }
 
-    /// The directory to watch.
+    /// Returns the directory to watch.
     #[must_use]
     pub fn directory(&self) -> &Path {
         let here = Path::new(".");
@@ -47,13 +48,13 @@ impl Source {
         }
     }
 
-    /// Whether it is a directory without a plugin.
+    /// Returns whether the source is a directory without plugins.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         matches!(self, Self::Directory(_)) && self.files().is_empty()
     }
 
-    /// The plugins that are there now, by name.
+    /// Returns the files of the plugins that exist now.
     fn files(&self) -> Vec<PathBuf> {
         match self {
             Self::File(file) => vec![file.clone()],
@@ -67,17 +68,19 @@ impl Source {
     }
 }
 
-/// A plugin's name: its file's stem. Hidden files are none: editors and copiers leave such.
+/// Returns a plugin's name, which is the stem of its file. Hidden files aren't plugins, because editors and copy
+/// tools create such files.
 pub(super) fn name_of(path: &Path) -> Option<&str> {
     let is_wasm = path.extension().is_some_and(|extension| extension == "wasm");
     path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| is_wasm && !stem.starts_with('.'))
 }
 
-/// What tells one state of a file from another, without reading it.
+/// Metadata that differs between two versions of a file, so that a change is detected without reading the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     modified: Option<SystemTime>,
-    /// When anything of it was last changed, in seconds and nanoseconds since 1970. A program can set `modified`, but not this.
+    /// The time of the last change of the file or its metadata (ctime), in seconds and nanoseconds since 1970. A
+    /// program can set `modified`, but not this.
     changed: (i64, i64),
     size: u64,
     inode: u64,
@@ -92,8 +95,8 @@ impl Stamp {
         Some(Self { modified, changed, size, inode, device })
     }
 
-    /// Whether the file was left alone for so long that any later change gives it another stamp. Some file systems keep times
-    /// in steps of a second or two, so two changes within one step have the same stamp.
+    /// Returns whether the last change is so old that any later change gives the file another stamp. Some file
+    /// systems store times in steps of one or two seconds, so two changes within one step have the same stamp.
     pub(super) fn is_final(&self) -> bool {
         let changed =
             u64::try_from(self.changed.0).map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
@@ -101,23 +104,24 @@ impl Stamp {
     }
 }
 
-/// What a scan finds.
+/// The result of a scan.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// Files by plugin name, with their stamps.
+    /// The files by plugin name, with their stamps.
     pub(super) plugins: BTreeMap<String, (PathBuf, Stamp)>,
-    /// Files whose name another has already.
+    /// Files whose plugin name another file already has.
     pub(super) doubles: Vec<PathBuf>,
 }
 
-/// All plugin files of some sources. A name that stands twice is the first source's.
+/// Returns all plugin files of the sources. If two files have the same plugin name, the file of the first source is
+/// used.
 pub(super) fn scan(sources: &[Source]) -> Found {
     let mut found = Found::default();
     for path in sources.iter().flat_map(Source::files) {
         let (Some(name), Some(stamp)) = (name_of(&path), Stamp::of(&path)) else { continue };
         match found.plugins.entry(name.to_owned()) {
             Entry::Vacant(entry) => drop(entry.insert((path, stamp))),
-            // The same file may be named twice, alone and with its directory.
+            // The same file may be configured twice: alone, and with its directory.
             Entry::Occupied(entry) if entry.get().1 == stamp => {}
             Entry::Occupied(_) => found.doubles.push(path),
         }
@@ -125,18 +129,18 @@ pub(super) fn scan(sources: &[Source]) -> Found {
     found
 }
 
-/// The most bytes of a component.
+/// The maximum size of a component, in bytes.
 const COMPONENT_BYTES_MAX: u64 = 128 << 20;
 
-/// The time between the two looks at a file that must agree, and how many are taken.
+/// The minimum time between the two stamps of a file that must agree, and the maximum number of attempts.
 const LOOK_APART: Duration = Duration::from_millis(20);
 const LOOKS_MAX: usize = 100;
 
-/// A file that was left alone for so long isn't being written: one look is enough, so that a host starts at once. It is
-/// longer than the two seconds in which the coarsest of the usual file systems count time.
+/// A file whose last change is older than this isn't being written, so the second stamp is taken without a wait, and
+/// the host starts faster. The time is longer than the step of two seconds in the coarsest common file systems.
 const LEFT_ALONE: Duration = Duration::from_secs(3);
 
-/// How a file was at a look at it.
+/// A file's stamp, and when it was read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look {
     pub(super) stamp: Stamp,
@@ -144,13 +148,14 @@ pub(super) struct Look {
 }
 
 impl Look {
-    /// Looks at a file now.
+    /// Reads a file's stamp now.
     fn at(path: &Path) -> Result<Self> {
         let stamp = Stamp::of(path).ok_or_else(|| anyhow!("it is gone"))?;
         Ok(Self { stamp, at: Instant::now() })
     }
 
-    /// Waits until another look may be taken. Many files that were looked at together wait for the same time.
+    /// Waits until the next stamp may be taken. The waits of many files overlap if their first stamps were taken
+    /// together.
     async fn settle(&self) {
         if !self.stamp.is_final() {
             sleep_until(self.at + LOOK_APART).await;
@@ -158,7 +163,11 @@ impl Look {
     }
 }
 
-/// Reads a file once two looks at it agree: somebody may be writing it still. A look that was taken already is one of them.
+/// Reads a file's content between two stamps that agree, because another program may still be writing the file.
+/// `look` is used as the first stamp, if it is given.
+///
+/// # Errors
+/// Returns an error if the file is gone, too large, or can't be read, or if it changes during every attempt.
 pub(super) async fn read_settled(path: &Path, mut look: Option<Look>) -> Result<(Stamp, Vec<u8>)> {
     let reading = || format!("reading {}", path.display());
     for _ in 0..LOOKS_MAX {

@@ -1,4 +1,4 @@
-//! What can be said of the plugins of a running host.
+//! The statuses of the plugins of a running host.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,61 +8,61 @@ use serde::{Serialize, Serializer};
 
 use crate::routes::Probation;
 
-/// One plugin, as operators see it.
+/// The status of one plugin, for operators.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct PluginStatus {
-    /// Its file.
+    /// The path of its file.
     pub file: String,
-    /// Under which name its data is kept; none where that name is another plugin's.
+    /// The name under which the plugin's data is stored; none if that name belongs to another plugin.
     pub store: Option<String>,
-    /// Which of its loads serves, counted from 1; 0 while none has succeeded.
+    /// The generation that serves, counted from 1; 0 if none serves.
     pub generation: u32,
     /// `plugin` or `gatekeeper`.
     pub kind: &'static str,
-    /// The patterns that it serves.
+    /// The patterns of its routes.
     pub topics: Vec<String>,
-    /// The contract's version that it was built for.
+    /// The contract version that the component was built for.
     pub contract: String,
-    /// The SHA-256 of the component that serves.
+    /// The SHA-256 of the component that serves, in hexadecimal.
     pub digest: String,
-    /// Bytes of that component.
+    /// The size of that component, in bytes.
     pub bytes: usize,
-    /// When it was loaded, in milliseconds since 1970.
+    /// The time when that component was published, in milliseconds since 1970.
     pub loaded_at_ms: u64,
-    /// Why the last load was refused, if it was.
+    /// The reason why the last load was refused, if it was.
     pub last_error: Option<String>,
-    /// Whether a build of it is being read, compiled and asked for its routes; until that is done, what runs goes on.
+    /// Whether a build is being read, compiled and described. The running generation continues to serve.
     pub is_loading: bool,
-    /// Whether an operator has unloaded it.
+    /// Whether an operator has unloaded the plugin.
     pub is_unloaded: bool,
-    /// Whether an operator has gone back to this generation from a later one, which is still in the file.
+    /// Whether an operator has rolled the plugin back to this generation. The later build is still in the file.
     pub is_rolled_back: bool,
-    /// Whether its file has vanished; the last good generation goes on serving.
+    /// Whether the file has vanished. The last good generation continues to serve.
     pub file_is_gone: bool,
-    /// Whether the generation that serves has proved itself; none of a gatekeeper, and where nothing serves.
+    /// The phase of the serving generation; none for a gatekeeper, or if nothing serves.
     pub standing: Option<PluginPhase>,
-    /// The probation that the generation that serves is on, if it is on one.
+    /// The probation of the serving generation, if it is on one.
     pub probation: Option<OnProbation>,
-    /// The build that was taken back last, if one was.
+    /// The build that was last rolled back automatically, if any.
     pub taken_back: Option<RolledBack>,
 }
 
-/// How far a build has proved itself.
+/// The phase of a build: unproved, on probation, or passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PluginPhase {
-    /// It has answered no call yet, and there is no build before it that it could be judged by.
+    /// The build has answered no call yet, and no earlier build exists with which it could be compared.
     Unproved,
-    /// It may be taken back.
+    /// The build is on probation, and may be rolled back automatically.
     OnProbation,
-    /// It has answered calls, and has lasted through its probation.
+    /// The build has answered calls and passed its probation.
     Proved,
 }
 
-/// A generation that has yet to prove itself.
+/// A generation on probation.
 #[derive(Clone, Debug)]
 pub struct OnProbation {
-    /// The generation that serves again if it fails; none where that can't be loaded any more.
+    /// The generation that serves again after a rollback; none if it can't be loaded any more.
     pub instead: Option<u32>,
     pub(super) probation: Arc<Probation>,
 }
@@ -77,7 +77,7 @@ impl Serialize for OnProbation {
     }
 }
 
-/// A build that was taken back.
+/// A build that was rolled back automatically.
 #[derive(Clone, Debug)]
 pub struct RolledBack {
     generation: u32,
@@ -100,20 +100,22 @@ impl Serialize for RolledBack {
         fields.serialize_field("digest", &self.digest)?;
         fields.serialize_field("at_ms", &self.at_ms)?;
         fields.serialize_field("faults", &self.faults)?;
-        // It grows for as long as states return to what they were.
+        // The count grows while states return to their earlier versions.
         fields.serialize_field("commits_given_up", &self.probation.discarded_commits())?;
         fields.end()
     }
 }
 
-/// The statuses of all plugins, by name: written by the library, read by whoever asks.
+/// The statuses of all plugins, by name. The library writes them, and any thread may read them.
 #[derive(Debug, Default)]
 pub struct PluginStatuses {
+    /// A lock, because threads that read a status must not wait for the library's task. It is held only to copy or
+    /// change the map.
     plugins: Mutex<BTreeMap<String, PluginStatus>>,
 }
 
 impl PluginStatuses {
-    /// All of them.
+    /// Returns the statuses of all plugins.
     #[must_use]
     pub fn all(&self) -> BTreeMap<String, PluginStatus> {
         self.lock().clone()
@@ -123,7 +125,7 @@ impl PluginStatuses {
         change(self.lock().entry(name.to_owned()).or_default());
     }
 
-    /// One of them.
+    /// Returns the status of one plugin.
     #[must_use]
     pub fn one(&self, name: &str) -> Option<PluginStatus> {
         self.lock().get(name).cloned()
@@ -134,6 +136,7 @@ impl PluginStatuses {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, PluginStatus>> {
+        // No panic can leave the data half changed, so a poisoned lock is used like any other.
         self.plugins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

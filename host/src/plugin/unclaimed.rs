@@ -1,4 +1,4 @@
-//! What is stored, and no plugin's file stands for.
+//! Stored data that belongs to no plugin's file.
 
 use std::collections::BTreeSet;
 
@@ -7,19 +7,19 @@ use serde::Serialize;
 use super::PluginStatuses;
 use crate::store::{EngineError, Store};
 
-/// Data under a name that no plugin has: the file of its plugin was renamed or removed.
+/// Data under a name that no plugin has, because the plugin's file was renamed or removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unclaimed {
     /// The name.
     pub store: String,
-    /// Bytes of its keys, values and durable rooms.
+    /// The size of its keys, values and durable rooms, in bytes.
     pub bytes: u64,
 }
 
-/// All data that no plugin of the host has. Those that are refused or unloaded have theirs.
+/// Returns all data that no plugin of the host uses. Refused and unloaded plugins count as users of their data.
 ///
 /// # Errors
-/// Where the store can't be read.
+/// Returns an error if the store can't be read.
 pub async fn unclaimed(store: &Store, statuses: &PluginStatuses) -> Result<Vec<Unclaimed>, EngineError> {
     let usages = store.usages().await?;
     let claimed: BTreeSet<String> = statuses.all().into_values().filter_map(|status| status.store).collect();

@@ -1,4 +1,4 @@
-//! A plugin as a behaviour, or as a gatekeeper.
+//! A plugin as a [`Behaviour`] or a [`Gatekeeper`].
 
 use std::sync::Arc;
 
@@ -12,11 +12,12 @@ use crate::contract::{
     TopicCall, Upgrade,
 };
 
-/// One generation of a plugin. Dropped with the last call that runs on it.
+/// One generation of a plugin. It is dropped with the last call that runs on it.
 pub struct WasmPlugin {
     pool: Pool,
     limits: Arc<CallLimits>,
-    /// Its clock interrupts the guests, so it must go for as long as one may run: also after the loader has gone.
+    /// Its ticker thread interrupts the guests. The thread must run for as long as a guest may run, even after the
+    /// loader is dropped.
     engine: Engine,
 }
 
@@ -25,7 +26,8 @@ impl WasmPlugin {
         Self { pool, limits, engine }
     }
 
-    /// Runs a call on an instance, within its wall time. Dropped half-way, it drops its instance too.
+    /// Runs a call on an instance, within the call's wall time. If the future is dropped before it ends, the instance
+    /// is dropped too.
     fn run<'a, T: Send + 'a, F>(&'a self, call: impl FnOnce(Borrowed<'a>) -> F + Send + 'a) -> CallFuture<'a, T>
     where
         F: Future<Output = Result<T, Fault>> + Send + 'a,

@@ -1,7 +1,8 @@
-//! The watcher: says that something may have changed, and nothing else.
+//! Watches the sources of plugins, and reports that something may have changed.
 //!
-//! The operating system's word is quick, but it doesn't come for everything: a symlink's target, a directory that was made
-//! anew, a file system over the network. So the sources are looked at every now and then without it.
+//! The operating system reports a change quickly, but it doesn't report every change. Examples are changes behind a
+//! symlink, in a directory that was deleted and created again, or on a network file system. So the sources are also
+//! scanned at a fixed interval.
 
 use std::time::Duration;
 
@@ -12,36 +13,36 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Source;
 
-/// How often the sources are looked at in any case.
+/// The interval at which the sources are scanned without a reported change.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// How long a directory must be quiet before it is looked at, and for how long that is waited.
+/// The time without changes after which the sources are scanned, and the maximum wait for it.
 const QUIET: Duration = Duration::from_millis(30);
 const QUIET_WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// Waits for changes of some sources.
+/// Waits for changes in the sources.
 pub(super) struct Watcher {
     changes: mpsc::Receiver<()>,
-    /// None where the operating system won't watch.
+    /// `None` if the operating system refuses to watch.
     _watching: Option<RecommendedWatcher>,
 }
 
 impl Watcher {
     pub(super) fn new(sources: &[Source]) -> Self {
-        // One entry is enough: it says that something changed, and everything is looked at then.
+        // A capacity of 1 is enough: an entry means that something has changed, and then all sources are scanned.
         let (changed, changes) = mpsc::channel(1);
         let watching = watch(sources, changed).inspect_err(|error| {
             let seconds = LOOK_EVERY.as_secs();
-            tracing::warn!("changed plugins are noticed only every {seconds} s: {error:#}");
+            tracing::warn!("changes of plugins are noticed only every {seconds} s: {error:#}");
         });
         Self { changes, _watching: watching.ok() }
     }
 
-    /// Waits until something may have changed, and the sources are quiet.
+    /// Waits until something may have changed and the sources are quiet.
     pub(super) async fn changed(&mut self) {
         match timeout(LOOK_EVERY, self.changes.recv()).await {
             Ok(Some(())) => self.quiet().await,
-            // Nobody watches.
+            // The sender is dropped, because the watch could not start.
             Ok(None) => sleep(LOOK_EVERY).await,
             Err(_) => {}
         }
@@ -64,7 +65,7 @@ fn watch(sources: &[Source], changed: mpsc::Sender<()>) -> Result<RecommendedWat
             let _ = changed.try_send(());
         }
     })
-    .context("starting to watch")?;
+    .context("starting to watch the file system")?;
     for source in sources {
         let directory = source.directory();
         watcher

@@ -1,4 +1,4 @@
-//! A call within its wall time.
+//! A future that ends a call when its wall time is over.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -11,21 +11,22 @@ use super::epoch::EpochSignal;
 use crate::contract::{Fault, FaultKind, limit_key};
 
 pin_project! {
-    /// Work that has so long. Most waits for nothing and is done before a clock is looked at, which would cost it more than a
-    /// turn's locks: until a guest first waits, it runs for no longer than an epoch.
+    /// Work that must end within `limit`. Most calls end at their first poll, so the timer is created only when a
+    /// call first waits: a timer would cost such a call more than the locks of its turn. Until it first waits, a
+    /// guest runs for at most one epoch.
     pub(super) struct Within<'a, F> {
         #[pin]
         work: F,
-        // Wound before each poll: whatever the guest does next, its epochs pass.
+        // Armed before each poll, so that epochs pass while the guest runs.
         signal: &'a EpochSignal,
         limit: Duration,
-        ticker: Option<Pin<Box<Sleep>>>,
+        timer: Option<Pin<Box<Sleep>>>,
     }
 }
 
 impl<'a, F> Within<'a, F> {
     pub(super) fn new(limit: Duration, signal: &'a EpochSignal, work: F) -> Self {
-        Self { work, signal, limit, ticker: None }
+        Self { work, signal, limit, timer: None }
     }
 }
 
@@ -39,8 +40,8 @@ impl<T, F: Future<Output = Result<T, Fault>>> Future for Within<'_, F> {
             return Poll::Ready(done);
         }
         let limit = *this.limit;
-        let ticker = this.ticker.get_or_insert_with(|| Box::pin(sleep(limit)));
-        ready!(ticker.as_mut().poll(context));
+        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+        ready!(timer.as_mut().poll(context));
         let limit = limit.as_millis();
         let key = limit_key("call_wall_ms", limit);
         Poll::Ready(Err(Fault::new(FaultKind::Deadline, format!("the call took more than {limit} ms{key}"))))

@@ -1,4 +1,4 @@
-//! What replicas tell one another.
+//! The messages between replicas: parts of the set, as values and as checked records.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,37 +9,37 @@ use serde::{Deserialize, Serialize};
 use super::{PresenceEntry, Replica, Seen, Share};
 use crate::protocol::{NAME_BYTES_MAX, Topic, read_object};
 
-/// A part of the set, or all of it: some writes of some replicas. For serde it is a plain record, and what comes in is
-/// checked; how many bytes may come in is the transport's to say.
+/// A part of the set, or the whole set: some writes of some replicas. For serde it is a plain record, and a record that
+/// is read is checked. The transport must limit the bytes of a record itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Record", into = "Record")]
 pub struct Delta {
     pub(super) shares: BTreeMap<Replica, Share>,
 }
 
-/// Why a delta isn't taken in.
+/// Why a record is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeltaError {
-    /// More than [`Delta::REPLICAS_MAX`] replicas.
+    /// It has more than [`Delta::REPLICAS_MAX`] replicas.
     Replicas,
-    /// A name, topic, key or meta is longer than any replica writes.
+    /// A name, topic, key or meta is longer than any replica writes it.
     TooLong,
-    /// A meta is no JSON object.
+    /// A meta is not a JSON object.
     Meta,
-    /// A clock is zero or beyond [`Delta::CLOCK_MAX`], or an entry follows a later one.
+    /// A clock is 0 or larger than [`Delta::CLOCK_MAX`], or an entry replaces a later one.
     Clock,
-    /// A replica or an entry is there twice, or an entry isn't among the clocks.
+    /// A replica or an entry occurs twice, or an entry's clock is not among the known clocks.
     Inconsistent,
 }
 
 impl fmt::Display for DeltaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Replicas => "it names too many replicas",
+            Self::Replicas => "there are too many replicas",
             Self::TooLong => "a name, topic, key or meta is too long",
             Self::Meta => "a meta is not a JSON object",
             Self::Clock => "a clock is out of range",
-            Self::Inconsistent => "a replica or an entry is there twice, or is not among the clocks",
+            Self::Inconsistent => "a replica or an entry occurs twice, or an entry's clock is not a known one",
         })
     }
 }
@@ -50,19 +50,19 @@ impl Delta {
     /// The most replicas in one delta.
     pub const REPLICAS_MAX: usize = 1024;
 
-    /// The most bytes of a meta from another node. What a plugin may track is less.
+    /// The most bytes of a meta from another node. The limit for plugins is lower.
     pub const META_BYTES_MAX: usize = 64 << 10;
 
-    /// The largest clock: a JSON number carries it exactly, and it lasts longer than any node.
+    /// The largest clock. A JSON number represents it exactly, and no node lives long enough to reach it.
     pub const CLOCK_MAX: u64 = 1 << 53;
 
-    /// Each replica's share.
+    /// Returns each replica's share.
     #[must_use]
     pub fn shares(&self) -> &BTreeMap<Replica, Share> {
         &self.shares
     }
 
-    /// Takes in another one, so that both travel as one.
+    /// Merges another delta into this one.
     pub fn merge(&mut self, other: &Self) {
         for (replica, share) in &other.shares {
             self.shares.entry(replica.clone()).or_default().merge(share);
@@ -70,7 +70,7 @@ impl Delta {
     }
 }
 
-/// How a delta is written.
+/// The serialized form of a delta.
 #[derive(Serialize, Deserialize)]
 struct Record {
     shares: Vec<ShareRecord>,
@@ -153,7 +153,7 @@ impl EntryRecord {
         if !seen.contains(clock) {
             return Err(DeltaError::Inconsistent);
         }
-        // It will stand in the middle of other JSON, and be read there.
+        // The meta is later inserted into other JSON and read there.
         read_object(&meta).map_err(|_| DeltaError::Meta)?;
         let (replica, topic, key, meta) = (replica.clone(), Topic::new(&topic), key.into(), meta.into());
         Ok(Arc::new(PresenceEntry { replica, clock, before, topic, key, member, meta }))
@@ -183,7 +183,7 @@ mod tests {
 
     use super::*;
 
-    /// A delta with one entry, and some changes to it.
+    /// Reads a delta with one entry, after `change` has edited its share.
     fn read(change: impl Fn(&mut Value)) -> Result<Delta, String> {
         let entry = json!({"clock": 2, "before": 1, "topic": "t", "key": "k", "member": 1, "meta": "{\"a\":1}"});
         let mut share =
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_replica_writes_is_refused() {
+    fn records_that_no_replica_writes_are_refused() {
         let long = "x".repeat(NAME_BYTES_MAX + 1);
         let large = json!({ "x": "x".repeat(Delta::META_BYTES_MAX) }).to_string();
         let cases: [(&str, Value, DeltaError); 16] = [
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_may_be_there_twice_nor_too_often() {
+    fn duplicates_and_too_many_replicas_are_refused() {
         let twice = read(|share| share["entries"] = json!([share["entries"][0], share["entries"][0]]));
         assert_eq!(twice, Err(DeltaError::Inconsistent.to_string()));
         let share = |name: usize| json!({"name": name.to_string(), "shard": 0, "incarnation": 1, "through": 0, "beyond": [], "entries": []});

@@ -1,4 +1,4 @@
-//! What has changed in a topic, as its members are told.
+//! The changes of a topic's presences, in the form that its members get.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use super::entry::write_presences;
 use super::{PresenceEntry, Replica};
 use crate::protocol::{Payload, Topic};
 
-/// Who came and who left. A reader takes the joins first, then the leaves, as phoenix.js does: one who is among both has
-/// left.
+/// The entries that joined and the entries that left. A reader applies the joins first, then the leaves, as phoenix.js
+/// does. So an entry that is in both has left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diff {
     joins: BTreeMap<Place, Arc<PresenceEntry>>,
@@ -16,15 +16,16 @@ pub struct Diff {
     bytes: usize,
 }
 
-/// The diff of each topic in which something has changed.
+/// The diff of each topic that has changed.
 pub type Diffs = BTreeMap<Topic, Diff>;
 
-/// Entries of a key stand side by side, in the order in which they were written.
+/// The sort key of an entry: the entries of one presence key are adjacent, in the order in which they were written.
 type Place = (Arc<str>, u64, Replica);
 
 impl Diff {
-    /// Adds one who came. Who left before has come back, under the same ref (its replica was down and is up again): a
-    /// client that has the entry keeps it, and one that was sent a state without it gets it.
+    /// Adds an entry that has joined. If the diff already contains the entry as a leave, the join replaces the leave:
+    /// the entry's replica was down and is up again. A client that has the entry keeps it, and a client that was sent a
+    /// state without it gets it.
     pub fn join(&mut self, entry: &Arc<PresenceEntry>) {
         let place = place(entry);
         if self.leaves.remove(&place).is_some() {
@@ -35,43 +36,43 @@ impl Diff {
         }
     }
 
-    /// Adds one who left. Who came before stays among the joins: the client that was sent the state between a join and its
-    /// leave needs the leave, and the one that wasn't gets to know of both.
+    /// Adds an entry that has left. If the diff already contains the entry as a join, the join stays. A client that was
+    /// sent the state between the two needs the leave, and any other client gets both.
     pub fn leave(&mut self, entry: &Arc<PresenceEntry>) {
         if self.leaves.insert(place(entry), Arc::clone(entry)).is_none() {
             self.bytes += entry.weight();
         }
     }
 
-    /// Adds what happened after it, so that both become one.
+    /// Merges a later diff into this one.
     pub fn then(&mut self, later: &Self) {
         later.joins.values().for_each(|entry| self.join(entry));
         later.leaves.values().for_each(|entry| self.leave(entry));
     }
 
-    /// Those who came, by key.
+    /// Returns the entries that joined, by key.
     pub fn joins(&self) -> impl Iterator<Item = &Arc<PresenceEntry>> {
         self.joins.values()
     }
 
-    /// Those who left, by key.
+    /// Returns the entries that left, by key.
     pub fn leaves(&self) -> impl Iterator<Item = &Arc<PresenceEntry>> {
         self.leaves.values()
     }
 
-    /// Whether nothing has changed.
+    /// Whether it contains no entry.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.joins.is_empty() && self.leaves.is_empty()
     }
 
-    /// Bytes that it takes, roughly.
+    /// Returns its approximate size in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The payload of a `presence_diff`.
+    /// Returns the payload of a `presence_diff`: `{"joins":{..},"leaves":{..}}`.
     #[must_use]
     pub fn payload(&self) -> Payload {
         let mut text = String::with_capacity(self.bytes);

@@ -1,31 +1,32 @@
-//! One presence: a member under a key of a topic, with its meta.
+//! One presence: a member under a key in a topic, with its meta.
 
 use std::sync::Arc;
 
 use super::Replica;
 use crate::protocol::Topic;
 
-/// An entry as it was written; it never changes. An update writes another one in its place.
+/// An entry. It never changes: an update writes another entry that replaces it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct PresenceEntry {
-    /// Who wrote it.
+    /// The replica that wrote it.
     pub replica: Replica,
-    /// When, by that replica's own count of writes. Both together are its dot, which no other entry has.
+    /// The number of the write, as that replica counts. Replica and clock together are the entry's dot, which no other
+    /// entry has.
     pub clock: u64,
-    /// The clock of the entry that it took the place of.
+    /// The clock of the entry that it replaced.
     pub before: Option<u64>,
-    /// Where the member is online.
+    /// The topic in which the member is online.
     pub topic: Topic,
-    /// Under which name.
+    /// The key under which it is online.
     pub key: Arc<str>,
-    /// Whose it is. The number means something to its replica alone.
+    /// The member's number. It has a meaning only for the entry's replica.
     pub member: u64,
-    /// What the member says of itself: the text of a JSON object.
+    /// The member's metadata: the text of a JSON object.
     pub meta: Box<str>,
 }
 
 impl PresenceEntry {
-    /// The `phx_ref`, by which clients know it.
+    /// Returns the `phx_ref`, by which clients identify the entry.
     #[must_use]
     pub fn phx_ref(&self) -> String {
         let mut out = String::new();
@@ -33,8 +34,9 @@ impl PresenceEntry {
         out
     }
 
-    /// Writes the meta as clients get it. The refs stand at its end: of two keys with one name JSON parsers keep the last,
-    /// so a `phx_ref` that a user wrote is of no effect. A meta that is no object counts as an empty one.
+    /// Writes the meta as clients get it. The refs are added at its end: if a key occurs twice in an object, JSON
+    /// parsers keep the last one, so a `phx_ref` in a user's meta has no effect. A meta that is not an object is
+    /// written as an empty one.
     pub(super) fn write_meta(&self, out: &mut String) {
         let fields = self.meta.trim_ascii_end().strip_suffix('}').unwrap_or("{").trim_ascii_end();
         out.push_str(fields);
@@ -50,15 +52,15 @@ impl PresenceEntry {
         out.push_str("\"}");
     }
 
-    /// Bytes that it takes on the wire, roughly, and in memory.
+    /// Returns its approximate size in bytes, on the wire and in memory.
     pub(super) fn weight(&self) -> usize {
-        /// The refs with their names, braces, and the struct.
+        /// The refs with their names, the braces, and the struct.
         const FIXED: usize = 192;
         FIXED + self.key.len() + self.meta.len()
     }
 }
 
-/// Writes `{"KEY":{"metas":[..]},..}`. Entries of one key stand side by side.
+/// Writes `{"KEY":{"metas":[..]},..}`. The entries of one key must be adjacent.
 pub(super) fn write_presences<'a>(out: &mut String, entries: impl Iterator<Item = &'a Arc<PresenceEntry>>) {
     let mut key = None;
     out.push('{');
@@ -107,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn refs_are_spliced_in_at_the_end() {
+    fn refs_are_added_at_the_end_of_a_meta() {
         let cases = [
             ("{}", None, r#"{"phx_ref":"C"}"#),
             (" { } ", None, r#" {"phx_ref":"C"}"#),

@@ -1,4 +1,5 @@
-//! Who is online: for each topic a list that all nodes agree on, and the diffs by which clients follow it.
+//! Presence: for each topic, a list of its online keys that all nodes agree on, and the diffs by which clients follow
+//! the list.
 //!
 //! ```text
 //! track, update, untrack, leave ──► State ──► Diff ──► Window ──► pubsub.broadcast("presence_diff")
@@ -7,12 +8,13 @@
 //!                                 other nodes
 //! ```
 //!
-//! [`State`] is a value: an add-wins set of entries, each known by its dot, that is by the replica that wrote it and that
-//! replica's clock. What one replica does reaches the others as a [`Delta`], or as a part of the full state, in any order
-//! and any number of times. Every change of what is seen is a [`Diff`] of its topic. A [`Window`] decides when a diff goes
-//! out: alone and at once, or joined with others a little later. [`Presence`] holds all that behind locks.
+//! [`State`] is a value: an add-wins set of entries. Each entry is identified by its dot: the replica that wrote it and
+//! that replica's clock. A replica's writes reach the others as a [`Delta`], or as a part of the full state, in any
+//! order and any number of times. Every change of the visible entries is a [`Diff`] of its topic. A [`Window`] decides
+//! when a diff is sent: alone and at once, or merged with others a little later. [`Presence`] holds all of these behind
+//! locks.
 //!
-//! The shapes are those that phoenix.js's `Presence` reads. Metas stay opaque texts, into which the refs are spliced.
+//! The payloads have the form that phoenix.js's `Presence` reads. Metas are opaque texts, to which the refs are added.
 
 mod delta;
 mod diff;

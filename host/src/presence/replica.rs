@@ -1,14 +1,14 @@
-//! Who writes: one shard of one node, from its start to its end.
+//! The writer of entries: one shard of one node, from the node's start to its end.
 
 use std::fmt;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-/// A writer of entries. Cloning shares it.
+/// A writer of entries. A clone shares its data.
 ///
-/// Each shard of a node is a set of its own with clocks of its own, and so a replica of its own. A node that starts again
-/// is another replica, with a larger incarnation.
+/// Each shard of a node is a separate set with its own clocks, so each is a replica. After a restart, a node's shards
+/// are new replicas with a larger incarnation.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Replica(Arc<Identity>);
 
@@ -17,19 +17,19 @@ struct Identity {
     name: Box<str>,
     shard: u16,
     incarnation: u64,
-    /// What its refs begin with.
+    /// The beginning of its refs, as a number: a hash of the other fields.
     mark: u64,
 }
 
-/// The digits of a ref: they may stand in a URL as they are.
+/// The digits of a ref. They need no escaping in a URL.
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// The first six bytes of a digest: eight digits.
+/// The first six bytes of a digest, which are eight digits.
 const MARK_BITS: u32 = 48;
 
 impl Replica {
-    /// A shard of the node called `name`. Of two incarnations of a node the larger one started later: the time of the start
-    /// will do.
+    /// Creates the replica for a shard of the node `name`. A later start of the node must have a larger incarnation,
+    /// for example the time of the start.
     #[must_use]
     pub fn new(name: &str, shard: u16, incarnation: u64) -> Self {
         let mut hash = Sha256::new();
@@ -41,39 +41,40 @@ impl Replica {
         Self(Arc::new(Identity { name: name.into(), shard, incarnation, mark }))
     }
 
-    /// The node's name.
+    /// Returns the node's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// Which of the node's shards it is.
+    /// Returns the number of the shard.
     #[must_use]
     pub fn shard(&self) -> u16 {
         self.0.shard
     }
 
-    /// Which start of the node it is.
+    /// Returns the incarnation: the number of the node's start.
     #[must_use]
     pub fn incarnation(&self) -> u64 {
         self.0.incarnation
     }
 
-    /// Whether both are the same shard of the same node, be it another start of it.
+    /// Whether both are the same shard of the same node, even if the node has restarted in between.
     #[must_use]
     pub fn is_same_place(&self, other: &Self) -> bool {
         self.0.name == other.0.name && self.0.shard == other.0.shard
     }
 
-    /// Writes the `phx_ref` of what it wrote at `clock`: eight digits for the replica, and the clock's. No two are the same,
-    /// but for a chance of 2^-48 between two replicas; clients compare refs of one key of one topic only.
+    /// Writes the `phx_ref` of the entry with this clock: eight digits for the replica, then the digits of the clock.
+    /// Refs of one replica are always different. Refs of two replicas can be equal, with a probability of 2^-48.
+    /// Clients compare only refs of one key in one topic.
     pub(super) fn write_ref(&self, clock: u64, out: &mut String) {
         write_digits(self.0.mark, MARK_BITS, out);
         write_digits(clock, u64::BITS - clock.leading_zeros(), out);
     }
 }
 
-/// The lowest `bits` of a number, six to a digit.
+/// Writes the lowest `bits` of a number, six bits per digit.
 fn write_digits(number: u64, bits: u32, out: &mut String) {
     for at in (0..bits.div_ceil(6)).rev() {
         out.push(char::from(DIGITS[(number >> (6 * at)) as usize & 63]));
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn refs_are_short_fit_a_url_and_are_each_others_like_nowhere() {
+    fn refs_are_short_fit_a_url_and_are_unique() {
         let replicas = [("a", 0, 1), ("a", 0, 2), ("a", 1, 1), ("b", 0, 1)]
             .map(|(name, shard, start)| Replica::new(name, shard, start));
         let clocks = (1..200).chain([4_095, 4_096, 262_144, u64::MAX]);

@@ -1,11 +1,11 @@
-//! Which of a replica's clocks are known: the causal context, for one replica.
+//! The known clocks of one replica: the causal context for that replica.
 
 use std::collections::BTreeSet;
 
-/// A set of clocks: all up to one, and a cloud of single ones beyond it.
+/// A set of clocks: all clocks up to one, and single clocks beyond it.
 ///
-/// A clock that is known and has no entry stands for one that was taken away, so it must never be forgotten. The cloud
-/// grows only while something in between hasn't arrived.
+/// A known clock without an entry stands for a removed entry, so a clock must never be removed from the set. Single
+/// clocks accumulate only while a write between them hasn't arrived.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     through: u64,
@@ -13,7 +13,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// All clocks up to and with `through`, and those of `beyond`.
+    /// Creates the set of all clocks up to and including `through`, and those in `beyond`.
     #[must_use]
     pub fn new(through: u64, beyond: BTreeSet<u64>) -> Self {
         let mut seen = Self { through, beyond };
@@ -21,13 +21,13 @@ impl Seen {
         seen
     }
 
-    /// All of them up to this one, with it, are known.
+    /// Returns the last clock before the first gap.
     #[must_use]
     pub fn through(&self) -> u64 {
         self.through
     }
 
-    /// Single ones after a gap.
+    /// Returns the single clocks after the first gap.
     #[must_use]
     pub fn beyond(&self) -> &BTreeSet<u64> {
         &self.beyond
@@ -39,12 +39,14 @@ impl Seen {
         clock <= self.through || self.beyond.contains(&clock)
     }
 
+    /// Adds the clocks of another set.
     pub(super) fn absorb(&mut self, other: &Self) {
         self.through = self.through.max(other.through);
         self.beyond.extend(&other.beyond);
         self.compact();
     }
 
+    /// Moves single clocks that have no gap before them any more into `through`.
     fn compact(&mut self) {
         while let Some(first) = self.beyond.first().copied() {
             if first > self.through.saturating_add(1) {
@@ -65,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cloud_is_taken_in_once_the_gap_is_closed() {
+    fn single_clocks_become_a_range_once_the_gap_is_closed() {
         let cases = [
             (seen(0, &[]), seen(0, &[1]), seen(1, &[])),
             (seen(1, &[]), seen(0, &[3, 5]), seen(1, &[3, 5])),

@@ -1,4 +1,4 @@
-//! A part of the topics: their set, their windows, and the lock that keeps their diffs in order.
+//! A shard: the presences of a part of the topics, their windows, and the lock that keeps their diffs in order.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -9,12 +9,14 @@ use super::{Change, Diff, Diffs, Offer, Pace, PresenceError, Replica, State};
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::{Broadcast, Except, PubSub};
 
-/// The event of a diff.
+/// The event that carries a diff.
 const DIFF_EVENT: &str = "presence_diff";
 
 pub(super) struct Shard {
     pubsub: Arc<PubSub>,
     pace: Pace,
+    /// One lock for the state and the windows. It is held while a diff is broadcast, so that diffs keep the order of the
+    /// changes. A topic's audience and outboxes are locked under it.
     inner: Mutex<Inner>,
 }
 
@@ -28,31 +30,34 @@ impl Shard {
         Self { pubsub, pace, inner: Mutex::new(Inner { state: State::new(own), windows: Windows::new() }) }
     }
 
-    /// Reads the state.
+    /// Calls `read` with the state, under the lock.
     pub(super) fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
         read(&self.lock().state)
     }
 
-    /// Does something with a topic's encoded state, while no diff can go out.
+    /// Calls `show` with the payload of a topic's `presence_state`, under the lock, so that no diff is sent in the
+    /// meantime.
     pub(super) fn show<T>(&self, topic: &Topic, show: impl FnOnce(Payload) -> T) -> T {
         let mut inner = self.lock();
         let payload = inner.state.payload(topic);
         show(payload)
     }
 
-    /// Changes the state, and sends the diffs on their way, under one lock: so diffs keep the order of the operations.
+    /// Changes the state, and sends the diffs or adds them to their windows. One lock covers both, so diffs keep the
+    /// order of the operations.
     pub(super) fn change(
         self: &Arc<Self>,
         operation: impl FnOnce(&mut State) -> Result<Change, PresenceError>,
     ) -> Result<(), PresenceError> {
         let mut inner = self.lock();
-        // The delta is for other nodes, and there are none yet.
+        // The delta is for other nodes, which don't exist yet.
         let Change { diffs, delta: _ } = operation(&mut inner.state)?;
-        self.tell(&mut inner, diffs);
+        self.offer(&mut inner, diffs);
         Ok(())
     }
 
-    fn tell(self: &Arc<Self>, inner: &mut Inner, diffs: Diffs) {
+    /// Sends each diff, or leaves it in its topic's window and starts the task that flushes it.
+    fn offer(self: &Arc<Self>, inner: &mut Inner, diffs: Diffs) {
         for (topic, diff) in diffs {
             match inner.windows.offer(&topic, diff, Instant::now().into_std(), &self.pace) {
                 Offer::Send(diff) => self.broadcast(topic, &diff),
@@ -71,17 +76,17 @@ impl Shard {
         });
     }
 
-    /// Nothing in here can panic half-way through a change, so a poisoned lock is as good as another.
+    /// No panic can leave the data half changed, so a poisoned lock is used like any other.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Ends a topic's window in its time. There is at most one such task for each topic.
+/// Ends a topic's window at the given time. Each topic has at most one such task.
 async fn flush(shard: Weak<Shard>, topic: Topic, at: Instant) {
     tokio::time::sleep_until(at).await;
     if let Some(shard) = shard.upgrade() {
-        // What changes meanwhile joins the diff that waits, so nothing piles up behind it.
+        // Changes during this wait are merged into the waiting diff, so no more diffs accumulate.
         shard.pubsub.pressure.hold_back().await;
         let mut inner = shard.lock();
         if let Some(diff) = inner.windows.flush(&topic, Instant::now().into_std(), &shard.pace) {

@@ -1,22 +1,22 @@
-//! What is known of one replica's writing, and how two such knowledges become one.
+//! The known writes of one replica, and how two such shares are merged.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{PresenceEntry, Seen};
 
-/// One replica's share of the set: its entries by clock, and all its clocks that are known.
+/// One replica's share of the set: its entries by clock, and all its known clocks.
 ///
-/// Shares are a lattice: merging is idempotent, commutative and associative, and a delta is but a small share. It is the
-/// optimized observed-remove set (Bieniusa et al., "An optimized conflict-free replicated set", 2012) with deltas (Almeida
-/// et al., "Delta state replicated data types", 2018), for entries that one replica alone adds and takes away.
+/// Shares are a lattice: a merge is idempotent, commutative and associative, and a delta is a small share. This is the
+/// optimized observed-remove set (Bieniusa et al., "An optimized conflict-free replicated set", 2012) with deltas
+/// (Almeida et al., "Delta state replicated data types", 2018), for entries that only one replica adds and removes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Share {
     seen: Seen,
     entries: BTreeMap<u64, Arc<PresenceEntry>>,
 }
 
-/// What a merge has changed.
+/// The changes that a merge has made.
 #[derive(Debug, Default)]
 pub(super) struct ShareDelta {
     pub(super) joins: Vec<Arc<PresenceEntry>>,
@@ -24,7 +24,8 @@ pub(super) struct ShareDelta {
 }
 
 impl Share {
-    /// A share of these clocks and entries. An entry whose clock isn't among them counts as known all the same.
+    /// Creates a share with these clocks and entries. The clock of each entry counts as known, even if it isn't in
+    /// `seen`.
     #[must_use]
     pub fn new(mut seen: Seen, entries: Vec<Arc<PresenceEntry>>) -> Self {
         let entries: BTreeMap<_, _> = entries.into_iter().map(|entry| (entry.clock, entry)).collect();
@@ -32,28 +33,29 @@ impl Share {
         Self { seen, entries }
     }
 
-    /// Which clocks are known.
+    /// Returns the known clocks.
     #[must_use]
     pub fn seen(&self) -> &Seen {
         &self.seen
     }
 
-    /// The entries, oldest first.
+    /// Returns the entries, oldest first.
     pub fn entries(&self) -> impl Iterator<Item = &Arc<PresenceEntry>> {
         self.entries.values()
     }
 
-    /// One write at `clock`: the entries that it takes away, and the one that it adds.
+    /// Returns the share of one write at `clock`, which removes the entries `gone` and adds the entry `come`.
     ///
-    /// It takes up a clock even if it only takes away. So whoever knows the clock knows what went with it, and clocks alone
-    /// tell whether a replica has missed something.
+    /// A write uses a clock even if it only removes entries. So a replica that knows the clock also knows the removals,
+    /// and clocks alone show whether a replica has missed a write.
     pub(super) fn written(clock: u64, gone: &[Arc<PresenceEntry>], come: Option<PresenceEntry>) -> Self {
         let clocks = gone.iter().map(|entry| entry.clock).chain([clock]);
         Self::new(Seen::new(0, clocks.collect()), come.into_iter().map(Arc::new).collect())
     }
 
-    /// Takes in what another one knows. An entry stays if both have it, or if one has it and the other has never heard of
-    /// it: so a removal takes away only what it saw, and whatever is added beside it wins.
+    /// Merges another share into this one. An entry stays if both shares have it, or if one has it and the other
+    /// doesn't know its clock. So a removal affects only the entries that it has seen, and an entry that was added
+    /// concurrently stays.
     pub(super) fn merge(&mut self, other: &Self) -> ShareDelta {
         let old = self.entries.range(..=other.seen.through()).map(|(_, entry)| entry);
         let single = other.seen.beyond().iter().filter_map(|clock| self.entries.get(clock));

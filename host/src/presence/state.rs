@@ -11,11 +11,13 @@ use super::view::View;
 use super::{Delta, Diffs, PresenceEntry, Replica, Share};
 use crate::protocol::{Payload, Topic};
 
-/// A replica's knowledge. Operations write to its own share; others' shares come by [`merge`](Self::merge).
+/// The set as one replica knows it. Operations write to its own share. The shares of others are merged by
+/// [`merge`](Self::merge).
 ///
-/// Which other replicas there are isn't a part of the set: each replica decides it for itself, by [`up`](Self::up),
-/// [`down`](Self::down) and [`forget`](Self::forget), and what it hears about one that isn't up or down it ignores. So
-/// nobody grows it by inventing replicas, and nobody brings a forgotten one back by not having heard of its end.
+/// The list of the other replicas isn't a part of the set. Each replica keeps its own list by [`up`](Self::up),
+/// [`down`](Self::down) and [`forget`](Self::forget), and ignores shares of replicas that aren't in the list. So a node
+/// can't grow the set by inventing replicas. And a node that hasn't heard of a replica's end can't bring a removed
+/// replica back.
 #[derive(Debug)]
 pub struct State {
     own: Replica,
@@ -30,28 +32,28 @@ struct Other {
     is_up: bool,
 }
 
-/// What an operation has done.
+/// The result of an operation.
 #[derive(Debug, Default)]
 pub struct Change {
-    /// What the members of the topic are to be told.
+    /// The changes to send to the members of the topic.
     pub diffs: Diffs,
-    /// What the other replicas are to be told.
+    /// The writes to send to the other replicas.
     pub delta: Delta,
 }
 
-/// Why an operation wasn't done.
+/// Why an operation was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PresenceError {
-    /// The member has a presence under this key already.
+    /// The member already has a presence under this key.
     AlreadyTracked,
-    /// The member has none.
+    /// The member has no presence under this key.
     NotTracked,
 }
 
 impl fmt::Display for PresenceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AlreadyTracked => write!(f, "this member has a presence under this key already; update it"),
+            Self::AlreadyTracked => write!(f, "this member already has a presence under this key; update it"),
             Self::NotTracked => write!(f, "this member has no presence under this key; track it first"),
         }
     }
@@ -60,7 +62,7 @@ impl fmt::Display for PresenceError {
 impl std::error::Error for PresenceError {}
 
 impl State {
-    /// The empty set, for the replica that will write to it.
+    /// Creates an empty set for the replica `own`, which writes to it.
     #[must_use]
     pub fn new(own: Replica) -> Self {
         Self { own, mine: Share::default(), others: BTreeMap::new(), views: HashMap::new() }
@@ -69,7 +71,7 @@ impl State {
     /// Adds an entry: the member is online under `key`, with `meta`, the text of a JSON object.
     ///
     /// # Errors
-    /// [`Refusal::AlreadyTracked`].
+    /// [`PresenceError::AlreadyTracked`].
     pub fn join(&mut self, topic: &Topic, member: u64, key: &str, meta: &str) -> Result<Change, PresenceError> {
         if self.find(topic, member, key).is_some() {
             return Err(PresenceError::AlreadyTracked);
@@ -80,10 +82,10 @@ impl State {
         }))
     }
 
-    /// Puts another meta in place of an entry's, in one step that nobody sees half of.
+    /// Replaces the meta of an entry. The removal of the old entry and the new entry are in one change.
     ///
     /// # Errors
-    /// [`Refusal::NotTracked`].
+    /// [`PresenceError::NotTracked`].
     pub fn update(&mut self, topic: &Topic, member: u64, key: &str, meta: &str) -> Result<Change, PresenceError> {
         let old = Arc::clone(self.find(topic, member, key).ok_or(PresenceError::NotTracked)?);
         let (before, topic, key, meta) = (Some(old.clock), old.topic.clone(), Arc::clone(&old.key), meta.into());
@@ -91,35 +93,37 @@ impl State {
             .write(&[old], |replica, clock| Some(PresenceEntry { replica, clock, before, topic, key, member, meta })))
     }
 
-    /// Takes one entry of a member away, if it is there.
+    /// Removes the entry of a member under one key, if it exists.
     pub fn leave_key(&mut self, topic: &Topic, member: u64, key: &str) -> Change {
         let gone = self.find(topic, member, key).cloned();
         self.take_away(gone.as_slice())
     }
 
-    /// Takes all entries of a member in a topic away.
+    /// Removes all entries of a member in a topic.
     pub fn leave(&mut self, topic: &Topic, member: u64) -> Change {
         let gone = self.of_member(topic, member).to_vec();
         self.take_away(&gone)
     }
 
-    /// Takes in what another replica has sent: its last writes, or all that it knows. The order doesn't matter, nor what
-    /// was lost, if the full state follows some time, nor what comes twice. Nothing is learnt of the own replica, which
-    /// knows best, nor of replicas that are neither up nor down: the sender must be up before.
+    /// Merges the data that another replica has sent: its last writes, or all that it knows. Deltas may come in any
+    /// order and more than once. They may also be lost, if the full state follows at some time. Shares of this replica
+    /// are ignored, and so are shares of replicas that are neither up nor down: call [`up`](Self::up) for the sender
+    /// first.
     pub fn merge(&mut self, delta: &Delta) -> Diffs {
         let mut diffs = Diffs::new();
         for (replica, share) in &delta.shares {
             let Some(other) = self.others.get_mut(replica) else { continue };
-            let step = other.share.merge(share);
+            let changes = other.share.merge(share);
             if other.is_up {
-                self.show(&step, &mut diffs);
+                self.show(&changes, &mut diffs);
             }
         }
         diffs
     }
 
-    /// A replica is there, for the first time or again: what is known of it is seen, under the same refs as before. An
-    /// earlier incarnation of it is forgotten, and a later one stays.
+    /// Marks a replica as up, for the first time or again. Its known entries become visible, with the same refs as
+    /// before. If an earlier incarnation of it is known, that one is removed. If a later incarnation is known, nothing
+    /// changes.
     pub fn up(&mut self, replica: &Replica) -> Diffs {
         let mut diffs = Diffs::new();
         let is_foreign = replica.shard() == self.own.shard() && !replica.is_same_place(&self.own);
@@ -138,7 +142,7 @@ impl State {
         diffs
     }
 
-    /// A replica is silent: what it wrote is kept, but not seen.
+    /// Marks a replica as down. Its entries are kept, but not visible.
     pub fn down(&mut self, replica: &Replica) -> Diffs {
         let mut diffs = Diffs::new();
         if let Some(other) = self.others.get_mut(replica)
@@ -150,44 +154,45 @@ impl State {
         diffs
     }
 
-    /// A replica is gone for good, with all that is known of it. Should it come back all the same, it is as new, and its
-    /// full state is needed.
+    /// Removes a replica that is gone for good, and all its entries. If it comes back, it counts as new, and its full
+    /// state is needed.
     pub fn forget(&mut self, replica: &Replica) -> Diffs {
         let diffs = self.down(replica);
         self.others.remove(replica);
         diffs
     }
 
-    /// All that is known, for a replica that has missed something.
+    /// Returns everything that is known, for a replica that has missed writes.
     #[must_use]
     pub fn full(&self) -> Delta {
         let others = self.others.iter().map(|(replica, other)| (replica.clone(), other.share.clone()));
         Delta { shares: others.chain([(self.own.clone(), self.mine.clone())]).collect() }
     }
 
-    /// The entries of a topic that are seen, by key.
+    /// Returns the visible entries of a topic, by key.
     pub fn list(&self, topic: &Topic) -> impl Iterator<Item = &Arc<PresenceEntry>> {
         self.views.get(topic).into_iter().flat_map(View::entries)
     }
 
-    /// What a member of this replica has in a topic.
+    /// Returns the entries of a member of this replica in a topic.
     #[must_use]
     pub fn of_member(&self, topic: &Topic, member: u64) -> &[Arc<PresenceEntry>] {
         self.views.get(topic).map_or(&[], |view| view.of_member(member))
     }
 
-    /// How many keys are online in a topic.
+    /// Returns the number of keys that are online in a topic.
     #[must_use]
     pub fn count(&self, topic: &Topic) -> usize {
         self.views.get(topic).map_or(0, View::len)
     }
 
-    /// The payload of a `presence_state`. It is encoded when somebody asks, once for all until the next change.
+    /// Returns the payload of a `presence_state`. It is encoded at the first request after a change, and kept until the
+    /// next change.
     pub fn payload(&mut self, topic: &Topic) -> Payload {
         self.views.get_mut(topic).map_or(Payload::EMPTY, |view| Payload::Json(view.encoded()))
     }
 
-    /// `{"metas":[..]}` of one key, if it is online.
+    /// Returns `{"metas":[..]}` of one key, if it is online.
     #[must_use]
     pub fn metas(&self, topic: &Topic, key: &str) -> Option<ByteString> {
         self.views.get(topic)?.metas(key)
@@ -209,7 +214,8 @@ impl State {
         self.write(gone, |_, _| None)
     }
 
-    /// An operation is the merge of its own delta. The own clocks have no gaps: nobody else writes them.
+    /// Does an operation: merges its delta into the own share. The own clocks have no gaps, because only this replica
+    /// writes them.
     fn write(
         &mut self,
         gone: &[Arc<PresenceEntry>],
@@ -217,19 +223,20 @@ impl State {
     ) -> Change {
         let clock = self.mine.seen().through() + 1;
         let written = Share::written(clock, gone, come(self.own.clone(), clock));
-        let step = self.mine.merge(&written);
+        let changes = self.mine.merge(&written);
         let mut diffs = Diffs::new();
-        self.show(&step, &mut diffs);
+        self.show(&changes, &mut diffs);
         Change { diffs, delta: Delta { shares: BTreeMap::from([(self.own.clone(), written)]) } }
     }
 
-    /// Has what changed seen. What is added comes first, so that an update never empties a topic.
-    fn show(&mut self, step: &ShareDelta, diffs: &mut Diffs) {
-        for entry in &step.joins {
+    /// Applies a merge's changes to the views, and adds them to `diffs`. Joins come first, so that an update doesn't
+    /// empty a topic and remove its view.
+    fn show(&mut self, changes: &ShareDelta, diffs: &mut Diffs) {
+        for entry in &changes.joins {
             self.views.entry(entry.topic.clone()).or_default().add(entry, entry.replica == self.own);
             diffs.entry(entry.topic.clone()).or_default().join(entry);
         }
-        for entry in &step.leaves {
+        for entry in &changes.leaves {
             if let Some(view) = self.views.get_mut(&entry.topic) {
                 view.remove(entry, entry.replica == self.own);
                 if view.is_empty() {

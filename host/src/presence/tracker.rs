@@ -1,4 +1,4 @@
-//! The shared handle: who is online, for channels to change and for everybody to ask.
+//! The shared handle: channels change it, and any part of the host reads it.
 
 use std::sync::Arc;
 
@@ -9,90 +9,93 @@ use super::{Pace, PresenceError, Replica};
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::PubSub;
 
-/// Who is online. Each change is broadcast to its topic as a `presence_diff`, at once or joined with others ([`Pace`]).
+/// The presences of all topics. Each change is broadcast to its topic as a `presence_diff`, at once or merged with
+/// others ([`Pace`]).
 ///
-/// All of it may be called under a channel's lock. In here a shard is locked, and under it a topic's audience and its
-/// outboxes; nothing awaits. Within a tokio runtime only, in which what has waited is flushed.
+/// All functions may be called under a channel's lock. They lock a shard, and under it a topic's audience and its
+/// outboxes. Nothing awaits. They must be called within a tokio runtime, which runs the delayed flushes.
 ///
 /// # States and diffs
 ///
-/// A `presence_state` shows what is, and so may be ahead of the diffs that a window still holds. A client ends right all
-/// the same. An entry, known by its ref, is joined once and then left once, and phoenix.js goes by refs: a join of an entry
-/// that it has changes nothing, and so does a leave of one that it hasn't. So what a late diff says again is harmless, and
-/// since a joined diff keeps the leave of whoever joined within it, and joins are read before leaves, the last word on each
-/// entry is the right one. The one exception to "once" is an entry whose replica was down and is up again; there the join
-/// takes the place of the leave ([`Diff::join`](super::Diff::join)).
+/// A `presence_state` contains the current entries, so it may be ahead of diffs that still wait in a window. A client
+/// still ends with the right list. Each entry, known by its ref, joins once and then leaves once. phoenix.js compares
+/// refs: the join of an entry that it has changes nothing, and so does the leave of an entry that it doesn't have. So a
+/// late diff that repeats a change is harmless. A merged diff keeps the leave of an entry that joined within it, and
+/// joins are applied before leaves, so the last change of each entry decides. There is one exception to "once": an
+/// entry whose replica was down and is up again. For that entry, the join replaces the leave
+/// ([`Diff::join`](super::Diff::join)).
 ///
-/// What must not be is a state that is sent after a diff which it knows nothing of. The first state after a join is safe:
-/// until then phoenix.js keeps diffs, and takes them afterwards. Any further one must be sent by [`show`](Self::show).
+/// A state must not be sent after a diff whose change it doesn't contain. The first state after a join is safe: until
+/// it arrives, phoenix.js keeps the diffs, and applies them afterwards. Every further state must be sent by
+/// [`show`](Self::show).
 pub struct Presence {
     shards: Box<[Arc<Shard>]>,
 }
 
 impl Presence {
-    /// How many parts the topics fall into, each with a lock of its own. All nodes must have the same number.
+    /// The number of shards, each with its own lock. All nodes must have the same number.
     pub const SHARDS: u16 = 16;
 
-    /// Nobody is online. `name` and `incarnation` are this node's, as for [`Replica::new`].
+    /// Creates it without presences. `name` and `incarnation` are this node's, as for [`Replica::new`].
     #[must_use]
     pub fn new(pubsub: &Arc<PubSub>, name: &str, incarnation: u64, pace: Pace) -> Self {
         let shard = |at| Arc::new(Shard::new(Arc::clone(pubsub), Replica::new(name, at, incarnation), pace));
         Self { shards: (0..Self::SHARDS).map(shard).collect() }
     }
 
-    /// A member is online under `key` from now on, with `meta`: the text of a JSON object, which the caller has checked. The
-    /// lengths and the number of a member's presences are the caller's to check too.
+    /// Adds a presence: the member is online under `key`, with `meta`, the text of a JSON object. The caller must have
+    /// checked the JSON, the lengths, and the number of the member's presences.
     ///
     /// # Errors
-    /// [`Refusal::AlreadyTracked`].
+    /// [`PresenceError::AlreadyTracked`].
     pub fn track(&self, topic: &Topic, member: u64, key: &str, meta: &str) -> Result<(), PresenceError> {
         self.shard(topic).change(|state| state.join(topic, member, key, meta))
     }
 
-    /// Puts another meta in place of the one that a member has under `key`.
+    /// Replaces the meta of a member's presence under `key`.
     ///
     /// # Errors
-    /// [`Refusal::NotTracked`].
+    /// [`PresenceError::NotTracked`].
     pub fn update(&self, topic: &Topic, member: u64, key: &str, meta: &str) -> Result<(), PresenceError> {
         self.shard(topic).change(|state| state.update(topic, member, key, meta))
     }
 
-    /// A member is online under `key` no more. Nothing happens if it wasn't.
+    /// Removes a member's presence under `key`, if it exists.
     pub fn untrack(&self, topic: &Topic, member: u64, key: &str) {
         let _ = self.shard(topic).change(|state| Ok(state.leave_key(topic, member, key)));
     }
 
-    /// A member has ended: all its presences leave, in one diff.
+    /// Removes all presences of a member that has ended, in one diff.
     pub fn leave(&self, topic: &Topic, member: u64) {
         let _ = self.shard(topic).change(|state| Ok(state.leave(topic, member)));
     }
 
-    /// The payload of a `presence_state`: `{"KEY":{"metas":[..]},..}`. To be read, or to be sent as a member's first one;
-    /// else by [`show`](Self::show).
+    /// Returns the payload of a `presence_state`: `{"KEY":{"metas":[..]},..}`. It may be read, or sent as a member's
+    /// first state. Every other state must be sent by [`show`](Self::show).
     #[must_use]
     pub fn state(&self, topic: &Topic) -> Payload {
         self.show(topic, |payload| payload)
     }
 
-    /// Hands the payload of a `presence_state` to `send` while no diff of the topic can go out, so that the state has its
-    /// place among them. `send` must not ask anything of this object: it runs under the shard's lock.
+    /// Calls `send` with the payload of a `presence_state`. No diff of the topic is sent in the meantime, so the state
+    /// has a definite place among the diffs. `send` runs under the shard's lock, so it must not call this object.
     pub fn show<T>(&self, topic: &Topic, send: impl FnOnce(Payload) -> T) -> T {
         self.shard(topic).show(topic, send)
     }
 
-    /// `{"metas":[..]}` of one key, if it is online.
+    /// Returns `{"metas":[..]}` of one key, if it is online.
     #[must_use]
     pub fn get(&self, topic: &Topic, key: &str) -> Option<ByteString> {
         self.shard(topic).read(|state| state.metas(topic, key))
     }
 
-    /// How many keys are online.
+    /// Returns the number of keys that are online.
     #[must_use]
     pub fn count(&self, topic: &Topic) -> usize {
         self.shard(topic).read(|state| state.count(topic))
     }
 
-    /// The keys under which a member is online, the one written last at the end.
+    /// Returns the keys under which a member is online, in the order in which they were last written.
     #[must_use]
     pub fn keys(&self, topic: &Topic, member: u64) -> Vec<Arc<str>> {
         self.shard(topic)
@@ -104,7 +107,7 @@ impl Presence {
     }
 }
 
-/// FNV-1a, since nodes must agree on a topic's shard, whatever they were built with.
+/// The FNV-1a hash. All nodes must map a topic to the same shard, even if they are built differently.
 fn fnv1a(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }

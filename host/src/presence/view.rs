@@ -1,4 +1,4 @@
-//! What is seen of one topic, indexed.
+//! The visible entries of one topic, indexed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -8,23 +8,23 @@ use bytestring::ByteString;
 use super::PresenceEntry;
 use super::entry::{write_metas, write_presence};
 
-/// The entries of a topic that are seen: those of replicas that are up.
+/// The visible entries of a topic: those of replicas that are up.
 #[derive(Debug, Default)]
 pub(super) struct View {
     keys: BTreeMap<Arc<str>, Key>,
-    /// The own replica's, by member. There are but a few to a member.
+    /// The entries of this replica, by member. A member has only a few.
     members: HashMap<u64, Vec<Arc<PresenceEntry>>>,
-    /// All of it as clients read it, if somebody has asked since the last change.
+    /// The payload of a `presence_state`, if it was requested since the last change.
     encoded: Option<ByteString>,
 }
 
-/// What is seen of one key.
+/// The visible entries of one key.
 #[derive(Debug, Default)]
 struct Key {
-    /// In the order in which they were written.
+    /// Sorted by clock, then by replica.
     entries: Vec<Arc<PresenceEntry>>,
-    /// `"KEY":{"metas":[..]}`, if somebody has asked since the last change: among thousands who join, each of whom is sent
-    /// all the others, it is written but once.
+    /// `"KEY":{"metas":[..]}`, if it was requested since the key's last change. If thousands of members join, each is
+    /// sent all others, but each key is encoded only once.
     encoded: Option<Box<str>>,
 }
 
@@ -77,17 +77,17 @@ impl View {
         self.encoded = None;
     }
 
-    /// What a member of this node has.
+    /// Returns the entries of a member of this node.
     pub(super) fn of_member(&self, member: u64) -> &[Arc<PresenceEntry>] {
         self.members.get(&member).map_or(&[], Vec::as_slice)
     }
 
-    /// All, by key.
+    /// Returns all entries, by key.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Arc<PresenceEntry>> {
         self.keys.values().flat_map(|key| &key.entries)
     }
 
-    /// How many keys there are.
+    /// Returns the number of keys.
     pub(super) fn len(&self) -> usize {
         self.keys.len()
     }
@@ -96,14 +96,14 @@ impl View {
         self.keys.is_empty()
     }
 
-    /// `{"metas":[..]}` of one key.
+    /// Returns `{"metas":[..]}` of one key.
     pub(super) fn metas(&self, key: &str) -> Option<ByteString> {
         let mut text = String::new();
         write_metas(&mut text, &self.keys.get(key)?.entries);
         Some(text.into())
     }
 
-    /// `{"KEY":{"metas":[..]},..}`, encoded once for all who ask between two changes.
+    /// Returns `{"KEY":{"metas":[..]},..}`, encoded once between two changes.
     pub(super) fn encoded(&mut self) -> ByteString {
         if let Some(encoded) = &self.encoded {
             return encoded.clone();
@@ -120,7 +120,7 @@ impl View {
     }
 }
 
-/// By dot: a key that thousands share is found in as few looks as any.
+/// Finds an entry by its dot. The search is binary, so it is fast even if thousands of entries share the key.
 fn position(key: &[Arc<PresenceEntry>], entry: &PresenceEntry) -> Result<usize, usize> {
     key.binary_search_by(|other| (other.clock, &other.replica).cmp(&(entry.clock, &entry.replica)))
 }

@@ -1,4 +1,4 @@
-//! When a diff goes out: a few at once, each on its own; more of them joined.
+//! When a diff is sent: a few at once, each alone, and more of them merged.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use super::Diff;
 use crate::protocol::Topic;
 
-/// How many diffs a topic is sent.
+/// How many diffs are sent to a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// The diffs that go out on their own within a window. Default 8.
+    /// The number of diffs that are sent alone within a window. Default 8.
     pub burst: u32,
-    /// How long a window is; with none, every diff goes out on its own. Default 100 ms.
+    /// The length of a window. If it is zero, every diff is sent alone. Default 100 ms.
     pub window: Duration,
 }
 
@@ -23,44 +23,45 @@ impl Default for Pace {
 
 /// The diffs of one topic within a window of time.
 ///
-/// A window begins with the first diff after the last one's end. What comes after its burst waits, and goes out as one
-/// diff at its end, which is the first of the next window: so a topic is sent at most `burst` diffs in a window (one, if
-/// `burst` is 0), but for those that [`Window::BYTES_MAX`] makes.
+/// A window begins with the first diff after the end of the previous window. The first `burst` diffs are sent alone.
+/// Further diffs wait and are merged, and the merged diff is sent at the window's end. It counts as the first diff of
+/// the next window. So at most `burst` diffs are sent in a window (one, if `burst` is 0), in addition to those that
+/// [`Window::BYTES_MAX`] causes.
 ///
-/// A diff that waits holds each entry once as a join and once as a leave; so what bounds it are the operations within the
-/// window, and in the end `BYTES_MAX`, at which it doesn't wait any longer.
+/// A waiting diff contains each entry at most once as a join and once as a leave. So the operations within the window
+/// limit its size. At `BYTES_MAX` it is sent before the window ends.
 #[derive(Debug)]
 pub struct Window {
     ends: Instant,
     sent: u32,
     waiting: Diff,
-    /// Whether somebody was asked to flush it.
+    /// Whether a flush was requested, and has not happened yet.
     is_due: bool,
 }
 
-/// What is to be done with a diff.
+/// What the caller must do with a diff.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Offer {
-    /// This goes out now.
+    /// Send this diff now.
     Send(Diff),
-    /// It waits, and the window is to be flushed at that time.
+    /// The diff waits. Flush the window at this time.
     Flush(Instant),
-    /// It waits with others.
+    /// The diff waits. A flush was requested already.
     Wait,
 }
 
 impl Window {
-    /// The bytes, by [`Diff::bytes`], from which on a joined diff goes out before the window's end: 256 KiB. It may be
-    /// larger by the last diff that was added.
+    /// The bytes, by [`Diff::bytes`], at which a merged diff is sent before the window's end: 256 KiB. The diff may be
+    /// larger, by the last diff that was merged into it.
     pub const BYTES_MAX: usize = 256 << 10;
 
-    /// A window that begins.
+    /// Starts a window.
     #[must_use]
     pub fn new(now: Instant, pace: &Pace) -> Self {
         Self { ends: now + pace.window, sent: 0, waiting: Diff::default(), is_due: false }
     }
 
-    /// Takes a diff. It goes out after all that were taken before.
+    /// Adds a diff. It is sent after all earlier ones.
     pub fn offer(&mut self, diff: Diff, now: Instant, pace: &Pace) -> Offer {
         if self.is_over(now) {
             *self = Self::new(now, pace);
@@ -76,7 +77,7 @@ impl Window {
         if std::mem::replace(&mut self.is_due, true) { Offer::Wait } else { Offer::Flush(self.ends) }
     }
 
-    /// Ends the window, and gives what has waited for that.
+    /// Ends the window. Returns the diff that has waited, if there is one.
     pub fn flush(&mut self, now: Instant, pace: &Pace) -> Option<Diff> {
         self.is_due = false;
         if self.waiting.is_empty() {
@@ -87,18 +88,18 @@ impl Window {
         Some(waiting)
     }
 
-    /// Whether it has ended, and nothing is left to do. Then it is as good as none.
+    /// Whether it has ended and no flush is due. It can be removed then: a new window behaves the same.
     #[must_use]
     pub fn is_over(&self, now: Instant) -> bool {
         !self.is_due && now >= self.ends
     }
 }
 
-/// The windows of those topics in which something has happened lately.
+/// The windows of the topics that have changed lately.
 #[derive(Debug)]
 pub(super) struct Windows {
     topics: HashMap<Topic, Window>,
-    /// How many there may be until those that are over are taken away.
+    /// The number of windows at which the ended ones are removed.
     sweep_at: usize,
 }
 
@@ -123,7 +124,8 @@ impl Windows {
         self.topics.get_mut(topic)?.flush(now, pace)
     }
 
-    /// Twice as many may come before the next time, so that the work is a constant for each.
+    /// Removes the windows that are over. The next sweep is at twice the number of remaining windows, so the average
+    /// cost per diff is constant.
     fn sweep(&mut self, now: Instant) {
         self.topics.retain(|_, window| !window.is_over(now));
         self.sweep_at = (self.topics.len() * 2).max(Self::SWEEP_AT_LEAST);
@@ -162,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_beyond_the_burst_waits_for_the_windows_end() {
+    fn diffs_after_the_burst_wait_for_the_end_of_the_window() {
         let (pace, start) = (Pace { burst: 2, window: MS * 100 }, Instant::now());
         let mut window = Window::new(start, &pace);
         for clock in 1..3 {
@@ -170,15 +172,15 @@ mod tests {
         }
         assert_eq!(window.offer(join(3), start + MS, &pace), Offer::Flush(start + MS * 100));
         assert_eq!(window.offer(leave(3), start + MS, &pace), Offer::Wait);
-        // The flush is late: what comes meanwhile doesn't overtake.
+        // The flush is late. A diff that comes before it waits too.
         let late = start + MS * 150;
         assert_eq!(window.offer(leave(1), late, &pace), Offer::Wait);
         assert_eq!(window.flush(late, &pace).as_ref().map(clocks), Some((vec![3], vec![1, 3])));
-        // It was the first of the next window.
+        // The merged diff was the first of the next window.
         assert_eq!(window.offer(join(4), late + MS, &pace), Offer::Send(join(4)));
         assert_eq!(window.offer(join(5), late + MS, &pace), Offer::Flush(late + MS * 100));
         assert!(!window.is_over(late + MS * 100) && window.flush(late + MS * 100, &pace).is_some());
-        // After a quiet window the burst is there again.
+        // After a window without diffs, the whole burst is available again.
         let quiet = late + MS * 200;
         assert!(window.is_over(quiet));
         assert_eq!(window.offer(join(6), quiet, &pace), Offer::Send(join(6)));
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn who_left_and_came_back_under_the_same_ref_is_there() {
+    fn an_entry_that_left_and_joined_again_under_its_ref_is_online() {
         let cases: [(&[Diff], _); 5] = [
             (&[join(1), leave(1)], (vec![1], vec![1])),
             (&[leave(1), join(1)], (vec![1], vec![])),
@@ -204,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_bounded() {
+    fn a_waiting_diff_is_bounded() {
         let (pace, now) = (Pace { burst: 0, window: MS * 100 }, Instant::now());
         let mut window = Window::new(now, &pace);
         let meta = format!("{{\"x\":\"{}\"}}", "x".repeat(4000));
@@ -227,14 +229,14 @@ mod tests {
     }
 
     #[test]
-    fn quiet_topics_are_not_kept() {
+    fn windows_of_topics_without_changes_are_removed() {
         let (pace, start) = (Pace::default(), Instant::now());
         let mut windows = Windows::new();
         for at in 0..10_000u32 {
             let now = start + MS * at;
             let diff = windows.offer(&Topic::new(&format!("room:{at}")), join(1), now, &pace);
             assert_eq!(diff, Offer::Send(join(1)));
-            // A hundred windows last at any time.
+            // At any time, a hundred windows have not ended.
             assert!(windows.topics.len() <= 202, "{}", windows.topics.len());
         }
     }

@@ -1,4 +1,4 @@
-//! Version 2 in binary: sizes of one byte each, then the fields, then the payload's own bytes.
+//! Binary frames of version 2: the kind, one byte for the size of each field, the fields, and the payload's bytes.
 //!
 //! | kind | direction | sizes of |
 //! | --- | --- | --- |
@@ -18,10 +18,10 @@ const BROADCAST: u8 = 2;
 
 pub(super) fn decode(frame: &Bytes) -> Result<Message, Malformed> {
     let [kind, join_ref, reference, topic, event, ..] = **frame else {
-        return Err(Malformed("a binary frame has a header of 5 bytes".into()));
+        return Err(Malformed("a binary frame must have a header of 5 bytes".into()));
     };
     if kind != PUSH {
-        return Err(Malformed(format!("a client sends binary frames of kind 0, not {kind}")));
+        return Err(Malformed(format!("a client may send only binary frames of kind 0, not {kind}")));
     }
     let mut rest = frame.slice(5..);
     let mut field = |length: u8| -> Result<ByteString, Malformed> {
@@ -52,7 +52,7 @@ pub(super) fn encode_broadcast(topic: &str, event: &str, bytes: &Bytes) -> Optio
     assemble(BROADCAST, &[topic, event], bytes)
 }
 
-/// None where a field has more than 255 bytes.
+/// Writes a frame. Returns `None` if a field has more than 255 bytes.
 fn assemble(kind: u8, fields: &[&str], bytes: &Bytes) -> Option<Frame> {
     let mut head = vec![kind];
     for field in fields {

@@ -1,11 +1,11 @@
-//! Why a connection is closed, as a number that the client sees.
+//! The close codes of connections.
 
-/// A WebSocket close code, with what it means here. phoenix.js reconnects after each of them but
-/// [`Normal`](CloseCode::Normal), which its versions before 1.8.13 took for an end.
+/// A WebSocket close code, and its meaning here. phoenix.js reconnects after each code. Its versions before 1.8.13
+/// don't reconnect after [`Normal`](CloseCode::Normal).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub enum CloseCode {
-    /// The client closed, and this is the answer.
+    /// The client closed the connection, and this is the answer.
     Normal = 1000,
     /// The socket was disconnected by its id.
     GoingAway = 1001,
@@ -13,20 +13,20 @@ pub enum CloseCode {
     ProtocolError = 1002,
     /// A text frame wasn't UTF-8.
     InvalidText = 1007,
-    /// The client sends at more than twice the rate that it may.
+    /// The client sends more than twice the allowed number of messages per second.
     PolicyViolation = 1008,
-    /// A frame or a message over the limit.
+    /// A frame or a message is over the size limit.
     TooBig = 1009,
-    /// A frame that no serializer can read.
+    /// A frame can't be read as a message.
     Malformed = 1011,
-    /// The host is stopping; another, or the same one started anew, will serve.
+    /// The host is stopping. The client should reconnect: to another host, or to this one after its restart.
     ServiceRestart = 1012,
-    /// The client reads more slowly than its topics speak.
+    /// The client reads more slowly than frames are sent to it.
     SlowConsumer = 1013,
 }
 
 impl CloseCode {
-    /// The number on the wire.
+    /// Returns the number on the wire.
     #[must_use]
     pub fn code(self) -> u16 {
         self as u16

@@ -1,4 +1,4 @@
-//! One message in its frame, on its way to or from a client.
+//! Frames: messages from a client, and encoded messages for clients.
 
 use std::cell::Cell;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-/// What a client sent: one message, however many WebSocket frames it came in.
+/// A message from a client, assembled from all its WebSocket frames.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Incoming {
     /// A text message.
@@ -17,7 +17,7 @@ pub enum Incoming {
 }
 
 impl Incoming {
-    /// Bytes of the message.
+    /// Returns the length of the message in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -26,48 +26,50 @@ impl Incoming {
         }
     }
 
-    /// Whether the message has no bytes at all.
+    /// Whether the message has no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// An encoded message for clients, behind the header of its WebSocket frame. What a server sends is never masked (RFC 6455,
-/// 5.1), so every connection writes the same bytes, and cloning shares them: one encoding serves all subscribers of a topic.
+/// An encoded message for clients, with the header of its WebSocket frame. A server's frames are never masked (RFC
+/// 6455, 5.1), so every connection writes the same bytes. A clone shares the bytes: one encoding serves all subscribers
+/// of a topic.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Frame(Arc<[u8]>);
 
-/// The first byte of a text frame that is a whole message.
+/// The first byte of a text frame that contains a whole message.
 const TEXT: u8 = 0x81;
-/// The first byte of a binary one.
+/// The first byte of a binary frame that contains a whole message.
 const BINARY: u8 = 0x82;
-/// The first byte of a close.
+/// The first byte of a close frame.
 const CLOSE: u8 = 0x88;
-/// The first byte of a pong.
+/// The first byte of a pong frame.
 const PONG: u8 = 0x8A;
 
 /// The longest header of a frame without a mask.
 const HEADER_BYTES_MAX: usize = 10;
 
-/// What a thread keeps of the room that it writes frames in, before they have their size.
+/// The largest capacity that a thread's buffer keeps between two frames.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 
 thread_local! {
+    /// The buffer in which a thread writes text frames, so that an encoding needs only one allocation, of the exact size.
     static BUFFER: Cell<String> = const { Cell::new(String::new()) };
 }
 
 impl Frame {
-    /// A text frame.
+    /// Creates a text frame.
     #[must_use]
     pub fn text(text: &str) -> Self {
         Self::compose(|buffer| buffer.push_str(text))
     }
 
-    /// A text frame of what `write` adds to an empty string.
+    /// Creates a text frame with the text that `write` appends to its argument.
     pub(super) fn compose(write: impl FnOnce(&mut String)) -> Self {
         let mut buffer = BUFFER.take();
-        // Where the header will stand.
+        // Space for the header.
         buffer.extend([' '; HEADER_BYTES_MAX]);
         write(&mut buffer);
         let mut bytes = buffer.into_bytes();
@@ -78,19 +80,19 @@ impl Frame {
         frame
     }
 
-    /// A binary frame of so many parts.
+    /// Creates a binary frame of these parts.
     #[must_use]
     pub fn binary(parts: &[&[u8]]) -> Self {
         Self::of(BINARY, parts)
     }
 
-    /// The answer to a ping, which repeats what that carried.
+    /// Creates the answer to a ping, with the ping's payload.
     #[must_use]
     pub fn pong(payload: &[u8]) -> Self {
         Self::of(PONG, &[payload])
     }
 
-    /// A close, with a code or without.
+    /// Creates a close frame, with a code or without.
     #[must_use]
     pub fn close(code: Option<u16>) -> Self {
         match code {
@@ -105,7 +107,7 @@ impl Frame {
         Self::finish(&mut bytes, first)
     }
 
-    /// Writes the header right before the message, which begins behind the room for it.
+    /// Writes the header directly before the message, which begins after the space for the longest header.
     fn finish(bytes: &mut [u8], first: u8) -> Self {
         let length = bytes.len() - HEADER_BYTES_MAX;
         let start = match (u8::try_from(length), u16::try_from(length)) {
@@ -128,13 +130,13 @@ impl Frame {
         Self(Arc::from(&bytes[start..]))
     }
 
-    /// All of it, as it is written to a WebSocket.
+    /// Returns the whole frame, as it is written to a WebSocket.
     #[must_use]
     pub fn wire(&self) -> &[u8] {
         &self.0
     }
 
-    /// The message alone.
+    /// Returns the message without the header.
     #[must_use]
     pub fn message(&self) -> &[u8] {
         let header = match self.0[1] {
@@ -145,7 +147,7 @@ impl Frame {
         &self.0[header..]
     }
 
-    /// The message, if it is text.
+    /// Returns the message, if it is text.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         if self.0[0] != TEXT {
@@ -154,7 +156,7 @@ impl Frame {
         str::from_utf8(self.message()).ok()
     }
 
-    /// Bytes on the wire.
+    /// Returns the length of the whole frame in bytes.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a frame always has its header")]
     pub fn len(&self) -> usize {

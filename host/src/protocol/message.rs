@@ -1,42 +1,42 @@
-//! Messages: what a client sent, and what it is told.
+//! Messages from clients, and messages to clients.
 
 use bytestring::ByteString;
 
 use super::{Payload, Ref};
 
-/// The events that belong to the protocol.
+/// The events of the protocol.
 pub mod event {
     /// A client asks to join a topic.
     pub const JOIN: &str = "phx_join";
     /// A client leaves a topic.
     pub const LEAVE: &str = "phx_leave";
-    /// The answer to a message with a ref.
+    /// The reply to a message with a ref.
     pub const REPLY: &str = "phx_reply";
-    /// The orderly end of a channel.
+    /// The normal end of a channel.
     pub const CLOSE: &str = "phx_close";
-    /// The end of a channel by a fault: the client joins again.
+    /// The end of a channel because of a fault. The client joins again.
     pub const ERROR: &str = "phx_error";
-    /// On the topic [`HEARTBEAT_TOPIC`]: the client says that it is there.
+    /// A client's heartbeat, on the topic [`HEARTBEAT_TOPIC`].
     pub const HEARTBEAT: &str = "heartbeat";
     /// The topic of heartbeats.
     pub const HEARTBEAT_TOPIC: &str = "phoenix";
 }
 
-/// Whom a message is for.
+/// The topic field of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Addressee {
     /// A topic.
     Topic(ByteString),
-    /// A JSON value that isn't a string. It can't be joined, but the answer repeats it.
+    /// The text of a JSON value that isn't a string. It can't be joined, but the reply repeats it.
     Other(ByteString),
 }
 
-/// The same, for an answer: borrowed.
+/// The topic field of a reply: a borrowed [`Addressee`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum To<'a> {
     /// A topic.
     Topic(&'a str),
-    /// A JSON value that isn't a string.
+    /// The text of a JSON value that isn't a string.
     Other(&'a str),
 }
 
@@ -49,33 +49,34 @@ impl<'a> From<&'a Addressee> for To<'a> {
     }
 }
 
-/// What a client sent. Its fields are slices of the frame; keep copies of what you keep.
+/// A message from a client. Its fields are slices of the frame, and keep the whole frame in memory. Copy a field to
+/// keep it longer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// The ref of the join that it belongs to.
     pub join_ref: Ref,
     /// Its own ref.
     pub reference: Ref,
-    /// Its topic.
+    /// Its topic field.
     pub to: Addressee,
-    /// Its event. One that isn't a string is kept as its JSON text.
+    /// Its event. An event that isn't a string is kept as its JSON text.
     pub event: ByteString,
-    /// What it carries.
+    /// The payload.
     pub payload: Payload,
 }
 
-/// What a client is told.
+/// A message to a client.
 #[derive(Clone, Copy, Debug)]
 pub enum Outbound<'a> {
-    /// An answer: `phx_reply`.
+    /// A reply: `phx_reply`.
     Reply {
         /// The channel's join ref, or null.
         join_ref: &'a Ref,
-        /// The ref of the message answered.
+        /// The ref of the message that is answered.
         reference: &'a Ref,
-        /// The topic, or what stood in its place.
+        /// The topic, or the value that the client sent in its place.
         to: To<'a>,
-        /// `ok`, `error`, or another word.
+        /// `ok`, `error`, or another status.
         status: &'a str,
         /// The response.
         payload: &'a Payload,
@@ -88,26 +89,26 @@ pub enum Outbound<'a> {
         topic: &'a str,
         /// The event.
         event: &'a str,
-        /// What it carries.
+        /// The payload.
         payload: &'a Payload,
     },
-    /// An event for everybody on a topic.
+    /// An event for all subscribers of a topic.
     Broadcast {
         /// The topic.
         topic: &'a str,
         /// The event.
         event: &'a str,
-        /// What it carries.
+        /// The payload.
         payload: &'a Payload,
     },
-    /// `phx_close`: the channel has ended in order.
+    /// `phx_close`: the channel has ended normally.
     Close {
         /// The channel's join ref.
         join_ref: &'a Ref,
         /// The topic.
         topic: &'a str,
     },
-    /// `phx_error`: the channel has ended by a fault.
+    /// `phx_error`: the channel has ended because of a fault.
     Error {
         /// The channel's join ref.
         join_ref: &'a Ref,

@@ -1,7 +1,7 @@
-//! The wire: what the Phoenix Channels protocol says, as functions on values.
+//! The wire format of the Phoenix Channels protocol, as functions of values.
 //!
-//! Frames come in as bytes and leave as bytes; nothing in here waits, and nothing knows a socket. A payload is never
-//! looked into (it stays a slice of the frame that it came in), so what a client sends reaches the others unchanged.
+//! Frames come in and go out as bytes. Nothing here waits or uses a socket. A client's payload is only checked to be
+//! valid JSON. It stays a slice of its frame, so other clients get it unchanged.
 
 mod binary;
 mod close;

@@ -1,4 +1,4 @@
-//! Frames that were damaged on their way, from a fixed seed: whatever can be read can be answered, and the answer is a frame.
+//! Damaged frames, from a fixed seed: every frame that can be read can be answered, and the answer is a valid frame.
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 
 use super::{Frame, Incoming, Message, Outbound, Payload, Serializer};
 
-/// What good clients send.
+/// Valid frames of clients.
 const GOOD: [&[u8]; 7] = [
     br#"["1","2","room:a","phx_join",{"a":[1,null,true],"b":"\u00e9\ud83d\ude00"}]"#,
     br#"[null,{"a":1},"room:\u0061\"\\","event",[[[]]],"more"]"#,
@@ -17,10 +17,10 @@ const GOOD: [&[u8]; 7] = [
     b"\0\0\0\x06\0room:a",
 ];
 
-/// What damages JSON in more ways than any byte would.
+/// The bytes that damage JSON in more ways than others.
 const SHARP: &[u8] = b"\"\\[]{},:0u-e \x00\x7f\x80\xc3\xff";
 
-/// Numbers that look random, from a fixed seed.
+/// Pseudo-random numbers, from a fixed seed.
 pub(super) struct Noise(u64);
 
 impl Noise {
@@ -56,7 +56,7 @@ fn answered(serializer: Serializer, message: &Message, bytes: &[u8]) {
         if let Some(text) = serializer.encode(reply).as_ref().and_then(Frame::as_text) {
             let read: Result<IgnoredAny, _> = serde_json::from_str(text);
             assert!(read.is_ok(), "{text} answers {bytes:?}");
-            // A client of the same version, were it to read as we do, would find its own ref.
+            // If it is read as a message of the same version, it has the same refs and the same topic.
             if serializer == Serializer::V2 {
                 let back = serializer.decode(&Incoming::Text(text.into())).expect("an array of five");
                 assert_eq!((&back.join_ref, &back.reference, &back.to), (join_ref, reference, to), "{bytes:?}");
@@ -66,7 +66,7 @@ fn answered(serializer: Serializer, message: &Message, bytes: &[u8]) {
 }
 
 #[test]
-fn whatever_can_be_read_can_be_answered() {
+fn every_frame_that_can_be_read_can_be_answered() {
     let (mut noise, mut read) = (Noise(7), 0);
     let rounds = bennu_test_tiers::rounds("protocol::noise");
     for _ in 0..rounds {

@@ -1,9 +1,9 @@
-//! Refs: the numbers by which a client knows its own messages again.
+//! Refs: values by which a client matches replies to its messages.
 
 use bytestring::ByteString;
 
-/// A `ref` or `join_ref`: an opaque JSON value, kept as the text that the client sent. Phoenix gives it back with its
-/// type and compares it strictly (`"1"` is not `1`), and so do we. Two ways to write a string are one ref.
+/// A `ref` or `join_ref`: an opaque JSON value, stored as the text that the client sent. As in Phoenix, it is returned
+/// with its type and compared strictly (`"1"` is not `1`). Two spellings of the same string are equal.
 #[derive(Clone, Debug, Eq)]
 pub struct Ref(ByteString);
 
@@ -11,37 +11,38 @@ impl Ref {
     /// No ref.
     pub const NULL: Self = Self(ByteString::from_static("null"));
 
-    /// Takes the JSON text of a value.
+    /// Creates a ref from the JSON text of a value.
     #[must_use]
     pub fn from_json(text: ByteString) -> Self {
         Self(text)
     }
 
-    /// Takes a string, as binary frames carry refs. An empty one is the empty string and not null.
+    /// Creates a ref from a string, as in binary frames. An empty string is the empty string, and not null.
     #[must_use]
     pub fn from_text(text: &str) -> Self {
         Self(serde_json::Value::from(text).to_string().into())
     }
 
-    /// Whether the client sent none.
+    /// Whether the client sent no ref.
     #[must_use]
     pub fn is_null(&self) -> bool {
         &*self.0 == "null"
     }
 
-    /// Its JSON text.
+    /// Returns its JSON text.
     #[must_use]
     pub fn json(&self) -> &str {
         &self.0
     }
 
-    /// The same in a text of its own, which shares the bytes.
+    /// Returns its JSON text as a value that shares the bytes.
     #[must_use]
     pub fn to_json(&self) -> ByteString {
         self.0.clone()
     }
 
-    /// The string inside, as binary frames carry it: empty for null, and the JSON text of anything but a string.
+    /// Returns its value as in binary frames: the string itself, an empty string for null, and the JSON text of any
+    /// other value.
     #[must_use]
     pub fn text(&self) -> String {
         if self.is_null() {
@@ -54,7 +55,7 @@ impl Ref {
         serde_json::from_str(&self.0).ok()
     }
 
-    /// The same ref in bytes of its own, for keeping: a ref fresh from the wire is a slice of its whole frame.
+    /// Returns a copy to keep. A ref from a message is a slice, and would keep the message's whole frame in memory.
     #[must_use]
     pub fn detached(&self) -> Self {
         if self.is_null() { Self::NULL } else { Self(ByteString::from(self.json())) }
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refs_are_the_same_by_type_and_by_what_they_say() {
+    fn refs_are_equal_if_their_types_and_values_are() {
         let cases = [
             (r#""1""#, r#""1""#, true),
             (r#""1""#, r#""\u0031""#, true),

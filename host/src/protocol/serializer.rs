@@ -1,4 +1,4 @@
-//! Serializers: the two wire formats of the Phoenix Channels protocol, by the version that a client asks for.
+//! Serializers: the two wire formats of the Phoenix Channels protocol. The client requests one by its version.
 
 use std::fmt;
 
@@ -9,13 +9,13 @@ use super::{Frame, Incoming, Message, Outbound, binary, v1, v2};
 /// A wire format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Serializer {
-    /// Objects of four fields, from before binary payloads and join refs.
+    /// Version 1: objects of four fields, without binary payloads and join refs.
     V1,
-    /// Arrays of five fields, and binary frames.
+    /// Version 2: arrays of five fields, and binary frames.
     V2,
 }
 
-/// A frame that isn't a message. Phoenix closes the whole socket for it, and so do we.
+/// A frame that isn't a message, and the reason. As in Phoenix, it closes the whole socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed(pub String);
 
@@ -28,15 +28,15 @@ impl fmt::Display for Malformed {
 impl std::error::Error for Malformed {}
 
 impl Serializer {
-    /// How many there are; [`index`](Self::index) stays below.
+    /// The number of serializers.
     pub const COUNT: usize = 2;
 
-    /// The serializer for the `vsn` of a request: `1.0.x`, which is also meant where none is given, or `2.0.x`. Phoenix
-    /// takes full versions only (`2` is none), and so do we.
+    /// Returns the serializer for the `vsn` of a request: version 1 for `1.0.x` or no `vsn`, and version 2 for `2.0.x`.
+    /// As in Phoenix, only full versions are valid (`2` isn't).
     #[must_use]
     pub fn for_version(vsn: Option<&str>) -> Option<Self> {
         let Some(vsn) = vsn else { return Some(Self::V1) };
-        // A pre-release of a version comes before it, and so isn't meant.
+        // A pre-release such as `2.0.0-rc.1` comes before `2.0.0`, so it doesn't match.
         let version = Version::parse(vsn).ok().filter(|version| version.pre.is_empty())?;
         match (version.major, version.minor) {
             (1, 0) => Some(Self::V1),
@@ -45,22 +45,22 @@ impl Serializer {
         }
     }
 
-    /// Its place in an array of [`COUNT`](Self::COUNT).
+    /// Returns its index in an array of [`COUNT`](Self::COUNT) elements.
     #[must_use]
     pub fn index(self) -> usize {
         self as usize
     }
 
-    /// Reads what a client sent.
+    /// Reads a message from a client.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// If it isn't a message of this version.
     pub fn decode(self, incoming: &Incoming) -> Result<Message, Malformed> {
         match (self, incoming) {
             (Self::V2, Incoming::Text(text)) => v2::decode(text),
             (Self::V2, Incoming::Binary(bytes)) => binary::decode(bytes),
             (Self::V1, Incoming::Text(text)) => v1::decode(text),
-            // Phoenix's V1 doesn't look at the kind of the frame.
+            // Phoenix's version 1 ignores the kind of the frame.
             (Self::V1, Incoming::Binary(bytes)) => {
                 let text = bytes.clone().try_into().map_err(|_| Malformed("the frame is not UTF-8".into()))?;
                 v1::decode(&text)
@@ -68,8 +68,8 @@ impl Serializer {
         }
     }
 
-    /// Writes a message, if this format can carry it: V1 has no binary payloads, and a binary frame no field of more than
-    /// 255 bytes.
+    /// Encodes a message. Returns `None` if this format can't carry it: version 1 has no binary payloads, and a field
+    /// of a binary frame has at most 255 bytes.
     #[must_use]
     pub fn encode(self, message: Outbound<'_>) -> Option<Frame> {
         match self {
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_choose_as_in_phoenix() {
+    fn a_version_selects_the_same_serializer_as_in_phoenix() {
         let cases = [
             (None, Some(Serializer::V1)),
             (Some("1.0.0"), Some(Serializer::V1)),

@@ -1,6 +1,6 @@
 //! Version 1: objects of `topic`, `event`, `payload` and `ref`.
 //!
-//! Outgoing messages have exactly these four: a client of version 1 never sees a join ref, and can't be sent bytes.
+//! Messages to clients have exactly these four fields: a client of version 1 gets no join ref, and can't get bytes.
 
 use bytestring::ByteString;
 use serde::Deserialize;
@@ -24,9 +24,9 @@ struct Envelope<'a> {
 }
 
 pub(super) fn decode(text: &ByteString) -> Result<Message, Malformed> {
-    // Serde would read an array by position, which is another version's shape.
+    // Serde would read an array by position, but arrays belong to version 2.
     if !text.trim_ascii_start().starts_with('{') {
-        return Err(Malformed("a message of version 1 is an object".into()));
+        return Err(Malformed("a message of version 1 must be an object".into()));
     }
     let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| Malformed(error.to_string()))?;
     let slice = |raw: &RawValue| text.slice_ref(raw.get());
@@ -39,7 +39,7 @@ pub(super) fn decode(text: &ByteString) -> Result<Message, Malformed> {
     })
 }
 
-/// The string that `raw` stands for: a slice of the frame unless it has escapes. None if it is no string.
+/// Returns the string in `raw`, as a slice of the frame unless it has escapes. Returns `None` if `raw` is no string.
 fn string_in(text: &ByteString, raw: &RawValue) -> Option<ByteString> {
     let quoted = raw.get();
     let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
@@ -67,7 +67,7 @@ pub(super) fn encode(message: Outbound<'_>) -> Option<Frame> {
     })
 }
 
-/// What this version can carry.
+/// Returns a payload that this version can carry.
 fn json(payload: &Payload) -> Option<&ByteString> {
     match payload {
         Payload::Json(json) => Some(json),
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn four_keys_are_needed_and_a_join_ref_is_heard() {
+    fn four_fields_are_required_and_a_join_ref_is_read() {
         let read = |text: &'static str| decode(&ByteString::from_static(text));
         let message = read(r#"{"topic":"room:a","event":"e","payload":[1],"ref":"1","join_ref":7}"#);
         assert_eq!(message.map(|message| message.join_ref), Ok(Ref::from_json("7".into())));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_have_four_keys_and_no_join_ref() {
+    fn replies_have_four_fields_and_no_join_ref() {
         let reply = encode(Outbound::Reply {
             join_ref: &Ref::from_text("9"),
             reference: &Ref::from_text("1"),

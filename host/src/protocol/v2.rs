@@ -1,4 +1,4 @@
-//! Version 2 in text: `[join_ref, ref, topic, event, payload]`.
+//! Text frames of version 2: `[join_ref, ref, topic, event, payload]`.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use super::{Addressee, Frame, Malformed, Message, Outbound, Payload, Ref, To, bi
 
 pub(super) fn decode(text: &ByteString) -> Result<Message, Malformed> {
     let malformed =
-        |NotJson(at)| Malformed(format!("no array [join_ref, ref, topic, event, payload] from byte {at} on"));
+        |NotJson(at)| Malformed(format!("not an array [join_ref, ref, topic, event, payload]: invalid at byte {at}"));
     let [join_ref, reference, topic, event, payload] = elements(text).map_err(malformed)?;
     Ok(Message {
         join_ref: Ref::from_json(slice(text, &join_ref)),
@@ -20,7 +20,7 @@ pub(super) fn decode(text: &ByteString) -> Result<Message, Malformed> {
     })
 }
 
-/// Where a value stands in the text, and whether it has no escape.
+/// The range of a value in the text, and whether the value has no escape.
 type Element = (Range<usize>, bool);
 
 fn elements(text: &str) -> Result<[Element; 5], NotJson> {
@@ -33,7 +33,7 @@ fn elements(text: &str) -> Result<[Element; 5], NotJson> {
         }
         *element = scanner.value()?;
     }
-    // Phoenix ignores what comes after the fifth.
+    // Phoenix ignores the elements after the fifth.
     while scanner.passes(b',') {
         scanner.value()?;
     }
@@ -45,7 +45,8 @@ fn slice(text: &ByteString, (range, _): &Element) -> ByteString {
     text.slice_ref(&text[range.clone()])
 }
 
-/// The string that an element is: a slice of the frame unless it has escapes. None if it is no string.
+/// Returns the string in an element, as a slice of the frame unless it has escapes. Returns `None` if the element is no
+/// string.
 fn string(text: &ByteString, (range, is_plain): &Element) -> Option<ByteString> {
     let quoted = &text[range.clone()];
     let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
@@ -62,19 +63,19 @@ pub(super) fn encode(message: Outbound<'_>) -> Option<Frame> {
             Payload::Binary(bytes) => binary::encode_reply(join_ref, reference, to, status, bytes),
         },
         Outbound::Push { join_ref, topic, event, payload } => match payload {
-            Payload::Json(json) => Some(about((join_ref.json(), "null"), topic, event, json)),
+            Payload::Json(json) => Some(event_frame((join_ref.json(), "null"), topic, event, json)),
             Payload::Binary(bytes) => binary::encode_push(join_ref, topic, event, bytes),
         },
         Outbound::Broadcast { topic, event, payload } => match payload {
-            Payload::Json(json) => Some(about(("null", "null"), topic, event, json)),
+            Payload::Json(json) => Some(event_frame(("null", "null"), topic, event, json)),
             Payload::Binary(bytes) => binary::encode_broadcast(topic, event, bytes),
         },
         Outbound::Close { join_ref, topic } => {
-            Some(about((join_ref.json(), join_ref.json()), topic, event::CLOSE, "{}"))
+            Some(event_frame((join_ref.json(), join_ref.json()), topic, event::CLOSE, "{}"))
         }
         Outbound::Error { join_ref, topic } => {
             let refs = (join_ref.json(), join_ref.json());
-            Some(about(refs, topic, event::ERROR, r#"{"reason":"channel_crash"}"#))
+            Some(event_frame(refs, topic, event::ERROR, r#"{"reason":"channel_crash"}"#))
         }
     }
 }
@@ -94,8 +95,8 @@ fn reply(join_ref: &Ref, reference: &Ref, to: To<'_>, status: &str, response: &s
     })
 }
 
-/// An event that is no reply.
-fn about((join_ref, reference): (&str, &str), topic: &str, event: &str, payload: &str) -> Frame {
+/// Writes an event that is no reply.
+fn event_frame((join_ref, reference): (&str, &str), topic: &str, event: &str, payload: &str) -> Frame {
     Frame::compose(|text| {
         open(text, join_ref, reference);
         push_string(text, topic);
@@ -115,7 +116,7 @@ fn open(text: &mut String, join_ref: &str, reference: &str) {
     text.push(',');
 }
 
-/// Writes a JSON string. Names rarely need escapes, and then it is a copy.
+/// Writes a JSON string. Most names need no escapes, and are copied.
 pub(super) fn push_string(text: &mut String, string: &str) {
     if string.bytes().any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
         text.push_str(&serde_json::Value::from(string).to_string());
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn an_array_of_five_is_a_message() {
+    fn an_array_of_five_elements_is_a_message() {
         let message = read(r#" ["1", 2, "room:\u0031", "new_msg", {"a" : [1e3, 1]}, "more"] "#);
         assert_eq!(
             message,
@@ -204,7 +205,7 @@ mod tests {
         );
     }
 
-    /// What `serde_json` reads as an array of five or more.
+    /// Returns the first five elements, if `serde_json` reads the text as an array of five or more.
     fn by_serde(text: &str) -> Option<Vec<&str>> {
         let elements: Vec<&RawValue> = serde_json::from_str(text).ok()?;
         (elements.len() >= 5).then(|| elements[..5].iter().map(|element| element.get()).collect())

@@ -1,7 +1,8 @@
-//! What a turn leaves to be done once it is over, on the thread that it ran on.
+//! Work that a turn leaves to be done after its end, on the same thread.
 //!
-//! A deferred broadcast is made in the middle of a turn, whose locks it may want itself. A task for each would cost more than
-//! most of what it does; and what it sends would come from another thread, frame by frame, and leave in more writes.
+//! An example is the decision about an intercepted broadcast. The broadcast is made in the middle of a turn, and the
+//! decision may need the locks that the turn holds. A task for each such decision would cost more than most of the
+//! decisions. It would also push its frames from another thread, one at a time, so that they leave in more writes.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -10,40 +11,43 @@ use std::task::{Context, Waker};
 
 use futures_util::future::BoxFuture;
 
-/// Does something as far as it needn't wait, and gives the rest.
-#[must_use = "the rest is to be done, too"]
+/// Polls `work` once. Returns it if it is still pending.
+#[must_use = "the pending work must be run to its end"]
 pub fn poll_once(mut work: BoxFuture<'static, ()>) -> Option<BoxFuture<'static, ()>> {
-    // The waker may be lost: what is spawned or awaited is polled at least once more.
+    // A waker that does nothing loses no wakeup: the caller spawns or awaits the pending work, which polls it at least
+    // once more.
     work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending().then_some(work)
 }
 
 thread_local! {
-    /// What is to be done here, while somebody sees to it.
+    /// The work that this thread has deferred; `None` while no [`AfterTurn`] exists on the thread.
     static HERE: RefCell<Option<VecDeque<BoxFuture<'static, ()>>>> = const { RefCell::new(None) };
 }
 
-/// Has errands of this thread wait for [`run`](Self::run), for as long as it lives.
+/// Collects the work that its thread defers, until [`run`](Self::run) runs that work.
 pub struct AfterTurn {
+    /// Values may be nested on one thread. Only the outermost one runs the work.
     is_outermost: bool,
-    /// It is about one thread.
+    /// Keeps the value on its thread, because the collected work is stored there.
     _here: PhantomData<*const ()>,
 }
 
 impl AfterTurn {
-    /// From now on this thread's wait.
-    #[must_use = "once this is dropped they don't wait any more"]
+    /// Starts to collect the work that this thread defers.
+    #[must_use = "work is collected only until this is dropped"]
     pub fn here() -> Self {
         let is_outermost = HERE.with_borrow_mut(|here| here.is_none().then(|| *here = Some(VecDeque::new())).is_some());
         Self { is_outermost, _here: PhantomData }
     }
 
-    /// Does what there is to do, each as far as it needn't wait, and the rest in tasks. Not under a lock.
+    /// Runs the collected work: polls each future once, and spawns a task for it if it is still pending. Must not be
+    /// called under a lock, because the work may need that lock.
     pub fn run(&self) {
         if !self.is_outermost {
             return;
         }
-        while let Some(errand) = HERE.with_borrow_mut(|here| here.as_mut().and_then(VecDeque::pop_front)) {
-            if let Some(rest) = poll_once(errand) {
+        while let Some(work) = HERE.with_borrow_mut(|here| here.as_mut().and_then(VecDeque::pop_front)) {
+            if let Some(rest) = poll_once(work) {
                 tokio::spawn(rest);
             }
         }
@@ -53,13 +57,13 @@ impl AfterTurn {
 impl Drop for AfterTurn {
     fn drop(&mut self) {
         if self.is_outermost {
-            // None is left but after a panic.
-            HERE.take().into_iter().flatten().for_each(|errand| drop(tokio::spawn(errand)));
+            // Work is left only after a panic. Otherwise `run` has run all of it.
+            HERE.take().into_iter().flatten().for_each(|work| drop(tokio::spawn(work)));
         }
     }
 }
 
-/// Has something done soon: once the turn at hand is over, or in a task.
+/// Runs `work` soon: after the current turn of this thread, or in a task if no [`AfterTurn`] exists on it.
 pub(super) fn defer(work: impl Future<Output = ()> + Send + 'static) {
     let work = HERE.with_borrow_mut(|here| match here {
         Some(after_turn) => {
@@ -82,7 +86,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn errands_wait_for_the_end_of_the_turn_and_those_that_have_to_wait_become_tasks() {
+    async fn deferred_work_runs_after_the_turn_and_becomes_a_task_if_it_is_pending() {
         let (said, mut heard) = tokio::sync::mpsc::unbounded_channel();
         let notify = Arc::new(Notify::new());
         let after_turn = AfterTurn::here();
@@ -98,7 +102,7 @@ mod tests {
         }
         inner.run();
         drop(inner);
-        assert!(heard.try_recv().is_err(), "the outermost sees to it");
+        assert!(heard.try_recv().is_err(), "only the outermost value runs the work");
         after_turn.run();
         assert_eq!((heard.try_recv(), heard.try_recv().is_err()), (Ok(2), true));
         notify.notify_one();

@@ -1,8 +1,8 @@
-//! Those who are subscribed to one topic, and the order in which they are told things.
+//! The subscribers of one topic, and the order in which messages reach them.
 //!
-//! Most of the time a broadcast is delivered at once, under the audience's lock, so all subscribers see a topic's
-//! broadcasts in one order. While a deferred broadcast waits for a plugin's decision, what comes after it waits in a queue,
-//! and with it every other frame for this topic's members ([`Audience::send`]): so a reply never overtakes the broadcast
+//! A broadcast is normally delivered at once, under the audience's lock, so all subscribers see a topic's broadcasts in
+//! one order. While a deferred broadcast waits for a plugin's decision, later broadcasts wait in a queue. All other
+//! frames for this topic's members wait in the same queue ([`Audience::send`]), so a reply never overtakes a broadcast
 //! that was made before it.
 
 use std::any::Any;
@@ -20,69 +20,73 @@ use super::state_update::EncodedUpdate;
 use super::{Broadcast, BroadcastObserver, Deferred, Outbox, PubSub, StateUpdate, Subscriber, after_turn};
 use crate::protocol::{CloseCode, Frame, Topic};
 
-/// Jobs after which others on the thread have their turn.
+/// The number of jobs after which the drain yields to other tasks.
 const JOBS_AT_ONCE: u64 = 16;
 
-/// The subscribers of one topic.
+/// The subscribers and observers of one topic.
 #[derive(Default)]
 pub struct Audience {
+    /// One lock for the subscribers, the observers and the queue. A delivery holds it from start to end, so that no two
+    /// deliveries interleave and no subscriber is added in between. It is never held during an await.
     inner: Mutex<Inner>,
-    /// Jobs that wait, readable without the lock.
+    /// The number of queued and running jobs, readable without the lock. It is decremented (release) after a job has
+    /// pushed its frames. So if [`Audience::send`] loads 0 (acquire), its frame comes after the frames of that job.
     waiting: AtomicUsize,
 }
 
 #[derive(Default)]
 struct Inner {
     subscribers: Slab<Placed>,
-    /// Those who hear broadcasts, each with the number by which a sender is left out.
+    /// The observers of broadcasts, each with the member number that [`Except`](super::Except) compares.
     observers: Slab<(u64, Arc<dyn BroadcastObserver>)>,
     queue: VecDeque<(u64, Job)>,
     /// How many jobs have ever been queued.
     queued: u64,
-    /// The number of the job at hand, while a task works through the queue. Whoever subscribed after that job was queued
-    /// doesn't get it: it belongs to a time before their join.
+    /// The number of the running job, while the queue is drained. A subscriber that was added after the job was queued
+    /// doesn't get the job: the job is older than its join.
     draining: Option<u64>,
-    /// Whether a broadcast was dropped since the queue was last empty; said once.
+    /// Whether a broadcast was dropped since the queue was last empty. The warning is logged once for that time.
     has_dropped: bool,
-    /// Whether the last subscriber has left: the registry is about to forget this audience.
+    /// Whether the last subscriber or observer has left. Nobody can be added then, and the registry removes this
+    /// audience.
     closed: bool,
 }
 
-/// A subscriber, and how many jobs had been queued when it came.
+/// A subscriber, and the number of jobs that had been queued when it was added.
 struct Placed {
     subscriber: Subscriber,
     since: u64,
-    /// Whether it has all of the topic's published state but the change to come.
+    /// Whether it has the topic's current published state, so that it needs only the next change.
     follows: bool,
 }
 
-/// What waits its turn.
+/// An entry of the queue.
 enum Job {
     Broadcast(Broadcast),
-    Step(StateUpdate),
+    StateUpdate(StateUpdate),
     Deferred(Deferred),
     Frame(Arc<Outbox>, Frame),
-    /// All of the published state, for the subscriber at this place if it is still the one with this outbox.
-    Whole(usize, Arc<Outbox>, StateUpdate),
+    /// The whole published state for the subscriber with this key, if that subscriber still has this outbox.
+    WholeState(usize, Arc<Outbox>, StateUpdate),
 }
 
 impl Job {
-    /// There is no room for it.
+    /// Handles a job that doesn't fit into the queue.
     fn refuse(self, inner: &mut Inner) {
         if let Self::Frame(outbox, _) = self {
             outbox.close(CloseCode::SlowConsumer);
-        } else if let Self::Step(_) = self {
-            // They get all of the state with the next one.
+        } else if let Self::StateUpdate(_) = self {
+            // Every subscriber gets the whole state with the next update.
             inner.subscribers.iter_mut().for_each(|(_, placed)| placed.follows = false);
-        } else if let Self::Whole(..) = self {
-            // It doesn't follow, and so is caught up with.
+        } else if let Self::WholeState(..) = self {
+            // `follows` of this subscriber is false, so `catch_up` sends it the whole state.
         } else if !std::mem::replace(&mut inner.has_dropped, true) {
-            tracing::warn!("broadcasts of a topic are dropped: {} wait for its handle_out", Audience::WAITING_MAX);
+            tracing::warn!("broadcasts of a topic are dropped: {} jobs wait for its handle_out", Audience::WAITING_MAX);
         }
     }
 }
 
-/// A place in an audience.
+/// A subscriber's entry in an audience. [`PubSub::unsubscribe`] removes it.
 pub struct Subscription {
     pub(super) topic: Topic,
     pub(super) audience: Arc<Audience>,
@@ -90,14 +94,14 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// The audience that it is a place in.
+    /// Returns the audience of this entry.
     #[must_use]
     pub fn audience(&self) -> &Arc<Audience> {
         &self.audience
     }
 }
 
-/// A listener's place in an audience, left when it is dropped.
+/// An observer's entry in an audience, removed when it is dropped.
 pub struct TopicSubscriptionHandle {
     pub(super) pubsub: Arc<PubSub>,
     pub(super) topic: Topic,
@@ -106,7 +110,7 @@ pub struct TopicSubscriptionHandle {
 }
 
 impl TopicSubscriptionHandle {
-    /// What is heard.
+    /// Returns the observed topic.
     #[must_use]
     pub fn topic(&self) -> &Topic {
         &self.topic
@@ -122,47 +126,48 @@ impl Drop for TopicSubscriptionHandle {
 }
 
 impl Audience {
-    /// The most jobs that may wait. A call asks [`has_room`](Self::has_room) before its commit, so that it fails as a whole;
-    /// what comes from elsewhere and finds no room is dropped, and a member whose own frame finds none is closed as if it
-    /// read too slowly.
+    /// The most jobs that may wait. A plugin call checks [`has_room`](Self::has_room) before its commit, so that it
+    /// fails as a whole. A broadcast from elsewhere is dropped if the queue is full. A member whose own frame doesn't
+    /// fit is closed as a slow consumer.
     pub const WAITING_MAX: usize = 1024;
 
-    /// How many are subscribed.
+    /// Returns the number of subscribers.
     #[must_use]
     pub fn len(&self) -> usize {
         self.lock().subscribers.len()
     }
 
-    /// Whether nobody is.
+    /// Whether there are no subscribers.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What the owner of each subscriber stored with it.
+    /// Returns [`Subscriber::member`] of each subscriber.
     #[must_use]
     pub fn members(&self) -> Vec<Arc<dyn Any + Send + Sync>> {
         self.lock().subscribers.iter().map(|(_, placed)| Arc::clone(&placed.subscriber.member)).collect()
     }
 
-    /// The same, from within a deferred broadcast: without those who came after it was made.
+    /// Returns [`Subscriber::member`] of each subscriber that the running deferred broadcast is for. Subscribers that
+    /// were added after the broadcast are left out.
     #[must_use]
     pub fn members_present(&self) -> Vec<Arc<dyn Any + Send + Sync>> {
         self.lock().present().map(|subscriber| Arc::clone(&subscriber.member)).collect()
     }
 
-    /// Whether as many more jobs may wait. Always so while nothing is deferred.
+    /// Whether so many more jobs fit into the queue. Always true while no job waits.
     #[must_use]
     pub fn has_room(&self, jobs: usize) -> bool {
         let waiting = self.waiting.load(Ordering::Acquire);
         waiting == 0 || waiting + jobs <= Self::WAITING_MAX
     }
 
-    /// Tells those who listen of a broadcast, at once: what waits for `handle_out` concerns members only. Then delivers it in
-    /// its turn, as it is or by what was deferred. All of it under one lock: so listeners hear what subscribers get, in the
-    /// same order.
+    /// Calls the observers at once, because only the members' copies wait for `handle_out`. Then delivers the
+    /// broadcast, or queues it if other jobs wait. If `deferred` is given, it is queued instead of the broadcast. One
+    /// lock covers all of it, so observers and subscribers see the broadcasts in the same order.
     pub(super) fn broadcast(self: &Arc<Self>, broadcast: Broadcast, deferred: Option<Deferred>) {
-        // Before the guard of the lock, and so dropped after it.
+        // Declared before the lock guard, and so dropped after it: the drop of an owner may need this lock.
         let mut owners = Vec::new();
         let mut inner = self.lock();
         for (_, (id, observer)) in &inner.observers {
@@ -172,26 +177,28 @@ impl Audience {
         }
         match deferred {
             Some(deferred) => self.defer(&mut inner, deferred),
-            None if inner.draining.is_some() => self.wait(&mut inner, Job::Broadcast(broadcast)),
+            None if inner.draining.is_some() => self.enqueue(&mut inner, Job::Broadcast(broadcast)),
             None => inner.deliver(&broadcast),
         }
     }
 
-    /// Delivers a change of the published state in its turn. Whether somebody may be behind after it.
+    /// Delivers a change of the published state, in order with the queued jobs. Returns whether a subscriber may still
+    /// lack the current state.
     pub fn update_state(&self, update: StateUpdate) -> bool {
         let mut inner = self.lock();
         if inner.draining.is_some() {
-            self.wait(&mut inner, Job::Step(update));
+            self.enqueue(&mut inner, Job::StateUpdate(update));
             return true;
         }
         inner.update_state(&update);
         inner.is_anyone_behind()
     }
 
-    /// Gives all of the published state to those who are behind, if there is room for it now. Whether somebody still is.
+    /// Sends the whole published state to each subscriber that lacks it, if its outbox has room now. Returns whether a
+    /// subscriber still lacks the state.
     pub fn catch_up(&self, state: &StateUpdate) -> bool {
         let mut inner = self.lock();
-        // What waits may be a change that comes after this state.
+        // A queued job may be a change that is newer than this state.
         if inner.draining.is_some() {
             return true;
         }
@@ -202,7 +209,8 @@ impl Audience {
         inner.is_anyone_behind()
     }
 
-    /// Sends one subscriber all of the published state, and from now on what changes. Whether it may be behind after it.
+    /// Sends one subscriber the whole published state. From then on it gets the changes. Returns whether it may still
+    /// lack the current state.
     pub fn follow(&self, subscription: &Subscription, state: &StateUpdate) -> bool {
         let mut inner = self.lock();
         let is_busy = inner.draining.is_some();
@@ -211,13 +219,14 @@ impl Audience {
             placed.send_update(&mut EncodedUpdate::new(&state.messages()));
             return !placed.follows;
         }
-        // Behind what waits; of that, it gets what was queued after it came.
+        // The state goes behind the queued jobs. Of those jobs, the subscriber gets the ones that were queued after it
+        // was added.
         let outbox = Arc::clone(&placed.subscriber.outbox);
-        self.wait(&mut inner, Job::Whole(subscription.key, outbox, state.clone()));
+        self.enqueue(&mut inner, Job::WholeState(subscription.key, outbox, state.clone()));
         true
     }
 
-    /// Adds a listener. None if the audience is closed.
+    /// Adds an observer. Returns its key, or `None` if the audience is closed.
     pub(super) fn add_observer(&self, id: u64, observer: Arc<dyn BroadcastObserver>) -> Option<usize> {
         let mut inner = self.lock();
         if inner.closed {
@@ -226,18 +235,19 @@ impl Audience {
         Some(inner.observers.insert((id, observer)))
     }
 
-    /// Whether it was the last, and the audience is closed now.
+    /// Removes an observer. Returns whether the audience is empty, and therefore closed now.
     pub(super) fn remove_observer(&self, key: usize) -> bool {
         let mut inner = self.lock();
         let removed = inner.observers.try_remove(key);
         let closed = inner.close_if_empty();
         drop(inner);
-        // It may be the last to hold what it listens for, whose end must not come under the lock.
+        // The observer may hold the last reference to its owner, and the drop of that owner must not run under this
+        // lock.
         drop(removed);
         closed
     }
 
-    /// Sends one member's frame in its turn.
+    /// Sends one member's frame, in order with the queued jobs.
     pub fn send(&self, outbox: &Arc<Outbox>, frame: Frame) {
         if self.waiting.load(Ordering::Acquire) == 0 {
             outbox.push(frame);
@@ -245,22 +255,24 @@ impl Audience {
         }
         let mut inner = self.lock();
         if inner.draining.is_some() {
-            self.wait(&mut inner, Job::Frame(Arc::clone(outbox), frame));
+            self.enqueue(&mut inner, Job::Frame(Arc::clone(outbox), frame));
         } else {
             outbox.push(frame);
         }
     }
 
-    /// Runs a future in its turn; what comes after it waits for its end.
+    /// Queues a future. Later jobs wait until it has ended.
     fn defer(self: &Arc<Self>, inner: &mut Inner, deferred: Deferred) {
-        self.wait(inner, Job::Deferred(deferred));
+        self.enqueue(inner, Job::Deferred(deferred));
         if inner.draining.is_none() {
+            // The drain has begun, but runs no job yet: the first job has number 1.
             inner.draining = Some(0);
             after_turn::defer(Arc::clone(self).drain());
         }
     }
 
-    /// Adds a subscriber, after it was sent `first`. None if the audience is closed.
+    /// Pushes `first` into the subscriber's outbox, then adds the subscriber. Returns its key, or `None` if the
+    /// audience is closed.
     pub(super) fn add(&self, subscriber: Subscriber, first: Option<&Frame>) -> Option<usize> {
         let mut inner = self.lock();
         if inner.closed {
@@ -273,7 +285,7 @@ impl Audience {
         Some(inner.subscribers.insert(Placed { subscriber, since, follows: false }))
     }
 
-    /// Whether it was the last, and the audience is closed now.
+    /// Removes a subscriber. Returns whether the audience is empty, and therefore closed now.
     pub(super) fn remove(&self, key: usize) -> bool {
         let mut inner = self.lock();
         let removed = inner.subscribers.try_remove(key);
@@ -283,7 +295,7 @@ impl Audience {
         closed
     }
 
-    fn wait(&self, inner: &mut Inner, job: Job) {
+    fn enqueue(&self, inner: &mut Inner, job: Job) {
         if inner.queue.len() >= Self::WAITING_MAX {
             return job.refuse(inner);
         }
@@ -293,17 +305,18 @@ impl Audience {
         self.waiting.fetch_add(1, Ordering::Release);
     }
 
-    /// Works through the queue. It isn't held back under pressure, unlike those who fill the queue: they are, before their
-    /// turns begin, and a queue that waited longer would only fill, which costs members their connections.
+    /// Runs the queued jobs. Unlike turns, it doesn't wait under pressure. The turns that fill this queue have waited
+    /// before they began. If the queue waited too, it would only fill up, and a full queue costs members their
+    /// connections.
     async fn drain(self: Arc<Self>) {
         for number in 1.. {
             let Some(job) = self.next_job() else { return };
             if number % JOBS_AT_ONCE == 0 {
                 yield_now().await;
             }
-            // A panic must not leave the topic standing still.
+            // After a panic the later jobs must still run. Otherwise the topic would deliver nothing any more.
             if AssertUnwindSafe(self.work(job)).catch_unwind().await.is_err() {
-                tracing::error!("a fault of the host: what waited for an intercepted broadcast panicked");
+                tracing::error!("a fault of the host: a job that waited for an intercepted broadcast panicked");
             }
             self.waiting.fetch_sub(1, Ordering::Release);
         }
@@ -312,14 +325,14 @@ impl Audience {
     async fn work(&self, job: Job) {
         match job {
             Job::Broadcast(broadcast) => self.lock().deliver(&broadcast),
-            Job::Step(update) => self.lock().update_state(&update),
+            Job::StateUpdate(update) => self.lock().update_state(&update),
             Job::Deferred(deferred) => deferred.await,
             Job::Frame(outbox, frame) => outbox.push(frame),
-            Job::Whole(key, outbox, state) => self.lock().send_whole_state(key, &outbox, &state),
+            Job::WholeState(key, outbox, state) => self.lock().send_whole_state(key, &outbox, &state),
         }
     }
 
-    /// The next job, or none, and then nothing is draining any more.
+    /// Takes the next job. If there is none, the drain ends.
     fn next_job(&self) -> Option<Job> {
         let mut inner = self.lock();
         let Some((number, job)) = inner.queue.pop_front() else {
@@ -332,7 +345,7 @@ impl Audience {
         Some(job)
     }
 
-    /// Nothing in here can panic half-way through a change, so a poisoned lock is as good as another.
+    /// No panic can leave the data half changed, so a poisoned lock is used like any other.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -344,13 +357,13 @@ impl Inner {
         self.closed
     }
 
-    /// The subscribers that the job at hand is for: all of them, if there is none.
+    /// The subscribers that the running job is for. If no job runs, all subscribers.
     fn present(&self) -> impl Iterator<Item = &Subscriber> {
         let now = self.draining.unwrap_or(u64::MAX);
         self.subscribers.iter().filter(move |(_, placed)| placed.since < now).map(|(_, placed)| &placed.subscriber)
     }
 
-    /// The hot loop of the host.
+    /// Encodes a broadcast once for each serializer and pushes it to the subscribers. This is the hot loop of the host.
     fn deliver(&self, broadcast: &Broadcast) {
         let mut encoded = Encoded::new(broadcast);
         for subscriber in self.present() {
@@ -363,7 +376,8 @@ impl Inner {
         }
     }
 
-    /// Gives all of the published state to the subscriber at a place, if it is the one with this outbox.
+    /// Sends the whole published state to the subscriber with this key, if that subscriber has this outbox. The key may
+    /// have been reused for another one.
     fn send_whole_state(&mut self, key: usize, outbox: &Arc<Outbox>, state: &StateUpdate) {
         let placed = self.subscribers.get_mut(key);
         if let Some(placed) = placed.filter(|placed| Arc::ptr_eq(&placed.subscriber.outbox, outbox)) {

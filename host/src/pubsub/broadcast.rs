@@ -1,4 +1,4 @@
-//! A message to everybody on a topic.
+//! A message to all subscribers of a topic.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,25 +10,25 @@ use crate::protocol::{Frame, Outbound, Payload, Serializer, Topic};
 /// A broadcast, before it is encoded.
 #[derive(Clone, Debug)]
 pub struct Broadcast {
-    /// Where it goes.
+    /// The topic whose subscribers get it.
     pub topic: Topic,
-    /// The event.
+    /// The event name.
     pub event: ByteString,
-    /// What it carries.
+    /// The payload.
     pub payload: Payload,
-    /// Who is left out.
+    /// The members that don't get it.
     pub except: Except,
 }
 
-/// Who doesn't get a broadcast.
+/// The members that don't get a broadcast.
 #[derive(Clone, Debug, Default)]
 pub enum Except {
-    /// Everybody gets it.
+    /// No member is left out.
     #[default]
     Nobody,
-    /// This member, such as the sender.
+    /// This member is left out, such as the sender.
     Member(u64),
-    /// These members.
+    /// These members are left out.
     Members(Arc<HashSet<u64>>),
 }
 
@@ -44,20 +44,20 @@ impl Except {
     }
 }
 
-/// The frames of a broadcast, each made when the first subscriber needs it.
+/// The frames of a broadcast, one for each serializer. Each is encoded when the first subscriber needs it.
 pub struct Encoded<'a> {
     broadcast: &'a Broadcast,
     frames: [Option<Option<Frame>>; Serializer::COUNT],
 }
 
 impl<'a> Encoded<'a> {
-    /// Nothing is encoded yet.
+    /// Creates it with no frame encoded.
     #[must_use]
     pub fn new(broadcast: &'a Broadcast) -> Self {
         Self { broadcast, frames: [const { None }; Serializer::COUNT] }
     }
 
-    /// The frame, or none where the serializer can't carry the message: a client of version 1 gets no bytes.
+    /// Returns the frame. Returns `None` if the serializer can't carry the message: version 1 has no binary payloads.
     pub fn frame(&mut self, serializer: Serializer) -> Option<&Frame> {
         let Broadcast { topic, event, payload, .. } = self.broadcast;
         self.frames[serializer.index()]

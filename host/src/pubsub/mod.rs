@@ -1,8 +1,8 @@
-//! Who is subscribed to what, and the one way out to them.
+//! The subscribers of all topics, and the one way to send them messages.
 //!
-//! Every message to a topic goes through [`PubSub::broadcast`], whoever sent it: a plugin, a command, later another node.
-//! It is encoded once for each serializer in use, and the same bytes are handed to every subscriber's [`Outbox`]; writing
-//! them is the connection's own business. Nothing in here awaits under a lock.
+//! Every message to a topic goes through [`PubSub::broadcast`], whether a plugin, a command or (later) another node
+//! sends it. It is encoded once for each serializer in use, and every subscriber's [`Outbox`] gets the same bytes. The
+//! connections write their outboxes themselves. Nothing here awaits under a lock.
 
 mod after_turn;
 mod audience;
@@ -31,62 +31,65 @@ pub use outbox::{Outbox, OutboxLimits, OutboxWaker, Taken};
 pub use pressure::{HELD_BACK_MAX, Pressure};
 pub use state_update::StateUpdate;
 
-/// One who gets what is broadcast to a topic.
+/// A subscriber of a topic, which gets the topic's broadcasts.
 #[derive(Clone)]
 pub struct Subscriber {
-    /// The member's number, by which a sender is left out.
+    /// The member's number. [`Except`] leaves senders out by it.
     pub id: u64,
-    /// How its frames are written.
+    /// The serializer that encodes its frames.
     pub serializer: Serializer,
-    /// Where they go.
+    /// The outbox that its frames are pushed into.
     pub outbox: Arc<Outbox>,
-    /// What the subscriber's owner wants to find again in [`Audience::members`]; opaque in here.
+    /// A value of the subscriber's owner, which [`Audience::members`] returns. This module doesn't look into it.
     pub member: Arc<dyn Any + Send + Sync>,
 }
 
-/// One who is told of what is broadcast to a topic, without a client that gets it.
+/// An observer of a topic. It is called for each broadcast to the topic, and has no client.
 pub trait BroadcastObserver: Send + Sync {
-    /// A broadcast was made. It is called in the broadcasts' order, under the audience's lock, and must not wait. What it
-    /// gives back is dropped once the lock is free: where that is the last hold on the listener's owner, the owner's end
-    /// takes the listener away, which takes the same lock.
+    /// Handles a broadcast. Calls come in the order of the broadcasts, under the audience's lock, so this must not
+    /// wait. The caller drops the returned value after it has released the lock. An observer that may hold the last
+    /// reference to its owner returns that reference: the drop of the owner removes the observer, which needs the same
+    /// lock.
     fn observe(&self, broadcast: &Broadcast) -> Option<Arc<dyn Any + Send + Sync>>;
 }
 
-/// A broadcast that waits for somebody's decision.
+/// A future that decides about a broadcast, and delivers it.
 pub type Deferred = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// One who may take a broadcast over, instead of having it delivered as it is.
+/// Can take over a broadcast, in place of its normal delivery.
 pub trait Interceptor: Send + Sync {
-    /// What is to be done with the broadcast in its place, or none to deliver it. It runs in its turn among the topic's
-    /// other broadcasts, which wait for it.
+    /// Returns a future that handles the broadcast, or `None` for its normal delivery. The future runs in the
+    /// broadcast's place in the topic's order. Later broadcasts wait for its end.
     fn intercept(&self, broadcast: &Broadcast, audience: &Arc<Audience>) -> Option<Deferred>;
 }
 
-/// The registry of topics. A topic is in it for as long as somebody is subscribed.
+/// The registry of topics. It contains each topic that has a subscriber or an observer.
 #[derive(Default)]
 pub struct PubSub {
     topics: DashMap<Topic, Arc<Audience>>,
-    /// The names of those topics in order. It changes only with the map's entry held.
+    /// The names of the same topics in order. It is changed only while the topic's entry in `topics` is locked, so that
+    /// both agree. The order of the locks is: `topics`, then `index`.
     index: RwLock<BTreeSet<Topic>>,
     names: Arc<names::Names>,
-    /// Whether those who empty outboxes keep up.
+    /// Whether outboxes are written as fast as they fill.
     pub pressure: Arc<Pressure>,
     interceptor: OnceLock<Arc<dyn Interceptor>>,
 }
 
 impl PubSub {
-    /// An empty registry.
+    /// Creates an empty registry.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the interceptor, once, before the first broadcast. Later calls are ignored.
+    /// Sets the interceptor. This is called once, before the first broadcast. Later calls are ignored.
     pub fn set_interceptor(&self, interceptor: Arc<dyn Interceptor>) {
         let _ = self.interceptor.set(interceptor);
     }
 
-    /// Delivers a broadcast to everybody who is subscribed to its topic now.
+    /// Delivers a broadcast to all current subscribers of its topic. The event `disconnect` also closes all sockets
+    /// whose id is the topic's name.
     pub fn broadcast(&self, broadcast: Broadcast) {
         if &*broadcast.event == names::DISCONNECT {
             self.disconnect(broadcast.topic.as_str());
@@ -97,46 +100,47 @@ impl PubSub {
         audience.broadcast(broadcast, deferred);
     }
 
-    /// Delivers a change of a topic's published state to everybody who is subscribed to it now. Whether somebody may be behind
-    /// after it.
+    /// Delivers a change of a topic's published state to all current subscribers. Returns whether a subscriber may
+    /// still lack the current state.
     pub fn update_state(&self, update: StateUpdate) -> bool {
         self.audience(update.topic.as_str()).is_some_and(|audience| audience.update_state(update))
     }
 
-    /// Those who are subscribed to a topic, if anybody is.
+    /// Returns the audience of a topic, if the topic has a subscriber or an observer.
     #[must_use]
     pub fn audience(&self, topic: &str) -> Option<Arc<Audience>> {
         self.topics.get(topic).map(|audience| Arc::clone(&audience))
     }
 
-    /// A topic by its name, which shares the text of the one that is registered.
+    /// Returns the topic with this name. It shares the text of the registered topic, if there is one.
     #[must_use]
     pub fn topic(&self, name: &str) -> Topic {
         self.topics.get(name).map_or_else(|| Topic::new(name), |entry| entry.key().clone())
     }
 
-    /// Adds a subscriber to a topic, and sends it `first` in the same moment: no broadcast comes before it, and none that is
-    /// made once it was seen is missed.
+    /// Adds a subscriber to a topic, and pushes `first` into its outbox under the same lock. No broadcast comes before
+    /// `first`. The subscriber gets every broadcast that is made after its client received `first`.
     pub fn subscribe(&self, topic: &Topic, subscriber: &Subscriber, first: Option<&Frame>) -> Subscription {
         loop {
             let audience = self.enter(topic);
             if let Some(key) = audience.add(subscriber.clone(), first) {
                 return Subscription { topic: topic.clone(), audience, key };
             }
-            // Its last subscriber left in between, and it is about to go from the registry.
+            // The last subscriber left in the meantime, and this audience is closed. Remove it, so that the next
+            // `enter` makes a new one.
             self.forget(topic, &audience);
         }
     }
 
-    /// Takes a subscriber away.
+    /// Removes a subscriber.
     pub fn unsubscribe(&self, subscription: &Subscription) {
         if subscription.audience.remove(subscription.key) {
             self.forget(&subscription.topic, &subscription.audience);
         }
     }
 
-    /// Has a listener hear what is broadcast to a topic, until what is given is dropped.
-    #[must_use = "it hears nothing once this is dropped"]
+    /// Adds an observer of a topic. It is called until the returned handle is dropped.
+    #[must_use = "the observer is removed when this is dropped"]
     pub fn subscribe_observer(
         self: &Arc<Self>,
         topic: &Topic,
@@ -152,26 +156,26 @@ impl PubSub {
         }
     }
 
-    /// Enters a socket that has an id.
-    #[must_use = "it can be disconnected until this is dropped"]
+    /// Registers an open socket under its id.
+    #[must_use = "the socket is registered until this is dropped"]
     pub fn name(&self, id: &str, outbox: &Arc<Outbox>) -> Named {
         self.names.enter(id, outbox)
     }
 
-    /// Closes every socket with this id, so that its client connects again. Gives how many there are.
+    /// Closes every socket with this id, so that its client connects again. Returns the number of sockets.
     pub fn disconnect(&self, id: &str) -> usize {
         self.names.disconnect(id)
     }
 
-    /// Every topic that somebody is subscribed to, with how many are.
+    /// Returns every topic that has subscribers, with their number.
     #[must_use]
     pub fn topics(&self) -> Vec<(Topic, usize)> {
         let found = self.topics.iter().map(|entry| (entry.key().clone(), entry.value().len()));
         found.filter(|(_, members)| *members > 0).collect()
     }
 
-    /// The topics that begin with `prefix` and come after `after`, in order, so many at most, each with how many are
-    /// subscribed.
+    /// Returns up to `limit` topics that begin with `prefix` and come after `after`, in order. Each has subscribers,
+    /// and comes with their number.
     #[must_use]
     pub fn topics_under(&self, prefix: &str, after: Option<&str>, limit: usize) -> Vec<(Topic, usize)> {
         let mut from = match after {
@@ -179,7 +183,8 @@ impl PubSub {
             _ => Bound::Included(Topic::new(prefix)),
         };
         let mut found = Vec::new();
-        // Counting takes other locks, so names are copied first; some of them may have no subscriber.
+        // The count needs locks that must not be taken under the index's lock. So the names are copied first. Topics
+        // without a subscriber are skipped.
         while found.len() < limit {
             let names = self.names_from(prefix, &from, limit - found.len());
             let Some(last) = names.last() else { break };
@@ -199,13 +204,13 @@ impl PubSub {
         names.take_while(|topic| topic.as_str().starts_with(prefix)).take(limit).cloned().collect()
     }
 
-    /// How many topics there are.
+    /// Returns the number of topics that have a subscriber or an observer.
     #[must_use]
     pub fn topic_count(&self) -> usize {
         self.topics.len()
     }
 
-    /// A topic's audience, perhaps a new one.
+    /// Returns the topic's audience, and creates it if there is none.
     fn enter(&self, topic: &Topic) -> Arc<Audience> {
         let make = || {
             self.index.write().unwrap_or_else(PoisonError::into_inner).insert(topic.clone());
@@ -259,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_goes_with_its_last_subscriber() {
+    fn a_topic_is_removed_with_its_last_subscriber() {
         let pubsub = PubSub::new();
         let topic = Topic::new("room:a");
         let (alice, _outbox) = subscriber(1, Serializer::V2);
@@ -282,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_hears_a_topic_of_which_nobody_is_a_member() {
+    fn an_observer_is_called_for_a_topic_without_members() {
         let pubsub = Arc::new(PubSub::new());
         let (topic, counter) = (Topic::new("news"), Arc::new(Counter::default()));
         let observer: Arc<dyn BroadcastObserver> = counter.clone();
@@ -295,7 +300,7 @@ mod tests {
         assert_eq!((counter.0.load(Ordering::Relaxed), pubsub.topic_count()), (1, 0));
     }
 
-    /// Notes the events that it hears.
+    /// Records the events of the broadcasts.
     #[derive(Default)]
     struct Heard(std::sync::Mutex<Vec<String>>);
 
@@ -307,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn listeners_hear_what_subscribers_get_in_the_same_order() {
+    fn observers_and_subscribers_get_broadcasts_in_the_same_order() {
         const EACH: usize = 400;
         let pubsub = Arc::new(PubSub::new());
         let (topic, heard) = (Topic::new("news"), Arc::new(Heard::default()));
@@ -336,7 +341,7 @@ mod tests {
         }
     }
 
-    /// One whose owner goes as soon as it hears anything, and takes it away with it.
+    /// An observer that drops its owner at the first broadcast, and is removed with the owner.
     #[derive(Default)]
     struct Last(std::sync::Mutex<Option<Arc<TopicSubscriptionHandle>>>);
 
@@ -347,13 +352,13 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_may_be_the_last_to_hold_its_owner() {
+    fn an_observer_may_hold_the_last_reference_to_its_owner() {
         let pubsub = Arc::new(PubSub::new());
         let (topic, last) = (Topic::new("news"), Arc::new(Last::default()));
         let observer: Arc<dyn BroadcastObserver> = last.clone();
         *last.0.lock().expect("no panic") = Some(Arc::new(pubsub.subscribe_observer(&topic, 1, &observer)));
         let (said, heard) = std::sync::mpsc::channel();
-        // On a thread of its own, which would wait for ever for a lock that it holds itself.
+        // On another thread, because a failure is a deadlock of the thread with itself.
         let broadcasting = Arc::clone(&pubsub);
         std::thread::spawn(move || {
             broadcasting.broadcast(hello(&topic, Except::Nobody));

@@ -1,7 +1,7 @@
-//! Sockets by their ids, so that they can be closed from anywhere.
+//! The open sockets by their ids, so that any part of the host can close them.
 //!
-//! A socket whose id is `user_socket:42` listens, as in Phoenix, on the topic of that name, and to one event only:
-//! `disconnect`, with whatever payload.
+//! As in Phoenix, a socket with the id `user_socket:42` is subscribed to the topic of that name. It handles one event:
+//! `disconnect`, with any payload.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,10 +18,11 @@ pub(super) const DISCONNECT: &str = "disconnect";
 #[derive(Default)]
 pub(super) struct Names {
     sockets: DashMap<Box<str>, Vec<(u64, Arc<Outbox>)>>,
+    /// The number of the next socket. Relaxed, because it only has to be unique.
     next: AtomicU64,
 }
 
-/// A socket's place among those of its id, left when it is dropped.
+/// A socket's registration under its id, removed when it is dropped.
 pub struct Named {
     names: Arc<Names>,
     id: Box<str>,
@@ -35,9 +36,10 @@ impl Names {
         Named { names: Arc::clone(self), id: id.into(), number }
     }
 
-    /// Has every socket with this id closed. Gives how many there are.
+    /// Closes every socket with this id. Returns the number of sockets.
     pub(super) fn disconnect(&self, id: &str) -> usize {
-        // Their drivers wake elsewhere, so nothing comes back here while the list is held.
+        // `close` only wakes a socket's driver and runs none of its code. So nothing here is called again while the
+        // entry is locked.
         let Some(sockets) = self.sockets.get(id) else { return 0 };
         sockets.iter().for_each(|(_, outbox)| outbox.close(CloseCode::GoingAway));
         sockets.len()
@@ -60,7 +62,7 @@ mod tests {
     use crate::pubsub::OutboxLimits;
 
     #[test]
-    fn all_sockets_of_an_id_are_closed_and_those_that_left_forgotten() {
+    fn all_open_sockets_with_an_id_are_closed_and_dropped_ones_are_removed() {
         let names = Arc::new(Names::default());
         let outboxes: Vec<_> = (0..3).map(|_| Arc::new(Outbox::new(OutboxLimits::default()))).collect();
         let first = names.enter("user:1", &outboxes[0]);

@@ -1,8 +1,8 @@
 //! A socket's bounded queue of encoded frames.
 //!
-//! Anybody pushes, and the socket's driver takes all that is queued and writes it in one go. A driver is a task, which waits
-//! by polling, or an [`OutboxWaker`], which is woken. A subscriber that reads too slowly costs nobody anything: its outbox overflows,
-//! drops what it holds, and has the connection closed.
+//! Any part of the host pushes frames. The socket's driver takes all queued frames and writes them in one go. A driver
+//! is a task, which waits by polling, or a reactor, which an [`OutboxWaker`] wakes. A slow consumer costs other clients
+//! nothing: its outbox overflows, drops its frames, and has the connection closed.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -11,12 +11,13 @@ use std::task::{Context, Poll, Waker};
 use super::queue::Queue;
 use crate::protocol::{CloseCode, Frame};
 
-/// How much an outbox holds.
+/// The size limits of an outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutboxLimits {
-    /// Frames. Past it the connection is closed as a slow consumer.
+    /// The most frames that may be queued. One frame more closes the connection as a slow consumer.
     pub frames: usize,
-    /// Bytes of those frames; past it likewise. A single frame is always taken.
+    /// The most bytes that the queued frames may have. One frame more closes the connection too. An empty outbox takes
+    /// a single frame of any size.
     pub bytes: usize,
 }
 
@@ -26,66 +27,74 @@ impl Default for OutboxLimits {
     }
 }
 
-/// What wakes the driver of many outboxes. It is rung once for an outbox, until its driver has looked into that.
+/// Wakes the driver of many outboxes. An outbox calls [`wake`](Self::wake) once, and then not again until the driver
+/// has taken from the outbox. A close is the exception: it always calls `wake`.
 pub trait OutboxWaker: Send + Sync {
-    /// The outbox with this number wants its driver. It must not wait, and may be rung for one that is gone.
+    /// The outbox with this number has work for its driver. This must not block. The outbox may be gone by the time the
+    /// driver looks.
     fn wake(&self, number: usize);
 
-    /// The outbox with this number has filled to a quarter: it is to be emptied before much more is done that fills it.
+    /// The outbox with this number has become more than a quarter full. The driver should write it before the host does
+    /// much more work that fills it. This is called under the outbox's lock, so it must not block or use the outbox.
     fn request_flush(&self, number: usize);
 }
 
-/// A bounded queue of frames, and what else its driver is woken for.
+/// A bounded queue of frames, and the other reasons to wake its driver: a close and a nudge.
 pub struct Outbox {
     limits: OutboxLimits,
+    /// One lock for the frames, their bytes and the wake flags, which change together. It is held only to move frames.
     inner: Mutex<Inner>,
-    /// The bell of a driver that has one, and the number that it knows this outbox by.
+    /// The waker of the driver, if it has one, and the driver's number for this outbox.
     waker: OnceLock<(Arc<dyn OutboxWaker>, usize)>,
 }
 
 #[derive(Default)]
 struct Inner {
     frames: Queue,
+    /// The bytes of `frames`.
     bytes: usize,
-    /// Set once; no frame is taken after it.
+    /// Why the connection is to be closed. Set once; no frame is queued after it.
     closing: Option<CloseCode>,
-    /// Whether the driver is to look again at what it held back.
+    /// Whether the driver should retry the input that it has paused.
     nudged: bool,
-    /// Whether the driver was woken and hasn't looked since.
+    /// Whether the driver was woken and has not looked since. It needs no second wakeup then.
     called: bool,
+    /// The waker of a driver that polls.
     driver: Option<Waker>,
 }
 
-/// What the driver has to do.
+/// The driver's next task.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// The frames that it was given are to be written.
+    /// Write the frames that were taken.
     Frames,
-    /// The connection is to be closed, after the frames that it was given.
+    /// Write the frames that were taken, then close the connection.
     Close(CloseCode),
-    /// Something that it held back may go on.
+    /// Retry the paused input: a channel that had no room for a message has room again.
     Nudge,
 }
 
-/// The most bytes that a driver takes at once: what it holds while it writes comes on top of the outbox's limit.
+/// The most bytes that a driver takes at once. The frames that it holds while it writes come on top of the outbox's
+/// limit.
 const BATCH_BYTES_MAX: usize = 256 << 10;
 
 impl Outbox {
-    /// An empty outbox.
+    /// Creates an empty outbox.
     #[must_use]
     pub fn new(limits: OutboxLimits) -> Self {
         Self { limits, inner: Mutex::default(), waker: OnceLock::new() }
     }
 
-    /// From now on its driver is woken by this bell. Once; a second bell is ignored.
+    /// Sets the waker of the driver, which knows this outbox by `number`. Later calls are ignored.
     pub fn set_waker(&self, waker: &Arc<dyn OutboxWaker>, number: usize) {
         if self.waker.set((Arc::clone(waker), number)).is_ok() {
-            // Something may have come before.
+            // A frame may have been queued before the waker was set.
             waker.wake(number);
         }
     }
 
-    /// Queues a frame. In an outbox that is closing or full it is dropped; a full one starts to close.
+    /// Queues a frame. Drops the frame if the outbox is closing or full. A full outbox also drops its queued frames,
+    /// and starts to close as a slow consumer.
     pub fn push(&self, frame: Frame) {
         let mut inner = self.lock();
         if inner.closing.is_some() {
@@ -97,6 +106,7 @@ impl Outbox {
             inner.frames = Queue::default();
             inner.bytes = 0;
             inner.closing = Some(CloseCode::SlowConsumer);
+            // As in `close`.
             inner.called = false;
         } else {
             let was_short = inner.is_short(self.limits);
@@ -106,15 +116,15 @@ impl Outbox {
                 && !inner.is_short(self.limits)
                 && let Some((waker, number)) = self.waker.get()
             {
-                // Under the lock: whoever pushes next must find that this was said.
+                // Under the lock, so that the request has been made before anybody can push the next frame.
                 waker.request_flush(*number);
             }
         }
         self.notify(inner);
     }
 
-    /// Queues a frame that may be left out, unless what is queued already is more than a quarter of what may be, or would be more
-    /// than half with it. Whether it was queued.
+    /// Queues a frame that may be left out. Refuses it if the outbox is closing, is more than a quarter full, or would
+    /// be more than half full with it. An empty outbox takes a frame of any size. Returns whether the frame was queued.
     pub fn push_if_short(&self, frame: &Frame) -> bool {
         let mut inner = self.lock();
         let with_it = inner.bytes.saturating_add(frame.len());
@@ -128,23 +138,24 @@ impl Outbox {
         true
     }
 
-    /// Has the connection closed, after what is queued. The first to close says the code.
+    /// Closes the connection after the queued frames are written. The first call sets the code.
     pub fn close(&self, code: CloseCode) {
         let mut inner = self.lock();
         inner.closing.get_or_insert(code);
+        // A driver that can't write has not looked since its last wakeup. It must be woken again for the close.
         inner.called = false;
         self.notify(inner);
     }
 
-    /// Has the driver look again at what it held back.
+    /// Makes the driver retry its paused input.
     pub fn nudge(&self) {
         let mut inner = self.lock();
         inner.nudged = true;
         self.notify(inner);
     }
 
-    /// Waits for what doesn't need the frames taken: that the connection is to be closed, or a nudge. For a driver that has
-    /// nobody to give frames to.
+    /// Waits for a close or a nudge, and leaves the frames queued. This is for a driver that can't deliver frames at
+    /// present.
     pub fn poll_apart(&self, context: &Context<'_>) -> Poll<Taken> {
         let mut inner = self.lock();
         if let Some(code) = inner.closing {
@@ -153,22 +164,24 @@ impl Outbox {
         if std::mem::take(&mut inner.nudged) {
             return Poll::Ready(Taken::Nudge);
         }
-        inner.wait(context);
+        inner.register(context);
         Poll::Pending
     }
 
-    /// Takes what is queued, up to a batch, into `frames`, which is empty. For the driver alone.
+    /// Moves the queued frames, up to a batch of bytes, into `frames`, which must be empty. Only the driver may call
+    /// this.
     pub fn poll_take(&self, context: &Context<'_>, frames: &mut VecDeque<Frame>) -> Poll<Taken> {
         let mut inner = self.lock();
         let taken = inner.take(frames);
         if let Some(taken) = taken {
             return Poll::Ready(taken);
         }
-        inner.wait(context);
+        inner.register(context);
         Poll::Pending
     }
 
-    /// The same for a driver with a bell, which is rung again for what comes next, or for what is left.
+    /// Like [`poll_take`](Self::poll_take), but for a driver with an [`OutboxWaker`], which is woken again for new
+    /// frames and for frames that are left.
     pub fn take(&self, frames: &mut VecDeque<Frame>) -> Option<Taken> {
         let mut inner = self.lock();
         let taken = inner.take(frames);
@@ -179,8 +192,8 @@ impl Outbox {
         taken
     }
 
-    /// Why the connection is to be closed, if it is. A driver with a bell that can't take anything looks at no more than this,
-    /// and until it takes again the bell is rung for nothing else.
+    /// Returns the code with which the connection is to be closed, if it is. A driver with an [`OutboxWaker`] that
+    /// can't write checks only this. Until it takes frames again, it is woken for nothing except a close.
     #[must_use]
     pub fn closing(&self) -> Option<CloseCode> {
         self.lock().closing
@@ -195,7 +208,8 @@ impl Outbox {
         frames.into()
     }
 
-    /// Wakes the driver after the lock is gone.
+    /// Wakes the driver unless it was woken before. Releases the lock first, because the driver may run at once and
+    /// needs the lock.
     fn notify(&self, mut inner: MutexGuard<'_, Inner>) {
         if std::mem::replace(&mut inner.called, true) {
             return;
@@ -209,19 +223,20 @@ impl Outbox {
         }
     }
 
-    /// Nothing in here can panic half-way through a change, so a poisoned lock is as good as another.
+    /// No panic can leave the data half changed, so a poisoned lock is used like any other.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inner {
-    /// Whether no more is queued than a quarter of what may be.
+    /// Whether the queue is at most a quarter full, in frames and in bytes.
     fn is_short(&self, limits: OutboxLimits) -> bool {
         self.frames.len() <= limits.frames / 4 && self.bytes <= limits.bytes / 4
     }
 
-    fn wait(&mut self, context: &Context<'_>) {
+    /// Stores the waker of a driver that polls.
+    fn register(&mut self, context: &Context<'_>) {
         self.called = false;
         match &mut self.driver {
             Some(waker) => waker.clone_from(context.waker()),
@@ -229,7 +244,7 @@ impl Inner {
         }
     }
 
-    /// What there is for the driver, if anything.
+    /// Moves a batch into `frames`. Returns the driver's next task, if it has one.
     fn take(&mut self, frames: &mut VecDeque<Frame>) -> Option<Taken> {
         if self.bytes <= BATCH_BYTES_MAX {
             self.frames.move_to(frames);
@@ -248,7 +263,7 @@ impl Inner {
         std::mem::take(&mut self.nudged).then_some(Taken::Nudge)
     }
 
-    /// Moves frames up to a batch's bytes, and at least one.
+    /// Moves one frame, and more as long as all of them together are no longer than a batch.
     fn split(&mut self, batch: &mut VecDeque<Frame>) {
         let mut taken = 0;
         while let Some(frame) = self.frames.pop_if(|next| taken == 0 || taken + next.len() <= BATCH_BYTES_MAX) {
@@ -274,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn one_frame_too_many_closes_and_frees_the_rest() {
+    fn one_frame_too_many_closes_the_connection_and_drops_the_queued_frames() {
         let outbox = Outbox::new(OutboxLimits { frames: 2, bytes: 100 });
         for _ in 0..2 {
             outbox.push(frame(1));
@@ -287,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_left_out_is_while_much_is_queued() {
+    fn a_frame_that_may_be_left_out_is_refused_while_much_is_queued() {
         let outbox = Outbox::new(OutboxLimits { frames: 8, bytes: 1000 });
         assert!((0..3).all(|_| outbox.push_if_short(&frame(1))));
         assert!(!outbox.push_if_short(&frame(1)));
@@ -300,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_limited_but_for_a_single_frame() {
+    fn bytes_are_limited_except_for_a_single_frame() {
         let outbox = Outbox::new(OutboxLimits { frames: 10, bytes: 100 });
         outbox.push(frame(200));
         assert_eq!(take(&outbox), (Poll::Ready(Taken::Frames), 1));
@@ -310,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_queued_before_a_close_is_still_written() {
+    fn frames_queued_before_a_close_are_still_written() {
         let outbox = Outbox::new(OutboxLimits::default());
         outbox.push(frame(1));
         outbox.close(CloseCode::ServiceRestart);
@@ -337,7 +352,7 @@ mod tests {
         assert_eq!(take(&outbox), (Poll::Pending, 0));
     }
 
-    /// Which outboxes rang, and how often one filled.
+    /// Records which outboxes woke the driver, and how often one requested a flush.
     #[derive(Default)]
     struct CountedWakes(Mutex<(Vec<usize>, usize)>);
 
@@ -358,18 +373,18 @@ mod tests {
     }
 
     #[test]
-    fn a_bell_is_rung_once_until_all_is_taken_and_again_for_a_close() {
+    fn the_driver_is_woken_once_until_it_takes_and_again_for_a_close() {
         let outbox = Outbox::new(OutboxLimits { frames: 8, bytes: 1000 });
-        let rung = Arc::new(CountedWakes::default());
+        let wakes = Arc::new(CountedWakes::default());
         outbox.push(frame(1));
-        outbox.set_waker(&(Arc::clone(&rung) as _), 7);
-        assert_eq!(rung.take(), (vec![7], 0), "for what came before");
+        outbox.set_waker(&(Arc::clone(&wakes) as _), 7);
+        assert_eq!(wakes.take(), (vec![7], 0), "a frame was queued before the waker was set");
         let mut frames = VecDeque::new();
         assert_eq!((outbox.take(&mut frames), frames.len()), (Some(Taken::Frames), 1));
         (0..5).for_each(|_| outbox.push(frame(1)));
-        assert_eq!(rung.take(), (vec![7], 1), "it has filled to a quarter");
+        assert_eq!(wakes.take(), (vec![7], 1), "it is more than a quarter full");
         outbox.close(CloseCode::GoingAway);
-        assert_eq!((rung.take().0, outbox.closing()), (vec![7], Some(CloseCode::GoingAway)));
+        assert_eq!((wakes.take().0, outbox.closing()), (vec![7], Some(CloseCode::GoingAway)));
         frames.clear();
         assert_eq!((outbox.take(&mut frames), frames.len()), (Some(Taken::Close(CloseCode::GoingAway)), 5));
     }

@@ -1,7 +1,7 @@
-//! Whether outboxes fill faster than they are emptied.
+//! Whether outboxes fill faster than they are written.
 //!
-//! Who fills them looks here between two turns, and waits until those who write have caught up: a client that reads too slowly
-//! costs it its connection, but a server that is busy must not.
+//! A producer of frames checks this between two turns, and waits until the reactors have caught up. Only a client that
+//! reads too slowly may lose its connection, never one whose server is busy.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,11 +9,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// For how long those who fill outboxes are held back at most, before they go on a little: with many who write, one may be
-/// behind at any time, and nobody may starve for that.
+/// The longest time that a producer of frames waits because of pressure. Then it continues a little: with many
+/// reactors, one may be behind at any time, and no client may starve because of that.
 pub const HELD_BACK_MAX: Duration = Duration::from_millis(100);
 
-/// How many of those who empty outboxes are behind.
+/// The number of reactors that are behind with their writes.
+///
+/// The counter uses acquire and release: a producer that sees 0 also sees the outboxes as the reactors left them.
 #[derive(Default)]
 pub struct Pressure {
     behind: AtomicUsize,
@@ -21,37 +23,37 @@ pub struct Pressure {
 }
 
 impl Pressure {
-    /// One is behind, until it [says otherwise](Self::lower).
+    /// Counts one reactor as behind, until it calls [`lower`](Self::lower).
     pub fn raise(&self) {
         self.behind.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// One that was behind has caught up.
+    /// A reactor that was behind has caught up. The last one wakes all waiting producers.
     pub fn lower(&self) {
         if self.behind.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.eased.notify_waiters();
         }
     }
 
-    /// Whether somebody is behind.
+    /// Whether a reactor is behind.
     #[must_use]
     pub fn is_high(&self) -> bool {
         self.behind.load(Ordering::Acquire) > 0
     }
 
-    /// Waits until nobody is behind, or for as long as the caller may be held back.
+    /// Waits until no reactor is behind, or for at most [`HELD_BACK_MAX`].
     pub async fn hold_back(&self) {
         if self.is_high() {
-            // Both ends of the wait are well.
+            // After a timeout the caller continues too.
             let _ = timeout(HELD_BACK_MAX, self.eased()).await;
         }
     }
 
-    /// Waits until nobody is behind, however long that takes.
+    /// Waits until no reactor is behind, without a time limit.
     pub async fn eased(&self) {
         while self.is_high() {
             let eased = self.eased.notified();
-            // It may have come before there was somebody to be notified.
+            // `notify_waiters` wakes only futures that exist already. So check again, after this future was created.
             if self.is_high() {
                 eased.await;
             }
@@ -67,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_eased_once_all_have_caught_up() {
+    fn a_wait_ends_once_all_reactors_have_caught_up() {
         let pressure = Pressure::default();
         let mut context = Context::from_waker(Waker::noop());
         assert!(pin!(pressure.eased()).poll(&mut context).is_ready());
@@ -82,7 +84,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_is_held_back_for_longer_than_may_be() {
+    async fn a_producer_waits_no_longer_than_the_maximum() {
         let (pressure, begun) = (Pressure::default(), tokio::time::Instant::now());
         pressure.hold_back().await;
         assert_eq!(begun.elapsed(), Duration::ZERO);

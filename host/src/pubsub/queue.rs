@@ -1,14 +1,14 @@
-//! Frames that wait, the first of them in place: most outboxes hold one at a time, for which neither room nor a look elsewhere
-//! in memory is needed.
+//! A queue of frames that stores its first frame in place. Most outboxes hold one frame at a time. Such a queue needs
+//! no allocation, and no second memory access.
 
 use std::collections::VecDeque;
 
 use crate::protocol::Frame;
 
-/// Frames that a queue keeps room for once it needed that much.
+/// The capacity, in frames, that an emptied queue keeps.
 const KEPT: usize = 16;
 
-/// A queue of frames. Where it is empty, `first` is none; it may be none while others wait.
+/// A queue of frames. If it is empty, `first` is `None`. `first` may also be `None` while `rest` holds frames.
 #[derive(Default)]
 pub(super) struct Queue {
     first: Option<Frame>,
@@ -32,7 +32,7 @@ impl Queue {
         }
     }
 
-    /// Takes the first, if it is one that `wanted` wants.
+    /// Takes the first frame, if `wanted` returns true for it.
     pub(super) fn pop_if(&mut self, wanted: impl FnOnce(&Frame) -> bool) -> Option<Frame> {
         match &self.first {
             Some(first) => wanted(first).then(|| self.first.take()).flatten(),
@@ -40,7 +40,7 @@ impl Queue {
         }
     }
 
-    /// Moves all of them.
+    /// Moves all frames to the end of `frames`.
     pub(super) fn move_to(&mut self, frames: &mut VecDeque<Frame>) {
         frames.extend(self.first.take());
         if self.rest.capacity() > 0 {

@@ -1,4 +1,5 @@
-//! A topic's published state, on its way: what changed to those who follow, all of it to those who couldn't.
+//! A change of a topic's published state: a patch for subscribers that have the state before it, and the whole state
+//! for the others.
 
 use bytestring::ByteString;
 
@@ -6,32 +7,32 @@ use super::broadcast::Encoded;
 use super::{Broadcast, Except, Outbox};
 use crate::protocol::{Frame, Payload, Serializer, Topic};
 
-/// The event that carries all of a state.
+/// The event that carries a whole state.
 const STATE: &str = "room_state";
-/// The event that carries what changed.
+/// The event that carries a change.
 const DIFF: &str = "room_diff";
 
 /// One change of a published state.
 #[derive(Clone, Debug)]
 pub struct StateUpdate {
-    /// Whose state it is.
+    /// The topic of the state.
     pub topic: Topic,
-    /// Its number, one more than that of the change before.
+    /// Its number: one more than the number of the change before it.
     pub number: u64,
-    /// All of it after the change, the text of a JSON object.
+    /// The whole state after the change: the text of a JSON object.
     pub state: ByteString,
-    /// What changed, as a JSON merge patch (RFC 7396); none where that would be no shorter than all of it.
+    /// The change as a JSON merge patch (RFC 7396). `None` if the patch would be no shorter than the whole state.
     pub patch: Option<ByteString>,
 }
 
-/// The frames of a step, each made when the first subscriber needs it.
+/// The frames of a change. Each is encoded when the first subscriber needs it.
 pub(super) struct EncodedUpdate<'a> {
     all: Encoded<'a>,
     changed: Option<Encoded<'a>>,
 }
 
 impl StateUpdate {
-    /// The message that carries all of it.
+    /// Returns the message that carries the whole state.
     #[must_use]
     pub fn all(&self) -> Broadcast {
         self.broadcast(STATE, &format!("{{\"n\":{},\"state\":{}}}", self.number, self.state))
@@ -47,7 +48,7 @@ impl StateUpdate {
         Broadcast { topic, event, payload: Payload::Json(payload.into()), except: Except::Nobody }
     }
 
-    /// Its two messages, for [`EncodedStep`].
+    /// Returns the messages for [`EncodedUpdate`]: the whole state, and the change if there is a patch.
     pub(super) fn messages(&self) -> (Broadcast, Option<Broadcast>) {
         (self.all(), self.changed())
     }
@@ -58,8 +59,9 @@ impl<'a> EncodedUpdate<'a> {
         Self { all: Encoded::new(all), changed: changed.as_ref().map(Encoded::new) }
     }
 
-    /// Gives one subscriber what it needs. Whether it follows from now on: one whose outbox has filled to a quarter misses this
-    /// step, and gets all of the state with the next one for which there is room, or by [`catch_up`](super::Audience::catch_up).
+    /// Sends one subscriber the change if it `follows`, else the whole state. Returns whether it follows from now on. A
+    /// subscriber whose outbox is more than a quarter full misses this change. It gets the whole state with the next
+    /// change for which there is room, or by [`catch_up`](super::Audience::catch_up).
     pub(super) fn send(&mut self, follows: bool, serializer: Serializer, outbox: &Outbox) -> bool {
         let changed = self.changed.as_mut().filter(|_| follows);
         let frame: Option<&Frame> = changed.unwrap_or(&mut self.all).frame(serializer);

@@ -1,27 +1,27 @@
-//! Who guards the mounts: the gatekeepers that are loaded, by name.
+//! The gatekeepers that decide about connections, by name.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::contract::Gatekeeper;
 
-/// A component that decides who may connect, as far as it could be loaded.
+/// A gatekeeper, loaded or not.
 #[derive(Clone)]
 pub enum NamedGatekeeper {
-    /// It decides.
+    /// It is loaded.
     Present(Arc<dyn Gatekeeper>),
-    /// Its file is there, and no build of it could be loaded: it lets nobody in.
+    /// Its file exists, but no build of it could be loaded. It refuses every client.
     Absent,
 }
 
-/// What is to be done with a client that knocks at a mount.
+/// How a client is admitted at a mount.
 #[derive(Clone)]
 pub enum GatekeeperChoice {
-    /// There is no gatekeeper: nobody is asked.
+    /// There is no gatekeeper: every client is admitted.
     Open,
-    /// This one is asked.
+    /// This gatekeeper decides.
     By(Arc<dyn Gatekeeper>),
-    /// The gatekeeper isn't there, or it isn't clear which one it is: nobody is let in.
+    /// The gatekeeper isn't loaded, or there is more than one: every client is refused.
     Closed,
 }
 
@@ -30,19 +30,20 @@ pub enum GatekeeperChoice {
 pub struct Gatekeepers(BTreeMap<Arc<str>, NamedGatekeeper>);
 
 impl Gatekeepers {
-    /// These gatekeepers.
+    /// Creates the set of these gatekeepers.
     pub fn new(gatekeepers: impl IntoIterator<Item = (Arc<str>, NamedGatekeeper)>) -> Self {
         Self(gatekeepers.into_iter().collect())
     }
 
-    /// Who guards a mount whose configuration names this gatekeeper. One that isn't loaded lets nobody in.
+    /// Returns the choice for a mount whose configuration names this gatekeeper. If the gatekeeper isn't loaded, every
+    /// client is refused.
     #[must_use]
     pub fn named(&self, name: &str) -> GatekeeperChoice {
         self.0.get(name).map_or(GatekeeperChoice::Closed, NamedGatekeeper::choice)
     }
 
-    /// Who guards a mount whose configuration says nothing of how to authenticate: the only gatekeeper there is. Where there
-    /// are two, nobody is let in.
+    /// Returns the choice for a mount whose configuration doesn't say how clients authenticate. The only gatekeeper
+    /// decides. If there are two or more, every client is refused.
     #[must_use]
     pub fn only(&self) -> GatekeeperChoice {
         let mut gatekeepers = self.0.values();
@@ -53,7 +54,7 @@ impl Gatekeepers {
         }
     }
 
-    /// The names of those that decide.
+    /// Returns the names of all gatekeepers, loaded or not.
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.0.keys()
     }
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_is_open_only_where_there_is_no_gatekeeper_at_all() {
+    fn a_mount_is_open_only_if_there_is_no_gatekeeper() {
         let present = || NamedGatekeeper::Present(Arc::new(Friendly));
         let none = Gatekeepers::default();
         assert!(matches!(none.only(), GatekeeperChoice::Open));

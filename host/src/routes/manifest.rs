@@ -1,105 +1,106 @@
-//! What a plugin says of its routes, read and checked.
+//! The routes that a plugin describes: reads and checks them.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::protocol::{NAME_BYTES_MAX, Pattern, PatternError};
 
-/// Whose callbacks run one after another.
+/// Which callbacks run one after another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Turns {
-    /// Each member's.
+    /// Those of one member.
     #[default]
     Member,
     /// Those of all members of a topic.
     Topic,
 }
 
-/// Whether the topics of a route have shared state, and for how long it is kept.
+/// Whether the topics of a route have shared state, and where it is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RoomKind {
-    /// They have none.
+    /// They have no shared state.
     #[default]
     None,
-    /// It is there for as long as somebody is in the topic, and a while longer.
+    /// The state is in memory. It exists while the topic has a member, and for the linger time afterwards.
     Memory,
-    /// It is stored besides, and outlives the host.
+    /// The state is also stored, and survives a restart of the host.
     Durable,
 }
 
-/// What a fault in a callback of a member leads to.
+/// The effect of a fault in a member's callback.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFault {
     /// The member ends, and its client joins again.
     #[default]
     End,
-    /// The member lives on with the state that it had, and the client that sent the event gets an error.
+    /// The member stays with its previous state, and the client that sent the event gets an error.
     Keep,
 }
 
 /// One kind of topic, as a plugin describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteSpec {
-    /// Its topics.
+    /// The topics that it serves.
     pub pattern: Pattern,
-    /// Events that `handle_out` sees first.
+    /// The events that `handle_out` decides about.
     pub intercepts: Vec<String>,
     /// The version of the assigns that this build writes.
     pub assigns_version: u32,
     /// The version of the room that this build writes.
     pub room_version: u32,
-    /// Whose callbacks run one after another.
+    /// Which callbacks run one after another.
     pub turns: Turns,
-    /// What a fault leads to.
+    /// The effect of a fault in a member's callback.
     pub on_fault: OnFault,
-    /// Whether its topics have a room. With one, turns are the topic's.
+    /// Whether its topics have a room. With a room, all callbacks of a topic run one after another.
     pub room: RoomKind,
-    /// For how long a room outlives its last member.
+    /// How long a room exists after its last member has left. At most 24 hours.
     pub linger: Duration,
-    /// How many faults of `handle_tick` in a row end a topic; none end it if it is 0.
+    /// The number of consecutive faults of `handle_tick` that ends a topic: its members and its room. 0 means that
+    /// faults never end it.
     pub tick_faults: u32,
 }
 
-/// What a route has that says nothing of it.
+/// The values of a route that doesn't set these options.
 const LINGER: Duration = Duration::from_secs(10);
 const TICK_FAULTS: u32 = 10;
 
-/// The longest that a room outlives its last member.
+/// The maximum of `linger-ms`.
 const LINGER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The options that a route may have, each with what it may be set to.
+/// The options of a route, each with its allowed values.
 const OPTIONS: [(&str, &str); 5] = [
     ("turns", "`member` and `topic`"),
     ("on-fault", "`end` and `keep`"),
     ("room", "`none`, `memory` and `durable`"),
-    ("linger-ms", "0 to 86400000, a day"),
+    ("linger-ms", "0 to 86400000 (a day)"),
     ("tick-faults", "0 (never) to 4294967295"),
 ];
 
-/// The most routes of a plugin, and the most events that one of them intercepts.
+/// The most routes of a plugin, and the most events that one route may intercept.
 const ROUTES_MAX: usize = 256;
 const INTERCEPTS_MAX: usize = 64;
 
-/// Why a description is refused.
+/// Why a plugin's description is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ManifestError {
-    /// It names no route.
+    /// It has no route.
     Empty,
-    /// It names too many routes.
+    /// It has too many routes.
     TooMany(usize),
     /// A route intercepts too many events.
     TooManyIntercepts(Pattern, usize),
-    /// A pattern is none.
+    /// A pattern is invalid.
     Pattern(String, PatternError),
-    /// The same pattern stands twice.
+    /// The same pattern occurs twice.
     Twice(Pattern),
-    /// An intercepted event's name is too long.
+    /// The name of an intercepted event is too long.
     LongEvent(Pattern, String),
-    /// An option that this host doesn't know.
+    /// This host doesn't know an option.
     UnknownOption(Pattern, String),
-    /// An option's value that isn't one of its values.
+    /// An option has a value that isn't allowed.
     BadOption(Pattern, String, String),
-    /// It intercepts events, and the component has no `handle-out`.
+    /// A route intercepts events, but the component has no `handle-out`.
     NoHandleOut(Pattern),
 }
 
@@ -107,23 +108,30 @@ impl fmt::Display for ManifestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => write!(f, "`describe` names no route; give at least one pattern, such as `room:*`"),
-            Self::TooMany(count) => write!(f, "`describe` names {count} routes; at most {ROUTES_MAX}"),
+            Self::TooMany(count) => write!(f, "`describe` names {count} routes; at most {ROUTES_MAX} are allowed"),
             Self::TooManyIntercepts(pattern, count) => {
-                write!(f, "route `{pattern}` intercepts {count} events; at most {INTERCEPTS_MAX}")
+                write!(f, "route `{pattern}` intercepts {count} events; at most {INTERCEPTS_MAX} are allowed")
             }
             Self::Pattern(text, error) => write!(f, "`describe` gives the pattern `{text}`: {error}"),
             Self::Twice(pattern) => write!(f, "`describe` gives the pattern `{pattern}` twice"),
             Self::LongEvent(pattern, event) => {
-                write!(f, "route `{pattern}` intercepts an event of {} bytes; at most {NAME_BYTES_MAX}", event.len())
+                let bytes = event.len();
+                write!(
+                    f,
+                    "route `{pattern}` intercepts an event of {bytes} bytes; at most {NAME_BYTES_MAX} are allowed"
+                )
             }
             Self::UnknownOption(pattern, name) => {
                 let known: Vec<String> = OPTIONS.iter().map(|(name, _)| format!("`{name}`")).collect();
                 let known = known.join(", ");
-                write!(f, "route `{pattern}` has the option `{name}`, which this host doesn't know; it knows {known}")
+                write!(
+                    f,
+                    "this host doesn't know the option `{name}` of route `{pattern}`; the known options are {known}"
+                )
             }
             Self::BadOption(pattern, name, value) => {
                 let allowed = OPTIONS.iter().find(|(option, _)| option == name).map_or("", |(_, allowed)| *allowed);
-                write!(f, "route `{pattern}` sets `{name}` to `{value}`; allowed are {allowed}")
+                write!(f, "route `{pattern}` sets `{name}` to `{value}`; the allowed values are {allowed}")
             }
             Self::NoHandleOut(pattern) => {
                 write!(f, "route `{pattern}` intercepts events, but the component doesn't export `handle-out`")
@@ -135,10 +143,10 @@ impl fmt::Display for ManifestError {
 impl std::error::Error for ManifestError {}
 
 impl RouteSpec {
-    /// Reads one route.
+    /// Reads and checks one route.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// If the pattern, the intercepted events or an option are invalid.
     pub fn read(
         pattern: &str,
         intercepts: Vec<String>,
@@ -177,7 +185,7 @@ impl RouteSpec {
         Ok(route)
     }
 
-    /// Sets an option, unless the value is none of its.
+    /// Sets an option. Returns `None` if the value isn't allowed.
     fn set(&mut self, name: &str, value: &str) -> Option<()> {
         match (name, value) {
             ("turns", "member") => self.turns = Turns::Member,
@@ -203,10 +211,11 @@ impl RouteSpec {
         self.room != RoomKind::None
     }
 
-    /// Checks what can be said only of all routes of a plugin together.
+    /// Checks the rules that concern all routes of a plugin together.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// If there is no route, there are too many, a pattern occurs twice, or a route intercepts events without
+    /// `handle-out`.
     pub fn check_all(routes: &[Self], has_handle_out: bool) -> Result<(), ManifestError> {
         if routes.is_empty() {
             return Err(ManifestError::Empty);
@@ -236,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn options_are_known_or_refused() {
+    fn unknown_options_and_values_are_refused() {
         assert_eq!(read("a", &[("turns", "topic")]).map(|route| route.turns), Ok(Turns::Topic));
         assert!(matches!(read("a", &[("turns", "mine")]), Err(ManifestError::BadOption(..))));
         assert_eq!(read("a", &[("on-fault", "keep")]).map(|route| route.on_fault), Ok(OnFault::Keep));
@@ -248,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_room_comes_with_the_topics_turns() -> Result<(), ManifestError> {
+    fn a_route_with_a_room_has_the_topic_s_turns() -> Result<(), ManifestError> {
         let plain = read("a", &[])?;
         assert_eq!((plain.room, plain.turns), (RoomKind::None, Turns::Member));
         let room = read("a", &[("room", "durable"), ("turns", "member"), ("linger-ms", "0"), ("tick-faults", "3")])?;
@@ -258,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plugin_has_routes_each_once() -> Result<(), ManifestError> {
+    fn a_plugin_has_routes_and_no_pattern_twice() -> Result<(), ManifestError> {
         let (room, lobby) = (read("room:*", &[])?, read("lobby", &[])?);
         assert_eq!(RouteSpec::check_all(&[], true), Err(ManifestError::Empty));
         assert_eq!(RouteSpec::check_all(&[room.clone(), lobby.clone()], false), Ok(()));

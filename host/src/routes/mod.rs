@@ -1,7 +1,7 @@
-//! Which behaviour serves a topic: an immutable table, swapped whole.
+//! Which behaviour serves a topic: an immutable table that is replaced as a whole.
 //!
-//! The table is asked at every call, so a reload needs no notice: the next call finds the new generation. Who publishes a
-//! table is the plugins' loader, and nobody else.
+//! Each call looks the topic up in the table, so a reload needs no notification: the next call finds the new
+//! generation. Only the plugin library publishes a table.
 
 mod gatekeepers;
 mod manifest;

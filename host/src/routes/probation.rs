@@ -1,8 +1,9 @@
-//! Probation: the time in which a new generation of a plugin may still be taken back.
+//! Probation: the time in which a new generation of a plugin may still be rolled back.
 //!
-//! It begins when a generation follows one that has proved itself, and goes on if another follows meanwhile. A fault counts
-//! against the generation at hand only if the one that has proved itself answers the same call, so that nobody can bring a
-//! build down by sending it what its predecessor couldn't handle either.
+//! It begins when a new generation replaces one that has passed probation. If another generation is loaded in the
+//! meantime, the probation continues with that one. A fault of the new generation counts only if the build that passed
+//! last answers the same call. So a client can't cause a rollback with a message that the earlier build couldn't handle
+//! either.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,14 +14,14 @@ use tokio::time::Instant;
 
 use crate::contract::system_now_ms;
 
-/// How long a probation is, and what it forgives.
+/// The length of a probation, and the faults that it allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbationTerms {
-    /// It lasts at least so long; none means that there is no probation.
+    /// The shortest time that it lasts. Zero means that there is no probation.
     pub time: Duration,
-    /// It lasts for at least so many calls.
+    /// The smallest number of answered calls for which it lasts.
     pub calls: u64,
-    /// Faults that it forgives. One more, and the generation is taken back.
+    /// The number of faults that it allows. One more fault rolls the generation back.
     pub faults: u32,
 }
 
@@ -30,67 +31,78 @@ impl Default for ProbationTerms {
     }
 }
 
-/// What has come of a probation.
+/// The result of a probation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbationResult {
-    /// Nothing yet.
+    /// It has not ended.
     Open,
-    /// The generation has proved itself.
+    /// The generation has passed.
     Passed,
-    /// It was taken back, and the one before it serves again.
+    /// The generation was rolled back, and the one before it serves again.
     RolledBack,
 }
 
-/// A probation, shared by the routes of the generation that is on it and by the states that it has taken over.
+/// A probation. The routes of the generation on probation share it, and so do the states that this generation has
+/// upgraded.
 ///
-/// A build that no other build came before is on one as well, until it has answered a call: it has nothing to go back to, but
-/// it isn't proved either.
+/// A plugin's first build is on probation too, until it has answered a call. It can't be rolled back, but it has not
+/// passed either.
 #[derive(Debug)]
 pub struct Probation {
-    /// By what the states that it holds bytes of know it, on the disk too. None where there is no way back.
+    /// The number by which the states that keep a copy from before their upgrade refer to it, in memory and on the
+    /// disk. `None` if it can't be rolled back.
     id: Option<u64>,
     terms: ProbationTerms,
+    /// Behind a lock, because an `Instant` isn't atomic. The lock is held only for a copy.
     began: Mutex<Instant>,
+    /// The counts are relaxed. `fetch_add` returns another value to each caller, so exactly one caller notifies the
+    /// library.
     calls: AtomicU64,
     faults: AtomicU32,
+    /// Written with release and read with acquire: a state that reads the result also sees everything that the library did
+    /// before it set the result.
     result: AtomicU8,
     discarded_commits: AtomicU64,
-    /// Whether no stored state is left that it holds bytes of.
+    /// Whether no stored state refers to it any more. Release and acquire, as for `result`: a reader also sees the
+    /// sweep's work.
     is_swept: AtomicBool,
+    /// Wakes the library, which decides about the probation.
     news: Arc<Notify>,
 }
 
-/// A number that no probation of this data directory has had: they are counted on from the time.
+/// Returns a number that no probation of this data directory has had. It is the time in milliseconds, or the last
+/// number plus one if that is larger.
 fn next_id() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let now = system_now_ms();
     let next = |last: u64| Some(now.max(last + 1));
-    // Only the numbers have to differ, and the counter orders nothing else.
+    // Relaxed, because the numbers only have to differ.
     let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or_default();
     now.max(last + 1)
 }
 
 impl Probation {
-    /// One that begins now, and tells its news to who decides about it.
+    /// Creates a probation that begins now. It notifies `news` when the library should look at it.
     #[must_use]
     pub fn new(terms: ProbationTerms, news: Arc<Notify>) -> Arc<Self> {
         Self::resumed(next_id(), terms, news)
     }
 
-    /// One that began before the host's start. Its time and its counts begin anew; the states that it holds bytes of are still
-    /// there.
+    /// Creates a probation that began before the host's start. Its time and its counts start again. States that keep a
+    /// copy from before their upgrade still refer to it by `id`.
     #[must_use]
     pub fn resumed(id: u64, terms: ProbationTerms, news: Arc<Notify>) -> Arc<Self> {
         Self::with(Some(id), terms, news)
     }
 
-    /// Of a build that no other build came before: it lasts until one call is answered, and keeps no states.
+    /// Creates the probation of a plugin's first build. It lasts until one call is answered, and states keep no copies
+    /// for it.
     #[must_use]
     pub fn without_rollback(news: Arc<Notify>) -> Arc<Self> {
         Self::with(None, ProbationTerms { time: Duration::ZERO, calls: 1, faults: u32::MAX }, news)
     }
 
-    /// One that has ended before the host's start.
+    /// Creates a probation that ended before the host's start.
     #[must_use]
     pub fn ended(id: u64, result: ProbationResult, news: Arc<Notify>) -> Arc<Self> {
         let probation = Self::resumed(id, ProbationTerms::default(), news);
@@ -112,93 +124,94 @@ impl Probation {
         })
     }
 
-    /// By what stored states know it; none where there is no way back.
+    /// Returns the number by which states refer to it, or `None` if it can't be rolled back.
     #[must_use]
     pub fn id(&self) -> Option<u64> {
         self.id
     }
 
-    /// Whether states are kept as they were, so that they may return to that.
+    /// Whether states keep a copy from before their upgrade, so that they can be rolled back.
     #[must_use]
     pub fn can_roll_back(&self) -> bool {
         self.id.is_some()
     }
 
-    /// After its end: no stored state is left that it holds bytes of, so it can be forgotten.
+    /// Records, after its end, that no stored state refers to it any more. The library may remove it then.
     pub fn mark_swept(&self) {
         self.is_swept.store(true, Ordering::Release);
         self.news.notify_one();
     }
 
-    /// Whether it can be forgotten.
+    /// Whether the library may remove it.
     #[must_use]
     pub fn is_swept(&self) -> bool {
         self.is_swept.load(Ordering::Acquire)
     }
 
-    /// Another generation follows while it is open: its time and its counts begin anew.
+    /// Starts the time and the counts again, because another generation was loaded during the probation.
     pub fn restart(&self) {
         *self.began.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.calls.store(0, Ordering::Relaxed);
         self.faults.store(0, Ordering::Relaxed);
     }
 
-    /// The generation has answered a call.
+    /// Counts a call that the generation has answered.
     pub fn count_call(&self) {
         if self.calls.fetch_add(1, Ordering::Relaxed) + 1 == self.calls_least() {
             self.news.notify_one();
         }
     }
 
-    /// The generation has failed on a call that the one before it answers.
+    /// Counts a call on which the generation failed and which the build before it answered.
     pub fn count_fault(&self) {
         if self.faults.fetch_add(1, Ordering::Relaxed) == self.terms.faults {
             self.news.notify_one();
         }
     }
 
-    /// A state has gone back to what it was, and so many commits were given up with it.
+    /// Counts the commits that a state has lost in a rollback.
     pub fn count_discarded_commits(&self, commits: u64) {
         self.discarded_commits.fetch_add(commits, Ordering::Relaxed);
     }
 
-    /// Calls that the generation has answered.
+    /// Returns the number of calls that the generation has answered.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// Faults that count against it.
+    /// Returns the number of counted faults.
     #[must_use]
     pub fn faults(&self) -> u32 {
         self.faults.load(Ordering::Relaxed)
     }
 
-    /// Commits that were given up since it was taken back.
+    /// Returns the number of commits that states have lost in the rollback.
     #[must_use]
     pub fn discarded_commits(&self) -> u64 {
         self.discarded_commits.load(Ordering::Relaxed)
     }
 
-    /// Whether it has failed too often, and is to be taken back.
+    /// Whether it has had too many faults, and must be rolled back.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.faults() > self.terms.faults
     }
 
-    /// So many calls it lasts at least. Without an answer nothing is proved, whatever the configuration says.
+    /// The smallest number of calls. A build passes only after an answered call, even if the configuration requires
+    /// none.
     fn calls_least(&self) -> u64 {
         self.terms.calls.max(1)
     }
 
-    /// Whether it has lasted long enough, and its generation has proved itself.
+    /// Whether it has lasted long enough, so that its generation passes.
     #[must_use]
     pub fn is_over(&self) -> bool {
         let began = *self.began.lock().unwrap_or_else(PoisonError::into_inner);
         !self.has_failed() && self.calls() >= self.calls_least() && began.elapsed() >= self.terms.time
     }
 
-    /// What has come of it.
+    /// Returns its result.
     #[must_use]
     pub fn result(&self) -> ProbationResult {
         match self.result.load(Ordering::Acquire) {
@@ -208,19 +221,20 @@ impl Probation {
         }
     }
 
-    /// Whether nothing has come of it yet.
+    /// Whether it has not ended.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.result() == ProbationResult::Open
     }
 
-    /// Whether its generation has proved itself, and there is no way back.
+    /// Whether its generation has passed and can't be rolled back automatically any more.
     #[must_use]
     pub fn has_passed(&self) -> bool {
         self.result() == ProbationResult::Passed
     }
 
-    /// Ends it. The states that it holds bytes of learn of it by themselves.
+    /// Ends it. States that keep a copy from before their upgrade read the result later: at their next use, or in the
+    /// sweep.
     pub fn end(&self, result: ProbationResult) {
         self.result.store(result as u8, Ordering::Release);
     }
@@ -236,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_over_after_its_time_and_its_calls() {
+    async fn a_probation_is_over_after_its_time_and_its_calls() {
         let probation = probation(2, 0);
         tokio::time::advance(Duration::from_secs(60)).await;
         probation.count_call();
@@ -252,21 +266,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn so_many_faults_are_forgiven_and_the_next_is_told() {
+    async fn one_fault_more_than_allowed_notifies_the_library() {
         let news = Arc::new(Notify::new());
         let terms = ProbationTerms { time: Duration::ZERO, calls: 1, faults: 1 };
         let probation = Probation::new(terms, Arc::clone(&news));
         probation.count_call();
-        tokio::time::timeout(Duration::from_secs(1), news.notified()).await.expect("it is told");
+        tokio::time::timeout(Duration::from_secs(1), news.notified()).await.expect("a notification");
         probation.count_fault();
         assert!(!probation.has_failed() && probation.is_over());
         probation.count_fault();
         assert!(probation.has_failed() && !probation.is_over());
-        tokio::time::timeout(Duration::from_secs(1), news.notified()).await.expect("it is told");
+        tokio::time::timeout(Duration::from_secs(1), news.notified()).await.expect("a notification");
     }
 
     #[test]
-    fn only_an_answered_call_proves_a_build() {
+    fn a_build_passes_only_after_an_answered_call() {
         let terms = ProbationTerms { time: Duration::ZERO, calls: 0, faults: 3 };
         for probation in [Probation::new(terms, Arc::default()), Probation::without_rollback(Arc::default())] {
             assert!(!probation.is_over());
@@ -276,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_probations_have_one_number() {
+    fn no_two_probations_have_the_same_number() {
         let ids: Vec<_> =
             (0..100).filter_map(|_| Probation::new(ProbationTerms::default(), Arc::default()).id()).collect();
         assert!(ids.len() == 100 && ids.is_sorted_by(|one, other| one < other));

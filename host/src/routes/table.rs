@@ -1,4 +1,4 @@
-//! The table itself.
+//! The table of routes.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::contract::Behaviour;
 use crate::protocol::Pattern;
 use crate::store::Owner;
 
-/// Which callbacks of topics, without a member, a plugin has.
+/// The exported callbacks of a plugin that concern a topic and no member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Takes {
     /// `handle_message`.
@@ -23,28 +23,29 @@ pub struct Takes {
     pub seats: bool,
 }
 
-/// One pattern with what serves it.
+/// A pattern and the plugin that serves it.
 pub struct Route {
-    /// What the plugin says of it.
+    /// The plugin's description of the route.
     pub spec: RouteSpec,
     /// The plugin's name.
     pub plugin: Arc<str>,
     /// The plugin's generation.
     pub generation: u32,
-    /// Which callbacks of topics the plugin has.
+    /// The exported callbacks that concern a topic and no member.
     pub takes: Takes,
-    /// Whose storage is the plugin's.
+    /// The owner of the plugin's data in the store.
     pub owner: Owner,
-    /// What runs its callbacks.
+    /// Runs its callbacks.
     pub behaviour: Arc<dyn Behaviour>,
-    /// While its generation isn't proved: its probation, and the route of the same pattern in the generation that proved itself
-    /// last, if there is one.
+    /// While its generation has not passed: its probation, and the route of the same pattern in the generation that
+    /// passed last, if there is one.
     pub probation: Option<(Arc<Probation>, Option<Arc<Self>>)>,
 }
 
 impl Route {
-    /// The probation that its generation is on, unless it has passed, and what served before it. A call under way while the
-    /// generation is taken back is judged as before.
+    /// Returns the probation of its generation unless the generation has passed, and the route of the generation that
+    /// passed last. A rollback during a call changes nothing for that call: it is handled as if the probation were
+    /// open.
     #[must_use]
     pub fn trial(&self) -> Option<(&Arc<Probation>, Option<&Arc<Self>>)> {
         let (probation, before) = self.probation.as_ref()?;
@@ -52,39 +53,41 @@ impl Route {
     }
 }
 
-/// Two plugins claim one pattern.
+/// Two plugins have the same pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
     /// The pattern.
     pub pattern: Pattern,
-    /// Who has it.
+    /// The plugin that it belongs to.
     pub owner: Arc<str>,
 }
 
 impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { pattern, owner } = self;
-        write!(f, "the pattern `{pattern}` belongs to the plugin `{owner}` already; give one of the two another topic")
+        write!(f, "the pattern `{pattern}` already belongs to the plugin `{owner}`; give one of them another topic")
     }
 }
 
 impl std::error::Error for Conflict {}
 
-/// All routes of all plugins. An exact topic comes before every prefix, and a longer prefix before a shorter.
+/// All routes of all plugins. An exact pattern has precedence over every prefix, and a longer prefix over a shorter
+/// one.
 #[derive(Default)]
 pub struct Routes {
     exact: HashMap<Box<str>, Arc<Route>>,
-    /// The longest first.
+    /// Sorted by length, the longest first.
     prefixes: Vec<(Box<str>, Arc<Route>)>,
     gatekeepers: Gatekeepers,
+    /// The ended probations that stored states may still refer to, by plugin.
     past: HashMap<Arc<str>, Vec<Arc<Probation>>>,
 }
 
 impl Routes {
-    /// Puts routes of several plugins together.
+    /// Creates the table of these routes of one or more plugins.
     ///
     /// # Errors
-    /// Where two plugins claim one pattern; the owner is the one that came first.
+    /// If a pattern occurs twice. The owner in the error is the plugin that came first.
     pub fn new(routes: impl IntoIterator<Item = Arc<Route>>) -> Result<Self, Conflict> {
         let mut table = Self::default();
         for route in routes {
@@ -105,37 +108,37 @@ impl Routes {
         Ok(table)
     }
 
-    /// The same with these gatekeepers.
+    /// Sets the gatekeepers.
     #[must_use]
     pub fn with_gatekeepers(self, gatekeepers: Gatekeepers) -> Self {
         Self { gatekeepers, ..self }
     }
 
-    /// The same, with the probations of plugins that have ended and may still hold bytes of stored states.
+    /// Sets the ended probations that stored states may still refer to, by plugin.
     #[must_use]
     pub fn with_past_probations(self, past: HashMap<Arc<str>, Vec<Arc<Probation>>>) -> Self {
         Self { past, ..self }
     }
 
-    /// The probation of that number that a plugin was on, if stored states may still know it.
+    /// Returns a plugin's ended probation with this number, if stored states may still refer to it.
     #[must_use]
     pub fn past_probation(&self, plugin: &str, id: u64) -> Option<&Arc<Probation>> {
         self.past.get(plugin)?.iter().find(|probation| probation.id() == Some(id))
     }
 
-    /// All of those, by plugins.
+    /// Returns the ended probations that stored states may still refer to, by plugin.
     #[must_use]
     pub fn past_probations(&self) -> &HashMap<Arc<str>, Vec<Arc<Probation>>> {
         &self.past
     }
 
-    /// The gatekeepers that decide about who connects.
+    /// Returns the gatekeepers.
     #[must_use]
     pub fn gatekeepers(&self) -> &Gatekeepers {
         &self.gatekeepers
     }
 
-    /// The route that serves a topic.
+    /// Returns the route that serves a topic.
     #[must_use]
     pub fn find(&self, topic: &str) -> Option<&Arc<Route>> {
         self.exact
@@ -145,7 +148,7 @@ impl Routes {
 }
 
 impl Routes {
-    /// Whether each pattern belongs to the plugin that it belongs to in `other`, with the same turns.
+    /// Whether each pattern belongs to the same plugin as in `other`, with the same turns.
     fn owns_as(&self, other: &Self) -> bool {
         let owners = |table: &Self| -> HashMap<Pattern, (Arc<str>, Turns)> {
             let routes = table.exact.values().chain(table.prefixes.iter().map(|(_, route)| route));
@@ -156,7 +159,7 @@ impl Routes {
     }
 }
 
-/// The table in force.
+/// The current table. Readers load it without a lock, and the library replaces it.
 pub struct RouteTable {
     current: ArcSwap<Routes>,
     owners_changed: watch::Sender<u64>,
@@ -169,18 +172,18 @@ impl Default for RouteTable {
 }
 
 impl RouteTable {
-    /// The table in force now.
+    /// Returns the current table.
     pub fn current(&self) -> arc_swap::Guard<Arc<Routes>> {
         self.current.load()
     }
 
-    /// The route that serves a topic now.
+    /// Returns the route that serves a topic now.
     #[must_use]
     pub fn find(&self, topic: &str) -> Option<Arc<Route>> {
         self.current.load().find(topic).map(Arc::clone)
     }
 
-    /// Puts another table in force, at once and for all.
+    /// Replaces the table. Every later lookup uses the new one.
     pub fn publish(&self, routes: Routes) {
         let before = self.current.swap(Arc::new(routes));
         if !self.current.load().owns_as(&before) {
@@ -188,14 +191,15 @@ impl RouteTable {
         }
     }
 
-    /// Has those who watch look through the members: a probation has ended, and states return to what they were, or let go
-    /// of it.
+    /// Notifies the watchers that a probation has ended. They look through the members, so that each state is rolled
+    /// back or drops its copy from before the upgrade.
     pub fn notify_probation_end(&self) {
         self.owners_changed.send_modify(|count| *count += 1);
     }
 
-    /// Sees every table published from now on in which a pattern has gone, come, changed its turns, or passed to another
-    /// plugin, and every [verdict](Self::tell_verdict). A reload that serves what it served before is none.
+    /// Returns a receiver that is notified when a table is published in which a pattern was added or removed, has other
+    /// turns, or belongs to another plugin. It is also notified [when a probation ends](Self::notify_probation_end),
+    /// but not by a reload that serves the same patterns.
     #[must_use]
     pub fn watch_owners(&self) -> watch::Receiver<u64> {
         self.owners_changed.subscribe()
@@ -213,11 +217,11 @@ mod tests {
 
     impl Behaviour for Nothing {
         fn call<'a>(&'a self, _: &'a Call) -> CallFuture<'a, Outcome> {
-            Box::pin(async { Err(Fault::failed("no one calls")) })
+            Box::pin(async { Err(Fault::failed("this test makes no calls")) })
         }
 
         fn call_topic<'a>(&'a self, _: &'a TopicCall) -> CallFuture<'a, Outcome> {
-            Box::pin(async { Err(Fault::failed("no one calls")) })
+            Box::pin(async { Err(Fault::failed("this test makes no calls")) })
         }
 
         fn filter<'a>(&'a self, _: &'a Passing) -> CallFuture<'a, Vec<Decision>> {
@@ -237,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn exact_comes_before_prefix_and_longer_before_shorter() -> Result<(), Conflict> {
+    fn an_exact_pattern_comes_before_prefixes_and_a_longer_prefix_before_a_shorter() -> Result<(), Conflict> {
         let table = Routes::new([
             route("*", "all"),
             route("room:*", "rooms"),
@@ -254,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_change_of_owners_is_told() -> Result<(), Conflict> {
+    fn watchers_are_notified_only_if_an_owner_changes() -> Result<(), Conflict> {
         let table = RouteTable::default();
         let owners = table.watch_owners();
         let mut told = Vec::new();
@@ -267,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn one_pattern_has_one_owner() {
+    fn a_pattern_has_only_one_owner() {
         let conflict = Routes::new([route("room:*", "first"), route("room:*", "second")]).err();
         assert_eq!(conflict.map(|conflict| conflict.owner.to_string()), Some("first".into()));
     }

@@ -1,4 +1,4 @@
-//! A socket at work: the rules carried out.
+//! A socket: it carries out the actions that the rules return.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,9 +14,10 @@ use crate::pubsub::{Named, Outbox, OutboxLimits};
 /// The limits of one socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketLimits {
-    /// Channels joined, those that are joining included. Past it a join is refused.
+    /// The most channels that may be joined or joining. A further join is refused.
     pub channels: usize,
-    /// Messages a second. Past it they are answered with an error, and past twice as many the connection is closed.
+    /// The most messages per second. A message over this rate is answered with an error. At more than twice this rate
+    /// the connection is closed.
     pub messages_per_second: Option<u32>,
 }
 
@@ -26,7 +27,7 @@ impl Default for SocketLimits {
     }
 }
 
-/// Why the connection is to be closed.
+/// The connection must be closed, with this code.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Closing(pub CloseCode);
 
@@ -36,12 +37,12 @@ pub struct Socket {
     connection: Connection,
     state: SocketState<Arc<Channel>>,
     rate: Rate,
-    /// An entry that its channel had no room for. Until there is room, nothing more may be received.
+    /// An event that its channel had no room for. Nothing more may be received until the channel has room.
     held_back: Option<(Arc<Channel>, Box<MemberEvent>)>,
-    /// Why its channels end when it is dropped.
+    /// The reason with which its channels end when it is dropped.
     ending: Ending,
     registered: Option<Registered>,
-    /// Its place among the sockets of its id.
+    /// Its registration under its id, if it has one.
     _named: Option<Named>,
 }
 
@@ -59,20 +60,20 @@ impl Slot for Arc<Channel> {
     }
 }
 
-/// Where clients connect: what their sockets share.
+/// An endpoint for clients: the data that their sockets share.
 pub struct Endpoint {
-    /// The channels' side.
+    /// The node, which contains the channels.
     pub node: Arc<Node>,
-    /// All that are open.
+    /// All open sockets.
     pub sockets: Arc<Sockets>,
-    /// What each may do.
+    /// The limits of each socket.
     pub limits: SocketLimits,
-    /// What each one's outbox holds.
+    /// The limits of each socket's outbox.
     pub outbox_limits: OutboxLimits,
 }
 
 impl Endpoint {
-    /// A socket for a client that has connected.
+    /// Creates and registers the socket for a client that has connected.
     #[must_use]
     pub fn connect(&self, facts: SocketFacts, serializer: Serializer) -> Socket {
         let outbox = Arc::new(Outbox::new(self.outbox_limits));
@@ -92,25 +93,26 @@ impl Endpoint {
 }
 
 impl Socket {
-    /// Where its frames are taken from.
+    /// Returns the outbox from which the transport takes its frames.
     #[must_use]
     pub fn outbox(&self) -> &Arc<Outbox> {
         &self.connection.outbox
     }
 
-    /// Whether something received waits for room, and no more may be received until [`resume`](Self::resume).
+    /// Whether a received message waits for room in its channel. No more may be received then until
+    /// [`resume`](Self::resume) has delivered it.
     #[must_use]
     pub fn is_held_back(&self) -> bool {
         self.held_back.is_some()
     }
 
-    /// Takes a message from the client.
+    /// Handles a message from the client.
     ///
     /// # Errors
-    /// Where the connection is to be closed for it.
+    /// If the connection must be closed because of the message.
     pub fn receive(&mut self, incoming: &Incoming) -> Result<(), Closing> {
         let message = self.connection.serializer.decode(incoming).map_err(|malformed| {
-            tracing::debug!("a client sent what is no message: {malformed}");
+            tracing::debug!("a client sent a malformed message: {malformed}");
             Closing(CloseCode::Malformed)
         })?;
         match self.rate.on_message(Instant::now) {
@@ -128,15 +130,15 @@ impl Socket {
         Ok(())
     }
 
-    /// Tries again what was held back.
+    /// Tries again to deliver the message that waits for room.
     pub fn resume(&mut self) {
         if let Some((channel, entry)) = self.held_back.take() {
             self.post(channel, *entry);
         }
     }
 
-    /// Ends all channels: the connection is gone. What came before is still handled. It counts as open until what is given
-    /// is dropped, after the last word to the client.
+    /// Ends all channels, because the connection is gone. Messages that came before are still handled. The socket
+    /// counts as open until the returned value is dropped, after the last frame to the client.
     #[must_use = "it counts as open until this is dropped"]
     pub fn close(mut self, ending: Ending) -> Option<Registered> {
         self.ending = ending;
@@ -165,15 +167,17 @@ impl Socket {
         let Message { join_ref, reference, payload, .. } = message;
         let connection = self.connection.clone();
         let channel = Channel::new(&self.node, connection, topic, (&join_ref, &reference), after);
-        // A leave that waits in the old channel's line comes first, and then the channel has ended by itself.
+        // If a leave waits in the old channel's queue, it runs first. Then the old channel has ended by itself, and
+        // nothing is replaced.
         let replaced = after.filter(|after| !after.is_leaving() && after.replace()).map(|after| after.mark().clone());
         self.state.joining(Arc::clone(&channel));
         self.post(channel, MemberEvent::Join { params: payload, reference, replaced });
     }
 
+    /// Posts an event to its channel, or keeps it if the channel has no room.
     fn post(&mut self, channel: Arc<Channel>, entry: MemberEvent) {
         match channel.post_from_client(entry) {
-            // Turns that wait for nothing are taken here and now: a task for each would cost more than the turn.
+            // Turns that don't have to wait run here. A task for each would cost more than the turn.
             Ok(drain) => {
                 if let Some(drain) = drain {
                     Drain::run_here(drain);
@@ -191,7 +195,7 @@ impl Socket {
     }
 }
 
-/// However its task ends, its members do.
+/// Its members end with it, even if its task panics or is cancelled.
 impl Drop for Socket {
     fn drop(&mut self) {
         for channel in self.state.take() {

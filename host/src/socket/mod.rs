@@ -1,7 +1,7 @@
-//! One client connection: what each message means for it.
+//! One client connection, and the effect of each of its messages.
 //!
-//! [`SocketState`] holds the rules, as a pure function of a message and the channels joined. [`Socket`] carries out what
-//! it says; a transport brings the frames and writes the outbox.
+//! [`SocketState`] contains the rules: a pure function of a message and the joined channels returns an [`Action`].
+//! [`Socket`] carries out the action. A transport reads the frames and writes the outbox.
 
 mod connected;
 mod rate;

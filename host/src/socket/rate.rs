@@ -1,19 +1,19 @@
-//! How many messages a second a socket may send.
+//! The rate limit for a socket's messages.
 
 use std::time::{Duration, Instant};
 
-/// What a message over the rate leads to.
+/// The result of a rate check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RateCheck {
-    /// It is within the rate.
+    /// The message is within the rate.
     Within,
-    /// It is answered with an error, and nothing else becomes of it.
+    /// The message is over the rate: it is answered with an error and otherwise ignored.
     Over,
-    /// The client goes on at twice the rate: its connection is closed.
+    /// The client sends at more than twice the rate: its connection is closed.
     Flood,
 }
 
-/// Counts messages in windows of a second.
+/// Counts messages in windows of one second.
 pub(super) struct Rate {
     per_second: Option<u32>,
     window: Instant,
@@ -25,7 +25,7 @@ impl Rate {
         Self { per_second, window: now, count: 0 }
     }
 
-    /// A message has come. The clock is asked only where there is a limit.
+    /// Counts a message. The clock is read only if there is a limit.
     pub(super) fn on_message(&mut self, now: impl FnOnce() -> Instant) -> RateCheck {
         let Some(most) = self.per_second else { return RateCheck::Within };
         let now = now();
@@ -52,11 +52,8 @@ mod tests {
     fn within_then_over_then_flood_and_a_second_later_within() {
         let start = Instant::now();
         let mut rate = Rate::new(Some(2), start);
-        let verdicts: Vec<_> = (0..5).map(|_| rate.on_message(|| start)).collect();
-        assert_eq!(
-            verdicts,
-            [RateCheck::Within, RateCheck::Within, RateCheck::Over, RateCheck::Over, RateCheck::Flood]
-        );
+        let checks: Vec<_> = (0..5).map(|_| rate.on_message(|| start)).collect();
+        assert_eq!(checks, [RateCheck::Within, RateCheck::Within, RateCheck::Over, RateCheck::Over, RateCheck::Flood]);
         assert_eq!(rate.on_message(|| start + Duration::from_secs(1)), RateCheck::Within);
         assert_eq!(Rate::new(None, start).on_message(|| start), RateCheck::Within);
     }

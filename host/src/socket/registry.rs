@@ -11,47 +11,49 @@ use super::Tally;
 use crate::protocol::CloseCode;
 use crate::pubsub::Outbox;
 
-/// The sockets that are open.
+/// The open sockets.
 #[derive(Default)]
 pub struct Sockets {
     open: DashMap<u64, Arc<Outbox>>,
+    /// The number of the next socket. Relaxed, because it only has to be unique.
     next: AtomicU64,
-    /// Set once the host closes them all: who comes later is closed at once.
+    /// Set once the host closes all sockets. A socket that connects later is closed at once.
     closing: OnceLock<CloseCode>,
     last_gone: Notify,
-    /// Who was refused or closed, and why.
+    /// The counts of refused and closed clients, by reason.
     pub tally: Arc<Tally>,
 }
 
-/// A socket's place in the registry, left when it is dropped.
+/// A socket's entry in the registry, removed when it is dropped.
 pub struct Registered {
     sockets: Arc<Sockets>,
     id: u64,
 }
 
-/// A host that stops lets its sockets go in batches, so that their clients don't come back all at once.
+/// A host that stops closes its sockets in batches, so that the clients don't reconnect all at once.
 const BATCH: usize = 1000;
 const BATCH_SPACING: Duration = Duration::from_millis(100);
 
 impl Sockets {
-    /// How many are open.
+    /// Returns the number of open sockets.
     #[must_use]
     pub fn count(&self) -> usize {
         self.open.len()
     }
 
-    /// Enters a socket.
+    /// Registers a socket.
     pub(super) fn register(self: &Arc<Self>, outbox: &Arc<Outbox>) -> Registered {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.open.insert(id, Arc::clone(outbox));
-        // After the insertion, so that either we see it or the list does.
+        // Checked after the insertion. If `close_all` sets `closing` later than this check, its list contains this
+        // socket.
         if let Some(code) = self.closing.get() {
             outbox.close(*code);
         }
         Registered { sockets: Arc::clone(self), id }
     }
 
-    /// Closes all that are open, in spaced batches, and waits until they have ended.
+    /// Closes all open sockets with this code, 1,000 every 100 ms, and waits until they have ended.
     pub async fn close_all(&self, code: CloseCode) {
         self.closing.get_or_init(|| code);
         let outboxes: Vec<_> = self.open.iter().map(|entry| Arc::clone(entry.value())).collect();
@@ -62,6 +64,7 @@ impl Sockets {
             batch.iter().for_each(|outbox| outbox.close(code));
         }
         loop {
+            // Created before the check, so that it sees a notification that comes in between.
             let gone = self.last_gone.notified();
             if self.open.is_empty() {
                 return;

@@ -1,77 +1,80 @@
 //! The rules of joins, leaves and refs.
 //!
-//! Their order is Phoenix's (`Phoenix.Socket`, `handle_in`); `docs/protocol.md` has them with their answers.
+//! They apply in the same order as in Phoenix (`Phoenix.Socket`, `handle_in`). `docs/protocol.md` lists them with their
+//! answers.
 
 use crate::protocol::{Addressee, Message, NAME_BYTES_MAX, Payload, REF_BYTES_MAX, Ref, event};
 
-/// A channel, as far as the rules look at it.
+/// The properties of a channel that the rules need.
 pub trait Slot: Clone {
-    /// The ref of its join.
+    /// Returns the ref of its join.
     fn join_ref(&self) -> &Ref;
-    /// Its topic.
+    /// Returns its topic.
     fn topic(&self) -> &str;
-    /// Whether it is over.
+    /// Whether it has ended.
     fn has_ended(&self) -> bool;
 }
 
-/// What is to be done about a message.
+/// The action for a message.
 #[derive(Debug, PartialEq)]
 pub enum Action<C> {
-    /// Answer it here.
+    /// Send this reply.
     Reply {
         /// The join ref of the answer.
         join_ref: Ref,
-        /// The ref answered.
+        /// The ref of the message.
         reference: Ref,
-        /// The topic, or what stood in its place.
+        /// The topic, or the value that the client sent in its place.
         to: Addressee,
         /// `ok` or `error`.
         status: &'static str,
         /// The response.
         payload: Payload,
     },
-    /// Make a channel and have it join; then say so with [`SocketState::joining`].
+    /// Create a channel and let it join. Then call [`SocketState::joining`].
     Join {
-        /// The message, addressed to a topic.
+        /// The message.
         message: Message,
         /// The topic.
         topic: String,
-        /// The topic's last channel on this socket, alive or not: what waits for it comes first.
+        /// The topic's last channel on this socket, whether it has ended or not. Its queued events come before the
+        /// join.
         after: Option<C>,
     },
-    /// Give the leave to the channel.
+    /// Pass the leave to the channel.
     Leave {
         /// The channel.
         channel: C,
         /// The message.
         message: Message,
     },
-    /// Give the event to the channel.
+    /// Pass the event to the channel.
     Event {
         /// The channel.
         channel: C,
         /// The message.
         message: Message,
     },
-    /// Nothing: it belongs to a join that is over.
+    /// Ignore the message: it belongs to an earlier join.
     Ignore,
 }
 
 /// The channels of a socket.
 pub struct SocketState<C> {
-    /// In the order of their topics. Most sockets have one or two, and the channel holds the topic already.
+    /// Sorted by topic. This is a vector and not a map, because most sockets have one or two channels, and each channel
+    /// stores its topic.
     channels: Vec<C>,
     channels_max: usize,
 }
 
 impl<C: Slot> SocketState<C> {
-    /// A socket without channels that may have so many.
+    /// Creates the state of a socket without channels, which may join up to `channels_max`.
     #[must_use]
     pub fn new(channels_max: usize) -> Self {
         Self { channels: Vec::new(), channels_max }
     }
 
-    /// What a message means. `is_served` says whether a route matches a topic.
+    /// Returns the action for a message. `is_served` returns whether a route matches a topic.
     pub fn on(&mut self, message: Message, is_served: impl FnOnce(&str) -> bool) -> Action<C> {
         if message.join_ref.json().len() > REF_BYTES_MAX || message.reference.json().len() > REF_BYTES_MAX {
             return refuse_long_ref(message);
@@ -110,7 +113,7 @@ impl<C: Slot> SocketState<C> {
         }
     }
 
-    /// A join of a topic that isn't joined.
+    /// Handles a join of a topic that isn't joined.
     fn join(
         &mut self,
         message: Message,
@@ -130,7 +133,7 @@ impl<C: Slot> SocketState<C> {
         Action::Join { message, topic, after }
     }
 
-    /// A channel was made for a join.
+    /// Stores the channel that was created for a join. It replaces the topic's previous one.
     pub fn joining(&mut self, channel: C) {
         match self.place(channel.topic()) {
             Ok(place) => self.channels[place] = channel,
@@ -143,18 +146,18 @@ impl<C: Slot> SocketState<C> {
         }
     }
 
-    /// Where a topic's channel is, or where it would have to be.
+    /// Returns the index of a topic's channel, or the index at which to insert it.
     fn place(&self, topic: &str) -> Result<usize, usize> {
         self.channels.binary_search_by(|channel| channel.topic().cmp(topic))
     }
 
-    /// Takes all channels, for the end of the socket.
+    /// Removes and returns all channels, when the socket ends.
     pub fn take(&mut self) -> impl Iterator<Item = C> + use<C> {
         std::mem::take(&mut self.channels).into_iter()
     }
 }
 
-/// A leave of a topic that isn't joined is well.
+/// The leave of a topic that isn't joined succeeds, as in Phoenix.
 fn left<C>(message: Message) -> Action<C> {
     let Message { join_ref, reference, to, .. } = message;
     Action::Reply { join_ref, reference, to, status: "ok", payload: Payload::EMPTY }
@@ -218,7 +221,7 @@ mod tests {
         state
     }
 
-    /// In one word and the answer's join ref, what a message leads to.
+    /// Describes the action for a message: one word, or a reply's status, join ref and payload.
     fn on(state: &mut SocketState<Fake>, message: Message) -> String {
         match state.on(message, |topic| topic.starts_with("room:")) {
             Action::Reply { join_ref, status, payload: Payload::Json(json), .. } => {
@@ -234,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clauses_in_order() {
+    fn each_message_leads_to_the_action_of_the_first_rule_that_matches() {
         let unmatched = r#"error null {"reason":"unmatched topic"}"#;
         let cases = [
             (r#""9""#, "phoenix", "heartbeat", "ok null {}"),
@@ -283,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_has_so_many_channels_and_ended_ones_make_room() {
+    fn a_socket_has_a_maximum_of_channels_and_ended_ones_make_room() {
         let mut state = joined();
         state.joining(Fake { topic: "room:b", join_ref: Ref::from_text("2"), has_ended: false });
         let join = || message(r#""3""#, r#""3""#, "room:c", "phx_join");

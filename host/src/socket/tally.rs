@@ -1,7 +1,8 @@
-//! How many clients were refused or closed, by reason, and a line in the log for each, up to a rate.
+//! Counts the clients that were refused or closed, by reason, and logs each of them up to a rate.
 //!
-//! A count is an atomic that is only touched when a client goes. The log is bounded: a crowd that is refused must not fill the
-//! disk. What is left out of it is counted, and told once the second is over.
+//! A count is an atomic that changes only when a client is refused or closed. The log is bounded, so that many refused
+//! clients can't fill the disk. Lines that are left out are counted, and one line reports their number when the second
+//! is over.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,28 +11,28 @@ use std::time::{Duration, Instant};
 
 use crate::protocol::CloseCode;
 
-/// Lines for one reason within a window.
+/// The most lines for one reason within a window.
 const LINES_MAX: u32 = 5;
 
-/// How long a window is.
+/// The length of a window.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// The most characters of what a client says of itself that are logged.
+/// The most characters that are logged of a text from the client.
 const SHOWN_MAX: usize = 200;
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $word:literal, $refuses:literal;)*) => {
-        /// Why a client was refused, or its connection closed by the host.
+        /// Why a client was refused, or why the host closed its connection.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Reason {
             $($(#[$doc])* $name,)*
         }
 
         impl Reason {
-            /// All of them, in the order of their numbers.
+            /// All reasons, in the order of their numbers.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// Its name, in the log and in the API.
+            /// Returns its name in the log and in the API.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -51,65 +52,66 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// The request breaks a rule of HTTP, such as two `Host` lines.
+    /// The request breaks a rule of HTTP, for example with two `Host` lines.
     BadRequest = "bad_request", true;
     /// No mount has this path.
     UnknownMount = "unknown_mount", true;
-    /// A page of an origin that may not connect.
+    /// The origin of the client's page may not connect.
     Origin = "origin", true;
-    /// It speaks none of the subprotocols.
+    /// The client offers subprotocols, and the mount supports none of them.
     Subprotocol = "subprotocol", true;
     /// The token among the subprotocols can't be read.
     TokenUnreadable = "token_unreadable", true;
-    /// A version of the protocol that isn't spoken.
+    /// The version of the protocol isn't supported.
     Version = "version", true;
-    /// There is no token.
+    /// The token is missing.
     TokenMissing = "token_missing", true;
-    /// The token is forged, damaged or somebody else's.
+    /// The token is forged or damaged, was signed with another secret or salt, or isn't valid yet.
     TokenInvalid = "token_invalid", true;
     /// The token is too old.
     TokenExpired = "token_expired", true;
-    /// The gatekeeper says no.
+    /// The gatekeeper refused the client.
     Gatekeeper = "gatekeeper", true;
     /// The gatekeeper failed.
     GatekeeperFailed = "gatekeeper_failed", true;
-    /// The gatekeeper isn't there.
+    /// The gatekeeper isn't loaded.
     GatekeeperMissing = "gatekeeper_missing", true;
-    /// The request is no good WebSocket upgrade.
+    /// The request isn't a valid WebSocket upgrade.
     BadUpgrade = "bad_upgrade", true;
-    /// There are as many sockets as there may be.
+    /// The maximum number of sockets is open.
     SocketLimit = "socket_limit", true;
-    /// There are as many connections as there may be.
+    /// The maximum number of connections is open.
     ConnectionLimit = "connection_limit", true;
     /// The host itself failed.
     HostFailed = "host_failed", true;
     /// The client was silent for too long.
     Idle = "idle", false;
-    /// It broke the rules of WebSocket framing.
+    /// The client broke the rules of WebSocket framing.
     ProtocolError = "protocol_error", false;
-    /// A text that isn't UTF-8.
+    /// A text message wasn't UTF-8.
     InvalidText = "invalid_text", false;
-    /// Too many messages a second.
+    /// The client sent too many messages per second.
     MessageRate = "message_rate", false;
-    /// A message over the limit.
+    /// A message was over the size limit.
     MessageTooLarge = "message_too_large", false;
-    /// What can't be read as a message.
+    /// A frame couldn't be read as a message.
     Malformed = "malformed_message", false;
-    /// It read too slowly: its outbox was full.
+    /// The client read too slowly: its outbox was full.
     OutboxFull = "outbox_full", false;
-    /// It took nothing of what was written to it for too long.
+    /// The client accepted no bytes for too long.
     NotReading = "not_reading", false;
     /// The socket was disconnected by its id.
     Disconnected = "disconnected", false;
-    /// The host stops.
+    /// The host is stopping.
     Stopping = "stopping", false;
-    /// A panic of the host.
+    /// The host panicked.
     HostPanicked = "host_panicked", false;
 }
 
 impl Reason {
-    /// Why a connection is closed with this code. Silence has the code of bad framing, and who takes nothing that of a full outbox:
-    /// whoever closes for one of the two knows that it does.
+    /// Returns the reason that belongs to a close code. An idle client is closed with the code for bad framing, and a
+    /// client that accepts no bytes with the code for a full outbox. In these two cases the caller must not use this
+    /// function, and gives the reason itself.
     #[must_use]
     pub fn of_close(code: CloseCode) -> Self {
         match code {
@@ -125,18 +127,18 @@ impl Reason {
     }
 }
 
-/// Who it was, as far as it is known.
+/// The known facts about a client.
 #[derive(Clone, Copy, Debug)]
 pub struct Client<'a> {
-    /// The other end of the connection: perhaps a proxy.
+    /// The address of the peer, which may be a proxy.
     pub peer: Option<SocketAddr>,
-    /// The mount, or the path where there is none.
+    /// The mount, or the path if no mount has it.
     pub mount: &'a str,
-    /// The page's, if it is a browser.
+    /// The origin of the client's page, if it is a browser.
     pub origin: Option<&'a str>,
 }
 
-/// The counts.
+/// The counts, by reason.
 #[derive(Debug)]
 pub struct Tally {
     reasons: Vec<ReasonCount>,
@@ -145,10 +147,11 @@ pub struct Tally {
 #[derive(Debug, Default)]
 struct ReasonCount {
     count: AtomicU64,
+    /// The fields of a window change together, so they are behind a lock. It is held only to count a line.
     window: Mutex<Window>,
 }
 
-/// What was logged of a reason lately.
+/// The lines that were logged and left out for a reason in the current window.
 #[derive(Debug, Default)]
 struct Window {
     began: Option<Instant>,
@@ -156,11 +159,11 @@ struct Window {
     left_out: u64,
 }
 
-/// What is to be done about a line.
+/// Whether a line is written.
 #[derive(Debug, PartialEq, Eq)]
 enum LogDecision {
     Write,
-    /// It is left out, as the first of its window.
+    /// The line is the first one of its window that is left out.
     LeaveFirst,
     Leave,
 }
@@ -172,33 +175,33 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// How many there were of each reason.
+    /// Returns the count of each reason.
     pub fn counts(&self) -> impl Iterator<Item = (Reason, u64)> {
         let counts = Reason::ALL.iter().zip(&self.reasons);
         counts.map(|(reason, entry)| (*reason, entry.count.load(Ordering::Relaxed)))
     }
 
-    /// Counts one, and logs it.
+    /// Counts a client, and logs it.
     pub fn note(self: &Arc<Self>, reason: Reason, client: &Client<'_>) {
         let Some(entry) = self.reasons.get(reason as usize) else { return };
-        // Each is a count alone, and orders nothing else.
+        // Relaxed, because nothing else depends on the order of the counts.
         entry.count.fetch_add(1, Ordering::Relaxed);
-        // A stop closes everybody, and says so itself.
+        // A host that stops closes all clients and logs that once itself.
         if reason == Reason::Stopping {
             return;
         }
         let line = entry.with_window(|window| window.line(Instant::now()));
         match line {
             LogDecision::Write => log(reason, client),
-            LogDecision::LeaveFirst => self.tell_later(reason),
+            LogDecision::LeaveFirst => self.report_later(reason),
             LogDecision::Leave => {}
         }
     }
 
-    /// Once the window is over, what was left out of it is told.
-    fn tell_later(self: &Arc<Self>, reason: Reason) {
+    /// Logs, once the window is over, how many lines were left out.
+    fn report_later(self: &Arc<Self>, reason: Reason) {
         let tally = Arc::clone(self);
-        let telling = async move {
+        let report = async move {
             tokio::time::sleep(WINDOW).await;
             let left_out = tally.reasons[reason as usize].with_window(Window::end);
             if left_out > 0 {
@@ -206,21 +209,22 @@ impl Tally {
                 tracing::info!(reason, left_out, "further clients were refused or closed for this reason");
             }
         };
-        // Without a runtime there is nobody who waits; the count has them all the same.
+        // Without a runtime nothing can wait for the end of the window. The count includes these clients anyway.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(telling);
+            runtime.spawn(report);
         }
     }
 }
 
 impl ReasonCount {
-    /// Nothing in here can panic half-way through a change, so a poisoned lock is as good as another.
+    /// No panic can leave the data half changed, so a poisoned lock is used like any other.
     fn with_window<T>(&self, work: impl FnOnce(&mut Window) -> T) -> T {
         work(&mut self.window.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Window {
+    /// Counts a line, and decides whether it is written.
     fn line(&mut self, now: Instant) -> LogDecision {
         if self.left_out == 0 && self.began.is_none_or(|began| now.duration_since(began) >= WINDOW) {
             *self = Self { began: Some(now), lines: 0, left_out: 0 };
@@ -233,13 +237,13 @@ impl Window {
         if self.left_out == 1 { LogDecision::LeaveFirst } else { LogDecision::Leave }
     }
 
-    /// Begins anew. Gives how many lines were left out.
+    /// Ends the window. Returns the number of lines that were left out.
     fn end(&mut self) -> u64 {
         std::mem::take(self).left_out
     }
 }
 
-/// What a client says of itself comes as text fields, which both forms of the log escape.
+/// Writes the line. Texts from the client are text fields, which both log formats escape.
 fn log(reason: Reason, client: &Client<'_>) {
     let Client { peer, mount, origin } = *client;
     let (mount, origin) = (beginning(mount), origin.map(beginning));
@@ -261,13 +265,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_a_second_are_bounded_and_what_is_left_out_is_counted() {
+    fn lines_of_a_second_are_bounded_and_further_ones_are_counted() {
         let (mut window, start) = (Window::default(), Instant::now());
         for _ in 0..LINES_MAX {
             assert_eq!(window.line(start), LogDecision::Write);
         }
         assert_eq!((window.line(start), window.line(start)), (LogDecision::LeaveFirst, LogDecision::Leave));
-        // Until that is told, nothing else is: the order of the log is that of the clients.
+        // Until these are reported, no line is written: the log keeps the order of the clients.
         assert_eq!(window.line(start + 2 * WINDOW), LogDecision::Leave);
         assert_eq!(window.end(), 3);
         assert_eq!(window.line(start + 2 * WINDOW), LogDecision::Write);
@@ -293,11 +297,11 @@ mod tests {
         assert_eq!(names.len(), Reason::ALL.len());
         tokio::time::sleep(2 * WINDOW).await;
         let left = tally.reasons[Reason::Origin as usize].with_window(Window::end);
-        assert_eq!(left, 0, "what was left out has been told");
+        assert_eq!(left, 0, "the lines that were left out have been reported");
     }
 
     #[test]
-    fn what_a_client_says_is_cut() {
+    fn texts_from_a_client_are_cut() {
         assert_eq!(beginning(&"é".repeat(300)), "é".repeat(200));
         assert_eq!(beginning("short"), "short");
     }

@@ -6,21 +6,22 @@ use tokio::time::{Instant, sleep_until};
 
 use super::LATE;
 
-/// The pieces that a time is waited for in: a gap is seen by the piece that ends too late, and only that piece is waited for anew.
+/// The number of pieces into which a wait is divided. A piece that ends too late shows a gap, and only that piece is
+/// repeated.
 const PIECES: u32 = 6;
 
-/// The last piece at most. Whatever lay unread when the others were over is read and handled within it.
+/// The longest last piece. Messages that are unread when the other pieces have ended are read and handled within it.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Pieces that may be waited for anew, so that a host that is late at each of them for want of processors still comes to an end.
+/// The most repeated pieces. So the wait ends even if the host has too little CPU time and is late at every piece.
 const ANEW_MAX: u32 = 32;
 
-/// A deadline, of which only the time counts in which the host ran.
+/// A deadline that counts only the time in which the host ran.
 #[derive(Debug)]
 pub struct AwakeDeadline {
     piece: Duration,
     look: Duration,
-    /// Pieces that are still to be waited for, without the look.
+    /// The number of pieces left, without the last one.
     left: u32,
     is_looking: bool,
     anew: u32,
@@ -28,7 +29,7 @@ pub struct AwakeDeadline {
 }
 
 impl AwakeDeadline {
-    /// A deadline that is so far away.
+    /// Creates a deadline `time` from now.
     #[must_use]
     pub fn new(time: Duration) -> Self {
         let look = (time / 8).min(LOOK);
@@ -36,13 +37,13 @@ impl AwakeDeadline {
         Self { piece, look, left: PIECES, is_looking: false, anew: 0, until: Instant::now() + piece }
     }
 
-    /// When to ask next whether it [is over](Self::is_over).
+    /// Returns the time at which to call [`is_over`](Self::is_over) next.
     #[must_use]
     pub fn until(&self) -> Instant {
         self.until
     }
 
-    /// Whether the time has passed. It is asked once [`until`](Self::until) has come.
+    /// Whether the time has passed. Call this when [`until`](Self::until) has come.
     pub fn is_over(&mut self) -> bool {
         let now = Instant::now();
         if now < self.until {
@@ -62,21 +63,21 @@ impl AwakeDeadline {
     }
 }
 
-/// Waits for so long.
+/// Waits for `time`.
 pub async fn sleep(time: Duration) {
-    let mut patience = AwakeDeadline::new(time);
+    let mut deadline = AwakeDeadline::new(time);
     loop {
-        sleep_until(patience.until()).await;
-        if patience.is_over() {
+        sleep_until(deadline.until()).await;
+        if deadline.is_over() {
             return;
         }
     }
 }
 
-/// What `work` gives, unless that takes longer than `time`.
+/// Returns the result of `work`, or `None` if `work` takes longer than `time`.
 pub async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
-        // What is done is done, even if the time is over too.
+        // A result counts even if the time is over too.
         biased;
         done = work => Some(done),
         () = sleep(time) => None,
@@ -92,7 +93,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[tokio::test(start_paused = true)]
-    async fn a_time_in_which_the_host_runs_is_waited_for_exactly() {
+    async fn without_a_gap_the_wait_has_the_exact_length() {
         let start = Instant::now();
         sleep(MINUTE).await;
         let waited = start.elapsed();
@@ -103,33 +104,33 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_gap_moves_the_deadline() {
-        let mut patience = AwakeDeadline::new(MINUTE);
-        // An hour passes at once, as it does for a process that was stopped.
+        let mut deadline = AwakeDeadline::new(MINUTE);
+        // An hour passes at once, as for a process that was stopped.
         advance(60 * MINUTE).await;
-        assert!(!patience.is_over());
+        assert!(!deadline.is_over());
         let went_on = Instant::now();
-        while !patience.is_over() {
-            sleep_until(patience.until()).await;
+        while !deadline.is_over() {
+            sleep_until(deadline.until()).await;
         }
-        assert!(went_on.elapsed() >= MINUTE - LOOK, "all of it was waited for: {:?}", went_on.elapsed());
+        assert!(went_on.elapsed() >= MINUTE - LOOK, "the whole time must pass again: {:?}", went_on.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_has_come_during_a_gap_is_handled_before_the_time_is_over() {
+    async fn a_message_that_came_during_a_gap_is_handled_before_the_time_is_over() {
         let (send, receive) = tokio::sync::oneshot::channel();
         let waiting = tokio::spawn(within(MINUTE, receive));
         tokio::task::yield_now().await;
         advance(60 * MINUTE).await;
         tokio::task::yield_now().await;
-        send.send(7).expect("it waits still");
+        send.send(7).expect("it still waits");
         assert_eq!(waiting.await.expect("no panic"), Some(Ok(7)));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_host_that_is_always_late_comes_to_an_end() {
-        let mut patience = AwakeDeadline::new(Duration::from_secs(1));
+    async fn a_wait_ends_on_a_host_that_is_always_late() {
+        let mut deadline = AwakeDeadline::new(Duration::from_secs(1));
         let mut asked = 0;
-        while !patience.is_over() {
+        while !deadline.is_over() {
             advance(Duration::from_secs(2)).await;
             asked += 1;
         }

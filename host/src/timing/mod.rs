@@ -1,8 +1,9 @@
 //! Deadlines that count only the time in which this host ran.
 //!
-//! A host may stand still: SIGSTOP, a paused container, a virtual machine that moves. When it goes on, its timers have expired, but
-//! what its peers sent meanwhile lies unread, and may even be on its way still. A deadline that is about a peer must not count such
-//! a gap, and what has come must be read before the peer is judged.
+//! A host may be suspended: by SIGSTOP, in a paused container, or in a virtual machine that is moved. When it resumes,
+//! its timers have expired, but the messages that its peers sent meanwhile are unread, and some may still be in
+//! transit. A deadline for a peer must not count such a gap. The host must read these messages before it decides that
+//! the peer is too late.
 
 mod awake;
 mod deadline;
@@ -12,5 +13,5 @@ pub use deadline::{AwakeDeadline, sleep, within};
 
 use std::time::Duration;
 
-/// A timer that fires so much too late shows that the host stood still. It is far more than a host that is merely busy takes.
+/// A timer that fires later than this shows that the host was suspended. A host that is only busy is never that late.
 const LATE: Duration = Duration::from_millis(100);

@@ -124,7 +124,7 @@ async fn of_an_unloaded_plugin_nothing_says_that_it_serves() -> Result<()> {
     host.shows("the file is gone", |shown| shown["plugins"]["echo"]["file_is_gone"] == true).await?;
     let shown = plugins(&[])?.output;
     ensure!(shown.contains("plugin echo: not served") && shown.contains("its file is gone"), "{shown}");
-    ensure!(!shown.contains("goes on serving"), "{shown}");
+    ensure!(!shown.contains("continues to serve"), "{shown}");
     let line = host.log().find(mark, "its file is gone", |line| line.message().starts_with("plugin_file_gone")).await?;
     ensure!(line.message().ends_with("it is not served"), "{}", line.text);
     host.stop().await?;

@@ -142,7 +142,7 @@ async fn a_plugin_that_is_no_gatekeeper_takes_no_gatekeepers_place() -> Result<(
     let host = guarded().await?;
     let plugin = Crafted::serving("new:*").build()?;
     let why = host.refusal("gate", &plugin).await?;
-    ensure!(why.contains("it is no gatekeeper, but `gate` was one"), "{why}");
+    ensure!(why.contains("it is not a gatekeeper, but `gate` was one"), "{why}");
     ensure!(knocked(&host).await? == 418, "the gatekeeper goes on");
     let mut host = host.restart(Signal::KILL).await?;
     ensure!(knocked(&host).await? == 503, "nor at a start");
@@ -154,7 +154,7 @@ async fn a_plugin_that_is_no_gatekeeper_takes_no_gatekeepers_place() -> Result<(
         // The other way round: a plugin becomes a gatekeeper, and a rollback mustn't open the mount.
         ensure!(host.put("gate", &Gate::Refuses.build()?).await? == Loading::Done(2));
         let ended = plugins(&host, &["rollback", "gate"])?;
-        ensure!(ended.code == Some(1) && ended.errors.contains("mounts would stand open"), "{ended:?}");
+        ensure!(ended.code == Some(1) && ended.errors.contains("mounts would be open to everyone"), "{ended:?}");
         ensure!(knocked(&host).await? == 418, "the gatekeeper goes on");
         // And once more after a restart with the plugin in its place.
         fs::write(host.plugin_file("gate"), &plugin)?;

@@ -357,7 +357,7 @@ async fn a_client_that_does_not_read() -> Result<()> {
 #[tokio::test]
 async fn a_client_that_takes_nothing() -> Result<()> {
     let setup = Setup::new().guests(&["echo"])?.limit("outbox_bytes", 1 << 30).limit("outbox_frames", 1 << 20);
-    let host = setup.limit("idle_ms", 500).start().await?;
+    let host = setup.limit("idle_ms", 2000).start().await?;
     let mut sloth = host.knock().receive_buffer(16 << 10).connect().await?;
     sloth.join("echo:1", &json!({})).await?;
     let mut bob = host.connect().await?;

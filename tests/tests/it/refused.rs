@@ -15,7 +15,10 @@ async fn refuses(cases: Vec<(&'static str, Vec<u8>, &'static str)>) -> Result<()
     for (count, (what, bytes, words)) in cases.into_iter().enumerate() {
         let why = host.refusal("echo", &bytes).await.context(what)?;
         ensure!(why.contains(words), "{what}: {why}");
-        ensure!(why.contains("echo.wasm") && why.ends_with("(the running generation goes on)"), "{what}: {why}");
+        ensure!(
+            why.contains("echo.wasm") && why.ends_with("(the running generation continues to serve)"),
+            "{what}: {why}"
+        );
         let shows = |shown: &Value| {
             let echo = &shown["plugins"]["echo"];
             echo["generation"] == 1 && echo["last_error"].as_str().is_some_and(|why| why.contains(words))
@@ -44,8 +47,8 @@ async fn files_that_are_no_component() -> Result<()> {
         ("nothing", Vec::new(), "it is not WebAssembly; give a component"),
         ("a script", b"#!/bin/sh\necho hello\n".to_vec(), "it is not WebAssembly; give a component"),
         ("a module", component("(module)")?, "wrap it with `wasm-tools component new`"),
-        ("half of a plugin", half, "only half there"),
-        ("all of a plugin but a byte", damaged, "only half there"),
+        ("half of a plugin", half, "damaged or incomplete"),
+        ("all of a plugin but a byte", damaged, "damaged or incomplete"),
     ])
     .await
 }
@@ -75,8 +78,9 @@ async fn components_for_another_contract() -> Result<()> {
     let other = "(component (instance $i) (export \"other:thing/x@1.0.0\" (instance $i)))";
     let wasi = "(component (import \"wasi:cli/exit@0.2.0\" (instance)) (instance $i) \
                 (export \"bennu:channel/channel@0.1.0\" (instance $i)))";
-    let newer = "was built for version 0.2.0 of the contract and this host speaks 0.1.0; use a newer host";
-    let older = "was built for version 0.0.9 of the contract and this host speaks 0.1.0; build it against this host's";
+    let newer = "was built for version 0.2.0 of the contract, but this host supports 0.1.0; use a newer host";
+    let older =
+        "was built for version 0.0.9 of the contract, but this host supports 0.1.0; build it against this host's";
     refuses(vec![
         ("a newer contract", built_for("0.2.0")?, newer),
         ("a newer patch of the contract", built_for("0.1.1")?, "use a newer host"),
@@ -119,12 +123,12 @@ async fn components_of_the_wrong_shape() -> Result<()> {
         .importing("bennu:channel/host@0.1.0", "sing");
     let empty = "(component (instance $i) (export \"bennu:channel/channel@0.1.0\" (instance $i)))";
     refuses(vec![
-        ("an export without functions", component(empty)?, "its export `channel` is not of the shape"),
+        ("an export without functions", component(empty)?, "its export `channel` does not have the type"),
         ("no terminate", lacking.build()?, "`terminate`"),
-        ("describe gives bytes", describing.build()?, "its export `channel` is not of the shape"),
-        ("a stop for another motive", renamed.build()?, "its export `channel` is not of the shape"),
-        ("decisions are bytes", deciding.build()?, "its export `handle-out` is not of the shape"),
-        ("a function that this host lacks", singing.build()?, "it asks for what this host does not give"),
+        ("describe gives bytes", describing.build()?, "its export `channel` does not have the type"),
+        ("a stop for another motive", renamed.build()?, "its export `channel` does not have the type"),
+        ("decisions are bytes", deciding.build()?, "its export `handle-out` does not have the type"),
+        ("a function that this host lacks", singing.build()?, "it imports something that this host does not provide"),
     ])
     .await
 }
@@ -135,8 +139,8 @@ async fn plugins_that_cannot_be_asked() -> Result<()> {
     refuses(vec![
         ("describe traps", Crafted::default().describing_by("unreachable").build()?, "its `describe` failed with trap"),
         ("describe loops", Crafted::default().describing_by(forever).build()?, "its `describe` failed with deadline"),
-        ("it traps at once", Crafted::serving("new:*").starting_with("unreachable").build()?, "no instance of it"),
-        ("it loops at once", Crafted::serving("new:*").starting_with("(loop br 0)").build()?, "no instance of it"),
+        ("it traps at once", Crafted::serving("new:*").starting_with("unreachable").build()?, "be instantiated"),
+        ("it loops at once", Crafted::serving("new:*").starting_with("(loop br 0)").build()?, "be instantiated"),
     ])
     .await
 }
@@ -151,8 +155,12 @@ async fn descriptions_that_make_no_sense() -> Result<()> {
         ("a star in the middle", Crafted::serving("a*b"), "a star may stand only at the end"),
         ("the heartbeat's topic", Crafted::serving("phoenix"), "belongs to the protocol's heartbeat"),
         ("a pattern twice", Crafted::serving("a").route("b").route("a"), "the pattern `a` twice"),
-        ("an unknown option", Crafted::serving("a").option("speed", "high"), "it knows `turns`"),
-        ("an unknown value", Crafted::serving("a").option("turns", "mine"), "allowed are `member` and `topic`"),
+        ("an unknown option", Crafted::serving("a").option("speed", "high"), "the known options are `turns`"),
+        (
+            "an unknown value",
+            Crafted::serving("a").option("turns", "mine"),
+            "the allowed values are `member` and `topic`",
+        ),
         ("too many routes", many, "`describe` names 257 routes; at most 256"),
         ("too many events", curious, "intercepts 65 events; at most 64"),
         ("nobody to ask", Crafted::serving("a").intercepting("e"), "doesn't export `handle-out`"),
@@ -171,7 +179,7 @@ async fn topics_of_another_plugin() -> Result<()> {
     )
     .await?;
     let why = host.refusal("chat", &places::guest("echo")?).await?;
-    ensure!(why.contains("belongs to the plugin `echo` already; give one of the two another topic"), "{why}");
+    ensure!(why.contains("already belongs to the plugin `echo`; give one of them another topic"), "{why}");
     cast.play("alice > new_msg {\"body\": \"hi\"}\nalice < new_msg …\nalice < ok …").await?;
     // A part of another's topics is another thing: the longer pattern has it.
     let part = host.put("part", &Crafted::serving("room:vip:*").build()?).await?;

@@ -97,7 +97,7 @@ async fn a_build_that_cant_read_the_durable_rooms_is_taken_back_after_a_restart(
         check(&host, "bob > join count:1\nbob < ok {}\nbob > get\nbob < ok {\"sum\": 9}").await?;
         let plugin = stands(&host, "proved").await?;
         let why = plugin["last_error"].as_str().unwrap_or_default();
-        ensure!(plugin["generation"] == 1 && why.contains("until then the build before it serves"), "{plugin}");
+        ensure!(plugin["generation"] == 1 && why.contains("until then the previous build serves"), "{plugin}");
         host.stop().await?;
     }
     Ok(())
@@ -321,7 +321,7 @@ async fn a_way_back_that_is_lost_is_said_and_found_again_with_the_old_build() ->
         Ok(fs::write(host.plugin_file("counter"), second)?)
     });
     let host = host.await?;
-    let lost = |line: &bennu_tests::Line| line.message().contains("there is no way back to it");
+    let lost = |line: &bennu_tests::Line| line.message().contains("no rollback to it is possible");
     host.log().find(0, "a word about it", lost).await?;
     let plugin = stands(&host, "on-probation").await?;
     ensure!(plugin["generation"] == 1 && plugin["probation"]["instead"].is_null(), "{plugin}");

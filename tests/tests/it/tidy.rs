@@ -111,8 +111,11 @@ fn no_type_has_a_retired_name() -> Result<()> {
 /// The name of the type that a line defines.
 fn defined_type(line: &str) -> Option<&str> {
     let is_keyword = |word: &&str| ["struct", "enum", "trait", "type", "union"].contains(word);
-    let mut words =
-        line.split_whitespace().skip_while(|word| word.starts_with("pub") || *word == "super)" || *word == "in");
+    let line = match line.trim_start().strip_prefix("pub(") {
+        Some(rest) => rest.split_once(')')?.1,
+        None => line,
+    };
+    let mut words = line.split_whitespace().skip_while(|word| *word == "pub");
     words.next().filter(is_keyword)?;
     let name = words.next()?;
     Some(name.split(|character: char| !character.is_alphanumeric()).next().unwrap_or(name))

@@ -200,7 +200,7 @@ async fn a_build_that_fails_on_one_event_goes_back_and_is_remembered() -> Result
     // The same bytes are refused from now on, also by another name of the file's change.
     let faulty = places::guest("variants/counter-v1-faulty")?;
     let Loading::Refused(why) = host.put("counter", &faulty).await? else { anyhow::bail!("it was taken again") };
-    ensure!(why.contains("was taken back after 4 faults; `bennu plugins reload counter`"), "{why}");
+    ensure!(why.contains("was rolled back automatically after 4 faults; `bennu plugins reload counter`"), "{why}");
     drop(cast);
 
     // Also at the next start, where the build that had proved itself serves, though its file is gone.
@@ -218,7 +218,7 @@ async fn a_build_that_fails_on_one_event_goes_back_and_is_remembered() -> Result
     .await?;
     let shown = host.inspect().await?;
     let error = shown["plugins"]["counter"]["last_error"].as_str().unwrap_or_default().to_owned();
-    ensure!(error.contains("until then the build before it serves"), "{shown}");
+    ensure!(error.contains("until then the previous build serves"), "{shown}");
 
     // Until somebody asks for it by name.
     let port = host.address().to_string();

@@ -1,4 +1,4 @@
-//! What a guest may ask for, and who is online: effects go into the call's record.
+//! Imports that ask for effects, and those that read presences. Effects go into the call's record.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! What a guest may ask of the host: the implementation of the contract's imports.
+//! The functions that a guest imports from the host, as the contract declares them.
 //!
-//! Reads are answered at once; effects go into the call's record. An error ends the call: wasmtime unwinds the guest, and
-//! the fault comes out at the other end.
+//! Reads return at once, except those of the store. Effects go into the call's record. An error ends the call:
+//! wasmtime unwinds the guest, and the host gets the fault as the call's result.
 
 mod effects;
 mod reads;
@@ -16,7 +16,7 @@ use crate::protocol::Pattern;
 impl types::Host for Guest {}
 
 impl Guest {
-    /// A topic, or a socket's id, that the plugin may act upon: one of its own routes, or granted.
+    /// Checks that the plugin may act on a topic or a socket id: one that its own routes or its grants match.
     fn check_reachable(&self, doing: &str, topic: &str) -> Result<(), Fault> {
         let context = &self.context;
         if context.own.iter().chain(context.origin.publish.iter()).any(|pattern| pattern.matches(topic)) {
@@ -26,7 +26,7 @@ impl Guest {
         Err(Fault::failed(format!("{doing} `{topic}` isn't granted; add it to `plugins.{name}.publish`")))
     }
 
-    /// A topic that the plugin may read about and hear.
+    /// Checks that the plugin may read about a topic and subscribe to it.
     fn check_readable(&self, topic: &str) -> Result<(), Fault> {
         let context = &self.context;
         if context.own.iter().chain(context.origin.read.iter()).any(|pattern| pattern.matches(topic)) {
@@ -41,7 +41,7 @@ impl Guest {
     }
 }
 
-/// Whether a pattern matches every topic with a prefix.
+/// Returns whether a pattern matches every topic with this prefix.
 fn matches_all(pattern: &Pattern, prefix: &str) -> bool {
     matches!(pattern, Pattern::Prefix(granted) if prefix.starts_with(&**granted))
 }

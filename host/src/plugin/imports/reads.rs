@@ -1,4 +1,4 @@
-//! What a guest may read: of its host, its member, other topics, and tokens.
+//! Imports that read: from the host, the member, other topics, and tokens.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ impl host::Host for Guest {
     }
 
     fn random(&mut self) -> Result<u64> {
-        Ok(getrandom::u64().map_err(|error| Fault::failed(format!("no random number: {error}")))?)
+        Ok(getrandom::u64().map_err(|error| Fault::failed(format!("no random number is available: {error}")))?)
     }
 
     fn configuration(&mut self) -> Result<String> {
@@ -45,7 +45,7 @@ impl Guest {
     fn member(&self) -> Result<&Arc<Member>> {
         match &self.subject {
             Subject::Member(member) => Ok(member),
-            _ => Err(Fault::failed("a member was asked about in a callback that has none").into()),
+            _ => Err(Fault::failed("this callback has no member").into()),
         }
     }
 }
@@ -81,7 +81,7 @@ impl member::Host for Guest {
     }
 }
 
-/// The most members or topics that are listed at once.
+/// The maximum number of members or topics in one list.
 const LISTED_MAX: u32 = 1000;
 
 fn most(limit: u32) -> usize {

@@ -1,4 +1,4 @@
-//! What a gatekeeper may read of the request that it decides about.
+//! Imports with which a gatekeeper reads the request that it decides about.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ impl Guest {
     fn request(&self) -> Result<&Arc<Request>> {
         match &self.subject {
             Subject::Request(request) => Ok(request),
-            _ => Err(Fault::failed("a request was asked about in a callback that has none").into()),
+            _ => Err(Fault::failed("this callback has no connection request").into()),
         }
     }
 }

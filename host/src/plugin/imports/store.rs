@@ -1,4 +1,4 @@
-//! A plugin's storage: reads and writes go into the call's draft.
+//! Imports of the store: reads and writes go into the call's draft.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -12,13 +12,13 @@ use crate::contract::{Fault, FaultKind};
 use crate::store::{Direction, Draft, ReadError, Scan};
 
 impl Guest {
-    /// The call's draft, begun when it is first asked for: most calls have none.
+    /// Returns the call's draft. It is created at the first use, because most calls don't use the store.
     fn draft(&mut self, wants_to_write: bool) -> Result<&mut Draft, Fault> {
         let Storage::Open { may_write, draft } = &mut self.storage else {
-            return Err(Fault::failed("the store was asked in a callback that has none"));
+            return Err(Fault::failed("this callback has no access to the store"));
         };
         if wants_to_write && !*may_write {
-            return Err(Fault::failed("the store was written to in a callback that only reads"));
+            return Err(Fault::failed("this callback may only read the store"));
         }
         let context = &self.context;
         Ok(draft.get_or_insert_with(|| Box::new(context.store.begin(&context.origin.owner))))
@@ -66,7 +66,7 @@ impl store::Host for Guest {
     }
 }
 
-/// What comes of a read, and whether it had to wait for the disk.
+/// Returns the result of a read, and whether the read had to wait for the disk.
 async fn waited<T>(read: impl Future<Output = T>) -> (T, bool) {
     let (mut read, mut has_waited) = (pin!(read), false);
     let done = poll_fn(|context| {

@@ -1,4 +1,4 @@
-//! Wishes granted: what operators ask of single plugins.
+//! Runs the commands of operators.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use super::{Library, scan};
 use crate::routes::Conflict;
 
 impl Library {
-    /// Does what was asked for, and answers when it is done: a reload and a rollback once the load that they need has come to its
-    /// end, all else at once.
+    /// Runs a command, and answers when it is done. A reload or a rollback may need a load; then the answer follows
+    /// when the load has ended.
     pub(super) fn run(&mut self, CommandRequest { plugin, command, answer }: CommandRequest) {
         self.review();
         let granted = match command {
@@ -21,7 +21,7 @@ impl Library {
             Command::Forget => self.forget(&plugin),
         };
         self.refuse_candidates();
-        // Who asked may have gone.
+        // The operator may have disconnected.
         let _ = answer.send(granted);
     }
 
@@ -44,9 +44,9 @@ impl Library {
         entry.candidate = None;
         entry.is_unloaded = true;
         if let Some(serving) = entry.serving.take() {
-            // A mount must not stand open for it.
+            // Mounts that depended on this gatekeeper must not be open to everyone now.
             entry.is_missed = entry.is_missed || serving.gatekeeper().is_some();
-            // It goes on when the plugin is loaded again.
+            // The probation continues when the plugin is loaded again.
             entry.recalled = serving.trial.filter(|trial| trial.probation.can_roll_back());
             entry.previous = None;
         }
@@ -60,33 +60,33 @@ impl Library {
             status.standing = None;
             status.probation = None;
         });
-        // Its topics are free for those that wanted them.
+        // Other plugins' candidates may now serve its topics.
         self.publish_candidates();
         Ok(())
     }
 
-    /// A generation on probation is taken back, by hand; after it, the generation before serves again. A load of this plugin that
-    /// is under way is given up: what is wanted is an older build, until the file changes once more.
+    /// Rolls a plugin back: if the serving generation is on probation, to the build before the probation, and
+    /// otherwise to the previous generation. A running load of the plugin is cancelled, because the operator wants an
+    /// older build until the file changes again.
     fn roll_back(&mut self, name: &str, answer: Answer) {
         let granted = match self.build_before(name) {
-            Ok(Some((before, is_judge))) => self.roll_back_to(name, before, is_judge),
-            // It has served before the host's start, and is loaded first.
+            Ok(Some((before, ends_probation))) => self.roll_back_to(name, before, ends_probation),
+            // That build served before the host's start, so it is loaded first.
             Ok(None) => return self.recall_before(name, answer),
             Err(denied) => Err(denied),
         };
         self.refuse_candidates();
-        // Who asked may have gone.
+        // The operator may have disconnected.
         let _ = answer.send(granted);
     }
 
-    /// What a rollback leads to, where it is loaded: the build that the one that serves has to prove itself against, or the one
-    /// that served before.
+    /// Returns the target of a rollback, if it is loaded, and whether the rollback ends a probation.
     fn build_before(&self, name: &str) -> Result<Option<(Arc<Loaded>, bool)>, CommandError> {
         let entry = self.plugins.get(name).ok_or(CommandError::Unknown)?;
         match entry.serving.as_ref().and_then(|serving| serving.trial.as_ref()) {
-            Some(Trial { against: Against::Build(judge), .. }) => Ok(Some((Arc::clone(judge), true))),
+            Some(Trial { against: Against::Build(previous), .. }) => Ok(Some((Arc::clone(previous), true))),
             Some(Trial { against: Against::Lost(digest), .. }) => {
-                let why = format!("the build before, {digest}, can't be loaded any more; the log says why");
+                let why = format!("the previous build, {digest}, can't be loaded any more; the log says why");
                 Err(CommandError::Refused(why))
             }
             Some(Trial { against: Against::Nothing, .. }) | None => {
@@ -95,10 +95,10 @@ impl Library {
         }
     }
 
-    fn roll_back_to(&mut self, name: &str, before: Arc<Loaded>, is_judge: bool) -> Result<(), CommandError> {
+    fn roll_back_to(&mut self, name: &str, before: Arc<Loaded>, ends_probation: bool) -> Result<(), CommandError> {
         self.check_gatekeeper(name, &before)?;
         let conflict = |conflict: Conflict| CommandError::Refused(conflict.to_string());
-        if is_judge {
+        if ends_probation {
             self.publish_previous(name, &before).map_err(conflict)?;
         } else {
             self.serve_again(name, before).map_err(conflict)?;
@@ -108,8 +108,8 @@ impl Library {
         Ok(())
     }
 
-    /// Publishes a generation that has served before, perhaps since the one that serves has failed in a probation. There is
-    /// nothing before it then: what failed is nothing to go back to, and a second wish doesn't lead forth again.
+    /// Publishes a generation that has served before. Afterwards no rollback is possible, because the build that was
+    /// rolled back can't be the target of another rollback.
     pub(super) fn serve_again(&mut self, name: &str, loaded: Arc<Loaded>) -> Result<(), Conflict> {
         let trial = self.unless_known(name, &loaded.digest.to_string());
         let entry = self.plugins.entry(name.to_owned()).or_default();
@@ -119,7 +119,8 @@ impl Library {
             self.plugins.entry(name.to_owned()).or_default().candidate = waiting;
             return Err(conflict);
         }
-        // The verdict comes first there: what the other has taken over, this one is never given.
+        // `publish` records and ends the probation first. So the older generation never gets a state that the newer
+        // one has upgraded.
         self.publish(&names);
         if let Some(entry) = self.plugins.get_mut(name) {
             entry.previous = None;

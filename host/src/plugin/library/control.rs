@@ -1,29 +1,30 @@
-//! What operators ask of the library: reload, unload, roll back, forget. One task owns all plugins, so they ask by messages.
+//! The commands of operators to the library: reload, unload, roll back, forget. They are sent as messages, because
+//! one task owns all plugins.
 
 use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
-/// What is asked of a plugin.
+/// A command for one plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Load its file anew, changed or not. It also takes back an unloading.
+    /// Loads the plugin's file again, changed or not. This also ends an unloading.
     Reload,
-    /// Serve it no more, until a reload is asked for or the host starts anew.
+    /// Stops serving the plugin until a reload or the host's next start.
     Unload,
-    /// Let the generation before this one serve again, until the file changes.
+    /// Lets the previous generation serve again, until the file changes.
     Rollback,
-    /// It is gone for good: forget it, and that it was a gatekeeper.
+    /// Removes the records of a plugin that is gone for good, including the fact that it was a gatekeeper.
     Forget,
 }
 
-/// Why a wish wasn't granted.
+/// The reason why a command failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandError {
-    /// There is no plugin of that name.
+    /// There is no plugin with that name.
     Unknown,
-    /// Something keeps it from it; the running generation goes on.
+    /// The library refused the command for this reason. The running generation continues to serve.
     Refused(String),
     /// The host is stopping.
     Stopping,
@@ -32,7 +33,7 @@ pub enum CommandError {
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown => write!(f, "there is no plugin of that name"),
+            Self::Unknown => write!(f, "there is no plugin with that name"),
             Self::Refused(why) => f.write_str(why),
             Self::Stopping => write!(f, "the host is stopping"),
         }
@@ -41,21 +42,21 @@ impl fmt::Display for CommandError {
 
 impl std::error::Error for CommandError {}
 
-/// A wish with its plugin, and where the answer goes.
+/// A command with its plugin, and the channel for the answer.
 pub(super) struct CommandRequest {
     pub(super) plugin: String,
     pub(super) command: Command,
     pub(super) answer: oneshot::Sender<Result<(), CommandError>>,
 }
 
-/// Wishes that wait; past it who asks waits too.
+/// The maximum number of commands in the channel. Above it, senders wait.
 const WAITING_MAX: usize = 16;
 
-/// Asks the library. Cloning shares it.
+/// Sends commands to the library. Clones send to the same library.
 #[derive(Clone)]
 pub struct Control {
     asked: mpsc::Sender<CommandRequest>,
-    /// Told where all files are to be looked at anew.
+    /// Notified when all files must be read again.
     pub(super) look: Arc<Notify>,
 }
 
@@ -65,16 +66,17 @@ impl Control {
         (Self { asked, look: Arc::default() }, receiver)
     }
 
-    /// Has all plugins' files read anew, whether they seem to have changed or not. A plugin whose file holds what serves
-    /// already is left alone.
+    /// Makes the library read the files of all plugins again, changed or not. If a file contains the build that
+    /// already serves, nothing else happens.
     pub fn look_anew(&self) {
         self.look.notify_one();
     }
 
-    /// Asks, and waits until it is done: what is called from then on is served by what was asked for.
+    /// Sends a command and waits until it is done. Every later call runs on the generation that the command has
+    /// published.
     ///
     /// # Errors
-    /// Why it wasn't done.
+    /// Returns the reason why the command failed.
     pub async fn ask(&self, plugin: &str, command: Command) -> Result<(), CommandError> {
         let (answer, answered) = oneshot::channel();
         let asked = CommandRequest { plugin: plugin.to_owned(), command, answer };

@@ -1,8 +1,8 @@
-//! Loads under way. Each reads and compiles one plugin's file in a task of its own, so that the library's loop goes on meanwhile:
-//! bad builds are taken back, and operators are answered. Only the loop decides what becomes of a result, and publishes it.
+//! Loads of plugins. Each load reads and compiles one plugin's file in a task of its own. Meanwhile the library's
+//! loop can roll back bad builds and answer operators. Only the loop decides about a result, and publishes it.
 //!
-//! A plugin has at most one load under way. A load that begins for it replaces the one before: the last save wins, and the result
-//! of a load that was replaced is dropped.
+//! A plugin has at most one running load. A new load replaces the running one, so the last save wins. The result of a
+//! replaced load is dropped.
 
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -23,34 +23,34 @@ use super::control::CommandError;
 use super::recall::{Recall, Recalled};
 use super::{Library, Rejection, Serving};
 
-/// Where the answer to a wish goes.
+/// The channel for the answer to a command.
 pub(super) type Answer = oneshot::Sender<Result<(), CommandError>>;
 
-/// Why a build is loaded.
+/// The reason for a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Why {
-    /// It has changed.
+    /// The file has changed.
     Changed,
-    /// It was so new when it was read that it may have changed since without getting another stamp.
+    /// The file was so new when it was read that it may have changed since without getting another stamp.
     Doubtful,
-    /// An operator asked for it, changed or not.
+    /// An operator asked for a reload, whether the file has changed or not.
     Asked,
-    /// An operator asked for the build before the one that serves, which is on the disk alone.
+    /// An operator asked for a rollback to an earlier build that is only on the disk.
     RollBack,
 }
 
-/// A load under way.
+/// A running load.
 pub(super) struct Job {
     number: u64,
     pub(super) path: PathBuf,
     pub(super) why: Why,
-    /// Whether its file is being read. A change until that is done is part of what it reads.
+    /// Whether the file is being read. A change before the reading ends belongs to this load.
     pub(super) is_reading: bool,
-    /// What it loads, once that is known.
+    /// The build that is loaded, once it is known.
     pub(super) build: Option<Digest>,
-    /// What served when it began.
+    /// For a rollback: the build that served when the load began.
     pub(super) serves: Option<Digest>,
-    /// Whether it has replaced a load of the file.
+    /// Whether this load has replaced a load of the file.
     pub(super) has_replaced: bool,
     pub(super) answers: Vec<Answer>,
     task: AbortHandle,
@@ -60,15 +60,16 @@ pub(super) struct Job {
 pub(super) struct Jobs {
     tasks: JoinSet<Done>,
     begun: u64,
-    /// For loads of changed files. It bounds the components in memory, and the threads that compile.
+    /// The permits for loads of changed files. They limit the number of components in memory and of compiling
+    /// threads.
     places: Arc<Semaphore>,
-    /// One place more for reloads that operators ask for, and one for rollbacks. Otherwise they would wait behind many changed
-    /// files.
+    /// One more permit for reloads by operators, and one for rollbacks. Otherwise these would wait behind many
+    /// changed files.
     asked: Arc<Semaphore>,
     rollbacks: Arc<Semaphore>,
 }
 
-/// What a task gives.
+/// The result of a task.
 pub(super) struct Done {
     name: String,
     number: u64,
@@ -80,55 +81,56 @@ enum LoadStep {
     Loaded(Box<Outcome>),
 }
 
-/// Held until a load's last component is compiled.
+/// A permit that is held until the last component of a load is compiled.
 type Place = Arc<OwnedSemaphorePermit>;
 
-/// A file's content.
+/// The content of a file.
 struct Content {
     stamp: Stamp,
     bytes: Bytes,
     digest: Digest,
 }
 
-/// What a task is to load.
+/// The instructions for a task.
 struct Order {
     component: Component,
-    /// What is loaded before it, so that it can prove itself against that.
+    /// The previous build, which is loaded first, because this one is on probation against it.
     recall: Option<Recall>,
-    /// What the generation is told of itself, and the one after it.
+    /// The origin of this generation, and that of the next one.
     origins: Result<[Arc<Origin>; 2]>,
-    /// Why it isn't the file's content, if it isn't.
+    /// The reason why the build isn't the file's content, if it isn't.
     instead: Option<String>,
 }
 
-/// A component, or where it is found.
+/// A component, or a function that reads it.
 enum Component {
-    /// The file's content, and what keeps it for a later start.
+    /// The file's content, and a function that stores it for a later start.
     Content(Bytes, Digest, Box<dyn FnOnce() + Send>),
-    /// One that was kept.
+    /// A kept component.
     Kept(LoadKept),
 }
 
-/// What has become of an order.
+/// The result of an order.
 struct Outcome {
     loaded: Result<Loaded>,
     recalled: Option<Recalled>,
-    /// What the bytes look like, if they couldn't be loaded.
+    /// Whether the bytes may be a gatekeeper's, if they couldn't be loaded.
     likeness: Likeness,
     instead: Option<String>,
 }
 
-/// What becomes of a file that was read.
+/// The next step for a file that was read.
 enum Next {
-    /// Nothing: what is in it serves already, or an older generation serves again.
+    /// Nothing is loaded: the file's build serves already, or an older generation serves again.
     Nothing,
-    /// It is loaded, or what serves in place of it.
+    /// The file's build is loaded, or the build that serves instead of it. The text is the reason for the latter.
     Load(Component, Option<String>),
 }
 
 impl Default for Jobs {
     fn default() -> Self {
-        // Half of the processors are left for channels; two at least, since one large component is not to stop all others.
+        // Half of the processors are left for channels. There are at least two permits, so that one large component
+        // doesn't block all others.
         let places = available_parallelism().map_or(1, NonZero::get).div_ceil(2).max(2);
         let of = |places| Arc::new(Semaphore::new(places));
         Self { tasks: JoinSet::new(), begun: 0, places: of(places), asked: of(1), rollbacks: of(1) }
@@ -136,14 +138,14 @@ impl Default for Jobs {
 }
 
 impl Jobs {
-    /// Waits for the next task to end. None if there is no task.
+    /// Waits for the next task to end. Returns `None` if there is no task.
     pub(super) async fn ended(&mut self) -> Option<Result<Done, JoinError>> {
         self.tasks.join_next().await
     }
 }
 
 impl Library {
-    /// Begins to load a file, in place of a load of this plugin that is under way.
+    /// Begins to load a file. Replaces a running load of this plugin.
     pub(super) fn begin(&mut self, name: &str, path: &Path, look: Option<Look>, why: Why, answer: Option<Answer>) {
         let entry = self.plugins.entry(name.to_owned()).or_default();
         let places = Arc::clone(if why == Why::Asked { &self.jobs.asked } else { &self.jobs.places });
@@ -153,8 +155,8 @@ impl Library {
             if replaced.why == Why::RollBack {
                 refuse_all(replaced.answers, "its file was loaded meanwhile");
             } else {
-                // A reload that was asked for is answered with what becomes of the later content. The answers are bounded,
-                // because each is waited for by a call that holds one of the API's connections.
+                // Operators who wait for the replaced load get the result of the new one. The number of answers is
+                // bounded, because each belongs to an API call that occupies a connection.
                 answers = replaced.answers;
                 answers.retain(|answer| !answer.is_closed());
             }
@@ -176,7 +178,7 @@ impl Library {
         self.statuses.update(name, |status| status.is_loading = true);
     }
 
-    /// Begins to load a component that was kept, in place of a load of this plugin that is under way.
+    /// Begins to load a kept component. Replaces a running load of this plugin.
     pub(super) fn begin_kept(&mut self, name: &str, kept: LoadKept, serves: Digest, answer: Answer) {
         let replaced = self.plugins.get_mut(name).and_then(|entry| entry.job.take());
         let has_replaced = replaced.is_some();
@@ -203,18 +205,18 @@ impl Library {
         self.statuses.update(name, |status| status.is_loading = true);
     }
 
-    /// Gives up a load that is under way, if there is one.
+    /// Cancels the running load of a plugin, if there is one.
     pub(super) fn abandon(&mut self, name: &str, why: &str) {
         let Some(entry) = self.plugins.get_mut(name) else { return };
         let Some(job) = entry.job.take() else { return };
         job.task.abort();
-        // What may not have been read is given up as well.
+        // The file isn't read again for its doubtful stamp either.
         entry.is_doubtful = false;
         refuse_all(job.answers, why);
         self.statuses.update(name, |status| status.is_loading = false);
     }
 
-    /// Takes what a task has given, unless its load was replaced or given up.
+    /// Handles the result of a task, unless its load was replaced or cancelled.
     pub(super) fn take(&mut self, ended: Result<Done, JoinError>) {
         let Done { name, number, step } = match ended {
             Ok(done) => done,
@@ -242,7 +244,7 @@ impl Library {
         }
     }
 
-    /// Decides what becomes of a file that was read.
+    /// Decides what to do with a file that was read.
     fn next(&mut self, name: &str, why: Why, content: Content) -> Result<Next> {
         let Content { stamp, bytes, digest } = content;
         let entry = self.plugins.entry(name.to_owned()).or_default();
@@ -257,9 +259,9 @@ impl Library {
             self.statuses.update(name, |status| status.last_error = None);
             return Ok(Next::Nothing);
         }
-        if let Some(trial) = self.way_back(name, &digest) {
-            if let Some(judge) = trial.previous() {
-                self.publish_previous(name, judge)?;
+        if let Some(trial) = self.rollback_by_file(name, &digest) {
+            if let Some(previous) = trial.previous() {
+                self.publish_previous(name, previous)?;
             }
             return Ok(Next::Nothing);
         }
@@ -272,11 +274,12 @@ impl Library {
         Ok(Next::Load(Component::Content(bytes, digest, keep), None))
     }
 
-    /// The file holds a build that was taken back. If nothing serves yet, what served in its place does again.
+    /// The file contains a build that was rolled back automatically. If nothing serves yet, the build that passed
+    /// last is loaded instead.
     fn load_instead(&self, name: &str, rejection: &Rejection) -> Result<Next> {
         let serves = self.plugins.get(name).is_some_and(|entry| entry.serving.is_some());
         let why = format!(
-            "this build was taken back after {} faults; `bennu plugins reload {name}` loads it all the same",
+            "this build was rolled back automatically after {} faults; `bennu plugins reload {name}` loads it anyway",
             rejection.faults
         );
         if serves {
@@ -285,12 +288,13 @@ impl Library {
         Ok(Next::Load(Component::Kept(self.kept_instead(name, rejection)), Some(why)))
     }
 
-    /// What a task is to load for a plugin.
+    /// Returns the instructions for a task.
     fn order(&self, name: &str, component: Component, recall: Option<Recall>, instead: Option<String>) -> Order {
         Order { component, recall, origins: self.next_origins(name), instead }
     }
 
-    /// Compiles a build, links it and asks it for its routes, in a task. Before it, the build that it has to prove itself against.
+    /// Compiles and links a build and calls its `describe`, in a task. If necessary, the task first loads the
+    /// previous build, against which the build is on probation.
     fn load(&mut self, name: &str, number: u64, component: Component, instead: Option<String>, place: Place) {
         let digest = component.digest();
         let order = self.order(name, component, self.to_recall(name), instead);
@@ -306,7 +310,7 @@ impl Library {
         }
     }
 
-    /// Makes a candidate of what was loaded.
+    /// Makes a candidate of a loaded build.
     fn take_in(&mut self, name: &str, path: &Path, outcome: Outcome) -> Result<()> {
         let Outcome { loaded, recalled, likeness, instead } = outcome;
         if let Some(recalled) = recalled {
@@ -316,12 +320,12 @@ impl Library {
             self.note_missing(name, likeness);
         }
         let loaded = match &instead {
-            Some(why) => loaded.with_context(|| format!("{why}; nor can the build before it be loaded any more")),
+            Some(why) => loaded.with_context(|| format!("{why}; the previous build can't be loaded any more either")),
             None => loaded,
         };
         let loaded = Arc::new(loaded?);
         self.check_kind(name, &loaded)?;
-        let remark = instead.map(|why| format!("{why}; until then the build before it serves"));
+        let remark = instead.map(|why| format!("{why}; until then the previous build serves"));
         if let Some(remark) = &remark {
             tracing::warn!(plugin = name, "plugin_refused: {}: {remark}", path.display());
         }
@@ -330,7 +334,7 @@ impl Library {
         Ok(())
     }
 
-    /// A load has come to its end, with a candidate or without.
+    /// Ends a load. `result` is whether there is a new candidate, or the reason for a refusal.
     fn conclude(&mut self, name: &str, result: Result<bool>) {
         let Some(job) = self.plugins.get_mut(name).and_then(|entry| entry.job.take()) else { return };
         self.statuses.update(name, |status| {
@@ -353,7 +357,7 @@ impl Library {
         };
         self.refuse_candidates();
         for answer in job.answers {
-            // Who asked may have gone.
+            // The operator may have disconnected.
             let _ = answer.send(granted.clone().map_err(CommandError::Refused));
         }
     }
@@ -373,18 +377,18 @@ impl Library {
     }
 }
 
-/// What answers say to others, where a rollback has come in between.
+/// The answer to operators whose load was cancelled by a rollback.
 pub(super) const ROLLED_BACK: &str = "the plugin was rolled back meanwhile";
 
 fn refuse_all(answers: Vec<Answer>, why: &str) {
     for answer in answers {
-        // Who asked may have gone.
+        // The operator may have disconnected.
         let _ = answer.send(Err(CommandError::Refused(why.to_owned())));
     }
 }
 
 impl Component {
-    /// The digest, where it is known before the component is read.
+    /// Returns the digest, if it is known before the component is read.
     fn digest(&self) -> Option<Digest> {
         match self {
             Self::Content(_, digest, _) => Some(*digest),
@@ -394,22 +398,22 @@ impl Component {
 }
 
 impl Outcome {
-    /// Nothing could be loaded, and nothing is known of it.
+    /// Returns the result for a component that couldn't be read.
     fn failed(error: anyhow::Error) -> Self {
         Self { loaded: Err(error), recalled: None, likeness: Likeness::Unknown, instead: None }
     }
 }
 
 async fn read(path: &Path, look: Option<Look>, places: Arc<Semaphore>) -> Result<(Content, Place)> {
-    let place = places.acquire_owned().await.context("waiting to read it")?;
+    let place = places.acquire_owned().await.context("waiting for a permit to read it")?;
     let (stamp, bytes) = read_settled(path, look).await?;
     let bytes = Bytes::from(bytes);
     let digesting = spawn_blocking(move || (Digest::of(&bytes), bytes)).await;
-    let (digest, bytes) = digesting.context("reading the file's digest")?;
+    let (digest, bytes) = digesting.context("computing the file's digest")?;
     Ok((Content { stamp, bytes, digest }, Arc::new(place)))
 }
 
-/// Does all of an order, in a task.
+/// Executes an order, in a task.
 async fn load(loader: &Loader, order: Order, place: Place) -> Outcome {
     let Order { component, recall, origins, instead } = order;
     let (bytes, digest, keep) = match component {
@@ -422,7 +426,7 @@ async fn load(loader: &Loader, order: Order, place: Place) -> Outcome {
     let mut recalled = None;
     let loaded = match origins {
         Ok([first, second]) => {
-            if let Some(recall) = recall.filter(|recall| recall.judge != digest.to_string()) {
+            if let Some(recall) = recall.filter(|recall| recall.previous != digest.to_string()) {
                 recalled = Some(recall.load(loader, Arc::clone(&first), &place).await);
             }
             let is_second = recalled.as_ref().is_some_and(|recalled| recalled.loaded.is_ok());
@@ -432,7 +436,8 @@ async fn load(loader: &Loader, order: Order, place: Place) -> Outcome {
         Err(error) => Err(error),
     };
     let is_loaded = loaded.is_ok();
-    // The sync of a kept component may take a while, and so does searching the bytes of a large one.
+    // In a thread that may block: writing a kept component waits for a disk sync, and searching a large component
+    // takes time.
     let rest = spawn_blocking(move || {
         if is_loaded {
             keep.into_iter().for_each(|keep| keep());
@@ -444,8 +449,8 @@ async fn load(loader: &Loader, order: Order, place: Place) -> Outcome {
     Outcome { loaded, recalled, likeness, instead }
 }
 
-/// Reads a component that was kept, where the disk may be waited for.
+/// Reads a kept component, in a thread that may block.
 pub(super) async fn read_kept(kept: LoadKept) -> Result<(Bytes, Digest)> {
-    let found = spawn_blocking(kept).await.context("reading a component that was kept")?;
-    found.context("the component that was kept of it is gone or damaged")
+    let found = spawn_blocking(kept).await.context("reading the kept component")?;
+    found.context("its kept component is gone or damaged")
 }

@@ -1,7 +1,8 @@
 //! The library: one task that owns all plugins.
 //!
-//! Whenever something may have changed, the sources are scanned, and what is new or different is loaded, in tasks. Each that ends
-//! gives its result to the library, which publishes a new table of routes. Whatever goes wrong leaves in place what runs.
+//! Whenever a file may have changed, the library scans the sources, and loads each new or changed file in a task.
+//! Each task returns its result to the library, which publishes a new route table. After any failure, the running
+//! generations continue to serve.
 
 mod commands;
 mod control;
@@ -34,12 +35,12 @@ use recall::past_of;
 pub use settings::{PluginSettings, Settings};
 use trial::{Serving, Trial};
 
-/// What a library goes by.
+/// The options of a library.
 #[derive(Debug, Default)]
 pub struct LibraryOptions {
-    /// What the configuration says of plugins.
+    /// The plugins' configuration.
     pub settings: Settings,
-    /// How new generations prove themselves.
+    /// The length of a probation, and the faults that it tolerates.
     pub probation: ProbationTerms,
 }
 
@@ -54,56 +55,101 @@ pub struct Library {
     statuses: Arc<PluginStatuses>,
     plugins: BTreeMap<String, PluginState>,
     jobs: Jobs,
-    /// Candidates that are new: if they can't be published, the log doesn't say so yet.
+    /// The candidates whose conflict with other plugins, if there is one, hasn't been logged yet.
     fresh: BTreeSet<String>,
-    /// Whether the sources are being looked through for the first time.
+    /// Whether the first scan of the sources is still being loaded.
     is_starting: bool,
-    /// Files that aren't served since another has their name; said once.
+    /// Files that aren't served because another file has the same plugin name. Each is logged once.
     doubles: BTreeSet<PathBuf>,
     control: Control,
     asked: mpsc::Receiver<CommandRequest>,
-    /// Told where a probation may have an end.
+    /// Notified when a probation may be over.
     news: Arc<Notify>,
-    /// Told when the host stops.
+    /// Notified when the host stops.
     ending: Arc<Notify>,
-    /// By plugins, probations that have ended and may still hold bytes of stored states.
+    /// The ended probations of each plugin whose id may still be in stored states.
     past: BTreeMap<Arc<str>, Vec<Arc<Probation>>>,
-    /// Whether a mount's configuration leaves its gatekeeper unnamed, so that there may be one at most.
+    /// Whether a mount relies on there being only one gatekeeper, because its configuration sets no authentication.
     one_gatekeeper: bool,
 }
 
-/// What is known of one plugin.
+/// The state of one plugin.
+///
+/// Some fields depend on one another. These tables list the combinations that occur; "any" includes none.
+///
+/// The generation that serves:
+///
+/// | `serving` | `previous` | `recalled` | `has_gone_back` | meaning |
+/// | --- | --- | --- | --- | --- |
+/// | none | none | none | any, without effect | nothing serves: no build could be published yet, or the plugin is unloaded |
+/// | none | none | set | any, without effect | the same; the next build is on the probation in `recalled` |
+/// | set | none | none | false | the first generation since the host's start or since an unloading |
+/// | set | set | none | false | this generation has replaced `previous` |
+/// | set | none | none | true | a rollback has restored this generation; a further rollback is refused |
+///
+/// The probation of that generation, in `serving`:
+///
+/// | `trial` | meaning | target of a rollback |
+/// | --- | --- | --- |
+/// | none | it has passed, or it is a gatekeeper | `previous`, or else the earlier build on the disk |
+/// | [`Against::Nothing`](trial::Against) | it is unproved | the same |
+/// | [`Against::Build`](trial::Against) | it is on probation | that build, even if `previous` is another one |
+/// | [`Against::Lost`](trial::Against) | it is on probation | none: the earlier build can't be loaded |
+///
+/// A `candidate` is independent of these fields, except that an unloaded plugin has none. While a candidate waits,
+/// the generation in `serving` continues to serve.
+///
+/// The file and the load of it:
+///
+/// | `job` | `seen` | `content` | meaning |
+/// | --- | --- | --- | --- |
+/// | none | none | any | there is no file, or the next scan reads it even if it is unchanged |
+/// | none | set | none | no content was read: reading has failed, or the load was given up |
+/// | none | set | set | `content` was read last; with `is_doubtful`, the file is read again once its stamp is final |
+/// | set, `is_reading` | any | any | the file is being read; a change meanwhile belongs to this load |
+/// | set, `Why::RollBack` | any | any | a kept build is being loaded for a rollback; `serving` is set |
+/// | set, otherwise | any | any | the content, or the build that serves instead of it, is being compiled and described |
+///
+/// The flags:
+///
+/// | flag | `serving` | meaning |
+/// | --- | --- | --- |
+/// | `is_unloaded` | none | `job`, `candidate` and `previous` are none too; scans ignore the file until a reload |
+/// | `is_missed` | none | mounts that need this gatekeeper let nobody in |
+/// | `is_missed` | set | without effect until nothing serves |
 #[derive(Default)]
 struct PluginState {
-    /// How its file was when it was last looked at.
+    /// The file's stamp at the last scan or read.
     seen: Option<Stamp>,
-    /// Whether the file may have changed since it was read, and have the same stamp.
+    /// Whether the file may have changed since it was read without getting another stamp.
     is_doubtful: bool,
-    /// What the file held when it was last read.
+    /// The digest of the file's content when it was last read.
     content: Option<Digest>,
-    /// The load that is under way.
+    /// The running load.
     job: Option<Job>,
-    /// What serves.
+    /// The generation that serves.
     serving: Option<Serving>,
-    /// What was loaded and has not been published, since its topics are another plugin's. It is tried again whenever
-    /// another plugin changes.
+    /// A loaded build that isn't published yet, because another plugin serves its topics or the host is starting. The
+    /// library tries again whenever another plugin changes.
     candidate: Option<Serving>,
-    /// What served before, for a rollback.
+    /// The generation that served before, for a rollback.
     previous: Option<Arc<Loaded>>,
-    /// While nothing serves: the probation that the next build is on, from before the host's start or an unloading.
+    /// While nothing serves: the probation of the next build. It comes from an earlier start of the host, or from an
+    /// unloading during a probation.
     recalled: Option<Trial>,
-    /// Whether what serves was gone back to, and there is nothing before it.
+    /// Whether a rollback has restored the serving generation, so that no earlier one is known.
     has_gone_back: bool,
-    /// Whether an operator has unloaded it.
+    /// Whether an operator has unloaded the plugin.
     is_unloaded: bool,
-    /// Whether it was a gatekeeper or may be one. While nothing of it serves, mounts that it may guard let nobody in.
+    /// Whether the plugin was, or may have been, a gatekeeper. While no generation of it serves, mounts that may
+    /// depend on it let nobody in.
     is_missed: bool,
-    /// How many loads have succeeded.
+    /// The highest generation number that was published or recalled; 0 before the first one.
     generation: u32,
 }
 
 impl Library {
-    /// A library of these sources that publishes into `routes` and says on `shelf` how things are.
+    /// Creates a library of these sources. It publishes into `routes`, and reports in `statuses`.
     #[must_use]
     pub fn new(
         loader: Loader,
@@ -137,25 +183,28 @@ impl Library {
         }
     }
 
-    /// What operators ask it by. It answers while it [watches](Self::watch).
+    /// Returns the handle by which operators send commands. The library answers while it [watches](Self::watch).
     #[must_use]
     pub fn control(&self) -> Control {
         self.control.clone()
     }
 
-    /// What to tell so that it [watches](Self::watch) no more, once it has written down what has come of probations by then.
+    /// Returns the notification that ends [`watch`](Self::watch). Before it ends, the library records the results of
+    /// probations that are over.
     #[must_use]
     pub fn ending(&self) -> Arc<Notify> {
         Arc::clone(&self.ending)
     }
 
-    /// Has it complain where there is more than one gatekeeper, since a mount relies on there being only one.
+    /// Makes the library log an error if there are several gatekeepers, because a mount relies on there being only
+    /// one.
     pub fn expect_one_gatekeeper(&mut self) {
         self.one_gatekeeper = true;
     }
 
-    /// Looks through the sources for the first time, and returns when every file was loaded or refused. All candidates are published
-    /// together, so which of two plugins gets a topic that both want doesn't depend on which is compiled first.
+    /// Scans the sources for the first time, and returns when every file was loaded or refused. All candidates are
+    /// published together. So if two plugins want the same topic, the result doesn't depend on which one is compiled
+    /// first.
     pub async fn start(&mut self) {
         self.is_starting = true;
         self.look();
@@ -165,25 +214,25 @@ impl Library {
         self.is_starting = false;
         self.publish_candidates();
         self.refuse_candidates();
-        // A gatekeeper that is missed shuts its mounts also where nothing was published.
+        // A missing gatekeeper must close its mounts even if nothing was published.
         self.publish_as_it_is();
         self.log_missing();
     }
 
-    /// Begins to load what is new or has changed.
+    /// Scans the sources, and begins to load each new or changed file.
     fn look(&mut self) {
         let found = scan(&self.sources);
         let at = Instant::now();
         self.note_vanished(&found);
         self.note_doubles(&found);
         if self.is_starting {
-            self.say_absent(&found);
+            self.log_absent(&found);
         }
         for (name, (path, stamp)) in found.plugins {
             let store = self.options.settings.store_of(&name).ok();
             self.statuses.update(&name, |status| status.store = store);
             let entry = self.plugins.entry(name.clone()).or_default();
-            // What is being read is read again if it changes meanwhile.
+            // If a file changes while it is being read, it is read again by the same load.
             if entry.is_unloaded || entry.job.as_ref().is_some_and(|job| job.is_reading) {
                 continue;
             }
@@ -196,18 +245,18 @@ impl Library {
         }
     }
 
-    /// Looks whenever something may have changed, until it is told to [end](Self::ending).
+    /// Scans the sources whenever something may have changed, until it is notified to [end](Self::ending).
     pub async fn watch(mut self) {
         let mut watcher = Watcher::new(&self.sources);
         loop {
-            // What has answered calls by now is proved, before another build takes its place.
+            // Ends probations that are over, before another build replaces theirs.
             self.review();
-            // First of all for what changed before the watch began.
+            // The first scan also finds what changed before the watcher started.
             self.look();
             self.review();
             let (news, ending) = (Arc::clone(&self.news), Arc::clone(&self.ending));
             let look = Arc::clone(&self.control.look);
-            // Waiting may be broken off and begun anew without a change being missed.
+            // Each of these futures can be dropped and created again without missing a change.
             tokio::select! {
                 () = watcher.changed() => {}
                 () = news.notified() => {}
@@ -222,21 +271,22 @@ impl Library {
         }
     }
 
-    /// Forgets how the files looked, so that the next look reads them all.
+    /// Removes the stamps of all files, so that the next scan reads them all.
     fn forget_stamps(&mut self) {
-        // First what has vanished is noticed, by the stamps.
+        // A scan comes first, because a vanished file is detected by its stamp.
         self.look();
         self.plugins.values_mut().for_each(|entry| entry.seen = None);
     }
 
-    /// A vanished file is no wish to unload: it may be a build tool's way of writing.
+    /// Logs vanished files. A vanished file doesn't unload the plugin: a build tool may be replacing it.
     fn note_vanished(&mut self, found: &Found) {
         for (name, entry) in &mut self.plugins {
             let is_gone = !found.plugins.contains_key(name);
             if is_gone && entry.seen.take().is_some() {
                 (entry.candidate, entry.content, entry.is_doubtful) = (None, None, false);
                 let is_served = entry.serving.is_some();
-                let what_now = if is_served { "the last good generation goes on serving" } else { "it is not served" };
+                let what_now =
+                    if is_served { "the last good generation continues to serve" } else { "it is not served" };
                 tracing::warn!(plugin = name, "plugin_file_gone: {what_now}");
             }
             self.statuses.update(name, |status| status.file_is_gone = is_gone);
@@ -246,20 +296,21 @@ impl Library {
     fn note_doubles(&mut self, found: &Found) {
         for path in &found.doubles {
             if self.doubles.insert(path.clone()) {
-                tracing::warn!("{} is not served: another file has its name, which is the plugin's", path.display());
+                tracing::warn!("{} is not served: another file has the same plugin name", path.display());
             }
         }
     }
 
-    /// Publishes anew what serves, with the guards as they are.
+    /// Publishes the serving generations again, with the current gatekeepers.
     fn publish_as_it_is(&self) {
         if let Ok(table) = self.table_with(&[]) {
             self.routes.publish(table);
         }
     }
 
-    /// Publishes as many candidates as get on with the others: all at once, as when two plugins exchange topics, or each
-    /// that can alone. During the start they wait for one another.
+    /// Publishes the candidates that don't conflict with other plugins. It tries all of them together, because two
+    /// plugins may exchange topics. If they conflict, it tries each alone. During the start, candidates wait for one
+    /// another.
     fn publish_candidates(&mut self) {
         if self.is_starting {
             return;
@@ -279,7 +330,10 @@ impl Library {
         }
     }
 
-    /// The routes of all that serves, with the candidates of these names in place of what serves under them.
+    /// Builds the route table. The candidates with these names replace the generations that serve under these names.
+    ///
+    /// # Errors
+    /// Returns the conflict if two plugins serve the same topics.
     fn table_with(&self, names: &[String]) -> Result<Routes, Conflict> {
         let (changed, others): (Vec<_>, Vec<_>) = self.plugins.iter().partition(|(name, _)| names.contains(name));
         let others = others.into_iter().filter_map(|(_, entry)| entry.serving.as_ref());
@@ -291,21 +345,22 @@ impl Library {
             .with_past_probations(self.past()))
     }
 
-    /// Publishes the candidates of these names, which get on with the others.
+    /// Publishes the candidates with these names. They don't conflict with other plugins.
     fn publish(&mut self, names: &[String]) {
         names.iter().for_each(|name| self.note_candidate(name));
         let Ok(table) = self.table_with(names) else { return };
         if self.one_gatekeeper && table.gatekeepers().names().count() > 1 {
             let names: Vec<&str> = table.gatekeepers().names().map(|name| &**name).collect();
             tracing::error!(
-                "there are several gatekeepers ({}), so the mounts that name none let nobody in; set `gatekeeper` of each, or say \
-                 with `bennu plugins forget NAME` which is gone for good",
+                "there are several gatekeepers ({}), so the mounts that name none let nobody in; set `gatekeeper` of each \
+                 mount, or run `bennu plugins forget NAME` for each one that is gone for good",
                 names.join(", ")
             );
         }
         for name in names {
             let candidate = self.plugins.get(name).and_then(|entry| entry.candidate.as_ref());
-            // Before it serves: if the host ends in between, the next start knows that there is a gatekeeper.
+            // The kind is recorded before the candidate serves. If the host ends in between, the next start knows of
+            // the gatekeeper.
             if let Some(candidate) = candidate {
                 self.kinds.remember(name, candidate.loaded.anatomy.kind);
             }
@@ -319,7 +374,7 @@ impl Library {
             (entry.recalled, entry.has_gone_back) = (None, false);
             if let Some(serving) = &entry.serving {
                 entry.generation = entry.generation.max(serving.loaded.generation());
-                // It serves, so it isn't missed any more.
+                // The plugin serves, so it isn't a missing gatekeeper.
                 entry.is_missed = false;
                 announce(name, serving, is_first, &self.statuses);
             }
@@ -327,8 +382,9 @@ impl Library {
         self.prune_builds();
     }
 
-    /// Says why fresh candidates couldn't be published. A candidate isn't refused yet while the plugin that has its topics is being
-    /// loaded: the new build may let go of them, as where two plugins exchange topics.
+    /// Logs why new candidates couldn't be published. A candidate isn't refused while the plugin that serves its
+    /// topics is being loaded: the new build of that plugin may release the topics, for example if two plugins
+    /// exchange topics.
     fn refuse_candidates(&mut self) {
         if self.is_starting {
             return;
@@ -343,7 +399,7 @@ impl Library {
         }
     }
 
-    /// What keeps a candidate from being published, if there is one.
+    /// Returns the conflict that keeps a candidate from being published, if there is one.
     fn conflict_of(&self, name: &str) -> Option<Conflict> {
         let is_waiting = self.plugins.get(name).is_some_and(|entry| entry.candidate.is_some());
         is_waiting.then(|| self.table_with(&[name.to_owned()]).err()).flatten()
@@ -351,7 +407,7 @@ impl Library {
 
     fn refuse(&self, name: &str, why: &str) {
         let keeps = self.plugins.get(name).is_some_and(|entry| entry.serving.is_some());
-        let what_now = if keeps { "the running generation goes on" } else { "it is not served" };
+        let what_now = if keeps { "the running generation continues to serve" } else { "it is not served" };
         let file = self.statuses.one(name).unwrap_or_default().file;
         tracing::error!(plugin = name, "plugin_refused: {file}: {why} ({what_now}{})", self.consequence(name));
         self.statuses.update(name, |status| status.last_error = Some(why.to_owned()));
@@ -361,7 +417,7 @@ impl Library {
 fn announce(name: &str, serving: &Serving, is_first: bool, statuses: &PluginStatuses) {
     let loaded = &serving.loaded;
     if let Some(trial) = &serving.trial {
-        // If it was on already, for the generation before, it begins anew.
+        // If the probation has begun for an earlier build, its time and counts start again.
         trial.probation.restart();
     }
     let (standing, probation) = serving.phase();
@@ -377,7 +433,7 @@ fn announce(name: &str, serving: &Serving, is_first: bool, statuses: &PluginStat
         if is_first { "plugin_loaded" } else { "plugin_reloaded" }
     );
     if is_first && standing == Some(PluginPhase::OnProbation) {
-        tracing::info!(plugin = name, generation, "plugin_on_probation: another build was proved last");
+        tracing::info!(plugin = name, generation, "plugin_on_probation: the build that passed last is another one");
     }
     statuses.update(name, |status| {
         status.generation = generation;

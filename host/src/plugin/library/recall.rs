@@ -1,5 +1,5 @@
-//! Builds of earlier starts of the host: what a plugin's file has to prove itself against when nothing serves yet, and what a
-//! rollback leads to.
+//! Builds from earlier starts of the host: the build against which a plugin's file is on probation if nothing serves
+//! yet, and the target of a rollback.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,54 +19,54 @@ use super::jobs::{Answer, Why, read_kept};
 use super::trial::{Against, Trial};
 use crate::routes::{Probation, ProbationResult};
 
-/// A build that is loaded before another one, which has to prove itself against it.
+/// A previous build that is loaded first, because another build is on probation against it.
 pub(super) struct Recall {
-    /// Its digest.
-    pub(super) judge: String,
+    /// The digest of the previous build.
+    pub(super) previous: String,
     kept: LoadKept,
 }
 
-/// What has become of it.
+/// The result of loading the previous build.
 pub(super) struct Recalled {
-    judge: String,
+    previous: String,
     pub(super) loaded: Result<Loaded>,
 }
 
 impl Recall {
-    /// Loads it as a generation of its own.
+    /// Loads the previous build as a separate generation.
     pub(super) async fn load(
         self,
         loader: &Loader,
         origin: Arc<Origin>,
         place: &Arc<OwnedSemaphorePermit>,
     ) -> Recalled {
-        let Self { judge, kept } = self;
+        let Self { previous, kept } = self;
         let loaded = match read_kept(kept).await {
             Ok((bytes, digest)) => loader.load_holding(bytes, digest, origin, Arc::clone(place)).await,
             Err(error) => Err(error),
         };
-        Recalled { judge, loaded }
+        Recalled { previous, loaded }
     }
 }
 
 impl Library {
-    /// What a build has to prove itself against, where nothing serves and nothing was recalled yet. It is the build that was
-    /// proved last, and nothing for a gatekeeper, which isn't on probation.
+    /// Returns the build against which a new build is on probation, if nothing serves and no build was recalled yet.
+    /// This is the build that passed last. There is none for a gatekeeper, because gatekeepers have no probation.
     pub(super) fn to_recall(&self, name: &str) -> Option<Recall> {
         let entry = self.plugins.get(name)?;
         let is_there = entry.serving.is_some() || entry.recalled.is_some();
         if is_there || self.options.probation.time.is_zero() || self.kinds.of(name) == Some(Kind::Gatekeeper) {
             return None;
         }
-        let judge = self.builds.record(name).previous_build()?.clone();
-        let kept = self.builds.kept(&[&judge]);
-        Some(Recall { judge, kept })
+        let previous = self.builds.record(name).previous_build()?.clone();
+        let kept = self.builds.kept(&[&previous]);
+        Some(Recall { previous, kept })
     }
 
-    /// Gets ready what a build has to prove itself against. A probation that was under way goes on: its time and its counts begin
-    /// anew, and what states were before is still there.
+    /// Creates the probation of a new build against the recalled one. If a probation was running before the host's
+    /// start, it continues: its time and counts start again, and the earlier versions of states are still stored.
     pub(super) fn take_recalled(&mut self, name: &str, recalled: Recalled) {
-        let Recalled { judge, loaded } = recalled;
+        let Recalled { previous, loaded } = recalled;
         let against = match loaded {
             Ok(loaded) => {
                 self.plugins.entry(name.to_owned()).or_default().generation = loaded.generation();
@@ -75,9 +75,9 @@ impl Library {
             Err(error) => {
                 tracing::error!(
                     plugin = name,
-                    "the build that was proved last can't be loaded, so there is no way back to it: {error:#}"
+                    "the build that passed last can't be loaded, so no rollback to it is possible: {error:#}"
                 );
-                Against::Lost(judge)
+                Against::Lost(previous)
             }
         };
         let (terms, news) = (self.options.probation, Arc::clone(&self.news));
@@ -88,16 +88,16 @@ impl Library {
         self.plugins.entry(name.to_owned()).or_default().recalled = Some(Trial { probation, against });
     }
 
-    /// The component that serves in place of a build that was taken back: the one that was proved last, or at least the one that
-    /// served again then.
+    /// Returns the component that serves instead of a rejected build: the build that passed last, or else the build
+    /// that served again after the rollback.
     pub(super) fn kept_instead(&self, name: &str, rejection: &Rejection) -> LoadKept {
         let record = self.builds.record(name);
         let known: Vec<_> = record.previous_build().into_iter().chain([&rejection.instead]).collect();
         self.builds.kept(&known)
     }
 
-    /// Begins to load the build before the one that serves, for a rollback after a restart. There is none after the plugin has gone
-    /// back already.
+    /// Begins to load the earlier build for a rollback after a restart. After any rollback, no further rollback is
+    /// possible.
     pub(super) fn recall_before(&mut self, name: &str, answer: Answer) {
         let begun = self.plugins.get_mut(name).and_then(|entry| entry.job.as_mut());
         if let Some(begun) = begun.filter(|job| job.why == Why::RollBack) {
@@ -109,7 +109,7 @@ impl Library {
         let before = serves.and_then(|serves| Some((serves, record.rollback_target_from(&serves.to_string())?)));
         let Some((serves, before)) = before else {
             let none = CommandError::Refused("there is no generation before the one that serves".to_owned());
-            // Who asked may have gone.
+            // The operator may have disconnected.
             let _ = answer.send(Err(none));
             return;
         };
@@ -117,61 +117,61 @@ impl Library {
         self.begin_kept(name, kept, serves, answer);
     }
 
-    /// The load for a rollback has come to its end.
+    /// Ends the load for a rollback.
     pub(super) fn conclude_rollback(&mut self, name: &str, loaded: Result<Loaded>) {
         let Some(job) = self.plugins.get_mut(name).and_then(|entry| entry.job.take()) else { return };
         self.statuses.update(name, |status| status.is_loading = false);
-        let granted = loaded.map_err(|error| format!("the build before can't be loaded any more: {error:#}"));
-        let granted = granted.and_then(|loaded| self.go_back_to(name, job.serves, loaded));
+        let granted = loaded.map_err(|error| format!("the previous build can't be loaded any more: {error:#}"));
+        let granted = granted.and_then(|loaded| self.publish_rollback(name, job.serves, loaded));
         match &granted {
             Ok(()) => self.statuses.update(name, |status| status.is_rolled_back = true),
             Err(why) => {
                 tracing::error!(plugin = name, "plugin_not_rolled_back: {why}");
                 if let Some(entry) = self.plugins.get_mut(name).filter(|_| job.has_replaced) {
-                    // What is in the file was given up for nothing, so it is read once more.
+                    // The rollback has cancelled a load of the file, so the file is read again.
                     entry.seen = None;
                 }
             }
         }
         self.refuse_candidates();
         for answer in job.answers {
-            // Who asked may have gone.
+            // The operator may have disconnected.
             let _ = answer.send(granted.clone().map_err(CommandError::Refused));
         }
     }
 
-    fn go_back_to(&mut self, name: &str, from: Option<Digest>, loaded: Loaded) -> Result<(), String> {
+    fn publish_rollback(&mut self, name: &str, from: Option<Digest>, loaded: Loaded) -> Result<(), String> {
         let entry = self.plugins.get(name);
         let serves = entry.and_then(|entry| entry.serving.as_ref()).map(|serving| serving.loaded.digest);
         if serves != from {
-            return Err("another generation serves meanwhile".to_owned());
+            return Err("another generation serves now".to_owned());
         }
         self.check_gatekeeper(name, &loaded).map_err(|denied| denied.to_string())?;
         self.serve_again(name, Arc::new(loaded)).map_err(|conflict| conflict.to_string())
     }
 
-    /// What the next load of a plugin is told and granted, and the one after it.
+    /// Returns the origin of a plugin's next generation, and that of the one after it.
     pub(super) fn next_origins(&self, name: &str) -> Result<[Arc<Origin>; 2]> {
         let generation = self.plugins.get(name).map_or(0, |entry| entry.generation) + 1;
         let origin = |generation| self.options.settings.origin(name, generation).map(Arc::new);
         Ok([origin(generation)?, origin(generation + 1)?])
     }
 
-    /// At the start: says which plugins have served before and have no file now. None of them is served: whoever took the file
-    /// away may have meant it.
-    pub(super) fn say_absent(&self, found: &Found) {
+    /// At the start: logs the plugins that have served before and have no file now. None of them is served, because
+    /// the file may have been removed on purpose.
+    pub(super) fn log_absent(&self, found: &Found) {
         for (name, record) in self.builds.history() {
             if record.previous_build().is_some() && !found.plugins.contains_key(name) {
                 tracing::warn!(
                     plugin = name,
-                    "plugin_file_absent: it has served before, and has no file now, so it is not served"
+                    "plugin_file_absent: it served before, but its file is gone, so it is not served"
                 );
             }
         }
     }
 }
 
-/// The probations of earlier starts that have ended and may still hold bytes of stored states.
+/// Returns the ended probations of earlier starts whose id may still be in stored states.
 pub(super) fn past_of(builds: &Builds, news: &Arc<Notify>) -> BTreeMap<Arc<str>, Vec<Arc<Probation>>> {
     let ended = |ended: &EndedProbation| {
         let result = if ended.is_taken_back { ProbationResult::RolledBack } else { ProbationResult::Passed };

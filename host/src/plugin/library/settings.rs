@@ -1,4 +1,4 @@
-//! What the configuration says of plugins.
+//! The part of the configuration that is about plugins.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,18 +8,19 @@ use anyhow::{Result, bail};
 use super::super::guest::{Grants, Origin};
 use crate::store::{Owner, QUOTA_BYTES};
 
-/// What the configuration says of one plugin.
+/// The configuration of one plugin.
 #[derive(Clone, Debug)]
 pub struct PluginSettings {
-    /// What the plugin reads as its configuration, a JSON object.
+    /// The configuration that the plugin can read, a JSON object.
     pub configuration: Arc<str>,
-    /// Where it may publish and send beyond its own topics, and whom it may disconnect.
+    /// The topics to which the plugin may publish and send, in addition to its own, and the socket ids that it may
+    /// disconnect.
     pub publish: Grants,
-    /// Which topics it may hear and read about beyond its own.
+    /// The topics that the plugin may subscribe to and read about, in addition to its own.
     pub read: Grants,
-    /// Under which name its data is kept; none is the plugin's own name.
+    /// The name under which its data is stored; `None` means the plugin's own name.
     pub store: Option<String>,
-    /// Bytes that it may have in the store.
+    /// The plugin's quota in the store, in bytes.
     pub store_bytes: u64,
 }
 
@@ -35,27 +36,28 @@ impl Default for PluginSettings {
     }
 }
 
-/// What the configuration says of plugins.
+/// The configuration of all plugins.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// Of single ones, by name.
+    /// The configuration of single plugins, by name.
     pub named: HashMap<String, PluginSettings>,
-    /// Of all others.
+    /// The configuration of all other plugins.
     pub others: PluginSettings,
 }
 
 impl Settings {
-    /// What it says of this one.
+    /// Returns the configuration of a plugin.
     #[must_use]
     pub fn of(&self, name: &str) -> PluginSettings {
         self.named.get(name).unwrap_or(&self.others).clone()
     }
 
-    /// Under which name a plugin's data is kept. Nothing that a component says of itself counts here.
+    /// Returns the name under which a plugin's data is stored. It depends only on the configuration and the file's
+    /// name, never on the component.
     ///
     /// # Errors
-    /// Where the configuration gives that name to another plugin. It goes to that one also while it isn't loaded, so that no file
-    /// gets at its data by its own name alone.
+    /// Returns an error if the configuration gives that name to another plugin. This holds even while the other
+    /// plugin isn't loaded, so that no file can get at its data by having its name.
     pub fn store_of(&self, name: &str) -> Result<String> {
         if let Some(store) = self.named.get(name).and_then(|settings| settings.store.as_ref()) {
             return Ok(store.clone());
@@ -70,10 +72,10 @@ impl Settings {
         Ok(name.to_owned())
     }
 
-    /// Where a load of a plugin comes from, and what it is told and granted.
+    /// Returns the origin of a generation of a plugin: its name, configuration and grants.
     ///
     /// # Errors
-    /// As [`Settings::store_of`], and where a name is too long for the store.
+    /// Returns an error as [`Settings::store_of`] does, and if the name is too long for the store.
     pub fn origin(&self, name: &str, generation: u32) -> Result<Origin> {
         let PluginSettings { configuration, publish, read, store_bytes, .. } = self.of(name);
         let owner = Owner::new(&self.store_of(name)?, store_bytes)?;
@@ -86,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_is_given_to_one_plugin_is_refused_to_others() -> Result<()> {
+    fn a_store_name_that_one_plugin_has_is_refused_to_others() -> Result<()> {
         let with_store = |store: &str| PluginSettings { store: Some(store.into()), ..PluginSettings::default() };
         let named = [("chat-1.2".to_owned(), with_store("chat")), ("plain".to_owned(), PluginSettings::default())];
         let settings = Settings { named: named.into(), others: PluginSettings::default() };

@@ -1,4 +1,4 @@
-//! New generations on probation: which may be taken back, which has proved itself, and the way back.
+//! Probations of new generations: which build a new one is compared with, when it passes, and automatic rollback.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -11,47 +11,47 @@ use super::Library;
 use crate::contract::system_now_ms;
 use crate::routes::{NamedGatekeeper, Probation, ProbationResult, Route, RouteSpec};
 
-/// A generation that serves or is about to, and what it has to prove itself against, while it has to.
+/// A generation that serves or is a candidate, with its probation.
 #[derive(Clone)]
 pub(super) struct Serving {
     pub(super) loaded: Arc<Loaded>,
     pub(super) trial: Option<Trial>,
-    /// Why it is this one and not what its file holds, where that is so.
+    /// The reason why this generation serves instead of the file's content, if it does.
     pub(super) remark: Option<String>,
 }
 
-/// A generation's probation, and the generation that serves again if it fails.
+/// A generation's probation, and the build before it.
 #[derive(Clone)]
 pub(super) struct Trial {
     pub(super) probation: Arc<Probation>,
     pub(super) against: Against,
 }
 
-/// What a generation has to prove itself against.
+/// The build against which a generation is on probation.
 #[derive(Clone)]
 pub(super) enum Against {
-    /// There was no build before it. It is proved by the first call that it answers.
+    /// There was no build before it. The generation is unproved, and passes with its first answered call.
     Nothing,
-    /// The build of this digest, which can't be loaded any more. States are kept as they were all the same, for the day on which
-    /// that build is in the file again.
+    /// The build with this digest, which can't be loaded any more. Earlier versions of states are kept anyway, in
+    /// case that build is put back into the file.
     Lost(String),
-    /// This one, which serves again if the generation fails.
+    /// This generation, which serves again after a rollback.
     Build(Arc<Loaded>),
 }
 
 impl Trial {
-    /// The generation that judges, if there is one.
+    /// Returns the previous generation, if it is loaded.
     pub(super) fn previous(&self) -> Option<&Arc<Loaded>> {
         match &self.against {
-            Against::Build(judge) => Some(judge),
+            Against::Build(previous) => Some(previous),
             Against::Nothing | Against::Lost(_) => None,
         }
     }
 
-    /// The number of a probation with a way back, and the build that the way leads to.
+    /// Returns the probation's id and the build that a rollback leads to, if there is such a build.
     pub(super) fn rollback_target(&self) -> Option<(u64, String)> {
         let against = match &self.against {
-            Against::Build(judge) => judge.digest.to_string(),
+            Against::Build(previous) => previous.digest.to_string(),
             Against::Lost(digest) => digest.clone(),
             Against::Nothing => return None,
         };
@@ -60,20 +60,20 @@ impl Trial {
 }
 
 impl Serving {
-    /// Its routes, for the table.
+    /// Returns the routes for the route table.
     pub(super) fn table(&self) -> Vec<Arc<Route>> {
         let trial = self.trial.as_ref();
-        self.loaded.table(trial.map(|trial| (&trial.probation, trial.previous().map(|judge| &**judge)))).collect()
+        self.loaded.table(trial.map(|trial| (&trial.probation, trial.previous().map(|previous| &**previous)))).collect()
     }
 
     pub(super) fn gatekeeper(&self) -> Option<(Arc<str>, NamedGatekeeper)> {
         self.loaded.gatekeeper()
     }
 
-    /// Whether it is proved, for those who ask; and the probation that it is on.
+    /// Returns the phase of the generation, and its probation, for its status.
     pub(super) fn phase(&self) -> (Option<PluginPhase>, Option<OnProbation>) {
         let on_probation = |trial: &Trial| OnProbation {
-            instead: trial.previous().map(|judge| judge.generation()),
+            instead: trial.previous().map(|previous| previous.generation()),
             probation: Arc::clone(&trial.probation),
         };
         match &self.trial {
@@ -85,8 +85,10 @@ impl Serving {
 }
 
 impl Library {
-    /// What a build that was just loaded has to prove itself against: the generation that serves, or, if that is on probation
-    /// itself, the one before it. Where nothing serves, it is the build that was proved last before.
+    /// Returns the trial of a build that was just loaded. It is on probation against the serving generation. If that
+    /// generation is on probation too, the new build continues that probation. If nothing serves, the new build is on
+    /// probation against the build that passed last. If there is no earlier build or probation is off, the new build
+    /// is unproved, unless it has passed before.
     pub(super) fn trial_of(&self, name: &str, loaded: &Loaded) -> Option<Trial> {
         if loaded.gatekeeper().is_some() {
             return None;
@@ -110,31 +112,33 @@ impl Library {
         }
     }
 
-    /// The trial of a build that has nothing to go back to, unless it is proved.
+    /// Returns the trial of a build without a build before it: none if the build is recorded as passed.
     pub(super) fn unless_known(&self, name: &str, digest: &str) -> Option<Trial> {
         let is_known = self.builds.record(name).knows(digest);
         let probation = || Probation::without_rollback(Arc::clone(&self.news));
         (!is_known).then(|| Trial { probation: probation(), against: Against::Nothing })
     }
 
-    /// The trial of a generation, if the build that it has to prove itself against is put back in its file, and states would
-    /// have to be taken over for that. It couldn't read what it doesn't know; but what they were before is still there.
-    pub(super) fn way_back(&self, name: &str, digest: &Digest) -> Option<Trial> {
+    /// Returns the trial of the serving generation, if the file now contains the build before it with other state
+    /// versions. The library then rolls back instead of loading the file: the older build couldn't upgrade the newer
+    /// states, but their earlier versions are still kept.
+    pub(super) fn rollback_by_file(&self, name: &str, digest: &Digest) -> Option<Trial> {
         let serving = self.plugins.get(name)?.serving.as_ref()?;
         let versions = |loaded: &Loaded| -> Vec<_> {
             let version = |route: &RouteSpec| (route.pattern.clone(), route.assigns_version, route.room_version);
             loaded.routes.iter().map(version).collect()
         };
         let trial = serving.trial.as_ref()?;
-        let judge = trial.previous().filter(|judge| judge.digest == *digest && !self.would_open(name, judge))?;
-        (versions(&serving.loaded) != versions(judge)).then(|| trial.clone())
+        let previous =
+            trial.previous().filter(|previous| previous.digest == *digest && !self.would_open(name, previous))?;
+        (versions(&serving.loaded) != versions(previous)).then(|| trial.clone())
     }
 
-    /// Writes down that the candidate of that name is about to serve, before a call of it is answered, and ends the probation
-    /// that it doesn't go on with.
+    /// Records that the candidate with this name is about to serve, before it answers a call, and ends the probation
+    /// that it doesn't continue.
     ///
-    /// First it is on the disk, then the verdict: states that have returned to what they were, or have let go of it, must not be
-    /// taken for ones on probation by the next start.
+    /// The record is on the disk before the probation ends. Otherwise, after a crash, the next start would continue
+    /// the probation, although states have already returned to their earlier versions or dropped them.
     pub(super) fn note_candidate(&mut self, name: &str) {
         let Some(entry) = self.plugins.get(name) else { return };
         let Some(candidate) = &entry.candidate else { return };
@@ -163,12 +167,12 @@ impl Library {
         }
     }
 
-    /// The probations that have ended and may still hold bytes of stored states, for the table.
+    /// Returns the ended probations whose id may still be in stored states, for the route table.
     pub(super) fn past(&self) -> HashMap<Arc<str>, Vec<Arc<Probation>>> {
         self.past.iter().map(|(name, past)| (Arc::clone(name), past.clone())).collect()
     }
 
-    /// Looks at those on probation: which has failed, and which has proved itself.
+    /// Checks all probations: rolls back generations that have failed, and lets those pass whose probation is over.
     pub(super) fn review(&mut self) {
         let on_trial = |entry: &super::PluginState| entry.serving.as_ref()?.trial.clone();
         let trials: Vec<_> =
@@ -183,7 +187,7 @@ impl Library {
         self.forget_swept();
     }
 
-    /// Forgets the probations of which no stored state knows any more.
+    /// Removes the ended probations whose id is in no stored state any more.
     fn forget_swept(&mut self) {
         for (name, past) in &mut self.past {
             let is_swept = |id: u64| past.iter().any(|probation| probation.id() == Some(id) && probation.is_swept());
@@ -204,7 +208,7 @@ impl Library {
         if trial.probation.can_roll_back() {
             self.past.entry(name.into()).or_default().push(Arc::clone(&trial.probation));
         }
-        // One that waits to be published has this one to prove itself against.
+        // A waiting candidate is now on probation against this generation.
         if let Some(waiting) = self.plugins.get_mut(name).and_then(|entry| entry.candidate.take()) {
             let trial = self.trial_of(name, &waiting.loaded);
             self.plugins.entry(name.to_owned()).or_default().candidate = Some(Serving { trial, ..waiting });
@@ -218,25 +222,26 @@ impl Library {
         self.prune_builds();
     }
 
-    /// Lets the generation that has proved itself serve again, and remembers the build that hasn't.
+    /// Rolls back a generation automatically: the previous generation serves again, and the failed build is rejected
+    /// from now on.
     fn roll_back_automatically(&mut self, name: &str, trial: &Trial) {
         let Some(serving) = self.plugins.get(name).and_then(|entry| entry.serving.clone()) else { return };
-        let Some(judge) = trial.previous() else { return };
+        let Some(previous) = trial.previous() else { return };
         let (digest, faults) = (serving.loaded.digest, trial.probation.faults());
-        if let Err(conflict) = self.publish_previous(name, judge) {
-            // Another plugin has taken topics that the new generation didn't want: there is no way back.
+        if let Err(conflict) = self.publish_previous(name, previous) {
+            // Another plugin now serves topics that the new generation doesn't have, so the rollback is impossible.
             tracing::error!(plugin = name, "plugin_not_taken_back: {conflict}");
             return self.prove(name, trial);
         }
-        let (generation, instead) = (serving.loaded.generation(), judge.generation());
+        let (generation, instead) = (serving.loaded.generation(), previous.generation());
         tracing::error!(
             plugin = name,
             generation,
             faults,
-            "plugin_taken_back: it failed on calls that generation {instead} answers, which serves again"
+            "plugin_taken_back: it failed on calls that generation {instead} answers; generation {instead} serves again"
         );
-        let (at_ms, proved) = (system_now_ms(), judge.digest.to_string());
-        // It has answered what the other failed on.
+        let (at_ms, proved) = (system_now_ms(), previous.digest.to_string());
+        // The previous build has answered the calls on which the other one failed.
         self.builds.update(name, |record| record.note_rolled_back(&proved));
         self.builds.reject(&digest, Rejection { plugin: name.to_owned(), at_ms, faults, instead: proved });
         let taken_back = RolledBack::new(generation, digest.to_string(), at_ms, faults, Arc::clone(&trial.probation));
@@ -247,18 +252,22 @@ impl Library {
         self.prune_builds();
     }
 
-    /// Publishes the generation that a probation was against, and has states return to what they were before the other.
-    pub(super) fn publish_previous(&mut self, name: &str, judge: &Arc<Loaded>) -> Result<(), crate::routes::Conflict> {
-        self.serve_again(name, Arc::clone(judge))?;
+    /// Publishes the build before a probation again, and has states return to their earlier versions.
+    pub(super) fn publish_previous(
+        &mut self,
+        name: &str,
+        previous: &Arc<Loaded>,
+    ) -> Result<(), crate::routes::Conflict> {
+        self.serve_again(name, Arc::clone(previous))?;
         self.routes.notify_probation_end();
         Ok(())
     }
 
-    /// Keeps the components that serve, and those that may have to again.
+    /// Removes stored components, except those that serve or may have to serve again.
     pub(super) fn prune_builds(&mut self) {
         let served = self.plugins.values().flat_map(|entry| entry.serving.iter().chain(&entry.candidate));
         let served = served.map(|serving| serving.loaded.digest.to_string());
-        // A task keeps the component that it has loaded, before the library makes a candidate of it.
+        // A load stores its component before the library makes a candidate of it.
         let loading = self.plugins.values().filter_map(|entry| entry.job.as_ref()?.build.as_ref());
         let wanted: BTreeSet<String> = served.chain(loading.map(Digest::to_string)).collect();
         let present: BTreeSet<&str> = self.plugins.keys().map(|name| &**name).collect();

@@ -1,4 +1,4 @@
-//! What phoenix.js's `Presence` does with states and diffs, as a model (assets/js/phoenix/presence.js of Phoenix 1.8).
+//! A model of phoenix.js's `Presence`: how it applies states and diffs (assets/js/phoenix/presence.js of Phoenix 1.8).
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::parsed;
 
-/// Metas by key, as `presence.state` holds them.
+/// The metas by key, as `presence.state` holds them.
 type List = BTreeMap<String, Vec<Value>>;
 
 /// A client's list, and the diffs that it keeps until the first state after its join.
@@ -14,12 +14,12 @@ type List = BTreeMap<String, Vec<Value>>;
 pub(super) struct Client {
     list: List,
     pending: Vec<(List, List)>,
-    /// Whether the state after its latest join has come.
+    /// Whether the first state after its last join has arrived.
     is_synced: bool,
 }
 
 impl Client {
-    /// It joins, perhaps again: what it had stays until the state comes.
+    /// Joins, perhaps again. The old list stays until the state arrives.
     pub(super) fn join(&mut self) {
         self.is_synced = false;
     }
@@ -48,7 +48,7 @@ impl Client {
         }
     }
 
-    /// Its list, metas in the order of their refs: theirs isn't specified.
+    /// Returns its list, with the metas sorted by their refs, because phoenix.js doesn't specify their order.
     pub(super) fn list(&self) -> List {
         sorted(self.list.clone())
     }
@@ -86,7 +86,7 @@ impl Client {
     }
 }
 
-/// The list in the payload of a state, or in one half of a diff.
+/// Returns the list in the payload of a state, or in one half of a diff.
 pub(super) fn list(presences: &Value) -> List {
     let metas = |presence: &Value| presence["metas"].as_array().unwrap().clone();
     sorted(presences.as_object().unwrap().iter().map(|(key, presence)| (key.clone(), metas(presence))).collect())

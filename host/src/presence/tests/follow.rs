@@ -1,4 +1,4 @@
-//! Clients that follow the diffs of a window, with states in between, end with the server's list.
+//! Clients that get the diffs of a window, and states in between, end with the server's list.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::presence::{Offer, Pace, Window};
 
 const MS: Duration = Duration::from_millis(1);
 
-/// One topic of a node, with another node's replica behind it, and its clients.
+/// One topic of a node, with the replica of another node, and its clients.
 struct Server {
     state: State,
     remote: State,
@@ -17,7 +17,7 @@ struct Server {
     flush_at: Option<Instant>,
     now: Instant,
     clients: Vec<Client>,
-    /// The first states after a join that were read, and haven't been sent yet.
+    /// The first states after a join that were read and not sent yet.
     read: Vec<(usize, String)>,
     diffs_made: usize,
 }
@@ -48,8 +48,8 @@ impl Server {
                 let diffs = up_or_down(&mut self.state, &replica("b"));
                 self.offer(&diffs);
             }
-            // The first state is read at one time and sent at another. A client of phoenix.js that drops out between its
-            // join and the state keeps old diffs for ever; that is its own matter.
+            // The first state is read at one time and sent at another. A client of phoenix.js that drops out between
+            // its join and the state keeps old diffs for ever. The server can't change that.
             10 if self.clients[client].is_synced() => self.clients[client].join(),
             10 | 11 if self.read.iter().all(|(reader, _)| *reader != client) && !self.clients[client].is_synced() => {
                 self.read.push((client, text(self.state.payload(&topic()))));
@@ -58,7 +58,7 @@ impl Server {
                 let (reader, state) = self.read.swap_remove(random.below(self.read.len()));
                 self.clients[reader].on_state(&state);
             }
-            // A further one is sent the moment it is read.
+            // A further state is sent at the moment when it is read.
             13 if self.clients[client].is_synced() => {
                 let state = text(self.state.payload(&topic()));
                 self.clients[client].on_state(&state);
@@ -90,7 +90,7 @@ impl Server {
         self.clients.iter_mut().for_each(|client| client.on_diff(&payload));
     }
 
-    /// All that is under way arrives.
+    /// Delivers all pending states and diffs.
     fn settle(&mut self) {
         for client in 0..self.clients.len() {
             if !self.clients[client].is_synced() && self.read.iter().all(|(reader, _)| *reader != client) {
@@ -120,7 +120,7 @@ fn every_client_ends_with_the_servers_list() {
                     assert_eq!(client.list(), expected, "{pace:?}");
                 }
             }
-            assert!(server.diffs_made > 50, "something was there to be followed");
+            assert!(server.diffs_made > 50, "enough diffs were made");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The laws of merging, by random operations over three replicas.
+//! The laws of merges, tested by random operations of three replicas.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,13 +7,13 @@ use crate::presence::Delta;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
-/// Three replicas that know one another, with what a client of each has been told.
+/// Three replicas that know one another, and the list that a client of each has from its diffs.
 struct Cluster {
     states: Vec<State>,
     told: Vec<BTreeMap<Topic, BTreeSet<String>>>,
-    /// Who is to get what.
+    /// The deltas in transit: sender, receiver, delta.
     under_way: Vec<(usize, usize, Delta)>,
-    /// Pairs that don't reach each other.
+    /// Pairs of replicas that can't reach each other.
     split: BTreeSet<(usize, usize)>,
 }
 
@@ -48,7 +48,7 @@ impl Cluster {
         }
     }
 
-    /// One of the deltas under way arrives, or is lost, or arrives and will do so again.
+    /// Takes one delta in transit. It arrives, or is lost, or arrives and is sent again.
     fn deliver(&mut self, random: &mut Random) {
         if self.under_way.is_empty() {
             return;
@@ -71,7 +71,8 @@ impl Cluster {
         }
     }
 
-    /// Diffs must say exactly what changed: those who are told know what the replica knows.
+    /// Applies diffs to the client's list. Diffs must contain exactly the changes: afterwards the client's list is the
+    /// replica's list.
     fn tell(&mut self, at: usize, diffs: &Diffs) {
         for (topic, diff) in diffs {
             assert!(!diff.is_empty());
@@ -92,7 +93,7 @@ impl Cluster {
 }
 
 #[test]
-fn replicas_agree_whatever_was_lost_repeated_or_late() {
+fn replicas_agree_after_deltas_were_lost_repeated_or_late() {
     for mut random in Random::runs(60) {
         let mut cluster = Cluster::new();
         for _ in 0..200 {
@@ -113,12 +114,12 @@ fn replicas_agree_whatever_was_lost_repeated_or_late() {
             let lists: BTreeSet<_> = cluster.states.iter_mut().map(|state| text(state.payload(&topic))).collect();
             assert_eq!(lists.len(), 1);
         }
-        // All was written in one go each, so no gap is left.
+        // Each replica's writes have consecutive clocks, so no gap is left.
         assert!(full.shares().values().all(|share| share.seen().beyond().is_empty()));
     }
 }
 
-/// Deltas, several of them joined, and full states of some moment.
+/// Deltas, merged deltas, and full states at some times.
 fn some_deltas(random: &mut Random) -> Vec<Delta> {
     let mut states = NAMES.map(|name| State::new(replica(name)));
     let mut deltas = Vec::new();
@@ -158,7 +159,7 @@ fn merging_is_idempotent_commutative_and_associative() {
 }
 
 #[test]
-fn a_state_ends_the_same_by_every_way() {
+fn a_state_is_the_same_for_every_order_of_merges() {
     for mut random in Random::runs(40) {
         let mut deltas = some_deltas(&mut random);
         let mut observers = [1, 2, 3].map(|start| State::new(Replica::new("z", 0, start)));
@@ -170,7 +171,7 @@ fn a_state_ends_the_same_by_every_way() {
         for left in (1..=deltas.len()).rev() {
             let delta = deltas.swap_remove(random.below(left));
             observers[2].merge(&delta);
-            assert!(observers[2].merge(&delta).is_empty(), "the second time it says nothing new");
+            assert!(observers[2].merge(&delta).is_empty(), "a repeated delta changes nothing");
         }
         for topic in [Topic::new("room:a"), Topic::new("room:b")] {
             assert_eq!(seen(&observers[0], &topic), seen(&observers[1], &topic));
@@ -180,7 +181,7 @@ fn a_state_ends_the_same_by_every_way() {
 }
 
 #[test]
-fn what_is_written_is_read_again() {
+fn a_written_delta_reads_back_as_the_same() {
     for mut random in Random::runs(10) {
         for delta in some_deltas(&mut random) {
             let text = serde_json::to_string(&delta).unwrap();

@@ -1,4 +1,4 @@
-//! The room's tests as values: what each operation says, the laws of merging, and clients that follow.
+//! Tests of the presence values: the diff of each operation, the laws of merges, and clients that follow.
 
 mod client;
 mod follow;
@@ -12,14 +12,14 @@ use serde_json::Value;
 use super::{Change, Diff, Diffs, Replica, State};
 use crate::protocol::{Payload, Topic};
 
-/// Says its seed if the test fails. `SEED=7 cargo test` runs that seed alone.
+/// A random generator that prints its seed if the test fails. `SEED=7 cargo test` runs that seed alone.
 struct Random {
     seed: u64,
     state: u64,
 }
 
 impl Random {
-    /// As many runs: those of the first seeds, and one that nobody has seen before.
+    /// Returns `count` generators: fixed seeds, and one fresh seed.
     fn runs(count: u64) -> impl Iterator<Item = Self> {
         let given = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
         let fresh = getrandom::u64().unwrap();
@@ -67,12 +67,12 @@ fn text(payload: Payload) -> String {
     }
 }
 
-/// Who is online in a topic, as a client reads it.
+/// The entries of a topic, as a client sees them: key and ref.
 fn seen(state: &State, topic: &Topic) -> Vec<String> {
     state.list(topic).map(|entry| format!("{} {}", entry.key, entry.phx_ref())).collect()
 }
 
-/// A diff as one reads it aloud: `+key` and `-key`, with its meta.
+/// Diffs as text: `+key` and `-key`, each with its meta.
 fn told(diffs: &Diffs) -> String {
     let one = |diff: &Diff| {
         let joins = diff.joins().map(|entry| format!("+{}{}", entry.key, entry.meta));
@@ -81,7 +81,7 @@ fn told(diffs: &Diffs) -> String {
     diffs.values().map(one).collect::<Vec<_>>().join(" | ")
 }
 
-/// Some operation of a replica, of few members and keys, so that they meet.
+/// Does a random operation. There are few members and keys, so that operations collide.
 fn operate(state: &mut State, random: &mut Random) -> Change {
     let topic = Topic::new(random.pick(&["room:a", "room:b"]));
     let member = random.below(4) as u64;

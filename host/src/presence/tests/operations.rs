@@ -1,9 +1,9 @@
-//! What each operation tells the topic, to the byte.
+//! The exact diff of each operation.
 
 use super::*;
 use crate::presence::PresenceError;
 
-/// The one diff of a change, with refs shortened to the clock's digits: B is 1, C is 2.
+/// The only diff of a change, with refs shortened to the clock's digits: B is 1, C is 2.
 fn diff(change: &Change) -> String {
     assert_eq!(change.diffs.len(), 1);
     let mut mark = String::new();
@@ -12,11 +12,11 @@ fn diff(change: &Change) -> String {
 }
 
 #[test]
-fn each_operation_says_what_it_changed() {
+fn the_diff_of_each_operation_contains_its_change() {
     let (mut state, topic) = (State::new(replica("a")), topic());
     let change = state.join(&topic, 1, "ann", r#"{"at":"home"}"#).unwrap();
     assert_eq!(diff(&change), r#"{"joins":{"ann":{"metas":[{"at":"home","phx_ref":"B"}]}},"leaves":{}}"#);
-    // A second member under the same key: only its own meta is told.
+    // A second member under the same key: the diff contains only its own meta.
     let change = state.join(&topic, 2, "ann", "{}").unwrap();
     assert_eq!(diff(&change), r#"{"joins":{"ann":{"metas":[{"phx_ref":"C"}]}},"leaves":{}}"#);
     let change = state.update(&topic, 1, "ann", r#"{"at":"work"}"#).unwrap();
@@ -27,7 +27,7 @@ fn each_operation_says_what_it_changed() {
             r#""leaves":{"ann":{"metas":[{"at":"home","phx_ref":"B"}]}}}"#
         )
     );
-    // The old meta is complete, with the ref before it.
+    // The old meta is complete, including the ref of the entry before it.
     let change = state.update(&topic, 1, "ann", "{}").unwrap();
     assert_eq!(
         diff(&change),
@@ -51,7 +51,7 @@ fn each_operation_says_what_it_changed() {
 }
 
 #[test]
-fn what_is_not_there_changes_nothing() {
+fn operations_without_a_matching_entry_change_nothing() {
     let (mut state, topic) = (State::new(replica("a")), topic());
     assert_eq!(state.update(&topic, 1, "ann", "{}").err(), Some(PresenceError::NotTracked));
     for change in [state.leave_key(&topic, 1, "ann"), state.leave(&topic, 1)] {
@@ -59,7 +59,7 @@ fn what_is_not_there_changes_nothing() {
     }
     state.join(&topic, 1, "ann", "{}").unwrap();
     assert_eq!(state.join(&topic, 1, "ann", "{}").err(), Some(PresenceError::AlreadyTracked));
-    // Neither another member nor another topic is meant.
+    // A leave of another member or in another topic doesn't apply.
     assert!(state.leave(&topic, 2).diffs.is_empty() && state.leave(&Topic::new("room:b"), 1).diffs.is_empty());
     assert_eq!((state.count(&topic), state.of_member(&topic, 1).len()), (1, 1));
 }
@@ -94,9 +94,9 @@ fn the_state_is_encoded_once_for_each_revision() {
     assert_ne!(text(state.payload(&topic)), before);
 }
 
-/// Tracking doesn't look at those who are there: else this would take minutes.
+/// Tracking doesn't read all entries of a key. Otherwise this test would take minutes.
 #[test]
-fn many_under_one_key_are_no_burden() {
+fn many_members_under_one_key_are_fast() {
     const MANY: u64 = 20_000;
     let (mut state, topic) = (State::new(replica("a")), topic());
     for member in 0..MANY {
