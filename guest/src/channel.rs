@@ -11,14 +11,15 @@ use crate::{
 
 /// A channel: the callbacks for one kind of topic. The implementing struct is the state of one member.
 ///
-/// Each callback gets the state as it was last committed. After the callback has returned, the host commits its changes
-/// of the state together with its effects on the [`Socket`]. If the callback fails, nothing is committed.
+/// Each callback gets the state as it was last committed. After a callback has returned, the host commits the changed
+/// state together with the effects that the callback asked for on the [`Socket`]. If a callback fails, nothing is
+/// committed.
 ///
 /// A callback has 50 ms of CPU time (`call_cpu_ms`) and 5 s of total time (`call_wall_ms`). Exceeding one of them is a
 /// fault `deadline`. The encoded struct has at most 16 KiB (`assigns_bytes`), and the encoded room at most 1 MiB
 /// (`room_bytes`). More is a fault `oversize`.
 ///
-/// Only [`join`](Channel::join) has no default.
+/// Only [`Room`](Channel::Room) and [`join`](Channel::join) have no default.
 pub trait Channel: Sized + Serialize + DeserializeOwned {
     /// The room: the state that all members of a topic share. [`Socket::room`] reads it, and [`Socket::room_mut`]
     /// changes it. The default value is the room of a topic until a callback writes it. `()`, or another type without a

@@ -83,7 +83,9 @@ impl<R> Socket<R> {
     /// # Faults
     ///
     /// - `failed`: the topic isn't granted, as for [`publish`](Socket::publish).
-    /// - `overflow`: 16,384 messages, or 64 MiB of them, already wait for the plugin that serves the topic.
+    /// - `overflow`: too many messages wait already. At most 1,024 messages (`mailbox_from_elsewhere`), of 4 MiB
+    ///   together (`mailbox_bytes_from_elsewhere`), wait for one topic; and at most 16,384, of 64 MiB together, for one
+    ///   plugin.
     pub fn send(&mut self, topic: &str, event: &str, payload: impl IntoPayload) {
         socket::send(topic, event, &payload.into_payload());
     }

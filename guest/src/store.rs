@@ -1,13 +1,13 @@
 //! Storage that outlives the host: keys in the order of their bytes, each with a value. Each plugin has its own keys.
 //!
 //! All writes of a callback are stored in one transaction with its other changes, before any of its effects is visible.
-//! If the callback fails, nothing is stored. A callback reads its own writes. If another commit changes its reads
-//! before it is committed, the host retries the callback. So a callback sees one state of the store. A callback that
-//! has conflicts for 5 s is a fault `store`.
+//! If the callback fails, nothing is stored. A callback reads its own writes. If another commit changes the callback's
+//! reads before the callback is committed, the host retries the callback. So a callback sees one state of the store. A
+//! callback that has conflicts for 5 s is a fault `store`.
 //!
 //! A gatekeeper and `handle_out` may only read. In `upgrade` and `upgrade_room`, every call is a fault `failed`.
 //!
-//! Values are encoded as the member's state is. So a new field with `#[serde(default)]` reads values that an earlier
+//! Values are encoded in the same way as the member's state. So a new field with `#[serde(default)]` reads values that an earlier
 //! build stored. [`get_bytes`] and [`put_bytes`] are for values in another encoding.
 //!
 //! # Limits
