@@ -143,7 +143,7 @@ impl History {
         let Config { kept } = config()?;
         let mut count = store::get(&self.count)?.unwrap_or(0) + 1;
         if count > kept {
-            // Deletes two, so that a room shrinks if its limit was lowered.
+            // Deletes up to two, so that a room shrinks if its limit was lowered.
             let oldest = store::scan(&self.said).limit((count - kept).min(2) as usize);
             for said in oldest.values().collect::<Result<Vec<Said>, _>>()? {
                 self.remove(&said);

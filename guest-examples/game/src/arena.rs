@@ -18,7 +18,7 @@ const TICK_PERIOD: Duration = Duration::from_millis(50);
 const ROUND: Duration = Duration::from_secs(if cfg!(feature = "second") { 3 } else { 90 });
 const READY: Duration = Duration::from_secs(3);
 
-/// The state of one member. The room knows whether this member plays.
+/// The state of one member. The room records which members play.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Arena {
     who: Who,

@@ -10,7 +10,7 @@ mod board;
 
 const SEATS: u8 = 2;
 
-/// The state of one member. The room knows whether this member plays.
+/// The state of one member. The room records which members play.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Four {
     who: Who,
@@ -22,7 +22,7 @@ pub(crate) struct Table {
     board: Board,
     /// The seat that moves next.
     turn: u8,
-    /// The number of matches that have begun. The seats take turns in beginning a match.
+    /// The number of matches that have begun. The first move alternates between the seats.
     matches: u32,
     last: Option<usize>,
     end: Option<End>,

@@ -59,7 +59,8 @@ struct Notification {
     body: String,
     link: Option<String>,
     at: u64,
-    /// Set from the room. It isn't stored with the notification, so a stored notification is never written again.
+    /// Set from the room, and ignored when a stored notification is read. So a stored notification is never written
+    /// again.
     #[serde(skip_deserializing)]
     read: bool,
 }
