@@ -1,4 +1,4 @@
-//! From the contract's bytes to a channel's types and back: what each export does once its route is found.
+//! Converts between the contract's bytes and a channel's types: one function for each export, generic over the channel.
 
 use serde::Serialize;
 
@@ -12,10 +12,10 @@ use crate::{
     Tick, Topic, Upgrade, Upgraded,
 };
 
-/// What a callback gives, or a text that says why it failed.
+/// The result of an export: its value, or the text of a fault.
 pub(crate) type Called<T> = Result<T, String>;
 
-/// The topic's shared state, where there is one.
+/// The encoded room, or none if the topic has no room or no callback has written it.
 pub(crate) type Room = Option<Vec<u8>>;
 
 pub(crate) fn join<C: Channel>(member: u64, topic: String, params: Payload, room: Room) -> Called<Admission> {
@@ -61,7 +61,7 @@ pub(crate) fn handle_message<C: Channel>(
         Answer::Reply(reply) => Some(reply),
         Answer::None => None,
         Answer::Stop(_) => {
-            return Err(format!("handle_message answered {event:?} with a stop, and there is no member to stop"));
+            return Err(format!("handle_message answered {event:?} with a stop, but it has no member to stop"));
         }
     };
     Ok(message::Outcome { room: topic.room.changed()?, reply })
@@ -82,14 +82,14 @@ pub(crate) fn handle_seat<C: Channel>(topic: String, seat: &str, change: SeatCha
 pub(crate) fn upgrade<C: Channel>(topic: &str, part: Part, version: u32, state: Vec<u8>) -> Called<Vec<u8>> {
     let old = Old::new(topic, version, &state);
     let new = match part {
-        Part::Assigns => taken_over(C::upgrade(&old)),
-        Part::Room => taken_over(C::upgrade_room(&old)),
+        Part::Assigns => upgraded_bytes(C::upgrade(&old)),
+        Part::Room => upgraded_bytes(C::upgrade_room(&old)),
     };
     Ok(new?.unwrap_or(state))
 }
 
-/// The new bytes, or none where the old ones will do.
-fn taken_over<S: Serialize>(upgraded: Upgraded<S>) -> Called<Option<Vec<u8>>> {
+/// Returns the new bytes, or none if the old bytes stay.
+fn upgraded_bytes<S: Serialize>(upgraded: Upgraded<S>) -> Called<Option<Vec<u8>>> {
     match upgraded.map_err(text)? {
         Upgrade::New(state) => state::encode(&state).map(Some),
         Upgrade::AsItIs => Ok(None),
@@ -116,11 +116,11 @@ pub(crate) fn handle_out<C: Channel>(
     recipients.iter().map(decide).collect()
 }
 
-/// A member's state, in the hands of one callback.
+/// A member's decoded state while one callback runs.
 struct Turn<C: Channel> {
     me: C,
     socket: Socket<C::Room>,
-    /// The state as it came, to tell whether it changed.
+    /// The encoded state before the callback, to find out whether the callback changed it.
     assigns: Vec<u8>,
 }
 
@@ -140,7 +140,7 @@ impl<C: Channel> Turn<C> {
     }
 }
 
-/// The answer to a client, whose mistake is one of the answers.
+/// Returns the answer to a client. A client's mistake is an answer too: an `error` reply.
 fn answer(handled: Handled) -> Called<Answer> {
     match handled {
         Ok(answer) => Ok(answer),
@@ -149,12 +149,13 @@ fn answer(handled: Handled) -> Called<Answer> {
     }
 }
 
-/// The answer to a message that no client sent: nobody waits for a reply, and nobody else made the mistake.
+/// Returns the answer to a message that no client sent. A reply is a fault, because no client waits for it. A refusal
+/// is also a fault, because no client made a mistake.
 fn unreplied(handled: Handled, event: &str) -> Called<Answer> {
     match handled {
         Ok(Answer::Reply(_)) => Err(format!(
-            "handle_info answered {event:?} with a reply, and nobody waits for one: give no_reply(), and answer an \
-             earlier message by socket.reply_later(..)"
+            "handle_info answered {event:?} with a reply, but no client waits for one: return no_reply(), and answer an \
+             earlier message with socket.reply_later(..)"
         )),
         Ok(answer) => Ok(answer),
         Err(error) => Err(format!("handle_info of {event:?}: {}", text(error))),
@@ -164,7 +165,7 @@ fn unreplied(handled: Handled, event: &str) -> Called<Answer> {
 fn text(error: Error) -> String {
     match error {
         Error::Refused(Payload::Json(text)) => text,
-        Error::Refused(Payload::Binary(_)) => "refused with bytes".into(),
+        Error::Refused(Payload::Binary(_)) => "refused with a binary payload".into(),
         Error::Failed(why) => why,
     }
 }
@@ -197,9 +198,10 @@ mod tests {
         }
     }
 
-    /// A build may be handed what another one can read that it can't read itself.
+    /// The host may give an older build a state that only a newer build can read. A channel without `upgrade` must pass
+    /// such a state on without decoding it.
     #[test]
-    fn what_a_channel_says_nothing_of_is_handed_over_byte_for_byte() {
+    fn without_an_upgrade_a_state_is_passed_on_unchanged() {
         for part in [Part::Assigns, Part::Room] {
             let state = vec![0xc1, 0, 255];
             assert_eq!(upgrade::<Counter>("t", part, 7, state.clone()), Ok(state));
@@ -207,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_state_that_changed_is_given_back() {
+    fn only_a_changed_state_is_returned() {
         let room = Some(state::encode(&[1, 2]).unwrap());
         let Ok(Admission::Admitted(admitted)) = join::<Counter>(1, "t".into(), empty(), room.clone()) else {
             panic!("not admitted")

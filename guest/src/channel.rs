@@ -9,139 +9,210 @@ use crate::{
     Upgraded, as_it_is, log, no_reply, unknown_event,
 };
 
-/// What a channel means. The implementing struct is one member's state.
+/// A channel: the callbacks for one kind of topic. The implementing struct is the state of one member.
 ///
-/// Every method gets the state as it was last committed, and what it changes is committed with the effects that it asked
-/// of the [`Socket`], all together, once it has returned.
+/// Each callback gets the state as it was last committed. After a callback has returned, the host commits the changed
+/// state together with the effects that the callback asked for on the [`Socket`]. If a callback fails, nothing is
+/// committed.
+///
+/// A callback has 50 ms of CPU time (`call_cpu_ms`) and 5 s of total time (`call_wall_ms`). Exceeding one of them is a
+/// fault `deadline`. The encoded struct has at most 16 KiB (`assigns_bytes`), and the encoded room at most 1 MiB
+/// (`room_bytes`). More is a fault `oversize`.
+///
+/// Only [`Room`](Channel::Room) and [`join`](Channel::join) have no default.
 pub trait Channel: Sized + Serialize + DeserializeOwned {
-    /// The state that all members of a topic share, a room: read and written by [`Socket::room`] and [`Socket::room_mut`], and
-    /// its default for a topic where nobody has written it yet. `()` means none.
+    /// The room: the state that all members of a topic share. [`Socket::room`] reads it, and [`Socket::room_mut`]
+    /// changes it. The default value is the room of a topic until a callback writes it. `()`, or another type without a
+    /// size, means that the topic has no room.
     ///
-    /// The callbacks of a topic with a room run one after another, so none is overtaken between its reading and its writing.
+    /// In a topic with a room, the callbacks of all members run one after another. So the room doesn't change while a
+    /// callback runs.
     type Room: Default + Serialize + DeserializeOwned;
 
-    /// The events that pass through [`handle_out`](Channel::handle_out) on their way to each member.
+    /// The events for which the host calls [`handle_out`](Channel::handle_out) before a member gets them: at most 64.
     const INTERCEPTS: &'static [&'static str] = &[];
 
-    /// What is waited for before a callback runs.
+    /// Whether the callbacks of different members of a topic may run at the same time. A topic with a room always uses
+    /// [`Turns::Topic`].
     const TURNS: Turns = Turns::Member;
 
-    /// What a fault leads to.
+    /// What happens to a member after a fault in [`handle_in`](Channel::handle_in),
+    /// [`handle_info`](Channel::handle_info) or [`handle_out`](Channel::handle_out).
     const ON_FAULT: OnFault = OnFault::End;
 
-    /// The version of this struct's encoding. Where serde can't read what an earlier build wrote, give it another one, and say
-    /// in [`upgrade`](Channel::upgrade) what becomes of the old.
+    /// The version of this struct's encoding. Increase it if serde can't read the state that an earlier build wrote,
+    /// and convert that state in [`upgrade`](Channel::upgrade).
     const ASSIGNS_VERSION: u32 = 0;
 
     /// The version of the room's encoding, for [`upgrade_room`](Channel::upgrade_room).
     const ROOM_VERSION: u32 = 0;
 
-    /// Whether the room is stored besides, and is there again after a restart of the host. Without a room it doesn't compile.
+    /// Whether the room is also stored, so that it survives a restart of the host. `true` needs a
+    /// [`Room`](Channel::Room); otherwise [`channels!`](crate::channels) doesn't compile.
     const DURABLE: bool = false;
 
-    /// For how long a room outlives its last member: at most a day; `None` is what the host has for it, 10 s.
+    /// How long a room remains after its last member has ended: at most a day. `None` means the host's default, 10 s. A
+    /// longer time doesn't compile.
     const LINGER: Option<Duration> = None;
 
-    /// After so many faults of [`handle_tick`](Channel::handle_tick) in a row the topic ends: its members do, and a room that
-    /// isn't durable. `Some(0)` is never; `None` is what the host has for it, 10.
+    /// After this number of faults of [`handle_tick`](Channel::handle_tick) in a row, the topic ends: its members get
+    /// `phx_error`, and a room that isn't durable is deleted. `Some(0)` means never. `None` means the host's default,
+    /// 10.
     const TICK_FAULTS: Option<u32> = None;
 
-    /// A client asks to join a topic, with the parameters that it sent along: `Ok` lets it in, [`refuse`](crate::refuse)
-    /// doesn't. The `ok` reply carries `{}`, or what [`Socket::respond`] was given; effects follow the reply.
+    /// A client asks to join a topic. `params` is the payload of its join. `Ok` admits the client, and
+    /// [`refuse`](crate::refuse) refuses it. The `ok` reply contains `{}`, or the payload that was given to
+    /// [`Socket::respond`]. Effects follow the reply.
+    ///
+    /// # Errors
+    ///
+    /// - [`refuse`](crate::refuse), or `?` on an invalid payload, refuses the join. The client gets an `error` reply,
+    ///   and no effect is carried out.
+    /// - [`fail`](crate::fail) and a panic are faults. The client gets an `error` reply with the reason `join crashed`.
     fn join(socket: &mut Socket<Self::Room>, params: Payload) -> Join<Self>;
 
     /// The client sent an event. Answer with [`ok`](crate::ok), [`reply`](crate::reply()),
-    /// [`reply_error`](crate::reply_error), [`no_reply`] or [`stop`](crate::stop); `?` on a bad payload is an error
-    /// reply.
+    /// [`reply_error`](crate::reply_error), [`no_reply`] or [`stop`](crate::stop). The default replies with an error
+    /// that names the event.
     ///
-    /// An error reply undoes nothing: what was changed and asked for before it stands, so look at the payload first.
+    /// # Errors
+    ///
+    /// - [`refuse`](crate::refuse), or `?` on an invalid payload, is an `error` reply. It rolls back nothing: earlier
+    ///   changes and effects of the callback are still committed. So read the payload first.
+    /// - [`fail`](crate::fail) and a panic are faults.
     fn handle_in(&mut self, socket: &mut Socket<Self::Room>, event: &str, payload: Payload) -> Handled {
         let _ = (socket, payload);
         unknown_event(event)
     }
 
-    /// A message that no client sent. Its source says where it comes from:
+    /// A message arrived that no client sent. Answer with [`no_reply`] or [`stop`](crate::stop). `message.source` says
+    /// where the message comes from:
     ///
     /// - `self`: this member's own [`Socket::send_self`] or [`Socket::send_after`]
-    /// - `intercept`: an event that [`handle_out`](Channel::handle_out) handed over
-    /// - `topic`: an event of a topic that it [subscribed](Socket::subscribe) to
-    /// - `answer`: the reply to what it [sent](Socket::send) to another topic
+    /// - `intercept`: an event for which [`handle_out`](Channel::handle_out) returned [`Decision::HandOver`]
+    /// - `topic`: an event of a topic that this member has [subscribed](Socket::subscribe) to
+    /// - `answer`: the reply of another topic to a message that this member [sent](Socket::send)
     ///
-    /// Answer with [`no_reply`] or [`stop`](crate::stop): there is nobody to reply to.
+    /// The default ignores the message, and logs a warning unless the source is `answer`.
+    ///
+    /// # Errors
+    ///
+    /// A reply, and an error of either kind, are faults: no client waits for an answer.
     fn handle_info(&mut self, socket: &mut Socket<Self::Room>, message: Message) -> Handled {
         let _ = socket;
-        // Who sends without looking at the answer doesn't miss it.
+        // Ignoring an answer is common: many senders need none.
         if message.source != "answer" {
-            log::warn!("nothing handles the message {:?} from {}", message.event, message.source);
+            log::warn!("no handle_info: the message {:?} from {} is ignored", message.event, message.source);
         }
         no_reply()
     }
 
-    /// Something was sent to the topic, rather than broadcast: by the host's HTTP API, by `bennu send`, or by another
-    /// channel's [`Socket::send`]; whether anyone has joined the topic or not. There is no member. Answer with
-    /// [`reply`](crate::reply()) or [`no_reply`]: who sent it gets the answer.
+    /// A message was sent to the topic and not broadcast to its members. It comes from the host's HTTP API, from
+    /// `bennu send`, or from another channel's [`Socket::send`]. The topic may have no members. Answer with
+    /// [`reply`](crate::reply()) or [`no_reply`]; the sender gets the answer. The default replies with an error that
+    /// names the event.
+    ///
+    /// # Errors
+    ///
+    /// - [`refuse`](crate::refuse), or `?` on an invalid payload, is an `error` reply to the sender.
+    /// - [`fail`](crate::fail), a panic and [`stop`](crate::stop) are faults. No member ends.
     fn handle_message(topic: &mut Topic<Self::Room>, event: &str, payload: Payload) -> Handled {
         let _ = (topic, payload);
         unknown_event(event)
     }
 
-    /// The topic's beat, begun by [`Socket::tick`] or [`Topic::tick`]. There is no member. Answer with `Ok(())`; a fault costs
-    /// this beat.
+    /// The topic's tick timer has fired: see [`Socket::tick`] and [`Topic::tick`]. Return `Ok(())`.
     ///
-    /// A topic that is busy leaves beats out rather than let them pile up: who moves a world moves it by [`Tick::elapsed`].
+    /// A busy topic skips ticks, and skipped ticks are never made up. A plugin that moves a world must move it by
+    /// [`Tick::elapsed`]. The default only logs a warning.
+    ///
+    /// # Errors
+    ///
+    /// An error of either kind, and a panic, are faults. The room stays as it was, and no member ends unless there are
+    /// too many faults in a row ([`TICK_FAULTS`](Channel::TICK_FAULTS)).
     fn handle_tick(topic: &mut Topic<Self::Room>, tick: &Tick) -> Ticked {
-        // Once is enough: the next one comes soon.
+        // Only the first tick is logged, because there may be many a second.
         if tick.is_first() {
-            log::warn!("nothing handles the beat of {:?}", topic.name());
+            log::warn!("no handle_tick: the ticks of {:?} are ignored", topic.name());
         }
         Ok(())
     }
 
-    /// Something has become of a seat of the topic, which members take by [`Socket::take_seat`]. There is no member. Answer with
-    /// `Ok(())`; a fault costs this change, and the seat is as it is.
+    /// A seat of the topic has changed: see [`Socket::take_seat`]. Return `Ok(())`. The changes are:
     ///
-    /// - `Taken`: by a member, where nobody had it
-    /// - `Dropped`: its last member has gone without leaving (its connection ended, it failed, its client joins again), and it is
-    ///   kept for its grace period
-    /// - `Returned`: a member took it while it was kept
-    /// - `Gone`: its last member left, was stopped or gave it up, or nobody came back in time; where the grace period is zero, it is
-    ///   gone with the drop
+    /// - `Taken`: a member took the seat, which was free
+    /// - `Dropped`: the last member on the seat ended without leaving (its connection ended, it had a fault, or its
+    ///   client joined again). The host keeps the seat for its grace period
+    /// - `Returned`: a member took the seat during its grace period
+    /// - `Gone`: the last member on the seat left, was stopped, or gave the seat up; or the grace period has ended.
+    ///   With a grace period of zero, a member that drops causes `Gone` at once
     ///
-    /// It comes in a turn of its own, after the callback that led to it: what a member did in its
-    /// [`terminate`](Channel::terminate) is done by then.
+    /// This callback runs in a turn of its own, after the callback that caused the change. For a member that has ended,
+    /// it runs after [`terminate`](Channel::terminate). The default does nothing.
+    ///
+    /// # Errors
+    ///
+    /// An error of either kind, and a panic, are faults. That change isn't told again, and the seat itself stays as it
+    /// is.
     fn handle_seat(topic: &mut Topic<Self::Room>, seat: &str, change: SeatChange) -> Seated {
         let _ = (topic, seat, change);
         Ok(())
     }
 
-    /// One of the [`INTERCEPTS`](Channel::INTERCEPTS) is about to reach this member. It reads: it changes no state and
-    /// asks for no effect.
+    /// One of the events in [`INTERCEPTS`](Channel::INTERCEPTS) is about to reach this member. Returns what happens to
+    /// the event for this member. This callback only reads: it changes no state and has no effects. The default lets
+    /// the event pass.
+    ///
+    /// ```
+    /// # use bennu_guest::prelude::*;
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Chat { blocked: Vec<String> }
+    /// impl Channel for Chat {
+    /// #     type Room = ();
+    /// #     fn join(_: &mut Socket, _: Payload) -> Join<Self> { Ok(Chat { blocked: vec!["bob".into()] }) }
+    ///     const INTERCEPTS: &'static [&'static str] = &["new_msg"];
+    ///
+    ///     fn handle_out(&self, _recipient: &Recipient, _event: &str, payload: &Payload) -> Decided {
+    ///         let author: String = payload.field("user")?;
+    ///         Ok(if self.blocked.contains(&author) { Decision::Drop } else { Decision::Pass })
+    ///     }
+    /// }
+    ///
+    /// let mut alice: testing::Member<Chat> = testing::join("room:1", json!({})).unwrap();
+    /// assert_eq!(alice.handle_out("new_msg", json!({ "user": "bob" })), Decision::Drop);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// An error of either kind, and a panic, are faults of this member.
     fn handle_out(&self, recipient: &Recipient, event: &str, payload: &Payload) -> Decided {
         let _ = (recipient, event, payload);
         Ok(Decision::Pass)
     }
 
-    /// The member has ended. What is asked of the socket is still carried out. The ending's cause is
+    /// The member has ended. Pushes, broadcasts and messages to topics are still carried out. Effects on the member
+    /// itself, such as timers, presences and seats, are ignored. A panic is a fault, and the changes of this callback
+    /// are lost. `ending.cause` is one of:
     ///
     /// - `left`: the client left the topic
-    /// - `replaced`: the same client joined the topic again; said only in a topic with a room, which would keep a ghost
-    ///   otherwise
-    /// - `closed`: its connection ended
-    /// - `stopped`: a callback answered [`stop`](crate::stop), for the reason that is the detail
+    /// - `replaced`: the same client joined the topic again. Only a topic with a room gets this call, so that it can
+    ///   remove the old member's data
+    /// - `closed`: the client's connection ended
+    /// - `stopped`: a callback returned [`stop`](crate::stop); `ending.detail` is its reason
     /// - `shutdown`: the host is stopping
-    /// - `fault`: a callback failed; the detail is the kind of the fault
-    /// - `taken-back`: the build that [upgraded](Channel::upgrade) the state failed soon, and the one before it serves again:
-    ///   the state is as that one left it
+    /// - `fault`: a callback failed; `ending.detail` is the kind of the fault
+    /// - `taken-back`: the build that had [upgraded](Channel::upgrade) the state was rolled back. The state is as it
+    ///   was before the upgrade
     fn terminate(&mut self, socket: &mut Socket<Self::Room>, ending: Ending) {
         let _ = (socket, ending);
     }
 
-    /// A member's state of another version is about to be given to a callback: [`upgraded`](crate::upgraded) gives what it is
-    /// in this one, [`as_it_is`] hands it over unchanged, [`fail`](crate::fail) refuses it, which is a fault. It reads: it
-    /// asks for no effect, and not for what is stored either.
+    /// Converts a member's state of another version, before a callback gets it. Returns [`upgraded`](crate::upgraded)
+    /// with the state in this version, or [`as_it_is`], which lets serde read the old bytes. The default is
+    /// [`as_it_is`]. This callback only reads: it has no effects, and it can't use the store.
     ///
-    /// Members upgrade one by one, whenever they are next asked something. The version may also be a newer one, where a build
-    /// was taken back.
+    /// The host upgrades each member separately, when its next callback runs. The old version may also be a later one,
+    /// after a rollback.
     ///
     /// ```
     /// # use bennu_guest::prelude::*;
@@ -151,7 +222,7 @@ pub trait Channel: Sized + Serialize + DeserializeOwned {
     ///     last: String,
     /// }
     ///
-    /// /// What version 1 kept.
+    /// /// The state of version 1.
     /// #[derive(Serialize, Deserialize)]
     /// struct Chat1 {
     ///     user: String,
@@ -180,37 +251,45 @@ pub trait Channel: Sized + Serialize + DeserializeOwned {
     /// assert_eq!(alice.first, "alice");
     /// assert!(testing::upgrade::<Chat>(3, json!({})).is_err());
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`fail`](crate::fail) and any other error refuse the state. That is a fault of the callback that needs the
+    /// state. The state itself stays as it was.
     fn upgrade(old: &Old) -> Upgraded<Self> {
         let _ = old;
         as_it_is()
     }
 
-    /// A room of another version is about to be given to a callback. As for [`upgrade`](Channel::upgrade).
+    /// Converts a room of another version, before a callback gets it. The same rules as for
+    /// [`upgrade`](Channel::upgrade) apply.
     fn upgrade_room(old: &Old) -> Upgraded<Self::Room> {
         let _ = old;
         as_it_is()
     }
 }
 
-/// What is waited for before a callback runs.
+/// Which callbacks of a topic run one after another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turns {
-    /// The callbacks of one member run one after another; those of two members may run at once.
+    /// The callbacks of one member run one after another. The callbacks of different members may run at the same time.
     Member,
     /// The callbacks of all members of a topic run one after another.
     Topic,
 }
 
-/// What a fault in a callback of a member leads to.
+/// What happens to a member after a fault in one of its callbacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFault {
     /// The member ends with `phx_error`, and its client joins again.
     End,
-    /// The member lives on with the state that it had, and a client that sent a message gets an `error` reply.
+    /// The member stays, with the state from before the callback. A client that sent a message gets an `error` reply
+    /// with the reason `channel_crash`.
     Keep,
 }
 
-/// The member that an intercepted event is about to reach; its state is `self`.
+/// The member that an intercepted event is about to reach. Its state is the `self` of
+/// [`handle_out`](Channel::handle_out).
 #[derive(Clone, Copy, Debug)]
 pub struct Recipient<'a> {
     topic: &'a str,
@@ -222,12 +301,12 @@ impl<'a> Recipient<'a> {
         Self { topic, member }
     }
 
-    /// The topic of the event.
+    /// Returns the topic of the event.
     pub fn topic(&self) -> &str {
         self.topic
     }
 
-    /// The member's number.
+    /// Returns the member's number.
     pub fn member_id(&self) -> u64 {
         self.member
     }

@@ -1,4 +1,4 @@
-//! What ends a callback early: the client's mistake, or the plugin's failure. They never mix.
+//! Errors of a callback: the client's mistake and the plugin's failure are different variants.
 
 use std::fmt;
 
@@ -7,15 +7,16 @@ use serde_json::json;
 use crate::plain::plain;
 use crate::{IntoPayload, Payload};
 
-/// What a join gives: the member's state, or an [`Error`].
+/// The result of a join: the member's state, or an [`Error`].
 pub type Join<C> = Result<C, Error>;
 
 /// Why a callback ended early.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Error {
-    /// The client's mistake: a join is refused with this response, and an event answered with an `error` reply.
+    /// The client's mistake. A join is refused with this response. An event is answered with an `error` reply.
     Refused(Payload),
-    /// The plugin's failure, with a text for the log: a fault. Nothing of the callback is done, and the member ends.
+    /// The plugin's failure, with a text for the log. It is a fault `failed`: nothing of the callback happens, and the
+    /// member ends, unless the channel has [`OnFault::Keep`](crate::OnFault::Keep).
     Failed(String),
 }
 
@@ -30,16 +31,24 @@ pub enum Error {
 ///     }
 /// }
 /// ```
+///
+/// # Errors
+///
+/// Always returns [`Error::Refused`].
 pub fn refuse<T>(response: impl IntoPayload) -> Result<T, Error> {
     Err(Error::Refused(response.into_payload()))
 }
 
-/// Gives up, with a text for the log: a fault.
+/// Ends the callback with a fault `failed`. The text is for the log.
+///
+/// # Errors
+///
+/// Always returns [`Error::Failed`].
 pub fn fail<T>(why: impl Into<String>) -> Result<T, Error> {
     Err(Error::Failed(why.into()))
 }
 
-/// A payload isn't what was expected of it. Displayed, it names the field and the expectation:
+/// A payload isn't what the plugin expected. The displayed text names the field and the expected type:
 /// `body: missing, expected a string`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PayloadError {
@@ -51,7 +60,7 @@ impl PayloadError {
         Self { reason: reason.into() }
     }
 
-    /// What is wrong with `what`, a field or the payload.
+    /// Describes what is wrong with `what`, which is a field or the payload.
     pub(crate) fn json(what: &str, error: &serde_json::Error) -> Self {
         Self::new(format!("{what}: {}", words(error)))
     }
@@ -65,15 +74,15 @@ impl fmt::Display for PayloadError {
 
 impl std::error::Error for PayloadError {}
 
-/// What the client sent is the client's mistake.
+/// An invalid payload is the client's mistake.
 impl From<PayloadError> for Error {
     fn from(error: PayloadError) -> Self {
         Error::Refused(json!({ "reason": error.reason }).into_payload())
     }
 }
 
-/// The error without ` at line 1 column 7`, which tells nothing about a payload, and without the names of Rust's types, which
-/// tell nothing to who wrote it.
+/// Returns the error's text without ` at line 1 column 7`, which doesn't help with a payload, and without the names of
+/// Rust types, which don't help the author of the payload.
 pub(crate) fn words(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let position = format!(" at line {} column {}", error.line(), error.column());

@@ -1,4 +1,4 @@
-//! One field out of a JSON object, without building the rest of it.
+//! Reads one field of a JSON object without building the rest of the object.
 
 use std::fmt;
 
@@ -7,20 +7,21 @@ use serde_json::value::RawValue;
 
 use crate::plain::plain;
 
-/// What stands under a name.
+/// The result of a search for a field.
 pub(crate) enum Found<'a> {
-    /// Its JSON text.
+    /// The field's JSON text.
     Value(&'a str),
     /// There is no such field.
     Nothing,
 }
 
-/// Looks for a field. Where it stands twice, the last one counts, as in JavaScript.
+/// Searches for a field. If the name occurs twice, the last field counts, as in JavaScript.
 pub(crate) fn find<'a>(json: &'a str, name: &str) -> serde_json::Result<Found<'a>> {
     serde_json::Deserializer::from_str(json).deserialize_map(Object { name })
 }
 
-/// What a `T` is where there is no field: none if it is an `Option`, or else the text of what is missing.
+/// Returns the value of a `T` whose field is missing: `None` for an `Option`. For any other type, returns the text of
+/// the error.
 pub(crate) fn missing<T: DeserializeOwned>() -> Result<T, String> {
     T::deserialize(Nothing).map_err(|error| {
         let text = plain(&error.to_string());
@@ -28,7 +29,7 @@ pub(crate) fn missing<T: DeserializeOwned>() -> Result<T, String> {
     })
 }
 
-/// Reads an object for the sake of one field.
+/// Visits an object and returns one field.
 struct Object<'n> {
     name: &'n str,
 }
@@ -53,7 +54,7 @@ impl<'de> Visitor<'de> for Object<'_> {
     }
 }
 
-/// Reads a key for whether it is the wanted one, without a copy of it.
+/// Decodes a key as a bool: whether it is the wanted name. So the key isn't copied.
 struct IsName<'n>(&'n str);
 
 impl<'de> DeserializeSeed<'de> for IsName<'_> {
@@ -76,7 +77,7 @@ impl Visitor<'_> for IsName<'_> {
     }
 }
 
-/// What isn't there, to ask a type what it would have expected.
+/// A deserializer without a value. A type that can't be missing fails with an error that names the expected type.
 struct Nothing;
 
 impl<'de> Deserializer<'de> for Nothing {
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_may_be_escaped_and_the_last_of_two_counts() {
+    fn keys_may_be_escaped_and_the_last_of_two_fields_counts() {
         let payload = Payload::Json(r#" { "a": {"b": [1]}, "b\u006fdy": "first", "body": "last" } "#.into());
         assert_eq!(payload.field::<String>("body"), Ok("last".to_owned()));
     }

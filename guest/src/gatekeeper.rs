@@ -1,4 +1,4 @@
-//! Gatekeepers: what decides who may connect, as a component of its own.
+//! Gatekeepers: components that decide about connections.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -8,10 +8,10 @@ use crate::bindings::request::{Address, Location};
 use crate::host::request;
 use crate::{Error, Payload, PayloadError, log, panics};
 
-/// What a gatekeeper answers: who the client is, or a [`Refused`].
+/// The answer of a gatekeeper: the client's identity, or a [`Refused`].
 pub type Connect = Result<Identity, Refused>;
 
-/// What decides who may connect. The host asks it once for each connection.
+/// A gatekeeper, which decides about connections. The host calls it once for each connection.
 ///
 /// ```
 /// use bennu_guest::prelude::*;
@@ -20,7 +20,7 @@ pub type Connect = Result<Identity, Refused>;
 ///
 /// impl Gatekeeper for Gate {
 ///     fn connect(request: &Request) -> Connect {
-///         // `?` on a parameter that isn't there refuses the client.
+///         // `?` on a missing parameter refuses the client.
 ///         let token: String = request.params().field("token")?;
 ///         let user: String = token::verify("user socket", &token, None).map_err(|_| Refused::default())?;
 ///         Ok(Identity::user(&user).socket_id(&format!("user_socket:{user}")).claim("role", "member"))
@@ -31,20 +31,21 @@ pub type Connect = Result<Identity, Refused>;
 ///
 /// // Its test runs natively:
 /// let token = testing::token("user socket", "42");
-/// let let_in = testing::Knock::new().params(json!({ "token": token })).connect::<Gate>();
-/// assert_eq!(let_in, Ok(Identity::user("42").socket_id("user_socket:42").claim("role", "member")));
+/// let granted = testing::Knock::new().params(json!({ "token": token })).connect::<Gate>();
+/// assert_eq!(granted, Ok(Identity::user("42").socket_id("user_socket:42").claim("role", "member")));
 /// assert_eq!(testing::Knock::new().connect::<Gate>(), Err(Refused::new(403, "")));
 /// ```
 pub trait Gatekeeper {
-    /// Decides about one request. `Err` refuses it; a panic refuses it too, with the status 500.
+    /// Decides about one request. A panic refuses the request with the HTTP status 500.
     ///
     /// # Errors
     ///
-    /// What the client is told.
+    /// `Err` refuses the request. [`Refused`] is the client's answer.
     fn connect(request: &Request) -> Connect;
 }
 
-/// Makes a crate a gatekeeper: a component that is no plugin, so it stands in a crate of its own.
+/// Exports a type as the crate's gatekeeper. A gatekeeper is a component of its own, so its crate can't have
+/// [`channels!`](crate::channels) too.
 #[macro_export]
 macro_rules! gatekeeper {
     ($gatekeeper:ty) => {
@@ -63,10 +64,10 @@ macro_rules! gatekeeper {
     };
 }
 
-/// A crate's gatekeeper.
+/// The gatekeeper that a crate exports.
 #[doc(hidden)]
 pub trait Exported {
-    /// What decides.
+    /// The implementing type.
     type Gatekeeper: Gatekeeper;
 }
 
@@ -80,53 +81,56 @@ impl<E: Exported> connect::Guest for E {
     }
 }
 
-/// The request that is decided about.
+/// The connection request that a gatekeeper decides about.
 #[derive(Debug)]
 pub struct Request(pub(crate) ());
 
 impl Request {
-    /// The parameters of the request: an object, so that `request.params().field::<String>("token")?` reads one of them.
+    /// Returns the parameters of the request: a JSON object. For example, `request.params().field::<String>("token")?`
+    /// reads one of them.
     pub fn params(&self) -> Payload {
         Payload::Json(request::params())
     }
 
-    /// All headers, names in lower case, in the order sent.
+    /// Returns all headers in the order sent. The names are in lower case.
     pub fn headers(&self) -> Vec<(String, String)> {
         request::headers()
     }
 
-    /// The first header of a name.
+    /// Returns the first header with a name. Upper and lower case are equal.
     pub fn header(&self, name: &str) -> Option<String> {
         self.headers().into_iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// Where the request comes from. Behind a proxy that is the proxy.
+    /// Returns the address that the request comes from. Behind a proxy, it is the proxy's address.
     pub fn peer(&self) -> Address {
         request::peer()
     }
 
-    /// What it asks for.
+    /// Returns the address that the client requested.
     pub fn uri(&self) -> Location {
         request::uri()
     }
 
-    /// The path of the mount, such as `/socket`.
+    /// Returns the path of the mount, such as `/socket`.
     pub fn mount(&self) -> String {
         request::mount()
     }
 
-    /// `websocket` or `longpoll`.
+    /// Returns `websocket` or `longpoll`.
     pub fn transport(&self) -> String {
         request::transport()
     }
 
-    /// The token that phoenix.js sends apart from the parameters (`authToken`), where the mount takes one.
+    /// Returns the token that phoenix.js sends separately from the parameters (`authToken`), if the mount accepts one
+    /// (`auth_token` in its configuration).
     pub fn auth_token(&self) -> Option<String> {
         request::auth_token()
     }
 }
 
-/// Who a client is, for as long as it is connected.
+/// The identity of a client, while it is connected. The id and the user have at most 255 bytes each, and the claims at
+/// most 16 KiB as JSON. More is a fault, which refuses the request with the HTTP status 500.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[must_use]
 pub struct Identity {
@@ -136,27 +140,27 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Nobody in particular, who is let in all the same.
+    /// Returns an identity without a user.
     pub fn anonymous() -> Self {
         Self::default()
     }
 
-    /// A user.
+    /// Returns the identity of a user. A channel reads it with `socket.user()`.
     pub fn user(user: &str) -> Self {
         Self { user: Some(user.into()), ..Self::default() }
     }
 
-    /// With an id by which the socket can be disconnected, such as `user_socket:42`.
+    /// Sets the id by which the socket can be disconnected, such as `user_socket:42`.
     pub fn socket_id(mut self, id: &str) -> Self {
         self.socket_id = Some(id.into());
         self
     }
 
-    /// With something else that channels may read, by `socket.claims()`.
+    /// Adds a claim, which channels read with `socket.claims()`.
     ///
     /// # Panics
     ///
-    /// Where JSON has no form for the value.
+    /// If the value can't be written as JSON.
     pub fn claim(mut self, name: &str, value: impl Serialize) -> Self {
         let value = serde_json::to_value(value).unwrap_or_else(|error| panic!("a claim can't be JSON: {error}"));
         self.claims.insert(name.into(), value);
@@ -171,30 +175,30 @@ impl From<Identity> for connect::Identity {
     }
 }
 
-/// Why a client isn't let in.
+/// The answer to a client that may not connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// An HTTP status, from 400 to 599.
+    /// An HTTP status from 400 to 599. Over long-poll, the client always gets 403.
     pub status: u16,
-    /// What the response carries.
+    /// The text in the body of the response.
     pub body: String,
 }
 
 impl Refused {
-    /// With this status and body.
+    /// Returns a refusal with this status and body.
     pub fn new(status: u16, body: impl Into<String>) -> Self {
         Self { status, body: body.into() }
     }
 }
 
-/// As in Phoenix: 403, with nothing in it.
+/// The status 403 with an empty body, as in Phoenix.
 impl Default for Refused {
     fn default() -> Self {
         Self::new(403, "")
     }
 }
 
-/// The gatekeeper's failure is told to the log, and to the client as the status 500. Its own mistake is 403.
+/// A failure of the gatekeeper is logged, and the client gets the status 500. A client's mistake is 403.
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
         match error {
@@ -207,7 +211,7 @@ impl From<Error> for Refused {
     }
 }
 
-/// What the client sent is the client's mistake.
+/// An invalid parameter is the client's mistake: the status 403.
 impl From<PayloadError> for Refused {
     fn from(_: PayloadError) -> Self {
         Self::default()

@@ -1,5 +1,5 @@
-//! The seam to the host: on wasm it is the component's imports, natively the test kit's recorder. Both have the same
-//! functions, and nothing else in this crate knows which one it talks to.
+//! The interface to the host. On wasm it is the component's imports; natively it is the recorder of the test kit. Both
+//! have the same functions, so no other module depends on the target.
 
 #[cfg(target_family = "wasm")]
 pub(crate) use crate::bindings::bennu::channel::{host, member, presence, socket, store, token, topics};
@@ -13,24 +13,24 @@ use serde::de::DeserializeOwned;
 use crate::Error;
 use crate::error::words;
 
-/// Milliseconds since 1970-01-01 UTC.
+/// Returns the current time in milliseconds since 1970-01-01 UTC.
 pub fn now_ms() -> u64 {
     host::now()
 }
 
-/// An id that no other call on this host gets: 20 characters of `0-9a-v` that sort in the order in which they were
-/// drawn.
+/// Returns an id that no other call on this host gets. It has 20 characters of `0-9a-v`. Ids sort in the order in which
+/// they were created, also after a restart of the host.
 pub fn unique_id() -> String {
     host::unique_id()
 }
 
-/// A random number.
+/// Returns a random number from the operating system's generator.
 pub fn random() -> u64 {
     host::random()
 }
 
-/// This plugin's configuration: what stands under `plugins.NAME.config` in the host's configuration file, `{}` where
-/// nothing does.
+/// Returns this plugin's configuration: the table `plugins.NAME.config` of the host's configuration file, or `{}` if
+/// there is no such table.
 ///
 /// ```
 /// # use bennu_guest::prelude::*;
@@ -48,7 +48,7 @@ pub fn random() -> u64 {
 ///
 /// # Errors
 ///
-/// A configuration that isn't a `T` is the operator's mistake, and with `?` a fault that says so.
+/// The configuration isn't a `T`. That is the operator's mistake. With `?`, it is a fault `failed` whose text says so.
 pub fn config<T: DeserializeOwned>() -> Result<T, Error> {
     serde_json::from_str(&host::configuration())
         .map_err(|error| Error::Failed(format!("the plugin's configuration: {}", words(&error))))

@@ -1,7 +1,7 @@
-//! Write the channels of a Bennu server in Rust.
+//! The SDK for channels of a Bennu server in Rust.
 //!
-//! A channel is a struct and what it answers. The struct is one member's state (Phoenix's assigns), `join` its
-//! constructor, and `channels!` says which topics it serves:
+//! A channel is a struct that implements [`Channel`]. The struct is the state of one member (Phoenix's assigns), and
+//! `join` is its constructor. The macro [`channels!`] says which topics a channel serves:
 //!
 //! ```
 //! use bennu_guest::prelude::*;
@@ -43,29 +43,36 @@
 //! assert_eq!(out.reply(), ("error", json!({ "reason": "body: missing, expected a string" })));
 //! ```
 //!
-//! The crate of a plugin is a `cdylib` that depends on `bennu-guest` and on `serde` (for the derives), and needs neither
-//! a build script nor a WIT file.
+//! The crate of a plugin is a `cdylib` that depends on `bennu-guest` and on `serde` (for the derives). It needs no
+//! build script and no WIT file.
 //!
-//! # What stays between two calls
+//! # State
 //!
-//! Nothing in the plugin: any instance serves any member, and an instance may go at any time. The host keeps
+//! The plugin itself keeps no state between two calls. Any instance serves any member, and the host may drop an
+//! instance at any time. The host keeps:
 //!
-//! - the struct, for as long as the member is in
-//! - the topic's [room](Channel::Room), for as long as somebody is in the topic and a while longer, or for good
-//! - what is in the [`store`], for good
+//! - the struct, while the member is joined: at most 16 KiB (`assigns_bytes`)
+//! - the topic's [room](Channel::Room), while the topic has members and for some time after that, or permanently: at
+//!   most 1 MiB (`room_bytes`)
+//! - the data in the [`store`], permanently
 //!
-//! All of it is encoded as MessagePack with named fields, so a field that is added with `#[serde(default)]` reads the state
-//! that an earlier build wrote, and a reload in production has nothing to migrate. For greater changes there are versions,
-//! and [`Channel::upgrade`].
+//! All of it is encoded as MessagePack with named fields. So a new field with `#[serde(default)]` reads the state that
+//! an earlier build wrote, and a reload in production loses nothing. For larger changes there are state versions, and
+//! [`Channel::upgrade`].
 //!
-//! # When something goes wrong
+//! # Errors and faults
 //!
-//! - The client's mistake is an answer: [`refuse`] a join, [`reply_error`] to a message, or `?` on what
-//!   [`Payload::field`] gives.
-//! - The plugin's failure ([`fail`], a panic) is a fault: nothing of the callback is done, and the member ends with
-//!   `phx_error`, so that its client joins again.
+//! - A client's mistake is an answer: [`refuse`] a join, [`reply_error`] to a message, or use `?` on the result of
+//!   [`Payload::field`].
+//! - A failure of the plugin is a fault: [`fail`], a panic, or a call that the host refuses, for example because of a
+//!   limit. Then nothing of the callback happens, and the member ends with `phx_error`, so that its client joins again.
+//!   A fault has a kind. This reference names it as the log does: `trap`, `deadline`, `memory`, `oversize`, `overflow`,
+//!   `store` or `failed`.
+//!
+//! Names such as `assigns_bytes` are keys of `[limits]` in the host's configuration. The values in this reference are
+//! the defaults.
 
-// `channels!` names the crate by `bennu_guest`, in the documentation's examples too.
+// `channels!` refers to this crate as `bennu_guest`, also in this crate's own documentation examples.
 extern crate self as bennu_guest;
 
 #[doc(hidden)]
@@ -95,7 +102,7 @@ mod tick;
 mod topic;
 mod upgrade;
 
-/// The guides, whose examples are run with this crate's own.
+/// The guides. `cargo test --doc` runs their examples together with the examples of this crate.
 #[cfg(doctest)]
 mod guides {
     #[doc = include_str!("../../README.md")]
@@ -150,7 +157,7 @@ pub use bindings::exports::bennu::channel::handle_seat::Change as SeatChange;
 #[doc(inline)]
 pub use bindings::exports::bennu::channel::handle_tick::Tick;
 
-/// All that a channel is usually written with.
+/// The items that most channels need. Start a channel with `use bennu_guest::prelude::*;`.
 pub mod prelude {
     pub use std::time::Duration;
 

@@ -1,10 +1,13 @@
-//! Lines for the host's log, which puts the plugin, its generation and the topic beside them.
+//! Macros that write lines to the host's log. The host adds the plugin's name, its generation and the topic.
 //!
 //! ```no_run
 //! # use bennu_guest::prelude::*;
 //! # let user = "alice";
 //! log::info!("{user} joined");
 //! ```
+//!
+//! A line is cut at 8 KiB. More than 256 lines in one call (`log_lines_per_call`) are a fault `oversize`. In a test,
+//! `Outcome::log` returns the lines.
 
 use std::fmt::Arguments;
 
@@ -12,7 +15,7 @@ use crate::host::host;
 
 pub use crate::bindings::bennu::channel::host::Level;
 
-/// Writes a line. The macros of this module read better.
+/// Writes a line with a level. The macros of this module are shorter.
 pub fn write(level: Level, line: Arguments<'_>) {
     match line.as_str() {
         Some(text) => host::log(level, text),
@@ -20,23 +23,23 @@ pub fn write(level: Level, line: Arguments<'_>) {
     }
 }
 
-/// The finest: off by default.
+/// Writes a line with the most detailed level, which is off by default. The arguments are those of `format!`.
 #[doc(inline)]
 pub use crate::__trace as trace;
 
-/// For those who look for a mistake: off by default.
+/// Writes a line for debugging. This level is off by default. The arguments are those of `format!`.
 #[doc(inline)]
 pub use crate::__debug as debug;
 
-/// Worth knowing.
+/// Writes a line with normal information. The arguments are those of `format!`.
 #[doc(inline)]
 pub use crate::__info as info;
 
-/// Something that should be looked at.
+/// Writes a line about a problem that somebody should look at. The arguments are those of `format!`.
 #[doc(inline)]
 pub use crate::__warn as warn;
 
-/// Something that went wrong.
+/// Writes a line about a failure. The arguments are those of `format!`.
 #[doc(inline)]
 pub use crate::__error as error;
 

@@ -1,25 +1,25 @@
-//! What can be sent.
+//! Values that can be sent as a payload.
 
 use serde::Serialize;
 
 use crate::Payload;
 
-/// Bytes to send as they are, in a binary frame: `socket.push("image", Binary(bytes))`.
+/// Bytes that are sent unchanged in a binary frame: `socket.push("image", Binary(bytes))`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binary(pub Vec<u8>);
 
-/// What can be sent: `json!({ .. })` and everything else that is [`Serialize`], [`Binary`] for bytes, and a [`Payload`]
-/// that is passed on as it came.
+/// A value that can be sent: `json!({ .. })` and every other [`Serialize`] type, [`Binary`] for bytes, and a
+/// [`Payload`], which is passed on unchanged.
 pub trait IntoPayload {
-    /// This value as a payload.
+    /// Returns this value as a payload.
     ///
     /// # Panics
     ///
-    /// Where JSON has no form for the value, such as a map whose keys aren't text.
+    /// If the value can't be written as JSON, for example a map whose keys aren't text.
     fn into_payload(self) -> Payload;
 }
 
-/// What a reply carries that has nothing to say.
+/// Returns `{}`, the payload of a reply without content.
 pub(crate) fn empty() -> Payload {
     Payload::Json("{}".into())
 }
@@ -30,12 +30,12 @@ impl<T: Serialize> IntoPayload for T {
     }
 }
 
-/// The JSON text of a value.
+/// Returns the JSON text of a value.
 #[track_caller]
 pub(crate) fn as_json<T: Serialize>(value: &T) -> String {
     match serde_json::to_string(value) {
         Ok(text) => text,
-        Err(error) => panic!("a {} can't be sent as JSON: {error}", std::any::type_name::<T>()),
+        Err(error) => panic!("a {} can't be written as JSON: {error}", std::any::type_name::<T>()),
     }
 }
 

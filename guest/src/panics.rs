@@ -1,4 +1,4 @@
-//! A panic's last words. What follows is a trap, which carries none.
+//! Logs the text of a panic. The trap that follows a panic has no text.
 
 use std::panic::{self, PanicHookInfo};
 use std::sync::Once;
@@ -7,7 +7,7 @@ use crate::log;
 
 static INSTALLED: Once = Once::new();
 
-/// Lets panics write their message and place to the host's log.
+/// Installs a panic hook that writes a panic's text and location to the host's log. The host adds them to the fault.
 pub(crate) fn write_to_log() {
     INSTALLED.call_once(|| panic::set_hook(Box::new(write)));
 }

@@ -1,4 +1,4 @@
-//! Reading what came in.
+//! Reading a payload.
 
 use serde::de::DeserializeOwned;
 
@@ -6,7 +6,8 @@ use crate::field::{self, Found};
 use crate::{Payload, PayloadError};
 
 impl Payload {
-    /// One field of a JSON object. An `Option` may be missing.
+    /// Returns one field of a JSON object. If `T` is an `Option`, the field may be missing or null. If the name occurs
+    /// twice, the last field counts, as in JavaScript.
     ///
     /// ```
     /// # use bennu_guest::prelude::*;
@@ -21,7 +22,8 @@ impl Payload {
     ///
     /// # Errors
     ///
-    /// The field is missing or isn't a `T`, or the payload isn't an object.
+    /// The field is missing or isn't a `T`, or the payload isn't a JSON object. With `?`, this is an `error` reply to
+    /// the client, or it refuses the join: `{"reason": "body: missing, expected a string"}`.
     pub fn field<T: DeserializeOwned>(&self, name: &str) -> Result<T, PayloadError> {
         let json = self.json()?;
         match field::find(json, name).map_err(|error| PayloadError::json("payload", &error))? {
@@ -30,20 +32,33 @@ impl Payload {
         }
     }
 
-    /// The whole of a JSON payload.
+    /// Returns the whole JSON payload as a `T`.
+    ///
+    /// ```
+    /// # use bennu_guest::prelude::*;
+    /// #[derive(Deserialize)]
+    /// struct Move {
+    ///     x: i32,
+    ///     y: i32,
+    /// }
+    ///
+    /// let payload = json!({ "x": 1, "y": 2 }).into_payload();
+    /// let Move { x, y } = payload.parse().unwrap();
+    /// assert_eq!((x, y), (1, 2));
+    /// ```
     ///
     /// # Errors
     ///
-    /// It isn't a `T`.
+    /// The payload isn't a `T`, or it is binary.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
         serde_json::from_str(self.json()?).map_err(|error| PayloadError::json("payload", &error))
     }
 
-    /// The text of a JSON payload.
+    /// Returns the text of a JSON payload.
     ///
     /// # Errors
     ///
-    /// It is binary.
+    /// The payload is binary.
     pub fn json(&self) -> Result<&str, PayloadError> {
         match self {
             Payload::Json(text) => Ok(text),
@@ -51,11 +66,11 @@ impl Payload {
         }
     }
 
-    /// The bytes of a binary payload.
+    /// Returns the bytes of a binary payload.
     ///
     /// # Errors
     ///
-    /// It is JSON.
+    /// The payload is JSON.
     pub fn bytes(&self) -> Result<&[u8], PayloadError> {
         match self {
             Payload::Binary(bytes) => Ok(bytes),
@@ -63,7 +78,8 @@ impl Payload {
         }
     }
 
-    /// This payload, if it may be sent on as an event as it is: a JSON object, or bytes. It isn't parsed.
+    /// Returns this payload if it may be sent as an event: a JSON object, or bytes. It only looks at the first
+    /// character, and doesn't parse the JSON.
     ///
     /// ```
     /// # use bennu_guest::prelude::*;
@@ -75,7 +91,7 @@ impl Payload {
     ///
     /// # Errors
     ///
-    /// It is JSON of another kind.
+    /// The payload is JSON, but not an object.
     pub fn object(self) -> Result<Self, PayloadError> {
         match &self {
             Payload::Json(text) if !text.trim_ascii_start().starts_with('{') => {

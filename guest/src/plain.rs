@@ -1,16 +1,17 @@
-//! What serde says of a value that can't be read, in words that need no Rust: `u64` is a whole number, and a sequence a list.
-//! Clients read these texts, operators, and those who write plugins in other languages.
+//! Translates serde's error texts into terms that need no knowledge of Rust: `u64` becomes a whole number, and a
+//! sequence a list. Clients, operators, and authors of plugins in other languages read these texts.
 //!
-//! The host compiles this file too, as a module of its own, so it uses nothing but the standard library.
+//! The host compiles this file too, as a module of its own. So it only uses the standard library.
 
-/// What stands between what was found and what was expected, as serde writes it.
+/// The text between the found and the expected part in an error of serde.
 const EXPECTED: &str = ", expected ";
 
-/// What was found, by serde's words.
+/// Serde's terms for the found part, with their translations.
 const FOUND: [(&str, &str); 4] =
     [("sequence", "a list"), ("map", "an object"), ("unit value", "null"), ("Option value", "a value")];
 
-/// An error's text with Rust's words replaced. Its other lines, such as those that show where it is, stay.
+/// Returns an error's text with Rust's terms replaced. Other lines stay unchanged, such as the lines that show the
+/// position.
 #[must_use]
 #[allow(unreachable_pub, reason = "the host gives it to its own modules")]
 pub fn plain(text: &str) -> String {
@@ -20,9 +21,10 @@ pub fn plain(text: &str) -> String {
 
 fn plain_line(line: &str) -> String {
     if let Some(at) = line.find("data did not match any variant of untagged enum ") {
-        return format!("{}it has none of the forms that are allowed", &line[..at]);
+        return format!("{}it has none of the allowed forms", &line[..at]);
     }
-    // What was found may hold a client's text, so the last one counts.
+    // The found part may contain a client's text, and that text may contain the separator. So the last separator
+    // counts.
     let Some((found, expected)) = line.rsplit_once(EXPECTED) else { return line.to_owned() };
     let (expected, position) = match expected.find(" at line ") {
         Some(at) => expected.split_at(at),
@@ -41,7 +43,7 @@ fn plain_found(found: &str) -> String {
     format!("{before}{plain}")
 }
 
-/// What was expected. Of a number that is one, but too small or too large, it says which are allowed.
+/// Translates the expected part. For a number that is too small or too large, returns the allowed range.
 fn plain_expected(expected: &str, is_out_of_range: bool) -> String {
     if let Some(range) = is_out_of_range.then(|| range(expected)).flatten() {
         return range.to_owned();
@@ -63,7 +65,7 @@ fn plain_expected(expected: &str, is_out_of_range: bool) -> String {
     plain.to_owned()
 }
 
-/// What was expected, by words with a type's name or a number behind them.
+/// Translates an expected part that contains a type's name or a number.
 fn plain_named(expected: &str) -> String {
     let starts_with = |words: &[&str]| words.iter().any(|word| expected.starts_with(word));
     if starts_with(&["a nonzero "]) {
@@ -76,7 +78,8 @@ fn plain_named(expected: &str) -> String {
     if starts_with(&["unit struct ", "unit variant "]) {
         return "null".into();
     }
-    // A struct is read from a list too, which nobody writes on purpose, and whose length serde tells by its name.
+    // serde also reads a struct from a list. Nobody writes one on purpose, and serde's error about the list's length
+    // uses the struct's name.
     if starts_with(&["struct ", "struct variant ", "internally tagged enum ", "adjacently tagged enum "]) {
         return "an object".into();
     }
@@ -92,7 +95,7 @@ fn plain_named(expected: &str) -> String {
     expected.to_owned()
 }
 
-/// The whole numbers of a type.
+/// Returns the range of a number type.
 fn range(expected: &str) -> Option<&'static str> {
     Some(match expected {
         "u8" => "a whole number from 0 to 255",
@@ -111,7 +114,7 @@ mod tests {
     use super::plain;
 
     #[test]
-    fn no_word_of_rusts_is_left() {
+    fn rust_terms_are_translated() {
         let cases = [
             ("invalid type: string \"hi\", expected u64", "invalid type: string \"hi\", expected a whole number"),
             (
@@ -136,7 +139,7 @@ mod tests {
                 "invalid type: integer `0`, expected a nonzero u16",
                 "invalid type: integer `0`, expected a whole number that is not 0",
             ),
-            ("data did not match any variant of untagged enum Shape", "it has none of the forms that are allowed"),
+            ("data did not match any variant of untagged enum Shape", "it has none of the allowed forms"),
             (
                 "the body: invalid type: null, expected u32 at line 1 column 9",
                 "the body: invalid type: null, expected a whole number at line 1 column 9",
@@ -148,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_enough_already_stays() {
+    fn other_texts_stay_unchanged() {
         for text in [
             "invalid type: integer `1`, expected a string",
             "missing field `body`",

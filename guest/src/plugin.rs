@@ -1,4 +1,4 @@
-//! What `channels!` makes of a crate: the component's exports, over a table of routes.
+//! The exports of a plugin's component, as [`channels!`](crate::channels) makes them from a table of routes.
 
 use crate::bindings::bennu::channel::types::{self, Admission, Membership, Outcome};
 use crate::bindings::exports::bennu::channel::{
@@ -10,10 +10,11 @@ use crate::{Decision, Ending, Message, Payload, SeatChange, Tick, panics};
 
 pub use crate::route::{Route, check};
 
-/// Serves topics by channels: the one line that makes a crate a plugin.
+/// Makes a crate a plugin: says which channel serves which topics.
 ///
-/// A pattern is a topic, or a prefix with a star at its end. An exact topic comes before a prefix and a longer prefix
-/// before a shorter one, wherever they stand.
+/// A pattern is a topic, or a prefix with a star at its end, of at most 255 bytes. An exact topic has priority over a
+/// prefix, and a longer prefix over a shorter one. The order of the lines doesn't matter. A plugin has at most 256
+/// patterns.
 ///
 /// ```
 /// # use bennu_guest::prelude::*;
@@ -27,7 +28,7 @@ pub use crate::route::{Route, check};
 /// }
 /// ```
 ///
-/// A pattern that can't be one doesn't compile:
+/// An invalid pattern doesn't compile:
 ///
 /// ```compile_fail
 /// # use bennu_guest::prelude::*;
@@ -36,7 +37,7 @@ pub use crate::route::{Route, check};
 /// channels! { "room:*:eu" => Chat }
 /// ```
 ///
-/// Nor does a channel that wants to keep a room and has none:
+/// A durable channel without a room doesn't compile either:
 ///
 /// ```compile_fail
 /// # use bennu_guest::prelude::*;
@@ -67,9 +68,9 @@ macro_rules! channels {
     };
 }
 
-/// A crate's channels.
+/// The channels of a crate.
 pub trait Plugin {
-    /// In the order written.
+    /// The routes, in the order of the source.
     const ROUTES: &'static [Route];
 }
 

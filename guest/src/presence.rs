@@ -1,4 +1,4 @@
-//! Who is online.
+//! Reads the list of who is online.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use crate::error::words;
 use crate::host::presence;
 use crate::{Error, Payload, Value};
 
-/// Who is online in a topic: for each key (a user's name, say) the metas of the members that are tracked under it. Sent as
-/// JSON it has the shape of a `presence_state`.
+/// Who is online in a topic: for each key (for example a user's name) the metas of the members that are tracked under
+/// it. As JSON it has the format of `presence_state`.
 ///
 /// ```
 /// # use bennu_guest::prelude::*;
@@ -29,18 +29,19 @@ use crate::{Error, Payload, Value};
 #[serde(transparent)]
 pub struct Presences(BTreeMap<String, Entry>);
 
-/// What stands under a key.
+/// The metas of a key.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 struct Entry {
     metas: Vec<Meta>,
 }
 
-/// A meta, read when somebody asks for it: one that can't be read must not cost the plugin all the others.
+/// A meta as JSON text. It is decoded on demand, so that one meta that can't be decoded doesn't make the others
+/// unreadable.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(transparent)]
 struct Meta(Box<RawValue>);
 
-/// They are the same if their texts are, or if the texts say the same.
+/// Two metas are equal if their texts are equal, or if the texts have the same JSON value.
 impl PartialEq for Meta {
     fn eq(&self, other: &Self) -> bool {
         let value = |meta: &Self| serde_json::from_str::<Value>(meta.0.get()).ok();
@@ -49,37 +50,38 @@ impl PartialEq for Meta {
 }
 
 impl Presences {
-    /// Who is online in a topic. One that none of this plugin's routes match must be granted in the host's configuration.
+    /// Returns who is online in a topic. The topic must match one of this plugin's routes, or be granted in the host's
+    /// configuration (`plugins.NAME.read`); otherwise this is a fault `failed`.
     pub fn of(topic: &str) -> Self {
         Self(serde_json::from_str(&presence::list(topic)).unwrap_or_default())
     }
 
-    /// The keys, in order.
+    /// Returns the keys in their order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 
-    /// How many keys there are.
+    /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether nobody is online.
+    /// Returns whether nobody is online.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether somebody is online under a key.
+    /// Returns whether somebody is online under a key.
     pub fn contains(&self, key: &str) -> bool {
         self.0.contains_key(key)
     }
 
-    /// The metas of a key, one for each member that is tracked under it; none where there is nobody. Beside what was
-    /// tracked, each has a `phx_ref`.
+    /// Returns the metas of a key, one for each member that is tracked under it. The list is empty if there is none.
+    /// The host adds a `phx_ref` to each meta.
     ///
     /// # Errors
     ///
-    /// One of them isn't a `T`, which is the plugin's mistake.
+    /// One of the metas isn't a `T`. That is the plugin's mistake; with `?`, it is a fault `failed`.
     pub fn metas<T: DeserializeOwned>(&self, key: &str) -> Result<Vec<T>, Error> {
         let metas = self.0.get(key).map(|entry| &entry.metas[..]).unwrap_or_default();
         let read = |Meta(meta): &Meta| {
@@ -90,7 +92,8 @@ impl Presences {
     }
 }
 
-/// The metas of one key of a topic, without those of the others: `{"metas": [..]}`, or none where nobody is online under it.
+/// Returns the metas of one key of a topic, `{"metas": [..]}`, or none if nobody is online under it. It doesn't read
+/// the other keys. The same topics as for [`Presences::of`] are allowed.
 pub fn presence(topic: &str, key: &str) -> Option<Payload> {
     presence::get(topic, key).map(Payload::Json)
 }

@@ -1,11 +1,11 @@
-//! What stands for something later: both can be kept in the state.
+//! References that a channel can keep in its state.
 
 use serde::{Deserialize, Serialize};
 
-/// Stands for a client's message that is to be answered later.
+/// Identifies a client's message for a later reply: see [`Socket::reply_later`](crate::Socket::reply_later).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ReplyRef(pub(crate) String);
 
-/// Stands for a timer that may be cancelled.
+/// Identifies a timer: see [`Socket::cancel`](crate::Socket::cancel).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TimerId(pub(crate) u64);

@@ -1,20 +1,20 @@
-//! The answers of a callback.
+//! The answers of callbacks.
 
 use serde_json::json;
 
 use crate::output::empty;
 use crate::{Answer, Decision, Error, IntoPayload, Reply, Stop};
 
-/// What `handle_in` and `handle_info` give: an answer, or an [`Error`].
+/// The result of `handle_in`, `handle_info` and `handle_message`: an answer, or an [`Error`].
 pub type Handled = Result<Answer, Error>;
 
-/// What `handle_out` gives. There is no client to answer here: an [`Error`] of either kind is a fault.
+/// The result of `handle_out`. There is no client to answer, so an [`Error`] of either kind is a fault.
 pub type Decided = Result<Decision, Error>;
 
-/// What `handle_tick` gives. There is nobody to answer: an [`Error`] of either kind is a fault.
+/// The result of `handle_tick`. There is no client to answer, so an [`Error`] of either kind is a fault.
 pub type Ticked = Result<(), Error>;
 
-/// What `handle_seat` gives. As for [`Ticked`].
+/// The result of `handle_seat`. There is no client to answer, so an [`Error`] of either kind is a fault.
 pub type Seated = Result<(), Error>;
 
 /// Replies `ok` with `{}`.
@@ -22,60 +22,61 @@ pub fn ok() -> Handled {
     reply(empty())
 }
 
-/// Replies `ok`.
+/// Replies `ok` with a response.
 pub fn reply(response: impl IntoPayload) -> Handled {
     Ok(Answer::Reply(Reply::ok(response)))
 }
 
-/// Replies `error`.
+/// Replies `error` with a response. The state and the effects are committed all the same.
 pub fn reply_error(response: impl IntoPayload) -> Handled {
     Ok(Answer::Reply(Reply::error(response)))
 }
 
-/// Replies with another status word, which the client listens for by `receive(status, ..)`.
+/// Replies with another status, of at most 255 bytes. The client listens for it with `receive(status, ..)`.
 pub fn reply_status(status: &str, response: impl IntoPayload) -> Handled {
     Ok(Answer::Reply(Reply::status(status, response)))
 }
 
-/// Gives no answer.
+/// Sends no answer.
 pub fn no_reply() -> Handled {
     Ok(Answer::None)
 }
 
-/// Ends the member in an orderly way, which its client sees as `phx_close`. The reason is for `terminate` and the log.
+/// Ends the member normally: its client gets `phx_close`. The reason is for `terminate` and the log.
 pub fn stop(reason: impl Into<String>) -> Handled {
     Ok(Answer::Stop(Stop { reason: reason.into(), reply: None }))
 }
 
-/// Ends the member, and answers the message at hand first.
+/// Answers the client's message, and then ends the member as [`stop`] does.
 pub fn stop_with_reply(reason: impl Into<String>, reply: Reply) -> Handled {
     Ok(Answer::Stop(Stop { reason: reason.into(), reply: Some(reply) }))
 }
 
-/// Replies `error` to an event that the channel doesn't know.
+/// Replies `error` to an unknown event. The reason names the event.
 pub fn unknown_event(event: &str) -> Handled {
     reply_error(json!({ "reason": format!("unknown event {event:?}") }))
 }
 
 impl Reply {
-    /// A reply `ok`.
+    /// Returns a reply with the status `ok`.
     pub fn ok(response: impl IntoPayload) -> Self {
         Self::status("ok", response)
     }
 
-    /// A reply `error`.
+    /// Returns a reply with the status `error`.
     pub fn error(response: impl IntoPayload) -> Self {
         Self::status("error", response)
     }
 
-    /// A reply with another status word.
+    /// Returns a reply with another status, of at most 255 bytes.
     pub fn status(status: impl Into<String>, response: impl IntoPayload) -> Self {
         Self { status: status.into(), payload: response.into_payload() }
     }
 }
 
 impl Decision {
-    /// The member gets this payload under the same event.
+    /// Returns the decision that the member gets this payload with the same event name. A JSON payload must be an
+    /// object; otherwise it is a fault `failed`.
     pub fn replace(payload: impl IntoPayload) -> Self {
         Self::Replace(payload.into_payload())
     }

@@ -1,4 +1,4 @@
-//! The topic's shared state, for the time of one call.
+//! The topic's shared state during one call.
 
 use std::cell::OnceCell;
 
@@ -6,12 +6,12 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::state;
 
-/// A room, and whether it may have been changed.
+/// A room, with what the call has done to it.
 #[derive(Debug)]
 pub(crate) struct Shared<R> {
-    /// Read when it is first looked at: it may be large, and many callbacks don't.
+    /// Decoded at the first access, because the room may be large, and many callbacks don't use it.
     value: OnceCell<R>,
-    /// As the host keeps it; none where nobody has written it yet.
+    /// The bytes from the host; none if no callback has written the room.
     kept: Option<Vec<u8>>,
     change: Change,
 }
@@ -20,14 +20,14 @@ pub(crate) struct Shared<R> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Change {
     None,
-    /// It was lent out for change. A room is encoded only then: it may be large.
+    /// `get_mut` was called. Only then is the room encoded again, because it may be large.
     Lent,
-    /// It was taken away.
+    /// The room was deleted.
     Cleared,
 }
 
 impl<R> Shared<R> {
-    /// A type without a size, such as `()`, holds nothing that could be shared: such a topic has no room.
+    /// Whether the topic has a room. A type without a size, such as `()`, holds no data, so such a topic has none.
     pub(crate) const IS_SHARED: bool = size_of::<R>() != 0;
 }
 
@@ -38,7 +38,7 @@ impl<R: Default + Serialize + DeserializeOwned> Shared<R> {
 
     /// # Panics
     ///
-    /// Where what the host keeps is no such room: that is a fault of the plugin, which should have an upgrade.
+    /// If the bytes from the host aren't an `R`. That is a fault of the plugin, which needs an `upgrade_room`.
     pub(crate) fn get(&self) -> &R {
         self.value.get_or_init(|| match &self.kept {
             Some(bytes) if Self::IS_SHARED && !bytes.is_empty() => {
@@ -57,16 +57,16 @@ impl<R: Default + Serialize + DeserializeOwned> Shared<R> {
         self.value.get_mut().expect("it was read just now")
     }
 
-    /// Takes it away: it is as if nobody had written it.
+    /// Deletes the room: the next callback gets the default.
     pub(crate) fn clear(&mut self) {
         (self.value, self.change) = (R::default().into(), Change::Cleared);
     }
 
-    /// The new bytes, or none where nothing changed.
+    /// Returns the new bytes, or none if the room didn't change.
     pub(crate) fn changed(&self) -> Result<Option<Vec<u8>>, String> {
         match self.change {
             Change::Lent if Self::IS_SHARED => state::changed(self.get(), self.kept.as_deref()),
-            // Without bytes, by the contract.
+            // In the contract, an empty list deletes the room.
             Change::Cleared if self.kept.is_some() => Ok(Some(Vec::new())),
             _ => Ok(None),
         }

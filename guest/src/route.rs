@@ -1,4 +1,4 @@
-//! A pattern and its channel.
+//! A route: a pattern with the callbacks of its channel.
 
 use std::time::Duration;
 
@@ -10,19 +10,20 @@ use crate::callbacks::{self, Called, Room};
 use crate::room::Shared;
 use crate::{Channel, Decision, Ending, Message, OnFault, Payload, SeatChange, Tick, Turns};
 
-/// The callback `handle_out`.
+/// The type of the callback `handle_out`.
 type HandleOut = fn(&str, &str, &Payload, &[Recipient]) -> Called<Vec<Decision>>;
 
-/// The callback `handle_message`.
+/// The type of the callback `handle_message`.
 type HandleMessage = fn(String, &str, Payload, Room) -> Called<message::Outcome>;
 
-/// The callback `upgrade`.
+/// The type of the callback `upgrade`.
 pub(crate) type TakeOver = fn(&str, Part, u32, Vec<u8>) -> Called<Vec<u8>>;
 
-/// The longest that a room outlives its last member.
+/// The longest time that a room remains after its last member.
 const LINGER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A pattern and the callbacks of its channel, whose type is forgotten here.
+/// A pattern and the callbacks of its channel. The callbacks are function pointers, so that channels of different types
+/// fit in one table.
 pub struct Route {
     pattern: &'static str,
     describe: fn(&str) -> types::Route,
@@ -38,7 +39,7 @@ pub struct Route {
 }
 
 impl Route {
-    /// A route to a channel.
+    /// Returns a route to a channel.
     pub const fn to<C: Channel>(pattern: &'static str) -> Self {
         const { check_room::<C>() };
         Self {
@@ -56,7 +57,7 @@ impl Route {
         }
     }
 
-    /// What the host is told of it.
+    /// Returns the description for the host.
     pub(crate) fn describe(&self) -> types::Route {
         (self.describe)(self.pattern)
     }
@@ -79,14 +80,14 @@ fn describe<C: Channel>(pattern: &str) -> types::Route {
     }
 }
 
-/// Refuses, while the plugin compiles, what the host would refuse when it loads it.
+/// Checks at compile time what the host checks at load time.
 pub const fn check(routes: &[Route]) {
     let mut i = 0;
     while i < routes.len() {
         check_pattern(routes[i].pattern.as_bytes());
         let mut j = 0;
         while j < i {
-            assert!(!same(routes[i].pattern.as_bytes(), routes[j].pattern.as_bytes()), "a pattern stands twice");
+            assert!(!same(routes[i].pattern.as_bytes(), routes[j].pattern.as_bytes()), "a pattern occurs twice");
             j += 1;
         }
         i += 1;
@@ -94,9 +95,9 @@ pub const fn check(routes: &[Route]) {
 }
 
 const fn check_room<C: Channel>() {
-    assert!(!C::DURABLE || Shared::<C::Room>::IS_SHARED, "a DURABLE channel needs a `type Room` that holds something");
+    assert!(!C::DURABLE || Shared::<C::Room>::IS_SHARED, "a DURABLE channel needs a `type Room` with data");
     if let Some(linger) = C::LINGER {
-        assert!(linger.as_millis() <= LINGER_MAX.as_millis(), "a room can LINGER for a day at most");
+        assert!(linger.as_millis() <= LINGER_MAX.as_millis(), "LINGER is at most a day");
     }
 }
 
@@ -106,7 +107,7 @@ const fn check_pattern(pattern: &[u8]) {
     assert!(!same(pattern, b"phoenix"), "the topic `phoenix` belongs to the protocol's heartbeat");
     let mut i = 0;
     while i + 1 < pattern.len() {
-        assert!(pattern[i] != b'*', "a star may stand only at the end of a pattern, as in `room:*`");
+        assert!(pattern[i] != b'*', "a star is only allowed at the end of a pattern, as in `room:*`");
         i += 1;
     }
 }
@@ -125,7 +126,7 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
     true
 }
 
-/// The route of a topic, by the host's rule: the exact one, or else the longest prefix.
+/// Returns the route of a topic, by the same rule as the host: the exact topic, or the longest prefix.
 pub(crate) fn find<'a>(routes: &'a [Route], topic: &str) -> Called<&'a Route> {
     let prefix = |route: &&Route| route.pattern.strip_suffix('*').is_some_and(|prefix| topic.starts_with(prefix));
     let exact = routes.iter().find(|route| route.pattern == topic);
@@ -184,7 +185,7 @@ mod tests {
         &[Route::to::<Plain>("room:*"), Route::to::<Fancy>("room:vip:*"), Route::to::<Plain>("room:vip:1")];
 
     #[test]
-    fn the_exact_topic_comes_first_and_then_the_longest_prefix() {
+    fn an_exact_topic_has_priority_over_the_longest_prefix() {
         for (topic, pattern) in [
             ("room:1", Some("room:*")),
             ("room:", Some("room:*")),

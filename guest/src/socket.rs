@@ -1,4 +1,4 @@
-//! What a callback may ask of its host, and read about its member.
+//! The effects that a member's callback can ask for, and the data that it can read.
 
 use std::time::Duration;
 
@@ -11,129 +11,265 @@ use crate::presence::Presences;
 use crate::room::Shared;
 use crate::{IntoPayload, Payload, Reply, ReplyRef, TimerId, tick};
 
-/// The member's end of its channel.
+/// The member's side of its channel: effects, presence, the room, and data about the member.
 ///
-/// Its effects (push, broadcast, …) are recorded, and carried out in the order asked once the callback has succeeded. An
-/// event has at most 255 bytes, and a JSON payload for it must be an object; what can't be carried out ends the callback
-/// with a fault.
+/// # Effects
 ///
-/// `R` is [`Channel::Room`](crate::Channel::Room): `&mut Socket` will do where there is none.
+/// The host records each effect of a callback, and carries the effects out after the callback has succeeded, in the
+/// order of the calls. The reply follows them. In `join`, the reply comes first. After a fault, no effect is carried
+/// out.
+///
+/// The host checks each effect. An invalid effect is a fault of the callback, with one of these kinds:
+///
+/// - `oversize`: an event, a topic or another name has more than 255 bytes. Or a call asks for more than 1,024 effects
+///   (`effects_per_call`), or for more than 4 MiB including its answer (`effect_bytes`)
+/// - `failed`: the payload of an event to clients is JSON, but not an object
+/// - `overflow`: a queue that an effect writes to is full. The host checks this after the callback
+///
+/// A payload is any value that implements [`Serialize`], or [`Binary`](crate::Binary) for bytes.
+///
+/// `R` is the type [`Channel::Room`](crate::Channel::Room). For a channel without a room, write `&mut Socket`.
 #[derive(Debug)]
 pub struct Socket<R = ()> {
     topic: String,
     member: u64,
     reply_ref: Option<String>,
     pub(crate) room: Shared<R>,
-    /// Where a join's response goes; none in the other callbacks.
+    /// The response of a join; none in the other callbacks.
     pub(crate) response: Option<Payload>,
 }
 
-/// Effects.
+/// Events, messages, timers, ticks and seats.
 impl<R> Socket<R> {
     /// Sends an event to the member's own client.
     pub fn push(&mut self, event: &str, payload: impl IntoPayload) {
         socket::push(event, &payload.into_payload());
     }
 
-    /// Sends an event to all members of the topic, this one included.
+    /// Sends an event to all members of the topic, including this one.
     pub fn broadcast(&mut self, event: &str, payload: impl IntoPayload) {
         socket::broadcast(event, &payload.into_payload());
     }
 
-    /// Sends an event to all members of the topic but this one.
+    /// Sends an event to all members of the topic except this one.
     pub fn broadcast_from(&mut self, event: &str, payload: impl IntoPayload) {
         socket::broadcast_from(event, &payload.into_payload());
     }
 
-    /// Sends an event to all members of another topic. One that none of this plugin's routes match must be granted in
-    /// the host's configuration.
+    /// Sends an event to all members of another topic. Published to a socket's id, the event `disconnect` closes that
+    /// socket, as in Phoenix.
+    ///
+    /// # Faults
+    ///
+    /// `failed`: the topic matches none of this plugin's routes, and `plugins.NAME.publish` in the host's configuration
+    /// doesn't grant it.
     pub fn publish(&mut self, topic: &str, event: &str, payload: impl IntoPayload) {
         socket::publish(topic, event, &payload.into_payload());
     }
 
-    /// Sends an event to another topic's `handle_message`, whether anyone has joined that topic or not. Its reply, if it
-    /// gives one, comes to this member's `handle_info` with the source `answer`. Granted as for
-    /// [`publish`](Socket::publish).
+    /// Sends an event to another topic's [`handle_message`](crate::Channel::handle_message). The topic may have no
+    /// members. The payload may be any JSON value. If `handle_message` replies, this member's
+    /// [`handle_info`](crate::Channel::handle_info) gets the reply, with the source `answer`.
+    ///
+    /// ```
+    /// # use bennu_guest::prelude::*;
+    /// # fn handle_in(socket: &mut Socket, payload: Payload) -> Handled {
+    /// // The answer of `kitchen` comes to handle_info.
+    /// socket.send("kitchen", "order", payload);
+    /// no_reply()
+    /// # }
+    /// ```
+    ///
+    /// # Faults
+    ///
+    /// - `failed`: the topic isn't granted, as for [`publish`](Socket::publish).
+    /// - `overflow`: too many messages wait already. At most 1,024 messages (`mailbox_from_elsewhere`), of 4 MiB
+    ///   together (`mailbox_bytes_from_elsewhere`), wait for one topic; and at most 16,384, of 64 MiB together, for one
+    ///   plugin.
     pub fn send(&mut self, topic: &str, event: &str, payload: impl IntoPayload) {
         socket::send(topic, event, &payload.into_payload());
     }
 
-    /// From now on this member's `handle_info` gets what is broadcast to another topic, with the source `topic`. One that
-    /// none of this plugin's routes match must be granted in the host's configuration.
+    /// Subscribes this member to another topic, until the member ends. Its [`handle_info`](crate::Channel::handle_info)
+    /// gets each broadcast of that topic, with the source `topic`. A second call for the same topic has no effect.
+    ///
+    /// # Faults
+    ///
+    /// - `failed`: the topic matches none of this plugin's routes, and `plugins.NAME.read` in the host's configuration
+    ///   doesn't grant it.
+    /// - `oversize`: the member already has 64 subscriptions (`subscriptions_per_member`).
     pub fn subscribe(&mut self, topic: &str) {
         socket::subscribe(topic);
     }
 
-    /// Ends what [`subscribe`](Socket::subscribe) began.
+    /// Ends a subscription. If there is none, nothing happens.
     pub fn unsubscribe(&mut self, topic: &str) {
         socket::unsubscribe(topic);
     }
 
-    /// Closes every socket with this id; their clients connect again, and what that is answered decides whether they stay
-    /// away. The member's own id is always granted, others as for [`publish`](Socket::publish).
+    /// Closes every socket with this id. Their clients connect again, and are kept out only if their next connection is
+    /// refused.
+    ///
+    /// # Faults
+    ///
+    /// `failed`: the id isn't the member's own [`socket_id`](Socket::socket_id), and it isn't granted, as for
+    /// [`publish`](Socket::publish).
     pub fn disconnect(&mut self, socket_id: &str) {
         socket::disconnect(socket_id);
     }
 
-    /// Answers an earlier message, by the [`reply_ref`](Socket::reply_ref) that was taken when it came.
-    #[expect(clippy::needless_pass_by_value, reason = "a reply is made to be given away")]
+    /// Answers an earlier message of this member, which [`reply_ref`](Socket::reply_ref) identified. A message may be
+    /// answered more than once.
+    ///
+    /// ```
+    /// use bennu_guest::prelude::*;
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Oven {
+    ///     waiting: Option<ReplyRef>,
+    /// }
+    ///
+    /// impl Channel for Oven {
+    ///     type Room = ();
+    ///
+    ///     fn join(_socket: &mut Socket, _params: Payload) -> Join<Self> {
+    ///         Ok(Oven { waiting: None })
+    ///     }
+    ///
+    ///     fn handle_in(&mut self, socket: &mut Socket, _event: &str, _payload: Payload) -> Handled {
+    ///         self.waiting = socket.reply_ref();
+    ///         socket.send_after(Duration::from_secs(60), "done", json!({}));
+    ///         no_reply()
+    ///     }
+    ///
+    ///     fn handle_info(&mut self, socket: &mut Socket, _message: Message) -> Handled {
+    ///         if let Some(to) = self.waiting.take() {
+    ///             socket.reply_later(&to, Reply::ok(json!({ "cake": true })));
+    ///         }
+    ///         no_reply()
+    ///     }
+    /// }
+    ///
+    /// let mut alice: testing::Member<Oven> = testing::join("oven", json!({})).unwrap();
+    /// alice.push("bake", json!({}));
+    /// let later = alice.advance(Duration::from_secs(60));
+    /// assert_eq!(later[0].late_replies(), [("ok", json!({ "cake": true }))]);
+    /// ```
+    #[expect(clippy::needless_pass_by_value, reason = "callers make the reply only for this call")]
     pub fn reply_later(&mut self, to: &ReplyRef, reply: Reply) {
         socket::reply(&to.0, &reply);
     }
 
-    /// Sends an event to this member's own `handle_info`, behind what already waits for it.
+    /// Sends an event to this member's own [`handle_info`](crate::Channel::handle_info), with the source `self`. The
+    /// message waits behind the messages that are already in the member's queue. The payload may be any JSON value.
+    ///
+    /// # Faults
+    ///
+    /// `overflow`: 1,024 messages (`mailbox_from_elsewhere`), or 4 MiB of them (`mailbox_bytes_from_elsewhere`),
+    /// already wait for the member.
     pub fn send_self(&mut self, event: &str, payload: impl IntoPayload) {
         socket::send_self(event, &payload.into_payload());
     }
 
-    /// Sends an event to this member's own `handle_info` after a while: at least 10 ms, and at most 16 timers a member.
-    /// A timer ends with its member.
+    /// Starts a timer. When the timer fires, this member's own [`handle_info`](crate::Channel::handle_info) gets the
+    /// event, with the source `self`. The payload may be any JSON value. When the member ends, its timers are
+    /// cancelled.
+    ///
+    /// # Faults
+    ///
+    /// `oversize`: `after` is shorter than 10 ms (`timer_shortest_ms`), or the member already has 16 running timers
+    /// (`timers_per_member`).
     pub fn send_after(&mut self, after: Duration, event: &str, payload: impl IntoPayload) -> TimerId {
         let milliseconds = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
         TimerId(socket::send_after(milliseconds, event, &payload.into_payload()))
     }
 
-    /// Cancels a timer. One that has fired already is ignored.
+    /// Cancels a timer. If the timer has fired already, nothing happens.
     pub fn cancel(&mut self, timer: TimerId) {
         socket::cancel(timer.0);
     }
 
-    /// Has the topic's [`handle_tick`](crate::Channel::handle_tick) called at this period (at least 10 ms) from now on, instead
-    /// of at the one set before; [`Duration::ZERO`] ends that. A beat of the same period goes on undisturbed, so every join may
-    /// ask for it. It ends with the room; without a room it is a fault.
-    pub fn tick(&mut self, period: Duration) {
-        tick::set(period);
-    }
-
-    /// Publishes a state of the topic, a JSON object: the server finds what changed since the last one, once for all members, and
-    /// sends only that. A member gets the whole of it when it joins (the event `room_state`, `{"n": .., "state": ..}`), and from
-    /// then on what changed (`room_diff`, `{"n": .., "patch": ..}`, a JSON merge patch by RFC 7396), or the whole again where that
-    /// is no longer; the number is one more each time. One that reads too slowly misses changes, and gets the whole once it can.
-    /// In the browser, `client/room_state.mjs` puts them together.
+    /// Sets the tick period of the topic: the host calls [`handle_tick`](crate::Channel::handle_tick) at this period
+    /// from now on. [`Duration::ZERO`] ends the ticks. They also end with the room.
     ///
-    /// In a merge patch null stands for what is no more: a field that is null counts as absent, and `Option` fields are best
-    /// skipped. Arrays are sent whole. Without a room it is a fault.
-    pub fn publish_state(&mut self, state: impl Serialize) {
-        socket::publish_state(&as_json(&state));
-    }
-
-    /// This member sits on a seat of its topic from now on, and on no other: one that it had is given up. Several members may sit
-    /// on one, such as the windows of one user, after whom it is named: a name has at most 255 bytes.
-    ///
-    /// What a seat is for is who drops: when its last member goes without leaving, it is kept for the grace period (at most a
-    /// day), and the room with it. Who takes it again within that time has returned, by a new member and as if nothing had
-    /// happened; after it the seat is gone. All of this [`handle_seat`](crate::Channel::handle_seat) is told.
-    ///
-    /// Take it in `join`: a client that joins again is a new member. Without a room it is a fault, and seats end with the host.
+    /// A topic has one tick period. The same period again changes nothing, so every `join` may ask for it. Another
+    /// period replaces the current one.
     ///
     /// ```
     /// use bennu_guest::prelude::*;
     ///
-    /// /// A table at which players sit, and at which those who drop have ten seconds to come back.
     /// #[derive(Serialize, Deserialize)]
     /// struct Player;
     ///
-    /// /// By name, whether each is at the table.
+    /// impl Channel for Player {
+    ///     type Room = u64;
+    ///
+    ///     fn join(socket: &mut Socket<u64>, _params: Payload) -> Join<Self> {
+    ///         socket.tick(Duration::from_millis(50));
+    ///         Ok(Player)
+    ///     }
+    ///
+    ///     fn handle_tick(topic: &mut Topic<u64>, tick: &Tick) -> Ticked {
+    ///         *topic.room_mut() += tick.elapsed().as_millis() as u64;
+    ///         topic.broadcast("time", json!({ "ms": topic.room() }));
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let stage = testing::Stage::new().channel::<Player>("game:*");
+    /// let mut alice = stage.join("game:1", json!({})).unwrap();
+    /// stage.advance(Duration::from_millis(50));
+    /// alice.assert_broadcast("time", json!({ "ms": 50 }));
+    /// ```
+    ///
+    /// # Faults
+    ///
+    /// - `oversize`: the period is shorter than 10 ms (`timer_shortest_ms`).
+    /// - `failed`: the channel has no room.
+    pub fn tick(&mut self, period: Duration) {
+        tick::set(period);
+    }
+
+    /// Publishes a state of the topic, a JSON object. Clients get the whole state once, and then only its changes:
+    ///
+    /// - `room_state` with `{"n": .., "state": ..}`: the whole state. A client gets it after its join, if a patch isn't
+    ///   shorter than the state, or if it is a slow consumer that missed changes and whose outbox has room again
+    /// - `room_diff` with `{"n": .., "patch": ..}`: a change, as a JSON merge patch (RFC 7396)
+    ///
+    /// `n` is one more for each change. The host finds the changes, once for all members. In a browser,
+    /// `client/room_state.mjs` applies both events.
+    ///
+    /// A merge patch removes a field with null, so a field that is null counts as absent. For an `Option` field, use
+    /// `#[serde(skip_serializing_if = "Option::is_none")]`. An array is sent whole.
+    ///
+    /// # Faults
+    ///
+    /// - `failed`: the channel has no room, or the state isn't a JSON object that the host can read: at most 127 levels
+    ///   deep, numbers in the range of a double, no lone surrogates.
+    /// - `oversize`: the state is larger than the rest of the call's 4 MiB (`effect_bytes`).
+    pub fn publish_state(&mut self, state: impl Serialize) {
+        socket::publish_state(&as_json(&state));
+    }
+
+    /// Puts this member on a seat of its topic. A member has one seat, so it gives up an earlier one. Several members
+    /// may share a seat, for example the windows of one user. So name the seat after the user.
+    ///
+    /// A seat connects a member that drops with the member that comes back for it. If the last member on a seat ends
+    /// without leaving, the host keeps the seat and the room for the grace period. A member that takes the seat within
+    /// that time has returned. Otherwise the seat is gone. [`handle_seat`](crate::Channel::handle_seat) is told each
+    /// change.
+    ///
+    /// Take the seat in `join`, because a client that joins again is a new member. Taking the same seat again sets its
+    /// grace period. Seats aren't stored: they end with the room or the host.
+    ///
+    /// ```
+    /// use bennu_guest::prelude::*;
+    ///
+    /// /// A player at a table. A player that drops has ten seconds to come back.
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Player;
+    ///
+    /// /// Whether each player, by name, is connected.
     /// #[derive(Default, Serialize, Deserialize)]
     /// struct Table {
     ///     players: std::collections::BTreeMap<String, bool>,
@@ -166,138 +302,177 @@ impl<R> Socket<R> {
     /// let bob = stage.join("table:1", json!({ "name": "bob" })).unwrap();
     /// assert_eq!(ada.room_state(), Some(json!({ "players": { "ada": true, "bob": true } })));
     ///
-    /// // His train goes through a tunnel.
+    /// // Bob's connection breaks, and he comes back in time.
     /// bob.close();
     /// ada.assert_broadcast("room_diff", json!({ "patch": { "players": { "bob": false } } }));
     /// stage.advance(Duration::from_secs(9));
     /// let mut bob = stage.join("table:1", json!({ "name": "bob" })).unwrap();
     /// assert_eq!(bob.room_state(), Some(json!({ "players": { "ada": true, "bob": true } })));
     ///
-    /// // She closes her laptop, and doesn't come back.
+    /// // Ada's connection breaks, and she doesn't come back.
     /// ada.close();
     /// stage.advance(Duration::from_secs(10));
     /// assert_eq!(bob.room_state(), Some(json!({ "players": { "bob": true } })));
     /// ```
+    ///
+    /// # Faults
+    ///
+    /// - `failed`: the channel has no room.
+    /// - `oversize`: the name has more than 255 bytes, or the grace period is longer than a day.
     pub fn take_seat(&mut self, name: &str, grace: Duration) {
         let milliseconds = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
         socket::take_seat(name, milliseconds);
     }
 
-    /// This member gives its seat up: if it is the last on it, the seat is gone at once. Without one it is ignored.
+    /// Gives up this member's seat. If the member is the last one on the seat, the seat is gone at once. If the member
+    /// has no seat, nothing happens.
     pub fn leave_seat(&mut self) {
         socket::leave_seat();
     }
 
-    /// Sets what the join's `ok` reply carries, instead of `{}`.
+    /// Sets the response in the `ok` reply to a join. The default is `{}`.
     ///
     /// # Panics
     ///
-    /// In any callback but `join`.
+    /// If it is called in any other callback than `join`.
     pub fn respond(&mut self, response: impl IntoPayload) {
         let slot = self.response.as_mut();
-        *slot.expect("socket.respond() is for join: answer a message with reply(..)") = response.into_payload();
+        *slot.expect("socket.respond() only works in join: answer a message with reply(..)") = response.into_payload();
     }
 }
 
-/// Who is online in the topic. See [`Presences`].
+/// Presence: who is online in the topic. See [`Presences`].
 impl<R> Socket<R> {
-    /// This member is online under a key (a user's name, say) from now on, until it ends: everybody in the topic is told.
-    /// `meta` is a JSON object of at most 4 KiB. A second presence of one member under the same key is a fault.
+    /// Tracks this member under a key, for example the user's name, until the member ends or calls
+    /// [`untrack`](Socket::untrack). The host sends the change to all members of the topic as `presence_diff`. `meta`
+    /// is data about the member that the others may see.
+    ///
+    /// ```
+    /// # use bennu_guest::prelude::*;
+    /// # fn join(socket: &mut Socket, params: Payload) -> Result<(), Error> {
+    /// let user: String = params.field("user")?;
+    /// socket.push_presence();
+    /// socket.track(&user, json!({ "online_at": now_ms() }));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Faults
+    ///
+    /// - `failed`: the member is tracked under this key already, or the meta isn't a JSON object.
+    /// - `oversize`: the key has more than 255 bytes, the meta has more than 4 KiB (`presence_bytes`), or the member
+    ///   already has 16 presences (`presences_per_member`).
     pub fn track(&mut self, key: &str, meta: impl Serialize) {
         presence::track(key, &as_json(&meta));
     }
 
-    /// Puts another meta in place of the one that this member has under a key.
+    /// Replaces the meta of this member under a key.
+    ///
+    /// # Faults
+    ///
+    /// `failed`: the member isn't tracked under this key. The meta has the same limits as for [`track`](Socket::track).
     pub fn update_presence(&mut self, key: &str, meta: impl Serialize) {
         presence::update(key, &as_json(&meta));
     }
 
-    /// This member is online under a key no more.
+    /// Ends the presence of this member under a key. If there is none, nothing happens.
     pub fn untrack(&mut self, key: &str) {
         presence::untrack(key);
     }
 
-    /// Pushes `presence_state`, everybody who is online, to this member's client: phoenix.js's `Presence` begins with it.
-    /// Asked for before [`track`](Socket::track), the member's own presence follows as a `presence_diff`.
+    /// Pushes `presence_state`, the list of who is online, to this member's client. phoenix.js's `Presence` needs it
+    /// first. If this call comes before [`track`](Socket::track), the member's own presence follows as a
+    /// `presence_diff`.
     pub fn push_presence(&mut self) {
         presence::push_state();
     }
 
-    /// Who is online, as the host knows it before this callback.
+    /// Returns who is online in the topic. Changes of the running callback aren't in this list yet.
     pub fn presences(&self) -> Presences {
         Presences::of(&self.topic)
     }
 }
 
-/// The topic's shared state.
+/// The room: the topic's shared state.
 impl<R: Default + Serialize + DeserializeOwned> Socket<R> {
-    /// The state that the topic's members share.
+    /// Returns the room: the state that all members of the topic share. The first access in a callback decodes it.
+    ///
+    /// # Panics
+    ///
+    /// If the saved bytes aren't an `R`. That is a fault `trap`; it needs an
+    /// [`upgrade_room`](crate::Channel::upgrade_room).
     pub fn room(&self) -> &R {
         self.room.get()
     }
 
-    /// The state that the topic's members share, to change it.
+    /// Returns the room for changes. After the callback, the room is encoded and committed: at most 1 MiB
+    /// (`room_bytes`); more is a fault `oversize`.
+    ///
+    /// # Panics
+    ///
+    /// As for [`room`](Socket::room).
     pub fn room_mut(&mut self) -> &mut R {
         self.room.get_mut()
     }
 
-    /// Takes the state that the topic's members share away, a durable one out of the store as well: the next callback finds the
-    /// default.
+    /// Deletes the room. If it is durable, it is deleted from the store too. The next callback gets the default.
     pub fn clear_room(&mut self) {
         self.room.clear();
     }
 }
 
-/// What can be read about the member.
+/// Data about the member.
 impl<R> Socket<R> {
-    /// The topic that the member joined.
+    /// Returns the topic that the member joined.
     pub fn topic(&self) -> &str {
         &self.topic
     }
 
-    /// The member's number, unique for as long as the host runs.
+    /// Returns the member's number. No other member has it while the host runs.
     pub fn member_id(&self) -> u64 {
         self.member
     }
 
-    /// What stands for the message at hand in a later [`reply_later`](Socket::reply_later). It can be kept in the state.
-    /// None where the client waits for no reply, and in every callback but `handle_in`.
+    /// Returns a reference to the client's message, for a later [`reply_later`](Socket::reply_later). It can be kept in
+    /// the state. It is none if the client sent no ref, and in every callback except `handle_in`.
     pub fn reply_ref(&self) -> Option<ReplyRef> {
         self.reply_ref.clone().map(ReplyRef)
     }
 
-    /// The id of the member's socket, such as `user_socket:42`, if it has one.
+    /// Returns the id of the member's socket, such as `user_socket:42`, if it has one.
     pub fn socket_id(&self) -> Option<String> {
         member::socket_id()
     }
 
-    /// The user that was granted when the socket connected, if any.
+    /// Returns the user that a token or a gatekeeper gave when the socket connected, if there is one.
     pub fn user(&self) -> Option<String> {
         member::user()
     }
 
-    /// What else was granted: an object, so that `socket.claims().field::<String>("role")?` reads one of the claims.
+    /// Returns the claims that a token or a gatekeeper gave when the socket connected: a JSON object. For example,
+    /// `socket.claims().field::<String>("role")?` reads one of them.
     pub fn claims(&self) -> Payload {
         Payload::Json(member::claims())
     }
 
-    /// The ref of the member's join as the client sent it, in JSON: `"1"` with its quotes, or `null`.
+    /// Returns the ref of the client's join message as JSON: for example `"1"` with its quotes, or `null`.
     pub fn join_ref(&self) -> String {
         member::join_ref()
     }
 
-    /// How the socket is connected: `websocket` or `longpoll`.
+    /// Returns the socket's transport: `websocket` or `longpoll`.
     pub fn transport(&self) -> String {
         member::transport()
     }
 
-    /// The parameters that the client connected with: an object, so that
+    /// Returns the parameters of the client's connection request: a JSON object. For example,
     /// `socket.connect_params().field::<String>("token")?` reads one of them.
     pub fn connect_params(&self) -> Payload {
         Payload::Json(member::connect_params())
     }
 
-    /// The request headers that start with `x-`, names in lower case, in the order sent.
+    /// Returns the headers of the connection request that start with `x-`, in the order sent. The names are in lower
+    /// case.
     pub fn x_headers(&self) -> Vec<(String, String)> {
         member::x_headers()
     }

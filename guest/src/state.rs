@@ -1,27 +1,28 @@
-//! State between two calls: MessagePack with named fields.
+//! The encoding of states and stored values: MessagePack with named fields.
 //!
-//! It is compact, and it describes itself: a field that is added with a default reads what an earlier build wrote.
+//! This encoding is compact, and each field has its name. So a new field with a default reads the bytes of an earlier
+//! build.
 
 use std::any::type_name;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// The bytes that the host keeps.
+/// Returns the encoded state.
 pub(crate) fn encode<T: Serialize>(state: &T) -> Result<Vec<u8>, String> {
     rmp_serde::to_vec_named(state).map_err(|error| format!("a {} can't be encoded: {error}", type_name::<T>()))
 }
 
-/// The state that the bytes stand for.
+/// Decodes a state that the host keeps.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    read(bytes).map_err(|error| format!("the kept state can't be read as a {}: {error}", type_name::<T>()))
+    read(bytes).map_err(|error| format!("the state can't be read as a {}: {error}", type_name::<T>()))
 }
 
-/// What bytes stand for, be they a state or what was stored.
+/// Decodes a state or a stored value.
 pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, rmp_serde::decode::Error> {
     rmp_serde::from_slice(bytes)
 }
 
-/// The state's new bytes, or none where they are the old ones.
+/// Returns the encoded state, or none if it equals the old bytes.
 pub(crate) fn changed<T: Serialize>(state: &T, old: Option<&[u8]>) -> Result<Option<Vec<u8>>, String> {
     let new = encode(state)?;
     Ok((old != Some(&new[..])).then_some(new))

@@ -1,17 +1,30 @@
-//! Storage that outlives the host: keys in the order of their bytes, each plugin's its own.
+//! Storage that outlives the host: keys in the order of their bytes, each with a value. Each plugin has its own keys.
 //!
-//! A key has 1 to 1,024 bytes and a value at most 1 MiB; a call writes at most 1,024 keys. What a callback writes is stored in
-//! one transaction with all else that it changes, before any of its effects is seen, and not at all if it fails. It reads
-//! what it has written itself. If another callback changes what it read before it is done, it is run again: it sees one state
-//! of the storage. A gatekeeper and `handle_out` may only read; asking in `upgrade` is a fault.
+//! All writes of a callback are stored in one transaction with its other changes, before any of its effects is visible.
+//! If the callback fails, nothing is stored. A callback reads its own writes. If another commit changes the callback's
+//! reads before the callback is committed, the host retries the callback. So a callback sees one state of the store. A
+//! callback that has conflicts for 5 s is a fault `store`.
 //!
-//! Values are encoded as the state is, so a field that is added with `#[serde(default)]` reads what an earlier build stored.
-//! For values of another kind there are [`get_bytes`] and [`put_bytes`].
+//! A gatekeeper and `handle_out` may only read. In `upgrade` and `upgrade_room`, every call is a fault `failed`.
+//!
+//! Values are encoded in the same way as the member's state. So a new field with `#[serde(default)]` reads values that an earlier
+//! build stored. [`get_bytes`] and [`put_bytes`] are for values in another encoding.
+//!
+//! # Limits
+//!
+//! - A key has 1 to 1,024 bytes (`store_key_bytes`), and a value at most 1 MiB (`store_value_bytes`). Otherwise the
+//!   call is a fault `oversize`.
+//! - A callback writes at most 1,024 keys (`store_writes_per_call`) and 4 MiB (`store_write_bytes_per_call`). Otherwise
+//!   it is a fault `oversize`.
+//! - A plugin stores at most 1 GiB (`store_bytes_per_plugin`), including its durable rooms. Otherwise the callback is a
+//!   fault `store`.
+//! - If the disk fails, a read or a write is a fault `store`.
 //!
 //! # A history
 //!
-//! Ids that sort in the order in which they were drawn make a history: of the last messages, and of those since the last that
-//! a client has seen.
+//! Ids of [`unique_id`](crate::unique_id) sort in the order in which they were created. So they can be the keys of a
+//! history: a new client reads the last messages, and a client that comes back reads the messages after the last one
+//! that it has seen.
 //!
 //! ```
 //! use bennu_guest::prelude::*;
@@ -27,11 +40,11 @@
 //!
 //! impl Channel for Chat {
 //!     type Room = ();
-//!     // An id that is drawn first is also stored first: a client that catches up misses none.
+//!     // Ids are stored in the order in which they are created, so a client that catches up misses none.
 //!     const TURNS: Turns = Turns::Topic;
 //!
 //!     fn join(socket: &mut Socket, params: Payload) -> Join<Self> {
-//!         // A slash ends the topic in the keys, so there may be none in it.
+//!         // In the keys, a slash ends the topic. So the topic must not contain one.
 //!         if socket.topic().contains('/') {
 //!             return refuse(json!({ "reason": "there is no such room" }));
 //!         }
@@ -80,49 +93,62 @@ use crate::{Error, state};
 #[doc(inline)]
 pub use crate::bindings::bennu::channel::store::Entry;
 
-/// The entries that a scan gives unless it is said otherwise, and that the host gives at once.
+/// The default limit of a scan, and the most entries that the host returns at once.
 const PAGE: usize = 1000;
 
-/// A key's value, if it has one.
+/// Returns a key's value, if the key exists.
+///
+/// ```
+/// use bennu_guest::prelude::*;
+///
+/// /// Counts the visits of a user in all topics.
+/// fn count_visit(user: &str) -> Result<u64, Error> {
+///     let key = format!("visits:{user}");
+///     let visits = store::get::<u64>(&key)?.unwrap_or(0) + 1;
+///     store::put(&key, visits);
+///     Ok(visits)
+/// }
+/// ```
 ///
 /// # Errors
 ///
-/// It isn't a `T`: with `?` that is a fault.
+/// The value isn't a `T`. With `?`, this is a fault `failed`.
 pub fn get<T: DeserializeOwned>(key: impl AsRef<[u8]>) -> Result<Option<T>, Error> {
     let key = key.as_ref();
     store::get(key).map(|value| read(key, &value)).transpose()
 }
 
-/// A key's value as it was put, if it has one.
+/// Returns the bytes of a key's value, if the key exists.
 pub fn get_bytes(key: impl AsRef<[u8]>) -> Option<Vec<u8>> {
     store::get(key.as_ref())
 }
 
-/// Stores a value under a key, in place of the one that is there.
+/// Stores a value under a key, and replaces an existing value.
 ///
 /// # Panics
 ///
-/// Where MessagePack has no form for the value.
+/// If the value can't be written as MessagePack.
 #[track_caller]
 pub fn put(key: impl AsRef<[u8]>, value: impl Serialize) {
     put_bytes(key, state::encode(&value).unwrap_or_else(|why| panic!("{why}")));
 }
 
-/// Stores bytes under a key as they are.
+/// Stores bytes under a key without encoding them, and replaces an existing value.
 pub fn put_bytes(key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
     store::put(key.as_ref(), value.as_ref());
 }
 
-/// Removes a key. One that isn't there is ignored.
+/// Deletes a key. If the key doesn't exist, nothing happens.
 pub fn delete(key: impl AsRef<[u8]>) {
     store::delete(key.as_ref());
 }
 
-/// The entries whose keys begin so, from the first to the last and at most 1,000, unless it is said otherwise:
+/// Returns the entries whose keys begin with `prefix`: the first 1,000 in the order of the keys, unless the methods of
+/// [`Scan`] change that.
 ///
 /// ```
 /// # use bennu_guest::prelude::*;
-/// /// The players whose names come after `name`, ten of them.
+/// /// Ten players whose names come after `name`.
 /// fn page(name: &str) -> Vec<String> {
 ///     let entries = store::scan("player:").after(format!("player:{name}")).limit(10);
 ///     entries.into_iter().map(|entry| entry.name("player:").into_owned()).collect()
@@ -133,55 +159,56 @@ pub fn scan(prefix: impl AsRef<[u8]>) -> Scan {
     Scan { start: prefix.to_vec(), end: end_of(prefix), order: Order::Forward, limit: PAGE }
 }
 
-/// A range of keys, and how it is gone through. As an iterator it reads entries when they are asked for, some at a time.
+/// A range of keys, with a direction and a limit. As an iterator it reads the entries on demand, up to 1,000 entries or
+/// 1 MiB at a time.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Scan {
-    /// The first key that may be in it.
+    /// The first key of the range.
     start: Vec<u8>,
-    /// The first that isn't any more; none where the last there is belongs to it.
+    /// The first key after the range; none if the range ends with the last key in the store.
     end: Option<Vec<u8>>,
     order: Order,
     limit: usize,
 }
 
 impl Scan {
-    /// From this key on.
+    /// Begins the range with this key.
     pub fn from(mut self, key: impl Into<Vec<u8>>) -> Self {
         self.start = self.start.max(key.into());
         self
     }
 
-    /// From the first key that comes after this one.
+    /// Begins the range after this key.
     pub fn after(self, key: impl Into<Vec<u8>>) -> Self {
         self.from(successor(key.into()))
     }
 
-    /// Up to the last key that comes before this one.
+    /// Ends the range before this key.
     pub fn before(mut self, key: impl Into<Vec<u8>>) -> Self {
         let key = key.into();
         self.end = Some(self.end.map_or_else(|| key.clone(), |end| end.min(key.clone())));
         self
     }
 
-    /// From the last to the first.
+    /// Returns the entries from the last to the first.
     pub fn backward(mut self) -> Self {
         self.order = Order::Backward;
         self
     }
 
-    /// So many at most.
+    /// Returns at most this number of entries. `usize::MAX` means all.
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = limit;
         self
     }
 
-    /// The values, without their keys. One that isn't a `T` is an error: with `?` a fault.
+    /// Returns the values without their keys. A value that isn't a `T` is an error; with `?`, it is a fault `failed`.
     pub fn values<T: DeserializeOwned>(self) -> impl Iterator<Item = Result<T, Error>> {
         self.into_iter().map(|entry| entry.read())
     }
 
-    /// What the host gives of it at once, which is taken from it.
+    /// Reads the next entries from the host, and shortens the range by them.
     fn page(&mut self) -> Vec<Entry> {
         if self.limit == 0 || self.end.as_ref().is_some_and(|end| *end <= self.start) {
             return Vec::new();
@@ -228,16 +255,16 @@ impl Iterator for Entries {
 }
 
 impl Entry {
-    /// The value.
+    /// Decodes the value.
     ///
     /// # Errors
     ///
-    /// It isn't a `T`: with `?` that is a fault.
+    /// The value isn't a `T`. With `?`, this is a fault `failed`.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
         read(&self.key, &self.value)
     }
 
-    /// The text of the key behind a prefix.
+    /// Returns the key as text, without a prefix.
     pub fn name(&self, prefix: &str) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(self.key.strip_prefix(prefix.as_bytes()).unwrap_or(&self.key))
     }
@@ -246,17 +273,17 @@ impl Entry {
 fn read<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, Error> {
     state::read(value).map_err(|error| {
         let key = String::from_utf8_lossy(key);
-        Error::Failed(format!("what is stored under {key:?} can't be read as a {}: {error}", type_name::<T>()))
+        Error::Failed(format!("the value under {key:?} in the store can't be read as a {}: {error}", type_name::<T>()))
     })
 }
 
-/// The first key that comes after this one.
+/// Returns the first key after this one.
 fn successor(mut key: Vec<u8>) -> Vec<u8> {
     key.push(0);
     key
 }
 
-/// The first key that comes after all that begin so.
+/// Returns the first key after all keys that begin with `prefix`.
 fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
     let mut end = prefix[..=last].to_vec();
@@ -269,14 +296,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prefix_ends_where_no_key_begins_with_it() {
+    fn the_end_of_a_prefix_is_the_first_key_after_it() {
         assert_eq!(end_of(b"a"), Some(b"b".to_vec()));
         assert_eq!(end_of(b"a\xff\xff"), Some(b"b".to_vec()));
         assert_eq!((end_of(b""), end_of(b"\xff")), (None, None));
     }
 
     #[test]
-    fn a_range_lies_within_its_prefix() {
+    fn a_range_stays_within_its_prefix() {
         let range = |scan: Scan| (scan.start, scan.end.unwrap_or_default());
         assert_eq!(range(scan("b").from("a").before("c")), (b"b".to_vec(), b"c".to_vec()));
         assert_eq!(range(scan("b").after("b1").before("b7")), (b"b1\0".to_vec(), b"b7".to_vec()));

@@ -1,4 +1,4 @@
-//! The beat of a topic.
+//! Ticks of a topic.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use crate::Tick;
 use crate::host::socket;
 
 impl Tick {
-    /// The time from one beat to the next.
+    /// Returns the time between two ticks.
     pub fn period(&self) -> Duration {
         Duration::from_millis(self.period_ms.into())
     }
 
-    /// The time since the last beat that was handled: the period, and more where beats were left out.
+    /// Returns the time since the last handled tick: the period, and more if ticks were skipped.
     ///
     /// ```
     /// # use bennu_guest::prelude::*;
@@ -22,13 +22,14 @@ impl Tick {
         Duration::from_millis(u64::from(self.period_ms) * (u64::from(self.missed) + 1))
     }
 
-    /// Whether none was handled before it.
+    /// Whether no tick was handled before this one.
     pub(crate) fn is_first(&self) -> bool {
         self.number <= u64::from(self.missed) + 1
     }
 }
 
-/// Sets the beat of the topic at hand. A period of less than a millisecond is too short for one, and not the end of it.
+/// Sets the tick period of the topic. A period of less than a millisecond becomes one millisecond, which the host
+/// refuses. Zero would end the ticks.
 pub(crate) fn set(period: Duration) {
     let shortest = u128::from(!period.is_zero());
     socket::tick(u32::try_from(period.as_millis().max(shortest)).unwrap_or(u32::MAX));

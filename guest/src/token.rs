@@ -1,5 +1,5 @@
-//! Signed tokens, as `Phoenix.Token` makes them: a Phoenix application that knows the host's secret reads them, and the other
-//! way round.
+//! Signed tokens in the format of `Phoenix.Token`. A Phoenix application with the host's secret (`secret_key_base`) can
+//! verify them, and the host can verify that application's tokens.
 //!
 //! ```
 //! # use bennu_guest::prelude::*;
@@ -11,6 +11,8 @@
 //!     }
 //! }
 //! ```
+//!
+//! A host without a secret ends the callback with a fault `failed`.
 
 use std::fmt;
 use std::time::Duration;
@@ -21,14 +23,14 @@ use serde::de::DeserializeOwned;
 use crate::host::token;
 use crate::output::as_json;
 
-/// Why a token isn't taken.
+/// Why a token isn't valid. As text it is `missing`, `invalid` or `expired`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenError {
-    /// There is none: it is empty.
+    /// The token is empty.
     Missing,
-    /// It wasn't signed with this secret and salt, it is damaged, or what was signed isn't what is wanted.
+    /// The token wasn't signed with this secret and salt, or it is damaged, or its value isn't a `T`.
     Invalid,
-    /// It is too old.
+    /// The token is too old.
     Expired,
 }
 
@@ -44,18 +46,22 @@ impl fmt::Display for TokenError {
 
 impl std::error::Error for TokenError {}
 
-/// Signs a value. The token is good for so long, or for a day, unless who verifies it says otherwise.
+/// Signs a value, and returns the token. The token stores its maximum age, which is a day if `max_age` is none. It
+/// applies unless [`verify`] gets another one.
 ///
-/// A host without a secret ends the callback with a fault.
+/// # Faults
+///
+/// `oversize`: the token is larger than 64 KiB, its value nests more than 64 levels deep, or the salt has more than
+/// 1,024 bytes.
 pub fn sign(salt: &str, value: impl Serialize, max_age: Option<Duration>) -> String {
     token::sign(salt, &as_json(&value), max_age.map(|age| age.as_secs()))
 }
 
-/// What was signed. An age that is given here goes over what the token says itself.
+/// Returns the value that was signed. `max_age` replaces the maximum age that the token stores.
 ///
 /// # Errors
 ///
-/// Why it isn't taken.
+/// The token isn't valid: [`TokenError`] says why.
 pub fn verify<T: DeserializeOwned>(salt: &str, token: &str, max_age: Option<Duration>) -> Result<T, TokenError> {
     use crate::bindings::bennu::channel::token::Problem;
     let value = token::verify(salt, token, max_age.map(|age| age.as_secs())).map_err(|problem| match problem {

@@ -1,4 +1,5 @@
-//! What a callback of a topic may ask of its host: there is no member, and so less than a [`Socket`](crate::Socket) can do.
+//! The effects that a topic's callback can ask for. There is no member, so there are fewer than in a
+//! [`Socket`](crate::Socket).
 
 use std::time::Duration;
 
@@ -11,10 +12,12 @@ use crate::presence::Presences;
 use crate::room::Shared;
 use crate::{IntoPayload, tick};
 
-/// A topic, in the hands of [`Channel::handle_message`](crate::Channel::handle_message),
-/// [`Channel::handle_tick`](crate::Channel::handle_tick) or [`Channel::handle_seat`](crate::Channel::handle_seat).
+/// A topic, as [`Channel::handle_message`](crate::Channel::handle_message),
+/// [`Channel::handle_tick`](crate::Channel::handle_tick) and [`Channel::handle_seat`](crate::Channel::handle_seat) get
+/// it.
 ///
-/// `R` is [`Channel::Room`](crate::Channel::Room): `&mut Topic` will do where there is none.
+/// These callbacks have no member. The rules and limits of effects are those of [`Socket`](crate::Socket). `R` is the
+/// type [`Channel::Room`](crate::Channel::Room). For a channel without a room, write `&mut Topic`.
 #[derive(Debug)]
 pub struct Topic<R = ()> {
     name: String,
@@ -26,7 +29,7 @@ impl<R> Topic<R> {
         Self { name, room }
     }
 
-    /// Its name.
+    /// Returns the topic's name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -36,50 +39,50 @@ impl<R> Topic<R> {
         socket::broadcast(event, &payload.into_payload());
     }
 
-    /// Sends an event to all members of another topic. As for [`Socket::publish`](crate::Socket::publish).
+    /// Sends an event to all members of another topic. See [`Socket::publish`](crate::Socket::publish).
     pub fn publish(&mut self, topic: &str, event: &str, payload: impl IntoPayload) {
         socket::publish(topic, event, &payload.into_payload());
     }
 
-    /// Sends an event to another topic's `handle_message`, whose answer is lost.
+    /// Sends an event to another topic's [`handle_message`](crate::Channel::handle_message). Its answer is dropped,
+    /// because there is no member that could get it. See [`Socket::send`](crate::Socket::send).
     pub fn send(&mut self, topic: &str, event: &str, payload: impl IntoPayload) {
         socket::send(topic, event, &payload.into_payload());
     }
 
-    /// Closes every socket with this id. As for [`Socket::disconnect`](crate::Socket::disconnect).
+    /// Closes every socket with this id. See [`Socket::disconnect`](crate::Socket::disconnect). Each id needs a grant.
     pub fn disconnect(&mut self, socket_id: &str) {
         socket::disconnect(socket_id);
     }
 
-    /// Sets the topic's beat. As for [`Socket::tick`](crate::Socket::tick).
+    /// Sets the tick period of the topic. See [`Socket::tick`](crate::Socket::tick).
     pub fn tick(&mut self, period: Duration) {
         tick::set(period);
     }
 
-    /// Publishes a state of the topic. As for [`Socket::publish_state`](crate::Socket::publish_state).
+    /// Publishes a state of the topic. See [`Socket::publish_state`](crate::Socket::publish_state).
     pub fn publish_state(&mut self, state: impl Serialize) {
         socket::publish_state(&as_json(&state));
     }
 
-    /// Who is online in the topic.
+    /// Returns who is online in the topic.
     pub fn presences(&self) -> Presences {
         Presences::of(&self.name)
     }
 }
 
 impl<R: Default + Serialize + DeserializeOwned> Topic<R> {
-    /// The state that the topic's members share.
+    /// Returns the room. See [`Socket::room`](crate::Socket::room).
     pub fn room(&self) -> &R {
         self.room.get()
     }
 
-    /// The state that the topic's members share, to change it.
+    /// Returns the room for changes. See [`Socket::room_mut`](crate::Socket::room_mut).
     pub fn room_mut(&mut self) -> &mut R {
         self.room.get_mut()
     }
 
-    /// Takes the state that the topic's members share away, a durable one out of the store as well: the next callback finds the
-    /// default.
+    /// Deletes the room. See [`Socket::clear_room`](crate::Socket::clear_room).
     pub fn clear_room(&mut self) {
         self.room.clear();
     }

@@ -1,28 +1,30 @@
-//! Topics: which there are, and who is in them.
+//! The list of topics and of their members.
 //!
-//! A topic that none of this plugin's routes match must be granted in the host's configuration (`plugins.NAME.read`); asking
-//! about another is a fault.
+//! A topic must match one of this plugin's routes, or be granted in the host's configuration (`plugins.NAME.read`). Any
+//! other topic is a fault `failed`.
 
 use crate::host::topics;
 
 #[doc(inline)]
 pub use crate::bindings::bennu::channel::topics::{Person, Topic};
 
-/// How many members a topic has.
+/// Returns the number of a topic's members.
 pub fn count(topic: &str) -> u32 {
     topics::count(topic)
 }
 
-/// Members of a topic, in no particular order: at most `limit`, and never more than 1,000.
+/// Returns up to `limit` members of a topic, at most 1,000, in no particular order.
 pub fn members(topic: &str, limit: u32) -> Vec<Person> {
     topics::members(topic, limit)
 }
 
-/// The topics that begin with `prefix` and come after `after`, by their bytes: at most `limit`, and never more than 1,000.
+/// Returns the topics that begin with `prefix`, in the order of their bytes: up to `limit` of them, at most 1,000. With
+/// `after`, the list begins after that topic. Only topics with members are listed. The plugin needs a route or a grant
+/// for all topics with that prefix, such as `room:*` for the prefix `room:`.
 ///
 /// ```
 /// # use bennu_guest::prelude::*;
-/// /// The rooms of a lobby, however many.
+/// /// Returns all topics of the route `room:*`.
 /// fn rooms() -> Vec<topics::Topic> {
 ///     let mut rooms = topics::under("room:", None, 1000);
 ///     while let Some(last) = rooms.last().map(|last| last.name.clone()) {

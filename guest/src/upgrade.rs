@@ -1,27 +1,29 @@
-//! State that another version of a channel wrote, and what becomes of it.
+//! The types of `upgrade` and `upgrade_room`: states that another version of a channel wrote.
 
 use serde::de::DeserializeOwned;
 
 use crate::{Error, state};
 
-/// What `upgrade` gives. An [`Error`] of either kind refuses the state, which is a fault.
+/// The result of [`Channel::upgrade`](crate::Channel::upgrade). An [`Error`] of either kind refuses the state, which is
+/// a fault.
 pub type Upgraded<S> = Result<Upgrade<S>, Error>;
 
-/// What becomes of a state of another version.
+/// What `upgrade` does with a state of another version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upgrade<S> {
-    /// This takes its place.
+    /// Replaces the old state.
     New(S),
-    /// It can be read as it is.
+    /// Keeps the old bytes, which serde can read.
     AsItIs,
 }
 
-/// Puts a state of this version in place of the old one.
+/// Replaces the old state with a state of this version.
 pub fn upgraded<S>(state: S) -> Upgraded<S> {
     Ok(Upgrade::New(state))
 }
 
-/// Hands the old state over as it is: serde can read it.
+/// Keeps the old bytes: serde reads them as a state of this version. If serde can't read them, the next callback is a
+/// fault `failed`.
 pub fn as_it_is<S>() -> Upgraded<S> {
     Ok(Upgrade::AsItIs)
 }
@@ -39,21 +41,21 @@ impl<'a> Old<'a> {
         Self { topic, version, state }
     }
 
-    /// The topic that it belongs to.
+    /// Returns the topic that the state belongs to.
     pub fn topic(&self) -> &str {
         self.topic
     }
 
-    /// The version that wrote it, earlier or later than this one.
+    /// Returns the version of the state. It may be earlier or later than this build's version.
     pub fn version(&self) -> u32 {
         self.version
     }
 
-    /// The state, as that version had it.
+    /// Decodes the state as the type that the other version used.
     ///
     /// # Errors
     ///
-    /// It isn't a `T`: with `?` that refuses it.
+    /// The state isn't a `T`. With `?`, this refuses the state, which is a fault `failed`.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
         state::decode(self.state).map_err(|why| Error::Failed(format!("version {}: {why}", self.version)))
     }

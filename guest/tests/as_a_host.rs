@@ -1,11 +1,11 @@
-//! What the test kit does as a host does it: the order of things, what is counted, and what is refused.
+//! Rules of the host that the test kit follows: the order of effects, limits, and refusals.
 
 #![allow(clippy::unwrap_used)]
 
 use bennu_guest::prelude::*;
 use bennu_guest::testing::{Actor, Member, Setup, Stage, join};
 
-/// A member that does several things in one call.
+/// A member that has several effects in one call.
 #[derive(Serialize, Deserialize)]
 struct Busy {
     heard: Vec<String>,
@@ -93,7 +93,7 @@ fn events(actor: &mut Actor) -> Vec<Value> {
 }
 
 #[test]
-fn what_came_is_given_to_the_test() {
+fn assertions_return_what_was_received() {
     let stage = stage();
     let (mut alice, mut bob) = (member(&stage), member(&stage));
     assert_eq!(alice.response().value(), json!({ "member": 1 }));
@@ -115,7 +115,7 @@ fn what_came_is_given_to_the_test() {
 }
 
 #[test]
-fn what_a_call_sends_to_a_topic_is_handled_after_the_call() {
+fn a_message_to_a_topic_is_handled_after_the_call() {
     let stage = stage();
     let mut alice = member(&stage);
     alice.push("send_and_push", json!({}));
@@ -124,12 +124,12 @@ fn what_a_call_sends_to_a_topic_is_handled_after_the_call() {
 
 #[test]
 #[should_panic(expected = "the members sent 100000 messages, and go on")]
-fn topics_that_send_to_one_another_for_ever_end_the_test() {
+fn an_endless_exchange_between_topics_fails_the_test() {
     member(&stage()).push("bounce", json!({}));
 }
 
 #[test]
-fn a_member_hears_what_is_broadcast_while_it_is_subscribed() {
+fn a_member_gets_broadcasts_while_it_is_subscribed() {
     let stage = stage();
     let mut alice = member(&stage);
     alice.push("publish_and_subscribe", json!({}));
@@ -138,7 +138,7 @@ fn a_member_hears_what_is_broadcast_while_it_is_subscribed() {
 }
 
 #[test]
-fn a_disconnected_client_gets_nothing_more_and_its_member_ends_after_the_call() {
+fn a_disconnected_client_gets_no_more_frames_and_its_member_ends_after_the_call() {
     let stage = stage();
     let mut alice = member(&stage);
     let bob = Setup::new().socket_id("user:bob");
@@ -153,7 +153,7 @@ fn a_disconnected_client_gets_nothing_more_and_its_member_ends_after_the_call() 
 }
 
 #[test]
-fn an_event_of_this_name_closes_the_sockets_of_that_id() {
+fn the_event_disconnect_closes_the_sockets_with_that_id() {
     let stage = stage();
     let bob = Setup::new().socket_id("user:bob");
     let mut bob = stage.join_as(bob, "busy:1", json!({})).unwrap();
@@ -162,7 +162,7 @@ fn an_event_of_this_name_closes_the_sockets_of_that_id() {
 }
 
 #[test]
-fn a_leave_is_answered_and_a_member_that_is_gone_is_told_so() {
+fn a_leave_is_answered_and_a_later_push_is_unmatched() {
     let stage = stage();
     let mut alice = member(&stage);
     let left = alice.leave();
@@ -175,7 +175,7 @@ fn a_leave_is_answered_and_a_member_that_is_gone_is_told_so() {
 }
 
 #[test]
-fn a_join_that_isnt_let_in_has_used_up_a_number_and_a_failed_one_is_a_fault() {
+fn a_refused_join_uses_a_member_number_and_a_failed_join_is_a_fault() {
     let stage = stage();
     let failed = stage.join("busy:1", json!({ "how": "fail" })).unwrap_err();
     assert_eq!(failed.fault(), stage.faults().first());
@@ -187,7 +187,7 @@ fn a_join_that_isnt_let_in_has_used_up_a_number_and_a_failed_one_is_a_fault() {
 }
 
 #[test]
-fn a_reply_to_a_message_without_a_ref_has_none_either() {
+fn a_reply_to_a_message_without_a_ref_has_no_ref() {
     let mut alice: Member<Busy> = join("busy:1", json!({})).unwrap();
     assert_eq!(alice.push_without_ref("echo", json!({ "a": 1 })).reply(), ("ok", json!({ "a": 1 })));
     let mut bob = stage().connect(Setup::new());
@@ -198,7 +198,7 @@ fn a_reply_to_a_message_without_a_ref_has_none_either() {
 }
 
 #[test]
-fn no_id_is_drawn_twice() {
+fn ids_are_unique() {
     let stage = stage();
     let (mut alice, mut bob) = (member(&stage), member(&stage));
     alice.push("ids", json!({}));
@@ -207,7 +207,7 @@ fn no_id_is_drawn_twice() {
 }
 
 #[test]
-fn a_line_of_the_log_is_cut_and_stays_one() {
+fn a_log_line_is_cut_and_has_no_line_break() {
     let mut alice: Member<Busy> = join("busy:1", json!({})).unwrap();
     let logged = alice.push("log", json!({}));
     let line = &logged.log()[0].1;
@@ -215,13 +215,13 @@ fn a_line_of_the_log_is_cut_and_stays_one() {
 }
 
 #[test]
-fn the_refs_of_a_meta_are_the_hosts() {
+fn a_plugin_cannot_set_the_refs_of_a_meta() {
     let mut alice: Member<Busy> = join("busy:1", json!({})).unwrap();
     assert_eq!(alice.push("track", json!({ "at": 1 })).tracked(), [("me".into(), json!({ "at": 1 }))]);
 }
 
 #[test]
-fn much_that_happens_at_once_among_presences_is_told_as_one() {
+fn many_presence_changes_at_once_are_merged_into_one_diff() {
     let stage = stage();
     let mut watcher = member(&stage);
     let members: Vec<Actor> = (0..12).map(|_| member(&stage)).collect();
@@ -237,7 +237,7 @@ fn much_that_happens_at_once_among_presences_is_told_as_one() {
 }
 
 #[test]
-fn an_exact_topic_says_nothing_of_those_that_begin_so() {
+fn an_exact_route_does_not_grant_topics_with_that_prefix() {
     let exact = Stage::new().channel::<Busy>("busy:");
     let mut alice = exact.join("busy:", json!({})).unwrap();
     alice.push("under", json!({}));
@@ -245,7 +245,7 @@ fn an_exact_topic_says_nothing_of_those_that_begin_so() {
     assert!(exact.faults()[0].detail.starts_with("reading `busy:*` isn't granted"), "{:?}", exact.faults());
 }
 
-/// A room that nobody has written.
+/// A channel whose callbacks never write the room.
 #[derive(Serialize, Deserialize)]
 struct Shown;
 
@@ -261,7 +261,7 @@ impl Channel for Shown {
 }
 
 #[test]
-fn a_room_that_was_never_written_ends_with_its_last_member() {
+fn an_unwritten_room_ends_with_its_last_member() {
     let stage = Stage::new().channel::<Shown>("shown");
     let mut alice = stage.join("shown", json!({ "state": { "a": 1 } })).unwrap();
     alice.assert_broadcast("room_state", json!({ "n": 1 }));

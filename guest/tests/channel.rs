@@ -1,4 +1,4 @@
-//! A channel under the test kit, as its author sees both.
+//! A channel in the test kit, one member at a time.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,7 +8,7 @@ use bennu_guest::log::Level;
 use bennu_guest::prelude::*;
 use bennu_guest::testing::{Effect, Member, NotJoined, Setup, join};
 
-/// A board game's table: its members share the score.
+/// The table of a board game. Its members share the score.
 #[derive(Serialize, Deserialize)]
 struct Table {
     player: String,
@@ -114,7 +114,7 @@ fn a_join_is_answered_or_refused() {
 }
 
 #[test]
-fn the_room_is_shared_and_kept() {
+fn the_room_is_shared_and_saved() {
     let mut alice = alice();
     assert_eq!(alice.push("score", json!({ "points": 2 })).reply(), ("ok", json!({})));
     assert_eq!(alice.push("touch", json!({})).answer(), &Answer::None);
@@ -123,7 +123,7 @@ fn the_room_is_shared_and_kept() {
 }
 
 #[test]
-fn an_error_reply_keeps_what_came_before_it() {
+fn an_error_reply_does_not_roll_back_earlier_changes() {
     let mut alice = alice();
     assert_eq!(reason(&alice.push("score", json!({}))), "points: missing, expected a whole number");
     assert_eq!(reason(&alice.push("dance", json!({}))), "unknown event \"dance\"");
@@ -132,7 +132,7 @@ fn an_error_reply_keeps_what_came_before_it() {
 }
 
 #[test]
-fn time_passes_when_told_to() {
+fn time_passes_only_when_the_test_says_so() {
     let mut alice = alice();
     let out = alice.push("clock", json!({}));
     assert_eq!(out.sent_to_self(), [("now", json!(null))]);
@@ -147,7 +147,7 @@ fn time_passes_when_told_to() {
 }
 
 #[test]
-fn a_fault_undoes_its_callback_and_ends_the_member() {
+fn a_fault_rolls_back_its_callback_and_ends_the_member() {
     let mut alice = alice();
     let out = alice.push("explode", json!({}));
     assert_eq!(out.fault().unwrap().to_string(), "failed: asked to");
@@ -163,7 +163,7 @@ fn a_fault_undoes_its_callback_and_ends_the_member() {
 }
 
 #[test]
-fn members_end_for_many_reasons() {
+fn terminate_gets_the_cause_of_each_end() {
     let left = |cause: &str, detail: &str| json!({ "player": "alice", "cause": cause, "detail": detail });
     assert_eq!(alice().leave().broadcasts(), [("left", left("left", ""))]);
     assert_eq!(alice().close().broadcasts(), [("left", left("closed", ""))]);
@@ -173,13 +173,13 @@ fn members_end_for_many_reasons() {
 }
 
 #[test]
-fn nobody_waits_for_a_reply_to_a_message_of_its_own() {
+fn a_reply_from_handle_info_is_a_fault() {
     let out = alice().info("reply", json!({}));
     assert!(out.fault().unwrap().detail.starts_with("handle_info answered \"reply\" with a reply"));
 }
 
 #[test]
-fn the_host_is_as_the_test_sets_it_up() {
+fn the_setup_decides_what_the_channel_reads() {
     let setup = Setup::new().connect_params(json!({ "token": "t" })).config(json!({ "limit": 3 }));
     let mut alice: Member<Table> = setup.join("table:1", json!({ "player": "alice" })).unwrap();
     assert_eq!(alice.push("token", json!({})).reply(), ("ok", json!({ "token": "t" })));
@@ -193,7 +193,7 @@ fn the_host_is_as_the_test_sets_it_up() {
     assert_eq!(out.fault().unwrap().detail, "the plugin's configuration: missing field `limit`");
 }
 
-/// The next build of the table: a field more, with a default.
+/// The next build of the table, with a new field that has a default.
 #[derive(Serialize, Deserialize)]
 struct NewTable {
     player: String,
@@ -209,7 +209,7 @@ impl Channel for NewTable {
     }
 }
 
-/// A build that forgot who reads the state of the last one.
+/// A build that can't read the state of the build before it.
 #[derive(Serialize, Deserialize)]
 struct Stranger {
     seat: u32,
@@ -224,7 +224,7 @@ impl Channel for Stranger {
 }
 
 #[test]
-fn a_new_build_reads_the_old_state_or_says_why_not() {
+fn a_new_build_reads_the_old_state_or_the_error_says_why_not() {
     let mut alice = alice().reload::<NewTable>();
     assert_eq!(reason(&alice.push("score", json!({}))), "unknown event \"score\"");
     assert_eq!((alice.assigns().player.as_str(), alice.assigns().coins), ("alice", 0));
@@ -232,11 +232,11 @@ fn a_new_build_reads_the_old_state_or_says_why_not() {
     let out = alice.reload::<Stranger>().push("score", json!({}));
     let detail = &out.fault().unwrap().detail;
     assert!(detail.ends_with("::Stranger: missing field `seat`"), "{detail}");
-    assert!(detail.starts_with("the kept state can't be read as a "), "{detail}");
+    assert!(detail.starts_with("the state can't be read as a "), "{detail}");
 }
 
 #[test]
-fn a_failed_join_is_told_from_a_refused_one() {
+fn a_failed_join_differs_from_a_refused_one() {
     let failed = join::<Stranger>("table:1", json!({})).unwrap_err();
     assert!(matches!(&failed, NotJoined::Fault(fault) if fault.detail == "nobody joins in this test"));
 }

@@ -1,4 +1,4 @@
-//! The test kit refuses the same JSON as the host.
+//! The test kit accepts and refuses the same JSON as the host.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,13 +9,13 @@ use bennu_guest::testing::{Member, Stage, join};
 use nasty::{Degree, texts};
 use serde_json::value::RawValue;
 
-/// One who passes texts on as they are.
+/// A member that passes texts on unchanged.
 #[derive(Serialize, Deserialize)]
 struct Passing;
 
 #[derive(Default, Serialize, Deserialize)]
 struct Table {
-    /// A room without anything in it is none.
+    /// A type without data would mean no room.
     rows: u64,
 }
 
@@ -47,25 +47,25 @@ impl Channel for Passing {
 }
 
 #[test]
-fn the_test_kit_takes_what_the_host_takes() {
+fn the_test_kit_accepts_the_same_texts_as_the_host() {
     for (text, degree) in texts() {
-        let is_taken = |event: &str| {
+        let is_accepted = |event: &str| {
             let mut member: Member<Passing> = join("table:1", json!({})).unwrap();
             member.push(event, json!({ "text": text })).fault().is_none()
         };
-        assert_eq!(is_taken("push"), degree >= Degree::Passed, "{text:.200}");
-        assert_eq!(is_taken("publish"), degree == Degree::Readable, "{text:.200}");
+        assert_eq!(is_accepted("push"), degree >= Degree::Passed, "{text:.200}");
+        assert_eq!(is_accepted("publish"), degree == Degree::Readable, "{text:.200}");
         if text.len() <= 4096 {
-            assert_eq!(is_taken("track"), degree == Degree::Readable, "{text:.200}");
+            assert_eq!(is_accepted("track"), degree == Degree::Readable, "{text:.200}");
         }
         let is_deep = text.contains(&"[".repeat(64));
-        assert_eq!(is_taken("sign"), degree == Degree::Readable && !is_deep, "{text:.200}");
+        assert_eq!(is_accepted("sign"), degree == Degree::Readable && !is_deep, "{text:.200}");
     }
 }
 
-/// The deepest state that may be published comes to its members, and a meta as deep costs nobody the list of all.
+/// The deepest valid state reaches the members, and a meta of the same depth doesn't make the presence list unreadable.
 #[test]
-fn what_is_as_deep_as_may_be_can_be_followed_and_listed() {
+fn the_deepest_valid_state_and_meta_are_usable() {
     let deep = format!("{{\"v\":{}{}}}", "[".repeat(126), "]".repeat(126));
     let stage = Stage::new().channel::<Passing>("table:*");
     let mut ada = stage.join("table:1", json!({})).unwrap();

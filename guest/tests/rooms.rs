@@ -1,11 +1,11 @@
-//! Rooms under the test kit: how long they last, how they beat, and what becomes of their states under another version.
+//! Rooms in the test kit: their lifetime, their ticks, and their states after a reload.
 
 #![allow(clippy::unwrap_used)]
 
 use bennu_guest::prelude::*;
 use bennu_guest::testing::{Effect, Member, Stage, join, upgrade, upgrade_room};
 
-/// A world that moves at each beat.
+/// A player in a world that moves at each tick.
 #[derive(Serialize, Deserialize)]
 struct Player {
     name: String,
@@ -91,7 +91,7 @@ fn ms(milliseconds: u64) -> Duration {
 }
 
 #[test]
-fn a_room_outlives_its_last_member_for_a_while() {
+fn a_room_remains_for_linger_after_its_last_member() {
     let stage = stage();
     let alice = stage.join("world:1", json!({ "name": "alice" })).unwrap();
     let mut bob = stage.join("world:1", json!({ "name": "bob", "tick": 500 })).unwrap();
@@ -101,11 +101,11 @@ fn a_room_outlives_its_last_member_for_a_while() {
     bob.leave();
     stage.advance(ms(999));
     let look = room(&stage);
-    assert_eq!((&look["players"], &look["beats"]), (&json!([]), &json!(11)), "it beats while it lingers");
-    // Who looks doesn't keep it.
+    assert_eq!((&look["players"], &look["beats"]), (&json!([]), &json!(11)), "the ticks continue during LINGER");
+    // Looking at the room doesn't keep it.
     stage.advance(ms(1));
     assert_eq!(room(&stage)["beats"], 0);
-    // And who comes does.
+    // A member that joins keeps it.
     let carol = stage.join("world:1", json!({ "name": "carol", "tick": 500 })).unwrap();
     stage.advance(ms(1000));
     carol.close();
@@ -116,14 +116,14 @@ fn a_room_outlives_its_last_member_for_a_while() {
 }
 
 #[test]
-fn a_refused_join_leaves_no_room_for_good() {
+fn a_refused_join_leaves_no_room() {
     let stage = stage();
     assert!(stage.join("world:1", json!({})).is_err());
     assert_eq!(room(&stage)["players"], json!([]));
 }
 
 #[test]
-fn whoever_joins_again_leaves_no_ghost() {
+fn a_client_that_joins_again_replaces_its_old_member() {
     let stage = stage();
     let mut alice = stage.join("world:1", json!({ "name": "alice" })).unwrap();
     let mut bob = stage.join("world:1", json!({ "name": "bob" })).unwrap();
@@ -136,16 +136,16 @@ fn whoever_joins_again_leaves_no_ghost() {
 }
 
 #[test]
-fn a_beat_is_steady_until_it_is_set_anew() {
+fn ticks_are_steady_until_the_period_changes() {
     let stage = stage();
     let mut alice = stage.join("world:1", json!({ "name": "alice", "tick": 100 })).unwrap();
     alice.push("bell", json!({ "ms": 100 }));
     stage.advance(ms(250));
-    // A timer that is due at the same time comes first.
+    // A timer that fires at the same time as the tick comes first.
     alice.assert_broadcast("rang", json!({ "beats": 0 }));
     alice.assert_broadcast("moved", json!({ "beat": 1, "missed": 0, "at": 100 }));
     alice.assert_broadcast("moved", json!({ "beat": 2, "missed": 0, "at": 200 }));
-    // Another one who asks for the same doesn't disturb it.
+    // Another member that asks for the same period changes nothing.
     stage.join("world:1", json!({ "name": "bob", "tick": 100 })).unwrap();
     stage.advance(ms(50));
     alice.assert_broadcast("moved", json!({ "beat": 3, "at": 300 }));
@@ -165,7 +165,7 @@ fn a_beat_is_steady_until_it_is_set_anew() {
 }
 
 #[test]
-fn a_beat_can_be_too_short_or_have_no_room() {
+fn a_tick_period_below_the_minimum_or_without_a_room_is_a_fault() {
     for us in [1, 999, 9_999] {
         let stage = stage();
         let mut alice = stage.join("world:1", json!({ "name": "alice" })).unwrap();
@@ -194,7 +194,7 @@ impl Channel for Roomless {
 }
 
 #[test]
-fn faults_cost_beats_and_so_many_in_a_row_the_topic() {
+fn a_faulty_tick_has_no_effect_and_too_many_in_a_row_end_the_topic() {
     let stage = stage();
     let mut alice = stage.join("world:1", json!({ "name": "alice", "tick": 100 })).unwrap();
     let mut bob = stage.join("world:1", json!({ "name": "bob" })).unwrap();
@@ -213,14 +213,14 @@ fn faults_cost_beats_and_so_many_in_a_row_the_topic() {
     bob.assert_broadcast("gone", json!({ "name": "alice", "cause": "fault", "detail": "failed" }));
     let look = carol.push("look", json!({}));
     carol.assert_reply(&look, "ok", json!({ "players": ["carol"] }));
-    // Nothing is left of it, its beat neither.
+    // The room and its ticks are gone.
     assert_eq!(room(&stage)["moved_ms"], 0);
     stage.advance(ms(1000));
     assert_eq!(stage.faults().len(), 3);
 }
 
 #[test]
-fn a_fault_leaves_the_room_as_it_was_and_one_that_grows_too_large_is_a_fault() {
+fn a_fault_rolls_back_the_room_and_an_oversized_room_is_a_fault() {
     let stage = stage();
     let mut alice = stage.join("world:1", json!({ "name": "alice" })).unwrap();
     let mut bob = stage.join("world:1", json!({ "name": "bob" })).unwrap();
@@ -233,9 +233,9 @@ fn a_fault_leaves_the_room_as_it_was_and_one_that_grows_too_large_is_a_fault() {
     assert_eq!(room(&stage)["players"], json!([]));
 }
 
-/// A member alone is told its beats by the test.
+/// For a single member, the test makes the ticks.
 #[test]
-fn a_member_alone_beats_when_it_is_told_to() {
+fn for_a_single_member_the_test_makes_ticks() {
     let mut alice: Member<Player> = join("world:1", json!({ "name": "alice", "tick": 100 })).unwrap();
     assert_eq!(alice.joined().effects(), [Effect::Tick(ms(100))]);
     let out = alice.tick(Tick { number: 1, missed: 0, period_ms: 100 });
@@ -262,7 +262,7 @@ impl Channel for Kept {
 }
 
 #[test]
-fn a_durable_room_is_there_again() {
+fn a_durable_room_is_loaded_again() {
     let stage = Stage::new().channel::<Kept>("kept");
     for visits in 1..=3 {
         let alice = stage.join("kept", json!({})).unwrap();
@@ -273,13 +273,13 @@ fn a_durable_room_is_there_again() {
 }
 
 #[test]
-fn a_beat_that_nobody_handles_is_told_once() {
+fn an_unhandled_tick_is_logged_once() {
     let mut alice: Member<Kept> = join("kept", json!({})).unwrap();
     let mut lines = |number, missed| alice.tick(Tick { number, missed, period_ms: 1000 }).log().len();
     assert_eq!([lines(2, 1), lines(3, 0), lines(5, 1)], [1, 0, 0]);
 }
 
-/// The next build of the player: names in two parts, and a world that counts in seconds.
+/// The next build of the player: the name has two parts, and the world counts in seconds.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct NewPlayer {
     first: String,
@@ -330,7 +330,7 @@ impl Channel for NewPlayer {
 }
 
 #[test]
-fn states_of_another_version_are_upgraded_before_they_are_used() {
+fn states_of_another_version_are_upgraded_before_a_callback_gets_them() {
     let stage = stage();
     let mut alice = stage.join("world:1", json!({ "name": "alice", "tick": 500 })).unwrap();
     let mut bob = stage.join("world:1", json!({ "name": "bob" })).unwrap();
@@ -341,8 +341,8 @@ fn states_of_another_version_are_upgraded_before_they_are_used() {
     let look = alice.push("look", json!({}));
     alice.assert_reply(&look, "ok", json!({ "last": "of world:1", "seconds": 1.5 }));
     assert_eq!(alice.assigns::<NewPlayer>().first, "alice");
-    assert_eq!(bob.assigns::<Player>().name, "bob", "nothing asked it for anything that commits");
-    // And back: that build says nothing of upgrades, gets the state as it is, and can't read it.
+    assert_eq!(bob.assigns::<Player>().name, "bob", "no callback that commits has run for it");
+    // Back to the first build: it has no `upgrade`, so it gets the state unchanged, and can't read it.
     stage.reload::<Player>("world:*");
     alice.push("look", json!({}));
     alice.assert_error();
@@ -359,10 +359,7 @@ fn an_upgrade_can_be_tested_alone() {
     let refused = upgrade::<NewPlayer>(3, json!({})).map_err(text);
     assert_eq!(refused.unwrap_err(), "failed: its upgrade refused: it is from the future");
     let unread = upgrade::<NewPlayer>(0, json!({ "nom": "alice" })).map_err(text).unwrap_err();
-    assert!(
-        unread.starts_with("failed: its upgrade refused: version 0: the kept state can't be read as a "),
-        "{unread}"
-    );
+    assert!(unread.starts_with("failed: its upgrade refused: version 0: the state can't be read as a "), "{unread}");
     let large = upgrade::<NewPlayer>(0, json!({ "name": "x".repeat(17 << 10) })).map_err(text).unwrap_err();
     assert!(large.starts_with("oversize: assigns of "), "{large}");
     let old = World { moved_ms: 2500, ..World::default() };
@@ -372,7 +369,7 @@ fn an_upgrade_can_be_tested_alone() {
 }
 
 #[test]
-fn without_a_word_about_it_a_state_is_handed_over_as_it_is() {
+fn without_an_upgrade_a_state_is_passed_on_unchanged() {
     let mut alice: Member<Kept> = testing::Setup::new().room(7).join("kept", json!({})).unwrap();
     assert_eq!(alice.room(), 8);
     let mut newer = alice.reload::<Renumbered>();
@@ -397,7 +394,7 @@ impl Channel for Renumbered {
     }
 }
 
-/// A topic whose room can be taken away.
+/// A topic whose room can be deleted.
 #[derive(Serialize, Deserialize)]
 struct Board;
 
@@ -423,7 +420,7 @@ impl Channel for Board {
 }
 
 #[test]
-fn a_room_that_is_taken_away_is_as_if_nobody_had_written_it() {
+fn a_deleted_room_counts_as_unwritten() {
     let stage = testing::Stage::new().channel::<Board>("board:*");
     let mut alice = stage.join("board:1", json!({})).unwrap();
     for (event, lines) in [

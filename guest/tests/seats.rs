@@ -1,11 +1,11 @@
-//! Seats and published states under the test kit: who is told what, and when.
+//! Seats and published states in the test kit: the order and the content of the calls and events.
 
 #![allow(clippy::unwrap_used)]
 
 use bennu_guest::prelude::*;
 use bennu_guest::testing::{Actor, Effect, Member, Stage, join};
 
-/// A member that sits where it is told to, at a table that writes down what becomes of its seats.
+/// A member that takes the seats that the test names. The table records each change of its seats.
 #[derive(Serialize, Deserialize)]
 struct Guest;
 
@@ -72,7 +72,7 @@ impl Channel for Guest {
     }
 
     fn terminate(&mut self, socket: &mut Socket<Table>, ending: Ending) {
-        // It is told of nothing that comes after it.
+        // Records how many changes came before this callback.
         let told = socket.room().told.len();
         socket.room_mut().ended.push(format!("{} after {told}", ending.cause));
         socket.take_seat("another", Duration::from_secs(5));
@@ -91,7 +91,7 @@ fn look(stage: &Stage) -> Value {
     stage.send("table:1", "look", json!({})).unwrap().unwrap().json()
 }
 
-/// What the table was told, but for so many changes that came first.
+/// Returns what the table was told, without the first `after` changes.
 fn told(stage: &Stage, after: usize) -> Value {
     look(stage)["told"].as_array().unwrap()[after..].into()
 }
@@ -101,7 +101,7 @@ fn ms(milliseconds: u64) -> Duration {
 }
 
 #[test]
-fn a_seat_is_kept_for_who_drops_and_gone_if_nobody_comes_back() {
+fn a_seat_is_kept_for_its_grace_period_and_then_gone() {
     let stage = stage();
     sit(&stage, "ada").close();
     assert_eq!(look(&stage), json!({ "told": ["ada taken", "ada dropped"], "ended": ["closed after 1"] }));
@@ -115,7 +115,7 @@ fn a_seat_is_kept_for_who_drops_and_gone_if_nobody_comes_back() {
     assert_eq!(told(&stage, 3), json!(["ada dropped"]));
     stage.advance(ms(1));
     assert_eq!(told(&stage, 3), json!(["ada dropped", "ada gone"]));
-    // The room is kept for as long as the seat is, and then lingers.
+    // The room is kept while the seat is kept, and then for `LINGER`.
     stage.advance(ms(999));
     assert_eq!(told(&stage, 5), json!([]));
     stage.advance(ms(1));
@@ -123,7 +123,7 @@ fn a_seat_is_kept_for_who_drops_and_gone_if_nobody_comes_back() {
 }
 
 #[test]
-fn who_leaves_or_is_stopped_is_gone() {
+fn the_seat_of_a_member_that_leaves_or_is_stopped_is_gone() {
     let stage = stage();
     let mut watcher = stage.join("table:1", json!({})).unwrap();
     sit(&stage, "ada").leave();
@@ -137,11 +137,11 @@ fn who_leaves_or_is_stopped_is_gone() {
     assert_eq!(told(&stage, 4), json!(["carol taken", "carol gone"]));
     watcher.push("rise", json!({}));
     watcher.close();
-    assert_eq!(told(&stage, 6), json!([]), "who has no seat gives none up");
+    assert_eq!(told(&stage, 6), json!([]), "a member without a seat gives none up");
 }
 
 #[test]
-fn whoever_joins_again_drops_and_returns() {
+fn a_client_that_joins_again_drops_and_returns() {
     let stage = stage();
     let mut ada = sit(&stage, "ada");
     ada.rejoin(json!({ "seat": "ada" })).unwrap();
@@ -149,7 +149,7 @@ fn whoever_joins_again_drops_and_returns() {
 }
 
 #[test]
-fn several_may_sit_on_one_seat() {
+fn several_members_may_share_a_seat() {
     let stage = stage();
     let (window, other) = (sit(&stage, "ada"), sit(&stage, "ada"));
     window.close();
@@ -161,13 +161,13 @@ fn several_may_sit_on_one_seat() {
 }
 
 #[test]
-fn a_member_sits_on_one_seat_and_is_told_of_after_its_callback() {
+fn a_member_has_one_seat_and_changes_are_told_after_its_callback() {
     let stage = stage();
     let mut ada = sit(&stage, "a");
     let mut sit = |seat: &str, ms: u32| ada.push("sit", json!({ "seat": seat, "ms": ms }));
     sit("b", 1000);
     assert_eq!(told(&stage, 0), json!(["a taken", "asked", "a gone", "b taken"]));
-    // Again, for longer: it is no news, but the last word counts.
+    // Taking the same seat again isn't a change, but sets the grace period.
     sit("b", 2000);
     ada.close();
     stage.advance(ms(1999));
@@ -177,7 +177,7 @@ fn a_member_sits_on_one_seat_and_is_told_of_after_its_callback() {
 }
 
 #[test]
-fn without_a_grace_period_who_drops_is_gone() {
+fn without_a_grace_period_a_dropped_seat_is_gone() {
     let stage = stage();
     let mut ada = stage.join("table:1", json!({})).unwrap();
     ada.push("sit", json!({ "seat": "ada", "ms": 0 }));
@@ -186,7 +186,7 @@ fn without_a_grace_period_who_drops_is_gone() {
 }
 
 #[test]
-fn a_fault_costs_the_change_and_not_the_seat() {
+fn a_fault_loses_the_change_and_not_the_seat() {
     let stage = stage();
     let ada = sit(&stage, "ada");
     let mut broken = sit(&stage, "broken");
@@ -199,7 +199,7 @@ fn a_fault_costs_the_change_and_not_the_seat() {
 }
 
 #[test]
-fn a_member_alone_is_told_of_seats_by_its_test() {
+fn for_a_single_member_the_test_makes_seat_changes() {
     let mut ada: Member<Guest> = join("table:1", json!({ "seat": "ada" })).unwrap();
     assert_eq!(ada.joined().effects(), [Effect::TakeSeat("ada".into(), ms(5000))]);
     ada.seat("ada", SeatChange::Taken).answer();
@@ -211,7 +211,7 @@ fn a_member_alone_is_told_of_seats_by_its_test() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_in_the_hosts_words() {
+fn invalid_seats_and_states_are_refused_with_the_hosts_texts() {
     let fault = |event: &str, payload: Value| {
         let mut ada: Member<Guest> = join("table:1", json!({})).unwrap();
         ada.push(event, payload).fault().map(ToString::to_string)
@@ -233,7 +233,7 @@ fn what_cannot_be_is_refused_in_the_hosts_words() {
         let refused = join::<Roomless>("any", json!({ "what": what })).unwrap_err();
         assert_eq!(refused.fault().unwrap().to_string(), no_room);
     }
-    // Who has none needn't look for one.
+    // A member without a seat may give it up in a topic without a room too.
     assert_eq!(join::<Roomless>("any", json!({ "what": "rise" })).unwrap().joined().effects(), [Effect::LeaveSeat]);
 }
 
@@ -254,15 +254,15 @@ impl Channel for Roomless {
 }
 
 #[test]
-fn a_state_comes_whole_and_then_what_changes() {
+fn a_state_is_sent_whole_and_then_as_changes() {
     let stage = stage();
     let mut ada = stage.join("table:1", json!({})).unwrap();
     assert_eq!(ada.room_state(), None);
     ada.push("publish", json!({ "state": { "a": 1, "long": "unchanged", "none": null } }));
     ada.assert_broadcast("room_state", json!({ "n": 1, "state": { "a": 1, "long": "unchanged", "none": null } }));
-    assert_eq!(ada.room_state(), Some(json!({ "a": 1, "long": "unchanged" })), "what is null is absent");
+    assert_eq!(ada.room_state(), Some(json!({ "a": 1, "long": "unchanged" })), "a null field is absent");
 
-    // Who comes later gets all of it, and with the others what changes, be it in its own join.
+    // A new member gets the whole state, and then the same changes as the others, even if its own join makes them.
     let join = json!({ "state": { "a": 2, "long": "unchanged" } });
     let mut bob = stage.join("table:1", join).unwrap();
     bob.assert_broadcast("room_state", json!({ "n": 1, "state": { "a": 1 } }));
@@ -273,18 +273,18 @@ fn a_state_comes_whole_and_then_what_changes() {
         assert_eq!(actor.room_state(), Some(json!({ "a": 2, "long": "unchanged" })));
     }
 
-    // What is the same isn't sent, and isn't counted.
+    // An unchanged state isn't sent or counted.
     let publish = |state: Value| assert_eq!(stage.send("table:1", "publish", json!({ "state": state })), Ok(None));
     publish(json!({ "long": "unchanged", "a": 2, "b": null }));
     ada.refute_broadcast("room_diff");
-    // All of it is, where that is no longer.
+    // The whole state is sent if the patch isn't shorter.
     publish(json!({ "b": 3 }));
     ada.assert_broadcast("room_state", json!({ "n": 3, "state": { "b": 3 } }));
     assert_eq!(bob.room_state(), Some(json!({ "b": 3 })));
 }
 
 #[test]
-fn a_state_ends_with_its_room() {
+fn a_published_state_ends_with_its_room() {
     let stage = stage();
     stage.join("table:1", json!({ "state": { "a": 1 } })).unwrap().close();
     stage.advance(ms(1000));
@@ -294,7 +294,7 @@ fn a_state_ends_with_its_room() {
 }
 
 #[test]
-fn a_fault_publishes_nothing_and_gives_no_seat() {
+fn a_fault_publishes_no_state_and_takes_no_seat() {
     let stage = stage();
     let mut ada = stage.join("table:1", json!({})).unwrap();
     ada.push("crash", json!({}));
@@ -303,9 +303,9 @@ fn a_fault_publishes_nothing_and_gives_no_seat() {
     assert_eq!(stage.faults().len(), 1);
 }
 
-/// Whatever is published in whatever order, what the clients hold is that.
+/// After any sequence of published states, the clients have the last state.
 #[test]
-fn patches_make_one_state_of_the_other() {
+fn clients_have_the_last_published_state() {
     let pad = "x".repeat(200);
     let states = [
         json!({}),
@@ -333,7 +333,7 @@ fn patches_make_one_state_of_the_other() {
     }
 }
 
-/// A state without its nulls, which count as absent.
+/// Returns a state without its null fields, which count as absent.
 fn stripped(state: &Value) -> Value {
     let Value::Object(members) = state else { return state.clone() };
     let present = members.iter().filter(|(_, value)| !value.is_null());

@@ -1,11 +1,11 @@
-//! Channels under the test kit's stage: members who meet, topics that speak to one another, and who may connect.
+//! Channels on the stage of the test kit: several members, messages between topics, and gatekeepers.
 
 #![allow(clippy::unwrap_used)]
 
 use bennu_guest::prelude::*;
 use bennu_guest::testing::{Knock, Setup, Stage, token};
 
-/// A room whose members do what their clients say.
+/// A chat room whose members follow their clients' commands.
 #[derive(Serialize, Deserialize)]
 struct Room {
     heard: Vec<String>,
@@ -75,7 +75,7 @@ impl Channel for Room {
     }
 }
 
-/// What answers questions, with or without anybody there.
+/// A topic that answers questions, with or without members.
 #[derive(Serialize, Deserialize)]
 struct Desk;
 
@@ -104,7 +104,7 @@ fn stage() -> Stage {
 }
 
 #[test]
-fn what_one_sends_the_others_get() {
+fn members_get_the_broadcasts_of_their_topic() {
     let stage = stage();
     let mut alice = stage.join("room:1", json!({})).unwrap();
     let mut bob = stage.join("room:1", json!({})).unwrap();
@@ -125,7 +125,7 @@ fn what_one_sends_the_others_get() {
 }
 
 #[test]
-fn an_intercepted_event_reaches_whom_it_should() {
+fn an_intercepted_event_only_reaches_the_chosen_member() {
     let stage = stage();
     let mut alice = stage.join("room:1", json!({})).unwrap();
     let mut bob = stage.join("room:1", json!({})).unwrap();
@@ -136,7 +136,7 @@ fn an_intercepted_event_reaches_whom_it_should() {
 }
 
 #[test]
-fn presences_are_told_as_phoenix_tells_them() {
+fn presence_events_have_phoenix_format() {
     let stage = stage();
     let mut alice = stage.join("room:1", json!({ "presence": "alice" })).unwrap();
     alice.assert_push("presence_state", json!({}));
@@ -174,7 +174,7 @@ fn a_second_presence_under_one_key_is_a_fault() {
 }
 
 #[test]
-fn topics_speak_to_one_another() {
+fn topics_send_messages_to_each_other() {
     let stage = stage();
     let mut alice = stage.join("room:1", json!({})).unwrap();
     alice.push("ask", json!({}));
@@ -191,7 +191,7 @@ fn topics_speak_to_one_another() {
 }
 
 #[test]
-fn what_is_not_granted_is_a_fault() {
+fn an_effect_without_a_grant_is_a_fault() {
     let stage = stage();
     let mut alice = stage.join("room:1", json!({})).unwrap();
     for (event, payload) in [
@@ -230,7 +230,7 @@ fn sockets_are_disconnected_by_their_ids() {
 }
 
 #[test]
-fn time_passes_only_when_it_is_told_to() {
+fn time_passes_only_when_the_test_says_so() {
     let stage = stage().now(1_000);
     let mut alice = stage.join("room:1", json!({})).unwrap();
     alice.push("later", json!({}));
@@ -254,7 +254,7 @@ fn a_leave_is_seen_by_the_others() {
 #[should_panic(
     expected = "expected a push of \"nothing\" with {}; there came\n  a broadcast of \"shout\" with {\"a\":1}"
 )]
-fn an_assertion_that_fails_says_what_came() {
+fn a_failed_assertion_shows_what_was_received() {
     let stage = stage();
     let mut alice = stage.join("room:1", json!({})).unwrap();
     let shout = alice.push("shout", json!({ "a": 1 }));
@@ -280,10 +280,10 @@ gatekeeper! { Gate }
 #[test]
 fn a_gatekeeper_decides_who_may_connect() {
     let good = token("user", "42");
-    let let_in = Knock::new().params(json!({ "token": good })).connect::<Gate>();
-    assert_eq!(let_in, Ok(Identity::user("42").claim("via", "websocket")));
-    let let_in = Knock::new().at("/admin", "longpoll").auth_token(&good).connect::<Gate>();
-    assert_eq!(let_in, Ok(Identity::user("42").claim("via", "longpoll")));
+    let granted = Knock::new().params(json!({ "token": good })).connect::<Gate>();
+    assert_eq!(granted, Ok(Identity::user("42").claim("via", "websocket")));
+    let granted = Knock::new().at("/admin", "longpoll").auth_token(&good).connect::<Gate>();
+    assert_eq!(granted, Ok(Identity::user("42").claim("via", "longpoll")));
     let banned = Knock::new().header("X-Banned", "1").peer("192.0.2.7").connect::<Gate>();
     assert_eq!(banned, Err(Refused::new(429, "192.0.2.7 is banned")));
     for (params, now) in [

@@ -1,11 +1,11 @@
-//! What is stored, under the test kit.
+//! The store in the test kit.
 
 #![allow(clippy::unwrap_used)]
 
 use bennu_guest::prelude::*;
 use bennu_guest::testing::{Knock, Member, Setup, Stage, join};
 
-/// A shelf that does what its clients say.
+/// A channel whose members write and read as their clients ask.
 #[derive(Serialize, Deserialize)]
 struct Shelf;
 
@@ -80,7 +80,7 @@ fn shelf() -> Member<Shelf> {
 }
 
 #[test]
-fn what_one_callback_stores_the_next_one_reads() {
+fn a_callback_reads_what_an_earlier_one_stored() {
     let mut shelf = shelf();
     assert_eq!(shelf.stored::<String>("last").unwrap(), "shelf");
     assert_eq!(shelf.push("get", json!({ "key": "book:1" })).reply(), ("ok", json!(null)));
@@ -91,7 +91,7 @@ fn what_one_callback_stores_the_next_one_reads() {
 }
 
 #[test]
-fn a_callback_that_fails_stores_nothing_and_one_that_answers_does() {
+fn a_failed_callback_stores_nothing_and_an_error_reply_does() {
     let mut shelf = shelf();
     shelf.push("put_and_refuse", json!({ "key": "refused" })).reply();
     assert_eq!(shelf.stored::<u32>("refused"), Some(1));
@@ -108,7 +108,7 @@ fn a_callback_that_fails_stores_nothing_and_one_that_answers_does() {
 }
 
 #[test]
-fn what_is_too_much_is_a_fault() {
+fn exceeding_a_limit_is_a_fault() {
     for (event, says) in [
         ("long_key", "oversize: a key in the store has 1025 bytes; at most 1024"),
         ("no_key", "oversize: a key in the store has one byte at least"),
@@ -120,9 +120,9 @@ fn what_is_too_much_is_a_fault() {
 }
 
 #[test]
-fn a_scan_goes_on_by_itself_up_to_its_limit() {
+fn a_scan_reads_further_pages_up_to_its_limit() {
     let mut shelf = shelf();
-    // Two pages and a half.
+    // Two and a half pages of the host.
     let mut setup = Setup::new();
     for n in 0..2500 {
         setup = setup.store(format!("many:{n:05}"), n);
@@ -137,15 +137,15 @@ fn a_scan_goes_on_by_itself_up_to_its_limit() {
 }
 
 #[test]
-fn what_can_t_be_read_as_such_is_a_fault_that_names_the_key() {
+fn the_fault_of_an_unreadable_value_names_the_key() {
     let mut shelf: Member<Shelf> = Setup::new().store("book:1", "no book").join("shelf", json!({})).unwrap();
     let out = shelf.push("get", json!({ "key": "book:1" }));
     let detail = &out.fault().unwrap().detail;
-    assert!(detail.starts_with("what is stored under \"book:1\" can't be read as a store::Book: "), "{detail}");
+    assert!(detail.starts_with("the value under \"book:1\" in the store can't be read as a store::Book: "), "{detail}");
 }
 
 #[test]
-fn handle_out_reads_and_doesnt_write() {
+fn handle_out_can_read_and_not_write() {
     let stage = Stage::new().channel::<Shelf>("shelf");
     let mut alice = stage.join("shelf", json!({})).unwrap();
     stage.store("last", "seeded");
@@ -170,7 +170,7 @@ impl Gatekeeper for Gate {
 }
 
 #[test]
-fn a_gatekeeper_reads_what_is_stored() {
+fn a_gatekeeper_reads_the_store() {
     let knock = |key: &str| Knock::new().store("key:1", "alice").store("key:2", 2).params(json!({ "key": key }));
     assert_eq!(knock("1").connect::<Gate>(), Ok(Identity::user("alice")));
     assert_eq!(knock("0").connect::<Gate>(), Err(Refused::default()));

@@ -1,48 +1,48 @@
-//! What was said in a room, as the store has it. Each key begins with the room's topic and a slash:
+//! The history of a chat room in the store. Each key begins with the room's topic and a slash:
 //!
 //! | key | value |
 //! | --- | --- |
 //! | `said/ID` | a message |
 //! | `changed/CHANGE` | the id of the message whose last change this is |
-//! | `sent/AUTHOR/NONCE` | the id of the message that its author sent under this nonce |
-//! | `count` | how many messages there are |
+//! | `sent/AUTHOR/NONCE` | the id of the message that its author sent with this nonce |
+//! | `count` | the number of messages |
 //!
-//! Ids of messages and of changes are drawn from one line, in the topic's turns. So whoever knows all up to an id finds what
-//! came later by two scans: the messages that were said after it, and those older ones that were changed after it.
+//! Messages and changes have ids of the same sequence, which the topic's turns create in order. So two scans find all
+//! news after an id: the messages after it, and the older messages that were changed after it.
 
 use bennu_guest::prelude::*;
 
-/// So many messages are a page.
+/// The number of messages in a page.
 const PAGE: usize = 50;
-/// Who missed more than this begins anew.
+/// A client that has missed more than this number gets the last page instead.
 const MOST_MISSED: usize = 200;
-/// What a room keeps, unless the plugin's configuration says otherwise.
+/// The number of messages that a room keeps by default.
 const KEPT: u64 = 10_000;
-/// How long an id from a client may be: those that are drawn have 20 characters.
+/// The longest id that a client may send. Ids of the host have 20 characters.
 const LONGEST_ID: usize = 20;
 
-/// A message, in the store and on the wire. What it hasn't got is left out.
+/// A message, in the store and on the wire. Fields without a value are left out.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Said {
     pub(crate) id: String,
-    /// The author's name, as it was.
+    /// The author's name when the message was sent.
     pub(crate) user: String,
     pub(crate) body: String,
-    /// In milliseconds since 1970.
+    /// Milliseconds since 1970.
     pub(crate) at: u64,
-    /// Who may change it; nobody, if it was said without a key.
+    /// The author, who may change the message; none if it was sent without a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) author: Option<String>,
-    /// What the author's client called it.
+    /// The nonce that the author's client gave to the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) nonce: Option<String>,
-    /// When it was last edited.
+    /// The time of the last edit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) edited: Option<u64>,
-    /// A message that was deleted stays, without its text.
+    /// Whether the message was deleted. A deleted message stays, without its text.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) deleted: bool,
-    /// The id of its last change.
+    /// The id of the last change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) change: Option<String>,
 }
@@ -51,14 +51,14 @@ pub(crate) struct Said {
 #[derive(Serialize)]
 pub(crate) struct Page {
     pub(crate) messages: Vec<Said>,
-    /// Whether there are older ones.
+    /// Whether there are older messages.
     pub(crate) more: bool,
 }
 
-/// What somebody doesn't know yet.
+/// The messages that a client doesn't know yet.
 #[derive(Serialize)]
 pub(crate) struct News {
-    /// These are the last messages, and nothing is said about what is older: whatever was known of that is to be forgotten.
+    /// Whether these are only the last messages. Then the client must drop all messages that it knew.
     anew: bool,
     #[serde(flatten)]
     page: Page,
@@ -66,7 +66,7 @@ pub(crate) struct News {
 
 #[derive(Deserialize)]
 struct Config {
-    /// How many messages a room keeps.
+    /// The number of messages that a room keeps.
     #[serde(default = "kept")]
     kept: u64,
 }
@@ -75,7 +75,7 @@ fn kept() -> u64 {
     KEPT
 }
 
-/// A room's history.
+/// The history of one room.
 pub(crate) struct History {
     said: String,
     changed: String,
@@ -89,7 +89,7 @@ impl History {
         Self { said: under("said/"), changed: under("changed/"), sent: under("sent/"), count: under("count") }
     }
 
-    /// What happened since a message or a change: each message once, as it is now.
+    /// Returns all news after a message or a change: each message once, in its current form.
     pub(crate) fn since(&self, id: &str) -> Result<News, Error> {
         if id.is_empty() {
             return Ok(News { anew: true, page: self.page(None)? });
@@ -103,7 +103,7 @@ impl History {
             return Ok(News { anew: true, page: self.page(None)? });
         }
         let mut messages = Vec::new();
-        // Those that were said after it are in their page already.
+        // Messages after that id are in the second scan already.
         for id in changed.iter().filter(|id| id.as_str() <= since) {
             messages.extend(self.find(id)?);
         }
@@ -112,7 +112,7 @@ impl History {
         Ok(News { anew: false, page: Page { messages, more: false } })
     }
 
-    /// The last messages before one of them, or of all.
+    /// Returns the last messages, or the last ones before a message.
     pub(crate) fn page(&self, before: Option<&str>) -> Result<Page, Error> {
         let mut scan = store::scan(&self.said).backward().limit(PAGE + 1);
         if let Some(id) = before {
@@ -129,12 +129,12 @@ impl History {
         store::get(key(&self.said, checked(id)?))
     }
 
-    /// The message that an author's client sent under this nonce before, if it did.
+    /// Returns the id of the message that an author's client has already sent with this nonce, if there is one.
     pub(crate) fn sent(&self, author: &str, nonce: &str) -> Result<Option<String>, Error> {
         store::get(self.sent_key(author, nonce))
     }
 
-    /// Keeps a new message, and no more than the room keeps.
+    /// Stores a new message, and deletes the oldest ones past the room's limit.
     pub(crate) fn add(&self, said: &Said) -> Result<(), Error> {
         store::put(key(&self.said, &said.id), said);
         if let (Some(author), Some(nonce)) = (&said.author, &said.nonce) {
@@ -143,10 +143,10 @@ impl History {
         let Config { kept } = config()?;
         let mut count = store::get(&self.count)?.unwrap_or(0) + 1;
         if count > kept {
-            // Two of them, so that a room shrinks if it is to keep less than before.
+            // Deletes up to two, so that a room shrinks if its limit was lowered.
             let oldest = store::scan(&self.said).limit((count - kept).min(2) as usize);
             for said in oldest.values().collect::<Result<Vec<Said>, _>>()? {
-                self.forget(&said);
+                self.remove(&said);
                 count -= 1;
             }
         }
@@ -154,7 +154,7 @@ impl History {
         Ok(())
     }
 
-    /// Keeps a message that was changed, and gives the id of that.
+    /// Stores a changed message, and returns the id of the change.
     pub(crate) fn change(&self, mut said: Said) -> String {
         if let Some(last) = &said.change {
             store::delete(key(&self.changed, last));
@@ -166,7 +166,7 @@ impl History {
         change
     }
 
-    fn forget(&self, said: &Said) {
+    fn remove(&self, said: &Said) {
         store::delete(key(&self.said, &said.id));
         if let Some(change) = &said.change {
             store::delete(key(&self.changed, change));
@@ -185,7 +185,7 @@ fn key(prefix: &str, id: &str) -> String {
     format!("{prefix}{id}")
 }
 
-/// An id as a client has sent it: one that couldn't be a key would be the plugin's fault.
+/// Checks an id from a client. An id that is too long for a key would be a fault of the plugin.
 fn checked(id: &str) -> Result<&str, Error> {
     if id.len() > LONGEST_ID {
         return refuse(json!({ "reason": format!("an id has at most {LONGEST_ID} characters") }));

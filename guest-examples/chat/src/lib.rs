@@ -1,42 +1,49 @@
-//! Chat rooms: every topic `room:NAME` is one. What was said there is stored, and outlives the host.
+//! Chat rooms: each topic `room:NAME` is one. The messages are stored, and outlive the host.
 //!
-//! A client joins with `{"user": "alice"}`, and may add two things. With a `key`, a secret that it makes once and keeps, it is
-//! the author of what it says: whoever has the same name and the same key may edit and delete that. With `since`, the last id
-//! or `change` that it knows, or `""`, it is told what it doesn't know.
+//! A client joins with `{"user": "alice"}`. Two more parameters are optional:
 //!
-//! The join is refused with a `reason` where the name isn't 1 to 32 characters, the key isn't 16 to 64 letters and digits, or
-//! the room's name has anything in it but letters, digits, `-` and `_`. It is answered with
+//! - `key`: a secret that the client makes once and keeps. With it, the client is the author of its messages. A client
+//!   with the same name and the same key may edit and delete them.
+//! - `since`: the last id or `change` that the client knows, or `""`. With it, the client gets the messages that it
+//!   doesn't know.
+//!
+//! The join is refused with a `reason` if the name doesn't have 1 to 32 characters, if the key doesn't have 16 to 64
+//! letters and digits, or if the room's name has other characters than letters, digits, `-` and `_`. The reply to the
+//! join has these fields:
 //!
 //! | field | |
 //! | --- | --- |
-//! | `author` | for a client with a key: what stands with its messages |
-//! | `messages` | for one with `since`: what was said or changed after it; the last 50 if that is `""` or more than 200 came |
-//! | `anew` | whether it is those 50, and the messages that the client knew are to be forgotten |
-//! | `more` | whether there are older ones than the 50 |
+//! | `author` | for a client with a key: the author's id in its messages |
+//! | `messages` | with `since`: the messages that were sent or changed after it, or the last 50 (see below) |
+//! | `anew` | whether these are the last 50, so that the client must drop all messages that it knew |
+//! | `more` | whether there are older messages than the last 50 |
+//!
+//! The client gets the last 50 messages if `since` is `""`, or if more than 200 were sent or changed after it.
 //!
 //! | the client sends | what it does | reply |
 //! | --- | --- | --- |
-//! | `new_msg {"body": ".."}` | says something to everyone in the room | `ok {"id": ".."}` |
-//! | `edit {"id", "body"}` | gives a message of its own another text | `ok` |
-//! | `delete {"id"}` | takes the text of a message of its own away | `ok` |
-//! | `older {"before": "ID"}` | asks for the 50 messages before one | `ok {"messages": [..], "more": true}` |
-//! | `typing {"typing": true}` | tells the others that this user is typing, or no longer is | none |
+//! | `new_msg {"body": ".."}` | sends a message to everyone in the room | `ok {"id": ".."}` |
+//! | `edit {"id", "body"}` | changes the text of its own message | `ok` |
+//! | `delete {"id"}` | deletes the text of its own message | `ok` |
+//! | `older {"before": "ID"}` | asks for the 50 messages before a message | `ok {"messages": [..], "more": true}` |
+//! | `typing {"typing": true}` | tells the others that this user is typing, or has stopped typing | none |
 //!
-//! A client with a key may give a `new_msg` a `nonce` of its own making: sent again with the same one, after a lost
-//! connection, the message is said once.
+//! A client with a key may add a `nonce` of its own to a `new_msg`. If the client sends the message again after a lost
+//! connection, with the same nonce, the message is stored and broadcast once.
 //!
 //! | the client gets | when |
 //! | --- | --- |
-//! | `new_msg {"id", "user", "body", "at"}` | someone, perhaps itself, said something; `at` in milliseconds since 1970 |
-//! | `edited {"id", "body", "edited", "change"}` | a message has another text, since `edited` |
+//! | `new_msg {"id", "user", "body", "at"}` | somebody has sent a message; `at` is in milliseconds since 1970 |
+//! | `edited {"id", "body", "edited", "change"}` | a message has another text, since the time `edited` |
 //! | `deleted {"id", "change"}` | a message was deleted |
-//! | `typing {"user", "typing"}` | someone else began or ceased to type |
-//! | `presence_state`, `presence_diff` | it joined, someone came or went: who is here, by name, each with `online_at` |
+//! | `typing {"user", "typing"}` | another user has started or stopped typing |
+//! | `presence_state`, `presence_diff` | it has joined; a user has come or gone. Each name has an `online_at` |
 //!
-//! A message also has its `author` and `nonce`, if it has them, and in a history `edited`, `deleted` and its last `change`.
+//! A message also has its `author` and `nonce`, if there are any. In a history it also has `edited`, `deleted` and its
+//! last `change`.
 //!
-//! A room keeps 10,000 messages, or what `config = { kept = 500 }` says; with each new one the oldest goes. What all rooms
-//! keep together ends at the host's limit for a plugin's storage, `store_bytes_per_plugin`.
+//! A room keeps 10,000 messages, or the number in its configuration, such as `config = { kept = 500 }`. Each new
+//! message then replaces the oldest. All rooms together are limited by the plugin's quota, `store_bytes_per_plugin`.
 
 use bennu_guest::prelude::*;
 use sha2::{Digest, Sha256};
@@ -58,14 +65,15 @@ const SHORTEST_KEY: usize = 16;
 #[derive(Serialize, Deserialize)]
 struct Chat {
     user: String,
-    /// Who it is to its messages; none without a key.
+    /// The author's id in its messages; none without a key.
     #[serde(default)]
     author: Option<String>,
 }
 
 impl Channel for Chat {
     type Room = ();
-    // Ids are stored in the order in which they were drawn: who knows one has missed nothing that has a smaller one.
+    // Ids are stored in the order in which they are created. So a client that knows an id has missed no message with a
+    // smaller id.
     const TURNS: Turns = Turns::Topic;
 
     fn join(socket: &mut Socket, params: Payload) -> Join<Self> {
@@ -96,7 +104,7 @@ impl Channel for Chat {
     }
 }
 
-/// What a join is answered: of what it asked for.
+/// The response to a join. It has the parts that the client has asked for.
 #[derive(Serialize)]
 struct Welcome<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,7 +119,7 @@ impl Chat {
             return because(format!("a nonce has at most {LONGEST_TOKEN} characters"));
         }
         let (history, author) = (History::of(socket.topic()), self.author.clone());
-        // A nonce belongs to its author: without one there is nothing to tell it by.
+        // Nonces are stored by author. So without an author, the nonce is ignored.
         let nonce = nonce.filter(|_| author.is_some());
         if let (Some(author), Some(nonce)) = (&author, &nonce)
             && let Some(id) = history.sent(author, nonce)?
@@ -153,11 +161,11 @@ impl Chat {
         ok()
     }
 
-    /// A message of this author's.
+    /// Returns a message of this author.
     fn own(&self, history: &History, id: &str) -> Result<Said, Error> {
         let Some(said) = history.find(id)? else { return because("there is no such message") };
         if self.author.is_none() || said.author != self.author {
-            return because("the message is somebody else's");
+            return because("only the author can change a message");
         }
         Ok(said)
     }
@@ -184,7 +192,7 @@ fn user_name(wanted: String) -> Result<String, Error> {
     Ok(name.to_owned())
 }
 
-/// What stands for a name and a key. Everybody sees it, and nobody finds the key by it.
+/// Returns the author's id for a name and a key. Everybody sees the id, but nobody can find the key from it.
 fn author(user: &str, key: &str) -> Result<String, Error> {
     let length = SHORTEST_KEY..=LONGEST_TOKEN;
     if !length.contains(&key.len()) || !key.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
@@ -204,7 +212,7 @@ fn body(wanted: String) -> Result<String, Error> {
     Ok(wanted)
 }
 
-/// The client's mistake, with its reason: a join is refused with it, a message answered by it.
+/// Refuses a join or a message, with a reason.
 fn because<T>(reason: impl Into<String>) -> Result<T, Error> {
     refuse(json!({ "reason": reason.into() }))
 }

@@ -37,14 +37,14 @@ fn a_message_reaches_everyone_and_is_answered_with_its_id() {
 }
 
 #[test]
-fn the_others_see_who_types() {
+fn the_others_see_who_is_typing() {
     let out = alice().push("typing", json!({ "typing": true }));
     assert_eq!(out.broadcasts_from(), [("typing", json!({ "user": "alice", "typing": true }))]);
     assert_eq!(out.answer(), &Answer::None);
 }
 
 #[test]
-fn names_and_rooms_must_be_sane() {
+fn invalid_names_and_rooms_are_refused() {
     assert_eq!(refused("room:lobby", "  "), r#""a name has 1 to 32 characters""#);
     assert_eq!(refused("room:lobby", &"x".repeat(33)), r#""a name has 1 to 32 characters""#);
     assert_eq!(refused("room:", "alice"), r#""a room's name has letters, digits, - and _""#);
@@ -52,7 +52,7 @@ fn names_and_rooms_must_be_sane() {
 }
 
 #[test]
-fn a_bad_message_is_answered_and_not_sent() {
+fn an_invalid_message_is_answered_and_not_sent() {
     let mut alice = alice();
     for (payload, reason) in [
         (json!({}), "body: missing, expected a string"),
@@ -75,7 +75,7 @@ fn enter(stage: &Stage, user: &str, key: &str, since: &str) -> Actor {
     stage.join("room:lobby", json!({ "user": user, "key": key, "since": since })).expect("everyone may join")
 }
 
-/// Says something, and gives its id.
+/// Sends a message, and returns its id.
 fn say(stage: &Stage, who: &mut Actor, body: &str) -> String {
     let said = who.push("new_msg", json!({ "body": body }));
     who.assert_reply(&said, "ok", json!({}));
@@ -83,7 +83,7 @@ fn say(stage: &Stage, who: &mut Actor, body: &str) -> String {
     messages.pop().expect("something was said").id
 }
 
-/// What a join tells.
+/// The response to a join.
 #[derive(Deserialize)]
 struct Known {
     messages: Vec<Said>,
@@ -97,14 +97,14 @@ impl Known {
     }
 }
 
-/// What somebody is told who joins and knows all up to an id.
+/// Returns the response to a join of a client that knows everything up to an id.
 fn read(stage: &Stage, since: &str) -> Known {
     let reader = stage.join("room:lobby", json!({ "user": "reader", "since": since })).unwrap();
     reader.response().parse().unwrap()
 }
 
 #[test]
-fn who_comes_later_reads_the_last_fifty_and_asks_for_older_ones() {
+fn a_new_client_gets_the_last_fifty_messages() {
     let stage = stage();
     assert!(read(&stage, "").messages.is_empty());
     let mut alice = enter(&stage, "alice", ADAS, "");
@@ -117,7 +117,7 @@ fn who_comes_later_reads_the_last_fifty_and_asks_for_older_ones() {
 }
 
 #[test]
-fn older_messages_come_fifty_at_a_time() {
+fn older_messages_are_sent_in_pages_of_fifty() {
     let mut alice = alice();
     let says = |n: i32| alice.push("new_msg", json!({ "body": n.to_string() })).reply().json()["id"].clone();
     let ids: Vec<Value> = (1..=70).map(says).collect();
@@ -131,7 +131,7 @@ fn older_messages_come_fifty_at_a_time() {
 }
 
 #[test]
-fn who_comes_back_is_told_what_it_missed_and_nothing_twice() {
+fn a_returning_client_gets_each_missed_message_once() {
     let stage = stage();
     let mut alice = enter(&stage, "alice", ADAS, "");
     let first = say(&stage, &mut alice, "first");
@@ -146,7 +146,7 @@ fn who_comes_back_is_told_what_it_missed_and_nothing_twice() {
     assert_eq!(known.bodies(), ["first, at last", "third, edited"]);
     assert!(!known.anew);
 
-    // From here on it knows the changes too.
+    // From here on the client knows the changes too.
     let last = known.messages.iter().filter_map(|said| said.change.as_ref()).max().unwrap();
     assert_eq!(read(&stage, last).bodies(), [""; 0]);
     alice.push("delete", json!({ "id": second }));
@@ -155,7 +155,7 @@ fn who_comes_back_is_told_what_it_missed_and_nothing_twice() {
 }
 
 #[test]
-fn who_missed_much_begins_anew() {
+fn a_client_that_missed_too_much_gets_the_last_fifty() {
     let stage = stage();
     let mut alice = enter(&stage, "alice", ADAS, "");
     let first = say(&stage, &mut alice, "first");
@@ -170,12 +170,12 @@ fn who_missed_much_begins_anew() {
 }
 
 #[test]
-fn a_message_that_is_sent_again_is_said_once() {
+fn a_message_with_a_known_nonce_is_not_sent_again() {
     let stage = stage();
     let mut alice = enter(&stage, "alice", ADAS, "");
     let message = json!({ "body": "hi", "nonce": "n1" });
     alice.push("new_msg", &message);
-    // It didn't hear the answer, and comes back.
+    // The client has missed the answer, and connects again.
     alice.close();
     let mut alice = enter(&stage, "alice", ADAS, "");
     let again = alice.push("new_msg", &message);
@@ -184,13 +184,13 @@ fn a_message_that_is_sent_again_is_said_once() {
     alice.assert_reply(&again, "ok", json!({ "id": known.messages[0].id }));
     alice.refute_broadcast("new_msg");
 
-    // Another's nonce is another one.
+    // Another author's nonce is a different one.
     enter(&stage, "bob", BOS, "").push("new_msg", &message);
     assert_eq!(read(&stage, "").bodies(), ["hi", "hi"]);
 }
 
 #[test]
-fn a_message_is_changed_by_its_author_alone() {
+fn only_its_author_can_change_a_message() {
     let stage = stage();
     let (mut alice, mut bob) = (enter(&stage, "alice", ADAS, ""), enter(&stage, "bob", BOS, ""));
     let id = say(&stage, &mut alice, "hi");
@@ -198,13 +198,13 @@ fn a_message_is_changed_by_its_author_alone() {
     alice.assert_reply(&edit, "ok", json!({}));
     bob.assert_broadcast("edited", json!({ "id": id, "body": "hello", "edited": 1_000 }));
 
-    // Neither by another, nor by one who takes the name, nor by one who has the key and another name.
+    // Not by another user, not with another key, and not with another name.
     let mut others = [bob, enter(&stage, "alice", BOS, ""), enter(&stage, "bob", ADAS, "")];
     let keyless = stage.join("room:lobby", json!({ "user": "alice" })).unwrap();
     for other in others.iter_mut().chain([&mut { keyless }]) {
         for event in ["edit", "delete"] {
             let tried = other.push(event, json!({ "id": id, "body": "mine" }));
-            other.assert_reply(&tried, "error", json!({ "reason": "the message is somebody else's" }));
+            other.assert_reply(&tried, "error", json!({ "reason": "only the author can change a message" }));
         }
     }
     let [mut bob, ..] = others;
@@ -222,17 +222,17 @@ fn a_message_is_changed_by_its_author_alone() {
 }
 
 #[test]
-fn a_client_without_a_key_has_nothing_to_change() {
+fn a_client_without_a_key_cannot_change_messages() {
     let stage = stage();
     let mut alice = stage.join("room:lobby", json!({ "user": "alice" })).unwrap();
     assert_eq!(alice.response().parse::<Value>().unwrap(), json!({}));
     let id = say(&stage, &mut alice, "hi");
     let edit = alice.push("edit", json!({ "id": id, "body": "hello" }));
-    alice.assert_reply(&edit, "error", json!({ "reason": "the message is somebody else's" }));
+    alice.assert_reply(&edit, "error", json!({ "reason": "only the author can change a message" }));
 }
 
 #[test]
-fn a_room_keeps_so_many_messages_and_nothing_of_the_others() {
+fn past_its_limit_a_room_deletes_all_data_of_old_messages() {
     let stage = stage().config(json!({ "kept": 3 }));
     let mut alice = enter(&stage, "alice", ADAS, "");
     alice.push("new_msg", json!({ "body": "one", "nonce": "n1" }));
@@ -248,7 +248,7 @@ fn a_room_keeps_so_many_messages_and_nothing_of_the_others() {
     assert_eq!(stage.stored::<String>(format!("room:lobby/changed/{}", changed.change.unwrap())), None);
     assert_eq!(stage.stored::<u64>("room:lobby/count"), Some(3));
 
-    // It is to keep less: it shrinks as new ones come.
+    // With a lower limit, the history shrinks with each new message.
     let stage = stage.config(json!({ "kept": 1 }));
     say(&stage, &mut alice, "five");
     assert_eq!(read(&stage, "").bodies(), ["four", "five"]);
@@ -257,7 +257,7 @@ fn a_room_keeps_so_many_messages_and_nothing_of_the_others() {
 }
 
 #[test]
-fn rooms_are_apart_whatever_their_names() {
+fn rooms_with_a_common_prefix_are_separate() {
     let stage = stage();
     say(&stage, &mut enter(&stage, "alice", ADAS, ""), "hi");
     for room in ["room:lob", "room:lobby-2"] {
@@ -267,7 +267,7 @@ fn rooms_are_apart_whatever_their_names() {
 }
 
 #[test]
-fn what_a_client_makes_up_is_answered() {
+fn invalid_ids_and_keys_are_answered() {
     let mut alice = join::<Chat>("room:lobby", json!({ "user": "alice", "key": ADAS })).unwrap();
     let endless = "x".repeat(65);
     for (event, payload, reason) in [
@@ -290,7 +290,7 @@ fn what_a_client_makes_up_is_answered() {
 }
 
 #[test]
-fn a_member_of_the_build_before_histories_lives_on() {
+fn a_member_of_an_older_build_without_histories_continues() {
     #[derive(Serialize, Deserialize)]
     struct Before {
         user: String,

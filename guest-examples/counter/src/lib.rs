@@ -1,21 +1,21 @@
-//! A sum that everyone in a topic shares, and marks on a board: every topic `count:NAME` is one.
+//! A sum that all members of a topic share, and marks on a board. Each topic `count:NAME` has its own.
 //!
-//! A client joins with `{}`, or with `{"tick": MS}` to have the topic beat at that pace. Everyone may join.
+//! A client joins with `{}`, or with `{"tick": MS}` to set the topic's tick period. Everybody may join.
 //!
 //! | the client sends | what it does | reply |
 //! | --- | --- | --- |
 //! | `add {"n": 2}` | adds to the sum | `ok {"sum": 5}` |
 //! | `mark {"name": "a", "at": [1, 2]}` | puts a mark on the board | `ok {"marks": 1}` |
-//! | `get` | | `ok {"sum": 5}`, the room, with its `marks` if there are some |
-//! | `mine` | | `ok {"added": 2}`, what this member has added |
+//! | `get` | | `ok {"sum": 5}`: the room, with its `marks` if there are some |
+//! | `mine` | | `ok {"added": 2}`: the sum of this member's additions |
 //! | `members` | | `ok {"members": 1}` |
-//! | `save` | puts the sum in the store | `ok {"sum": 5}` |
-//! | `load` | takes it from there | `ok {"sum": 5}`, or `error` where nothing was saved |
+//! | `save` | puts the sum into the store | `ok {"sum": 5}` |
+//! | `load` | gets the sum from the store | `ok {"sum": 5}`, or `error` if no sum was saved |
 //!
 //! | the client gets | when |
 //! | --- | --- |
-//! | `sum {"sum": 5}` | someone, perhaps itself, changed it |
-//! | `beat {"number": 1, "missed": 0, "sum": 5}` | the topic beats |
+//! | `sum {"sum": 5}` | a member, perhaps itself, has changed the sum |
+//! | `beat {"number": 1, "missed": 0, "sum": 5}` | each tick of the topic |
 
 use std::collections::BTreeMap;
 
@@ -26,13 +26,13 @@ mod second;
 #[cfg(test)]
 mod tests;
 
-/// A member, with what it has added.
+/// A member, with the sum of its additions.
 #[derive(Serialize, Deserialize)]
 struct Counter {
     added: i64,
 }
 
-/// What all members share.
+/// The state that all members share.
 #[derive(Default, Serialize, Deserialize)]
 struct Room {
     sum: i64,

@@ -1,7 +1,8 @@
-//! Versions 2 and 3 of the counter, for tests that reload it: their states have other shapes.
+//! Versions 2 and 3 of the counter, for tests that reload it. Their states have other fields.
 //!
-//! Version 2 counts how often something was added, and takes over the states of versions 1 and 3. Version 3 calls the sums
-//! by another name. A build may refuse to upgrade, or panic, or never end. They know `add`, `get`, `mine` and `members`.
+//! Version 2 also counts the additions, and upgrades states of versions 1 and 3. Version 3 has other field names. With
+//! a feature, a build refuses to upgrade, panics in the upgrade, or never ends it. Both versions have the events `add`,
+//! `get`, `mine` and `members`.
 
 use std::hint::black_box;
 
@@ -11,7 +12,7 @@ use crate::{Counter as Counter1, Room as Room1};
 
 const VERSION: u32 = if cfg!(feature = "third") { 3 } else { 2 };
 
-/// A member, with what it has added, and how often.
+/// A member, with the sum and the number of its additions.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Counter {
     #[cfg_attr(feature = "third", serde(rename = "amount"))]
@@ -19,7 +20,7 @@ pub(crate) struct Counter {
     pub(crate) times: u32,
 }
 
-/// What all members share.
+/// The state that all members share.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Room {
     #[cfg_attr(feature = "third", serde(rename = "amount"))]
@@ -39,7 +40,7 @@ struct Room2 {
     times: u32,
 }
 
-/// Version 3 of either.
+/// Either state of version 3: they have the same fields.
 #[derive(Deserialize)]
 struct Either3 {
     amount: i64,

@@ -31,7 +31,7 @@ fn everyone_sees_the_sum() {
 }
 
 #[test]
-fn the_topic_beats_when_it_is_asked_to() {
+fn a_join_can_set_the_tick_period() {
     let stage = stage();
     let mut alice = join(&stage);
     asks(&mut alice, "add", json!({}));
@@ -47,7 +47,7 @@ fn the_topic_beats_when_it_is_asked_to() {
 }
 
 #[test]
-fn marks_stand_on_the_board() {
+fn marks_are_part_of_the_room() {
     let stage = stage();
     let mut alice = join(&stage);
     let marked = alice.push("mark", json!({ "name": "a", "at": [1, 2] }));
@@ -70,7 +70,7 @@ fn a_sum_is_saved_and_loaded() {
 }
 
 #[test]
-fn another_version_takes_the_states_over() {
+fn another_version_upgrades_the_states() {
     let stage = stage();
     let mut alice = join(&stage);
     asks(&mut alice, "add", json!({}));

@@ -1,7 +1,7 @@
-//! Sends back what it gets, as it came: for benchmarks, and for tests that reload a plugin under its members.
+//! Returns each payload unchanged: for benchmarks, and for tests that reload a plugin while members are joined.
 //!
-//! Topics: `echo:*`, `bench:*` and `passed:*`. Anyone may join. In `passed:*` each `shout` goes through `handle_out` on its way
-//! to each member, which lets it pass: what that costs is measured.
+//! Topics: `echo:*`, `bench:*` and `passed:*`. Everybody may join. In `passed:*` each `shout` goes through
+//! `handle_out`, which lets it pass. So the cost of `handle_out` can be measured.
 //!
 //! | the client sends | what it does | reply |
 //! | --- | --- | --- |
@@ -10,12 +10,12 @@
 //! | `whisper {..}` | sends `whisper {..}` to everyone else | none |
 //! | `count` | counts, in the member's state | `ok {"count": 1, "build": "1"}` |
 //! | `version` | | `ok {"version": 1}` |
-//! | `parse ..` | reads the payload, and writes it anew | `ok`, with the same payload |
+//! | `parse ..` | parses the payload, and encodes it again | `ok`, with the same payload |
 //! | `nothing ..` | | none |
 
 use bennu_guest::prelude::*;
 
-/// Which build this is. Two that differ in nothing else are made by `ECHO_VERSION=2 cargo xtask guests`.
+/// The number of this build. `ECHO_VERSION=2 cargo xtask guests` makes another build with the same code.
 const BUILD: &str = match option_env!("ECHO_VERSION") {
     Some(version) => version,
     None => "1",
@@ -56,7 +56,7 @@ impl Channel for Echo {
     }
 }
 
-/// One whose shouts `handle_out` is asked about.
+/// A member whose `shout` goes through `handle_out`.
 #[derive(Serialize, Deserialize)]
 struct Passed(Echo);
 
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_payload_comes_back_as_it_came() {
+    fn a_payload_is_returned_unchanged() {
         let mut alice = join::<Echo>("echo:1", json!({})).unwrap();
         let spaced = Payload::Json("{ \"b\": 1,  \"a\": 2.0 }".into());
         assert_eq!(alice.push("echo", spaced.clone()).reply().payload, spaced);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_is_read_and_written_anew() {
+    fn a_payload_is_parsed_and_encoded_again() {
         let mut alice = join::<Echo>("echo:1", json!({})).unwrap();
         let spaced = Payload::Json("{ \"b\": [1, null],  \"a\": 2.5 }".into());
         assert_eq!(alice.push("parse", spaced).reply(), ("ok", json!({ "a": 2.5, "b": [1, null] })));
@@ -116,14 +116,14 @@ mod tests {
     }
 
     #[test]
-    fn a_shout_that_is_asked_about_passes() {
+    fn handle_out_lets_a_shout_pass() {
         let mut alice = join::<Passed>("passed:1", json!({})).unwrap();
         assert_eq!(alice.push("shout", json!({ "a": 1 })).broadcasts(), [("shout", json!({ "a": 1 }))]);
         assert_eq!(alice.handle_out("shout", json!({ "a": 1 })), Decision::Pass);
     }
 
     #[test]
-    fn counting_is_a_member_s_own() {
+    fn each_member_has_its_own_count() {
         let mut alice = join::<Echo>("echo:1", json!({})).unwrap();
         assert_eq!(alice.push("count", json!({})).reply(), ("ok", json!({ "count": 1, "build": "1" })));
         assert_eq!(alice.push("count", json!({})).reply(), ("ok", json!({ "count": 2, "build": "1" })));

@@ -1,4 +1,5 @@
-//! Lights: who catches the most of them in a round? Clients say where they want to go, and the world moves at its beat.
+//! The game `arena`: up to eight players catch lights in one world, in real time. Clients send directions, and each
+//! tick moves the world.
 
 use bennu_guest::prelude::*;
 
@@ -10,14 +11,14 @@ mod world;
 
 const SEATS: u8 = 8;
 
-/// Twenty times a second.
-const BEAT: Duration = Duration::from_millis(50);
+/// Twenty ticks a second.
+const TICK_PERIOD: Duration = Duration::from_millis(50);
 
-/// How long a round lasts, and how long everybody is told that it begins.
+/// The duration of a round, and of the countdown before it.
 const ROUND: Duration = Duration::from_secs(if cfg!(feature = "second") { 3 } else { 90 });
 const READY: Duration = Duration::from_secs(3);
 
-/// One member: who it is. Whether it plays, the field knows.
+/// The state of one member. The room records which members play.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Arena {
     who: Who,
@@ -28,14 +29,14 @@ pub(crate) struct Field {
     players: Players,
     world: World,
     phase: Phase,
-    /// What is left of the phase, in milliseconds.
+    /// The remaining time of the phase, in milliseconds.
     left: u64,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Phase {
-    /// For company: one may run, and nothing counts.
+    /// Fewer than two players. They may run, but nothing counts.
     #[default]
     Waiting,
     Ready,
@@ -100,7 +101,7 @@ impl Channel for Arena {
         if let Some(seat) = field.players.change(key, change) {
             match change {
                 SeatChange::Taken | SeatChange::Returned => {}
-                // Nobody runs into a corner because of a tunnel.
+                // A player that has dropped stops running.
                 SeatChange::Dropped => field.world.turn(seat, [0.0; 2]),
                 SeatChange::Gone => {
                     field.players.remove(seat);
@@ -109,7 +110,7 @@ impl Channel for Arena {
             }
         }
         if topic.room().players.count() == 0 {
-            // A world without runners stands still.
+            // Without players, no ticks are needed.
             topic.clear_room();
             topic.tick(Duration::ZERO);
         }
@@ -119,18 +120,18 @@ impl Channel for Arena {
     }
 }
 
-/// Gives a member a seat if one is free or its own. `handle_seat` is told next, and shows everybody.
+/// Gives the member its own seat, or a free one. `handle_seat` is told next, and publishes the new state.
 fn sit(socket: &mut Socket<Field>, who: &Who) -> Option<u8> {
     let field = socket.room_mut();
     let seat = field.players.sit(who, SEATS)?;
     field.world.enter(seat);
     socket.take_seat(&who.key, GRACE);
-    socket.tick(BEAT);
+    socket.tick(TICK_PERIOD);
     Some(seat)
 }
 
 impl Field {
-    /// Time passes.
+    /// Lets time pass.
     fn pass(&mut self, elapsed: Duration) {
         self.left = self.left.saturating_sub(elapsed.as_millis() as u64);
         let enough = self.players.count() > 1;
@@ -161,7 +162,7 @@ impl Field {
         (self.phase, self.left) = (phase, lasts.as_millis() as u64);
     }
 
-    /// What is published.
+    /// Returns the state that is published.
     fn shown(&self) -> Value {
         let players = self.players.iter().map(|(seat, player)| {
             let mut shown = player.shown();

@@ -1,4 +1,4 @@
-//! Four in a row: the rules are asked before anything happens, whatever a client sends.
+//! The game `four`: four in a row. The plugin checks each move, whatever a client sends.
 
 use bennu_guest::prelude::*;
 
@@ -10,7 +10,7 @@ mod board;
 
 const SEATS: u8 = 2;
 
-/// One member: who it is. Whether it plays, the table knows.
+/// The state of one member. The room records which members play.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Four {
     who: Who,
@@ -20,18 +20,18 @@ pub(crate) struct Four {
 pub(crate) struct Table {
     players: Players,
     board: Board,
-    /// Whose turn it is.
+    /// The seat that moves next.
     turn: u8,
-    /// How many matches have begun: who begins alternates.
+    /// The number of matches that have begun. The first move alternates between the seats.
     matches: u32,
     last: Option<usize>,
     end: Option<End>,
 }
 
-/// How a match has ended.
+/// The end of a match.
 #[derive(Serialize, Deserialize)]
 struct End {
-    /// Nobody after a draw.
+    /// The winner's seat; none after a draw.
     winner: Option<u8>,
     /// `row`, `draw`, `resigned` or `left`.
     why: String,
@@ -82,7 +82,7 @@ impl Channel for Four {
         if let Some(seat) = table.players.change(key, change)
             && change == SeatChange::Gone
         {
-            // Where no match is on, nobody has to win it.
+            // If no match is being played, there is no winner.
             let _ = table.resign(seat, "left");
             table.players.remove(seat);
         }
@@ -92,7 +92,7 @@ impl Channel for Four {
     }
 }
 
-/// Gives a member a seat if one is free or its own. `handle_seat` is told next, and shows everybody.
+/// Gives the member its own seat, or a free one. `handle_seat` is told next, and publishes the new state.
 fn sit(socket: &mut Socket<Table>, who: &Who) -> Option<u8> {
     let seat = socket.room_mut().sit(who)?;
     socket.take_seat(&who.key, GRACE);
@@ -114,7 +114,7 @@ impl Table {
         }
     }
 
-    /// A match begins as soon as there are two.
+    /// Gives somebody a seat. A match begins as soon as both seats are taken.
     fn sit(&mut self, who: &Who) -> Option<u8> {
         let before = self.players.count();
         let seat = self.players.sit(who, SEATS)?;
@@ -150,7 +150,7 @@ impl Table {
         Ok(())
     }
 
-    /// The other one has won.
+    /// Ends the match. The other seat wins.
     fn resign(&mut self, seat: u8, why: &str) -> Result<(), Error> {
         self.check_playing()?;
         self.end(Some(1 - seat), why, Vec::new());
@@ -162,7 +162,7 @@ impl Table {
             return because("there is no match to play again");
         }
         self.players.ask_again(seat);
-        // Against somebody who isn't here there is nothing to play.
+        // Both players must ask, also a player that has dropped.
         if self.players.iter().all(|(_, player)| player.again) {
             self.begin();
         }
@@ -177,10 +177,10 @@ impl Table {
     }
 
     fn check_playing(&self) -> Result<(), Error> {
-        if self.phase() == "playing" { Ok(()) } else { because("no match is on") }
+        if self.phase() == "playing" { Ok(()) } else { because("no match is being played") }
     }
 
-    /// What is published.
+    /// Returns the state that is published.
     fn shown(&self) -> Value {
         let players = self.players.iter().map(|(seat, player)| (seat.to_string(), player.shown()));
         json!({

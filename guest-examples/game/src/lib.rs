@@ -1,22 +1,23 @@
-//! A lobby and two games: four in a row, turn by turn, and lights that up to eight catch in one world, in real time.
+//! A lobby and two games: four in a row, and an arena where up to eight players catch lights in real time.
 //!
-//! | topic | what it is | who may join |
+//! | topic | contents | join parameters |
 //! | --- | --- | --- |
-//! | `lobby` | the list of games, as a published state | everybody, with `{}` |
-//! | `four:ID`, `arena:ID` | one game | everybody, with `{"name": "Ada", "key": "a secret"}` |
+//! | `lobby` | the list of games, as a published state | `{}` |
+//! | `four:ID`, `arena:ID` | one game | `{"name": "Ada", "key": "a secret"}` |
 //!
-//! The first to join a game take its seats, and whoever comes later watches. A seat belongs to its key: who drops has twenty
-//! seconds to come back to it, with everything. The join's reply says which it is: `ok {"seat": 0}`, or `null` to who watches.
+//! Everybody may join. The first members of a game take its seats, and later members watch. A seat belongs to its key:
+//! a player that drops has twenty seconds to come back to the same seat. The reply to the join has the seat:
+//! `ok {"seat": 0}`, or `null` for a member that watches.
 //!
 //! | the client sends | what it does | reply |
 //! | --- | --- | --- |
-//! | `sit` | takes a seat that has become free | `ok {"seat": 1}` |
-//! | `again` | wants to play again: a game begins when all want to | `ok {}` |
-//! | `drop {"column": 3}` in `four` | a disc into a column, from 0 | `ok {}` |
-//! | `resign` in `four` | the other one has won | `ok {}` |
-//! | `go {"x": 0.6, "y": -0.8}` in `arena` | runs there from now on; `0, 0` stops | none |
+//! | `sit` | takes a free seat | `ok {"seat": 1}` |
+//! | `again` | asks to play again; a game begins when all players have asked | `ok {}` |
+//! | `drop {"column": 3}` in `four` | drops a disc into a column, counted from 0 | `ok {}` |
+//! | `resign` in `four` | gives up: the other player wins | `ok {}` |
+//! | `go {"x": 0.6, "y": -0.8}` in `arena` | runs in this direction from now on; `0, 0` stops | none |
 //!
-//! What isn't allowed is answered with `error {"reason": ".."}`. All that happens is in the topic's published state
+//! A message that isn't allowed gets the reply `error {"reason": ".."}`. All changes are in the topic's published state
 //! (`room_state`, `room_diff`): see `Lobby`, `Table::shown` and `Field::shown`.
 
 use bennu_guest::prelude::*;
@@ -28,15 +29,15 @@ mod player;
 #[cfg(test)]
 mod tests;
 
-/// For so long a seat is kept for who has dropped.
+/// The grace period of a seat whose player has dropped.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// The mistake of who asks, with its reason.
+/// Refuses a join or a message, with a reason.
 fn because<T>(reason: &str) -> Result<T, Error> {
     refuse(json!({ "reason": reason }))
 }
 
-/// Refuses a topic that no game can be in: its ID is short and plain, since everybody sees it in the lobby.
+/// Refuses a topic whose ID isn't short and plain, because everybody sees the ID in the lobby.
 fn check_topic(topic: &str) -> Result<(), Error> {
     let id = topic.split_once(':').map_or("", |(_, id)| id);
     let is_plain = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');

@@ -1,6 +1,6 @@
-//! The lobby: which games there are, live.
+//! The lobby: the list of games, as a published state.
 //!
-//! Games say themselves when something about them changes, and the lobby looks at its beat which of them somebody is still in.
+//! Each game sends its changes to the lobby. At each tick, the lobby removes the games that have no members.
 
 use std::collections::BTreeMap;
 
@@ -8,20 +8,20 @@ use bennu_guest::prelude::*;
 
 use crate::player::Players;
 
-/// The topic.
+/// The lobby's topic.
 pub(crate) const LOBBY: &str = "lobby";
 
-/// So often it looks after its games.
+/// The tick period of the lobby.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// So many games are listed.
+/// The largest number of listed games.
 const LISTED: usize = 100;
 
-/// Somebody who looks at the list.
+/// A member of the lobby. It has no state of its own.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Visitor;
 
-/// What is published: the games by their topics.
+/// The state that is published: the games by their topics.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Lobby {
     games: BTreeMap<String, Game>,
@@ -32,12 +32,12 @@ struct Game {
     phase: String,
     players: Vec<String>,
     seats: u8,
-    /// How many are in without a seat.
+    /// The number of members without a seat.
     #[serde(default)]
     watching: usize,
 }
 
-/// What a game says of itself. One without players isn't listed.
+/// Returns the entry that a game sends to the lobby. A game without players isn't listed.
 pub(crate) fn entry(topic: &str, phase: impl Serialize, players: &Players, seats: u8) -> Value {
     json!({ "topic": topic, "phase": json!(phase), "players": players.names(), "seats": seats })
 }
@@ -49,7 +49,8 @@ impl Channel for Visitor {
         socket.tick(LOOK);
         socket.publish_state(json!(socket.room()));
         if socket.room().games.is_empty() {
-            // A lobby that nobody was in has ended, and the games have gone on.
+            // The lobby's room ends when the last visitor leaves, and the games continue. So a new lobby asks all games
+            // for their entries.
             for game in ["four:", "arena:"].iter().flat_map(|prefix| topics::under(prefix, None, LISTED as u32)) {
                 socket.send(&game.name, "announce", json!({}));
             }
@@ -78,7 +79,7 @@ impl Channel for Visitor {
     }
 }
 
-/// Forgets games that nobody is in, counts who watches, and shows what there is.
+/// Removes games without members, counts those who watch, and publishes the list.
 fn publish(topic: &mut Topic<Lobby>) {
     topic.room_mut().games.retain(|name, game| {
         let members = topics::count(name) as usize;

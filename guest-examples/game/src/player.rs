@@ -1,4 +1,4 @@
-//! Who plays: people with a seat at a game, by their keys.
+//! The players of a game: people with a seat, identified by their keys.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,16 @@ use crate::because;
 /// The longest name, in characters.
 const LONGEST_NAME: usize = 24;
 
-/// Somebody at a game, with or without a seat.
+/// A person in a game, with or without a seat.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Who {
     pub(crate) name: String,
-    /// The secret of their window: seats are named after it, and nobody else is told.
+    /// A secret of the person's browser window. Seats are named after it, and nobody else gets it.
     pub(crate) key: String,
 }
 
 impl Who {
-    /// As a client joins with it.
+    /// Reads the parameters of a join.
     pub(crate) fn read(params: &Payload) -> Result<Self, Error> {
         let (name, key): (String, String) = (params.field("name")?, params.field("key")?);
         let name = name.trim().to_owned();
@@ -32,19 +32,19 @@ impl Who {
     }
 }
 
-/// Somebody with a seat.
+/// A person with a seat.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Player {
     who: Who,
-    /// Whether they are connected.
+    /// Whether the person is connected.
     pub(crate) here: bool,
-    /// Whether they want to play again.
+    /// Whether the person has asked to play again.
     pub(crate) again: bool,
     pub(crate) score: u32,
 }
 
 impl Player {
-    /// As everybody may see them.
+    /// Returns the data that everybody may see.
     pub(crate) fn shown(&self) -> Value {
         json!({ "name": self.who.name, "here": self.here, "again": self.again, "score": self.score })
     }
@@ -55,22 +55,22 @@ impl Player {
 pub(crate) struct Players(BTreeMap<u8, Player>);
 
 impl Players {
-    /// Gives somebody the seat that they have, or else the first free one of so many.
+    /// Gives a person their own seat, or the first free one of `seats`.
     pub(crate) fn sit(&mut self, who: &Who, seats: u8) -> Option<u8> {
         let seat = self.seat_of(&who.key).or_else(|| (0..seats).find(|seat| !self.0.contains_key(seat)))?;
         let player = Player { who: who.clone(), here: true, again: false, score: 0 };
         let player = self.0.entry(seat).or_insert(player);
-        // Whoever comes back may do so by another name.
+        // A person may come back with another name.
         player.who.name.clone_from(&who.name);
         Some(seat)
     }
 
-    /// The seat of who plays, and a refusal to who watches.
+    /// Returns the seat of a player. A person without a seat is refused.
     pub(crate) fn seat(&self, who: &Who) -> Result<u8, Error> {
         self.seat_of(&who.key).map_or_else(|| because("you are watching"), Ok)
     }
 
-    /// Does to the seat with that key what has become of it, and says which one it is. Who is gone isn't taken out yet.
+    /// Records a change of the seat with that key, and returns the seat. It doesn't remove a player that is gone.
     pub(crate) fn change(&mut self, key: &str, change: SeatChange) -> Option<u8> {
         let seat = self.seat_of(key)?;
         let player = self.0.get_mut(&seat)?;
@@ -82,19 +82,19 @@ impl Players {
         self.0.remove(&seat);
     }
 
-    /// Somebody wants to play again.
+    /// Records that a player has asked to play again.
     pub(crate) fn ask_again(&mut self, seat: u8) {
         if let Some(player) = self.0.get_mut(&seat) {
             player.again = true;
         }
     }
 
-    /// Whether all who are here want to play again: nobody waits for who has dropped.
+    /// Whether all connected players have asked to play again. A player that has dropped isn't waited for.
     pub(crate) fn all_ask_again(&self) -> bool {
         self.0.values().any(|player| player.again) && self.0.values().all(|player| player.again || !player.here)
     }
 
-    /// What was wanted is about to begin.
+    /// Forgets who has asked to play again.
     pub(crate) fn begin(&mut self) {
         self.0.values_mut().for_each(|player| player.again = false);
     }

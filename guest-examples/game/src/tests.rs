@@ -1,4 +1,4 @@
-//! The games as those see them who play and who watch.
+//! Tests of the games, from the view of players and of members that watch.
 
 use bennu_guest::testing::{Actor, Stage};
 
@@ -27,7 +27,7 @@ fn refused(actor: &mut Actor, event: &str, payload: Value, reason: &str) {
     actor.assert_reply(&asked, "error", json!({ "reason": reason }));
 }
 
-/// The two drop discs in turn.
+/// Lets two players drop discs in turn.
 fn play(players: [&mut Actor; 2], columns: &[usize]) {
     for (turn, column) in columns.iter().enumerate() {
         ok(players[turn % 2], "drop", json!({ "column": column }));
@@ -39,11 +39,11 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 #[test]
-fn a_match_is_played_to_its_end_and_again() {
+fn a_match_ends_and_can_be_played_again() {
     let stage = stage();
     let mut ada = join(&stage, "four:1", "ada");
     assert_eq!((ada.response().field("seat"), state(&ada)["phase"].clone()), (Ok(0), json!("waiting")));
-    refused(&mut ada, "drop", json!({ "column": 0 }), "no match is on");
+    refused(&mut ada, "drop", json!({ "column": 0 }), "no match is being played");
     let mut bob = join(&stage, "four:1", "bob");
     let mut cy = join(&stage, "four:1", "cy");
     assert_eq!(cy.response().field("seat"), Ok(None::<u8>));
@@ -55,10 +55,10 @@ fn a_match_is_played_to_its_end_and_again() {
     play([&mut ada, &mut bob], &[0, 1, 0, 1, 0, 1, 0]);
     let won = json!({ "winner": 0, "why": "row", "row": [[0, 0], [0, 1], [0, 2], [0, 3]] });
     assert_eq!((&state(&cy)["phase"], &state(&cy)["end"]), (&json!("over"), &won));
-    refused(&mut bob, "drop", json!({ "column": 0 }), "no match is on");
+    refused(&mut bob, "drop", json!({ "column": 0 }), "no match is being played");
 
     ok(&mut ada, "again", json!({}));
-    assert_eq!(state(&cy)["phase"], "over", "one alone doesn't play again");
+    assert_eq!(state(&cy)["phase"], "over", "one player alone doesn't play again");
     ok(&mut bob, "again", json!({}));
     let again = state(&cy);
     assert_eq!((&again["phase"], &again["turn"], &again["columns"]["0"]), (&json!("playing"), &json!(1), &json!("")));
@@ -69,7 +69,7 @@ fn a_match_is_played_to_its_end_and_again() {
 }
 
 #[test]
-fn who_drops_comes_back_to_the_match_and_who_does_not_has_lost_it() {
+fn a_player_that_drops_comes_back_in_time_or_loses_the_match() {
     let stage = stage();
     let mut ada = join(&stage, "four:1", "ada");
     let mut bob = join(&stage, "four:1", "bob");
@@ -94,7 +94,7 @@ fn who_drops_comes_back_to_the_match_and_who_does_not_has_lost_it() {
 }
 
 #[test]
-fn the_lobby_lists_games_and_forgets_them() {
+fn the_lobby_lists_games_and_removes_them() {
     let stage = stage();
     let visitor = stage.join("lobby", json!({})).unwrap();
     assert_eq!(state(&visitor), json!({ "games": {} }));
@@ -106,7 +106,7 @@ fn the_lobby_lists_games_and_forgets_them() {
     let playing = json!({ "phase": "playing", "players": ["ada", "bob"], "seats": 2, "watching": 1 });
     assert_eq!(state(&visitor)["games"]["four:1"], playing);
 
-    // A lobby that nobody was in ends, and the next one finds the games that are still played.
+    // The lobby's room ends without visitors. The next one finds the running games.
     visitor.close();
     stage.advance(seconds(60));
     let visitor = stage.join("lobby", json!({})).unwrap();
@@ -120,7 +120,7 @@ fn the_lobby_lists_games_and_forgets_them() {
 }
 
 #[test]
-fn runners_move_at_the_beat_and_stand_still_where_they_drop() {
+fn runners_move_at_each_tick_and_stop_when_they_drop() {
     let stage = stage();
     let mut ada = join(&stage, "arena:1", "ada");
     let bob = join(&stage, "arena:1", "bob");
@@ -142,7 +142,7 @@ fn runners_move_at_the_beat_and_stand_still_where_they_drop() {
 }
 
 #[test]
-fn a_round_is_played_again_when_all_want_to() {
+fn a_round_is_played_again_when_all_have_asked() {
     let stage = stage();
     let mut ada = join(&stage, "arena:1", "ada");
     refused(&mut ada, "again", json!({}), "the round isn't over");
@@ -155,9 +155,9 @@ fn a_round_is_played_again_when_all_want_to() {
     assert_eq!(state(&bob)["phase"], "over");
     ok(&mut bob, "again", json!({}));
     stage.advance(seconds(1));
-    assert_eq!(state(&bob)["phase"], "ready", "nobody waits for who isn't there");
+    assert_eq!(state(&bob)["phase"], "ready", "a player that has dropped isn't waited for");
 
-    // Who is gone is no longer in the world; one alone waits for company.
+    // A player that is gone isn't in the world any more, and a single player waits for another.
     stage.advance(GRACE);
     assert_eq!(state(&bob)["players"].as_object().unwrap().len(), 2);
     ada.leave();
@@ -176,7 +176,7 @@ fn eight_play_and_the_ninth_watches() {
 }
 
 #[test]
-fn who_may_not_come_in_is_told_why() {
+fn an_invalid_join_is_refused_with_a_reason() {
     let stage = stage();
     let key = "a secret that is long enough";
     for (topic, params, reason) in [

@@ -1,17 +1,20 @@
-//! Accounts in the plugin's storage, and what was moved between them: every topic `ledger:NAME` looks at the same.
+//! Accounts in the plugin's store, and transfers between them. All topics `ledger:NAME` have the same accounts.
 //!
-//! Each message is one transaction: what it reads and writes is done as a whole, also when many members do so at once, and
-//! its reply comes once that is on the disk. The topics have no turns of their own, so nothing waits for anything else.
+//! Each message is one transaction: its reads and writes happen completely or not at all, even if many members send
+//! messages at the same time. The reply comes after the writes are on the disk. The topics have no turns, so no
+//! callback waits for another.
 //!
 //! | the client sends | what it does | reply |
 //! | --- | --- | --- |
 //! | `deposit {"to": "a", "n": 5}` | adds to an account | `ok {"balance": 5}` |
-//! | `transfer {"from": "a", "to": "b", "n": 2}` | moves, and makes an entry of it | `ok {"entry": ".."}`, or `error` where there isn't so much |
+//! | `transfer {"from": "a", "to": "b", "n": 2}` | moves money | `ok {"entry": ".."}`, or `error` if the balance is too low |
 //! | `balance {"of": "a"}` | | `ok {"balance": 3}` |
-//! | `entries {"limit": 10}` | | `ok {"entries": [..]}`, the last first; with `"before": ".."` those before that one |
+//! | `entries {"limit": 10}` | with `"before": ".."`, only entries before that one | `ok {"entries": [..]}`, the last first |
 //! | `audit` | | `ok {"sum": 5, "accounts": 2, "entries": 1}` |
 //!
-//! The client gets `moved {"entry", "from", "to", "n"}` when somebody in the same topic has moved something.
+//! A transfer also stores an entry.
+//!
+//! The client gets `moved {"entry", "from", "to", "n"}` after each transfer by a member of the same topic.
 
 use bennu_guest::prelude::*;
 
@@ -22,7 +25,7 @@ mod tests;
 #[derive(Serialize, Deserialize)]
 struct Ledger;
 
-/// What was moved.
+/// A transfer.
 #[derive(Serialize, Deserialize)]
 struct Moved {
     entry: String,
@@ -77,9 +80,9 @@ impl Channel for Ledger {
 
 fn transfer(socket: &mut Socket, moved: Moved) -> Handled {
     let left = balance(&moved.from)?.checked_sub(moved.n);
-    let Some(left) = left else { return reply_error(json!({ "reason": "there isn't so much" })) };
+    let Some(left) = left else { return reply_error(json!({ "reason": "the balance is too low" })) };
     store::put(account(&moved.from), left);
-    // Read after that: it may be the same account.
+    // Read after the first write, because both may be the same account.
     store::put(account(&moved.to), balance(&moved.to)?.saturating_add(moved.n));
     store::put(format!("{ENTRIES}{}", moved.entry), &moved);
     socket.broadcast("moved", &moved);

@@ -1,4 +1,4 @@
-//! The ledger as its members see it.
+//! Tests of the ledger, from the view of its members.
 
 use bennu_guest::testing::{Actor, Stage};
 
@@ -18,7 +18,7 @@ fn asks(actor: &mut Actor, event: &str, payload: Value, response: Value) {
 }
 
 #[test]
-fn what_is_moved_is_moved_as_a_whole() {
+fn a_transfer_happens_completely() {
     let stage = stage();
     let (mut alice, mut bob) = (join(&stage), join(&stage));
     asks(&mut alice, "deposit", json!({ "to": "a", "n": 5 }), json!({ "balance": 5 }));
@@ -31,16 +31,16 @@ fn what_is_moved_is_moved_as_a_whole() {
 }
 
 #[test]
-fn nobody_moves_what_isnt_there() {
+fn a_transfer_above_the_balance_is_refused() {
     let stage = stage();
     let mut alice = join(&stage);
     let asked = alice.push("transfer", json!({ "from": "a", "to": "b", "n": 1 }));
-    alice.assert_reply(&asked, "error", json!({ "reason": "there isn't so much" }));
+    alice.assert_reply(&asked, "error", json!({ "reason": "the balance is too low" }));
     asks(&mut alice, "audit", json!({}), json!({ "sum": 0, "accounts": 0, "entries": 0 }));
 }
 
 #[test]
-fn from_an_account_to_itself_nothing_comes_and_nothing_goes() {
+fn a_transfer_to_the_same_account_keeps_its_balance() {
     let stage = stage();
     let mut alice = join(&stage);
     asks(&mut alice, "deposit", json!({ "to": "a", "n": 5 }), json!({}));

@@ -1,23 +1,23 @@
-//! Events that ask for something proper: every effect of the contract, every answer, every read.
+//! Events with valid effects: every effect of the contract, every answer, every read.
 //!
-//! | event | what follows |
+//! | event | result |
 //! | --- | --- |
 //! | `push`, `broadcast`, `broadcast_from` `{"event", "payload"}` | that event |
 //! | `publish {"topic", "event", "payload"}` | that event, to that topic |
-//! | `tell {..}` | `secret {..}` to everyone, by way of their moods |
-//! | `binary` | push `bytes`, and a reply of bytes |
-//! | `pushes {"count", "bytes"}` | so many times push `one_of_many`, each with so much `filler` |
-//! | `later {"ms"}` | a reply `ok {"late": true}` after so long |
-//! | `twice` | two replies to one message |
-//! | `late_bytes {"bytes"}` | a late reply of so many |
-//! | `self` | push `told`, out of `handle_info` |
-//! | `spin` | messages to itself, one after another for ever |
-//! | `timer {"ms"}`, `cancel` | push `rang` after so long, unless it is cancelled |
-//! | `stop`, `stop_reply`, `info_stop` (in `handle_info`) | the end |
-//! | `status {"status"}`, `no_reply` | that status word; nothing |
-//! | `facts` | a reply with all that can be read |
-//! | `log`, `long_line` | a line of each level; one of 10,000 characters |
-//! | `instance` | a reply `ok {"asked": n}`: how often this instance was asked |
+//! | `tell {..}` | `secret {..}` to everyone, through `handle_out` |
+//! | `binary` | pushes `bytes`, and replies with bytes |
+//! | `pushes {"count", "bytes"}` | pushes `one_of_many` that often, each with `bytes` bytes of `filler` |
+//! | `later {"ms"}` | replies `ok {"late": true}` after that time |
+//! | `twice` | sends two replies to one message |
+//! | `late_bytes {"bytes"}` | sends a late reply of that size |
+//! | `self` | pushes `told`, from `handle_info` |
+//! | `spin` | sends a message to itself, and another one for each, without end |
+//! | `timer {"ms"}`, `cancel` | pushes `rang` after that time; cancels that timer |
+//! | `stop`, `stop_reply`, `info_stop` (in `handle_info`) | ends the member |
+//! | `status {"status"}`, `no_reply` | replies with that status; sends no reply |
+//! | `facts` | replies with all data that can be read |
+//! | `log`, `long_line` | logs a line of each level; a line of 10,000 characters |
+//! | `instance` | replies `ok {"asked": n}`: how many of these events this instance has handled |
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,10 +25,10 @@ use bennu_guest::prelude::*;
 
 use super::Naughty;
 
-/// What an instance keeps for itself: gone with it, and no member's.
+/// State of an instance, which no member owns. It is lost with the instance.
 static ASKED: AtomicU64 = AtomicU64::new(0);
 
-/// What a client wants to be sent.
+/// The event that a client asks for.
 #[derive(Deserialize)]
 struct Wanted {
     topic: Option<String>,
@@ -37,7 +37,7 @@ struct Wanted {
 }
 
 impl Naughty {
-    /// Does what the event says, if it is one of those.
+    /// Handles the event if it is one of the above.
     pub(crate) fn effect(&mut self, socket: &mut Socket, event: &str, payload: &Payload) -> Option<Handled> {
         Some(match event {
             "push" | "broadcast" | "broadcast_from" | "publish" => send(socket, event, payload),
@@ -73,7 +73,7 @@ impl Naughty {
         })
     }
 
-    /// A message out of `handle_info`.
+    /// Handles a message in `handle_info`.
     pub(crate) fn message(&mut self, socket: &mut Socket, message: &Message) -> Handled {
         match message.event.as_str() {
             "later" => {

@@ -1,26 +1,27 @@
-//! Events that reach beyond the member: presences, further topics, other topics' messages, sockets, tokens.
+//! Events that affect more than the member: presences, further topics, topic messages, sockets, tokens.
 //!
-//! | event | what follows |
+//! | event | result |
 //! | --- | --- |
-//! | `track_text {"key", "meta"}` | the presence of a member whose meta is this text |
+//! | `track_text {"key", "meta"}` | tracks the member, with a meta that is this text |
 //! | `track {"key", "meta"}`, `update_presence {..}`, `untrack {"key"}`, `push_presence` | that effect |
-//! | `presences {"topic"}` | a reply with who is online there |
-//! | `send {"topic", "event", "payload"}` | that event, to the topic; what it replies is pushed as `answered` |
-//! | `subscribe {"topic"}`, `unsubscribe {"topic"}` | from there, events are pushed as `heard` |
-//! | `disconnect {"id"}` | the end of those sockets |
-//! | `people {"topic"}`, `topics {"prefix"}` | a reply with them |
-//! | `sign {"value"}`, `verify {"token"}` | a reply with the token, or with what it says |
+//! | `presences {"topic"}` | replies with who is online there |
+//! | `send {"topic", "event", "payload"}` | sends that event to the topic; the answer is pushed as `answered` |
+//! | `subscribe {"topic"}`, `unsubscribe {"topic"}` | that effect; the events of that topic are pushed as `heard` |
+//! | `disconnect {"id"}` | closes those sockets |
+//! | `people {"topic"}`, `topics {"prefix"}` | replies with the list |
+//! | `sign {"value"}`, `verify {"token"}` | replies with the token, or with its value |
 //!
-//! Sent to the topic itself: `echo` replies with its payload, `shout` broadcasts it, `crash` fails, `put` stores, `quiet` says nothing,
-//! `bounce {"to"}` goes to that topic and back for ever, and `spread {"width"}` goes to so many new topics, and on from each.
-//! `resound`, heard from a further topic, is broadcast in the own one.
+//! Messages to the topic itself: `echo` replies with its payload, `shout` broadcasts it, `crash` fails, `put` stores,
+//! and `quiet` does nothing. `bounce {"to"}` is sent to that topic and back without end. `spread {"width"}` is sent to
+//! that number of new topics, and on from each of them. If the event `resound` comes from a further topic, it is
+//! broadcast in the member's own topic.
 
 use bennu_guest::bindings::bennu::channel::presence as imports;
 use bennu_guest::prelude::*;
 
 use super::{Naughty, storage};
 
-/// What sets these tokens apart from others.
+/// The salt of these tokens.
 const SALT: &str = "naughty";
 
 impl Naughty {
@@ -36,7 +37,7 @@ impl Naughty {
         })
     }
 
-    /// A message of another topic, or the answer to one.
+    /// Handles an event of another topic, or the answer to a message.
     pub(crate) fn heard(&self, socket: &mut Socket, message: &Message) -> bool {
         let event = match message.source.as_str() {
             "topic" if message.event == "resound" => {
@@ -53,7 +54,7 @@ impl Naughty {
     }
 }
 
-/// What is sent to the topic itself.
+/// Handles a message to the topic itself.
 pub(crate) fn on_message(topic: &mut Topic, event: &str, payload: Payload) -> Handled {
     match event {
         "echo" => reply(payload),
@@ -77,7 +78,7 @@ pub(crate) fn on_message(topic: &mut Topic, event: &str, payload: Payload) -> Ha
     }
 }
 
-/// Goes to topics that nobody has spoken of before.
+/// Sends the message to topics with new names.
 fn spread(topic: &mut Topic, payload: &Payload) -> Handled {
     for _ in 0..payload.field("width")? {
         topic.send(&format!("naughty:{}", unique_id()), "spread", payload.clone());
@@ -89,7 +90,7 @@ fn presence(socket: &mut Socket, event: &str, payload: &Payload) -> Handled {
     let key = || payload.field::<String>("key");
     match event {
         "track" => socket.track(&key()?, payload.field::<Value>("meta")?),
-        // The SDK has no words for a meta that it can't read, so this goes past it.
+        // The SDK can't send an invalid meta, so this calls the import directly.
         "track_text" => imports::track(&key()?, &payload.field::<String>("meta")?),
         "update_presence" => socket.update_presence(&key()?, payload.field::<Value>("meta")?),
         "untrack" => socket.untrack(&key()?),

@@ -4,11 +4,12 @@
 //! | --- | --- |
 //! | `panic`, `push_then_trap`, `info_panic` (in `handle_info`) | trap |
 //! | `fail`, `info_fail` (in `handle_info`), `info_reply` (a reply from `handle_info`) | failed |
-//! | `push_array`, `bad_json`, `bad_ref`, `publish_elsewhere`, `tick` (there is no room) | failed |
-//! | `loop`; `slow {"ms"}` where it burns more than a call may | deadline |
+//! | `push_array`, `bad_json`, `bad_ref`, `publish_elsewhere`, `tick` (without a room) | failed |
+//! | `loop`; `slow {"ms"}` with more CPU time than a call may use | deadline |
 //! | `grow` | memory |
-//! | `huge {"bytes"}`: a reply of so many, or 100 MB | oversize, or memory |
-//! | `effects` (a million), `timers` (17), `short_timer`, `huge_assigns`, `long_event`, `long_status`, `log_lines` | oversize |
+//! | `huge {"bytes"}`: a reply of that size, or of 100 MB | oversize, or memory |
+//! | `effects` (a million), `timers` (17), `short_timer`, `huge_assigns` | oversize |
+//! | `long_event`, `long_status`, `log_lines` | oversize |
 //! | `flood` (messages to itself, more with each one) | overflow |
 
 use std::hint::black_box;
@@ -17,14 +18,14 @@ use bennu_guest::prelude::*;
 
 use super::Naughty;
 
-/// What the topics do that are named for what happens on join.
+/// Does what the topic's name says, if it names a way to fail.
 pub(crate) fn on_join(socket: &mut Socket) -> Result<(), Error> {
     match socket.topic() {
         "naughty:join_panic" => panic!("asked to panic in join"),
         "naughty:join_fail" => fail("asked to fail in join"),
         "naughty:join_loop" => forever(),
         "naughty:join_refuse" => {
-            // Nothing remains of a refused join, so nobody sees this.
+            // A refused join has no effects, so nobody gets this.
             socket.broadcast("refused", json!({}));
             refuse(json!({ "reason": "nobody may join here" }))
         }
@@ -33,7 +34,7 @@ pub(crate) fn on_join(socket: &mut Socket) -> Result<(), Error> {
 }
 
 impl Naughty {
-    /// Does what the event says, if it is one of those.
+    /// Handles the event if it is one of the above.
     pub(crate) fn fault(&mut self, socket: &mut Socket, event: &str, payload: &Payload) -> Option<Handled> {
         match event {
             "panic" => blow_up(),
@@ -50,7 +51,7 @@ impl Naughty {
     }
 }
 
-/// Asks for what no callback may ask for.
+/// Asks for effects that no callback may ask for.
 fn asking_too_much(socket: &mut Socket, event: &str) -> Option<Handled> {
     match event {
         "push_then_trap" => {
@@ -78,7 +79,7 @@ fn set_timer(socket: &mut Socket, after: Duration) {
     socket.send_after(after, "timer", json!({}));
 }
 
-/// A ref that would end the frame that it is written into.
+/// Replies to a ref that would end its frame too early.
 fn bad_ref(socket: &mut Socket) {
     let forged: Result<ReplyRef, _> = Payload::Json(json!("\"1\",").to_string()).parse();
     if let Ok(forged) = forged {
@@ -86,7 +87,7 @@ fn bad_ref(socket: &mut Socket) {
     }
 }
 
-/// A function of its own in the component too, so that the log can name it.
+/// A separate function in the component too, so that the log can name it.
 #[inline(never)]
 fn blow_up() -> ! {
     panic!("asked to panic")

@@ -1,17 +1,17 @@
-//! Topics whose members outlive their faults: `forgiving:*`. Anyone may join.
+//! Topics whose members stay after a fault: `forgiving:*`. Everybody may join.
 //!
-//! | event | what follows |
+//! | event | result |
 //! | --- | --- |
-//! | `count` | counts: a reply `ok {"count": n}` |
-//! | `count_and_fail` | fault: failed, and the count as it was |
-//! | `self_fail` | a message to itself, whose handling is fault: failed |
-//! | `secret {"for"}` | that, to everyone; to a member whose `handle_out` fails, nothing |
+//! | `count` | counts, and replies `ok {"count": n}` |
+//! | `count_and_fail` | fault: failed; the count stays as it was |
+//! | `self_fail` | sends a message to itself, whose handling is fault: failed |
+//! | `secret {"for"}` | that event, to everyone, except members whose `handle_out` fails |
 //!
 //! A client may join with `{"deaf": true}`: its `handle_out` fails.
 
 use bennu_guest::prelude::*;
 
-/// A member.
+/// A member of `forgiving:*`.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Forgiving {
     count: u32,

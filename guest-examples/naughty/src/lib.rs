@@ -1,21 +1,21 @@
-//! Does everything that a plugin may do, and much that it may not: the plugin of the tests from outside.
+//! A plugin for tests of a running host. It uses everything that a plugin may use, and breaks many rules.
 //!
-//! Topics: `naughty:*`, `unruly:*`, which have a room, and `forgiving:*`, whose members outlive their faults. Anyone may join,
-//! but for those whose name says what happens then: `naughty:join_panic`, `naughty:join_fail`, `naughty:join_loop` and
-//! `naughty:join_refuse`. In `naughty:terminate_panic` it panics in `terminate`; elsewhere the others get
-//! `gone {"member", "cause", "detail"}`, and the log has the same. In `naughty:last_words` the member's own client is pushed
-//! `last_words {}` in `terminate`. A client may
-//! join with `{"mood": ".."}`, which decides what becomes of the intercepted event `secret` when it is about to reach it.
+//! Topics: `naughty:*`; `unruly:*`, which has a room; and `forgiving:*`, whose members stay after a fault. Everybody
+//! may join. The topics `naughty:join_panic`, `naughty:join_fail`, `naughty:join_loop` and `naughty:join_refuse` do
+//! what their names say. In `naughty:terminate_panic`, `terminate` panics. In every other topic, `terminate` sends
+//! `gone {"member", "cause", "detail"}` to the other members, and logs the same. In `naughty:last_words`, `terminate`
+//! also pushes `last_words {}` to the member's own client. A client may join with `{"mood": ".."}`: the mood decides
+//! about the intercepted event `secret`.
 //!
 //! - [`faults`]: events that end the member
-//! - [`effects`]: events that ask for something proper
-//! - [`elsewhere`]: those that reach beyond the member
-//! - [`storage`]: what is stored
-//! - [`moods`]: `secret`, on its way to each member
+//! - [`effects`]: events with valid effects
+//! - [`elsewhere`]: events that affect more than the member
+//! - [`storage`]: the store
+//! - [`moods`]: `handle_out` for the event `secret`
 //! - [`unruly`]: topics with a room, `unruly:*`
-//! - [`forgiving`]: topics whose members outlive their faults, `forgiving:*`
+//! - [`forgiving`]: topics whose members stay after a fault, `forgiving:*`
 //!
-//! The neighbours of a member that fails use `echo`, `count` and `shout`.
+//! The neighbors of a member that fails use `echo`, `count` and `shout`.
 
 use bennu_guest::prelude::*;
 
@@ -33,15 +33,15 @@ use forgiving::Forgiving;
 use moods::Mood;
 use unruly::Unruly;
 
-/// A member, naughty or not.
+/// A member of `naughty:*`.
 #[derive(Serialize, Deserialize)]
 struct Naughty {
     mood: Mood,
-    /// How many events it counted.
+    /// The number of counted events.
     count: u64,
-    /// The timer that `cancel` cancels.
+    /// The timer that the event `cancel` cancels.
     timer: Option<TimerId>,
-    /// What makes the state large.
+    /// Data that makes the state large.
     ballast: String,
 }
 
@@ -109,7 +109,7 @@ channels! {
     "forgiving:*" => Forgiving,
 }
 
-/// A stage with all of these topics.
+/// Adds all of these topics to a stage.
 #[cfg(test)]
 pub(crate) fn on_stage(stage: testing::Stage) -> testing::Stage {
     stage.channel::<Naughty>("naughty:*").channel::<Unruly>("unruly:*").channel::<Forgiving>("forgiving:*")

@@ -1,32 +1,33 @@
-//! What becomes of the intercepted event `secret` when it is about to reach a member.
+//! `handle_out` for the intercepted event `secret`. The member's mood chooses the decision.
 
 use bennu_guest::bindings::bennu::channel::socket as imports;
 use bennu_guest::prelude::*;
 
-/// A member's mood, given with its join.
+/// A member's mood, a parameter of its join.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Mood {
-    /// It gets the event.
+    /// The member gets the event.
     #[default]
     Pass,
-    /// It doesn't.
+    /// The member doesn't get the event.
     Drop,
-    /// It gets `{"for": MEMBER, "secret": ..}` instead.
+    /// The member gets `{"for": MEMBER, "secret": ..}` instead.
     Replace,
-    /// Its `handle_info` gets it, and pushes `handed_over`.
+    /// The member's `handle_info` gets the event, and pushes `handed_over`.
     HandOver,
-    /// It gets the event after half a second.
+    /// The member gets the event after half a second.
     Slow,
-    /// It gets what is no object: a fault.
+    /// The new payload isn't an object: a fault.
     ReplaceWithArray,
-    /// It panics: a fault.
+    /// Panics: a fault.
     Trap,
-    /// It fails: a fault.
+    /// Fails: a fault.
     Fail,
-    /// It stores something where it may only read: a fault.
+    /// Writes to the store in a callback that only reads: a fault.
     Store,
-    /// It asks for an effect where it may only read: a fault. The SDK has no words for this, so it goes past it.
+    /// Asks for an effect in a callback that only reads: a fault. The SDK can't do this, so it calls the import
+    /// directly.
     Ask,
 }
 

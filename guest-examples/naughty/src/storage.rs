@@ -1,13 +1,13 @@
-//! Events about what is stored.
+//! Events about the store.
 //!
-//! | event | what follows |
+//! | event | result |
 //! | --- | --- |
-//! | `store_put {"key", "value"}`, `store_delete {"key"}` | that write; `put` does the same, sent to the topic itself |
-//! | `store_get {"key"}` | a reply with the value, or `null` |
-//! | `store_scan {"prefix"}` | a reply with `[[KEY, VALUE], ..]`; also given `after`, `before`, `limit`, `backward` |
-//! | `store_count {"key"}` | a reply `ok {"count": n}`: what is stored there and one, stored; given `ms`, it takes its time between |
-//! | `store_own {"key"}` | a reply with what it reads after its own put, delete and put |
-//! | `store_then_fail {"key"}` | a write, and then fault: failed |
+//! | `store_put {"key", "value"}`, `store_delete {"key"}` | that write; the topic message `put` is the same as `store_put` |
+//! | `store_get {"key"}` | replies with the value, or `null` |
+//! | `store_scan {"prefix"}` | replies with `[[KEY, VALUE], ..]`; further fields are `after`, `before`, `limit`, `backward` |
+//! | `store_count {"key"}` | adds one to the value, and replies `ok {"count": n}`; with `ms`, waits before it writes |
+//! | `store_own {"key"}` | replies with the values that it reads after its own put, delete and put |
+//! | `store_then_fail {"key"}` | writes, and is then fault: failed |
 //! | `store_no_key`, `store_long_key`, `store_long_value`, `store_many` (1,025 keys), `store_much` (5 MB) | fault: oversize |
 //! | `store_forever` | fault: deadline |
 
@@ -17,7 +17,7 @@ use bennu_guest::prelude::*;
 
 use super::Naughty;
 
-/// What of a range a client wants to see.
+/// The range that a client asks for.
 #[derive(Deserialize)]
 struct Wanted {
     prefix: String,
@@ -29,7 +29,7 @@ struct Wanted {
 }
 
 impl Naughty {
-    /// Does what the event says, if it is one of those.
+    /// Handles the event if it is one of the above.
     pub(crate) fn storage(&self, event: &str, payload: &Payload) -> Option<Handled> {
         Some(match event {
             "store_put" => put(payload),
@@ -44,7 +44,7 @@ impl Naughty {
     }
 }
 
-/// Stores what was sent.
+/// Stores the value that was sent.
 pub(crate) fn put(payload: &Payload) -> Handled {
     store::put(payload.field::<String>("key")?, payload.field::<Option<Value>>("value")?);
     ok()
@@ -99,7 +99,7 @@ fn own(payload: &Payload) -> Handled {
     reply(json!([before, put, deleted, read()?]))
 }
 
-/// Asks for what no callback may ask for.
+/// Asks for writes that no callback may ask for.
 fn too_much(event: &str) -> Option<Handled> {
     match event {
         "store_no_key" => store::put("", 1),

@@ -10,15 +10,15 @@ fn in_mood(mood: &str) -> Member<Naughty> {
     join("naughty:1", json!({ "mood": mood })).expect("anyone may join")
 }
 
-/// The fault that an event ends in, and of what kind it is.
+/// Returns the text of the fault that an event causes, with its kind.
 fn fault(event: &str) -> String {
     let out = member().push(event, json!({ "bytes": 5_000_000 }));
-    assert_eq!(out.ended().expect("the member ended").broadcasts()[0].json()["cause"], "fault");
+    assert_eq!(out.ended().expect("the member has ended").broadcasts()[0].json()["cause"], "fault");
     out.fault().expect("a fault").to_string()
 }
 
 #[test]
-fn joining_may_be_refused_or_fail() {
+fn a_join_can_be_refused_or_fail() {
     let refused = join::<Naughty>("naughty:join_refuse", json!({})).unwrap_err();
     assert_eq!(refused.reply(), ("error", json!({ "reason": "nobody may join here" })));
     let failed = join::<Naughty>("naughty:join_fail", json!({})).unwrap_err();
@@ -27,7 +27,7 @@ fn joining_may_be_refused_or_fail() {
 }
 
 #[test]
-fn what_may_not_be_asked_for_is_a_fault() {
+fn an_invalid_effect_is_a_fault() {
     assert_eq!(fault("fail"), "failed: asked to fail");
     assert_eq!(
         fault("push_array"),
@@ -55,7 +55,7 @@ fn what_may_not_be_asked_for_is_a_fault() {
 }
 
 #[test]
-fn a_message_to_itself_may_fail_it() {
+fn a_fault_in_handle_info_ends_the_member() {
     let mut member = member();
     assert_eq!(member.push("info_reply", json!({})).reply(), ("ok", json!({})));
     let out = member.advance(Duration::ZERO);
@@ -64,7 +64,7 @@ fn a_message_to_itself_may_fail_it() {
 }
 
 #[test]
-fn replies_may_come_later_and_twice() {
+fn a_message_can_be_answered_later_and_twice() {
     let mut member = member();
     assert_eq!(member.push("later", json!({ "ms": 20 })).answer(), &Answer::None);
     assert_eq!(member.advance(Duration::from_millis(19)).len(), 0);
@@ -75,7 +75,7 @@ fn replies_may_come_later_and_twice() {
 }
 
 #[test]
-fn timers_ring_unless_cancelled() {
+fn timers_fire_unless_they_are_cancelled() {
     let mut member = member();
     for _ in 0..2 {
         assert!(member.push("timer", json!({ "ms": 10 })).fault().is_none());
@@ -95,7 +95,7 @@ fn a_stop_ends_the_member() {
 }
 
 #[test]
-fn a_secret_depends_on_the_mood() {
+fn the_mood_decides_about_a_secret() {
     let secret = json!({ "code": 7 });
     assert_eq!(in_mood("pass").handle_out("secret", &secret), Decision::Pass);
     assert_eq!(in_mood("drop").handle_out("secret", &secret), Decision::Drop);
@@ -109,7 +109,7 @@ fn a_secret_depends_on_the_mood() {
 }
 
 #[test]
-fn what_is_stored_can_be_seen() {
+fn stored_values_can_be_read() {
     let mut member = member();
     for n in 1..=3 {
         assert!(member.push("store_put", json!({ "key": format!("k:{n}"), "value": [n] })).fault().is_none());
@@ -131,7 +131,7 @@ fn what_is_stored_can_be_seen() {
 }
 
 #[test]
-fn a_room_goes_wrong_in_many_ways() {
+fn a_room_can_fail_in_many_ways() {
     let stage = on_stage(testing::Stage::new());
     let join = || stage.join("unruly:1", json!({})).expect("anyone may join");
     let look = || stage.send("unruly:1", "look", json!({})).unwrap().unwrap().json();

@@ -1,22 +1,22 @@
-//! Topics with a room, and what goes wrong in one: `unruly:*`. Anyone may join. The room outlives its last member for 100 ms,
-//! and three beats that fail in a row end the topic.
+//! Topics with a room, and the ways in which a room can fail: `unruly:*`. Everybody may join. The room remains for 100
+//! ms after its last member, and three faulty ticks in a row end the topic.
 //!
-//! | event | what follows |
+//! | event | result |
 //! | --- | --- |
-//! | `count` | counts, in the room: a reply `ok {"count": n}`. Also when it is sent to the topic |
-//! | `look` | a reply with the count, and with what the members ended by: `ok {"count": n, "ended": ["left", ..]}`. Also when sent |
-//! | `tick {"ms"}` | the topic beats: everyone gets `beat {"number", "missed", "period_ms"}`. Fewer than 10 are fault: oversize |
-//! | `at_tick {"mood"}` | at each beat it fails, panics, loops, asks for what needs a member, or takes half a second |
-//! | `sit {"seat", "ms"}`, `rise` | takes that seat, which is kept so long; gives it up. Of each change everyone gets `seat {"seat", "change"}` |
-//! | `publish {"state"}` | publishes that state. Also when sent |
-//! | `publish_raw {"state"}` | publishes what is in that text, which is JSON |
-//! | `clear` | takes the room away |
-//! | `stop` | the end |
-//! | `grow` | fault: oversize, as the room is past its limit |
-//! | `count_and_fail` | fault: failed, and the room as it was |
-//! | `publish_text {"state"}` | publishes this text as it is, whatever it says |
-//! | `seats {"count"}` | takes so many seats in one call, `seat 0` and so on |
-//! | `told` | a reply with what `handle_seat` was told: `ok {"told": ["seat 0 taken", ..]}`. Also when sent |
+//! | `count` | counts in the room, and replies `ok {"count": n}`. Also as a topic message |
+//! | `look` | replies `ok {"count": n, "ended": ["left", ..]}`: causes of ends. Also as a topic message |
+//! | `tick {"ms"}` | sets the tick period (below 10, fault: oversize). Everyone gets `beat {"number", "missed", "period_ms"}` |
+//! | `at_tick {"mood"}` | at each tick it fails, panics, loops, asks for a push, or takes half a second |
+//! | `sit {"seat", "ms"}`, `rise` | takes that seat; gives it up. Everyone gets `seat {"seat", "change"}` |
+//! | `publish {"state"}` | publishes that state. Also as a topic message |
+//! | `publish_raw {"state"}` | publishes the JSON in that text |
+//! | `clear` | deletes the room |
+//! | `stop` | ends the member |
+//! | `grow` | fault: oversize, because the room exceeds its limit |
+//! | `count_and_fail` | fault: failed; the room stays as it was |
+//! | `publish_text {"state"}` | publishes this text unchanged, even if it isn't JSON |
+//! | `seats {"count"}` | takes that many seats in one call: `seat 0` and so on |
+//! | `told` | replies with the calls of `handle_seat`: `ok {"told": ["seat 0 taken", ..]}`. Also as a topic message |
 
 use std::hint::black_box;
 
@@ -24,36 +24,36 @@ use bennu_guest::bindings::bennu::channel::socket as imports;
 use bennu_guest::prelude::*;
 use serde_json::value::RawValue;
 
-/// A member.
+/// A member of `unruly:*`.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Unruly;
 
-/// What its members share.
+/// The state that its members share.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Room {
     count: u64,
     /// The causes of the members' ends.
     ended: Vec<String>,
     mood: Mood,
-    /// What makes it large.
+    /// Data that makes the room large.
     ballast: String,
-    /// What `handle_seat` was told.
+    /// The changes that `handle_seat` was told.
     told: Vec<String>,
 }
 
-/// What happens at each beat.
+/// The behavior at each tick.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Mood {
     /// Everyone gets `beat`.
     #[default]
     Tell,
-    /// So do they, after half a second.
+    /// Everyone gets `beat` after half a second.
     Slow,
     Fail,
     Trap,
     Loop,
-    /// It asks for what needs a member. The SDK has no words for this, so it goes past it.
+    /// Asks for an effect that needs a member. The SDK can't do this, so it calls the import directly.
     Push,
 }
 
@@ -120,7 +120,7 @@ impl Channel for Unruly {
             SeatChange::Gone => "gone",
         };
         topic.room_mut().told.push(format!("{seat} {change}"));
-        // Of the many that `seats` takes nobody is told.
+        // The seats of the event `seats` are too many to broadcast their changes.
         if !seat.starts_with("seat ") {
             topic.broadcast("seat", json!({ "seat": seat, "change": change }));
         }

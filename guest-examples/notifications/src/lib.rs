@@ -1,28 +1,28 @@
-//! Notifications: every topic `user:NAME` is one user's, and only this user may join it.
+//! Notifications: each topic `user:NAME` belongs to one user, and only this user may join it.
 //!
-//! Who the user is says the socket, by a token that the mount verifies; the join has no parameters. What is sent to the topic
-//! is kept, whether the user is there or not, and all tabs of the user show the same: what one marks as read, the others are
-//! told.
+//! The socket identifies the user, with a token that the mount verifies. The join has no parameters. A notification
+//! that is sent to the topic is stored, whether the user is connected or not. All tabs of a user show the same: if one
+//! tab marks a notification as read, the others are told.
 //!
 //! | sent to the topic | what it does | reply |
 //! | --- | --- | --- |
-//! | `notify {"title", "body", "link"}` | keeps a notification, and shows it in every tab; `body` and `link` may be left out | `ok {"id"}` |
+//! | `notify {"title", "body", "link"}` | stores it, and shows it in every tab; `body` and `link` are optional | `ok {"id"}` |
 //!
 //! | the client sends | what it does | reply |
 //! | --- | --- | --- |
-//! | `read {"id"}` | marks one as read | `ok {"unread": 2}` |
-//! | `read_all {"to": id}` | marks that one as read, and all that are older: those that the user has seen | `ok {"unread": 0}` |
-//! | `older {"before": id}` | | `ok {"notifications": [..], "more": true}`, the next thirty, the latest first |
+//! | `read {"id"}` | marks a notification as read | `ok {"unread": 2}` |
+//! | `read_all {"to": id}` | marks that one and all older ones as read | `ok {"unread": 0}` |
+//! | `older {"before": id}` | | `ok {"notifications": [..], "more": true}`: thirty, the latest first |
 //!
 //! | the client gets | when |
 //! | --- | --- |
-//! | `{"unread": 3, "notifications": [..], "more": true}` | it joined: the last thirty, and whether there are older ones |
-//! | `notified {"notification", "unread"}` | one has come |
-//! | `read {"id", "unread"}` | one was marked as read, perhaps in another tab |
-//! | `all_read {"to", "unread"}` | that one was, and all that are older |
+//! | `{"unread": 3, "notifications": [..], "more": true}` | it has joined: the last thirty; `more` if there are older ones |
+//! | `notified {"notification", "unread"}` | there is a new notification |
+//! | `read {"id", "unread"}` | a notification was marked as read, perhaps in another tab |
+//! | `all_read {"to", "unread"}` | that notification and all older ones were marked as read |
 //!
-//! A notification is `{"id", "title", "body", "link", "at", "read"}`: ids sort as they came, `at` is in milliseconds since
-//! 1970, and `link` perhaps null. The last 500 of each user are kept.
+//! A notification is `{"id", "title", "body", "link", "at", "read"}`. Ids sort in the order in which the notifications
+//! came. `at` is in milliseconds since 1970, and `link` may be null. The last 500 notifications of each user are kept.
 
 use std::collections::BTreeSet;
 
@@ -31,24 +31,24 @@ use bennu_guest::prelude::*;
 #[cfg(test)]
 mod tests;
 
-/// So many are kept for a user; then the oldest go.
+/// The largest number of notifications of a user. A new one then replaces the oldest.
 const KEPT: usize = 500;
 const PAGE: usize = 30;
 const LONGEST_TITLE: usize = 120;
 const LONGEST_BODY: usize = 1000;
 const LONGEST_LINK: usize = 500;
-/// More than any of the host's ids has.
+/// Longer than any id of the host.
 const LONGEST_ID: usize = 32;
 
-/// One tab of a user. All that there is to know is the user's, and none of it the tab's.
+/// One tab of a user. It has no state of its own, because all data belongs to the user.
 #[derive(Serialize, Deserialize)]
 struct Tab;
 
-/// What is known of a user's notifications without reading them.
+/// The data about a user's notifications that is needed without reading them.
 #[derive(Default, Serialize, Deserialize)]
 struct Inbox {
     kept: usize,
-    /// The ids of those that nobody has read yet.
+    /// The ids of unread notifications.
     unread: BTreeSet<String>,
 }
 
@@ -59,13 +59,14 @@ struct Notification {
     body: String,
     link: Option<String>,
     at: u64,
-    /// As the room has it: what is stored is never written again.
+    /// Set from the room, and ignored when a stored notification is read. So a stored notification is never written
+    /// again.
     #[serde(skip_deserializing)]
     read: bool,
 }
 
 impl Channel for Tab {
-    // A topic with a room takes one turn after another: nothing is counted twice, and ids are stored in their order.
+    // In a topic with a room, callbacks run one after another. So no count is wrong, and ids are stored in their order.
     type Room = Inbox;
     const DURABLE: bool = true;
 
@@ -112,13 +113,13 @@ fn notify(topic: &mut Topic<Inbox>, payload: &Payload) -> Handled {
     let inbox = topic.room_mut();
     inbox.kept += 1;
     inbox.unread.insert(id.clone());
-    forget_the_oldest(topic);
+    delete_the_oldest(topic);
     let unread = topic.room().unread.len();
     topic.broadcast("notified", json!({ "notification": notification, "unread": unread }));
     reply(json!({ "id": id }))
 }
 
-fn forget_the_oldest(topic: &mut Topic<Inbox>) {
+fn delete_the_oldest(topic: &mut Topic<Inbox>) {
     let surplus = topic.room().kept.saturating_sub(KEPT);
     let prefix = prefix(topic.name());
     for oldest in store::scan(&prefix).limit(surplus) {
@@ -129,18 +130,18 @@ fn forget_the_oldest(topic: &mut Topic<Inbox>) {
     }
 }
 
-/// One that was read before, perhaps in another tab, is read.
+/// Marks a notification as read. It may be read already, for example in another tab.
 fn read(socket: &mut Socket<Inbox>, id: &str) -> Handled {
     let unread = &mut socket.room_mut().unread;
-    let news = unread.remove(id);
+    let is_new = unread.remove(id);
     let unread = unread.len();
-    if news {
+    if is_new {
         socket.broadcast("read", json!({ "id": id, "unread": unread }));
     }
     reply(json!({ "unread": unread }))
 }
 
-/// Up to the last that the user has seen: one that came meanwhile stays unread.
+/// Marks all notifications up to the last one that the user has seen. A newer one stays unread.
 fn read_all(socket: &mut Socket<Inbox>, to: &str) -> Handled {
     let unread = &mut socket.room_mut().unread;
     let before = unread.len();
@@ -152,10 +153,10 @@ fn read_all(socket: &mut Socket<Inbox>, to: &str) -> Handled {
     reply(json!({ "unread": unread }))
 }
 
-/// The latest, or the latest of those that are older than another.
+/// Returns the latest notifications, or the latest ones before another.
 fn page(socket: &Socket<Inbox>, before: Option<String>) -> Result<Value, Error> {
     let topic = socket.topic();
-    // One more than is shown tells whether there are more.
+    // One more than the page has, to find out whether there are older ones.
     let scan = store::scan(prefix(topic)).backward().limit(PAGE + 1);
     let scan = match before {
         Some(id) => scan.before(key(topic, &id)?),
@@ -170,12 +171,12 @@ fn page(socket: &Socket<Inbox>, before: Option<String>) -> Result<Value, Error> 
     Ok(json!({ "notifications": notifications, "more": more }))
 }
 
-/// Whose topic it is.
+/// Returns the user that the topic belongs to.
 fn user(topic: &str) -> Result<&str, Error> {
     match topic.strip_prefix("user:") {
-        // A slash ends the topic in the keys, so there may be none in it.
+        // In the keys, a slash ends the topic. So the topic must not contain one.
         Some(user) if !user.is_empty() && !user.contains('/') => Ok(user),
-        _ => because("a user's name isn't empty and has no slash in it"),
+        _ => because("a user's name must not be empty, and must not contain a slash"),
     }
 }
 
@@ -185,7 +186,7 @@ fn prefix(topic: &str) -> String {
 
 fn key(topic: &str, id: &str) -> Result<String, Error> {
     if id.len() > LONGEST_ID {
-        return because("that is no notification's id");
+        return because("this isn't the id of a notification");
     }
     Ok(prefix(topic) + id)
 }
@@ -198,7 +199,7 @@ fn text(name: &str, text: String, least: usize, most: usize) -> Result<String, E
     Ok(text.to_owned())
 }
 
-/// Only what a browser opens as a page: no script.
+/// Accepts only a link that a browser opens as a page, and no script.
 fn link(link: String) -> Result<String, Error> {
     let link = text("link", link, 1, LONGEST_LINK)?;
     if !["/", "https://", "http://"].iter().any(|start| link.starts_with(start)) {
@@ -207,7 +208,7 @@ fn link(link: String) -> Result<String, Error> {
     Ok(link)
 }
 
-/// The sender's mistake, with its reason: a join is refused with it, a message answered by it.
+/// Refuses a join or a message, with a reason.
 fn because<T>(reason: impl Into<String>) -> Result<T, Error> {
     refuse(json!({ "reason": reason.into() }))
 }

@@ -1,4 +1,4 @@
-//! Notifications as the user's tabs see them, and as who sends them does.
+//! Tests of the notifications, from the view of the user's tabs and of the senders.
 
 use bennu_guest::testing::{Actor, NotJoined, Setup, Stage};
 
@@ -16,14 +16,14 @@ fn tab(stage: &Stage) -> Actor {
     open(stage, "user:ada", "ada").expect("ada sees her own")
 }
 
-/// Sends one, and gives its id.
+/// Sends a notification, and returns its id.
 fn notify(stage: &Stage, title: &str) -> String {
     let answer = stage.send("user:ada", "notify", json!({ "title": title })).unwrap().unwrap();
     assert_eq!(answer.status, "ok");
     answer.payload.field("id").unwrap()
 }
 
-/// The titles of a join's response or of a page, and a `-` before what was read.
+/// Returns the titles of a join's response or of a page. A `-` before a title means that it was read.
 fn titles(response: &Payload) -> String {
     let shown = |it: &Value| {
         let was_read = if it["read"] == true { "-" } else { "" };
@@ -37,7 +37,7 @@ fn unread(tab: &Actor) -> usize {
 }
 
 #[test]
-fn what_came_while_the_user_was_away_is_there_and_what_comes_is_shown_in_every_tab() {
+fn a_join_gets_stored_notifications_and_every_tab_gets_new_ones() {
     let stage = stage();
     notify(&stage, "one");
     let (mut first, mut second) = (tab(&stage), tab(&stage));
@@ -53,7 +53,7 @@ fn what_came_while_the_user_was_away_is_there_and_what_comes_is_shown_in_every_t
 }
 
 #[test]
-fn only_the_user_sees_them() {
+fn only_the_user_may_join_the_topic() {
     let stage = stage();
     let refused = json!({ "reason": "only the user may see these notifications" });
     let refused = ("error", refused);
@@ -61,13 +61,13 @@ fn only_the_user_sees_them() {
     assert_eq!(stage.join("user:ada", json!({ "user": "ada" })).unwrap_err().reply(), refused);
     notify(&stage, "for ada");
     assert_eq!(titles(&open(&stage, "user:bo", "bo").unwrap().response()), "");
-    // Else a user called `ada/…` would find its notifications among ada's.
+    // Otherwise a user called `ada/…` would find its notifications among ada's.
     assert!(open(&stage, "user:ada/x", "ada/x").is_err());
     assert_eq!(stage.send("user:ada/x", "notify", json!({ "title": "t" })).unwrap().unwrap().status, "error");
 }
 
 #[test]
-fn what_one_tab_marks_as_read_is_read_in_all() {
+fn a_notification_read_in_one_tab_is_read_in_all() {
     let stage = stage();
     let one = notify(&stage, "one");
     let two = notify(&stage, "two");
@@ -90,7 +90,7 @@ fn what_one_tab_marks_as_read_is_read_in_all() {
 }
 
 #[test]
-fn older_ones_come_thirty_at_a_time() {
+fn older_notifications_are_sent_in_pages_of_thirty() {
     let stage = stage();
     let ids: Vec<_> = (0..65).map(|n| notify(&stage, &n.to_string())).collect();
     let mut tab = tab(&stage);
@@ -104,7 +104,7 @@ fn older_ones_come_thirty_at_a_time() {
 }
 
 #[test]
-fn so_many_are_kept_and_then_the_oldest_go() {
+fn past_the_limit_the_oldest_are_deleted() {
     let stage = stage();
     let ids: Vec<_> = (0..KEPT + 2).map(|n| notify(&stage, &n.to_string())).collect();
     let mut tab = tab(&stage);
@@ -113,7 +113,7 @@ fn so_many_are_kept_and_then_the_oldest_go() {
     tab.assert_reply(&gone, "ok", json!({ "unread": KEPT }));
     let oldest = tab.push("read", json!({ "id": ids[2] }));
     tab.assert_reply(&oldest, "ok", json!({ "unread": KEPT - 1 }));
-    // One that was read goes without being counted.
+    // A read notification is removed without a change of the count.
     notify(&stage, "next");
     tab.assert_broadcast("notified", json!({ "unread": KEPT }));
     let all = tab.push("read_all", json!({ "to": ids[KEPT + 1] }));
@@ -121,7 +121,7 @@ fn so_many_are_kept_and_then_the_oldest_go() {
 }
 
 #[test]
-fn a_mistake_is_answered_with_its_reason_and_nothing_is_kept() {
+fn an_invalid_message_gets_a_reason_and_is_not_stored() {
     let stage = stage();
     for (payload, reason) in [
         (json!({}), "title: missing, expected a string"),
@@ -138,7 +138,7 @@ fn a_mistake_is_answered_with_its_reason_and_nothing_is_kept() {
     for (event, payload, reason) in [
         ("read", json!({}), "id: missing, expected a string"),
         ("read_all", json!({ "to": 1 }), "to: invalid type: integer `1`, expected a string"),
-        ("older", json!({ "before": "x".repeat(33) }), "that is no notification's id"),
+        ("older", json!({ "before": "x".repeat(33) }), "this isn't the id of a notification"),
         ("notify", json!({ "title": "from a client" }), r#"unknown event "notify""#),
     ] {
         let asked = tab.push(event, payload);

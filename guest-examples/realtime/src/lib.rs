@@ -1,19 +1,20 @@
-//! Supabase Realtime's broadcast and presence, for its own clients (`@supabase/realtime-js`, Python's `realtime`): every
-//! topic `realtime:NAME` is a channel of theirs.
+//! Broadcast and presence of Supabase Realtime, for its own clients (`@supabase/realtime-js`, Python's `realtime`).
+//! Each topic `realtime:NAME` is one of their channels.
 //!
-//! They speak version 1 of Phoenix's protocol, with a framing of their own inside the messages; that framing is what a
-//! plugin is for. `realtime-js` must be told so by `vsn: "1.0.0"`, since its version 2 has binary frames that Phoenix
-//! doesn't know either.
+//! These clients use version 1 of Phoenix's protocol, with a format of their own inside the messages. This plugin
+//! handles that format. `realtime-js` needs the option `vsn: "1.0.0"`, because its version 2 has binary frames that
+//! Phoenix doesn't know either.
 //!
 //! | the client sends | what it does | reply |
 //! | --- | --- | --- |
-//! | a join with `config.presence.key`, `config.broadcast.self`, `config.broadcast.ack` | sets who it is, whether it hears itself, whether it is answered | `ok {}` |
-//! | `broadcast {"type", "event", "payload"}` | sends the same to the others | `ok {}` where it asked for that |
-//! | `presence {"event": "track", "payload"}` | it is online, with that meta | `ok {}` |
-//! | `presence {"event": "untrack"}` | it is online no more | `ok {}` |
-//! | `access_token {..}` | nothing: who may do what is for a gatekeeper to say | none |
+//! | a join with `config.presence.key` | sets its presence key | `ok {}` |
+//! | a join with `config.broadcast.self`, `config.broadcast.ack` | it gets its own broadcasts; they are acknowledged | `ok {}` |
+//! | `broadcast {"type", "event", "payload"}` | sends the same to the others | `ok {}` with `ack` |
+//! | `presence {"event": "track", "payload"}` | tracks the client, with that meta | `ok {}` |
+//! | `presence {"event": "untrack"}` | ends its presence | `ok {}` |
+//! | `access_token {..}` | nothing: a gatekeeper decides about permissions | none |
 //!
-//! There are no changes of a database here: who asks for some is refused.
+//! There are no database changes here: a join that asks for them is refused.
 
 use bennu_guest::prelude::*;
 
@@ -23,14 +24,14 @@ mod tests;
 /// One client in one channel.
 #[derive(Serialize, Deserialize)]
 struct Realtime {
-    /// What it is online under.
+    /// The key of its presence.
     key: String,
     is_online: bool,
     hears_itself: bool,
     wants_answers: bool,
 }
 
-/// What a client joins with, as far as it matters here.
+/// The parts of a join's parameters that this plugin uses.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Config {

@@ -6,13 +6,13 @@ fn stage() -> Stage {
     Stage::new().channel::<Realtime>("realtime:*")
 }
 
-/// What a client called `key` joins with.
+/// Returns the join parameters of a client with the presence key `key`.
 fn params(key: &str, broadcast: Value) -> Value {
     json!({ "config": { "broadcast": broadcast, "presence": { "key": key }, "private": false } })
 }
 
 #[test]
-fn a_broadcast_reaches_the_others_and_who_asked_for_it() {
+fn a_broadcast_reaches_the_others_and_with_self_its_sender() {
     let stage = stage();
     let mut ada = stage.join("realtime:lobby", params("ada", json!({ "self": false, "ack": true }))).unwrap();
     let mut bo = stage.join("realtime:lobby", params("bo", json!({ "self": true }))).unwrap();
@@ -27,7 +27,7 @@ fn a_broadcast_reaches_the_others_and_who_asked_for_it() {
 }
 
 #[test]
-fn who_tracks_itself_is_online_until_it_says_otherwise() {
+fn a_tracked_client_is_online_until_it_untracks() {
     let stage = stage();
     let mut ada = stage.join("realtime:lobby", params("ada", json!({}))).unwrap();
     let mut bo = stage.join("realtime:lobby", params("", json!({}))).unwrap();
@@ -43,7 +43,7 @@ fn who_tracks_itself_is_online_until_it_says_otherwise() {
 }
 
 #[test]
-fn what_is_not_here_is_refused() {
+fn unsupported_features_are_refused() {
     let config = json!({ "postgres_changes": [{ "event": "*", "schema": "public" }] });
     assert!(stage().join("realtime:lobby", json!({ "config": config })).is_err());
     let mut ada = stage().join("realtime:lobby", params("ada", json!({}))).unwrap();

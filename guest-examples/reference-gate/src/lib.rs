@@ -1,14 +1,14 @@
-//! The gatekeeper of the reference mounts: by the connect parameters a client says what it wants to be answered.
+//! The gatekeeper of the reference mounts. The connect parameters choose the answer.
 //!
 //! | parameter | answer |
 //! | --- | --- |
 //! | `reject=..` | 403 |
-//! | `error=ratelimit` | at `/socket` 429, elsewhere 403 |
+//! | `error=ratelimit` | at `/socket` 429, at other mounts 403 |
 //! | `error=..` | 403 |
-//! | `raise=..` | 500: it panics |
-//! | `user_token=..` | the user that a `Phoenix.Token` of the salt `user socket` names, not older than two weeks; or 403 |
+//! | `raise=..` | 500: the gatekeeper panics |
+//! | `user_token=..` | the user of a `Phoenix.Token` with the salt `user socket`, at most two weeks old; otherwise 403 |
 //! | `user_id=..` | that user |
-//! | none of these | nobody in particular |
+//! | none of these | an anonymous client |
 //!
 //! A user's socket has the id `user_socket:USER`.
 
@@ -45,7 +45,7 @@ impl Gatekeeper for Gate {
     }
 }
 
-/// What Phoenix calls so.
+/// Returns the data that Phoenix calls `connect_info`.
 fn connect_info(request: &Request) -> Value {
     let uri = request.uri();
     let headers = |wanted: &dyn Fn(&str) -> bool| -> serde_json::Map<String, Value> {
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_say_what_is_answered() {
+    fn parameters_choose_the_answer() {
         let answer = |params: Value| Knock::new().params(params).connect::<Gate>();
         assert_eq!(answer(json!({ "reject": "1" })), Err(Refused::default()));
         assert_eq!(answer(json!({ "error": "ratelimit" })), Err(Refused::new(429, "Too many requests")));

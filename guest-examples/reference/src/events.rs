@@ -1,16 +1,16 @@
-//! What each event does.
+//! The events of the reference channel.
 //!
-//! | event | what follows |
+//! | event | result |
 //! | --- | --- |
 //! | `echo`, `echo_error`, `ack`, `noreply`, `status {"status"}` | that reply, or none |
-//! | `shout`, `shout_ack`, `shout_from`, `secret` | that event to everyone (else) |
+//! | `shout`, `shout_ack`, `shout_from`, `secret` | that event to everyone (`shout_from`: to everyone else) |
 //! | `push {"event", "payload"}`, `push_n {"n"}` | pushes |
-//! | `async` | the reply, 20 ms later; a fault where it can't be answered |
-//! | `sleep {"ms"}` | `ok {}`, so much later: a plugin can't block |
+//! | `async` | the reply, 20 ms later; a fault if the client sent no ref |
+//! | `sleep {"ms"}` | `ok {}`, after that time, because a plugin can't block |
 //! | `double_reply` | two replies |
-//! | `whoami`, `connect_info` | what is known of the socket |
-//! | `bin_echo`, `bin_size`, `bin_push`, `bin_shout`, `want_bin {"bytes"}` | bytes in and out |
-//! | `crash`, `stop_abnormal`, `stop`, `stop_reply` | the end |
+//! | `whoami`, `connect_info` | data about the socket |
+//! | `bin_echo`, `bin_size`, `bin_push`, `bin_shout`, `want_bin {"bytes"}` | binary payloads in both directions |
+//! | `crash`, `stop_abnormal`, `stop`, `stop_reply` | the end of the channel |
 //! | `presence_update {..}`, `presence_untrack`, `presence_list` | presence |
 //! | `broadcast_to {"topic", "event", "payload"}` | that event, to any topic |
 //! | anything else | a fault |
@@ -39,7 +39,7 @@ impl Reference {
             }
             "async" | "sleep" => later(socket, event, &payload),
             "double_reply" => {
-                let Some(to) = socket.reply_ref() else { return fail("there is nobody to answer twice") };
+                let Some(to) = socket.reply_ref() else { return fail("there is no ref for two answers") };
                 socket.reply_later(&to, Reply::ok(json!({ "n": 1 })));
                 reply(payload)
             }
@@ -59,7 +59,7 @@ impl Reference {
         }
     }
 
-    /// A timer has rung: an answer is due.
+    /// A timer has fired: sends the reply.
     pub(crate) fn on_time(&mut self, socket: &mut Socket, message: &Message) -> Handled {
         let (to, response): (ReplyRef, Value) = message.payload.parse()?;
         socket.reply_later(&to, Reply::ok(response));
@@ -95,7 +95,7 @@ impl Reference {
                 socket.untrack(key);
                 self.presence = None;
             }
-            // As in Phoenix, where the second untrack is well too.
+            // In Phoenix, a second untrack is allowed too.
             _ => {}
         }
         ok()
@@ -115,7 +115,7 @@ fn shout(socket: &mut Socket, event: &str, payload: Payload) -> Handled {
 }
 
 fn later(socket: &mut Socket, event: &str, payload: &Payload) -> Handled {
-    let Some(to) = socket.reply_ref() else { return fail("there is nobody to answer later") };
+    let Some(to) = socket.reply_ref() else { return fail("there is no ref for a later answer") };
     let (after, response) = match event {
         "async" => (20, payload.parse::<Value>()?),
         _ => (payload.field::<u64>("ms")?.max(10), json!({})),

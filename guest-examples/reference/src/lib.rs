@@ -1,18 +1,19 @@
-//! The reference channel: what the transcripts of a running Phoenix were made with, so that they can be replayed here.
+//! The reference channel. The same channel in a running Phoenix made the recorded transcripts, so that tests can replay
+//! them here.
 //!
 //! Topics: `room:*` and `exact`. Joins, by topic and payload:
 //!
 //! | topic | join |
 //! | --- | --- |
 //! | `room:empty*` | `ok {}` |
-//! | `room:reject*` | refused, with what the client sent |
+//! | `room:reject*` | refused, with the client's parameters |
 //! | `room:joincrash*`, `room:badreturn*` | a fault |
-//! | `room:slowjoin*` `{"ms"}` | `ok {"slept": ms}`, at once: a plugin can't block |
+//! | `room:slowjoin*` `{"ms"}` | `ok {"slept": ms}`, at once, because a plugin can't block |
 //! | `room:binjoin*` | `ok`, with bytes |
 //! | any other | `ok {"topic", "params"}`; refused for `{"refuse": true}` |
 //!
-//! On any other topic `{"presence": KEY, "meta": {..}}` pushes who is online and tracks KEY, and `{"bye": true}` says goodbye
-//! to the others and to itself when the channel ends. The events stand in `events.rs`.
+//! On any other topic, `{"presence": KEY, "meta": {..}}` pushes who is online and tracks KEY. With `{"bye": true}`, the
+//! channel sends a last event to the others and to itself when it ends. `events.rs` lists the events.
 
 mod events;
 
@@ -49,7 +50,7 @@ impl Channel for Reference {
         } else if params.field::<Option<bool>>("refuse").ok().flatten() == Some(true) {
             return refuse(json!({ "reason": "refused" }));
         } else {
-            // What the client sent goes back as it came, numbers and all.
+            // The client's parameters are returned unchanged, so that numbers keep their spelling.
             let topic = json!(topic);
             socket.respond(Payload::Json(format!("{{\"topic\":{topic},\"params\":{sent}}}")));
             me.greet(socket, &Payload::Json(sent))?;
@@ -97,7 +98,7 @@ impl Reference {
     }
 }
 
-/// A reason as Elixir shows it.
+/// Returns a reason as Elixir prints it.
 fn as_phoenix(ending: &Ending) -> String {
     match ending.cause.as_str() {
         "left" => "{:shutdown, :left}".into(),

@@ -17,25 +17,25 @@ use crate::bindings::plugin::bennu::channel::store as __with_name2;
 #[allow(dead_code, clippy::all)]
 pub mod bennu {
     pub mod channel {
-        /// What a gatekeeper may read of the request that it decides about.
+        /// What a gatekeeper can read about the connection request.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod request {
             #[used]
             #[doc(hidden)]
             static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
             use super::super::super::_rt;
-            /// The address that a client asked for.
+            /// The address that the client requested.
             #[derive(Clone, PartialEq)]
             pub struct Location {
-                /// `http` or `https`, as far as the host itself knows: behind a proxy it is `http`.
+                /// `http` or `https`, as the host itself sees it. Behind a proxy it is `http`.
                 pub scheme: _rt::String,
-                /// The name that the client called.
+                /// The host name that the client requested.
                 pub host: _rt::String,
-                /// The port that it called.
+                /// The port that the client requested.
                 pub port: u16,
-                /// Such as `/socket/websocket`.
+                /// The path, such as `/socket/websocket`.
                 pub path: _rt::String,
-                /// What stands behind the question mark, undecoded.
+                /// The part after the question mark, not decoded.
                 pub query: _rt::String,
             }
             impl ::core::fmt::Debug for Location {
@@ -52,10 +52,10 @@ pub mod bennu {
                         .finish()
                 }
             }
-            /// Where a request comes from.
+            /// The address that a request comes from.
             #[derive(Clone, PartialEq)]
             pub struct Address {
-                /// Such as `192.0.2.7` or `2001:db8::7`. Behind a proxy it is the proxy's.
+                /// An IP address, such as `192.0.2.7` or `2001:db8::7`. Behind a proxy it is the proxy's address.
                 pub ip: _rt::String,
                 /// The port.
                 pub port: u16,
@@ -72,7 +72,7 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// The path of the mount at which the client knocks, such as `/socket`.
+            /// Returns the path of the mount that the client connects to, such as `/socket`.
             #[allow(async_fn_in_trait)]
             pub fn mount() -> _rt::String {
                 unsafe {
@@ -110,7 +110,7 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// `websocket` or `longpoll`.
+            /// Returns `websocket` or `longpoll`.
             #[allow(async_fn_in_trait)]
             pub fn transport() -> _rt::String {
                 unsafe {
@@ -148,7 +148,7 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// The parameters of the request, a JSON object. Parameters such as `a[b]=c` nest.
+            /// Returns the parameters of the request as a JSON object. Parameters such as `a[b]=c` are nested.
             #[allow(async_fn_in_trait)]
             pub fn params() -> _rt::String {
                 unsafe {
@@ -186,7 +186,7 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// All headers of the request, names in lower case, in the order sent.
+            /// Returns all headers of the request in the order sent. The names are in lower case.
             #[allow(async_fn_in_trait)]
             pub fn headers() -> _rt::Vec<(_rt::String, _rt::String)> {
                 unsafe {
@@ -252,7 +252,7 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Where the request comes from.
+            /// Returns the address that the request comes from.
             #[allow(async_fn_in_trait)]
             pub fn peer() -> Address {
                 unsafe {
@@ -296,7 +296,7 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// What it asks for.
+            /// Returns the address that the client requested.
             #[allow(async_fn_in_trait)]
             pub fn uri() -> Location {
                 unsafe {
@@ -367,7 +367,8 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// The token that phoenix.js sends apart from the parameters (`authToken`), where the mount takes one.
+            /// Returns the token that phoenix.js sends separately from the parameters (`authToken`), if the mount accepts one
+            /// (`auth_token` in its configuration).
             #[allow(async_fn_in_trait)]
             pub fn auth_token() -> ::core::option::Option<_rt::String> {
                 unsafe {
@@ -428,22 +429,23 @@ pub mod bennu {
 pub mod exports {
     pub mod bennu {
         pub mod channel {
-            /// What a gatekeeper exports: the decision who may connect. The host asks it once for each connection, before there is a
-            /// socket. A fault refuses the request with the status 500.
+            /// What a gatekeeper exports: the decision about a connection. The host calls it once for each connection, before the
+            /// socket exists. A fault refuses the request with the HTTP status 500.
             #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
             pub mod connect {
                 #[used]
                 #[doc(hidden)]
                 static __FORCE_SECTION_REF: fn() = super::super::super::super::__link_custom_section_describing_imports;
                 use super::super::super::super::_rt;
-                /// Who a socket is, for as long as it is connected.
+                /// The identity of a socket. It doesn't change while the socket is connected.
                 #[derive(Clone, PartialEq)]
                 pub struct Identity {
-                    /// The id by which it can be disconnected, such as `user_socket:42`. Several sockets may share one. At most 255 bytes.
+                    /// The id by which the socket can be disconnected, such as `user_socket:42`, of at most 255 bytes. Several
+                    /// sockets may have the same id.
                     pub socket_id: ::core::option::Option<_rt::String>,
-                    /// The user, for channels to read. At most 255 bytes.
+                    /// The user's name, which channels can read, of at most 255 bytes.
                     pub user: ::core::option::Option<_rt::String>,
-                    /// What else channels may read of it: a JSON object of at most 16 KiB.
+                    /// More data that channels can read: a JSON object of at most 16 KiB.
                     pub claims: _rt::String,
                 }
                 impl ::core::fmt::Debug for Identity {
@@ -458,12 +460,12 @@ pub mod exports {
                             .finish()
                     }
                 }
-                /// Why not.
+                /// The answer to a client that may not connect.
                 #[derive(Clone, PartialEq)]
                 pub struct Refusal {
-                    /// An HTTP status, from 400 to 599. Phoenix's own is 403. Over long-poll the client is told 403 whatever stands here.
+                    /// An HTTP status from 400 to 599. Phoenix uses 403. Over long-poll, the client always gets 403.
                     pub status: u16,
-                    /// What the response carries, as text.
+                    /// The text in the body of the response.
                     pub body: _rt::String,
                 }
                 impl ::core::fmt::Debug for Refusal {
@@ -477,12 +479,12 @@ pub mod exports {
                             .finish()
                     }
                 }
-                /// The decision.
+                /// The decision about a connection.
                 #[derive(Clone, PartialEq)]
                 pub enum Verdict {
-                    /// The client is let in.
+                    /// The client may connect.
                     Granted(Identity),
-                    /// It is not.
+                    /// The client may not connect.
                     Refused(Refusal),
                 }
                 impl ::core::fmt::Debug for Verdict {
@@ -691,7 +693,7 @@ pub mod exports {
                     }
                 }
                 pub trait Guest {
-                    /// Decides about the request at hand, which `request` tells about.
+                    /// Decides about one connection request. `request` has the data of that request.
                     #[allow(async_fn_in_trait)]
                     fn connect() -> ::core::result::Result<Verdict, _rt::String>;
                 }

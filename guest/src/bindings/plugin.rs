@@ -8,26 +8,26 @@
 #[allow(dead_code, clippy::all)]
 pub mod bennu {
     pub mod channel {
-        /// What a plugin may read of its host. All of it is answered at once, and none of it is an effect.
+        /// What a plugin can read from its host. Each function returns at once, and none of them is an effect.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod host {
             #[used]
             #[doc(hidden)]
             static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
             use super::super::super::_rt;
-            /// How much a log line matters.
+            /// The level of a log line.
             #[repr(u8)]
             #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
             pub enum Level {
-                /// The finest: off by default.
+                /// The most detailed level. It is off by default.
                 Trace,
-                /// For those who look for a mistake: off by default.
+                /// For debugging. It is off by default.
                 Debug,
-                /// Worth knowing.
+                /// Normal information.
                 Info,
-                /// Something that should be looked at.
+                /// A problem that somebody should look at.
                 Warn,
-                /// Something that went wrong.
+                /// A failure.
                 Error,
             }
             impl ::core::fmt::Debug for Level {
@@ -61,7 +61,7 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Milliseconds since 1970-01-01 UTC.
+            /// Returns the current time in milliseconds since 1970-01-01 UTC.
             #[allow(async_fn_in_trait)]
             pub fn now() -> u64 {
                 unsafe {
@@ -80,8 +80,8 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// An id that no other call on this host gets: 20 characters of `0-9a-v` that sort in the order in which they were
-            /// drawn.
+            /// Returns an id that no other call on this host gets. It has 20 characters of `0-9a-v`. Ids sort in the order in
+            /// which they were created.
             #[allow(async_fn_in_trait)]
             pub fn unique_id() -> _rt::String {
                 unsafe {
@@ -119,7 +119,7 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// A random number, from the operating system's generator.
+            /// Returns a random number from the operating system's generator.
             #[allow(async_fn_in_trait)]
             pub fn random() -> u64 {
                 unsafe {
@@ -138,8 +138,8 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// This plugin's configuration, a JSON object: what stands under `plugins.NAME.config` in the host's configuration
-            /// file; `{}` where nothing does.
+            /// Returns this plugin's configuration as a JSON object: the table `plugins.NAME.config` of the host's
+            /// configuration file, or `{}` if there is no such table.
             #[allow(async_fn_in_trait)]
             pub fn configuration() -> _rt::String {
                 unsafe {
@@ -177,8 +177,8 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Writes a line to the host's log, with the plugin, its generation and the topic beside it. Past 8 KiB it is cut.
-            /// A call that writes more than 256 lines is a fault (`oversize`).
+            /// Writes a line to the host's log, with the plugin's name, its generation and the topic. A line is cut at 8 KiB.
+            /// More than 256 lines in one call (`log_lines_per_call`) are a fault of the kind `oversize`.
             #[allow(async_fn_in_trait)]
             pub fn log(level: Level, message: &str) -> () {
                 unsafe {
@@ -199,8 +199,9 @@ pub mod bennu {
                 }
             }
         }
-        /// What a plugin may read of the member whose callback runs. In `describe`, `handle-out`, `handle-message`, `handle-tick`,
-        /// `handle-seat` and `upgrade`, which have no member, asking is a fault.
+        /// What a plugin can read about the member whose callback runs. In a callback without a member, each of these functions
+        /// is a fault. Those callbacks are `describe`, `handle-out`, `handle-message`, `handle-tick`, `handle-seat` and
+        /// `upgrade`.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod member {
             #[used]
@@ -208,7 +209,7 @@ pub mod bennu {
             static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
             use super::super::super::_rt;
             #[allow(unused_unsafe, clippy::all)]
-            /// The id of the member's socket, such as `user_socket:42`, if it has one.
+            /// Returns the id of the member's socket, such as `user_socket:42`, if it has one.
             #[allow(async_fn_in_trait)]
             pub fn socket_id() -> ::core::option::Option<_rt::String> {
                 unsafe {
@@ -262,7 +263,8 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// The ref of the member's join as the client sent it, in JSON (`"1"` with its quotes); `null` where it sent none.
+            /// Returns the ref of the client's join message as JSON, such as `"1"` with its quotes, or `null` if the client
+            /// sent none.
             #[allow(async_fn_in_trait)]
             pub fn join_ref() -> _rt::String {
                 unsafe {
@@ -300,7 +302,7 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// The user that was granted when the socket connected, if any.
+            /// Returns the user that a token or a gatekeeper gave when the socket connected, if there is one.
             #[allow(async_fn_in_trait)]
             pub fn user() -> ::core::option::Option<_rt::String> {
                 unsafe {
@@ -354,7 +356,8 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// What else was granted: the claims of a token, or what a gatekeeper gave. A JSON object, `{}` where there is nothing.
+            /// Returns the claims that a token or a gatekeeper gave when the socket connected: a JSON object, `{}` if there are
+            /// none.
             #[allow(async_fn_in_trait)]
             pub fn claims() -> _rt::String {
                 unsafe {
@@ -392,7 +395,7 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// How the socket is connected: `websocket` or `longpoll`.
+            /// Returns the socket's transport: `websocket` or `longpoll`.
             #[allow(async_fn_in_trait)]
             pub fn transport() -> _rt::String {
                 unsafe {
@@ -430,7 +433,8 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// The parameters that the client connected with, a JSON object. Parameters such as `a[b]=c` nest.
+            /// Returns the parameters of the client's connection request as a JSON object. Parameters such as `a[b]=c` are
+            /// nested.
             #[allow(async_fn_in_trait)]
             pub fn connect_params() -> _rt::String {
                 unsafe {
@@ -468,7 +472,7 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// The request headers that start with `x-`, names in lower case, in the order sent.
+            /// Returns the request headers that start with `x-`, in the order sent. The names are in lower case.
             #[allow(async_fn_in_trait)]
             pub fn x_headers() -> _rt::Vec<(_rt::String, _rt::String)> {
                 unsafe {
@@ -534,19 +538,19 @@ pub mod bennu {
                 }
             }
         }
-        /// The nouns of the contract.
+        /// The types of the contract.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod types {
             #[used]
             #[doc(hidden)]
             static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
             use super::super::super::_rt;
-            /// What a message carries. Bennu hands it on as it came, and looks into it only to check that it may enter a frame.
+            /// The content of a message. The host passes it on unchanged. It only checks that the content is valid in a frame.
             #[derive(Clone, PartialEq)]
             pub enum Payload {
-                /// One JSON value in UTF-8. For pushes and broadcasts it must be an object; replies may be any value.
+                /// One JSON value in UTF-8. For pushes and broadcasts it must be an object. For replies it may be any value.
                 Json(_rt::String),
-                /// Raw bytes, which travel in a binary frame.
+                /// Raw bytes, which are sent in a binary frame.
                 Binary(_rt::Vec<u8>),
             }
             impl ::core::fmt::Debug for Payload {
@@ -564,12 +568,12 @@ pub mod bennu {
                     }
                 }
             }
-            /// An option by name, so that options can be added without a new version of this package.
+            /// A named option. So options can be added without a new version of this package.
             #[derive(Clone, PartialEq)]
             pub struct Setting {
-                /// Its name, such as `turns`. A host refuses a name that it doesn't know.
+                /// The name, such as `turns`. A host refuses an unknown name.
                 pub name: _rt::String,
-                /// Its value as text, such as `topic`.
+                /// The value as text, such as `topic`.
                 pub value: _rt::String,
             }
             impl ::core::fmt::Debug for Setting {
@@ -586,28 +590,30 @@ pub mod bennu {
             /// One kind of topic that a plugin serves.
             #[derive(Clone, PartialEq)]
             pub struct Route {
-                /// A topic (`lobby`), or a prefix with a star at its end (`room:*`; what the star stands for may be empty). At
-                /// most 255 bytes. Exact topics come before prefixes and longer prefixes before shorter, across all plugins; the
-                /// same pattern in two plugins is refused.
+                /// A topic such as `lobby`, or a prefix with a star at its end such as `room:*`, of at most 255 bytes. The star
+                /// also matches an empty text. Across all plugins, an exact topic has priority over a prefix, and a longer
+                /// prefix over a shorter one. Two plugins can't have the same pattern: the second one is refused.
                 pub pattern: _rt::String,
-                /// The events that pass through `handle-out` on their way to each member. Naming one needs that export.
+                /// The events that `handle-out` decides about, for each member. If there are any, the plugin must export
+                /// `handle-out`.
                 pub intercepts: _rt::Vec<_rt::String>,
                 /// The version of the assigns that this build writes.
                 pub assigns_version: u32,
                 /// The version of the room that this build writes.
                 pub room_version: u32,
-                /// Options, none of which is required:
-                /// - `turns`: `member` (the default: each member's callbacks run one after another) or `topic` (those of all
-                ///   members of a topic do).
-                /// - `on-fault`: what a fault in `handle-in`, `handle-info` or `handle-out` leads to: `end` (the default: the member
-                ///   ends with `phx_error`, and its client joins again) or `keep` (it lives on with the state that it had, and a
-                ///   client that sent a message gets an `error` reply).
-                /// - `room`: `none` (the default), `memory` (the topic has shared state, kept by the host for as long as somebody is in
-                ///   it) or `durable` (it is stored besides, and there again after a restart of the host). A topic with a room has its
-                ///   turns one after another, whatever `turns` says.
-                /// - `linger-ms`: for how long a room outlives its last member, in milliseconds. Default 10000, at most a day.
-                /// - `tick-faults`: after so many faults of `handle-tick` in a row the topic's members end with `phx_error` and a room in
-                ///   memory is given up. Default 10; 0 never.
+                /// Options. None of them is required:
+                /// - `turns`: `member` or `topic`. With `member`, the default, the callbacks of each member run one after
+                ///   another. With `topic`, the callbacks of all members of a topic run one after another.
+                /// - `on-fault`: what happens after a fault in `handle-in`, `handle-info` or `handle-out`. With `end`, the
+                ///   default, the member ends with `phx_error`, and its client joins again. With `keep`, the member stays with
+                ///   the state from before the call, and a client that sent a message gets an `error` reply.
+                /// - `room`: `none` (the default), `memory` or `durable`. With `memory`, the topic has shared state, which the
+                ///   host keeps while the topic has members. A `durable` room is also stored, and survives a restart of the
+                ///   host. In a topic with a room, the callbacks of all members run one after another, whatever `turns` says.
+                /// - `linger-ms`: how long a room remains after its last member has ended, in milliseconds. The default is
+                ///   10000, and the maximum is a day.
+                /// - `tick-faults`: after this number of faults of `handle-tick` in a row, the topic's members end with
+                ///   `phx_error`, and a `memory` room ends. The default is 10. 0 means never.
                 pub options: _rt::Vec<Setting>,
             }
             impl ::core::fmt::Debug for Route {
@@ -624,16 +630,16 @@ pub mod bennu {
                         .finish()
                 }
             }
-            /// Where a callback stands: whose it is, and the state as it was last committed.
+            /// The member whose callback runs, with the state that was last committed.
             #[derive(Clone, PartialEq)]
             pub struct Membership {
-                /// The member's number, unique for as long as the host runs. It is the member's identity in fanout.
+                /// The member's number. No other member has it while the host runs.
                 pub id: u64,
                 /// The topic that the member joined.
                 pub topic: _rt::String,
-                /// The member's own state, as this plugin last gave it.
+                /// The member's own state, as this plugin last returned it.
                 pub assigns: _rt::Vec<u8>,
-                /// The topic's shared state; none where the route asks for no room, or nobody has written it yet.
+                /// The topic's shared state. It is none if the route has no room, or if no callback has written the room.
                 pub room: ::core::option::Option<_rt::Vec<u8>>,
             }
             impl ::core::fmt::Debug for Membership {
@@ -649,10 +655,10 @@ pub mod bennu {
                         .finish()
                 }
             }
-            /// An answer to the message that a client sent.
+            /// An answer to a client's message.
             #[derive(Clone, PartialEq)]
             pub struct Reply {
-                /// `ok` or `error` by convention; any other word of at most 255 bytes is passed on too.
+                /// `ok` or `error` by convention. Any other status of at most 255 bytes is passed on too.
                 pub status: _rt::String,
                 /// Any JSON value, or bytes.
                 pub payload: Payload,
@@ -668,10 +674,10 @@ pub mod bennu {
                         .finish()
                 }
             }
-            /// An orderly end of the membership, which the client sees as `phx_close`.
+            /// Ends the member normally. The client gets `phx_close`.
             #[derive(Clone, PartialEq)]
             pub struct Stop {
-                /// Why, for `terminate` and the log. It isn't shown to the client.
+                /// The reason, for `terminate` and the log. The client doesn't get it.
                 pub reason: _rt::String,
                 /// An answer that the client gets first.
                 pub reply: ::core::option::Option<Reply>,
@@ -687,12 +693,12 @@ pub mod bennu {
                         .finish()
                 }
             }
-            /// What follows from a callback.
+            /// The answer of a callback.
             #[derive(Clone, PartialEq)]
             pub enum Answer {
                 /// No answer.
                 None,
-                /// A reply to the message at hand. Given from `handle-info` it is refused: that message has nobody to answer.
+                /// A reply to the client's message. In `handle-info` this is a fault, because no client waits for a reply.
                 Reply(Reply),
                 /// The member ends.
                 Stop(Stop),
@@ -713,15 +719,15 @@ pub mod bennu {
                     }
                 }
             }
-            /// What a callback gives back.
+            /// The result of a callback.
             #[derive(Clone, PartialEq)]
             pub struct Outcome {
-                /// The member's new state, or none where it didn't change.
+                /// The member's new state, or none if it didn't change.
                 pub assigns: ::core::option::Option<_rt::Vec<u8>>,
-                /// The topic's new shared state, or none where it didn't change. Without bytes it is taken away, here and wherever else a
-                /// room is given back: the next callback finds it unwritten.
+                /// The topic's new shared state, or none if it didn't change. An empty list deletes the room, so that the next
+                /// callback gets none. This is true for every callback that returns a room.
                 pub room: ::core::option::Option<_rt::Vec<u8>>,
-                /// What the client is told.
+                /// The answer to the client.
                 pub answer: Answer,
             }
             impl ::core::fmt::Debug for Outcome {
@@ -736,14 +742,14 @@ pub mod bennu {
                         .finish()
                 }
             }
-            /// A member let in.
+            /// The result of a join that admits the member.
             #[derive(Clone, PartialEq)]
             pub struct Admitted {
-                /// Its first state.
+                /// The member's first state.
                 pub assigns: _rt::Vec<u8>,
-                /// The topic's new shared state, or none where it didn't change.
+                /// The topic's new shared state, or none if it didn't change.
                 pub room: ::core::option::Option<_rt::Vec<u8>>,
-                /// The response of the join's `ok` reply: any JSON value (`{}` by convention), or bytes.
+                /// The response in the `ok` reply to the join: any JSON value (`{}` by convention), or bytes.
                 pub response: Payload,
             }
             impl ::core::fmt::Debug for Admitted {
@@ -761,9 +767,9 @@ pub mod bennu {
             /// The decision about a join.
             #[derive(Clone, PartialEq)]
             pub enum Admission {
-                /// The member is in. Its effects follow the reply, so a join may push, broadcast and send to itself.
+                /// The client becomes a member. The effects follow the reply, so a join can push, broadcast and send to itself.
                 Admitted(Admitted),
-                /// The join is refused with this response. Nothing remains of it, effects included.
+                /// The join is refused with this response. Nothing else of the callback happens, including its effects.
                 Refused(Payload),
             }
             impl ::core::fmt::Debug for Admission {
@@ -784,18 +790,18 @@ pub mod bennu {
             /// A message for `handle-info`.
             #[derive(Clone, PartialEq)]
             pub struct Message {
-                /// Where it came from. Later hosts may name further sources: ignore those that you don't know.
-                /// - `self`: this member sent it to itself, now or by a timer
-                /// - `intercept`: an event of the topic that `handle-out` handed over
-                /// - `topic`: an event of a further topic that this member subscribed to
-                /// - `answer`: what another topic's `handle-message` replied to a `send`; the event is the one that was sent, and a
-                ///   JSON payload is `{"status": .., "response": ..}`
+                /// Where the message comes from. Later hosts may add sources, so ignore unknown ones.
+                /// - `self`: the member itself sent it, directly or with a timer.
+                /// - `intercept`: an event of the topic, for which `handle-out` decided `hand-over`.
+                /// - `topic`: an event of another topic that this member subscribed to.
+                /// - `answer`: the reply of another topic's `handle-message` to a `send`. The event is the one that was sent. A
+                ///   JSON payload is `{"status": .., "response": ..}`.
                 pub source: _rt::String,
-                /// The topic that it belongs to: the member's own, or the further or other one.
+                /// The topic of the message: the member's own topic, or the other topic.
                 pub topic: _rt::String,
-                /// Its event.
+                /// The event.
                 pub event: _rt::String,
-                /// Its payload.
+                /// The payload.
                 pub payload: Payload,
             }
             impl ::core::fmt::Debug for Message {
@@ -814,16 +820,18 @@ pub mod bennu {
             /// Why a member ended.
             #[derive(Clone, PartialEq)]
             pub struct Ending {
-                /// - `left`: the client left the topic
-                /// - `replaced`: the same client joined the topic again; said only in a topic with a room
-                /// - `closed`: its connection ended
-                /// - `stopped`: the plugin answered `stop`
-                /// - `shutdown`: the host is stopping
-                /// - `fault`: a callback failed
-                /// - `taken-back`: the build that took its state over was taken back; the state is again what it was before that build
+                /// The cause:
+                /// - `left`: the client left the topic.
+                /// - `replaced`: the same client joined the topic again. It only occurs in a topic with a room.
+                /// - `closed`: the client's connection ended.
+                /// - `stopped`: the plugin answered `stop`.
+                /// - `shutdown`: the host is stopping.
+                /// - `fault`: a callback failed.
+                /// - `taken-back`: the build that had upgraded the member's state, or the topic's room, was rolled back. The
+                ///   state is again as it was before the upgrade.
                 pub cause: _rt::String,
-                /// With `stopped` the reason given; with `fault` its kind (`trap`, `deadline`, `memory`, `oversize`, `overflow`,
-                /// `store`, `failed`); otherwise empty.
+                /// For `stopped`, the reason that the plugin gave. For `fault`, its kind: `trap`, `deadline`, `memory`,
+                /// `oversize`, `overflow`, `store` or `failed`. For any other cause, it is empty.
                 pub detail: _rt::String,
             }
             impl ::core::fmt::Debug for Ending {
@@ -838,13 +846,14 @@ pub mod bennu {
                 }
             }
         }
-        /// What a plugin may ask for. Each is recorded and carried out, in the order asked, once the callback has succeeded; the
-        /// callback's reply follows them (a join's reply comes before them). In `describe`, `handle-out` and `upgrade` asking is a
-        /// fault; in `handle-message`, `handle-tick` and `handle-seat`, which have no member, only `broadcast`, `publish`, `send`,
-        /// `disconnect`, `publish-state` and `tick` can be asked for.
+        /// The effects that a plugin can ask for. The host records each effect. After the callback has succeeded, it carries
+        /// them out in the order of the calls. The callback's reply follows them, but the reply of a join comes before them. In
+        /// `describe`, `handle-out` and `upgrade`, each effect is a fault. `handle-message`, `handle-tick` and `handle-seat`
+        /// have no member, so they only allow `broadcast`, `publish`, `send`, `disconnect`, `publish-state` and `tick`.
         ///
-        /// What can't be carried out is found when it is asked for: a payload of the wrong kind, an event of more than 255 bytes,
-        /// too many effects. It ends the callback with a fault.
+        /// The host checks an effect when the plugin asks for it. An invalid effect ends the callback with a fault: for
+        /// example, a payload of the wrong kind, an event of more than 255 bytes, or more than 1,024 effects
+        /// (`effects_per_call`).
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod socket {
             #[used]
@@ -902,7 +911,7 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Sends `event` to all members of the topic, this one included.
+            /// Sends `event` to all members of the topic, including this one.
             #[allow(async_fn_in_trait)]
             pub fn broadcast(event: &str, payload: &Payload) -> () {
                 unsafe {
@@ -950,7 +959,7 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Sends `event` to all members of the topic but this one.
+            /// Sends `event` to all members of the topic except this one.
             #[allow(async_fn_in_trait)]
             pub fn broadcast_from(event: &str, payload: &Payload) -> () {
                 unsafe {
@@ -998,9 +1007,9 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Sends `event` to all members of another topic. A topic that none of this plugin's routes match must be granted
-            /// in the host's configuration (`plugins.NAME.publish`), or it is a fault. `disconnect` on a socket's id closes that
-            /// socket, as in Phoenix.
+            /// Sends `event` to all members of another topic. The topic must match one of this plugin's routes, or be granted
+            /// in the host's configuration (`plugins.NAME.publish`); otherwise this is a fault. The event `disconnect`,
+            /// published to a socket's id, closes that socket, as in Phoenix.
             #[allow(async_fn_in_trait)]
             pub fn publish(topic: &str, event: &str, payload: &Payload) -> () {
                 unsafe {
@@ -1063,8 +1072,9 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Sends `event` to another topic's `handle-message`, whether anyone has joined that topic or not. Where it gives a
-            /// reply, the member that asked gets it in `handle-info`, with the source `answer`. Granted as for `publish`.
+            /// Sends `event` to another topic's `handle-message`. That topic doesn't need to have members. If `handle-message`
+            /// returns a reply, this member's `handle-info` gets it, with the source `answer`. The same topics as for `publish`
+            /// are allowed.
             #[allow(async_fn_in_trait)]
             pub fn send(topic: &str, event: &str, payload: &Payload) -> () {
                 unsafe {
@@ -1127,8 +1137,9 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// From now on this member's `handle-info` gets what is broadcast to another topic, with the source `topic`; twice is
-            /// once. A topic that none of this plugin's routes match must be granted (`plugins.NAME.read`). At most 64 a member.
+            /// Subscribes this member to another topic: its `handle-info` gets that topic's broadcasts, with the source
+            /// `topic`. A second call for the same topic has no effect. The topic must match one of this plugin's routes, or be
+            /// granted (`plugins.NAME.read`). A member subscribes to at most 64 topics (`subscriptions_per_member`).
             #[allow(async_fn_in_trait)]
             pub fn subscribe(topic: &str) -> () {
                 unsafe {
@@ -1149,7 +1160,7 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Ends what `subscribe` began.
+            /// Ends a subscription. If there is none, nothing happens.
             #[allow(async_fn_in_trait)]
             pub fn unsubscribe(topic: &str) -> () {
                 unsafe {
@@ -1170,8 +1181,8 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Closes every socket with this id, in a way that makes clients connect again: what its next connect is answered
-            /// decides whether it stays away. The member's own id is always granted, others as for `publish`.
+            /// Closes every socket with this id. Their clients then connect again, and are kept out only if their next
+            /// connection is refused. The member's own id is always allowed; other ids need a grant, as for `publish`.
             #[allow(async_fn_in_trait)]
             pub fn disconnect(socket_id: &str) -> () {
                 unsafe {
@@ -1192,8 +1203,8 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Answers an earlier message of this member, by the `reply-ref` that came with it. The same message may be answered
-            /// more than once.
+            /// Answers an earlier message of this member, identified by the `reply-ref` of that message. A message may be
+            /// answered more than once.
             #[allow(async_fn_in_trait)]
             pub fn reply(reply_ref: &str, reply: &Response) -> () {
                 unsafe {
@@ -1260,7 +1271,7 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Sends `event` to this member's own `handle-info`, behind what already waits for it.
+            /// Sends `event` to this member's own `handle-info`, after the messages that already wait in its queue.
             #[allow(async_fn_in_trait)]
             pub fn send_self(event: &str, payload: &Payload) -> () {
                 unsafe {
@@ -1308,8 +1319,9 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Sends `event` to this member's own `handle-info` after so many milliseconds (at least 10, and at most 16 timers a
-            /// member). Gives the timer's number. A timer ends with its member.
+            /// Starts a timer, and returns its number. When the timer fires, this member's own `handle-info` gets `event`. The
+            /// duration is at least 10 milliseconds (`timer_shortest_ms`). A member has at most 16 running timers
+            /// (`timers_per_member`). All timers of a member are cancelled when the member ends.
             #[allow(async_fn_in_trait)]
             pub fn send_after(milliseconds: u64, event: &str, payload: &Payload) -> u64 {
                 unsafe {
@@ -1367,10 +1379,12 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Publishes a state of the topic, a JSON object: a member gets all of it when it joins (`room_state`, `{"n", "state"}`), and
-            /// from then on what changed, found once for all (`room_diff`, `{"n", "patch"}`, a JSON merge patch by RFC 7396, in which null
-            /// stands for what is no more: a member of an object that is null counts as absent). One that reads too slowly to follow
-            /// misses changes, and gets all of it once it can. A topic without a room publishes none: there it is a fault.
+            /// Publishes a state of the topic, a JSON object. A member gets the whole state when it joins (`room_state`,
+            /// `{"n", "state"}`), and then only changes (`room_diff`, `{"n", "patch"}`). A patch is a JSON merge patch (RFC
+            /// 7396): null removes a field, so a null value inside an object counts as absent. If a patch isn't shorter than
+            /// the state, the members get the whole state. The host finds each change once for all members. A slow consumer
+            /// misses changes, and gets the whole state as soon as its outbox has room. In a topic without a room, this is a
+            /// fault.
             #[allow(async_fn_in_trait)]
             pub fn publish_state(state: &str) -> () {
                 unsafe {
@@ -1391,10 +1405,12 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// This member sits on a seat of its topic, and on no other. Who is told what becomes of it is `handle-seat`: that it is
-            /// taken; that its last member dropped, as by a lost connection or a fault, and not by leaving; that somebody took it again
-            /// within so many milliseconds (at most a day); or that it is gone. A name has at most 255 bytes, a user's for example; several
-            /// members may sit on one. A topic without a room has no seats: there it is a fault. They end with the host.
+            /// Puts this member on a seat of its topic. A member has one seat, so it gives up an earlier one. `handle-seat` is
+            /// told when the seat is taken, and when its last member drops, for example because of a lost connection or a
+            /// fault, but not by leaving. It is also told when a member takes the seat again within the grace period, or when
+            /// the seat is gone. `name` has at most 255 bytes, and is for example a user's name. Several members may share a
+            /// seat. `grace-ms` is in milliseconds, at most a day. In a topic without a room, this is a fault. Seats aren't
+            /// stored: they end with the host.
             #[allow(async_fn_in_trait)]
             pub fn take_seat(name: &str, grace_ms: u32) -> () {
                 unsafe {
@@ -1415,7 +1431,7 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// This member gives its seat up. Without one it is ignored.
+            /// Gives up this member's seat. If it has none, nothing happens.
             #[allow(async_fn_in_trait)]
             pub fn leave_seat() -> () {
                 unsafe {
@@ -1433,8 +1449,9 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Has the topic's `handle-tick` called every so many milliseconds (at least 10) from now on, instead of at the period set
-            /// before; 0 ends that. A topic without a room has no beat: there it is a fault. The beat ends with the room.
+            /// Sets the topic's tick period in milliseconds, at least 10 (`timer_shortest_ms`), and replaces the earlier
+            /// period. The host then calls `handle-tick` at this period. 0 ends the ticks. In a topic without a room, this is a
+            /// fault. The ticks end with the room.
             #[allow(async_fn_in_trait)]
             pub fn tick(milliseconds: u32) -> () {
                 unsafe {
@@ -1452,8 +1469,8 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Cancels a timer: once the callback has succeeded, its message isn't handled any more. A number that stands for no
-            /// timer is ignored.
+            /// Cancels a timer. After the callback has succeeded, the timer's message isn't handled any more. If there is no
+            /// timer with this number, nothing happens.
             #[allow(async_fn_in_trait)]
             pub fn cancel(timer: u64) -> () {
                 unsafe {
@@ -1471,11 +1488,12 @@ pub mod bennu {
                 }
             }
         }
-        /// Who is online: a list for each topic, kept by the host, in the shapes that phoenix.js's `Presence` reads.
+        /// Presence: the list of who is online in each topic. The host keeps the list, in the format that phoenix.js's
+        /// `Presence` reads.
         ///
-        /// A member has a presence under a key (a user's name, say) with a meta of its own. Several members may share a key: it then
-        /// has several metas. Whoever joins, changes or leaves is told to the whole topic as `presence_diff`; a member that ends, for
-        /// whatever reason, leaves.
+        /// A member is tracked under a key, for example a user's name, with a meta of its own. If several members have the same
+        /// key, that key has several metas. Each change is sent to the whole topic as `presence_diff`. When a member ends, for
+        /// whatever reason, its presences are removed.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod presence {
             #[used]
@@ -1483,8 +1501,8 @@ pub mod bennu {
             static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
             use super::super::super::_rt;
             #[allow(unused_unsafe, clippy::all)]
-            /// All presences of a topic, `{"KEY": {"metas": [..]}, ..}`, as they are now: what this callback asks for isn't in it.
-            /// For topics that are neither this plugin's nor granted (`plugins.NAME.read`) it is a fault.
+            /// Returns all presences of a topic, `{"KEY": {"metas": [..]}, ..}`. Effects of the running callback aren't in this
+            /// list yet. A topic that is neither this plugin's own nor granted (`plugins.NAME.read`) is a fault.
             #[allow(async_fn_in_trait)]
             pub fn list(topic: &str) -> _rt::String {
                 unsafe {
@@ -1525,7 +1543,8 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// One key's presences, `{"metas": [..]}`, if it has any. As for `list`.
+            /// Returns the presences of one key, `{"metas": [..]}`, or none if the key has no presence. The same topics as for
+            /// `list` are allowed.
             #[allow(async_fn_in_trait)]
             pub fn get(topic: &str, key: &str) -> ::core::option::Option<_rt::String> {
                 unsafe {
@@ -1597,8 +1616,9 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Effect: this member is online under `key` (at most 255 bytes), with `meta`, a JSON object of at most 4 KiB. A member
-            /// has at most 16 presences; a second one under the same key is a fault.
+            /// Effect: tracks this member under `key`, of at most 255 bytes, with `meta`, a JSON object of at most 4 KiB
+            /// (`presence_bytes`). A member has at most 16 presences (`presences_per_member`). A second presence under the same
+            /// key is a fault.
             #[allow(async_fn_in_trait)]
             pub fn track(key: &str, meta: &str) -> () {
                 unsafe {
@@ -1627,7 +1647,7 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Effect: puts another meta in place of the one under `key`. One that isn't tracked is a fault.
+            /// Effect: replaces the meta of this member under `key`. If the member isn't tracked under `key`, this is a fault.
             #[allow(async_fn_in_trait)]
             pub fn update(key: &str, meta: &str) -> () {
                 unsafe {
@@ -1656,7 +1676,7 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Effect: this member is online under `key` no more. One that isn't tracked is ignored.
+            /// Effect: ends the presence of this member under `key`. If there is none, nothing happens.
             #[allow(async_fn_in_trait)]
             pub fn untrack(key: &str) -> () {
                 unsafe {
@@ -1677,8 +1697,8 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Effect: pushes `presence_state`, all presences of the topic, to this member's client. Asked for before `track`, the
-            /// member's own presence follows as a `presence_diff`, as Phoenix has it.
+            /// Effect: pushes `presence_state`, with all presences of the topic, to this member's client. If this call comes
+            /// before `track`, the member's own presence follows as a `presence_diff`, as in Phoenix.
             #[allow(async_fn_in_trait)]
             pub fn push_state() -> () {
                 unsafe {
@@ -1696,20 +1716,20 @@ pub mod bennu {
                 }
             }
         }
-        /// What a plugin may read of topics: its own, those that it was granted in the host's configuration to read
-        /// (`plugins.NAME.read`), and no others: asking about another is a fault.
+        /// What a plugin can read about topics. A plugin may read its own topics, and topics that `plugins.NAME.read` in the
+        /// host's configuration grants. Any other topic is a fault of the kind `failed`.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod topics {
             #[used]
             #[doc(hidden)]
             static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
             use super::super::super::_rt;
-            /// A topic that somebody has joined.
+            /// A topic with at least one member.
             #[derive(Clone, PartialEq)]
             pub struct Topic {
-                /// Its name.
+                /// The topic's name.
                 pub name: _rt::String,
-                /// How many members it has.
+                /// The number of its members.
                 pub members: u32,
             }
             impl ::core::fmt::Debug for Topic {
@@ -1726,11 +1746,11 @@ pub mod bennu {
             /// A member of a topic.
             #[derive(Clone, PartialEq)]
             pub struct Person {
-                /// Its number.
+                /// The member's number.
                 pub member: u64,
-                /// Its user, if it has one.
+                /// The member's user, if there is one.
                 pub user: ::core::option::Option<_rt::String>,
-                /// The id of its socket, if it has one.
+                /// The id of the member's socket, if it has one.
                 pub socket_id: ::core::option::Option<_rt::String>,
             }
             impl ::core::fmt::Debug for Person {
@@ -1746,7 +1766,7 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// How many members a topic has.
+            /// Returns the number of a topic's members.
             #[allow(async_fn_in_trait)]
             pub fn count(topic: &str) -> u32 {
                 unsafe {
@@ -1768,7 +1788,7 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// The members of a topic, in no particular order, at most `limit` and never more than 1,000.
+            /// Returns up to `limit` members of a topic, at most 1,000, in no particular order.
             #[allow(async_fn_in_trait)]
             pub fn members(topic: &str, limit: u32) -> _rt::Vec<Person> {
                 unsafe {
@@ -1881,8 +1901,9 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// The topics that begin with `prefix` and come after `after`, by their bytes; at most `limit` and never more than
-            /// 1,000. Granted is what is granted for every topic with that prefix.
+            /// Returns the topics that begin with `prefix`, in the order of their bytes: up to `limit` of them, at most 1,000.
+            /// If `after` is given, the list begins after that topic. The plugin needs a route or a grant for every topic with
+            /// that prefix, such as `room:*` for the prefix `room:`.
             #[allow(async_fn_in_trait)]
             pub fn under(
                 prefix: &str,
@@ -1986,23 +2007,24 @@ pub mod bennu {
                 }
             }
         }
-        /// Signed tokens, as `Phoenix.Token` makes them: a Phoenix application that knows the same secret reads them, and the other
-        /// way round. The secret is the host's (`secret_key_base` of its configuration); a host without one faults.
+        /// Signed tokens in the format of `Phoenix.Token`. A Phoenix application with the same secret can verify them, and the
+        /// host can verify that application's tokens. The secret is `secret_key_base` of the host's configuration. If the host
+        /// has none, both functions are a fault.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod token {
             #[used]
             #[doc(hidden)]
             static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
             use super::super::super::_rt;
-            /// Why a token isn't taken.
+            /// Why a token isn't valid.
             #[repr(u8)]
             #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
             pub enum Problem {
-                /// There is none: it is empty.
+                /// The token is empty.
                 Missing,
-                /// It wasn't signed with this secret and salt, or it is damaged.
+                /// The token wasn't signed with this secret and salt, or it is damaged.
                 Invalid,
-                /// It is too old.
+                /// The token is too old.
                 Expired,
             }
             impl Problem {
@@ -2015,11 +2037,11 @@ pub mod bennu {
                 }
                 pub fn message(&self) -> &'static str {
                     match self {
-                        Problem::Missing => "There is none: it is empty.",
+                        Problem::Missing => "The token is empty.",
                         Problem::Invalid => {
-                            "It wasn't signed with this secret and salt, or it is damaged."
+                            "The token wasn't signed with this secret and salt, or it is damaged."
                         }
-                        Problem::Expired => "It is too old.",
+                        Problem::Expired => "The token is too old.",
                     }
                 }
             }
@@ -2059,7 +2081,8 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Signs a JSON value. It is good for `max-age` seconds, a day if none is given, unless who verifies it says otherwise.
+            /// Signs a JSON value, and returns the token. `max-age` is in seconds; the default is a day. The token stores its
+            /// maximum age, which applies unless `verify` gets another one.
             #[allow(async_fn_in_trait)]
             pub fn sign(
                 salt: &str,
@@ -2135,7 +2158,8 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// What was signed, as JSON. `max-age`, in seconds, goes over what the token says itself.
+            /// Returns the value that was signed, as JSON. `max-age`, in seconds, replaces the maximum age that the token
+            /// stores.
             #[allow(async_fn_in_trait)]
             pub fn verify(
                 salt: &str,
@@ -2235,20 +2259,20 @@ pub mod bennu {
                 }
             }
         }
-        /// Storage that outlives the host: keys in the order of their bytes, each plugin's its own. A plugin is known by its file's
-        /// name.
+        /// Storage that outlives the host: keys in the order of their bytes, each with a value. Each plugin has its own keys,
+        /// under the name of its file.
         ///
-        /// What a callback writes is stored in one transaction, before any of its effects is seen, and not at all if it fails. What it
-        /// reads includes what it has written itself. If another callback changes what it read before it is done, nothing of it
-        /// happens and it is run again, so it sees one state of the storage. In `describe` and `upgrade` asking is a fault, and
-        /// `handle-out` and a gatekeeper may only read.
+        /// All writes of a callback are stored in one transaction, before any of its effects is visible. If the callback fails,
+        /// nothing is stored. A callback reads its own writes. If another commit changes the reads of a callback before that
+        /// callback is committed, nothing of it happens, and the host retries it. So a callback sees one state of the store. In
+        /// `describe` and `upgrade`, each of these functions is a fault. `handle-out` and a gatekeeper can only read.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod store {
             #[used]
             #[doc(hidden)]
             static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
             use super::super::super::_rt;
-            /// A key, of 1 to 1,024 bytes, and its value, of at most 1 MiB.
+            /// A key of 1 to 1,024 bytes (`store_key_bytes`), with its value of at most 1 MiB (`store_value_bytes`).
             #[derive(Clone, PartialEq)]
             pub struct Entry {
                 /// The key.
@@ -2267,13 +2291,13 @@ pub mod bennu {
                         .finish()
                 }
             }
-            /// From where to where a scan goes.
+            /// The direction of a scan.
             #[repr(u8)]
             #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
             pub enum Order {
                 /// From the first key to the last.
                 Forward,
-                /// From the last to the first.
+                /// From the last key to the first.
                 Backward,
             }
             impl ::core::fmt::Debug for Order {
@@ -2301,7 +2325,7 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// A key's value, if it has one.
+            /// Returns a key's value, if the key exists.
             #[allow(async_fn_in_trait)]
             pub fn get(key: &[u8]) -> ::core::option::Option<_rt::Vec<u8>> {
                 unsafe {
@@ -2355,9 +2379,10 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// The entries from the key `start` (or the first there is) up to and without the key `end` (or to the last there is), at
-            /// most `limit`, in this order. A scan gives at most 1,000 entries, and ends early once they have 1 MiB: go on from the
-            /// last key that came.
+            /// Returns up to `limit` entries, in the given order. `start` is the first key of the range; without it, the range
+            /// begins with the first key in the store. `end` is the first key after the range; without it, the range ends with
+            /// the last key in the store. A scan returns at most 1,000 entries, and it ends early after 1 MiB of entries. To
+            /// read more, continue from the last returned key.
             #[allow(async_fn_in_trait)]
             pub fn scan(
                 start: ::core::option::Option<&[u8]>,
@@ -2481,7 +2506,7 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Effect: stores a value under a key, in place of the one that is there.
+            /// Effect: stores a value under a key, and replaces an existing value.
             #[allow(async_fn_in_trait)]
             pub fn put(key: &[u8], value: &[u8]) -> () {
                 unsafe {
@@ -2510,7 +2535,7 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Effect: removes a key. One that isn't there is ignored.
+            /// Effect: deletes a key. If the key doesn't exist, nothing happens.
             #[allow(async_fn_in_trait)]
             pub fn delete(key: &[u8]) -> () {
                 unsafe {
@@ -2538,7 +2563,7 @@ pub mod bennu {
 pub mod exports {
     pub mod bennu {
         pub mod channel {
-            /// An export that a plugin may have: a look at the events that its routes intercept, before each member gets them.
+            /// An optional export: decides about each event of a route's `intercepts` before a member gets it.
             #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
             pub mod handle_out {
                 #[used]
@@ -2546,12 +2571,12 @@ pub mod exports {
                 static __FORCE_SECTION_REF: fn() = super::super::super::super::__link_custom_section_describing_imports;
                 use super::super::super::super::_rt;
                 pub type Payload = super::super::super::super::bennu::channel::types::Payload;
-                /// A member that the event is about to reach.
+                /// A member that is about to get the event.
                 #[derive(Clone, PartialEq)]
                 pub struct Recipient {
                     /// The member's number.
                     pub member: u64,
-                    /// Its state as last committed.
+                    /// The member's state as it was last committed.
                     pub assigns: _rt::Vec<u8>,
                 }
                 impl ::core::fmt::Debug for Recipient {
@@ -2565,16 +2590,16 @@ pub mod exports {
                             .finish()
                     }
                 }
-                /// What becomes of the event for one recipient.
+                /// What happens to the event for one recipient.
                 #[derive(Clone, PartialEq)]
                 pub enum Decision {
-                    /// It gets the event as it is.
+                    /// The recipient gets the event unchanged.
                     Pass,
-                    /// It doesn't get the event.
+                    /// The recipient doesn't get the event.
                     Drop,
-                    /// It gets this payload under the same event. A JSON payload must be an object.
+                    /// The recipient gets this payload with the same event name. A JSON payload must be an object.
                     Replace(Payload),
-                    /// Its own `handle-info` gets the event, as a message with the source `intercept`.
+                    /// The recipient's own `handle-info` gets the event, as a message with the source `intercept`.
                     HandOver,
                 }
                 impl ::core::fmt::Debug for Decision {
@@ -2849,8 +2874,8 @@ pub mod exports {
                     }
                 }
                 pub trait Guest {
-                    /// One decision for each recipient, in their order. It reads: it changes no state, and asking for an effect is a
-                    /// fault. A topic's recipients may come in several calls.
+                    /// Returns one decision for each recipient, in the order of `recipients`. This callback only reads: it can't change
+                    /// state, and an effect is a fault. The host may split a topic's recipients into several calls.
                     #[allow(async_fn_in_trait)]
                     fn handle_out(
                         topic: _rt::String,
@@ -2891,8 +2916,8 @@ pub mod exports {
                         * ::core::mem::size_of::<*const u8>()],
                 );
             }
-            /// An export that a plugin may have: what is sent to a topic rather than broadcast, by the host's HTTP API, its command line,
-            /// or another plugin's `socket.send`. It runs whether anyone has joined the topic or not.
+            /// An optional export: handles messages that are sent to a topic and not broadcast to its members. They come from the
+            /// host's HTTP API, its command line, or a plugin's `socket.send`. The topic doesn't need to have members.
             #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
             pub mod handle_message {
                 #[used]
@@ -2901,12 +2926,12 @@ pub mod exports {
                 use super::super::super::super::_rt;
                 pub type Payload = super::super::super::super::bennu::channel::types::Payload;
                 pub type Reply = super::super::super::super::bennu::channel::types::Reply;
-                /// What it gives back.
+                /// The result of the callback.
                 #[derive(Clone, PartialEq)]
                 pub struct Outcome {
-                    /// The topic's new shared state, or none where it didn't change.
+                    /// The topic's new shared state, or none if it didn't change.
                     pub room: ::core::option::Option<_rt::Vec<u8>>,
-                    /// An answer to who sent it.
+                    /// The answer to the sender, if there is one.
                     pub reply: ::core::option::Option<Reply>,
                 }
                 impl ::core::fmt::Debug for Outcome {
@@ -3181,8 +3206,8 @@ pub mod exports {
                     }
                 }
                 pub trait Guest {
-                    /// Something was sent to `topic`. There is no member: the effects that can be asked for are those that need none.
-                    /// Messages of one topic are handled one after another.
+                    /// A message was sent to `topic`. There is no member, so only effects that need no member are allowed (see
+                    /// `socket`). Messages to one topic are handled one after another.
                     #[allow(async_fn_in_trait)]
                     fn handle_message(
                         topic: _rt::String,
@@ -3223,24 +3248,25 @@ pub mod exports {
                         * ::core::mem::size_of::<*const u8>()],
                 );
             }
-            /// An export that a plugin may have: the beat of a topic with a room, begun by `socket.tick`.
+            /// An optional export: handles the ticks of a topic with a room. `socket.tick` starts them.
             #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
             pub mod handle_tick {
                 #[used]
                 #[doc(hidden)]
                 static __FORCE_SECTION_REF: fn() = super::super::super::super::__link_custom_section_describing_imports;
                 use super::super::super::super::_rt;
-                /// A beat.
+                /// One tick.
                 #[repr(C)]
                 #[derive(Clone, Copy, PartialEq)]
                 pub struct Tick {
-                    /// Its number, counted from 1 since `socket.tick` set the period. Beats that were left out are counted too, so the
+                    /// The tick's number, counted from 1 since `socket.tick` set the period. Skipped ticks are counted too. So the
                     /// number times the period is the time that has passed.
                     pub number: u64,
-                    /// How many beats were left out since the last one that was handled, because the topic was still busy. They don't pile
-                    /// up: whoever moves a world makes this one longer.
+                    /// The number of ticks that were skipped since the last handled tick, because the topic was busy or the host
+                    /// was under backpressure. Skipped ticks are never made up, so a plugin that moves a world moves it by `missed`
+                    /// + 1 periods.
                     pub missed: u32,
-                    /// The period, in milliseconds.
+                    /// The period in milliseconds.
                     pub period_ms: u32,
                 }
                 impl ::core::fmt::Debug for Tick {
@@ -3381,8 +3407,9 @@ pub mod exports {
                     }
                 }
                 pub trait Guest {
-                    /// The topic's beat. There is no member, as in `handle-message`. Gives the topic's new shared state, or none where it didn't
-                    /// change. A fault costs this beat; the route's `tick-faults` says how many in a row end the topic.
+                    /// The topic's tick timer has fired. There is no member, as in `handle-message`. Returns the topic's new shared
+                    /// state, or none if the state didn't change. After a fault this tick has no effect. The route's option
+                    /// `tick-faults` says how many faults in a row end the topic.
                     #[allow(async_fn_in_trait)]
                     fn handle_tick(
                         topic: _rt::String,
@@ -3424,24 +3451,25 @@ pub mod exports {
                         * ::core::mem::size_of::<*const u8>()],
                 );
             }
-            /// An export that a plugin may have: what becomes of the seats of a topic with a room, which members take by `socket.take-seat`.
+            /// An optional export: is told each change of a seat. Members of a topic with a room take seats with
+            /// `socket.take-seat`.
             #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
             pub mod handle_seat {
                 #[used]
                 #[doc(hidden)]
                 static __FORCE_SECTION_REF: fn() = super::super::super::super::__link_custom_section_describing_imports;
                 use super::super::super::super::_rt;
-                /// What has become of a seat.
+                /// How a seat has changed.
                 #[repr(u8)]
                 #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
                 pub enum Change {
-                    /// A member took it.
+                    /// A member took the seat, which was free.
                     Taken,
-                    /// The last member on it dropped without leaving, and it is kept for its grace period.
+                    /// The last member on the seat ended without leaving. The host keeps the seat for its grace period.
                     Dropped,
-                    /// A member took it while it was kept.
+                    /// A member took the seat during its grace period.
                     Returned,
-                    /// It was given up, or nobody came back in time.
+                    /// The seat was given up, or its grace period has ended.
                     Gone,
                 }
                 impl ::core::fmt::Debug for Change {
@@ -3603,8 +3631,9 @@ pub mod exports {
                     }
                 }
                 pub trait Guest {
-                    /// A seat has changed. There is no member, as in `handle-message`. Gives the topic's new shared state, or none where it
-                    /// didn't change. It comes after the callback that led to it, and a fault costs this change.
+                    /// A seat has changed. There is no member, as in `handle-message`. Returns the topic's new shared state, or none if
+                    /// the state didn't change. The call comes after the callback that caused the change. A fault loses this one call;
+                    /// the seat itself stays as it is.
                     #[allow(async_fn_in_trait)]
                     fn handle_seat(
                         topic: _rt::String,
@@ -3647,20 +3676,20 @@ pub mod exports {
                         * ::core::mem::size_of::<*const u8>()],
                 );
             }
-            /// An export that a plugin may have: takes over state that another version of it wrote.
+            /// An optional export: upgrades a state that another version of the plugin wrote.
             #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
             pub mod upgrade {
                 #[used]
                 #[doc(hidden)]
                 static __FORCE_SECTION_REF: fn() = super::super::super::super::__link_custom_section_describing_imports;
                 use super::super::super::super::_rt;
-                /// What a state is of.
+                /// The kind of a state.
                 #[repr(u8)]
                 #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
                 pub enum Part {
-                    /// A member.
+                    /// A member's state.
                     Assigns,
-                    /// A topic.
+                    /// A topic's shared state.
                     Room,
                 }
                 impl ::core::fmt::Debug for Part {
@@ -3779,10 +3808,11 @@ pub mod exports {
                     }
                 }
                 pub trait Guest {
-                    /// A state whose version isn't the one that the route's description names, older or newer, is about to be given to a
-                    /// callback. Gives it as this build writes it; the callback gets that, and it is committed with the callback's outcome. An
-                    /// error refuses it: the callback isn't run, which is a fault. It reads, as `handle-out` does. A plugin without this export
-                    /// is handed such a state as it is.
+                    /// A callback is about to get a state whose `version`, older or newer, differs from the version in the route's
+                    /// description. Returns the state in this build's encoding. The callback gets that state, and it is committed
+                    /// together with the callback's outcome. An error refuses the state: the callback isn't run, which is a fault. This
+                    /// callback only reads: it can't have effects, and it can't use the store. A plugin without this export gets the
+                    /// state unchanged.
                     #[allow(async_fn_in_trait)]
                     fn upgrade(
                         topic: _rt::String,
@@ -3820,11 +3850,11 @@ pub mod exports {
                         * ::core::mem::size_of::<*const u8>()],
                 );
             }
-            /// What a plugin exports: the meaning of its channels.
+            /// The exports that every plugin has: the callbacks of its channels.
             ///
-            /// Every callback may fail with a text for the log. That is a fault, as a trap is: nothing of the callback is done, and
-            /// the member ends with `phx_error`, so that its client joins again. A client's mistake isn't a failure: answer it with
-            /// an `error` reply.
+            /// A callback can return an error with a text for the log. That is a fault, and so is a trap. After a fault, no effect
+            /// or state change of the callback is carried out, and the member ends with `phx_error`, so that its client joins
+            /// again. A client's mistake isn't a fault: answer it with an `error` reply.
             #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
             pub mod channel {
                 #[used]
@@ -5499,12 +5529,12 @@ pub mod exports {
                     }
                 }
                 pub trait Guest {
-                    /// The topics that this plugin serves. Called once for each load, without a member and without effects; it must
-                    /// give the same answer each time.
+                    /// Returns the topics that this plugin serves. The host calls it once for each load, without a member. It must
+                    /// return the same list each time. It can't have effects.
                     #[allow(async_fn_in_trait)]
                     fn describe() -> _rt::Vec<Route>;
-                    /// A client asks to join `topic`. `member` is the number it will have if it is let in, `params` what the client sent
-                    /// along, `room` the topic's shared state.
+                    /// A client asks to join `topic`. `member` is the number that the member gets if it is admitted. `params` is the
+                    /// payload of the client's join. `room` is the topic's shared state, or none if no callback has written it.
                     #[allow(async_fn_in_trait)]
                     fn join(
                         member: u64,
@@ -5512,8 +5542,8 @@ pub mod exports {
                         params: Payload,
                         room: ::core::option::Option<_rt::Vec<u8>>,
                     ) -> ::core::result::Result<Admission, _rt::String>;
-                    /// The client of `member` sent `event`. `reply-ref` stands for that message in a later reply (`socket.reply`); it is
-                    /// none where the client sent no ref, and then no later reply is possible.
+                    /// The client of `member` sent `event`. `reply-ref` identifies this message for a later reply (`socket.reply`). It
+                    /// is none if the client sent no ref. Then no later reply is possible.
                     #[allow(async_fn_in_trait)]
                     fn handle_in(
                         member: Membership,
@@ -5521,15 +5551,16 @@ pub mod exports {
                         payload: Payload,
                         reply_ref: ::core::option::Option<_rt::String>,
                     ) -> ::core::result::Result<Outcome, _rt::String>;
-                    /// A message that no client sent. An answer of `reply` is a fault here.
+                    /// A message arrived that no client sent. The answer `reply` is a fault here, because no client waits for it.
                     #[allow(async_fn_in_trait)]
                     fn handle_info(
                         member: Membership,
                         message: Message,
                     ) -> ::core::result::Result<Outcome, _rt::String>;
-                    /// The member has ended; its effects are still carried out. Gives the topic's new shared state, or none where it
-                    /// didn't change. Not called when the client joins the same topic again over a living membership, unless the route
-                    /// has a room; nor when no plugin serves the topic any more.
+                    /// The member has ended. Returns the topic's new shared state, or none if the state didn't change. Pushes,
+                    /// broadcasts and messages to topics are still carried out. Effects on the member itself, such as timers, presences
+                    /// and seats, are ignored. The host skips this call in two cases: the client joins the same topic again while it is
+                    /// joined, and the route has no room; or no plugin serves the topic any more.
                     #[allow(async_fn_in_trait)]
                     fn terminate(
                         member: Membership,

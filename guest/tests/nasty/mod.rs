@@ -1,12 +1,12 @@
-//! Texts that readers of JSON disagree about, each with what it is. The host's tests and the test kit's use the same table, so
-//! that both refuse the same.
+//! JSON texts that parsers disagree about, each with the expected result. The tests of the host and of the test kit use
+//! the same table, so that both refuse the same texts.
 
-/// How far a text is JSON.
+/// How far a text is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Degree {
-    /// It isn't: no reader takes it.
+    /// Invalid: every parser refuses the text.
     Broken,
-    /// It follows the grammar, and `JSON.parse` takes it, but `serde_json` can't read it: the host only passes it on.
+    /// Valid by the grammar and for `JSON.parse`, but `serde_json` can't read it. The host only passes it on.
     Passed,
     /// The host can read it.
     Readable,
@@ -69,7 +69,8 @@ const VALUES: [(&str, Degree); 52] = [
     ("{\"phx_ref\":\"mine\",\"phx_ref_prev\":1}", Readable),
 ];
 
-/// The texts: objects with one of the values above, objects as deep as may be and deeper, and what is no object.
+/// Returns the texts: objects with one of the values above, objects of the greatest allowed depth and deeper ones, and
+/// texts that aren't one object.
 pub(crate) fn texts() -> Vec<(String, Degree)> {
     let deep = |levels: usize| format!("{{\"v\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
     let mut texts: Vec<_> = VALUES.iter().map(|(value, degree)| (format!("{{\"v\":{value}}}"), *degree)).collect();

@@ -48,7 +48,7 @@ async fn what_is_stored_is_there_after_a_restart() -> Result<()> {
         alice < ok {"entry": …}
         bob   < moved …
         bob   > transfer {"from": "a", "to": "b", "n": 4}
-        bob   < error {"reason": "there isn't so much"}
+        bob   < error {"reason": "the balance is too low"}
         "#,
     )
     .await?;

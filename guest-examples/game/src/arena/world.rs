@@ -1,22 +1,23 @@
-//! The world: runners, and lights that they catch. Pure: time and chance are given to it.
+//! The world: runners, and lights that they catch. It is pure: time and random numbers are parameters.
 
 use std::collections::BTreeMap;
 
 use bennu_guest::prelude::*;
 
-/// How far one runs in a second. Change it in the middle of a round: everybody goes on from where they are.
+/// The distance that a runner covers in a second. You can change it during a round: everybody continues from their
+/// position.
 const SPEED: f32 = 340.0;
 
-/// How wide and how high the world is.
+/// The width and height of the world.
 const SIZE: [f32; 2] = [1600.0, 900.0];
 
-/// So near a runner's middle comes to the edge.
+/// The smallest distance between a runner's center and the edge.
 const RADIUS: f32 = 34.0;
 
-/// So near it catches a light.
+/// The distance at which a runner catches a light.
 const REACH: f32 = 56.0;
 
-/// So many lights there are at once.
+/// The number of lights at one time.
 const LIGHTS: usize = 7;
 
 #[derive(Default, Serialize, Deserialize)]
@@ -29,12 +30,12 @@ pub(crate) struct World {
 #[derive(Serialize, Deserialize)]
 struct Runner {
     at: [f32; 2],
-    /// Where to, at most 1 long.
+    /// The direction, of a length of at most 1.
     way: [f32; 2],
 }
 
 impl World {
-    /// A runner comes in, at its own place around the middle.
+    /// Adds a runner at its own place around the middle.
     pub(crate) fn enter(&mut self, seat: u8) {
         let (sin, cos) = (f32::from(seat) * std::f32::consts::FRAC_PI_4).sin_cos();
         let at = [SIZE[0] / 2.0 - 300.0 * cos, SIZE[1] / 2.0 - 300.0 * sin];
@@ -45,18 +46,18 @@ impl World {
         self.runners.remove(&seat);
     }
 
-    /// All begin anew.
+    /// Puts all runners back to their first places, and removes the lights.
     pub(crate) fn restart(&mut self) {
         let runners = std::mem::take(&mut self.runners);
         self.lights.clear();
         for (seat, runner) in runners {
             self.enter(seat);
-            // Who holds a key down needn't press it again.
+            // A player that holds a key down does not have to press it again.
             self.turn(seat, runner.way);
         }
     }
 
-    /// A runner goes another way from now on. However far it points, nobody runs faster than the others.
+    /// Changes a runner's direction. A longer vector doesn't make the runner faster.
     pub(crate) fn turn(&mut self, seat: u8, [x, y]: [f32; 2]) {
         let length = x.hypot(y).max(1.0);
         let way = [x / length, y / length];
@@ -67,7 +68,7 @@ impl World {
         }
     }
 
-    /// So many seconds pass. Gives who has caught a light, each as often as it has.
+    /// Lets some seconds pass. Returns the seats that have caught a light, once for each light.
     pub(crate) fn step(&mut self, seconds: f32, mut random: impl FnMut() -> u64) -> Vec<u8> {
         let mut caught = Vec::new();
         for (&seat, runner) in &mut self.runners {
@@ -91,12 +92,13 @@ impl World {
         caught
     }
 
-    /// Where a runner is, to the whole number: nobody sees less than that, and it costs bytes for each of them.
+    /// Returns a runner's position, rounded to whole numbers: nobody sees a smaller difference, and its digits would be
+    /// sent to each member.
     pub(crate) fn place(&self, seat: u8) -> Option<[i32; 2]> {
         self.runners.get(&seat).map(|runner| whole(runner.at))
     }
 
-    /// The lights, each by its number: one that is caught takes a few bytes to tell.
+    /// Returns the lights by their numbers. So the change for a caught light has only a few bytes.
     pub(crate) fn lights(&self) -> Value {
         Value::Object(self.lights.iter().map(|(number, at)| (number.to_string(), json!(whole(*at)))).collect())
     }
@@ -117,13 +119,13 @@ mod tests {
         world
     }
 
-    /// Nothing lies where they run.
+    /// A random number that puts all lights into a corner, away from the runners' first places.
     fn far() -> u64 {
         0
     }
 
     #[test]
-    fn a_runner_goes_its_way_at_one_speed_and_no_further_than_the_edge() {
+    fn a_runner_has_one_speed_and_stops_at_the_edge() {
         let mut world = world();
         assert_eq!((world.place(0), world.place(4)), (Some([500, 450]), Some([1100, 450])));
         world.turn(0, [3.0, 4.0]);
@@ -138,19 +140,19 @@ mod tests {
     }
 
     #[test]
-    fn lights_are_caught_once_and_others_come() {
+    fn a_light_is_caught_once_and_replaced() {
         let mut world = world();
         assert!(world.step(0.05, far).is_empty());
         assert_eq!(world.lights().as_object().unwrap().len(), LIGHTS);
         world.turn(0, [-1.0, -1.0]);
         let caught = world.step(60.0, || 999);
-        assert_eq!(caught, vec![0; LIGHTS], "all of them lay in the corner");
+        assert_eq!(caught, vec![0; LIGHTS], "all of them were in the corner");
         assert_eq!(world.lights().as_object().unwrap().keys().next().unwrap(), "10");
         assert!(world.step(0.05, far).is_empty());
     }
 
     #[test]
-    fn who_holds_a_key_down_runs_on_after_a_restart() {
+    fn a_runner_keeps_its_direction_after_a_restart() {
         let mut world = world();
         world.turn(0, [1.0, 0.0]);
         world.step(1.0, far);
@@ -160,6 +162,6 @@ mod tests {
         assert_eq!(world.place(0), Some([670, 450]));
         world.turn(0, [f32::INFINITY, 0.0]);
         world.step(0.5, far);
-        assert_eq!(world.place(0), Some([840, 450]), "what can't be a way is none");
+        assert_eq!(world.place(0), Some([840, 450]), "an invalid direction is ignored");
     }
 }

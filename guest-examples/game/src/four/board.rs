@@ -1,33 +1,38 @@
-//! The board: seven columns, six high, into which two sides drop discs. Pure rules.
+//! The board: seven columns of six rows, into which two players drop discs. It only has the rules.
 
 use bennu_guest::prelude::*;
 
-/// So many in a row win. Change it in the middle of a match: what lies on the board stays, and the next disc is judged anew.
+/// The number of discs in a row that wins. You can change it during a match: the board stays, and the next disc is
+/// judged by the new rule.
 pub(crate) const RUN: usize = if cfg!(feature = "second") { 3 } else { 4 };
 
 const COLUMNS: usize = 7;
 const ROWS: usize = 6;
 
-/// A column and a row, from the bottom left.
+/// A column and a row, counted from the bottom left.
 pub(crate) type Cell = [usize; 2];
 
-/// What a disc has led to.
+/// The result of a dropped disc.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Dropped {
-    /// The other side is next.
+    /// The match continues with the other player.
     Next,
-    /// A row, with all its discs.
+    /// The player has won with this row.
     Won(Vec<Cell>),
-    /// There is no room left.
+    /// The board is full.
     Full,
 }
 
-/// The discs of each column from the bottom, each as its side.
+/// The discs of each column from the bottom. Each disc is the number of its player.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Board([Vec<u8>; COLUMNS]);
 
 impl Board {
-    /// A side drops a disc.
+    /// Drops a disc of a player.
+    ///
+    /// # Errors
+    ///
+    /// The reason why this column isn't possible.
     pub(crate) fn drop(&mut self, column: usize, side: u8) -> Result<Dropped, &'static str> {
         let discs = self.0.get_mut(column).ok_or("there is no such column")?;
         if discs.len() == ROWS {
@@ -42,14 +47,14 @@ impl Board {
         })
     }
 
-    /// Each column as a text of its sides: what a move changes is short.
+    /// Returns each column as a text of player numbers. So the change for a move is short.
     pub(crate) fn shown(&self) -> Value {
         let text = |discs: &Vec<u8>| discs.iter().map(u8::to_string).collect::<String>();
         let columns = self.0.iter().enumerate().map(|(column, discs)| (column.to_string(), text(discs).into()));
         Value::Object(columns.collect())
     }
 
-    /// The row that a disc is part of, if it is long enough.
+    /// Returns the row that a disc is part of, if it is long enough to win.
     fn row_through(&self, cell: Cell) -> Option<Vec<Cell>> {
         [(1, 0), (0, 1), (1, 1), (1, -1)].into_iter().find_map(|(across, up)| {
             let mut row = self.same_from(cell, -across, -up);
@@ -60,7 +65,7 @@ impl Board {
         })
     }
 
-    /// The cells beside one, in one direction, that are of the same side.
+    /// Returns the cells next to one, in one direction, that have discs of the same player.
     fn same_from(&self, cell: Cell, across: isize, up: isize) -> Vec<Cell> {
         let next = |[column, row]: &Cell| Some([column.checked_add_signed(across)?, row.checked_add_signed(up)?]);
         let is_same = |other: &Cell| self.side(*other).is_some() && self.side(*other) == self.side(cell);
@@ -76,7 +81,7 @@ impl Board {
 mod tests {
     use super::*;
 
-    /// Drops discs in turn, and gives what the last has led to.
+    /// Drops discs in turn, and returns the result of the last one.
     fn play(columns: &[usize]) -> Dropped {
         let mut board = Board::default();
         let mut turns = columns.iter().enumerate();
@@ -99,19 +104,19 @@ mod tests {
     }
 
     #[test]
-    fn a_row_may_be_longer_than_it_must() {
+    fn a_row_may_be_longer_than_needed() {
         let won = play(&[0, 0, 1, 1, 2, 2, 4, 4, 5, 5, 3]);
         assert_eq!(won, Dropped::Won((0..6).map(|column| [column, 0]).collect()));
     }
 
     #[test]
-    fn three_and_a_gap_do_not() {
+    fn three_in_a_row_and_a_gap_do_not_win() {
         assert_eq!(play(&[0, 0, 1, 1, 2, 2, 4]), Dropped::Next);
         assert_eq!(play(&[0, 1, 0, 1, 0, 0]), Dropped::Next);
     }
 
     #[test]
-    fn a_disc_needs_a_column_with_room() {
+    fn a_disc_needs_a_column_with_space() {
         let mut board = Board::default();
         for turn in 0..6 {
             board.drop(3, turn % 2).unwrap();
@@ -125,7 +130,7 @@ mod tests {
     fn a_full_board_is_a_draw() {
         let pairs: Vec<usize> = [0, 2, 4, 1, 3, 5].iter().flat_map(|&column| [column; 6]).collect();
         let mut board = Board::default();
-        // Pairs of columns, filled the other way round.
+        // Neighboring columns have the colors in opposite order, so no row is long enough to win.
         let sides = |column: usize, row: usize| ((row / 2 + column) % 2) as u8;
         let mut dropped = Dropped::Next;
         for (at, column) in pairs.iter().copied().chain([6; 6]).enumerate() {
