@@ -1,4 +1,4 @@
-//! A client at the level of frames.
+//! A client that sends and receives text frames.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-/// Small: there are thousands.
+/// Small, because there are thousands of clients.
 const READ_BUFFER_BYTES: usize = 16 << 10;
 
 /// One connection.
@@ -29,7 +29,7 @@ impl Client {
         Ok(self.0.send(Message::text(frame)).await?)
     }
 
-    /// The next text frame.
+    /// Waits for the next text frame and returns it.
     pub(crate) async fn next(&mut self) -> Result<String> {
         loop {
             match self.0.next().await {

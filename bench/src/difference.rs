@@ -1,4 +1,5 @@
-//! What it saves to send what changed of a published state: the arena of the games, against all of it at each beat.
+//! How many bytes patches of a published state save. In the arena of the example games, the patches are compared with the
+//! whole state at each change.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -12,10 +13,10 @@ use tokio::time::{MissedTickBehavior, interval, timeout_at};
 use crate::client::Client;
 use crate::host::{Host, default_binary, guest};
 
-/// Bytes a second that a member of the arena gets, and what all of the state at each change would have been.
+/// Bytes a second that a member of the arena gets, compared with sending the whole state at each change.
 #[derive(Args)]
 pub(crate) struct Difference {
-    /// Seconds that are measured, for each number of runners
+    /// Measured seconds for each number of runners
     #[arg(long, default_value_t = 20)]
     seconds: u64,
 
@@ -30,31 +31,31 @@ pub(crate) struct Difference {
 
 const TOPIC: &str = "arena:bench";
 
-/// So many are in, all of them with a seat.
+/// The number of players. Each of them has a seat.
 const PLAYERS: usize = 8;
 
-/// How many of them run, the others standing still.
+/// The numbers of running players that are compared. The other players don't move.
 const RUNNING: [usize; 4] = [8, 4, 1, 0];
 
-/// A runner turns by a quarter so often: it runs in a square, and not into the edge.
+/// How often a runner turns by 90 degrees. It runs in a square, so that it doesn't reach the edge.
 const TURN: Duration = Duration::from_millis(500);
 
-/// Until then the round has begun.
+/// The game's round begins within this time.
 const WARM_UP: Duration = Duration::from_secs(5);
 
-/// What one member got.
+/// The frames that one member got.
 #[derive(Default)]
 struct Seen {
     changes: usize,
     bytes: usize,
-    /// What the same changes would have been, each as all of the state.
+    /// The bytes of the same changes if each were sent as the whole state.
     whole: usize,
 }
 
 impl Difference {
     pub(crate) async fn run(self) -> Result<()> {
         println!(
-            "| {PLAYERS} players, of whom run | changes a second | bytes a second | all of it, each time | ratio |"
+            "| running players of {PLAYERS} | changes a second | bytes a second | bytes a second of whole states | ratio |"
         );
         println!("| --- | --- | --- | --- | --- |");
         for running in RUNNING {
@@ -71,7 +72,7 @@ impl Difference {
         Ok(())
     }
 
-    /// What one of the players got.
+    /// Plays one game and returns the frames that one player got.
     async fn measure(&self, running: usize) -> Result<Seen> {
         let host = Host::start(&self.host, &self.plugin, "[limits]\nstop_ms = 1\n")?;
         let mut others = JoinSet::new();
@@ -103,7 +104,7 @@ impl Difference {
                 }
             }
         }
-        ensure!(state["phase"] == "playing", "the round hasn't begun, or is over: {state}");
+        ensure!(state["phase"] == "playing", "the round hasn't begun or is over: {state}");
         Ok(seen)
     }
 }
@@ -117,7 +118,7 @@ async fn join(host: &Host, player: usize) -> Result<Client> {
     Ok(client)
 }
 
-/// Reads what comes, and runs in a square.
+/// Reads all frames, and runs in a square if `runs` is set.
 async fn play(mut client: Client, player: usize, runs: bool) -> Result<()> {
     let mut turns = interval(TURN);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -133,13 +134,14 @@ async fn play(mut client: Client, player: usize, runs: bool) -> Result<()> {
     }
 }
 
-/// A turn into one of the four directions, somewhat aslant: both of a runner's numbers change.
+/// A turn into one of four directions. None is parallel to an axis, so both coordinates of a runner change.
 fn go(way: usize) -> String {
     let [x, y] = [[0.8, 0.6], [-0.6, 0.8], [-0.8, -0.6], [0.6, -0.8]][way % 4];
     format!(r#"["1",null,"{TOPIC}","go",{{"x":{x},"y":{y}}}]"#)
 }
 
-/// Takes a frame in. For a change of the state, gives its length and what that of all the state would have been.
+/// Applies a frame to `state`. If the frame changes the state, returns its length and the length of a frame with the whole
+/// state.
 fn follow(state: &mut Value, frame: &str) -> Result<Option<(usize, usize)>> {
     let message: Value = serde_json::from_str(frame)?;
     let payload = &message[4];
@@ -152,7 +154,7 @@ fn follow(state: &mut Value, frame: &str) -> Result<Option<(usize, usize)>> {
     Ok(Some((frame.len(), whole.to_string().len())))
 }
 
-/// A JSON merge patch, by RFC 7396.
+/// Applies a JSON merge patch (RFC 7396).
 fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else { return target.clone_from(patch) };
     if !target.is_object() {

@@ -15,11 +15,11 @@ use tempfile::TempDir;
 use crate::process::Process;
 use crate::server::Server;
 
-/// A host at work. It ends with this.
+/// A running host. Dropping the value ends the host.
 pub(crate) struct Host {
     server: Server,
     home: TempDir,
-    /// Where it listens.
+    /// The address that it listens on.
     pub(crate) address: SocketAddr,
 }
 
@@ -29,7 +29,7 @@ impl Host {
         Self::serve(binary, &[plugin], config)
     }
 
-    /// Starts a host with several plugins, or a directory of them.
+    /// Starts a host with several plugins, or with a directory of plugins.
     pub(crate) fn serve(binary: &Path, plugins: &[impl AsRef<Path>], config: &str) -> Result<Self> {
         let home = tempfile::tempdir()?;
         let path = home.path().join("bennu.toml");
@@ -46,17 +46,17 @@ impl Host {
         self.server.process()
     }
 
-    /// CPU time that it has taken.
+    /// The CPU time that the host has used.
     pub(crate) fn cpu(&self) -> Result<Duration> {
         self.process().cpu()
     }
 
-    /// Bytes of memory that it holds.
+    /// The resident memory of the host, in bytes.
     pub(crate) fn memory(&self) -> Result<u64> {
         self.process().memory()
     }
 
-    /// What `GET /api/inspect` says.
+    /// Returns the answer to `GET /api/inspect`.
     pub(crate) fn inspect(&self) -> Result<Value> {
         let mut stream = TcpStream::connect(self.address)?;
         let key = fs::read_to_string(self.home.path().join("data").join("api-key"))?;
@@ -64,26 +64,26 @@ impl Host {
         write!(stream, "GET /api/inspect HTTP/1.0\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        Ok(serde_json::from_str(answer.split("\r\n\r\n").nth(1).context("an answer without a body")?)?)
+        Ok(serde_json::from_str(answer.split("\r\n\r\n").nth(1).context("the answer has no body")?)?)
     }
 }
 
-/// The binary that is measured, unless another is named.
+/// The default of the binary that is measured.
 pub(crate) fn default_binary() -> PathBuf {
     target().join("release/bennu")
 }
 
-/// Where the built plugins are.
+/// The directory of the built plugins.
 pub(crate) fn guests() -> PathBuf {
     target().join("guests")
 }
 
-/// A built plugin.
+/// The file of a built plugin.
 pub(crate) fn guest(name: &str) -> PathBuf {
     guests().join(name).with_extension("wasm")
 }
 
-/// Where cargo builds, and where everything else that is made goes too.
+/// Cargo's target directory, which also holds the built plugins.
 pub(crate) fn target() -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     workspace.join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))

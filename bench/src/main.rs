@@ -1,7 +1,7 @@
 //! Measures a Bennu host under load: `cargo run --release -p bennu-bench -- SCENARIO`.
 //!
-//! Each scenario starts the host as a process of its own, plays its clients from this one, and prints a table with what the
-//! host took. `compare` does so beside the least that a server can do.
+//! Each scenario starts the host as a separate process and runs the clients in this process. It prints a table with the CPU
+//! time and memory that the host used. `compare` also measures the floor: the least that a server can need.
 
 mod client;
 mod compare;
@@ -32,18 +32,18 @@ struct Command {
 
 #[derive(Subcommand)]
 enum Scenario {
-    /// Sockets connect, join, say one thing, leave and close, again and again
+    /// Sockets connect, join, send one message, leave and close, again and again
     Churn(Single<churn::Churn>),
     Compare(compare::Compare),
     Difference(difference::Difference),
-    /// Every socket says something and waits until it has it back, again and again
+    /// Every socket sends a message and waits until it comes back, again and again
     Echo(Single<echo::Echo>),
-    /// One socket of each topic shouts, and all of the topic hear it
+    /// One socket of each topic sends shouts, and all members of the topic receive them
     Fanout(Single<fanout::Fanout>),
     Floor(floor::Floor),
-    /// Sockets connect and join, and say nothing more
+    /// Sockets connect and join, and then send nothing
     Idle(Single<idle::Idle>),
-    /// Most sockets are idle, some echo, some are in topics with shouts, some come and go
+    /// Most sockets are idle, some echo, some are in topics with shouts, some connect and close
     Mixed(Single<mixed::Mixed>),
     Presence(storm::Storm),
     Reload(reload::Reload),

@@ -1,18 +1,18 @@
-//! What a process takes, and what the kernel holds, as `/proc` says it.
+//! Reads the CPU time and memory of a process, and the memory of the kernel, from `/proc`.
 
 use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-/// A process that runs.
+/// A running process.
 #[derive(Clone, Copy)]
 pub(crate) struct Process(u32);
 
-/// What the operating system counts CPU time in.
+/// The unit of CPU time in `/proc/PID/stat`, as ticks per second.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// What the kernel counts the memory of its buffers in.
+/// The unit of the memory of TCP's buffers in `/proc/net/sockstat`.
 const PAGE_BYTES: u64 = 4_096;
 
 impl Process {
@@ -20,22 +20,22 @@ impl Process {
         Self(id)
     }
 
-    /// The clients.
+    /// This process, which runs the clients.
     pub(crate) fn this() -> Self {
         Self(std::process::id())
     }
 
-    /// CPU time that it has taken, in user and in system mode together.
+    /// The CPU time that the process has used, in user and system mode together.
     ///
-    /// Of the threads that there are it is known to the nanosecond; of all that there were, in ticks that are cut off. What is
-    /// more is nearer to the truth.
+    /// The time of running threads is known to the nanosecond. The time of all threads, including those that ended, is
+    /// known only in ticks, rounded down. The larger of the two figures is the better one.
     pub(crate) fn cpu(self) -> Result<Duration> {
         Ok(self.cpu_in_ticks()?.max(self.cpu_of_threads().unwrap_or_default()))
     }
 
     fn cpu_in_ticks(self) -> Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0))?;
-        // What comes after the command's name, which may hold anything.
+        // The fields after the command's name, which may contain any characters.
         let fields: Vec<&str> = stat.rsplit_once(')').context("a process's stat")?.1.split_whitespace().collect();
         let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
         Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
@@ -44,26 +44,26 @@ impl Process {
     fn cpu_of_threads(self) -> Result<Duration> {
         let mut nanoseconds = 0;
         for thread in fs::read_dir(format!("/proc/{}/task", self.0))? {
-            // One that has just ended.
+            // An error means that the thread has just ended.
             let Ok(stat) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
             nanoseconds += stat.split_whitespace().next().context("a thread's schedstat")?.parse::<u64>()?;
         }
         Ok(Duration::from_nanos(nanoseconds))
     }
 
-    /// Bytes of memory that it holds.
+    /// The resident memory, in bytes.
     pub(crate) fn memory(self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0))?;
         kilobytes(&status, "VmRSS:")
     }
 }
 
-/// What the kernel holds for everybody: both ends of each connection, and whatever else runs on the machine.
+/// The kernel's memory for the whole machine. It includes both ends of each connection, and all other programs.
 #[derive(Clone, Copy)]
 pub(crate) struct Kernel {
-    /// Bytes of what TCP has buffered.
+    /// TCP's buffers, in bytes.
     pub(crate) buffers: u64,
-    /// Bytes of its own records, of which each connection has some.
+    /// The kernel's own records (`Slab`), in bytes. Each connection has some.
     pub(crate) records: u64,
 }
 
@@ -77,20 +77,20 @@ impl Kernel {
     }
 }
 
-/// What stands behind a name, in bytes.
+/// Returns the value after a name, in bytes. The text gives it in KiB.
 fn kilobytes(text: &str, name: &str) -> Result<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.split_whitespace().next()).with_context(|| format!("no {name}"))?;
     Ok(number.parse::<u64>()? << 10)
 }
 
-/// Lets this process and those that it starts open as many files as the system allows.
+/// Raises the limit of open files to the maximum, for this process and the processes that it starts.
 pub(crate) fn open_many_files() {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         let most = getrlimit(Resource::Nofile).maximum;
-        // Where it may not, opening one too many says so.
+        // If this fails, opening too many files gives an error later.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most });
     }
 }
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_takes_what_it_takes() -> Result<()> {
+    fn cpu_time_and_memory_of_this_process_are_read() -> Result<()> {
         let before = Process::this().cpu()?;
         let began = Instant::now();
         while began.elapsed() < Duration::from_millis(100) {

@@ -1,4 +1,4 @@
-//! Rooms: what many of them take with a beat and without, and what a callback costs by the size of its room.
+//! Rooms: the cost of many rooms with and without a tick, and the cost of a callback for rooms of several sizes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,18 +12,18 @@ use tokio::task::JoinSet;
 use crate::client::Client;
 use crate::host::{Host, default_binary, guest};
 
-/// Many rooms with a beat, beside as many without; and a callback on rooms of several sizes.
+/// Many rooms with a tick, compared with as many rooms without; and a callback on rooms of several sizes.
 #[derive(Args)]
 pub(crate) struct Rooms {
     /// Rooms at once
     #[arg(long, default_value_t = 1_000)]
     rooms: usize,
 
-    /// Members of each
+    /// Members of each room
     #[arg(long, default_value_t = 4)]
     members: usize,
 
-    /// Milliseconds from one beat to the next
+    /// The tick interval, in milliseconds
     #[arg(long, default_value_t = 50)]
     tick: u64,
 
@@ -47,24 +47,24 @@ pub(crate) struct Rooms {
 /// Sizes of a room's encoding that are compared, in bytes.
 const SIZES: [usize; 4] = [100, 1_000, 10_000, 100_000];
 
-/// What a mark on the board takes of it: its name and two numbers.
+/// The encoded size of a mark on the board: its name and two numbers.
 const MARK_BYTES: usize = 20;
 
-/// Messages that are under way at once.
+/// The number of messages that wait for their replies at the same time.
 const IN_FLIGHT: usize = 16;
 
 impl Rooms {
     pub(crate) async fn run(self) -> Result<()> {
         println!(
-            "| {} rooms, {} members each | host CPU | memory | deliveries a second | beats due | left out |",
+            "| {} rooms, {} members each | host CPU | memory | deliveries a second | ticks due | ticks missed |",
             self.rooms, self.members
         );
         println!("| --- | --- | --- | --- | --- | --- |");
         for tick in [None, Some(self.tick)] {
-            self.measure_beat(tick).await?;
+            self.measure_tick(tick).await?;
         }
         println!();
-        println!("| room | a callback that reads | that changes it | that changes it, durable |");
+        println!("| room | callback that reads it | callback that changes it | callback that changes it, durable |");
         println!("| --- | --- | --- | --- |");
         for size in SIZES {
             let reads = self.measure_calls(&self.plugin, size, "mine").await?;
@@ -76,7 +76,7 @@ impl Rooms {
         Ok(())
     }
 
-    async fn measure_beat(&self, tick: Option<u64>) -> Result<()> {
+    async fn measure_tick(&self, tick: Option<u64>) -> Result<()> {
         let host = Host::start(&self.host, &self.plugin, "[limits]\nidle_ms = 600000\nstop_ms = 1\n")?;
         let frames = Arc::new(AtomicU64::new(0));
         let mut clients = JoinSet::new();
@@ -101,7 +101,7 @@ impl Rooms {
         let (took, after) = (began.elapsed().as_secs_f64(), host.inspect()?);
         let cpu = host.cpu()?.saturating_sub(cpu).as_secs_f64();
         let delivered = frames.load(Ordering::Relaxed) - seen;
-        let named = tick.map_or("without a beat".to_owned(), |ms| format!("a beat each {ms} ms"));
+        let named = tick.map_or("without a tick".to_owned(), |ms| format!("a tick every {ms} ms"));
         println!(
             "| {named} | {:.0} % of a core | {:.0} MiB | {:.0} | {} | {} |",
             cpu / took * 100.0,
@@ -113,7 +113,7 @@ impl Rooms {
         Ok(())
     }
 
-    /// CPU time of the host for one callback on a room of that size, with all that a message takes.
+    /// CPU time of the host for one callback on a room of this size, including the handling of its message.
     async fn measure_calls(&self, plugin: &Path, size: usize, event: &str) -> Result<Duration> {
         let host = Host::start(&self.host, plugin, "[limits]\nstop_ms = 1\n")?;
         let mut client = Client::connect(host.address).await?;
@@ -123,7 +123,7 @@ impl Rooms {
         let mark = |n: usize| format!(r#"["1","r","{topic}","mark",{{"name":"mark{n:06}","at":[{n},1]}}]"#);
         ask(&mut client, size / MARK_BYTES, mark).await?;
         let message = |_| format!(r#"["1","r","{topic}","{event}",{{"n":1}}]"#);
-        // A fifth of a second of the host's time at least, by the cost of the first hundred.
+        // The cost of the first hundred calls determines how many are measured: about one second of the host's CPU time.
         let before = host.cpu()?;
         ask(&mut client, 100, message).await?;
         let hundred = host.cpu()?.saturating_sub(before).max(Duration::from_millis(2));
@@ -134,7 +134,7 @@ impl Rooms {
     }
 }
 
-/// Sends so many messages, a few at once, and waits for their replies.
+/// Sends `count` messages, [`IN_FLIGHT`] at once, and waits for their replies.
 async fn ask(client: &mut Client, count: usize, message: impl Fn(usize) -> String) -> Result<()> {
     let (mut sent, mut answered) = (0, 0);
     while answered < count {

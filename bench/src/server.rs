@@ -1,4 +1,4 @@
-//! A server that is measured, as a process of its own.
+//! A server that is measured, as a separate process.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -8,22 +8,25 @@ use anyhow::{Context, Result};
 
 use crate::process::Process;
 
-/// A server at work. It ends with this.
+/// A running server. Dropping the value ends the process.
 pub(crate) struct Server {
     child: Child,
-    /// Where it listens.
+    /// The address that it listens on.
     pub(crate) address: SocketAddr,
 }
 
 impl Server {
-    /// Starts one that says where it listens, in a line `Listening on http://ADDRESS`.
+    /// Starts a server. It has to print its address in the line `Listening on http://ADDRESS`.
     pub(crate) fn start(command: &mut Command) -> Result<Self> {
         let program = command.get_program().display().to_string();
         let mut child =
             command.stdout(Stdio::piped()).spawn().with_context(|| format!("starting {program}: is it built?"))?;
         let mut line = String::new();
-        let read =
-            child.stdout.take().context("its output").and_then(|out| Ok(BufReader::new(out).read_line(&mut line)?));
+        let read = child
+            .stdout
+            .take()
+            .context("the server's output isn't captured")
+            .and_then(|out| Ok(BufReader::new(out).read_line(&mut line)?));
         let address = line.trim().strip_prefix("Listening on http://").and_then(|address| address.parse().ok());
         let (Ok(_), Some(address)) = (read, address) else {
             end(&mut child);
@@ -43,9 +46,9 @@ impl Drop for Server {
     }
 }
 
-/// Ends a process of ours and waits until it is gone.
+/// Ends a child process and waits until it has ended.
 fn end(child: &mut Child) {
-    // Both fail only where it has ended by itself.
+    // Both calls fail only if the process has already ended.
     let _ = child.kill();
     let _ = child.wait();
 }

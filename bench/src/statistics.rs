@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Formatter};
 #[derive(Default)]
 pub(crate) struct Samples(Vec<u64>);
 
-/// What most waited for, and what one in a hundred did, in microseconds.
+/// Median and 99th percentile of measured times, in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Latency {
     pub(crate) p50: f64,
@@ -22,7 +22,7 @@ impl Samples {
         self.0.clear();
     }
 
-    /// None without a sample.
+    /// Returns `None` if there are no samples.
     pub(crate) fn latency(&mut self) -> Option<Latency> {
         self.0.sort_unstable();
         let at =
@@ -31,7 +31,7 @@ impl Samples {
     }
 }
 
-/// The median of some rounds with the least and the greatest.
+/// The median of some figures, with minimum and maximum.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -40,7 +40,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// None of no rounds.
+    /// Returns `None` if there are no figures.
     pub(crate) fn of(figures: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut figures: Vec<f64> = figures.into_iter().collect();
         figures.sort_by(f64::total_cmp);
@@ -56,7 +56,7 @@ impl Display for Spread {
     }
 }
 
-/// A number with the digits that say something.
+/// A number with about three significant digits.
 pub(crate) fn shown(figure: f64) -> String {
     match figure.abs() {
         100.0.. => format!("{figure:.0}"),
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_median_is_in_the_middle() {
+    fn the_median_of_an_even_count_is_the_mean_of_the_middle_two() {
         let spread = |figures: &[f64]| Spread::of(figures.iter().copied());
         assert_eq!(spread(&[]), None);
         assert_eq!(spread(&[3.0]), Some(Spread { median: 3.0, least: 3.0, greatest: 3.0 }));

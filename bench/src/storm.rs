@@ -1,4 +1,4 @@
-//! The presence storm: many members join one topic with presence, as fast as they can.
+//! The presence storm: many members join one topic with presence at the same time.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use crate::client::Client;
 use crate::host::{Host, default_binary, guest};
 
-/// Many members join one topic with presence at once, until each of them knows of all.
+/// Many members join one topic with presence at once, until each of them has got the presences of all.
 #[derive(Args)]
 pub(crate) struct Storm {
     /// Members; may be given more than once
@@ -32,10 +32,10 @@ pub(crate) struct Storm {
     plugin: PathBuf,
 }
 
-/// The lengths of the window that are compared, in milliseconds; none joins nothing.
+/// The lengths of the presence window that are compared, in milliseconds. With 0, no diffs are merged.
 const WINDOWS: [u64; 2] = [0, 100];
 
-/// After so long it has failed.
+/// The scenario fails if it takes longer.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 struct Taken {
@@ -48,7 +48,7 @@ struct Taken {
 
 impl Storm {
     pub(crate) async fn run(self) -> Result<()> {
-        println!("| members | window | until all agree | host CPU | a member is sent: states | diffs | diff frames |");
+        println!("| members | window | until all know all | host CPU | states for each member | diffs | diff frames |");
         println!("| --- | --- | --- | --- | --- | --- | --- |");
         for &members in &self.members {
             for window in WINDOWS {
@@ -69,8 +69,8 @@ impl Storm {
     }
 
     async fn measure(&self, members: usize, window: u64) -> Result<Taken> {
-        // Everybody gets everything: nobody is closed for reading slowly, since the clients share one machine with the
-        // host, nor for saying nothing, since they have no heartbeat.
+        // No client may be closed. The limits of the outbox are high, because the clients share the machine with the host
+        // and may read slowly. The idle timeout is long, because the clients send no heartbeats.
         let config = format!(
             "[limits]\npresence_window_ms = {window}\noutbox_frames = 1000000\noutbox_bytes = 1000000000\nidle_ms = {}\n",
             PATIENCE.as_millis()
@@ -92,7 +92,7 @@ impl Storm {
             }
             anyhow::Ok(())
         };
-        tokio::time::timeout(PATIENCE, all).await.context("they don't agree")??;
+        tokio::time::timeout(PATIENCE, all).await.context("not all members know all others")??;
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Ok(Taken {
             wall: began.elapsed(),
@@ -104,7 +104,7 @@ impl Storm {
     }
 }
 
-/// Bytes of frames, and how many, over all members.
+/// Sums over all members: the bytes of states and of diffs, and the number of diff frames.
 #[derive(Default)]
 struct Counts {
     states: AtomicU64,
@@ -112,7 +112,7 @@ struct Counts {
     frames: AtomicU64,
 }
 
-/// A frame, as far as it is looked at.
+/// The parts of a frame that are read.
 #[derive(Deserialize)]
 struct Frame<'a>(
     IgnoredAny,
@@ -128,7 +128,7 @@ struct Diff<'a> {
     joins: HashMap<&'a str, IgnoredAny>,
 }
 
-/// Whom a member knows of.
+/// The presences that a member has got.
 struct Known {
     keys: Vec<bool>,
     missing: usize,
@@ -137,13 +137,13 @@ struct Known {
 impl Known {
     fn see(&mut self, key: &str) -> Result<()> {
         let number: usize = key.trim_start_matches('m').parse()?;
-        let slot = self.keys.get_mut(number).context("somebody else is in the room")?;
+        let slot = self.keys.get_mut(number).context("an unknown presence key")?;
         self.missing -= usize::from(!std::mem::replace(slot, true));
         Ok(())
     }
 }
 
-/// Joins once all are connected, and reads until it knows of everybody.
+/// Joins when all clients are connected, and reads until it has got the presences of all members.
 async fn join(
     mut client: Client,
     number: usize,
@@ -172,6 +172,6 @@ async fn join(
             _ => {}
         }
     }
-    // It stays until all have done, so that nobody leaves.
+    // The client stays connected until all have finished, so that no presence leaves.
     Ok(client)
 }

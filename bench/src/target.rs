@@ -1,4 +1,4 @@
-//! What a scenario is played against: the host, the floor, another server, or one that runs already.
+//! The server that a scenario is played against: the host, the floor, another program, or a server that already runs.
 
 use std::env;
 use std::net::SocketAddr;
@@ -18,11 +18,11 @@ pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     pub(crate) process: Process,
     pub(crate) dialect: Dialect,
-    /// What ends it, where it was started for this.
+    /// Ends the server on drop, if it was started here.
     running: Running,
 }
 
-/// Whose it is.
+/// Who started the server.
 enum Running {
     Server { _server: Server },
     Host(Host),
@@ -30,20 +30,20 @@ enum Running {
 }
 
 impl Target {
-    /// The least that a server can do.
+    /// Starts the floor.
     pub(crate) fn floor() -> Result<Self> {
         let mut command = Command::new(env::current_exe()?);
         Self::start(command.arg("floor"), Dialect::Phoenix)
     }
 
-    /// Any server that takes `--listen` and says where it listens.
+    /// Starts any server that takes `--listen` and prints its address.
     pub(crate) fn start(command: &mut Command, dialect: Dialect) -> Result<Self> {
         let server = Server::start(command.args(["--listen", "127.0.0.1:0"]))?;
         let (address, process) = (server.address, server.process());
         Ok(Self { address, process, dialect, running: Running::Server { _server: server } })
     }
 
-    /// The host, if it is one that was started for this.
+    /// The host, if a host was started here.
     pub(crate) fn host(&self) -> Option<&Host> {
         match &self.running {
             Running::Host(host) => Some(host),
@@ -59,48 +59,48 @@ impl From<Host> for Target {
     }
 }
 
-/// The host that is measured: its binary, and what it serves.
+/// The host that is measured: its binary and its plugins.
 #[derive(Args, Clone)]
 pub(crate) struct Hosted {
     /// The host's binary
     #[arg(long, default_value_os_t = default_binary())]
     pub(crate) host: PathBuf,
 
-    /// What it serves, as `cargo xtask guests` builds it; may be given more than once
+    /// A plugin that it serves, as `cargo xtask guests` builds it; may be given more than once
     #[arg(long = "plugin", default_values_os_t = ["echo", "chat", "counter"].map(guest))]
     pub(crate) plugins: Vec<PathBuf>,
 }
 
 impl Hosted {
-    /// Starts it, with everything at its default.
+    /// Starts the host with everything at its default.
     pub(crate) fn start(&self) -> Result<Host> {
         Host::serve(&self.host, &self.plugins, "")
     }
 }
 
-/// Which server a scenario is played against.
+/// The options that choose the server of a scenario.
 #[derive(Args)]
 pub(crate) struct Against {
     #[command(flatten)]
     hosted: Hosted,
 
-    /// Measure the least that a server can do, instead of the host
+    /// Measure the floor (the least that a server can need) instead of the host
     #[arg(long, conflicts_with_all = ["server", "at"])]
     floor: bool,
 
-    /// Measure this program instead: it takes `--listen ADDRESS` and says `Listening on http://ADDRESS`
+    /// Measure this program instead: it takes `--listen ADDRESS` and prints `Listening on http://ADDRESS`
     #[arg(long, value_name = "PROGRAM", conflicts_with = "at")]
     server: Option<PathBuf>,
 
-    /// Measure what listens there already
+    /// Measure the server that already listens on this address
     #[arg(long, value_name = "ADDRESS", requires = "pid")]
     at: Option<SocketAddr>,
 
-    /// The process of what listens there
+    /// The process id of that server
     #[arg(long)]
     pid: Option<u32>,
 
-    /// What it speaks
+    /// The protocol of the server
     #[arg(long, value_enum, default_value_t = Dialect::Phoenix)]
     dialect: Dialect,
 }

@@ -1,4 +1,4 @@
-//! What `guest-examples/echo` says, as a behaviour.
+//! The channel of `guest-examples/echo`, as a native behaviour.
 
 use bennu::contract::{
     Answer, Behaviour, Call, CallFuture, Callback, Decision, Effect, Fault, Outcome, Passing, Reply, TopicCall, Upgrade,
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// The channel.
 pub(crate) struct Echo;
 
-/// What it keeps for a member.
+/// The state of a member.
 #[derive(Default, Serialize, Deserialize)]
 struct Counted {
     count: u64,
@@ -24,7 +24,7 @@ impl Behaviour for Echo {
     }
 
     fn call_topic<'a>(&'a self, _: &'a TopicCall) -> CallFuture<'a, Outcome> {
-        Box::pin(std::future::ready(Err(Fault::failed("it hears members alone"))))
+        Box::pin(std::future::ready(Err(Fault::failed("it handles only callbacks of members"))))
     }
 
     fn filter<'a>(&'a self, passing: &'a Passing) -> CallFuture<'a, Vec<Decision>> {
@@ -37,7 +37,7 @@ impl Behaviour for Echo {
 }
 
 fn answer(call: &Call) -> Result<Outcome, Fault> {
-    // A plugin is given its state and gives it back, so this does too.
+    // A plugin decodes and encodes the member's state in each call, so this does too.
     let mut state: Counted = if call.assigns.is_empty() { Counted::default() } else { read(&call.assigns)? };
     let mut outcome = Outcome { assigns: None, room: None, draft: None, effects: Vec::new(), answer: Answer::None };
     match &call.callback {
@@ -72,7 +72,7 @@ fn reply(payload: Payload) -> Answer {
 fn parsed(payload: &Payload) -> Result<Value, Fault> {
     match payload {
         Payload::Json(text) => read(text.as_bytes()),
-        Payload::Binary(_) => Err(Fault::failed("no JSON")),
+        Payload::Binary(_) => Err(Fault::failed("the payload isn't JSON")),
     }
 }
 

@@ -1,5 +1,5 @@
-//! The host with one channel that is native code: the plugin `echo`, word for word as far as clients can see, without
-//! WebAssembly. Beside the host with the plugin it shows what that costs: `cargo xtask bench native`.
+//! The host with one channel as native code. For clients, the channel behaves exactly as the plugin `echo`. Compared with
+//! the host that runs the plugin, it shows the cost of WebAssembly: `cargo xtask bench native`.
 
 mod echo;
 
@@ -19,7 +19,7 @@ use bennu::store::{Owner, QUOTA_BYTES, Store, StoreLimits};
 use bennu::transport::{Authenticator, ConnectionLimit, Mount, Reactors, WireLimits, listen, router};
 use tokio::net::TcpListener;
 
-/// Sockets at most.
+/// The maximum number of sockets.
 const SOCKETS: usize = 20_000;
 
 #[tokio::main]
@@ -28,7 +28,7 @@ async fn main() -> Result<()> {
     routes.publish(Routes::new(["bench:*", "echo:*"].map(route).into_iter().collect::<Result<Vec<_>>>()?)?);
     let store = Store::in_memory(StoreLimits::default())?;
     let node = Node::new(Arc::clone(&routes), NodeLimits::default(), Pace::default(), store);
-    // As many as the host takes by itself.
+    // The default number of the host.
     let threads = available_parallelism().map_or(1, usize::from).div_ceil(2);
     let reactors = Reactors::start(threads, &node.pubsub.pressure)?;
     let mount = Mount {
@@ -67,7 +67,7 @@ fn address() -> Result<String> {
     match &arguments[..] {
         [] => Ok("127.0.0.1:0".into()),
         [listen, address] if listen == "--listen" => Ok(address.clone()),
-        _ => bail!("it takes `--listen ADDRESS` and nothing else"),
+        _ => bail!("the only option is `--listen ADDRESS`"),
     }
 }
 

@@ -1,4 +1,4 @@
-// The channel in Socket.IO, with everything at its default but that it isn't asked for long-polling.
+// The channel in Socket.IO, with everything at its default except that long-polling is off.
 
 import { createServer } from "node:http"
 import { Server } from "socket.io"

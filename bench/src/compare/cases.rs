@@ -1,4 +1,4 @@
-//! Which scenarios are compared, and by which numbers.
+//! The scenarios that are compared, with their parameters.
 
 use super::Played;
 use super::contest::{Contest, Entrant};
@@ -10,7 +10,7 @@ use crate::scenario::fanout::Fanout;
 use crate::scenario::idle::Idle;
 use crate::scenario::mixed::Mixed;
 
-/// The contests of what is played. Reload and start are none: they are the host's alone.
+/// Returns the contests for `played`. Reload and start have none, because only the host can run them.
 pub(super) fn of(played: Played, quick: bool, rivals: &Rivals) -> Vec<Contest> {
     let seconds = if quick { 1 } else { 5 };
     let payload = 64;
@@ -32,26 +32,26 @@ pub(super) fn of(played: Played, quick: bool, rivals: &Rivals) -> Vec<Contest> {
             let echo = echo(seconds);
             vec![
                 all(rivals, "Echo: 50 sockets", &echo),
-                among(&rivals.ours, "Echo: 50 sockets, the payload read and written anew", &parse(seconds)),
+                among(&rivals.ours, "Echo: 50 sockets, the payload parsed and rewritten", &parse(seconds)),
             ]
         }
         Played::Native => vec![
             among(&rivals.native, "Native: echo, 50 sockets", &echo(seconds)),
-            among(&rivals.native, "Native: echo, 50 sockets, the payload read and written anew", &parse(seconds)),
+            among(&rivals.native, "Native: echo, 50 sockets, the payload parsed and rewritten", &parse(seconds)),
             among(&rivals.native, "Native: 1,000 sockets in a topic, window 1", &Fanout { window: 1, ..fanout }),
         ],
         Played::Idle => {
             let sockets = if quick { 2_000 } else { 15_000 };
             let idle = |topics| Idle { sockets, topics, of: None, seconds };
             vec![
-                all(rivals, &format!("Idle: {sockets} sockets, a topic each"), &idle(1)),
+                all(rivals, &format!("Idle: {sockets} sockets, 1 topic each"), &idle(1)),
                 all(rivals, &format!("Idle: {sockets} sockets, 5 topics each"), &idle(5)),
             ]
         }
         Played::Churn => vec![all(rivals, "Churn: 50 sockets at once", &Churn { sockets: 50, payload, seconds })],
         Played::Mixed => vec![all(rivals, "Mixed", &mixed(quick, payload, seconds))],
         Played::Deaf => {
-            // Large and long enough that what the kernel holds is full, and then the outboxes.
+            // Large and long enough that first the kernel's buffers are full, and then the outboxes.
             let plain = Fanout { payload: 4_096, seconds: seconds * 3, ..fanout };
             let deaf = Fanout { deaf: 100, ..plain.clone() };
             vec![host("Deaf: 1,000 sockets, 4 KiB", rivals, ("all read", plain), ("one in 100 never reads", deaf))]
@@ -77,7 +77,7 @@ fn mixed(quick: bool, payload: usize, seconds: u64) -> Mixed {
     Mixed { idle, echo: 100, echoes: 1_000, topics: 20, members: 20, shouts: 500, lives: 50, payload, seconds }
 }
 
-/// All servers at the same.
+/// All servers play the same scenario.
 fn all(rivals: &Rivals, title: &str, scenario: &(impl Scenario + Clone + 'static)) -> Contest {
     among(&rivals.all, title, scenario)
 }
@@ -90,7 +90,7 @@ fn among(rivals: &[(String, Rival)], title: &str, scenario: &(impl Scenario + Cl
     Contest { title: title.to_owned(), entrants: entrants.collect() }
 }
 
-/// The host at two things.
+/// Only the host plays, with two scenarios.
 fn host(title: &str, rivals: &Rivals, first: (&str, Fanout), second: (&str, Fanout)) -> Contest {
     let entrants = [first, second].map(|(name, scenario)| Entrant {
         name: name.to_owned(),

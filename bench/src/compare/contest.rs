@@ -1,18 +1,18 @@
-//! A contest: some ways to do the same, played in turns.
+//! A contest: entrants that are compared with each other. In each round, every entrant is measured once.
 
 use crate::scenario::{Outcome, Scenario};
 
 use super::rivals::Rival;
 use super::table::Table;
 
-/// What is played, and who plays it.
+/// A comparison of several entrants.
 pub(super) struct Contest {
     pub(super) title: String,
-    /// The first is what the others are measured by.
+    /// The others are compared with the first entrant.
     pub(super) entrants: Vec<Entrant>,
 }
 
-/// One way to do it.
+/// One server with the scenario that it plays.
 pub(super) struct Entrant {
     pub(super) name: String,
     pub(super) rival: Rival,
@@ -20,7 +20,7 @@ pub(super) struct Entrant {
 }
 
 impl Contest {
-    /// Plays so many rounds, prints the table and returns it. An entrant that fails is left out of the rounds that follow.
+    /// Plays `rounds` rounds, prints the table and returns it. An entrant that fails is left out of the following rounds.
     pub(super) fn hold(&self, rounds: usize) -> Table {
         let names = self.entrants.iter().map(|entrant| entrant.name.clone()).collect();
         let mut table = Table::new(names);
@@ -41,7 +41,8 @@ impl Contest {
         table
     }
 
-    /// Who plays when: every second round is played backwards, so that nobody always follows the same one.
+    /// The order of the entrants in a round. Every second round is reversed, so that no entrant always follows the same
+    /// one.
     fn order(&self, round: usize) -> Vec<usize> {
         let order = 0..self.entrants.len();
         if round % 2 == 1 { order.collect() } else { order.rev().collect() }

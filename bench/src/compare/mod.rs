@@ -1,5 +1,5 @@
-//! The comparison: each round plays a scenario against all servers, one after the other, so that what else happens on the machine
-//! happens to all of them.
+//! The comparison: each round plays a scenario against all servers, one after the other. So other load of the machine
+//! affects all of them.
 
 mod cases;
 mod contest;
@@ -19,10 +19,10 @@ use crate::target::Hosted;
 use rivals::Rivals;
 use verdict::Verdict;
 
-/// Measure the host beside the least that a server can do, in alternating rounds
+/// Measure the host and the floor (the least that a server can need), in alternating rounds
 #[derive(Args)]
 pub(crate) struct Compare {
-    /// What is played; all of it if nothing is named
+    /// The scenarios; all of them if none is named
     #[arg(value_enum)]
     scenarios: Vec<Played>,
 
@@ -30,52 +30,52 @@ pub(crate) struct Compare {
     #[arg(long)]
     rounds: Option<usize>,
 
-    /// Little of everything: to see that it works, and not how fast it is
+    /// Run everything for a short time: tests the scenarios, but the figures are not reliable
     #[arg(long)]
     quick: bool,
 
     #[command(flatten)]
     hosted: Hosted,
 
-    /// Beside Socket.IO, socketioxide and a plain axum server, too, as `cargo xtask bench --peers` builds them
+    /// Also measure Socket.IO, socketioxide and a plain axum server, as `cargo xtask bench --peers` builds them
     #[arg(long)]
     peers: bool,
 
-    /// Beside this program, too, by the name that the table has: it takes `--listen ADDRESS`, says `Listening on
-    /// http://ADDRESS` and speaks the same channel; may be given more than once
+    /// Also measure this program, which has NAME in the table: it takes `--listen ADDRESS`, prints `Listening on
+    /// http://ADDRESS` and serves the same channel; may be given more than once
     #[arg(long, value_name = "NAME=PROGRAM", value_parser = named)]
     beside: Vec<(String, PathBuf)>,
 
-    /// Beside an older build of the host alone, with the same plugins: tells whether a delivery, an echo and an idle socket cost
-    /// what they cost before, and ends with 1 if one costs more
+    /// Compare only with this older build of the host, with the same plugins: prints whether a delivery, an echo and an
+    /// idle socket cost more than before, and exits with status 1 if one does
     #[arg(long, value_name = "PATH", conflicts_with_all = ["peers", "beside"])]
     against: Option<PathBuf>,
 }
 
-/// Rounds, unless another number is given.
+/// The default number of rounds.
 const ROUNDS: usize = 7;
 
-/// Rounds against an older build, where a few hundredths matter.
+/// The default number of rounds against an older build. It is higher because differences of a few hundredths matter.
 const ROUNDS_AGAINST: usize = 11;
 
-/// What is compared.
+/// A scenario of the comparison.
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Played {
-    /// One shouts and a thousand hear it, at two windows; and many topics
+    /// One socket sends shouts and a thousand receive them, with two windows; and many topics
     Fanout,
-    /// Each says something and gets it back
+    /// Each socket sends a message and gets it back
     Echo,
-    /// A channel as a plugin, and the same as native code in the same host
+    /// A channel as a plugin, and the same channel as native code in the same host
     Native,
-    /// Connections that say nothing
+    /// Connections that send nothing
     Idle,
-    /// Sockets come and go
+    /// Sockets connect and close
     Churn,
-    /// Some of everything, at a steady pace
+    /// A mixture of all, at a constant rate
     Mixed,
-    /// Some never read
+    /// Some sockets never read
     Deaf,
-    /// Each event passes through the plugin's `handle_out`, for each member
+    /// Each event passes through the plugin's `handle_out` for each member
     Intercepted,
     /// The plugin is replaced each second
     Reload,
@@ -84,10 +84,10 @@ enum Played {
 }
 
 impl Played {
-    /// What is compared with an older build unless something is named: the hot paths.
+    /// The default of a comparison with an older build: the hot paths.
     const HOT: [Self; 3] = [Self::Fanout, Self::Echo, Self::Idle];
 
-    /// What can be compared with an older build: what the host plays as one of several servers.
+    /// The scenarios that can be compared with an older build: those that are played against several servers.
     const BY_SERVERS: [Self; 5] = [Self::Fanout, Self::Echo, Self::Idle, Self::Churn, Self::Mixed];
 }
 
@@ -101,7 +101,7 @@ impl Compare {
 
     fn compare_with(&self, old: &Path) -> Result<()> {
         let named = if self.scenarios.is_empty() { &Played::HOT[..] } else { &self.scenarios };
-        ensure!(old.is_file(), "{} is no program", old.display());
+        ensure!(old.is_file(), "{} isn't a file", old.display());
         let rivals = Rivals::builds(&self.hosted, old);
         let mut is_worse = false;
         for played in named {
@@ -114,7 +114,7 @@ impl Compare {
                 is_worse |= verdict.is_worse();
             }
         }
-        ensure!(!is_worse, "something costs more than it cost before");
+        ensure!(!is_worse, "a scenario costs more than before");
         Ok(())
     }
 
@@ -152,8 +152,8 @@ impl Compare {
     }
 }
 
-/// `NAME=PROGRAM`
+/// Parses `NAME=PROGRAM`.
 fn named(text: &str) -> Result<(String, PathBuf), String> {
-    let (name, program) = text.split_once('=').ok_or("it is NAME=PROGRAM")?;
+    let (name, program) = text.split_once('=').ok_or("expected NAME=PROGRAM")?;
     Ok((name.to_owned(), program.into()))
 }

@@ -29,12 +29,12 @@ impl Rival {
     }
 }
 
-/// All of them, by their names in the tables. The first is what the others are measured by.
+/// All servers, each with its name in the tables. The others are compared with the first.
 pub(super) struct Rivals {
     pub(super) all: Vec<(String, Rival)>,
-    /// The floor and the host alone.
+    /// Only the floor and the host.
     pub(super) ours: Vec<(String, Rival)>,
-    /// The same, with the host whose channel is native code.
+    /// The floor, the host, and a host whose channel is native code.
     pub(super) native: Vec<(String, Rival)>,
     pub(super) host: Rival,
 }

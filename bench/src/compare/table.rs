@@ -1,17 +1,19 @@
-//! What came of the rounds, as a table: of each figure the median with the least and the greatest, and ratios round by round.
+//! The results of the rounds as a table. Each figure is the median of the rounds, with minimum and maximum. Ratios are
+//! computed for each round.
 
 use std::fmt::{self, Display, Formatter};
 
 use crate::load::Taken;
 use crate::statistics::{Latency, Spread};
 
-/// A figure counts only if the server handled at least that much of what the first did,
+/// The CPU time of a server counts only if its throughput is at least this part of the first server's.
 const THROUGHPUT_LEAST: f64 = 0.5;
 
-/// and nobody waited for more than so many times as long: else it may have bought CPU time with waiting.
+/// The CPU time of a server counts only if its p99 is at most this many times the first server's. Otherwise the server may
+/// save CPU time by delaying its work.
 const P99_MOST: f64 = 2.0;
 
-/// All rounds of all entrants, the first of whom is what the others are measured by.
+/// All rounds of all entrants. The others are compared with the first entrant.
 pub(super) struct Table {
     rows: Vec<Row>,
 }
@@ -19,7 +21,7 @@ pub(super) struct Table {
 struct Row {
     name: String,
     rounds: Vec<Round>,
-    /// Why it is out.
+    /// The error, if the entrant failed.
     failure: Option<String>,
 }
 
@@ -53,12 +55,12 @@ impl Table {
         self.rows.iter().filter(|row| row.failure.is_some()).count()
     }
 
-    /// CPU time of an operation, the second entrant's by the first's, round by round.
+    /// The CPU time of an operation as a ratio, for each round: the second entrant's divided by the first's.
     pub(super) fn cpu_ratios(&self) -> Vec<f64> {
         self.ratios(|round| Some(round.cpu_each))
     }
 
-    /// The same of a note.
+    /// The same ratio for a note.
     pub(super) fn note_ratios(&self, name: &str) -> Vec<f64> {
         self.ratios(|round| round.notes.iter().find(|(what, _)| what == name).map(|(_, figure)| *figure))
     }
@@ -93,7 +95,7 @@ impl Row {
         Spread::of(self.rounds.iter().filter_map(of))
     }
 
-    /// What a figure is beside another row's in the same round; beside itself it says nothing.
+    /// Combines a figure with another row's figure of the same round. Returns `None` for the same row.
     fn beside(&self, other: &Self, of: impl Fn(&Round) -> Option<f64>, join: fn(f64, f64) -> f64) -> Option<Spread> {
         if std::ptr::eq(self, other) {
             return None;
@@ -174,7 +176,7 @@ mod tests {
 
     #[test]
     fn ratios_are_of_the_same_round() {
-        // By medians it would be 3 of 2.
+        // The ratio of the medians would be 3 : 2.
         let shown = table(&[
             [(1_000, 1_000, 10.0), (3_000, 1_000, 10.0)],
             [(2_000, 1_000, 10.0), (2_000, 1_000, 20.0)],
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_bought_with_waiting_does_not_count() {
+    fn cpu_time_does_not_count_if_throughput_is_too_low_or_latency_too_high() {
         let counts = |host| table(&[[(1_000, 1_000, 10.0), host]]).contains("| yes |\n\n");
         assert!(counts((1_000, 500, 20.0)));
         assert!(!counts((1_000, 499, 20.0)));
@@ -195,11 +197,11 @@ mod tests {
     }
 
     #[test]
-    fn who_failed_is_told() {
+    fn a_failure_is_shown_in_the_table() {
         let mut table = Table::new(vec!["floor".into(), "bennu".into()]);
         table.add(0, taken(1, 1), None, Vec::new());
-        table.fail(1, &anyhow::anyhow!("it is closed"));
+        table.fail(1, &anyhow::anyhow!("connection closed"));
         assert!(table.has_failed(1) && table.failures() == 1);
-        assert!(table.to_string().contains("| bennu | failed: it is closed |"));
+        assert!(table.to_string().contains("| bennu | failed: connection closed |"));
     }
 }

@@ -1,25 +1,26 @@
-//! Whether a build costs what an older one cost: `--against`.
+//! The result of `--against`: whether a build costs more than an older one.
 
 use std::fmt::{self, Display, Formatter};
 
 use super::table::Table;
 use crate::statistics::Spread;
 
-/// The greatest median of the rounds' ratios that counts as unchanged. Two equal builds differ by about so much on a machine
-/// that does other things as well.
+/// The largest median of the rounds' ratios that counts as unchanged. Two equal builds differ by about this much on a
+/// machine that also does other work.
 const UNCHANGED_MAX: f64 = 1.03;
 
-/// With fewer rounds the median says nothing about a few hundredths.
+/// The median of fewer rounds isn't precise enough for differences of a few hundredths.
 const ROUNDS_MIN: usize = 11;
 
-/// The notes of a scenario that are compared beside the CPU time.
+/// The notes of a scenario that are compared in addition to the CPU time.
 const NOTES: [&str; 1] = ["memory a socket with its topics, bytes"];
 
-/// What the new build takes, as ratios to the old one in the same round.
+/// The figures of the new build, as ratios to the old build in the same round: a name, the ratios, and the number of
+/// rounds.
 pub(super) struct Verdict(Vec<(String, Spread, usize)>);
 
 impl Verdict {
-    /// Compares the second entrant of a contest with the first.
+    /// Compares the second entrant of a contest with the first one.
     pub(super) fn of(table: &Table) -> Self {
         let ratios = |what: &str, ratios: Vec<f64>| {
             let rounds = ratios.len();
@@ -30,7 +31,8 @@ impl Verdict {
         Self(cpu.into_iter().chain(notes).collect())
     }
 
-    /// Whether a figure grew by more than what counts as unchanged. Too few rounds say nothing.
+    /// Whether a figure grew by more than [`UNCHANGED_MAX`] allows. With fewer than [`ROUNDS_MIN`] rounds it is always
+    /// false.
     pub(super) fn is_worse(&self) -> bool {
         self.0.iter().any(|(_, spread, rounds)| *rounds >= ROUNDS_MIN && spread.median > UNCHANGED_MAX)
     }
@@ -40,7 +42,7 @@ impl Display for Verdict {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         for (what, spread, rounds) in &self.0 {
             let says = match spread.median <= UNCHANGED_MAX {
-                _ if *rounds < ROUNDS_MIN => format!("{ROUNDS_MIN} rounds are needed to say more"),
+                _ if *rounds < ROUNDS_MIN => format!("{ROUNDS_MIN} rounds are needed for a result"),
                 true => format!("unchanged: at most {UNCHANGED_MAX}"),
                 false => format!("MORE than {UNCHANGED_MAX}"),
             };
@@ -67,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn few_rounds_say_nothing() {
+    fn too_few_rounds_give_no_result() {
         assert!(!verdict(2.0, 10).is_worse());
         assert!(verdict(2.0, 10).to_string().contains("11 rounds are needed"));
     }

@@ -8,18 +8,18 @@ use mio::net::TcpStream;
 use crate::wire::phoenix::Message;
 use crate::wire::{frame, upgrade};
 
-/// More than that unsent ends a connection.
+/// A connection with more unsent bytes than this is closed.
 const UNSENT_BYTES: usize = 4 << 20;
 
 /// One client.
 pub(super) struct Connection {
     stream: TcpStream,
     pub(super) is_upgraded: bool,
-    /// The topics that it has joined, by their numbers.
+    /// The numbers of the topics that the client has joined.
     pub(super) joined: Vec<usize>,
-    /// It is sent to at the turn's end.
+    /// Whether the connection is in the list of those that are sent to at the end of the turn.
     pub(super) is_waiting: bool,
-    /// The beginning of a frame whose end hasn't come.
+    /// The beginning of a frame that hasn't arrived completely.
     rest: Vec<u8>,
     pub(super) unsent: Vec<u8>,
 }
@@ -30,7 +30,8 @@ impl Connection {
         Self { stream, is_upgraded: false, joined, is_waiting: false, rest, unsent }
     }
 
-    /// Reads behind what was kept. Tells how much there is now, which is none where the connection has ended.
+    /// Reads into `buffer`, after the bytes that were kept. Returns the number of bytes that are now in `buffer`; 0 means
+    /// that the connection has ended.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let kept = self.rest.len();
         if kept >= buffer.len() {
@@ -45,12 +46,13 @@ impl Connection {
         Ok(kept + read)
     }
 
-    /// Keeps what isn't whole for the next time.
+    /// Keeps an incomplete frame until the next read.
     pub(super) fn keep(&mut self, bytes: &[u8]) {
         self.rest = bytes.to_vec();
     }
 
-    /// Answers the request that begins everything, once all of it is there. Tells its length; none if it is no such request.
+    /// Answers the WebSocket handshake when it has arrived completely. Returns `Some(Some(length))` of the answered
+    /// request, `Some(None)` if the request is incomplete, and `None` if it isn't a handshake.
     pub(super) fn upgrade(&mut self, bytes: &[u8]) -> Option<Option<usize>> {
         let Some(head) = upgrade::head(bytes) else { return Some(None) };
         upgrade::accept(&bytes[..head], &mut self.unsent)?;
@@ -62,7 +64,7 @@ impl Connection {
     pub(super) fn reply(&mut self, to: &Message<'_>, text: &mut Vec<u8>) {
         text.clear();
         Message { event: b"phx_reply", payload: b"", ..*to }.write(text);
-        // What ends it comes behind the payload.
+        // The closing bracket of the message has to follow the payload.
         text.pop();
         text.extend_from_slice(b"{\"status\":\"ok\",\"response\":");
         text.extend_from_slice(to.payload);
@@ -80,11 +82,11 @@ impl Connection {
         !self.unsent.is_empty()
     }
 
-    /// Sends what is its own.
+    /// Sends the frames that only this connection gets.
     pub(super) fn send(&mut self) {
         let sent = write(&mut self.stream, &self.unsent);
         if sent == self.unsent.len() {
-            // Most connections have nothing most of the time, and so they hold nothing.
+            // Frees the memory, because most connections have nothing to send most of the time.
             self.unsent = Vec::new();
         } else {
             self.unsent.drain(..sent);
@@ -92,7 +94,7 @@ impl Connection {
         }
     }
 
-    /// Sends what others are sent too. It has nothing of its own to send.
+    /// Sends frames that other connections get too. The connection must have no unsent frames of its own.
     pub(super) fn send_shared(&mut self, frames: &[u8]) {
         let sent = write(&mut self.stream, frames);
         if sent < frames.len() {
@@ -104,13 +106,14 @@ impl Connection {
     fn bound(&mut self) {
         if self.unsent.len() > UNSENT_BYTES {
             self.unsent = Vec::new();
-            // Its end is then read. Where this fails, it has ended already.
+            // The next read then returns the end of the connection. An error means that the connection has already ended.
             let _ = self.stream.shutdown(Shutdown::Both);
         }
     }
 }
 
-/// How much of it the connection took. One that has ended takes all: its end is heard of when it is read.
+/// Writes to the connection and returns the number of bytes that it accepted. For a connection that has ended, this is the
+/// whole length: the next read reports the end.
 fn write(stream: &mut TcpStream, bytes: &[u8]) -> usize {
     match stream.write(bytes) {
         Ok(sent) => sent,

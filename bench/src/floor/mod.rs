@@ -1,5 +1,5 @@
-//! The floor: the least that a server can do for the same traffic. One thread, no plugins, one frame for all that get it, one
-//! send for each connection and turn. What a server takes beyond it is its own.
+//! The floor: the least that a server can need for the same traffic. It has one thread, no plugins, one frame that all
+//! receivers share, and one send for each connection and turn. The costs of other servers are compared with it.
 
 mod connection;
 mod topics;
@@ -18,31 +18,31 @@ use crate::wire::phoenix::Message;
 use connection::Connection;
 use topics::Topics;
 
-/// Serve as little as a server can, to measure others by
+/// Serve the same traffic with the least work, so that other servers can be compared with it
 #[derive(Args)]
 pub(crate) struct Floor {
-    /// Where to listen; port 0 takes a free one
+    /// The address to listen on; port 0 takes a free port
     #[arg(long, default_value = "127.0.0.1:4300")]
     listen: SocketAddr,
 }
 
 const LISTENER: Token = Token(usize::MAX);
 
-/// Connections that are looked after in one turn.
+/// The maximum number of events that are handled in one turn.
 const EVENTS: usize = 4_096;
 
-/// What is read at once.
+/// The size of the read buffer.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// Connections, what they have joined, and what this turn has for them.
+/// The server: its connections, their topics, and the frames that this turn sends.
 struct House {
     poll: Poll,
     listener: TcpListener,
     connections: Slab<Connection>,
     topics: Topics,
-    /// Those with something to be sent of their own.
+    /// The connections with unsent frames of their own.
     waiting: Vec<usize>,
-    /// The message that is being written.
+    /// A buffer for the message that is being written.
     text: Vec<u8>,
 }
 
@@ -105,7 +105,7 @@ impl House {
         }
     }
 
-    /// Reads all that there is on a connection, and does what it asks for.
+    /// Reads all available bytes of a connection and handles its messages.
     fn read(&mut self, who: usize, is_over: bool, buffer: &mut [u8]) {
         while let Some(connection) = self.connections.get_mut(who) {
             match connection.read(buffer) {
@@ -116,7 +116,8 @@ impl House {
                     if taken < whole {
                         self.connections[who].keep(&bytes[taken..]);
                     }
-                    // Less than was asked for is all that there was; but behind it may stand the end.
+                    // A read that doesn't fill the buffer has read everything. If the connection is over, its end is still
+                    // to be read.
                     if whole < buffer.len() && !is_over {
                         return;
                     }
@@ -128,7 +129,8 @@ impl House {
         }
     }
 
-    /// Takes in what is whole. None ends the connection.
+    /// Handles all complete frames and returns the number of bytes that they have. `None` means that the connection has to
+    /// be closed.
     fn take(&mut self, who: usize, bytes: &mut [u8]) -> Option<usize> {
         let mut taken = 0;
         let connection = &mut self.connections[who];
@@ -154,7 +156,7 @@ impl House {
         Some(taken)
     }
 
-    /// Does what a message asks for. None ends the connection.
+    /// Handles a message. `None` means that the connection has to be closed.
     fn hear(&mut self, who: usize, text: &[u8]) -> Option<()> {
         let message = Message::read(text)?;
         match message.event {
@@ -190,13 +192,13 @@ impl House {
         }
     }
 
-    /// Ends the turn: everybody is sent what there is for them.
+    /// Ends the turn: sends the frames of the turn to all connections.
     fn send(&mut self) {
         let Self { connections, topics, waiting, .. } = self;
         topics.hand_out(|who, frames| {
             let connection = &mut connections[who];
             if connection.is_waiting || connection.has_unsent() {
-                // Behind its own.
+                // The shared frames are sent after its own.
                 connection.unsent.extend_from_slice(frames);
                 wait(connection, who, waiting);
             } else {
@@ -204,7 +206,7 @@ impl House {
             }
         });
         for who in waiting.drain(..) {
-            // It may have gone meanwhile, and another come in its place, which then has nothing to send.
+            // The connection may have ended meanwhile. If another one has its number now, that one has nothing to send.
             if let Some(connection) = connections.get_mut(who) {
                 connection.is_waiting = false;
                 connection.send();
@@ -213,7 +215,7 @@ impl House {
     }
 }
 
-/// Has a connection sent to at the turn's end.
+/// Marks a connection to be sent to at the end of the turn.
 fn wait(connection: &mut Connection, who: usize, waiting: &mut Vec<usize>) {
     if !connection.is_waiting {
         connection.is_waiting = true;

@@ -1,4 +1,4 @@
-//! Clients and floor, together: what one says, the others hear, and all is counted.
+//! Tests of the clients and the floor together: messages arrive at all members, and are counted.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -10,13 +10,13 @@ use super::House;
 use crate::load::{Crowd, Dialect, Load, News, Play, Say, Words, connect, join};
 use crate::scenario::churn::Lives;
 
-/// After so long a test has failed.
+/// A test that takes longer fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long nothing more may come.
+/// How long a test waits for surplus messages.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// Clients of a floor of their own, which runs as long as the tests do.
+/// Starts a floor, which runs until the test process ends, and returns its clients.
 fn clients(payload: usize) -> Result<Load> {
     let mut house = House::open(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let address = house.listener.local_addr()?;
@@ -24,11 +24,11 @@ fn clients(payload: usize) -> Result<Load> {
     Load::new(address, Words::new(Dialect::Phoenix, "bench:", payload))
 }
 
-/// Plays until it is over, and then a while.
+/// Plays until `is_over`, and then for another [`QUIET`], in which surplus messages would arrive.
 fn play<P: Play>(load: &mut Load, play: &mut P, is_over: impl Fn(&P) -> bool) -> Result<()> {
     let began = Instant::now();
     while !is_over(play) {
-        ensure!(began.elapsed() < PATIENCE, "it takes too long");
+        ensure!(began.elapsed() < PATIENCE, "the test takes too long");
         load.turn(QUIET, play)?;
     }
     let quiet = Instant::now() + QUIET;
@@ -38,13 +38,13 @@ fn play<P: Play>(load: &mut Load, play: &mut P, is_over: impl Fn(&P) -> bool) ->
     Ok(())
 }
 
-/// How often each heard a shout.
+/// The number of shouts that each connection received.
 struct Heard(Vec<usize>);
 
 impl Play for Heard {
     fn hear(&mut self, crowd: &mut Crowd, who: usize, news: News<'_>) -> Result<()> {
         if let News::Event { event: b"shout", payload } = news {
-            ensure!(crowd.age(payload).is_some(), "it has a time");
+            ensure!(crowd.age(payload).is_some(), "the payload has no time");
             self.0[who] += 1;
         }
         Ok(())
@@ -53,7 +53,7 @@ impl Play for Heard {
 
 #[test]
 fn all_of_a_topic_hear_each_shout_once() -> Result<()> {
-    // Three of the last ones are more than is read at once.
+    // Three shouts with the largest payload are larger than the floor's read buffer.
     for payload in [0, 200, 30_000] {
         let mut load = clients(payload)?;
         connect(&mut load, 250)?;
@@ -71,7 +71,7 @@ fn all_of_a_topic_hear_each_shout_once() -> Result<()> {
     Ok(())
 }
 
-/// Lives, one after the other.
+/// Life cycles of sockets, one after the other.
 struct OneByOne(Lives);
 
 impl Play for OneByOne {
@@ -90,12 +90,12 @@ fn a_life_has_an_end() -> Result<()> {
     let mut lives = OneByOne(Lives::new(0));
     lives.0.begin(&mut load.crowd)?;
     play(&mut load, &mut lives, |lives| lives.0.over == 10)?;
-    ensure!(lives.0.over == 10 && lives.0.under_way == 0, "it goes on");
-    ensure!(lives.0.samples.latency().is_some(), "it took some time");
+    ensure!(lives.0.over == 10 && lives.0.under_way == 0, "a life cycle didn't end");
+    ensure!(lives.0.samples.latency().is_some(), "no latency was measured");
     Ok(())
 }
 
-/// One that hears nothing, until its connection ends.
+/// Counts the events of a socket that doesn't read until the end.
 #[derive(Default)]
 struct Deaf {
     heard: usize,
@@ -113,8 +113,8 @@ impl Play for Deaf {
 }
 
 #[test]
-fn who_never_reads_is_closed() -> Result<()> {
-    /// More than the floor holds back, and the kernel for it.
+fn a_client_that_never_reads_is_closed() -> Result<()> {
+    /// More bytes than the floor and the kernel buffer together.
     const SHOUTS: usize = 1_000;
     let mut load = clients(30_000)?;
     connect(&mut load, 2)?;
@@ -126,9 +126,9 @@ fn who_never_reads_is_closed() -> Result<()> {
         load.crowd.say(1, Say::Shout { topic: 0, at })?;
         load.turn(Duration::ZERO, &mut deaf)?;
     }
-    ensure!(deaf.heard == 0, "it reads nothing");
+    ensure!(deaf.heard == 0, "the socket has read something");
     load.crowd.listen(0)?;
     play(&mut load, &mut deaf, |deaf| deaf.closed > 0)?;
-    ensure!(deaf.closed == 1 && deaf.heard > 0 && deaf.heard < SHOUTS, "{} came, {} ended", deaf.heard, deaf.closed);
+    ensure!(deaf.closed == 1 && deaf.heard > 0 && deaf.heard < SHOUTS, "{} read, {} closed", deaf.heard, deaf.closed);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Who has joined what, and what this turn has for them.
+//! The topics with their members, and the frames that this turn sends to them.
 
 use std::collections::HashMap;
 
@@ -9,14 +9,14 @@ use crate::wire::frame;
 pub(super) struct Topics {
     numbers: HashMap<Vec<u8>, usize>,
     topics: Vec<Topic>,
-    /// Those with something to be handed out.
+    /// The numbers of the topics that have frames to send.
     shouted: Vec<usize>,
 }
 
 #[derive(Default)]
 struct Topic {
     members: Vec<usize>,
-    /// The frames of this turn, once for all members.
+    /// The frames of this turn, which all members share.
     frames: Vec<u8>,
 }
 
@@ -25,7 +25,7 @@ impl Topics {
         self.numbers.get(name).copied()
     }
 
-    /// Tells the topic's number.
+    /// Adds a member and returns the topic's number.
     pub(super) fn join(&mut self, name: &[u8], who: usize) -> usize {
         let number = self.number(name).unwrap_or_else(|| {
             self.numbers.insert(name.to_vec(), self.topics.len());
@@ -43,7 +43,7 @@ impl Topics {
         }
     }
 
-    /// Has something for all members at the turn's end.
+    /// Adds a frame, which all members get at the end of the turn.
     pub(super) fn shout(&mut self, name: &[u8], text: &[u8]) {
         let Some(number) = self.number(name) else { return };
         let frames = &mut self.topics[number].frames;
@@ -53,7 +53,8 @@ impl Topics {
         frame::write(frame::TEXT, text, frames);
     }
 
-    /// Gives each member of each topic the frames of the turn. A member of several gets them one after another.
+    /// Calls `give` with each member of each topic and the frames of the turn. A member of several topics gets several
+    /// calls.
     pub(super) fn hand_out(&mut self, mut give: impl FnMut(usize, &[u8])) {
         for number in self.shouted.drain(..) {
             let Topic { members, frames } = &mut self.topics[number];
@@ -68,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shout_goes_to_who_has_joined() {
+    fn a_shout_goes_to_all_members() {
         let mut topics = Topics::default();
         let (first, second) = (topics.join(b"a", 1), topics.join(b"b", 2));
         assert_eq!((topics.join(b"a", 3), topics.number(b"b"), topics.number(b"c")), (first, Some(second), None));

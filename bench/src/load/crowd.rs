@@ -1,4 +1,4 @@
-//! Connections, and what is said on them.
+//! The connections of all clients, and the messages that they send.
 
 use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,12 +13,12 @@ use socket2::{Domain, SockRef, Socket, Type};
 use super::words::{Say, Words, time};
 use crate::wire::{frame, upgrade};
 
-/// What is heard on a connection.
+/// An event on a connection.
 #[derive(Clone, Copy)]
 pub(crate) enum News<'a> {
-    /// It may join.
+    /// The connection is open, and can join topics.
     Ready,
-    /// What had that reference is answered.
+    /// The message with this reference is answered.
     Answer {
         reference: u64,
         is_ok: bool,
@@ -27,22 +27,22 @@ pub(crate) enum News<'a> {
         event: &'a [u8],
         payload: &'a [u8],
     },
-    /// It is gone, and the next that is opened may have its number.
+    /// The connection is closed. The next one that is opened may have its number.
     Closed,
 }
 
-/// What becomes of what is heard.
+/// The part of a scenario that handles events.
 pub(crate) trait Play {
     fn hear(&mut self, crowd: &mut Crowd, who: usize, news: News<'_>) -> Result<()>;
 }
 
-/// All connections. Each has a number; the first are counted from 0 in the order in which they are opened.
+/// All connections. Each has a number. Without closed connections, the numbers count from 0 in the order of opening.
 pub(crate) struct Crowd {
     address: SocketAddr,
     pub(super) words: Words,
     registry: Registry,
     pub(super) lines: Slab<Line>,
-    /// The message that is being written, and the frames that are about to be sent.
+    /// Buffers for the message that is being written, and for the frames that are sent next.
     text: Vec<u8>,
     out: Vec<u8>,
     began: Instant,
@@ -52,13 +52,13 @@ pub(crate) struct Crowd {
 pub(super) struct Line {
     pub(super) stream: TcpStream,
     pub(super) stage: Stage,
-    /// It was asked to end by this side.
+    /// Whether this side has asked the server to close the connection.
     pub(super) is_ending: bool,
-    /// It reads nothing for now.
+    /// Whether the connection isn't read at present.
     pub(super) is_deaf: bool,
-    /// The beginning of a frame whose end hasn't come.
+    /// The beginning of a frame that hasn't arrived completely.
     pub(super) rest: Vec<u8>,
-    /// What the connection hasn't taken yet.
+    /// Bytes that the connection hasn't accepted yet.
     unsent: Vec<u8>,
 }
 
@@ -69,13 +69,13 @@ pub(super) enum Stage {
     Open,
 }
 
-/// After so many connections the next ones come from another address, for the ports of one would not do.
+/// The number of connections from one local address. One address doesn't have enough ports for all.
 const CONNECTIONS_PER_ADDRESS: usize = 20_000;
 
-/// What the kernel takes in for a connection that isn't read.
+/// The kernel's receive buffer for a connection that isn't read.
 const DEAF_BUFFER_BYTES: usize = 64 << 10;
 
-/// The same for one that is read again.
+/// The kernel's receive buffer for a connection that is read again.
 const BUFFER_BYTES: usize = 1 << 20;
 
 const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
@@ -86,7 +86,7 @@ impl Crowd {
         Self { address, words, registry, lines, text, out, began: Instant::now() }
     }
 
-    /// Begins to connect another one. It is heard of once it may join.
+    /// Begins to open another connection and returns its number. [`News::Ready`] follows when it can join topics.
     pub(crate) fn open(&mut self) -> Result<usize> {
         let entry = self.lines.vacant_entry();
         let who = entry.key();
@@ -97,15 +97,15 @@ impl Crowd {
         Ok(who)
     }
 
-    /// Adds to what [`Crowd::send`] sends.
+    /// Adds a message to the frames that [`Crowd::send`] sends.
     pub(crate) fn put(&mut self, say: Say) {
         self.words.write(say, &mut self.text);
         frame::write_masked(frame::TEXT, &self.text, &mut self.out);
     }
 
-    /// Sends what was put together, at once.
+    /// Sends all frames that were added with [`Crowd::put`], in one call.
     pub(crate) fn send(&mut self, who: usize) -> Result<()> {
-        let line = self.lines.get_mut(who).context("that connection is gone")?;
+        let line = self.lines.get_mut(who).context("the connection is closed")?;
         let sent = line.send(&self.out);
         self.out.clear();
         sent
@@ -116,38 +116,38 @@ impl Crowd {
         self.send(who)
     }
 
-    /// Says something that is no message of the channel's.
+    /// Sends a frame that isn't a channel message.
     pub(super) fn answer(&mut self, who: usize, opcode: u8, payload: &[u8]) -> Result<()> {
         frame::write_masked(opcode, payload, &mut self.out);
         self.send(who)
     }
 
-    /// Asks the server to close a connection, as a page does that is left.
+    /// Asks the server to close a connection, as a browser does when the user leaves the page.
     pub(crate) fn close(&mut self, who: usize) -> Result<()> {
         if let Some(line) = self.lines.get_mut(who) {
             line.is_ending = true;
         }
-        // 1000: all is well.
+        // 1000: normal closure.
         self.answer(who, frame::CLOSE, &1000_u16.to_be_bytes())
     }
 
-    /// Reads nothing any more on a connection. The kernel takes in little for it, so that the server feels it soon.
+    /// Stops reading a connection. Its receive buffer is small, so that the server's send buffer soon fills.
     pub(crate) fn deafen(&mut self, who: usize) -> Result<()> {
-        let line = self.lines.get_mut(who).context("that connection is gone")?;
+        let line = self.lines.get_mut(who).context("the connection is closed")?;
         line.is_deaf = true;
         Ok(SockRef::from(&line.stream).set_recv_buffer_size(DEAF_BUFFER_BYTES)?)
     }
 
-    /// Reads again.
+    /// Reads a connection again.
     pub(crate) fn listen(&mut self, who: usize) -> Result<()> {
-        let line = self.lines.get_mut(who).context("that connection is gone")?;
+        let line = self.lines.get_mut(who).context("the connection is closed")?;
         line.is_deaf = false;
         SockRef::from(&line.stream).set_recv_buffer_size(BUFFER_BYTES)?;
-        // What has come meanwhile is to be told again.
+        // Registering again makes the poll report the data that arrived meanwhile.
         Ok(self.registry.reregister(&mut line.stream, Token(who), INTEREST)?)
     }
 
-    /// A connection can be written to: it has come to be, or there is room again.
+    /// Handles a writable connection: it is established, or its send buffer has room again.
     pub(super) fn can_write(&mut self, who: usize) -> Result<()> {
         let Some(line) = self.lines.get_mut(who) else { return Ok(()) };
         if line.stage == Stage::Connecting {
@@ -164,19 +164,19 @@ impl Crowd {
         line.send(&[])
     }
 
-    /// Nanoseconds since the crowd came together.
+    /// Nanoseconds since the crowd was created.
     pub(crate) fn now(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// How long ago what came was said, in nanoseconds.
+    /// How long ago a payload was sent, in nanoseconds.
     pub(crate) fn age(&self, payload: &[u8]) -> Option<u64> {
         Some(self.now().saturating_sub(time(payload)?))
     }
 }
 
 impl Line {
-    /// Sends what was left over, and this.
+    /// Sends the unsent bytes, and then `bytes`.
     fn send(&mut self, bytes: &[u8]) -> Result<()> {
         if !self.unsent.is_empty() {
             self.unsent.extend_from_slice(bytes);
@@ -190,7 +190,8 @@ impl Line {
     }
 }
 
-/// How much of it the connection took. One that has ended takes all: its end is heard of when it is read.
+/// Writes to the connection and returns the number of bytes that it accepted. For a connection that has ended, this is the
+/// whole length: the next read reports the end.
 fn write(stream: &mut TcpStream, bytes: &[u8]) -> Result<usize> {
     let mut sent = 0;
     while sent < bytes.len() {
@@ -215,7 +216,7 @@ fn connect(address: SocketAddr, who: usize) -> Result<std::net::TcpStream> {
     if addresses > 0 && address.ip() == Ipv4Addr::LOCALHOST {
         socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 1, addresses), 0)).into())?;
     }
-    // Where it has to wait, it has begun.
+    // These two errors mean that connecting has begun and isn't finished.
     match socket.connect(&address.into()) {
         Err(error) if error.kind() != ErrorKind::WouldBlock && error.raw_os_error() != Some(IN_PROGRESS) => {
             Err(error.into())
@@ -224,5 +225,5 @@ fn connect(address: SocketAddr, who: usize) -> Result<std::net::TcpStream> {
     }
 }
 
-/// Linux's number for a connection that is coming to be.
+/// Linux's `EINPROGRESS`.
 const IN_PROGRESS: i32 = 115;

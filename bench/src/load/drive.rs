@@ -1,4 +1,4 @@
-//! How a scenario runs: a while to settle, a while to warm up, and then it is measured.
+//! Runs a scenario: it settles, warms up, and is then measured.
 
 use std::time::{Duration, Instant};
 
@@ -7,37 +7,38 @@ use anyhow::{Result, ensure};
 use super::{Crowd, Load, Play};
 use crate::process::Process;
 
-/// Until joins and what follows them are over.
+/// Time for the server to finish its work for the joins.
 const SETTLE: Duration = Duration::from_millis(500);
 
-/// Until the pace is steady.
+/// Time until the rate is constant.
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// How long the loop waits for what comes, before it looks what is due.
+/// How long the loop waits for events before it sends the messages that are due.
 const WAIT: Duration = Duration::from_millis(1);
 
-/// So long without a single operation means that none comes any more.
+/// A scenario fails if it counts no operation for this long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What goes on by itself.
+/// A scenario that sends messages by itself, not only in answer to events.
 pub(crate) trait Driven: Play {
-    /// What is to be said now, beyond answers to what was heard.
+    /// Sends the messages that are due now.
     fn act(&mut self, crowd: &mut Crowd) -> Result<()>;
 
-    /// What is counted, so far.
+    /// The number of operations since the start.
     fn operations(&self) -> u64;
 
-    /// The measured time begins. What was counted doesn't matter, but latencies do from now on.
+    /// The measured time begins: discards the latencies that were measured before. The count of operations continues.
     fn begin(&mut self);
 }
 
-/// What was taken in the measured time.
+/// The CPU time and the operations of the measured time.
 #[derive(Clone, Copy)]
 pub(crate) struct Taken {
     pub(crate) operations: u64,
     pub(crate) time: Duration,
-    /// CPU time of the server, and of the clients.
+    /// CPU time of the server.
     pub(crate) cpu: Duration,
+    /// CPU time of the clients.
     pub(crate) clients_cpu: Duration,
 }
 
@@ -52,7 +53,7 @@ impl Taken {
     }
 }
 
-/// Runs a scenario and measures so much of it.
+/// Runs a scenario and measures it for the time `measured`.
 pub(crate) fn drive(load: &mut Load, server: Process, measured: Duration, play: &mut impl Driven) -> Result<Taken> {
     let settled = Instant::now() + SETTLE;
     while Instant::now() < settled {
@@ -82,7 +83,7 @@ fn run(load: &mut Load, time: Duration, play: &mut impl Driven) -> Result<()> {
         if play.operations() > operations {
             (operations, moved) = (play.operations(), now);
         }
-        ensure!(now - moved < PATIENCE, "nothing has come for {} s", PATIENCE.as_secs());
+        ensure!(now - moved < PATIENCE, "no operation was counted for {} s", PATIENCE.as_secs());
         if now >= ends {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! How everybody comes in: connected, and joined.
+//! Connects clients and joins topics before a scenario begins.
 
 use std::time::{Duration, Instant};
 
@@ -6,17 +6,17 @@ use anyhow::{Result, bail, ensure};
 
 use super::{Crowd, Load, News, Play, Say};
 
-/// How many come in at once: fewer than may wait at a listener by custom, which are 128. One that is too many would try again
-/// after a second.
+/// The number of clients that connect or join at once. It is below 128, the usual backlog of a listener. The kernel would
+/// retry a surplus connection only after a second.
 const AT_ONCE: usize = 100;
 
-/// How long the loop waits for what comes.
+/// How long the loop waits for events.
 const WAIT: Duration = Duration::from_millis(100);
 
-/// After so long it has failed.
+/// Connecting or joining fails if it takes longer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Connects so many more. It ends once all of them may join.
+/// Opens `count` more connections. Returns when all of them can join topics.
 pub(crate) fn connect(load: &mut Load, count: usize) -> Result<()> {
     let mut connecting = Connecting { left: count, ready: 0 };
     for _ in 0..count.min(AT_ONCE) {
@@ -52,13 +52,13 @@ impl Play for Connecting {
                 self.ready += 1;
                 self.next(crowd)
             }
-            News::Closed => bail!("the server closes connections that it accepted"),
+            News::Closed => bail!("the server closed a connection after accepting it"),
             _ => Ok(()),
         }
     }
 }
 
-/// Lets connections join topics: a list of connections, each with a topic. It ends once all have.
+/// Joins topics. `joins` gives the numbers of a connection and a topic for each join. Returns when all have joined.
 pub(crate) fn join(load: &mut Load, joins: impl ExactSizeIterator<Item = (usize, usize)>) -> Result<()> {
     let count = joins.len();
     let mut joining = Joining { joins, joined: 0, sent: 0 };
@@ -95,7 +95,7 @@ impl<I: Iterator<Item = (usize, usize)>> Play for Joining<I> {
                 self.joined += 1;
                 self.next(crowd)
             }
-            News::Closed => bail!("the server closes connections that join"),
+            News::Closed => bail!("the server closed a connection during a join"),
             _ => Ok(()),
         }
     }

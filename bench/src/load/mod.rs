@@ -1,5 +1,5 @@
-//! The clients, thousands of them on one thread, so that they cost little beside the server that they measure: one poll for all,
-//! one buffer to read into, one to write from, and nothing allocated for a message.
+//! Thousands of clients on one thread. They need little CPU time compared with the measured server: one poll for all, one
+//! read buffer, one write buffer, and no allocation for a message.
 
 mod crowd;
 mod drive;
@@ -20,7 +20,7 @@ pub(crate) use pace::Pace;
 use pump::Pump;
 pub(crate) use words::{Dialect, Say, Words};
 
-/// Clients of one server.
+/// The clients of one server.
 pub(crate) struct Load {
     pub(crate) crowd: Crowd,
     pump: Pump,
@@ -32,7 +32,7 @@ impl Load {
         Ok(Self { crowd: Crowd::new(address, words, pump.registry()?), pump })
     }
 
-    /// Takes in what has come, or waits for it, and lets it be answered.
+    /// Waits for events, for `wait` at most, and passes them to `play`.
     pub(crate) fn turn(&mut self, wait: Duration, play: &mut impl Play) -> Result<()> {
         self.pump.turn(&mut self.crowd, wait, play)
     }

@@ -1,4 +1,4 @@
-//! The loop: waits for what comes on any connection, takes it apart, and hands it on.
+//! The event loop: waits for data on any connection, decodes it, and passes it to the scenario.
 
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
@@ -12,23 +12,24 @@ use super::words::{Dialect, Heard};
 use crate::wire::frame::{self, Frame};
 use crate::wire::upgrade;
 
-/// Connections that are looked after in one turn.
+/// The maximum number of events that are handled in one turn.
 const EVENTS: usize = 4_096;
 
-/// What is read at once, and the longest frame.
+/// The size of the read buffer, which also limits the length of a frame.
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// What waits, and what is read into.
+/// The poll and the read buffer.
 pub(super) struct Pump {
     poll: Poll,
     events: Events,
     buffer: Vec<u8>,
 }
 
-/// How far a connection's bytes were taken in.
+/// The result of handling a connection's bytes.
 enum Progress {
+    /// This number of bytes was handled.
     Taken(usize),
-    /// The server has closed it.
+    /// The server has closed the connection.
     Closed,
 }
 
@@ -37,7 +38,7 @@ impl Pump {
         Ok(Self { poll: Poll::new()?, events: Events::with_capacity(EVENTS), buffer: vec![0; BUFFER_BYTES] })
     }
 
-    /// Where connections are registered.
+    /// The registry of the poll, for new connections.
     pub(super) fn registry(&self) -> Result<Registry> {
         Ok(self.poll.registry().try_clone()?)
     }
@@ -64,7 +65,7 @@ fn is_over(event: &Event) -> bool {
     event.is_read_closed() || event.is_error()
 }
 
-/// Reads all that there is on a connection.
+/// Reads all available bytes of a connection and handles its frames.
 fn read(crowd: &mut Crowd, who: usize, is_over: bool, buffer: &mut [u8], play: &mut impl Play) -> Result<()> {
     while let Some(line) = crowd.lines.get_mut(who) {
         if line.is_deaf || line.stage == Stage::Connecting {
@@ -76,7 +77,7 @@ fn read(crowd: &mut Crowd, who: usize, is_over: bool, buffer: &mut [u8], play: &
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            // It was reset.
+            // The connection was reset.
             Err(_) => 0,
         };
         if count == 0 {
@@ -88,12 +89,12 @@ fn read(crowd: &mut Crowd, who: usize, is_over: bool, buffer: &mut [u8], play: &
         match take(crowd, who, &buffer[..whole], play)? {
             Progress::Closed => return end(crowd, who, play),
             Progress::Taken(taken) if taken < whole => {
-                let line = crowd.lines.get_mut(who).context("a connection ends where it is read")?;
+                let line = crowd.lines.get_mut(who).context("the connection was removed while it was read")?;
                 line.rest.extend_from_slice(&buffer[taken..whole]);
             }
             Progress::Taken(_) => {}
         }
-        // Less than was asked for is all that there was; but behind it may stand the end.
+        // A read that doesn't fill the buffer has read everything. If the connection is over, its end is still to be read.
         if whole < buffer.len() && !is_over {
             break;
         }
@@ -101,13 +102,13 @@ fn read(crowd: &mut Crowd, who: usize, is_over: bool, buffer: &mut [u8], play: &
     Ok(())
 }
 
-/// A connection has ended, at the server's side too.
+/// Removes a connection that the server has closed too.
 fn end(crowd: &mut Crowd, who: usize, play: &mut impl Play) -> Result<()> {
     crowd.lines.remove(who);
     play.hear(crowd, who, News::Closed)
 }
 
-/// Takes in what is whole.
+/// Handles all complete frames.
 fn take(crowd: &mut Crowd, who: usize, bytes: &[u8], play: &mut impl Play) -> Result<Progress> {
     let mut taken = 0;
     if crowd.lines[who].stage == Stage::Upgrading {
@@ -125,7 +126,7 @@ fn take(crowd: &mut Crowd, who: usize, bytes: &[u8], play: &mut impl Play) -> Re
         match opcode {
             frame::TEXT => hear(crowd, who, payload, play)?,
             frame::PING => crowd.answer(who, frame::PONG, payload)?,
-            // The server's answer: it closes the connection now.
+            // The server's answer to our close frame. It closes the connection next.
             frame::CLOSE if crowd.lines[who].is_ending => {}
             frame::CLOSE => return Ok(Progress::Closed),
             _ => {}

@@ -1,4 +1,4 @@
-//! What clients say and hear, in the words of each protocol.
+//! Encodes and decodes the messages of clients, in each protocol.
 
 use clap::ValueEnum;
 
@@ -15,7 +15,7 @@ pub(crate) enum Dialect {
     SocketIo,
 }
 
-/// Something to say, about the topic of that number. What has a reference is answered by it.
+/// A message of a client. `topic` is the number of a topic. The server's answer has the same `reference`.
 #[derive(Clone, Copy)]
 pub(crate) enum Say {
     Join {
@@ -30,43 +30,43 @@ pub(crate) enum Say {
         topic: usize,
         reference: u64,
     },
-    /// To all members, with the time at which it was said.
+    /// Goes to all members, with the time `at` which it was sent.
     Shout {
         topic: usize,
         at: u64,
     },
-    /// That one is still there.
+    /// A heartbeat.
     Beat {
         reference: u64,
     },
 }
 
-/// What a server says.
+/// A message of a server.
 pub(super) enum Heard<'a> {
     News(News<'a>),
-    /// It is to be told that, at once.
+    /// A message of the protocol itself, which the client has to answer with these bytes.
     Answer(&'static [u8]),
     Nothing,
 }
 
-/// How it is said.
+/// The encoding of messages.
 pub(crate) struct Words {
     pub(crate) dialect: Dialect,
-    /// What topics are called, before their numbers.
+    /// The prefix of topic names. The topic's number follows it.
     pub(crate) topics: String,
-    /// What a payload is filled with.
+    /// The text that fills a payload.
     pub(crate) filling: String,
-    /// The event that is answered with its payload, in Phoenix's words.
+    /// The name of the event that is answered with its payload, in Phoenix's protocol.
     pub(crate) echo: String,
 }
 
 impl Words {
-    /// With payloads of that many bytes, beside their keys.
+    /// Payloads are filled with `payload` bytes, in addition to their keys.
     pub(crate) fn new(dialect: Dialect, topics: &str, payload: usize) -> Self {
         Self { dialect, topics: topics.to_owned(), filling: "x".repeat(payload), echo: "echo".into() }
     }
 
-    /// Where clients connect.
+    /// The path that clients connect to.
     pub(super) fn path(&self) -> &'static str {
         match self.dialect {
             Dialect::Phoenix => "/socket/websocket?vsn=2.0.0",
@@ -74,7 +74,7 @@ impl Words {
         }
     }
 
-    /// Writes what is to be said. `scratch` is emptied first.
+    /// Encodes a message into `scratch`, which is cleared first.
     pub(super) fn write(&self, say: Say, scratch: &mut Vec<u8>) {
         scratch.clear();
         match self.dialect {
@@ -143,7 +143,7 @@ impl Words {
                 out.extend_from_slice(b"\",");
                 self.payload(Some(at), out);
             }
-            // Here it is the server that asks. This is an event that it answers.
+            // In Socket.IO the server sends the heartbeats. This is an event that the server answers.
             Say::Beat { reference } => head(Some(reference), b"[\"echo\",{}"),
         }
         out.push(b']');
@@ -190,10 +190,10 @@ impl Words {
     }
 }
 
-/// What the time stands behind in a payload.
+/// The key of the time in a payload.
 const TIME: &[u8] = b"\"t\":";
 
-/// The time at which what came was said.
+/// The time at which a payload was sent, if it has one.
 pub(super) fn time(payload: &[u8]) -> Option<u64> {
     let after = &payload[memchr::memmem::find(payload, TIME)? + TIME.len()..];
     let digits = after.iter().position(|byte| !byte.is_ascii_digit())?;
@@ -209,13 +209,13 @@ mod tests {
     use super::*;
 
     fn said(dialect: Dialect, say: Say) -> String {
-        let mut out = b"what was said before".to_vec();
+        let mut out = b"an earlier message".to_vec();
         Words::new(dialect, "bench:", 3).write(say, &mut out);
         String::from_utf8(out).expect("it is text")
     }
 
     #[test]
-    fn it_is_said_in_phoenix() {
+    fn messages_are_encoded_for_phoenix() {
         let said = |say| said(Dialect::Phoenix, say);
         assert_eq!(said(Say::Join { topic: 4, reference: 1 }), r#"["1","1","bench:4","phx_join",{}]"#);
         assert_eq!(said(Say::Leave { topic: 4, reference: 9 }), r#"["1","9","bench:4","phx_leave",{}]"#);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_said_in_socket_io() {
+    fn messages_are_encoded_for_socket_io() {
         let said = |say| said(Dialect::SocketIo, say);
         assert_eq!(said(Say::Join { topic: 4, reference: 1 }), r#"421["join","bench:4"]"#);
         assert_eq!(said(Say::Leave { topic: 4, reference: 9 }), r#"429["leave","bench:4"]"#);
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_understood_in_both() {
+    fn answers_are_decoded_in_both_protocols() {
         for (dialect, text, expected) in [
             (Dialect::Phoenix, r#"["1","7","bench:0","phx_reply",{"status":"ok","response":{}}]"#, (7, true)),
             (Dialect::Phoenix, r#"["1","7","bench:0","phx_reply",{"status":"error","response":{}}]"#, (7, false)),
@@ -244,13 +244,13 @@ mod tests {
         ] {
             match Words::new(dialect, "", 0).understand(text.as_bytes()) {
                 Heard::News(News::Answer { reference, is_ok }) => assert_eq!((reference, is_ok), expected, "{text}"),
-                _ => panic!("{text} is an answer"),
+                _ => panic!("{text} isn't read as an answer"),
             }
         }
     }
 
     #[test]
-    fn the_time_is_found_wherever_it_stands() {
+    fn the_time_is_found_at_any_position() {
         assert_eq!(time(br#"{"t":12,"p":"x"}"#), Some(12));
         assert_eq!(time(br#"{"p":"x","t":34}"#), Some(34));
         assert_eq!(time(br#"{"p":"x"}"#), None);

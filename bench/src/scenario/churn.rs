@@ -1,4 +1,4 @@
-//! Churn: sockets come and go. An operation is a whole life: connect, join, say one thing, leave, close.
+//! Churn: sockets connect and close. An operation is a life cycle: connect, join, send one message, leave, close.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use crate::load::{Crowd, Driven, Load, News, Play, Say, Words, drive};
 use crate::statistics::Samples;
 use crate::target::Target;
 
-/// How much of it.
+/// The parameters.
 #[derive(Args, Clone)]
 pub(crate) struct Churn {
     /// Sockets at once
     #[arg(long, default_value_t = 50)]
     pub(crate) sockets: usize,
 
-    /// Bytes that a payload is filled with
+    /// Bytes of filling in a payload
     #[arg(long, default_value_t = 64)]
     pub(crate) payload: usize,
 
-    /// Seconds that are measured
+    /// Measured seconds
     #[arg(long, default_value_t = 5)]
     pub(crate) seconds: u64,
 }
@@ -35,7 +35,7 @@ impl Scenario for Churn {
     }
 }
 
-/// So many lives at once.
+/// A constant number of life cycles at once.
 struct Churning {
     lives: Lives,
     sockets: usize,
@@ -64,19 +64,19 @@ impl Driven for Churning {
     }
 }
 
-/// What is asked for in a life, one after the other. What is answered leads to the next.
+/// The references of the requests in a life cycle, in their order. The answer to one starts the next.
 const JOIN: u64 = 1;
 const ECHO: u64 = 2;
 const LEAVE: u64 = 3;
 
-/// Topics that they go to.
+/// The number of topics that the sockets join.
 const TOPICS: usize = 10;
 
-/// Lives under way, and those that are over.
+/// The life cycles of sockets: those that run, and the number of those that ended.
 pub(crate) struct Lives {
-    /// The first of the topics.
+    /// The number of the first topic.
     topic: usize,
-    /// When each began, by its connection; and whether it has asked to be closed.
+    /// For each connection, the time at which its life cycle began, and whether it has asked the server to close it.
     began: Vec<(u64, bool)>,
     pub(crate) under_way: usize,
     pub(crate) over: u64,
@@ -101,11 +101,11 @@ impl Lives {
 
     pub(crate) fn hear(&mut self, crowd: &mut Crowd, who: usize, news: News<'_>) -> Result<()> {
         let topic = self.topic + who % TOPICS;
-        let (began, is_ending) = self.began.get_mut(who).context("a connection that nobody opened")?;
+        let (began, is_ending) = self.began.get_mut(who).context("an event on a connection that wasn't opened here")?;
         match news {
             News::Ready => crowd.say(who, Say::Join { topic, reference: JOIN }),
             News::Answer { reference, is_ok } => {
-                ensure!(is_ok, "what every member may do was refused");
+                ensure!(is_ok, "the server refused a request");
                 match reference {
                     JOIN => crowd.say(who, Say::Echo { topic, reference: ECHO }),
                     ECHO => crowd.say(who, Say::Leave { topic, reference: LEAVE }),

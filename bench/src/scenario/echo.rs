@@ -1,4 +1,4 @@
-//! Echo: every socket says something, and gets it back. An operation is an answer.
+//! Echo: every socket sends a message and gets it back. An operation is an answer.
 
 use std::time::Duration;
 
@@ -10,26 +10,27 @@ use crate::load::{Crowd, Driven, Load, News, Pace, Play, Say, Words, connect, dr
 use crate::statistics::Samples;
 use crate::target::Target;
 
-/// How much of it.
+/// The parameters.
 #[derive(Args, Clone)]
 pub(crate) struct Echo {
     /// Sockets, all in one topic
     #[arg(long, default_value_t = 50)]
     pub(crate) sockets: usize,
 
-    /// Bytes that a payload is filled with
+    /// Bytes of filling in a payload
     #[arg(long, default_value_t = 64)]
     pub(crate) payload: usize,
 
-    /// So many a second, whether or not they are answered; 0 is as fast as they are
+    /// Messages a second, whether or not they are answered; with 0, each socket sends its next message after an answer
     #[arg(long, default_value_t = 0)]
     pub(crate) rate: u64,
 
-    /// The event that is answered with its payload; the plugin `echo` has `parse`, too, which reads that and writes it anew
+    /// The event that is answered with its payload; the plugin `echo` also has `parse`, which parses and rewrites the
+    /// payload
     #[arg(long, default_value = "echo")]
     pub(crate) event: String,
 
-    /// Seconds that are measured
+    /// Measured seconds
     #[arg(long, default_value_t = 5)]
     pub(crate) seconds: u64,
 }
@@ -44,7 +45,7 @@ impl Scenario for Echo {
 }
 
 impl Echo {
-    /// Everybody comes in.
+    /// Connects and joins all sockets.
     pub(super) fn enter(&self, target: &Target) -> Result<Load> {
         let words = Words::new(target.dialect, "bench:", self.payload);
         let mut load = Load::new(target.address, Words { echo: self.event.clone(), ..words })?;
@@ -54,17 +55,18 @@ impl Echo {
     }
 }
 
-/// Of so many answers the time that one took is looked at.
+/// The latency of one in this many answers is measured.
 const SAMPLED: u64 = 4;
 
-/// What is said has as its reference the time at which it was, so that nothing else has to be remembered of it.
+/// The state of the scenario. The reference of a message is the time at which it was sent, so nothing has to be stored for
+/// it.
 pub(super) struct Echoing {
     sockets: usize,
-    /// None if each waits for its answer.
+    /// `None` if each socket waits for its answer.
     pace: Option<Pace>,
-    /// Whose turn it is, at a pace.
+    /// The socket that sends the next message, if there is a pace.
     next: usize,
-    /// When the first was said. Answers to what was said before are none of this one's.
+    /// The time of the first message. Answers to messages that were sent earlier belong to another run.
     since: Option<u64>,
     answered: u64,
     pub(super) samples: Samples,

@@ -1,4 +1,4 @@
-//! Fanout: one in each topic shouts, and all that are in it hear it. An operation is a frame that one of them got.
+//! Fanout: one socket of each topic sends shouts, and all members get them. An operation is a frame that one socket got.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::process::Process;
 use crate::statistics::Samples;
 use crate::target::Target;
 
-/// How much of it.
+/// The parameters.
 #[derive(Args, Clone)]
 pub(crate) struct Fanout {
     /// Sockets, each in one topic
@@ -22,44 +22,45 @@ pub(crate) struct Fanout {
     #[arg(long, default_value_t = 1)]
     pub(crate) topics: usize,
 
-    /// Shouts of a topic that are under way at once
+    /// Shouts of a topic that are sent before all members have got the first of them
     #[arg(long, default_value_t = 4)]
     pub(crate) window: u64,
 
-    /// Bytes that a payload is filled with
+    /// Bytes of filling in a payload
     #[arg(long, default_value_t = 64)]
     pub(crate) payload: usize,
 
-    /// What topics are called, before their numbers
+    /// The prefix of topic names; the topic's number follows it
     #[arg(long, default_value = "bench:")]
     pub(crate) prefix: String,
 
-    /// One of so many never reads; 0 is none
+    /// One in this many sockets never reads; with 0, all read
     #[arg(long, default_value_t = 0)]
     pub(crate) deaf: usize,
 
-    /// Seconds that are measured
+    /// Measured seconds
     #[arg(long, default_value_t = 5)]
     pub(crate) seconds: u64,
 }
 
-/// Of so many deliveries the time that one took is looked at.
+/// The latency of one in this many deliveries is measured.
 const SAMPLED: u64 = 16;
 
-/// How often the server's memory is looked at, where some don't read.
+/// How often the server's memory is read, if some sockets don't read.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How long the deaf are listened to in the end, to see whose connection still stands: until nothing has come for so long,
+/// At the end, the sockets that never read are read, to count those that the server has closed. This ends when nothing has
+/// arrived for this long.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// and no longer than that.
+/// The maximum time in which the sockets that never read are read at the end.
 const LISTENING: Duration = Duration::from_secs(20);
 
 impl Scenario for Fanout {
     fn play(&self, target: &Target) -> Result<Outcome> {
-        ensure!(self.topics > 0 && self.window > 0, "at least one topic, and one shout in it");
-        ensure!(self.deaf != 1, "somebody has to read");
-        ensure!(self.sockets >= self.topics, "each topic has a socket that shouts in it");
+        ensure!(self.topics > 0 && self.window > 0, "topics and window must be at least 1");
+        ensure!(self.deaf != 1, "with --deaf 1 no socket would read");
+        ensure!(self.sockets >= self.topics, "there must be at least as many sockets as topics");
         let mut load = Load::new(target.address, Words::new(target.dialect, &self.prefix, self.payload))?;
         connect(&mut load, self.sockets)?;
         join(&mut load, (0..self.sockets).map(|who| (who, who % self.topics)))?;
@@ -82,29 +83,30 @@ impl Scenario for Fanout {
 }
 
 impl Fanout {
-    /// Never the first of a topic, which shouts.
+    /// Whether a socket never reads. The first socket of a topic always reads, because it sends the shouts.
     fn is_deaf(&self, who: usize) -> bool {
         self.deaf > 0 && (who / self.topics) % self.deaf == self.deaf - 1
     }
 }
 
-/// All topics, and those who shout in them: the first of each.
+/// The state of the scenario. The first socket of each topic sends its shouts.
 struct Shouting {
     topics: Vec<Topic>,
     window: u64,
-    /// Topics in which there is room for another shout.
+    /// Topics whose window may have room for another shout.
     due: Vec<usize>,
     delivered: u64,
     samples: Samples,
-    /// The server, where its memory is looked at, and the most that it held.
+    /// The server, if its memory is read.
     looks_at: Option<Process>,
     looked: Instant,
+    /// The largest memory of the server so far, in bytes.
     most_memory: u64,
 }
 
 #[derive(Clone, Default)]
 struct Topic {
-    /// Those who read.
+    /// The number of members that read.
     members: u64,
     shouted: u64,
     delivered: u64,
@@ -180,7 +182,8 @@ impl Driven for Shouting {
     }
 }
 
-/// How many of them the server has closed: they read all that there is for them, and perhaps their end.
+/// Returns how many of the sockets that never read the server has closed. They read everything that arrives, which may be
+/// the end of the connection.
 fn closed(load: &mut Load, deaf: impl Iterator<Item = usize>) -> Result<usize> {
     for who in deaf {
         load.crowd.listen(who)?;
@@ -195,7 +198,7 @@ fn closed(load: &mut Load, deaf: impl Iterator<Item = usize>) -> Result<usize> {
 
 struct Listening {
     closed: usize,
-    /// When something came.
+    /// The time of the last event.
     heard: Instant,
 }
 

@@ -1,4 +1,4 @@
-//! Idle: sockets connect, join, and say nothing more. An operation is a socket that has come in.
+//! Idle: sockets connect, join, and then send nothing. An operation is a socket that has connected and joined its topics.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::load::{Load, Taken, Words, connect, join};
 use crate::process::{Kernel, Process};
 use crate::target::Target;
 
-/// How much of it.
+/// The parameters.
 #[derive(Args, Clone)]
 pub(crate) struct Idle {
     /// Sockets
@@ -21,19 +21,19 @@ pub(crate) struct Idle {
     #[arg(long, default_value_t = 1)]
     pub(crate) topics: usize,
 
-    /// Topics that there are in all; by custom each socket joins the same ones
+    /// The number of topics; by default, each socket joins the same ones
     #[arg(long)]
     pub(crate) of: Option<usize>,
 
-    /// Seconds that they stay
+    /// Seconds that the sockets stay connected
     #[arg(long, default_value_t = 5)]
     pub(crate) seconds: u64,
 }
 
-/// Until what follows a connection or a join is over.
+/// Time for the server to finish its work for connections or joins.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// What is held, and was taken, at a moment.
+/// Memory and CPU time at one moment.
 struct Look {
     memory: u64,
     cpu: Duration,
@@ -51,7 +51,10 @@ impl Look {
 impl Scenario for Idle {
     fn play(&self, target: &Target) -> Result<Outcome> {
         let of = self.of.unwrap_or(self.topics);
-        ensure!(self.sockets > 0 && self.topics > 0 && of >= self.topics, "each socket joins topics that differ");
+        ensure!(
+            self.sockets > 0 && self.topics > 0 && of >= self.topics,
+            "sockets and topics must be at least 1, and --of at least the number of topics"
+        );
         let look = || Look::at(target.process);
         let mut load = Load::new(target.address, Words::new(target.dialect, "bench:", 0))?;
         let before = look()?;

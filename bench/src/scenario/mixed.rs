@@ -1,5 +1,6 @@
-//! Mixed: a plausible day. Most sockets are idle, some ask, some are in topics that others shout in, some come and go; all of it
-//! at a steady pace, which leaves the server time. An operation is anything of it that is done: an answer, a delivery, a life.
+//! Mixed: a realistic load. Most sockets are idle, some echo, some are in topics with shouts, some connect and close. All
+//! of it is sent at a constant rate, with which the server isn't busy all the time. An operation is an answer, a delivery
+//! or a life cycle.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::load::{Crowd, Driven, Load, News, Pace, Play, Say, Words, connect, dr
 use crate::statistics::Samples;
 use crate::target::Target;
 
-/// How much of it.
+/// The parameters.
 #[derive(Args, Clone)]
 pub(crate) struct Mixed {
     /// Sockets that only send heartbeats
@@ -23,45 +24,45 @@ pub(crate) struct Mixed {
     #[arg(long, default_value_t = 100)]
     pub(crate) echo: usize,
 
-    /// Echoes a second, of all of them
+    /// Echoes a second, of all sockets together
     #[arg(long, default_value_t = 1_000)]
     pub(crate) echoes: u64,
 
-    /// Topics that are shouted in
+    /// Topics with shouts
     #[arg(long, default_value_t = 20)]
     pub(crate) topics: usize,
 
-    /// Members of each
+    /// Members of each of these topics
     #[arg(long, default_value_t = 20)]
     pub(crate) members: usize,
 
-    /// Shouts a second, in all of them
+    /// Shouts a second, in all these topics together
     #[arg(long, default_value_t = 500)]
     pub(crate) shouts: u64,
 
-    /// Sockets a second that come, say one thing and go
+    /// Sockets a second that connect, join, send one message, leave and close
     #[arg(long, default_value_t = 50)]
     pub(crate) lives: u64,
 
-    /// Bytes that a payload is filled with
+    /// Bytes of filling in a payload
     #[arg(long, default_value_t = 64)]
     pub(crate) payload: usize,
 
-    /// Seconds that are measured
+    /// Measured seconds
     #[arg(long, default_value_t = 5)]
     pub(crate) seconds: u64,
 }
 
-/// How often each socket sends a heartbeat, as phoenix.js does.
+/// The interval of each socket's heartbeats. It is the default of phoenix.js.
 const HEARTBEAT_SECONDS: u64 = 30;
 
-/// So many idle ones share a topic.
+/// The number of sockets that share a topic without shouts.
 const IDLE_TOGETHER: usize = 50;
 
 impl Scenario for Mixed {
     fn play(&self, target: &Target) -> Result<Outcome> {
         let members = self.topics * self.members;
-        ensure!(members > 0 && self.echo > 0, "somebody is shouted to, and somebody echoes");
+        ensure!(members > 0 && self.echo > 0, "topics, members and echo must be at least 1");
         let mut load = Load::new(target.address, Words::new(target.dialect, "bench:", self.payload))?;
         let sockets = members + self.echo + self.idle;
         connect(&mut load, sockets)?;
@@ -72,7 +73,7 @@ impl Scenario for Mixed {
         let kinds = [
             ("echo", &mut day.echoes),
             ("delivery", &mut day.deliveries),
-            ("heartbeat", &mut day.beats),
+            ("heartbeat", &mut day.heartbeats),
             ("life", &mut day.lives.samples),
         ];
         kinds.into_iter().for_each(|(what, samples)| all.extend(notes(what, samples)));
@@ -81,22 +82,23 @@ impl Scenario for Mixed {
 }
 
 impl Mixed {
-    /// First come the members of each topic, then those who echo, then the idle.
+    /// The topic of a socket. The first numbers are members of topics with shouts, then sockets that echo, then idle
+    /// sockets.
     fn topic(&self, who: usize) -> usize {
         let members = self.topics * self.members;
         if who < members { who % self.topics } else { self.topics + (who - members) / IDLE_TOGETHER }
     }
 
-    /// Where nobody is who stays.
+    /// The first topic that only sockets with life cycles join.
     fn free_topic(&self, sockets: usize) -> usize {
         self.topics + sockets / IDLE_TOGETHER + 1
     }
 }
 
-/// What is under way, and whose turn it is.
+/// The state of the scenario.
 struct Day<'a> {
     mixed: &'a Mixed,
-    /// Those who stay.
+    /// The number of sockets that stay connected.
     sockets: usize,
     paces: Paces,
     next: Next,
@@ -104,7 +106,7 @@ struct Day<'a> {
     done: u64,
     echoes: Samples,
     deliveries: Samples,
-    beats: Samples,
+    heartbeats: Samples,
 }
 
 struct Paces {
@@ -137,12 +139,12 @@ impl<'a> Day<'a> {
             done: 0,
             echoes: Samples::default(),
             deliveries: Samples::default(),
-            beats: Samples::default(),
+            heartbeats: Samples::default(),
         }
     }
 }
 
-/// What has a time as its reference: of an echo it is even, of a heartbeat odd.
+/// The lowest bit of a reference. References are times, made even for an echo and odd for a heartbeat.
 const BEAT: u64 = 1;
 
 impl Play for Day<'_> {
@@ -152,9 +154,9 @@ impl Play for Day<'_> {
         }
         match news {
             News::Answer { reference, is_ok } => {
-                ensure!(is_ok, "what every member may do was refused");
+                ensure!(is_ok, "the server refused a request");
                 self.done += 1;
-                let samples = if reference & BEAT == 0 { &mut self.echoes } else { &mut self.beats };
+                let samples = if reference & BEAT == 0 { &mut self.echoes } else { &mut self.heartbeats };
                 samples.add(crowd.now().saturating_sub(reference));
                 Ok(())
             }
@@ -198,7 +200,7 @@ impl Driven for Day<'_> {
     }
 
     fn begin(&mut self) {
-        for samples in [&mut self.echoes, &mut self.deliveries, &mut self.beats, &mut self.lives.samples] {
+        for samples in [&mut self.echoes, &mut self.deliveries, &mut self.heartbeats, &mut self.lives.samples] {
             samples.clear();
         }
     }

@@ -1,4 +1,4 @@
-//! What is played: each scenario against any server, one after the other.
+//! The scenarios. Most can be played against any server.
 
 pub(crate) mod churn;
 pub(crate) mod echo;
@@ -17,21 +17,21 @@ use crate::load::{Crowd, Load, News, Play, Taken};
 use crate::statistics::{Latency, Samples, shown};
 use crate::target::{Against, Target};
 
-/// Something that can be played.
+/// A load that can be played against a server and measured.
 pub(crate) trait Scenario {
     fn play(&self, target: &Target) -> Result<Outcome>;
 }
 
-/// What a scenario took.
+/// The figures of a scenario.
 pub(crate) struct Outcome {
     pub(crate) taken: Taken,
-    /// None where nothing is waited for.
+    /// `None` if the scenario measures no latency.
     pub(crate) latency: Option<Latency>,
-    /// What else is worth to know, by what it is.
+    /// Further figures with their names.
     pub(crate) notes: Vec<(String, f64)>,
 }
 
-/// A scenario, and whom it is played against.
+/// A scenario, and the server that it is played against.
 #[derive(Args)]
 pub(crate) struct Single<S: Args> {
     #[command(flatten)]
@@ -63,16 +63,16 @@ impl<S: Args + Scenario> Single<S> {
     }
 }
 
-/// Median and worst of a kind of message, as notes.
+/// The p50 and p99 of a kind of message, as notes.
 fn notes(what: &str, samples: &mut Samples) -> Vec<(String, f64)> {
     let latency = samples.latency().into_iter();
     latency.flat_map(|it| [(format!("{what}: p50, µs"), it.p50), (format!("{what}: p99, µs"), it.p99)]).collect()
 }
 
-/// How long the loop waits for what comes.
+/// How long the loop waits for events.
 const WAIT: Duration = Duration::from_millis(10);
 
-/// Lets time pass in which nothing is said, and nobody may be closed.
+/// Waits. The clients send nothing, and it is an error if the server closes a connection.
 fn rest(load: &mut Load, time: Duration) -> Result<()> {
     let ends = Instant::now() + time;
     while Instant::now() < ends {
@@ -86,7 +86,7 @@ struct Resting;
 impl Play for Resting {
     fn hear(&mut self, _: &mut Crowd, _: usize, news: News<'_>) -> Result<()> {
         match news {
-            News::Closed => bail!("the server closes connections that are idle"),
+            News::Closed => bail!("the server closed an idle connection"),
             _ => Ok(()),
         }
     }

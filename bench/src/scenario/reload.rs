@@ -1,4 +1,5 @@
-//! Reload: echoes at half of the rate that they could have, while the plugin is replaced each second, beside no reload.
+//! Reload: echoes at half of the rate that the host can reach, while the plugin is replaced every second, and the same
+//! without reloads.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,18 +16,18 @@ use crate::load::{Crowd, Driven, Load, News, Play, drive};
 use crate::statistics::{Latency, Spread, shown};
 use crate::target::Target;
 
-/// Echoes at half of the host's rate while the plugin is replaced each second, beside no reload
+/// Echoes at half of the host's rate, while the plugin is replaced every second, and the same without reloads
 #[derive(Args, Clone)]
 pub(crate) struct Reload {
     /// Sockets that echo
     #[arg(long, default_value_t = 50)]
     pub(crate) sockets: usize,
 
-    /// Rounds, each of them without reload and with it
+    /// Rounds, each of them once without and once with reloads
     #[arg(long, default_value_t = 7)]
     pub(crate) rounds: usize,
 
-    /// Seconds that are measured, of each
+    /// Measured seconds of each
     #[arg(long, default_value_t = 5)]
     pub(crate) seconds: u64,
 
@@ -34,7 +35,7 @@ pub(crate) struct Reload {
     #[arg(long, default_value_os_t = default_binary())]
     pub(crate) host: PathBuf,
 
-    /// The two builds, as `cargo xtask guests --variants` makes them
+    /// The two builds, as `cargo xtask guests --variants` builds them
     #[arg(long, num_args = 2, default_values_os_t = builds())]
     pub(crate) builds: Vec<PathBuf>,
 }
@@ -42,16 +43,16 @@ pub(crate) struct Reload {
 /// How often the plugin is replaced.
 const EACH: Duration = Duration::from_secs(1);
 
-/// How long the rate is looked for that the host can reach.
+/// How long the maximum rate of the host is measured.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// A build is taken up within that, even one that has to be compiled.
+/// The host loads a build within this time, even if the build has to be compiled.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often the host is asked whether it was.
+/// How often the host is asked for the generation of the plugin.
 const AGAIN: Duration = Duration::from_millis(10);
 
-/// Two builds that differ in nothing but a number.
+/// Two builds that differ only in a number.
 pub(crate) fn builds() -> Vec<PathBuf> {
     ["echo", "variants/echo-v2"].map(guest).into()
 }
@@ -61,7 +62,7 @@ impl Reload {
         let place = tempfile::tempdir()?;
         let mut swap = Swap::new(&place, &self.builds)?;
         let host = Host::start(&self.host, &swap.plugin, "")?;
-        // Both are compiled, and kept.
+        // Both builds are compiled now, and their compiled code is in the cache.
         for _ in 0..2 {
             swap.replace_and_wait(&host)?;
         }
@@ -77,7 +78,7 @@ impl Reload {
             without.push(self.measure(&mut load, &target, rate, None)?);
             with.push(self.measure(&mut load, &target, rate, Some(&mut swap))?);
         }
-        let host = target.host().context("the host was started for this")?;
+        let host = target.host().context("the target isn't a host")?;
         let loads = generation(host)? - started;
         println!("| {rate} echoes a second, of {fastest:.0} | p50, µs | p99, µs |\n| --- | --- | --- |");
         let show = |what: &str, rounds: &[Latency]| {
@@ -87,7 +88,7 @@ impl Reload {
             println!("| {what} | {} | {} |", column(|it| it.p50), column(|it| it.p99));
         };
         show("no reload", &without);
-        show(&format!("a reload each second, {} in all, {loads} taken up", swap.count), &with);
+        show(&format!("a reload every second: {} files written, {loads} loaded", swap.count), &with);
         let ratios = Spread::of(with.iter().zip(&without).map(|(with, without)| with.p99 / without.p99));
         println!(
             "| median of the rounds' ratios of p99 | | {} |",
@@ -108,33 +109,33 @@ impl Reload {
     }
 }
 
-/// Which load of the plugin runs.
+/// The generation of the plugin that runs.
 fn generation(host: &Host) -> Result<u64> {
     let seen = host.inspect()?;
-    let plugins = seen["plugins"].as_object().context("there are plugins")?;
-    plugins.values().find_map(|plugin| plugin["generation"].as_u64()).context("a plugin has a generation")
+    let plugins = seen["plugins"].as_object().context("the answer has no plugins")?;
+    plugins.values().find_map(|plugin| plugin["generation"].as_u64()).context("the plugin has no generation")
 }
 
-/// A plugin's file, and what it is replaced by in turns.
+/// A plugin's file, and the two builds that replace it alternately.
 struct Swap {
     builds: [PathBuf; 2],
     plugin: PathBuf,
-    /// Which of the builds comes next.
+    /// The index of the next build.
     next: usize,
-    /// How often it was replaced.
+    /// How often the file was replaced.
     count: usize,
     replaced: Instant,
 }
 
 impl Swap {
     fn new(place: &TempDir, builds: &[PathBuf]) -> Result<Self> {
-        let [first, second] = builds else { bail!("there have to be two builds") };
+        let [first, second] = builds else { bail!("two builds are needed") };
         let plugin = place.path().join("echo.wasm");
         fs::copy(first, &plugin).with_context(|| format!("{}: is it built?", first.display()))?;
         Ok(Self { builds: [first.clone(), second.clone()], plugin, next: 1, count: 0, replaced: Instant::now() })
     }
 
-    /// As `cargo xtask guests` replaces it: by a rename, so that it is never seen half-written.
+    /// Replaces the file by a rename, as `cargo xtask guests` does. So the host never reads an incomplete file.
     fn replace(&mut self) -> Result<()> {
         let build = &self.builds[self.next];
         let beside = self.plugin.with_extension("part");
@@ -150,14 +151,14 @@ impl Swap {
         let before = generation(host)?;
         self.replace()?;
         while generation(host)? == before {
-            ensure!(self.replaced.elapsed() < PATIENCE, "the host doesn't take up a build");
+            ensure!(self.replaced.elapsed() < PATIENCE, "the host doesn't load the build");
             thread::sleep(AGAIN);
         }
         Ok(())
     }
 }
 
-/// Echoes, with a reload now and then.
+/// Echoes, with reloads if there is a `swap`.
 struct Round<'a> {
     echoing: Echoing,
     swap: Option<&'a mut Swap>,

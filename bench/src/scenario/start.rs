@@ -1,4 +1,4 @@
-//! Start: from the command to the first client that is let in.
+//! Start: the time from `bennu serve` to the first connected client.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,14 +11,14 @@ use crate::host::{Host, default_binary, guests};
 use crate::load::{Dialect, Load, Words, connect};
 use crate::statistics::Spread;
 
-/// `bennu serve` with many plugins that were compiled before, to the first client that is let in
+/// The time from `bennu serve`, with many plugins from the cache, to the first connected client
 #[derive(Args, Clone)]
 pub(crate) struct Start {
-    /// Starts that are measured, after one that isn't
+    /// Measured starts, after one that isn't measured
     #[arg(long, default_value_t = 7)]
     pub(crate) rounds: usize,
 
-    /// Plugins; the first ones by their names
+    /// The number of plugins; they are taken in the order of their names
     #[arg(long, default_value_t = 10)]
     pub(crate) plugins: usize,
 
@@ -26,22 +26,22 @@ pub(crate) struct Start {
     #[arg(long, default_value_os_t = default_binary())]
     pub(crate) host: PathBuf,
 
-    /// Where the plugins are, as `cargo xtask guests` builds them
+    /// The directory of the plugins, as `cargo xtask guests` builds them
     #[arg(long, default_value_os_t = guests())]
     pub(crate) guests: PathBuf,
 }
 
-/// Among the plugins may be a gatekeeper, which is not to be asked.
+/// The plugins may include a gatekeeper. With this setting it isn't asked.
 const CONFIG: &str = "[mounts.\"/socket\"]\nauth = \"none\"\n";
 
-/// An example that serves the topics of another one, which a host doesn't allow. Here it serves others.
+/// An example whose topics conflict with those of another example. Here its topics are replaced.
 const RENAMED: &str = "reference.wasm";
 const ITS_TOPICS: &[u8] = b"room:*";
 const OTHERS: &[u8] = b"rOOm:*";
 
-/// Writes other topics into a compiled plugin.
+/// Replaces the topics in a compiled plugin.
 fn rename(plugin: &mut [u8]) -> Result<()> {
-    let at = memchr::memmem::find(plugin, ITS_TOPICS).context("a plugin names its topics")?;
+    let at = memchr::memmem::find(plugin, ITS_TOPICS).context("the plugin has no such topics")?;
     plugin[at..at + OTHERS.len()].copy_from_slice(OTHERS);
     Ok(())
 }
@@ -57,13 +57,13 @@ impl Start {
         ensure!(plugins.len() >= self.plugins, "there are only {} plugins", plugins.len());
         for plugin in &plugins[..self.plugins] {
             let mut bytes = fs::read(plugin)?;
-            let name = plugin.file_name().context("a plugin has a name")?;
+            let name = plugin.file_name().context("the file has no name")?;
             if name == RENAMED {
                 rename(&mut bytes)?;
             }
             fs::write(place.path().join(name), bytes)?;
         }
-        // Now all are compiled, and kept.
+        // After this start, the compiled code of all plugins is in the cache.
         self.start(&place)?;
         let (mut times, mut memory) = (Vec::new(), Vec::new());
         for _ in 0..self.rounds {
@@ -77,7 +77,7 @@ impl Start {
         Ok(())
     }
 
-    /// Milliseconds, and MiB.
+    /// Starts a host. Returns the milliseconds to the first connected client, and the host's memory in MiB.
     fn start(&self, place: &tempfile::TempDir) -> Result<(f64, f64)> {
         let began = Instant::now();
         let host = Host::start(&self.host, place.path(), CONFIG)?;
@@ -85,7 +85,7 @@ impl Start {
         connect(&mut load, 1)?;
         let time = began.elapsed();
         let seen = host.inspect()?;
-        let served = seen["plugins"].as_object().context("there are plugins")?.values();
+        let served = seen["plugins"].as_object().context("the answer has no plugins")?.values();
         let served = served.filter(|plugin| plugin["last_error"].is_null()).count();
         ensure!(served == self.plugins, "only {served} plugins are served");
         Ok((time.as_secs_f64() * 1e3, host.memory()? as f64 / f64::from(1 << 20)))

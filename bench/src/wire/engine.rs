@@ -1,28 +1,28 @@
-//! Messages of Socket.IO 4 over a WebSocket: a digit of Engine.IO's, one of Socket.IO's, the number of what is to be answered,
-//! and an array.
+//! Messages of Socket.IO 4 over a WebSocket: the packet type of Engine.IO (a digit), the packet type of Socket.IO (a
+//! digit), an acknowledgement number if an answer is wanted, and an array.
 
 use super::phoenix::number;
 
-/// What a server says.
+/// A message of a server.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Packet<'a> {
-    /// The connection is open, and the client is to ask for the namespace.
+    /// The connection is open. The client has to send [`CONNECT`].
     Open,
     /// The client is in the namespace.
     Connected,
-    /// It is to say [`PONG`].
+    /// The client has to send [`PONG`].
     Ping,
     /// An event's name and its argument.
     Event(&'a [u8], &'a [u8]),
-    /// The answer to what had that number.
+    /// The answer to the message with this number.
     Answer(u64, &'a [u8]),
     Other,
 }
 
-/// What a client says to be let into the namespace.
+/// A client's request to connect to the namespace.
 pub(crate) const CONNECT: &[u8] = b"40";
 
-/// What a client says to a ping.
+/// A client's answer to a ping.
 pub(crate) const PONG: &[u8] = b"3";
 
 impl<'a> Packet<'a> {
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packets_are_told_apart() {
+    fn packets_of_all_types_are_read() {
         assert_eq!(Packet::read(br#"0{"sid":"a"}"#), Packet::Open);
         assert_eq!(Packet::read(br#"40{"sid":"a"}"#), Packet::Connected);
         assert_eq!(Packet::read(b"2"), Packet::Ping);

@@ -1,22 +1,23 @@
-//! WebSocket frames (RFC 6455): written into a buffer that is shared, and read where they lie.
+//! WebSocket frames (RFC 6455): written to the end of a buffer, and read in place.
 
 use anyhow::{Result, ensure};
 
-/// What a frame is.
+// Opcodes.
 pub(crate) const TEXT: u8 = 1;
 pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
 
-/// What clients mask with: always the same, since nothing here hides from a proxy. No byte of it is zero, so that a server has
-/// all of the work.
+/// The masking key of clients. It is constant, because masking only protects against proxies, and there are none here. No
+/// byte is zero, so that a server has to change every byte.
 const KEY: [u8; 4] = [0x37, 0x5a, 0xc4, 0x91];
 
-/// The bit of the first byte that says that nothing follows, and that of the second one that says that it is masked.
+/// The bit of the first byte that marks the last frame of a message.
 const LAST: u8 = 0x80;
+/// The bit of the second byte that marks a masked payload.
 const MASKED: u8 = 0x80;
 
-/// The lengths that say that the length stands in the next two or eight bytes.
+/// The values of the length field which mean that the length is in the next two or eight bytes.
 const IN_TWO_BYTES: u8 = 126;
 const IN_EIGHT_BYTES: u8 = 127;
 
@@ -24,21 +25,21 @@ const IN_EIGHT_BYTES: u8 = 127;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Frame {
     pub(crate) opcode: u8,
-    /// Where its payload begins and ends. Where it ends, the next frame begins.
+    /// The positions at which the payload begins and ends. The next frame begins at the end.
     pub(crate) starts: usize,
     pub(crate) ends: usize,
     key: Option<[u8; 4]>,
 }
 
 impl Frame {
-    /// The frame at the buffer's beginning, once all of it is there.
+    /// Returns the frame at the beginning of the buffer, or `None` if it hasn't arrived completely.
     ///
     /// # Errors
     ///
-    /// It is a part of a message: no server here sends such ones, and no client.
+    /// If the frame is a fragment of a message, or compressed. No server or client here sends such frames.
     pub(crate) fn first(buffer: &[u8]) -> Result<Option<Self>> {
         let &[first, second, ..] = buffer else { return Ok(None) };
-        ensure!(first & LAST != 0 && first & 0x70 == 0, "a frame is a part of a message, or compressed");
+        ensure!(first & LAST != 0 && first & 0x70 == 0, "a frame is a fragment of a message, or compressed");
         let short = second & !MASKED;
         let (length, mut starts) = match short {
             IN_TWO_BYTES => match buffer.get(2..4) {
@@ -61,7 +62,7 @@ impl Frame {
         Ok((buffer.len() >= ends).then_some(Self { opcode: first & 0x0f, starts, ends, key }))
     }
 
-    /// Its payload, as it was before it was masked. This may be asked once: it is unmasked where it lies.
+    /// Removes the mask in place and returns the payload. It may be called only once for a frame.
     pub(crate) fn unmask<'a>(&self, buffer: &'a mut [u8]) -> &'a [u8] {
         let payload = &mut buffer[self.starts..self.ends];
         if let Some(key) = self.key {
@@ -71,7 +72,7 @@ impl Frame {
     }
 }
 
-/// A frame of a client.
+/// Writes a frame of a client.
 pub(crate) fn write_masked(opcode: u8, payload: &[u8], into: &mut Vec<u8>) {
     write_head(opcode, payload.len(), MASKED, into);
     into.extend_from_slice(&KEY);
@@ -80,7 +81,7 @@ pub(crate) fn write_masked(opcode: u8, payload: &[u8], into: &mut Vec<u8>) {
     mask(&mut into[starts..], KEY);
 }
 
-/// A frame of a server.
+/// Writes a frame of a server.
 pub(crate) fn write(opcode: u8, payload: &[u8], into: &mut Vec<u8>) {
     write_head(opcode, payload.len(), 0, into);
     into.extend_from_slice(payload);
@@ -109,7 +110,7 @@ fn mask(payload: &mut [u8], key: [u8; 4]) {
     words.into_remainder().iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
 }
 
-/// A length that nobody could hold is one that never comes to be whole.
+/// Reads a big-endian length. It saturates: such a frame is too long for any buffer, so it is never complete.
 fn number(bytes: &[u8]) -> usize {
     bytes.iter().fold(0, |number: usize, byte| number.saturating_mul(256).saturating_add(usize::from(*byte)))
 }
@@ -119,19 +120,19 @@ mod tests {
     use super::*;
 
     fn first(buffer: &[u8]) -> Option<Frame> {
-        Frame::first(buffer).expect("it isn't refused")
+        Frame::first(buffer).expect("the frame was refused")
     }
 
     fn whole(buffer: &[u8]) -> Frame {
-        first(buffer).expect("it is whole")
+        first(buffer).expect("the frame isn't complete")
     }
 
     #[test]
-    fn a_frame_is_as_the_standard_shows_it() {
+    fn frames_match_the_examples_of_rfc_6455() {
         let mut out = Vec::new();
         write(TEXT, b"Hello", &mut out);
         assert_eq!(out, [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
-        // Its section 5.7: "Hello" of a client.
+        // The example of section 5.7: "Hello" sent by a client.
         let mut hello = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
         let frame = whole(&hello);
         assert_eq!((frame.opcode, frame.ends), (TEXT, hello.len()));
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn payloads_of_every_length_come_back() {
+    fn payloads_of_every_length_are_written_and_read() {
         for length in [0, 1, 3, 4, 5, 125, 126, 127, 65_535, 65_536, 70_000] {
             let payload: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
             for writes in [write, write_masked] {
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_frame_is_none_yet() {
+    fn an_incomplete_frame_is_none() {
         for length in [5, 300, 70_000] {
             for writes in [write, write_masked] {
                 let mut out = Vec::new();
@@ -172,9 +173,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_spoken_here_is_refused() {
-        assert!(Frame::first(&[0x01, 0x00]).is_err(), "the first part of a message");
-        assert!(Frame::first(&[0xc1, 0x00]).is_err(), "a compressed one");
+    fn fragments_and_compressed_frames_are_refused() {
+        assert!(Frame::first(&[0x01, 0x00]).is_err(), "the first fragment of a message");
+        assert!(Frame::first(&[0xc1, 0x00]).is_err(), "a compressed frame");
         assert_eq!(first(&[0x81, 0x7f, 255, 255, 255, 255, 255, 255, 255, 255]), None);
     }
 }

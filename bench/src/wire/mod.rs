@@ -1,4 +1,4 @@
-//! What goes over the wire, as far as a client that only counts and a server that only passes on have to know it.
+//! The parts of the protocols that the measuring clients and the floor need.
 
 pub(crate) mod engine;
 pub(crate) mod frame;

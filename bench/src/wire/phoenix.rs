@@ -1,8 +1,8 @@
-//! Messages of Phoenix Channels, V2 in JSON: `[join_ref,ref,topic,event,payload]`. Payloads are not looked into.
+//! Messages of Phoenix Channels, V2 in JSON: `[join_ref,ref,topic,event,payload]`. Payloads are not parsed.
 
 use memchr::{memchr, memmem::find};
 
-/// A message's parts. What stands in quotes has none here, and null is empty.
+/// A message's parts. Strings are without their quotes, and null is empty.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Message<'a> {
     pub(crate) join_reference: &'a [u8],
@@ -13,7 +13,7 @@ pub(crate) struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// None of it is escaped: no name here has a quote or a backslash in it.
+    /// Reads a message. Escapes are not supported, because no name here contains a quote or a backslash.
     pub(crate) fn read(text: &'a [u8]) -> Option<Self> {
         let mut rest = text.strip_prefix(b"[")?.strip_suffix(b"]")?;
         Some(Self {
@@ -42,7 +42,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// The next of a message's parts, which a comma follows.
+/// Reads the next part of a message and the comma after it.
 fn word<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     if let Some(after) = rest.strip_prefix(b"null,") {
         *rest = after;
@@ -54,12 +54,12 @@ fn word<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(word)
 }
 
-/// Whether a reply's payload says that it is one of consent.
+/// Whether a reply's payload has the status `ok`.
 pub(crate) fn is_ok(payload: &[u8]) -> bool {
     payload.starts_with(b"{\"status\":\"ok\"") || find(payload, b"\"status\":\"ok\"").is_some()
 }
 
-/// A text as a number, if it is one.
+/// Reads a decimal number.
 pub(crate) fn number(digits: &[u8]) -> Option<u64> {
     str::from_utf8(digits).ok()?.parse().ok()
 }
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Message<'_> {
-        Message::read(text.as_bytes()).expect("it is a message")
+        Message::read(text.as_bytes()).expect("a message")
     }
 
     #[test]
@@ -90,14 +90,14 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_no_messages() {
+    fn invalid_messages_are_refused() {
         for text in ["", "[]", "{}", r#"["1","2","a:b"]"#, r#"["1","2","a:b","x"]"#, r#"["1","2,"a","x",{}]"#] {
             assert_eq!(Message::read(text.as_bytes()), None, "{text}");
         }
     }
 
     #[test]
-    fn consent_is_told_from_refusal() {
+    fn the_status_of_a_reply_is_read() {
         assert!(is_ok(br#"{"status":"ok","response":{}}"#));
         assert!(is_ok(br#"{"response":{},"status":"ok"}"#));
         assert!(!is_ok(br#"{"status":"error","response":{"reason":"ok"}}"#));

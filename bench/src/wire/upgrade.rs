@@ -1,4 +1,4 @@
-//! The upgrade from HTTP to a WebSocket, by hand at both ends.
+//! The WebSocket handshake (RFC 6455) of client and server.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use memchr::memmem::find;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-/// The key of every client, which is the standard's own example.
+/// The key of every client: the example of RFC 6455.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
 const END: &[u8] = b"\r\n\r\n";
 
-/// A client's request.
+/// Writes a client's request.
 pub(crate) fn ask(address: SocketAddr, path: &str, into: &mut Vec<u8>) {
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -20,17 +20,17 @@ pub(crate) fn ask(address: SocketAddr, path: &str, into: &mut Vec<u8>) {
     into.extend_from_slice(request.as_bytes());
 }
 
-/// The length of a message's head, once all of it is there.
+/// Returns the length of a message's head, or `None` if it hasn't arrived completely.
 pub(crate) fn head(buffer: &[u8]) -> Option<usize> {
     find(buffer, END).map(|at| at + END.len())
 }
 
-/// Whether a server's answer is a yes.
+/// Whether the server accepted the handshake.
 pub(crate) fn is_accepted(head: &[u8]) -> bool {
     head.starts_with(b"HTTP/1.1 101 ")
 }
 
-/// A server's answer to a client's request. None if that is no request for a WebSocket.
+/// Writes a server's answer to a client's request. Returns `None` if the request isn't a WebSocket handshake.
 pub(crate) fn accept(request: &[u8], into: &mut Vec<u8>) -> Option<()> {
     let name = b"sec-websocket-key:";
     let lines = request.split(|byte| *byte == b'\n');
@@ -51,19 +51,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_ends_agree() {
+    fn a_handshake_succeeds() {
         let (mut request, mut answer) = (Vec::new(), Vec::new());
         ask(SocketAddr::from(([127, 0, 0, 1], 4000)), "/socket", &mut request);
         assert_eq!(head(&request), Some(request.len()));
         assert_eq!(head(&request[..request.len() - 1]), None);
         assert_eq!(accept(&request, &mut answer), Some(()));
         assert!(is_accepted(&answer));
-        // The standard's section 1.3 has what becomes of its key.
+        // RFC 6455, section 1.3, gives the answer to its example key.
         assert!(find(&answer, b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n").is_some());
     }
 
     #[test]
-    fn another_request_is_refused() {
+    fn other_requests_and_answers_are_refused() {
         assert_eq!(accept(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n", &mut Vec::new()), None);
         assert!(!is_accepted(b"HTTP/1.1 403 Forbidden\r\n\r\n"));
     }

@@ -1,5 +1,5 @@
-//! The channel as one writes it by hand with axum: a task for each socket, a queue before it, and a map of topics. It speaks
-//! what of Phoenix's protocol the measurements need.
+//! The channel written directly for axum: a task and a queue for each socket, and a map of topics. It supports the part of
+//! Phoenix's protocol that the measurements need.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -16,13 +16,15 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
-/// Frames that wait to be written to a socket. After one more it is left out of the topic.
+/// The maximum number of frames that wait to be written to a socket. If there are more, the socket is removed from the
+/// topic.
 const OUTBOX_FRAMES: usize = 1_024;
 
-/// Small: there are thousands.
+/// Small, because there are thousands of sockets.
 const READ_BUFFER_BYTES: usize = 4 << 10;
 
-/// Each topic's members, by their sockets.
+/// The members of each topic: the number of a socket, and the sender of its queue. The lock is held only while the map is
+/// read or changed, and never across an `await`.
 #[derive(Default)]
 struct Topics(Mutex<HashMap<String, HashMap<u64, mpsc::Sender<Utf8Bytes>>>>);
 
@@ -48,8 +50,9 @@ async fn upgrade(State(topics): State<Arc<Topics>>, socket: WebSocketUpgrade) ->
     socket.read_buffer_size(READ_BUFFER_BYTES).on_upgrade(move |socket| run(socket, topics))
 }
 
-/// One socket, until it ends.
+/// Serves one socket until it ends.
 async fn run(socket: WebSocket, topics: Arc<Topics>) {
+    // Relaxed, because the number only has to be unique.
     let number = SOCKETS.fetch_add(1, Ordering::Relaxed);
     let (sender, mut outbox) = mpsc::channel(OUTBOX_FRAMES);
     let (mut write, mut read) = socket.split();
@@ -70,7 +73,7 @@ async fn run(socket: WebSocket, topics: Arc<Topics>) {
             },
             Some(text) = outbox.recv() => {
                 let mut next = Some(text);
-                // All that waits goes out in one go.
+                // All waiting frames are sent with one flush.
                 while let Some(text) = next {
                     if write.feed(Message::Text(text)).await.is_err() {
                         break;
@@ -86,12 +89,12 @@ async fn run(socket: WebSocket, topics: Arc<Topics>) {
     for topic in joined {
         topics.leave(&topic, number);
     }
-    // Whoever closed it, it is closed now.
+    // An error means that the client has already closed the connection.
     let _ = write.close().await;
 }
 
 impl Topics {
-    /// Does what a frame asks for. Gives what this socket is answered.
+    /// Handles a frame and returns the answers to this socket.
     fn handle(
         &self,
         frame: &Frame<'_>,
@@ -141,7 +144,7 @@ impl Topics {
     fn shout(&self, topic: &str, text: &Utf8Bytes) {
         let mut topics = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(members) = topics.get_mut(topic) {
-            // Who has no room isn't sent to any more.
+            // A member whose queue is full is removed.
             members.retain(|_, sender| sender.try_send(text.clone()).is_ok());
         }
     }

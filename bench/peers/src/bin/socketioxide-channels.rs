@@ -21,14 +21,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         });
         socket.on("echo", async |Data(payload): Data<Value>, ack: AckSender| answer(ack, &payload));
         socket.on("shout", async |socket: SocketRef, Data((topic, payload)): Data<(String, Value)>| {
-            // Those who have no room don't get it.
+            // A socket whose buffer is full doesn't get the event.
             let _ = socket.within(topic).emit("shout", &payload).await;
         });
     });
     peers::serve(Router::new().layer(layer)).await
 }
 
-/// Where it fails, the client is gone.
+/// Sends an answer. An error means that the client has disconnected.
 fn answer(ack: AckSender, payload: &impl serde::Serialize) {
     let _ = ack.send(payload);
 }
