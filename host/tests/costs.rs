@@ -1,6 +1,6 @@
-//! What the hot paths cost that doesn't depend on the clock: allocations, each of them counted, and the bytes of them all.
+//! The cost of the hot paths that doesn't depend on the machine: the number of allocations and their bytes.
 //!
-//! A bound is what it costs now. One that is crossed is a regression, or a price that somebody decides to pay here.
+//! Each bound is the present cost. A change that exceeds a bound is a regression, or it raises the bound here on purpose.
 
 #[path = "../benches/hot/stage.rs"]
 mod stage;
@@ -9,11 +9,12 @@ use bennu::protocol::{Outbound, Payload, Ref, To};
 
 use self::stage::{INSTANT, MEMBERS, PASSED, PAYLOAD, Stage, TOPIC, decode, encode, frame, turn};
 
-/// How often each is walked. A guest that runs into the next epoch yields, and then its turn costs a task more; the least of
-/// all is what it costs.
+/// How often each path is run. A guest that runs into the next epoch yields, and then its turn also costs a task. So the
+/// minimum of all runs counts.
 const WALKS: usize = 200;
 
-/// Walks a path until it costs the same. Gives its allocations and their bytes.
+/// Runs a path [`WALKS`] times to warm up, and then as often to measure it. Returns the smallest number of allocations and
+/// their bytes.
 fn cost(mut walk: impl FnMut()) -> (u64, u64) {
     (0..WALKS).for_each(|_| walk());
     let costs = (0..WALKS).map(|_| {
@@ -25,12 +26,12 @@ fn cost(mut walk: impl FnMut()) -> (u64, u64) {
 
 fn assert_costs(what: &str, cost: (u64, u64), most: (u64, u64)) {
     let ((allocations, bytes), (most, most_bytes)) = (cost, most);
-    assert!(allocations <= most, "{what}: {allocations} allocations, and the bound is {most}");
-    assert!(bytes <= most_bytes, "{what}: {bytes} bytes in {allocations} allocations, and the bound is {most_bytes}");
+    assert!(allocations <= most, "{what}: {allocations} allocations, the bound is {most}");
+    assert!(bytes <= most_bytes, "{what}: {bytes} bytes in {allocations} allocations, the bound is {most_bytes}");
 }
 
 #[test]
-fn the_hot_paths_allocate_no_more_than_they_did() -> anyhow::Result<()> {
+fn the_hot_paths_allocate_no_more_than_their_bounds() -> anyhow::Result<()> {
     let stage = Stage::new()?;
     let _inside = stage.enter();
 
@@ -62,7 +63,8 @@ fn the_hot_paths_allocate_no_more_than_they_did() -> anyhow::Result<()> {
         })
     };
     assert_costs("a broadcast", fan_out(TOPIC), (5, 256));
-    // It costs 108. Without optimized dependencies a thousand members take about an epoch, so that every walk may yield once or twice.
+    // It costs 108. Without optimized dependencies, a thousand members take about an epoch, so each run may yield once or
+    // twice.
     assert_costs("an intercepted broadcast", fan_out(PASSED), (112, 340_000));
     Ok(())
 }

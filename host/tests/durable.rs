@@ -1,4 +1,4 @@
-//! Durable rooms: stored with the callback that changes them, and there for the next host.
+//! Durable rooms: a room is stored together with the commit that changes it, and the next host loads it.
 
 mod support;
 
@@ -21,19 +21,19 @@ fn text(room: Option<&Bytes>) -> String {
     room.map_or_else(|| "none".to_owned(), |room| String::from_utf8_lossy(room).into_owned())
 }
 
-/// Each event is what the room is set to.
+/// Sets the room to the name of the event, except for `tick` and `clear`.
 async fn setting(call: Call) -> Result<Outcome, Fault> {
-    let beat = |ms| vec![Effect::SetTick(Some(Duration::from_millis(ms)))];
+    let tick = |ms| vec![Effect::SetTick(Some(Duration::from_millis(ms)))];
     match call.callback {
         Callback::Join(_) => Ok(admitted()),
-        Callback::In { event, .. } if &*event == "beat" => Ok(Outcome { effects: beat(10), ..replied("{}") }),
+        Callback::In { event, .. } if &*event == "tick" => Ok(Outcome { effects: tick(10), ..replied("{}") }),
         Callback::In { event, .. } if &*event == "clear" => Ok(Outcome { room: Some(Bytes::new()), ..replied("{}") }),
         Callback::In { event, .. } => Ok(Outcome { room: Some(event.into_bytes()), ..replied("{}") }),
         Callback::Info(_) | Callback::Terminate(_) => Ok(nothing()),
     }
 }
 
-/// A message is answered with the room; a beat counts in it.
+/// Answers a message with the room. A tick sets the room to its number.
 async fn telling(call: TopicCall) -> Result<Outcome, Fault> {
     let payload = Payload::Json(format!("\"{}\"", text(call.room.as_ref())).into());
     match call.callback {
@@ -63,21 +63,21 @@ fn host(store: &Store, part: Part) -> Stage {
 
 async fn room(stage: &Stage) -> String {
     let delivered = stage.endpoint.node.send("room:1", "look".into(), Payload::EMPTY).await;
-    match delivered.expect("it is delivered").expect("it is answered").payload {
+    match delivered.expect("the message is delivered").expect("the message is answered").payload {
         Payload::Json(text) => text.trim_matches('"').to_owned(),
         Payload::Binary(_) => panic!("the room is text"),
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_room_is_there_for_the_next_host_and_taken_over_by_its_build() {
+async fn the_next_host_loads_a_durable_room_and_its_build_upgrades_it() {
     let store = store();
     let first = host(&store, part());
     let mut alice = first.connect();
     alice.join("room:1").await;
     alice.send(r#"["1","2","room:1","one",{}]"#);
     alice.next().await;
-    // That host is gone without a word.
+    // The first host ends without a shutdown.
     drop(first);
 
     let second = host(&store, part());
@@ -92,12 +92,12 @@ async fn a_room_is_there_for_the_next_host_and_taken_over_by_its_build() {
     });
     let third = host(&store, Part { versions: (0, 1), on_upgrade, ..part() });
     assert_eq!(room(&third).await, "one of version 0");
-    // It is stored as that build has it, with no callback having changed it.
+    // The upgraded room is stored, although no callback has changed it.
     assert_eq!(room(&host(&store, Part { versions: (0, 1), ..part() })).await, "one of version 0");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_room_that_is_taken_away_is_no_more() {
+async fn a_room_that_is_cleared_is_deleted_from_the_store() {
     let store = store();
     let stage = host(&store, part());
     let mut alice = stage.connect();
@@ -111,25 +111,25 @@ async fn a_room_that_is_taken_away_is_no_more() {
     assert_eq!(store.usage("script").await.expect("a store in memory"), 0);
 }
 
-/// With a beat it is stored at most once a second, when the beat ends with the room, and at a stop.
+/// A durable room with a tick is stored at most once a second, when the room ends, and when the host stops.
 #[tokio::test(start_paused = true)]
-async fn a_room_with_a_beat_is_stored_now_and_then() {
+async fn a_durable_room_with_a_tick_is_stored_once_a_second_and_at_its_end() {
     let store = store();
     let stage = host(&store, part());
     let mut alice = stage.connect();
     alice.join("room:1").await;
-    alice.send(r#"["1","2","room:1","beat",{}]"#);
+    alice.send(r#"["1","2","room:1","tick",{}]"#);
     alice.next().await;
     let stored = async || room(&host(&store, part())).await;
     sleep(Duration::from_millis(500)).await;
     let early: u64 = stored().await.parse().expect("a number");
     sleep(Duration::from_millis(200)).await;
-    assert_eq!(stored().await, early.to_string(), "not each beat is stored");
+    assert_eq!(stored().await, early.to_string(), "not every tick is stored");
     sleep(Duration::from_millis(600)).await;
     let later: u64 = stored().await.parse().expect("a number");
     assert!(later >= early + 90, "{early}, {later}");
     stage.endpoint.node.store_rooms().await;
-    assert_eq!(stored().await, room(&stage).await, "at a stop all of it is");
+    assert_eq!(stored().await, room(&stage).await, "the room is stored when the host stops");
     sleep(Duration::from_millis(300)).await;
     alice.close();
     sleep(Duration::from_millis(20)).await;

@@ -1,5 +1,5 @@
-//! What a channel gets from elsewhere and does there: other topics, their messages, sockets by id, presences, and what stays
-//! after a fault. With scripted behaviours and paused time.
+//! Effects of a channel outside its own topic: topic messages, subscriptions, disconnects by socket id, presences, and
+//! members that a fault doesn't end. The tests use scripted behaviours and paused time.
 
 mod support;
 
@@ -28,7 +28,7 @@ fn track(key: &str) -> Effect {
     Effect::Track { key: key.into(), meta: "{}".into() }
 }
 
-/// Events that are named after the effect that they have.
+/// Handles an event. Most events are named after their effect.
 fn on_event(event: &str) -> Result<Outcome, Fault> {
     let with = |effects| Ok(Outcome { effects, ..replied("{}") });
     match event {
@@ -75,7 +75,7 @@ fn part(pattern: &'static str, notes: &Notes) -> Part {
 fn taking(pattern: &'static str, on_message: impl Fn(&str) -> Result<Outcome, Fault> + Send + Sync + 'static) -> Part {
     let mut part = part(pattern, &Notes::default());
     part.on_topic_call = Some(Arc::new(move |call: TopicCall| {
-        let TopicCallback::Message { event, .. } = call.callback else { panic!("no topic has a beat") };
+        let TopicCallback::Message { event, .. } = call.callback else { panic!("no topic has a tick") };
         let answer = on_message(&event);
         Box::pin(async move { answer })
     }));
@@ -100,7 +100,7 @@ fn broadcast(topic: &str, event: &'static str) -> bennu::pubsub::Broadcast {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_sent_to_a_topic_reaches_its_plugin_whether_anyone_is_there_or_not() {
+async fn a_topic_message_reaches_the_plugin_of_a_topic_without_members() {
     let stage = Stage::new([
         taking("desk", |event| match event {
             "question" => Ok(replied("[42]")),
@@ -122,7 +122,7 @@ async fn what_is_sent_to_a_topic_reaches_its_plugin_whether_anyone_is_there_or_n
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_answer_to_a_member_comes_to_its_handle_info() {
+async fn handle_info_gets_the_answer_to_a_topic_message() {
     let notes = Notes::default();
     let stage = Stage::new([taking("desk", |_| Ok(replied("[42]"))), part("room:*", &notes)]);
     let mut alice = stage.connect();
@@ -136,7 +136,7 @@ async fn the_answer_to_a_member_comes_to_its_handle_info() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_of_a_topic_come_one_after_another_and_a_bounded_number_waits() {
+async fn messages_of_a_topic_are_handled_one_after_another_and_a_bounded_number_waits() {
     let go = Arc::new(Notify::new());
     let at_work = Arc::new(AtomicUsize::new(0));
     let mut desk = part("desk", &Notes::default());
@@ -144,7 +144,7 @@ async fn messages_of_a_topic_come_one_after_another_and_a_bounded_number_waits()
     desk.on_topic_call = Some(Arc::new(move |_| -> CallFuture<'static, Outcome> {
         let (gate, count) = (Arc::clone(&gate), Arc::clone(&count));
         Box::pin(async move {
-            assert_eq!(count.fetch_add(1, Ordering::SeqCst), 0, "two at once");
+            assert_eq!(count.fetch_add(1, Ordering::SeqCst), 0, "two calls run at once");
             gate.notified().await;
             count.fetch_sub(1, Ordering::SeqCst);
             Ok(nothing())
@@ -156,10 +156,10 @@ async fn messages_of_a_topic_come_one_after_another_and_a_bounded_number_waits()
     for _ in 0..4 {
         let node = Arc::clone(node);
         sent.push(tokio::spawn(async move { node.send("desk", "e".into(), Payload::EMPTY).await }));
-        // The first begins before the others come.
+        // The first message is being handled before the others arrive.
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    // One is at work and two wait, so there was no room for the last.
+    // One message is being handled and two wait, so the queue was full for the last one.
     assert_eq!(sent.pop().expect("the fourth").await.expect("no panic"), Err(Undelivered::Busy));
     for each in sent {
         go.notify_one();
@@ -168,7 +168,7 @@ async fn messages_of_a_topic_come_one_after_another_and_a_bounded_number_waits()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_hears_a_further_topic_until_it_unsubscribes_or_ends() {
+async fn a_member_gets_messages_of_a_further_topic_until_it_unsubscribes_or_ends() {
     let notes = Notes::default();
     let stage = Stage::new([part("room:*", &notes)]);
     let pubsub = &stage.endpoint.node.pubsub;
@@ -203,7 +203,7 @@ async fn a_socket_is_disconnected_by_its_id_from_anywhere() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn presences_are_told_in_order_and_leave_with_their_member() {
+async fn presence_messages_are_in_order_and_presences_leave_with_their_member() {
     let stage = Stage::new([part("room:*", &Notes::default())]);
     let (mut alice, mut bob) = (stage.connect(), stage.connect());
     alice.join("room:a").await;
@@ -229,7 +229,7 @@ async fn presences_are_told_in_order_and_leave_with_their_member() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_join_of_a_client_takes_the_place_of_its_first_presence() {
+async fn a_second_join_of_a_client_removes_the_presence_of_its_first_join() {
     let stage = Stage::new([part("room:*", &Notes::default())]);
     let (mut alice, mut bob) = (stage.connect(), stage.connect());
     bob.join("room:a").await;
@@ -243,7 +243,7 @@ async fn a_second_join_of_a_client_takes_the_place_of_its_first_presence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_route_may_keep_its_members_through_a_fault() {
+async fn with_on_fault_keep_a_member_survives_a_fault() {
     let (notes, mut room) = (Notes::default(), Part::new("unused", |_| std::future::ready(Ok(nothing()))));
     let seen = notes.clone();
     room.pattern = "room:*";
@@ -257,7 +257,7 @@ async fn a_route_may_keep_its_members_through_a_fault() {
     alice.send(&frame("echo", 4));
     let error = r#"["1","3","room:a","phx_reply",{"response":{"reason":"channel_crash"},"status":"error"}]"#;
     assert_eq!(alice.now(), [ok(2), error.to_owned(), ok(4)]);
-    // A message that no client sent is only logged.
+    // A fault in `handle_info` is only logged, because no client waits for a reply.
     stage.endpoint.node.pubsub.broadcast(broadcast("news", "crash"));
     stage.endpoint.node.pubsub.broadcast(broadcast("news", "flash"));
     assert_eq!(read(&alice.next().await)[3], "got");
@@ -268,7 +268,7 @@ async fn a_route_may_keep_its_members_through_a_fault() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_that_is_kept_lives_through_an_overflow_too() {
+async fn with_on_fault_keep_a_member_survives_an_overflow() {
     let mut room = part("room:*", &Notes::default());
     room.options = &[("on-fault", "keep")];
     let stage = Stage::with_limits([room], NodeLimits { from_elsewhere: 1, ..NodeLimits::default() });
@@ -280,7 +280,7 @@ async fn a_member_that_is_kept_lives_through_an_overflow_too() {
     }
     tokio::time::sleep(Duration::from_millis(1)).await;
     let frames = alice.now();
-    assert!(frames.len() > 1, "it got what there was room for: {frames:?}");
+    assert!(frames.len() > 1, "the member got the messages that its queue had room for: {frames:?}");
     assert_eq!(stage.endpoint.node.fault_count(), 1);
     alice.send(&frame("echo", 3));
     assert_eq!(alice.next().await, ok(3));

@@ -1,4 +1,5 @@
-//! What durable rooms were before a build on probation took them over: it is stored beside them, and outlives the host.
+//! Durable rooms on probation: the state from before the upgrade is stored next to the room, and is still there after a
+//! restart of the host.
 
 mod support;
 
@@ -14,7 +15,7 @@ use support::{Client, Part, Stage, admitted, nothing, replied};
 const DURABLE: &[(&str, &str)] = &[("room", "durable"), ("linger-ms", "0")];
 const TERMS: ProbationTerms = ProbationTerms { time: Duration::from_secs(60), calls: 1000, faults: 3 };
 
-/// A room begins with its version: `1:5` is a 5 that version 1 wrote.
+/// Reads the number of a room. A room is text with its state version first: `1:5` is a 5 that version 1 wrote.
 fn number(state: &Bytes) -> u64 {
     let text = String::from_utf8_lossy(state).into_owned();
     text.split(':').next_back().and_then(|number| number.parse().ok()).unwrap_or(0)
@@ -34,7 +35,7 @@ async fn counting(call: Call, version: u32) -> Result<Outcome, Fault> {
     }
 }
 
-/// A build that gives rooms this version, and takes over those of others.
+/// A build whose rooms have this state version. It upgrades rooms of other versions.
 fn build(version: u32, probation: Option<(Arc<Probation>, Option<Arc<Route>>)>) -> Part {
     let taken_over = move |old: Upgrade| -> Bytes { format!("{version}:{}", number(&old.state)).into() };
     Part {
@@ -47,19 +48,19 @@ fn build(version: u32, probation: Option<(Arc<Probation>, Option<Arc<Route>>)>) 
     }
 }
 
-/// The second build, which has to prove itself against the first.
+/// The second build, on probation after the first.
 fn on_probation(probation: &Arc<Probation>) -> Part {
     build(2, Some((Arc::clone(probation), Some(build(1, None).route()))))
 }
 
-/// As the library publishes a build while it remembers how a probation has ended.
+/// Publishes a build together with the result of an earlier probation, as the library does.
 fn publish(stage: &Stage, part: Part, ended: &Arc<Probation>) {
     let past = HashMap::from([(Arc::from("script"), vec![Arc::clone(ended)])]);
     let routes = Routes::new([part.route()]).expect("routes without conflict").with_past_probations(past);
     stage.routes.publish(routes);
 }
 
-/// Sends an event, and gives what its reply holds.
+/// Sends an event and returns the response in its reply.
 async fn ask(client: &mut Client, topic: &str, event: &str) -> String {
     client.send(&format!(r#"["1","x","{topic}","{event}",{{}}]"#));
     let frame = client.next().await;
@@ -67,7 +68,7 @@ async fn ask(client: &mut Client, topic: &str, event: &str) -> String {
     response.split(",\"status\"").next().unwrap_or_default().trim_matches('"').to_owned()
 }
 
-/// Has one who comes and goes say something in a topic.
+/// Connects a client that joins, sends one event and closes. Returns the response.
 async fn visit(stage: &Stage, topic: &str, event: &str) -> String {
     let mut visitor = stage.connect();
     visitor.join(topic).await;
@@ -83,27 +84,27 @@ async fn exported(stage: &Stage) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_room_was_is_stored_with_what_it_became() {
+async fn the_state_before_an_upgrade_is_stored_until_the_probation_ends() {
     let stage = Stage::new([build(1, None)]);
     visit(&stage, "count:1", "add").await;
-    assert!(!exported(&stage).await.contains("room_before"), "nothing has taken it over");
+    assert!(!exported(&stage).await.contains("room_before"), "no build has upgraded the room");
     let probation = Probation::new(TERMS, Arc::default());
     stage.publish([on_probation(&probation)]);
     assert_eq!(visit(&stage, "count:1", "get").await, "2:1");
     let text = exported(&stage).await;
     assert!(text.contains("room_before") && text.contains("2:1"), "{text}");
-    // After its end the next commit takes it away.
+    // After the end of the probation, the next commit deletes the earlier state.
     probation.end(ProbationResult::Passed);
     assert_eq!(visit(&stage, "count:1", "add").await, "{}");
     assert!(!exported(&stage).await.contains("room_before"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probation_that_goes_on_after_a_restart_still_has_its_way_back() {
+async fn a_probation_that_continues_after_a_restart_can_still_be_rolled_back() {
     let first = Stage::new([build(1, None)]);
     visit(&first, "count:1", "add").await;
     let probation = Probation::new(TERMS, Arc::default());
-    let id = probation.id().expect("there is a way back");
+    let id = probation.id().expect("a probation with an earlier build has an id");
     let second = first.again([on_probation(&probation)]);
     assert_eq!(visit(&second, "count:1", "add").await, "{}");
     visit(&second, "count:new", "add").await;
@@ -118,15 +119,15 @@ async fn a_probation_that_goes_on_after_a_restart_still_has_its_way_back() {
     third.endpoint.node.sweep().await;
     assert!(alice.next().await.contains("phx_error"));
     assert_eq!(visit(&third, "count:1", "get").await, "1:1");
-    // What only came to be under the build that was taken back is gone.
+    // The room that was created by the rolled-back build is deleted.
     assert_eq!(visit(&third, "count:new", "get").await, "");
-    assert_eq!(probation.discarded_commits(), 3, "those of both hosts");
+    assert_eq!(probation.discarded_commits(), 3, "the commits of both hosts");
     let text = exported(&third).await;
     assert!(!text.contains("room_before") && !text.contains("count:new"), "{text}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_room_that_was_taken_away_on_probation_comes_back() {
+async fn a_rollback_restores_a_room_that_was_cleared_on_probation() {
     let first = Stage::new([build(1, None)]);
     visit(&first, "count:1", "add").await;
     let probation = Probation::new(TERMS, Arc::default());
@@ -139,9 +140,9 @@ async fn a_room_that_was_taken_away_on_probation_comes_back() {
     assert_eq!(visit(&third, "count:1", "get").await, "1:1");
 }
 
-/// More of them than are settled at once, and nobody opens one.
+/// There are more rooms than are settled in one batch, and no client opens them.
 #[tokio::test(start_paused = true)]
-async fn rooms_that_nobody_opens_are_settled_where_they_are_stored() {
+async fn stored_rooms_are_settled_without_being_opened() {
     const ROOMS: usize = 450;
     for verdict in [ProbationResult::RolledBack, ProbationResult::Passed] {
         let first = Stage::new([build(1, None)]);
@@ -162,7 +163,7 @@ async fn rooms_that_nobody_opens_are_settled_where_they_are_stored() {
         assert!(!exported(&third).await.contains("room_before"));
         let (state, given_up) = if verdict == ProbationResult::Passed { ("2:2", 0) } else { ("1:1", ROOMS as u64) };
         assert_eq!(ended.discarded_commits(), given_up);
-        // By now nobody need know of the probation.
+        // Now the result of the probation isn't needed any more.
         third.publish([build(version, None)]);
         for number in [0, 1, ROOMS / 2, ROOMS - 1] {
             assert_eq!(visit(&third, &format!("count:{number}"), "get").await, state);
@@ -170,9 +171,9 @@ async fn rooms_that_nobody_opens_are_settled_where_they_are_stored() {
     }
 }
 
-/// A turn that began before the verdict stores what a build on probation has made of the room.
+/// A turn that began before the end of the probation stores the room of the build on probation.
 #[tokio::test(start_paused = true)]
-async fn a_probation_is_forgotten_only_once_no_room_knows_of_it() {
+async fn a_turn_that_outlasts_its_probation_leaves_no_stored_state_behind() {
     let stage = Stage::new([build(1, None)]);
     visit(&stage, "count:1", "add").await;
     let probation = Probation::new(TERMS, Arc::default());
@@ -188,9 +189,9 @@ async fn a_probation_is_forgotten_only_once_no_room_knows_of_it() {
     assert_eq!(visit(&stage, "count:1", "get").await, "1:1");
 }
 
-/// As on the host to which a store was carried in the midst of a probation.
+/// This happens if a store is moved to another host during a probation.
 #[tokio::test(start_paused = true)]
-async fn a_probation_that_nobody_knows_leaves_the_choice_to_the_build_that_serves() {
+async fn after_an_unknown_probation_the_serving_build_takes_the_state_of_its_version() {
     for (version, state) in [(1, "1:1"), (2, "2:2"), (3, "3:2")] {
         let first = Stage::new([build(1, None)]);
         visit(&first, "count:1", "add").await;
@@ -204,7 +205,7 @@ async fn a_probation_that_nobody_knows_leaves_the_choice_to_the_build_that_serve
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_build_without_one_before_it_keeps_nothing() {
+async fn a_probation_without_an_earlier_build_keeps_no_earlier_states() {
     let first = Stage::new([build(1, None)]);
     visit(&first, "count:1", "add").await;
     let probation = Probation::without_rollback(Arc::default());
@@ -212,5 +213,5 @@ async fn a_build_without_one_before_it_keeps_nothing() {
     assert_eq!(visit(&second, "count:1", "add").await, "{}");
     visit(&second, "count:2", "add").await;
     assert!(!exported(&second).await.contains("room_before"));
-    assert!(probation.is_over(), "it has answered");
+    assert!(probation.is_over(), "an answered call ends this probation");
 }

@@ -1,4 +1,5 @@
-//! What one reader of JSON takes, the others can read: a table of texts that readers disagree about, and random damage to them.
+//! All readers of JSON in the host accept the same texts. The tests use a table of texts on which JSON parsers often
+//! disagree, and random damage to these texts.
 
 #[path = "../../guest/tests/nasty/mod.rs"]
 mod nasty;
@@ -18,10 +19,10 @@ use nasty::{Degree, texts};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-/// The most bytes of what is tracked or claimed: those limits are tested elsewhere.
+/// The maximum length of texts that are used as a meta or as claims. Other tests cover the limits on their length.
 const SHORT: usize = 4 << 10;
 
-/// `serde_json` itself takes this name of a field for something else than a name.
+/// `serde_json` gives this field name a special meaning.
 const PRIVATE: &str = "$serde_json::private";
 
 fn record() -> Record {
@@ -30,7 +31,7 @@ fn record() -> Record {
     record
 }
 
-/// What is a value to each reader of what is only passed on; they must agree. Whether it is one.
+/// Whether the text is a JSON value for the readers of payloads that are only passed on. All these readers must agree.
 fn is_passed_on(text: &str) -> bool {
     let payload = Payload::Json(text.into());
     let is_json = payload.check_value().is_ok();
@@ -44,7 +45,7 @@ fn is_passed_on(text: &str) -> bool {
         (Serializer::V1, format!("{{\"ref\":null,\"topic\":\"t\",\"event\":\"e\",\"payload\":{text}}}")),
     ] {
         let decoded = serializer.decode(&Incoming::Text(frame.clone().into()));
-        // What isn't one value may still make a frame with what stands around it.
+        // A text that isn't a value may still complete a valid frame, so only values are checked.
         if is_json {
             assert_eq!(decoded.map(|message| message.payload).ok(), Some(Payload::Json(text.trim_ascii().into())));
         }
@@ -52,7 +53,7 @@ fn is_passed_on(text: &str) -> bool {
     is_json
 }
 
-/// What is an object to each reader of what the host reads itself; they must agree. Whether it is one.
+/// Whether the text is an object for the readers of JSON that the host itself reads. All these readers must agree.
 fn is_read(text: &str) -> bool {
     let is_object = read_object(text).is_ok();
     assert_eq!(read_value(text).is_ok_and(|value| value.is_object()), is_object, "{text}");
@@ -70,14 +71,14 @@ fn is_read(text: &str) -> bool {
 }
 
 #[test]
-fn every_reader_takes_what_the_table_says_and_refuses_the_rest() {
+fn every_reader_accepts_the_texts_that_the_table_gives() {
     for (text, degree) in texts() {
         assert_eq!(is_passed_on(&text), degree >= Degree::Passed, "{text:.200}");
         assert_eq!(is_read(&text), degree == Degree::Readable, "{text:.200}");
     }
 }
 
-/// Numbers that look random, from a fixed seed.
+/// Pseudo-random numbers from a fixed seed.
 struct Noise(u64);
 
 impl Noise {
@@ -114,9 +115,9 @@ fn every_reader_agrees_about_damaged_texts() {
     assert!(read > 2_000 && passed - read > 500 && passed < 18_000, "{passed} are JSON, and {read} can be read");
 }
 
-/// Whatever was tracked, the list of all is JSON, and each meta can be read alone.
+/// The list of presences is valid JSON, and each meta in it can be read separately.
 #[test]
-fn whatever_is_tracked_can_be_read_in_the_list_of_all() {
+fn every_accepted_meta_can_be_read_in_the_list_of_presences() {
     let presence = Presence::new(&Arc::new(PubSub::new()), "here", 0, Pace { burst: u32::MAX, ..Pace::default() });
     let topic = Topic::new("t");
     let mut count = 0;
@@ -132,7 +133,7 @@ fn whatever_is_tracked_can_be_read_in_the_list_of_all() {
     assert_eq!(list.len() as u64, count);
 }
 
-/// The keys of a list of presences, each with its metas, every one of which must be readable.
+/// Returns the keys of a list of presences with their metas. Each meta must be readable.
 fn read_keys(list: &str) -> Map<String, Value> {
     let keys: std::collections::BTreeMap<String, std::collections::BTreeMap<String, Vec<Box<RawValue>>>> =
         serde_json::from_str(list).expect("the list is JSON");
@@ -145,10 +146,10 @@ fn read_keys(list: &str) -> Map<String, Value> {
 }
 
 #[tokio::test]
-async fn what_is_signed_is_what_is_verified() {
+async fn verified_data_equals_the_signed_data() {
     let store = Store::in_memory(StoreLimits::default()).expect("a store in memory");
     let node = Node::new(Arc::new(RouteTable::default()), NodeLimits::default(), Pace::default(), store);
-    let tokens = Tokens::new(Secret::new(b"a secret of more than twenty bytes")).expect("it is long enough");
+    let tokens = Tokens::new(Secret::new(b"a secret of more than twenty bytes")).expect("the secret is long enough");
     let host = HostSurroundings::new(&node).with_tokens(Some(Arc::new(tokens)));
     for (text, degree) in texts() {
         let Ok(token) = host.sign("salt", &text, None) else {
@@ -158,7 +159,7 @@ async fn what_is_signed_is_what_is_verified() {
         };
         assert_eq!(degree, Degree::Readable, "{text:.200}");
         let verified = host.verify("salt", &token, None).expect("there is a secret").expect("the token is good");
-        // As texts: a term says a number in its own way.
+        // Compared as text, because a term may change the notation of a number.
         let [verified, signed] = [&verified, &text].map(|text| read_value(text).map(|value| value.to_string()).ok());
         assert_eq!(verified, signed, "{text:.200}");
     }

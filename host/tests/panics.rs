@@ -1,4 +1,4 @@
-//! A panic of the host's own, wherever it comes, costs no more than what it concerns: no topic stands still for it.
+//! A panic in the host's own code ends at most the member or the broadcast that it concerns. The topic continues to work.
 
 mod support;
 
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 const ROOM: &[(&str, &str)] = &[("room", "memory"), ("linger-ms", "0")];
 
-/// A text that panics when the last who has it lets go of it: in the midst of the host's own work.
+/// A text that panics when its last reference is dropped, which happens inside the host's own code.
 struct Bomb;
 
 impl AsRef<[u8]> for Bomb {
@@ -29,7 +29,7 @@ impl Drop for Bomb {
     }
 }
 
-/// Each event is what is done; a room that was armed panics when it ends.
+/// The event `arm` gives the room a [`Bomb`], so that the host panics when the room ends.
 async fn armed(call: Call) -> Result<Outcome, Fault> {
     match call.callback {
         Callback::Join(_) => Ok(admitted()),
@@ -37,7 +37,7 @@ async fn armed(call: Call) -> Result<Outcome, Fault> {
             Ok(Outcome { room: Some(Bytes::from_owner(Bomb)), ..replied("{}") })
         }
         Callback::Terminate(_) if call.member.topic.as_str() == "room:slow" => {
-            // What comes after this is done in a task.
+            // The rest of the turn runs in a task.
             tokio::task::yield_now().await;
             Ok(nothing())
         }
@@ -46,7 +46,7 @@ async fn armed(call: Call) -> Result<Outcome, Fault> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_at_the_end_of_a_room_leaves_its_topic_at_work() {
+async fn a_topic_works_after_a_panic_at_the_end_of_its_room() {
     for topic in ["room:a", "room:slow"] {
         let stage = Stage::new([Part { options: ROOM, ..Part::new("room:*", armed) }]);
         for _ in 0..2 {
@@ -71,7 +71,7 @@ async fn until(client: &mut Client, event: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_behind_an_intercepted_broadcast_leaves_its_topic_at_work() {
+async fn a_topic_works_after_a_panic_in_an_intercepted_broadcast() {
     let gate = Arc::new(Notify::new());
     let opened = Arc::clone(&gate);
     let mut part = Part::new("room:*", |call| {
@@ -103,7 +103,7 @@ async fn a_panic_behind_an_intercepted_broadcast_leaves_its_topic_at_work() {
     until(&mut ada, "secret").await;
     gate.notify_one();
     until(&mut ada, "shout").await;
-    // Nothing is left of it: what comes now is delivered at once.
+    // The queue of the topic is empty again: the next broadcast is delivered at once.
     ada.send(r#"["1","2","room:a","shout",{}]"#);
     assert_eq!(ada.now(), [r#"[null,null,"room:a","shout",{}]"#]);
 }

@@ -1,4 +1,4 @@
-//! What a room promises, with scripted behaviours and paused time: one state for all, turns one after another, a steady beat.
+//! The guarantees of rooms: one state for all members, turns one after another, a regular tick. Scripted, with paused time.
 
 mod support;
 
@@ -21,7 +21,7 @@ fn number(room: Option<&Bytes>) -> u64 {
     text(room).parse().unwrap_or(0)
 }
 
-/// Each event is what is done to the room, a number.
+/// The room is a number. The name of an event says what it does to the room.
 async fn counting(call: Call, notes: Notes) -> Result<Outcome, Fault> {
     let sum = number(call.room.as_ref());
     match call.callback {
@@ -31,13 +31,13 @@ async fn counting(call: Call, notes: Notes) -> Result<Outcome, Fault> {
         Callback::Join(_) => Ok(admitted()),
         Callback::In { event, .. } => match &*event {
             "add" => {
-                // What another turn did meanwhile would be lost.
+                // If turns could overlap, this would lose another turn's change.
                 tokio::task::yield_now().await;
                 Ok(Outcome { room: Some((sum + 1).to_string().into()), ..replied("{}") })
             }
             "get" => Ok(replied(&text(call.room.as_ref()))),
             "add_and_crash" => Err(Fault::new(FaultKind::Trap, "asked to")),
-            "beat" => Ok(Outcome { effects: vec![Effect::SetTick(Some(Duration::from_millis(100)))], ..replied("{}") }),
+            "tick" => Ok(Outcome { effects: vec![Effect::SetTick(Some(Duration::from_millis(100)))], ..replied("{}") }),
             "rest" => Ok(Outcome { effects: vec![Effect::SetTick(None)], ..replied("{}") }),
             _ => Err(Fault::failed("no such event")),
         },
@@ -54,7 +54,7 @@ fn counter(notes: &Notes) -> Part {
     Part { options: ROOM, ..Part::new("count:*", move |call| counting(call, notes.clone())) }
 }
 
-/// With what happens at each beat.
+/// A counter with a handler for ticks and topic messages.
 fn ticking<F>(notes: &Notes, on_tick: impl Fn(TopicCall, Notes) -> F + Send + Sync + 'static) -> Part
 where
     F: Future<Output = Result<Outcome, Fault>> + Send + 'static,
@@ -69,7 +69,7 @@ where
 fn noted(call: &TopicCall, began: Instant) -> String {
     match &call.callback {
         TopicCallback::Tick(tick) => {
-            format!("{} ms: beat {}, missed {}", began.elapsed().as_millis(), tick.number, tick.missed)
+            format!("{} ms: tick {}, missed {}", began.elapsed().as_millis(), tick.number, tick.missed)
         }
         TopicCallback::Message { event, .. } => format!("{event} on {}", text(call.room.as_ref())),
         TopicCallback::Seat { name, change } => format!("{name} {change:?}"),
@@ -78,7 +78,7 @@ fn noted(call: &TopicCall, began: Instant) -> String {
 
 const ERROR: &str = r#"["1","1","count:1","phx_error",{"reason":"channel_crash"}]"#;
 
-/// Asks for the room, and gives it.
+/// Asks for the room and returns it.
 async fn look(client: &mut Client) -> String {
     client.send(r#"["1","look","count:1","get",{}]"#);
     let reply = client.next().await;
@@ -122,12 +122,12 @@ async fn a_fault_leaves_the_room_as_it_was() {
     alice.next().await;
     send(&mut bob, "add_and_crash");
     assert!(bob.next().await.contains("phx_error"));
-    // Its terminate has seen what was committed, and what that gave is committed too.
+    // `terminate` has seen the committed room, and its own change is committed too.
     assert_eq!(look(&mut alice).await, "101");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_room_outlives_its_last_member_for_a_while() {
+async fn a_room_outlives_its_last_member_for_its_linger_time() {
     let stage = Stage::new([counter(&Notes::default())]);
     let mut alice = stage.connect();
     alice.join("count:1").await;
@@ -138,7 +138,7 @@ async fn a_room_outlives_its_last_member_for_a_while() {
     let mut bob = stage.connect();
     bob.join("count:1").await;
     assert_eq!(look(&mut bob).await, "101");
-    // Somebody has come back, and the while begins anew when they have gone.
+    // The room has a member again. The linger time starts again when that member has left.
     sleep(Duration::from_millis(5000)).await;
     assert_eq!(look(&mut bob).await, "101");
     bob.close();
@@ -149,7 +149,7 @@ async fn a_room_outlives_its_last_member_for_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_that_is_replaced_leaves_no_ghost_in_a_room() {
+async fn a_member_that_is_replaced_leaves_its_room() {
     let notes = Notes::default();
     let stage = Stage::new([counter(&notes)]);
     let mut alice = stage.connect();
@@ -165,7 +165,7 @@ async fn a_member_that_is_replaced_leaves_no_ghost_in_a_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_to_a_topic_finds_its_room_also_without_members() {
+async fn a_topic_message_uses_the_room_also_without_members() {
     let notes = Notes::default();
     let part = ticking(&notes, |call, notes| async move {
         notes.add(noted(&call, Instant::now()));
@@ -181,7 +181,7 @@ async fn a_message_to_a_topic_finds_its_room_also_without_members() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_beat_is_steady_and_ends_with_its_room_or_when_asked() {
+async fn a_tick_is_regular_and_ends_with_its_room_or_on_request() {
     let (notes, began) = (Notes::default(), Instant::now());
     let part = ticking(&notes, move |call, notes| async move {
         notes.add(noted(&call, began));
@@ -191,25 +191,25 @@ async fn a_beat_is_steady_and_ends_with_its_room_or_when_asked() {
     let mut alice = stage.connect();
     alice.join("count:1").await;
     let joined = began.elapsed().as_millis();
-    send(&mut alice, "beat");
-    // Asked for again, it goes on as it is.
-    send(&mut alice, "beat");
+    send(&mut alice, "tick");
+    // Setting the same interval again changes nothing.
+    send(&mut alice, "tick");
     sleep(Duration::from_millis(350)).await;
-    let at = |n: u128| format!("{} ms: beat {n}, missed 0", joined + n * 100);
+    let at = |n: u128| format!("{} ms: tick {n}, missed 0", joined + n * 100);
     assert_eq!(notes.all(), [at(1), at(2), at(3)]);
     send(&mut alice, "rest");
     sleep(Duration::from_millis(500)).await;
     assert_eq!(notes.all().len(), 3);
-    send(&mut alice, "beat");
+    send(&mut alice, "tick");
     alice.close();
-    // It goes on while the room lingers.
+    // The tick continues during the room's linger time.
     sleep(Duration::from_secs(30)).await;
-    let beats = notes.all().iter().filter(|note| note.contains("beat")).count();
-    assert!((12..=13).contains(&beats), "{beats} beats");
+    let ticks = notes.all().iter().filter(|note| note.contains("tick")).count();
+    assert!((12..=13).contains(&ticks), "{ticks} ticks");
 }
 
 #[tokio::test(start_paused = true)]
-async fn beats_that_a_busy_topic_has_no_time_for_are_counted_and_dont_pile_up() {
+async fn missed_ticks_of_a_busy_topic_are_counted_and_dont_queue_up() {
     let (notes, began) = (Notes::default(), Instant::now());
     let part = ticking(&notes, move |call, notes| async move {
         notes.add(noted(&call, began).split(": ").nth(1).unwrap_or_default());
@@ -219,17 +219,17 @@ async fn beats_that_a_busy_topic_has_no_time_for_are_counted_and_dont_pile_up() 
     let stage = Stage::new([part]);
     let mut alice = stage.connect();
     alice.join("count:1").await;
-    send(&mut alice, "beat");
+    send(&mut alice, "tick");
     sleep(Duration::from_millis(1050)).await;
-    // The second waits behind the first, and those after it are left out until it has its turn.
-    assert_eq!(notes.all(), ["beat 1, missed 0", "beat 2, missed 0", "beat 4, missed 1", "beat 6, missed 1"]);
+    // The second tick waits behind the first. Further ticks are missed until the second one has run.
+    assert_eq!(notes.all(), ["tick 1, missed 0", "tick 2, missed 0", "tick 4, missed 1", "tick 6, missed 1"]);
     let (due, missed) = stage.endpoint.node.tick_counts();
     assert_eq!((due, missed), (10, 5));
 }
 
-/// A beat is made to be left out: under pressure it is, but not for as long as somebody is behind.
+/// Under pressure ticks are missed, but only for a limited time.
 #[tokio::test(start_paused = true)]
-async fn beats_are_left_out_while_those_who_write_are_behind() {
+async fn ticks_are_missed_under_pressure() {
     let notes = Notes::default();
     let began = Instant::now();
     let stage = Stage::new([ticking(&notes, move |call, notes| async move {
@@ -238,7 +238,7 @@ async fn beats_are_left_out_while_those_who_write_are_behind() {
     })]);
     let mut alice = stage.connect();
     alice.join("count:1").await;
-    send(&mut alice, "beat");
+    send(&mut alice, "tick");
     alice.next().await;
     let node = &stage.endpoint.node;
     sleep(Duration::from_millis(150)).await;
@@ -248,18 +248,18 @@ async fn beats_are_left_out_while_those_who_write_are_behind() {
     sleep(Duration::from_millis(100)).await;
     node.pubsub.pressure.raise();
     sleep(Duration::from_millis(300)).await;
-    let beats: Vec<_> = notes.all().iter().filter_map(|note| note.split_once(": ")).map(|it| it.1.to_owned()).collect();
-    assert_eq!(beats, ["beat 1, missed 0", "beat 3, missed 1", "beat 5, missed 1"]);
+    let ticks: Vec<_> = notes.all().iter().filter_map(|note| note.split_once(": ")).map(|it| it.1.to_owned()).collect();
+    assert_eq!(ticks, ["tick 1, missed 0", "tick 3, missed 1", "tick 5, missed 1"]);
     assert_eq!(node.tick_counts(), (6, 3));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fault_costs_a_beat_and_so_many_in_a_row_the_topic() {
+async fn a_fault_in_a_tick_is_tolerated_and_three_in_a_row_close_the_topic() {
     let (notes, began) = (Notes::default(), Instant::now());
     let part = ticking(&notes, move |call, notes| async move {
         notes.add(noted(&call, began));
         let TopicCallback::Tick(tick) = call.callback else { return Ok(nothing()) };
-        // Two in a row, one that goes well, and then no more that does.
+        // Two faults in a row, then a success, and then only faults.
         if tick.number == 3 { Ok(nothing()) } else { Err(Fault::new(FaultKind::Trap, "the world ended")) }
     });
     let stage = Stage::new([part]);
@@ -267,15 +267,15 @@ async fn a_fault_costs_a_beat_and_so_many_in_a_row_the_topic() {
     alice.join("count:1").await;
     bob.join("count:1").await;
     send(&mut alice, "add");
-    send(&mut alice, "beat");
+    send(&mut alice, "tick");
     alice.next().await;
     alice.next().await;
     for client in [&mut alice, &mut bob] {
         assert_eq!(client.next().await, ERROR);
     }
-    let (beats, ends): (Vec<_>, Vec<_>) = notes.all().into_iter().partition(|note| note.contains("beat"));
-    assert_eq!((beats.len(), ends.len()), (6, 2), "{beats:?} {ends:?}");
-    // Nothing of the room is left.
+    let (ticks, ends): (Vec<_>, Vec<_>) = notes.all().into_iter().partition(|note| note.contains("tick"));
+    assert_eq!((ticks.len(), ends.len()), (6, 2), "{ticks:?} {ends:?}");
+    // The room has ended.
     alice.send(r#"["2","2","count:1","phx_join",{}]"#);
     alice.next().await;
     alice.send(r#"["2","look","count:1","get",{}]"#);
@@ -285,10 +285,10 @@ async fn a_fault_costs_a_beat_and_so_many_in_a_row_the_topic() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_room_there_is_neither_state_nor_beat() {
+async fn without_a_room_there_is_neither_state_nor_tick() {
     let notes = Notes::default();
     let stage = Stage::new([Part { options: &[("turns", "topic")], ..counter(&notes) }]);
-    for event in ["add", "beat"] {
+    for event in ["add", "tick"] {
         let mut client = stage.connect();
         client.join("count:1").await;
         send(&mut client, event);
@@ -297,7 +297,7 @@ async fn without_a_room_there_is_neither_state_nor_beat() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_plugin_finds_nothing_of_a_room() {
+async fn another_plugin_gets_a_new_room() {
     let notes = Notes::default();
     for is_swept in [false, true] {
         let stage = Stage::new([counter(&notes)]);
@@ -313,7 +313,7 @@ async fn another_plugin_finds_nothing_of_a_room() {
         let mut bob = stage.connect();
         bob.join("count:1").await;
         assert_eq!(look(&mut bob).await, "none");
-        // Who was in the other plugin's room doesn't count in this one.
+        // Members of the first plugin's room don't count in this one.
         stage.endpoint.node.sweep().await;
         send(&mut bob, "add");
         bob.next().await;
@@ -323,7 +323,7 @@ async fn another_plugin_finds_nothing_of_a_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_beat_ends_with_the_plugin_that_asked_for_it() {
+async fn a_tick_ends_with_the_plugin_that_set_it() {
     let (notes, others) = (Notes::default(), Notes::default());
     let on_tick = |call: TopicCall, notes: Notes| async move {
         notes.add(noted(&call, Instant::now()));
@@ -332,20 +332,20 @@ async fn a_beat_ends_with_the_plugin_that_asked_for_it() {
     let stage = Stage::new([ticking(&notes, on_tick)]);
     let (mut alice, mut bob) = (stage.connect(), stage.connect());
     alice.join("count:1").await;
-    send(&mut alice, "beat");
+    send(&mut alice, "tick");
     alice.next().await;
     stage.publish([Part { plugin: "other", ..ticking(&others, on_tick) }]);
     bob.join("count:1").await;
     stage.endpoint.node.sweep().await;
     sleep(Duration::from_secs(1)).await;
     assert_eq!(others.all(), [""; 0]);
-    send(&mut bob, "beat");
+    send(&mut bob, "tick");
     sleep(Duration::from_millis(150)).await;
     assert_eq!(others.all().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_came_before_their_route_had_a_room_are_in_it() {
+async fn members_that_joined_before_their_route_had_a_room_are_in_it() {
     let notes = Notes::default();
     let stage = Stage::new([Part { options: &[("turns", "topic")], ..counter(&notes) }]);
     let (mut alice, mut bob) = (stage.connect(), stage.connect());
@@ -360,7 +360,7 @@ async fn those_who_came_before_their_route_had_a_room_are_in_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_beat_that_was_ended_comes_no_more_though_it_waited() {
+async fn a_waiting_tick_is_cancelled_when_ticks_end() {
     let (notes, began) = (Notes::default(), Instant::now());
     let part = ticking(&notes, move |call, notes| async move {
         notes.add(noted(&call, began).split(": ").nth(1).unwrap_or_default());
@@ -370,19 +370,19 @@ async fn a_beat_that_was_ended_comes_no_more_though_it_waited() {
     let stage = Stage::new([part]);
     let mut alice = stage.connect();
     alice.join("count:1").await;
-    send(&mut alice, "beat");
-    // The second has its turn, and the next one comes behind this.
+    send(&mut alice, "tick");
+    // The second tick is running, and the next one waits behind this event.
     sleep(Duration::from_millis(360)).await;
     send(&mut alice, "rest");
     sleep(Duration::from_secs(5)).await;
-    assert_eq!(notes.all(), ["beat 1, missed 0", "beat 2, missed 0"]);
+    assert_eq!(notes.all(), ["tick 1, missed 0", "tick 2, missed 0"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_joins_while_a_topic_is_closed_finds_a_fresh_room() {
+async fn a_join_while_a_topic_closes_gets_a_new_room() {
     let notes = Notes::default();
     let part = ticking(&notes, |_, notes| async move {
-        notes.add("beat");
+        notes.add("tick");
         sleep(Duration::from_millis(50)).await;
         Err(Fault::new(FaultKind::Trap, "the world ended"))
     });
@@ -390,23 +390,23 @@ async fn who_joins_while_a_topic_is_closed_finds_a_fresh_room() {
     let (mut alice, mut bob) = (stage.connect(), stage.connect());
     alice.join("count:1").await;
     send(&mut alice, "add");
-    send(&mut alice, "beat");
-    // The third is under way, with which the topic is closed.
+    send(&mut alice, "tick");
+    // The third tick is running. Its fault closes the topic.
     sleep(Duration::from_millis(330)).await;
     assert_eq!(notes.all().len(), 3);
     bob.join("count:1").await;
     assert_eq!(alice.now().last().map(String::as_str), Some(ERROR));
     assert_eq!(look(&mut bob).await, "none");
     sleep(Duration::from_secs(1)).await;
-    let beats = |notes: &Notes| notes.all().iter().filter(|note| *note == "beat").count();
-    assert_eq!(beats(&notes), 3);
-    send(&mut bob, "beat");
+    let ticks = |notes: &Notes| notes.all().iter().filter(|note| *note == "tick").count();
+    assert_eq!(ticks(&notes), 3);
+    send(&mut bob, "tick");
     sleep(Duration::from_millis(110)).await;
-    assert_eq!(beats(&notes), 4);
+    assert_eq!(ticks(&notes), 4);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_room_that_nobody_has_written_ends_at_once() {
+async fn a_room_without_state_ends_at_once() {
     let stage = Stage::new([counter(&Notes::default())]);
     let mut alice = stage.connect();
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
@@ -420,7 +420,7 @@ async fn a_room_that_nobody_has_written_ends_at_once() {
 
 const DURABLE: &[(&str, &str)] = &[("room", "durable"), ("linger-ms", "0")];
 
-/// What a host that is started anew finds of the room.
+/// Returns the room that a host finds after a restart.
 async fn stored(stage: &Stage) -> String {
     let stage = stage.again([Part { options: DURABLE, ..counter(&Notes::default()) }]);
     let mut client = stage.connect();
@@ -442,7 +442,7 @@ async fn a_room_that_becomes_durable_is_stored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_room_that_becomes_durable_and_was_never_written_is_what_was_stored() {
+async fn a_room_without_state_that_becomes_durable_is_loaded_from_the_store() {
     let notes = Notes::default();
     let durable = || Part { options: DURABLE, ..counter(&notes) };
     let stage = Stage::new([durable()]);
@@ -460,11 +460,11 @@ async fn a_room_that_becomes_durable_and_was_never_written_is_what_was_stored() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_durable_room_with_a_beat_is_stored_when_its_plugin_goes() {
+async fn a_durable_room_with_a_tick_is_stored_when_its_plugin_is_removed() {
     let stage = Stage::new([Part { options: DURABLE, ..counter(&Notes::default()) }]);
     let mut alice = stage.connect();
     alice.join("count:1").await;
-    for event in ["beat", "add", "add", "add"] {
+    for event in ["tick", "add", "add", "add"] {
         send(&mut alice, event);
         alice.next().await;
     }
@@ -475,7 +475,7 @@ async fn a_durable_room_with_a_beat_is_stored_when_its_plugin_goes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_a_stop_rooms_are_stored_though_another_topic_is_stuck() {
+async fn a_stop_stores_rooms_although_another_topic_is_blocked() {
     let stuck = Part::new("stuck:*", |call: Call| async move {
         match call.callback {
             Callback::Join(_) => Ok(admitted()),
@@ -488,18 +488,18 @@ async fn at_a_stop_rooms_are_stored_though_another_topic_is_stuck() {
     bob.join("stuck:1").await;
     bob.send(r#"["1","x","stuck:1","anything",{}]"#);
     alice.join("count:1").await;
-    for event in ["beat", "add", "add", "add"] {
+    for event in ["tick", "add", "add", "add"] {
         send(&mut alice, event);
         alice.next().await;
     }
     assert_eq!(stored(&stage).await, "1");
     let storing = tokio::time::timeout(Duration::from_secs(1), stage.endpoint.node.store_rooms());
-    assert!(storing.await.is_err(), "one can't be looked at");
+    assert!(storing.await.is_err(), "the blocked topic can't be stored");
     assert_eq!(stored(&stage).await, "3");
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_replaced_finds_the_stored_room_though_it_has_ended() {
+async fn a_replaced_member_gets_the_stored_room_although_the_room_has_ended() {
     let notes = Notes::default();
     let part = Part {
         options: DURABLE,
@@ -514,7 +514,7 @@ async fn who_is_replaced_finds_the_stored_room_though_it_has_ended() {
     alice.join("count:1").await;
     send(&mut alice, "add");
     alice.next().await;
-    // While this lasts, nobody is in.
+    // During this message the room has no members.
     let message = stage.endpoint.node.send("count:1", "poke".into(), Payload::EMPTY);
     let joining = async { alice.send(r#"["2","2","count:1","phx_join",{}]"#) };
     assert!(tokio::join!(message, joining).0.is_ok());

@@ -1,4 +1,4 @@
-//! What seats and published states promise, with scripted behaviours and paused time.
+//! The guarantees of seats and published states, with scripted behaviours and paused time.
 
 mod support;
 
@@ -24,7 +24,7 @@ fn state(text: &'static str) -> Vec<Effect> {
     vec![Effect::PublishState(PublishedState::read(text.into()).expect("an object"))]
 }
 
-/// A join takes the seat that it names; each event is what is done.
+/// A join takes the seat that its payload names. The name of an event says what it does.
 async fn playing(call: Call, notes: Notes) -> Result<Outcome, Fault> {
     match call.callback {
         Callback::Join(Payload::Json(name)) if &*name != "{}" => {
@@ -33,18 +33,18 @@ async fn playing(call: Call, notes: Notes) -> Result<Outcome, Fault> {
         Callback::Join(_) => Ok(admitted()),
         Callback::In { event, .. } => match &*event {
             "crash" => Err(Fault::failed("asked to")),
-            "rise" => Ok(Outcome { effects: vec![Effect::LeaveSeat], ..replied("{}") }),
+            "leave seat" => Ok(Outcome { effects: vec![Effect::LeaveSeat], ..replied("{}") }),
             "sit elsewhere" => Ok(Outcome { effects: seat("elsewhere"), ..replied("{}") }),
             "sit back" => Ok(Outcome { effects: seat("ada"), ..replied("{}") }),
             "sit everywhere" => {
                 let effects = (0..1024).flat_map(|n| seat(&format!("seat {n}"))).collect();
                 Ok(Outcome { effects, ..replied("{}") })
             }
-            "rise and sit" => {
+            "leave seat and sit" => {
                 let effects = [seat("nowhere"), vec![Effect::LeaveSeat], seat("nowhere"), seat("seat 1023")].concat();
                 Ok(Outcome { effects, ..replied("{}") })
             }
-            "sit and rise" => {
+            "sit and leave seat" => {
                 let effects = [seat("nowhere"), vec![Effect::LeaveSeat]].concat();
                 Ok(Outcome { effects, ..replied("{}") })
             }
@@ -84,7 +84,7 @@ fn stage(notes: &Notes, options: &'static [(&'static str, &'static str)]) -> Sta
     Stage::new([part])
 }
 
-/// Joins, and takes the reply.
+/// Joins and checks the reply.
 async fn join(stage: &Stage, name: &str) -> Client {
     let mut client = stage.connect();
     client.send(&format!(r#"["1","1","game:1","phx_join",{name}]"#));
@@ -97,14 +97,14 @@ async fn send(client: &mut Client, event: &str) {
     client.next().await;
 }
 
-/// Lets what waits have its turn.
+/// Lets the waiting turns run, and returns all notes.
 async fn settled(notes: &Notes) -> Vec<String> {
     sleep(Duration::from_millis(1)).await;
     notes.all()
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_drops_finds_the_seat_again_within_the_grace_period() {
+async fn a_dropped_member_can_return_to_its_seat_within_the_grace_period() {
     let notes = Notes::default();
     let stage = stage(&notes, ROOM);
     let (ada, _bo) = (join(&stage, "\"ada\"").await, join(&stage, "{}").await);
@@ -114,15 +114,15 @@ async fn who_drops_finds_the_seat_again_within_the_grace_period() {
     let again = join(&stage, "\"ada\"").await;
     assert_eq!(settled(&notes).await[3..], ["ada Returned"]);
     sleep(GRACE * 2).await;
-    assert_eq!(notes.all().len(), 4, "nothing is left of the first grace period");
+    assert_eq!(notes.all().len(), 4, "the timer of the first grace period is cancelled");
     again.close();
     sleep(GRACE + Duration::from_millis(10)).await;
     assert_eq!(notes.all()[4..], ["terminate closed", "ada Dropped", "ada Gone"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_leaves_stops_or_rises_gives_the_seat_up() {
-    for event in ["phx_leave", "stop", "rise"] {
+async fn a_member_that_leaves_stops_or_gives_up_its_seat_is_gone_at_once() {
+    for event in ["phx_leave", "stop", "leave seat"] {
         let notes = Notes::default();
         let stage = stage(&notes, ROOM);
         let mut ada = join(&stage, "\"ada\"").await;
@@ -134,7 +134,7 @@ async fn whoever_leaves_stops_or_rises_gives_the_seat_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fault_drops_a_member_and_a_rejoin_brings_it_back() {
+async fn a_fault_drops_a_member_and_a_rejoin_returns_it() {
     let notes = Notes::default();
     let stage = stage(&notes, ROOM);
     let mut ada = join(&stage, "\"ada\"").await;
@@ -144,7 +144,7 @@ async fn a_fault_drops_a_member_and_a_rejoin_brings_it_back() {
     assert_eq!(settled(&notes).await, ["ada Taken", "terminate fault", "ada Dropped", "ada Returned"]);
 }
 
-/// The seat keeps the room, though nobody is in it, and it ends when the seat is gone.
+/// The room has no members, but its seat keeps it. It ends when the seat is gone.
 #[tokio::test(start_paused = true)]
 async fn a_kept_seat_keeps_its_room() {
     let notes = Notes::default();
@@ -159,7 +159,7 @@ async fn a_kept_seat_keeps_its_room() {
     bo.close();
     sleep(GRACE).await;
     let mut carol = join(&stage, "{}").await;
-    assert_eq!(carol.now(), [""; 0], "the room is another one");
+    assert_eq!(carol.now(), [""; 0], "the first room has ended");
     assert_eq!(notes.all().last().map(String::as_str), Some("ada Gone"));
 }
 
@@ -175,7 +175,7 @@ async fn several_windows_share_a_seat_and_a_member_has_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_all_seats_that_a_call_asks_for_the_last_counts() {
+async fn the_last_seat_effect_of_a_call_counts() {
     let notes = Notes::default();
     let stage = stage(&notes, ROOM);
     let mut ada = join(&stage, "\"ada\"").await;
@@ -183,16 +183,16 @@ async fn of_all_seats_that_a_call_asks_for_the_last_counts() {
     send(&mut ada, "sit everywhere").await;
     assert_eq!(settled(&notes).await[1..], ["ada Gone", "seat 1023 Taken"]);
     send(&mut ada, "sit everywhere").await;
-    assert_eq!(settled(&notes).await.len(), 3, "it is on that seat already");
-    send(&mut ada, "rise and sit").await;
+    assert_eq!(settled(&notes).await.len(), 3, "the member already has that seat");
+    send(&mut ada, "leave seat and sit").await;
     assert_eq!(settled(&notes).await[3..], ["seat 1023 Gone", "seat 1023 Taken"]);
-    send(&mut ada, "sit and rise").await;
+    send(&mut ada, "sit and leave seat").await;
     assert_eq!(settled(&notes).await[5..], ["seat 1023 Gone"]);
 }
 
-/// However often a seat changes while its topic is busy, one turn waits for it, and tells a few changes.
+/// However often a seat changes while its topic is busy, only one turn waits for it, and it reports a few changes.
 #[tokio::test(start_paused = true)]
-async fn changes_of_a_seat_that_come_together_are_told_in_one_turn() {
+async fn several_changes_of_a_seat_are_reported_in_one_turn() {
     let (notes, gate) = (Notes::default(), Arc::new(Notify::new()));
     let (noted, closed) = (notes.clone(), Arc::clone(&gate));
     let part = Part {
@@ -212,7 +212,7 @@ async fn changes_of_a_seat_that_come_together_are_told_in_one_turn() {
     };
     let stage = Stage::new([part]);
     let mut ada = join(&stage, "\"ada\"").await;
-    assert_eq!(settled(&notes).await, ["ada Taken"], "and that waits at the gate");
+    assert_eq!(settled(&notes).await, ["ada Taken"], "the first turn waits at the gate");
     for _ in 0..30 {
         ada.send(r#"["1","x","game:1","sit elsewhere",{}]"#);
         ada.send(r#"["1","x","game:1","sit back",{}]"#);
@@ -229,7 +229,7 @@ async fn changes_of_a_seat_that_come_together_are_told_in_one_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_state_is_sent_whole_once_and_then_what_changed() {
+async fn a_published_state_is_sent_once_and_then_its_changes() {
     let stage = stage(&Notes::default(), ROOM);
     let (mut ada, mut bo) = (join(&stage, "{}").await, join(&stage, "{}").await);
     send(&mut ada, "one").await;
@@ -248,9 +248,9 @@ async fn a_state_is_sent_whole_once_and_then_what_changed() {
     }
 }
 
-/// One that doesn't read misses changes instead of being closed, and gets all of the state once it can.
+/// A slow consumer of a published state isn't closed. It misses changes, and gets the whole state when it reads again.
 #[tokio::test(start_paused = true)]
-async fn who_cant_follow_gets_all_of_it_later() {
+async fn a_slow_consumer_gets_the_whole_state_later() {
     let stage = stage(&Notes::default(), ROOM);
     let (mut ada, mut slow) = (join(&stage, "{}").await, join(&stage, "{}").await);
     for n in 0..1000 {
@@ -259,15 +259,16 @@ async fn who_cant_follow_gets_all_of_it_later() {
     }
     let behind = slow.now();
     assert!(behind.len() < 300 && behind.iter().all(|frame| frame.contains("room_")), "{} frames", behind.len());
-    // Nothing more has to change for that.
+    // This needs no further change of the state.
     assert_eq!(slow.next().await, r#"[null,null,"game:1","room_state",{"n":1000,"state":{"a":2,"long":"unchanged"}}]"#);
     send(&mut ada, "one").await;
     assert_eq!(slow.now(), [r#"[null,null,"game:1","room_diff",{"n":1001,"patch":{"a":1}}]"#]);
 }
 
-/// So does one for which much waits already when it joins, such as the replies to the joins of many other topics.
+/// The same holds for a member whose outbox is already full when it joins, for example with replies to joins of other
+/// topics.
 #[tokio::test(start_paused = true)]
-async fn who_joins_with_much_waiting_for_it_gets_all_of_it_later() {
+async fn a_member_that_joins_with_a_full_outbox_gets_the_whole_state_later() {
     let stage = stage(&Notes::default(), ROOM);
     let mut ada = join(&stage, "{}").await;
     send(&mut ada, "one").await;
@@ -283,7 +284,7 @@ async fn who_joins_with_much_waiting_for_it_gets_all_of_it_later() {
         "{} frames",
         replies.len()
     );
-    // Nothing has to change for that.
+    // This needs no further change of the state.
     assert_eq!(slow.next().await, r#"[null,null,"game:1","room_state",{"n":1,"state":{"a":1,"long":"unchanged"}}]"#);
     send(&mut ada, "two").await;
     assert_eq!(slow.now(), [r#"[null,null,"game:1","room_diff",{"n":2,"patch":{"a":2}}]"#]);

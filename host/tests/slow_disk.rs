@@ -1,4 +1,4 @@
-//! A store whose disk is slow, behind a real WebSocket: whoever reads from it waits, and nobody else does.
+//! A store on a slow disk, with real WebSockets: only the member whose callback reads from the disk waits.
 
 mod support;
 
@@ -21,7 +21,8 @@ use support::{Part, Stage, admitted, nothing, replied};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A disk whose reads wait for as long as a test wants.
+/// A disk whose reads wait while a test sets it to slow. The mutex protects the state, and the condition variable reports
+/// its changes to the waiting reads.
 #[derive(Clone, Debug)]
 struct SlowDisk(Arc<(InMemoryBackend, Mutex<State>, Condvar)>);
 
@@ -37,12 +38,12 @@ impl SlowDisk {
     }
 
     fn set(&self, is_slow: bool) {
-        self.0.1.lock().expect("no test panics with it").is_slow = is_slow;
+        self.0.1.lock().expect("no thread panics while it holds this lock").is_slow = is_slow;
         self.0.2.notify_all();
     }
 
     fn reading(&self) -> usize {
-        self.0.1.lock().expect("no test panics with it").reading
+        self.0.1.lock().expect("no thread panics while it holds this lock").reading
     }
 }
 
@@ -52,9 +53,10 @@ impl StorageBackend for SlowDisk {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let mut state = self.0.1.lock().expect("no test panics with it");
+        let mut state = self.0.1.lock().expect("no thread panics while it holds this lock");
         state.reading += 1;
-        let mut state = self.0.2.wait_while(state, |state| state.is_slow).expect("no test panics with it");
+        let mut state =
+            self.0.2.wait_while(state, |state| state.is_slow).expect("no thread panics while it holds this lock");
         state.reading -= 1;
         drop(state);
         self.0.0.read(offset, out)
@@ -73,7 +75,7 @@ impl StorageBackend for SlowDisk {
     }
 }
 
-/// `look` reads from the store, and everything else is answered at once.
+/// The event `look` reads from the store. All other events are answered at once.
 async fn looking(call: Call, store: Store) -> Result<Outcome, Fault> {
     match call.callback {
         Callback::Join(_) => Ok(admitted()),
@@ -87,7 +89,7 @@ async fn looking(call: Call, store: Store) -> Result<Outcome, Fault> {
     }
 }
 
-/// A host with one thread for all connections, over a store that holds a key and has nothing in memory. Gives its port.
+/// Starts a host with one thread for all connections. Its store holds a key and has an empty page cache. Returns the port.
 async fn serve(disk: &SlowDisk) -> Result<u16> {
     let handle = disk.clone();
     let engine = Box::new(Embedded::over(move || handle.clone(), 0)?);
@@ -124,7 +126,7 @@ async fn serve(disk: &SlowDisk) -> Result<u16> {
     Ok(port)
 }
 
-/// A client that speaks just enough of WebSocket.
+/// A minimal WebSocket client.
 struct Client(TcpStream);
 
 impl Client {
@@ -144,7 +146,7 @@ impl Client {
     }
 
     async fn send(&mut self, text: &str) -> Result<()> {
-        // Masked with zeros.
+        // The masking key is zero.
         let mut frame = vec![0x81, 0x80 | u8::try_from(text.len())?, 0, 0, 0, 0];
         frame.extend_from_slice(text.as_bytes());
         Ok(self.0.write_all(&frame).await?)
@@ -153,12 +155,12 @@ impl Client {
     async fn receive(&mut self) -> Result<String> {
         let receive = async {
             let head = self.0.read_u16().await?;
-            ensure!(head >> 8 == 0x81 && head & 0xff < 126, "not a short text: {head:x}");
+            ensure!(head >> 8 == 0x81 && head & 0xff < 126, "not a short text frame: {head:x}");
             let mut text = vec![0; usize::from(head & 0x7f)];
             self.0.read_exact(&mut text).await?;
             Ok(String::from_utf8(text)?)
         };
-        tokio::time::timeout(Duration::from_secs(20), receive).await.context("nothing comes")?
+        tokio::time::timeout(Duration::from_secs(20), receive).await.context("no frame arrived within 20 seconds")?
     }
 
     async fn ask(&mut self, text: &str) -> Result<String> {
@@ -173,12 +175,12 @@ async fn waits_for_the_disk(disk: &SlowDisk) -> Result<()> {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), waits).await.context("nobody reads from the disk")
+    tokio::time::timeout(Duration::from_secs(20), waits).await.context("no read of the disk within 20 seconds")
 }
 
-/// The runtime has one thread as well, so that nothing waits there either.
+/// The runtime has one thread too, so a blocking read there would also fail the test.
 #[tokio::test]
-async fn a_callback_that_waits_for_a_slow_disk_keeps_nobody_waiting() -> Result<()> {
+async fn a_callback_that_waits_for_a_slow_disk_blocks_no_other_client() -> Result<()> {
     let disk = SlowDisk::new();
     let port = serve(&disk).await?;
     let (mut alice, mut bob) = (Client::connect(port).await?, Client::connect(port).await?);
@@ -192,16 +194,16 @@ async fn a_callback_that_waits_for_a_slow_disk_keeps_nobody_waiting() -> Result<
         let answer = bob.ask(&format!(r#"["1","{reference}","a","echo",{{}}]"#)).await?;
         ensure!(answer.contains(r#""status":"ok""#), "{answer}");
     }
-    // Her own socket goes on too; the channel's turns are in order.
+    // Alice's socket handles messages of other topics too. Only her channel's queue waits.
     ensure!(alice.ask(r#"[null,"9","phoenix","heartbeat",{}]"#).await?.contains(r#""9""#));
-    ensure!(disk.reading() > 0, "she still waits");
+    ensure!(disk.reading() > 0, "the read has ended too early");
     disk.set(false);
     ensure!(alice.receive().await?.contains(r#""found":true"#));
     Ok(())
 }
 
 #[tokio::test]
-async fn a_durable_room_that_is_opened_on_a_slow_disk_keeps_nobody_waiting() -> Result<()> {
+async fn opening_a_durable_room_on_a_slow_disk_blocks_no_other_client() -> Result<()> {
     let disk = SlowDisk::new();
     let port = serve(&disk).await?;
     let (mut alice, mut bob) = (Client::connect(port).await?, Client::connect(port).await?);
@@ -210,7 +212,7 @@ async fn a_durable_room_that_is_opened_on_a_slow_disk_keeps_nobody_waiting() -> 
     alice.send(r#"["1","1","room","phx_join",{}]"#).await?;
     waits_for_the_disk(&disk).await?;
     ensure!(bob.ask(r#"["1","2","a","echo",{}]"#).await?.contains(r#""status":"ok""#));
-    ensure!(disk.reading() > 0, "she still waits");
+    ensure!(disk.reading() > 0, "the read has ended too early");
     disk.set(false);
     ensure!(alice.receive().await?.contains(r#""status":"ok""#));
     Ok(())

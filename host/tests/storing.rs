@@ -1,4 +1,4 @@
-//! What holds while a call waits for its writes to be stored, with an engine that takes as long as a test wants.
+//! The guarantees while a call waits for its writes to be stored. The tests control how long the storage engine takes.
 
 mod support;
 
@@ -11,7 +11,7 @@ use bennu::store::{Engine, EngineFuture, Memory, Owner, QUOTA_BYTES, Snapshot, S
 use support::{Client, Notes, Part, Stage, admitted, nothing, replied};
 use tokio::sync::Semaphore;
 
-/// Each batch needs a permit, and takes it.
+/// An engine in memory. Each batch of writes waits for a permit of the semaphore and uses it up.
 struct Gated(Memory, Arc<Semaphore>);
 
 impl Engine for Gated {
@@ -29,7 +29,7 @@ impl Engine for Gated {
     }
 }
 
-/// A stage over a store that waits, and what lets it go on.
+/// A stage whose store waits, and the semaphore that lets it continue.
 struct Play {
     stage: Stage,
     notes: Notes,
@@ -39,7 +39,7 @@ struct Play {
 
 impl Play {
     async fn begin(options: &'static [(&'static str, &'static str)]) -> Self {
-        // One batch is the store's own.
+        // The first permit is for the store's own first batch.
         let (gate, notes) = (Arc::new(Semaphore::new(1)), Notes::default());
         let engine = Box::new(Gated(Memory::default(), Arc::clone(&gate)));
         let store = Store::over(engine, StoreLimits::default()).await.expect("a store");
@@ -63,7 +63,7 @@ async fn storing(call: Call, store: Store, notes: Notes) -> Result<Outcome, benn
         Callback::Join(_) => Ok(admitted()),
         Callback::In { event, .. } if &*event == "count" => {
             notes.add("asked");
-            let before = draft.get(b"count").await.expect("it can be read");
+            let before = draft.get(b"count").await.expect("the key can be read");
             let count = before.and_then(|count| String::from_utf8_lossy(&count).parse::<u32>().ok()).unwrap_or(0) + 1;
             draft.put(b"count", count.to_string().into()).expect("a small value");
             let payload = Payload::Json(count.to_string().into());
@@ -94,7 +94,7 @@ async fn event(client: &mut Client) -> String {
 }
 
 #[tokio::test]
-async fn a_member_that_is_replaced_while_it_waits_has_done_what_it_did_once() {
+async fn the_write_of_a_member_that_is_replaced_while_it_waits_takes_effect_once() {
     for (options, end) in [(&[("room", "memory")][..], Some("terminate replaced with wrote")), (&[], None)] {
         let play = Play::begin(options).await;
         let (mut alice, mut bob) = (play.stage.connect(), play.stage.connect());
@@ -106,16 +106,16 @@ async fn a_member_that_is_replaced_while_it_waits_has_done_what_it_did_once() {
         alice.send(r#"["2","2","a","phx_join",{}]"#);
         play.gate.add_permits(1);
         assert_eq!(event(&mut bob).await, "wrote");
-        // Her second join is answered, and the first one closed; what it had asked for is answered no more.
+        // The second join is answered and the first one is closed. The event of the first join gets no answer.
         assert!(alice.next().await.starts_with(r#"["2","2","a","phx_reply""#));
         assert_eq!(alice.next().await, r#"["1","1","a","phx_close",{}]"#);
-        assert_eq!(play.notes.all().get(1).map(String::as_str), end, "nor does it hear itself");
+        assert_eq!(play.notes.all().get(1).map(String::as_str), end, "its own message isn't delivered");
         assert_eq!((alice.now(), bob.now()), (vec![], vec![]));
     }
 }
 
 #[tokio::test]
-async fn a_join_that_is_replaced_while_it_waits_has_come_and_gone() {
+async fn a_join_that_is_replaced_while_it_waits_takes_effect_and_then_ends() {
     let play = Play::begin(&[("room", "memory")]).await;
     let (mut alice, mut bob) = (play.stage.connect(), play.stage.connect());
     bob.join("a").await;
@@ -130,7 +130,7 @@ async fn a_join_that_is_replaced_while_it_waits_has_come_and_gone() {
 }
 
 #[tokio::test]
-async fn what_waits_is_stored_at_a_stop_and_what_comes_later_is_a_fault() {
+async fn a_stop_stores_the_waiting_writes_and_later_writes_are_faults() {
     let play = Play::begin(&[]).await;
     let mut alice = play.stage.connect();
     alice.join("a").await;
@@ -138,17 +138,17 @@ async fn what_waits_is_stored_at_a_stop_and_what_comes_later_is_a_fault() {
     let store = play.store.clone();
     let closing = tokio::spawn(async move { store.close().await });
     play.gate.add_permits(2);
-    closing.await.expect("it closes");
+    closing.await.expect("the store closes");
     assert_eq!(event(&mut alice).await, "phx_reply");
     alice.send(r#"["1","x","a","write",{}]"#);
     assert_eq!(event(&mut alice).await, "phx_error");
-    // Its terminate had seen what was committed, and nothing of what wasn't.
+    // `terminate` has seen the committed state, without the changes that weren't committed.
     let ends: Vec<_> = play.notes.all().into_iter().filter(|note| note.starts_with("terminate")).collect();
     assert_eq!(ends, ["terminate fault with wrote"]);
 }
 
 #[tokio::test]
-async fn a_call_that_is_overtaken_runs_again_and_is_seen_once() {
+async fn a_call_with_a_conflict_is_retried_and_takes_effect_once() {
     const MEMBERS: usize = 5;
     let play = Play::begin(&[]).await;
     let mut bob = play.stage.connect();
@@ -159,7 +159,7 @@ async fn a_call_that_is_overtaken_runs_again_and_is_seen_once() {
         member.join("a").await;
         members.push(member);
     }
-    // All have read before one has written.
+    // All calls read before the first one commits.
     members.iter_mut().for_each(|member| member.send(r#"["1","c","a","count",{}]"#));
     play.gate.add_permits(MEMBERS);
     let mut counts = Vec::new();
@@ -173,5 +173,5 @@ async fn a_call_that_is_overtaken_runs_again_and_is_seen_once() {
         while !member.next().await.contains("phx_reply") {}
     }
     assert_eq!(bob.now(), [""; 0]);
-    assert!(play.notes.all().len() > MEMBERS, "none was overtaken");
+    assert!(play.notes.all().len() > MEMBERS, "no call had a conflict");
 }

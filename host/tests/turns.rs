@@ -1,4 +1,4 @@
-//! What a channel promises, with scripted behaviours and paused time: order, hand-overs, ends and faults.
+//! The guarantees of channels: order, duplicate joins, ends and faults. With scripted behaviours and paused time.
 
 mod support;
 
@@ -22,7 +22,7 @@ fn broadcast(event: &str) -> Effect {
     Effect::Broadcast { event: event.into(), payload: Payload::EMPTY, skip_self: false }
 }
 
-/// Joins are let in; each event is the name of what happens.
+/// Admits all joins. The name of an event says what it does.
 fn simple(call: Call, notes: &Notes) -> Result<Outcome, Fault> {
     match call.callback {
         Callback::Join(_) => Ok(admitted()),
@@ -43,7 +43,7 @@ fn on_event(event: &str) -> Result<Outcome, Fault> {
     let after = |milliseconds| Effect::SendAfter {
         timer: 0,
         after: Duration::from_millis(milliseconds),
-        event: "rung".into(),
+        event: "fired".into(),
         payload: Payload::EMPTY,
     };
     match event {
@@ -54,7 +54,7 @@ fn on_event(event: &str) -> Result<Outcome, Fault> {
         "set" => Ok(Outcome { assigns: Some("set".into()), ..replied("{}") }),
         "crash" => Err(Fault::new(FaultKind::Trap, "asked to")),
         "later" => Ok(Outcome { effects: vec![after(50)], ..replied("{}") }),
-        "ring_and_cancel" => Ok(Outcome { effects: vec![after(10)], ..nothing() }),
+        "set_and_cancel" => Ok(Outcome { effects: vec![after(10)], ..nothing() }),
         "cancel" => Ok(Outcome { effects: vec![Effect::Cancel(0)], ..replied("{}") }),
         "stop" => Ok(Outcome { answer: Answer::Stop(Stop { reason: "enough".into(), reply: None }), ..nothing() }),
         "flood" => {
@@ -96,7 +96,7 @@ async fn effects_come_before_the_reply() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reply_never_overtakes_an_intercepted_broadcast_that_came_before_it() {
+async fn a_reply_never_passes_an_earlier_intercepted_broadcast() {
     let decide = Arc::new(Notify::new());
     let gate = Arc::clone(&decide);
     let mut part = Part::new("room:*", |call| std::future::ready(simple(call, &Notes::default())));
@@ -114,7 +114,7 @@ async fn a_reply_never_overtakes_an_intercepted_broadcast_that_came_before_it() 
     bob.join("room:a").await;
     alice.send(&event(2, "secret_and_shout"));
     tokio::task::yield_now().await;
-    // Who joins after the broadcast was made doesn't get it, nor what waits behind it.
+    // A client that joins after the broadcast gets neither the broadcast nor the messages that wait behind it.
     late.join("room:a").await;
     bob.send(&event(2, "echo"));
     assert_eq!((alice.now(), bob.now()), (vec![], vec![]));
@@ -130,7 +130,7 @@ async fn a_reply_never_overtakes_an_intercepted_broadcast_that_came_before_it() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_intercepted_broadcast_is_out_when_its_turn_is_over_unless_a_decision_has_to_wait() {
+async fn an_intercepted_broadcast_is_sent_within_its_turn_unless_a_decision_has_to_wait() {
     let mut part = Part::new("room:*", |call| std::future::ready(simple(call, &Notes::default())));
     part.intercepts = &["secret"];
     part.on_passing =
@@ -143,38 +143,39 @@ async fn an_intercepted_broadcast_is_out_when_its_turn_is_over_unless_a_decision
 }
 
 #[tokio::test(start_paused = true)]
-async fn turns_in_tasks_wait_while_those_who_write_are_behind() {
+async fn turns_in_tasks_wait_under_pressure() {
     let stage = simple_stage(&Notes::default());
     let mut alice = stage.connect();
     alice.join("room:a").await;
     let pressure = &stage.endpoint.node.pubsub.pressure;
     pressure.raise();
-    // A timer's turn is a task's; its reader holds back what comes from a client.
+    // A timer's turn runs in a task, so it waits. A client's message is handled here, because this test has no reactor that
+    // would stop reading the socket.
     alice.send(&event(2, "later"));
     assert_eq!(alice.now(), [ok("1", 2)]);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(alice.now(), [""; 0]);
     pressure.lower();
     tokio::time::sleep(Duration::from_millis(1)).await;
-    let rung = r#"["1",null,"room:a","rung",{}]"#;
-    assert_eq!(alice.now(), [rung]);
-    // With somebody behind at any time, they wait for so long and no longer.
+    let fired = r#"["1",null,"room:a","fired",{}]"#;
+    assert_eq!(alice.now(), [fired]);
+    // If the pressure lasts, they wait for [`HELD_BACK_MAX`] at most.
     pressure.raise();
     alice.send(&event(3, "later"));
     assert_eq!(alice.now(), [ok("1", 3)]);
     tokio::time::sleep(Duration::from_millis(50) + HELD_BACK_MAX + Duration::from_millis(5)).await;
-    assert_eq!(alice.now(), [rung]);
+    assert_eq!(alice.now(), [fired]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn joined_presence_diffs_wait_while_those_who_write_are_behind() {
+async fn merged_presence_diffs_wait_under_pressure() {
     let stage = simple_stage(&Notes::default());
     let mut alice = stage.connect();
     alice.join("room:a").await;
     let (node, topic) = (&stage.endpoint.node, Topic::new("room:a"));
     let burst = u64::from(Pace::default().burst);
     for member in 1..=burst + 1 {
-        node.presence.track(&topic, member, "key", "{}").expect("nobody is tracked yet");
+        node.presence.track(&topic, member, "key", "{}").expect("no presence is tracked yet");
     }
     assert_eq!(alice.now().len() as u64, burst);
     node.pubsub.pressure.raise();
@@ -185,7 +186,7 @@ async fn joined_presence_diffs_wait_while_those_who_write_are_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn handle_out_faults_cost_the_member_that_causes_them() {
+async fn a_handle_out_fault_ends_only_the_member_that_causes_it() {
     let mut part = Part::new("room:*", |call| {
         let admitted = Outcome { assigns: Some(call.member.id.to_string().into()), ..admitted() };
         std::future::ready(match call.callback {
@@ -217,13 +218,13 @@ async fn handle_out_faults_cost_the_member_that_causes_them() {
     assert_eq!(clients[1].next().await, secret);
     assert_eq!(clients[2].next().await, r#"["1",null,"room:a","last",{}]"#);
     assert_eq!(clients[2].next().await, r#"["1","1","room:a","phx_error",{"reason":"channel_crash"}]"#);
-    // What `handle_info` got, it has pushed.
+    // `handle_info` has pushed the event that it got.
     assert_eq!(clients[3].next().await, r#"["1",null,"room:a","secret",{}]"#);
     assert_eq!(clients[4].next().await, r#"["1",null,"room:a","secret",{"for":5}]"#);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_duplicate_join_ends_the_old_member_at_once_and_its_running_call_commits_nothing() {
+async fn a_duplicate_join_ends_the_old_member_and_its_running_call_commits_nothing() {
     let finish = Arc::new(Notify::new());
     let (gate, notes) = (Arc::clone(&finish), Notes::default());
     let noted = notes.clone();
@@ -244,7 +245,7 @@ async fn a_duplicate_join_ends_the_old_member_at_once_and_its_running_call_commi
     alice.send(&event(3, "echo"));
     tokio::task::yield_now().await;
     alice.send(&frame("\"4\"", "\"4\"", "room:a", "phx_join"));
-    assert_eq!(alice.now(), [""; 0], "the new join waits for the call that runs");
+    assert_eq!(alice.now(), [""; 0], "the new join waits for the running call");
     finish.notify_one();
     assert_eq!(alice.next().await, ok("4", 4));
     assert_eq!(alice.next().await, r#"["1","1","room:a","phx_close",{}]"#);
@@ -268,7 +269,7 @@ async fn a_leave_followed_by_a_join_keeps_its_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_join_holds_up_its_own_channel_only() {
+async fn a_slow_join_blocks_only_its_own_channel() {
     let finish = Arc::new(Notify::new());
     let gate = Arc::clone(&finish);
     let stage = Stage::new([Part::new("room:*", move |call| {
@@ -291,7 +292,7 @@ async fn a_slow_join_holds_up_its_own_channel_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_sent_behind_a_refused_join_is_unmatched() {
+async fn messages_sent_after_a_refused_join_are_unmatched() {
     let finish = Arc::new(Notify::new());
     let gate = Arc::clone(&finish);
     let stage = Stage::new([Part::new("room:*", move |_| {
@@ -345,7 +346,7 @@ async fn a_stop_closes_before_terminate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_ends_has_its_earlier_messages_handled_first() {
+async fn the_messages_of_a_closed_connection_are_handled_before_its_end() {
     let notes = Notes::default();
     let stage = simple_stage(&notes);
     let mut alice = stage.connect();
@@ -358,7 +359,7 @@ async fn a_connection_that_ends_has_its_earlier_messages_handled_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_join_whose_socket_has_gone_commits_nothing() {
+async fn a_join_whose_socket_has_closed_commits_nothing() {
     let finish = Arc::new(Notify::new());
     let (gate, notes) = (Arc::clone(&finish), Notes::default());
     let noted = notes.clone();
@@ -381,7 +382,7 @@ async fn a_join_whose_socket_has_gone_commits_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn timers_ring_and_are_taken_back_even_after_they_rang() {
+async fn timers_fire_and_can_be_cancelled_until_they_are_handled() {
     let notes = Notes::default();
     let finish = Arc::new(Notify::new());
     let (gate, noted) = (Arc::clone(&finish), notes.clone());
@@ -398,20 +399,20 @@ async fn timers_ring_and_are_taken_back_even_after_they_rang() {
     alice.join("room:a").await;
     alice.send(&event(2, "later"));
     assert_eq!(alice.next().await, ok("1", 2));
-    assert_eq!(alice.next().await, r#"["1",null,"room:a","rung",{}]"#);
-    alice.send(&event(3, "ring_and_cancel"));
+    assert_eq!(alice.next().await, r#"["1",null,"room:a","fired",{}]"#);
+    alice.send(&event(3, "set_and_cancel"));
     alice.send(&event(4, "cancel"));
-    // The timer rings while the call that cancels it runs, and so waits in the line behind it.
+    // The timer fires while the call that cancels it runs, so its turn waits in the queue behind that call.
     tokio::time::sleep(Duration::from_millis(20)).await;
     finish.notify_one();
     assert_eq!(alice.next().await, ok("1", 4));
     alice.send(&event(5, "echo"));
     assert_eq!(alice.next().await, ok("1", 5));
-    assert_eq!(notes.all(), ["info self rung"]);
+    assert_eq!(notes.all(), ["info self fired"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_mailbox_holds_back_its_client_and_nobody_else() {
+async fn a_full_mailbox_stops_the_reading_of_its_own_client_only() {
     let finish = Arc::new(Notify::new());
     let gate = Arc::clone(&finish);
     let part = Part::new("room:*", move |call| {
@@ -435,7 +436,7 @@ async fn a_full_mailbox_holds_back_its_client_and_nobody_else() {
     }
     assert!(alice.socket.is_held_back());
     bob.send(&event(2, "shout"));
-    assert_eq!(alice.now(), [r#"[null,null,"room:a","shout",{}]"#], "its writing goes on");
+    assert_eq!(alice.now(), [r#"[null,null,"room:a","shout",{}]"#], "frames are still sent to the client");
     finish.notify_one();
     for reference in 2..=5 {
         assert_eq!(alice.next().await, ok("1", reference));
@@ -444,7 +445,7 @@ async fn a_full_mailbox_holds_back_its_client_and_nobody_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn joining_again_and_again_fills_the_same_mailbox() {
+async fn repeated_joins_fill_the_same_mailbox() {
     let stage = Stage::with_limits(
         [Part::new("room:*", |_| std::future::pending())],
         NodeLimits { from_client: 4, from_elsewhere: 8, ..NodeLimits::default() },
@@ -454,11 +455,11 @@ async fn joining_again_and_again_fills_the_same_mailbox() {
         alice.send(&frame(&format!("\"{reference}\""), &format!("\"{reference}\""), "room:a", "phx_join"));
         !alice.socket.is_held_back()
     });
-    assert_eq!(joins.count(), 5, "one runs, four wait");
+    assert_eq!(joins.count(), 5, "one join runs and four wait");
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_from_elsewhere_than_may_wait_is_a_fault() {
+async fn too_many_waiting_messages_from_elsewhere_are_a_fault() {
     let notes = Notes::default();
     let noted = notes.clone();
     let part = Part::new("room:*", move |call| std::future::ready(simple(call, &noted)));
@@ -469,11 +470,11 @@ async fn more_from_elsewhere_than_may_wait_is_a_fault() {
     let last = r#"["1",null,"room:a","last",{}]"#;
     let error = r#"["1","1","room:a","phx_error",{"reason":"channel_crash"}]"#;
     assert_eq!(alice.now(), [last, error]);
-    assert_eq!(notes.all(), ["terminate fault overflow with fresh"], "nothing of the call is done");
+    assert_eq!(notes.all(), ["terminate fault overflow with fresh"], "no effect of the call is carried out");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_topic_with_turns_has_one_call_at_a_time() {
+async fn a_route_with_turns_by_topic_runs_one_call_at_a_time() {
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (now, peak) = (Arc::clone(&running), Arc::clone(&most));
     let mut part = Part::new("room:*", move |call| {
@@ -500,7 +501,7 @@ async fn a_topic_with_turns_has_one_call_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn members_whose_route_is_gone_or_another_plugins_are_told() {
+async fn members_whose_route_is_removed_or_moved_to_another_plugin_get_an_error() {
     let part = |pattern, plugin| {
         let mut part = Part::new(pattern, |call| std::future::ready(simple(call, &Notes::default())));
         part.plugin = plugin;
@@ -513,7 +514,7 @@ async fn members_whose_route_is_gone_or_another_plugins_are_told() {
     stage.publish([part("room:a", "two"), part("room:c*", "one")]);
     stage.endpoint.node.sweep().await;
     assert_eq!(bob.next().await, r#"["1","1","room:b","phx_error",{"reason":"channel_crash"}]"#);
-    // Another plugin serves her topic now: it couldn't read her assigns.
+    // Another plugin serves Alice's topic now. It couldn't read her assigns.
     assert_eq!(alice.next().await, r#"["1","1","room:a","phx_error",{"reason":"channel_crash"}]"#);
     bob.send(&frame("\"1\"", "\"9\"", "room:b", "phx_join"));
     assert_eq!(

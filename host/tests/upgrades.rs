@@ -1,4 +1,4 @@
-//! What a new generation promises to the states that it finds, with scripted behaviours: they are taken over, or handed back.
+//! The states that a new generation finds: they are upgraded, and a rollback restores them. With scripted behaviours.
 
 mod support;
 
@@ -12,19 +12,19 @@ use bytes::Bytes;
 use support::{Client, Notes, Part, Stage, admitted, nothing, replied};
 use tokio::time::sleep;
 
-/// What a slow call takes.
+/// The duration of a slow call.
 const SLOW: Duration = Duration::from_millis(50);
 
 const ROOM: &[(&str, &str)] = &[("room", "memory")];
 
-/// A build of a counter, each of whose states begins with its version: `1:5` is a 5 that version 1 wrote.
+/// A build of a counter. Each of its states is text with the state version first: `1:5` is a 5 that version 1 wrote.
 #[derive(Clone, Copy)]
 struct Build {
     version: u32,
     generation: u32,
-    /// Events on which it fails.
+    /// Events on which the build has a fault.
     fails_on: &'static [&'static str],
-    /// Whether it takes over states of other versions.
+    /// Whether the build upgrades states of other versions.
     upgrades: bool,
 }
 
@@ -82,7 +82,7 @@ impl Build {
         let (on_call, on_upgrade) = (notes.clone(), notes.clone());
         let upgrade = move |upgrade: Upgrade| -> Result<Option<Bytes>, Fault> {
             let what = if upgrade.part == Of::Room { "room" } else { "assigns" };
-            on_upgrade.add(format!("generation {} takes over {what} {}", self.generation, upgrade.version));
+            on_upgrade.add(format!("generation {} upgrades {what} {}", self.generation, upgrade.version));
             let taken = |state| format!("{}:{}", self.version, number(&state)).into();
             Ok(self.upgrades.then(|| taken(upgrade.state)))
         };
@@ -101,7 +101,7 @@ impl Build {
 
 const TERMS: ProbationTerms = ProbationTerms { time: Duration::from_secs(60), calls: 1, faults: 1 };
 
-/// A stage with a first generation, and a way to the next ones.
+/// A stage with a first generation, to which further ones can be published.
 struct Play {
     stage: Stage,
     notes: Notes,
@@ -121,19 +121,19 @@ impl Play {
         }
     }
 
-    /// Another generation, with nothing to prove.
+    /// Publishes another generation, without probation.
     fn reload(&self, build: Build) {
         self.stage.publish([build.part(&self.notes)]);
     }
 
-    /// Another generation, on probation.
+    /// Publishes another generation, on probation.
     fn try_out(&self, build: Build) {
         let probation = Some((Arc::clone(&self.probation), self.proved.clone()));
         self.stage.publish([Part { probation, ..build.part(&self.notes) }]);
     }
 
-    /// The way back, as the library goes it.
-    async fn take_back(&self, build: Build) {
+    /// Rolls back to a build, as the library does.
+    async fn roll_back(&self, build: Build) {
         self.reload(build);
         self.probation.end(ProbationResult::RolledBack);
         self.stage.endpoint.node.sweep().await;
@@ -144,7 +144,7 @@ fn send(client: &mut Client, event: &str) {
     client.send(&format!(r#"["1","x","count:1","{event}",{{}}]"#));
 }
 
-/// Sends an event, and gives what its reply holds.
+/// Sends an event and returns the response in its reply.
 async fn ask(client: &mut Client, event: &str) -> String {
     send(client, event);
     let frame = client.next().await;
@@ -155,7 +155,7 @@ async fn ask(client: &mut Client, event: &str) -> String {
 const ERROR: &str = r#"["1","1","count:1","phx_error",{"reason":"channel_crash"}]"#;
 
 #[tokio::test(start_paused = true)]
-async fn a_state_is_taken_over_before_the_next_callback_and_once() {
+async fn a_state_is_upgraded_once_and_before_the_next_callback() {
     let play = Play::begin(FIRST);
     let (mut alice, mut bob) = (play.stage.connect(), play.stage.connect());
     alice.join("count:1").await;
@@ -163,23 +163,23 @@ async fn a_state_is_taken_over_before_the_next_callback_and_once() {
     ask(&mut alice, "add").await;
     ask(&mut alice, "add to room").await;
     play.reload(SECOND);
-    assert!(play.notes.all().is_empty(), "nothing is taken over before it is needed");
+    assert!(play.notes.all().is_empty(), "no state is upgraded before it is needed");
     assert_eq!(ask(&mut alice, "get").await, "2:1");
     assert_eq!(ask(&mut alice, "get room").await, "2:1");
-    assert_eq!(play.notes.all(), ["generation 2 takes over assigns 1", "generation 2 takes over room 1"]);
-    // Bob has gone over no generation in between, and the room is there already.
+    assert_eq!(play.notes.all(), ["generation 2 upgrades assigns 1", "generation 2 upgrades room 1"]);
+    // Bob's assigns are upgraded from version 1 directly to version 3. The room has version 2 already.
     play.reload(Build { version: 3, generation: 3, ..SECOND });
     assert_eq!(ask(&mut bob, "add").await, "{}");
     assert_eq!(ask(&mut bob, "get").await, "3:1");
-    let taken = ["generation 3 takes over assigns 1", "generation 3 takes over room 2"];
+    let taken = ["generation 3 upgrades assigns 1", "generation 3 upgrades room 2"];
     assert_eq!(play.notes.all()[2..], taken);
-    // And back again: to the older build, a newer state is one of another version, too.
+    // Back to the older build: for this build, too, a newer state has another version and is upgraded.
     play.reload(Build { generation: 4, ..FIRST });
     assert_eq!(ask(&mut bob, "get").await, "1:1");
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_an_upgrade_a_state_is_handed_over_as_it_is() {
+async fn a_build_without_upgrade_gets_the_state_as_it_is() {
     let play = Play::begin(FIRST);
     let mut alice = play.stage.connect();
     alice.join("count:1").await;
@@ -191,7 +191,7 @@ async fn without_an_upgrade_a_state_is_handed_over_as_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upgrade_that_refuses_costs_a_membership_and_leaves_the_room() {
+async fn a_fault_in_an_upgrade_ends_the_member_and_keeps_the_room() {
     let play = Play::begin(FIRST);
     let (mut alice, mut bob) = (play.stage.connect(), play.stage.connect());
     alice.join("count:1").await;
@@ -207,13 +207,13 @@ async fn an_upgrade_that_refuses_costs_a_membership_and_leaves_the_room() {
     };
     play.stage.publish([part]);
     assert_eq!(ask(&mut alice, "get").await, ERROR);
-    // The operator thinks better of it.
+    // The operator rolls back.
     play.reload(Build { generation: 3, ..FIRST });
     assert_eq!(ask(&mut bob, "get room").await, "1:1");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_build_on_probation_fails_on_the_one_before_answers_and_that_counts() {
+async fn the_previous_build_answers_where_a_build_on_probation_has_a_fault_and_the_fault_counts() {
     let play = Play::begin(FIRST);
     let mut alice = play.stage.connect();
     alice.join("count:1").await;
@@ -224,7 +224,7 @@ async fn what_a_build_on_probation_fails_on_the_one_before_answers_and_that_coun
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_both_fail_on_doesnt_count_however_often() {
+async fn faults_of_both_builds_never_count() {
     let play = Play::begin(FIRST);
     play.try_out(SECOND);
     for _ in 0..10 {
@@ -236,7 +236,7 @@ async fn what_both_fail_on_doesnt_count_however_often() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_build_that_is_taken_back_returns_what_it_took_over() {
+async fn a_rollback_restores_the_upgraded_states() {
     let play = Play::begin(FIRST);
     let (mut alice, mut bob, mut carol) = (play.stage.connect(), play.stage.connect(), play.stage.connect());
     for client in [&mut alice, &mut bob] {
@@ -251,40 +251,40 @@ async fn a_build_that_is_taken_back_returns_what_it_took_over() {
         ask(&mut alice, "add to room").await;
     }
     assert_eq!(ask(&mut alice, "get").await, "2:4");
-    // What was committed since isn't given up for one answer, but the fault counts.
+    // The previous build doesn't answer, because that would discard the commits since the upgrade. But the fault counts.
     assert_eq!(ask(&mut alice, "bad").await, ERROR);
     assert_eq!(play.probation.faults(), 1);
-    play.take_back(FIRST).await;
+    play.roll_back(FIRST).await;
     for client in [&mut bob, &mut carol] {
         assert_eq!(client.next().await, ERROR);
     }
     let ends: Vec<_> = play.notes.all().into_iter().filter(|note| note.contains("terminate")).collect();
-    // Bob's state was never taken over; Carol's was born under the other build, and nobody knows it.
+    // Bob's state was never upgraded. Carol's was created by the rolled-back build, so the first build doesn't know it.
     let alice_s = "terminate fault on generation 2 with \"2:4\"";
     assert_eq!(ends, [alice_s, "terminate taken-back on generation 1 with \"1:1\""]);
     let mut dave = play.stage.connect();
     dave.join("count:1").await;
     assert_eq!(ask(&mut dave, "get room").await, "1:1");
-    // Three of the room and one of Carol's joining.
+    // Three commits of the room, and Carol's join.
     assert_eq!(play.probation.discarded_commits(), 4);
 }
 
 #[tokio::test(start_paused = true)]
-async fn states_whose_version_stayed_keep_their_last_commit() {
+async fn a_rollback_keeps_the_commits_of_states_with_an_unchanged_version() {
     let play = Play::begin(FIRST);
     let mut alice = play.stage.connect();
     alice.join("count:1").await;
     play.try_out(Build { version: 1, ..SECOND });
     ask(&mut alice, "add").await;
     ask(&mut alice, "add to room").await;
-    play.take_back(FIRST).await;
+    play.roll_back(FIRST).await;
     assert_eq!(ask(&mut alice, "get").await, "1:1");
     assert_eq!(ask(&mut alice, "get room").await, "1:1");
     assert_eq!(play.probation.discarded_commits(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_build_during_a_probation_goes_back_to_the_one_that_proved_itself() {
+async fn a_second_build_during_a_probation_is_rolled_back_to_the_last_build_that_passed() {
     let play = Play::begin(FIRST);
     let (mut alice, mut bob) = (play.stage.connect(), play.stage.connect());
     alice.join("count:1").await;
@@ -295,16 +295,16 @@ async fn a_second_build_during_a_probation_goes_back_to_the_one_that_proved_itse
     play.try_out(Build { version: 3, generation: 3, ..SECOND });
     ask(&mut alice, "add").await;
     assert_eq!(ask(&mut alice, "get").await, "3:3");
-    play.take_back(FIRST).await;
+    play.roll_back(FIRST).await;
     assert_eq!(alice.next().await, ERROR);
     let returned = "terminate taken-back on generation 1 with \"1:1\"";
     assert_eq!(play.notes.all().last().map(String::as_str), Some(returned));
-    // Nothing of Bob's was ever taken over.
+    // Bob's state was never upgraded.
     assert_eq!(ask(&mut bob, "get").await, "1:0");
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_its_probation_nothing_is_kept() {
+async fn after_a_probation_no_earlier_states_are_kept() {
     let play = Play::begin(FIRST);
     let mut alice = play.stage.connect();
     alice.join("count:1").await;
@@ -312,14 +312,14 @@ async fn after_its_probation_nothing_is_kept() {
     ask(&mut alice, "add").await;
     play.probation.end(ProbationResult::Passed);
     play.reload(SECOND);
-    // An operator goes back all the same: the newer state is the older build's to take over.
+    // An operator can still roll back. Then the older build upgrades the newer state.
     play.reload(Build { generation: 3, ..FIRST });
     play.stage.endpoint.node.sweep().await;
     assert_eq!(ask(&mut alice, "get").await, "1:1");
 }
 
 #[tokio::test(start_paused = true)]
-async fn handle_out_is_judged_like_other_calls() {
+async fn a_fault_in_handle_out_counts_on_probation() {
     let play = Play::begin(FIRST);
     let passes = |passing: bennu::contract::Passing| -> Result<Vec<Decision>, Fault> {
         Ok(vec![Decision::Pass; passing.recipients.len()])
@@ -355,7 +355,7 @@ async fn handle_out_is_judged_like_other_calls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_under_way_while_a_build_is_taken_back_returns_too() {
+async fn a_call_that_runs_during_a_rollback_is_discarded_too() {
     let play = Play::begin(FIRST);
     let (mut alice, mut bob) = (play.stage.connect(), play.stage.connect());
     alice.join("count:1").await;
@@ -364,8 +364,8 @@ async fn what_is_under_way_while_a_build_is_taken_back_returns_too() {
     send(&mut alice, "slow add");
     sleep(SLOW / 2).await;
     bob.send(r#"["1","1","count:2","phx_join",{"slow":true}]"#);
-    play.take_back(FIRST).await;
-    // It was answered before anybody knew.
+    play.roll_back(FIRST).await;
+    // The call was answered before the rollback was noticed.
     assert!(alice.next().await.contains("phx_reply"));
     assert_eq!(alice.next().await, ERROR);
     assert!(bob.next().await.contains("phx_reply"));
@@ -376,20 +376,20 @@ async fn what_is_under_way_while_a_build_is_taken_back_returns_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fault_under_way_while_a_build_is_taken_back_is_answered_too() {
+async fn the_first_build_answers_a_fault_during_a_rollback() {
     let play = Play::begin(FIRST);
     let mut alice = play.stage.connect();
     alice.join("count:1").await;
     play.try_out(Build { version: 1, ..SECOND });
     send(&mut alice, "slow bad");
     sleep(SLOW / 2).await;
-    play.take_back(FIRST).await;
+    play.roll_back(FIRST).await;
     assert!(alice.next().await.contains("phx_reply"));
     assert_eq!(ask(&mut alice, "get").await, "1:1");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_kept_in_an_earlier_probation_is_no_ground_to_judge_by() {
+async fn states_kept_by_an_earlier_probation_are_not_used_by_a_later_one() {
     let play = Play::begin(FIRST);
     let mut alice = play.stage.connect();
     alice.join("count:1").await;
@@ -407,7 +407,7 @@ async fn what_was_kept_in_an_earlier_probation_is_no_ground_to_judge_by() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_build_with_other_topics_proves_itself_by_its_calls() {
+async fn the_calls_of_a_build_with_new_topics_count_on_probation() {
     let play = Play { proved: None, ..Play::begin(FIRST) };
     play.try_out(SECOND);
     let mut alice = play.stage.connect();
@@ -416,21 +416,21 @@ async fn a_build_with_other_topics_proves_itself_by_its_calls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_route_that_has_no_room_any_more_sees_none() {
+async fn a_route_without_a_room_gets_no_room_state() {
     let play = Play::begin(FIRST);
     let mut alice = play.stage.connect();
     alice.join("count:1").await;
     ask(&mut alice, "add to room").await;
     play.stage.publish([Part { options: &[("turns", "topic")], ..SECOND.part(&play.notes) }]);
     assert_eq!(ask(&mut alice, "get room").await, "");
-    assert_eq!(play.notes.all(), ["generation 2 takes over assigns 1"]);
-    // With the next build it is back.
+    assert_eq!(play.notes.all(), ["generation 2 upgrades assigns 1"]);
+    // The next build has a room again, and gets the state.
     play.reload(Build { generation: 3, ..SECOND });
     assert_eq!(ask(&mut alice, "get room").await, "2:1");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_durable_room_that_is_empty_waits_for_the_end_of_its_probation() {
+async fn a_durable_room_without_members_is_kept_until_its_probation_ends() {
     const DURABLE: &[(&str, &str)] = &[("room", "durable"), ("linger-ms", "0")];
     for verdict in [ProbationResult::Passed, ProbationResult::RolledBack] {
         let play = Play::begin(FIRST);
@@ -457,7 +457,7 @@ async fn a_durable_room_that_is_empty_waits_for_the_end_of_its_probation() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fault_that_is_forgiven_doesnt_hide_that_a_build_was_taken_back() {
+async fn a_fault_with_on_fault_keep_doesnt_hide_a_rollback() {
     const KEPT: &[(&str, &str)] = &[("room", "memory"), ("on-fault", "keep")];
     let play = Play::begin(FIRST);
     let fails: support::OnPassing = Arc::new(|_| Box::pin(async { Err(Fault::failed("sees nothing")) }));
@@ -475,7 +475,7 @@ async fn a_fault_that_is_forgiven_doesnt_hide_that_a_build_was_taken_back() {
     play.stage.publish([Part { probation, ..kept(SECOND) }]);
     send(&mut bob, "secret");
     send(&mut alice, "slow add");
-    // For both a fault waits behind what is under way.
+    // For both members, a fault waits behind the running call.
     sleep(SLOW / 2).await;
     play.probation.end(ProbationResult::RolledBack);
     play.stage.publish([kept(FIRST)]);

@@ -1,4 +1,5 @@
-//! The least that a call can cost: wasmtime's own, of the same function with the same arguments and configuration.
+//! The minimum cost of a call: the same function is called with the same arguments and configuration, directly with
+//! wasmtime.
 
 use bytes::Bytes;
 use wasmtime::component::{Component, Linker};
@@ -21,7 +22,7 @@ wasmtime::component::bindgen!({
     ownership: Borrowing { duplicate_if_necessary: true },
 });
 
-/// An instance, and nothing else.
+/// An instance of the component, without the host.
 pub(crate) struct Floor {
     store: Store<()>,
     called: Called,
@@ -58,6 +59,6 @@ impl Floor {
             payload,
             Some("\"2\""),
         );
-        now(called).expect("a call that goes well").expect("an outcome");
+        now(called).expect("the call succeeds").expect("an outcome");
     }
 }

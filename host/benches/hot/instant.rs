@@ -1,4 +1,4 @@
-//! A handler that takes no time: what is left of its turn is the host's, most of it the commit.
+//! A handler that takes almost no time. So the time of a turn is the host's own, most of it the commit.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use bennu::store::{Owner, QUOTA_BYTES};
 use bytes::Bytes;
 use bytestring::ByteString;
 
-/// For each event it gives a new state, a push of what came, and a reply.
+/// Answers each event with a new state, a push of the event, and a reply.
 struct Instant;
 
 impl Behaviour for Instant {
@@ -30,7 +30,7 @@ impl Behaviour for Instant {
     }
 
     fn call_topic<'a>(&'a self, _: &'a TopicCall) -> CallFuture<'a, Outcome> {
-        Box::pin(std::future::ready(Err(Fault::failed("it hears members alone"))))
+        Box::pin(std::future::ready(Err(Fault::failed("it handles only callbacks of members"))))
     }
 
     fn filter<'a>(&'a self, _: &'a Passing) -> CallFuture<'a, Vec<Decision>> {
@@ -42,7 +42,7 @@ impl Behaviour for Instant {
     }
 }
 
-/// Its route.
+/// Returns a route that runs this handler.
 pub(crate) fn route(pattern: &str) -> anyhow::Result<Arc<Route>> {
     Ok(Arc::new(Route {
         spec: RouteSpec::read(pattern, Vec::new(), (0, 0), &[]).map_err(anyhow::Error::msg)?,

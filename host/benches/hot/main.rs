@@ -1,8 +1,8 @@
-//! The hot paths, each alone: `cargo bench -p bennu --bench hot`.
+//! Measures each hot path separately: `cargo bench -p bennu --bench hot`.
 //!
-//! For each its time, the median of rounds that take turns with those of the others, so that what else the machine does
-//! falls on all of them, and its allocations. `cargo bench -p bennu --bench hot -- NAME COUNT` walks one of them so often and
-//! says nothing: for a profiler, or for one that counts instructions.
+//! Prints the time and the allocations of each path. The time is the median of several rounds. Each round runs all paths,
+//! so that other load of the machine affects all of them. `cargo bench -p bennu --bench hot -- NAME COUNT` runs one path
+//! COUNT times and prints nothing: for a profiler, or a tool that counts instructions.
 
 mod floor;
 mod stage;
@@ -23,7 +23,7 @@ const ROUND: Duration = Duration::from_millis(20);
 /// One hot path.
 struct Path<'a> {
     name: &'static str,
-    /// How many of what it is counted in one walk is.
+    /// The number of operations in one run of `walk`. Time and allocations are printed for one operation.
     each: usize,
     walk: Box<dyn FnMut() + 'a>,
 }
@@ -32,7 +32,7 @@ fn main() -> anyhow::Result<()> {
     let stage = Stage::new()?;
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let mut floor = match asked.first() {
-        // Compiling it would be most of what a profiler sees.
+        // Compiling the floor would take most of the time in a profile.
         Some(name) if !name.starts_with("floor") => None,
         _ => Some(Floor::new(&stage.component)?),
     };
@@ -44,7 +44,7 @@ fn main() -> anyhow::Result<()> {
             let path =
                 paths.iter_mut().find(|path| path.name == name).ok_or_else(|| anyhow::anyhow!("no such path"))?;
             (0..100).for_each(|_| (path.walk)());
-            // What counts instructions can tell by these where to begin and to end.
+            // These two system calls mark the beginning and the end for a tool that counts instructions.
             std::thread::yield_now();
             (0..count).for_each(|_| (path.walk)());
             std::thread::yield_now();
@@ -114,7 +114,7 @@ fn report(paths: &mut [Path<'_>]) {
     }
 }
 
-/// How many walks are a round.
+/// Returns the number of runs that take [`ROUND`].
 fn calibrate(walk: &mut dyn FnMut()) -> usize {
     (0..100).for_each(|_| walk());
     let began = Instant::now();

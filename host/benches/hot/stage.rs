@@ -1,6 +1,7 @@
-//! A host without a wire, whose plugin is `echo`, and clients of it: each hot path alone, ready to be walked again and again.
+//! A host without network that serves the plugin `echo`, and its clients. Each hot path can be run separately and
+//! repeatedly.
 
-#![allow(dead_code, reason = "the benchmark and the test of costs use their parts")]
+#![allow(dead_code, reason = "the benchmark and the test of costs each use a part")]
 
 #[path = "instant.rs"]
 mod instant;
@@ -26,29 +27,29 @@ use bennu::store::{Owner, QUOTA_BYTES, Store, StoreLimits};
 use bytes::Bytes;
 use tokio::runtime::{Builder, EnterGuard, Runtime};
 
-/// What a client sends along: 64 bytes.
+/// The payload of a client's messages: 63 bytes.
 pub(crate) const PAYLOAD: &str = r#"{"body":"0123456789012345678901234567890123456789012345678901"}"#;
 
-/// How many are in a topic whose fanout is looked at.
+/// The number of members of a topic whose fanout is measured.
 pub(crate) const MEMBERS: usize = 1000;
 
 /// The topic of most clients.
 pub(crate) const TOPIC: &str = "echo:lobby";
 
-/// A topic in which `handle_out` is asked about each shout.
+/// A topic in which each shout passes through `handle_out`.
 pub(crate) const PASSED: &str = "passed:lobby";
 
-/// A topic whose handler takes no time.
+/// A topic whose handler takes almost no time.
 pub(crate) const INSTANT: &str = "instant:lobby";
 
-/// The state that `echo` gives its members.
+/// The encoded assigns of a member of `echo`.
 const ASSIGNS: &[u8] = b"\x81\xa5count\x00";
 
 /// The host.
 pub(crate) struct Stage {
     runtime: Runtime,
     endpoint: Endpoint,
-    /// The component, for who wants to call it otherwise.
+    /// The plugin's component, for calls without the host.
     pub(crate) component: Bytes,
     behaviour: Arc<dyn Behaviour>,
 }
@@ -82,19 +83,20 @@ impl Stage {
         let loaded = runtime.block_on(loader.load(component.clone(), Digest::of(&component), origin))?;
         let table = Routes::new(loaded.table(None).chain([instant::route("instant:*")?]))
             .map_err(|conflict| anyhow::anyhow!("{conflict}"))?;
-        let behaviour = table.find(TOPIC).map(|route| Arc::clone(&route.behaviour)).context("it serves no topic")?;
+        let behaviour =
+            table.find(TOPIC).map(|route| Arc::clone(&route.behaviour)).context("the plugin serves no topic")?;
         routes.publish(table);
         let (limits, outbox_limits) = (SocketLimits::default(), OutboxLimits::default());
         let endpoint = Endpoint { node, sockets: Arc::new(Sockets::default()), limits, outbox_limits };
         Ok(Self { runtime, endpoint, component, behaviour })
     }
 
-    /// Has what follows run where tasks can be spawned.
+    /// Enters the runtime. While the guard lives, tasks can be spawned.
     pub(crate) fn enter(&self) -> EnterGuard<'_> {
         self.runtime.enter()
     }
 
-    /// A client that has joined a topic.
+    /// Connects a client and joins a topic.
     pub(crate) fn join(&self, topic: &str) -> Client<'_> {
         let facts = SocketFacts {
             identity: Identity::default(),
@@ -109,7 +111,7 @@ impl Stage {
         client
     }
 
-    /// A call of `handle_in`, as a turn makes it.
+    /// Returns a call of `handle_in`, as a turn makes it.
     pub(crate) fn question(event: &'static str) -> Call {
         let socket = SocketFacts {
             identity: Identity::default(),
@@ -132,17 +134,17 @@ impl Stage {
         }
     }
 
-    /// The call itself: the channel has the message, and wants its outcome.
+    /// Runs a call, from the decoded message to the outcome.
     pub(crate) fn call(&self, call: &Call) -> Outcome {
-        now(self.behaviour.call(call)).expect("a call that goes well")
+        now(self.behaviour.call(call)).expect("the call succeeds")
     }
 
-    /// An intercepted event, let pass to everybody.
+    /// Runs `handle_out` for an intercepted event. Returns the number of decisions.
     pub(crate) fn filter(&self, passing: &Passing) -> usize {
-        now(self.behaviour.filter(passing)).expect("a call that goes well").len()
+        now(self.behaviour.filter(passing)).expect("the call succeeds").len()
     }
 
-    /// An intercepted event on its way to so many.
+    /// Returns an intercepted event for `members` recipients.
     pub(crate) fn passing(members: usize) -> Passing {
         let recipient = |id| Recipient { id, assigns: Bytes::from_static(ASSIGNS) };
         Passing {
@@ -153,7 +155,7 @@ impl Stage {
         }
     }
 
-    /// A shout to everybody in a topic.
+    /// Broadcasts a shout to all members of a topic.
     pub(crate) fn shout(&self, topic: &str) {
         let (topic, payload) = (Topic::new(topic), Payload::Json(PAYLOAD.into()));
         self.endpoint.node.pubsub.broadcast(Broadcast {
@@ -165,7 +167,7 @@ impl Stage {
     }
 }
 
-/// A client without a wire.
+/// A client without network.
 pub(crate) struct Client<'a> {
     stage: &'a Stage,
     socket: Socket,
@@ -177,7 +179,7 @@ impl Client<'_> {
         self.socket.receive(frame).expect("a message");
     }
 
-    /// Waits for frames. Gives how many came.
+    /// Waits for frames and returns their number.
     pub(crate) fn receive(&mut self) -> usize {
         loop {
             let context = Context::from_waker(Waker::noop());
@@ -186,7 +188,8 @@ impl Client<'_> {
                 self.frames.clear();
                 return came;
             }
-            // A guest that ran for an epoch has yielded, once in some hundred calls: the rest is a task's.
+            // Once in some hundred calls, a guest runs into the next epoch and yields. Then a task runs the rest of the
+            // turn.
             self.stage.runtime.block_on(tokio::task::yield_now());
         }
     }
@@ -198,7 +201,7 @@ pub(crate) fn turn(client: &mut Client<'_>, frame: &Incoming) {
     client.receive();
 }
 
-/// A frame of a client that has joined.
+/// Returns a frame of a client that has joined `topic`.
 pub(crate) fn frame(topic: &str, event: &str) -> Incoming {
     text(&format!(r#"["1","2","{topic}","{event}",{PAYLOAD}]"#))
 }
@@ -215,7 +218,7 @@ fn text(text: &str) -> Incoming {
     Incoming::Text(text.into())
 }
 
-/// Runs a future here, which yields at most as often as epochs pass.
+/// Runs a future on this thread by polling it in a loop. The future may yield only when an epoch ends.
 pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     loop {

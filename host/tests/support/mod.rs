@@ -1,6 +1,6 @@
-//! A host without wire and without wasm: sockets that speak frames in memory, and behaviours that are closures.
+//! A host without network and WebAssembly: sockets that exchange frames in memory, and behaviours that are closures.
 
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -20,16 +20,16 @@ use bennu::routes::{Probation, Route, RouteSpec, RouteTable, Routes, Takes};
 use bennu::socket::{Endpoint, Socket, SocketLimits, Sockets};
 use bennu::store::{Owner, QUOTA_BYTES, Store, StoreLimits};
 
-/// What a scripted behaviour does with a call.
+/// Handles a call of a member.
 pub(crate) type OnCall = Arc<dyn Fn(Call) -> CallFuture<'static, Outcome> + Send + Sync>;
-/// What it does with a call of a topic.
+/// Handles a call of a topic.
 pub(crate) type OnTopicCall = Arc<dyn Fn(TopicCall) -> CallFuture<'static, Outcome> + Send + Sync>;
-/// What it does with an intercepted event.
+/// Decides about an intercepted event.
 pub(crate) type OnPassing = Arc<dyn Fn(Passing) -> CallFuture<'static, Vec<Decision>> + Send + Sync>;
-/// What it does with a state of another version.
+/// Upgrades a state of another version. `None` leaves the state as it is.
 pub(crate) type OnUpgrade = Arc<dyn Fn(Upgrade) -> CallFuture<'static, Option<Bytes>> + Send + Sync>;
 
-/// A behaviour that is three closures.
+/// A behaviour that consists of closures.
 pub(crate) struct Script {
     on_call: OnCall,
     on_topic_call: OnTopicCall,
@@ -70,20 +70,19 @@ pub(crate) struct Part {
     pub(crate) on_call: OnCall,
     pub(crate) on_topic_call: Option<OnTopicCall>,
     pub(crate) on_passing: OnPassing,
-    /// What it makes of a state of another version; as it is, if nothing.
     pub(crate) on_upgrade: OnUpgrade,
-    /// The versions of its assigns and of its room.
+    /// The state versions of the assigns and of the room.
     pub(crate) versions: (u32, u32),
     pub(crate) generation: u32,
     pub(crate) probation: Option<(Arc<Probation>, Option<Arc<Route>>)>,
 }
 
 fn no_topic_call(_: TopicCall) -> CallFuture<'static, Outcome> {
-    Box::pin(async { Err(Fault::failed("nothing is said of topics")) })
+    Box::pin(async { Err(Fault::failed("this script handles no topic calls")) })
 }
 
 impl Part {
-    /// A route of the plugin `script` that answers calls.
+    /// A route of the plugin `script` that handles the calls of members.
     pub(crate) fn new<F>(pattern: &'static str, on_call: impl Fn(Call) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<Outcome, Fault>> + Send + 'static,
@@ -109,7 +108,7 @@ impl Part {
     pub(crate) fn route(self) -> Arc<Route> {
         let options: Vec<_> = self.options.iter().map(|&(name, value)| (name.into(), value.into())).collect();
         let intercepts = self.intercepts.iter().map(|&event| event.into()).collect();
-        let spec = RouteSpec::read(self.pattern, intercepts, self.versions, &options).expect("a good route");
+        let spec = RouteSpec::read(self.pattern, intercepts, self.versions, &options).expect("a valid route");
         let takes_any = self.on_topic_call.is_some();
         let takes = Takes { messages: takes_any, ticks: takes_any, seats: takes_any };
         let on_topic_call = self.on_topic_call.unwrap_or_else(|| Arc::new(no_topic_call));
@@ -130,12 +129,12 @@ impl Stage {
         Self::over(Store::in_memory(StoreLimits::default()).expect("a store in memory"), parts, limits)
     }
 
-    /// Another host over what this one has stored, as if it had been started anew.
+    /// Another host with the same store, as after a restart.
     pub(crate) fn again(&self, parts: impl IntoIterator<Item = Part>) -> Self {
         Self::over(self.endpoint.node.store.clone(), parts, NodeLimits::default())
     }
 
-    /// A host over a store that outlives it.
+    /// A host with a given store, which outlives the host.
     pub(crate) fn over(store: Store, parts: impl IntoIterator<Item = Part>, limits: NodeLimits) -> Self {
         let routes = Arc::new(RouteTable::default());
         let node = Node::new(Arc::clone(&routes), limits, Pace::default(), store);
@@ -164,7 +163,7 @@ impl Stage {
     }
 }
 
-/// A client without a wire.
+/// A client without network.
 pub(crate) struct Client {
     pub(crate) socket: Socket,
     seen: VecDeque<String>,
@@ -176,13 +175,14 @@ impl Client {
         self.socket.receive(&Incoming::Text(text.into())).expect("a message");
     }
 
-    /// All frames that have come by now, without waiting.
+    /// Returns all frames that have arrived, without waiting.
     pub(crate) fn now(&mut self) -> Vec<String> {
         self.take();
         self.seen.drain(..).collect()
     }
 
-    /// The next frame. Paused time moves on while nothing else can happen, so timers ring and a test can't hang.
+    /// Waits for the next frame. Paused time advances while no task can run. So timers fire, and a test fails after 60
+    /// seconds of paused time instead of hanging.
     pub(crate) async fn next(&mut self) -> String {
         let arrival = async {
             loop {
@@ -204,7 +204,7 @@ impl Client {
         assert_eq!(self.next().await, reply);
     }
 
-    /// The connection is gone.
+    /// Ends the connection, as if the client had disconnected.
     pub(crate) fn close(self) {
         drop(self.socket.close(Ending::Closed));
     }
@@ -230,21 +230,21 @@ impl Client {
     }
 }
 
-/// What calls leave behind, for tests to look at.
+/// Notes that calls write and tests read.
 #[derive(Clone, Default)]
 pub(crate) struct Notes(Arc<Mutex<Vec<String>>>);
 
 impl Notes {
     pub(crate) fn add(&self, note: impl Into<String>) {
-        self.0.lock().expect("no test panics while it notes").push(note.into());
+        self.0.lock().expect("no thread panics while it holds this lock").push(note.into());
     }
 
     pub(crate) fn all(&self) -> Vec<String> {
-        self.0.lock().expect("no test panics while it notes").clone()
+        self.0.lock().expect("no thread panics while it holds this lock").clone()
     }
 }
 
-/// A join that lets in.
+/// A join that admits the client.
 pub(crate) fn admitted() -> Outcome {
     Outcome { assigns: Some("fresh".into()), answer: Answer::Admit(Payload::EMPTY), ..nothing() }
 }
@@ -254,7 +254,7 @@ pub(crate) fn nothing() -> Outcome {
     Outcome { assigns: None, room: None, draft: None, effects: vec![], answer: Answer::None }
 }
 
-/// A reply `ok` with this JSON.
+/// A reply with the status `ok` and this JSON.
 pub(crate) fn replied(json: &str) -> Outcome {
     let reply = Reply { status: "ok".into(), payload: Payload::Json(json.into()) };
     Outcome { answer: Answer::Reply(reply), ..nothing() }
