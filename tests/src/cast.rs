@@ -1,8 +1,8 @@
-//! Scripts played: several clients of one host, by name.
+//! Plays scripts with several named clients of one host.
 //!
-//! The language is the one of `bennu test`: see `bennu::kit`. What an operator does is done by the command line. A client that
-//! connects as somebody does so at the mount `/user`, where a token says who it is: the host needs a `secret_key_base` and that
-//! mount in its configuration. Claims and connect parameters are for `bennu test` alone.
+//! The language is the one of `bennu test`: see `bennu::kit`. An operator's actions use the command line. A client that
+//! connects as a user connects to the mount `/user` with a token. For that, the host's configuration needs a
+//! `secret_key_base` and this mount. Only `bennu test` supports claims and connect parameters.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,15 +14,15 @@ use crate::command::Ended;
 use crate::{Log, Received, TestClient, TestHost, bennu_with, eventually};
 use bennu::kit::{Act, ScriptLine, Voice, Words, pattern};
 
-/// Plays a script with clients that exist for it alone. `bennu::kit` has the language.
+/// Plays a script with new clients. `bennu::kit` describes the language.
 ///
 /// # Errors
-/// Names the line, what it expects, and what came.
+/// If a line fails. The error has the line, the expected frame and the frame that arrived.
 pub async fn check(host: &TestHost, script: &str) -> Result<()> {
     Cast::new(host).play(script).await
 }
 
-/// Plays a script on a host of its own with these plugins, which it stops in the end. Gives the host's log.
+/// Starts a host with these plugins, plays a script and stops the host. Returns the host's log.
 ///
 /// # Errors
 /// See [`check`] and [`TestHost::stop`].
@@ -32,49 +32,49 @@ pub async fn play(guests: &[&str], script: &str) -> Result<Log> {
     host.stop().await
 }
 
-/// The clients of a script, kept from one scene to the next.
+/// The clients of a script. They stay connected between calls of [`Cast::play`].
 pub struct Cast<'a> {
     host: &'a TestHost,
     actors: BTreeMap<String, Actor>,
-    /// What the last `host ! send` was answered.
+    /// The answer to the last `host ! send`.
     answer: Option<Value>,
 }
 
-/// The mount at which a token says who a client is, and what sets its tokens apart from others.
+/// The mount that authenticates clients by a token, and the salt of its tokens.
 const MOUNT: &str = "/user";
 const SALT: &str = "user";
 
-/// A client, and what its lines leave unsaid.
+/// A client, and the defaults for parts that its script lines leave out.
 struct Actor {
     client: TestClient,
     voice: Voice,
 }
 
 impl<'a> Cast<'a> {
-    /// A cast that nobody has entered yet.
+    /// A cast without clients.
     #[must_use]
     pub fn new(host: &'a TestHost) -> Self {
         Self { host, actors: BTreeMap::new(), answer: None }
     }
 
-    /// A client of the cast, for what the language has no words for.
+    /// A client of the cast, for actions that the language doesn't have.
     ///
     /// # Errors
-    /// Where no line has named it.
+    /// If no client has this name.
     pub fn client(&mut self, name: &str) -> Result<&mut TestClient> {
-        let actor = self.actors.get_mut(name).with_context(|| format!("{name} hasn't entered"))?;
+        let actor = self.actors.get_mut(name).with_context(|| format!("there is no client `{name}`"))?;
         Ok(&mut actor.client)
     }
 
-    /// Gives a name to a client that has connected in another way than usual.
+    /// Adds a client that the test has connected itself.
     pub fn enter(&mut self, name: &str, client: TestClient) {
         self.actors.insert(name.to_owned(), Actor::new(client));
     }
 
-    /// Plays a scene.
+    /// Plays a script or a part of it.
     ///
     /// # Errors
-    /// Names the line, what it expects, and what came.
+    /// If a line fails. The error has the line, the expected frame and the frame that arrived.
     pub async fn play(&mut self, script: &str) -> Result<()> {
         for (at, text) in script.lines().enumerate() {
             let played = match ScriptLine::parse(text) {
@@ -110,7 +110,7 @@ impl<'a> Cast<'a> {
             }
             Act::SeeNothing => self.actor(who).await?.client.quiet().await?,
             Act::Enter(described) => self.enter_as(who, &described).await?,
-            // The host's clock is the machine's, and what the script says is that time passes.
+            // The host uses the real clock, so the script waits in real time.
             Act::Pass(time) => tokio::time::sleep(time).await,
             Act::Broadcast(words) => {
                 let sent = self.send_as_operator("broadcast", &words)?;
@@ -129,10 +129,10 @@ impl<'a> Cast<'a> {
     }
 
     async fn enter_as(&mut self, who: &str, described: &Value) -> Result<()> {
-        ensure!(!self.actors.contains_key(who), "{who} has connected before");
-        let user = described["user"].as_str().context("who connects has a `user`")?;
+        ensure!(!self.actors.contains_key(who), "{who} is connected already");
+        let user = described["user"].as_str().context("a client that connects needs a `user`")?;
         let expected = json!({ "user": user, "socket_id": format!("user_socket:{user}") });
-        ensure!(*described == expected, "on this host who connects is described by {expected}, not {described}");
+        ensure!(*described == expected, "on this host a client is described by {expected}, not {described}");
         let signed = self.operate(&["token", "sign", "--secret-file", "secret.txt", "--salt", SALT, user])?;
         ensure!(signed.code == Some(0), "{signed:?}");
         let query = format!("vsn=2.0.0&token={}", signed.output.trim());
@@ -146,14 +146,14 @@ impl<'a> Cast<'a> {
         self.operate(&[command, words.topic.unwrap_or_default(), words.word, &payload])
     }
 
-    /// Runs a command that asks the host, where its configuration stands.
+    /// Runs a command against the host, in the directory of the host's configuration.
     fn operate(&self, arguments: &[&str]) -> Result<Ended> {
         let host = self.host.address().to_string();
         bennu_with(self.host.home(), arguments, &[("BENNU_HOST", &host)])
     }
 
     fn see_answer(&mut self, words: &Words<'_>) -> Result<()> {
-        let came = self.answer.take().context("nothing was sent by `host ! send`, or its answer was seen")?;
+        let came = self.answer.take().context("there was no `host ! send`, or its answer has already been expected")?;
         let expected = if words.word == "none" { json!("none") } else { json!([words.status, words.payload]) };
         ensure!(pattern::matches(&expected, &came), "expected  {expected}\n    came  {came}");
         Ok(())
@@ -164,11 +164,11 @@ impl<'a> Cast<'a> {
             let client = self.host.connect().await?;
             self.enter(who, client);
         }
-        self.actors.get_mut(who).context("it has just entered")
+        self.actors.get_mut(who).context("the client was just added")
     }
 
     fn leaving(&mut self, who: &str) -> Result<Actor> {
-        self.actors.remove(who).with_context(|| format!("{who} isn't there"))
+        self.actors.remove(who).with_context(|| format!("there is no client `{who}`"))
     }
 
     async fn remove(&self, plugin: &str) -> Result<()> {
@@ -181,7 +181,7 @@ impl<'a> Cast<'a> {
     }
 }
 
-/// What `bennu send` says of an answer: its status with the response, or `none`.
+/// The answer that `bennu send` printed: its status with the response, or `none`.
 fn answer(ended: &Ended) -> Result<Value> {
     let response = || -> Result<Value> { serde_json::from_str(&ended.output).with_context(|| format!("{ended:?}")) };
     match (ended.code, ended.errors.split('`').nth(1)) {

@@ -1,4 +1,4 @@
-//! A client at the level of frames.
+//! A client that sends and receives frames.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,7 +18,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::within;
 
-/// A client that is about to connect.
+/// A client before it connects.
 #[derive(Clone, Debug)]
 pub struct Knock {
     address: SocketAddr,
@@ -33,28 +33,28 @@ impl Knock {
         Self { address, mount: "/socket".into(), query: "vsn=2.0.0".into(), headers: Vec::new(), receive_buffer: None }
     }
 
-    /// At another mount.
+    /// Connects to another mount.
     #[must_use]
     pub fn at(mut self, mount: &str) -> Self {
         mount.clone_into(&mut self.mount);
         self
     }
 
-    /// With this query string.
+    /// Uses this query string.
     #[must_use]
     pub fn query(mut self, query: &str) -> Self {
         query.clone_into(&mut self.query);
         self
     }
 
-    /// With a header more.
+    /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// With a small buffer in the kernel, so that what isn't read soon weighs on the host.
+    /// Sets the size of the kernel's receive buffer. If it is small, unread frames soon fill the host's outbox.
     #[must_use]
     pub fn receive_buffer(mut self, bytes: u32) -> Self {
         self.receive_buffer = Some(bytes);
@@ -64,7 +64,7 @@ impl Knock {
     /// Connects.
     ///
     /// # Errors
-    /// Where it isn't let in.
+    /// If the host refuses the client.
     pub async fn connect(self) -> Result<TestClient> {
         match self.open().await? {
             Ok(client) => Ok(client),
@@ -72,13 +72,13 @@ impl Knock {
         }
     }
 
-    /// Connects, and expects to be refused. Gives the HTTP status.
+    /// Connects, and expects a refusal. Returns its HTTP status.
     ///
     /// # Errors
-    /// Where it is let in.
+    /// If the host admits the client.
     pub async fn refused(self) -> Result<u16> {
         match self.open().await? {
-            Ok(_) => bail!("the host let a client in that it should refuse"),
+            Ok(_) => bail!("the host admitted a client that it should refuse"),
             Err(status) => Ok(status),
         }
     }
@@ -103,16 +103,16 @@ impl Knock {
     }
 }
 
-/// What came from the host.
+/// A frame from the host, or the end of the connection.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Received {
     /// A text frame, as JSON.
     Json(Value),
-    /// A text frame that this client can't read, as one that is nested too deep.
+    /// A text frame that this client can't parse, for example because it is nested too deeply.
     Text(String),
     /// A binary frame.
     Binary(Bytes),
-    /// The end of the connection, with the host's code if it gave one.
+    /// The end of the connection, with the host's close code if it sent one.
     Closed(Option<u16>),
 }
 
@@ -120,7 +120,7 @@ impl fmt::Display for Received {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Json(value) => f.write_str(beginning(&value.to_string())),
-            Self::Text(text) => write!(f, "what is no JSON: {}", beginning(text)),
+            Self::Text(text) => write!(f, "text that isn't JSON: {}", beginning(text)),
             Self::Binary(bytes) => write!(f, "the bytes {:?}", &bytes[..bytes.len().min(SHOWN)]),
             Self::Closed(Some(code)) => write!(f, "the connection's end, with {code}"),
             Self::Closed(None) => write!(f, "the connection's end, without a code"),
@@ -128,7 +128,7 @@ impl fmt::Display for Received {
     }
 }
 
-/// The most characters of a frame that are shown.
+/// The maximum number of characters of a frame that are shown.
 const SHOWN: usize = 500;
 
 fn beginning(text: &str) -> &str {
@@ -138,33 +138,33 @@ fn beginning(text: &str) -> &str {
 /// A reply to a message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
-    /// `ok`, `error`, or another word.
+    /// The status: `ok`, `error`, or another word.
     pub status: String,
-    /// What it carries.
+    /// The response.
     pub response: Value,
 }
 
-/// A client that is connected, with version 2 of the protocol unless it is told otherwise.
+/// A connected client. It uses version 2 of the protocol, unless the query string says otherwise.
 pub struct TestClient {
     stream: WebSocketStream<TcpStream>,
     next_ref: u64,
     join_refs: HashMap<String, String>,
 }
 
-/// Frames.
+/// Sending and receiving frames.
 impl TestClient {
     /// Sends a text frame.
     ///
     /// # Errors
-    /// Where the connection is gone.
+    /// If the connection is closed.
     pub async fn send(&mut self, text: impl Into<String>) -> Result<()> {
         self.send_message(Message::text(text.into())).await
     }
 
-    /// Sends text frames in one go, as a client does that was offline: the host reads them at once.
+    /// Sends several text frames with one flush, as a client does that was offline. The host reads them together.
     ///
     /// # Errors
-    /// Where the connection is gone.
+    /// If the connection is closed.
     pub async fn send_all(&mut self, texts: impl IntoIterator<Item = String>) -> Result<()> {
         for text in texts {
             self.stream.feed(Message::text(text)).await.context("sending to the host")?;
@@ -175,25 +175,24 @@ impl TestClient {
     /// Sends a binary frame.
     ///
     /// # Errors
-    /// Where the connection is gone.
+    /// If the connection is closed.
     pub async fn send_binary(&mut self, bytes: impl Into<Bytes>) -> Result<()> {
         self.send_message(Message::binary(bytes.into())).await
     }
 
-    /// Sends one frame of a text message in pieces: the first or a later one, the last or not. Nobody looks whether it is
-    /// UTF-8.
+    /// Sends one fragment of a text message: the first or a later one, the last or not. The bytes need not be UTF-8.
     ///
     /// # Errors
-    /// Where the connection is gone.
+    /// If the connection is closed.
     pub async fn send_piece(&mut self, bytes: impl Into<Bytes>, is_first: bool, is_last: bool) -> Result<()> {
         let kind = if is_first { Data::Text } else { Data::Continue };
         self.send_message(Message::Frame(Frame::message(bytes, OpCode::Data(kind), is_last))).await
     }
 
-    /// Sends a frame with an opcode that means nothing.
+    /// Sends a frame with a reserved opcode.
     ///
     /// # Errors
-    /// Where the connection is gone.
+    /// If the connection is closed.
     pub async fn send_reserved(&mut self) -> Result<()> {
         self.send_message(Message::Frame(Frame::message(Bytes::new(), OpCode::Data(Data::Reserved(3)), true))).await
     }
@@ -201,7 +200,7 @@ impl TestClient {
     /// Sends a ping.
     ///
     /// # Errors
-    /// Where the connection is gone.
+    /// If the connection is closed.
     pub async fn ping(&mut self) -> Result<()> {
         self.send_message(Message::Ping(Bytes::new())).await
     }
@@ -210,10 +209,10 @@ impl TestClient {
         within("room to send", self.stream.send(message)).await?.context("sending to the host")
     }
 
-    /// The next frame, or the end. Pings and pongs are passed over.
+    /// Waits for the next frame or the end of the connection. Skips pings and pongs.
     ///
     /// # Errors
-    /// Where nothing comes before the deadline.
+    /// If nothing arrives before the deadline.
     pub async fn next(&mut self) -> Result<Received> {
         within("a frame from the host", async {
             loop {
@@ -224,7 +223,7 @@ impl TestClient {
                     },
                     Some(Ok(Message::Binary(bytes))) => Received::Binary(bytes),
                     Some(Ok(Message::Close(frame))) => {
-                        // The host waits for our own, which has been made ready.
+                        // The host waits for our close frame. The library has queued it, and this sends it.
                         let _ = self.stream.flush().await;
                         Received::Closed(frame.map(|frame| frame.code.into()))
                     }
@@ -236,10 +235,10 @@ impl TestClient {
         .await
     }
 
-    /// The next frame as JSON.
+    /// Waits for the next frame and returns it as JSON.
     ///
     /// # Errors
-    /// Where something else comes.
+    /// If something else arrives.
     pub async fn json(&mut self) -> Result<Value> {
         match self.next().await? {
             Received::Json(value) => Ok(value),
@@ -247,10 +246,10 @@ impl TestClient {
         }
     }
 
-    /// The next frame's bytes.
+    /// Waits for the next frame and returns its bytes.
     ///
     /// # Errors
-    /// Where something else comes.
+    /// If something else arrives.
     pub async fn binary(&mut self) -> Result<Bytes> {
         match self.next().await? {
             Received::Binary(bytes) => Ok(bytes),
@@ -258,20 +257,20 @@ impl TestClient {
         }
     }
 
-    /// Asserts that this frame comes next.
+    /// Asserts that the next frame is this one.
     ///
     /// # Errors
-    /// Where something else comes.
+    /// If something else arrives.
     pub async fn expect(&mut self, expected: &Value) -> Result<()> {
         let came = self.next().await?;
         ensure!(came == Received::Json(expected.clone()), "expected {expected}, and got {came}");
         Ok(())
     }
 
-    /// Reads until the connection ends. Gives the frames before that, and the host's code.
+    /// Reads until the connection ends. Returns the frames before the end, and the host's close code.
     ///
     /// # Errors
-    /// Where it doesn't end.
+    /// If it doesn't end.
     pub async fn until_closed(&mut self) -> Result<(Vec<Received>, Option<u16>)> {
         let mut frames = Vec::new();
         loop {
@@ -282,20 +281,20 @@ impl TestClient {
         }
     }
 
-    /// Asserts that the connection ends next, with this code.
+    /// Asserts that the connection ends without a further frame, with this close code.
     ///
     /// # Errors
-    /// Where it doesn't, or with another.
+    /// If a frame arrives, or the connection ends with another code.
     pub async fn closed_with(&mut self, code: u16) -> Result<()> {
         let came = self.next().await?;
         ensure!(came == Received::Closed(Some(code)), "expected the connection's end with {code}, and got {came}");
         Ok(())
     }
 
-    /// Closes the connection in order.
+    /// Closes the connection with a close frame.
     ///
     /// # Errors
-    /// Where the host doesn't answer it.
+    /// If the host doesn't answer the close frame.
     pub async fn close(mut self) -> Result<()> {
         within("room to close", self.stream.close(None)).await??;
         self.until_closed().await?;
@@ -303,12 +302,12 @@ impl TestClient {
     }
 }
 
-/// Messages of version 2.
+/// Sending and receiving messages of protocol version 2.
 impl TestClient {
-    /// Sends a message and gives its ref. A join's ref is its join ref, as phoenix.js has it.
+    /// Sends a message and returns its ref. The ref of a join is also its join ref, as in phoenix.js.
     ///
     /// # Errors
-    /// Where the connection is gone.
+    /// If the connection is closed.
     pub async fn push(&mut self, topic: &str, event: &str, payload: &Value) -> Result<String> {
         let reference = self.next_ref.to_string();
         self.next_ref += 1;
@@ -320,16 +319,16 @@ impl TestClient {
         Ok(reference)
     }
 
-    /// The ref of the last join of a topic.
+    /// The ref of the last join of `topic`.
     #[must_use]
     pub fn join_ref(&self, topic: &str) -> Option<&str> {
         self.join_refs.get(topic).map(String::as_str)
     }
 
-    /// The reply to a message, which must come next.
+    /// Waits for the reply to a message, which must be the next frame.
     ///
     /// # Errors
-    /// Where something else comes.
+    /// If something else arrives.
     pub async fn reply(&mut self, topic: &str, reference: &str) -> Result<Reply> {
         let frame = self.json().await?;
         let is_it = frame[1] == reference && frame[2] == topic && frame[3] == "phx_reply";
@@ -338,37 +337,37 @@ impl TestClient {
         Ok(Reply { status, response: frame[4]["response"].clone() })
     }
 
-    /// Sends a message and gives the reply, which must come next.
+    /// Sends a message and returns its reply, which must be the next frame.
     ///
     /// # Errors
-    /// Where something else comes.
+    /// If something else arrives.
     pub async fn ask(&mut self, topic: &str, event: &str, payload: &Value) -> Result<Reply> {
         let reference = self.push(topic, event, payload).await?;
         self.reply(topic, &reference).await
     }
 
-    /// Sends a message and gives what the reply carries, which must be `ok`.
+    /// Sends a message and returns the response in its reply. The reply's status must be `ok`.
     ///
     /// # Errors
-    /// Where something else comes.
+    /// If something else arrives.
     pub async fn call(&mut self, topic: &str, event: &str, payload: &Value) -> Result<Value> {
         let reply = self.ask(topic, event, payload).await?;
         ensure!(reply.status == "ok", "`{event}` on {topic} was answered {reply:?}");
         Ok(reply.response)
     }
 
-    /// Joins a topic, which must be allowed, and gives the response.
+    /// Joins a topic and returns the response. The join must be admitted.
     ///
     /// # Errors
-    /// Where something else comes.
+    /// If something else arrives.
     pub async fn join(&mut self, topic: &str, params: &Value) -> Result<Value> {
         self.call(topic, "phx_join", params).await
     }
 
-    /// Asserts that nothing more has come: a heartbeat is answered next.
+    /// Asserts that no frame has arrived: the next frame must be the answer to a heartbeat.
     ///
     /// # Errors
-    /// Where something else comes.
+    /// If something else arrives.
     pub async fn quiet(&mut self) -> Result<()> {
         self.send(r#"[null,"beat","phoenix","heartbeat",{}]"#).await?;
         self.expect(&json!([null, "beat", "phoenix", "phx_reply", {"status": "ok", "response": {}}])).await

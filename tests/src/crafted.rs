@@ -1,7 +1,7 @@
-//! Components made to measure: plugins as no toolchain would build them.
+//! Builds components that no toolchain would build.
 //!
-//! A [`Crafted`] plugin is a core module in text form, wrapped as a component by the contract in `wit/`, or by one that
-//! was altered. Left alone it is a good plugin that serves no topic, lets everybody in and answers nothing.
+//! A [`Crafted`] plugin is a core module in text form. It is wrapped as a component with the contract in `wit/`, or with a
+//! changed contract. By default it is a valid plugin that serves no topic, admits every join and answers nothing.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -12,16 +12,16 @@ use wit_parser::{Resolve, SourceMap};
 
 use crate::places;
 
-/// Where things lie in the module's memory: below is what callbacks return when they do nothing, which is all zeros.
+/// Addresses in the module's memory. Address 0 holds zeros: the outcome of a callback that does nothing.
 const DESCRIBED: u32 = 256;
 const ADMITTED: u32 = 512;
 const TEXTS: u32 = 1024;
 const HEAP: u32 = 32 << 10;
 
-/// One page.
+/// One page of WebAssembly memory.
 const MEMORY_BYTES: u32 = 64 << 10;
 
-/// A plugin that is being made.
+/// The builder of a plugin.
 #[derive(Clone, Debug, Default)]
 pub struct Crafted {
     routes: Vec<Route>,
@@ -49,14 +49,14 @@ impl Crafted {
         Self::default().route(pattern)
     }
 
-    /// With a route more.
+    /// Adds a route.
     #[must_use]
     pub fn route(mut self, pattern: &str) -> Self {
         self.routes.push(Route { pattern: pattern.to_owned(), ..Route::default() });
         self
     }
 
-    /// Whose last route intercepts an event.
+    /// The last route intercepts an event.
     #[must_use]
     pub fn intercepting(mut self, event: &str) -> Self {
         if let Some(route) = self.routes.last_mut() {
@@ -65,7 +65,7 @@ impl Crafted {
         self
     }
 
-    /// Whose last route has an option.
+    /// The last route has an option.
     #[must_use]
     pub fn option(mut self, name: &str, value: &str) -> Self {
         if let Some(route) = self.routes.last_mut() {
@@ -74,58 +74,58 @@ impl Crafted {
         self
     }
 
-    /// That gives each member these assigns.
+    /// Each member gets these assigns.
     #[must_use]
     pub fn assigns(mut self, bytes: &[u8]) -> Self {
         self.assigns = bytes.to_vec();
         self
     }
 
-    /// Whose `describe` is these instructions.
+    /// The function `describe` consists of these instructions.
     #[must_use]
     pub fn describing_by(mut self, instructions: &str) -> Self {
         self.describe = Some(instructions.to_owned());
         self
     }
 
-    /// That runs these instructions as it is instantiated.
+    /// The plugin runs these instructions when it is instantiated.
     #[must_use]
     pub fn starting_with(mut self, instructions: &str) -> Self {
         self.start = Some(instructions.to_owned());
         self
     }
 
-    /// That imports a function without parameters, which the contract must have or be given.
+    /// The plugin imports a function without parameters. The contract must have this function, or be altered to have it.
     #[must_use]
     pub fn importing(mut self, interface: &str, function: &str) -> Self {
         self.imports.push((interface.to_owned(), function.to_owned()));
         self
     }
 
-    /// That exports `handle-out`.
+    /// The plugin exports `handle-out`.
     #[must_use]
     pub fn handling_out(mut self) -> Self {
         self.handles_out = true;
         self
     }
 
-    /// That has no such function.
+    /// The plugin doesn't export this function.
     #[must_use]
     pub fn without(mut self, function: &str) -> Self {
         self.omitted.push(function.to_owned());
         self
     }
 
-    /// That takes long to compile, though it is small: it has a function that nobody calls, whose so many variables are all
-    /// alive in as many places.
+    /// The plugin is small but takes long to compile: it has an unused function with `locals` variables, all of which are
+    /// live in `locals` branches.
     #[must_use]
     pub fn slow_to_compile(mut self, locals: usize) -> Self {
         self.locals = locals;
         self
     }
 
-    /// By a contract in which one text stands for another. The core functions stay as they are, so it may change what
-    /// they mean and not how they are called.
+    /// Replaces a text in the contract. The core functions stay the same, so the change may affect their meaning but not
+    /// their signatures.
     #[must_use]
     pub fn altering(mut self, text: &str, replacement: &str) -> Self {
         self.alterations.push((text.to_owned(), replacement.to_owned()));
@@ -135,11 +135,11 @@ impl Crafted {
     /// Builds the component.
     ///
     /// # Errors
-    /// Where the contract and the functions don't fit.
+    /// If the functions don't match the contract.
     pub fn build(&self) -> Result<Vec<u8>> {
         let (resolve, package) = self.contract()?;
         let world = resolve.select_world(&[package], Some("crafted"))?;
-        let version = resolve.packages[package].name.version.clone().context("the contract has a version")?;
+        let version = resolve.packages[package].name.version.clone().context("the contract has no version")?;
         let mut module = wat::parse_str(self.module(&version.to_string())?)?;
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
         ComponentEncoder::default().module(&module)?.validate(true).encode().context("wrapping a crafted module")
@@ -161,11 +161,12 @@ impl Crafted {
             }
             sources.push(&path, text);
         }
-        // The world of just those exports that it has.
+        // A world with exactly the exports of this plugin.
         let optional = if self.handles_out { "export handle-out;" } else { "" };
         sources.push(Path::new("crafted.wit"), format!("world crafted {{ include plugin; {optional} }}"));
         ensure!(altered >= self.alterations.len(), "the contract has changed: it lacks {:?}", self.alterations);
-        let group = sources.parse().map_err(|(_, error)| anyhow::anyhow!("the altered contract is none: {error:?}"))?;
+        let group =
+            sources.parse().map_err(|(_, error)| anyhow::anyhow!("the altered contract is invalid: {error:?}"))?;
         let mut resolve = Resolve::default();
         let package = resolve.push_group(group)?;
         Ok((resolve, package))
@@ -179,7 +180,7 @@ impl Crafted {
         text += "(memory (export \"memory\") 1)\n";
         writeln!(text, "(data (i32.const {DESCRIBED}) \"{}\")", escape(&self.memory()?))?;
         writeln!(text, "(global $heap (mut i32) (i32.const {HEAP}))")?;
-        // Nothing is ever freed: each call begins with an empty heap, and looks at nothing that it is given.
+        // Memory is never freed. Each call begins with an empty heap, because callbacks ignore their arguments.
         text += "(func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32)
             (global.set $heap (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
             global.get $heap
@@ -213,7 +214,7 @@ impl Crafted {
         Ok(text)
     }
 
-    /// The memory from [`DESCRIBED`] on.
+    /// The content of the memory from [`DESCRIBED`] on.
     fn memory(&self) -> Result<Vec<u8>> {
         let mut memory = Memory { bytes: vec![0; (TEXTS - DESCRIBED) as usize] };
         let mut routes = Vec::new();
@@ -222,11 +223,11 @@ impl Crafted {
             let options: Vec<String> =
                 route.options.iter().flat_map(|(name, value)| [name.clone(), value.clone()]).collect();
             let mut options = memory.strings(&options);
-            // Two strings are one option.
+            // The count is in options: each has two strings.
             options[1] /= 2;
             routes.extend(memory.text(route.pattern.as_bytes()));
             routes.extend(intercepts);
-            // The versions of assigns and room.
+            // The state versions of assigns and room.
             routes.extend([0, 0]);
             routes.extend(options);
         }
@@ -237,12 +238,12 @@ impl Crafted {
         let [response, response_bytes] = memory.text(b"{}");
         // Ok, admitted, the assigns, no room, and JSON.
         memory.put(ADMITTED, &[0, 0, start, bytes, 0, 0, 0, 0, response, response_bytes]);
-        ensure!(memory.end() < HEAP && HEAP < MEMORY_BYTES, "a crafted plugin is small");
+        ensure!(memory.end() < HEAP && HEAP < MEMORY_BYTES, "the plugin doesn't fit into its memory");
         Ok(memory.bytes)
     }
 }
 
-/// A function with so many variables, each changed in one of as many branches, and all of them needed at the end.
+/// A function with `locals` variables. Each is changed in one of `locals` branches, and all are used at the end.
 fn crowded(locals: usize) -> String {
     let mut text = String::from("(func (export \"crowded\") (param $n i64) (result i64)\n");
     text += &"(local i64)".repeat(locals);
@@ -258,7 +259,7 @@ fn crowded(locals: usize) -> String {
     text + ")\n"
 }
 
-/// The static part of the module's memory, as it is filled.
+/// The static part of the module's memory.
 struct Memory {
     bytes: Vec<u8>,
 }
@@ -268,7 +269,7 @@ impl Memory {
         DESCRIBED + u32::try_from(self.bytes.len()).unwrap_or(u32::MAX - DESCRIBED)
     }
 
-    /// Adds bytes, and gives where they start and how many they are.
+    /// Adds bytes and returns their address and length.
     fn text(&mut self, text: &[u8]) -> [u32; 2] {
         let place = [self.end(), u32::try_from(text.len()).unwrap_or(u32::MAX)];
         self.bytes.extend(text);
@@ -295,12 +296,12 @@ impl Memory {
     }
 }
 
-/// Bytes as the text format writes them in a string.
+/// Bytes as escapes of the text format.
 fn escape(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("\\{byte:02x}")).collect()
 }
 
-/// The same component as another build of it: it differs in a note that nobody reads.
+/// Another build of the same component. It differs only in a custom section, which has no effect.
 #[must_use]
 pub fn another_build(component: &[u8], note: &str) -> Vec<u8> {
     let note = &note.as_bytes()[..note.len().min(100)];
@@ -311,10 +312,10 @@ pub fn another_build(component: &[u8], note: &str) -> Vec<u8> {
     bytes
 }
 
-/// A component written in the text format.
+/// Builds a component from its text format.
 ///
 /// # Errors
-/// Where it is none.
+/// If the text isn't a valid component.
 pub fn component(text: &str) -> Result<Vec<u8>> {
     Ok(wat::parse_str(text)?)
 }

@@ -1,4 +1,4 @@
-//! Gatekeepers made to measure, as no toolchain would build them.
+//! Builds gatekeepers that no toolchain would build.
 
 use anyhow::{Context, Result};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -6,16 +6,16 @@ use wit_parser::Resolve;
 
 use crate::places;
 
-/// What a gatekeeper does with every client.
+/// The behaviour of a gatekeeper. It is the same for every client.
 #[derive(Clone, Copy, Debug)]
 pub enum Gate {
-    /// Lets it in as nobody in particular.
+    /// Grants the connection, without a user.
     Grants,
-    /// Refuses it with 418 and `no tea`.
+    /// Refuses the connection with the status 418 and `no tea`.
     Refuses,
-    /// Refuses it with the status 200, which is none of a refusal.
+    /// Refuses the connection with the status 200, which isn't allowed for a refusal.
     Nonsense,
-    /// Lets it in with claims that are no JSON object.
+    /// Grants the connection with claims that aren't a JSON object.
     BadClaims,
     /// Traps.
     Traps,
@@ -27,7 +27,7 @@ impl Gate {
     /// Builds the component.
     ///
     /// # Errors
-    /// Where the contract and the module don't fit.
+    /// If the module doesn't match the contract.
     pub fn build(self) -> Result<Vec<u8>> {
         let mut resolve = Resolve::default();
         let (package, _) = resolve.push_dir(places::workspace()?.join("wit"))?;
@@ -37,7 +37,8 @@ impl Gate {
         ComponentEncoder::default().module(&module)?.validate(true).encode().context("wrapping a gatekeeper")
     }
 
-    /// The result lies at 0: ok; at 4: granted or refused; from 8 on what goes with it. Texts lie at 64.
+    /// The module. Its result has `ok` at address 0, `granted` or `refused` at 4, and the data of the variant from 8 on.
+    /// Texts are at 64.
     fn module(self) -> String {
         let (what, text) = match self {
             Self::Refuses => (refused(418), "no tea"),

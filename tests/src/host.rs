@@ -1,4 +1,4 @@
-//! A host under test: the real binary, as a process of its own.
+//! A host under test: the real binary, as a separate process.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::{Knock, Log, TestClient, eventually, http, places};
 
-/// How a host is to be started.
+/// The options for starting a host.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
     plugins: Vec<(String, Vec<u8>)>,
@@ -35,10 +35,10 @@ impl Setup {
         Self::default()
     }
 
-    /// With some of the built plugins.
+    /// Adds some of the built plugins.
     ///
     /// # Errors
-    /// Where one of them hasn't been built.
+    /// If one of them hasn't been built.
     pub fn guests(mut self, names: &[&str]) -> Result<Self> {
         for name in names {
             self.plugins.push(((*name).to_owned(), places::guest(name)?));
@@ -46,28 +46,28 @@ impl Setup {
         Ok(self)
     }
 
-    /// With a plugin of these bytes.
+    /// Adds a plugin with these bytes.
     #[must_use]
     pub fn plugin(mut self, name: &str, bytes: Vec<u8>) -> Self {
         self.plugins.push((name.to_owned(), bytes));
         self
     }
 
-    /// With a file at this path beside its configuration.
+    /// Adds a file at this path, relative to the configuration.
     #[must_use]
     pub fn file(mut self, path: &str, bytes: Vec<u8>) -> Self {
         self.files.push((path.to_owned(), bytes));
         self
     }
 
-    /// With this in its `bennu.toml`.
+    /// Sets the content of `bennu.toml`.
     #[must_use]
     pub fn config(mut self, text: &str) -> Self {
         text.clone_into(&mut self.config);
         self
     }
 
-    /// With one key of the table `limits`.
+    /// Adds one key of the table `limits`.
     #[must_use]
     pub fn limit(mut self, key: &str, value: u64) -> Self {
         if !self.config.contains("[limits]") {
@@ -77,52 +77,52 @@ impl Setup {
         self
     }
 
-    /// With a cache of its own for compiled plugins.
+    /// Uses a separate cache for compiled plugins.
     #[must_use]
     pub fn cache(mut self, directory: &Path) -> Self {
         self.cache = Some(directory.to_owned());
         self
     }
 
-    /// With further arguments.
+    /// Adds arguments to the command line.
     #[must_use]
     pub fn arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
         self
     }
 
-    /// With an environment variable.
+    /// Adds an environment variable.
     #[must_use]
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// With a log for people; usually it is JSON.
+    /// Uses the human-readable log format instead of JSON.
     #[must_use]
     pub fn human(mut self) -> Self {
         self.is_human = true;
         self
     }
 
-    /// Listening elsewhere than at a free port of this machine alone.
+    /// Listens on this address instead of a free port of the loopback interface.
     #[must_use]
     pub fn listen(mut self, address: &str) -> Self {
         self.listen = Some(address.to_owned());
         self
     }
 
-    /// With so many mebibytes of address space at most, as by `ulimit -v`.
+    /// Limits the address space, as `ulimit -v` does.
     #[must_use]
     pub fn address_space(mut self, mebibytes: u64) -> Self {
         self.address_space = Some(mebibytes);
         self
     }
 
-    /// Starts it, and waits until it listens.
+    /// Starts the host, and waits until it listens and the log says whether its plugins are loaded.
     ///
     /// # Errors
-    /// Where it doesn't come to that.
+    /// If the host doesn't start.
     pub async fn start(self) -> Result<TestHost> {
         let is_human = self.is_human;
         let names: Vec<String> = self.plugins.iter().map(|(name, _)| name.clone()).collect();
@@ -134,27 +134,27 @@ impl Setup {
         Ok(host)
     }
 
-    /// Starts it with something else for standard error than the log that the test reads, and waits until it listens.
+    /// Starts the host with another standard error, so that the test doesn't read its log. Waits until the host listens.
     ///
     /// # Errors
-    /// Where it doesn't come to that.
+    /// If the host doesn't start.
     pub async fn start_logging_to(self, errors: impl Into<Stdio>) -> Result<TestHost> {
         let (mut command, home) = self.command()?;
         command.stderr(errors);
         TestHost::spawn(command, home).await
     }
 
-    /// The command that starts it, and the directory that it is started in.
+    /// Returns the command that starts the host, and its working directory.
     ///
     /// # Errors
-    /// Where the directory can't be made.
+    /// If the directory can't be created.
     pub fn command(self) -> Result<(Command, Arc<TempDir>)> {
-        let home = tempfile::Builder::new().prefix("bennu-").tempdir().context("making a directory")?;
+        let home = tempfile::Builder::new().prefix("bennu-").tempdir().context("creating a directory")?;
         fs::create_dir(home.path().join("plugins"))?;
         let plugins = self.plugins.into_iter().map(|(name, bytes)| (format!("plugins/{name}.wasm"), bytes));
         for (path, bytes) in plugins.chain(self.files) {
             let path = home.path().join(path);
-            fs::create_dir_all(path.parent().context("a file stands in a directory")?)?;
+            fs::create_dir_all(path.parent().context("the path has no directory")?)?;
             fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
         }
         let cache = self.cache.map_or_else(places::compiled, Ok)?;
@@ -180,10 +180,10 @@ impl Setup {
     }
 }
 
-/// The binary with a limit of its address space; its arguments follow.
+/// A command that runs the binary with a limited address space. The caller adds the arguments.
 ///
 /// # Errors
-/// Where there is no binary.
+/// If there is no binary.
 pub fn limited(mebibytes: u64) -> Result<Command> {
     let mut command = Command::new("sh");
     let kibibytes = mebibytes << 10;
@@ -191,19 +191,19 @@ pub fn limited(mebibytes: u64) -> Result<Command> {
     Ok(command)
 }
 
-/// What became of a plugin's file.
+/// The host's decision about a plugin's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Loading {
-    /// It serves, as this generation.
+    /// The plugin was loaded, as this generation.
     Done(u64),
-    /// It was refused, and why.
+    /// The plugin was refused, for this reason.
     Refused(String),
 }
 
-/// A host that runs. Dropping it kills it; a test that succeeds ends with [`stop`](Self::stop).
+/// A running host. Dropping the value kills the process. A successful test ends with [`stop`](Self::stop).
 pub struct TestHost {
     process: Child,
-    /// What started it, and starts it again.
+    /// The command that started the host, for restarts.
     command: Command,
     address: SocketAddr,
     home: Arc<TempDir>,
@@ -212,7 +212,7 @@ pub struct TestHost {
 }
 
 impl TestHost {
-    /// Starts a host with some of the built plugins, and defaults for the rest.
+    /// Starts a host with some of the built plugins and default options.
     ///
     /// # Errors
     /// See [`Setup::start`].
@@ -236,15 +236,15 @@ impl TestHost {
             Ok(lines.iter().find_map(|line| line.text.strip_prefix("Listening on http://")?.parse().ok()))
         });
         host.address = address.await?;
-        // One that its configuration names is the test's own business.
+        // If the configuration gives the key, there is no file. Then the test itself has to send the key.
         if let Ok(key) = host.api_key() {
             http::know(host.address, &key);
         }
         Ok(host)
     }
 
-    /// Waits until the log says what became of the plugins that were there from the start. The host has written it before it
-    /// listens; it may not have been read.
+    /// Waits until the log says whether the plugins of the start were loaded. The host writes this before it listens, but
+    /// the lines may not have been read yet.
     async fn has_decided_about(&self, plugins: &[String]) -> Result<()> {
         for name in plugins {
             self.decision(0, name).await?;
@@ -252,28 +252,28 @@ impl TestHost {
         Ok(())
     }
 
-    /// Where it listens.
+    /// The address that the host listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its log.
+    /// The host's log.
     #[must_use]
     pub fn log(&self) -> &Log {
         &self.log
     }
 
-    /// The directory that its configuration stands in, with `plugins` beside it.
+    /// The directory of the host's configuration. It also has the directory `plugins`.
     #[must_use]
     pub fn home(&self) -> &Path {
         self.home.path()
     }
 
-    /// The key that it has made for its API.
+    /// The API key that the host has created.
     ///
     /// # Errors
-    /// Where it has made none, since its configuration names one or it has no API.
+    /// If the host has created no key, because its configuration gives a key or disables the API.
     pub fn api_key(&self) -> Result<String> {
         let path = self.home.path().join("data").join("api-key");
         let key = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
@@ -289,21 +289,22 @@ impl TestHost {
     /// Connects a client that speaks version 2 of the protocol.
     ///
     /// # Errors
-    /// Where it isn't let in.
+    /// If the host refuses the client.
     pub async fn connect(&self) -> Result<TestClient> {
         Knock::to(self.address).connect().await
     }
 
-    /// A client that connects with something else than the usual.
+    /// A client that connects with other options.
     #[must_use]
     pub fn knock(&self) -> Knock {
         Knock::to(self.address)
     }
 
-    /// Puts a file in a plugin's place as a build tool does, by a rename, and waits until the host has made up its mind.
+    /// Replaces a plugin's file by a rename, as a build tool does. Waits for the host's decision about the file and returns
+    /// it.
     ///
     /// # Errors
-    /// Where it doesn't within the deadline.
+    /// If the deadline passes first.
     pub async fn put(&self, name: &str, bytes: &[u8]) -> Result<Loading> {
         let mark = self.log.len();
         let beside = self.home.path().join("plugins").join(format!("{name}.part"));
@@ -312,10 +313,10 @@ impl TestHost {
         self.decision(mark, name).await
     }
 
-    /// What the host has decided about a plugin since a mark in the log.
+    /// Waits for the host's first decision about a plugin after a mark in the log.
     ///
     /// # Errors
-    /// Where it hasn't within the deadline.
+    /// If the deadline passes first.
     pub async fn decision(&self, mark: usize, name: &str) -> Result<Loading> {
         let decided = |line: &crate::Line| {
             let said = ["plugin_loaded", "plugin_reloaded", "plugin_refused"];
@@ -328,10 +329,10 @@ impl TestHost {
         })
     }
 
-    /// Has a plugin reloaded from one of the built ones, such as `variants/echo-v2`. Gives its generation.
+    /// Reloads a plugin from one of the built plugins, such as `variants/echo-v2`. Returns the new generation.
     ///
     /// # Errors
-    /// Where it is refused.
+    /// If the host refuses the plugin.
     pub async fn reload(&self, name: &str, guest: &str) -> Result<u64> {
         match self.put(name, &places::guest(guest)?).await? {
             Loading::Done(generation) => Ok(generation),
@@ -339,10 +340,10 @@ impl TestHost {
         }
     }
 
-    /// Why a plugin of these bytes is refused.
+    /// Puts a plugin with these bytes, and returns the reason for which the host refuses it.
     ///
     /// # Errors
-    /// Where it is not.
+    /// If the host loads it.
     pub async fn refusal(&self, name: &str, bytes: &[u8]) -> Result<String> {
         match self.put(name, bytes).await? {
             Loading::Refused(why) => Ok(why),
@@ -350,20 +351,20 @@ impl TestHost {
         }
     }
 
-    /// What `GET /api/inspect` says.
+    /// Returns the answer to `GET /api/inspect`.
     ///
     /// # Errors
-    /// Where it says nothing.
+    /// If there is no answer, or its status isn't 200.
     pub async fn inspect(&self) -> Result<Value> {
         let answer = http::get(self.address, "/api/inspect").await?;
         ensure!(answer.status == 200, "{answer:?}");
         answer.json()
     }
 
-    /// Waits until inspection shows what `wanted` wants.
+    /// Waits until `wanted` returns true for the answer to `GET /api/inspect`, and returns this answer.
     ///
     /// # Errors
-    /// Where the deadline passes before; it says what is shown instead.
+    /// If the deadline passes first. The error has the last answer.
     pub async fn shows(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
         let mut last = Value::Null;
         let shown = eventually(what, async || {
@@ -373,20 +374,20 @@ impl TestHost {
         shown.await.with_context(|| format!("the host shows {last}, and its log has\n{}", self.log.tail(20)))
     }
 
-    /// Waits until there are so many sockets and channels.
+    /// Waits until the host has exactly these numbers of sockets and channels.
     ///
     /// # Errors
-    /// Where the deadline passes before.
+    /// If the deadline passes first.
     pub async fn holds(&self, sockets: u64, channels: u64) -> Result<()> {
         let what = format!("there are {sockets} sockets and {channels} channels");
         self.shows(&what, |shown| shown["sockets"] == sockets && shown["channels"] == channels).await?;
         Ok(())
     }
 
-    /// Bytes of memory that the process holds.
+    /// The resident memory of the process, in bytes.
     ///
     /// # Errors
-    /// Where the operating system doesn't say.
+    /// If `/proc` can't be read.
     pub fn memory(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -397,27 +398,27 @@ impl TestHost {
     /// The names of the process's threads.
     ///
     /// # Errors
-    /// Where the operating system doesn't say.
+    /// If `/proc` can't be read.
     pub fn threads(&self) -> Result<Vec<String>> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id()))?;
-        // One may end meanwhile.
+        // A thread may end meanwhile.
         let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
         Ok(names.map(|name| name.trim_end().to_owned()).collect())
     }
 
-    /// Sends a signal.
+    /// Sends a signal to the process.
     ///
     /// # Errors
-    /// Where the process is gone.
+    /// If the process has ended.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let pid = Pid::from_child(&self.process);
         kill_process(pid, signal).context("sending a signal to the host")
     }
 
-    /// Has the files that it writes end at so many bytes, as if the disk were full then; none lifts that again.
+    /// Limits the size of the files that the host writes, as if the disk were full. `None` removes the limit.
     ///
     /// # Errors
-    /// Where the process is gone.
+    /// If the process has ended.
     pub fn limit_files(&self, bytes: Option<u64>) -> Result<()> {
         let pid = Pid::from_child(&self.process);
         let limits = Rlimit { current: bytes, maximum: None };
@@ -428,7 +429,7 @@ impl TestHost {
     /// Waits until the process has ended by itself.
     ///
     /// # Errors
-    /// Where the deadline passes before.
+    /// If the deadline passes first.
     pub async fn ended(&mut self) -> Result<ExitStatus> {
         let ended = eventually("the host has ended", async || Ok(self.process.try_wait()?)).await;
         let status = ended.with_context(|| format!("its log has\n{}", self.log.tail(20)))?;
@@ -438,33 +439,35 @@ impl TestHost {
         Ok(status)
     }
 
-    /// Its directory, which otherwise goes with it.
+    /// Returns the host's directory, so that it isn't deleted together with this value.
     #[must_use]
     pub fn keep_home(&self) -> Arc<TempDir> {
         Arc::clone(&self.home)
     }
 
-    /// Ends it with a signal, and starts it again in the same directory: another process with another address and a new log.
+    /// Ends the host with a signal and starts it again in the same directory. The new process has another address and a new
+    /// log.
     ///
     /// # Errors
-    /// Where it doesn't end, or doesn't come up again.
+    /// If the host doesn't end, or doesn't start again.
     pub async fn restart(self, signal: Signal) -> Result<Self> {
         self.restart_after(signal, |_| Ok(())).await
     }
 
-    /// The same with a plugin's file in which another of the built ones stands at the next start.
+    /// Restarts the host like [`restart`](Self::restart). Before the start, replaces a plugin's file by another built
+    /// plugin.
     ///
     /// # Errors
-    /// As for [`restart`](Self::restart), and where there is no such plugin.
+    /// As for [`restart`](Self::restart), and if there is no such plugin.
     pub async fn restart_onto(self, signal: Signal, name: &str, guest: &str) -> Result<Self> {
         let component = places::guest(guest)?;
         self.restart_after(signal, |host| Ok(fs::write(host.plugin_file(name), component)?)).await
     }
 
-    /// The same after something was done while it was down.
+    /// Restarts the host like [`restart`](Self::restart), and runs `act` while the host is down.
     ///
     /// # Errors
-    /// As for [`restart`](Self::restart), and where that fails.
+    /// As for [`restart`](Self::restart), and if `act` fails.
     pub async fn restart_after(mut self, signal: Signal, act: impl FnOnce(&Self) -> Result<()>) -> Result<Self> {
         self.signal(signal)?;
         self.ended().await?;
@@ -473,11 +476,12 @@ impl TestHost {
         Self::spawn(command, Arc::clone(&self.home)).await
     }
 
-    /// Stops it as an operator does, and asserts that it ends well. Gives its whole log. Drop the clients first: the host
-    /// waits a while for their answer to its goodbye, and nobody reads for them any more.
+    /// Stops the host with `SIGTERM`, as an operator does, and asserts that it ends successfully. Returns its whole log.
+    /// Drop the clients first. Otherwise the host waits for their answers to its close frames, and nothing reads for them
+    /// any more.
     ///
     /// # Errors
-    /// Where it doesn't end, ends badly, or has written what is no log.
+    /// If the host doesn't end, ends with an error, or has written lines that aren't log lines.
     pub async fn stop(mut self) -> Result<Log> {
         self.signal(Signal::TERM)?;
         let status = self.ended().await?;
@@ -489,7 +493,7 @@ impl TestHost {
 
 impl Drop for TestHost {
     fn drop(&mut self) {
-        // It has ended already where the test went well.
+        // An error means that the process has already ended, as after a successful test.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,7 +1,7 @@
-//! As much of an HTTP client as the tests need: one request a connection.
+//! A minimal HTTP client, with one request for each connection.
 //!
-//! A host's API asks for its key. Requests to the API of a host under test bring it by themselves ([`know`]), unless they
-//! have an `Authorization` of their own.
+//! A host's API requires its key. A request to the API of a host under test sends this key automatically ([`know`]), unless
+//! the request has its own `Authorization` header.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -14,12 +14,12 @@ use tokio::net::TcpStream;
 
 use crate::within;
 
-/// What was answered.
+/// An HTTP answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// The status line and the headers, as they came.
+    /// The status line and the headers, unchanged.
     pub head: String,
     /// The body.
     pub body: String,
@@ -36,21 +36,22 @@ impl Answer {
     /// The body as JSON.
     ///
     /// # Errors
-    /// Where it is none.
+    /// If the body isn't JSON.
     pub fn json(&self) -> Result<Value> {
-        serde_json::from_str(&self.body).with_context(|| format!("the body is no JSON: {self:?}"))
+        serde_json::from_str(&self.body).with_context(|| format!("the body isn't JSON: {self:?}"))
     }
 }
 
-/// The keys of the hosts under test, by the addresses of their APIs.
+/// The API keys of the hosts under test, by the address of the API. The mutex protects the map, because tests run in
+/// parallel.
 static KEYS: LazyLock<Mutex<HashMap<SocketAddr, String>>> = LazyLock::new(Mutex::default);
 
-/// Has requests to the API at this address bring this key.
+/// Makes requests to the API at this address send this key.
 pub fn know(address: SocketAddr, key: &str) {
     KEYS.lock().unwrap_or_else(PoisonError::into_inner).insert(address, key.to_owned());
 }
 
-/// The value of `Authorization` for a request that has none of its own, if it asks an API whose key is known.
+/// The value of `Authorization` for a request to an API whose key is known. `None` if the request has its own header.
 fn authorization(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Option<String> {
     let is_own = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
     if is_own || !path.trim_start_matches('/').starts_with("api") {
@@ -59,27 +60,27 @@ fn authorization(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> O
     KEYS.lock().unwrap_or_else(PoisonError::into_inner).get(&address).map(|key| format!("Bearer {key}"))
 }
 
-/// A plain `GET`.
+/// Sends a `GET` request without headers.
 ///
 /// # Errors
-/// Where nobody answers.
+/// If there is no answer.
 pub async fn get(address: SocketAddr, path: &str) -> Result<Answer> {
     request(address, "GET", path, &[]).await
 }
 
-/// A request without a body. Should the connection stay open after the head of the answer, as after an upgrade, what came
-/// by then is the answer.
+/// Sends a request without a body. If the request has a `Connection` header, the connection may stay open, as after an
+/// upgrade. Then the answer is what has arrived with the head.
 ///
 /// # Errors
-/// Where nobody answers.
+/// If there is no answer.
 pub async fn request(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
     request_with(address, method, path, headers, &[]).await
 }
 
-/// A request with a body.
+/// Sends a request with a body.
 ///
 /// # Errors
-/// Where nobody answers.
+/// If there is no answer.
 pub async fn request_with(
     address: SocketAddr,
     method: &str,
@@ -120,7 +121,7 @@ pub async fn request_with(
 }
 
 fn parse(text: &str) -> Result<Answer> {
-    let (head, body) = text.split_once("\r\n\r\n").with_context(|| format!("no HTTP answer but {text:?}"))?;
+    let (head, body) = text.split_once("\r\n\r\n").with_context(|| format!("not an HTTP answer: {text:?}"))?;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     let status = status.with_context(|| format!("no status in {head:?}"))?;
     Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })

@@ -1,8 +1,8 @@
-//! Tests of the whole: the real binary, real sockets, real plugins.
+//! Tests of the whole system, with the real binary, real sockets and real plugins.
 //!
-//! - [`TestHost`] starts `bennu serve` as a process of its own, with plugins in a directory of its own, and reads its log
-//! - [`TestClient`] is a client at the level of frames
-//! - [`play`] and [`check`] play a script of what several clients and the operator do, and what each client sees:
+//! - [`TestHost`] starts `bennu serve` as a separate process, with plugins in its own directory, and reads its log
+//! - [`TestClient`] is a client that sends and receives frames
+//! - [`play`] and [`check`] play a script. It says what several clients and the operator do, and what each client receives:
 //!
 //! ```text
 //! alice > join room:1 {"user": "alice"}
@@ -13,9 +13,9 @@
 //! host  ! reload chat variants/chat-v2
 //! ```
 //!
-//! - [`crafted`] makes components to measure: such as no toolchain would build
+//! - [`crafted`] builds components that no toolchain would build
 //!
-//! Nothing in here sleeps to let something happen: it waits for a condition, with a deadline ([`eventually`]).
+//! Nothing here sleeps for a fixed time. It waits for a condition, with a deadline ([`eventually`]).
 
 mod cast;
 mod client;

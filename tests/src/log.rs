@@ -1,4 +1,4 @@
-//! The log of a host under test, read as it is written.
+//! The log of a host under test, which is read while the host writes it.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,9 +12,9 @@ use crate::eventually;
 /// A line of the log.
 #[derive(Clone, Debug)]
 pub struct Line {
-    /// As it was written.
+    /// The line as it was written.
     pub text: String,
-    /// Its fields; null for a line that is no JSON.
+    /// Its fields; null for a line that isn't JSON.
     pub fields: Value,
 }
 
@@ -24,50 +24,50 @@ impl Line {
         Self { text, fields }
     }
 
-    /// A field's text; empty where it isn't there.
+    /// A field's text; empty if there is no such field.
     #[must_use]
     pub fn field(&self, name: &str) -> &str {
         self.fields[name].as_str().unwrap_or_default()
     }
 
-    /// What it says.
+    /// The field `message`.
     #[must_use]
     pub fn message(&self) -> &str {
         self.field("message")
     }
 
-    /// Whether a guest wrote it.
+    /// Whether a plugin wrote the line.
     #[must_use]
     pub fn is_guest(&self) -> bool {
         self.field("target") == "guest"
     }
 }
 
-/// All lines so far. Cloning shares them.
+/// All lines so far. Clones share the lines. The mutex protects the list: a reader thread adds to it while tests read.
 #[derive(Clone, Default)]
 pub struct Log {
     lines: Arc<Mutex<Vec<Line>>>,
 }
 
 impl Log {
-    /// Reads lines until `from` ends, in a thread of its own.
+    /// Reads lines in a new thread until `from` ends.
     pub(crate) fn read(&self, from: impl Read + Send + 'static) -> JoinHandle<()> {
         let log = self.clone();
         std::thread::spawn(move || {
-            // Not by `lines()`: a line that is no UTF-8 is a finding too, and not the end.
+            // `lines()` would stop at a line that isn't UTF-8. Such a line has to be kept, so that a test can find it.
             for bytes in BufReader::new(from).split(b'\n').map_while(Result::ok) {
                 log.lock().push(Line::new(String::from_utf8_lossy(&bytes).into_owned()));
             }
         })
     }
 
-    /// How many lines there are: a mark to look on from.
+    /// The number of lines. Tests use it as a mark, to read only later lines.
     #[must_use]
     pub fn len(&self) -> usize {
         self.lock().len()
     }
 
-    /// Whether nothing was written yet.
+    /// Whether no line was written yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -79,16 +79,16 @@ impl Log {
         self.lock().iter().skip(mark).cloned().collect()
     }
 
-    /// The first line from a mark on that is what is looked for, once it is written.
+    /// Waits for a line after a mark for which `wanted` returns true, and returns the first one.
     ///
     /// # Errors
-    /// Where the deadline passes before.
+    /// If the deadline passes first.
     pub async fn find(&self, mark: usize, what: &str, wanted: impl Fn(&Line) -> bool) -> Result<Line> {
         let found = eventually(what, async || Ok(self.since(mark).into_iter().find(&wanted))).await;
         found.map_err(|error| error.context(format!("the log has\n{}", self.tail(20))))
     }
 
-    /// The last lines, for the message of a test that failed.
+    /// The last lines, for the message of a failed test.
     #[must_use]
     pub fn tail(&self, lines: usize) -> String {
         let all = self.lock();
@@ -96,14 +96,14 @@ impl Log {
         last.iter().map(|line| format!("  {}\n", line.text)).collect()
     }
 
-    /// Asserts that the host itself wrote nothing but the JSON of its log: no panic of its own, for one.
+    /// Asserts that the host wrote only JSON log lines. A panic message, for example, isn't JSON.
     ///
     /// # Errors
-    /// Shows what else there is.
+    /// If there are other lines; the error shows them.
     pub fn check(&self) -> Result<()> {
         let odd: Vec<String> =
             self.since(0).into_iter().filter(|line| !line.fields.is_object()).map(|line| line.text).collect();
-        if odd.is_empty() { Ok(()) } else { bail!("the host wrote what is no log line:\n{}", odd.join("\n")) }
+        if odd.is_empty() { Ok(()) } else { bail!("the host wrote lines that aren't log lines:\n{}", odd.join("\n")) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Line>> {

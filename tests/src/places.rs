@@ -1,4 +1,4 @@
-//! Where things stand: the binary under test, the plugins, and what is kept from one run to the next.
+//! The paths of the binary under test, of the plugins, and of files that are kept between runs.
 
 use std::env;
 use std::ffi::OsString;
@@ -9,15 +9,15 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 
-/// The top of the repository.
+/// The root directory of the repository.
 ///
 /// # Errors
-/// Where this crate doesn't stand in one.
+/// If this crate isn't in a workspace.
 pub fn workspace() -> Result<&'static Path> {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("this crate stands in a workspace")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("this crate isn't in a workspace")
 }
 
-/// Where cargo builds.
+/// Cargo's target directory.
 ///
 /// # Errors
 /// See [`workspace`].
@@ -26,10 +26,10 @@ pub fn target() -> Result<PathBuf> {
     Ok(workspace()?.join(folder))
 }
 
-/// The binary `bennu`: the one that `BENNU_BIN` names, or else one that is built here, once.
+/// The binary `bennu`. It is the one that `BENNU_BIN` names. Without this variable, it is built once.
 ///
 /// # Errors
-/// Where the one that is named isn't there, or it can't be built.
+/// If `BENNU_BIN` names no file, or the binary can't be built.
 pub fn binary() -> Result<PathBuf> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let built = BUILT.get_or_init(|| find_or_build().map_err(|error| format!("{error:#}")));
@@ -42,17 +42,17 @@ fn find_or_build() -> Result<PathBuf> {
         return match named.is_file() {
             true => Ok(named),
             false => {
-                bail!("BENNU_BIN names {}, which is no file; build it with `cargo build -p bennu`", named.display())
+                bail!("BENNU_BIN names {}, which isn't a file; build it with `cargo build -p bennu`", named.display())
             }
         };
     }
-    // Tests of another crate don't make cargo build this one's binary, and an old one would be worse than none.
+    // Cargo doesn't build this binary for tests of another crate, and tests of an outdated binary would mislead.
     let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut build = Command::new(cargo);
     build.args(["build", "--quiet", "--package", "bennu", "--bin", "bennu"]).current_dir(workspace()?);
     let built = build.status().context("starting cargo to build the binary `bennu`")?;
     if !built.success() {
-        bail!("the binary `bennu` can't be built: see what cargo says above");
+        bail!("the binary `bennu` can't be built; cargo's output is above");
     }
     Ok(target()?.join("debug").join("bennu"))
 }
@@ -60,7 +60,7 @@ fn find_or_build() -> Result<PathBuf> {
 /// The built plugin `name`, such as `echo` or `variants/echo-v2`.
 ///
 /// # Errors
-/// Where it hasn't been built.
+/// If it hasn't been built.
 pub fn guest(name: &str) -> Result<Vec<u8>> {
     let path = guest_file(name)?;
     fs::read(&path).with_context(|| {
@@ -69,7 +69,7 @@ pub fn guest(name: &str) -> Result<Vec<u8>> {
     })
 }
 
-/// Where the built plugin `name` stands.
+/// The file of the built plugin `name`.
 ///
 /// # Errors
 /// See [`workspace`].
@@ -81,7 +81,7 @@ pub fn guest_file(name: &str) -> Result<PathBuf> {
     Ok(guests.join(name).with_extension("wasm"))
 }
 
-/// Where compiled plugins are kept, so that each is compiled once and not for every test.
+/// The cache of compiled plugins, so that each plugin is compiled only once for all tests.
 ///
 /// # Errors
 /// See [`workspace`].

@@ -1,4 +1,4 @@
-//! Transcripts replayed against a host, and what differed.
+//! Replays transcripts against a host and returns the differences.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,16 +19,16 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use crate::transcript::{Exchange, Frame, Headers, Line, Row};
 use crate::{eventually, http};
 
-/// What the host was called when the transcripts were made.
+/// The value of the `Host` header in the transcripts.
 const HOST: &str = "127.0.0.1:4110";
 
-/// How long a frame is waited for that the transcript has.
+/// How long the replay waits for a frame of the transcript.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What differed from a transcript.
+/// A difference from a transcript.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
-    /// A frame of the transcript came before its turn.
+    /// A frame of the transcript arrived too early.
     Early(String),
     /// Something else.
     Other(String),
@@ -37,17 +37,17 @@ pub enum Difference {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Early(what) => write!(f, "before its turn: {what}"),
+            Self::Early(what) => write!(f, "too early: {what}"),
             Self::Other(what) => f.write_str(what),
         }
     }
 }
 
-/// Plays one scenario. Gives what differed from the transcript: nothing, if all is well. `offers` says which headers a client
-/// sent as it connected for the n-th time, where the transcript doesn't.
+/// Replays one scenario and returns the differences from the transcript. The transcript doesn't have the headers of each
+/// connection, so `offers` returns the headers of the n-th one.
 ///
 /// # Errors
-/// Where the host can't be reached.
+/// If the connection to the host fails.
 pub async fn replay(
     address: SocketAddr,
     lines: &[Line],
@@ -70,7 +70,7 @@ pub async fn replay(
 struct Stage {
     address: SocketAddr,
     clients: HashMap<String, Client>,
-    /// The tokens of sessions, by what was asked for beside the token.
+    /// The tokens of long-poll sessions, by the request path without the token.
     tokens: HashMap<String, String>,
     refs: Refs,
     knocks: usize,
@@ -79,7 +79,7 @@ struct Stage {
 
 struct Client {
     stream: WebSocketStream<TcpStream>,
-    /// What came before its turn.
+    /// Frames that arrived too early.
     early: Vec<Value>,
 }
 
@@ -115,7 +115,7 @@ impl Stage {
                         Frame::Text(text) => Message::text(text.clone()),
                         Frame::Binary(bytes) => Message::binary(bytes.clone()),
                     };
-                    // It may be closed already, as it was in the transcript.
+                    // An error means that the connection is closed already, as in the transcript.
                     let _ = client.stream.send(message).await;
                 }
             }
@@ -125,7 +125,7 @@ impl Stage {
                 client.stream.send(Message::Ping(text.clone().into())).await?;
                 match timeout(PATIENCE, client.stream.next()).await {
                     Ok(Some(Ok(Message::Pong(came)))) if came == text.as_bytes() => {}
-                    other => self.differs.push(Difference::Other(format!("{who}: no pong but {other:?}"))),
+                    other => self.differs.push(Difference::Other(format!("{who}: expected a pong, got {other:?}"))),
                 }
             }
             Row::Closed(code) => self.closed(&who, *code).await,
@@ -133,7 +133,7 @@ impl Stage {
                 self.handshake(path, headers, *status, protocol).await?
             }
             Row::Http(exchange) => self.exchange(exchange).await?,
-            // Nobody polls for so long that the sessions end.
+            // In the transcript the clients didn't poll, so the sessions ended.
             Row::Note(note) if note == "inactivity" => {
                 eventually("the sessions have ended", async || {
                     let shown = http::get(self.address, "/api/inspect").await?.json()?;
@@ -161,11 +161,12 @@ impl Stage {
 
     fn expect<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, expected: &T, came: &T) {
         if expected != came {
-            self.differs.push(Difference::Other(format!("{what}: expected {expected:?}, and it was {came:?}")));
+            self.differs.push(Difference::Other(format!("{what}: expected {expected:?}, got {came:?}")));
         }
     }
 
-    /// The next frame of a client is this, or one that the transcript has later, or one too many.
+    /// Reads a client's frames until this frame arrives. A frame that the transcript has later is kept as too early. Any
+    /// other frame is a difference.
     async fn got(&mut self, who: &str, frame: &Frame, rest: &[Line]) -> Result<()> {
         let expected = self.refs.theirs(frame);
         let later: Vec<Value> = rest
@@ -173,7 +174,7 @@ impl Stage {
             .filter(|line| line.who == who)
             .filter_map(|line| if let Row::Got(frame) = &line.row { Some(self.refs.peek(frame)) } else { None })
             .collect();
-        let Some(client) = self.clients.get_mut(who) else { bail!("{who} isn't there") };
+        let Some(client) = self.clients.get_mut(who) else { bail!("there is no client `{who}`") };
         if let Some(at) = client.early.iter().position(|early| *early == expected) {
             client.early.remove(at);
             return Ok(());
@@ -196,7 +197,7 @@ impl Stage {
                 self.differs.push(Difference::Early(format!("{who}: {came}")));
                 client.early.push(came);
             } else {
-                self.differs.push(Difference::Other(format!("{who}: another {came}")));
+                self.differs.push(Difference::Other(format!("{who}: an unexpected frame: {came}")));
             }
         }
     }
@@ -204,7 +205,7 @@ impl Stage {
     async fn closed(&mut self, who: &str, code: u16) {
         let Some(mut client) = self.clients.remove(who) else { return };
         match code {
-            // The client closed, or its connection broke.
+            // The client closed the connection (1000), or the connection broke (1006).
             1000 => drop(client.stream.close(None).await),
             1006 => return,
             _ => {}
@@ -214,7 +215,7 @@ impl Stage {
                 match client.stream.next().await {
                     Some(Ok(Message::Close(frame))) => return frame.map(|frame| u16::from(frame.code)),
                     Some(Ok(Message::Text(text))) => {
-                        self.differs.push(Difference::Other(format!("{who}: one more {text}")))
+                        self.differs.push(Difference::Other(format!("{who}: an unexpected frame: {text}")))
                     }
                     Some(Ok(_)) => {}
                     Some(Err(_)) | None => return None,
@@ -248,7 +249,7 @@ impl Stage {
 
     async fn exchange(&mut self, exchange: &Exchange) -> Result<()> {
         let place = exchange.path.replace("&token=…", "").replace("?token=…", "");
-        let token = self.tokens.get(&place).cloned().unwrap_or_else(|| "nobody-s".to_owned());
+        let token = self.tokens.get(&place).cloned().unwrap_or_else(|| "no-token".to_owned());
         let path = exchange.path.replace('…', &token);
         let mut headers: Vec<(String, String)> = Vec::new();
         for (name, value) in &exchange.headers {
@@ -266,7 +267,8 @@ impl Stage {
                 http::request_with(self.address, &exchange.method, &path, &pairs, exchange.body.as_bytes()).await?;
             self.expect(&what, &exchange.status, &answer.status);
             for name in ["content-type", "cache-control", "access-control-allow-origin"] {
-                // What the application's own pages and errors look like isn't the protocol's.
+                // Only successful answers are compared, because the protocol doesn't define the application's own pages and
+                // errors.
                 if exchange.status == 200 && exchange.method != "OPTIONS" {
                     let came = answer.header(name);
                     self.expect(&format!("{what}: {name}"), &exchange.answer_headers.get(name).cloned(), &came);
@@ -274,7 +276,7 @@ impl Stage {
             }
             let mut came = body(&answer.body);
             if let Some(token) = came["token"].as_str() {
-                // Who asks with a token keeps it, also where it is told another.
+                // A request that sends a token keeps it, although the answer has another one.
                 if place == exchange.path {
                     self.tokens.insert(place.clone(), token.to_owned());
                 }
@@ -284,7 +286,7 @@ impl Stage {
                 return Ok(());
             }
             messages.extend(came["messages"].as_array().cloned().unwrap_or_default());
-            // What comes in two polls here may have come in one there.
+            // Messages that arrive in two polls here may have arrived in one poll in the transcript.
             if came["status"] == 200 && wanted > 0 && messages.len() < wanted {
                 continue;
             }
@@ -318,13 +320,13 @@ async fn connect(address: SocketAddr, path: &str, headers: &[(&'static str, Stri
     }
 }
 
-/// The token of an `authToken`, as phoenix.js 1.8 puts it among the subprotocols.
+/// The subprotocol that carries an `authToken`, as phoenix.js 1.8 encodes it.
 #[must_use]
 pub fn bearer(token: &str) -> String {
     format!("base64url.bearer.phx.{}", BASE64_STANDARD.encode(token).trim_end_matches('='))
 }
 
-/// A body as JSON, with the messages in it too, or as a string.
+/// Parses a body as JSON, including the messages in it. A body that isn't JSON is returned as a string.
 fn body(text: &str) -> Value {
     let Ok(mut value) = serde_json::from_str::<Value>(text) else { return json!(text) };
     for message in value["messages"].as_array_mut().into_iter().flatten() {
@@ -335,7 +337,8 @@ fn body(text: &str) -> Value {
     value
 }
 
-/// The refs of presences, each side's by the order in which they first appear.
+/// The presence refs of each side, in the order in which they first appear. A ref is compared by its position in this
+/// order.
 #[derive(Default)]
 struct Refs {
     theirs: Vec<String>,
@@ -351,7 +354,7 @@ impl Refs {
         normal(frame, &mut self.ours)
     }
 
-    /// As it will be, if nothing new comes before it.
+    /// Returns the normal form that the frame will have if no other new refs come before it.
     fn peek(&self, frame: &Frame) -> Value {
         normal(frame, &mut self.theirs.clone())
     }
@@ -382,7 +385,7 @@ fn number_refs(value: &mut Value, seen: &mut Vec<String>) {
                     number_refs(field, seen);
                 }
             }
-            // Their order says nothing.
+            // The order of metas has no meaning.
             if let Some(metas) = fields.get_mut("metas").and_then(Value::as_array_mut) {
                 metas.sort_by_key(|meta| meta["phx_ref"].as_u64());
             }

@@ -1,25 +1,25 @@
-//! Transcripts: what clients and a server said to one another, one line of JSON each.
+//! Transcripts of the traffic between clients and a server, with one line of JSON for each event.
 //!
-//! They were captured from Phoenix 1.8.12; `tests/transcripts/README.md` says how. What a line can be stands in [`Row`].
+//! They were recorded from Phoenix 1.8.12, as `tests/transcripts/README.md` describes. [`Row`] lists the kinds of lines.
 
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-/// A line.
+/// The event of a line.
 #[derive(Clone, Debug)]
 pub enum Row {
-    /// A client connected by WebSocket.
+    /// A client connected with a WebSocket.
     Open {
-        /// Where.
+        /// The path of the request.
         path: String,
-        /// The subprotocol that was agreed on.
+        /// The negotiated subprotocol.
         protocol: Option<String>,
     },
     /// A client was refused with an HTTP status.
     Refused {
-        /// Where it tried.
+        /// The path of the request.
         path: String,
         /// The status.
         status: u16,
@@ -28,15 +28,15 @@ pub enum Row {
     Sent(Frame),
     /// A client got a frame.
     Got(Frame),
-    /// A client's ping was answered with this.
+    /// The server answered a client's ping with this text.
     Pong(String),
-    /// A connection ended with this code, 1000 where the client closed.
+    /// A connection ended with this close code. It is 1000 if the client closed the connection.
     Closed(u16),
-    /// A handshake by hand.
+    /// A WebSocket handshake whose answer was recorded as HTTP.
     Handshake {
-        /// Where.
+        /// The path of the request.
         path: String,
-        /// Headers in place of the usual.
+        /// Headers that replace the usual ones.
         headers: Headers,
         /// The status.
         status: u16,
@@ -45,7 +45,7 @@ pub enum Row {
     },
     /// An HTTP request.
     Http(Box<Exchange>),
-    /// A remark, or what can't be replayed.
+    /// A remark, or an event that can't be replayed.
     Note(String),
 }
 
@@ -55,7 +55,7 @@ pub type Headers = HashMap<String, String>;
 /// A frame.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Frame {
-    /// Text. What is longer than some thousand characters was cut by who wrote it down.
+    /// Text. The recorder cut texts that are longer than some thousand characters.
     Text(String),
     /// Bytes.
     Binary(Vec<u8>),
@@ -64,7 +64,7 @@ pub enum Frame {
 /// A request with its answer.
 #[derive(Clone, Debug)]
 pub struct Exchange {
-    /// Such as `GET`.
+    /// The method, such as `GET`.
     pub method: String,
     /// The path, in which `…` stands for a token.
     pub path: String,
@@ -80,19 +80,19 @@ pub struct Exchange {
     pub answer: String,
 }
 
-/// A line with whose it is.
+/// A line of a transcript.
 #[derive(Clone, Debug)]
 pub struct Line {
-    /// The client; in the scenario `origin`, its `Origin` header.
+    /// The client. In the scenario `origin` it is the client's `Origin` header.
     pub who: String,
-    /// What happened.
+    /// The event.
     pub row: Row,
 }
 
-/// Reads all scenarios, in their order.
+/// Reads all scenarios, in the order of the file.
 ///
 /// # Errors
-/// Where a line is of no known kind.
+/// If a line has an unknown kind.
 pub fn read(text: &str) -> Result<Vec<(String, Vec<Line>)>> {
     let mut scenarios: Vec<(String, Vec<Line>)> = Vec::new();
     for (at, line) in text.lines().enumerate() {

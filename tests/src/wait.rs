@@ -1,19 +1,19 @@
-//! Waiting: for a condition, and never for a time.
+//! Waiting for a condition, with a deadline.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// Whatever should happen happens within this time, or the test fails.
+/// A test fails if something takes longer than this.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// The pause between two looks at a condition.
+/// The pause between two checks of a condition.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Waits until `condition` gives something, and gives that.
+/// Waits until `condition` returns a value, and returns this value. `what` describes the condition in the error.
 ///
 /// # Errors
-/// Where the deadline passes before, or the condition itself fails.
+/// If the deadline passes first, or `condition` returns an error.
 pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
     let end = Instant::now() + DEADLINE;
     loop {
@@ -21,16 +21,18 @@ pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Resul
             return Ok(found);
         }
         if Instant::now() > end {
-            bail!("waited {DEADLINE:?} in vain until {what}");
+            bail!("timed out after {DEADLINE:?}, waiting for: {what}");
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// What `work` gives, unless that takes too long.
+/// Waits for `work` and returns its output. `what` describes the output in the error.
 ///
 /// # Errors
-/// Where the deadline passes before.
+/// If the deadline passes first.
 pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> Result<T> {
-    tokio::time::timeout(DEADLINE, work).await.with_context(|| format!("waited {DEADLINE:?} in vain for {what}"))
+    tokio::time::timeout(DEADLINE, work)
+        .await
+        .with_context(|| format!("timed out after {DEADLINE:?}, waiting for: {what}"))
 }
