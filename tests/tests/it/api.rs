@@ -1,10 +1,10 @@
-//! The HTTP API, call by call; the commands that use it; and its description, held to what the host does.
+//! The HTTP API call by call, the commands that use it, and its description, which must match the host's answers.
 
 use anyhow::{Context, Result, ensure};
 use bennu_tests::{Answer, Cast, Received, Setup, TestHost, bennu, bennu_with, know, places, request, request_with};
 use serde_json::{Value, json};
 
-/// All that the host and what it is made of log, but for the compiler's own diary.
+/// The log filter for everything that the host and its dependencies log, except the compiler.
 const EVERYTHING: &str = "trace,cranelift_codegen=warn,regalloc2=warn,wasmtime=warn,wasmtime_environ=warn,\
     wasmtime_internal_cranelift=warn,wasmtime_cranelift=warn";
 
@@ -38,43 +38,43 @@ async fn events_reach_members_from_anywhere() -> Result<()> {
     let answer = request_with(host.address(), "POST", "/api/broadcast", JSON, body.as_bytes()).await?;
     ensure!(answer.status == 200 && answer.json()? == json!({ "accepted": 1, "receivers": 2 }), "{answer:?}");
     cast.play("alice < news {\"n\": 2}").await?;
-    ensure!(cast.client("old")?.json().await?["event"] == "news", "the old client got it too");
-    // Bytes can't be sent to version 1, and come to the other as a frame of bytes.
+    ensure!(cast.client("old")?.json().await?["event"] == "news", "the client of version 1 gets the event too");
+    // A client of version 1 can't receive bytes. The other client gets a binary frame.
     let both = json!({ "messages": [
         { "topic": "naughty:1", "event": "raw", "payload_base64": "AQID" },
         { "topic": "naughty:1", "event": "last", "except": 1 },
     ]});
-    ensure!(post(&host, "/api/broadcast", &both).await?.json()?["accepted"] == 2, "two were accepted");
+    ensure!(post(&host, "/api/broadcast", &both).await?.json()?["accepted"] == 2, "two messages are accepted");
     let came = cast.client("alice")?.next().await?;
     ensure!(matches!(&came, Received::Binary(bytes) if bytes.ends_with(&[1, 2, 3])), "{came}");
     cast.play("alice ~").await?;
-    ensure!(cast.client("old")?.json().await?["event"] == "last", "member 1, alice, was left out");
+    ensure!(cast.client("old")?.json().await?["event"] == "last", "the event goes to all members except 1, alice");
     drop(cast);
     host.stop().await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn what_is_sent_to_a_topic_is_answered_with_nobody_there() -> Result<()> {
+async fn a_topic_message_is_answered_without_members() -> Result<()> {
     let host = TestHost::start(&["naughty", "echo"]).await?;
     let send = async |topic: &str, event: &str| {
         post(&host, "/api/send", &json!({ "topic": topic, "event": event, "payload": [1] })).await
     };
     ensure!(
         send("naughty:1", "echo").await?.json()? == json!({ "reply": { "status": "ok", "response": [1] } }),
-        "it echoes"
+        "the reply has the payload"
     );
     ensure!(
         send("naughty:1", "bytes").await?.json()? == json!({ "reply": { "status": "ok", "response_base64": "AQID" } }),
-        "it sends bytes"
+        "the reply has bytes"
     );
-    ensure!(send("naughty:1", "quiet").await?.json()? == json!({ "reply": null }), "it says nothing");
-    ensure!(refused(&send("nowhere:1", "echo").await?)? == (404, "not_found".into()), "nobody serves it");
+    ensure!(send("naughty:1", "quiet").await?.json()? == json!({ "reply": null }), "there is no reply");
+    ensure!(refused(&send("nowhere:1", "echo").await?)? == (404, "not_found".into()), "no plugin serves the topic");
     let crashed = send("naughty:1", "crash").await?;
     ensure!(refused(&crashed)? == (502, "fault".into()), "{crashed:?}");
-    ensure!(!crashed.body.contains("asked to"), "a guest's own words are the operator's: {}", crashed.body);
+    ensure!(!crashed.body.contains("asked to"), "a plugin's own error text is only for the operator: {}", crashed.body);
     host.log().find(0, "the fault", |line| line.message().contains("asked to fail in handle_message")).await?;
-    // What JSON can say and a reader of numbers can't comes as it is, here and by the command.
+    // JSON that many parsers can't represent is passed on unchanged, by the API and by the command.
     let odd =
         format!(r#"{{"big":12345678901234567890123,"dear":1e999,"deep":{}{}}}"#, "[".repeat(500), "]".repeat(500));
     let body = format!(r#"{{"topic":"naughty:1","event":"echo","payload":{odd}}}"#);
@@ -83,7 +83,7 @@ async fn what_is_sent_to_a_topic_is_answered_with_nobody_there() -> Result<()> {
     let address = host.address().to_string();
     let said = bennu(host.home(), &["send", "naughty:1", "echo", &odd, "--host", &address])?;
     ensure!(said.code == Some(0) && said.output == format!("{odd}\n"), "{said:?}");
-    // Its commands say the same.
+    // The command prints the same reply.
     let address = host.address().to_string();
     let said = bennu(host.home(), &["send", "naughty:1", "echo", r#"{"a":1}"#, "--host", &address])?;
     ensure!(said.code == Some(0) && said.output == "{\"a\":1}\n", "{said:?}");
@@ -94,7 +94,7 @@ async fn what_is_sent_to_a_topic_is_answered_with_nobody_there() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_refused_with_a_sentence() -> Result<()> {
+async fn invalid_requests_are_refused_with_an_explanation() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let long = "x".repeat(256);
     for (path, body, says) in [
@@ -122,7 +122,7 @@ async fn what_makes_no_sense_is_refused_with_a_sentence() -> Result<()> {
     let large = vec![b' '; (8 << 20) + 1];
     let large = request_with(host.address(), "POST", "/api/send", JSON, &large).await?;
     ensure!(refused(&large)? == (413, "too_large".into()), "{large:?}");
-    ensure!(refused(&get(&host, "/api/nothing").await?)? == (404, "not_found".into()), "no such call");
+    ensure!(refused(&get(&host, "/api/nothing").await?)? == (404, "not_found".into()), "there is no such call");
     ensure!(refused(&get(&host, "/api/send").await?)? == (405, "method_not_allowed".into()), "another method");
     let foreign = [JSON, &[("origin", "http://evil.example")]].concat();
     let foreign = request_with(host.address(), "POST", "/api/disconnect", &foreign, br#"{"id":"x"}"#).await?;
@@ -132,7 +132,7 @@ async fn what_makes_no_sense_is_refused_with_a_sentence() -> Result<()> {
 }
 
 #[tokio::test]
-async fn sockets_are_disconnected_and_topics_and_people_listed() -> Result<()> {
+async fn sockets_are_disconnected_and_topics_and_members_are_listed() -> Result<()> {
     let host = Setup::new()
         .guests(&["reference", "reference-gate"])?
         .file("secret_key_base.txt", b"twenty bytes at the very least".to_vec())
@@ -148,13 +148,16 @@ async fn sockets_are_disconnected_and_topics_and_people_listed() -> Result<()> {
     }
     let topics = get(&host, "/api/topics?prefix=room:").await?.json()?;
     ensure!(topics == json!({ "topics": [{ "topic": "room:a/b", "members": 2 }] }), "{topics}");
-    ensure!(get(&host, "/api/topics?after=room:a/b").await?.json()? == json!({ "topics": [] }), "none comes after it");
+    ensure!(
+        get(&host, "/api/topics?after=room:a/b").await?.json()? == json!({ "topics": [] }),
+        "no topic comes after it"
+    );
     ensure!(refused(&get(&host, "/api/topics?limit=many").await?)?.0 == 400, "a limit is a number");
     let topic = get(&host, "/api/topics/room%3Aa%2Fb").await?.json()?;
     ensure!(topic["members"] == 2 && topic["people"][0]["socket_id"] == "user_socket:ada", "{topic}");
     let online = get(&host, "/api/topics/room%3Aa%2Fb/presence").await?.json()?;
     ensure!(online["ada"]["metas"][0]["phx_ref"].is_string() && online["bo"].is_object(), "{online}");
-    // A broadcast may leave out the sockets of an id.
+    // A broadcast can exclude the sockets with an id.
     let shout = json!({ "topic": "room:a/b", "event": "hush", "except": "user_socket:ada" });
     post(&host, "/api/broadcast", &shout).await?;
     let gone = post(&host, "/api/disconnect", &json!({ "id": "user_socket:ada" })).await?.json()?;
@@ -164,8 +167,11 @@ async fn sockets_are_disconnected_and_topics_and_people_listed() -> Result<()> {
     let run = |arguments: &[&str]| bennu(host.home(), &[arguments, &["--host", &address]].concat());
     ensure!(run(&["topics"])?.output.contains("1  room:a/b"), "{:?}", run(&["topics"])?);
     ensure!(run(&["presence", "room:a/b"])?.output.starts_with("bo  {"), "{:?}", run(&["presence", "room:a/b"])?);
-    ensure!(run(&["broadcast", "room:a/b", "news", r#"{"n":1}"#])?.code == Some(0), "it is sent");
-    ensure!(run(&["broadcast", "room:a/b", "news", "{"])?.errors.contains("the payload must be JSON"), "it isn't JSON");
+    ensure!(run(&["broadcast", "room:a/b", "news", r#"{"n":1}"#])?.code == Some(0), "the event is sent");
+    ensure!(
+        run(&["broadcast", "room:a/b", "news", "{"])?.errors.contains("the payload must be JSON"),
+        "the payload isn't JSON"
+    );
     ensure!(run(&["disconnect", "user_socket:bo"])?.output == "1 sockets\n", "bo is disconnected");
     let absent = bennu(host.home(), &["topics", "--host", "127.0.0.1:1"])?;
     ensure!(absent.code == Some(1) && absent.errors.contains("is it running there?"), "{absent:?}");
@@ -185,7 +191,7 @@ async fn plugins_are_reloaded_unloaded_and_rolled_back() -> Result<()> {
     ensure!(none.code == Some(1) && none.errors.contains("no generation before"), "{none:?}");
     host.reload("echo", "variants/echo-v2").await?;
     cast.play("alice > count\nalice < ok {\"count\": 2, \"build\": \"2\"}").await?;
-    // Back to the first build, whose members stay; the file still has the second.
+    // After the rollback to the first build, the members stay. The file still has the second build.
     let back = plugins(&["rollback", "echo"])?;
     ensure!(back.output.contains("generation 1") && back.output.contains("rolled back"), "{back:?}");
     cast.play("alice > count\nalice < ok {\"count\": 3, \"build\": \"1\"}").await?;
@@ -195,20 +201,20 @@ async fn plugins_are_reloaded_unloaded_and_rolled_back() -> Result<()> {
     let gone = plugins(&["unload", "echo"])?;
     ensure!(gone.output.contains("not served") && gone.output.contains("unloaded by an operator"), "{gone:?}");
     cast.play("alice < phx_error\nalice > join echo:1\nalice < unmatched").await?;
-    // A save is no wish to have it back.
+    // A changed file alone doesn't load an unloaded plugin.
     std::fs::write(host.plugin_file("echo"), places::guest("echo")?)?;
     plugins(&["reload", "echo"])?;
     cast.play("alice > join echo:1\nalice < ok {}\nalice > count\nalice < ok {\"count\": 1, \"build\": \"1\"}").await?;
-    ensure!(plugins(&["unload", "nobody"])?.errors.contains("there is no plugin `nobody`"), "there is none");
-    let wish = post(&host, "/api/plugins/echo/dance", &json!({})).await?;
-    ensure!(refused(&wish)? == (404, "not_found".into()), "{wish:?}");
+    ensure!(plugins(&["unload", "nobody"])?.errors.contains("there is no plugin `nobody`"), "an unknown plugin");
+    let unknown = post(&host, "/api/plugins/echo/dance", &json!({})).await?;
+    ensure!(refused(&unknown)? == (404, "not_found".into()), "{unknown:?}");
     drop(cast);
     host.stop().await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn a_configured_key_is_asked_of_everybody() -> Result<()> {
+async fn every_request_needs_the_configured_key() -> Result<()> {
     let host = Setup::new()
         .guests(&["echo"])?
         .file("key.txt", b"sesame, open\n".to_vec())
@@ -217,11 +223,14 @@ async fn a_configured_key_is_asked_of_everybody() -> Result<()> {
         .start()
         .await?;
     let ask = async |headers: &[(&str, &str)]| request(host.address(), "GET", "/api/inspect", headers).await;
-    ensure!(refused(&ask(&[]).await?)? == (401, "key_needed".into()), "there is none");
-    ensure!(refused(&ask(&[("authorization", "Bearer sesame")]).await?)? == (401, "wrong_key".into()), "it is wrong");
+    ensure!(refused(&ask(&[]).await?)? == (401, "key_needed".into()), "the request has no key");
+    ensure!(
+        refused(&ask(&[("authorization", "Bearer sesame")]).await?)? == (401, "wrong_key".into()),
+        "the key is wrong"
+    );
     ensure!(
         ask(&[("authorization", "Bearer sesame, open"), ("x-forwarded-for", "192.0.2.1")]).await?.status == 200,
-        "it is right"
+        "the key is right"
     );
     let address = host.address().to_string();
     let wanted = bennu(host.home(), &["plugins", "--host", &address])?;
@@ -236,23 +245,26 @@ async fn a_configured_key_is_asked_of_everybody() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_api_may_listen_apart_or_not_at_all() -> Result<()> {
+async fn the_api_can_have_its_own_address_or_be_disabled() -> Result<()> {
     let host = Setup::new().guests(&["echo"])?.config("[api]\nlisten = \"127.0.0.1:0\"\n").start().await?;
     let line = host.log().find(0, "the address", |line| line.message().starts_with("the API listens on")).await?;
     let apart = line.message().rsplit('/').next().context("an address")?.parse()?;
-    ensure!(request(apart, "GET", "/api/inspect", &[]).await?.status == 401, "it asks for its key there");
+    ensure!(
+        request(apart, "GET", "/api/inspect", &[]).await?.status == 401,
+        "the API needs its key at its own address"
+    );
     know(apart, &host.api_key()?);
-    ensure!(request(apart, "GET", "/api/inspect", &[]).await?.status == 200, "it is there");
-    ensure!(get(&host, "/api/inspect").await?.status == 404, "it is not here");
+    ensure!(request(apart, "GET", "/api/inspect", &[]).await?.status == 200, "the API is at its own address");
+    ensure!(get(&host, "/api/inspect").await?.status == 404, "the API isn't at the host's address");
     host.connect().await?;
     let host = Setup::new().guests(&["echo"])?.config("[api]\nenabled = false\n").start().await?;
-    ensure!(get(&host, "/api/inspect").await?.status == 404, "it is nowhere");
+    ensure!(get(&host, "/api/inspect").await?.status == 404, "the API is disabled");
     Ok(())
 }
 
-/// Every call of the description is made, and every answer is one that it has.
+/// Makes every call of the description, and compares each answer with its schema.
 #[tokio::test]
-async fn the_description_is_true() -> Result<()> {
+async fn the_description_matches_the_answers() -> Result<()> {
     let host = TestHost::start(&["naughty"]).await?;
     let mut cast = Cast::new(&host);
     cast.play("alice > join naughty:1\nalice < ok …\nalice > track {\"key\": \"a\", \"meta\": {}}").await?;
@@ -269,7 +281,7 @@ async fn the_description_is_true() -> Result<()> {
             let method = method.to_uppercase();
             let answer = request_with(host.address(), &method, &filled, JSON, body.as_bytes()).await?;
             let documented = &call["responses"][answer.status.to_string()];
-            ensure!(documented.is_object(), "{method} {path} answers {} and doesn't say so", answer.status);
+            ensure!(documented.is_object(), "{method} {path} answers {}, which isn't documented", answer.status);
             let schema = &documented["content"]["application/json"]["schema"];
             fits(&document, schema, &answer.json()?, &format!("{method} {path}"))?;
             seen += 1;
@@ -279,7 +291,7 @@ async fn the_description_is_true() -> Result<()> {
     Ok(())
 }
 
-/// Whether a value is what a schema says, as far as our schemas go.
+/// Checks a value against a schema. It supports only the keywords that our schemas use.
 fn fits(document: &Value, schema: &Value, value: &Value, place: &str) -> Result<()> {
     if let Some(reference) = schema["$ref"].as_str() {
         let schema = document.pointer(reference.trim_start_matches('#')).with_context(|| reference.to_owned())?;
@@ -300,7 +312,11 @@ fn fits(document: &Value, schema: &Value, value: &Value, place: &str) -> Result<
     };
     let allows =
         |wanted: &Value| wanted == kind || wanted.as_array().is_some_and(|all| all.iter().any(|it| it == kind));
-    ensure!(schema["type"].is_null() || allows(&schema["type"]), "{place}: {value} is no {}", schema["type"]);
+    ensure!(
+        schema["type"].is_null() || allows(&schema["type"]),
+        "{place}: {value} isn't of the type {}",
+        schema["type"]
+    );
     for item in value.as_array().into_iter().flatten() {
         fits(document, &schema["items"], item, place)?;
     }
@@ -310,7 +326,7 @@ fn fits(document: &Value, schema: &Value, value: &Value, place: &str) -> Result<
     }
     for (name, field) in fields {
         match (&schema["properties"][name], &schema["additionalProperties"]) {
-            (Value::Null, Value::Bool(false)) => anyhow::bail!("{place}: nothing is said of {name}"),
+            (Value::Null, Value::Bool(false)) => anyhow::bail!("{place}: the schema has no {name}"),
             (Value::Null, further) => fits(document, further, field, place)?,
             (schema, _) => fits(document, schema, field, &format!("{place}.{name}"))?,
         }
@@ -318,9 +334,9 @@ fn fits(document: &Value, schema: &Value, value: &Value, place: &str) -> Result<
     Ok(())
 }
 
-/// An array of the fields' values isn't a described way to ask.
+/// serde would also read a struct from an array of its fields' values, which isn't documented.
 #[tokio::test]
-async fn the_api_takes_objects_and_no_arrays() -> Result<()> {
+async fn the_api_accepts_objects_and_not_arrays() -> Result<()> {
     let host = TestHost::start(&["naughty"]).await?;
     for (path, body) in [
         ("/api/broadcast", json!(["naughty:1", "news", {}, null, null])),

@@ -1,4 +1,4 @@
-//! The key of the API: made by the host where its configuration names none, and found by the commands.
+//! The API key: the host creates it if its configuration has none, and the commands find it.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -8,11 +8,11 @@ use bennu_tests::{Setup, TestHost, bennu, bennu_with, request, request_with};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// All that the host and what it is made of log, but for the compiler's own diary.
+/// The log filter for everything that the host and its dependencies log, except the compiler.
 const EVERYTHING: &str = "trace,cranelift_codegen=warn,regalloc2=warn,wasmtime=warn,wasmtime_environ=warn,\
     wasmtime_internal_cranelift=warn,wasmtime_cranelift=warn";
 
-/// A request with this in `Authorization`; its status.
+/// Sends a request with this `Authorization` header and returns the status.
 async fn asked(host: &TestHost, method: &str, path: &str, authorization: &str) -> Result<u16> {
     let headers = [("authorization", authorization), ("content-type", "application/json")];
     let body: &[u8] = if method == "POST" { b"{}" } else { b"" };
@@ -20,7 +20,7 @@ async fn asked(host: &TestHost, method: &str, path: &str, authorization: &str) -
 }
 
 #[tokio::test]
-async fn a_host_makes_a_key_that_every_call_asks_for() -> Result<()> {
+async fn a_host_creates_a_key_that_every_call_needs() -> Result<()> {
     let host = Setup::new().guests(&["echo"])?.arguments(&["--log", EVERYTHING]).start().await?;
     let described: Value = serde_json::from_str(include_str!("../../../host/src/api/openapi.json"))?;
     let (key, mut calls) = (host.api_key()?, 0);
@@ -37,19 +37,19 @@ async fn a_host_makes_a_key_that_every_call_asks_for() -> Result<()> {
         }
     }
     ensure!(calls > 10, "{calls} calls");
-    ensure!(asked(&host, "GET", "/api/nothing", "").await? == 401, "what isn't there is nobody's business");
+    ensure!(asked(&host, "GET", "/api/nothing", "").await? == 401, "without the key, unknown paths aren't revealed");
     let file = host.home().join("data/api-key");
-    ensure!(fs::metadata(&file)?.mode() & 0o777 == 0o600 && key.len() >= 43, "it is for one user");
+    ensure!(fs::metadata(&file)?.mode() & 0o777 == 0o600 && key.len() >= 43, "only its owner can read the file");
     host.log().find(0, "where the key is", |line| line.message() == "the key of the API is in data/api-key").await?;
     ensure!(!host.log().tail(1_000_000).contains(&key), "the key is in the log");
     let host = host.restart(Signal::KILL).await?;
-    ensure!(host.api_key()? == key && host.inspect().await?["sockets"] == 0, "it is kept over a restart");
+    ensure!(host.api_key()? == key && host.inspect().await?["sockets"] == 0, "the key is kept over a restart");
     host.stop().await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn a_page_of_another_origin_changes_nothing_even_with_the_key() -> Result<()> {
+async fn a_page_of_another_origin_is_refused_even_with_the_key() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let (own, key) = (format!("http://{}", host.address()), format!("Bearer {}", host.api_key()?));
     for (origin, status) in [("http://evil.example", 403), ("null", 403), (own.as_str(), 200)] {
@@ -57,7 +57,7 @@ async fn a_page_of_another_origin_changes_nothing_even_with_the_key() -> Result<
         let answer = request_with(host.address(), "POST", "/api/disconnect", &headers, br#"{"id":"x"}"#).await?;
         ensure!(answer.status == status, "{origin}: {answer:?}");
     }
-    // A browser asks first whether it may, and isn't told so.
+    // The browser's preflight request isn't answered with permission.
     let asks = [("origin", "http://evil.example"), ("access-control-request-method", "POST"), ("authorization", "")];
     let answer = request(host.address(), "OPTIONS", "/api/disconnect", &asks).await?;
     ensure!(answer.status == 403 && answer.header("access-control-allow-origin").is_none(), "{answer:?}");
@@ -66,12 +66,12 @@ async fn a_page_of_another_origin_changes_nothing_even_with_the_key() -> Result<
 }
 
 #[tokio::test]
-async fn the_commands_find_the_key_of_the_host_that_was_started_there() -> Result<()> {
+async fn the_commands_find_the_key_of_a_host_started_in_the_same_directory() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let (address, elsewhere) = (host.address().to_string(), tempfile::tempdir()?);
     let path = |name: &str| host.home().join(name).display().to_string();
     let usual = bennu_with(host.home(), &["topics"], &[("BENNU_HOST", &address)])?;
-    ensure!(usual.code == Some(0), "in the same directory without a flag: {usual:?}");
+    ensure!(usual.code == Some(0), "in the host's directory no option is needed: {usual:?}");
 
     let none = bennu_with(elsewhere.path(), &["topics"], &[("BENNU_HOST", &address)])?;
     ensure!(none.code == Some(1), "{none:?}");
@@ -86,7 +86,7 @@ async fn the_commands_find_the_key_of_the_host_that_was_started_there() -> Resul
         ensure!(found.code == Some(0), "{arguments:?}: {found:?}");
     }
     let configured = bennu(elsewhere.path(), &["topics", "--config", &config])?;
-    ensure!(configured.code == Some(0), "the configuration says the address too: {configured:?}");
+    ensure!(configured.code == Some(0), "the configuration also gives the address: {configured:?}");
     let key = host.api_key()?;
     for (name, value) in [("BENNU_DATA", data.as_str()), ("BENNU_API_KEY", &key)] {
         let found = bennu_with(elsewhere.path(), &["topics", "--host", &address], &[(name, value)])?;
@@ -95,7 +95,7 @@ async fn the_commands_find_the_key_of_the_host_that_was_started_there() -> Resul
     let wrong = bennu_with(host.home(), &["topics", "--host", &address], &[("BENNU_API_KEY", "guess")])?;
     let words = "doesn't accept the key in the variable BENNU_API_KEY";
     ensure!(wrong.code == Some(1) && wrong.errors.contains(words) && !wrong.errors.contains("guess"), "{wrong:?}");
-    // An empty variable is as one that isn't set.
+    // An empty variable is like an unset one.
     let empty = [("BENNU_API_KEY", ""), ("BENNU_DATA", ""), ("BENNU_HOST", "")];
     let empty = bennu_with(host.home(), &["topics", "--host", &address], &empty)?;
     ensure!(empty.code == Some(0), "{empty:?}");
@@ -104,7 +104,7 @@ async fn the_commands_find_the_key_of_the_host_that_was_started_there() -> Resul
 }
 
 #[tokio::test]
-async fn a_key_that_others_may_know_or_that_is_damaged_is_used_by_nobody() -> Result<()> {
+async fn a_damaged_or_readable_key_file_is_replaced_and_not_used() -> Result<()> {
     let mut host = TestHost::start(&["echo"]).await?;
     let file = host.home().join("data/api-key");
     for (content, mode, words) in [
@@ -120,8 +120,14 @@ async fn a_key_that_others_may_know_or_that_is_damaged_is_used_by_nobody() -> Re
         ensure!(refused.code == Some(1) && refused.errors.contains(words), "{words}: {refused:?}");
         host = host.restart(Signal::TERM).await?;
         host.log().find(0, "a warning", |line| line.field("level") == "WARN" && line.message().contains(words)).await?;
-        ensure!(host.api_key()? != before && fs::metadata(&file)?.mode() & 0o777 == 0o600, "{words}: a new one");
-        ensure!(asked(&host, "GET", "/api/inspect", &format!("Bearer {before}")).await? == 401, "{words}: the old one");
+        ensure!(
+            host.api_key()? != before && fs::metadata(&file)?.mode() & 0o777 == 0o600,
+            "{words}: the host creates a new key"
+        );
+        ensure!(
+            asked(&host, "GET", "/api/inspect", &format!("Bearer {before}")).await? == 401,
+            "{words}: the old key is refused"
+        );
         let taken = bennu(host.home(), &["topics", "--host", &host.address().to_string()])?;
         ensure!(taken.code == Some(0), "{words}: {taken:?}");
     }
@@ -130,7 +136,7 @@ async fn a_key_that_others_may_know_or_that_is_damaged_is_used_by_nobody() -> Re
 }
 
 #[tokio::test]
-async fn no_key_is_made_where_none_is_asked_for() -> Result<()> {
+async fn no_key_is_created_without_an_api_or_with_a_configured_key() -> Result<()> {
     for config in ["[api]\nenabled = false\n", "[api]\nkey = { file = \"key.txt\" }\n"] {
         let host = Setup::new().file("key.txt", b"sesame, open".to_vec()).config(config).start().await?;
         ensure!(host.api_key().is_err(), "{config}");
@@ -139,9 +145,9 @@ async fn no_key_is_made_where_none_is_asked_for() -> Result<()> {
     Ok(())
 }
 
-/// Else everybody could fetch `/data/api-key`.
+/// Otherwise any client could fetch `/data/api-key`.
 #[tokio::test]
-async fn pages_among_which_the_data_directory_lies_are_not_served() -> Result<()> {
+async fn a_static_directory_that_contains_the_data_directory_is_refused() -> Result<()> {
     let home = tempfile::tempdir()?;
     fs::create_dir(home.path().join("plugins"))?;
     let serve = ["serve", "plugins", "--listen", "127.0.0.1:0"];

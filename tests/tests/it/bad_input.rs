@@ -1,11 +1,11 @@
-//! What clients send that they shouldn't. Each gets what Phoenix answers, or a clear error where Phoenix has none; nobody
-//! else notices, and nothing is left behind.
+//! Invalid input from clients. The host answers as Phoenix does, or with a clear error if Phoenix has none. Other clients
+//! aren't affected, and no state remains.
 
 use anyhow::{Context, Result, ensure};
 use bennu_tests::{Received, Setup, TestClient, TestHost, check, request};
 use serde_json::{Value, json};
 
-/// Ends a test: a neighbour that was there all along is still well, and with the last socket everything is gone.
+/// Ends a test: a neighbour that was connected all the time still works, and after its end no socket or channel remains.
 async fn nothing_is_left(host: TestHost, mut neighbour: TestClient) -> Result<()> {
     ensure!(neighbour.call("echo:1", "count", &json!({})).await?["count"] == 1);
     neighbour.quiet().await?;
@@ -29,7 +29,7 @@ async fn joined(host: &TestHost) -> Result<TestClient> {
 }
 
 #[tokio::test]
-async fn what_is_no_message_ends_the_socket() -> Result<()> {
+async fn text_that_is_not_a_message_ends_the_socket() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let neighbour = neighbour(&host).await?;
     let texts = [
@@ -57,9 +57,9 @@ async fn what_is_no_message_ends_the_socket() -> Result<()> {
     nothing_is_left(host, neighbour).await
 }
 
-/// However deep a payload nests, it is handed on as it came.
+/// A payload is passed on unchanged, however deeply it is nested.
 #[tokio::test]
-async fn deeply_nested_json_costs_nothing() -> Result<()> {
+async fn deeply_nested_json_is_passed_on() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let neighbour = neighbour(&host).await?;
     let depth = 100_000;
@@ -74,19 +74,19 @@ async fn deeply_nested_json_costs_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn binary_frames_that_are_no_push_end_the_socket() -> Result<()> {
+async fn binary_frames_that_are_not_a_push_end_the_socket() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let neighbour = neighbour(&host).await?;
     let frames: [&[u8]; 7] = [
         b"",
         b"\0",
         b"\0\x01\x01\x06",
-        // The lengths promise more than there is.
+        // The lengths are larger than the frame.
         b"\0\x01\x01\x06\x0411echo:2ech",
         b"\0\xff\xff\xff\xff1",
-        // Replies and broadcasts are the host's.
+        // Only the host may send replies and broadcasts.
         b"\x01\x01\x01\x06\x0411echo:2echo",
-        // A topic that is no UTF-8.
+        // A topic that isn't UTF-8.
         b"\0\x01\x01\x06\x0411ech\xff:2echo",
     ];
     for frame in frames {
@@ -98,7 +98,7 @@ async fn binary_frames_that_are_no_push_end_the_socket() -> Result<()> {
 }
 
 #[tokio::test]
-async fn messages_of_version_1_lack_nothing() -> Result<()> {
+async fn incomplete_messages_of_version_1_end_the_socket() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let neighbour = neighbour(&host).await?;
     let texts = [
@@ -137,11 +137,11 @@ async fn broken_framing_ends_the_socket() -> Result<()> {
     let mut reserved = joined(&host).await?;
     reserved.send_reserved().await?;
     reserved.closed_with(1002).await?;
-    // A piece of a message that never began.
+    // A continuation frame without a beginning.
     let mut piece = joined(&host).await?;
     piece.send_piece(&b"{}"[..], false, true).await?;
     piece.closed_with(1002).await?;
-    // A connection that is cut in the middle of a message.
+    // A connection that breaks within a message.
     let mut cut = joined(&host).await?;
     cut.send_piece(&b"[\"1\",\"1\""[..], true, false).await?;
     drop(cut);
@@ -165,7 +165,7 @@ async fn a_frame_over_the_limit_ends_the_socket() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_message_in_pieces_that_never_ends_ends_the_socket() -> Result<()> {
+async fn a_fragmented_message_over_the_limit_ends_the_socket() -> Result<()> {
     let host = Setup::new().guests(&["echo"])?.limit("frame_bytes", 10_000).start().await?;
     let neighbour = neighbour(&host).await?;
     let mut large = joined(&host).await?;
@@ -177,9 +177,9 @@ async fn a_message_in_pieces_that_never_ends_ends_the_socket() -> Result<()> {
     nothing_is_left(host, neighbour).await
 }
 
-/// One that is small, and waits for its end, is as silent as any other client.
+/// A client whose small message stays incomplete is closed after the idle timeout, like any silent client.
 #[tokio::test]
-async fn a_message_whose_end_is_waited_for_is_silence() -> Result<()> {
+async fn an_incomplete_message_does_not_stop_the_idle_timeout() -> Result<()> {
     let host = Setup::new().guests(&["echo"])?.limit("idle_ms", 500).start().await?;
     let mut small = joined(&host).await?;
     small.send_piece(&b"["[..], true, false).await?;
@@ -199,18 +199,18 @@ async fn topics_that_are_not_joined_are_unmatched() -> Result<()> {
     check(
         &host,
         r#"
-        -- Nobody serves it.
+        -- No plugin serves the topic.
         alice > ["1","1","nowhere","phx_join",{}]
         alice < [null,"1","nowhere","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
-        -- It is served, and not joined.
+        -- A plugin serves the topic, but it isn't joined.
         alice > ["1","2","echo:2","echo",{}]
         alice < [null,"2","echo:2","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
-        -- The empty topic is one that nobody serves.
+        -- No plugin serves the empty topic.
         alice > ["1","3","","phx_join",{}]
         alice < [null,"3","","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
         alice > ["1","4","","echo",{}]
         alice < [null,"4","","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
-        -- So is what is no string, and the answer repeats it.
+        -- A topic that isn't a string is unmatched too, and the answer repeats it.
         alice > ["1","5",5,"phx_join",{}]
         alice < [null,"5",5,"phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
         alice > ["1","6",{"a":[]},"echo",{}]
@@ -219,7 +219,7 @@ async fn topics_that_are_not_joined_are_unmatched() -> Result<()> {
         alice < ["1","6",5,"phx_reply",{"status":"ok","response":{}}]
         alice > [null,null,null,null,null]
         alice < [null,null,null,"phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
-        -- Without the star's colon it is another topic; what the star stands for may be empty.
+        -- Without the colon before the star it is another topic. The part for the star may be empty.
         alice > ["1","7","echo","phx_join",{}]
         alice < [null,"7","echo","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
         alice > ["1","8","echo:","phx_join",{}]
@@ -232,7 +232,7 @@ async fn topics_that_are_not_joined_are_unmatched() -> Result<()> {
 }
 
 #[tokio::test]
-async fn names_are_escaped_and_read_back() -> Result<()> {
+async fn names_with_escapes_are_read_and_written() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let neighbour = neighbour(&host).await?;
     check(
@@ -264,14 +264,14 @@ async fn names_over_255_bytes_are_refused() -> Result<()> {
     alice.join(&topic(255), &json!({})).await?;
     let reply = alice.ask(&topic(255), &"e".repeat(300), &json!({})).await?;
     ensure!(reply.status == "error" && reply.response == refused("event"), "{reply:?}");
-    // So are refs, which every frame of a channel repeats; those that are too long are null in the answer.
+    // Long refs are refused too, because every frame of a channel repeats them. The answer has null instead.
     let (long, response) = ("r".repeat(254), json!({"reason": "a ref is longer than 255 bytes"}));
     let refused = json!({"status": "error", "response": response});
     alice.send(json!([long, "7", "echo:1", "phx_join", {}]).to_string()).await?;
     alice.expect(&json!([null, "7", "echo:1", "phx_reply", refused])).await?;
     alice.send(json!(["7", long, "echo:1", "phx_join", {}]).to_string()).await?;
     alice.expect(&json!(["7", null, "echo:1", "phx_reply", refused])).await?;
-    // One of 255 bytes reaches the plugin, which doesn't know it.
+    // An event name of 255 bytes reaches the plugin, which doesn't know the event.
     let reply = alice.ask(&topic(255), &"e".repeat(255), &json!({})).await?;
     ensure!(reply.response["reason"].as_str().is_some_and(|why| why.starts_with("unknown event")), "{reply:?}");
     drop(alice);
@@ -294,7 +294,7 @@ async fn the_101st_channel_of_a_socket_is_refused() -> Result<()> {
 }
 
 #[tokio::test]
-async fn versions_that_are_not_spoken_are_refused() -> Result<()> {
+async fn unsupported_versions_are_refused() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let neighbour = neighbour(&host).await?;
     for query in ["vsn=3.0.0", "vsn=2.1.0", "vsn=1.1.0", "vsn=2", "vsn=abc", "vsn=", "vsn[]=2.0.0"] {
@@ -307,9 +307,9 @@ async fn versions_that_are_not_spoken_are_refused() -> Result<()> {
     nothing_is_left(host, neighbour).await
 }
 
-/// In the order in which Phoenix judges a request: method, version, upgrade.
+/// The host checks a request in the same order as Phoenix: method, version, upgrade.
 #[tokio::test]
-async fn requests_that_are_no_upgrade_are_refused() -> Result<()> {
+async fn requests_that_are_not_an_upgrade_are_refused() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let neighbour = neighbour(&host).await?;
     let (good, bad) = ("/socket/websocket?vsn=2.0.0", "/socket/websocket?vsn=3.0.0");
@@ -340,9 +340,9 @@ async fn requests_that_are_no_upgrade_are_refused() -> Result<()> {
     nothing_is_left(host, neighbour).await
 }
 
-/// A client that sends whatever comes to its mind, in every form, from a fixed seed.
+/// Clients that send random frames of all kinds, from a fixed seed.
 #[tokio::test]
-async fn noise_harms_nobody() -> Result<()> {
+async fn random_frames_do_not_affect_other_clients() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let neighbour = neighbour(&host).await?;
     let mut noise = Noise(7);
@@ -362,7 +362,7 @@ async fn noise_harms_nobody() -> Result<()> {
     nothing_is_left(host, neighbour).await
 }
 
-/// A small generator of pseudo-random numbers: a failure can be seen again.
+/// A small generator of pseudo-random numbers. The seed is fixed, so a failure can be reproduced.
 struct Noise(u64);
 
 impl Noise {
@@ -372,7 +372,7 @@ impl Noise {
     }
 
     fn bytes(&mut self) -> Vec<u8> {
-        // The first byte says the kind of a binary frame, so that some are pushes.
+        // The first byte is the kind of a binary frame. It is often 0, so that some frames are pushes.
         let mut bytes = vec![u8::from(self.below(2) == 0)];
         bytes.extend((0..self.below(40)).map(|_| self.below(8).to_le_bytes()[0]));
         bytes

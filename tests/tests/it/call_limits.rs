@@ -1,4 +1,4 @@
-//! Every limit of calls and instances, crossed.
+//! Exceeds every limit of calls and instances.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::limits::{NAUGHTY, joined, limited};
 
-/// Asserts that an event is well under one value of a limit, and a fault of this kind under another.
+/// Asserts that an event succeeds with the limit `well`, and is a fault of this kind with the limit `fault`.
 pub(crate) async fn divides(key: &str, well: u64, fault: u64, event: &str, kind: &str) -> Result<()> {
     for (value, is_well) in [(well, true), (fault, false)] {
         let host = limited(key, value).await?;
@@ -57,7 +57,7 @@ async fn call_wall_ms() -> Result<()> {
 
 #[tokio::test]
 async fn memory_bytes() -> Result<()> {
-    // What it gives back is a third of what it takes.
+    // The plugin needs about three times the memory of its reply.
     divides("memory_bytes", 64 << 20, 3 << 20, r#"huge {"bytes": 1500000}"#, "memory").await
 }
 
@@ -66,10 +66,10 @@ async fn assigns_bytes() -> Result<()> {
     divides("assigns_bytes", 2 << 20, 1 << 20, "huge_assigns", "oversize").await
 }
 
-/// An answer that comes later counts once, as one that comes at once does.
+/// A late reply counts once, as an immediate reply does.
 #[tokio::test]
 async fn a_late_reply_counts_once_for_effect_bytes() -> Result<()> {
-    // Its ref and `{"late":true}` are 16 bytes together; so is nearly what the timer carries until then.
+    // The ref and `{"late":true}` have 16 bytes together. The payload of the timer before it has nearly as many.
     let host = limited("effect_bytes", 24).await?;
     let mut cast = Cast::new(&host);
     cast.play("alice > join naughty:1\nalice < ok …\nalice > later {\"ms\": 10}\nalice < ok {\"late\": true}").await?;
@@ -88,7 +88,7 @@ async fn effects_per_call() -> Result<()> {
         ensure!(alice.json().await?[4]["n"] == n);
     }
     ensure!(alice.json().await?[4]["status"] == "ok");
-    // One more, and none of them is done.
+    // With one more effect, none of them is carried out.
     alice.push(NAUGHTY, "pushes", &json!({"count": 11, "bytes": 1})).await?;
     ensure!(alice.json().await?[3] == "phx_error");
     drop(alice);
@@ -98,7 +98,7 @@ async fn effects_per_call() -> Result<()> {
 
 #[tokio::test]
 async fn effect_bytes() -> Result<()> {
-    // The answer's quotes count too, and so do the names of events.
+    // The quotation marks of the answer count, and so do the names of events.
     divides("effect_bytes", 10_002, 10_001, r#"huge {"bytes": 10000}"#, "oversize").await?;
     let host = limited("effect_bytes", 10_000).await?;
     let mut alice = host.connect().await?;
@@ -112,23 +112,23 @@ async fn effect_bytes() -> Result<()> {
 
 #[tokio::test]
 async fn timers_per_member() -> Result<()> {
-    // It sets seventeen.
+    // The event sets 17 timers.
     divides("timers_per_member", 17, 16, "timers", "oversize").await
 }
 
 #[tokio::test]
 async fn timer_shortest_ms() -> Result<()> {
-    // It sets one of 9 ms.
+    // The event sets a timer of 9 ms.
     divides("timer_shortest_ms", 9, 10, "short_timer", "oversize").await
 }
 
 #[tokio::test]
 async fn log_lines_per_call() -> Result<()> {
-    // It writes 257.
+    // The event writes 257 lines.
     divides("log_lines_per_call", 257, 256, "log_lines", "oversize").await
 }
 
-/// With one instance, a call waits for the end of another's.
+/// With one instance, a call waits until another call ends.
 #[tokio::test]
 async fn instances_per_plugin() -> Result<()> {
     let setup = Setup::new().guests(&["naughty"])?.limit("instances_per_plugin", 1);
@@ -136,14 +136,14 @@ async fn instances_per_plugin() -> Result<()> {
     let (mut alice, mut bob) = (joined(&host).await?, joined(&host).await?);
     let began = now();
     let slow = alice.push(NAUGHTY, "slow", &json!({"ms": 500})).await?;
-    // An answered heartbeat: the slow call has begun.
+    // The answer to a heartbeat shows that the slow call has begun.
     alice.quiet().await?;
     let facts = bob.call(NAUGHTY, "facts", &json!({})).await?;
     let ran = facts["now"].as_u64().unwrap_or_default();
     ensure!(ran >= began + 500, "bob's call ran {} ms after alice's began", ran - began);
     ensure!(alice.reply(NAUGHTY, &slow).await?.status == "ok");
 
-    // The waiting counts towards the time that a call may take.
+    // The waiting time counts towards the maximum duration of a call.
     let slow = alice.push(NAUGHTY, "slow", &json!({"ms": 2500})).await?;
     alice.quiet().await?;
     bob.push(NAUGHTY, "slow", &json!({"ms": 2500})).await?;
@@ -159,7 +159,7 @@ fn now() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// An instance is replaced after so many calls, and its members don't notice: their state isn't in it.
+/// An instance is replaced after this many calls. Members aren't affected, because their state isn't in the instance.
 #[tokio::test]
 async fn calls_per_instance() -> Result<()> {
     let setup = Setup::new().guests(&["naughty"])?.limit("calls_per_instance", 4).limit("instances_per_plugin", 1);
@@ -187,7 +187,7 @@ async fn calls_per_instance() -> Result<()> {
     Ok(())
 }
 
-/// Names of 255 bytes, in what a plugin gives: its own events and status words. What clients send is in `bad_input`.
+/// The limit of 255 bytes for a plugin's event names and status words. `bad_input` tests the names that clients send.
 #[tokio::test]
 async fn name_bytes() -> Result<()> {
     let host = TestHost::start(&["naughty"]).await?;
@@ -205,7 +205,7 @@ async fn name_bytes() -> Result<()> {
     Ok(())
 }
 
-/// A guest's log line is cut at 8 KiB.
+/// A log line of a plugin is cut at 8 KiB.
 #[tokio::test]
 async fn log_line_bytes() -> Result<()> {
     let host = TestHost::start(&["naughty"]).await?;

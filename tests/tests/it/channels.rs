@@ -1,4 +1,4 @@
-//! Joins, leaves and refs, as `docs/protocol.md` has them.
+//! Joins, leaves and refs, as `docs/protocol.md` describes them.
 
 use anyhow::{Result, ensure};
 use bennu_tests::crafted::Crafted;
@@ -6,7 +6,7 @@ use bennu_tests::{Cast, Setup, TestHost, check, play};
 use serde_json::json;
 
 #[tokio::test]
-async fn members_of_a_room_hear_one_another() -> Result<()> {
+async fn members_of_a_topic_get_each_others_messages() -> Result<()> {
     play(
         &["chat"],
         r#"
@@ -27,7 +27,7 @@ async fn members_of_a_room_hear_one_another() -> Result<()> {
         alice < typing {"user": "bob", "typing": true}
         bob   ~
 
-        -- A third in another room hears nothing of it.
+        -- A third member, in another topic, gets none of these messages.
         carol > join room:2 {"user": "carol"}
         carol < ok {}
         carol < presence_state {}
@@ -48,7 +48,7 @@ async fn members_of_a_room_hear_one_another() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_join_may_be_refused_and_nothing_remains_of_it() -> Result<()> {
+async fn a_refused_join_has_no_effect() -> Result<()> {
     let host = TestHost::start(&["chat", "naughty"]).await?;
     check(
         &host,
@@ -62,7 +62,7 @@ async fn a_join_may_be_refused_and_nothing_remains_of_it() -> Result<()> {
         alice > leave
         alice < ok {}
 
-        -- What a refused join asks for isn't done: it would reach those who are in, had they been let in.
+        -- The effects of a refused join aren't carried out.
         alice > join naughty:join_refuse
         alice < error {"reason": "nobody may join here"}
         alice ~
@@ -77,7 +77,7 @@ async fn a_join_may_be_refused_and_nothing_remains_of_it() -> Result<()> {
 }
 
 #[tokio::test]
-async fn leaving_is_answered_closed_and_terminated() -> Result<()> {
+async fn a_leave_is_answered_closed_and_terminated() -> Result<()> {
     let host = TestHost::start(&["naughty"]).await?;
     check(
         &host,
@@ -92,12 +92,12 @@ async fn leaving_is_answered_closed_and_terminated() -> Result<()> {
         bob   < gone {"member": 1, "cause": "left", "detail": ""}
         alice > echo {}
         alice < unmatched
-        -- To leave what isn't joined is well, too; also where no plugin serves it.
+        -- A leave of a topic that isn't joined succeeds too, even if no plugin serves the topic.
         alice > leave
         alice < ok {}
         alice > leave on nowhere
         alice < ok on nowhere {}
-        -- And a leave without a join ref leaves.
+        -- A leave without a join ref works too.
         bob   > [null,"9","naughty:1","phx_leave",{}]
         bob   < ["1","9","naughty:1","phx_reply",{"status":"ok","response":{}}]
         bob   < phx_close
@@ -126,12 +126,12 @@ async fn a_duplicate_join_is_answered_before_the_old_one_is_closed() -> Result<(
         alice > ["3","3","naughty:1","phx_join",{}]
         alice < ["3","3","naughty:1","phx_reply",{"status":"ok","response":{"member":3}}]
         alice < ["1","1","naughty:1","phx_close",{}]
-        -- It starts anew, and of the old one there is no word: its terminate doesn't run.
+        -- The new member starts with a new state. The `terminate` of the old member doesn't run.
         alice > ["3","4","naughty:1","count",{}]
         alice < ["3","4","naughty:1","phx_reply",{"status":"ok","response":{"count":1}}]
         bob   ~
 
-        -- The same join ref once more is a duplicate like any other.
+        -- A join with the same join ref is a duplicate too.
         alice > ["3","5","naughty:1","phx_join",{}]
         alice < ["3","5","naughty:1","phx_reply",{"status":"ok","response":{"member":4}}]
         alice < ["3","3","naughty:1","phx_close",{}]
@@ -143,7 +143,7 @@ async fn a_duplicate_join_is_answered_before_the_old_one_is_closed() -> Result<(
 }
 
 #[tokio::test]
-async fn a_duplicate_join_that_is_refused_ends_the_old_one_all_the_same() -> Result<()> {
+async fn a_refused_duplicate_join_also_ends_the_old_member() -> Result<()> {
     play(
         &["chat"],
         r#"
@@ -164,7 +164,7 @@ async fn a_duplicate_join_that_is_refused_ends_the_old_one_all_the_same() -> Res
 }
 
 #[tokio::test]
-async fn what_belongs_to_a_join_that_is_over_is_passed_over() -> Result<()> {
+async fn messages_of_an_earlier_join_are_ignored() -> Result<()> {
     play(
         &["echo"],
         r#"
@@ -183,7 +183,7 @@ async fn what_belongs_to_a_join_that_is_over_is_passed_over() -> Result<()> {
 }
 
 #[tokio::test]
-async fn refs_are_any_json_and_come_back_as_they_were() -> Result<()> {
+async fn refs_can_be_any_json_and_are_repeated_unchanged() -> Result<()> {
     play(
         &["echo"],
         r#"
@@ -199,7 +199,7 @@ async fn refs_are_any_json_and_come_back_as_they_were() -> Result<()> {
         alice > [["w"],null,"echo:2","echo",{}]
         alice < [["w"],null,"echo:2","phx_reply",{"status":"ok","response":{}}]
 
-        -- Joined without a join ref: so does its reply come, the later ones carry the join's ref, and messages come without one.
+        -- A join without a join ref is answered without one. Later replies carry the ref of the join as join ref.
         alice > [null,"7","echo:3","phx_join",{}]
         alice < [null,"7","echo:3","phx_reply",{"status":"ok","response":{}}]
         alice > [null,"8","echo:3","echo",{"in":true}]
@@ -207,7 +207,7 @@ async fn refs_are_any_json_and_come_back_as_they_were() -> Result<()> {
         alice > ["7","8","echo:3","echo",{"of":"another join"}]
         alice ~
 
-        -- More than five elements: the rest is passed over.
+        -- Elements after the fifth are ignored.
         alice > [1,9,"echo:1","echo",{"extra":"elements"},"x","y"]
         alice < [1,9,"echo:1","phx_reply",{"status":"ok","response":{"extra":"elements"}}]
         "#,
@@ -217,7 +217,7 @@ async fn refs_are_any_json_and_come_back_as_they_were() -> Result<()> {
 }
 
 #[tokio::test]
-async fn heartbeats_are_answered_whatever_they_carry() -> Result<()> {
+async fn heartbeats_are_answered_whatever_their_content() -> Result<()> {
     play(
         &["echo"],
         r#"
@@ -245,7 +245,7 @@ async fn a_message_without_a_ref_is_answered_without_one() -> Result<()> {
         alice > ["1",null,"echo:1","echo",{"no":"ref"}]
         alice < ["1",null,"echo:1","phx_reply",{"status":"ok","response":{"no":"ref"}}]
 
-        -- A reply later needs a ref: without one there is none.
+        -- A late reply needs a ref. Without a ref there is no reply.
         alice > ["2","2","naughty:1","phx_join",{}]
         alice < ["2","2","naughty:1","phx_reply",{"status":"ok","response":{"member":2}}]
         alice > ["2",null,"naughty:1","later",{"ms":10}]
@@ -258,9 +258,9 @@ async fn a_message_without_a_ref_is_answered_without_one() -> Result<()> {
     Ok(())
 }
 
-/// The protocol's own events are ordinary ones where a client sends them.
+/// If a client sends an event name of the protocol, it is an ordinary event.
 #[tokio::test]
-async fn a_client_may_send_the_hosts_own_events() -> Result<()> {
+async fn events_of_the_protocol_sent_by_a_client_reach_the_plugin() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let mut cast = Cast::new(&host);
     cast.play("alice > join echo:1\nalice < ok {}").await?;
@@ -275,7 +275,7 @@ async fn a_client_may_send_the_hosts_own_events() -> Result<()> {
 }
 
 #[tokio::test]
-async fn channels_of_one_socket_are_apart() -> Result<()> {
+async fn channels_of_one_socket_have_separate_states() -> Result<()> {
     play(
         &["echo"],
         r#"
@@ -302,9 +302,9 @@ async fn channels_of_one_socket_are_apart() -> Result<()> {
     Ok(())
 }
 
-/// Joins and leaves of one topic keep their order, also where nobody waits for the answers.
+/// Joins and leaves of one topic keep their order, even if the client doesn't wait for the answers.
 #[tokio::test]
-async fn a_leave_and_a_join_behind_it_keep_their_order() -> Result<()> {
+async fn a_leave_and_a_following_join_keep_their_order() -> Result<()> {
     play(
         &["echo"],
         r#"
@@ -323,9 +323,9 @@ async fn a_leave_and_a_join_behind_it_keep_their_order() -> Result<()> {
     Ok(())
 }
 
-/// A join that takes long holds up its own channel, and neither its socket nor the others.
+/// A slow join blocks only its own channel, and not its socket or other channels.
 #[tokio::test]
-async fn a_slow_join_holds_up_nobody_else() -> Result<()> {
+async fn a_slow_join_blocks_only_its_own_channel() -> Result<()> {
     let host = Setup::new().guests(&["naughty", "echo"])?.limit("call_cpu_ms", 500).start().await?;
     let mut cast = Cast::new(&host);
     cast.play(
@@ -338,7 +338,7 @@ async fn a_slow_join_holds_up_nobody_else() -> Result<()> {
         alice ~
         alice < error on naughty:join_loop #slow {"reason": "join crashed"}
 
-        -- A client that goes while its join runs isn't let in any more.
+        -- If a client disconnects while its join runs, it isn't admitted.
         bob   > join naughty:join_loop
         bob ~
         bob   x drop
@@ -351,9 +351,9 @@ async fn a_slow_join_holds_up_nobody_else() -> Result<()> {
     Ok(())
 }
 
-/// Turns of a topic: its members stand in one line, which is gone with the last of them.
+/// With `turns` = `topic`, the members share one turn queue. It ends with the last member.
 #[tokio::test]
-async fn a_topic_may_have_one_line() -> Result<()> {
+async fn the_members_of_a_topic_can_share_a_turn_queue() -> Result<()> {
     let plugin = Crafted::serving("line:*").option("turns", "topic").build()?;
     let host = Setup::new().plugin("line", plugin).start().await?;
     check(

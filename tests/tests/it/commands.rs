@@ -1,4 +1,4 @@
-//! What the commands print, whom they ask, and what they say of a slip.
+//! The output of the commands, the hosts that they connect to, and their errors.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -8,17 +8,17 @@ use anyhow::{Context, Result, ensure};
 use bennu_tests::{Ended, Setup, TestHost, bennu, bennu_with, get, places};
 use serde_json::{Value, json};
 
-/// Clears the screen, sets the window's title, begins a line of its own, and turns the direction of what follows; some of it is
-/// invisible, or a control character of eight bits.
+/// A hostile text. It clears the screen, sets the window's title, begins a new line and changes the text direction. It also
+/// has invisible characters and an 8-bit control character.
 const EVIL: &str = "\u{1b}[2J\u{1b}]0;x\u{7}\nplugin fake: generation 9\r\u{202e}\u{200b}\u{9b}31m\u{2028}\u{feff}";
 
-/// Whether a terminal shows all of a text as it stands.
+/// Whether a terminal shows the text unchanged.
 fn is_plain(text: &str) -> bool {
     text.chars().all(|c| c == '\n' || c.is_ascii_graphic() || c == ' ' || c == '…')
 }
 
 #[tokio::test]
-async fn what_came_from_clients_is_printed_so_that_it_can_be_seen() -> Result<()> {
+async fn text_from_clients_is_printed_with_escapes() -> Result<()> {
     let host = TestHost::start(&["naughty"]).await?;
     let (address, topic, key) = (host.address().to_string(), format!("naughty:{EVIL}"), format!("key{EVIL}"));
     let mut client = host.connect().await?;
@@ -43,14 +43,14 @@ async fn what_came_from_clients_is_printed_so_that_it_can_be_seen() -> Result<()
     let online = run(&["presence", &topic])?.output;
     ensure!(online.starts_with(r"key\u{1b}[2J") && online.lines().count() == 1, "{online}");
     let metas: Value = serde_json::from_str(online.split_once("  ").context("a key and its metas")?.1)?;
-    ensure!(metas["said"] == EVIL, "JSON says the same: {metas}");
+    ensure!(metas["said"] == EVIL, "the JSON has the same text: {metas}");
     let online: Value = serde_json::from_str(&run(&["presence", &topic, "--json"])?.output)?;
     ensure!(online[&key]["metas"][0]["said"] == EVIL, "{online}");
     let listed: Value = serde_json::from_str(&run(&["topics", "--json"])?.output)?;
     ensure!(listed[0]["topic"] == topic, "{listed}");
     let inspected: Value = serde_json::from_str(&run(&["inspect", "--json"])?.output)?;
     ensure!(inspected["topics"][0]["topic"] == topic, "{inspected}");
-    // What a plugin answers, and what a host says of a name that it was given.
+    // The answer of a plugin, and errors that repeat a name from the command line.
     let payload = json!({ "a": EVIL }).to_string();
     let answer = run(&["send", "naughty:1", "echo", &payload])?.output;
     ensure!(serde_json::from_str::<Value>(&answer)? == json!({ "a": EVIL }), "{answer}");
@@ -63,7 +63,7 @@ async fn what_came_from_clients_is_printed_so_that_it_can_be_seen() -> Result<()
 }
 
 #[tokio::test]
-async fn no_proxy_is_ever_told_the_key() -> Result<()> {
+async fn the_commands_never_use_a_proxy() -> Result<()> {
     let proxy = TcpListener::bind("127.0.0.1:0")?;
     proxy.set_nonblocking(true)?;
     let host = TestHost::start(&["echo"]).await?;
@@ -81,7 +81,7 @@ async fn no_proxy_is_ever_told_the_key() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_address_may_be_a_url_and_what_is_none_is_explained() -> Result<()> {
+async fn an_address_can_be_a_url_and_errors_explain_invalid_ones() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     for address in [format!("http://{}", host.address()), format!("http://{}/", host.address())] {
         let asked = bennu(host.home(), &["topics", "--host", &address])?;
@@ -104,7 +104,7 @@ async fn an_address_may_be_a_url_and_what_is_none_is_explained() -> Result<()> {
 }
 
 #[tokio::test]
-async fn inspect_says_how_long_in_the_first_second_too() -> Result<()> {
+async fn inspect_shows_the_uptime_in_seconds_from_the_start() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let shown = bennu(host.home(), &["inspect", "--host", &host.address().to_string()])?.output;
     let up = shown.lines().next().and_then(|line| line.split_once(", up ")).context("a first line")?.1;
@@ -114,7 +114,7 @@ async fn inspect_says_how_long_in_the_first_second_too() -> Result<()> {
 }
 
 #[tokio::test]
-async fn of_an_unloaded_plugin_nothing_says_that_it_serves() -> Result<()> {
+async fn an_unloaded_plugin_is_never_shown_as_serving() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let address = host.address().to_string();
     let plugins = |arguments: &[&str]| bennu(host.home(), &[&["plugins", "--host", &address], arguments].concat());
@@ -132,7 +132,7 @@ async fn of_an_unloaded_plugin_nothing_says_that_it_serves() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_broadcast_says_whom_it_reached() -> Result<()> {
+async fn the_broadcast_command_prints_the_number_of_receivers() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let address = host.address().to_string();
     let broadcast = |more: &[&str]| -> Result<String> {
@@ -143,17 +143,20 @@ async fn a_broadcast_says_whom_it_reached() -> Result<()> {
     ensure!(broadcast(&[])? == "nobody is subscribed to echo:1, so nobody received the event\n", "{}", broadcast(&[])?);
     let (mut alice, mut bob) = (host.connect().await?, host.connect().await?);
     alice.join("echo:1", &json!({})).await?;
-    ensure!(broadcast(&[])? == "sent to 1 member of echo:1\n", "one");
+    ensure!(broadcast(&[])? == "sent to 1 member of echo:1\n", "one member");
     bob.join("echo:1", &json!({})).await?;
-    ensure!(broadcast(&[])? == "sent to 2 members of echo:1\n", "two");
-    ensure!(broadcast(&["{}", "--except", "user_socket:1"])? == "sent to 2 members of echo:1\n", "none has this id");
+    ensure!(broadcast(&[])? == "sent to 2 members of echo:1\n", "two members");
+    ensure!(
+        broadcast(&["{}", "--except", "user_socket:1"])? == "sent to 2 members of echo:1\n",
+        "no socket has this id"
+    );
     drop((alice, bob));
     host.stop().await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn where_there_is_no_page_a_sentence_says_what_this_is() -> Result<()> {
+async fn an_address_without_a_page_explains_the_host() -> Result<()> {
     let host = Setup::new().guests(&["echo"])?.config("[api]\nlisten = \"127.0.0.1:0\"\n").start().await?;
     let root = get(host.address(), "/").await?;
     ensure!(
@@ -173,7 +176,7 @@ async fn where_there_is_no_page_a_sentence_says_what_this_is() -> Result<()> {
 
     let setup = Setup::new().guests(&["echo"])?.file("public/a.html", b"<p>a</p>".to_vec());
     let host = setup.arguments(&["--static", "public"]).start().await?;
-    ensure!(get(host.address(), "/a.html").await?.body == "<p>a</p>", "a page is as it was");
+    ensure!(get(host.address(), "/a.html").await?.body == "<p>a</p>", "a page is served unchanged");
     let root = get(host.address(), "/").await?;
     ensure!(root.status == 404 && root.body.contains("index.html"), "{root:?}");
     let other = get(host.address(), "/b.html").await?;
@@ -183,7 +186,7 @@ async fn where_there_is_no_page_a_sentence_says_what_this_is() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_script_may_have_a_byte_order_mark_and_what_is_no_script_is_explained() -> Result<()> {
+async fn a_script_can_have_a_byte_order_mark_and_errors_explain_other_files() -> Result<()> {
     let home = tempfile::tempdir()?;
     let write = |name: &str, bytes: &[u8]| fs::write(home.path().join(name), bytes);
     write("echo.wasm", &places::guest("echo")?)?;

@@ -45,9 +45,9 @@ fn every_component_of_the_first_release_would_be_served() -> Result<()> {
     }
     found.sort();
     ensure!(found == KEPT, "{found:?}");
-    // Where the command runs, it keeps compiled code.
+    // The command caches compiled code in its working directory.
     let place = tempfile::tempdir()?;
-    // Compiling all of them takes a minute where the compiler isn't optimized.
+    // Compiling all of them takes a minute with an unoptimized compiler.
     let checked: &[&str] = match Tier::current() {
         Tier::Usual => &["counter", "echo", "reference-gate"],
         Tier::Full => &KEPT,
@@ -61,7 +61,7 @@ fn every_component_of_the_first_release_would_be_served() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_reference_channel_of_the_first_release_does_what_phoenix_does() -> Result<()> {
+async fn the_reference_channel_of_the_first_release_behaves_like_phoenix() -> Result<()> {
     transcripts::replay_all(kept("reference")?, kept("reference-gate")?).await
 }
 

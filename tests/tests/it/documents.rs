@@ -1,4 +1,4 @@
-//! The documents, held to what they describe: keys, defaults, examples, flags, calls.
+//! Checks the documents against the code: keys, defaults, examples, options, API calls.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use bennu::server::Config;
 use bennu_tests::{bennu, places};
 use tempfile::TempDir;
 
-/// Every table of keys: the document, the heading that it stands under, and the configuration that one key of it makes.
+/// Every table of keys: the document, the heading of the table, and a configuration in which `KEY` stands for one key.
 const TABLES: [(&str, &str, &str); 8] = [
     ("configuration.md", "## The file", "KEY"),
     ("configuration.md", "## `[api]`", "[api]\nKEY"),
@@ -21,10 +21,10 @@ const TABLES: [(&str, &str, &str); 8] = [
     ("limits.md", "# Limits", "[limits]\nKEY"),
 ];
 
-/// What a document says of one key.
+/// A row of a table of keys.
 struct Row {
     key: String,
-    /// In TOML; none where it says that there is none.
+    /// The default in TOML; `None` if the document says that there is none.
     default: Option<String>,
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn read(document: &str) -> Result<String> {
     fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
 }
 
-/// What stands under a heading, up to the next one.
+/// The text between a heading and the next one.
 fn section<'a>(text: &'a str, heading: &str) -> Result<&'a str> {
     let start = format!("{heading}\n");
     let at = if text.starts_with(&start) { Some(0) } else { text.find(&format!("\n{start}")).map(|at| at + 1) };
@@ -41,7 +41,7 @@ fn section<'a>(text: &'a str, heading: &str) -> Result<&'a str> {
     Ok(rest.split("\n#").next().unwrap_or_default())
 }
 
-/// The cells of each row of the tables in a text that begins with a word in backticks.
+/// The cells of all table rows in a text that begin with a word in backticks.
 fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
     let rows = text.lines().filter(|line| line.starts_with("| `"));
     rows.map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
@@ -54,10 +54,13 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 
 fn keys(section: &str) -> Result<Vec<Row>> {
     let header = section.lines().find(|line| line.starts_with("| key |")).context("there is no table of keys")?;
-    let column =
-        header.trim_matches('|').split(" | ").position(|cell| cell.trim() == "default").context("no defaults")?;
+    let column = header
+        .trim_matches('|')
+        .split(" | ")
+        .position(|cell| cell.trim() == "default")
+        .context("the table has no column `default`")?;
     let row = |cells: Vec<&str>| {
-        let key = quoted(cells[0]).next().context("a key stands in backticks")?.to_owned();
+        let key = quoted(cells[0]).next().context("the key isn't in backticks")?.to_owned();
         let default = cells.get(column).with_context(|| format!("`{key}` has no default"))?;
         let default = default.starts_with('`').then(|| quoted(default).next().map(str::to_owned)).flatten();
         Ok(Row { key, default })
@@ -65,18 +68,19 @@ fn keys(section: &str) -> Result<Vec<Row>> {
     rows(section).filter(|cells| cells.len() > column).map(row).collect()
 }
 
-/// A configuration as the host reads it, or what it says.
+/// Reads a configuration as the host does.
 fn parse(home: &TempDir, text: &str) -> Result<Config> {
     let path = home.path().join("bennu.toml");
     fs::write(&path, text)?;
     Config::read(&path)
 }
 
-/// The keys that the host knows, by what it says of one that it doesn't.
+/// The keys that the host knows. They are taken from its error about an unknown key.
 fn known(home: &TempDir, table: &str) -> Result<BTreeSet<String>> {
-    let error = parse(home, &table.replace("KEY", "no_such_key = 1")).err().context("an unknown key is refused")?;
+    let error = parse(home, &table.replace("KEY", "no_such_key = 1")).err().context("an unknown key isn't refused")?;
     let error = format!("{error:#}");
-    let (_, expected) = error.split_once("expected ").with_context(|| format!("it names no others: {error}"))?;
+    let (_, expected) =
+        error.split_once("expected ").with_context(|| format!("the error doesn't list the known keys: {error}"))?;
     Ok(quoted(expected).map(str::to_owned).collect())
 }
 
@@ -97,7 +101,7 @@ fn every_key_is_documented_with_its_default() -> Result<()> {
         let shown = format!("{usual:?}");
         for Row { key, default } in rows.iter().filter(|row| known.contains(&row.key)) {
             let is_so = match default {
-                // To set it so changes nothing.
+                // Setting a key to its default changes nothing.
                 Some(default) => parse(&home, &table.replace("KEY", &format!("{key} = {default}")))? == usual,
                 None => has_no_default(&home, table, key, &shown)?,
             };
@@ -110,21 +114,21 @@ fn every_key_is_documented_with_its_default() -> Result<()> {
     Ok(())
 }
 
-/// Whether a key is none unless it is given, or has to be given.
+/// Whether a key without a default is `None` in the configuration, or is required.
 fn has_no_default(home: &TempDir, table: &str, key: &str, shown: &str) -> Result<bool> {
     let given = format!("\n{key} = ");
     if table.contains(&given) {
-        // The table of the test gives it, so its absence is refused or it is one of several.
+        // The test's configuration sets this key. Without the key, the configuration must be refused.
         let without: String =
             table.lines().filter(|line| !line.starts_with(&given[1..])).collect::<Vec<_>>().join("\n");
         return Ok(parse(home, &without.replace("KEY", "")).is_err());
     }
-    // The name in the types, where it isn't a word of Rust's.
+    // The name of the field. It differs from the key if the key is a keyword of Rust.
     let field = if key == "static" { "static_directory" } else { key };
     Ok(shown.contains(&format!("{field}: None")))
 }
 
-/// The fenced blocks of a document: what stands behind the fence, and the block.
+/// The fenced blocks of a document: the info string after the fence, and the content.
 pub(crate) fn blocks(text: &str) -> Vec<(&str, String)> {
     let mut found = Vec::new();
     let mut lines = text.lines();
@@ -137,7 +141,7 @@ pub(crate) fn blocks(text: &str) -> Vec<(&str, String)> {
     found
 }
 
-/// All documents, by their names.
+/// All documents with their names.
 fn documents() -> Result<Vec<(String, String)>> {
     let root = places::workspace()?;
     let mut paths = vec![root.join("README.md")];
@@ -152,7 +156,7 @@ fn documents() -> Result<Vec<(String, String)>> {
 }
 
 #[test]
-fn examples_of_configurations_are_good() -> Result<()> {
+fn example_configurations_are_valid() -> Result<()> {
     let home = tempfile::tempdir()?;
     let mut seen = 0;
     for (name, text) in documents()? {
@@ -168,11 +172,11 @@ fn examples_of_configurations_are_good() -> Result<()> {
 }
 
 #[test]
-fn links_lead_somewhere() -> Result<()> {
+fn links_have_existing_targets() -> Result<()> {
     let root = places::workspace()?;
     let mut findings = Vec::new();
     for (name, text) in documents()? {
-        let folder = root.join(&name).parent().context("a file stands in a folder")?.to_owned();
+        let folder = root.join(&name).parent().context("the file has no folder")?.to_owned();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             if link.contains("://") {
                 continue;
@@ -192,7 +196,7 @@ fn links_lead_somewhere() -> Result<()> {
     Ok(())
 }
 
-/// Headings as links name them.
+/// The anchors of all headings.
 fn anchors(text: &str) -> impl Iterator<Item = String> {
     text.lines().filter(|line| line.starts_with('#')).map(|line| {
         let title = line.trim_start_matches('#').trim().to_lowercase();
@@ -201,7 +205,7 @@ fn anchors(text: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// The flags of a command by its own help, `--help` aside.
+/// The options of a command, from its help text, without `--help` and `--version`.
 fn flags(help: &str) -> BTreeSet<&str> {
     let starts = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
     let flags = starts.filter_map(|line| line.split([' ', ',']).find(|word| word.starts_with("--")));
@@ -218,13 +222,17 @@ fn flags_and_commands_are_documented() -> Result<()> {
     let documented: BTreeSet<&str> =
         rows(section(&configuration, "## `bennu serve`")?).filter_map(|row| quoted(row[0]).next()).collect();
     let documented: BTreeSet<&str> = documented.into_iter().filter(|flag| flag.starts_with("--")).collect();
-    ensure!(documented == flags(&serve), "of `serve` {documented:?} are documented, and there are {:?}", flags(&serve));
+    ensure!(
+        documented == flags(&serve),
+        "the document lists the options {documented:?} of `serve`, but they are {:?}",
+        flags(&serve)
+    );
     let all = help(&[])?;
     let commands = all.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
     let commands: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
     ensure!(commands.len() > 8, "the commands weren't found: {all}");
     for command in commands.into_iter().filter(|command| *command != "help") {
-        ensure!(api.contains(&format!("`bennu {command}")), "docs/api.md says nothing of `bennu {command}`");
+        ensure!(api.contains(&format!("`bennu {command}")), "docs/api.md doesn't document `bennu {command}`");
         for variable in help(&[command])?.split("[env: ").skip(1).filter_map(|rest| rest.split(['=', ']']).next()) {
             ensure!(
                 configuration.contains(&format!("`{variable}`")),
@@ -246,7 +254,7 @@ fn every_call_of_the_api_is_listed() -> Result<()> {
     let api = read("api.md")?;
     let listed = rows(section(&api, "## Calls")?).filter_map(|row| quoted(row[0]).next().map(str::to_owned));
     let listed: BTreeSet<String> = listed.collect();
-    ensure!(listed == calls, "docs/api.md lists {listed:?}, and there are {calls:?}");
+    ensure!(listed == calls, "docs/api.md lists {listed:?}, but the calls are {calls:?}");
     Ok(())
 }
 
@@ -257,7 +265,7 @@ fn every_scenario_that_differs_is_explained() -> Result<()> {
     let explained: BTreeSet<&str> = explained.collect();
     let differ: BTreeSet<&str> = crate::transcripts::DIFFERENCES.iter().map(|(scenario, ..)| *scenario).collect();
     if explained != differ {
-        bail!("docs/protocol.md explains {explained:?}, and these differ: {differ:?}");
+        bail!("docs/protocol.md explains {explained:?}, but these scenarios differ: {differ:?}");
     }
     Ok(())
 }
@@ -267,14 +275,17 @@ fn keys_and_blocks_are_found() -> Result<()> {
     let text =
         "# A\n\n| key | type | default |\n| --- | --- | --- |\n| `a` | x | `1` (one) |\n| `b` | y | none |\n\n## B\n";
     let rows = keys(section(text, "# A")?)?;
-    ensure!(rows.len() == 2 && rows[0].key == "a" && rows[0].default.as_deref() == Some("1"), "the first has one");
-    ensure!(rows[1].key == "b" && rows[1].default.is_none(), "the second has none");
+    ensure!(
+        rows.len() == 2 && rows[0].key == "a" && rows[0].default.as_deref() == Some("1"),
+        "the first key has a default"
+    );
+    ensure!(rows[1].key == "b" && rows[1].default.is_none(), "the second key has no default");
     ensure!(section(text, "# C").is_err() && anchors(text).eq(["a", "b"]), "there is no such heading");
     let text = "a\n```toml x\nb = 1\n\n```\nc\n```\nd\n```\n";
     ensure!(blocks(text) == [("toml x", "b = 1\n\n".to_owned()), ("", "d\n".to_owned())], "{:?}", blocks(text));
     ensure!(
         flags("  -h, --help\n      --listen <A>  x --no\n      --log-format") == ["--listen", "--log-format"].into(),
-        "two"
+        "two options"
     );
     Ok(())
 }

@@ -1,11 +1,11 @@
-//! What a plugin asks for and answers, as its clients see it.
+//! The effects and answers of a plugin, as clients receive them.
 
 use anyhow::{Result, ensure};
 use bennu_tests::{Cast, Setup, TestHost, check, play};
 use serde_json::json;
 
 #[tokio::test]
-async fn a_reply_has_any_status_and_follows_the_effects() -> Result<()> {
+async fn a_reply_can_have_any_status_and_follows_the_effects() -> Result<()> {
     play(
         &["naughty"],
         r#"
@@ -50,7 +50,7 @@ async fn broadcasts_go_to_all_or_to_all_others() -> Result<()> {
         alice < ok {}
         bob   < [null,null,"naughty:1","others",{"n":2}]
 
-        -- To a topic that its own routes match, it may publish without being joined there.
+        -- A member may publish to any topic that its plugin's routes match, also without being a member there.
         alice > publish {"topic": "naughty:2", "event": "news", "payload": {"n": 3}}
         alice < ok {}
         carol < [null,null,"naughty:2","news",{"n":3}]
@@ -63,7 +63,7 @@ async fn broadcasts_go_to_all_or_to_all_others() -> Result<()> {
     Ok(())
 }
 
-/// The order in which one client sees what one handler made: the effects as they were asked for, and then the reply.
+/// A client receives the effects of a callback in the order of the calls, and then the reply.
 #[tokio::test]
 async fn many_pushes_keep_their_order() -> Result<()> {
     let host = TestHost::start(&["naughty"]).await?;
@@ -81,7 +81,7 @@ async fn many_pushes_keep_their_order() -> Result<()> {
 }
 
 #[tokio::test]
-async fn publishing_to_anothers_topic_must_be_granted() -> Result<()> {
+async fn publishing_to_a_topic_of_another_plugin_must_be_granted() -> Result<()> {
     let granted = "[plugins.naughty]\npublish = [\"echo:*\"]";
     let host = Setup::new().guests(&["naughty", "echo"])?.config(granted).start().await?;
     check(
@@ -94,7 +94,7 @@ async fn publishing_to_anothers_topic_must_be_granted() -> Result<()> {
         alice > publish {"topic": "echo:1", "event": "news", "payload": {}}
         alice < ok {}
         bob   < news {}
-        -- What nobody listens to is well, too; what isn't granted is a fault.
+        -- Publishing to a topic without members succeeds. Publishing without a grant is a fault.
         alice > publish {"topic": "echo:2", "event": "news", "payload": {}}
         alice < ok {}
         alice > publish {"topic": "room:1", "event": "news", "payload": {}}
@@ -128,9 +128,9 @@ async fn a_member_may_send_to_itself() -> Result<()> {
     Ok(())
 }
 
-/// Of two timers the one that was cancelled doesn't ring: had it, it would have been before the other.
+/// The test has a second, later timer. If the cancelled timer fired, it would fire before that one.
 #[tokio::test]
-async fn a_timer_that_is_cancelled_does_not_ring() -> Result<()> {
+async fn a_cancelled_timer_does_not_fire() -> Result<()> {
     play(
         &["naughty"],
         r#"
@@ -177,7 +177,7 @@ async fn a_timer_ends_with_its_member() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_reply_may_come_later_and_more_than_once() -> Result<()> {
+async fn a_reply_can_be_late_and_be_sent_more_than_once() -> Result<()> {
     play(
         &["naughty"],
         r#"
@@ -198,7 +198,7 @@ async fn a_reply_may_come_later_and_more_than_once() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_stop_ends_the_member_in_order() -> Result<()> {
+async fn a_stop_closes_the_member_and_runs_terminate() -> Result<()> {
     play(
         &["naughty"],
         r#"
@@ -250,7 +250,7 @@ async fn the_end_of_a_connection_ends_its_members() -> Result<()> {
         carol x drop
         bob   < gone {"member": 3, "cause": "closed", "detail": ""}
 
-        -- What was sent before the end is still handled.
+        -- Messages that were sent before the end are still handled.
         dave  > join naughty:1
         dave  < ok …
         dave  > broadcast {"event": "goodbye", "payload": {}}
@@ -267,7 +267,7 @@ async fn the_end_of_a_connection_ends_its_members() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_plugin_reads_what_is_known_of_the_member() -> Result<()> {
+async fn a_plugin_can_read_the_facts_of_a_member() -> Result<()> {
     let config = "[plugins.naughty]\nconfig = { greeting = \"hello\", most = [1, 2] }";
     let host = Setup::new().guests(&["naughty"])?.config(config).start().await?;
     let knock = host.knock().query("vsn=2.0.0&user=al%20ice&a[b]=c&list[]=1").header("X-Real-Name", "Alice");
@@ -296,7 +296,7 @@ async fn a_plugin_reads_what_is_known_of_the_member() -> Result<()> {
         ensure!(facts[fact] == value, "{fact} is {} in {facts}", facts[fact]);
     }
     let ids = [0, 1].map(|at| facts["ids"][at].as_str().unwrap_or_default());
-    ensure!(ids[0].len() == 20 && ids[0] < ids[1], "ids sort in the order in which they were drawn: {ids:?}");
+    ensure!(ids[0].len() == 20 && ids[0] < ids[1], "ids sort in the order in which they were created: {ids:?}");
     drop(cast);
     host.stop().await?;
     Ok(())

@@ -1,5 +1,5 @@
-//! What reaches beyond a member: presences, further topics, what is sent to topics, sockets by their ids, tokens; and what is
-//! granted of it.
+//! Effects outside a member's own topic: presences, subscriptions, topic messages, disconnects by socket id, tokens; and
+//! the grants that they need.
 
 use anyhow::{Context, Result, ensure};
 use bennu_tests::{Cast, Received, Setup, TestHost, check, play};
@@ -8,7 +8,7 @@ use serde_json::json;
 const GRANTED: &str = "[plugins.naughty]\npublish = [\"echo:*\", \"user:*\"]\nread = [\"echo:*\"]\n";
 
 #[tokio::test]
-async fn who_is_online_is_told_to_the_topic() -> Result<()> {
+async fn presences_are_sent_to_the_topic() -> Result<()> {
     play(
         &["naughty"],
         r#"
@@ -33,7 +33,7 @@ async fn who_is_online_is_told_to_the_topic() -> Result<()> {
         bob   > presences {"topic": "naughty:1"}
         bob   < ok {"alice": {"metas": [{"device": "desk", "phx_ref": …, "phx_ref_prev": …}]}}
 
-        -- However it ends, a member leaves.
+        -- The presences of a member leave, however the member ends.
         alice > panic
         alice < phx_error
         bob   < presence_diff {"joins": {}, "leaves": {"alice": {"metas": [{"device": "desk", "phx_ref": …, "phx_ref_prev": …}]}}}
@@ -84,7 +84,7 @@ async fn presences_have_limits() -> Result<()> {
 }
 
 #[tokio::test]
-async fn diffs_that_come_at_once_are_joined() -> Result<()> {
+async fn presence_diffs_within_the_window_are_merged() -> Result<()> {
     let host =
         Setup::new().guests(&["naughty"])?.limit("presence_burst", 1).limit("presence_window_ms", 50).start().await?;
     let mut cast = Cast::new(&host);
@@ -98,12 +98,12 @@ async fn diffs_that_come_at_once_are_joined() -> Result<()> {
         frames += 1;
         joined += frame[4]["joins"].as_object().context("joins")?.len();
     }
-    ensure!(frames == 2, "the first on its own and the others as one, not {frames}");
+    ensure!(frames == 2, "expected one frame for the first diff and one for the others, got {frames}");
     Ok(())
 }
 
 #[tokio::test]
-async fn topics_speak_to_one_another() -> Result<()> {
+async fn topics_can_send_messages_to_each_other() -> Result<()> {
     let host = Setup::new().guests(&["naughty", "echo"])?.config(GRANTED).start().await?;
     check(
         &host,
@@ -139,7 +139,7 @@ async fn topics_speak_to_one_another() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_not_granted_is_a_fault() -> Result<()> {
+async fn an_effect_without_a_grant_is_a_fault() -> Result<()> {
     let host = TestHost::start(&["naughty"]).await?;
     for (event, says) in [
         (r#"publish {"topic": "echo:1", "event": "e", "payload": {}}"#, "publishing to `echo:1` isn't granted"),

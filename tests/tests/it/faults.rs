@@ -1,4 +1,4 @@
-//! Plugins that fail: each failure ends the member that asked for it, and nobody else loses anything.
+//! Faults of plugins: each fault ends the member whose message caused it. Other members aren't affected.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use bennu_tests::{Setup, TestClient, TestHost, check, eventually, play};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-/// What a member asks for, and the fault that it is.
+/// Events with their payload, and the kind of fault that each causes.
 const FAULTS: [(&str, &str); 22] = [
     ("panic {}", "trap"),
     ("push_then_trap {}", "trap"),
@@ -24,7 +24,7 @@ const FAULTS: [(&str, &str); 22] = [
     ("loop {}", "deadline"),
     (r#"slow {"ms": 60000}"#, "deadline"),
     ("grow {}", "memory"),
-    // A hundred megabytes don't even fit into the instance.
+    // A hundred megabytes don't fit into the instance's memory.
     ("huge {}", "memory"),
     (r#"huge {"bytes": 5000000}"#, "oversize"),
     // A million effects.
@@ -37,18 +37,18 @@ const FAULTS: [(&str, &str); 22] = [
     ("flood {}", "overflow"),
 ];
 
-/// How long a neighbour may wait for its echo at the most. It is generous: it is there to find a neighbour that waits for
-/// the end of what the other does, not to measure anything.
+/// The maximum time that a neighbour may wait for its echo. It is long, because it isn't a measurement. It detects a
+/// neighbour that has to wait until the other member's call ends.
 const BOUND: Duration = Duration::from_secs(5);
 
-/// A host where a guest that fills its memory is done with it well before its time is up, also on a slow machine.
+/// A host whose plugin can fill its memory long before the CPU time limit, also on a slow machine.
 async fn host() -> Result<TestHost> {
     let setup = Setup::new().guests(&["naughty", "echo"])?;
     setup.limit("memory_bytes", 32 << 20).limit("call_cpu_ms", 300).start().await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fault_ends_the_member_that_asked_and_nothing_else() -> Result<()> {
+async fn a_fault_ends_only_the_member_that_caused_it() -> Result<()> {
     let host = host().await?;
     let neighbour = Neighbour::start(host.connect().await?, "naughty:1").await?;
     let mut eve = host.connect().await?;
@@ -56,7 +56,7 @@ async fn a_fault_ends_the_member_that_asked_and_nothing_else() -> Result<()> {
     for (round, (event, kind)) in FAULTS.into_iter().enumerate() {
         let mark = host.log().len();
         ask_for_it(&mut eve, event).await.with_context(|| event.to_owned())?;
-        // What it has joined beside is as it was.
+        // The other channel of the same socket isn't affected.
         ensure!(eve.call("echo:1", "count", &json!({})).await?["count"] == round + 1);
         let is_fault = |line: &bennu_tests::Line| line.message().starts_with("fault: ");
         let line = host.log().find(mark, &format!("the fault of {event}"), is_fault).await?;
@@ -74,14 +74,14 @@ async fn a_fault_ends_the_member_that_asked_and_nothing_else() -> Result<()> {
     Ok(())
 }
 
-/// Joins, asks for a fault, and gets it: after what its turn before brought, nothing but `phx_error`.
+/// Joins and causes a fault. After the reply to an earlier turn, if there is one, only `phx_error` arrives.
 async fn ask_for_it(eve: &mut TestClient, event: &str) -> Result<()> {
     let topic = "naughty:1";
     eve.join(topic, &json!({})).await?;
     let join_ref = eve.join_ref(topic).map(str::to_owned);
     let (event, payload) = event.split_once(' ').unwrap_or((event, "{}"));
     let asked = eve.push(topic, event, &serde_json::from_str(payload)?).await?;
-    // These fail in a message to itself, and the event itself is well.
+    // These events succeed, and send the member a message that causes the fault.
     if event.starts_with("info_") || event == "flood" {
         ensure!(eve.reply(topic, &asked).await?.status == "ok");
     }
@@ -91,7 +91,7 @@ async fn ask_for_it(eve: &mut TestClient, event: &str) -> Result<()> {
     Ok(())
 }
 
-/// Someone in the same topic who echoes without pause.
+/// A member of the same topic that sends echoes without pause.
 struct Neighbour {
     may_stop: Arc<AtomicBool>,
     task: JoinHandle<Result<(Vec<Value>, Duration)>>,
@@ -116,7 +116,7 @@ impl Neighbour {
                 // The join had the ref 1, and the first count the ref 2.
                 ensure!(frame[4]["response"]["count"].as_u64().map(|count| count + 1) == asked.parse().ok(), "{frame}");
             }
-            // Whatever is still on its way comes before this.
+            // The answer to a heartbeat arrives after all other frames.
             client.push("phoenix", "heartbeat", &json!({})).await?;
             loop {
                 let frame = client.json().await?;
@@ -129,7 +129,7 @@ impl Neighbour {
         Ok(Self { may_stop, task })
     }
 
-    /// What it saw but its own echoes, and how long it waited for one at the most.
+    /// Returns all frames except its own echoes, and the longest time that it waited for an echo.
     async fn stop(self) -> Result<(Vec<Value>, Duration)> {
         self.may_stop.store(true, Ordering::Relaxed);
         self.task.await?
@@ -137,7 +137,7 @@ impl Neighbour {
 }
 
 #[tokio::test]
-async fn what_was_asked_for_before_a_trap_is_not_done() -> Result<()> {
+async fn effects_before_a_trap_are_not_carried_out() -> Result<()> {
     play(
         &["naughty"],
         r#"
@@ -161,10 +161,10 @@ async fn what_was_asked_for_before_a_trap_is_not_done() -> Result<()> {
     Ok(())
 }
 
-/// What waits behind the event that failed finds the topic left. Which of the two answers comes first is open: the end is
-/// announced after `terminate`.
+/// A message that waits behind the faulty event is unmatched. The two answers can arrive in either order, because
+/// `phx_error` is sent after `terminate`.
 #[tokio::test]
-async fn what_comes_behind_a_fault_is_unmatched() -> Result<()> {
+async fn a_message_behind_a_fault_is_unmatched() -> Result<()> {
     let host = TestHost::start(&["naughty"]).await?;
     let mut eve = host.connect().await?;
     eve.join("naughty:1", &json!({})).await?;
@@ -208,7 +208,7 @@ async fn a_join_that_fails_is_refused() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_terminate_that_fails_is_no_end_of_anything_else() -> Result<()> {
+async fn a_fault_in_terminate_has_no_further_effect() -> Result<()> {
     let log = play(
         &["naughty"],
         r#"
@@ -230,14 +230,14 @@ async fn a_terminate_that_fails_is_no_end_of_anything_else() -> Result<()> {
     )
     .await?;
     let failed = log.since(0).iter().filter(|line| line.field("callback") == "terminate").count();
-    // Eve's two, and bob's own as the host stops.
+    // Two calls for Eve, and one for Bob when the host stops.
     ensure!(failed == 3, "terminate failed {failed} times");
     Ok(())
 }
 
-/// An instance that returns a hundred megabytes, where it may have them, is stopped at the host's door.
+/// If a plugin has enough memory to return a hundred megabytes, the host refuses the result.
 #[tokio::test]
-async fn a_hundred_megabytes_are_returned_to_nobody() -> Result<()> {
+async fn a_result_of_a_hundred_megabytes_is_refused() -> Result<()> {
     let setup = Setup::new().guests(&["naughty"])?.limit("memory_bytes", 1 << 30).limit("call_cpu_ms", 60_000);
     let host = setup.limit("call_wall_ms", 60_000).start().await?;
     check(
@@ -260,7 +260,7 @@ async fn a_hundred_megabytes_are_returned_to_nobody() -> Result<()> {
 }
 
 #[tokio::test]
-async fn memory_returns_after_faults() -> Result<()> {
+async fn memory_is_freed_after_faults() -> Result<()> {
     let host = host().await?;
     let mut eve = host.connect().await?;
     let all = async |eve: &mut TestClient| {
@@ -269,7 +269,7 @@ async fn memory_returns_after_faults() -> Result<()> {
         }
         anyhow::Ok(())
     };
-    // Once for what any host that works needs.
+    // The first round allocates the memory that a host keeps.
     all(&mut eve).await?;
     let before = host.memory()?;
     for _ in 0..4 {
@@ -278,7 +278,7 @@ async fn memory_returns_after_faults() -> Result<()> {
     drop(eve);
     host.holds(0, 0).await?;
     let most = before + (32 << 20);
-    eventually("the host's memory has returned", async || Ok((host.memory()? < most).then_some(())))
+    eventually("the host has freed its memory", async || Ok((host.memory()? < most).then_some(())))
         .await
         .with_context(|| format!("{before} bytes before, {:?} now", host.memory().ok()))?;
     host.stop().await?;

@@ -1,4 +1,4 @@
-//! Gatekeepers that are gone, damaged or replaced: a mount that names nobody who decides never stands open for it.
+//! Gatekeepers that are missing, damaged or replaced. A mount that relies on a gatekeeper is never open without it.
 
 use std::fs;
 
@@ -7,12 +7,12 @@ use bennu_tests::crafted::Crafted;
 use bennu_tests::{Ended, Gate, Loading, Log, Setup, TestHost, bennu, check, get};
 use rustix::process::Signal;
 
-/// What a client without a token gets, asking without an upgrade: 400 where it would be let in.
+/// The status of a request without a token and without an upgrade. It is 400 if the client would be admitted.
 async fn knocked(host: &TestHost) -> Result<u16> {
     Ok(get(host.address(), "/socket/websocket?vsn=2.0.0").await?.status)
 }
 
-/// A host with a plugin and a gatekeeper that has served there.
+/// A host with a plugin and a gatekeeper that has already decided once.
 async fn guarded() -> Result<TestHost> {
     let host = Setup::new().guests(&["echo"])?.plugin("gate", Gate::Refuses.build()?).start().await?;
     ensure!(knocked(&host).await? == 418, "the gatekeeper decides");
@@ -24,13 +24,13 @@ fn plugins(host: &TestHost, arguments: &[&str]) -> Result<Ended> {
     bennu(host.home(), &[&["plugins", "--host", &address][..], arguments].concat())
 }
 
-/// The first bytes of a gatekeeper, before the name of its export.
+/// The first bytes of a gatekeeper. They end before the name of its export.
 fn cut() -> Result<Vec<u8>> {
     Ok(Gate::Grants.build()?[..40].to_vec())
 }
 
 #[tokio::test]
-async fn a_gatekeeper_that_is_gone_or_damaged_at_a_start_lets_nobody_in() -> Result<()> {
+async fn without_its_gatekeeper_at_the_start_a_host_admits_no_client() -> Result<()> {
     let module = bennu_tests::crafted::component("(module)")?;
     let cases = [None, Some(vec![]), Some(b"hello".to_vec()), Some(cut()?), Some(module)];
     for content in cases {
@@ -42,10 +42,10 @@ async fn a_gatekeeper_that_is_gone_or_damaged_at_a_start_lets_nobody_in() -> Res
         let host = host.restart(Signal::KILL).await?;
         ensure!(knocked(&host).await? == 503, "{content:?}");
         let says = |line: &bennu_tests::Line| line.text.contains("bennu plugins forget gate");
-        host.log().find(0, "what to do about it", says).await?;
+        host.log().find(0, "the advice", says).await?;
         let shown = host.inspect().await?;
         ensure!(shown["plugins"]["gate"]["last_error"].is_string(), "{shown}");
-        // It comes back, and decides again.
+        // The file is back, and the gatekeeper decides again.
         ensure!(host.put("gate", &Gate::Refuses.build()?).await? == Loading::Done(1));
         ensure!(knocked(&host).await? == 418, "{content:?}");
         host.stop().await?;
@@ -53,28 +53,28 @@ async fn a_gatekeeper_that_is_gone_or_damaged_at_a_start_lets_nobody_in() -> Res
     Ok(())
 }
 
-/// Nothing is known of the file: it may have been the gatekeeper.
+/// The host knows nothing about the file, so it may have been the gatekeeper.
 #[tokio::test]
-async fn a_file_that_is_no_component_at_the_first_start_may_be_the_gatekeeper() -> Result<()> {
+async fn an_unreadable_file_at_the_first_start_counts_as_a_gatekeeper() -> Result<()> {
     for content in [vec![], b"hello".to_vec(), cut()?] {
         let host = Setup::new().guests(&["echo"])?.plugin("gate", content.clone()).start().await?;
         ensure!(knocked(&host).await? == 503, "{content:?}");
-        // It turns out to be another plugin.
+        // The file is replaced by a channel plugin.
         ensure!(host.put("gate", &Crafted::serving("new:*").build()?).await? == Loading::Done(1));
         ensure!(knocked(&host).await? == 400, "there is no gatekeeper");
-        // What is known to be a plugin is none when it is damaged.
+        // A damaged file that is known to be a channel plugin doesn't count as a gatekeeper.
         fs::write(host.plugin_file("gate"), b"")?;
         let host = host.restart(Signal::KILL).await?;
-        ensure!(knocked(&host).await? == 400, "the plugin was no gatekeeper");
+        ensure!(knocked(&host).await? == 400, "the plugin was a channel plugin");
         check(&host, "alice > join echo:1\nalice < ok {}").await?;
         host.stop().await?;
     }
     Ok(())
 }
 
-/// A file that appears while the host runs may be half written. It takes no gatekeeper away.
+/// A file that appears while the host runs may be incomplete. It doesn't close the mounts.
 #[tokio::test]
-async fn a_new_file_that_is_no_component_shuts_nothing_while_the_host_runs() -> Result<()> {
+async fn a_new_unreadable_file_closes_no_mount_of_a_running_host() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     for content in [&b""[..], b"hello"] {
         host.refusal("new", content).await?;
@@ -85,7 +85,7 @@ async fn a_new_file_that_is_no_component_shuts_nothing_while_the_host_runs() -> 
 }
 
 #[tokio::test]
-async fn a_gatekeeper_that_is_gone_for_good_is_forgotten_by_name() -> Result<()> {
+async fn a_removed_gatekeeper_can_be_forgotten_by_command() -> Result<()> {
     let host = guarded().await?;
     let ended = plugins(&host, &["forget", "gate"])?;
     ensure!(ended.code == Some(1) && ended.errors.contains("its file is there"), "{ended:?}");
@@ -101,73 +101,73 @@ async fn a_gatekeeper_that_is_gone_for_good_is_forgotten_by_name() -> Result<()>
     ensure!(shown.output.contains("gatekeeper gate: not served"), "{shown:?}");
     let ended = plugins(&host, &["forget", "gate"])?;
     ensure!(ended.code == Some(0) && ended.output == "forgotten: gate\n", "{ended:?}");
-    ensure!(knocked(&host).await? == 400, "anybody is let in now");
+    ensure!(knocked(&host).await? == 400, "there is no gatekeeper any more, so every client is admitted");
     let ended = plugins(&host, &["forget", "gate"])?;
     ensure!(ended.code == Some(1) && ended.errors.contains("there is no plugin `gate`"), "{ended:?}");
     let host = host.restart(Signal::TERM).await?;
-    ensure!(knocked(&host).await? == 400, "and after a restart");
+    ensure!(knocked(&host).await? == 400, "the same after a restart");
     host.stop().await?;
     Ok(())
 }
 
-/// The last good build goes on deciding for a file that vanishes. To forget it ends that.
+/// If the file of a gatekeeper is removed, the loaded build continues to decide. `bennu plugins forget` ends that.
 #[tokio::test]
-async fn a_gatekeeper_that_vanishes_while_the_host_runs_goes_on_until_it_is_forgotten() -> Result<()> {
+async fn a_gatekeeper_whose_file_is_removed_decides_until_it_is_forgotten() -> Result<()> {
     let host = guarded().await?;
     fs::remove_file(host.plugin_file("gate"))?;
     host.shows("its file is gone", |shown| shown["plugins"]["gate"]["file_is_gone"] == true).await?;
-    ensure!(knocked(&host).await? == 418, "it decides all the same");
+    ensure!(knocked(&host).await? == 418, "the loaded build decides");
     ensure!(plugins(&host, &["forget", "gate"])?.code == Some(0));
     ensure!(knocked(&host).await? == 400, "there is no gatekeeper any more");
-    ensure!(host.inspect().await?["plugins"]["gate"].is_null(), "nor is it listed");
+    ensure!(host.inspect().await?["plugins"]["gate"].is_null(), "it isn't listed");
     host.stop().await?;
     Ok(())
 }
 
-/// Under another name it is another gatekeeper, beside one that is missed.
+/// Under another name, the file is another gatekeeper, and the first one is missing.
 #[tokio::test]
-async fn a_gatekeeper_that_is_renamed_lets_nobody_in_until_the_old_name_is_forgotten() -> Result<()> {
+async fn a_renamed_gatekeeper_admits_no_client_until_the_old_name_is_forgotten() -> Result<()> {
     let host = guarded().await?;
     fs::rename(host.plugin_file("gate"), host.plugin_file("door"))?;
     let host = host.restart(Signal::KILL).await?;
-    ensure!(knocked(&host).await? == 503, "which of the two decides isn't known");
+    ensure!(knocked(&host).await? == 503, "two gatekeepers are known");
     ensure!(plugins(&host, &["forget", "gate"])?.code == Some(0));
-    ensure!(knocked(&host).await? == 418, "the other one is the only one");
+    ensure!(knocked(&host).await? == 418, "only the new name is known");
     host.stop().await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn a_plugin_that_is_no_gatekeeper_takes_no_gatekeepers_place() -> Result<()> {
+async fn a_channel_plugin_cannot_replace_a_gatekeeper() -> Result<()> {
     let host = guarded().await?;
     let plugin = Crafted::serving("new:*").build()?;
     let why = host.refusal("gate", &plugin).await?;
     ensure!(why.contains("it is not a gatekeeper, but `gate` was one"), "{why}");
-    ensure!(knocked(&host).await? == 418, "the gatekeeper goes on");
+    ensure!(knocked(&host).await? == 418, "the gatekeeper still decides");
     let mut host = host.restart(Signal::KILL).await?;
-    ensure!(knocked(&host).await? == 503, "nor at a start");
+    ensure!(knocked(&host).await? == 503, "not at a start either");
     for _ in 0..2 {
         let mark = host.log().len();
         ensure!(plugins(&host, &["forget", "gate"])?.code == Some(0));
-        ensure!(host.decision(mark, "gate").await? == Loading::Done(1), "it is meant");
-        ensure!(knocked(&host).await? == 400, "anybody is let in");
-        // The other way round: a plugin becomes a gatekeeper, and a rollback mustn't open the mount.
+        ensure!(host.decision(mark, "gate").await? == Loading::Done(1), "the file is loaded now");
+        ensure!(knocked(&host).await? == 400, "there is no gatekeeper any more");
+        // A gatekeeper replaces a channel plugin. A rollback must not open the mount.
         ensure!(host.put("gate", &Gate::Refuses.build()?).await? == Loading::Done(2));
         let ended = plugins(&host, &["rollback", "gate"])?;
         ensure!(ended.code == Some(1) && ended.errors.contains("mounts would be open to everyone"), "{ended:?}");
-        ensure!(knocked(&host).await? == 418, "the gatekeeper goes on");
-        // And once more after a restart with the plugin in its place.
+        ensure!(knocked(&host).await? == 418, "the gatekeeper still decides");
+        // The same again, after a restart with the channel plugin's file.
         fs::write(host.plugin_file("gate"), &plugin)?;
         host = host.restart(Signal::KILL).await?;
-        ensure!(knocked(&host).await? == 503, "it was a gatekeeper again");
+        ensure!(knocked(&host).await? == 503, "the name is known as a gatekeeper again");
     }
     host.stop().await?;
     Ok(())
 }
 
-/// Each single file that `load` names has to be there at the start.
+/// Each single file in `load` must exist at the start.
 #[tokio::test]
-async fn a_gatekeepers_file_in_load_that_is_absent_keeps_the_host_from_starting() -> Result<()> {
+async fn a_host_does_not_start_without_a_file_that_load_names() -> Result<()> {
     let setup = Setup::new().guests(&["echo"])?.file("elsewhere/gate.wasm", Gate::Refuses.build()?);
     let host = setup.config("load = [\"elsewhere/gate.wasm\"]").start().await?;
     ensure!(knocked(&host).await? == 418, "the gatekeeper decides");
@@ -181,7 +181,7 @@ async fn a_gatekeepers_file_in_load_that_is_absent_keeps_the_host_from_starting(
 }
 
 #[tokio::test]
-async fn mounts_that_let_anybody_in_are_named_where_others_can_connect() -> Result<()> {
+async fn mounts_without_authentication_are_logged_if_other_machines_can_connect() -> Result<()> {
     let config = "[mounts.\"/socket\"]\n[mounts.\"/open\"]\nauth = \"none\"\n";
     let says = |log: &Log, words: &str| log.since(0).iter().any(|line| line.message().contains(words));
     let host = Setup::new().guests(&["echo"])?.config(config).listen("0.0.0.0:0").start().await?;

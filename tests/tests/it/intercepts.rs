@@ -1,11 +1,11 @@
-//! Intercepted events: what `handle_out` makes of them for each member.
+//! Intercepted events: the decisions of `handle_out` for each member.
 
 use anyhow::{Result, ensure};
 use bennu_tests::{TestHost, play};
 use serde_json::json;
 
 #[tokio::test]
-async fn each_member_gets_what_is_decided_for_it() -> Result<()> {
+async fn each_member_gets_the_decision_for_it() -> Result<()> {
     play(
         &["naughty"],
         r#"
@@ -24,7 +24,7 @@ async fn each_member_gets_what_is_decided_for_it() -> Result<()> {
         rose   < ["1",null,"naughty:1","secret",{"for":3,"secret":{"code":7}}]
         hank   < ["1",null,"naughty:1","handed_over",{"code":7}]
 
-        -- What isn't intercepted reaches everyone, and behind what was.
+        -- An event that isn't intercepted reaches all members, after the earlier intercepted event.
         don    > shout {"n": 1}
         don    < shout {"n": 1}
         don    < ok {}
@@ -41,9 +41,9 @@ async fn each_member_gets_what_is_decided_for_it() -> Result<()> {
     Ok(())
 }
 
-/// A broadcast that waits for a decision isn't overtaken by what its member is told next.
+/// Later frames to a member don't pass a broadcast that waits for a decision.
 #[tokio::test]
-async fn intercepted_events_keep_their_place() -> Result<()> {
+async fn intercepted_events_keep_their_order() -> Result<()> {
     let host = TestHost::start(&["naughty"]).await?;
     let mut rose = host.connect().await?;
     rose.join("naughty:1", &json!({"mood": "replace"})).await?;
@@ -63,9 +63,10 @@ async fn intercepted_events_keep_their_place() -> Result<()> {
     Ok(())
 }
 
-/// The events are decided about in chunks; a chunk that fails is halved, down to the member that causes it.
+/// `handle_out` decides for a chunk of members in one call. If the call fails, the chunk is halved, down to the member that
+/// causes the failure.
 #[tokio::test]
-async fn a_failing_decision_ends_the_member_that_it_is_about() -> Result<()> {
+async fn a_failed_decision_ends_only_its_member() -> Result<()> {
     for mood in ["trap", "fail", "ask", "replace_with_array"] {
         let script = r#"
             pam    > join naughty:1
@@ -96,9 +97,9 @@ async fn a_failing_decision_ends_the_member_that_it_is_about() -> Result<()> {
     Ok(())
 }
 
-/// More members than one call of `handle_out` decides about.
+/// The topic has more members than one call of `handle_out` decides for.
 #[tokio::test]
-async fn a_large_topic_is_decided_about_in_chunks() -> Result<()> {
+async fn a_large_topic_is_decided_in_chunks() -> Result<()> {
     const MEMBERS: usize = 300;
     let host = TestHost::start(&["naughty"]).await?;
     let mut members = Vec::new();
@@ -111,7 +112,7 @@ async fn a_large_topic_is_decided_about_in_chunks() -> Result<()> {
     members[0].1.push("naughty:1", "tell", &json!({"code": 7})).await?;
     for (n, (mood, member)) in members.iter_mut().enumerate() {
         if *mood == "fail" {
-            // Perhaps it sees first that the other such member is gone.
+            // It may first get the message that the other failed member is gone.
             let mut frame = member.json().await?;
             if frame[3] == "gone" {
                 frame = member.json().await?;
@@ -127,14 +128,14 @@ async fn a_large_topic_is_decided_about_in_chunks() -> Result<()> {
     Ok(())
 }
 
-/// Where `handle_out` fails for everybody, it isn't asked for each of them: those in question end together.
+/// If `handle_out` fails for all members, it isn't called for each of them: the remaining chunk ends as a whole.
 #[tokio::test]
-async fn only_so_many_failures_are_looked_into() -> Result<()> {
+async fn the_number_of_calls_after_failures_is_limited() -> Result<()> {
     const MEMBERS: usize = 64;
     let host = TestHost::start(&["naughty"]).await?;
     let mut members = Vec::new();
     for n in 1..=MEMBERS {
-        // The last would let it pass. It stands in the half that is given up.
+        // The last member's decision would succeed. This member is in the half that ends as a whole.
         let mood = if n == MEMBERS { "pass" } else { "fail" };
         let mut member = host.connect().await?;
         member.join("naughty:1", &json!({ "mood": mood })).await?;

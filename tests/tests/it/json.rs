@@ -1,17 +1,18 @@
-//! JSON that not every reader takes: what the host reads itself is refused when it is asked for, and costs nobody else anything.
+//! JSON that some parsers can't read. If the host itself has to read it, the host refuses it at once, and other members
+//! aren't affected.
 
 use anyhow::{Result, ensure};
 use bennu_tests::{Cast, Received, TestHost, bennu};
 use serde_json::json;
 
-/// Objects that follow the grammar, and that `serde_json` can't read.
+/// Objects that are valid JSON but can't be read by `serde_json`.
 fn unreadable() -> [String; 4] {
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(127), "]".repeat(127));
     [r#"{"a":1e999}"#.into(), r#"{"a":"\ud83d"}"#.into(), r#"{"\ud800":1}"#.into(), deep]
 }
 
 #[tokio::test]
-async fn a_state_that_cant_be_read_is_a_fault_and_the_one_before_it_stays() -> Result<()> {
+async fn an_unreadable_state_is_a_fault_and_the_previous_state_stays() -> Result<()> {
     let host = TestHost::start(&["naughty"]).await?;
     let mut cast = Cast::new(&host);
     cast.play(
@@ -33,7 +34,7 @@ async fn a_state_that_cant_be_read_is_a_fault_and_the_one_before_it_stays() -> R
         cast.play(&format!("bob > publish_text {payload}\nbob < phx_error")).await?;
         let fault = host.log().find(mark, "the fault", |line| line.field("kind") == "failed").await?;
         ensure!(fault.message().contains("a published state is a JSON object: "), "{}", fault.text);
-        // All of what was there is there.
+        // The previous state is unchanged.
         cast.play("bob > join unruly:1\nbob < ok {}").await?;
         cast.play(r#"bob < room_state {"n": 1, "state": {"a": 1, "long": "unchanged"}}"#).await?;
     }
@@ -45,9 +46,9 @@ async fn a_state_that_cant_be_read_is_a_fault_and_the_one_before_it_stays() -> R
     Ok(())
 }
 
-/// The deepest state that may be published is sent as it is.
+/// A published state with the maximum nesting is sent unchanged.
 #[tokio::test]
-async fn the_deepest_state_comes_to_members_as_it_was_written() -> Result<()> {
+async fn the_deepest_state_is_sent_unchanged() -> Result<()> {
     let host = TestHost::start(&["naughty"]).await?;
     let mut alice = host.connect().await?;
     alice.join("unruly:1", &json!({})).await?;
@@ -63,7 +64,7 @@ async fn the_deepest_state_comes_to_members_as_it_was_written() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_meta_that_cant_be_read_is_refused_and_the_list_of_all_can_be() -> Result<()> {
+async fn an_unreadable_meta_is_refused_and_the_list_of_presences_stays_readable() -> Result<()> {
     let host = TestHost::start(&["naughty"]).await?;
     let mut cast = Cast::new(&host);
     cast.play("alice > join naughty:1\nalice < ok …\nalice > track {\"key\": \"a\", \"meta\": {\"n\": 1}}").await?;
@@ -74,7 +75,7 @@ async fn a_meta_that_cant_be_read_is_refused_and_the_list_of_all_can_be() -> Res
         cast.play(&format!("bob > track_text {payload}\nbob < phx_error")).await?;
         cast.play("alice < gone …").await?;
     }
-    // As deep as one may be alone, which the list of all is deeper than.
+    // A meta with the maximum nesting. The list of presences nests deeper than that.
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(126), "]".repeat(126));
     cast.play("bob > join naughty:1\nbob < ok …").await?;
     let bob = cast.client("bob")?;

@@ -1,5 +1,5 @@
-//! Every limit of sockets and queues, crossed: with small numbers in the configuration, since what counts is what happens
-//! past them.
+//! Exceeds every limit of sockets and queues. The configured limits are small, because the tests are about the behaviour at
+//! the limit.
 
 use anyhow::{Result, ensure};
 use bennu_tests::{Received, Setup, TestClient, TestHost, check, eventually, get, within};
@@ -40,17 +40,17 @@ async fn channels_per_socket() -> Result<()> {
         alice < ok {}
         alice > join echo:3
         alice < error {"reason": "too many channels joined"}
-        -- To join again what is joined isn't one more.
+        -- A second join of a joined topic doesn't count.
         alice > ["9","9","echo:2","phx_join",{}]
         alice < ["9","9","echo:2","phx_reply",{"status":"ok","response":{}}]
         alice < ["2","2","echo:2","phx_close",{}]
-        -- One that is left makes room.
+        -- A leave makes room for another topic.
         alice > leave on echo:1
         alice < ok on echo:1 {}
         alice < phx_close on echo:1
         alice > join echo:3
         alice < ok {}
-        -- Another socket has room of its own.
+        -- Each socket has its own limit.
         bob   > join echo:1
         bob   < ok {}
         "#,
@@ -65,7 +65,7 @@ async fn messages_per_second() -> Result<()> {
     let host = limited("messages_per_second", 20).await?;
     let mut alice = host.connect().await?;
     alice.join("echo:1", &json!({})).await?;
-    // One over the rate is answered, and isn't handled.
+    // A message above the rate is answered with an error and not handled.
     let mut answers = Vec::new();
     while !answers.contains(&"error".to_owned()) {
         ensure!(answers.len() < 1000, "nothing was refused");
@@ -75,7 +75,8 @@ async fn messages_per_second() -> Result<()> {
         }
         answers.push(reply.status);
     }
-    // Many over it end the connection. A hundred at once, so that a second that begins among them doesn't matter.
+    // Many messages above the rate end the connection. The test sends a hundred at once, so that the start of a new second
+    // among them doesn't matter.
     for _ in 0..100 {
         if alice.push("echo:1", "echo", &json!({})).await.is_err() {
             break;
@@ -88,7 +89,7 @@ async fn messages_per_second() -> Result<()> {
     Ok(())
 }
 
-/// While a channel is busy and as much waits for it as may, its socket isn't read. It is still written to.
+/// While a channel is busy and its mailbox is full, its socket isn't read. Frames are still written to it.
 #[tokio::test]
 async fn mailbox_from_client() -> Result<()> {
     let setup = Setup::new().guests(&["naughty", "echo"])?.limit("mailbox_from_client", 2);
@@ -105,14 +106,14 @@ async fn mailbox_from_client() -> Result<()> {
         alice > slow #slow {"ms": 1500}
         alice > echo #first {"n": 1}
         alice > echo #second {"n": 2}
-        -- This one finds no room: from here on nothing is read, not even a heartbeat.
+        -- The mailbox is full here. From now on the socket isn't read, not even a heartbeat.
         alice > echo #third {"n": 3}
         alice > [null,"beat","phoenix","heartbeat",{}]
         bob   > shout {"meanwhile": true}
         bob   < shout {"meanwhile": true}
         alice < shout on echo:1 {"meanwhile": true}
         alice < ok #slow {}
-        -- What comes then may be the heartbeat's answer, or the first's: the next test has their order without it.
+        -- The next frame may answer the heartbeat or the first echo. The next test checks the order without a heartbeat.
         "#,
     )
     .await?;
@@ -121,7 +122,7 @@ async fn mailbox_from_client() -> Result<()> {
     Ok(())
 }
 
-/// What was held back comes in its order once there is room, and is all there.
+/// When there is room again, all unread messages are handled in their order.
 #[tokio::test]
 async fn mailbox_from_client_loses_nothing() -> Result<()> {
     let setup = Setup::new().guests(&["naughty"])?.limit("mailbox_from_client", 1);
@@ -143,7 +144,7 @@ async fn mailbox_from_client_loses_nothing() -> Result<()> {
     Ok(())
 }
 
-/// Bytes count for all channels of the socket together.
+/// The bytes of all channels of a socket count together.
 #[tokio::test]
 async fn mailbox_bytes_from_client() -> Result<()> {
     let setup = Setup::new().guests(&["naughty"])?.limit("mailbox_bytes_from_client", 10_000);
@@ -156,7 +157,7 @@ async fn mailbox_bytes_from_client() -> Result<()> {
     for _ in 0..10 {
         asked.push(alice.push(NAUGHTY, "echo", &payload).await?);
     }
-    // A heartbeat that is read is answered at once. This one isn't read before something has left the line.
+    // The host answers a heartbeat as soon as it reads it. It reads this one only after a message has left the queue.
     alice.send(r#"[null,"beat","phoenix","heartbeat",{}]"#).await?;
     ensure!(alice.reply(NAUGHTY, &slow).await?.status == "ok");
     let mut beaten = false;
@@ -205,13 +206,13 @@ async fn mailbox_from_elsewhere() -> Result<()> {
     check(
         &host,
         r#"
-        -- Alice's own handle_info gets each secret, and she is busy: as many wait as may.
+        -- Alice's `handle_info` gets each secret. While she is busy, up to the limit of them wait.
         alice > join naughty:1 {"mood": "hand_over"}
         alice < ok …
         bob   > join naughty:1 {"mood": "drop"}
         bob   < ok …
         alice > slow {"ms": 700}
-        -- An answered heartbeat: the slow call has begun.
+        -- The answer to a heartbeat shows that the slow call has begun.
         alice ~
         bob   > tell {"n": 1}
         bob   < ok {}
@@ -227,7 +228,7 @@ async fn mailbox_from_elsewhere() -> Result<()> {
         alice < handed_over {"n": 3}
         alice < handed_over {"n": 4}
 
-        -- With one more she ends, after what there was room for.
+        -- With one more, her membership ends, after the messages that had room.
         alice > slow {"ms": 700}
         alice ~
         bob   > tell {"n": 5}
@@ -248,7 +249,7 @@ async fn mailbox_from_elsewhere() -> Result<()> {
         alice < phx_error
         bob   < gone {"member": 1, "cause": "fault", "detail": "overflow"}
 
-        -- And what one asks for at once isn't done by half.
+        -- If the messages of one call exceed the limit, none of its effects is carried out.
         alice > join naughty:1
         alice < ok …
         alice > flood
@@ -263,7 +264,7 @@ async fn mailbox_from_elsewhere() -> Result<()> {
     Ok(())
 }
 
-/// While one member's decision about an intercepted event is waited for, so many frames of the topic wait behind it.
+/// While a topic waits for a decision about an intercepted event, a limited number of its frames wait behind it.
 #[tokio::test]
 async fn frames_that_wait_for_handle_out() -> Result<()> {
     let setup = Setup::new().guests(&["naughty"])?.limit("outbox_frames", 5000);
@@ -272,10 +273,10 @@ async fn frames_that_wait_for_handle_out() -> Result<()> {
     slow.join(NAUGHTY, &json!({"mood": "slow"})).await?;
     let mut alice = joined(&host).await?;
     let tell = alice.push(NAUGHTY, "tell", &json!({})).await?;
-    // With the replies to both there is room for 22 more.
+    // With the replies to both events, there is room for 22 more frames.
     let many = alice.push(NAUGHTY, "pushes", &json!({"count": 1000, "bytes": 1})).await?;
     alice.push(NAUGHTY, "pushes", &json!({"count": 22, "bytes": 1})).await?;
-    // What was asked for before comes in its order.
+    // The earlier frames arrive in their order.
     ensure!(alice.json().await?[3] == "secret");
     ensure!(alice.reply(NAUGHTY, &tell).await?.status == "ok");
     for n in 0..1000 {
@@ -291,7 +292,7 @@ async fn frames_that_wait_for_handle_out() -> Result<()> {
     Ok(())
 }
 
-/// One call asks for as many pushes as the outbox holds frames: with the reply it is one more.
+/// A call fills the outbox with its pushes and its reply. A call with many more pushes overflows it.
 #[tokio::test]
 async fn outbox_frames() -> Result<()> {
     let host = limited("outbox_frames", 16).await?;
@@ -302,7 +303,7 @@ async fn outbox_frames() -> Result<()> {
         ensure!(alice.json().await?[3] == "one_of_many");
     }
     ensure!(alice.reply(NAUGHTY, &asked).await?.status == "ok");
-    // So many more that it doesn't matter how many are written meanwhile.
+    // There are so many pushes that the outbox overflows, however many are written meanwhile.
     alice.push(NAUGHTY, "pushes", &json!({"count": 1000, "bytes": 1})).await?;
     ensure!(alice.until_closed().await?.1 == Some(1013));
     drop(alice);
@@ -315,10 +316,10 @@ async fn outbox_bytes() -> Result<()> {
     let host = limited("outbox_bytes", 10_000).await?;
     let mut alice = host.connect().await?;
     alice.join(NAUGHTY, &json!({})).await?;
-    // A single frame is always taken.
+    // An empty outbox accepts a frame of any size.
     let huge = alice.call(NAUGHTY, "huge", &json!({"bytes": 100_000})).await?;
     ensure!(huge.as_str().is_some_and(|text| text.len() == 100_000));
-    // So many that it doesn't matter how many are written meanwhile.
+    // There are so many bytes that the outbox overflows, however many are written meanwhile.
     alice.push(NAUGHTY, "pushes", &json!({"count": 100, "bytes": 8000})).await?;
     ensure!(alice.until_closed().await?.1 == Some(1013));
     drop(alice);
@@ -326,7 +327,7 @@ async fn outbox_bytes() -> Result<()> {
     Ok(())
 }
 
-/// A client that doesn't read costs the others nothing, and is let go once it is too far behind.
+/// A client that doesn't read doesn't affect the others, and is closed when its outbox is full.
 #[tokio::test]
 async fn a_client_that_does_not_read() -> Result<()> {
     let host = limited("outbox_bytes", 256 << 10).await?;
@@ -353,7 +354,7 @@ async fn a_client_that_does_not_read() -> Result<()> {
     Ok(())
 }
 
-/// A client to which nothing can be written for as long as it may be silent is let go, however much may wait for it.
+/// A client is closed if nothing can be written to it for the idle timeout, even if its outbox isn't full.
 #[tokio::test]
 async fn a_client_that_takes_nothing() -> Result<()> {
     let setup = Setup::new().guests(&["echo"])?.limit("outbox_bytes", 1 << 30).limit("outbox_frames", 1 << 20);
@@ -368,7 +369,7 @@ async fn a_client_that_takes_nothing() -> Result<()> {
         bob.expect(&json!([null, null, "echo:1", "shout", news])).await?;
     }
     let is_alone = |shown: &Value| shown["topics"][0]["members"] == 1;
-    eventually("the sloth was let go", async || {
+    eventually("the client that doesn't read was closed", async || {
         bob.quiet().await?;
         Ok(is_alone(&host.inspect().await?).then_some(()))
     })
@@ -385,7 +386,7 @@ async fn sockets() -> Result<()> {
     let host = limited("sockets", 2).await?;
     let (alice, bob) = (host.connect().await?, host.connect().await?);
     ensure!(host.knock().refused().await? == 503);
-    // What is no socket is served all the same.
+    // Requests that aren't for a socket are still served.
     ensure!(get(host.address(), "/api/inspect").await?.status == 200);
     alice.close().await?;
     host.holds(1, 0).await?;
@@ -397,8 +398,8 @@ async fn sockets() -> Result<()> {
     Ok(())
 }
 
-/// Connections that say nothing take no socket's place for ever: there are 32 more of them than of sockets, and the next is
-/// closed at once.
+/// Connections that send nothing don't use up the sockets: the host allows 32 more connections than sockets. The next
+/// connection is closed at once.
 #[tokio::test]
 async fn connections() -> Result<()> {
     let host = limited("sockets", 2).await?;
@@ -416,7 +417,7 @@ async fn connections() -> Result<()> {
     Ok(())
 }
 
-/// Silence is measured by what the client sends: what it is sent doesn't count.
+/// The idle timeout counts from the client's last frame. Frames to the client don't count.
 #[tokio::test]
 async fn idle_ms() -> Result<()> {
     let host = limited("idle_ms", 400).await?;

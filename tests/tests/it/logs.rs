@@ -1,11 +1,11 @@
-//! The log: what guests write, what is known of a fault, and its forms.
+//! The log: the lines of plugins, the fields of a fault, and the formats.
 
 use anyhow::{Result, ensure};
 use bennu_tests::{Line, Setup, bennu, check, play};
 use serde_json::json;
 
 #[tokio::test]
-async fn a_guests_lines_carry_whose_they_are() -> Result<()> {
+async fn the_lines_of_a_plugin_have_its_name_topic_and_generation() -> Result<()> {
     let host = Setup::new().guests(&["naughty"])?.arguments(&["--log", "info,guest=trace"]).start().await?;
     check(&host, "alice > join naughty:of-logs\nalice < ok …\nalice > log\nalice < ok {}").await?;
     let lines: Vec<Line> = host.stop().await?.since(0).into_iter().filter(Line::is_guest).collect();
@@ -26,7 +26,7 @@ async fn a_guests_lines_carry_whose_they_are() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_finer_levels_are_off_by_default() -> Result<()> {
+async fn debug_and_trace_are_off_by_default() -> Result<()> {
     let log = play(&["naughty"], "alice > join naughty:1\nalice < ok …\nalice > log\nalice < ok {}").await?;
     let guests = log.since(0).into_iter().filter(Line::is_guest);
     let levels: Vec<String> = guests.map(|line| line.field("level").to_owned()).collect();
@@ -34,9 +34,9 @@ async fn the_finer_levels_are_off_by_default() -> Result<()> {
     Ok(())
 }
 
-/// A trap carries no words. The panic's own are written by the SDK, and the names of functions come from the component.
+/// A trap has no message. The SDK writes the message of the panic, and the component has the names of functions.
 #[tokio::test]
-async fn a_panic_is_one_line_with_its_words_its_place_who_called_and_whose_it_was() -> Result<()> {
+async fn a_panic_is_one_line_with_message_place_callers_and_member() -> Result<()> {
     let key = b"a secret of twenty bytes or more";
     let setup = Setup::new().guests(&["naughty"])?.file("secret", key.to_vec()).config(
         r#"
@@ -87,7 +87,7 @@ async fn a_panic_in_a_join_is_one_line_too() -> Result<()> {
     Ok(())
 }
 
-/// Whoever reads that something was too much wants to know where to set how much it may be.
+/// The log names the configuration key of a limit, so that an operator knows which key to change.
 #[tokio::test]
 async fn a_limit_is_logged_with_its_key() -> Result<()> {
     let cases = [
@@ -114,7 +114,7 @@ async fn a_limit_is_logged_with_its_key() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_empty_filter_is_as_none() -> Result<()> {
+async fn an_empty_log_filter_is_ignored() -> Result<()> {
     let host = Setup::new().guests(&["naughty"])?.variable("BENNU_LOG", "").start().await?;
     check(&host, "eve > join naughty:1\neve < ok …\neve > panic\neve < phx_error").await?;
     host.log().find(0, "the fault", |line| line.message().starts_with("fault: ")).await?;
@@ -123,7 +123,7 @@ async fn an_empty_filter_is_as_none() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_a_guest_fails_with_is_logged() -> Result<()> {
+async fn the_error_of_a_plugin_is_logged() -> Result<()> {
     let log = play(
         &["naughty"],
         r#"
@@ -151,9 +151,9 @@ async fn what_a_guest_fails_with_is_logged() -> Result<()> {
     Ok(())
 }
 
-/// For a person a line is a line, without colours where nobody looks.
+/// The human-readable format has one line for each event, and no colours if standard error isn't a terminal.
 #[tokio::test]
-async fn the_log_is_for_people_where_nobody_says_otherwise() -> Result<()> {
+async fn the_log_is_human_readable_by_default() -> Result<()> {
     let host = Setup::new().guests(&["naughty"])?.human().start().await?;
     check(&host, "eve > join naughty:1\neve < ok …\neve > panic\neve < phx_error").await?;
     let line = host.log().find(0, "the fault", |line| line.text.contains("fault: ")).await?;

@@ -1,4 +1,4 @@
-//! Long-poll: what the transcripts of Phoenix don't have.
+//! Long-poll: cases that the transcripts of Phoenix don't have.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -54,14 +54,14 @@ fn window(ms: u64) -> Result<Setup> {
 }
 
 #[tokio::test]
-async fn members_of_both_transports_hear_one_another() -> Result<()> {
+async fn members_of_both_transports_get_each_others_messages() -> Result<()> {
     let host = window(10_000)?.start().await?;
     let poller = Poller::begin(&host).await?;
     poller.join("echo:1").await?;
     let mut alice = host.connect().await?;
     alice.push("echo:1", "phx_join", &json!({})).await?;
     alice.json().await?;
-    // A poll waits until there is something to say.
+    // A poll waits until there is a message.
     let polling = poller.poll();
     let shouting = async {
         alice.push("echo:1", "shout", &json!({ "from": "alice" })).await?;
@@ -71,15 +71,15 @@ async fn members_of_both_transports_hear_one_another() -> Result<()> {
     let heard: Value = serde_json::from_str(polled?["messages"][0].as_str().context("a message")?)?;
     ensure!(heard == json!([null, null, "echo:1", "shout", { "from": "alice" }]) && heard == shouted?, "{heard}");
     poller.post(r#"["1","2","echo:1","shout",{"from":"poller"}]"#).await?;
-    ensure!(alice.json().await?[4]["from"] == "poller", "and the other way");
+    ensure!(alice.json().await?[4]["from"] == "poller", "the WebSocket client gets the poller's message");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_poll_that_waits_ends_with_its_socket() -> Result<()> {
+async fn a_waiting_poll_ends_with_its_socket() -> Result<()> {
     let host = Setup::new().guests(&["reference", "reference-gate"])?.start().await?;
     let json = [("content-type", "application/json")];
-    // The disconnect may come before the poll; then it finds its session gone, and it is tried again.
+    // The disconnect may arrive before the poll. Then the session has ended, and the test tries again.
     eventually("a poll was woken", async || {
         let begun = get(&host, "/socket/longpoll?vsn=2.0.0&user_id=7").await?.json()?;
         let path =
@@ -94,20 +94,20 @@ async fn a_poll_that_waits_ends_with_its_socket() -> Result<()> {
             return Ok(None);
         }
         let next = get(&host, &path).await?.json()?;
-        ensure!(next["status"] == 410 && next["token"] != begun["token"], "the next poll begins anew: {next}");
+        ensure!(next["status"] == 410 && next["token"] != begun["token"], "the next poll begins a new session: {next}");
         Ok(Some(()))
     })
     .await
 }
 
 #[tokio::test]
-async fn of_two_polls_the_later_is_served() -> Result<()> {
+async fn the_later_of_two_polls_gets_the_messages() -> Result<()> {
     let host = window(500)?.start().await?;
     let poller = Poller::begin(&host).await?;
     poller.join("echo:1").await?;
     let first = poller.poll();
     let second = async {
-        // The first waits by now, or this one is the first; either way one of them gets nothing at once.
+        // Either poll may reach the host first. In both cases the earlier one ends at once without messages.
         let second = poller.poll();
         let echo = poller.post(r#"["1","2","echo:1","echo",{}]"#);
         let (second, echo) = tokio::join!(second, echo);
@@ -122,18 +122,18 @@ async fn of_two_polls_the_later_is_served() -> Result<()> {
 }
 
 #[tokio::test]
-async fn who_polls_no_more_is_gone() -> Result<()> {
+async fn a_session_without_polls_ends() -> Result<()> {
     let host = window(100)?.start().await?;
     let poller = Poller::begin(&host).await?;
     poller.join("echo:1").await?;
-    ensure!(poller.poll().await?["status"] == 204, "a poll in vain ends after the window");
+    ensure!(poller.poll().await?["status"] == 204, "a poll without messages ends after the window");
     host.holds(0, 0).await?;
-    ensure!(poller.post("[]").await?.json()? == json!({ "status": 410 }), "posts don't count");
+    ensure!(poller.post("[]").await?.json()? == json!({ "status": 410 }), "a POST doesn't keep the session");
     Ok(())
 }
 
 #[tokio::test]
-async fn what_is_no_message_ends_the_session_and_nothing_else() -> Result<()> {
+async fn an_invalid_message_ends_only_its_session() -> Result<()> {
     let host = window(10_000)?.limit("frame_bytes", 200).start().await?;
     let poller = Poller::begin(&host).await?;
     let other = Poller::begin(&host).await?;
@@ -141,10 +141,10 @@ async fn what_is_no_message_ends_the_session_and_nothing_else() -> Result<()> {
         ensure!(poller.post(body).await?.status == status, "{body}");
     }
     let large = "x".repeat(8_000_001);
-    ensure!(poller.post(&large).await?.status == 400, "it is too large");
+    ensure!(poller.post(&large).await?.status == 400, "the body is too large");
     poller.join("echo:1").await?;
-    ensure!(poller.post("[1,2]").await?.json()? == json!({ "status": 408 }), "it isn't taken");
-    ensure!(poller.poll().await?["status"] == 410, "and the session is over");
+    ensure!(poller.post("[1,2]").await?.json()? == json!({ "status": 408 }), "the message is refused");
+    ensure!(poller.poll().await?["status"] == 410, "the session has ended");
     other.join("echo:1").await?;
     Ok(())
 }
@@ -158,7 +158,7 @@ async fn a_slow_poller_is_closed() -> Result<()> {
         poller.post(&json!(["1", n.to_string(), "echo:1", "echo", {}]).to_string()).await?;
     }
     host.holds(0, 0).await?;
-    ensure!(poller.poll().await?["status"] == 410, "it begins anew");
+    ensure!(poller.poll().await?["status"] == 410, "a new session begins");
     Ok(())
 }
 
@@ -166,9 +166,9 @@ async fn a_slow_poller_is_closed() -> Result<()> {
 async fn sessions_count_as_sockets_and_end_with_the_host() -> Result<()> {
     let mut host = window(10_000)?.limit("sockets", 2).start().await?;
     let (first, second) = (Poller::begin(&host).await?, Poller::begin(&host).await?);
-    ensure!(first.token.len() >= 22 && first.token != second.token, "nobody guesses a token: {}", first.token);
+    ensure!(first.token.len() >= 22 && first.token != second.token, "tokens can't be guessed: {}", first.token);
     ensure!(get(&host, "/socket/longpoll?vsn=2.0.0").await?.status == 503, "there is no room for a third");
-    ensure!(host.knock().refused().await? == 503, "nor for a websocket");
+    ensure!(host.knock().refused().await? == 503, "there is no room for a WebSocket either");
     let path = first.path();
     let waiting = get(&host, &path);
     let stopping = async {
@@ -177,16 +177,16 @@ async fn sessions_count_as_sockets_and_end_with_the_host() -> Result<()> {
     };
     let (waited, stopped) = tokio::join!(tokio::time::timeout(Duration::from_secs(10), waiting), stopping);
     stopped?;
-    // It was woken; or it came later, and found its session gone, or nobody who listens.
+    // The poll was ended by the stop. If it arrived later, its session had ended, or the host didn't listen any more.
     if let Ok(Ok(answer)) = waited {
         let status = answer.json()?["status"].clone();
         ensure!(status == 204 || status == 410, "{answer:?}");
     }
-    ensure!(host.ended().await?.success(), "the host has ended well");
+    ensure!(host.ended().await?.success(), "the host has ended successfully");
     Ok(())
 }
 
-/// The head of a POST whose body is said to be long, and what is answered to it.
+/// Sends the head of a POST with a large `content-length` and only the first byte of the body. Returns the answer.
 async fn posting(host: &TestHost, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(host.address()).await?;
     let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 7999999\r\n\r\n[");
@@ -196,9 +196,10 @@ async fn posting(host: &TestHost, path: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
 }
 
-/// What comes of a body is kept in memory: so it has its time, and is read for a session only, one at once.
+/// A body is kept in memory while it arrives. So it has a time limit, and is read only for an existing session and one at a
+/// time.
 #[tokio::test]
-async fn a_body_that_does_not_come_is_not_waited_for() -> Result<()> {
+async fn an_incomplete_body_has_a_time_limit() -> Result<()> {
     let host = window(10_000)?.limit("idle_ms", 300).start().await?;
     let stranger = posting(&host, "/socket/longpoll?vsn=2.0.0&token=unknown").await?;
     ensure!(stranger.starts_with("HTTP/1.1 200") && stranger.ends_with("{\"status\":410}"), "{stranger}");
@@ -213,9 +214,9 @@ async fn a_body_that_does_not_come_is_not_waited_for() -> Result<()> {
     Ok(())
 }
 
-/// While a batch waits for room in a channel's mailbox, its client is told what is there for it.
+/// While a batch waits for room in a channel's mailbox, the client can poll its messages.
 #[tokio::test]
-async fn a_batch_that_waits_keeps_nobody_from_polling() -> Result<()> {
+async fn a_waiting_batch_does_not_block_polls() -> Result<()> {
     let setup = Setup::new().guests(&["echo", "naughty"])?.limit("mailbox_from_client", 1);
     let host = setup.limit("call_cpu_ms", 60_000).limit("call_wall_ms", 60_000).start().await?;
     let poller = Poller::begin(&host).await?;
@@ -232,12 +233,12 @@ async fn a_batch_that_waits_keeps_nobody_from_polling() -> Result<()> {
     };
     let mut posting = pin!(poller.post(&batch));
     tokio::select! {
-        posted = &mut posting => anyhow::bail!("it was received at once: {posted:?}"),
+        posted = &mut posting => anyhow::bail!("the batch was received at once: {posted:?}"),
         heard = hearing => {
             let heard = heard?;
             ensure!(heard["messages"][0].as_str().is_some_and(|text| text.contains("shout")), "{heard}");
         }
     }
-    ensure!(posting.await?.json()? == json!({ "status": 200 }), "and then it was received");
+    ensure!(posting.await?.json()? == json!({ "status": 200 }), "the batch was received later");
     Ok(())
 }

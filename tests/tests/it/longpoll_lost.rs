@@ -1,4 +1,4 @@
-//! Long-poll: answers that can't be brought. What they hold isn't lost with them.
+//! Long-poll: answers that can't be delivered. Their messages aren't lost.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// How a connection goes.
+/// The way in which a connection ends.
 #[derive(Clone, Copy, Debug)]
 enum End {
-    /// Closed in order: FIN.
+    /// Closed normally: FIN.
     Closed,
     /// Broken: RST.
     Broken,
-    /// Closed for what the client writes, which waits for its answer still.
+    /// Half-closed: the client has closed its sending side, and still waits for the answer.
     Half,
 }
 
 const TOPIC: &str = "echo:1";
 
-/// A session that has joined the topic, beside a client of the other transport.
+/// A long-poll session that has joined the topic.
 struct Session<'a> {
     host: &'a TestHost,
     path: String,
@@ -38,7 +38,7 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
-    /// A poll on a connection of its own.
+    /// Begins a poll on a new connection.
     async fn polling(&self) -> Result<TcpStream> {
         self.polling_with(TcpSocket::new_v4()?).await
     }
@@ -50,7 +50,8 @@ impl<'a> Session<'a> {
         Ok(stream)
     }
 
-    /// A poll that waits, and is known to: of two, the earlier is told that there is nothing.
+    /// Returns a poll that is known to wait. To be sure, it begins two polls: the host ends the earlier one without
+    /// messages.
     async fn waiting(&self) -> Result<TcpStream> {
         let (one, other) = (self.polling().await?, self.polling().await?);
         let ended = async |poll: &TcpStream| poll.peek(&mut [0; 1]).await;
@@ -64,7 +65,7 @@ impl<'a> Session<'a> {
         Ok(if is_one { other } else { one })
     }
 
-    /// The messages of a poll.
+    /// Polls, and returns the messages.
     async fn poll(&self) -> Result<Vec<Value>> {
         let answer = get(self.host.address(), &self.path).await?.json()?;
         messages(&answer)
@@ -87,15 +88,15 @@ async fn neighbour(host: &TestHost) -> Result<TestClient> {
     Ok(alice)
 }
 
-/// Says something, and waits until it was said.
+/// Sends a broadcast, and waits until the sender itself gets it.
 async fn shout(alice: &mut TestClient, payload: &Value) -> Result<()> {
     alice.push(TOPIC, "shout", payload).await?;
     alice.expect(&json!([null, null, TOPIC, "shout", payload])).await
 }
 
-/// Whatever the host has noticed of the end by the time of the message: at once, and a while later.
+/// The messages are sent at once and after a pause, because the host may or may not have noticed the end of the connection.
 #[tokio::test]
-async fn a_poll_whose_connection_is_closed_swallows_nothing() -> Result<()> {
+async fn a_poll_on_a_closed_connection_loses_no_messages() -> Result<()> {
     let host = window(10_000)?.start().await?;
     let mut alice = neighbour(&host).await?;
     for end in [End::Closed, End::Broken, End::Half] {
@@ -111,7 +112,7 @@ async fn a_poll_whose_connection_is_closed_swallows_nothing() -> Result<()> {
                 End::Closed => drop(poll),
             }
             if round % 2 == 1 {
-                // Whether the host has noticed the end by now isn't seen from outside, and mustn't matter.
+                // The test can't see whether the host has noticed the end. Both cases must work.
                 alice.quiet().await?;
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
@@ -132,7 +133,7 @@ async fn a_poll_whose_connection_is_closed_swallows_nothing() -> Result<()> {
     Ok(())
 }
 
-/// More than the connection holds, so that it is known not to have been written.
+/// A payload that doesn't fit into the buffers of the connection, so that it can't have been written completely.
 fn large() -> Value {
     json!({ "filler": "x".repeat(9_000_000) })
 }
@@ -143,7 +144,7 @@ fn roomy() -> Result<Setup> {
     Ok(setup.limit("call_cpu_ms", 20_000).limit("call_wall_ms", 20_000))
 }
 
-/// A poll that has got the beginning of its answer, and takes no more.
+/// Begins a poll, and reads only the beginning of its answer.
 async fn stuck(session: &Session<'_>, alice: &mut TestClient) -> Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.set_recv_buffer_size(4 << 10)?;
@@ -156,7 +157,7 @@ async fn stuck(session: &Session<'_>, alice: &mut TestClient) -> Result<TcpStrea
 }
 
 #[tokio::test]
-async fn an_answer_that_is_cut_is_given_again() -> Result<()> {
+async fn the_messages_of_an_interrupted_answer_are_sent_again() -> Result<()> {
     let host = roomy()?.start().await?;
     let mut alice = neighbour(&host).await?;
     let session = Session::begin(&host).await?;
@@ -165,29 +166,30 @@ async fn an_answer_that_is_cut_is_given_again() -> Result<()> {
     poll.set_zero_linger()?;
     drop(poll);
     let first = session.poll().await?;
-    ensure!(first.len() == 1 && first[0][4] == large(), "it is the one that was cut");
+    ensure!(first.len() == 1 && first[0][4] == large(), "the interrupted message is sent again");
     let second = session.poll().await?;
-    ensure!(second.len() == 1 && second[0][4] == json!({ "n": 2 }), "and then what came behind it: {second:?}");
+    ensure!(second.len() == 1 && second[0][4] == json!({ "n": 2 }), "the next message follows: {second:?}");
     Ok(())
 }
 
-/// A network that is gone without a word: the client polls anew, while its last connection seems to be there.
+/// The network fails without closing the connection. The client polls again, while its last connection still seems to be
+/// open.
 #[tokio::test]
-async fn who_polls_anew_is_given_what_is_stuck_on_its_last_connection() -> Result<()> {
+async fn a_new_poll_gets_the_messages_of_a_stuck_answer() -> Result<()> {
     let host = roomy()?.start().await?;
     let mut alice = neighbour(&host).await?;
     let session = Session::begin(&host).await?;
     let mut poll = stuck(&session, &mut alice).await?;
     let again = session.poll().await?;
-    ensure!(again.len() == 1 && again[0][4] == large(), "it is the one that was stuck");
+    ensure!(again.len() == 1 && again[0][4] == large(), "the stuck message is sent again");
     shout(&mut alice, &json!({ "n": 2 })).await?;
     let next = session.poll().await?;
     ensure!(next.len() == 1 && next[0][4] == json!({ "n": 2 }), "{next:?}");
-    // The stuck one never comes whole: nobody gets a message twice.
+    // The stuck answer never arrives completely, so the client doesn't get a message twice.
     let mut rest = Vec::new();
     match within("the end of the stuck answer", poll.read_to_end(&mut rest)).await? {
         Ok(_) if rest.len() < 9_000_000 => Ok(()),
-        Ok(_) => bail!("it came whole"),
+        Ok(_) => bail!("the stuck answer arrived completely"),
         Err(_) => Ok(()),
     }
 }

@@ -1,4 +1,5 @@
-//! Plugins that never come to an end: what goes round for ever takes its turns among the others, and what grows has a bound.
+//! Plugins that send messages for ever. Endless messages don't block other channels, and growing numbers of messages reach
+//! a limit.
 
 use anyhow::{Result, ensure};
 use bennu_tests::{Setup, TestClient, TestHost, request_with};
@@ -20,17 +21,17 @@ async fn post(host: &TestHost, call: &str, body: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Somebody else is answered all the while.
-async fn goes_on(neighbour: &mut TestClient) -> Result<()> {
+/// Asserts that another plugin's channel still answers.
+async fn is_answered(neighbour: &mut TestClient) -> Result<()> {
     for n in 0..100 {
         ensure!(neighbour.call("echo:1", "echo", &json!({ "n": n })).await? == json!({ "n": n }));
     }
     Ok(())
 }
 
-/// More members than the host has workers send to themselves without end. They hear their clients, who may end it.
+/// More members than the host has threads send endless messages to themselves. Their clients' messages are still handled.
 #[tokio::test]
-async fn members_that_send_to_themselves_for_ever() -> Result<()> {
+async fn endless_messages_of_members_to_themselves_block_no_channel() -> Result<()> {
     let (host, mut neighbour) = host().await?;
     let mut spinners = Vec::new();
     for n in 0..8 {
@@ -39,7 +40,7 @@ async fn members_that_send_to_themselves_for_ever() -> Result<()> {
         client.call(&topic, "spin", &json!({})).await?;
         spinners.push((topic, client));
     }
-    goes_on(&mut neighbour).await?;
+    is_answered(&mut neighbour).await?;
     for (topic, client) in &mut spinners {
         client.quiet().await?;
         ensure!(client.call(topic, "count", &json!({})).await? == json!({ "count": 1 }));
@@ -51,26 +52,26 @@ async fn members_that_send_to_themselves_for_ever() -> Result<()> {
     Ok(())
 }
 
-/// A topic that sends to itself, and two that send to one another, go on until their plugin is unloaded.
+/// A topic that sends to itself, and two topics that send to each other, continue until their plugin is unloaded.
 #[tokio::test]
-async fn topics_that_send_to_one_another_for_ever() -> Result<()> {
+async fn endless_messages_between_topics_block_no_channel() -> Result<()> {
     let (host, mut neighbour) = host().await?;
     for (topic, to) in [("naughty:a", "naughty:b"), ("naughty:c", "naughty:c")] {
         post(&host, "/api/send", &json!({"topic": topic, "event": "bounce", "payload": {"to": to}})).await?;
     }
-    goes_on(&mut neighbour).await?;
+    is_answered(&mut neighbour).await?;
     ensure!(host.inspect().await?["faults"] == 0);
     post(&host, "/api/plugins/naughty/unload", &json!({})).await?;
-    goes_on(&mut neighbour).await?;
+    is_answered(&mut neighbour).await?;
     drop(neighbour);
     host.stop().await?;
     Ok(())
 }
 
-/// Members of two topics hear the other one and repeat what they hear, so that each event becomes ten, and those a hundred.
-/// It ends where a queue is full; who is left can be joined again.
+/// Members of two topics subscribe to each other's topic and repeat each event. So one event becomes ten, and then a
+/// hundred. This ends when a queue is full. Then the topics can be joined again.
 #[tokio::test]
-async fn members_that_hear_one_another_for_ever() -> Result<()> {
+async fn members_that_repeat_each_others_events_reach_a_limit() -> Result<()> {
     let (host, mut neighbour) = host().await?;
     let mut members = Vec::new();
     for n in 0..20 {
@@ -82,7 +83,7 @@ async fn members_that_hear_one_another_for_ever() -> Result<()> {
     }
     post(&host, "/api/broadcast", &json!({"topic": "naughty:a", "event": "resound"})).await?;
     host.log().find(0, "a queue was full", |line| line.field("kind") == "overflow").await?;
-    goes_on(&mut neighbour).await?;
+    is_answered(&mut neighbour).await?;
     drop(members);
     host.holds(1, 1).await?;
     let mut alice = host.connect().await?;
@@ -92,19 +93,19 @@ async fn members_that_hear_one_another_for_ever() -> Result<()> {
     Ok(())
 }
 
-/// A message that goes to two new topics, and on from each to two: no line of a topic ever has more than one, and all the same
-/// there is an end.
+/// Each message causes messages to two new topics. No topic's queue ever has more than one message, but the limit for all
+/// topics of a plugin is reached.
 #[tokio::test]
-async fn topics_that_are_ever_more() -> Result<()> {
+async fn messages_to_ever_more_topics_reach_a_limit() -> Result<()> {
     let (host, mut neighbour) = host().await?;
     post(&host, "/api/send", &json!({"topic": "naughty:a", "event": "spread", "payload": {"width": 2}})).await?;
     host.log().find(0, "there were too many", |line| line.field("kind") == "overflow").await?;
-    goes_on(&mut neighbour).await?;
+    is_answered(&mut neighbour).await?;
     let body = json!({"topic": "naughty:z", "event": "spread", "payload": {"width": 1024}}).to_string();
     let json = [("content-type", "application/json")];
     let answer = request_with(host.address(), "POST", "/api/send", &json, body.as_bytes()).await?;
     ensure!(answer.status == 502 || answer.status == 503, "there is no room for more: {answer:?}");
-    // Another plugin's topics have room.
+    // The topics of another plugin still have room.
     post(&host, "/api/send", &json!({"topic": "echo:z", "event": "echo", "payload": {}})).await?;
     post(&host, "/api/plugins/naughty/unload", &json!({})).await?;
     drop(neighbour);

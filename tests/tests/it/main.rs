@@ -1,4 +1,4 @@
-//! The tests of the whole. Each starts a host of its own.
+//! Tests of the whole system. Each test starts its own host.
 
 mod address_space;
 mod api;

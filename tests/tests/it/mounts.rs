@@ -1,4 +1,4 @@
-//! Mounts: several paths, who may connect at each, and how.
+//! Mounts: paths with different authentication, transports and limits.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,17 +9,17 @@ use serde_json::json;
 
 const SECRET: &str = "a secret of more than twenty bytes";
 
-/// All that the host and what it is made of log, but for the compiler's own diary.
+/// The log filter for everything that the host and its dependencies log, except the compiler.
 const EVERYTHING: &str = "trace,cranelift_codegen=warn,regalloc2=warn,wasmtime=warn,wasmtime_environ=warn,\
     wasmtime_internal_cranelift=warn,wasmtime_cranelift=warn";
 
-/// What a client that may connect would get, asking without an upgrade: 400.
+/// The status of a request without an upgrade. It is 400 if the client would be admitted.
 async fn knocked(host: &TestHost, path: &str) -> Result<u16> {
     Ok(get(host.address(), path).await?.status)
 }
 
 #[tokio::test]
-async fn each_mount_has_its_own_manners() -> Result<()> {
+async fn each_mount_has_its_own_settings() -> Result<()> {
     let config = r#"
         [mounts."/socket"]
         [mounts."/small"]
@@ -34,22 +34,25 @@ async fn each_mount_has_its_own_manners() -> Result<()> {
     small.push("echo:1", "phx_join", &json!({})).await?;
     small.json().await?;
     small.push("echo:2", "phx_join", &json!({})).await?;
-    ensure!(small.json().await?[4]["response"]["reason"] == "too many channels joined", "one channel is enough there");
+    ensure!(
+        small.json().await?[4]["response"]["reason"] == "too many channels joined",
+        "this mount allows one channel"
+    );
     small.push("echo:1", "echo", &json!({ "filler": "x".repeat(200) })).await?;
     small.closed_with(1009).await?;
     let mut usual = host.connect().await?;
     usual.push("echo:1", "phx_join", &json!({})).await?;
     usual.json().await?;
     usual.push("echo:1", "echo", &json!({ "filler": "x".repeat(200) })).await?;
-    ensure!(usual.json().await?[4]["status"] == "ok", "elsewhere a message may be longer");
-    ensure!(knocked(&host, "/small/longpoll?vsn=2.0.0").await? == 404, "there is no long-poll there");
-    ensure!(knocked(&host, "/polls/deep/websocket?vsn=2.0.0").await? == 404, "and no websocket here");
-    ensure!(knocked(&host, "/polls/deep/longpoll?vsn=2.0.0").await? == 200, "but long-poll");
+    ensure!(usual.json().await?[4]["status"] == "ok", "another mount allows longer messages");
+    ensure!(knocked(&host, "/small/longpoll?vsn=2.0.0").await? == 404, "this mount has no long-poll");
+    ensure!(knocked(&host, "/polls/deep/websocket?vsn=2.0.0").await? == 404, "this mount has no WebSocket");
+    ensure!(knocked(&host, "/polls/deep/longpoll?vsn=2.0.0").await? == 200, "this mount has long-poll");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_signed_token_says_who_it_is() -> Result<()> {
+async fn a_signed_token_identifies_the_client() -> Result<()> {
     let config = r#"
         secret_key_base = { file = "secret.txt" }
         [mounts."/socket"]
@@ -89,23 +92,23 @@ async fn a_signed_token_says_who_it_is() -> Result<()> {
     }
     ensure!(
         get(host.address(), "/socket/longpoll?vsn=2.0.0").await?.body == "{\"status\":403}",
-        "long-poll says the same"
+        "long-poll has the same status"
     );
     Ok(())
 }
 
-/// A token as another machine signs it, whose clock is so many seconds ahead of this one's.
+/// Signs a token as another machine whose clock is ahead of this one by `seconds`.
 fn signed_ahead(salt: &str, seconds: i64, max_age: u64) -> Result<String> {
     let tokens = Tokens::new(Secret::new(SECRET.as_bytes()))?;
     let offset = Duration::from_secs(seconds.unsigned_abs());
     let now = SystemTime::now();
     let at = if seconds < 0 { now - offset } else { now + offset };
     let token = tokens.sign(&Derivation::of(salt), &json!("42"), MaxAge::Seconds(max_age), at);
-    token.ok().context("it can be signed")
+    token.ok().context("signing a token")
 }
 
 #[tokio::test]
-async fn a_token_of_a_clock_that_is_a_little_off_is_taken() -> Result<()> {
+async fn a_token_may_differ_from_the_clock_by_the_leeway() -> Result<()> {
     let config = r#"
         secret_key_base = { file = "secret.txt" }
         [mounts."/socket"]
@@ -118,7 +121,7 @@ async fn a_token_of_a_clock_that_is_a_little_off_is_taken() -> Result<()> {
     let host = Setup::new().guests(&["naughty"])?.file("secret.txt", SECRET.into()).config(config).start().await?;
     let status = async |mount: &str, token: &str| {
         let path = format!("{mount}/websocket?vsn=2.0.0&token={token}");
-        // What may connect is told that this is no upgrade.
+        // An admitted request gets 400, because it isn't an upgrade.
         anyhow::Ok(knocked(&host, &path).await? == 400)
     };
     for (ahead, max_age, usual, exact) in [
@@ -129,10 +132,10 @@ async fn a_token_of_a_clock_that_is_a_little_off_is_taken() -> Result<()> {
         (-720, 600, false, false),
     ] {
         let token = signed_ahead("user", ahead, max_age)?;
-        ensure!(status("/socket", &token).await? == usual, "{ahead} s ahead, with the usual leeway");
-        ensure!(status("/exact", &token).await? == exact, "{ahead} s ahead, without any");
+        ensure!(status("/socket", &token).await? == usual, "{ahead} s ahead, with the default leeway");
+        ensure!(status("/exact", &token).await? == exact, "{ahead} s ahead, without leeway");
     }
-    // A plugin that verifies one has the same leeway for a clock that is ahead, and an exact age.
+    // If a plugin verifies a token, a clock that is ahead has the same leeway, but the maximum age is exact.
     let mut client = host.knock().at("/open").connect().await?;
     client.join("naughty:1", &json!({})).await?;
     for (ahead, expected) in [(30, json!({ "value": "42" })), (3600, json!({ "reason": "invalid" }))] {
@@ -149,7 +152,7 @@ async fn a_token_of_a_clock_that_is_a_little_off_is_taken() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_json_web_token_says_who_it_is() -> Result<()> {
+async fn a_json_web_token_identifies_the_client() -> Result<()> {
     let config = "[mounts.\"/socket\"]\njwt = { secret = { file = \"secret.txt\" }, issuer = \"us\" }\n";
     let host = Setup::new()
         .guests(&["naughty"])?
@@ -166,68 +169,71 @@ async fn a_json_web_token_says_who_it_is() -> Result<()> {
     ensure!(facts["user"] == "ada" && facts["claims"]["iss"] == "us", "{facts}");
     ensure!(
         host.knock().query(&format!("vsn=2.0.0&token={}", &good[..good.len() - 2])).refused().await? == 403,
-        "it is cut"
+        "the token is cut"
     );
-    ensure!(host.knock().refused().await? == 403, "there is none");
+    ensure!(host.knock().refused().await? == 403, "there is no token");
     Ok(())
 }
 
 /// HS256, `{"iss":"us","sub":"ada","exp":4102444800}`.
 const JWT_CLAIMS: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJ1cyIsInN1YiI6ImFkYSIsImV4cCI6NDEwMjQ0NDgwMH0";
 
-/// Made with Python: `hmac.new(secret, head_and_claims, sha256)`, base64url without padding.
+/// Computed with Python: `hmac.new(secret, head_and_claims, sha256)`, base64url without padding.
 const JWT_SIGNATURE: &str = "f81s_0slWOWn5VUbfhKv4ush07VC416jUyTjizuivqU";
 
 #[tokio::test]
-async fn the_only_gatekeeper_guards_every_mount_that_names_none() -> Result<()> {
+async fn the_only_gatekeeper_decides_for_every_mount_without_authentication() -> Result<()> {
     let config = "[mounts.\"/socket\"]\n[mounts.\"/open\"]\nauth = \"none\"\n";
     let host = Setup::new().guests(&["echo"])?.plugin("gate", Gate::Refuses.build()?).config(config).start().await?;
     let answer = get(host.address(), "/socket/websocket?vsn=2.0.0").await?;
     ensure!(answer.status == 418 && answer.body == "no tea", "{answer:?}");
     ensure!(get(host.address(), "/socket/longpoll?vsn=2.0.0").await?.body == "{\"status\":403}", "as in Phoenix");
-    ensure!(knocked(&host, "/open/websocket?vsn=2.0.0").await? == 400, "nobody is asked there");
-    // It is reloaded like any plugin, and who is in stays.
+    ensure!(knocked(&host, "/open/websocket?vsn=2.0.0").await? == 400, "with auth = none the gatekeeper isn't asked");
+    // It is reloaded like any plugin, and connected clients stay.
     host.put("gate", &Gate::Grants.build()?).await?;
     let mut alice = host.connect().await?;
     host.put("gate", &Gate::Traps.build()?).await?;
-    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 500, "a fault lets nobody in");
+    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 500, "after a fault no client is admitted");
     alice.push("echo:1", "phx_join", &json!({})).await?;
-    ensure!(alice.json().await?[4]["status"] == "ok", "who is in stays");
+    ensure!(alice.json().await?[4]["status"] == "ok", "a connected client stays");
     host.put("gate", &Gate::Nonsense.build()?).await?;
-    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 500, "a refusal with 200 is none");
+    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 500, "a refusal with the status 200 is a fault");
     host.put("gate", &Gate::BadClaims.build()?).await?;
-    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 500, "claims are an object");
+    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 500, "claims that aren't an object are a fault");
     host.put("gate", &Gate::Loops.build()?).await?;
-    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 500, "it is stopped at its limit");
+    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 500, "an endless call is a fault");
     host.log().find(0, "its fault", |line| line.fields["kind"] == "deadline").await?;
-    // What can't be loaded changes nothing, and an unloading doesn't open the mount.
+    // A file that can't be loaded changes nothing, and unloading the gatekeeper doesn't open the mount.
     host.put("gate", &Gate::Refuses.build()?).await?;
-    ensure!(matches!(host.put("gate", b"no wasm").await?, Loading::Refused(_)), "it is refused");
-    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 418, "the last good one goes on");
+    ensure!(matches!(host.put("gate", b"no wasm").await?, Loading::Refused(_)), "the file is refused");
+    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 418, "the previous build still decides");
     let address = host.address().to_string();
     bennu(host.home(), &["plugins", "--host", &address, "unload", "gate"])?;
-    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 503, "nobody is let in without it");
+    ensure!(
+        knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 503,
+        "without the gatekeeper no client is admitted"
+    );
     Ok(())
 }
 
 #[tokio::test]
-async fn a_mount_without_its_gatekeeper_lets_nobody_in() -> Result<()> {
+async fn a_mount_without_its_gatekeeper_admits_no_client() -> Result<()> {
     let gate = Gate::Grants.build()?;
     let damaged = gate[..gate.len() - 10].to_vec();
-    // One that can't be loaded is missed all the same.
+    // A gatekeeper that can't be loaded is still required.
     let host = Setup::new().guests(&["echo"])?.plugin("gate", damaged).start().await?;
-    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 503, "it is damaged");
+    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 503, "the gatekeeper is damaged");
     host.put("gate", &gate).await?;
     host.connect().await?;
-    // Of two it isn't known which.
+    // With two gatekeepers, it isn't clear which one decides.
     let two =
         Setup::new().guests(&["echo"])?.plugin("gate", gate.clone()).plugin("other", gate.clone()).start().await?;
-    ensure!(knocked(&two, "/socket/websocket?vsn=2.0.0").await? == 503, "there are two");
+    ensure!(knocked(&two, "/socket/websocket?vsn=2.0.0").await? == 503, "there are two gatekeepers");
     two.log().find(0, "an error", |line| line.message().contains("several gatekeepers (gate, other)")).await?;
     let named = "[mounts.\"/socket\"]\ngatekeeper = \"other\"\n[mounts.\"/more\"]\ngatekeeper = \"absent\"\n";
     let named = Setup::new().plugin("gate", Gate::Refuses.build()?).plugin("other", gate).config(named).start().await?;
     named.connect().await?;
-    ensure!(knocked(&named, "/more/websocket?vsn=2.0.0").await? == 503, "it isn't there");
+    ensure!(knocked(&named, "/more/websocket?vsn=2.0.0").await? == 503, "the named gatekeeper is missing");
     Ok(())
 }
 
@@ -239,12 +245,12 @@ async fn pages_of_other_origins_are_refused() -> Result<()> {
         let answer = request(host.address(), "GET", "/socket/websocket?vsn=2.0.0", &headers).await?;
         anyhow::Ok(answer.status)
     };
-    // Unless it is configured otherwise, those of the host that the request was sent to: scheme and port don't matter.
+    // By default, only origins with the host name of the request are allowed. Scheme and port don't matter.
     ensure!(
         from("https://127.0.0.1:9").await? == 400 && from("http://evil.example").await? == 403,
-        "its own host only"
+        "only its own host name is allowed"
     );
-    ensure!(from("null").await? == 403, "a page without a host");
+    ensure!(from("null").await? == 403, "a page without an origin");
     Ok(())
 }
 
@@ -275,7 +281,10 @@ async fn no_secret_is_in_any_log() -> Result<()> {
         &[("BENNU_SECRET_KEY_BASE", SECRET)],
     )?;
     let token = token.output.trim().to_owned();
-    ensure!(host.knock().query("vsn=2.0.0&token=wrong-token-in-parameter").refused().await? == 403, "it is wrong");
+    ensure!(
+        host.knock().query("vsn=2.0.0&token=wrong-token-in-parameter").refused().await? == 403,
+        "the token is wrong"
+    );
     let mut alice = host.knock().query(&format!("vsn=2.0.0&token={token}")).connect().await?;
     alice.push("echo:1", "phx_join", &json!({})).await?;
     alice.json().await?;
@@ -288,9 +297,9 @@ async fn no_secret_is_in_any_log() -> Result<()> {
         .connect()
         .await?;
     let wrong = [("authorization", "Bearer wrong-key-in-header")];
-    ensure!(request(host.address(), "GET", "/api/inspect", &wrong).await?.status == 401, "it is wrong");
+    ensure!(request(host.address(), "GET", "/api/inspect", &wrong).await?.status == 401, "the key is wrong");
     let right = [("authorization", "Bearer open-sesame-key")];
-    ensure!(request(host.address(), "GET", "/api/inspect", &right).await?.status == 200, "it is right");
+    ensure!(request(host.address(), "GET", "/api/inspect", &right).await?.status == 200, "the key is right");
     let poll = get(host.address(), &format!("/socket/longpoll?vsn=2.0.0&token={token}")).await?.json()?;
     let session = poll["token"].as_str().context("a session")?.to_owned();
     drop(alice);
@@ -309,7 +318,7 @@ async fn no_secret_is_in_any_log() -> Result<()> {
 }
 
 #[tokio::test]
-async fn configurations_that_make_no_sense_are_refused() -> Result<()> {
+async fn invalid_configurations_are_refused() -> Result<()> {
     let home = tempfile::tempdir()?;
     std::fs::create_dir(home.path().join("plugins"))?;
     for (config, says) in [
@@ -329,11 +338,11 @@ async fn configurations_that_make_no_sense_are_refused() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_reference_s_own_configuration_is_good() -> Result<()> {
+async fn the_configuration_of_the_reference_example_is_valid() -> Result<()> {
     let config = places::workspace()?.join("guest-examples/reference/bennu.toml");
     let read = bennu::server::Config::read(&config)?;
     ensure!(read.mounts.len() == 8 && read.secret_key_base.is_some(), "{read:?}");
-    // What isn't compressed here is said so by a sentence.
+    // A host without a configuration file serves too.
     let host = Setup::new().guests(&["echo"])?.start().await?;
     check(&host, "alice > join echo:1\nalice < ok {}").await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! Static files: what is served, what isn't, and when a client has it already.
+//! Static files: the paths that are served or hidden, and conditional requests.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use anyhow::{Context, Result, ensure};
 use bennu_tests::{Answer, Setup, TestHost, get, request};
 
-/// A host with some pages, and a file beside them that is nobody's business.
+/// A host with some pages, and a secret file outside the static directory.
 async fn pages() -> Result<TestHost> {
     let setup = Setup::new().arguments(&["--static", "public"]).file("secret.txt", b"secret".to_vec());
     let files = [
@@ -41,7 +41,7 @@ async fn status(host: &TestHost, path: &str) -> Result<u16> {
 }
 
 #[tokio::test]
-async fn what_is_hidden_or_outside_is_not_there() -> Result<()> {
+async fn hidden_and_outside_files_are_not_served() -> Result<()> {
     let host = pages().await?;
     for (path, body) in [
         ("/", "index.html"),
@@ -91,7 +91,7 @@ async fn what_is_hidden_or_outside_is_not_there() -> Result<()> {
         ensure!(answer.status == 404 && !answer.body.contains("secret"), "{path}: {answer:?}");
     }
     ensure!(request(host.address(), "POST", "/", &[]).await?.status == 405);
-    // The directory itself may be a link, by which another is put in its place.
+    // The static directory itself may be a link, so that a deployment can replace the directory.
     let (public, next) = (host.home().join("public"), host.home().join("next"));
     fs::create_dir(&next)?;
     fs::write(next.join("index.html"), "the next")?;
@@ -103,7 +103,7 @@ async fn what_is_hidden_or_outside_is_not_there() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_redirect_stays_on_its_host() -> Result<()> {
+async fn a_redirect_never_leads_to_another_host() -> Result<()> {
     let host = pages().await?;
     for (path, location) in [
         ("/dir", "/dir/"),
@@ -116,7 +116,7 @@ async fn a_redirect_stays_on_its_host() -> Result<()> {
         ensure!(answer.status == 307, "{path}: {answer:?}");
         ensure!(answer.header("location").as_deref() == Some(location), "{path}: {answer:?}");
     }
-    // Such names are nobody's, and nothing is made of them.
+    // There are no files with these names, so there is no redirect.
     for path in
         ["//evil.example", "//evil.example/%2e%2e", "/\\evil.example", "/%5cevil.example", "//dir%0d%0aX-Evil:1"]
     {
@@ -131,7 +131,7 @@ async fn with(host: &TestHost, path: &str, headers: &[(&str, &str)]) -> Result<A
 }
 
 #[tokio::test]
-async fn a_file_that_is_written_again_at_once_is_sent_again() -> Result<()> {
+async fn a_file_that_changes_within_a_second_is_sent_again() -> Result<()> {
     let host = pages().await?;
     let file = host.home().join("public").join("page.html");
     for n in 0..10 {
@@ -139,11 +139,11 @@ async fn a_file_that_is_written_again_at_once_is_sent_again() -> Result<()> {
         let first = get(host.address(), "/page.html").await?;
         let tag = first.header("etag").context("a tag")?;
         ensure!(first.body == format!("page {n}") && !tag.starts_with("W/"), "{first:?}");
-        ensure!(first.header("last-modified").is_none(), "a second is too coarse to go by: {first:?}");
+        ensure!(first.header("last-modified").is_none(), "seconds are too coarse for `last-modified`: {first:?}");
         let same = with(&host, "/page.html", &[("if-none-match", &tag)]).await?;
         ensure!(same.status == 304 && same.body.is_empty() && same.header("etag").as_ref() == Some(&tag), "{same:?}");
         ensure!(same.header("cache-control").as_deref() == Some("no-cache"), "{same:?}");
-        // Of the same length, within the second, and with the time of change that it had.
+        // The new content has the same length, is written within the same second, and keeps the modification time.
         let before = file.metadata()?.modified()?;
         fs::write(&file, format!("PAGE {n}"))?;
         fs::File::options().write(true).open(&file)?.set_modified(before)?;
@@ -151,7 +151,7 @@ async fn a_file_that_is_written_again_at_once_is_sent_again() -> Result<()> {
         ensure!(later.status == 200 && later.body == format!("PAGE {n}"), "{later:?}");
         ensure!(
             with(&host, "/page.html", &[("if-modified-since", FUTURE)]).await?.status == 200,
-            "no time is compared"
+            "`if-modified-since` is ignored"
         );
     }
     host.stop().await?;
@@ -161,7 +161,7 @@ async fn a_file_that_is_written_again_at_once_is_sent_again() -> Result<()> {
 const FUTURE: &str = "Fri, 31 Dec 2049 23:59:59 GMT";
 
 #[tokio::test]
-async fn conditions_and_ranges_are_those_of_http() -> Result<()> {
+async fn conditional_requests_and_ranges_follow_http() -> Result<()> {
     let host = pages().await?;
     let whole = get(host.address(), "/dir/").await?;
     let tag = whole.header("etag").context("a tag")?;

@@ -1,4 +1,4 @@
-//! Files that are no plugin of this host: each is refused with a sentence that says what to do, and what runs goes on.
+//! Files that can't be loaded as a plugin. Each is refused with an explanation, and the running generation continues.
 
 use std::fs::File;
 
@@ -7,7 +7,7 @@ use bennu_tests::crafted::{Crafted, component};
 use bennu_tests::{Cast, Loading, Setup, TestHost, bennu, check, places};
 use serde_json::Value;
 
-/// Has a host refuse each file under the name of a plugin that runs, and then under a new name, with these words.
+/// Asserts that a host refuses each file with this explanation: under the name of a running plugin, and under a new name.
 async fn refuses(cases: Vec<(&'static str, Vec<u8>, &'static str)>) -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let mut cast = Cast::new(&host);
@@ -29,7 +29,7 @@ async fn refuses(cases: Vec<(&'static str, Vec<u8>, &'static str)>) -> Result<()
         ensure!(why.contains(words) && why.ends_with("(it is not served)"), "{what}: {why}");
         host.shows("the newcomer isn't served", |shown| shown["plugins"]["newcomer"]["generation"] == 0).await?;
     }
-    // What ran all the time is loaded anew all the same.
+    // The running plugin can still be reloaded.
     ensure!(host.reload("echo", "variants/echo-v2").await? == 2);
     host.shows("there is no reason any more", |shown| shown["plugins"]["echo"]["last_error"].is_null()).await?;
     drop(cast);
@@ -38,7 +38,7 @@ async fn refuses(cases: Vec<(&'static str, Vec<u8>, &'static str)>) -> Result<()
 }
 
 #[tokio::test]
-async fn files_that_are_no_component() -> Result<()> {
+async fn files_that_are_not_a_component() -> Result<()> {
     let echo = places::guest("echo")?;
     let half = echo[..echo.len() / 2].to_vec();
     let mut damaged = echo.clone();
@@ -53,7 +53,7 @@ async fn files_that_are_no_component() -> Result<()> {
     .await
 }
 
-/// A file that is too large isn't even read.
+/// A file that is too large isn't read.
 #[tokio::test]
 async fn a_file_that_is_too_large() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
@@ -86,13 +86,13 @@ async fn components_for_another_contract() -> Result<()> {
         ("a newer patch of the contract", built_for("0.1.1")?, "use a newer host"),
         ("an older contract", built_for("0.0.9")?, older),
         ("no contract at all", component("(component)")?, "it exports nothing"),
-        ("another one's", component(other)?, "it exports other:thing/x@1.0.0"),
-        ("a system's", component(wasi)?, "build it with WASI stubbed out"),
+        ("another contract", component(other)?, "it exports other:thing/x@1.0.0"),
+        ("WASI", component(wasi)?, "build it with WASI stubbed out"),
     ])
     .await
 }
 
-/// These are found before anything is compiled: the host has no compiled form of what it refuses for its version.
+/// The version is checked before compilation, so the cache has no compiled code of a component with another version.
 #[tokio::test]
 async fn another_version_is_refused_before_it_is_compiled() -> Result<()> {
     let cache = tempfile::tempdir()?;
@@ -100,10 +100,10 @@ async fn another_version_is_refused_before_it_is_compiled() -> Result<()> {
     let host = Setup::new().cache(&compiled).start().await?;
     let newer = Crafted::serving("new:*").altering("package bennu:channel@0.1.0", "package bennu:channel@0.2.0");
     host.refusal("newer", &newer.build()?).await?;
-    ensure!(compiled.read_dir()?.next().is_none(), "it was compiled");
+    ensure!(compiled.read_dir()?.next().is_none(), "a refused component was compiled");
     let good = host.put("good", &Crafted::serving("new:*").build()?).await?;
     ensure!(good == Loading::Done(1), "{good:?}");
-    ensure!(compiled.read_dir()?.next().is_some(), "what serves was compiled");
+    ensure!(compiled.read_dir()?.next().is_some(), "the loaded component wasn't compiled");
     host.stop().await?;
     Ok(())
 }
@@ -125,8 +125,8 @@ async fn components_of_the_wrong_shape() -> Result<()> {
     refuses(vec![
         ("an export without functions", component(empty)?, "its export `channel` does not have the type"),
         ("no terminate", lacking.build()?, "`terminate`"),
-        ("describe gives bytes", describing.build()?, "its export `channel` does not have the type"),
-        ("a stop for another motive", renamed.build()?, "its export `channel` does not have the type"),
+        ("describe returns bytes", describing.build()?, "its export `channel` does not have the type"),
+        ("a stop with a renamed field", renamed.build()?, "its export `channel` does not have the type"),
         ("decisions are bytes", deciding.build()?, "its export `handle-out` does not have the type"),
         ("a function that this host lacks", singing.build()?, "it imports something that this host does not provide"),
     ])
@@ -134,19 +134,19 @@ async fn components_of_the_wrong_shape() -> Result<()> {
 }
 
 #[tokio::test]
-async fn plugins_that_cannot_be_asked() -> Result<()> {
+async fn plugins_whose_describe_or_start_fails() -> Result<()> {
     let forever = "(loop br 0) unreachable";
     refuses(vec![
         ("describe traps", Crafted::default().describing_by("unreachable").build()?, "its `describe` failed with trap"),
         ("describe loops", Crafted::default().describing_by(forever).build()?, "its `describe` failed with deadline"),
-        ("it traps at once", Crafted::serving("new:*").starting_with("unreachable").build()?, "be instantiated"),
-        ("it loops at once", Crafted::serving("new:*").starting_with("(loop br 0)").build()?, "be instantiated"),
+        ("it traps at its start", Crafted::serving("new:*").starting_with("unreachable").build()?, "be instantiated"),
+        ("it loops at its start", Crafted::serving("new:*").starting_with("(loop br 0)").build()?, "be instantiated"),
     ])
     .await
 }
 
 #[tokio::test]
-async fn descriptions_that_make_no_sense() -> Result<()> {
+async fn invalid_descriptions() -> Result<()> {
     let many = (0..257).fold(Crafted::default(), |plugin, n| plugin.route(&format!("{n}")));
     let curious = (0..65).fold(Crafted::serving("a").handling_out(), |plugin, n| plugin.intercepting(&format!("{n}")));
     let cases = [
@@ -163,7 +163,7 @@ async fn descriptions_that_make_no_sense() -> Result<()> {
         ),
         ("too many routes", many, "`describe` names 257 routes; at most 256"),
         ("too many events", curious, "intercepts 65 events; at most 64"),
-        ("nobody to ask", Crafted::serving("a").intercepting("e"), "doesn't export `handle-out`"),
+        ("no handle-out", Crafted::serving("a").intercepting("e"), "doesn't export `handle-out`"),
     ];
     let build =
         |(what, crafted, words): (&'static str, Crafted, &'static str)| anyhow::Ok((what, crafted.build()?, words));
@@ -181,7 +181,7 @@ async fn topics_of_another_plugin() -> Result<()> {
     let why = host.refusal("chat", &places::guest("echo")?).await?;
     ensure!(why.contains("already belongs to the plugin `echo`; give one of them another topic"), "{why}");
     cast.play("alice > new_msg {\"body\": \"hi\"}\nalice < new_msg …\nalice < ok …").await?;
-    // A part of another's topics is another thing: the longer pattern has it.
+    // Part of another plugin's topics is allowed, because the longer pattern wins.
     let part = host.put("part", &Crafted::serving("room:vip:*").build()?).await?;
     ensure!(part == Loading::Done(1), "{part:?}");
     drop(cast);
@@ -189,9 +189,9 @@ async fn topics_of_another_plugin() -> Result<()> {
     Ok(())
 }
 
-/// `bennu check` says the same, and ends with 1.
+/// `bennu check` gives the same explanation and exits with status 1.
 #[tokio::test]
-async fn check_says_the_same() -> Result<()> {
+async fn the_check_command_gives_the_same_explanation() -> Result<()> {
     let home = tempfile::tempdir()?;
     let newer = Crafted::serving("new:*").altering("package bennu:channel@0.1.0", "package bennu:channel@0.2.0");
     let cases = [

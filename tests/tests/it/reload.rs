@@ -1,4 +1,4 @@
-//! Plugins that are saved while the host runs.
+//! Plugin files that change while the host runs.
 
 use std::fs;
 use std::io::Write;
@@ -11,7 +11,7 @@ use bennu_tests::{Cast, Line, Loading, Setup, TestHost, check, places, play};
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn joined_channels_go_on_with_the_new_code_and_their_state() -> Result<()> {
+async fn joined_channels_continue_with_the_new_code_and_their_state() -> Result<()> {
     play(
         &["echo"],
         r#"
@@ -40,9 +40,9 @@ async fn joined_channels_go_on_with_the_new_code_and_their_state() -> Result<()>
     Ok(())
 }
 
-/// What is under way when a plugin is reloaded comes to its end: calls, timers, replies that were promised.
+/// Calls, timers and late replies that are pending during a reload are completed.
 #[tokio::test]
-async fn what_is_under_way_comes_to_its_end() -> Result<()> {
+async fn pending_calls_timers_and_replies_are_completed() -> Result<()> {
     let host = Setup::new().guests(&["naughty"])?.limit("call_cpu_ms", 10_000).start().await?;
     let mut cast = Cast::new(&host);
     cast.play(
@@ -71,7 +71,7 @@ async fn what_is_under_way_comes_to_its_end() -> Result<()> {
         "#,
     )
     .await?;
-    // The slow call began on the first generation, and what came behind it runs on the second.
+    // The slow call began on the first generation. The message behind it runs on the second.
     let alice = cast.client("alice")?;
     ensure!(alice.reply("naughty:1", "2").await?.status == "ok");
     ensure!(alice.reply("naughty:1", "3").await?.response == json!({"n": 1}));
@@ -84,12 +84,12 @@ async fn what_is_under_way_comes_to_its_end() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_file_that_is_saved_unchanged_is_no_reload() -> Result<()> {
+async fn an_unchanged_file_is_not_reloaded() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let file = host.plugin_file("echo");
     fs::write(host.home().join("same"), places::guest("echo")?)?;
     fs::rename(host.home().join("same"), &file)?;
-    // The next build is the second one.
+    // The next build becomes generation 2, so there was no reload before it.
     host.put("later", &Crafted::serving("later").build()?).await?;
     ensure!(host.inspect().await?["plugins"]["echo"]["generation"] == 1);
     ensure!(host.reload("echo", "variants/echo-v2").await? == 2);
@@ -97,9 +97,9 @@ async fn a_file_that_is_saved_unchanged_is_no_reload() -> Result<()> {
     Ok(())
 }
 
-/// As a copy that keeps times does with reproducible builds: the same size, the same time, the same file.
+/// This happens if reproducible builds are copied with their times: the size, the time and the file are the same.
 #[tokio::test]
-async fn a_build_that_is_written_in_place_with_size_and_time_of_the_one_before_is_noticed() -> Result<()> {
+async fn a_build_with_the_size_and_time_of_the_previous_one_is_noticed() -> Result<()> {
     let build = |topic: &str| Crafted::serving(&format!("{topic}:*")).build();
     let host = Setup::new().plugin("ours", build("topic0")?).start().await?;
     let file = host.plugin_file("ours");
@@ -121,7 +121,7 @@ async fn a_build_that_is_written_in_place_with_size_and_time_of_the_one_before_i
     Ok(())
 }
 
-/// A rename over the file may bring an older time, and a link may lead elsewhere. To touch a file is no change.
+/// A renamed file may have an older time, and a link may get another target. Touching a file is no change.
 #[tokio::test]
 async fn older_files_and_links_are_noticed_and_a_touch_is_not() -> Result<()> {
     let host = Setup::new().plugin("ours", Crafted::serving("a:*").build()?).start().await?;
@@ -142,26 +142,29 @@ async fn older_files_and_links_are_noticed_and_a_touch_is_not() -> Result<()> {
         }
         ensure!(host.decision(mark, "ours").await? == Loading::Done(number));
     }
-    // The link's target changes, in another directory.
+    // The target of the link changes, in another directory.
     let mark = host.log().len();
     fs::write(builds.join("4.wasm"), Crafted::serving("e:*").build()?)?;
     ensure!(host.decision(mark, "ours").await? == Loading::Done(5));
     fs::File::options().write(true).open(builds.join("4.wasm"))?.set_modified(old)?;
     host.put("later", &Crafted::serving("later").build()?).await?;
-    ensure!(host.put("ours", &Crafted::serving("f:*").build()?).await? == Loading::Done(6), "the touch was no reload");
+    ensure!(
+        host.put("ours", &Crafted::serving("f:*").build()?).await? == Loading::Done(6),
+        "touching the file was no reload"
+    );
     host.stop().await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn a_half_written_file_leaves_what_runs_in_place() -> Result<()> {
+async fn a_half_written_file_keeps_the_running_build() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let mut cast = Cast::new(&host);
     cast.play("alice > join echo:1\nalice < ok {}\nalice > count\nalice < ok {\"count\": 1, \"build\": \"1\"}").await?;
     let whole = places::guest("variants/echo-v2")?;
     let (first, rest) = whole.split_at(whole.len() / 2);
     let mark = host.log().len();
-    // As somebody writes who knows nothing of renames.
+    // Writes the file in place, instead of replacing it by a rename.
     let mut file = fs::File::create(host.plugin_file("echo"))?;
     file.write_all(first)?;
     let is_refused = |line: &Line| line.field("plugin") == "echo" && line.message().contains("damaged or incomplete");
@@ -179,7 +182,7 @@ async fn a_half_written_file_leaves_what_runs_in_place() -> Result<()> {
 }
 
 #[tokio::test]
-async fn new_files_become_new_channels() -> Result<()> {
+async fn new_files_become_new_plugins() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let mut cast = Cast::new(&host);
     cast.play("alice > join room:1 {\"user\": \"alice\"}\nalice < unmatched").await?;
@@ -191,7 +194,7 @@ async fn new_files_become_new_channels() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_file_that_vanishes_keeps_serving() -> Result<()> {
+async fn a_plugin_whose_file_is_removed_continues_to_serve() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     check(
         &host,
@@ -209,7 +212,7 @@ async fn a_file_that_vanishes_keeps_serving() -> Result<()> {
         "#,
     )
     .await?;
-    host.log().find(0, "a word about it", |line| line.message().starts_with("plugin_file_gone")).await?;
+    host.log().find(0, "the warning", |line| line.message().starts_with("plugin_file_gone")).await?;
     let serves = |shown: &Value| {
         let echo = &shown["plugins"]["echo"];
         echo["generation"] == 2 && echo["file_is_gone"] == false
@@ -219,11 +222,11 @@ async fn a_file_that_vanishes_keeps_serving() -> Result<()> {
     Ok(())
 }
 
-/// Only who was let in with a state that can't be read any more has to join again.
+/// Only a member whose state the new build can't read has to join again.
 #[tokio::test]
-async fn a_state_that_cannot_be_read_ends_that_membership() -> Result<()> {
+async fn an_unreadable_state_ends_only_its_membership() -> Result<()> {
     let odd = Crafted::serving("echo:*").assigns(b"\xc1 is no state of echo's").build()?;
-    // On probation, the build before would answer in its place.
+    // Without probation, because on probation the previous build would answer.
     let host = Setup::new().plugin("echo", odd).config("[reload]\nprobation_ms = 0").start().await?;
     check(
         &host,
@@ -235,14 +238,14 @@ async fn a_state_that_cannot_be_read_ends_that_membership() -> Result<()> {
         host  ! reload echo echo
         carol > join echo:1
         carol < ok {}
-        -- Alice is told when it shows.
+        -- Alice gets the error at her next message.
         alice > count
         alice < phx_error
         alice > join echo:1
         alice < ok {}
         alice > count
         alice < ok {"count": 1, "build": "1"}
-        -- Bob, who has done nothing, still hears what is sent to all.
+        -- Bob has sent nothing, and still gets broadcasts.
         carol > shout {"a": 1}
         carol < shout {"a": 1}
         alice < shout {"a": 1}
@@ -259,7 +262,7 @@ async fn a_state_that_cannot_be_read_ends_that_membership() -> Result<()> {
 }
 
 #[tokio::test]
-async fn members_of_a_route_that_is_gone_are_told() -> Result<()> {
+async fn members_of_a_removed_route_get_an_error() -> Result<()> {
     let both = Crafted::serving("old:*").route("kept:*").build()?;
     let host = Setup::new().guests(&["echo"])?.plugin("ours", both).start().await?;
     let mut cast = Cast::new(&host);
@@ -294,9 +297,9 @@ async fn members_of_a_route_that_is_gone_are_told() -> Result<()> {
     Ok(())
 }
 
-/// A longer pattern of another plugin takes a topic over. That plugin can't know what to make of the members' state.
+/// Another plugin with a longer pattern now serves the topic. It can't read the states of the members.
 #[tokio::test]
-async fn members_of_a_topic_that_passes_to_another_plugin_are_told() -> Result<()> {
+async fn members_of_a_topic_that_moves_to_another_plugin_get_an_error() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let mut cast = Cast::new(&host);
     cast.play(
@@ -314,7 +317,7 @@ async fn members_of_a_topic_that_passes_to_another_plugin_are_told() -> Result<(
         alice < phx_error
         alice > join echo:vip:1
         alice < ok {}
-        -- The one that has taken over answers nothing.
+        -- The new plugin doesn't answer.
         alice > count
         alice ~
         bob   > count
@@ -327,9 +330,10 @@ async fn members_of_a_topic_that_passes_to_another_plugin_are_told() -> Result<(
     Ok(())
 }
 
-/// A plugin that was refused for another's topic is loaded once the other has let go of it, whatever their names.
+/// A plugin that was refused because of another plugin's topic is loaded when the topic is free. The order of their names
+/// doesn't matter.
 #[tokio::test]
-async fn a_topic_that_is_let_go_is_given_to_who_waits_for_it() -> Result<()> {
+async fn a_plugin_refused_for_a_topic_is_loaded_when_the_topic_is_free() -> Result<()> {
     for waiting in ["alpha", "zeta"] {
         let host = Setup::new().plugin("owner", Crafted::serving("new:*").build()?).start().await?;
         let why = host.refusal(waiting, &Crafted::serving("new:*").build()?).await?;
@@ -345,8 +349,8 @@ async fn a_topic_that_is_let_go_is_given_to_who_waits_for_it() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_broken_plugin_does_not_keep_a_host_from_starting() -> Result<()> {
-    // Nobody knows what the broken one was. A mount that relies on a gatekeeper being there would let nobody in.
+async fn a_host_starts_with_a_broken_plugin() -> Result<()> {
+    // The broken file may have been a gatekeeper. So a mount without `auth = "none"` would admit no client.
     let setup = Setup::new().guests(&["echo"])?.plugin("broken", b"hello".to_vec());
     let host = setup.config("[mounts.\"/socket\"]\nauth = \"none\"").start().await?;
     check(&host, "alice > join echo:1\nalice < ok {}\nalice > join room:1\nalice < unmatched").await?;
@@ -358,7 +362,7 @@ async fn a_broken_plugin_does_not_keep_a_host_from_starting() -> Result<()> {
     Ok(())
 }
 
-/// A single file is watched as a directory of them is.
+/// The host watches a single file like a directory.
 #[tokio::test]
 async fn a_plugin_may_be_a_file_elsewhere() -> Result<()> {
     let setup = Setup::new().file("elsewhere/echo.wasm", places::guest("echo")?);
@@ -367,7 +371,7 @@ async fn a_plugin_may_be_a_file_elsewhere() -> Result<()> {
     cast.play("alice > join echo:1\nalice < ok {}\nalice > version\nalice < ok {\"version\": 1}").await?;
     let mark = host.log().len();
     fs::write(host.home().join("elsewhere/part"), places::guest("variants/echo-v2")?)?;
-    // A neighbour of the file is no plugin.
+    // Another file in the same directory isn't loaded.
     fs::write(host.home().join("elsewhere/chat.wasm"), places::guest("chat")?)?;
     fs::rename(host.home().join("elsewhere/part"), host.home().join("elsewhere/echo.wasm"))?;
     ensure!(host.decision(mark, "echo").await? == Loading::Done(2));
@@ -378,9 +382,9 @@ async fn a_plugin_may_be_a_file_elsewhere() -> Result<()> {
     Ok(())
 }
 
-/// A plugin that was compiled once is found compiled by the next host.
+/// The next host finds the compiled code of a plugin in the cache.
 #[tokio::test]
-async fn compiled_code_is_kept() -> Result<()> {
+async fn compiled_code_is_cached() -> Result<()> {
     let cache = tempfile::tempdir()?;
     let compiled = cache.path().join("compiled");
     for is_cached in [false, true] {
@@ -394,9 +398,9 @@ async fn compiled_code_is_kept() -> Result<()> {
     Ok(())
 }
 
-/// Bits flip, pages are overwritten, files are cut: whatever the disk has made of compiled code, it isn't run.
+/// Damaged compiled code is never run: the test flips bits, overwrites pages and truncates the file.
 #[tokio::test]
-async fn compiled_code_that_was_damaged_is_compiled_anew() -> Result<()> {
+async fn a_plugin_is_compiled_again_if_its_compiled_code_is_damaged() -> Result<()> {
     let cache = tempfile::tempdir()?;
     let compiled = cache.path().join("compiled");
     let start = async || Setup::new().plugin("ours", Crafted::serving("new:*").build()?).cache(&compiled).start().await;
@@ -421,7 +425,7 @@ async fn compiled_code_that_was_damaged_is_compiled_anew() -> Result<()> {
         host.log().find(0, &format!("a warning about case {case}"), warned).await?;
         check(&host, "alice > join new:1\nalice < ok {}").await?;
         host.stop().await?;
-        ensure!(fs::read(&file)?.len() == good.len(), "case {case}: it wasn't replaced");
+        ensure!(fs::read(&file)?.len() == good.len(), "case {case}: the compiled code wasn't replaced");
     }
     Ok(())
 }

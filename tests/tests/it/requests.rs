@@ -1,4 +1,4 @@
-//! Requests at the level of bytes: their targets, their hosts, and what makes one an upgrade.
+//! HTTP requests as bytes: their targets, their `Host` headers, and the requirements of an upgrade.
 
 use anyhow::{Context, Result, ensure};
 use bennu_tests::{Setup, TestHost, request, request_with, within};
@@ -6,13 +6,13 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// What makes a request an upgrade, beside its first line.
+/// The headers of an upgrade request.
 const UPGRADE: &str = "Host: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 const TARGET: &str = "/socket/websocket?vsn=2.0.0";
 
-/// What a request of these bytes is answered: its status and its head. The connection needn't end with it.
+/// Sends a request and returns the status and the head of its answer. The connection may stay open.
 async fn asked(host: &TestHost, bytes: &str) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect(host.address()).await?;
     stream.write_all(bytes.as_bytes()).await?;
@@ -22,7 +22,7 @@ async fn asked(host: &TestHost, bytes: &str) -> Result<(u16, String)> {
             if stream.read_buf(&mut head).await? == 0 {
                 break;
             }
-            // The body may come along.
+            // The beginning of the body may have been read too.
             if let Some(end) = head.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
                 head.truncate(end + 4);
             }
@@ -39,21 +39,21 @@ async fn status(host: &TestHost, bytes: &str) -> Result<u16> {
     Ok(asked(host, bytes).await?.0)
 }
 
-/// An upgrade, with something in its head replaced.
+/// Sends an upgrade request in which a text is replaced, and returns the status.
 async fn upgrade(host: &TestHost, replaced: &str, by: &str) -> Result<u16> {
     let head = format!("GET {TARGET} HTTP/1.1\r\n{UPGRADE}\r\n");
-    ensure!(head.contains(replaced), "{replaced:?} isn't in it");
+    ensure!(head.contains(replaced), "{replaced:?} isn't in the request");
     status(host, &head.replacen(replaced, by, 1)).await
 }
 
 #[tokio::test]
-async fn empty_segments_of_a_path_do_not_count() -> Result<()> {
+async fn empty_segments_of_a_path_are_ignored() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     for path in ["/socket//websocket", "/socket/websocket/", "//socket/websocket", "///socket//websocket//"] {
         let head = format!("GET {path}?vsn=2.0.0 HTTP/1.1\r\n{UPGRADE}\r\n");
         ensure!(status(&host, &head).await? == 101, "{path}");
     }
-    // As phoenix.js asks for it, given `/socket/`; and it is served.
+    // phoenix.js sends such a path if it is given `/socket/`.
     let mut alice = host.knock().at("/socket/").connect().await?;
     alice.join("echo:1", &json!({})).await?;
     for path in ["/socket//longpoll", "/socket/longpoll/", "//socket/longpoll"] {
@@ -63,7 +63,7 @@ async fn empty_segments_of_a_path_do_not_count() -> Result<()> {
     for path in ["/api//inspect", "//api/inspect/", "/api/topics/?prefix=echo://"] {
         ensure!(request(host.address(), "GET", path, &[]).await?.status == 200, "{path}");
     }
-    // What is encoded is a part of its segment.
+    // An encoded slash is part of its segment.
     ensure!(request(host.address(), "GET", "/socket%2Fwebsocket", &[]).await?.status == 404);
     ensure!(request(host.address(), "GET", "//nowhere//websocket", &[]).await?.status == 404);
     drop(alice);
@@ -72,10 +72,10 @@ async fn empty_segments_of_a_path_do_not_count() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_request_names_its_host_once() -> Result<()> {
+async fn a_request_needs_exactly_one_valid_host() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let line = "Host: localhost\r\n";
-    ensure!(upgrade(&host, line, line).await? == 101, "it is good as it is");
+    ensure!(upgrade(&host, line, line).await? == 101, "the unchanged request is valid");
     for bad in [
         "",
         "Host:\r\n",
@@ -87,19 +87,19 @@ async fn a_request_names_its_host_once() -> Result<()> {
     ] {
         ensure!(upgrade(&host, line, bad).await? == 400, "{bad:?}");
     }
-    // The same for whatever is asked for.
+    // The same holds for all paths.
     for path in ["/socket/longpoll?vsn=2.0.0", "/api/inspect", "/"] {
         for bad in ["", "Host: a\r\nHost: b\r\n", "Host: a b\r\n"] {
             ensure!(status(&host, &format!("GET {path} HTTP/1.1\r\n{bad}\r\n")).await? == 400, "{path}, {bad:?}");
         }
     }
-    ensure!(status(&host, "GET /socket/longpoll?vsn=2.0.0 HTTP/1.0\r\n\r\n").await? == 200, "HTTP/1.0 has none");
+    ensure!(status(&host, "GET /socket/longpoll?vsn=2.0.0 HTTP/1.0\r\n\r\n").await? == 200, "HTTP/1.0 needs no host");
     host.stop().await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn what_is_no_good_upgrade_is_refused() -> Result<()> {
+async fn invalid_upgrades_are_refused() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let key = "dGhlIHNhbXBsZSBub25jZQ==";
     for bad in [
@@ -123,9 +123,9 @@ async fn what_is_no_good_upgrade_is_refused() -> Result<()> {
         ("Host:", "Content-Length: 5\r\nHost:", 400),
         ("Host:", "Transfer-Encoding: chunked\r\nHost:", 400),
         ("Host:", "Content-Length: 0\r\nHost:", 101),
-        // A line that goes on in the next is no longer allowed (RFC 9112, 5.2).
+        // Line folding isn't allowed any more (RFC 9112, 5.2).
         ("Upgrade: websocket", "Upgrade:\r\n websocket", 400),
-        // Words of these lists have no case, and there may be several lists.
+        // The tokens of these lists are case-insensitive, and there may be several such headers.
         ("Connection: Upgrade", "Connection: keep-alive\r\nConnection: te, uPGRADE", 101),
         ("Upgrade: websocket", "Upgrade: WebSocket", 101),
         ("Upgrade: websocket", "Upgrade: h2c", 400),
@@ -141,9 +141,9 @@ async fn what_is_no_good_upgrade_is_refused() -> Result<()> {
     Ok(())
 }
 
-/// As a proxy may send it: the host of the target is the one that counts (RFC 9112, 3.2.2).
+/// A proxy may send an absolute target. Then the host in the target counts, and not the `Host` header (RFC 9112, 3.2.2).
 #[tokio::test]
-async fn a_target_may_be_absolute() -> Result<()> {
+async fn a_target_can_be_absolute() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let asking =
         |target: &str, origin: &str| format!("GET {target}{TARGET} HTTP/1.1\r\nOrigin: {origin}\r\n{UPGRADE}\r\n");
@@ -163,7 +163,7 @@ async fn a_target_may_be_absolute() -> Result<()> {
 }
 
 #[tokio::test]
-async fn media_types_have_no_case() -> Result<()> {
+async fn media_types_are_case_insensitive() -> Result<()> {
     let host = Setup::new().guests(&["echo"])?.start().await?;
     for good in ["application/json", "Application/JSON", "APPLICATION/JSON; Charset=UTF-8"] {
         let headers = [("content-type", good)];

@@ -1,4 +1,4 @@
-//! Rooms: what the members of a topic share, its beat, and its life beyond theirs.
+//! Rooms: the shared state of a topic, its tick, and its lifetime.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 #[tokio::test]
-async fn members_share_a_room_and_see_one_another() -> Result<()> {
+async fn members_share_a_room() -> Result<()> {
     play(
         &["counter"],
         r#"
@@ -28,12 +28,12 @@ async fn members_share_a_room_and_see_one_another() -> Result<()> {
         alice < ok {"added": 2}
         bob   > members
         bob   < ok {"members": 2}
-        -- Another topic is another room.
+        -- Another topic has another room.
         carol > join count:2
         carol < ok {}
         carol > get
         carol < ok {"sum": 0}
-        -- It outlives its members for a while.
+        -- The room outlives its members for its linger time.
         alice x close
         bob   x close
         dave  > join count:1
@@ -46,9 +46,9 @@ async fn members_share_a_room_and_see_one_another() -> Result<()> {
     Ok(())
 }
 
-/// What all do at once comes one after another: no addition is lost.
+/// Concurrent calls of all members run one after another, so no addition is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_many_do_at_once_comes_one_after_another() -> Result<()> {
+async fn concurrent_calls_of_a_topic_run_one_after_another() -> Result<()> {
     const MEMBERS: u64 = 20;
     const EACH: u64 = 50;
     let host = TestHost::start(&["counter"]).await?;
@@ -60,7 +60,7 @@ async fn what_many_do_at_once_comes_one_after_another() -> Result<()> {
             for _ in 0..EACH {
                 client.push("count:1", "add", &json!({ "n": 1 })).await?;
             }
-            // It is over once everybody's additions have come.
+            // The task ends when the additions of all members have arrived.
             loop {
                 let frame = client.json().await?;
                 if frame[3] == "sum" && frame[4]["sum"] == MEMBERS * EACH {
@@ -95,15 +95,15 @@ async fn a_durable_room_survives_a_stop_and_a_kill() -> Result<()> {
         drop(cast);
         host = host.restart(signal).await?;
     }
-    // It is there for a message to the topic, too: whoever joins sees what that one saw.
+    // The last sum is there after the last restart.
     check(&host, "bob > join count:1\nbob < ok {}\nbob > get\nbob < ok {\"sum\": 3}").await?;
     host.stop().await?;
     Ok(())
 }
 
-/// A room with a beat isn't stored with each of its commits, but at a stop it is.
+/// A room with a tick isn't stored with each commit, but it is stored when the host stops.
 #[tokio::test]
-async fn a_durable_room_with_a_beat_is_stored_at_a_stop() -> Result<()> {
+async fn a_durable_room_with_a_tick_is_stored_at_a_stop() -> Result<()> {
     let setup = Setup::new().plugin("counter", places::guest("variants/counter-durable")?);
     let host = setup.start().await?;
     let mut client = host.connect().await?;
@@ -125,9 +125,9 @@ async fn a_durable_room_with_a_beat_is_stored_at_a_stop() -> Result<()> {
     Ok(())
 }
 
-/// Of a thousand seats that one call takes, its member has the last, and that is all that the topic is told.
+/// If one call takes a thousand seats, the member has the last one, and `handle_seat` is called only for that seat.
 #[tokio::test]
-async fn a_call_that_takes_many_seats_has_the_topic_told_of_one() -> Result<()> {
+async fn only_the_last_seat_of_a_call_is_reported() -> Result<()> {
     play(
         &["naughty"],
         r#"
@@ -147,10 +147,10 @@ async fn a_call_that_takes_many_seats_has_the_topic_told_of_one() -> Result<()> 
     Ok(())
 }
 
-/// One who joins many topics at once, as after a reconnect, has more waiting for it than leaves room for states. All of them come
-/// nevertheless, though nothing changes any more.
+/// A client that joins many topics at once, as after a reconnect, has an outbox without room for the published states. It
+/// still gets the state of each topic later, without further changes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_joins_many_topics_at_once_gets_the_state_of_each() -> Result<()> {
+async fn a_client_that_joins_many_topics_at_once_gets_the_state_of_each() -> Result<()> {
     const TOPICS: usize = 40;
     let host = Setup::new().guests(&["naughty"])?.limit("outbox_frames", 100).start().await?;
     let mut alice = host.connect().await?;

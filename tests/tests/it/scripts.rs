@@ -1,4 +1,4 @@
-//! The language of the transcripts itself: what a script that fails says.
+//! The language of scripts: the errors of a failed script.
 
 use anyhow::{Context, Result, ensure};
 use bennu_tests::{TestHost, check};
@@ -9,7 +9,7 @@ async fn failure(host: &TestHost, script: &str) -> Result<String> {
 }
 
 #[tokio::test]
-async fn a_script_that_fails_says_where_and_why() -> Result<()> {
+async fn a_failed_script_gives_the_line_and_the_reason() -> Result<()> {
     let host = TestHost::start(&["echo", "naughty"]).await?;
     let wrong = failure(&host, "alice > join echo:1\n-- It is empty.\nalice < ok {\"a\": …}").await?;
     let says = [

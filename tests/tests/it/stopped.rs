@@ -1,5 +1,5 @@
-//! A host that stands still for a while: stopped by a signal, as a container that is paused. The times that pass here are what is
-//! tested, and no wait for something to happen.
+//! A host that is paused by a signal, like a paused container. The sleeps in these tests are the subject of the tests, and
+//! not waits for a condition.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Stops the host while `meanwhile` is done, and for so long at least.
+/// Pauses the host while `meanwhile` runs, and for at least `time`.
 async fn stopped<T>(host: &TestHost, time: Duration, meanwhile: impl Future<Output = Result<T>>) -> Result<T> {
     host.signal(Signal::STOP)?;
     let (done, ()) = tokio::join!(meanwhile, sleep(time));
@@ -25,7 +25,7 @@ fn idle() -> Result<Setup> {
     Ok(Setup::new().guests(&["echo"])?.limit("idle_ms", u64::try_from(IDLE.as_millis())?))
 }
 
-/// More than a thread looks at in one go.
+/// More clients than a thread handles in one turn.
 async fn crowd(host: &TestHost) -> Result<Vec<TestClient>> {
     let mut clients = Vec::new();
     for _ in 0..300 {
@@ -38,17 +38,17 @@ async fn crowd(host: &TestHost) -> Result<Vec<TestClient>> {
 }
 
 #[tokio::test]
-async fn what_came_while_the_host_stood_still_is_read_before_anybody_is_judged() -> Result<()> {
-    // So many take a while to connect, on a busy machine.
+async fn messages_sent_during_a_pause_are_read_before_idle_clients_are_closed() -> Result<()> {
+    // On a busy machine, so many clients need some time to connect.
     let host = Setup::new().guests(&["echo"])?.limit("idle_ms", 3_000).start().await?;
     let mut clients = crowd(&host).await?;
-    let beats = async {
+    let heartbeats = async {
         for client in &mut clients {
             client.send(r#"[null,"7","phoenix","heartbeat",{}]"#).await?;
         }
         anyhow::Ok(())
     };
-    stopped(&host, Duration::from_secs(7), beats).await?;
+    stopped(&host, Duration::from_secs(7), heartbeats).await?;
     let answer = json!([null, "7", "phoenix", "phx_reply", {"status": "ok", "response": {}}]);
     for (number, client) in clients.iter_mut().enumerate() {
         client.expect(&answer).await.with_context(|| format!("client {number}"))?;
@@ -57,18 +57,18 @@ async fn what_came_while_the_host_stood_still_is_read_before_anybody_is_judged()
     Ok(())
 }
 
-/// A machine that stands still as a whole: what its clients send is on its way still when it goes on.
+/// The whole machine may be paused. Then the messages of clients arrive only after the pause.
 #[tokio::test]
-async fn a_time_in_which_the_host_stood_still_is_not_counted() -> Result<()> {
+async fn the_time_of_a_pause_does_not_count() -> Result<()> {
     let host = idle()?.start().await?;
     for _ in 0..2 {
         let mut alice = host.connect().await?;
         alice.quiet().await?;
         stopped(&host, 3 * IDLE, async { Ok(()) }).await?;
-        // Not at once: whoever is to be judged is judged before this.
+        // A short wait, so that the host would have closed the client by now.
         sleep(IDLE / 10).await;
         alice.quiet().await?;
-        // And then it is silent for as long as it may be.
+        // After that, the client is silent for the idle timeout.
         alice.closed_with(1002).await?;
     }
     ensure!(host.inspect().await?["closed"]["idle"] == 2);
@@ -85,12 +85,12 @@ async fn polling(host: &TestHost, path: &str) -> Result<TcpStream> {
 async fn answer(mut stream: TcpStream) -> Result<Value> {
     let mut text = String::new();
     within("an answer", stream.read_to_string(&mut text)).await??;
-    let (_, body) = text.split_once("\r\n\r\n").with_context(|| format!("no answer but {text:?}"))?;
+    let (_, body) = text.split_once("\r\n\r\n").with_context(|| format!("not an HTTP answer: {text:?}"))?;
     Ok(serde_json::from_str(body)?)
 }
 
 #[tokio::test]
-async fn a_session_is_not_gone_for_a_poll_that_came_while_the_host_stood_still() -> Result<()> {
+async fn a_poll_during_or_after_a_pause_finds_its_session() -> Result<()> {
     let window = Duration::from_secs(1);
     let host = Setup::new().guests(&["echo"])?.limit("longpoll_window_ms", 1_000).start().await?;
     for _ in 0..2 {
@@ -99,7 +99,7 @@ async fn a_session_is_not_gone_for_a_poll_that_came_while_the_host_stood_still()
         let poll = stopped(&host, 3 * window, polling(&host, &path)).await?;
         let polled = answer(poll).await?;
         ensure!(polled["status"] == 204, "{polled}");
-        // The next is on its way still when the host goes on.
+        // The next poll arrives shortly after the pause.
         stopped(&host, 3 * window, async { Ok(()) }).await?;
         sleep(window / 10).await;
         let polled = answer(polling(&host, &path).await?).await?;

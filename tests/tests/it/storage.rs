@@ -1,4 +1,4 @@
-//! What plugins keep: whole transactions, also when many are at it at once, and for the next start of the host.
+//! The store of plugins: transactions, concurrent writes, restarts, export and import.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -19,7 +19,7 @@ async fn join(host: &TestHost) -> Result<TestClient> {
     Ok(client)
 }
 
-/// Sends an event and gives what its reply carries; what is broadcast meanwhile is left out.
+/// Sends an event and returns the response in its reply. Skips broadcasts that arrive before the reply.
 async fn ask(client: &mut TestClient, event: &str, payload: Value) -> Result<Value> {
     let reference = client.push(TOPIC, event, &payload).await?;
     loop {
@@ -32,7 +32,7 @@ async fn ask(client: &mut TestClient, event: &str, payload: Value) -> Result<Val
 }
 
 #[tokio::test]
-async fn what_is_stored_is_there_after_a_restart() -> Result<()> {
+async fn stored_data_is_there_after_a_restart() -> Result<()> {
     let host = TestHost::start(&["ledger"]).await?;
     check(
         &host,
@@ -69,9 +69,10 @@ async fn what_is_stored_is_there_after_a_restart() -> Result<()> {
     Ok(())
 }
 
-/// Two members of a topic without turns add to one key, each a thousand times: no addition is lost, and none counts twice.
+/// Two members of a topic add to one key, each a thousand times. Their callbacks run at the same time, because the topic
+/// has no shared turn queue. No addition is lost, and none counts twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_that_count_up_one_key_at_once_lose_nothing() -> Result<()> {
+async fn concurrent_additions_to_one_key_are_not_lost() -> Result<()> {
     const EACH: u64 = 1000;
     const IN_FLIGHT: u64 = 8;
     let host = TestHost::start(&["ledger"]).await?;
@@ -83,7 +84,7 @@ async fn two_that_count_up_one_key_at_once_lose_nothing() -> Result<()> {
             for _ in 0..EACH {
                 references.push_back(client.push(TOPIC, "deposit", &json!({ "to": "one", "n": 1 })).await?);
                 if references.len() as u64 == IN_FLIGHT {
-                    let reference = references.pop_front().context("there are some")?;
+                    let reference = references.pop_front().context("no reference waits")?;
                     ensure!(client.reply(TOPIC, &reference).await?.status == "ok");
                 }
             }
@@ -104,10 +105,9 @@ async fn two_that_count_up_one_key_at_once_lose_nothing() -> Result<()> {
     Ok(())
 }
 
-/// Past its quota a plugin's write is a fault and nothing of it is stored; others aren't concerned, and it may delete and
-/// overwrite.
+/// A write above the plugin's quota is a fault, and nothing of it is stored. The plugin can still overwrite values.
 #[tokio::test]
-async fn a_plugin_has_no_more_than_its_quota() -> Result<()> {
+async fn a_plugin_cannot_exceed_its_quota() -> Result<()> {
     let host = Setup::new().guests(&["ledger"])?.config("[plugins.ledger]\nstore_bytes = 120").start().await?;
     let mut cast = Cast::new(&host);
     cast.play(
@@ -143,7 +143,7 @@ async fn a_plugin_has_no_more_than_its_quota() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_store_moves_as_json_lines() -> Result<()> {
+async fn a_store_is_exported_and_imported_as_json_lines() -> Result<()> {
     let host = TestHost::start(&["ledger"]).await?;
     let mut client = join(&host).await?;
     ask(&mut client, "deposit", json!({ "to": "a", "n": 5 })).await?;
@@ -162,7 +162,7 @@ async fn a_store_moves_as_json_lines() -> Result<()> {
     let usage = bennu(&home, &["store", "usage", "--data", "data"])?;
     ensure!(usage.output.starts_with("ledger: "), "{usage:?}");
 
-    // What is there already isn't overwritten by accident.
+    // An import doesn't overwrite existing data by default.
     let again = bennu(&home, &["store", "import", "all.jsonl", "--data", "data"])?;
     ensure!(again.code == Some(1), "{again:?}");
     let imported = bennu(&home, &["store", "import", "all.jsonl", "--data", "other"])?;
@@ -179,9 +179,9 @@ async fn a_store_moves_as_json_lines() -> Result<()> {
     Ok(())
 }
 
-/// What a host takes by its configuration, an import takes by the same one.
+/// An import accepts the values that a host with the same configuration accepts.
 #[tokio::test]
-async fn an_import_goes_by_the_host_s_limits() -> Result<()> {
+async fn an_import_uses_the_limits_of_the_host() -> Result<()> {
     let home = tempfile::tempdir()?;
     let value = "x".repeat(2 << 20);
     let lines = format!(
@@ -198,10 +198,10 @@ async fn an_import_goes_by_the_host_s_limits() -> Result<()> {
     Ok(())
 }
 
-/// The host is killed in the midst of writing, again and again. Whatever was acknowledged is there, and nothing is half there: the
-/// sum of all accounts never changes by a transfer, and each transfer has its entry.
+/// The host is repeatedly killed during writes. All acknowledged transactions are stored, and none is stored in part: a
+/// transfer never changes the sum of all accounts, and each transfer has its entry.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_was_acknowledged_survives_a_kill_and_nothing_is_half_done() -> Result<()> {
+async fn acknowledged_transactions_survive_a_kill_and_none_is_partial() -> Result<()> {
     let kills = bennu_test_tiers::rounds("storage::kill") as u64;
     const WRITERS: u64 = 4;
     let mut host = TestHost::start(&["ledger"]).await?;
@@ -217,7 +217,7 @@ async fn whatever_was_acknowledged_survives_a_kill_and_nothing_is_half_done() ->
             let mut client = join(&host).await?;
             writers.spawn(async move { write_until_the_end(&mut client, n).await });
         }
-        // A moment that is another one each time, as random as the scheduling of five processes on two cores.
+        // The moment of the kill differs in each round, and also depends on the scheduling of the processes.
         let pause = std::time::Duration::from_micros(500 + 7919 * kill % 40_000);
         tokio::time::sleep(pause).await;
         host = host.restart(Signal::KILL).await?;
@@ -229,7 +229,7 @@ async fn whatever_was_acknowledged_survives_a_kill_and_nothing_is_half_done() ->
         let entries = audit["entries"].as_u64().unwrap_or(0);
         ensure!(audit["sum"] == WRITERS * 1_000_000, "after kill {kill}: {audit}");
         ensure!(entries >= acknowledged, "after kill {kill}: {acknowledged} acknowledged, {entries} found");
-        // What was done and not acknowledged counts from now on.
+        // Entries that were stored but not acknowledged count from now on.
         acknowledged = entries;
     }
     ensure!(acknowledged > kills, "only {acknowledged} transfers in {kills} rounds");
@@ -237,7 +237,7 @@ async fn whatever_was_acknowledged_survives_a_kill_and_nothing_is_half_done() ->
     Ok(())
 }
 
-/// Moves one from an account to another, again and again, and gives how often that was acknowledged.
+/// Repeats a transfer until the connection ends. Returns the number of acknowledged transfers.
 async fn write_until_the_end(client: &mut TestClient, n: u64) -> u64 {
     let mut acknowledged = 0;
     loop {
@@ -255,7 +255,7 @@ fn mode(path: &Path) -> Result<u32> {
 }
 
 #[tokio::test]
-async fn an_export_is_for_this_user_alone() -> Result<()> {
+async fn an_export_is_readable_only_by_its_owner() -> Result<()> {
     let home = tempfile::tempdir()?;
     fs::create_dir(home.path().join("data"))?;
     fs::write(home.path().join("old.jsonl"), "of an earlier version")?;
@@ -265,14 +265,14 @@ async fn an_export_is_for_this_user_alone() -> Result<()> {
         ensure!(exported.code == Some(0), "{exported:?}");
         ensure!(mode(&home.path().join(name))? == 0o600, "{name}");
     }
-    // What is no file is left as it is.
+    // The mode of a device isn't changed.
     let exported = bennu(home.path(), &["store", "export", "--data", "data", "--output", "/dev/null"])?;
     ensure!(exported.code == Some(0), "{exported:?}");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_data_directory_that_others_may_read_is_warned_of_with_the_command_that_closes_it() -> Result<()> {
+async fn the_warning_about_a_readable_data_directory_has_the_command_that_closes_it() -> Result<()> {
     let host = TestHost::start(&["ledger"]).await?;
     let is_warning = |line: &bennu_tests::Line| line.message().contains("chmod");
     let place =
@@ -285,7 +285,7 @@ async fn a_data_directory_that_others_may_read_is_warned_of_with_the_command_tha
         })
         .await?;
     let warning = host.log().find(0, "the warning", is_warning).await?;
-    let (_, command) = warning.message().split_once("closes it: ").context("there is a command")?;
+    let (_, command) = warning.message().split_once("closes it: ").context("the warning has no command")?;
     ensure!(std::process::Command::new("sh").args(["-c", command]).status()?.success(), "{command}");
     ensure!(mode(&host.home().join("data"))? == 0o700);
     let host = host.restart(Signal::TERM).await?;
@@ -301,9 +301,10 @@ async fn has_balance(host: &TestHost, balance: u64) -> Result<()> {
     Ok(())
 }
 
-/// Its file is renamed: the data that it had is named, and may be given to it in two ways.
+/// The file of a plugin is renamed. The warning names the data of the old name, and there are two ways to use the data
+/// again.
 #[tokio::test]
-async fn data_that_no_plugin_s_file_stands_for_is_named_and_is_given_a_name() -> Result<()> {
+async fn data_without_a_plugin_is_reported_and_can_be_claimed_or_renamed() -> Result<()> {
     let host = TestHost::start(&["ledger"]).await?;
     let mut client = join(&host).await?;
     ask(&mut client, "deposit", json!({ "to": "a", "n": 5 })).await?;
@@ -321,7 +322,7 @@ async fn data_that_no_plugin_s_file_stands_for_is_named_and_is_given_a_name() ->
     ensure!(printed.output.contains("stored data belongs to no plugin: `ledger`"), "{printed:?}");
     has_balance(&host, 0).await?;
 
-    // The configuration gives it the name of its data.
+    // The configuration gives the plugin the name of the data.
     let config = |home: &Path, text: &str| -> Result<()> {
         let path = home.join("bennu.toml");
         Ok(fs::write(&path, format!("{}\n{text}\n", fs::read_to_string(&path)?))?)
@@ -330,11 +331,11 @@ async fn data_that_no_plugin_s_file_stands_for_is_named_and_is_given_a_name() ->
     let host = host.restart_after(Signal::TERM, |host| config(host.home(), claimed)).await?;
     has_balance(&host, 5).await?;
     ensure!(!host.log().since(0).iter().any(is_warning));
-    // A file of that name gets at nothing of it.
+    // A plugin file with the old name can't use the data.
     let refused = host.refusal("ledger", &bennu_tests::places::guest("ledger")?).await?;
     ensure!(refused.contains("which the configuration gives to the plugin `ledger-1.2`"), "{refused}");
 
-    // Or the data is given the name of the plugin.
+    // The other way: the data is renamed to the name of the plugin.
     let host = host
         .restart_after(Signal::TERM, |host| {
             let home = host.home();
@@ -364,9 +365,9 @@ async fn two_plugins_with_one_store_are_refused() -> Result<()> {
     Ok(())
 }
 
-/// Ids that sort behind all that were stored: those of a host whose clock was a year ahead, and those of one that was killed.
+/// New ids sort after all stored ids: after those of a host whose clock was a year ahead, and after those of a killed host.
 #[tokio::test]
-async fn ids_sort_behind_what_was_stored_whatever_the_clock_says() -> Result<()> {
+async fn new_ids_sort_after_stored_ids_whatever_the_clock_says() -> Result<()> {
     let year_ahead = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() + 365 * 86_400_000;
     let lines = format!("{{\"format\":\"bennu-store\",\"version\":1,\"ids_ms\":{year_ahead}}}\n{{\"rows\":0}}\n");
     let host = Setup::new().guests(&["ledger"])?.file("ahead.jsonl", lines.into_bytes()).start().await?;
@@ -376,7 +377,7 @@ async fn ids_sort_behind_what_was_stored_whatever_the_clock_says() -> Result<()>
     let transfer = async |host: &TestHost| -> Result<String> {
         let mut client = join(host).await?;
         let moved = ask(&mut client, "transfer", json!({ "from": "a", "to": "b", "n": 1 })).await?;
-        Ok(moved["entry"].as_str().context("an entry has an id")?.to_owned())
+        Ok(moved["entry"].as_str().context("the entry has no id")?.to_owned())
     };
     let mut ids = vec![transfer(&host).await?];
     let host = host
@@ -398,15 +399,17 @@ async fn ids_sort_behind_what_was_stored_whatever_the_clock_says() -> Result<()>
     Ok(())
 }
 
-/// The nine digits with which an id of that time begins, of five bits each; the last three bits are in the tenth.
+/// The first nine digits of an id of this time. Each digit has five bits; the last three bits of the time are in the tenth
+/// digit.
 fn first_digits(ms: u128) -> String {
     let digit = |at: u32| b"0123456789abcdefghijklmnopqrstuv"[((ms >> (5 * at + 3)) & 31) as usize] as char;
     (0..9).rev().map(digit).collect()
 }
 
-/// The file can't grow: what is to be stored is a fault, which is said, and once it can, all goes on by itself.
+/// While the store's file can't grow, a write is a fault, and `bennu inspect` shows the trouble. When it can grow again,
+/// the store works without a restart.
 #[tokio::test]
-async fn a_store_works_again_by_itself_once_its_disk_has_room() -> Result<()> {
+async fn a_store_works_again_when_its_disk_has_room() -> Result<()> {
     let host = TestHost::start(&["naughty"]).await?;
     let put = async |n: usize| -> Result<bool> {
         let mut client = host.connect().await?;
@@ -429,14 +432,14 @@ async fn a_store_works_again_by_itself_once_its_disk_has_room() -> Result<()> {
     let mut stored = 1;
     while put(stored).await? {
         stored += 1;
-        ensure!(stored < 1000, "the disk is never full");
+        ensure!(stored < 1000, "the file size limit has no effect");
     }
     host.log().find(0, "the fault", |line| line.field("kind") == "store").await?;
     let shown = host.shows("the store has failed", |shown| !shown["store"]["trouble"].is_null()).await?;
     ensure!(shown["store"]["trouble"]["since_ms"].as_u64() > Some(0), "{shown}");
-    // What fits into the file as it is can be stored meanwhile, and so the store may be open again for a moment.
-    eventually("the command says so", async || {
-        ensure!(!put(stored).await?, "it is still full");
+    // A write that fits into the present file may succeed, so the store may work for a moment.
+    eventually("`bennu inspect` shows the failure", async || {
+        ensure!(!put(stored).await?, "the file can still not grow");
         let printed = bennu(host.home(), &["inspect", "--host", &host.address().to_string()])?;
         Ok(printed.output.contains("the store has failed").then_some(()))
     })

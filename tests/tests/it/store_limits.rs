@@ -1,4 +1,4 @@
-//! Every limit of what is kept, in the store and in rooms, crossed; and those of a topic's beat.
+//! Exceeds every limit of the store, of rooms and of ticks.
 
 use anyhow::{Result, ensure};
 use bennu_tests::{Cast, Setup, check};
@@ -34,7 +34,7 @@ async fn store_bytes_per_plugin() -> Result<()> {
     divides("store_bytes_per_plugin", 1000, 10, r#"store_put {"key": "k", "value": "0123456789"}"#, "store").await
 }
 
-/// What is past the cache is read from the disk, and nobody notices.
+/// Values that don't fit into the cache are read from the disk, with the same result.
 #[tokio::test]
 async fn store_cache_bytes() -> Result<()> {
     let host = limited("store_cache_bytes", 4096).await?;
@@ -52,7 +52,7 @@ async fn store_cache_bytes() -> Result<()> {
     Ok(())
 }
 
-/// A room past its limit stays as it was, and so do its other members.
+/// A room that would exceed its limit stays unchanged, and its other members aren't affected.
 #[tokio::test]
 async fn room_bytes() -> Result<()> {
     for (bytes, is_well) in [(2 << 20, true), (1 << 20, false)] {
@@ -73,7 +73,7 @@ async fn room_bytes() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_beat_takes_so_long_at_least() -> Result<()> {
+async fn a_tick_has_a_minimum_interval() -> Result<()> {
     for (shortest, is_well) in [(9, true), (10, false)] {
         let host = limited("timer_shortest_ms", shortest).await?;
         let answer = if is_well { "ok {}" } else { "phx_error" };
@@ -84,9 +84,9 @@ async fn a_beat_takes_so_long_at_least() -> Result<()> {
     Ok(())
 }
 
-/// While a beat is at work, one waits and the others are left out, which the next one says.
+/// While a tick runs, one more tick waits. Further ticks are missed, and the next tick has their number.
 #[tokio::test]
-async fn beats_do_not_pile_up() -> Result<()> {
+async fn ticks_do_not_queue_up() -> Result<()> {
     let setup = Setup::new().guests(&["naughty"])?.limit("call_cpu_ms", 10_000);
     let host = setup.start().await?;
     let mut alice = host.connect().await?;
@@ -99,17 +99,18 @@ async fn beats_do_not_pile_up() -> Result<()> {
         ensure!(beat[3] == "beat", "{beat}");
         number = beat[4]["number"].as_u64().unwrap_or_default();
         missed += beat[4]["missed"].as_u64().unwrap_or_default();
-        ensure!(number == nth + missed, "every beat is either handled or left out: {beat}");
+        ensure!(number == nth + missed, "every tick is either handled or missed: {beat}");
     }
-    ensure!(number > 40, "they take half a second each, and there are a hundred in one: {number}");
+    ensure!(number > 40, "each tick takes half a second, and a hundred are due in a second: {number}");
     drop(alice);
     host.stop().await?;
     Ok(())
 }
 
-/// After three beats in a row that fail, however they do, the topic's members end. Whoever joins then finds a new room.
+/// After three failed ticks in a row, with any kind of fault, the memberships of the topic end. A later join gets a new
+/// room.
 #[tokio::test]
-async fn beats_that_fail_end_the_topic() -> Result<()> {
+async fn failed_ticks_end_the_topic() -> Result<()> {
     let host = Setup::new().guests(&["naughty"])?.start().await?;
     for (mood, kind) in [("fail", "failed"), ("trap", "trap"), ("loop", "deadline"), ("push", "failed")] {
         let (topic, mark) = (format!("unruly:{mood}"), host.log().len());

@@ -1,4 +1,4 @@
-//! `bennu token`: tokens as Phoenix signs them, on the command line.
+//! `bennu token`: signs and verifies tokens of `Phoenix.Token`.
 
 use std::path::Path;
 
@@ -7,13 +7,13 @@ use bennu_tests::{Ended, bennu, bennu_with};
 
 const VARIABLE: &str = "BENNU_SECRET_KEY_BASE";
 
-/// The secret that the vectors of a running Phoenix were signed with.
+/// The secret with which a running Phoenix signed the test tokens.
 const SECRET: &str = "phxlab-secret-key-base-0123456789abcdefghijklmnopqrstuvwxyz-0123456789";
 
-/// Signed by that Phoenix, with the salt `user auth`, to be valid forever.
+/// Signed by Phoenix with the salt `user auth`, without expiry.
 const FOREVER: &str = "SFMyNTY.g2gDbQAAAAF4bgYAANwgdJcBZAAIaW5maW5pdHk.pNGCQkjjA2--mqRKMnCCo5k532KMfPuBvLWWi-cAZ_Q";
 
-/// Signed by it with the salt `user socket`, to be valid for a day of 2025.
+/// Signed by Phoenix with the salt `user socket`, valid for one day in 2025.
 const OF_2025: &str = "SFMyNTY.g2gDbQAAAAd1c2VyLTQybgYAANwgdJcBYgABUYA.XqODcKrQAbRUNyzAn7WsOeYZjl5sCgD1PLbmPrxj2CE";
 
 fn token(arguments: &[&str]) -> Result<Ended> {
@@ -24,7 +24,7 @@ fn prints(ended: &Ended, line: &str) -> bool {
     ended.code == Some(0) && ended.output == format!("{line}\n") && ended.errors.is_empty()
 }
 
-/// It ended with a code and these words, and said neither the secret nor anything on standard output.
+/// Whether the command ended with this code and error, printed nothing on standard output, and didn't reveal the secret.
 fn refuses(ended: &Ended, code: i32, words: &str) -> bool {
     let is_quiet = ended.output.is_empty() && !ended.errors.contains(SECRET) && !ended.errors.contains("hunter2");
     ended.code == Some(code) && is_quiet && ended.errors.contains(words)
@@ -46,7 +46,7 @@ fn tokens_of_phoenix_are_verified() -> Result<()> {
 }
 
 #[test]
-fn what_is_signed_is_verified() -> Result<()> {
+fn signed_tokens_are_verified() -> Result<()> {
     let cases = [
         ("42", "42"),
         ("\"42\"", "\"42\""),

@@ -1,4 +1,4 @@
-//! Clients that are refused, and connections that the host closes: the log says why, and so do the counts.
+//! Clients that are refused, and connections that the host closes. The log and the counters have the reasons.
 
 use anyhow::{Context, Result, ensure};
 use bennu_tests::{Line, Setup, TestHost, bennu, bennu_with, eventually, get, request};
@@ -7,7 +7,7 @@ use serde_json::json;
 
 const SECRET: &str = "a secret of more than twenty bytes";
 
-/// The line of a reason, once it is written.
+/// Waits for the log line with this reason.
 async fn line(host: &TestHost, reason: &str) -> Result<Line> {
     let line = host.log().find(0, reason, |line| line.field("reason") == reason).await?;
     ensure!(line.field("level") == "INFO", "{}", line.text);
@@ -19,7 +19,7 @@ async fn count(host: &TestHost, kind: &str, reason: &str) -> Result<u64> {
 }
 
 #[tokio::test]
-async fn who_is_refused_is_logged_and_counted_with_the_reason() -> Result<()> {
+async fn refused_clients_are_logged_and_counted_with_the_reason() -> Result<()> {
     let config = r#"
         secret_key_base = { file = "secret.txt" }
         [mounts."/socket"]
@@ -70,7 +70,7 @@ async fn who_is_refused_is_logged_and_counted_with_the_reason() -> Result<()> {
     ensure!(line(&host, "origin").await?.field("origin") == "https://evil.example");
     ensure!(line(&host, "version").await?.field("mount") == "/socket");
     ensure!(line(&host, "unknown_mount").await?.field("mount") == "/elsewhere/websocket");
-    // Long-poll is told the same by the same word.
+    // Long-poll has the same status, and the same counter.
     ensure!(get(host.address(), "/socket/longpoll?vsn=2.0.0").await?.json()?["status"] == 403);
     ensure!(count(&host, "refused", "token_missing").await? == 2);
     let inside = (host.knock().at("/open").connect().await?, host.knock().at("/open").connect().await?);
@@ -120,13 +120,13 @@ async fn a_connection_that_the_host_closes_is_logged_and_counted_with_the_reason
         ensure!(line.field("peer").starts_with("127.0.0.1:") && line.field("origin") == origin, "{}", line.text);
         ensure!(count(&host, "closed", reason).await? == 1, "{reason}");
     }
-    // A client that goes by itself is nobody's business.
+    // A connection that the client closes isn't counted.
     let before = host.inspect().await?["closed"].clone();
     connect().await?.close().await?;
     drop(connect().await?);
     host.holds(0, 0).await?;
     ensure!(host.inspect().await?["closed"] == before);
-    // Nor are those that a stop closes, one by one.
+    // Connections that a stop closes aren't logged separately.
     let mut last = connect().await?;
     host.signal(Signal::TERM)?;
     last.closed_with(1012).await?;
@@ -136,25 +136,28 @@ async fn a_connection_that_the_host_closes_is_logged_and_counted_with_the_reason
     Ok(())
 }
 
-/// A slow reader, over both transports, and one who is disconnected.
+/// A long-poll client with a full outbox.
 #[tokio::test]
-async fn a_slow_reader_and_one_who_is_disconnected_are_told_apart() -> Result<()> {
+async fn a_slow_long_poll_client_is_logged_and_counted_with_the_reason() -> Result<()> {
     let host = Setup::new().guests(&["echo"])?.limit("outbox_frames", 3).start().await?;
     let begun = get(host.address(), "/socket/longpoll?vsn=2.0.0").await?.json()?;
     let path = format!("/socket/longpoll?vsn=2.0.0&token={}", begun["token"].as_str().context("a token")?);
     for n in 0..6 {
-        let beat = json!([null, n.to_string(), "phoenix", "heartbeat", {}]).to_string();
-        bennu_tests::request_with(host.address(), "POST", &path, &[], beat.as_bytes()).await?;
+        let heartbeat = json!([null, n.to_string(), "phoenix", "heartbeat", {}]).to_string();
+        bennu_tests::request_with(host.address(), "POST", &path, &[], heartbeat.as_bytes()).await?;
     }
     line(&host, "outbox_full").await?;
-    eventually("it is counted", async || Ok((count(&host, "closed", "outbox_full").await? == 1).then_some(()))).await?;
+    eventually("the connection is counted", async || {
+        Ok((count(&host, "closed", "outbox_full").await? == 1).then_some(()))
+    })
+    .await?;
     host.stop().await?;
     Ok(())
 }
 
-/// A crowd that is refused doesn't fill the disk, and none of it is forgotten.
+/// Many refused clients can't fill the disk with log lines, but each is counted.
 #[tokio::test]
-async fn lines_are_bounded_and_what_is_left_out_is_counted() -> Result<()> {
+async fn log_lines_are_limited_and_the_omitted_ones_are_counted() -> Result<()> {
     const CROWD: u64 = 300;
     let host = TestHost::start(&["echo"]).await?;
     for _ in 0..CROWD {
@@ -165,16 +168,17 @@ async fn lines_are_bounded_and_what_is_left_out_is_counted() -> Result<()> {
         let of_it = lines.iter().filter(|line| line.field("reason") == "unknown_mount");
         of_it.map(|line| line.fields["left_out"].as_u64().unwrap_or(1)).sum()
     };
-    eventually("all are told of", async || Ok((told(&host.log().since(0)) == CROWD).then_some(()))).await?;
+    eventually("all refusals are counted in the log", async || Ok((told(&host.log().since(0)) == CROWD).then_some(())))
+        .await?;
     let lines = host.log().since(0).iter().filter(|line| line.field("reason") == "unknown_mount").count();
     ensure!(lines < 100, "{lines} lines");
     host.stop().await?;
     Ok(())
 }
 
-/// What a client says of itself can't pass for something else in the log.
+/// Text from a client can't imitate other fields or lines of the log.
 #[tokio::test]
-async fn what_a_client_says_is_escaped() -> Result<()> {
+async fn text_from_a_client_is_escaped_in_the_log() -> Result<()> {
     let host = Setup::new().guests(&["echo"])?.human().start().await?;
     let odd = [("origin", "https://\u{202e}evil\" peer=1.2.3.4")];
     ensure!(request(host.address(), "GET", "/socket/websocket?vsn=2.0.0", &odd).await?.status == 403);

@@ -1,4 +1,4 @@
-//! Reload under load: many clients ask without pause while their plugin is replaced again and again.
+//! Reload under load: many clients send messages without pause while their plugin is replaced repeatedly.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,23 +12,23 @@ use tokio::task::JoinSet;
 const CLIENTS: u64 = 200;
 const RELOADS: u64 = 20;
 
-/// Messages that a client has on the way at any time.
+/// The number of messages of a client that wait for their replies at any time.
 const IN_FLIGHT: usize = 3;
 
-/// What is known of a client from outside.
+/// The progress of a client, which the test reads. The client's task writes with `Release` or `AcqRel`, and the test reads
+/// with `Acquire`. So a test that sees a build also sees the change to that build.
 #[derive(Default)]
 struct Progress {
-    /// The build that answered last.
+    /// The build that sent the last answer.
     build: AtomicU64,
-    /// How often that changed.
+    /// How often the build changed.
     changes: AtomicU64,
 }
 
-/// No client is disconnected or gets an error; no reply is lost, repeated or out of order; the count in each member's
-/// state goes on over all reloads; and each client sees the old build's answers, and then the new one's, and never the
-/// old one's again.
+/// No client is disconnected or gets an error. No reply is lost, repeated or out of order. The count in each member's state
+/// continues over all reloads. After the first answer of the new build, a client gets no answer of the old build.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_notices_but_by_the_answers() -> Result<()> {
+async fn reloads_under_load_lose_nothing_and_change_only_the_answers() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let is_over = Arc::new(AtomicBool::new(false));
     let mut clients = JoinSet::new();
@@ -57,7 +57,7 @@ async fn nobody_notices_but_by_the_answers() -> Result<()> {
     Ok(())
 }
 
-/// Waits until every client was answered by this build, and asserts that each has seen exactly so many changes.
+/// Waits until this build has answered every client, and asserts that each client has seen exactly `changes` changes.
 async fn all_have_seen(
     progress: &[Arc<Progress>],
     build: u64,
@@ -107,10 +107,11 @@ async fn ask_without_pause(
     Ok(count)
 }
 
-/// Members who speak all at once, so that far more is for each than its outbox holds: as long as they read, all of it comes, and
-/// each member's in its order. So it does where one thread serves them all, and where many do.
+/// Members send so many broadcasts at once that an outbox can't hold all of them. As long as the members read, all
+/// broadcasts arrive, and those of each sender are in order. This holds with one thread for all connections and with
+/// several.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_burst_from_many_comes_to_all_of_them() -> Result<()> {
+async fn a_burst_of_broadcasts_arrives_at_all_members() -> Result<()> {
     for threads in [1, 4] {
         let setup = Setup::new().guests(&["echo"])?.config(&format!("wire_threads = {threads}"));
         burst(setup.limit("outbox_frames", 256).start().await?).await?;
@@ -138,7 +139,7 @@ async fn burst(host: TestHost) -> Result<()> {
                 let frame = member.json().await?;
                 let (who, n) = (frame[4]["who"].as_u64(), frame[4]["n"].as_u64());
                 let next = next.get_mut(usize::try_from(who.context("a shout")?)?).context("a member")?;
-                ensure!(n == Some(*next), "{frame}: it isn't number {next}");
+                ensure!(n == Some(*next), "{frame}: expected number {next}");
                 *next += 1;
             }
             anyhow::Ok(member)

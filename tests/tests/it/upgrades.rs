@@ -1,24 +1,24 @@
-//! Reloads of live rooms: new builds take states over, prove themselves, or are taken back.
+//! Reloads of live rooms: new builds upgrade states, pass their probation, or are rolled back.
 
 use anyhow::{Result, ensure};
 use bennu_tests::{Cast, Loading, Setup, TestHost, bennu, check, places};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-/// A host with the counter, whose builds have nothing to prove.
+/// A host with the counter, without probation.
 async fn without_probation(guest: &str) -> Result<TestHost> {
     let setup = Setup::new().plugin("counter", places::guest(guest)?);
     setup.config("[reload]\nprobation_ms = 0").start().await
 }
 
-/// A host with the counter, whose next build proves itself for as long as a test lasts.
+/// A host with the counter. The next build stays on probation until the end of a test.
 async fn with_probation() -> Result<TestHost> {
     Setup::new().guests(&["counter"])?.start().await
 }
 
-/// Waits until the counter's build was taken back, and gives what is said of it.
-async fn taken_back(host: &TestHost) -> Result<Value> {
-    let shown = host.shows("the build is taken back", |shown| !shown["plugins"]["counter"]["taken_back"].is_null());
+/// Waits until the counter's build was rolled back automatically, and returns the counter's entry in `GET /api/inspect`.
+async fn await_rollback(host: &TestHost) -> Result<Value> {
+    let shown = host.shows("the build is rolled back", |shown| !shown["plugins"]["counter"]["taken_back"].is_null());
     Ok(shown.await?["plugins"]["counter"].clone())
 }
 
@@ -34,7 +34,7 @@ const TWO_WITH_A_SUM: &str = r#"
 "#;
 
 #[tokio::test]
-async fn a_live_room_is_taken_over_with_its_members() -> Result<()> {
+async fn a_live_room_and_its_members_are_upgraded() -> Result<()> {
     let host = with_probation().await?;
     let mut cast = Cast::new(&host);
     cast.play(TWO_WITH_A_SUM).await?;
@@ -49,7 +49,7 @@ async fn a_live_room_is_taken_over_with_its_members() -> Result<()> {
         alice < sum {"sum": 7}
         bob   < sum {"sum": 7}
         bob   < ok {"sum": 7}
-        -- And again, before the second build has proved itself.
+        -- The next reload comes before the second build has passed its probation.
         host  ! reload counter variants/counter-v3
         bob   > get
         bob   < ok {"amount": 7, "times": 1}
@@ -68,9 +68,9 @@ async fn a_live_room_is_taken_over_with_its_members() -> Result<()> {
     Ok(())
 }
 
-/// Nobody has touched the room since two generations.
+/// The room wasn't used during the generation in between.
 #[tokio::test]
-async fn a_state_is_taken_over_from_however_old_a_build() -> Result<()> {
+async fn a_state_of_any_older_build_is_upgraded() -> Result<()> {
     let host = without_probation("counter").await?;
     let mut cast = Cast::new(&host);
     cast.play(TWO_WITH_A_SUM).await?;
@@ -80,7 +80,7 @@ async fn a_state_is_taken_over_from_however_old_a_build() -> Result<()> {
         host  ! reload counter variants/counter-v3
         alice > get
         alice < ok {"amount": 5, "times": 0}
-        -- Back to an older build, which knows what the newer one wrote.
+        -- Back to an older build, which can read the state of the newer one.
         host  ! reload counter variants/counter-v2
         alice > get
         alice < ok {"total": 5, "times": 0}
@@ -95,7 +95,7 @@ async fn a_state_is_taken_over_from_however_old_a_build() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_beat_goes_on_through_a_reload() -> Result<()> {
+async fn ticks_continue_during_a_reload() -> Result<()> {
     let host = with_probation().await?;
     let mut client = host.connect().await?;
     client.join("count:1", &json!({ "tick": 20 })).await?;
@@ -110,10 +110,10 @@ async fn a_beat_goes_on_through_a_reload() -> Result<()> {
             host.reload("counter", build).await?;
         }
     }
-    // Each comes after the one before it, and those that were left out are counted.
+    // The ticks are in order, and missed ticks are counted.
     let mut last = 0;
     for (number, missed) in beats {
-        ensure!(number == last + missed + 1, "beat {number} came after {last}, with {missed} missed");
+        ensure!(number == last + missed + 1, "tick {number} came after {last}, with {missed} missed");
         last = number;
     }
     drop(client);
@@ -121,10 +121,9 @@ async fn a_beat_goes_on_through_a_reload() -> Result<()> {
     Ok(())
 }
 
-/// Without a probation an upgrade that fails costs the membership of whoever needs it. The room stays as it was, for a better
-/// build.
+/// Without probation, a failed upgrade ends the membership that needs it. The room stays unchanged, for a better build.
 #[tokio::test]
-async fn an_upgrade_that_fails_costs_memberships_and_not_the_room() -> Result<()> {
+async fn a_failed_upgrade_ends_memberships_and_keeps_the_room() -> Result<()> {
     for (build, kind) in [("refuses", "failed"), ("traps", "trap"), ("loops", "deadline")] {
         let host = without_probation("counter").await?;
         let mut cast = Cast::new(&host);
@@ -151,9 +150,9 @@ async fn an_upgrade_that_fails_costs_memberships_and_not_the_room() -> Result<()
     Ok(())
 }
 
-/// On probation nobody notices: the build before answers for it, and soon serves again.
+/// On probation, members notice nothing: the previous build answers, and soon serves again.
 #[tokio::test]
-async fn a_build_whose_upgrade_fails_is_taken_back_and_nobody_notices() -> Result<()> {
+async fn a_build_whose_upgrade_fails_is_rolled_back_unnoticed() -> Result<()> {
     for build in ["refuses", "traps", "loops"] {
         let host = with_probation().await?;
         let mut cast = Cast::new(&host);
@@ -166,7 +165,7 @@ async fn a_build_whose_upgrade_fails_is_taken_back_and_nobody_notices() -> Resul
             ))
             .await?;
         }
-        let plugin = taken_back(&host).await?;
+        let plugin = await_rollback(&host).await?;
         ensure!(plugin["generation"] == 1 && plugin["taken_back"]["generation"] == 2, "{plugin}");
         ensure!(plugin["taken_back"]["commits_given_up"] == 0, "{plugin}");
         cast.play("bob > get\nbob < ok {\"sum\": 9}\nalice ~\nbob ~").await?;
@@ -176,9 +175,9 @@ async fn a_build_whose_upgrade_fails_is_taken_back_and_nobody_notices() -> Resul
     Ok(())
 }
 
-/// A build that fails on one event only, which its predecessor answers.
+/// The build fails on only one event, which the previous build answers.
 #[tokio::test]
-async fn a_build_that_fails_on_one_event_goes_back_and_is_remembered() -> Result<()> {
+async fn a_build_that_fails_on_one_event_is_rolled_back_and_not_loaded_again() -> Result<()> {
     let host = with_probation().await?;
     let mut cast = Cast::new(&host);
     cast.play(TWO_WITH_A_SUM).await?;
@@ -189,21 +188,23 @@ async fn a_build_that_fails_on_one_event_goes_back_and_is_remembered() -> Result
         ))
         .await?;
     }
-    taken_back(&host).await?;
-    // Its state is of the same version, so it has kept every commit, and nobody was disconnected.
+    await_rollback(&host).await?;
+    // The state version is the same, so every commit is kept and no member had to join again.
     cast.play("alice > get\nalice < ok {\"sum\": 9}\nalice ~\nbob ~").await?;
     let port = host.address().to_string();
     let shown = bennu(host.home(), &["plugins", "--host", &port])?;
     let rolled_back = "generation 2 was rolled back automatically after 4 faults; 0 commits were discarded";
     ensure!(shown.output.contains(rolled_back), "{shown:?}");
 
-    // The same bytes are refused from now on, also by another name of the file's change.
+    // From now on the same bytes are refused.
     let faulty = places::guest("variants/counter-v1-faulty")?;
-    let Loading::Refused(why) = host.put("counter", &faulty).await? else { anyhow::bail!("it was taken again") };
+    let Loading::Refused(why) = host.put("counter", &faulty).await? else {
+        anyhow::bail!("the build was loaded again")
+    };
     ensure!(why.contains("was rolled back automatically after 4 faults; `bennu plugins reload counter`"), "{why}");
     drop(cast);
 
-    // Also at the next start, where the build that had proved itself serves, though its file is gone.
+    // They are also refused at the next start. There the previous build serves, although no file has it any more.
     let host = host.restart(Signal::TERM).await?;
     check(
         &host,
@@ -220,7 +221,7 @@ async fn a_build_that_fails_on_one_event_goes_back_and_is_remembered() -> Result
     let error = shown["plugins"]["counter"]["last_error"].as_str().unwrap_or_default().to_owned();
     ensure!(error.contains("until then the previous build serves"), "{shown}");
 
-    // Until somebody asks for it by name.
+    // An operator can still load the build with `bennu plugins reload`.
     let port = host.address().to_string();
     let reloaded = bennu(host.home(), &["plugins", "reload", "counter", "--host", &port])?;
     ensure!(reloaded.code == Some(0) && reloaded.output.contains("generation 2"), "{reloaded:?}");
@@ -228,15 +229,15 @@ async fn a_build_that_fails_on_one_event_goes_back_and_is_remembered() -> Result
     Ok(())
 }
 
-/// Whoever sends what both builds fail on, again and again, forces no way back.
+/// A client can't force a rollback by sending messages on which both builds fail.
 #[tokio::test]
-async fn nobody_can_force_a_way_back() -> Result<()> {
+async fn a_client_cannot_force_a_rollback() -> Result<()> {
     let host = with_probation().await?;
     let mut cast = Cast::new(&host);
     cast.play(TWO_WITH_A_SUM).await?;
     cast.play("host ! reload counter variants/counter-v2").await?;
     for _ in 0..50 {
-        // A beat that short is a fault in every build.
+        // Such a short tick interval is a fault in every build.
         cast.play("mallory > join count:1 {\"tick\": 1}\nmallory < error {\"reason\": \"join crashed\"}").await?;
     }
     let shown = host.inspect().await?;
@@ -248,9 +249,10 @@ async fn nobody_can_force_a_way_back() -> Result<()> {
     Ok(())
 }
 
-/// What a build took over and what was committed since is given up, when the build before it is put back in its place.
+/// If the file of the previous build is put back during a probation, the upgraded states and the commits since then are
+/// discarded.
 #[tokio::test]
-async fn putting_the_old_build_back_returns_what_the_new_one_took_over() -> Result<()> {
+async fn putting_the_old_build_back_restores_the_upgraded_states() -> Result<()> {
     let host = with_probation().await?;
     let mut cast = Cast::new(&host);
     cast.play(TWO_WITH_A_SUM).await?;
@@ -277,7 +279,7 @@ async fn putting_the_old_build_back_returns_what_the_new_one_took_over() -> Resu
 }
 
 #[tokio::test]
-async fn a_build_proves_itself_in_time_and_calls() -> Result<()> {
+async fn a_build_passes_probation_by_time_and_calls() -> Result<()> {
     let setup = Setup::new().guests(&["counter"])?.config("[reload]\nprobation_ms = 1\nprobation_calls = 3");
     let host = setup.start().await?;
     let mut cast = Cast::new(&host);
@@ -286,8 +288,8 @@ async fn a_build_proves_itself_in_time_and_calls() -> Result<()> {
     for _ in 0..3 {
         cast.play("alice > get\nalice < ok {\"sum\": 5}").await?;
     }
-    host.shows("it has proved itself", |shown| shown["plugins"]["counter"]["probation"].is_null()).await?;
-    // From now on its faults are its own.
+    host.shows("the probation has ended", |shown| shown["plugins"]["counter"]["probation"].is_null()).await?;
+    // From now on, the previous build doesn't answer any more.
     cast.play("alice > add {\"n\": 1}\nalice < phx_error").await?;
     ensure!(host.inspect().await?["plugins"]["counter"]["generation"] == 2);
     drop(cast);
@@ -295,9 +297,9 @@ async fn a_build_proves_itself_in_time_and_calls() -> Result<()> {
     Ok(())
 }
 
-/// Where nothing is on probation, a rollback publishes the build before, and that is all there was before.
+/// Without a probation, a rollback loads the previous build. A second rollback isn't possible.
 #[tokio::test]
-async fn a_rollback_is_one_step() -> Result<()> {
+async fn only_one_rollback_in_a_row_is_possible() -> Result<()> {
     let setup = Setup::new().guests(&["echo"])?.config("[reload]\nprobation_ms = 0");
     let host = setup.start().await?;
     host.reload("echo", "variants/echo-v2").await?;

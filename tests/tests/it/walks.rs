@@ -1,4 +1,4 @@
-//! The documents' commands, typed as they stand: each prints what the page says.
+//! Runs the commands in the documents, and compares their output with the documents.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use crate::documents::{blocks, read};
 
 const SECRET: &str = "a secret of more than twenty bytes";
 
-/// Clients by tokens and nobody else, as the page has them.
+/// The configuration of the page: clients need a token.
 const CONFIG: &str = r#"
     secret_key_base = { file = "secret.txt" }
     [mounts."/socket"]
@@ -18,10 +18,10 @@ const CONFIG: &str = r#"
     token = { salt = "user socket" }
     "#;
 
-/// Types a line into a shell. Gives what it prints, errors included.
+/// Runs a line in a shell. Returns its output, including errors.
 fn type_in(home: &Path, host: &str, line: &str) -> Result<String> {
     let binary = places::binary()?;
-    let folder = binary.parent().context("a file stands in a folder")?;
+    let folder = binary.parent().context("the binary has no folder")?;
     let path = format!("{}:{}", folder.display(), std::env::var("PATH")?);
     let typed = Command::new("sh")
         .args(["-c", &format!("exec 2>&1; {line}")])
@@ -35,11 +35,11 @@ fn type_in(home: &Path, host: &str, line: &str) -> Result<String> {
         .env_remove("BENNU_DATA")
         .stdin(Stdio::null())
         .output()
-        .with_context(|| format!("typing {line}"))?;
+        .with_context(|| format!("running {line}"))?;
     Ok(String::from_utf8_lossy(&typed.stdout).into_owned())
 }
 
-/// Whether a text is what is expected, where `…` stands for anything.
+/// Whether a text matches the expected one, in which `…` stands for any text.
 fn fits(expected: &str, came: &str) -> bool {
     let mut parts = expected.split('…');
     let Some(mut rest) = parts.next().and_then(|first| came.strip_prefix(first)) else { return false };
@@ -56,8 +56,8 @@ fn fits(expected: &str, came: &str) -> bool {
     rest.is_empty()
 }
 
-/// Types a document's line, until what it prints is what the page says: what a host does by itself may take a moment. Only
-/// what reads is typed again.
+/// Runs a line of a document and compares its output with the document. `bennu plugins` only reads, so it is repeated until
+/// the output matches, because the host's own actions may take a moment.
 async fn step(home: &Path, host: &str, line: &str, expected: &str) -> Result<()> {
     let is_again = line == "bennu plugins";
     let mut came = String::new();
@@ -66,18 +66,18 @@ async fn step(home: &Path, host: &str, line: &str, expected: &str) -> Result<()>
         Ok((!is_again || fits(expected, &came)).then_some(()))
     });
     let typed = typed.await;
-    ensure!(fits(expected, &came), "$ {line}\n--- the page says\n{expected}--- it says\n{came}");
+    ensure!(fits(expected, &came), "$ {line}\n--- expected\n{expected}--- got\n{came}");
     typed
 }
 
-/// The commands of a block, with what they print.
+/// The commands of a block with their expected output.
 fn steps(block: &str) -> Result<Vec<(&str, &str)>> {
     let steps = block.split("$ ").filter(|step| !step.is_empty());
-    steps.map(|step| step.split_once('\n').context("a command ends its line")).collect()
+    steps.map(|step| step.split_once('\n').context("a command without a line end")).collect()
 }
 
-/// Writes the files of a page beside the host's configuration, has its clients play what they play, and types its commands,
-/// one after another. A plugin that is put in its place has been loaded before it goes on.
+/// Goes through the blocks of a page in order: writes its files next to the host's configuration, plays the scripts of its
+/// clients, and runs its commands. After a command that replaces a plugin's file, waits for the host's decision.
 async fn walk(host: &TestHost, page: &str) -> Result<()> {
     let (address, mut cast, mut typed) = (host.address().to_string(), Cast::new(host), 0);
     for (kind, block) in blocks(page) {
@@ -104,7 +104,7 @@ async fn walk(host: &TestHost, page: &str) -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_api_s_page() -> Result<()> {
+async fn the_page_about_the_api() -> Result<()> {
     let host =
         Setup::new().guests(&["chat", "naughty"])?.file("secret.txt", SECRET.into()).config(CONFIG).start().await?;
     let mut cast = Cast::new(&host);
@@ -132,20 +132,21 @@ async fn the_page_about_testing() -> Result<()> {
     std::fs::write(host.home().join("next/counter.wasm"), places::guest("variants/counter-v2")?)?;
     let (page, test) = (read("testing.md")?, include_str!("example.rs"));
     walk(&host, &page).await?;
-    let example = blocks(&page).into_iter().find(|(kind, _)| *kind == "rust,ignore").context("there is an example")?.1;
-    let (_uses, example) = example.split_once("\n\nlet stage").context("it begins with a stage")?;
-    let typed = example.split_once('\n').context("a stage is loaded")?.1;
+    let example =
+        blocks(&page).into_iter().find(|(kind, _)| *kind == "rust,ignore").context("the page has no example")?.1;
+    let (_uses, example) = example.split_once("\n\nlet stage").context("the example doesn't begin with a stage")?;
+    let typed = example.split_once('\n').context("the example ends after the stage")?.1;
     let tested: String = test.lines().map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or(line))).collect();
     ensure!(tested.contains(typed), "example.rs isn't the example of docs/testing.md:\n{typed}");
     host.stop().await?;
     Ok(())
 }
 
-/// Before its heading about that, the host runs; behind it, it is stopped.
+/// The commands before the heading `Out and in` need a running host, and those after it a stopped one.
 #[tokio::test]
 async fn the_page_about_storage() -> Result<()> {
     let page = read("storage.md")?;
-    let (running, stopped) = page.split_once("\n## Out and in\n").context("there is the heading")?;
+    let (running, stopped) = page.split_once("\n## Out and in\n").context("the page has no such heading")?;
     let host = TestHost::start(&["ledger"]).await?;
     walk(&host, running).await?;
     let home = host.keep_home();
@@ -157,7 +158,7 @@ async fn the_page_about_storage() -> Result<()> {
             typed += 1;
         }
     }
-    ensure!(typed > 0, "nothing is typed while the host is stopped");
+    ensure!(typed > 0, "the page has no command for a stopped host");
     Ok(())
 }
 

@@ -1,13 +1,13 @@
-//! The forms on the wire: version 1, bytes, and what each serializer makes of the other's.
+//! The encodings on the wire: version 1, binary frames, and messages between clients with different encodings.
 
 use anyhow::{Result, ensure};
 use bennu_tests::{Cast, Setup, TestHost};
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn version_1_is_objects_without_join_refs() -> Result<()> {
+async fn version_1_uses_objects_without_join_refs() -> Result<()> {
     let host = TestHost::start(&["naughty"]).await?;
-    // Without a `vsn` it is version 1.
+    // Without `vsn`, a client uses version 1.
     let mut old = host.knock().query("").connect().await?;
     old.send(r#"{"topic":"naughty:1","event":"phx_join","payload":{},"ref":"1"}"#).await?;
     let joined = json!({"status": "ok", "response": {"member": 1}});
@@ -16,7 +16,7 @@ async fn version_1_is_objects_without_join_refs() -> Result<()> {
     let echoed = json!({"status": "ok", "response": {"a": 1}});
     old.expect(&json!({"topic": "naughty:1", "event": "phx_reply", "payload": echoed, "ref": 2})).await?;
 
-    // A client of version 2 beside it hears the same broadcast in its own form.
+    // A client of version 2 gets the same broadcast in its own encoding.
     let mut cast = Cast::new(&host);
     cast.play(
         r#"
@@ -30,8 +30,8 @@ async fn version_1_is_objects_without_join_refs() -> Result<()> {
     .await?;
     old.expect(&json!({"topic": "naughty:1", "event": "shout", "payload": {"hello": "old"}, "ref": null})).await?;
     old.send(r#"{"topic":"phoenix","event":"heartbeat","payload":{},"ref":"3"}"#).await?;
-    let beat = json!({"status": "ok", "response": {}});
-    old.expect(&json!({"topic": "phoenix", "event": "phx_reply", "payload": beat, "ref": "3"})).await?;
+    let heartbeat = json!({"status": "ok", "response": {}});
+    old.expect(&json!({"topic": "phoenix", "event": "phx_reply", "payload": heartbeat, "ref": "3"})).await?;
     old.send(r#"{"topic":"naughty:1","event":"panic","payload":{},"ref":"4"}"#).await?;
     let crash = json!({"reason": "channel_crash"});
     old.expect(&json!({"topic": "naughty:1", "event": "phx_error", "payload": crash, "ref": null})).await?;
@@ -40,7 +40,7 @@ async fn version_1_is_objects_without_join_refs() -> Result<()> {
     Ok(())
 }
 
-/// A binary frame: its kind, the lengths of its fields, these, and the data.
+/// A binary frame: its kind, the lengths of its fields, the fields, and the data.
 fn frame(kind: u8, fields: &[&str], data: &[u8]) -> Vec<u8> {
     let mut bytes = vec![kind];
     bytes.extend(fields.iter().map(|field| u8::try_from(field.len()).unwrap_or(u8::MAX)));
@@ -54,7 +54,7 @@ const REPLY: u8 = 1;
 const BROADCAST: u8 = 2;
 
 #[tokio::test]
-async fn bytes_travel_in_binary_frames() -> Result<()> {
+async fn bytes_are_sent_in_binary_frames() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let (mut alice, mut bob) = (host.connect().await?, host.connect().await?);
     alice.join("echo:1", &json!({})).await?;
@@ -65,10 +65,10 @@ async fn bytes_travel_in_binary_frames() -> Result<()> {
     for member in [&mut alice, &mut bob] {
         ensure!(member.binary().await? == frame(BROADCAST, &["echo:1", "shout"], &[7, 8]));
     }
-    // No bytes at all are bytes too.
+    // An empty payload is binary too.
     alice.send_binary(frame(PUSH, &["1", "4", "echo:1", "echo"], &[])).await?;
     ensure!(alice.binary().await? == frame(REPLY, &["1", "4", "echo:1", "ok"], &[]));
-    // An empty ref is answered with an empty ref; an empty join ref is not null, and so of another join.
+    // An empty ref is answered with an empty ref. An empty join ref isn't null, so it belongs to another join.
     alice.send_binary(frame(PUSH, &["1", "", "echo:1", "echo"], &[5])).await?;
     ensure!(alice.binary().await? == frame(REPLY, &["1", "", "echo:1", "ok"], &[5]));
     alice.send_binary(frame(PUSH, &["", "5", "echo:1", "echo"], &[5])).await?;
@@ -78,9 +78,9 @@ async fn bytes_travel_in_binary_frames() -> Result<()> {
     Ok(())
 }
 
-/// Which form an answer has depends on its payload, and not on the form of what it answers.
+/// The encoding of an answer depends on its payload, and not on the encoding of the message.
 #[tokio::test]
-async fn an_answer_is_bytes_where_its_payload_is() -> Result<()> {
+async fn an_answer_is_binary_if_its_payload_is() -> Result<()> {
     let host = TestHost::start(&["naughty", "echo"]).await?;
     let mut alice = host.connect().await?;
     alice.join("naughty:1", &json!({})).await?;
@@ -104,12 +104,12 @@ async fn an_answer_is_bytes_where_its_payload_is() -> Result<()> {
     Ok(())
 }
 
-/// Version 1 has no form for bytes: its client isn't told, and nobody else is the worse for it.
+/// Version 1 has no encoding for bytes. Its clients don't get them, and other clients aren't affected.
 #[tokio::test]
-async fn bytes_pass_a_client_of_version_1_by() -> Result<()> {
+async fn bytes_are_not_sent_to_a_client_of_version_1() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let mut old = host.knock().query("vsn=1.0.0").connect().await?;
-    // Version 1 doesn't look at the kind of the frame.
+    // In version 1, a binary frame is read as text.
     let join = r#"{"topic":"echo:1","event":"phx_join","payload":{},"ref":"1"}"#;
     old.send_binary(join.as_bytes()).await?;
     let ok = json!({"status": "ok", "response": {}});
@@ -129,14 +129,14 @@ fn reply(join_ref: &str, reference: &str, topic: &str, status: &str, response: &
     json!([join_ref, reference, topic, "phx_reply", {"status": status, "response": response}])
 }
 
-/// More than the connection holds, in frames of every length, for a member that reads only once all of it was said: all of it comes,
-/// and in its order.
+/// A member that reads late gets all frames in order, although they are more than the connection's buffers hold. The frames
+/// have various lengths.
 #[tokio::test]
-async fn frames_of_every_length_come_in_their_order_to_who_reads_late() -> Result<()> {
+async fn frames_of_every_length_arrive_in_order_at_a_late_reader() -> Result<()> {
     const BYTES: usize = 8 << 20;
     let setup = Setup::new().guests(&["echo"])?.limit("outbox_bytes", 64 << 20).limit("outbox_frames", 100_000);
     let host = setup.start().await?;
-    // Short ones are put together, and long ones are written from where they are.
+    // The host copies short frames together, and writes long frames without a copy.
     for lengths in [vec![700], vec![10, 700, 3_000, 60_000, 1_000]] {
         let mut late = host.knock().receive_buffer(16 << 10).connect().await?;
         late.join("echo:1", &json!({})).await?;
@@ -146,7 +146,7 @@ async fn frames_of_every_length_come_in_their_order_to_who_reads_late() -> Resul
         let payload = |n: usize| json!({"n": n, "filler": "x".repeat(lengths[n % lengths.len()])});
         for n in 0..shouts {
             bob.push("echo:1", "shout", &payload(n)).await?;
-            // What he has heard was handed to the other connection, too.
+            // When Bob has the frame, the host has also queued it for the other connection.
             bob.expect(&json!([null, null, "echo:1", "shout", payload(n)])).await?;
         }
         for n in 0..shouts {
