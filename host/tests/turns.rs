@@ -149,8 +149,7 @@ async fn turns_in_tasks_wait_under_pressure() {
     alice.join("room:a").await;
     let pressure = &stage.endpoint.node.pubsub.pressure;
     pressure.raise();
-    // A timer's turn runs in a task, so it waits. A client's message is handled here, because this test has no reactor that
-    // would stop reading the socket.
+    // A timer's turn runs in a task, so it waits. A client's message doesn't, because no reactor reads the sockets here.
     alice.send(&event(2, "later"));
     assert_eq!(alice.now(), [ok("1", 2)]);
     tokio::time::sleep(Duration::from_millis(100)).await;

@@ -213,7 +213,7 @@ async fn a_fault_in_an_upgrade_ends_the_member_and_keeps_the_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_previous_build_answers_where_a_build_on_probation_has_a_fault_and_the_fault_counts() {
+async fn a_fault_on_probation_counts_and_the_previous_build_answers() {
     let play = Play::begin(FIRST);
     let mut alice = play.stage.connect();
     alice.join("count:1").await;

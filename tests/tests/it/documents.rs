@@ -41,7 +41,7 @@ fn section<'a>(text: &'a str, heading: &str) -> Result<&'a str> {
     Ok(rest.split("\n#").next().unwrap_or_default())
 }
 
-/// The cells of all table rows in a text that begin with a word in backticks.
+/// The cells of each table row in a text whose first cell begins with a word in backticks.
 fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
     let rows = text.lines().filter(|line| line.starts_with("| `"));
     rows.map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
