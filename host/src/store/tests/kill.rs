@@ -1,4 +1,4 @@
-//! The process is killed under writing load, again and again.
+//! Kills a process that writes to the store, many times, and checks the data.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use super::load::{self, TASKS, Told};
 use super::*;
 
-/// Names the data directory to the process that is to be killed: this same test, run again.
+/// The environment variable with the data directory for the process that is killed. That process runs this same test.
 const VICTIM: &str = "BENNU_STORE_VICTIM";
 
 const TEST: &str = "store::tests::kill::what_was_acknowledged_survives_kills";
@@ -28,8 +28,8 @@ async fn what_was_acknowledged_survives_kills() {
             acknowledged += kill_one(place.path(), 1 + random.below(40), &mut told);
         }
         check(place.path(), &told).await;
-        println!("{acknowledged} acknowledged, all found; none by half");
-        assert!(acknowledged >= rounds, "the load was none");
+        println!("{acknowledged} commits acknowledged, all found; none stored in part");
+        assert!(acknowledged >= rounds, "there was too little load");
     }
 }
 
@@ -40,7 +40,7 @@ async fn check(place: &Path, told: &[Told; TASKS]) -> [u64; TASKS] {
     latest
 }
 
-/// Starts a process that writes, and kills it after so many acknowledgements. Gives their number in the end.
+/// Starts a process that writes, and kills it after `after` acknowledgements. Returns how many there were in the end.
 fn kill_one(place: &Path, after: usize, told: &mut [Told; TASKS]) -> usize {
     let mut victim = Command::new(std::env::current_exe().unwrap())
         .args([TEST, "--exact", "--nocapture"])
@@ -61,11 +61,11 @@ fn kill_one(place: &Path, after: usize, told: &mut [Told; TASKS]) -> usize {
                 told.done = round;
                 acknowledged += 1;
                 if acknowledged == after {
-                    // What it has said until then is still read.
+                    // The loop continues, because the output from before the kill must still be read.
                     victim.kill().unwrap();
                 }
             }
-            // A line that the kill has cut.
+            // A line that the kill has truncated.
             _ => {}
         }
     }
