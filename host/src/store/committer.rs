@@ -26,7 +26,7 @@ pub(super) struct Shared {
     pub(super) ids: Ids,
 }
 
-/// Owns the engine.
+/// Owns the engine, and writes to it.
 pub(super) struct Committer {
     engine: Box<dyn Engine>,
     shared: Arc<Shared>,
@@ -83,7 +83,7 @@ impl Committer {
                 let known = metadata::FORMAT;
                 return Err(EngineError::new(format!(
                     "its content has format {other}, and this version of bennu knows format {known}: \
-                     export it with the version that wrote it, and import that here"
+                     export it with the version that wrote it, and import that export here"
                 )));
             }
             None => {
@@ -218,7 +218,7 @@ impl Committer {
             return Err(error.into());
         }
         self.latest = self.latest.next();
-        self.shared.recent().forget(self.latest);
+        self.shared.recent().clear_up_to(self.latest);
         self.written(None).await;
         Ok(self.latest)
     }
@@ -345,7 +345,7 @@ impl Committer {
         self.engine.reopen().await?;
         self.opening += 1;
         self.latest = self.latest.next();
-        self.shared.recent().forget(self.latest);
+        self.shared.recent().clear_up_to(self.latest);
         self.show().await
     }
 

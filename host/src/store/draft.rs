@@ -62,7 +62,7 @@ impl fmt::Debug for Draft {
 
 impl Seen {
     /// Returns the result of a read. Reports an error to the committer, which reopens the engine if it is broken.
-    pub(super) fn told<T>(&self, read: Result<T, EngineError>) -> Result<T, EngineError> {
+    pub(super) fn report_error<T>(&self, read: Result<T, EngineError>) -> Result<T, EngineError> {
         read.inspect_err(|error| self.health.report(self.opening, error))
     }
 }
@@ -121,7 +121,7 @@ impl Draft {
         };
         let prefix = self.owner.prefix_len();
         let found = overlay::scan(&*self.seen.snapshot, &self.writes, &span, scan.direction, limit, prefix).await;
-        let found = self.seen.told(found)?;
+        let found = self.seen.report_error(found)?;
         self.footprint.add(found.seen, self.limits.reads_per_call);
         let rest = found.rest.map(|rest| Scan {
             from: self.owner.name_of(&rest.from),
@@ -213,7 +213,7 @@ impl Draft {
         if let Some(written) = self.writes.get(place) {
             return Ok(written.clone());
         }
-        let value = self.seen.told(self.seen.snapshot.get(place).await)?;
+        let value = self.seen.report_error(self.seen.snapshot.get(place).await)?;
         self.footprint.add_key(place, self.limits.reads_per_call);
         Ok(value)
     }

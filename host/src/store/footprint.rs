@@ -97,7 +97,7 @@ mod tests {
         Span { from: from.into(), until: until.into() }
     }
 
-    fn told(footprint: &Footprint) -> Vec<String> {
+    fn shown(footprint: &Footprint) -> Vec<String> {
         let text = |bytes: &Bytes| bytes.escape_ascii().to_string();
         footprint.spans().map(|(from, until)| format!("{}..{}", text(from), text(until))).collect()
     }
@@ -109,15 +109,15 @@ mod tests {
         footprint.add(span("g", "i"), 10);
         footprint.add(span("a", "b"), 10);
         footprint.add(span("x", "x"), 10);
-        assert_eq!(told(&footprint), ["a..b", "c..e", "g..i"]);
+        assert_eq!(shown(&footprint), ["a..b", "c..e", "g..i"]);
         footprint.add(span("b", "c"), 10);
-        assert_eq!(told(&footprint), ["a..e", "g..i"]);
+        assert_eq!(shown(&footprint), ["a..e", "g..i"]);
         footprint.add(span("d", "h"), 10);
-        assert_eq!(told(&footprint), ["a..i"]);
+        assert_eq!(shown(&footprint), ["a..i"]);
         footprint.add(span("0", "z"), 10);
-        assert_eq!(told(&footprint), ["0..z"]);
+        assert_eq!(shown(&footprint), ["0..z"]);
         footprint.add(span("1", "2"), 10);
-        assert_eq!(told(&footprint), ["0..z"]);
+        assert_eq!(shown(&footprint), ["0..z"]);
     }
 
     #[test]
@@ -126,7 +126,7 @@ mod tests {
         for key in ["1a", "1a\0", "1c"] {
             footprint.add_key(&key.into(), 10);
         }
-        assert_eq!(told(&footprint), ["1a..1a\\x00\\x00", "1c..1c\\x00"]);
+        assert_eq!(shown(&footprint), ["1a..1a\\x00\\x00", "1c..1c\\x00"]);
         assert!(footprint.holds(&"1a".into()) && footprint.holds(&"1a\0".into()) && footprint.holds(&"1c".into()));
         assert!(!footprint.holds(&"1".into()) && !footprint.holds(&"1a\0\0".into()) && !footprint.holds(&"1b".into()));
         assert!(footprint.keys().is_none());

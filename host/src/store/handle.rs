@@ -199,7 +199,7 @@ impl Store {
     pub async fn usage(&self, plugin: &str) -> Result<u64, EngineError> {
         let seen = self.seen();
         let usage = metadata::read(&*seen.snapshot, &metadata::usage(plugin)).await;
-        Ok(seen.told(usage)?.unwrap_or(0))
+        Ok(seen.report_error(usage)?.unwrap_or(0))
     }
 
     /// Returns all plugins that have data, each with its bytes.
@@ -212,7 +212,7 @@ impl Store {
         let mut rest = metadata::usages();
         loop {
             let read = seen.snapshot.scan(&rest, Direction::Forward, ScanLimit { rows: 1000, bytes: usize::MAX }).await;
-            let read = seen.told(read)?;
+            let read = seen.report_error(read)?;
             for (place, entry) in &read.rows {
                 usages.push((metadata::plugin_of(place).unwrap_or_default().to_owned(), metadata::number(entry)?));
             }

@@ -32,18 +32,18 @@ pub(super) async fn scan(
         let left = ScanLimit { rows: limit.rows - rows.len(), bytes: limit.bytes.saturating_sub(bytes) };
         let stored = snapshot.scan(&reading, direction, left).await?;
         // If the stored rows didn't reach the end, merge writes only up to the last stored row. More rows may follow it.
-        let told = match stored.rows.last() {
+        let known = match stored.rows.last() {
             Some((last, _)) if !stored.ended => {
-                let (told, beyond) = reading.split_after(last, direction);
+                let (known, beyond) = reading.split_after(last, direction);
                 unread = Some(beyond);
-                told
+                known
             }
             _ => {
                 unread = None;
                 reading
             }
         };
-        for row in merged(stored.rows, writes, &told, direction) {
+        for row in merged(stored.rows, writes, &known, direction) {
             let size = row.0.len() - prefix + row.1.len();
             if !rows.is_empty() && bytes + size > limit.bytes {
                 // The scan stops because of this row's size. So its result depends on this row too.

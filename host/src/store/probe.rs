@@ -14,17 +14,17 @@ const BYTES: usize = 64 << 10;
 /// # Errors
 /// If the file can't be written, synced or removed.
 pub(super) fn probe(path: &Path) -> io::Result<()> {
-    let beside = path.with_extension("probe");
-    let probed = written(&beside);
+    let sibling = path.with_extension("probe");
+    let probed = written(&sibling);
     // This also removes a file that a failed or killed probe has left.
-    match fs::remove_file(&beside) {
+    match fs::remove_file(&sibling) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => probed.and(Err(error)),
         _ => probed,
     }
 }
 
-fn written(beside: &Path) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(beside)?;
+fn written(sibling: &Path) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(sibling)?;
     // Not zeros, because some file systems store zeros without using space.
     file.write_all(&[0xa5; BYTES])?;
     file.sync_all()

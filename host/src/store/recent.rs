@@ -46,7 +46,7 @@ impl Recent {
     }
 
     /// Clears the log. Any key may have been written up to this revision.
-    pub(super) fn forget(&mut self, revision: Revision) {
+    pub(super) fn clear_up_to(&mut self, revision: Revision) {
         let bytes_most = self.bytes_most;
         *self = Self { horizon: revision, ..Self::new(bytes_most) };
     }
@@ -118,7 +118,7 @@ mod tests {
         assert!(!recent.has_overtaken(&Footprint::default(), Revision(0)));
         note(&mut recent, 6, &["a", "b", "c"]);
         assert_eq!((recent.log.len(), recent.by_key.len()), (3, 3));
-        recent.forget(Revision(7));
+        recent.clear_up_to(Revision(7));
         assert!(recent.has_overtaken(&other, Revision(6)) && !recent.has_overtaken(&other, Revision(7)));
     }
 }

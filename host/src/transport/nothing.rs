@@ -40,9 +40,9 @@ pub(super) fn beside_pages(path: &str, answer: Response) -> Response {
         return answer;
     }
     let (mut parts, _) = answer.into_parts();
-    let said = if path == "/" { NO_INDEX } else { NO_PAGE }.into_response();
+    let text = if path == "/" { NO_INDEX } else { NO_PAGE }.into_response();
     // The headers for the empty body are replaced by those for the text.
-    parts.headers.extend(said.headers().clone());
+    parts.headers.extend(text.headers().clone());
     parts.headers.remove(axum::http::header::CONTENT_LENGTH);
-    Response::from_parts(parts, said.into_body())
+    Response::from_parts(parts, text.into_body())
 }

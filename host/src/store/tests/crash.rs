@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::disk::{Disk, Unsynced};
-use super::load::{self, TASKS, Told};
+use super::load::{self, Progress, TASKS};
 use super::*;
 
 async fn open(disk: &Disk) -> anyhow::Result<Store> {
@@ -12,15 +12,15 @@ async fn open(disk: &Disk) -> anyhow::Result<Store> {
 }
 
 /// Writes until the power fails. Returns the rounds that each task began, and those that were acknowledged.
-async fn write(store: &Store, disk: &Disk, latest: [u64; TASKS]) -> [Told; TASKS] {
-    let told = Arc::new(latest.map(|round| Mutex::new(Told { begun: round, done: round })));
+async fn write(store: &Store, disk: &Disk, latest: [u64; TASKS]) -> [Progress; TASKS] {
+    let progress = Arc::new(latest.map(|round| Mutex::new(Progress { begun: round, done: round })));
     let mut tasks = tokio::task::JoinSet::new();
     for (task, latest) in latest.into_iter().enumerate() {
-        let (store, told, disk) = (store.clone(), Arc::clone(&told), disk.clone());
+        let (store, progress, disk) = (store.clone(), Arc::clone(&progress), disk.clone());
         tasks.spawn(async move {
             let tell = |round, is_done| {
-                let mut told = told[task].lock().unwrap();
-                *(if is_done { &mut told.done } else { &mut told.begun }) = round;
+                let mut progress = progress[task].lock().unwrap();
+                *(if is_done { &mut progress.done } else { &mut progress.begun }) = round;
             };
             load::write(&store, task, latest + 1, tell, || !disk.is_off()).await;
         });
@@ -28,7 +28,7 @@ async fn write(store: &Store, disk: &Disk, latest: [u64; TASKS]) -> [Told; TASKS
     while let Some(ended) = tasks.join_next().await {
         ended.unwrap();
     }
-    std::array::from_fn(|task| *told[task].lock().unwrap())
+    std::array::from_fn(|task| *progress[task].lock().unwrap())
 }
 
 /// Reopens the store. The power may also fail while it is opened. So this tries until the power stays on.
@@ -47,7 +47,7 @@ async fn reopen(mut disk: Disk, unsynced: Unsynced, random: &mut Random) -> (Dis
 }
 
 async fn crash_again_and_again(unsynced: Unsynced, random: &mut Random) {
-    let (mut disk, mut told) = (Disk::default(), [Told::default(); TASKS]);
+    let (mut disk, mut progress) = (Disk::default(), [Progress::default(); TASKS]);
     // The database is created first: on a real disk it is created under another name, so a crash can't leave a partial one.
     open(&disk).await.unwrap().close().await;
     let (mut acknowledged, mut unanswered) = (0, 0);
@@ -55,16 +55,16 @@ async fn crash_again_and_again(unsynced: Unsynced, random: &mut Random) {
     for _ in 0..rounds {
         let (found, store) = reopen(disk, unsynced, random).await;
         disk = found;
-        let latest = load::check(&store, &told).await;
-        unanswered += latest.iter().zip(told).map(|(latest, told)| latest - told.done).sum::<u64>();
+        let latest = load::check(&store, &progress).await;
+        unanswered += latest.iter().zip(progress).map(|(latest, progress)| latest - progress.done).sum::<u64>();
         disk.light(1 + random.below(250));
         let before = latest.iter().sum::<u64>();
-        told = write(&store, &disk, latest).await;
-        acknowledged += told.iter().map(|told| told.done).sum::<u64>() - before;
+        progress = write(&store, &disk, latest).await;
+        acknowledged += progress.iter().map(|progress| progress.done).sum::<u64>() - before;
         store.close().await;
     }
     let (_disk, store) = reopen(disk, unsynced, random).await;
-    load::check(&store, &told).await;
+    load::check(&store, &progress).await;
     store.close().await;
     println!("{unsynced:?}: {acknowledged} acknowledged, all found; {unanswered} others found complete; none in part");
     assert!(acknowledged > rounds as u64, "there was too little load");

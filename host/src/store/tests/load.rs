@@ -11,7 +11,7 @@ const KEYS: usize = 3;
 
 /// The last round that a task began, and the last one that was acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct Progress {
     pub(super) begun: u64,
     pub(super) done: u64,
 }
@@ -79,14 +79,17 @@ pub(super) async fn write(
 
 /// Checks that all acknowledged rounds are there, that no round is there in part, and that the counted usage is right. Returns
 /// each task's latest round.
-pub(super) async fn check(store: &Store, told: &[Told; TASKS]) -> [u64; TASKS] {
+pub(super) async fn check(store: &Store, progress: &[Progress; TASKS]) -> [u64; TASKS] {
     let owner = owner("load");
     let mut draft = store.begin(&owner);
     let mut latest = [0; TASKS];
-    for (task, told) in told.iter().enumerate() {
+    for (task, progress) in progress.iter().enumerate() {
         let room = draft.room(&format!("room:{task}")).await.unwrap();
         let round = room.map_or(0, |room| u64::from_be_bytes(room[..].try_into().unwrap()));
-        assert!((told.done..=told.begun).contains(&round), "task {task} is at round {round}, but had {told:?}");
+        assert!(
+            (progress.done..=progress.begun).contains(&round),
+            "task {task} is at round {round}, but had {progress:?}"
+        );
         for at in 0..KEYS {
             let found = draft.get(&key(task, at)).await.unwrap();
             let expected = Some(stamp(task, at, round)).filter(|_| !is_deletion(round));

@@ -55,7 +55,7 @@ impl Polls {
     }
 
     /// Removes a session that has ended.
-    fn forget(&self, token: &str) {
+    fn remove(&self, token: &str) {
         self.sessions.remove(token);
     }
 }
@@ -105,9 +105,9 @@ async fn post(polls: &Polls, parts: &Parts, body: Body) -> Response {
 async fn poll(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr, receipts: &Arc<Receipts>) -> Response {
     if let Some(token) = token(parts)
         && let Some(session) = polls.session(&token)
-        && let Some(said) = session.poll().await
+        && let Some(response) = session.poll().await
     {
-        return Answer::messages(&said.frames, token).with_receipt(said.receipt, receipts);
+        return Answer::messages(&response.frames, token).with_receipt(response.receipt, receipts);
     }
     match begin(polls, parts, peer).await {
         Ok(token) => Answer::begun(token).into_response(),
@@ -144,7 +144,7 @@ async fn begin(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr) -> Result<St
             let client = Client { peer: Some(peer), mount: &mount.path, origin: origin.as_deref() };
             mount.endpoint.sockets.tally.note(Reason::of_close(code), &client);
         }
-        polls.forget(&name);
+        polls.remove(&name);
     });
     Ok(token)
 }

@@ -69,7 +69,7 @@ pub(super) struct Work {
     /// When the session ends if the client doesn't poll again.
     expiry: AwakeDeadline,
     /// The frames of the last answer, until it is written.
-    said: Vec<Frame>,
+    unconfirmed: Vec<Frame>,
     /// The delivery of the last answer, until it is known whether the answer was written.
     delivery: Option<Delivery>,
     /// The messages that aren't received yet. Polls are served meanwhile, so that a full mailbox doesn't delay the client's
@@ -87,7 +87,7 @@ impl Session {
             batches,
             poll: None,
             expiry: expiry(window),
-            said: Vec::new(),
+            unconfirmed: Vec::new(),
             delivery: None,
             posted: None,
         };
@@ -174,8 +174,8 @@ impl Work {
                 // While no poll waits, frames stay in the outbox, which is bounded.
                 taken = poll_fn(|context| outbox.poll_take(context, &mut frames)), if takes => {
                     if !frames.is_empty() {
-                        self.said = frames.drain(..).collect();
-                        self.say();
+                        self.unconfirmed = frames.drain(..).collect();
+                        self.answer_poll();
                     }
                     if let Taken::Close(code) = taken {
                         return End::Close(code);
@@ -193,21 +193,21 @@ impl Work {
                     let Some(poll) = poll else { return pending().await };
                     self.end_poll();
                     self.poll = Some((poll, Instant::now() + self.window));
-                    self.say();
+                    self.answer_poll();
                 }
                 () = gone(&mut self.poll) => self.end_poll(),
                 is_written = is_written(&mut self.delivery) => {
                     self.delivery = None;
                     if is_written {
-                        self.said.clear();
+                        self.unconfirmed.clear();
                     }
-                    self.say();
+                    self.answer_poll();
                 }
                 batch = self.batches.recv(), if !has_post => {
                     let Some(batch) = batch else { return pending().await };
                     self.posted = Some(batch);
                 }
-                () = sleep_until(stalled), if has_poll && !takes => self.say_again(),
+                () = sleep_until(stalled), if has_poll && !takes => self.answer_again(),
                 () = sleep_until(deadline) => {
                     if has_poll {
                         self.end_poll();
@@ -239,8 +239,8 @@ impl Work {
     }
 
     /// Answers the waiting poll with the kept frames, unless an answer with them may still be delivered.
-    fn say(&mut self) {
-        if self.said.is_empty() || self.delivery.is_some() {
+    fn answer_poll(&mut self) {
+        if self.unconfirmed.is_empty() || self.delivery.is_some() {
             return;
         }
         if let Some((answer, _)) = self.poll.take() {
@@ -248,17 +248,17 @@ impl Work {
             let (receipt, delivery) = Receipt::new();
             self.delivery = Some(delivery);
             // The poll may be gone. Then the receipt is dropped with the response, and the next poll gets the same frames.
-            let _ = answer.send(PollResponse { frames: self.said.clone(), receipt: Some(receipt) });
+            let _ = answer.send(PollResponse { frames: self.unconfirmed.clone(), receipt: Some(receipt) });
         }
     }
 
     /// Answers the waiting poll although the last answer may still be in progress. The client polls again, so it has given up the
     /// earlier request. The earlier answer is revoked, so that the client doesn't get the same frames twice.
-    fn say_again(&mut self) {
+    fn answer_again(&mut self) {
         if let Some(delivery) = self.delivery.take() {
             delivery.revoke();
         }
-        self.say();
+        self.answer_poll();
     }
 
     /// Answers the waiting poll, if there is one, without frames.

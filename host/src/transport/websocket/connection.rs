@@ -23,7 +23,7 @@ use crate::socket::{Client, Reason, Registered, Socket};
 use crate::transport::mount::ConnectionPermit;
 
 /// How long the client may take to answer a close frame.
-const GOODBYE: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The most messages of one connection that are handled in a turn, so that other connections don't wait too long.
 const MESSAGES_A_TURN: usize = 32;
@@ -90,7 +90,7 @@ pub(super) struct Connection {
     _permits: Permits,
 }
 
-/// The state of a connection. Boxed, so that a connection stays small in both states.
+/// The state of a connection. Its contents are boxed, so that a connection stays small in both states.
 enum Life {
     Open(Box<Socket>),
     Leaving(Box<Leaving>),
@@ -107,8 +107,7 @@ struct Leaving {
     _registered: Option<Registered>,
 }
 
-/// Buffers and the time, which a reactor lends to a connection while it calls the connection. So idle connections have no
-/// buffers.
+/// Buffers and the time, which a reactor lends to the connection that it calls. So idle connections have no buffers.
 pub(super) struct Scratch {
     /// The time of this turn.
     pub(super) now: Instant,
@@ -314,7 +313,7 @@ impl Connection {
             }
             Life::Leaving(leaving) => {
                 if !leaving.last.is_empty() {
-                    leaving.until = scratch.now + GOODBYE;
+                    leaving.until = scratch.now + CLOSE_TIMEOUT;
                 }
                 scratch.frames.append(&mut leaving.last);
             }
@@ -338,8 +337,7 @@ impl Connection {
         if was_stuck { Next::GoOn } else { self.end_of_turn() }
     }
 
-    /// Writes the frames in the scratch buffers, in as few system calls as possible. Frames that the stream has no room for are
-    /// kept in `unsent`.
+    /// Writes the frames in the scratch buffers, in few system calls. Frames that the stream has no room for go to `unsent`.
     fn write(&mut self, scratch: &mut Scratch) -> io::Result<()> {
         let Scratch { now, output, frames, .. } = scratch;
         while let Some(frame) = frames.front() {
@@ -362,7 +360,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Continues to write the frames that the stream had no room for.
+    /// Writes the rest of the frames that the stream had no room for.
     fn send_rest(&mut self, now: Instant) -> io::Result<()> {
         while let Some(unsent) = &mut self.unsent {
             match send(&self.stream, &[IoSlice::new(unsent.bytes())])? {
@@ -396,14 +394,15 @@ impl Connection {
         self.end(ending, Frame::close(Some(code.code())), now);
     }
 
-    fn end(&mut self, ending: Ending, goodbye: Frame, now: Instant) {
+    fn end(&mut self, ending: Ending, close_frame: Frame, now: Instant) {
         if matches!(self.life, Life::Leaving(_)) {
             return;
         }
-        let mut leaving = Leaving { last: VecDeque::new(), until: now + GOODBYE, is_agreed: false, _registered: None };
-        // The frames in the outbox come before the close frame.
+        let mut leaving =
+            Leaving { last: VecDeque::new(), until: now + CLOSE_TIMEOUT, is_agreed: false, _registered: None };
+        // The frames in the outbox, up to one batch (256 KiB), come before the close frame.
         let _ = self.outbox.take(&mut leaving.last);
-        leaving.last.push_back(goodbye);
+        leaving.last.push_back(close_frame);
         if let Life::Open(socket) = std::mem::replace(&mut self.life, Life::Leaving(Box::new(leaving))) {
             let registered = socket.close(ending);
             if let Life::Leaving(leaving) = &mut self.life {

@@ -1,8 +1,8 @@
-//! A thread that serves many connections: it waits for all of its streams at once, reads, passes messages to sockets, and writes.
+//! A thread that serves many connections: it waits for events of all streams, reads, passes messages to sockets, and writes.
 //!
 //! A turn has two halves. In the first half, the reactor handles messages of clients. In the second half, it writes to the
-//! connections whose outbox has frames, in the order in which they were woken. All frames in an outbox are written together,
-//! including those that were pushed after the wake.
+//! connections whose outbox has frames, in the order in which they were woken. The frames in an outbox (up to 256 KiB) are
+//! written together, including those that were pushed after the wake.
 //!
 //! If many connections have frames, a turn writes only to some of them, and then messages are handled again. So a client does
 //! not wait until all of them are written to before its message is handled, and its answer is written in the round in progress.

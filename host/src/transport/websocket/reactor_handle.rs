@@ -1,8 +1,8 @@
 //! The handles by which threads send work to a reactor.
 //!
-//! A wake on a thread of the same group (the reactors of one host) is only added to a list of that thread, without a lock. The
-//! thread's reactor takes this list twice in a turn: it writes to its own connections, and passes the other wakes on to the inboxes
-//! of their reactors. A wake on any other thread goes to the inbox directly.
+//! A wake on a thread of the same group (the reactors of one host) is only added to a list of that thread, without a lock.
+//! The thread's reactor takes this list twice in a turn. It queues its own connections for writing, and passes the other wakes
+//! on to the inboxes of their reactors. A wake on any other thread goes to the inbox directly.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,11 +18,12 @@ pub(super) struct ReactorHandle {
     group: u64,
     index: usize,
     waker: Waker,
-    /// Behind a lock, because any thread may add to it. The reactor exchanges it for an empty one, so the lock is held shortly.
+    /// Behind a lock, because any thread may add to it. The lock is held briefly: the reactor exchanges the inbox for an empty
+    /// one.
     inbox: Mutex<Inbox>,
     /// Whether an outbox of its reactor has filled to a quarter, and the reactor hasn't begun to write to all connections since.
-    /// The pressure is raised once when this becomes true, and lowered once after it became false. Threads that fill outboxes wait
-    /// meanwhile.
+    /// The pressure is raised when this becomes true. It is lowered after this has become false and all is written. Threads that
+    /// fill outboxes wait meanwhile.
     is_behind: AtomicBool,
     pressure: Arc<Pressure>,
 }

@@ -88,8 +88,8 @@ impl Reader {
             let Some((frame, rest)) = input.split_at_checked(end) else { return Ok(None) };
             let payload = &frame[header.bytes..];
             *input = rest;
-            if let Some(heard) = self.on_frame(&header, payload)? {
-                return Ok(Some(heard));
+            if let Some(event) = self.on_frame(&header, payload)? {
+                return Ok(Some(event));
             }
         }
     }
@@ -252,23 +252,23 @@ mod tests {
 
     /// Returns the events for bytes that come in pieces of this size.
     fn read(bytes: &[u8], piece: usize) -> Vec<Result<ReadEvent, CloseCode>> {
-        let (mut reader, mut heard, mut waiting) = (Reader::new(1000), Vec::new(), Vec::new());
+        let (mut reader, mut events, mut waiting) = (Reader::new(1000), Vec::new(), Vec::new());
         for piece in bytes.chunks(piece) {
             waiting.extend_from_slice(piece);
             let mut input = &waiting[..];
             loop {
                 match reader.next(&mut input) {
-                    Ok(Some(next)) => heard.push(Ok(next)),
+                    Ok(Some(next)) => events.push(Ok(next)),
                     Ok(None) => break,
                     Err(code) => {
-                        heard.push(Err(code));
-                        return heard;
+                        events.push(Err(code));
+                        return events;
                     }
                 }
             }
             waiting = input.to_vec();
         }
-        heard
+        events
     }
 
     fn text(text: &str) -> Result<ReadEvent, CloseCode> {
