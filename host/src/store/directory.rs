@@ -118,8 +118,8 @@ fn make(partial: &Path, path: &Path) -> Result<()> {
     fs::rename(partial, path).with_context(making)
 }
 
-/// Refuses an empty file. A store is never empty, because the file gets its name once it is complete. redb would create a new
-/// database in an empty file, and the loss of the plugins' data would go unnoticed.
+/// Refuses an empty file. A store is never empty, because the file gets its name once it is complete. redb would create a
+/// new database in an empty file, and the loss of the plugins' data would go unnoticed.
 fn check_not_empty(path: &Path) -> Result<()> {
     let shown = path.display();
     let found = fs::metadata(path).with_context(|| format!("opening {shown}"))?;

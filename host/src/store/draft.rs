@@ -100,7 +100,7 @@ impl Draft {
         self.value(&place).await
     }
 
-    /// Returns the rows of a range, in order, up to the limits of the scan and those of the store. The page says what is left.
+    /// Returns the rows of a range, in order, up to the limits of the scan and of the store. The page says what is left.
     ///
     /// # Errors
     /// If a bound is longer than a key may be, or the engine fails.
@@ -159,8 +159,8 @@ impl Draft {
         self.value(&place).await
     }
 
-    /// Sets the durable room of a topic, or removes it. The host does this, once per call. So it doesn't count for the limits
-    /// of a call's writes.
+    /// Sets the durable room of a topic, or removes it. The host does this, once per call. So it doesn't count for the
+    /// limits of a call's writes.
     ///
     /// # Errors
     /// If the topic or the room is too long.
@@ -198,8 +198,8 @@ impl Draft {
         Ok(found.rows.into_iter().map(|(place, value)| (self.owner.name_of(&place), value)).collect())
     }
 
-    /// Stores the former state of a topic's durable room, or removes it. The host does this. It counts neither for the limits
-    /// of a call's writes nor for the plugin's quota.
+    /// Stores the former state of a topic's durable room, or removes it. The host does this. It counts neither for the
+    /// limits of a call's writes nor for the plugin's quota.
     ///
     /// # Errors
     /// If the topic is longer than a key may be.

@@ -63,7 +63,7 @@ struct View {
 }
 
 impl Embedded {
-    /// Opens a file. Creates a database in it if it is empty or missing. A crash meanwhile leaves a file that can't be opened.
+    /// Opens a file. Creates a database if the file is empty or missing. A crash meanwhile leaves an unusable file.
     ///
     /// # Errors
     /// If the file is in use, can't be read or written, or isn't a database.
@@ -72,7 +72,7 @@ impl Embedded {
         Self::opened(Box::new(move |opening| file(&path, opening)), cache_bytes)
     }
 
-    /// Opens a database on another backend, for tests. Each backend that the closure returns must be a handle of the same data.
+    /// Opens a database on another backend, for tests. The closure must always return a handle of the same data.
     ///
     /// # Errors
     /// As [`Embedded::open`].
@@ -132,8 +132,8 @@ fn write(database: &Database, writes: &Writes) -> Result<(), EngineError> {
     writing.commit().map_err(failed)
 }
 
-/// Opens the file of a database. After a failure, it first checks that another file can be written next to it, and then drops
-/// the file's cached pages, so that reads come from the disk.
+/// Opens the file of a database. After a failure, it first checks that another file can be written next to it, and then
+/// drops the file's cached pages, so that reads come from the disk.
 fn file(path: &Path, opening: Opening) -> io::Result<Backing> {
     if opening == Opening::Again {
         probe(path)?;

@@ -22,7 +22,7 @@ pub struct Exported {
 
 impl Store {
     /// Writes all keys and rooms as JSON lines, or those of one plugin. It reads them from one snapshot, and holds at most a
-    /// page of them (1000 rows and about 1 MiB) in memory. Calls continue meanwhile, and the export doesn't see their writes.
+    /// page of them (1000 rows and about 1 MiB) in memory. It doesn't see the writes of calls that run meanwhile.
     ///
     /// # Errors
     /// If the store can't be read, or the output can't be written.

@@ -54,8 +54,8 @@ struct Queue {
 }
 
 impl Store {
-    /// Opens the store in a data directory. Creates the directory and the store if they are missing. After a crash of the host,
-    /// this may read the whole file first. No other store can open the directory until this one is closed.
+    /// Opens the store in a data directory. Creates the directory and the store if they are missing. After a crash of the
+    /// host, this may read the whole file first. No other store can open the directory until this one is closed.
     ///
     /// # Errors
     /// If the directory or the file can't be opened, or is in use. The message says what to do about it.
@@ -124,9 +124,9 @@ impl Store {
     /// Dropping the future after its first poll doesn't cancel the commit, unless it still waits for room in the queue.
     ///
     /// # Errors
-    /// If there is a conflict, if the quota would be exceeded, or if the store fails or is closing. Then none of the writes is
-    /// stored. After a failed sync, the host can't know this. Then no call sees the writes, and nothing more is written, until
-    /// the store is reopened. After that, all of the writes are there, or none.
+    /// If there is a conflict, if the quota would be exceeded, or if the store fails or is closing. Then none of the writes
+    /// is stored. After a failed sync, the host can't know this. Then no call sees the writes, and nothing more is written,
+    /// until the store is reopened. After that, all of the writes are there, or none.
     pub async fn commit(&self, draft: Draft) -> Result<Revision, CommitError> {
         if !draft.has_writes() {
             return Ok(draft.seen.revision);
@@ -159,8 +159,8 @@ impl Store {
         }
     }
 
-    /// Returns a new id. It sorts after all ids that were drawn from this store before. After [`Store::keep_ids`] this includes
-    /// the ids of earlier hosts.
+    /// Returns a new id. It sorts after all ids that were drawn from this store before. After [`Store::keep_ids`] this
+    /// includes the ids of earlier hosts.
     #[must_use]
     pub fn unique_id(&self) -> String {
         let (id, asks) = self.shared.ids.draw(now_ms());
@@ -171,9 +171,9 @@ impl Store {
         id
     }
 
-    /// Writes the id mark from now on. This guarantees that the ids of later hosts sort after those of this one, even if this
-    /// host is killed or its clock is wrong. Returns how far the clock is behind the ids that were drawn earlier. Returns none
-    /// if that is at most 60 s, because the mark of a killed host is that far ahead.
+    /// Writes the id mark from now on. This guarantees that the ids of later hosts sort after those of this one, even if
+    /// this host is killed or its clock is wrong. Returns how far the clock is behind the ids that were drawn earlier.
+    /// Returns none if that is at most 60 s, because the mark of a killed host is that far ahead.
     ///
     /// # Errors
     /// If the mark can't be written. Ids can be drawn nevertheless, and the next batch tries again.
@@ -223,8 +223,8 @@ impl Store {
         }
     }
 
-    /// Closes the store. Drafts in the queue are committed, and later ones are refused. When the future is ready, the file is
-    /// closed and can be opened again.
+    /// Closes the store. Drafts in the queue are committed, and later ones are refused. When the future is ready, the file
+    /// is closed and can be opened again.
     pub async fn close(&self) {
         match &*self.submission {
             Submission::Thread(queue) => queue.close().await,

@@ -1,9 +1,9 @@
 //! Ids that sort in the order in which they were drawn, even across restarts of the host.
 //!
-//! An id begins with a time. An id must not sort before an id of an earlier run, even if the clock was set back. So the store
-//! keeps a time that no id has reached: the mark. It is written in advance, by the length of a lease, and ids are drawn only
-//! below it. So a host that is killed has drawn no id beyond the stored mark. Drawing an id never waits for the mark. If the
-//! mark isn't moved in time, ids continue below it, and only their count grows.
+//! An id begins with a time. An id must not sort before an id of an earlier run, even if the clock was set back. So the
+//! store keeps a time that no id has reached: the mark. It is written in advance, by the length of a lease, and ids are
+//! drawn only below it. So a host that is killed has drawn no id beyond the stored mark. Drawing an id never waits for the
+//! mark. If the mark isn't moved in time, ids continue below it, and only their count grows.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -41,9 +41,9 @@ impl Ids {
         Self { last, mark_ms: AtomicU64::new(u64::MAX), is_asked: AtomicBool::new(false) }
     }
 
-    /// Draws an id of 20 characters: 48 bits of milliseconds and 16 bits of a count, which grow strictly, and 36 random bits,
-    /// which are the same for all ids of one run of the host. Also returns whether the caller must have a later mark written.
-    /// That is true only once for each mark.
+    /// Draws an id of 20 characters: 48 bits of milliseconds and 16 bits of a count, which grow strictly, and 36 random
+    /// bits, which are the same for all ids of one run of the host. Also returns whether the caller must have a later mark
+    /// written. That is true only once for each mark.
     pub(super) fn draw(&self, now_ms: u64) -> (String, bool) {
         // Relaxed, here and below: these numbers don't publish other data in memory. `last` is updated atomically, so two
         // threads never get the same number.
@@ -67,7 +67,7 @@ impl Ids {
         now_ms.max(self.last_ms()).saturating_add(LEASE_MS)
     }
 
-    /// Returns the mark to write when the store closes. All drawn ids are below it, and it isn't further ahead than necessary.
+    /// Returns the mark to write when the store closes. It is just after the last id.
     pub(super) fn last_mark(&self) -> u64 {
         self.last_ms().saturating_add(1)
     }

@@ -49,16 +49,16 @@ struct Importing<'a> {
     pending: ScanLimit,
 }
 
-/// The most that is read at once, and the most that is committed together. A single row may be larger. The limits of a call's
-/// writes apply too.
+/// The most that is read at once, and the most that is committed together. A single row may be larger. The limits of a
+/// call's writes apply too.
 const READ: ScanLimit = ScanLimit { rows: 500, bytes: 1 << 20 };
 
 impl Store {
     /// Imports the rows of JSON lines, and commits some hundreds of them at a time. Quotas don't apply.
     ///
     /// # Errors
-    /// If a line is wrong, or the store fails. The error gives the line. The rows before it may have been imported. So import
-    /// the corrected lines with [`Existing::Merge`].
+    /// If a line is wrong, or the store fails. The error gives the line. The rows before it may have been imported. So
+    /// import the corrected lines with [`Existing::Merge`].
     pub async fn import(&self, input: &mut impl BufRead, existing: Existing) -> Result<Imported> {
         let pending = ScanLimit { rows: 0, bytes: 0 };
         let mut importing = Importing { store: self, existing, met: BTreeSet::new(), rows: 0, draft: None, pending };

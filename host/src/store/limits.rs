@@ -29,8 +29,8 @@ pub struct StoreLimits {
     pub waiting_bytes: usize,
     /// Bytes of the calls that are written with one sync. A single call may be larger. Default 8 MiB.
     pub batch_bytes: usize,
-    /// Bytes of the keys that are recorded as written lately. A call that began before the oldest of them is retried. Default
-    /// 16 MiB.
+    /// Bytes of the keys that are recorded as written lately. A call that began before the oldest of them is retried.
+    /// Default 16 MiB.
     pub recent_bytes: usize,
     /// Bytes of the file that are cached in memory. Default 64 MiB.
     pub cache_bytes: usize,

@@ -1,7 +1,7 @@
 //! An engine in memory, which stores nothing on disk: for test kits, and for hosts without a data directory.
 //!
-//! Each key has several versions, for as long as a snapshot can read them. So taking a snapshot copies nothing, and the cost of
-//! a batch depends only on its writes.
+//! Each key has several versions, for as long as a snapshot can read them. So taking a snapshot copies nothing, and the cost
+//! of a batch depends only on its writes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::ready;

@@ -7,8 +7,8 @@
 //! 3 length plugin topic        their former states, from before a build on probation upgraded them
 //! ```
 //!
-//! The length (one byte) is before the plugin's name. So no plugin's span is inside another's, and the keys of one plugin are
-//! in the order of their own bytes.
+//! The length (one byte) is before the plugin's name. So no plugin's span is inside another's, and the keys of one plugin
+//! are in the order of their own bytes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -115,9 +115,9 @@ impl Owner {
         place.slice(self.prefix_len()..)
     }
 
-    /// Returns the bytes of a row that count for the quota. Former states of rooms count nothing. Otherwise, a new build could
-    /// upgrade rooms only while the plugin uses less than half of its quota. Their size is bounded by the size of the rooms
-    /// when the probation began.
+    /// Returns the bytes of a row that count for the quota. Former states of rooms count nothing. Otherwise, a new build
+    /// could upgrade rooms only while the plugin uses less than half of its quota. Their size is bounded by the size of the
+    /// rooms when the probation began.
     pub(super) fn weight(&self, place: &Bytes, value: &Bytes) -> u64 {
         if place.first() == Some(&FORMERS) {
             return 0;

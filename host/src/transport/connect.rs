@@ -64,7 +64,7 @@ impl Mount {
     ) -> Result<Admitted, Rejection> {
         let headers = &parts.headers;
         let authority = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        // A header that isn't text counts as an empty origin, which isn't allowed.
+        // A header that isn't text counts as an empty origin, which is in no list of allowed origins.
         let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
         if !self.origins.allow(origin, Site { scheme: SCHEME, authority }) {
             return Err(Rejection::forbidden(Reason::Origin));

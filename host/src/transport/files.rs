@@ -1,8 +1,8 @@
 //! Static files: the pages that use the channels.
 //!
 //! This module decides which names may be requested, which file belongs to a path, and whether the client already has the
-//! file. tower-http sends it. Names that begin with a dot, links out of the directory, and all but regular files are answered
-//! with 404.
+//! file. tower-http sends it. Names that begin with a dot, links out of the directory, and all but regular files are
+//! answered with 404.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -86,8 +86,8 @@ impl Files {
         }
     }
 
-    /// Finds the file for the names of a path. A path to a directory must end with a slash. Without it, relative links of its
-    /// page would be resolved against the parent directory.
+    /// Finds the file for the names of a path. A path to a directory must end with a slash. Without it, relative links of
+    /// its page would be resolved against the parent directory.
     ///
     /// # Errors
     /// If the file system fails, except for errors that mean that the file isn't there.
@@ -119,8 +119,8 @@ impl Files {
     }
 }
 
-/// Returns the decoded names of a path, without the empty ones. Returns none if a name can't be that of a served file: it isn't
-/// UTF-8, it begins with a dot (hidden files, and `..`), or it contains a path separator of some system or a zero byte.
+/// Returns the decoded names of a path, without the empty ones. Returns none if a name can't be that of a served file: it
+/// isn't UTF-8, it begins with a dot (hidden files, and `..`), or it contains a path separator or a zero byte.
 fn names(path: &str) -> Option<Vec<String>> {
     let mut names = Vec::new();
     for segment in path.split('/').filter(|segment| !segment.is_empty()) {
@@ -155,7 +155,7 @@ async fn send(path: &Path, tag: &HeaderValue, mut parts: Parts) -> Response {
     if lists(headers, &IF_NONE_MATCH, tag) {
         return (StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response();
     }
-    // Answers have no `Last-Modified`, because its resolution of one second is too coarse. So conditions with times are ignored.
+    // Answers have no `Last-Modified`, because one second is too coarse. So conditions with times are ignored.
     headers.remove(IF_MODIFIED_SINCE);
     headers.remove(IF_UNMODIFIED_SINCE);
     let is_of_another = headers.get(IF_RANGE).is_some_and(|known| known != tag);
@@ -185,8 +185,8 @@ fn lists(headers: &HeaderMap, name: &HeaderName, tag: &HeaderValue) -> bool {
     listed.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known).as_bytes() == tag.as_bytes())
 }
 
-/// Returns a `Range` header for one range of bytes, with its unit in lower case. The unit is case-insensitive (RFC 9110, 14.1).
-/// Returns none for other units and for several ranges.
+/// Returns a `Range` header for one range of bytes, with its unit in lower case. The unit is case-insensitive (RFC 9110,
+/// 14.1). Returns none for other units and for several ranges.
 fn one_range(range: &HeaderValue) -> Option<HeaderValue> {
     let (unit, ranges) = range.to_str().ok()?.split_once('=')?;
     if !unit.trim().eq_ignore_ascii_case("bytes") || ranges.contains(',') {

@@ -36,15 +36,15 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most bytes of a request's head. The connect parameters are a part of it.
 const HEAD_BYTES_MAX: usize = 32 << 10;
 
-/// The number of connections that may be open in addition to the limit of sockets. They are for pages, for operators, and for
-/// clients that get an answer that the limit is reached.
+/// The number of connections that may be open in addition to the limit of sockets. They are for pages, for operators, and
+/// for clients that get an answer that the limit is reached.
 const CONNECTIONS_SPARE: usize = 32;
 
 /// How long to wait if the operating system can't accept a connection, for example because of too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The most errors of single connections in a row without such a pause. If the error was really the listener's, the loop would
-/// otherwise use a processor completely.
+/// The most errors of single connections in a row without such a pause. If the error was really the listener's, the loop
+/// would otherwise use a processor completely.
 const LOST_IN_A_ROW: u32 = 64;
 
 /// Accepts connections and serves them, until the future is dropped. Accepted connections continue after that. At most
@@ -79,8 +79,8 @@ pub async fn listen(listener: TcpListener, router: Router, sockets: usize, tally
     }
 }
 
-/// Whether an error of `accept` concerns only the connection that was being accepted. Linux returns network errors of the new
-/// connection this way (accept(2)), and a firewall's refusal. Any other error concerns the listener or the process.
+/// Whether an error of `accept` concerns only the connection that was being accepted. Linux returns network errors of the
+/// new connection this way (accept(2)), and a firewall's refusal. Any other error concerns the listener or the process.
 fn is_of_one_connection(error: &io::Error) -> bool {
     const LOST: [Errno; 13] = [
         Errno::CONNABORTED,
@@ -151,8 +151,8 @@ impl Connection {
     }
 }
 
-/// hyper's timer, which counts only the time in which the host ran. If the host was suspended, the head of a request that came
-/// meanwhile is read before the connection times out.
+/// hyper's timer, which counts only the time in which the host ran. If the host was suspended, the head of a request that
+/// came meanwhile is read before the connection times out.
 struct AwakeTimer;
 
 /// A sleep of this timer.

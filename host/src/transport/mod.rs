@@ -1,7 +1,7 @@
 //! The transports: an axum router, with WebSocket and long-poll at each mount.
 //!
-//! A transport moves bytes: it passes a client's messages to its socket, and writes the socket's outbox. It doesn't interpret
-//! them. The checks of a client that connects are the same for all transports, and are all in `connect`.
+//! A transport moves bytes: it passes a client's messages to its socket, and writes the socket's outbox. It doesn't
+//! interpret them. The checks of a client that connects are the same for all transports, and are all in `connect`.
 
 mod authenticator;
 mod connect;

@@ -20,8 +20,8 @@ pub struct WireLimits {
     /// How long a client may send nothing, or take no bytes while frames wait for it. After that, the connection is closed
     /// with 1002 or 1013.
     pub idle: Duration,
-    /// How long a poll waits for frames, and how long a POST waits for its messages to be received. A session ends if it isn't
-    /// polled for one and a half times this long.
+    /// How long a poll waits for frames, and how long a POST waits for its messages to be received. A session ends if it
+    /// isn't polled for one and a half times this long.
     pub poll_window: Duration,
 }
 

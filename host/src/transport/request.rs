@@ -16,8 +16,8 @@ impl AskedUri {
     }
 }
 
-/// Prepares a request for routing. The host of an absolute target replaces `Host` (RFC 9112, 3.2.2), and empty segments of the
-/// path are removed, as in Plug.
+/// Prepares a request for routing. The host of an absolute target replaces `Host` (RFC 9112, 3.2.2), and empty segments of
+/// the path are removed, as in Plug.
 ///
 /// # Errors
 /// The reason, if the request must be answered with 400 (RFC 9112, 3.2).
@@ -56,8 +56,8 @@ fn check_host(version: Version, headers: &HeaderMap) -> Result<(), &'static str>
     }
 }
 
-/// Whether a text is a host, with or without a port. An `http` address with an empty host is invalid (RFC 9110, 4.2.1). A user
-/// name or password before the host isn't allowed here.
+/// Whether a text is a host, with or without a port. An `http` address with an empty host is invalid (RFC 9110, 4.2.1). A
+/// user name or password before the host isn't allowed here.
 fn is_host(text: &str) -> bool {
     let Ok(authority) = text.parse::<Authority>() else { return false };
     let rest = text.get(authority.host().len()..);

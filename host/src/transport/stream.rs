@@ -1,8 +1,8 @@
 //! The stream of an HTTP connection. It tracks whether an answer that must not be lost was written.
 //!
-//! An answer's body may contain a [`Receipt`]. hyper takes the body to write it, and doesn't report whether that succeeded. But
-//! it flushes the stream after the body, and drops the stream if it couldn't write. So when hyper takes the body, the body
-//! passes its receipt to the connection, and the stream fulfils the receipt at the next flush.
+//! An answer's body may contain a [`Receipt`]. hyper takes the body to write it, and doesn't report whether that succeeded.
+//! But it flushes the stream after the body, and drops the stream if it couldn't write. So when hyper takes the body, the
+//! body passes its receipt to the connection, and the stream fulfils the receipt at the next flush.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -57,8 +57,8 @@ impl Receipt {
 }
 
 impl Delivery {
-    /// Waits until it is known whether the answer was written, and returns that. It means written to the operating system: the
-    /// host can't know whether the client has received the answer.
+    /// Waits until it is known whether the answer was written, and returns that. It means written to the operating system:
+    /// the host can't know whether the client has received the answer.
     pub(super) async fn is_written(&mut self) -> bool {
         (&mut self.written).await.is_ok()
     }
@@ -94,9 +94,9 @@ impl TrackedStream {
         self.stream
     }
 
-    /// Checks that a write may continue. An answer with a receipt must not be written if it was revoked, or if the client has
-    /// closed its side. hyper itself checks for a closed client while it waits for an answer, but not if bytes of another
-    /// request came in between.
+    /// Checks that a write may continue. An answer with a receipt must not be written if it was revoked, or if the client
+    /// has closed its side. hyper itself checks for a closed client while it waits for an answer, but not if bytes of
+    /// another request came in between.
     ///
     /// # Errors
     /// [`ErrorKind::BrokenPipe`], which makes hyper drop the connection and so the receipts.

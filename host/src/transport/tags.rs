@@ -1,7 +1,7 @@
 //! Entity tags of static files.
 //!
-//! The modification time is too coarse for a tag: a file may be written twice within one tick of the file system's clock. So a
-//! tag is a digest of the content. It is cached together with the file's metadata (its *stamp*). It is cached only if the
+//! The modification time is too coarse for a tag: a file may be written twice within one tick of the file system's clock. So
+//! a tag is a digest of the content. It is cached together with the file's metadata (its *stamp*). It is cached only if the
 //! stamp was settled when the content was read, because then any later change gives another stamp.
 
 use std::collections::HashMap;
@@ -37,7 +37,8 @@ pub(super) struct Tags {
     remembered: Mutex<HashMap<PathBuf, (Stamp, HeaderValue)>>,
 }
 
-/// A file's metadata: its device and inode number, its length, and the times of the last changes of its content and metadata.
+/// A file's metadata: its device and inode number, its length, and the times of the last changes of its content and
+/// metadata.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Stamp([i128; 7]);
 
@@ -60,8 +61,8 @@ impl Tags {
         let is_settled = is_settled(&metadata, now);
         let tag = match is_large {
             false => digest(&mut File::open(path)?)?,
-            // The content can still change without a change of an unsettled stamp. So the tag has the present time in it, and
-            // is used only once.
+            // The content can still change without a change of an unsettled stamp. So the tag has the present time in it,
+            // and is used only once.
             true => digest(&mut format!("{:?} {:?}", stamp.0, Some(now).filter(|_| !is_settled)).as_bytes())?,
         };
         let is_same = Stamp::of(&path.metadata()?) == stamp;

@@ -50,8 +50,8 @@ fn round(draft: &mut Draft, task: usize, number: u64, count: Option<Bytes>) {
     draft.put(b"count", (count + 1).to_be_bytes().to_vec().into()).unwrap();
 }
 
-/// Writes until the store fails or `goes_on` returns false. Calls `tell` with each round: with `false` before its commit, and
-/// with `true` once the commit is acknowledged.
+/// Writes until the store fails or `goes_on` returns false. Calls `tell` with each round: with `false` before its commit,
+/// and with `true` once the commit is acknowledged.
 pub(super) async fn write(
     store: &Store,
     task: usize,
@@ -77,8 +77,8 @@ pub(super) async fn write(
     }
 }
 
-/// Checks that all acknowledged rounds are there, that no round is there in part, and that the counted usage is right. Returns
-/// each task's latest round.
+/// Checks that all acknowledged rounds are there, that no round is there in part, and that the counted usage is right.
+/// Returns each task's latest round.
 pub(super) async fn check(store: &Store, progress: &[Progress; TASKS]) -> [u64; TASKS] {
     let owner = owner("load");
     let mut draft = store.begin(&owner);

@@ -38,8 +38,8 @@ impl Answer {
         Self { messages: Some(Vec::new()), status: 410, token: Some(token) }
     }
 
-    /// Creates the answer with a session's frames, which may be none. As in Phoenix, the bytes of a frame are used as a string.
-    /// Frames that aren't UTF-8 can't be sent, and are left out.
+    /// Creates the answer with a session's frames, which may be none. As in Phoenix, the bytes of a frame are used as a
+    /// string. Frames that aren't UTF-8 can't be sent, and are left out.
     pub(super) fn messages(frames: &[protocol::Frame], token: String) -> Self {
         let text = |frame: &protocol::Frame| {
             let text = str::from_utf8(frame.message()).ok().map(str::to_owned);
@@ -53,8 +53,8 @@ impl Answer {
     }
 }
 
-/// The body of an answer that must not be lost. It passes its receipt to the connection when hyper takes the body to write it. If
-/// hyper never takes it, the receipt is dropped with the body.
+/// The body of an answer that must not be lost. It passes its receipt to the connection when hyper takes the body to write
+/// it. If hyper never takes it, the receipt is dropped with the body.
 struct Receipted {
     body: Body,
     receipt: Option<Receipt>,

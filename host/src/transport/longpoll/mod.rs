@@ -1,8 +1,8 @@
 //! The long-poll transport: a client polls repeatedly, and the answers contain the frames for it.
 //!
-//! A GET without a token begins a session, and its answer has the session's token. Every further GET waits for frames. A POST
-//! brings messages. Its answer never has the replies to them. Most answers have the HTTP status 200, and the outcome is in the
-//! JSON body, as in Phoenix (`Phoenix.Transports.LongPoll`).
+//! A GET without a token begins a session, and its answer has the session's token. Every further GET waits for frames. A
+//! POST brings messages. Its answer never has the replies to them. Most answers have the HTTP status 200, and the outcome is
+//! in the JSON body, as in Phoenix (`Phoenix.Transports.LongPoll`).
 
 mod answer;
 mod body;
@@ -76,8 +76,8 @@ pub(super) async fn answer(
     }
 }
 
-/// Handles a POST: messages for its session. Without a session, the body isn't read. For one session, only one body is read at a
-/// time, so that its messages stay in order and take little memory.
+/// Handles a POST: messages for its session. Without a session, the body isn't read. For one session, only one body is read
+/// at a time, so that its messages stay in order and take little memory.
 async fn post(polls: &Polls, parts: &Parts, body: Body) -> Response {
     let Some(session) = token(parts).and_then(|token| polls.session(&token)) else {
         return Answer::of(410).into_response();

@@ -1,8 +1,8 @@
 //! A session: a socket that exists between polls, owned by one task.
 //!
-//! The frames of an answer are kept until the answer is written. If it can't be written because its connection was closed, the
-//! next poll gets the same frames again. Meanwhile nothing is taken from the outbox. So the frames stay in order, and at most the
-//! frames of one answer are kept.
+//! The frames of an answer are kept until the answer is written. If it can't be written because its connection was closed,
+//! the next poll gets the same frames again. Meanwhile nothing is taken from the outbox. So the frames stay in order, and at
+//! most the frames of one answer are kept.
 
 use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
@@ -22,8 +22,8 @@ use crate::transport::stream::{Delivery, Receipt};
 /// The most polls in the queue of a session's task, and the most batches. Further requests wait until there is room.
 const WAITING_MAX: usize = 8;
 
-/// How long a poll waits until the answer to the poll before it is written. After that, the connection of the earlier poll is
-/// given up.
+/// How long a poll waits until the answer to the poll before it is written. After that, the connection of the earlier poll
+/// is given up.
 const STALLED: Duration = Duration::from_secs(1);
 
 /// The handle of a session, for the requests of its client.
@@ -99,8 +99,8 @@ impl Session {
         self.turn.lock().await
     }
 
-    /// Waits for frames, for at most the poll window. The response has no frames if there are none in that time. Returns none if
-    /// the session has ended. If the future is dropped while it waits, no frame is lost.
+    /// Waits for frames, for at most the poll window. The response has no frames if there are none in that time. Returns
+    /// none if the session has ended. If the future is dropped while it waits, no frame is lost.
     pub(super) async fn poll(&self) -> Option<PollResponse> {
         let (answer, answered) = oneshot::channel();
         self.polls.send(answer).await.ok()?;
@@ -252,8 +252,8 @@ impl Work {
         }
     }
 
-    /// Answers the waiting poll although the last answer may still be in progress. The client polls again, so it has given up the
-    /// earlier request. The earlier answer is revoked, so that the client doesn't get the same frames twice.
+    /// Answers the waiting poll although the last answer may still be in progress. The client polls again, so it has given
+    /// up the earlier request. The earlier answer is revoked, so that the client doesn't get the same frames twice.
     fn answer_again(&mut self) {
         if let Some(delivery) = self.delivery.take() {
             delivery.revoke();

@@ -1,7 +1,7 @@
 //! One connection: its stream, its socket, and the buffers between the two.
 //!
-//! A connection never blocks. Its [`Reactor`](super::reactor::Reactor) calls it when there are bytes to read, room to write, or
-//! frames in the outbox, and when its deadline has come.
+//! A connection never blocks. Its [`Reactor`](super::reactor::Reactor) calls it when there are bytes to read, room to write,
+//! or frames in the outbox, and when its deadline has come.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
@@ -31,7 +31,7 @@ const MESSAGES_A_TURN: usize = 32;
 /// The most bytes that are read at once.
 const INPUT_BYTES: usize = 64 << 10;
 
-/// A frame of at least this many bytes is written from its own memory. Shorter frames are copied together and written at once.
+/// Frames of at least this many bytes are written from their own memory. Shorter ones are copied together.
 const LONG: usize = 1 << 10;
 
 /// Short frames are copied together until they have this many bytes. The last one may exceed it.
@@ -52,7 +52,7 @@ pub(in crate::transport) struct Arrival {
     pub(super) permits: Permits,
 }
 
-/// The permits that are held as long as a connection is open: one of the limit of sockets, and one of the limit of connections.
+/// The permits of an open connection: one for a socket, and one for an HTTP connection.
 pub(super) struct Permits {
     pub(super) _socket: ConnectionPermit,
     pub(super) _connection: Option<Arc<OwnedSemaphorePermit>>,
@@ -66,8 +66,8 @@ pub(super) struct Connection {
     outbox: Arc<Outbox>,
     /// Bytes that were read and aren't handled yet: the beginning of a frame, or more messages than one turn handles.
     received: Received,
-    /// Whether the stream may have bytes to read. Events are edge-triggered: an event sets this, and it stays set until a read
-    /// shows that there are no more bytes.
+    /// Whether the stream may have bytes to read. Events are edge-triggered: an event sets this, and it stays set until a
+    /// read shows that there are no more bytes.
     pub(super) is_readable: bool,
     /// Whether the client has closed its side of the stream. Bytes from before that may still be unread.
     pub(super) is_read_closed: bool,
@@ -276,8 +276,8 @@ impl Connection {
         (Next::GoOn, input.len())
     }
 
-    /// Whether messages of the client are handled now. They aren't while an earlier message waits for room, or while the client
-    /// doesn't read its frames. Then its bytes stay in the stream, and TCP slows the client down.
+    /// Whether messages of the client are handled now. They aren't while an earlier message waits for room, or while the
+    /// client doesn't read its frames. Then its bytes stay in the stream, and TCP slows the client down.
     fn listens(&self) -> bool {
         match &self.life {
             Life::Open(_) => !self.is_held_back && self.unsent.is_none(),
@@ -285,7 +285,8 @@ impl Connection {
         }
     }
 
-    /// Whether there are frames that [`flush`](Self::flush) would write, although the outbox doesn't wake the reactor for them.
+    /// Whether there are frames that [`flush`](Self::flush) would write, although the outbox doesn't wake the reactor for
+    /// them.
     pub(super) fn wants_flush(&self) -> bool {
         let is_leaving = matches!(&self.life, Life::Leaving(leaving) if !leaving.last.is_empty());
         self.unsent.is_none() && (self.pong.is_some() || is_leaving)
@@ -445,8 +446,8 @@ impl Connection {
         if now < self.deadline() {
             return Next::Wait;
         }
-        // Before it is closed, the stream is tried once more. It may have unread bytes or room again, because this thread was
-        // suspended, or because one turn doesn't process all events.
+        // Before it is closed, the stream is tried once more. It may have unread bytes or room again, because this thread
+        // was suspended, or because one turn doesn't process all events.
         let next = match (&self.life, &self.unsent) {
             (Life::Open(_), Some(_)) => self.flush(scratch),
             (_, None) if self.listens() => self.read(scratch),

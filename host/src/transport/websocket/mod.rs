@@ -1,8 +1,8 @@
 //! The WebSocket transport.
 //!
-//! axum answers the request that opens a connection. After that, a [`Reactor`](reactor::Reactor) serves the connection: a thread
-//! with many connections. A task for each connection would cost more than the connection's work: `docs/performance.md` has the
-//! figures.
+//! axum answers the request that opens a connection. After that, a [`Reactor`](reactor::Reactor) serves the connection: a
+//! thread with many connections. A task for each connection would cost more than the connection's work:
+//! `docs/performance.md` has the figures.
 
 mod connection;
 mod handshake;
@@ -42,8 +42,8 @@ pub(super) struct MountState {
     settings: Arc<ConnectionSettings>,
 }
 
-/// The settings of a mount that its connections need. Connections don't refer to the mount itself, because the mount owns the
-/// reactors, and the reactors own the connections. That would be a cycle.
+/// The settings of a mount that its connections need. Connections don't refer to the mount itself, because the mount owns
+/// the reactors, and the reactors own the connections. That would be a cycle.
 pub(in crate::transport) struct ConnectionSettings {
     pub(in crate::transport) path: String,
     pub(in crate::transport) limits: WireLimits,
@@ -58,8 +58,8 @@ impl MountState {
     }
 }
 
-/// Answers a connect request. The checks are in Phoenix's order: the method, then whether the client may connect, and then the
-/// headers of the upgrade.
+/// Answers a connect request. The checks are in Phoenix's order: the method, then whether the client may connect, and then
+/// the headers of the upgrade.
 pub(super) async fn connect(
     State(state): State<Arc<MountState>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -118,8 +118,8 @@ async fn hand_over(
     Ok(())
 }
 
-/// Returns the origin of the page that connects. It is for the log, in case the host closes the connection. A longer value than
-/// an origin can have isn't kept: an origin is a scheme, a name of at most 255 bytes, and a port.
+/// Returns the origin of the page that connects. It is for the log, in case the host closes the connection. A longer value
+/// than an origin can have isn't kept: an origin is a scheme, a name of at most 255 bytes, and a port.
 fn page(headers: &HeaderMap) -> Option<Box<str>> {
     const BYTES_MAX: usize = 300;
     origin_of(headers).filter(|origin| origin.len() <= BYTES_MAX).map(Into::into)

@@ -4,10 +4,11 @@
 //! connections whose outbox has frames, in the order in which they were woken. The frames in an outbox (up to 256 KiB) are
 //! written together, including those that were pushed after the wake.
 //!
-//! If many connections have frames, a turn writes only to some of them, and then messages are handled again. So a client does
-//! not wait until all of them are written to before its message is handled, and its answer is written in the round in progress.
-//! But if an outbox fills to a quarter before its connection's turn, the reactor writes to all of these connections before it
-//! handles more messages. This is [`Pressure`](crate::pubsub::Pressure), and all reactors and tasks that share it wait too.
+//! If many connections have frames, a turn writes only to some of them, and then messages are handled again. So a client
+//! does not wait until all of them are written to before its message is handled, and its answer is written in the round in
+//! progress. But if an outbox fills to a quarter before its connection's turn, the reactor writes to all of these
+//! connections before it handles more messages. This is [`Pressure`](crate::pubsub::Pressure), and all reactors and tasks
+//! that share it wait too.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -39,8 +40,8 @@ const WRITES_A_TURN: usize = 128;
 /// How often a reactor under pressure checks whether the pressure has ended.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// The longest sleep of a reactor that has connections. If the thread is suspended during a sleep, the clock can't tell this time
-/// from the intended sleep. So a sleep is at most an eighth of the shortest idle timeout of its connections.
+/// The longest sleep of a reactor that has connections. If the thread is suspended during a sleep, the clock can't tell this
+/// time from the intended sleep. So a sleep is at most an eighth of the shortest idle timeout of its connections.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 const SLEEPS_A_SILENCE: u32 = 8;
 const SLEEP_MIN: Duration = Duration::from_millis(10);
@@ -76,7 +77,8 @@ pub(super) struct Reactor {
     ready: VecDeque<usize>,
     /// The connections that have frames to write.
     due: VecDeque<usize>,
-    /// The time at which each connection's deadline is checked next. An entry is outdated if its connection has another alarm.
+    /// The time at which each connection's deadline is checked next. An entry is outdated if its connection has another
+    /// alarm.
     alarms: BinaryHeap<Reverse<(Instant, usize)>>,
     /// Since when it has handled no messages, because of pressure.
     held_back: Option<Instant>,
@@ -186,8 +188,8 @@ impl Reactor {
         Err(io::Error::other("a test wants it"))
     }
 
-    /// Recovers from a panic in the reactor's own code. The queues may be incomplete. So every connection is read and written
-    /// again.
+    /// Recovers from a panic in the reactor's own code. The queues may be incomplete. So every connection is read and
+    /// written again.
     fn recover(&mut self) {
         tracing::error!("a fault of the host: a thread that serves connections panicked, and continues");
         self.failures += 1;
@@ -229,8 +231,8 @@ impl Reactor {
         self.alarms.peek().map(|Reverse((at, _))| at.saturating_duration_since(self.scratch.now).min(self.sleep_max))
     }
 
-    /// Does the first half of a turn: calls each ready connection once. It ends early under pressure. A connection that has more
-    /// to do is called again in the next turn.
+    /// Does the first half of a turn: calls each ready connection once. It ends early under pressure. A connection that has
+    /// more to do is called again in the next turn.
     fn handle(&mut self) {
         if self.is_held_back() {
             return;
@@ -267,8 +269,8 @@ impl Reactor {
         assert_ne!(self.fault, Some(Fault::PanicAlways), "a test wants it");
     }
 
-    /// Whether it must not handle messages because of pressure. After [`HELD_BACK_MAX`] it handles messages in one turn anyway.
-    /// With several reactors, one may be behind at any time, and otherwise no message would ever be handled.
+    /// Whether it must not handle messages because of pressure. After [`HELD_BACK_MAX`] it handles messages in one turn
+    /// anyway. With several reactors, one may be behind at any time, and otherwise no message would ever be handled.
     fn is_held_back(&mut self) -> bool {
         if self.handles[self.place].pressure().is_high() {
             let since = *self.held_back.get_or_insert(self.scratch.now);
@@ -404,8 +406,8 @@ impl Reactor {
 }
 
 impl Drop for Reactor {
-    /// Drops the connections. Effects of that, such as broadcasts when their members leave, still reach the connections of other
-    /// reactors: the wakes for them are passed on here.
+    /// Drops the connections. Effects of that, such as broadcasts when their members leave, still reach the connections of
+    /// other reactors: the wakes for them are passed on here.
     fn drop(&mut self) {
         for connection in self.connections.drain() {
             let ended = catch_unwind(AssertUnwindSafe(|| drop(connection)));

@@ -1,8 +1,8 @@
 //! The handles by which threads send work to a reactor.
 //!
 //! A wake on a thread of the same group (the reactors of one host) is only added to a list of that thread, without a lock.
-//! The thread's reactor takes this list twice in a turn. It queues its own connections for writing, and passes the other wakes
-//! on to the inboxes of their reactors. A wake on any other thread goes to the inbox directly.
+//! The thread's reactor takes this list twice in a turn. It queues its own connections for writing, and passes the other
+//! wakes on to the inboxes of their reactors. A wake on any other thread goes to the inbox directly.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,12 +18,12 @@ pub(super) struct ReactorHandle {
     group: u64,
     index: usize,
     waker: Waker,
-    /// Behind a lock, because any thread may add to it. The lock is held briefly: the reactor exchanges the inbox for an empty
-    /// one.
+    /// Behind a lock, because any thread may add to it. The lock is held briefly: the reactor exchanges the inbox for an
+    /// empty one.
     inbox: Mutex<Inbox>,
-    /// Whether an outbox of its reactor has filled to a quarter, and the reactor hasn't begun to write to all connections since.
-    /// The pressure is raised when this becomes true. It is lowered after this has become false and all is written. Threads that
-    /// fill outboxes wait meanwhile.
+    /// Whether an outbox of its reactor has filled to a quarter, and the reactor hasn't begun to write to all connections
+    /// since. The pressure is raised when this becomes true. It is lowered after this has become false and all is written.
+    /// Threads that fill outboxes wait meanwhile.
     is_behind: AtomicBool,
     pressure: Arc<Pressure>,
 }
@@ -61,8 +61,8 @@ pub(crate) enum Fault {
     PollAlways,
 }
 
-/// The [pressure](Pressure) that a reactor has to lower after it has written to all connections. Dropping this lowers it, so that
-/// happens even if the turn panics.
+/// The [pressure](Pressure) that a reactor has to lower after it has written to all connections. Dropping this lowers it, so
+/// that happens even if the turn panics.
 pub(super) struct Behind(Arc<Pressure>);
 
 impl Drop for Behind {
@@ -134,13 +134,13 @@ impl ReactorHandle {
 
     /// Returns the pressure to lower, if the reactor is behind. The reactor calls this before it writes to all connections.
     pub(super) fn catch_up(&self) -> Option<Behind> {
-        // AcqRel pairs with the swap in `request_flush`. The swaps make the two threads agree on who changed the flag, so each
-        // raised pressure is lowered exactly once.
+        // AcqRel pairs with the swap in `request_flush`. The swaps make the two threads agree on who changed the flag, so
+        // each raised pressure is lowered exactly once.
         self.is_behind.swap(false, Ordering::AcqRel).then(|| Behind(Arc::clone(&self.pressure)))
     }
 
-    /// Records that the reactor has ended. Its pressure is lowered, it gets no more connections, and arrivals in its inbox are
-    /// closed.
+    /// Records that the reactor has ended. Its pressure is lowered, it gets no more connections, and arrivals in its inbox
+    /// are closed.
     pub(super) fn retire(&self) {
         // The flag stays set, so that a later `request_flush` doesn't raise the pressure, which nobody would lower.
         if self.is_behind.swap(true, Ordering::AcqRel) {
@@ -179,15 +179,15 @@ impl ReactorHandle {
         }
     }
 
-    /// Whether the reactor may sleep, because its inbox is empty. The reactor calls this before it sleeps, and then later work
-    /// wakes it: the check and `is_asleep` are under the same lock as `send`, so no wake is lost between the two.
+    /// Whether the reactor may sleep, because its inbox is empty. The reactor calls this before it sleeps, and then later
+    /// work wakes it: the check and `is_asleep` are under the same lock as `send`, so no wake is lost between the two.
     pub(super) fn may_sleep(&self) -> bool {
         let mut inbox = self.lock();
         let has_come = !inbox.arrivals.is_empty() || !inbox.woken.is_empty() || inbox.is_over;
         #[cfg(test)]
         let has_come = has_come || inbox.fault.is_some();
-        // The flag can be set while the inbox is empty: `request_flush` came after `catch_up`, and the `collect` of the same turn
-        // took its wake. Then the reactor must not sleep, because only the next `catch_up` lowers the pressure.
+        // The flag can be set while the inbox is empty: `request_flush` came after `catch_up`, and the `collect` of the same
+        // turn took its wake. Then the reactor must not sleep, because only the next `catch_up` lowers the pressure.
         inbox.is_asleep = !has_come && !self.is_behind.load(Ordering::Acquire);
         inbox.is_asleep
     }

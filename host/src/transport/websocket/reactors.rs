@@ -33,8 +33,8 @@ impl Drop for EndSignal {
 }
 
 impl Reactors {
-    /// Starts `threads` threads, at least one. It must be called inside a tokio runtime, which runs all work that has to wait.
-    /// Under `pressure`, the threads and all others that share it wait.
+    /// Starts `threads` threads, at least one. It must be called inside a tokio runtime, which runs all work that has to
+    /// wait. Under `pressure`, the threads and all others that share it wait.
     ///
     /// # Errors
     /// If the operating system can't create a thread, a poll or a waker.

@@ -1,7 +1,7 @@
 //! Parses a client's bytes as WebSocket (RFC 6455): frames, masks, messages in several frames, and control frames.
 //!
-//! It does no I/O: bytes come in, and [`ReadEvent`]s come out. It keeps at most the beginning of one message, of limited size.
-//! The bytes of an incomplete frame stay with the caller.
+//! It does no I/O: bytes come in, and [`ReadEvent`]s come out. It keeps at most the beginning of one message, of limited
+//! size. The bytes of an incomplete frame stay with the caller.
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -67,8 +67,8 @@ impl Reader {
         Self { message_bytes_max, begun: None, is_broken: false }
     }
 
-    /// Returns the next complete message or control frame, and removes its bytes from the front of `input`. Returns none if more
-    /// bytes are needed.
+    /// Returns the next complete message or control frame, and removes its bytes from the front of `input`. Returns none if
+    /// more bytes are needed.
     ///
     /// # Errors
     /// The code to close with, if the client breaks the protocol or a message is too large. All later bytes are discarded.
@@ -94,7 +94,8 @@ impl Reader {
         }
     }
 
-    /// Parses the header of the next frame, and checks it before the payload has come. Returns none if more bytes are needed.
+    /// Parses the header of the next frame, and checks it before the payload has come. Returns none if more bytes are
+    /// needed.
     fn header(&self, input: &[u8]) -> Result<Option<Header>, CloseCode> {
         let [first, second, ..] = *input else { return Ok(None) };
         let is_last = first & 0x80 != 0;

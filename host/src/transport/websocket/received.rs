@@ -1,7 +1,7 @@
 //! A buffer for bytes that were read from a connection and aren't handled yet.
 
-/// A buffer whose first bytes are already handled. Handled bytes aren't removed after each turn: with many small messages, that
-/// would move all of the remaining bytes each time.
+/// A buffer whose first bytes are already handled. Handled bytes aren't removed after each turn: with many small messages,
+/// that would move all of the remaining bytes each time.
 #[derive(Debug, Default)]
 pub(super) struct Received {
     bytes: Vec<u8>,
@@ -25,8 +25,8 @@ impl Received {
         &self.bytes[self.handled..]
     }
 
-    /// Records that all but the last `left` bytes are handled. If none are left, the memory is freed, so that an idle connection
-    /// has no buffer.
+    /// Records that all but the last `left` bytes are handled. If none are left, the memory is freed, so that an idle
+    /// connection has no buffer.
     pub(super) fn leave(&mut self, left: usize) {
         match left {
             0 => *self = Self::default(),
