@@ -27,7 +27,7 @@ pub struct StoreLimits {
     pub reads_per_call: usize,
     /// Bytes of the calls in the committer's queue. If the queue is full, further calls wait for room. Default 64 MiB.
     pub waiting_bytes: usize,
-    /// Bytes of the calls that are written with one sync. A single call may be larger. Default 8 MiB.
+    /// Bytes of the calls that are written with one sync. The last of them may exceed it. Default 8 MiB.
     pub batch_bytes: usize,
     /// Bytes of the keys that are recorded as written lately. A call that began before the oldest of them is retried.
     /// Default 16 MiB.

@@ -45,7 +45,7 @@ pub(super) fn wait_here() {
     MAY_WAIT.set(true);
 }
 
-/// Whether a read on this thread may block on the disk now.
+/// Whether a read on this thread may wait for the disk now.
 pub(super) fn may_wait() -> bool {
     !IS_TRIED.get()
 }

@@ -27,7 +27,7 @@ pub enum Authenticator {
 pub struct TokenCheck {
     /// Verifies a token.
     pub verifier: Verifier,
-    /// The connect parameter with the token. A token in a header comes before it.
+    /// The connect parameter with the token. A token in a header takes precedence.
     pub param: String,
     /// The claim with the user, if the token has several claims.
     pub user_claim: String,
