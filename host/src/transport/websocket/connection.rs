@@ -15,6 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::ConnectionSettings;
 use super::reader::{ReadEvent, Reader};
 use super::received::Received;
+use super::scratch::{LONG, OUTPUT_BYTES, Scratch};
 use super::unsent::Unsent;
 use crate::contract::Ending;
 use crate::protocol::{CloseCode, Frame};
@@ -27,15 +28,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The most messages of one connection that are handled in a turn, so that other connections don't wait too long.
 const MESSAGES_A_TURN: usize = 32;
-
-/// The most bytes that are read at once.
-const INPUT_BYTES: usize = 64 << 10;
-
-/// Frames of at least this many bytes are written from their own memory. Shorter ones are copied together.
-const LONG: usize = 1 << 10;
-
-/// Short frames are copied together until they have this many bytes. The last one may exceed it.
-const OUTPUT_BYTES: usize = 127 << 10;
 
 /// The most frames that are written at once from their own memory.
 const SLICES: usize = 64;
@@ -107,15 +99,6 @@ struct Leaving {
     _registered: Option<Registered>,
 }
 
-/// Buffers and the time, which a reactor lends to the connection that it calls. So idle connections have no buffers.
-pub(super) struct Scratch {
-    /// The time of this turn.
-    pub(super) now: Instant,
-    input: Vec<u8>,
-    output: Vec<u8>,
-    frames: VecDeque<Frame>,
-}
-
 /// What the reactor must do with a connection after a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
@@ -125,24 +108,6 @@ pub(super) enum Next {
     GoOn,
     /// Drop it, because it has ended.
     Drop,
-}
-
-impl Scratch {
-    pub(super) fn new() -> Self {
-        let (input, output) = (vec![0; INPUT_BYTES], Vec::with_capacity(OUTPUT_BYTES + LONG));
-        Self { now: Instant::now(), input, output, frames: VecDeque::new() }
-    }
-
-    #[cfg(test)]
-    pub(super) fn put(&mut self, frame: Frame) {
-        self.frames.push_back(frame);
-    }
-
-    /// Discards the frames that were about to be written.
-    pub(super) fn clear(&mut self) {
-        self.output.clear();
-        self.frames.clear();
-    }
 }
 
 impl Connection {
@@ -401,8 +366,11 @@ impl Connection {
         }
         let mut leaving =
             Leaving { last: VecDeque::new(), until: now + CLOSE_TIMEOUT, is_agreed: false, _registered: None };
-        // The frames in the outbox, up to one batch (256 KiB), come before the close frame.
-        let _ = self.outbox.take(&mut leaving.last);
+        // All frames that are still queued come before the close frame. The outbox gives them in batches.
+        let mut batch = VecDeque::new();
+        while self.outbox.take(&mut batch).is_some() && !batch.is_empty() {
+            leaving.last.append(&mut batch);
+        }
         leaving.last.push_back(close_frame);
         if let Life::Open(socket) = std::mem::replace(&mut self.life, Life::Leaving(Box::new(leaving))) {
             let registered = socket.close(ending);

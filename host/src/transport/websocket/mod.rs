@@ -11,6 +11,7 @@ mod reactor_handle;
 mod reactors;
 mod reader;
 mod received;
+mod scratch;
 mod unsent;
 
 use std::net::SocketAddr;

@@ -23,10 +23,11 @@ use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
-use super::connection::{Arrival, Connection, Next, Scratch};
+use super::connection::{Arrival, Connection, Next};
 use super::reactor_handle::{
     Inbox, ReactorHandle, enter_reactor_thread, has_local_wakes, leave_reactor_thread, take_local_wakes,
 };
+use super::scratch::Scratch;
 use crate::pubsub::{HELD_BACK_MAX, OutboxWaker};
 use crate::socket::Reason;
 use crate::timing::AwakeClock;

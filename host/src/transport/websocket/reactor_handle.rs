@@ -142,12 +142,13 @@ impl ReactorHandle {
     /// Records that the reactor has ended. Its pressure is lowered, it gets no more connections, and arrivals in its inbox
     /// are closed.
     pub(super) fn retire(&self) {
-        // The flag stays set, so that a later `request_flush` doesn't raise the pressure, which nobody would lower.
+        let mut inbox = self.lock();
+        inbox.is_gone = true;
+        // The flag stays set, so that a later `request_flush` doesn't raise the pressure, which nobody would lower. An earlier one
+        // set the flag and raised the pressure under the lock, so the pressure is never lowered before it was raised.
         if self.is_behind.swap(true, Ordering::AcqRel) {
             self.pressure.lower();
         }
-        let mut inbox = self.lock();
-        inbox.is_gone = true;
         let left = std::mem::take(&mut inbox.arrivals);
         // Dropping connections does further work, so the lock is released first.
         drop(inbox);
