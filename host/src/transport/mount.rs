@@ -15,8 +15,6 @@ use super::authenticator::Authenticator;
 pub struct WireLimits {
     /// Bytes of a client's message, in one or several WebSocket frames. If it is longer, the connection is closed with 1009.
     pub frame_bytes: usize,
-    /// Bytes of the largest payload that a frame to a client can carry.
-    pub frame_bytes_out: usize,
     /// How long a client may send nothing, or take no bytes while frames wait for it. After that, the connection is closed
     /// with 1002 or 1013.
     pub idle: Duration,

@@ -118,9 +118,8 @@ async fn components_of_the_wrong_shape() -> Result<()> {
         .handling_out()
         .altering("-> result<list<decision>, string>", "-> result<list<u8>, string>");
     let added = "now: func() -> u64;\n    sing: func();";
-    let singing = Crafted::serving("new:*")
-        .altering("now: func() -> u64;", added)
-        .importing("bennu:channel/host@0.1.0", "sing");
+    let singing =
+        Crafted::serving("new:*").altering("now: func() -> u64;", added).importing("bennu:channel/host@0.1.0", "sing");
     let empty = "(component (instance $i) (export \"bennu:channel/channel@0.1.0\" (instance $i)))";
     refuses(vec![
         ("an export without functions", component(empty)?, "its export `channel` does not have the type"),
