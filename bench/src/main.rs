@@ -9,6 +9,7 @@ mod difference;
 mod floor;
 mod host;
 mod load;
+mod plot;
 mod process;
 mod rooms;
 mod scenario;
@@ -45,6 +46,7 @@ enum Scenario {
     Idle(Single<idle::Idle>),
     /// Most sockets are idle, some echo, some are in topics with shouts, some connect and close
     Mixed(Single<mixed::Mixed>),
+    Plot(plot::Plot),
     Presence(storm::Storm),
     Reload(reload::Reload),
     Rooms(rooms::Rooms),
@@ -62,6 +64,7 @@ fn main() -> Result<()> {
         Scenario::Floor(floor) => floor.run(),
         Scenario::Idle(idle) => idle.run(),
         Scenario::Mixed(mixed) => mixed.run(),
+        Scenario::Plot(plot) => plot.run(),
         Scenario::Presence(storm) => Runtime::new()?.block_on(storm.run()),
         Scenario::Reload(reload) => reload.run(),
         Scenario::Rooms(rooms) => Runtime::new()?.block_on(rooms.run()),

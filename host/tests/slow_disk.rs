@@ -116,7 +116,7 @@ async fn serve(disk: &SlowDisk) -> Result<u16> {
         auth_token: false,
         authenticator: Authenticator::Open,
         endpoint: Endpoint { node, sockets: Arc::new(Sockets::default()), limits, outbox_limits },
-        limits: WireLimits { frame_bytes: 1 << 20, frame_bytes_out: 1 << 20, idle: second, poll_window: second },
+        limits: WireLimits { frame_bytes: 1 << 20, idle: second, poll_window: second },
         gate: ConnectionLimit::new(100),
         reactors,
     };

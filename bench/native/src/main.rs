@@ -47,7 +47,6 @@ async fn main() -> Result<()> {
         },
         limits: WireLimits {
             frame_bytes: 1 << 20,
-            frame_bytes_out: 4 << 20,
             idle: Duration::from_secs(60),
             poll_window: Duration::from_secs(10),
         },

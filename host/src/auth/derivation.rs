@@ -5,14 +5,12 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pbkdf2::pbkdf2_hmac;
-use serde::Deserialize;
 use sha2::{Sha256, Sha384, Sha512};
 
 use super::Secret;
 
 /// The hash for the derivation of keys. It doesn't affect the signature of a token, which is HMAC-SHA256, as in Phoenix.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyDigest {
     /// Phoenix's default.
     #[default]
@@ -25,19 +23,15 @@ pub enum KeyDigest {
 
 /// How the key of a token is derived from a secret: PBKDF2 with HMAC, as in `Plug.Crypto.KeyGenerator`. The signer and the
 /// verifier must use the same values.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Derivation {
     /// The salt, such as `user socket`, which separates tokens of one kind from others.
     pub salt: String,
     /// The number of rounds. Default 1000. They run when a key isn't in the cache of [`Tokens`](super::Tokens).
-    #[serde(default = "iterations")]
     pub key_iterations: NonZeroU32,
     /// The number of bytes of the key. Default 32.
-    #[serde(default = "length")]
     pub key_length: NonZeroU16,
     /// The hash. Default `sha256`.
-    #[serde(default)]
     pub key_digest: KeyDigest,
 }
 
@@ -71,11 +65,12 @@ impl Derivation {
 /// A cache of the keys that were derived from one secret, because a thousand rounds for each connection would cost too much.
 #[derive(Default)]
 pub(super) struct DerivedKeys {
-    /// The keys, the newest last. A mutex, because any thread may sign or verify. It is held only to search or insert.
+    /// The keys, the most recently used last. A mutex, because any thread may sign or verify. It is held only to search or insert.
     kept: Mutex<VecDeque<(Derivation, Arc<[u8]>)>>,
 }
 
-/// The maximum number of cached keys. A host normally uses a few salts. If plugins use many, the oldest key is evicted.
+/// The maximum number of cached keys. A host normally uses a few salts. If plugins use many, the least
+/// recently used key is evicted, so the keys of mounts stay.
 const KEYS_MAX: usize = 64;
 
 /// The maximum number of bytes of a cached key and its salt together. Longer ones are derived each time.
@@ -99,8 +94,12 @@ impl DerivedKeys {
     }
 
     fn find(&self, derivation: &Derivation) -> Option<Arc<[u8]>> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter().find(|(known, _)| known == derivation).map(|(_, key)| key.clone())
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = kept.iter().rposition(|(known, _)| known == derivation)?;
+        let entry = kept.remove(place)?;
+        let key = entry.1.clone();
+        kept.push_back(entry);
+        Some(key)
     }
 }
 
@@ -118,7 +117,12 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &keys.get(&secret, &quick("0".into()))), "it is derived once");
         for number in 1..=KEYS_MAX {
             keys.get(&secret, &quick(number.to_string()));
+            // A key that is used stays, however many others come.
+            if number < KEYS_MAX {
+                assert!(Arc::ptr_eq(&first, &keys.get(&secret, &quick("0".into()))), "it is still there");
+            }
         }
+        (1..=KEYS_MAX).for_each(|number| drop(keys.get(&secret, &quick(number.to_string()))));
         assert_eq!(keys.kept.lock().unwrap().len(), KEYS_MAX);
         let again = keys.get(&secret, &quick("0".into()));
         assert!(!Arc::ptr_eq(&first, &again) && first == again, "it was evicted, and is derived again");
@@ -140,24 +144,6 @@ mod tests {
         ];
         for other in others {
             assert_ne!(keys.get(&secret, &plain), keys.get(&secret, &other), "{other:?}");
-        }
-    }
-
-    #[test]
-    fn only_the_salt_is_required_in_a_configuration() {
-        let parse = |text: &str| toml::from_str::<Derivation>(text).map_err(|error| error.to_string());
-        assert_eq!(parse("salt = \"user socket\""), Ok(Derivation::of("user socket")));
-        let full = parse("salt = \"s\"\nkey_iterations = 2000\nkey_length = 64\nkey_digest = \"sha512\"").unwrap();
-        assert_eq!((full.key_iterations.get(), full.key_length.get()), (2000, 64));
-        assert_eq!(full.key_digest, KeyDigest::Sha512);
-        for (text, word) in [
-            ("", "salt"),
-            ("salt = \"s\"\nkey_iterations = 0", "nonzero"),
-            ("salt = \"s\"\nkey_length = 65536", "65536"),
-            ("salt = \"s\"\nkey_digest = \"md5\"", "`sha256`, `sha384`"),
-            ("salt = \"s\"\niterations = 1", "`key_iterations`"),
-        ] {
-            assert!(parse(text).is_err_and(|error| error.contains(word)), "{text}: {:?}", parse(text));
         }
     }
 }

@@ -29,4 +29,4 @@ pub use limits::{CallLimits, limit_key};
 pub use outcome::{Answer, Decision, Outcome, Reply, Stop};
 pub use plain::plain;
 pub use record::{Capability, Record};
-pub use surroundings::{NoHost, Person, Surroundings, TokenProblem, system_now_ms};
+pub use surroundings::{NoHost, Person, Surroundings, TokenProblem, system_now_ms, system_random};

@@ -1,5 +1,6 @@
 //! The host's data that a call may read, apart from the state that the call is given.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytestring::ByteString;
@@ -29,11 +30,21 @@ pub enum TokenProblem {
     Expired,
 }
 
-/// The host as a call sees it: other members, topics, presences, and tokens signed with the host's secret. Every
-/// method returns at once. The caller has already checked that the plugin may ask.
+/// The host as a call sees it: time, randomness and ids; other members, topics and presences; tokens signed with the host's
+/// secret. Nothing of these reaches a plugin in another way, so a test that sets them decides all that a call can read
+/// beside the store. Every method returns at once. The caller has already checked that the plugin may ask.
 pub trait Surroundings: Send + Sync {
     /// Returns the current time in milliseconds since 1970.
     fn now_ms(&self) -> u64;
+
+    /// Returns a random number that cannot be predicted.
+    ///
+    /// # Errors
+    /// Returns a [`Fault`] if the operating system has no randomness.
+    fn random(&self) -> Result<u64, Fault>;
+
+    /// Returns a new id of 20 characters. Ids sort in the order in which they were made.
+    fn unique_id(&self) -> String;
 
     /// Returns the number of members of a topic.
     fn count(&self, topic: &str) -> usize;
@@ -73,6 +84,17 @@ impl Surroundings for NoHost {
         system_now_ms()
     }
 
+    fn random(&self) -> Result<u64, Fault> {
+        system_random()
+    }
+
+    /// Nothing of a component that is only inspected is stored, so these ids are unique only within this process.
+    fn unique_id(&self) -> String {
+        // Relaxed, because only the uniqueness of the number matters.
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        format!("{:020}", COUNT.fetch_add(1, Ordering::Relaxed))
+    }
+
     fn count(&self, _: &str) -> usize {
         0
     }
@@ -107,6 +129,14 @@ impl Surroundings for NoHost {
 pub fn system_now_ms() -> u64 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Returns a random number from the operating system.
+///
+/// # Errors
+/// Returns a [`Fault`] if the operating system has none.
+pub fn system_random() -> Result<u64, Fault> {
+    getrandom::u64().map_err(|error| Fault::failed(format!("no random number is available: {error}")))
 }
 
 fn no_secret() -> Fault {

@@ -80,7 +80,8 @@ impl Pool {
 
     /// Takes an unused instance, or creates one. Waits while all instances of the plugin are in use.
     pub(super) async fn take(&self) -> Result<Borrowed<'_>, Fault> {
-        let closed = |_| Fault::failed("the plugin was unloaded");
+        // Nothing closes this semaphore. If that ever changes, the call fails with a fault that says so.
+        let closed = |_| Fault::failed("a fault of the host: the pool of instances is closed");
         let permit = self.free.acquire().await.map_err(closed)?;
         let idle = self.idle.lock().pop();
         let instance = match idle {

@@ -263,10 +263,8 @@ impl Limits {
     }
 
     pub(super) fn wire(&self) -> WireLimits {
-        let frame_bytes_out = self.frame_bytes.max(self.effect_bytes);
         WireLimits {
             frame_bytes: self.frame_bytes,
-            frame_bytes_out,
             idle: Duration::from_millis(self.idle_ms),
             poll_window: Duration::from_millis(self.longpoll_window_ms),
         }

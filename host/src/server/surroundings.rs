@@ -7,7 +7,7 @@ use bytestring::ByteString;
 
 use crate::auth::{Derivation, LEEWAY_SECONDS, Leeway, MaxAge, TokenError, Tokens, Unsignable};
 use crate::channel::Node;
-use crate::contract::{Fault, NoHost, Person, Surroundings, TokenProblem, system_now_ms};
+use crate::contract::{Fault, NoHost, Person, Surroundings, TokenProblem, system_now_ms, system_random};
 use crate::protocol::{Payload, Topic, read_value};
 
 /// The [`Surroundings`] of calls on a real host: a node with its members and presences, the tokens, and a clock.
@@ -44,6 +44,14 @@ impl HostSurroundings {
 impl Surroundings for HostSurroundings {
     fn now_ms(&self) -> u64 {
         (self.clock)()
+    }
+
+    fn random(&self) -> Result<u64, Fault> {
+        system_random()
+    }
+
+    fn unique_id(&self) -> String {
+        self.node.store.unique_id()
     }
 
     fn count(&self, topic: &str) -> usize {

@@ -1,4 +1,5 @@
-//! What a database stands in: a file, or in tests a simulated disk. It knows which reads must not wait, and when it is retired.
+//! The storage below a database: a file, or a simulated disk in tests. It gives up reads that would block a thread that must
+//! not block, and it can be retired while its database is still in use.
 
 use std::fs::File;
 use std::io;
@@ -11,27 +12,31 @@ use redb::{BackendError, StorageBackend};
 
 use super::reading;
 
-/// A handle, cheap to clone: the database has one, and the engine another to retire it by.
+/// A handle, cheap to clone. The database has one, and the engine has another to retire the backing.
 #[derive(Clone, Debug)]
 pub(super) struct Backing(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     backend: Box<dyn StorageBackend>,
-    /// The same file, to be asked for what is in memory. None where there is no file.
+    /// The same file, for reads that succeed only from memory. None if the backing isn't a file.
     file: Option<File>,
+    /// Set once, by `retire`. Each operation checks it first.
     is_retired: AtomicBool,
 }
 
 impl Backing {
-    /// A file.
+    /// Creates a backing from a file.
+    ///
+    /// # Errors
+    /// If the handle of the file can't be duplicated, or redb doesn't accept the file.
     pub(super) fn file(file: File) -> io::Result<Self> {
         let same = file.try_clone()?;
         let backend = FileBackend::new(file).map_err(|error| io::Error::other(error.to_string()))?;
         Ok(Self::new(Box::new(backend), Some(same)))
     }
 
-    /// Something else.
+    /// Creates a backing from another storage backend.
     pub(super) fn other(backend: impl StorageBackend) -> Self {
         Self::new(Box::new(backend), None)
     }
@@ -40,10 +45,11 @@ impl Backing {
         Self(Arc::new(Inner { backend, file, is_retired: AtomicBool::new(false) }))
     }
 
-    /// Takes it away from its database, which goes on with what it has in memory: its locks are free for the one that is opened
-    /// in its place. Once is enough.
+    /// Detaches the storage from its database, which continues with the pages that it has in memory. This frees the file's
+    /// locks for the database that is opened in its place. Further calls do nothing.
     pub(super) fn retire(&self) -> io::Result<()> {
-        // First, so that the database can't write once another one may.
+        // The flag is set before the locks are freed, so that this database can't write once another one can. No write can
+        // be in progress here, because only the engine's owner writes, and it has given this database up.
         if self.0.is_retired.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
@@ -52,7 +58,7 @@ impl Backing {
 
     fn backend(&self) -> io::Result<&dyn StorageBackend> {
         if self.0.is_retired.load(Ordering::SeqCst) {
-            return Err(io::Error::other("the store was opened anew meanwhile"));
+            return Err(io::Error::other("the store was reopened meanwhile"));
         }
         Ok(&*self.0.backend)
     }
@@ -111,7 +117,7 @@ impl StorageBackend for Backing {
     }
 
     fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        // Of a retired one all locks are free already.
+        // If the backing is retired, all of its locks are already free.
         self.locking().map_or(Ok(()), |backend| backend.unlock_range(start, end))
     }
 
@@ -120,7 +126,7 @@ impl StorageBackend for Backing {
     }
 }
 
-/// Reads what the operating system has in memory. False where that isn't all, or it can't say.
+/// Reads bytes if the operating system has all of them in memory. Returns false if it doesn't, or can't tell.
 #[cfg(target_os = "linux")]
 fn is_in_memory(file: &File, offset: u64, out: &mut [u8]) -> bool {
     use rustix::io::{ReadWriteFlags, preadv2};
@@ -128,22 +134,22 @@ fn is_in_memory(file: &File, offset: u64, out: &mut [u8]) -> bool {
     preadv2(file, &mut [io::IoSliceMut::new(out)], offset, ReadWriteFlags::NOWAIT) == Ok(wanted)
 }
 
-/// Other systems don't say.
+/// Other systems have no such call, so every such read is repeated on a thread that may block.
 #[cfg(not(target_os = "linux"))]
 fn is_in_memory(_: &File, _: u64, _: &mut [u8]) -> bool {
     false
 }
 
-/// Forgets what the operating system has in memory of a file, so that what is read next is what the disk holds. For after a failed
-/// sync the system may take pages for written that never were.
+/// Drops a file's pages from the operating system's cache, so that the next reads come from the disk. After a failed sync,
+/// the system may treat pages as written that never reached the disk.
 #[cfg(target_os = "linux")]
 pub(super) fn forget_cached(file: &File) -> io::Result<()> {
-    // What is still to be written isn't forgotten.
+    // `DontNeed` keeps pages that aren't written yet, so they are written first.
     file.sync_all()?;
     Ok(rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?)
 }
 
-/// Other systems have no such call.
+/// Other systems have no such call, so this only syncs the file.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn forget_cached(file: &File) -> io::Result<()> {
     file.sync_all()

@@ -1,4 +1,4 @@
-//! Calls that are committed together: each as if those before it were done already.
+//! Drafts that are committed together. Each is checked as if the drafts before it were already committed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,16 +10,16 @@ use super::engine::{EngineError, Writes};
 use super::metadata;
 use super::recent::Recent;
 
-/// Why a call's writes weren't done. None of them was.
+/// Why a call's writes were refused. None of them is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommitError {
-    /// Something that it had read was written by another one meanwhile. It may run again.
+    /// Another commit changed a key that the call had read. The call can be retried.
     Conflict,
-    /// The plugin would have more than it may.
+    /// The plugin would exceed its quota.
     Quota {
-        /// The bytes that it would have.
+        /// The bytes that the plugin would have.
         bytes: u64,
-        /// The bytes that it may have.
+        /// The quota in bytes.
         most: u64,
     },
     /// The engine failed.
@@ -28,11 +28,11 @@ pub enum CommitError {
     Stopping,
 }
 
-/// What has been admitted so far, on top of what is committed.
+/// The writes that were admitted so far, on top of the committed content.
 pub(super) struct Batch<'a> {
     seen: &'a Seen,
     writes: Writes,
-    /// The bytes that each plugin will have.
+    /// The bytes that each plugin will have after this batch.
     usage: BTreeMap<String, u64>,
 }
 
@@ -45,10 +45,11 @@ impl<'a> Batch<'a> {
         self.writes.is_empty()
     }
 
-    /// Adds a call's writes, or none of them.
+    /// Adds all of a call's writes, or none.
     ///
     /// # Errors
-    /// Where it was overtaken by what is committed or admitted, or would have its plugin go past its quota.
+    /// If an admitted draft writes a key that this call has read, if the plugin would exceed its quota, or if the engine
+    /// fails. Conflicts with committed writes are found by [`has_conflict`].
     pub(super) async fn admit(&mut self, draft: &Draft) -> Result<(), CommitError> {
         if self.conflicts_with(draft) {
             return Err(CommitError::Conflict);
@@ -68,7 +69,7 @@ impl<'a> Batch<'a> {
         }
         let after = (before + added).saturating_sub(removed);
         let most = draft.owner.quota_bytes();
-        // Who has too much already may still make it less.
+        // A plugin that is over its quota already may still delete data.
         if after > most && after > before {
             return Err(CommitError::Quota { bytes: after, most });
         }
@@ -81,7 +82,7 @@ impl<'a> Batch<'a> {
         draft.footprint.spans().any(|(from, until)| self.writes.range::<Bytes, _>(from..until).next().is_some())
     }
 
-    /// All that is to be written, and which of it calls may have read.
+    /// Returns all writes of the batch, and those of its keys that calls can read (not the metadata).
     pub(super) fn finish(mut self) -> (Writes, Vec<Bytes>) {
         let keys = self.writes.keys().cloned().collect();
         for (plugin, usage) in &self.usage {
@@ -92,7 +93,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Whether what a call has read was written since by another one.
+/// Whether another commit changed a key that the draft has read, since the draft began.
 pub(super) fn has_conflict(draft: &Draft, recent: &Recent) -> bool {
     recent.has_overtaken(&draft.footprint, draft.seen.revision)
 }
@@ -106,7 +107,7 @@ impl From<EngineError> for CommitError {
 impl fmt::Display for CommitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Conflict => f.write_str("what the call had read in the store was written by another one meanwhile"),
+            Self::Conflict => f.write_str("the call's reads of the store were changed by another commit"),
             Self::Quota { bytes, most } => {
                 write!(
                     f,

@@ -1,4 +1,4 @@
-//! The one who writes: takes all that waits, and does it with one sync. Where the engine fails, it opens it anew.
+//! The committer owns the engine. It writes all waiting drafts with one sync, and reopens the engine after a failure.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,65 +15,66 @@ use super::limits::StoreLimits;
 use super::metadata;
 use super::recent::Recent;
 
-/// What the committer and everybody else look at.
+/// State that the committer shares with all handles of the store.
 pub(super) struct Shared {
-    /// What calls that begin now see.
+    /// The snapshot that new calls read. The committer replaces it after each batch.
     pub(super) seen: ArcSwap<Seen>,
+    /// The keys that were written lately. The committer adds to it, and other threads search it in `is_current`.
     recent: Mutex<Recent>,
     pub(super) limits: StoreLimits,
     pub(super) health: Arc<Health>,
     pub(super) ids: Ids,
 }
 
-/// Owns the engine.
+/// Owns the engine, and writes to it.
 pub(super) struct Committer {
     engine: Box<dyn Engine>,
     shared: Arc<Shared>,
-    /// What was written last. `shared` shows it, unless the engine gave no snapshot.
+    /// The last written revision. It is later than the one in `shared.seen` if the engine gave no snapshot after a write.
     latest: Revision,
-    /// How often the engine was opened anew.
+    /// How often the engine was reopened.
     opening: u64,
     attempts: Attempts,
-    /// Whether the clock was said to be behind the ids.
+    /// Whether the log already says that the clock is behind the ids.
     is_clock_behind: bool,
 }
 
-/// What is put before the committer.
+/// A request to the committer.
 pub(super) enum Order {
     Commit(PendingCommit),
-    /// To write the mark of the ids, and to say whether that is done if somebody waits for it.
+    /// Writes the id mark. The result is sent if a caller waits for it.
     Mark(Option<oneshot::Sender<Result<(), EngineError>>>),
-    /// To write what no call has, if nothing else was written since that revision.
+    /// Applies writes that don't come from a call, if nothing else was written since the revision.
     Apply(Writes, Revision, oneshot::Sender<Result<Revision, CommitError>>),
-    /// To end, and to say so once the engine is closed.
+    /// Ends the committer. The answer is sent once the engine is closed.
     End(oneshot::Sender<()>),
 }
 
-/// A call that waits to be committed.
+/// A draft that waits to be committed.
 pub(super) struct PendingCommit {
     pub(super) draft: Draft,
     pub(super) answer: oneshot::Sender<Result<Revision, CommitError>>,
-    /// Its part of what may wait, given back just before the answer.
+    /// Its share of `StoreLimits::waiting_bytes`, released just before the answer is sent.
     pub(super) permit: OwnedSemaphorePermit,
 }
 
 impl Shared {
-    /// Whether all that a draft has read is still so.
+    /// Whether no key that the draft has read was changed since the draft began.
     pub(super) fn is_current(&self, draft: &Draft) -> bool {
         draft.seen.revision == self.seen.load().revision || !has_conflict(draft, &self.recent())
     }
 
-    /// Nothing in here can panic half-way through a change, so a poisoned lock is as good as another.
+    /// No change can panic half-way, so a poisoned lock is still valid.
     fn recent(&self) -> MutexGuard<'_, Recent> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Committer {
-    /// Takes an engine over: a new one is marked with the format, and one that isn't known is left alone.
+    /// Creates a committer that owns the engine. It writes the format version into an empty engine.
     ///
     /// # Errors
-    /// Where the engine fails, or its content was written in another format.
+    /// If the engine fails, or its content has another format. That content isn't changed.
     pub(super) async fn new(mut engine: Box<dyn Engine>, limits: StoreLimits) -> Result<Self, EngineError> {
         let mut snapshot = engine.snapshot().await?;
         match metadata::read(&*snapshot, &metadata::format()).await? {
@@ -82,7 +83,7 @@ impl Committer {
                 let known = metadata::FORMAT;
                 return Err(EngineError::new(format!(
                     "its content has format {other}, and this version of bennu knows format {known}: \
-                     export it with the version that wrote it, and import that here"
+                     export it with the version that wrote it, and import that export here"
                 )));
             }
             None => {
@@ -94,7 +95,7 @@ impl Committer {
         let (revision, health) = (Revision::default(), Arc::<Health>::default());
         let seen = ArcSwap::from_pointee(Seen { revision, snapshot, opening: 0, health: Arc::clone(&health) });
         let recent = Mutex::new(Recent::new(limits.recent_bytes));
-        // Whoever keeps ids says at the start how far the clock is behind.
+        // `Store::keep_ids` returns how far the clock is behind at the start, so that isn't logged a second time here.
         let is_clock_behind = ids.last_ms() > now_ms().saturating_add(LEASE_MS);
         let shared = Arc::new(Shared { seen, recent, limits, health, ids });
         Ok(Self { engine, shared, latest: revision, opening: 0, attempts: Attempts::default(), is_clock_behind })
@@ -104,16 +105,16 @@ impl Committer {
         &self.shared
     }
 
-    /// Does what the queue says, until it says to end or nobody is left who could.
+    /// Processes the queue until an order ends it or all senders are dropped.
     pub(super) async fn run(mut self, mut queue: mpsc::UnboundedReceiver<Order>) {
         let shared = Arc::clone(&self.shared);
         let mut end = None;
         while end.is_none() {
             tokio::select! {
-                // First what mends the engine, however many orders there are to refuse.
+                // In this order, so that the recovery of the engine isn't delayed by many orders that are refused meanwhile.
                 biased;
                 () = self.attempts.wait() => self.try_again().await,
-                () = shared.health.alarm.notified() => self.hear(),
+                () = shared.health.alarm.notified() => self.on_report(),
                 order = queue.recv() => match order {
                     Some(order) => end = self.follow(order, &mut queue).await,
                     None => break,
@@ -121,14 +122,15 @@ impl Committer {
             }
         }
         self.leave_mark().await;
-        // First the engine, so that who was told may open it again.
+        // The engine is closed before the answer, so that the caller can open its file again at once.
         drop(self);
         if let Some(end) = end {
             let _ = end.send(());
         }
     }
 
-    /// Follows an order, together with those that wait behind it, as many as make a batch. Gives whom to tell if one says to end.
+    /// Processes an order together with the orders queued behind it, up to the size of a batch. Returns the sender to answer
+    /// if one of the orders ends the committer.
     async fn follow(
         &mut self,
         order: Order,
@@ -154,7 +156,7 @@ impl Committer {
         let outcomes = self.settle(&drafts).await;
         for ((answer, place), outcome) in answers.into_iter().zip(outcomes) {
             drop(place);
-            // A call that waits no more has had its writes done all the same.
+            // The receiver may be gone: a caller that stops waiting doesn't cancel its commit.
             let _ = answer.send(outcome);
         }
         for order in apart {
@@ -172,7 +174,7 @@ impl Committer {
         end
     }
 
-    /// Commits calls, one as if after the other, with one sync.
+    /// Commits drafts with one sync, with the same results as if they were committed one after another.
     pub(super) async fn settle(&mut self, drafts: &[Draft]) -> Vec<Result<Revision, CommitError>> {
         if let Err(error) = self.ready().await {
             return drafts.iter().map(|_| Err(CommitError::Failed(error.clone()))).collect();
@@ -205,7 +207,7 @@ impl Committer {
         outcomes
     }
 
-    /// Writes what no call has. Calls that are under way run again.
+    /// Applies writes that don't come from a call. Calls in progress that have read anything get a conflict.
     pub(super) async fn apply_apart(&mut self, writes: Writes, since: Revision) -> Result<Revision, CommitError> {
         self.ready().await?;
         if self.latest != since {
@@ -216,14 +218,14 @@ impl Committer {
             return Err(error.into());
         }
         self.latest = self.latest.next();
-        self.shared.recent().forget(self.latest);
+        self.shared.recent().clear_up_to(self.latest);
         self.written(None).await;
         Ok(self.latest)
     }
 
-    /// Writes the mark of the ids.
+    /// Writes the id mark.
     async fn mark(&mut self) -> Result<(), EngineError> {
-        // Where it fails, the next batch has it.
+        // If this write fails, the next batch contains the mark.
         self.shared.ids.ask();
         self.ready().await?;
         let mut writes = Writes::new();
@@ -232,46 +234,48 @@ impl Committer {
             self.fail(&error);
             return Err(error);
         }
-        // No call reads it, so no snapshot has to show it.
+        // No call reads the mark, so no new snapshot is needed.
         self.shared.ids.keep(mark);
         Ok(())
     }
 
-    /// Writes the mark as it is at the end, if it was kept.
+    /// Writes the final id mark, if marks are kept at all.
     async fn leave_mark(&mut self) {
         if self.attempts.due.is_none() && self.shared.ids.is_kept() {
             let mark = self.shared.ids.last_mark();
             let writes = Writes::from([(metadata::mark(), Some(metadata::entry(mark)))]);
             if let Err(error) = self.engine.apply(&writes).await {
                 tracing::warn!(
-                    "the last mark of the ids wasn't written; the next start goes on from the one before: {error}"
+                    "the last id mark wasn't written; the next start continues from the one before it: {error}"
                 );
             }
         }
     }
 
-    /// Adds the mark of the ids to what is written.
+    /// Adds the id mark to a batch, and returns it. Logs once if the clock is behind the ids.
     fn add_mark(&mut self, writes: &mut Writes) -> u64 {
         let now_ms = now_ms();
         let mark = self.shared.ids.next_mark(now_ms);
         let is_behind = mark > now_ms.saturating_add(2 * LEASE_MS);
         if is_behind && !std::mem::replace(&mut self.is_clock_behind, is_behind) {
             let behind = Duration::from_millis(mark - LEASE_MS - now_ms);
-            tracing::warn!("the clock is {behind:?} behind the ids that were drawn; they go on from the last one");
+            tracing::warn!(
+                "the clock is {behind:?} behind the ids that were drawn; new ids continue from the last one"
+            );
         }
         self.is_clock_behind = is_behind;
         writes.insert(metadata::mark(), Some(metadata::entry(mark)));
         mark
     }
 
-    /// What it can write to, with all that was written shown.
+    /// Makes sure that the engine works, and that `shared.seen` shows all that was written.
     ///
     /// # Errors
-    /// While the engine is broken, and where it gives no snapshot.
+    /// If the engine is broken and not reopened yet, or if it gives no snapshot.
     async fn ready(&mut self) -> Result<(), EngineError> {
         if self.attempts.due.is_some() {
             let reason = self.shared.health.trouble().map(|trouble| trouble.reason).unwrap_or_default();
-            return Err(EngineError::new(format!("{reason}; the host opens it anew as soon as that works")));
+            return Err(EngineError::new(format!("{reason}; the host reopens it as soon as that works")));
         }
         if self.shared.seen.load().revision != self.latest {
             self.show().await.inspect_err(|error| self.fail(error))?;
@@ -279,7 +283,7 @@ impl Committer {
         Ok(())
     }
 
-    /// Something was written: it is shown, and the store works.
+    /// A batch was written, with an id mark in it if one is given. Publishes a snapshot with it, and ends any trouble.
     async fn written(&mut self, mark: Option<u64>) {
         if let Some(mark) = mark {
             self.shared.ids.keep(mark);
@@ -288,13 +292,13 @@ impl Committer {
         match self.show().await {
             Ok(()) => self.recovered(),
             Err(error) => {
-                tracing::error!("what the store has written can't be read yet: {error}");
+                tracing::error!("the store can't read its last writes yet: {error}");
                 self.fail(&error);
             }
         }
     }
 
-    /// Has calls that begin from now on see what was written.
+    /// Publishes a new snapshot, so that calls that begin from now on see all that was written.
     async fn show(&mut self) -> Result<(), EngineError> {
         let snapshot = self.engine.snapshot().await?;
         let health = Arc::clone(&self.shared.health);
@@ -302,7 +306,7 @@ impl Committer {
         Ok(())
     }
 
-    /// The engine failed. If it is broken, it is opened anew in a while.
+    /// Records that the engine failed. If the engine is broken, schedules the first attempt to reopen it.
     fn fail(&mut self, error: &EngineError) {
         if self.shared.health.trouble().is_none() {
             tracing::error!("the store has failed: {error}");
@@ -313,14 +317,14 @@ impl Committer {
         }
     }
 
-    /// A call couldn't read.
-    fn hear(&mut self) {
+    /// Handles the report of a call whose read failed.
+    fn on_report(&mut self) {
         if let Some(error) = self.shared.health.take_report(self.opening) {
             self.fail(&error);
         }
     }
 
-    /// Opens the engine anew.
+    /// Tries to reopen the engine, and schedules the next attempt if that fails.
     async fn try_again(&mut self) {
         let began = Instant::now();
         match self.reopen().await {
@@ -329,18 +333,19 @@ impl Committer {
                 self.recovered();
             }
             Err(error) => {
-                tracing::debug!("the store can't be opened anew yet: {error}");
+                tracing::debug!("the store can't be reopened yet: {error}");
                 self.attempts.schedule(began.elapsed());
             }
         }
     }
 
-    /// What had failed may be there, all of it or nothing, and so calls that have read before that run again.
+    /// Reopens the engine. A failed batch may now be stored completely or not at all. So calls in progress that have read
+    /// anything get a conflict.
     async fn reopen(&mut self) -> Result<(), EngineError> {
         self.engine.reopen().await?;
         self.opening += 1;
         self.latest = self.latest.next();
-        self.shared.recent().forget(self.latest);
+        self.shared.recent().clear_up_to(self.latest);
         self.show().await
     }
 

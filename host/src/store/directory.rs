@@ -1,4 +1,4 @@
-//! The data directory, and the one file in it.
+//! The store's file in the data directory, and the lock of the directory.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -13,17 +13,18 @@ use crate::files;
 /// The file's name.
 const FILE: &str = "bennu.redb";
 
-/// Its name until it is complete.
+/// The file's name until it is complete.
 const PARTIAL: &str = "bennu.redb.partial";
 
-/// The engine, and the lock of its directory: nobody else makes the file, has it open, or takes it while it is opened anew.
+/// The engine, and the lock of its directory. The lock keeps other processes from creating the file, and from opening it,
+/// even in the moment in which this process reopens it.
 pub(super) struct Held {
     engine: Embedded,
-    // Dropped after the engine, as fields are in their order.
+    // Fields are dropped in their order, so the lock is released after the engine is closed.
     _lock: File,
 }
 
-/// Opens the engine in a directory. What isn't there is made, for this user alone.
+/// Opens the engine in a directory. Creates the directory and the file if they are missing, accessible to this user only.
 pub(super) fn open(directory: &Path, cache_bytes: usize) -> Result<Held> {
     let shown = directory.display();
     let is_new = !directory.exists();
@@ -31,7 +32,7 @@ pub(super) fn open(directory: &Path, cache_bytes: usize) -> Result<Held> {
         .recursive(true)
         .mode(0o700)
         .create(directory)
-        .with_context(|| format!("making the data directory {shown}"))?;
+        .with_context(|| format!("creating the data directory {shown}"))?;
     let lock = File::open(directory).with_context(|| format!("opening the data directory {shown}"))?;
     let path = directory.join(FILE);
     match lock.try_lock() {
@@ -46,7 +47,7 @@ pub(super) fn open(directory: &Path, cache_bytes: usize) -> Result<Held> {
     }
     check_not_empty(&path)?;
     let engine = opened(&path, cache_bytes)?;
-    // Else a power loss could take the file's name away, or the directory's.
+    // Without these syncs, a power loss could remove the file's name, or the directory's.
     sync(directory)?;
     if is_new && let Some(parent) = fs::canonicalize(directory)?.parent() {
         sync(parent)?;
@@ -68,27 +69,29 @@ impl Engine for Held {
     }
 }
 
-/// A command that closes a data directory to other users of the machine, if they may look into it, or into a file of it.
+/// Returns a shell command that removes other users' access to a data directory. Returns none if they have no access to the
+/// directory or to a file in it.
 ///
 /// # Errors
-/// Where it can't be looked at.
+/// If the directory can't be read.
 pub fn open_to_others(directory: &Path) -> std::io::Result<Option<String>> {
     let is_open = |path: &Path| Ok(fs::metadata(path)?.permissions().mode() & 0o077 != 0);
     let mut found = is_open(directory)?;
     for entry in fs::read_dir(directory)? {
-        // What is within a directory that is closed need not be.
+        // The contents of subdirectories aren't checked: if a subdirectory is closed, its contents are protected. An entry
+        // that can't be read is skipped.
         found = found || entry.and_then(|entry| is_open(&entry.path())).unwrap_or(false);
     }
     Ok(found.then(|| format!("chmod -R go= {}", quoted(&absolute(directory)))))
 }
 
-/// A path that means the same wherever one is.
+/// Returns the absolute form of a path.
 #[must_use]
 pub fn absolute(path: &Path) -> PathBuf {
     fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
 }
 
-/// A path as a shell takes it.
+/// Quotes a path for a shell.
 fn quoted(path: &Path) -> String {
     let text = path.to_string_lossy();
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,@".contains(&byte);
@@ -102,28 +105,28 @@ fn in_use(path: &Path) -> String {
     )
 }
 
-/// Makes the file: a crash leaves either a whole one, or none of that name. For redb takes one that it had only begun to
-/// write for something else.
+/// Creates the file under its partial name, and then renames it. So a crash leaves either a complete file or none with the
+/// final name. redb can't open a file that it has written only in part.
 fn make(partial: &Path, path: &Path) -> Result<()> {
-    let making = || format!("making {}", path.display());
+    let making = || format!("creating {}", path.display());
     if partial.exists() {
         fs::remove_file(partial).with_context(making)?;
     }
-    // Its content is the plugins', so that others may not read it even where they may look into the directory.
+    // The file has the plugins' data. So other users must not be able to read it, even if they can read the directory.
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(partial).with_context(making)?;
     drop(opened(partial, 0)?);
     fs::rename(partial, path).with_context(making)
 }
 
-/// A store is never empty, because it gets its name once it is complete. redb would make a new database of an empty file, and
-/// what plugins have stored would be gone without a word.
+/// Refuses an empty file. A store is never empty, because the file gets its name once it is complete. redb would create a
+/// new database in an empty file, and the loss of the plugins' data would go unnoticed.
 fn check_not_empty(path: &Path) -> Result<()> {
     let shown = path.display();
     let found = fs::metadata(path).with_context(|| format!("opening {shown}"))?;
     ensure!(
         !found.is_file() || found.len() > 0,
-        "{shown} is empty, though a store never is: what it held is lost; if a copy of the file or an export is at hand, \
-         move this file away and restore that, and otherwise remove this file to begin with an empty store"
+        "{shown} is empty, though a store never is: its data is lost; if you have a copy of the file or an export, move \
+         this file away and restore the copy or the export; if you have none, remove this file to start with an empty store"
     );
     Ok(())
 }
@@ -134,8 +137,8 @@ fn opened(path: &Path, cache_bytes: usize) -> Result<Embedded> {
         Ok(engine) => Ok(engine),
         Err(OpeningError::InUse) => bail!("{}", in_use(path)),
         Err(OpeningError::Failed(error)) => bail!(
-            "{shown} can't be opened: {error}; if it is no store of bennu, or is damaged beyond repair, move it away, and \
-             import what was exported before"
+            "{shown} can't be opened: {error}; if it isn't a store of bennu, or can't be repaired, move it away, and import \
+             your last export"
         ),
     }
 }
@@ -156,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_is_for_this_user_alone() {
+    fn a_created_directory_and_file_are_accessible_to_this_user_only() {
         let place = tempfile::tempdir().unwrap();
         let directory = place.path().join("some").join("data");
         drop(open(&directory, 1 << 20).unwrap());
@@ -166,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_others_may_look_into_is_closed_by_the_command_that_is_given() {
+    fn a_directory_that_others_can_read_is_closed_by_the_command_that_is_given() {
         let place = tempfile::tempdir().unwrap();
         for (name, directory_mode, file_mode) in [("a", 0o755, 0o600), ("it's b", 0o700, 0o644), ("c", 0o770, 0o640)] {
             let directory = place.path().join(name);
@@ -184,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_host_learns_what_to_do() {
+    fn a_second_host_is_told_what_to_do() {
         let place = tempfile::tempdir().unwrap();
         let first = open(place.path(), 1 << 20).unwrap();
         let error = open(place.path(), 1 << 20).err().unwrap().to_string();
@@ -194,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_crash_left_of_a_file_in_the_making_is_made_anew() {
+    fn a_partial_file_that_a_crash_left_is_created_again() {
         let place = tempfile::tempdir().unwrap();
         let partial = place.path().join(PARTIAL);
         fs::write(&partial, vec![0; 8192]).unwrap();
@@ -214,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_is_no_new_store() {
+    fn an_empty_file_is_refused() {
         let place = tempfile::tempdir().unwrap();
         drop(open(place.path(), 1 << 20).unwrap());
         let path = place.path().join(FILE);
@@ -225,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_cut_off_is_said() {
+    fn a_truncated_file_is_refused() {
         let place = tempfile::tempdir().unwrap();
         drop(open(place.path(), 1 << 20).unwrap());
         let path = place.path().join(FILE);

@@ -1,4 +1,4 @@
-//! One call's view of the store: what it read, and what it has written so far.
+//! One call's view of the store: its snapshot, the keys that it has read, and its writes so far.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,42 +13,42 @@ use super::overlay;
 use super::scan::{Page, Scan};
 use super::space::{Kind, Owner};
 
-/// How many batches have been committed since the host's start.
+/// A version number of the store's content. It is 0 when the host starts, and grows with each batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Revision(pub(super) u64);
 
-/// The content as of a revision.
+/// The content at a revision.
 pub(super) struct Seen {
     pub(super) revision: Revision,
     pub(super) snapshot: Arc<dyn Snapshot>,
-    /// How often the engine had been opened anew.
+    /// How often the engine had been reopened when the snapshot was taken.
     pub(super) opening: u64,
-    /// Who is told where it can't be read.
+    /// Receives reports of failed reads.
     pub(super) health: Arc<Health>,
 }
 
-/// What a call reads and writes, until [`Store::commit`](super::Store::commit) makes it so.
+/// A call's reads and writes, until [`Store::commit`](super::Store::commit) stores them.
 ///
-/// It reads the store as it was when it began, with its own writes laid over: whatever others commit meanwhile, it never
-/// sees the half of it. Dropping it does nothing.
+/// It reads the store as it was when the draft began, with the draft's own writes laid over. So it never sees a part of
+/// another commit. Dropping the draft discards its writes.
 pub struct Draft {
     pub(super) owner: Owner,
     pub(super) seen: Arc<Seen>,
     limits: StoreLimits,
     /// By the engine's keys.
     pub(super) writes: Writes,
-    /// How many of them are the plugin's own keys, and their bytes.
+    /// The number of writes to the plugin's own keys, and their bytes. The writes of the host to rooms aren't counted.
     own: (usize, usize),
     pub(super) footprint: Footprint,
 }
 
-/// How many former states of rooms are read at once.
+/// The most former states of rooms that are read at once.
 const FORMERS_AT_ONCE: ScanLimit = ScanLimit { rows: 200, bytes: 1 << 20 };
 
-/// Why something couldn't be read.
+/// Why a read failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadError {
-    /// The key is no such one.
+    /// The key is empty or too long.
     Oversize(Oversize),
     /// The engine failed.
     Failed(EngineError),
@@ -61,8 +61,8 @@ impl fmt::Debug for Draft {
 }
 
 impl Seen {
-    /// What was read. If nothing works any more, the one who writes learns of it.
-    pub(super) fn told<T>(&self, read: Result<T, EngineError>) -> Result<T, EngineError> {
+    /// Returns the result of a read. Reports an error to the committer, which reopens the engine if it is broken.
+    pub(super) fn report_error<T>(&self, read: Result<T, EngineError>) -> Result<T, EngineError> {
         read.inspect_err(|error| self.health.report(self.opening, error))
     }
 }
@@ -72,13 +72,13 @@ impl Draft {
         Self { owner, seen, limits, writes: Writes::new(), own: (0, 0), footprint: Footprint::default() }
     }
 
-    /// The plugin whose keys it reads and writes.
+    /// Returns the plugin whose keys the draft reads and writes.
     #[must_use]
     pub fn owner(&self) -> &Owner {
         &self.owner
     }
 
-    /// Whether it has read anything that others may write.
+    /// Whether it has read anything that another commit can change.
     #[must_use]
     pub fn has_reads(&self) -> bool {
         !self.footprint.is_empty()
@@ -90,23 +90,22 @@ impl Draft {
         !self.writes.is_empty()
     }
 
-    /// The value of a key, if it is there.
+    /// Returns the value of a key, or none if the key isn't there.
     ///
     /// # Errors
-    /// Where it can't be a key, or the engine fails.
+    /// If the key is empty or too long, or the engine fails.
     pub async fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
         self.limits.check_key(key)?;
         let place = self.owner.place(Kind::Keys, key);
         self.value(&place).await
     }
 
-    /// The rows of a range, in order. How many there are at most is the least of what was asked for and what the store
-    /// gives at once.
+    /// Returns the rows of a range, in order, up to the limits of the scan and of the store. The page says what is left.
     ///
     /// # Errors
-    /// Where a bound is longer than a key may be, or the engine fails.
+    /// If a bound is longer than a key may be, or the engine fails.
     pub async fn scan(&mut self, scan: &Scan) -> Result<Page, ReadError> {
-        // The successor of the longest key is a fine bound.
+        // One byte more than a key may have: the successor of the longest key is a valid bound.
         let limit = self.limits.key_bytes + 1;
         for bound in std::iter::once(&scan.from).chain(&scan.until) {
             if bound.len() > limit {
@@ -122,7 +121,7 @@ impl Draft {
         };
         let prefix = self.owner.prefix_len();
         let found = overlay::scan(&*self.seen.snapshot, &self.writes, &span, scan.direction, limit, prefix).await;
-        let found = self.seen.told(found)?;
+        let found = self.seen.report_error(found)?;
         self.footprint.add(found.seen, self.limits.reads_per_call);
         let rest = found.rest.map(|rest| Scan {
             from: self.owner.name_of(&rest.from),
@@ -136,7 +135,7 @@ impl Draft {
     /// Sets the value of a key.
     ///
     /// # Errors
-    /// Where the key or the value is too long, or the call writes too much.
+    /// If the key is empty, if the key or the value is too long, or if the call writes too much.
     pub fn put(&mut self, key: &[u8], value: Bytes) -> Result<(), Oversize> {
         self.limits.check_value(&value)?;
         self.write(key, Some(value))
@@ -145,26 +144,26 @@ impl Draft {
     /// Deletes a key, whether it is there or not.
     ///
     /// # Errors
-    /// Where it can't be a key, or the call writes too much.
+    /// If the key is empty or too long, or the call writes too much.
     pub fn delete(&mut self, key: &[u8]) -> Result<(), Oversize> {
         self.write(key, None)
     }
 
-    /// The durable room of a topic, if there is one.
+    /// Returns the durable room of a topic, if there is one.
     ///
     /// # Errors
-    /// Where the topic is longer than a key may be, or the engine fails.
+    /// If the topic is longer than a key may be, or the engine fails.
     pub async fn room(&mut self, topic: &str) -> Result<Option<Bytes>, ReadError> {
         self.limits.check_key(topic.as_bytes())?;
         let place = self.owner.place(Kind::Rooms, topic.as_bytes());
         self.value(&place).await
     }
 
-    /// Sets the durable room of a topic, or takes it away. It is the host that does so, once a call, and so it isn't counted
-    /// among what the call writes.
+    /// Sets the durable room of a topic, or removes it. The host does this, once per call. So it doesn't count for the
+    /// limits of a call's writes.
     ///
     /// # Errors
-    /// Where the topic or the room is too long.
+    /// If the topic or the room is too long.
     pub fn set_room(&mut self, topic: &str, room: Option<Bytes>) -> Result<(), Oversize> {
         self.limits.check_key(topic.as_bytes())?;
         self.limits.check_room(room.as_deref().unwrap_or_default())?;
@@ -172,21 +171,22 @@ impl Draft {
         Ok(())
     }
 
-    /// What the durable room of a topic was before a build on probation took it over, as it was stored, if there is such.
+    /// Returns the former state of a topic's durable room, if one is kept: the stored bytes from before a build on probation
+    /// upgraded the room.
     ///
     /// # Errors
-    /// Where the topic is longer than a key may be, or the engine fails.
+    /// If the topic is longer than a key may be, or the engine fails.
     pub async fn former(&mut self, topic: &str) -> Result<Option<Bytes>, ReadError> {
         self.limits.check_key(topic.as_bytes())?;
         let place = self.owner.place(Kind::Formers, topic.as_bytes());
         self.value(&place).await
     }
 
-    /// The same for the topics behind one, in their order, some hundreds at most: each with what is stored. It doesn't see what
-    /// the draft itself has written.
+    /// Returns former states with their topics, in the order of the topics: those after `topic`, or from the first one, at
+    /// most 200 and about 1 MiB. It doesn't see the draft's own writes.
     ///
     /// # Errors
-    /// Where the engine fails.
+    /// If the engine fails.
     pub async fn formers_after(&mut self, topic: Option<&Bytes>) -> Result<Vec<Row>, ReadError> {
         let all = self.owner.span(Kind::Formers);
         let from = topic.map_or(all.from, |topic| successor(&self.owner.place(Kind::Formers, topic)));
@@ -198,11 +198,11 @@ impl Draft {
         Ok(found.rows.into_iter().map(|(place, value)| (self.owner.name_of(&place), value)).collect())
     }
 
-    /// Stores what the durable room of a topic was before, or takes it away. It is the host that does so, as with the room, and
-    /// it counts neither among what the call writes nor in the plugin's quota.
+    /// Stores the former state of a topic's durable room, or removes it. The host does this. It counts neither for the
+    /// limits of a call's writes nor for the plugin's quota.
     ///
     /// # Errors
-    /// Where the topic is longer than a key may be.
+    /// If the topic is longer than a key may be.
     pub fn set_former(&mut self, topic: &str, former: Option<Bytes>) -> Result<(), Oversize> {
         self.limits.check_key(topic.as_bytes())?;
         self.writes.insert(self.owner.place(Kind::Formers, topic.as_bytes()), former);
@@ -213,7 +213,7 @@ impl Draft {
         if let Some(written) = self.writes.get(place) {
             return Ok(written.clone());
         }
-        let value = self.seen.told(self.seen.snapshot.get(place).await)?;
+        let value = self.seen.report_error(self.seen.snapshot.get(place).await)?;
         self.footprint.add_key(place, self.limits.reads_per_call);
         Ok(value)
     }
@@ -238,9 +238,9 @@ impl Draft {
         Ok(())
     }
 
-    /// About how much memory it takes.
+    /// Returns about how many bytes of memory the draft takes.
     pub(super) fn weight(&self) -> usize {
-        /// What an entry of a map and a slice of bytes take.
+        /// Bytes that a map entry takes, without the bytes of its key and value.
         const ENTRY: usize = 128;
         let written = self.writes.iter().map(|(key, value)| ENTRY + key.len() + value.as_ref().map_or(0, Bytes::len));
         let read = self.footprint.spans().map(|(from, until)| ENTRY + from.len() + until.len());

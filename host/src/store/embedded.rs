@@ -1,4 +1,4 @@
-//! The engine that stands in one file: redb.
+//! The engine that stores data in one file, with redb.
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -21,13 +21,13 @@ use super::reading::Readers;
 
 type Key = &'static [u8];
 
-/// All rows stand in one table: the spaces of the store keep them apart.
+/// The one table with all rows. The prefixes of the keys separate plugins and kinds (see `space`).
 const ROWS: TableDefinition<'_, Key, Key> = TableDefinition::new("rows");
 
 /// A redb database.
 ///
-/// A batch is one transaction with one sync: redb finds by checksums whether the last one was written whole. What it
-/// spares then it pays after a crash, when the whole file is read once.
+/// A batch is one transaction with one sync. redb uses checksums to find out whether the last transaction was written
+/// completely. The cost of this comes after a crash, when redb has to read the whole file once.
 pub struct Embedded {
     database: Database,
     backing: Backing,
@@ -36,23 +36,23 @@ pub struct Embedded {
     opener: Opener,
 }
 
-/// Gives what the database stands in, each time that it is opened.
+/// Opens the backing of the database. It is called each time that the database is opened.
 type Opener = Box<dyn Fn(Opening) -> io::Result<Backing> + Send>;
 
 /// Why a database is opened.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Opening {
     First,
-    /// It failed.
-    Anew,
+    /// After a failure.
+    Again,
 }
 
 /// Why a database couldn't be opened.
 #[derive(Debug)]
 pub enum OpeningError {
-    /// Another process, or this one, has it open.
+    /// This process or another one has it open.
     InUse,
-    /// It can't be read or written, or is none.
+    /// It can't be read or written, or isn't a database.
     Failed(EngineError),
 }
 
@@ -63,16 +63,16 @@ struct View {
 }
 
 impl Embedded {
-    /// Opens a file, or makes it a database if it is empty or missing. A crash while it is made leaves one that isn't taken.
+    /// Opens a file. Creates a database if the file is empty or missing. A crash meanwhile leaves an unusable file.
     ///
     /// # Errors
-    /// Where it is in use, or is no such file.
+    /// If the file is in use, can't be read or written, or isn't a database.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, OpeningError> {
         let path = path.to_owned();
         Self::opened(Box::new(move |opening| file(&path, opening)), cache_bytes)
     }
 
-    /// Opens what backends hold, for tests: each is another handle of the same.
+    /// Opens a database on another backend, for tests. The closure must always return a handle of the same data.
     ///
     /// # Errors
     /// As [`Embedded::open`].
@@ -87,21 +87,21 @@ impl Embedded {
         let backing = opener(Opening::First).map_err(|error| OpeningError::Failed(EngineError::new(error)))?;
         let database = builder(cache_bytes).create_with_backend(backing.clone())?;
         let embedded = Self { database, backing, readers: Readers::new(), cache_bytes, opener };
-        // With its table, which readers can't make.
+        // The first write creates the table, because readers can't.
         if embedded.view().is_err() {
             embedded.write(&Writes::new()).map_err(OpeningError::Failed)?;
         }
         Ok(embedded)
     }
 
-    /// Opens it anew. Until that has worked, snapshots go on with what the old database has in memory.
-    fn opened_anew(&mut self) -> Result<(), EngineError> {
+    /// Reopens the database. Until that succeeds, snapshots continue with the pages that the old database has in memory.
+    fn reopen_database(&mut self) -> Result<(), EngineError> {
         let failed = |error: io::Error| EngineError::broken(error);
-        let backing = (self.opener)(Opening::Anew).map_err(failed)?;
+        let backing = (self.opener)(Opening::Again).map_err(failed)?;
         self.backing.retire().map_err(failed)?;
         let database = builder(self.cache_bytes).create_with_backend(backing.clone());
         let database = database.map_err(|error| EngineError::broken(OpeningError::from(error)))?;
-        // A write shows whether it works. Where it doesn't, this database is dropped, and its locks with it.
+        // A write shows whether the database works. If it doesn't, this database is dropped, and its locks are freed.
         write(&database, &Writes::new())?;
         (self.database, self.backing) = (database, backing);
         Ok(())
@@ -132,13 +132,14 @@ fn write(database: &Database, writes: &Writes) -> Result<(), EngineError> {
     writing.commit().map_err(failed)
 }
 
-/// The file of a database. After a failure, only if something can be written beside it, and as the disk has it.
+/// Opens the file of a database. After a failure, it first checks that another file can be written next to it, and then
+/// drops the file's cached pages, so that reads come from the disk.
 fn file(path: &Path, opening: Opening) -> io::Result<Backing> {
-    if opening == Opening::Anew {
+    if opening == Opening::Again {
         probe(path)?;
     }
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-    if opening == Opening::Anew {
+    if opening == Opening::Again {
         forget_cached(&file)?;
     }
     Backing::file(file)
@@ -149,7 +150,7 @@ fn builder(cache_bytes: usize) -> Builder {
     builder.set_cache_size(cache_bytes);
     builder.set_repair_callback(|session| {
         tracing::info!(
-            "the store wasn't closed when its host ended; reading it through: {:.0} %",
+            "the store wasn't closed when its host ended; reading the whole file: {:.0} %",
             session.progress() * 100.0
         );
     });
@@ -163,12 +164,12 @@ impl Engine for Embedded {
     }
 
     fn apply<'a>(&'a mut self, writes: &'a Writes) -> EngineFuture<'a, ()> {
-        // In the task that waits for it, which is one that may block.
+        // This blocks the committer's thread, which has no other work.
         Box::pin(async move { self.write(writes) })
     }
 
     fn reopen(&mut self) -> EngineFuture<'_, ()> {
-        Box::pin(async move { self.opened_anew() })
+        Box::pin(async move { self.reopen_database() })
     }
 }
 
@@ -213,11 +214,11 @@ fn scanned(
     rows.map_err(failed)
 }
 
-/// What is in the way, and whether anything works after it.
+/// Converts an error of redb. It is broken if nothing works until the database is reopened.
 fn failed(error: impl Into<redb::Error>) -> EngineError {
     match error.into() {
-        redb::Error::PreviousIo => EngineError::broken("it failed earlier, and wasn't opened anew yet"),
-        redb::Error::DatabaseClosed => EngineError::broken("it was opened anew meanwhile"),
+        redb::Error::PreviousIo => EngineError::broken("it failed earlier, and isn't reopened yet"),
+        redb::Error::DatabaseClosed => EngineError::broken("it was reopened meanwhile"),
         error @ (redb::Error::Io(_) | redb::Error::LockPoisoned(_)) => EngineError::broken(error),
         error => EngineError::new(error),
     }

@@ -1,4 +1,4 @@
-//! What the store asks of the engine below it: snapshots to read from, and batches that are applied whole or not at all.
+//! The interface of the storage engine: snapshots to read from, and batches that are applied completely or not at all.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -9,67 +9,71 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-/// Something that an engine does. What is in memory is ready at once.
+/// The result of an engine's operation. It is ready at once if the data is in memory.
 pub type EngineFuture<'a, T> = BoxFuture<'a, Result<T, EngineError>>;
 
 /// A key and its value.
 pub type Row = (Bytes, Bytes);
 
-/// Writes that belong together, by key: the new value, or none for a key that is deleted.
+/// A batch of writes by key: the new value, or none to delete the key.
 pub type Writes = BTreeMap<Bytes, Option<Bytes>>;
 
-/// Ordered keys to bytes, one keyspace for the whole host.
+/// A map from ordered keys to bytes, with one keyspace for the whole host.
 ///
-/// The task that commits owns it, so nothing is applied while something else is; everybody else has snapshots.
+/// The committer owns it, so batches are applied one after another. All others read snapshots.
 pub trait Engine: Send + 'static {
-    /// What has been applied so far. It stays as it is whatever is applied later.
+    /// Returns a snapshot of all that was applied so far. Later batches don't change it.
     fn snapshot(&mut self) -> EngineFuture<'_, Arc<dyn Snapshot>>;
 
-    /// Applies all writes, or none. Once it is ready they survive a crash.
+    /// Applies all writes, or none. When the future is ready, they survive a crash.
     ///
-    /// If it fails, none of them is there. An engine that can't tell, as after a failed sync, applies nothing more until it
-    /// is opened anew, and then all of them are there or none.
+    /// # Errors
+    /// If it fails, none of the writes is stored. After some failures, such as a failed sync, the engine can't know that.
+    /// Then it applies nothing more until it is reopened, and after that all of the writes are stored, or none.
     fn apply<'a>(&'a mut self, writes: &'a Writes) -> EngineFuture<'a, ()>;
 
-    /// Opens it anew after it failed, and writes something, to see that it works again. What was applied is there then, and of what
-    /// failed all or nothing. Where this fails, snapshots go on as before, and it may be tried again.
+    /// Reopens the engine after a failure, and writes to check that it works. All applied batches are there then, and a
+    /// failed batch is there completely or not at all.
+    ///
+    /// # Errors
+    /// If the engine still doesn't work. Existing snapshots continue to work as before, and the caller may try again.
     fn reopen(&mut self) -> EngineFuture<'_, ()> {
-        Box::pin(ready(Err(EngineError::new("it can't be opened anew"))))
+        Box::pin(ready(Err(EngineError::new("it can't be reopened"))))
     }
 }
 
-/// The content at some moment.
+/// The engine's content at one moment.
 ///
-/// No read may make the thread wait that polls it: connections may be served there. What has to wait for a disk does so elsewhere,
-/// and wakes the reader.
+/// A read must not block the thread that polls it, because that thread may serve connections. If a read has to wait for a
+/// disk, it does so on another thread, and wakes the reader.
 pub trait Snapshot: Send + Sync {
-    /// The value of a key.
+    /// Returns the value of a key.
     fn get<'a>(&'a self, key: &'a [u8]) -> EngineFuture<'a, Option<Bytes>>;
 
-    /// The rows of a span, from its beginning or from its end. One row at least, unless there is none.
+    /// Returns the rows of a span, from its beginning or from its end. At least one row, unless the span has none.
     fn scan<'a>(&'a self, span: &'a Span, direction: Direction, limit: ScanLimit) -> EngineFuture<'a, Rows>;
 }
 
-/// The keys from one on, up to and without another.
+/// A range of keys: `from` is included, `until` is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// The first key that may be in it.
+    /// The first key that may be in the span.
     pub from: Bytes,
-    /// The first that isn't any more.
+    /// The first key after the span.
     pub until: Bytes,
 }
 
 /// The order in which rows are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Direction {
-    /// From the least key on.
+    /// From the least key to the greatest.
     #[default]
     Forward,
-    /// From the greatest key back.
+    /// From the greatest key to the least.
     Backward,
 }
 
-/// How much is read at once.
+/// The most that one scan reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScanLimit {
     /// Rows.
@@ -78,16 +82,16 @@ pub struct ScanLimit {
     pub bytes: usize,
 }
 
-/// What was read of a span.
+/// The rows that a scan read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rows {
-    /// The rows, in the order in which they were asked for.
+    /// The rows, in the scan's direction.
     pub rows: Vec<Row>,
-    /// Whether those are all of the span. Else the rest lies beyond the last one.
+    /// Whether these are all rows of the span. Otherwise the rest comes after the last one, in the scan's direction.
     pub ended: bool,
 }
 
-/// Why an engine couldn't do what it was asked for.
+/// Why an engine's operation failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineError {
     what: Arc<str>,
@@ -95,13 +99,13 @@ pub struct EngineError {
 }
 
 impl Span {
-    /// Whether no key can be in it.
+    /// Whether the span can't contain any key.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.from >= self.until
     }
 
-    /// What comes of it before a key and with it, and what comes after, in that direction.
+    /// Splits the span after a key, in the given direction: the part up to and with the key, and the part after it.
     pub(super) fn split_after(&self, key: &Bytes, direction: Direction) -> (Self, Self) {
         let (from, until) = (self.from.clone(), self.until.clone());
         let middle = if direction == Direction::Forward { successor(key) } else { key.clone() };
@@ -110,7 +114,7 @@ impl Span {
     }
 }
 
-/// The least key that is greater.
+/// Returns the least key that is greater than this one.
 pub(super) fn successor(key: &[u8]) -> Bytes {
     let mut next = Vec::with_capacity(key.len() + 1);
     next.extend_from_slice(key);
@@ -119,7 +123,7 @@ pub(super) fn successor(key: &[u8]) -> Bytes {
 }
 
 impl Direction {
-    /// Which of two keys comes first.
+    /// Compares two keys in this direction.
     pub(super) fn order(self, one: &Bytes, other: &Bytes) -> Ordering {
         match self {
             Self::Forward => one.cmp(other),
@@ -129,7 +133,7 @@ impl Direction {
 }
 
 impl Rows {
-    /// Takes rows while there is room for them.
+    /// Collects rows up to the limit, but at least one.
     ///
     /// # Errors
     /// Those of the rows.
@@ -148,17 +152,17 @@ impl Rows {
 }
 
 impl EngineError {
-    /// An error that says so.
+    /// Creates an error with a message.
     pub fn new(what: impl fmt::Display) -> Self {
         Self { what: what.to_string().into(), is_broken: false }
     }
 
-    /// An error after which nothing works until the engine is opened anew.
+    /// Creates an error after which nothing works until the engine is reopened.
     pub fn broken(what: impl fmt::Display) -> Self {
         Self { is_broken: true, ..Self::new(what) }
     }
 
-    /// Whether nothing works until the engine is opened anew.
+    /// Whether nothing works until the engine is reopened.
     #[must_use]
     pub fn is_broken(&self) -> bool {
         self.is_broken

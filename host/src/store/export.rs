@@ -1,4 +1,4 @@
-//! The store's content as JSON lines, as it is at one moment.
+//! Exports the store's content as JSON lines, from one snapshot.
 
 use std::io::Write;
 
@@ -10,22 +10,22 @@ use super::handle::Store;
 use super::metadata;
 use super::space::{self, KINDS, Owner, Place};
 
-/// How much is read at once.
+/// The most that is read at once.
 const READ: ScanLimit = ScanLimit { rows: 1000, bytes: 1 << 20 };
 
-/// What an export has written.
+/// The result of an export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exported {
-    /// Keys and rooms, and what rooms were before.
+    /// The number of keys, rooms, and former states of rooms.
     pub rows: u64,
 }
 
 impl Store {
-    /// Writes all keys and rooms as JSON lines, or those of one plugin. It holds no more of them than a page, and calls go on
-    /// meanwhile, unseen by it.
+    /// Writes all keys and rooms as JSON lines, or those of one plugin. It reads them from one snapshot, and holds at most a
+    /// page of them (1000 rows and about 1 MiB) in memory. It doesn't see the writes of calls that run meanwhile.
     ///
     /// # Errors
-    /// Where the store can't be read, or the output not written.
+    /// If the store can't be read, or the output can't be written.
     pub async fn export(&self, plugin: Option<&Owner>, out: &mut impl Write) -> Result<Exported> {
         let seen = self.seen();
         let spans = match plugin {
@@ -44,7 +44,7 @@ impl Store {
                 }
                 exported.rows += read.rows.len() as u64;
                 for (place, value) in read.rows {
-                    let place = Place::read(&place).context("the store is damaged: a key is nobody's")?;
+                    let place = Place::read(&place).context("the store is damaged: a key belongs to no plugin")?;
                     out.write_all(&ExportLine::row(place, value).write()?).context("writing the export")?;
                 }
             }

@@ -1,4 +1,4 @@
-//! The lines of an export: one that says what it is, one a row, and one that says that this was all.
+//! The lines of an export: a first line with the format, one line for each row, and a last line with the number of rows.
 //!
 //! ```json
 //! {"format":"bennu-store","version":1}
@@ -9,10 +9,10 @@
 //! {"rows":4}
 //! ```
 //!
-//! The first one may have `"ids_ms"` too, a time that no id has reached which the rows may hold.
+//! The first line may also have `"ids_ms"`: a time in milliseconds since 1970 that no id in the rows has reached.
 //!
-//! What is UTF-8 stands as text, and what isn't as base64, under a name of its own: so one can tell which it is, and both
-//! can be written by hand.
+//! UTF-8 is written as text, and other bytes as base64. Each has its own field name, so that a reader can distinguish them,
+//! and both can be written by hand.
 
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
@@ -25,15 +25,15 @@ use super::space::{Kind, Place};
 const FORMAT: &str = "bennu-store";
 const VERSION: u64 = 1;
 
-/// What a line says.
+/// A line of an export.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ExportLine {
-    /// What this is. The first one. With the mark of the ids, if there is one: ids that are drawn after an import sort behind those
-    /// that are imported.
+    /// The first line: the format. It has the id mark, if there is one, so that ids that are drawn after an import sort
+    /// after the imported ones.
     Head { ids_ms: Option<u64> },
-    /// A key, or a room by its topic, or what that was before, with its value.
+    /// A key, a room or the former state of a room, with its value. A room's name is its topic.
     Row { plugin: String, kind: Kind, name: Bytes, value: Bytes },
-    /// How many rows there were. The last one.
+    /// The last line: the number of rows.
     End { rows: u64 },
 }
 
@@ -54,7 +54,7 @@ struct Fields {
     key_base64: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     room: Option<String>,
-    /// What a room was before a build on probation took it over, as the host stores it.
+    /// The topic of a row that is a room's former state, from before a build on probation upgraded the room.
     #[serde(skip_serializing_if = "Option::is_none")]
     room_before: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,16 +66,16 @@ struct Fields {
 }
 
 impl ExportLine {
-    /// The row of a place.
+    /// Creates the line for a row.
     pub(super) fn row(place: Place, value: Bytes) -> Self {
         let Place { plugin, kind, name } = place;
         Self::Row { plugin, kind, name, value }
     }
 
-    /// The line, with its end.
+    /// Returns the line's bytes, with the line feed.
     ///
     /// # Errors
-    /// Where a topic is no text, which the store never holds.
+    /// If a topic isn't UTF-8. The store never contains such a topic.
     pub(super) fn write(self) -> Result<Vec<u8>> {
         let mut fields = Fields::default();
         match self {
@@ -101,14 +101,14 @@ impl ExportLine {
     /// Reads a line.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// If it isn't a valid line. The error gives the reason.
     pub(super) fn read(line: &[u8]) -> Result<Self> {
-        // Else an array of the fields' values would do.
+        // Without this check, serde would also accept an array with the fields' values.
         ensure!(line.trim_ascii_start().starts_with(b"{"), "it is no JSON object");
         match serde_json::from_slice(line)? {
             Fields { rows: Some(rows), plugin: None, format: None, version: None, .. } => Ok(Self::End { rows }),
             Fields { format: Some(format), version, ids_ms, plugin: None, rows: None, .. } => {
-                ensure!(format == FORMAT, "its format is `{format}`, and not `{FORMAT}`");
+                ensure!(format == FORMAT, "its format is `{format}`, not `{FORMAT}`");
                 let version = version.context("it has no `version`")?;
                 ensure!(version == VERSION, "its version is {version}, and this bennu reads version {VERSION}");
                 Ok(Self::Head { ids_ms })
@@ -146,7 +146,7 @@ impl ExportLine {
 }
 
 fn topic(name: Bytes) -> Result<String> {
-    String::from_utf8(name.into()).context("a topic is no text")
+    String::from_utf8(name.into()).context("a topic is no UTF-8 text")
 }
 
 fn text_or_base64(bytes: &Bytes) -> (Option<String>, Option<String>) {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_line_is_refused_with_the_reason() {
+    fn an_invalid_line_is_refused_with_the_reason() {
         for (text, reason) in [
             ("", "no JSON object"),
             ("{", "EOF"),

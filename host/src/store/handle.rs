@@ -1,4 +1,4 @@
-//! The store, as the rest of the host uses it.
+//! The store's handle, which the rest of the host uses.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,10 +21,10 @@ use super::metadata;
 use super::reading;
 use super::space::Owner;
 
-/// Ordered keys to bytes, for every plugin its own. A handle, cheap to clone.
+/// A map from ordered keys to bytes for each plugin. A handle, cheap to clone.
 ///
-/// What a call does goes into a [`Draft`], and [`Store::commit`] makes it so: all of it or nothing, with the writes of many
-/// calls under one sync.
+/// A call's writes go into a [`Draft`]. [`Store::commit`] stores all of them or none, and the writes of many calls share one
+/// sync.
 #[derive(Clone)]
 pub struct Store {
     shared: Arc<Shared>,
@@ -33,26 +33,32 @@ pub struct Store {
 
 /// Where calls are committed.
 enum Submission {
-    /// In a thread of its own, since a sync blocks.
+    /// On a thread of its own, because a sync blocks.
     Thread(Queue),
-    /// Right where the call is: for an engine that is always ready at once. It needs no thread, and so a clock that stands
-    /// still in a test doesn't take the wait for one for idleness.
-    Inline { committer: Mutex<Committer>, open: Semaphore },
+    /// On the calling thread, for an engine that is always ready at once. This needs no other thread. With another thread, a
+    /// paused test clock would take the wait for that thread for idleness, and advance.
+    Inline {
+        /// Behind a lock, because calls on several threads can commit at the same time.
+        committer: Mutex<Committer>,
+        /// A semaphore that is used only as a flag: it is closed when the store is.
+        open: Semaphore,
+    },
 }
 
 struct Queue {
+    /// Unbounded, because `room` already bounds the drafts in it.
     orders: mpsc::UnboundedSender<Order>,
-    /// One permit a byte that waits. Closed as soon as the store is.
+    /// One permit for each byte in the queue. Closed together with the store.
     room: Arc<Semaphore>,
     room_bytes: u32,
 }
 
 impl Store {
-    /// Opens the store in a data directory, and makes both if they aren't there. It may read the whole file first, if the
-    /// host that had it open crashed. The directory is this store's alone until it is closed.
+    /// Opens the store in a data directory. Creates the directory and the store if they are missing. After a crash of the
+    /// host, this may read the whole file first. No other store can open the directory until this one is closed.
     ///
     /// # Errors
-    /// Says what is in the way, and what to do about it.
+    /// If the directory or the file can't be opened, or is in use. The message says what to do about it.
     pub async fn open(directory: &Path, limits: StoreLimits) -> Result<Self> {
         let engine = directory::open(directory, limits.cache_bytes)?;
         Self::over(Box::new(engine), limits)
@@ -60,32 +66,35 @@ impl Store {
             .with_context(|| format!("opening the store in {}", directory.display()))
     }
 
-    /// A store over some engine, with a thread of its own to write in.
+    /// Opens a store over an engine, and starts the thread that writes.
     ///
     /// # Errors
-    /// Where the engine fails, or holds what this version can't read.
+    /// If the engine fails, if its content has a format that this version can't read, or if the thread can't be started.
     pub async fn over(engine: Box<dyn Engine>, limits: StoreLimits) -> Result<Self> {
         let committer = Committer::new(engine, limits).await?;
         let shared = Arc::clone(committer.shared());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        let runtime = runtime.context("preparing to write")?;
+        let runtime = runtime.context("creating a runtime for the thread that writes")?;
         let (orders, queue) = mpsc::unbounded_channel();
-        let last_word = FailOnExit(Arc::clone(&shared));
+        let fail_on_exit = FailOnExit(Arc::clone(&shared));
         let work = move || {
             reading::wait_here();
-            let _last_word = last_word;
+            let _fail_on_exit = fail_on_exit;
             runtime.block_on(committer.run(queue));
         };
-        std::thread::Builder::new().name("bennu-store".into()).spawn(work).context("starting a thread to write in")?;
+        std::thread::Builder::new()
+            .name("bennu-store".into())
+            .spawn(work)
+            .context("starting the thread that writes")?;
         let room_bytes = u32::try_from(limits.waiting_bytes.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX).max(1);
         let room = Arc::new(Semaphore::new(room_bytes as usize));
         Ok(Self { shared, submission: Arc::new(Submission::Thread(Queue { orders, room, room_bytes })) })
     }
 
-    /// A store that keeps nothing: for tests, and for hosts without a data directory. Its commits are done at once.
+    /// Opens a store in memory, for tests and for hosts without a data directory. Its commits are ready at once.
     ///
     /// # Errors
-    /// None but a fault of the host.
+    /// Only because of a bug in the host.
     pub fn in_memory(limits: StoreLimits) -> Result<Self> {
         let committer = Committer::new(Box::<Memory>::default(), limits).now_or_never();
         let committer = committer.context("memory is ready at once")??;
@@ -94,29 +103,30 @@ impl Store {
         Ok(Self { shared, submission: Arc::new(submission) })
     }
 
-    /// Begins a call's reading and writing, of what is committed by now.
+    /// Begins a draft for a call, over all that is committed by now.
     #[must_use]
     pub fn begin(&self, owner: &Owner) -> Draft {
         Draft::new(owner.clone(), self.shared.seen.load_full(), self.shared.limits)
     }
 
-    /// Whether all that a call has read is still so.
+    /// Whether no key that a call has read was changed since the call began.
     ///
-    /// A call that writes need not ask, since its commit does. One that only reads has seen the store as it was at one
-    /// moment, and need ask only if it mustn't act on what is no more.
+    /// A call that writes does not have to ask, because its commit checks this. A call that only reads has seen the store at
+    /// one moment. It has to ask only if it must not act on outdated data.
     #[must_use]
     pub fn is_current(&self, draft: &Draft) -> bool {
         self.shared.is_current(draft)
     }
 
-    /// Does a call's writes, all or none. When it is ready with a revision, they are there for every call that begins from
-    /// then on, and survive a crash. A call without writes is done at once, unchecked.
+    /// Stores all writes of a call, or none. When the future is ready with a revision, every call that begins later sees the
+    /// writes, and they survive a crash. A draft without writes is ready at once, and isn't checked for conflicts.
     ///
-    /// Who stops waiting for it doesn't stop it.
+    /// Dropping the future after its first poll doesn't cancel the commit, unless it still waits for room in the queue.
     ///
     /// # Errors
-    /// Where it was overtaken or refused, and nothing of it is there. After a failed sync nobody can say that for sure: no
-    /// call sees it, and nothing more is written, until the store is opened again and it is there as a whole or not at all.
+    /// If there is a conflict, if the quota would be exceeded, or if the store fails or is closing. Then none of the writes
+    /// is stored. After a failed sync, the host can't know this. Then no call sees the writes, and nothing more is written,
+    /// until the store is reopened. After that, all of the writes are there, or none.
     pub async fn commit(&self, draft: Draft) -> Result<Revision, CommitError> {
         if !draft.has_writes() {
             return Ok(draft.seen.revision);
@@ -134,7 +144,10 @@ impl Store {
         }
     }
 
-    /// Writes what no call has, if nothing else was written since that revision.
+    /// Applies writes that don't come from a call, if nothing else was written since the revision.
+    ///
+    /// # Errors
+    /// If something else was written, or the store fails or is closing.
     pub(super) async fn apply(&self, writes: Writes, since: Revision) -> Result<Revision, CommitError> {
         match &*self.submission {
             Submission::Thread(queue) => queue.ask(|answer| Order::Apply(writes, since, answer)).await?,
@@ -146,23 +159,24 @@ impl Store {
         }
     }
 
-    /// An id that sorts behind all that were drawn from this store before, also by hosts that had it earlier, once
-    /// [`Store::keep_ids`] has been called.
+    /// Returns a new id. It sorts after all ids that were drawn from this store before. After [`Store::keep_ids`] this
+    /// includes the ids of earlier hosts.
     #[must_use]
     pub fn unique_id(&self) -> String {
         let (id, asks) = self.shared.ids.draw(now_ms());
         if let (true, Submission::Thread(queue)) = (asks, &*self.submission) {
-            // Where the thread has ended, so has the store.
+            // This fails only if the thread has ended. Then no mark can be written any more.
             let _ = queue.orders.send(Order::Mark(None));
         }
         id
     }
 
-    /// From now on no id is drawn that a later host could draw an earlier one after, whatever becomes of this one and of its clock.
-    /// Gives how far the clock is behind the ids that were drawn before, unless that is no more than a host leaves that was killed.
+    /// Writes the id mark from now on. This guarantees that the ids of later hosts sort after those of this one, even if
+    /// this host is killed or its clock is wrong. Returns how far the clock is behind the ids that were drawn earlier.
+    /// Returns none if that is at most 60 s, because the mark of a killed host is that far ahead.
     ///
     /// # Errors
-    /// Where that can't be written. Ids are drawn all the same, and it is tried again with the next batch.
+    /// If the mark can't be written. Ids can be drawn nevertheless, and the next batch tries again.
     pub async fn keep_ids(&self) -> Result<Option<Duration>, CommitError> {
         let behind_ms = self.shared.ids.last_ms().saturating_sub(now_ms());
         if let Submission::Thread(queue) = &*self.submission {
@@ -171,24 +185,24 @@ impl Store {
         Ok((behind_ms > LEASE_MS).then(|| Duration::from_millis(behind_ms)))
     }
 
-    /// What is wrong with the store; none while it works. While something is, nothing is written, and it is mended as soon as that
-    /// can be.
+    /// Returns the present failure of the store, or none while it works. During a failure nothing is written, and the host
+    /// reopens the store as soon as it can.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
         self.shared.health.trouble()
     }
 
-    /// The bytes of keys, rooms and values that a plugin has.
+    /// Returns the bytes of keys, rooms and values that a plugin has.
     ///
     /// # Errors
     /// Those of the engine.
     pub async fn usage(&self, plugin: &str) -> Result<u64, EngineError> {
         let seen = self.seen();
         let usage = metadata::read(&*seen.snapshot, &metadata::usage(plugin)).await;
-        Ok(seen.told(usage)?.unwrap_or(0))
+        Ok(seen.report_error(usage)?.unwrap_or(0))
     }
 
-    /// The plugins that have anything, each with its bytes.
+    /// Returns all plugins that have data, each with its bytes.
     ///
     /// # Errors
     /// Those of the engine.
@@ -198,7 +212,7 @@ impl Store {
         let mut rest = metadata::usages();
         loop {
             let read = seen.snapshot.scan(&rest, Direction::Forward, ScanLimit { rows: 1000, bytes: usize::MAX }).await;
-            let read = seen.told(read)?;
+            let read = seen.report_error(read)?;
             for (place, entry) in &read.rows {
                 usages.push((metadata::plugin_of(place).unwrap_or_default().to_owned(), metadata::number(entry)?));
             }
@@ -209,7 +223,8 @@ impl Store {
         }
     }
 
-    /// Ends it: what waits is committed, what comes later is refused. Then the file is closed, and may be opened again.
+    /// Closes the store. Drafts in the queue are committed, and later ones are refused. When the future is ready, the file
+    /// is closed and can be opened again.
     pub async fn close(&self) {
         match &*self.submission {
             Submission::Thread(queue) => queue.close().await,
@@ -217,7 +232,7 @@ impl Store {
         }
     }
 
-    /// Waits until the thread that writes has ended. It must not end before the store is closed.
+    /// Waits until the thread that writes has ended. If it ends before the store is closed, that is a bug in the host.
     pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
         let submission = Arc::clone(&self.submission);
         async move {
@@ -243,7 +258,7 @@ impl Store {
 
 impl Queue {
     async fn commit(&self, draft: Draft) -> Result<Revision, CommitError> {
-        // More than there is room for at all goes alone.
+        // A draft that is larger than the whole queue takes all of the room, and so waits in the queue alone.
         let bytes = u32::try_from(draft.weight()).unwrap_or(u32::MAX).min(self.room_bytes);
         let place = Arc::clone(&self.room).acquire_many_owned(bytes).await.map_err(|_| CommitError::Stopping)?;
         let (answer, outcome) = oneshot::channel();
@@ -255,7 +270,7 @@ impl Queue {
         }
     }
 
-    /// Has the thread do something else, and waits for what comes of it.
+    /// Sends another order to the thread, and waits for the answer.
     async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, CommitError> {
         let (answer, outcome) = oneshot::channel();
         let _ = self.orders.send(order(answer));
@@ -265,7 +280,7 @@ impl Queue {
     async fn close(&self) {
         self.room.close();
         let (end, ended) = oneshot::channel();
-        // Where the thread has ended already, there is nothing to wait for.
+        // If the thread has already ended, there is nothing to wait for.
         if self.orders.send(Order::End(end)).is_ok() {
             let _ = ended.await;
         }
@@ -278,7 +293,7 @@ fn died() -> CommitError {
 
 const THREAD_DIED: &str = "its thread died; this is a fault of the host";
 
-/// Says that the thread which writes has died, if it dies: nothing is written any more.
+/// Sets the store's trouble if the thread that writes panics, because nothing is written any more then.
 struct FailOnExit(Arc<Shared>);
 
 impl Drop for FailOnExit {

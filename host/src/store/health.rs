@@ -1,4 +1,4 @@
-//! Whether the store works: what has failed, since when, and who is to see to it.
+//! Whether the store works: what failed first, since when, and when the engine is reopened.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,27 +9,28 @@ use tokio::time::Instant;
 
 use super::engine::EngineError;
 
-/// The store doesn't work: nothing is written, and what isn't in memory can't be read. The host tries by itself to open it anew.
+/// A failure of the store. Meanwhile nothing is written, and only pages in memory can be read. The host tries by itself to
+/// reopen the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Trouble {
-    /// Since when, in milliseconds since 1970.
+    /// When it began, in milliseconds since 1970.
     pub since_ms: u64,
-    /// What failed first.
+    /// The first error.
     pub reason: String,
 }
 
-/// What all handles of a store see of its health.
+/// The health of a store. The committer changes it, and all handles of the store read it.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     trouble: Mutex<Option<Trouble>>,
-    /// A read that failed, with the opening of the engine that it was made in.
+    /// The last failed read that hasn't been handled, with the number of the engine's opening in which it was made.
     reported: Mutex<Option<(u64, EngineError)>>,
-    /// Told of it.
+    /// Wakes the committer after a report.
     pub(super) alarm: Notify,
 }
 
 impl Health {
-    /// What is wrong, if something is.
+    /// Returns the present failure, if there is one.
     pub(super) fn trouble(&self) -> Option<Trouble> {
         lock(&self.trouble).clone()
     }
@@ -38,7 +39,7 @@ impl Health {
         *lock(&self.trouble) = trouble;
     }
 
-    /// A read failed. If that is for good, the thread that writes sees to it.
+    /// Reports a failed read. If the error means that the engine is broken, wakes the committer.
     pub(super) fn report(&self, opening: u64, error: &EngineError) {
         if error.is_broken() {
             *lock(&self.reported) = Some((opening, error.clone()));
@@ -46,55 +47,56 @@ impl Health {
         }
     }
 
-    /// The read that failed last, unless it was made in an earlier opening of the engine: then it says nothing of this one.
+    /// Takes the error of the last reported read. Returns none if the read was made in an earlier opening of the engine,
+    /// because its error doesn't concern the present one.
     pub(super) fn take_report(&self, opening: u64) -> Option<EngineError> {
         let (reported, error) = lock(&self.reported).take()?;
         (reported == opening).then_some(error)
     }
 }
 
-/// Nothing panics while it holds one of these locks, so the content of a poisoned one is good as well.
+/// No change can panic half-way, so a poisoned lock is still valid.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The first pause before the engine is opened anew. It doubles with each attempt.
+/// The first pause before an attempt to reopen the engine. It doubles with each attempt.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 
-/// The longest, unless an attempt itself takes long.
+/// The longest pause, unless an attempt takes long itself.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// A pause is so many times as long as the attempt before it took: opening may read the whole file.
+/// A pause is at least this many times as long as the last attempt took, because opening may read the whole file.
 const PAUSE_PER_ATTEMPT: u32 = 10;
 
-/// When the engine is opened anew.
+/// The attempts to reopen the engine.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
-    /// Since something was last written by a call.
+    /// The number of attempts since the last successful write.
     count: u32,
-    /// When the next one is due; none while the engine works.
+    /// When the next attempt is due; none while the engine works.
     pub(super) due: Option<Instant>,
 }
 
 impl Attempts {
-    /// The engine failed, or an attempt did that took so long.
+    /// Schedules the next attempt after a failure. `took` is how long the last attempt took, or zero if there was none.
     pub(super) fn schedule(&mut self, took: Duration) {
         let pause = PAUSE_FIRST.saturating_mul(1 << self.count.min(16)).min(PAUSE_MAX);
         self.count = self.count.saturating_add(1);
         self.due = Some(Instant::now() + pause.max(took.saturating_mul(PAUSE_PER_ATTEMPT)));
     }
 
-    /// The engine is open again. Only what a call writes shows whether that lasts.
+    /// The engine is open again. `count` stays, because only a successful write shows that the engine really works.
     pub(super) fn opened(&mut self) {
         self.due = None;
     }
 
-    /// A call's writes are done.
+    /// A write succeeded.
     pub(super) fn written(&mut self) {
         self.count = 0;
     }
 
-    /// Waits until one is due; for ever while the engine works.
+    /// Waits until an attempt is due; forever while the engine works.
     pub(super) async fn wait(&self) {
         match self.due {
             Some(due) => tokio::time::sleep_until(due).await,
@@ -103,7 +105,7 @@ impl Attempts {
     }
 }
 
-/// Milliseconds since 1970.
+/// Returns the time in milliseconds since 1970.
 pub(super) fn now_ms() -> u64 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
@@ -114,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failed_read_is_heard_of_only_while_its_opening_lasts() {
+    fn a_failed_read_counts_only_in_the_opening_it_was_made_in() {
         let health = Health::default();
         health.report(1, &EngineError::new("the key is damaged"));
         assert_eq!(health.take_report(1), None, "the rest can still be read");

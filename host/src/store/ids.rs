@@ -1,24 +1,24 @@
-//! Ids that sort in the order in which they were drawn, over restarts of the host too.
+//! Ids that sort in the order in which they were drawn, even across restarts of the host.
 //!
-//! An id begins with a time. So that none sorts before an id of an earlier run, whatever the clock says, the store keeps a time
-//! that no id has reached: the mark. It is written ahead, by a lease: ids are drawn only up to it, so that a host which is killed
-//! has drawn none beyond. Drawing an id never waits for that. Where the mark couldn't be moved in time, ids go on below it, by
-//! their count.
+//! An id begins with a time. An id must not sort before an id of an earlier run, even if the clock was set back. So the
+//! store keeps a time that no id has reached: the mark. It is written in advance, by the length of a lease, and ids are
+//! drawn only below it. So a host that is killed has drawn no id beyond the stored mark. Drawing an id never waits for the
+//! mark. If the mark isn't moved in time, ids continue below it, and only their count grows.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Digits that sort as their values do (base32hex of RFC 4648, in lower case).
+/// Digits in the order of their values (base32hex of RFC 4648, in lower case).
 const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 
-/// How far ahead the mark is written.
+/// How far ahead of the clock and the last id the mark is written.
 pub(super) const LEASE_MS: u64 = 60_000;
 
-/// With less than this left, it is written anew.
+/// If less time than this is left before the mark, a later mark is written.
 const LEFT_MS: u64 = 30_000;
 
-/// Below the mark, the last of the time isn't used by the clock: 65,536 ids for each of its milliseconds can be drawn while the
-/// mark can't be moved.
+/// The time before the mark that ids don't take from the clock. It is left for the count: 65,536 ids for each of these
+/// milliseconds can be drawn while the mark can't be moved.
 const SPARE_MS: u64 = 1_000;
 
 /// The latest time that an id can have: the year 10889.
@@ -26,28 +26,30 @@ pub(super) const LATEST_MS: u64 = (1 << 48) - 1;
 
 /// The source of a store's ids.
 pub(super) struct Ids {
-    /// 48 bits of milliseconds and 16 of a count: what the last id had.
+    /// The time and count of the last id: 48 bits of milliseconds and 16 bits of a count.
     last: AtomicU64,
-    /// The time that no id reaches, as the store has it; the greatest number where nothing is kept.
+    /// The stored mark: the time that no id reaches. `u64::MAX` if no mark is stored yet.
     mark_ms: AtomicU64,
-    /// Whether a later mark was asked for and isn't written yet.
+    /// Whether a later mark was requested and isn't written yet.
     is_asked: AtomicBool,
 }
 
 impl Ids {
-    /// Ids that go on from a mark, if there was one. They have no bound until one is [kept](Self::keep).
+    /// Creates ids that continue from a mark, if there was one. They have no upper bound until a mark is [kept](Self::keep).
     pub(super) fn after(mark_ms: Option<u64>) -> Self {
         let last = AtomicU64::new(mark_ms.unwrap_or(0).min(LATEST_MS) << 16);
         Self { last, mark_ms: AtomicU64::new(u64::MAX), is_asked: AtomicBool::new(false) }
     }
 
-    /// An id of 20 characters: 48 bits of milliseconds and 16 of a count, which rise strictly, and 36 random bits that tell one
-    /// run of the host from another. With it, whether a later mark is to be written, which is said once.
+    /// Draws an id of 20 characters: 48 bits of milliseconds and 16 bits of a count, which grow strictly, and 36 random
+    /// bits, which are the same for all ids of one run of the host. Also returns whether the caller must have a later mark
+    /// written. That is true only once for each mark.
     pub(super) fn draw(&self, now_ms: u64) -> (String, bool) {
-        // Relaxed, here and below: the numbers are about nothing else in memory.
+        // Relaxed, here and below: these numbers don't publish other data in memory. `last` is updated atomically, so two
+        // threads never get the same number.
         let mark_ms = self.mark_ms.load(Ordering::Relaxed);
         let now = now_ms.min(mark_ms.saturating_sub(SPARE_MS)).min(LATEST_MS) << 16;
-        // Until the clock has moved on, and where it was set back, the count goes on.
+        // If the clock hasn't moved on, or was set back, only the count grows.
         let step = |last: u64| last.saturating_add(1).max(now);
         let last = self.last.update(Ordering::Relaxed, Ordering::Relaxed, step);
         let is_late = now_ms.max(last >> 16).saturating_add(LEFT_MS) > mark_ms;
@@ -55,49 +57,49 @@ impl Ids {
         (encode(step(last), run()), asks)
     }
 
-    /// The time of the last id.
+    /// Returns the time of the last id.
     pub(super) fn last_ms(&self) -> u64 {
         self.last.load(Ordering::Relaxed) >> 16
     }
 
-    /// The mark to write next.
+    /// Returns the mark to write next.
     pub(super) fn next_mark(&self, now_ms: u64) -> u64 {
         now_ms.max(self.last_ms()).saturating_add(LEASE_MS)
     }
 
-    /// The mark to write at the end: what has been drawn is below it, and no time is lost.
+    /// Returns the mark to write when the store closes. It is just after the last id.
     pub(super) fn last_mark(&self) -> u64 {
         self.last_ms().saturating_add(1)
     }
 
-    /// Whether a mark is kept at all.
+    /// Whether a mark is stored.
     pub(super) fn is_kept(&self) -> bool {
         self.mark_ms.load(Ordering::Relaxed) != u64::MAX
     }
 
-    /// A later mark is wanted, or a first one.
+    /// Requests a first or a later mark.
     pub(super) fn ask(&self) {
         self.is_asked.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a later mark is wanted.
+    /// Whether a mark was requested and isn't written yet.
     pub(super) fn is_late(&self) -> bool {
         self.is_asked.load(Ordering::Relaxed)
     }
 
-    /// The store has this mark.
+    /// Records that the store has written this mark.
     pub(super) fn keep(&self, mark_ms: u64) {
         self.mark_ms.store(mark_ms, Ordering::Relaxed);
         self.is_asked.store(false, Ordering::Relaxed);
     }
 
-    /// Nothing is drawn at or past a mark that is known from elsewhere.
+    /// Makes all further ids sort after a mark that came from elsewhere, such as an import.
     pub(super) fn go_past(&self, mark_ms: u64) {
         self.last.fetch_max(mark_ms.min(LATEST_MS) << 16, Ordering::Relaxed);
     }
 }
 
-/// The random part of this run's ids.
+/// Returns the random part of this run's ids.
 fn run() -> u64 {
     static RUN: OnceLock<u64> = OnceLock::new();
     *RUN.get_or_init(|| getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id())))
@@ -125,14 +127,14 @@ mod tests {
     }
 
     #[test]
-    fn the_count_stands_before_the_run() {
+    fn the_count_is_before_the_random_part() {
         assert_eq!(encode(0, 0), "0".repeat(20));
         assert_eq!(encode(u64::MAX, u64::MAX), "v".repeat(20));
         assert!(encode(1, u64::MAX) < encode(2, 0));
     }
 
     #[test]
-    fn a_run_goes_on_from_the_mark_of_the_one_before() {
+    fn a_run_continues_from_the_mark_of_the_run_before() {
         let ids = Ids::after(None);
         ids.keep(ids.next_mark(NOW));
         let last = ids.draw(NOW + 10).0;
@@ -141,19 +143,19 @@ mod tests {
         let next = Ids::after(Some(mark));
         next.keep(next.next_mark(NOW - 365 * 86_400_000));
         assert!(next.draw(NOW - 365 * 86_400_000).0 > last);
-        // It ends in order, and the next one is no further ahead than what was drawn.
+        // It ends normally, and leaves a mark just after its last id.
         assert_eq!(next.last_mark(), mark + 1);
     }
 
     #[test]
-    fn nothing_is_drawn_past_the_mark_and_a_later_one_is_asked_for_once() {
+    fn no_id_is_drawn_past_the_mark_and_a_later_mark_is_requested_once() {
         let ids = Ids::after(None);
         ids.keep(NOW + LEASE_MS);
         assert!(!ids.draw(NOW).1);
-        assert!(ids.draw(NOW + LEASE_MS - LEFT_MS + 1).1, "it is late");
-        assert!(!ids.draw(NOW + LEASE_MS - LEFT_MS + 1).1, "it was said");
+        assert!(ids.draw(NOW + LEASE_MS - LEFT_MS + 1).1, "little time is left");
+        assert!(!ids.draw(NOW + LEASE_MS - LEFT_MS + 1).1, "it was already requested");
         let before = ids.draw(NOW + LEASE_MS).0;
-        // The clock is far ahead, and nothing could be written.
+        // The clock is far ahead, and no later mark could be written.
         let drawn: Vec<String> = (0..200_000).map(|_| ids.draw(NOW + 365 * 86_400_000).0).collect();
         assert!(before < drawn[0] && drawn.is_sorted_by(|a, b| a < b));
         assert!(ids.last_ms() < NOW + LEASE_MS);

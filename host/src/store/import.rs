@@ -1,4 +1,4 @@
-//! JSON lines into the store.
+//! Imports JSON lines into the store.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, Read};
@@ -15,48 +15,50 @@ use super::limits::Oversize;
 use super::metadata;
 use super::space::{KINDS, Kind, Owner};
 
-/// What becomes of the keys and rooms that a plugin has before an import.
+/// The treatment of a plugin's keys and rooms that exist before an import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Existing {
-    /// There may be none: else nothing of that plugin is imported.
+    /// If there are any, the import fails, and nothing of that plugin is imported.
     #[default]
     Refuse,
-    /// They stay, but for those that are imported too.
+    /// They stay, except those that are imported too.
     Merge,
     /// They are deleted first.
     Replace,
 }
 
-/// What an import has done.
+/// The result of an import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Imported {
-    /// Keys and rooms, and what rooms were before.
+    /// The number of keys, rooms, and former states of rooms.
     pub rows: u64,
-    /// Plugins that they belong to.
+    /// The number of plugins that they belong to.
     pub plugins: u64,
 }
 
-/// An import under way.
+/// The state of an import.
 struct Importing<'a> {
     store: &'a Store,
     existing: Existing,
     /// The plugins that have had rows.
     met: BTreeSet<String>,
     rows: u64,
-    /// What isn't committed yet, all of one plugin.
+    /// The writes that aren't committed yet. All of them are of one plugin.
     draft: Option<Draft>,
-    /// How much that is.
+    /// The rows and bytes of those writes.
     pending: ScanLimit,
 }
 
-/// How much is read at once, and how much is committed together, but for a single row. What a call may write is a limit too.
+/// The most that is read at once, and the most that is committed together. A single row may be larger. The limits of a
+/// call's writes apply too.
 const READ: ScanLimit = ScanLimit { rows: 500, bytes: 1 << 20 };
 
 impl Store {
-    /// Puts the rows of JSON lines into the store, as they come, some hundreds at a time. Quotas don't count.
+    /// Imports the rows of JSON lines, and commits some hundreds of them at a time. Quotas don't apply.
     ///
     /// # Errors
-    /// Says the line that is wrong. What stood before it may have been imported: import it again with [`Existing::Merge`].
+    /// If a line is wrong, or the store fails. The error gives the line. The rows before it may have been imported. So
+    /// import the corrected lines with [`Existing::Merge`].
     pub async fn import(&self, input: &mut impl BufRead, existing: Existing) -> Result<Imported> {
         let pending = ScanLimit { rows: 0, bytes: 0 };
         let mut importing = Importing { store: self, existing, met: BTreeSet::new(), rows: 0, draft: None, pending };
@@ -70,11 +72,11 @@ impl Store {
                 break;
             }
             let taken = async {
-                ensure!(line.len() as u64 <= most, "it has more than {most} bytes, and so can't be a row");
+                ensure!(line.len() as u64 <= most, "it has more than {most} bytes, so it can't be a row");
                 ensure!(end.is_none(), "the line before it was the last one");
                 match (number, ExportLine::read(&line)?) {
                     (1, ExportLine::Head { ids_ms }) => self.go_past(ids_ms).await?,
-                    (1, _) => bail!("it doesn't say what this is, as the first line of an export does"),
+                    (1, _) => bail!("it isn't the first line of an export"),
                     (_, ExportLine::Head { .. }) => bail!("another export begins; import one at a time"),
                     (_, ExportLine::End { rows }) => end = Some(rows),
                     (_, ExportLine::Row { plugin, kind, name, value }) => {
@@ -88,17 +90,17 @@ impl Store {
         importing.flush().await?;
         let rows = importing.rows;
         let end = end.with_context(|| {
-            format!("it was cut off: its last line, {{\"rows\":..}}, isn't there; {rows} rows were imported")
+            format!("it is truncated: its last line, {{\"rows\":..}}, is missing; {rows} rows were imported")
         })?;
-        ensure!(end == rows, "its last line says that it has {end} rows, and it has {rows}; they were imported");
+        ensure!(end == rows, "its last line says that it has {end} rows, but it has {rows}; they were imported");
         Ok(Imported { rows, plugins: importing.met.len() as u64 })
     }
 }
 
 impl Store {
-    /// Has ids that are drawn from now on sort behind those that are imported.
+    /// Makes sure that ids that are drawn from now on sort after the imported ones: raises the stored id mark.
     async fn go_past(&self, ids_ms: Option<u64>) -> Result<()> {
-        ensure!(ids_ms.is_none_or(|ids_ms| ids_ms <= LATEST_MS), "its `ids_ms` is later than an id can be");
+        ensure!(ids_ms.is_none_or(|ids_ms| ids_ms <= LATEST_MS), "its `ids_ms` is later than any id can be");
         let seen = self.seen();
         let has = metadata::read(&*seen.snapshot, &metadata::mark()).await.context("reading the store")?;
         let Some(ids_ms) = ids_ms.filter(|ids_ms| has.is_none_or(|has| has < *ids_ms)) else { return Ok(()) };
@@ -109,7 +111,7 @@ impl Store {
     }
 }
 
-/// A line longer than that can't be a row, even if each byte is written as `\u0000`.
+/// Returns the most bytes that the line of a row can have. Each byte of a row takes at most six in JSON, as in `\u0000`.
 fn line_bytes_most(store: &Store) -> u64 {
     let limits = store.limits();
     let value = limits.value_bytes.max(limits.room_bytes);
@@ -132,7 +134,7 @@ impl Importing<'_> {
         Ok(())
     }
 
-    /// Does with what a plugin has already what is to be done with it.
+    /// Applies the chosen policy to a plugin's existing data.
     async fn make_room(&mut self, owner: &Owner) -> Result<()> {
         match self.existing {
             Existing::Merge => Ok(()),
@@ -140,8 +142,8 @@ impl Importing<'_> {
                 let (name, bytes) = (owner.name(), self.store.usage(owner.name()).await?);
                 ensure!(
                     bytes == 0,
-                    "the plugin `{name}` has {bytes} bytes in the store already: --merge keeps them, but for what is \
-                     imported too, and --replace deletes them first"
+                    "the plugin `{name}` already has {bytes} bytes in the store: --merge keeps them, except the rows \
+                     that are imported too, and --replace deletes them first"
                 );
                 Ok(())
             }
@@ -149,7 +151,7 @@ impl Importing<'_> {
         }
     }
 
-    /// Deletes all that a plugin has.
+    /// Deletes all data of a plugin.
     async fn clear(&mut self, owner: &Owner) -> Result<()> {
         let seen = self.store.seen();
         for kind in KINDS {
@@ -167,16 +169,16 @@ impl Importing<'_> {
         self.flush().await
     }
 
-    /// Adds a write to those that wait. Where there is no room for it, they are committed first.
+    /// Adds a write to the draft. If the draft is full, it is committed first.
     async fn write(&mut self, kind: Kind, name: &[u8], value: Option<Bytes>) -> Result<()> {
         if !self.put(kind, name, value.clone())? {
             self.flush().await?;
-            ensure!(self.put(kind, name, value)?, "it alone is more than a call may write");
+            ensure!(self.put(kind, name, value)?, "it is larger than a call may write");
         }
         Ok(())
     }
 
-    /// Adds a write; says whether there was room for it.
+    /// Adds a write to the draft. Returns false if the draft is full.
     fn put(&mut self, kind: Kind, name: &[u8], value: Option<Bytes>) -> Result<bool> {
         let has_room = self.pending.rows < READ.rows && self.pending.bytes < READ.bytes;
         let Some(draft) = self.draft.as_mut().filter(|_| has_room) else { return Ok(false) };
@@ -186,7 +188,8 @@ impl Importing<'_> {
             (Kind::Keys, None) => draft.delete(name),
             (Kind::Rooms, room) => {
                 let topic = std::str::from_utf8(name)?;
-                // It belongs to the room that was there. That of this one is a row of its own, behind all rooms.
+                // An existing former state belongs to the room that is replaced. The imported room's own former state is a
+                // separate row, and exports put those rows after all rooms.
                 draft.set_former(topic, None)?;
                 draft.set_room(topic, room)
             }
@@ -202,7 +205,7 @@ impl Importing<'_> {
         }
     }
 
-    /// Commits what waits. What comes next is the same plugin's, unless it is said otherwise.
+    /// Commits the draft, and begins another one for the same plugin.
     async fn flush(&mut self) -> Result<()> {
         let Some(draft) = self.draft.take() else { return Ok(()) };
         let owner = draft.owner().clone();

@@ -1,38 +1,38 @@
-//! How much the store takes, and what is too much.
+//! The limits of the store, and the errors for exceeding them.
 
 use std::fmt;
 
-/// The bytes that a plugin may have in the store unless it is said otherwise: 1 GiB.
+/// The default quota of a plugin in bytes: 1 GiB.
 pub const QUOTA_BYTES: u64 = 1 << 30;
 
-/// The limits of a store. Those of a plugin's bytes are its owner's.
+/// The limits of a store. A plugin's quota isn't here, but in its `Owner`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreLimits {
-    /// Bytes of a key, or of a topic with a room. Past it: oversize. Default 1,024.
+    /// Bytes of a key, or of a topic with a room. A longer one is refused as oversize. Default 1,024.
     pub key_bytes: usize,
-    /// Bytes of a value. Past it: oversize. Default 1 MiB.
+    /// Bytes of a value. A longer one is refused as oversize. Default 1 MiB.
     pub value_bytes: usize,
-    /// Bytes of a durable room. Past it: oversize. Default 1 MiB.
+    /// Bytes of a durable room. A longer one is refused as oversize. Default 1 MiB.
     pub room_bytes: usize,
-    /// Keys that one call writes; its room isn't counted. Past it: oversize. Default 1,024.
+    /// Keys that one call writes, without its room. More are refused as oversize. Default 1,024.
     pub writes_per_call: usize,
-    /// Bytes of those keys and their values. Past it: oversize. Default 4 MiB.
+    /// Bytes of those keys and their values. More are refused as oversize. Default 4 MiB.
     pub write_bytes_per_call: usize,
-    /// Rows that one scan gives; the rest is for the next one. Default 1,000.
+    /// Rows that one scan returns. The next scan continues after them. Default 1,000.
     pub scan_rows: usize,
-    /// Bytes of those rows, but for a single one. Default 1 MiB.
+    /// Bytes of those rows. A single row may be larger. Default 1 MiB.
     pub scan_bytes: usize,
-    /// Places that a call has read and are told apart. Past it, neighbours count as one, with all that lies between them, so
-    /// that the call may run again needlessly. Default 1,024.
+    /// Spans of keys that are recorded as a call's reads. If there are more, neighbours are merged, together with the keys
+    /// between them. So the call may be retried without need. Default 1,024.
     pub reads_per_call: usize,
-    /// Bytes of the calls that wait to be committed. Past it: the next ones wait outside. Default 64 MiB.
+    /// Bytes of the calls in the committer's queue. If the queue is full, further calls wait for room. Default 64 MiB.
     pub waiting_bytes: usize,
-    /// Bytes that are written with one sync, but for a single call's. Default 8 MiB.
+    /// Bytes of the calls that are written with one sync. The last of them may exceed it. Default 8 MiB.
     pub batch_bytes: usize,
-    /// Bytes of the keys that are known to have been written lately. A call that is older than they are runs again. Default
-    /// 16 MiB.
+    /// Bytes of the keys that are recorded as written lately. A call that began before the oldest of them is retried.
+    /// Default 16 MiB.
     pub recent_bytes: usize,
-    /// Bytes of the file that are kept in memory. Default 64 MiB.
+    /// Bytes of the file that are cached in memory. Default 64 MiB.
     pub cache_bytes: usize,
 }
 
@@ -55,47 +55,47 @@ impl Default for StoreLimits {
     }
 }
 
-/// Something is larger, or more, than it may be. It wasn't taken, and nothing else has changed.
+/// A limit was exceeded. The write or read was refused, and nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Oversize {
-    /// A key without bytes.
+    /// A key is empty.
     NoKey,
-    /// The bytes of a key.
+    /// A key is too long.
     Key {
-        /// How many there are.
+        /// Its bytes.
         bytes: usize,
-        /// How many there may be.
+        /// The most bytes of a key.
         limit: usize,
     },
-    /// The bytes of a value.
+    /// A value is too long.
     Value {
-        /// How many there are.
+        /// Its bytes.
         bytes: usize,
-        /// How many there may be.
+        /// The most bytes of a value.
         limit: usize,
     },
-    /// The bytes of a durable room, with its version.
+    /// A durable room is too long.
     Room {
-        /// How many there are.
+        /// Its bytes, with those of its version.
         bytes: usize,
-        /// How many there may be.
+        /// The most bytes of a durable room.
         limit: usize,
     },
-    /// The keys that a call writes.
+    /// A call writes too many keys.
     Writes {
-        /// How many there may be.
+        /// The most keys.
         limit: usize,
     },
-    /// The bytes that a call writes.
+    /// A call writes too many bytes.
     WriteBytes {
-        /// How many there may be.
+        /// The most bytes.
         limit: usize,
     },
-    /// The bytes of a plugin's name.
+    /// A plugin's name is empty or too long.
     Name {
-        /// How many there are.
+        /// Its bytes.
         bytes: usize,
-        /// How many there may be, and one at least.
+        /// The most bytes of a name.
         limit: usize,
     },
 }
@@ -147,7 +147,7 @@ impl fmt::Display for Oversize {
                 write!(f, "a call writes more than {limit} bytes to the store (`{key} = {limit}`)")
             }
             Self::Name { bytes, limit } => {
-                write!(f, "a plugin's name has {bytes} bytes; in the store it has one at least and at most {limit}")
+                write!(f, "a plugin's name has {bytes} bytes; in the store, it has at least one and at most {limit}")
             }
         }
     }

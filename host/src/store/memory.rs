@@ -1,7 +1,7 @@
-//! An engine that keeps nothing: for test kits, and for hosts without a data directory.
+//! An engine in memory, which stores nothing on disk: for test kits, and for hosts without a data directory.
 //!
-//! A key has its versions for as long as a snapshot may ask for them. So a snapshot costs nothing to take, and a batch
-//! costs what it writes.
+//! Each key has several versions, for as long as a snapshot can read them. So taking a snapshot copies nothing, and the cost
+//! of a batch depends only on its writes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::ready;
@@ -11,24 +11,25 @@ use bytes::Bytes;
 
 use super::engine::{Direction, Engine, EngineFuture, Rows, ScanLimit, Snapshot, Span, Writes};
 
-/// Ordered keys in memory.
+/// An engine that keeps ordered keys in memory.
 #[derive(Default)]
 pub struct Memory {
     versions: Arc<SharedVersions>,
 }
 
+/// The versions behind a lock, because snapshots read them on other threads while the committer writes.
 #[derive(Default)]
 struct SharedVersions(RwLock<Versions>);
 
 #[derive(Default)]
 struct Versions {
-    /// Each key's values, the latest last, with the batch that wrote them; none where it deleted the key.
+    /// Each key's values, the latest last, with the number of the batch that wrote them. None if the batch deleted the key.
     keys: BTreeMap<Bytes, Vec<(u64, Option<Bytes>)>>,
-    /// How many batches there have been.
+    /// The number of the last batch.
     batch: u64,
-    /// How many snapshots there are of each batch.
+    /// The number of snapshots of each batch that has any.
     snapshots: BTreeMap<u64, usize>,
-    /// Keys with versions that nobody needs once all snapshots are as late as that batch.
+    /// Keys with old versions. They can be pruned once no snapshot is older than the batch given with the key.
     stale: VecDeque<(u64, Bytes)>,
 }
 
@@ -71,7 +72,7 @@ impl Versions {
         }
     }
 
-    /// Drops what no snapshot from `oldest` on can see.
+    /// Drops the versions of a key that no snapshot can see, if the oldest snapshot is of batch `oldest`.
     fn prune(&mut self, key: &Bytes, oldest: u64) {
         let Some(versions) = self.keys.get_mut(key) else { return };
         let unseen = versions.partition_point(|(batch, _)| *batch <= oldest).saturating_sub(1);
@@ -82,7 +83,7 @@ impl Versions {
     }
 }
 
-/// A key's value as of a batch.
+/// Returns a key's value at a batch.
 fn value_at(versions: &[(u64, Option<Bytes>)], batch: u64) -> Option<Bytes> {
     let written = versions.partition_point(|(written, _)| *written <= batch);
     versions[..written].last().and_then(|(_, value)| value.clone())
@@ -123,7 +124,7 @@ impl Drop for View {
 }
 
 impl SharedVersions {
-    /// A panic can't come in the middle of a change, so a poisoned lock is as good as another.
+    /// No change can panic half-way, so a poisoned lock is still valid.
     fn read(&self) -> RwLockReadGuard<'_, Versions> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_go_with_the_last_snapshot_that_sees_them() {
+    fn versions_are_pruned_with_the_last_snapshot_that_sees_them() {
         let mut memory = Memory::default();
         let versions = |memory: &Memory, key: &str| memory.versions.read().keys.get(key.as_bytes()).map_or(0, Vec::len);
         write(&mut memory, "a", Some("1"));

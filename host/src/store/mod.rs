@@ -1,18 +1,19 @@
-//! Storage: ordered keys to bytes, for each plugin its own, and durable rooms beside them.
+//! Storage: a map from ordered keys to bytes for each plugin, and the durable rooms.
 //!
 //! ```text
-//! call ──► Draft ──► commit ──► queue ──► Committer ──► Engine      one sync for all that waits
+//! call ──► Draft ──► commit ──► queue ──► Committer ──► Engine      one sync for all waiting drafts
 //!            ▲                               │
 //!            └── snapshot, revision ◄────────┘ publishes
 //! ```
 //!
-//! A call works on a [`Draft`]: it reads the store as it was when it began, sees its own writes, and leaves a footprint of
-//! what it read. [`Store::commit`] puts it before the one who writes, who takes all that waits, refuses what was overtaken
-//! or is over its quota, applies the rest as one batch, and answers when that is synced. So calls never wait for each other
-//! but at the sync, nobody ever sees half of a call, and what was answered survives.
+//! A call works on a [`Draft`]. It reads a snapshot from the moment it began, with its own writes laid over, and records
+//! which keys it has read (its footprint). [`Store::commit`] queues the draft for the committer. The committer takes all
+//! waiting drafts and refuses those with a conflict or over their quota. It applies the rest as one batch, and answers when
+//! the batch is synced. So calls wait for each other only at the sync, a call is never visible in part, and acknowledged
+//! writes survive a crash.
 //!
-//! The [`Engine`] is a trait of a few methods: [`Embedded`] is redb in one file, [`Memory`] keeps nothing. All plugins share
-//! one keyspace of it, in which each has its space.
+//! The [`Engine`] is a trait with a few methods: [`Embedded`] is redb in one file, [`Memory`] stores nothing on disk. All
+//! plugins share one keyspace of the engine. Each plugin has its own part of it (see `space`).
 
 mod backing;
 mod batch;

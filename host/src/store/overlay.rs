@@ -1,20 +1,20 @@
-//! What a call has written, laid over what the store holds.
+//! Scans of the store's content with a call's own writes laid over it.
 
 use bytes::Bytes;
 
 use super::engine::{Direction, EngineError, Row, ScanLimit, Snapshot, Span, Writes};
 
-/// What a scan found, and how far it looked.
+/// The result of a scan.
 pub(super) struct Overlaid {
     pub(super) rows: Vec<Row>,
-    /// What the outcome depends on.
+    /// The part of the span that the result depends on.
     pub(super) seen: Span,
-    /// What is left of the span; none if it came to the end.
+    /// The rest of the span; none if the scan reached the end.
     pub(super) rest: Option<Span>,
 }
 
-/// Reads the rows of a span as they will be once the writes are there. So many bytes at the beginning of each key, which are
-/// the same for all, don't count.
+/// Reads the rows of a span as they will be once the writes are stored. All keys begin with the same `prefix` bytes, which
+/// don't count for the limit.
 ///
 /// # Errors
 /// Those of the engine.
@@ -31,22 +31,22 @@ pub(super) async fn scan(
     while let Some(reading) = unread {
         let left = ScanLimit { rows: limit.rows - rows.len(), bytes: limit.bytes.saturating_sub(bytes) };
         let stored = snapshot.scan(&reading, direction, left).await?;
-        // Of what lies beyond the last stored row, nothing is known yet.
-        let told = match stored.rows.last() {
+        // If the stored rows didn't reach the end, merge writes only up to the last stored row. More rows may follow it.
+        let known = match stored.rows.last() {
             Some((last, _)) if !stored.ended => {
-                let (told, beyond) = reading.split_after(last, direction);
+                let (known, beyond) = reading.split_after(last, direction);
                 unread = Some(beyond);
-                told
+                known
             }
             _ => {
                 unread = None;
                 reading
             }
         };
-        for row in merged(stored.rows, writes, &told, direction) {
+        for row in merged(stored.rows, writes, &known, direction) {
             let size = row.0.len() - prefix + row.1.len();
             if !rows.is_empty() && bytes + size > limit.bytes {
-                // It stops for the size of this row, so it has seen it.
+                // The scan stops because of this row's size. So its result depends on this row too.
                 let (seen, _) = span.split_after(&row.0, direction);
                 let rest = rows.last().map(|(last, _)| span.split_after(last, direction).1);
                 return Ok(Overlaid { rows, seen, rest });
@@ -64,7 +64,7 @@ pub(super) async fn scan(
     Ok(Overlaid { rows, seen: span.clone(), rest: None })
 }
 
-/// The rows of a span: the stored ones where nothing was written, and what was written.
+/// Merges stored rows with the writes of a span. A write replaces the stored row with the same key, or deletes it.
 fn merged(stored: Vec<Row>, writes: &Writes, span: &Span, direction: Direction) -> impl Iterator<Item = Row> {
     let mut stored = stored.into_iter().peekable();
     let mut written = within(writes, span, direction).peekable();
@@ -94,7 +94,7 @@ fn within<'a>(
     span: &Span,
     direction: Direction,
 ) -> impl Iterator<Item = (&'a Bytes, &'a Option<Bytes>)> {
-    // An empty span has its bounds the wrong way round, which a map doesn't take.
+    // The bounds of an empty span can be in the wrong order. `BTreeMap::range` would panic for them.
     let until = if span.is_empty() { &span.from } else { &span.until };
     let mut range = writes.range::<Bytes, _>(&span.from..until);
     std::iter::from_fn(move || match direction {

@@ -1,28 +1,31 @@
-//! Whether a disk can be written to, found out beside the store's own file.
+//! Checks whether the disk can be written to, without touching the store's own file.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// As much as a small batch writes.
+/// The size of the file that is written: about as much as a small batch writes.
 const BYTES: usize = 64 << 10;
 
-/// Writes a file beside another one, has it synced, and removes it. A full disk is found so without opening the store anew, for
-/// which its whole file may have to be read.
+/// Writes, syncs and removes a file next to the given one. This detects a full disk without reopening the store. Reopening
+/// is expensive, because it may have to read the whole file.
+///
+/// # Errors
+/// If the file can't be written, synced or removed.
 pub(super) fn probe(path: &Path) -> io::Result<()> {
-    let beside = path.with_extension("probe");
-    let probed = written(&beside);
-    // Also what a probe has left that failed, or was killed.
-    match fs::remove_file(&beside) {
+    let sibling = path.with_extension("probe");
+    let probed = written(&sibling);
+    // This also removes a file that a failed or killed probe has left.
+    match fs::remove_file(&sibling) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => probed.and(Err(error)),
         _ => probed,
     }
 }
 
-fn written(beside: &Path) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(beside)?;
-    // Not zeros, which some file systems take no room for.
+fn written(sibling: &Path) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(sibling)?;
+    // Not zeros, because some file systems store zeros without using space.
     file.write_all(&[0xa5; BYTES])?;
     file.sync_all()
 }
@@ -33,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_probe_leaves_nothing_and_says_what_is_wrong() {
+    fn a_probe_leaves_no_file_and_returns_the_error() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("bennu.redb");
         fs::write(path.with_extension("probe"), "left by a probe that was killed").unwrap();

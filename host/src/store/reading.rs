@@ -1,13 +1,13 @@
-//! Reads that never make a thread wait that serves others.
+//! Reads that never block a thread that serves other clients.
 //!
-//! A read is first tried on the thread that asks, and it is given up as soon as it needs a page that isn't in memory. It is then
-//! done anew on a thread that may wait. So a read from memory costs no change of threads, and a read from a slow disk costs
-//! no thread that has other work, be it a reactor or one of tokio's workers.
+//! A read is first tried on the calling thread. It is given up as soon as it needs a page that isn't in memory, and is then
+//! repeated on a thread that may block. So a read from memory needs no change of threads, and a read from a slow disk blocks
+//! neither a reactor nor a worker thread of tokio.
 //!
-//! How it is given up: the database's file unwinds the stack, from inside [`tried`]'s closure back to [`tried`]. It can't return
-//! an error instead, since redb takes every error of its file for a broken disk, and touches the file no more. Unwinding is
-//! sound here, because a reading transaction holds nothing while it asks its file for a page but the shared side of a lock,
-//! which isn't poisoned by that. Nothing is printed: `resume_unwind` doesn't call the panic hook.
+//! To give up a read, the database's file unwinds the stack to [`tried`]. The file can't return an error instead: redb
+//! takes every error of its file for a broken disk, and doesn't use the file any more. Unwinding is sound here. While a read
+//! transaction asks its file for a page, it holds only the shared side of a lock, and unwinding doesn't poison that. Nothing
+//! is printed, because `resume_unwind` doesn't call the panic hook.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -20,32 +20,32 @@ use tokio::sync::Semaphore;
 use super::engine::EngineError;
 
 thread_local! {
-    /// Whether a read on this thread is tried, and so may not wait.
+    /// Whether this thread is inside [`tried`], so that a read must not block.
     static IS_TRIED: Cell<bool> = const { Cell::new(false) };
-    /// Whether this thread has no other work than the store's.
+    /// Whether this thread does only the store's work, so that its reads may block.
     static MAY_WAIT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What unwinds the stack of a read that is given up.
+/// The payload that unwinds the stack of a read that is given up.
 struct WouldWait;
 
-/// Reads that wait for the disk at the same time. Further ones wait for their turn, so that slow reads take only a part of
-/// tokio's blocking threads (512), which others need as well. Who waits is bounded by the turns that wait: one for each topic
-/// or channel.
+/// The most reads that wait for the disk at the same time. Further reads wait for a permit. So slow reads take only some of
+/// tokio's 512 blocking threads, which other work needs too. The number of reads that wait for a permit is bounded by the
+/// number of turns: one for each topic or channel.
 const WAITING_MAX: usize = 32;
 
-/// Where reads wait that aren't in memory. Cheap to clone.
+/// Limits the reads that wait for the disk. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Readers {
     places: Arc<Semaphore>,
 }
 
-/// From now on reads on this thread wait in place: it has no other work.
+/// Lets reads on this thread block from now on. For a thread that does only the store's work.
 pub(super) fn wait_here() {
     MAY_WAIT.set(true);
 }
 
-/// Whether the thread may wait for the disk now.
+/// Whether a read on this thread may wait for the disk now.
 pub(super) fn may_wait() -> bool {
     !IS_TRIED.get()
 }
@@ -55,7 +55,7 @@ pub(super) fn give_up() -> ! {
     resume_unwind(Box::new(WouldWait))
 }
 
-/// Reads, unless that would have to wait.
+/// Runs a read, and returns none if it would have to wait for the disk.
 fn tried<T>(read: impl FnOnce() -> T) -> Option<T> {
     let before = IS_TRIED.replace(true);
     let done = catch_unwind(AssertUnwindSafe(read));
@@ -76,22 +76,25 @@ impl Readers {
         Self { places: Arc::new(Semaphore::new(WAITING_MAX)) }
     }
 
-    /// Reads here, if nothing has to be waited for, or nobody else is served by this thread.
+    /// Reads on this thread, if the read doesn't have to wait for the disk or the thread may block. Otherwise returns none.
     pub(super) fn at_once<T>(&self, read: impl Fn() -> T) -> Option<T> {
         if MAY_WAIT.get() {
             return Some(read());
         }
-        // Without a runtime there is no other thread to go to, and nobody whom this one serves.
+        // Without a runtime there are no blocking threads, and this thread serves no clients. So it may block.
         tried(&read).or_else(|| Handle::try_current().is_err().then(read))
     }
 
-    /// Reads on a thread that may wait. Whoever stops waiting for it doesn't stop it.
+    /// Reads on a thread that may block. Dropping the future doesn't cancel the read.
+    ///
+    /// # Errors
+    /// Those of the read, and if the read panics or the runtime is shut down.
     pub(super) async fn elsewhere<T: Send + 'static>(
         &self,
         read: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(EngineError::new)?;
-        // The place is given back when the read is over, not when nobody waits for it any more.
+        // The read holds the permit until it ends, even if its caller stops waiting: its thread is in use until then.
         let reading = tokio::task::spawn_blocking(move || {
             let read = read();
             drop(place);
@@ -100,7 +103,7 @@ impl Readers {
         reading.await.unwrap_or_else(|error| {
             let why =
                 if error.is_panic() { "it panicked; this is a fault of the host" } else { "the host is stopping" };
-            Err(EngineError::new(format!("a read was broken off: {why}")))
+            Err(EngineError::new(format!("a read didn't finish: {why}")))
         })
     }
 }
@@ -115,7 +118,7 @@ mod tests {
         assert!(may_wait());
         assert_eq!(tried(|| (may_wait(), 1)), Some((false, 1)));
         assert_eq!(tried(|| -> u8 { give_up() }), None);
-        assert!(may_wait(), "that is over");
+        assert!(may_wait(), "the read has been given up");
         let panicked = catch_unwind(|| tried(|| -> u8 { resume_unwind(Box::new("a fault")) }));
         assert_eq!(panicked.unwrap_err().downcast_ref(), Some(&"a fault"));
         assert!(may_wait());

@@ -1,4 +1,4 @@
-//! Which keys were written lately, to tell whether what a call has read is still so.
+//! The keys that were written lately. They show whether another commit has changed the reads of a call.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -7,19 +7,19 @@ use bytes::Bytes;
 use super::draft::Revision;
 use super::footprint::Footprint;
 
-/// A bounded memory of writes. What is older than its horizon it doesn't know.
+/// A bounded log of writes. Older writes are evicted, up to the horizon.
 pub(super) struct Recent {
-    /// When each key was written last.
+    /// The last revision that wrote each key.
     by_key: HashMap<Bytes, Revision>,
     /// Every write, the latest last.
     log: VecDeque<(Revision, Bytes)>,
     bytes: usize,
     bytes_most: usize,
-    /// All writes after it are known.
+    /// All writes after this revision are in the log.
     horizon: Revision,
 }
 
-/// What an entry takes beside the bytes of its key.
+/// Bytes that an entry takes, without those of its key.
 const ENTRY: usize = 128;
 
 impl Recent {
@@ -27,7 +27,7 @@ impl Recent {
         Self { by_key: HashMap::new(), log: VecDeque::new(), bytes: 0, bytes_most, horizon: Revision::default() }
     }
 
-    /// Keys were written, with that revision, which is later than all before.
+    /// Adds keys that were written with a revision. It must be later than all revisions before.
     pub(super) fn note<'a>(&mut self, revision: Revision, keys: impl Iterator<Item = &'a Bytes>) {
         for key in keys {
             self.bytes += ENTRY + key.len();
@@ -45,13 +45,13 @@ impl Recent {
         }
     }
 
-    /// Anything may have been written, up to that revision.
-    pub(super) fn forget(&mut self, revision: Revision) {
+    /// Clears the log. Any key may have been written up to this revision.
+    pub(super) fn clear_up_to(&mut self, revision: Revision) {
         let bytes_most = self.bytes_most;
         *self = Self { horizon: revision, ..Self::new(bytes_most) };
     }
 
-    /// Whether anything of a footprint was written after a revision, or may have been.
+    /// Whether a key of a footprint was written after a revision, or may have been (if the revision is before the horizon).
     pub(super) fn has_overtaken(&self, footprint: &Footprint, since: Revision) -> bool {
         if footprint.is_empty() {
             return false;
@@ -60,8 +60,8 @@ impl Recent {
             return true;
         }
         let written = self.log.len() - self.log.partition_point(|(revision, _)| *revision <= since);
-        // A call is short, so few writes came since it began, and they are looked through. Where many did, keys are looked
-        // up; for what a scan has read, there is no other way.
+        // A call is short, so there are usually few writes since it began, and searching those is cheap. If there are more
+        // writes than keys in the footprint, the keys are looked up instead. That isn't possible for the ranges of scans.
         if written > footprint.len()
             && let Some(mut keys) = footprint.keys()
         {
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_overtakes_who_read_the_key_before_it() {
+    fn a_write_conflicts_with_an_earlier_read_of_its_key() {
         let mut recent = Recent::new(1 << 20);
         note(&mut recent, 1, &["a", "b"]);
         note(&mut recent, 2, &["c", "d", "e"]);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_older_than_the_horizon_counts_as_overtaken() {
+    fn any_read_from_before_the_horizon_counts_as_a_conflict() {
         let mut recent = Recent::new(3 * (ENTRY + 1));
         (1..=5).for_each(|revision| note(&mut recent, revision, &["k"]));
         assert_eq!((recent.log.len(), recent.by_key.len(), recent.horizon), (3, 1, Revision(2)));
@@ -118,7 +118,7 @@ mod tests {
         assert!(!recent.has_overtaken(&Footprint::default(), Revision(0)));
         note(&mut recent, 6, &["a", "b", "c"]);
         assert_eq!((recent.log.len(), recent.by_key.len()), (3, 3));
-        recent.forget(Revision(7));
+        recent.clear_up_to(Revision(7));
         assert!(recent.has_overtaken(&other, Revision(6)) && !recent.has_overtaken(&other, Revision(7)));
     }
 }

@@ -1,4 +1,4 @@
-//! What one plugin has, under another name.
+//! Gives the data of one name to another name.
 
 use anyhow::{Context, Result, ensure};
 
@@ -7,21 +7,21 @@ use super::handle::Store;
 use super::metadata;
 use super::space::{KINDS, Owner};
 
-/// How much is read at once.
+/// The most that is read at once.
 const READ: ScanLimit = ScanLimit { rows: 1000, bytes: 1 << 20 };
 
-/// What was given another name.
+/// The result of a rename.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Renamed {
-    /// Keys, rooms, and what rooms were before a build on probation.
+    /// The number of keys, rooms, and former states of rooms.
     pub rows: u64,
 }
 
 impl Store {
-    /// Gives all keys and rooms of one name to another one that has nothing, all at once. It holds them in memory meanwhile.
+    /// Moves all keys and rooms of the name `old` to the name `new`, in one batch. It holds them in memory meanwhile.
     ///
     /// # Errors
-    /// Where the first has nothing, the other one has something, or the store fails. Nothing has changed then.
+    /// If `old` has no data, if `new` has data, or if the store fails. Then nothing is changed.
     pub async fn rename(&self, old: &Owner, new: &Owner) -> Result<Renamed> {
         let seen = self.seen();
         let reading = || "reading the store";
@@ -29,7 +29,7 @@ impl Store {
         let bytes = metadata::read(&*seen.snapshot, &metadata::usage(before)).await.with_context(reading)?.unwrap_or(0);
         ensure!(bytes > 0, "`{before}` has nothing in the store; `bennu store usage` says who has");
         let taken = metadata::read(&*seen.snapshot, &metadata::usage(has)).await.with_context(reading)?.unwrap_or(0);
-        ensure!(taken == 0, "`{has}` has {taken} bytes in the store already, and nothing of them is overwritten");
+        ensure!(taken == 0, "`{has}` already has {taken} bytes in the store, and a rename doesn't overwrite data");
         let mut writes =
             Writes::from([(metadata::usage(before), None), (metadata::usage(has), Some(metadata::entry(bytes)))]);
         let mut renamed = Renamed::default();

@@ -1,14 +1,14 @@
-//! Who owns which keys of the engine: spaces that can't run into one another.
+//! The layout of the engine's keys. Each plugin has its own spans of keys, and these can't overlap.
 //!
 //! ```text
-//! 0 name                       the books (see `books`)
+//! 0 name                       metadata (see `metadata`)
 //! 1 length plugin key          a plugin's own keys
 //! 2 length plugin topic        its durable rooms
-//! 3 length plugin topic        what those were before a build on probation took them over
+//! 3 length plugin topic        their former states, from before a build on probation upgraded them
 //! ```
 //!
-//! The length stands before the plugin's name, so that no plugin's space is within another's, and keys of one plugin sort as
-//! their own bytes do.
+//! The length (one byte) is before the plugin's name. So no plugin's span is inside another's, and the keys of one plugin
+//! are in the order of their own bytes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ const KEYS: u8 = 1;
 const ROOMS: u8 = 2;
 const FORMERS: u8 = 3;
 
-/// A plugin as the store knows it: its name, and how much it may have. Cheap to clone; made once for a plugin.
+/// A plugin's name for its data, and its quota. Cheap to clone; created once for a plugin.
 #[derive(Clone)]
 pub struct Owner {
     inner: Arc<Inner>,
@@ -32,20 +32,20 @@ pub struct Owner {
 struct Inner {
     name: Box<str>,
     quota_bytes: u64,
-    /// What its keys begin with, what its rooms do, and what those were before.
+    /// The prefixes of its engine keys, by [`Kind`].
     prefixes: [Bytes; 3],
 }
 
-/// What belongs to a plugin.
+/// The kinds of a plugin's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Keys,
     Rooms,
-    /// What a room was before.
+    /// Former states of rooms.
     Formers,
 }
 
-/// A key of the engine, taken apart.
+/// A key of the engine, split into its parts.
 pub(super) struct Place {
     pub(super) plugin: String,
     pub(super) kind: Kind,
@@ -59,10 +59,10 @@ pub(super) const KINDS: [Kind; 3] = [Kind::Keys, Kind::Rooms, Kind::Formers];
 impl Owner {
     const NAME_BYTES_MAX: usize = u8::MAX as usize;
 
-    /// The plugin of that name, which may have so many bytes of keys and values.
+    /// Creates the owner with this name and a quota for the bytes of its keys and values.
     ///
     /// # Errors
-    /// Where the name is empty, or has more than 255 bytes.
+    /// If the name is empty or has more than 255 bytes.
     pub fn new(name: &str, quota_bytes: u64) -> Result<Self, Oversize> {
         let bytes = name.len();
         let length = u8::try_from(bytes).ok().filter(|length| *length > 0);
@@ -72,13 +72,13 @@ impl Owner {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// The plugin's name.
+    /// Returns the plugin's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.inner.name
     }
 
-    /// The same plugin, for what the host does by itself and its quota may not prevent.
+    /// Returns the same plugin without a quota, for writes of the host itself that the quota must not prevent.
     #[must_use]
     pub fn without_quota(&self) -> Self {
         let Inner { name, prefixes, .. } = &*self.inner;
@@ -86,7 +86,7 @@ impl Owner {
         Self { inner: Arc::new(inner) }
     }
 
-    /// How many bytes its keys, rooms and their values may have.
+    /// Returns the most bytes that its keys, topics of rooms, and their values may have together.
     #[must_use]
     pub fn quota_bytes(&self) -> u64 {
         self.inner.quota_bytes
@@ -96,12 +96,12 @@ impl Owner {
         &self.inner.prefixes[kind as usize]
     }
 
-    /// What stands in all its places before its own bytes.
+    /// Returns the length of the prefix of its engine keys.
     pub(super) fn prefix_len(&self) -> usize {
         self.inner.name.len() + 2
     }
 
-    /// The engine's key for one of the plugin's.
+    /// Returns the engine's key for a key or topic of the plugin.
     pub(super) fn place(&self, kind: Kind, name: &[u8]) -> Bytes {
         let prefix = self.prefix(kind);
         let mut key = BytesMut::with_capacity(prefix.len() + name.len());
@@ -110,13 +110,14 @@ impl Owner {
         key.freeze()
     }
 
-    /// The plugin's key for one of the engine's.
+    /// Returns the plugin's key or topic for a key of the engine.
     pub(super) fn name_of(&self, place: &Bytes) -> Bytes {
         place.slice(self.prefix_len()..)
     }
 
-    /// What a row of the plugin counts for. What a room was before counts for nothing: else a good build could take rooms over
-    /// only while its plugin has less than half of its quota. It is bounded by what the rooms had when the probation began.
+    /// Returns the bytes of a row that count for the quota. Former states of rooms count nothing. Otherwise, a new build
+    /// could upgrade rooms only while the plugin uses less than half of its quota. Their size is bounded by the size of the
+    /// rooms when the probation began.
     pub(super) fn weight(&self, place: &Bytes, value: &Bytes) -> u64 {
         if place.first() == Some(&FORMERS) {
             return 0;
@@ -124,7 +125,7 @@ impl Owner {
         (place.len() - self.prefix_len() + value.len()) as u64
     }
 
-    /// All that is the plugin's, of one kind.
+    /// Returns the span of the plugin's engine keys of one kind.
     pub(super) fn span(&self, kind: Kind) -> Span {
         let from = self.prefix(kind).clone();
         Span { until: after_prefix(&from), from }
@@ -137,29 +138,29 @@ impl fmt::Debug for Owner {
     }
 }
 
-/// Whether two places are of one kind. Whatever one call reads lies in few spans only if it lies together.
+/// Whether two keys of the engine are of the same kind. Only such keys may be merged into one span of reads.
 pub(super) fn are_akin(one: &[u8], other: &[u8]) -> bool {
     one.first() == other.first()
 }
 
-/// A key of the books.
+/// Returns the engine's key for a metadata name.
 pub(super) fn metadata_key(name: &[u8]) -> Bytes {
     [&[METADATA], name].concat().into()
 }
 
-/// All the books whose names begin so.
+/// Returns the span of all metadata with this prefix.
 pub(super) fn metadata_span(prefix: &[u8]) -> Span {
     let from = metadata_key(prefix);
     Span { until: after_prefix(&from), from }
 }
 
-/// All plugins' keys and rooms, and what those were before.
+/// Returns the span of all plugins' keys, rooms, and former states of rooms.
 pub(super) fn everything() -> Span {
     Span { from: vec![KEYS].into(), until: vec![FORMERS + 1].into() }
 }
 
 impl Place {
-    /// Takes a key of a plugin apart; none for another one.
+    /// Splits a key of the engine. Returns none if it doesn't belong to a plugin.
     pub(super) fn read(place: &Bytes) -> Option<Self> {
         let kind = match *place.first()? {
             KEYS => Kind::Keys,
@@ -173,8 +174,8 @@ impl Place {
     }
 }
 
-/// The least key that is greater than all with that prefix, which doesn't end in the greatest byte: names are UTF-8, and
-/// the kinds are few.
+/// Returns the least key that is greater than all keys with the prefix. The prefix doesn't end with the byte 255, because
+/// names are UTF-8 and kinds are small numbers. So increasing its last byte can't overflow.
 fn after_prefix(prefix: &[u8]) -> Bytes {
     let mut after = prefix.to_vec();
     if let Some(last) = after.last_mut() {
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn no_owner_has_a_place_in_anothers_space() {
+    fn no_owner_has_a_key_in_the_span_of_another() {
         let long = "x".repeat(255);
         let names = ["a", "ab", "b", "\u{1}a", "\u{2}", "é", "\u{10ffff}", long.as_str()];
         let keys: [&[u8]; 6] = [b"", b"\0", b"a", b"ab", b"\xff\xff", b"\x01\x01b"];
@@ -218,14 +219,14 @@ mod tests {
     }
 
     #[test]
-    fn keys_sort_as_the_plugins_own_bytes() {
+    fn keys_are_in_the_order_of_the_plugins_own_bytes() {
         let mut keys: [&[u8]; 5] = [b"\xff", b"a\0", b"b", b"\0", b"a"];
         keys.sort_unstable();
         assert!(keys.map(|key| owner("chat").place(Kind::Keys, key)).is_sorted());
     }
 
     #[test]
-    fn names_have_a_length() {
+    fn empty_and_long_names_are_refused() {
         for name in ["", "x".repeat(256).as_str()] {
             assert_eq!(Owner::new(name, 0).unwrap_err(), Oversize::Name { bytes: name.len(), limit: 255 });
         }

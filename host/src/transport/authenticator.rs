@@ -1,4 +1,4 @@
-//! Who may connect at a mount: nobody is asked, a token says it, or a gatekeeper does.
+//! Decides which clients may connect at a mount: all of them, those with a valid token, or those that a gatekeeper admits.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -13,39 +13,39 @@ use crate::socket::Reason;
 
 /// How a mount authenticates.
 pub enum Authenticator {
-    /// Anybody is let in.
+    /// Every client is let in.
     Open,
-    /// The only gatekeeper there is decides; where there is none, anybody is let in.
+    /// The only gatekeeper of the host decides. If the host has none, every client is let in. If it has several, none is.
     Only,
-    /// The gatekeeper of this name decides.
+    /// The gatekeeper with this name decides.
     Gatekeeper(Arc<str>),
-    /// A signed token says who it is.
+    /// A client needs a signed token, which identifies it.
     Token(TokenCheck),
 }
 
-/// A token that says who a client is.
+/// The settings for tokens that identify clients.
 pub struct TokenCheck {
-    /// What verifies it.
+    /// Verifies a token.
     pub verifier: Verifier,
-    /// The connect parameter that holds it, unless it comes apart.
+    /// The connect parameter with the token. A token in a header takes precedence.
     pub param: String,
-    /// The claim that is the user, of a token that holds several.
+    /// The claim with the user, if the token has several claims.
     pub user_claim: String,
-    /// The socket's id, in which `{user}` stands for the user.
+    /// The socket's id. `{user}` in it is replaced by the user.
     pub socket_id: Option<String>,
 }
 
-/// What verifies a token.
+/// Verifies tokens of one kind.
 pub enum Verifier {
     /// `Phoenix.Token`.
     Phoenix {
-        /// With the host's secret.
+        /// Verifies signatures with the host's secret.
         tokens: Arc<Tokens>,
-        /// And this salt.
+        /// The derivation of the key from the secret, with its salt.
         derivation: Derivation,
-        /// Which age is too old.
+        /// The age at which a token is expired.
         max_age: Option<MaxAge>,
-        /// How far the clock of who signs may be from ours.
+        /// The tolerated difference between the signer's clock and the host's.
         leeway: Leeway,
     },
     /// A JSON Web Token.
@@ -55,41 +55,44 @@ pub enum Verifier {
 /// Why a client isn't let in.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Rejection {
-    /// It may not, with this status and text.
-    Away(Reason, StatusCode, String),
-    /// Whoever decides failed: 500.
+    /// The client is refused, with this status and body.
+    Refused(Reason, StatusCode, String),
+    /// The decision failed because of an error, for example in the gatekeeper: 500.
     Failed(Reason),
-    /// Whoever decides isn't there: 503.
-    Unguarded,
-    /// There are as many sockets as there may be: 503.
+    /// The gatekeeper isn't loaded: 503.
+    NoGatekeeper,
+    /// The limit of sockets is reached: 503.
     Full,
 }
 
 impl Rejection {
-    /// As in Phoenix: 403, with nothing in it.
+    /// Creates a refusal as in Phoenix: 403 with an empty body.
     pub(super) fn forbidden(reason: Reason) -> Self {
-        Self::Away(reason, StatusCode::FORBIDDEN, String::new())
+        Self::Refused(reason, StatusCode::FORBIDDEN, String::new())
     }
 
-    /// As the log and the counts have it.
+    /// Returns the reason for the log and the counts.
     pub(super) fn reason(&self) -> Reason {
         match self {
-            Self::Away(reason, ..) | Self::Failed(reason) => *reason,
-            Self::Unguarded => Reason::GatekeeperMissing,
+            Self::Refused(reason, ..) | Self::Failed(reason) => *reason,
+            Self::NoGatekeeper => Reason::GatekeeperMissing,
             Self::Full => Reason::SocketLimit,
         }
     }
 }
 
 impl Authenticator {
-    /// Decides about a request, whose parameters are given as JSON too.
+    /// Decides about a request, and returns the client's identity. `params` are the request's parameters, already parsed.
+    ///
+    /// # Errors
+    /// The reason why the client isn't let in.
     pub(super) async fn decide(
         &self,
         routes: &RouteTable,
         request: Request,
         params: &Map<String, Value>,
     ) -> Result<Identity, Rejection> {
-        let guarding = match self {
+        let choice = match self {
             Self::Open => return Ok(Identity::default()),
             Self::Token(check) => {
                 return check.verify(&request, params).map_err(|why| Rejection::forbidden(reason_of(why)));
@@ -97,15 +100,15 @@ impl Authenticator {
             Self::Only => routes.current().gatekeepers().only(),
             Self::Gatekeeper(name) => routes.current().gatekeepers().named(name),
         };
-        let gatekeeper = match guarding {
+        let gatekeeper = match choice {
             GatekeeperChoice::Open => return Ok(Identity::default()),
             GatekeeperChoice::By(gatekeeper) => gatekeeper,
             GatekeeperChoice::Closed => {
                 tracing::warn!(
                     mount = &*request.mount,
-                    "nobody is let in: the gatekeeper isn't there, or not the only one"
+                    "no client is let in: the gatekeeper isn't loaded, or it isn't clear which gatekeeper decides"
                 );
-                return Err(Rejection::Unguarded);
+                return Err(Rejection::NoGatekeeper);
             }
         };
         let mount = request.mount.clone();
@@ -113,7 +116,7 @@ impl Authenticator {
             Ok(Admission::Granted(identity)) => Ok(identity),
             Ok(Admission::Refused { status, body }) => {
                 let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
-                Err(Rejection::Away(Reason::Gatekeeper, status, body))
+                Err(Rejection::Refused(Reason::Gatekeeper, status, body))
             }
             Err(fault) => {
                 let kind = fault.kind.as_str();
@@ -139,7 +142,7 @@ impl TokenCheck {
         Ok(self.identity(&data))
     }
 
-    /// Who the signed data says it is.
+    /// Returns the identity from the signed data.
     fn identity(&self, data: &Value) -> Identity {
         let user = match data {
             Value::Object(claims) => claims.get(&self.user_claim).and_then(as_user),
@@ -185,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_a_user_or_holds_one_among_its_claims() {
+    fn a_token_is_a_user_or_has_one_among_its_claims() {
         let cases = [
             (json!("ada"), Some("ada"), "{}"),
             (json!(42), Some("42"), "{}"),

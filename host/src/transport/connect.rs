@@ -1,4 +1,4 @@
-//! What a connect request says of the client, and whether it is let in: the same for every transport.
+//! Reads a connect request, and decides whether the client is let in. This is the same for every transport.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -17,16 +17,16 @@ use crate::contract::{Headers, Request, SocketFacts, Uri};
 use crate::protocol::Serializer;
 use crate::socket::{Client, Reason};
 
-/// The scheme that the host itself speaks. A proxy before it may speak another to the client.
+/// The scheme of the host itself. A proxy in front of the host may use another one with the client.
 const SCHEME: &str = "http";
 
-/// The token of a long-poll client, which can set headers.
+/// The header with the token of a long-poll client. Such a client can set headers.
 const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-phoenix-authtoken");
 
-/// The token of a long-poll session, which a query parameter `token` may hold too.
+/// The header with the token of a long-poll session. The query parameter `token` is another way to send it.
 pub(super) const POLL_TOKEN: HeaderName = HeaderName::from_static("x-phoenix-longpoll-token");
 
-/// How a client connects.
+/// The transport of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transport {
     WebSocket,
@@ -37,7 +37,7 @@ pub(super) enum Transport {
 pub(super) struct Admitted {
     pub(super) serializer: Serializer,
     pub(super) facts: SocketFacts,
-    /// The subprotocol that is spoken, for the answer.
+    /// The chosen subprotocol, for the answer.
     pub(super) protocol: Option<String>,
 }
 
@@ -51,8 +51,11 @@ impl Transport {
 }
 
 impl Mount {
-    /// Judges a request, in Phoenix's order: origin, the token in the subprotocols, the subprotocols, the version, and who
-    /// it is.
+    /// Checks a request, in Phoenix's order: the origin, the token among the subprotocols, the subprotocol, the version, and
+    /// the identity.
+    ///
+    /// # Errors
+    /// The reason why the client isn't let in.
     pub(super) async fn admit(
         &self,
         parts: &Parts,
@@ -61,7 +64,7 @@ impl Mount {
     ) -> Result<Admitted, Rejection> {
         let headers = &parts.headers;
         let authority = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        // What isn't even text is no origin.
+        // A header that isn't text counts as an empty origin, which is in no list of allowed origins.
         let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
         if !self.origins.allow(origin, Site { scheme: SCHEME, authority }) {
             return Err(Rejection::forbidden(Reason::Origin));
@@ -85,13 +88,13 @@ impl Mount {
             auth_token: auth_token.map(Into::into),
         };
         let identity = self.authenticator.decide(&self.endpoint.node.routes, request, &params).await?;
-        // What the transport itself is told isn't the channels' business.
+        // The tokens are for the transport, so channels don't get them.
         let x_headers = named(headers, |name| name.starts_with("x-") && name != AUTH_TOKEN && name != POLL_TOKEN);
         let facts = SocketFacts { identity, transport: transport.as_str(), connect_params, x_headers };
         Ok(Admitted { serializer, facts, protocol })
     }
 
-    /// Counts and logs a client that isn't let in.
+    /// Counts and logs a client that is refused.
     pub(super) fn note_refused(&self, reason: Reason, headers: &HeaderMap, peer: SocketAddr) {
         let origin = origin_of(headers);
         let client = Client { peer: Some(peer), mount: &self.path, origin: origin.as_deref() };
@@ -118,18 +121,20 @@ impl Mount {
 }
 
 impl Rejection {
-    /// The HTTP status, and the text beside it.
+    /// Returns the HTTP status and body of the answer.
     pub(super) fn status(self) -> (StatusCode, String) {
         match self {
-            Self::Away(_, status, body) => (status, body),
+            Self::Refused(_, status, body) => (status, body),
             Self::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, String::new()),
-            Self::Unguarded => (StatusCode::SERVICE_UNAVAILABLE, "nobody is let in here at the moment\n".into()),
-            Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "this host has as many sockets as it may\n".into()),
+            Self::NoGatekeeper => {
+                (StatusCode::SERVICE_UNAVAILABLE, "no client can connect here at the moment\n".into())
+            }
+            Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "this host has reached its limit of sockets\n".into()),
         }
     }
 }
 
-/// The page's origin, as it was sent.
+/// Returns the `Origin` header, as it was sent.
 pub(super) fn origin_of(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     headers.get(header::ORIGIN).map(|origin| String::from_utf8_lossy(origin.as_bytes()))
 }

@@ -1,7 +1,8 @@
 //! Static files: the pages that use the channels.
 //!
-//! What is served is decided here: which names may be asked for, which file that is, and whether the client has it already. tower-http
-//! sends it. Names that begin with a dot, links that leave the directory, and whatever is no regular file aren't there.
+//! This module decides which names may be requested, which file belongs to a path, and whether the client already has the
+//! file. tower-http sends it. Names that begin with a dot, links out of the directory, and all but regular files are
+//! answered with 404.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -21,30 +22,30 @@ use tower_http::services::ServeFile;
 use super::request::AskedUri;
 use super::tags::Tags;
 
-/// What a directory is served as.
+/// The file that is served for a directory.
 const INDEX: &str = "index.html";
 
-/// The one name with a dot that may be asked for, at the root alone (RFC 8615).
+/// The only allowed name that begins with a dot, and only at the root (RFC 8615).
 const WELL_KNOWN: &str = ".well-known";
 
-/// What a name in a `Location` is spared from being encoded.
+/// The characters of a name in a `Location` that are encoded: all except alphanumeric ones and `-_.~`.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// A directory served at the root.
 pub struct StaticFiles(pub PathBuf);
 
-/// The same at work.
+/// The service for a directory.
 #[derive(Clone)]
 pub(super) struct Files {
     root: Arc<Path>,
     tags: Arc<Tags>,
 }
 
-/// What a path stands for.
+/// The result of looking up a path.
 enum Found {
-    /// A file, with the tag of its content.
+    /// A file, with its entity tag.
     File(PathBuf, HeaderValue),
-    /// A directory, which is at another path.
+    /// A directory without its final slash. The client is redirected to this path.
     At(String),
     Nothing,
 }
@@ -60,7 +61,7 @@ impl Files {
     pub(super) async fn answer(&self, request: Request<Body>) -> Response {
         let (parts, _) = request.into_parts();
         let mut answer = self.find_and_send(parts).await;
-        // Browsers ask each time whether a file has changed: the directory is there to be worked on.
+        // With this header, browsers ask each time whether a file has changed, because developers edit the directory.
         answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         answer
     }
@@ -85,10 +86,13 @@ impl Files {
         }
     }
 
-    /// Finds the file of a path with these names. A path to a directory ends with a slash, or what its page links to would be looked
-    /// for beside the directory.
+    /// Finds the file for the names of a path. A path to a directory must end with a slash. Without it, relative links of
+    /// its page would be resolved against the parent directory.
+    ///
+    /// # Errors
+    /// If the file system fails, except for errors that mean that the file isn't there.
     fn find(&self, names: &[String], is_directory: bool) -> std::io::Result<Found> {
-        // Each time: the directory itself may be a link, by which another one is put in its place.
+        // The root is resolved for each request, because it may be a link that is changed to another directory.
         let root = self.root.canonicalize()?;
         let below = |path: &Path| match path.canonicalize() {
             Ok(path) => Ok(Some(path).filter(|path| path.starts_with(&root))),
@@ -115,8 +119,8 @@ impl Files {
     }
 }
 
-/// The names of a path, without the empty ones. None where one of them can't be a file's that is served: it isn't UTF-8, it is
-/// hidden or leads elsewhere, or holds what separates names on some system.
+/// Returns the decoded names of a path, without the empty ones. Returns none if a name can't be that of a served file: it
+/// isn't UTF-8, it begins with a dot (hidden files, and `..`), or it contains a path separator or a zero byte.
 fn names(path: &str) -> Option<Vec<String>> {
     let mut names = Vec::new();
     for segment in path.split('/').filter(|segment| !segment.is_empty()) {
@@ -130,7 +134,7 @@ fn names(path: &str) -> Option<Vec<String>> {
     Some(names)
 }
 
-/// Whether a file isn't there, for all that a client is told.
+/// Whether an error is answered with 404, as if the file didn't exist.
 fn is_absent(error: &std::io::Error) -> bool {
     use ErrorKind::{InvalidFilename, InvalidInput, NotADirectory, NotFound, PermissionDenied};
     let is_loop = rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::LOOP);
@@ -142,7 +146,7 @@ fn failed(error: &std::io::Error) -> Response {
     StatusCode::INTERNAL_SERVER_ERROR.into_response()
 }
 
-/// Sends a file, or as much of it as the client lacks.
+/// Sends a file, a range of it, or only a status if the client's conditions say so.
 async fn send(path: &Path, tag: &HeaderValue, mut parts: Parts) -> Response {
     let headers = &mut parts.headers;
     if headers.contains_key(IF_MATCH) && !lists(headers, &IF_MATCH, tag) {
@@ -151,13 +155,13 @@ async fn send(path: &Path, tag: &HeaderValue, mut parts: Parts) -> Response {
     if lists(headers, &IF_NONE_MATCH, tag) {
         return (StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response();
     }
-    // No times are given, since a second is too coarse; so none is compared.
+    // Answers have no `Last-Modified`, because one second is too coarse. So conditions with times are ignored.
     headers.remove(IF_MODIFIED_SINCE);
     headers.remove(IF_UNMODIFIED_SINCE);
     let is_of_another = headers.get(IF_RANGE).is_some_and(|known| known != tag);
     match headers.get(RANGE).and_then(one_range).filter(|_| !is_of_another) {
         Some(range) => drop(headers.insert(RANGE, range)),
-        // It may always be sent whole.
+        // A server may always ignore `Range` and send the whole file.
         None => drop(headers.remove(RANGE)),
     }
     let sent = ServeFile::new(path).try_call(Request::from_parts(parts, Body::empty())).await;
@@ -173,14 +177,16 @@ async fn send(path: &Path, tag: &HeaderValue, mut parts: Parts) -> Response {
     }
 }
 
-/// Whether a list of tags has this one, or is the star that stands for any. A weak one is as good: what is sent is the same.
+/// Whether a list of entity tags contains this one, or `*`, which matches any. A weak tag counts too, because the content is
+/// the same.
 fn lists(headers: &HeaderMap, name: &HeaderName, tag: &HeaderValue) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     let mut listed = values.flat_map(|value| value.split(',')).map(str::trim);
     listed.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known).as_bytes() == tag.as_bytes())
 }
 
-/// A header that asks for one range of bytes, with its unit in small letters (RFC 9110, 14.1: it has no case).
+/// Returns a `Range` header for one range of bytes, with its unit in lower case. The unit is case-insensitive (RFC 9110,
+/// 14.1). Returns none for other units and for several ranges.
 fn one_range(range: &HeaderValue) -> Option<HeaderValue> {
     let (unit, ranges) = range.to_str().ok()?.split_once('=')?;
     if !unit.trim().eq_ignore_ascii_case("bytes") || ranges.contains(',') {
@@ -194,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_what_a_file_may_be_called() {
+    fn only_names_that_a_served_file_may_have_are_accepted() {
         let found = |path| names(path).map(|names| names.join("|"));
         let good = [
             ("/", ""),

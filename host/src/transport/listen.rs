@@ -1,4 +1,4 @@
-//! Connections: accepted up to a number, and given so long to say what they want.
+//! Accepts connections, up to a limit, and serves HTTP on them, with a time limit for the head of a request.
 
 use std::convert::Infallible;
 use std::io;
@@ -30,23 +30,25 @@ use super::stream::{Receipts, TrackedStream};
 use crate::socket::{Client, Reason, Tally};
 use crate::timing;
 
-/// How long a client may take over the head of a request. Past it the connection is closed.
+/// How long a client may take to send the head of a request. After that, the connection is closed.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The most bytes of a request's head, and so of connect parameters.
+/// The most bytes of a request's head. The connect parameters are a part of it.
 const HEAD_BYTES_MAX: usize = 32 << 10;
 
-/// Connections beyond the sockets that may be open: pages, operators, and those who are told that there is no room.
+/// The number of connections that may be open in addition to the limit of sockets. They are for pages, for operators, and
+/// for clients that get an answer that the limit is reached.
 const CONNECTIONS_SPARE: usize = 32;
 
-/// How long to wait where the operating system gives no connection, such as for want of files.
+/// How long to wait if the operating system can't accept a connection, for example because of too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Connections that may be lost on their way, one behind the other, before there is such a pause: should an error that looks like
-/// theirs be the listener's, it mustn't take a processor.
+/// The most errors of single connections in a row without such a pause. If the error was really the listener's, the loop
+/// would otherwise use a processor completely.
 const LOST_IN_A_ROW: u32 = 64;
 
-/// Accepts connections and serves them, until the future is dropped. Those that were accepted go on.
+/// Accepts connections and serves them, until the future is dropped. Accepted connections continue after that. At most
+/// `sockets` and 32 more are open at a time, and further ones are closed at once.
 pub async fn listen(listener: TcpListener, router: Router, sockets: usize, tally: Arc<Tally>) {
     let most = sockets.saturating_add(CONNECTIONS_SPARE).min(Semaphore::MAX_PERMITS);
     let free = Arc::new(Semaphore::new(most));
@@ -63,10 +65,10 @@ pub async fn listen(listener: TcpListener, router: Router, sockets: usize, tally
                     tally.note(Reason::ConnectionLimit, &Client { peer: Some(peer), mount: "", origin: None });
                 }
             },
-            // That one is gone; the next is as good as ever.
+            // Only this connection is lost. The next one can be accepted at once.
             Err(error) if is_of_one_connection(&error) && lost < LOST_IN_A_ROW => {
                 lost += 1;
-                tracing::debug!("a connection was lost on its way: {error}");
+                tracing::debug!("a connection was lost before it was accepted: {error}");
             }
             Err(error) => {
                 lost = 0;
@@ -77,8 +79,8 @@ pub async fn listen(listener: TcpListener, router: Router, sockets: usize, tally
     }
 }
 
-/// Whether an error of `accept` is that of the connection that would have been accepted. Linux passes on what has happened to it
-/// already (accept(2)), and a firewall's refusal. Any other is the listener's own, or the process's.
+/// Whether an error of `accept` concerns only the connection that was being accepted. Linux returns network errors of the
+/// new connection this way (accept(2)), and a firewall's refusal. Any other error concerns the listener or the process.
 fn is_of_one_connection(error: &io::Error) -> bool {
     const LOST: [Errno; 13] = [
         Errno::CONNABORTED,
@@ -98,7 +100,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|error| LOST.contains(&error))
 }
 
-/// One that was accepted.
+/// An accepted connection.
 struct Connection {
     peer: SocketAddr,
     router: Router,
@@ -107,19 +109,19 @@ struct Connection {
 
 impl Connection {
     async fn serve(self, stream: TcpStream, permit: OwnedSemaphorePermit) {
-        // A frame is written in one go, so there is nothing for the kernel to wait for.
+        // Each write contains complete frames, so the kernel must not delay it to collect more bytes (Nagle's algorithm).
         let _ = stream.set_nodelay(true);
         let (permit, receipts) = (Arc::new(permit), Arc::<Receipts>::default());
         let stream = TrackedStream::new(stream, Arc::clone(&receipts));
         let answer = move |mut request: Request<Incoming>| {
             let prepared = prepare(&mut request);
             request.extensions_mut().insert(ConnectInfo(self.peer));
-            // An upgraded connection outlives this task, and takes its permit along.
+            // An upgraded connection outlives this task. So the request carries the permit, for the upgrade to take.
             request.extensions_mut().insert(Arc::clone(&permit));
             request.extensions_mut().insert(Arc::clone(&receipts));
             let answering = match prepared {
                 Ok(()) => Ok(self.router.clone().call(request.map(Body::new))),
-                Err(lack) => Err(self.refuse(&request, lack)),
+                Err(reason) => Err(self.refuse(&request, reason)),
             };
             async move {
                 let answer: Result<Response<Body>, Infallible> = match answering {
@@ -136,24 +138,24 @@ impl Connection {
             .serve_connection(TokioIo::new(stream), service_fn(answer))
             .with_upgrades();
         if let Err(error) = connection.await {
-            tracing::debug!("a connection broke: {error}");
+            tracing::debug!("a connection failed: {error}");
         }
     }
 
-    /// Answers a request that isn't even fit to be routed.
-    fn refuse<B>(&self, request: &Request<B>, lack: &str) -> Response<Body> {
+    /// Answers a request that is invalid for every route.
+    fn refuse<B>(&self, request: &Request<B>, reason: &str) -> Response<Body> {
         let origin = origin_of(request.headers());
         let client = Client { peer: Some(self.peer), mount: request.uri().path(), origin: origin.as_deref() };
         self.tally.note(Reason::BadRequest, &client);
-        (StatusCode::BAD_REQUEST, format!("this request can't be served: {lack}\n")).into_response()
+        (StatusCode::BAD_REQUEST, format!("this request can't be served: {reason}\n")).into_response()
     }
 }
 
-/// hyper's timers, of which only the time counts in which this host ran: a head that came while it stood still is read before its
-/// connection is given up.
+/// hyper's timer, which counts only the time in which the host ran. If the host was suspended, the head of a request that
+/// came meanwhile is read before the connection times out.
 struct AwakeTimer;
 
-/// The sleep of such a timer.
+/// A sleep of this timer.
 struct AwakeSleep(Pin<Box<dyn Future<Output = ()> + Send + Sync>>);
 
 impl Timer for AwakeTimer {
@@ -181,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_listener_s_own_errors_are_waited_for() {
+    fn only_the_listener_s_own_errors_cause_a_pause() {
         let of_one = |error: Errno| is_of_one_connection(&io::Error::from(error));
         for lost in [Errno::CONNABORTED, Errno::CONNRESET, Errno::INTR, Errno::PERM, Errno::PROTO, Errno::NETDOWN] {
             assert!(of_one(lost), "{lost}");

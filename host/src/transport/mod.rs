@@ -1,7 +1,7 @@
-//! How clients reach the host: axum, and at each mount a WebSocket or a long poll for each of them.
+//! The transports: an axum router, with WebSocket and long-poll at each mount.
 //!
-//! A transport moves bytes: it brings a socket's frames in and writes its outbox. What they mean is decided elsewhere. Who
-//! may connect is judged in one place (`connect`), for every transport.
+//! A transport moves bytes: it passes a client's messages to its socket, and writes the socket's outbox. It doesn't
+//! interpret them. The checks of a client that connects are the same for all transports, and are all in `connect`.
 
 mod authenticator;
 mod connect;
@@ -40,14 +40,14 @@ pub use mount::{ConnectionLimit, Mount, WireLimits};
 pub(crate) use websocket::Fault;
 pub use websocket::Reactors;
 
-/// The routes: the mounts, further ones such as the API's, and static files behind them.
+/// Builds the router: the mounts, further routes such as those of the API, and static files as the fallback.
 pub fn router(mounts: Vec<Arc<Mount>>, further: Router, files: Option<StaticFiles>) -> Router {
     let mut router = further;
     let tally = mounts.first().map(|mount| Arc::clone(&mount.endpoint.sockets.tally)).unwrap_or_default();
     for mount in mounts {
         if mount.websocket {
             let path = format!("{}/websocket", mount.path);
-            router = router.route(&path, any(websocket::connect).with_state(websocket::Door::new(&mount)));
+            router = router.route(&path, any(websocket::connect).with_state(websocket::MountState::new(&mount)));
         }
         if mount.longpoll {
             let path = format!("{}/longpoll", mount.path);
@@ -58,13 +58,13 @@ pub fn router(mounts: Vec<Arc<Mount>>, further: Router, files: Option<StaticFile
     router.fallback_service(any(elsewhere).with_state(Arc::new(Elsewhere { files, tally })))
 }
 
-/// What is behind the mounts.
+/// The state of the fallback, for paths without a route.
 struct Elsewhere {
     files: Option<Files>,
     tally: Arc<Tally>,
 }
 
-/// Answers what is no mount's.
+/// Answers requests to paths without a route.
 async fn elsewhere(
     State(elsewhere): State<Arc<Elsewhere>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -84,7 +84,7 @@ async fn elsewhere(
     answer
 }
 
-/// Whether a path looks like a mount's.
+/// Whether a path looks like that of a transport.
 fn is_transport(path: &str) -> bool {
     path.rsplit('/').next().is_some_and(|last| last == "websocket" || last == "longpoll")
 }

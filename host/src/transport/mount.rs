@@ -1,4 +1,4 @@
-//! Mounts: the paths at which clients connect, each with its own manners.
+//! Mounts: the paths at which clients connect, each with its own settings.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,22 +10,20 @@ use crate::socket::Endpoint;
 use super::Reactors;
 use super::authenticator::Authenticator;
 
-/// The limits of the wire.
+/// The limits of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WireLimits {
-    /// Bytes of a message, in however many frames. Past it the connection is closed with 1009.
+    /// Bytes of a client's message, in one or several WebSocket frames. If it is longer, the connection is closed with 1009.
     pub frame_bytes: usize,
-    /// Bytes of the largest payload that a frame to a client can carry.
-    pub frame_bytes_out: usize,
-    /// How long a client may be silent, or take nothing of what waits for it. Past it the connection is closed, with 1002
-    /// or 1013.
+    /// How long a client may send nothing, or take no bytes while frames wait for it. After that, the connection is closed
+    /// with 1002 or 1013.
     pub idle: Duration,
-    /// How long a poll waits for something to say, and a batch for being handled. A session that nobody polls for longer
-    /// than one and a half of it ends.
+    /// How long a poll waits for frames, and how long a POST waits for its messages to be received. A session ends if it
+    /// isn't polled for one and a half times this long.
     pub poll_window: Duration,
 }
 
-/// A path, and who may connect there, how.
+/// A path at which clients connect, and its settings.
 pub struct Mount {
     /// Such as `/socket`.
     pub path: String,
@@ -33,49 +31,51 @@ pub struct Mount {
     pub websocket: bool,
     /// Whether `PATH/longpoll` is there.
     pub longpoll: bool,
-    /// Whose pages may connect.
+    /// The origins whose pages may connect.
     pub origins: Origins,
-    /// The subprotocols that are spoken, the dearest first.
+    /// The supported subprotocols, the preferred one first.
     pub subprotocols: Vec<String>,
-    /// Whether a token may come apart from the parameters.
+    /// Whether a token may come in a header instead of a connect parameter.
     pub auth_token: bool,
-    /// Who may connect.
+    /// Decides which clients may connect.
     pub authenticator: Authenticator,
-    /// What their sockets share.
+    /// The part of the host that the mount's sockets share.
     pub endpoint: Endpoint,
-    /// The limits of the wire.
+    /// The limits of a connection.
     pub limits: WireLimits,
-    /// How many sockets the host may have.
+    /// Limits the sockets of the host.
     pub gate: Arc<ConnectionLimit>,
-    /// Who serves those that connect by WebSocket.
+    /// The threads that serve WebSocket connections.
     pub reactors: Arc<Reactors>,
 }
 
-/// The count of all sockets of the host.
+/// Limits the number of sockets of the host.
 #[derive(Debug)]
 pub struct ConnectionLimit {
-    /// Sockets that may be open. Past it a request is answered with HTTP 503.
+    /// The most sockets. If there are as many, a connect request is answered with HTTP 503.
     most: usize,
-    /// Sockets that are open or on their way to it.
+    /// Sockets that are open or about to open.
     open: AtomicUsize,
 }
 
 impl ConnectionLimit {
-    /// A gate for so many that nobody has passed yet.
+    /// Creates a limit of this many sockets.
     #[must_use]
     pub fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most, open: AtomicUsize::new(0) })
     }
 
-    /// Lets one more socket in, if there is room.
+    /// Returns a permit for one more socket, or none if the limit is reached.
     pub(super) fn acquire(self: &Arc<Self>) -> Option<ConnectionPermit> {
+        // The socket is counted before the check, so that two requests can't both take the last permit. A permit that isn't
+        // granted is dropped, and that corrects the count. AcqRel pairs this with the decrement in the permit's `drop`.
         let before = self.open.fetch_add(1, Ordering::AcqRel);
-        let entered = ConnectionPermit(Arc::clone(self));
-        (before < self.most).then_some(entered)
+        let permit = ConnectionPermit(Arc::clone(self));
+        (before < self.most).then_some(permit)
     }
 }
 
-/// A socket that counts as open until this is dropped.
+/// Counts one socket as open until it is dropped.
 pub(super) struct ConnectionPermit(Arc<ConnectionLimit>);
 
 impl Drop for ConnectionPermit {

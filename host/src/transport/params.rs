@@ -1,14 +1,14 @@
-//! Connect parameters: a query string read as Plug reads it.
+//! Connect parameters: parses a query string as Plug does.
 //!
-//! `a=1` is a string, `a[b]=c` an object, `a[]=1&a[]=2` a list; where a name comes twice, the last one stands. phoenix.js
-//! writes lists as `a[0]=x`, which is an object with the key `0`, there as here.
+//! `a=1` is a string, `a[b]=c` is an object, and `a[]=1&a[]=2` is a list. If a name occurs twice, the last value counts.
+//! phoenix.js writes lists as `a[0]=x`. As in Phoenix, this is an object with the key `0`.
 
 use serde_json::{Map, Value};
 
-/// How deep names may nest; what is deeper keeps its brackets in the name.
+/// How deep names may nest. A name that nests deeper is used as it is, with its brackets.
 const DEPTH_MAX: usize = 16;
 
-/// Reads a query string into a JSON object. Every string is one; what can't be decoded is replaced.
+/// Parses a query string into a JSON object. Every string is valid: bytes that aren't UTF-8 become replacement characters.
 pub(super) fn read(query: &str) -> Map<String, Value> {
     let mut params = Map::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -21,7 +21,7 @@ pub(super) fn read(query: &str) -> Map<String, Value> {
     params
 }
 
-/// `a[b][]` into `a` and `["b", ""]`.
+/// Splits `a[b][]` into `a` and `["b", ""]`.
 fn split(name: &str) -> (&str, Vec<&str>) {
     let Some((first, rest)) = name.split_once('[') else { return (name, Vec::new()) };
     let Some(inner) = rest.strip_suffix(']').filter(|_| !first.is_empty()) else { return (name, Vec::new()) };
@@ -52,7 +52,7 @@ fn put(object: &mut Map<String, Value>, key: &str, path: &[&str], value: Value) 
     }
 }
 
-/// What `a[][b]=c` adds to the list `a`.
+/// Returns the element that `a[][b]=c` adds to the list `a`.
 fn element(path: &[&str], value: Value) -> Value {
     match path.split_first() {
         None => value,

@@ -1,35 +1,35 @@
-//! What holds for every request before anybody looks at what it asks for: its `Host`, and the form of its target.
+//! Checks that come before the routing of a request: its `Host`, and the form of its target.
 
 use axum::http::header::HOST;
 use axum::http::request::Parts;
 use axum::http::uri::{Authority, PathAndQuery};
 use axum::http::{HeaderMap, HeaderValue, Request, Uri, Version};
 
-/// The target of a request as it came. It is there where that differs from the one by which the request is routed.
+/// The original target of a request. It is an extension of the request if the request is routed by another target.
 #[derive(Clone)]
 pub(super) struct AskedUri(Uri);
 
 impl AskedUri {
-    /// The target of a request as it came.
+    /// Returns the original target of a request.
     pub(super) fn of(parts: &Parts) -> &Uri {
         parts.extensions.get::<Self>().map_or(&parts.uri, |Self(uri)| uri)
     }
 }
 
-/// Makes a request fit to be routed: the host of an absolute target stands in for `Host` (RFC 9112, 3.2.2), and empty segments of
-/// the path are left out, as Plug leaves them out.
+/// Prepares a request for routing. The host of an absolute target replaces `Host` (RFC 9112, 3.2.2), and empty segments of
+/// the path are removed, as in Plug.
 ///
 /// # Errors
-/// Where it has to be answered 400 (RFC 9112, 3.2): what is wrong with it.
+/// The reason, if the request must be answered with 400 (RFC 9112, 3.2).
 pub(super) fn prepare<B>(request: &mut Request<B>) -> Result<(), &'static str> {
     check_host(request.version(), request.headers())?;
     let uri = request.uri();
     if let Some(authority) = uri.authority() {
         if !uri.scheme_str().is_none_or(|scheme| scheme == "http" || scheme == "https") || !is_host(authority.as_str())
         {
-            return Err("its target is at no host");
+            return Err("its target isn't an http address with a valid host");
         }
-        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| "its target is at no host")?;
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| "the host of its target isn't valid")?;
         request.headers_mut().insert(HOST, host);
     }
     let uri = request.uri();
@@ -38,7 +38,7 @@ pub(super) fn prepare<B>(request: &mut Request<B>) -> Result<(), &'static str> {
             Some(query) => format!("{path}?{query}"),
             None => path,
         };
-        let target = PathAndQuery::try_from(target).map_err(|_| "its target can't be read")?;
+        let target = PathAndQuery::try_from(target).map_err(|_| "its target isn't valid")?;
         let asked = std::mem::replace(request.uri_mut(), Uri::from(target));
         request.extensions_mut().insert(AskedUri(asked));
     }
@@ -49,15 +49,15 @@ fn check_host(version: Version, headers: &HeaderMap) -> Result<(), &'static str>
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
         (Some(host), None) if host.to_str().is_ok_and(is_host) => Ok(()),
-        (Some(_), None) => Err("its `Host` is none"),
+        (Some(_), None) => Err("its `Host` isn't valid"),
         (Some(_), Some(_)) => Err("it has several `Host` lines"),
         (None, _) if version >= Version::HTTP_11 => Err("it has no `Host`"),
         (None, _) => Ok(()),
     }
 }
 
-/// Whether a text is a host, perhaps with a port. An `http` address with an empty host is invalid (RFC 9110, 4.2.1), and a name
-/// with a password before the host has no place here.
+/// Whether a text is a host, with or without a port. An `http` address with an empty host is invalid (RFC 9110, 4.2.1). A
+/// user name or password before the host isn't allowed here.
 fn is_host(text: &str) -> bool {
     let Ok(authority) = text.parse::<Authority>() else { return false };
     let rest = text.get(authority.host().len()..);
@@ -70,7 +70,7 @@ fn is_host(text: &str) -> bool {
     !authority.host().is_empty() && !text.contains('@') && port_fits
 }
 
-/// A path without its empty segments; none where it has none, or is no path.
+/// Returns a path without its empty segments. Returns none if it has no empty segments, or isn't a path.
 fn without_empty_segments(path: &str) -> Option<String> {
     let has_some = path.contains("//") || (path.len() > 1 && path.ends_with('/'));
     if !path.starts_with('/') || !has_some {
@@ -103,10 +103,10 @@ mod tests {
 
     #[test]
     fn a_request_names_one_host() {
-        let judged = |hosts: &[&str]| prepare(&mut request(Version::HTTP_11, "/", hosts)).is_ok();
+        let accepts = |hosts: &[&str]| prepare(&mut request(Version::HTTP_11, "/", hosts)).is_ok();
         for good in ["localhost", "localhost:4000", "localhost:", "[::1]:80", "[::1]", "10.0.0.1", "a-b.example", "a_b"]
         {
-            assert!(judged(&[good]), "{good}");
+            assert!(accepts(&[good]), "{good}");
         }
         let bad = [
             "",
@@ -122,14 +122,14 @@ mod tests {
             "[::1]x",
         ];
         for bad in bad {
-            assert!(!judged(&[bad]), "{bad:?}");
+            assert!(!accepts(&[bad]), "{bad:?}");
         }
-        assert!(!judged(&[]) && !judged(&["localhost", "localhost"]) && !judged(&["a", "b"]));
-        assert!(prepare(&mut request(Version::HTTP_10, "/", &[])).is_ok(), "before 1.1 there needn't be one");
+        assert!(!accepts(&[]) && !accepts(&["localhost", "localhost"]) && !accepts(&["a", "b"]));
+        assert!(prepare(&mut request(Version::HTTP_10, "/", &[])).is_ok(), "HTTP/1.0 doesn't require one");
     }
 
     #[test]
-    fn an_absolute_target_stands_in_for_the_host() {
+    fn the_host_of_an_absolute_target_replaces_the_header() {
         let mut absolute = request(Version::HTTP_11, "http://one.example:81//a/?q=//", &["two.example"]);
         assert_eq!(prepare(&mut absolute), Ok(()));
         assert_eq!(absolute.headers()[HOST], "one.example:81");
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_segments_do_not_count() {
+    fn empty_segments_are_removed() {
         let cases = [
             ("/", None),
             ("*", None),

@@ -1,8 +1,8 @@
-//! The stream of an HTTP connection, which knows whether an answer that must not be lost was written.
+//! The stream of an HTTP connection. It tracks whether an answer that must not be lost was written.
 //!
-//! An answer's body may hold a [`Receipt`]. hyper takes the body to write it, and says nothing of what becomes of it; but it
-//! flushes the stream behind it, and drops the stream where it couldn't write. So the body leaves its receipt with the connection
-//! when it is taken, and the stream fulfils it at the next flush.
+//! An answer's body may contain a [`Receipt`]. hyper takes the body to write it, and doesn't report whether that succeeded.
+//! But it flushes the stream after the body, and drops the stream if it couldn't write. So when hyper takes the body, the
+//! body passes its receipt to the connection, and the stream fulfils the receipt at the next flush.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -16,53 +16,56 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-/// What an answer holds until it is written. Dropping it tells that the answer is lost.
+/// Belongs to an answer until the answer is written. Dropping it without fulfilling it means that the answer is lost.
 pub(super) struct Receipt {
     written: oneshot::Sender<()>,
     is_revoked: Arc<AtomicBool>,
 }
 
-/// The other half of a receipt.
+/// The other half of a receipt, for the sender of the answer.
 pub(super) struct Delivery {
     written: oneshot::Receiver<()>,
     is_revoked: Arc<AtomicBool>,
 }
 
-/// The receipts of what hyper has taken to write and hasn't flushed yet. Answers on one connection are written one after another,
-/// so there is hardly ever more than one.
+/// The receipts of the answers that hyper has taken and not flushed yet. Answers on one connection are written one after
+/// another, so there is rarely more than one.
+///
+/// Behind a lock, because both the connection's stream and the bodies of its answers use it.
 #[derive(Default)]
 pub(super) struct Receipts(Mutex<Vec<Receipt>>);
 
-/// A stream with the receipts of what is written to it.
+/// A stream with the receipts of the answers that are written to it.
 pub(super) struct TrackedStream {
     stream: TcpStream,
     receipts: Arc<Receipts>,
 }
 
 impl Receipt {
-    /// A receipt, and what tells of it.
+    /// Creates a receipt with its delivery.
     pub(super) fn new() -> (Self, Delivery) {
         let (send, written) = oneshot::channel();
         let is_revoked = Arc::<AtomicBool>::default();
         (Self { written: send, is_revoked: Arc::clone(&is_revoked) }, Delivery { written, is_revoked })
     }
 
-    /// The answer is written.
+    /// Reports that the answer was written.
     fn fulfil(self) {
-        // Who gave it may no longer want to know.
+        // The sender of the answer may have stopped waiting.
         let _ = self.written.send(());
     }
 }
 
 impl Delivery {
-    /// Waits until it is known whether the answer was written: to the operating system, which tells no more.
+    /// Waits until it is known whether the answer was written, and returns that. It means written to the operating system:
+    /// the host can't know whether the client has received the answer.
     pub(super) async fn is_written(&mut self) -> bool {
         (&mut self.written).await.is_ok()
     }
 
-    /// The answer must not be written any more: its connection ends at the next try.
+    /// Forbids that the answer is written. The next attempt to write it ends the connection.
     pub(super) fn revoke(self) {
-        // A flag alone: what it is about stays where it is.
+        // Relaxed is enough, because the flag doesn't publish other data.
         self.is_revoked.store(true, Ordering::Relaxed);
     }
 }
@@ -76,7 +79,7 @@ impl Receipts {
         self.lock().drain(..).for_each(Receipt::fulfil);
     }
 
-    /// Nothing in here can panic half-way through a change, so a poisoned lock is as good as another.
+    /// No change can panic half-way, so a poisoned lock is still valid.
     fn lock(&self) -> MutexGuard<'_, Vec<Receipt>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,8 +94,12 @@ impl TrackedStream {
         self.stream
     }
 
-    /// Refuses to write an answer with a receipt where it would be lost: it was revoked, or the client has closed its side. hyper
-    /// looks for that itself while it waits for an answer, but not where bytes of another request came in between.
+    /// Checks that a write may continue. An answer with a receipt must not be written if it was revoked, or if the client
+    /// has closed its side. hyper itself checks for a closed client while it waits for an answer, but not if bytes of
+    /// another request came in between.
+    ///
+    /// # Errors
+    /// [`ErrorKind::BrokenPipe`], which makes hyper drop the connection and so the receipts.
     fn check(&self) -> io::Result<()> {
         let receipts = self.receipts.lock();
         if receipts.is_empty() {
@@ -106,7 +113,7 @@ impl TrackedStream {
         Ok(())
     }
 
-    /// The operating system is asked, which knows it at once. hyper's own readiness tells only what its driver has heard.
+    /// Whether the client has closed its side. This asks the operating system, because tokio's readiness can be out of date.
     #[cfg(target_os = "linux")]
     fn is_read_closed(&self) -> bool {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -120,7 +127,7 @@ impl TrackedStream {
         use std::pin::pin;
         use std::task::Waker;
         let readiness = pin!(self.stream.ready(Interest::READABLE));
-        // Nobody is woken for it: it is asked again before the next write.
+        // No waker is needed, because this is asked again before the next write.
         match readiness.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(ready)) => ready.is_read_closed(),
             Poll::Ready(Err(_)) => true,
@@ -154,7 +161,7 @@ impl AsyncWrite for TrackedStream {
         self.stream.is_write_vectored()
     }
 
-    /// hyper flushes once all that it has taken is written.
+    /// Fulfils the receipts: hyper flushes once all answers that it has taken are written.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
         if matches!(flushed, Poll::Ready(Ok(()))) {
@@ -184,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_flushed_is_written_and_what_is_dropped_is_not() -> io::Result<()> {
+    async fn a_flushed_answer_counts_as_written_and_a_dropped_one_does_not() -> io::Result<()> {
         let (_client, mut stream, receipts) = pair().await?;
         let (receipt, mut delivery) = Receipt::new();
         receipts.add(receipt);
@@ -199,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_with_a_receipt_is_written_to_who_has_closed_or_for_nobody() -> io::Result<()> {
+    async fn a_revoked_answer_and_one_to_a_closed_client_are_not_written() -> io::Result<()> {
         let (client, mut stream, receipts) = pair().await?;
         let (receipt, delivery) = Receipt::new();
         receipts.add(receipt);

@@ -1,16 +1,17 @@
-//! `Sec-WebSocket-Protocol`: which subprotocol is spoken, and the token that phoenix.js 1.8 hides among them.
+//! `Sec-WebSocket-Protocol`: the choice of the subprotocol, and the token that phoenix.js 1.8 sends in the same header.
 //!
-//! Browsers can't set headers on a WebSocket, so the client's `authToken` comes as one more subprotocol:
-//! `base64url.bearer.phx.TOKEN`, in base64 of the standard alphabet in spite of its name, with or without padding.
+//! Browsers can't set headers on a WebSocket. So phoenix.js sends its `authToken` as one more subprotocol:
+//! `base64url.bearer.phx.TOKEN`. In spite of this name, the token is base64 with the standard alphabet, with or without
+//! padding.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-/// What stands before the token.
+/// The prefix of the token.
 const BEARER: &str = "base64url.bearer.phx.";
 
-/// What phoenix.js asks for beside the token.
+/// The subprotocol that phoenix.js offers together with the token.
 const PHOENIX: &str = "phoenix";
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -18,25 +19,28 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What follows from a client's list.
+/// The result of a client's list.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Choice {
-    /// What is spoken, and said in the answer.
+    /// The chosen subprotocol, which the answer names.
     pub(super) protocol: Option<String>,
-    /// The token.
+    /// The token from the list.
     pub(super) auth_token: Option<String>,
 }
 
 /// Why a list is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NoChoice {
-    /// The token can't be read.
+    /// The token can't be decoded.
     BadBearer,
-    /// Nothing in it is spoken here.
+    /// The host supports none of the offered subprotocols.
     NoneSpoken,
 }
 
-/// Chooses from what a client offers, in its header's words. The first of `configured` that it offers is spoken.
+/// Chooses from the value of a client's header: the first subprotocol of `configured` that the client offers.
+///
+/// # Errors
+/// If the token can't be decoded, or the client offers only unsupported subprotocols.
 pub(super) fn choose(offered: &str, configured: &[String], takes_token: bool) -> Result<Choice, NoChoice> {
     let offered: Vec<&str> = offered.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
     if !takes_token {
@@ -47,14 +51,14 @@ pub(super) fn choose(offered: &str, configured: &[String], takes_token: bool) ->
     let (bearers, rest): (Vec<&str>, Vec<&str>) = offered.into_iter().partition(|item| item.starts_with(BEARER));
     let auth_token = match bearers[..] {
         [bearer] => Some(decode(&bearer[BEARER.len()..]).ok_or(NoChoice::BadBearer)?),
-        // As in Phoenix: of two, none.
+        // As in Phoenix: if there are two tokens, neither counts.
         _ => None,
     };
     let protocol = spoken(&rest, std::iter::once(PHOENIX).chain(configured.iter().map(String::as_str)))?;
     Ok(Choice { protocol, auth_token })
 }
 
-/// The first that is both spoken and offered. Where nothing is offered, nothing is spoken.
+/// Returns the first configured subprotocol that is offered. If none is offered at all, none is used.
 fn spoken<'a>(offered: &[&str], mut configured: impl Iterator<Item = &'a str>) -> Result<Option<String>, NoChoice> {
     if offered.is_empty() {
         return Ok(None);
@@ -80,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_configured_that_is_offered_is_spoken() {
+    fn the_first_configured_subprotocol_that_is_offered_is_chosen() {
         let configured = names(&["sip", "phx.custom"]);
         let cases = [
             ("", choice(None, None)),

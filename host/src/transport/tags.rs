@@ -1,8 +1,8 @@
-//! Entity tags of static files: what a file holds, in a few bytes.
+//! Entity tags of static files.
 //!
-//! A time of change is too coarse: a file may be written twice within one tick of its clock. So a tag is a digest of the content. It
-//! is remembered with what the operating system says of the file (its *stamp*), but only where that was settled when the content was
-//! read: any later change gives another stamp then.
+//! The modification time is too coarse for a tag: a file may be written twice within one tick of the file system's clock. So
+//! a tag is a digest of the content. It is cached together with the file's metadata (its *stamp*). It is cached only if the
+//! stamp was settled when the content was read, because then any later change gives another stamp.
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
@@ -15,38 +15,40 @@ use std::time::{Duration, SystemTime};
 use axum::http::HeaderValue;
 use sha2::{Digest, Sha256};
 
-/// Tags that are remembered; past it they are made anew.
+/// The most tags in the cache. If it is full, it is cleared.
 const REMEMBERED_MAX: usize = 4096;
 
-/// How long a file must not have changed for its stamp to be settled: longer than a tick of any file system's clock.
+/// A file's stamp is settled if the file hasn't changed for this long. It is longer than a tick of any file system's clock.
 const SETTLED: Duration = Duration::from_secs(3);
 
-/// Bytes of a file whose content is read for its tag. That of a larger one is made of its stamp.
+/// The most bytes of a file whose content is read for its tag. The tag of a larger file is a digest of its stamp.
 const DIGESTED_MAX: u64 = 64 << 20;
 
-/// Bytes of a digest that make a tag.
+/// Bytes of the digest that are used for a tag.
 const TAG_BYTES: usize = 16;
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 64 << 10;
 
-/// The tags of files.
+/// A cache of the tags of files.
 #[derive(Default)]
 pub(super) struct Tags {
+    /// Behind a lock, because requests are answered on several threads. It isn't held while a file is read.
     remembered: Mutex<HashMap<PathBuf, (Stamp, HeaderValue)>>,
 }
 
-/// What the operating system says of a file: its device and number, its length, and when its content and what is said of it changed.
+/// A file's metadata: its device and inode number, its length, and the times of the last changes of its content and
+/// metadata.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Stamp([i128; 7]);
 
 impl Tags {
-    /// The tag of a file; none if it isn't a regular one. It reads the file where the tag isn't known.
+    /// Returns the tag of a file, or none if it isn't a regular file. Reads the file if its tag isn't cached.
     ///
     /// # Errors
-    /// Where it can't be read.
+    /// If the file can't be read.
     pub(super) fn of(&self, path: &Path) -> io::Result<Option<HeaderValue>> {
-        // Before it is opened: to open a pipe would wait for who writes into it.
+        // The type is checked before the file is opened, because opening a pipe waits for its writer.
         let metadata = path.metadata()?;
         if !metadata.is_file() {
             return Ok(None);
@@ -59,7 +61,8 @@ impl Tags {
         let is_settled = is_settled(&metadata, now);
         let tag = match is_large {
             false => digest(&mut File::open(path)?)?,
-            // A stamp that isn't settled may be that of another content too, so this tag is nobody's again.
+            // The content can still change without a change of an unsettled stamp. So the tag has the present time in it,
+            // and is used only once.
             true => digest(&mut format!("{:?} {:?}", stamp.0, Some(now).filter(|_| !is_settled)).as_bytes())?,
         };
         let is_same = Stamp::of(&path.metadata()?) == stamp;
@@ -73,7 +76,7 @@ impl Tags {
         Ok(Some(tag))
     }
 
-    /// Nothing in here can panic half-way through a change, so a poisoned lock is as good as another.
+    /// No change can panic half-way, so a poisoned lock is still valid.
     fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, (Stamp, HeaderValue)>> {
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -88,7 +91,7 @@ impl Stamp {
     }
 }
 
-/// Whether a file has been as it is for a while, by its own times. One from the future isn't.
+/// Whether a file hasn't changed for [`SETTLED`], by its own times. False if its times are in the future.
 fn is_settled(metadata: &Metadata, now: SystemTime) -> bool {
     let changed = u64::try_from(metadata.ctime().max(metadata.mtime())).unwrap_or_default();
     let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(changed);
@@ -120,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tag_is_of_the_content_however_fast_that_changes() -> io::Result<()> {
+    fn each_content_has_its_own_tag_however_fast_it_changes() -> io::Result<()> {
         let (directory, tags) = (tempfile::tempdir()?, Tags::default());
         let path = directory.path().join("page.html");
         let mut seen = std::collections::HashSet::new();
@@ -128,7 +131,7 @@ mod tests {
             fs::write(&path, format!("{n:03}"))?;
             let tag = tags.of(&path)?;
             assert_eq!(tags.of(&path)?, tag);
-            assert!(seen.insert(tag), "version {n} has its own");
+            assert!(seen.insert(tag), "version {n} has its own tag");
         }
         fs::write(&path, "000")?;
         assert!(!seen.insert(tags.of(&path)?), "the same content has the same tag");
@@ -138,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_file_is_not_read_and_its_tag_is_new_until_it_has_settled() -> io::Result<()> {
+    fn a_large_file_is_not_read_and_gets_a_new_tag_until_it_is_settled() -> io::Result<()> {
         let (directory, tags) = (tempfile::tempdir()?, Tags::default());
         let path = directory.path().join("film.webm");
         File::create(&path)?.set_len(DIGESTED_MAX + 1)?;
@@ -147,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_is_remembered_once_its_file_has_settled() -> io::Result<()> {
+    fn a_tag_is_cached_once_its_file_is_settled() -> io::Result<()> {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("page.html");
         fs::write(&path, "page")?;

@@ -131,6 +131,33 @@ async fn invalid_requests_are_refused_with_an_explanation() -> Result<()> {
     Ok(())
 }
 
+/// The frames that are queued for a client, and that its connection can't take yet, come before the close frame.
+#[tokio::test]
+async fn a_client_that_is_disconnected_gets_what_was_queued_for_it() -> Result<()> {
+    let host = Setup::new()
+        .guests(&["reference", "reference-gate"])?
+        .file("secret_key_base.txt", b"twenty bytes at the very least".to_vec())
+        .config("secret_key_base = { file = \"secret_key_base.txt\" }")
+        .limit("outbox_bytes", 64 << 20)
+        .start()
+        .await?;
+    let mut ada = host.knock().query("vsn=2.0.0&user_id=ada").receive_buffer(16 << 10).connect().await?;
+    ada.join("room:a/b", &json!({})).await?;
+    // More than the kernel takes of a connection that isn't read.
+    let shout = json!({ "topic": "room:a/b", "event": "news", "payload": { "text": "x".repeat(256 << 10) } });
+    for _ in 0..24 {
+        post(&host, "/api/broadcast", &shout).await?;
+    }
+    post(&host, "/api/disconnect", &json!({ "id": "user_socket:ada" })).await?;
+    let (frames, code) = ada.until_closed().await?;
+    let is_news = |frame: &&Received| matches!(frame, Received::Json(message) if message[3] == "news");
+    let news = frames.iter().filter(is_news).count();
+    ensure!((news, code) == (24, Some(1001)), "{news} of 24 events came, and then {code:?}");
+    drop(ada);
+    host.stop().await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn sockets_are_disconnected_and_topics_and_members_are_listed() -> Result<()> {
     let host = Setup::new()

@@ -117,10 +117,9 @@ async fn components_of_the_wrong_shape() -> Result<()> {
     let deciding = Crafted::serving("new:*")
         .handling_out()
         .altering("-> result<list<decision>, string>", "-> result<list<u8>, string>");
-    let added = "    /// Sings.\n    sing: func();\n\n    /// Milliseconds since";
-    let singing = Crafted::serving("new:*")
-        .altering("    /// Milliseconds since", added)
-        .importing("bennu:channel/host@0.1.0", "sing");
+    let added = "now: func() -> u64;\n    sing: func();";
+    let singing =
+        Crafted::serving("new:*").altering("now: func() -> u64;", added).importing("bennu:channel/host@0.1.0", "sing");
     let empty = "(component (instance $i) (export \"bennu:channel/channel@0.1.0\" (instance $i)))";
     refuses(vec![
         ("an export without functions", component(empty)?, "its export `channel` does not have the type"),

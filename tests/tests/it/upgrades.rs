@@ -312,3 +312,26 @@ async fn only_one_rollback_in_a_row_is_possible() -> Result<()> {
     host.stop().await?;
     Ok(())
 }
+
+/// Two builds come within one probation, so the first of them never passes. A rollback doesn't lead to it.
+#[tokio::test]
+async fn a_rollback_leads_to_the_build_that_passed_before() -> Result<()> {
+    let setup = Setup::new().guests(&["counter"])?.config("[reload]\nprobation_ms = 1\nprobation_calls = 3");
+    let host = setup.start().await?;
+    let mut cast = Cast::new(&host);
+    cast.play(TWO_WITH_A_SUM).await?;
+    let digest = async || Ok::<_, anyhow::Error>(host.inspect().await?["plugins"]["counter"]["digest"].clone());
+    host.shows("the first build has passed", |shown| shown["plugins"]["counter"]["probation"].is_null()).await?;
+    let passed = digest().await?;
+    cast.play("host ! reload counter variants/counter-v1-faulty\nhost ! reload counter variants/counter-v2").await?;
+    for _ in 0..3 {
+        cast.play("alice > get\nalice < ok …").await?;
+    }
+    host.shows("the third build has passed", |shown| shown["plugins"]["counter"]["probation"].is_null()).await?;
+    let address = host.address().to_string();
+    let back = bennu(host.home(), &["plugins", "rollback", "counter", "--host", &address])?;
+    ensure!(back.code == Some(0) && digest().await? == passed, "{back:?}");
+    drop(cast);
+    host.stop().await?;
+    Ok(())
+}

@@ -18,11 +18,11 @@ impl host::Host for Guest {
     }
 
     fn unique_id(&mut self) -> Result<String> {
-        Ok(self.context.store.unique_id())
+        Ok(self.context.surroundings.unique_id())
     }
 
     fn random(&mut self) -> Result<u64> {
-        Ok(getrandom::u64().map_err(|error| Fault::failed(format!("no random number is available: {error}")))?)
+        Ok(self.context.surroundings.random()?)
     }
 
     fn configuration(&mut self) -> Result<String> {

@@ -204,6 +204,10 @@ impl Library {
             tracing::info!(plugin = name, generation = serving.loaded.generation(), "plugin_proved");
             self.builds.update(name, |record| record.note_proved(&digest));
         }
+        // If several builds came within one probation, those between never passed: an operator's rollback doesn't lead to them.
+        if let (Some(entry), Some(passed)) = (self.plugins.get_mut(name), trial.previous()) {
+            entry.previous = Some(Arc::clone(passed));
+        }
         trial.probation.end(ProbationResult::Passed);
         if trial.probation.can_roll_back() {
             self.past.entry(name.into()).or_default().push(Arc::clone(&trial.probation));

@@ -44,12 +44,7 @@ impl Stage {
             limits: SocketLimits::default(),
             outbox_limits: OutboxLimits::default(),
         };
-        let limits = WireLimits {
-            frame_bytes: 1 << 20,
-            frame_bytes_out: 4 << 20,
-            idle: 3 * DEADLINE,
-            poll_window: Duration::from_secs(10),
-        };
+        let limits = WireLimits { frame_bytes: 1 << 20, idle: 3 * DEADLINE, poll_window: Duration::from_secs(10) };
         let mount = Mount {
             path: "/socket".into(),
             websocket: true,

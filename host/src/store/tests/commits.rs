@@ -1,4 +1,4 @@
-//! Commits that wait for one another: what shares a sync, what fails together, and how it all ends.
+//! Commits that share a sync, fail together, or wait while the store closes; and engines that fail.
 
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -12,7 +12,7 @@ type Outcome = Result<Revision, CommitError>;
 
 async fn over(disk: &Disk, limits: StoreLimits) -> Store {
     let store = Store::over(Box::new(embedded(disk, 1 << 20).unwrap()), limits).await.unwrap();
-    // A file that grows is synced once more; after this one it has room.
+    // redb syncs once more when the file grows. After this commit, the file has room.
     let mut ballast = store.begin(&owner("ballast"));
     ballast.put(b"ballast", vec![0; 400_000].into()).unwrap();
     store.commit(ballast).await.unwrap();
@@ -25,7 +25,7 @@ fn one(store: &Store, key: &str, bytes: usize) -> Draft {
     draft
 }
 
-/// Begins a commit: when this returns, it waits in the queue, or outside if there is no room.
+/// Begins a commit. When this returns, the commit waits in the queue, or for room in the queue.
 fn begun(store: &Store, draft: Draft) -> tokio::task::JoinHandle<Outcome> {
     let store = store.clone();
     let mut commit = Box::pin(async move { store.commit(draft).await });
@@ -33,7 +33,7 @@ fn begun(store: &Store, draft: Draft) -> tokio::task::JoinHandle<Outcome> {
     tokio::spawn(commit)
 }
 
-/// A store whose committer is in the middle of a sync, with the commit that it syncs.
+/// Returns a store whose committer waits in a sync, and the commit that is being synced.
 async fn held(disk: &Disk, limits: StoreLimits) -> (Store, tokio::task::JoinHandle<Outcome>) {
     let store = over(disk, limits).await;
     disk.hold();
@@ -48,7 +48,7 @@ async fn keys(store: &Store) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn all_that_waits_shares_one_sync() {
+async fn all_waiting_commits_share_one_sync() {
     let disk = Disk::default();
     let store = over(&disk, StoreLimits::default()).await;
     let before = disk.syncs();
@@ -69,7 +69,7 @@ async fn all_that_waits_shares_one_sync() {
 }
 
 #[tokio::test]
-async fn a_batch_has_its_bytes_and_one_call_at_least() {
+async fn a_batch_is_limited_in_bytes_and_has_at_least_one_call() {
     let disk = Disk::default();
     let (store, first) = held(&disk, StoreLimits { batch_bytes: 1, ..StoreLimits::default() }).await;
     let before = disk.syncs();
@@ -84,7 +84,7 @@ async fn a_batch_has_its_bytes_and_one_call_at_least() {
 }
 
 #[tokio::test]
-async fn who_finds_no_room_to_wait_waits_outside_and_a_close_commits_what_is_in() {
+async fn a_close_commits_the_queue_and_refuses_calls_that_wait_for_room() {
     let disk = Disk::default();
     let limits = StoreLimits { waiting_bytes: 10_000, ..StoreLimits::default() };
     let (store, first) = held(&disk, limits).await;
@@ -94,7 +94,7 @@ async fn who_finds_no_room_to_wait_waits_outside_and_a_close_commits_what_is_in(
         let store = store.clone();
         async move { store.close().await }
     });
-    // It isn't let in any more.
+    // It is refused, because the store closes before there is room.
     assert_eq!(outside.await.unwrap(), Err(CommitError::Stopping));
     disk.release();
     closing.await.unwrap();
@@ -102,7 +102,7 @@ async fn who_finds_no_room_to_wait_waits_outside_and_a_close_commits_what_is_in(
     inside.await.unwrap().unwrap();
     assert_eq!(store.commit(one(&store, "late", 1)).await, Err(CommitError::Stopping));
     store.close().await;
-    // What is larger than there is room for at all goes in when there is nothing else.
+    // A draft that is larger than the queue is accepted when the queue is empty.
     let store = over(&disk, limits).await;
     store.commit(one(&store, "large", 100_000)).await.unwrap();
     assert_eq!(keys(&store).await, ["first", "inside", "large"]);
@@ -110,7 +110,7 @@ async fn who_finds_no_room_to_wait_waits_outside_and_a_close_commits_what_is_in(
 }
 
 #[tokio::test]
-async fn a_failed_sync_fails_all_that_shared_it_and_shows_nothing() {
+async fn a_failed_sync_fails_all_its_commits_and_shows_none_of_their_writes() {
     let disk = Disk::default();
     let (store, first) = held(&disk, StoreLimits::default()).await;
     disk.cut();
@@ -126,7 +126,7 @@ async fn a_failed_sync_fails_all_that_shared_it_and_shows_nothing() {
 }
 
 #[tokio::test]
-async fn who_waits_no_more_is_committed_all_the_same() {
+async fn a_commit_whose_caller_stops_waiting_is_not_cancelled() {
     let disk = Disk::default();
     let (store, first) = held(&disk, StoreLimits::default()).await;
     first.abort();
@@ -137,14 +137,14 @@ async fn who_waits_no_more_is_committed_all_the_same() {
 }
 
 #[tokio::test]
-async fn in_memory_a_close_refuses_what_comes_later_too() {
+async fn a_store_in_memory_refuses_commits_after_a_close_too() {
     let store = memory();
     store.commit(one(&store, "a", 1)).await.unwrap();
     store.close().await;
     assert_eq!(store.commit(one(&store, "b", 1)).await, Err(CommitError::Stopping));
 }
 
-/// What an engine does wrong.
+/// The fault of an engine.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fault {
     NoWrites,
@@ -152,7 +152,7 @@ enum Fault {
     Panics,
 }
 
-/// An engine with faults, which says when it is gone.
+/// An engine with faults. Its sender is dropped together with it, so a test can see when it is gone.
 struct Faulty {
     inner: Memory,
     fault: Arc<Mutex<Option<Fault>>>,
@@ -180,7 +180,7 @@ impl Engine for Faulty {
     }
 
     fn apply<'a>(&'a mut self, writes: &'a Writes) -> EngineFuture<'a, ()> {
-        assert!(!self.has(Fault::Panics), "as the test asks");
+        assert!(!self.has(Fault::Panics), "a panic that the test wants");
         if self.has(Fault::NoWrites) {
             return Box::pin(std::future::ready(Err(EngineError::new("no space"))));
         }
@@ -189,7 +189,7 @@ impl Engine for Faulty {
 }
 
 #[tokio::test]
-async fn a_failed_batch_leaves_no_trace_in_what_comes_after() {
+async fn a_failed_batch_does_not_affect_later_commits() {
     let (engine, fault, _) = Faulty::new();
     let store = Store::over(Box::new(engine), StoreLimits::default()).await.unwrap();
     let mut reader = one(&store, "reader", 1);
@@ -202,7 +202,7 @@ async fn a_failed_batch_leaves_no_trace_in_what_comes_after() {
 }
 
 #[tokio::test]
-async fn what_is_written_but_not_shown_is_shown_before_more_is_written() {
+async fn a_snapshot_that_failed_is_taken_before_more_is_written() {
     let (engine, fault, _) = Faulty::new();
     let store = Store::over(Box::new(engine), StoreLimits::default()).await.unwrap();
     let mut reader = one(&store, "c", 1);
@@ -217,7 +217,7 @@ async fn what_is_written_but_not_shown_is_shown_before_more_is_written() {
 }
 
 #[tokio::test]
-async fn an_engine_that_panics_is_said_to_have_failed() {
+async fn commits_fail_if_the_engine_panics() {
     let (engine, fault, _) = Faulty::new();
     let store = Store::over(Box::new(engine), StoreLimits::default()).await.unwrap();
     *fault.lock().unwrap() = Some(Fault::Panics);
@@ -228,19 +228,19 @@ async fn an_engine_that_panics_is_said_to_have_failed() {
 }
 
 #[tokio::test]
-async fn the_engine_goes_with_the_last_handle() {
+async fn the_engine_is_dropped_with_the_last_handle() {
     let (engine, _, gone) = Faulty::new();
     let store = Store::over(Box::new(engine), StoreLimits::default()).await.unwrap();
     let other = store.clone();
     drop(store);
     other.commit(one(&other, "a", 1)).await.unwrap();
     drop(other);
-    // Nothing is ever sent: this waits for the sender's end.
+    // Nothing is ever sent: this waits until the sender is dropped.
     assert!(gone.recv().is_err());
 }
 
 #[tokio::test]
-async fn a_store_of_another_format_is_left_alone() {
+async fn a_store_of_another_format_is_refused() {
     let mut engine = Memory::default();
     engine.apply(&Writes::from([(metadata::format(), Some(metadata::entry(2)))])).await.unwrap();
     let error = Store::over(Box::new(engine), StoreLimits::default()).await.err().unwrap().to_string();
@@ -248,12 +248,12 @@ async fn a_store_of_another_format_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_directory_is_opened_once_at_a_time_and_holds_what_was_committed() {
+async fn a_directory_is_opened_once_at_a_time_and_keeps_commits() {
     let place = tempfile::tempdir().unwrap();
     let store = Store::open(place.path(), StoreLimits::default()).await.unwrap();
     store.commit(one(&store, "a", 1)).await.unwrap();
     assert!(Store::open(place.path(), StoreLimits::default()).await.is_err());
-    // A draft may be left over; it doesn't keep the file.
+    // A draft that still exists doesn't keep the file open.
     let draft = store.begin(&owner("chat"));
     store.close().await;
     let store = Store::open(place.path(), StoreLimits::default()).await.unwrap();

@@ -1,4 +1,5 @@
-//! A disk that forgets what wasn't synced, whose power can go at any operation, which can be full, and which can be slow.
+//! A simulated disk. Unsynced data can be lost, the power can fail at any operation, and the disk can be full, slow or
+//! unreadable.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -8,8 +9,8 @@ use redb::StorageBackend;
 
 use super::Random;
 
-/// What a crash leaves of the writes after the last sync: none of it, or any part: all, the first so many writes, or any
-/// sectors of them.
+/// The writes after the last sync that survive a crash: none, or a random part of them. A random part is all of them, the
+/// first ones, or some sectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unsynced {
     Forgotten,
@@ -30,20 +31,20 @@ struct State {
     current: Vec<u8>,
     unsynced: Vec<Change>,
     syncs: usize,
-    /// Writes and syncs until the power goes.
+    /// The number of writes and syncs until the power fails.
     fuse: Option<usize>,
     is_off: bool,
     /// Whether syncs wait.
     is_held: bool,
-    /// Whether one does.
+    /// Whether a sync is waiting.
     is_waiting: bool,
-    /// Whether nothing can be written.
+    /// Whether writes fail because the disk is full.
     is_full: bool,
     /// Whether reads fail.
     is_unreadable: bool,
     /// Whether reads wait.
     is_slow: bool,
-    /// How many reads do.
+    /// The number of reads that are waiting.
     reading: usize,
 }
 
@@ -54,12 +55,12 @@ enum Change {
 }
 
 impl Disk {
-    /// How often it was synced.
+    /// Returns how often it was synced.
     pub(super) fn syncs(&self) -> usize {
         self.lock().syncs
     }
 
-    /// Has the power go at the operation after so many more.
+    /// Makes the power fail at the write or sync with this number, counted from now.
     pub(super) fn light(&self, fuse: usize) {
         self.lock().fuse = Some(fuse);
     }
@@ -68,12 +69,12 @@ impl Disk {
         self.lock().is_off
     }
 
-    /// Takes the power away now.
+    /// Makes the power fail now.
     pub(super) fn cut(&self) {
         self.lock().is_off = true;
     }
 
-    /// Lets syncs wait, until [`Disk::release`].
+    /// Makes syncs wait until [`Disk::release`].
     pub(super) fn hold(&self) {
         self.lock().is_held = true;
     }
@@ -83,36 +84,36 @@ impl Disk {
         self.state.1.notify_all();
     }
 
-    /// Waits until a sync does.
+    /// Waits until a sync is waiting.
     pub(super) fn wait_for_sync(&self) {
         let deadline = Duration::from_secs(30);
         let (_state, waited) =
             self.state.1.wait_timeout_while(self.lock(), deadline, |state| !state.is_waiting).unwrap();
-        assert!(!waited.timed_out(), "nothing is synced");
+        assert!(!waited.timed_out(), "no sync was made");
     }
 
-    /// Has writes fail for want of room, or have room again.
+    /// Makes writes fail because the disk is full, or work again.
     pub(super) fn fill(&self, is_full: bool) {
         self.lock().is_full = is_full;
     }
 
-    /// Has reads wait, or go on.
+    /// Makes reads wait, or continue.
     pub(super) fn slow_down(&self, is_slow: bool) {
         self.lock().is_slow = is_slow;
         self.state.1.notify_all();
     }
 
-    /// Has reads fail, or work again.
+    /// Makes reads fail, or work again.
     pub(super) fn fail_reads(&self, fail: bool) {
         self.lock().is_unreadable = fail;
     }
 
-    /// How many reads wait.
+    /// Returns the number of reads that are waiting.
     pub(super) fn reading(&self) -> usize {
         self.lock().reading
     }
 
-    /// The disk as it is found after the crash.
+    /// Returns the disk as it is after a crash.
     pub(super) fn after_crash(&self, unsynced: Unsynced, random: &mut Random) -> Self {
         let state = self.lock();
         let mut left = state.synced.clone();
@@ -135,7 +136,7 @@ impl Disk {
 }
 
 impl Change {
-    /// What of it reaches the disk, by sectors.
+    /// Applies the part of this change that reaches the disk. `survives` decides for each sector by its offset.
     fn survive(&self, disk: &mut Vec<u8>, mut survives: impl FnMut(usize) -> bool) {
         match self {
             Self::Length(length) if survives(0) => disk.resize(*length, 0),
@@ -155,10 +156,10 @@ impl Change {
 }
 
 impl State {
-    /// Counts an operation. The one at which the power goes has begun, and not been answered.
+    /// Does an operation, and counts it. If the power fails at it, the operation has begun, but returns an error.
     fn operate(&mut self, change: Option<Change>) -> io::Result<()> {
         if self.is_off {
-            return Err(io::Error::other("there is no power"));
+            return Err(io::Error::other("the power is off"));
         }
         if self.is_full && change.is_some() {
             return Err(io::Error::from(io::ErrorKind::StorageFull));
@@ -171,7 +172,7 @@ impl State {
             *fuse = fuse.saturating_sub(1);
             if *fuse == 0 {
                 self.is_off = true;
-                return Err(io::Error::other("the power has gone"));
+                return Err(io::Error::other("the power fails"));
             }
         }
         Ok(())

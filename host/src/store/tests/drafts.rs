@@ -1,4 +1,4 @@
-//! What one call may do, and what overtakes it.
+//! The reads and writes of one call, their limits, and their conflicts.
 
 use super::*;
 use crate::store::{CommitError, Oversize, ReadError};
@@ -9,14 +9,14 @@ fn put(store: &Store, owner: &Owner, key: &str, value: &'static str) {
     now(store.commit(draft)).unwrap();
 }
 
-/// Commits a draft with one more write, which nobody reads.
+/// Commits a draft with one more write, to a key that no call reads.
 fn outcome(store: &Store, mut draft: Draft) -> Result<Revision, CommitError> {
     draft.put(b"~", Bytes::new()).unwrap();
     now(store.commit(draft))
 }
 
 #[test]
-fn each_limit_is_said_and_what_was_within_it_stays() {
+fn exceeding_a_limit_is_an_error_and_leaves_the_other_writes() {
     let limits = StoreLimits {
         key_bytes: 3,
         value_bytes: 4,
@@ -39,7 +39,7 @@ fn each_limit_is_said_and_what_was_within_it_stays() {
     assert_eq!(draft.put(b"b", "1234".into()), Err(Oversize::WriteBytes { limit: 9 }));
     draft.put(b"b", "123".into()).unwrap();
     assert_eq!(draft.delete(b"c"), Err(Oversize::Writes { limit: 2 }));
-    // What is written again counts once, and a room doesn't count.
+    // A key that is written twice counts once, and a room doesn't count.
     draft.put(b"b", "12".into()).unwrap();
     draft.set_room("r", Some("1234".into())).unwrap();
     now(store.commit(draft)).unwrap();
@@ -50,7 +50,7 @@ fn each_limit_is_said_and_what_was_within_it_stays() {
 }
 
 #[test]
-fn a_scan_gives_no_more_than_the_store_gives_at_once() {
+fn a_scan_returns_at_most_the_limits_of_the_store() {
     let store = Store::in_memory(StoreLimits { scan_rows: 2, scan_bytes: 10, ..StoreLimits::default() }).unwrap();
     let chat = owner("chat");
     for (key, value) in [("a", ""), ("b", "12345678"), ("c", "a"), ("d", "too long a one"), ("e", "")] {
@@ -67,7 +67,7 @@ fn a_scan_gives_no_more_than_the_store_gives_at_once() {
 
 type Reading = fn(&mut Draft);
 
-/// What a call does, and whose writes overtake it then.
+/// Reads of a call, and the keys whose writes conflict with them.
 const READINGS: [(&str, Reading, &[&str]); 6] = [
     ("a key", |draft| drop(now(draft.get(b"k3"))), &["k3"]),
     ("a key that isn't there", |draft| drop(now(draft.get(b"k4"))), &["k4"]),
@@ -87,7 +87,7 @@ fn write_and_read(draft: &mut Draft) {
 }
 
 #[test]
-fn a_call_is_overtaken_by_writes_to_what_it_read_and_by_no_others() {
+fn a_call_conflicts_with_writes_to_its_reads_and_with_no_others() {
     let chat = owner("chat");
     for (what, reading, by) in READINGS {
         for key in ["k", "k2", "k3", "k4", "k5", "k6", "l"] {
@@ -107,7 +107,7 @@ fn a_call_is_overtaken_by_writes_to_what_it_read_and_by_no_others() {
 }
 
 #[test]
-fn a_call_goes_on_seeing_what_was_there_when_it_began() {
+fn a_call_sees_the_store_as_it_was_when_the_call_began() {
     let (store, chat) = (memory(), owner("chat"));
     put(&store, &chat, "a", "1");
     let mut draft = store.begin(&chat);
@@ -115,14 +115,14 @@ fn a_call_goes_on_seeing_what_was_there_when_it_began() {
     put(&store, &chat, "b", "2");
     assert_eq!(now(draft.get(b"a")).unwrap(), Some("1".into()));
     assert_eq!(now(draft.get(b"b")).unwrap(), None);
-    // It only reads, and so it is taken; whether it is still so is said to who asks.
+    // Its commit succeeds because it only reads. `is_current` says whether the reads are outdated.
     assert!(!store.is_current(&draft));
     now(store.commit(draft)).unwrap();
     assert_eq!(now(store.begin(&chat).get(b"a")).unwrap(), Some("2".into()));
 }
 
 #[test]
-fn a_room_is_its_topics_alone() {
+fn each_topic_has_its_own_room() {
     let (store, chat) = (memory(), owner("chat"));
     let mut first = store.begin(&chat);
     first.set_room("room:a", Some("A".into())).unwrap();
@@ -144,7 +144,7 @@ fn a_room_is_its_topics_alone() {
 }
 
 #[test]
-fn what_rooms_were_before_is_read_a_page_after_the_other() {
+fn former_states_of_rooms_are_read_in_pages() {
     let (store, chat) = (memory(), owner("chat"));
     let topic = |number: usize| format!("room:{number:04}");
     let mut draft = store.begin(&chat);
@@ -160,7 +160,7 @@ fn what_rooms_were_before_is_read_a_page_after_the_other() {
         seen.extend(page.into_iter().map(|(topic, _)| topic));
     }
     assert_eq!(seen, (0..450).map(|number| Bytes::from(topic(number))).collect::<Vec<_>>());
-    // Who has read them is overtaken by who writes one.
+    // A call that has read them conflicts with a call that writes one.
     let mut reading = store.begin(&chat);
     now(reading.formers_after(None)).unwrap();
     let mut draft = store.begin(&chat);

@@ -1,4 +1,4 @@
-//! What every engine has to do, and that all of them do it.
+//! Checks every engine against a map.
 
 use redb::backends::InMemoryBackend;
 
@@ -26,7 +26,7 @@ fn carry_out(map: &mut Map, writes: &Writes) {
     }
 }
 
-/// A snapshot shows what the map holds, however it is asked.
+/// Checks that gets and scans of a snapshot return the content of the map.
 fn compare(name: &str, snapshot: &dyn Snapshot, map: &Map, random: &mut Random) {
     for _ in 0..4 {
         let key = random.key();
@@ -40,7 +40,7 @@ fn compare(name: &str, snapshot: &dyn Snapshot, map: &Map, random: &mut Random) 
 }
 
 #[test]
-fn engines_hold_what_was_applied_and_snapshots_what_was_there() {
+fn engines_show_applied_writes_and_snapshots_do_not_change() {
     for mut random in Random::runs(40) {
         for (name, mut engine) in engines() {
             let mut map = Map::new();
@@ -64,7 +64,7 @@ fn engines_hold_what_was_applied_and_snapshots_what_was_there() {
 }
 
 #[test]
-fn a_single_row_is_given_however_large() {
+fn a_scan_returns_at_least_one_row_however_large() {
     for (name, mut engine) in engines() {
         let writes = Writes::from([("a".into(), Some(vec![0; 2 << 20].into())), ("b".into(), Some(Bytes::new()))]);
         now(engine.apply(&writes)).unwrap();
@@ -78,7 +78,7 @@ fn a_single_row_is_given_however_large() {
 }
 
 #[test]
-fn a_snapshot_may_outlive_its_engine_and_is_read_or_refused() {
+fn a_snapshot_that_outlives_its_engine_is_right_or_fails() {
     for (name, mut engine) in engines() {
         now(engine.apply(&Writes::from([("a".into(), Some("1".into()))]))).unwrap();
         let snapshot = now(engine.snapshot()).unwrap();

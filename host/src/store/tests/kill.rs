@@ -1,14 +1,14 @@
-//! The process is killed under writing load, again and again.
+//! Kills a process that writes to the store, many times, and checks the data.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
-use super::load::{self, TASKS, Told};
+use super::load::{self, Progress, TASKS};
 use super::*;
 
-/// Names the data directory to the process that is to be killed: this same test, run again.
+/// The environment variable with the data directory for the process that is killed. That process runs this same test.
 const VICTIM: &str = "BENNU_STORE_VICTIM";
 
 const TEST: &str = "store::tests::kill::what_was_acknowledged_survives_kills";
@@ -21,27 +21,27 @@ async fn what_was_acknowledged_survives_kills() {
     let rounds = bennu_test_tiers::rounds("store::kill");
     for mut random in Random::runs(1) {
         let place = tempfile::tempdir().unwrap();
-        let (mut told, mut acknowledged) = ([Told::default(); TASKS], 0);
+        let (mut progress, mut acknowledged) = ([Progress::default(); TASKS], 0);
         for _ in 0..rounds {
-            let latest = check(place.path(), &told).await;
-            told = latest.map(|round| Told { begun: round, done: round });
-            acknowledged += kill_one(place.path(), 1 + random.below(40), &mut told);
+            let latest = check(place.path(), &progress).await;
+            progress = latest.map(|round| Progress { begun: round, done: round });
+            acknowledged += kill_one(place.path(), 1 + random.below(40), &mut progress);
         }
-        check(place.path(), &told).await;
-        println!("{acknowledged} acknowledged, all found; none by half");
-        assert!(acknowledged >= rounds, "the load was none");
+        check(place.path(), &progress).await;
+        println!("{acknowledged} commits acknowledged, all found; none stored in part");
+        assert!(acknowledged >= rounds, "there was too little load");
     }
 }
 
-async fn check(place: &Path, told: &[Told; TASKS]) -> [u64; TASKS] {
+async fn check(place: &Path, progress: &[Progress; TASKS]) -> [u64; TASKS] {
     let store = Store::open(place, StoreLimits::default()).await.unwrap();
-    let latest = load::check(&store, told).await;
+    let latest = load::check(&store, progress).await;
     store.close().await;
     latest
 }
 
-/// Starts a process that writes, and kills it after so many acknowledgements. Gives their number in the end.
-fn kill_one(place: &Path, after: usize, told: &mut [Told; TASKS]) -> usize {
+/// Starts a process that writes, and kills it after `after` acknowledgements. Returns how many there were in the end.
+fn kill_one(place: &Path, after: usize, progress: &mut [Progress; TASKS]) -> usize {
     let mut victim = Command::new(std::env::current_exe().unwrap())
         .args([TEST, "--exact", "--nocapture"])
         .env(VICTIM, place)
@@ -53,19 +53,19 @@ fn kill_one(place: &Path, after: usize, told: &mut [Told; TASKS]) -> usize {
         let line = line.unwrap();
         let words: Vec<&str> = line.split(' ').collect();
         let ["round", task, round, what] = words[..] else { continue };
-        let told = &mut told[task.parse::<usize>().unwrap()];
+        let progress = &mut progress[task.parse::<usize>().unwrap()];
         let round = round.parse().unwrap();
         match what {
-            "begun" => told.begun = round,
+            "begun" => progress.begun = round,
             "done" => {
-                told.done = round;
+                progress.done = round;
                 acknowledged += 1;
                 if acknowledged == after {
-                    // What it has said until then is still read.
+                    // The loop continues, because the output from before the kill must still be read.
                     victim.kill().unwrap();
                 }
             }
-            // A line that the kill has cut.
+            // A line that the kill has truncated.
             _ => {}
         }
     }

@@ -1,4 +1,4 @@
-//! Exports and imports, there and back.
+//! Exports a store and imports it again.
 
 use super::*;
 use crate::store::{Existing, Imported};
@@ -35,7 +35,7 @@ fn refused(text: &str) -> String {
 }
 
 #[test]
-fn what_was_exported_is_imported_as_it_was() {
+fn an_import_restores_the_exported_store() {
     for mut random in Random::runs(30) {
         let store = some_store(&mut random);
         let text = exported(&store);
@@ -50,7 +50,7 @@ fn what_was_exported_is_imported_as_it_was() {
         assert_eq!(imported.plugins as usize, now(store.usages()).unwrap().len());
         assert_eq!(exported(&other), text);
         assert_eq!(now(other.usages()).unwrap(), now(store.usages()).unwrap());
-        // Twice the same is once the same; and what was there otherwise is gone if it is said so.
+        // Importing the same data again changes nothing. With `Replace`, other data of the same plugins is deleted.
         import(&other, &text, Existing::Merge).unwrap();
         assert_eq!(exported(&other), text);
         let third = some_store(&mut random);
@@ -63,7 +63,7 @@ fn what_was_exported_is_imported_as_it_was() {
 }
 
 #[test]
-fn one_plugin_may_be_exported_alone() {
+fn one_plugin_can_be_exported_alone() {
     let mut random = Random::new(5);
     let store = some_store(&mut random);
     let mut out = Vec::new();
@@ -86,7 +86,7 @@ fn large_stores_go_through_in_pages() {
     let other = memory();
     assert_eq!(import(&other, &text, Existing::Refuse).unwrap().rows, 2500);
     assert_eq!(exported(&other), text);
-    // And away again, all of it.
+    // With `Replace`, all of it is deleted again.
     let one = format!("{HEAD}\n{{\"plugin\":\"a\",\"key\":\"k\",\"value\":\"v\"}}\n{{\"rows\":1}}\n");
     import(&other, &one, Existing::Replace).unwrap();
     assert_eq!(exported(&other), one);
@@ -96,16 +96,16 @@ const HEAD: &str = r#"{"format":"bennu-store","version":1}"#;
 const ROW: &str = r#"{"plugin":"a","key":"k","value":"v"}"#;
 
 #[test]
-fn what_is_wrong_is_said_with_its_line() {
+fn an_invalid_line_is_refused_with_its_number() {
     for (lines, reason) in [
-        (&[][..], "it was cut off"),
-        (&[ROW], "line 1: it doesn't say what this is"),
+        (&[][..], "it is truncated"),
+        (&[ROW], "line 1: it isn't the first line of an export"),
         (&[HEAD, "{"], "line 2: EOF"),
         (&[HEAD, ROW, "", r#"{"rows":1}"#], "line 3: it is no JSON object"),
         (&[HEAD, ROW, r#"{"plugin":"a","key":"","value":"v"}"#], "line 3: a key in the store has one byte at least"),
         (&[HEAD, r#"{"plugin":"","key":"k","value":"v"}"#], "line 2: a plugin's name has 0 bytes"),
-        (&[HEAD, ROW], "it was cut off: its last line, {\"rows\":..}, isn't there; 1 rows were imported"),
-        (&[HEAD, ROW, r#"{"rows":2}"#], "it has 2 rows, and it has 1"),
+        (&[HEAD, ROW], "it is truncated: its last line, {\"rows\":..}, is missing; 1 rows were imported"),
+        (&[HEAD, ROW, r#"{"rows":2}"#], "it has 2 rows, but it has 1"),
         (&[HEAD, ROW, r#"{"rows":1}"#, ROW], "line 4: the line before it was the last one"),
         (&[HEAD, HEAD], "line 2: another export begins"),
     ] {
@@ -117,16 +117,16 @@ fn what_is_wrong_is_said_with_its_line() {
 }
 
 #[test]
-fn what_a_plugin_has_is_not_overwritten_unasked() {
+fn a_plugins_data_is_not_overwritten_by_default() {
     let store = memory();
     let text = format!("{HEAD}\n{ROW}\n{{\"rows\":1}}\n");
     import(&store, &text, Existing::Refuse).unwrap();
     let error = format!("{:#}", import(&store, &text, Existing::Refuse).unwrap_err());
-    assert!(error.contains("line 2: the plugin `a` has 2 bytes in the store already: --merge keeps"), "{error}");
+    assert!(error.contains("line 2: the plugin `a` already has 2 bytes in the store: --merge keeps"), "{error}");
 }
 
 #[test]
-fn a_room_that_is_imported_brings_what_it_was_before_and_no_other() {
+fn an_imported_room_has_its_own_former_state_and_no_other() {
     let room = |before: &str| {
         let room = format!("{HEAD}\n{{\"plugin\":\"a\",\"room\":\"r\",\"value\":\"new\"}}\n{before}");
         format!("{room}{{\"rows\":{}}}\n", room.lines().count() - 1)
@@ -136,7 +136,7 @@ fn a_room_that_is_imported_brings_what_it_was_before_and_no_other() {
     import(&store, &with_former, Existing::Refuse).unwrap();
     assert_eq!(exported(&store), with_former);
     import(&store, &room(""), Existing::Merge).unwrap();
-    assert_eq!(exported(&store), room(""), "what another room was is nothing to return to");
+    assert_eq!(exported(&store), room(""), "the former state of the replaced room is deleted");
     import(&store, &with_former, Existing::Replace).unwrap();
     import(&store, &room(""), Existing::Replace).unwrap();
     assert_eq!(exported(&store), room(""));

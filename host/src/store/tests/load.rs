@@ -1,22 +1,22 @@
-//! Tasks that write without end, and what must be there of it after a crash.
+//! Tasks that write without end, and the check of their data after a crash.
 
 use super::*;
 use crate::store::CommitError;
 
-/// How many tasks write at once.
+/// The number of tasks that write at once.
 pub(super) const TASKS: usize = 6;
 
-/// The keys that a task writes in each round, all with the same stamp, or deletes.
+/// The number of keys that a task writes or deletes in each round.
 const KEYS: usize = 3;
 
-/// What a task has asked for and been told: the rounds that it began and those that were acknowledged.
+/// The last round that a task began, and the last one that was acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct Progress {
     pub(super) begun: u64,
     pub(super) done: u64,
 }
 
-/// Which keys a round writes, and what into them. Every seventh deletes them instead.
+/// Whether a round deletes its keys instead of writing them. Every seventh round does.
 fn is_deletion(round: u64) -> bool {
     round.is_multiple_of(7)
 }
@@ -25,7 +25,7 @@ fn key(task: usize, at: usize) -> Vec<u8> {
     format!("slot/{task}/{at}").into_bytes()
 }
 
-/// The round, and a tail whose length is the round's too, over more than a page at times.
+/// Returns the value for a key: the round, and a tail whose length depends on the round. It is sometimes longer than a page.
 fn stamp(task: usize, at: usize, round: u64) -> Bytes {
     let length = (round as usize * 997 + task * 131 + at * 17) % 5000;
     [&round.to_be_bytes()[..], &vec![round as u8; length]].concat().into()
@@ -35,7 +35,7 @@ fn log_key(task: usize, round: u64) -> Vec<u8> {
     format!("log/{task}/{round:08}").into_bytes()
 }
 
-/// One round of a task: its slots, a line in its log that stays, its room, and a count that all tasks share.
+/// Makes the writes of one round: the task's slots, a row in its log, its room, and a count that all tasks share.
 fn round(draft: &mut Draft, task: usize, number: u64, count: Option<Bytes>) {
     for at in 0..KEYS {
         if is_deletion(number) {
@@ -50,8 +50,8 @@ fn round(draft: &mut Draft, task: usize, number: u64, count: Option<Bytes>) {
     draft.put(b"count", (count + 1).to_be_bytes().to_vec().into()).unwrap();
 }
 
-/// Writes until the store fails, or `goes_on` says no; `tell` hears of each round before it is asked for (`false`) and once
-/// it is acknowledged (`true`).
+/// Writes until the store fails or `goes_on` returns false. Calls `tell` with each round: with `false` before its commit,
+/// and with `true` once the commit is acknowledged.
 pub(super) async fn write(
     store: &Store,
     task: usize,
@@ -77,16 +77,19 @@ pub(super) async fn write(
     }
 }
 
-/// Checks that all that was acknowledged is there, that no round is half there, and that the books are right. Gives each
-/// task's latest round, and how many there were that nobody had been told of.
-pub(super) async fn check(store: &Store, told: &[Told; TASKS]) -> [u64; TASKS] {
+/// Checks that all acknowledged rounds are there, that no round is there in part, and that the counted usage is right.
+/// Returns each task's latest round.
+pub(super) async fn check(store: &Store, progress: &[Progress; TASKS]) -> [u64; TASKS] {
     let owner = owner("load");
     let mut draft = store.begin(&owner);
     let mut latest = [0; TASKS];
-    for (task, told) in told.iter().enumerate() {
+    for (task, progress) in progress.iter().enumerate() {
         let room = draft.room(&format!("room:{task}")).await.unwrap();
         let round = room.map_or(0, |room| u64::from_be_bytes(room[..].try_into().unwrap()));
-        assert!((told.done..=told.begun).contains(&round), "task {task} is at {round}, and was told {told:?}");
+        assert!(
+            (progress.done..=progress.begun).contains(&round),
+            "task {task} is at round {round}, but had {progress:?}"
+        );
         for at in 0..KEYS {
             let found = draft.get(&key(task, at)).await.unwrap();
             let expected = Some(stamp(task, at, round)).filter(|_| !is_deletion(round));
@@ -104,7 +107,7 @@ pub(super) async fn check(store: &Store, told: &[Told; TASKS]) -> [u64; TASKS] {
         bytes += page.rows.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
         rest = page.rest;
     }
-    assert_eq!(rows, count, "rounds that are in the logs");
+    assert_eq!(rows, count, "rounds in the logs");
     let rooms: usize = (0..TASKS).filter(|task| latest[*task] > 0).map(|task| format!("room:{task}").len() + 8).sum();
     assert_eq!(store.usage("load").await.unwrap(), (bytes + rooms) as u64);
     latest

@@ -1,4 +1,4 @@
-//! The room's tests: engines against one another, drafts against a serial model, and what a crash leaves.
+//! The store's tests: engines and drafts against simple models, and the content after a crash.
 
 mod commits;
 mod crash;
@@ -27,14 +27,14 @@ use super::draft::Draft;
 use super::engine::{Direction, Engine, Row, ScanLimit};
 use super::{Embedded, Memory, OpeningError, Owner, Revision, Scan, Store, StoreLimits};
 
-/// Says its seed if the test fails. `SEED=7 cargo test` runs that seed alone.
+/// Pseudo-random numbers. Prints its seed if the test fails. `SEED=7 cargo test` runs that seed alone.
 struct Random {
     seed: u64,
     state: u64,
 }
 
 impl Random {
-    /// As many runs: those of the first seeds, and one that nobody has seen before.
+    /// Returns generators for this many runs: the first seeds, and one new random seed.
     fn runs(count: u64) -> impl Iterator<Item = Self> {
         let given = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
         let fresh = getrandom::u64().unwrap();
@@ -46,7 +46,7 @@ impl Random {
         Self { seed, state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 }
     }
 
-    /// xorshift64*, by Vigna.
+    /// Returns a number below `end`. The algorithm is xorshift64*, by Vigna.
     fn below(&mut self, end: usize) -> usize {
         self.state ^= self.state >> 12;
         self.state ^= self.state << 25;
@@ -62,7 +62,7 @@ impl Random {
         from[self.below(from.len())].clone()
     }
 
-    /// A key of few, so that they meet; some have others as their beginnings.
+    /// Returns one of few keys, so that equal keys are frequent. Some keys are prefixes of others.
     fn key(&mut self) -> Bytes {
         let length = 1 + self.below(3);
         (0..length).map(|_| self.pick(b"\0ab\xff")).collect()
@@ -93,7 +93,7 @@ impl Drop for Random {
     }
 }
 
-/// What is ready at once.
+/// Returns the output of a future that must be ready at once.
 fn now<T>(doing: impl Future<Output = T>) -> T {
     doing.now_or_never().unwrap()
 }
@@ -106,7 +106,7 @@ fn memory() -> Store {
     Store::in_memory(StoreLimits::default()).unwrap()
 }
 
-/// What is to be found in a map, by the rules of an engine: rows while there is room for them, and whether those are all.
+/// Returns the rows that an engine must find if its content is this map, and whether these are all rows of the range.
 fn found(map: &BTreeMap<Bytes, Bytes>, scan: &Scan, limit: ScanLimit) -> (Vec<Row>, bool) {
     let is_in = |key: &&Bytes| **key >= scan.from && scan.until.as_ref().is_none_or(|until| *key < until);
     let mut keys: Vec<&Bytes> = map.keys().filter(is_in).collect();
@@ -124,7 +124,7 @@ fn found(map: &BTreeMap<Bytes, Bytes>, scan: &Scan, limit: ScanLimit) -> (Vec<Ro
     (rows, true)
 }
 
-/// A database on a disk.
+/// Opens a database on a simulated disk.
 fn embedded(disk: &Disk, cache_bytes: usize) -> Result<Embedded, OpeningError> {
     let disk = disk.clone();
     Embedded::over(move || disk.clone(), cache_bytes)

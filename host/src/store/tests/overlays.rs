@@ -1,12 +1,12 @@
-//! A call's writes over what is stored, against two maps.
+//! Compares a call's view, its own writes over the stored data, with a map.
 
 use super::*;
 
 #[test]
-fn a_scan_sees_the_calls_own_writes_in_their_places() {
+fn a_scan_sees_the_calls_own_writes_in_order() {
     for mut random in Random::runs(60) {
         let (store, chat) = (memory(), owner("chat"));
-        // The neighbours' keys are never seen.
+        // The keys of plugins with similar names are never seen.
         for name in ["chas", "chat2", "cha"] {
             let mut draft = store.begin(&owner(name));
             draft.put(b"a", "theirs".into()).unwrap();
@@ -66,9 +66,9 @@ fn everything(draft: &mut Draft, scan: &Scan) -> Vec<Row> {
     rows
 }
 
-/// A page must not be told from the rows that the call has deleted.
+/// Rows that the call has deleted must not make a page shorter.
 #[test]
-fn deleted_rows_take_no_room() {
+fn deleted_rows_do_not_count_for_a_limit() {
     let (store, chat) = (memory(), owner("chat"));
     let mut draft = store.begin(&chat);
     (0..100).for_each(|n| draft.put(format!("{n:02}").as_bytes(), "v".into()).unwrap());

@@ -1,4 +1,4 @@
-//! How much a plugin has, counted exactly, and what it may have.
+//! The exact count of a plugin's bytes, and its quota.
 
 use super::*;
 use crate::store::CommitError;
@@ -14,7 +14,7 @@ fn usage(store: &Store, plugin: &str) -> u64 {
 }
 
 #[test]
-fn keys_values_and_rooms_count_and_what_is_gone_does_not() {
+fn keys_values_and_rooms_count_and_deleted_ones_do_not() {
     let (store, chat) = (memory(), owner("chat"));
     put(&store, &chat, &[("key", 10), ("k", 0)]).unwrap();
     assert_eq!(usage(&store, "chat"), 14);
@@ -49,7 +49,7 @@ fn a_quota_is_exact_and_refuses_the_whole_call() {
 }
 
 #[test]
-fn who_has_too_much_already_may_make_it_less() {
+fn a_plugin_over_its_quota_may_still_delete_data() {
     let (store, chat) = (memory(), owner("chat"));
     put(&store, &chat, &[("a", 50), ("b", 50)]).unwrap();
     let less = Owner::new("chat", 10).unwrap();
@@ -60,7 +60,7 @@ fn who_has_too_much_already_may_make_it_less() {
 }
 
 #[test]
-fn calls_of_one_batch_share_what_is_left() {
+fn calls_of_one_batch_share_the_rest_of_the_quota() {
     let (mut committer, shared) = committer(Memory::default(), StoreLimits::default());
     let chat = Owner::new("chat", 10).unwrap();
     let drafts = ["a", "b", "a", "c"].map(|key| {
@@ -75,7 +75,7 @@ fn calls_of_one_batch_share_what_is_left() {
 }
 
 #[test]
-fn what_a_room_was_before_counts_for_nothing() {
+fn former_states_of_rooms_do_not_count() {
     let store = memory();
     let chat = Owner::new("chat", 10).unwrap();
     let mut draft = store.begin(&chat);
@@ -88,7 +88,7 @@ fn what_a_room_was_before_counts_for_nothing() {
     draft.set_former("room", None).unwrap();
     now(store.commit(draft)).unwrap();
     assert_eq!((usage(&store, "chat"), now(store.begin(&chat).former("room")).unwrap()), (9, None));
-    // What the host does by itself isn't kept from it by a quota.
+    // The quota doesn't prevent the host's own writes.
     let mut draft = store.begin(&chat.without_quota());
     draft.set_room("room", Some("larger state".into())).unwrap();
     now(store.commit(draft)).unwrap();

@@ -1,18 +1,18 @@
-//! Reads from a slow disk: whoever asks goes on with other work.
+//! Reads from a slow disk don't block the thread that asks.
 
 use std::future::pending;
 use std::time::Duration;
 
 use super::*;
 
-/// Keys, with values that are more together than the cache holds.
+/// The number of keys. Their values together are larger than the cache of a [`cold`] store with `cache_bytes = 0`.
 const KEYS: usize = 400;
 
 fn key(at: usize) -> String {
     format!("key-{at:04}")
 }
 
-/// A store that was just opened over what it holds, on a disk.
+/// Fills a store, and reopens it on the same disk with another cache.
 async fn cold(disk: &Disk, cache_bytes: usize) -> Store {
     let store = Store::over(Box::new(embedded(disk, 1 << 20).unwrap()), StoreLimits::default()).await.unwrap();
     let mut draft = store.begin(&owner("chat"));
@@ -24,14 +24,14 @@ async fn cold(disk: &Disk, cache_bytes: usize) -> Store {
     Store::over(Box::new(embedded(disk, cache_bytes).unwrap()), StoreLimits::default()).await.unwrap()
 }
 
-/// What comes within the deadline, while the runtime has one thread.
+/// Returns the output of a future, which must be ready within 30 s.
 async fn soon<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), work).await.expect("it comes in time")
 }
 
-/// The runtime has one thread: were a read to make it wait, nothing else would go on.
+/// The runtime has one thread. If a read blocked it, nothing else could run.
 #[tokio::test]
-async fn a_read_that_waits_for_the_disk_keeps_its_thread_for_nobody() {
+async fn a_read_that_waits_for_the_disk_does_not_block_its_thread() {
     let disk = Disk::default();
     let store = cold(&disk, 0).await;
     disk.slow_down(true);
@@ -57,7 +57,7 @@ async fn a_read_that_waits_for_the_disk_keeps_its_thread_for_nobody() {
 }
 
 #[tokio::test]
-async fn what_is_in_memory_is_read_at_once_also_while_the_disk_is_slow() {
+async fn data_in_memory_is_read_at_once_even_while_the_disk_is_slow() {
     let disk = Disk::default();
     let store = cold(&disk, 16 << 20).await;
     let all = Scan::all(Direction::Forward);
@@ -72,7 +72,7 @@ async fn what_is_in_memory_is_read_at_once_also_while_the_disk_is_slow() {
     store.close().await;
 }
 
-/// A cache that holds next to nothing, so that nearly each read is given up first, in many tasks at once, between commits.
+/// The cache is nearly empty, so almost every read is given up first. Many tasks read at once, between commits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_that_are_given_up_leave_the_database_as_it_was() {
     let disk = Disk::default();
@@ -100,15 +100,15 @@ async fn reads_that_are_given_up_leave_the_database_as_it_was() {
     }
     assert_eq!(store.trouble(), None);
     store.close().await;
-    // It was closed in order, so it is opened without a repair.
+    // It was closed normally, so it is opened without a repair.
     let store = Store::over(Box::new(embedded(&disk, 1 << 20).unwrap()), StoreLimits::default()).await.unwrap();
     assert_eq!(store.begin(&owner("chat")).scan(&Scan::all(Direction::Forward)).await.unwrap().rows.len(), KEYS);
     store.close().await;
 }
 
-/// Those who wait for a slow disk are many, and the threads on which they wait are few.
+/// Many reads wait for a slow disk, but only 32 of them take a thread.
 #[tokio::test]
-async fn so_many_reads_wait_at_once_and_no_more() {
+async fn the_reads_that_wait_on_threads_at_once_are_limited() {
     let disk = Disk::default();
     let store = cold(&disk, 0).await;
     disk.slow_down(true);
@@ -123,7 +123,7 @@ async fn so_many_reads_wait_at_once_and_no_more() {
         }
     })
     .await;
-    // Whoever stops waiting frees no thread: its read goes on.
+    // After a moment, there are still no more.
     let abandoned = tokio::time::timeout(Duration::from_millis(1), pending::<()>());
     assert!(abandoned.await.is_err());
     assert_eq!(disk.reading(), 32);

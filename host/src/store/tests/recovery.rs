@@ -1,4 +1,4 @@
-//! A disk that is full or fails for a while: nothing that was acknowledged is lost, and the store works again by itself.
+//! If a disk is full or fails for a while, no acknowledged write is lost, and the store recovers by itself.
 
 use std::time::{Duration, Instant};
 
@@ -37,17 +37,17 @@ async fn a_store_works_again_once_its_disk_has_room() {
     assert_eq!(early.get(b"before").await.unwrap().map(|value| value.len()), Some(1000));
     early.put(b"early", "1".into()).unwrap();
     assert!(matches!(put(&store, "lost", 1000).await, Err(CommitError::Failed(_))));
-    // It is said, what is in memory is read, and what is to be written is refused without a wait.
+    // The failure is shown, data in memory can be read, and writes are refused at once.
     let trouble = store.trouble().unwrap();
     assert!(trouble.since_ms > 0 && !trouble.reason.is_empty(), "{trouble:?}");
     assert!(has(&store, "before").await && !has(&store, "lost").await);
     let refused = put(&store, "lost", 1).await.unwrap_err().to_string();
-    assert!(refused.contains(&trouble.reason) && refused.contains("opens it anew"), "{refused}");
+    assert!(refused.contains(&trouble.reason) && refused.contains("reopens it"), "{refused}");
     disk.fill(false);
     until("it works again", || store.trouble().is_none()).await;
     put(&store, "after", 1000).await.unwrap();
     assert!(has(&store, "before").await && has(&store, "after").await);
-    // What has read before that may have read what is no more.
+    // A call that has read before the reopening gets a conflict, because its reads may be outdated.
     assert_eq!(store.commit(early).await, Err(CommitError::Conflict));
     store.close().await;
     let store = over(&disk).await;
@@ -55,10 +55,10 @@ async fn a_store_works_again_once_its_disk_has_room() {
     store.close().await;
 }
 
-/// It fails at any write, again and again, while calls go on. Whatever was acknowledged is there, in the end and for the next
-/// start, and no call is there by half.
+/// The disk fails at any write, many times, while calls continue. All acknowledged writes are there in the end and after the
+/// next start, and no call is stored in part.
 #[tokio::test]
-async fn a_disk_that_is_full_now_and_then_loses_nothing_that_was_acknowledged() {
+async fn a_disk_that_is_full_at_times_loses_no_acknowledged_write() {
     for mut random in Random::runs(4) {
         let disk = Disk::default();
         let store = over(&disk).await;
@@ -86,7 +86,7 @@ async fn a_disk_that_is_full_now_and_then_loses_nothing_that_was_acknowledged() 
             for row in store.begin(&owner("chat")).scan(&Scan::all(Direction::Forward)).await.unwrap().rows {
                 let key = String::from_utf8(row.0.into()).unwrap();
                 let other = key.strip_prefix("also-").map_or_else(|| format!("also-{key}"), str::to_owned);
-                assert!(has(store, &other).await, "{key} is there by half");
+                assert!(has(store, &other).await, "the call that wrote {key} is stored in part");
             }
         };
         check(&store).await;
@@ -97,7 +97,7 @@ async fn a_disk_that_is_full_now_and_then_loses_nothing_that_was_acknowledged() 
 }
 
 #[tokio::test]
-async fn a_read_that_fails_is_noticed_and_mended_too() {
+async fn a_store_recovers_after_a_failed_read_too() {
     let disk = Disk::default();
     let store = over(&disk).await;
     for at in 0..20 {
@@ -116,7 +116,7 @@ async fn a_read_that_fails_is_noticed_and_mended_too() {
 }
 
 #[tokio::test]
-async fn a_store_whose_thread_died_says_so() {
+async fn a_store_whose_thread_died_shows_the_failure() {
     struct Panics(Memory);
     impl Engine for Panics {
         fn snapshot(&mut self) -> crate::store::EngineFuture<'_, Arc<dyn crate::store::Snapshot>> {
@@ -124,23 +124,23 @@ async fn a_store_whose_thread_died_says_so() {
         }
 
         fn apply<'a>(&'a mut self, writes: &'a crate::store::Writes) -> crate::store::EngineFuture<'a, ()> {
-            assert!(writes.len() == 1, "as the test asks");
+            assert!(writes.len() == 1, "a panic that the test wants");
             self.0.apply(writes)
         }
     }
     let store = Store::over(Box::new(Panics(Memory::default())), StoreLimits::default()).await.unwrap();
     assert_eq!(store.trouble(), None);
     assert!(put(&store, "a", 1).await.is_err());
-    until("it is said", || store.trouble().is_some_and(|trouble| trouble.reason.contains("thread died"))).await;
+    until("it is shown", || store.trouble().is_some_and(|trouble| trouble.reason.contains("thread died"))).await;
 }
 
 #[tokio::test]
-async fn ids_go_on_where_a_host_that_was_killed_has_left_off() {
+async fn ids_continue_after_those_of_a_host_that_was_killed() {
     let disk = Disk::default();
     let store = over(&disk).await;
     assert_eq!(store.keep_ids().await, Ok(None));
     let last = store.unique_id();
-    // Its power goes, and the clock is an hour behind at the next start.
+    // The power fails, and the clock is an hour behind at the next start.
     disk.cut();
     let found = disk.after_crash(disk::Unsynced::Forgotten, &mut Random::new(1));
     store.close().await;
@@ -149,7 +149,7 @@ async fn ids_go_on_where_a_host_that_was_killed_has_left_off() {
     store.keep_ids().await.unwrap();
     let next = store.ids().draw(hour_ago).0;
     assert!(next > last, "{next} {last}");
-    // It ends in order.
+    // It ends normally.
     store.close().await;
     let store = over(&found).await;
     assert!(store.ids().draw(hour_ago).0 > next);
@@ -158,22 +158,22 @@ async fn ids_go_on_where_a_host_that_was_killed_has_left_off() {
 
 /// The clock jumps a year ahead and back.
 #[tokio::test]
-async fn a_clock_that_was_ahead_is_told_of_and_does_no_harm() {
+async fn a_clock_that_was_ahead_is_reported_and_does_no_harm() {
     const YEAR_MS: u64 = 365 * 86_400_000;
     let disk = Disk::default();
     let store = over(&disk).await;
     store.keep_ids().await.unwrap();
     let ahead = crate::store::health::now_ms() + YEAR_MS;
-    // At first the mark isn't so far.
+    // At first the mark isn't that far ahead.
     assert!(store.ids().draw(ahead).1);
     assert!(store.ids().last_ms() < ahead);
-    // It is written, with that clock.
+    // Then it is written, with that clock.
     store.ids().go_past(ahead);
     store.keep_ids().await.unwrap();
     let last = store.unique_id();
     store.close().await;
     let store = over(&disk).await;
-    let behind = store.keep_ids().await.unwrap().expect("it is said");
+    let behind = store.keep_ids().await.unwrap().expect("it is reported");
     assert!(behind > Duration::from_millis(YEAR_MS - 3_600_000), "{behind:?}");
     assert!(store.unique_id() > last);
     store.close().await;

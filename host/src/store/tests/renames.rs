@@ -1,4 +1,4 @@
-//! What is stored under one name is given to another.
+//! Gives the data of one name to another name.
 
 use super::*;
 
@@ -25,7 +25,7 @@ fn exported(store: &Store) -> String {
 }
 
 #[tokio::test]
-async fn all_that_a_name_has_is_another_s_with_its_usage() {
+async fn a_rename_moves_all_data_and_its_usage() {
     let store = filled(&["chat", "a"]).await;
     let (before, usages) = (exported(&store), store.usages().await.unwrap());
     let renamed = store.rename(&owner("chat"), &owner("chat-2")).await.unwrap();
@@ -40,10 +40,10 @@ async fn all_that_a_name_has_is_another_s_with_its_usage() {
 }
 
 #[tokio::test]
-async fn nothing_is_overwritten_and_nothing_is_made_of_nothing() {
+async fn a_rename_is_refused_without_data_or_onto_existing_data() {
     let store = filled(&["chat", "a"]).await;
     let before = exported(&store);
-    for (old, new, why) in [("chat", "a", "has"), ("none", "b", "has nothing"), ("chat", "chat", "already")] {
+    for (old, new, why) in [("chat", "a", "already"), ("none", "b", "has nothing"), ("chat", "chat", "already")] {
         let error = store.rename(&owner(old), &owner(new)).await.unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
     }

@@ -1,9 +1,9 @@
-//! Many calls at once, against a model in which they run one after another.
+//! Compares many concurrent calls with a model in which they run one after another.
 
 use super::*;
 use crate::store::{CommitError, Page};
 
-/// What a call did, and what it was told.
+/// An operation of a call, with its result.
 #[derive(Debug)]
 enum Operation {
     Get(Bytes, Option<Bytes>),
@@ -18,7 +18,7 @@ struct Running {
     steps: Vec<Operation>,
 }
 
-/// Keys and rooms of each plugin.
+/// The keys and rooms of each plugin.
 #[derive(Clone, Default)]
 struct Model {
     keys: BTreeMap<String, BTreeMap<Bytes, Bytes>>,
@@ -61,7 +61,7 @@ impl Running {
 }
 
 impl Model {
-    /// Runs a call again, alone, and compares what it is told.
+    /// Repeats a call's operations on the model, and compares the results.
     fn replay(&mut self, plugin: &str, steps: &[Operation]) {
         let keys = self.keys.entry(plugin.to_owned()).or_default();
         for step in steps {
@@ -103,8 +103,8 @@ fn limits(random: &mut Random) -> StoreLimits {
 }
 
 #[test]
-fn what_is_committed_is_as_if_calls_had_run_one_after_another() {
-    let (mut committed, mut overtaken) = (0, 0);
+fn commits_have_the_results_of_calls_that_run_one_after_another() {
+    let (mut committed, mut conflicts) = (0, 0);
     for mut random in Random::runs(150) {
         let (mut committer, shared) = committer(Memory::default(), limits(&mut random));
         let owners = [owner("a"), owner("b")];
@@ -122,7 +122,7 @@ fn what_is_committed_is_as_if_calls_had_run_one_after_another() {
                 running[at].step(&mut random);
                 continue;
             }
-            // Some of them, in any order, as one batch.
+            // Commit some of them, in any order, as one batch.
             let mut batch = Vec::new();
             for _ in 0..=random.below(running.len()) {
                 batch.push(running.swap_remove(random.below(running.len())));
@@ -136,7 +136,7 @@ fn what_is_committed_is_as_if_calls_had_run_one_after_another() {
                         model.replay(drafts[at].owner().name(), &steps[at]);
                         committed += 1;
                     }
-                    Err(CommitError::Conflict) => overtaken += 1,
+                    Err(CommitError::Conflict) => conflicts += 1,
                     Err(other) => panic!("{other}"),
                 }
             }
@@ -152,13 +152,13 @@ fn what_is_committed_is_as_if_calls_had_run_one_after_another() {
             }
         }
     }
-    // Else the test would show little.
-    assert!(committed > 1000 && overtaken > 1000, "{committed} committed, {overtaken} overtaken");
+    // Otherwise the test would show little.
+    assert!(committed > 1000 && conflicts > 1000, "{committed} committed, {conflicts} conflicts");
 }
 
-/// The check of what only reads says what its commit would have said, had it written something that nobody reads.
+/// The check of a draft that only reads must have the same result as its commit, if it also wrote a key that no call reads.
 #[test]
-fn a_reader_is_current_exactly_if_its_commit_would_be_taken() {
+fn a_reader_is_current_exactly_if_its_commit_would_succeed() {
     for mut random in Random::runs(60) {
         let limits = StoreLimits { recent_bytes: 1 << 20, ..limits(&mut random) };
         let (mut committer, shared) = committer(Memory::default(), limits);

@@ -1,4 +1,4 @@
-//! The answers: JSON in which the outcome stands.
+//! The answers: JSON with the outcome as a status in it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,23 +28,23 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// A status alone.
+    /// Creates an answer with a status only.
     pub(super) fn of(status: u16) -> Self {
         Self { messages: None, status, token: None }
     }
 
-    /// A session has begun.
+    /// Creates the answer to the request that begins a session.
     pub(super) fn begun(token: String) -> Self {
         Self { messages: Some(Vec::new()), status: 410, token: Some(token) }
     }
 
-    /// What is there for a session, perhaps nothing. Bytes are put into a string as they are, as Phoenix does; what isn't
-    /// UTF-8 can't be, and is left out.
+    /// Creates the answer with a session's frames, which may be none. As in Phoenix, the bytes of a frame are used as a
+    /// string. Frames that aren't UTF-8 can't be sent, and are left out.
     pub(super) fn messages(frames: &[protocol::Frame], token: String) -> Self {
         let text = |frame: &protocol::Frame| {
             let text = str::from_utf8(frame.message()).ok().map(str::to_owned);
             if text.is_none() {
-                tracing::debug!("a message that long-poll can't carry was left out: its bytes are no UTF-8");
+                tracing::debug!("a message was left out of a long-poll answer, because its bytes aren't UTF-8");
             }
             text
         };
@@ -53,8 +53,8 @@ impl Answer {
     }
 }
 
-/// The body of an answer whose loss matters. Its receipt goes over to the connection when this is taken to be written, and is lost
-/// where it never is.
+/// The body of an answer that must not be lost. It passes its receipt to the connection when hyper takes the body to write
+/// it. If hyper never takes it, the receipt is dropped with the body.
 struct Receipted {
     body: Body,
     receipt: Option<Receipt>,
@@ -85,7 +85,7 @@ impl HttpBody for Receipted {
 }
 
 impl Answer {
-    /// As a response with a receipt, which the connection fulfils once it has written it.
+    /// Converts the answer to a response with a receipt. The connection fulfils the receipt once the response is written.
     pub(super) fn with_receipt(self, receipt: Option<Receipt>, receipts: &Arc<Receipts>) -> Response {
         let (head, body) = self.into_response().into_parts();
         let Some(receipt) = receipt else { return Response::from_parts(head, body) };
@@ -110,7 +110,7 @@ impl IntoResponse for Answer {
     }
 }
 
-/// What a page of another origin asks before it asks.
+/// Answers the preflight request (CORS) of a page of another origin.
 pub(super) fn options(asked: &HeaderMap) -> Response {
     let wanted = asked.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned().unwrap_or(HeaderValue::from_static(""));
     let headers = [

@@ -1,4 +1,4 @@
-//! What a POST brings: one message, or a batch of lines.
+//! The body of a POST: one message, or a batch with one message on each line.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -7,23 +7,26 @@ use bytestring::ByteString;
 
 use crate::protocol::Incoming;
 
-/// The media type of a batch. Anything else is one message.
+/// The media type of a batch. A body of any other type is one message.
 const BATCH: &[u8] = b"application/x-ndjson";
 
-/// Lines of a batch that are looked at, as in Phoenix. What comes after them is lost.
+/// The most lines of a batch that are read, as in Phoenix. Further lines are ignored.
 const LINES_MAX: usize = 100;
 
-/// Why a body can't be taken.
+/// Why a body is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unreadable {
-    /// A message has more bytes than one may have.
+    /// A message is larger than the limit.
     TooLarge,
-    /// It is no text, or a line is no base64.
+    /// The body isn't UTF-8, or a line isn't base64.
     Garbage,
 }
 
-/// The messages of a body, each of which has so many bytes at most. A line that starts with a bracket is text, any other is
-/// base64 of a binary frame.
+/// Reads the messages of a body. A message may have at most `frame_bytes`. In a batch, a line that begins with a bracket is
+/// text, and any other line is the base64 of a binary frame.
+///
+/// # Errors
+/// If a message is too large or can't be decoded. Then none of the messages counts.
 pub(super) fn read(body: &Bytes, content_type: Option<&[u8]>, frame_bytes: usize) -> Result<Vec<Incoming>, Unreadable> {
     let text = ByteString::try_from(body.clone()).map_err(|_| Unreadable::Garbage)?;
     let is_batch = content_type.is_some_and(is_batch);
@@ -43,7 +46,7 @@ pub(super) fn read(body: &Bytes, content_type: Option<&[u8]>, frame_bytes: usize
     lines.into_iter().map(frame).collect()
 }
 
-/// A media type is the same in small and capital letters, and parameters may follow it (RFC 9110, 8.3.1).
+/// Whether a content type is that of a batch. Media types are case-insensitive and may have parameters (RFC 9110, 8.3.1).
 fn is_batch(content_type: &[u8]) -> bool {
     let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
     media_type.trim_ascii().eq_ignore_ascii_case(BATCH)
@@ -65,7 +68,7 @@ mod tests {
     fn a_batch_has_a_message_in_each_line() {
         assert_eq!(batch("[1]\n[2]\r\n[3]"), Ok(vec![text("[1]"), text("[2]"), text("[3]")]));
         assert_eq!(batch("[1]\nAAEC"), Ok(vec![text("[1]"), Incoming::Binary(Bytes::from_static(&[0, 1, 2]))]));
-        // An empty line is an empty message, which nobody can read.
+        // An empty line is an empty binary message. Decoding that message fails later.
         assert_eq!(batch("[1]\n"), Ok(vec![text("[1]"), Incoming::Binary(Bytes::new())]));
         assert_eq!(batch("{\"topic\":\"t\"}"), Err(Unreadable::Garbage));
         assert_eq!(batch(&format!("[{}]", "1".repeat(100))), Err(Unreadable::TooLarge));
@@ -73,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_media_type_has_no_case_and_may_have_parameters() {
+    fn a_media_type_is_case_insensitive_and_may_have_parameters() {
         for batch in ["application/x-ndjson", "Application/X-NDJSON", "application/x-ndjson ; charset=UTF-8"] {
             assert!(is_batch(batch.as_bytes()), "{batch}");
         }

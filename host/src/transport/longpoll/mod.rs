@@ -1,8 +1,8 @@
-//! The long-poll transport: a client asks again and again, and what is for it comes as the answers.
+//! The long-poll transport: a client polls repeatedly, and the answers contain the frames for it.
 //!
-//! A GET without a token begins a session and is told its token; every further GET waits for something to say. A POST brings
-//! messages, and never carries what they lead to. The HTTP status is 200 for all of it: the outcome stands in the JSON body,
-//! as in Phoenix (`Phoenix.Transports.LongPoll`).
+//! A GET without a token begins a session, and its answer has the session's token. Every further GET waits for frames. A
+//! POST brings messages. Its answer never has the replies to them. Most answers have the HTTP status 200, and the outcome is
+//! in the JSON body, as in Phoenix (`Phoenix.Transports.LongPoll`).
 
 mod answer;
 mod body;
@@ -33,10 +33,10 @@ use super::stream::Receipts;
 use crate::socket::{Client, Reason};
 use crate::timing::within;
 
-/// Bytes of a POST at most, as with Bandit.
+/// The most bytes of the body of a POST, as with Bandit.
 const BODY_BYTES_MAX: usize = 8_000_000;
 
-/// Bytes of a session's token, before they are written as text: nobody guesses one.
+/// The random bytes of a session's token: so many that a token can't be guessed.
 const TOKEN_BYTES: usize = 24;
 
 /// The sessions of a mount, by their tokens.
@@ -54,8 +54,8 @@ impl Polls {
         self.sessions.get(token).map(|session| session.clone())
     }
 
-    /// A session has ended.
-    fn forget(&self, token: &str) {
+    /// Removes a session that has ended.
+    fn remove(&self, token: &str) {
         self.sessions.remove(token);
     }
 }
@@ -76,7 +76,8 @@ pub(super) async fn answer(
     }
 }
 
-/// A POST: messages for its session. Nothing is read for who has none, and one body at a time for who has.
+/// Handles a POST: messages for its session. Without a session, the body isn't read. For one session, only one body is read
+/// at a time, so that its messages stay in order and take little memory.
 async fn post(polls: &Polls, parts: &Parts, body: Body) -> Response {
     let Some(session) = token(parts).and_then(|token| polls.session(&token)) else {
         return Answer::of(410).into_response();
@@ -100,31 +101,34 @@ async fn post(polls: &Polls, parts: &Parts, body: Body) -> Response {
     }
 }
 
-/// A GET: what is there for its session, or a new session.
+/// Handles a GET: answers with the frames of its session, or begins a new session.
 async fn poll(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr, receipts: &Arc<Receipts>) -> Response {
     if let Some(token) = token(parts)
         && let Some(session) = polls.session(&token)
-        && let Some(said) = session.poll().await
+        && let Some(response) = session.poll().await
     {
-        return Answer::messages(&said.frames, token).with_receipt(said.receipt, receipts);
+        return Answer::messages(&response.frames, token).with_receipt(response.receipt, receipts);
     }
     match begin(polls, parts, peer).await {
         Ok(token) => Answer::begun(token).into_response(),
-        Err(turned) => {
-            polls.mount.note_refused(turned.reason(), &parts.headers, peer);
-            match turned {
-                Rejection::Away(..) => Answer::of(403).into_response(),
-                turned => turned.status().into_response(),
+        Err(rejection) => {
+            polls.mount.note_refused(rejection.reason(), &parts.headers, peer);
+            match rejection {
+                Rejection::Refused(..) => Answer::of(403).into_response(),
+                rejection => rejection.status().into_response(),
             }
         }
     }
 }
 
-/// Begins a session. Gives its token.
+/// Begins a session, and returns its token.
+///
+/// # Errors
+/// The reason why the client isn't let in.
 async fn begin(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr) -> Result<String, Rejection> {
     let mount = &polls.mount;
     let admitted = mount.admit(parts, peer, Transport::LongPoll).await?;
-    let entered = mount.gate.acquire().ok_or(Rejection::Full)?;
+    let permit = mount.gate.acquire().ok_or(Rejection::Full)?;
     let mut bytes = [0; TOKEN_BYTES];
     getrandom::fill(&mut bytes).map_err(|_| Rejection::Failed(Reason::HostFailed))?;
     let token = BASE64_URL_SAFE_NO_PAD.encode(bytes);
@@ -134,18 +138,18 @@ async fn begin(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr) -> Result<St
     let (polls, name) = (Arc::clone(polls), token.clone());
     let origin = origin_of(&parts.headers).map(Cow::into_owned);
     tokio::spawn(async move {
-        let _entered = entered;
+        let _permit = permit;
         if let Some(code) = work.run().await {
             let mount = &polls.mount;
             let client = Client { peer: Some(peer), mount: &mount.path, origin: origin.as_deref() };
             mount.endpoint.sockets.tally.note(Reason::of_close(code), &client);
         }
-        polls.forget(&name);
+        polls.remove(&name);
     });
     Ok(token)
 }
 
-/// The token of a request: its header's, or else its parameter's.
+/// Returns the session token of a request: that of the header, or otherwise that of the query parameter.
 fn token(parts: &Parts) -> Option<String> {
     if let Some(token) = parts.headers.get(POLL_TOKEN) {
         return token.to_str().ok().map(str::to_owned);

@@ -1,7 +1,8 @@
-//! A session: a socket between two polls, owned by one task.
+//! A session: a socket that exists between polls, owned by one task.
 //!
-//! What an answer holds is kept until that answer is written. Where it can't be, since its connection has been closed, the next poll
-//! gets the same again. Nothing is taken from the outbox meanwhile, so that the order holds, and what is kept is one answer's.
+//! The frames of an answer are kept until the answer is written. If it can't be written because its connection was closed,
+//! the next poll gets the same frames again. Meanwhile nothing is taken from the outbox. So the frames stay in order, and at
+//! most the frames of one answer are kept.
 
 use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
@@ -18,59 +19,61 @@ use crate::socket::Socket;
 use crate::timing::{AwakeDeadline, within};
 use crate::transport::stream::{Delivery, Receipt};
 
-/// Polls that may wait for a session's task, and batches; past it who asks waits too.
+/// The most polls in the queue of a session's task, and the most batches. Further requests wait until there is room.
 const WAITING_MAX: usize = 8;
 
-/// For how long a poll waits for the answer of the one before it to be written, before that one's connection is given up.
+/// How long a poll waits until the answer to the poll before it is written. After that, the connection of the earlier poll
+/// is given up.
 const STALLED: Duration = Duration::from_secs(1);
 
-/// A session, for those who bring requests to it.
+/// The handle of a session, for the requests of its client.
 #[derive(Clone)]
 pub(super) struct Session {
     polls: mpsc::Sender<Poll>,
     batches: mpsc::Sender<Batch>,
-    /// Held by who brings messages.
+    /// Locked by a POST while it reads its body and hands over the messages, so that POSTs are handled one after another.
     turn: Arc<Mutex<()>>,
     window: Duration,
 }
 
-/// Why messages weren't taken.
+/// Why messages weren't received.
 pub(super) enum Unposted {
-    /// The session is no more.
+    /// The session has ended.
     Gone,
-    /// They were no messages, or it had no room for them in time.
+    /// The session ended before it received all messages, or it had no room for them in time.
     NotTaken,
 }
 
-/// What is said in one answer.
+/// The content of the answer to a poll.
 #[derive(Default)]
 pub(super) struct PollResponse {
     pub(super) frames: Vec<Frame>,
-    /// There is none where there is nothing to lose.
+    /// None if there are no frames, because then nothing can be lost.
     pub(super) receipt: Option<Receipt>,
 }
 
-/// Who waits for what there is to say.
+/// A poll that waits for its answer.
 type Poll = oneshot::Sender<PollResponse>;
 
-/// What was posted, and who waits until it is received.
+/// Posted messages, and the POST that waits until they are received.
 type Batch = (VecDeque<Incoming>, oneshot::Sender<()>);
 
-/// The work of a session, to be run in a task of its own.
+/// The work of a session, which runs in a task of its own.
 pub(super) struct Work {
     socket: Socket,
     window: Duration,
     polls: mpsc::Receiver<Poll>,
     batches: mpsc::Receiver<Batch>,
-    /// The poll that waits, and until when.
+    /// The poll that waits, and its deadline.
     poll: Option<(Poll, Instant)>,
-    /// How much longer the client may poll no more, before it is taken to be gone.
-    patience: AwakeDeadline,
-    /// What the last answer held, until it is written.
-    said: Vec<Frame>,
-    /// What tells of that, for as long as it isn't known.
+    /// When the session ends if the client doesn't poll again.
+    expiry: AwakeDeadline,
+    /// The frames of the last answer, until it is written.
+    unconfirmed: Vec<Frame>,
+    /// The delivery of the last answer, until it is known whether the answer was written.
     delivery: Option<Delivery>,
-    /// What isn't received yet. Polls are served meanwhile: a full mailbox keeps nobody from hearing.
+    /// The messages that aren't received yet. Polls are served meanwhile, so that a full mailbox doesn't delay the client's
+    /// frames.
     posted: Option<Batch>,
 }
 
@@ -83,29 +86,32 @@ impl Session {
             polls,
             batches,
             poll: None,
-            patience: patience(window),
-            said: Vec::new(),
+            expiry: expiry(window),
+            unconfirmed: Vec::new(),
             delivery: None,
             posted: None,
         };
         (Self { polls: poll, batches: batch, turn: Arc::default(), window }, work)
     }
 
-    /// Waits until nobody else brings messages, and keeps others from it until what is given is dropped.
+    /// Waits until no other POST is handled for this session. Further POSTs wait until the guard is dropped.
     pub(super) async fn turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock().await
     }
 
-    /// Waits for what there is to say, and gives nothing where that is nothing. None if the session is no more.
-    /// Dropped while it waits, it takes nothing.
+    /// Waits for frames, for at most the poll window. The response has no frames if there are none in that time. Returns
+    /// none if the session has ended. If the future is dropped while it waits, no frame is lost.
     pub(super) async fn poll(&self) -> Option<PollResponse> {
         let (answer, answered) = oneshot::channel();
         self.polls.send(answer).await.ok()?;
-        // A session that ends meanwhile has nothing more to say; the next poll finds it gone.
+        // If the session ends meanwhile, the response is empty, and the next poll finds no session.
         Some(answered.await.unwrap_or_default())
     }
 
-    /// Hands messages over, and waits until the last of them was received.
+    /// Hands messages over, and waits until the socket has received all of them, for at most the poll window.
+    ///
+    /// # Errors
+    /// If the session has ended, or the socket didn't receive all messages in time.
     pub(super) async fn post(&self, messages: Vec<Incoming>) -> Result<(), Unposted> {
         let (done, taken) = oneshot::channel();
         let posting = async {
@@ -116,12 +122,12 @@ impl Session {
     }
 }
 
-/// A client that doesn't poll for one and a half windows is gone.
-fn patience(window: Duration) -> AwakeDeadline {
+/// Returns the deadline for the next poll: a client that doesn't poll for one and a half windows is gone.
+fn expiry(window: Duration) -> AwakeDeadline {
     AwakeDeadline::new(window * 3 / 2)
 }
 
-/// Waits until who polls has gone. Its connection was closed, and hyper has let go of its request.
+/// Waits until the request of the waiting poll is dropped: hyper drops it if the client closes the connection.
 async fn gone(poll: &mut Option<(Poll, Instant)>) {
     match poll {
         Some((answer, _)) => answer.closed().await,
@@ -129,7 +135,7 @@ async fn gone(poll: &mut Option<(Poll, Instant)>) {
     }
 }
 
-/// Waits until it is known whether an answer was written.
+/// Waits until it is known whether the last answer was written, and returns that.
 async fn is_written(delivery: &mut Option<Delivery>) -> bool {
     match delivery {
         Some(delivery) => delivery.is_written().await,
@@ -139,14 +145,14 @@ async fn is_written(delivery: &mut Option<Delivery>) -> bool {
 
 /// Why a session ends.
 enum End {
-    /// Nobody polls any more.
+    /// The client doesn't poll any more.
     Closed,
-    /// It was closed from here.
+    /// The host closes it with this code.
     Close(CloseCode),
 }
 
 impl Work {
-    /// Serves the session to its end. Gives the code with which the host closed it, if it did.
+    /// Serves the session until it ends. Returns the code with which the host closed it, if it did.
     pub(super) async fn run(mut self) -> Option<CloseCode> {
         let code = match self.serve().await {
             End::Close(code) => Some(code),
@@ -165,18 +171,18 @@ impl Work {
             let (has_poll, has_post) = (self.poll.is_some(), self.posted.is_some());
             let takes = has_poll && self.delivery.is_none();
             tokio::select! {
-                // With nobody to give frames to, they stay in the outbox, which is bounded.
+                // While no poll waits, frames stay in the outbox, which is bounded.
                 taken = poll_fn(|context| outbox.poll_take(context, &mut frames)), if takes => {
                     if !frames.is_empty() {
-                        self.said = frames.drain(..).collect();
-                        self.say();
+                        self.unconfirmed = frames.drain(..).collect();
+                        self.answer_poll();
                     }
                     if let Taken::Close(code) = taken {
                         return End::Close(code);
                     }
                     self.socket.resume();
                 }
-                // It closes, or may go on with what it held back.
+                // Without taking frames: the outbox may close, or a message that was held back may be tried again.
                 taken = poll_fn(|context| outbox.poll_apart(context)), if !takes => {
                     if let Taken::Close(code) = taken {
                         return End::Close(code);
@@ -187,25 +193,25 @@ impl Work {
                     let Some(poll) = poll else { return pending().await };
                     self.end_poll();
                     self.poll = Some((poll, Instant::now() + self.window));
-                    self.say();
+                    self.answer_poll();
                 }
                 () = gone(&mut self.poll) => self.end_poll(),
                 is_written = is_written(&mut self.delivery) => {
                     self.delivery = None;
                     if is_written {
-                        self.said.clear();
+                        self.unconfirmed.clear();
                     }
-                    self.say();
+                    self.answer_poll();
                 }
                 batch = self.batches.recv(), if !has_post => {
                     let Some(batch) = batch else { return pending().await };
                     self.posted = Some(batch);
                 }
-                () = sleep_until(stalled), if has_poll && !takes => self.say_again(),
+                () = sleep_until(stalled), if has_poll && !takes => self.answer_again(),
                 () = sleep_until(deadline) => {
                     if has_poll {
                         self.end_poll();
-                    } else if self.patience.is_over() {
+                    } else if self.expiry.is_over() {
                         return End::Closed;
                     }
                 }
@@ -216,53 +222,57 @@ impl Work {
         }
     }
 
-    /// When the poll that waits has waited long enough; or, if none does, when to see whether the client is gone.
+    /// Returns the deadline of the waiting poll. If no poll waits, returns when to check whether the client is gone.
     fn deadline(&self) -> Instant {
         match &self.poll {
             Some((_, until)) => *until,
-            None => self.patience.until(),
+            None => self.expiry.until(),
         }
     }
 
-    /// When the poll that waits has waited long enough for the one before it.
+    /// Returns until when the waiting poll waits for the delivery of the answer before it.
     fn stalled(&self) -> Instant {
         match &self.poll {
             Some((_, until)) => *until - self.window + STALLED.min(self.window / 2),
-            None => self.patience.until(),
+            None => self.expiry.until(),
         }
     }
 
-    /// Gives the poll that waits what is to be said, once it is known that nobody has got it.
-    fn say(&mut self) {
-        if self.said.is_empty() || self.delivery.is_some() {
+    /// Answers the waiting poll with the kept frames, unless an answer with them may still be delivered.
+    fn answer_poll(&mut self) {
+        if self.unconfirmed.is_empty() || self.delivery.is_some() {
             return;
         }
         if let Some((answer, _)) = self.poll.take() {
-            self.patience = patience(self.window);
+            self.expiry = expiry(self.window);
             let (receipt, delivery) = Receipt::new();
             self.delivery = Some(delivery);
-            // Who polled may have gone. Then the receipt is dropped with the rest, and the next poll gets the same.
-            let _ = answer.send(PollResponse { frames: self.said.clone(), receipt: Some(receipt) });
+            // The poll may be gone. Then the receipt is dropped with the response, and the next poll gets the same frames.
+            let _ = answer.send(PollResponse { frames: self.unconfirmed.clone(), receipt: Some(receipt) });
         }
     }
 
-    /// The client polls anew while its last answer is stuck, so it has given that up: its connection mustn't bring it any more.
-    fn say_again(&mut self) {
+    /// Answers the waiting poll although the last answer may still be in progress. The client polls again, so it has given
+    /// up the earlier request. The earlier answer is revoked, so that the client doesn't get the same frames twice.
+    fn answer_again(&mut self) {
         if let Some(delivery) = self.delivery.take() {
             delivery.revoke();
         }
-        self.say();
+        self.answer_poll();
     }
 
-    /// Answers the poll that waits, if one does, that there is nothing to say.
+    /// Answers the waiting poll, if there is one, without frames.
     fn end_poll(&mut self) {
         if let Some((answer, _)) = self.poll.take() {
-            self.patience = patience(self.window);
+            self.expiry = expiry(self.window);
             let _ = answer.send(PollResponse::default());
         }
     }
 
-    /// Receives what was posted, one message after another, for as long as there is room.
+    /// Passes posted messages to the socket, one after another, until the socket has no room for the next one.
+    ///
+    /// # Errors
+    /// The end of the session, if the socket closes because of a message.
     fn receive(&mut self) -> Result<(), End> {
         while !self.socket.is_held_back()
             && let Some((messages, _)) = &mut self.posted

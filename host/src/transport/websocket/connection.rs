@@ -1,7 +1,7 @@
-//! One connection: its stream, its socket, and what is under way between the two.
+//! One connection: its stream, its socket, and the buffers between the two.
 //!
-//! It never waits. Its [`Reactor`](super::reactor::Reactor) calls when there is something to read, room to write, something in
-//! the outbox, or a time that has come.
+//! A connection never blocks. Its [`Reactor`](super::reactor::Reactor) calls it when there are bytes to read, room to write,
+//! or frames in the outbox, and when its deadline has come.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
@@ -12,9 +12,10 @@ use bytes::Bytes;
 use mio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::Manners;
+use super::ConnectionSettings;
 use super::reader::{ReadEvent, Reader};
 use super::received::Received;
+use super::scratch::{LONG, OUTPUT_BYTES, Scratch};
 use super::unsent::Unsent;
 use crate::contract::Ending;
 use crate::protocol::{CloseCode, Frame};
@@ -22,39 +23,30 @@ use crate::pubsub::{Outbox, Taken};
 use crate::socket::{Client, Reason, Registered, Socket};
 use crate::transport::mount::ConnectionPermit;
 
-/// How long the other side may take over the end of the connection.
-const GOODBYE: Duration = Duration::from_secs(2);
+/// How long the client may take to answer a close frame.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The most messages of one connection that are handled before it is others' turn.
+/// The most messages of one connection that are handled in a turn, so that other connections don't wait too long.
 const MESSAGES_A_TURN: usize = 32;
 
-/// Bytes that are read at once.
-const INPUT_BYTES: usize = 64 << 10;
-
-/// Bytes of a frame from which on it is written from where it is; what is shorter is put together with its neighbours.
-const LONG: usize = 1 << 10;
-
-/// Bytes of short frames that are put together, and one frame more.
-const OUTPUT_BYTES: usize = 127 << 10;
-
-/// Long frames that are written at once.
+/// The most frames that are written at once from their own memory.
 const SLICES: usize = 64;
 
-/// What a client that has connected comes with.
+/// A client that has connected, on its way to a reactor.
 pub(in crate::transport) struct Arrival {
     pub(super) stream: std::net::TcpStream,
-    /// What it has written behind its request already.
+    /// The bytes that the client has already sent after its request.
     pub(super) received: Bytes,
     pub(super) socket: Socket,
-    pub(super) manners: Arc<Manners>,
-    /// The page's, if it is a browser.
+    pub(super) settings: Arc<ConnectionSettings>,
+    /// The origin of the page, if the client is a browser.
     pub(super) origin: Option<Box<str>>,
-    pub(super) places: Places,
+    pub(super) permits: Permits,
 }
 
-/// What counts as taken for as long as a connection is open.
-pub(super) struct Places {
-    pub(super) _entered: ConnectionPermit,
+/// The permits of an open connection: one for a socket, and one for an HTTP connection.
+pub(super) struct Permits {
+    pub(super) _socket: ConnectionPermit,
     pub(super) _connection: Option<Arc<OwnedSemaphorePermit>>,
 }
 
@@ -64,105 +56,82 @@ pub(super) struct Connection {
     reader: Reader,
     life: Life,
     outbox: Arc<Outbox>,
-    /// What was read and not heard yet: the beginning of a frame, or more than could be handled.
+    /// Bytes that were read and aren't handled yet: the beginning of a frame, or more messages than one turn handles.
     received: Received,
-    /// Whether the stream may have more to read.
+    /// Whether the stream may have bytes to read. Events are edge-triggered: an event sets this, and it stays set until a
+    /// read shows that there are no more bytes.
     pub(super) is_readable: bool,
-    /// Whether the client writes no more, behind what there is.
+    /// Whether the client has closed its side of the stream. Bytes from before that may still be unread.
     pub(super) is_read_closed: bool,
-    /// What the stream had no room for.
+    /// The frames that the stream had no room for. While there are any, nothing else is written, and no message is handled.
     unsent: Option<Box<Unsent>>,
-    /// The answer to the last ping, which stands for those before it.
+    /// The answer to the last ping. It also answers earlier pings (RFC 6455, 5.5.3).
     pong: Option<Frame>,
+    /// When the client was last heard of: the start of its idle time.
     heard: Instant,
-    manners: Arc<Manners>,
-    /// For the log alone.
+    settings: Arc<ConnectionSettings>,
+    /// The origin of the page, only for the log.
     origin: Option<Box<str>>,
-    /// When its reactor looks at its deadline next.
+    /// When its reactor checks its deadline next. It is never later than the deadline.
     pub(super) alarm: Instant,
-    /// Whether it waits for its next turn.
+    /// Whether it is in its reactor's queue of ready connections. The flag keeps it from being queued twice.
     pub(super) is_ready: bool,
-    /// What the socket says of it, kept where each write needn't look for it.
+    /// A copy of `socket.is_held_back()`: a message waits for room in its channel's queue. The copy saves each write from a
+    /// look into the boxed socket.
     is_held_back: bool,
-    _places: Places,
+    _permits: Permits,
 }
 
+/// The state of a connection. Its contents are boxed, so that a connection stays small in both states.
 enum Life {
     Open(Box<Socket>),
     Leaving(Box<Leaving>),
 }
 
-/// A connection that ends.
+/// The state of a connection that is closing.
 struct Leaving {
-    /// What is still to be written: the goodbye, and what was said before it.
+    /// The frames that are still to be written: the close frame, and the frames before it.
     last: VecDeque<Frame>,
-    /// When it ends in any case.
+    /// When the connection is dropped, even if the client hasn't answered.
     until: Instant,
-    /// Whether the client has closed too: then nothing is waited for but the writing.
+    /// Whether the client has sent a close frame too. Then the connection is dropped as soon as all frames are written.
     is_agreed: bool,
     _registered: Option<Registered>,
 }
 
-/// What its reactor lends a connection while it calls it.
-pub(super) struct Scratch {
-    /// The time of this turn.
-    pub(super) now: Instant,
-    input: Vec<u8>,
-    output: Vec<u8>,
-    frames: VecDeque<Frame>,
-}
-
-/// What is to be done about a connection.
+/// What the reactor must do with a connection after a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Nothing until something happens.
+    /// Wait for the next event.
     Wait,
-    /// It has more to read or to handle, once others had their turn.
+    /// Call it again after the other ready connections, because it has more to read or to handle.
     GoOn,
-    /// It is over.
+    /// Drop it, because it has ended.
     Drop,
 }
 
-impl Scratch {
-    pub(super) fn new() -> Self {
-        let (input, output) = (vec![0; INPUT_BYTES], Vec::with_capacity(OUTPUT_BYTES + LONG));
-        Self { now: Instant::now(), input, output, frames: VecDeque::new() }
-    }
-
-    #[cfg(test)]
-    pub(super) fn put(&mut self, frame: Frame) {
-        self.frames.push_back(frame);
-    }
-
-    /// Throws away what was about to be written.
-    pub(super) fn clear(&mut self) {
-        self.output.clear();
-        self.frames.clear();
-    }
-}
-
 impl Connection {
-    /// A connection for who has arrived.
+    /// Creates the connection for an arrival.
     pub(super) fn new(arrival: Arrival, now: Instant) -> Self {
-        let Arrival { stream, received, socket, manners, origin, places } = arrival;
+        let Arrival { stream, received, socket, settings, origin, permits } = arrival;
         Self {
             stream: TcpStream::from_std(stream),
-            reader: Reader::new(manners.limits.frame_bytes),
+            reader: Reader::new(settings.limits.frame_bytes),
             outbox: Arc::clone(socket.outbox()),
             life: Life::Open(Box::new(socket)),
-            // A copy, for it is a slice of all the room that the request was read in.
+            // Copied, because these bytes are a slice of the whole buffer that hyper read the request into.
             received: Received::new(received.to_vec()),
             is_readable: false,
             is_read_closed: false,
             unsent: None,
             pong: None,
             heard: now,
-            alarm: now + manners.limits.idle,
-            manners,
+            alarm: now + settings.limits.idle,
+            settings,
             origin,
             is_ready: false,
             is_held_back: false,
-            _places: places,
+            _permits: permits,
         }
     }
 
@@ -170,31 +139,31 @@ impl Connection {
         &mut self.stream
     }
 
-    /// How long the client may be silent.
+    /// Returns how long the client may be silent.
     pub(super) fn idle(&self) -> Duration {
-        self.manners.limits.idle
+        self.settings.limits.idle
     }
 
     pub(super) fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
     }
 
-    /// Whether something was read and not heard yet.
+    /// Whether there are bytes that were read and aren't handled yet.
     pub(super) fn has_received(&self) -> bool {
         !self.received.is_empty()
     }
 
-    /// Whether the stream had no room for all that was to be written.
+    /// Whether the stream had no room for all frames.
     pub(super) fn is_stuck(&self) -> bool {
         self.unsent.is_some()
     }
 
-    /// Whether it is open, and nothing waits to be written but what is in its outbox.
+    /// Whether it is open, and no frames wait to be written except those in its outbox.
     pub(super) fn is_at_ease(&self) -> bool {
         matches!(self.life, Life::Open(_)) && self.unsent.is_none() && self.pong.is_none()
     }
 
-    /// Handles what it has received, or reads more: so much of it as makes a turn.
+    /// Handles received bytes, or reads more, up to the amount for one turn.
     pub(super) fn go_on(&mut self, scratch: &mut Scratch) -> Next {
         if !self.received.is_empty() && self.listens() {
             let next = self.handle_received(scratch.now);
@@ -218,7 +187,8 @@ impl Connection {
             Err(_) => return Next::Drop,
         };
         self.heard = *now;
-        // Less than there was room for is all there was; only an end may stand behind it.
+        // If the read didn't fill the buffer, there are no more bytes, and the next bytes cause a new event. The end of the
+        // stream is the exception: its event may have come already, so it must be read without another event.
         self.is_readable = read == input.len() || self.is_read_closed;
         let next = if self.received.is_empty() {
             let (next, left) = self.handle_input(&input[..read], *now);
@@ -231,7 +201,7 @@ impl Connection {
         if self.is_readable && next == Next::Wait { Next::GoOn } else { next }
     }
 
-    /// Handles what was read before.
+    /// Handles bytes that were read before.
     fn handle_received(&mut self, now: Instant) -> Next {
         let mut received = std::mem::take(&mut self.received);
         let (next, left) = self.handle_input(received.bytes(), now);
@@ -240,7 +210,7 @@ impl Connection {
         next
     }
 
-    /// Handles what came in. Gives how many bytes of it are left, besides.
+    /// Handles bytes of the client. Also returns how many bytes at the end are left.
     fn handle_input(&mut self, mut input: &[u8], now: Instant) -> (Next, usize) {
         for _ in 0..MESSAGES_A_TURN {
             if !self.listens() {
@@ -271,7 +241,8 @@ impl Connection {
         (Next::GoOn, input.len())
     }
 
-    /// Whether what the client says is heard: not while something of it waits for room, or while it doesn't read what is for it.
+    /// Whether messages of the client are handled now. They aren't while an earlier message waits for room, or while the
+    /// client doesn't read its frames. Then its bytes stay in the stream, and TCP slows the client down.
     fn listens(&self) -> bool {
         match &self.life {
             Life::Open(_) => !self.is_held_back && self.unsent.is_none(),
@@ -279,13 +250,14 @@ impl Connection {
         }
     }
 
-    /// Whether there is something that [`flush`](Self::flush) would write though no bell rings for it.
+    /// Whether there are frames that [`flush`](Self::flush) would write, although the outbox doesn't wake the reactor for
+    /// them.
     pub(super) fn wants_flush(&self) -> bool {
         let is_leaving = matches!(&self.life, Life::Leaving(leaving) if !leaving.last.is_empty());
         self.unsent.is_none() && (self.pong.is_some() || is_leaving)
     }
 
-    /// Writes what the outbox holds, or what is left of what it held.
+    /// Writes the unsent frames, and then those of the outbox.
     pub(super) fn flush(&mut self, scratch: &mut Scratch) -> Next {
         let was_stuck = self.unsent.is_some();
         if was_stuck && self.send_rest(scratch.now).is_err() {
@@ -307,7 +279,7 @@ impl Connection {
             }
             Life::Leaving(leaving) => {
                 if !leaving.last.is_empty() {
-                    leaving.until = scratch.now + GOODBYE;
+                    leaving.until = scratch.now + CLOSE_TIMEOUT;
                 }
                 scratch.frames.append(&mut leaving.last);
             }
@@ -323,7 +295,7 @@ impl Connection {
         if self.is_held_back
             && let Life::Open(socket) = &mut self.life
         {
-            // Whatever the bell was rung for: what was held back may go on.
+            // The reason for this call isn't known. It may be that there is room again for the message that was held back.
             socket.resume();
             self.is_held_back = socket.is_held_back();
             return Next::GoOn;
@@ -331,7 +303,7 @@ impl Connection {
         if was_stuck { Next::GoOn } else { self.end_of_turn() }
     }
 
-    /// Writes the frames on the desk, in as few calls as it fits. What the stream has no room for remains unsent.
+    /// Writes the frames in the scratch buffers, in few system calls. Frames that the stream has no room for go to `unsent`.
     fn write(&mut self, scratch: &mut Scratch) -> io::Result<()> {
         let Scratch { now, output, frames, .. } = scratch;
         while let Some(frame) = frames.front() {
@@ -354,7 +326,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Goes on with what the stream had no room for.
+    /// Writes the rest of the frames that the stream had no room for.
     fn send_rest(&mut self, now: Instant) -> io::Result<()> {
         while let Some(unsent) = &mut self.unsent {
             match send(&self.stream, &[IoSlice::new(unsent.bytes())])? {
@@ -362,7 +334,7 @@ impl Connection {
                 sent if unsent.advance(sent, now) => {}
                 _ => {
                     self.unsent = None;
-                    // It wasn't listened to meanwhile.
+                    // Meanwhile the host didn't read, so this time doesn't count as silence of the client.
                     self.heard = now;
                 }
             }
@@ -370,7 +342,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The client closes: that is answered, and then it is over.
+    /// Handles a close frame of the client: answers it. The connection ends when the answer is written.
     fn on_close(&mut self, code: Option<u16>, now: Instant) {
         self.end(Ending::Closed, Frame::close(code), now);
         if let Life::Leaving(leaving) = &mut self.life {
@@ -378,8 +350,8 @@ impl Connection {
         }
     }
 
-    /// Ends its channels and says goodbye with this code, and waits for the client to close too: bytes that it has on the way
-    /// would break the connection before it reads the reason.
+    /// Ends the channels, sends a close frame with this code, and waits for the client to close too. If the host closed the
+    /// stream at once, bytes that the client is sending would reset the connection, and the client might not get the code.
     fn leave(&mut self, code: CloseCode, now: Instant, reason: Option<Reason>) {
         if matches!(self.life, Life::Open(_)) {
             self.note(reason.unwrap_or_else(|| Reason::of_close(code)));
@@ -388,14 +360,18 @@ impl Connection {
         self.end(ending, Frame::close(Some(code.code())), now);
     }
 
-    fn end(&mut self, ending: Ending, goodbye: Frame, now: Instant) {
+    fn end(&mut self, ending: Ending, close_frame: Frame, now: Instant) {
         if matches!(self.life, Life::Leaving(_)) {
             return;
         }
-        let mut leaving = Leaving { last: VecDeque::new(), until: now + GOODBYE, is_agreed: false, _registered: None };
-        // What was said before.
-        let _ = self.outbox.take(&mut leaving.last);
-        leaving.last.push_back(goodbye);
+        let mut leaving =
+            Leaving { last: VecDeque::new(), until: now + CLOSE_TIMEOUT, is_agreed: false, _registered: None };
+        // All frames that are still queued come before the close frame. The outbox gives them in batches.
+        let mut batch = VecDeque::new();
+        while self.outbox.take(&mut batch).is_some() && !batch.is_empty() {
+            leaving.last.append(&mut batch);
+        }
+        leaving.last.push_back(close_frame);
         if let Life::Open(socket) = std::mem::replace(&mut self.life, Life::Leaving(Box::new(leaving))) {
             let registered = socket.close(ending);
             if let Life::Leaving(leaving) = &mut self.life {
@@ -413,7 +389,7 @@ impl Connection {
         }
     }
 
-    /// When it is to be looked after even if nothing happens.
+    /// Returns when the connection times out if nothing happens before.
     pub(super) fn deadline(&self) -> Instant {
         match (&self.life, &self.unsent) {
             (Life::Leaving(leaving), _) => leaving.until,
@@ -422,24 +398,24 @@ impl Connection {
         }
     }
 
-    /// Counts and logs that the host ends it.
+    /// Counts and logs that the host ends the connection.
     pub(super) fn note(&self, reason: Reason) {
         let (peer, origin) = (self.stream.peer_addr().ok(), self.origin.as_deref());
-        self.manners.tally.note(reason, &Client { peer, mount: &self.manners.path, origin });
+        self.settings.tally.note(reason, &Client { peer, mount: &self.settings.path, origin });
     }
 
-    /// Its deadline may have come: the client is silent, or takes nothing, or doesn't answer the goodbye.
+    /// Checks the deadline. If it has passed, the client is silent, takes no bytes, or doesn't answer the close frame.
     pub(super) fn on_alarm(&mut self, scratch: &mut Scratch) -> Next {
         let now = scratch.now;
         if matches!(&self.life, Life::Open(_)) && !self.listens() && self.unsent.is_none() {
-            // It isn't silent: we don't listen.
+            // The host isn't reading, so this time doesn't count as silence of the client.
             self.heard = now;
         }
         if now < self.deadline() {
             return Next::Wait;
         }
-        // Before it is judged: what it has sent may lie unread, and there may be room again, since this thread stood still, or there
-        // is more to do than one turn looks at.
+        // Before it is closed, the stream is tried once more. It may have unread bytes or room again, because this thread
+        // was suspended, or because one turn doesn't process all events.
         let next = match (&self.life, &self.unsent) {
             (Life::Open(_), Some(_)) => self.flush(scratch),
             (_, None) if self.listens() => self.read(scratch),
@@ -457,7 +433,7 @@ impl Connection {
     }
 }
 
-/// Writes frames as they are, so many as one call takes.
+/// Writes frames from their own memory, as many as one call takes. Returns the rest of a frame that was written in part.
 fn write_long(stream: &TcpStream, frames: &mut VecDeque<Frame>, now: Instant) -> io::Result<Option<Unsent>> {
     let mut slices = [IoSlice::new(&[]); SLICES];
     for (slice, frame) in slices.iter_mut().zip(&*frames) {
@@ -475,7 +451,7 @@ fn write_long(stream: &TcpStream, frames: &mut VecDeque<Frame>, now: Instant) ->
     Ok(None)
 }
 
-/// How many bytes the stream had room for.
+/// Writes to the stream. Returns how many bytes it had room for.
 fn send(mut stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     loop {
         let sent = match slices {

@@ -1,4 +1,4 @@
-//! The opening handshake (RFC 6455, 4.2): whether a request asks for a WebSocket, and the answer that agrees.
+//! The opening handshake (RFC 6455, 4.2): checks the request for an upgrade, and builds the answer that accepts it.
 
 use axum::body::Body;
 use axum::http::header::{
@@ -14,92 +14,96 @@ use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use hyper::upgrade::OnUpgrade;
 use sha1::{Digest, Sha1};
 
-/// What the server adds to a client's key, to show that it has understood (RFC 6455, 1.3).
+/// The text that is appended to the client's key before it is hashed for the answer (RFC 6455, 1.3).
 const KEY_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Bytes of a client's key, which it has drawn by chance (RFC 6455, 4.1).
+/// Bytes of a client's key, which are random (RFC 6455, 4.1).
 const KEY_BYTES: usize = 16;
 
-/// The version of the protocol.
+/// The version of the WebSocket protocol.
 const VERSION: &str = "13";
 
-/// Whatever bits a client leaves behind the last byte, its key is of that many bytes.
+/// Accepts any unused bits after the last byte of a key, because only the number of its bytes counts.
 const BASE64: GeneralPurpose =
     GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
 /// A request for a WebSocket.
 pub(super) struct Handshake {
     accept: HeaderValue,
-    /// The connection itself, once the answer is written.
+    /// Resolves to the connection once the answer is written.
     pub(super) upgrade: OnUpgrade,
 }
 
-/// Why a request is none.
+/// Why a request isn't a valid WebSocket upgrade.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Lack {
-    /// It speaks another version of the protocol: 426, with the version that is spoken here.
+pub(super) enum UpgradeError {
+    /// The client uses another version of the protocol: 426, with the supported version.
     Version,
-    /// Something else is wrong with it: 400.
+    /// Something else is wrong, for this reason: 400.
     Bad(&'static str),
 }
 
 impl Handshake {
-    /// Looks whether a request is one.
+    /// Checks a request for an upgrade.
     ///
     /// # Errors
-    /// What it lacks.
-    pub(super) fn of(parts: &mut Parts) -> Result<Self, Lack> {
-        let accept = judge(parts.version, &parts.headers)?;
-        let upgrade = parts.extensions.remove::<OnUpgrade>().ok_or(Lack::Bad("this connection can't be upgraded"))?;
+    /// The reason why it isn't a valid one.
+    pub(super) fn of(parts: &mut Parts) -> Result<Self, UpgradeError> {
+        let accept = check(parts.version, &parts.headers)?;
+        let upgrade =
+            parts.extensions.remove::<OnUpgrade>().ok_or(UpgradeError::Bad("this connection can't be upgraded"))?;
         Ok(Self { accept, upgrade })
     }
 }
 
-/// Gives the answer to the key of a request that is an upgrade (RFC 6455, 4.2.1).
-fn judge(version: Version, headers: &HeaderMap) -> Result<HeaderValue, Lack> {
+/// Checks the headers of an upgrade (RFC 6455, 4.2.1), and returns the `Sec-WebSocket-Accept` for its key.
+fn check(version: Version, headers: &HeaderMap) -> Result<HeaderValue, UpgradeError> {
     if version < Version::HTTP_11 || !headers.contains_key(HOST) {
-        return Err(Lack::Bad("the request is none of HTTP/1.1 to a host"));
+        return Err(UpgradeError::Bad("the request isn't HTTP/1.1, or has no `Host`"));
     }
     if !lists(headers, &CONNECTION, "upgrade") || !lists(headers, &UPGRADE, "websocket") {
-        return Err(Lack::Bad("the request doesn't ask for an upgrade to it"));
+        return Err(UpgradeError::Bad("the request doesn't ask for an upgrade to WebSocket"));
     }
-    // Its bytes would be read as frames.
+    // The bytes of a body would be read as frames.
     if headers.contains_key(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0") {
-        return Err(Lack::Bad("the request has a body"));
+        return Err(UpgradeError::Bad("the request has a body"));
     }
     match single(headers, &SEC_WEBSOCKET_VERSION) {
         Some(version) if version == VERSION => {}
-        Some(_) => return Err(Lack::Version),
-        None => return Err(Lack::Bad("the request doesn't say its protocol's version, or more than once")),
+        Some(_) => return Err(UpgradeError::Version),
+        None => return Err(UpgradeError::Bad("the request needs exactly one `Sec-WebSocket-Version`")),
     }
-    let key = single(headers, &SEC_WEBSOCKET_KEY).ok_or(Lack::Bad("the request has no key, or several"))?;
+    let key = single(headers, &SEC_WEBSOCKET_KEY)
+        .ok_or(UpgradeError::Bad("the request needs exactly one `Sec-WebSocket-Key`"))?;
     if BASE64.decode(key.as_bytes()).map(|key| key.len()) != Ok(KEY_BYTES) {
-        return Err(Lack::Bad("the key isn't 16 bytes in base64"));
+        return Err(UpgradeError::Bad("the key isn't 16 bytes in base64"));
     }
-    accept(key.as_bytes()).ok_or(Lack::Bad("the key can't be answered"))
+    accept(key.as_bytes()).ok_or(UpgradeError::Bad("the key can't be answered"))
 }
 
-/// The value of a header that has one line.
+/// Returns the value of a header that occurs exactly once.
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
 }
 
-impl IntoResponse for Lack {
+impl IntoResponse for UpgradeError {
     fn into_response(self) -> Response<Body> {
         match self {
-            Self::Bad(lack) => (StatusCode::BAD_REQUEST, format!("this is a WebSocket: {lack}\n")).into_response(),
+            Self::Bad(reason) => {
+                (StatusCode::BAD_REQUEST, format!("this is a WebSocket endpoint: {reason}\n")).into_response()
+            }
             Self::Version => {
-                // The upgrade that it takes has to be said (RFC 9110, 15.5.22), and the version that does (RFC 6455, 4.4).
+                // The answer must name the required upgrade (RFC 9110, 15.5.22), and the supported version (RFC 6455, 4.4).
                 let headers = [(CONNECTION, "upgrade"), (UPGRADE, "websocket"), (SEC_WEBSOCKET_VERSION, VERSION)];
-                let text = "this is a WebSocket: the version of its protocol is 13\n";
+                let text = "this is a WebSocket endpoint: it supports version 13 of the protocol\n";
                 (StatusCode::UPGRADE_REQUIRED, headers, text).into_response()
             }
         }
     }
 }
 
-/// The answer, with the subprotocol that is spoken, if one was chosen.
+/// Returns the answer that accepts the upgrade, with the chosen subprotocol, if there is one.
 pub(super) fn agree(accept: &Handshake, protocol: Option<&str>) -> Response<Body> {
     let mut answer = Response::new(Body::empty());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -113,7 +117,7 @@ pub(super) fn agree(accept: &Handshake, protocol: Option<&str>) -> Response<Body
     answer
 }
 
-/// Whether a header that is a list has this word in it.
+/// Whether a header with a list contains this word. Letter case is ignored.
 fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(word))
@@ -135,8 +139,8 @@ mod tests {
         assert_eq!(answer, Some(HeaderValue::from_static("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")));
     }
 
-    /// A good request, with one line of it another one, or gone.
-    fn judged(name: &'static str, values: &[&'static str]) -> Result<HeaderValue, Lack> {
+    /// Checks a valid request in which one header has these values, or is missing if there are none.
+    fn checked(name: &'static str, values: &[&'static str]) -> Result<HeaderValue, UpgradeError> {
         let mut headers = HeaderMap::new();
         let good = [
             ("host", "localhost"),
@@ -151,19 +155,19 @@ mod tests {
         for value in values {
             headers.append(name, HeaderValue::from_static(value));
         }
-        judge(Version::HTTP_11, &headers)
+        check(Version::HTTP_11, &headers)
     }
 
     #[test]
     fn a_key_is_sixteen_bytes() {
-        // The last has bits behind its last byte, which say nothing.
+        // The last key has unused bits after its last byte.
         for good in [
             "AAAAAAAAAAAAAAAAAAAAAA==",
             "dGhlIHNhbXBsZSBub25jZQ==",
             "/+/+/+/+/+/+/+/+/+/+/g==",
             "AAAAAAAAAAAAAAAAAAAAAB==",
         ] {
-            assert!(judged("sec-websocket-key", &[good]).is_ok(), "{good}");
+            assert!(checked("sec-websocket-key", &[good]).is_ok(), "{good}");
         }
         let bad = [
             "",
@@ -177,28 +181,28 @@ mod tests {
             "_-_-_-_-_-_-_-_-_-_-_g==",
         ];
         for bad in bad {
-            assert!(matches!(judged("sec-websocket-key", &[bad]), Err(Lack::Bad(_))), "{bad}");
+            assert!(matches!(checked("sec-websocket-key", &[bad]), Err(UpgradeError::Bad(_))), "{bad}");
         }
     }
 
     #[test]
-    fn what_comes_twice_or_not_at_all_is_refused() {
+    fn a_missing_or_repeated_header_is_refused() {
         for name in ["host", "connection", "upgrade", "sec-websocket-version", "sec-websocket-key"] {
-            assert!(matches!(judged(name, &[]), Err(Lack::Bad(_))), "without {name}");
+            assert!(matches!(checked(name, &[]), Err(UpgradeError::Bad(_))), "without {name}");
         }
         let key = "dGhlIHNhbXBsZSBub25jZQ==";
-        assert!(matches!(judged("sec-websocket-key", &[key, key]), Err(Lack::Bad(_))));
-        assert!(matches!(judged("sec-websocket-version", &["13", "13"]), Err(Lack::Bad(_))));
+        assert!(matches!(checked("sec-websocket-key", &[key, key]), Err(UpgradeError::Bad(_))));
+        assert!(matches!(checked("sec-websocket-version", &["13", "13"]), Err(UpgradeError::Bad(_))));
         for other in ["8", "14", "", "13, 8", "013"] {
-            assert_eq!(judged("sec-websocket-version", &[other]), Err(Lack::Version), "{other}");
+            assert_eq!(checked("sec-websocket-version", &[other]), Err(UpgradeError::Version), "{other}");
         }
-        assert!(matches!(judge(Version::HTTP_10, &HeaderMap::new()), Err(Lack::Bad(_))));
+        assert!(matches!(check(Version::HTTP_10, &HeaderMap::new()), Err(UpgradeError::Bad(_))));
     }
 
     #[test]
     fn an_upgrade_has_no_body() {
-        assert!(judged("content-length", &["0"]).is_ok());
-        assert!(judged("content-length", &["5"]).is_err() && judged("transfer-encoding", &["chunked"]).is_err());
+        assert!(checked("content-length", &["0"]).is_ok());
+        assert!(checked("content-length", &["5"]).is_err() && checked("transfer-encoding", &["chunked"]).is_err());
     }
 
     #[test]

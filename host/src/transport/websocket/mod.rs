@@ -1,7 +1,8 @@
 //! The WebSocket transport.
 //!
-//! axum answers the request that opens a connection; from then on a [`Reactor`](reactor::Reactor) serves it, a thread with many
-//! of them. A task for each would cost more than all that it does: `docs/performance.md` has the figures.
+//! axum answers the request that opens a connection. After that, a [`Reactor`](reactor::Reactor) serves the connection: a
+//! thread with many connections. A task for each connection would cost more than the connection's work:
+//! `docs/performance.md` has the figures.
 
 mod connection;
 mod handshake;
@@ -10,6 +11,7 @@ mod reactor_handle;
 mod reactors;
 mod reader;
 mod received;
+mod scratch;
 mod unsent;
 
 use std::net::SocketAddr;
@@ -23,7 +25,7 @@ use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
 use tokio::sync::OwnedSemaphorePermit;
 
-use self::connection::{Arrival, Places};
+use self::connection::{Arrival, Permits};
 use self::handshake::{Handshake, agree};
 use super::authenticator::Rejection;
 use super::connect::{Admitted, Transport, origin_of};
@@ -35,35 +37,36 @@ use crate::socket::{Reason, Tally};
 pub(crate) use reactor_handle::Fault;
 pub use reactors::Reactors;
 
-/// Where clients connect to a mount.
-pub(super) struct Door {
+/// The state of the route for WebSocket connections of a mount.
+pub(super) struct MountState {
     mount: Arc<Mount>,
-    manners: Arc<Manners>,
+    settings: Arc<ConnectionSettings>,
 }
 
-/// What connections have to know of their mount. It is not the mount itself, which holds the threads that hold the connections.
-pub(in crate::transport) struct Manners {
+/// The settings of a mount that its connections need. Connections don't refer to the mount itself, because the mount owns
+/// the reactors, and the reactors own the connections. That would be a cycle.
+pub(in crate::transport) struct ConnectionSettings {
     pub(in crate::transport) path: String,
     pub(in crate::transport) limits: WireLimits,
     pub(in crate::transport) tally: Arc<Tally>,
 }
 
-impl Door {
+impl MountState {
     pub(super) fn new(mount: &Arc<Mount>) -> Arc<Self> {
         let tally = Arc::clone(&mount.endpoint.sockets.tally);
-        let manners = Arc::new(Manners { path: mount.path.clone(), limits: mount.limits, tally });
-        Arc::new(Self { mount: Arc::clone(mount), manners })
+        let settings = Arc::new(ConnectionSettings { path: mount.path.clone(), limits: mount.limits, tally });
+        Arc::new(Self { mount: Arc::clone(mount), settings })
     }
 }
 
-/// Answers a connect request, in the order in which Phoenix judges one: the method, whether the client may connect, and only
-/// then the upgrade.
+/// Answers a connect request. The checks are in Phoenix's order: the method, then whether the client may connect, and then
+/// the headers of the upgrade.
 pub(super) async fn connect(
-    State(door): State<Arc<Door>>,
+    State(state): State<Arc<MountState>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    let mount = &door.mount;
+    let mount = &state.mount;
     if request.method() != Method::GET {
         mount.note_refused(Reason::BadUpgrade, request.headers(), peer);
         return StatusCode::BAD_REQUEST.into_response();
@@ -72,52 +75,52 @@ pub(super) async fn connect(
     let connection = parts.extensions.remove::<Arc<OwnedSemaphorePermit>>();
     let admitted = match mount.admit(&parts, peer, Transport::WebSocket).await {
         Ok(admitted) => admitted,
-        Err(turned) => {
-            mount.note_refused(turned.reason(), &parts.headers, peer);
-            return turned.status().into_response();
+        Err(rejection) => {
+            mount.note_refused(rejection.reason(), &parts.headers, peer);
+            return rejection.status().into_response();
         }
     };
     let handshake = match Handshake::of(&mut parts) {
         Ok(handshake) => handshake,
-        Err(lack) => {
+        Err(error) => {
             mount.note_refused(Reason::BadUpgrade, &parts.headers, peer);
-            return lack.into_response();
+            return error.into_response();
         }
     };
-    let Some(entered) = mount.gate.acquire() else {
+    let Some(permit) = mount.gate.acquire() else {
         mount.note_refused(Reason::SocketLimit, &parts.headers, peer);
         return Rejection::Full.status().into_response();
     };
     let answer = agree(&handshake, admitted.protocol.as_deref());
-    let places = Places { _entered: entered, _connection: connection };
+    let permits = Permits { _socket: permit, _connection: connection };
     let origin = page(&parts.headers);
     tokio::spawn(async move {
-        if let Err(error) = hand_over(&door, handshake.upgrade, admitted, (origin, places)).await {
-            tracing::debug!("a connection was lost on its upgrade: {error:#}");
+        if let Err(error) = hand_over(&state, handshake.upgrade, admitted, (origin, permits)).await {
+            tracing::debug!("a connection was lost during its upgrade: {error:#}");
         }
     });
     answer
 }
 
-/// Once the answer is written, the connection is a reactor's.
+/// Waits until the answer is written, and hands the connection to a reactor.
 async fn hand_over(
-    door: &Door,
+    state: &MountState,
     upgrade: OnUpgrade,
     admitted: Admitted,
-    (origin, places): (Option<Box<str>>, Places),
+    (origin, permits): (Option<Box<str>>, Permits),
 ) -> Result<()> {
     let upgraded = upgrade.await?.downcast::<TokioIo<TrackedStream>>();
-    let Parts { io, read_buf: received, .. } = upgraded.ok().context("it isn't one that we accepted")?;
+    let Parts { io, read_buf: received, .. } = upgraded.ok().context("it isn't a stream that the host accepted")?;
     let stream = io.into_inner().into_stream().into_std()?;
-    let Door { mount, manners } = door;
+    let MountState { mount, settings } = state;
     let socket = mount.endpoint.connect(admitted.facts, admitted.serializer);
-    let manners = Arc::clone(manners);
-    mount.reactors.admit(Arrival { stream, received, socket, manners, origin, places });
+    let settings = Arc::clone(settings);
+    mount.reactors.admit(Arrival { stream, received, socket, settings, origin, permits });
     Ok(())
 }
 
-/// The page that connects, as the log will have it should the host close the connection. No more of it is kept than an origin has
-/// at most: a name of 255 bytes, between its scheme and its port.
+/// Returns the origin of the page that connects. It is for the log, in case the host closes the connection. A longer value
+/// than an origin can have isn't kept: an origin is a scheme, a name of at most 255 bytes, and a port.
 fn page(headers: &HeaderMap) -> Option<Box<str>> {
     const BYTES_MAX: usize = 300;
     origin_of(headers).filter(|origin| origin.len() <= BYTES_MAX).map(Into::into)

@@ -1,11 +1,14 @@
-//! A thread that serves connections: it waits for all of its streams at once, reads, has the sockets decide, and writes.
+//! A thread that serves many connections: it waits for events of all streams, reads, passes messages to sockets, and writes.
 //!
-//! A turn has two halves. First what has come is handled; then connections whose outbox has something are written to, each in
-//! one go, in the order in which they first had. What comes for one that still waits for its write goes out with it. A turn
-//! doesn't write to all where they are many: what is said meanwhile is heard in between, so that nobody waits for a
-//! whole round to be heard and for another to be answered, and what is heard goes out with the round that is under way. But
-//! where an outbox fills faster than its turn comes, all are written to before anything more is heard, here or by those who share
-//! that [pressure](crate::pubsub::Pressure).
+//! A turn has two halves. In the first half, the reactor handles messages of clients. In the second half, it writes to the
+//! connections whose outbox has frames, in the order in which they were woken. The frames in an outbox (up to 256 KiB) are
+//! written together, including those that were pushed after the wake.
+//!
+//! If many connections have frames, a turn writes only to some of them, and then messages are handled again. So a client
+//! does not wait until all of them are written to before its message is handled, and its answer is written in the round in
+//! progress. But if an outbox fills to a quarter before its connection's turn, the reactor writes to all of these
+//! connections before it handles more messages. This is [`Pressure`](crate::pubsub::Pressure), and all reactors and tasks
+//! that share it wait too.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -20,67 +23,70 @@ use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
-use super::connection::{Arrival, Connection, Next, Scratch};
+use super::connection::{Arrival, Connection, Next};
 use super::reactor_handle::{
     Inbox, ReactorHandle, enter_reactor_thread, has_local_wakes, leave_reactor_thread, take_local_wakes,
 };
+use super::scratch::Scratch;
 use crate::pubsub::{HELD_BACK_MAX, OutboxWaker};
 use crate::socket::Reason;
 use crate::timing::AwakeClock;
 
-/// Streams that are looked at in a turn.
+/// The most events that a turn processes.
 const EVENTS_A_TURN: usize = 256;
 
-/// Connections that are written to in a turn, unless an outbox fills.
+/// The most connections that a turn writes to, unless there is pressure.
 const WRITES_A_TURN: usize = 128;
 
-/// How often a thread that is held back looks whether it still is.
+/// How often a reactor under pressure checks whether the pressure has ended.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// The longest that it sleeps while it has connections. By so much at most a gap is taken for a sleep that was meant, so it is only
-/// a part of the shortest time that a connection may be silent.
+/// The longest sleep of a reactor that has connections. If the thread is suspended during a sleep, the clock can't tell this
+/// time from the intended sleep. So a sleep is at most an eighth of the shortest idle timeout of its connections.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 const SLEEPS_A_SILENCE: u32 = 8;
 const SLEEP_MIN: Duration = Duration::from_millis(10);
 
-/// Turns in a row that may panic, or wait in vain, before the thread ends.
+/// The most turns in a row that panic or can't wait for events. After one more, the thread ends.
 const FAILURES_MAX: u32 = 12;
 
-/// How long to wait after the first of those that wait in vain; after each further one it is twice as long, up to a bound.
+/// The pause after the first failure to wait for events. It doubles with each further failure, up to the maximum.
 const FAILURE_PAUSE: Duration = Duration::from_millis(1);
 const FAILURE_PAUSE_MAX: Duration = Duration::from_millis(100);
 
-/// Alarms of connections that are gone, or have another alarm, beside those that count, and a few.
+/// The heap may have this many alarms and two for each connection. If there are more, outdated alarms are removed.
 const STALE_ALARMS: usize = 64;
 
-/// What the operating system calls the post's waker.
+/// The token of the events of the reactor's waker.
 pub(super) const WAKE: Token = Token(usize::MAX);
 
 /// The state of the thread.
 pub(super) struct Reactor {
     poll: Poll,
-    /// The posts of its group, of which one is its own.
+    /// The handles of all reactors of its group. Its own is the one at `place`.
     handles: Arc<[Arc<ReactorHandle>]>,
     place: usize,
     waker: Arc<dyn OutboxWaker>,
-    /// Boxed, so that room for more of them is cheap.
+    /// By number, which is also the token of the connection's events. Boxed, so that the slab can grow at little cost.
     connections: Slab<Box<Connection>>,
     scratch: Scratch,
+    /// An empty inbox, to be exchanged for the full one of the handle.
     inbox: Inbox,
-    /// An empty list with room, to be exchanged for a full one.
+    /// An empty list with capacity, to be exchanged for a full one.
     spare: Vec<usize>,
-    /// The connections that have something to be handled.
+    /// The connections that have bytes to read or to handle.
     ready: VecDeque<usize>,
-    /// The connections that have something to be written.
+    /// The connections that have frames to write.
     due: VecDeque<usize>,
-    /// When which connection is looked after. Those that are out of date don't count.
+    /// The time at which each connection's deadline is checked next. An entry is outdated if its connection has another
+    /// alarm.
     alarms: BinaryHeap<Reverse<(Instant, usize)>>,
-    /// Since when it hears nothing, under pressure.
+    /// Since when it has handled no messages, because of pressure.
     held_back: Option<Instant>,
-    /// What the desk's time is read from. It stands still while this thread does.
+    /// The clock for the time in `scratch`. It stops while this thread is suspended.
     clock: AwakeClock,
     sleep_max: Duration,
-    /// Turns in a row that went wrong.
+    /// The number of failed turns in a row.
     failures: u32,
     #[cfg(test)]
     fault: Option<super::reactor_handle::Fault>,
@@ -109,31 +115,34 @@ impl Reactor {
         }
     }
 
-    /// Works until its group is over, or it can't go on. Its connections end with it.
+    /// Serves connections until it is told to end, or too many turns have failed. Its connections end with it.
     pub(super) fn run(mut self) {
         enter_reactor_thread(&self.handles);
         let mut events = Events::with_capacity(EVENTS_A_TURN);
         while self.failures <= FAILURES_MAX {
-            // What a connection does is guarded by itself; this is for all the rest, which is this thread's own.
+            // Panics in a connection's work are caught separately, in `with`. This catches those in the reactor's own code.
             match catch_unwind(AssertUnwindSafe(|| self.turn(&mut events))) {
                 Ok(ControlFlow::Continue(())) => {}
                 Ok(ControlFlow::Break(())) => return,
                 Err(_) => self.recover(),
             }
         }
-        tracing::error!("a thread that serves connections can't go on, and its connections are closed");
+        tracing::error!(
+            "a thread that serves connections ends after repeated failures, and its connections are closed"
+        );
     }
 
     fn turn(&mut self, events: &mut Events) -> ControlFlow<()> {
-        let patience = self.patience();
-        let has_failed = self.wait(events, patience);
-        self.scratch.now = self.clock.look(Instant::now(), patience.unwrap_or(Duration::MAX));
+        let timeout = self.timeout();
+        let has_failed = self.wait(events, timeout);
+        self.scratch.now = self.clock.look(Instant::now(), timeout.unwrap_or(Duration::MAX));
         self.collect()?;
         events.iter().filter(|event| event.token() != WAKE).for_each(|event| self.on_event(event));
         self.handle();
         self.gather();
         if let Some(behind) = self.handles[self.place].catch_up() {
-            // Of what others have filled, a letter tells.
+            // The numbers of the outboxes that other threads have filled are in the inbox. Taking it locks it. So the thread
+            // that raised the pressure, under the same lock, is done with that before `behind` is dropped and lowers it.
             let over = self.collect();
             self.write(usize::MAX);
             drop(behind);
@@ -149,15 +158,15 @@ impl Reactor {
         ControlFlow::Continue(())
     }
 
-    /// Waits until something happens. Whether that failed: then there are no events, and the rest of the turn goes on without.
-    fn wait(&mut self, events: &mut Events, patience: Option<Duration>) -> bool {
-        let Err(error) = self.poll(events, patience) else { return false };
+    /// Waits for events. Returns whether that failed. In this case there are no events, and the turn continues without them.
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> bool {
+        let Err(error) = self.poll(events, timeout) else { return false };
         events.clear();
         if error.kind() == ErrorKind::Interrupted {
             return false;
         }
         if self.failures == 0 {
-            tracing::warn!("a thread that serves connections can't wait for them, and tries again: {error}");
+            tracing::warn!("a thread that serves connections can't wait for events, and tries again: {error}");
         }
         thread::sleep(FAILURE_PAUSE.saturating_mul(2_u32.saturating_pow(self.failures)).min(FAILURE_PAUSE_MAX));
         self.failures += 1;
@@ -165,24 +174,25 @@ impl Reactor {
     }
 
     #[cfg(not(test))]
-    fn poll(&mut self, events: &mut Events, patience: Option<Duration>) -> io::Result<()> {
-        self.poll.poll(events, patience)
+    fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        self.poll.poll(events, timeout)
     }
 
     #[cfg(test)]
-    fn poll(&mut self, events: &mut Events, patience: Option<Duration>) -> io::Result<()> {
+    fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         use super::reactor_handle::Fault;
         match self.fault {
             Some(Fault::Poll) => self.fault = None,
             Some(Fault::PollAlways) => {}
-            _ => return self.poll.poll(events, patience),
+            _ => return self.poll.poll(events, timeout),
         }
         Err(io::Error::other("a test wants it"))
     }
 
-    /// After a panic of this thread's own: what the turn was about to do may be half done, so each connection is looked after.
+    /// Recovers from a panic in the reactor's own code. The queues may be incomplete. So every connection is read and
+    /// written again.
     fn recover(&mut self) {
-        tracing::error!("a fault of the host: a thread that serves connections panicked, and goes on");
+        tracing::error!("a fault of the host: a thread that serves connections panicked, and continues");
         self.failures += 1;
         self.scratch.clear();
         self.ready.clear();
@@ -195,7 +205,7 @@ impl Reactor {
         }
     }
 
-    /// Takes what others have left for it, perhaps that it is over.
+    /// Takes the content of its inbox: arrivals, wakes, and perhaps the order to end.
     fn collect(&mut self) -> ControlFlow<()> {
         let mut inbox = std::mem::take(&mut self.inbox);
         self.handles[self.place].collect(&mut inbox);
@@ -208,8 +218,8 @@ impl Reactor {
         if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// How long it may wait for something to happen; none is for ever.
-    fn patience(&self) -> Option<Duration> {
+    /// Returns how long it may wait for events; none means without a limit.
+    fn timeout(&self) -> Option<Duration> {
         let handle = &self.handles[self.place];
         let is_held_back = !self.ready.is_empty() && handle.pressure().is_high();
         let is_busy = !self.due.is_empty() || (!self.ready.is_empty() && !is_held_back);
@@ -222,7 +232,8 @@ impl Reactor {
         self.alarms.peek().map(|Reverse((at, _))| at.saturating_duration_since(self.scratch.now).min(self.sleep_max))
     }
 
-    /// The first half of a turn, which ends early under pressure. Those that have more than makes a turn come again in the next.
+    /// Does the first half of a turn: calls each ready connection once. It ends early under pressure. A connection that has
+    /// more to do is called again in the next turn.
     fn handle(&mut self) {
         if self.is_held_back() {
             return;
@@ -239,7 +250,7 @@ impl Reactor {
         }
     }
 
-    /// Does what a test wants.
+    /// Causes the failure that a test wants.
     #[cfg(test)]
     fn inject_fault(&mut self, fault: Option<super::reactor_handle::Fault>) {
         use super::reactor_handle::Fault;
@@ -259,6 +270,8 @@ impl Reactor {
         assert_ne!(self.fault, Some(Fault::PanicAlways), "a test wants it");
     }
 
+    /// Whether it must not handle messages because of pressure. After [`HELD_BACK_MAX`] it handles messages in one turn
+    /// anyway. With several reactors, one may be behind at any time, and otherwise no message would ever be handled.
     fn is_held_back(&mut self) -> bool {
         if self.handles[self.place].pressure().is_high() {
             let since = *self.held_back.get_or_insert(self.scratch.now);
@@ -270,7 +283,7 @@ impl Reactor {
         false
     }
 
-    /// The second half, for so many at most.
+    /// Does the second half of a turn: writes to the due connections, to at most `most` of them.
     fn write(&mut self, most: usize) {
         for _ in 0..self.due.len().min(most) {
             let Some(number) = self.due.pop_front() else { return };
@@ -278,7 +291,7 @@ impl Reactor {
         }
     }
 
-    /// Takes what this thread has rung: its own is due, and its siblings' is passed on.
+    /// Takes the wakes that were made on this thread. Its own connections become due, and the others are passed on.
     fn gather(&mut self) {
         if has_local_wakes(self.place) {
             let mut woken = take_local_wakes(self.place, std::mem::take(&mut self.spare));
@@ -288,7 +301,7 @@ impl Reactor {
         self.wake_siblings();
     }
 
-    /// Passes on what this thread has rung at others of the group.
+    /// Passes on the wakes of other reactors' connections that were made on this thread.
     fn wake_siblings(&mut self) {
         for (place, handle) in self.handles.iter().enumerate().filter(|(place, _)| *place != self.place) {
             if has_local_wakes(place) {
@@ -310,7 +323,7 @@ impl Reactor {
         connection.outbox().set_waker(&self.waker, number);
         let alarm = connection.alarm;
         self.sleep_max = self.sleep_max.min((connection.idle() / SLEEPS_A_SILENCE).max(SLEEP_MIN));
-        // Of what is to be read there will be an event.
+        // If there are bytes in the stream, an event follows. The bytes that were already received cause no event.
         connection.is_ready = connection.has_received();
         if connection.is_ready {
             self.ready.push_back(number);
@@ -319,8 +332,8 @@ impl Reactor {
         self.push_alarm(alarm, number);
     }
 
-    /// Those that no longer count are left in the heap, where they are hard to find, until they are as many as the others: so they
-    /// don't pile up where many connections come and go, and to throw them out costs little for each.
+    /// Adds an alarm. Outdated alarms stay in the heap, because finding them is slow, until they are about as many as the
+    /// connections. Then they are removed all at once. So their number is bounded, and the cost of removing each is small.
     fn push_alarm(&mut self, at: Instant, number: usize) {
         if self.alarms.len() > 2 * self.connections.len() + STALE_ALARMS {
             let Self { alarms, connections, .. } = self;
@@ -344,12 +357,12 @@ impl Reactor {
         }
     }
 
-    /// Has a connection do something, and draws the consequence. A panic ends that connection and no other.
+    /// Calls a connection, and then queues or drops it as it says. A panic ends this connection only.
     fn with(&mut self, number: usize, work: impl FnOnce(&mut Connection, &mut Scratch) -> Next) {
         let Some(connection) = self.connections.get_mut(number) else { return };
         let next = catch_unwind(AssertUnwindSafe(|| work(connection, &mut self.scratch))).unwrap_or_else(|_| {
-            tracing::error!("a fault of the host: what a client sent caused a panic");
-            // They may be this one's, and must not be written to another.
+            tracing::error!("a fault of the host: serving a connection caused a panic");
+            // The frames in the scratch buffers may be this connection's, and must not be written to another one.
             self.scratch.clear();
             connection.note(Reason::HostPanicked);
             Next::Drop
@@ -370,6 +383,7 @@ impl Reactor {
         }
     }
 
+    /// Sets a connection's alarm to its deadline.
     fn arm(&mut self, number: usize) {
         if let Some(connection) = self.connections.get_mut(number) {
             let at = connection.deadline();
@@ -378,6 +392,7 @@ impl Reactor {
         }
     }
 
+    /// Checks the deadlines of the connections whose alarm has come. A deadline may have moved since its alarm was set.
     fn on_alarms(&mut self) {
         while let Some(&Reverse((at, number))) = self.alarms.peek()
             && at <= self.scratch.now
@@ -392,12 +407,13 @@ impl Reactor {
 }
 
 impl Drop for Reactor {
-    /// What its connections leave behind, such as their members' leaves, still reaches those of its siblings.
+    /// Drops the connections. Effects of that, such as broadcasts when their members leave, still reach the connections of
+    /// other reactors: the wakes for them are passed on here.
     fn drop(&mut self) {
         for connection in self.connections.drain() {
             let ended = catch_unwind(AssertUnwindSafe(|| drop(connection)));
             if ended.is_err() {
-                tracing::error!("a fault of the host: the end of a connection caused a panic");
+                tracing::error!("a fault of the host: closing a connection caused a panic");
             }
         }
         self.wake_siblings();
@@ -414,7 +430,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn alarms_of_connections_that_are_gone_do_not_pile_up() -> io::Result<()> {
+    fn the_number_of_outdated_alarms_is_bounded() -> io::Result<()> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKE)?;
         let handles: Arc<[Arc<ReactorHandle>]> = Arc::new([ReactorHandle::new(next_group(), 0, waker, Arc::default())]);

@@ -1,4 +1,8 @@
-//! How a reactor is reached: from its own thread, from those of its siblings, and from any other.
+//! The handles by which threads send work to a reactor.
+//!
+//! A wake on a thread of the same group (the reactors of one host) is only added to a list of that thread, without a lock.
+//! The thread's reactor takes this list twice in a turn. It queues its own connections for writing, and passes the other
+//! wakes on to the inboxes of their reactors. A wake on any other thread goes to the inbox directly.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,52 +13,56 @@ use mio::Waker;
 use super::connection::Arrival;
 use crate::pubsub::{OutboxWaker, Pressure};
 
-/// Where one reactor of a group gets what others have for it.
+/// The handle of one reactor of a group.
 pub(super) struct ReactorHandle {
     group: u64,
     index: usize,
     waker: Waker,
+    /// Behind a lock, because any thread may add to it. The lock is held briefly: the reactor exchanges the inbox for an
+    /// empty one.
     inbox: Mutex<Inbox>,
-    /// Whether an outbox of its reactor has filled to a quarter. Who fills it waits while it is so.
+    /// Whether an outbox of its reactor has filled to a quarter, and the reactor hasn't begun to write to all connections
+    /// since. The pressure is raised when this becomes true. It is lowered after this has become false and all is written.
+    /// Threads that fill outboxes wait meanwhile.
     is_behind: AtomicBool,
     pressure: Arc<Pressure>,
 }
 
-/// What has come.
+/// The work that other threads have sent to a reactor.
 #[derive(Default)]
 pub(super) struct Inbox {
     pub(super) arrivals: Vec<Arrival>,
-    /// The connections whose bell was rung.
+    /// The connections that were woken.
     pub(super) woken: Vec<usize>,
-    /// Whether the reactor is to end.
+    /// Whether the reactor must end.
     pub(super) is_over: bool,
-    /// Whether the reactor has ended, and nothing that is left is ever collected.
+    /// Whether the reactor has ended, so that the inbox is never taken again.
     is_gone: bool,
-    /// What a test wants to happen in the reactor.
+    /// The failure that a test wants in the reactor.
     #[cfg(test)]
     pub(super) fault: Option<Fault>,
-    /// Whether it waits for the operating system, and wouldn't see a letter.
+    /// Whether the reactor waits for events, so that it has to be woken to see its inbox.
     is_asleep: bool,
 }
 
-/// What may go wrong in a reactor.
+/// Failures of a reactor that tests can cause.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// Its own code panics once.
     Panic,
-    /// Its code panics whenever it runs.
+    /// Its own code panics in every turn.
     PanicAlways,
-    /// What one of its connections does panics, with a frame on the desk.
+    /// The work of one of its connections panics, with a frame in the scratch buffers.
     PanicInConnection,
-    /// What it waits with fails once.
+    /// Waiting for events fails once.
     Poll,
-    /// What it waits with is gone for good.
+    /// Waiting for events always fails.
     PollAlways,
 }
 
-/// The [pressure](Pressure) of a reactor that is behind, until it has written all that it had. Dropping it says so, however that
-/// comes about.
+/// The [pressure](Pressure) that a reactor has to lower after it has written to all connections. Dropping this lowers it, so
+/// that happens even if the turn panics.
 pub(super) struct Behind(Arc<Pressure>);
 
 impl Drop for Behind {
@@ -63,7 +71,7 @@ impl Drop for Behind {
     }
 }
 
-/// What the reactor on this thread has rung in its group, by place.
+/// The wakes that were made on a reactor's thread, by the place of the woken reactor in the group.
 #[derive(Default)]
 struct LocalWakes {
     group: u64,
@@ -76,34 +84,35 @@ thread_local! {
 
 static GROUPS: AtomicU64 = AtomicU64::new(1);
 
-/// A number for a group of reactors that no other has.
+/// Returns a new number for a group of reactors.
 pub(super) fn next_group() -> u64 {
+    // Relaxed, because only the uniqueness of the number matters.
     GROUPS.fetch_add(1, Ordering::Relaxed)
 }
 
-/// From now on this thread is one of this group. What it rings there waits until it is [taken](rung_here).
+/// Makes this thread one of the group. Its wakes are kept on the thread until they are [taken](take_local_wakes).
 pub(super) fn enter_reactor_thread(handles: &[Arc<ReactorHandle>]) {
     let group = handles.first().map_or(0, |handle| handle.group);
     HERE.with_borrow_mut(|here| *here = LocalWakes { group, woken: vec![Vec::new(); handles.len()] });
 }
 
-/// From now on this thread is one like any other: what it rings is left for the reactor that it is for.
+/// Makes this thread an ordinary one again: its wakes go directly to the inboxes of the reactors.
 pub(super) fn leave_reactor_thread() {
     HERE.with_borrow_mut(|here| *here = LocalWakes::default());
 }
 
-/// Whether this thread has rung at a place of its group since it was last taken.
+/// Whether this thread has wakes for the reactor at this place that weren't taken yet.
 pub(super) fn has_local_wakes(place: usize) -> bool {
     HERE.with_borrow(|here| here.woken.get(place).is_some_and(|woken| !woken.is_empty()))
 }
 
-/// What this thread has rung at a place of its group, in exchange for an empty list.
+/// Takes this thread's wakes for the reactor at this place, in exchange for an empty list.
 pub(super) fn take_local_wakes(place: usize, empty: Vec<usize>) -> Vec<usize> {
     HERE.with_borrow_mut(|here| std::mem::replace(&mut here.woken[place], empty))
 }
 
 impl Inbox {
-    /// A connection's bell is rung. Where the reactor is gone, so is the connection.
+    /// Adds a wake. If the reactor is gone, its connections are gone too, and the wake is ignored.
     fn wake(&mut self, number: usize) {
         if !self.is_gone {
             self.woken.push(number);
@@ -123,25 +132,30 @@ impl ReactorHandle {
         })
     }
 
-    /// Before the reactor writes all that it has: whether it is waited for, until what is given is dropped.
+    /// Returns the pressure to lower, if the reactor is behind. The reactor calls this before it writes to all connections.
     pub(super) fn catch_up(&self) -> Option<Behind> {
+        // AcqRel pairs with the swap in `request_flush`. The swaps make the two threads agree on who changed the flag, so
+        // each raised pressure is lowered exactly once.
         self.is_behind.swap(false, Ordering::AcqRel).then(|| Behind(Arc::clone(&self.pressure)))
     }
 
-    /// There is no reactor any more: nobody is to wait for it, and no connection comes to it. Those that were on their way are
-    /// closed.
+    /// Records that the reactor has ended. Its pressure is lowered, it gets no more connections, and arrivals in its inbox
+    /// are closed.
     pub(super) fn retire(&self) {
+        let mut inbox = self.lock();
+        inbox.is_gone = true;
+        // The flag stays set, so that a later `request_flush` doesn't raise the pressure, which nobody would lower. An earlier one
+        // set the flag and raised the pressure under the lock, so the pressure is never lowered before it was raised.
         if self.is_behind.swap(true, Ordering::AcqRel) {
             self.pressure.lower();
         }
-        let mut inbox = self.lock();
-        inbox.is_gone = true;
         let left = std::mem::take(&mut inbox.arrivals);
+        // Dropping connections does further work, so the lock is released first.
         drop(inbox);
         drop(left);
     }
 
-    /// Leaves a connection. Gives it back where there is no reactor any more.
+    /// Sends a connection to the reactor. Returns it if the reactor has ended.
     pub(super) fn send_arrival(&self, arrival: Arrival) -> Option<Arrival> {
         let mut refused = None;
         self.send(|inbox| match inbox.is_gone {
@@ -155,7 +169,7 @@ impl ReactorHandle {
         &self.pressure
     }
 
-    /// Leaves something, and wakes the reactor if it sleeps.
+    /// Adds work to the inbox, and wakes the reactor if it sleeps.
     pub(super) fn send(&self, what: impl FnOnce(&mut Inbox)) {
         let mut inbox = self.lock();
         what(&mut inbox);
@@ -166,18 +180,20 @@ impl ReactorHandle {
         }
     }
 
-    /// Before the reactor sleeps: whether it may, for nothing has come.
+    /// Whether the reactor may sleep, because its inbox is empty. The reactor calls this before it sleeps, and then later
+    /// work wakes it: the check and `is_asleep` are under the same lock as `send`, so no wake is lost between the two.
     pub(super) fn may_sleep(&self) -> bool {
         let mut inbox = self.lock();
         let has_come = !inbox.arrivals.is_empty() || !inbox.woken.is_empty() || inbox.is_over;
         #[cfg(test)]
         let has_come = has_come || inbox.fault.is_some();
-        // What tells of its being behind may have been taken just after it caught up.
+        // The flag can be set while the inbox is empty: `request_flush` came after `catch_up`, and the `collect` of the same
+        // turn took its wake. Then the reactor must not sleep, because only the next `catch_up` lowers the pressure.
         inbox.is_asleep = !has_come && !self.is_behind.load(Ordering::Acquire);
         inbox.is_asleep
     }
 
-    /// What has come, in exchange for empty lists. That it is over is said again and again.
+    /// Takes the content of the inbox, in exchange for empty lists. `is_over` stays set in the inbox.
     pub(super) fn collect(&self, empty: &mut Inbox) {
         let mut inbox = self.lock();
         std::mem::swap(&mut *inbox, empty);
@@ -185,7 +201,7 @@ impl ReactorHandle {
         empty.is_asleep = false;
     }
 
-    /// Nothing in here can panic half-way through a change, so a poisoned lock is as good as another.
+    /// No change can panic half-way, so a poisoned lock is still valid.
     fn lock(&self) -> MutexGuard<'_, Inbox> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -207,7 +223,7 @@ impl OutboxWaker for ReactorHandle {
 
     fn request_flush(&self, number: usize) {
         self.send(|inbox| {
-            // It was rung for before, but who did that may not have passed it on yet.
+            // The connection was already woken by an earlier push. But that wake may still be in the list of another thread.
             inbox.wake(number);
             if !self.is_behind.swap(true, Ordering::AcqRel) {
                 self.pressure.raise();
@@ -235,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_s_own_threads_collect_what_they_ring_and_others_leave_letters() {
+    fn a_groups_own_threads_collect_wakes_and_others_send_them() {
         let (_polls, handles) = handles(next_group());
         enter_reactor_thread(&handles);
         handles[1].wake(5);
@@ -252,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn others_wait_for_who_is_behind_until_it_has_caught_up_or_is_gone() {
+    fn there_is_pressure_until_a_reactor_has_caught_up_or_is_gone() {
         let (_polls, handles) = handles(next_group());
         let is_eased = || handles[0].pressure.eased().now_or_never().is_some();
         handles[0].request_flush(1);
@@ -269,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn who_sleeps_is_woken_once() {
+    fn a_sleeping_reactor_is_woken_once() {
         let (mut polls, handles) = handles(next_group());
         let mut events = mio::Events::with_capacity(8);
         let mut wakes = |poll: &mut Poll| {

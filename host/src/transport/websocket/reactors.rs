@@ -1,4 +1,4 @@
-//! All reactors of a host.
+//! The reactors of a host.
 
 use std::io;
 use std::sync::Arc;
@@ -17,12 +17,13 @@ use crate::pubsub::Pressure;
 /// The threads that serve WebSocket connections. They end when this is dropped, and their connections with them.
 pub struct Reactors {
     handles: Arc<[Arc<ReactorHandle>]>,
+    /// The number of connections so far, by which they are distributed.
     arrived: AtomicUsize,
     /// Whether one of the threads has ended.
     ended: watch::Sender<bool>,
 }
 
-/// Tells that its thread has ended, however it did: a panic drops it too.
+/// Reports the end of its thread when it is dropped, so a panic is reported too.
 struct EndSignal(watch::Sender<bool>);
 
 impl Drop for EndSignal {
@@ -32,11 +33,11 @@ impl Drop for EndSignal {
 }
 
 impl Reactors {
-    /// Starts so many threads, from within the runtime that takes what has to wait. Who sends to their connections waits while
-    /// there is pressure.
+    /// Starts `threads` threads, at least one. It must be called inside a tokio runtime, which runs all work that has to
+    /// wait. Under `pressure`, the threads and all others that share it wait.
     ///
     /// # Errors
-    /// Where the operating system gives no thread, or nothing to wait with.
+    /// If the operating system can't create a thread, a poll or a waker.
     pub fn start(threads: usize, pressure: &Arc<Pressure>) -> io::Result<Arc<Self>> {
         let group = next_group();
         let polls = (0..threads.max(1)).map(|_| Poll::new()).collect::<io::Result<Vec<Poll>>>()?;
@@ -50,28 +51,29 @@ impl Reactors {
             Arc::new(Self { handles: Arc::clone(&handles), arrived: AtomicUsize::new(0), ended: ended.clone() });
         for (place, poll) in polls.into_iter().enumerate() {
             let (handles, runtime) = (Arc::clone(&handles), Handle::current());
-            let farewell = EndSignal(ended.clone());
+            let end_signal = EndSignal(ended.clone());
             thread::Builder::new().name(format!("bennu-wire-{place}")).spawn(move || {
-                // Turns that wait for something go on in the runtime.
+                // Turns that have to wait continue as tasks in the runtime.
                 let _inside = runtime.enter();
-                let _farewell = farewell;
+                let _end_signal = end_signal;
                 Reactor::new(poll, handles, place).run();
             })?;
         }
         Ok(reactors)
     }
 
-    /// Waits until one of the threads has ended, which none does before this is dropped.
+    /// Waits until one of the threads has ended. None ends before this is dropped, unless it has failed.
     pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut ended = self.ended.subscribe();
         async move {
-            // The sender lives for as long as a thread does.
+            // An error means that all senders are dropped, and so that all threads have ended.
             let _ = ended.wait_for(|has_ended| *has_ended).await;
         }
     }
 
-    /// Hands a connection over, each to the next in turn that works. Where none does, it is closed.
+    /// Hands a connection to a thread, to each in turn, and skips threads that have ended. If all have ended, it is closed.
     pub(super) fn admit(&self, mut arrival: Arrival) {
+        // Relaxed, because the counter only distributes connections.
         let next = self.arrived.fetch_add(1, Ordering::Relaxed);
         for place in 0..self.handles.len() {
             match self.handles[(next.wrapping_add(place)) % self.handles.len()].send_arrival(arrival) {
@@ -85,7 +87,7 @@ impl Reactors {
 
 #[cfg(test)]
 impl Reactors {
-    /// Has something go wrong in one of the threads.
+    /// Causes a failure in one of the threads.
     pub(crate) fn inject_fault(&self, place: usize, fault: super::reactor_handle::Fault) {
         self.handles[place].send(|inbox| inbox.fault = Some(fault));
     }
@@ -106,7 +108,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_thread_that_ends_is_noticed() -> io::Result<()> {
+    async fn the_end_of_a_thread_is_reported() -> io::Result<()> {
         let reactors = Reactors::start(2, &Arc::default())?;
         let mut ended = std::pin::pin!(reactors.ended());
         assert!(timeout(Duration::from_millis(10), &mut ended).await.is_err(), "both work");

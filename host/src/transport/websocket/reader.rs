@@ -1,33 +1,34 @@
-//! What a client writes, read as WebSocket (RFC 6455): frames, their masks, messages in several frames, control frames.
+//! Parses a client's bytes as WebSocket (RFC 6455): frames, masks, messages in several frames, and control frames.
 //!
-//! Pure: bytes in, [`Heard`] out. It holds no more than one message, as long as one may be, and one unfinished frame.
+//! It does no I/O: bytes come in, and [`ReadEvent`]s come out. It keeps at most the beginning of one message, of limited
+//! size. The bytes of an incomplete frame stay with the caller.
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::protocol::{CloseCode, Incoming};
 
-/// What came in.
+/// A complete message or control frame from the client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ReadEvent {
     /// A message.
     Message(Incoming),
-    /// A ping, with what its answer repeats.
+    /// A ping, with the payload that the pong must repeat.
     Ping(Bytes),
-    /// The answer to a ping, which we don't send: a sign of life.
+    /// A pong. The host sends no pings, so this only shows that the client is alive.
     Pong,
-    /// The client closes, with this code if it says one.
+    /// A close frame, with its code if it has one.
     Close(Option<u16>),
 }
 
-/// Reads what one client writes.
+/// Parses the bytes of one client.
 #[derive(Debug)]
 pub(super) struct Reader {
-    /// Bytes that a message may have.
+    /// The most bytes of a message.
     message_bytes_max: usize,
-    /// The beginning of a message whose last frame hasn't come.
+    /// The beginning of a message whose last frame hasn't come yet. Boxed, because most connections don't have one.
     begun: Option<Box<PartialMessage>>,
-    /// Whether nothing can be read any more.
+    /// Whether the client broke the protocol, so that further bytes can't be parsed.
     is_broken: bool,
 }
 
@@ -44,7 +45,7 @@ struct Header {
     mask: [u8; 4],
     /// Bytes of the header itself.
     bytes: usize,
-    /// Bytes behind it.
+    /// Bytes of the payload, which follows the header.
     payload: usize,
 }
 
@@ -58,7 +59,7 @@ enum Kind {
     Pong,
 }
 
-/// Bytes that the payload of a control frame may have (RFC 6455, 5.5).
+/// The most bytes of the payload of a control frame (RFC 6455, 5.5).
 const CONTROL_BYTES_MAX: usize = 125;
 
 impl Reader {
@@ -66,10 +67,11 @@ impl Reader {
         Self { message_bytes_max, begun: None, is_broken: false }
     }
 
-    /// The next that has come in whole, and takes its bytes from the front of `input`; none if more must come first.
+    /// Returns the next complete message or control frame, and removes its bytes from the front of `input`. Returns none if
+    /// more bytes are needed.
     ///
     /// # Errors
-    /// With the code to close with, where the client breaks the rules or says too much. What comes after it is thrown away.
+    /// The code to close with, if the client breaks the protocol or a message is too large. All later bytes are discarded.
     pub(super) fn next(&mut self, input: &mut &[u8]) -> Result<Option<ReadEvent>, CloseCode> {
         let next = self.read(input);
         self.is_broken |= next.is_err();
@@ -86,19 +88,20 @@ impl Reader {
             let Some((frame, rest)) = input.split_at_checked(end) else { return Ok(None) };
             let payload = &frame[header.bytes..];
             *input = rest;
-            if let Some(heard) = self.on_frame(&header, payload)? {
-                return Ok(Some(heard));
+            if let Some(event) = self.on_frame(&header, payload)? {
+                return Ok(Some(event));
             }
         }
     }
 
-    /// The header of the next frame, held to the rules before its payload has come.
+    /// Parses the header of the next frame, and checks it before the payload has come. Returns none if more bytes are
+    /// needed.
     fn header(&self, input: &[u8]) -> Result<Option<Header>, CloseCode> {
         let [first, second, ..] = *input else { return Ok(None) };
         let is_last = first & 0x80 != 0;
         let kind = Kind::of(first).ok_or(CloseCode::ProtocolError)?;
         if second & 0x80 == 0 {
-            // A client masks what it writes (5.1).
+            // A client must mask its frames (5.1).
             return Err(CloseCode::ProtocolError);
         }
         let (payload, at) = match second & 0x7f {
@@ -166,7 +169,7 @@ impl Reader {
 }
 
 impl Kind {
-    /// What the first byte of a frame says. None for what nobody has agreed on: reserved bits and kinds.
+    /// Returns the kind in the first byte of a frame. None for reserved bits and kinds, because no extension is negotiated.
     fn of(first: u8) -> Option<Self> {
         match first & 0x7f {
             0x0 => Some(Self::Continuation),
@@ -180,7 +183,7 @@ impl Kind {
     }
 }
 
-/// A control frame stands alone and is short (5.5).
+/// Checks a control frame: it must not be fragmented, and must be short (5.5).
 fn control(is_last: bool, payload: usize) -> Result<(), CloseCode> {
     if is_last && payload <= CONTROL_BYTES_MAX { Ok(()) } else { Err(CloseCode::ProtocolError) }
 }
@@ -193,13 +196,13 @@ fn message(is_text: bool, bytes: Vec<u8>) -> Result<ReadEvent, CloseCode> {
     Ok(ReadEvent::Message(Incoming::Text(ByteString::from(text))))
 }
 
-/// The payload of a close: nothing, or a code and a reason (5.5.1).
+/// Parses the payload of a close frame: nothing, or a code and a reason (5.5.1).
 fn close(payload: &[u8]) -> Result<ReadEvent, CloseCode> {
     match payload {
         [] => Ok(ReadEvent::Close(None)),
         [a, b, reason @ ..] => {
             let code = u16::from_be_bytes([*a, *b]);
-            // Those that may stand in a frame (7.4).
+            // The codes that a close frame may have (7.4).
             let is_allowed = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
             if !is_allowed {
                 return Err(CloseCode::ProtocolError);
@@ -211,7 +214,7 @@ fn close(payload: &[u8]) -> Result<ReadEvent, CloseCode> {
     }
 }
 
-/// Adds the payload without its mask (5.3), eight bytes at a time.
+/// Appends the payload without its mask (5.3), eight bytes at a time.
 fn unmask(payload: &[u8], [a, b, c, d]: [u8; 4], to: &mut Vec<u8>) {
     let start = to.len();
     to.extend_from_slice(payload);
@@ -229,7 +232,7 @@ mod tests {
 
     const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-    /// A client's frame.
+    /// Returns a client's frame.
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
         let mut frame = vec![first];
         match payload.len() {
@@ -248,25 +251,25 @@ mod tests {
         frame
     }
 
-    /// What is read of bytes that come in pieces of so many.
+    /// Returns the events for bytes that come in pieces of this size.
     fn read(bytes: &[u8], piece: usize) -> Vec<Result<ReadEvent, CloseCode>> {
-        let (mut reader, mut heard, mut waiting) = (Reader::new(1000), Vec::new(), Vec::new());
+        let (mut reader, mut events, mut waiting) = (Reader::new(1000), Vec::new(), Vec::new());
         for piece in bytes.chunks(piece) {
             waiting.extend_from_slice(piece);
             let mut input = &waiting[..];
             loop {
                 match reader.next(&mut input) {
-                    Ok(Some(next)) => heard.push(Ok(next)),
+                    Ok(Some(next)) => events.push(Ok(next)),
                     Ok(None) => break,
                     Err(code) => {
-                        heard.push(Err(code));
-                        return heard;
+                        events.push(Err(code));
+                        return events;
                     }
                 }
             }
             waiting = input.to_vec();
         }
-        heard
+        events
     }
 
     fn text(text: &str) -> Result<ReadEvent, CloseCode> {
@@ -274,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_read_however_they_are_cut() {
+    fn messages_are_read_in_pieces_of_any_size() {
         let long = "é".repeat(100);
         let frames = [
             frame(0x81, b"one"),
@@ -305,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rules_are_kept_before_the_payload_comes() {
+    fn violations_are_found_before_the_payload_comes() {
         let (broken, big) = (|| Err(CloseCode::ProtocolError), || Err(CloseCode::TooBig));
         let begun = frame(0x01, b"a");
         let cases: [(&str, Vec<u8>, Result<ReadEvent, CloseCode>); 14] = [
@@ -314,15 +317,15 @@ mod tests {
             ("a reserved kind", frame(0x83, b"a"), broken()),
             ("a ping in two frames", frame(0x09, b"a"), broken()),
             ("a long ping", frame(0x89, &[0; 126])[..8].to_vec(), broken()),
-            ("nothing to go on with", frame(0x80, b"a"), broken()),
+            ("a continuation without a beginning", frame(0x80, b"a"), broken()),
             ("a message within another", [begun.clone(), frame(0x81, b"a")].concat(), broken()),
             ("too long", frame(0x81, &[b'a'; 1001])[..4].to_vec(), big()),
             ("far too long", vec![0x81, 0xFF, 0xFF, 0, 0, 0, 0, 0, 0, 0], big()),
             ("too long in all", [begun, frame(0x80, &[b'a'; 1000])].concat(), big()),
-            ("no text", frame(0x81, &[0xC3]), Err(CloseCode::InvalidText)),
+            ("text that isn't UTF-8", frame(0x81, &[0xC3]), Err(CloseCode::InvalidText)),
             ("half a code", frame(0x88, &[3]), broken()),
             ("a code that isn't for frames", frame(0x88, &[3, 0xED]), broken()),
-            ("a reason that is no text", frame(0x88, &[3, 0xE8, 0xC3]), Err(CloseCode::InvalidText)),
+            ("a reason that isn't UTF-8", frame(0x88, &[3, 0xE8, 0xC3]), Err(CloseCode::InvalidText)),
         ];
         for (what, bytes, expected) in cases {
             assert_eq!(read(&bytes, bytes.len()).pop(), Some(expected), "{what}");
@@ -330,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn masks_come_off_at_any_length() {
+    fn payloads_of_any_length_are_unmasked() {
         for length in 0..40 {
             let payload: Vec<u8> = (0..length).collect();
             let (mut masked, mut back) = (Vec::new(), vec![9]);

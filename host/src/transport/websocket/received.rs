@@ -1,31 +1,32 @@
-//! What was read of a connection and not handled yet.
+//! A buffer for bytes that were read from a connection and aren't handled yet.
 
-/// Bytes, of which the first have been handled. Those aren't moved away each time: that would cost as much for each of many small
-/// messages as all of the others are long.
+/// A buffer whose first bytes are already handled. Handled bytes aren't removed after each turn: with many small messages,
+/// that would move all of the remaining bytes each time.
 #[derive(Debug, Default)]
 pub(super) struct Received {
     bytes: Vec<u8>,
-    /// How many have been handled.
+    /// The number of handled bytes.
     handled: usize,
 }
 
 impl Received {
-    /// Bytes that nobody has looked at.
+    /// Creates a buffer of bytes that aren't handled yet.
     pub(super) fn new(bytes: Vec<u8>) -> Self {
         Self { bytes, handled: 0 }
     }
 
-    /// Whether there is nothing to be handled.
+    /// Whether no bytes are left to handle.
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// What is to be handled.
+    /// Returns the bytes that are left to handle.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes[self.handled..]
     }
 
-    /// All but so many of the last were handled. An idle connection keeps no room.
+    /// Records that all but the last `left` bytes are handled. If none are left, the memory is freed, so that an idle
+    /// connection has no buffer.
     pub(super) fn leave(&mut self, left: usize) {
         match left {
             0 => *self = Self::default(),
@@ -33,7 +34,7 @@ impl Received {
         }
     }
 
-    /// More has come. What was handled goes now, once for all that is read at once.
+    /// Adds bytes that were read. Handled bytes are removed here, so only once for each read.
     pub(super) fn extend(&mut self, bytes: &[u8]) {
         self.bytes.drain(..std::mem::take(&mut self.handled));
         self.bytes.extend_from_slice(bytes);
@@ -45,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_is_handled_next_and_what_comes_stands_behind_it() {
+    fn remaining_bytes_are_handled_next_and_new_bytes_come_after_them() {
         let mut received = Received::new(b"abcdef".to_vec());
         received.leave(4);
         assert_eq!(received.bytes(), b"cdef");

@@ -1,23 +1,23 @@
-//! What a connection has taken from its outbox, and its stream has no room for.
+//! The frames that a connection has taken from its outbox, and that its stream has no room for.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::protocol::Frame;
 
-/// Frames on their way, of which the first has perhaps been written in part.
+/// Frames that aren't written yet. The first piece may be written in part.
 pub(super) struct Unsent {
     first: Piece,
-    /// Bytes of the first that were written.
+    /// The number of bytes of the first piece that are written.
     written: usize,
-    /// The frames behind it.
+    /// The frames after the first piece.
     pub(super) behind: VecDeque<Frame>,
-    /// When the client last took something.
+    /// When the stream last took any bytes.
     pub(super) since: Instant,
 }
 
 enum Piece {
-    /// Several frames' bytes, put together.
+    /// The bytes of several short frames together.
     Bytes(Box<[u8]>),
     Frame(Frame),
 }
@@ -31,7 +31,7 @@ impl Unsent {
         Self { first: Piece::Frame(frame), written, behind: VecDeque::new(), since }
     }
 
-    /// What is to be written next.
+    /// Returns the bytes to write next.
     pub(super) fn bytes(&self) -> &[u8] {
         let whole = match &self.first {
             Piece::Bytes(bytes) => bytes,
@@ -40,7 +40,7 @@ impl Unsent {
         &whole[self.written..]
     }
 
-    /// So many more bytes were written. Whether something is left.
+    /// Records that this many more bytes were written. Returns whether any are left.
     pub(super) fn advance(&mut self, bytes: usize, now: Instant) -> bool {
         self.since = now;
         self.written += bytes;
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_is_written_in_order_however_little_is_taken_at_a_time() {
+    fn all_frames_are_written_in_order_in_pieces_of_any_size() {
         let (frames, now) = (["one", "two", "three"].map(Frame::text), Instant::now());
         let all: Vec<u8> = frames.iter().flat_map(|frame| frame.wire().to_vec()).collect();
         for size in 1..=all.len() {
