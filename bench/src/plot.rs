@@ -20,7 +20,7 @@ pub(crate) struct Plot {
     #[arg(long, value_name = "TEXT")]
     table: String,
 
-    /// Where the drawing goes
+    /// The file that is written
     #[arg(long, value_name = "FILE.svg")]
     output: PathBuf,
 
@@ -40,7 +40,7 @@ struct Table {
     groups: Vec<(String, Vec<Option<f64>>)>,
 }
 
-/// Colors that also people with a color vision deficiency tell apart (Okabe and Ito, 2008).
+/// Colors that people with a color vision deficiency can also distinguish (Okabe and Ito, 2008).
 const COLORS: [&str; 6] = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"];
 
 const LABELS_WIDTH: f64 = 320.0;
@@ -84,7 +84,7 @@ impl Table {
     fn range(&self) -> (f64, f64) {
         let (least, greatest) = self.values().fold((f64::MAX, f64::MIN), |(a, b), value| (a.min(value), b.max(value)));
         let (low, high) = (least.log10().floor(), greatest.log10().ceil());
-        // A bar of the least value needs a length, too.
+        // The bar of the smallest value must have a visible length.
         (if least.log10() - low < 0.05 { low - 1.0 } else { low }, high.max(low + 1.0))
     }
 
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn the_table_with_the_header_is_read() {
-        let table = Table::read(TEXT, "CPU time").expect("it is there");
+        let table = Table::read(TEXT, "CPU time").expect("the table is found");
         let groups = vec![("an echo".into(), vec![Some(1.5), Some(1300.0)]), ("idle".into(), vec![None, Some(10.0)])];
         assert_eq!(table, Table { series: vec!["bennu".into(), "axum".into()], groups });
         assert_eq!(Table::read(TEXT, "memory"), None);

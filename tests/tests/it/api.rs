@@ -131,9 +131,10 @@ async fn invalid_requests_are_refused_with_an_explanation() -> Result<()> {
     Ok(())
 }
 
-/// The frames that are queued for a client, and that its connection can't take yet, come before the close frame.
+/// The host sends the queued frames of a client before the close frame, also those that didn't fit into the connection's
+/// buffers.
 #[tokio::test]
-async fn a_client_that_is_disconnected_gets_what_was_queued_for_it() -> Result<()> {
+async fn a_disconnected_client_gets_its_queued_frames_first() -> Result<()> {
     let host = Setup::new()
         .guests(&["reference", "reference-gate"])?
         .file("secret_key_base.txt", b"twenty bytes at the very least".to_vec())
@@ -143,7 +144,7 @@ async fn a_client_that_is_disconnected_gets_what_was_queued_for_it() -> Result<(
         .await?;
     let mut ada = host.knock().query("vsn=2.0.0&user_id=ada").receive_buffer(16 << 10).connect().await?;
     ada.join("room:a/b", &json!({})).await?;
-    // More than the kernel takes of a connection that isn't read.
+    // More bytes than the kernel buffers for a connection that isn't read.
     let shout = json!({ "topic": "room:a/b", "event": "news", "payload": { "text": "x".repeat(256 << 10) } });
     for _ in 0..24 {
         post(&host, "/api/broadcast", &shout).await?;
@@ -152,7 +153,7 @@ async fn a_client_that_is_disconnected_gets_what_was_queued_for_it() -> Result<(
     let (frames, code) = ada.until_closed().await?;
     let is_news = |frame: &&Received| matches!(frame, Received::Json(message) if message[3] == "news");
     let news = frames.iter().filter(is_news).count();
-    ensure!((news, code) == (24, Some(1001)), "{news} of 24 events came, and then {code:?}");
+    ensure!((news, code) == (24, Some(1001)), "{news} of 24 events arrived, and then {code:?}");
     drop(ada);
     host.stop().await?;
     Ok(())

@@ -313,9 +313,9 @@ async fn only_one_rollback_in_a_row_is_possible() -> Result<()> {
     Ok(())
 }
 
-/// Two builds come within one probation, so the first of them never passes. A rollback doesn't lead to it.
+/// Two builds are loaded within one probation, so the first of them never passes. A rollback doesn't load it.
 #[tokio::test]
-async fn a_rollback_leads_to_the_build_that_passed_before() -> Result<()> {
+async fn a_rollback_loads_the_last_build_that_passed_before() -> Result<()> {
     let setup = Setup::new().guests(&["counter"])?.config("[reload]\nprobation_ms = 1\nprobation_calls = 3");
     let host = setup.start().await?;
     let mut cast = Cast::new(&host);
