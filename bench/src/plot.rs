@@ -9,7 +9,8 @@ use clap::Args;
 
 /// Draw a table of Markdown, as this program prints it, as bars on a logarithmic scale.
 ///
-/// Each row of the table is a group of bars, and each column is a series. A cell counts by the first number in it; a cell without a number has no bar.
+/// Each row of the table is a group of bars, and each column is a series. The value of a cell is the first number in it. A
+/// cell without a number has no bar.
 #[derive(Args)]
 pub(crate) struct Plot {
     /// The file with the table

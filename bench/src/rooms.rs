@@ -27,7 +27,7 @@ pub(crate) struct Rooms {
     #[arg(long, default_value_t = 50)]
     tick: u64,
 
-    /// Seconds that are measured
+    /// Measured seconds
     #[arg(long, default_value_t = 10)]
     seconds: u64,
 

@@ -9,7 +9,7 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// With `a_second` = 0, no message is ever due.
+    /// Creates a pace of `a_second` messages a second. With 0, no message is ever due.
     pub(crate) fn new(a_second: u64) -> Self {
         Self { each: 1_000_000_000_u64.checked_div(a_second).unwrap_or(u64::MAX), due: None }
     }

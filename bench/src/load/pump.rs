@@ -102,7 +102,7 @@ fn read(crowd: &mut Crowd, who: usize, is_over: bool, buffer: &mut [u8], play: &
     Ok(())
 }
 
-/// Removes a connection that the server has closed too.
+/// Removes a connection that the server has closed, and reports [`News::Closed`].
 fn end(crowd: &mut Crowd, who: usize, play: &mut impl Play) -> Result<()> {
     crowd.lines.remove(who);
     play.hear(crowd, who, News::Closed)

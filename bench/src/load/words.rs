@@ -61,7 +61,7 @@ pub(crate) struct Words {
 }
 
 impl Words {
-    /// Payloads are filled with `payload` bytes, in addition to their keys.
+    /// Creates an encoding. Payloads have `payload` bytes of filling, in addition to their keys.
     pub(crate) fn new(dialect: Dialect, topics: &str, payload: usize) -> Self {
         Self { dialect, topics: topics.to_owned(), filling: "x".repeat(payload), echo: "echo".into() }
     }

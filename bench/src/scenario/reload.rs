@@ -62,7 +62,7 @@ impl Reload {
         let place = tempfile::tempdir()?;
         let mut swap = Swap::new(&place, &self.builds)?;
         let host = Host::start(&self.host, &swap.plugin, "")?;
-        // Both builds are compiled now, and their compiled code is in the cache.
+        // Loads both builds once, so that their compiled code is in the cache.
         for _ in 0..2 {
             swap.replace_and_wait(&host)?;
         }

@@ -1,4 +1,4 @@
-//! Which tests run in which tier, and how often: the one place that says it.
+//! The tier of each suite of tests, and the number of rounds of each test. Only this crate defines them.
 //!
 //! There are two tiers. `cargo xtask test` runs the *usual* one, which a developer waits for. `cargo xtask test full` runs
 //! everything: the suites of the usual tier with more rounds, and the suites that take too long for a developer to wait for.
@@ -8,12 +8,12 @@ use std::env;
 /// The environment variable that names the tier for the tests. `cargo xtask test` sets it.
 pub const VARIABLE: &str = "BENNU_TEST_TIER";
 
-/// How much is run.
+/// How many of the tests are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tier {
     /// What a developer runs before a change lands, and what continuous integration runs.
     Usual,
-    /// Everything. It is green before a release.
+    /// Everything. All tests pass before a release.
     Full,
 }
 
@@ -61,7 +61,7 @@ pub enum Suite {
 }
 
 impl Suite {
-    /// All suites, in the order in which they run: first what is quick to fail.
+    /// All suites, in the order in which they run. The suites that fail fastest come first.
     pub const ALL: [Self; 9] = [
         Self::Lint,
         Self::Guests,
@@ -94,7 +94,7 @@ impl Suite {
         }
     }
 
-    /// What the suite tests, in a line.
+    /// A line about the suite.
     #[must_use]
     pub const fn about(self) -> &'static str {
         match self {
@@ -120,7 +120,7 @@ impl Suite {
     }
 }
 
-/// How often one test repeats what it does with random input, or what depends on timing.
+/// The number of rounds of a test that uses random input or depends on timing.
 struct Rounds {
     test: &'static str,
     usual: usize,
