@@ -161,7 +161,7 @@ impl TestClient {
         self.send_message(Message::text(text.into())).await
     }
 
-    /// Sends several text frames with one flush, as a client does that was offline. The host reads them together.
+    /// Sends several text frames with one flush, as a client does after it was offline. The host reads them together.
     ///
     /// # Errors
     /// If the connection is closed.
@@ -270,7 +270,7 @@ impl TestClient {
     /// Reads until the connection ends. Returns the frames before the end, and the host's close code.
     ///
     /// # Errors
-    /// If it doesn't end.
+    /// If the connection doesn't end.
     pub async fn until_closed(&mut self) -> Result<(Vec<Received>, Option<u16>)> {
         let mut frames = Vec::new();
         loop {

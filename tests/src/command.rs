@@ -21,7 +21,7 @@ pub struct Ended {
 /// Runs `bennu` with these arguments in `directory`, and waits until it ends.
 ///
 /// # Errors
-/// If it can't be started.
+/// If the binary can't be started.
 pub fn bennu(directory: &Path, arguments: &[&str]) -> Result<Ended> {
     bennu_with(directory, arguments, &[])
 }
@@ -29,7 +29,7 @@ pub fn bennu(directory: &Path, arguments: &[&str]) -> Result<Ended> {
 /// Runs `bennu` as [`bennu`] does, with environment variables.
 ///
 /// # Errors
-/// If it can't be started.
+/// If the binary can't be started.
 pub fn bennu_with(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Ended> {
     let mut command = Command::new(places::binary()?);
     command.args(arguments).current_dir(directory).stdin(Stdio::null());

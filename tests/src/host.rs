@@ -343,7 +343,7 @@ impl TestHost {
     /// Puts a plugin with these bytes, and returns the reason for which the host refuses it.
     ///
     /// # Errors
-    /// If the host loads it.
+    /// If the host loads the plugin.
     pub async fn refusal(&self, name: &str, bytes: &[u8]) -> Result<String> {
         match self.put(name, bytes).await? {
             Loading::Refused(why) => Ok(why),

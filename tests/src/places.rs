@@ -60,7 +60,7 @@ fn find_or_build() -> Result<PathBuf> {
 /// The built plugin `name`, such as `echo` or `variants/echo-v2`.
 ///
 /// # Errors
-/// If it hasn't been built.
+/// If the plugin hasn't been built.
 pub fn guest(name: &str) -> Result<Vec<u8>> {
     let path = guest_file(name)?;
     fs::read(&path).with_context(|| {

@@ -118,7 +118,7 @@ fn every_key_is_documented_with_its_default() -> Result<()> {
 fn has_no_default(home: &TempDir, table: &str, key: &str, shown: &str) -> Result<bool> {
     let given = format!("\n{key} = ");
     if table.contains(&given) {
-        // The test's configuration sets this key. Without the key, the configuration must be refused.
+        // The test's configuration sets this key, because the configuration is refused without it.
         let without: String =
             table.lines().filter(|line| !line.starts_with(&given[1..])).collect::<Vec<_>>().join("\n");
         return Ok(parse(home, &without.replace("KEY", "")).is_err());

@@ -96,7 +96,7 @@ async fn a_removed_gatekeeper_can_be_forgotten_by_command() -> Result<()> {
     // While the host runs, and after a restart.
     ensure!(knocked(&host).await? == 503, "a file that is gone doesn't open the mount");
     let host = host.restart(Signal::KILL).await?;
-    ensure!(knocked(&host).await? == 503, "nor does a restart");
+    ensure!(knocked(&host).await? == 503, "a restart doesn't open the mount either");
     let shown = plugins(&host, &[])?;
     ensure!(shown.output.contains("gatekeeper gate: not served"), "{shown:?}");
     let ended = plugins(&host, &["forget", "gate"])?;

@@ -395,7 +395,7 @@ async fn a_host_starts_with_unreadable_files_about_builds() -> Result<()> {
     Ok(())
 }
 
-/// The store's file is the only file in the data directory whose damage prevents a start.
+/// Unlike the files about builds, the store's file is required for a start.
 #[tokio::test]
 async fn a_host_does_not_start_with_an_empty_store_file() -> Result<()> {
     let host = durable_with_a_sum().await?;
