@@ -26,7 +26,7 @@ pub fn bennu(directory: &Path, arguments: &[&str]) -> Result<Ended> {
     bennu_with(directory, arguments, &[])
 }
 
-/// Runs `bennu` as [`bennu`] does, with environment variables.
+/// Runs `bennu` as [`bennu()`] does, with environment variables.
 ///
 /// # Errors
 /// If the binary can't be started.
