@@ -1,66 +1,36 @@
-//! What every channel of a host shares.
+//! The channels of a host, for the rest of the host.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use tokio::sync::{Notify, oneshot};
+use bytestring::ByteString;
+use tokio::sync::oneshot;
 
-use super::idle::IdleRooms;
-use super::in_flight::InFlightByPlugin;
-use super::intercept::Intercepts;
-use super::turn_queue::Job;
-use super::turn_queues::TurnQueues;
-use super::{Channel, MemberEvent};
-use crate::contract::{Person, system_now_ms};
+use super::member::{Channel, Connection, Intercepts, MemberEvent, members_of};
+use super::room::{
+    Delivered, Sender, TopicEvent, TopicMessage, Topics, Undelivered, post_and_spawn, post_message, settle_stored_rooms,
+};
+use super::turn::{NodeLimits, Services};
+use crate::contract::{Fault, Person, system_now_ms};
 use crate::presence::{Pace, Presence};
-use crate::protocol::Topic;
+use crate::protocol::{Payload, Ref, Topic};
 use crate::pubsub::PubSub;
 use crate::routes::RouteTable;
 use crate::store::Store;
 
-/// The limits of channels that aren't those of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NodeLimits {
-    /// Entries of a channel that wait and came from its client. Past it that socket isn't read until one is handled.
-    pub from_client: usize,
-    /// Bytes of the entries that wait for all channels of a socket and came from its client. Past it likewise.
-    pub bytes_from_client: usize,
-    /// Entries of a channel that wait and came from elsewhere. Past it: fault, overflow.
-    pub from_elsewhere: usize,
-    /// Bytes of those entries, and of the member's timers. Past it likewise.
-    pub bytes_from_elsewhere: usize,
-}
-
-impl Default for NodeLimits {
-    fn default() -> Self {
-        Self { from_client: 64, bytes_from_client: 4 << 20, from_elsewhere: 1024, bytes_from_elsewhere: 4 << 20 }
-    }
-}
-
-/// What this node is called in the lists of who is online. There are no others yet.
+/// The name of this node in the lists of presences. There are no other nodes yet.
 const NAME: &str = "local";
 
-/// The shared handle: routes, subscribers, and a few counts.
+/// All channels and topics of a host, and the services that they use.
 pub struct Node {
-    /// Which behaviour serves a topic.
+    /// The behaviour of each topic.
     pub routes: Arc<RouteTable>,
-    /// Who is subscribed to what.
+    /// The subscribers of each topic.
     pub pubsub: Arc<PubSub>,
-    /// Who is online.
-    pub presence: Presence,
-    /// What outlives the host.
+    /// The members that are online.
+    pub presence: Arc<Presence>,
+    /// The data that outlives the host.
     pub store: Store,
-    /// How much may wait.
-    pub limits: NodeLimits,
-    pub(super) queues: Arc<TurnQueues>,
-    pub(super) idle: Arc<IdleRooms>,
-    pub(super) in_flight: InFlightByPlugin,
-    next_member: AtomicU64,
-    channels: AtomicUsize,
-    faults: AtomicU64,
-    ticks: AtomicU64,
-    ticks_missed: AtomicU64,
-    last_channel_gone: Notify,
+    topics: Arc<Topics>,
 }
 
 impl Node {
@@ -69,129 +39,112 @@ impl Node {
     pub fn new(routes: Arc<RouteTable>, limits: NodeLimits, pace: Pace, store: Store) -> Arc<Self> {
         let pubsub = Arc::new(PubSub::new());
         pubsub.set_interceptor(Arc::new(Intercepts::new(Arc::clone(&routes))));
-        let presence = Presence::new(&pubsub, NAME, system_now_ms(), pace);
-        Arc::new(Self {
-            routes,
-            pubsub,
-            presence,
-            store,
-            limits,
-            queues: Arc::default(),
-            idle: Arc::default(),
-            in_flight: InFlightByPlugin::default(),
-            next_member: AtomicU64::new(1),
-            channels: AtomicUsize::new(0),
-            faults: AtomicU64::new(0),
-            ticks: AtomicU64::new(0),
-            ticks_missed: AtomicU64::new(0),
-            last_channel_gone: Notify::new(),
-        })
+        let presence = Arc::new(Presence::new(&pubsub, NAME, system_now_ms(), pace));
+        let services =
+            Services::new(Arc::clone(&routes), Arc::clone(&pubsub), Arc::clone(&presence), store.clone(), limits);
+        Arc::new(Self { routes, pubsub, presence, store, topics: Arc::new(Topics::new(services)) })
     }
 
-    /// How many channels there are, those that are joining or ending included.
+    /// A channel that is about to join, by a message with these refs. Its events come after those of `after`, the last channel
+    /// of the same socket and topic, if that one may have events.
+    #[must_use]
+    pub fn channel(
+        &self,
+        connection: Connection,
+        topic: &str,
+        refs: (&Ref, &Ref),
+        after: Option<&Arc<Channel>>,
+    ) -> Arc<Channel> {
+        Channel::new(&self.topics, connection, topic, refs, after)
+    }
+
+    /// How many channels there are, including those that are joining or ending.
     #[must_use]
     pub fn channel_count(&self) -> usize {
-        self.channels.load(Ordering::Relaxed)
+        self.topics.services.channel_count()
     }
 
     /// How many callbacks have failed since the start.
     #[must_use]
     pub fn fault_count(&self) -> u64 {
-        self.faults.load(Ordering::Relaxed)
+        self.topics.services.fault_count()
     }
 
-    /// How many beats of topics have been due since the start, and how many of them were left out, since the topic or the host
-    /// was busy.
+    /// How many ticks of topics there were since the start, and how many of them were left out because the topic or the host was
+    /// busy.
     #[must_use]
     pub fn tick_counts(&self) -> (u64, u64) {
-        (self.ticks.load(Ordering::Relaxed), self.ticks_missed.load(Ordering::Relaxed))
+        self.topics.services.tick_counts()
     }
 
-    /// The members of a topic, so many at most.
+    /// The members of a topic, `most` of them at most.
     #[must_use]
     pub fn people(&self, topic: &str, most: usize) -> Vec<Person> {
-        self.channels_of(topic).take(most).map(|channel| channel.person()).collect()
+        members_of(&self.pubsub, topic).take(most).map(|channel| channel.person()).collect()
     }
 
-    /// Whether anybody is in a topic.
-    pub(super) fn has_members(&self, topic: &Topic) -> bool {
-        self.pubsub.audience(topic.as_str()).is_some_and(|audience| !audience.is_empty())
-    }
-
-    /// The channels of those who are subscribed to a topic.
-    pub(super) fn channels_of(&self, topic: &str) -> impl Iterator<Item = Arc<Channel>> + use<> {
-        let members = self.pubsub.audience(topic).map(|audience| audience.members());
-        members.into_iter().flatten().filter_map(|member| member.downcast::<Channel>().ok())
-    }
-
-    /// Waits until there is no channel any more. With a host that is stopping: until the last `terminate` has run.
+    /// Waits until there is no channel. In a host that is stopping, this is after the last `terminate`.
     pub async fn emptied(&self) {
-        loop {
-            let gone = self.last_channel_gone.notified();
-            if self.channel_count() == 0 {
-                return;
-            }
-            gone.await;
-        }
+        self.topics.services.emptied().await;
     }
 
-    /// Ends the members whose plugin serves their topic no more. Where a probation has ended, returns states to what they were
-    /// before the build that was taken back, so that clients see it at once, or lets go of what was kept for that.
-    pub async fn sweep(self: &Arc<Self>) {
-        for (topic, queue) in self.queues.all() {
-            if queue.is_room_to_settle() {
-                queue.post_and_spawn(Job::Review(Arc::clone(self), topic));
+    /// Sends an event to a topic's `handle_message`, whether the topic has members or not, and waits for the answer.
+    ///
+    /// # Errors
+    /// If no plugin handles it, a limit is reached, or the callback fails.
+    pub async fn send(&self, topic: &str, event: ByteString, payload: Payload) -> Delivered {
+        let (sender, delivered) = oneshot::channel();
+        post_message(&self.topics, TopicMessage { topic: Topic::new(topic), event, payload, sender });
+        // It is lost only if its turn panics, which is logged there.
+        delivered.await.unwrap_or_else(|_| Err(Undelivered::Fault(Fault::failed("a fault of the host"))))
+    }
+
+    /// Ends the members whose plugin doesn't serve their topic any more. If a probation has ended, rolls states back, so that
+    /// clients see it at once, or drops the states from before.
+    pub async fn sweep(&self) {
+        for topic in self.topics.all() {
+            if topic.is_room_to_settle() {
+                post_and_spawn(&topic, TopicEvent::Review);
             }
         }
         for (topic, _) in self.pubsub.topics() {
-            for channel in self.channels_of(topic.as_str()) {
+            for channel in members_of(&self.pubsub, topic.as_str()) {
                 if !channel.is_routed() {
                     channel.post_ending(MemberEvent::Unrouted);
                 } else if channel.must_roll_back() {
                     channel.post_ending(MemberEvent::RolledBack);
                 }
             }
-            // There may be many, and none of them is in a hurry.
+            // There may be many topics, and none is urgent.
             tokio::task::yield_now().await;
         }
     }
 
-    /// Ends all beats, and stores what hasn't been stored yet of the durable rooms that had one. Each in a turn of its topic,
-    /// since what another turn stores is later.
-    pub async fn store_rooms(self: &Arc<Self>) {
+    /// Ends all ticks, and stores the last commits of the durable rooms that had ticks. Each room is stored in a turn of its
+    /// topic, so that no older commit is stored after it.
+    pub async fn store_rooms(&self) {
         let mut under_way = Vec::new();
-        for (topic, queue) in self.queues.all() {
-            let (kept, keeping) = oneshot::channel();
-            queue.post_and_spawn(Job::Persist(Arc::clone(self), topic, kept));
-            under_way.push(keeping);
+        for topic in self.topics.all() {
+            let (persisted, persisting) = oneshot::channel();
+            post_and_spawn(&topic, TopicEvent::Persist(persisted));
+            under_way.push(persisting);
         }
-        for keeping in under_way {
-            // One that panicked is logged there.
-            let _ = keeping.await;
-        }
-    }
-
-    pub(super) fn next_member(&self) -> u64 {
-        self.next_member.fetch_add(1, Ordering::Relaxed)
-    }
-
-    pub(super) fn channel_made(&self) {
-        self.channels.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn channel_gone(&self) {
-        if self.channels.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.last_channel_gone.notify_waiters();
+        for persisting in under_way {
+            // A turn that panicked is logged there.
+            let _ = persisting.await;
         }
     }
 
-    /// So many beats were due, and so many of them are left out.
-    pub(super) fn count_ticks(&self, due: u64, missed: u64) {
-        self.ticks.fetch_add(due + missed, Ordering::Relaxed);
-        self.ticks_missed.fetch_add(missed, Ordering::Relaxed);
+    /// Applies the probations that have ended to the durable rooms in the store, with or without members.
+    pub async fn settle_stored_rooms(&self) {
+        settle_stored_rooms(&self.topics).await;
     }
+}
 
-    pub(super) fn count_fault(&self) {
-        self.faults.fetch_add(1, Ordering::Relaxed);
+/// Somebody outside the channels sent the message, and waits for the answer.
+impl Sender for oneshot::Sender<Delivered> {
+    fn answer(self, _: &Topic, _: ByteString, delivered: Delivered) {
+        // The sender may have stopped waiting.
+        drop(self.send(delivered));
     }
 }

@@ -138,3 +138,46 @@ pub enum Effect {
     /// The topic's `handle_tick` is to be called in this rhythm, or no more.
     SetTick(Option<Duration>),
 }
+
+/// What an effect needs when its call has succeeded. If it is missing, the call fails before any effect is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need<'a> {
+    /// No more than a place in the queue of the topic's own frames, which every effect may take.
+    Nothing,
+    /// The topic's room, which its route may not have.
+    Room,
+    /// A place in the member's own mailbox, for so many bytes.
+    Mailbox(usize),
+    /// So many bytes of the member's mailbox, until a timer fires.
+    Timer(usize),
+    /// A place in the queue of another topic's frames.
+    Audience(&'a Topic),
+    /// A place in the turn queue of another topic, for so many bytes.
+    Message(&'a Topic, usize),
+}
+
+impl Effect {
+    /// What it needs.
+    #[must_use]
+    pub fn need(&self) -> Need<'_> {
+        match self {
+            Self::SetTick(_) | Self::PublishState(_) | Self::TakeSeat { .. } => Need::Room,
+            Self::SendSelf { event, payload } => Need::Mailbox(event.len() + payload.len()),
+            Self::SendAfter { event, payload, .. } => Need::Timer(event.len() + payload.len()),
+            Self::Publish { topic, .. } => Need::Audience(topic),
+            Self::Send { topic, event, payload } => Need::Message(topic, event.len() + payload.len()),
+            Self::Push { .. }
+            | Self::Broadcast { .. }
+            | Self::Reply { .. }
+            | Self::Cancel(_)
+            | Self::Subscribe(_)
+            | Self::Unsubscribe(_)
+            | Self::Disconnect(_)
+            | Self::Track { .. }
+            | Self::UpdatePresence { .. }
+            | Self::Untrack(_)
+            | Self::PushPresences
+            | Self::LeaveSeat => Need::Nothing,
+        }
+    }
+}

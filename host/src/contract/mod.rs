@@ -23,7 +23,7 @@ pub use call::{
     Tick, TopicCall, TopicCallback, Upgrade,
 };
 pub use connect::{Admission, Gatekeeper, Headers, Identity, Request, Uri};
-pub use effect::{Effect, PublishedState, TimerId};
+pub use effect::{Effect, Need, PublishedState, TimerId};
 pub use fault::{DETAIL_BYTES_MAX, Fault, FaultKind, one_line};
 pub use limits::{CallLimits, limit_key};
 pub use outcome::{Answer, Decision, Outcome, Reply, Stop};

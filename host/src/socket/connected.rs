@@ -166,7 +166,7 @@ impl Socket {
     fn join(&mut self, message: Message, topic: &str, after: Option<&Arc<Channel>>) {
         let Message { join_ref, reference, payload, .. } = message;
         let connection = self.connection.clone();
-        let channel = Channel::new(&self.node, connection, topic, (&join_ref, &reference), after);
+        let channel = self.node.channel(connection, topic, (&join_ref, &reference), after);
         // If a leave waits in the old channel's queue, it runs first. Then the old channel has ended by itself, and
         // nothing is replaced.
         let replaced = after.filter(|after| !after.is_leaving() && after.replace()).map(|after| after.mark().clone());

@@ -1,0 +1,179 @@
+//! Effects: each is carried out here, in a member's turn and in a topic's.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::channel::{Channel, State};
+use super::event::MemberEvent;
+use super::frames::Frames;
+use super::seat::{SeatRequest, sit};
+use super::topic_subscription::listen;
+use crate::channel::room::{TopicMessage, TopicTurns, Topics, post_message, publish, set_tick};
+use crate::contract::{Effect, Fault, FaultKind, Message, Need, Source, TimerId};
+use crate::protocol::{Ref, Topic};
+use crate::pubsub::{Audience, Broadcast, Except};
+
+/// The event that phoenix.js's `Presence` begins with.
+const PRESENCE_STATE: &str = "presence_state";
+
+/// The turn whose effects are carried out.
+pub(in crate::channel) struct EffectScope<'a> {
+    topics: &'a Arc<Topics>,
+    topic: &'a Topic,
+    /// The topic's turns. None in the turn of a member with a queue of its own, whose topic has no room.
+    turns: Option<&'a Arc<TopicTurns>>,
+    /// None in a topic's turn.
+    member: Option<MemberScope<'a>>,
+}
+
+/// The member whose turn it is.
+struct MemberScope<'a> {
+    channel: &'a Arc<Channel>,
+    audience: Option<&'a Audience>,
+    /// None if it has ended. Then only effects on others and on its client are carried out.
+    state: Option<&'a mut State>,
+}
+
+impl<'a> EffectScope<'a> {
+    pub(in crate::channel::member) fn of_member(
+        channel: &'a Arc<Channel>,
+        audience: Option<&'a Audience>,
+        state: Option<&'a mut State>,
+    ) -> Self {
+        let member = Some(MemberScope { channel, audience, state });
+        Self { topics: &channel.topics, topic: &channel.member.topic, turns: channel.topic_turns(), member }
+    }
+
+    pub(in crate::channel) fn of_topic(turns: &'a Arc<TopicTurns>) -> Self {
+        Self { topics: &turns.topics, topic: &turns.name, turns: Some(turns), member: None }
+    }
+
+    /// For an effect that only a member's turn can have: the record refuses it in a topic's.
+    fn member(&self, act: impl FnOnce(&Arc<Channel>, Frames<'_>)) {
+        if let Some(MemberScope { channel, audience, .. }) = &self.member {
+            act(channel, Frames::new(channel, *audience));
+        }
+    }
+
+    /// For an effect on what the host has for a member.
+    fn state(&mut self, act: impl FnOnce(&Arc<Channel>, &mut State)) {
+        if let Some(MemberScope { channel, state: Some(state), .. }) = &mut self.member {
+            act(channel, state);
+        }
+    }
+}
+
+/// Carries out effects in the order of the calls that asked for them.
+pub(in crate::channel) fn carry_out(effects: Vec<Effect>, mut scope: EffectScope<'_>) {
+    let mut seat = SeatRequest::default();
+    for effect in effects {
+        carry_out_one(effect, &mut scope, &mut seat);
+    }
+    scope.state(|channel, state| sit(channel, seat, state));
+}
+
+/// Decides for each effect what it does.
+fn carry_out_one(effect: Effect, scope: &mut EffectScope<'_>, seat: &mut SeatRequest) {
+    let services = &scope.topics.services;
+    match effect {
+        // In any turn.
+        Effect::Broadcast { event, payload, skip_self } => {
+            let skipped = scope.member.as_ref().filter(|_| skip_self).map(|member| member.channel.member.id);
+            let except = skipped.map_or(Except::Nobody, Except::Member);
+            services.pubsub.broadcast(Broadcast { topic: scope.topic.clone(), event, payload, except });
+        }
+        Effect::Publish { topic, event, payload } => {
+            services.pubsub.broadcast(Broadcast { topic, event, payload, except: Except::Nobody });
+        }
+        Effect::Send { topic, event, payload } => match &scope.member {
+            Some(member) => {
+                let sender = Arc::downgrade(member.channel);
+                post_message(scope.topics, TopicMessage { topic, event, payload, sender });
+            }
+            None => post_message(scope.topics, TopicMessage { topic, event, payload, sender: () }),
+        },
+        Effect::Disconnect(id) => {
+            services.pubsub.disconnect(&id);
+        }
+        // In a turn of a topic with a room, which `Need::Room` checks.
+        Effect::SetTick(period) => scope.turns.into_iter().for_each(|turns| set_tick(turns, period)),
+        Effect::PublishState(state) => {
+            if let Some(turns) = scope.turns {
+                publish(turns, state);
+            }
+        }
+        // In a member's turn.
+        Effect::Push { event, payload } => scope.member(|_, frames| frames.push(&event, &payload)),
+        Effect::Reply { reply_ref, reply } => {
+            scope.member(|_, frames| frames.reply(&Ref::from_json(reply_ref), &reply));
+        }
+        // In their place among the diffs.
+        Effect::PushPresences => scope.member(|channel, frames| {
+            let topic = &channel.member.topic;
+            services.presence.show(topic, |payload| frames.push(PRESENCE_STATE, &payload));
+        }),
+        Effect::TakeSeat { name, grace } => seat.takes = Some((name, grace)),
+        Effect::LeaveSeat => *seat = SeatRequest { leaves: true, takes: None },
+        // In a member's turn, unless the member has ended.
+        Effect::SendSelf { event, payload } => scope.state(|channel, _| {
+            let topic = channel.member.topic.clone();
+            channel.post(MemberEvent::Info(Message { source: Source::Own, topic, event, payload }));
+        }),
+        Effect::SendAfter { timer, after, event, payload } => scope.state(|channel, state| {
+            let task = tokio::spawn(fire(Arc::downgrade(channel), after, timer)).abort_handle();
+            state.timers.add(timer, task, event, payload);
+        }),
+        Effect::Cancel(timer) => scope.state(|_, state| state.timers.cancel(timer)),
+        Effect::Subscribe(topic) => scope.state(|channel, state| state.subscriptions.push(listen(channel, &topic))),
+        Effect::Unsubscribe(topic) => {
+            scope.state(|_, state| state.subscriptions.retain(|subscription| *subscription.topic() != topic));
+        }
+        Effect::Track { key, meta } => scope.state(|channel, state| {
+            // The record has refused every key and meta that the presence would refuse.
+            let tracked = services.presence.track(&channel.member.topic, channel.member.id, &key, &meta).is_ok();
+            state.presences.extend(tracked.then_some(key));
+        }),
+        Effect::UpdatePresence { key, meta } => scope.state(|channel, _| {
+            // An unknown key is no fault.
+            let _ = services.presence.update(&channel.member.topic, channel.member.id, &key, &meta);
+        }),
+        Effect::Untrack(key) => scope.state(|channel, state| {
+            state.presences.retain(|other| *other != key);
+            services.presence.untrack(&channel.member.topic, channel.member.id, &key);
+        }),
+    }
+}
+
+/// Waits for a timer to fire. It doesn't keep the channel alive.
+async fn fire(channel: Weak<Channel>, after: Duration, timer: TimerId) {
+    tokio::time::sleep(after).await;
+    if let Some(channel) = channel.upgrade() {
+        channel.post(MemberEvent::Timer(timer));
+    }
+}
+
+/// Whether the queues of other topics have room for these effects. The caller asks the topic's own.
+pub(in crate::channel) fn has_room_for(topics: &Topics, effects: &[Effect]) -> bool {
+    let (mut messages, mut bytes) = (0, 0);
+    for effect in effects {
+        if let Need::Message(_, more) = effect.need() {
+            messages += 1;
+            bytes += more;
+        }
+    }
+    effects.iter().all(|effect| match effect.need() {
+        Need::Audience(topic) => {
+            let audience = topics.services.pubsub.audience(topic.as_str());
+            audience.is_none_or(|audience| audience.has_room(effects.len()))
+        }
+        Need::Message(topic, _) => topics.has_room(topic, messages, bytes),
+        Need::Nothing | Need::Room | Need::Mailbox(_) | Need::Timer(_) => true,
+    })
+}
+
+/// The fault of a call whose effects no queue has room for.
+pub(in crate::channel) fn overflow() -> Fault {
+    let detail = "a queue that the effects go to is full (`limits.mailbox_from_elsewhere`, \
+                  `limits.mailbox_bytes_from_elsewhere`)";
+    Fault::new(FaultKind::Overflow, detail)
+}

@@ -1,0 +1,125 @@
+//! The end of a member: its last callback, and its last frames.
+
+use std::sync::Arc;
+
+use super::channel::{Channel, EndedMember};
+use super::effects::{EffectScope, carry_out};
+use super::frames::Frames;
+use super::members::{open_room, settle_room};
+use super::seat::vacate;
+use crate::channel::room::{Departure, persist};
+use crate::channel::turn::{
+    Evaluated, Failed, FaultLine, Persisted, PluginCall, RetryDeadline, Settled, StateSnapshot, invoke,
+};
+use crate::contract::{Callback, Ending, Fault};
+use crate::protocol::{Payload, Ref};
+use crate::routes::Route;
+
+/// The client leaves.
+pub(in crate::channel::member) async fn leave(channel: &Arc<Channel>, join_ref: &Ref, reference: &Ref) {
+    let Some(ended) = channel.finish() else {
+        // Leaving a topic that isn't joined succeeds, too.
+        return Frames::new(channel, None).answer(join_ref, reference, "ok", &Payload::EMPTY);
+    };
+    let audience = ended.audience.clone();
+    let frames = Frames::new(channel, audience.as_deref());
+    frames.answer(channel.mark(), reference, "ok", &Payload::EMPTY);
+    frames.close(channel.mark());
+    terminate(channel, ended, Ending::Left).await;
+}
+
+/// A fault ends it.
+pub(in crate::channel::member) async fn fail(
+    channel: &Arc<Channel>,
+    route: Option<&Arc<Route>>,
+    failed: Failed<'_>,
+    fault: Fault,
+) {
+    log_fault(channel, route, failed, &fault);
+    end_with_error(channel, Ending::Fault(fault.kind)).await;
+}
+
+/// Ends it so that its client joins again: `terminate` with the last committed assigns, then `phx_error`.
+pub(in crate::channel::member) async fn end_with_error(channel: &Arc<Channel>, ending: Ending) {
+    let Some(ended) = channel.finish() else { return };
+    let audience = ended.audience.clone();
+    terminate(channel, ended, ending).await;
+    Frames::new(channel, audience.as_deref()).error();
+}
+
+/// Ends it without a callback: no plugin serves it, or the host failed.
+pub(in crate::channel::member) fn end_without_callback(channel: &Channel) {
+    if let Some(ended) = channel.finish() {
+        vacate(channel, ended.seat, Departure::Drops);
+        Frames::new(channel, ended.audience.as_deref()).error();
+    }
+}
+
+/// A turn of it panicked, which is a fault of the host. It ends as after a fault of its plugin.
+pub(in crate::channel::member) fn panicked(channel: &Channel) {
+    tracing::error!(topic = channel.topic(), "a fault of the host: a turn panicked");
+    end_without_callback(channel);
+}
+
+/// The last callback. Its effects are carried out as far as a member that is gone can have them.
+pub(in crate::channel::member) async fn terminate(channel: &Arc<Channel>, ended: EndedMember, ending: Ending) {
+    let EndedMember { mut assigns, plugin, audience, seat } = ended;
+    vacate(channel, seat, Departure::from(&ending));
+    let Some(route) = channel.route(plugin.as_ref()) else { return };
+    match assigns.settle(&channel.member.topic) {
+        Settled::Unchanged => {}
+        Settled::RolledBack(Some(former)) => assigns = former,
+        // A build that was rolled back created it, and no other build can read it.
+        Settled::RolledBack(None) => return,
+    }
+    if let Some(topic) = channel.topic_turns() {
+        // The room may have ended since, if the member was replaced.
+        if let Err(fault) = open_room(topic, &route).await {
+            return log_fault(channel, Some(&route), Failed::in_callback("terminate"), &fault);
+        }
+        settle_room(topic);
+    }
+    let states = StateSnapshot { assigns: Some(assigns), room: channel.saved_room() };
+    let (call, _) = channel.call(&mut channel.lock(), Callback::Terminate(ending));
+    let mut call = PluginCall::Member(call);
+    // Boxed because a member has it once: otherwise each of its turns would have the memory for it.
+    match Box::pin(call_and_persist(channel, &route, &mut call, &states)).await {
+        Ok(Evaluated { outcome, room, is_room_stored, .. }) => {
+            if let (Some(room), Some(topic)) = (room, channel.topic_turns()) {
+                topic.save_room(room, is_room_stored);
+            }
+            carry_out(outcome.effects, EffectScope::of_member(channel, audience.as_deref(), None));
+        }
+        Err(fault) => log_fault(channel, Some(&route), Failed::in_callback("terminate"), &fault),
+    }
+}
+
+/// Calls the plugin, and stores the writes of the call. Nothing is checked: no outcome of `terminate` is refused.
+async fn call_and_persist(
+    channel: &Channel,
+    route: &Arc<Route>,
+    call: &mut PluginCall,
+    states: &StateSnapshot,
+) -> Result<Evaluated, Fault> {
+    let topic = channel.topic_turns().map(|topic| &**topic);
+    let deadline = RetryDeadline::new();
+    loop {
+        let mut evaluated = invoke(route, call, states).await?;
+        match persist(channel.services(), topic, route, &mut evaluated).await? {
+            Persisted::Done => return Ok(evaluated),
+            Persisted::Conflict => deadline.check()?,
+        }
+    }
+}
+
+/// Counts and logs a fault of one of its callbacks.
+pub(in crate::channel::member) fn log_fault(
+    channel: &Channel,
+    route: Option<&Arc<Route>>,
+    failed: Failed<'_>,
+    fault: &Fault,
+) {
+    channel.services().count_fault();
+    let (route, member) = (route.map(|route| &**route), Some(&*channel.member));
+    FaultLine { route, topic: &channel.member.topic, member, failed, fault, answered_by: None }.write();
+}

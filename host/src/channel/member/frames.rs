@@ -1,0 +1,67 @@
+//! Frames to a member's own client.
+
+use super::channel::Channel;
+use crate::contract::Reply;
+use crate::protocol::{Frame, Outbound, Payload, Ref, To};
+use crate::pubsub::Audience;
+
+/// Where a member's own frames go: in the order of the topic's frames if it has an audience, or straight to the outbox.
+#[derive(Clone, Copy)]
+pub(in crate::channel::member) struct Frames<'a> {
+    channel: &'a Channel,
+    audience: Option<&'a Audience>,
+}
+
+impl<'a> Frames<'a> {
+    pub(in crate::channel::member) fn new(channel: &'a Channel, audience: Option<&'a Audience>) -> Self {
+        Self { channel, audience }
+    }
+
+    pub(in crate::channel::member) fn push(self, event: &str, payload: &Payload) {
+        let (join_ref, topic) = (self.channel.mark(), self.channel.topic());
+        self.send(Outbound::Push { join_ref, topic, event, payload });
+    }
+
+    pub(in crate::channel::member) fn reply(self, reference: &Ref, reply: &Reply) {
+        self.answer(self.channel.mark(), reference, &reply.status, &reply.payload);
+    }
+
+    /// A reply with the join ref of the message that it answers.
+    pub(in crate::channel::member) fn answer(self, join_ref: &Ref, reference: &Ref, status: &str, payload: &Payload) {
+        let to = To::Topic(self.channel.topic());
+        self.send(Outbound::Reply { join_ref, reference, to, status, payload });
+    }
+
+    pub(in crate::channel::member) fn close(self, join_ref: &Ref) {
+        self.send(Outbound::Close { join_ref, topic: self.channel.topic() });
+    }
+
+    pub(in crate::channel::member) fn error(self) {
+        self.send(Outbound::Error { join_ref: self.channel.mark(), topic: self.channel.topic() });
+    }
+
+    fn send(self, message: Outbound<'_>) {
+        if let Some(frame) = encode(self.channel, message) {
+            self.deliver(frame);
+        }
+    }
+
+    /// Delivers a frame. Every frame of a member goes through here, except those that its topic's audience delivers.
+    pub(in crate::channel::member) fn deliver(self, frame: Frame) {
+        let outbox = &self.channel.connection.outbox;
+        match self.audience {
+            Some(audience) => audience.send(outbox, frame),
+            None => outbox.push(frame),
+        }
+    }
+}
+
+/// Encodes a frame for a member's client. A message that its serializer can't carry (bytes to a client of version 1) is left
+/// out.
+pub(in crate::channel::member) fn encode(channel: &Channel, message: Outbound<'_>) -> Option<Frame> {
+    let frame = channel.connection.serializer.encode(message);
+    if frame.is_none() {
+        tracing::debug!(topic = channel.topic(), "a message that this client can't be sent was left out");
+    }
+    frame
+}

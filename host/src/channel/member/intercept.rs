@@ -1,0 +1,138 @@
+//! Intercepted events: `handle_out` decides for each member, before the event reaches it.
+
+use std::sync::Arc;
+
+use super::channel::Channel;
+use super::event::MemberEvent;
+use super::frames::Frames;
+use crate::channel::turn::{Saved, upgrade_state};
+use crate::contract::{Decision, Fault, Message, Part, Passing, Recipient, Source};
+use crate::pubsub::{Audience, Broadcast, Deferred, Encoded, Interceptor};
+use crate::routes::{Route, RouteTable};
+
+/// The most members that one call of `handle_out` decides about.
+const CHUNK: usize = 256;
+
+/// The number of faults of one broadcast for which the host searches the member that causes them. It is enough for a few such
+/// members. A `handle_out` that fails for every member would take a call for each, and block the topic meanwhile.
+const FAULTS_MAX: usize = 32;
+
+/// Checks for each broadcast whether its route intercepts it.
+pub(in crate::channel) struct Intercepts {
+    routes: Arc<RouteTable>,
+}
+
+impl Intercepts {
+    pub(in crate::channel) fn new(routes: Arc<RouteTable>) -> Self {
+        Self { routes }
+    }
+}
+
+impl Interceptor for Intercepts {
+    fn intercept(&self, broadcast: &Broadcast, audience: &Arc<Audience>) -> Option<Deferred> {
+        let routes = self.routes.current();
+        let route = routes.find(broadcast.topic.as_str())?;
+        let intercepts = route.spec.intercepts.iter().any(|event| **event == *broadcast.event);
+        intercepts
+            .then(|| -> Deferred { Box::pin(let_through(Arc::clone(route), broadcast.clone(), Arc::clone(audience))) })
+    }
+}
+
+async fn let_through(route: Arc<Route>, broadcast: Broadcast, audience: Arc<Audience>) {
+    let channels: Vec<Arc<Channel>> = audience
+        .members_present()
+        .into_iter()
+        .filter_map(|member| member.downcast::<Channel>().ok())
+        .filter(|channel| !broadcast.except.leaves_out(channel.member.id))
+        .collect();
+    let mut encoded = Encoded::new(&broadcast);
+    let mut deadline = FAULTS_MAX;
+    for chunk in channels.chunks(CHUNK) {
+        // A chunk with a fault is halved, down to the member that causes the fault.
+        let mut undecided = vec![chunk];
+        while let Some(part) = undecided.pop() {
+            match decide(&route, &broadcast, part).await {
+                Ok(decisions) => {
+                    for (channel, decision) in decisions {
+                        deliver(channel, &broadcast, &mut encoded, decision);
+                    }
+                }
+                Err(fault) if part.len() <= 1 || deadline == 0 => {
+                    for channel in part {
+                        let intercepted = Some(broadcast.event.clone());
+                        channel.post_ending(MemberEvent::Fault { fault: fault.clone(), intercepted });
+                    }
+                }
+                Err(_) => {
+                    deadline -= 1;
+                    let (first, second) = part.split_at(part.len() / 2);
+                    undecided.extend([second, first]);
+                }
+            }
+        }
+    }
+}
+
+/// The decisions about those of `channels` that are members.
+async fn decide<'a>(
+    route: &Route,
+    broadcast: &Broadcast,
+    channels: &'a [Arc<Channel>],
+) -> Result<Vec<(&'a Arc<Channel>, Decision)>, Fault> {
+    let (present, states): (Vec<_>, Vec<_>) =
+        channels.iter().filter_map(|channel| Some((channel, channel.assigns()?))).unzip();
+    if present.is_empty() {
+        return Ok(Vec::new());
+    }
+    let result = filter(route, broadcast, &present, &states).await;
+    let decisions = match (result, route.trial(), &states[..]) {
+        // As for other calls, but only once it is known for which member it fails.
+        (Err(fault), Some((probation, Some(proved))), [state]) => {
+            let former = state.for_build(proved, Part::Assigns).ok_or_else(|| fault.clone())?;
+            let decisions = filter(proved, broadcast, &present, &[former]).await.map_err(|_| fault)?;
+            probation.count_fault();
+            decisions
+        }
+        (result, ..) => result?,
+    };
+    Ok(present.into_iter().zip(decisions).collect())
+}
+
+/// The decisions of one generation about members with these states. A state of another version is upgraded for this call only:
+/// the upgrade is committed with the member's own next turn.
+async fn filter(
+    route: &Route,
+    broadcast: &Broadcast,
+    channels: &[&Arc<Channel>],
+    states: &[Saved],
+) -> Result<Vec<Decision>, Fault> {
+    let mut recipients = Vec::with_capacity(states.len());
+    for (channel, state) in channels.iter().zip(states) {
+        let upgraded = upgrade_state(route, &broadcast.topic, Part::Assigns, Some(state)).await?;
+        recipients.push(Recipient { id: channel.member.id, assigns: upgraded.bytes.unwrap_or_default() });
+    }
+    let Broadcast { topic, event, payload, .. } = broadcast.clone();
+    let decisions = route.behaviour.filter(&Passing { topic, event, payload, recipients }).await?;
+    if decisions.len() != states.len() {
+        let (given, wanted) = (decisions.len(), states.len());
+        return Err(Fault::failed(format!("handle-out gave {given} decisions for {wanted} recipients")));
+    }
+    Ok(decisions)
+}
+
+fn deliver(channel: &Arc<Channel>, broadcast: &Broadcast, encoded: &mut Encoded<'_>, decision: Decision) {
+    let Broadcast { topic, event, payload, .. } = broadcast;
+    match decision {
+        Decision::Pass => {
+            if let Some(frame) = encoded.frame(channel.connection.serializer) {
+                Frames::new(channel, None).deliver(frame.clone());
+            }
+        }
+        Decision::Drop => {}
+        Decision::Replace(payload) => Frames::new(channel, None).push(event, &payload),
+        Decision::HandOver => {
+            let (topic, event, payload) = (topic.clone(), event.clone(), payload.clone());
+            channel.post(MemberEvent::Info(Message { source: Source::Intercept, topic, event, payload }));
+        }
+    }
+}

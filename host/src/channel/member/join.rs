@@ -1,0 +1,138 @@
+//! Joins: the first turn of a membership.
+
+use std::sync::Arc;
+
+use super::channel::{Channel, EndedMember, Phase};
+use super::commit::has_room_for;
+use super::effects::{EffectScope, carry_out, overflow};
+use super::ending::{log_fault, terminate};
+use super::event::MemberEvent;
+use super::frames::{Frames, encode};
+use super::members::{open_room, settle_room};
+use crate::channel::room::{persist, show};
+use crate::channel::turn::{Evaluated, Failed, Persisted, PluginCall, RetryDeadline, StateSnapshot, invoke};
+use crate::contract::{Answer, Callback, Ending, Fault, Outcome};
+use crate::protocol::{Outbound, Payload, Ref, To};
+use crate::pubsub::{Subscriber, Subscription};
+use crate::routes::Route;
+
+/// A join's turn.
+pub(in crate::channel::member) async fn join(channel: &Arc<Channel>, params: Payload, reference: &Ref) {
+    if channel.lock().phase != Phase::Joining {
+        return;
+    }
+    let frames = Frames::new(channel, None);
+    let Some(route) = channel.route(None) else {
+        channel.finish();
+        // The same answer as for a topic without a route: there was never a channel.
+        return frames.answer(&Ref::NULL, reference, "error", &Payload::reason("unmatched topic"));
+    };
+    match call_join(channel, &route, params).await {
+        Ok(Evaluated { outcome: Outcome { answer: Answer::Refuse(response), .. }, .. }) => {
+            if channel.finish().is_some() {
+                frames.answer(channel.join_ref(), reference, "error", &response);
+            }
+        }
+        Ok(evaluated) => {
+            // If its client went while the store was written, it has joined, and it ends now.
+            if let Some(ended) = admit(channel, &route, evaluated, reference) {
+                terminate(channel, ended, Ending::Closed).await;
+            }
+        }
+        Err(fault) => {
+            log_fault(channel, Some(&route), Failed::in_callback("join"), &fault);
+            if channel.finish().is_some() {
+                frames.answer(channel.join_ref(), reference, "error", &Payload::reason("join crashed"));
+            }
+        }
+    }
+}
+
+/// Calls the plugin, and stores the writes of the call if the plugin admits the client.
+async fn call_join(channel: &Channel, route: &Arc<Route>, params: Payload) -> Result<Evaluated, Fault> {
+    if let Some(topic) = channel.topic_turns() {
+        open_room(topic, route).await?;
+        settle_room(topic);
+    }
+    let states = StateSnapshot { assigns: None, room: channel.saved_room() };
+    let (call, _) = channel.call(&mut channel.lock(), Callback::Join(params));
+    let mut call = PluginCall::Member(call);
+    let deadline = RetryDeadline::new();
+    loop {
+        let mut evaluated = invoke(route, &mut call, &states).await?;
+        match &evaluated.outcome.answer {
+            Answer::Refuse(_) => return Ok(evaluated),
+            Answer::Admit(_) => {}
+            Answer::None | Answer::Reply(_) | Answer::Stop(_) => {
+                return Err(Fault::failed("a join is admitted or refused"));
+            }
+        }
+        if !has_room_for(channel, None, &evaluated.outcome.effects, 0) {
+            return Err(overflow());
+        }
+        if channel.lock().phase != Phase::Joining {
+            return Ok(evaluated);
+        }
+        let topic = channel.topic_turns().map(|topic| &**topic);
+        match persist(channel.services(), topic, route, &mut evaluated).await? {
+            Persisted::Done => return Ok(evaluated),
+            Persisted::Conflict => deadline.check()?,
+        }
+    }
+}
+
+/// Commits a join: reply, subscription, effects. If the client went while the store was written, returns the member's remains.
+fn admit(channel: &Arc<Channel>, route: &Arc<Route>, evaluated: Evaluated, reference: &Ref) -> Option<EndedMember> {
+    let Evaluated { outcome, assigns, room, is_room_stored, is_stored } = evaluated;
+    let Answer::Admit(response) = outcome.answer else { return None };
+    let save_room = || {
+        if let (Some(room), Some(topic)) = (room, channel.topic_turns()) {
+            topic.save_room(room, is_room_stored);
+        }
+    };
+    let mut state = channel.lock();
+    if state.phase != Phase::Joining {
+        if !is_stored {
+            return None;
+        }
+        drop(state);
+        save_room();
+        carry_out(outcome.effects, EffectScope::of_member(channel, None, None));
+        let (assigns, plugin) = (assigns.unwrap_or_default(), Some(Arc::clone(&route.plugin)));
+        return Some(EndedMember { assigns, plugin, audience: None, seat: None });
+    }
+    state.phase = Phase::Joined;
+    state.assigns = assigns.unwrap_or_default();
+    state.plugin = Some(Arc::clone(&route.plugin));
+    channel.roll_back_late(&state);
+    save_room();
+    let subscription = subscribe(channel, reference, &response);
+    let audience = Arc::clone(subscription.audience());
+    if let Some(topic) = channel.topic_turns() {
+        show(topic, &subscription);
+    }
+    state.subscription = Some(subscription);
+    carry_out(outcome.effects, EffectScope::of_member(channel, Some(&audience), Some(&mut state)));
+    drop(state);
+    // Its route may have been removed during the call. Whoever looked for members to end at that time didn't find this one.
+    if channel.route(Some(&route.plugin)).is_none() {
+        channel.post_ending(MemberEvent::Unrouted);
+    }
+    tracing::debug!(topic = channel.topic(), member = channel.member.id, plugin = &*route.plugin, "channel_joined");
+    None
+}
+
+/// Subscribes it to its topic, and sends the reply to its join in the same moment: the client gets every broadcast from the
+/// reply on, and none before.
+fn subscribe(channel: &Arc<Channel>, reference: &Ref, response: &Payload) -> Subscription {
+    // The reply has the join ref as the client sent it, perhaps null. Later frames carry the mark.
+    let (join_ref, to) = (channel.join_ref(), To::Topic(channel.topic()));
+    let reply = encode(channel, Outbound::Reply { join_ref, reference, to, status: "ok", payload: response });
+    let subscriber = Subscriber {
+        id: channel.member.id,
+        serializer: channel.connection.serializer,
+        outbox: Arc::clone(&channel.connection.outbox),
+        member: Arc::clone(channel) as _,
+    };
+    channel.services().pubsub.subscribe(&channel.member.topic, &subscriber, reply.as_ref())
+}

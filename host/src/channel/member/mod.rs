@@ -1,0 +1,30 @@
+//! Members: one socket's membership in one topic, from its join to its end.
+
+mod answer;
+mod callback;
+mod channel;
+mod commit;
+mod effects;
+mod ending;
+mod event;
+mod frames;
+mod guarded;
+mod intercept;
+mod job;
+mod join;
+mod mailbox;
+mod members;
+mod posting;
+mod seat;
+mod timers;
+mod topic_subscription;
+mod turn;
+
+pub use channel::{Channel, Connection};
+pub(super) use effects::{EffectScope, carry_out, has_room_for, overflow};
+pub use event::MemberEvent;
+pub(super) use intercept::Intercepts;
+pub use mailbox::Inbound;
+pub(super) use members::{after_turn, members_of, open_room, settle_room};
+pub use posting::{Drain, Full};
+pub(super) use turn::take;

@@ -1,0 +1,179 @@
+//! Events that are posted to a channel, and how its turns are run.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::channel::{Channel, EndedMember, MemberJob, MemberQueue, Phase, State};
+use super::event::MemberEvent;
+use crate::channel::turn::{self, Job};
+use crate::contract::{Ending, Fault, FaultKind};
+
+/// The limit of events from the client that wait is reached. The event is given back, and the socket's outbox is nudged when
+/// there is room.
+#[derive(Debug)]
+pub struct Full(pub Box<MemberEvent>);
+
+/// The work of draining a turn queue. Its owner must do it.
+#[must_use = "a queue that isn't drained runs no turn any more"]
+pub struct Drain(QueueDrain);
+
+enum QueueDrain {
+    Own(turn::Drain<MemberJob>),
+    Topic(turn::Drain<Box<dyn Job>>),
+}
+
+impl Drain {
+    /// Drains in a task of its own.
+    pub fn spawn(self) {
+        match self.0 {
+            QueueDrain::Own(drain) => drain.spawn(),
+            QueueDrain::Topic(drain) => drain.spawn(),
+        }
+    }
+
+    /// Drains in place for as long as nothing has to wait, and from then on in a task of its own. It must not be called within
+    /// a turn: turns would nest.
+    pub fn run_here(self) {
+        match self.0 {
+            QueueDrain::Own(drain) => drain.run_here(),
+            QueueDrain::Topic(drain) => drain.run_here(),
+        }
+    }
+}
+
+impl Channel {
+    /// Adds an event from the client.
+    ///
+    /// # Errors
+    /// [`Full`] if the limit of events that wait is reached.
+    pub fn post_from_client(self: &Arc<Self>, event: MemberEvent) -> Result<Option<Drain>, Full> {
+        let (inbound, limits) = (&self.connection.inbound, &self.services().limits);
+        if !self.mailbox.admit_from_client(limits, inbound, event.bytes()) {
+            return Err(Full(Box::new(event)));
+        }
+        if matches!(event, MemberEvent::Leave { .. }) {
+            self.is_leaving.store(true, Ordering::Release);
+        }
+        Ok(self.enqueue(event))
+    }
+
+    /// Whether its client has asked to leave. The leave may still wait for its turn.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Acquire)
+    }
+
+    /// Adds an event from elsewhere: of a timer, of the member itself, or an intercepted one. Past the limit the member ends.
+    pub(in crate::channel::member) fn post(self: &Arc<Self>, event: MemberEvent) {
+        if self.mailbox.admit_from_elsewhere(&self.services().limits, event.bytes()) {
+            self.enqueue_and_spawn(event);
+        } else {
+            let detail = "too much that came from elsewhere waits (`limits.mailbox_from_elsewhere`, \
+                          `limits.mailbox_bytes_from_elsewhere`)";
+            self.post_ending(MemberEvent::Fault { fault: Fault::new(FaultKind::Overflow, detail), intercepted: None });
+        }
+    }
+
+    /// Adds an event that ends it, if none waits yet: a fault outside its turns, a rollback, or the loss of its route. No limit
+    /// applies, because two such events wait at most.
+    pub(in crate::channel) fn post_ending(self: &Arc<Self>, event: MemberEvent) {
+        // Apart, because a member may live on after a fault.
+        let is_one_waiting =
+            if matches!(event, MemberEvent::Fault { .. }) { &self.is_fault_queued } else { &self.is_ending_queued };
+        if !is_one_waiting.swap(true, Ordering::AcqRel) {
+            self.enqueue_and_spawn(event);
+        }
+    }
+
+    /// The fault has its turn.
+    pub(in crate::channel::member) fn fault_handled(&self) {
+        self.is_fault_queued.store(false, Ordering::Release);
+    }
+
+    /// Its socket has ended, and so it ends after the events that wait. No limit applies, because a socket ends once.
+    pub fn end(self: &Arc<Self>, ending: Ending) {
+        if !self.abandon_join() {
+            self.enqueue_and_spawn(MemberEvent::Gone(ending));
+        }
+    }
+
+    /// Ends it at once, because the same client joins the topic again. A running call commits nothing. Its `terminate` runs
+    /// only in a topic with a room, whose plugin would otherwise keep a member that is gone. Returns whether it was alive: then
+    /// the client must get its `phx_close`.
+    pub fn replace(self: &Arc<Self>) -> bool {
+        let mut state = self.lock();
+        let was_alive = matches!(state.phase, Phase::Joining | Phase::Joined);
+        let was_in_room = state.phase == Phase::Joined && self.topic_turns().is_some_and(|topic| topic.is_room_open());
+        if was_alive {
+            let ended = self.leave_state(&mut state, Phase::Replaced);
+            state.replaced = was_in_room.then(|| Box::new(ended));
+        }
+        drop(state);
+        if was_in_room {
+            self.enqueue_and_spawn(MemberEvent::Replaced);
+        }
+        was_alive
+    }
+
+    /// Its remains, if it was replaced in a topic with a room.
+    pub(in crate::channel::member) fn take_replaced(&self) -> Option<EndedMember> {
+        self.lock().replaced.take().map(|ended| *ended)
+    }
+
+    /// A join whose socket has gone commits nothing. Returns whether it was one.
+    fn abandon_join(&self) -> bool {
+        let mut state = self.lock();
+        let is_joining = state.phase == Phase::Joining;
+        if is_joining {
+            self.leave_state(&mut state, Phase::Replaced);
+        }
+        is_joining
+    }
+
+    /// Posts a job. Every event of a member goes through here. Returns the drain of the queue if nobody drains it.
+    fn enqueue(self: &Arc<Self>, event: MemberEvent) -> Option<Drain> {
+        let job = MemberJob { channel: Arc::clone(self), event: Some(event) };
+        match &self.queue {
+            MemberQueue::Own(queue) => queue.post(job).map(|drain| Drain(QueueDrain::Own(drain))),
+            MemberQueue::Topic(topic) => topic.post(Box::new(job)).map(|drain| Drain(QueueDrain::Topic(drain))),
+        }
+    }
+
+    /// For callers that may be within a turn: the queue is drained in a task.
+    fn enqueue_and_spawn(self: &Arc<Self>, event: MemberEvent) {
+        if let Some(drain) = self.enqueue(event) {
+            drain.spawn();
+        }
+    }
+
+    /// Whether so many more events from elsewhere may wait, with so many bytes, those of the timers included.
+    pub(in crate::channel::member) fn has_room(&self, events: usize, bytes: usize) -> bool {
+        self.mailbox.has_room(&self.services().limits, events, bytes)
+    }
+
+    /// An event has left the queue.
+    pub(in crate::channel::member) fn count_down(&self, event: &MemberEvent) {
+        match event {
+            MemberEvent::Join { .. } | MemberEvent::In { .. } | MemberEvent::Leave { .. } => {
+                if self.mailbox.handled(&self.connection.inbound, event.bytes()) {
+                    self.connection.outbox.nudge();
+                }
+            }
+            MemberEvent::Info(_) | MemberEvent::Timer(_) => self.mailbox.handled_from_elsewhere(event.bytes()),
+            MemberEvent::Fault { .. }
+            | MemberEvent::Closed(_)
+            | MemberEvent::Gone(_)
+            | MemberEvent::Replaced
+            | MemberEvent::RolledBack
+            | MemberEvent::Unrouted => {}
+        }
+    }
+
+    /// The build that has just written its state may have been rolled back during the call. Whoever looked for members to roll
+    /// back at that time didn't find this one.
+    pub(in crate::channel::member) fn roll_back_late(self: &Arc<Self>, state: &State) {
+        if state.assigns.must_roll_back() {
+            self.post_ending(MemberEvent::RolledBack);
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! A member's subscriptions to other topics.
+
+use std::any::Any;
+use std::sync::{Arc, Weak};
+
+use super::channel::Channel;
+use super::event::MemberEvent;
+use crate::contract::{Message, Source};
+use crate::protocol::Topic;
+use crate::pubsub::{Broadcast, BroadcastObserver, TopicSubscriptionHandle};
+
+/// Hands each broadcast to a member's `handle_info`. It doesn't keep the channel alive, which holds it.
+struct TopicSubscription(Weak<Channel>);
+
+impl BroadcastObserver for TopicSubscription {
+    fn observe(&self, broadcast: &Broadcast) -> Option<Arc<dyn Any + Send + Sync>> {
+        let channel = self.0.upgrade()?;
+        let Broadcast { topic, event, payload, .. } = broadcast.clone();
+        channel.post(MemberEvent::Info(Message { source: Source::Topic, topic, event, payload }));
+        // This may be the last reference to the channel by now. The caller drops it where its locks are free.
+        Some(channel)
+    }
+}
+
+/// Subscribes a member to a topic, until the handle is dropped.
+pub(in crate::channel::member) fn listen(channel: &Arc<Channel>, topic: &Topic) -> TopicSubscriptionHandle {
+    let subscription: Arc<dyn BroadcastObserver> = Arc::new(TopicSubscription(Arc::downgrade(channel)));
+    channel.services().pubsub.subscribe_observer(topic, channel.member.id, &subscription)
+}

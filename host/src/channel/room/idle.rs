@@ -1,0 +1,59 @@
+//! Idle rooms and seats: how many of them the host keeps for members that may return.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Rooms without members and seats without a member that a host keeps at once, at most.
+const KEPT_MAX: usize = 16_384;
+
+/// Bytes of those rooms, at most.
+const BYTES_MAX: usize = 256 << 20;
+
+/// How much is kept.
+#[derive(Default)]
+pub(in crate::channel::room) struct IdleRooms {
+    kept: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// Permission to keep a room or a seat, given back when it is dropped.
+pub(in crate::channel::room) struct IdlePermit {
+    rooms: Arc<IdleRooms>,
+    bytes: usize,
+}
+
+impl IdleRooms {
+    /// A permit for a room of so many bytes, or for a seat; none if a limit is reached.
+    pub(in crate::channel::room) fn keep(self: &Arc<Self>, bytes: usize) -> Option<IdlePermit> {
+        let permit = IdlePermit { rooms: Arc::clone(self), bytes };
+        // Relaxed: the counts stand for themselves. Each caller counts first and looks then, so that no two callers get the
+        // last permit.
+        let kept = self.kept.fetch_add(1, Ordering::Relaxed) + 1;
+        let total = self.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        (kept <= KEPT_MAX && total <= BYTES_MAX).then_some(permit)
+    }
+}
+
+impl Drop for IdlePermit {
+    fn drop(&mut self) {
+        self.rooms.kept.fetch_sub(1, Ordering::Relaxed);
+        self.rooms.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_so_much_is_kept_and_what_is_let_go_makes_room() {
+        let idle = Arc::<IdleRooms>::default();
+        let mut places: Vec<_> = (0..KEPT_MAX).map_while(|_| idle.keep(1)).collect();
+        assert_eq!((places.len(), idle.keep(0).is_none()), (KEPT_MAX, true));
+        places.pop();
+        assert!(idle.keep(BYTES_MAX).is_none());
+        assert!(idle.keep(1).is_some());
+        drop(places);
+        assert!(idle.keep(BYTES_MAX).is_some());
+    }
+}

@@ -1,0 +1,80 @@
+//! When a topic's room is opened, rolled back, and ended.
+//!
+//! The first turn of its topic that needs a room opens it. It ends some time after its last member has gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::durable::{persist_room, stored_room};
+use super::job::{TopicEvent, post_and_spawn};
+use super::room::Room;
+use super::topics::TopicTurns;
+use crate::contract::Fault;
+use crate::routes::{RoomKind, Route};
+
+/// Opens the topic's room, if its route has one and it isn't open. A room of another plugin ends. Returns whether the room was
+/// rolled back: then its members must end.
+///
+/// # Errors
+/// If it is durable and can't be read.
+pub(in crate::channel) async fn open(topic: &TopicTurns, route: &Route) -> Result<bool, Fault> {
+    if !route.spec.has_room() {
+        return Ok(false);
+    }
+    let is_durable = route.spec.room == RoomKind::Durable;
+    let found = topic.room().as_ref().map(|room| (room.is_of(route), room.is_durable() == is_durable));
+    match found {
+        Some((true, true)) => return Ok(false),
+        Some((false, _)) => Box::pin(end(topic)).await,
+        Some((true, false)) | None => {}
+    }
+    let (stored, has_former) =
+        if is_durable { Box::pin(stored_room(topic.services(), &topic.name, route)).await? } else { (None, false) };
+    let new = || Box::new(Room::new(route.owner.clone()));
+    topic.room().get_or_insert_with(new).open(is_durable, stored, has_former);
+    // The probation under which it was upgraded may have ended since it was stored.
+    Ok(settle(topic))
+}
+
+/// Ends the room, after its last commits are stored.
+pub(in crate::channel) async fn end(topic: &TopicTurns) {
+    persist_room(topic).await;
+    *topic.room() = None;
+}
+
+/// Applies the end of the probation under which the room was upgraded. Returns whether the room was rolled back: then its
+/// members must end.
+#[must_use = "the members of a room that was rolled back must end"]
+pub(in crate::channel) fn settle(topic: &TopicTurns) -> bool {
+    topic.room().as_mut().is_some_and(|room| room.settle(&topic.name))
+}
+
+/// Whether the room has to end now. If it has to end later, it is reviewed then.
+pub(in crate::channel) fn is_over(topic: &Arc<TopicTurns>) -> bool {
+    let services = topic.services();
+    let has_members = services.pubsub.audience(topic.name.as_str()).is_some_and(|audience| !audience.is_empty());
+    let mut room = topic.room();
+    let Some(room) = room.as_mut() else { return false };
+    if has_members || room.seats().are_kept() {
+        room.keep();
+        return false;
+    }
+    let route = services.routes.find(topic.name.as_str()).filter(|route| room.is_of(route));
+    let now = Instant::now();
+    let left = room.time_left(|| route.map_or(Duration::ZERO, |route| route.spec.linger), now);
+    if !left.is_zero() && !room.is_lingering(now) {
+        let Some(permit) = topic.topics.idle.keep(room.weight()) else { return true };
+        let until = now + left;
+        let timer = tokio::spawn(review_at(Arc::clone(topic), until)).abort_handle();
+        room.start_linger(until, timer, permit);
+    }
+    left.is_zero()
+}
+
+/// Has the room reviewed at some time. Until then it keeps the topic, and so the room.
+async fn review_at(topic: Arc<TopicTurns>, at: Instant) {
+    tokio::time::sleep_until(at).await;
+    post_and_spawn(&topic, TopicEvent::Review);
+}

@@ -1,0 +1,96 @@
+//! Topic messages: events that are sent to a topic, not to its members. The topic handles them in its `handle_message`.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+
+use super::in_flight::InFlight;
+use super::topics::{TopicTurns, Topics, WaitingMessages};
+use crate::channel::turn::Job;
+use crate::contract::{Fault, Reply};
+use crate::protocol::{Payload, Topic};
+
+/// Why a message wasn't handled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Undelivered {
+    /// No route serves its topic.
+    Unrouted,
+    /// The plugin of this name, which serves its topic, has no `handle_message`.
+    NotTaken(Arc<str>),
+    /// The limit of messages that wait for the topic is reached.
+    Busy,
+    /// `handle_message` failed.
+    Fault(Fault),
+}
+
+/// The result of a message: perhaps an answer.
+pub type Delivered = Result<Option<Reply>, Undelivered>;
+
+/// Who gets the answer.
+pub(in crate::channel) trait Sender: Send + 'static {
+    /// Delivers the answer to the message with this topic and event.
+    fn answer(self, topic: &Topic, event: ByteString, delivered: Delivered);
+}
+
+/// A topic's callback sent it: nobody gets the answer.
+impl Sender for () {
+    fn answer(self, _: &Topic, _: ByteString, _: Delivered) {}
+}
+
+/// An event to be sent to a topic.
+pub(in crate::channel) struct TopicMessage<S> {
+    pub(in crate::channel) topic: Topic,
+    pub(in crate::channel) event: ByteString,
+    pub(in crate::channel) payload: Payload,
+    pub(in crate::channel) sender: S,
+}
+
+/// A message that waits in its topic's queue.
+pub(in crate::channel) struct MessageJob<S> {
+    pub(in crate::channel) topic: Arc<TopicTurns>,
+    pub(in crate::channel) event: ByteString,
+    pub(in crate::channel) payload: Payload,
+    /// None once its turn has begun.
+    pub(in crate::channel) sender: Option<S>,
+    /// It counts for its topic's plugin until it is answered.
+    pub(in crate::channel) in_flight: Option<InFlight>,
+}
+
+/// Posts a message. If the limits don't allow it, its sender gets an answer at once.
+pub(in crate::channel) fn post<S: Sender>(topics: &Arc<Topics>, message: TopicMessage<S>)
+where
+    MessageJob<S>: Job,
+{
+    let bytes = message.event.len() + message.payload.len();
+    let Some(route) = topics.services.routes.find(message.topic.as_str()) else {
+        return message.refuse(Undelivered::Unrouted);
+    };
+    let Some(in_flight) = topics.in_flight.of(&route.plugin).add(bytes) else {
+        return message.refuse(Undelivered::Busy);
+    };
+    let topic = topics.of(&message.topic);
+    let more = WaitingMessages { count: 1, bytes };
+    if !topic.waiting().add(more, &topics.services.limits) {
+        drop(in_flight);
+        return message.refuse(Undelivered::Busy);
+    }
+    let TopicMessage { event, payload, sender, .. } = message;
+    let (sender, in_flight) = (Some(sender), Some(in_flight));
+    let job = MessageJob { topic: Arc::clone(&topic), event, payload, sender, in_flight };
+    if let Some(drain) = topic.post(Box::new(job)) {
+        drain.spawn();
+    }
+}
+
+impl<S: Sender> TopicMessage<S> {
+    fn refuse(self, reason: Undelivered) {
+        self.sender.answer(&self.topic, self.event, Err(reason));
+    }
+}
+
+impl<S> MessageJob<S> {
+    /// Its turn begins: it doesn't wait any more.
+    pub(in crate::channel) fn leave_queue(&self) {
+        self.topic.waiting().remove(WaitingMessages { count: 1, bytes: self.event.len() + self.payload.len() });
+    }
+}

@@ -1,0 +1,227 @@
+//! A topic's room: the state that its members share, with its ticks, seats and published state.
+//!
+//! A room changes only in turns of its topic, one after another. Its lock exists because others look at it meanwhile.
+
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::idle::IdlePermit;
+use super::published::Published;
+use super::seats::Seats;
+use super::tick_timer::TickTimer;
+use crate::channel::turn::{Saved, Settled};
+use crate::contract::PublishedState;
+use crate::protocol::Topic;
+use crate::pubsub::StateUpdate;
+use crate::routes::Route;
+use crate::store::Owner;
+
+/// A topic's shared state, and everything that belongs to it.
+pub(in crate::channel::room) struct Room {
+    /// The plugin that it belongs to. Another plugin can't read it.
+    owner: Owner,
+    is_durable: bool,
+    /// None if nobody has written it yet.
+    saved: Option<Saved>,
+    ticks: Option<TickTimer>,
+    seats: Seats,
+    published: Option<Published>,
+    /// Whether a task looks after subscribers that missed a change of the published state.
+    is_catching_up: bool,
+    /// Faults of `handle_tick` in a row.
+    faults: u32,
+    linger: Option<Linger>,
+    /// Whether its last commits aren't stored, though it is durable.
+    is_unstored: bool,
+    stored_at: Option<Instant>,
+    /// Whether its state from before an upgrade by a build on probation is stored next to it.
+    has_stored_former: bool,
+    /// Whether it was rolled back and that isn't stored yet. No quota may prevent it.
+    is_rolling_back: bool,
+}
+
+/// The time that a room outlives its last member.
+struct Linger {
+    until: Instant,
+    timer: AbortHandle,
+    _permit: IdlePermit,
+}
+
+/// A durable room with ticks is stored once in this time at most, because each tick may change it.
+const STORED_EVERY: Duration = Duration::from_secs(1);
+
+/// A durable room without members is reviewed this often while it may have to be rolled back. It stays open for as long, if
+/// the limits of idle rooms allow it, so that the end of the probation finds it without a search in the store.
+const PROBATION_CHECK_EVERY: Duration = Duration::from_secs(1);
+
+impl Room {
+    pub(in crate::channel::room) fn new(owner: Owner) -> Self {
+        Self {
+            owner,
+            is_durable: false,
+            saved: None,
+            ticks: None,
+            seats: Seats::default(),
+            published: None,
+            is_catching_up: false,
+            faults: 0,
+            linger: None,
+            is_unstored: false,
+            stored_at: None,
+            has_stored_former: false,
+            is_rolling_back: false,
+        }
+    }
+
+    pub(in crate::channel::room) fn is_of(&self, route: &Route) -> bool {
+        self.owner.name() == route.owner.name()
+    }
+
+    pub(in crate::channel::room) fn is_durable(&self) -> bool {
+        self.is_durable
+    }
+
+    pub(in crate::channel::room) fn seats(&mut self) -> &mut Seats {
+        &mut self.seats
+    }
+
+    /// Opens it for a route whose rooms are durable or not, with the state that was found in the store.
+    pub(in crate::channel::room) fn open(&mut self, is_durable: bool, stored: Option<Saved>, has_former: bool) {
+        self.is_durable = is_durable;
+        self.has_stored_former = has_former;
+        // A room that was in memory only, until now, is newer than the stored one.
+        self.is_unstored = is_durable && self.saved.is_some();
+        self.saved = self.saved.take().or(stored);
+    }
+
+    /// The state as last committed.
+    pub(in crate::channel::room) fn saved(&self) -> Option<&Saved> {
+        self.saved.as_ref()
+    }
+
+    /// Commits another state, which is stored already or isn't.
+    pub(in crate::channel::room) fn save(&mut self, saved: Saved, is_stored: bool) {
+        self.saved = Some(saved);
+        self.is_unstored = !is_stored;
+        if is_stored {
+            self.stored_at = Some(Instant::now());
+            self.is_rolling_back = false;
+        }
+    }
+
+    /// Whether it is stored with its next commit, if it is durable.
+    pub(in crate::channel::room) fn is_due(&self) -> bool {
+        self.ticks.is_none() || self.stored_at.is_none_or(|at| at.elapsed() >= STORED_EVERY)
+    }
+
+    /// Whether commits wait to be stored, and it is time.
+    pub(in crate::channel::room) fn is_overdue(&self) -> bool {
+        self.is_unstored && self.is_due()
+    }
+
+    /// Its owner and its state, if its last commits aren't stored. The state is none if a rollback left nothing of it.
+    pub(in crate::channel::room) fn unstored(&self) -> Option<(Owner, Option<Saved>)> {
+        let owner = || if self.is_rolling_back { self.owner.without_quota() } else { self.owner.clone() };
+        self.is_unstored.then(|| (owner(), self.saved.clone()))
+    }
+
+    /// Its last commits were stored, or couldn't be. After a failure it isn't tried again at once.
+    pub(in crate::channel::room) fn persisted(&mut self, is_stored: bool) {
+        self.is_unstored = !is_stored;
+        self.is_rolling_back &= !is_stored;
+        self.stored_at = Some(Instant::now());
+    }
+
+    /// Whether its state from before an upgrade is stored next to it, and so must be written or removed together with it.
+    pub(in crate::channel::room) fn has_stored_former(&self) -> bool {
+        self.has_stored_former
+    }
+
+    pub(in crate::channel::room) fn former_persisted(&mut self, is_there: bool) {
+        self.has_stored_former = is_there;
+    }
+
+    /// Applies the end of the probation under which it was upgraded. Returns whether it was rolled back.
+    pub(in crate::channel::room) fn settle(&mut self, topic: &Topic) -> bool {
+        let Some(saved) = self.saved.as_mut().filter(|saved| saved.needs_settling()) else { return false };
+        let Settled::RolledBack(before) = saved.settle(topic) else {
+            // The stored state from before is removed with the room's next commit, or right after this turn.
+            self.is_unstored |= self.has_stored_former;
+            return false;
+        };
+        self.saved = before;
+        (self.is_unstored, self.is_rolling_back) = (self.is_durable, self.is_durable);
+        true
+    }
+
+    /// Publishes a state. Returns the update for the subscribers, if anything has changed.
+    pub(in crate::channel::room) fn publish(&mut self, topic: &Topic, state: PublishedState) -> Option<StateUpdate> {
+        let (published, update) = Published::publish(self.published.take(), topic, state);
+        self.published = Some(published);
+        update
+    }
+
+    /// The whole published state, if there is one.
+    pub(in crate::channel::room) fn whole_state(&self, topic: &Topic) -> Option<StateUpdate> {
+        self.published.as_ref().map(|published| published.all(topic))
+    }
+
+    /// Notes whether a task looks after subscribers that are behind. Returns whether one did so before.
+    pub(in crate::channel::room) fn set_catching_up(&mut self, is_catching_up: bool) -> bool {
+        std::mem::replace(&mut self.is_catching_up, is_catching_up)
+    }
+
+    pub(in crate::channel::room) fn ticks(&self) -> Option<&TickTimer> {
+        self.ticks.as_ref()
+    }
+
+    pub(in crate::channel::room) fn set_ticks(&mut self, ticks: Option<TickTimer>) {
+        self.ticks = ticks;
+    }
+
+    /// A tick succeeded, or failed. Returns the number of failures in a row.
+    pub(in crate::channel::room) fn count_tick(&mut self, has_failed: bool) -> u32 {
+        self.faults = if has_failed { self.faults.saturating_add(1) } else { 0 };
+        self.faults
+    }
+
+    /// It has members, so it doesn't linger.
+    pub(in crate::channel::room) fn keep(&mut self) {
+        self.linger = None;
+    }
+
+    /// For how much longer it stays open without members, from `now` on. `linger` is the time that its route sets.
+    pub(in crate::channel::room) fn time_left(&self, linger: impl FnOnce() -> Duration, now: Instant) -> Duration {
+        let left = match &self.linger {
+            _ if self.saved.is_none() && self.ticks.is_none() => Duration::ZERO,
+            Some(linger) => linger.until.saturating_duration_since(now),
+            None => linger(),
+        };
+        let may_roll_back = self.is_durable && self.saved.as_ref().is_some_and(Saved::may_roll_back);
+        if may_roll_back && left.is_zero() { PROBATION_CHECK_EVERY } else { left }
+    }
+
+    /// Whether a timer will have it reviewed after `now`.
+    pub(in crate::channel::room) fn is_lingering(&self, now: Instant) -> bool {
+        self.linger.as_ref().is_some_and(|linger| linger.until > now)
+    }
+
+    /// It lingers until `until`, when `timer` has it reviewed.
+    pub(in crate::channel::room) fn start_linger(&mut self, until: Instant, timer: AbortHandle, permit: IdlePermit) {
+        self.linger = Some(Linger { until, timer, _permit: permit });
+    }
+
+    /// About how many bytes it takes.
+    pub(in crate::channel::room) fn weight(&self) -> usize {
+        let saved = self.saved.as_ref().map_or(0, |saved| saved.bytes.len());
+        saved + self.published.as_ref().map_or(0, Published::weight)
+    }
+}
+
+impl Drop for Linger {
+    fn drop(&mut self) {
+        self.timer.abort();
+    }
+}

@@ -1,0 +1,142 @@
+//! Changes of a topic's seats that its plugin hasn't been told yet.
+//!
+//! A change is told in a turn, and turns may be slow while seats change fast: a client whose connection breaks again and
+//! again drops and returns each time. So one turn at most waits for each seat, and tells what has become of it by then.
+
+use std::collections::HashMap;
+
+use bytestring::ByteString;
+
+use crate::contract::SeatChange;
+
+/// The most changes of one seat that wait: a path through three states, and the last two changes in any case.
+const CHANGES_MAX: usize = 5;
+
+/// The seats that a turn waits for, each with what that turn tells.
+#[derive(Default)]
+pub(in crate::channel::room) struct PendingSeatChanges {
+    seats: HashMap<ByteString, Vec<SeatChange>>,
+}
+
+impl PendingSeatChanges {
+    /// Notes a change, or without one, that the seat's grace period may be over. Whether a turn has to be queued: none waits
+    /// for this seat.
+    #[must_use]
+    pub(in crate::channel::room) fn note(&mut self, name: &ByteString, change: Option<SeatChange>) -> bool {
+        if let Some(changes) = self.seats.get_mut(name) {
+            changes.extend(change);
+            shorten(changes);
+            return false;
+        }
+        self.seats.insert(name.clone(), change.into_iter().collect());
+        true
+    }
+
+    /// The turn has come: what it tells.
+    pub(in crate::channel::room) fn take(&mut self, name: &ByteString) -> Vec<SeatChange> {
+        self.seats.remove(name).unwrap_or_default()
+    }
+
+    pub(in crate::channel::room) fn is_empty(&self) -> bool {
+        self.seats.is_empty()
+    }
+}
+
+/// Leaves out changes that led back to where the seat had been before. The last two stay, and of the others each still follows
+/// from the one before it: nobody returns who didn't drop.
+fn shorten(changes: &mut Vec<SeatChange>) {
+    while changes.len() > CHANGES_MAX {
+        let older = changes.len() - 2;
+        // After each change the seat is in one of three states, and there are four older changes.
+        let detour = (0..older).find_map(|first| {
+            let again = (first + 1..older).find(|&later| state(changes[later]) == state(changes[first]))?;
+            Some(first + 1..again + 1)
+        });
+        let Some(detour) = detour else { return };
+        changes.drain(detour);
+    }
+}
+
+/// How a seat may be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SeatState {
+    Free,
+    Taken,
+    Kept,
+}
+
+fn state(after: SeatChange) -> SeatState {
+    match after {
+        SeatChange::Taken | SeatChange::Returned => SeatState::Taken,
+        SeatChange::Dropped => SeatState::Kept,
+        SeatChange::Gone => SeatState::Free,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use SeatChange::{Dropped, Gone, Returned, Taken};
+
+    use super::*;
+
+    /// What has become of a seat, if this can have.
+    fn after(before: SeatState, change: SeatChange) -> Option<SeatState> {
+        let is_possible = match change {
+            Taken => before == SeatState::Free,
+            Returned => before == SeatState::Kept,
+            Dropped => before == SeatState::Taken,
+            Gone => before != SeatState::Free,
+        };
+        is_possible.then(|| state(change))
+    }
+
+    fn told(changes: impl IntoIterator<Item = SeatChange>) -> Vec<SeatChange> {
+        let (mut untold, ada) = (PendingSeatChanges::default(), ByteString::from_static("ada"));
+        let queued = changes.into_iter().map(|change| untold.note(&ada, Some(change))).filter(|queued| *queued).count();
+        assert_eq!(queued, 1, "one turn waits");
+        let told = untold.take(&ada);
+        assert!(untold.is_empty());
+        told
+    }
+
+    #[test]
+    fn a_few_changes_are_told_one_by_one_and_many_without_their_detours() {
+        assert_eq!(told([Taken, Gone]), [Taken, Gone]);
+        assert_eq!(told([Dropped, Returned, Gone, Taken]), [Dropped, Returned, Gone, Taken]);
+        assert_eq!(told([Dropped, Returned].repeat(1000)), [Dropped, Returned, Dropped, Returned]);
+        assert_eq!(told([Taken, Gone].repeat(1000)), [Taken, Gone, Taken, Gone]);
+    }
+
+    #[test]
+    fn however_a_seat_changes_the_plugin_is_told_a_short_path_to_where_it_is() {
+        let mut noise = 9_u64;
+        for _ in 0..2_000 {
+            let begin = [SeatState::Free, SeatState::Taken, SeatState::Kept][noise as usize % 3];
+            let (mut is, mut all) = (begin, Vec::new());
+            for _ in 0..1 + noise % 40 {
+                let change = loop {
+                    noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407) >> 1;
+                    let change = [Taken, Returned, Dropped, Gone][(noise >> 40) as usize % 4];
+                    if after(is, change).is_some() {
+                        break change;
+                    }
+                };
+                is = state(change);
+                all.push(change);
+            }
+            let told = told(all.iter().copied());
+            assert!(told.len() <= CHANGES_MAX && (told == all || all.len() > CHANGES_MAX), "{all:?}: {told:?}");
+            assert!(all.ends_with(&told[told.len().saturating_sub(2)..]), "{all:?}: {told:?}");
+            let walked = told.iter().try_fold(begin, |before, &change| after(before, change));
+            assert!(walked.is_some_and(|end| end == is), "{all:?}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_grace_period_needs_no_turn_where_one_waits() {
+        let (mut untold, ada) = (PendingSeatChanges::default(), ByteString::from_static("ada"));
+        assert!(untold.note(&ada, None) && !untold.note(&ada, Some(Dropped)) && !untold.note(&ada, None));
+        assert_eq!(untold.take(&ada), [Dropped]);
+        assert!(untold.note(&ada, None));
+    }
+}

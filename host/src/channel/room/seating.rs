@@ -1,0 +1,58 @@
+//! Changes of a topic's seats: members take and leave them, grace periods end, and the plugin is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytestring::ByteString;
+use tokio::time::Instant;
+
+use super::job::{TopicEvent, post_and_spawn};
+use super::seats::{Departure, GraceTimer};
+use super::topics::TopicTurns;
+use crate::contract::SeatChange;
+
+/// A member takes a seat.
+pub(in crate::channel) fn take_seat(topic: &Arc<TopicTurns>, name: &ByteString, member: u64, grace: Duration) {
+    let change = topic.room().as_mut().and_then(|room| room.seats().take(name, member, grace));
+    if change.is_some() {
+        tell(topic, name, change);
+    }
+}
+
+/// A member leaves its seat for good, or drops.
+pub(in crate::channel) fn rise(topic: &Arc<TopicTurns>, name: &ByteString, member: u64, departure: Departure) {
+    let change = topic.room().as_mut().and_then(|room| {
+        let seats = room.seats();
+        let (change, grace) = seats.vacate(name, member, departure)?;
+        let timer = || {
+            let permit = topic.topics.idle.keep(0)?;
+            let timer = tokio::spawn(wait(Arc::clone(topic), name.clone(), grace)).abort_handle();
+            Some(GraceTimer::new(timer, permit))
+        };
+        Some(seats.keep(name, timer).unwrap_or(change))
+    });
+    if change.is_some() {
+        tell(topic, name, change);
+    }
+}
+
+/// The end of a seat, if its grace period is over.
+pub(in crate::channel) fn change_ended_seat(topic: &TopicTurns, name: &ByteString) -> Option<SeatChange> {
+    let mut room = topic.room();
+    room.as_mut()?.seats().expire(name, Instant::now()).then_some(SeatChange::Gone)
+}
+
+/// Waits for the end of a grace period. Until then it keeps the topic, and so the room.
+async fn wait(topic: Arc<TopicTurns>, name: ByteString, grace: Duration) {
+    tokio::time::sleep(grace).await;
+    tell(&topic, &name, None);
+}
+
+/// Has the plugin told of a change in a turn of the seat, after the jobs that wait. Without a change, that turn looks whether
+/// the grace period is over. If a turn for this seat waits already, that one tells it.
+fn tell(topic: &Arc<TopicTurns>, name: &ByteString, change: Option<SeatChange>) {
+    let is_first = topic.seat_changes().note(name, change);
+    if is_first {
+        post_and_spawn(topic, TopicEvent::Seat(name.clone()));
+    }
+}

@@ -1,0 +1,104 @@
+//! The end of a probation, applied to all durable rooms of a plugin.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::durable::{encode, log_damaged_former};
+use super::job::{TopicEvent, post_and_spawn};
+use super::topics::Topics;
+use crate::channel::turn::{Former, RetryDeadline};
+use crate::routes::{Probation, ProbationResult};
+use crate::store::{CommitError, Draft, Owner, Store};
+
+/// Applies the probations that have ended to the durable rooms in the store, with or without members: the rooms are rolled
+/// back, or their states from before are removed.
+///
+/// A room that is opened does so by itself. This is for the rooms that nobody opens: otherwise their states from before would
+/// take space for ever, and the ended probation would have to be kept as long.
+pub(in crate::channel) async fn settle_stored_rooms(topics: &Arc<Topics>) {
+    let routes = Arc::clone(&topics.services.routes.current());
+    for (plugin, past) in routes.past_probations() {
+        let ended: Vec<_> = past.iter().filter(|probation| !probation.is_swept()).collect();
+        if ended.is_empty() {
+            continue;
+        }
+        settle_open_rooms(topics, plugin).await;
+        match settle_closed_rooms(&topics.services.store, plugin, &ended).await {
+            Ok(()) => ended.iter().for_each(|probation| probation.mark_swept()),
+            // It is tried again after the next end of a probation, and at the next start.
+            Err(error) => tracing::error!(plugin = &**plugin, "stored rooms wait for a verdict: {error:#}"),
+        }
+    }
+}
+
+/// Has each open room of a plugin settled, in a turn of its topic: after it, each turn that began before the probation ended
+/// is over, and stores nothing of that time any more.
+async fn settle_open_rooms(topics: &Topics, plugin: &str) {
+    let mut under_way = Vec::new();
+    for topic in topics.all() {
+        let is_its = topics.services.routes.find(topic.name.as_str()).is_some_and(|route| *route.plugin == *plugin);
+        if is_its || topic.is_room_open() {
+            let (settled, settling) = oneshot::channel();
+            post_and_spawn(&topic, TopicEvent::Settle(settled));
+            under_way.push(settling);
+        }
+    }
+    for settling in under_way {
+        // A turn that panicked is logged there.
+        let _ = settling.await;
+    }
+}
+
+async fn settle_closed_rooms(store: &Store, plugin: &str, ended: &[&Arc<Probation>]) -> Result<()> {
+    // A quota that the plugin has reached doesn't prevent a rollback.
+    let owner = Owner::new(plugin, u64::MAX)?;
+    let deadline = RetryDeadline::new();
+    let mut last = None;
+    loop {
+        let mut draft = store.begin(&owner);
+        let formers = draft.formers_after(last.as_ref()).await?;
+        let Some((behind, _)) = formers.last().cloned() else { return Ok(()) };
+        let mut rolled_back = Vec::new();
+        for (topic, stored) in formers {
+            rolled_back.extend(settle_closed_room(&mut draft, &topic, stored, ended)?);
+        }
+        match store.commit(draft).await {
+            Ok(_) => {
+                rolled_back.into_iter().for_each(|(probation, commits)| probation.count_discarded_commits(commits));
+                last = Some(behind);
+            }
+            // One of the rooms was opened and settled meanwhile. The others are looked at again.
+            Err(CommitError::Conflict) => deadline.check().map_err(|fault| anyhow::anyhow!(fault.detail))?,
+            Err(refusal) => return Err(refusal.into()),
+        }
+    }
+}
+
+/// Settles one room in a draft. If it is rolled back, returns the probation, and the number of commits that are discarded.
+fn settle_closed_room<'a>(
+    draft: &mut Draft,
+    topic: &Bytes,
+    stored: Bytes,
+    ended: &[&'a Arc<Probation>],
+) -> Result<Option<(&'a Arc<Probation>, u64)>> {
+    let topic = std::str::from_utf8(topic).context("a topic is no text")?;
+    let Some(former) = Former::decode(stored) else {
+        log_damaged_former(topic);
+        return Ok(None);
+    };
+    let Some(probation) = ended.iter().find(|probation| probation.id() == Some(former.probation)) else {
+        return Ok(None);
+    };
+    draft.set_former(topic, None)?;
+    if probation.result() != ProbationResult::RolledBack {
+        return Ok(None);
+    }
+    let commits = former.commits;
+    tracing::warn!(topic, commits, "state_returned: so many commits were given up with it");
+    let room = former.state.as_ref().map(|(bytes, version)| encode(bytes, *version));
+    draft.set_room(topic, room)?;
+    Ok(Some((probation, commits)))
+}

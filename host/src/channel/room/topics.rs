@@ -1,0 +1,216 @@
+//! Topics: for each one that is in use, its turn queue and its room.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use bytestring::ByteString;
+use dashmap::DashMap;
+use dashmap::mapref::multiple::RefMulti;
+
+use super::idle::IdleRooms;
+use super::in_flight::InFlightByPlugin;
+use super::room::Room;
+use super::seat_changes::PendingSeatChanges;
+use crate::channel::turn::{Drain, Job, NodeLimits, Saved, Services, TurnQueue};
+use crate::contract::SeatChange;
+use crate::protocol::Topic;
+use crate::routes::Route;
+
+/// All topics of a host, and what they share.
+pub(in crate::channel) struct Topics {
+    pub(in crate::channel) services: Services,
+    pub(in crate::channel::room) idle: Arc<IdleRooms>,
+    pub(in crate::channel::room) in_flight: InFlightByPlugin,
+    topics: DashMap<Topic, Weak<TopicTurns>>,
+}
+
+/// A topic's own turns: their queue, and the room that they share. It exists for as long as somebody holds it: a member whose
+/// turns are the topic's, a job, or a timer.
+pub(in crate::channel) struct TopicTurns {
+    pub(in crate::channel) topics: Arc<Topics>,
+    pub(in crate::channel) name: Topic,
+    queue: Arc<TurnQueue<Box<dyn Job>>>,
+    /// The room, while it is open. Only turns of the queue change it; the lock is there because others look at it meanwhile.
+    /// A published state is delivered under it, so that none overtakes another. It is never held across an await.
+    room: Mutex<Option<Box<Room>>>,
+    /// The changes of seats that the plugin hasn't been told yet. No other lock is taken under this one.
+    seat_changes: Mutex<PendingSeatChanges>,
+    /// The messages that wait. No other lock is taken under this one.
+    waiting: Mutex<WaitingMessages>,
+}
+
+/// Messages that wait in a topic's queue.
+#[derive(Clone, Copy, Default)]
+pub(in crate::channel::room) struct WaitingMessages {
+    pub(in crate::channel::room) count: usize,
+    pub(in crate::channel::room) bytes: usize,
+}
+
+impl Topics {
+    pub(in crate::channel) fn new(services: Services) -> Self {
+        Self { services, idle: Arc::default(), in_flight: InFlightByPlugin::default(), topics: DashMap::new() }
+    }
+
+    /// The topic of this name.
+    pub(in crate::channel) fn of(self: &Arc<Self>, name: &Topic) -> Arc<TopicTurns> {
+        let mut entry = self.topics.entry(name.clone()).or_default();
+        entry.upgrade().unwrap_or_else(|| {
+            let topic = Arc::new(TopicTurns {
+                topics: Arc::clone(self),
+                name: name.clone(),
+                queue: Arc::default(),
+                room: Mutex::default(),
+                seat_changes: Mutex::default(),
+                waiting: Mutex::default(),
+            });
+            *entry = Arc::downgrade(&topic);
+            topic
+        })
+    }
+
+    /// Whether the queue of a topic, and the limits of its plugin, have room for `count` more messages of `bytes` together.
+    pub(in crate::channel) fn has_room(&self, name: &Topic, count: usize, bytes: usize) -> bool {
+        let more = WaitingMessages { count, bytes };
+        // Without a route, nothing is delivered.
+        let plugin = self.services.routes.find(name.as_str()).map(|route| Arc::clone(&route.plugin));
+        let topic = self.topics.get(name).and_then(|topic| topic.upgrade());
+        plugin.is_none_or(|plugin| self.in_flight.of(&plugin).has_room(count, bytes))
+            && topic.is_none_or(|topic| topic.waiting().has_room(more, &self.services.limits))
+    }
+
+    /// All that are in use.
+    pub(in crate::channel) fn all(&self) -> Vec<Arc<TopicTurns>> {
+        self.topics.iter().filter_map(|entry: RefMulti<'_, Topic, Weak<TopicTurns>>| entry.value().upgrade()).collect()
+    }
+
+    #[cfg(test)]
+    fn count(&self) -> usize {
+        self.topics.len()
+    }
+}
+
+impl TopicTurns {
+    pub(in crate::channel) fn services(&self) -> &Services {
+        &self.topics.services
+    }
+
+    /// Adds a job. Every job of a topic is posted here, also those of its members. Returns the drain of the queue if nobody
+    /// drains it.
+    pub(in crate::channel) fn post(&self, job: Box<dyn Job>) -> Option<Drain<Box<dyn Job>>> {
+        self.queue.post(job)
+    }
+
+    /// Whether a room is open.
+    pub(in crate::channel) fn is_room_open(&self) -> bool {
+        self.room().is_some()
+    }
+
+    /// Whether the open room belongs to the plugin of this route.
+    pub(in crate::channel) fn is_room_of(&self, route: &Route) -> bool {
+        self.room().as_ref().is_some_and(|room| room.is_of(route))
+    }
+
+    /// The room's state as last committed.
+    pub(in crate::channel) fn saved_room(&self) -> Option<Saved> {
+        self.room().as_ref().and_then(|room| room.saved().cloned())
+    }
+
+    /// Commits another state of the room, which is stored already or isn't.
+    pub(in crate::channel) fn save_room(&self, saved: Saved, is_stored: bool) {
+        if let Some(room) = self.room().as_mut() {
+            room.save(saved, is_stored);
+        }
+    }
+
+    /// Whether the probation under which the room was upgraded has ended, and that isn't applied yet.
+    pub(in crate::channel) fn is_room_to_settle(&self) -> bool {
+        self.room().as_ref().and_then(|room| room.saved()).is_some_and(Saved::needs_settling)
+    }
+
+    /// Whether commits of the room wait to be stored, and it is time.
+    pub(in crate::channel) fn is_room_overdue(&self) -> bool {
+        self.room().as_ref().is_some_and(|room| room.is_overdue())
+    }
+
+    /// A tick succeeded, or failed. Returns the number of failures in a row.
+    pub(in crate::channel) fn count_tick(&self, has_failed: bool) -> u32 {
+        self.room().as_mut().map_or(0, |room| room.count_tick(has_failed))
+    }
+
+    /// The changes of a seat that its turn tells the plugin.
+    pub(in crate::channel) fn take_seat_changes(&self, name: &ByteString) -> Vec<SeatChange> {
+        let mut pending = self.seat_changes();
+        let changes = pending.take(name);
+        if pending.is_empty() {
+            // A topic whose seats don't change keeps no memory for changes.
+            *pending = PendingSeatChanges::default();
+        }
+        changes
+    }
+
+    // No change under one of these locks can panic half-way, so a poisoned lock is as good as another.
+
+    pub(in crate::channel::room) fn room(&self) -> MutexGuard<'_, Option<Box<Room>>> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(in crate::channel::room) fn seat_changes(&self) -> MutexGuard<'_, PendingSeatChanges> {
+        self.seat_changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(in crate::channel::room) fn waiting(&self) -> MutexGuard<'_, WaitingMessages> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for TopicTurns {
+    fn drop(&mut self) {
+        // A topic of this name that was made in the meantime is in use, and stays.
+        self.topics.topics.remove_if(&self.name, |_, topic| topic.strong_count() == 0);
+    }
+}
+
+impl WaitingMessages {
+    /// Counts messages, if they may wait.
+    pub(in crate::channel::room) fn add(&mut self, more: Self, limits: &NodeLimits) -> bool {
+        let has_room = self.has_room(more, limits);
+        if has_room {
+            *self = Self { count: self.count + more.count, bytes: self.bytes + more.bytes };
+        }
+        has_room
+    }
+
+    pub(in crate::channel::room) fn remove(&mut self, handled: Self) {
+        *self = Self { count: self.count - handled.count, bytes: self.bytes - handled.bytes };
+    }
+
+    /// Whether so many more may wait.
+    pub(in crate::channel::room) fn has_room(self, more: Self, limits: &NodeLimits) -> bool {
+        // A single message is always taken: its sender has limits of its own.
+        let fits = self.count == 0 || self.bytes.saturating_add(more.bytes) <= limits.bytes_from_elsewhere;
+        fits && self.count + more.count <= limits.from_elsewhere
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::presence::{Pace, Presence};
+    use crate::pubsub::PubSub;
+    use crate::store::{Store, StoreLimits};
+
+    #[test]
+    fn a_topic_is_shared_while_it_is_in_use_and_then_removed() {
+        let pubsub = Arc::new(PubSub::new());
+        let presence = Arc::new(Presence::new(&pubsub, "local", 0, Pace::default()));
+        let store = Store::in_memory(StoreLimits::default()).expect("a store in memory");
+        let services = Services::new(Arc::default(), pubsub, presence, store, NodeLimits::default());
+        let topics = Arc::new(Topics::new(services));
+        let name = Topic::new("room:a");
+        let (first, second) = (topics.of(&name), topics.of(&name));
+        assert!(Arc::ptr_eq(&first, &second));
+        drop(first);
+        assert_eq!(topics.count(), 1);
+        drop(second);
+        assert_eq!(topics.count(), 0);
+    }
+}

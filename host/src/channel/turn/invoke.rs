@@ -1,0 +1,228 @@
+//! One plugin call, with the upgrades of states before it, and, while the generation is on probation, a second call of the
+//! generation before it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::fault_log::{Failed, FaultLine};
+use super::saved::Saved;
+use crate::contract::{Call, CallFuture, Fault, Member, Need, Outcome, Part, TopicCall, Upgrade};
+use crate::protocol::Topic;
+use crate::routes::Route;
+
+/// A call of a plugin.
+#[derive(Debug)]
+pub(in crate::channel) enum PluginCall {
+    /// A member's callback.
+    Member(Call),
+    /// A topic's callback.
+    Topic(TopicCall),
+}
+
+/// The last committed states, which a call is given.
+#[derive(Clone, Debug, Default)]
+pub(in crate::channel) struct StateSnapshot {
+    pub(in crate::channel) assigns: Option<Saved>,
+    pub(in crate::channel) room: Option<Saved>,
+}
+
+/// The result of a call: its outcome, and the states to commit, which are taken out of the outcome.
+#[derive(Debug)]
+pub(in crate::channel) struct Evaluated {
+    pub(in crate::channel) outcome: Outcome,
+    pub(in crate::channel) assigns: Option<Saved>,
+    pub(in crate::channel) room: Option<Saved>,
+    /// Whether no part of the room has still to be stored.
+    pub(in crate::channel) is_room_stored: bool,
+    /// Whether a part of it is in the store, so that it can't be discarded any more.
+    pub(in crate::channel) is_stored: bool,
+}
+
+/// Calls the generation that serves the route. While that generation is on probation, a call that fails is made again on the
+/// generation before it, which may answer it.
+pub(in crate::channel) async fn invoke(
+    route: &Arc<Route>,
+    call: &mut PluginCall,
+    states: &StateSnapshot,
+) -> Result<Evaluated, Fault> {
+    let result = evaluate(route, call, states).await;
+    if route.trial().is_none() {
+        return result;
+    }
+    Box::pin(settle_on_probation(route, call, states, result)).await
+}
+
+/// Decides about the result of a generation that is on probation.
+async fn settle_on_probation(
+    route: &Arc<Route>,
+    call: &mut PluginCall,
+    states: &StateSnapshot,
+    result: Result<Evaluated, Fault>,
+) -> Result<Evaluated, Fault> {
+    let Some((probation, proved)) = route.trial() else { return result };
+    let fault = match result {
+        Ok(evaluated) => {
+            probation.count_call();
+            return Ok(evaluated);
+        }
+        Err(fault) => fault,
+    };
+    // The older generation can't judge by a state that the new version created.
+    let former = proved.and_then(|proved| Some((proved, states.for_build(proved)?)));
+    let Some((proved, former)) = former else { return Err(fault) };
+    let Ok(evaluated) = evaluate(proved, call, &former).await else { return Err(fault) };
+    probation.count_fault();
+    if !states.is_untouched() {
+        // The answer is for the state from before the upgrade: the commits since then would be lost.
+        return Err(fault);
+    }
+    FaultLine {
+        route: Some(route),
+        topic: call.topic(),
+        member: call.member(),
+        failed: call.failed(),
+        fault: &fault,
+        answered_by: Some(proved.generation),
+    }
+    .write();
+    Ok(evaluated)
+}
+
+/// Calls one generation. A generation without rooms gets none, and doesn't change one that another has written.
+async fn evaluate(route: &Route, call: &mut PluginCall, states: &StateSnapshot) -> Result<Evaluated, Fault> {
+    let (old_assigns, old_room) = (states.assigns.as_ref(), states.room.as_ref().filter(|_| route.spec.has_room()));
+    let assigns = upgrade_state(route, call.topic(), Part::Assigns, old_assigns).await?;
+    let room = upgrade_state(route, call.topic(), Part::Room, old_room).await?;
+    call.use_state(&assigns, &room);
+    let mut outcome = call.run(route).await?;
+    check_room(route, &outcome)?;
+    let saved = |new: Option<Bytes>, upgraded: Upgraded, old: Option<&Saved>, part: Part| {
+        let is_commit = new.is_some();
+        let bytes = new.or_else(|| upgraded.is_new.then_some(upgraded.bytes).flatten());
+        bytes.map(|bytes| Saved::after_call(old, bytes, is_commit, (route, part)))
+    };
+    Ok(Evaluated {
+        assigns: saved(outcome.assigns.take(), assigns, old_assigns, Part::Assigns),
+        room: saved(outcome.room.take(), room, old_room, Part::Room),
+        is_room_stored: false,
+        is_stored: false,
+        outcome,
+    })
+}
+
+/// A state in the version of a build.
+pub(in crate::channel) struct Upgraded {
+    pub(in crate::channel) bytes: Option<Bytes>,
+    /// Whether the build has upgraded it for this call.
+    is_new: bool,
+}
+
+/// A state in the version of this route's build.
+pub(in crate::channel) async fn upgrade_state(
+    route: &Route,
+    topic: &Topic,
+    part: Part,
+    saved: Option<&Saved>,
+) -> Result<Upgraded, Fault> {
+    match without_upgrade(route, part, saved) {
+        Some(upgraded) => Ok(upgraded),
+        None => Box::pin(run_upgrade(route, topic, part, saved)).await,
+    }
+}
+
+/// A state that needs no upgrade.
+pub(in crate::channel) fn without_upgrade(route: &Route, part: Part, saved: Option<&Saved>) -> Option<Upgraded> {
+    let fits = saved.is_none_or(|saved| saved.version == part.version(&route.spec) || saved.bytes.is_empty());
+    fits.then(|| Upgraded { bytes: saved.map(|saved| saved.bytes.clone()), is_new: false })
+}
+
+async fn run_upgrade(route: &Route, topic: &Topic, part: Part, saved: Option<&Saved>) -> Result<Upgraded, Fault> {
+    let old = saved.cloned().unwrap_or_default();
+    let upgrade = Upgrade { topic: topic.clone(), part, version: old.version, state: old.bytes };
+    let upgraded = route.behaviour.upgrade(&upgrade).await?;
+    let is_new = upgraded.is_some();
+    Ok(Upgraded { bytes: Some(upgraded.unwrap_or(upgrade.state)), is_new })
+}
+
+/// A room without bytes counts as one that nobody has written.
+fn written(room: &Upgraded) -> Option<Bytes> {
+    room.bytes.clone().filter(|bytes| !bytes.is_empty())
+}
+
+fn check_room(route: &Route, outcome: &Outcome) -> Result<(), Fault> {
+    if route.spec.has_room() {
+        return Ok(());
+    }
+    if outcome.room.is_some() {
+        return Err(Fault::failed(
+            "a room was given back, but the route has none: its option `room` says whether it does (`type Room` in Rust)",
+        ));
+    }
+    if outcome.effects.iter().any(|effect| matches!(effect.need(), Need::Room)) {
+        return Err(Fault::failed(
+            "a beat, a seat or a published state was asked for, but the route has no room: its option `room` says whether it does (`type Room` in Rust)",
+        ));
+    }
+    Ok(())
+}
+
+impl PluginCall {
+    fn topic(&self) -> &Topic {
+        match self {
+            Self::Member(call) => &call.member.topic,
+            Self::Topic(call) => &call.topic,
+        }
+    }
+
+    /// Runs it on one generation.
+    fn run<'a>(&'a self, route: &'a Route) -> CallFuture<'a, Outcome> {
+        match self {
+            Self::Member(call) => route.behaviour.call(call),
+            Self::Topic(call) => route.behaviour.call_topic(call),
+        }
+    }
+
+    fn member(&self) -> Option<&Member> {
+        match self {
+            Self::Member(call) => Some(&call.member),
+            Self::Topic(_) => None,
+        }
+    }
+
+    /// The callback with its arguments, for the log.
+    pub(in crate::channel) fn failed(&self) -> Failed<'_> {
+        match self {
+            Self::Member(call) => Failed { event: call.callback.event(), ..Failed::in_callback(call.callback.name()) },
+            Self::Topic(call) => {
+                let (event, seat) = (call.callback.event(), call.callback.seat());
+                Failed { event, seat, ..Failed::in_callback(call.callback.name()) }
+            }
+        }
+    }
+
+    fn use_state(&mut self, assigns: &Upgraded, room: &Upgraded) {
+        match self {
+            Self::Member(call) => {
+                call.assigns = assigns.bytes.clone().unwrap_or_default();
+                call.room = written(room);
+            }
+            Self::Topic(call) => call.room = written(room),
+        }
+    }
+}
+
+impl StateSnapshot {
+    /// The states for a call of the generation of `route`, if there are any.
+    fn for_build(&self, route: &Route) -> Option<Self> {
+        let former = |saved: &Option<Saved>, part| match saved {
+            None => Some(None),
+            Some(saved) => saved.for_build(route, part).map(Some),
+        };
+        Some(Self { assigns: former(&self.assigns, Part::Assigns)?, room: former(&self.room, Part::Room)? })
+    }
+
+    fn is_untouched(&self) -> bool {
+        self.assigns.iter().chain(&self.room).all(Saved::is_untouched)
+    }
+}

@@ -1,0 +1,20 @@
+//! How one turn goes: it waits in a queue, calls a plugin, and stores the outcome.
+//!
+//! Nothing here knows what a member or a topic's room is.
+
+mod fault_log;
+mod former;
+mod invoke;
+mod persist;
+mod queue;
+mod saved;
+mod services;
+
+pub(super) use fault_log::{Failed, FaultLine};
+pub(super) use former::Former;
+pub(super) use invoke::{Evaluated, PluginCall, StateSnapshot, invoke, upgrade_state};
+pub(super) use persist::{Persisted, RetryDeadline, commit_draft};
+pub(super) use queue::{Drain, Job, TurnQueue};
+pub(super) use saved::{Saved, Settled};
+pub use services::NodeLimits;
+pub(super) use services::Services;

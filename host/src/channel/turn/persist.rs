@@ -1,0 +1,51 @@
+//! The store's part of a turn: drafts are committed, and a call with a conflict runs again for a while.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::contract::{Fault, FaultKind};
+use crate::store::{CommitError, Draft, Store};
+
+/// For so long a call is retried whose reads were changed by other commits. Each time the other calls have succeeded.
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// The result of a commit to the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::channel) enum Persisted {
+    /// Everything is stored, or there was nothing to store.
+    Done,
+    /// Another commit has changed something that the call has read: nothing was stored, and the call must run again.
+    Conflict,
+}
+
+/// Until when a call is retried.
+pub(in crate::channel) struct RetryDeadline(Instant);
+
+impl RetryDeadline {
+    pub(in crate::channel) fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Whether to retry.
+    ///
+    /// # Errors
+    /// If the retries have taken too long.
+    pub(in crate::channel) fn check(&self) -> Result<(), Fault> {
+        if self.0.elapsed() < RETRY_MAX {
+            return Ok(());
+        }
+        let limit = RETRY_MAX.as_secs();
+        Err(Fault::new(FaultKind::Store, format!("others changed what it had read, again and again, for {limit} s")))
+    }
+}
+
+/// Stores a draft.
+pub(in crate::channel) async fn commit_draft(store: &Store, draft: Box<Draft>) -> Result<Persisted, Fault> {
+    // Boxed because most turns store nothing: otherwise each turn would have the memory for it.
+    match Box::pin(store.commit(*draft)).await {
+        Ok(_) => Ok(Persisted::Done),
+        Err(CommitError::Conflict) => Ok(Persisted::Conflict),
+        Err(error) => Err(Fault::new(FaultKind::Store, error.to_string())),
+    }
+}

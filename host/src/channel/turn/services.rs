@@ -1,0 +1,120 @@
+//! The services that all turns of a host share, and their counts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+use crate::presence::Presence;
+use crate::pubsub::PubSub;
+use crate::routes::RouteTable;
+use crate::store::Store;
+
+/// The limits of channels, except those of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeLimits {
+    /// Jobs from its client that wait for one channel. Past it, the socket isn't read until a job is handled.
+    pub from_client: usize,
+    /// Bytes of the jobs from its client that wait for all channels of one socket. Past it, the socket isn't read either.
+    pub bytes_from_client: usize,
+    /// Jobs from elsewhere that wait for one channel. Past it: fault, overflow.
+    pub from_elsewhere: usize,
+    /// Bytes of those jobs, and of the member's timers. Past it: fault, overflow.
+    pub bytes_from_elsewhere: usize,
+}
+
+impl Default for NodeLimits {
+    fn default() -> Self {
+        Self { from_client: 64, bytes_from_client: 4 << 20, from_elsewhere: 1024, bytes_from_elsewhere: 4 << 20 }
+    }
+}
+
+/// The parts of the host that turns use.
+pub(in crate::channel) struct Services {
+    pub(in crate::channel) routes: Arc<RouteTable>,
+    pub(in crate::channel) pubsub: Arc<PubSub>,
+    pub(in crate::channel) presence: Arc<Presence>,
+    pub(in crate::channel) store: Store,
+    pub(in crate::channel) limits: NodeLimits,
+    // The counts are relaxed: each one is a number of its own, and no other memory is read by its value.
+    next_member: AtomicU64,
+    channels: AtomicUsize,
+    faults: AtomicU64,
+    ticks: AtomicU64,
+    ticks_missed: AtomicU64,
+    last_channel_gone: Notify,
+}
+
+impl Services {
+    pub(in crate::channel) fn new(
+        routes: Arc<RouteTable>,
+        pubsub: Arc<PubSub>,
+        presence: Arc<Presence>,
+        store: Store,
+        limits: NodeLimits,
+    ) -> Self {
+        Self {
+            routes,
+            pubsub,
+            presence,
+            store,
+            limits,
+            next_member: AtomicU64::new(1),
+            channels: AtomicUsize::new(0),
+            faults: AtomicU64::new(0),
+            ticks: AtomicU64::new(0),
+            ticks_missed: AtomicU64::new(0),
+            last_channel_gone: Notify::new(),
+        }
+    }
+
+    pub(in crate::channel) fn next_member(&self) -> u64 {
+        self.next_member.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(in crate::channel) fn channel_made(&self) {
+        self.channels.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(in crate::channel) fn channel_gone(&self) {
+        if self.channels.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.last_channel_gone.notify_waiters();
+        }
+    }
+
+    /// How many channels there are, including those that are joining or ending.
+    pub(in crate::channel) fn channel_count(&self) -> usize {
+        self.channels.load(Ordering::Relaxed)
+    }
+
+    /// Waits until there is no channel.
+    pub(in crate::channel) async fn emptied(&self) {
+        loop {
+            // Before the count is read: `notify_waiters` wakes only those that exist already.
+            let gone = self.last_channel_gone.notified();
+            if self.channel_count() == 0 {
+                return;
+            }
+            gone.await;
+        }
+    }
+
+    pub(in crate::channel) fn count_fault(&self) {
+        self.faults.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(in crate::channel) fn fault_count(&self) -> u64 {
+        self.faults.load(Ordering::Relaxed)
+    }
+
+    /// Counts ticks that became turns (`due`), and ticks that were left out (`missed`).
+    pub(in crate::channel) fn count_ticks(&self, due: u64, missed: u64) {
+        self.ticks.fetch_add(due + missed, Ordering::Relaxed);
+        self.ticks_missed.fetch_add(missed, Ordering::Relaxed);
+    }
+
+    /// How many ticks there were since the start, and how many of them were left out.
+    pub(in crate::channel) fn tick_counts(&self) -> (u64, u64) {
+        (self.ticks.load(Ordering::Relaxed), self.ticks_missed.load(Ordering::Relaxed))
+    }
+}
