@@ -1,11 +1,12 @@
 //! The rooms of the host, and which of them each may know.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use bennu_tests::places;
 
+use crate::imports;
 use crate::tidy::sources;
 
 /// Each room with those that it may import. A room that isn't listed may not exist.
@@ -103,9 +104,9 @@ fn the_architecture_has_this_table() -> Result<()> {
     Ok(())
 }
 
-/// The room that a row of the code map is about.
+/// The room that a row of the code map is about; none for a part of a room.
 fn room_in(line: &str) -> Option<&str> {
-    line.strip_prefix("| `host/src/")?.split('`').next()
+    line.strip_prefix("| `host/src/")?.split('`').next().filter(|room| !room.contains('/'))
 }
 
 /// The first folder below the root; none for what stands at the root itself.
@@ -149,4 +150,89 @@ fn imports_are_found_however_they_are_written() {
     assert_eq!(known_by("    let x: crate::socket::Y = crate::plugin::z();"), ["socket", "plugin"]);
     assert_eq!(known_by("use crate::{channel::Node, pubsub};"), ["channel", "pubsub"]);
     assert!(known_by("// see crate::plugin").is_empty() && known_by("use mycrate::plugin;").is_empty());
+}
+
+/// The parts of `channel`, each with those that it may import: three folders, and the files at its root.
+const CHANNEL: [(&str, &[&str]); 4] =
+    [("turn", &[]), ("room", &["turn"]), ("member", &["turn", "room"]), ("", &["turn", "room", "member"])];
+
+/// The most files of `channel` with `impl` blocks of one type.
+const IMPL_FILES_MAX: usize = 2;
+
+fn channel() -> Result<PathBuf> {
+    Ok(places::workspace()?.join("host").join("src").join("channel"))
+}
+
+#[test]
+fn channel_is_followed_in_one_direction() -> Result<()> {
+    let part = |file: &str| file.split_once('/').map_or(String::new(), |(part, _)| part.to_owned());
+    let imports = imports::read(&channel()?, "crate::channel")?;
+    let mut findings = Vec::new();
+    for (file, imported) in &imports {
+        let own = part(file);
+        let (_, allowed) =
+            CHANNEL.iter().find(|(name, _)| *name == own).with_context(|| format!("{file} is in no part"))?;
+        for other in imported {
+            let known = part(other);
+            if known != own && !allowed.contains(&&*known) {
+                findings.push(format!("channel/{file}: `{own}` may not import `{known}` ({other})"));
+            }
+            if other.ends_with("mod") {
+                findings.push(format!("channel/{file}: it imports a folder as a whole ({other}), not its names"));
+            }
+        }
+    }
+    ensure!(findings.is_empty(), "{}", findings.join("\n"));
+    let circle = imports::circle(&imports);
+    ensure!(circle.is_empty(), "in channel/, these files import one another in a circle: {}", circle.join(", "));
+    Ok(())
+}
+
+#[test]
+fn the_architecture_has_the_parts_of_channel() -> Result<()> {
+    let text = std::fs::read_to_string(places::workspace()?.join("ARCHITECTURE.md"))?;
+    for (part, allowed) in CHANNEL.into_iter().filter(|(part, _)| !part.is_empty()) {
+        let start = format!("| `host/src/channel/{part}` | ");
+        let row = text.lines().find(|line| line.starts_with(&start)).with_context(|| format!("no row for `{part}`"))?;
+        let said = row.trim_end_matches(" |").rsplit(" | ").next().context("a row has cells")?;
+        let allowed = if allowed.is_empty() { "nothing".to_owned() } else { allowed.join(", ") };
+        let expected = format!("within `channel`: {allowed}");
+        ensure!(said == expected, "ARCHITECTURE.md says of `channel/{part}` {said:?}, and this test {expected:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_type_of_channel_is_implemented_in_two_files_at_most() -> Result<()> {
+    let mut files: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let root = channel()?;
+    for path in sources(&root)? {
+        let shown = path.strip_prefix(&root)?.display().to_string();
+        for name in std::fs::read_to_string(&path)?.lines().filter_map(implemented) {
+            files.entry(name.to_owned()).or_default().insert(shown.clone());
+        }
+    }
+    ensure!(files.contains_key("Channel"), "the search finds no `impl Channel`");
+    files.retain(|_, files| files.len() > IMPL_FILES_MAX);
+    ensure!(files.is_empty(), "types with `impl` blocks in more than {IMPL_FILES_MAX} files: {files:?}");
+    Ok(())
+}
+
+/// The type of the `impl` block that a line begins.
+fn implemented(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix("impl")?;
+    let rest = if rest.starts_with('<') { rest.split_once("> ")?.1 } else { rest.strip_prefix(' ')? };
+    let of = rest.split_once(" for ").map_or(rest, |(_, of)| of);
+    let path = of.split(['<', ' ', '{']).next()?;
+    path.rsplit("::").next().filter(|name| !name.is_empty() && *name != "()")
+}
+
+#[test]
+fn the_type_of_an_impl_block_is_found() {
+    assert_eq!(implemented("impl Channel {"), Some("Channel"));
+    assert_eq!(implemented("impl<S: Sender> Job for MessageJob<S> {"), Some("MessageJob"));
+    assert_eq!(implemented("impl<'a> Frames<'a> {"), Some("Frames"));
+    assert_eq!(implemented("impl Sender for oneshot::Sender<Delivered> {"), Some("Sender"));
+    assert_eq!(implemented("    impl Inner {"), None);
+    assert_eq!(implemented("impl Sender for () {"), None);
 }

@@ -17,6 +17,7 @@ mod example;
 mod faults;
 mod findings;
 mod gatekeepers;
+mod imports;
 mod intercepts;
 mod json;
 mod kit;

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 
 use super::channel::Channel;
 use super::event::MemberEvent;
-use crate::channel::room::{self, TopicTurns};
+use crate::channel::room::{TopicTurns, end, is_over, open, persist_room, settle};
 use crate::contract::Fault;
 use crate::pubsub::PubSub;
 use crate::routes::Route;
@@ -22,7 +22,7 @@ pub(in crate::channel) fn members_of(pubsub: &PubSub, topic: &str) -> impl Itera
 /// # Errors
 /// If it is durable and can't be read.
 pub(in crate::channel) async fn open_room(topic: &TopicTurns, route: &Route) -> Result<(), Fault> {
-    if room::open(topic, route).await? {
+    if open(topic, route).await? {
         roll_back_members(topic);
     }
     Ok(())
@@ -31,7 +31,7 @@ pub(in crate::channel) async fn open_room(topic: &TopicTurns, route: &Route) -> 
 /// Applies the end of the probation under which the topic's room was upgraded. Returns whether the room was rolled back, and so
 /// its members too.
 pub(in crate::channel) fn settle_room(topic: &TopicTurns) -> bool {
-    let is_rolled_back = room::settle(topic);
+    let is_rolled_back = settle(topic);
     if is_rolled_back {
         roll_back_members(topic);
     }
@@ -52,17 +52,17 @@ pub(in crate::channel) fn after_turn(topic: &Arc<TopicTurns>) -> Option<BoxFutur
     }
     settle_room(topic);
     let is_overdue = topic.is_room_overdue();
-    if !is_overdue && !room::is_over(topic) {
+    if !is_overdue && !is_over(topic) {
         return None;
     }
     let topic = Arc::clone(topic);
     Some(Box::pin(async move {
         if is_overdue {
-            room::persist_room(&topic).await;
-            if !room::is_over(&topic) {
+            persist_room(&topic).await;
+            if !is_over(&topic) {
                 return;
             }
         }
-        room::end(&topic).await;
+        end(&topic).await;
     }))
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::channel::{Channel, EndedMember, MemberJob, MemberQueue, Phase, State};
 use super::event::MemberEvent;
-use crate::channel::turn::{self, Job};
+use crate::channel::turn::{Drain as TurnDrain, Job};
 use crate::contract::{Ending, Fault, FaultKind};
 
 /// The limit of events from the client that wait is reached. The event is given back, and the socket's outbox is nudged when
@@ -18,8 +18,8 @@ pub struct Full(pub Box<MemberEvent>);
 pub struct Drain(QueueDrain);
 
 enum QueueDrain {
-    Own(turn::Drain<MemberJob>),
-    Topic(turn::Drain<Box<dyn Job>>),
+    Own(TurnDrain<MemberJob>),
+    Topic(TurnDrain<Box<dyn Job>>),
 }
 
 impl Drain {
