@@ -43,9 +43,9 @@ impl Behaviour for Instant {
 }
 
 /// Returns a route that runs this handler.
-pub(crate) fn route(pattern: &str) -> anyhow::Result<Arc<Route>> {
+pub(crate) fn route(pattern: &str, options: &[(String, String)]) -> anyhow::Result<Arc<Route>> {
     Ok(Arc::new(Route {
-        spec: RouteSpec::read(pattern, Vec::new(), (0, 0), &[]).map_err(anyhow::Error::msg)?,
+        spec: RouteSpec::read(pattern, Vec::new(), (0, 0), options).map_err(anyhow::Error::msg)?,
         plugin: "instant".into(),
         generation: 1,
         takes: Takes { messages: false, ticks: false, seats: false },

@@ -42,6 +42,9 @@ pub(crate) const PASSED: &str = "passed:lobby";
 /// A topic whose handler takes almost no time.
 pub(crate) const INSTANT: &str = "instant:lobby";
 
+/// The same, in a topic with a room: its members share the topic's queue.
+pub(crate) const ROOM: &str = "room:lobby";
+
 /// The encoded assigns of a member of `echo`.
 const ASSIGNS: &[u8] = b"\x81\xa5count\x00";
 
@@ -81,8 +84,9 @@ impl Stage {
             owner: Owner::new("echo", QUOTA_BYTES)?,
         });
         let loaded = runtime.block_on(loader.load(component.clone(), Digest::of(&component), origin))?;
-        let table = Routes::new(loaded.table(None).chain([instant::route("instant:*")?]))
-            .map_err(|conflict| anyhow::anyhow!("{conflict}"))?;
+        let instant =
+            [instant::route("instant:*", &[])?, instant::route("room:*", &[("room".into(), "memory".into())])?];
+        let table = Routes::new(loaded.table(None).chain(instant)).map_err(|conflict| anyhow::anyhow!("{conflict}"))?;
         let behaviour =
             table.find(TOPIC).map(|route| Arc::clone(&route.behaviour)).context("the plugin serves no topic")?;
         routes.publish(table);
