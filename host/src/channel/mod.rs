@@ -1,7 +1,8 @@
 //! Channels: one callback at a time, and its outcome carried out.
 //!
-//! A [`Channel`] is one socket's membership in one topic. Its events wait in a queue, and at most one task takes them, a turn
-//! at a time: a turn is a call with its commit and its effects. An idle channel holds no task and no plugin instance.
+//! A [`Channel`] is one socket's membership in one topic. Its events wait in a queue, and at most one task takes them,
+//! a turn at a time: a turn is a call with its commit and its effects. An idle channel holds no task and no plugin
+//! instance.
 //!
 //! The files are in four parts. Each uses only the parts before it, so a message is followed in one direction:
 //!

@@ -45,8 +45,8 @@ impl Node {
         Arc::new(Self { routes, pubsub, presence, store, topics: Arc::new(Topics::new(services)) })
     }
 
-    /// A channel that is about to join, by a message with these refs. Its events come after those of `after`, the last channel
-    /// of the same socket and topic, if that one may have events.
+    /// A channel that is about to join, by a message with these refs. Its events come after those of `after`, the last
+    /// channel of the same socket and topic, if that one may have events.
     #[must_use]
     pub fn channel(
         &self,
@@ -70,8 +70,8 @@ impl Node {
         self.topics.services.fault_count()
     }
 
-    /// How many ticks of topics there were since the start, and how many of them were left out because the topic or the host was
-    /// busy.
+    /// How many ticks of topics there were since the start, and how many of them were left out because the topic or the
+    /// host was busy.
     #[must_use]
     pub fn tick_counts(&self) -> (u64, u64) {
         self.topics.services.tick_counts()
@@ -99,8 +99,8 @@ impl Node {
         delivered.await.unwrap_or_else(|_| Err(Undelivered::Fault(Fault::failed("a fault of the host"))))
     }
 
-    /// Ends the members whose plugin doesn't serve their topic any more. If a probation has ended, rolls states back, so that
-    /// clients see it at once, or drops the states from before.
+    /// Ends the members whose plugin doesn't serve their topic any more. If a probation has ended, rolls states back,
+    /// so that clients see it at once, or drops the states from before.
     pub async fn sweep(&self) {
         for topic in self.topics.all() {
             if topic.is_room_to_settle() {
@@ -120,8 +120,8 @@ impl Node {
         }
     }
 
-    /// Ends all ticks, and stores the last commits of the durable rooms that had ticks. Each room is stored in a turn of its
-    /// topic, so that no older commit is stored after it.
+    /// Ends all ticks, and stores the last commits of the durable rooms that had ticks. Each room is stored in a turn
+    /// of its topic, so that no older commit is stored after it.
     pub async fn store_rooms(&self) {
         let mut under_way = Vec::new();
         for topic in self.topics.all() {
@@ -141,7 +141,7 @@ impl Node {
     }
 }
 
-/// Somebody outside the channels sent the message, and waits for the answer.
+/// The sender is outside the channels, and waits for the answer.
 impl Sender for oneshot::Sender<Delivered> {
     fn answer(self, _: &Topic, _: ByteString, delivered: Delivered) {
         // The sender may have stopped waiting.

@@ -1,4 +1,5 @@
-//! The turns of a topic itself, without a member: `handle_message`, `handle_tick`, `handle_seat`, and reviews of its room.
+//! The turns of a topic itself, without a member: `handle_message`, `handle_tick`, `handle_seat`, and reviews of its
+//! room.
 
 use std::sync::Arc;
 
@@ -136,8 +137,8 @@ async fn run_tick(topic: &Arc<TopicTurns>, tick: Tick) {
     }
 }
 
-/// Closes a topic whose ticks fail again and again. Its members end within this turn, so that the turns that wait find neither
-/// them nor the room.
+/// Closes a topic whose ticks fail again and again. Its members end within this turn, so that the turns that wait find
+/// neither them nor the room.
 async fn close(topic: &Arc<TopicTurns>, fault: &Fault) {
     set_tick(topic, None);
     for channel in members_of(&topic.services().pubsub, topic.name.as_str()) {

@@ -19,8 +19,8 @@ pub struct PublishedState {
 }
 
 impl PublishedState {
-    /// Reads the text of a JSON object. The result is kept with the text, so that nothing reads the text a second time and
-    /// comes to another opinion about it.
+    /// Reads the text of a JSON object. The result is kept with the text, so that nothing reads the text a second time
+    /// and comes to another opinion about it.
     ///
     /// # Errors
     /// Where the text is no JSON object, or not one that the host can read.

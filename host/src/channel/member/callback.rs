@@ -18,7 +18,8 @@ use crate::contract::{Callback, Ending, Fault, Reply};
 use crate::protocol::{Payload, Ref};
 use crate::routes::{OnFault, Route};
 
-/// One callback of a member, and its commit, as far as nothing has to wait. Returns the rest of it, if there may be one.
+/// One callback of a member, and its commit, as far as nothing has to wait. Returns the rest of it, if there may be
+/// one.
 pub(in crate::channel::member) fn take_turn(
     channel: &Arc<Channel>,
     mut state: MutexGuard<'_, State>,

@@ -38,7 +38,9 @@ pub struct Channel {
     is_unmarked: bool,
     pub(in crate::channel::member) queue: MemberQueue,
     pub(in crate::channel::member) mailbox: Arc<Mailbox>,
-    // Flags that are read without the lock of the state. `Release` and `Acquire` pair the end of a phase with its readers.
+    // Flags that are read without the lock of the state, because sockets ask for them often. Writers release and
+    // readers acquire them, so that a reader that sees a flag also sees what came before it.
+    /// Whether its client has asked to leave.
     pub(in crate::channel::member) is_leaving: AtomicBool,
     /// Whether its phase is one after its end.
     is_over: AtomicBool,
@@ -79,8 +81,8 @@ pub(in crate::channel::member) enum Phase {
     Replaced,
 }
 
-/// The part of a channel that changes. It is locked for a whole commit, including its effects, and to look at it, but never
-/// across an await. It is the first lock in the order.
+/// The part of a channel that changes. It is locked for a whole commit, including its effects, and to look at it, but
+/// never across an await. It is the first lock in the order that ARCHITECTURE.md states.
 pub(in crate::channel::member) struct State {
     pub(in crate::channel::member) phase: Phase,
     pub(in crate::channel::member) assigns: Saved,
@@ -107,8 +109,8 @@ pub(in crate::channel::member) struct EndedMember {
 }
 
 impl Channel {
-    /// A channel that is about to join, by a message with these refs. Its events come after those of `after`, the last channel
-    /// of the same socket and topic, if that one may have events.
+    /// A channel that is about to join, by a message with these refs. Its events come after those of `after`, the last
+    /// channel of the same socket and topic, if that one may have events.
     pub(in crate::channel) fn new(
         topics: &Arc<Topics>,
         connection: Connection,
@@ -197,8 +199,8 @@ impl Channel {
         }
     }
 
-    /// The route that serves it now. None if no route serves its topic, or one of another plugin does, or one with turns of
-    /// the other kind: its queue isn't the one of such turns.
+    /// The route that serves it now. None if no route serves its topic, or one of another plugin does, or one with
+    /// turns of the other kind: its queue isn't the one of such turns.
     pub(in crate::channel::member) fn route(&self, plugin: Option<&Arc<str>>) -> Option<Arc<Route>> {
         let route = self.services().routes.find(self.member.topic.as_str())?;
         let has_its_turns = (route.spec.turns == Turns::Topic) == self.topic_turns().is_some();
@@ -223,8 +225,8 @@ impl Channel {
         self.topic_turns().and_then(|topic| topic.saved_room())
     }
 
-    /// A call of one of its callbacks, with its timers, presences and subscriptions, and its state, which is put into the call
-    /// when the call is made.
+    /// A call of one of its callbacks, with its timers, presences and subscriptions, and its state, which is put into
+    /// the call when the call is made.
     pub(in crate::channel::member) fn call(&self, state: &mut State, callback: Callback) -> (Call, Saved) {
         state.assigns.drop_settled_former();
         let call = Call {
@@ -275,7 +277,8 @@ impl Channel {
         }
     }
 
-    /// After a turn: a channel that is over counts no more, though its socket may keep it for a while.
+    /// After a turn: a channel that is over counts no more, though its socket may keep it for a while. A swap, so that
+    /// it is counted out once, here or when it is dropped.
     pub(in crate::channel::member) fn count_out(&self) {
         if self.has_ended() && self.is_counted.swap(false, Ordering::AcqRel) {
             self.services().channel_gone();

@@ -1,7 +1,7 @@
 //! Commits: the outcome of a call is carried out, in this order: state, effects, answer.
 //!
-//! Everything that can be refused was refused when the plugin asked for it. The queues alone are checked here, before anything
-//! is done.
+//! Everything that can be refused was refused when the plugin asked for it. The queues alone are checked here, before
+//! anything is done.
 
 use std::sync::{Arc, MutexGuard};
 
@@ -13,8 +13,9 @@ use crate::contract::{Answer, Effect, Ending, Fault, Need, Outcome, Stop};
 use crate::protocol::Ref;
 use crate::pubsub::Audience;
 
-/// Commits the outcome of a callback, which [may be committed](may_commit), and answers `reference`. Returns the remains of a
-/// member that the plugin stopped. If the member ended while the store was written, only effects on others are carried out.
+/// Commits the outcome of a callback, which [may be committed](may_commit), and answers `reference`. Returns the
+/// remains of a member that the plugin stopped. If the member ended while the store was written, only effects on others
+/// are carried out.
 pub(in crate::channel::member) fn commit(
     channel: &Arc<Channel>,
     mut state: MutexGuard<'_, State>,

@@ -56,8 +56,8 @@ impl<'a> Frames<'a> {
     }
 }
 
-/// Encodes a frame for a member's client. A message that its serializer can't carry (bytes to a client of version 1) is left
-/// out.
+/// Encodes a frame for a member's client. A message that its serializer can't carry (bytes to a client of version 1) is
+/// left out.
 pub(in crate::channel::member) fn encode(channel: &Channel, message: Outbound<'_>) -> Option<Frame> {
     let frame = channel.connection.serializer.encode(message);
     if frame.is_none() {

@@ -13,8 +13,9 @@ use crate::routes::{Route, RouteTable};
 /// The most members that one call of `handle_out` decides about.
 const CHUNK: usize = 256;
 
-/// The number of faults of one broadcast for which the host searches the member that causes them. It is enough for a few such
-/// members. A `handle_out` that fails for every member would take a call for each, and block the topic meanwhile.
+/// The number of faults of one broadcast for which the host searches the member that causes them. It is enough for a
+/// few such members. A `handle_out` that fails for every member would take a call for each, and block the topic
+/// meanwhile.
 const FAULTS_MAX: usize = 32;
 
 /// Checks for each broadcast whether its route intercepts it.
@@ -98,8 +99,8 @@ async fn decide<'a>(
     Ok(present.into_iter().zip(decisions).collect())
 }
 
-/// The decisions of one generation about members with these states. A state of another version is upgraded for this call only:
-/// the upgrade is committed with the member's own next turn.
+/// The decisions of one generation about members with these states. A state of another version is upgraded for this
+/// call only: the upgrade is committed with the member's own next turn.
 async fn filter(
     route: &Route,
     broadcast: &Broadcast,

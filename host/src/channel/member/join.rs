@@ -81,7 +81,8 @@ async fn call_join(channel: &Channel, route: &Arc<Route>, params: Payload) -> Re
     }
 }
 
-/// Commits a join: reply, subscription, effects. If the client went while the store was written, returns the member's remains.
+/// Commits a join: reply, subscription, effects. If the client went while the store was written, returns the member's
+/// remains.
 fn admit(channel: &Arc<Channel>, route: &Arc<Route>, evaluated: Evaluated, reference: &Ref) -> Option<EndedMember> {
     let Evaluated { outcome, assigns, room, is_room_stored, is_stored } = evaluated;
     let Answer::Admit(response) = outcome.answer else { return None };
@@ -114,7 +115,7 @@ fn admit(channel: &Arc<Channel>, route: &Arc<Route>, evaluated: Evaluated, refer
     state.subscription = Some(subscription);
     carry_out(outcome.effects, EffectScope::of_member(channel, Some(&audience), Some(&mut state)));
     drop(state);
-    // Its route may have been removed during the call. Whoever looked for members to end at that time didn't find this one.
+    // Its route may have been removed during the call. A sweep at that time didn't find this member.
     if channel.route(Some(&route.plugin)).is_none() {
         channel.post_ending(MemberEvent::Unrouted);
     }
@@ -122,8 +123,8 @@ fn admit(channel: &Arc<Channel>, route: &Arc<Route>, evaluated: Evaluated, refer
     None
 }
 
-/// Subscribes it to its topic, and sends the reply to its join in the same moment: the client gets every broadcast from the
-/// reply on, and none before.
+/// Subscribes it to its topic, and sends the reply to its join in the same moment: the client gets every broadcast from
+/// the reply on, and none before.
 fn subscribe(channel: &Arc<Channel>, reference: &Ref, response: &Payload) -> Subscription {
     // The reply has the join ref as the client sent it, perhaps null. Later frames carry the mark.
     let (join_ref, to) = (channel.join_ref(), To::Topic(channel.topic()));

@@ -14,8 +14,8 @@ pub struct Inbound {
     is_waiting: AtomicBool,
 }
 
-/// The events that wait for one channel. Channels that replace one another on one socket and topic count together, so that a
-/// client that joins again and again meets the same limits.
+/// The events that wait for one channel. Channels that replace one another on one socket and topic count together, so
+/// that a client that joins again and again meets the same limits.
 #[derive(Debug, Default)]
 pub(in crate::channel::member) struct Mailbox {
     from_client: AtomicUsize,
@@ -24,8 +24,9 @@ pub(in crate::channel::member) struct Mailbox {
 }
 
 impl Mailbox {
-    /// Counts an event from the client, if there is room for it. If there is none, [`handled`](Self::handled) says when to try
-    /// again. Only the socket's driver calls this, so that no other call counts up between the check and the addition.
+    /// Counts an event from the client, if there is room for it. If there is none, [`handled`](Self::handled) says when
+    /// to try again. Only the socket's driver calls this, so that no other call counts up between the check and the
+    /// addition.
     pub(in crate::channel::member) fn admit_from_client(
         &self,
         limits: &NodeLimits,
@@ -40,8 +41,8 @@ impl Mailbox {
         };
         if !has_room() {
             inbound.is_waiting.store(true, Ordering::SeqCst);
-            // An event may have been handled before the flag was set: then nobody would say so. All of these accesses are
-            // sequentially consistent, so that this look and `handled` can't both miss the other's store.
+            // An event may have been handled before the flag was set: then nobody would say so. All of these accesses
+            // are sequentially consistent, so that this look and `handled` can't both miss the other's store.
             if !has_room() {
                 return false;
             }
@@ -74,7 +75,7 @@ impl Mailbox {
         self.bytes_from_elsewhere.fetch_sub(bytes, Ordering::SeqCst);
     }
 
-    /// Whether so many more events and bytes from elsewhere may wait.
+    /// Whether more events from elsewhere may wait, with these bytes.
     pub(in crate::channel::member) fn has_room(&self, limits: &NodeLimits, events: usize, bytes: usize) -> bool {
         let waiting = self.bytes_from_elsewhere.load(Ordering::SeqCst);
         let fits = waiting.saturating_add(bytes) <= limits.bytes_from_elsewhere;

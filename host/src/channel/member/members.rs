@@ -28,8 +28,8 @@ pub(in crate::channel) async fn open_room(topic: &TopicTurns, route: &Route) -> 
     Ok(())
 }
 
-/// Applies the end of the probation under which the topic's room was upgraded. Returns whether the room was rolled back, and so
-/// its members too.
+/// Applies the end of the probation under which the topic's room was upgraded. Returns whether the room was rolled
+/// back, and so its members too.
 pub(in crate::channel) fn settle_room(topic: &TopicTurns) -> bool {
     let is_rolled_back = settle(topic);
     if is_rolled_back {
@@ -44,8 +44,8 @@ fn roll_back_members(topic: &TopicTurns) {
     }
 }
 
-/// After each turn in the topic's queue: settles the room, stores it if it is time, and ends a room without members, at once or
-/// later. Returns the rest of the work, if there is some.
+/// After each turn in the topic's queue: settles the room, stores it if it is time, and ends a room without members, at
+/// once or later. Returns the rest of the work, if there is some.
 pub(in crate::channel) fn after_turn(topic: &Arc<TopicTurns>) -> Option<BoxFuture<'static, ()>> {
     if !topic.is_room_open() {
         return None;

@@ -8,8 +8,8 @@ use super::event::MemberEvent;
 use crate::channel::turn::{Drain as TurnDrain, Job};
 use crate::contract::{Ending, Fault, FaultKind};
 
-/// The limit of events from the client that wait is reached. The event is given back, and the socket's outbox is nudged when
-/// there is room.
+/// The limit of events from the client that wait is reached. The event is given back, and the socket's outbox is nudged
+/// when there is room.
 #[derive(Debug)]
 pub struct Full(pub Box<MemberEvent>);
 
@@ -31,8 +31,8 @@ impl Drain {
         }
     }
 
-    /// Drains in place for as long as nothing has to wait, and from then on in a task of its own. It must not be called within
-    /// a turn: turns would nest.
+    /// Drains in place for as long as nothing has to wait, and from then on in a task of its own. It must not be called
+    /// within a turn: turns would nest.
     pub fn run_here(self) {
         match self.0 {
             QueueDrain::Own(drain) => drain.run_here(),
@@ -63,7 +63,8 @@ impl Channel {
         self.is_leaving.load(Ordering::Acquire)
     }
 
-    /// Adds an event from elsewhere: of a timer, of the member itself, or an intercepted one. Past the limit the member ends.
+    /// Adds an event from elsewhere: of a timer, of the member itself, or an intercepted one. Past the limit the member
+    /// ends.
     pub(in crate::channel::member) fn post(self: &Arc<Self>, event: MemberEvent) {
         if self.mailbox.admit_from_elsewhere(&self.services().limits, event.bytes()) {
             self.enqueue_and_spawn(event);
@@ -74,18 +75,20 @@ impl Channel {
         }
     }
 
-    /// Adds an event that ends it, if none waits yet: a fault outside its turns, a rollback, or the loss of its route. No limit
-    /// applies, because two such events wait at most.
+    /// Adds an event that ends it, if none waits yet: a fault outside its turns, a rollback, or the loss of its route.
+    /// No limit applies, because two such events wait at most.
     pub(in crate::channel) fn post_ending(self: &Arc<Self>, event: MemberEvent) {
         // Apart, because a member may live on after a fault.
         let is_one_waiting =
             if matches!(event, MemberEvent::Fault { .. }) { &self.is_fault_queued } else { &self.is_ending_queued };
+        // A swap, so that only one of concurrent callers posts.
         if !is_one_waiting.swap(true, Ordering::AcqRel) {
             self.enqueue_and_spawn(event);
         }
     }
 
-    /// The fault has its turn.
+    /// The fault has its turn. The flag is cleared before the turn looks at the member, so that a later fault is
+    /// posted.
     pub(in crate::channel::member) fn fault_handled(&self) {
         self.is_fault_queued.store(false, Ordering::Release);
     }
@@ -97,9 +100,9 @@ impl Channel {
         }
     }
 
-    /// Ends it at once, because the same client joins the topic again. A running call commits nothing. Its `terminate` runs
-    /// only in a topic with a room, whose plugin would otherwise keep a member that is gone. Returns whether it was alive: then
-    /// the client must get its `phx_close`.
+    /// Ends it at once, because the same client joins the topic again. A running call commits nothing. Its `terminate`
+    /// runs only in a topic with a room, whose plugin would otherwise keep a member that is gone. Returns whether it
+    /// was alive: then the client must get its `phx_close`.
     pub fn replace(self: &Arc<Self>) -> bool {
         let mut state = self.lock();
         let was_alive = matches!(state.phase, Phase::Joining | Phase::Joined);
@@ -146,7 +149,7 @@ impl Channel {
         }
     }
 
-    /// Whether so many more events from elsewhere may wait, with so many bytes, those of the timers included.
+    /// Whether so many more events from elsewhere may wait, with these bytes, those of the timers included.
     pub(in crate::channel::member) fn has_room(&self, events: usize, bytes: usize) -> bool {
         self.mailbox.has_room(&self.services().limits, events, bytes)
     }
@@ -169,8 +172,8 @@ impl Channel {
         }
     }
 
-    /// The build that has just written its state may have been rolled back during the call. Whoever looked for members to roll
-    /// back at that time didn't find this one.
+    /// The build that has just written its state may have been rolled back during the call. A sweep at that time didn't
+    /// find this state.
     pub(in crate::channel::member) fn roll_back_late(self: &Arc<Self>, state: &State) {
         if state.assigns.must_roll_back() {
             self.post_ending(MemberEvent::RolledBack);

@@ -7,8 +7,8 @@ use bytestring::ByteString;
 use super::channel::{Channel, State};
 use crate::channel::room::{Departure, rise, take_seat};
 
-/// A call's requests about its member's seat. A member has one seat, so only the last request of a call counts: otherwise the
-/// plugin would be told of each of a thousand seats that one call takes.
+/// A call's requests about its member's seat. A member has one seat, so only the last request of a call counts:
+/// otherwise the plugin would be told of each of a thousand seats that one call takes.
 #[derive(Default)]
 pub(in crate::channel::member) struct SeatRequest {
     /// Whether it leaves the seat that it had before the call.

@@ -18,8 +18,8 @@ pub(in crate::channel) fn needs_persisting(route: &Route, evaluated: &Evaluated)
     evaluated.outcome.draft.is_some() || route.spec.room == RoomKind::Durable
 }
 
-/// Stores the writes of a call, and the room of its topic. It is ready at once if there is nothing to store. `topic` is none
-/// for a member with turns of its own, whose route has no room.
+/// Stores the writes of a call, and the room of its topic. It is ready at once if there is nothing to store. `topic` is
+/// none for a member with turns of its own, whose route has no room.
 pub(in crate::channel) async fn persist(
     services: &Services,
     topic: Option<&TopicTurns>,
@@ -91,9 +91,9 @@ pub(in crate::channel::room) async fn stored_room(
     Ok((Some(room.with_former(former, probation)), true))
 }
 
-/// The probation under which a stored room was upgraded: the current one of its plugin, or one that has ended. An unknown
-/// probation is of another host, whose store was imported. Then the room is rolled back only if the build that serves knows
-/// the version from before, and the room's version isn't its own.
+/// The probation under which a stored room was upgraded: the current one of its plugin, or one that has ended. An
+/// unknown probation is of another host, whose store was imported. Then the room is rolled back only if the build that
+/// serves knows the version from before, and the room's version isn't its own.
 fn probation_of(services: &Services, route: &Route, former: &Former, version: u32) -> Arc<Probation> {
     let is_it = |probation: &&Arc<Probation>| probation.id() == Some(former.probation);
     if let Some(current) = route.probation.as_ref().map(|(probation, _)| probation).filter(is_it) {

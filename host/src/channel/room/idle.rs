@@ -26,8 +26,8 @@ impl IdleRooms {
     /// A permit for a room of so many bytes, or for a seat; none if a limit is reached.
     pub(in crate::channel::room) fn keep(self: &Arc<Self>, bytes: usize) -> Option<IdlePermit> {
         let permit = IdlePermit { rooms: Arc::clone(self), bytes };
-        // Relaxed: the counts stand for themselves. Each caller counts first and looks then, so that no two callers get the
-        // last permit.
+        // Relaxed: the counts stand for themselves. Each caller counts first and looks then, so that no two callers get
+        // the last permit.
         let kept = self.kept.fetch_add(1, Ordering::Relaxed) + 1;
         let total = self.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         (kept <= KEPT_MAX && total <= BYTES_MAX).then_some(permit)

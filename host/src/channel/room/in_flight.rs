@@ -1,5 +1,5 @@
-//! Topic messages in flight, counted for each plugin. The queue of one topic is bounded, but a plugin can make up any number of
-//! topics, each with a turn that may wait for an instance.
+//! Topic messages in flight, counted for each plugin. The queue of one topic is bounded, but a plugin can make up any
+//! number of topics, each with a turn that may wait for an instance.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -48,8 +48,8 @@ impl InFlightBytes {
 
     /// Counts a message, if it is within the limits.
     pub(in crate::channel::room) fn add(self: &Arc<Self>, bytes: usize) -> Option<InFlight> {
-        // Relaxed, and not checked together with the addition: concurrent callers may exceed the limit a little. The limit
-        // is there to bound the memory, not to be exact.
+        // Relaxed, and not checked together with the addition: concurrent callers may exceed the limit a little. The
+        // limit is there to bound the memory, not to be exact.
         if !self.has_room(1, bytes) {
             return None;
         }

@@ -14,8 +14,8 @@ use super::topics::TopicTurns;
 use crate::contract::Fault;
 use crate::routes::{RoomKind, Route};
 
-/// Opens the topic's room, if its route has one and it isn't open. A room of another plugin ends. Returns whether the room was
-/// rolled back: then its members must end.
+/// Opens the topic's room, if its route has one and it isn't open. A room of another plugin ends. Returns whether the
+/// room was rolled back: then its members must end.
 ///
 /// # Errors
 /// If it is durable and can't be read.
@@ -44,8 +44,8 @@ pub(in crate::channel) async fn end(topic: &TopicTurns) {
     *topic.room() = None;
 }
 
-/// Applies the end of the probation under which the room was upgraded. Returns whether the room was rolled back: then its
-/// members must end.
+/// Applies the end of the probation under which the room was upgraded. Returns whether the room was rolled back: then
+/// its members must end.
 #[must_use = "the members of a room that was rolled back must end"]
 pub(in crate::channel) fn settle(topic: &TopicTurns) -> bool {
     topic.room().as_mut().is_some_and(|room| room.settle(&topic.name))

@@ -1,6 +1,6 @@
 //! A topic's own side: its turn queue, its room, and what the room holds.
 //!
-//! Nothing here knows what a member is. Where a topic has to do something to its members, a function says so by its result.
+//! Nothing here knows what a member is. A function after which members must end says so by its result.
 
 mod durable;
 mod idle;

@@ -1,6 +1,6 @@
 //! A topic's room: the state that its members share, with its ticks, seats and published state.
 //!
-//! A room changes only in turns of its topic, one after another. Its lock exists because others look at it meanwhile.
+//! A room changes only in turns of its topic, one after another. Its lock is for code that reads it meanwhile.
 
 use std::time::Duration;
 
@@ -52,8 +52,8 @@ struct Linger {
 /// A durable room with ticks is stored once in this time at most, because each tick may change it.
 const STORED_EVERY: Duration = Duration::from_secs(1);
 
-/// A durable room without members is reviewed this often while it may have to be rolled back. It stays open for as long, if
-/// the limits of idle rooms allow it, so that the end of the probation finds it without a search in the store.
+/// A durable room without members is reviewed this often while it may have to be rolled back. It stays open for as
+/// long, if the limits of idle rooms allow it, so that the end of the probation finds it without a search in the store.
 const PROBATION_CHECK_EVERY: Duration = Duration::from_secs(1);
 
 impl Room {
@@ -134,7 +134,8 @@ impl Room {
         self.stored_at = Some(Instant::now());
     }
 
-    /// Whether its state from before an upgrade is stored next to it, and so must be written or removed together with it.
+    /// Whether its state from before an upgrade is stored next to it, and so must be written or removed together with
+    /// it.
     pub(in crate::channel::room) fn has_stored_former(&self) -> bool {
         self.has_stored_former
     }

@@ -48,8 +48,8 @@ async fn wait(topic: Arc<TopicTurns>, name: ByteString, grace: Duration) {
     tell(&topic, &name, None);
 }
 
-/// Has the plugin told of a change in a turn of the seat, after the jobs that wait. Without a change, that turn looks whether
-/// the grace period is over. If a turn for this seat waits already, that one tells it.
+/// Has the plugin told of a change in a turn of the seat, after the jobs that wait. Without a change, that turn looks
+/// whether the grace period is over. If a turn for this seat waits already, that one tells it.
 fn tell(topic: &Arc<TopicTurns>, name: &ByteString, change: Option<SeatChange>) {
     let is_first = topic.seat_changes().note(name, change);
     if is_first {

@@ -13,11 +13,11 @@ use crate::channel::turn::{Former, RetryDeadline};
 use crate::routes::{Probation, ProbationResult};
 use crate::store::{CommitError, Draft, Owner, Store};
 
-/// Applies the probations that have ended to the durable rooms in the store, with or without members: the rooms are rolled
-/// back, or their states from before are removed.
+/// Applies the probations that have ended to the durable rooms in the store, with or without members: the rooms are
+/// rolled back, or their states from before are removed.
 ///
-/// A room that is opened does so by itself. This is for the rooms that nobody opens: otherwise their states from before would
-/// take space for ever, and the ended probation would have to be kept as long.
+/// A room that is opened does so by itself. This is for the rooms that nobody opens: otherwise their states from before
+/// would take space for ever, and the ended probation would have to be kept as long.
 pub(in crate::channel) async fn settle_stored_rooms(topics: &Arc<Topics>) {
     let routes = Arc::clone(&topics.services.routes.current());
     for (plugin, past) in routes.past_probations() {
@@ -34,8 +34,8 @@ pub(in crate::channel) async fn settle_stored_rooms(topics: &Arc<Topics>) {
     }
 }
 
-/// Has each open room of a plugin settled, in a turn of its topic: after it, each turn that began before the probation ended
-/// is over, and stores nothing of that time any more.
+/// Has each open room of a plugin settled, in a turn of its topic: after it, each turn that began before the probation
+/// ended is over, and stores nothing of that time any more.
 async fn settle_open_rooms(topics: &Topics, plugin: &str) {
     let mut under_way = Vec::new();
     for topic in topics.all() {
@@ -77,7 +77,8 @@ async fn settle_closed_rooms(store: &Store, plugin: &str, ended: &[&Arc<Probatio
     }
 }
 
-/// Settles one room in a draft. If it is rolled back, returns the probation, and the number of commits that are discarded.
+/// Settles one room in a draft. If it is rolled back, returns the probation, and the number of commits that are
+/// discarded.
 fn settle_closed_room<'a>(
     draft: &mut Draft,
     topic: &Bytes,

@@ -23,8 +23,8 @@ pub(in crate::channel) fn set_tick(topic: &Arc<TopicTurns>, period: Option<Durat
     }
 }
 
-/// A tick of this period has its turn, and the next one may wait. Returns whether the topic still has such ticks: they may
-/// have ended while this one waited.
+/// A tick of this period has its turn, and the next one may wait. Returns whether the topic still has such ticks: they
+/// may have ended while this one waited.
 pub(in crate::channel) fn take_tick(topic: &TopicTurns, period: Duration) -> bool {
     let room = topic.room();
     let ticks = room.as_ref().and_then(|room| room.ticks()).filter(|ticks| ticks.period() == period);

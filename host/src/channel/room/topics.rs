@@ -23,13 +23,13 @@ pub(in crate::channel) struct Topics {
     topics: DashMap<Topic, Weak<TopicTurns>>,
 }
 
-/// A topic's own turns: their queue, and the room that they share. It exists for as long as somebody holds it: a member whose
-/// turns are the topic's, a job, or a timer.
+/// A topic's own turns: their queue, and the room that they share. It exists while a member in its queue, a job or a
+/// timer holds it.
 pub(in crate::channel) struct TopicTurns {
     pub(in crate::channel) topics: Arc<Topics>,
     pub(in crate::channel) name: Topic,
     queue: Arc<TurnQueue<Box<dyn Job>>>,
-    /// The room, while it is open. Only turns of the queue change it; the lock is there because others look at it meanwhile.
+    /// The room, while it is open. Only turns of the queue change it. The lock is for code that reads it meanwhile.
     /// A published state is delivered under it, so that none overtakes another. It is never held across an await.
     room: Mutex<Option<Box<Room>>>,
     /// The changes of seats that the plugin hasn't been told yet. No other lock is taken under this one.
@@ -67,7 +67,8 @@ impl Topics {
         })
     }
 
-    /// Whether the queue of a topic, and the limits of its plugin, have room for `count` more messages of `bytes` together.
+    /// Whether the queue of a topic, and the limits of its plugin, have room for `count` more messages of `bytes`
+    /// together.
     pub(in crate::channel) fn has_room(&self, name: &Topic, count: usize, bytes: usize) -> bool {
         let more = WaitingMessages { count, bytes };
         // Without a route, nothing is delivered.
@@ -93,8 +94,8 @@ impl TopicTurns {
         &self.topics.services
     }
 
-    /// Adds a job. Every job of a topic is posted here, also those of its members. Returns the drain of the queue if nobody
-    /// drains it.
+    /// Adds a job. Every job of a topic is posted here, also those of its members. Returns the drain of the queue if
+    /// nobody drains it.
     pub(in crate::channel) fn post(&self, job: Box<dyn Job>) -> Option<Drain<Box<dyn Job>>> {
         self.queue.post(job)
     }
@@ -183,7 +184,7 @@ impl WaitingMessages {
         *self = Self { count: self.count - handled.count, bytes: self.bytes - handled.bytes };
     }
 
-    /// Whether so many more may wait.
+    /// Whether `more` may wait in addition.
     pub(in crate::channel::room) fn has_room(self, more: Self, limits: &NodeLimits) -> bool {
         // A single message is always taken: its sender has limits of its own.
         let fits = self.count == 0 || self.bytes.saturating_add(more.bytes) <= limits.bytes_from_elsewhere;

@@ -1,5 +1,5 @@
-//! A durable room as it was before a build on probation upgraded it, in its stored form. It is stored next to the room, so
-//! that a rollback is possible after a restart of the host too.
+//! A durable room as it was before a build on probation upgraded it, in its stored form. It is stored next to the room,
+//! so that a rollback is possible after a restart of the host too.
 //!
 //! ```text
 //! 1 probation commits 0                    there was no room
@@ -70,7 +70,8 @@ mod tests {
     #[test]
     fn what_is_damaged_is_nothing() {
         let whole = Former { probation: 1, commits: 2, state: Some((Bytes::from_static(b"ab"), 3)) }.encode();
-        // A state that was cut off behind its version can't be told from a shorter one, but the store doesn't cut values off.
+        // A state that was cut off behind its version can't be told from a shorter one, but the store doesn't cut
+        // values off.
         for length in 0..whole.len() - 2 {
             assert_eq!(Former::decode(whole.slice(..length)), None, "{length} bytes");
         }

@@ -1,5 +1,5 @@
-//! One plugin call, with the upgrades of states before it, and, while the generation is on probation, a second call of the
-//! generation before it.
+//! One plugin call, with the upgrades of states before it, and, while the generation is on probation, a second call of
+//! the generation before it.
 
 use std::sync::Arc;
 
@@ -39,8 +39,8 @@ pub(in crate::channel) struct Evaluated {
     pub(in crate::channel) is_stored: bool,
 }
 
-/// Calls the generation that serves the route. While that generation is on probation, a call that fails is made again on the
-/// generation before it, which may answer it.
+/// Calls the generation that serves the route. While that generation is on probation, a call that fails is made again
+/// on the generation before it, which may answer it.
 pub(in crate::channel) async fn invoke(
     route: &Arc<Route>,
     call: &mut PluginCall,

@@ -1,7 +1,7 @@
 //! A turn queue: jobs that run one after another.
 //!
-//! The queue doesn't know what a job is. At most one thread or task drains a queue at a time, and a queue without jobs has
-//! neither a task nor a buffer.
+//! The queue doesn't know what a job is. At most one thread or task drains a queue at a time, and a queue without jobs
+//! has neither a task nor a buffer.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -54,8 +54,8 @@ pub(in crate::channel) struct TurnQueue<J> {
 
 struct Inner<J> {
     jobs: VecDeque<J>,
-    /// Whether somebody drains it. Under the lock of the jobs, so that no job is added between the last look at the jobs
-    /// and the end of the drain.
+    /// Whether it is being drained. Under the lock of the jobs, so that no job is added after the drain has found none
+    /// and before it ends.
     is_draining: bool,
 }
 
@@ -125,8 +125,8 @@ impl<J: Job> Drain<J> {
         let after_turn = AfterTurn::here();
         let mut is_first = true;
         while let Some(job) = self.next() {
-            // The caller has looked at the pressure before the first turn. The other jobs may be other clients', without
-            // end: under pressure they continue in a task, which waits for the pressure to ease.
+            // The caller has looked at the pressure before the first turn. The other jobs may be other clients',
+            // without end: under pressure they continue in a task, which waits for the pressure to ease.
             if !std::mem::take(&mut is_first) && job.pressure().is_high() {
                 self.first = Some(job);
                 return self.spawn();
@@ -176,8 +176,8 @@ impl<J: Job> Drain<J> {
     }
 }
 
-/// Runs a job as far as nothing has to wait. A panic must not stop the queue, so the turn has a guard, and the work that
-/// follows it another.
+/// Runs a job as far as nothing has to wait. A panic must not stop the queue, so the turn has a guard, and the work
+/// that follows it another.
 fn begin<J: Job>(mut job: J) -> Option<UnderWay<J>> {
     if let Some(rest) = guarded(&mut job, J::begin) {
         return Some(UnderWay { job, rest, is_finishing: false });

@@ -1,5 +1,5 @@
-//! A state as the host keeps it: its bytes, the version that wrote them, and the state before a build on probation upgraded
-//! it.
+//! A state as the host keeps it: its bytes, the version that wrote them, and the state before a build on probation
+//! upgraded it.
 
 use std::sync::Arc;
 
@@ -133,8 +133,8 @@ impl Saved {
         self.pre_upgrade.is_some() && !self.may_roll_back()
     }
 
-    /// The state for a call of the generation of `route`, which is to judge a fault: this one if that generation's version
-    /// wrote it, or the one from before. None if there is neither.
+    /// The state for a call of the generation of `route`, which is to judge a fault: this one if that generation's
+    /// version wrote it, or the one from before. None if there is neither.
     pub(in crate::channel) fn for_build(&self, route: &Route, part: Part) -> Option<Self> {
         let version = part.version(&route.spec);
         match &self.pre_upgrade {

@@ -15,7 +15,8 @@ use crate::store::Store;
 pub struct NodeLimits {
     /// Jobs from its client that wait for one channel. Past it, the socket isn't read until a job is handled.
     pub from_client: usize,
-    /// Bytes of the jobs from its client that wait for all channels of one socket. Past it, the socket isn't read either.
+    /// Bytes of the jobs from its client that wait for all channels of one socket. Past it, the socket isn't read
+    /// either.
     pub bytes_from_client: usize,
     /// Jobs from elsewhere that wait for one channel. Past it: fault, overflow.
     pub from_elsewhere: usize,
