@@ -96,7 +96,11 @@ fn carry_out_one(effect: Effect, scope: &mut EffectScope<'_>, seat: &mut SeatReq
             services.pubsub.disconnect(&id);
         }
         // In a turn of a topic with a room, which `Need::Room` checks.
-        Effect::SetTick(period) => scope.turns.into_iter().for_each(|turns| set_tick(turns, period)),
+        Effect::SetTick(period) => {
+            if let Some(turns) = scope.turns {
+                set_tick(turns, period);
+            }
+        }
         Effect::PublishState(state) => {
             if let Some(turns) = scope.turns {
                 publish(turns, state);
