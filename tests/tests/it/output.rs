@@ -219,7 +219,7 @@ fn listening(process: u32) -> Result<Option<std::net::SocketAddr>> {
 fn command(home: &Path, arguments: &[&str]) -> Result<Command> {
     let mut command = Command::new(places::binary()?);
     command.args(arguments).current_dir(home).stdin(Stdio::null()).env_remove("BENNU_LOG");
-    command.env("XDG_CACHE_HOME", home).env("SECRET", "a secret of more than twenty bytes");
+    command.env("XDG_CACHE_HOME", places::cache_home()?).env("SECRET", "a secret of more than twenty bytes");
     Ok(command)
 }
 
