@@ -9,6 +9,8 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 
+use crate::compile_once;
+
 /// The root directory of the repository.
 ///
 /// # Errors
@@ -60,23 +62,33 @@ fn find_or_build() -> Result<PathBuf> {
     Ok(target()?.join("debug").join("bennu"))
 }
 
-/// The built plugin `name`, such as `echo` or `variants/echo-v2`.
+/// The built plugin `name`, such as `echo` or `variants/echo-v2`. Its compiled form is in the shared cache afterwards.
 ///
 /// # Errors
 /// If the plugin hasn't been built.
 pub fn guest(name: &str) -> Result<Vec<u8>> {
-    let path = guest_file(name)?;
-    fs::read(&path).with_context(|| {
+    let path = guest_path(name)?;
+    let bytes = fs::read(&path).with_context(|| {
         let command = if name.starts_with("variants/") { "cargo xtask test host" } else { "cargo xtask guests" };
         format!("the plugin {} can't be read; build it with `{command}`", path.display())
-    })
+    })?;
+    compile_once(&bytes)?;
+    Ok(bytes)
 }
 
-/// The file of the built plugin `name`.
+/// The path of the built plugin `name`. The file may be missing.
 ///
 /// # Errors
-/// See [`workspace`].
+/// See [`workspace`] and [`compile_once`].
 pub fn guest_file(name: &str) -> Result<PathBuf> {
+    let path = guest_path(name)?;
+    if let Ok(bytes) = fs::read(&path) {
+        compile_once(&bytes)?;
+    }
+    Ok(path)
+}
+
+fn guest_path(name: &str) -> Result<PathBuf> {
     let guests = match env::var_os("BENNU_GUESTS") {
         Some(named) => PathBuf::from(named),
         None => target()?.join("guests"),

@@ -12,10 +12,10 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
 use super::shown;
 use crate::contract::plain;
 use crate::server::{flush_log, write_error_line};
+use anyhow::Result;
 
 /// The first failed write to standard output, until [`finish`] takes it. A mutex, because a static must be thread-safe.
 static FAILURE: Mutex<Option<io::Error>> = Mutex::new(None);
