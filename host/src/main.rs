@@ -1,17 +1,18 @@
 //! The command `bennu`.
 
-// The denied macros panic if a write fails. `commands/output.rs` has the replacements.
+// The denied macros panic if a write fails. `bennu::terminal` has the replacements.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod commands;
 
 use std::process::ExitCode;
 
+use bennu::terminal::{explain, finish};
 use clap::Parser;
 
 fn main() -> ExitCode {
     match commands::Command::try_parse() {
-        Ok(command) => commands::finish(command.run()),
-        Err(error) => commands::explain(&error),
+        Ok(command) => finish(command.run()),
+        Err(error) => explain(&error),
     }
 }

@@ -36,8 +36,7 @@ pub fn bennu_with(directory: &Path, arguments: &[&str], variables: &[(&str, &str
     for name in ["BENNU_LOG", "BENNU_SECRET_KEY_BASE", "BENNU_HOST", "BENNU_DATA", "BENNU_API_KEY"] {
         command.env_remove(name);
     }
-    // So that the command doesn't use the user's own cache.
-    command.env("XDG_CACHE_HOME", directory).envs(variables.iter().copied());
+    command.env("XDG_CACHE_HOME", places::cache_home()?).envs(variables.iter().copied());
     let ended = command.output().with_context(|| format!("running bennu {arguments:?}"))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok(Ended { code: ended.status.code(), output: text(&ended.stdout), errors: text(&ended.stderr) })

@@ -20,6 +20,7 @@
 mod cast;
 mod client;
 mod command;
+mod compiled;
 pub mod crafted;
 mod gate;
 mod host;
@@ -33,6 +34,7 @@ mod wait;
 pub use cast::{Cast, check, play};
 pub use client::{Knock, Received, Reply, TestClient};
 pub use command::{Ended, bennu, bennu_with};
+pub use compiled::compile_once;
 pub use gate::Gate;
 pub use host::{Loading, Setup, TestHost, limited};
 pub use http::{Answer, get, know, request, request_with};

@@ -9,6 +9,8 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 
+use crate::compile_once;
+
 /// The root directory of the repository.
 ///
 /// # Errors
@@ -26,10 +28,10 @@ pub fn target() -> Result<PathBuf> {
     Ok(workspace()?.join(folder))
 }
 
-/// The binary `bennu`. It is the one that `BENNU_BIN` names. Without this variable, it is built once.
+/// The binary `bennu`, with `bennu-kit` in the same directory: the file that `BENNU_BIN` names, or else one that is built here, once.
 ///
 /// # Errors
-/// If `BENNU_BIN` names no file, or the binary can't be built.
+/// If the named file doesn't exist, or the binaries can't be built.
 pub fn binary() -> Result<PathBuf> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let built = BUILT.get_or_init(|| find_or_build().map_err(|error| format!("{error:#}")));
@@ -42,38 +44,51 @@ fn find_or_build() -> Result<PathBuf> {
         return match named.is_file() {
             true => Ok(named),
             false => {
-                bail!("BENNU_BIN names {}, which isn't a file; build it with `cargo build -p bennu`", named.display())
+                let build = "cargo build -p bennu -p bennu-kit";
+                bail!("BENNU_BIN names {}, which is no file; build it with `{build}`", named.display())
             }
         };
     }
-    // Cargo doesn't build this binary for tests of another crate, and tests of an outdated binary would mislead.
+    // Cargo doesn't build the binaries of other packages for a test. An outdated binary would be worse than no binary.
     let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--package", "bennu", "--bin", "bennu"]).current_dir(workspace()?);
-    let built = build.status().context("starting cargo to build the binary `bennu`")?;
+    build
+        .args(["build", "--quiet", "--package", "bennu", "--package", "bennu-kit", "--bins"])
+        .current_dir(workspace()?);
+    let built = build.status().context("starting cargo to build `bennu` and `bennu-kit`")?;
     if !built.success() {
-        bail!("the binary `bennu` can't be built; cargo's output is above");
+        bail!("`bennu` and `bennu-kit` can't be built: see cargo's messages above");
     }
     Ok(target()?.join("debug").join("bennu"))
 }
 
-/// The built plugin `name`, such as `echo` or `variants/echo-v2`.
+/// The built plugin `name`, such as `echo` or `variants/echo-v2`. Its compiled form is in the shared cache afterwards.
 ///
 /// # Errors
 /// If the plugin hasn't been built.
 pub fn guest(name: &str) -> Result<Vec<u8>> {
-    let path = guest_file(name)?;
-    fs::read(&path).with_context(|| {
+    let path = guest_path(name)?;
+    let bytes = fs::read(&path).with_context(|| {
         let command = if name.starts_with("variants/") { "cargo xtask test host" } else { "cargo xtask guests" };
         format!("the plugin {} can't be read; build it with `{command}`", path.display())
-    })
+    })?;
+    compile_once(&bytes)?;
+    Ok(bytes)
 }
 
-/// The file of the built plugin `name`.
+/// The path of the built plugin `name`. The file may be missing.
 ///
 /// # Errors
-/// See [`workspace`].
+/// See [`workspace`] and [`compile_once`].
 pub fn guest_file(name: &str) -> Result<PathBuf> {
+    let path = guest_path(name)?;
+    if let Ok(bytes) = fs::read(&path) {
+        compile_once(&bytes)?;
+    }
+    Ok(path)
+}
+
+fn guest_path(name: &str) -> Result<PathBuf> {
     let guests = match env::var_os("BENNU_GUESTS") {
         Some(named) => PathBuf::from(named),
         None => target()?.join("guests"),
@@ -81,10 +96,19 @@ pub fn guest_file(name: &str) -> Result<PathBuf> {
     Ok(guests.join(name).with_extension("wasm"))
 }
 
-/// The cache of compiled plugins, so that each plugin is compiled only once for all tests.
+/// The user's cache directory of commands under test, for `XDG_CACHE_HOME`. All tests share it, so that each plugin is compiled
+/// once and not for every test.
+///
+/// # Errors
+/// See [`workspace`].
+pub fn cache_home() -> Result<PathBuf> {
+    Ok(target()?.join("tests").join("cache"))
+}
+
+/// The directory for compiled plugins in [`cache_home`].
 ///
 /// # Errors
 /// See [`workspace`].
 pub fn compiled() -> Result<PathBuf> {
-    Ok(target()?.join("tests").join("compiled"))
+    Ok(cache_home()?.join("bennu").join("compiled"))
 }

@@ -22,8 +22,8 @@ use crate::{eventually, http};
 /// The value of the `Host` header in the transcripts.
 const HOST: &str = "127.0.0.1:4110";
 
-/// How long the replay waits for a frame of the transcript.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The limit of a wait for a frame that the transcript has.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A difference from a transcript.
 #[derive(Clone, Debug, PartialEq, Eq)]

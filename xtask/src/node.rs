@@ -8,19 +8,25 @@ use anyhow::{Context, Result, bail};
 
 use crate::process;
 
-/// The oldest Node whose test runner the tests are written for.
-const OLDEST: u32 = 20;
+/// The oldest Node that the tests run in, as its major and minor version: older ones lack `import.meta.dirname` and the test runner's
+/// `--test-concurrency`.
+const OLDEST: (u32, u32) = (20, 11);
 
 /// Finds Node.
 pub(crate) fn find() -> Result<PathBuf> {
     let Some(node) = process::on_path("node") else {
-        bail!("Node isn't installed, or not on the path: get version {OLDEST} or later from https://nodejs.org");
+        bail!("Node isn't installed, or not on the path: get version {} or later from https://nodejs.org", oldest());
     };
     let version = process::read(Command::new(&node).arg("--version"))?;
-    match major(&version) {
-        Some(major) if major >= OLDEST => Ok(node),
-        _ => bail!("Node is {version}, and {OLDEST} or later is needed: get it from https://nodejs.org"),
+    match numbers(&version) {
+        Some(version) if version >= OLDEST => Ok(node),
+        _ => bail!("Node is {version}, and {} or later is needed: get it from https://nodejs.org", oldest()),
     }
+}
+
+fn oldest() -> String {
+    let (major, minor) = OLDEST;
+    format!("{major}.{minor}")
 }
 
 /// Installs what the `package-lock.json` in `folder` lists, unless that is there already.
@@ -45,9 +51,10 @@ pub(crate) fn install(folder: &Path) -> Result<()> {
     fs::write(&installed, lock).with_context(|| format!("cannot write {}", installed.display()))
 }
 
-/// The 20 of `v20.1.2`.
-fn major(version: &str) -> Option<u32> {
-    version.strip_prefix('v')?.split('.').next()?.parse().ok()
+/// The 20 and the 1 of `v20.1.2`.
+fn numbers(version: &str) -> Option<(u32, u32)> {
+    let mut numbers = version.strip_prefix('v')?.split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 #[cfg(test)]
@@ -56,8 +63,8 @@ mod tests {
 
     #[test]
     fn a_version_is_read() {
-        assert_eq!(major("v20.20.2"), Some(20));
-        assert_eq!(major("v9.0.0-rc.1"), Some(9));
-        assert_eq!(major("twenty"), None);
+        assert_eq!(numbers("v20.9.2"), Some((20, 9)));
+        assert_eq!(numbers("v9.0.0-rc.1"), Some((9, 0)));
+        assert_eq!(numbers("twenty"), None);
     }
 }

@@ -9,10 +9,8 @@ use bennu::plugin::{Digest, Loaded};
 use bennu::routes::{OnFault, RoomKind, RouteSpec, Turns};
 use bennu::server::{Config, loader, start_logging};
 use bennu::store::{Store, StoreLimits};
+use bennu::terminal::shown;
 use clap::Args;
-
-use super::output::out_line;
-use super::shown;
 
 /// Describe a component, and say whether a host would serve it.
 #[derive(Args)]

@@ -3,12 +3,12 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
+use bennu::terminal::shown;
 use clap::Args;
 use serde_json::Value;
 
 use super::ask::Ask;
-use super::output::out_line;
-use super::{plugins, shown};
+use super::plugins;
 
 /// Show the state of a host: plugins, sockets, channels, topics.
 #[derive(Args)]

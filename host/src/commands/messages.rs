@@ -1,14 +1,13 @@
 //! `bennu broadcast`, `bennu send` and `bennu disconnect`.
 
 use anyhow::{Context, Result, ensure};
+use bennu::terminal::shown;
 use clap::Args;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::ask::Ask;
-use super::output::out_line;
-use super::shown;
 
 /// Send an event to all members of a topic.
 #[derive(Args)]

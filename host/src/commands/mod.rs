@@ -1,15 +1,23 @@
 //! The command line: its subcommands and their help.
 
+/// Writes a line to standard output.
+macro_rules! out_line {
+    ($($text:tt)*) => { bennu::terminal::line(format_args!($($text)*)) };
+}
+
+/// Writes a line to standard error.
+macro_rules! error_line {
+    ($($text:tt)*) => { bennu::server::write_error_line(&format!($($text)*)) };
+}
+
 mod address;
 mod ask;
 mod check;
 mod inspect;
 mod key;
 mod messages;
-mod output;
 mod plugins;
 mod serve;
-mod shown;
 mod signals;
 mod store;
 mod test;
@@ -23,8 +31,6 @@ use anyhow::{Context, Result};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use tokio::runtime::Builder;
-
-pub(crate) use output::{explain, finish};
 
 /// A channel server: clients speak the Phoenix Channels protocol, and channel logic is a WebAssembly component.
 #[derive(Parser)]

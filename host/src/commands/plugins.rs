@@ -1,12 +1,11 @@
 //! `bennu plugins`.
 
 use anyhow::Result;
+use bennu::terminal::shown;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::ask::{Ask, in_path};
-use super::output::out_line;
-use super::shown;
 
 /// Show the plugins of a host; reload, unload, roll back or forget one.
 #[derive(Args)]

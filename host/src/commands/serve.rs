@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use bennu::server::{Checked, Config, Host, LogFormat, check, start_logging};
+use bennu::terminal::{self, shown};
 use clap::{Args, ValueEnum};
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,9 +13,8 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::output::{self, out_line};
+use super::path_or_nothing;
 use super::signals::Signals;
-use super::{path_or_nothing, shown};
 
 /// How long writing the address to standard output may take. After that, the host serves anyway.
 const LINE_WAIT: Duration = Duration::from_secs(1);
@@ -154,7 +154,7 @@ fn show(checked: &Checked) -> Result<()> {
 
 /// Writes a line to standard output. A failure is only logged, because the host serves even if nobody reads that line.
 async fn say(line: String) {
-    let failed = match timeout(LINE_WAIT, spawn_blocking(move || output::try_line(&line))).await {
+    let failed = match timeout(LINE_WAIT, spawn_blocking(move || terminal::try_line(&line))).await {
         Ok(Ok(Ok(()))) => return,
         Ok(Ok(Err(error))) => error.to_string(),
         Ok(Err(error)) => error.to_string(),

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use bennu::server::Config;
 use bennu::store::{Existing, Owner, QUOTA_BYTES, Store as Storage};
+use bennu::terminal::{Out, shown};
 use clap::{Args, Subcommand};
 
-use super::output::{Out, error_line, out_line};
-use super::{path_or_nothing, shown};
+use super::path_or_nothing;
 
 /// Export, import, rename or measure the data of plugins in the data directory of a stopped host.
 #[derive(Args)]

@@ -1,136 +1,93 @@
-//! `bennu test`.
+//! `bennu test`: starts the executable of the test kit.
+//!
+//! The kit controls time, and for that its `tokio` has the feature `test-util`. The host must not have it, so the kit is an
+//! executable of its own.
 
-use std::fs::File;
-use std::io::Read;
+use std::env::{self, consts::EXE_SUFFIX};
+use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail};
-use bennu::kit::{StageSetup, play};
-use bennu::server::{Config, start_logging};
 use clap::Args;
 
-use super::output::{error_line, out_line};
-use super::shown;
-
-/// Play transcripts against a plugin, in process: what clients say, and what they see.
+/// Play scripts against a plugin, in process
 #[derive(Args)]
-#[command(after_help = LANGUAGE)]
+#[command(disable_help_flag = true, disable_version_flag = true, after_help = AFTER_HELP)]
 pub(super) struct Test {
-    /// The component
-    #[arg(value_name = "FILE.wasm")]
-    plugin: PathBuf,
-
-    /// The scripts, each played on a stage of its own
-    #[arg(value_name = "SCRIPT", required = true)]
-    scripts: Vec<PathBuf>,
-
-    /// Another plugin that is on stage too
-    #[arg(long = "with", value_name = "FILE.wasm")]
-    others: Vec<PathBuf>,
-
-    /// The configuration that the plugins run under
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-
-    /// What to log, such as faults: a level, or directives such as info,guest=debug
-    #[arg(long, env = "BENNU_LOG", default_value = LOG, value_name = "FILTER")]
-    log: String,
+    /// The arguments of `bennu-kit`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+    arguments: Vec<OsString>,
 }
 
-/// What is logged where nobody says otherwise.
-const LOG: &str = "warn";
+const AFTER_HELP: &str = "`bennu test --help` describes the arguments and the language of scripts.";
 
-const LANGUAGE: &str = "A script has a line for each thing that happens:
-  alice = {\"user\": \"42\"}                 alice connects as this user (or plainly, when first named)
-  alice > join room:1 {\"name\": \"alice\"}  she joins a topic, which is hers from here on
-  alice < ok {}                            the next thing she sees is this reply
-  alice > new_msg {\"body\": \"hi\"}         she sends an event
-  bob   < new_msg {\"body\": \"hi\", \"id\": …}  the next thing bob sees; … stands for anything
-  bob   ~                                  bob sees nothing more
-  clock + 5s                               time passes; timers ring
-  alice x close                            her connection ends
-  host  ! send room:1 close {}             somebody elsewhere sends to handle_message
-  host  < ok {}                            and is answered
-  -- a comment
-
-Time stands still but for what the clock is told. The guide has the whole language: docs/testing.md";
+/// The file name of the kit's executable.
+const KIT: &str = "bennu-kit";
 
 impl Test {
     pub(super) fn run(self) -> Result<()> {
-        let config = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
-        // An empty variable is as none.
-        let log = if self.log.trim().is_empty() { LOG } else { &self.log };
-        start_logging(log, config.log_format)?;
-        self.check_order()?;
-        let mut failed = 0;
-        for path in &self.scripts {
-            match self.play(&config, path) {
-                Ok(()) => out_line!("ok      {}", path.display()),
-                Err(error) => {
-                    failed += 1;
-                    out_line!("FAILED  {}", path.display());
-                    error_line!("{}: {}", path.display(), shown::lines(&format!("{error:#}")));
-                }
-            }
-        }
-        if failed > 0 {
-            bail!("{failed} of {} scripts failed", self.scripts.len());
-        }
+        let own = env::current_exe().context("finding the executable of `bennu`")?;
+        let kit = beside(&own)?;
+        let failure = become_kit(&kit, self.arguments);
+        Err(anyhow!(failure).context(format!("starting {}", kit.display())))
+    }
+}
+
+/// The kit's executable, in the directory of `own`.
+fn beside(own: &Path) -> Result<PathBuf> {
+    let kit = own.with_file_name(format!("{KIT}{EXE_SUFFIX}"));
+    if !kit.is_file() {
+        bail!(
+            "`bennu test` needs the executable `{KIT}` in the directory of `bennu`, and {} doesn't exist. Build it with \
+             `cargo build -p {KIT}`, and with `--release` if `bennu` was built so",
+            kit.display()
+        );
+    }
+    Ok(kit)
+}
+
+/// Replaces this process by the kit, so that standard streams, signals and the exit status are the kit's. Returns only if that fails.
+#[cfg(unix)]
+fn become_kit(kit: &Path, arguments: Vec<OsString>) -> io::Error {
+    use std::os::unix::process::CommandExt as _;
+    Command::new(kit).args(arguments).exec()
+}
+
+/// Runs the kit with this process's standard streams, and ends with the kit's exit status. Returns only if the kit can't be started.
+#[cfg(not(unix))]
+fn become_kit(kit: &Path, arguments: Vec<OsString>) -> io::Error {
+    match Command::new(kit).args(arguments).status() {
+        Ok(status) => std::process::exit(status.code().unwrap_or(1)),
+        Err(failure) => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_kit_that_is_missing_is_named_with_its_place() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let (own, kit) = (folder.path().join("bennu"), folder.path().join(format!("{KIT}{EXE_SUFFIX}")));
+        let missing = beside(&own).expect_err("the directory is empty").to_string();
+        assert!(missing.contains(&kit.display().to_string()) && missing.contains("cargo build -p"), "{missing}");
+        fs::write(&kit, "")?;
+        assert_eq!(beside(&own)?, kit);
         Ok(())
     }
 
-    fn play(&self, config: &Config, path: &Path) -> Result<()> {
-        let script = read_script(path)?;
-        let mut setup = StageSetup::default().config(config.clone()).plugin(&self.plugin);
-        for other in &self.others {
-            setup = setup.plugin(other);
-        }
-        let stage = setup.load()?;
-        play(&stage, &script, path.parent().unwrap_or(Path::new(".")))
+    #[test]
+    #[cfg(unix)]
+    fn a_kit_that_cannot_be_started_is_an_error() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        // Not executable.
+        fs::write(folder.path().join(KIT), "")?;
+        assert_eq!(become_kit(&folder.path().join(KIT), Vec::new()).kind(), io::ErrorKind::PermissionDenied);
+        Ok(())
     }
-
-    /// Whether the plugin stands first, as it has to.
-    fn check_order(&self) -> Result<()> {
-        let swapped = self.scripts.iter().find(|script| is_component(script));
-        match swapped {
-            Some(component) if !is_component(&self.plugin) => bail!(
-                "the plugin stands first and the scripts behind it: `bennu test {} {}`",
-                component.display(),
-                self.plugin.display()
-            ),
-            Some(component) => bail!(
-                "{} is a component and no script; another plugin on stage is named with `--with {}`",
-                component.display(),
-                component.display()
-            ),
-            None => Ok(()),
-        }
-    }
-}
-
-/// How every component and module of WebAssembly begins.
-const WASM: &[u8] = b"\0asm";
-
-/// What some editors write at the start of a text.
-const BYTE_ORDER_MARK: char = '\u{feff}';
-
-/// Whether a file is WebAssembly. One that can't be read is none; reading it later says why.
-fn is_component(path: &Path) -> bool {
-    let mut start = [0; WASM.len()];
-    File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok_and(|()| start == WASM)
-}
-
-/// Reads a script. A byte order mark, which some editors write, is no part of it.
-fn read_script(path: &Path) -> Result<String> {
-    let shown = path.display();
-    let bytes = std::fs::read(path).with_context(|| format!("reading {shown}"))?;
-    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        bail!("{shown} is text in UTF-16; save it as UTF-8");
-    }
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let line =
-            error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
-        anyhow!("{shown} is no text in UTF-8, as a script has to be; line {line} has other bytes")
-    })?;
-    Ok(text.strip_prefix(BYTE_ORDER_MARK).map(str::to_owned).unwrap_or(text))
 }

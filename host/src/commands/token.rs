@@ -6,11 +6,9 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use bennu::auth::{Derivation, KeyDigest, LEEWAY_SECONDS, Leeway, MaxAge, SecretSource, TokenError, Tokens};
+use bennu::terminal::shown;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
-
-use super::output::out_line;
-use super::shown;
 
 /// Sign and verify tokens of Phoenix, as `Phoenix.Token.sign/4` and `verify/4` do.
 #[derive(Args)]

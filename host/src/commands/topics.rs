@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use bennu::terminal::shown;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::ask::{Ask, in_path};
-use super::output::out_line;
-use super::shown;
 
 /// List the topics that have members, with the number of members.
 #[derive(Args)]

@@ -240,7 +240,9 @@ impl Limits {
         PoolLimits { instances: self.instances_per_plugin, calls_per_instance: self.calls_per_instance }
     }
 
-    pub(crate) fn node(&self) -> NodeLimits {
+    /// The bounds of the turn queues.
+    #[must_use]
+    pub fn node(&self) -> NodeLimits {
         NodeLimits {
             from_client: self.mailbox_from_client,
             bytes_from_client: self.mailbox_bytes_from_client,
@@ -249,15 +251,21 @@ impl Limits {
         }
     }
 
-    pub(crate) fn pace(&self) -> Pace {
+    /// How fast presence diffs are sent.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
         Pace { burst: self.presence_burst, window: Duration::from_millis(self.presence_window_ms) }
     }
 
-    pub(crate) fn outbox(&self) -> OutboxLimits {
+    /// The bounds of one outbox.
+    #[must_use]
+    pub fn outbox(&self) -> OutboxLimits {
         OutboxLimits { frames: self.outbox_frames, bytes: self.outbox_bytes }
     }
 
-    pub(crate) fn socket(&self) -> SocketLimits {
+    /// The limits of one socket.
+    #[must_use]
+    pub fn socket(&self) -> SocketLimits {
         let messages_per_second = (self.messages_per_second > 0).then_some(self.messages_per_second);
         SocketLimits { channels: self.channels_per_socket, messages_per_second }
     }

@@ -1,27 +1,52 @@
-//! A large component compiles: the rest of the host's plugins is looked after meanwhile.
+//! A large component compiles: the host serves its other plugins meanwhile.
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use bennu::plugin::Digest;
 use bennu_tests::crafted::Crafted;
 use bennu_tests::{Cast, Ended, Loading, Setup, TestHost, bennu, check, eventually, places};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use rustix::process::Signal;
 
-/// A plugin that compiles for longer than a test looks at it.
+/// A plugin that compiles for longer than a test runs.
 fn endless() -> Result<Vec<u8>> {
     Crafted::serving("slow:*").slow_to_compile(3_000).build()
 }
 
-/// A plugin that compiles for a while.
-fn slow() -> Result<Vec<u8>> {
-    Crafted::serving("slow:*").slow_to_compile(800).build()
+/// What follows a component's digest in the name of its compiled form.
+fn compiled_suffix(cache: &Path) -> Result<String> {
+    let entry = cache.read_dir()?.next().context("no component was compiled")??;
+    let name = entry.file_name().to_string_lossy().into_owned();
+    Ok(name.split_once('-').context("the name has two parts")?.1.to_owned())
 }
 
-fn plugins(host: &TestHost, wish: &str, name: &str) -> Result<Ended> {
-    let address = host.address().to_string();
-    bennu(host.home(), &["plugins", "--host", &address, wish, name])
+/// Makes a component compile for as long as the test wants, on any machine. The thread that compiles looks for the compiled form
+/// first. It finds a pipe, and can't open the pipe before the test does. A pipe can't be a compiled form, so then it compiles.
+fn hold(cache: &Path, suffix: &str, component: &[u8]) -> Result<PathBuf> {
+    let pipe = cache.join(format!("{}-{suffix}", Digest::of(component)));
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+    Ok(pipe)
+}
+
+/// Lets a held component compile.
+fn release(pipe: &Path) -> Result<()> {
+    // It fails if no thread has the pipe open, instead of waiting for one.
+    fs::OpenOptions::new().write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(pipe)?;
+    Ok(())
+}
+
+/// Runs `bennu plugins`. After a load it waits until the log says so: a test must not take that line for the next load's.
+async fn plugins(host: &TestHost, wish: &str, name: &str) -> Result<Ended> {
+    let (address, mark) = (host.address().to_string(), host.log().len());
+    let ended = bennu(host.home(), &["plugins", "--host", &address, wish, name])?;
+    if ended.code == Some(0) && wish != "unload" {
+        host.decision(mark, name).await?;
+    }
+    Ok(ended)
 }
 
 /// Saves a plugin without waiting for it, until the host is loading it.
@@ -60,7 +85,7 @@ async fn operators_are_answered_while_a_plugin_compiles() -> Result<()> {
         ("unload", "counter", "not served"),
         ("reload", "counter", "generation 2"),
     ] {
-        let ended = plugins(&host, wish, name)?;
+        let ended = plugins(&host, wish, name).await?;
         ensure!(ended.code == Some(0) && ended.output.contains(words), "{wish} {name}: {ended:?}");
         still_loads(&host, "slow").await?;
     }
@@ -94,15 +119,9 @@ async fn a_bad_build_is_taken_back_while_a_plugin_compiles() -> Result<()> {
     Ok(())
 }
 
-/// What a compiled component is called in the cache begins with the component's digest.
-async fn is_compiled(cache: &Path, digest_of: &[u8]) -> Result<()> {
-    let digest = bennu::plugin::Digest::of(digest_of).to_string();
-    eventually("it is compiled", async || {
-        let names = cache.read_dir()?.map(|entry| anyhow::Ok(entry?.file_name().to_string_lossy().into_owned()));
-        let names = names.collect::<Result<Vec<_>>>()?;
-        Ok(names.iter().any(|name| name.starts_with(&digest) && name.ends_with(".compiled")).then_some(()))
-    })
-    .await
+/// The compiled form has taken the place of the pipe.
+async fn is_compiled(pipe: &Path) -> Result<()> {
+    eventually("it is compiled", async || Ok(pipe.is_file().then_some(()))).await
 }
 
 /// The last save wins, and the result of the one before is dropped when it comes.
@@ -111,11 +130,13 @@ async fn a_file_that_is_saved_again_while_it_compiles_is_loaded_as_it_is_then() 
     let cache = tempfile::tempdir()?;
     let compiled = cache.path().join("compiled");
     let host = Setup::new().guests(&["echo"])?.cache(&compiled).start().await?;
-    let slow = slow()?;
+    let slow = Crafted::serving("slow:*").build()?;
+    let pipe = hold(&compiled, &compiled_suffix(&compiled)?, &slow)?;
     save(&host, "echo", &slow).await?;
     is_compiling(&host).await?;
     ensure!(host.reload("echo", "variants/echo-v2").await? == 2);
-    is_compiled(&compiled, &slow).await?;
+    release(&pipe)?;
+    is_compiled(&pipe).await?;
     // The results come in their order: the earlier build's is taken before this one is loaded.
     ensure!(host.put("later", &Crafted::serving("later:*").build()?).await? == Loading::Done(1));
     let shown = host.inspect().await?;
@@ -132,14 +153,14 @@ async fn an_unload_and_a_rollback_give_up_the_build_that_compiles() -> Result<()
     ensure!(host.reload("echo", "variants/echo-v2").await? == 2);
     let endless = endless()?;
     save(&host, "echo", &endless).await?;
-    let ended = plugins(&host, "rollback", "echo")?;
+    let ended = plugins(&host, "rollback", "echo").await?;
     ensure!(ended.code == Some(0) && ended.output.contains("generation 1"), "{ended:?}");
     let echo = &host.inspect().await?["plugins"]["echo"];
     ensure!(echo["is_loading"] == false && echo["is_rolled_back"] == true, "{echo}");
     // Its file changes: that is loaded.
     ensure!(host.put("echo", &places::guest("variants/echo-v2")?).await? == Loading::Done(3));
     save(&host, "echo", &endless).await?;
-    ensure!(plugins(&host, "unload", "echo")?.code == Some(0));
+    ensure!(plugins(&host, "unload", "echo").await?.code == Some(0));
     let echo = &host.inspect().await?["plugins"]["echo"];
     ensure!(echo["is_loading"] == false && echo["generation"] == 0, "{echo}");
     check(&host, "alice > join echo:1\nalice < unmatched").await?;
@@ -158,7 +179,7 @@ async fn a_reload_that_is_given_up_is_answered() -> Result<()> {
     let reload = tokio::spawn(async move { bennu_tests::request_with(address, "POST", path, &json, b"{}").await });
     // The reload has replaced the load that was under way once that one doesn't hold the file's place any more.
     let refused = eventually("the reload waits, and is given up", async || {
-        let ended = plugins(&host, "unload", "slow")?;
+        let ended = plugins(&host, "unload", "slow").await?;
         ensure!(ended.code == Some(0), "{ended:?}");
         Ok(reload.is_finished().then_some(()))
     });
@@ -185,10 +206,10 @@ async fn a_host_stops_while_plugins_compile() -> Result<()> {
     Ok(())
 }
 
-/// The build before the one that serves was kept, and its compiled form is gone.
-async fn with_a_kept_build_that_is_slow(cache: &Path) -> Result<TestHost> {
-    let first = Crafted::serving("ours:*").slow_to_compile(3_000).build()?;
-    let setup = Setup::new().guests(&["echo"])?.plugin("ours", first).cache(cache);
+/// The build before the one that serves was kept, its compiled form is gone, and it can't be compiled.
+async fn with_a_kept_build_that_is_held(cache: &Path) -> Result<TestHost> {
+    let first = Crafted::serving("ours:*").route("first:*").build()?;
+    let setup = Setup::new().guests(&["echo"])?.plugin("ours", first.clone()).cache(cache);
     let host = setup.config("[reload]\nprobation_ms = 1\nprobation_calls = 1").start().await?;
     let is_proved = |shown: &serde_json::Value| shown["plugins"]["ours"]["standing"] == "proved";
     check(&host, "alice > join ours:1\nalice < ok {}").await?;
@@ -196,13 +217,19 @@ async fn with_a_kept_build_that_is_slow(cache: &Path) -> Result<TestHost> {
     ensure!(host.put("ours", &Crafted::serving("ours:*").build()?).await? == Loading::Done(2));
     check(&host, "alice > join ours:1\nalice < ok {}").await?;
     host.shows("the second build is proved", is_proved).await?;
-    host.restart_after(Signal::TERM, |_| Ok(fs::remove_dir_all(cache)?)).await
+    let suffix = compiled_suffix(cache)?;
+    let replace = |_: &TestHost| {
+        fs::remove_file(cache.join(format!("{}-{suffix}", Digest::of(&first))))?;
+        hold(cache, &suffix, &first)?;
+        Ok(())
+    };
+    host.restart_after(Signal::TERM, replace).await
 }
 
 #[tokio::test]
 async fn a_rollback_after_a_restart_holds_nothing_up_while_the_build_before_compiles() -> Result<()> {
     let cache = tempfile::tempdir()?;
-    let host = with_a_kept_build_that_is_slow(&cache.path().join("compiled")).await?;
+    let host = with_a_kept_build_that_is_held(&cache.path().join("compiled")).await?;
     let address = host.address();
     let roll_back = || {
         let json = [("content-type", "application/json")];
@@ -212,14 +239,14 @@ async fn a_rollback_after_a_restart_holds_nothing_up_while_the_build_before_comp
     // An operator changes their mind.
     let first = roll_back();
     is_loading(&host, "ours").await?;
-    ensure!(plugins(&host, "unload", "ours")?.code == Some(0));
+    ensure!(plugins(&host, "unload", "ours").await?.code == Some(0));
     let answer = first.await??;
     ensure!(answer.status == 409 && answer.body.contains("unloaded meanwhile"), "{answer:?}");
-    ensure!(plugins(&host, "reload", "ours")?.code == Some(0));
-    // Others are looked after meanwhile, and a file that is saved meanwhile is loaded.
+    ensure!(plugins(&host, "reload", "ours").await?.code == Some(0));
+    // Other plugins are reloaded meanwhile, and a file that is saved meanwhile is loaded.
     let second = roll_back();
     is_loading(&host, "ours").await?;
-    ensure!(plugins(&host, "reload", "echo")?.code == Some(0));
+    ensure!(plugins(&host, "reload", "echo").await?.code == Some(0));
     still_loads(&host, "ours").await?;
     let third = Crafted::serving("ours:*").route("third:*").build()?;
     ensure!(matches!(host.put("ours", &third).await?, Loading::Done(_)));

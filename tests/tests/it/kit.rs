@@ -1,13 +1,13 @@
-//! The test kit for compiled plugins, as their authors use it: from Rust, and by `bennu test`.
+//! The test kit for compiled plugins, used from Rust.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bennu::contract::Identity;
-use bennu::kit::{Join, Stage, StageSetup};
 use bennu::server::Config;
-use bennu_tests::{bennu, places};
+use bennu_kit::{Join, Stage, StageSetup};
+use bennu_tests::places;
 use serde_json::json;
 
 /// A configuration whose compiled plugins are kept with those of the other tests.
@@ -211,59 +211,5 @@ fn a_test_says_what_is_stored_and_what_time_it_is() -> Result<()> {
     let facts = alice.push("facts", json!({}));
     let now = alice.assert_reply(&facts, "ok", json!({}))["now"].clone();
     ensure!((1_000..2_000).contains(&now.as_u64().unwrap_or_default()), "{now}");
-    Ok(())
-}
-
-const SCRIPT: &str = r#"
-    -- Two clients, a timer, and another build of the plugin.
-    alice = {"user": "1", "socket_id": "user:1"}
-    alice > join naughty:1
-    alice < ok …
-    bob   > join naughty:1
-    bob   < ok {"member": 2}
-    alice > timer #t {"ms": 60000}
-    alice < ok #t …
-    alice ~
-    clock + 61s
-    alice < rang {}
-    host  ! broadcast naughty:1 news {"a": 1}
-    alice < news {"a": …}
-    bob   < news {"a": 1}
-    host  ! send nobody:1 hello
-    host  < error …
-    host  ! disconnect user:1
-    alice < close 1001
-    bob   < gone …
-    bob   > panic
-    bob   < phx_error
-    bob   > echo
-    bob   < unmatched
-"#;
-
-#[test]
-fn scripts_are_played_by_the_command() -> Result<()> {
-    let home = tempfile::tempdir()?;
-    std::fs::write(home.path().join("good.script"), SCRIPT)?;
-    std::fs::write(home.path().join("bad.script"), SCRIPT.replace("alice < rang", "alice < sang"))?;
-    std::fs::write(home.path().join("odd.script"), "alice ? what")?;
-    let cache = places::compiled()?;
-    std::fs::write(home.path().join("bennu.toml"), format!("cache = {:?}", cache.display().to_string()))?;
-    let plugin = places::guest_file("naughty")?.display().to_string();
-    let test = |scripts: &[&str]| bennu(home.path(), &[&["test", &plugin, "--config", "bennu.toml"], scripts].concat());
-    let good = test(&["good.script"])?;
-    ensure!(good.code == Some(0) && good.output == "ok      good.script\n", "{good:?}");
-    let both = test(&["good.script", "bad.script", "odd.script"])?;
-    ensure!(both.code == Some(1) && both.output.contains("ok      good.script"), "{both:?}");
-    let says = [
-        "line 12: alice < sang",
-        r#"came  ["1",null,"naughty:1","rang",{}]"#,
-        "line 1: alice ? what\nno such verb",
-        "2 of 3 scripts failed",
-    ];
-    for words in says {
-        ensure!(both.errors.contains(words), "{words} isn't in:\n{}", both.errors);
-    }
-    let absent = test(&["absent.script"])?;
-    ensure!(absent.code == Some(1) && absent.errors.contains("reading absent.script"), "{absent:?}");
     Ok(())
 }

@@ -44,10 +44,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
             "transport",
         ],
     ),
-    (
-        "kit",
-        &["protocol", "contract", "presence", "pubsub", "routes", "plugin", "channel", "socket", "store", "server"],
-    ),
+    ("terminal", &["contract", "server"]),
     // The binary. It sees the library from outside, as `bennu`.
     ("commands", &[]),
 ];

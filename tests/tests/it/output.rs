@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use bennu_tests::crafted::another_build;
-use bennu_tests::{Cast, Setup, TestHost, bennu, eventually, get, places, within};
+use bennu_tests::{Cast, Setup, TestHost, bennu, compile_once, eventually, get, places, within};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -49,7 +49,9 @@ async fn serves_and_logs(host: &TestHost) -> Result<()> {
     ))
     .await?;
     let beside = host.home().join("plugins/naughty.part");
-    std::fs::write(&beside, another_build(&places::guest("naughty")?, &format!("build {before}")))?;
+    let build = another_build(&places::guest("naughty")?, &format!("build {before}"));
+    compile_once(&build)?;
+    std::fs::write(&beside, build)?;
     std::fs::rename(&beside, host.plugin_file("naughty"))?;
     eventually("the plugin is reloaded", async || Ok(generation().await?.filter(|it| *it > before))).await?;
     cast.play("bob > echo {\"a\": 1}\nbob < ok {\"a\": 1}\ncarol > log\ncarol < ok {}").await?;
@@ -219,7 +221,7 @@ fn listening(process: u32) -> Result<Option<std::net::SocketAddr>> {
 fn command(home: &Path, arguments: &[&str]) -> Result<Command> {
     let mut command = Command::new(places::binary()?);
     command.args(arguments).current_dir(home).stdin(Stdio::null()).env_remove("BENNU_LOG");
-    command.env("XDG_CACHE_HOME", home).env("SECRET", "a secret of more than twenty bytes");
+    command.env("XDG_CACHE_HOME", places::cache_home()?).env("SECRET", "a secret of more than twenty bytes");
     Ok(command)
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use bennu_tests::transcript::{self, Frame, Line, Row};
 use bennu_tests::{Difference, Setup, bearer, places, replay};
+use futures_util::{StreamExt, TryStreamExt, stream};
 
 /// How a scenario may differ.
 #[derive(Clone, Copy, PartialEq)]
@@ -78,6 +79,9 @@ pub(crate) const DIFFERENCES: &[(&str, Differs, &str)] = &[
 /// Those of them that differ only where a moment falls so: a turn that a guest holds up, a poll that is open by then.
 const AT_TIMES: [&str; 5] = ["longpoll", "longpoll_disconnect", "max_channels", "order_join_push", "slow_join"];
 
+/// The number of hosts that replay scenarios at the same time.
+const AT_ONCE: usize = 4;
+
 /// Adds what clients sent and the transcript doesn't have.
 fn complete(scenario: &str, lines: &mut Vec<Line>) {
     let sent = |who: &str, text: String| Line { who: who.to_owned(), row: Row::Sent(Frame::Text(text)) };
@@ -127,26 +131,15 @@ pub(crate) async fn replay_all(reference_plugin: Vec<u8>, gatekeeper: Vec<u8>) -
     let is_a_place = |line: &&str| line.starts_with("load") || line.starts_with("data");
     let config: String = config.lines().filter(|line| !is_a_place(line)).map(|line| format!("{line}\n")).collect();
     let secret = std::fs::read(reference.join("secret_key_base.txt"))?;
-    let host = Setup::new()
+    let setup = Setup::new()
         .plugin("reference", reference_plugin)
         .plugin("reference-gate", gatekeeper)
         .file("secret_key_base.txt", secret)
-        .config(&config)
-        .start()
-        .await?;
+        .config(&config);
     let only = std::env::var("SCENARIO").ok();
-    let mut differ: BTreeMap<String, Vec<Difference>> = BTreeMap::new();
-    for (scenario, mut lines) in transcript::read(&text)? {
-        if only.as_ref().is_some_and(|only| *only != scenario) {
-            continue;
-        }
-        complete(&scenario, &mut lines);
-        let played = replay(host.address(), &lines, |knock| offered(&scenario, knock)).await;
-        let differences = played.with_context(|| scenario.clone())?;
-        if !differences.is_empty() {
-            differ.insert(scenario, differences);
-        }
-    }
+    let mut scenarios = transcript::read(&text)?;
+    scenarios.retain(|(scenario, _)| only.as_ref().is_none_or(|only| only == scenario));
+    let differ = replay_on_several_hosts(&setup, scenarios).await?;
     let mut findings = Vec::new();
     for (scenario, differences) in &differ {
         let known = DIFFERENCES.iter().find(|(known, ..)| known == scenario).map(|(_, how, _)| *how);
@@ -169,6 +162,23 @@ pub(crate) async fn replay_all(reference_plugin: Vec<u8>, gatekeeper: Vec<u8>) -
         }
     }
     ensure!(findings.is_empty(), "{}", findings.join("\n"));
-    host.stop().await?;
     Ok(())
+}
+
+/// Replays scenarios, several at once, because a replay waits most of its time for frames that don't come. Each replay has a host
+/// of its own: scenarios use the same topics and ids. Returns the differences of those that differ.
+async fn replay_on_several_hosts(
+    setup: &Setup,
+    scenarios: Vec<(String, Vec<Line>)>,
+) -> Result<BTreeMap<String, Vec<Difference>>> {
+    let replays = stream::iter(scenarios).map(|(scenario, mut lines)| async move {
+        let host = setup.clone().start().await?;
+        complete(&scenario, &mut lines);
+        let played = replay(host.address(), &lines, |knock| offered(&scenario, knock)).await;
+        let differences = played.with_context(|| scenario.clone())?;
+        host.stop().await?;
+        anyhow::Ok((scenario, differences))
+    });
+    let differ: BTreeMap<_, _> = replays.buffer_unordered(AT_ONCE).try_collect().await?;
+    Ok(differ.into_iter().filter(|(_, differences)| !differences.is_empty()).collect())
 }

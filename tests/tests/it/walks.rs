@@ -29,7 +29,7 @@ fn type_in(home: &Path, host: &str, line: &str) -> Result<String> {
         .env("PATH", path)
         .env("BENNU_HOST", host)
         .env("BENNU_SECRET_KEY_BASE", SECRET)
-        .env("XDG_CACHE_HOME", places::target()?.join("tests"))
+        .env("XDG_CACHE_HOME", places::cache_home()?)
         .env_remove("BENNU_LOG")
         .env_remove("BENNU_API_KEY")
         .env_remove("BENNU_DATA")

@@ -1,6 +1,6 @@
 //! What each suite does.
 
-use std::env::consts::EXE_EXTENSION;
+use std::env::{self, consts::EXE_EXTENSION};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -153,13 +153,30 @@ fn host_cargo(verb: &str) -> Command {
     let mut command = cargo(places::root());
     command.args([verb, "--workspace", "--exclude", "xtask", "--exclude", "bennu-bindings"]);
     with_the_built(&mut command);
+    if env::var_os(TEST_THREADS).is_none() {
+        command.env(TEST_THREADS, (processors() + WAITING).to_string());
+    }
     command
+}
+
+/// The variable that sets how many tests Rust's test runner runs at the same time.
+const TEST_THREADS: &str = "RUST_TEST_THREADS";
+
+/// How many more tests than processors run at the same time. Most tests from outside wait most of their time: for a host to start,
+/// for a timer, for a process to end.
+const WAITING: usize = 6;
+
+/// How many files of tests Node runs at the same time. Each file has its own hosts, and its tests wait, too.
+const NODE_FILES: usize = 3;
+
+fn processors() -> usize {
+    available_parallelism().map_or(2, usize::from)
 }
 
 /// Node's test runner on the files of `tests/SUITE`.
 fn node_tests(suite: &str) -> Result<Command> {
     let mut command = Command::new(node::find()?);
-    command.args(["--test", "--test-reporter=spec"]);
+    command.args(["--test", "--test-reporter=spec", &format!("--test-concurrency={NODE_FILES}")]);
     command.args(test_files(&places::root().join("tests").join(suite))?);
     with_the_built(&mut command);
     Ok(command)
@@ -192,7 +209,7 @@ struct Busy(Vec<Child>);
 
 impl Busy {
     fn begin() -> Result<Self> {
-        let count = 2 * available_parallelism().map_or(2, usize::from);
+        let count = 2 * processors();
         let mut busy = Self(Vec::new());
         for _ in 0..count {
             let spin = Command::new(node::find()?).args(["-e", "for (;;);"]).spawn();

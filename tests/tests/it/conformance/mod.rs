@@ -12,6 +12,7 @@ use bennu::server::Config;
 use bennu::store::StoreLimits;
 use bennu_guest::testing::limits;
 use bennu_tests::{Setup, bennu, check, places};
+use futures_util::{StreamExt, TryStreamExt, stream};
 
 /// The plugin that the scripts are about, natively.
 #[path = "../../../../guest-examples/naughty/src/lib.rs"]
@@ -23,6 +24,9 @@ const PLUGIN: &str = "naughty";
 
 /// How many scripts each stage leaves out, by what they say themselves.
 const SKIPPED: [(&str, usize); 3] = [("native", 1), ("compiled", 0), ("host", 1)];
+
+/// The number of hosts that play scripts at the same time.
+const AT_ONCE: usize = 4;
 
 /// A script.
 struct Script {
@@ -102,13 +106,17 @@ fn the_compiled_kit_plays_every_script() -> Result<()> {
 async fn a_real_host_plays_every_script() -> Result<()> {
     let config = std::fs::read_to_string(folder()?.join("bennu.toml"))?;
     let secret = std::fs::read(folder()?.join("secret.txt"))?;
-    for script in scripts("host")? {
-        let setup = Setup::new().guests(&[PLUGIN])?.file("secret.txt", secret.clone()).config(&config);
-        let host = setup.start().await?;
-        check(&host, &script.text).await.with_context(|| script.name.clone())?;
-        host.stop().await?;
-    }
-    Ok(())
+    // Most scripts wait most of their time, so some are played at once.
+    let played = stream::iter(scripts("host")?).map(|script| {
+        let setup = Setup::new().file("secret.txt", secret.clone()).config(&config);
+        async move {
+            let host = setup.guests(&[PLUGIN])?.start().await?;
+            check(&host, &script.text).await.with_context(|| script.name.clone())?;
+            host.stop().await?;
+            anyhow::Ok(())
+        }
+    });
+    played.buffer_unordered(AT_ONCE).try_collect().await
 }
 
 /// The test kit has a copy of the host's limits. Neither may change alone.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use bennu::kit::{Act, ScriptLine, Voice, Words, pattern};
 use bennu::server::PluginTable;
 use bennu_guest::testing::{Client, Setup, Stage};
 use bennu_guest::{IntoPayload, Payload};
+use bennu_kit::{Act, ScriptLine, Voice, Words, pattern};
 use serde_json::{Value, json};
 
 use super::naughty;

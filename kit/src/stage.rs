@@ -1,4 +1,4 @@
-//! A host in process: its plugins, its clock, and what comes from elsewhere.
+//! A host in process: its plugins, its clock, and the actions of operators and other systems.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -8,26 +8,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use bennu::channel::{Delivered, Node};
+use bennu::contract::{Identity, system_now_ms};
+use bennu::plugin::{Digest, Loaded, Loader};
+use bennu::protocol::{Payload, Topic};
+use bennu::pubsub::{Broadcast, Except};
+use bennu::routes::{RouteTable, Routes};
+use bennu::server::{Config, HostSurroundings, loader, tokens};
+use bennu::socket::Endpoint;
+use bennu::store::{Draft, Store};
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
-use super::actor::Actor;
-use super::client::{Client, Connection};
-use crate::channel::{Delivered, Node};
-use crate::contract::{Identity, system_now_ms};
-use crate::plugin::{Digest, Loaded, Loader};
-use crate::protocol::{Payload, Topic};
-use crate::pubsub::{Broadcast, Except};
-use crate::routes::{RouteTable, Routes};
-use crate::server::{Config, HostSurroundings, loader, tokens};
-use crate::socket::Endpoint;
-use crate::store::{Draft, Store};
+use crate::actor::Actor;
+use crate::client::{Client, Connection};
 
-/// Instances of all plugins on a stage. A process may have many stages, and each reserves address space for them.
+/// Instances of all plugins on a stage. A process may have many stages, and each stage reserves address space for its instances.
 const INSTANCES: u32 = 64;
 
-/// What a stage is made of.
+/// The setup of a stage.
 #[derive(Debug, Default)]
 pub struct StageSetup {
     plugins: Vec<PathBuf>,
@@ -35,15 +35,15 @@ pub struct StageSetup {
     now_ms: Option<u64>,
 }
 
-/// A host without wire, for one thread.
+/// A host without a wire, for one thread.
 pub struct Stage {
     inside: Rc<Inside>,
 }
 
-pub(super) struct Inside {
-    /// Runs everything, under a clock that stands still until it is moved on.
+pub(crate) struct Inside {
+    /// Runs everything except loading. Its clock is paused.
     runtime: Runtime,
-    /// Where plugins are loaded, so that no time passes for those on stage.
+    /// Loads plugins, so that no time passes on the stage meanwhile.
     loading: Runtime,
     loader: Loader,
     config: Config,
@@ -51,35 +51,35 @@ pub(super) struct Inside {
     plugins: RefCell<Vec<Loaded>>,
     /// The last generation of each plugin, by name.
     generations: RefCell<HashMap<String, u32>>,
-    /// All that connected.
+    /// All connections.
     connections: RefCell<Vec<Rc<RefCell<Connection>>>>,
 }
 
-/// Who joins, and how.
+/// The identity and parameters of a client that joins.
 #[derive(Clone, Debug, Default)]
 pub struct Join {
-    /// Who the socket is.
+    /// The identity of the socket.
     pub identity: Identity,
-    /// The parameters that it connects with, a JSON object; `null` for none.
+    /// The parameters of the connection, a JSON object; `null` for none.
     pub params: Value,
 }
 
 impl StageSetup {
-    /// A stage with this plugin, `NAME.wasm`, too.
+    /// Adds the plugin in this file, `NAME.wasm`.
     #[must_use]
     pub fn plugin(mut self, file: impl Into<PathBuf>) -> Self {
         self.plugins.push(file.into());
         self
     }
 
-    /// With a host's configuration: its limits, and what it tells and grants to plugins.
+    /// Sets the host's configuration: its limits, and the configuration and permissions of plugins.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
 
-    /// With this time on its clock at first, in milliseconds since 1970, and else the time of the machine.
+    /// Sets the first time of the clock, in milliseconds since 1970. The default is the time of the machine.
     #[must_use]
     pub fn now(mut self, milliseconds: u64) -> Self {
         self.now_ms = Some(milliseconds);
@@ -89,7 +89,7 @@ impl StageSetup {
     /// Loads the plugins.
     ///
     /// # Errors
-    /// Where one of them can't be loaded, in the host's words.
+    /// If a plugin can't be loaded. The text is the host's.
     pub fn load(self) -> Result<Stage> {
         let Self { plugins, config, now_ms } = self;
         let began_ms = now_ms.unwrap_or_else(system_now_ms);
@@ -130,10 +130,10 @@ impl Stage {
         StageSetup::default().plugin(file).load()
     }
 
-    /// Loads a build of a plugin, in place of the one of that name that is there: members go on with it.
+    /// Replaces the plugin of that name by another build. Members continue with the new build.
     ///
     /// # Errors
-    /// In the host's words, and then what was there goes on.
+    /// If the build can't be loaded. The text is the host's, and the previous build continues.
     pub fn reload(&self, file: &Path) -> Result<()> {
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         self.reload_as(&name, file)
@@ -149,14 +149,14 @@ impl Stage {
         inside.publish(loaded)
     }
 
-    /// Which build of a plugin is there: 1 for the first, and one more for each [reload](Self::reload). The log and faults name it.
+    /// The generation of a plugin: 1 for the first build, and one more for each [reload](Self::reload). The log and faults name it.
     #[must_use]
     pub fn generation(&self, plugin: &str) -> Option<u32> {
         let plugins = self.inside.plugins.borrow();
         plugins.iter().find(|loaded| loaded.name() == plugin).map(Loaded::generation)
     }
 
-    /// Somebody connects and joins a topic.
+    /// Connects a client and joins a topic.
     ///
     /// # Errors
     /// The response of a join that is refused.
@@ -165,7 +165,7 @@ impl Stage {
         self.join_as(&Join::default(), topic, &payload)
     }
 
-    /// Somebody in particular connects and joins a topic.
+    /// Connects a client with this identity and joins a topic.
     ///
     /// # Errors
     /// The response of a join that is refused.
@@ -173,16 +173,16 @@ impl Stage {
         Actor::join(self.connect(who), topic, payload)
     }
 
-    pub(super) fn connect(&self, who: &Join) -> Client {
+    pub(crate) fn connect(&self, who: &Join) -> Client {
         Client::connect(&self.inside, who)
     }
 
-    /// Lets time pass. Timers ring in their order.
+    /// Advances the clock. Timers fire in their order.
     pub fn pass(&self, time: Duration) {
         self.inside.wait(time);
     }
 
-    /// Somebody elsewhere broadcasts to a topic, as the HTTP API does.
+    /// Broadcasts to a topic, as the HTTP API does.
     #[expect(clippy::needless_pass_by_value, reason = "`json!(..)` is made to be given away")]
     pub fn broadcast(&self, topic: &str, event: &str, payload: Value) {
         let (topic, event, payload) = (Topic::new(topic), event.into(), json_payload(&payload));
@@ -190,17 +190,17 @@ impl Stage {
         self.inside.endpoint.node.pubsub.broadcast(Broadcast { topic, event, payload, except: Except::Nobody });
     }
 
-    /// Somebody elsewhere sends to a topic's `handle_message`, and waits for the answer: its status and what it carries.
+    /// Sends a topic message, for `handle_message`, and waits for the answer: its status and payload.
     ///
     /// # Errors
-    /// Where nobody takes it, or the callback fails.
+    /// If no plugin handles the message, or the callback fails.
     #[expect(clippy::needless_pass_by_value, reason = "`json!(..)` is made to be given away")]
     pub fn send(&self, topic: &str, event: &str, payload: Value) -> Delivered {
         let node = &self.inside.endpoint.node;
         self.inside.runtime.block_on(node.send(topic, event.into(), json_payload(&payload)))
     }
 
-    /// Closes every socket with this id. Gives how many there were.
+    /// Closes every socket with this id, and returns the number of sockets.
     #[must_use]
     pub fn disconnect(&self, id: &str) -> usize {
         let closed = self.inside.endpoint.node.pubsub.disconnect(id);
@@ -208,10 +208,10 @@ impl Stage {
         closed
     }
 
-    /// Stores bytes under a key of a plugin, as a callback has done earlier. A plugin in Rust has its values as MessagePack.
+    /// Stores bytes under a key of a plugin, as an earlier callback would. A plugin in Rust encodes its values as MessagePack.
     ///
     /// # Errors
-    /// Where there is no such plugin, or they can't be stored.
+    /// If there is no such plugin, or the bytes can't be stored.
     pub fn store(&self, plugin: &str, key: &[u8], value: &[u8]) -> Result<()> {
         let mut draft = self.draft(plugin)?;
         draft.put(key, value.to_vec().into())?;
@@ -220,10 +220,10 @@ impl Stage {
         Ok(())
     }
 
-    /// What a plugin has stored under a key.
+    /// The bytes that a plugin has stored under a key.
     ///
     /// # Errors
-    /// Where there is no such plugin, or the key can't be one.
+    /// If there is no such plugin, or the key isn't valid.
     pub fn stored(&self, plugin: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let mut draft = self.draft(plugin)?;
         Ok(self.inside.runtime.block_on(draft.get(key))?.map(Vec::from))
@@ -236,7 +236,7 @@ impl Stage {
         Ok(self.inside.endpoint.node.store.begin(&owner))
     }
 
-    /// Who is online in a topic: `{"KEY": {"metas": [..]}, ..}`.
+    /// The presences of a topic: `{"KEY": {"metas": [..]}, ..}`.
     #[must_use]
     pub fn presences(&self, topic: &str) -> Value {
         match self.inside.endpoint.node.presence.state(&Topic::new(topic)) {
@@ -245,7 +245,7 @@ impl Stage {
         }
     }
 
-    /// How many callbacks have failed.
+    /// The number of callbacks that have failed.
     #[must_use]
     pub fn faults(&self) -> u64 {
         self.inside.endpoint.node.fault_count()
@@ -253,23 +253,23 @@ impl Stage {
 }
 
 impl Inside {
-    pub(super) fn endpoint(&self) -> &Endpoint {
+    pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// Runs something here, with the clock of the stage.
-    pub(super) fn enter<T>(&self, act: impl FnOnce() -> T) -> T {
+    /// Runs code within the runtime, with the clock of the stage.
+    pub(crate) fn enter<T>(&self, act: impl FnOnce() -> T) -> T {
         self.runtime.block_on(async { act() })
     }
 
-    /// From now on what comes to this connection is taken.
-    pub(super) fn admit(&self, connection: &Rc<RefCell<Connection>>) {
+    /// Adds a connection to those that take their messages.
+    pub(crate) fn admit(&self, connection: &Rc<RefCell<Connection>>) {
         self.connections.borrow_mut().push(Rc::clone(connection));
     }
 
-    /// Waits until nothing more happens by itself, and every client has taken what came to it. The clock moves on by a
-    /// millisecond, which is how it is known: it moves by itself only when everybody waits for it.
-    pub(super) fn settle(&self) {
+    /// Waits until all tasks are idle and every client has taken its messages. The clock advances by a millisecond: a paused
+    /// clock advances only when every task waits for it, so a sleep that ends proves that all tasks are idle.
+    pub(crate) fn settle(&self) {
         self.wait(Duration::from_millis(1));
     }
 
@@ -280,7 +280,7 @@ impl Inside {
         }
     }
 
-    /// Has every client take what came to it. Whether more may come of that.
+    /// Lets every client take its messages. Returns whether more messages may follow.
     fn take(&self) -> bool {
         self.enter(|| {
             let connections = self.connections.borrow();
@@ -315,12 +315,12 @@ impl Inside {
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        // Members end within the runtime.
+        // Members need the runtime when they end.
         self.enter(|| self.connections.borrow().iter().for_each(|connection| connection.borrow_mut().close()));
     }
 }
 
-/// What plugins take for the time: it goes on from now as the stage's clock does.
+/// The time that plugins see: it starts at `began_ms` and advances with the stage's clock.
 fn clock(runtime: &Runtime, began_ms: u64) -> impl Fn() -> u64 + Send + Sync + 'static {
     let began = runtime.block_on(async { Instant::now() });
     move || {
@@ -329,6 +329,6 @@ fn clock(runtime: &Runtime, began_ms: u64) -> impl Fn() -> u64 + Send + Sync + '
     }
 }
 
-pub(super) fn json_payload(value: &Value) -> Payload {
+pub(crate) fn json_payload(value: &Value) -> Payload {
     Payload::Json(value.to_string().into())
 }

@@ -24,7 +24,8 @@ const BLANK: [(char, char); 8] = [
 
 /// Escapes a name for one line. Invisible characters become `\n`, `\u{1b}` and so on. A backslash is doubled, so that a name
 /// can't contain a fake escape.
-pub(super) fn name(text: &str) -> String {
+#[must_use]
+pub fn name(text: &str) -> String {
     // `escape_debug` leaves the characters in `BLANK` as they are.
     let escape = |c: char| match c.escape_debug() {
         escaped if escaped.len() > 1 => escaped.to_string(),
@@ -34,14 +35,16 @@ pub(super) fn name(text: &str) -> String {
 }
 
 /// Escapes a text of several lines, such as an error. Newlines and tabs stay as they are.
-pub(crate) fn lines(text: &str) -> String {
+#[must_use]
+pub fn lines(text: &str) -> String {
     escaped(text, |c| !matches!(c, '\n' | '\t') && is_hidden(c), |c| c.escape_unicode().to_string())
 }
 
 /// Escapes JSON text without changing its meaning. Newlines and tabs between values stay as they are. A carriage return
 /// becomes a space, because on a terminal the following text would overwrite the line. All three can occur only between
 /// values, because JSON requires escapes for them in strings.
-pub(super) fn json(text: &str) -> String {
+#[must_use]
+pub fn json(text: &str) -> String {
     let as_json = |c: char| match c {
         '\r' => " ".to_owned(),
         c => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
@@ -50,19 +53,23 @@ pub(super) fn json(text: &str) -> String {
 }
 
 /// Formats a value as indented JSON, and escapes it as [`json`] does.
-pub(super) fn pretty(value: &impl Serialize) -> Result<String> {
+///
+/// # Errors
+/// If the value cannot be serialized.
+pub fn pretty(value: &impl Serialize) -> Result<String> {
     Ok(json(&serde_json::to_string_pretty(value)?))
 }
 
 /// Writes lines of JSON to a terminal, escaped as [`json`] does.
-pub(super) struct JsonLines<W> {
+pub struct JsonLines<W> {
     out: W,
     /// The beginning of the last line, until its newline is written.
     line: Vec<u8>,
 }
 
 impl<W: io::Write> JsonLines<W> {
-    pub(super) fn new(out: W) -> Self {
+    /// Writes to `out`.
+    pub fn new(out: W) -> Self {
         Self { out, line: Vec::new() }
     }
 }

@@ -12,11 +12,10 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
-use bennu::contract::plain;
-use bennu::server::{flush_log, write_error_line};
-
 use super::shown;
+use crate::contract::plain;
+use crate::server::{flush_log, write_error_line};
+use anyhow::Result;
 
 /// The first failed write to standard output, until [`finish`] takes it. A mutex, because a static must be thread-safe.
 static FAILURE: Mutex<Option<io::Error>> = Mutex::new(None);
@@ -27,33 +26,24 @@ const RETRY: Duration = Duration::from_millis(10);
 /// The exit status for a command line that can't be parsed.
 const USAGE: u8 = 2;
 
-/// Writes a line to standard output.
-macro_rules! out_line {
-    ($($text:tt)*) => { $crate::commands::output::line(format_args!($($text)*)) };
-}
-
-/// Writes a line to standard error.
-macro_rules! error_line {
-    ($($text:tt)*) => { bennu::server::write_error_line(&format!($($text)*)) };
-}
-
-pub(super) use {error_line, out_line};
-
 /// A [`Write`] to standard output, for a command that writes more than single lines. After a failed write, every write fails.
-pub(super) struct Out;
+pub struct Out;
 
 /// Marks the error of a command that ended because its output could not be written. [`finish`] reports the cause itself.
 #[derive(Debug)]
 struct OutputFailed;
 
 /// Writes a line to standard output, unless an earlier write has failed.
-pub(super) fn line(text: fmt::Arguments<'_>) {
+pub fn line(text: fmt::Arguments<'_>) {
     // `FAILURE` keeps the error until the end of the command.
     let _ = Out.write_all(format!("{text}\n").as_bytes());
 }
 
 /// Writes a line to standard output and returns the error, if any. The error has no effect on the status of the process.
-pub(super) fn try_line(text: &str) -> io::Result<()> {
+///
+/// # Errors
+/// If the line cannot be written.
+pub fn try_line(text: &str) -> io::Result<()> {
     let mut out = io::stdout();
     let text = format!("{text}\n");
     let mut rest = text.as_bytes();
@@ -67,7 +57,8 @@ pub(super) fn try_line(text: &str) -> io::Result<()> {
 }
 
 /// Ends a command: prints its error to standard error, if it failed, and returns the status of the process.
-pub(crate) fn finish(done: Result<()>) -> ExitCode {
+#[must_use]
+pub fn finish(done: Result<()>) -> ExitCode {
     let _ = Out.flush();
     let failure = lock().take();
     let mut status = ExitCode::SUCCESS;
@@ -93,7 +84,8 @@ fn is_output_failure(error: &anyhow::Error) -> bool {
 }
 
 /// Handles a command line without a valid command: it asks for help or the version, or can't be parsed.
-pub(crate) fn explain(error: &clap::Error) -> ExitCode {
+#[must_use]
+pub fn explain(error: &clap::Error) -> ExitCode {
     let printed = error.print();
     if error.use_stderr() {
         // A failed write to standard error can't be reported anywhere.

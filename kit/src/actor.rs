@@ -1,4 +1,4 @@
-//! A member on stage, in the words of `Phoenix.ChannelTest`.
+//! A member on a stage, with the assertions of `Phoenix.ChannelTest`.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -7,16 +7,17 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use super::client::{Came, Client};
-use super::pattern;
+use crate::client::{Came, Client};
+use crate::pattern;
 
-/// Somebody who has joined a topic.
+/// A client that has joined a topic.
 ///
-/// An assertion looks through all that has come and wasn't asserted yet, in whatever order, takes what it finds, and fails
-/// with a list of what came instead. It gives what the message carries, so that the test can go on with an id out of it. An
-/// expected object matches one that has its fields, and perhaps others; an array of numbers matches the same bytes.
+/// An assertion searches all received messages that no assertion has taken yet, in any order. It takes the message that it finds,
+/// and returns its payload, so that the test can use an id from it. If it finds none, it fails with a list of the received
+/// messages. An expected object matches an object that has its fields, and possibly others. An array of numbers matches the same
+/// bytes.
 ///
-/// A member stays in until it [closes](Actor::close), leaves or is ended, whether its `Actor` is kept or not.
+/// A member stays until it [closes](Actor::close), leaves or is ended, even if its `Actor` is dropped.
 pub struct Actor {
     client: Rc<RefCell<Client>>,
     topic: String,
@@ -24,12 +25,12 @@ pub struct Actor {
     response: Value,
 }
 
-/// A message that was sent, and may be answered.
+/// A sent message, to which a reply may come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pushed(String);
 
 impl Actor {
-    pub(super) fn join(client: Client, topic: &str, payload: &Value) -> Result<Self, Value> {
+    pub(crate) fn join(client: Client, topic: &str, payload: &Value) -> Result<Self, Value> {
         let client = Rc::new(RefCell::new(client));
         Self::join_on(&client, topic, payload).inspect_err(|_| client.borrow_mut().close())
     }
@@ -48,20 +49,20 @@ impl Actor {
         Ok(member)
     }
 
-    /// What the join was answered.
+    /// The response of the join.
     #[must_use]
     pub fn response(&self) -> &Value {
         &self.response
     }
 
-    /// What its client has of the topic's published state, put together from the `room_state` and the `room_diff`s that came: without
-    /// what is null, which counts as absent. None before the first.
+    /// The client's copy of the topic's published state, merged from the received `room_state` and `room_diff`s. Null counts as
+    /// absent. `None` before the first `room_state`.
     #[must_use]
     pub fn room_state(&self) -> Option<Value> {
         self.client.borrow().room_state(&self.topic)
     }
 
-    /// Whether it is still in.
+    /// Whether the membership hasn't ended.
     #[must_use]
     pub fn is_in(&self) -> bool {
         self.client.borrow().is_in(&self.join_ref)
@@ -78,8 +79,8 @@ impl Actor {
         Pushed(self.client.borrow_mut().push_binary(&self.topic, event, payload))
     }
 
-    /// Its client joins the topic again, which ends this membership. In a topic with a room its `terminate` runs first, with
-    /// the cause `replaced`; elsewhere it doesn't.
+    /// Joins the topic again on the same client, which ends this membership. In a topic with a room, its `terminate` runs first, with
+    /// the cause `replaced`. In other topics, `terminate` doesn't run.
     ///
     /// # Errors
     /// The response of a join that is refused.
@@ -88,10 +89,10 @@ impl Actor {
         Self::join_on(&self.client, &self.topic, &payload)
     }
 
-    /// The message was answered so. Gives the response.
+    /// Asserts that this reply to the message came, and returns the response.
     ///
     /// # Panics
-    /// Where it wasn't, as all of these.
+    /// If it didn't come.
     #[track_caller]
     #[expect(clippy::needless_pass_by_value, reason = "`json!(..)` is made to be given away")]
     pub fn assert_reply(&mut self, to: &Pushed, status: &str, response: Value) -> Value {
@@ -103,16 +104,16 @@ impl Actor {
         answer["response"].clone()
     }
 
-    /// The message was not answered.
+    /// Asserts that no reply to the message came.
     ///
     /// # Panics
-    /// Where it was.
+    /// If one came.
     #[track_caller]
     pub fn refute_reply(&mut self, to: &Pushed) {
         self.refute(|frame| frame.reply_to(to).is_some(), "a reply");
     }
 
-    /// The client was pushed this event. Gives what the event carries.
+    /// Asserts that this event was pushed to the client, and returns its payload.
     ///
     /// # Panics
     /// See [`assert_reply`](Self::assert_reply).
@@ -124,16 +125,16 @@ impl Actor {
         came
     }
 
-    /// No such event was pushed to the client.
+    /// Asserts that no such event was pushed to the client.
     ///
     /// # Panics
-    /// Where it was.
+    /// If one was.
     #[track_caller]
     pub fn refute_push(&mut self, event: &str) {
         self.refute(|frame| frame.is_push(event), &format!("a push of `{event}`"));
     }
 
-    /// This event was broadcast to the topic, and reached this member. Gives what the event carries.
+    /// Asserts that a broadcast of this event reached the member, and returns its payload.
     ///
     /// # Panics
     /// See [`assert_reply`](Self::assert_reply).
@@ -145,16 +146,16 @@ impl Actor {
         came
     }
 
-    /// No such event was broadcast that reached this member.
+    /// Asserts that no broadcast of this event reached the member.
     ///
     /// # Panics
-    /// Where it was.
+    /// If one did.
     #[track_caller]
     pub fn refute_broadcast(&mut self, event: &str) {
         self.refute(|frame| frame.is_broadcast(event), &format!("a broadcast of `{event}`"));
     }
 
-    /// The membership ended in order: by a leave or a stop.
+    /// Asserts that the membership ended by a leave or a stop.
     ///
     /// # Panics
     /// See [`assert_reply`](Self::assert_reply).
@@ -163,7 +164,7 @@ impl Actor {
         self.assert(|frame| frame.event() == "phx_close", "the channel's close");
     }
 
-    /// The membership ended by a fault.
+    /// Asserts that the membership ended by a fault.
     ///
     /// # Panics
     /// See [`assert_reply`](Self::assert_reply).
@@ -172,7 +173,7 @@ impl Actor {
         self.assert(|frame| frame.event() == "phx_error", "the channel's error");
     }
 
-    /// The connection was closed with this code.
+    /// Asserts that the connection was closed with this code.
     ///
     /// # Panics
     /// See [`assert_reply`](Self::assert_reply).
@@ -185,7 +186,7 @@ impl Actor {
         }
     }
 
-    /// Takes everything else that has come to its client, as frames of version 2; bytes as arrays of numbers.
+    /// Takes all other frames that the client received, in version 2. Bytes are arrays of numbers.
     pub fn received(&mut self) -> Vec<Value> {
         let show = |came: Came| match came {
             Came::Json(frame) => frame,
@@ -195,17 +196,17 @@ impl Actor {
         self.with_all(|came| came.drain(..).map(show).collect())
     }
 
-    /// Forgets what has come to its client so far.
+    /// Drops all frames that the client has received so far.
     pub fn flush(&mut self) {
         self.with_all(VecDeque::clear);
     }
 
-    /// Leaves the topic, and stays connected. What came of it can still be asserted.
+    /// Leaves the topic and stays connected. Assertions still work afterwards.
     pub fn leave(&mut self) -> Pushed {
         Pushed(self.client.borrow_mut().push(&self.topic, "phx_leave", &json!({})))
     }
 
-    /// Its connection ends.
+    /// Closes the connection.
     pub fn close(self) {
         self.client.borrow_mut().close();
     }
@@ -214,7 +215,7 @@ impl Actor {
         self.client.borrow_mut().with_all(act)
     }
 
-    /// Takes the first frame of this member that is wanted.
+    /// Takes the first frame of this member that satisfies `wanted`.
     fn take(&self, wanted: impl Fn(&Frame) -> bool) -> Option<Frame> {
         self.with_all(|came| {
             let found = came.iter().enumerate().find_map(|(at, came)| {
@@ -255,7 +256,7 @@ impl Actor {
     }
 }
 
-/// A frame of version 2 that is this member's; bytes as an array of numbers.
+/// A frame of version 2 for this member. Bytes are an array of numbers.
 struct Frame([Value; 5]);
 
 impl Frame {
@@ -291,7 +292,7 @@ impl Frame {
     }
 }
 
-/// A binary frame, as one in JSON would be.
+/// A binary frame in the form of a frame in JSON.
 fn binary(frame: &[u8]) -> Option<[Value; 5]> {
     let (kind, rest) = frame.split_first()?;
     let count = match kind {
@@ -318,7 +319,7 @@ fn binary(frame: &[u8]) -> Option<[Value; 5]> {
     })
 }
 
-/// Whether a value is what is expected, where an object may have other fields too.
+/// Whether a value matches the expected one. An object may have further fields.
 fn has(expected: &Value, came: &Value) -> bool {
     match (expected, came) {
         (Value::Object(expected), Value::Object(came)) => {

@@ -1,20 +1,20 @@
-//! Expected JSON, in which `…` stands for anything.
+//! Expected JSON, in which `…` matches any value.
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-/// What stands for any value.
+/// The pattern that matches any value.
 const ANYTHING: &str = "…";
 
 /// Reads an expected value.
 ///
 /// # Errors
-/// Where it is no JSON, the ellipses aside.
+/// If the text isn't JSON, apart from the ellipses.
 pub fn parse(text: &str) -> Result<Value> {
     serde_json::from_str(&quote_ellipses(text)).with_context(|| format!("no JSON: {text}"))
 }
 
-/// Writes `…` outside of strings as a string, which JSON can hold.
+/// Replaces each `…` outside of strings by a string, so that the text is JSON.
 fn quote_ellipses(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len());
     let (mut in_string, mut is_escaped) = (false, false);
@@ -33,7 +33,7 @@ fn quote_ellipses(text: &str) -> String {
     quoted
 }
 
-/// Whether a value is what was expected.
+/// Whether a value matches the expected one.
 pub fn matches(expected: &Value, came: &Value) -> bool {
     match (expected, came) {
         (Value::String(text), _) if text == ANYTHING => true,

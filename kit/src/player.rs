@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use bennu::channel::Delivered;
+use bennu::contract::Identity;
+use bennu::protocol::Payload;
 use serde_json::{Value, json};
 
-use super::client::{Came, Client};
-use super::script::{Act, ScriptLine, Words};
-use super::stage::{Join, Stage};
-use super::{Voice, pattern};
-use crate::channel::Delivered;
-use crate::contract::Identity;
-use crate::protocol::Payload;
+use crate::client::{Came, Client};
+use crate::script::{Act, ScriptLine, Words};
+use crate::stage::{Join, Stage};
+use crate::{Voice, pattern};
 
-/// Plays a script on a stage. Files that it names are beside `folder`.
+/// Plays a script on a stage. Paths in the script are relative to `folder`.
 ///
 /// # Errors
-/// Names the line, what it expects, and what came.
+/// If a line fails. The error has the line, the expected message and the received one.
 pub fn play(stage: &Stage, script: &str, folder: &Path) -> Result<()> {
     let mut cast = Cast { stage, folder, actors: BTreeMap::new(), answer: None };
     for (at, text) in script.lines().enumerate() {
@@ -36,7 +36,7 @@ struct Cast<'a> {
     stage: &'a Stage,
     folder: &'a Path,
     actors: BTreeMap<String, Actor>,
-    /// What the last `host ! send` came to.
+    /// The result of the last `host ! send`.
     answer: Option<Delivered>,
 }
 

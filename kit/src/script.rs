@@ -6,26 +6,26 @@
 //! | `alice > join room:1 {..}` | sends a join; from here on `room:1` is the topic of alice's lines |
 //! | `alice > new_msg {..}` | sends an event |
 //! | `alice > leave` | leaves |
-//! | `alice > ["1",null,"room:1","new_msg",{}]` | sends this very frame |
+//! | `alice > ["1",null,"room:1","new_msg",{}]` | sends exactly this frame |
 //! | `alice < ok {..}`, `alice < error {..}` | the next frame is this reply to the last message that alice sent |
 //! | `alice < reply word {..}` | the same with another status |
-//! | `alice < unmatched` | the next frame says that the topic of that message isn't joined |
+//! | `alice < unmatched` | the next frame says that the topic isn't joined |
 //! | `alice < new_msg {..}` | the next frame is this event, pushed or broadcast |
 //! | `alice < phx_close`, `alice < phx_error` | the next frame ends alice's membership |
-//! | `alice < [null,null,"room:1","new_msg",{}]` | the next frame is this very one |
+//! | `alice < [null,null,"room:1","new_msg",{}]` | the next frame is exactly this one |
 //! | `alice < close 1012` | the connection ends with this code |
-//! | `bob ~` | nothing more has come to bob |
-//! | `bob x close`, `bob x drop` | bob's connection ends, in order or not |
-//! | `clock + 5s` | time passes; also in `ms`, `m` and `h` |
-//! | `host ! broadcast room:1 news {..}` | somebody elsewhere broadcasts to a topic |
-//! | `host ! send room:1 close {..}` | somebody sends to a topic's `handle_message` |
-//! | `host < ok {..}`, `host < none` | that was answered so, or not at all |
+//! | `bob ~` | bob gets nothing more |
+//! | `bob x close`, `bob x drop` | bob's connection is closed, or breaks |
+//! | `clock + 5s` | time passes and timers fire; also in `ms`, `m` and `h` |
+//! | `host ! broadcast room:1 news {..}` | the host broadcasts to a topic |
+//! | `host ! send room:1 close {..}` | the host sends a topic message, for `handle_message` |
+//! | `host < ok {..}`, `host < none` | the answer to that topic message is this, or there is none |
 //! | `host ! disconnect user_socket:42` | every socket with this id is closed |
-//! | `host ! reload echo variants/echo-v2` | another build takes the plugin's place |
-//! | `host ! remove echo` | its file vanishes |
+//! | `host ! reload echo variants/echo-v2` | another build replaces the plugin |
+//! | `host ! remove echo` | the plugin's file is removed |
 //!
 //! An event, a status, a join or a leave may be followed by `on TOPIC`, for that line only, and by `#LABEL`: a message
-//! with a label is answered by the reply with the same. A payload that is left out is `{}`; `…` stands for any value.
+//! with a label is answered by the reply with the same label. A payload that is left out is `{}`; `…` matches any value.
 //! A client connects when it is first named. Lines that start with `--` are comments.
 
 use std::time::Duration;
@@ -33,80 +33,80 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::pattern;
+use crate::pattern;
 
-/// A line.
+/// A line of a script.
 #[derive(Debug, PartialEq)]
 pub struct ScriptLine<'a> {
     /// A client, `host` or `clock`.
     pub who: &'a str,
-    /// What it does, or what it sees.
+    /// The action or the expected message.
     pub act: Act<'a>,
 }
 
-/// What happens in it.
+/// The action or expectation of a line.
 #[derive(Debug, PartialEq)]
 pub enum Act<'a> {
-    /// It connects as somebody.
+    /// Connects with an identity.
     Enter(Value),
-    /// It sends a message.
+    /// Sends a message.
     Send(Words<'a>),
-    /// It sends a frame.
+    /// Sends exactly this frame.
     SendRaw(&'a str),
-    /// It sees a message.
+    /// Expects a message.
     See(Words<'a>),
-    /// It sees a frame.
+    /// Expects exactly this frame.
     SeeRaw(Value),
-    /// It sees the connection's end.
+    /// Expects the end of the connection.
     SeeEnd(u16),
-    /// It sees nothing.
+    /// Expects no further message.
     SeeNothing,
-    /// It closes its connection.
+    /// Closes the connection.
     Close,
-    /// Its connection breaks.
+    /// Breaks the connection.
     Drop,
-    /// Time passes.
+    /// Advances the clock.
     Pass(Duration),
-    /// Somebody elsewhere broadcasts.
+    /// Broadcasts to a topic.
     Broadcast(Words<'a>),
-    /// Somebody elsewhere sends to a topic.
+    /// Sends a topic message.
     Tell(Words<'a>),
-    /// Sockets are closed by their id.
+    /// Closes the sockets with this id.
     Disconnect(&'a str),
-    /// A plugin is replaced.
+    /// Replaces a plugin.
     Reload {
         /// Its name.
         plugin: &'a str,
         /// The other build.
         guest: &'a str,
     },
-    /// A plugin's file vanishes.
+    /// Removes a plugin's file.
     Remove {
         /// Its name.
         plugin: &'a str,
     },
 }
 
-/// A message in a script's words.
+/// A message in a script.
 #[derive(Debug, PartialEq)]
 pub struct Words<'a> {
     /// An event, a status, `join` or `leave`.
     pub word: &'a str,
-    /// What follows the word `reply`.
+    /// The status after the word `reply`.
     pub status: &'a str,
-    /// What follows `on`, or the topic of a join.
+    /// The topic after `on`, or of a join.
     pub topic: Option<&'a str>,
-    /// What follows `#`.
+    /// The label after `#`.
     pub label: Option<&'a str>,
     /// The payload, `{}` if none is given.
     pub payload: Value,
 }
 
 impl<'a> ScriptLine<'a> {
-    /// Reads a line; none where there is nothing to do in it.
+    /// Reads a line. An empty line or a comment is `None`.
     ///
     /// # Errors
-    /// Says what it doesn't understand.
+    /// If the line isn't in the language.
     pub fn parse(text: &'a str) -> Result<Option<Self>> {
         let text = text.trim();
         if text.is_empty() || text.starts_with("--") {

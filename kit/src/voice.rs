@@ -1,12 +1,12 @@
-//! What the lines of a client leave unsaid: the topic that it speaks of, and the message that is answered.
+//! The context of one client's lines: the topic that a line is about, and the message that a reply answers.
 
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, ensure};
+use bennu::protocol::event;
 use serde_json::{Value, json};
 
-use super::script::Words;
-use crate::protocol::event;
+use crate::script::Words;
 
 /// The state of one client's lines.
 #[derive(Debug, Default)]
@@ -17,10 +17,10 @@ pub struct Voice {
 }
 
 impl Voice {
-    /// The topic and the event that a line sends.
+    /// The topic and event of a message that a line sends.
     ///
     /// # Errors
-    /// Where it says no topic, and none was joined before.
+    /// If the line has no topic and no topic was joined before.
     pub fn says<'w>(&self, words: &Words<'w>) -> Result<(String, &'w str)> {
         let event = match words.word {
             "join" => event::JOIN,
@@ -32,7 +32,7 @@ impl Voice {
         Ok((topic, event))
     }
 
-    /// A line was sent, under this ref.
+    /// Records that a line was sent with this ref.
     pub fn said(&mut self, words: &Words<'_>, topic: String, reference: &str) {
         reference.clone_into(&mut self.last_ref);
         if let Some(label) = words.label {
@@ -43,10 +43,10 @@ impl Voice {
         }
     }
 
-    /// The frames of which a line expects one. `join_ref` knows the ref of the last join of each topic.
+    /// The frames that satisfy a line: any one of them. `join_ref` returns the ref of the last join of a topic.
     ///
     /// # Errors
-    /// Where its label is nobody's.
+    /// If no message was sent with the line's label.
     pub fn expects(&self, words: Words<'_>, join_ref: impl Fn(&str) -> Option<String>) -> Result<Vec<Value>> {
         let topic = words.topic.unwrap_or(&self.topic);
         let join_ref = join_ref(topic);
@@ -61,7 +61,7 @@ impl Voice {
             "unmatched" => vec![reply(None, "error", json!({"reason": "unmatched topic"}))],
             "phx_close" => vec![json!([join_ref, join_ref, topic, "phx_close", {}])],
             "phx_error" => vec![json!([join_ref, join_ref, topic, "phx_error", {"reason": "channel_crash"}])],
-            // A broadcast belongs to no join, a push to this one.
+            // A broadcast has no join ref, and a push has the one of this join.
             event => vec![json!([null, null, topic, event, payload]), json!([join_ref, null, topic, event, payload])],
         })
     }

@@ -6,17 +6,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use bennu::contract::{Ending, SocketFacts};
+use bennu::protocol::{Frame, Incoming, Serializer, event};
+use bennu::pubsub::Taken;
+use bennu::socket::{Closing, Socket};
 use serde_json::{Value, json};
 
-use super::stage::{Inside, Join};
-use crate::contract::{Ending, SocketFacts};
-use crate::protocol::{Frame, Incoming, Serializer, event};
-use crate::pubsub::Taken;
-use crate::socket::{Closing, Socket};
+use crate::stage::{Inside, Join};
 
-/// What came to a client.
+/// A received frame, or the end of the connection.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Came {
+pub(crate) enum Came {
     /// A text frame.
     Json(Value),
     /// A binary frame.
@@ -25,28 +25,28 @@ pub(super) enum Came {
     Closed(u16),
 }
 
-/// One connection, in the hands of a test. It lasts until it is closed, whether this is kept or not.
-pub(super) struct Client {
+/// A test's handle of one connection. The connection lasts until it is closed, even if the handle is dropped.
+pub(crate) struct Client {
     inside: Rc<Inside>,
     connection: Rc<RefCell<Connection>>,
     next_ref: u64,
     join_refs: HashMap<String, String>,
 }
 
-/// A connection. The stage has all of them, and takes what comes to each, as the host's connections do by themselves.
+/// A connection. The stage owns all connections and takes their messages, as the host's reactors do.
 #[derive(Default)]
-pub(super) struct Connection {
-    /// None once it is closed.
+pub(crate) struct Connection {
+    /// `None` after the connection was closed.
     socket: Option<Socket>,
     came: VecDeque<Came>,
     /// The refs of the joins whose memberships have ended.
     ended: HashSet<String>,
-    /// The published states of topics, put together as clients do.
+    /// The published states of topics, merged as clients merge them.
     states: HashMap<String, Value>,
 }
 
 impl Client {
-    pub(super) fn connect(inside: &Rc<Inside>, who: &Join) -> Self {
+    pub(crate) fn connect(inside: &Rc<Inside>, who: &Join) -> Self {
         let params = if who.params.is_null() { json!({}) } else { who.params.clone() };
         let facts = SocketFacts {
             identity: who.identity.clone(),
@@ -61,15 +61,15 @@ impl Client {
         Self { inside: Rc::clone(inside), connection, next_ref: 1, join_refs: HashMap::new() }
     }
 
-    /// Sends a message of version 2, as phoenix.js does. Gives its ref.
-    pub(super) fn push(&mut self, topic: &str, event: &str, payload: &Value) -> String {
+    /// Sends a message of version 2, as phoenix.js does. Returns its ref.
+    pub(crate) fn push(&mut self, topic: &str, event: &str, payload: &Value) -> String {
         let reference = self.message_ref(topic, event);
         self.send(&json!([self.join_ref(topic), reference, topic, event, payload]).to_string());
         reference
     }
 
     /// The same with bytes.
-    pub(super) fn push_binary(&mut self, topic: &str, event: &str, payload: &[u8]) -> String {
+    pub(crate) fn push_binary(&mut self, topic: &str, event: &str, payload: &[u8]) -> String {
         let reference = self.message_ref(topic, event);
         let names = [self.join_ref(topic).unwrap_or_default(), &reference, topic, event];
         let mut frame = vec![0];
@@ -90,12 +90,12 @@ impl Client {
     }
 
     /// The ref of the last join of a topic.
-    pub(super) fn join_ref(&self, topic: &str) -> Option<&str> {
+    pub(crate) fn join_ref(&self, topic: &str) -> Option<&str> {
         self.join_refs.get(topic).map(String::as_str)
     }
 
     /// Sends a text frame.
-    pub(super) fn send(&mut self, text: &str) {
+    pub(crate) fn send(&mut self, text: &str) {
         self.receive(&Incoming::Text(text.into()));
     }
 
@@ -110,8 +110,8 @@ impl Client {
         }
     }
 
-    /// What came next, if anything has by now.
-    pub(super) fn next(&mut self) -> Option<Came> {
+    /// The next received frame, if there is one.
+    pub(crate) fn next(&mut self) -> Option<Came> {
         let next = self.connection.borrow_mut().came.pop_front();
         next.or_else(|| {
             self.inside.settle();
@@ -119,35 +119,35 @@ impl Client {
         })
     }
 
-    /// Does something with all that has come and wasn't taken.
-    pub(super) fn with_all<T>(&mut self, act: impl FnOnce(&mut VecDeque<Came>) -> T) -> T {
+    /// Runs code on all received frames that weren't taken.
+    pub(crate) fn with_all<T>(&mut self, act: impl FnOnce(&mut VecDeque<Came>) -> T) -> T {
         self.inside.settle();
         act(&mut self.connection.borrow_mut().came)
     }
 
-    /// Whether it is connected, and the membership of this join hasn't ended.
-    pub(super) fn is_in(&self, join_ref: &str) -> bool {
+    /// Whether the client is connected and the membership of this join hasn't ended.
+    pub(crate) fn is_in(&self, join_ref: &str) -> bool {
         self.inside.settle();
         let connection = self.connection.borrow();
         connection.socket.is_some() && !connection.ended.contains(join_ref)
     }
 
-    /// What it has of a topic's published state.
-    pub(super) fn room_state(&self, topic: &str) -> Option<Value> {
+    /// The client's copy of a topic's published state.
+    pub(crate) fn room_state(&self, topic: &str) -> Option<Value> {
         self.inside.settle();
         self.connection.borrow().states.get(topic).cloned()
     }
 
-    /// Its connection ends.
-    pub(super) fn close(&mut self) {
+    /// Closes the connection.
+    pub(crate) fn close(&mut self) {
         self.inside.enter(|| self.connection.borrow_mut().close());
         self.inside.settle();
     }
 }
 
 impl Connection {
-    /// Takes what its outbox holds. Whether something that was held back goes on, or has ended, so that more may come to others.
-    pub(super) fn take(&mut self) -> bool {
+    /// Takes the frames of the outbox. Returns whether the socket resumed or ended, so that other clients may get more.
+    pub(crate) fn take(&mut self) -> bool {
         let Some(socket) = &self.socket else { return false };
         let outbox = Arc::clone(socket.outbox());
         let mut frames = VecDeque::new();
@@ -174,8 +174,8 @@ impl Connection {
         }
     }
 
-    /// It ends, and its members with it. Within the runtime only.
-    pub(super) fn close(&mut self) {
+    /// Closes the socket and ends its members. Must run within the runtime.
+    pub(crate) fn close(&mut self) {
         if let Some(socket) = self.socket.take() {
             drop(socket.close(Ending::Closed));
         }
@@ -186,7 +186,7 @@ impl Connection {
         self.close();
     }
 
-    /// Keeps a topic's published state.
+    /// Updates the copy of a topic's published state.
     fn follow(&mut self, came: &Came) {
         let Came::Json(frame) = came else { return };
         let (Some(topic), payload) = (frame[2].as_str(), &frame[4]) else { return };
@@ -203,7 +203,7 @@ impl Connection {
 }
 
 impl Came {
-    /// The ref of the join whose membership it ends, if it ends one.
+    /// The ref of the join whose membership this frame ends, if it ends one.
     fn ends(&self) -> Option<&str> {
         let Self::Json(Value::Array(fields)) = self else { return None };
         let is_end = matches!(fields.get(3)?.as_str(), Some("phx_close" | "phx_error"));
@@ -213,7 +213,7 @@ impl Came {
 
 fn read(frame: &Frame) -> Came {
     match frame.as_text() {
-        // What the host passes on unread may be more than a `Value` can hold: then it is shown as its text.
+        // The host passes payloads on unread, so a frame may exceed the limits of `Value`. Then the frame is shown as its text.
         Some(text) => Came::Json(serde_json::from_str(text).unwrap_or_else(|_| text.into())),
         None => Came::Binary(frame.message().to_vec()),
     }

@@ -1,0 +1,38 @@
+//! The test kit for compiled plugins: a whole host in process, without a socket and with a clock that the test controls.
+//!
+//! ```no_run
+//! use bennu_kit::Stage;
+//! use serde_json::json;
+//!
+//! let mut stage = Stage::load("target/guests/chat.wasm").unwrap();
+//! let mut alice = stage.join("room:lobby", json!({ "user": "alice" })).unwrap();
+//! let mut bob = stage.join("room:lobby", json!({ "user": "bob" })).unwrap();
+//! let hi = alice.push("new_msg", json!({ "body": "hi" }));
+//! alice.assert_reply(&hi, "ok", json!({}));
+//! bob.assert_broadcast("new_msg", json!({ "user": "alice", "body": "hi" }));
+//! ```
+//!
+//! The plugin is the component that production loads, and the rules are the host's own. Only the wire is missing. Nothing has a
+//! timeout and nothing sleeps: messages have arrived before an assertion looks for them, and time passes only by
+//! [`Stage::pass`].
+//!
+//! `bennu test FILE SCRIPT` plays scripts on the same stage, for authors in any language. [`ScriptLine`] describes the language.
+//! The command starts the executable of this crate: the virtual clock needs `tokio`'s feature `test-util`, which the host must
+//! not have.
+
+// The banned macros panic if a write fails. `bennu::terminal` has the replacements.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
+mod actor;
+mod client;
+pub mod pattern;
+mod player;
+mod script;
+mod stage;
+mod voice;
+
+pub use actor::{Actor, Pushed};
+pub use player::play;
+pub use script::{Act, ScriptLine, Words};
+pub use stage::{Join, Stage, StageSetup};
+pub use voice::Voice;

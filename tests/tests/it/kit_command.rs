@@ -1,0 +1,127 @@
+//! The test kit for compiled plugins, used by `bennu test`.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use bennu_tests::{bennu, eventually, places};
+use rustix::process::{Pid, Signal, kill_process};
+
+const SCRIPT: &str = r#"
+    -- Two clients, a timer, and another build of the plugin.
+    alice = {"user": "1", "socket_id": "user:1"}
+    alice > join naughty:1
+    alice < ok …
+    bob   > join naughty:1
+    bob   < ok {"member": 2}
+    alice > timer #t {"ms": 60000}
+    alice < ok #t …
+    alice ~
+    clock + 61s
+    alice < rang {}
+    host  ! broadcast naughty:1 news {"a": 1}
+    alice < news {"a": …}
+    bob   < news {"a": 1}
+    host  ! send nobody:1 hello
+    host  < error …
+    host  ! disconnect user:1
+    alice < close 1001
+    bob   < gone …
+    bob   > panic
+    bob   < phx_error
+    bob   > echo
+    bob   < unmatched
+"#;
+
+#[test]
+fn scripts_are_played_by_the_command() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    std::fs::write(home.path().join("good.script"), SCRIPT)?;
+    std::fs::write(home.path().join("bad.script"), SCRIPT.replace("alice < rang", "alice < sang"))?;
+    std::fs::write(home.path().join("odd.script"), "alice ? what")?;
+    let cache = places::compiled()?;
+    std::fs::write(home.path().join("bennu.toml"), format!("cache = {:?}", cache.display().to_string()))?;
+    let plugin = places::guest_file("naughty")?.display().to_string();
+    let test = |scripts: &[&str]| bennu(home.path(), &[&["test", &plugin, "--config", "bennu.toml"], scripts].concat());
+    let good = test(&["good.script"])?;
+    ensure!(good.code == Some(0) && good.output == "ok      good.script\n", "{good:?}");
+    let both = test(&["good.script", "bad.script", "odd.script"])?;
+    ensure!(both.code == Some(1) && both.output.contains("ok      good.script"), "{both:?}");
+    let says = [
+        "line 12: alice < sang",
+        r#"came  ["1",null,"naughty:1","rang",{}]"#,
+        "line 1: alice ? what\nno such verb",
+        "2 of 3 scripts failed",
+    ];
+    for words in says {
+        ensure!(both.errors.contains(words), "{words} isn't in:\n{}", both.errors);
+    }
+    let absent = test(&["absent.script"])?;
+    ensure!(absent.code == Some(1) && absent.errors.contains("reading absent.script"), "{absent:?}");
+    Ok(())
+}
+
+#[test]
+fn the_help_and_the_exit_status_are_those_of_the_kit() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let help = bennu(home.path(), &["test", "--help"])?;
+    ensure!(help.code == Some(0) && help.errors.is_empty(), "{help:?}");
+    for words in ["Usage: bennu test [OPTIONS] <FILE.wasm> <SCRIPT>...", "BENNU_LOG", "clock + 5s"] {
+        ensure!(help.output.contains(words), "{words} isn't in:\n{}", help.output);
+    }
+    let incomplete = bennu(home.path(), &["test"])?;
+    ensure!(incomplete.code == Some(2) && incomplete.errors.contains("<FILE.wasm>"), "{incomplete:?}");
+    let general = bennu(home.path(), &["help", "test"])?;
+    ensure!(general.code == Some(0) && general.output.contains("bennu test --help"), "{general:?}");
+    Ok(())
+}
+
+#[test]
+fn a_kit_that_is_missing_is_named_with_the_place_where_it_should_be() -> Result<()> {
+    // In the target directory, because a hard link needs the same file system.
+    let home = tempfile::tempdir_in(places::target()?)?;
+    let alone = home.path().join("bennu");
+    fs::hard_link(places::binary()?, &alone)?;
+    let ended = Command::new(&alone).args(["test", "--help"]).output()?;
+    let errors = String::from_utf8_lossy(&ended.stderr);
+    let place = home.path().join("bennu-kit").display().to_string();
+    ensure!(ended.status.code() == Some(1) && ended.stdout.is_empty(), "{ended:?}");
+    ensure!(errors.contains(&place) && errors.contains("doesn't exist"), "{errors}");
+    Ok(())
+}
+
+/// `bennu test` with its script on standard input.
+fn with_a_script_from_a_pipe() -> Result<Command> {
+    let mut command = Command::new(places::binary()?);
+    command.arg("test").arg(places::guest_file("naughty")?).arg("/dev/stdin");
+    command.env("XDG_CACHE_HOME", places::cache_home()?).env_remove("BENNU_LOG");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(command)
+}
+
+#[test]
+fn the_kit_has_the_standard_streams_of_the_command() -> Result<()> {
+    let mut process = with_a_script_from_a_pipe()?.spawn()?;
+    process.stdin.take().context("standard input")?.write_all(SCRIPT.as_bytes())?;
+    let ended = process.wait_with_output()?;
+    ensure!(ended.status.success() && ended.stdout == b"ok      /dev/stdin\n", "{ended:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_signal_to_the_command_ends_the_kit() -> Result<()> {
+    // The kit waits for the rest of its script.
+    let mut process = with_a_script_from_a_pipe()?.spawn()?;
+    let executable = format!("/proc/{}/exe", process.id());
+    eventually("the kit has replaced the command", async || {
+        let name = fs::read_link(&executable)?;
+        Ok(name.ends_with("bennu-kit").then_some(()))
+    })
+    .await?;
+    kill_process(Pid::from_child(&process), Signal::TERM)?;
+    let status = eventually("it ends", async || Ok(process.try_wait()?)).await?;
+    ensure!(status.signal() == Some(Signal::TERM.as_raw()), "{status}");
+    Ok(())
+}
