@@ -5,8 +5,7 @@ use std::time::Duration;
 use bytestring::ByteString;
 use serde_json::{Map, Value};
 
-use super::Reply;
-use crate::protocol::{Payload, Topic, read_object};
+use crate::{Payload, Reply, Topic, read_object};
 
 /// A timer's number, unique within its member.
 pub type TimerId = u64;

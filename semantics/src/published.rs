@@ -3,12 +3,10 @@
 use bytestring::ByteString;
 use serde_json::{Map, Value};
 
-use crate::contract::PublishedState;
-use crate::protocol::Topic;
-use crate::pubsub::StateUpdate;
+use crate::{PublishedState, StateUpdate, Topic};
 
 /// A topic's published state, as it was sent last.
-pub(in crate::channel::room) struct Published {
+pub struct Published {
     number: u64,
     state: Map<String, Value>,
     text: ByteString,
@@ -20,11 +18,7 @@ const WEIGHT: usize = 4;
 impl Published {
     /// Publishes a state in place of the one before. Gives both what is published from now on and what is to be sent, if
     /// anything has changed.
-    pub(in crate::channel::room) fn publish(
-        before: Option<Self>,
-        topic: &Topic,
-        state: PublishedState,
-    ) -> (Self, Option<StateUpdate>) {
+    pub fn publish(before: Option<Self>, topic: &Topic, state: PublishedState) -> (Self, Option<StateUpdate>) {
         let (text, state) = state.into_parts();
         let patch = before.as_ref().map(|before| difference(&before.state, &state));
         if let (Some(before), Some(patch)) = (&before, &patch)
@@ -41,12 +35,12 @@ impl Published {
     }
 
     /// About how much memory it takes.
-    pub(in crate::channel::room) fn weight(&self) -> usize {
+    pub fn weight(&self) -> usize {
         self.text.len().saturating_mul(WEIGHT)
     }
 
     /// All of it, for one who has none.
-    pub(in crate::channel::room) fn all(&self, topic: &Topic) -> StateUpdate {
+    pub fn all(&self, topic: &Topic) -> StateUpdate {
         StateUpdate { topic: topic.clone(), number: self.number, state: self.text.clone(), patch: None }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::protocol::{NAME_BYTES_MAX, Pattern, PatternError};
+use crate::{Effect, Fault, NAME_BYTES_MAX, Need, Pattern, PatternError};
 
 /// Which callbacks run one after another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -209,6 +209,27 @@ impl RouteSpec {
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.room != RoomKind::None
+    }
+
+    /// Checks what a call of one of its topics gave and asked for: without a room, nothing that needs one.
+    ///
+    /// # Errors
+    /// Fault: failed.
+    pub fn check_room(&self, gives_room: bool, effects: &[Effect]) -> Result<(), Fault> {
+        if self.has_room() {
+            return Ok(());
+        }
+        if gives_room {
+            return Err(Fault::failed(
+                "a room was given back, but the route has none: its option `room` says whether it does (`type Room` in Rust)",
+            ));
+        }
+        if effects.iter().any(|effect| matches!(effect.need(), Need::Room)) {
+            return Err(Fault::failed(
+                "a beat, a seat or a published state was asked for, but the route has no room: its option `room` says whether it does (`type Room` in Rust)",
+            ));
+        }
+        Ok(())
     }
 
     /// Checks the rules that concern all routes of a plugin together.

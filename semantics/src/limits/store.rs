@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::{keys, limit_key};
+
 /// The default quota of a plugin in bytes: 1 GiB.
 pub const QUOTA_BYTES: u64 = 1 << 30;
 
@@ -101,7 +103,11 @@ pub enum Oversize {
 }
 
 impl StoreLimits {
-    pub(super) fn check_key(&self, key: &[u8]) -> Result<(), Oversize> {
+    /// Checks a key.
+    ///
+    /// # Errors
+    /// It has no byte, or more than it may have.
+    pub fn check_key(&self, key: &[u8]) -> Result<(), Oversize> {
         match key.len() {
             0 => Err(Oversize::NoKey),
             bytes if bytes > self.key_bytes => Err(Oversize::Key { bytes, limit: self.key_bytes }),
@@ -109,12 +115,20 @@ impl StoreLimits {
         }
     }
 
-    pub(super) fn check_value(&self, value: &[u8]) -> Result<(), Oversize> {
+    /// Checks a value.
+    ///
+    /// # Errors
+    /// It has more bytes than it may have.
+    pub fn check_value(&self, value: &[u8]) -> Result<(), Oversize> {
         let (bytes, limit) = (value.len(), self.value_bytes);
         if bytes > limit { Err(Oversize::Value { bytes, limit }) } else { Ok(()) }
     }
 
-    pub(super) fn check_room(&self, room: &[u8]) -> Result<(), Oversize> {
+    /// Checks the bytes of a durable room.
+    ///
+    /// # Errors
+    /// There are more than there may be.
+    pub fn check_room(&self, room: &[u8]) -> Result<(), Oversize> {
         let (bytes, limit) = (room.len(), self.room_bytes);
         if bytes > limit { Err(Oversize::Room { bytes, limit }) } else { Ok(()) }
     }
@@ -125,26 +139,23 @@ impl fmt::Display for Oversize {
         match self {
             Self::NoKey => write!(f, "a key in the store has one byte at least"),
             Self::Key { bytes, limit } => {
-                write!(f, "a key in the store has {bytes} bytes; at most {limit} (`limits.store_key_bytes = {limit}`)")
+                let key = limit_key(keys::STORE_KEY_BYTES, limit);
+                write!(f, "a key in the store has {bytes} bytes; at most {limit}{key}")
             }
             Self::Value { bytes, limit } => {
-                write!(
-                    f,
-                    "a value in the store has {bytes} bytes; at most {limit} (`limits.store_value_bytes = {limit}`)"
-                )
+                let key = limit_key(keys::STORE_VALUE_BYTES, limit);
+                write!(f, "a value in the store has {bytes} bytes; at most {limit}{key}")
             }
             Self::Room { bytes, limit } => {
-                write!(f, "a room in the store has {bytes} bytes; at most {limit} (`limits.room_bytes`)")
+                write!(f, "a room in the store has {bytes} bytes; at most {limit} (`limits.{}`)", keys::ROOM_BYTES)
             }
             Self::Writes { limit } => {
-                write!(
-                    f,
-                    "a call writes more than {limit} keys of the store (`limits.store_writes_per_call = {limit}`)"
-                )
+                let key = limit_key(keys::STORE_WRITES_PER_CALL, limit);
+                write!(f, "a call writes more than {limit} keys of the store{key}")
             }
             Self::WriteBytes { limit } => {
-                let key = "limits.store_write_bytes_per_call";
-                write!(f, "a call writes more than {limit} bytes to the store (`{key} = {limit}`)")
+                let key = limit_key(keys::STORE_WRITE_BYTES_PER_CALL, limit);
+                write!(f, "a call writes more than {limit} bytes to the store{key}")
             }
             Self::Name { bytes, limit } => {
                 write!(f, "a plugin's name has {bytes} bytes; in the store, it has at least one and at most {limit}")

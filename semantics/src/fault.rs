@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::limits::{keys, limit_key};
+
 /// The kind of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FaultKind {
@@ -72,6 +74,60 @@ impl Fault {
     /// The guest failed or broke the contract.
     pub fn failed(detail: impl Into<String>) -> Self {
         Self::new(FaultKind::Failed, detail)
+    }
+
+    /// A call asked about a member, and has none.
+    #[must_use]
+    pub fn no_member() -> Self {
+        Self::failed("this callback has no member")
+    }
+
+    /// A call asked about a request, and has none.
+    #[must_use]
+    pub fn no_request() -> Self {
+        Self::failed("this callback has no connection request")
+    }
+
+    /// A call used the store, and has none.
+    #[must_use]
+    pub fn no_store() -> Self {
+        Self::failed("this callback has no access to the store")
+    }
+
+    /// A call wrote to the store, and may only read it.
+    #[must_use]
+    pub fn read_only() -> Self {
+        Self::failed("this callback may only read the store")
+    }
+
+    /// A call replied, and no message waits for a reply.
+    #[must_use]
+    pub fn unanswerable() -> Self {
+        Self::failed("there is no message to answer here; use socket.reply with a kept ref")
+    }
+
+    /// A call logged more than it may.
+    #[must_use]
+    pub fn log_lines(most: usize) -> Self {
+        let key = limit_key(keys::LOG_LINES_PER_CALL, most);
+        Self::oversize(format!("a call logs at most {most} lines{key}"))
+    }
+
+    /// A queue has no room for what a call asked for.
+    #[must_use]
+    pub fn overflow() -> Self {
+        Self::overflowed("a queue that the effects go to is full")
+    }
+
+    /// More came for a member than may wait for it.
+    #[must_use]
+    pub fn flooded() -> Self {
+        Self::overflowed("too much that came from elsewhere waits")
+    }
+
+    fn overflowed(what: &str) -> Self {
+        let (entries, bytes) = (keys::MAILBOX_FROM_ELSEWHERE, keys::MAILBOX_BYTES_FROM_ELSEWHERE);
+        Self::new(FaultKind::Overflow, format!("{what} (`limits.{entries}`, `limits.{bytes}`)"))
     }
 
     /// Something is too large.

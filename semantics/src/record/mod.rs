@@ -8,8 +8,11 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use serde_json::Value;
 
-use super::{CallLimits, Decision, Effect, Fault, MemberUsage, PublishedState, Reply, TimerId, limit_key};
-use crate::protocol::{NAME_BYTES_MAX, Payload, Topic, read_object};
+use crate::limits::keys;
+use crate::{
+    CallLimits, Decision, Effect, Fault, MemberUsage, NAME_BYTES_MAX, Payload, PublishedState, Reply, TimerId, Topic,
+    limit_key, read_object,
+};
 
 /// What the host adds to each meta of a presence.
 const REFS: [&str; 2] = ["phx_ref", "phx_ref_prev"];
@@ -128,7 +131,7 @@ impl Record {
             let most = self.limits.subscriptions;
             return Err(Fault::oversize(format!(
                 "a member subscribes to at most {most} further topics{}",
-                limit_key("subscriptions_per_member", most)
+                limit_key(keys::SUBSCRIPTIONS_PER_MEMBER, most)
             )));
         }
         self.add(Capability::Member, topic.as_str().len(), Effect::Subscribe(topic.clone()))?;
@@ -167,7 +170,7 @@ impl Record {
         }
         if self.usage.presences.len() >= self.limits.presences {
             let most = self.limits.presences;
-            let key = limit_key("presences_per_member", most);
+            let key = limit_key(keys::PRESENCES_PER_MEMBER, most);
             return Err(Fault::oversize(format!("a member has at most {most} presences{key}")));
         }
         self.add(Capability::Member, key.len() + meta.len(), Effect::Track { key: key.clone(), meta })?;
@@ -236,12 +239,12 @@ impl Record {
         self.check_own(&event, &payload)?;
         if after < self.limits.timer_shortest {
             let shortest = self.limits.timer_shortest.as_millis();
-            let key = limit_key("timer_shortest_ms", shortest);
+            let key = limit_key(keys::TIMER_SHORTEST_MS, shortest);
             return Err(Fault::oversize(format!("a timer takes at least {shortest} ms{key}; use send-self for now")));
         }
         if self.usage.timers.len() >= self.limits.timers {
             let most = self.limits.timers;
-            let key = limit_key("timers_per_member", most);
+            let key = limit_key(keys::TIMERS_PER_MEMBER, most);
             return Err(Fault::oversize(format!("a member has at most {most} timers under way{key}")));
         }
         let timer = self.usage.next_timer;
@@ -267,7 +270,11 @@ impl Record {
     pub fn publish_state(&mut self, state: ByteString) -> Result<(), Fault> {
         let bytes = state.len();
         // Before it is read: a call may not have the host read more than it may ask for.
-        check_size("effects and answer", self.bytes.saturating_add(bytes), ("effect_bytes", self.limits.effect_bytes))?;
+        check_size(
+            "effects and answer",
+            self.bytes.saturating_add(bytes),
+            (keys::EFFECT_BYTES, self.limits.effect_bytes),
+        )?;
         let state = PublishedState::read(state)
             .map_err(|error| Fault::failed(format!("a published state is a JSON object: {error}")))?;
         self.add(Capability::Topic, bytes, Effect::PublishState(state))
@@ -300,7 +307,7 @@ impl Record {
     pub fn set_tick(&mut self, period: Duration) -> Result<(), Fault> {
         if !period.is_zero() && period < self.limits.timer_shortest {
             let shortest = self.limits.timer_shortest.as_millis();
-            let key = limit_key("timer_shortest_ms", shortest);
+            let key = limit_key(keys::TIMER_SHORTEST_MS, shortest);
             return Err(Fault::oversize(format!("a topic's beat takes at least {shortest} ms{key}")));
         }
         self.add(Capability::Topic, 0, Effect::SetTick((!period.is_zero()).then_some(period)))
@@ -340,7 +347,7 @@ impl Record {
     /// # Errors
     /// See [`push`](Self::push).
     pub fn check_assigns(&self, assigns: &Bytes) -> Result<(), Fault> {
-        check_size("assigns", assigns.len(), ("assigns_bytes", self.limits.assigns_bytes))
+        check_size("assigns", assigns.len(), (keys::ASSIGNS_BYTES, self.limits.assigns_bytes))
     }
 
     /// Checks a new shared state of the topic.
@@ -348,7 +355,7 @@ impl Record {
     /// # Errors
     /// See [`push`](Self::push).
     pub fn check_room(&self, room: &Bytes) -> Result<(), Fault> {
-        check_size("room", room.len(), ("room_bytes", self.limits.room_bytes))
+        check_size("room", room.len(), (keys::ROOM_BYTES, self.limits.room_bytes))
     }
 
     fn check_event(&self, event: &str, payload: &Payload) -> Result<(), Fault> {
@@ -362,7 +369,7 @@ impl Record {
     /// Checks a meta, which others read among those of other members: one that can't be read would cost them all of them. The
     /// refs in a meta are the host's: what a plugin writes there, or gives back as it read it, is left out.
     fn clean_meta(&self, meta: ByteString) -> Result<ByteString, Fault> {
-        check_size("a presence's meta", meta.len(), ("presence_bytes", self.limits.presence_bytes))?;
+        check_size("a presence's meta", meta.len(), (keys::PRESENCE_BYTES, self.limits.presence_bytes))?;
         let mut fields = read_object(&meta)
             .map_err(|error| Fault::failed(format!("a presence's meta is a JSON object: {error}")))?;
         let had_refs = REFS.map(|name| fields.remove(name).is_some()).contains(&true);
@@ -395,7 +402,7 @@ impl Record {
         }
         if self.effects.len() >= self.limits.effects {
             let most = self.limits.effects;
-            let key = limit_key("effects_per_call", most);
+            let key = limit_key(keys::EFFECTS_PER_CALL, most);
             return Err(Fault::oversize(format!("a call asks for at most {most} effects{key}")));
         }
         self.count_bytes(bytes)?;
@@ -405,7 +412,7 @@ impl Record {
 
     fn count_bytes(&mut self, bytes: usize) -> Result<(), Fault> {
         self.bytes = self.bytes.saturating_add(bytes);
-        check_size("effects and answer", self.bytes, ("effect_bytes", self.limits.effect_bytes))
+        check_size("effects and answer", self.bytes, (keys::EFFECT_BYTES, self.limits.effect_bytes))
     }
 }
 

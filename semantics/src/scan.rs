@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 /// A place in a text.
-pub(super) struct Scanner<'a> {
+pub struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
     /// Whether a string that was passed since it was last asked has an escape.
@@ -17,38 +17,53 @@ pub(super) struct Scanner<'a> {
 
 /// The text isn't JSON, from here on.
 #[derive(Debug)]
-pub(super) struct NotJson(pub(super) usize);
+pub struct NotJson(pub usize);
 
 /// Whether a text is one JSON value.
-pub(super) fn is_json(text: &str) -> bool {
+#[inline]
+#[must_use]
+pub fn is_json(text: &str) -> bool {
     let mut scanner = Scanner::new(text);
     scanner.value().is_ok() && scanner.is_at_end()
 }
 
 impl<'a> Scanner<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    /// The beginning of a text.
+    #[inline]
+    #[must_use]
+    pub fn new(text: &'a str) -> Self {
         Self { bytes: text.as_bytes(), at: 0, has_escape: false, around: Vec::new() }
     }
 
     /// Passes what stands here after any space, which must be this byte.
-    pub(super) fn pass(&mut self, byte: u8) -> Result<(), NotJson> {
+    ///
+    /// # Errors
+    /// Another byte stands here.
+    #[inline]
+    pub fn pass(&mut self, byte: u8) -> Result<(), NotJson> {
         if self.passes(byte) { Ok(()) } else { Err(NotJson(self.at)) }
     }
 
     /// Passes this byte if it stands here after any space.
-    pub(super) fn passes(&mut self, byte: u8) -> bool {
+    #[inline]
+    pub fn passes(&mut self, byte: u8) -> bool {
         let is_there = self.peek() == Some(byte);
         self.at += usize::from(is_there);
         is_there
     }
 
     /// Whether nothing but space follows.
-    pub(super) fn is_at_end(&mut self) -> bool {
+    #[inline]
+    pub fn is_at_end(&mut self) -> bool {
         self.peek().is_none()
     }
 
     /// Passes a value. Gives where it stands, and whether it has no escape.
-    pub(super) fn value(&mut self) -> Result<(Range<usize>, bool), NotJson> {
+    ///
+    /// # Errors
+    /// No value stands here.
+    #[inline]
+    pub fn value(&mut self) -> Result<(Range<usize>, bool), NotJson> {
         let first = self.peek();
         let start = self.at;
         self.has_escape = false;
@@ -216,7 +231,7 @@ mod tests {
     use serde_json::value::RawValue;
 
     use super::*;
-    use crate::protocol::noise::Noise;
+    use bennu_test_tiers::Noise;
 
     /// Texts that between them have all that JSON has, good and bad.
     const TEXTS: [&str; 14] = [
@@ -275,7 +290,7 @@ mod tests {
     #[test]
     fn it_takes_what_serde_takes() {
         let (mut noise, mut taken) = (Noise::new(11), 0);
-        let rounds = bennu_test_tiers::rounds("protocol::scan");
+        let rounds = bennu_test_tiers::rounds("semantics::scan");
         for _ in 0..rounds {
             let text = TEXTS[noise.below(TEXTS.len())];
             taken += usize::from(check(&damaged(&mut noise, text)));

@@ -24,6 +24,7 @@ impl Topic {
 
     /// The text.
     #[must_use]
+    #[inline]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -100,11 +101,20 @@ impl Pattern {
 
     /// Whether `topic` is one of its topics.
     #[must_use]
+    #[inline]
     pub fn matches(&self, topic: &str) -> bool {
         match self {
             Self::Exact(name) => &**name == topic,
             Self::Prefix(prefix) => topic.starts_with(&**prefix),
         }
+    }
+}
+
+impl Pattern {
+    /// Whether every topic that starts with `prefix` is one of its topics.
+    #[must_use]
+    pub fn matches_all(&self, prefix: &str) -> bool {
+        matches!(self, Self::Prefix(granted) if prefix.starts_with(&**granted))
     }
 }
 

@@ -7,14 +7,14 @@ use std::collections::HashMap;
 
 use bytestring::ByteString;
 
-use crate::contract::SeatChange;
+use crate::SeatChange;
 
 /// The most changes of one seat that wait: a path through three states, and the last two changes in any case.
 const CHANGES_MAX: usize = 5;
 
 /// The seats that a turn waits for, each with what that turn tells.
 #[derive(Default)]
-pub(in crate::channel::room) struct PendingSeatChanges {
+pub struct PendingSeatChanges {
     seats: HashMap<ByteString, Vec<SeatChange>>,
 }
 
@@ -22,7 +22,7 @@ impl PendingSeatChanges {
     /// Notes a change, or without one, that the seat's grace period may be over. Whether a turn has to be queued: none waits
     /// for this seat.
     #[must_use]
-    pub(in crate::channel::room) fn note(&mut self, name: &ByteString, change: Option<SeatChange>) -> bool {
+    pub fn note(&mut self, name: &ByteString, change: Option<SeatChange>) -> bool {
         if let Some(changes) = self.seats.get_mut(name) {
             changes.extend(change);
             shorten(changes);
@@ -33,11 +33,13 @@ impl PendingSeatChanges {
     }
 
     /// The turn has come: what it tells.
-    pub(in crate::channel::room) fn take(&mut self, name: &ByteString) -> Vec<SeatChange> {
+    pub fn take(&mut self, name: &ByteString) -> Vec<SeatChange> {
         self.seats.remove(name).unwrap_or_default()
     }
 
-    pub(in crate::channel::room) fn is_empty(&self) -> bool {
+    /// Whether no seat has a turn that waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.seats.is_empty()
     }
 }

@@ -1,39 +1,11 @@
 //! What goes into a plugin.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::{Headers, Identity, TimerId};
-use crate::protocol::{Payload, Ref, Topic};
-
-/// What is known of a socket from its connecting on, for plugins to read.
-#[derive(Debug)]
-pub struct SocketFacts {
-    /// Who it is.
-    pub identity: Identity,
-    /// `websocket` or `longpoll`.
-    pub transport: &'static str,
-    /// The parameters that it connected with, a JSON object.
-    pub connect_params: Box<str>,
-    /// The request's headers that start with `x-`, names in lower case.
-    pub x_headers: Headers,
-}
-
-/// Whose callback it is.
-#[derive(Debug)]
-pub struct Member {
-    /// Unique for as long as the host runs.
-    pub id: u64,
-    /// The topic joined.
-    pub topic: Topic,
-    /// The ref of the join, which marks this membership's frames.
-    pub join_ref: Ref,
-    /// Its socket.
-    pub socket: Arc<SocketFacts>,
-}
+use crate::{FaultKind, Payload, RouteSpec, TimerId, Topic};
 
 /// Where a message for `handle_info` came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +60,7 @@ pub enum Ending {
     /// The host is stopping.
     Shutdown,
     /// A callback failed.
-    Fault(super::FaultKind),
+    Fault(FaultKind),
     /// The build that took its state over was taken back.
     TakenBack,
 }
@@ -140,6 +112,16 @@ pub enum Callback {
 }
 
 impl Callback {
+    /// The payload that it is given, which the plugin may give back as it is.
+    #[must_use]
+    pub fn given(&self) -> Option<&Payload> {
+        match self {
+            Self::Join(payload) | Self::In { payload, .. } => Some(payload),
+            Self::Info(message) => Some(&message.payload),
+            Self::Terminate(_) => None,
+        }
+    }
+
     /// Its name, for logs.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -160,21 +142,6 @@ impl Callback {
             Self::Join(_) | Self::Terminate(_) => None,
         }
     }
-}
-
-/// One call of a member's callback.
-#[derive(Clone, Debug)]
-pub struct Call {
-    /// Whose it is.
-    pub member: Arc<Member>,
-    /// The member's state as last committed.
-    pub assigns: Bytes,
-    /// The topic's shared state, where the route has one.
-    pub room: Option<Bytes>,
-    /// What the member has at the host.
-    pub usage: MemberUsage,
-    /// Which callback.
-    pub callback: Callback,
 }
 
 /// What a member has at the host, for the limits of what it may ask for.
@@ -247,6 +214,15 @@ pub struct Tick {
 }
 
 impl TopicCallback {
+    /// The payload that it is given, which the plugin may give back as it is.
+    #[must_use]
+    pub fn given(&self) -> Option<&Payload> {
+        match self {
+            Self::Message { payload, .. } => Some(payload),
+            Self::Tick(_) | Self::Seat { .. } => None,
+        }
+    }
+
     /// Its name, for logs.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -305,6 +281,17 @@ pub enum Part {
     Assigns,
     /// A topic.
     Room,
+}
+
+impl Part {
+    /// The version in which a route's build writes it.
+    #[must_use]
+    pub fn version(self, spec: &RouteSpec) -> u32 {
+        match self {
+            Self::Assigns => spec.assigns_version,
+            Self::Room => spec.room_version,
+        }
+    }
 }
 
 /// A state that another version wrote, to be taken over.

@@ -49,6 +49,7 @@ impl Payload {
 
     /// Bytes of the payload.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         match self {
             Self::Json(text) => text.len(),

@@ -1,7 +1,7 @@
 //! What the record lets through, and what it refuses.
 
-use super::super::FaultKind;
 use super::*;
+use crate::FaultKind;
 
 fn json(text: &'static str) -> Payload {
     Payload::Json(ByteString::from_static(text))
