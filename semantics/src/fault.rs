@@ -113,6 +113,12 @@ impl Fault {
         Self::oversize(format!("a call logs at most {most} lines{key}"))
     }
 
+    /// An upgrade of a state was refused, with these words of the plugin.
+    #[must_use]
+    pub fn upgrade_refused(why: &str) -> Self {
+        Self::failed(format!("its upgrade refused: {why}"))
+    }
+
     /// A queue has no room for what a call asked for.
     #[must_use]
     pub fn overflow() -> Self {

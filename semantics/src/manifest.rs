@@ -205,6 +205,15 @@ impl RouteSpec {
         Some(())
     }
 
+    /// The route of a topic: the one with exactly that name, or else the one with the longest prefix.
+    #[must_use]
+    pub fn find<'a>(routes: &'a [Self], topic: &str) -> Option<&'a Self> {
+        let prefix = |route: &&Self| matches!(&route.pattern, Pattern::Prefix(_)) && route.pattern.matches(topic);
+        let length = |route: &&Self| if let Pattern::Prefix(prefix) = &route.pattern { prefix.len() } else { 0 };
+        let exact = routes.iter().find(|route| matches!(&route.pattern, Pattern::Exact(name) if **name == *topic));
+        exact.or_else(|| routes.iter().filter(prefix).max_by_key(length))
+    }
+
     /// Whether its topics have shared state.
     #[must_use]
     pub fn has_room(&self) -> bool {
@@ -284,6 +293,17 @@ mod tests {
         let room = read("a", &[("room", "durable"), ("turns", "member"), ("linger-ms", "0"), ("tick-faults", "3")])?;
         assert_eq!((room.room, room.turns), (RoomKind::Durable, Turns::Topic));
         assert_eq!((room.linger, room.tick_faults), (Duration::ZERO, 3));
+        Ok(())
+    }
+
+    #[test]
+    fn the_exact_topic_comes_first_and_then_the_longest_prefix() -> Result<(), ManifestError> {
+        let routes = [read("room:*", &[])?, read("room:vip:*", &[])?, read("room:vip:1", &[])?];
+        let found = |topic| RouteSpec::find(&routes, topic).map(|route| route.pattern.to_string());
+        assert_eq!(found("room:1").as_deref(), Some("room:*"));
+        assert_eq!(found("room:vip:12").as_deref(), Some("room:vip:*"));
+        assert_eq!(found("room:vip:1").as_deref(), Some("room:vip:1"));
+        assert_eq!(found("lobby"), None);
         Ok(())
     }
 

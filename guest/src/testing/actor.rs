@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::fmt::{self, Write};
 use std::rc::Rc;
 
+use bennu_world::{Came, Role, Sent, TURNS_MAX, World};
 use serde::de::DeserializeOwned;
 
-use super::world::{Came, Role, World};
-use super::{NotJoined, Sent};
+use super::native::NativeRoutes;
+use super::{NotJoined, client};
 use crate::{IntoPayload, Payload, Reply, Value, state};
 
 /// A member of a topic, with what came to its client.
@@ -18,7 +19,7 @@ use crate::{IntoPayload, Payload, Reply, Value, state};
 ///
 /// A member stays in until it [closes](Actor::close), leaves or is ended, whether its `Actor` is kept or not.
 pub struct Actor {
-    world: Rc<RefCell<World>>,
+    world: Rc<RefCell<World<NativeRoutes>>>,
     id: u64,
 }
 
@@ -27,7 +28,7 @@ pub struct Actor {
 pub struct Pushed(String);
 
 impl Actor {
-    pub(super) fn new(world: Rc<RefCell<World>>, id: u64) -> Self {
+    pub(super) fn new(world: Rc<RefCell<World<NativeRoutes>>>, id: u64) -> Self {
         Self { world, id }
     }
 
@@ -38,7 +39,7 @@ impl Actor {
 
     /// What its join was answered.
     pub fn response(&self) -> Payload {
-        self.role(|role| role.response.clone())
+        self.role(|role| role.response.clone().into())
     }
 
     /// Its state as last committed.
@@ -64,12 +65,13 @@ impl Actor {
 
     /// Its client sends an event. One that isn't in any more is answered that the topic isn't joined.
     pub fn push(&mut self, event: &str, payload: impl IntoPayload) -> Pushed {
-        Pushed(self.world.borrow_mut().push(self.id, event, payload.into_payload()))
+        let payload = payload.into_payload().into();
+        Pushed(act(&self.world, |world| world.push(self.id, event, payload)))
     }
 
     /// Its client leaves the topic, and stays connected.
     pub fn leave(&mut self) -> Pushed {
-        Pushed(self.world.borrow_mut().leave(self.id))
+        Pushed(act(&self.world, |world| world.leave(self.id)))
     }
 
     /// Its client joins the topic again, which ends this membership. In a topic with a room its `terminate` runs first, with
@@ -79,13 +81,14 @@ impl Actor {
     ///
     /// The join is refused, or ends in a fault.
     pub fn rejoin(&mut self, params: impl IntoPayload) -> Result<Actor, NotJoined> {
-        let member = self.world.borrow_mut().rejoin(self.id, params.into_payload())?;
+        let params = params.into_payload().into();
+        let member = act(&self.world, |world| world.rejoin(self.id, params))?;
         Ok(Self::new(Rc::clone(&self.world), member))
     }
 
     /// Its connection ends.
     pub fn close(self) {
-        self.world.borrow_mut().close(self.id);
+        act(&self.world, |world| world.close(self.id));
     }
 
     /// The message was answered so. Gives the response.
@@ -97,7 +100,8 @@ impl Actor {
     pub fn assert_reply(&mut self, to: &Pushed, status: &str, response: impl IntoPayload) -> Payload {
         let response = response.into_payload();
         let wanted = |came: &Came| {
-            came.reply_to(to).is_some_and(|reply| reply.status == status && has(&response, &reply.payload))
+            reply_to(came, to)
+                .is_some_and(|reply| reply.status == status && has(&response, &reply.payload.clone().into()))
         };
         self.assert(wanted, &format!("a reply {status:?} with {}", shown(&response)))
     }
@@ -109,7 +113,7 @@ impl Actor {
     /// It was.
     #[track_caller]
     pub fn refute_reply(&mut self, to: &Pushed) {
-        self.refute(|came| came.reply_to(to).is_some(), "a reply");
+        self.refute(|came| reply_to(came, to).is_some(), "a reply");
     }
 
     /// Its client was pushed this event. Gives what the event carries.
@@ -189,7 +193,7 @@ impl Actor {
 
     /// Takes all else that has come, as frames of version 2; bytes as arrays of numbers.
     pub fn received(&mut self) -> Vec<Value> {
-        let frames = self.role(|role| role.came.iter().map(|came| role.frame(came)).collect());
+        let frames = self.role(|role| role.came.iter().map(|came| client::shown(role.frame(came))).collect());
         self.flush();
         frames
     }
@@ -210,8 +214,8 @@ impl Actor {
             role.came.remove(at)
         });
         match found {
-            Some(Came::Reply(_, Reply { payload, .. }) | Came::Unmatched(_, Reply { payload, .. })) => payload,
-            Some(Came::Push(Sent { payload, .. }) | Came::Broadcast(Sent { payload, .. })) => payload,
+            Some(Came::Reply(_, reply) | Came::Unmatched(_, reply)) => reply.payload.into(),
+            Some(Came::Push(sent) | Came::Broadcast(sent)) => sent.payload.into(),
             Some(Came::Close | Came::Error | Came::Disconnected) => crate::output::empty(),
             None => self.fail(what),
         }
@@ -222,31 +226,45 @@ impl Actor {
         let mut came = String::new();
         self.role(|role| {
             for each in &role.came {
-                let _ = write!(came, "\n  {each}");
+                let _ = write!(came, "\n  {}", described(each));
             }
         });
-        for fault in &self.world.borrow().faults {
+        for fault in self.world.borrow().faults() {
             let _ = write!(came, "\n  (there was a fault: {fault})");
         }
-        let (topic, came) = (self.role(|role| role.topic.clone()), if came.is_empty() { " nothing" } else { &came });
+        let (topic, came) =
+            (self.role(|role| role.topic.to_string()), if came.is_empty() { " nothing" } else { &came });
         panic!("the member of {topic:?} expected {what}; there came{came}");
     }
 
     #[track_caller]
     fn refute(&mut self, unwanted: impl Fn(&Came) -> bool, what: &str) {
-        let found = self.role(|role| role.came.iter().find(|came| unwanted(came)).map(ToString::to_string));
+        let found = self.role(|role| role.came.iter().find(|came| unwanted(came)).map(described));
         if let Some(came) = found {
             panic!("{what} came, and none should have:\n  {came}");
         }
     }
 
     fn role<T>(&self, look: impl FnOnce(&Role) -> T) -> T {
-        look(&self.world.borrow().roles[&self.id])
+        look(self.world.borrow().role(self.id).expect("an actor is a member"))
     }
 
     fn change<T>(&mut self, change: impl FnOnce(&mut Role) -> Option<T>) -> Option<T> {
-        change(self.world.borrow_mut().roles.get_mut(&self.id)?)
+        change(self.world.borrow_mut().role_mut(self.id)?)
     }
+}
+
+/// Does something to a world.
+///
+/// # Panics
+///
+/// Turns follow from it without end.
+#[track_caller]
+pub(super) fn act<T>(world: &RefCell<World<NativeRoutes>>, act: impl FnOnce(&mut World<NativeRoutes>) -> T) -> T {
+    let mut world = world.borrow_mut();
+    let result = act(&mut world);
+    assert!(!world.is_endless(), "the members sent {TURNS_MAX} messages, and go on");
+    result
 }
 
 /// For `unwrap_err` of a join.
@@ -256,35 +274,32 @@ impl fmt::Debug for Actor {
     }
 }
 
-impl Came {
-    /// The reply that it is, if it is one to this message.
-    fn reply_to(&self, to: &Pushed) -> Option<&Reply> {
-        match self {
-            Self::Reply(reference, reply) | Self::Unmatched(reference, reply) if *reference == to.0 => Some(reply),
-            _ => None,
-        }
+/// The reply that this is, if it is one to this message.
+fn reply_to<'a>(came: &'a Came, to: &Pushed) -> Option<&'a bennu_semantics::Reply> {
+    match came {
+        Came::Reply(reference, reply) | Came::Unmatched(reference, reply) if *reference == to.0 => Some(reply),
+        _ => None,
     }
 }
 
-impl fmt::Display for Came {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Reply(_, Reply { status, payload }) | Self::Unmatched(_, Reply { status, payload }) => {
-                write!(formatter, "a reply {status:?} with {}", shown(payload))
-            }
-            Self::Push(Sent { event, payload }) => write!(formatter, "a push of {event:?} with {}", shown(payload)),
-            Self::Broadcast(Sent { event, payload }) => {
-                write!(formatter, "a broadcast of {event:?} with {}", shown(payload))
-            }
-            Self::Close => formatter.write_str("the channel's close"),
-            Self::Error => formatter.write_str("the channel's error"),
-            Self::Disconnected => formatter.write_str("the connection's end"),
+fn described(came: &Came) -> String {
+    match came {
+        Came::Reply(_, reply) | Came::Unmatched(_, reply) => {
+            let Reply { status, payload } = reply.clone().into();
+            format!("a reply {status:?} with {}", shown(&payload))
         }
+        Came::Push(sent) => format!("a push of {:?} with {}", &*sent.event, shown(&sent.payload.clone().into())),
+        Came::Broadcast(sent) => {
+            format!("a broadcast of {:?} with {}", &*sent.event, shown(&sent.payload.clone().into()))
+        }
+        Came::Close => "the channel's close".to_owned(),
+        Came::Error => "the channel's error".to_owned(),
+        Came::Disconnected => "the connection's end".to_owned(),
     }
 }
 
 fn is(sent: &Sent, event: &str, payload: &Payload) -> bool {
-    sent.event == event && has(payload, &sent.payload)
+    *sent.event == *event && has(payload, &sent.payload.clone().into())
 }
 
 /// Whether a payload is what is expected, where an object may have other fields too.

@@ -1,12 +1,15 @@
 //! A client on a stage, at the level of frames: several topics over one connection, as a page has them.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
+use bennu_world::{Frame, Incoming, World};
+
 use super::Setup;
-use super::world::{Incoming, World};
+use super::actor::act;
+use super::native::NativeRoutes;
 use crate::{IntoPayload, Payload, Value, json};
 
 /// A client that is connected, and what came to it: frames of version 2, in their order.
@@ -27,15 +30,15 @@ use crate::{IntoPayload, Payload, Value, json};
 ///
 /// It stays connected until it [closes](Client::close) or is disconnected, whether it is kept or not.
 pub struct Client {
-    world: Rc<RefCell<World>>,
+    world: Rc<RefCell<World<NativeRoutes>>>,
     socket: u64,
     /// The ref of the last join of each topic.
     join_refs: BTreeMap<String, String>,
 }
 
 impl Client {
-    pub(super) fn connect(world: &Rc<RefCell<World>>, who: Setup) -> Self {
-        let socket = world.borrow_mut().connect(who.facts, true);
+    pub(super) fn connect(world: &Rc<RefCell<World<NativeRoutes>>>, who: Setup) -> Self {
+        let socket = world.borrow_mut().connect(who.socket, true);
         Self { world: Rc::clone(world), socket, join_refs: BTreeMap::new() }
     }
 
@@ -49,8 +52,8 @@ impl Client {
         }
         let join_ref = json!(self.join_ref(topic)).to_string();
         let (topic, event) = (topic.into(), event.into());
-        let message = Incoming { join_ref, reference, topic, event, payload: payload.into_payload() };
-        self.world.borrow_mut().receive(self.socket, message);
+        let message = Incoming { join_ref, reference, topic, event, payload: payload.into_payload().into() };
+        act(&self.world, |world| world.receive(self.socket, message));
         text
     }
 
@@ -72,9 +75,9 @@ impl Client {
             reference: reference.to_string(),
             topic: topic.into(),
             event: event.into(),
-            payload: Payload::Json(payload.to_string()),
+            payload: Payload::Json(payload.to_string()).into(),
         };
-        self.world.borrow_mut().receive(self.socket, message);
+        act(&self.world, |world| world.receive(self.socket, message));
     }
 
     /// The ref of its last join of a topic.
@@ -84,17 +87,12 @@ impl Client {
 
     /// Takes all that came.
     pub fn received(&mut self) -> Vec<Value> {
-        self.frames(|frames| frames.drain(..).collect()).unwrap_or_default()
+        self.by_ref().collect()
     }
 
     /// Its connection ends.
     pub fn close(self) {
-        self.world.borrow_mut().close_socket(self.socket);
-    }
-
-    fn frames<T>(&mut self, take: impl FnOnce(&mut VecDeque<Value>) -> T) -> Option<T> {
-        let mut world = self.world.borrow_mut();
-        world.sockets.get_mut(&self.socket)?.frames.as_mut().map(take)
+        act(&self.world, |world| world.close_client(self.socket));
     }
 }
 
@@ -103,12 +101,24 @@ impl Iterator for Client {
     type Item = Value;
 
     fn next(&mut self) -> Option<Value> {
-        self.frames(VecDeque::pop_front).flatten()
+        self.world.borrow_mut().next_frame(self.socket).map(shown)
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Client").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+/// A frame as a test compares it; bytes as an array of numbers.
+#[track_caller]
+pub(super) fn shown(frame: Frame) -> Value {
+    match frame {
+        Frame::Text(text) => {
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text} can't be shown as a value: {error}"))
+        }
+        Frame::Binary(bytes) => json!(bytes),
+        Frame::Closed(code) => json!({ "closed": code }),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bennu_semantics as rules;
+
 use super::Sent;
 use crate::{Reply, ReplyRef, TimerId, Value};
 
@@ -48,4 +50,39 @@ pub enum Effect {
     Untrack(String),
     /// Everybody who is online, to the member's own client.
     PushPresence,
+}
+
+impl From<rules::Effect> for Effect {
+    fn from(effect: rules::Effect) -> Self {
+        use rules::Effect as Rule;
+        match effect {
+            Rule::Push { event, payload } => Self::Push(Sent::of(&event, payload)),
+            Rule::Broadcast { event, payload, skip_self: false } => Self::Broadcast(Sent::of(&event, payload)),
+            Rule::Broadcast { event, payload, skip_self: true } => Self::BroadcastFrom(Sent::of(&event, payload)),
+            Rule::Publish { topic, event, payload } => Self::Publish(topic.to_string(), Sent::of(&event, payload)),
+            Rule::Reply { reply_ref, reply } => Self::Reply(ReplyRef(reply_ref.to_string()), reply.into()),
+            Rule::SendSelf { event, payload } => Self::SendSelf(Sent::of(&event, payload)),
+            Rule::SendAfter { timer, after, event, payload } => {
+                Self::SendAfter(TimerId(timer), after, Sent::of(&event, payload))
+            }
+            Rule::Cancel(timer) => Self::Cancel(TimerId(timer)),
+            Rule::Send { topic, event, payload } => Self::Send(topic.to_string(), Sent::of(&event, payload)),
+            Rule::Subscribe(topic) => Self::Subscribe(topic.to_string()),
+            Rule::Unsubscribe(topic) => Self::Unsubscribe(topic.to_string()),
+            Rule::Disconnect(id) => Self::Disconnect(id.to_string()),
+            Rule::Track { key, meta } => Self::Track(key.to_string(), object(&meta)),
+            Rule::UpdatePresence { key, meta } => Self::UpdatePresence(key.to_string(), object(&meta)),
+            Rule::Untrack(key) => Self::Untrack(key.to_string()),
+            Rule::PushPresences => Self::PushPresence,
+            Rule::PublishState(state) => Self::PublishState(Value::Object(state.into_parts().1)),
+            Rule::TakeSeat { name, grace } => Self::TakeSeat(name.to_string(), grace),
+            Rule::LeaveSeat => Self::LeaveSeat,
+            Rule::SetTick(period) => Self::Tick(period.unwrap_or_default()),
+        }
+    }
+}
+
+/// The record has refused a meta that is no object.
+fn object(meta: &str) -> Value {
+    rules::read_value(meta).unwrap_or_default()
 }

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::facts::Facts;
-use super::record::Record;
+use bennu_world::{CallContext, HostFacts};
+
 use super::recorder;
-use super::setup::text;
+use super::setup::{store, text};
 use crate::bindings::request::{Address, Location};
 use crate::gatekeeper::{Connect, Gatekeeper, Request};
 
@@ -27,7 +27,7 @@ pub(super) struct Asked {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Knock {
-    facts: Facts,
+    host: HostFacts,
     asked: Asked,
 }
 
@@ -49,7 +49,7 @@ impl Default for Knock {
             uri,
             auth_token: None,
         };
-        Self { facts: Facts::default(), asked }
+        Self { host: HostFacts::default(), asked }
     }
 }
 
@@ -92,7 +92,7 @@ impl Knock {
 
     /// Sets the gatekeeper's configuration.
     pub fn config(mut self, config: impl Serialize) -> Self {
-        self.facts.configuration = text(&config);
+        self.host.configuration = text(&config);
         self
     }
 
@@ -102,13 +102,13 @@ impl Knock {
     ///
     /// It can't be stored.
     pub fn store(mut self, key: impl AsRef<[u8]>, value: impl Serialize) -> Self {
-        self.facts.stored.put(key.as_ref(), &value);
+        store(&mut self.host, key.as_ref(), &value);
         self
     }
 
     /// Sets the clock: milliseconds since 1970.
     pub fn now(mut self, milliseconds: u64) -> Self {
-        self.facts.now = milliseconds;
+        self.host.now = milliseconds;
         self
     }
 
@@ -123,9 +123,9 @@ impl Knock {
     /// The host would end it with a fault.
     #[track_caller]
     pub fn connect<G: Gatekeeper>(self) -> Connect {
-        let Self { mut facts, asked } = self;
-        facts.request = Some(asked);
-        let (verdict, _) = recorder::run(Record::reading(facts), || Ok(G::connect(&Request(()))));
+        let Self { host, asked } = self;
+        let mut context = CallContext::reading(host);
+        let verdict = recorder::run_about(asked, &mut context, || G::connect(&Request(())));
         verdict.unwrap_or_else(|fault| panic!("the gatekeeper ended in a fault: {fault}"))
     }
 }

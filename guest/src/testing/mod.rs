@@ -47,29 +47,21 @@
 
 mod actor;
 mod client;
+mod convert;
 mod effect;
-mod facts;
 mod fault;
-mod json;
 mod knock;
-#[doc(hidden)]
-pub mod limits;
 mod member;
-mod online;
+mod native;
 mod outcome;
-mod record;
 pub(crate) mod recorder;
-mod saved;
 mod sent;
 mod setup;
 mod stage;
-mod stored;
-mod terms;
 mod timers;
 mod tokens;
 mod turn;
 mod versions;
-mod world;
 
 pub use actor::{Actor, Pushed};
 pub use client::Client;

@@ -1,8 +1,9 @@
 //! What a member's host and socket are like, before it joins.
 
+use bennu_world::{HostFacts, SocketFacts};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::facts::Facts;
 use super::{Fault, Member};
 use crate::{Channel, IntoPayload, Payload, Reply, state};
 
@@ -25,7 +26,8 @@ use crate::{Channel, IntoPayload, Payload, Reply, state};
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct Setup {
-    pub(super) facts: Facts,
+    pub(super) host: HostFacts,
+    pub(super) socket: SocketFacts,
     pub(super) room: Option<Vec<u8>>,
 }
 
@@ -46,43 +48,43 @@ impl Setup {
 
     /// Gives the socket an id.
     pub fn socket_id(mut self, id: &str) -> Self {
-        self.facts.socket_id = Some(id.into());
+        self.socket.socket_id = Some(id.into());
         self
     }
 
     /// Sets the user that was granted when the socket connected.
     pub fn user(mut self, user: &str) -> Self {
-        self.facts.user = Some(user.into());
+        self.socket.user = Some(user.into());
         self
     }
 
     /// Sets what else was granted: an object.
     pub fn claims(mut self, claims: impl Serialize) -> Self {
-        self.facts.claims = text(&claims);
+        self.socket.claims = text(&claims);
         self
     }
 
     /// Sets the parameters that the client connected with.
     pub fn connect_params(mut self, params: impl Serialize) -> Self {
-        self.facts.connect_params = text(&params);
+        self.socket.connect_params = text(&params);
         self
     }
 
     /// Adds a request header.
     pub fn x_header(mut self, name: &str, value: &str) -> Self {
-        self.facts.x_headers.push((name.into(), value.into()));
+        self.socket.x_headers.push((name.into(), value.into()));
         self
     }
 
     /// Sets the plugin's configuration.
     pub fn config(mut self, config: impl Serialize) -> Self {
-        self.facts.configuration = text(&config);
+        self.host.configuration = text(&config);
         self
     }
 
     /// Sets the clock: milliseconds since 1970.
     pub fn now(mut self, milliseconds: u64) -> Self {
-        self.facts.now = milliseconds;
+        self.host.now = milliseconds;
         self
     }
 
@@ -92,7 +94,7 @@ impl Setup {
     ///
     /// It can't be stored.
     pub fn store(mut self, key: impl AsRef<[u8]>, value: impl Serialize) -> Self {
-        self.facts.stored.put(key.as_ref(), &value);
+        store(&mut self.host, key.as_ref(), &value);
         self
     }
 
@@ -141,4 +143,27 @@ impl NotJoined {
 
 pub(super) fn text(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|error| panic!("this can't be written as JSON: {error}"))
+}
+
+/// Stores a value as if a callback had done so.
+#[track_caller]
+pub(super) fn store(host: &mut HostFacts, key: &[u8], value: &impl Serialize) {
+    let value = state::encode(value).unwrap_or_else(|why| panic!("{why}"));
+    host.stored.put(key, &value).unwrap_or_else(|fault| panic!("{fault}"));
+}
+
+/// What is stored under a key.
+#[track_caller]
+pub(super) fn stored<T: DeserializeOwned>(host: &HostFacts, key: &[u8]) -> Option<T> {
+    let value = host.stored.get(key)?;
+    Some(state::read(value).unwrap_or_else(|error| panic!("{:?}: {error}", String::from_utf8_lossy(key))))
+}
+
+impl From<bennu_world::NotJoined> for NotJoined {
+    fn from(not_joined: bennu_world::NotJoined) -> Self {
+        match not_joined {
+            bennu_world::NotJoined::Refused(response) => Self::Refused(response.into()),
+            bennu_world::NotJoined::Fault(fault) => Self::Fault(fault.into()),
+        }
+    }
 }

@@ -4,13 +4,15 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bennu_semantics::Pattern;
+use bennu_world::World;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::actor::Actor;
+use super::actor::{Actor, act};
 use super::client::Client;
-use super::setup::text;
-use super::world::World;
+use super::native::NativeRoutes;
+use super::setup::{self, text};
 use super::{Fault, NotJoined, Sent, Setup};
 use crate::plugin::Route;
 use crate::{Channel, IntoPayload, Reply, Tick, Value};
@@ -63,9 +65,15 @@ use crate::{Channel, IntoPayload, Reply, Tick, Value};
 ///
 /// Nothing waits and nothing sleeps: what came is there, and time passes when the test says so
 /// ([`advance`](Stage::advance)). A fault ends its member, as on a host, and can be seen by [`faults`](Stage::faults).
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Stage {
-    world: Rc<RefCell<World>>,
+    world: Rc<RefCell<World<NativeRoutes>>>,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self { world: Rc::new(RefCell::new(World::new(NativeRoutes::default()))) }
+    }
 }
 
 impl Stage {
@@ -76,9 +84,14 @@ impl Stage {
     }
 
     /// With a channel for these topics, as `channels!` has it.
+    ///
+    /// # Panics
+    ///
+    /// The host would refuse the channel.
     #[must_use]
+    #[track_caller]
     pub fn channel<C: Channel>(self, pattern: &'static str) -> Self {
-        self.world.borrow_mut().add_route(Route::to::<C>(pattern));
+        self.world.borrow_mut().callbacks().add(Route::to::<C>(pattern));
         self
     }
 
@@ -90,35 +103,45 @@ impl Stage {
     /// There is no channel for this pattern.
     #[track_caller]
     pub fn reload<C: Channel>(&self, pattern: &'static str) {
-        let replaced = self.world.borrow_mut().replace_route(Route::to::<C>(pattern));
+        let replaced = self.world.borrow_mut().callbacks().replace(Route::to::<C>(pattern));
         assert!(replaced, "the stage has no channel for {pattern:?}");
     }
 
     /// Grants the topics of a pattern to be published and sent to, and sockets' ids to be disconnected.
+    ///
+    /// # Panics
+    ///
+    /// It is no pattern.
     #[must_use]
+    #[track_caller]
     pub fn publish(self, pattern: &str) -> Self {
-        self.world.borrow_mut().reach.publish.push(pattern.into());
+        self.world.borrow_mut().grant_publish(parse(pattern));
         self
     }
 
     /// Grants the topics of a pattern to be subscribed to and read about.
+    ///
+    /// # Panics
+    ///
+    /// It is no pattern.
     #[must_use]
+    #[track_caller]
     pub fn read(self, pattern: &str) -> Self {
-        self.world.borrow_mut().reach.read.push(pattern.into());
+        self.world.borrow_mut().grant_read(parse(pattern));
         self
     }
 
     /// Sets the plugin's configuration.
     #[must_use]
     pub fn config(self, config: impl Serialize) -> Self {
-        self.world.borrow_mut().facts.configuration = text(&config);
+        self.world.borrow_mut().host_mut().configuration = text(&config);
         self
     }
 
     /// Sets the clock: milliseconds since 1970.
     #[must_use]
     pub fn now(self, milliseconds: u64) -> Self {
-        self.world.borrow_mut().facts.now = milliseconds;
+        self.world.borrow_mut().host_mut().now = milliseconds;
         self
     }
 
@@ -137,7 +160,8 @@ impl Stage {
     ///
     /// The join is refused, or ends in a fault.
     pub fn join_as(&self, who: Setup, topic: &str, params: impl IntoPayload) -> Result<Actor, NotJoined> {
-        let member = self.world.borrow_mut().join(who.facts, topic, params.into_payload())?;
+        let params = params.into_payload().into();
+        let member = act(&self.world, |world| world.join(who.socket, topic, params))?;
         Ok(Actor::new(Rc::clone(&self.world), member))
     }
 
@@ -149,7 +173,7 @@ impl Stage {
     /// Somebody elsewhere broadcasts to a topic, as the host's HTTP API does.
     pub fn broadcast(&self, topic: &str, event: &str, payload: impl IntoPayload) {
         let sent = Sent::new(event, &payload.into_payload());
-        self.world.borrow_mut().broadcast_from_elsewhere(topic, &sent);
+        act(&self.world, |world| world.broadcast_from_elsewhere(topic, &sent.into()));
     }
 
     /// Somebody elsewhere sends to a topic's `handle_message`.
@@ -158,11 +182,8 @@ impl Stage {
     ///
     /// The callback ends in a fault, or no channel serves the topic.
     pub fn send(&self, topic: &str, event: &str, payload: impl IntoPayload) -> Result<Option<Reply>, Fault> {
-        let mut world = self.world.borrow_mut();
-        let answer = world.send(topic, Sent::new(event, &payload.into_payload()));
-        world.end_turn();
-        world.settle();
-        answer
+        let sent = Sent::new(event, &payload.into_payload());
+        Ok(act(&self.world, |world| world.send(topic, sent.into()))?.map(Into::into))
     }
 
     /// A topic beats as the test has it, such as with some left out. Beats that a channel asked for come by themselves, when
@@ -172,11 +193,7 @@ impl Stage {
     ///
     /// The callback ends in a fault, or no channel serves the topic.
     pub fn tick(&self, topic: &str, tick: Tick) -> Result<(), Fault> {
-        let mut world = self.world.borrow_mut();
-        let ticked = world.tick(topic, tick);
-        world.end_turn();
-        world.settle();
-        ticked
+        Ok(act(&self.world, |world| world.tick(topic, tick.into()))?)
     }
 
     /// Stores a value under a key, as a callback has done earlier.
@@ -186,7 +203,7 @@ impl Stage {
     /// It can't be stored.
     #[track_caller]
     pub fn store(&self, key: impl AsRef<[u8]>, value: impl Serialize) {
-        self.world.borrow_mut().facts.stored.put(key.as_ref(), &value);
+        setup::store(self.world.borrow_mut().host_mut(), key.as_ref(), &value);
     }
 
     /// What is stored under a key.
@@ -197,32 +214,34 @@ impl Stage {
     #[must_use]
     #[track_caller]
     pub fn stored<T: DeserializeOwned>(&self, key: impl AsRef<[u8]>) -> Option<T> {
-        self.world.borrow().facts.stored.get(key.as_ref())
+        setup::stored(self.world.borrow().host(), key.as_ref())
     }
 
     /// Closes every socket with this id. Gives how many there were.
     pub fn disconnect(&self, socket_id: &str) -> usize {
-        let mut world = self.world.borrow_mut();
-        let closed = world.disconnect(socket_id);
-        world.settle();
-        closed
+        act(&self.world, |world| world.disconnect_from_elsewhere(socket_id))
     }
 
     /// Time passes: timers ring, topics beat, seats are gone to which nobody has come back, and rooms end that nobody is in any more,
     /// in their order.
     pub fn advance(&self, time: Duration) {
-        self.world.borrow_mut().advance(time);
+        act(&self.world, |world| world.advance(time));
     }
 
     /// Who is online in a topic, as `presence_state` says it.
     #[must_use]
     pub fn presences(&self, topic: &str) -> Value {
-        self.world.borrow().facts.online.state(topic)
+        self.world.borrow().online().state(topic)
     }
 
     /// The faults that there were.
     #[must_use]
     pub fn faults(&self) -> Vec<Fault> {
-        self.world.borrow().faults.clone()
+        self.world.borrow().faults().iter().cloned().map(Fault::from).collect()
     }
+}
+
+#[track_caller]
+fn parse(pattern: &str) -> Pattern {
+    Pattern::parse(pattern).unwrap_or_else(|error| panic!("{pattern:?} is no pattern: {error}"))
 }

@@ -110,7 +110,7 @@ impl Instance {
         self.begin(Subject::Nobody, Some(topic.clone()), Storage::Closed);
         let (store, export) = (&mut self.store, self.exports.upgrade()?);
         let called = export.call_upgrade(store, topic.as_str(), (*part).into(), *version, state).await?;
-        let state = Bytes::from(called.map_err(|why| Fault::failed(format!("its upgrade refused: {why}")))?);
+        let state = Bytes::from(called.map_err(|why| Fault::upgrade_refused(&why))?);
         let record = &self.store.data().record;
         match part {
             Part::Assigns => record.check_assigns(&state)?,

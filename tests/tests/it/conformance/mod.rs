@@ -6,11 +6,7 @@ mod native;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use bennu::contract::CallLimits;
-use bennu::presence::Pace;
 use bennu::server::Config;
-use bennu::store::StoreLimits;
-use bennu_guest::testing::limits;
 use bennu_tests::{Setup, bennu, check, places};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -117,25 +113,6 @@ async fn a_real_host_plays_every_script() -> Result<()> {
         }
     });
     played.buffer_unordered(AT_ONCE).try_collect().await
-}
-
-/// The test kit has a copy of the host's limits. Neither may change alone.
-#[test]
-fn the_native_kit_has_the_hosts_limits() {
-    let (call, store, pace) = (CallLimits::default(), StoreLimits::default(), Pace::default());
-    assert_eq!(limits::NAME_BYTES, bennu::protocol::NAME_BYTES_MAX);
-    assert_eq!((limits::ASSIGNS_BYTES, limits::ROOM_BYTES), (call.assigns_bytes, call.room_bytes));
-    assert_eq!((limits::EFFECTS, limits::EFFECT_BYTES), (call.effects, call.effect_bytes));
-    assert_eq!((limits::TIMERS, limits::TIMER_SHORTEST), (call.timers, call.timer_shortest));
-    assert_eq!((limits::PRESENCES, limits::PRESENCE_BYTES), (call.presences, call.presence_bytes));
-    assert_eq!((limits::PRESENCE_BURST, limits::PRESENCE_WINDOW), (pace.burst, pace.window));
-    assert_eq!((limits::SUBSCRIPTIONS, limits::LOG_LINES), (call.subscriptions, call.log_lines));
-    assert_eq!(limits::LINE_BYTES, bennu::contract::DETAIL_BYTES_MAX);
-    assert_eq!((limits::KEY_BYTES, limits::VALUE_BYTES), (store.key_bytes, store.value_bytes));
-    assert_eq!((limits::WRITES, limits::WRITE_BYTES), (store.writes_per_call, store.write_bytes_per_call));
-    assert_eq!((limits::SCAN_ENTRIES, limits::SCAN_BYTES), (store.scan_rows, store.scan_bytes));
-    let node = bennu::channel::NodeLimits::default();
-    assert_eq!((limits::MAILBOX, limits::MAILBOX_BYTES), (node.from_elsewhere, node.bytes_from_elsewhere));
 }
 
 #[test]

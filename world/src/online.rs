@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, json};
-
-use super::limits::{PRESENCE_BURST, PRESENCE_WINDOW};
-use crate::Value;
+use bennu_semantics::limits::Pace;
+use bennu_semantics::read_object;
+use serde_json::{Map, Value, json};
 
 /// Bytes of a joined diff from which on it goes out before the window's end.
 const WINDOW_BYTES: usize = 256 << 10;
@@ -15,7 +14,7 @@ const ENTRY_BYTES: usize = 192;
 
 /// The presences of all topics.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Online {
+pub struct Online {
     /// By topic, in the order in which they were written.
     topics: BTreeMap<String, Vec<PresenceEntry>>,
     refs: u64,
@@ -32,7 +31,7 @@ struct PresenceEntry {
 
 /// Who came and who left. A reader takes the joins first.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Diff {
+pub struct Diff {
     joins: Entries,
     leaves: Entries,
 }
@@ -42,7 +41,7 @@ type Entries = BTreeMap<(String, u64), PresenceEntry>;
 
 /// A topic's pace: so many diffs go out one by one, and what follows within the window goes out as one at its end.
 #[derive(Clone, Debug)]
-pub(super) struct Window {
+pub(crate) struct Window {
     ends: u64,
     sent: u32,
     waiting: Diff,
@@ -52,22 +51,24 @@ pub(super) struct Window {
 
 impl Online {
     /// What `presence_state` carries.
-    pub(super) fn state(&self, topic: &str) -> Value {
+    #[must_use]
+    pub fn state(&self, topic: &str) -> Value {
         metas(self.topics.get(topic).into_iter().flatten())
     }
 
     /// The metas of one key.
-    pub(super) fn of(&self, topic: &str, key: &str) -> Option<Value> {
+    pub(crate) fn of(&self, topic: &str, key: &str) -> Option<Value> {
         self.state(topic).get(key).cloned()
     }
 
     /// A member is online. Gives the diff, as all of these.
-    pub(super) fn track(&mut self, topic: &str, member: u64, key: &str, meta: &Value) -> Diff {
+    pub fn track(&mut self, topic: &str, member: u64, key: &str, meta: &str) -> Diff {
         let entry = self.write(topic, member, key, meta, None);
         Diff { joins: Entries::from([(place(&entry), entry)]), leaves: Entries::new() }
     }
 
-    pub(super) fn update(&mut self, topic: &str, member: u64, key: &str, meta: &Value) -> Option<Diff> {
+    /// Another meta for a key that it is online under.
+    pub fn update(&mut self, topic: &str, member: u64, key: &str, meta: &str) -> Option<Diff> {
         let mut diff = self.untrack(topic, member, key)?;
         let before = diff.leaves.values().next()?.meta["phx_ref"].clone();
         let entry = self.write(topic, member, key, meta, Some(before));
@@ -75,12 +76,13 @@ impl Online {
         Some(diff)
     }
 
-    pub(super) fn untrack(&mut self, topic: &str, member: u64, key: &str) -> Option<Diff> {
+    /// A member is online under a key no more.
+    pub fn untrack(&mut self, topic: &str, member: u64, key: &str) -> Option<Diff> {
         self.take(topic, |entry| entry.member == member && entry.key == key)
     }
 
     /// A member has ended.
-    pub(super) fn leave(&mut self, topic: &str, member: u64) -> Option<Diff> {
+    pub fn leave(&mut self, topic: &str, member: u64) -> Option<Diff> {
         self.take(topic, |entry| entry.member == member)
     }
 
@@ -92,9 +94,10 @@ impl Online {
         (!leaves.is_empty()).then(|| Diff { joins: Entries::new(), leaves })
     }
 
-    fn write(&mut self, topic: &str, member: u64, key: &str, meta: &Value, before: Option<Value>) -> PresenceEntry {
+    fn write(&mut self, topic: &str, member: u64, key: &str, meta: &str, before: Option<Value>) -> PresenceEntry {
         self.refs += 1;
-        let mut meta = meta.clone();
+        // The record has refused a meta that is no object.
+        let mut meta = Value::Object(read_object(meta).unwrap_or_default());
         meta["phx_ref"] = format!("ref-{}", self.refs).into();
         if let Some(before) = before {
             meta["phx_ref_prev"] = before;
@@ -107,7 +110,7 @@ impl Online {
 
 impl Diff {
     /// What `presence_diff` carries.
-    pub(super) fn payload(&self) -> Value {
+    pub(crate) fn payload(&self) -> Value {
         json!({ "joins": metas(self.joins.values()), "leaves": metas(self.leaves.values()) })
     }
 
@@ -132,17 +135,17 @@ impl Diff {
 
 impl Window {
     /// One that begins at a time.
-    pub(super) fn new(now: u64) -> Self {
-        let ends = now.saturating_add(PRESENCE_WINDOW.as_millis() as u64);
+    pub(crate) fn new(now: u64) -> Self {
+        let ends = now.saturating_add(u64::try_from(Pace::default().window.as_millis()).unwrap_or(u64::MAX));
         Self { ends, sent: 0, waiting: Diff::default(), is_due: false }
     }
 
     /// Takes a diff. Gives what goes out now.
-    pub(super) fn offer(&mut self, diff: Diff, now: u64) -> Option<Diff> {
+    pub(crate) fn offer(&mut self, diff: Diff, now: u64) -> Option<Diff> {
         if !self.is_due && now >= self.ends {
             *self = Self::new(now);
         }
-        if self.waiting.is_empty() && self.sent < PRESENCE_BURST {
+        if self.waiting.is_empty() && self.sent < Pace::default().burst {
             self.sent += 1;
             return Some(diff);
         }
@@ -155,12 +158,12 @@ impl Window {
     }
 
     /// When what waits goes out, if anything does.
-    pub(super) fn due(&self) -> Option<u64> {
+    pub(crate) fn due(&self) -> Option<u64> {
         self.is_due.then_some(self.ends)
     }
 
     /// Ends it. Gives what has waited for that.
-    pub(super) fn flush(&mut self, now: u64) -> Option<Diff> {
+    pub(crate) fn flush(&mut self, now: u64) -> Option<Diff> {
         self.is_due = false;
         let waiting = std::mem::take(&mut self.waiting);
         if waiting.is_empty() {

@@ -4,21 +4,29 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use bennu_semantics::Fault;
+use bennu_semantics::limits::{Oversize, StoreLimits};
 
-use super::Fault;
-use super::limits::{KEY_BYTES, SCAN_BYTES, SCAN_ENTRIES, VALUE_BYTES, WRITE_BYTES, WRITES};
-use crate::bindings::bennu::channel::store::{Entry, Order};
-use crate::state;
+/// The order of a scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// From the first key on.
+    Forward,
+    /// From the last key on.
+    Backward,
+}
+
+/// A key and its value.
+pub type Row = (Vec<u8>, Vec<u8>);
 
 /// Keys and their values.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Stored(Arc<BTreeMap<Vec<u8>, Vec<u8>>>);
+pub struct Stored(Arc<BTreeMap<Vec<u8>, Vec<u8>>>);
 
 /// What one callback reads and writes. It is stored when the callback has succeeded.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Draft {
+#[derive(Clone, Debug)]
+pub struct Draft {
+    limits: StoreLimits,
     stored: Stored,
     /// None for a key that it removes.
     writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
@@ -26,30 +34,34 @@ pub(super) struct Draft {
 
 impl Stored {
     /// A key's value.
-    #[track_caller]
-    pub(super) fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Option<T> {
-        let value = self.0.get(key)?;
-        Some(state::read(value).unwrap_or_else(|error| panic!("{:?}: {error}", String::from_utf8_lossy(key))))
+    #[must_use]
+    pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
+        self.0.get(key).map(Vec::as_slice)
     }
 
     /// Stores a value as if a callback had done so.
-    #[track_caller]
-    pub(super) fn put(&mut self, key: &[u8], value: &impl Serialize) {
-        let value = state::encode(value).unwrap_or_else(|why| panic!("{why}"));
-        let mut draft = Draft { stored: std::mem::take(self), writes: BTreeMap::new() };
-        draft.put(key, &value).unwrap_or_else(|fault| panic!("{fault}"));
+    ///
+    /// # Errors
+    /// Fault: oversize.
+    pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        let mut draft = Draft::of(self);
+        draft.put(key, value)?;
         *self = draft.commit();
+        Ok(())
     }
 }
 
 impl Draft {
-    pub(super) fn of(stored: &Stored) -> Self {
-        Self { stored: stored.clone(), writes: BTreeMap::new() }
+    /// A view of what is stored.
+    #[must_use]
+    pub fn of(stored: &Stored) -> Self {
+        Self { limits: StoreLimits::default(), stored: stored.clone(), writes: BTreeMap::new() }
     }
 
     /// What is stored once its callback has succeeded.
-    pub(super) fn commit(self) -> Stored {
-        let Self { mut stored, writes } = self;
+    #[must_use]
+    pub fn commit(self) -> Stored {
+        let Self { mut stored, writes, .. } = self;
         if writes.is_empty() {
             return stored;
         }
@@ -63,36 +75,46 @@ impl Draft {
         stored
     }
 
-    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
-        check_key(key)?;
+    /// A key's value.
+    ///
+    /// # Errors
+    /// Fault: oversize, as of all these.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        self.limits.check_key(key).map_err(fault)?;
         Ok(self.writes.get(key).cloned().unwrap_or_else(|| self.stored.0.get(key).cloned()))
     }
 
-    pub(super) fn scan(
+    /// Entries from one key up to another. One scan gives so many at most, and of so many bytes.
+    ///
+    /// # Errors
+    /// See [`get`](Self::get).
+    pub fn scan(
         &self,
         (start, end): (Option<&[u8]>, Option<&[u8]>),
         order: Order,
         limit: u32,
-    ) -> Result<Vec<Entry>, Fault> {
+    ) -> Result<Vec<Row>, Fault> {
         if limit == 0 {
             return Ok(Vec::new());
         }
         // What comes right after the longest key is a fine bound.
-        let check = |bound: &[u8]| check_length("a key in the store", bound.len(), KEY_BYTES + 1);
-        start.into_iter().chain(end).try_for_each(check)?;
+        let longest = self.limits.key_bytes + 1;
+        if let Some(bound) = start.into_iter().chain(end).find(|bound| bound.len() > longest) {
+            return Err(fault(Oversize::Key { bytes: bound.len(), limit: longest }));
+        }
         let merged = self.merged(start.unwrap_or_default(), end);
         let entries: Box<dyn Iterator<Item = _>> = match order {
             Order::Forward => Box::new(merged.into_iter()),
             Order::Backward => Box::new(merged.into_iter().rev()),
         };
-        let most = usize::try_from(limit).unwrap_or(SCAN_ENTRIES).min(SCAN_ENTRIES);
+        let most = usize::try_from(limit).unwrap_or(usize::MAX).min(self.limits.scan_rows);
         let mut bytes = 0;
         let fits = |(key, value): &(&Vec<u8>, &Vec<u8>)| {
             let is_first = bytes == 0;
             bytes += key.len() + value.len();
-            is_first || bytes <= SCAN_BYTES
+            is_first || bytes <= self.limits.scan_bytes
         };
-        let entry = |(key, value): (&Vec<u8>, &Vec<u8>)| Entry { key: key.clone(), value: value.clone() };
+        let entry = |(key, value): (&Vec<u8>, &Vec<u8>)| (key.clone(), value.clone());
         Ok(entries.take(most).take_while(fits).map(entry).collect())
     }
 
@@ -112,41 +134,41 @@ impl Draft {
         merged
     }
 
-    pub(super) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
-        check_length("a value in the store", value.len(), VALUE_BYTES)?;
+    /// Stores a value under a key.
+    ///
+    /// # Errors
+    /// See [`get`](Self::get).
+    pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        self.limits.check_value(value).map_err(fault)?;
         self.write(key, Some(value.into()))
     }
 
-    pub(super) fn delete(&mut self, key: &[u8]) -> Result<(), Fault> {
+    /// Removes a key.
+    ///
+    /// # Errors
+    /// See [`get`](Self::get).
+    pub fn delete(&mut self, key: &[u8]) -> Result<(), Fault> {
         self.write(key, None)
     }
 
     fn write(&mut self, key: &[u8], value: Option<Vec<u8>>) -> Result<(), Fault> {
-        check_key(key)?;
+        self.limits.check_key(key).map_err(fault)?;
         self.writes.insert(key.into(), value);
-        if self.writes.len() > WRITES {
-            return Err(Fault::oversize(format!("a call writes more than {WRITES} keys of the store")));
+        let limit = self.limits.writes_per_call;
+        if self.writes.len() > limit {
+            return Err(fault(Oversize::Writes { limit }));
         }
         let size = |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| key.len() + value.as_ref().map_or(0, Vec::len);
-        if self.writes.iter().map(size).sum::<usize>() > WRITE_BYTES {
-            return Err(Fault::oversize(format!("a call writes more than {WRITE_BYTES} bytes to the store")));
+        let limit = self.limits.write_bytes_per_call;
+        if self.writes.iter().map(size).sum::<usize>() > limit {
+            return Err(fault(Oversize::WriteBytes { limit }));
         }
         Ok(())
     }
 }
 
-fn check_key(key: &[u8]) -> Result<(), Fault> {
-    if key.is_empty() {
-        return Err(Fault::oversize("a key in the store has one byte at least"));
-    }
-    check_length("a key in the store", key.len(), KEY_BYTES)
-}
-
-fn check_length(what: &str, bytes: usize, most: usize) -> Result<(), Fault> {
-    if bytes > most {
-        return Err(Fault::oversize(format!("{what} has {bytes} bytes; at most {most}")));
-    }
-    Ok(())
+fn fault(oversize: Oversize) -> Fault {
+    Fault::oversize(oversize.to_string())
 }
 
 #[cfg(test)]
@@ -155,7 +177,7 @@ mod tests {
     use super::*;
 
     fn draft(stored: &[&str], put: &[&str], deleted: &[&str]) -> Draft {
-        let mut draft = Draft::default();
+        let mut draft = Draft::of(&Stored::default());
         stored.iter().for_each(|key| draft.put(key.as_bytes(), b"stored").unwrap());
         let mut draft = Draft::of(&draft.commit());
         put.iter().for_each(|key| draft.put(key.as_bytes(), b"put").unwrap());
@@ -166,7 +188,7 @@ mod tests {
     fn keys(draft: &Draft, start: Option<&str>, end: Option<&str>, order: Order, limit: u32) -> String {
         let bounds = (start.map(str::as_bytes), end.map(str::as_bytes));
         let entries = draft.scan(bounds, order, limit).unwrap();
-        let keys: Vec<_> = entries.iter().map(|entry| String::from_utf8_lossy(&entry.key)).collect();
+        let keys: Vec<_> = entries.iter().map(|entry| String::from_utf8_lossy(&entry.0)).collect();
         keys.join(" ")
     }
 
@@ -186,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_scan_ends_once_it_is_large() {
-        let mut draft = Draft::default();
+        let mut draft = Draft::of(&Stored::default());
         for key in ["a", "b", "c"] {
             draft.put(key.as_bytes(), &[0; 600 << 10]).unwrap();
         }
@@ -196,16 +218,19 @@ mod tests {
 
     #[test]
     fn keys_and_values_and_writes_have_limits() {
-        let mut draft = Draft::default();
+        let limits = StoreLimits::default();
+        let mut draft = Draft::of(&Stored::default());
         let text = |result: Result<(), Fault>| result.unwrap_err().to_string();
         assert_eq!(text(draft.put(b"", b"")), "oversize: a key in the store has one byte at least");
-        assert_eq!(draft.put(&[1; KEY_BYTES], b""), Ok(()));
-        assert_eq!(text(draft.delete(&[1; 1025])), "oversize: a key in the store has 1025 bytes; at most 1024");
-        let large = [0; VALUE_BYTES + 1];
+        assert_eq!(draft.put(&[1; 1024], b""), Ok(()));
+        let long = "oversize: a key in the store has 1025 bytes; at most 1024 (`limits.store_key_bytes = 1024`)";
+        assert_eq!(text(draft.delete(&[1; 1025])), long);
+        let large = vec![0; limits.value_bytes + 1];
         assert!(text(draft.put(b"k", &large)).starts_with("oversize: a value in the store has 1048577 bytes"));
-        let many = (0..WRITES as u32).try_for_each(|n| draft.put(&n.to_be_bytes(), b""));
-        assert_eq!(text(many), "oversize: a call writes more than 1024 keys of the store");
-        let mut draft = Draft::default();
+        let many = (0..1024_u32).try_for_each(|n| draft.put(&n.to_be_bytes(), b""));
+        let most = "oversize: a call writes more than 1024 keys of the store (`limits.store_writes_per_call = 1024`)";
+        assert_eq!(text(many), most);
+        let mut draft = Draft::of(&Stored::default());
         let heavy = [0_u8, 1, 2, 3, 4].map(|n| draft.put(&[n], &large[1..]));
         assert!(heavy[2].is_ok() && heavy[3].is_err());
     }
