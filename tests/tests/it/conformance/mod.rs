@@ -1,9 +1,10 @@
-//! Scripts that come out the same on every stage: natively, compiled, and on a real host. `tests/scripts` has them, and says how
+//! Scripts that come out the same on every stage: natively, compiled, in another language over JSON lines, and on a real host. `tests/scripts` has them, and says how
 //! they are written.
 
 mod native;
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use bennu::server::Config;
@@ -19,7 +20,7 @@ mod naughty;
 const PLUGIN: &str = "naughty";
 
 /// How many scripts each stage leaves out, by what they say themselves.
-const SKIPPED: [(&str, usize); 3] = [("native", 1), ("compiled", 0), ("host", 1)];
+const SKIPPED: [(&str, usize); 4] = [("native", 1), ("compiled", 0), ("lines", 1), ("host", 1)];
 
 /// The number of hosts that play scripts at the same time.
 const AT_ONCE: usize = 4;
@@ -95,6 +96,22 @@ fn the_compiled_kit_plays_every_script() -> Result<()> {
     let played = bennu(home.path(), &arguments)?;
     ensure!(played.code == Some(0), "{}\n{}", played.output, played.errors);
     ensure!(played.output.lines().count() == scripts.len(), "{}", played.output);
+    Ok(())
+}
+
+/// The plugin in Python, under a kit in Python that is a thin client of `bennu kit`.
+#[test]
+fn a_kit_in_another_language_plays_every_script() -> Result<()> {
+    let kit = places::workspace()?.join("tests/kit");
+    let client = std::fs::read_to_string(kit.join("bennu_kit.py"))?;
+    ensure!(client.lines().count() <= 300, "a thin client has 300 lines at most");
+    let scripts = scripts("lines")?;
+    let mut python = Command::new("python3");
+    python.env("PYTHONDONTWRITEBYTECODE", "1").arg(kit.join("scripts.py"));
+    python.arg(places::bennu()?).arg(folder()?.join("bennu.toml")).args(scripts.iter().map(|script| &script.path));
+    let played = python.output().context("this test needs Python 3.11 or later as `python3`")?;
+    ensure!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
+    ensure!(String::from_utf8_lossy(&played.stdout).lines().count() == scripts.len());
     Ok(())
 }
 
