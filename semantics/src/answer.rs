@@ -1,4 +1,4 @@
-//! What a callback answers.
+//! The answer of a callback.
 
 use bytestring::ByteString;
 
@@ -7,40 +7,40 @@ use crate::Payload;
 /// An answer with its status.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
-    /// `ok`, `error`, or another word.
+    /// `ok`, `error`, or another status.
     pub status: ByteString,
     /// Any JSON value, or bytes.
     pub payload: Payload,
 }
 
-/// An orderly end.
+/// The end of a member, without a fault.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stop {
-    /// Why, for `terminate` and the log.
+    /// The reason, for `terminate` and the log.
     pub reason: String,
-    /// What the client is answered first.
+    /// The reply to the client before the end.
     pub reply: Option<Reply>,
 }
 
-/// What the client is told.
+/// The answer to the client.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// Nothing.
+    /// No answer.
     None,
-    /// A reply to the message at hand.
+    /// A reply to the current message.
     Reply(Reply),
     /// The end of the membership.
     Stop(Stop),
     /// The join succeeds, with this response.
     Admit(Payload),
-    /// The join is refused, with this response, and nothing else of the call is done.
+    /// The join is refused, with this response. No effect of the call is carried out.
     Refuse(Payload),
 }
 
-/// What becomes of an intercepted event for one recipient.
+/// The decision about an intercepted event for one recipient.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
-    /// It gets the event as it is.
+    /// It gets the event unchanged.
     Pass,
     /// It doesn't get the event.
     Drop,

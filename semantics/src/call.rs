@@ -1,4 +1,4 @@
-//! What goes into a plugin.
+//! The input of a plugin's callbacks.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use bytestring::ByteString;
 
 use crate::{FaultKind, Payload, RouteSpec, TimerId, Topic};
 
-/// Where a message for `handle_info` came from.
+/// The origin of a message for `handle_info`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The member sent it to itself, now or by a timer.
     Own,
-    /// An event of the topic that `handle_out` handed over.
+    /// It is an event of the topic that `handle_out` handed over.
     Intercept,
-    /// An event of a further topic that the member subscribed to.
+    /// It is an event of a further topic to which the member is subscribed.
     Topic,
-    /// What another topic's `handle_message` replied to a `send`.
+    /// It is the reply of another topic's `handle_message` to a `send`.
     Answer,
 }
 
 impl Source {
-    /// Its word in the contract.
+    /// Its name in the contract.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -36,13 +36,13 @@ impl Source {
 /// A message that no client sent.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// Where it came from.
+    /// Its origin.
     pub source: Source,
     /// The topic that it belongs to.
     pub topic: Topic,
     /// Its event.
     pub event: ByteString,
-    /// What it carries.
+    /// Its payload.
     pub payload: Payload,
 }
 
@@ -55,18 +55,18 @@ pub enum Ending {
     Closed,
     /// The same client joined the topic again.
     Replaced,
-    /// The plugin stopped it, and why.
+    /// The plugin stopped it, for this reason.
     Stopped(String),
     /// The host is stopping.
     Shutdown,
     /// A callback failed.
     Fault(FaultKind),
-    /// The build that took its state over was taken back.
+    /// The build that upgraded its state was rolled back.
     TakenBack,
 }
 
 impl Ending {
-    /// Its word in the contract.
+    /// Its name in the contract.
     #[must_use]
     pub fn cause(&self) -> &'static str {
         match self {
@@ -80,7 +80,7 @@ impl Ending {
         }
     }
 
-    /// What the contract says beside the cause.
+    /// The detail in the contract, in addition to the cause.
     #[must_use]
     pub fn detail(&self) -> &str {
         match self {
@@ -91,16 +91,16 @@ impl Ending {
     }
 }
 
-/// Which callback, with its own arguments.
+/// A callback of a member, with its arguments.
 #[derive(Clone, Debug)]
 pub enum Callback {
-    /// `join`, with what the client sent along. The assigns are empty before it.
+    /// `join`, with the client's parameters. The assigns are empty before it.
     Join(Payload),
     /// `handle-in`.
     In {
         /// The client's event.
         event: ByteString,
-        /// What it carries.
+        /// Its payload.
         payload: Payload,
         /// The JSON text of its ref, if it had one.
         reply_ref: Option<ByteString>,
@@ -112,7 +112,7 @@ pub enum Callback {
 }
 
 impl Callback {
-    /// The payload that it is given, which the plugin may give back as it is.
+    /// The payload of the input. The plugin may return it unchanged.
     #[must_use]
     pub fn given(&self) -> Option<&Payload> {
         match self {
@@ -133,7 +133,7 @@ impl Callback {
         }
     }
 
-    /// The event that it handles, if it handles one.
+    /// The event that it handles, if any.
     #[must_use]
     pub fn event(&self) -> Option<&str> {
         match self {
@@ -144,77 +144,77 @@ impl Callback {
     }
 }
 
-/// What a member has at the host, for the limits of what it may ask for.
+/// What a member has at the host. The limits of its calls count it.
 #[derive(Clone, Debug, Default)]
 pub struct MemberUsage {
-    /// Its timers that haven't been handled.
+    /// Its pending timers.
     pub timers: Vec<TimerId>,
     /// The number that its next timer gets.
     pub next_timer: TimerId,
     /// The keys of its presences.
     pub presences: Vec<ByteString>,
-    /// The further topics that it subscribed to.
+    /// The further topics to which it is subscribed.
     pub topics: Vec<Topic>,
 }
 
-/// One call about a topic, without a member.
+/// A call of a topic's callback, which has no member.
 #[derive(Clone, Debug)]
 pub struct TopicCall {
     /// The topic.
     pub topic: Topic,
-    /// Its shared state, where the route has one.
+    /// Its shared state, if the route has a room.
     pub room: Option<Bytes>,
     /// Which callback.
     pub callback: TopicCallback,
 }
 
-/// Which callback of a topic, with its own arguments.
+/// A callback of a topic, with its arguments.
 #[derive(Clone, Debug)]
 pub enum TopicCallback {
     /// `handle-message`.
     Message {
         /// The event that was sent.
         event: ByteString,
-        /// What it carries.
+        /// Its payload.
         payload: Payload,
     },
     /// `handle-tick`.
     Tick(Tick),
     /// `handle-seat`.
     Seat {
-        /// Whose seat it is.
+        /// The name of the seat.
         name: ByteString,
-        /// What has become of it.
+        /// The change of the seat.
         change: SeatChange,
     },
 }
 
-/// What has become of a seat.
+/// A change of a seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeatChange {
     /// A member took it.
     Taken,
-    /// The last member on it dropped without leaving, and it is kept for a while.
+    /// The connection of its last member dropped, and its grace period began.
     Dropped,
-    /// A member took it while it was kept.
+    /// A member took it during its grace period.
     Returned,
-    /// It was given up, or nobody came back in time.
+    /// Its last member left it, or the grace period ended.
     Gone,
 }
 
-/// A beat of a topic.
+/// A tick of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tick {
-    /// Its number, counted from 1; beats that were left out are counted too.
+    /// Its number, counted from 1. Skipped ticks are counted too.
     pub number: u64,
-    /// How many were left out since the last one that was handled.
+    /// The number of ticks that were skipped since the last handled one.
     pub missed: u32,
-    /// The time from one to the next.
+    /// The tick period.
     pub period: Duration,
 }
 
 impl TopicCallback {
-    /// The payload that it is given, which the plugin may give back as it is.
+    /// The payload of the input. The plugin may return it unchanged.
     #[must_use]
     pub fn given(&self) -> Option<&Payload> {
         match self {
@@ -233,7 +233,7 @@ impl TopicCallback {
         }
     }
 
-    /// The event that it handles, if it handles one.
+    /// The event that it handles, if any.
     #[must_use]
     pub fn event(&self) -> Option<&str> {
         match self {
@@ -242,7 +242,7 @@ impl TopicCallback {
         }
     }
 
-    /// The seat that it is about, if it is about one.
+    /// The seat that changed, if it is `handle-seat`.
     #[must_use]
     pub fn seat(&self) -> Option<&str> {
         match self {
@@ -261,20 +261,20 @@ pub struct Recipient {
     pub assigns: Bytes,
 }
 
-/// An intercepted event on its way.
+/// An intercepted event, before it is delivered.
 #[derive(Clone, Debug)]
 pub struct Passing {
     /// The topic.
     pub topic: Topic,
     /// The event.
     pub event: ByteString,
-    /// What it carries.
+    /// Its payload.
     pub payload: Payload,
-    /// Whom it is about to reach.
+    /// The members that it is about to reach.
     pub recipients: Vec<Recipient>,
 }
 
-/// What a state is of.
+/// The owner of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// A member.
@@ -284,7 +284,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// The version in which a route's build writes it.
+    /// The version in which a route's build writes this state.
     #[must_use]
     pub fn version(self, spec: &RouteSpec) -> u32 {
         match self {
@@ -294,12 +294,12 @@ impl Part {
     }
 }
 
-/// A state that another version wrote, to be taken over.
+/// A state that another version wrote, to be upgraded.
 #[derive(Clone, Debug)]
 pub struct Upgrade {
     /// The topic.
     pub topic: Topic,
-    /// What it is of.
+    /// The owner of the state.
     pub part: Part,
     /// The version that wrote it.
     pub version: u32,

@@ -10,7 +10,8 @@ use crate::{Payload, Reply, Topic, read_object};
 /// A timer's number, unique within its member.
 pub type TimerId = u64;
 
-/// A topic's published state: its text, which clients get, and what the text says, in which the host looks for changes.
+/// A topic's published state: the text that clients get, and the parsed object that the host compares with the next
+/// state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PublishedState {
     text: ByteString,
@@ -18,17 +19,16 @@ pub struct PublishedState {
 }
 
 impl PublishedState {
-    /// Reads the text of a JSON object. The result is kept with the text, so that nothing reads the text a second time
-    /// and comes to another opinion about it.
+    /// Parses the text of a JSON object. The object is kept with the text, so that the text is parsed once only.
     ///
     /// # Errors
-    /// Where the text is no JSON object, or not one that the host can read.
+    /// If the text isn't a JSON object that the host can read.
     pub fn read(text: ByteString) -> serde_json::Result<Self> {
         let fields = read_object(&text)?;
         Ok(Self { text, fields })
     }
 
-    /// Its text, and what the text says.
+    /// Its text, and the parsed object.
     #[must_use]
     pub fn into_parts(self) -> (ByteString, Map<String, Value>) {
         (self.text, self.fields)
@@ -42,16 +42,16 @@ pub enum Effect {
     Push {
         /// The event.
         event: ByteString,
-        /// What it carries.
+        /// Its payload.
         payload: Payload,
     },
     /// An event to all members of the topic.
     Broadcast {
         /// The event.
         event: ByteString,
-        /// What it carries.
+        /// Its payload.
         payload: Payload,
-        /// Whether the member itself is left out.
+        /// Whether the member itself doesn't get it.
         skip_self: bool,
     },
     /// An event to all members of another topic.
@@ -60,7 +60,7 @@ pub enum Effect {
         topic: Topic,
         /// The event.
         event: ByteString,
-        /// What it carries.
+        /// Its payload.
         payload: Payload,
     },
     /// An answer to an earlier message.
@@ -74,21 +74,21 @@ pub enum Effect {
     SendSelf {
         /// The event.
         event: ByteString,
-        /// What it carries.
+        /// Its payload.
         payload: Payload,
     },
-    /// The same, later.
+    /// The same, after a delay.
     SendAfter {
         /// The timer's number.
         timer: TimerId,
-        /// How much later.
+        /// The delay.
         after: Duration,
         /// The event.
         event: ByteString,
-        /// What it carries.
+        /// Its payload.
         payload: Payload,
     },
-    /// A timer taken back.
+    /// The end of a timer, before it fires.
     Cancel(TimerId),
     /// An event to another topic's `handle_message`.
     Send {
@@ -96,45 +96,46 @@ pub enum Effect {
         topic: Topic,
         /// The event.
         event: ByteString,
-        /// What it carries.
+        /// Its payload.
         payload: Payload,
     },
-    /// The member is to hear what is broadcast to a further topic.
+    /// A subscription of the member to the broadcasts of a further topic.
     Subscribe(Topic),
-    /// The end of that.
+    /// The end of such a subscription.
     Unsubscribe(Topic),
-    /// Every socket with this id is to be closed.
+    /// The end of every socket with this id.
     Disconnect(ByteString),
-    /// The member is online.
+    /// A presence of the member.
     Track {
-        /// Under this key.
+        /// Its key.
         key: ByteString,
-        /// With this, the text of a JSON object.
+        /// Its meta: the text of a JSON object.
         meta: ByteString,
     },
-    /// Another meta in place of the one that the key has.
+    /// A new meta for a presence of the member.
     UpdatePresence {
         /// The key.
         key: ByteString,
-        /// The text of a JSON object.
+        /// The new meta: the text of a JSON object.
         meta: ByteString,
     },
-    /// The member is online under this key no more.
+    /// The end of the presence with this key.
     Untrack(ByteString),
     /// All presences of the topic to the member's own client.
     PushPresences,
-    /// The topic's published state is this.
+    /// The topic's new published state.
     PublishState(PublishedState),
-    /// The member sits on a seat of its topic, which is kept for it for a while when it drops.
+    /// A seat of the topic for the member. If the member's connection drops, the host keeps the seat for a grace
+    /// period.
     TakeSeat {
-        /// Whose seat it is.
+        /// The name of the seat.
         name: ByteString,
-        /// For how long it is kept.
+        /// The grace period.
         grace: Duration,
     },
-    /// The member gives its seat up.
+    /// The end of the member's seat.
     LeaveSeat,
-    /// The topic's `handle_tick` is to be called in this rhythm, or no more.
+    /// The topic's tick period. `None` ends the tick.
     SetTick(Option<Duration>),
 }
 

@@ -11,20 +11,20 @@ pub enum FaultKind {
     Trap,
     /// The call took more CPU or wall time than it may.
     Deadline,
-    /// The guest asked for more memory than it may have, and failed.
+    /// The guest requested more memory than it may have, and failed.
     Memory,
-    /// Something it gave or asked for is larger, or more, than it may be.
+    /// An effect or a result exceeds a limit of size or number.
     Oversize,
-    /// A queue that it fills was full.
+    /// A queue for its effects was full.
     Overflow,
-    /// The storage failed, or has no more room for this plugin.
+    /// The store failed, or the plugin's quota is used up.
     Store,
-    /// The guest said that it failed, or broke the contract.
+    /// The guest returned a failure, or broke the contract.
     Failed,
 }
 
 impl FaultKind {
-    /// Its word in the contract, in logs and in counts.
+    /// Its name in the contract, in logs and in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -39,10 +39,10 @@ impl FaultKind {
     }
 }
 
-/// The most bytes of a guest's text that go into the log at once.
+/// The most bytes of a guest's text in one log line.
 pub const DETAIL_BYTES_MAX: usize = 8 << 10;
 
-/// A guest's text as one line of a log: cut, and with its control characters written out.
+/// A guest's text as one log line: truncated, and with its control characters escaped.
 #[must_use]
 pub fn one_line(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(DETAIL_BYTES_MAX));
@@ -60,41 +60,41 @@ pub fn one_line(mut text: String) -> String {
 pub struct Fault {
     /// Its kind.
     pub kind: FaultKind,
-    /// What happened, for the log. Clients don't see it.
+    /// Its description, for the log. Clients don't see it.
     pub detail: String,
 }
 
 impl Fault {
-    /// A fault with its detail. What a guest says may be long, and may look like lines of a log: it is cut at
-    /// [`DETAIL_BYTES_MAX`], and its control characters are written out.
+    /// A fault with its detail. A guest's text may be long, or look like log lines. So it is truncated to
+    /// [`DETAIL_BYTES_MAX`], and its control characters are escaped.
     pub fn new(kind: FaultKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: one_line(detail.into()) }
     }
 
-    /// The guest failed or broke the contract.
+    /// The guest failed, or broke the contract.
     pub fn failed(detail: impl Into<String>) -> Self {
         Self::new(FaultKind::Failed, detail)
     }
 
-    /// A call asked about a member, and has none.
+    /// A call without a member read something about its member.
     #[must_use]
     pub fn no_member() -> Self {
         Self::failed("this callback has no member")
     }
 
-    /// A call asked about a request, and has none.
+    /// A call without a connection request read something about its request.
     #[must_use]
     pub fn no_request() -> Self {
         Self::failed("this callback has no connection request")
     }
 
-    /// A call used the store, and has none.
+    /// A call that may not use the store used it.
     #[must_use]
     pub fn no_store() -> Self {
         Self::failed("this callback has no access to the store")
     }
 
-    /// A call wrote to the store, and may only read it.
+    /// A call that may only read the store wrote to it.
     #[must_use]
     pub fn read_only() -> Self {
         Self::failed("this callback may only read the store")
@@ -106,26 +106,26 @@ impl Fault {
         Self::failed("there is no message to answer here; use socket.reply with a kept ref")
     }
 
-    /// A call logged more than it may.
+    /// A call logged more lines than it may.
     #[must_use]
     pub fn log_lines(most: usize) -> Self {
         let key = limit_key(keys::LOG_LINES_PER_CALL, most);
         Self::oversize(format!("a call logs at most {most} lines{key}"))
     }
 
-    /// An upgrade of a state was refused, with these words of the plugin.
+    /// The plugin refused to upgrade a state, for this reason.
     #[must_use]
     pub fn upgrade_refused(why: &str) -> Self {
         Self::failed(format!("its upgrade refused: {why}"))
     }
 
-    /// A queue has no room for what a call asked for.
+    /// A queue has no room for the effects of a call.
     #[must_use]
     pub fn overflow() -> Self {
         Self::overflowed("a queue that the effects go to is full")
     }
 
-    /// More came for a member than may wait for it.
+    /// A member's queue has no room for a message from elsewhere.
     #[must_use]
     pub fn flooded() -> Self {
         Self::overflowed("too much that came from elsewhere waits")
@@ -136,7 +136,7 @@ impl Fault {
         Self::new(FaultKind::Overflow, format!("{what} (`limits.{entries}`, `limits.{bytes}`)"))
     }
 
-    /// Something is too large.
+    /// Something exceeds a limit of size or number.
     pub fn oversize(detail: impl Into<String>) -> Self {
         Self::new(FaultKind::Oversize, detail)
     }

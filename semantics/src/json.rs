@@ -1,22 +1,22 @@
-//! JSON that the host reads itself: published states, metas of presences, claims, and values to be signed.
+//! JSON that the host parses: published states, metas of presences, claims, and values to sign.
 //!
-//! There are two degrees of JSON. What the host only passes on has to follow the grammar (RFC 8259), which `scan` checks:
-//! `JSON.parse` in a browser takes all of that. What the host reads has to be readable by `serde_json` too, which takes
-//! less: no number beyond the range of a double, no lone surrogate, no more than 127 levels. So the check and the later
-//! reading are one and the same function here, and a text that passed the check can't fail later.
+//! JSON that the host passes on has to follow the grammar (RFC 8259), which `scan` checks. `JSON.parse` in a browser
+//! accepts all such texts. JSON that the host parses must also be accepted by `serde_json`, which accepts less: no
+//! number beyond the range of a double, no lone surrogate, no more than 127 levels. So the check of an effect and the
+//! later parsing use the same function, and a text that passed the check can't fail later.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// Reads the text of one JSON value.
+/// Parses the text of one JSON value.
 ///
-/// It differs from `serde_json::from_str::<Value>` in one point. With the feature `raw_value`, that one takes an object with
-/// the key `$serde_json::private::RawValue` for something else than it is, and such an object may come from a client.
+/// It differs from `serde_json::from_str::<Value>` in one point. With the feature `raw_value`, that function misreads
+/// an object with the key `$serde_json::private::RawValue`, and a client can send such an object.
 ///
 /// # Errors
-/// Where it isn't one, or not one that can be read.
+/// If the text isn't one JSON value, or not one that `serde_json` accepts.
 pub fn read_value(text: &str) -> serde_json::Result<Value> {
     let mut source = serde_json::Deserializer::from_str(text);
     let value = AnyValue.deserialize(&mut source)?;
@@ -24,7 +24,7 @@ pub fn read_value(text: &str) -> serde_json::Result<Value> {
     Ok(value)
 }
 
-/// Reads the text of one JSON object.
+/// Parses the text of one JSON object.
 ///
 /// # Errors
 /// See [`read_value`].
@@ -104,7 +104,7 @@ impl<'de> Visitor<'de> for Object {
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
         let mut object = Map::new();
-        // Of two fields with one name the last counts, as in JavaScript.
+        // If a name occurs twice, its last value counts, as in JavaScript.
         while let Some(name) = fields.next_key::<String>()? {
             object.insert(name, fields.next_value_seed(AnyValue)?);
         }

@@ -1,11 +1,11 @@
-//! What a callback may ask for, and what follows from it: the rules that a host and the test kits share.
+//! The effects of callbacks: limits, checks and results. A host and the test kits share these rules.
 //!
-//! Nothing in here reads, writes or waits: there is no I/O, no task and no clock. A time is a parameter. Each rule stands here
-//! once, and so does each fault's text, so that a test which passes in a kit says what a host does.
+//! The crate has no I/O, no task and no clock; the time is a parameter. Each rule and each fault's text is here once,
+//! so that a test kit gives the same result as a host.
 //!
-//! - A callback gets a [`Callback`] or a [`TopicCallback`], and gives an [`Answer`] or a [`Fault`].
-//! - What it asks for goes into a [`Record`], which holds it to the [`limits`], and to what its plugin may [`Reach`].
-//! - A commit then applies each [`Effect`]: [`Seats`] and [`Published`] states change here too.
+//! - The input of a callback is a [`Callback`] or a [`TopicCallback`]; its output is an [`Answer`] or a [`Fault`].
+//! - Each [`Effect`] goes into a [`Record`], which checks the [`limits`]. [`Reach`] checks the grants of the plugin.
+//! - [`Seats`] and [`Published`] states compute the result of their effects.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 

@@ -220,7 +220,7 @@ impl RouteSpec {
         self.room != RoomKind::None
     }
 
-    /// Checks what a call of one of its topics gave and asked for: without a room, nothing that needs one.
+    /// Checks the result and the effects of a call: a route without a room has none that need one.
     ///
     /// # Errors
     /// Fault: failed.

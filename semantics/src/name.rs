@@ -4,25 +4,25 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
-/// The most bytes that a topic, an event or a status may have. Binary frames give each a length of one byte; we hold text
-/// frames to the same, so that a message can be carried by either.
+/// The most bytes of a topic, an event or a status. A binary frame stores each length in one byte. Text frames have the
+/// same limit, so that both can carry every message.
 pub const NAME_BYTES_MAX: usize = 255;
 
-/// The most bytes that a ref may have, as JSON text. Every frame of a channel repeats the ref of its join.
+/// The most bytes of a ref's JSON text. It is limited because every frame of a channel repeats the ref of its join.
 pub const REF_BYTES_MAX: usize = 255;
 
-/// A topic, such as `room:lobby`: the unit of fanout. Cloning shares the text.
+/// A topic, such as `room:lobby`: the unit of a broadcast. Clones share the text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Topic(Arc<str>);
 
 impl Topic {
-    /// Makes a topic of any text.
+    /// A topic with this name.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self(Arc::from(name))
     }
 
-    /// The text.
+    /// Its name.
     #[must_use]
     #[inline]
     pub fn as_str(&self) -> &str {
@@ -42,25 +42,25 @@ impl fmt::Display for Topic {
     }
 }
 
-/// What topics a route matches: one by name, or all with a prefix.
+/// The topics of a route: one topic, or all topics with a prefix.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Pattern {
     /// This topic only.
     Exact(Box<str>),
-    /// Every topic that starts so; the rest may be empty. Written with a star at the end.
+    /// Every topic with this prefix; the rest may be empty. It is written with a star at the end.
     Prefix(Box<str>),
 }
 
-/// Why a text is no pattern.
+/// The reason why a text isn't a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatternError {
-    /// There is nothing in it.
+    /// It is empty.
     Empty,
-    /// A star stands before the end.
+    /// It has a star before its end.
     InnerStar,
     /// It has more than [`NAME_BYTES_MAX`] bytes.
     TooLong,
-    /// `phoenix` belongs to the protocol's own heartbeat.
+    /// It is `phoenix`, the topic of the protocol's heartbeat.
     Reserved,
 }
 
@@ -78,10 +78,10 @@ impl fmt::Display for PatternError {
 impl std::error::Error for PatternError {}
 
 impl Pattern {
-    /// Reads a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// If the text isn't a pattern.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         if text.is_empty() {
             return Err(PatternError::Empty);

@@ -1,4 +1,4 @@
-//! What a message carries.
+//! The payload of a message.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 
 use super::scan::is_json;
 
-/// A payload: opaque to the host.
+/// A payload. The host doesn't interpret it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
     /// The text of one JSON value.
@@ -17,12 +17,12 @@ pub enum Payload {
     Binary(Bytes),
 }
 
-/// Why a payload may not enter a frame.
+/// The reason why a payload isn't allowed in a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PayloadError {
-    /// The text isn't one JSON value; says where it stops being one.
+    /// The text isn't one JSON value. The string names the position of the error.
     NotJson(String),
-    /// A push or broadcast of JSON that is no object.
+    /// The JSON of a push or broadcast isn't an object.
     NotObject,
 }
 
@@ -38,16 +38,16 @@ impl fmt::Display for PayloadError {
 impl std::error::Error for PayloadError {}
 
 impl Payload {
-    /// The empty object, which stands where a reply has nothing to say.
+    /// The empty object: the payload of a reply without content.
     pub const EMPTY: Self = Self::Json(ByteString::from_static("{}"));
 
-    /// An object with a `reason`, as the host's own error replies have.
+    /// An object with a `reason`: the payload of the host's error replies.
     #[must_use]
     pub fn reason(reason: &str) -> Self {
         Self::Json(serde_json::json!({ "reason": reason }).to_string().into())
     }
 
-    /// Bytes of the payload.
+    /// Its length in bytes.
     #[must_use]
     #[inline]
     pub fn len(&self) -> usize {
@@ -57,7 +57,7 @@ impl Payload {
         }
     }
 
-    /// Whether the payload has no bytes at all.
+    /// Whether it has no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -66,7 +66,7 @@ impl Payload {
     /// Checks that a JSON payload is one JSON value.
     ///
     /// # Errors
-    /// With the place at which it isn't.
+    /// If it isn't, with the position of the error.
     pub fn check_value(&self) -> Result<(), PayloadError> {
         match self {
             Self::Binary(_) => Ok(()),
@@ -77,10 +77,10 @@ impl Payload {
         }
     }
 
-    /// Checks that a JSON payload is one JSON object, as pushes and broadcasts must be: phoenix.js takes no other.
+    /// Checks that a JSON payload is one JSON object. phoenix.js accepts no other payload in pushes and broadcasts.
     ///
     /// # Errors
-    /// As [`check_value`](Self::check_value), and for any other kind of value.
+    /// If it isn't one JSON value, or a value of another kind.
     pub fn check_object(&self) -> Result<(), PayloadError> {
         self.check_value()?;
         match self {

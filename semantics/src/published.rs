@@ -1,23 +1,23 @@
-//! The state that a topic publishes: what changed of it is found here, once for all who follow.
+//! A topic's published state, and the difference between two versions of it. It is computed once for all members.
 
 use bytestring::ByteString;
 use serde_json::{Map, Value};
 
 use crate::{PublishedState, StateUpdate, Topic};
 
-/// A topic's published state, as it was sent last.
+/// A topic's published state, as it was last sent.
 pub struct Published {
     number: u64,
     state: Map<String, Value>,
     text: ByteString,
 }
 
-/// What the state takes of memory, by the bytes of its text, roughly: that, and what it was read to.
+/// The memory of a state, divided by the bytes of its text, roughly: the text and the parsed object.
 const WEIGHT: usize = 4;
 
 impl Published {
-    /// Publishes a state in place of the one before. Gives both what is published from now on and what is to be sent, if
-    /// anything has changed.
+    /// Publishes a state in place of the one before. Returns the new published state, and the update to send if the
+    /// state changed.
     pub fn publish(before: Option<Self>, topic: &Topic, state: PublishedState) -> (Self, Option<StateUpdate>) {
         let (text, state) = state.into_parts();
         let patch = before.as_ref().map(|before| difference(&before.state, &state));
@@ -34,19 +34,19 @@ impl Published {
         (Self { number, state, text }, Some(update))
     }
 
-    /// About how much memory it takes.
+    /// Roughly, its memory in bytes.
     pub fn weight(&self) -> usize {
         self.text.len().saturating_mul(WEIGHT)
     }
 
-    /// All of it, for one who has none.
+    /// The whole state, for a member that has none.
     pub fn all(&self, topic: &Topic) -> StateUpdate {
         StateUpdate { topic: topic.clone(), number: self.number, state: self.text.clone(), patch: None }
     }
 }
 
-/// What makes one object of another, as a JSON merge patch (RFC 7396): in it null stands for what is no more, so that a member
-/// which is null counts as absent. Arrays are replaced whole.
+/// The JSON merge patch (RFC 7396) that turns one object into another. In a patch null means that a field is removed,
+/// so a field with the value null counts as absent. Arrays are replaced whole.
 fn difference(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<String, Value> {
     let mut patch = Map::new();
     for key in before.keys().filter(|key| after.get(*key).is_none_or(Value::is_null)) {
@@ -75,7 +75,7 @@ mod tests {
 
     use super::*;
 
-    /// As RFC 7396 has it, and as clients do.
+    /// Applies a patch by RFC 7396, as clients do.
     fn merge(target: &mut Value, patch: &Value) {
         let Value::Object(patch) = patch else { return target.clone_from(patch) };
         if !target.is_object() {
@@ -90,7 +90,7 @@ mod tests {
         }
     }
 
-    /// A state without its nulls, which count as absent.
+    /// A state without its null fields, which count as absent.
     fn stripped(state: &Value) -> Value {
         let mut bare = json!({});
         merge(&mut bare, state);

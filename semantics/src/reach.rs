@@ -1,4 +1,5 @@
-//! The topics that a plugin may act upon and read about: those of its own routes, and those that its configuration grants.
+//! The topics that a plugin may act upon and read about: those of its own routes, and those that its configuration
+//! grants.
 
 use crate::{Fault, Pattern};
 

@@ -1,21 +1,21 @@
-//! One pass over the text of JSON values, which finds where each ends and keeps nothing.
+//! A scanner that finds the end of each JSON value in one pass, and allocates nothing for the values.
 //!
-//! It takes exactly what `serde_json` takes; its test holds it to that. A frame is read for each message, and most of what
-//! a general parser does for it would be thrown away.
+//! It accepts exactly what `serde_json` accepts, as its test checks. It exists because each message is a frame to scan,
+//! and the host would throw away most of a general parser's result.
 
 use std::ops::Range;
 
-/// A place in a text.
+/// A position in a text.
 pub struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// Whether a string that was passed since it was last asked has an escape.
+    /// Whether a string since the last value's start has an escape.
     has_escape: bool,
-    /// The arrays and objects around the place, but for the innermost: true for an object.
+    /// The arrays and objects around the position, without the innermost: true for an object.
     around: Vec<bool>,
 }
 
-/// The text isn't JSON, from here on.
+/// The text isn't JSON, from this position on.
 #[derive(Debug)]
 pub struct NotJson(pub usize);
 
@@ -28,23 +28,23 @@ pub fn is_json(text: &str) -> bool {
 }
 
 impl<'a> Scanner<'a> {
-    /// The beginning of a text.
+    /// A scanner at the start of a text.
     #[inline]
     #[must_use]
     pub fn new(text: &'a str) -> Self {
         Self { bytes: text.as_bytes(), at: 0, has_escape: false, around: Vec::new() }
     }
 
-    /// Passes what stands here after any space, which must be this byte.
+    /// Skips white space and then this byte.
     ///
     /// # Errors
-    /// Another byte stands here.
+    /// If another byte follows.
     #[inline]
     pub fn pass(&mut self, byte: u8) -> Result<(), NotJson> {
         if self.passes(byte) { Ok(()) } else { Err(NotJson(self.at)) }
     }
 
-    /// Passes this byte if it stands here after any space.
+    /// Skips white space, and this byte if it follows. Returns whether it followed.
     #[inline]
     pub fn passes(&mut self, byte: u8) -> bool {
         let is_there = self.peek() == Some(byte);
@@ -52,16 +52,16 @@ impl<'a> Scanner<'a> {
         is_there
     }
 
-    /// Whether nothing but space follows.
+    /// Whether only white space follows.
     #[inline]
     pub fn is_at_end(&mut self) -> bool {
         self.peek().is_none()
     }
 
-    /// Passes a value. Gives where it stands, and whether it has no escape.
+    /// Skips white space and a value. Returns the value's range, and whether it has no escape.
     ///
     /// # Errors
-    /// No value stands here.
+    /// If no value follows.
     #[inline]
     pub fn value(&mut self) -> Result<(Range<usize>, bool), NotJson> {
         let first = self.peek();
@@ -74,7 +74,7 @@ impl<'a> Scanner<'a> {
         Ok((start..self.at, !self.has_escape))
     }
 
-    /// The next byte that is no space.
+    /// The next byte that isn't white space.
     #[inline]
     fn peek(&mut self) -> Option<u8> {
         while let Some(&byte) = self.bytes.get(self.at) {
@@ -86,7 +86,7 @@ impl<'a> Scanner<'a> {
         None
     }
 
-    /// Without recursion: whoever nests deep shall not have our stack.
+    /// Without recursion, so that deep nesting can't overflow the stack.
     fn skip_value(&mut self) -> Result<(), NotJson> {
         let mut inside: Option<bool> = None;
         loop {
@@ -105,7 +105,7 @@ impl<'a> Scanner<'a> {
                 self.at += 1;
                 self.around.extend(inside.replace(is_object));
             }
-            // After a value: a comma and the next, or the end of what it stands in.
+            // After a value: a comma and the next value, or the end of the array or object.
             loop {
                 let Some(is_object) = inside else { return Ok(()) };
                 if takes_comma && self.passes(b',') {
@@ -130,7 +130,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Passes a string, whose first quote stands here.
+    /// Skips a string. Its first quote is at the position.
     #[inline]
     fn string(&mut self) -> Result<(), NotJson> {
         let mut at = self.at + 1;
@@ -152,7 +152,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Passes an escape, whose backslash stands here. Halves of a pair needn't find the other.
+    /// Skips an escape. Its backslash is at the position. A surrogate doesn't need its other half.
     fn escape(&mut self) -> Result<(), NotJson> {
         match self.bytes.get(self.at + 1) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
@@ -193,7 +193,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Passes digits, of which there must be one.
+    /// Skips digits, at least one.
     fn digits(&mut self) -> Result<(), NotJson> {
         let start = self.at;
         while self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
@@ -203,7 +203,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Where what means itself within a string ends: no quote, no backslash, no control character. Eight bytes at once.
+/// The end of the bytes from `at` that are no quote, backslash or control character. It checks eight bytes at once.
 #[inline]
 fn plain_until(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
@@ -213,7 +213,7 @@ fn plain_until(bytes: &[u8], mut at: usize) -> usize {
         let word = u64::from_le_bytes(eight);
         let (quote, backslash) = (word ^ (ONES * b'"' as u64), word ^ (ONES * b'\\' as u64));
         let control = word.wrapping_sub(ONES * 0x20) & !word;
-        // The lowest that is found is one; what stands above it may only seem to be.
+        // The lowest match is exact. A match above it may be an artefact of the borrow.
         let found = (is_zero(quote) | is_zero(backslash) | control) & TOPS;
         if found != 0 {
             return at + found.trailing_zeros() as usize / 8;
@@ -233,7 +233,7 @@ mod tests {
     use super::*;
     use bennu_test_tiers::Noise;
 
-    /// Texts that between them have all that JSON has, good and bad.
+    /// Texts with every construct of JSON, valid and invalid.
     const TEXTS: [&str; 14] = [
         r#"{"a":[1,-0.5e+10,{}],"b\u00e9\ud800\n":null," ":[true,false,[[]]]}"#,
         r#" [ "plain", "esc\"aped\\" , "\/\b\f\r\t" ] "#,
@@ -251,7 +251,7 @@ mod tests {
         r#"{1:2}"#,
     ];
 
-    /// What damages JSON in more ways than any other text would.
+    /// Texts that damage JSON in more ways than others.
     const SHARP: [&str; 26] = [
         "\"", "\\", "[", "]", "{", "}", ",", ":", "0", "1", "-", "+", ".", "e", "E", "u", "\\u00e", " ", "\n", "\u{0}",
         "\u{1f}", "\u{7f}", "é", "t", "null", "true",
@@ -271,7 +271,7 @@ mod tests {
         by_serde.is_some()
     }
 
-    /// A text with some of its characters put in, left out, put in the place of others, or said again.
+    /// A text with some characters inserted, removed, replaced or repeated.
     fn damaged(noise: &mut Noise, text: &str) -> String {
         let mut parts: Vec<String> = text.chars().map(String::from).collect();
         for _ in 0..noise.below(4) {

@@ -1,7 +1,8 @@
-//! Changes of a topic's seats that its plugin hasn't been told yet.
+//! Changes of a topic's seats that are not yet passed to `handle_seat`.
 //!
-//! A change is told in a turn, and turns may be slow while seats change fast: a client whose connection breaks again and
-//! again drops and returns each time. So one turn at most waits for each seat, and tells what has become of it by then.
+//! Each change takes a turn, and turns may be slow while seats change fast: if a client's connection breaks again and
+//! again, its seat drops and returns each time. So at most one turn waits for each seat, and it passes on all changes
+//! up to its start.
 
 use std::collections::HashMap;
 
@@ -9,18 +10,18 @@ use bytestring::ByteString;
 
 use crate::SeatChange;
 
-/// The most changes of one seat that wait: a path through three states, and the last two changes in any case.
+/// The most waiting changes of one seat: a path through three states, and the last two changes.
 const CHANGES_MAX: usize = 5;
 
-/// The seats that a turn waits for, each with what that turn tells.
+/// The seats with a waiting turn, each with the changes for that turn.
 #[derive(Default)]
 pub struct PendingSeatChanges {
     seats: HashMap<ByteString, Vec<SeatChange>>,
 }
 
 impl PendingSeatChanges {
-    /// Notes a change, or without one, that the seat's grace period may be over. Whether a turn has to be queued: none waits
-    /// for this seat.
+    /// Records a change, or without one, that the seat's grace period may be over. Returns whether a turn has to be
+    /// queued, because none waits for this seat.
     #[must_use]
     pub fn note(&mut self, name: &ByteString, change: Option<SeatChange>) -> bool {
         if let Some(changes) = self.seats.get_mut(name) {
@@ -32,20 +33,20 @@ impl PendingSeatChanges {
         true
     }
 
-    /// The turn has come: what it tells.
+    /// Takes the changes for the turn that begins.
     pub fn take(&mut self, name: &ByteString) -> Vec<SeatChange> {
         self.seats.remove(name).unwrap_or_default()
     }
 
-    /// Whether no seat has a turn that waits.
+    /// Whether no seat has a waiting turn.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.seats.is_empty()
     }
 }
 
-/// Leaves out changes that led back to where the seat had been before. The last two stay, and of the others each still follows
-/// from the one before it: nobody returns who didn't drop.
+/// Removes changes that lead back to an earlier state of the seat. The last two stay, and each of the others still
+/// follows from the one before it: `Returned` comes only after `Dropped`.
 fn shorten(changes: &mut Vec<SeatChange>) {
     while changes.len() > CHANGES_MAX {
         let older = changes.len() - 2;
@@ -59,7 +60,7 @@ fn shorten(changes: &mut Vec<SeatChange>) {
     }
 }
 
-/// How a seat may be.
+/// The state of a seat.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SeatState {
     Free,
@@ -81,7 +82,7 @@ mod tests {
 
     use super::*;
 
-    /// What has become of a seat, if this can have.
+    /// The state after a change, if the change is possible.
     fn after(before: SeatState, change: SeatChange) -> Option<SeatState> {
         let is_possible = match change {
             Taken => before == SeatState::Free,

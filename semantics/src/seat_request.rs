@@ -1,26 +1,26 @@
-//! What a call does with its member's seat.
+//! The request of a call for its member's seat.
 
 use std::time::Duration;
 
 use bytestring::ByteString;
 
-/// What a call does with its member's seat. A member has one seat, so of all that a call asks for the last counts: a call that
-/// took a thousand seats one after another would have the plugin told of each.
+/// The request of a call for its member's seat. A member has one seat, so only the last request of a call counts.
+/// Otherwise a call that takes a thousand seats would cause a turn for each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SeatRequest {
-    /// Whether it gives up the seat that it had before the call.
+    /// Whether the member gives up the seat that it had before the call.
     pub leaves: bool,
-    /// The seat that it takes then, and for how long that is kept.
+    /// The seat that the member takes after that, and its grace period.
     pub takes: Option<(ByteString, Duration)>,
 }
 
 impl SeatRequest {
-    /// The call asks for a seat, which is kept for so long.
+    /// The call asks for a seat with this grace period.
     pub fn take(&mut self, name: ByteString, grace: Duration) {
         self.takes = Some((name, grace));
     }
 
-    /// The call gives the member's seat up.
+    /// The call gives up the member's seat.
     pub fn leave(&mut self) {
         *self = Self { leaves: true, takes: None };
     }

@@ -1,4 +1,4 @@
-//! The seats of a topic with a room: who sits where, and for how long a seat is kept for one who dropped.
+//! The seats of a topic: the members of each, and its grace period.
 
 use std::collections::HashMap;
 use std::ops::Add;
@@ -8,7 +8,8 @@ use bytestring::ByteString;
 
 use crate::{Ending, SeatChange};
 
-/// The seats of one topic, by their names. The time is the caller's: of a clock that runs, or of one that a test moves.
+/// The seats of one topic, by name. The caller passes the time, which comes from a running clock or from a test's
+/// clock.
 #[derive(Clone, Debug)]
 pub struct Seats<T> {
     seats: HashMap<ByteString, Seat<T>>,
@@ -16,10 +17,10 @@ pub struct Seats<T> {
 
 #[derive(Clone, Debug)]
 struct Seat<T> {
-    /// The numbers of those who sit on it.
+    /// The numbers of the members that have it.
     members: Vec<u64>,
     grace: Duration,
-    /// While nobody does: until when it is kept.
+    /// The end of its grace period, while no member has it.
     until: Option<T>,
 }
 
@@ -29,12 +30,12 @@ impl<T> Default for Seats<T> {
     }
 }
 
-/// How a member leaves its seat.
+/// The way in which a member loses its seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Departure {
-    /// For good.
+    /// It leaves the topic, or gives the seat up.
     Leaves,
-    /// It may come back.
+    /// Its connection drops. It may return.
     Drops,
 }
 
@@ -48,18 +49,18 @@ impl From<&Ending> for Departure {
 }
 
 impl<T: Copy + Ord + Add<Duration, Output = T>> Seats<T> {
-    /// Whether a seat is kept for somebody.
+    /// Whether a seat is in its grace period.
     #[must_use]
     pub fn are_kept(&self) -> bool {
         self.seats.values().any(|seat| seat.members.is_empty())
     }
 
-    /// Until when the seats are kept that are.
+    /// The seats in their grace periods, each with its end.
     pub fn kept(&self) -> impl Iterator<Item = (T, &ByteString)> {
         self.seats.iter().filter_map(|(name, seat)| Some((seat.until?, name)))
     }
 
-    /// A member sits down. What has become of the seat, if that is news.
+    /// A member takes a seat. Returns the change of the seat, if it changed.
     pub fn take(&mut self, name: &ByteString, member: u64, grace: Duration) -> Option<SeatChange> {
         if let Some(seat) = self.seats.get_mut(name) {
             let was_kept = seat.members.is_empty();
@@ -73,7 +74,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Seats<T> {
         Some(SeatChange::Taken)
     }
 
-    /// A member rises. What has become of the seat, if that is news, and until when it is kept, if it is.
+    /// A member loses its seat. Returns the change of the seat, if it changed, and the end of the grace period, if one
+    /// began.
     pub fn vacate(
         &mut self,
         name: &ByteString,
@@ -94,13 +96,13 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Seats<T> {
         Some((SeatChange::Dropped, seat.until))
     }
 
-    /// Nobody has come back in time, if that is still so.
+    /// Removes a seat if its grace period is over. Returns whether it did.
     pub fn expire(&mut self, name: &ByteString, now: T) -> bool {
         let is_over = self.seats.get(name).and_then(|seat| seat.until).is_some_and(|until| until <= now);
         is_over && self.seats.remove(name).is_some()
     }
 
-    /// A seat that can't be kept is gone.
+    /// Removes a seat.
     pub fn remove(&mut self, name: &ByteString) {
         self.seats.remove(name);
     }
@@ -110,7 +112,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Seats<T> {
 mod tests {
     use super::*;
 
-    /// A time: how long the test has run.
+    /// The time since the test's start is the time of these seats.
     type Seats = super::Seats<Duration>;
 
     const GRACE: Duration = Duration::from_secs(5);
@@ -119,7 +121,7 @@ mod tests {
     fn a_seat_is_kept_for_who_drops_and_gone_with_who_leaves() {
         let (mut seats, ada) = (Seats::default(), ByteString::from_static("ada"));
         assert_eq!(seats.take(&ada, 1, GRACE), Some(SeatChange::Taken));
-        // A second window of hers changes nothing.
+        // A second member of the same person doesn't change the seat.
         assert_eq!(seats.take(&ada, 2, GRACE), None);
         assert_eq!(seats.vacate(&ada, 1, Departure::Drops, Duration::ZERO), None);
         assert_eq!(seats.vacate(&ada, 2, Departure::Drops, Duration::ZERO), Some((SeatChange::Dropped, Some(GRACE))));

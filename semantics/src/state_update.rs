@@ -1,4 +1,5 @@
-//! A change of a topic's published state: a patch for members that have the state before it, and the whole state for the others.
+//! A change of a topic's published state: a patch for members that have the state before it, and the whole state for
+//! the others.
 
 use bytestring::ByteString;
 

@@ -1,4 +1,4 @@
-//! What runs the callbacks of the members and topics of a world.
+//! The interface between a world and the code that runs callbacks.
 
 use bennu_semantics::{Answer, Callback, Decision, Fault, Passing, RouteSpec, Topic, TopicCall, Upgrade};
 use bytes::Bytes;
@@ -14,25 +14,25 @@ pub struct MemberCall {
     pub topic: Topic,
     /// The member's state as last committed; empty before its join.
     pub assigns: Bytes,
-    /// The topic's shared state, if anybody has written it.
+    /// The topic's shared state, if a callback has written it.
     pub room: Option<Bytes>,
-    /// Which callback.
+    /// The callback.
     pub callback: Callback,
 }
 
-/// What a callback gives.
+/// The result of a callback.
 #[derive(Clone, Debug)]
 pub struct CallOutcome {
     /// The member's new state, if it changed.
     pub assigns: Option<Bytes>,
     /// The topic's new shared state, if it changed.
     pub room: Option<Bytes>,
-    /// What the client, or the sender of a topic message, is told.
+    /// The answer to the client, or to the sender of a topic message.
     pub answer: Answer,
 }
 
 impl CallOutcome {
-    /// What a callback gives that answers nobody.
+    /// The result of a callback without an answer.
     #[must_use]
     pub fn of_room(room: Option<Bytes>) -> Self {
         Self { assigns: None, room, answer: Answer::None }
@@ -41,7 +41,8 @@ impl CallOutcome {
 
 /// A plugin, as a world calls it: native code, or another process.
 ///
-/// A callback reads and asks through its [`CallContext`]. Where that gives a [`Fault`], the callback has to end with it.
+/// A callback uses the host through its [`CallContext`]. If a method of it returns a [`Fault`], the callback has to end
+/// with that fault.
 pub trait Callbacks {
     /// The routes that it serves, in any order.
     fn routes(&self) -> &[RouteSpec];
@@ -49,24 +50,24 @@ pub trait Callbacks {
     /// Runs a callback of a member.
     ///
     /// # Errors
-    /// The callback failed.
+    /// If the callback failed.
     fn call(&mut self, call: MemberCall, context: &mut CallContext) -> Result<CallOutcome, Fault>;
 
     /// Runs a callback of a topic.
     ///
     /// # Errors
-    /// The callback failed.
+    /// If the callback failed.
     fn call_topic(&mut self, call: TopicCall, context: &mut CallContext) -> Result<CallOutcome, Fault>;
 
     /// Decides about an intercepted event, for each recipient in their order. It only reads.
     ///
     /// # Errors
-    /// The callback failed.
+    /// If the callback failed.
     fn filter(&mut self, passing: Passing, context: &mut CallContext) -> Result<Vec<Decision>, Fault>;
 
-    /// Upgrades a state that another version wrote; none leaves its bytes as they are. It only reads.
+    /// Upgrades a state that another version wrote. `None` leaves its bytes unchanged. It only reads.
     ///
     /// # Errors
-    /// The callback failed, or refused.
+    /// If the callback failed, or refused the upgrade.
     fn upgrade(&mut self, upgrade: Upgrade, context: &mut CallContext) -> Result<Option<Bytes>, Fault>;
 }

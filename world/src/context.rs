@@ -1,4 +1,4 @@
-//! One call, as its callback sees it: what it reads, and the record of what it asks for.
+//! The host's side of one call: the values that the callback can read, and the record of its effects.
 
 use std::time::Duration;
 
@@ -9,45 +9,45 @@ use crate::stored::{Draft, Order, Row, Stored};
 use crate::tokens::{self, TokenProblem};
 use crate::{HostFacts, Person, SocketFacts};
 
-/// How much a line of the log matters.
+/// The level of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// Least.
+    /// Details of a run.
     Trace,
-    /// For those who look for a mistake.
+    /// For the search of a mistake.
     Debug,
-    /// Usual.
+    /// Usual events.
     Info,
-    /// Something is odd.
+    /// Unexpected events.
     Warn,
-    /// Something failed.
+    /// Failures.
     Error,
 }
 
-/// What one callback reads and asks for.
+/// The host's side of one call.
 #[derive(Debug)]
 pub struct CallContext {
     host: HostFacts,
-    /// None in a callback that has no member.
+    /// `None` in a callback without a member.
     socket: Option<SocketFacts>,
     limits: CallLimits,
     record: Record,
-    /// Its view of what is stored; none where it may not ask.
+    /// Its view of the store. `None` if it may not use the store.
     draft: Option<Draft>,
     may_write: bool,
     lines: Vec<(Level, String)>,
 }
 
-/// A call that may only read, on a host of which nothing is known.
+/// A call that may only read, on a host with default values.
 impl Default for CallContext {
     fn default() -> Self {
         Self::reading(HostFacts::default())
     }
 }
 
-/// Calls that begin.
+/// Start and end of a call.
 impl CallContext {
-    /// For a callback of a member that has this at the host, and is given this payload.
+    /// For a callback of a member that has `usage` at the host. `given` is the payload of its input.
     pub(crate) fn of_member(host: HostFacts, socket: SocketFacts, usage: MemberUsage, given: Option<&Payload>) -> Self {
         let mut context = Self { socket: Some(socket), may_write: true, ..Self::reading(host) };
         context.record.open(usage, given);
@@ -71,12 +71,12 @@ impl CallContext {
         Self { host, socket: None, limits, record, draft, may_write: false, lines: Vec::new() }
     }
 
-    /// For an upgrade, which reads nothing that is stored either.
+    /// For an upgrade, which may not use the store.
     pub(crate) fn upgrading(host: HostFacts) -> Self {
         Self { draft: None, ..Self::reading(host) }
     }
 
-    /// The record, for the check of what the callback gives.
+    /// The record, which checks the callback's result.
     pub(crate) fn record(&mut self) -> &mut Record {
         &mut self.record
     }
@@ -86,7 +86,8 @@ impl CallContext {
         self.record.check_decision(decision)
     }
 
-    /// Ends the call: what is stored if it succeeded, what it asked for, and what it logged. The host's facts come back.
+    /// Ends the call. Returns the host's facts, the content of the store after a commit, the effects, and the log
+    /// lines.
     pub(crate) fn end(mut self) -> (HostFacts, Stored, Vec<Effect>, Vec<(Level, String)>) {
         let stored = self.draft.take().map_or_else(|| self.host.stored.clone(), Draft::commit);
         (self.host, stored, self.record.take(), self.lines)
@@ -106,7 +107,7 @@ impl CallContext {
         self.host.draw_id()
     }
 
-    /// A number that looks random.
+    /// A pseudo-random number.
     pub fn random(&mut self) -> u64 {
         self.host.draw_random()
     }
@@ -120,7 +121,7 @@ impl CallContext {
     /// Writes a line to the log.
     ///
     /// # Errors
-    /// As all of these: the fault with which the callback ends.
+    /// The fault with which the callback has to end.
     pub fn log(&mut self, level: Level, line: &str) -> Result<(), Fault> {
         if self.lines.len() >= self.limits.log_lines {
             return Err(Fault::log_lines(self.limits.log_lines));
@@ -138,10 +139,10 @@ impl CallContext {
         Ok(tokens::sign(self.host.now, salt, value, max_age))
     }
 
-    /// What was signed, as JSON.
+    /// The value of a token, as JSON.
     ///
     /// # Errors
-    /// The token isn't good.
+    /// If the token isn't valid.
     pub fn verify(&self, salt: &str, token: &str, max_age: Option<u64>) -> Result<String, TokenProblem> {
         tokens::verify(self.host.now, salt, token, max_age)
     }
@@ -168,7 +169,7 @@ impl CallContext {
         self.record.push(event.into(), payload)
     }
 
-    /// An event to the topic's members, without the member itself where `skip_self` says so.
+    /// An event to the topic's members. With `skip_self` the member itself doesn't get it.
     ///
     /// # Errors
     /// See [`log`](Self::log).
@@ -210,7 +211,7 @@ impl CallContext {
         self.record.send_self(event.into(), payload)
     }
 
-    /// The same, later. Gives the timer's number.
+    /// A message to the member itself, after a delay. Returns the timer's number.
     ///
     /// # Errors
     /// See [`log`](Self::log).
@@ -250,7 +251,7 @@ impl CallContext {
         self.record.take_seat(name.into(), Duration::from_millis(grace_ms.into()))
     }
 
-    /// The member's seat given up.
+    /// The end of the member's seat.
     ///
     /// # Errors
     /// See [`log`](Self::log).
@@ -258,7 +259,7 @@ impl CallContext {
         self.record.leave_seat()
     }
 
-    /// A further topic for the member to hear.
+    /// A subscription of the member to a further topic.
     ///
     /// # Errors
     /// See [`log`](Self::log).
@@ -267,7 +268,7 @@ impl CallContext {
         self.record.subscribe(topic)
     }
 
-    /// The end of that.
+    /// The end of such a subscription.
     ///
     /// # Errors
     /// See [`log`](Self::log).
@@ -298,7 +299,7 @@ impl CallContext {
         self.record.track(key.into(), meta.into())
     }
 
-    /// Another meta for a presence of the member.
+    /// A new meta for a presence of the member.
     ///
     /// # Errors
     /// See [`log`](Self::log).

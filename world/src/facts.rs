@@ -1,4 +1,4 @@
-//! What a callback can read of its host and of its member's socket.
+//! The values that a callback can read of its host and of its member's socket.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use bennu_semantics::{Fault, Pattern, Reach};
 use crate::online::Online;
 use crate::stored::Stored;
 
-/// What is known of a socket from its connecting on.
+/// The values of a socket, which don't change while it is connected.
 #[derive(Clone, Debug)]
 pub struct SocketFacts {
     /// The id by which it can be disconnected.
     pub socket_id: Option<String>,
-    /// The user that was granted.
+    /// The user.
     pub user: Option<String>,
-    /// What else was granted: the text of a JSON object.
+    /// The claims: the text of a JSON object.
     pub claims: String,
     /// The parameters that the client connected with: the text of a JSON object.
     pub connect_params: String,
@@ -24,7 +24,7 @@ pub struct SocketFacts {
     pub join_ref: String,
 }
 
-/// A socket of which nothing is known.
+/// A socket without id, user, claims, parameters and headers.
 impl Default for SocketFacts {
     fn default() -> Self {
         Self {
@@ -49,40 +49,41 @@ pub struct Person {
     pub socket_id: Option<String>,
 }
 
-/// The topics that a plugin may reach: its own, and those that a configuration grants.
+/// The topics that a plugin may reach: those of its routes, and those that the configuration grants.
 #[derive(Clone, Debug, Default)]
 pub struct Grants {
-    /// Those of its own routes.
+    /// The topics of its own routes.
     pub own: Vec<Pattern>,
-    /// Those that it may publish and send to, and the ids that it may disconnect.
+    /// The topics to which it may publish and send, and the ids that it may disconnect.
     pub publish: Vec<Pattern>,
-    /// Those that it may subscribe to and read about.
+    /// The topics to which it may subscribe and about which it may read.
     pub read: Vec<Pattern>,
 }
 
-/// The plugin's name in faults that say how more is granted: a test's plugin has none.
+/// The plugin's name in faults that name a configuration key. A test's plugin has no name.
 const PLUGIN: &str = "NAME";
 
-/// A place in time, a configuration, and what is known of all topics.
+/// The values of a host: time, configuration, topics, store and grants.
 #[derive(Clone, Debug)]
 pub struct HostFacts {
     /// Milliseconds since 1970.
     pub now: u64,
-    /// How many ids and random numbers were drawn: both are a function of it, so a test sees the same ones each time.
+    /// The number of ids and random numbers so far. Both are functions of it, so that each run of a test gets the same
+    /// values.
     pub drawn: u64,
     /// The plugin's configuration: the text of a JSON object.
     pub configuration: String,
-    /// Who is online.
+    /// The presences of all topics.
     pub online: Online,
-    /// Who is in which topic.
+    /// The members of each topic.
     pub people: BTreeMap<String, Vec<Person>>,
-    /// What the plugin has stored.
+    /// The content of the plugin's store.
     pub stored: Stored,
-    /// What the plugin may reach; none where the test doesn't say what its own topics are, and then everything.
+    /// The topics that the plugin may reach. `None` if the test doesn't name its routes: then it may reach all.
     pub grants: Option<Grants>,
 }
 
-/// The start of the year 2026, in milliseconds since 1970: the time of a test that sets no other.
+/// The default time of a test: the start of the year 2026, in milliseconds since 1970.
 const START: u64 = 1_767_225_600_000;
 
 impl Default for HostFacts {
@@ -100,7 +101,7 @@ impl Default for HostFacts {
 }
 
 impl HostFacts {
-    /// Twenty characters that sort in the order in which they were drawn.
+    /// A new id: 20 characters that sort in the order in which they were drawn.
     pub fn draw_id(&mut self) -> String {
         self.drawn += 1;
         format!("{:020}", self.drawn)
@@ -115,7 +116,7 @@ impl HostFacts {
         z ^ (z >> 31)
     }
 
-    /// Checks something against what the plugin may reach.
+    /// Runs a check of the plugin's reach.
     pub(crate) fn check_reach(&self, check: impl FnOnce(&Reach<'_>) -> Result<(), Fault>) -> Result<(), Fault> {
         let Some(Grants { own, publish, read }) = &self.grants else { return Ok(()) };
         check(&Reach { plugin: PLUGIN, own, publish, read })

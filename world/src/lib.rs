@@ -1,7 +1,9 @@
-//! A small host without I/O: members join topics, callbacks run, their effects are applied, and time passes when a test says so.
+//! A small host without I/O for test kits: members join topics, callbacks run, their effects are carried out, and the
+//! test moves the clock.
 //!
-//! It is what test kits play on. What runs the callbacks is a parameter ([`Callbacks`]): the Rust SDK's test kit runs native
-//! code, and `bennu kit` asks a process in another language. The rules are those of `bennu_semantics`, which a host has too.
+//! The code that runs the callbacks is a parameter ([`Callbacks`]): the Rust SDK's test kit calls native functions, and
+//! `bennu kit` calls a process in another language. The rules are those of `bennu_semantics`, which a real host uses
+//! too.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 

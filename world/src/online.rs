@@ -1,4 +1,4 @@
-//! Who is online on a stage, in the shapes that the host gives it.
+//! The presences of a world, in the forms that the host sends.
 
 use std::collections::BTreeMap;
 
@@ -6,21 +6,21 @@ use bennu_semantics::limits::Pace;
 use bennu_semantics::read_object;
 use serde_json::{Map, Value, json};
 
-/// Bytes of a joined diff from which on it goes out before the window's end.
+/// The bytes of a merged diff at which it is sent before the window's end.
 const WINDOW_BYTES: usize = 256 << 10;
 
-/// Bytes that the refs of an entry and what holds it take, roughly, as the host counts them.
+/// The bytes of an entry's refs and its overhead, as the host counts them.
 const ENTRY_BYTES: usize = 192;
 
 /// The presences of all topics.
 #[derive(Clone, Debug, Default)]
 pub struct Online {
-    /// By topic, in the order in which they were written.
+    /// By topic, in the order of their writes.
     topics: BTreeMap<String, Vec<PresenceEntry>>,
     refs: u64,
 }
 
-/// A member under a key, as it was written: an update writes another entry.
+/// A member's presence under a key. An update writes a new entry.
 #[derive(Clone, Debug)]
 struct PresenceEntry {
     number: u64,
@@ -29,28 +29,28 @@ struct PresenceEntry {
     meta: Value,
 }
 
-/// Who came and who left. A reader takes the joins first.
+/// The entries that joined and left. A client applies the joins first.
 #[derive(Clone, Debug, Default)]
 pub struct Diff {
     joins: Entries,
     leaves: Entries,
 }
 
-/// Entries of one key stand side by side, in the order in which they were written.
+/// Entries, sorted by key and then by the order of their writes.
 type Entries = BTreeMap<(String, u64), PresenceEntry>;
 
-/// A topic's pace: so many diffs go out one by one, and what follows within the window goes out as one at its end.
+/// A topic's window: the first diffs are sent alone, and further diffs are merged and sent at its end.
 #[derive(Clone, Debug)]
 pub(crate) struct Window {
     ends: u64,
     sent: u32,
     waiting: Diff,
-    /// Whether it is to be flushed at its end.
+    /// Whether a merged diff waits for the window's end.
     is_due: bool,
 }
 
 impl Online {
-    /// What `presence_state` carries.
+    /// The payload of `presence_state`.
     #[must_use]
     pub fn state(&self, topic: &str) -> Value {
         metas(self.topics.get(topic).into_iter().flatten())
@@ -61,13 +61,13 @@ impl Online {
         self.state(topic).get(key).cloned()
     }
 
-    /// A member is online. Gives the diff, as all of these.
+    /// Adds a presence. Returns the diff, as all of these methods.
     pub fn track(&mut self, topic: &str, member: u64, key: &str, meta: &str) -> Diff {
         let entry = self.write(topic, member, key, meta, None);
         Diff { joins: Entries::from([(place(&entry), entry)]), leaves: Entries::new() }
     }
 
-    /// Another meta for a key that it is online under.
+    /// Replaces the meta of a presence.
     pub fn update(&mut self, topic: &str, member: u64, key: &str, meta: &str) -> Option<Diff> {
         let mut diff = self.untrack(topic, member, key)?;
         let before = diff.leaves.values().next()?.meta["phx_ref"].clone();
@@ -76,12 +76,12 @@ impl Online {
         Some(diff)
     }
 
-    /// A member is online under a key no more.
+    /// Removes a presence.
     pub fn untrack(&mut self, topic: &str, member: u64, key: &str) -> Option<Diff> {
         self.take(topic, |entry| entry.member == member && entry.key == key)
     }
 
-    /// A member has ended.
+    /// Removes all presences of a member that has ended.
     pub fn leave(&mut self, topic: &str, member: u64) -> Option<Diff> {
         self.take(topic, |entry| entry.member == member)
     }
@@ -96,7 +96,7 @@ impl Online {
 
     fn write(&mut self, topic: &str, member: u64, key: &str, meta: &str, before: Option<Value>) -> PresenceEntry {
         self.refs += 1;
-        // The record has refused a meta that is no object.
+        // The record refuses a meta that isn't an object, so the default is never used.
         let mut meta = Value::Object(read_object(meta).unwrap_or_default());
         meta["phx_ref"] = format!("ref-{}", self.refs).into();
         if let Some(before) = before {
@@ -109,7 +109,7 @@ impl Online {
 }
 
 impl Diff {
-    /// What `presence_diff` carries.
+    /// The payload of `presence_diff`.
     pub(crate) fn payload(&self) -> Value {
         json!({ "joins": metas(self.joins.values()), "leaves": metas(self.leaves.values()) })
     }
@@ -118,7 +118,7 @@ impl Diff {
         self.joins.is_empty() && self.leaves.is_empty()
     }
 
-    /// Adds what happened after it. Who came and left again within it stays among the joins.
+    /// Merges a later diff. An entry that joined and left stays among the joins, too.
     fn then(&mut self, later: Self) {
         for (place, entry) in later.joins {
             self.leaves.remove(&place);
@@ -134,13 +134,13 @@ impl Diff {
 }
 
 impl Window {
-    /// One that begins at a time.
+    /// A window that begins at a time.
     pub(crate) fn new(now: u64) -> Self {
         let ends = now.saturating_add(u64::try_from(Pace::default().window.as_millis()).unwrap_or(u64::MAX));
         Self { ends, sent: 0, waiting: Diff::default(), is_due: false }
     }
 
-    /// Takes a diff. Gives what goes out now.
+    /// Takes a diff. Returns the diff to send now, if any.
     pub(crate) fn offer(&mut self, diff: Diff, now: u64) -> Option<Diff> {
         if !self.is_due && now >= self.ends {
             *self = Self::new(now);
@@ -157,12 +157,12 @@ impl Window {
         None
     }
 
-    /// When what waits goes out, if anything does.
+    /// The time at which a waiting diff is sent, if one waits.
     pub(crate) fn due(&self) -> Option<u64> {
         self.is_due.then_some(self.ends)
     }
 
-    /// Ends it. Gives what has waited for that.
+    /// Ends the window. Returns the waiting diff, if any.
     pub(crate) fn flush(&mut self, now: u64) -> Option<Diff> {
         self.is_due = false;
         let waiting = std::mem::take(&mut self.waiting);

@@ -14,29 +14,29 @@ pub struct Saved {
     pub version: u32,
 }
 
-/// The states that a callback is given.
+/// The states for a callback.
 #[derive(Clone, Debug, Default)]
 pub struct StateSnapshot {
-    /// None where there is no member.
+    /// `None` without a member.
     pub assigns: Option<Saved>,
-    /// None where nobody has written it yet.
+    /// `None` if no callback has written it yet.
     pub room: Option<Saved>,
 }
 
 impl StateSnapshot {
-    /// A member's state and its topic's as the contract hands them over.
+    /// The bytes of both, as the contract passes them.
     #[must_use]
     pub fn bytes(&self) -> (Bytes, Option<Bytes>) {
         let assigns = self.assigns.as_ref().map(|assigns| assigns.bytes.clone());
-        // A room without bytes is as if nobody had written it.
+        // A room without bytes counts as a room that was never written.
         let room = self.room.as_ref().map(|room| room.bytes.clone()).filter(|room| !room.is_empty());
         (assigns.unwrap_or_default(), room)
     }
 
-    /// These states as a route's build writes them: those of another version are upgraded.
+    /// These states in the versions of a route's build. States of other versions are upgraded.
     ///
     /// # Errors
-    /// An upgrade failed, or refused.
+    /// If an upgrade failed or was refused.
     pub fn upgraded(
         &self,
         callbacks: &mut impl Callbacks,
@@ -49,7 +49,7 @@ impl StateSnapshot {
         Ok(Self { assigns: upgrade(&self.assigns, Part::Assigns)?, room: upgrade(&self.room, Part::Room)? })
     }
 
-    /// The states after a callback that gave these, where they changed.
+    /// The states after a callback that returned these new ones.
     pub(crate) fn and(self, spec: &RouteSpec, assigns: Option<Bytes>, room: Option<Bytes>) -> Self {
         let new = |bytes, part: Part| Saved { bytes, version: part.version(spec) };
         Self {
@@ -60,7 +60,7 @@ impl StateSnapshot {
 }
 
 impl Saved {
-    /// This state as a route's build writes it.
+    /// This state in the version of a route's build.
     fn upgraded(
         &self,
         callbacks: &mut impl Callbacks,

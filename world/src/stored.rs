@@ -1,4 +1,4 @@
-//! What a plugin has stored, and one callback's view of it, held to the host's limits.
+//! The store of a world, and one callback's view of it, with the limits of a host.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -19,16 +19,16 @@ pub enum Order {
 /// A key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
 
-/// Keys and their values.
+/// The content of a store.
 #[derive(Clone, Debug, Default)]
 pub struct Stored(Arc<BTreeMap<Vec<u8>, Vec<u8>>>);
 
-/// What one callback reads and writes. It is stored when the callback has succeeded.
+/// One callback's view: the content with the callback's own writes. The writes are stored when the callback succeeds.
 #[derive(Clone, Debug)]
 pub struct Draft {
     limits: StoreLimits,
     stored: Stored,
-    /// None for a key that it removes.
+    /// `None` for a key that it removes.
     writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 }
 
@@ -52,13 +52,13 @@ impl Stored {
 }
 
 impl Draft {
-    /// A view of what is stored.
+    /// A view of a store's content.
     #[must_use]
     pub fn of(stored: &Stored) -> Self {
         Self { limits: StoreLimits::default(), stored: stored.clone(), writes: BTreeMap::new() }
     }
 
-    /// What is stored once its callback has succeeded.
+    /// The content after the callback succeeded.
     #[must_use]
     pub fn commit(self) -> Stored {
         let Self { mut stored, writes, .. } = self;
@@ -78,13 +78,13 @@ impl Draft {
     /// A key's value.
     ///
     /// # Errors
-    /// Fault: oversize, as of all these.
+    /// Fault: oversize.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
         self.limits.check_key(key).map_err(fault)?;
         Ok(self.writes.get(key).cloned().unwrap_or_else(|| self.stored.0.get(key).cloned()))
     }
 
-    /// Entries from one key up to another. One scan gives so many at most, and of so many bytes.
+    /// The rows from one key up to another. The limits of a scan bound their number and bytes.
     ///
     /// # Errors
     /// See [`get`](Self::get).
@@ -97,7 +97,7 @@ impl Draft {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        // What comes right after the longest key is a fine bound.
+        // The successor of the longest key is a valid bound.
         let longest = self.limits.key_bytes + 1;
         if let Some(bound) = start.into_iter().chain(end).find(|bound| bound.len() > longest) {
             return Err(fault(Oversize::Key { bytes: bound.len(), limit: longest }));
@@ -118,7 +118,7 @@ impl Draft {
         Ok(entries.take(most).take_while(fits).map(entry).collect())
     }
 
-    /// What is stored from one key up to another, with what it has written itself.
+    /// The content from one key up to another, with the callback's own writes.
     fn merged(&self, start: &[u8], end: Option<&[u8]>) -> BTreeMap<&Vec<u8>, &Vec<u8>> {
         if end.is_some_and(|end| end <= start) {
             return BTreeMap::new();

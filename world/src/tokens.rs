@@ -1,14 +1,14 @@
-//! Tokens of a test: readable, and signed by nothing. They are good for a test's own `token::verify` and nowhere else.
+//! Tokens of a test. They are readable and have no signature, so only a test's own `verify` accepts them.
 
 use bennu_semantics::{Fault, read_value};
 use serde_json::Value;
 
-/// Why a token isn't good.
+/// The reason why a token isn't valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenProblem {
-    /// There is none.
+    /// It is empty.
     Missing,
-    /// It wasn't signed with this salt, or it is damaged.
+    /// It has another salt, or it is damaged.
     Invalid,
     /// It is too old.
     Expired,
@@ -17,12 +17,12 @@ pub enum TokenProblem {
 /// A day, in seconds.
 const MAX_AGE: u64 = 86_400;
 
-/// How deep the value of a token nests at most.
+/// The most levels of a token's value.
 const DEPTH_MAX: usize = 64;
-/// Milliseconds by which a token may have been signed in the future, as on a host.
+/// The most milliseconds by which a token's time may be in the future, as on a host.
 const LEEWAY_MS: u64 = 60_000;
 
-/// Whether the host would sign this value.
+/// Checks whether a host would sign this value.
 pub(crate) fn check(value: &str) -> Result<(), Fault> {
     let value = read_value(value).map_err(|error| Fault::failed(format!("no JSON to sign: {error}")))?;
     if nests_within(&value, DEPTH_MAX) {
@@ -34,7 +34,7 @@ pub(crate) fn check(value: &str) -> Result<(), Fault> {
 fn nests_within(value: &Value, depth: usize) -> bool {
     let Some(depth) = depth.checked_sub(1) else { return false };
     match value {
-        // A token holds a list of bytes as a text, whose letters are no level of their own.
+        // A token stores a list of bytes as a string, so such a list is one level.
         Value::Array(values) if values.iter().all(is_byte) => true,
         Value::Array(values) => values.iter().all(|value| nests_within(value, depth)),
         Value::Object(fields) => fields.values().all(|value| nests_within(value, depth)),
@@ -46,7 +46,7 @@ fn is_byte(value: &Value) -> bool {
     value.as_u64().is_some_and(|number| u8::try_from(number).is_ok())
 }
 
-/// A token as a test's host signs it at a time, for so many seconds or a day.
+/// A token of a test, made at a time. It is valid for `max_age` seconds, or for a day.
 #[must_use]
 pub fn sign(now: u64, salt: &str, value: &str, max_age: Option<u64>) -> String {
     format!("test-token|{salt}|{now}|{}|{value}", max_age.unwrap_or(MAX_AGE))

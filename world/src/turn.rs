@@ -1,4 +1,4 @@
-//! One call with all that a host checks around it: states are upgraded before it, and what it gives is held to the limits.
+//! One call, with the upgrade of the states before it and the checks of its result.
 
 use bennu_semantics::limits::NodeLimits;
 use bennu_semantics::{
@@ -10,41 +10,42 @@ use bytestring::ByteString;
 use crate::stored::Stored;
 use crate::{CallContext, CallOutcome, Callbacks, HostFacts, Level, MemberCall, Saved, SocketFacts, StateSnapshot};
 
-/// Which callback, and whose.
+/// A callback to call.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one exists at a time, on the stack of one call")]
 pub enum CallRequest {
-    /// A member's, which has this at the host.
+    /// A callback of a member.
     Member {
-        /// Its number.
+        /// The member's number.
         id: u64,
-        /// What it can read of its socket.
+        /// The values of its socket.
         socket: SocketFacts,
         /// What it has at the host.
         usage: MemberUsage,
-        /// Which callback.
+        /// The callback.
         callback: Callback,
     },
-    /// A topic's.
+    /// A callback of a topic.
     Topic(TopicCallback),
 }
 
-/// What a call has come to that succeeded. Nothing of it is done yet.
+/// The result of a call that succeeded. Nothing of it is carried out yet.
 #[derive(Debug)]
 pub struct Turn {
-    /// What the client, or the sender, is told.
+    /// The answer to the client, or to the sender.
     pub answer: Answer,
-    /// The states after it.
+    /// The states after the call.
     pub states: StateSnapshot,
-    /// What it asked for, in order.
+    /// Its effects, in order.
     pub effects: Vec<Effect>,
-    /// What is stored after it.
+    /// The content of the store after the call.
     pub stored: Stored,
 }
 
-/// What a call has come to, and what it logged.
+/// The result of a call, and its log lines.
 pub type Asked<T> = (Result<T, Fault>, Vec<(Level, String)>);
 
-/// Runs one callback of a route's topic on states.
+/// Calls a callback of a route's topic with these states.
 pub fn ask(
     callbacks: &mut impl Callbacks,
     host: &mut HostFacts,
@@ -81,7 +82,7 @@ pub fn ask(
     (turned, lines)
 }
 
-/// Checks what a callback gave, in the order in which a host does.
+/// Checks the result of a callback, in a host's order.
 fn check(context: &mut CallContext, outcome: &CallOutcome) -> Result<(), Fault> {
     let record = context.record();
     outcome.assigns.iter().try_for_each(|assigns| record.check_assigns(assigns))?;
@@ -94,10 +95,10 @@ fn check(context: &mut CallContext, outcome: &CallOutcome) -> Result<(), Fault> 
     }
 }
 
-/// Asks about an intercepted event that is about to reach a member with this state.
+/// Calls `handle_out` about an intercepted event, for a member with this state.
 ///
 /// # Errors
-/// The callback failed.
+/// If the callback failed.
 pub fn decide(
     callbacks: &mut impl Callbacks,
     host: &mut HostFacts,
@@ -117,7 +118,8 @@ pub fn decide(
     decided
 }
 
-/// Checks that a member's mailbox, in which so many messages and bytes are, has room for what a call sends to the member itself.
+/// Checks that a member's queue has room for a call's messages to the member itself. `count` and `bytes` are those in
+/// the queue.
 ///
 /// # Errors
 /// Fault: overflow.

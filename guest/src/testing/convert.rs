@@ -1,4 +1,4 @@
-//! Between the types of the SDK and those of the host's rules, both ways and without any logic.
+//! Conversions between the types of the SDK and those of the host's rules.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ impl From<rules::Answer> for Answer {
             rules::Answer::Stop(rules::Stop { reason, reply }) => {
                 Self::Stop(Stop { reason, reply: reply.map(Into::into) })
             }
-            // What a join was answered is a reply to it.
+            // The response of a join is a reply to it.
             rules::Answer::Admit(response) => Self::Reply(Reply::ok(Payload::from(response))),
         }
     }
@@ -249,7 +249,7 @@ impl Sent {
     }
 }
 
-/// A seat's turn, as a test has it.
+/// A call of `handle_seat`, as a test makes it.
 pub(super) fn seat(name: &str, change: SeatChange) -> TopicCallback {
     TopicCallback::Seat { name: name.into(), change: change.into() }
 }

@@ -1,4 +1,4 @@
-//! A crate's own channels, as the world calls them.
+//! The channels of a crate, as code that runs a world's callbacks.
 
 use bennu_semantics::{Callback, Decision, Fault, Passing, RouteSpec, TopicCall, TopicCallback, Upgrade};
 use bennu_world::{CallContext, CallOutcome, Callbacks, MemberCall};
@@ -8,7 +8,7 @@ use crate::bindings::bennu::channel::types::{Membership, Route as Described};
 use crate::plugin::Route;
 use crate::route::find;
 
-/// Channels, with what each says of its topics.
+/// Channels, each with its route.
 #[derive(Default)]
 pub(super) struct NativeRoutes {
     routes: Vec<Route>,
@@ -16,7 +16,7 @@ pub(super) struct NativeRoutes {
 }
 
 impl NativeRoutes {
-    /// One route.
+    /// A single channel.
     #[track_caller]
     pub(super) fn of(route: Route) -> Self {
         let mut routes = Self::default();
@@ -24,14 +24,14 @@ impl NativeRoutes {
         routes
     }
 
-    /// Adds a route.
+    /// Adds a channel.
     #[track_caller]
     pub(super) fn add(&mut self, route: Route) {
         self.specs.push(spec(&route));
         self.routes.push(route);
     }
 
-    /// Puts a route in place of the one with the same pattern. Whether there is one.
+    /// Replaces the channel with the same pattern. Returns whether there is one.
     #[track_caller]
     pub(super) fn replace(&mut self, route: Route) -> bool {
         let new = spec(&route);
@@ -43,7 +43,7 @@ impl NativeRoutes {
     }
 }
 
-/// What a route says of its topics, as the host reads it.
+/// A channel's route, as the host reads it.
 #[track_caller]
 fn spec(route: &Route) -> RouteSpec {
     let Described { pattern, intercepts, assigns_version, room_version, options } = route.describe();
@@ -103,7 +103,7 @@ impl Callbacks for NativeRoutes {
     fn upgrade(&mut self, upgrade: Upgrade, context: &mut CallContext) -> Result<Option<bytes::Bytes>, Fault> {
         let Upgrade { topic, part, version, state } = upgrade;
         let route = find(&self.routes, topic.as_str()).map_err(Fault::failed)?;
-        // What the host refuses meanwhile is its own fault, and no refusal.
+        // A fault of the host during the upgrade isn't a refusal by the channel.
         let upgraded = run(context, || Ok((route.upgrade)(topic.as_str(), part.into(), version, state.into())))?;
         upgraded.map(|state| Some(state.into())).map_err(|why| Fault::upgrade_refused(&why))
     }

@@ -1,4 +1,4 @@
-//! The host, as a test plays it: the contract's imports over the call of this thread.
+//! The contract's imports for native code, on the call context of this thread.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -9,13 +9,13 @@ use bennu_world::CallContext;
 use super::knock::Asked;
 
 thread_local! {
-    /// The callback that runs: what it reads and asks for.
+    /// The context of the running callback.
     static CONTEXT: RefCell<Option<CallContext>> = const { RefCell::new(None) };
-    /// The request that a gatekeeper decides about.
+    /// The request of the running gatekeeper.
     static REQUEST: RefCell<Option<Asked>> = const { RefCell::new(None) };
 }
 
-/// Runs a callback in a context. A panic of its own goes on to the test.
+/// Runs a callback in a context. A panic of the callback continues to the test.
 pub(super) fn run<T>(context: &mut CallContext, callback: impl FnOnce() -> Result<T, String>) -> Result<T, Fault> {
     CONTEXT.set(Some(std::mem::take(context)));
     let result = catch_unwind(AssertUnwindSafe(callback));
@@ -26,7 +26,7 @@ pub(super) fn run<T>(context: &mut CallContext, callback: impl FnOnce() -> Resul
     }
 }
 
-/// The same for a gatekeeper, about a request.
+/// Runs a gatekeeper in a context, about a request.
 pub(super) fn run_about<T>(
     request: Asked,
     context: &mut CallContext,
@@ -38,7 +38,7 @@ pub(super) fn run_about<T>(
     result
 }
 
-/// Asks the host. Where it would end the callback, so does this, by an unwinding that `run` catches.
+/// Calls the host. If the host ends the callback with a fault, this function unwinds, and `run` catches the fault.
 #[track_caller]
 fn ask<T>(question: impl FnOnce(&mut CallContext) -> Result<T, Fault>) -> T {
     let answer = CONTEXT.with_borrow_mut(|context| context.as_mut().map(question));

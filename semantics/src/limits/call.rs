@@ -1,14 +1,14 @@
-//! What one call may use and ask for.
+//! The limits of one call.
 
 use std::fmt;
 use std::time::Duration;
 
-/// The limits of a call. Past each of them it is a fault, and nothing of the call is done.
+/// The limits of a call. If a call exceeds one, it ends in a fault and has no effects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallLimits {
     /// CPU time. Fault: deadline.
     pub cpu: Duration,
-    /// Wall time, waiting for an instance included. Fault: deadline.
+    /// Wall time, with the wait for an instance. Fault: deadline.
     pub wall: Duration,
     /// Linear memory of an instance. Fault: memory.
     pub memory_bytes: usize,
@@ -20,21 +20,21 @@ pub struct CallLimits {
     pub effects: usize,
     /// Bytes of those effects and of the answer. Fault: oversize.
     pub effect_bytes: usize,
-    /// Timers of a member that are under way. Fault: oversize.
+    /// Pending timers of a member. Fault: oversize.
     pub timers: usize,
-    /// The shortest time that a timer may take. Fault: oversize.
+    /// The shortest time of a timer or a tick. Fault: oversize.
     pub timer_shortest: Duration,
     /// Presences of a member. Fault: oversize.
     pub presences: usize,
     /// Bytes of a presence's meta. Fault: oversize.
     pub presence_bytes: usize,
-    /// Further topics that a member subscribes to. Fault: oversize.
+    /// Further topics to which a member is subscribed. Fault: oversize.
     pub subscriptions: usize,
     /// Lines that a call may log. Fault: oversize.
     pub log_lines: usize,
 }
 
-/// The key that sets a limit, to stand behind the words that say what was limited.
+/// The key that sets a limit, with its value: the end of an error text.
 pub fn limit_key(name: &str, limit: impl fmt::Display) -> String {
     format!(" (`limits.{name} = {limit}`)")
 }

@@ -1,4 +1,4 @@
-//! The keys of the table `limits` in the configuration, as faults name them.
+//! The keys of the configuration's table `limits` that faults name.
 
 #[cfg(doc)]
 use super::{CallLimits, NodeLimits, StoreLimits};
@@ -42,7 +42,7 @@ pub const MAILBOX_FROM_ELSEWHERE: &str = "mailbox_from_elsewhere";
 /// Sets [`NodeLimits::bytes_from_elsewhere`].
 pub const MAILBOX_BYTES_FROM_ELSEWHERE: &str = "mailbox_bytes_from_elsewhere";
 
-/// All of them, so that a test of the host can hold its configuration to them.
+/// All of them, for a test that the host's configuration has them.
 pub const ALL: [&str; 19] = [
     CALL_CPU_MS,
     CALL_WALL_MS,

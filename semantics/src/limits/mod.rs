@@ -1,4 +1,4 @@
-//! Every limit of a call and of what may wait for it: its name, its default, and the key of the configuration that sets it.
+//! The limits of calls, of the store, of queues and of presence diffs, with their defaults and configuration keys.
 
 mod call;
 pub mod keys;

@@ -1,15 +1,15 @@
-//! How much may wait for a channel.
+//! The limits of queues.
 
-/// The limits of channels that aren't those of a call.
+/// The limits of a channel's queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeLimits {
-    /// Entries of a channel that wait and came from its client. Past it that socket isn't read until one is handled.
+    /// Jobs in the queue that come from the channel's client. At the limit the socket isn't read until a job is done.
     pub from_client: usize,
-    /// Bytes of the entries that wait for all channels of a socket and came from its client. Past it likewise.
+    /// Bytes of such jobs, of all channels of the socket. At the limit the socket isn't read until a job is done.
     pub bytes_from_client: usize,
-    /// Entries of a channel that wait and came from elsewhere. Past it: fault, overflow.
+    /// Jobs in the queue that come from elsewhere. Past the limit: fault, overflow.
     pub from_elsewhere: usize,
-    /// Bytes of those entries, and of the member's timers. Past it likewise.
+    /// Bytes of those jobs, and of the member's timers. Past the limit: fault, overflow.
     pub bytes_from_elsewhere: usize,
 }
 
@@ -19,8 +19,8 @@ impl Default for NodeLimits {
     }
 }
 
-/// The most messages on their way to `handle_message` in all topics of one plugin: the queue of a topic is bounded, but a plugin
-/// can have any number of topics. Past it: fault, overflow.
+/// The most topic messages in the queues of all topics of one plugin. The queue of a topic is bounded too, but a plugin
+/// can have any number of topics. Past the limit: fault, overflow.
 pub const IN_FLIGHT_MAX: usize = 16_384;
 
 /// The most bytes of those messages.

@@ -24,8 +24,8 @@ pub struct StoreLimits {
     pub scan_rows: usize,
     /// Bytes of those rows. A single row may be larger. Default 1 MiB.
     pub scan_bytes: usize,
-    /// Spans of keys that are recorded as a call's reads. If there are more, neighbours are merged, together with the keys
-    /// between them. So the call may be retried without need. Default 1,024.
+    /// Spans of keys that are recorded as a call's reads. If there are more, neighbours are merged, together with the
+    /// keys between them. So the call may be retried without need. Default 1,024.
     pub reads_per_call: usize,
     /// Bytes of the calls in the committer's queue. If the queue is full, further calls wait for room. Default 64 MiB.
     pub waiting_bytes: usize,
@@ -106,7 +106,7 @@ impl StoreLimits {
     /// Checks a key.
     ///
     /// # Errors
-    /// It has no byte, or more than it may have.
+    /// If it is empty or too long.
     pub fn check_key(&self, key: &[u8]) -> Result<(), Oversize> {
         match key.len() {
             0 => Err(Oversize::NoKey),
@@ -118,7 +118,7 @@ impl StoreLimits {
     /// Checks a value.
     ///
     /// # Errors
-    /// It has more bytes than it may have.
+    /// If it is too long.
     pub fn check_value(&self, value: &[u8]) -> Result<(), Oversize> {
         let (bytes, limit) = (value.len(), self.value_bytes);
         if bytes > limit { Err(Oversize::Value { bytes, limit }) } else { Ok(()) }
@@ -127,7 +127,7 @@ impl StoreLimits {
     /// Checks the bytes of a durable room.
     ///
     /// # Errors
-    /// There are more than there may be.
+    /// If it is too long.
     pub fn check_room(&self, room: &[u8]) -> Result<(), Oversize> {
         let (bytes, limit) = (room.len(), self.room_bytes);
         if bytes > limit { Err(Oversize::Room { bytes, limit }) } else { Ok(()) }

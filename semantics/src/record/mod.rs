@@ -1,6 +1,6 @@
-//! The record of what a call asks for, held to its limits.
+//! The record of a call's effects, which checks each against the limits.
 //!
-//! Whatever could go wrong with an effect is found here, when it is asked for: a commit has nothing left to refuse.
+//! An effect is checked when the callback asks for it, so that the commit has no effect left to refuse.
 
 use std::time::Duration;
 
@@ -14,33 +14,33 @@ use crate::{
     limit_key, read_object,
 };
 
-/// What the host adds to each meta of a presence.
+/// The fields that the host adds to each meta of a presence.
 const REFS: [&str; 2] = ["phx_ref", "phx_ref_prev"];
 
-/// The longest that a seat is kept for one who dropped.
+/// The longest grace period of a seat.
 const GRACE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What a call may ask for.
+/// The effects that a call may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Capability {
-    /// Nothing: it only reads.
+    /// None: it only reads.
     Reads,
-    /// What needs no member.
+    /// Those that need no member.
     Topic,
-    /// Everything.
+    /// All.
     Member,
 }
 
-/// What a call has asked for so far.
+/// The effects that a call has asked for so far.
 #[derive(Debug)]
 pub struct Record {
     limits: CallLimits,
     capability: Capability,
     effects: Vec<Effect>,
     bytes: usize,
-    /// What the member would have at the host after what was asked so far.
+    /// What the member will have at the host after these effects.
     usage: MemberUsage,
-    /// The payload that the call was given: one that comes back unchanged needn't be read again.
+    /// The payload of the call's input. If the plugin returns it unchanged, it isn't checked again.
     given: Option<ByteString>,
 }
 
@@ -52,13 +52,13 @@ impl Record {
         Self { limits, capability: Capability::Reads, effects, bytes: 0, usage, given: None }
     }
 
-    /// Starts anew for a call of a member that has this at the host, given this payload.
+    /// Begins a call of a member that has `usage` at the host. `given` is the payload of its input.
     pub fn open(&mut self, usage: MemberUsage, given: Option<&Payload>) {
         self.open_with(Capability::Member, given);
         self.usage = usage;
     }
 
-    /// Starts anew for a call without a member, given this payload.
+    /// Begins a call without a member. `given` is the payload of its input.
     pub fn open_with(&mut self, capability: Capability, given: Option<&Payload>) {
         self.capability = capability;
         self.effects = Vec::new();
@@ -70,7 +70,7 @@ impl Record {
         };
     }
 
-    /// Takes the effects, in the order asked, and forgets the call.
+    /// Ends the call. Returns its effects in the order in which it asked for them.
     pub fn take(&mut self) -> Vec<Effect> {
         self.given = None;
         std::mem::take(&mut self.effects)
@@ -79,7 +79,7 @@ impl Record {
     /// An event to the member's client.
     ///
     /// # Errors
-    /// As all of these: [`Fault`] where a limit is crossed, the payload is of the wrong kind, or the call only reads.
+    /// A [`Fault`] if a limit is exceeded, the payload isn't allowed, or the call may not have this effect.
     pub fn push(&mut self, event: ByteString, payload: Payload) -> Result<(), Fault> {
         self.check_event(&event, &payload)?;
         self.add(Capability::Member, event.len() + payload.len(), Effect::Push { event, payload })
@@ -95,7 +95,7 @@ impl Record {
         self.add(capability, event.len() + payload.len(), Effect::Broadcast { event, payload, skip_self })
     }
 
-    /// An event to another topic's members. Whether that topic is granted is checked by the caller.
+    /// An event to another topic's members. The caller checks whether the topic is granted.
     ///
     /// # Errors
     /// See [`push`](Self::push).
@@ -106,7 +106,7 @@ impl Record {
         self.add(Capability::Topic, bytes, Effect::Publish { topic: Topic::new(topic), event, payload })
     }
 
-    /// An event to another topic's `handle_message`. Whether that topic is granted is checked by the caller.
+    /// An event to another topic's `handle_message`. The caller checks whether the topic is granted.
     ///
     /// # Errors
     /// See [`push`](Self::push).
@@ -117,7 +117,7 @@ impl Record {
         self.add(Capability::Topic, bytes, Effect::Send { topic: Topic::new(topic), event, payload })
     }
 
-    /// A further topic for the member to hear. Whether it is granted is checked by the caller.
+    /// A subscription of the member to a further topic. The caller checks whether the topic is granted.
     ///
     /// # Errors
     /// See [`push`](Self::push).
@@ -139,7 +139,7 @@ impl Record {
         Ok(())
     }
 
-    /// The end of that.
+    /// The end of such a subscription.
     ///
     /// # Errors
     /// See [`push`](Self::push).
@@ -149,7 +149,7 @@ impl Record {
         self.add(Capability::Member, topic.as_str().len(), Effect::Unsubscribe(topic))
     }
 
-    /// The end of all sockets with an id. Whether that is granted is checked by the caller.
+    /// The end of all sockets with an id. The caller checks whether the id is granted.
     ///
     /// # Errors
     /// See [`push`](Self::push).
@@ -178,7 +178,7 @@ impl Record {
         Ok(())
     }
 
-    /// Another meta for a presence of the member.
+    /// A new meta for a presence of the member.
     ///
     /// # Errors
     /// See [`push`](Self::push).
@@ -190,7 +190,7 @@ impl Record {
         self.add(Capability::Member, key.len() + meta.len(), Effect::UpdatePresence { key, meta })
     }
 
-    /// The end of a presence of the member. One that isn't there is ignored.
+    /// The end of a presence of the member. An unknown key is ignored.
     ///
     /// # Errors
     /// See [`push`](Self::push).
@@ -212,12 +212,12 @@ impl Record {
     /// # Errors
     /// See [`push`](Self::push).
     pub fn reply(&mut self, reply_ref: ByteString, reply: Reply) -> Result<(), Fault> {
-        // It becomes part of a frame as it is.
+        // The ref is copied into a frame, so it must be JSON.
         let is_json = Payload::Json(reply_ref.clone()).check_value().is_ok();
         if !is_json || reply_ref.len() > NAME_BYTES_MAX {
             return Err(Fault::failed("a reply-ref is given back as it came with handle-in; this is none"));
         }
-        // This counts the payload.
+        // This call counts the bytes of the payload.
         self.check_reply(&reply)?;
         self.add(Capability::Member, reply_ref.len(), Effect::Reply { reply_ref, reply })
     }
@@ -231,7 +231,7 @@ impl Record {
         self.add(Capability::Member, event.len() + payload.len(), Effect::SendSelf { event, payload })
     }
 
-    /// A message to the member itself, later. Gives the timer's number.
+    /// A message to the member itself, after a delay. Returns the timer's number.
     ///
     /// # Errors
     /// See [`push`](Self::push).
@@ -254,7 +254,7 @@ impl Record {
         Ok(timer)
     }
 
-    /// A timer taken back.
+    /// The end of a timer, before it fires.
     ///
     /// # Errors
     /// See [`push`](Self::push).
@@ -263,13 +263,13 @@ impl Record {
         self.add(Capability::Member, 0, Effect::Cancel(timer))
     }
 
-    /// The topic's published state, the text of a JSON object. That the topic has a room is the caller's to check.
+    /// The topic's published state, the text of a JSON object. The caller checks that the topic has a room.
     ///
     /// # Errors
     /// See [`push`](Self::push).
     pub fn publish_state(&mut self, state: ByteString) -> Result<(), Fault> {
         let bytes = state.len();
-        // Before it is read: a call may not have the host read more than it may ask for.
+        // The size is checked before the text is parsed, so that a call can't make the host parse more than its limit.
         check_size(
             "effects and answer",
             self.bytes.saturating_add(bytes),
@@ -280,7 +280,7 @@ impl Record {
         self.add(Capability::Topic, bytes, Effect::PublishState(state))
     }
 
-    /// A seat for the member. That the topic has a room is the caller's to check.
+    /// A seat for the member. The caller checks that the topic has a room.
     ///
     /// # Errors
     /// See [`push`](Self::push).
@@ -292,7 +292,7 @@ impl Record {
         self.add(Capability::Member, name.len(), Effect::TakeSeat { name, grace })
     }
 
-    /// The member's seat given up. Without one it is ignored.
+    /// The end of the member's seat. It is ignored if the member has none.
     ///
     /// # Errors
     /// See [`push`](Self::push).
@@ -300,7 +300,7 @@ impl Record {
         self.add(Capability::Member, 0, Effect::LeaveSeat)
     }
 
-    /// The topic's beat; 0 ends it. That the topic has a room is the caller's to check.
+    /// The topic's tick period; 0 ends the tick. The caller checks that the topic has a room.
     ///
     /// # Errors
     /// See [`push`](Self::push).
@@ -313,7 +313,7 @@ impl Record {
         self.add(Capability::Topic, 0, Effect::SetTick((!period.is_zero()).then_some(period)))
     }
 
-    /// Checks an answer, whose bytes count with those of the effects.
+    /// Checks a reply. Its bytes count together with those of the effects.
     ///
     /// # Errors
     /// See [`push`](Self::push).
@@ -323,7 +323,7 @@ impl Record {
         self.count_bytes(reply.payload.len())
     }
 
-    /// Checks the response of a join, whose bytes count with those of the effects.
+    /// Checks the response of a join. Its bytes count together with those of the effects.
     ///
     /// # Errors
     /// See [`push`](Self::push).
@@ -366,8 +366,8 @@ impl Record {
         payload.check_object().map_err(|error| Fault::failed(format!("event `{event}`: {error}")))
     }
 
-    /// Checks a meta, which others read among those of other members: one that can't be read would cost them all of them. The
-    /// refs in a meta are the host's: what a plugin writes there, or gives back as it read it, is left out.
+    /// Checks a meta. Clients get it in one object with the metas of other members, so an unreadable meta would make
+    /// all of them unreadable. The refs in a meta are the host's, so refs from the plugin are removed.
     fn clean_meta(&self, meta: ByteString) -> Result<ByteString, Fault> {
         check_size("a presence's meta", meta.len(), (keys::PRESENCE_BYTES, self.limits.presence_bytes))?;
         let mut fields = read_object(&meta)
@@ -388,7 +388,8 @@ impl Record {
         payload.check_value().map_err(|error| Fault::failed(error.to_string()))
     }
 
-    /// Comparing bytes is cheaper than reading JSON, and what came in has been read.
+    /// Whether a payload is the one of the call's input, which was checked then. A comparison of bytes is cheaper than
+    /// a scan.
     fn is_given(&self, payload: &Payload) -> bool {
         matches!((payload, &self.given), (Payload::Json(text), Some(given)) if text == given)
     }

@@ -1,4 +1,4 @@
-//! What the callbacks ask for, done.
+//! Effects, carried out.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{Came, World};
 use crate::{Callbacks, Sent, Timer};
 
 impl<C: Callbacks> World<C> {
-    /// Does what a call of a member asked for, in order, and then what it asked for of the member's seat.
+    /// Carries out the effects of a member's call in order, and then the call's request for the member's seat.
     pub(super) fn carry_out(&mut self, id: u64, effects: Vec<Effect>) {
         let mut seat = SeatRequest::default();
         for effect in effects {
@@ -44,13 +44,13 @@ impl<C: Callbacks> World<C> {
             | Effect::SetTick(_)
             | Effect::Disconnect(_)
             | Effect::Send { .. } => self.carry_out_elsewhere(&topic, Some(id), effect),
-            // A member that has ended has nothing at the host any more.
+            // A member that has ended has no state at the host.
             own if role.is_in => self.carry_out_own(id, topic, own),
             _ => {}
         }
     }
 
-    /// The effects that concern what a member has at the host.
+    /// Carries out an effect on the member's own state at the host.
     fn carry_out_own(&mut self, id: u64, topic: Topic, effect: Effect) {
         let now = self.host.now;
         let Some(role) = self.roles.get_mut(&id) else { return };
@@ -81,7 +81,7 @@ impl<C: Callbacks> World<C> {
         }
     }
 
-    /// The effects that need no member.
+    /// Carries out an effect that needs no member.
     pub(super) fn carry_out_elsewhere(&mut self, own: &Topic, sender: Option<u64>, effect: Effect) {
         match effect {
             Effect::Broadcast { event, payload, .. } => {
@@ -100,25 +100,25 @@ impl<C: Callbacks> World<C> {
         }
     }
 
-    /// Does what a call asked for of its member's seat.
+    /// Carries out a call's request for its member's seat.
     fn sit(&mut self, id: u64, request: SeatRequest) {
         if request.leaves {
             self.rise(id, Departure::Leaves);
         }
         if let Some((name, grace)) = request.takes {
-            self.take_seat(id, name, grace);
+            self.take_seat(id, &name, grace);
         }
     }
 
-    /// A member takes a seat, and gives up another that it has.
-    fn take_seat(&mut self, id: u64, name: ByteString, grace: Duration) {
-        if self.roles[&id].seat.as_ref().is_some_and(|other| *other != name) {
+    /// A member takes a seat, and loses its previous one.
+    fn take_seat(&mut self, id: u64, name: &ByteString, grace: Duration) {
+        if self.roles[&id].seat.as_ref().is_some_and(|other| other != name) {
             self.rise(id, Departure::Leaves);
         }
         let Some(role) = self.roles.get_mut(&id) else { return };
         let topic = role.topic.clone();
         role.seat = Some(name.clone());
-        let change = self.room_mut(&topic).and_then(|room| room.seats.take(&name, id, grace));
-        self.tell_seat(&topic, &name, change);
+        let change = self.room_mut(&topic).and_then(|room| room.seats.take(name, id, grace));
+        self.tell_seat(&topic, name, change);
     }
 }

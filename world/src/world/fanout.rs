@@ -1,4 +1,4 @@
-//! The fanout: who gets an event.
+//! The delivery of broadcasts.
 
 use bennu_semantics::{Decision, Message, Source, Topic};
 
@@ -6,11 +6,12 @@ use super::{Came, Role, World};
 use crate::turn::decide;
 use crate::{Callbacks, Person, Sent};
 
-/// The event that closes the sockets whose id is the topic.
+/// The event that closes the sockets with the topic's name as their id.
 const DISCONNECT: &str = "disconnect";
 
 impl<C: Callbacks> World<C> {
-    /// An event to all members of a topic, through `handle_out` where their channel intercepts it, and to those who listen.
+    /// Delivers an event to all members of a topic, through `handle_out` if their route intercepts it, and to
+    /// subscribed members.
     pub(super) fn broadcast(&mut self, topic: &str, sent: &Sent, except: Option<u64>) {
         if sent.event == DISCONNECT {
             self.disconnect(topic);

@@ -1,4 +1,4 @@
-//! The members and their topics, under one clock.
+//! The members and their topics, with one clock.
 
 mod effects;
 mod fanout;
@@ -28,30 +28,30 @@ use crate::{Callbacks, Grants, HostFacts, Sent, SocketFacts};
 pub struct World<C> {
     callbacks: C,
     host: HostFacts,
-    /// What the plugin is granted beyond its own topics; its own are those of its routes.
+    /// The grants of the plugin, without the topics of its own routes.
     grants: Grants,
     roles: BTreeMap<u64, Role>,
-    /// How many numbers of members were given, those of joins that were refused included.
+    /// The last number of a member. A refused join uses a number, too.
     numbered: u64,
     clients: BTreeMap<u64, Client>,
     faults: Vec<Fault>,
     rooms: BTreeMap<Topic, Room>,
-    /// The pace of each topic's `presence_diff`s.
+    /// The window of each topic's `presence_diff`s.
     windows: BTreeMap<Topic, Window>,
-    /// What is handled next, each in the queue that it belongs to.
+    /// The waiting jobs, each with its queue.
     waiting: VecDeque<(TurnQueue, Job)>,
-    /// What comes of the turn at hand, and waits behind all that the turn itself asked for.
+    /// Jobs that follow from the current turn. They are queued behind the jobs that the turn itself asked for.
     after_turn: Vec<(TurnQueue, Job)>,
-    /// The changes of each topic's seats that wait for a turn.
+    /// The changes of each topic's seats that aren't yet passed to `handle_seat`.
     seat_changes: BTreeMap<Topic, PendingSeatChanges>,
-    /// The queue that is being worked through.
+    /// The queue that is being drained.
     current: Option<TurnQueue>,
-    /// The connections that have ended and whose members haven't.
+    /// The connections that have ended, and whose members have not.
     closing: VecDeque<u64>,
     is_endless: bool,
 }
 
-/// Why there is no member.
+/// The reason why a join failed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NotJoined {
     /// The join was refused with this response.
@@ -60,9 +60,9 @@ pub enum NotJoined {
     Fault(Fault),
 }
 
-/// What a test sets and sees.
+/// Settings and results.
 impl<C: Callbacks> World<C> {
-    /// A host without members, whose callbacks are run so.
+    /// A host without members.
     #[must_use]
     pub fn new(callbacks: C) -> Self {
         Self {
@@ -84,62 +84,62 @@ impl<C: Callbacks> World<C> {
         }
     }
 
-    /// What runs the callbacks.
+    /// The code that runs the callbacks.
     pub fn callbacks(&mut self) -> &mut C {
         &mut self.callbacks
     }
 
-    /// What callbacks read of the host.
+    /// The values of the host.
     #[must_use]
     pub fn host(&self) -> &HostFacts {
         &self.host
     }
 
-    /// The same, to be set.
+    /// The values of the host, to be changed.
     pub fn host_mut(&mut self) -> &mut HostFacts {
         &mut self.host
     }
 
-    /// Grants the topics of a pattern to be published and sent to, and sockets' ids to be disconnected.
+    /// Allows the plugin to publish and send to the topics of a pattern, and to disconnect such socket ids.
     pub fn grant_publish(&mut self, pattern: Pattern) {
         self.grants.publish.push(pattern);
     }
 
-    /// Grants the topics of a pattern to be subscribed to and read about.
+    /// Allows the plugin to subscribe to the topics of a pattern, and to read about them.
     pub fn grant_read(&mut self, pattern: Pattern) {
         self.grants.read.push(pattern);
     }
 
-    /// A member, or what is left of it; none that never joined.
+    /// A member, also one that has ended. `None` if no member has this number.
     #[must_use]
     pub fn role(&self, id: u64) -> Option<&Role> {
         self.roles.get(&id)
     }
 
-    /// The same, to take what came to it.
+    /// A member, to take what its client received.
     pub fn role_mut(&mut self, id: u64) -> Option<&mut Role> {
         self.roles.get_mut(&id)
     }
 
-    /// The faults that there were.
+    /// The faults so far.
     #[must_use]
     pub fn faults(&self) -> &[Fault] {
         &self.faults
     }
 
-    /// Whether more than [`TURNS_MAX`] turns followed from one act. They were taken for endless, and what waited was dropped.
+    /// Whether more than [`TURNS_MAX`] turns followed from one act. Then the waiting jobs were dropped.
     #[must_use]
     pub fn is_endless(&self) -> bool {
         self.is_endless
     }
 }
 
-/// What happens to it.
+/// Events from outside.
 impl<C: Callbacks> World<C> {
     /// A client connects and joins a topic. If it isn't let in, it is disconnected.
     ///
     /// # Errors
-    /// The join is refused, or ends in a fault.
+    /// If the join is refused or ends in a fault.
     pub fn join(&mut self, who: SocketFacts, topic: &str, params: Payload) -> Result<u64, NotJoined> {
         let client = self.connect(who, false);
         let joined = self.join_on(client, &Topic::new(topic), params);
@@ -153,7 +153,7 @@ impl<C: Callbacks> World<C> {
     /// A member's client joins its topic again.
     ///
     /// # Errors
-    /// The join is refused, or ends in a fault.
+    /// If the join is refused or ends in a fault.
     pub fn rejoin(&mut self, id: u64, params: Payload) -> Result<u64, NotJoined> {
         let (client, topic) = (self.roles[&id].client, self.roles[&id].topic.clone());
         self.replace(id);
@@ -183,7 +183,7 @@ impl<C: Callbacks> World<C> {
         }
     }
 
-    /// The client of a member sends an event. Gives the JSON text of its ref.
+    /// The client of a member sends an event. Returns the JSON text of its ref.
     pub fn push(&mut self, id: u64, event: &str, payload: Payload) -> String {
         let (client, is_in, is_replaced) = {
             let role = &self.roles[&id];
@@ -199,7 +199,7 @@ impl<C: Callbacks> World<C> {
         reference
     }
 
-    /// A member's client leaves. Gives the JSON text of its message's ref.
+    /// A member's client leaves. Returns the JSON text of its message's ref.
     pub fn leave(&mut self, id: u64) -> String {
         let client = self.roles[&id].client;
         let reference = self.draw_ref(client);
@@ -207,7 +207,7 @@ impl<C: Callbacks> World<C> {
         reference
     }
 
-    /// A member's client leaves, by a message of this ref. A topic that isn't joined is left well, too.
+    /// A member's client leaves, with a message of this ref. The reply is `ok` if it has left before, too.
     fn leave_by(&mut self, id: u64, reference: String) {
         let role = &self.roles[&id];
         let left = Came::Reply(reference, Reply { status: "ok".into(), payload: Payload::EMPTY });
@@ -233,14 +233,14 @@ impl<C: Callbacks> World<C> {
         self.settle();
     }
 
-    /// Somebody elsewhere broadcasts to a topic.
+    /// The API broadcasts to a topic.
     pub fn broadcast_from_elsewhere(&mut self, topic: &str, sent: &Sent) {
         self.broadcast(topic, sent, None);
         self.end_turn();
         self.settle();
     }
 
-    /// Somebody elsewhere closes every socket with this id. Gives how many there were.
+    /// The API closes every socket with this id. Returns their number.
     pub fn disconnect_from_elsewhere(&mut self, socket_id: &str) -> usize {
         let closed = self.disconnect(socket_id);
         self.settle();
@@ -261,13 +261,13 @@ impl<C: Callbacks> World<C> {
         self.roles.iter().filter(move |(_, role)| role.is_in && role.topic == *topic).map(|(id, _)| *id)
     }
 
-    /// Has the plugin reach its own topics and those that it is granted, and no others.
+    /// Limits the plugin to the topics of its routes and its grants.
     fn limit_reach(&mut self) {
         let own = self.callbacks.routes().iter().map(|spec| spec.pattern.clone()).collect();
         self.host.grants = Some(Grants { own, ..self.grants.clone() });
     }
 
-    /// Who is online in a topic, as `presence_state` says it.
+    /// The presences of all topics.
     #[must_use]
     pub fn online(&self) -> &Online {
         &self.host.online

@@ -1,4 +1,4 @@
-//! Who is online, told to the topics at the host's pace.
+//! Presence diffs, sent at the host's pace.
 
 use bennu_semantics::{Payload, Topic};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use crate::online::{Diff, Online, Window};
 use crate::{Callbacks, Sent};
 
 impl<C: Callbacks> World<C> {
-    /// Changes who is online, and tells the topic: at once, or at the end of the window in which much has changed.
+    /// Changes presences, and sends the diff at once, or merged at the end of the topic's window.
     pub(super) fn tell_presences(&mut self, topic: &Topic, change: impl FnOnce(&mut Online, &str) -> Option<Diff>) {
         let Some(diff) = change(&mut self.host.online, topic.as_str()) else { return };
         let now = self.host.now;
@@ -18,7 +18,7 @@ impl<C: Callbacks> World<C> {
         }
     }
 
-    /// A topic's window has ended: what has waited goes out as one.
+    /// Sends a topic's merged diff at the end of its window.
     pub(super) fn flush_presences(&mut self, topic: &Topic) {
         let now = self.host.now;
         if let Some(diff) = self.windows.get_mut(topic).and_then(|window| window.flush(now)) {

@@ -1,4 +1,4 @@
-//! A topic's published state: what its members are sent of it, and what their clients make of that.
+//! Published states: the messages to members, and the state that their clients compute from them.
 
 use bennu_semantics::{Published, PublishedState, StateUpdate, Topic, read_value};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::{Came, World};
 use crate::{Callbacks, Sent};
 
 impl<C: Callbacks> World<C> {
-    /// A topic publishes a state: its members get what changed, or all of it where that is no longer.
+    /// Publishes a topic's state. Its members get the change, or the whole state if that is no longer.
     pub(super) fn publish_state(&mut self, topic: &Topic, state: PublishedState) {
         let Some(room) = self.room_mut(topic) else { return };
         let (published, update) = Published::publish(room.published.take(), topic, state);
@@ -17,7 +17,7 @@ impl<C: Callbacks> World<C> {
         members.into_iter().for_each(|id| self.follow(id, &update));
     }
 
-    /// Sends a member that has just come in all of its topic's state.
+    /// Sends the whole published state to a member that has just joined.
     pub(super) fn show_state(&mut self, id: u64) {
         let topic = self.roles[&id].topic.clone();
         let all = self.room_mut(&topic).and_then(|room| room.published.as_ref().map(|state| state.all(&topic)));
@@ -26,10 +26,10 @@ impl<C: Callbacks> World<C> {
         }
     }
 
-    /// Gives a member's client what it follows the state by: a message of the topic, whoever is sent it.
+    /// Sends an update to a member's client, as a message of the topic.
     fn follow(&mut self, id: u64, update: &StateUpdate) {
         let Some(role) = self.roles.get_mut(&id) else { return };
-        // The record has refused what can't be read.
+        // The record refuses a state that can't be parsed, so the default is never used.
         let read = |text: &str| read_value(text).unwrap_or_default();
         let (event, payload) = match &update.patch {
             Some(patch) => {

@@ -1,7 +1,7 @@
-//! What waits, and in which order it is handled.
+//! The queues of members and topics.
 //!
-//! As on a host, each queue is worked through to its end before another begins: a member has one of its own, and so has each
-//! topic, which its members share where the route has its turns by topic.
+//! As on a host, each queue is drained to its end before the next one begins. Each member and each topic has a queue.
+//! If the turns of a route are the topic's, its members share the topic's queue.
 
 use bennu_semantics::limits::{IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, NodeLimits};
 use bennu_semantics::{
@@ -14,27 +14,27 @@ use super::World;
 use crate::turn::check_mailbox;
 use crate::{Callbacks, Sent};
 
-/// How many turns may follow from one act before it is taken for endless.
+/// The most turns that may follow from one act.
 pub const TURNS_MAX: usize = 100_000;
 
 /// A queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum TurnQueue {
-    /// A member's own.
+    /// A member's queue.
     Member(u64),
-    /// A topic's.
+    /// A topic's queue.
     Topic(Topic),
 }
 
-/// What waits to be handled.
+/// A waiting job.
 pub(super) enum Job {
     /// A message for a member.
     Message(u64, Message),
-    /// Something has failed on a member's behalf, outside its turns.
+    /// A fault of a member, from outside its turns.
     Fault(u64, Fault),
-    /// A message for a topic, and the member that gets the answer.
+    /// A topic message, and the member that gets the answer.
     TopicMessage(Topic, Sent, Option<u64>),
-    /// A topic's seat, of which something has become. At most one waits for each.
+    /// The changes of a topic's seat. At most one job waits for each seat.
     Seat(Topic, ByteString),
 }
 
@@ -46,7 +46,7 @@ impl<C: Callbacks> World<C> {
         Some(if is_shared { TurnQueue::Topic(topic.clone()) } else { TurnQueue::Member(id) })
     }
 
-    /// A message for a member, behind what waits. More than may wait is a fault of the member.
+    /// Queues a message for a member. If its queue is full, that is a fault of the member.
     pub(super) fn wait(&mut self, id: u64, message: Message) {
         if let Some(queue) = self.queue_of(id) {
             let waiting = self.admitted(id, message);
@@ -54,7 +54,7 @@ impl<C: Callbacks> World<C> {
         }
     }
 
-    /// The same, behind all that the turn at hand asks for.
+    /// Queues a message for a member, behind the jobs of the current turn.
     pub(super) fn wait_after_turn(&mut self, id: u64, message: Message) {
         if let Some(queue) = self.queue_of(id) {
             let waiting = self.admitted(id, message);
@@ -69,7 +69,7 @@ impl<C: Callbacks> World<C> {
         if is_full { Job::Fault(id, Fault::flooded()) } else { Job::Message(id, message) }
     }
 
-    /// A fault of a member, behind all that the turn at hand asks for. One is enough.
+    /// Queues a fault of a member, behind the jobs of the current turn, if none is queued.
     pub(super) fn post_ending(&mut self, id: u64, fault: Fault) {
         let is_it = |(_, waiting): &(TurnQueue, Job)| matches!(waiting, Job::Fault(other, _) if *other == id);
         let is_doomed = self.waiting.iter().any(is_it) || self.after_turn.iter().any(is_it);
@@ -78,19 +78,19 @@ impl<C: Callbacks> World<C> {
         }
     }
 
-    /// A message for a topic.
+    /// Queues a topic message.
     pub(super) fn post(&mut self, topic: Topic, sent: Sent, sender: Option<u64>) {
         self.waiting.push_back((TurnQueue::Topic(topic.clone()), Job::TopicMessage(topic, sent, sender)));
     }
 
-    /// What has become of a topic's seat, to be told to the plugin in the one turn that waits for the seat.
+    /// Records a change of a topic's seat, and queues a turn for it if none waits.
     pub(super) fn tell_seat(&mut self, topic: &Topic, name: &ByteString, change: Option<SeatChange>) {
         if change.is_some() && self.seat_changes.entry(topic.clone()).or_default().note(name, change) {
             self.waiting.push_back((TurnQueue::Topic(topic.clone()), Job::Seat(topic.clone(), name.clone())));
         }
     }
 
-    /// The turn of a seat: tells what has become of it by now.
+    /// The turn of a seat: passes its changes to `handle_seat`.
     fn tell_changes(&mut self, topic: &Topic, name: &ByteString) {
         let Some(pending) = self.seat_changes.get_mut(topic) else { return };
         let changes = pending.take(name);
@@ -100,7 +100,7 @@ impl<C: Callbacks> World<C> {
         changes.into_iter().for_each(|change| self.change_seat(topic, name, change));
     }
 
-    /// Whether there is room for what a call sends to others, and to the member that asks.
+    /// Checks that the queues have room for a call's messages to topics, and to the member itself.
     pub(super) fn check_room_for(&self, member: Option<u64>, effects: &[Effect]) -> Result<(), Fault> {
         if let Some(id) = member {
             let (count, bytes) = self.mailbox(id);
@@ -118,7 +118,7 @@ impl<C: Callbacks> World<C> {
         let limits = NodeLimits::default();
         for (topic, _) in sends() {
             let (waiting, held) = self.topic_messages(Some(topic));
-            // A single one is always taken.
+            // A topic's empty queue takes any single message.
             let is_full =
                 waiting + count > limits.from_elsewhere || (waiting > 0 && held + bytes > limits.bytes_from_elsewhere);
             let (all, all_held) = self.topic_messages(None);
@@ -129,7 +129,7 @@ impl<C: Callbacks> World<C> {
         Ok(())
     }
 
-    /// How many messages wait for a member, and their bytes.
+    /// The number of messages in a member's queue, and their bytes.
     fn mailbox(&self, id: u64) -> (usize, usize) {
         let waiting = self.waiting.iter().chain(&self.after_turn).filter_map(|(_, waiting)| match waiting {
             Job::Message(to, message) if *to == id => Some(message.event.len() + message.payload.len()),
@@ -138,7 +138,7 @@ impl<C: Callbacks> World<C> {
         waiting.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes))
     }
 
-    /// How many messages wait for a topic, or for all of them, and their bytes.
+    /// The number of topic messages in the queue of one topic or of all topics, and their bytes.
     fn topic_messages(&self, topic: Option<&Topic>) -> (usize, usize) {
         let waiting = self.waiting.iter().filter_map(|(_, waiting)| match waiting {
             Job::TopicMessage(to, sent, _) if topic.is_none_or(|topic| topic == to) => Some(sent.bytes()),
@@ -147,13 +147,13 @@ impl<C: Callbacks> World<C> {
         waiting.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes))
     }
 
-    /// A turn is over: what has come of it waits from now on.
+    /// Ends a turn: queues the jobs that follow from it.
     pub(super) fn end_turn(&mut self) {
         let after = std::mem::take(&mut self.after_turn);
         self.waiting.extend(after);
     }
 
-    /// Handles what waits, until nothing does. Turns that go on without end are dropped, and the test is told.
+    /// Runs the waiting jobs until none is left. After [`TURNS_MAX`] turns it drops the rest.
     pub(super) fn settle(&mut self) {
         for _ in 0..TURNS_MAX {
             let Some(waiting) = self.next_waiting() else {
@@ -177,7 +177,7 @@ impl<C: Callbacks> World<C> {
         self.is_endless = true;
     }
 
-    /// What is handled next: the rest of the queue at hand, or else what has waited longest.
+    /// Takes the next job: of the current queue, or else the oldest one.
     fn next_waiting(&mut self) -> Option<Job> {
         let at = self.waiting.iter().position(|(queue, _)| Some(queue) == self.current.as_ref()).unwrap_or(0);
         let (queue, waiting) = self.waiting.remove(at)?;
@@ -194,10 +194,10 @@ impl<C: Callbacks> World<C> {
         }
     }
 
-    /// Somebody elsewhere sends to a topic's `handle_message`, which handles it now. Gives the reply.
+    /// The API sends to a topic's `handle_message`, which runs at once. Returns the reply.
     ///
     /// # Errors
-    /// The callback ends in a fault, or no channel serves the topic.
+    /// If the callback ends in a fault, or no route serves the topic.
     pub fn send(&mut self, topic: &str, sent: Sent) -> Result<Option<Reply>, Fault> {
         let answer = self.send_now(&Topic::new(topic), sent);
         self.end_turn();
@@ -214,7 +214,7 @@ impl<C: Callbacks> World<C> {
     }
 }
 
-/// A reply as `handle_info` gets it.
+/// The payload of a reply for `handle_info`.
 fn as_message(reply: Reply) -> Payload {
     match reply.payload {
         Payload::Json(response) => {

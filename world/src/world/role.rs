@@ -1,4 +1,4 @@
-//! A member, and what came to its client.
+//! A member, and what its client received.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{Saved, Sent, SocketFacts, Timer};
 
-/// What came to a client.
+/// A message that a client received.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Came {
     /// A reply, to the message of this ref.
@@ -19,7 +19,7 @@ pub enum Came {
     Push(Sent),
     /// An event for the topic.
     Broadcast(Sent),
-    /// The member's end in order.
+    /// The member's end without a fault.
     Close,
     /// The member's end by a fault.
     Error,
@@ -27,7 +27,7 @@ pub enum Came {
     Disconnected,
 }
 
-/// What came to a client, as it stands on the wire in version 2.
+/// A message that a client received, as a frame of version 2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
     /// A text frame: a JSON array of five.
@@ -38,40 +38,40 @@ pub enum Frame {
     Closed(u16),
 }
 
-/// A member, or what is left of it for its test to look at.
+/// A member, also after its end.
 #[derive(Debug)]
 pub struct Role {
     /// The topic that it joined.
     pub topic: Topic,
-    /// What came to its client and wasn't taken yet, where that isn't one at the level of frames.
+    /// What its client received and the test didn't take yet, if the client isn't one at the level of frames.
     pub came: VecDeque<Came>,
-    /// What its join was answered.
+    /// The response of its join.
     pub response: Payload,
     /// Whether it is still in.
     pub is_in: bool,
     /// Its state as last committed.
     pub assigns: Saved,
-    /// What its client has of the topic's published state.
+    /// The topic's published state, as its client knows it.
     pub room_state: Option<Value>,
-    /// The connection that it is on.
+    /// Its connection.
     pub(super) client: u64,
     /// Whether its client has joined the topic again.
     pub(super) is_replaced: bool,
-    /// What its callbacks read of the socket, the ref of its join included.
+    /// The values of its socket, with the ref of its join.
     pub(super) facts: SocketFacts,
     /// The keys of its presences.
     pub(super) presences: Vec<ByteString>,
-    /// The further topics that it hears.
+    /// The further topics to which it is subscribed.
     pub(super) hears: Vec<Topic>,
     pub(super) timers: Vec<Timer>,
     /// The number that its next timer gets.
     pub(super) next_timer: u64,
-    /// The seat that it sits on.
+    /// Its seat.
     pub(super) seat: Option<ByteString>,
 }
 
 impl Role {
-    /// One that has just come in.
+    /// A member that has just joined.
     pub(super) fn new(topic: &Topic, response: Payload, facts: SocketFacts, client: u64) -> Self {
         Self {
             topic: topic.clone(),
@@ -91,7 +91,7 @@ impl Role {
         }
     }
 
-    /// What came, as a frame.
+    /// A message to this member, as a frame.
     #[must_use]
     pub fn frame(&self, came: &Came) -> Frame {
         came.frame(self.topic.as_str(), &self.facts.join_ref)
@@ -99,7 +99,7 @@ impl Role {
 }
 
 impl Came {
-    /// What came to the member of a topic that joined by this ref, as a frame.
+    /// This message to a member of a topic that joined with this ref, as a frame.
     pub(super) fn frame(&self, topic: &str, join: &str) -> Frame {
         match self {
             Self::Reply(to, reply) => reply_frame((topic, join), to, reply),
@@ -113,7 +113,7 @@ impl Came {
     }
 }
 
-/// A reply by the JSON texts of its refs.
+/// A reply as a frame. The refs are JSON texts.
 pub(super) fn reply_frame((topic, join): (&str, &str), to: &str, reply: &Reply) -> Frame {
     match &reply.payload {
         Payload::Binary(bytes) => binary(1, &[&text(join), &text(to), topic, &reply.status], bytes),
@@ -125,7 +125,7 @@ pub(super) fn reply_frame((topic, join): (&str, &str), to: &str, reply: &Reply) 
     }
 }
 
-/// An event: for one member, whose join has this ref, or for all of a topic.
+/// An event as a frame: a push to a member that joined with this ref, or a broadcast.
 fn event_frame(join: Option<&str>, topic: &str, event: &str, payload: &Payload) -> Frame {
     match (payload, join) {
         (Payload::Binary(bytes), Some(join)) => binary(0, &[&text(join), topic, event], bytes),
@@ -147,7 +147,7 @@ fn binary(kind: u8, names: &[&str], bytes: &[u8]) -> Frame {
     Frame::Binary(frame)
 }
 
-/// A ref as binary frames have it: without its quotes.
+/// A ref in a binary frame: without quotes.
 fn text(json: &str) -> String {
     match serde_json::from_str(json).unwrap_or_default() {
         Value::Null => String::new(),

@@ -1,4 +1,4 @@
-//! Rooms: a topic's shared state, what goes with it, and the while that all of it outlives the last member.
+//! Rooms: the shared state of topics, with its tick, seats and published state.
 
 use std::time::Duration;
 
@@ -7,28 +7,28 @@ use bennu_semantics::{Ending, Fault, Published, RoomKind, RouteSpec, Seats, Tick
 use super::World;
 use crate::{Callbacks, Saved};
 
-/// A topic's shared state, and what goes with it.
+/// A topic's room.
 #[derive(Default)]
 pub(super) struct Room {
-    /// None where nobody has written it yet.
+    /// `None` if no callback has written it yet.
     saved: Option<Saved>,
     timer: Option<TickTimer>,
     pub(super) seats: Seats<Duration>,
     pub(super) published: Option<Published>,
-    /// Faults of `handle_tick` in a row.
+    /// Consecutive faults of `handle_tick`.
     faults: u32,
-    /// When it ends, if nobody comes until then.
+    /// The end of its linger time, while it has no member.
     ends: Option<u64>,
-    /// Whether it ends with its last member, and without a while longer.
+    /// Whether it ends together with its last member, without a linger time.
     is_given_up: bool,
 }
 
-/// A tick that goes on.
+/// A running tick.
 #[derive(Clone, Copy, Debug)]
 struct TickTimer {
     period: u64,
     began: u64,
-    /// How many there were.
+    /// The number of ticks so far.
     number: u64,
 }
 
@@ -39,7 +39,7 @@ impl TickTimer {
 }
 
 impl<C: Callbacks> World<C> {
-    /// Opens the topic's room, if its route has one and it isn't open.
+    /// Opens the topic's room, if its route has rooms and it isn't open.
     pub(super) fn open_room(&mut self, topic: &Topic) {
         if self.spec(topic).is_some_and(RouteSpec::has_room) {
             self.rooms.entry(topic.clone()).or_default();
@@ -56,7 +56,7 @@ impl<C: Callbacks> World<C> {
         }
     }
 
-    /// Sets the topic's tick. One of the same period goes on.
+    /// Sets the topic's tick period. A tick with the same period continues.
     pub(super) fn set_tick(&mut self, topic: &Topic, period: Option<Duration>) {
         let began = self.host.now;
         let Some(room) = self.rooms.get_mut(topic).filter(|room| !room.is_given_up) else { return };
@@ -67,7 +67,8 @@ impl<C: Callbacks> World<C> {
         }
     }
 
-    /// After a turn: a room without members ends, at once or in a while, but for one in which a seat is kept.
+    /// After a turn: a room without members ends, at once or after its linger time, unless a seat is in its grace
+    /// period.
     pub(super) fn rest(&mut self, topic: &Topic) {
         let linger = self.spec(topic).filter(|spec| spec.has_room()).map_or(Duration::ZERO, |spec| spec.linger);
         let linger = u64::try_from(linger.as_millis()).unwrap_or(u64::MAX);
@@ -76,14 +77,14 @@ impl<C: Callbacks> World<C> {
         if has_members || (room.seats.are_kept() && !room.is_given_up) {
             room.ends = None;
         } else if room.is_given_up || linger == 0 || (room.saved.is_none() && room.timer.is_none()) {
-            // Nothing that was never written, and doesn't tick, is kept for anybody.
+            // A room that was never written and has no tick isn't kept.
             self.close_room(topic);
         } else {
             room.ends.get_or_insert(now.saturating_add(linger));
         }
     }
 
-    /// Ends a room. The state of a durable one is there again when it opens.
+    /// Ends a room. The state of a durable room stays for the next time.
     pub(super) fn close_room(&mut self, topic: &Topic) {
         let is_durable = self.spec(topic).is_some_and(|spec| spec.room == RoomKind::Durable);
         if let Some(room) = self.rooms.remove(topic).filter(|_| is_durable) {
@@ -100,7 +101,7 @@ impl<C: Callbacks> World<C> {
         self.rooms.get_mut(topic)
     }
 
-    /// When each tick comes, and when each room ends, by topic.
+    /// The time of each topic's next tick.
     pub(super) fn ticks(&self) -> impl Iterator<Item = (u64, &Topic)> {
         self.rooms.iter().filter_map(|(topic, room)| Some((room.timer?.due(), topic)))
     }
@@ -109,20 +110,22 @@ impl<C: Callbacks> World<C> {
         self.rooms.iter().filter_map(|(topic, room)| Some((room.ends?, topic)))
     }
 
-    /// The next tick of a topic has come.
+    /// Runs the next tick of a topic.
     pub(super) fn tick_due(&mut self, topic: &Topic) {
         let timer = self.rooms.get_mut(topic).and_then(|room| room.timer.as_mut());
         let Some(timer) = timer else { return };
         timer.number += 1;
         let tick = Tick { number: timer.number, missed: 0, period: Duration::from_millis(timer.period) };
-        // What went wrong is among the faults.
+        // A fault is already in the list of faults.
         let _ = self.tick_now(topic, tick);
     }
 
-    /// A topic ticks as the test has it. Ticks that a channel asked for come by themselves, when time [passes](Self::advance).
+    /// Runs a tick of the test's choice. Ticks that a channel asked for run by themselves when the clock
+    /// [advances](Self::advance).
     ///
     /// # Errors
-    /// The callback ends in a fault, or no channel serves the topic. After so many faults in a row the topic's members end.
+    /// If the callback ends in a fault, or no route serves the topic. After a number of consecutive faults the topic's
+    /// members end.
     pub fn tick(&mut self, topic: &str, tick: Tick) -> Result<(), Fault> {
         let ticked = self.tick_now(&Topic::new(topic), tick);
         self.end_turn();

@@ -1,4 +1,4 @@
-//! Seats: who rises, who doesn't come back in time, and what the plugin is told of it.
+//! Seats that members lose, and seats whose grace period ends.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::World;
 use crate::Callbacks;
 
 impl<C: Callbacks> World<C> {
-    /// A member rises from the seat that it has.
+    /// A member loses its seat.
     pub(super) fn rise(&mut self, id: u64, departure: Departure) {
         let now = Duration::from_millis(self.host.now);
         let Some(role) = self.roles.get_mut(&id) else { return };
@@ -18,7 +18,7 @@ impl<C: Callbacks> World<C> {
         self.tell_seat(&topic, &name, vacated.map(|(change, _)| change));
     }
 
-    /// Until when which topic's seats are kept, in milliseconds since 1970.
+    /// The ends of all grace periods, in milliseconds since 1970.
     pub(super) fn kept_seats(&self) -> impl Iterator<Item = (u64, &Topic, &ByteString)> {
         self.rooms().flat_map(|(topic, room)| {
             let millis = |until: Duration| u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
@@ -26,7 +26,7 @@ impl<C: Callbacks> World<C> {
         })
     }
 
-    /// Nobody has come back to a seat in time.
+    /// Ends a seat whose grace period is over.
     pub(super) fn expire_seat(&mut self, topic: &Topic, name: &ByteString) {
         let now = Duration::from_millis(self.host.now);
         if self.room_mut(topic).is_some_and(|room| room.seats.expire(name, now)) {
@@ -34,10 +34,10 @@ impl<C: Callbacks> World<C> {
         }
     }
 
-    /// Has a topic's `handle_seat` called.
+    /// Calls a topic's `handle_seat`.
     pub(super) fn change_seat(&mut self, topic: &Topic, name: &ByteString, change: SeatChange) {
         self.open_room(topic);
-        // What went wrong is among the faults.
+        // A fault is already in the list of faults.
         let _ = self.topic_turn(topic, TopicCallback::Seat { name: name.clone(), change });
         self.rest(topic);
     }

@@ -1,4 +1,4 @@
-//! The connections: what comes from a client, by the host's rules for sockets, and what is given to it.
+//! Connections: messages from clients, by the host's rules for sockets, and messages to clients.
 
 use std::collections::VecDeque;
 
@@ -11,12 +11,13 @@ use crate::{Callbacks, SocketFacts};
 /// A client's connection.
 #[derive(Debug)]
 pub struct Client {
-    /// Who connected.
+    /// The values of the socket.
     pub(super) facts: SocketFacts,
     pub(super) is_closed: bool,
-    /// What came to its client, in order, where that is one at the level of frames. Else each of its members keeps what came.
+    /// The frames that its client received, in order, for a client at the level of frames. Otherwise each member keeps
+    /// its messages.
     pub(super) frames: Option<VecDeque<Frame>>,
-    /// The number of the message that it sends next.
+    /// The ref of its next message.
     next_ref: u64,
 }
 
@@ -31,12 +32,12 @@ pub struct Incoming {
     pub topic: String,
     /// The event.
     pub event: String,
-    /// What it carries.
+    /// Its payload.
     pub payload: Payload,
 }
 
 impl<C: Callbacks> World<C> {
-    /// Somebody connects. Gives the connection's number.
+    /// A client connects. Returns its number.
     pub fn connect(&mut self, who: SocketFacts, has_frames: bool) -> u64 {
         let id = self.clients.keys().next_back().map_or(1, |last| last + 1);
         let frames = has_frames.then(VecDeque::new);
@@ -52,12 +53,18 @@ impl<C: Callbacks> World<C> {
         reference
     }
 
-    /// Takes what came next to a client at the level of frames.
+    /// Whether a client has this number, also one whose connection has ended.
+    #[must_use]
+    pub fn has_client(&self, client: u64) -> bool {
+        self.clients.contains_key(&client)
+    }
+
+    /// Takes the next frame that a client at the level of frames received.
     pub fn next_frame(&mut self, client: u64) -> Option<Frame> {
         self.clients.get_mut(&client)?.frames.as_mut()?.pop_front()
     }
 
-    /// Gives a member's client something, unless its connection has ended.
+    /// Sends a message to a member's client, unless its connection has ended.
     pub(super) fn give(&mut self, id: u64, came: Came) {
         let Some(role) = self.roles.get_mut(&id) else { return };
         let Some(socket) = self.clients.get_mut(&role.client).filter(|socket| !socket.is_closed) else { return };
@@ -67,13 +74,13 @@ impl<C: Callbacks> World<C> {
         }
     }
 
-    /// Gives a client at the level of frames something that no member of it is given.
+    /// Sends a frame that belongs to no member.
     fn give_frame(&mut self, socket: u64, frame: &Frame) {
         let socket = self.clients.get_mut(&socket).filter(|socket| !socket.is_closed);
         socket.and_then(|socket| socket.frames.as_mut()).into_iter().for_each(|frames| frames.push_back(frame.clone()));
     }
 
-    /// Closes all connections with an id, whose members end once nothing else waits. Gives how many there were.
+    /// Closes all connections with an id. Their members end when no job is left. Returns the number of connections.
     pub(super) fn disconnect(&mut self, socket_id: &str) -> usize {
         let has_it = |socket: &Client| !socket.is_closed && socket.facts.socket_id.as_deref() == Some(socket_id);
         let found: Vec<u64> = self.clients.iter().filter(|(_, socket)| has_it(socket)).map(|(id, _)| *id).collect();
@@ -90,7 +97,7 @@ impl<C: Callbacks> World<C> {
         found.len()
     }
 
-    /// A connection ends. So do its members, once nothing else waits.
+    /// Ends a connection. Its members end when no job is left.
     pub(super) fn hang_up(&mut self, socket: u64) {
         if let Some(open) = self.clients.get_mut(&socket).filter(|socket| !socket.is_closed) {
             open.is_closed = true;
@@ -98,7 +105,7 @@ impl<C: Callbacks> World<C> {
         }
     }
 
-    /// The members of a connection that are in end with it, in the order of their topics.
+    /// Ends the members of a connection, in the order of their topics.
     pub(super) fn end_all(&mut self, socket: u64) {
         let mut members: Vec<(Topic, u64)> = self
             .roles
@@ -143,7 +150,7 @@ impl<C: Callbacks> World<C> {
     fn receive_join(&mut self, socket: u64, message: Incoming, joined: Option<u64>) {
         let Incoming { join_ref, reference, topic: name, payload, .. } = message;
         let topic = Topic::new(&name);
-        // A client that sent no join ref knows its channel by the ref of its join.
+        // Without a join ref, the ref of the join message identifies the membership.
         let mark = if join_ref == "null" { &reference } else { &join_ref };
         let who = SocketFacts { join_ref: mark.clone(), ..self.clients[&socket].facts.clone() };
         if let Some(old) = joined {
@@ -165,7 +172,7 @@ impl<C: Callbacks> World<C> {
     }
 }
 
-/// A reply that says that something went wrong.
+/// A reply with the status `error`.
 pub(super) fn error(payload: Payload) -> Reply {
     Reply { status: "error".into(), payload }
 }

@@ -1,4 +1,4 @@
-//! Time: what comes due, in its order.
+//! The clock, and what happens when it advances.
 
 use std::time::Duration;
 
@@ -8,23 +8,23 @@ use bytestring::ByteString;
 use super::World;
 use crate::{Callbacks, Sent, take_due};
 
-/// What comes next in time. Of what comes at once, the first of these is the first.
+/// What happens next. At the same time, the variants happen in this order.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Next {
     /// A member's timer.
     Timer(u64),
     /// A topic's tick.
     Tick(Topic),
-    /// The end of a topic's seat to which nobody has come back.
+    /// The end of a seat's grace period.
     Seat(Topic, ByteString),
-    /// What has waited of a topic's presences.
+    /// The end of a topic's window of presence diffs.
     Presences(Topic),
     /// A room's end.
     End(Topic),
 }
 
 impl<C: Callbacks> World<C> {
-    /// Time passes: timers fire, topics tick, seats and rooms end, in their order.
+    /// Advances the clock: timers fire, topics tick, seats and rooms end, in their order.
     pub fn advance(&mut self, time: Duration) {
         let until = self.host.now.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         while let Some((due, next)) = self.next().filter(|(due, _)| *due <= until) {

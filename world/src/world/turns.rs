@@ -1,4 +1,4 @@
-//! The turns: a callback and its commit, or its fault.
+//! Turns: a callback with its commit, or its fault.
 
 use bennu_semantics::{
     Answer, Callback, Departure, Ending, Fault, MemberUsage, Message, OnFault, Payload, Reply, Topic, TopicCallback,
@@ -11,7 +11,8 @@ use crate::turn::{CallRequest, Turn, ask};
 use crate::{Callbacks, SocketFacts, StateSnapshot};
 
 impl<C: Callbacks> World<C> {
-    /// A join, with its commit, on a connection. A client at the level of frames is answered by a message of this ref.
+    /// A join on a connection, with its commit. `answered` is the ref of the join message of a client at the level of
+    /// frames.
     pub(super) fn admit(
         &mut self,
         who: SocketFacts,
@@ -56,8 +57,7 @@ impl<C: Callbacks> World<C> {
         Ok(id)
     }
 
-    /// The client of a member that is in sends an event. Without a ref, which is `null`, it can't be answered later, and a reply
-    /// has no ref either.
+    /// A member's client sends an event. If its ref is `null`, it can't be answered later, and a reply has no ref.
     pub(super) fn handle_in(&mut self, id: u64, event: &str, payload: Payload, reference: String) {
         self.current = self.queue_of(id);
         let reply_ref = Some(reference.as_str()).filter(|reference| *reference != "null").map(Into::into);
@@ -98,7 +98,7 @@ impl<C: Callbacks> World<C> {
         self.ask(&topic, &standing, CallRequest::Member { id, socket, usage, callback })
     }
 
-    /// Runs a callback on states, which are upgraded first where they are of another version.
+    /// Calls a callback with these states.
     fn ask(&mut self, topic: &Topic, standing: &StateSnapshot, question: CallRequest) -> Result<Turn, Fault> {
         let spec = self.served(topic)?;
         self.limit_reach();
@@ -135,8 +135,8 @@ impl<C: Callbacks> World<C> {
         }
     }
 
-    /// Ends a member: its presences leave, it rises from its seat, and `terminate` runs. Its client is told that it has ended
-    /// after a last reply, but of a fault only once `terminate` has run.
+    /// Ends a member: removes its presences, takes its seat, and calls `terminate`. Its client gets the last reply and
+    /// `phx_close` before `terminate`, but `phx_error` after it.
     pub(super) fn end(&mut self, id: u64, ending: Ending, last: Option<Came>) {
         let Some(topic) = self.exit(id) else { return };
         let departure = Departure::from(&ending);
@@ -151,7 +151,7 @@ impl<C: Callbacks> World<C> {
         self.rest(&topic);
     }
 
-    /// The last callback of a member. What it asks for is done, as far as a member that is gone can have it done.
+    /// The last callback of a member. Its effects on the member's own state are ignored.
     fn terminate(&mut self, id: u64, topic: &Topic, ending: Ending) {
         match self.call(id, Callback::Terminate(ending)) {
             Ok(Turn { states, effects, stored, .. }) => {
@@ -163,7 +163,7 @@ impl<C: Callbacks> World<C> {
         }
     }
 
-    /// Ends a member but for its `terminate`. Gives the topic that it was in.
+    /// Ends a member, without its `terminate`. Returns its topic.
     pub(super) fn exit(&mut self, id: u64) -> Option<Topic> {
         let role = self.roles.get_mut(&id).filter(|role| role.is_in)?;
         role.is_in = false;

@@ -1,4 +1,4 @@
-//! What a test does, by name: clients connect and send, time passes, and what came is taken.
+//! The commands of a test kit, by name: clients connect, send and receive, and the clock advances.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use super::fields::{Fields, Misread, StateForm};
 use super::peer::Peer;
 use super::written;
 
-/// The JSON text that an act is answered with, or the fault of the callback that it called for.
+/// The result of a command as JSON text, or the fault of the callback that it called.
 pub(super) type Done = Result<String, Fault>;
 
-/// Does what a line says.
+/// Runs the command of a line.
 ///
 /// # Errors
-/// There is no such act, or a field of it is missing or wrong. Nothing was done then.
+/// If there is no such command, or a field is missing or wrong. Then nothing was done.
 pub(super) fn act(world: &mut World<Peer>, name: &str, fields: &mut Fields<'_>) -> Misread<Done> {
     match name {
         "routes" => routes(world, fields),
@@ -52,7 +52,7 @@ fn nothing() -> Misread<Done> {
     Ok(Ok("null".to_owned()))
 }
 
-/// The routes that the client serves from now on, and how it writes states. Members and rooms stay, as after a reload.
+/// Sets the routes, and the form of states. Members and rooms stay, as after a reload.
 fn routes(world: &mut World<Peer>, fields: &mut Fields<'_>) -> Misread<Done> {
     let described: Vec<Box<RawValue>> = fields.need("routes")?;
     let form: Option<String> = fields.get("states")?;
@@ -80,7 +80,7 @@ fn read_route(text: &str) -> Misread<RouteSpec> {
     RouteSpec::read(&pattern, intercepts, versions, &options).map_err(|error| error.to_string())
 }
 
-/// What the plugin is told and granted, and the time.
+/// Sets the plugin's configuration and grants, and the time.
 fn host(world: &mut World<Peer>, fields: &mut Fields<'_>) -> Misread<Done> {
     let patterns = |fields: &mut Fields<'_>, name| -> Misread<Vec<Pattern>> {
         let texts: Vec<String> = fields.get(name)?.unwrap_or_default();
@@ -116,16 +116,19 @@ fn connect(world: &mut World<Peer>, fields: &mut Fields<'_>) -> Misread<Done> {
     Ok(Ok(world.connect(who, true).to_string()))
 }
 
-/// What a client does and sees.
+/// The commands of one client.
 fn client(world: &mut World<Peer>, name: &str, fields: &mut Fields<'_>) -> Misread<Done> {
     let client: u64 = fields.need("client")?;
+    if !world.has_client(client) {
+        return Err(format!("there is no client {client}"));
+    }
     match name {
         "push" => {
             let (topic, event): (String, String) = (fields.need("topic")?, fields.need("event")?);
             let (join_ref, payload) = (fields.json("join_ref").map(str::to_owned), json_or_bytes(fields)?);
             fields.end()?;
             let reference = world.draw_ref(client);
-            // A join begins what its ref marks.
+            // The ref of a join identifies the membership that it begins.
             let own = if event == "phx_join" { reference.clone() } else { "null".to_owned() };
             let join_ref = join_ref.unwrap_or(own);
             world.receive(client, Incoming { join_ref, reference: reference.clone(), topic, event, payload });
@@ -154,14 +157,14 @@ fn client(world: &mut World<Peer>, name: &str, fields: &mut Fields<'_>) -> Misre
     }
 }
 
-/// A payload that a client can send: a frame is JSON or bytes.
+/// A payload that a client can send: valid JSON, or bytes.
 fn json_or_bytes(fields: &mut Fields<'_>) -> Misread<Payload> {
     let payload = fields.payload()?;
     payload.check_value().map_err(|error| error.to_string())?;
     Ok(payload)
 }
 
-/// A frame of version 2, whose refs and payload stay as they were written.
+/// A frame of version 2. Its refs and its payload keep their texts.
 fn read_frame(text: &str) -> Misread<Incoming> {
     let fields: [&RawValue; 5] = serde_json::from_str(text).map_err(|error| format!("no frame of five: {error}"))?;
     let [join_ref, reference, topic, event, payload] = fields.map(RawValue::get);
@@ -175,7 +178,7 @@ fn read_frame(text: &str) -> Misread<Incoming> {
     })
 }
 
-/// What somebody does who is no client: an operator, or another topic's tick.
+/// The commands of the API, and ticks of the test's choice.
 fn elsewhere(world: &mut World<Peer>, name: &str, fields: &mut Fields<'_>) -> Misread<Done> {
     if name == "disconnect" {
         let socket_id: String = fields.need("socket_id")?;

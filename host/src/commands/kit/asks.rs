@@ -1,4 +1,4 @@
-//! What a callback of the client may ask, by name: the functions of the contract's imports.
+//! The functions that a callback can call, by name: those of the contract's imports.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use super::fields::{Fields, Misread};
 
-/// The JSON text that an ask is answered with, or the fault that ends the callback.
+/// The result of a function as JSON text, or the fault that ends the callback.
 pub(super) type Asked = Result<String, Fault>;
 
-/// Answers what a callback asks.
+/// Calls a function for a callback.
 ///
 /// # Errors
-/// There is no such function, or a field of it is missing or wrong. Nothing was done then, and the callback goes on.
+/// If there is no such function, or a field is missing or wrong. Then nothing was done, and the callback continues.
 pub(super) fn answer(context: &mut CallContext, name: &str, fields: &mut Fields<'_>) -> Misread<Asked> {
     let asked = match name {
         "now" | "unique_id" | "random" | "configuration" | "log" | "socket" | "sign" | "verify" => {
@@ -30,12 +30,12 @@ pub(super) fn answer(context: &mut CallContext, name: &str, fields: &mut Fields<
     Ok(asked)
 }
 
-/// An act that gives nothing.
+/// The result of a function without a value.
 fn done(act: Result<(), Fault>) -> Asked {
     act.map(|()| "null".to_owned())
 }
 
-/// An event to somebody, or a reply.
+/// Events, and the reply to an earlier message.
 fn event(context: &mut CallContext, name: &str, fields: &mut Fields<'_>) -> Misread<Asked> {
     if name == "reply" {
         let (to, reply): (String, _) = (fields.need("ref")?, fields.reply()?);
@@ -106,7 +106,7 @@ fn presence(context: &mut CallContext, name: &str, fields: &mut Fields<'_>) -> M
     Ok(done(if name == "track" { context.track(&key, &meta) } else { context.update_presence(&key, &meta) }))
 }
 
-/// What is known of other topics.
+/// Reads about topics.
 fn look(context: &mut CallContext, name: &str, fields: &mut Fields<'_>) -> Misread<Asked> {
     let limit = |fields: &mut Fields<'_>| Ok::<_, String>(fields.get("limit")?.unwrap_or(limits::LISTED_MAX));
     let asked = match name {
@@ -155,12 +155,12 @@ fn store(context: &mut CallContext, name: &str, fields: &mut Fields<'_>) -> Misr
     Ok(asked)
 }
 
-/// What a callback reads of its host and its socket.
+/// Reads of the host and the socket, and tokens.
 fn read(context: &mut CallContext, name: &str, fields: &mut Fields<'_>) -> Misread<Asked> {
     let asked = match name {
         "now" => Ok(context.now().to_string()),
         "unique_id" => Ok(json!(context.unique_id()).to_string()),
-        // Most languages would round a number of 64 bits.
+        // As a string, because most languages round a number of 64 bits.
         "random" => Ok(json!(context.random().to_string()).to_string()),
         "configuration" => Ok(context.configuration().to_owned()),
         "socket" => context.member().map(socket),
@@ -184,7 +184,7 @@ fn read(context: &mut CallContext, name: &str, fields: &mut Fields<'_>) -> Misre
         _ => {
             let (salt, token): (String, String) = (fields.need("salt")?, fields.need("token")?);
             Ok(match context.verify(&salt, &token, fields.get("max_age")?) {
-                // A test's tokens are readable, so a client may make up one that holds no JSON.
+                // A test's tokens have no signature, so a client can make one whose value isn't JSON.
                 Ok(value) if Payload::Json((&*value).into()).check_value().is_err() => {
                     r#"{"problem":"invalid"}"#.to_owned()
                 }

@@ -1,4 +1,4 @@
-//! The fields of a line, each taken once; a field that is left over is a mistake of the client.
+//! The fields of a line. Each is taken once, and a field that is left is an error of the client.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,16 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-/// Why a line isn't understood, for the client.
+/// A value, or the reason why a line isn't understood.
 pub(super) type Misread<T> = Result<T, String>;
 
-/// How states are written in the lines of a client.
+/// The form of states in lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum StateForm {
-    /// As a JSON value, whose text is the state.
+    /// A JSON value. Its text is the state.
     #[default]
     Json,
-    /// As a string, the base64 of the state's bytes.
+    /// A string: the base64 of the state's bytes.
     Base64,
 }
 
@@ -35,7 +35,7 @@ impl<'a> Fields<'a> {
         Ok(Self { fields })
     }
 
-    /// The first field of these that there is, with its name.
+    /// The first of these fields that exists, with its name.
     pub(super) fn first_of(&mut self, names: &[&'static str]) -> Option<(&'static str, &'a RawValue)> {
         names.iter().find_map(|name| Some((*name, self.fields.remove(*name)?)))
     }
@@ -46,7 +46,7 @@ impl<'a> Fields<'a> {
         value(name, raw)
     }
 
-    /// The value of a field that there has to be.
+    /// The value of a required field.
     pub(super) fn need<T: DeserializeOwned>(&mut self, name: &str) -> Misread<T> {
         self.get(name)?.ok_or_else(|| format!("`{name}` is missing"))
     }
@@ -64,13 +64,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The bytes in a field, which are in base64.
+    /// The bytes of a field in base64.
     pub(super) fn bytes(&mut self, name: &str) -> Misread<Option<Vec<u8>>> {
         let text: Option<String> = self.get(name)?;
         text.map(|text| decode(name, &text)).transpose()
     }
 
-    /// A state. Null is a state without bytes, which for a room is as if nobody had written it.
+    /// A state. Null is a state without bytes. Such a room counts as a room that was never written.
     pub(super) fn state(&mut self, name: &str, form: StateForm) -> Misread<Option<Bytes>> {
         let Some(raw) = self.fields.remove(name) else { return Ok(None) };
         if raw.get() == "null" {
@@ -85,8 +85,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A payload: `payload`, a JSON value; or `payload_text`, which may be no JSON, to test what the host says of that; or
-    /// `payload_base64`, bytes. Without any it is `{}`.
+    /// A payload: a JSON value (`payload`), a text that may be invalid JSON (`payload_text`), or bytes
+    /// (`payload_base64`). Without these fields it is `{}`.
     pub(super) fn payload(&mut self) -> Misread<Payload> {
         match self.first_of(&["payload", "payload_text", "payload_base64"]) {
             None => Ok(Payload::EMPTY),
@@ -101,13 +101,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A reply: `status`, which is `ok` unless given, and a payload.
+    /// A reply: `status`, by default `ok`, and a payload.
     pub(super) fn reply(&mut self) -> Misread<Reply> {
         let status: Option<String> = self.get("status")?;
         Ok(Reply { status: status.unwrap_or_else(|| "ok".to_owned()).into(), payload: self.payload()? })
     }
 
-    /// Checks that nothing is left.
+    /// Checks that no field is left.
     pub(super) fn end(&self) -> Misread<()> {
         match self.fields.keys().next() {
             Some(name) => Err(format!("there is no `{name}` here")),

@@ -19,12 +19,12 @@ use written::Written;
 
 use super::output::Out;
 
-/// Be the host of a test kit in another language: JSON lines on standard input and output.
+/// Run the host of a test kit in another language, over JSON lines on standard input and output
 #[derive(Args)]
 #[command(after_help = PROTOCOL)]
 pub(super) struct Kit {}
 
-const PROTOCOL: &str = "The client of this command is a test kit, and has a plugin's callbacks in its own language. Each line is a JSON object:
+const PROTOCOL: &str = "The client of this command is a test kit with a plugin's callbacks in its own language. Each line is a JSON object:
   > {\"do\": \"routes\", \"routes\": [{\"pattern\": \"room:*\"}]}
   < {\"ok\": null}
   > {\"do\": \"connect\", \"user\": \"ada\"}
@@ -36,7 +36,7 @@ const PROTOCOL: &str = "The client of this command is a test kit, and has a plug
   > {\"return\": {\"assigns\": {\"count\": 0}, \"payload\": {}}}
   < {\"ok\": \"1\"}
 
-It has no port, no plugin and no clock: time passes when the client says so. The guide has every line: docs/kit.md";
+It has no port, no plugin and no clock: the client advances the time. The guide describes every line: docs/kit.md";
 
 impl Kit {
     pub(super) fn run(self) -> Result<()> {
@@ -44,7 +44,7 @@ impl Kit {
     }
 }
 
-/// Does what the client says, until it has closed its end.
+/// Runs the commands of the client until it closes its end.
 fn serve(wire: Wire) -> Result<()> {
     let mut world = World::new(Peer::new(wire));
     while let Some(line) = world.callbacks().read() {

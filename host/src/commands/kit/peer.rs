@@ -1,4 +1,5 @@
-//! The client of `bennu kit` as what runs the callbacks: a call is a line to it, and what it asks meanwhile is answered one by one.
+//! The client of `bennu kit` as the code that runs callbacks. A call is a line to the client. Until it returns, the
+//! client can call functions of the host.
 
 use anyhow::anyhow;
 use bennu_semantics::{
@@ -19,7 +20,7 @@ pub(super) struct Peer {
     wire: Wire,
     pub(super) routes: Vec<RouteSpec>,
     pub(super) form: StateForm,
-    /// Why there is no client any more.
+    /// The error that ended the connection to the client.
     gone: Option<anyhow::Error>,
 }
 
@@ -28,7 +29,7 @@ impl Peer {
         Self { wire, routes: Vec::new(), form: StateForm::default(), gone: None }
     }
 
-    /// The next line. A line that can't be read is answered and passed over. None where the client is gone.
+    /// The next line. An unreadable line is answered with an error and skipped. `None` if the client is gone.
     pub(super) fn read(&mut self) -> Option<String> {
         while self.gone.is_none() {
             match self.wire.read() {
@@ -49,17 +50,17 @@ impl Peer {
         }
     }
 
-    /// Tells the client that it sent what isn't understood.
+    /// Answers a line that isn't understood.
     pub(super) fn refuse(&mut self, why: &str) {
         self.write(Written::new("error", why));
     }
 
-    /// Why there is no client any more, if that is a failure.
+    /// Takes the error that ended the connection to the client, if any.
     pub(super) fn take_failure(&mut self) -> Option<anyhow::Error> {
         self.gone.take()
     }
 
-    /// Calls a callback of the client, and answers what it asks, until it returns or fails.
+    /// Calls a callback of the client, and runs the functions that it calls, until it returns or fails.
     fn exchange<T>(
         &mut self,
         call: Written,
@@ -67,7 +68,7 @@ impl Peer {
         read: impl Fn(&mut Fields<'_>, StateForm) -> Misread<T>,
     ) -> Result<T, Fault> {
         self.write(call);
-        // A host ends the callback at the first fault. So whatever the client says from then on, the call has failed.
+        // A host ends a callback at its first fault. So after a fault the call has failed, whatever the client returns.
         let mut first: Option<Fault> = None;
         loop {
             let Some(line) = self.read() else {
@@ -82,7 +83,7 @@ impl Peer {
         }
     }
 
-    /// Takes a line of the client during a callback. Gives how the callback ended, if it did.
+    /// Handles a line of the client during a callback. Returns the callback's result, if it ended.
     fn heard<T>(
         &mut self,
         line: &str,
@@ -189,7 +190,7 @@ impl Callbacks for Peer {
     }
 }
 
-/// What a `join` returns: `{"refuse": {..}}`, or the state of a member and what its client is told.
+/// The result of `join`: `{"refuse": {..}}`, or the member's state and the response.
 fn admission(fields: &mut Fields<'_>, form: StateForm) -> Misread<CallOutcome> {
     if let Some(mut refused) = fields.object("refuse")? {
         let response = refused.payload()?;
@@ -201,7 +202,7 @@ fn admission(fields: &mut Fields<'_>, form: StateForm) -> Misread<CallOutcome> {
     Ok(CallOutcome { assigns: Some(assigns), room, answer: Answer::Admit(response) })
 }
 
-/// What any other callback returns: the states that changed, and at most one of `reply` and `stop`.
+/// The result of any other callback: the changed states, and at most one of `reply` and `stop`.
 fn outcome(fields: &mut Fields<'_>, form: StateForm) -> Misread<CallOutcome> {
     let (assigns, room) = (fields.state("assigns", form)?, fields.state("room", form)?);
     let reply = |from: &mut Fields<'_>| -> Misread<_> {
@@ -223,7 +224,7 @@ fn outcome(fields: &mut Fields<'_>, form: StateForm) -> Misread<CallOutcome> {
     Ok(CallOutcome { assigns, room, answer })
 }
 
-/// What `handle_out` returns.
+/// The result of `handle_out`.
 fn decision(fields: &mut Fields<'_>) -> Misread<Decision> {
     let decision: String = fields.need("decision")?;
     match decision.as_str() {

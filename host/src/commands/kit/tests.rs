@@ -79,9 +79,10 @@ fn what_isnt_understood_is_said_and_passed_over() {
         r#"{"do": "dance"}"#,
         r#"{"do": "connect", "usr": "ada"}"#,
         r#"{"do": "advance", "ms": "soon"}"#,
-        r#"{"do": "frame", "client": 1, "frame": [1, 2]}"#,
+        NEXT,
         ROUTES,
         CONNECT,
+        r#"{"do": "frame", "client": 1, "frame": [1, 2]}"#,
         JOIN,
         r#"{"do": "advance", "ms": 1}"#,
         r#"{"ask": "dance"}"#,
@@ -91,10 +92,11 @@ fn what_isnt_understood_is_said_and_passed_over() {
     ]);
     assert!(served.is_ok());
     let errors: Vec<_> = came.iter().filter_map(|line| line["error"].as_str()).collect();
-    assert_eq!(errors.len(), 11, "{errors:?}");
+    assert_eq!(errors.len(), 12, "{errors:?}");
     assert_eq!(errors[3], "there is no `dance` to do");
     assert_eq!(errors[4], "there is no `usr` here");
-    assert_eq!(errors[7], "a callback is under way: a line has `ask`, `return` or `fail`");
+    assert_eq!(errors[6], "there is no client 1");
+    assert_eq!(errors[8], "a callback is under way: a line has `ask`, `return` or `fail`");
     assert_eq!(came.last(), Some(&json!({ "ok": "1" })), "and the join went on");
 }
 

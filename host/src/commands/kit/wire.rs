@@ -2,23 +2,23 @@
 
 use std::io::{self, BufRead, Read, Write};
 
-/// The most bytes of a line: a payload of 4 MiB and two states, in base64 or with escapes, leave most of it free.
+/// The most bytes of a line. It has room for a payload of 4 MiB and two states, in base64 or with escapes.
 pub(super) const LINE_BYTES_MAX: usize = 32 << 20;
 
-/// Both directions. Each line is a message; nothing is read ahead of the line that is asked for.
+/// Both directions. Each line is a message.
 pub(super) struct Wire {
     input: Box<dyn BufRead>,
     output: Box<dyn Write>,
 }
 
-/// What was read.
+/// The result of a read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Incoming {
     /// A line, without its end.
     Line(String),
-    /// A line that can't be read, and why. It was passed over.
+    /// An unreadable line was skipped, for this reason.
     Unreadable(String),
-    /// The client has closed its end.
+    /// The client closed its end.
     End,
 }
 
@@ -27,7 +27,7 @@ impl Wire {
         Self { input: Box::new(input), output: Box::new(output) }
     }
 
-    /// The next line. Of one that is too long no more is kept than it may have.
+    /// The next line. A line that is too long is skipped, and its rest isn't kept in memory.
     pub(super) fn read(&mut self) -> io::Result<Incoming> {
         let mut bytes = Vec::new();
         let most = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
@@ -46,7 +46,7 @@ impl Wire {
         }
     }
 
-    /// Reads up to the end of the line, and keeps nothing.
+    /// Skips the rest of a line.
     fn pass_line(&mut self) -> io::Result<()> {
         loop {
             let here = self.input.fill_buf()?;
@@ -61,7 +61,7 @@ impl Wire {
         }
     }
 
-    /// Writes a line, which the client can read at once.
+    /// Writes a line, and flushes it.
     pub(super) fn write(&mut self, line: &str) -> io::Result<()> {
         self.output.write_all(format!("{line}\n").as_bytes())?;
         self.output.flush()

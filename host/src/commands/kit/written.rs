@@ -1,4 +1,4 @@
-//! A line for the client, put together field by field.
+//! Builds a line for the client, field by field.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,21 +8,21 @@ use serde_json::{Value, json};
 
 use super::fields::StateForm;
 
-/// A line that begins.
+/// A line under construction.
 pub(super) struct Written(String);
 
 impl Written {
-    /// A line whose first field is this.
+    /// A line with this first field.
     pub(super) fn new(name: &str, value: impl Into<Value>) -> Self {
         Self(format!("{{{}:{}", Value::from(name), value.into()))
     }
 
-    /// The answer to what the client asked or did, with this JSON text.
+    /// The answer `ok` with this JSON text.
     pub(super) fn ok(json: &str) -> Self {
         Self(format!("{{\"ok\":{}", one_line(json)))
     }
 
-    /// The answer to what ended in a fault.
+    /// The answer `fault`.
     pub(super) fn fault(fault: &Fault) -> Self {
         Self::new("fault", json!({ "kind": fault.kind.as_str(), "detail": fault.detail }))
     }
@@ -32,7 +32,7 @@ impl Written {
         self.raw(name, &value.into().to_string())
     }
 
-    /// Adds a field that is this JSON text.
+    /// Adds a field with this JSON text.
     pub(super) fn raw(mut self, name: &str, json: &str) -> Self {
         self.0.push_str(&format!(",{}:{}", Value::from(name), one_line(json)));
         self
@@ -46,10 +46,10 @@ impl Written {
         }
     }
 
-    /// Adds a state; null where there is none, or one without bytes.
+    /// Adds a state. It is null without a state or bytes.
     ///
     /// # Errors
-    /// It isn't in that form: it was given in another one.
+    /// If the state isn't JSON, because it was given in base64.
     pub(super) fn state(self, name: &str, state: Option<&[u8]>, form: StateForm) -> Result<Self, Fault> {
         let Some(state) = state.filter(|state| !state.is_empty()) else { return Ok(self.raw(name, "null")) };
         if form == StateForm::Base64 {
@@ -72,7 +72,7 @@ pub(super) fn reply(reply: &Reply) -> String {
     Written::new("status", &*reply.status).payload(&reply.payload).end()
 }
 
-/// JSON in one line: line ends stand only between its tokens, and mean as much as spaces there.
+/// JSON in one line. In valid JSON a line end occurs only between tokens, where it means the same as a space.
 fn one_line(json: &str) -> String {
     json.replace(['\n', '\r'], " ")
 }

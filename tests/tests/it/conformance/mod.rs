@@ -108,7 +108,7 @@ fn a_kit_in_another_language_plays_every_script() -> Result<()> {
     let scripts = scripts("lines")?;
     let mut python = Command::new("python3");
     python.env("PYTHONDONTWRITEBYTECODE", "1").arg(kit.join("scripts.py"));
-    python.arg(places::bennu()?).arg(folder()?.join("bennu.toml")).args(scripts.iter().map(|script| &script.path));
+    python.arg(places::binary()?).arg(folder()?.join("bennu.toml")).args(scripts.iter().map(|script| &script.path));
     let played = python.output().context("this test needs Python 3.11 or later as `python3`")?;
     ensure!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
     ensure!(String::from_utf8_lossy(&played.stdout).lines().count() == scripts.len());
