@@ -1,4 +1,4 @@
-//! A member on a stage, in the words of `Phoenix.ChannelTest`.
+//! A member on a stage, with assertions like those of `Phoenix.ChannelTest`.
 
 use std::cell::RefCell;
 use std::fmt::{self, Write};
@@ -11,19 +11,20 @@ use super::native::NativeRoutes;
 use super::{NotJoined, client};
 use crate::{IntoPayload, Payload, Reply, Value, state};
 
-/// A member of a topic, with what came to its client.
+/// A member of a topic, with the messages that its client received.
 ///
-/// An assertion looks through all that has come and wasn't asserted yet, in whatever order, takes what it finds, and fails
-/// with a list of what came instead. It gives what the message carries, so that the test can go on with an id out of it. An
-/// expected object matches one that has its fields, and perhaps others; bytes ([`Binary`](crate::Binary)) match the same bytes.
+/// An assertion searches all messages that were received and not yet asserted, in any order. It removes the message
+/// that it finds, and returns its payload, so that the test can use an id in it. If it finds none, it fails with a list
+/// of the messages. An expected object matches an object with these fields and any others. Bytes
+/// ([`Binary`](crate::Binary)) match equal bytes.
 ///
-/// A member stays in until it [closes](Actor::close), leaves or is ended, whether its `Actor` is kept or not.
+/// A member stays joined until it [closes](Actor::close), leaves or is ended, also if its `Actor` is dropped.
 pub struct Actor {
     world: Rc<RefCell<World<NativeRoutes>>>,
     id: u64,
 }
 
-/// A message that a client sent, and that may be answered.
+/// A message that a client sent, to assert its reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pushed(String);
 
@@ -37,7 +38,7 @@ impl Actor {
         self.id
     }
 
-    /// What its join was answered.
+    /// The response of its join.
     pub fn response(&self) -> Payload {
         self.role(|role| role.response.clone().into())
     }
@@ -46,24 +47,25 @@ impl Actor {
     ///
     /// # Panics
     ///
-    /// It isn't a `C`.
+    /// If it isn't a `C`.
     #[track_caller]
     pub fn assigns<C: DeserializeOwned>(&self) -> C {
         self.role(|role| state::decode(&role.assigns.bytes)).unwrap_or_else(|why| panic!("{why}"))
     }
 
-    /// What its client has of the topic's published state, put together from the `room_state` and the `room_diff`s that came: without
-    /// what is null, which counts as absent. None before the first.
+    /// The topic's published state, as its client computes it from `room_state` and the `room_diff`s. Null fields count
+    /// as absent.
+    /// `None` before the first `room_state`.
     pub fn room_state(&self) -> Option<Value> {
         self.role(|role| role.room_state.clone())
     }
 
-    /// Whether it is still in.
+    /// Whether it is still joined.
     pub fn is_in(&self) -> bool {
         self.role(|role| role.is_in)
     }
 
-    /// Its client sends an event. One that isn't in any more is answered that the topic isn't joined.
+    /// Its client sends an event. After the member's end, the reply says that the topic isn't joined.
     pub fn push(&mut self, event: &str, payload: impl IntoPayload) -> Pushed {
         let payload = payload.into_payload().into();
         Pushed(act(&self.world, |world| world.push(self.id, event, payload)))
@@ -74,12 +76,12 @@ impl Actor {
         Pushed(act(&self.world, |world| world.leave(self.id)))
     }
 
-    /// Its client joins the topic again, which ends this membership. In a topic with a room its `terminate` runs first, with
-    /// the cause `replaced`; elsewhere it doesn't.
+    /// Its client joins the topic again, which ends this membership. In a topic with a room its `terminate` runs first,
+    /// with the cause `replaced`; elsewhere it doesn't.
     ///
     /// # Errors
     ///
-    /// The join is refused, or ends in a fault.
+    /// If the join is refused or ends in a fault.
     pub fn rejoin(&mut self, params: impl IntoPayload) -> Result<Actor, NotJoined> {
         let params = params.into_payload().into();
         let member = act(&self.world, |world| world.rejoin(self.id, params))?;
@@ -91,11 +93,11 @@ impl Actor {
         act(&self.world, |world| world.close(self.id));
     }
 
-    /// The message was answered so. Gives the response.
+    /// Asserts a reply to the message. Returns its response.
     ///
     /// # Panics
     ///
-    /// It wasn't.
+    /// If there is none.
     #[track_caller]
     pub fn assert_reply(&mut self, to: &Pushed, status: &str, response: impl IntoPayload) -> Payload {
         let response = response.into_payload();
@@ -106,21 +108,21 @@ impl Actor {
         self.assert(wanted, &format!("a reply {status:?} with {}", shown(&response)))
     }
 
-    /// The message wasn't answered.
+    /// Asserts that the message has no reply.
     ///
     /// # Panics
     ///
-    /// It was.
+    /// If there is one.
     #[track_caller]
     pub fn refute_reply(&mut self, to: &Pushed) {
         self.refute(|came| reply_to(came, to).is_some(), "a reply");
     }
 
-    /// Its client was pushed this event. Gives what the event carries.
+    /// Asserts a push of this event to its client. Returns its payload.
     ///
     /// # Panics
     ///
-    /// It wasn't.
+    /// If there is none.
     #[track_caller]
     pub fn assert_push(&mut self, event: &str, payload: impl IntoPayload) -> Payload {
         let payload = payload.into_payload();
@@ -128,21 +130,21 @@ impl Actor {
         self.assert(wanted, &format!("a push of {event:?} with {}", shown(&payload)))
     }
 
-    /// Its client was pushed no such event.
+    /// Asserts that its client got no push of this event.
     ///
     /// # Panics
     ///
-    /// It was.
+    /// If there is one.
     #[track_caller]
     pub fn refute_push(&mut self, event: &str) {
         self.refute(|came| matches!(came, Came::Push(sent) if sent.event == event), &format!("a push of {event:?}"));
     }
 
-    /// This event was broadcast, and reached it. Gives what the event carries.
+    /// Asserts a broadcast of this event to its client. Returns its payload.
     ///
     /// # Panics
     ///
-    /// It didn't.
+    /// If it didn't.
     #[track_caller]
     pub fn assert_broadcast(&mut self, event: &str, payload: impl IntoPayload) -> Payload {
         let payload = payload.into_payload();
@@ -150,55 +152,55 @@ impl Actor {
         self.assert(wanted, &format!("a broadcast of {event:?} with {}", shown(&payload)))
     }
 
-    /// No such event reached it as a broadcast.
+    /// Asserts that its client got no broadcast of this event.
     ///
     /// # Panics
     ///
-    /// One did.
+    /// If there is one.
     #[track_caller]
     pub fn refute_broadcast(&mut self, event: &str) {
         let unwanted = |came: &Came| matches!(came, Came::Broadcast(sent) if sent.event == event);
         self.refute(unwanted, &format!("a broadcast of {event:?}"));
     }
 
-    /// It ended in order: by a leave or a stop.
+    /// Asserts that it ended without a fault: by a leave or a stop.
     ///
     /// # Panics
     ///
-    /// It didn't.
+    /// If it didn't.
     #[track_caller]
     pub fn assert_close(&mut self) {
         self.assert(|came| *came == Came::Close, "the channel's close");
     }
 
-    /// It ended by a fault.
+    /// Asserts that it ended by a fault.
     ///
     /// # Panics
     ///
-    /// It didn't.
+    /// If it didn't.
     #[track_caller]
     pub fn assert_error(&mut self) {
         self.assert(|came| *came == Came::Error, "the channel's error");
     }
 
-    /// Its connection was closed.
+    /// Asserts that its connection was closed.
     ///
     /// # Panics
     ///
-    /// It wasn't.
+    /// If there is none.
     #[track_caller]
     pub fn assert_disconnected(&mut self) {
         self.assert(|came| *came == Came::Disconnected, "the connection's end");
     }
 
-    /// Takes all else that has come, as frames of version 2; bytes as arrays of numbers.
+    /// Removes all other messages, and returns them as frames of version 2. Binary frames are arrays of numbers.
     pub fn received(&mut self) -> Vec<Value> {
         let frames = self.role(|role| role.came.iter().map(|came| client::shown(role.frame(came))).collect());
         self.flush();
         frames
     }
 
-    /// Forgets what has come so far.
+    /// Removes all messages.
     pub fn flush(&mut self) {
         self.change(|role| {
             role.came.clear();
@@ -206,7 +208,7 @@ impl Actor {
         });
     }
 
-    /// Takes what is wanted. Gives what it carries, which is `{}` where it is no message.
+    /// Removes the first message that matches. Returns its payload, or `{}` if it isn't an event or a reply.
     #[track_caller]
     fn assert(&mut self, wanted: impl Fn(&Came) -> bool, what: &str) -> Payload {
         let found = self.change(|role| {
@@ -254,11 +256,11 @@ impl Actor {
     }
 }
 
-/// Does something to a world.
+/// Calls a method of a world.
 ///
 /// # Panics
 ///
-/// Turns follow from it without end.
+/// If more turns follow from it than a world allows.
 #[track_caller]
 pub(super) fn act<T>(world: &RefCell<World<NativeRoutes>>, act: impl FnOnce(&mut World<NativeRoutes>) -> T) -> T {
     let mut world = world.borrow_mut();
@@ -274,7 +276,7 @@ impl fmt::Debug for Actor {
     }
 }
 
-/// The reply that this is, if it is one to this message.
+/// The reply to this message, if this is one.
 fn reply_to<'a>(came: &'a Came, to: &Pushed) -> Option<&'a bennu_semantics::Reply> {
     match came {
         Came::Reply(reference, reply) | Came::Unmatched(reference, reply) if *reference == to.0 => Some(reply),
@@ -302,7 +304,7 @@ fn is(sent: &Sent, event: &str, payload: &Payload) -> bool {
     *sent.event == *event && has(payload, &sent.payload.clone().into())
 }
 
-/// Whether a payload is what is expected, where an object may have other fields too.
+/// Whether a payload matches the expected one. An object may have additional fields.
 fn has(expected: &Payload, came: &Payload) -> bool {
     match (expected, came) {
         (Payload::Json(expected), Payload::Json(came)) => {

@@ -1,4 +1,4 @@
-//! A client on a stage, at the level of frames: several topics over one connection, as a page has them.
+//! A client on a stage at the level of frames, with several topics over one connection.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use super::actor::act;
 use super::native::NativeRoutes;
 use crate::{IntoPayload, Payload, Value, json};
 
-/// A client that is connected, and what came to it: frames of version 2, in their order.
+/// A connected client, with the frames of version 2 that it received, in order.
 ///
 /// ```
 /// # use bennu_guest::prelude::*;
@@ -28,7 +28,7 @@ use crate::{IntoPayload, Payload, Value, json};
 /// assert_eq!(alice.next(), None);
 /// ```
 ///
-/// It stays connected until it [closes](Client::close) or is disconnected, whether it is kept or not.
+/// It stays connected until it [closes](Client::close) or is disconnected, also if it is dropped.
 pub struct Client {
     world: Rc<RefCell<World<NativeRoutes>>>,
     socket: u64,
@@ -42,7 +42,8 @@ impl Client {
         Self { world: Rc::clone(world), socket, join_refs: BTreeMap::new() }
     }
 
-    /// Sends a message as phoenix.js does: `phx_join`, `phx_leave`, or an event of a topic that was joined. Gives its ref.
+    /// Sends a message as phoenix.js does: `phx_join`, `phx_leave`, or an event of a topic that was joined. Returns its
+    /// ref.
     pub fn push(&mut self, topic: &str, event: &str, payload: impl IntoPayload) -> String {
         let reference = self.world.borrow_mut().draw_ref(self.socket);
         let text: Value = serde_json::from_str(&reference).unwrap_or_default();
@@ -57,11 +58,11 @@ impl Client {
         text
     }
 
-    /// Sends this very frame.
+    /// Sends this frame.
     ///
     /// # Panics
     ///
-    /// It isn't one of version 2.
+    /// If it isn't a frame of version 2.
     #[track_caller]
     pub fn send(&mut self, frame: &str) {
         let fields: [Value; 5] =
@@ -85,7 +86,7 @@ impl Client {
         self.join_refs.get(topic).map(String::as_str)
     }
 
-    /// Takes all that came.
+    /// Removes all received frames, and returns them.
     pub fn received(&mut self) -> Vec<Value> {
         self.by_ref().collect()
     }
@@ -96,7 +97,8 @@ impl Client {
     }
 }
 
-/// Takes what came, one after another, as far as it has: a frame, bytes as an array of numbers, or `{"closed": CODE}`.
+/// Removes the received frames one by one. A binary frame is an array of numbers, and the end of the connection is
+/// `{"closed": CODE}`.
 impl Iterator for Client {
     type Item = Value;
 
@@ -111,7 +113,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// A frame as a test compares it; bytes as an array of numbers.
+/// A frame as a value that a test can compare.
 #[track_caller]
 pub(super) fn shown(frame: Frame) -> Value {
     match frame {

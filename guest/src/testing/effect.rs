@@ -22,33 +22,33 @@ pub enum Effect {
     Reply(ReplyRef, Reply),
     /// A message to the member's own `handle_info`.
     SendSelf(Sent),
-    /// The same, later.
+    /// The same, after a delay.
     SendAfter(TimerId, Duration, Sent),
-    /// A timer taken back.
+    /// The end of a timer, before it fires.
     Cancel(TimerId),
-    /// The topic's beat from now on; nothing ends it.
+    /// The topic's tick period; zero ends the tick.
     Tick(Duration),
-    /// The topic's published state from now on.
+    /// The topic's new published state.
     PublishState(Value),
-    /// A seat for the member, and for how long it is kept when it drops.
+    /// A seat for the member, with its grace period.
     TakeSeat(String, Duration),
-    /// The member's seat given up.
+    /// The end of the member's seat.
     LeaveSeat,
     /// An event to another topic's `handle_message`.
     Send(String, Sent),
-    /// A further topic whose events the member hears.
+    /// A subscription of the member to a further topic.
     Subscribe(String),
-    /// The end of that.
+    /// The end of such a subscription.
     Unsubscribe(String),
     /// The end of every socket with this id.
     Disconnect(String),
-    /// The member is online under a key, with a meta.
+    /// A presence of the member: its key and its meta.
     Track(String, Value),
-    /// Another meta for a key.
+    /// A new meta for a presence of the member.
     UpdatePresence(String, Value),
-    /// The member is online under a key no more.
+    /// The end of the presence with this key.
     Untrack(String),
-    /// Everybody who is online, to the member's own client.
+    /// All presences of the topic, to the member's own client.
     PushPresence,
 }
 
@@ -82,7 +82,7 @@ impl From<rules::Effect> for Effect {
     }
 }
 
-/// The record has refused a meta that is no object.
+/// The record refuses a meta that isn't an object, so the default is never used.
 fn object(meta: &str) -> Value {
     rules::read_value(meta).unwrap_or_default()
 }

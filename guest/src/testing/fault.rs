@@ -1,15 +1,15 @@
-//! How a callback fails.
+//! Faults of callbacks.
 
 use std::fmt;
 
 use bennu_semantics as rules;
 
-/// A plugin's failure: nothing of the callback is done, and the member ends.
+/// A plugin's failure. The callback has no effects, and the member ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// `failed`, `oversize` or `overflow`. The host knows further kinds, such as `trap` for a panic.
+    /// `failed`, `oversize` or `overflow`. A host has further kinds, such as `trap` for a panic.
     pub kind: &'static str,
-    /// What happened, for the log, in the host's words.
+    /// Its description, with the host's text.
     pub detail: String,
 }
 

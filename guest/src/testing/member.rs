@@ -1,4 +1,4 @@
-//! One socket's membership of one topic.
+//! A single member, whose callbacks a test calls.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,13 +15,13 @@ use super::{Outcome, Timer, convert, setup};
 use crate::plugin::Route;
 use crate::{Channel, Decision, IntoPayload, SeatChange, Tick, state};
 
-/// The number that a test's member has.
+/// The number of a test's member.
 pub(super) const ID: u64 = 1;
 
-/// What a member may send to itself within one [`Member::advance`] before it is taken for endless.
+/// The most messages that a member may send to itself within one [`Member::advance`].
 const DELIVERIES: usize = 10_000;
 
-/// A member of a topic. What a call commits is what the next one gets.
+/// A member of a topic. Each call gets the states that the call before it committed.
 pub struct Member<C> {
     pub(super) topic: Topic,
     pub(super) routes: NativeRoutes,
@@ -29,24 +29,24 @@ pub struct Member<C> {
     pub(super) socket: SocketFacts,
     /// Its state, and its topic's.
     pub(super) states: StateSnapshot,
-    /// What it sent to itself and hasn't handled yet.
+    /// The messages that it sent to itself and has not handled yet.
     pub(super) waiting: VecDeque<Message>,
     pub(super) timers: Vec<Timer>,
     /// The number that its next timer gets.
     pub(super) next_timer: u64,
     /// The keys of its presences.
     pub(super) presences: Vec<ByteString>,
-    /// The further topics that it hears.
+    /// The further topics to which it is subscribed.
     pub(super) topics: Vec<Topic>,
-    /// How many messages of its client it got: the ref of the last one.
+    /// The number of its client's messages: the ref of the last one.
     pub(super) received: u64,
     pub(super) joined: Outcome,
-    /// By what it has ended, if it has.
+    /// The reason of its end, if it has ended.
     pub(super) ended_by: Option<String>,
     pub(super) channel: PhantomData<C>,
 }
 
-/// What its client does.
+/// Events from its client.
 impl<C: Channel> Member<C> {
     /// The client sends an event, and waits for a reply.
     #[track_caller]
@@ -57,7 +57,7 @@ impl<C: Channel> Member<C> {
         self.turn(Callback::In { event: event.into(), payload, reply_ref })
     }
 
-    /// The client sends an event without a ref: it can't be answered later, and a reply has no ref either.
+    /// The client sends an event without a ref. It can't be answered later, and a reply has no ref.
     #[track_caller]
     pub fn push_without_ref(&mut self, event: &str, payload: impl IntoPayload) -> Outcome {
         let payload = payload.into_payload().into();
@@ -83,7 +83,7 @@ impl<C: Channel> Member<C> {
     }
 }
 
-/// What no client does.
+/// Events from elsewhere.
 impl<C: Channel> Member<C> {
     /// `handle_info` gets a message as if the member had sent it to itself.
     #[track_caller]
@@ -97,11 +97,11 @@ impl<C: Channel> Member<C> {
         self.turn(Callback::Info(self.message(Source::Intercept, event, payload.into_payload())))
     }
 
-    /// Time passes: what the member sent to itself and its timers that come due are handled, in order.
+    /// Advances the clock. The member handles its messages to itself, and the timers that fire, in order.
     ///
     /// # Panics
     ///
-    /// It never stops sending to itself.
+    /// If it sends more than 10,000 messages to itself.
     #[track_caller]
     pub fn advance(&mut self, time: Duration) -> Vec<Outcome> {
         let until = self.host.now.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
@@ -114,11 +114,11 @@ impl<C: Channel> Member<C> {
         outcomes
     }
 
-    /// What becomes of an intercepted event that is about to reach this member.
+    /// Calls `handle_out` about an intercepted event for this member.
     ///
     /// # Panics
     ///
-    /// The channel doesn't intercept the event, or `handle_out` ends in a fault.
+    /// If the channel doesn't intercept the event, or `handle_out` ends in a fault.
     #[track_caller]
     pub fn handle_out(&mut self, event: &str, payload: impl IntoPayload) -> Decision {
         assert!(C::INTERCEPTS.contains(&event), "{event:?} isn't one of the channel's INTERCEPTS");
@@ -129,22 +129,23 @@ impl<C: Channel> Member<C> {
         decided.map(Decision::from).unwrap_or_else(|fault| panic!("handle_out ended in a fault: {fault}"))
     }
 
-    /// The topic's beat, as the test has it: some may be left out. It comes by itself on a [`Stage`](super::Stage) only.
+    /// Calls `handle_tick` with a tick of the test's choice. Ticks run by themselves only on a [`Stage`](super::Stage).
     #[track_caller]
     pub fn tick(&mut self, tick: Tick) -> Outcome {
         self.check_lives();
         self.topic_turn(TopicCallback::Tick(tick.into()))
     }
 
-    /// Something has become of a seat of the topic, as the test has it. It comes by itself on a [`Stage`](super::Stage) only.
+    /// Calls `handle_seat` with a change of the test's choice. Seats change by themselves only on a
+    /// [`Stage`](super::Stage).
     #[track_caller]
     pub fn seat(&mut self, name: &str, change: SeatChange) -> Outcome {
         self.check_lives();
         self.topic_turn(convert::seat(name, change))
     }
 
-    /// The plugin is reloaded: the same member, under another channel. With another version it upgrades the states before its
-    /// next callback, and else it must be able to read them.
+    /// Reloads the plugin: the same member, with another channel. A channel with another version upgrades the states
+    /// before its next callback. Otherwise it must be able to read them.
     pub fn reload<D: Channel>(self) -> Member<D> {
         let Self { topic, host, socket, states, waiting, timers, next_timer, presences, topics, .. } = self;
         let (received, joined, ended_by, channel) = (self.received, self.joined, self.ended_by, PhantomData);
@@ -168,9 +169,9 @@ impl<C: Channel> Member<C> {
     }
 }
 
-/// What it is.
+/// State and results.
 impl<C: Channel> Member<C> {
-    /// What came of its join, whose response is the reply.
+    /// The outcome of its join. The join's response is the reply.
     pub fn joined(&self) -> &Outcome {
         &self.joined
     }
@@ -179,7 +180,7 @@ impl<C: Channel> Member<C> {
     ///
     /// # Panics
     ///
-    /// The state can't be read.
+    /// If the state can't be read.
     #[track_caller]
     pub fn assigns(&self) -> C {
         let (assigns, _) = self.states.bytes();
@@ -190,24 +191,24 @@ impl<C: Channel> Member<C> {
     ///
     /// # Panics
     ///
-    /// The state can't be read.
+    /// If the state can't be read.
     #[track_caller]
     pub fn room(&self) -> C::Room {
         let (_, Some(room)) = self.states.bytes() else { return C::Room::default() };
         state::decode(&room).unwrap_or_else(|why| panic!("{why}"))
     }
 
-    /// What is stored under a key.
+    /// The stored value of a key.
     ///
     /// # Panics
     ///
-    /// It isn't a `T`.
+    /// If it isn't a `T`.
     #[track_caller]
     pub fn stored<T: DeserializeOwned>(&self, key: impl AsRef<[u8]>) -> Option<T> {
         setup::stored(&self.host, key.as_ref())
     }
 
-    /// Its timers under way.
+    /// Its pending timers.
     pub fn timers(&self) -> &[Timer] {
         &self.timers
     }

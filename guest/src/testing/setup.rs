@@ -1,4 +1,4 @@
-//! What a member's host and socket are like, before it joins.
+//! The host and the socket of a member, before it joins.
 
 use bennu_world::{HostFacts, SocketFacts};
 use serde::Serialize;
@@ -7,9 +7,9 @@ use serde::de::DeserializeOwned;
 use super::{Fault, Member};
 use crate::{Channel, IntoPayload, Payload, Reply, state};
 
-/// A host and a socket, as a test wants them.
+/// A host and a socket, with the values that a test sets.
 ///
-/// Unless set otherwise the socket has no id, the configuration, the connect parameters and the headers are empty, and it
+/// By default the socket has no id, the configuration, the connect parameters and the headers are empty, and the time
 /// is the start of the year 2026.
 ///
 /// ```
@@ -31,7 +31,7 @@ pub struct Setup {
     pub(super) room: Option<Vec<u8>>,
 }
 
-/// Why there is no member.
+/// The reason why a join failed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NotJoined {
     /// The join was refused with this response.
@@ -41,30 +41,30 @@ pub enum NotJoined {
 }
 
 impl Setup {
-    /// The usual host, and a socket of which nothing is known.
+    /// A host and a socket with default values.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Gives the socket an id.
+    /// Sets the id of the socket.
     pub fn socket_id(mut self, id: &str) -> Self {
         self.socket.socket_id = Some(id.into());
         self
     }
 
-    /// Sets the user that was granted when the socket connected.
+    /// Sets the user of the socket.
     pub fn user(mut self, user: &str) -> Self {
         self.socket.user = Some(user.into());
         self
     }
 
-    /// Sets what else was granted: an object.
+    /// Sets the claims of the socket: an object.
     pub fn claims(mut self, claims: impl Serialize) -> Self {
         self.socket.claims = text(&claims);
         self
     }
 
-    /// Sets the parameters that the client connected with.
+    /// Sets the connect parameters.
     pub fn connect_params(mut self, params: impl Serialize) -> Self {
         self.socket.connect_params = text(&params);
         self
@@ -88,21 +88,21 @@ impl Setup {
         self
     }
 
-    /// Stores a value under a key, as a callback has done earlier.
+    /// Stores a value under a key, as if a callback had stored it.
     ///
     /// # Panics
     ///
-    /// It can't be stored.
+    /// If it can't be stored.
     pub fn store(mut self, key: impl AsRef<[u8]>, value: impl Serialize) -> Self {
         store(&mut self.host, key.as_ref(), &value);
         self
     }
 
-    /// Sets the topic's shared state, as members who came earlier left it.
+    /// Sets the topic's shared state, as if a callback had written it.
     ///
     /// # Panics
     ///
-    /// It can't be encoded.
+    /// If it can't be encoded.
     pub fn room(mut self, room: impl Serialize) -> Self {
         self.room = Some(state::encode(&room).unwrap_or_else(|why| panic!("{why}")));
         self
@@ -112,18 +112,18 @@ impl Setup {
     ///
     /// # Errors
     ///
-    /// The join is refused, or ends in a fault.
+    /// If the join is refused or ends in a fault.
     pub fn join<C: Channel>(self, topic: &str, params: impl IntoPayload) -> Result<Member<C>, NotJoined> {
         Member::join(self, topic, params.into_payload())
     }
 }
 
 impl NotJoined {
-    /// What the client gets: an `error` reply.
+    /// The `error` reply to the client.
     ///
     /// # Panics
     ///
-    /// The join ended in a fault.
+    /// If the join ended in a fault.
     #[track_caller]
     pub fn reply(&self) -> Reply {
         match self {
@@ -132,7 +132,7 @@ impl NotJoined {
         }
     }
 
-    /// The fault that the join ended in.
+    /// The fault, if the join ended in one.
     pub fn fault(&self) -> Option<&Fault> {
         match self {
             Self::Refused(_) => None,
@@ -152,7 +152,7 @@ pub(super) fn store(host: &mut HostFacts, key: &[u8], value: &impl Serialize) {
     host.stored.put(key, &value).unwrap_or_else(|fault| panic!("{fault}"));
 }
 
-/// What is stored under a key.
+/// The stored value of a key.
 #[track_caller]
 pub(super) fn stored<T: DeserializeOwned>(host: &HostFacts, key: &[u8]) -> Option<T> {
     let value = host.stored.get(key)?;

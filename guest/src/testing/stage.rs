@@ -1,4 +1,4 @@
-//! A stage: several members of several topics, under one clock.
+//! A stage: several members of several topics, with one clock.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use super::{Fault, NotJoined, Sent, Setup};
 use crate::plugin::Route;
 use crate::{Channel, IntoPayload, Reply, Tick, Value};
 
-/// A host with channels, on which members meet: what one broadcasts, the others get.
+/// A host with channels and any number of members. Members receive each other's broadcasts.
 ///
 /// ```
 /// use bennu_guest::prelude::*;
@@ -63,8 +63,8 @@ use crate::{Channel, IntoPayload, Reply, Tick, Value};
 /// assert_eq!(stage.presences("room:lobby").as_object().unwrap().len(), 1);
 /// ```
 ///
-/// Nothing waits and nothing sleeps: what came is there, and time passes when the test says so
-/// ([`advance`](Stage::advance)). A fault ends its member, as on a host, and can be seen by [`faults`](Stage::faults).
+/// A test never waits: all messages have arrived when a method returns, and time passes only by
+/// [`advance`](Stage::advance). A fault ends its member, as on a host; [`faults`](Stage::faults) lists it.
 #[derive(Clone)]
 pub struct Stage {
     world: Rc<RefCell<World<NativeRoutes>>>,
@@ -83,11 +83,11 @@ impl Stage {
         Self::default()
     }
 
-    /// With a channel for these topics, as `channels!` has it.
+    /// Adds a channel for the topics of a pattern, as in `channels!`.
     ///
     /// # Panics
     ///
-    /// The host would refuse the channel.
+    /// If a host would refuse the channel.
     #[must_use]
     #[track_caller]
     pub fn channel<C: Channel>(self, pattern: &'static str) -> Self {
@@ -95,23 +95,23 @@ impl Stage {
         self
     }
 
-    /// The plugin is reloaded: another channel serves these topics from now on. With another version it upgrades each state
-    /// before the next callback that is given it, and else it must be able to read it.
+    /// Reloads the plugin: another channel serves these topics from now on. A channel with another version upgrades
+    /// each state before the next callback that gets it. Otherwise it must be able to read the states.
     ///
     /// # Panics
     ///
-    /// There is no channel for this pattern.
+    /// If there is no channel for this pattern.
     #[track_caller]
     pub fn reload<C: Channel>(&self, pattern: &'static str) {
         let replaced = self.world.borrow_mut().callbacks().replace(Route::to::<C>(pattern));
         assert!(replaced, "the stage has no channel for {pattern:?}");
     }
 
-    /// Grants the topics of a pattern to be published and sent to, and sockets' ids to be disconnected.
+    /// Allows the plugin to publish and send to the topics of a pattern, and to disconnect such socket ids.
     ///
     /// # Panics
     ///
-    /// It is no pattern.
+    /// If it isn't a pattern.
     #[must_use]
     #[track_caller]
     pub fn publish(self, pattern: &str) -> Self {
@@ -119,11 +119,11 @@ impl Stage {
         self
     }
 
-    /// Grants the topics of a pattern to be subscribed to and read about.
+    /// Allows the plugin to subscribe to the topics of a pattern, and to read about them.
     ///
     /// # Panics
     ///
-    /// It is no pattern.
+    /// If it isn't a pattern.
     #[must_use]
     #[track_caller]
     pub fn read(self, pattern: &str) -> Self {
@@ -145,96 +145,95 @@ impl Stage {
         self
     }
 
-    /// A client of whom nothing is known connects and joins a topic.
+    /// A client connects with default values, and joins a topic.
     ///
     /// # Errors
     ///
-    /// The join is refused, or ends in a fault.
+    /// If the join is refused or ends in a fault.
     pub fn join(&self, topic: &str, params: impl IntoPayload) -> Result<Actor, NotJoined> {
         self.join_as(Setup::new(), topic, params)
     }
 
-    /// A client connects and joins a topic: its user, socket id, claims, parameters and headers are those of a [`Setup`].
+    /// A client connects and joins a topic, with the user, socket id, claims, parameters and headers of a [`Setup`].
     ///
     /// # Errors
     ///
-    /// The join is refused, or ends in a fault.
+    /// If the join is refused or ends in a fault.
     pub fn join_as(&self, who: Setup, topic: &str, params: impl IntoPayload) -> Result<Actor, NotJoined> {
         let params = params.into_payload().into();
         let member = act(&self.world, |world| world.join(who.socket, topic, params))?;
         Ok(Actor::new(Rc::clone(&self.world), member))
     }
 
-    /// A client connects, for a test at the level of frames: it may join several topics.
+    /// A client connects, for a test at the level of frames. It can join several topics.
     pub fn connect(&self, who: Setup) -> Client {
         Client::connect(&self.world, who)
     }
 
-    /// Somebody elsewhere broadcasts to a topic, as the host's HTTP API does.
+    /// Broadcasts to a topic, as the host's HTTP API does.
     pub fn broadcast(&self, topic: &str, event: &str, payload: impl IntoPayload) {
         let sent = Sent::new(event, &payload.into_payload());
         act(&self.world, |world| world.broadcast_from_elsewhere(topic, &sent.into()));
     }
 
-    /// Somebody elsewhere sends to a topic's `handle_message`.
+    /// Sends to a topic's `handle_message`, as the host's HTTP API does.
     ///
     /// # Errors
     ///
-    /// The callback ends in a fault, or no channel serves the topic.
+    /// If the callback ends in a fault, or no channel serves the topic.
     pub fn send(&self, topic: &str, event: &str, payload: impl IntoPayload) -> Result<Option<Reply>, Fault> {
         let sent = Sent::new(event, &payload.into_payload());
         Ok(act(&self.world, |world| world.send(topic, sent.into()))?.map(Into::into))
     }
 
-    /// A topic beats as the test has it, such as with some left out. Beats that a channel asked for come by themselves, when
-    /// time [passes](Stage::advance).
+    /// Calls a topic's `handle_tick` with a tick of the test's choice. Ticks that a channel asked for run by themselves
+    /// when the clock [advances](Stage::advance).
     ///
     /// # Errors
     ///
-    /// The callback ends in a fault, or no channel serves the topic.
+    /// If the callback ends in a fault, or no channel serves the topic.
     pub fn tick(&self, topic: &str, tick: Tick) -> Result<(), Fault> {
         Ok(act(&self.world, |world| world.tick(topic, tick.into()))?)
     }
 
-    /// Stores a value under a key, as a callback has done earlier.
+    /// Stores a value under a key, as if a callback had stored it.
     ///
     /// # Panics
     ///
-    /// It can't be stored.
+    /// If it can't be stored.
     #[track_caller]
     pub fn store(&self, key: impl AsRef<[u8]>, value: impl Serialize) {
         setup::store(self.world.borrow_mut().host_mut(), key.as_ref(), &value);
     }
 
-    /// What is stored under a key.
+    /// The stored value of a key.
     ///
     /// # Panics
     ///
-    /// It isn't a `T`.
+    /// If it isn't a `T`.
     #[must_use]
     #[track_caller]
     pub fn stored<T: DeserializeOwned>(&self, key: impl AsRef<[u8]>) -> Option<T> {
         setup::stored(self.world.borrow().host(), key.as_ref())
     }
 
-    /// Closes every socket with this id. Gives how many there were.
+    /// Closes every socket with this id. Returns their number.
     pub fn disconnect(&self, socket_id: &str) -> usize {
         act(&self.world, |world| world.disconnect_from_elsewhere(socket_id))
     }
 
-    /// Time passes: timers ring, topics beat, seats are gone to which nobody has come back, and rooms end that nobody is in any more,
-    /// in their order.
+    /// Advances the clock: timers fire, topics tick, grace periods and empty rooms end, in their order.
     pub fn advance(&self, time: Duration) {
         act(&self.world, |world| world.advance(time));
     }
 
-    /// Who is online in a topic, as `presence_state` says it.
+    /// The presences of a topic, as in `presence_state`.
     #[must_use]
     pub fn presences(&self, topic: &str) -> Value {
         self.world.borrow().online().state(topic)
     }
 
-    /// The faults that there were.
+    /// All faults so far.
     #[must_use]
     pub fn faults(&self) -> Vec<Fault> {
         self.world.borrow().faults().iter().cloned().map(Fault::from).collect()

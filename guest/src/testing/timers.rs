@@ -3,13 +3,13 @@
 use super::Sent;
 use crate::TimerId;
 
-/// A timer under way.
+/// A pending timer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Timer {
     /// Its number.
     pub id: TimerId,
     /// When it fires: milliseconds since 1970.
     pub due: u64,
-    /// What `handle_info` will get.
+    /// The message for `handle_info`.
     pub sent: Sent,
 }

@@ -1,4 +1,4 @@
-//! The turns of a member: a callback, what it commits, and what it handles next.
+//! The turns of a member: a callback, its commit, and the next message.
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
@@ -13,7 +13,7 @@ use super::{Fault, Member, NotJoined, Outcome, Sent, Setup, Timer};
 use crate::plugin::Route;
 use crate::{Answer, Channel, Payload, TimerId};
 
-/// What a callback logged.
+/// The log lines of a callback.
 type LogLines = Vec<(Level, String)>;
 
 impl<C: Channel> Member<C> {
@@ -47,7 +47,7 @@ impl<C: Channel> Member<C> {
         Ok(member)
     }
 
-    /// One callback, and the member's end if that follows from it.
+    /// Calls a callback, and ends the member if that follows from it.
     #[track_caller]
     pub(super) fn turn(&mut self, callback: Callback) -> Outcome {
         self.check_lives();
@@ -76,7 +76,7 @@ impl<C: Channel> Member<C> {
     }
 
     fn terminate(&mut self, ending: Ending) -> Outcome {
-        // A member that has ended has nothing at the host any more.
+        // A member that has ended has no state at the host.
         self.timers.clear();
         self.presences.clear();
         self.topics.clear();
@@ -84,12 +84,12 @@ impl<C: Channel> Member<C> {
         self.call(Callback::Terminate(ending))
     }
 
-    /// One callback, committed if it succeeds.
+    /// Calls a callback, and commits its outcome.
     fn call(&mut self, callback: Callback) -> Outcome {
         self.run(&self.states.clone(), self.question(callback))
     }
 
-    /// One callback of its topic, committed if it succeeds.
+    /// Calls a callback of its topic, and commits its outcome.
     pub(super) fn topic_turn(&mut self, callback: TopicCallback) -> Outcome {
         let states = StateSnapshot { assigns: None, room: self.states.room.clone() };
         self.run(&states, CallRequest::Topic(callback))
@@ -126,7 +126,7 @@ impl<C: Channel> Member<C> {
         }
     }
 
-    /// Checks that the member's mailbox has room for what a call sends to it.
+    /// Checks that the member's queue has room for a call's messages to it.
     fn check_room_for(&self, effects: &[rules::Effect]) -> Result<(), rules::Fault> {
         let waiting = self.waiting.iter().map(|message| message.event.len() + message.payload.len());
         let (count, bytes) = (waiting.len(), waiting.sum::<usize>());
@@ -143,7 +143,7 @@ impl<C: Channel> Member<C> {
         Outcome { answer: Ok(answer.into()), effects, lines: shown(lines), ended: None }
     }
 
-    /// What an effect does to the member itself.
+    /// Carries out an effect on the member itself.
     fn carry_out(&mut self, effect: &rules::Effect) {
         let topic = self.topic.as_str();
         match effect.clone() {
@@ -171,7 +171,7 @@ impl<C: Channel> Member<C> {
         }
     }
 
-    /// What it handles next, up to a point in time, which the clock reaches by it.
+    /// Takes its next message up to a time, and advances the clock to it.
     pub(super) fn next_message(&mut self, until: u64) -> Option<Message> {
         if self.ended_by.is_some() {
             return None;
@@ -190,7 +190,7 @@ impl<C: Channel> Member<C> {
     }
 }
 
-/// The kind of a fault that a callback ended in.
+/// The kind of a fault.
 fn kind(fault: &Fault) -> rules::FaultKind {
     match fault.kind {
         "oversize" => rules::FaultKind::Oversize,

@@ -1,4 +1,4 @@
-//! A state of another version, given to a channel.
+//! Upgrades of a state from another version.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -11,33 +11,33 @@ use super::native::NativeRoutes;
 use crate::plugin::Route;
 use crate::{Channel, state};
 
-/// A topic of no name in particular.
+/// The name of the topic. Upgrades seldom depend on it.
 const TOPIC: &str = "topic";
 
-/// What becomes of a member's state that another version wrote.
+/// Upgrades a member's state that another version wrote.
 ///
 /// # Errors
 ///
-/// It is refused, or can't be read afterwards.
+/// If the upgrade is refused, or its result can't be read.
 ///
 /// # Panics
 ///
-/// The old state can't be encoded.
+/// If the old state can't be encoded.
 #[track_caller]
 pub fn upgrade<C: Channel>(version: u32, old: impl Serialize) -> Result<C, Fault> {
     let standing = StateSnapshot { assigns: Some(saved(version, &old)), room: None };
     read(&upgraded::<C>(&standing)?.bytes().0)
 }
 
-/// What becomes of a topic's shared state that another version wrote. As for [`upgrade`].
+/// Upgrades a topic's shared state that another version wrote.
 ///
 /// # Errors
 ///
-/// It is refused, or can't be read afterwards.
+/// If the upgrade is refused, or its result can't be read.
 ///
 /// # Panics
 ///
-/// The old state can't be encoded.
+/// If the old state can't be encoded.
 #[track_caller]
 pub fn upgrade_room<C: Channel>(version: u32, old: impl Serialize) -> Result<C::Room, Fault> {
     let standing = StateSnapshot { assigns: None, room: Some(saved(version, &old)) };
