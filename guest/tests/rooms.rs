@@ -171,7 +171,10 @@ fn a_tick_period_below_the_minimum_or_without_a_room_is_a_fault() {
         let mut alice = stage.join("world:1", json!({ "name": "alice" })).unwrap();
         alice.push("tick", json!({ "us": us }));
         alice.assert_error();
-        assert_eq!(stage.faults()[0].to_string(), "oversize: a topic's beat takes at least 10 ms");
+        assert_eq!(
+            stage.faults()[0].to_string(),
+            "oversize: a topic's beat takes at least 10 ms (`limits.timer_shortest_ms = 10`)"
+        );
     }
     let roomless = join::<Roomless>("any", json!({})).unwrap_err();
     let detail = &roomless.fault().unwrap().detail;

@@ -110,10 +110,13 @@ fn a_failed_callback_stores_nothing_and_an_error_reply_does() {
 #[test]
 fn exceeding_a_limit_is_a_fault() {
     for (event, says) in [
-        ("long_key", "oversize: a key in the store has 1025 bytes; at most 1024"),
+        ("long_key", "oversize: a key in the store has 1025 bytes; at most 1024 (`limits.store_key_bytes = 1024`)"),
         ("no_key", "oversize: a key in the store has one byte at least"),
-        ("long_value", "oversize: a value in the store has 1048577 bytes; at most 1048576"),
-        ("many", "oversize: a call writes more than 1024 keys of the store"),
+        (
+            "long_value",
+            "oversize: a value in the store has 1048577 bytes; at most 1048576 (`limits.store_value_bytes = 1048576`)",
+        ),
+        ("many", "oversize: a call writes more than 1024 keys of the store (`limits.store_writes_per_call = 1024`)"),
     ] {
         assert_eq!(shelf().push(event, json!({ "count": 1025 })).fault().unwrap().to_string(), says);
     }

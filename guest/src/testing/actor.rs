@@ -1,33 +1,35 @@
-//! A member on a stage, in the words of `Phoenix.ChannelTest`.
+//! A member on a stage, with assertions like those of `Phoenix.ChannelTest`.
 
 use std::cell::RefCell;
 use std::fmt::{self, Write};
 use std::rc::Rc;
 
+use bennu_world::{Came, Role, Sent, TURNS_MAX, World};
 use serde::de::DeserializeOwned;
 
-use super::world::{Came, Role, World};
-use super::{NotJoined, Sent};
+use super::native::NativeRoutes;
+use super::{NotJoined, client};
 use crate::{IntoPayload, Payload, Reply, Value, state};
 
-/// A member of a topic, with what came to its client.
+/// A member of a topic, with the messages that its client received.
 ///
-/// An assertion looks through all that has come and wasn't asserted yet, in whatever order, takes what it finds, and fails
-/// with a list of what came instead. It gives what the message carries, so that the test can go on with an id out of it. An
-/// expected object matches one that has its fields, and perhaps others; bytes ([`Binary`](crate::Binary)) match the same bytes.
+/// An assertion searches all messages that were received and not yet asserted, in any order. It removes the message
+/// that it finds, and returns its payload, so that the test can use an id in it. If it finds none, it fails with a list
+/// of the messages. An expected object matches an object with these fields and any others. Bytes
+/// ([`Binary`](crate::Binary)) match equal bytes.
 ///
-/// A member stays in until it [closes](Actor::close), leaves or is ended, whether its `Actor` is kept or not.
+/// A member stays joined until it [closes](Actor::close), leaves or is ended, also if its `Actor` is dropped.
 pub struct Actor {
-    world: Rc<RefCell<World>>,
+    world: Rc<RefCell<World<NativeRoutes>>>,
     id: u64,
 }
 
-/// A message that a client sent, and that may be answered.
+/// A message that a client sent, to assert its reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pushed(String);
 
 impl Actor {
-    pub(super) fn new(world: Rc<RefCell<World>>, id: u64) -> Self {
+    pub(super) fn new(world: Rc<RefCell<World<NativeRoutes>>>, id: u64) -> Self {
         Self { world, id }
     }
 
@@ -36,87 +38,91 @@ impl Actor {
         self.id
     }
 
-    /// What its join was answered.
+    /// The response of its join.
     pub fn response(&self) -> Payload {
-        self.role(|role| role.response.clone())
+        self.role(|role| role.response.clone().into())
     }
 
     /// Its state as last committed.
     ///
     /// # Panics
     ///
-    /// It isn't a `C`.
+    /// If it isn't a `C`.
     #[track_caller]
     pub fn assigns<C: DeserializeOwned>(&self) -> C {
         self.role(|role| state::decode(&role.assigns.bytes)).unwrap_or_else(|why| panic!("{why}"))
     }
 
-    /// What its client has of the topic's published state, put together from the `room_state` and the `room_diff`s that came: without
-    /// what is null, which counts as absent. None before the first.
+    /// The topic's published state, as its client computes it from `room_state` and the `room_diff`s. Null fields count
+    /// as absent.
+    /// `None` before the first `room_state`.
     pub fn room_state(&self) -> Option<Value> {
         self.role(|role| role.room_state.clone())
     }
 
-    /// Whether it is still in.
+    /// Whether it is still joined.
     pub fn is_in(&self) -> bool {
         self.role(|role| role.is_in)
     }
 
-    /// Its client sends an event. One that isn't in any more is answered that the topic isn't joined.
+    /// Its client sends an event. After the member's end, the reply says that the topic isn't joined.
     pub fn push(&mut self, event: &str, payload: impl IntoPayload) -> Pushed {
-        Pushed(self.world.borrow_mut().push(self.id, event, payload.into_payload()))
+        let payload = payload.into_payload().into();
+        Pushed(act(&self.world, |world| world.push(self.id, event, payload)))
     }
 
     /// Its client leaves the topic, and stays connected.
     pub fn leave(&mut self) -> Pushed {
-        Pushed(self.world.borrow_mut().leave(self.id))
+        Pushed(act(&self.world, |world| world.leave(self.id)))
     }
 
-    /// Its client joins the topic again, which ends this membership. In a topic with a room its `terminate` runs first, with
-    /// the cause `replaced`; elsewhere it doesn't.
+    /// Its client joins the topic again, which ends this membership. In a topic with a room its `terminate` runs first,
+    /// with the cause `replaced`; elsewhere it doesn't.
     ///
     /// # Errors
     ///
-    /// The join is refused, or ends in a fault.
+    /// If the join is refused or ends in a fault.
     pub fn rejoin(&mut self, params: impl IntoPayload) -> Result<Actor, NotJoined> {
-        let member = self.world.borrow_mut().rejoin(self.id, params.into_payload())?;
+        let params = params.into_payload().into();
+        let member = act(&self.world, |world| world.rejoin(self.id, params))?;
         Ok(Self::new(Rc::clone(&self.world), member))
     }
 
     /// Its connection ends.
     pub fn close(self) {
-        self.world.borrow_mut().close(self.id);
+        act(&self.world, |world| world.close(self.id));
     }
 
-    /// The message was answered so. Gives the response.
+    /// Asserts a reply to the message. Returns its response.
     ///
     /// # Panics
     ///
-    /// It wasn't.
+    /// If there is none.
     #[track_caller]
     pub fn assert_reply(&mut self, to: &Pushed, status: &str, response: impl IntoPayload) -> Payload {
         let response = response.into_payload();
         let wanted = |came: &Came| {
-            came.reply_to(to).is_some_and(|reply| reply.status == status && has(&response, &reply.payload))
+            reply_to(came, to)
+                .is_some_and(|reply| reply.status == status && has(&response, &reply.payload.clone().into()))
         };
         self.assert(wanted, &format!("a reply {status:?} with {}", shown(&response)))
     }
 
-    /// The message wasn't answered.
+    /// Asserts that the message has no reply.
     ///
     /// # Panics
     ///
-    /// It was.
+    /// If there is one.
     #[track_caller]
     pub fn refute_reply(&mut self, to: &Pushed) {
-        self.refute(|came| came.reply_to(to).is_some(), "a reply");
+        self.refute(|came| reply_to(came, to).is_some(), "a reply");
     }
 
-    /// Its client was pushed this event. Gives what the event carries.
+    /// Asserts a push of this event to its client. Returns its payload.
     ///
     /// # Panics
     ///
-    /// It wasn't.
+    /// If there is none.
     #[track_caller]
     pub fn assert_push(&mut self, event: &str, payload: impl IntoPayload) -> Payload {
         let payload = payload.into_payload();
@@ -124,21 +130,21 @@ impl Actor {
         self.assert(wanted, &format!("a push of {event:?} with {}", shown(&payload)))
     }
 
-    /// Its client was pushed no such event.
+    /// Asserts that its client got no push of this event.
     ///
     /// # Panics
     ///
-    /// It was.
+    /// If there is one.
     #[track_caller]
     pub fn refute_push(&mut self, event: &str) {
         self.refute(|came| matches!(came, Came::Push(sent) if sent.event == event), &format!("a push of {event:?}"));
     }
 
-    /// This event was broadcast, and reached it. Gives what the event carries.
+    /// Asserts a broadcast of this event to its client. Returns its payload.
     ///
     /// # Panics
     ///
-    /// It didn't.
+    /// If it didn't.
     #[track_caller]
     pub fn assert_broadcast(&mut self, event: &str, payload: impl IntoPayload) -> Payload {
         let payload = payload.into_payload();
@@ -146,55 +152,55 @@ impl Actor {
         self.assert(wanted, &format!("a broadcast of {event:?} with {}", shown(&payload)))
     }
 
-    /// No such event reached it as a broadcast.
+    /// Asserts that its client got no broadcast of this event.
     ///
     /// # Panics
     ///
-    /// One did.
+    /// If there is one.
     #[track_caller]
     pub fn refute_broadcast(&mut self, event: &str) {
         let unwanted = |came: &Came| matches!(came, Came::Broadcast(sent) if sent.event == event);
         self.refute(unwanted, &format!("a broadcast of {event:?}"));
     }
 
-    /// It ended in order: by a leave or a stop.
+    /// Asserts that it ended without a fault: by a leave or a stop.
     ///
     /// # Panics
     ///
-    /// It didn't.
+    /// If it didn't.
     #[track_caller]
     pub fn assert_close(&mut self) {
         self.assert(|came| *came == Came::Close, "the channel's close");
     }
 
-    /// It ended by a fault.
+    /// Asserts that it ended by a fault.
     ///
     /// # Panics
     ///
-    /// It didn't.
+    /// If it didn't.
     #[track_caller]
     pub fn assert_error(&mut self) {
         self.assert(|came| *came == Came::Error, "the channel's error");
     }
 
-    /// Its connection was closed.
+    /// Asserts that its connection was closed.
     ///
     /// # Panics
     ///
-    /// It wasn't.
+    /// If there is none.
     #[track_caller]
     pub fn assert_disconnected(&mut self) {
         self.assert(|came| *came == Came::Disconnected, "the connection's end");
     }
 
-    /// Takes all else that has come, as frames of version 2; bytes as arrays of numbers.
+    /// Removes all other messages, and returns them as frames of version 2. Binary frames are arrays of numbers.
     pub fn received(&mut self) -> Vec<Value> {
-        let frames = self.role(|role| role.came.iter().map(|came| role.frame(came)).collect());
+        let frames = self.role(|role| role.came.iter().map(|came| client::shown(role.frame(came))).collect());
         self.flush();
         frames
     }
 
-    /// Forgets what has come so far.
+    /// Removes all messages.
     pub fn flush(&mut self) {
         self.change(|role| {
             role.came.clear();
@@ -202,7 +208,7 @@ impl Actor {
         });
     }
 
-    /// Takes what is wanted. Gives what it carries, which is `{}` where it is no message.
+    /// Removes the first message that matches. Returns its payload, or `{}` if it isn't an event or a reply.
     #[track_caller]
     fn assert(&mut self, wanted: impl Fn(&Came) -> bool, what: &str) -> Payload {
         let found = self.change(|role| {
@@ -210,8 +216,8 @@ impl Actor {
             role.came.remove(at)
         });
         match found {
-            Some(Came::Reply(_, Reply { payload, .. }) | Came::Unmatched(_, Reply { payload, .. })) => payload,
-            Some(Came::Push(Sent { payload, .. }) | Came::Broadcast(Sent { payload, .. })) => payload,
+            Some(Came::Reply(_, reply) | Came::Unmatched(_, reply)) => reply.payload.into(),
+            Some(Came::Push(sent) | Came::Broadcast(sent)) => sent.payload.into(),
             Some(Came::Close | Came::Error | Came::Disconnected) => crate::output::empty(),
             None => self.fail(what),
         }
@@ -222,31 +228,45 @@ impl Actor {
         let mut came = String::new();
         self.role(|role| {
             for each in &role.came {
-                let _ = write!(came, "\n  {each}");
+                let _ = write!(came, "\n  {}", described(each));
             }
         });
-        for fault in &self.world.borrow().faults {
+        for fault in self.world.borrow().faults() {
             let _ = write!(came, "\n  (there was a fault: {fault})");
         }
-        let (topic, came) = (self.role(|role| role.topic.clone()), if came.is_empty() { " nothing" } else { &came });
+        let (topic, came) =
+            (self.role(|role| role.topic.to_string()), if came.is_empty() { " nothing" } else { &came });
         panic!("the member of {topic:?} expected {what}; there came{came}");
     }
 
     #[track_caller]
     fn refute(&mut self, unwanted: impl Fn(&Came) -> bool, what: &str) {
-        let found = self.role(|role| role.came.iter().find(|came| unwanted(came)).map(ToString::to_string));
+        let found = self.role(|role| role.came.iter().find(|came| unwanted(came)).map(described));
         if let Some(came) = found {
             panic!("{what} came, and none should have:\n  {came}");
         }
     }
 
     fn role<T>(&self, look: impl FnOnce(&Role) -> T) -> T {
-        look(&self.world.borrow().roles[&self.id])
+        look(self.world.borrow().role(self.id).expect("an actor is a member"))
     }
 
     fn change<T>(&mut self, change: impl FnOnce(&mut Role) -> Option<T>) -> Option<T> {
-        change(self.world.borrow_mut().roles.get_mut(&self.id)?)
+        change(self.world.borrow_mut().role_mut(self.id)?)
     }
+}
+
+/// Calls a method of a world.
+///
+/// # Panics
+///
+/// If more turns follow from it than a world allows.
+#[track_caller]
+pub(super) fn act<T>(world: &RefCell<World<NativeRoutes>>, act: impl FnOnce(&mut World<NativeRoutes>) -> T) -> T {
+    let mut world = world.borrow_mut();
+    let result = act(&mut world);
+    assert!(!world.is_endless(), "the members sent {TURNS_MAX} messages, and go on");
+    result
 }
 
 /// For `unwrap_err` of a join.
@@ -256,38 +276,35 @@ impl fmt::Debug for Actor {
     }
 }
 
-impl Came {
-    /// The reply that it is, if it is one to this message.
-    fn reply_to(&self, to: &Pushed) -> Option<&Reply> {
-        match self {
-            Self::Reply(reference, reply) | Self::Unmatched(reference, reply) if *reference == to.0 => Some(reply),
-            _ => None,
-        }
+/// The reply to this message, if this is one.
+fn reply_to<'a>(came: &'a Came, to: &Pushed) -> Option<&'a bennu_semantics::Reply> {
+    match came {
+        Came::Reply(reference, reply) | Came::Unmatched(reference, reply) if *reference == to.0 => Some(reply),
+        _ => None,
     }
 }
 
-impl fmt::Display for Came {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Reply(_, Reply { status, payload }) | Self::Unmatched(_, Reply { status, payload }) => {
-                write!(formatter, "a reply {status:?} with {}", shown(payload))
-            }
-            Self::Push(Sent { event, payload }) => write!(formatter, "a push of {event:?} with {}", shown(payload)),
-            Self::Broadcast(Sent { event, payload }) => {
-                write!(formatter, "a broadcast of {event:?} with {}", shown(payload))
-            }
-            Self::Close => formatter.write_str("the channel's close"),
-            Self::Error => formatter.write_str("the channel's error"),
-            Self::Disconnected => formatter.write_str("the connection's end"),
+fn described(came: &Came) -> String {
+    match came {
+        Came::Reply(_, reply) | Came::Unmatched(_, reply) => {
+            let Reply { status, payload } = reply.clone().into();
+            format!("a reply {status:?} with {}", shown(&payload))
         }
+        Came::Push(sent) => format!("a push of {:?} with {}", &*sent.event, shown(&sent.payload.clone().into())),
+        Came::Broadcast(sent) => {
+            format!("a broadcast of {:?} with {}", &*sent.event, shown(&sent.payload.clone().into()))
+        }
+        Came::Close => "the channel's close".to_owned(),
+        Came::Error => "the channel's error".to_owned(),
+        Came::Disconnected => "the connection's end".to_owned(),
     }
 }
 
 fn is(sent: &Sent, event: &str, payload: &Payload) -> bool {
-    sent.event == event && has(payload, &sent.payload)
+    *sent.event == *event && has(payload, &sent.payload.clone().into())
 }
 
-/// Whether a payload is what is expected, where an object may have other fields too.
+/// Whether a payload matches the expected one. An object may have additional fields.
 fn has(expected: &Payload, came: &Payload) -> bool {
     match (expected, came) {
         (Payload::Json(expected), Payload::Json(came)) => {

@@ -1,15 +1,18 @@
-//! A client on a stage, at the level of frames: several topics over one connection, as a page has them.
+//! A client on a stage at the level of frames, with several topics over one connection.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
+use bennu_world::{Frame, Incoming, World};
+
 use super::Setup;
-use super::world::{Incoming, World};
+use super::actor::act;
+use super::native::NativeRoutes;
 use crate::{IntoPayload, Payload, Value, json};
 
-/// A client that is connected, and what came to it: frames of version 2, in their order.
+/// A connected client, with the frames of version 2 that it received, in order.
 ///
 /// ```
 /// # use bennu_guest::prelude::*;
@@ -25,21 +28,22 @@ use crate::{IntoPayload, Payload, Value, json};
 /// assert_eq!(alice.next(), None);
 /// ```
 ///
-/// It stays connected until it [closes](Client::close) or is disconnected, whether it is kept or not.
+/// It stays connected until it [closes](Client::close) or is disconnected, also if it is dropped.
 pub struct Client {
-    world: Rc<RefCell<World>>,
+    world: Rc<RefCell<World<NativeRoutes>>>,
     socket: u64,
     /// The ref of the last join of each topic.
     join_refs: BTreeMap<String, String>,
 }
 
 impl Client {
-    pub(super) fn connect(world: &Rc<RefCell<World>>, who: Setup) -> Self {
-        let socket = world.borrow_mut().connect(who.facts, true);
+    pub(super) fn connect(world: &Rc<RefCell<World<NativeRoutes>>>, who: Setup) -> Self {
+        let socket = world.borrow_mut().connect(who.socket, true);
         Self { world: Rc::clone(world), socket, join_refs: BTreeMap::new() }
     }
 
-    /// Sends a message as phoenix.js does: `phx_join`, `phx_leave`, or an event of a topic that was joined. Gives its ref.
+    /// Sends a message as phoenix.js does: `phx_join`, `phx_leave`, or an event of a topic that was joined. Returns its
+    /// ref.
     pub fn push(&mut self, topic: &str, event: &str, payload: impl IntoPayload) -> String {
         let reference = self.world.borrow_mut().draw_ref(self.socket);
         let text: Value = serde_json::from_str(&reference).unwrap_or_default();
@@ -49,16 +53,16 @@ impl Client {
         }
         let join_ref = json!(self.join_ref(topic)).to_string();
         let (topic, event) = (topic.into(), event.into());
-        let message = Incoming { join_ref, reference, topic, event, payload: payload.into_payload() };
-        self.world.borrow_mut().receive(self.socket, message);
+        let message = Incoming { join_ref, reference, topic, event, payload: payload.into_payload().into() };
+        act(&self.world, |world| world.receive(self.socket, message));
         text
     }
 
-    /// Sends this very frame.
+    /// Sends this frame.
     ///
     /// # Panics
     ///
-    /// It isn't one of version 2.
+    /// If it isn't a frame of version 2.
     #[track_caller]
     pub fn send(&mut self, frame: &str) {
         let fields: [Value; 5] =
@@ -72,9 +76,9 @@ impl Client {
             reference: reference.to_string(),
             topic: topic.into(),
             event: event.into(),
-            payload: Payload::Json(payload.to_string()),
+            payload: Payload::Json(payload.to_string()).into(),
         };
-        self.world.borrow_mut().receive(self.socket, message);
+        act(&self.world, |world| world.receive(self.socket, message));
     }
 
     /// The ref of its last join of a topic.
@@ -82,33 +86,41 @@ impl Client {
         self.join_refs.get(topic).map(String::as_str)
     }
 
-    /// Takes all that came.
+    /// Removes all received frames, and returns them.
     pub fn received(&mut self) -> Vec<Value> {
-        self.frames(|frames| frames.drain(..).collect()).unwrap_or_default()
+        self.by_ref().collect()
     }
 
     /// Its connection ends.
     pub fn close(self) {
-        self.world.borrow_mut().close_socket(self.socket);
-    }
-
-    fn frames<T>(&mut self, take: impl FnOnce(&mut VecDeque<Value>) -> T) -> Option<T> {
-        let mut world = self.world.borrow_mut();
-        world.sockets.get_mut(&self.socket)?.frames.as_mut().map(take)
+        act(&self.world, |world| world.close_client(self.socket));
     }
 }
 
-/// Takes what came, one after another, as far as it has: a frame, bytes as an array of numbers, or `{"closed": CODE}`.
+/// Removes the received frames one by one. A binary frame is an array of numbers, and the end of the connection is
+/// `{"closed": CODE}`.
 impl Iterator for Client {
     type Item = Value;
 
     fn next(&mut self) -> Option<Value> {
-        self.frames(VecDeque::pop_front).flatten()
+        self.world.borrow_mut().next_frame(self.socket).map(shown)
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Client").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+/// A frame as a value that a test can compare.
+#[track_caller]
+pub(super) fn shown(frame: Frame) -> Value {
+    match frame {
+        Frame::Text(text) => {
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text} can't be shown as a value: {error}"))
+        }
+        Frame::Binary(bytes) => json!(bytes),
+        Frame::Closed(code) => json!({ "closed": code }),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bennu_semantics as rules;
+
 use super::Sent;
 use crate::{Reply, ReplyRef, TimerId, Value};
 
@@ -20,32 +22,67 @@ pub enum Effect {
     Reply(ReplyRef, Reply),
     /// A message to the member's own `handle_info`.
     SendSelf(Sent),
-    /// The same, later.
+    /// The same, after a delay.
     SendAfter(TimerId, Duration, Sent),
-    /// A timer taken back.
+    /// The end of a timer, before it fires.
     Cancel(TimerId),
-    /// The topic's beat from now on; nothing ends it.
+    /// The topic's tick period; zero ends the tick.
     Tick(Duration),
-    /// The topic's published state from now on.
+    /// The topic's new published state.
     PublishState(Value),
-    /// A seat for the member, and for how long it is kept when it drops.
+    /// A seat for the member, with its grace period.
     TakeSeat(String, Duration),
-    /// The member's seat given up.
+    /// The end of the member's seat.
     LeaveSeat,
     /// An event to another topic's `handle_message`.
     Send(String, Sent),
-    /// A further topic whose events the member hears.
+    /// A subscription of the member to a further topic.
     Subscribe(String),
-    /// The end of that.
+    /// The end of such a subscription.
     Unsubscribe(String),
     /// The end of every socket with this id.
     Disconnect(String),
-    /// The member is online under a key, with a meta.
+    /// A presence of the member: its key and its meta.
     Track(String, Value),
-    /// Another meta for a key.
+    /// A new meta for a presence of the member.
     UpdatePresence(String, Value),
-    /// The member is online under a key no more.
+    /// The end of the presence with this key.
     Untrack(String),
-    /// Everybody who is online, to the member's own client.
+    /// All presences of the topic, to the member's own client.
     PushPresence,
+}
+
+impl From<rules::Effect> for Effect {
+    fn from(effect: rules::Effect) -> Self {
+        use rules::Effect as Rule;
+        match effect {
+            Rule::Push { event, payload } => Self::Push(Sent::of(&event, payload)),
+            Rule::Broadcast { event, payload, skip_self: false } => Self::Broadcast(Sent::of(&event, payload)),
+            Rule::Broadcast { event, payload, skip_self: true } => Self::BroadcastFrom(Sent::of(&event, payload)),
+            Rule::Publish { topic, event, payload } => Self::Publish(topic.to_string(), Sent::of(&event, payload)),
+            Rule::Reply { reply_ref, reply } => Self::Reply(ReplyRef(reply_ref.to_string()), reply.into()),
+            Rule::SendSelf { event, payload } => Self::SendSelf(Sent::of(&event, payload)),
+            Rule::SendAfter { timer, after, event, payload } => {
+                Self::SendAfter(TimerId(timer), after, Sent::of(&event, payload))
+            }
+            Rule::Cancel(timer) => Self::Cancel(TimerId(timer)),
+            Rule::Send { topic, event, payload } => Self::Send(topic.to_string(), Sent::of(&event, payload)),
+            Rule::Subscribe(topic) => Self::Subscribe(topic.to_string()),
+            Rule::Unsubscribe(topic) => Self::Unsubscribe(topic.to_string()),
+            Rule::Disconnect(id) => Self::Disconnect(id.to_string()),
+            Rule::Track { key, meta } => Self::Track(key.to_string(), object(&meta)),
+            Rule::UpdatePresence { key, meta } => Self::UpdatePresence(key.to_string(), object(&meta)),
+            Rule::Untrack(key) => Self::Untrack(key.to_string()),
+            Rule::PushPresences => Self::PushPresence,
+            Rule::PublishState(state) => Self::PublishState(Value::Object(state.into_parts().1)),
+            Rule::TakeSeat { name, grace } => Self::TakeSeat(name.to_string(), grace),
+            Rule::LeaveSeat => Self::LeaveSeat,
+            Rule::SetTick(period) => Self::Tick(period.unwrap_or_default()),
+        }
+    }
+}
+
+/// The record refuses a meta that isn't an object, so the default is never used.
+fn object(meta: &str) -> Value {
+    rules::read_value(meta).unwrap_or_default()
 }

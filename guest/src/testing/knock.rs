@@ -1,15 +1,15 @@
-//! A client that knocks at a gatekeeper.
+//! A client that connects through a gatekeeper.
 
 use serde::Serialize;
 
-use super::facts::Facts;
-use super::record::Record;
+use bennu_world::{CallContext, HostFacts};
+
 use super::recorder;
-use super::setup::text;
+use super::setup::{store, text};
 use crate::bindings::request::{Address, Location};
 use crate::gatekeeper::{Connect, Gatekeeper, Request};
 
-/// What a gatekeeper can read of a request.
+/// The values of a request that a gatekeeper can read.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) mount: String,
@@ -23,11 +23,11 @@ pub(super) struct Asked {
 
 /// A client that is about to connect.
 ///
-/// Unless set otherwise it comes from `127.0.0.1` to the WebSocket of `/socket`, without parameters, headers and token.
+/// By default it connects from `127.0.0.1` to the WebSocket of `/socket`, without parameters, headers and token.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Knock {
-    facts: Facts,
+    host: HostFacts,
     asked: Asked,
 }
 
@@ -49,12 +49,12 @@ impl Default for Knock {
             uri,
             auth_token: None,
         };
-        Self { facts: Facts::default(), asked }
+        Self { host: HostFacts::default(), asked }
     }
 }
 
 impl Knock {
-    /// The usual client.
+    /// A client with the default values.
     pub fn new() -> Self {
         Self::default()
     }
@@ -71,20 +71,20 @@ impl Knock {
         self
     }
 
-    /// Sets where it comes from.
+    /// Sets its IP address.
     pub fn peer(mut self, ip: &str) -> Self {
         self.asked.peer.ip = ip.into();
         self
     }
 
-    /// Sets the mount at which it knocks, and the transport.
+    /// Sets the mount and the transport.
     pub fn at(mut self, mount: &str, transport: &str) -> Self {
         self.asked.uri.path = format!("{mount}/{transport}");
         (self.asked.mount, self.asked.transport) = (mount.into(), transport.into());
         self
     }
 
-    /// Sets the token that comes apart from the parameters.
+    /// Sets the token, which is separate from the parameters.
     pub fn auth_token(mut self, token: &str) -> Self {
         self.asked.auth_token = Some(token.into());
         self
@@ -92,7 +92,7 @@ impl Knock {
 
     /// Sets the gatekeeper's configuration.
     pub fn config(mut self, config: impl Serialize) -> Self {
-        self.facts.configuration = text(&config);
+        self.host.configuration = text(&config);
         self
     }
 
@@ -100,32 +100,32 @@ impl Knock {
     ///
     /// # Panics
     ///
-    /// It can't be stored.
+    /// If it can't be stored.
     pub fn store(mut self, key: impl AsRef<[u8]>, value: impl Serialize) -> Self {
-        self.facts.stored.put(key.as_ref(), &value);
+        store(&mut self.host, key.as_ref(), &value);
         self
     }
 
     /// Sets the clock: milliseconds since 1970.
     pub fn now(mut self, milliseconds: u64) -> Self {
-        self.facts.now = milliseconds;
+        self.host.now = milliseconds;
         self
     }
 
-    /// Asks a gatekeeper.
+    /// Calls a gatekeeper.
     ///
     /// # Errors
     ///
-    /// What the client is told that isn't let in.
+    /// The answer to a refused client.
     ///
     /// # Panics
     ///
-    /// The host would end it with a fault.
+    /// If a host would end the call with a fault.
     #[track_caller]
     pub fn connect<G: Gatekeeper>(self) -> Connect {
-        let Self { mut facts, asked } = self;
-        facts.request = Some(asked);
-        let (verdict, _) = recorder::run(Record::reading(facts), || Ok(G::connect(&Request(()))));
+        let Self { host, asked } = self;
+        let mut context = CallContext::reading(host);
+        let verdict = recorder::run_about(asked, &mut context, || G::connect(&Request(())));
         verdict.unwrap_or_else(|fault| panic!("the gatekeeper ended in a fault: {fault}"))
     }
 }

@@ -1,159 +1,177 @@
-//! One socket's membership of one topic.
+//! A single member, whose callbacks a test calls.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use bennu_semantics::{Callback, Ending, Message, Source, Topic, TopicCallback};
+use bennu_world::{HostFacts, SocketFacts, StateSnapshot, decide};
+use bytestring::ByteString;
 use serde::de::DeserializeOwned;
 
-use super::facts::Facts;
-use super::record::{MemberUsage, Record};
-use super::saved::StateSnapshot;
-use super::{Outcome, Sent, Timer, recorder};
-use crate::bindings::exports::bennu::channel::handle_out::Recipient;
-use crate::{Channel, Decision, IntoPayload, Message, SeatChange, Tick, callbacks, state};
+use super::native::NativeRoutes;
+use super::{Outcome, Timer, convert, setup};
+use crate::plugin::Route;
+use crate::{Channel, Decision, IntoPayload, SeatChange, Tick, state};
 
-/// The number that a test's member has.
+/// The number of a test's member.
 pub(super) const ID: u64 = 1;
 
-/// What a member may send to itself within one [`Member::advance`] before it is taken for endless.
+/// The most messages that a member may send to itself within one [`Member::advance`].
 const DELIVERIES: usize = 10_000;
 
-/// A member of a topic. What a call commits is what the next one gets.
+/// A member of a topic. Each call gets the states that the call before it committed.
 pub struct Member<C> {
-    pub(super) topic: String,
-    pub(super) facts: Facts,
+    pub(super) topic: Topic,
+    pub(super) routes: NativeRoutes,
+    pub(super) host: HostFacts,
+    pub(super) socket: SocketFacts,
     /// Its state, and its topic's.
     pub(super) states: StateSnapshot,
-    /// What it sent to itself and hasn't handled yet.
+    /// The messages that it sent to itself and has not handled yet.
     pub(super) waiting: VecDeque<Message>,
     pub(super) timers: Vec<Timer>,
-    pub(super) holdings: MemberUsage,
-    /// How many messages of its client it got: the ref of the last one.
+    /// The number that its next timer gets.
+    pub(super) next_timer: u64,
+    /// The keys of its presences.
+    pub(super) presences: Vec<ByteString>,
+    /// The further topics to which it is subscribed.
+    pub(super) topics: Vec<Topic>,
+    /// The number of its client's messages: the ref of the last one.
     pub(super) received: u64,
     pub(super) joined: Outcome,
-    /// By what it has ended, if it has.
+    /// The reason of its end, if it has ended.
     pub(super) ended_by: Option<String>,
     pub(super) channel: PhantomData<C>,
 }
 
-/// What its client does.
+/// Events from its client.
 impl<C: Channel> Member<C> {
     /// The client sends an event, and waits for a reply.
     #[track_caller]
     pub fn push(&mut self, event: &str, payload: impl IntoPayload) -> Outcome {
         self.received += 1;
-        let reply_ref = Some(format!("\"{}\"", self.received));
-        let payload = payload.into_payload();
-        self.turn(|member| callbacks::handle_in::<C>(member, event, payload, reply_ref))
+        let reply_ref = Some(format!("\"{}\"", self.received).into());
+        let payload = payload.into_payload().into();
+        self.turn(Callback::In { event: event.into(), payload, reply_ref })
     }
 
-    /// The client sends an event without a ref: it can't be answered later, and a reply has no ref either.
+    /// The client sends an event without a ref. It can't be answered later, and a reply has no ref.
     #[track_caller]
     pub fn push_without_ref(&mut self, event: &str, payload: impl IntoPayload) -> Outcome {
-        let payload = payload.into_payload();
-        self.turn(|member| callbacks::handle_in::<C>(member, event, payload, None))
+        let payload = payload.into_payload().into();
+        self.turn(Callback::In { event: event.into(), payload, reply_ref: None })
     }
 
     /// The client leaves the topic.
     #[track_caller]
     pub fn leave(self) -> Outcome {
-        self.end("left")
+        self.end(Ending::Left)
     }
 
     /// The client's connection ends.
     #[track_caller]
     pub fn close(self) -> Outcome {
-        self.end("closed")
+        self.end(Ending::Closed)
     }
 
     /// The host stops.
     #[track_caller]
     pub fn shutdown(self) -> Outcome {
-        self.end("shutdown")
+        self.end(Ending::Shutdown)
     }
 }
 
-/// What no client does.
+/// Events from elsewhere.
 impl<C: Channel> Member<C> {
     /// `handle_info` gets a message as if the member had sent it to itself.
     #[track_caller]
     pub fn info(&mut self, event: &str, payload: impl IntoPayload) -> Outcome {
-        let message = self.message("self", Sent::new(event, &payload.into_payload()));
-        self.turn(|member| callbacks::handle_info::<C>(member, message))
+        self.turn(Callback::Info(self.message(Source::Own, event, payload.into_payload())))
     }
 
     /// `handle_info` gets an event that `handle_out` handed over.
     #[track_caller]
     pub fn handed_over(&mut self, event: &str, payload: impl IntoPayload) -> Outcome {
-        let message = self.message("intercept", Sent::new(event, &payload.into_payload()));
-        self.turn(|member| callbacks::handle_info::<C>(member, message))
+        self.turn(Callback::Info(self.message(Source::Intercept, event, payload.into_payload())))
     }
 
-    /// Time passes: what the member sent to itself and its timers that come due are handled, in order.
+    /// Advances the clock. The member handles its messages to itself, and the timers that fire, in order.
     ///
     /// # Panics
     ///
-    /// It never stops sending to itself.
+    /// If it sends more than 10,000 messages to itself.
     #[track_caller]
     pub fn advance(&mut self, time: Duration) -> Vec<Outcome> {
-        let until = self.facts.now.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        let until = self.host.now.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         let mut outcomes = Vec::new();
         while let Some(message) = self.next_message(until) {
             assert!(outcomes.len() < DELIVERIES, "the member sent {DELIVERIES} messages to itself, and goes on");
-            outcomes.push(self.turn(|member| callbacks::handle_info::<C>(member, message)));
+            outcomes.push(self.turn(Callback::Info(message)));
         }
-        self.facts.now = until;
+        self.host.now = until;
         outcomes
     }
 
-    /// What becomes of an intercepted event that is about to reach this member.
+    /// Calls `handle_out` about an intercepted event for this member.
     ///
     /// # Panics
     ///
-    /// The channel doesn't intercept the event, or `handle_out` ends in a fault.
+    /// If the channel doesn't intercept the event, or `handle_out` ends in a fault.
     #[track_caller]
     pub fn handle_out(&mut self, event: &str, payload: impl IntoPayload) -> Decision {
         assert!(C::INTERCEPTS.contains(&event), "{event:?} isn't one of the channel's INTERCEPTS");
-        let (payload, record) = (payload.into_payload(), Record::reading(self.facts.clone()));
-        let recipients = [Recipient { member: ID, assigns: self.states.clone().into_bytes().0 }];
-        let (decisions, mut record) =
-            recorder::run(record, || callbacks::handle_out::<C>(&self.topic, event, &payload, &recipients));
-        self.facts.drawn = record.facts.drawn;
-        let decided = decisions.and_then(|mut decisions| {
-            let decision = decisions.pop().unwrap_or(Decision::Pass);
-            record.check_decision(&decision).map(|()| decision)
-        });
-        decided.unwrap_or_else(|fault| panic!("handle_out ended in a fault: {fault}"))
+        let passing = (event.into(), payload.into_payload().into());
+        let (spec, assigns) = (self.spec(), self.states.assigns.clone().unwrap_or_default());
+        let (routes, host) = (&mut self.routes, &mut self.host);
+        let decided = decide(routes, host, (&spec, &self.topic), (ID, assigns), passing);
+        decided.map(Decision::from).unwrap_or_else(|fault| panic!("handle_out ended in a fault: {fault}"))
     }
 
-    /// The topic's beat, as the test has it: some may be left out. It comes by itself on a [`Stage`](super::Stage) only.
+    /// Calls `handle_tick` with a tick of the test's choice. Ticks run by themselves only on a [`Stage`](super::Stage).
     #[track_caller]
     pub fn tick(&mut self, tick: Tick) -> Outcome {
         self.check_lives();
-        self.topic_turn(|topic, room| callbacks::handle_tick::<C>(topic, &tick, room))
+        self.topic_turn(TopicCallback::Tick(tick.into()))
     }
 
-    /// Something has become of a seat of the topic, as the test has it. It comes by itself on a [`Stage`](super::Stage) only.
+    /// Calls `handle_seat` with a change of the test's choice. Seats change by themselves only on a
+    /// [`Stage`](super::Stage).
     #[track_caller]
     pub fn seat(&mut self, name: &str, change: SeatChange) -> Outcome {
         self.check_lives();
-        self.topic_turn(|topic, room| callbacks::handle_seat::<C>(topic, name, change, room))
+        self.topic_turn(convert::seat(name, change))
     }
 
-    /// The plugin is reloaded: the same member, under another channel. With another version it upgrades the states before its
-    /// next callback, and else it must be able to read them.
+    /// Reloads the plugin: the same member, with another channel. A channel with another version upgrades the states
+    /// before its next callback. Otherwise it must be able to read them.
     pub fn reload<D: Channel>(self) -> Member<D> {
-        let Self { topic, facts, states, waiting, timers, holdings, received, joined, ended_by, .. } = self;
-        let channel = PhantomData;
-        Member { topic, facts, states, waiting, timers, holdings, received, joined, ended_by, channel }
+        let Self { topic, host, socket, states, waiting, timers, next_timer, presences, topics, .. } = self;
+        let (received, joined, ended_by, channel) = (self.received, self.joined, self.ended_by, PhantomData);
+        let routes = NativeRoutes::of(Route::to::<D>("*"));
+        Member {
+            topic,
+            routes,
+            host,
+            socket,
+            states,
+            waiting,
+            timers,
+            next_timer,
+            presences,
+            topics,
+            received,
+            joined,
+            ended_by,
+            channel,
+        }
     }
 }
 
-/// What it is.
+/// State and results.
 impl<C: Channel> Member<C> {
-    /// What came of its join, whose response is the reply.
+    /// The outcome of its join. The join's response is the reply.
     pub fn joined(&self) -> &Outcome {
         &self.joined
     }
@@ -162,10 +180,10 @@ impl<C: Channel> Member<C> {
     ///
     /// # Panics
     ///
-    /// The state can't be read.
+    /// If the state can't be read.
     #[track_caller]
     pub fn assigns(&self) -> C {
-        let (assigns, _) = self.states.clone().into_bytes();
+        let (assigns, _) = self.states.bytes();
         state::decode(&assigns).unwrap_or_else(|why| panic!("{why}"))
     }
 
@@ -173,24 +191,24 @@ impl<C: Channel> Member<C> {
     ///
     /// # Panics
     ///
-    /// The state can't be read.
+    /// If the state can't be read.
     #[track_caller]
     pub fn room(&self) -> C::Room {
-        let (_, Some(room)) = self.states.clone().into_bytes() else { return C::Room::default() };
+        let (_, Some(room)) = self.states.bytes() else { return C::Room::default() };
         state::decode(&room).unwrap_or_else(|why| panic!("{why}"))
     }
 
-    /// What is stored under a key.
+    /// The stored value of a key.
     ///
     /// # Panics
     ///
-    /// It isn't a `T`.
+    /// If it isn't a `T`.
     #[track_caller]
     pub fn stored<T: DeserializeOwned>(&self, key: impl AsRef<[u8]>) -> Option<T> {
-        self.facts.stored.get(key.as_ref())
+        setup::stored(&self.host, key.as_ref())
     }
 
-    /// Its timers under way.
+    /// Its pending timers.
     pub fn timers(&self) -> &[Timer] {
         &self.timers
     }

@@ -1,7 +1,8 @@
 //! Tests of a channel, natively and without a server.
 //!
-//! A member of a test is held as the host holds one: its state goes through its encoding between two calls, an effect is
-//! checked when it is asked for, nothing of a failed callback is done, and time passes only when it is told to.
+//! The test kit handles a member as a host does: its state is encoded and decoded between two calls, each effect is
+//! checked when the callback asks for it, and a failed callback has no effects. The limits and the fault texts are the
+//! host's own. Time passes only when the test advances the clock.
 //!
 //! ```
 //! use bennu_guest::prelude::*;
@@ -40,36 +41,28 @@
 //! assert_eq!(late[0].late_replies(), [("ok", json!({ "answer": 42 }))]);
 //! ```
 //!
-//! Several members that meet are played on a [`Stage`], and what decides about who connects is asked by a [`Knock`].
+//! A [`Stage`] has several members of several topics. A [`Knock`] tests a gatekeeper.
 //!
-//! A fault is part of an [`Outcome`], whose other parts can't be asked for then. A panic of the channel goes through to
-//! the test.
+//! If a callback ends in a fault, most methods of its [`Outcome`] panic with the fault's text. A panic of the channel
+//! continues to the test.
 
 mod actor;
 mod client;
+mod convert;
 mod effect;
-mod facts;
 mod fault;
-mod json;
 mod knock;
-#[doc(hidden)]
-pub mod limits;
 mod member;
-mod online;
+mod native;
 mod outcome;
-mod record;
 pub(crate) mod recorder;
-mod saved;
 mod sent;
 mod setup;
 mod stage;
-mod stored;
-mod terms;
 mod timers;
 mod tokens;
 mod turn;
 mod versions;
-mod world;
 
 pub use actor::{Actor, Pushed};
 pub use client::Client;
@@ -87,11 +80,11 @@ pub use versions::{upgrade, upgrade_room};
 
 use crate::{Channel, IntoPayload};
 
-/// A client joins a topic, on a socket of which nothing else is known: see [`Setup`] for one of which something is.
+/// A client joins a topic, on a socket with default values. [`Setup`] sets other values.
 ///
 /// # Errors
 ///
-/// The join is refused, or ends in a fault.
+/// If the join is refused or ends in a fault.
 pub fn join<C: Channel>(topic: &str, params: impl IntoPayload) -> Result<Member<C>, NotJoined> {
     Setup::new().join(topic, params)
 }

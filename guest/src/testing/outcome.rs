@@ -1,4 +1,4 @@
-//! What came of a callback.
+//! The outcome of a callback.
 
 use std::time::Duration;
 
@@ -6,22 +6,22 @@ use super::{Effect, Fault, Sent};
 use crate::log::Level;
 use crate::{Answer, Reply, Value};
 
-/// What came of a callback: an answer and effects, or a fault.
+/// The outcome of a callback: an answer and effects, or a fault.
 ///
-/// But for [`fault`](Outcome::fault) and [`log`](Outcome::log), all that it can be asked for panics after a fault, so
-/// that a test which doesn't expect one tells what it was.
+/// After a fault, every method except [`fault`](Outcome::fault), [`log`](Outcome::log) and [`ended`](Outcome::ended)
+/// panics with the fault's text. So a test that expected no fault shows the fault.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Outcome {
     pub(super) answer: Result<Answer, Fault>,
     pub(super) effects: Vec<Effect>,
     pub(super) lines: Vec<(Level, String)>,
-    /// What `terminate` did, where the member ended by this callback.
+    /// The outcome of `terminate`, if the member ended by this callback.
     pub(super) ended: Option<Box<Outcome>>,
 }
 
 impl Outcome {
-    /// What the client is told.
+    /// The answer to the client.
     #[track_caller]
     pub fn answer(&self) -> &Answer {
         match &self.answer {
@@ -30,11 +30,11 @@ impl Outcome {
         }
     }
 
-    /// The reply, be it with a stop. A join's is `ok` with its response.
+    /// The reply, also of a stop. The reply of a join is `ok` with its response.
     ///
     /// # Panics
     ///
-    /// There is none.
+    /// If there is none.
     #[track_caller]
     pub fn reply(&self) -> Reply {
         match self.answer() {
@@ -44,50 +44,50 @@ impl Outcome {
         }
     }
 
-    /// All that was asked for, in order.
+    /// All effects, in order.
     #[track_caller]
     pub fn effects(&self) -> &[Effect] {
         self.answer();
         &self.effects
     }
 
-    /// What was sent to the member's own client, replies aside.
+    /// The events to the member's own client, without replies.
     #[track_caller]
     pub fn pushes(&self) -> Vec<Sent> {
         self.pick(|effect| if let Effect::Push(sent) = effect { Some(sent) } else { None })
     }
 
-    /// What was sent to all members of the topic.
+    /// The events to all members of the topic.
     #[track_caller]
     pub fn broadcasts(&self) -> Vec<Sent> {
         self.pick(|effect| if let Effect::Broadcast(sent) = effect { Some(sent) } else { None })
     }
 
-    /// What was sent to all members of the topic but this one.
+    /// The events to all members of the topic except this one.
     #[track_caller]
     pub fn broadcasts_from(&self) -> Vec<Sent> {
         self.pick(|effect| if let Effect::BroadcastFrom(sent) = effect { Some(sent) } else { None })
     }
 
-    /// What was sent to other topics.
+    /// The events to members of other topics.
     #[track_caller]
     pub fn published(&self) -> Vec<(String, Sent)> {
         self.pick(|effect| if let Effect::Publish(topic, sent) = effect { Some((topic, sent)) } else { None })
     }
 
-    /// What was sent to the `handle_message` of other topics.
+    /// The events to `handle_message` of other topics.
     #[track_caller]
     pub fn sent(&self) -> Vec<(String, Sent)> {
         self.pick(|effect| if let Effect::Send(topic, sent) = effect { Some((topic, sent)) } else { None })
     }
 
-    /// The states that the topic published.
+    /// The published states.
     #[track_caller]
     pub fn published_states(&self) -> Vec<Value> {
         self.pick(|effect| if let Effect::PublishState(state) = effect { Some(state) } else { None })
     }
 
-    /// Under which keys the member is online from now on, and with what.
+    /// The new presences: keys and metas.
     #[track_caller]
     pub fn tracked(&self) -> Vec<(String, Value)> {
         self.pick(|effect| if let Effect::Track(key, meta) = effect { Some((key, meta)) } else { None })
@@ -99,29 +99,29 @@ impl Outcome {
         self.pick(|effect| if let Effect::Reply(_, reply) = effect { Some(reply) } else { None })
     }
 
-    /// What the member sent to itself.
+    /// The messages of the member to itself.
     #[track_caller]
     pub fn sent_to_self(&self) -> Vec<Sent> {
         self.pick(|effect| if let Effect::SendSelf(sent) = effect { Some(sent) } else { None })
     }
 
-    /// The timers that were set.
+    /// The new timers.
     #[track_caller]
     pub fn timers(&self) -> Vec<(Duration, Sent)> {
         self.pick(|effect| if let Effect::SendAfter(_, after, sent) = effect { Some((after, sent)) } else { None })
     }
 
-    /// The fault that the callback ended in.
+    /// The fault, if the callback ended in one.
     pub fn fault(&self) -> Option<&Fault> {
         self.answer.as_ref().err()
     }
 
-    /// What was logged.
+    /// The log lines.
     pub fn log(&self) -> &[(Level, String)] {
         &self.lines
     }
 
-    /// What `terminate` did, where the member ended by this callback: by a stop, or by a fault.
+    /// The outcome of `terminate`, if the member ended by this callback: by a stop or by a fault.
     pub fn ended(&self) -> Option<&Outcome> {
         self.ended.as_deref()
     }

@@ -1,13 +1,13 @@
-//! What was sent, to be compared with what a test writes: `("new_msg", json!({ .. }))`.
+//! Events and replies, which a test compares with pairs such as `("new_msg", json!({ .. }))`.
 
 use crate::{Binary, Payload, Reply, Value};
 
-/// An event and what it carries.
+/// An event and its payload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sent {
     /// The event.
     pub event: String,
-    /// What it carries.
+    /// Its payload.
     pub payload: Payload,
 }
 
@@ -16,16 +16,16 @@ impl Sent {
         Self { event: event.into(), payload: payload.clone() }
     }
 
-    /// Bytes that it takes in a queue.
+    /// Its bytes in a queue.
     pub(super) fn bytes(&self) -> usize {
         self.event.len() + self.payload.len()
     }
 
-    /// The JSON that it carries.
+    /// Its JSON payload.
     ///
     /// # Panics
     ///
-    /// It carries bytes.
+    /// If the payload is bytes.
     #[track_caller]
     pub fn json(&self) -> Value {
         value(&self.payload)
@@ -33,17 +33,17 @@ impl Sent {
 }
 
 impl Payload {
-    /// The JSON that it is: natively, for tests.
+    /// Its JSON value. Only for native tests.
     ///
     /// # Panics
     ///
-    /// It is bytes.
+    /// If it is bytes.
     #[track_caller]
     pub fn value(&self) -> Value {
         value(self)
     }
 
-    /// How many bytes it has.
+    /// Its length in bytes.
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Json(text) => text.len(),
@@ -53,11 +53,11 @@ impl Payload {
 }
 
 impl Reply {
-    /// The JSON that it carries: natively, for tests.
+    /// Its JSON payload. Only for native tests.
     ///
     /// # Panics
     ///
-    /// It carries bytes.
+    /// If the payload is bytes.
     #[track_caller]
     pub fn json(&self) -> Value {
         value(&self.payload)

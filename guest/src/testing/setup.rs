@@ -1,14 +1,15 @@
-//! What a member's host and socket are like, before it joins.
+//! The host and the socket of a member, before it joins.
 
+use bennu_world::{HostFacts, SocketFacts};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::facts::Facts;
 use super::{Fault, Member};
 use crate::{Channel, IntoPayload, Payload, Reply, state};
 
-/// A host and a socket, as a test wants them.
+/// A host and a socket, with the values that a test sets.
 ///
-/// Unless set otherwise the socket has no id, the configuration, the connect parameters and the headers are empty, and it
+/// By default the socket has no id, the configuration, the connect parameters and the headers are empty, and the time
 /// is the start of the year 2026.
 ///
 /// ```
@@ -25,11 +26,12 @@ use crate::{Channel, IntoPayload, Payload, Reply, state};
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct Setup {
-    pub(super) facts: Facts,
+    pub(super) host: HostFacts,
+    pub(super) socket: SocketFacts,
     pub(super) room: Option<Vec<u8>>,
 }
 
-/// Why there is no member.
+/// The reason why a join failed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NotJoined {
     /// The join was refused with this response.
@@ -39,68 +41,68 @@ pub enum NotJoined {
 }
 
 impl Setup {
-    /// The usual host, and a socket of which nothing is known.
+    /// A host and a socket with default values.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Gives the socket an id.
+    /// Sets the id of the socket.
     pub fn socket_id(mut self, id: &str) -> Self {
-        self.facts.socket_id = Some(id.into());
+        self.socket.socket_id = Some(id.into());
         self
     }
 
-    /// Sets the user that was granted when the socket connected.
+    /// Sets the user of the socket.
     pub fn user(mut self, user: &str) -> Self {
-        self.facts.user = Some(user.into());
+        self.socket.user = Some(user.into());
         self
     }
 
-    /// Sets what else was granted: an object.
+    /// Sets the claims of the socket: an object.
     pub fn claims(mut self, claims: impl Serialize) -> Self {
-        self.facts.claims = text(&claims);
+        self.socket.claims = text(&claims);
         self
     }
 
-    /// Sets the parameters that the client connected with.
+    /// Sets the connect parameters.
     pub fn connect_params(mut self, params: impl Serialize) -> Self {
-        self.facts.connect_params = text(&params);
+        self.socket.connect_params = text(&params);
         self
     }
 
     /// Adds a request header.
     pub fn x_header(mut self, name: &str, value: &str) -> Self {
-        self.facts.x_headers.push((name.into(), value.into()));
+        self.socket.x_headers.push((name.into(), value.into()));
         self
     }
 
     /// Sets the plugin's configuration.
     pub fn config(mut self, config: impl Serialize) -> Self {
-        self.facts.configuration = text(&config);
+        self.host.configuration = text(&config);
         self
     }
 
     /// Sets the clock: milliseconds since 1970.
     pub fn now(mut self, milliseconds: u64) -> Self {
-        self.facts.now = milliseconds;
+        self.host.now = milliseconds;
         self
     }
 
-    /// Stores a value under a key, as a callback has done earlier.
+    /// Stores a value under a key, as if a callback had stored it.
     ///
     /// # Panics
     ///
-    /// It can't be stored.
+    /// If it can't be stored.
     pub fn store(mut self, key: impl AsRef<[u8]>, value: impl Serialize) -> Self {
-        self.facts.stored.put(key.as_ref(), &value);
+        store(&mut self.host, key.as_ref(), &value);
         self
     }
 
-    /// Sets the topic's shared state, as members who came earlier left it.
+    /// Sets the topic's shared state, as if a callback had written it.
     ///
     /// # Panics
     ///
-    /// It can't be encoded.
+    /// If it can't be encoded.
     pub fn room(mut self, room: impl Serialize) -> Self {
         self.room = Some(state::encode(&room).unwrap_or_else(|why| panic!("{why}")));
         self
@@ -110,18 +112,18 @@ impl Setup {
     ///
     /// # Errors
     ///
-    /// The join is refused, or ends in a fault.
+    /// If the join is refused or ends in a fault.
     pub fn join<C: Channel>(self, topic: &str, params: impl IntoPayload) -> Result<Member<C>, NotJoined> {
         Member::join(self, topic, params.into_payload())
     }
 }
 
 impl NotJoined {
-    /// What the client gets: an `error` reply.
+    /// The `error` reply to the client.
     ///
     /// # Panics
     ///
-    /// The join ended in a fault.
+    /// If the join ended in a fault.
     #[track_caller]
     pub fn reply(&self) -> Reply {
         match self {
@@ -130,7 +132,7 @@ impl NotJoined {
         }
     }
 
-    /// The fault that the join ended in.
+    /// The fault, if the join ended in one.
     pub fn fault(&self) -> Option<&Fault> {
         match self {
             Self::Refused(_) => None,
@@ -141,4 +143,27 @@ impl NotJoined {
 
 pub(super) fn text(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|error| panic!("this can't be written as JSON: {error}"))
+}
+
+/// Stores a value as if a callback had done so.
+#[track_caller]
+pub(super) fn store(host: &mut HostFacts, key: &[u8], value: &impl Serialize) {
+    let value = state::encode(value).unwrap_or_else(|why| panic!("{why}"));
+    host.stored.put(key, &value).unwrap_or_else(|fault| panic!("{fault}"));
+}
+
+/// The stored value of a key.
+#[track_caller]
+pub(super) fn stored<T: DeserializeOwned>(host: &HostFacts, key: &[u8]) -> Option<T> {
+    let value = host.stored.get(key)?;
+    Some(state::read(value).unwrap_or_else(|error| panic!("{:?}: {error}", String::from_utf8_lossy(key))))
+}
+
+impl From<bennu_world::NotJoined> for NotJoined {
+    fn from(not_joined: bennu_world::NotJoined) -> Self {
+        match not_joined {
+            bennu_world::NotJoined::Refused(response) => Self::Refused(response.into()),
+            bennu_world::NotJoined::Fault(fault) => Self::Fault(fault.into()),
+        }
+    }
 }

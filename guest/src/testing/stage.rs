@@ -1,21 +1,23 @@
-//! A stage: several members of several topics, under one clock.
+//! A stage: several members of several topics, with one clock.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bennu_semantics::Pattern;
+use bennu_world::World;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::actor::Actor;
+use super::actor::{Actor, act};
 use super::client::Client;
-use super::setup::text;
-use super::world::World;
+use super::native::NativeRoutes;
+use super::setup::{self, text};
 use super::{Fault, NotJoined, Sent, Setup};
 use crate::plugin::Route;
 use crate::{Channel, IntoPayload, Reply, Tick, Value};
 
-/// A host with channels, on which members meet: what one broadcasts, the others get.
+/// A host with channels and any number of members. Members receive each other's broadcasts.
 ///
 /// ```
 /// use bennu_guest::prelude::*;
@@ -61,11 +63,17 @@ use crate::{Channel, IntoPayload, Reply, Tick, Value};
 /// assert_eq!(stage.presences("room:lobby").as_object().unwrap().len(), 1);
 /// ```
 ///
-/// Nothing waits and nothing sleeps: what came is there, and time passes when the test says so
-/// ([`advance`](Stage::advance)). A fault ends its member, as on a host, and can be seen by [`faults`](Stage::faults).
-#[derive(Clone, Default)]
+/// A test never waits: all messages have arrived when a method returns, and time passes only by
+/// [`advance`](Stage::advance). A fault ends its member, as on a host; [`faults`](Stage::faults) lists it.
+#[derive(Clone)]
 pub struct Stage {
-    world: Rc<RefCell<World>>,
+    world: Rc<RefCell<World<NativeRoutes>>>,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self { world: Rc::new(RefCell::new(World::new(NativeRoutes::default()))) }
+    }
 }
 
 impl Stage {
@@ -75,154 +83,164 @@ impl Stage {
         Self::default()
     }
 
-    /// With a channel for these topics, as `channels!` has it.
-    #[must_use]
-    pub fn channel<C: Channel>(self, pattern: &'static str) -> Self {
-        self.world.borrow_mut().add_route(Route::to::<C>(pattern));
-        self
-    }
-
-    /// The plugin is reloaded: another channel serves these topics from now on. With another version it upgrades each state
-    /// before the next callback that is given it, and else it must be able to read it.
+    /// Adds a channel for the topics of a pattern, as in `channels!`.
     ///
     /// # Panics
     ///
-    /// There is no channel for this pattern.
-    #[track_caller]
-    pub fn reload<C: Channel>(&self, pattern: &'static str) {
-        let replaced = self.world.borrow_mut().replace_route(Route::to::<C>(pattern));
-        assert!(replaced, "the stage has no channel for {pattern:?}");
-    }
-
-    /// Grants the topics of a pattern to be published and sent to, and sockets' ids to be disconnected.
+    /// If a host would refuse the channel.
     #[must_use]
-    pub fn publish(self, pattern: &str) -> Self {
-        self.world.borrow_mut().reach.publish.push(pattern.into());
+    #[track_caller]
+    pub fn channel<C: Channel>(self, pattern: &'static str) -> Self {
+        self.world.borrow_mut().callbacks().add(Route::to::<C>(pattern));
         self
     }
 
-    /// Grants the topics of a pattern to be subscribed to and read about.
+    /// Reloads the plugin: another channel serves these topics from now on. A channel with another version upgrades
+    /// each state before the next callback that gets it. Otherwise it must be able to read the states.
+    ///
+    /// # Panics
+    ///
+    /// If there is no channel for this pattern.
+    #[track_caller]
+    pub fn reload<C: Channel>(&self, pattern: &'static str) {
+        let replaced = self.world.borrow_mut().callbacks().replace(Route::to::<C>(pattern));
+        assert!(replaced, "the stage has no channel for {pattern:?}");
+    }
+
+    /// Allows the plugin to publish and send to the topics of a pattern, and to disconnect such socket ids.
+    ///
+    /// # Panics
+    ///
+    /// If it isn't a pattern.
     #[must_use]
+    #[track_caller]
+    pub fn publish(self, pattern: &str) -> Self {
+        self.world.borrow_mut().grant_publish(parse(pattern));
+        self
+    }
+
+    /// Allows the plugin to subscribe to the topics of a pattern, and to read about them.
+    ///
+    /// # Panics
+    ///
+    /// If it isn't a pattern.
+    #[must_use]
+    #[track_caller]
     pub fn read(self, pattern: &str) -> Self {
-        self.world.borrow_mut().reach.read.push(pattern.into());
+        self.world.borrow_mut().grant_read(parse(pattern));
         self
     }
 
     /// Sets the plugin's configuration.
     #[must_use]
     pub fn config(self, config: impl Serialize) -> Self {
-        self.world.borrow_mut().facts.configuration = text(&config);
+        self.world.borrow_mut().host_mut().configuration = text(&config);
         self
     }
 
     /// Sets the clock: milliseconds since 1970.
     #[must_use]
     pub fn now(self, milliseconds: u64) -> Self {
-        self.world.borrow_mut().facts.now = milliseconds;
+        self.world.borrow_mut().host_mut().now = milliseconds;
         self
     }
 
-    /// A client of whom nothing is known connects and joins a topic.
+    /// A client connects with default values, and joins a topic.
     ///
     /// # Errors
     ///
-    /// The join is refused, or ends in a fault.
+    /// If the join is refused or ends in a fault.
     pub fn join(&self, topic: &str, params: impl IntoPayload) -> Result<Actor, NotJoined> {
         self.join_as(Setup::new(), topic, params)
     }
 
-    /// A client connects and joins a topic: its user, socket id, claims, parameters and headers are those of a [`Setup`].
+    /// A client connects and joins a topic, with the user, socket id, claims, parameters and headers of a [`Setup`].
     ///
     /// # Errors
     ///
-    /// The join is refused, or ends in a fault.
+    /// If the join is refused or ends in a fault.
     pub fn join_as(&self, who: Setup, topic: &str, params: impl IntoPayload) -> Result<Actor, NotJoined> {
-        let member = self.world.borrow_mut().join(who.facts, topic, params.into_payload())?;
+        let params = params.into_payload().into();
+        let member = act(&self.world, |world| world.join(who.socket, topic, params))?;
         Ok(Actor::new(Rc::clone(&self.world), member))
     }
 
-    /// A client connects, for a test at the level of frames: it may join several topics.
+    /// A client connects, for a test at the level of frames. It can join several topics.
     pub fn connect(&self, who: Setup) -> Client {
         Client::connect(&self.world, who)
     }
 
-    /// Somebody elsewhere broadcasts to a topic, as the host's HTTP API does.
+    /// Broadcasts to a topic, as the host's HTTP API does.
     pub fn broadcast(&self, topic: &str, event: &str, payload: impl IntoPayload) {
         let sent = Sent::new(event, &payload.into_payload());
-        self.world.borrow_mut().broadcast_from_elsewhere(topic, &sent);
+        act(&self.world, |world| world.broadcast_from_elsewhere(topic, &sent.into()));
     }
 
-    /// Somebody elsewhere sends to a topic's `handle_message`.
+    /// Sends to a topic's `handle_message`, as the host's HTTP API does.
     ///
     /// # Errors
     ///
-    /// The callback ends in a fault, or no channel serves the topic.
+    /// If the callback ends in a fault, or no channel serves the topic.
     pub fn send(&self, topic: &str, event: &str, payload: impl IntoPayload) -> Result<Option<Reply>, Fault> {
-        let mut world = self.world.borrow_mut();
-        let answer = world.send(topic, Sent::new(event, &payload.into_payload()));
-        world.end_turn();
-        world.settle();
-        answer
+        let sent = Sent::new(event, &payload.into_payload());
+        Ok(act(&self.world, |world| world.send(topic, sent.into()))?.map(Into::into))
     }
 
-    /// A topic beats as the test has it, such as with some left out. Beats that a channel asked for come by themselves, when
-    /// time [passes](Stage::advance).
+    /// Calls a topic's `handle_tick` with a tick of the test's choice. Ticks that a channel asked for run by themselves
+    /// when the clock [advances](Stage::advance).
     ///
     /// # Errors
     ///
-    /// The callback ends in a fault, or no channel serves the topic.
+    /// If the callback ends in a fault, or no channel serves the topic.
     pub fn tick(&self, topic: &str, tick: Tick) -> Result<(), Fault> {
-        let mut world = self.world.borrow_mut();
-        let ticked = world.tick(topic, tick);
-        world.end_turn();
-        world.settle();
-        ticked
+        Ok(act(&self.world, |world| world.tick(topic, tick.into()))?)
     }
 
-    /// Stores a value under a key, as a callback has done earlier.
+    /// Stores a value under a key, as if a callback had stored it.
     ///
     /// # Panics
     ///
-    /// It can't be stored.
+    /// If it can't be stored.
     #[track_caller]
     pub fn store(&self, key: impl AsRef<[u8]>, value: impl Serialize) {
-        self.world.borrow_mut().facts.stored.put(key.as_ref(), &value);
+        setup::store(self.world.borrow_mut().host_mut(), key.as_ref(), &value);
     }
 
-    /// What is stored under a key.
+    /// The stored value of a key.
     ///
     /// # Panics
     ///
-    /// It isn't a `T`.
+    /// If it isn't a `T`.
     #[must_use]
     #[track_caller]
     pub fn stored<T: DeserializeOwned>(&self, key: impl AsRef<[u8]>) -> Option<T> {
-        self.world.borrow().facts.stored.get(key.as_ref())
+        setup::stored(self.world.borrow().host(), key.as_ref())
     }
 
-    /// Closes every socket with this id. Gives how many there were.
+    /// Closes every socket with this id. Returns their number.
     pub fn disconnect(&self, socket_id: &str) -> usize {
-        let mut world = self.world.borrow_mut();
-        let closed = world.disconnect(socket_id);
-        world.settle();
-        closed
+        act(&self.world, |world| world.disconnect_from_elsewhere(socket_id))
     }
 
-    /// Time passes: timers ring, topics beat, seats are gone to which nobody has come back, and rooms end that nobody is in any more,
-    /// in their order.
+    /// Advances the clock: timers fire, topics tick, grace periods and empty rooms end, in their order.
     pub fn advance(&self, time: Duration) {
-        self.world.borrow_mut().advance(time);
+        act(&self.world, |world| world.advance(time));
     }
 
-    /// Who is online in a topic, as `presence_state` says it.
+    /// The presences of a topic, as in `presence_state`.
     #[must_use]
     pub fn presences(&self, topic: &str) -> Value {
-        self.world.borrow().facts.online.state(topic)
+        self.world.borrow().online().state(topic)
     }
 
-    /// The faults that there were.
+    /// All faults so far.
     #[must_use]
     pub fn faults(&self) -> Vec<Fault> {
-        self.world.borrow().faults.clone()
+        self.world.borrow().faults().iter().cloned().map(Fault::from).collect()
     }
+}
+
+#[track_caller]
+fn parse(pattern: &str) -> Pattern {
+    Pattern::parse(pattern).unwrap_or_else(|error| panic!("{pattern:?} is no pattern: {error}"))
 }

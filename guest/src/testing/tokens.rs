@@ -1,82 +1,11 @@
 //! Tokens of a test: readable, and signed by nothing. They are good for a test's own `token::verify` and nowhere else.
 
+use bennu_world::{HostFacts, sign};
 use serde::Serialize;
 
-use super::Fault;
-use super::facts::Facts;
-use super::json::read_value;
 use super::setup::text;
-use crate::Value;
-use crate::bindings::bennu::channel::token::Problem;
-
-/// A day, in seconds.
-const MAX_AGE: u64 = 86_400;
-
-/// How deep the value of a token nests at most.
-const DEPTH_MAX: usize = 64;
-/// Milliseconds by which a token may have been signed in the future, as on a host.
-const LEEWAY_MS: u64 = 60_000;
 
 /// A token as the host would sign it, at the start of the year 2026, which is a test's usual time.
 pub fn token(salt: &str, value: impl Serialize) -> String {
-    sign(Facts::default().now, salt, &text(&value), None)
-}
-
-/// Whether the host would sign this value.
-pub(super) fn check(value: &str) -> Result<(), Fault> {
-    let value = read_value(value).map_err(|error| Fault::failed(format!("no JSON to sign: {error}")))?;
-    if nests_within(&value, DEPTH_MAX) {
-        return Ok(());
-    }
-    Err(Fault::oversize("a token holds at most 64 KiB, nested at most 64 levels deep"))
-}
-
-fn nests_within(value: &Value, depth: usize) -> bool {
-    let Some(depth) = depth.checked_sub(1) else { return false };
-    match value {
-        // A token holds a list of bytes as a text, whose letters are no level of their own.
-        Value::Array(values) if values.iter().all(is_byte) => true,
-        Value::Array(values) => values.iter().all(|value| nests_within(value, depth)),
-        Value::Object(fields) => fields.values().all(|value| nests_within(value, depth)),
-        _ => true,
-    }
-}
-
-fn is_byte(value: &Value) -> bool {
-    value.as_u64().is_some_and(|number| u8::try_from(number).is_ok())
-}
-
-pub(super) fn sign(now: u64, salt: &str, value: &str, max_age: Option<u64>) -> String {
-    format!("test-token|{salt}|{now}|{}|{value}", max_age.unwrap_or(MAX_AGE))
-}
-
-pub(super) fn verify(now: u64, salt: &str, token: &str, max_age: Option<u64>) -> Result<String, Problem> {
-    if token.is_empty() {
-        return Err(Problem::Missing);
-    }
-    let fields: Vec<&str> = token.splitn(5, '|').collect();
-    let ["test-token", signed_with, signed_at, age, value] = fields[..] else { return Err(Problem::Invalid) };
-    let (Ok(signed_at), Ok(age)) = (signed_at.parse::<u64>(), age.parse::<u64>()) else { return Err(Problem::Invalid) };
-    if signed_with != salt || signed_at > now.saturating_add(LEEWAY_MS) {
-        return Err(Problem::Invalid);
-    }
-    let age = max_age.unwrap_or(age);
-    if signed_at.saturating_add(age.saturating_mul(1000)) < now {
-        return Err(Problem::Expired);
-    }
-    Ok(value.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_may_be_signed_a_minute_in_the_future_and_its_age_is_exact() {
-        let token = sign(100_000, "s", "1", Some(10));
-        let at = |now| verify(now, "s", &token, None);
-        assert!(at(40_000).is_ok() && at(100_000).is_ok() && at(110_000).is_ok());
-        assert!(matches!(at(39_999), Err(Problem::Invalid)));
-        assert!(matches!(at(110_001), Err(Problem::Expired)));
-    }
+    sign(HostFacts::default().now, salt, &text(&value), None)
 }

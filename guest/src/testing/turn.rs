@@ -1,67 +1,61 @@
-//! The turns of a member: a callback, what it commits, and what it handles next.
+//! The turns of a member: a callback, its commit, and the next message.
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
-use std::time::Duration;
 
-use super::limits::{MAILBOX, MAILBOX_BYTES};
+use bennu_semantics as rules;
+use bennu_semantics::{Callback, Ending, MemberUsage, Message, RouteSpec, Source, Topic, TopicCallback};
+use bennu_world::{CallRequest, Callbacks, Level, Saved, StateSnapshot, Turn, ask, check_mailbox, take_due};
+
 use super::member::ID;
-use super::record::{MemberUsage, Record};
-use super::saved::{Saved, StateSnapshot};
-use super::terms::RouteTerms;
-use super::{Effect, Fault, Member, NotJoined, Outcome, Sent, Setup, Timer, recorder, timers};
-use crate::bindings::bennu::channel::types::{self, Admission, Membership};
-use crate::callbacks::{self, Called, Room};
+use super::native::NativeRoutes;
+use super::{Fault, Member, NotJoined, Outcome, Sent, Setup, Timer};
 use crate::plugin::Route;
-use crate::{Answer, Channel, Ending, Message, Payload, Reply, TimerId};
+use crate::{Answer, Channel, Payload, TimerId};
+
+/// The log lines of a callback.
+type LogLines = Vec<(Level, String)>;
 
 impl<C: Channel> Member<C> {
     pub(super) fn join(setup: Setup, topic: &str, params: Payload) -> Result<Self, NotJoined> {
-        let Setup { facts, room } = setup;
-        let terms = terms::<C>();
-        let record = Record::of_member(facts, MemberUsage::default());
-        let asked = || callbacks::join::<C>(ID, topic.into(), params, room.clone());
-        let (admission, mut record) = recorder::run(record, asked);
-        let admitted = match admission.map_err(NotJoined::Fault)? {
-            Admission::Admitted(admitted) => admitted,
-            Admission::Refused(response) => {
-                record.check_refusal(&response).map_err(NotJoined::Fault)?;
-                return Err(NotJoined::Refused(response));
-            }
-        };
-        let outcome = types::Outcome {
-            assigns: Some(admitted.assigns),
-            room: admitted.room,
-            answer: Answer::Reply(Reply::ok(admitted.response)),
-        };
-        record.check(&outcome, &terms).map_err(NotJoined::Fault)?;
-        let room = room.map(|bytes| Saved { bytes, version: terms.room_version });
+        let Setup { host, socket, room } = setup;
+        let routes = NativeRoutes::of(Route::to::<C>("*"));
+        let version = routes.routes()[0].room_version;
+        let room = room.map(|bytes| Saved { bytes: bytes.into(), version });
         let mut member = Self {
-            topic: topic.into(),
-            facts: record.facts.clone(),
+            topic: Topic::new(topic),
+            routes,
+            host,
+            socket,
             states: StateSnapshot { assigns: None, room },
             waiting: VecDeque::new(),
             timers: Vec::new(),
-            holdings: MemberUsage::default(),
+            next_timer: 0,
+            presences: Vec::new(),
+            topics: Vec::new(),
             received: 0,
-            joined: Outcome { answer: Ok(Answer::None), effects: Vec::new(), lines: Vec::new(), ended: None },
+            joined: failed(rules::Fault::no_member(), Vec::new()),
             ended_by: None,
             channel: PhantomData,
         };
-        let states = member.states.clone();
-        member.joined = member.commit(outcome, record, states);
+        let (asked, lines) = member.ask(&member.states.clone(), member.question(Callback::Join(params.into())));
+        let turn = asked.map_err(|fault| NotJoined::Fault(fault.into()))?;
+        if let rules::Answer::Refuse(response) = turn.answer {
+            return Err(NotJoined::Refused(response.into()));
+        }
+        member.joined = member.commit(turn, lines);
         Ok(member)
     }
 
-    /// One callback, and the member's end if that follows from it.
+    /// Calls a callback, and ends the member if that follows from it.
     #[track_caller]
-    pub(super) fn turn(&mut self, callback: impl FnOnce(Membership) -> Called<types::Outcome>) -> Outcome {
+    pub(super) fn turn(&mut self, callback: Callback) -> Outcome {
         self.check_lives();
         let mut outcome = self.call(callback);
         let (ended_by, ending) = match &outcome.answer {
-            Ok(Answer::Stop(stop)) => (format!("a stop: {}", stop.reason), ending("stopped", &stop.reason)),
+            Ok(Answer::Stop(stop)) => (format!("a stop: {}", stop.reason), Ending::Stopped(stop.reason.clone())),
             Ok(_) => return outcome,
-            Err(fault) => (format!("a fault: {fault}"), ending("fault", fault.kind)),
+            Err(fault) => (format!("a fault: {fault}"), Ending::Fault(kind(fault))),
         };
         self.ended_by = Some(ended_by);
         outcome.ended = Some(Box::new(self.terminate(ending)));
@@ -69,118 +63,115 @@ impl<C: Channel> Member<C> {
     }
 
     #[track_caller]
-    pub(super) fn end(mut self, cause: &str) -> Outcome {
+    pub(super) fn end(mut self, ending: Ending) -> Outcome {
         self.check_lives();
-        self.terminate(ending(cause, ""))
+        self.terminate(ending)
     }
 
     #[track_caller]
     pub(super) fn check_lives(&self) {
         if let Some(ended_by) = &self.ended_by {
-            panic!("the member of {:?} has ended before, by {ended_by}", self.topic);
+            panic!("the member of {:?} has ended before, by {ended_by}", self.topic.as_str());
         }
     }
 
     fn terminate(&mut self, ending: Ending) -> Outcome {
-        // A member that has ended has nothing at the host any more.
+        // A member that has ended has no state at the host.
         self.timers.clear();
-        self.holdings = MemberUsage::default();
-        self.facts.online.leave(&self.topic, ID);
-        self.call(|member| {
-            let room = callbacks::terminate::<C>(member, ending)?;
-            Ok(types::Outcome { assigns: None, room, answer: Answer::None })
-        })
+        self.presences.clear();
+        self.topics.clear();
+        self.host.online.leave(self.topic.as_str(), ID);
+        self.call(Callback::Terminate(ending))
     }
 
-    /// One callback, committed if it succeeds.
-    fn call(&mut self, callback: impl FnOnce(Membership) -> Called<types::Outcome>) -> Outcome {
-        let timers = self.timers.iter().map(|timer| timer.id.0).collect();
-        let record = Record::of_member(self.facts.clone(), MemberUsage { timers, ..self.holdings.clone() });
-        let topic = self.topic.clone();
-        let states = self.states.clone();
-        self.run(record, &states, |assigns, room| callback(Membership { id: ID, topic, assigns, room }))
+    /// Calls a callback, and commits its outcome.
+    fn call(&mut self, callback: Callback) -> Outcome {
+        self.run(&self.states.clone(), self.question(callback))
     }
 
-    /// One callback of its topic, committed if it succeeds.
-    pub(super) fn topic_turn(&mut self, callback: impl FnOnce(String, Room) -> Called<Room>) -> Outcome {
-        let topic = self.topic.clone();
-        let mut record = Record::of_topic(self.facts.clone());
-        record.holdings = self.holdings.clone();
+    /// Calls a callback of its topic, and commits its outcome.
+    pub(super) fn topic_turn(&mut self, callback: TopicCallback) -> Outcome {
         let states = StateSnapshot { assigns: None, room: self.states.room.clone() };
-        self.run(record, &states, |_, room| {
-            let room = callback(topic, room)?;
-            Ok(types::Outcome { assigns: None, room, answer: Answer::None })
-        })
+        self.run(&states, CallRequest::Topic(callback))
     }
 
-    fn run(
-        &mut self,
-        mut record: Record,
-        states: &StateSnapshot,
-        callback: impl FnOnce(Vec<u8>, Room) -> Called<types::Outcome>,
-    ) -> Outcome {
-        let terms = terms::<C>();
-        let fitted = states.upgraded(&terms, &self.topic, &mut record.facts);
-        self.facts.drawn = record.facts.drawn;
-        let states = match fitted {
-            Ok(states) => states,
-            Err(fault) => return failed(fault, record),
+    pub(super) fn spec(&self) -> RouteSpec {
+        self.routes.routes()[0].clone()
+    }
+
+    fn question(&self, callback: Callback) -> CallRequest {
+        let usage = MemberUsage {
+            timers: self.timers.iter().map(|timer| timer.id.0).collect(),
+            next_timer: self.next_timer,
+            presences: self.presences.clone(),
+            topics: self.topics.clone(),
         };
-        let (result, mut record) = recorder::run(record, || {
-            let (assigns, room) = states.clone().into_bytes();
-            callback(assigns, room)
-        });
-        self.facts.drawn = record.facts.drawn;
-        let checked = result.and_then(|outcome| {
-            record.check(&outcome, &terms)?;
-            self.check_room_for(&record.effects)?;
-            Ok(outcome)
+        CallRequest::Member { id: ID, socket: self.socket.clone(), usage, callback }
+    }
+
+    fn ask(&mut self, states: &StateSnapshot, question: CallRequest) -> (Result<Turn, rules::Fault>, LogLines) {
+        let spec = self.spec();
+        ask(&mut self.routes, &mut self.host, (&spec, &self.topic), states, question)
+    }
+
+    fn run(&mut self, states: &StateSnapshot, question: CallRequest) -> Outcome {
+        let (asked, lines) = self.ask(states, question);
+        let checked = asked.and_then(|turn| {
+            self.check_room_for(&turn.effects)?;
+            Ok(turn)
         });
         match checked {
-            Ok(outcome) => self.commit(outcome, record, states),
-            Err(fault) => failed(fault, record),
+            Ok(turn) => self.commit(turn, lines),
+            Err(fault) => failed(fault, lines),
         }
     }
 
-    /// Checks that the member's mailbox has room for what a call sends to it.
-    fn check_room_for(&self, effects: &[Effect]) -> Result<(), Fault> {
+    /// Checks that the member's queue has room for a call's messages to it.
+    fn check_room_for(&self, effects: &[rules::Effect]) -> Result<(), rules::Fault> {
         let waiting = self.waiting.iter().map(|message| message.event.len() + message.payload.len());
         let (count, bytes) = (waiting.len(), waiting.sum::<usize>());
         let timers: usize = self.timers.iter().map(|timer| timer.sent.bytes()).sum();
         check_mailbox(effects, (count, bytes + timers))
     }
 
-    fn commit(&mut self, outcome: types::Outcome, mut record: Record, states: StateSnapshot) -> Outcome {
-        let types::Outcome { assigns, room, answer } = outcome;
-        self.facts.stored = record.take_stored();
-        let states = states.and(&terms::<C>(), assigns, room);
+    fn commit(&mut self, turn: Turn, lines: LogLines) -> Outcome {
+        let Turn { answer, states, effects, stored } = turn;
+        self.host.stored = stored;
         self.states = StateSnapshot { assigns: states.assigns.or(self.states.assigns.take()), ..states };
-        self.holdings = record.holdings;
-        for effect in &record.effects {
-            self.carry_out(effect);
-        }
-        Outcome { answer: Ok(answer), effects: record.effects, lines: record.lines, ended: None }
+        effects.iter().for_each(|effect| self.carry_out(effect));
+        let effects = effects.into_iter().map(Into::into).collect();
+        Outcome { answer: Ok(answer.into()), effects, lines: shown(lines), ended: None }
     }
 
-    /// What an effect does to the member itself.
-    fn carry_out(&mut self, effect: &Effect) {
-        match effect {
-            Effect::SendSelf(sent) => self.waiting.push_back(self.message("self", sent.clone())),
-            Effect::SendAfter(id, after, sent) => self.set_timer(*id, *after, sent.clone()),
-            Effect::Cancel(id) => self.timers.retain(|timer| timer.id != *id),
-            Effect::Track(key, meta) => drop(self.facts.online.track(&self.topic, ID, key, meta)),
-            Effect::UpdatePresence(key, meta) => drop(self.facts.online.update(&self.topic, ID, key, meta)),
-            Effect::Untrack(key) => drop(self.facts.online.untrack(&self.topic, ID, key)),
+    /// Carries out an effect on the member itself.
+    fn carry_out(&mut self, effect: &rules::Effect) {
+        let topic = self.topic.as_str();
+        match effect.clone() {
+            rules::Effect::SendSelf { event, payload } => {
+                self.waiting.push_back(Message { source: Source::Own, topic: self.topic.clone(), event, payload });
+            }
+            rules::Effect::SendAfter { timer, after, event, payload } => {
+                let due = self.host.now.saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+                self.next_timer = self.next_timer.max(timer + 1);
+                self.timers.push(Timer { id: TimerId(timer), due, sent: Sent::of(&event, payload) });
+            }
+            rules::Effect::Cancel(timer) => self.timers.retain(|other| other.id.0 != timer),
+            rules::Effect::Subscribe(other) => self.topics.push(other),
+            rules::Effect::Unsubscribe(other) => self.topics.retain(|heard| *heard != other),
+            rules::Effect::Track { key, meta } => {
+                self.host.online.track(topic, ID, &key, &meta);
+                self.presences.push(key);
+            }
+            rules::Effect::UpdatePresence { key, meta } => drop(self.host.online.update(topic, ID, &key, &meta)),
+            rules::Effect::Untrack(key) => {
+                self.host.online.untrack(topic, ID, &key);
+                self.presences.retain(|other| *other != key);
+            }
             _ => {}
         }
     }
 
-    fn set_timer(&mut self, id: TimerId, after: Duration, sent: Sent) {
-        let due = self.facts.now.saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
-        self.timers.push(Timer { id, due, sent });
-    }
-
-    /// What it handles next, up to a point in time, which the clock reaches by it.
+    /// Takes its next message up to a time, and advances the clock to it.
     pub(super) fn next_message(&mut self, until: u64) -> Option<Message> {
         if self.ended_by.is_some() {
             return None;
@@ -188,39 +179,30 @@ impl<C: Channel> Member<C> {
         if let Some(message) = self.waiting.pop_front() {
             return Some(message);
         }
-        let timer = timers::take_due(&mut self.timers, until)?;
-        self.facts.now = self.facts.now.max(timer.due);
-        Some(self.message("self", timer.sent))
+        let timer = take_due(&mut self.timers, until, |timer| (timer.due, timer.id.0))?;
+        self.host.now = self.host.now.max(timer.due);
+        let Sent { event, payload } = timer.sent;
+        Some(self.message(Source::Own, &event, payload))
     }
 
-    pub(super) fn message(&self, source: &str, Sent { event, payload }: Sent) -> Message {
-        Message { source: source.into(), topic: self.topic.clone(), event, payload }
+    pub(super) fn message(&self, source: Source, event: &str, payload: Payload) -> Message {
+        Message { source, topic: self.topic.clone(), event: event.into(), payload: payload.into() }
     }
 }
 
-/// Checks that a member's mailbox, in which so many messages and bytes are, has room for what a call sends to the member itself.
-pub(super) fn check_mailbox(effects: &[Effect], (mut count, mut bytes): (usize, usize)) -> Result<(), Fault> {
-    for effect in effects {
-        match effect {
-            Effect::SendSelf(sent) => {
-                count += 1;
-                bytes += sent.bytes();
-            }
-            Effect::SendAfter(_, _, sent) => bytes += sent.bytes(),
-            _ => {}
-        }
+/// The kind of a fault.
+fn kind(fault: &Fault) -> rules::FaultKind {
+    match fault.kind {
+        "oversize" => rules::FaultKind::Oversize,
+        "overflow" => rules::FaultKind::Overflow,
+        _ => rules::FaultKind::Failed,
     }
-    if count > MAILBOX || bytes > MAILBOX_BYTES { Err(Fault::overflow()) } else { Ok(()) }
 }
 
-fn terms<C: Channel>() -> RouteTerms {
-    RouteTerms::of(&Route::to::<C>("*"))
+fn failed(fault: rules::Fault, lines: LogLines) -> Outcome {
+    Outcome { answer: Err(fault.into()), effects: Vec::new(), lines: shown(lines), ended: None }
 }
 
-fn ending(cause: &str, detail: &str) -> Ending {
-    Ending { cause: cause.into(), detail: detail.into() }
-}
-
-fn failed(fault: Fault, record: Record) -> Outcome {
-    Outcome { answer: Err(fault), effects: Vec::new(), lines: record.lines, ended: None }
+fn shown(lines: LogLines) -> Vec<(crate::log::Level, String)> {
+    lines.into_iter().map(|(level, line)| (level.into(), line)).collect()
 }

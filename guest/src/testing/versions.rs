@@ -1,58 +1,61 @@
-//! A state of another version, given to a channel.
+//! Upgrades of a state from another version.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use bennu_semantics::Topic;
+use bennu_world::{Callbacks, HostFacts, Saved, StateSnapshot};
+
 use super::Fault;
-use super::facts::Facts;
-use super::saved::{Saved, StateSnapshot};
-use super::terms::RouteTerms;
+use super::native::NativeRoutes;
 use crate::plugin::Route;
 use crate::{Channel, state};
 
-/// A topic of no name in particular.
+/// The name of the topic. Upgrades seldom depend on it.
 const TOPIC: &str = "topic";
 
-/// What becomes of a member's state that another version wrote.
+/// Upgrades a member's state that another version wrote.
 ///
 /// # Errors
 ///
-/// It is refused, or can't be read afterwards.
+/// If the upgrade is refused, or its result can't be read.
 ///
 /// # Panics
 ///
-/// The old state can't be encoded.
+/// If the old state can't be encoded.
 #[track_caller]
 pub fn upgrade<C: Channel>(version: u32, old: impl Serialize) -> Result<C, Fault> {
     let standing = StateSnapshot { assigns: Some(saved(version, &old)), room: None };
-    read(&fit::<C>(&standing)?.into_bytes().0)
+    read(&upgraded::<C>(&standing)?.bytes().0)
 }
 
-/// What becomes of a topic's shared state that another version wrote. As for [`upgrade`].
+/// Upgrades a topic's shared state that another version wrote.
 ///
 /// # Errors
 ///
-/// It is refused, or can't be read afterwards.
+/// If the upgrade is refused, or its result can't be read.
 ///
 /// # Panics
 ///
-/// The old state can't be encoded.
+/// If the old state can't be encoded.
 #[track_caller]
 pub fn upgrade_room<C: Channel>(version: u32, old: impl Serialize) -> Result<C::Room, Fault> {
     let standing = StateSnapshot { assigns: None, room: Some(saved(version, &old)) };
-    read(&fit::<C>(&standing)?.into_bytes().1.unwrap_or_default())
+    read(&upgraded::<C>(&standing)?.bytes().1.unwrap_or_default())
 }
 
 #[track_caller]
 fn saved(version: u32, old: &impl Serialize) -> Saved {
     let bytes = state::encode(old).unwrap_or_else(|why| panic!("{why}"));
-    Saved { bytes, version }
+    Saved { bytes: bytes.into(), version }
 }
 
-fn fit<C: Channel>(standing: &StateSnapshot) -> Result<StateSnapshot, Fault> {
-    standing.upgraded(&RouteTerms::of(&Route::to::<C>("*")), TOPIC, &mut Facts::default())
+fn upgraded<C: Channel>(standing: &StateSnapshot) -> Result<StateSnapshot, Fault> {
+    let mut routes = NativeRoutes::of(Route::to::<C>("*"));
+    let spec = routes.routes()[0].clone();
+    Ok(standing.upgraded(&mut routes, &mut HostFacts::default(), (&spec, &Topic::new(TOPIC)))?)
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
-    state::decode(bytes).map_err(Fault::failed)
+    Ok(state::decode(bytes).map_err(bennu_semantics::Fault::failed)?)
 }

@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use futures_util::future::BoxFuture;
 
 use super::member::{
-    EffectScope, MemberEvent, after_turn, carry_out, has_room_for, members_of, open_room, overflow, settle_room, take,
+    EffectScope, MemberEvent, after_turn, carry_out, has_room_for, members_of, open_room, settle_room, take,
 };
 use super::room::{
     Delivered, MessageJob, Sender, TopicEvent, TopicJob, TopicTurns, Undelivered, change_ended_seat, end, persist,
@@ -178,7 +178,7 @@ async fn topic_turn(
         let audience = topic.services().pubsub.audience(topic.name.as_str());
         let has_room = audience.is_none_or(|audience| audience.has_room(effects.len()));
         if !has_room || !has_room_for(&topic.topics, effects) {
-            return Err(overflow());
+            return Err(Fault::overflow());
         }
         match persist(topic.services(), Some(topic), route, &mut evaluated).await? {
             Persisted::Done => return Ok(commit(topic, evaluated)),

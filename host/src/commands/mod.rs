@@ -15,6 +15,7 @@ mod ask;
 mod check;
 mod inspect;
 mod key;
+mod kit;
 mod messages;
 mod plugins;
 mod serve;
@@ -64,6 +65,7 @@ enum What {
     Disconnect(messages::Disconnect),
     Store(store::Store),
     Test(test::Test),
+    Kit(kit::Kit),
     Token(token::Token),
 }
 
@@ -81,6 +83,7 @@ impl Command {
             What::Disconnect(disconnect) => disconnect.run(),
             What::Store(store) => block_on(store.run()),
             What::Test(test) => test.run(),
+            What::Kit(kit) => kit.run(),
             What::Token(token) => token.run(),
         }
     }

@@ -5,28 +5,23 @@
 //! out. The module `channel` commits the outcome.
 
 mod behaviour;
-mod call;
 mod connect;
-mod effect;
-mod fault;
-mod limits;
+mod member;
 mod outcome;
 // The SDK's own file, so that a client gets the same texts from the host as from a plugin.
 #[path = "../../../guest/src/plain.rs"]
 mod plain;
-mod record;
 mod surroundings;
 
 pub use behaviour::{Behaviour, CallFuture};
-pub use call::{
-    Call, Callback, Ending, Member, MemberUsage, Message, Part, Passing, Recipient, SeatChange, SocketFacts, Source,
-    Tick, TopicCall, TopicCallback, Upgrade,
+pub use bennu_semantics::{
+    Answer, CallLimits, Callback, Capability, DETAIL_BYTES_MAX, Decision, Departure, Effect, Ending, Fault, FaultKind,
+    MemberUsage, Message, Need, Part, Passing, PendingSeatChanges, Published, PublishedState, Reach, Recipient, Record,
+    Reply, SeatChange, SeatRequest, Seats, Source, Stop, Tick, TimerId, TopicCall, TopicCallback, Upgrade, limit_key,
+    limits, one_line,
 };
 pub use connect::{Admission, Gatekeeper, Headers, Identity, Request, Uri};
-pub use effect::{Effect, Need, PublishedState, TimerId};
-pub use fault::{DETAIL_BYTES_MAX, Fault, FaultKind, one_line};
-pub use limits::{CallLimits, limit_key};
-pub use outcome::{Answer, Decision, Outcome, Reply, Stop};
+pub use member::{Call, Member, SocketFacts};
+pub use outcome::Outcome;
 pub use plain::plain;
-pub use record::{Capability, Record};
 pub use surroundings::{NoHost, Person, Surroundings, TokenProblem, system_now_ms, system_random};

@@ -3,7 +3,7 @@
 use wasmtime::{Error, Trap, WasmBacktrace};
 
 use super::guest::CallDiagnostics;
-use crate::contract::{Fault, FaultKind, limit_key};
+use crate::contract::{Fault, FaultKind, limit_key, limits};
 
 /// The maximum number of frames in the text of a fault.
 const FRAMES_MAX: usize = 8;
@@ -17,7 +17,10 @@ pub(super) fn fault_of(error: &Error, diagnostics: CallDiagnostics) -> Fault {
     // If a trap follows a panic, the panic message says more.
     let mut reason = panic.unwrap_or_else(|| error.root_cause().to_string());
     if let Some(most) = memory_refused {
-        reason = format!("it requested more memory than it may have{}: {reason}", limit_key("memory_bytes", most));
+        reason = format!(
+            "it requested more memory than it may have{}: {reason}",
+            limit_key(limits::keys::MEMORY_BYTES, most)
+        );
     }
     let kind = match error.downcast_ref::<Trap>() {
         _ if memory_refused.is_some() => FaultKind::Memory,

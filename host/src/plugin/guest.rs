@@ -6,6 +6,7 @@ use wasmtime::{ResourceLimiter, Result};
 
 use super::bindings::bennu::channel::host::Level;
 use super::epoch::EPOCH;
+use crate::contract::limits::keys;
 use crate::contract::{CallLimits, Fault, FaultKind, Member, Record, Request, Surroundings, limit_key};
 use crate::protocol::{Pattern, Topic};
 use crate::store::{Draft, Owner, Store};
@@ -181,7 +182,7 @@ impl Guest {
         self.epochs_left = self.epochs_left.saturating_sub(1);
         if self.epochs_left == 0 {
             let limit = self.context.limits.cpu.as_millis();
-            let key = limit_key("call_cpu_ms", limit);
+            let key = limit_key(keys::CALL_CPU_MS, limit);
             let detail = format!("the call ran for more than {limit} ms of CPU time{key}");
             return Err(Fault::new(FaultKind::Deadline, detail));
         }

@@ -14,7 +14,7 @@ use crate::contract::{
     Admission, Answer, Call, Callback, Capability, Decision, Fault, Outcome, Part, Passing, Request, TopicCall,
     TopicCallback, Upgrade,
 };
-use crate::protocol::{Payload, Topic};
+use crate::protocol::Topic;
 
 /// The storage access of a call that may write, and of a call that may only read.
 const WRITABLE: Storage = Storage::Open { may_write: true, draft: None };
@@ -81,11 +81,7 @@ impl Instance {
     /// Runs a callback of a topic, and checks the outcome against the limits.
     pub(super) async fn call_topic(&mut self, call: &TopicCall) -> Result<Outcome> {
         let TopicCall { topic, room, callback } = call;
-        let given = match callback {
-            TopicCallback::Message { payload, .. } => Some(payload),
-            TopicCallback::Tick(_) | TopicCallback::Seat { .. } => None,
-        };
-        self.store.data_mut().record.open_with(Capability::Topic, given);
+        self.store.data_mut().record.open_with(Capability::Topic, callback.given());
         self.begin(Subject::Nobody, Some(topic.clone()), WRITABLE);
         let (store, name, room) = (&mut self.store, topic.as_str(), room.as_deref());
         let called = match callback {
@@ -114,7 +110,7 @@ impl Instance {
         self.begin(Subject::Nobody, Some(topic.clone()), Storage::Closed);
         let (store, export) = (&mut self.store, self.exports.upgrade()?);
         let called = export.call_upgrade(store, topic.as_str(), (*part).into(), *version, state).await?;
-        let state = Bytes::from(called.map_err(|why| Fault::failed(format!("its upgrade refused: {why}")))?);
+        let state = Bytes::from(called.map_err(|why| Fault::upgrade_refused(&why))?);
         let record = &self.store.data().record;
         match part {
             Part::Assigns => record.check_assigns(&state)?,
@@ -179,7 +175,7 @@ impl Borrowed<'_> {
     pub(super) async fn call(mut self, call: &Call) -> Result<Outcome, Fault> {
         let Call { member, assigns, room, usage, callback } = call;
         let instance = &mut *self.instance;
-        instance.store.data_mut().record.open(usage.clone(), given(callback));
+        instance.store.data_mut().record.open(usage.clone(), callback.given());
         instance.begin(Subject::Member(Arc::clone(member)), Some(member.topic.clone()), WRITABLE);
         let (topic, room) = (member.topic.as_str(), room.as_deref());
         let membership = Membership { id: member.id, topic, assigns, room };
@@ -205,14 +201,5 @@ impl Borrowed<'_> {
         };
         let checked = called.and_then(|outcome| Ok(instance.check(outcome.map_err(Fault::failed)?)?));
         self.settle(checked)
-    }
-}
-
-/// Returns the payload that a callback gets. The guest may return it unchanged.
-fn given(callback: &Callback) -> Option<&Payload> {
-    match callback {
-        Callback::Join(payload) | Callback::In { payload, .. } => Some(payload),
-        Callback::Info(message) => Some(&message.payload),
-        Callback::Terminate(_) => None,
     }
 }

@@ -8,7 +8,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
 use super::epoch::EpochSignal;
-use crate::contract::{Fault, FaultKind, limit_key};
+use crate::contract::{Fault, FaultKind, limit_key, limits};
 
 pin_project! {
     /// Work that must end within `limit`. Most calls end at their first poll, so the timer is created only when a
@@ -43,7 +43,7 @@ impl<T, F: Future<Output = Result<T, Fault>>> Future for Within<'_, F> {
         let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
         ready!(timer.as_mut().poll(context));
         let limit = limit.as_millis();
-        let key = limit_key("call_wall_ms", limit);
+        let key = limit_key(limits::keys::CALL_WALL_MS, limit);
         Poll::Ready(Err(Fault::new(FaultKind::Deadline, format!("the call took more than {limit} ms{key}"))))
     }
 }

@@ -31,6 +31,7 @@ mod tracker;
 mod view;
 mod window;
 
+pub use bennu_semantics::limits::Pace;
 pub use delta::{Delta, DeltaError};
 pub use diff::{Diff, Diffs};
 pub use entry::PresenceEntry;
@@ -39,4 +40,4 @@ pub use seen::Seen;
 pub use share::Share;
 pub use state::{Change, PresenceError, State};
 pub use tracker::Presence;
-pub use window::{Offer, Pace, Window};
+pub use window::{Offer, Window};

@@ -1,25 +1,10 @@
 //! When a diff is sent: a few at once, each alone, and more of them merged.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::Diff;
+use super::{Diff, Pace};
 use crate::protocol::Topic;
-
-/// How many diffs are sent to a topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
-    /// The number of diffs that are sent alone within a window. Default 8.
-    pub burst: u32,
-    /// The length of a window. If it is zero, every diff is sent alone. Default 100 ms.
-    pub window: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self { burst: 8, window: Duration::from_millis(100) }
-    }
-}
 
 /// The diffs of one topic within a window of time.
 ///
@@ -135,6 +120,8 @@ impl Windows {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use std::sync::Arc;
 
     use super::super::{PresenceEntry, Replica};

@@ -6,23 +6,19 @@
 mod binary;
 mod close;
 mod frame;
-mod json;
 mod message;
-mod name;
 #[cfg(test)]
 mod noise;
-mod payload;
 mod reference;
-mod scan;
 mod serializer;
 mod v1;
 mod v2;
 
+pub use bennu_semantics::{
+    NAME_BYTES_MAX, Pattern, PatternError, Payload, PayloadError, REF_BYTES_MAX, Topic, read_object, read_value,
+};
 pub use close::CloseCode;
 pub use frame::{Frame, Incoming};
-pub use json::{read_object, read_value};
 pub use message::{Addressee, Message, Outbound, To, event};
-pub use name::{NAME_BYTES_MAX, Pattern, PatternError, REF_BYTES_MAX, Topic};
-pub use payload::{Payload, PayloadError};
 pub use reference::Ref;
 pub use serializer::{Malformed, Serializer};

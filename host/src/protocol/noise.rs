@@ -1,5 +1,6 @@
 //! Damaged frames, from a fixed seed: every frame that can be read can be answered, and the answer is a valid frame.
 
+use bennu_test_tiers::Noise;
 use bytes::Bytes;
 use bytestring::ByteString;
 use serde::de::IgnoredAny;
@@ -20,33 +21,19 @@ const GOOD: [&[u8]; 7] = [
 /// The bytes that damage JSON in more ways than others.
 const SHARP: &[u8] = b"\"\\[]{},:0u-e \x00\x7f\x80\xc3\xff";
 
-/// Pseudo-random numbers, from a fixed seed.
-pub(super) struct Noise(u64);
-
-impl Noise {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(super) fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap_or_default() % end
-    }
-
-    fn damaged(&mut self) -> Vec<u8> {
-        let mut bytes = GOOD[self.below(GOOD.len())].to_vec();
-        for _ in 0..=self.below(4) {
-            let (at, sharp) = (self.below(bytes.len() + 1), SHARP[self.below(SHARP.len())]);
-            match self.below(5) {
-                0 => bytes.truncate(at),
-                1 => bytes.insert(at, sharp),
-                2 if at < bytes.len() => bytes[at] = sharp,
-                3 if at < bytes.len() => drop(bytes.remove(at)),
-                _ => bytes.extend_from_within(at..),
-            }
+fn damaged(noise: &mut Noise) -> Vec<u8> {
+    let mut bytes = GOOD[noise.below(GOOD.len())].to_vec();
+    for _ in 0..=noise.below(4) {
+        let (at, sharp) = (noise.below(bytes.len() + 1), SHARP[noise.below(SHARP.len())]);
+        match noise.below(5) {
+            0 => bytes.truncate(at),
+            1 => bytes.insert(at, sharp),
+            2 if at < bytes.len() => bytes[at] = sharp,
+            3 if at < bytes.len() => drop(bytes.remove(at)),
+            _ => bytes.extend_from_within(at..),
         }
-        bytes
     }
+    bytes
 }
 
 fn answered(serializer: Serializer, message: &Message, bytes: &[u8]) {
@@ -67,10 +54,10 @@ fn answered(serializer: Serializer, message: &Message, bytes: &[u8]) {
 
 #[test]
 fn every_frame_that_can_be_read_can_be_answered() {
-    let (mut noise, mut read) = (Noise(7), 0);
+    let (mut noise, mut read) = (Noise::new(7), 0);
     let rounds = bennu_test_tiers::rounds("protocol::noise");
     for _ in 0..rounds {
-        let bytes = noise.damaged();
+        let bytes = damaged(&mut noise);
         let text = std::str::from_utf8(&bytes).ok().map(|text| Incoming::Text(ByteString::from(text)));
         for incoming in text.into_iter().chain([Incoming::Binary(Bytes::copy_from_slice(&bytes))]) {
             for serializer in [Serializer::V1, Serializer::V2] {

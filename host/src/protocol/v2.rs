@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
+use bennu_semantics::scan::{NotJson, Scanner};
 use bytestring::ByteString;
 
-use super::scan::{NotJson, Scanner};
 use super::{Addressee, Frame, Malformed, Message, Outbound, Payload, Ref, To, binary, event};
 
 pub(super) fn decode(text: &ByteString) -> Result<Message, Malformed> {
@@ -129,10 +129,10 @@ pub(super) fn push_string(text: &mut String, string: &str) {
 
 #[cfg(test)]
 mod tests {
+    use bennu_test_tiers::Noise;
     use serde_json::value::RawValue;
 
     use super::*;
-    use crate::protocol::noise::Noise;
 
     fn read(text: &'static str) -> Result<Message, Malformed> {
         decode(&ByteString::from_static(text))

@@ -16,7 +16,7 @@ use slab::Slab;
 use tokio::task::yield_now;
 
 use super::broadcast::Encoded;
-use super::state_update::EncodedUpdate;
+use super::state_update::{EncodedUpdate, messages};
 use super::{Broadcast, BroadcastObserver, Deferred, Outbox, PubSub, StateUpdate, Subscriber, after_turn};
 use crate::protocol::{CloseCode, Frame, Topic};
 
@@ -202,7 +202,7 @@ impl Audience {
         if inner.draining.is_some() {
             return true;
         }
-        let messages = state.messages();
+        let messages = messages(state);
         let mut encoded = EncodedUpdate::new(&messages);
         let behind = inner.subscribers.iter_mut().filter(|(_, placed)| !placed.follows);
         behind.for_each(|(_, placed)| placed.send_update(&mut encoded));
@@ -216,7 +216,7 @@ impl Audience {
         let is_busy = inner.draining.is_some();
         let Some(placed) = inner.subscribers.get_mut(subscription.key) else { return false };
         if !is_busy {
-            placed.send_update(&mut EncodedUpdate::new(&state.messages()));
+            placed.send_update(&mut EncodedUpdate::new(&messages(state)));
             return !placed.follows;
         }
         // The state goes behind the queued jobs. Of those jobs, the subscriber gets the ones that were queued after it
@@ -381,7 +381,7 @@ impl Inner {
     fn send_whole_state(&mut self, key: usize, outbox: &Arc<Outbox>, state: &StateUpdate) {
         let placed = self.subscribers.get_mut(key);
         if let Some(placed) = placed.filter(|placed| Arc::ptr_eq(&placed.subscriber.outbox, outbox)) {
-            placed.send_update(&mut EncodedUpdate::new(&state.messages()));
+            placed.send_update(&mut EncodedUpdate::new(&messages(state)));
         }
     }
 
@@ -390,7 +390,7 @@ impl Inner {
     }
 
     fn update_state(&mut self, update: &StateUpdate) {
-        let messages = update.messages();
+        let messages = messages(update);
         let mut encoded = EncodedUpdate::new(&messages);
         let now = self.draining.unwrap_or(u64::MAX);
         for (_, placed) in self.subscribers.iter_mut().filter(|(_, placed)| placed.since < now) {

@@ -1,29 +1,12 @@
 //! A change of a topic's published state: a patch for subscribers that have the state before it, and the whole state
 //! for the others.
 
+pub use bennu_semantics::StateUpdate;
 use bytestring::ByteString;
 
 use super::broadcast::Encoded;
 use super::{Broadcast, Except, Outbox};
-use crate::protocol::{Frame, Payload, Serializer, Topic};
-
-/// The event that carries a whole state.
-const STATE: &str = "room_state";
-/// The event that carries a change.
-const DIFF: &str = "room_diff";
-
-/// One change of a published state.
-#[derive(Clone, Debug)]
-pub struct StateUpdate {
-    /// The topic of the state.
-    pub topic: Topic,
-    /// Its number: one more than the number of the change before it.
-    pub number: u64,
-    /// The whole state after the change: the text of a JSON object.
-    pub state: ByteString,
-    /// The change as a JSON merge patch (RFC 7396). `None` if the patch would be no shorter than the whole state.
-    pub patch: Option<ByteString>,
-}
+use crate::protocol::{Frame, Serializer};
 
 /// The frames of a change. Each is encoded when the first subscriber needs it.
 pub(super) struct EncodedUpdate<'a> {
@@ -31,27 +14,15 @@ pub(super) struct EncodedUpdate<'a> {
     changed: Option<Encoded<'a>>,
 }
 
-impl StateUpdate {
-    /// Returns the message that carries the whole state.
-    #[must_use]
-    pub fn all(&self) -> Broadcast {
-        self.broadcast(STATE, &format!("{{\"n\":{},\"state\":{}}}", self.number, self.state))
-    }
-
-    fn changed(&self) -> Option<Broadcast> {
-        let patch = self.patch.as_ref()?;
-        Some(self.broadcast(DIFF, &format!("{{\"n\":{},\"patch\":{patch}}}", self.number)))
-    }
-
-    fn broadcast(&self, event: &'static str, payload: &str) -> Broadcast {
-        let (topic, event) = (self.topic.clone(), ByteString::from_static(event));
-        Broadcast { topic, event, payload: Payload::Json(payload.into()), except: Except::Nobody }
-    }
-
-    /// Returns the messages for [`EncodedUpdate`]: the whole state, and the change if there is a patch.
-    pub(super) fn messages(&self) -> (Broadcast, Option<Broadcast>) {
-        (self.all(), self.changed())
-    }
+/// The two messages of an update, for [`EncodedUpdate`].
+pub(super) fn messages(update: &StateUpdate) -> (Broadcast, Option<Broadcast>) {
+    let broadcast = |(event, payload)| Broadcast {
+        topic: update.topic.clone(),
+        event: ByteString::from_static(event),
+        payload,
+        except: Except::Nobody,
+    };
+    (broadcast(update.all()), update.changed().map(broadcast))
 }
 
 impl<'a> EncodedUpdate<'a> {

@@ -4,11 +4,10 @@
 //! generation. Only the plugin library publishes a table.
 
 mod gatekeepers;
-mod manifest;
 mod probation;
 mod table;
 
+pub use bennu_semantics::{ManifestError, OnFault, RoomKind, RouteSpec, Turns};
 pub use gatekeepers::{GatekeeperChoice, Gatekeepers, NamedGatekeeper};
-pub use manifest::{ManifestError, OnFault, RoomKind, RouteSpec, Turns};
 pub use probation::{Probation, ProbationResult, ProbationTerms};
 pub use table::{Conflict, Route, RouteTable, Routes, Takes};

@@ -310,4 +310,12 @@ mod tests {
         assert!(small.check().is_err_and(|error| error.to_string().contains("from 65536")));
         assert!(Limits::default().check().is_ok());
     }
+
+    #[test]
+    fn a_key_that_a_fault_names_is_a_key_of_the_configuration() {
+        for key in crate::contract::limits::keys::ALL {
+            let read: Result<Limits, _> = toml::from_str(&format!("{key} = 1"));
+            assert!(read.is_ok(), "there is no `limits.{key}`");
+        }
+    }
 }

@@ -11,9 +11,9 @@ use super::draft::{Draft, Revision, Seen};
 use super::engine::{Engine, EngineError, Writes};
 use super::health::{Attempts, Health, Trouble, now_ms};
 use super::ids::{Ids, LEASE_MS};
-use super::limits::StoreLimits;
 use super::metadata;
 use super::recent::Recent;
+use bennu_semantics::limits::StoreLimits;
 
 /// State that the committer shares with all handles of the store.
 pub(super) struct Shared {

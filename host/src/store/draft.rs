@@ -8,10 +8,10 @@ use bytes::Bytes;
 use super::engine::{Direction, EngineError, Row, ScanLimit, Snapshot, Span, Writes, successor};
 use super::footprint::Footprint;
 use super::health::Health;
-use super::limits::{Oversize, StoreLimits};
 use super::overlay;
 use super::scan::{Page, Scan};
 use super::space::{Kind, Owner};
+use bennu_semantics::limits::{Oversize, StoreLimits};
 
 /// A version number of the store's content. It is 0 when the host starts, and grows with each batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

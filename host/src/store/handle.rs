@@ -15,11 +15,11 @@ use super::draft::{Draft, Revision, Seen};
 use super::engine::{Direction, Engine, EngineError, ScanLimit, Writes};
 use super::health::{Trouble, now_ms};
 use super::ids::{Ids, LEASE_MS};
-use super::limits::StoreLimits;
 use super::memory::Memory;
 use super::metadata;
 use super::reading;
 use super::space::Owner;
+use bennu_semantics::limits::StoreLimits;
 
 /// A map from ordered keys to bytes for each plugin. A handle, cheap to clone.
 ///

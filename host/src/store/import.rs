@@ -11,9 +11,9 @@ use super::engine::{Direction, ScanLimit, Writes};
 use super::export_line::ExportLine;
 use super::handle::Store;
 use super::ids::LATEST_MS;
-use super::limits::Oversize;
 use super::metadata;
 use super::space::{KINDS, Kind, Owner};
+use bennu_semantics::limits::Oversize;
 
 /// The treatment of a plugin's keys and rooms that exist before an import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::engine::Span;
-use super::limits::Oversize;
+use bennu_semantics::limits::Oversize;
 
 const METADATA: u8 = 0;
 const KEYS: u8 = 1;

@@ -141,6 +141,38 @@ fn first_name(path: &str) -> &str {
     &path[..end]
 }
 
+/// The crates that a host and test kits share, each with the crates that it may depend on.
+const SHARED: [(&str, &[&str]); 2] = [
+    ("semantics", &["bytes", "bytestring", "serde", "serde_json"]),
+    ("world", &["bennu-semantics", "bytes", "bytestring", "serde_json"]),
+];
+
+/// Names of the standard library that stand for input, output or a clock.
+const OUTSIDE: [&str; 8] =
+    ["std::fs", "std::io", "std::net", "std::process", "std::thread", "std::env", "SystemTime", "Instant"];
+
+/// They do no I/O and read no clock, so that their result depends on their input alone.
+#[test]
+fn what_a_host_and_test_kits_share_has_no_io() -> Result<()> {
+    let root = places::workspace()?;
+    for (name, allowed) in SHARED {
+        let manifest = std::fs::read_to_string(root.join(name).join("Cargo.toml"))?;
+        let (_, dependencies) = manifest.split_once("[dependencies]\n").context("it has dependencies")?;
+        let lines = dependencies.lines().take_while(|line| !line.starts_with('['));
+        let names = lines.filter_map(|line| line.split(['.', ' ']).next()).filter(|name| !name.is_empty());
+        let found: BTreeSet<&str> = names.collect();
+        ensure!(found == allowed.iter().copied().collect(), "`{name}` depends on {found:?}");
+        for path in sources(&root.join(name).join("src"))? {
+            let text = std::fs::read_to_string(&path)?;
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            for line in code {
+                ensure!(!OUTSIDE.iter().any(|name| line.contains(name)), "{}: {line}", path.display());
+            }
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn imports_are_found_however_they_are_written() {
     assert_eq!(known_by("use crate::routes::{Route, Turns};"), ["routes"]);

@@ -3,7 +3,11 @@
 //! There are two tiers. `cargo xtask test` runs the *usual* one, which a developer waits for. `cargo xtask test full` runs
 //! everything: the suites of the usual tier with more rounds, and the suites that take too long for a developer to wait for.
 
+mod noise;
+
 use std::env;
+
+pub use noise::Noise;
 
 /// The environment variable that names the tier for the tests. `cargo xtask test` sets it.
 pub const VARIABLE: &str = "BENNU_TEST_TIER";
@@ -132,7 +136,7 @@ const ROUNDS: [Rounds; 7] = [
     // Damaged input for readers of bytes that a client sends.
     Rounds { test: "protocol::noise", usual: 20_000, full: 2_000_000 },
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
-    Rounds { test: "protocol::scan", usual: 20_000, full: 2_000_000 },
+    Rounds { test: "semantics::scan", usual: 20_000, full: 2_000_000 },
     Rounds { test: "auth::term", usual: 20_000, full: 2_000_000 },
     // Kills of a process that writes, and losses of power.
     Rounds { test: "store::kill", usual: 10, full: 50 },

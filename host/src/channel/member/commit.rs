@@ -6,7 +6,7 @@
 use std::sync::{Arc, MutexGuard};
 
 use super::channel::{Channel, EndedMember, Phase, State};
-use super::effects::{self, EffectScope, carry_out, overflow};
+use super::effects::{self, EffectScope, carry_out};
 use super::frames::Frames;
 use crate::channel::turn::Evaluated;
 use crate::contract::{Answer, Effect, Ending, Fault, Need, Outcome, Stop};
@@ -59,11 +59,11 @@ pub(in crate::channel::member) fn may_commit(
     }
     let answers_nobody = matches!(outcome.answer, Answer::Reply(_)) && reference.is_none();
     if answers_nobody || matches!(outcome.answer, Answer::Admit(_) | Answer::Refuse(_)) {
-        return Err(Fault::failed("there is no message to answer here; use socket.reply with a kept ref"));
+        return Err(Fault::unanswerable());
     }
     let audience = state.subscription.as_ref().map(|subscription| &**subscription.audience());
     if !has_room_for(channel, audience, &outcome.effects, state.timers.bytes()) {
-        return Err(overflow());
+        return Err(Fault::overflow());
     }
     Ok(true)
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::channel::{Channel, State};
 use super::event::MemberEvent;
 use super::frames::Frames;
-use super::seat::{SeatRequest, sit};
+use super::seat::sit;
 use super::topic_subscription::listen;
 use crate::channel::room::{TopicMessage, TopicTurns, Topics, post_message, publish, set_tick};
-use crate::contract::{Effect, Fault, FaultKind, Message, Need, Source, TimerId};
+use crate::contract::{Effect, Message, Need, SeatRequest, Source, TimerId};
 use crate::protocol::{Ref, Topic};
 use crate::pubsub::{Audience, Broadcast, Except};
 
@@ -116,8 +116,8 @@ fn carry_out_one(effect: Effect, scope: &mut EffectScope<'_>, seat: &mut SeatReq
             let topic = &channel.member.topic;
             services.presence.show(topic, |payload| frames.push(PRESENCE_STATE, &payload));
         }),
-        Effect::TakeSeat { name, grace } => seat.takes = Some((name, grace)),
-        Effect::LeaveSeat => *seat = SeatRequest { leaves: true, takes: None },
+        Effect::TakeSeat { name, grace } => seat.take(name, grace),
+        Effect::LeaveSeat => seat.leave(),
         // In a member's turn, unless the member has ended.
         Effect::SendSelf { event, payload } => scope.state(|channel, _| {
             let topic = channel.member.topic.clone();
@@ -173,11 +173,4 @@ pub(in crate::channel) fn has_room_for(topics: &Topics, effects: &[Effect]) -> b
         Need::Message(topic, _) => topics.has_room(topic, messages, bytes),
         Need::Nothing | Need::Room | Need::Mailbox(_) | Need::Timer(_) => true,
     })
-}
-
-/// The fault of a call whose effects no queue has room for.
-pub(in crate::channel) fn overflow() -> Fault {
-    let detail = "a queue that the effects go to is full (`limits.mailbox_from_elsewhere`, \
-                  `limits.mailbox_bytes_from_elsewhere`)";
-    Fault::new(FaultKind::Overflow, detail)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::channel::{Channel, EndedMember, Phase};
 use super::commit::has_room_for;
-use super::effects::{EffectScope, carry_out, overflow};
+use super::effects::{EffectScope, carry_out};
 use super::ending::{log_fault, terminate};
 use super::event::MemberEvent;
 use super::frames::{Frames, encode};
@@ -68,7 +68,7 @@ async fn call_join(channel: &Channel, route: &Arc<Route>, params: Payload) -> Re
             }
         }
         if !has_room_for(channel, None, &evaluated.outcome.effects, 0) {
-            return Err(overflow());
+            return Err(Fault::overflow());
         }
         if channel.lock().phase != Phase::Joining {
             return Ok(evaluated);

@@ -21,7 +21,7 @@ mod topic_subscription;
 mod turn;
 
 pub use channel::{Channel, Connection};
-pub(super) use effects::{EffectScope, carry_out, has_room_for, overflow};
+pub(super) use effects::{EffectScope, carry_out, has_room_for};
 pub use event::MemberEvent;
 pub(super) use intercept::Intercepts;
 pub use mailbox::Inbound;

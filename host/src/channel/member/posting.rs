@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::channel::{Channel, EndedMember, MemberJob, MemberQueue, Phase, State};
 use super::event::MemberEvent;
 use crate::channel::turn::{Drain as TurnDrain, Job};
-use crate::contract::{Ending, Fault, FaultKind};
+use crate::contract::{Ending, Fault};
 
 /// The limit of events from the client that wait is reached. The event is given back, and the socket's outbox is nudged
 /// when there is room.
@@ -69,9 +69,7 @@ impl Channel {
         if self.mailbox.admit_from_elsewhere(&self.services().limits, event.bytes()) {
             self.enqueue_and_spawn(event);
         } else {
-            let detail = "too much that came from elsewhere waits (`limits.mailbox_from_elsewhere`, \
-                          `limits.mailbox_bytes_from_elsewhere`)";
-            self.post_ending(MemberEvent::Fault { fault: Fault::new(FaultKind::Overflow, detail), intercepted: None });
+            self.post_ending(MemberEvent::Fault { fault: Fault::flooded(), intercepted: None });
         }
     }
 

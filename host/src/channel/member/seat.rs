@@ -1,21 +1,10 @@
 //! The seat of a member.
 
-use std::time::Duration;
-
 use bytestring::ByteString;
 
 use super::channel::{Channel, State};
 use crate::channel::room::{Departure, rise, take_seat};
-
-/// A call's requests about its member's seat. A member has one seat, so only the last request of a call counts:
-/// otherwise the plugin would be told of each of a thousand seats that one call takes.
-#[derive(Default)]
-pub(in crate::channel::member) struct SeatRequest {
-    /// Whether it leaves the seat that it had before the call.
-    pub(in crate::channel::member) leaves: bool,
-    /// The seat that it takes then, and the grace period of that seat.
-    pub(in crate::channel::member) takes: Option<(ByteString, Duration)>,
-}
+use crate::contract::SeatRequest;
 
 /// Carries out a call's last request.
 pub(in crate::channel::member) fn sit(channel: &Channel, request: SeatRequest, state: &mut State) {

@@ -6,11 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 
-/// Messages to all topics of a plugin that aren't answered yet, at most.
-const MESSAGES_MAX: usize = 16_384;
-
-/// Their bytes, at most.
-const BYTES_MAX: usize = 64 << 20;
+use crate::contract::limits::{IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX};
 
 /// The messages in flight of all plugins, by their names.
 #[derive(Default)]
@@ -43,7 +39,7 @@ impl InFlightBytes {
     /// Whether `messages` more, of `bytes` together, are within the limits.
     pub(in crate::channel::room) fn has_room(&self, messages: usize, bytes: usize) -> bool {
         let (waiting, held) = (self.messages.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
-        waiting.saturating_add(messages) <= MESSAGES_MAX && held.saturating_add(bytes) <= BYTES_MAX
+        waiting.saturating_add(messages) <= IN_FLIGHT_MAX && held.saturating_add(bytes) <= IN_FLIGHT_BYTES_MAX
     }
 
     /// Counts a message, if it is within the limits.
@@ -74,13 +70,16 @@ mod tests {
     fn a_plugin_has_a_limit_of_messages_and_bytes_and_another_plugin_its_own() {
         let counts = InFlightByPlugin::default();
         let (one, other) = (counts.of(&"one".into()), counts.of(&"other".into()));
-        let mut messages: Vec<_> = (0..MESSAGES_MAX).map(|_| one.add(1)).collect();
+        let mut messages: Vec<_> = (0..IN_FLIGHT_MAX).map(|_| one.add(1)).collect();
         assert!(messages.iter().all(Option::is_some));
         assert!(counts.of(&"one".into()).add(1).is_none() && other.add(1).is_some());
         messages.pop();
-        assert!(one.has_room(1, BYTES_MAX - MESSAGES_MAX + 1) && !one.has_room(1, BYTES_MAX - MESSAGES_MAX + 2));
+        assert!(
+            one.has_room(1, IN_FLIGHT_BYTES_MAX - IN_FLIGHT_MAX + 1)
+                && !one.has_room(1, IN_FLIGHT_BYTES_MAX - IN_FLIGHT_MAX + 2)
+        );
         assert!(!one.has_room(2, 0));
         drop(messages);
-        assert!(one.has_room(MESSAGES_MAX, BYTES_MAX), "it is given back");
+        assert!(one.has_room(IN_FLIGHT_MAX, IN_FLIGHT_BYTES_MAX), "it is given back");
     }
 }

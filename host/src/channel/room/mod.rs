@@ -8,11 +8,9 @@ mod in_flight;
 mod job;
 mod lifecycle;
 mod message;
-mod published;
 mod publishing;
 #[expect(clippy::module_inception, reason = "it is the room itself")]
 mod room;
-mod seat_changes;
 mod seating;
 mod seats;
 mod sweep;
@@ -20,6 +18,7 @@ mod tick_timer;
 mod ticks;
 mod topics;
 
+pub(super) use crate::contract::Departure;
 pub(super) use durable::{needs_persisting, persist, persist_room};
 pub(super) use job::{TopicEvent, TopicJob, post_and_spawn};
 pub(super) use lifecycle::{end, is_over, open, settle};
@@ -27,7 +26,6 @@ pub use message::{Delivered, Undelivered};
 pub(super) use message::{MessageJob, Sender, TopicMessage, post as post_message};
 pub(super) use publishing::{publish, show};
 pub(super) use seating::{change_ended_seat, rise, take_seat};
-pub(super) use seats::Departure;
 pub(super) use sweep::settle_stored_rooms;
 pub(super) use ticks::{set_tick, take_tick};
 pub(super) use topics::{TopicTurns, Topics};

@@ -8,11 +8,10 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::idle::IdlePermit;
-use super::published::Published;
 use super::seats::Seats;
 use super::tick_timer::TickTimer;
 use crate::channel::turn::{Saved, Settled};
-use crate::contract::PublishedState;
+use crate::contract::{Published, PublishedState};
 use crate::protocol::Topic;
 use crate::pubsub::StateUpdate;
 use crate::routes::Route;

@@ -7,9 +7,9 @@ use bytestring::ByteString;
 use tokio::time::Instant;
 
 use super::job::{TopicEvent, post_and_spawn};
-use super::seats::{Departure, GraceTimer};
+use super::seats::GraceTimer;
 use super::topics::TopicTurns;
-use crate::contract::SeatChange;
+use crate::contract::{Departure, SeatChange};
 
 /// A member takes a seat.
 pub(in crate::channel) fn take_seat(topic: &Arc<TopicTurns>, name: &ByteString, member: u64, grace: Duration) {
@@ -23,12 +23,12 @@ pub(in crate::channel) fn take_seat(topic: &Arc<TopicTurns>, name: &ByteString, 
 pub(in crate::channel) fn rise(topic: &Arc<TopicTurns>, name: &ByteString, member: u64, departure: Departure) {
     let change = topic.room().as_mut().and_then(|room| {
         let seats = room.seats();
-        let (change, grace) = seats.vacate(name, member, departure)?;
-        let timer = || {
-            let permit = topic.topics.idle.keep(0)?;
-            let timer = tokio::spawn(wait(Arc::clone(topic), name.clone(), grace)).abort_handle();
-            Some(GraceTimer::new(timer, permit))
-        };
+        let (change, until) = seats.vacate(name, member, departure)?;
+        let Some(until) = until else { return Some(change) };
+        let timer = topic.topics.idle.keep(0).map(|permit| {
+            let timer = tokio::spawn(wait(Arc::clone(topic), name.clone(), until)).abort_handle();
+            GraceTimer::new(timer, permit)
+        });
         Some(seats.keep(name, timer).unwrap_or(change))
     });
     if change.is_some() {
@@ -43,8 +43,8 @@ pub(in crate::channel) fn change_ended_seat(topic: &TopicTurns, name: &ByteStrin
 }
 
 /// Waits for the end of a grace period. Until then it keeps the topic, and so the room.
-async fn wait(topic: Arc<TopicTurns>, name: ByteString, grace: Duration) {
-    tokio::time::sleep(grace).await;
+async fn wait(topic: Arc<TopicTurns>, name: ByteString, until: Instant) {
+    tokio::time::sleep_until(until).await;
     tell(&topic, &name, None);
 }
 

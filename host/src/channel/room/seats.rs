@@ -1,4 +1,4 @@
-//! The seats of a topic with a room: who sits where, and for how long a seat is kept for one who dropped.
+//! The seats of a topic, with the timers of their grace periods.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,21 +8,14 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::idle::IdlePermit;
-use crate::contract::{Ending, SeatChange};
+use crate::contract::{self, Departure, SeatChange};
 
-/// The seats of one topic, by their names.
+/// The seats of one topic, with the timers of their grace periods.
 #[derive(Default)]
 pub(in crate::channel::room) struct Seats {
-    seats: HashMap<ByteString, Seat>,
-}
-
-struct Seat {
-    /// The numbers of those who sit on it.
-    members: Vec<u64>,
-    grace: Duration,
-    /// While nobody does: until when it is kept.
-    until: Option<Instant>,
-    timer: Option<GraceTimer>,
+    seats: contract::Seats<Instant>,
+    /// The timers of the seats in their grace periods, by name.
+    timers: HashMap<ByteString, GraceTimer>,
 }
 
 /// A grace period. Its timer is cancelled when this is dropped.
@@ -43,125 +36,59 @@ impl Drop for GraceTimer {
     }
 }
 
-/// How a member leaves its seat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::channel) enum Departure {
-    /// For good.
-    Leaves,
-    /// It may come back.
-    Drops,
-}
-
-impl From<&Ending> for Departure {
-    fn from(ending: &Ending) -> Self {
-        match ending {
-            Ending::Left | Ending::Stopped(_) => Self::Leaves,
-            Ending::Closed | Ending::Replaced | Ending::Shutdown | Ending::Fault(_) | Ending::TakenBack => Self::Drops,
-        }
-    }
-}
-
 impl Seats {
-    /// Whether a seat is kept for somebody.
+    /// Whether a seat is in its grace period.
     pub(in crate::channel::room) fn are_kept(&self) -> bool {
-        self.seats.values().any(|seat| seat.members.is_empty())
+        self.seats.are_kept()
     }
 
-    /// A member sits down. What has become of the seat, if that is news.
+    /// A member takes a seat. Returns the change of the seat, if it changed.
     pub(in crate::channel::room) fn take(
         &mut self,
         name: &ByteString,
         member: u64,
         grace: Duration,
     ) -> Option<SeatChange> {
-        if let Some(seat) = self.seats.get_mut(name) {
-            let was_kept = seat.members.is_empty();
-            if !seat.members.contains(&member) {
-                seat.members.push(member);
-            }
-            (seat.grace, seat.until, seat.timer) = (grace, None, None);
-            return was_kept.then_some(SeatChange::Returned);
-        }
-        self.seats.insert(name.clone(), Seat { members: vec![member], grace, until: None, timer: None });
-        Some(SeatChange::Taken)
+        self.timers.remove(name);
+        self.seats.take(name, member, grace)
     }
 
-    /// A member rises. What has become of the seat, if that is news, and for how long it is kept.
+    /// A member loses its seat. Returns the change of the seat, if it changed, and the end of the grace period, if one
+    /// began: then [`keep`](Self::keep) has to follow.
     pub(in crate::channel::room) fn vacate(
         &mut self,
         name: &ByteString,
         member: u64,
         departure: Departure,
-    ) -> Option<(SeatChange, Duration)> {
-        let seat = self.seats.get_mut(name)?;
-        seat.members.retain(|other| *other != member);
-        if !seat.members.is_empty() {
-            return None;
+    ) -> Option<(SeatChange, Option<Instant>)> {
+        let (change, until) = self.seats.vacate(name, member, departure, Instant::now())?;
+        if until.is_none() {
+            self.timers.remove(name);
         }
-        let grace = seat.grace;
-        if departure == Departure::Leaves || grace.is_zero() {
-            self.seats.remove(name);
-            return Some((SeatChange::Gone, Duration::ZERO));
-        }
-        if let Some(seat) = self.seats.get_mut(name) {
-            seat.until = Some(Instant::now() + grace);
-        }
-        Some((SeatChange::Dropped, grace))
+        Some((change, until))
     }
 
-    /// Starts the grace period of a seat that is kept. A seat is gone if the limits don't allow a timer.
+    /// Sets the timer of a grace period that began. Without a timer, because the limits allow none, the seat is gone.
     pub(in crate::channel::room) fn keep(
         &mut self,
         name: &ByteString,
-        timer: impl FnOnce() -> Option<GraceTimer>,
+        timer: Option<GraceTimer>,
     ) -> Option<SeatChange> {
-        let seat = self.seats.get_mut(name)?;
-        seat.timer = timer();
-        if seat.timer.is_some() {
+        if let Some(timer) = timer {
+            self.timers.insert(name.clone(), timer);
             return None;
         }
+        self.timers.remove(name);
         self.seats.remove(name);
         Some(SeatChange::Gone)
     }
 
-    /// Nobody has come back in time, if that is still so.
+    /// Removes a seat if its grace period is over. Returns whether it did.
     pub(in crate::channel::room) fn expire(&mut self, name: &ByteString, now: Instant) -> bool {
-        let is_over = self.seats.get(name).and_then(|seat| seat.until).is_some_and(|until| until <= now);
-        is_over && self.seats.remove(name).is_some()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GRACE: Duration = Duration::from_secs(5);
-
-    #[test]
-    fn a_seat_is_kept_for_who_drops_and_gone_with_who_leaves() {
-        let (mut seats, ada) = (Seats::default(), ByteString::from_static("ada"));
-        assert_eq!(seats.take(&ada, 1, GRACE), Some(SeatChange::Taken));
-        // A second window of hers changes nothing.
-        assert_eq!(seats.take(&ada, 2, GRACE), None);
-        assert_eq!(seats.vacate(&ada, 1, Departure::Drops), None);
-        assert_eq!(seats.vacate(&ada, 2, Departure::Drops), Some((SeatChange::Dropped, GRACE)));
-        assert!(seats.are_kept());
-        assert_eq!(seats.take(&ada, 3, GRACE), Some(SeatChange::Returned));
-        let later = Instant::now() + GRACE;
-        assert!(!seats.are_kept() && !seats.expire(&ada, later), "she came back in time");
-        assert_eq!(seats.vacate(&ada, 3, Departure::Leaves), Some((SeatChange::Gone, Duration::ZERO)));
-        assert_eq!(seats.vacate(&ada, 3, Departure::Leaves), None);
-        assert_eq!(seats.take(&ada, 4, GRACE), Some(SeatChange::Taken));
-        assert_eq!(seats.vacate(&ada, 4, Departure::Drops), Some((SeatChange::Dropped, GRACE)));
-        assert!(!seats.expire(&ada, Instant::now()), "it is another grace period");
-        let later = Instant::now() + GRACE;
-        assert!(seats.expire(&ada, later) && !seats.expire(&ada, later));
-    }
-
-    #[test]
-    fn without_a_grace_period_who_drops_is_gone() {
-        let (mut seats, ada) = (Seats::default(), ByteString::from_static("ada"));
-        seats.take(&ada, 1, Duration::ZERO);
-        assert_eq!(seats.vacate(&ada, 1, Departure::Drops), Some((SeatChange::Gone, Duration::ZERO)));
+        let is_gone = self.seats.expire(name, now);
+        if is_gone {
+            self.timers.remove(name);
+        }
+        is_gone
     }
 }

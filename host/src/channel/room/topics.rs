@@ -9,9 +9,8 @@ use dashmap::mapref::multiple::RefMulti;
 use super::idle::IdleRooms;
 use super::in_flight::InFlightByPlugin;
 use super::room::Room;
-use super::seat_changes::PendingSeatChanges;
 use crate::channel::turn::{Drain, Job, NodeLimits, Saved, Services, TurnQueue};
-use crate::contract::SeatChange;
+use crate::contract::{PendingSeatChanges, SeatChange};
 use crate::protocol::Topic;
 use crate::routes::Route;
 

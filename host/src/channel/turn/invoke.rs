@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::fault_log::{Failed, FaultLine};
 use super::saved::Saved;
-use crate::contract::{Call, CallFuture, Fault, Member, Need, Outcome, Part, TopicCall, Upgrade};
+use crate::contract::{Call, CallFuture, Fault, Member, Outcome, Part, TopicCall, Upgrade};
 use crate::protocol::Topic;
 use crate::routes::Route;
 
@@ -96,7 +96,7 @@ async fn evaluate(route: &Route, call: &mut PluginCall, states: &StateSnapshot) 
     let room = upgrade_state(route, call.topic(), Part::Room, old_room).await?;
     call.use_state(&assigns, &room);
     let mut outcome = call.run(route).await?;
-    check_room(route, &outcome)?;
+    route.spec.check_room(outcome.room.is_some(), &outcome.effects)?;
     let saved = |new: Option<Bytes>, upgraded: Upgraded, old: Option<&Saved>, part: Part| {
         let is_commit = new.is_some();
         let bytes = new.or_else(|| upgraded.is_new.then_some(upgraded.bytes).flatten());
@@ -148,23 +148,6 @@ async fn run_upgrade(route: &Route, topic: &Topic, part: Part, saved: Option<&Sa
 /// A room without bytes counts as one that nobody has written.
 fn written(room: &Upgraded) -> Option<Bytes> {
     room.bytes.clone().filter(|bytes| !bytes.is_empty())
-}
-
-fn check_room(route: &Route, outcome: &Outcome) -> Result<(), Fault> {
-    if route.spec.has_room() {
-        return Ok(());
-    }
-    if outcome.room.is_some() {
-        return Err(Fault::failed(
-            "a room was given back, but the route has none: its option `room` says whether it does (`type Room` in Rust)",
-        ));
-    }
-    if outcome.effects.iter().any(|effect| matches!(effect.need(), Need::Room)) {
-        return Err(Fault::failed(
-            "a beat, a seat or a published state was asked for, but the route has no room: its option `room` says whether it does (`type Room` in Rust)",
-        ));
-    }
-    Ok(())
 }
 
 impl PluginCall {

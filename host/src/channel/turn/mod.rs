@@ -10,11 +10,11 @@ mod queue;
 mod saved;
 mod services;
 
+pub use crate::contract::limits::NodeLimits;
 pub(super) use fault_log::{Failed, FaultLine};
 pub(super) use former::Former;
 pub(super) use invoke::{Evaluated, PluginCall, StateSnapshot, invoke, upgrade_state};
 pub(super) use persist::{Persisted, RetryDeadline, commit_draft};
 pub(super) use queue::{Drain, Job, TurnQueue};
 pub(super) use saved::{Saved, Settled};
-pub use services::NodeLimits;
 pub(super) use services::Services;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::former::Former;
 use crate::contract::Part;
 use crate::protocol::Topic;
-use crate::routes::{Probation, ProbationResult, Route, RouteSpec};
+use crate::routes::{Probation, ProbationResult, Route};
 
 /// A member's state, or a topic's, as last committed.
 #[derive(Clone, Debug, Default)]
@@ -36,16 +36,6 @@ pub(in crate::channel) enum Settled {
     Unchanged,
     /// The build that upgraded it was rolled back: it is again the state from before, if there was one.
     RolledBack(Option<Saved>),
-}
-
-impl Part {
-    /// The version in which a route's build writes this part.
-    pub(in crate::channel) fn version(self, spec: &RouteSpec) -> u32 {
-        match self {
-            Self::Assigns => spec.assigns_version,
-            Self::Room => spec.room_version,
-        }
-    }
 }
 
 impl Saved {

@@ -5,30 +5,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
+use crate::contract::limits::NodeLimits;
 use crate::presence::Presence;
 use crate::pubsub::PubSub;
 use crate::routes::RouteTable;
 use crate::store::Store;
-
-/// The limits of channels, except those of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NodeLimits {
-    /// Jobs from its client that wait for one channel. Past it, the socket isn't read until a job is handled.
-    pub from_client: usize,
-    /// Bytes of the jobs from its client that wait for all channels of one socket. Past it, the socket isn't read
-    /// either.
-    pub bytes_from_client: usize,
-    /// Jobs from elsewhere that wait for one channel. Past it: fault, overflow.
-    pub from_elsewhere: usize,
-    /// Bytes of those jobs, and of the member's timers. Past it: fault, overflow.
-    pub bytes_from_elsewhere: usize,
-}
-
-impl Default for NodeLimits {
-    fn default() -> Self {
-        Self { from_client: 64, bytes_from_client: 4 << 20, from_elsewhere: 1024, bytes_from_elsewhere: 4 << 20 }
-    }
-}
 
 /// The parts of the host that turns use.
 pub(in crate::channel) struct Services {

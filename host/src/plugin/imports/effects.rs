@@ -22,7 +22,7 @@ impl socket::Host for Guest {
     }
 
     fn publish(&mut self, topic: String, event: String, payload: PayloadResult) -> Result<()> {
-        self.check_reachable("publishing to", &topic)?;
+        self.reach().check_reachable("publishing to", &topic)?;
         Ok(self.record.publish(&topic, event.into(), payload.into())?)
     }
 
@@ -60,12 +60,12 @@ impl socket::Host for Guest {
     }
 
     fn send(&mut self, topic: String, event: String, payload: PayloadResult) -> Result<()> {
-        self.check_reachable("sending to", &topic)?;
+        self.reach().check_reachable("sending to", &topic)?;
         Ok(self.record.send(&topic, event.into(), payload.into())?)
     }
 
     fn subscribe(&mut self, topic: String) -> Result<()> {
-        self.check_readable(&topic)?;
+        self.reach().check_readable(&topic)?;
         Ok(self.record.subscribe(&topic)?)
     }
 
@@ -77,7 +77,7 @@ impl socket::Host for Guest {
         let is_own = matches!(&self.subject, Subject::Member(member)
             if member.socket.identity.socket_id.as_deref() == Some(&*socket_id));
         if !is_own {
-            self.check_reachable("disconnecting", &socket_id)?;
+            self.reach().check_reachable("disconnecting", &socket_id)?;
         }
         Ok(self.record.disconnect(socket_id.into())?)
     }
@@ -85,12 +85,12 @@ impl socket::Host for Guest {
 
 impl presence::Host for Guest {
     fn list(&mut self, topic: String) -> Result<String> {
-        self.check_readable(&topic)?;
+        self.reach().check_readable(&topic)?;
         Ok(self.context.surroundings.presences(&topic).to_string())
     }
 
     fn get(&mut self, topic: String, key: String) -> Result<Option<String>> {
-        self.check_readable(&topic)?;
+        self.reach().check_readable(&topic)?;
         Ok(self.context.surroundings.presence(&topic, &key).map(|presences| presences.to_string()))
     }
 

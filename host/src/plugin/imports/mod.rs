@@ -10,38 +10,15 @@ mod store;
 
 use super::bindings::bennu::channel::types;
 use super::guest::Guest;
-use crate::contract::Fault;
-use crate::protocol::Pattern;
+use crate::contract::Reach;
 
 impl types::Host for Guest {}
 
 impl Guest {
-    /// Checks that the plugin may act on a topic or a socket id: one that its own routes or its grants match.
-    fn check_reachable(&self, doing: &str, topic: &str) -> Result<(), Fault> {
+    /// What the plugin may act upon and read about.
+    fn reach(&self) -> Reach<'_> {
         let context = &self.context;
-        if context.own.iter().chain(context.origin.publish.iter()).any(|pattern| pattern.matches(topic)) {
-            return Ok(());
-        }
-        let name = &context.origin.name;
-        Err(Fault::failed(format!("{doing} `{topic}` isn't granted; add it to `plugins.{name}.publish`")))
+        let origin = &context.origin;
+        Reach { plugin: &origin.name, own: &context.own, publish: &origin.publish, read: &origin.read }
     }
-
-    /// Checks that the plugin may read about a topic and subscribe to it.
-    fn check_readable(&self, topic: &str) -> Result<(), Fault> {
-        let context = &self.context;
-        if context.own.iter().chain(context.origin.read.iter()).any(|pattern| pattern.matches(topic)) {
-            return Ok(());
-        }
-        Err(self.unreadable(topic))
-    }
-
-    fn unreadable(&self, topic: &str) -> Fault {
-        let name = &self.context.origin.name;
-        Fault::failed(format!("reading `{topic}` isn't granted; add it to `plugins.{name}.read`"))
-    }
-}
-
-/// Returns whether a pattern matches every topic with this prefix.
-fn matches_all(pattern: &Pattern, prefix: &str) -> bool {
-    matches!(pattern, Pattern::Prefix(granted) if prefix.starts_with(&**granted))
 }

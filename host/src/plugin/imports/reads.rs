@@ -9,8 +9,8 @@ use super::super::bindings::bennu::channel::token::Problem;
 use super::super::bindings::bennu::channel::topics::{Person, Topic};
 use super::super::bindings::bennu::channel::{member, token, topics};
 use super::super::guest::{Guest, Subject};
-use super::matches_all;
-use crate::contract::{Fault, Member, TokenProblem, limit_key, one_line};
+use crate::contract::limits::LISTED_MAX;
+use crate::contract::{Fault, Member, TokenProblem, one_line};
 
 impl host::Host for Guest {
     fn now(&mut self) -> Result<u64> {
@@ -31,10 +31,9 @@ impl host::Host for Guest {
 
     fn log(&mut self, level: Level, message: String) -> Result<()> {
         self.log_lines += 1;
-        if self.log_lines > self.context.limits.log_lines {
-            let most = self.context.limits.log_lines;
-            let key = limit_key("log_lines_per_call", most);
-            return Err(Fault::oversize(format!("a call logs at most {most} lines{key}")).into());
+        let most = self.context.limits.log_lines;
+        if self.log_lines > most {
+            return Err(Fault::log_lines(most).into());
         }
         self.log_line(level, one_line(message));
         Ok(())
@@ -45,7 +44,7 @@ impl Guest {
     fn member(&self) -> Result<&Arc<Member>> {
         match &self.subject {
             Subject::Member(member) => Ok(member),
-            _ => Err(Fault::failed("this callback has no member").into()),
+            _ => Err(Fault::no_member().into()),
         }
     }
 }
@@ -81,29 +80,23 @@ impl member::Host for Guest {
     }
 }
 
-/// The maximum number of members or topics in one list.
-const LISTED_MAX: u32 = 1000;
-
 fn most(limit: u32) -> usize {
     limit.min(LISTED_MAX) as usize
 }
 
 impl topics::Host for Guest {
     fn count(&mut self, topic: String) -> Result<u32> {
-        self.check_readable(&topic)?;
+        self.reach().check_readable(&topic)?;
         Ok(u32::try_from(self.context.surroundings.count(&topic)).unwrap_or(u32::MAX))
     }
 
     fn members(&mut self, topic: String, limit: u32) -> Result<Vec<Person>> {
-        self.check_readable(&topic)?;
+        self.reach().check_readable(&topic)?;
         Ok(self.context.surroundings.members(&topic, most(limit)).into_iter().map(Person::from).collect())
     }
 
     fn under(&mut self, prefix: String, after: Option<String>, limit: u32) -> Result<Vec<Topic>> {
-        let granted = self.context.own.iter().chain(self.context.origin.read.iter());
-        if !granted.into_iter().any(|pattern| matches_all(pattern, &prefix)) {
-            return Err(self.unreadable(&format!("{prefix}*")).into());
-        }
+        self.reach().check_readable_under(&prefix)?;
         let found = self.context.surroundings.topics(&prefix, after.as_deref(), most(limit));
         let count = |members| u32::try_from(members).unwrap_or(u32::MAX);
         Ok(found.into_iter().map(|(name, members)| Topic { name: name.to_string(), members: count(members) }).collect())

@@ -12,7 +12,7 @@ impl Guest {
     fn request(&self) -> Result<&Arc<Request>> {
         match &self.subject {
             Subject::Request(request) => Ok(request),
-            _ => Err(Fault::failed("this callback has no connection request").into()),
+            _ => Err(Fault::no_request().into()),
         }
     }
 }

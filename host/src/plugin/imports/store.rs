@@ -15,10 +15,10 @@ impl Guest {
     /// Returns the call's draft. It is created at the first use, because most calls don't use the store.
     fn draft(&mut self, wants_to_write: bool) -> Result<&mut Draft, Fault> {
         let Storage::Open { may_write, draft } = &mut self.storage else {
-            return Err(Fault::failed("this callback has no access to the store"));
+            return Err(Fault::no_store());
         };
         if wants_to_write && !*may_write {
-            return Err(Fault::failed("this callback may only read the store"));
+            return Err(Fault::read_only());
         }
         let context = &self.context;
         Ok(draft.get_or_insert_with(|| Box::new(context.store.begin(&context.origin.owner))))

@@ -1,16 +1,13 @@
-//! Scripts that come out the same on every stage: natively, compiled, and on a real host. `tests/scripts` has them, and says how
+//! Scripts that come out the same on every stage: natively, compiled, in another language over JSON lines, and on a real host. `tests/scripts` has them, and says how
 //! they are written.
 
 mod native;
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use bennu::contract::CallLimits;
-use bennu::presence::Pace;
 use bennu::server::Config;
-use bennu::store::StoreLimits;
-use bennu_guest::testing::limits;
 use bennu_tests::{Setup, bennu, check, places};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -23,7 +20,7 @@ mod naughty;
 const PLUGIN: &str = "naughty";
 
 /// How many scripts each stage leaves out, by what they say themselves.
-const SKIPPED: [(&str, usize); 3] = [("native", 1), ("compiled", 0), ("host", 1)];
+const SKIPPED: [(&str, usize); 4] = [("native", 1), ("compiled", 0), ("lines", 1), ("host", 1)];
 
 /// The number of hosts that play scripts at the same time.
 const AT_ONCE: usize = 4;
@@ -102,6 +99,22 @@ fn the_compiled_kit_plays_every_script() -> Result<()> {
     Ok(())
 }
 
+/// The plugin in Python, under a kit in Python that is a thin client of `bennu kit`.
+#[test]
+fn a_kit_in_another_language_plays_every_script() -> Result<()> {
+    let kit = places::workspace()?.join("tests/kit");
+    let client = std::fs::read_to_string(kit.join("bennu_kit.py"))?;
+    ensure!(client.lines().count() <= 300, "a thin client has 300 lines at most");
+    let scripts = scripts("lines")?;
+    let mut python = Command::new("python3");
+    python.env("PYTHONDONTWRITEBYTECODE", "1").arg(kit.join("scripts.py"));
+    python.arg(places::binary()?).arg(folder()?.join("bennu.toml")).args(scripts.iter().map(|script| &script.path));
+    let played = python.output().context("this test needs Python 3.11 or later as `python3`")?;
+    ensure!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
+    ensure!(String::from_utf8_lossy(&played.stdout).lines().count() == scripts.len());
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_real_host_plays_every_script() -> Result<()> {
     let config = std::fs::read_to_string(folder()?.join("bennu.toml"))?;
@@ -117,25 +130,6 @@ async fn a_real_host_plays_every_script() -> Result<()> {
         }
     });
     played.buffer_unordered(AT_ONCE).try_collect().await
-}
-
-/// The test kit has a copy of the host's limits. Neither may change alone.
-#[test]
-fn the_native_kit_has_the_hosts_limits() {
-    let (call, store, pace) = (CallLimits::default(), StoreLimits::default(), Pace::default());
-    assert_eq!(limits::NAME_BYTES, bennu::protocol::NAME_BYTES_MAX);
-    assert_eq!((limits::ASSIGNS_BYTES, limits::ROOM_BYTES), (call.assigns_bytes, call.room_bytes));
-    assert_eq!((limits::EFFECTS, limits::EFFECT_BYTES), (call.effects, call.effect_bytes));
-    assert_eq!((limits::TIMERS, limits::TIMER_SHORTEST), (call.timers, call.timer_shortest));
-    assert_eq!((limits::PRESENCES, limits::PRESENCE_BYTES), (call.presences, call.presence_bytes));
-    assert_eq!((limits::PRESENCE_BURST, limits::PRESENCE_WINDOW), (pace.burst, pace.window));
-    assert_eq!((limits::SUBSCRIPTIONS, limits::LOG_LINES), (call.subscriptions, call.log_lines));
-    assert_eq!(limits::LINE_BYTES, bennu::contract::DETAIL_BYTES_MAX);
-    assert_eq!((limits::KEY_BYTES, limits::VALUE_BYTES), (store.key_bytes, store.value_bytes));
-    assert_eq!((limits::WRITES, limits::WRITE_BYTES), (store.writes_per_call, store.write_bytes_per_call));
-    assert_eq!((limits::SCAN_ENTRIES, limits::SCAN_BYTES), (store.scan_rows, store.scan_bytes));
-    let node = bennu::channel::NodeLimits::default();
-    assert_eq!((limits::MAILBOX, limits::MAILBOX_BYTES), (node.from_elsewhere, node.bytes_from_elsewhere));
 }
 
 #[test]

@@ -1,0 +1,49 @@
+//! A member, and a call of one of its callbacks.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Callback, Headers, Identity, MemberUsage};
+use crate::protocol::{Ref, Topic};
+
+/// What is known of a socket from its connecting on, for plugins to read.
+#[derive(Debug)]
+pub struct SocketFacts {
+    /// Who it is.
+    pub identity: Identity,
+    /// `websocket` or `longpoll`.
+    pub transport: &'static str,
+    /// The parameters that it connected with, a JSON object.
+    pub connect_params: Box<str>,
+    /// The request's headers that start with `x-`, names in lower case.
+    pub x_headers: Headers,
+}
+
+/// Whose callback it is.
+#[derive(Debug)]
+pub struct Member {
+    /// Unique for as long as the host runs.
+    pub id: u64,
+    /// The topic joined.
+    pub topic: Topic,
+    /// The ref of the join, which marks this membership's frames.
+    pub join_ref: Ref,
+    /// Its socket.
+    pub socket: Arc<SocketFacts>,
+}
+
+/// One call of a member's callback.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Whose it is.
+    pub member: Arc<Member>,
+    /// The member's state as last committed.
+    pub assigns: Bytes,
+    /// The topic's shared state, where the route has one.
+    pub room: Option<Bytes>,
+    /// What the member has at the host.
+    pub usage: MemberUsage,
+    /// Which callback.
+    pub callback: Callback,
+}

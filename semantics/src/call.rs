@@ -1,0 +1,308 @@
+//! The input of a plugin's callbacks.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use crate::{FaultKind, Payload, RouteSpec, TimerId, Topic};
+
+/// The origin of a message for `handle_info`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The member sent it to itself, now or by a timer.
+    Own,
+    /// It is an event of the topic that `handle_out` handed over.
+    Intercept,
+    /// It is an event of a further topic to which the member is subscribed.
+    Topic,
+    /// It is the reply of another topic's `handle_message` to a `send`.
+    Answer,
+}
+
+impl Source {
+    /// Its name in the contract.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Own => "self",
+            Self::Intercept => "intercept",
+            Self::Topic => "topic",
+            Self::Answer => "answer",
+        }
+    }
+}
+
+/// A message that no client sent.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Its origin.
+    pub source: Source,
+    /// The topic that it belongs to.
+    pub topic: Topic,
+    /// Its event.
+    pub event: ByteString,
+    /// Its payload.
+    pub payload: Payload,
+}
+
+/// Why a member ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Its client left.
+    Left,
+    /// Its connection ended.
+    Closed,
+    /// The same client joined the topic again.
+    Replaced,
+    /// The plugin stopped it, for this reason.
+    Stopped(String),
+    /// The host is stopping.
+    Shutdown,
+    /// A callback failed.
+    Fault(FaultKind),
+    /// The build that upgraded its state was rolled back.
+    TakenBack,
+}
+
+impl Ending {
+    /// Its name in the contract.
+    #[must_use]
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Closed => "closed",
+            Self::Replaced => "replaced",
+            Self::Stopped(_) => "stopped",
+            Self::Shutdown => "shutdown",
+            Self::Fault(_) => "fault",
+            Self::TakenBack => "taken-back",
+        }
+    }
+
+    /// The detail in the contract, in addition to the cause.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        match self {
+            Self::Stopped(reason) => reason,
+            Self::Fault(kind) => kind.as_str(),
+            Self::Left | Self::Closed | Self::Replaced | Self::Shutdown | Self::TakenBack => "",
+        }
+    }
+}
+
+/// A callback of a member, with its arguments.
+#[derive(Clone, Debug)]
+pub enum Callback {
+    /// `join`, with the client's parameters. The assigns are empty before it.
+    Join(Payload),
+    /// `handle-in`.
+    In {
+        /// The client's event.
+        event: ByteString,
+        /// Its payload.
+        payload: Payload,
+        /// The JSON text of its ref, if it had one.
+        reply_ref: Option<ByteString>,
+    },
+    /// `handle-info`.
+    Info(Message),
+    /// `terminate`.
+    Terminate(Ending),
+}
+
+impl Callback {
+    /// The payload of the input. The plugin may return it unchanged.
+    #[must_use]
+    pub fn given(&self) -> Option<&Payload> {
+        match self {
+            Self::Join(payload) | Self::In { payload, .. } => Some(payload),
+            Self::Info(message) => Some(&message.payload),
+            Self::Terminate(_) => None,
+        }
+    }
+
+    /// Its name, for logs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Join(_) => "join",
+            Self::In { .. } => "handle_in",
+            Self::Info(_) => "handle_info",
+            Self::Terminate(_) => "terminate",
+        }
+    }
+
+    /// The event that it handles, if any.
+    #[must_use]
+    pub fn event(&self) -> Option<&str> {
+        match self {
+            Self::In { event, .. } => Some(event),
+            Self::Info(message) => Some(&message.event),
+            Self::Join(_) | Self::Terminate(_) => None,
+        }
+    }
+}
+
+/// What a member has at the host. The limits of its calls count it.
+#[derive(Clone, Debug, Default)]
+pub struct MemberUsage {
+    /// Its pending timers.
+    pub timers: Vec<TimerId>,
+    /// The number that its next timer gets.
+    pub next_timer: TimerId,
+    /// The keys of its presences.
+    pub presences: Vec<ByteString>,
+    /// The further topics to which it is subscribed.
+    pub topics: Vec<Topic>,
+}
+
+/// A call of a topic's callback, which has no member.
+#[derive(Clone, Debug)]
+pub struct TopicCall {
+    /// The topic.
+    pub topic: Topic,
+    /// Its shared state, if the route has a room.
+    pub room: Option<Bytes>,
+    /// Which callback.
+    pub callback: TopicCallback,
+}
+
+/// A callback of a topic, with its arguments.
+#[derive(Clone, Debug)]
+pub enum TopicCallback {
+    /// `handle-message`.
+    Message {
+        /// The event that was sent.
+        event: ByteString,
+        /// Its payload.
+        payload: Payload,
+    },
+    /// `handle-tick`.
+    Tick(Tick),
+    /// `handle-seat`.
+    Seat {
+        /// The name of the seat.
+        name: ByteString,
+        /// The change of the seat.
+        change: SeatChange,
+    },
+}
+
+/// A change of a seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeatChange {
+    /// A member took it.
+    Taken,
+    /// The connection of its last member dropped, and its grace period began.
+    Dropped,
+    /// A member took it during its grace period.
+    Returned,
+    /// Its last member left it, or the grace period ended.
+    Gone,
+}
+
+/// A tick of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tick {
+    /// Its number, counted from 1. Skipped ticks are counted too.
+    pub number: u64,
+    /// The number of ticks that were skipped since the last handled one.
+    pub missed: u32,
+    /// The tick period.
+    pub period: Duration,
+}
+
+impl TopicCallback {
+    /// The payload of the input. The plugin may return it unchanged.
+    #[must_use]
+    pub fn given(&self) -> Option<&Payload> {
+        match self {
+            Self::Message { payload, .. } => Some(payload),
+            Self::Tick(_) | Self::Seat { .. } => None,
+        }
+    }
+
+    /// Its name, for logs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Message { .. } => "handle_message",
+            Self::Tick(_) => "handle_tick",
+            Self::Seat { .. } => "handle_seat",
+        }
+    }
+
+    /// The event that it handles, if any.
+    #[must_use]
+    pub fn event(&self) -> Option<&str> {
+        match self {
+            Self::Message { event, .. } => Some(event),
+            Self::Tick(_) | Self::Seat { .. } => None,
+        }
+    }
+
+    /// The seat that changed, if it is `handle-seat`.
+    #[must_use]
+    pub fn seat(&self) -> Option<&str> {
+        match self {
+            Self::Seat { name, .. } => Some(name),
+            Self::Message { .. } | Self::Tick(_) => None,
+        }
+    }
+}
+
+/// A member that an intercepted event is about to reach.
+#[derive(Clone, Debug)]
+pub struct Recipient {
+    /// Its number.
+    pub id: u64,
+    /// Its state as last committed.
+    pub assigns: Bytes,
+}
+
+/// An intercepted event, before it is delivered.
+#[derive(Clone, Debug)]
+pub struct Passing {
+    /// The topic.
+    pub topic: Topic,
+    /// The event.
+    pub event: ByteString,
+    /// Its payload.
+    pub payload: Payload,
+    /// The members that it is about to reach.
+    pub recipients: Vec<Recipient>,
+}
+
+/// The owner of a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A member.
+    Assigns,
+    /// A topic.
+    Room,
+}
+
+impl Part {
+    /// The version in which a route's build writes this state.
+    #[must_use]
+    pub fn version(self, spec: &RouteSpec) -> u32 {
+        match self {
+            Self::Assigns => spec.assigns_version,
+            Self::Room => spec.room_version,
+        }
+    }
+}
+
+/// A state that another version wrote, to be upgraded.
+#[derive(Clone, Debug)]
+pub struct Upgrade {
+    /// The topic.
+    pub topic: Topic,
+    /// The owner of the state.
+    pub part: Part,
+    /// The version that wrote it.
+    pub version: u32,
+    /// The state.
+    pub state: Bytes,
+}

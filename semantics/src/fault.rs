@@ -1,0 +1,162 @@
+//! How a plugin fails.
+
+use std::fmt;
+
+use crate::limits::{keys, limit_key};
+
+/// The kind of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FaultKind {
+    /// The guest trapped: a panic, an exception, an impossible instruction.
+    Trap,
+    /// The call took more CPU or wall time than it may.
+    Deadline,
+    /// The guest requested more memory than it may have, and failed.
+    Memory,
+    /// An effect or a result exceeds a limit of size or number.
+    Oversize,
+    /// A queue for its effects was full.
+    Overflow,
+    /// The store failed, or the plugin's quota is used up.
+    Store,
+    /// The guest returned a failure, or broke the contract.
+    Failed,
+}
+
+impl FaultKind {
+    /// Its name in the contract, in logs and in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trap => "trap",
+            Self::Deadline => "deadline",
+            Self::Memory => "memory",
+            Self::Oversize => "oversize",
+            Self::Overflow => "overflow",
+            Self::Store => "store",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// The most bytes of a guest's text in one log line.
+pub const DETAIL_BYTES_MAX: usize = 8 << 10;
+
+/// A guest's text as one log line: truncated, and with its control characters escaped.
+#[must_use]
+pub fn one_line(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(DETAIL_BYTES_MAX));
+    if text.contains(char::is_control) {
+        let escape = |character: char| -> String {
+            if character.is_control() { character.escape_default().collect() } else { character.into() }
+        };
+        return text.chars().map(escape).collect();
+    }
+    text
+}
+
+/// A plugin's failure. It ends one membership and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Its kind.
+    pub kind: FaultKind,
+    /// Its description, for the log. Clients don't see it.
+    pub detail: String,
+}
+
+impl Fault {
+    /// A fault with its detail. A guest's text may be long, or look like log lines. So it is truncated to
+    /// [`DETAIL_BYTES_MAX`], and its control characters are escaped.
+    pub fn new(kind: FaultKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: one_line(detail.into()) }
+    }
+
+    /// The guest failed, or broke the contract.
+    pub fn failed(detail: impl Into<String>) -> Self {
+        Self::new(FaultKind::Failed, detail)
+    }
+
+    /// A call without a member read something about its member.
+    #[must_use]
+    pub fn no_member() -> Self {
+        Self::failed("this callback has no member")
+    }
+
+    /// A call without a connection request read something about its request.
+    #[must_use]
+    pub fn no_request() -> Self {
+        Self::failed("this callback has no connection request")
+    }
+
+    /// A call that may not use the store used it.
+    #[must_use]
+    pub fn no_store() -> Self {
+        Self::failed("this callback has no access to the store")
+    }
+
+    /// A call that may only read the store wrote to it.
+    #[must_use]
+    pub fn read_only() -> Self {
+        Self::failed("this callback may only read the store")
+    }
+
+    /// A call replied, and no message waits for a reply.
+    #[must_use]
+    pub fn unanswerable() -> Self {
+        Self::failed("there is no message to answer here; use socket.reply with a kept ref")
+    }
+
+    /// A call logged more lines than it may.
+    #[must_use]
+    pub fn log_lines(most: usize) -> Self {
+        let key = limit_key(keys::LOG_LINES_PER_CALL, most);
+        Self::oversize(format!("a call logs at most {most} lines{key}"))
+    }
+
+    /// The plugin refused to upgrade a state, for this reason.
+    #[must_use]
+    pub fn upgrade_refused(why: &str) -> Self {
+        Self::failed(format!("its upgrade refused: {why}"))
+    }
+
+    /// A queue has no room for the effects of a call.
+    #[must_use]
+    pub fn overflow() -> Self {
+        Self::overflowed("a queue that the effects go to is full")
+    }
+
+    /// A member's queue has no room for a message from elsewhere.
+    #[must_use]
+    pub fn flooded() -> Self {
+        Self::overflowed("too much that came from elsewhere waits")
+    }
+
+    fn overflowed(what: &str) -> Self {
+        let (entries, bytes) = (keys::MAILBOX_FROM_ELSEWHERE, keys::MAILBOX_BYTES_FROM_ELSEWHERE);
+        Self::new(FaultKind::Overflow, format!("{what} (`limits.{entries}`, `limits.{bytes}`)"))
+    }
+
+    /// Something exceeds a limit of size or number.
+    pub fn oversize(detail: impl Into<String>) -> Self {
+        Self::new(FaultKind::Oversize, detail)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind.as_str(), self.detail)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guests_text_is_one_line_and_no_longer_than_it_may_be() {
+        assert_eq!(one_line("é\n2026 ERROR forged\u{1b}[2J".into()), "é\\n2026 ERROR forged\\u{1b}[2J");
+        assert_eq!(one_line("é".repeat(DETAIL_BYTES_MAX)).len(), DETAIL_BYTES_MAX);
+    }
+}

@@ -1,0 +1,48 @@
+//! The effects of callbacks: limits, checks and results. A host and the test kits share these rules.
+//!
+//! The crate has no I/O, no task and no clock; the time is a parameter. Each rule and each fault's text is here once,
+//! so that a test kit gives the same result as a host.
+//!
+//! - The input of a callback is a [`Callback`] or a [`TopicCallback`]; its output is an [`Answer`] or a [`Fault`].
+//! - Each [`Effect`] goes into a [`Record`], which checks the [`limits`]. [`Reach`] checks the grants of the plugin.
+//! - [`Seats`] and [`Published`] states compute the result of their effects.
+
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+mod answer;
+mod call;
+mod effect;
+mod fault;
+mod json;
+pub mod limits;
+mod manifest;
+mod name;
+mod payload;
+mod published;
+mod reach;
+mod record;
+pub mod scan;
+mod seat_changes;
+mod seat_request;
+mod seats;
+mod state_update;
+
+pub use answer::{Answer, Decision, Reply, Stop};
+pub use call::{
+    Callback, Ending, MemberUsage, Message, Part, Passing, Recipient, SeatChange, Source, Tick, TopicCall,
+    TopicCallback, Upgrade,
+};
+pub use effect::{Effect, Need, PublishedState, TimerId};
+pub use fault::{DETAIL_BYTES_MAX, Fault, FaultKind, one_line};
+pub use json::{read_object, read_value};
+pub use limits::{CallLimits, limit_key};
+pub use manifest::{ManifestError, OnFault, RoomKind, RouteSpec, Turns};
+pub use name::{NAME_BYTES_MAX, Pattern, PatternError, REF_BYTES_MAX, Topic};
+pub use payload::{Payload, PayloadError};
+pub use published::Published;
+pub use reach::Reach;
+pub use record::{Capability, Record};
+pub use seat_changes::PendingSeatChanges;
+pub use seat_request::SeatRequest;
+pub use seats::{Departure, Seats};
+pub use state_update::StateUpdate;

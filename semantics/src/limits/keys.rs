@@ -1,0 +1,66 @@
+//! The keys of the configuration's table `limits` that faults name.
+
+#[cfg(doc)]
+use super::{CallLimits, NodeLimits, StoreLimits};
+
+/// Sets [`CallLimits::cpu`].
+pub const CALL_CPU_MS: &str = "call_cpu_ms";
+/// Sets [`CallLimits::wall`].
+pub const CALL_WALL_MS: &str = "call_wall_ms";
+/// Sets [`CallLimits::memory_bytes`].
+pub const MEMORY_BYTES: &str = "memory_bytes";
+/// Sets [`CallLimits::assigns_bytes`].
+pub const ASSIGNS_BYTES: &str = "assigns_bytes";
+/// Sets [`CallLimits::room_bytes`].
+pub const ROOM_BYTES: &str = "room_bytes";
+/// Sets [`CallLimits::effects`].
+pub const EFFECTS_PER_CALL: &str = "effects_per_call";
+/// Sets [`CallLimits::effect_bytes`].
+pub const EFFECT_BYTES: &str = "effect_bytes";
+/// Sets [`CallLimits::timers`].
+pub const TIMERS_PER_MEMBER: &str = "timers_per_member";
+/// Sets [`CallLimits::timer_shortest`].
+pub const TIMER_SHORTEST_MS: &str = "timer_shortest_ms";
+/// Sets [`CallLimits::presences`].
+pub const PRESENCES_PER_MEMBER: &str = "presences_per_member";
+/// Sets [`CallLimits::presence_bytes`].
+pub const PRESENCE_BYTES: &str = "presence_bytes";
+/// Sets [`CallLimits::subscriptions`].
+pub const SUBSCRIPTIONS_PER_MEMBER: &str = "subscriptions_per_member";
+/// Sets [`CallLimits::log_lines`].
+pub const LOG_LINES_PER_CALL: &str = "log_lines_per_call";
+/// Sets [`StoreLimits::key_bytes`].
+pub const STORE_KEY_BYTES: &str = "store_key_bytes";
+/// Sets [`StoreLimits::value_bytes`].
+pub const STORE_VALUE_BYTES: &str = "store_value_bytes";
+/// Sets [`StoreLimits::writes_per_call`].
+pub const STORE_WRITES_PER_CALL: &str = "store_writes_per_call";
+/// Sets [`StoreLimits::write_bytes_per_call`].
+pub const STORE_WRITE_BYTES_PER_CALL: &str = "store_write_bytes_per_call";
+/// Sets [`NodeLimits::from_elsewhere`].
+pub const MAILBOX_FROM_ELSEWHERE: &str = "mailbox_from_elsewhere";
+/// Sets [`NodeLimits::bytes_from_elsewhere`].
+pub const MAILBOX_BYTES_FROM_ELSEWHERE: &str = "mailbox_bytes_from_elsewhere";
+
+/// All of them, for a test that the host's configuration has them.
+pub const ALL: [&str; 19] = [
+    CALL_CPU_MS,
+    CALL_WALL_MS,
+    MEMORY_BYTES,
+    ASSIGNS_BYTES,
+    ROOM_BYTES,
+    EFFECTS_PER_CALL,
+    EFFECT_BYTES,
+    TIMERS_PER_MEMBER,
+    TIMER_SHORTEST_MS,
+    PRESENCES_PER_MEMBER,
+    PRESENCE_BYTES,
+    SUBSCRIPTIONS_PER_MEMBER,
+    LOG_LINES_PER_CALL,
+    STORE_KEY_BYTES,
+    STORE_VALUE_BYTES,
+    STORE_WRITES_PER_CALL,
+    STORE_WRITE_BYTES_PER_CALL,
+    MAILBOX_FROM_ELSEWHERE,
+    MAILBOX_BYTES_FROM_ELSEWHERE,
+];

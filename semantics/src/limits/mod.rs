@@ -1,0 +1,15 @@
+//! The limits of calls, of the store, of queues and of presence diffs, with their defaults and configuration keys.
+
+mod call;
+pub mod keys;
+mod node;
+mod pace;
+mod store;
+
+pub use call::{CallLimits, limit_key};
+pub use node::{IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, NodeLimits};
+pub use pace::Pace;
+pub use store::{Oversize, QUOTA_BYTES, StoreLimits};
+
+/// The most members or topics that one call of `topics.members` or `topics.under` lists.
+pub const LISTED_MAX: u32 = 1000;

@@ -1,0 +1,81 @@
+//! The topics that a plugin may act upon and read about: those of its own routes, and those that its configuration
+//! grants.
+
+use crate::{Fault, Pattern};
+
+/// What a plugin may reach.
+#[derive(Clone, Copy, Debug)]
+pub struct Reach<'a> {
+    /// The plugin's name, for the key that grants more.
+    pub plugin: &'a str,
+    /// The topics of its own routes.
+    pub own: &'a [Pattern],
+    /// The topics that it is granted to publish and send to, and the ids that it may disconnect.
+    pub publish: &'a [Pattern],
+    /// The topics that it is granted to subscribe to and read about.
+    pub read: &'a [Pattern],
+}
+
+impl Reach<'_> {
+    /// Checks that the plugin may act upon a topic, or upon a socket's id.
+    ///
+    /// # Errors
+    /// Fault: failed. It says what the plugin did (`doing`) and which key grants it.
+    pub fn check_reachable(&self, doing: &str, topic: &str) -> Result<(), Fault> {
+        if self.own.iter().chain(self.publish).any(|pattern| pattern.matches(topic)) {
+            return Ok(());
+        }
+        let name = self.plugin;
+        Err(Fault::failed(format!("{doing} `{topic}` isn't granted; add it to `plugins.{name}.publish`")))
+    }
+
+    /// Checks that the plugin may subscribe to a topic and read about it.
+    ///
+    /// # Errors
+    /// Fault: failed.
+    pub fn check_readable(&self, topic: &str) -> Result<(), Fault> {
+        if self.own.iter().chain(self.read).any(|pattern| pattern.matches(topic)) {
+            return Ok(());
+        }
+        Err(self.unreadable(topic))
+    }
+
+    /// Checks that the plugin may read about every topic with a prefix.
+    ///
+    /// # Errors
+    /// Fault: failed.
+    pub fn check_readable_under(&self, prefix: &str) -> Result<(), Fault> {
+        if self.own.iter().chain(self.read).any(|pattern| pattern.matches_all(prefix)) {
+            return Ok(());
+        }
+        Err(self.unreadable(&format!("{prefix}*")))
+    }
+
+    fn unreadable(&self, topic: &str) -> Fault {
+        let name = self.plugin;
+        Fault::failed(format!("reading `{topic}` isn't granted; add it to `plugins.{name}.read`"))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_reaches_its_own_topics_and_those_that_are_granted() {
+        let patterns = |texts: &[&str]| texts.iter().map(|text| Pattern::parse(text).unwrap()).collect::<Vec<_>>();
+        let (own, publish, read) = (patterns(&["room:*"]), patterns(&["news"]), patterns(&["lobby", "log:*"]));
+        let reach = Reach { plugin: "chat", own: &own, publish: &publish, read: &read };
+        assert!(reach.check_reachable("publishing to", "room:1").is_ok());
+        assert!(reach.check_reachable("publishing to", "news").is_ok());
+        let fault = reach.check_reachable("publishing to", "lobby").unwrap_err();
+        assert_eq!(fault.detail, "publishing to `lobby` isn't granted; add it to `plugins.chat.publish`");
+        assert!(reach.check_readable("lobby").is_ok() && reach.check_readable("log:1").is_ok());
+        let fault = reach.check_readable("news").unwrap_err();
+        assert_eq!(fault.detail, "reading `news` isn't granted; add it to `plugins.chat.read`");
+        // An exact pattern grants one topic, and a prefix grants only what starts with all of it.
+        assert!(reach.check_readable_under("log:1").is_ok() && reach.check_readable_under("room:").is_ok());
+        assert!(reach.check_readable_under("lobby").is_err() && reach.check_readable_under("log").is_err());
+    }
+}

@@ -1,0 +1,422 @@
+//! The host's side of one call: the values that the callback can read, and the record of its effects.
+
+use std::time::Duration;
+
+use bennu_semantics::limits::LISTED_MAX;
+use bennu_semantics::{CallLimits, Capability, Decision, Effect, Fault, MemberUsage, Payload, Record, Reply, one_line};
+
+use crate::stored::{Draft, Order, Row, Stored};
+use crate::tokens::{self, TokenProblem};
+use crate::{HostFacts, Person, SocketFacts};
+
+/// The level of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Details of a run.
+    Trace,
+    /// For the search of a mistake.
+    Debug,
+    /// Usual events.
+    Info,
+    /// Unexpected events.
+    Warn,
+    /// Failures.
+    Error,
+}
+
+/// The host's side of one call.
+#[derive(Debug)]
+pub struct CallContext {
+    host: HostFacts,
+    /// `None` in a callback without a member.
+    socket: Option<SocketFacts>,
+    limits: CallLimits,
+    record: Record,
+    /// Its view of the store. `None` if it may not use the store.
+    draft: Option<Draft>,
+    may_write: bool,
+    lines: Vec<(Level, String)>,
+}
+
+/// A call that may only read, on a host with default values.
+impl Default for CallContext {
+    fn default() -> Self {
+        Self::reading(HostFacts::default())
+    }
+}
+
+/// Start and end of a call.
+impl CallContext {
+    /// For a callback of a member that has `usage` at the host. `given` is the payload of its input.
+    pub(crate) fn of_member(host: HostFacts, socket: SocketFacts, usage: MemberUsage, given: Option<&Payload>) -> Self {
+        let mut context = Self { socket: Some(socket), may_write: true, ..Self::reading(host) };
+        context.record.open(usage, given);
+        context
+    }
+
+    /// For a callback of a topic.
+    pub(crate) fn of_topic(host: HostFacts, given: Option<&Payload>) -> Self {
+        let mut context = Self { may_write: true, ..Self::reading(host) };
+        context.record.open_with(Capability::Topic, given);
+        context
+    }
+
+    /// For a callback that only reads.
+    #[must_use]
+    pub fn reading(host: HostFacts) -> Self {
+        let limits = CallLimits::default();
+        let mut record = Record::new(limits.clone());
+        record.open_with(Capability::Reads, None);
+        let draft = Some(Draft::of(&host.stored));
+        Self { host, socket: None, limits, record, draft, may_write: false, lines: Vec::new() }
+    }
+
+    /// For an upgrade, which may not use the store.
+    pub(crate) fn upgrading(host: HostFacts) -> Self {
+        Self { draft: None, ..Self::reading(host) }
+    }
+
+    /// The record, which checks the callback's result.
+    pub(crate) fn record(&mut self) -> &mut Record {
+        &mut self.record
+    }
+
+    /// Checks a decision about an intercepted event.
+    pub(crate) fn check_decision(&mut self, decision: &Decision) -> Result<(), Fault> {
+        self.record.check_decision(decision)
+    }
+
+    /// Ends the call. Returns the host's facts, the content of the store after a commit, the effects, and the log
+    /// lines.
+    pub(crate) fn end(mut self) -> (HostFacts, Stored, Vec<Effect>, Vec<(Level, String)>) {
+        let stored = self.draft.take().map_or_else(|| self.host.stored.clone(), Draft::commit);
+        (self.host, stored, self.record.take(), self.lines)
+    }
+}
+
+/// `interface host`, and `token`.
+impl CallContext {
+    /// Milliseconds since 1970.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.host.now
+    }
+
+    /// An id that no other call gets.
+    pub fn unique_id(&mut self) -> String {
+        self.host.draw_id()
+    }
+
+    /// A pseudo-random number.
+    pub fn random(&mut self) -> u64 {
+        self.host.draw_random()
+    }
+
+    /// The plugin's configuration: the text of a JSON object.
+    #[must_use]
+    pub fn configuration(&self) -> &str {
+        &self.host.configuration
+    }
+
+    /// Writes a line to the log.
+    ///
+    /// # Errors
+    /// The fault with which the callback has to end.
+    pub fn log(&mut self, level: Level, line: &str) -> Result<(), Fault> {
+        if self.lines.len() >= self.limits.log_lines {
+            return Err(Fault::log_lines(self.limits.log_lines));
+        }
+        self.lines.push((level, one_line(line.to_owned())));
+        Ok(())
+    }
+
+    /// Signs a JSON value.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn sign(&self, salt: &str, value: &str, max_age: Option<u64>) -> Result<String, Fault> {
+        tokens::check(value)?;
+        Ok(tokens::sign(self.host.now, salt, value, max_age))
+    }
+
+    /// The value of a token, as JSON.
+    ///
+    /// # Errors
+    /// If the token isn't valid.
+    pub fn verify(&self, salt: &str, token: &str, max_age: Option<u64>) -> Result<String, TokenProblem> {
+        tokens::verify(self.host.now, salt, token, max_age)
+    }
+}
+
+/// `interface member`.
+impl CallContext {
+    /// The member's socket.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn member(&self) -> Result<&SocketFacts, Fault> {
+        self.socket.as_ref().ok_or_else(Fault::no_member)
+    }
+}
+
+/// `interface socket`.
+impl CallContext {
+    /// An event to the member's client.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn push(&mut self, event: &str, payload: Payload) -> Result<(), Fault> {
+        self.record.push(event.into(), payload)
+    }
+
+    /// An event to the topic's members. With `skip_self` the member itself doesn't get it.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn broadcast(&mut self, event: &str, payload: Payload, skip_self: bool) -> Result<(), Fault> {
+        self.record.broadcast(event.into(), payload, skip_self)
+    }
+
+    /// An event to the members of another topic.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn publish(&mut self, topic: &str, event: &str, payload: Payload) -> Result<(), Fault> {
+        self.host.check_reach(|reach| reach.check_reachable("publishing to", topic))?;
+        self.record.publish(topic, event.into(), payload)
+    }
+
+    /// An event to another topic's `handle_message`.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn send(&mut self, topic: &str, event: &str, payload: Payload) -> Result<(), Fault> {
+        self.host.check_reach(|reach| reach.check_reachable("sending to", topic))?;
+        self.record.send(topic, event.into(), payload)
+    }
+
+    /// An answer to an earlier message.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn reply(&mut self, reply_ref: &str, reply: Reply) -> Result<(), Fault> {
+        self.record.reply(reply_ref.into(), reply)
+    }
+
+    /// A message to the member itself.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn send_self(&mut self, event: &str, payload: Payload) -> Result<(), Fault> {
+        self.record.send_self(event.into(), payload)
+    }
+
+    /// A message to the member itself, after a delay. Returns the timer's number.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn send_after(&mut self, milliseconds: u64, event: &str, payload: Payload) -> Result<u64, Fault> {
+        self.record.send_after(Duration::from_millis(milliseconds), event.into(), payload)
+    }
+
+    /// Cancels a timer.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn cancel(&mut self, timer: u64) -> Result<(), Fault> {
+        self.record.cancel(timer)
+    }
+
+    /// The period of the topic's tick; 0 ends it.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn tick(&mut self, milliseconds: u32) -> Result<(), Fault> {
+        self.record.set_tick(Duration::from_millis(milliseconds.into()))
+    }
+
+    /// The topic's published state, the text of a JSON object.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn publish_state(&mut self, state: &str) -> Result<(), Fault> {
+        self.record.publish_state(state.into())
+    }
+
+    /// A seat for the member.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn take_seat(&mut self, name: &str, grace_ms: u32) -> Result<(), Fault> {
+        self.record.take_seat(name.into(), Duration::from_millis(grace_ms.into()))
+    }
+
+    /// The end of the member's seat.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn leave_seat(&mut self) -> Result<(), Fault> {
+        self.record.leave_seat()
+    }
+
+    /// A subscription of the member to a further topic.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn subscribe(&mut self, topic: &str) -> Result<(), Fault> {
+        self.host.check_reach(|reach| reach.check_readable(topic))?;
+        self.record.subscribe(topic)
+    }
+
+    /// The end of such a subscription.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn unsubscribe(&mut self, topic: &str) -> Result<(), Fault> {
+        self.record.unsubscribe(topic)
+    }
+
+    /// The end of all sockets with an id.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn disconnect(&mut self, socket_id: &str) -> Result<(), Fault> {
+        let is_own = self.socket.as_ref().is_some_and(|socket| socket.socket_id.as_deref() == Some(socket_id));
+        if !is_own {
+            self.host.check_reach(|reach| reach.check_reachable("disconnecting", socket_id))?;
+        }
+        self.record.disconnect(socket_id.into())
+    }
+}
+
+/// `interface presence`, and `topics`.
+impl CallContext {
+    /// A presence of the member.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn track(&mut self, key: &str, meta: &str) -> Result<(), Fault> {
+        self.record.track(key.into(), meta.into())
+    }
+
+    /// A new meta for a presence of the member.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn update_presence(&mut self, key: &str, meta: &str) -> Result<(), Fault> {
+        self.record.update_presence(key.into(), meta.into())
+    }
+
+    /// The end of a presence of the member.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn untrack(&mut self, key: &str) -> Result<(), Fault> {
+        self.record.untrack(key.into())
+    }
+
+    /// All presences of the topic to the member's client.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn push_presences(&mut self) -> Result<(), Fault> {
+        self.record.push_presences()
+    }
+
+    /// All presences of a topic: the text of a JSON object.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn presences(&self, topic: &str) -> Result<String, Fault> {
+        self.host.check_reach(|reach| reach.check_readable(topic))?;
+        Ok(self.host.online.state(topic).to_string())
+    }
+
+    /// One key's presences.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn presence(&self, topic: &str, key: &str) -> Result<Option<String>, Fault> {
+        self.host.check_reach(|reach| reach.check_readable(topic))?;
+        Ok(self.host.online.of(topic, key).map(|metas| metas.to_string()))
+    }
+
+    /// How many members a topic has.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn count(&self, topic: &str) -> Result<u32, Fault> {
+        self.host.check_reach(|reach| reach.check_readable(topic))?;
+        Ok(self.host.people.get(topic).map_or(0, |people| count(people)))
+    }
+
+    /// Members of a topic, up to `limit`.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn members(&self, topic: &str, limit: u32) -> Result<Vec<Person>, Fault> {
+        self.host.check_reach(|reach| reach.check_readable(topic))?;
+        let people = self.host.people.get(topic).into_iter().flatten();
+        Ok(people.take(most(limit)).cloned().collect())
+    }
+
+    /// The topics with a prefix that come after `after`, up to `limit`, each with how many members it has.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn topics(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<(String, u32)>, Fault> {
+        self.host.check_reach(|reach| reach.check_readable_under(prefix))?;
+        let topics = self.host.people.iter().filter(|(name, people)| {
+            name.starts_with(prefix) && after.is_none_or(|after| name.as_str() > after) && !people.is_empty()
+        });
+        Ok(topics.take(most(limit)).map(|(name, people)| (name.clone(), count(people))).collect())
+    }
+}
+
+/// `interface store`.
+impl CallContext {
+    /// A key's value.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        self.draft.as_ref().ok_or_else(Fault::no_store)?.get(key)
+    }
+
+    /// Entries from one key up to another, in an order.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn scan(&self, start: Option<&[u8]>, end: Option<&[u8]>, order: Order, limit: u32) -> Result<Vec<Row>, Fault> {
+        self.draft.as_ref().ok_or_else(Fault::no_store)?.scan((start, end), order, limit)
+    }
+
+    /// Stores a value under a key.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        self.writable()?.put(key, value)
+    }
+
+    /// Removes a key.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn delete(&mut self, key: &[u8]) -> Result<(), Fault> {
+        self.writable()?.delete(key)
+    }
+
+    fn writable(&mut self) -> Result<&mut Draft, Fault> {
+        let draft = self.draft.as_mut().ok_or_else(Fault::no_store)?;
+        if self.may_write { Ok(draft) } else { Err(Fault::read_only()) }
+    }
+}
+
+fn count(people: &[Person]) -> u32 {
+    u32::try_from(people.len()).unwrap_or(u32::MAX)
+}
+
+fn most(limit: u32) -> usize {
+    usize::try_from(limit.min(LISTED_MAX)).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,190 @@
+//! The presences of a world, in the forms that the host sends.
+
+use std::collections::BTreeMap;
+
+use bennu_semantics::limits::Pace;
+use bennu_semantics::read_object;
+use serde_json::{Map, Value, json};
+
+/// The bytes of a merged diff at which it is sent before the window's end.
+const WINDOW_BYTES: usize = 256 << 10;
+
+/// The bytes of an entry's refs and its overhead, as the host counts them.
+const ENTRY_BYTES: usize = 192;
+
+/// The presences of all topics.
+#[derive(Clone, Debug, Default)]
+pub struct Online {
+    /// By topic, in the order of their writes.
+    topics: BTreeMap<String, Vec<PresenceEntry>>,
+    refs: u64,
+}
+
+/// A member's presence under a key. An update writes a new entry.
+#[derive(Clone, Debug)]
+struct PresenceEntry {
+    number: u64,
+    member: u64,
+    key: String,
+    meta: Value,
+}
+
+/// The entries that joined and left. A client applies the joins first.
+#[derive(Clone, Debug, Default)]
+pub struct Diff {
+    joins: Entries,
+    leaves: Entries,
+}
+
+/// Entries, sorted by key and then by the order of their writes.
+type Entries = BTreeMap<(String, u64), PresenceEntry>;
+
+/// A topic's window: the first diffs are sent alone, and further diffs are merged and sent at its end.
+#[derive(Clone, Debug)]
+pub(crate) struct Window {
+    ends: u64,
+    sent: u32,
+    waiting: Diff,
+    /// Whether a merged diff waits for the window's end.
+    is_due: bool,
+}
+
+impl Online {
+    /// The payload of `presence_state`.
+    #[must_use]
+    pub fn state(&self, topic: &str) -> Value {
+        metas(self.topics.get(topic).into_iter().flatten())
+    }
+
+    /// The metas of one key.
+    pub(crate) fn of(&self, topic: &str, key: &str) -> Option<Value> {
+        self.state(topic).get(key).cloned()
+    }
+
+    /// Adds a presence. Returns the diff, as all of these methods.
+    pub fn track(&mut self, topic: &str, member: u64, key: &str, meta: &str) -> Diff {
+        let entry = self.write(topic, member, key, meta, None);
+        Diff { joins: Entries::from([(place(&entry), entry)]), leaves: Entries::new() }
+    }
+
+    /// Replaces the meta of a presence.
+    pub fn update(&mut self, topic: &str, member: u64, key: &str, meta: &str) -> Option<Diff> {
+        let mut diff = self.untrack(topic, member, key)?;
+        let before = diff.leaves.values().next()?.meta["phx_ref"].clone();
+        let entry = self.write(topic, member, key, meta, Some(before));
+        diff.joins.insert(place(&entry), entry);
+        Some(diff)
+    }
+
+    /// Removes a presence.
+    pub fn untrack(&mut self, topic: &str, member: u64, key: &str) -> Option<Diff> {
+        self.take(topic, |entry| entry.member == member && entry.key == key)
+    }
+
+    /// Removes all presences of a member that has ended.
+    pub fn leave(&mut self, topic: &str, member: u64) -> Option<Diff> {
+        self.take(topic, |entry| entry.member == member)
+    }
+
+    fn take(&mut self, topic: &str, gone: impl Fn(&PresenceEntry) -> bool) -> Option<Diff> {
+        let entries = self.topics.get_mut(topic)?;
+        let (left, stay): (Vec<_>, Vec<_>) = entries.drain(..).partition(gone);
+        *entries = stay;
+        let leaves: Entries = left.into_iter().map(|entry| (place(&entry), entry)).collect();
+        (!leaves.is_empty()).then(|| Diff { joins: Entries::new(), leaves })
+    }
+
+    fn write(&mut self, topic: &str, member: u64, key: &str, meta: &str, before: Option<Value>) -> PresenceEntry {
+        self.refs += 1;
+        // The record refuses a meta that isn't an object, so the default is never used.
+        let mut meta = Value::Object(read_object(meta).unwrap_or_default());
+        meta["phx_ref"] = format!("ref-{}", self.refs).into();
+        if let Some(before) = before {
+            meta["phx_ref_prev"] = before;
+        }
+        let entry = PresenceEntry { number: self.refs, member, key: key.into(), meta };
+        self.topics.entry(topic.into()).or_default().push(entry.clone());
+        entry
+    }
+}
+
+impl Diff {
+    /// The payload of `presence_diff`.
+    pub(crate) fn payload(&self) -> Value {
+        json!({ "joins": metas(self.joins.values()), "leaves": metas(self.leaves.values()) })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.joins.is_empty() && self.leaves.is_empty()
+    }
+
+    /// Merges a later diff. An entry that joined and left stays among the joins, too.
+    fn then(&mut self, later: Self) {
+        for (place, entry) in later.joins {
+            self.leaves.remove(&place);
+            self.joins.insert(place, entry);
+        }
+        self.leaves.extend(later.leaves);
+    }
+
+    fn bytes(&self) -> usize {
+        let entries = self.joins.values().chain(self.leaves.values());
+        entries.map(|entry| ENTRY_BYTES + entry.key.len() + entry.meta.to_string().len()).sum()
+    }
+}
+
+impl Window {
+    /// A window that begins at a time.
+    pub(crate) fn new(now: u64) -> Self {
+        let ends = now.saturating_add(u64::try_from(Pace::default().window.as_millis()).unwrap_or(u64::MAX));
+        Self { ends, sent: 0, waiting: Diff::default(), is_due: false }
+    }
+
+    /// Takes a diff. Returns the diff to send now, if any.
+    pub(crate) fn offer(&mut self, diff: Diff, now: u64) -> Option<Diff> {
+        if !self.is_due && now >= self.ends {
+            *self = Self::new(now);
+        }
+        if self.waiting.is_empty() && self.sent < Pace::default().burst {
+            self.sent += 1;
+            return Some(diff);
+        }
+        self.waiting.then(diff);
+        if self.waiting.bytes() >= WINDOW_BYTES {
+            return Some(std::mem::take(&mut self.waiting));
+        }
+        self.is_due = true;
+        None
+    }
+
+    /// The time at which a waiting diff is sent, if one waits.
+    pub(crate) fn due(&self) -> Option<u64> {
+        self.is_due.then_some(self.ends)
+    }
+
+    /// Ends the window. Returns the waiting diff, if any.
+    pub(crate) fn flush(&mut self, now: u64) -> Option<Diff> {
+        self.is_due = false;
+        let waiting = std::mem::take(&mut self.waiting);
+        if waiting.is_empty() {
+            return None;
+        }
+        *self = Self { sent: 1, ..Self::new(now) };
+        Some(waiting)
+    }
+}
+
+fn place(entry: &PresenceEntry) -> (String, u64) {
+    (entry.key.clone(), entry.number)
+}
+
+fn metas<'a>(entries: impl Iterator<Item = &'a PresenceEntry>) -> Value {
+    let mut all = Map::new();
+    for entry in entries {
+        let slot = all.entry(&entry.key).or_insert_with(|| json!({ "metas": [] }));
+        if let Some(metas) = slot["metas"].as_array_mut() {
+            metas.push(entry.meta.clone());
+        }
+    }
+    Value::Object(all)
+}

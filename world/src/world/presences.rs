@@ -1,0 +1,32 @@
+//! Presence diffs, sent at the host's pace.
+
+use bennu_semantics::{Payload, Topic};
+use serde_json::Value;
+
+use super::World;
+use crate::online::{Diff, Online, Window};
+use crate::{Callbacks, Sent};
+
+impl<C: Callbacks> World<C> {
+    /// Changes presences, and sends the diff at once, or merged at the end of the topic's window.
+    pub(super) fn tell_presences(&mut self, topic: &Topic, change: impl FnOnce(&mut Online, &str) -> Option<Diff>) {
+        let Some(diff) = change(&mut self.host.online, topic.as_str()) else { return };
+        let now = self.host.now;
+        let window = self.windows.entry(topic.clone()).or_insert_with(|| Window::new(now));
+        if let Some(diff) = window.offer(diff, now) {
+            self.broadcast(topic.as_str(), &presence("presence_diff", &diff.payload()), None);
+        }
+    }
+
+    /// Sends a topic's merged diff at the end of its window.
+    pub(super) fn flush_presences(&mut self, topic: &Topic) {
+        let now = self.host.now;
+        if let Some(diff) = self.windows.get_mut(topic).and_then(|window| window.flush(now)) {
+            self.broadcast(topic.as_str(), &presence("presence_diff", &diff.payload()), None);
+        }
+    }
+}
+
+pub(super) fn presence(event: &'static str, payload: &Value) -> Sent {
+    Sent { event: event.into(), payload: Payload::Json(payload.to_string().into()) }
+}
