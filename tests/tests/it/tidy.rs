@@ -9,7 +9,8 @@ const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 80;
 
 /// What is held to it. Files that are generated aren't.
-const FOLDERS: [&str; 8] = ["host/src", "kit/src", "guest/src", "semantics/src", "world/src", "xtask/src", "tests", "bench"];
+const FOLDERS: [&str; 8] =
+    ["host/src", "kit/src", "guest/src", "semantics/src", "world/src", "xtask/src", "tests", "bench"];
 /// Names that types had once, and that say little to somebody who doesn't know the code. No type has them again.
 const RETIRED: [&str; 51] = [
     "Answered", "Beat", "Bell", "Burden", "Calling", "Clock", "Denied", "Desk", "Doing", "Doorman", "Ear", "Entered",

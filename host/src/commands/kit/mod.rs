@@ -10,14 +10,13 @@ mod written;
 use std::io::stdin;
 
 use anyhow::{Result, bail};
+use bennu::terminal::Out;
 use bennu_world::{TURNS_MAX, World};
 use clap::Args;
 use fields::{Fields, Misread};
 use peer::Peer;
 use wire::Wire;
 use written::Written;
-
-use super::output::Out;
 
 /// Run the host of a test kit in another language, over JSON lines on standard input and output
 #[derive(Args)]

@@ -30,7 +30,6 @@ const MODULES: [&str; 17] = [
     "commands",
     "contract",
     "files",
-    "kit",
     "plugin",
     "presence",
     "protocol",
@@ -39,6 +38,7 @@ const MODULES: [&str; 17] = [
     "server",
     "socket",
     "store",
+    "terminal",
     "timing",
     "transport",
 ];
