@@ -83,7 +83,7 @@ async fn a_stop_takes_only_so_long() -> Result<()> {
     host.signal(Signal::TERM)?;
     let status = host.ended().await?;
     ensure!(status.success(), "{status}");
-    let says = |line: &bennu_tests::Line| line.message().contains("`limits.stop_ms` says how long that may take");
+    let says = |line: &bennu_tests::Line| line.message().contains("`limits.stop_ms` says how long a stop may take");
     host.log().find(0, "a word about it", says).await?;
     Ok(())
 }
