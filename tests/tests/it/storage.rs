@@ -285,7 +285,7 @@ async fn the_warning_about_a_readable_data_directory_has_the_command_that_closes
         })
         .await?;
     let warning = host.log().find(0, "the warning", is_warning).await?;
-    let (_, command) = warning.message().split_once("closes it: ").context("the warning has no command")?;
+    let (_, command) = warning.message().split_once("run: ").context("the warning has no command")?;
     ensure!(std::process::Command::new("sh").args(["-c", command]).status()?.success(), "{command}");
     ensure!(mode(&host.home().join("data"))? == 0o700);
     let host = host.restart(Signal::TERM).await?;

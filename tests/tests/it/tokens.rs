@@ -110,7 +110,7 @@ fn mistakes_are_explained() -> Result<()> {
         (&["sign", "--salt", "s", "--max-age", "1h", "42"], 2, "give whole seconds"),
         (&["sign", "--salt", "s", "--key-digest", "md5", "42"], 2, "sha256, sha384, sha512"),
         (&["sign", "--salt", "s", "{\"id\": 7"], 1, "begins like JSON, but isn't JSON"),
-        (&["sign", "--salt", "s", "\"word"], 1, "a word needs no quotation marks"),
+        (&["sign", "--salt", "s", "\"word"], 1, "plain text needs no quotation marks"),
         (&["sign", "--salt", "s", &deep], 1, "nests deeper than 64 levels"),
         (&["verify", "--salt", "s", ""], 1, "the token is invalid"),
     ];
