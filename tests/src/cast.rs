@@ -187,7 +187,7 @@ fn answer(ended: &Ended) -> Result<Value> {
     match (ended.code, ended.errors.split('`').nth(1)) {
         (Some(0), _) if ended.output.is_empty() => Ok(json!("none")),
         (Some(0), _) => Ok(json!(["ok", response()?])),
-        (_, Some(status)) if ended.errors.contains("answered with the status") => Ok(json!([status, response()?])),
+        (_, Some(status)) if ended.errors.contains("the reply has the status") => Ok(json!([status, response()?])),
         _ => Ok(json!(["error", ended.errors])),
     }
 }
