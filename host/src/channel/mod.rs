@@ -17,7 +17,7 @@ mod room;
 mod topic_turn;
 mod turn;
 
+pub use crate::contract::limits::NodeLimits;
 pub use member::{Channel, Connection, Drain, Full, Inbound, MemberEvent};
 pub use node::Node;
 pub use room::{Delivered, Undelivered};
-pub use turn::NodeLimits;

@@ -9,7 +9,8 @@ use super::member::{Channel, Connection, Intercepts, MemberEvent, members_of};
 use super::room::{
     Delivered, Sender, TopicEvent, TopicMessage, Topics, Undelivered, post_and_spawn, post_message, settle_stored_rooms,
 };
-use super::turn::{NodeLimits, Services};
+use super::turn::Services;
+use crate::contract::limits::NodeLimits;
 use crate::contract::{Fault, Person, system_now_ms};
 use crate::presence::{Pace, Presence};
 use crate::protocol::{Payload, Ref, Topic};

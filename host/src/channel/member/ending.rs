@@ -7,11 +7,11 @@ use super::effects::{EffectScope, carry_out};
 use super::frames::Frames;
 use super::members::{open_room, settle_room};
 use super::seat::vacate;
-use crate::channel::room::{Departure, persist};
+use crate::channel::room::persist;
 use crate::channel::turn::{
     Evaluated, Failed, FaultLine, Persisted, PluginCall, RetryDeadline, Settled, StateSnapshot, invoke,
 };
-use crate::contract::{Callback, Ending, Fault};
+use crate::contract::{Callback, Departure, Ending, Fault};
 use crate::protocol::{Payload, Ref};
 use crate::routes::Route;
 

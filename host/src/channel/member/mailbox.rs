@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::channel::turn::NodeLimits;
+use crate::contract::limits::NodeLimits;
 
 /// The events of a client that none of its channels has handled yet.
 #[derive(Debug, Default)]

@@ -3,8 +3,8 @@
 use bytestring::ByteString;
 
 use super::channel::{Channel, State};
-use crate::channel::room::{Departure, rise, take_seat};
-use crate::contract::SeatRequest;
+use crate::channel::room::{rise, take_seat};
+use crate::contract::{Departure, SeatRequest};
 
 /// Carries out a call's last request.
 pub(in crate::channel::member) fn sit(channel: &Channel, request: SeatRequest, state: &mut State) {

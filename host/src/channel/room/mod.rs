@@ -18,7 +18,6 @@ mod tick_timer;
 mod ticks;
 mod topics;
 
-pub(super) use crate::contract::Departure;
 pub(super) use durable::{needs_persisting, persist, persist_room};
 pub(super) use job::{TopicEvent, TopicJob, post_and_spawn};
 pub(super) use lifecycle::{end, is_over, open, settle};

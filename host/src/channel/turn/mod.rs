@@ -10,7 +10,6 @@ mod queue;
 mod saved;
 mod services;
 
-pub use crate::contract::limits::NodeLimits;
 pub(super) use fault_log::{Failed, FaultLine};
 pub(super) use former::Former;
 pub(super) use invoke::{Evaluated, PluginCall, StateSnapshot, invoke, upgrade_state};
