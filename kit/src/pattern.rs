@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ellipsis_stands_for_anything_and_only_as_a_value() -> Result<()> {
+    fn an_ellipsis_matches_anything_but_only_as_a_value() -> Result<()> {
         let cases = [
             ("…", "[1]", true),
             (r#"{"a": …, "b": [1, …]}"#, r#"{"a": null, "b": [1, {}]}"#, true),

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_so_much_is_kept_and_what_is_let_go_makes_room() {
+    fn idle_rooms_are_bounded_and_a_dropped_permit_frees_its_share() {
         let idle = Arc::<IdleRooms>::default();
         let mut places: Vec<_> = (0..KEPT_MAX).map_while(|_| idle.keep(1)).collect();
         assert_eq!((places.len(), idle.keep(0).is_none()), (KEPT_MAX, true));

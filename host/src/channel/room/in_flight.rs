@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plugin_has_a_limit_of_messages_and_bytes_and_another_plugin_its_own() {
+    fn each_plugin_has_its_own_limits_of_messages_and_bytes() {
         let counts = InFlightByPlugin::default();
         let (one, other) = (counts.of(&"one".into()), counts.of(&"other".into()));
         let mut messages: Vec<_> = (0..IN_FLIGHT_MAX).map(|_| one.add(1)).collect();
