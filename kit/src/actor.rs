@@ -25,7 +25,7 @@ pub struct Actor {
     response: Value,
 }
 
-/// A sent message, to which a reply may come.
+/// A sent message. Its reply may arrive later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pushed(String);
 
@@ -239,7 +239,7 @@ impl Actor {
     fn refute(&self, unwanted: impl Fn(&Frame) -> bool, what: &str) {
         let is_it = |came: &&Came| Frame::of(came, &self.topic, &self.join_ref).is_some_and(|frame| unwanted(&frame));
         if let Some(came) = self.with_all(|came| came.iter().find(is_it).map(shown)) {
-            panic!("{what} came to the member of `{}`, and none should have:\n  {came}", self.topic);
+            panic!("the member of `{}` received {what}, but expected none:\n  {came}", self.topic);
         }
     }
 
@@ -252,7 +252,7 @@ impl Actor {
             }
         });
         let came = if came.is_empty() { " nothing" } else { &came };
-        panic!("the member of `{}` expected {what}; there came{came}", self.topic)
+        panic!("the member of `{}` expected {what}, but received{came}", self.topic)
     }
 }
 

@@ -11,7 +11,7 @@ const ANYTHING: &str = "…";
 /// # Errors
 /// If the text isn't JSON, apart from the ellipses.
 pub fn parse(text: &str) -> Result<Value> {
-    serde_json::from_str(&quote_ellipses(text)).with_context(|| format!("no JSON: {text}"))
+    serde_json::from_str(&quote_ellipses(text)).with_context(|| format!("this isn't JSON: {text}"))
 }
 
 /// Replaces each `…` outside of strings by a string, so that the text is JSON.

@@ -262,7 +262,7 @@ impl Inside {
         self.runtime.block_on(async { act() })
     }
 
-    /// Adds a connection to those that take their messages.
+    /// Adds a connection to the list of those that take their messages.
     pub(crate) fn admit(&self, connection: &Rc<RefCell<Connection>>) {
         self.connections.borrow_mut().push(Rc::clone(connection));
     }
@@ -302,7 +302,10 @@ impl Inside {
     fn publish(&self, loaded: Loaded) -> Result<()> {
         let mut plugins = self.plugins.borrow_mut();
         if loaded.gatekeeper().is_some() {
-            bail!("`{}` is a gatekeeper; here are only plugins, and who connects is said by the test", loaded.name());
+            bail!(
+                "`{}` is a gatekeeper; a stage needs none, because the test sets each client's identity",
+                loaded.name()
+            );
         }
         let others = plugins.iter().filter(|other| other.name() != loaded.name());
         let routes = Routes::new(others.chain([&loaded]).flat_map(|loaded| loaded.table(None)))?;
