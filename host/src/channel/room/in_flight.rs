@@ -36,7 +36,7 @@ impl InFlightByPlugin {
 }
 
 impl InFlightBytes {
-    /// Whether `messages` more, of `bytes` together, are within the limits.
+    /// Whether `messages` further messages of `bytes` in total are within the limits.
     pub(in crate::channel::room) fn has_room(&self, messages: usize, bytes: usize) -> bool {
         let (waiting, held) = (self.messages.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
         waiting.saturating_add(messages) <= IN_FLIGHT_MAX && held.saturating_add(bytes) <= IN_FLIGHT_BYTES_MAX
@@ -80,6 +80,6 @@ mod tests {
         );
         assert!(!one.has_room(2, 0));
         drop(messages);
-        assert!(one.has_room(IN_FLIGHT_MAX, IN_FLIGHT_BYTES_MAX), "it is given back");
+        assert!(one.has_room(IN_FLIGHT_MAX, IN_FLIGHT_BYTES_MAX), "a dropped message no longer counts");
     }
 }
