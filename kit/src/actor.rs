@@ -12,10 +12,10 @@ use crate::pattern;
 
 /// A client that has joined a topic.
 ///
-/// An assertion searches all received messages that no assertion has taken yet, in any order. It takes the message that it finds,
-/// and returns its payload, so that the test can use an id from it. If it finds none, it fails with a list of the received
-/// messages. An expected object matches an object that has its fields, and possibly others. An array of numbers matches the same
-/// bytes.
+/// An assertion searches all received messages that no assertion has taken yet, in any order. It takes the message that
+/// it finds, and returns its payload, so that the test can use an id from it. If it finds none, it fails with a list of
+/// the received messages. An expected object matches an object that has its fields, and possibly others. An array of
+/// numbers matches the same bytes.
 ///
 /// A member stays until it [closes](Actor::close), leaves or is ended, even if its `Actor` is dropped.
 pub struct Actor {
@@ -55,8 +55,8 @@ impl Actor {
         &self.response
     }
 
-    /// The client's copy of the topic's published state, merged from the received `room_state` and `room_diff`s. Null counts as
-    /// absent. `None` before the first `room_state`.
+    /// The client's copy of the topic's published state, merged from the received `room_state` and `room_diff`s. Null
+    /// counts as absent. `None` before the first `room_state`.
     #[must_use]
     pub fn room_state(&self) -> Option<Value> {
         self.client.borrow().room_state(&self.topic)
@@ -79,8 +79,8 @@ impl Actor {
         Pushed(self.client.borrow_mut().push_binary(&self.topic, event, payload))
     }
 
-    /// Joins the topic again on the same client, which ends this membership. In a topic with a room, its `terminate` runs first, with
-    /// the cause `replaced`. In other topics, `terminate` doesn't run.
+    /// Joins the topic again on the same client, which ends this membership. In a topic with a room, its `terminate` runs
+    /// first, with the cause `replaced`. In other topics, `terminate` doesn't run.
     ///
     /// # Errors
     /// The response of a join that is refused.

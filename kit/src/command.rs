@@ -112,8 +112,8 @@ const WASM: &[u8] = b"\0asm";
 /// Some editors write it at the start of a text.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// Whether a file is WebAssembly. A file that can't be read counts as a script: reading it later gives the reason. A pipe is not
-/// read here, because its bytes could not be read again.
+/// Whether a file is WebAssembly. A file that can't be read counts as a script: reading it later gives the reason. A pipe
+/// is not read here, because its bytes could not be read again.
 fn is_component(path: &Path) -> bool {
     let mut start = [0; WASM.len()];
     path.is_file() && File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok_and(|()| start == WASM)

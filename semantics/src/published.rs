@@ -1,4 +1,5 @@
-//! A topic's published state, and the difference between two versions of it. The difference is computed once for all members.
+//! A topic's published state, and the difference between two versions of it. The difference is computed once for all
+//! members.
 
 use bytestring::ByteString;
 use serde_json::{Map, Value};

@@ -251,7 +251,7 @@ mod tests {
         r#"{1:2}"#,
     ];
 
-    /// Texts that damage JSON in more ways than others.
+    /// Fragments that break JSON in different ways.
     const SHARP: [&str; 26] = [
         "\"", "\\", "[", "]", "{", "}", ",", ":", "0", "1", "-", "+", ".", "e", "E", "u", "\\u00e", " ", "\n", "\u{0}",
         "\u{1f}", "\u{7f}", "é", "t", "null", "true",

@@ -27,7 +27,8 @@ pub(crate) struct Instructions {
     against: Option<PathBuf>,
 }
 
-/// The hot paths that run no guest, and the number of repetitions of each. Callgrind is about fifty times slower than the processor.
+/// The hot paths that run no guest, and the number of repetitions of each. Callgrind is about fifty times slower than the
+/// processor.
 const PATHS: [(&str, usize); 4] = [("decode", 2_000), ("encode", 2_000), ("commit", 500), ("fanout", 20)];
 
 /// The highest ratio of instructions that counts as unchanged.
@@ -94,13 +95,13 @@ pub(crate) fn instructions(options: &Instructions) -> Result<()> {
         println!("{name:10} {now:>14.0} {before:>14.0} {ratio:>8.3}");
     }
     if is_more {
-        bail!("a hot path takes more than {UNCHANGED_MAX} times the instructions");
+        bail!("a hot path needs more than {UNCHANGED_MAX} times as many instructions as before");
     }
     Ok(())
 }
 
-/// The instructions of one repetition: the difference between `2 * count` and `count` repetitions, divided by `count`. So the
-/// start of the program doesn't count.
+/// The instructions of one repetition: the difference between `2 * count` and `count` repetitions, divided by `count`. So
+/// the start of the program doesn't count.
 fn each(hot: &Path, name: &str, count: usize) -> Result<f64> {
     Ok((collected(hot, name, 2 * count)? - collected(hot, name, count)?) / count as f64)
 }

@@ -21,17 +21,18 @@ pub(crate) struct Options {
     /// The number of rounds. Each round measures all servers, one after another [default: 7, and 11 with --against]
     #[arg(long)]
     rounds: Option<usize>,
-    /// Run short versions of all scenarios. This checks that they work; the numbers mean nothing
+    /// Run a short version of each scenario. This only checks that it works: the numbers have no meaning
     #[arg(long)]
     quick: bool,
     /// Also measure Socket.IO, socketioxide and a plain axum server
     #[arg(long)]
     peers: bool,
-    /// Also measure this program. It must accept `--listen ADDRESS`, print `Listening on http://ADDRESS`, and serve the same channel
+    /// Also measure this program. It must accept `--listen ADDRESS`, print `Listening on http://ADDRESS`, and serve the
+    /// same channel
     #[arg(long, value_name = "NAME=PROGRAM")]
     beside: Vec<String>,
-    /// Also measure this older build of the host, and print whether a delivery, an echo and an idle socket cost the same in both
-    /// builds
+    /// Also measure this older build of the host, and print whether a delivery, an echo and an idle socket cost the same
+    /// in both builds
     #[arg(long, value_name = "PATH", conflicts_with_all = ["peers", "beside"])]
     against: Option<PathBuf>,
 }
@@ -41,7 +42,7 @@ pub(crate) fn smoke() -> Result<()> {
     run(&Options { scenarios: Vec::new(), rounds: None, quick: true, peers: false, beside: Vec::new(), against: None })
 }
 
-/// Builds everything that the scenarios need, and measures it.
+/// Builds everything that the scenarios need, and runs them.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let toolchain = step("compiler for plugins", Toolchain::find)?;
     step("plugins", || guests::build(&toolchain, guests::Cargo::Speaks))?;

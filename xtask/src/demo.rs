@@ -1,7 +1,7 @@
 //! The demo: a quick build of everything, and a running host with the examples that have a page.
 //!
-//! The demo's users have no passwords. The start page has a link with a token for each user. The first run creates the secret
-//! that signs the tokens, and stores it with the demo's data. So open pages can reconnect after a restart.
+//! The demo's users have no passwords. The start page has a link with a token for each user. The first run creates the
+//! secret that signs the tokens, and stores it with the demo's data. So open pages can reconnect after a restart.
 
 use std::env::consts::EXE_EXTENSION;
 use std::fs;
@@ -60,8 +60,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     serve(address, &secret)
 }
 
-/// Builds the host, and in parallel the plugins and their pages. While one build waits for a download or for its last crate, the
-/// other one uses the processors.
+/// Builds the host, and in parallel the plugins and their pages. While one build waits for a download or for its last
+/// crate, the other one uses the processors.
 fn build() -> Result<()> {
     if !host().is_file() {
         note("The first run compiles the host and its plugins. On two processors, this takes several minutes.");

@@ -1,7 +1,8 @@
 //! Builds the plugins in `guest-examples/` to components.
 //!
-//! Cargo compiles all plugins together to core modules. Each module is then wrapped as a component. A component replaces the
-//! existing file only if it is different, and by a rename. So a host that watches the file never sees a partly written plugin.
+//! Cargo compiles all plugins together to core modules. Each module is then wrapped as a component. A component replaces
+//! the existing file only if it is different, and by a rename. So a host that watches the file never sees a partly
+//! written plugin.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -95,16 +96,16 @@ const VARIANTS: [Variant; 11] = [
     Variant { plugin: "game", name: "v2", features: "second", env: &[] },
 ];
 
-/// The profile settings of variants: quick to compile. Cargo writes all builds of one plugin to the same file, so it compiles each
-/// variant again each time. No test measures the speed of a variant.
+/// The profile settings of variants: quick to compile. Cargo writes all builds of one plugin to the same file, so it
+/// compiles each variant again each time. No test measures the speed of a variant.
 const QUICK: [(&str, &str); 3] = [
     ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
     ("CARGO_PROFILE_RELEASE_LTO", "off"),
     ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
 ];
 
-/// Builds the variants to `target/guests/variants/PLUGIN-NAME.wasm`. They have a directory of their own, because they serve the
-/// same topics as the other plugins.
+/// Builds the variants to `target/guests/variants/PLUGIN-NAME.wasm`. They have a directory of their own, because they
+/// serve the same topics as the other plugins.
 pub(crate) fn build_variants(toolchain: &Toolchain) -> Result<()> {
     // In a target directory of their own, so that the plugins need no rebuild after the variants were built.
     let work = places::target().join("guest-build").join("variants");
@@ -129,7 +130,7 @@ fn names() -> Result<Vec<String>> {
         }
     }
     if names.is_empty() {
-        bail!("{} holds no crate", sources.display());
+        bail!("{} contains no crate", sources.display());
     }
     names.sort();
     Ok(names)

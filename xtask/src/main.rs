@@ -1,8 +1,8 @@
 //! The developer's commands, started as `cargo xtask COMMAND`.
 //!
-//! Each command does its own setup. On a machine with Rust and Node, and as root on Debian, nothing has to be prepared. The
-//! commands are a Rust program instead of scripts. So they run wherever Rust runs, and can use the crate `wit-component` to wrap
-//! the plugins.
+//! Each command does its own setup. On a machine with Rust and Node, and as root on Debian, nothing has to be prepared.
+//! The commands are a Rust program instead of scripts. So they run wherever Rust runs, and can use the crate
+//! `wit-component` to wrap the plugins.
 
 mod baseline;
 mod bench;
@@ -37,8 +37,8 @@ struct Arguments {
 enum Command {
     /// Build everything and start the examples, ready to be opened in a browser
     ///
-    /// While it runs, change guest-examples/chat/src/lib.rs and run `cargo xtask guests`: the open page shows the change, and no
-    /// client is disconnected.
+    /// While it runs, change guest-examples/chat/src/lib.rs and run `cargo xtask guests`: the open page shows the change,
+    /// and no client is disconnected.
     Demo(demo::Options),
     /// Build the plugins in guest-examples/ to target/guests/NAME.wasm, and their pages
     ///

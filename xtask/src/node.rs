@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::process;
 
-/// The oldest Node version that the tests run in, as major and minor version. Older versions lack `import.meta.dirname` and the
-/// test runner's `--test-concurrency`.
+/// The oldest Node version that the tests run in, as major and minor version. Older versions lack `import.meta.dirname`
+/// and the test runner's `--test-concurrency`.
 const OLDEST: (u32, u32) = (20, 11);
 
 /// Finds Node.

@@ -1,8 +1,8 @@
 //! The examples' pages: the files of their `page` folders, the official Phoenix client from npm, and our own module for
 //! published states.
 //!
-//! The pages are copied to one folder, which the host serves unchanged. The start page is at its top, and each example's page is
-//! in a subfolder with the example's name. No bundler changes the files.
+//! The pages are copied to one folder, which the host serves unchanged. The start page is at its top, and each example's
+//! page is in a subfolder with the example's name. No bundler changes the files.
 
 use std::fs;
 use std::path::Path;

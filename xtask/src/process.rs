@@ -34,7 +34,8 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program without its output, and shows `what` and the elapsed time instead. If the program fails, its output is shown.
+/// Runs a program without its output, and shows `what` and the elapsed time instead. If the program fails, its output is
+/// shown.
 pub(crate) fn run_quietly(what: &str, command: &mut Command) -> Result<()> {
     command.stdin(Stdio::null());
     let output = thread::scope(|scope| {

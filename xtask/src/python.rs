@@ -49,8 +49,8 @@ fn find() -> Result<PathBuf> {
     }
 }
 
-/// The first Python that is new enough and has the modules that create environments. On Debian, these modules are in a package of
-/// their own.
+/// The first Python that is new enough and has the modules that create environments. On Debian, these modules are in a
+/// package of their own.
 fn usable() -> Option<PathBuf> {
     const SAY_VERSION: &str = "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])";
     NAMES.iter().filter_map(|name| process::on_path(name)).find(|python| {

@@ -1,7 +1,7 @@
 //! Builds Rust's standard library for WebAssembly from its source.
 //!
-//! The library is built with an empty crate, once for each compiler, and moved to the layout that rustc expects of a sysroot.
-//! After that, plain `cargo build` compiles the guests.
+//! The library is built with an empty crate, once for each compiler, and moved to the layout that rustc expects of a
+//! sysroot. After that, plain `cargo build` compiles the guests.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs;

@@ -1,8 +1,8 @@
 //! Finds or sets up a compiler from Rust to WebAssembly.
 //!
-//! Usually, only the target `wasm32-unknown-unknown` is needed, and rustup downloads it. If rustup can't, a compiler whose
-//! standard library can be built from source is used instead, for example Debian's. The library is built once, into the user's
-//! cache ([`sysroot`]).
+//! Usually, only the target `wasm32-unknown-unknown` is needed, and rustup downloads it. If rustup can't, a compiler
+//! whose standard library can be built from source is used instead, for example Debian's. The library is built once, into
+//! the user's cache ([`sysroot`]).
 
 use std::env;
 use std::fs;

@@ -10,7 +10,8 @@ use notify::{Event, RecursiveMode, Watcher};
 use crate::places;
 use crate::step::{failed, note};
 
-/// How long no change may happen before `work` runs. Editors write a file in several steps, and may save several files at once.
+/// How long no change may happen before `work` runs. Editors write a file in several steps, and may save several files at
+/// once.
 const QUIET: Duration = Duration::from_millis(80);
 
 /// Runs `work` now and after every change. If `work` fails, the error is printed, and the next change runs it again.

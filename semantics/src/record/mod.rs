@@ -38,7 +38,7 @@ pub struct Record {
     capability: Capability,
     effects: Vec<Effect>,
     bytes: usize,
-    /// What the member will have at the host after these effects.
+    /// The member's resources at the host after these effects.
     usage: MemberUsage,
     /// The payload of the call's input. If the plugin returns it unchanged, it isn't checked again.
     given: Option<ByteString>,

@@ -1,7 +1,7 @@
 //! Generates the Rust SDK's half of the contract from `wit/` into `guest/src/bindings/`.
 //!
-//! The generated files are checked in, so a plugin's crate needs no WIT files, no build script, and no macro that parses WIT.
-//! Its first build takes 1.5 seconds instead of 18.
+//! The generated files are checked in, so a plugin's crate needs no WIT files, no build script, and no macro that parses
+//! WIT. Its first build takes 1.5 seconds instead of 18.
 
 use std::path::Path;
 

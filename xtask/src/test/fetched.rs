@@ -1,5 +1,5 @@
-//! Fetches the tests' dependencies from outside the repository. A thread fetches them while the first suites compile, because
-//! fetching mostly waits for the network.
+//! Fetches the tests' dependencies from outside the repository. A thread fetches them while the first suites compile,
+//! because fetching mostly waits for the network.
 
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};

@@ -20,8 +20,8 @@ use suites::Bench;
 /// The arguments of `cargo xtask test`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The suites to run, with their dependencies. `full` means every suite, with all rounds. No name means every suite of the
-    /// usual tier
+    /// The suites to run, with their dependencies. `full` means every suite, with all rounds. No name means every suite
+    /// of the usual tier
     #[arg(value_parser = PossibleValuesParser::new(names()))]
     suites: Vec<String>,
 }

@@ -15,7 +15,8 @@ use crate::process::{self, cargo, run as start};
 use crate::step::step;
 use crate::{bench, chromium, guests, node, page, places};
 
-/// The state that suites share: the tier, the fetched dependencies, whether the host is built, and the number of tests so far.
+/// The state that suites share: the tier, the fetched dependencies, whether the host is built, and the number of tests so
+/// far.
 pub(super) struct Bench {
     tier: Tier,
     fetching: Fetching,
@@ -51,7 +52,8 @@ impl Bench {
         let toolchain = self.fetched()?.toolchain.as_ref().context("no compiler for plugins was fetched")?;
         step("plugins", || guests::build(toolchain, guests::Cargo::Speaks))?;
         step("plugins to reload to", || guests::build_variants(toolchain))?;
-        // The host and its tests are built together. Otherwise cargo would build their shared crates twice, with different features.
+        // The host and its tests are built together. Otherwise cargo would build their shared crates twice, with
+        // different features.
         step("host and its tests", || start(host_cargo("build").arg("--all-targets")))?;
         self.is_built = true;
         Ok(())
@@ -162,8 +164,8 @@ fn host_cargo(verb: &str) -> Command {
 /// The variable that sets how many tests Rust's test runner runs at the same time.
 const TEST_THREADS: &str = "RUST_TEST_THREADS";
 
-/// How many more tests than processors run at the same time. Most of the `it` tests mostly wait: for a host to start, for a timer,
-/// or for a process to end.
+/// How many more tests than processors run at the same time. Most of the `it` tests mostly wait: for a host to start, for
+/// a timer, or for a process to end.
 const WAITING: usize = 6;
 
 /// How many test files Node runs at the same time. Each file has its own hosts, and its tests also mostly wait.

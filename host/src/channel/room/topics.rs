@@ -32,7 +32,7 @@ pub(in crate::channel) struct TopicTurns {
     /// The room, while it is open. Only turns of the queue change it. The lock is for code that reads it meanwhile.
     /// A published state is delivered under it, so that none overtakes another. It is never held across an await.
     room: Mutex<Option<Box<Room>>>,
-    /// The changes of seats that the plugin hasn't been told yet. No other lock is taken under this one.
+    /// The changes of seats that are not yet passed to `handle_seat`. No other lock is taken under this one.
     seat_changes: Mutex<PendingSeatChanges>,
     /// The messages that wait. No other lock is taken under this one.
     waiting: Mutex<WaitingMessages>,
