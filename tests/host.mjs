@@ -1,4 +1,4 @@
-// A real host, started for one test: its own folder of plugins, a free port, and its end with the test.
+// Starts a real host for one test, with its own folder of plugins and a free port. The host ends with the test.
 
 import { execFile, spawn } from "node:child_process";
 import { copyFile, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
@@ -9,19 +9,19 @@ import { promisify } from "node:util";
 const root = resolve(import.meta.dirname, "..");
 const binary = process.env.BENNU_BIN ?? join(root, "target/debug/bennu");
 const guests = process.env.BENNU_GUESTS ?? join(root, "target/guests");
-/** The cache of compiled plugins that the tests in Rust use, too. */
+/** The cache of compiled plugins, which the tests in Rust use too. */
 const cache = resolve(guests, "../tests/cache");
-/** Where the pages were put together. */
+/** The folder of the assembled pages. */
 export const pages = process.env.BENNU_PAGES ?? join(root, "target/pages");
 
-/** The limit of each wait. It is long, because tests run side by side; a test that passes never waits so long. */
+/** The limit of each wait in milliseconds. It is long, because tests run in parallel. Only a failed test waits so long. */
 const DEADLINE = 60_000;
 
 /** The built plugin `name`, such as `echo` or `variants/echo-v2`. */
 export const plugin = (name) => join(guests, `${name}.wasm`);
 
 /**
- * Starts a host with some plugins, and a page where one is named: an example's, or the one in a folder of its own.
+ * Starts a host with some plugins. `page` is the folder of its static page: the name of an example, or a path.
  *
  * @param {import("node:test").TestContext} test at whose end the host ends
  * @param {{plugins: string[], page?: string, config?: string}} options `config` is the text of its bennu.toml
@@ -39,22 +39,22 @@ export async function startHost(test, { plugins, page, config }) {
   return host;
 }
 
-/** Waits until `condition` gives something true, and gives that. */
+/** Waits until `condition` returns a true value, and returns this value. */
 export async function until(what, condition) {
   const end = Date.now() + DEADLINE;
   for (;;) {
     const answer = await condition();
     if (answer) return answer;
-    if (Date.now() > end) throw new Error(`waited in vain until ${what}`);
+    if (Date.now() > end) throw new Error(`timeout while waiting until ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
 
-/** What `promise` becomes, unless that takes too long. */
+/** Waits for `promise` and returns its value. Throws an error after the time limit. */
 export async function within(what, promise) {
   let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`waited in vain for ${what}`)), DEADLINE);
+    timer = setTimeout(() => reject(new Error(`timeout while waiting for ${what}`)), DEADLINE);
   });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
@@ -64,9 +64,9 @@ class Host {
   #page;
   #config;
   #process;
-  /** Kept over a restart, since clients come back to the address that they know. */
+  /** The port. A restart keeps it, because clients reconnect to the same address. */
   #port = 0;
-  /** What the host wrote to its log. */
+  /** The host's log. */
   log = "";
 
   constructor(folder, page, config) {
@@ -94,11 +94,11 @@ class Host {
       this.#process.once("error", (error) => reject(new Error(`cannot start ${binary}`, { cause: error })));
       this.#process.once("exit", (code) => reject(new Error(`the host ended with ${code}:\n${this.log}`)));
     });
-    ended.catch(() => {}); // It ends one day, and nobody waits for it any more.
+    ended.catch(() => {}); // Later, the host ends when nothing waits for `ended`. That is no error.
     this.#port = Number(await within("the host to listen", Promise.race([listening(this.#process.stdout), ended])));
   }
 
-  /** Ends the host without a word to anybody, as a power cut does. */
+  /** Kills the host without a clean stop, as a power failure does. */
   async kill() {
     const ended = new Promise((resolve) => this.#process.once("exit", resolve));
     this.#process.kill("SIGKILL");
@@ -116,20 +116,20 @@ class Host {
     });
   }
 
-  /** Runs `bennu` with some arguments, and gives what it prints. What asks a running host asks this one. */
+  /** Runs `bennu` with some arguments, and returns its output. Commands that need a running host use this one. */
   async bennu(...command) {
     const env = { ...process.env, BENNU_HOST: `127.0.0.1:${this.#port}` };
     const { stdout } = await promisify(execFile)(binary, command, { cwd: this.#folder, env });
     return stdout.trim();
   }
 
-  /** Asks the HTTP API, with the key that the host has made: as `fetch`, by a path such as `/api/topics`. */
+  /** Calls the HTTP API with the host's API key, as `fetch` does. The path is for example `/api/topics`. */
   async api(path, options = {}) {
     const key = (await readFile(join(this.#folder, "data", "api-key"), "utf8")).trim();
     return fetch(this.url + path, { ...options, headers: { authorization: `Bearer ${key}`, ...options.headers } });
   }
 
-  /** Puts another build in the place of the plugin `name`, as a build tool does: by a rename. */
+  /** Replaces the plugin `name` by another build. As a build tool does, it renames a new file. */
   async replace(name, bytes) {
     const beside = join(this.#folder, `${name}.part`);
     await writeFile(beside, bytes);
@@ -137,7 +137,7 @@ class Host {
   }
 }
 
-/** The port in the line that a host prints when it is ready. */
+/** Reads the port from the line that a host prints when it is ready. */
 function listening(stdout) {
   return new Promise((resolve) => {
     let printed = "";

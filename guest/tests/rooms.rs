@@ -173,14 +173,14 @@ fn a_tick_period_below_the_minimum_or_without_a_room_is_a_fault() {
         alice.assert_error();
         assert_eq!(
             stage.faults()[0].to_string(),
-            "oversize: a topic's beat takes at least 10 ms (`limits.timer_shortest_ms = 10`)"
+            "oversize: a topic's tick period is at least 10 ms (`limits.timer_shortest_ms = 10`)"
         );
     }
     let roomless = join::<Roomless>("any", json!({})).unwrap_err();
     let detail = &roomless.fault().unwrap().detail;
     assert_eq!(
         detail,
-        "a beat, a seat or a published state was asked for, but the route has no room: its option `room` says whether it does (`type Room` in Rust)"
+        "the call used a tick, a seat or a published state, but its route has no room; set the route's option `room` (`type Room` in Rust)"
     );
 }
 
@@ -360,9 +360,12 @@ fn an_upgrade_can_be_tested_alone() {
     assert_eq!(upgrade::<NewPlayer>(1, same()), Ok(same()));
     let text = |fault: testing::Fault| fault.to_string();
     let refused = upgrade::<NewPlayer>(3, json!({})).map_err(text);
-    assert_eq!(refused.unwrap_err(), "failed: its upgrade refused: it is from the future");
+    assert_eq!(refused.unwrap_err(), "failed: the plugin refused the upgrade: it is from the future");
     let unread = upgrade::<NewPlayer>(0, json!({ "nom": "alice" })).map_err(text).unwrap_err();
-    assert!(unread.starts_with("failed: its upgrade refused: version 0: the state can't be read as a "), "{unread}");
+    assert!(
+        unread.starts_with("failed: the plugin refused the upgrade: version 0: the state can't be read as a "),
+        "{unread}"
+    );
     let large = upgrade::<NewPlayer>(0, json!({ "name": "x".repeat(17 << 10) })).map_err(text).unwrap_err();
     assert!(large.starts_with("oversize: assigns of "), "{large}");
     let old = World { moved_ms: 2500, ..World::default() };

@@ -227,8 +227,8 @@ fn invalid_seats_and_states_are_refused_with_the_hosts_texts() {
     let no_object = fault("publish", json!({ "state": [] })).unwrap();
     assert!(no_object.starts_with("failed: a published state is a JSON object: invalid type: sequence"), "{no_object}");
 
-    let no_room = "failed: a beat, a seat or a published state was asked for, but the route has no room: its option `room` says \
-                   whether it does (`type Room` in Rust)";
+    let no_room = "failed: the call used a tick, a seat or a published state, but its route has no room; set the route's option \
+                   `room` (`type Room` in Rust)";
     for what in ["seat", "state"] {
         let refused = join::<Roomless>("any", json!({ "what": what })).unwrap_err();
         assert_eq!(refused.fault().unwrap().to_string(), no_room);

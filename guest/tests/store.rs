@@ -111,7 +111,7 @@ fn a_failed_callback_stores_nothing_and_an_error_reply_does() {
 fn exceeding_a_limit_is_a_fault() {
     for (event, says) in [
         ("long_key", "oversize: a key in the store has 1025 bytes; at most 1024 (`limits.store_key_bytes = 1024`)"),
-        ("no_key", "oversize: a key in the store has one byte at least"),
+        ("no_key", "oversize: a key in the store has at least one byte"),
         (
             "long_value",
             "oversize: a value in the store has 1048577 bytes; at most 1048576 (`limits.store_value_bytes = 1048576`)",

@@ -12,10 +12,10 @@ use crate::pattern;
 
 /// A client that has joined a topic.
 ///
-/// An assertion searches all received messages that no assertion has taken yet, in any order. It takes the message that it finds,
-/// and returns its payload, so that the test can use an id from it. If it finds none, it fails with a list of the received
-/// messages. An expected object matches an object that has its fields, and possibly others. An array of numbers matches the same
-/// bytes.
+/// An assertion searches all received messages that no assertion has taken yet, in any order. It takes the message that
+/// it finds, and returns its payload, so that the test can use an id from it. If it finds none, it fails with a list of
+/// the received messages. An expected object matches an object that has its fields, and possibly others. An array of
+/// numbers matches the same bytes.
 ///
 /// A member stays until it [closes](Actor::close), leaves or is ended, even if its `Actor` is dropped.
 pub struct Actor {
@@ -25,7 +25,7 @@ pub struct Actor {
     response: Value,
 }
 
-/// A sent message, to which a reply may come.
+/// A sent message. Its reply may arrive later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pushed(String);
 
@@ -55,8 +55,8 @@ impl Actor {
         &self.response
     }
 
-    /// The client's copy of the topic's published state, merged from the received `room_state` and `room_diff`s. Null counts as
-    /// absent. `None` before the first `room_state`.
+    /// The client's copy of the topic's published state, merged from the received `room_state` and `room_diff`s. Null
+    /// counts as absent. `None` before the first `room_state`.
     #[must_use]
     pub fn room_state(&self) -> Option<Value> {
         self.client.borrow().room_state(&self.topic)
@@ -79,8 +79,8 @@ impl Actor {
         Pushed(self.client.borrow_mut().push_binary(&self.topic, event, payload))
     }
 
-    /// Joins the topic again on the same client, which ends this membership. In a topic with a room, its `terminate` runs first, with
-    /// the cause `replaced`. In other topics, `terminate` doesn't run.
+    /// Joins the topic again on the same client, which ends this membership. In a topic with a room, its `terminate` runs
+    /// first, with the cause `replaced`. In other topics, `terminate` doesn't run.
     ///
     /// # Errors
     /// The response of a join that is refused.
@@ -239,7 +239,7 @@ impl Actor {
     fn refute(&self, unwanted: impl Fn(&Frame) -> bool, what: &str) {
         let is_it = |came: &&Came| Frame::of(came, &self.topic, &self.join_ref).is_some_and(|frame| unwanted(&frame));
         if let Some(came) = self.with_all(|came| came.iter().find(is_it).map(shown)) {
-            panic!("{what} came to the member of `{}`, and none should have:\n  {came}", self.topic);
+            panic!("the member of `{}` received {what}, but expected none:\n  {came}", self.topic);
         }
     }
 
@@ -252,7 +252,7 @@ impl Actor {
             }
         });
         let came = if came.is_empty() { " nothing" } else { &came };
-        panic!("the member of `{}` expected {what}; there came{came}", self.topic)
+        panic!("the member of `{}` expected {what}, but received{came}", self.topic)
     }
 }
 

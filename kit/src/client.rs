@@ -213,7 +213,8 @@ impl Came {
 
 fn read(frame: &Frame) -> Came {
     match frame.as_text() {
-        // The host passes payloads on unread, so a frame may exceed the limits of `Value`. Then the frame is shown as its text.
+        // The host passes payloads on unread, so a frame may exceed the limits of `Value`. Then the frame is shown as its
+        // text.
         Some(text) => Came::Json(serde_json::from_str(text).unwrap_or_else(|_| text.into())),
         None => Came::Binary(frame.message().to_vec()),
     }

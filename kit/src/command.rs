@@ -14,7 +14,7 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "bennu test", bin_name = "bennu test", version, after_help = LANGUAGE)]
 pub(crate) struct Test {
-    /// The component
+    /// The plugin: a component
     #[arg(value_name = "FILE.wasm")]
     plugin: PathBuf,
 
@@ -39,19 +39,19 @@ pub(crate) struct Test {
 const LOG: &str = "warn";
 
 const LANGUAGE: &str = "A script has a line for each event:
-  alice = {\"user\": \"42\"}                 alice connects as this user (or plainly, when first named)
-  alice > join room:1 {\"name\": \"alice\"}  she joins a topic, which is hers from here on
-  alice < ok {}                            the next thing she sees is this reply
+  alice = {\"user\": \"42\"}                 alice connects as this user (without this line: without a user)
+  alice > join room:1 {\"name\": \"alice\"}  she joins a topic; her next lines are about this topic
+  alice < ok {}                            her next message is this reply
   alice > new_msg {\"body\": \"hi\"}         she sends an event
-  bob   < new_msg {\"body\": \"hi\", \"id\": …}  the next thing bob sees; … stands for anything
-  bob   ~                                  bob sees nothing more
-  clock + 5s                               time passes; timers ring
-  alice x close                            her connection ends
-  host  ! send room:1 close {}             somebody elsewhere sends to handle_message
-  host  < ok {}                            and is answered
+  bob   < new_msg {\"body\": \"hi\", \"id\": …}  bob's next message is this event; … matches any value
+  bob   ~                                  bob gets no further message
+  clock + 5s                               time passes, and timers fire
+  alice x close                            her connection is closed
+  host  ! send room:1 close {}             another system sends a message to handle_message
+  host  < ok {}                            the answer to that message is this
   -- a comment
 
-Time stands still but for what the clock is told. The guide has the whole language: docs/testing.md";
+Time passes only in the lines of `clock`. The guide describes the whole language: docs/testing.md";
 
 impl Test {
     pub(crate) fn run(self) -> Result<()> {
@@ -92,12 +92,12 @@ impl Test {
         let swapped = self.scripts.iter().find(|script| is_component(script));
         match swapped {
             Some(component) if !is_component(&self.plugin) => bail!(
-                "the plugin stands first and the scripts behind it: `bennu test {} {}`",
+                "the plugin must come before the scripts: `bennu test {} {}`",
                 component.display(),
                 self.plugin.display()
             ),
             Some(component) => bail!(
-                "{} is a component and no script; another plugin on stage is named with `--with {}`",
+                "{} is a component, not a script; to load another plugin, use `--with {}`",
                 component.display(),
                 component.display()
             ),
@@ -112,8 +112,8 @@ const WASM: &[u8] = b"\0asm";
 /// Some editors write it at the start of a text.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// Whether a file is WebAssembly. A file that can't be read counts as a script: reading it later gives the reason. A pipe is not
-/// read here, because its bytes could not be read again.
+/// Whether a file is WebAssembly. A file that can't be read counts as a script: reading it later gives the reason. A pipe
+/// is not read here, because its bytes could not be read again.
 fn is_component(path: &Path) -> bool {
     let mut start = [0; WASM.len()];
     path.is_file() && File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok_and(|()| start == WASM)
@@ -129,7 +129,7 @@ fn read_script(path: &Path) -> Result<String> {
     let text = String::from_utf8(bytes).map_err(|error| {
         let line =
             error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
-        anyhow!("{shown} is no text in UTF-8, as a script has to be; line {line} has other bytes")
+        anyhow!("{shown} isn't text in UTF-8; line {line} has invalid bytes")
     })?;
     Ok(text.strip_prefix(BYTE_ORDER_MARK).map(str::to_owned).unwrap_or(text))
 }

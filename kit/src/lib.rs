@@ -12,13 +12,13 @@
 //! bob.assert_broadcast("new_msg", json!({ "user": "alice", "body": "hi" }));
 //! ```
 //!
-//! The plugin is the component that production loads, and the rules are the host's own. Only the wire is missing. Nothing has a
-//! timeout and nothing sleeps: messages have arrived before an assertion looks for them, and time passes only by
+//! The plugin is the component that production loads, and the rules are the host's own. Only the wire is missing. Nothing
+//! has a timeout and nothing sleeps: messages have arrived before an assertion looks for them, and time passes only by
 //! [`Stage::pass`].
 //!
-//! `bennu test FILE SCRIPT` plays scripts on the same stage, for authors in any language. [`ScriptLine`] describes the language.
-//! The command starts the executable of this crate: the virtual clock needs `tokio`'s feature `test-util`, which the host must
-//! not have.
+//! `bennu test FILE SCRIPT` plays scripts on the same stage, for authors in any language. [`ScriptLine`] describes the
+//! language. The command starts the executable of this crate: the virtual clock needs `tokio`'s feature `test-util`,
+//! which the host must not have.
 
 // The banned macros panic if a write fails. `bennu::terminal` has the replacements.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]

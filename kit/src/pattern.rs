@@ -11,7 +11,7 @@ const ANYTHING: &str = "…";
 /// # Errors
 /// If the text isn't JSON, apart from the ellipses.
 pub fn parse(text: &str) -> Result<Value> {
-    serde_json::from_str(&quote_ellipses(text)).with_context(|| format!("no JSON: {text}"))
+    serde_json::from_str(&quote_ellipses(text)).with_context(|| format!("this isn't JSON: {text}"))
 }
 
 /// Replaces each `…` outside of strings by a string, so that the text is JSON.
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ellipsis_stands_for_anything_and_only_as_a_value() -> Result<()> {
+    fn an_ellipsis_matches_anything_but_only_as_a_value() -> Result<()> {
         let cases = [
             ("…", "[1]", true),
             (r#"{"a": …, "b": [1, …]}"#, r#"{"a": null, "b": [1, {}]}"#, true),

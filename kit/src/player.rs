@@ -68,11 +68,11 @@ impl Cast<'_> {
                 }
             }
             Act::Close | Act::Drop => {
-                let mut actor = self.actors.remove(who).with_context(|| format!("{who} isn't there"))?;
+                let mut actor = self.actors.remove(who).with_context(|| format!("{who} isn't connected"))?;
                 actor.client.close();
             }
             Act::Pass(time) => {
-                ensure!(who == "clock", "time passes by `clock + …`");
+                ensure!(who == "clock", "only `clock` can advance time: `clock + …`");
                 self.stage.pass(time);
             }
             operator => self.operate(operator)?,
@@ -97,13 +97,13 @@ impl Cast<'_> {
                     if file.extension().is_some() { file } else { PathBuf::from(format!("{}.wasm", file.display())) };
                 self.stage.reload_as(plugin, &file)?;
             }
-            _ => bail!("on this stage there are no files to remove"),
+            _ => bail!("a stage has no files to remove"),
         }
         Ok(())
     }
 
     fn enter(&mut self, who: &str, described: &Value) -> Result<()> {
-        ensure!(!self.actors.contains_key(who), "{who} has connected before");
+        ensure!(!self.actors.contains_key(who), "{who} is already connected");
         let client = self.stage.connect(&read_join(described)?);
         self.actors.insert(who.to_owned(), Actor { client, voice: Voice::default() });
         Ok(())
@@ -116,7 +116,7 @@ impl Cast<'_> {
     }
 
     fn see_answer(&mut self, words: &Words<'_>) -> Result<()> {
-        let answer = self.answer.take().context("nothing was sent by `host ! send`, or its answer was seen")?;
+        let answer = self.answer.take().context("no answer of a `host ! send` is left")?;
         let came = match &answer {
             Ok(None) => json!("none"),
             Ok(Some(reply)) => match &reply.payload {
@@ -158,16 +158,16 @@ impl Actor {
 
 /// `{"user": .., "socket_id": .., "claims": {..}, "params": {..}}`.
 fn read_join(described: &Value) -> Result<Join> {
-    let fields = described.as_object().context("who connects is described by a JSON object")?;
+    let fields = described.as_object().context("a client's identity must be a JSON object")?;
     let mut join = Join::default();
     for (key, value) in fields {
-        let text = || value.as_str().map(Into::into).with_context(|| format!("`{key}` is a string"));
+        let text = || value.as_str().map(Into::into).with_context(|| format!("`{key}` must be a string"));
         match key.as_str() {
             "user" => join.identity.user = Some(text()?),
             "socket_id" => join.identity.socket_id = Some(text()?),
             "claims" => join.identity = Identity { claims: value.to_string().into(), ..join.identity },
             "params" => join.params = value.clone(),
-            _ => bail!("who connects has `user`, `socket_id`, `claims` and `params`, not `{key}`"),
+            _ => bail!("a client's identity can have `user`, `socket_id`, `claims` and `params`, not `{key}`"),
         }
     }
     Ok(join)

@@ -25,7 +25,7 @@
 //! | `host ! remove echo` | the plugin's file is removed |
 //!
 //! An event, a status, a join or a leave may be followed by `on TOPIC`, for that line only, and by `#LABEL`: a message
-//! with a label is answered by the reply with the same label. A payload that is left out is `{}`; `…` matches any value.
+//! with a label is answered by the reply with the same label. The default payload is `{}`. `…` matches any value.
 //! A client connects when it is first named. Lines that start with `--` are comments.
 
 use std::time::Duration;
@@ -44,7 +44,7 @@ pub struct ScriptLine<'a> {
     pub act: Act<'a>,
 }
 
-/// The action or expectation of a line.
+/// The action or the expected message of a line.
 #[derive(Debug, PartialEq)]
 pub enum Act<'a> {
     /// Connects with an identity.
@@ -121,7 +121,7 @@ impl<'a> ScriptLine<'a> {
             ">" => Act::Send(Words::parse(what)?),
             "<" if what.starts_with('[') => Act::SeeRaw(pattern::parse(what)?),
             "<" => match what.strip_prefix("close ") {
-                Some(code) => Act::SeeEnd(code.trim().parse().context("a close code is a number")?),
+                Some(code) => Act::SeeEnd(code.trim().parse().context("a close code must be a number")?),
                 None => Act::See(Words::parse(what)?),
             },
             "~" => Act::SeeNothing,
@@ -195,13 +195,13 @@ impl<'a> Words<'a> {
 fn duration(text: &str) -> Result<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().with_context(|| format!("`{text}` is no time, such as `5s` or `200ms`"))?;
+    let number: u64 = number.parse().with_context(|| format!("`{text}` isn't a time such as `5s` or `200ms`"))?;
     let unit = match unit {
         "ms" => 1,
         "s" => 1_000,
         "m" => 60_000,
         "h" => 3_600_000,
-        _ => bail!("`{text}` is no time: its unit is `ms`, `s`, `m` or `h`"),
+        _ => bail!("`{text}` isn't a time: its unit must be `ms`, `s`, `m` or `h`"),
     };
     Ok(Duration::from_millis(number.saturating_mul(unit)))
 }

@@ -24,7 +24,8 @@ use tokio::time::Instant;
 use crate::actor::Actor;
 use crate::client::{Client, Connection};
 
-/// Instances of all plugins on a stage. A process may have many stages, and each stage reserves address space for its instances.
+/// Instances of all plugins on a stage. A process may have many stages, and each stage reserves address space for its
+/// instances.
 const INSTANCES: u32 = 64;
 
 /// The setup of a stage.
@@ -149,7 +150,8 @@ impl Stage {
         inside.publish(loaded)
     }
 
-    /// The generation of a plugin: 1 for the first build, and one more for each [reload](Self::reload). The log and faults name it.
+    /// The generation of a plugin: 1 for the first build, and one more for each [reload](Self::reload). The log and
+    /// faults name it.
     #[must_use]
     pub fn generation(&self, plugin: &str) -> Option<u32> {
         let plugins = self.inside.plugins.borrow();
@@ -208,7 +210,8 @@ impl Stage {
         closed
     }
 
-    /// Stores bytes under a key of a plugin, as an earlier callback would. A plugin in Rust encodes its values as MessagePack.
+    /// Stores bytes under a key of a plugin, as an earlier callback would. A plugin in Rust encodes its values as
+    /// MessagePack.
     ///
     /// # Errors
     /// If there is no such plugin, or the bytes can't be stored.
@@ -262,7 +265,7 @@ impl Inside {
         self.runtime.block_on(async { act() })
     }
 
-    /// Adds a connection to those that take their messages.
+    /// Adds a connection to the list of those that take their messages.
     pub(crate) fn admit(&self, connection: &Rc<RefCell<Connection>>) {
         self.connections.borrow_mut().push(Rc::clone(connection));
     }
@@ -302,7 +305,10 @@ impl Inside {
     fn publish(&self, loaded: Loaded) -> Result<()> {
         let mut plugins = self.plugins.borrow_mut();
         if loaded.gatekeeper().is_some() {
-            bail!("`{}` is a gatekeeper; here are only plugins, and who connects is said by the test", loaded.name());
+            bail!(
+                "`{}` is a gatekeeper; a stage needs none, because the test sets each client's identity",
+                loaded.name()
+            );
         }
         let others = plugins.iter().filter(|other| other.name() != loaded.name());
         let routes = Routes::new(others.chain([&loaded]).flat_map(|loaded| loaded.table(None)))?;

@@ -28,7 +28,7 @@ impl Voice {
             event => event,
         };
         let topic = words.topic.unwrap_or(&self.topic).to_owned();
-        ensure!(!topic.is_empty(), "nothing was joined before; say `on TOPIC`");
+        ensure!(!topic.is_empty(), "no topic was joined before; add `on TOPIC`");
         Ok((topic, event))
     }
 
@@ -51,7 +51,9 @@ impl Voice {
         let topic = words.topic.unwrap_or(&self.topic);
         let join_ref = join_ref(topic);
         let reference = match words.label {
-            Some(label) => self.labels.get(label).with_context(|| format!("nothing was sent as #{label}"))?,
+            Some(label) => {
+                self.labels.get(label).with_context(|| format!("no message was sent with the label #{label}"))?
+            }
             None => &self.last_ref,
         };
         let Words { word, status, payload, .. } = words;

@@ -144,7 +144,7 @@ impl Callback {
     }
 }
 
-/// What a member has at the host. The limits of its calls count it.
+/// The resources of a member at the host. The limits of its calls count them.
 #[derive(Clone, Debug, Default)]
 pub struct MemberUsage {
     /// Its pending timers.

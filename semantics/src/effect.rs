@@ -146,13 +146,13 @@ pub enum Need<'a> {
     Nothing,
     /// The topic's room, which its route may not have.
     Room,
-    /// A place in the member's own mailbox, for so many bytes.
+    /// A place in the member's own mailbox, for this number of bytes.
     Mailbox(usize),
-    /// So many bytes of the member's mailbox, until a timer fires.
+    /// This number of bytes of the member's mailbox, until a timer fires.
     Timer(usize),
     /// A place in the queue of another topic's frames.
     Audience(&'a Topic),
-    /// A place in the turn queue of another topic, for so many bytes.
+    /// A place in the turn queue of another topic, for this number of bytes.
     Message(&'a Topic, usize),
 }
 

@@ -9,9 +9,9 @@ use crate::limits::{keys, limit_key};
 pub enum FaultKind {
     /// The guest trapped: a panic, an exception, an impossible instruction.
     Trap,
-    /// The call took more CPU or wall time than it may.
+    /// The call used more CPU time or wall time than its limit.
     Deadline,
-    /// The guest requested more memory than it may have, and failed.
+    /// The guest requested more memory than its limit, and failed.
     Memory,
     /// An effect or a result exceeds a limit of size or number.
     Oversize,
@@ -116,7 +116,7 @@ impl Fault {
     /// The plugin refused to upgrade a state, for this reason.
     #[must_use]
     pub fn upgrade_refused(why: &str) -> Self {
-        Self::failed(format!("its upgrade refused: {why}"))
+        Self::failed(format!("the plugin refused the upgrade: {why}"))
     }
 
     /// A queue has no room for the effects of a call.
@@ -128,7 +128,7 @@ impl Fault {
     /// A member's queue has no room for a message from elsewhere.
     #[must_use]
     pub fn flooded() -> Self {
-        Self::overflowed("too much that came from elsewhere waits")
+        Self::overflowed("too many messages from elsewhere wait for the member")
     }
 
     fn overflowed(what: &str) -> Self {
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_guests_text_is_one_line_and_no_longer_than_it_may_be() {
+    fn a_guests_text_becomes_one_line_of_limited_length() {
         assert_eq!(one_line("é\n2026 ERROR forged\u{1b}[2J".into()), "é\\n2026 ERROR forged\\u{1b}[2J");
         assert_eq!(one_line("é".repeat(DETAIL_BYTES_MAX)).len(), DETAIL_BYTES_MAX);
     }

@@ -230,12 +230,12 @@ impl RouteSpec {
         }
         if gives_room {
             return Err(Fault::failed(
-                "a room was given back, but the route has none: its option `room` says whether it does (`type Room` in Rust)",
+                "the call returned a room state, but its route has no room; set the route's option `room` (`type Room` in Rust)",
             ));
         }
         if effects.iter().any(|effect| matches!(effect.need(), Need::Room)) {
             return Err(Fault::failed(
-                "a beat, a seat or a published state was asked for, but the route has no room: its option `room` says whether it does (`type Room` in Rust)",
+                "the call used a tick, a seat or a published state, but its route has no room; set the route's option `room` (`type Room` in Rust)",
             ));
         }
         Ok(())

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern_says_why() {
+    fn an_invalid_pattern_is_refused_with_the_reason() {
         assert_eq!(Pattern::parse(""), Err(PatternError::Empty));
         assert_eq!(Pattern::parse("a*b"), Err(PatternError::InnerStar));
         assert_eq!(Pattern::parse("a**"), Err(PatternError::InnerStar));

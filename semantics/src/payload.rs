@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn only_objects_are_pushed_and_any_value_replied() {
+    fn a_push_must_be_an_object_and_a_reply_may_be_any_value() {
         assert_eq!(json(" {\"a\":[1]} ").check_object(), Ok(()));
         assert_eq!(json("[1]").check_object(), Err(PayloadError::NotObject));
         assert_eq!(json("null").check_value(), Ok(()));
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_is_no_danger() {
+    fn deep_nesting_does_not_overflow_the_stack() {
         let deep = "[".repeat(200_000) + &"]".repeat(200_000);
         assert_eq!(Payload::Json(deep.into()).check_value(), Ok(()));
     }

@@ -1,4 +1,5 @@
-//! A topic's published state, and the difference between two versions of it. It is computed once for all members.
+//! A topic's published state, and the difference between two versions of it. The difference is computed once for all
+//! members.
 
 use bytestring::ByteString;
 use serde_json::{Map, Value};
@@ -12,7 +13,7 @@ pub struct Published {
     text: ByteString,
 }
 
-/// The memory of a state, divided by the bytes of its text, roughly: the text and the parsed object.
+/// Roughly, the memory of a state in multiples of its text's bytes. The memory holds the text and the parsed object.
 const WEIGHT: usize = 4;
 
 impl Published {
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changed_makes_one_state_of_the_other() {
+    fn a_patch_turns_one_state_into_the_other() {
         let states = [
             json!({}),
             json!({ "a": 1 }),

@@ -74,7 +74,7 @@ mod tests {
         assert!(reach.check_readable("lobby").is_ok() && reach.check_readable("log:1").is_ok());
         let fault = reach.check_readable("news").unwrap_err();
         assert_eq!(fault.detail, "reading `news` isn't granted; add it to `plugins.chat.read`");
-        // An exact pattern grants one topic, and a prefix grants only what starts with all of it.
+        // An exact pattern grants one topic. A prefix grants only the topics that start with the whole prefix.
         assert!(reach.check_readable_under("log:1").is_ok() && reach.check_readable_under("room:").is_ok());
         assert!(reach.check_readable_under("lobby").is_err() && reach.check_readable_under("log").is_err());
     }

@@ -9,7 +9,7 @@ use std::ops::Range;
 pub struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// Whether a string since the last value's start has an escape.
+    /// Whether a string after the start of the last value has an escape.
     has_escape: bool,
     /// The arrays and objects around the position, without the innermost: true for an object.
     around: Vec<bool>,
@@ -203,7 +203,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The end of the bytes from `at` that are no quote, backslash or control character. It checks eight bytes at once.
+/// The position of the first quote, backslash or control character from `at` on, or the end. Checks eight bytes at once.
 #[inline]
 fn plain_until(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
@@ -251,7 +251,7 @@ mod tests {
         r#"{1:2}"#,
     ];
 
-    /// Texts that damage JSON in more ways than others.
+    /// Fragments that break JSON in different ways.
     const SHARP: [&str; 26] = [
         "\"", "\\", "[", "]", "{", "}", ",", ":", "0", "1", "-", "+", ".", "e", "E", "u", "\\u00e", " ", "\n", "\u{0}",
         "\u{1f}", "\u{7f}", "é", "t", "null", "true",
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn it_takes_what_serde_takes() {
+    fn it_accepts_the_same_texts_as_serde() {
         let (mut noise, mut taken) = (Noise::new(11), 0);
         let rounds = bennu_test_tiers::rounds("semantics::scan");
         for _ in 0..rounds {
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_is_told_apart_at_every_place_of_eight() {
+    fn every_byte_is_classified_at_each_of_eight_positions() {
         for byte in 0..=0x7f_u8 {
             for before in 0..17 {
                 for after in [0, 1, 9] {

@@ -10,7 +10,7 @@ use bytestring::ByteString;
 
 use crate::SeatChange;
 
-/// The most waiting changes of one seat: a path through three states, and the last two changes.
+/// The most waiting changes of one seat: one for each of the three states, and the last two changes.
 const CHANGES_MAX: usize = 5;
 
 /// The seats with a waiting turn, each with the changes for that turn.
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_changes_are_told_one_by_one_and_many_without_their_detours() {
+    fn few_changes_are_passed_one_by_one_and_many_are_shortened() {
         assert_eq!(told([Taken, Gone]), [Taken, Gone]);
         assert_eq!(told([Dropped, Returned, Gone, Taken]), [Dropped, Returned, Gone, Taken]);
         assert_eq!(told([Dropped, Returned].repeat(1000)), [Dropped, Returned, Dropped, Returned]);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn however_a_seat_changes_the_plugin_is_told_a_short_path_to_where_it_is() {
+    fn the_passed_changes_are_few_and_end_at_the_state_of_the_seat() {
         let mut noise = 9_u64;
         for _ in 0..2_000 {
             let begin = [SeatState::Free, SeatState::Taken, SeatState::Kept][noise as usize % 3];
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_grace_period_needs_no_turn_where_one_waits() {
+    fn the_end_of_a_grace_period_needs_no_turn_if_one_waits() {
         let (mut untold, ada) = (PendingSeatChanges::default(), ByteString::from_static("ada"));
         assert!(untold.note(&ada, None) && !untold.note(&ada, Some(Dropped)) && !untold.note(&ada, None));
         assert_eq!(untold.take(&ada), [Dropped]);

@@ -118,7 +118,7 @@ mod tests {
     const GRACE: Duration = Duration::from_secs(5);
 
     #[test]
-    fn a_seat_is_kept_for_who_drops_and_gone_with_who_leaves() {
+    fn a_seat_is_kept_after_a_drop_and_gone_after_a_leave() {
         let (mut seats, ada) = (Seats::default(), ByteString::from_static("ada"));
         assert_eq!(seats.take(&ada, 1, GRACE), Some(SeatChange::Taken));
         // A second member of the same person doesn't change the seat.
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_grace_period_who_drops_is_gone() {
+    fn a_seat_without_a_grace_period_is_gone_after_a_drop() {
         let (mut seats, ada) = (Seats::default(), ByteString::from_static("ada"));
         seats.take(&ada, 1, Duration::ZERO);
         assert_eq!(seats.vacate(&ada, 1, Departure::Drops, Duration::ZERO), Some((SeatChange::Gone, None)));

@@ -21,7 +21,7 @@ test("two people talk in two windows", async (t) => {
   await picture(bo, "welcome-dark");
   await enter(bo, "Bo");
   await shown(ada, "Bo came in");
-  assert.equal(await bo.getByRole("log").getByText("came in").count(), 0, "who was here before didn't come in");
+  assert.equal(await bo.getByRole("log").getByText("came in").count(), 0, "users who were present before aren't announced");
   for (const [page, names] of [[ada, ["Ada (you)", "Bo"]], [bo, ["Ada", "Bo (you)"]]]) {
     await until("both are seen", async () => same(await people(page), names));
   }
@@ -36,12 +36,12 @@ test("two people talk in two windows", async (t) => {
 
   await bo.getByLabel("Message", { exact: true }).pressSequentially("Then the s");
   await typing(ada).getByText("Bo is typing").waitFor();
-  assert.equal(await typing(bo).textContent(), "", "who types isn't told so");
+  assert.equal(await typing(bo).textContent(), "", "a user's own typing isn't shown to that user");
   await picture(ada, "desktop-light");
   await picture(bo, "desktop-dark");
   await say(bo, "Then the sun rose, and it was gone.");
   await shown(ada, "Then the sun rose, and it was gone.");
-  await until("nobody types any more", async () => (await typing(ada).textContent()) === "");
+  await until("nobody types", async () => (await typing(ada).textContent()) === "");
 
   await bo.close();
   await shown(ada, "Bo left");
@@ -101,7 +101,7 @@ test("the page explains a refused join, and offers another room", async (t) => {
   await room(ada, "lobby");
   await say(ada, "back in the lobby");
   await shown(ada, "back in the lobby");
-  assert.equal(await ada.getByRole("link", { name: "is-this-ok?" }).count(), 0, "the closed door is no longer offered");
+  assert.equal(await ada.getByRole("link", { name: "is-this-ok?" }).count(), 0, "the refused room is no longer offered");
 });
 
 test("a page reconnects by itself after the host has restarted", async (t) => {

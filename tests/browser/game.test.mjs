@@ -210,7 +210,7 @@ test("the lobby lists games, and removes ended games", async (t) => {
   await says(dan, "Ada's turn");
   await entry("Ada, Dan").getByText("Being played").waitFor();
   await bo.close();
-  await until("it is forgotten", async () => (await cleo.locator("#games li").count()) === 1);
+  await until("the ended game is removed from the list", async () => (await cleo.locator("#games li").count()) === 1);
 
   // The page asks for confirmation before a player leaves a match.
   await dan.getByRole("link", { name: "Lobby" }).click();
@@ -238,7 +238,7 @@ test("the page describes a lost connection correctly to players and to watchers"
   const { host, open } = await start(t);
   const ada = await open("Ada", "four:reeds", { ...desktop, colorScheme: "light" });
   await says(ada, "Waiting for somebody to play with.");
-  assert.equal(await ada.locator("#how").textContent(), "", "alone there is nothing to tap");
+  assert.equal(await ada.locator("#how").textContent(), "", "a player who is alone can't tap anything");
   const bo = await open("Bo", "four:reeds");
   const cleo = await open("Cleo", "four:reeds", { ...phone, colorScheme: "light" });
   await cleo.getByText("You are watching").waitFor();
@@ -283,7 +283,7 @@ test("a match can be played without a mouse", async (t) => {
   await ada.keyboard.press("Enter");
   await says(bo, "Your turn");
   assert.equal(await column(bo, 5).getAttribute("aria-label"), "Column 5: sun");
-  assert.equal(await ada.evaluate(() => document.activeElement.ariaLabel), "Column 5: sun", "the place isn't lost");
+  assert.equal(await ada.evaluate(() => document.activeElement.ariaLabel), "Column 5: sun", "the focus isn't lost");
 });
 
 test("the start page links to the games, and names the rules to change", async (t) => {

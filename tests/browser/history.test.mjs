@@ -117,7 +117,7 @@ test("a message whose reply was lost appears once", async (t) => {
   await bo.getByText("on its way").waitFor();
   await line.cut();
   await line.mend();
-  await until("it has arrived", async () => (await bo.getByText("on its way").count()) === 0);
+  await until("the message has arrived", async () => (await bo.getByText("on its way").count()) === 0);
   await say(bo, "and this?");
   for (const page of [ada, bo]) await shows(page, ["did you get this?", "and this?"]);
 });
@@ -196,7 +196,7 @@ test("users change their own messages with the keyboard alone", async (t) => {
   for (const page of [ada, bo]) {
     await shows(page, ["Meet me at the river", "This message was deleted", "Bring bread", "Gladly"]);
   }
-  assert.ok(await field(ada).evaluate((field) => field === document.activeElement), "one can write on");
+  assert.ok(await field(ada).evaluate((field) => field === document.activeElement), "the user can continue to type");
   // Bo can't change Ada's messages.
   assert.equal(await bo.locator(".message:not(.mine) .actions").count(), 0);
   await field(bo).focus();
@@ -242,13 +242,13 @@ test("scrolling up loads older messages, and the visible ones keep their positio
   await scrollTo(ada, 500);
   const here = await top();
   await shows(ada, numbered(71, 170));
-  assert.ok(Math.abs((await top()) - here) < 1.5, `it stood at ${here}, and is at ${await top()}`);
+  assert.ok(Math.abs((await top()) - here) < 1.5, `it was at ${here}, and is at ${await top()}`);
   await picture(ada, "older-light");
 
   // New messages below don't move it either, and the page announces them.
   await tao.says(171, 172);
   await ada.getByRole("button", { name: "New messages" }).waitFor();
-  assert.ok(Math.abs((await top()) - here) < 1.5, "it stays");
+  assert.ok(Math.abs((await top()) - here) < 1.5, "it stays at its position");
 
   for (let at = 0; at < 2; at += 1) {
     const count = (await said(ada)).length;
@@ -258,7 +258,7 @@ test("scrolling up loads older messages, and the visible ones keep their positio
   await shows(ada, numbered(1, 172));
   await ada.getByText("This is where #lobby begins.").waitFor();
   await ada.getByRole("button", { name: "New messages" }).click();
-  await until("the newest is in sight", () => ada.getByText("message 172").isVisible());
+  await until("the newest message is visible", () => ada.getByText("message 172").isVisible());
   assert.deepEqual(ada.troubles, []);
 });
 
@@ -276,7 +276,7 @@ test("after many missed messages a page shows the newest, and the rest above the
   await tao.push("edit", { id: first, body: "message one" });
   await line.mend();
   await shown(ada, "message 210");
-  assert.ok(!(await said(ada)).includes("message 1"), "what it knew may have changed, so it is forgotten");
+  assert.ok(!(await said(ada)).includes("message 1"), "the old messages may have changed, so the page drops them");
   const begins = () => ada.getByText("This is where #lobby begins.").count();
   while ((await begins()) === 0) {
     const count = (await said(ada)).length;
@@ -313,5 +313,5 @@ test("a divider marks the messages since the last visit, and there is a heading 
   assert.equal(lines[3], "New messages");
   await picture(tomorrow, "divider-dark");
   await say(tomorrow, "Good morning");
-  await until("what was new is read", async () => (await tomorrow.getByText("New messages").count()) === 0);
+  await until("the new messages are read", async () => (await tomorrow.getByText("New messages").count()) === 0);
 });

@@ -14,7 +14,7 @@ test("a position is interpolated between the two states of a tenth of a second a
   for (const [now, x] of [[1000, 0], [1050, 10], [1100, 20]]) motion.push(at(x, 2 * x), now);
   assert.deepEqual(shown(motion, 1125), { x: 5, y: 10 });
   assert.deepEqual(shown(motion, 1160), { x: 12, y: 24 });
-  assert.deepEqual(shown(motion, 5000), { x: 20, y: 40 }, "the last one stands until there is another");
+  assert.deepEqual(shown(motion, 5000), { x: 20, y: 40 }, "the last position is kept until the next one");
 });
 
 test("a runner that starts after a rest starts from its position", () => {

@@ -21,7 +21,7 @@ async function start(t) {
 async function counts(page, unread) {
   await page.getByText("Connected", { exact: true }).waitFor();
   await page.locator("#unread").getByText(unread === 0 ? "All read" : `${unread} unread`, { exact: true }).waitFor();
-  await until("the title counts too", async () => (await page.title()).startsWith(`(${unread}) `) === unread > 0);
+  await until("the title shows the count too", async () => (await page.title()).startsWith(`(${unread}) `) === unread > 0);
 }
 
 /** The titles of the list, with a `-` before those that were read. */
@@ -41,7 +41,7 @@ test("notifications for an offline user appear in two tabs, are read in one, and
   for (const page of [one, two]) {
     await counts(page, 2);
     assert.equal(await list(page), "Heron Tea");
-    assert.equal(await page.locator(".toast").count(), 0, "what was there before didn't come just now");
+    assert.equal(await page.locator(".toast").count(), 0, "an old notification isn't shown as a new one");
   }
   assert.equal(new URL(one.url()).hash, "", "the token isn't shown");
 
@@ -61,7 +61,7 @@ test("notifications for an offline user appear in two tabs, are read in one, and
   await host.stop();
   await two.getByText("Reconnecting").waitFor();
   const idle = two.getByRole("button", { name: "Mark all as read" });
-  assert.equal(await idle.isDisabled(), true, "nothing can be marked that nobody would hear of");
+  assert.equal(await idle.isDisabled(), true, "nothing can be marked as read without a connection");
   await host.start();
   for (const page of [one, two]) await counts(page, 2);
   assert.equal(await list(two), "Sun Heron -Tea");
@@ -114,12 +114,12 @@ test("many notifications, long ones and unusual ones", async (t) => {
   await picture(cleo, "notifications-phone-light");
 
   await cleo.getByRole("button", { name: "Show older ones" }).click();
-  await until("the next have come", async () => (await cleo.locator(".item").count()) === 60);
+  await until("the next page is loaded", async () => (await cleo.locator(".item").count()) === 60);
   await host.stop();
   await cleo.getByText("Reconnecting").waitFor();
   await host.start();
   await counts(cleo, 66);
-  await until("they are all there again", async () => (await cleo.locator(".item").count()) === 60);
+  await until("all are shown again", async () => (await cleo.locator(".item").count()) === 60);
   await cleo.getByRole("button", { name: "Show older ones" }).click();
   await cleo.getByRole("heading", { name: "number 1", exact: true }).waitFor();
   assert.equal(await cleo.locator(".item").count(), 66);
@@ -136,7 +136,7 @@ test("the page works without a mouse", async (t) => {
   await ada.getByRole("button", { name: "Mark as read: two" }).focus();
   await ada.keyboard.press("Enter");
   await counts(ada, 2);
-  assert.equal(await focused(), "Mark as read: one", "the next one that is unread");
+  assert.equal(await focused(), "Mark as read: one", "the next unread one");
   await ada.keyboard.press("Enter");
   await counts(ada, 1);
   assert.equal(await focused(), "Mark as read: three");
@@ -167,7 +167,7 @@ test("the start page links to all examples, and its command works", async (t) =>
     assert.deepEqual(page.troubles, []);
   }
   const page = await openWindow(browser, host.url);
-  assert.equal(await page.getByRole("heading", { name: "Game" }).count(), 0, "it isn't there yet");
+  assert.equal(await page.getByRole("heading", { name: "Game" }).count(), 0, "only examples with a plugin are shown");
   const open = async (name) => {
     const [opened] = await Promise.all([page.context().waitForEvent("page"), page.getByRole("link", { name }).click()]);
     return opened;

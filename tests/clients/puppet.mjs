@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 
 import { within } from "../host.mjs";
 
-/** Starts a client, which ends with the test, from its program and arguments. */
+/** Starts a client with a program and its arguments. The client ends with the test. */
 export function puppet(test, [program, ...args]) {
   const puppet = new Puppet(spawn(program, args));
   test.after(() => puppet.end());
@@ -35,7 +35,7 @@ class Puppet {
     this.#process.stdin.write(`${JSON.stringify(words)}\n`);
   }
 
-  /** Takes the next line that begins with these words. Gives the line's value after them. */
+  /** Takes the next line that begins with these words. Returns the line's value after them. */
   async next(...words) {
     const begins = (line) => words.every((word, at) => line[at] === word);
     const rest = (line) => line[words.length];
@@ -48,7 +48,7 @@ class Puppet {
     return rest(await within(`${words} from ${this.#process.spawnfile}`, Promise.race([line, ended])));
   }
 
-  /** Ends its input. The client must then close its connection and exit with 0. */
+  /** Ends the client's input. The client must then close its connection and exit with 0. */
   async close() {
     this.#process.stdin.end();
     const code = await within(`${this.#process.spawnfile} to end`, this.#ended);

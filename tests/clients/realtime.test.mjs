@@ -1,4 +1,4 @@
-// Supabase's clients for JavaScript and Python in one room, with phoenix.js beside them.
+// Supabase's clients for JavaScript and Python in one room, together with phoenix.js.
 //
 // Version 2.99 of realtime-js is the last with its own client. Later versions wrap a copy of phoenix.js.
 
@@ -14,7 +14,7 @@ import { connect, Joined } from "../phoenix/client.mjs";
 import { python } from "./programs.mjs";
 import { puppet } from "./puppet.mjs";
 
-/** A list of presences without the refs, which differ in each run. */
+/** A list of presences without the refs, because refs differ in each run. */
 const online = (state) =>
   Object.fromEntries(
     Object.entries(state).map(([key, metas]) => [key, metas.map(({ presence_ref, ...meta }) => [!!presence_ref, meta])]),

@@ -39,7 +39,7 @@ async function talk(ada, bo) {
   assert.deepEqual(await ada.next("shout"), { from: "ada" });
 }
 
-/** Checks the diff that bo gets when ada replaces the meta with this ref. Gives the new ref. */
+/** Checks the diff that bo gets when ada replaces the meta with this ref. Returns the new ref. */
 async function sees(bo, ada, ref) {
   assert.equal((await ada.push("presence_update", { step: 2 })).status, "ok");
   const { joins, leaves } = await bo.next("event", "presence_diff");

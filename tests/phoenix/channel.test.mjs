@@ -34,7 +34,7 @@ test("the sender doesn't get its own broadcast_from", async (t) => {
 
   const unanswered = alice.push("typing", { typing: true }, 100);
   assert.deepEqual(await bob.next("typing"), { user: "alice", typing: true });
-  assert.equal((await unanswered).status, "timeout", "nothing answers it, so the client's own time runs out");
+  assert.equal((await unanswered).status, "timeout", "the event has no reply, so the client's timeout fires");
   // Its reply comes after all earlier messages.
   await alice.push("new_msg", { body: "done" });
   assert.ok(!alice.untaken.includes("typing"));
@@ -102,7 +102,7 @@ test("joining a topic again closes the earlier channel", async (t) => {
 
   const second = await join(socket, "echo:1");
   await until("the first is closed", () => first.channel.state === "closed");
-  assert.equal((await second.push("count")).response.count, 1, "it is a new member, with a state of its own");
+  assert.equal((await second.push("count")).response.count, 1, "it is a new member with its own state");
 });
 
 test("channels of one socket don't mix", async (t) => {
@@ -126,7 +126,7 @@ test("payloads stay unchanged, text and binary", async (t) => {
   assert.deepEqual(await channel.push("echo", odd), { status: "ok", response: odd });
   const long = "x".repeat(100_000);
   const { response: longToo } = await channel.push("echo", { long });
-  assert.ok(longToo.long === long, "100 kB come back too");
+  assert.ok(longToo.long === long, "100 kB are returned unchanged");
 
   const bytes = Uint8Array.from({ length: 1000 }, (_, at) => at % 256);
   const { response: bytesToo } = await channel.push("echo", bytes.buffer);

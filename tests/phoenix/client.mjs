@@ -15,7 +15,7 @@ export function connect(test, host, options = {}) {
   return socket;
 }
 
-/** Joins a topic. Gives the channel, or throws if the join is refused. */
+/** Joins a topic. Returns the channel, or throws an error if the join is refused. */
 export async function join(socket, topic, params = {}) {
   const channel = new Joined(socket.channel(topic, params));
   const reply = await channel.join();
@@ -59,7 +59,7 @@ export class Joined {
     return outcome("a reply to the leave", this.channel.leave());
   }
 
-  /** Takes the next event with this name, and gives its payload. */
+  /** Takes the next event with this name, and returns its payload. */
   next(event) {
     const at = this.#heard.findIndex((heard) => heard.event === event);
     if (at >= 0) return Promise.resolve(this.#heard.splice(at, 1)[0].payload);

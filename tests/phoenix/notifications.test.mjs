@@ -12,13 +12,13 @@ async function as(t, host, user) {
   return connect(t, { socketUrl }, { authToken: await token(host, user) });
 }
 
-/** Joins a topic. Gives the channel with the join's reply in `told`. */
+/** Joins a topic. Returns the channel with the join's reply in `told`. */
 async function open(socket, topic) {
   const channel = new Joined(socket.channel(topic));
   return Object.assign(channel, { told: await channel.join() });
 }
 
-/** Sends Ada a notification over the HTTP API. Gives the reply. */
+/** Sends Ada a notification over the HTTP API. Returns the reply. */
 async function post(host, payload) {
   const answer = await host.api("/api/send", {
     method: "POST",
@@ -95,7 +95,7 @@ test("a notification read in one tab is read in the other, and after a restart",
   assert.deepEqual(later.told.response.notifications.map((each) => each.read), [false, false, true]);
   assert.equal(later.told.response.unread, 2);
   assert.deepEqual((await later.push("read_all", { to: third })).response, { unread: 0 });
-  assert.ok(first < second && second < third, "ids sort as they came, also over a restart");
+  assert.ok(first < second && second < third, "ids sort in the order of the notifications, also after a restart");
 });
 
 test("the maximum number of notifications of maximum size is stored and read", async (t) => {
@@ -109,5 +109,5 @@ test("the maximum number of notifications of maximum size is stored and read", a
   const { id } = last.response;
   assert.equal((await ada.push("older", { before: id })).response.notifications.length, 30);
   assert.deepEqual(await ada.push("read_all", { to: id }), { status: "ok", response: { unread: 0 } });
-  assert.equal(ada.joins, 1, "nothing was too much");
+  assert.equal(ada.joins, 1, "no limit was exceeded");
 });

@@ -46,7 +46,7 @@ test("clients join again after a restart of the host", async (t) => {
   const bob = await join(connect(t, host), "room:lobby", { user: "bob" });
 
   await host.stop();
-  await until("the clients know", () => [alice, bob].every((who) => who.channel.state === "errored"));
+  await until("the clients notice the end of the host", () => [alice, bob].every((who) => who.channel.state === "errored"));
   // Sent while the host is down: the client stores it.
   const kept = alice.push("new_msg", { body: "anyone?" });
   await host.start();

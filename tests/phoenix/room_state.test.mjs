@@ -40,10 +40,10 @@ test("the first message is the whole state, and then come changes", () => {
   const { channel, changes, room } = follow();
   assert.deepEqual([room.state, room.n], [null, 0]);
   channel.hear("room_diff", { n: 1, patch: { a: 1 } });
-  assert.deepEqual([room.state, changes], [null, []], "there is nothing yet that it could be a change of");
+  assert.deepEqual([room.state, changes], [null, []], "a change before the first whole state is ignored");
 
   channel.hear("room_state", { n: 4, state: { a: 1, b: { c: [1, null], d: null } } });
-  assert.deepEqual([room.state, room.n], [{ a: 1, b: { c: [1, null] } }, 4], "what is null is absent, but in an array");
+  assert.deepEqual([room.state, room.n], [{ a: 1, b: { c: [1, null] } }, 4], "a null counts as absent, except in an array");
   channel.hear("room_diff", { n: 5, patch: { a: null, b: { c: [2] }, e: { f: null, g: 3 } } });
   assert.deepEqual([room.state, room.n], [{ b: { c: [2] }, e: { g: 3 } }, 5]);
   assert.deepEqual(changes.map(({ patch }) => patch), [null, { a: null, b: { c: [2] }, e: { f: null, g: 3 } }]);
@@ -70,7 +70,7 @@ test("a state never changes, and unchanged parts are the same objects", () => {
   assert.equal(room.state.players, second.players);
   assert.equal(room.state.board[0], second.board[0]);
   assert.deepEqual(room.state.board, [[0]]);
-  assert.equal(changes.length, 3, "another number alone is no change");
+  assert.equal(changes.length, 3, "a new number alone is not a change");
 });
 
 test("older changes are ignored, and so are changes after a gap", () => {
@@ -125,7 +125,7 @@ test("after any changes, the state equals the published state", () => {
       const held = structuredClone(seen);
       if (whole) channel.hear("room_state", { n, state });
       else channel.hear("room_diff", { n, patch: difference(before, state) });
-      assert.deepEqual(seen, held, "the state before is as it was");
+      assert.deepEqual(seen, held, "the earlier state is unchanged");
       assert.deepEqual(room.state, stripped(state), `run ${run}, change ${n}`);
       assert.equal(room.n, n);
       if (seen !== null) assertKept(seen, room.state);

@@ -12,9 +12,9 @@ use crate::{HostFacts, Person, SocketFacts};
 /// The level of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// Details of a run.
+    /// The finest details of a run.
     Trace,
-    /// For the search of a mistake.
+    /// Details for debugging.
     Debug,
     /// Usual events.
     Info,

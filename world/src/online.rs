@@ -61,7 +61,7 @@ impl Online {
         self.state(topic).get(key).cloned()
     }
 
-    /// Adds a presence. Returns the diff, as all of these methods.
+    /// Adds a presence. Returns the diff, as each of these methods does.
     pub fn track(&mut self, topic: &str, member: u64, key: &str, meta: &str) -> Diff {
         let entry = self.write(topic, member, key, meta, None);
         Diff { joins: Entries::from([(place(&entry), entry)]), leaves: Entries::new() }

@@ -221,7 +221,7 @@ mod tests {
         let limits = StoreLimits::default();
         let mut draft = Draft::of(&Stored::default());
         let text = |result: Result<(), Fault>| result.unwrap_err().to_string();
-        assert_eq!(text(draft.put(b"", b"")), "oversize: a key in the store has one byte at least");
+        assert_eq!(text(draft.put(b"", b"")), "oversize: a key in the store has at least one byte");
         assert_eq!(draft.put(&[1; 1024], b""), Ok(()));
         let long = "oversize: a key in the store has 1025 bytes; at most 1024 (`limits.store_key_bytes = 1024`)";
         assert_eq!(text(draft.delete(&[1; 1025])), long);

@@ -24,7 +24,7 @@ const LEEWAY_MS: u64 = 60_000;
 
 /// Checks whether a host would sign this value.
 pub(crate) fn check(value: &str) -> Result<(), Fault> {
-    let value = read_value(value).map_err(|error| Fault::failed(format!("no JSON to sign: {error}")))?;
+    let value = read_value(value).map_err(|error| Fault::failed(format!("the value to sign isn't JSON: {error}")))?;
     if nests_within(&value, DEPTH_MAX) {
         return Ok(());
     }

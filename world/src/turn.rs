@@ -20,7 +20,7 @@ pub enum CallRequest {
         id: u64,
         /// The values of its socket.
         socket: SocketFacts,
-        /// What it has at the host.
+        /// Its resources at the host.
         usage: MemberUsage,
         /// The callback.
         callback: Callback,

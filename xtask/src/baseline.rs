@@ -1,4 +1,4 @@
-//! An older revision, built to compare this one with: its host, and its benchmark of the hot paths.
+//! Builds the host and the hot path benchmark of an older revision, for comparison with the current one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,28 +12,29 @@ use crate::process::{self, cargo};
 use crate::step::{note, step};
 use crate::{guests, places, toolchain::Toolchain};
 
-/// How `cargo xtask baseline` was called.
+/// The arguments of `cargo xtask baseline`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// What git knows the revision by
+    /// The revision: a commit, branch or tag of git
     revision: String,
 }
 
-/// How `cargo xtask instructions` was called.
+/// The arguments of `cargo xtask instructions`.
 #[derive(Args)]
 pub(crate) struct Instructions {
-    /// The benchmark of an older revision, as `cargo xtask baseline` builds it: prints ratios, and fails if one is above 1.01
+    /// The benchmark of an older revision, built by `cargo xtask baseline`. Prints ratios, and fails if one is above 1.01
     #[arg(long, value_name = "PATH")]
     against: Option<PathBuf>,
 }
 
-/// The hot paths in which no guest runs, and how often each is walked. Callgrind is some fifty times slower than the processor.
+/// The hot paths that run no guest, and the number of repetitions of each. Callgrind is about fifty times slower than the
+/// processor.
 const PATHS: [(&str, usize); 4] = [("decode", 2_000), ("encode", 2_000), ("commit", 500), ("fanout", 20)];
 
-/// The greatest ratio of instructions that counts as unchanged.
+/// The highest ratio of instructions that counts as unchanged.
 const UNCHANGED_MAX: f64 = 1.01;
 
-/// Builds a revision's host and benchmark to `target/baseline/REVISION/`.
+/// Builds a revision's host and benchmark, and copies them to `target/baseline/REVISION/`.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let git = |arguments: &[&str]| process::read(Command::new("git").current_dir(places::root()).args(arguments));
     let revision = git(&["rev-parse", "--short=12", "--verify", &format!("{}^{{commit}}", options.revision)])
@@ -48,7 +49,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let work = places::target().join("baseline").join("build");
     step("the older host, in release", || {
-        note("The first time this takes some minutes.");
+        note("The first run takes a few minutes.");
         process::run(cargo(&source).args(["build", "--release", "--package", "bennu"]).env("CARGO_TARGET_DIR", &work))
     })?;
     let hot = step("the older benchmark", || hot(&source, &work))?;
@@ -61,7 +62,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Builds the benchmark of the hot paths in `source`, and tells where it is.
+/// Builds the hot path benchmark in `source`, and returns the path of its executable.
 fn hot(source: &Path, work: &Path) -> Result<PathBuf> {
     let mut command = cargo(source);
     command.args(["bench", "--package", "bennu", "--bench", "hot", "--no-run", "--message-format", "json"]);
@@ -72,7 +73,7 @@ fn hot(source: &Path, work: &Path) -> Result<PathBuf> {
     found.context("cargo named no executable for the benchmark `hot`")
 }
 
-/// Counts the instructions of each hot path with Callgrind and prints them.
+/// Counts the instructions of each hot path with Callgrind, and prints them.
 pub(crate) fn instructions(options: &Instructions) -> Result<()> {
     if process::on_path("valgrind").is_none() {
         bail!("valgrind isn't installed; on Debian: sudo apt-get install valgrind");
@@ -94,12 +95,13 @@ pub(crate) fn instructions(options: &Instructions) -> Result<()> {
         println!("{name:10} {now:>14.0} {before:>14.0} {ratio:>8.3}");
     }
     if is_more {
-        bail!("a hot path takes more than {UNCHANGED_MAX} times the instructions");
+        bail!("a hot path needs more than {UNCHANGED_MAX} times as many instructions as before");
     }
     Ok(())
 }
 
-/// The instructions of one walk: what twice as many walks take more, so that the start of the program doesn't count.
+/// The instructions of one repetition: the difference between `2 * count` and `count` repetitions, divided by `count`. So
+/// the start of the program doesn't count.
 fn each(hot: &Path, name: &str, count: usize) -> Result<f64> {
     Ok((collected(hot, name, 2 * count)? - collected(hot, name, count)?) / count as f64)
 }

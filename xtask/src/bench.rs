@@ -1,4 +1,4 @@
-//! The measurements: everything built in release, and the host compared with the least that a server can do.
+//! The benchmarks: builds everything in release, and compares the host with a minimal server.
 
 use std::env::consts::EXE_EXTENSION;
 use std::fs;
@@ -13,35 +13,36 @@ use crate::step::{note, step};
 use crate::toolchain::Toolchain;
 use crate::{guests, node, places};
 
-/// How `cargo xtask bench` was called.
+/// The arguments of `cargo xtask bench`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// What is measured: fanout, echo, native, idle, churn, mixed, deaf, intercepted, reload, start; all of it if nothing is named
+    /// The scenarios: fanout, echo, native, idle, churn, mixed, deaf, intercepted, reload, start; all if none is named
     scenarios: Vec<String>,
-    /// Rounds, each of which plays all servers one after the other [default: 7, and 11 with --against]
+    /// The number of rounds. Each round measures all servers, one after another [default: 7, and 11 with --against]
     #[arg(long)]
     rounds: Option<usize>,
-    /// Little of everything: to see that it works, and not how fast it is
+    /// Run a short version of each scenario. This only checks that it works: the numbers have no meaning
     #[arg(long)]
     quick: bool,
-    /// Measure Socket.IO, socketioxide and a plain axum server, too
+    /// Also measure Socket.IO, socketioxide and a plain axum server
     #[arg(long)]
     peers: bool,
-    /// Measure this program, too: it takes `--listen ADDRESS`, says `Listening on http://ADDRESS` and speaks the same channel
+    /// Also measure this program. It must accept `--listen ADDRESS`, print `Listening on http://ADDRESS`, and serve the
+    /// same channel
     #[arg(long, value_name = "NAME=PROGRAM")]
     beside: Vec<String>,
-    /// Measure this older build of the host beside the new one, and tell whether a delivery, an echo and an idle socket cost what
-    /// they cost before
+    /// Also measure this older build of the host, and print whether a delivery, an echo and an idle socket cost the same
+    /// in both builds
     #[arg(long, value_name = "PATH", conflicts_with_all = ["peers", "beside"])]
     against: Option<PathBuf>,
 }
 
-/// Measures little of everything, for the tests: that the measurements work.
+/// Runs short versions of all scenarios, for the tests. This only checks that the benchmarks work.
 pub(crate) fn smoke() -> Result<()> {
     run(&Options { scenarios: Vec::new(), rounds: None, quick: true, peers: false, beside: Vec::new(), against: None })
 }
 
-/// Builds all that is measured, and measures it.
+/// Builds everything that the scenarios need, and runs them.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let toolchain = step("compiler for plugins", Toolchain::find)?;
     step("plugins", || guests::build(&toolchain, guests::Cargo::Speaks))?;
@@ -49,7 +50,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         step("plugins to reload to", || guests::build_variants(&toolchain))?;
     }
     step("host and clients, in release", || {
-        note("The first time this takes some minutes.");
+        note("The first run takes a few minutes.");
         let packages = ["bennu", "bennu-bench", "bennu-native"].map(|package| format!("--package={package}"));
         start(cargo(places::root()).args(["build", "--release"]).args(packages))
     })?;
@@ -77,7 +78,7 @@ impl Options {
     }
 }
 
-/// Builds the servers in Rust, and puts the one for Node beside its packages: all in the target directory.
+/// Builds the Rust servers, and copies the Node server next to its npm packages. All of them are in the target directory.
 fn build_peers() -> Result<()> {
     let sources = places::peer_sources();
     start(cargo(&sources).args(["build", "--release", "--locked"]).env("CARGO_TARGET_DIR", places::peers()))?;

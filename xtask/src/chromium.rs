@@ -7,13 +7,13 @@ use anyhow::{Result, bail};
 
 use crate::{debian, process};
 
-/// The variable that names a browser, for `cargo xtask test` and for the tests.
+/// The environment variable with the browser's path, for `cargo xtask test` and for the tests.
 pub(crate) const VARIABLE: &str = "BENNU_CHROMIUM";
 
-/// What Chromium and its like are called.
+/// The executable names of Chromium and Chrome.
 const NAMES: [&str; 5] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"];
 
-/// Where macOS has it.
+/// Their paths on macOS.
 const ON_MACOS: [&str; 2] = [
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
@@ -33,7 +33,7 @@ pub(crate) fn find() -> Result<PathBuf> {
     match installed() {
         Some(installed) => Ok(installed),
         None => bail!(
-            "no Chromium and no Chrome was found. Install one (on Debian: sudo apt-get install chromium), or name it in {VARIABLE}"
+            "no Chromium or Chrome was found. Install one (on Debian: sudo apt-get install chromium), or set {VARIABLE} to its path"
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! Debian's packages, installed where that is possible without asking anyone.
+//! Installs Debian packages, if that is possible without asking the user.
 
 use std::fs;
 use std::process::Command;
@@ -14,16 +14,16 @@ pub(crate) fn can_install() -> bool {
     debian && process::read(Command::new("id").arg("-u")).is_ok_and(|id| id == "0")
 }
 
-/// Installs packages; `why` is shown while that takes its time.
+/// Installs packages. `why` is shown while the installation runs.
 pub(crate) fn install(why: &str, packages: &[&str]) -> Result<()> {
-    process::run_quietly("Debian's list of packages", apt().arg("update"))?;
+    process::run_quietly("updating Debian's list of packages", apt().arg("update"))?;
     process::run_quietly(why, apt().args(["install", "-y", "--no-install-recommends"]).args(packages))
 }
 
 fn apt() -> Command {
     let mut command = Command::new("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive");
-    // Another installation may be under way, as it often is right after a machine has started.
+    // Another installation may be running, often right after the machine has started.
     command.args(["-qq", "-o", "DPkg::Lock::Timeout=120"]);
     command
 }

@@ -1,7 +1,7 @@
-//! The demo: everything built as quickly as it can be, and the host running with the examples that have a page.
+//! The demo: a quick build of everything, and a running host with the examples that have a page.
 //!
-//! Its people have no passwords: the start page has a link with a token for each. The secret that the tokens are signed with is
-//! made at the first run and kept with the demo's storage, so that pages which are open come back after a restart.
+//! The demo's users have no passwords. The start page has a link with a token for each user. The first run creates the
+//! secret that signs the tokens, and stores it with the demo's data. So open pages can reconnect after a restart.
 
 use std::env::consts::EXE_EXTENSION;
 use std::fs;
@@ -19,37 +19,37 @@ use crate::step::{note, paint, step};
 use crate::toolchain::Toolchain;
 use crate::{guests, page, places, process};
 
-/// The programs that the demo shows, those of them that there are.
+/// The examples that the demo shows, if their plugins were built.
 const PROGRAMS: [&str; 3] = ["chat", "notifications", "game"];
 
-/// Who may be looked at as, by the name that a token says.
+/// The users that the start page has links for.
 const PEOPLE: [&str; 3] = ["ada", "bo", "cleo"];
 
-/// What sets the tokens of the mount `/user` apart from others: as `guest-examples/demo/bennu.toml` has it.
+/// The salt of the tokens for the mount `/user`. `guest-examples/demo/bennu.toml` has the same salt.
 const SALT: &str = "user";
 
-/// For so many seconds a link is good: a month, since a demo may be left running.
+/// How many seconds a link is valid: 30 days, because a demo may run for a long time.
 const LINKS_LAST: &str = "2592000";
 
-/// The variable that the configuration takes the secret from, and `bennu token` too.
+/// The environment variable from which the configuration and `bennu token` take the secret.
 const SECRET: &str = "BENNU_SECRET_KEY_BASE";
 
-/// The address that the commands ask unless they are told another.
+/// The default address of Bennu's commands.
 const USUAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4000);
 
-/// How `cargo xtask demo` was called.
+/// The arguments of `cargo xtask demo`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The address to listen on, instead of 127.0.0.1:4000 (or a free port, where that one is taken)
+    /// The address to listen on [default: 127.0.0.1:4000, or a free port if that port is in use]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
 }
 
-/// Builds all that the demo needs and becomes the host.
+/// Builds everything that the demo needs, and runs the host.
 pub(crate) fn run(options: &Options) -> Result<()> {
     build()?;
     let address = match options.listen {
-        // The pages have to know the port before the host runs.
+        // The pages need the port before the host runs.
         Some(address) if address.port() == 0 => free_port(address)?,
         Some(address) => address,
         None => free_address()?,
@@ -60,11 +60,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     serve(address, &secret)
 }
 
-/// Builds the host and, beside it, the plugins and their pages: while one of the two waits for a download or for its last crate, the
-/// other has the processors.
+/// Builds the host, and in parallel the plugins and their pages. While one build waits for a download or for its last
+/// crate, the other one uses the processors.
 fn build() -> Result<()> {
     if !host().is_file() {
-        note("The first time this compiles the host and its plugins: several minutes on two processors.");
+        note("The first run compiles the host and its plugins. On two processors, this takes several minutes.");
     }
     thread::scope(|scope| {
         let beside = scope.spawn(|| {
@@ -72,34 +72,33 @@ fn build() -> Result<()> {
             guests::build(&toolchain, guests::Cargo::IsQuiet)?;
             page::put_together()
         });
-        let built = step("the host, and beside it the plugins and their pages", || {
-            process::run(process::cargo(places::root()).args(HOST))
-        });
+        let built =
+            step("the host, the plugins and their pages", || process::run(process::cargo(places::root()).args(HOST)));
         beside.join().map_err(|_| anyhow!("panicked while building the plugins"))??;
         built
     })
 }
 
-/// The profile `dev`: it compiles in a third of the time that the optimized host takes, and the tests use the same artefacts.
+/// The profile `dev`: compiling takes a third of the time of an optimized build, and the tests use the same artefacts.
 const HOST: [&str; 7] = ["build", "--workspace", "--exclude", "xtask", "--exclude", "bennu-bindings", "--bin=bennu"];
 
-/// Where cargo puts the host.
+/// The host's executable.
 fn host() -> PathBuf {
     places::target().join("debug").join("bennu").with_extension(EXE_EXTENSION)
 }
 
-/// Where the host keeps what outlives it, and the key of its API.
+/// The host's data directory, which contains its API key.
 fn data() -> PathBuf {
     places::demo().join("data")
 }
 
-/// Port 4000 as Phoenix has it, or whichever is free.
+/// Port 4000, as in Phoenix, or a free port if 4000 is in use.
 fn free_address() -> Result<SocketAddr> {
     match TcpListener::bind(USUAL) {
         Ok(_) => Ok(USUAL),
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
             let free = free_port(SocketAddr::new(USUAL.ip(), 0))?;
-            note(&format!("Port 4000 is taken, so this is port {}.", free.port()));
+            note(&format!("Port 4000 is in use, so the demo uses port {}.", free.port()));
             Ok(free)
         }
         Err(error) => Err(error).with_context(|| format!("cannot listen on {USUAL}")),
@@ -111,20 +110,20 @@ fn free_port(address: SocketAddr) -> Result<SocketAddr> {
     free.with_context(|| format!("cannot listen on {address}"))
 }
 
-/// The programs whose plugins were built.
+/// The examples whose plugins were built.
 fn programs() -> impl Iterator<Item = (&'static str, PathBuf)> {
     let plugins = PROGRAMS.iter().map(|name| (*name, places::guests().join(name).with_extension("wasm")));
     plugins.filter(|(_, plugin)| plugin.is_file())
 }
 
-/// The secret of this machine's demo.
+/// Reads the demo's secret, or creates it at the first run.
 fn secret() -> Result<String> {
     let place = places::demo().join("secret");
     if let Ok(secret) = fs::read_to_string(&place) {
         return Ok(secret);
     }
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow!("there is no randomness: {error}"))?;
+    getrandom::fill(&mut bytes).map_err(|error| anyhow!("the system gives no random bytes: {error}"))?;
     let secret: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     fs::create_dir_all(places::demo()).with_context(|| format!("cannot make {}", places::demo().display()))?;
     let mut options = fs::OpenOptions::new();
@@ -136,14 +135,14 @@ fn secret() -> Result<String> {
     Ok(secret)
 }
 
-/// Writes what the pages can't know: which programs there are, the links' tokens, and the command that sends.
+/// Writes `demo.json` for the start page: the examples, the tokens for the links, and the command that sends a message.
 fn describe(address: SocketAddr, secret: &str) -> Result<()> {
     let programs: Vec<_> = programs().map(|(name, _)| name).collect();
     let people = PEOPLE.iter().map(|user| Ok(json!({ "user": user, "token": sign(user, secret)? })));
     let people = people.collect::<Result<Vec<_>>>()?;
     let (host, data) = (host(), data());
     let shown = |path: &Path| path.strip_prefix(places::root()).unwrap_or(path).display().to_string();
-    // The key of the API is in there.
+    // The data directory contains the API key, which `bennu send` needs.
     let mut send = format!("{} send --data {}", shown(&host), shown(&data));
     if address != USUAL {
         send += &format!(" --host {address}");
@@ -153,7 +152,7 @@ fn describe(address: SocketAddr, secret: &str) -> Result<()> {
     fs::write(&place, format!("{told:#}\n")).with_context(|| format!("cannot write {}", place.display()))
 }
 
-/// A token for a user, as an application's own server would make one.
+/// Signs a token for a user, as an application's own server would.
 fn sign(user: &str, secret: &str) -> Result<String> {
     process::read(
         Command::new(host()).args(["token", "sign", "--salt", SALT, "--max-age", LINKS_LAST, user]).env(SECRET, secret),
@@ -163,16 +162,16 @@ fn sign(user: &str, secret: &str) -> Result<String> {
 fn tell(address: SocketAddr) {
     let url = format!("http://{address}");
     eprintln!();
-    eprintln!("  {}  begin here: it says what to try", paint("1;33", &url));
+    eprintln!("  {}  Open this page first. It says what to try.", paint("1;33", &url));
     eprintln!();
-    note("Change guest-examples/chat/src/lib.rs and run `cargo xtask guests` in another terminal");
-    note("(or leave `cargo xtask guests --watch` running there): the open page shows the change.");
-    note("This host was compiled quickly, not to be fast: measure one of `cargo build --release -p bennu`.");
-    note("Ctrl-C ends the demo.");
+    note("Change guest-examples/chat/src/lib.rs and run `cargo xtask guests` in another terminal.");
+    note("The open page shows the change. `cargo xtask guests --watch` builds on each save.");
+    note("This host is a debug build. To measure speed, use `cargo build --release -p bennu`.");
+    note("Press Ctrl-C to end the demo.");
     eprintln!();
 }
 
-/// Runs the host until it ends. Where the system lets it, it takes this program's place, so that signals reach it.
+/// Runs the host until it ends. On Unix, the host replaces this process, so that signals reach it.
 fn serve(address: SocketAddr, secret: &str) -> Result<()> {
     let mut host = Command::new(host());
     host.arg("serve").args(programs().map(|(_, plugin)| plugin)).env(SECRET, secret);

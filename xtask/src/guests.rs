@@ -1,7 +1,8 @@
-//! The plugins in `guest-examples/`, from source to component.
+//! Builds the plugins in `guest-examples/` to components.
 //!
-//! Cargo compiles all of them at once to core modules; each is then wrapped as a component and put in its place only if
-//! it changed, by a rename, so that a host that watches the file sees a whole plugin or the old one.
+//! Cargo compiles all plugins together to core modules. Each module is then wrapped as a component. A component replaces
+//! the existing file only if it is different, and by a rename. So a host that watches the file never sees a partly
+//! written plugin.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,18 +16,18 @@ use crate::step::{note, paint, step};
 use crate::toolchain::{TARGET, Toolchain};
 use crate::{page, places, watch};
 
-/// How `cargo xtask guests` was called.
+/// The arguments of `cargo xtask guests`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Stay, and build again whenever a source is saved
+    /// Keep running, and build again when a source file is saved
     #[arg(long)]
     watch: bool,
-    /// Build the variants too that tests reload plugins to
+    /// Also build the variants that the tests reload plugins to
     #[arg(long)]
     variants: bool,
 }
 
-/// Builds all plugins and puts their pages together.
+/// Builds all plugins and assembles their pages.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let toolchain = Toolchain::find()?;
     if options.watch {
@@ -43,11 +44,11 @@ fn make(toolchain: &Toolchain, with_variants: bool) -> Result<()> {
     page::put_together()
 }
 
-/// Whether cargo tells what it does.
+/// Whether cargo prints its progress.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Cargo {
     Speaks,
-    /// Only errors: another cargo speaks meanwhile.
+    /// Prints only errors, because another cargo prints its progress at the same time.
     IsQuiet,
 }
 
@@ -61,18 +62,18 @@ pub(crate) fn build(toolchain: &Toolchain, cargo: Cargo) -> Result<()> {
     let width = names.iter().map(String::len).max().unwrap_or_default();
     for name in &names {
         let put = wrap(&module(&work, name), &places::guests().join(name).with_extension("wasm"))?;
-        let news = if put.changed { paint("32", "new") } else { paint("2", "as before") };
+        let news = if put.changed { paint("32", "new") } else { paint("2", "unchanged") };
         note(&format!("{name:width$} {:>7.1} KB  {news}", put.bytes as f64 / 1000.0));
     }
     Ok(())
 }
 
-/// Another build of a plugin, for tests that replace the running one by it.
+/// Another build of a plugin, for tests that replace the running build with it.
 struct Variant {
     plugin: &'static str,
-    /// How its file is called, behind the plugin's own name.
+    /// The second part of its file name, after the plugin's name.
     name: &'static str,
-    /// What makes it another.
+    /// The cargo features that make the build different.
     features: &'static str,
     env: &'static [(&'static str, &'static str)],
 }
@@ -95,17 +96,18 @@ const VARIANTS: [Variant; 11] = [
     Variant { plugin: "game", name: "v2", features: "second", env: &[] },
 ];
 
-/// Cargo compiles all builds of one plugin to one place, and so each of them anew each time. None is asked for its speed.
+/// The profile settings of variants: quick to compile. Cargo writes all builds of one plugin to the same file, so it
+/// compiles each variant again each time. No test measures the speed of a variant.
 const QUICK: [(&str, &str); 3] = [
     ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
     ("CARGO_PROFILE_RELEASE_LTO", "off"),
     ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
 ];
 
-/// Builds the variants to `target/guests/variants/PLUGIN-NAME.wasm`. They aren't put among the others, since they serve the
-/// same topics.
+/// Builds the variants to `target/guests/variants/PLUGIN-NAME.wasm`. They have a directory of their own, because they
+/// serve the same topics as the other plugins.
 pub(crate) fn build_variants(toolchain: &Toolchain) -> Result<()> {
-    // Built apart, so that no plugin has to be built again because of them.
+    // In a target directory of their own, so that the plugins need no rebuild after the variants were built.
     let work = places::target().join("guest-build").join("variants");
     for Variant { plugin, name, features, env } in VARIANTS {
         let mut cargo = toolchain.cargo_build(&places::guest_sources());
@@ -117,7 +119,7 @@ pub(crate) fn build_variants(toolchain: &Toolchain) -> Result<()> {
     Ok(())
 }
 
-/// The plugins: each folder that holds a crate, which is called as the folder is.
+/// The names of the plugins. Each folder with a crate is a plugin, and the crate has the folder's name.
 fn names() -> Result<Vec<String>> {
     let sources = places::guest_sources();
     let mut names = Vec::new();
@@ -128,36 +130,36 @@ fn names() -> Result<Vec<String>> {
         }
     }
     if names.is_empty() {
-        bail!("{} holds no crate", sources.display());
+        bail!("{} contains no crate", sources.display());
     }
     names.sort();
     Ok(names)
 }
 
-/// What cargo compiles the plugin `name` to.
+/// The file of the core module that cargo compiles from the plugin `name`.
 fn module(work: &Path, name: &str) -> PathBuf {
     let file = format!("{}.wasm", name.replace('-', "_"));
     work.join(TARGET).join("release").join(file)
 }
 
-/// A component in its place.
+/// The result of [`wrap`]: the component's size, and whether the file was replaced.
 struct Put {
     bytes: usize,
     changed: bool,
 }
 
-/// Wraps a core module as a component and puts that at `place`, unless the same stands there already.
+/// Wraps a core module as a component, and writes the component to `place`, unless the file there has the same bytes.
 fn wrap(module: &Path, place: &Path) -> Result<Put> {
     let core = fs::read(module).with_context(|| {
         format!(
-            "cannot read {}: a plugin's crate is called as its folder is, and has crate-type = [\"cdylib\"]",
+            "cannot read {}: a plugin's crate must have the name of its folder, and crate-type = [\"cdylib\"]",
             module.display()
         )
     })?;
     let component = ComponentEncoder::default()
         .module(&core)
         .and_then(|encoder| encoder.validate(true).encode())
-        .with_context(|| format!("{} can't be made a component", module.display()))?;
+        .with_context(|| format!("cannot make a component of {}", module.display()))?;
     let changed = fs::read(place).ok().as_ref() != Some(&component);
     if changed {
         replace(place, &component)?;
@@ -165,9 +167,9 @@ fn wrap(module: &Path, place: &Path) -> Result<Put> {
     Ok(Put { bytes: component.len(), changed })
 }
 
-/// Writes a file so that it is never seen half written.
+/// Writes a file by a rename, so that no reader sees a partly written file.
 fn replace(place: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = place.parent().context("a file stands in a folder")?;
+    let folder = place.parent().context("the file has no parent folder")?;
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let beside = place.with_extension("part");
     fs::write(&beside, bytes).with_context(|| format!("cannot write {}", beside.display()))?;

@@ -1,8 +1,8 @@
 //! The developer's commands, started as `cargo xtask COMMAND`.
 //!
-//! Each of them does its own set-up: on a machine with Rust and Node, and root on Debian, nothing has to be prepared.
-//! They are a program rather than scripts so that they run wherever Rust does, and wrap the guests with the very crate
-//! that defines what a component is.
+//! Each command does its own setup. On a machine with Rust and Node, and as root on Debian, nothing has to be prepared.
+//! The commands are a Rust program instead of scripts. So they run wherever Rust runs, and can use the crate
+//! `wit-component` to wrap the plugins.
 
 mod baseline;
 mod bench;
@@ -37,32 +37,32 @@ struct Arguments {
 enum Command {
     /// Build everything and start the examples, ready to be opened in a browser
     ///
-    /// Leave it running and change guest-examples/chat/src/lib.rs: after `cargo xtask guests`, the page that is open
-    /// shows the change, and nobody was disconnected.
+    /// While it runs, change guest-examples/chat/src/lib.rs and run `cargo xtask guests`: the open page shows the change,
+    /// and no client is disconnected.
     Demo(demo::Options),
     /// Build the plugins in guest-examples/ to target/guests/NAME.wasm, and their pages
     ///
-    /// A running demo takes up each plugin that changed.
+    /// A running demo reloads each plugin that has changed.
     Guests(guests::Options),
-    /// Run every check and every test, as the project's own checks do
+    /// Run every check and every test
     Test(test::Options),
-    /// Measure the host beside the least that a server can do, and print tables
+    /// Compare the host with a minimal server, and print tables
     ///
-    /// It builds everything in release first. The machine should do nothing else meanwhile.
+    /// The command builds everything in release first. The machine should do nothing else during the measurement.
     Bench(bench::Options),
-    /// Build the host of an older revision and its benchmark of the hot paths, to compare this one with
+    /// Build the host and the hot path benchmark of an older revision, for comparison
     Baseline(baseline::Options),
     /// Count the instructions of each hot path with Callgrind
     Instructions(baseline::Instructions),
-    /// Write guest/src/bindings/ anew from wit/
+    /// Generate guest/src/bindings/ from wit/
     Bindings {
-        /// Only say whether the file is up to date; fail where it isn't
+        /// Only check that the files are up to date, and fail if they are not
         #[arg(long)]
         check: bool,
     },
 }
 
-/// Generates the SDK's bindings with a program of its own, since few need the generator.
+/// Generates the SDK's bindings. The generator is a separate program, because most developers never need it.
 fn bindings(check: bool) -> anyhow::Result<()> {
     let mut generator = process::cargo(places::root());
     generator.args(["run", "--quiet", "--package", "bennu-bindings", "--"]).args(check.then_some("--check"));

@@ -1,4 +1,4 @@
-//! Node and npm, for the example pages and the tests from outside.
+//! Node and npm, for the example pages and the tests in `tests/`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,19 +8,19 @@ use anyhow::{Context, Result, bail};
 
 use crate::process;
 
-/// The oldest Node that the tests run in, as its major and minor version: older ones lack `import.meta.dirname` and the test runner's
-/// `--test-concurrency`.
+/// The oldest Node version that the tests run in, as major and minor version. Older versions lack `import.meta.dirname`
+/// and the test runner's `--test-concurrency`.
 const OLDEST: (u32, u32) = (20, 11);
 
 /// Finds Node.
 pub(crate) fn find() -> Result<PathBuf> {
     let Some(node) = process::on_path("node") else {
-        bail!("Node isn't installed, or not on the path: get version {} or later from https://nodejs.org", oldest());
+        bail!("Node isn't installed, or isn't on PATH: get version {} or later from https://nodejs.org", oldest());
     };
     let version = process::read(Command::new(&node).arg("--version"))?;
     match numbers(&version) {
         Some(version) if version >= OLDEST => Ok(node),
-        _ => bail!("Node is {version}, and {} or later is needed: get it from https://nodejs.org", oldest()),
+        _ => bail!("Node is version {version}, but the commands need {} or later: https://nodejs.org", oldest()),
     }
 }
 
@@ -29,20 +29,19 @@ fn oldest() -> String {
     format!("{major}.{minor}")
 }
 
-/// Installs what the `package-lock.json` in `folder` lists, unless that is there already.
+/// Installs the packages of the `package-lock.json` in `folder`, unless they are already installed.
 pub(crate) fn install(folder: &Path) -> Result<()> {
     find()?;
     let file = folder.join("package-lock.json");
     let lock = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    // npm empties node_modules before it installs, so this file is there only after a whole installation.
+    // npm empties node_modules before it installs. So this file exists only after a complete installation.
     let installed = folder.join("node_modules").join(".installed-lock.json");
     if fs::read(&installed).is_ok_and(|last| last == lock) {
         return Ok(());
     }
     let npm = if cfg!(windows) { process::on_path("npm.cmd") } else { process::on_path("npm") };
-    let npm = npm.context(
-        "npm isn't on the path. It comes with Node from https://nodejs.org; Debian has it as the package npm",
-    )?;
+    let npm =
+        npm.context("npm isn't on PATH. Node from https://nodejs.org includes it; on Debian, install the package npm")?;
     let what = format!(
         "installing npm packages in {}",
         folder.strip_prefix(crate::places::root()).unwrap_or(folder).display()
@@ -51,7 +50,7 @@ pub(crate) fn install(folder: &Path) -> Result<()> {
     fs::write(&installed, lock).with_context(|| format!("cannot write {}", installed.display()))
 }
 
-/// The 20 and the 1 of `v20.1.2`.
+/// Parses the major and minor version: 20 and 1 for `v20.1.2`.
 fn numbers(version: &str) -> Option<(u32, u32)> {
     let mut numbers = version.strip_prefix('v')?.split('.').map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
@@ -62,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_is_read() {
+    fn major_and_minor_version_are_parsed() {
         assert_eq!(numbers("v20.9.2"), Some((20, 9)));
         assert_eq!(numbers("v9.0.0-rc.1"), Some((9, 0)));
         assert_eq!(numbers("twenty"), None);

@@ -1,8 +1,8 @@
-//! The examples' pages: what stands in their `page` folders, the official Phoenix client out of npm, and our own module for who
-//! follows a published state.
+//! The examples' pages: the files of their `page` folders, the official Phoenix client from npm, and our own module for
+//! published states.
 //!
-//! They are put together in one folder that is served as it is: the start page, and beneath it each example's in a folder
-//! of its name. There is no bundler: a page is what its sources say.
+//! The pages are copied to one folder, which the host serves unchanged. The start page is at its top, and each example's
+//! page is in a subfolder with the example's name. No bundler changes the files.
 
 use std::fs;
 use std::path::Path;
@@ -11,19 +11,19 @@ use anyhow::{Context, Result};
 
 use crate::{node, places};
 
-/// The example whose page stands above the others.
+/// The example whose page is the start page.
 const START: &str = "demo";
 
-/// The client as a module that browsers load, within its npm package.
+/// The path of the Phoenix client in its npm package, as a module for browsers.
 const CLIENT: &str = "node_modules/phoenix/priv/static/phoenix.mjs";
 
-/// The module that keeps a published state, for the pages that ask for it by this name.
+/// The module that follows a published state. Pages import it by this name.
 const ROOM_STATE: &str = "room_state.mjs";
 
-/// What belongs to npm rather than to the page.
+/// The files that only npm needs. They are not copied.
 const FOR_NPM: [&str; 4] = ["package.json", "package-lock.json", ".npmrc", "node_modules"];
 
-/// Puts all pages together.
+/// Assembles all pages.
 pub(crate) fn put_together() -> Result<()> {
     for name in names()? {
         let place = if name == START { places::pages() } else { places::pages().join(&name) };
@@ -32,7 +32,7 @@ pub(crate) fn put_together() -> Result<()> {
     Ok(())
 }
 
-/// The examples that have a page.
+/// The names of the examples that have a page.
 fn names() -> Result<Vec<String>> {
     let sources = places::guest_sources();
     let mut names = Vec::new();

@@ -1,31 +1,31 @@
-//! Where things stand: the repository, what is built out of it, and the user's cache.
+//! Paths: the repository, the files that are built from it, and the user's cache.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// The top of the repository.
+/// The root directory of the repository.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask/ stands in the repository")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask/ is in the repository")
 }
 
-/// Where the plugins' sources are.
+/// The plugins' sources.
 pub(crate) fn guest_sources() -> PathBuf {
     root().join("guest-examples")
 }
 
-/// Where the sources of the tests with clients of other authors are.
+/// The sources of the tests with clients of other authors.
 pub(crate) fn client_sources() -> PathBuf {
     root().join("tests").join("clients")
 }
 
-/// Where the sources of the servers are that the host is measured beside.
+/// The sources of the servers that the host is compared with.
 pub(crate) fn peer_sources() -> PathBuf {
     root().join("bench").join("peers")
 }
 
-/// Where cargo builds, and where everything else that is made goes too.
+/// The target directory, for cargo's and all other built files.
 pub(crate) fn target() -> PathBuf {
     match env::var_os("CARGO_TARGET_DIR") {
         Some(folder) => root().join(folder),
@@ -33,37 +33,37 @@ pub(crate) fn target() -> PathBuf {
     }
 }
 
-/// Where the built plugins go, as `NAME.wasm`.
+/// The built plugins, as `NAME.wasm`.
 pub(crate) fn guests() -> PathBuf {
     target().join("guests")
 }
 
-/// Where the clients of other authors go that the tests connect with.
+/// The built or installed clients of other authors, for the tests.
 pub(crate) fn clients() -> PathBuf {
     target().join("clients")
 }
 
-/// Where the servers go that the host is measured beside.
+/// The built servers that the host is compared with.
 pub(crate) fn peers() -> PathBuf {
     target().join("peers")
 }
 
-/// Where the pages are put together.
+/// The assembled pages.
 pub(crate) fn pages() -> PathBuf {
     target().join("pages")
 }
 
-/// Where the demo keeps what outlives it.
+/// The demo's persistent files: its secret and its data directory.
 pub(crate) fn demo() -> PathBuf {
     target().join("demo")
 }
 
-/// The user's folder for what is dear to make and can be made again. It outlives `cargo clean`.
+/// The user's cache folder, for files that take long to build. `cargo clean` doesn't remove it.
 pub(crate) fn cache() -> Result<PathBuf> {
     let folder = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     folder("XDG_CACHE_HOME")
         .or_else(|| folder("LOCALAPPDATA"))
         .or_else(|| folder("HOME").map(|home| home.join(".cache")))
         .map(|cache| cache.join("bennu"))
-        .context("no folder to cache in: set XDG_CACHE_HOME or HOME")
+        .context("there is no cache folder: set XDG_CACHE_HOME or HOME")
 }

@@ -1,4 +1,4 @@
-//! Programs that the commands start: seen, unseen or bounded in time.
+//! Runs other programs: with their output, without it, or with a time limit.
 
 use std::env;
 use std::ffi::OsStr;
@@ -12,20 +12,20 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::step::took;
 
-/// How often a waiting loop looks again.
+/// How often a waiting loop checks whether the program has ended.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How often a program that says nothing is said to be at work, where there is no terminal to count on.
+/// How often a line says that a silent program still runs, if standard error isn't a terminal.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
 
-/// The cargo that runs this command, in the folder `place`.
+/// A command for the cargo that runs this program, in the folder `place`.
 pub(crate) fn cargo(place: &Path) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(place);
     command
 }
 
-/// Runs a program that speaks for itself.
+/// Runs a program and shows its output.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| cannot_start(command))?;
     if !status.success() {
@@ -34,7 +34,8 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program unseen, with `what` and the time that has passed in its place. Its output is shown if it fails.
+/// Runs a program without its output, and shows `what` and the elapsed time instead. If the program fails, its output is
+/// shown.
 pub(crate) fn run_quietly(what: &str, command: &mut Command) -> Result<()> {
     command.stdin(Stdio::null());
     let output = thread::scope(|scope| {
@@ -57,7 +58,7 @@ pub(crate) fn run_quietly(what: &str, command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program that speaks for itself, and ends it after `limit`. Tells whether it succeeded in time.
+/// Runs a program and shows its output, and ends it after `limit`. Returns whether it succeeded in time.
 pub(crate) fn run_within(limit: Duration, command: &mut Command) -> Result<bool> {
     let began = Instant::now();
     let mut child = command.stdin(Stdio::null()).spawn().with_context(|| cannot_start(command))?;
@@ -73,7 +74,7 @@ pub(crate) fn run_within(limit: Duration, command: &mut Command) -> Result<bool>
     }
 }
 
-/// What a program prints, trimmed.
+/// Runs a program and returns its standard output, trimmed.
 pub(crate) fn read(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().with_context(|| cannot_start(command))?;
     if !output.status.success() {
@@ -82,16 +83,16 @@ pub(crate) fn read(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// The program called `name` on the path.
+/// Finds the program `name` in the directories of `PATH`.
 pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?)
         .map(|folder| folder.join(name).with_extension(env::consts::EXE_EXTENSION))
         .find(|file| file.is_file())
 }
 
-/// Ends a program and waits until it has gone.
+/// Kills a program and waits until it has ended.
 pub(crate) fn end(child: &mut Child) {
-    // Both fail only where it has ended by itself, which is as good.
+    // Both fail only if the program has already ended.
     let _ = child.kill();
     let _ = child.wait();
 }
@@ -100,19 +101,19 @@ pub(crate) fn cannot_start(command: &Command) -> String {
     format!("cannot start `{}`", command.get_program().display())
 }
 
-/// A command as one would type it.
+/// A command as a user would type it.
 pub(crate) fn line(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let words = program.file_name().into_iter().chain(command.get_args());
     words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }
 
-/// The sign that something silent is at work.
+/// Shows that a silent program still runs, and for how long.
 struct WaitTimer<'a> {
     what: &'a str,
     began: Instant,
     shown: Instant,
-    /// Whether lines of the terminal may be written over.
+    /// Whether the last line of the terminal may be overwritten.
     owns_terminal: bool,
 }
 
@@ -120,7 +121,7 @@ impl<'a> WaitTimer<'a> {
     fn begin(what: &'a str) -> Self {
         let now = Instant::now();
         eprintln!("  {what} …");
-        // Beside another thread's program, whose last lines aren't ours, only whole lines are written.
+        // On another thread, the last line of the terminal may belong to another program, so only whole lines are written.
         let owns_terminal = io::stderr().is_terminal() && thread::current().name() == Some("main");
         Self { what, began: now, shown: now, owns_terminal }
     }

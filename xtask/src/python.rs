@@ -1,4 +1,4 @@
-//! Python, for the clients of Python that the tests connect with.
+//! Python, for the tests with Python clients.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,21 +8,21 @@ use anyhow::{Context, Result, bail};
 
 use crate::{debian, process};
 
-/// The oldest Python that those clients are written for: 3.11.
+/// The oldest Python version that these clients support.
 const OLDEST: (u32, u32) = (3, 11);
 
-/// What it is called.
+/// The names of Python's executable.
 const NAMES: [&str; 2] = ["python3", "python"];
 
-/// Makes the virtual environment `folder` with what `requirements` lists, unless that is there already.
+/// Creates the virtual environment `folder` with the packages of `requirements`, unless they are already installed.
 pub(crate) fn environment(folder: &Path, requirements: &Path) -> Result<()> {
     let wanted = fs::read(requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
-    // Written last, and gone with the folder: so it is there only after a whole installation.
+    // This file is written last, and is removed with the folder. So it exists only after a complete installation.
     let installed = folder.join("installed.txt");
     if fs::read(&installed).is_ok_and(|last| last == wanted) {
         return Ok(());
     }
-    let what = "a virtual environment for Python";
+    let what = "creating a virtual environment for Python";
     process::run_quietly(what, Command::new(find()?).args(["-m", "venv", "--clear"]).arg(folder))?;
     let mut pip = Command::new(interpreter(folder));
     pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--requirement"]).arg(requirements);
@@ -41,15 +41,16 @@ fn find() -> Result<PathBuf> {
     match usable() {
         Some(usable) => Ok(usable),
         None => bail!(
-            "the tests with clients of Python need Python {}.{} or later with its modules venv and ensurepip.\n\
-             Get it from https://www.python.org, or on Debian by: sudo apt-get install python3-venv",
+            "the tests with Python clients need Python {}.{} or later with its modules venv and ensurepip.\n\
+             Get it from https://www.python.org, or on Debian with: sudo apt-get install python3-venv",
             OLDEST.0,
             OLDEST.1
         ),
     }
 }
 
-/// The first that is new enough and has what environments are made with, which Debian ships apart.
+/// The first Python that is new enough and has the modules that create environments. On Debian, these modules are in a
+/// package of their own.
 fn usable() -> Option<PathBuf> {
     const SAY_VERSION: &str = "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])";
     NAMES.iter().filter_map(|name| process::on_path(name)).find(|python| {
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_old_python_is_told_from_a_new_one() {
+    fn only_a_new_enough_python_is_accepted() {
         let judged = ["3.9", "3.10", "3.11", "3.20", "4.0", "2.7", "", "three"].map(is_new_enough);
         assert_eq!(judged, [false, false, true, true, true, false, false, false]);
     }

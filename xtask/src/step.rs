@@ -1,4 +1,4 @@
-//! How a command tells what it is doing: a line when a step begins, and how long it took.
+//! Progress output: a line when a step begins, and a line with its duration.
 
 use std::env;
 use std::io::{self, IsTerminal};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-/// Does `work` as one announced step.
+/// Runs `work` as a step: prints a line before it, and the duration after it.
 pub(crate) fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     eprintln!("{} {}", paint("1;33", "▸"), paint("1", what));
     let began = Instant::now();
@@ -15,12 +15,12 @@ pub(crate) fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T>
     Ok(made)
 }
 
-/// Tells something that is no step.
+/// Prints a line that belongs to no step.
 pub(crate) fn note(text: &str) {
     eprintln!("  {text}");
 }
 
-/// Tells why a command failed: the causes beneath one another, from what was wanted to what went wrong.
+/// Prints why a command failed: a line for each cause, the outermost first.
 pub(crate) fn failed(error: &anyhow::Error) {
     eprintln!("{} {error}", paint("1;31", "error:"));
     for cause in error.chain().skip(1) {
@@ -28,7 +28,7 @@ pub(crate) fn failed(error: &anyhow::Error) {
     }
 }
 
-/// A duration as people say it.
+/// Formats a duration for people.
 pub(crate) fn took(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     match seconds {
@@ -38,7 +38,7 @@ pub(crate) fn took(time: Duration) -> String {
     }
 }
 
-/// `text` in the terminal's colour `code`, where there is a terminal that shows it.
+/// Returns `text` in the terminal colour `code`, or unchanged if standard error isn't a terminal or `NO_COLOR` is set.
 pub(crate) fn paint(code: &str, text: &str) -> String {
     if io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none() {
         format!("\u{1b}[{code}m{text}\u{1b}[0m")

@@ -1,7 +1,7 @@
-//! Rust's standard library for WebAssembly, built from its source.
+//! Builds Rust's standard library for WebAssembly from its source.
 //!
-//! It is built on an empty crate and laid out as rustc looks for it, once for each compiler, so that guests are then
-//! built by plain `cargo build` as everywhere else.
+//! The library is built with an empty crate, once for each compiler, and moved to the layout that rustc expects of a
+//! sysroot. After that, plain `cargo build` compiles the guests.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
@@ -14,31 +14,31 @@ use anyhow::{Context, Result, bail};
 use crate::toolchain::TARGET;
 use crate::{places, process};
 
-/// Counts the ways in which this file has built it: another way, another folder.
+/// The version of this build procedure. It is part of the folder's name, so a changed procedure builds the library again.
 const RECIPE: u32 = 1;
 
-/// Whether the source of its standard library is installed beside `rustc`.
+/// Whether the source of the standard library is installed with `rustc`.
 pub(crate) fn has_source(rustc: &Path) -> bool {
     let sysroot = process::read(Command::new(rustc).args(["--print", "sysroot"]));
     sysroot.is_ok_and(|folder| Path::new(&folder).join("lib/rustlib/src/rust/library/std").is_dir())
 }
 
-/// What [`build`] built for `rustc` earlier.
+/// The sysroot that an earlier [`build`] has built for `rustc`.
 pub(crate) fn built(rustc: &Path) -> Option<PathBuf> {
     place(rustc).ok().filter(|folder| folder.is_dir())
 }
 
-/// Builds the standard library for `rustc`.
+/// Builds the standard library for `rustc`, and returns its sysroot.
 pub(crate) fn build(rustc: &Path, linker: &Path) -> Result<PathBuf> {
     let place = place(rustc)?;
-    // Built beside its place and moved there when it is whole: whoever sees it may use it.
+    // It is built next to its place, and moved there only when it is complete. So any process that sees it may use it.
     let work = place.with_extension(format!("building-{}", this_process::id()));
     fs::create_dir_all(work.join("src"))?;
     fs::write(work.join("src/lib.rs"), "#![no_std]\n")?;
     fs::write(work.join("Cargo.toml"), "[package]\nname = \"empty\"\nedition = \"2021\"\n\n[workspace]\n")?;
     let made = compile(rustc, linker, &work).and_then(|()| lay_out(&work));
     let moved = made.and_then(|folder| match fs::rename(folder, &place) {
-        // Another run may have been quicker, and what it made is the same.
+        // Another run may have finished first. Its result is the same.
         Err(_) if place.is_dir() => Ok(()),
         moved => moved.with_context(|| format!("cannot write {}", place.display())),
     });
@@ -52,17 +52,17 @@ fn compile(rustc: &Path, linker: &Path, work: &Path) -> Result<()> {
     cargo
         .args(["build", "--release", "-Zbuild-std=std,panic_abort", "--target", TARGET])
         .env("RUSTC", rustc)
-        // Allows -Z on a stable compiler. The standard library is what this switch exists for.
+        // Allows -Z on a stable compiler. This variable exists for building the standard library.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", "-Cembed-bitcode=yes -Copt-level=s")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker)
         .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
         .env("CARGO_TARGET_DIR", work.join("target"));
-    process::run_quietly("building Rust's standard library for WebAssembly, once", &mut cargo)
+    process::run_quietly("building Rust's standard library for WebAssembly (only once)", &mut cargo)
 }
 
-/// Puts the libraries where rustc looks for them, in a folder of their own.
+/// Moves the libraries to a new sysroot, in the layout that rustc expects, and returns the sysroot.
 fn lay_out(work: &Path) -> Result<PathBuf> {
     let sysroot = work.join("sysroot");
     let libraries = sysroot.join("lib/rustlib").join(TARGET).join("lib");
@@ -83,13 +83,13 @@ fn lay_out(work: &Path) -> Result<PathBuf> {
     Ok(sysroot)
 }
 
-/// Where the one for `rustc` belongs.
+/// The folder of the sysroot for `rustc`.
 fn place(rustc: &Path) -> Result<PathBuf> {
     let version = process::read(Command::new(rustc).arg("-vV"))?;
     let release = version.lines().find_map(|line| line.strip_prefix("release: "));
     let mut hasher = DefaultHasher::new();
     (&version, RECIPE).hash(&mut hasher);
     let name = format!("rust-{}-{:016x}", release.unwrap_or("unknown"), hasher.finish());
-    // `with_extension` must find no dot to cut off.
+    // `with_extension` would replace the text after a dot.
     Ok(places::cache()?.join("sysroots").join(name.replace('.', "-")))
 }

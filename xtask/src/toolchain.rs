@@ -1,8 +1,8 @@
-//! A compiler from Rust to WebAssembly: found, or made.
+//! Finds or sets up a compiler from Rust to WebAssembly.
 //!
-//! What an ordinary machine needs is the target `wasm32-unknown-unknown`, which rustup downloads. Where it can't, another
-//! compiler will do whose standard library can be built from its source, once, into the user's cache
-//! ([`sysroot`]): such as the one that Debian ships.
+//! Usually, only the target `wasm32-unknown-unknown` is needed, and rustup downloads it. If rustup can't, a compiler
+//! whose standard library can be built from source is used instead, for example Debian's. The library is built once, into
+//! the user's cache ([`sysroot`]).
 
 use std::env;
 use std::fs;
@@ -14,38 +14,38 @@ use anyhow::{Result, bail};
 
 use crate::{debian, process, step, sysroot};
 
-/// What guests are compiled to: WebAssembly with nothing around it.
+/// The compilation target of guests: WebAssembly without a system interface.
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
-/// How long rustup may take. Cut off from its server it would wait for much longer.
+/// How long rustup may take. Without a connection to its server, it would wait much longer.
 const DOWNLOAD: Duration = Duration::from_secs(60);
 
-/// Debian's compiler of today (its `rustc` is older than what guests need), and where it is installed.
+/// The packages of Debian's recent compiler, and its path. Debian's package `rustc` is too old for the guests.
 const DEBIAN_PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
 /// A way to compile guests.
 pub(crate) enum Toolchain {
-    /// Rust's own, which has the target.
+    /// Cargo's compiler, which has the target installed.
     Plain,
-    /// A compiler beside a standard library that was built for it.
+    /// A compiler with a standard library that was built for it.
     Built {
         /// The compiler.
         rustc: PathBuf,
-        /// The linker, which Debian's compiler comes without.
+        /// The linker. Debian's compiler has none.
         linker: PathBuf,
-        /// Where the standard library stands.
+        /// The sysroot with the standard library.
         sysroot: PathBuf,
     },
 }
 
 impl Toolchain {
-    /// Finds a way to compile guests, or makes one: that may download and install something, and say so.
+    /// Finds a way to compile guests, or sets one up. This may download and install software, and prints that it does.
     pub(crate) fn find() -> Result<Self> {
         if has_target() {
             return Ok(Self::Plain);
         }
-        // One that was made before means that the download failed before.
+        // If an earlier run has built one, its download failed. So this run doesn't try to download.
         if let Some(made) = compilers().iter().find_map(|rustc| Self::built_before(rustc)) {
             return Ok(made);
         }
@@ -56,23 +56,23 @@ impl Toolchain {
             return Self::build(rustc);
         }
         if debian::can_install() {
-            step::note("Taking Debian's compiler instead, beside yours.");
+            step::note("Installing Debian's compiler next to yours.");
             debian::install("installing rustc-web and rust-web-src (about 140 MB)", &DEBIAN_PACKAGES)?;
             return Self::build(DEBIAN_RUSTC.into());
         }
         bail!(
-            "there is no way here to compile Rust to WebAssembly. Do one of these and try again:\n\
+            "this machine has no compiler from Rust to WebAssembly. Run one of these commands and try again:\n\
              - rustup target add {TARGET}\n\
              - on Debian: sudo apt-get install {}",
             DEBIAN_PACKAGES.join(" ")
         );
     }
 
-    /// `cargo build` of guests in the folder `place`.
+    /// The command `cargo build` for the guests in the folder `place`.
     pub(crate) fn cargo_build(&self, place: &Path) -> Command {
         let mut command = process::cargo(place);
         command.args(["build", "--release", "--target", TARGET]);
-        // What a developer sets for the host is not meant for the guests, and would push aside what is set below.
+        // A developer's flags are meant for the host, and would override the flags below.
         command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
         if let Self::Built { rustc, linker, sysroot } = self {
             command.env("RUSTC", rustc);
@@ -106,23 +106,23 @@ fn has_target() -> bool {
     })
 }
 
-/// Lets rustup download the target. False where that isn't possible.
+/// Downloads the target with rustup. Returns false if that isn't possible.
 fn download_target() -> Result<bool> {
     let Some(rustup) = process::on_path("rustup") else {
         return Ok(false);
     };
     step::note(&format!("Downloading Rust's target {TARGET} with rustup."));
     let mut rustup = Command::new(rustup);
-    // Why it failed fits a line. Where in rustup is of no use here.
+    // A failure is one line. A backtrace of rustup would not help.
     rustup.args(["target", "add", TARGET]).env("RUST_BACKTRACE", "0");
     let there = process::run_within(DOWNLOAD, &mut rustup)? && has_target();
     if !there {
-        step::note("rustup could not download it.");
+        step::note("rustup could not download the target.");
     }
     Ok(there)
 }
 
-/// The compilers of this machine, the likeliest first.
+/// The compilers of this machine, the most likely first.
 fn compilers() -> Vec<PathBuf> {
     let own = process::read(rustc().args(["--print", "sysroot"]));
     let own = own.map(|folder| Path::new(&folder).join("bin").join("rustc").with_extension(env::consts::EXE_EXTENSION));
@@ -130,7 +130,7 @@ fn compilers() -> Vec<PathBuf> {
     both.filter(|file| file.is_file()).collect()
 }
 
-/// The linker for WebAssembly: `rustc`'s own, or else the one that came with rustup's Rust.
+/// Finds the linker for WebAssembly: that of the given compiler, else that of cargo's compiler, else `wasm-ld` on `PATH`.
 fn linker(of: &Path) -> Result<PathBuf> {
     for mut rustc in [Command::new(of), rustc()] {
         let folder = process::read(rustc.args(["--print", "target-libdir"]))?;

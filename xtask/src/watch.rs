@@ -1,4 +1,4 @@
-//! Does something whenever a source of the plugins or of their pages is saved.
+//! Runs a function when a source file of the plugins or of their pages is saved.
 
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver};
@@ -10,10 +10,11 @@ use notify::{Event, RecursiveMode, Watcher};
 use crate::places;
 use crate::step::{failed, note};
 
-/// An editor writes a file in several steps, and some save many at once: this long without a change means that it is done.
+/// How long no change may happen before `work` runs. Editors write a file in several steps, and may save several files at
+/// once.
 const QUIET: Duration = Duration::from_millis(80);
 
-/// Runs `work` now and after every change. A failure is told and waits for the next change.
+/// Runs `work` now and after every change. If `work` fails, the error is printed, and the next change runs it again.
 pub(crate) fn run(work: impl Fn() -> Result<()>) -> Result<()> {
     let (sender, changes) = mpsc::channel();
     let mut watcher = notify::recommended_watcher(sender).context("cannot watch files")?;
@@ -27,12 +28,12 @@ pub(crate) fn run(work: impl Fn() -> Result<()>) -> Result<()> {
         if let Err(error) = work() {
             failed(&error);
         }
-        note("Waiting for a change. Ctrl-C ends this.");
+        note("Waiting for a change. Press Ctrl-C to stop.");
         wait(&changes)?;
     }
 }
 
-/// Waits until something has changed and nothing changes any more.
+/// Waits for a change, and then until no further change happens for [`QUIET`].
 fn wait(changes: &Receiver<notify::Result<Event>>) -> Result<()> {
     while !matters(&changes.recv()?) {}
     while changes.recv_timeout(QUIET).is_ok() {}
@@ -42,12 +43,12 @@ fn wait(changes: &Receiver<notify::Result<Event>>) -> Result<()> {
 fn matters(change: &notify::Result<Event>) -> bool {
     match change {
         Ok(event) => !event.kind.is_access() && event.paths.iter().any(|path| is_source(path)),
-        // Something was missed, so anything may have changed.
+        // The watcher has missed events, so any file may have changed.
         Err(_) => true,
     }
 }
 
-/// Whether people write it: not what npm, cargo and editors put beside it.
+/// Whether a person writes this file: npm, cargo and editors don't create it.
 fn is_source(path: &Path) -> bool {
     let path = path.strip_prefix(places::root()).unwrap_or(path);
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
@@ -60,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sources_are_what_people_write() {
+    fn only_files_that_people_write_are_sources() {
         let is_source = |path| is_source(&places::root().join(path));
         assert!(is_source("guest-examples/chat/src/lib.rs"));
         assert!(is_source("guest-examples/chat/page/style.css"));

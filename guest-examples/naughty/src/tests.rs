@@ -34,23 +34,23 @@ fn an_invalid_effect_is_a_fault() {
         "failed: event `array`: the payload of a push or broadcast must be a JSON object or binary"
     );
     assert!(fault("bad_json").starts_with("failed: event `bad`: the payload is not one JSON value: "));
-    assert_eq!(fault("bad_ref"), "failed: a reply-ref is given back as it came with handle-in; this is none");
+    assert_eq!(fault("bad_ref"), "failed: a reply-ref must be passed back as it came with handle-in; this isn't one");
     assert_eq!(fault("long_event"), "oversize: an event has at most 255 bytes, not 256");
     assert_eq!(fault("long_status"), "oversize: a status has at most 255 bytes, not 256");
     assert_eq!(fault("effects"), "oversize: a call asks for at most 1024 effects (`limits.effects_per_call = 1024`)");
-    assert_eq!(fault("timers"), "oversize: a member has at most 16 timers under way (`limits.timers_per_member = 16`)");
+    assert_eq!(fault("timers"), "oversize: a member has at most 16 pending timers (`limits.timers_per_member = 16`)");
     assert_eq!(
         fault("short_timer"),
-        "oversize: a timer takes at least 10 ms (`limits.timer_shortest_ms = 10`); use send-self for now"
+        "oversize: a timer takes at least 10 ms (`limits.timer_shortest_ms = 10`); use send-self to send at once"
     );
     assert!(fault("huge_assigns").starts_with("oversize: assigns of "));
     assert!(fault("huge").starts_with("oversize: effects and answer of "));
     assert_eq!(fault("log_lines"), "oversize: a call logs at most 256 lines (`limits.log_lines_per_call = 256`)");
     assert_eq!(
         fault("tick"),
-        "failed: a beat, a seat or a published state was asked for, but the route has no room: its option `room` says whether it does (`type Room` in Rust)"
+        "failed: the call used a tick, a seat or a published state, but its route has no room; set the route's option `room` (`type Room` in Rust)"
     );
-    assert_eq!(fault("store_no_key"), "oversize: a key in the store has one byte at least");
+    assert_eq!(fault("store_no_key"), "oversize: a key in the store has at least one byte");
     assert_eq!(
         fault("store_long_key"),
         "oversize: a key in the store has 1025 bytes; at most 1024 (`limits.store_key_bytes = 1024`)"

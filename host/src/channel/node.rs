@@ -78,7 +78,7 @@ impl Node {
         self.topics.services.tick_counts()
     }
 
-    /// The members of a topic, `most` of them at most.
+    /// The members of a topic, up to `most`.
     #[must_use]
     pub fn people(&self, topic: &str, most: usize) -> Vec<Person> {
         members_of(&self.pubsub, topic).take(most).map(|channel| channel.person()).collect()
@@ -96,12 +96,12 @@ impl Node {
     pub async fn send(&self, topic: &str, event: ByteString, payload: Payload) -> Delivered {
         let (sender, delivered) = oneshot::channel();
         post_message(&self.topics, TopicMessage { topic: Topic::new(topic), event, payload, sender });
-        // It is lost only if its turn panics, which is logged there.
+        // The answer is lost only if the turn panics. The turn logs the panic.
         delivered.await.unwrap_or_else(|_| Err(Undelivered::Fault(Fault::failed("a fault of the host"))))
     }
 
-    /// Ends the members whose plugin doesn't serve their topic any more. If a probation has ended, rolls states back,
-    /// so that clients see it at once, or drops the states from before.
+    /// Ends the members whose plugin no longer serves their topic. If a probation has ended with a rollback, rolls states
+    /// back, so that clients see it at once. If it has ended otherwise, drops the states from before.
     pub async fn sweep(&self) {
         for topic in self.topics.all() {
             if topic.is_room_to_settle() {
@@ -116,7 +116,7 @@ impl Node {
                     channel.post_ending(MemberEvent::RolledBack);
                 }
             }
-            // There may be many topics, and none is urgent.
+            // There may be many topics, and other tasks are more urgent.
             tokio::task::yield_now().await;
         }
     }
@@ -131,7 +131,7 @@ impl Node {
             under_way.push(persisting);
         }
         for persisting in under_way {
-            // A turn that panicked is logged there.
+            // An error means that the turn panicked. The turn logs the panic.
             let _ = persisting.await;
         }
     }

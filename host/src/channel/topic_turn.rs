@@ -81,7 +81,7 @@ async fn run(topic: Arc<TopicTurns>, event: TopicEvent) {
             }
             // Not every commit of a room with ticks is stored at once.
             persist_room(&topic).await;
-            // The task that waited may have gone.
+            // The waiting task may have ended.
             let _ = settled.send(());
         }
         TopicEvent::Persist(persisted) => {
@@ -112,13 +112,17 @@ async fn run_tick(topic: &Arc<TopicTurns>, tick: Tick) {
     }
     let route = topic.services().routes.find(topic.name.as_str()).filter(|route| route.spec.has_room());
     let Some(route) = route else { return };
-    // Another plugin serves the topic now, which hasn't asked for these ticks.
+    // Another plugin serves the topic now, and it hasn't asked for these ticks.
     if !topic.is_room_of(&route) {
         return end(topic).await;
     }
     if !route.takes.ticks {
         // A build without `handle_tick` serves the topic now.
-        tracing::warn!(plugin = &*route.plugin, topic = topic.name.as_str(), "it has no handle_tick: the beat ends");
+        tracing::warn!(
+            plugin = &*route.plugin,
+            topic = topic.name.as_str(),
+            "the plugin has no handle_tick: the topic's ticks end"
+        );
         return set_tick(topic, None);
     }
     match topic_turn(topic, &route, TopicCallback::Tick(tick)).await {
@@ -137,8 +141,8 @@ async fn run_tick(topic: &Arc<TopicTurns>, tick: Tick) {
     }
 }
 
-/// Closes a topic whose ticks fail again and again. Its members end within this turn, so that the turns that wait find
-/// neither them nor the room.
+/// Closes a topic whose ticks have failed too many times in a row. Its members end within this turn, so that the waiting
+/// turns find neither members nor a room.
 async fn close(topic: &Arc<TopicTurns>, fault: &Fault) {
     set_tick(topic, None);
     for channel in members_of(&topic.services().pubsub, topic.name.as_str()) {
@@ -149,7 +153,7 @@ async fn close(topic: &Arc<TopicTurns>, fault: &Fault) {
     end(topic).await;
 }
 
-/// Tells the plugin of a change of a seat.
+/// Calls `handle_seat` with a change of a seat.
 async fn tell_seat(topic: &Arc<TopicTurns>, name: &ByteString, change: SeatChange) {
     let Some(route) = topic.services().routes.find(topic.name.as_str()) else { return };
     if !route.spec.has_room() || !route.takes.seats {

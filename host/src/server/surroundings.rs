@@ -80,7 +80,8 @@ impl Surroundings for HostSurroundings {
     fn sign(&self, salt: &str, value: &str, max_age: Option<u64>) -> Result<String, Fault> {
         let Some(tokens) = &self.tokens else { return NoHost.sign(salt, value, max_age) };
         let derivation = derivation(salt)?;
-        let value = read_value(value).map_err(|error| Fault::failed(format!("no JSON to sign: {error}")))?;
+        let value =
+            read_value(value).map_err(|error| Fault::failed(format!("the value to sign isn't JSON: {error}")))?;
         let max_age = max_age.map_or_else(MaxAge::default, MaxAge::Seconds);
         let signed = tokens.sign(&derivation, &value, max_age, self.now());
         signed.map_err(|Unsignable| Fault::oversize("a token holds at most 64 KiB, nested at most 64 levels deep"))

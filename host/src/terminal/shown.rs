@@ -109,7 +109,7 @@ fn is_hidden(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_control();
     }
-    // Tested after a letter, because at the start of a text `escape_debug` also escapes combining accents.
+    // The character is tested behind a letter. At the start of a text, `escape_debug` also escapes combining accents.
     let behind_a_letter: String = ['a', c].into_iter().collect();
     behind_a_letter.escape_debug().nth(1) == Some('\\')
         || BLANK.iter().any(|(first, last)| (*first..=*last).contains(&c))

@@ -1,4 +1,4 @@
-//! How often a topic is told of changes of its presences.
+//! How often presence diffs are sent to a topic.
 
 use std::time::Duration;
 

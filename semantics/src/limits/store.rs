@@ -137,7 +137,7 @@ impl StoreLimits {
 impl fmt::Display for Oversize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoKey => write!(f, "a key in the store has one byte at least"),
+            Self::NoKey => write!(f, "a key in the store has at least one byte"),
             Self::Key { bytes, limit } => {
                 let key = limit_key(keys::STORE_KEY_BYTES, limit);
                 write!(f, "a key in the store has {bytes} bytes; at most {limit}{key}")

@@ -38,7 +38,7 @@ pub struct Record {
     capability: Capability,
     effects: Vec<Effect>,
     bytes: usize,
-    /// What the member will have at the host after these effects.
+    /// The member's resources at the host after these effects.
     usage: MemberUsage,
     /// The payload of the call's input. If the plugin returns it unchanged, it isn't checked again.
     given: Option<ByteString>,
@@ -215,7 +215,7 @@ impl Record {
         // The ref is copied into a frame, so it must be JSON.
         let is_json = Payload::Json(reply_ref.clone()).check_value().is_ok();
         if !is_json || reply_ref.len() > NAME_BYTES_MAX {
-            return Err(Fault::failed("a reply-ref is given back as it came with handle-in; this is none"));
+            return Err(Fault::failed("a reply-ref must be passed back as it came with handle-in; this isn't one"));
         }
         // This call counts the bytes of the payload.
         self.check_reply(&reply)?;
@@ -240,12 +240,14 @@ impl Record {
         if after < self.limits.timer_shortest {
             let shortest = self.limits.timer_shortest.as_millis();
             let key = limit_key(keys::TIMER_SHORTEST_MS, shortest);
-            return Err(Fault::oversize(format!("a timer takes at least {shortest} ms{key}; use send-self for now")));
+            return Err(Fault::oversize(format!(
+                "a timer takes at least {shortest} ms{key}; use send-self to send at once"
+            )));
         }
         if self.usage.timers.len() >= self.limits.timers {
             let most = self.limits.timers;
             let key = limit_key(keys::TIMERS_PER_MEMBER, most);
-            return Err(Fault::oversize(format!("a member has at most {most} timers under way{key}")));
+            return Err(Fault::oversize(format!("a member has at most {most} pending timers{key}")));
         }
         let timer = self.usage.next_timer;
         self.add(Capability::Member, event.len() + payload.len(), Effect::SendAfter { timer, after, event, payload })?;
@@ -308,7 +310,7 @@ impl Record {
         if !period.is_zero() && period < self.limits.timer_shortest {
             let shortest = self.limits.timer_shortest.as_millis();
             let key = limit_key(keys::TIMER_SHORTEST_MS, shortest);
-            return Err(Fault::oversize(format!("a topic's beat takes at least {shortest} ms{key}")));
+            return Err(Fault::oversize(format!("a topic's tick period is at least {shortest} ms{key}")));
         }
         self.add(Capability::Topic, 0, Effect::SetTick((!period.is_zero()).then_some(period)))
     }
@@ -388,8 +390,8 @@ impl Record {
         payload.check_value().map_err(|error| Fault::failed(error.to_string()))
     }
 
-    /// Whether a payload is the one of the call's input, which was checked then. A comparison of bytes is cheaper than
-    /// a scan.
+    /// Whether a payload is the payload of the call's input, which was checked when it arrived. A comparison of bytes is
+    /// cheaper than a scan.
     fn is_given(&self, payload: &Payload) -> bool {
         matches!((payload, &self.given), (Payload::Json(text), Some(given)) if text == given)
     }
@@ -397,8 +399,8 @@ impl Record {
     fn add(&mut self, needed: Capability, bytes: usize, effect: Effect) -> Result<(), Fault> {
         if self.capability < needed {
             return Err(Fault::failed(match self.capability {
-                Capability::Reads => "an effect was asked for in a callback that only reads",
-                _ => "an effect was asked for that needs a member, in a callback that has none",
+                Capability::Reads => "the call has an effect, but this callback may only read",
+                _ => "the call has an effect that needs a member, but this callback has none",
             }));
         }
         if self.effects.len() >= self.limits.effects {

@@ -1,4 +1,4 @@
-//! What the record lets through, and what it refuses.
+//! The effects that the record accepts, and those that it refuses.
 
 use super::*;
 use crate::FaultKind;
@@ -18,7 +18,7 @@ fn kind<T>(result: Result<T, Fault>) -> Option<FaultKind> {
 }
 
 #[test]
-fn what_may_not_enter_a_frame_is_a_fault_when_asked_for() {
+fn a_value_that_no_frame_can_carry_is_a_fault_at_once() {
     let mut record = record(CallLimits::default());
     assert_eq!(kind(record.push("e".into(), json("[1]"))), Some(FaultKind::Failed));
     assert_eq!(kind(record.broadcast("e".into(), json("{"), false)), Some(FaultKind::Failed));
@@ -39,7 +39,7 @@ fn a_payload_that_comes_back_unchanged_must_still_be_an_object() {
 }
 
 #[test]
-fn effects_are_counted_and_weighed() {
+fn the_number_and_the_bytes_of_effects_are_limited() {
     let mut record = record(CallLimits { effects: 2, effect_bytes: 10, ..CallLimits::default() });
     assert_eq!(kind(record.push("e".into(), json("{\"a\":100000}"))), Some(FaultKind::Oversize));
     let mut record = self::record(CallLimits { effects: 2, ..CallLimits::default() });
@@ -49,7 +49,7 @@ fn effects_are_counted_and_weighed() {
 }
 
 #[test]
-fn what_is_asked_for_counts_once_by_its_bytes() {
+fn the_bytes_of_each_effect_count_once() {
     let fits = |ask: &dyn Fn(&mut Record) -> Result<(), Fault>, bytes: usize| {
         let limits = |effect_bytes| CallLimits { effect_bytes, ..CallLimits::default() };
         assert_eq!(kind(ask(&mut record(limits(bytes - 1)))), Some(FaultKind::Oversize), "{bytes}");
@@ -74,7 +74,7 @@ fn what_is_asked_for_counts_once_by_its_bytes() {
 }
 
 #[test]
-fn timers_are_limited_in_number_and_shortness() {
+fn timers_are_limited_in_number_and_delay() {
     let mut record = record(CallLimits { timers: 1, ..CallLimits::default() });
     let ms = Duration::from_millis;
     assert_eq!(kind(record.send_after(ms(9), "e".into(), json("{}"))), Some(FaultKind::Oversize));
@@ -101,7 +101,7 @@ fn presences_have_one_meta_a_key_and_are_limited() {
 }
 
 #[test]
-fn a_seat_is_kept_for_a_day_at_most_and_a_published_state_is_an_object() {
+fn a_seat_is_kept_for_at_most_a_day_and_a_published_state_is_an_object() {
     let mut record = record(CallLimits::default());
     let day = Duration::from_secs(24 * 60 * 60);
     assert_eq!(record.take_seat("ada".into(), day), Ok(()));
@@ -112,7 +112,7 @@ fn a_seat_is_kept_for_a_day_at_most_and_a_published_state_is_an_object() {
 }
 
 #[test]
-fn refs_in_a_meta_are_the_hosts() {
+fn the_plugins_refs_are_removed_from_a_meta() {
     let mut record = record(CallLimits::default());
     for meta in [r#"{"phx_ref":"mine","a":1}"#, r#"{"phx\u005fref_prev":"mine","a":1}"#, r#"{"a":1}"#] {
         assert_eq!(record.track(meta.into(), meta.into()), Ok(()));
@@ -137,7 +137,7 @@ fn further_topics_are_counted_once_each() {
 }
 
 #[test]
-fn without_a_member_only_what_needs_none_can_be_asked_for() {
+fn a_call_without_a_member_has_only_effects_that_need_none() {
     let mut record = Record::new(CallLimits::default());
     record.open_with(Capability::Topic, None);
     assert_eq!(record.broadcast("e".into(), json("{}"), false), Ok(()));
@@ -153,7 +153,7 @@ fn without_a_member_only_what_needs_none_can_be_asked_for() {
 }
 
 #[test]
-fn a_callback_that_reads_asks_for_nothing() {
+fn a_callback_that_only_reads_has_no_effects() {
     let mut record = Record::new(CallLimits::default());
     record.open_with(Capability::Reads, None);
     assert_eq!(kind(record.push("e".into(), json("{}"))), Some(FaultKind::Failed));

@@ -1,19 +1,19 @@
-"""How a client that is a program of its own talks with its test: JSON, a line each, both ways."""
+"""The connection of a client program with its test: lines of JSON in both directions."""
 
 import json
 import sys
 import threading
 
-# A client hears on threads of its own, and two lines must not mix.
+# A client library calls back on its own threads. The lock keeps lines of several threads apart.
 _one_at_a_time = threading.Lock()
 
 
 def say(*words):
-    """Tells the test something."""
+    """Sends a line to the test."""
     with _one_at_a_time:
         print(json.dumps(words), flush=True)
 
 
 def orders():
-    """What the test asks for, until it asks for nothing more."""
+    """The test's commands, until the input ends."""
     return map(json.loads, sys.stdin)

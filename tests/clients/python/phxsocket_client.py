@@ -1,4 +1,4 @@
-"""A member of a room by phxsocket: `phxsocket_client.py URL TOPIC PARAMS`."""
+"""A member of a room, with the library phxsocket: `phxsocket_client.py URL TOPIC PARAMS`."""
 
 import json
 import sys

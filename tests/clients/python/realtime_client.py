@@ -1,4 +1,4 @@
-"""A client of Supabase's Realtime by their realtime: `realtime_client.py URL NAME KEY`."""
+"""A client with Supabase's Python library realtime: `realtime_client.py URL NAME KEY`."""
 
 import asyncio
 import json

@@ -204,7 +204,7 @@ async fn a_script_can_have_a_byte_order_mark_and_errors_explain_other_files() ->
         (&["plain.script", "echo.wasm"], "`bennu test echo.wasm plain.script`"),
         (&["echo.wasm", "echo.wasm"], "--with echo.wasm"),
         (&["echo.wasm", "wide.script"], "wide.script is text in UTF-16; save it as UTF-8"),
-        (&["echo.wasm", "latin.script"], "latin.script is no text in UTF-8"),
+        (&["echo.wasm", "latin.script"], "latin.script isn't text in UTF-8"),
         (&["plain.script", "marked.script"], "not WebAssembly"),
     ];
     for (arguments, words) in cases {

@@ -126,7 +126,7 @@ fn an_assertion_that_fails_says_what_came() -> Result<()> {
     let said = failure(|| alice.assert_reply(&echo, "ok", json!({ "a": 2 })))?;
     ensure!(said.contains(r#"a reply `ok` with {"a":2}"#) && said.contains(r#""response":{"a":1}"#), "{said}");
     let said = failure(|| alice.refute_reply(&echo))?;
-    ensure!(said.contains("none should have"), "{said}");
+    ensure!(said.contains("but expected none"), "{said}");
     let said = failure(|| alice.assert_push("nothing", json!({})))?;
     ensure!(said.contains("a push of `nothing`"), "{said}");
     Ok(())

@@ -144,7 +144,7 @@ async fn the_error_of_a_plugin_is_logged() -> Result<()> {
     ensure!(failed.field("callback") == "handle_info", "{}", failed.text);
     ensure!(failed.message().contains("asked to fail in handle_info"), "{}", failed.text);
     ensure!(
-        timers.message().contains("a member has at most 16 timers under way (`limits.timers_per_member = 16`); in "),
+        timers.message().contains("a member has at most 16 pending timers (`limits.timers_per_member = 16`); in "),
         "{}",
         timers.text
     );

@@ -24,7 +24,7 @@ pub use sockets::{Client, Incoming};
 use crate::online::{Online, Window};
 use crate::{Callbacks, Grants, HostFacts, Sent, SocketFacts};
 
-/// A host with its members.
+/// A host and its members.
 pub struct World<C> {
     callbacks: C,
     host: HostFacts,
@@ -46,7 +46,7 @@ pub struct World<C> {
     seat_changes: BTreeMap<Topic, PendingSeatChanges>,
     /// The queue that is being drained.
     current: Option<TurnQueue>,
-    /// The connections that have ended, and whose members have not.
+    /// The connections that have ended while their members have not.
     closing: VecDeque<u64>,
     is_endless: bool,
 }
@@ -136,7 +136,7 @@ impl<C: Callbacks> World<C> {
 
 /// Events from outside.
 impl<C: Callbacks> World<C> {
-    /// A client connects and joins a topic. If it isn't let in, it is disconnected.
+    /// A client connects and joins a topic. If the join fails, the client is disconnected.
     ///
     /// # Errors
     /// If the join is refused or ends in a fault.

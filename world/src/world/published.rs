@@ -7,7 +7,7 @@ use super::{Came, World};
 use crate::{Callbacks, Sent};
 
 impl<C: Callbacks> World<C> {
-    /// Publishes a topic's state. Its members get the change, or the whole state if that is no longer.
+    /// Publishes a topic's state. Its members get the change, or the whole state if the change isn't shorter.
     pub(super) fn publish_state(&mut self, topic: &Topic, state: PublishedState) {
         let Some(room) = self.room_mut(topic) else { return };
         let (published, update) = Published::publish(room.published.take(), topic, state);

@@ -1,4 +1,4 @@
-//! A member, and what its client received.
+//! A member, and the messages that its client received.
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,7 @@ use crate::{Saved, Sent, SocketFacts, Timer};
 pub enum Came {
     /// A reply, to the message of this ref.
     Reply(String, Reply),
-    /// A reply to a message about a topic that isn't joined any more.
+    /// A reply to a message about a topic that is no longer joined.
     Unmatched(String, Reply),
     /// An event for this member alone.
     Push(Sent),
@@ -43,11 +43,11 @@ pub enum Frame {
 pub struct Role {
     /// The topic that it joined.
     pub topic: Topic,
-    /// What its client received and the test didn't take yet, if the client isn't one at the level of frames.
+    /// The received messages that the test hasn't taken yet. A client at the level of frames has none here.
     pub came: VecDeque<Came>,
     /// The response of its join.
     pub response: Payload,
-    /// Whether it is still in.
+    /// Whether it hasn't ended.
     pub is_in: bool,
     /// Its state as last committed.
     pub assigns: Saved,

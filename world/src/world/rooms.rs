@@ -84,7 +84,7 @@ impl<C: Callbacks> World<C> {
         }
     }
 
-    /// Ends a room. The state of a durable room stays for the next time.
+    /// Ends a room. The state of a durable room stays stored, for the next room of the topic.
     pub(super) fn close_room(&mut self, topic: &Topic) {
         let is_durable = self.spec(topic).is_some_and(|spec| spec.room == RoomKind::Durable);
         if let Some(room) = self.rooms.remove(topic).filter(|_| is_durable) {
@@ -120,7 +120,7 @@ impl<C: Callbacks> World<C> {
         let _ = self.tick_now(topic, tick);
     }
 
-    /// Runs a tick of the test's choice. Ticks that a channel asked for run by themselves when the clock
+    /// Runs one tick at once. The ticks that a channel asked for run by themselves when the clock
     /// [advances](Self::advance).
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The clock, and what happens when it advances.
+//! The clock, and the events when it advances.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use bytestring::ByteString;
 use super::World;
 use crate::{Callbacks, Sent, take_due};
 
-/// What happens next. At the same time, the variants happen in this order.
+/// The next event. Events at the same time happen in the order of the variants.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Next {
     /// A member's timer.

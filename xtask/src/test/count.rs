@@ -1,4 +1,4 @@
-//! How many tests a program says that it ran, read from its output while that passes through.
+//! Counts a program's tests: reads the numbers from its output, while it passes the output on.
 
 use std::io::{BufRead, BufReader, Write};
 use std::ops::AddAssign;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::process;
 
-/// Numbers of tests.
+/// Numbers of tests by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) passed: usize,
@@ -24,7 +24,7 @@ impl AddAssign for Counts {
     }
 }
 
-/// Runs a program, passes its output on, and counts the tests in it.
+/// Runs a program, passes its output on, and adds its numbers of tests to `counts`.
 pub(super) fn run(command: &mut Command, counts: &mut Counts) -> Result<()> {
     let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| process::cannot_start(command))?;
     let output = child.stdout.take().context("the program's output is a pipe")?;
@@ -42,7 +42,7 @@ pub(super) fn run(command: &mut Command, counts: &mut Counts) -> Result<()> {
     Ok(())
 }
 
-/// The tests that a line sums up: a closing line of Rust's test runner, or one of the closing lines of Node's.
+/// The numbers in a summary line of Rust's test runner, or in one of the summary lines of Node's.
 fn of_line(line: &str) -> Counts {
     let line = line.trim();
     if let Some(sums) = line.strip_prefix("test result: ") {
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_closing_lines_of_both_test_runners_are_counted() {
+    fn the_summary_lines_of_both_test_runners_are_counted() {
         let rust = "test result: FAILED. 12 passed; 1 failed; 2 ignored; 0 measured; 3 filtered out; finished in 0.1s";
         assert_eq!(of_line(rust), Counts { passed: 12, failed: 1, skipped: 2 });
         assert_eq!(of_line("ℹ pass 7"), Counts { passed: 7, ..Counts::default() });

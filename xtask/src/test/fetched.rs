@@ -1,5 +1,5 @@
-//! What tests need from outside the repository. It is fetched while the first suites compile, for most of that time is spent
-//! waiting for other machines.
+//! Fetches the tests' dependencies from outside the repository. A thread fetches them while the first suites compile,
+//! because fetching mostly waits for the network.
 
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
@@ -10,7 +10,7 @@ use bennu_test_tiers::Suite;
 use crate::toolchain::Toolchain;
 use crate::{chromium, node, places, python};
 
-/// All that was fetched for the suites that are wanted.
+/// The fetched dependencies of the selected suites.
 pub(super) struct Fetched {
     /// The compiler for plugins.
     pub(super) toolchain: Option<Toolchain>,
@@ -18,7 +18,7 @@ pub(super) struct Fetched {
     pub(super) chromium: Option<PathBuf>,
 }
 
-/// A thread that fetches.
+/// The state of the thread that fetches.
 pub(super) enum Fetching {
     Running(JoinHandle<Result<Fetched>>),
     Done(Fetched),
@@ -26,13 +26,13 @@ pub(super) enum Fetching {
 }
 
 impl Fetching {
-    /// Begins to fetch what these suites need.
+    /// Starts to fetch the dependencies of these suites.
     pub(super) fn begin(suites: &[Suite]) -> Self {
         let suites = suites.to_vec();
         Self::Running(thread::spawn(move || fetch(&suites)))
     }
 
-    /// Waits until everything is there.
+    /// Waits until everything is fetched.
     pub(super) fn wait(&mut self) -> Result<&Fetched> {
         if let Self::Running(_) = self {
             let Self::Running(thread) = std::mem::replace(self, Self::Failed) else { unreachable!("it was running") };
@@ -46,7 +46,7 @@ impl Fetching {
     }
 }
 
-/// One thing after the other: Debian's package manager takes no two requests at once.
+/// Fetches one dependency after another, because Debian's package manager runs only once at a time.
 fn fetch(suites: &[Suite]) -> Result<Fetched> {
     let wants = |some: &[Suite]| suites.iter().any(|suite| some.contains(suite));
     let toolchain = wants(&Suite::WITH_PLUGINS).then(Toolchain::find).transpose()?;

@@ -1,4 +1,4 @@
-//! Every check and every test, in two tiers. `tests/tiers` says which suite belongs to which.
+//! Runs every check and every test, in two tiers. `tests/tiers` says which suite belongs to which tier.
 
 mod count;
 mod fetched;
@@ -17,15 +17,16 @@ use fetched::Fetching;
 use report::{Outcome, Report};
 use suites::Bench;
 
-/// How `cargo xtask test` was called.
+/// The arguments of `cargo xtask test`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Only these suites, with what they need. `full` is every suite, with all rounds; no name is every suite of the usual tier
+    /// The suites to run, with their dependencies. `full` means every suite, with all rounds. No name means every suite
+    /// of the usual tier
     #[arg(value_parser = PossibleValuesParser::new(names()))]
     suites: Vec<String>,
 }
 
-/// The word for the whole of the full tier.
+/// The argument that selects the full tier.
 const FULL: &str = "full";
 
 fn names() -> Vec<&'static str> {
@@ -37,14 +38,14 @@ impl Options {
         if self.suites.iter().any(|name| name == FULL) { Tier::Full } else { Tier::Usual }
     }
 
-    /// Why a suite isn't run, if it isn't.
+    /// The reason why a suite doesn't run, or `None` if it runs.
     fn skips(&self, suite: Suite) -> Option<&'static str> {
         let is_named = self.suites.iter().any(|name| name == suite.name());
         let names_some = self.suites.iter().any(|name| name != FULL);
         if is_named {
             None
         } else if names_some {
-            Some("not asked for")
+            Some("not selected")
         } else if suite.tier() > self.tier() {
             Some("only in `cargo xtask test full`")
         } else {
@@ -53,7 +54,7 @@ impl Options {
     }
 }
 
-/// Runs the suites. The first one that fails ends the run. A table of what ran and what didn't ends the output in either case.
+/// Runs the suites. After the first failure, no further suite runs. The output always ends with a table of all suites.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let wanted: Vec<Suite> = Suite::ALL.into_iter().filter(|suite| options.skips(*suite).is_none()).collect();
     let tier = options.tier();

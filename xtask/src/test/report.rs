@@ -1,4 +1,4 @@
-//! The table that ends a run: what ran, how it ended, and what was skipped and why.
+//! The table at the end of a run: the result of each suite, or the reason why it was skipped.
 
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    /// The outcome of a suite that ran. An error is told at once.
+    /// The outcome of a suite that ran. Prints an error at once.
     pub(super) fn of(ended: Result<()>, time: Duration, counts: Counts) -> Self {
         match ended {
             Ok(()) => Self::Passed { time, counts },
@@ -77,7 +77,7 @@ impl Display for Report {
                     continue;
                 }
             };
-            // Lints are no tests: they have no numbers.
+            // Lints are not tests, so they have no numbers.
             let number = |number: usize| if number == 0 { String::new() } else { number.to_string() };
             writeln!(
                 out,
@@ -87,7 +87,7 @@ impl Display for Report {
                 number(counts.skipped)
             )?;
         }
-        // The last line is one that any reader of test output understands.
+        // The last line has a form that every reader of test output knows.
         let Counts { passed, failed, skipped } = self.total();
         write!(out, "\n{passed} passed, {failed} failed, {skipped} skipped")
     }
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_tells_what_ran_and_why_the_rest_did_not() {
+    fn the_table_has_each_result_and_each_reason_for_skipping() {
         let mut report = Report::new(Tier::Usual);
         let counts = Counts { passed: 700, failed: 0, skipped: 2 };
         report.add(Suite::Host, Outcome::Passed { time: Duration::from_secs(75), counts });

@@ -1,4 +1,4 @@
-//! What each suite does.
+//! Runs each suite.
 
 use std::env::{self, consts::EXE_EXTENSION};
 use std::fs;
@@ -15,7 +15,8 @@ use crate::process::{self, cargo, run as start};
 use crate::step::step;
 use crate::{bench, chromium, guests, node, page, places};
 
-/// What suites share: the tier, what was fetched and built, and the number of tests so far.
+/// The state that suites share: the tier, the fetched dependencies, whether the host is built, and the number of tests so
+/// far.
 pub(super) struct Bench {
     tier: Tier,
     fetching: Fetching,
@@ -43,7 +44,7 @@ impl Bench {
         self.fetching.wait()
     }
 
-    /// Builds the plugins and the host with its tests, once in a run.
+    /// Builds the plugins, and the host with its tests, once in a run.
     fn build(&mut self) -> Result<()> {
         if self.is_built {
             return Ok(());
@@ -51,7 +52,8 @@ impl Bench {
         let toolchain = self.fetched()?.toolchain.as_ref().context("no compiler for plugins was fetched")?;
         step("plugins", || guests::build(toolchain, guests::Cargo::Speaks))?;
         step("plugins to reload to", || guests::build_variants(toolchain))?;
-        // With the tests, or cargo would build what they share with the host in two ways.
+        // The host and its tests are built together. Otherwise cargo would build their shared crates twice, with
+        // different features.
         step("host and its tests", || start(host_cargo("build").arg("--all-targets")))?;
         self.is_built = true;
         Ok(())
@@ -134,21 +136,21 @@ fn command_tests() -> Command {
     command
 }
 
-/// Cargo for the plugins as native code, whose builds don't mix with the host's.
+/// Cargo for the plugins as native code, in a target directory of their own.
 fn guest_cargo() -> Command {
     let mut command = cargo(&places::guest_sources());
     command.env("CARGO_TARGET_DIR", places::target().join("guest-native"));
     command
 }
 
-/// Cargo for the client in Rust, whose dependencies are not the host's.
+/// Cargo for the client in Rust, in a target directory of its own, because its dependencies are different from the host's.
 fn client_cargo() -> Command {
     let mut command = cargo(&places::client_sources().join("rust"));
     command.env("CARGO_TARGET_DIR", places::clients().join("rust"));
     command
 }
 
-/// Cargo for everything in the workspace but the developer's commands, one of which is running.
+/// Cargo for the workspace without the developer's commands, because one of them is running.
 fn host_cargo(verb: &str) -> Command {
     let mut command = cargo(places::root());
     command.args([verb, "--workspace", "--exclude", "xtask", "--exclude", "bennu-bindings"]);
@@ -162,11 +164,11 @@ fn host_cargo(verb: &str) -> Command {
 /// The variable that sets how many tests Rust's test runner runs at the same time.
 const TEST_THREADS: &str = "RUST_TEST_THREADS";
 
-/// How many more tests than processors run at the same time. Most tests from outside wait most of their time: for a host to start,
-/// for a timer, for a process to end.
+/// How many more tests than processors run at the same time. Most of the `it` tests mostly wait: for a host to start, for
+/// a timer, or for a process to end.
 const WAITING: usize = 6;
 
-/// How many files of tests Node runs at the same time. Each file has its own hosts, and its tests wait, too.
+/// How many test files Node runs at the same time. Each file has its own hosts, and its tests also mostly wait.
 const NODE_FILES: usize = 3;
 
 fn processors() -> usize {
@@ -182,19 +184,19 @@ fn node_tests(suite: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// Named one by one: what Node makes of a folder has changed between its versions.
+/// The test files of a folder. The command names each file, because versions of Node treat a folder differently.
 fn test_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     let mut tests: Vec<_> = files.into_iter().filter(|file| file.to_string_lossy().ends_with(".test.mjs")).collect();
     if tests.is_empty() {
-        bail!("{} holds no test", folder.display());
+        bail!("{} contains no test", folder.display());
     }
     tests.sort();
     Ok(tests)
 }
 
-/// Tells tests where to find what was built.
+/// Sets the variables by which the tests find the built files.
 fn with_the_built(command: &mut Command) {
     let target = places::target();
     command.env("BENNU_BIN", target.join("debug").join("bennu").with_extension(EXE_EXTENSION));
@@ -204,7 +206,7 @@ fn with_the_built(command: &mut Command) {
     command.env("BENNU_SCREENSHOTS", target.join("screenshots"));
 }
 
-/// Processes that do nothing but take processor time: two for each processor.
+/// Processes that only use processor time: two for each processor.
 struct Busy(Vec<Child>);
 
 impl Busy {

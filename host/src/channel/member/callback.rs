@@ -40,8 +40,8 @@ pub(in crate::channel::member) fn take_turn(
     Some(guarded(channel, call_and_commit(own, route, PluginCall::Member(call), assigns, reference)))
 }
 
-/// Calls the plugin until no other commit has changed the reads of the call. The steps that few turns need are boxed:
-/// otherwise each turn would have the memory for them.
+/// Calls the plugin, and calls it again while another commit has changed the reads of the call. The steps that few turns
+/// need are boxed, so that the other turns need no memory for them.
 fn call_and_commit(
     channel: Arc<Channel>,
     route: Arc<Route>,
@@ -137,7 +137,7 @@ async fn end_or_keep(channel: &Arc<Channel>, route: &Arc<Route>, call: &PluginCa
     fail(channel, Some(route), call.failed(), fault).await;
 }
 
-/// Answers the message of a member that lives on after a fault.
+/// Answers the message of a member that stays after a fault.
 fn answer_fault(channel: &Channel, reference: Option<&Ref>) {
     let Some(reference) = reference else { return };
     let audience = channel.lock().subscription.as_ref().map(|subscription| Arc::clone(subscription.audience()));

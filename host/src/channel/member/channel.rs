@@ -34,7 +34,7 @@ pub struct Channel {
     pub(in crate::channel::member) topics: Arc<Topics>,
     pub(in crate::channel::member) member: Arc<Member>,
     pub(in crate::channel::member) connection: Connection,
-    /// Whether its client sent no join ref, and puts none into its messages.
+    /// Whether its client sent no join ref. Such a client puts none into its messages either.
     is_unmarked: bool,
     pub(in crate::channel::member) queue: MemberQueue,
     pub(in crate::channel::member) mailbox: Arc<Mailbox>,
@@ -42,13 +42,13 @@ pub struct Channel {
     // readers acquire them, so that a reader that sees a flag also sees what came before it.
     /// Whether its client has asked to leave.
     pub(in crate::channel::member) is_leaving: AtomicBool,
-    /// Whether its phase is one after its end.
+    /// Whether it has ended or was replaced.
     is_over: AtomicBool,
     /// Whether a fault outside its turns is queued. One is enough.
     pub(in crate::channel::member) is_fault_queued: AtomicBool,
     /// Whether an event is queued that ends it in any case and isn't its client's. One is enough.
     pub(in crate::channel::member) is_ending_queued: AtomicBool,
-    /// Whether it counts as a channel that isn't over.
+    /// Whether it still counts among the channels of the host.
     is_counted: AtomicBool,
     state: Mutex<State>,
 }
@@ -81,8 +81,8 @@ pub(in crate::channel::member) enum Phase {
     Replaced,
 }
 
-/// The part of a channel that changes. It is locked for a whole commit, including its effects, and to look at it, but
-/// never across an await. It is the first lock in the order that ARCHITECTURE.md states.
+/// The part of a channel that changes. It is locked for a whole commit, including its effects, and for each read of it,
+/// but never across an await. It is the first lock in the order that ARCHITECTURE.md states.
 pub(in crate::channel::member) struct State {
     pub(in crate::channel::member) phase: Phase,
     pub(in crate::channel::member) assigns: Saved,
@@ -96,7 +96,7 @@ pub(in crate::channel::member) struct State {
     pub(in crate::channel::member) subscriptions: Vec<TopicSubscriptionHandle>,
     /// Its remains, while it waits for its `terminate` in the topic's queue.
     pub(in crate::channel::member) replaced: Option<Box<EndedMember>>,
-    /// The seat that it has.
+    /// Its seat.
     pub(in crate::channel::member) seat: Option<Box<ByteString>>,
 }
 
@@ -199,8 +199,8 @@ impl Channel {
         }
     }
 
-    /// The route that serves it now. None if no route serves its topic, or one of another plugin does, or one with
-    /// turns of the other kind: its queue isn't the one of such turns.
+    /// The route that serves it now. None if its topic has no route, or the route is another plugin's, or the route needs
+    /// the other kind of turn queue.
     pub(in crate::channel::member) fn route(&self, plugin: Option<&Arc<str>>) -> Option<Arc<Route>> {
         let route = self.services().routes.find(self.member.topic.as_str())?;
         let has_its_turns = (route.spec.turns == Turns::Topic) == self.topic_turns().is_some();
@@ -213,7 +213,7 @@ impl Channel {
         self.route(plugin.as_ref()).is_some()
     }
 
-    /// Whether the build that upgraded its state was rolled back, and the state itself wasn't yet.
+    /// Whether the build that upgraded its state was rolled back, and its state must still follow.
     pub(in crate::channel) fn must_roll_back(&self) -> bool {
         let mut state = self.lock();
         state.assigns.drop_settled_former();
@@ -277,15 +277,15 @@ impl Channel {
         }
     }
 
-    /// After a turn: a channel that is over counts no more, though its socket may keep it for a while. A swap, so that
-    /// it is counted out once, here or when it is dropped.
+    /// After a turn: a channel that is over no longer counts, although its socket may keep it for a while. The swap
+    /// ensures that it is subtracted only once, here or when it is dropped.
     pub(in crate::channel::member) fn count_out(&self) {
         if self.has_ended() && self.is_counted.swap(false, Ordering::AcqRel) {
             self.services().channel_gone();
         }
     }
 
-    /// No change under the lock can panic half-way, so a poisoned lock is as good as another.
+    /// No panic can leave the data half changed, so a poisoned lock is used like any other.
     pub(in crate::channel::member) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! Effects: each is carried out here, in a member's turn and in a topic's.
+//! Carries out effects, in the turns of members and of topics.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::contract::{Effect, Message, Need, SeatRequest, Source, TimerId};
 use crate::protocol::{Ref, Topic};
 use crate::pubsub::{Audience, Broadcast, Except};
 
-/// The event that phoenix.js's `Presence` begins with.
+/// The first event that phoenix.js's `Presence` needs: the whole list.
 const PRESENCE_STATE: &str = "presence_state";
 
 /// The turn whose effects are carried out.
@@ -72,7 +72,7 @@ pub(in crate::channel) fn carry_out(effects: Vec<Effect>, mut scope: EffectScope
     scope.state(|channel, state| sit(channel, seat, state));
 }
 
-/// Decides for each effect what it does.
+/// Carries out one effect.
 fn carry_out_one(effect: Effect, scope: &mut EffectScope<'_>, seat: &mut SeatRequest) {
     let services = &scope.topics.services;
     match effect {

@@ -61,7 +61,7 @@ pub(in crate::channel::member) fn panicked(channel: &Channel) {
     end_without_callback(channel);
 }
 
-/// The last callback. Its effects are carried out as far as a member that is gone can have them.
+/// The last callback. Effects on the member's own state are left out, because the member is gone.
 pub(in crate::channel::member) async fn terminate(channel: &Arc<Channel>, ended: EndedMember, ending: Ending) {
     let EndedMember { mut assigns, plugin, audience, seat } = ended;
     vacate(channel, seat, Departure::from(&ending));
@@ -82,7 +82,7 @@ pub(in crate::channel::member) async fn terminate(channel: &Arc<Channel>, ended:
     let states = StateSnapshot { assigns: Some(assigns), room: channel.saved_room() };
     let (call, _) = channel.call(&mut channel.lock(), Callback::Terminate(ending));
     let mut call = PluginCall::Member(call);
-    // Boxed because a member has it once: otherwise each of its turns would have the memory for it.
+    // Boxed because a member needs it only once. Otherwise each of its turns would need the memory for it.
     match Box::pin(call_and_persist(channel, &route, &mut call, &states)).await {
         Ok(Evaluated { outcome, room, is_room_stored, .. }) => {
             if let (Some(room), Some(topic)) = (room, channel.topic_turns()) {

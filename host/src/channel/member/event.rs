@@ -1,4 +1,4 @@
-//! The events that a member has turns for.
+//! The events of a member. Each is handled in a turn of its own.
 
 use bytestring::ByteString;
 
@@ -14,7 +14,7 @@ pub enum MemberEvent {
         params: Payload,
         /// The ref to answer.
         reference: Ref,
-        /// The join ref of the channel that this one replaces, whose client is owed a `phx_close`.
+        /// The join ref of the channel that this one replaces. The client must get a `phx_close` with this ref.
         replaced: Option<Ref>,
     },
     /// The client sent an event.

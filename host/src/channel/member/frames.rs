@@ -5,7 +5,7 @@ use crate::contract::Reply;
 use crate::protocol::{Frame, Outbound, Payload, Ref, To};
 use crate::pubsub::Audience;
 
-/// Where a member's own frames go: in the order of the topic's frames if it has an audience, or straight to the outbox.
+/// The way of a member's own frames: in the order of the topic's frames if it has an audience, or directly to the outbox.
 #[derive(Clone, Copy)]
 pub(in crate::channel::member) struct Frames<'a> {
     channel: &'a Channel,
@@ -61,7 +61,7 @@ impl<'a> Frames<'a> {
 pub(in crate::channel::member) fn encode(channel: &Channel, message: Outbound<'_>) -> Option<Frame> {
     let frame = channel.connection.serializer.encode(message);
     if frame.is_none() {
-        tracing::debug!(topic = channel.topic(), "a message that this client can't be sent was left out");
+        tracing::debug!(topic = channel.topic(), "a message was dropped: this client's serializer can't carry it");
     }
     frame
 }

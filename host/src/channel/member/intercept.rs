@@ -13,9 +13,9 @@ use crate::routes::{Route, RouteTable};
 /// The most members that one call of `handle_out` decides about.
 const CHUNK: usize = 256;
 
-/// The number of faults of one broadcast for which the host searches the member that causes them. It is enough for a
-/// few such members. A `handle_out` that fails for every member would take a call for each, and block the topic
-/// meanwhile.
+/// The number of faults of one broadcast after which the host stops to search for the members that cause them. It is
+/// enough for a few such members. If `handle_out` fails for every member, an unlimited search would take a call for each,
+/// and block the topic meanwhile.
 const FAULTS_MAX: usize = 32;
 
 /// Checks for each broadcast whether its route intercepts it.
@@ -47,7 +47,7 @@ async fn let_through(route: Arc<Route>, broadcast: Broadcast, audience: Arc<Audi
         .filter(|channel| !broadcast.except.leaves_out(channel.member.id))
         .collect();
     let mut encoded = Encoded::new(&broadcast);
-    let mut deadline = FAULTS_MAX;
+    let mut searches_left = FAULTS_MAX;
     for chunk in channels.chunks(CHUNK) {
         // A chunk with a fault is halved, down to the member that causes the fault.
         let mut undecided = vec![chunk];
@@ -58,14 +58,14 @@ async fn let_through(route: Arc<Route>, broadcast: Broadcast, audience: Arc<Audi
                         deliver(channel, &broadcast, &mut encoded, decision);
                     }
                 }
-                Err(fault) if part.len() <= 1 || deadline == 0 => {
+                Err(fault) if part.len() <= 1 || searches_left == 0 => {
                     for channel in part {
                         let intercepted = Some(broadcast.event.clone());
                         channel.post_ending(MemberEvent::Fault { fault: fault.clone(), intercepted });
                     }
                 }
                 Err(_) => {
-                    deadline -= 1;
+                    searches_left -= 1;
                     let (first, second) = part.split_at(part.len() / 2);
                     undecided.extend([second, first]);
                 }
@@ -87,10 +87,10 @@ async fn decide<'a>(
     }
     let result = filter(route, broadcast, &present, &states).await;
     let decisions = match (result, route.trial(), &states[..]) {
-        // As for other calls, but only once it is known for which member it fails.
-        (Err(fault), Some((probation, Some(proved))), [state]) => {
-            let former = state.for_build(proved, Part::Assigns).ok_or_else(|| fault.clone())?;
-            let decisions = filter(proved, broadcast, &present, &[former]).await.map_err(|_| fault)?;
+        // As for other calls, the build before is asked, but only when it is known for which member the call fails.
+        (Err(fault), Some((probation, Some(previous))), [state]) => {
+            let former = state.for_build(previous, Part::Assigns).ok_or_else(|| fault.clone())?;
+            let decisions = filter(previous, broadcast, &present, &[former]).await.map_err(|_| fault)?;
             probation.count_fault();
             decisions
         }

@@ -34,7 +34,7 @@ pub(in crate::channel::member) async fn join(channel: &Arc<Channel>, params: Pay
             }
         }
         Ok(evaluated) => {
-            // If its client went while the store was written, it has joined, and it ends now.
+            // If the connection ended while the store was written, the member has joined, and it ends now.
             if let Some(ended) = admit(channel, &route, evaluated, reference) {
                 terminate(channel, ended, Ending::Closed).await;
             }
@@ -64,7 +64,7 @@ async fn call_join(channel: &Channel, route: &Arc<Route>, params: Payload) -> Re
             Answer::Refuse(_) => return Ok(evaluated),
             Answer::Admit(_) => {}
             Answer::None | Answer::Reply(_) | Answer::Stop(_) => {
-                return Err(Fault::failed("a join is admitted or refused"));
+                return Err(Fault::failed("a join must be admitted or refused"));
             }
         }
         if !has_room_for(channel, None, &evaluated.outcome.effects, 0) {
@@ -81,7 +81,7 @@ async fn call_join(channel: &Channel, route: &Arc<Route>, params: Payload) -> Re
     }
 }
 
-/// Commits a join: reply, subscription, effects. If the client went while the store was written, returns the member's
+/// Commits a join: reply, subscription, effects. If the connection ended while the store was written, returns the member's
 /// remains.
 fn admit(channel: &Arc<Channel>, route: &Arc<Route>, evaluated: Evaluated, reference: &Ref) -> Option<EndedMember> {
     let Evaluated { outcome, assigns, room, is_room_stored, is_stored } = evaluated;
@@ -123,8 +123,8 @@ fn admit(channel: &Arc<Channel>, route: &Arc<Route>, evaluated: Evaluated, refer
     None
 }
 
-/// Subscribes it to its topic, and sends the reply to its join in the same moment: the client gets every broadcast from
-/// the reply on, and none before.
+/// Subscribes it to its topic, and sends the reply to its join at the same moment. So the client gets every broadcast
+/// after the reply, and none before it.
 fn subscribe(channel: &Arc<Channel>, reference: &Ref, response: &Payload) -> Subscription {
     // The reply has the join ref as the client sent it, perhaps null. Later frames carry the mark.
     let (join_ref, to) = (channel.join_ref(), To::Topic(channel.topic()));

@@ -10,7 +10,7 @@ use crate::contract::limits::NodeLimits;
 #[derive(Debug, Default)]
 pub struct Inbound {
     bytes: AtomicUsize,
-    /// Whether its socket has an event that it couldn't post, and waits to be told that there is room.
+    /// Whether its socket has an event that it couldn't post, and must be woken when there is room.
     is_waiting: AtomicBool,
 }
 
@@ -41,8 +41,9 @@ impl Mailbox {
         };
         if !has_room() {
             inbound.is_waiting.store(true, Ordering::SeqCst);
-            // An event may have been handled before the flag was set: then nobody would say so. All of these accesses
-            // are sequentially consistent, so that this look and `handled` can't both miss the other's store.
+            // An event may have been handled before the flag was set, and then `handled` didn't see the flag. So the room
+            // is checked again. All of these accesses are sequentially consistent, so that this check and `handled` can't
+            // both miss the other's store.
             if !has_room() {
                 return false;
             }
@@ -52,7 +53,7 @@ impl Mailbox {
         true
     }
 
-    /// An event from the client has left the queue. Returns whether its socket waits for that.
+    /// An event from the client has left the queue. Returns whether its socket waits for room.
     pub(in crate::channel::member) fn handled(&self, inbound: &Inbound, bytes: usize) -> bool {
         self.from_client.fetch_sub(1, Ordering::SeqCst);
         inbound.bytes.fetch_sub(bytes, Ordering::SeqCst);

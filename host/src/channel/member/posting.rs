@@ -8,13 +8,13 @@ use super::event::MemberEvent;
 use crate::channel::turn::{Drain as TurnDrain, Job};
 use crate::contract::{Ending, Fault};
 
-/// The limit of events from the client that wait is reached. The event is given back, and the socket's outbox is nudged
-/// when there is room.
+/// The limit of waiting events from the client is reached. The caller gets the event back, and the socket's outbox is
+/// nudged when there is room.
 #[derive(Debug)]
 pub struct Full(pub Box<MemberEvent>);
 
 /// The work of draining a turn queue. Its owner must do it.
-#[must_use = "a queue that isn't drained runs no turn any more"]
+#[must_use = "a queue that isn't drained runs no further turn"]
 pub struct Drain(QueueDrain);
 
 enum QueueDrain {
@@ -76,17 +76,17 @@ impl Channel {
     /// Adds an event that ends it, if none waits yet: a fault outside its turns, a rollback, or the loss of its route.
     /// No limit applies, because two such events wait at most.
     pub(in crate::channel) fn post_ending(self: &Arc<Self>, event: MemberEvent) {
-        // Apart, because a member may live on after a fault.
+        // Faults have a flag of their own, because a member may stay after a fault.
         let is_one_waiting =
             if matches!(event, MemberEvent::Fault { .. }) { &self.is_fault_queued } else { &self.is_ending_queued };
-        // A swap, so that only one of concurrent callers posts.
+        // The swap ensures that only one of concurrent callers posts.
         if !is_one_waiting.swap(true, Ordering::AcqRel) {
             self.enqueue_and_spawn(event);
         }
     }
 
-    /// The fault has its turn. The flag is cleared before the turn looks at the member, so that a later fault is
-    /// posted.
+    /// The turn of the fault begins. The flag is cleared before the turn reads the member's state, so that a later fault
+    /// is posted.
     pub(in crate::channel::member) fn fault_handled(&self) {
         self.is_fault_queued.store(false, Ordering::Release);
     }
@@ -99,8 +99,8 @@ impl Channel {
     }
 
     /// Ends it at once, because the same client joins the topic again. A running call commits nothing. Its `terminate`
-    /// runs only in a topic with a room, whose plugin would otherwise keep a member that is gone. Returns whether it
-    /// was alive: then the client must get its `phx_close`.
+    /// runs only in a topic with a room, because otherwise the room would keep a member that is gone. Returns whether it
+    /// was alive. If so, the client must get its `phx_close`.
     pub fn replace(self: &Arc<Self>) -> bool {
         let mut state = self.lock();
         let was_alive = matches!(state.phase, Phase::Joining | Phase::Joined);
@@ -121,7 +121,7 @@ impl Channel {
         self.lock().replaced.take().map(|ended| *ended)
     }
 
-    /// A join whose socket has gone commits nothing. Returns whether it was one.
+    /// If it is still joining, ends it: a join whose socket has ended commits nothing. Returns whether it was joining.
     fn abandon_join(&self) -> bool {
         let mut state = self.lock();
         let is_joining = state.phase == Phase::Joining;
@@ -147,7 +147,8 @@ impl Channel {
         }
     }
 
-    /// Whether so many more events from elsewhere may wait, with these bytes, those of the timers included.
+    /// Whether the limits allow this number of further events from elsewhere, with these bytes. The bytes of the timers
+    /// count too.
     pub(in crate::channel::member) fn has_room(&self, events: usize, bytes: usize) -> bool {
         self.mailbox.has_room(&self.services().limits, events, bytes)
     }
@@ -170,8 +171,8 @@ impl Channel {
         }
     }
 
-    /// The build that has just written its state may have been rolled back during the call. A sweep at that time didn't
-    /// find this state.
+    /// Posts a rollback if the build that has just written the state was rolled back during the call. A sweep at that time
+    /// didn't find this state.
     pub(in crate::channel::member) fn roll_back_late(self: &Arc<Self>, state: &State) {
         if state.assigns.must_roll_back() {
             self.post_ending(MemberEvent::RolledBack);

@@ -9,7 +9,8 @@ use crate::contract::{Message, Source};
 use crate::protocol::Topic;
 use crate::pubsub::{Broadcast, BroadcastObserver, TopicSubscriptionHandle};
 
-/// Hands each broadcast to a member's `handle_info`. It doesn't keep the channel alive, which holds it.
+/// Passes each broadcast to a member's `handle_info`. The channel holds the subscription, so the subscription must not keep
+/// the channel alive.
 struct TopicSubscription(Weak<Channel>);
 
 impl BroadcastObserver for TopicSubscription {
@@ -17,7 +18,7 @@ impl BroadcastObserver for TopicSubscription {
         let channel = self.0.upgrade()?;
         let Broadcast { topic, event, payload, .. } = broadcast.clone();
         channel.post(MemberEvent::Info(Message { source: Source::Topic, topic, event, payload }));
-        // This may be the last reference to the channel by now. The caller drops it where its locks are free.
+        // This may now be the last reference to the channel. The caller drops it after it has released its locks.
         Some(channel)
     }
 }

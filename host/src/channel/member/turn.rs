@@ -47,7 +47,7 @@ fn turn(channel: &Arc<Channel>, event: MemberEvent) -> Option<BoxFuture<'static,
     }
 }
 
-/// The turns that a member has once in its life, if at all.
+/// The turns that a member has at most once.
 async fn turn_once(channel: Arc<Channel>, event: MemberEvent) {
     match event {
         MemberEvent::Join { params, reference, replaced } => {

@@ -18,8 +18,8 @@ pub(in crate::channel) fn needs_persisting(route: &Route, evaluated: &Evaluated)
     evaluated.outcome.draft.is_some() || route.spec.room == RoomKind::Durable
 }
 
-/// Stores the writes of a call, and the room of its topic. It is ready at once if there is nothing to store. `topic` is
-/// none for a member with turns of its own, whose route has no room.
+/// Stores the writes of a call, and the room of its topic. The future is ready at once if there is nothing to store.
+/// `topic` is none for a member with a queue of its own, whose route has no room.
 pub(in crate::channel) async fn persist(
     services: &Services,
     topic: Option<&TopicTurns>,
@@ -59,7 +59,7 @@ pub(in crate::channel) async fn persist_room(topic: &TopicTurns) {
         Err(fault) => Err(fault),
     };
     if let Err(fault) = &persisted {
-        tracing::error!(topic = topic.name.as_str(), "a room's last commits weren't stored: {fault}");
+        tracing::error!(topic = topic.name.as_str(), "the last commits of a room could not be stored: {fault}");
     }
     if let Some(room) = topic.room().as_mut() {
         if let Ok(has_former) = persisted {
@@ -92,8 +92,8 @@ pub(in crate::channel::room) async fn stored_room(
 }
 
 /// The probation under which a stored room was upgraded: the current one of its plugin, or one that has ended. An
-/// unknown probation is of another host, whose store was imported. Then the room is rolled back only if the build that
-/// serves knows the version from before, and the room's version isn't its own.
+/// unknown probation comes from the imported store of another host. Then the room is rolled back only if the serving build
+/// writes the version from before, and not the room's version.
 fn probation_of(services: &Services, route: &Route, former: &Former, version: u32) -> Arc<Probation> {
     let is_it = |probation: &&Arc<Probation>| probation.id() == Some(former.probation);
     if let Some(current) = route.probation.as_ref().map(|(probation, _)| probation).filter(is_it) {
@@ -138,7 +138,10 @@ fn decode(mut stored: Bytes) -> Option<Saved> {
     Some(Saved::new(stored, version))
 }
 
-/// Logs that a room can't be rolled back. The room itself can still be used.
+/// Logs that a room can't be rolled back. The room itself stays usable.
 pub(in crate::channel::room) fn log_damaged_former(topic: &str) {
-    tracing::error!(topic, "what the room was before the build on probation can't be read: it stays as it is");
+    tracing::error!(
+        topic,
+        "the room's state from before the build on probation can't be read, so the room isn't rolled back"
+    );
 }

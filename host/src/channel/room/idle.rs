@@ -3,31 +3,31 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Rooms without members and seats without a member that a host keeps at once, at most.
+/// The most rooms without members and seats without a member that a host keeps at once.
 const KEPT_MAX: usize = 16_384;
 
-/// Bytes of those rooms, at most.
+/// The most bytes of those rooms.
 const BYTES_MAX: usize = 256 << 20;
 
-/// How much is kept.
+/// The counts of the kept rooms and seats, and of their bytes.
 #[derive(Default)]
 pub(in crate::channel::room) struct IdleRooms {
     kept: AtomicUsize,
     bytes: AtomicUsize,
 }
 
-/// Permission to keep a room or a seat, given back when it is dropped.
+/// A permit to keep a room or a seat. It counts until it is dropped.
 pub(in crate::channel::room) struct IdlePermit {
     rooms: Arc<IdleRooms>,
     bytes: usize,
 }
 
 impl IdleRooms {
-    /// A permit for a room of so many bytes, or for a seat; none if a limit is reached.
+    /// A permit for a room of this size, or for a seat (0 bytes). None if a limit is reached.
     pub(in crate::channel::room) fn keep(self: &Arc<Self>, bytes: usize) -> Option<IdlePermit> {
         let permit = IdlePermit { rooms: Arc::clone(self), bytes };
-        // Relaxed: the counts stand for themselves. Each caller counts first and looks then, so that no two callers get
-        // the last permit.
+        // Relaxed: no other memory is read by these counts. Each caller first adds and then compares, so two callers can't
+        // both get the last permit.
         let kept = self.kept.fetch_add(1, Ordering::Relaxed) + 1;
         let total = self.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         (kept <= KEPT_MAX && total <= BYTES_MAX).then_some(permit)
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_so_much_is_kept_and_what_is_let_go_makes_room() {
+    fn idle_rooms_are_bounded_and_a_dropped_permit_frees_its_share() {
         let idle = Arc::<IdleRooms>::default();
         let mut places: Vec<_> = (0..KEPT_MAX).map_while(|_| idle.keep(1)).collect();
         assert_eq!((places.len(), idle.keep(0).is_none()), (KEPT_MAX, true));

@@ -36,7 +36,7 @@ impl InFlightByPlugin {
 }
 
 impl InFlightBytes {
-    /// Whether `messages` more, of `bytes` together, are within the limits.
+    /// Whether `messages` further messages of `bytes` in total are within the limits.
     pub(in crate::channel::room) fn has_room(&self, messages: usize, bytes: usize) -> bool {
         let (waiting, held) = (self.messages.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
         waiting.saturating_add(messages) <= IN_FLIGHT_MAX && held.saturating_add(bytes) <= IN_FLIGHT_BYTES_MAX
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plugin_has_a_limit_of_messages_and_bytes_and_another_plugin_its_own() {
+    fn each_plugin_has_its_own_limits_of_messages_and_bytes() {
         let counts = InFlightByPlugin::default();
         let (one, other) = (counts.of(&"one".into()), counts.of(&"other".into()));
         let mut messages: Vec<_> = (0..IN_FLIGHT_MAX).map(|_| one.add(1)).collect();
@@ -80,6 +80,6 @@ mod tests {
         );
         assert!(!one.has_room(2, 0));
         drop(messages);
-        assert!(one.has_room(IN_FLIGHT_MAX, IN_FLIGHT_BYTES_MAX), "it is given back");
+        assert!(one.has_room(IN_FLIGHT_MAX, IN_FLIGHT_BYTES_MAX), "a dropped message no longer counts");
     }
 }

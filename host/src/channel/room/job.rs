@@ -23,15 +23,15 @@ pub(in crate::channel) enum TopicEvent {
     Tick(Tick),
     /// A seat has changed, or its grace period may be over. At most one waits for each seat.
     Seat(ByteString),
-    /// The room may have to end or to be rolled back. One is posted for each time that its members are gone.
+    /// The room may have to end or to be rolled back. One is posted each time the last member has gone.
     Review,
-    /// The same, and the sender is answered when it is done.
+    /// The same, with an answer to the sender when the turn is done.
     Settle(oneshot::Sender<()>),
     /// The host is stopping: the ticks end, and the room is stored.
     Persist(oneshot::Sender<()>),
 }
 
-/// Posts a job and drains the queue in place, for as long as nothing has to wait. It must not be called within a turn.
+/// Posts a job and drains the queue in place while nothing has to wait. It must not be called within a turn.
 pub(in crate::channel::room) fn post_and_drain(topic: &Arc<TopicTurns>, event: TopicEvent) {
     if let Some(drain) = topic.post(Box::new(job(topic, event))) {
         drain.run_here();

@@ -51,7 +51,7 @@ pub(in crate::channel) fn settle(topic: &TopicTurns) -> bool {
     topic.room().as_mut().is_some_and(|room| room.settle(&topic.name))
 }
 
-/// Whether the room has to end now. If it has to end later, it is reviewed then.
+/// Whether the room has to end now. If it has to end later, a timer posts a review at that time.
 pub(in crate::channel) fn is_over(topic: &Arc<TopicTurns>) -> bool {
     let services = topic.services();
     let has_members = services.pubsub.audience(topic.name.as_str()).is_some_and(|audience| !audience.is_empty());
@@ -73,7 +73,7 @@ pub(in crate::channel) fn is_over(topic: &Arc<TopicTurns>) -> bool {
     left.is_zero()
 }
 
-/// Has the room reviewed at some time. Until then it keeps the topic, and so the room.
+/// Posts a review of the room at this time. Until then, this task keeps the topic, and so the room.
 async fn review_at(topic: Arc<TopicTurns>, at: Instant) {
     tokio::time::sleep_until(at).await;
     post_and_spawn(&topic, TopicEvent::Review);

@@ -89,7 +89,7 @@ impl<S: Sender> TopicMessage<S> {
 }
 
 impl<S> MessageJob<S> {
-    /// Its turn begins: it doesn't wait any more.
+    /// Its turn begins, so it no longer counts among the waiting messages.
     pub(in crate::channel) fn leave_queue(&self) {
         self.topic.waiting().remove(WaitingMessages { count: 1, bytes: self.event.len() + self.payload.len() });
     }

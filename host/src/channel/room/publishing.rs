@@ -1,4 +1,4 @@
-//! The published state of a topic, on its way to subscribers.
+//! The delivery of a topic's published state to subscribers.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
@@ -9,7 +9,7 @@ use super::topics::TopicTurns;
 use crate::contract::PublishedState;
 use crate::pubsub::Subscription;
 
-/// How often subscribers that missed a change of a published state are looked for.
+/// How often a task checks for subscribers that missed a change of a published state.
 const CATCH_UP_EVERY: Duration = Duration::from_millis(200);
 
 /// Publishes a state of the topic. The room is locked until the state is delivered, so that none overtakes another.
@@ -32,19 +32,20 @@ pub(in crate::channel) fn show(topic: &Arc<TopicTurns>, subscription: &Subscript
     }
 }
 
-/// Starts to look for subscribers that missed a change, unless a task does so already.
+/// Starts the task that sends the state to subscribers that missed a change, unless it already runs.
 fn start_catch_up(topic: &Arc<TopicTurns>, room: &mut Room) {
     if !room.set_catching_up(true) {
         tokio::spawn(catch_up_all(Arc::downgrade(topic)));
     }
 }
 
-/// Looks for subscribers that missed a change, until none is behind: the last change may be the important one.
+/// Sends the whole state to subscribers that missed a change, until none is behind. Otherwise a subscriber could miss the
+/// last change for ever.
 async fn catch_up_all(topic: Weak<TopicTurns>) {
     loop {
         tokio::time::sleep(CATCH_UP_EVERY).await;
         let Some(topic) = topic.upgrade() else { return };
-        // After a panic it looks for them again: otherwise they would wait for ever.
+        // After a panic, the task tries again. Otherwise these subscribers would wait for ever.
         let caught_up = catch_unwind(AssertUnwindSafe(|| catch_up(&topic)));
         if caught_up.is_ok_and(|is_anyone_behind| !is_anyone_behind) {
             return;

@@ -27,7 +27,7 @@ pub(in crate::channel::room) struct Room {
     ticks: Option<TickTimer>,
     seats: Seats,
     published: Option<Published>,
-    /// Whether a task looks after subscribers that missed a change of the published state.
+    /// Whether a task runs that sends the published state to subscribers that missed a change.
     is_catching_up: bool,
     /// Faults of `handle_tick` in a row.
     faults: u32,
@@ -37,7 +37,7 @@ pub(in crate::channel::room) struct Room {
     stored_at: Option<Instant>,
     /// Whether its state from before an upgrade by a build on probation is stored next to it.
     has_stored_former: bool,
-    /// Whether it was rolled back and that isn't stored yet. No quota may prevent it.
+    /// Whether it was rolled back, and the rollback isn't stored yet. No quota may prevent that write.
     is_rolling_back: bool,
 }
 
@@ -48,7 +48,7 @@ struct Linger {
     _permit: IdlePermit,
 }
 
-/// A durable room with ticks is stored once in this time at most, because each tick may change it.
+/// A durable room with ticks is stored at most once in this time, because each tick may change it.
 const STORED_EVERY: Duration = Duration::from_secs(1);
 
 /// A durable room without members is reviewed this often while it may have to be rolled back. It stays open for as
@@ -86,7 +86,7 @@ impl Room {
         &mut self.seats
     }
 
-    /// Opens it for a route whose rooms are durable or not, with the state that was found in the store.
+    /// Opens it with the state from the store, if there is one. `is_durable` says whether the route's rooms are durable.
     pub(in crate::channel::room) fn open(&mut self, is_durable: bool, stored: Option<Saved>, has_former: bool) {
         self.is_durable = is_durable;
         self.has_stored_former = has_former;
@@ -115,18 +115,19 @@ impl Room {
         self.ticks.is_none() || self.stored_at.is_none_or(|at| at.elapsed() >= STORED_EVERY)
     }
 
-    /// Whether commits wait to be stored, and it is time.
+    /// Whether commits wait to be stored, and may be stored now.
     pub(in crate::channel::room) fn is_overdue(&self) -> bool {
         self.is_unstored && self.is_due()
     }
 
-    /// Its owner and its state, if its last commits aren't stored. The state is none if a rollback left nothing of it.
+    /// Its owner and its state, if its last commits aren't stored. The state is none if the room didn't exist before the
+    /// rolled-back build.
     pub(in crate::channel::room) fn unstored(&self) -> Option<(Owner, Option<Saved>)> {
         let owner = || if self.is_rolling_back { self.owner.without_quota() } else { self.owner.clone() };
         self.is_unstored.then(|| (owner(), self.saved.clone()))
     }
 
-    /// Its last commits were stored, or couldn't be. After a failure it isn't tried again at once.
+    /// Its last commits were stored, or could not be stored. After a failure, the next attempt is later.
     pub(in crate::channel::room) fn persisted(&mut self, is_stored: bool) {
         self.is_unstored = !is_stored;
         self.is_rolling_back &= !is_stored;
@@ -168,7 +169,7 @@ impl Room {
         self.published.as_ref().map(|published| published.all(topic))
     }
 
-    /// Notes whether a task looks after subscribers that are behind. Returns whether one did so before.
+    /// Sets whether a task sends the state to subscribers that are behind. Returns whether one did so before.
     pub(in crate::channel::room) fn set_catching_up(&mut self, is_catching_up: bool) -> bool {
         std::mem::replace(&mut self.is_catching_up, is_catching_up)
     }
@@ -192,7 +193,7 @@ impl Room {
         self.linger = None;
     }
 
-    /// For how much longer it stays open without members, from `now` on. `linger` is the time that its route sets.
+    /// The time for which it stays open without members, from `now` on. `linger` is the time that its route sets.
     pub(in crate::channel::room) fn time_left(&self, linger: impl FnOnce() -> Duration, now: Instant) -> Duration {
         let left = match &self.linger {
             _ if self.saved.is_none() && self.ticks.is_none() => Duration::ZERO,
@@ -203,17 +204,17 @@ impl Room {
         if may_roll_back && left.is_zero() { PROBATION_CHECK_EVERY } else { left }
     }
 
-    /// Whether a timer will have it reviewed after `now`.
+    /// Whether a timer will post its review after `now`.
     pub(in crate::channel::room) fn is_lingering(&self, now: Instant) -> bool {
         self.linger.as_ref().is_some_and(|linger| linger.until > now)
     }
 
-    /// It lingers until `until`, when `timer` has it reviewed.
+    /// It lingers until `until`. At that time, `timer` posts its review.
     pub(in crate::channel::room) fn start_linger(&mut self, until: Instant, timer: AbortHandle, permit: IdlePermit) {
         self.linger = Some(Linger { until, timer, _permit: permit });
     }
 
-    /// About how many bytes it takes.
+    /// Roughly, its memory in bytes.
     pub(in crate::channel::room) fn weight(&self) -> usize {
         let saved = self.saved.as_ref().map_or(0, |saved| saved.bytes.len());
         saved + self.published.as_ref().map_or(0, Published::weight)

@@ -1,4 +1,4 @@
-//! Changes of a topic's seats: members take and leave them, grace periods end, and the plugin is told.
+//! Changes of a topic's seats: members take and leave seats, grace periods end, and `handle_seat` is called.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,14 +42,14 @@ pub(in crate::channel) fn change_ended_seat(topic: &TopicTurns, name: &ByteStrin
     room.as_mut()?.seats().expire(name, Instant::now()).then_some(SeatChange::Gone)
 }
 
-/// Waits for the end of a grace period. Until then it keeps the topic, and so the room.
+/// Waits for the end of a grace period. Until then, this task keeps the topic, and so the room.
 async fn wait(topic: Arc<TopicTurns>, name: ByteString, until: Instant) {
     tokio::time::sleep_until(until).await;
     tell(&topic, &name, None);
 }
 
-/// Has the plugin told of a change in a turn of the seat, after the jobs that wait. Without a change, that turn looks
-/// whether the grace period is over. If a turn for this seat waits already, that one tells it.
+/// Posts a turn that passes a change to the plugin. Without a change, the turn checks whether the grace period is over. If
+/// a turn for this seat already waits, that turn does it.
 fn tell(topic: &Arc<TopicTurns>, name: &ByteString, change: Option<SeatChange>) {
     let is_first = topic.seat_changes().note(name, change);
     if is_first {

@@ -68,7 +68,7 @@ impl Seats {
         Some((change, until))
     }
 
-    /// Sets the timer of a grace period that began. Without a timer, because the limits allow none, the seat is gone.
+    /// Sets the timer of a grace period that began. `None` means that the limits allow no timer; then the seat is gone.
     pub(in crate::channel::room) fn keep(
         &mut self,
         name: &ByteString,

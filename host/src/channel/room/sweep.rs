@@ -16,8 +16,8 @@ use crate::store::{CommitError, Draft, Owner, Store};
 /// Applies the probations that have ended to the durable rooms in the store, with or without members: the rooms are
 /// rolled back, or their states from before are removed.
 ///
-/// A room that is opened does so by itself. This is for the rooms that nobody opens: otherwise their states from before
-/// would take space for ever, and the ended probation would have to be kept as long.
+/// A room that is opened applies them by itself. This function is for the rooms that nobody opens. Otherwise their states
+/// from before would take space for ever, and the ended probation would have to be kept as long.
 pub(in crate::channel) async fn settle_stored_rooms(topics: &Arc<Topics>) {
     let routes = Arc::clone(&topics.services.routes.current());
     for (plugin, past) in routes.past_probations() {
@@ -28,14 +28,16 @@ pub(in crate::channel) async fn settle_stored_rooms(topics: &Arc<Topics>) {
         settle_open_rooms(topics, plugin).await;
         match settle_closed_rooms(&topics.services.store, plugin, &ended).await {
             Ok(()) => ended.iter().for_each(|probation| probation.mark_swept()),
-            // It is tried again after the next end of a probation, and at the next start.
-            Err(error) => tracing::error!(plugin = &**plugin, "stored rooms wait for a verdict: {error:#}"),
+            // The next attempt is after the next end of a probation, or at the next start.
+            Err(error) => {
+                tracing::error!(plugin = &**plugin, "a probation's end wasn't applied to stored rooms: {error:#}")
+            }
         }
     }
 }
 
-/// Has each open room of a plugin settled, in a turn of its topic: after it, each turn that began before the probation
-/// ended is over, and stores nothing of that time any more.
+/// Settles each open room of a plugin in a turn of its topic. After that turn, all turns that began before the end of the
+/// probation are over, and store nothing more.
 async fn settle_open_rooms(topics: &Topics, plugin: &str) {
     let mut under_way = Vec::new();
     for topic in topics.all() {
@@ -47,7 +49,7 @@ async fn settle_open_rooms(topics: &Topics, plugin: &str) {
         }
     }
     for settling in under_way {
-        // A turn that panicked is logged there.
+        // An error means that the turn panicked. The turn logs the panic.
         let _ = settling.await;
     }
 }
@@ -70,7 +72,7 @@ async fn settle_closed_rooms(store: &Store, plugin: &str, ended: &[&Arc<Probatio
                 rolled_back.into_iter().for_each(|(probation, commits)| probation.count_discarded_commits(commits));
                 last = Some(behind);
             }
-            // One of the rooms was opened and settled meanwhile. The others are looked at again.
+            // One of the rooms was opened and settled meanwhile. The others are checked again.
             Err(CommitError::Conflict) => deadline.check().map_err(|fault| anyhow::anyhow!(fault.detail))?,
             Err(refusal) => return Err(refusal.into()),
         }
@@ -85,7 +87,7 @@ fn settle_closed_room<'a>(
     stored: Bytes,
     ended: &[&'a Arc<Probation>],
 ) -> Result<Option<(&'a Arc<Probation>, u64)>> {
-    let topic = std::str::from_utf8(topic).context("a topic is no text")?;
+    let topic = std::str::from_utf8(topic).context("the topic of a stored room isn't UTF-8")?;
     let Some(former) = Former::decode(stored) else {
         log_damaged_former(topic);
         return Ok(None);
@@ -98,7 +100,7 @@ fn settle_closed_room<'a>(
         return Ok(None);
     }
     let commits = former.commits;
-    tracing::warn!(topic, commits, "state_returned: so many commits were given up with it");
+    tracing::warn!(topic, commits, "state_returned: the room was rolled back, and these commits were discarded");
     let room = former.state.as_ref().map(|(bytes, version)| encode(bytes, *version));
     draft.set_room(topic, room)?;
     Ok(Some((probation, commits)))

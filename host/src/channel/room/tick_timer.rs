@@ -18,7 +18,7 @@ pub(in crate::channel::room) struct TickTimer {
 pub(in crate::channel::room) struct IsWaiting(Arc<AtomicBool>);
 
 impl TickTimer {
-    /// Starts one. `task` posts the ticks.
+    /// Starts a timer. `task` posts the ticks.
     pub(in crate::channel::room) fn start<F>(period: Duration, task: impl FnOnce(IsWaiting) -> F) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -32,7 +32,7 @@ impl TickTimer {
         self.period
     }
 
-    /// The tick that waited has its turn.
+    /// The turn of the waiting tick begins.
     pub(in crate::channel::room) fn taken(&self) {
         // Release, so that the timer's task, which acquires the flag, posts the next tick after this turn has begun.
         self.is_waiting.0.store(false, Ordering::Release);
@@ -40,7 +40,7 @@ impl TickTimer {
 }
 
 impl IsWaiting {
-    /// Marks a tick as waiting. Returns whether one waited already.
+    /// Marks a tick as waiting. Returns whether one already waited.
     pub(in crate::channel::room) fn swap_in(&self) -> bool {
         self.0.swap(true, Ordering::AcqRel)
     }

@@ -23,8 +23,8 @@ pub(in crate::channel) fn set_tick(topic: &Arc<TopicTurns>, period: Option<Durat
     }
 }
 
-/// A tick of this period has its turn, and the next one may wait. Returns whether the topic still has such ticks: they
-/// may have ended while this one waited.
+/// The turn of a tick of this period begins, so the next tick may be queued. Returns whether the topic still has such
+/// ticks: they may have ended while this one waited.
 pub(in crate::channel) fn take_tick(topic: &TopicTurns, period: Duration) -> bool {
     let room = topic.room();
     let ticks = room.as_ref().and_then(|room| room.ticks()).filter(|ticks| ticks.period() == period);
@@ -45,14 +45,14 @@ impl TickTask {
         loop {
             number += 1;
             sleep_until(began + times(self.period, number)).await;
-            // The timer itself may fire late: the ticks that have passed meanwhile are left out.
+            // The timer itself may fire late. The ticks whose time has passed meanwhile are left out.
             let passed = u64::try_from(began.elapsed().as_nanos() / self.period.as_nanos()).unwrap_or(u64::MAX);
             let late = passed.saturating_sub(number);
             number += late;
             missed = missed.saturating_add(u32::try_from(late).unwrap_or(u32::MAX));
             let Some(topic) = self.topic.upgrade() else { return };
             let services = topic.services();
-            // A tick may be left out, and a busy host has too many frames to send already.
+            // A tick may be left out, and a busy host already has too many frames to send.
             if is_under_pressure(&services.pubsub.pressure, &mut high_since) || self.is_waiting.swap_in() {
                 missed = missed.saturating_add(1);
                 services.count_ticks(0, 1);

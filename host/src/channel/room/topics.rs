@@ -32,7 +32,7 @@ pub(in crate::channel) struct TopicTurns {
     /// The room, while it is open. Only turns of the queue change it. The lock is for code that reads it meanwhile.
     /// A published state is delivered under it, so that none overtakes another. It is never held across an await.
     room: Mutex<Option<Box<Room>>>,
-    /// The changes of seats that the plugin hasn't been told yet. No other lock is taken under this one.
+    /// The changes of seats that are not yet passed to `handle_seat`. No other lock is taken under this one.
     seat_changes: Mutex<PendingSeatChanges>,
     /// The messages that wait. No other lock is taken under this one.
     waiting: Mutex<WaitingMessages>,
@@ -78,7 +78,7 @@ impl Topics {
             && topic.is_none_or(|topic| topic.waiting().has_room(more, &self.services.limits))
     }
 
-    /// All that are in use.
+    /// All topics that are in use.
     pub(in crate::channel) fn all(&self) -> Vec<Arc<TopicTurns>> {
         self.topics.iter().filter_map(|entry: RefMulti<'_, Topic, Weak<TopicTurns>>| entry.value().upgrade()).collect()
     }
@@ -122,12 +122,12 @@ impl TopicTurns {
         }
     }
 
-    /// Whether the probation under which the room was upgraded has ended, and that isn't applied yet.
+    /// Whether the probation under which the room was upgraded has ended, and its end isn't applied yet.
     pub(in crate::channel) fn is_room_to_settle(&self) -> bool {
         self.room().as_ref().and_then(|room| room.saved()).is_some_and(Saved::needs_settling)
     }
 
-    /// Whether commits of the room wait to be stored, and it is time.
+    /// Whether commits of the room wait to be stored, and may be stored now.
     pub(in crate::channel) fn is_room_overdue(&self) -> bool {
         self.room().as_ref().is_some_and(|room| room.is_overdue())
     }
@@ -137,7 +137,7 @@ impl TopicTurns {
         self.room().as_mut().map_or(0, |room| room.count_tick(has_failed))
     }
 
-    /// The changes of a seat that its turn tells the plugin.
+    /// Takes the changes of a seat, for the turn that passes them to the plugin.
     pub(in crate::channel) fn take_seat_changes(&self, name: &ByteString) -> Vec<SeatChange> {
         let mut pending = self.seat_changes();
         let changes = pending.take(name);
@@ -148,7 +148,7 @@ impl TopicTurns {
         changes
     }
 
-    // No change under one of these locks can panic half-way, so a poisoned lock is as good as another.
+    // No panic can leave the data under one of these locks half changed, so a poisoned lock is used like any other.
 
     pub(in crate::channel::room) fn room(&self) -> MutexGuard<'_, Option<Box<Room>>> {
         self.room.lock().unwrap_or_else(PoisonError::into_inner)
@@ -171,7 +171,7 @@ impl Drop for TopicTurns {
 }
 
 impl WaitingMessages {
-    /// Counts messages, if they may wait.
+    /// Counts messages, if the limits allow them to wait.
     pub(in crate::channel::room) fn add(&mut self, more: Self, limits: &NodeLimits) -> bool {
         let has_room = self.has_room(more, limits);
         if has_room {

@@ -8,7 +8,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-/// A room as it was before.
+/// The state of a room before the upgrade.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::channel) struct Former {
     /// The number of the probation under which it was upgraded.
@@ -19,7 +19,7 @@ pub(in crate::channel) struct Former {
     pub(in crate::channel) state: Option<(Bytes, u32)>,
 }
 
-/// The only form so far.
+/// The first byte of the stored form: its version. There is no other version yet.
 const FORM: u8 = 1;
 
 impl Former {
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_room_was_is_read_as_it_was_stored() {
+    fn a_stored_former_state_is_read_unchanged() {
         for state in [None, Some((Bytes::new(), 0)), Some((Bytes::from_static(b"\x00room\xff"), u32::MAX))] {
             let former = Former { probation: 1_764_340_000_000, commits: 7, state };
             assert_eq!(Former::decode(former.encode()), Some(former));
@@ -68,10 +68,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_damaged_is_nothing() {
+    fn a_damaged_former_state_is_not_read() {
         let whole = Former { probation: 1, commits: 2, state: Some((Bytes::from_static(b"ab"), 3)) }.encode();
-        // A state that was cut off behind its version can't be told from a shorter one, but the store doesn't cut
-        // values off.
+        // A state that is truncated after its version looks like a shorter one. But the store doesn't truncate values.
         for length in 0..whole.len() - 2 {
             assert_eq!(Former::decode(whole.slice(..length)), None, "{length} bytes");
         }

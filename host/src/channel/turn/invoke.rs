@@ -20,7 +20,7 @@ pub(in crate::channel) enum PluginCall {
     Topic(TopicCall),
 }
 
-/// The last committed states, which a call is given.
+/// The last committed states, as the input of a call.
 #[derive(Clone, Debug, Default)]
 pub(in crate::channel) struct StateSnapshot {
     pub(in crate::channel) assigns: Option<Saved>,
@@ -33,7 +33,7 @@ pub(in crate::channel) struct Evaluated {
     pub(in crate::channel) outcome: Outcome,
     pub(in crate::channel) assigns: Option<Saved>,
     pub(in crate::channel) room: Option<Saved>,
-    /// Whether no part of the room has still to be stored.
+    /// Whether nothing of the room is still to be stored.
     pub(in crate::channel) is_room_stored: bool,
     /// Whether a part of it is in the store, so that it can't be discarded any more.
     pub(in crate::channel) is_stored: bool,
@@ -53,14 +53,14 @@ pub(in crate::channel) async fn invoke(
     Box::pin(settle_on_probation(route, call, states, result)).await
 }
 
-/// Decides about the result of a generation that is on probation.
+/// Checks the result of a generation that is on probation. After a fault, the generation before it gets the same call.
 async fn settle_on_probation(
     route: &Arc<Route>,
     call: &mut PluginCall,
     states: &StateSnapshot,
     result: Result<Evaluated, Fault>,
 ) -> Result<Evaluated, Fault> {
-    let Some((probation, proved)) = route.trial() else { return result };
+    let Some((probation, previous)) = route.trial() else { return result };
     let fault = match result {
         Ok(evaluated) => {
             probation.count_call();
@@ -68,10 +68,10 @@ async fn settle_on_probation(
         }
         Err(fault) => fault,
     };
-    // The older generation can't judge by a state that the new version created.
-    let former = proved.and_then(|proved| Some((proved, states.for_build(proved)?)));
-    let Some((proved, former)) = former else { return Err(fault) };
-    let Ok(evaluated) = evaluate(proved, call, &former).await else { return Err(fault) };
+    // The older generation can't run the call with a state that the new version created.
+    let former = previous.and_then(|previous| Some((previous, states.for_build(previous)?)));
+    let Some((previous, former)) = former else { return Err(fault) };
+    let Ok(evaluated) = evaluate(previous, call, &former).await else { return Err(fault) };
     probation.count_fault();
     if !states.is_untouched() {
         // The answer is for the state from before the upgrade: the commits since then would be lost.
@@ -83,13 +83,13 @@ async fn settle_on_probation(
         member: call.member(),
         failed: call.failed(),
         fault: &fault,
-        answered_by: Some(proved.generation),
+        answered_by: Some(previous.generation),
     }
     .write();
     Ok(evaluated)
 }
 
-/// Calls one generation. A generation without rooms gets none, and doesn't change one that another has written.
+/// Calls one generation. A generation without rooms gets no room, and doesn't change a room that another one has written.
 async fn evaluate(route: &Route, call: &mut PluginCall, states: &StateSnapshot) -> Result<Evaluated, Fault> {
     let (old_assigns, old_room) = (states.assigns.as_ref(), states.room.as_ref().filter(|_| route.spec.has_room()));
     let assigns = upgrade_state(route, call.topic(), Part::Assigns, old_assigns).await?;

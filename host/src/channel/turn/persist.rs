@@ -1,4 +1,4 @@
-//! The store's part of a turn: drafts are committed, and a call with a conflict runs again for a while.
+//! The store's part of a turn: commits drafts, and limits the time for which a call with conflicts is retried.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::contract::{Fault, FaultKind};
 use crate::store::{CommitError, Draft, Store};
 
-/// For so long a call is retried whose reads were changed by other commits. Each time the other calls have succeeded.
+/// How long a call is retried while other commits change its reads. Each conflict means that another call has succeeded.
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// The result of a commit to the store.
@@ -36,13 +36,16 @@ impl RetryDeadline {
             return Ok(());
         }
         let limit = RETRY_MAX.as_secs();
-        Err(Fault::new(FaultKind::Store, format!("others changed what it had read, again and again, for {limit} s")))
+        Err(Fault::new(
+            FaultKind::Store,
+            format!("other commits changed the call's reads at each attempt for {limit} s"),
+        ))
     }
 }
 
 /// Stores a draft.
 pub(in crate::channel) async fn commit_draft(store: &Store, draft: Box<Draft>) -> Result<Persisted, Fault> {
-    // Boxed because most turns store nothing: otherwise each turn would have the memory for it.
+    // Boxed because most turns store nothing. Otherwise each turn would need the memory for it.
     match Box::pin(store.commit(*draft)).await {
         Ok(_) => Ok(Persisted::Done),
         Err(CommitError::Conflict) => Ok(Persisted::Conflict),

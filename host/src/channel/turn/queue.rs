@@ -46,7 +46,7 @@ impl Job for Box<dyn Job> {
     }
 }
 
-/// A queue of jobs. Its length is bounded by those who post: each counts its own jobs that wait.
+/// A queue of jobs. The queue itself has no limit: each caller of `post` counts and limits its own waiting jobs.
 pub(in crate::channel) struct TurnQueue<J> {
     /// Held only to add or to take a job: never while a job runs, and no other lock is taken under it.
     inner: Mutex<Inner<J>>,
@@ -66,18 +66,18 @@ impl<J> Default for TurnQueue<J> {
 }
 
 impl<J: Job> TurnQueue<J> {
-    /// Adds a job. All jobs come through here. Returns the drain of the queue if nobody drains it.
+    /// Adds a job. All jobs are added here. Returns the drain of the queue if nobody drains it.
     pub(in crate::channel) fn post(self: &Arc<Self>, job: J) -> Option<Drain<J>> {
         let mut inner = self.lock();
         if std::mem::replace(&mut inner.is_draining, true) {
             inner.jobs.push_back(job);
             return None;
         }
-        // A job that has nobody before it needs no place in the buffer.
+        // If no job runs or waits, the new job needs no place in the buffer.
         Some(Drain { queue: Arc::clone(self), first: Some(job) })
     }
 
-    /// The next job. If there is none, nobody drains the queue any more.
+    /// Takes the next job. If there is none, the drain has ended.
     fn next(&self) -> Option<J> {
         let mut inner = self.lock();
         let next = inner.jobs.pop_front();
@@ -89,14 +89,14 @@ impl<J: Job> TurnQueue<J> {
         next
     }
 
-    /// No change under the lock can panic half-way, so a poisoned lock is as good as another.
+    /// No panic can leave the data half changed, so a poisoned lock is used like any other.
     fn lock(&self) -> MutexGuard<'_, Inner<J>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The work of draining a queue. Its owner must do it, in place or in a task.
-#[must_use = "a queue that isn't drained runs no job any more"]
+#[must_use = "a queue that isn't drained runs no further job"]
 pub(in crate::channel) struct Drain<J> {
     queue: Arc<TurnQueue<J>>,
     /// The job to begin with, if it isn't in the queue's buffer.
@@ -125,14 +125,14 @@ impl<J: Job> Drain<J> {
         let after_turn = AfterTurn::here();
         let mut is_first = true;
         while let Some(job) = self.next() {
-            // The caller has looked at the pressure before the first turn. The other jobs may be other clients',
-            // without end: under pressure they continue in a task, which waits for the pressure to ease.
+            // The caller has checked the pressure before the first turn. The other jobs may come from other clients, and may
+            // never end. So under pressure they continue in a task, which waits until the pressure is low.
             if !std::mem::take(&mut is_first) && job.pressure().is_high() {
                 self.first = Some(job);
                 return self.spawn();
             }
             let under_way = begin(job);
-            // Deferred work has a guard of its own: the rest of a turn isn't lost with it.
+            // Deferred work has its own guard, so that a panic in it doesn't lose the rest of a turn.
             if catch_unwind(AssertUnwindSafe(|| after_turn.run())).is_err() {
                 tracing::error!("a fault of the host: a turn panicked");
             }
@@ -156,7 +156,7 @@ impl<J: Job> Drain<J> {
         while let Some(mut job) = self.next() {
             let turn = async {
                 if job.pressure().is_high() {
-                    // Boxed because it is rare: otherwise each drain's task would have the memory for it.
+                    // Boxed because it is rare. Otherwise each drain's task would need the memory for it.
                     let pressure = Arc::clone(job.pressure());
                     Box::pin(async move { pressure.hold_back().await }).await;
                 }
@@ -206,8 +206,8 @@ async fn finish<J: Job>(job: &mut J) {
     }
 }
 
-/// Logs a panic, which is a fault of the host: the queue continues. A member that loses something by it ends in its own
-/// turn.
+/// Logs a panic, which is a fault of the host. The queue continues. If a member has lost something because of the panic,
+/// the member ends in its own turn.
 fn panicked<J: Job>(job: &J) {
     tracing::error!(topic = job.topic().as_str(), "a fault of the host: a turn panicked");
 }

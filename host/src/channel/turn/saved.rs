@@ -70,8 +70,8 @@ impl Saved {
         let trial = route.trial().filter(|(probation, _)| probation.can_roll_back());
         let before = match (kept, trial) {
             (Some(before), _) => Some(Box::new(PreUpgrade { commits: before.commits + commits, ..before.clone() })),
-            (None, Some((probation, proved))) => {
-                let was = old.map(|old| old.version).or(proved.map(|proved| part.version(&proved.spec)));
+            (None, Some((probation, previous))) => {
+                let was = old.map(|old| old.version).or(previous.map(|previous| part.version(&previous.spec)));
                 let state = || old.map(|old| (old.bytes.clone(), old.version));
                 let probation = || Arc::clone(probation);
                 (was != Some(version)).then(|| Box::new(PreUpgrade { state: state(), probation: probation(), commits }))
@@ -96,7 +96,7 @@ impl Saved {
                 tracing::warn!(
                     topic = topic.as_str(),
                     commits,
-                    "state_returned: so many commits were given up with it"
+                    "state_returned: the state was rolled back, and these commits were discarded"
                 );
                 Settled::RolledBack(before.state.clone().map(|(bytes, version)| Self::new(bytes, version)))
             }
@@ -108,7 +108,7 @@ impl Saved {
         self.pre_upgrade.take_if(|before| before.probation.has_passed());
     }
 
-    /// Whether the build that upgraded it was rolled back, and the state itself wasn't yet.
+    /// Whether the build that upgraded it was rolled back, and the state itself must still be rolled back.
     pub(in crate::channel) fn must_roll_back(&self) -> bool {
         self.pre_upgrade.as_ref().is_some_and(|before| before.probation.result() == ProbationResult::RolledBack)
     }
@@ -118,13 +118,13 @@ impl Saved {
         self.pre_upgrade.as_ref().is_some_and(|before| before.probation.is_open())
     }
 
-    /// Whether the probation under which it was upgraded has ended, and this wasn't applied to the state yet.
+    /// Whether the probation under which it was upgraded has ended, and its end isn't applied to the state yet.
     pub(in crate::channel) fn needs_settling(&self) -> bool {
         self.pre_upgrade.is_some() && !self.may_roll_back()
     }
 
-    /// The state for a call of the generation of `route`, which is to judge a fault: this one if that generation's
-    /// version wrote it, or the one from before. None if there is neither.
+    /// The state for a second call on the generation of `route`, which decides who is at fault: the state from before the
+    /// upgrade if there was one, or this state if that generation's version wrote it. Otherwise none.
     pub(in crate::channel) fn for_build(&self, route: &Route, part: Part) -> Option<Self> {
         let version = part.version(&route.spec);
         match &self.pre_upgrade {
@@ -133,7 +133,7 @@ impl Saved {
         }
     }
 
-    /// Whether no commit would be lost if another state replaced it: it wasn't upgraded on probation.
+    /// Whether it wasn't upgraded on probation. If so, another state can replace it without loss of a commit.
     pub(in crate::channel) fn is_untouched(&self) -> bool {
         self.pre_upgrade.is_none()
     }

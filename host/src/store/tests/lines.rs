@@ -102,7 +102,7 @@ fn an_invalid_line_is_refused_with_its_number() {
         (&[ROW], "line 1: it isn't the first line of an export"),
         (&[HEAD, "{"], "line 2: EOF"),
         (&[HEAD, ROW, "", r#"{"rows":1}"#], "line 3: it is no JSON object"),
-        (&[HEAD, ROW, r#"{"plugin":"a","key":"","value":"v"}"#], "line 3: a key in the store has one byte at least"),
+        (&[HEAD, ROW, r#"{"plugin":"a","key":"","value":"v"}"#], "line 3: a key in the store has at least one byte"),
         (&[HEAD, r#"{"plugin":"","key":"k","value":"v"}"#], "line 2: a plugin's name has 0 bytes"),
         (&[HEAD, ROW], "it is truncated: its last line, {\"rows\":..}, is missing; 1 rows were imported"),
         (&[HEAD, ROW, r#"{"rows":2}"#], "it has 2 rows, but it has 1"),

@@ -1,6 +1,6 @@
-//! A member of a room by `phoenix_channels_client`: `rust-client URL TOPIC`.
+//! A member of a room, with the library `phoenix_channels_client`: `rust-client URL TOPIC`.
 //!
-//! It does what it is told in lines of JSON on its standard input, and tells so what it hears on its standard output.
+//! It reads commands as lines of JSON from standard input, and writes received messages as lines of JSON to standard output.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use phoenix_channels_client::{Channel, Client, Config, Payload, SendError};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 
-/// What the tests have it listen to: it has to be told each event by name.
+/// The events that the tests need. The library needs the name of each event.
 const EVENTS: [&str; 3] = ["shout", "presence_state", "presence_diff"];
 
 #[tokio::main]
@@ -44,7 +44,7 @@ async fn obey(room: &Arc<Channel>, order: &Value) -> Result<(), Box<dyn Error>> 
         }
         Some("send") => room.send_noreply(event, order[2].clone()).await?,
         Some("leave") => room.leave().await,
-        _ => return Err(format!("an order that nobody knows: {order}").into()),
+        _ => return Err(format!("unknown command: {order}").into()),
     }
     Ok(())
 }
