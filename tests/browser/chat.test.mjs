@@ -77,7 +77,7 @@ test("rooms are separate, and unread messages are counted", async (t) => {
   await say(bo, "one");
   await say(bo, "two");
   await ada.getByLabel("2 unread").waitFor();
-  await until("the title counts too", async () => (await ada.title()).startsWith("(2) "));
+  await until("the title shows the count too", async () => (await ada.title()).startsWith("(2) "));
   assert.equal(await bo.getByText("only here").count(), 0);
 
   await ada.getByRole("link", { name: "lobby" }).click();

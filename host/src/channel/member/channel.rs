@@ -19,7 +19,7 @@ use crate::routes::{Route, Turns};
 /// The parts of a socket that its channels use.
 #[derive(Clone)]
 pub struct Connection {
-    /// What is known about the socket.
+    /// The facts about the socket.
     pub facts: Arc<SocketFacts>,
     /// How its frames are encoded.
     pub serializer: Serializer,
@@ -77,7 +77,7 @@ pub(in crate::channel::member) enum Phase {
     Joined,
     /// It has ended. Messages for it are answered as for a topic that isn't joined.
     Ended,
-    /// Another join of the same topic has replaced it. Messages for it are lost.
+    /// Another join of the same topic has replaced it. Messages for it are dropped.
     Replaced,
 }
 
@@ -156,7 +156,7 @@ impl Channel {
         })
     }
 
-    /// How others see it.
+    /// The member as others see it: its number, user and socket id.
     pub(in crate::channel) fn person(&self) -> Person {
         let Identity { user, socket_id, .. } = &self.member.socket.identity;
         Person { member: self.member.id, user: user.clone(), socket_id: socket_id.clone() }

@@ -44,7 +44,7 @@ pub(in crate::channel::member) fn commit(
     answer(channel, &mut state, audience, outcome.answer, reference)
 }
 
-/// Whether the member is still one. If it ended during the callback, nothing is done.
+/// Whether the outcome can be committed. False if the member ended during the callback: then nothing is done.
 ///
 /// # Errors
 /// If the outcome can't be committed for another reason.
@@ -106,7 +106,7 @@ fn answer(
     None
 }
 
-/// Whether the queues that these effects go to have room for them, in addition to the bytes of the member's timers.
+/// Whether the queues for these effects have room for them, in addition to the bytes of the member's timers.
 pub(in crate::channel::member) fn has_room_for(
     channel: &Channel,
     audience: Option<&Audience>,

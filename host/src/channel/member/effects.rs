@@ -48,14 +48,14 @@ impl<'a> EffectScope<'a> {
         Self { topics: &turns.topics, topic: &turns.name, turns: Some(turns), member: None }
     }
 
-    /// For an effect that only a member's turn can have: the record refuses it in a topic's.
+    /// Carries out an effect that only a member's turn can have. The record refuses such an effect in a topic's turn.
     fn member(&self, act: impl FnOnce(&Arc<Channel>, Frames<'_>)) {
         if let Some(MemberScope { channel, audience, .. }) = &self.member {
             act(channel, Frames::new(channel, *audience));
         }
     }
 
-    /// For an effect on what the host has for a member.
+    /// Carries out an effect on a member's state at the host, unless the member has ended.
     fn state(&mut self, act: impl FnOnce(&Arc<Channel>, &mut State)) {
         if let Some(MemberScope { channel, state: Some(state), .. }) = &mut self.member {
             act(channel, state);
@@ -138,7 +138,7 @@ fn carry_out_one(effect: Effect, scope: &mut EffectScope<'_>, seat: &mut SeatReq
             state.presences.extend(tracked.then_some(key));
         }),
         Effect::UpdatePresence { key, meta } => scope.state(|channel, _| {
-            // An unknown key is no fault.
+            // An unknown key isn't a fault.
             let _ = services.presence.update(&channel.member.topic, channel.member.id, &key, &meta);
         }),
         Effect::Untrack(key) => scope.state(|channel, state| {

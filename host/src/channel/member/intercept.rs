@@ -13,9 +13,9 @@ use crate::routes::{Route, RouteTable};
 /// The most members that one call of `handle_out` decides about.
 const CHUNK: usize = 256;
 
-/// The number of faults of one broadcast after which the host stops to search for the members that cause them. It is
-/// enough for a few such members. If `handle_out` fails for every member, an unlimited search would take a call for each,
-/// and block the topic meanwhile.
+/// After this number of faults of one broadcast, the host stops searching for the members that cause them. The number is
+/// enough for a few such members. If `handle_out` fails for every member, a search without a limit would take a call for
+/// each, and block the topic meanwhile.
 const FAULTS_MAX: usize = 32;
 
 /// Checks for each broadcast whether its route intercepts it.
@@ -87,7 +87,7 @@ async fn decide<'a>(
     }
     let result = filter(route, broadcast, &present, &states).await;
     let decisions = match (result, route.trial(), &states[..]) {
-        // As for other calls, the build before is asked, but only when it is known for which member the call fails.
+        // As for other calls, the previous build is asked, but only when it is known for which member the call fails.
         (Err(fault), Some((probation, Some(previous))), [state]) => {
             let former = state.for_build(previous, Part::Assigns).ok_or_else(|| fault.clone())?;
             let decisions = filter(previous, broadcast, &present, &[former]).await.map_err(|_| fault)?;

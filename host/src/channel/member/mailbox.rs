@@ -24,9 +24,8 @@ pub(in crate::channel::member) struct Mailbox {
 }
 
 impl Mailbox {
-    /// Counts an event from the client, if there is room for it. If there is none, [`handled`](Self::handled) says when
-    /// to try again. Only the socket's driver calls this, so that no other call counts up between the check and the
-    /// addition.
+    /// Counts an event from the client, if the limits allow it. If they don't, [`handled`](Self::handled) says when to try
+    /// again. Only the socket's driver calls this, so no other call can add an event between the check and the addition.
     pub(in crate::channel::member) fn admit_from_client(
         &self,
         limits: &NodeLimits,
@@ -41,9 +40,9 @@ impl Mailbox {
         };
         if !has_room() {
             inbound.is_waiting.store(true, Ordering::SeqCst);
-            // An event may have been handled before the flag was set, and then `handled` didn't see the flag. So the room
-            // is checked again. All of these accesses are sequentially consistent, so that this check and `handled` can't
-            // both miss the other's store.
+            // An event may have been handled before the flag was set, and then `handled` didn't see the flag. So the
+            // limits are checked again. All of these accesses are sequentially consistent, so that this check and
+            // `handled` can't both miss the other's store.
             if !has_room() {
                 return false;
             }

@@ -51,8 +51,8 @@ struct Linger {
 /// A durable room with ticks is stored at most once in this time, because each tick may change it.
 const STORED_EVERY: Duration = Duration::from_secs(1);
 
-/// A durable room without members is reviewed this often while it may have to be rolled back. It stays open for as
-/// long, if the limits of idle rooms allow it, so that the end of the probation finds it without a search in the store.
+/// A durable room without members is reviewed this often while it may have to be rolled back. Until then it stays open, if
+/// the limits of idle rooms allow it, so that the end of the probation finds it without a search in the store.
 const PROBATION_CHECK_EVERY: Duration = Duration::from_secs(1);
 
 impl Room {
@@ -90,7 +90,7 @@ impl Room {
     pub(in crate::channel::room) fn open(&mut self, is_durable: bool, stored: Option<Saved>, has_former: bool) {
         self.is_durable = is_durable;
         self.has_stored_former = has_former;
-        // A room that was in memory only, until now, is newer than the stored one.
+        // If the room was only in memory until now, its state is newer than the stored one.
         self.is_unstored = is_durable && self.saved.is_some();
         self.saved = self.saved.take().or(stored);
     }
@@ -100,7 +100,7 @@ impl Room {
         self.saved.as_ref()
     }
 
-    /// Commits another state, which is stored already or isn't.
+    /// Commits another state. `is_stored` says whether the store already has it.
     pub(in crate::channel::room) fn save(&mut self, saved: Saved, is_stored: bool) {
         self.saved = Some(saved);
         self.is_unstored = !is_stored;

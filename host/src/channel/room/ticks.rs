@@ -65,7 +65,8 @@ impl TickTask {
     }
 }
 
-/// Whether the pressure is high, and hasn't been for too long. `since` is when it became high.
+/// Whether the pressure is high, and has been high for less than [`HELD_BACK_MAX`]. `since` is the time at which it became
+/// high.
 fn is_under_pressure(pressure: &Pressure, since: &mut Option<Instant>) -> bool {
     let is_under_pressure = pressure.is_high() && since.get_or_insert_with(Instant::now).elapsed() < HELD_BACK_MAX;
     if !is_under_pressure {

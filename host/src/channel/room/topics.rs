@@ -115,7 +115,7 @@ impl TopicTurns {
         self.room().as_ref().and_then(|room| room.saved().cloned())
     }
 
-    /// Commits another state of the room, which is stored already or isn't.
+    /// Commits another state of the room. `is_stored` says whether the store already has it.
     pub(in crate::channel) fn save_room(&self, saved: Saved, is_stored: bool) {
         if let Some(room) = self.room().as_mut() {
             room.save(saved, is_stored);

@@ -11,7 +11,7 @@ pub(in crate::channel) struct Failed<'a> {
     pub(in crate::channel) callback: &'a str,
     /// The event that it handled.
     pub(in crate::channel) event: Option<&'a str>,
-    /// The seat that it was called about.
+    /// The seat whose change it handled.
     pub(in crate::channel) seat: Option<&'a str>,
 }
 
@@ -36,7 +36,7 @@ pub(in crate::channel) struct FaultLine<'a> {
 }
 
 impl FaultLine<'_> {
-    /// Writes it. Fields without a known value are left out.
+    /// Writes the line. Fields without a known value are left out.
     pub(in crate::channel) fn write(self) {
         let Self { route, topic, member, failed: Failed { callback, event, seat }, fault, answered_by } = self;
         let identity = member.map(|member| &member.socket.identity);

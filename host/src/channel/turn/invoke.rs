@@ -39,8 +39,8 @@ pub(in crate::channel) struct Evaluated {
     pub(in crate::channel) is_stored: bool,
 }
 
-/// Calls the generation that serves the route. While that generation is on probation, a call that fails is made again
-/// on the generation before it, which may answer it.
+/// Calls the generation that serves the route. If that generation is on probation and the call fails, calls the generation
+/// before it, whose answer may count instead.
 pub(in crate::channel) async fn invoke(
     route: &Arc<Route>,
     call: &mut PluginCall,
