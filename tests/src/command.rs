@@ -1,9 +1,12 @@
 //! Runs the command line.
 
+use std::io::Read;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::places;
 
@@ -37,7 +40,60 @@ pub fn bennu_with(directory: &Path, arguments: &[&str], variables: &[(&str, &str
         command.env_remove(name);
     }
     command.env("XDG_CACHE_HOME", places::cache_home()?).envs(variables.iter().copied());
-    let ended = command.output().with_context(|| format!("running bennu {arguments:?}"))?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ok(Ended { code: ended.status.code(), output: text(&ended.stdout), errors: text(&ended.stderr) })
+    run(&mut command).with_context(|| format!("running bennu {arguments:?}"))
+}
+
+/// The time that a command has. It is far more than any needs, so that a command that hangs fails its test, and says where.
+const DEADLINE: Duration = Duration::from_secs(180);
+
+fn run(command: &mut Command) -> Result<Ended> {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let (output, errors) = (read(child.stdout.take()), read(child.stderr.take()));
+    let status = wait(&mut child)?;
+    let text = |reader: thread::JoinHandle<Vec<u8>>| {
+        let bytes = reader.join().map_err(|_| anyhow!("reading the output panicked"))?;
+        Ok::<_, anyhow::Error>(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    Ok(Ended { code: status.code(), output: text(output)?, errors: text(errors)? })
+}
+
+/// Reads a stream to its end in a thread, so that a full pipe doesn't block the command.
+fn read(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read before an error is kept: the test sees that it is incomplete.
+        let _ = stream.map(|mut stream| stream.read_to_end(&mut bytes));
+        bytes
+    })
+}
+
+/// Waits for the end of a command.
+///
+/// # Errors
+/// If it doesn't end within [`DEADLINE`]. Then the command is killed, and the error says what its threads were waiting for.
+fn wait(child: &mut Child) -> Result<ExitStatus> {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if Instant::now() > deadline {
+            let threads = threads(child.id());
+            child.kill()?;
+            child.wait()?;
+            bail!("it didn't end within {} s; its threads were: {threads}", DEADLINE.as_secs());
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The threads of a process, each with its state and the function of the kernel in which it waits.
+fn threads(process: u32) -> String {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let thread = |task: std::fs::DirEntry| {
+        let text = |name: &str| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        let state = text("stat").rsplit(')').next().and_then(|rest| rest.split_whitespace().next().map(str::to_owned));
+        format!("{} {} {}", text("comm").trim(), state.unwrap_or_default(), text("wchan"))
+    };
+    tasks.map(thread).collect::<Vec<_>>().join("; ")
 }
