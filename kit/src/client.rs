@@ -10,6 +10,7 @@ use bennu::contract::{Ending, SocketFacts};
 use bennu::protocol::{Frame, Incoming, Serializer, event};
 use bennu::pubsub::Taken;
 use bennu::socket::{Closing, Socket};
+use bennu_semantics::merge;
 use serde_json::{Value, json};
 
 use crate::stage::{Inside, Join};
@@ -217,21 +218,5 @@ fn read(frame: &Frame) -> Came {
         // text.
         Some(text) => Came::Json(serde_json::from_str(text).unwrap_or_else(|_| text.into())),
         None => Came::Binary(frame.message().to_vec()),
-    }
-}
-
-/// Applies a merge patch (RFC 7396), as clients do.
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else { return target.clone_from(patch) };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    let Value::Object(target) = target else { return };
-    for (key, value) in patch {
-        if value.is_null() {
-            target.remove(key);
-        } else {
-            merge(target.entry(key.clone()).or_insert(Value::Null), value);
-        }
     }
 }

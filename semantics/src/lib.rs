@@ -39,7 +39,7 @@ pub use limits::{CallLimits, limit_key};
 pub use manifest::{ManifestError, OnFault, RoomKind, RouteSpec, Turns};
 pub use name::{NAME_BYTES_MAX, Pattern, PatternError, REF_BYTES_MAX, Topic};
 pub use payload::{Payload, PayloadError};
-pub use published::Published;
+pub use published::{Published, merge};
 pub use reach::Reach;
 pub use record::{Capability, Record};
 pub use seat_changes::PendingSeatChanges;

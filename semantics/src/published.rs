@@ -70,26 +70,27 @@ fn difference(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<St
     patch
 }
 
+/// Applies a JSON merge patch (RFC 7396) to a value, as clients do: null removes a field, and an array is replaced whole.
+pub fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else { return target.clone_from(patch) };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(target) = target else { return };
+    for (key, value) in patch {
+        if value.is_null() {
+            target.remove(key);
+        } else {
+            merge(target.entry(key.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-
-    /// Applies a patch by RFC 7396, as clients do.
-    fn merge(target: &mut Value, patch: &Value) {
-        let Value::Object(patch) = patch else { return target.clone_from(patch) };
-        if !target.is_object() {
-            *target = json!({});
-        }
-        for (key, value) in patch {
-            if value.is_null() {
-                target.as_object_mut().map(|target| target.remove(key));
-            } else {
-                merge(&mut target[key], value);
-            }
-        }
-    }
 
     /// A state without its null fields, which count as absent.
     fn stripped(state: &Value) -> Value {

@@ -111,6 +111,10 @@ fn collected(hot: &Path, name: &str, count: usize) -> Result<f64> {
     valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(hot).args([name, &count.to_string()]);
     let output = valgrind.env("BENNU_GUESTS", places::guests()).output().context("cannot start valgrind")?;
     let said = String::from_utf8_lossy(&output.stderr);
+    // A benchmark that fails has executed instructions, too, but always the same number.
+    if !output.status.success() {
+        bail!("{} {name} failed under valgrind ({}): {said}", hot.display(), output.status);
+    }
     let number = said.lines().find_map(|line| line.split_once("Collected :")?.1.trim().parse().ok());
     number.with_context(|| format!("valgrind counted nothing ({}): {said}", output.status))
 }

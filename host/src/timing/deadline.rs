@@ -14,7 +14,7 @@ const PIECES: u32 = 6;
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The most repeated pieces. So the wait ends even if the host has too little CPU time and is late at every piece.
-const ANEW_MAX: u32 = 32;
+const REPEATS_MAX: u32 = 32;
 
 /// A deadline that counts only the time in which the host ran.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct AwakeDeadline {
     /// The number of pieces left, without the last one.
     left: u32,
     is_looking: bool,
-    anew: u32,
+    repeated: u32,
     until: Instant,
 }
 
@@ -34,7 +34,7 @@ impl AwakeDeadline {
     pub fn new(time: Duration) -> Self {
         let look = (time / 8).min(LOOK);
         let piece = (time - look) / PIECES;
-        Self { piece, look, left: PIECES, is_looking: false, anew: 0, until: Instant::now() + piece }
+        Self { piece, look, left: PIECES, is_looking: false, repeated: 0, until: Instant::now() + piece }
     }
 
     /// Returns the time at which to call [`is_over`](Self::is_over) next.
@@ -49,9 +49,9 @@ impl AwakeDeadline {
         if now < self.until {
             return false;
         }
-        let is_late = now - self.until > LATE && self.anew < ANEW_MAX;
+        let is_late = now - self.until > LATE && self.repeated < REPEATS_MAX;
         if is_late {
-            self.anew += 1;
+            self.repeated += 1;
         } else if self.is_looking {
             return true;
         } else {
@@ -134,6 +134,6 @@ mod tests {
             advance(Duration::from_secs(2)).await;
             asked += 1;
         }
-        assert!(asked <= ANEW_MAX + PIECES + 2, "{asked}");
+        assert!(asked <= REPEATS_MAX + PIECES + 2, "{asked}");
     }
 }

@@ -1,7 +1,7 @@
 //! Published states: the messages to members, and the state that their clients compute from them.
 
-use bennu_semantics::{Published, PublishedState, StateUpdate, Topic, read_value};
-use serde_json::{Value, json};
+use bennu_semantics::{Published, PublishedState, StateUpdate, Topic, merge, read_value};
+use serde_json::json;
 
 use super::{Came, World};
 use crate::{Callbacks, Sent};
@@ -42,21 +42,5 @@ impl<C: Callbacks> World<C> {
             }
         };
         self.give(id, Came::Broadcast(Sent { event: event.into(), payload }));
-    }
-}
-
-/// Applies a merge patch, as a client does.
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else { return target.clone_from(patch) };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    let Value::Object(target) = target else { return };
-    for (key, value) in patch {
-        if value.is_null() {
-            target.remove(key);
-        } else {
-            merge(target.entry(key.clone()).or_insert(Value::Null), value);
-        }
     }
 }
