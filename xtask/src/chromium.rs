@@ -1,14 +1,19 @@
-//! The browser that the tests drive.
+//! The browser that the tests drive: Chromium without a user interface, which needs a fifth of the processor time of the
+//! browser for people, or that one.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
+use crate::step::note;
 use crate::{debian, process};
 
 /// The environment variable with the browser's path, for `cargo xtask test` and for the tests.
 pub(crate) const VARIABLE: &str = "BENNU_CHROMIUM";
+
+/// The name of the browser without a user interface, as an executable and as a package of Debian.
+const HEADLESS: &str = "chromium-headless-shell";
 
 /// The executable names of Chromium and Chrome.
 const NAMES: [&str; 5] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"];
@@ -24,21 +29,24 @@ pub(crate) fn find() -> Result<PathBuf> {
     if let Some(named) = env::var_os(VARIABLE) {
         return Ok(named.into());
     }
-    if let Some(installed) = installed() {
-        return Ok(installed);
+    if let Some(headless) = process::on_path(HEADLESS) {
+        return Ok(headless);
     }
-    if debian::can_install() {
-        debian::install("installing Chromium (about 100 MB)", &["chromium"])?;
+    if debian::can_install()
+        && let Err(error) = debian::install("installing Chromium (about 100 MB)", &[HEADLESS])
+    {
+        note(&format!("{HEADLESS} can't be installed: {error}"));
     }
-    match installed() {
-        Some(installed) => Ok(installed),
+    match process::on_path(HEADLESS).or_else(installed_browser) {
+        Some(found) => Ok(found),
         None => bail!(
-            "no Chromium or Chrome was found. Install one (on Debian: sudo apt-get install chromium), or set {VARIABLE} to its path"
+            "no Chromium or Chrome was found. Install one (on Debian: sudo apt-get install {HEADLESS}), or set {VARIABLE} to its path"
         ),
     }
 }
 
-fn installed() -> Option<PathBuf> {
+/// A browser with a user interface.
+fn installed_browser() -> Option<PathBuf> {
     let on_macos = ON_MACOS.iter().map(|file| Path::new(file).to_owned()).find(|file| file.is_file());
     NAMES.iter().find_map(|name| process::on_path(name)).or(on_macos)
 }

@@ -10,6 +10,7 @@ mod chromium;
 mod debian;
 mod demo;
 mod guests;
+mod lints;
 mod node;
 mod page;
 mod places;

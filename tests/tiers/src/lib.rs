@@ -44,7 +44,7 @@ impl Tier {
 /// A group of tests that can be run alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suite {
-    /// Formatting, lints, generated code and documentation.
+    /// Formatting, lints, generated code and the documentation of the SDK.
     Lint,
     /// The plugins' own tests.
     Guests,
@@ -60,13 +60,15 @@ pub enum Suite {
     Browser,
     /// The outside tests again, while other processes take the processors.
     Loaded,
+    /// The documentation of every crate.
+    Documentation,
     /// Every measurement once.
     Bench,
 }
 
 impl Suite {
     /// All suites, in the order in which they run. The suites that fail fastest come first.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Lint,
         Self::Guests,
         Self::Host,
@@ -75,12 +77,13 @@ impl Suite {
         Self::Clients,
         Self::Browser,
         Self::Loaded,
+        Self::Documentation,
         Self::Bench,
     ];
 
     /// The suites that need the plugins as components.
-    pub const WITH_PLUGINS: [Self; 6] =
-        [Self::Host, Self::Phoenix, Self::Clients, Self::Browser, Self::Loaded, Self::Bench];
+    pub const WITH_PLUGINS: [Self; 7] =
+        [Self::Lint, Self::Host, Self::Phoenix, Self::Clients, Self::Browser, Self::Loaded, Self::Bench];
 
     /// The name on the command line.
     #[must_use]
@@ -94,6 +97,7 @@ impl Suite {
             Self::Clients => "clients",
             Self::Browser => "browser",
             Self::Loaded => "loaded",
+            Self::Documentation => "documentation",
             Self::Bench => "bench",
         }
     }
@@ -102,7 +106,7 @@ impl Suite {
     #[must_use]
     pub const fn about(self) -> &'static str {
         match self {
-            Self::Lint => "Formatting, lints, generated code and documentation",
+            Self::Lint => "Formatting, lints, generated code and the documentation of the SDK",
             Self::Guests => "The plugins' own tests, run natively",
             Self::Host => "The host and the SDK: unit tests, and the binary through real sockets",
             Self::Commands => "The developer's commands",
@@ -110,6 +114,7 @@ impl Suite {
             Self::Clients => "Clients by other authors, from npm, PyPI and crates.io",
             Self::Browser => "The example pages in Chromium",
             Self::Loaded => "The outside tests again, while other processes take the processors",
+            Self::Documentation => "The documentation of every crate, and that each of its links leads somewhere",
             Self::Bench => "Every measurement once: that it works, and not how fast it is",
         }
     }
@@ -118,7 +123,7 @@ impl Suite {
     #[must_use]
     pub const fn tier(self) -> Tier {
         match self {
-            Self::Loaded | Self::Bench => Tier::Full,
+            Self::Loaded | Self::Documentation | Self::Bench => Tier::Full,
             _ => Tier::Usual,
         }
     }

@@ -4,13 +4,14 @@ use std::env::{self, consts::EXE_EXTENSION};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::thread::available_parallelism;
+use std::thread::{self, available_parallelism};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use bennu_test_tiers::{Suite, Tier, VARIABLE};
 
 use super::count::{self, Counts};
 use super::fetched::{Fetched, Fetching};
+use crate::lints::linted;
 use crate::process::{self, cargo, run as start};
 use crate::step::step;
 use crate::{bench, chromium, guests, node, page, places};
@@ -44,39 +45,52 @@ impl Bench {
         self.fetching.wait()
     }
 
-    /// Builds the plugins, and the host with its tests, once in a run.
+    /// Builds and lints the host with its tests, and builds the plugins, once in a run.
     fn build(&mut self) -> Result<()> {
         if self.is_built {
             return Ok(());
         }
-        let toolchain = self.fetched()?.toolchain.as_ref().context("no compiler for plugins was fetched")?;
-        step("plugins", || guests::build(toolchain, guests::Cargo::Speaks))?;
-        step("plugins to reload to", || guests::build_variants(toolchain))?;
-        // The host and its tests are built together. Otherwise cargo would build their shared crates twice, with
-        // different features.
-        step("host and its tests", || start(host_cargo("build").arg("--all-targets")))?;
+        let fetching = &mut self.fetching;
+        step("the host, its tests and the plugins", || {
+            // While one build waits for its last crate, the other one uses the processors.
+            thread::scope(|scope| {
+                let plugins = scope.spawn(|| build_plugins(fetching));
+                // The host and its tests are built together. Otherwise cargo would build their shared crates twice, with
+                // different features.
+                let host = linted(host_cargo("build")).and_then(|mut cargo| start(cargo.arg("--all-targets")));
+                plugins.join().map_err(|_| anyhow!("panicked while building the plugins"))??;
+                host
+            })
+        })?;
         self.is_built = true;
         Ok(())
     }
 }
 
+/// Builds the plugins, and the variants that the tests reload to.
+fn build_plugins(fetching: &mut Fetching) -> Result<()> {
+    let toolchain = fetching.wait()?.toolchain.as_ref().context("no compiler for plugins was fetched")?;
+    guests::build(toolchain, guests::Cargo::IsQuiet)?;
+    guests::build_variants(toolchain)
+}
+
 /// Runs one suite.
 pub(super) fn run(suite: Suite, bench: &mut Bench) -> Result<()> {
     match suite {
-        Suite::Lint => lint(),
-        Suite::Guests => bench.tests("the plugins' tests", guest_tests()),
+        Suite::Lint => lint(bench),
+        Suite::Guests => bench.tests("the plugins' tests", linted(guest_cargo(&["test", "--workspace"]))?),
         Suite::Host => {
             bench.build()?;
-            bench.tests("the host's tests", host_cargo("test"))
+            bench.tests("the host's tests", linted(host_cargo("test"))?)
         }
-        Suite::Commands => bench.tests("the commands' tests", command_tests()),
+        Suite::Commands => bench.tests("the commands' tests", linted(command_cargo("test"))?),
         Suite::Phoenix => {
             with_pages(bench)?;
             bench.tests("the Phoenix client's tests", node_tests("phoenix")?)
         }
         Suite::Clients => {
             with_pages(bench)?;
-            step("a client in Rust", || start(client_cargo().arg("build")))?;
+            step("a client in Rust", || start(&mut linted(client_cargo(&["build"]))?))?;
             bench.tests("the tests of other clients", node_tests("clients")?)
         }
         Suite::Browser => {
@@ -89,10 +103,11 @@ pub(super) fn run(suite: Suite, bench: &mut Bench) -> Result<()> {
         Suite::Loaded => {
             bench.build()?;
             let _busy = Busy::begin()?;
-            let mut outside = host_cargo("test");
+            let mut outside = linted(host_cargo("test"))?;
             outside.args(["--test", "it"]);
             bench.tests("the outside tests on a busy machine", outside)
         }
+        Suite::Documentation => step("documentation", || start(&mut documentation(&["--workspace"]))),
         Suite::Bench => bench::smoke(),
     }
 }
@@ -103,50 +118,49 @@ fn with_pages(bench: &mut Bench) -> Result<()> {
     step("pages", page::put_together)
 }
 
-fn lint() -> Result<()> {
-    const STRICT: [&str; 5] = ["clippy", "--workspace", "--all-targets", "--", "-Dwarnings"];
+/// Checks everything that can be checked without a test. The lints come with the builds that the tests need.
+fn lint(bench: &mut Bench) -> Result<()> {
+    const FORMAT: [&str; 3] = ["fmt", "--all", "--check"];
+    const BUILD: [&str; 3] = ["build", "--workspace", "--all-targets"];
     step("format", || {
-        start(cargo(places::root()).args(["fmt", "--all", "--check"]))?;
-        start(guest_cargo().args(["fmt", "--all", "--check"]))?;
-        start(client_cargo().args(["fmt", "--all", "--check"]))?;
-        start(cargo(&places::peer_sources()).args(["fmt", "--all", "--check"]))
+        start(cargo(places::root()).args(FORMAT))?;
+        start(&mut guest_cargo(&FORMAT))?;
+        start(&mut client_cargo(&FORMAT))?;
+        start(cargo(&places::peer_sources()).args(FORMAT))
     })?;
-    step("lints", || {
-        start(cargo(places::root()).args(STRICT))?;
-        start(guest_cargo().args(STRICT))?;
-        start(client_cargo().args(STRICT))
-    })?;
-    step("documentation", || {
-        start(cargo(places::root()).args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings"))
-    })?;
-    step("generated bindings", || crate::bindings(true))
+    bench.build()?;
+    step("the developer's commands", || start(linted(command_cargo("build"))?.arg("--all-targets")))?;
+    step("the plugins, natively", || start(&mut linted(guest_cargo(&BUILD))?))?;
+    step("a client in Rust", || start(&mut linted(client_cargo(&BUILD))?))?;
+    step("generated bindings", || crate::bindings(true))?;
+    step("the SDK's documentation", || start(&mut documentation(&["--package", "bennu-guest"])))
 }
 
-/// The tests of the plugins, as native code.
-fn guest_tests() -> Command {
-    let mut command = guest_cargo();
-    command.args(["test", "--workspace"]);
+/// Cargo for the documentation of some packages. A link that leads nowhere is an error.
+fn documentation(packages: &[&str]) -> Command {
+    let mut command = cargo(places::root());
+    command.args(["doc", "--no-deps"]).args(packages).env("RUSTDOCFLAGS", "-Dwarnings");
     command
 }
 
-/// The tests of this program.
-fn command_tests() -> Command {
+/// Cargo for this program and the generator of bindings.
+fn command_cargo(verb: &str) -> Command {
     let mut command = cargo(places::root());
-    command.args(["test", "--package", "xtask", "--package", "bennu-bindings"]);
+    command.args([verb, "--package", "xtask", "--package", "bennu-bindings"]);
     command
 }
 
 /// Cargo for the plugins as native code, in a target directory of their own.
-fn guest_cargo() -> Command {
+fn guest_cargo(arguments: &[&str]) -> Command {
     let mut command = cargo(&places::guest_sources());
-    command.env("CARGO_TARGET_DIR", places::target().join("guest-native"));
+    command.args(arguments).env("CARGO_TARGET_DIR", places::target().join("guest-native"));
     command
 }
 
 /// Cargo for the client in Rust, in a target directory of its own, because its dependencies are different from the host's.
-fn client_cargo() -> Command {
+fn client_cargo(arguments: &[&str]) -> Command {
     let mut command = cargo(&places::client_sources().join("rust"));
-    command.env("CARGO_TARGET_DIR", places::clients().join("rust"));
+    command.args(arguments).env("CARGO_TARGET_DIR", places::clients().join("rust"));
     command
 }
 
