@@ -19,7 +19,7 @@ use crate::step::{note, paint, step};
 use crate::toolchain::Toolchain;
 use crate::{guests, page, places, process};
 
-/// The examples that the demo shows, if their plugins were built.
+/// The examples that the demo shows.
 const PROGRAMS: [&str; 3] = ["chat", "notifications", "game"];
 
 /// The users that the start page has links for.
@@ -69,7 +69,7 @@ fn build() -> Result<()> {
     thread::scope(|scope| {
         let beside = scope.spawn(|| {
             let toolchain = Toolchain::find()?;
-            guests::build(&toolchain, guests::Cargo::IsQuiet)?;
+            guests::build_some(&toolchain, &PROGRAMS, guests::Cargo::IsQuiet)?;
             page::put_together()
         });
         let built =
@@ -110,10 +110,9 @@ fn free_port(address: SocketAddr) -> Result<SocketAddr> {
     free.with_context(|| format!("cannot listen on {address}"))
 }
 
-/// The examples whose plugins were built.
-fn programs() -> impl Iterator<Item = (&'static str, PathBuf)> {
-    let plugins = PROGRAMS.iter().map(|name| (*name, places::guests().join(name).with_extension("wasm")));
-    plugins.filter(|(_, plugin)| plugin.is_file())
+/// The examples' plugins.
+fn plugins() -> impl Iterator<Item = PathBuf> {
+    PROGRAMS.iter().map(|name| places::guests().join(name).with_extension("wasm"))
 }
 
 /// Reads the demo's secret, or creates it at the first run.
@@ -137,7 +136,6 @@ fn secret() -> Result<String> {
 
 /// Writes `demo.json` for the start page: the examples, the tokens for the links, and the command that sends a message.
 fn describe(address: SocketAddr, secret: &str) -> Result<()> {
-    let programs: Vec<_> = programs().map(|(name, _)| name).collect();
     let people = PEOPLE.iter().map(|user| Ok(json!({ "user": user, "token": sign(user, secret)? })));
     let people = people.collect::<Result<Vec<_>>>()?;
     let (host, data) = (host(), data());
@@ -148,7 +146,7 @@ fn describe(address: SocketAddr, secret: &str) -> Result<()> {
         send += &format!(" --host {address}");
     }
     let place = places::pages().join("demo.json");
-    let told = json!({ "programs": programs, "people": people, "send": send });
+    let told = json!({ "programs": PROGRAMS, "people": people, "send": send });
     fs::write(&place, format!("{told:#}\n")).with_context(|| format!("cannot write {}", place.display()))
 }
 
@@ -164,8 +162,8 @@ fn tell(address: SocketAddr) {
     eprintln!();
     eprintln!("  {}  Open this page first. It says what to try.", paint("1;33", &url));
     eprintln!();
-    note("Change guest-examples/chat/src/lib.rs and run `cargo xtask guests` in another terminal.");
-    note("The open page shows the change. `cargo xtask guests --watch` builds on each save.");
+    note("Change guest-examples/chat/src/lib.rs and run `cargo xtask guests chat` in another terminal.");
+    note("The open page shows the change. `cargo xtask guests chat --watch` builds on each save.");
     note("This host is a debug build. To measure speed, use `cargo build --release -p bennu`.");
     note("Press Ctrl-C to end the demo.");
     eprintln!();
@@ -174,7 +172,7 @@ fn tell(address: SocketAddr) {
 /// Runs the host until it ends. On Unix, the host replaces this process, so that signals reach it.
 fn serve(address: SocketAddr, secret: &str) -> Result<()> {
     let mut host = Command::new(host());
-    host.arg("serve").args(programs().map(|(_, plugin)| plugin)).env(SECRET, secret);
+    host.arg("serve").args(plugins()).env(SECRET, secret);
     host.arg("--config").arg(places::guest_sources().join("demo").join("bennu.toml"));
     host.arg("--static").arg(places::pages());
     host.arg("--data").arg(data());

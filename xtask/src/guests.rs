@@ -19,6 +19,8 @@ use crate::{page, places, watch};
 /// The arguments of `cargo xtask guests`.
 #[derive(Args)]
 pub(crate) struct Options {
+    /// The plugins to build, by the names of their folders; all if none is named
+    names: Vec<String>,
     /// Keep running, and build again when a source file is saved
     #[arg(long)]
     watch: bool,
@@ -29,16 +31,23 @@ pub(crate) struct Options {
 
 /// Builds all plugins and assembles their pages.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    let all = names()?;
+    if let Some(unknown) = options.names.iter().find(|name| !all.contains(name)) {
+        bail!("guest-examples/ has no plugin `{unknown}`; its plugins are {}", all.join(", "));
+    }
     let toolchain = Toolchain::find()?;
     if options.watch {
-        return watch::run(|| make(&toolchain, options.variants));
+        return watch::run(|| make(&toolchain, options));
     }
-    make(&toolchain, options.variants)
+    make(&toolchain, options)
 }
 
-fn make(toolchain: &Toolchain, with_variants: bool) -> Result<()> {
-    step("plugins", || build(toolchain, Cargo::Speaks))?;
-    if with_variants {
+fn make(toolchain: &Toolchain, options: &Options) -> Result<()> {
+    step("plugins", || match &options.names[..] {
+        [] => build(toolchain, Cargo::Speaks),
+        names => build_some(toolchain, names, Cargo::Speaks),
+    })?;
+    if options.variants {
         step("variants of plugins", || build_variants(toolchain))?;
     }
     page::put_together()
@@ -54,13 +63,19 @@ pub(crate) enum Cargo {
 
 /// Builds all plugins to `target/guests/NAME.wasm`.
 pub(crate) fn build(toolchain: &Toolchain, cargo: Cargo) -> Result<()> {
-    let names = names()?;
+    build_some(toolchain, &names()?, cargo)
+}
+
+/// Builds these plugins to `target/guests/NAME.wasm`.
+pub(crate) fn build_some(toolchain: &Toolchain, names: &[impl AsRef<str>], cargo: Cargo) -> Result<()> {
     let work = places::target().join("guest-build");
     let mut command = toolchain.cargo_build(&places::guest_sources());
-    command.arg("--workspace").args((cargo == Cargo::IsQuiet).then_some("--quiet"));
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    command.args(names.iter().map(|name| format!("--package={name}")));
+    command.args((cargo == Cargo::IsQuiet).then_some("--quiet"));
     process::run(command.env("CARGO_TARGET_DIR", &work))?;
-    let width = names.iter().map(String::len).max().unwrap_or_default();
-    for name in &names {
+    let width = names.iter().map(|name| name.len()).max().unwrap_or_default();
+    for name in names {
         let put = wrap(&module(&work, name), &places::guests().join(name).with_extension("wasm"))?;
         let news = if put.changed { paint("32", "new") } else { paint("2", "unchanged") };
         note(&format!("{name:width$} {:>7.1} KB  {news}", put.bytes as f64 / 1000.0));

@@ -38,8 +38,8 @@ struct Arguments {
 enum Command {
     /// Build everything and start the examples, ready to be opened in a browser
     ///
-    /// While it runs, change guest-examples/chat/src/lib.rs and run `cargo xtask guests`: the open page shows the change,
-    /// and no client is disconnected.
+    /// While it runs, change guest-examples/chat/src/lib.rs and run `cargo xtask guests chat`: the open page shows the
+    /// change, and no client is disconnected.
     Demo(demo::Options),
     /// Build the plugins in guest-examples/ to target/guests/NAME.wasm, and their pages
     ///
