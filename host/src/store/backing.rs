@@ -21,7 +21,7 @@ struct Inner {
     backend: Box<dyn StorageBackend>,
     /// The same file, for reads that succeed only from memory. None if the backing isn't a file.
     file: Option<File>,
-    /// Set once, by `retire`. Each operation checks it first.
+    /// Set once, by `retire`. Each operation checks it first, and a read also checks it afterwards.
     is_retired: AtomicBool,
 }
 
@@ -76,12 +76,16 @@ impl StorageBackend for Backing {
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let backend = self.backend()?;
         if reading::may_wait() {
-            return backend.read(offset, out);
+            backend.read(offset, out)?;
+        } else {
+            match &self.0.file {
+                Some(file) if is_in_memory(file, offset, out) => {}
+                _ => reading::give_up(),
+            }
         }
-        match &self.0.file {
-            Some(file) if is_in_memory(file, offset, out) => Ok(()),
-            _ => reading::give_up(),
-        }
+        // Checked again, because readers don't wait for `retire`. Once the backing is retired, another database writes the
+        // file. It doesn't know this database's snapshots, and may have overwritten the page before it was read.
+        self.backend().map(drop)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -153,4 +157,50 @@ pub(super) fn forget_cached(file: &File) -> io::Result<()> {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn forget_cached(file: &File) -> io::Result<()> {
     file.sync_all()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::OnceLock;
+
+    use super::*;
+
+    /// Storage whose backing is retired while a read is in progress.
+    #[derive(Debug)]
+    struct RetiredMeanwhile(Arc<OnceLock<Backing>>);
+
+    impl StorageBackend for RetiredMeanwhile {
+        fn len(&self) -> io::Result<u64> {
+            Ok(1)
+        }
+
+        fn read(&self, _: u64, out: &mut [u8]) -> io::Result<()> {
+            self.0.get().unwrap().retire()?;
+            // A byte of the database that was opened in place of this one.
+            out.fill(1);
+            Ok(())
+        }
+
+        fn set_len(&self, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write(&self, _: u64, _: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_read_fails_if_the_backing_is_retired_meanwhile() {
+        let same = Arc::new(OnceLock::new());
+        let backing = Backing::other(RetiredMeanwhile(Arc::clone(&same)));
+        same.set(backing.clone()).unwrap();
+        let error = backing.read(0, &mut [0]).unwrap_err();
+        assert!(error.to_string().contains("reopened meanwhile"), "{error}");
+    }
 }
