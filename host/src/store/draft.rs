@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::engine::{Direction, EngineError, Row, ScanLimit, Snapshot, Span, Writes, successor};
+use super::engine::{Direction, EngineError, Row, Rows, ScanLimit, Snapshot, Span, Writes, successor};
 use super::footprint::Footprint;
 use super::health::Health;
+use super::metadata;
 use super::overlay;
 use super::scan::{Page, Scan};
 use super::space::{Kind, Owner};
@@ -60,9 +61,25 @@ impl fmt::Debug for Draft {
     }
 }
 
+/// All reads outside the committer are made through these functions, so that the committer learns of each broken engine.
 impl Seen {
+    /// Returns the value of an engine key, or none if the key isn't there.
+    pub(super) async fn value(&self, place: &Bytes) -> Result<Option<Bytes>, EngineError> {
+        self.report_error(self.snapshot.get(place).await)
+    }
+
+    /// Returns a number of the store's metadata, or none if the key isn't there.
+    pub(super) async fn number(&self, place: &Bytes) -> Result<Option<u64>, EngineError> {
+        self.report_error(metadata::read(&*self.snapshot, place).await)
+    }
+
+    /// Returns the rows of a span, in the order of their keys.
+    pub(super) async fn rows(&self, span: &Span, limit: ScanLimit) -> Result<Rows, EngineError> {
+        self.report_error(self.snapshot.scan(span, Direction::Forward, limit).await)
+    }
+
     /// Returns the result of a read. Reports an error to the committer, which reopens the engine if it is broken.
-    pub(super) fn report_error<T>(&self, read: Result<T, EngineError>) -> Result<T, EngineError> {
+    fn report_error<T>(&self, read: Result<T, EngineError>) -> Result<T, EngineError> {
         read.inspect_err(|error| self.health.report(self.opening, error))
     }
 }
@@ -191,7 +208,7 @@ impl Draft {
         let all = self.owner.span(Kind::Formers);
         let from = topic.map_or(all.from, |topic| successor(&self.owner.place(Kind::Formers, topic)));
         let span = Span { from, until: all.until };
-        let found = self.seen.snapshot.scan(&span, Direction::Forward, FORMERS_AT_ONCE).await?;
+        let found = self.seen.rows(&span, FORMERS_AT_ONCE).await?;
         for (place, _) in &found.rows {
             self.footprint.add_key(place, self.limits.reads_per_call);
         }
@@ -213,7 +230,7 @@ impl Draft {
         if let Some(written) = self.writes.get(place) {
             return Ok(written.clone());
         }
-        let value = self.seen.report_error(self.seen.snapshot.get(place).await)?;
+        let value = self.seen.value(place).await?;
         self.footprint.add_key(place, self.limits.reads_per_call);
         Ok(value)
     }

@@ -33,12 +33,12 @@ impl Store {
             None => vec![space::everything()],
         };
         let mut exported = Exported::default();
-        let ids_ms = metadata::read(&*seen.snapshot, &metadata::mark()).await.context("reading the store")?;
+        let ids_ms = seen.number(&metadata::mark()).await.context("reading the store")?;
         out.write_all(&ExportLine::Head { ids_ms }.write()?).context("writing the export")?;
         for span in spans {
             let mut unread = Some(span);
             while let Some(span) = unread.take() {
-                let read = seen.snapshot.scan(&span, Direction::Forward, READ).await.context("reading the store")?;
+                let read = seen.rows(&span, READ).await.context("reading the store")?;
                 if let Some((last, _)) = read.rows.last().filter(|_| !read.ended) {
                     unread = Some(span.split_after(last, Direction::Forward).1);
                 }

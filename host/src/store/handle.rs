@@ -197,9 +197,7 @@ impl Store {
     /// # Errors
     /// Those of the engine.
     pub async fn usage(&self, plugin: &str) -> Result<u64, EngineError> {
-        let seen = self.seen();
-        let usage = metadata::read(&*seen.snapshot, &metadata::usage(plugin)).await;
-        Ok(seen.report_error(usage)?.unwrap_or(0))
+        Ok(self.seen().number(&metadata::usage(plugin)).await?.unwrap_or(0))
     }
 
     /// Returns all plugins that have data, each with its bytes.
@@ -211,8 +209,7 @@ impl Store {
         let mut usages = Vec::new();
         let mut rest = metadata::usages();
         loop {
-            let read = seen.snapshot.scan(&rest, Direction::Forward, ScanLimit { rows: 1000, bytes: usize::MAX }).await;
-            let read = seen.report_error(read)?;
+            let read = seen.rows(&rest, ScanLimit { rows: 1000, bytes: usize::MAX }).await?;
             for (place, entry) in &read.rows {
                 usages.push((metadata::plugin_of(place).unwrap_or_default().to_owned(), metadata::number(entry)?));
             }

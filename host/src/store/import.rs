@@ -102,7 +102,7 @@ impl Store {
     async fn go_past(&self, ids_ms: Option<u64>) -> Result<()> {
         ensure!(ids_ms.is_none_or(|ids_ms| ids_ms <= LATEST_MS), "its `ids_ms` is later than any id can be");
         let seen = self.seen();
-        let has = metadata::read(&*seen.snapshot, &metadata::mark()).await.context("reading the store")?;
+        let has = seen.number(&metadata::mark()).await.context("reading the store")?;
         let Some(ids_ms) = ids_ms.filter(|ids_ms| has.is_none_or(|has| has < *ids_ms)) else { return Ok(()) };
         let writes = Writes::from([(metadata::mark(), Some(metadata::entry(ids_ms)))]);
         self.apply(writes, seen.revision).await.context("writing the store")?;
@@ -157,7 +157,7 @@ impl Importing<'_> {
         for kind in KINDS {
             let mut unread = Some(owner.span(kind));
             while let Some(span) = unread.take() {
-                let read = seen.snapshot.scan(&span, Direction::Forward, READ).await.context("reading the store")?;
+                let read = seen.rows(&span, READ).await.context("reading the store")?;
                 if let Some((last, _)) = read.rows.last().filter(|_| !read.ended) {
                     unread = Some(span.split_after(last, Direction::Forward).1);
                 }

@@ -26,9 +26,9 @@ impl Store {
         let seen = self.seen();
         let reading = || "reading the store";
         let (before, has) = (old.name(), new.name());
-        let bytes = metadata::read(&*seen.snapshot, &metadata::usage(before)).await.with_context(reading)?.unwrap_or(0);
+        let bytes = seen.number(&metadata::usage(before)).await.with_context(reading)?.unwrap_or(0);
         ensure!(bytes > 0, "`{before}` has nothing in the store; `bennu store usage` says who has");
-        let taken = metadata::read(&*seen.snapshot, &metadata::usage(has)).await.with_context(reading)?.unwrap_or(0);
+        let taken = seen.number(&metadata::usage(has)).await.with_context(reading)?.unwrap_or(0);
         ensure!(taken == 0, "`{has}` already has {taken} bytes in the store, and a rename doesn't overwrite data");
         let mut writes =
             Writes::from([(metadata::usage(before), None), (metadata::usage(has), Some(metadata::entry(bytes)))]);
@@ -36,7 +36,7 @@ impl Store {
         for kind in KINDS {
             let mut unread = Some(old.span(kind));
             while let Some(span) = unread.take() {
-                let read = seen.snapshot.scan(&span, Direction::Forward, READ).await.with_context(reading)?;
+                let read = seen.rows(&span, READ).await.with_context(reading)?;
                 if let Some((last, _)) = read.rows.last().filter(|_| !read.ended) {
                     unread = Some(span.split_after(last, Direction::Forward).1);
                 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::store::CommitError;
+use crate::store::{CommitError, Existing};
 
 async fn over(disk: &Disk) -> Store {
     Store::over(Box::new(embedded(disk, 1 << 20).unwrap()), StoreLimits::default()).await.unwrap()
@@ -112,6 +112,36 @@ async fn a_store_recovers_after_a_failed_read_too() {
     disk.fail_reads(false);
     until("it works again", || store.trouble().is_none()).await;
     assert!(has(&store, "7").await);
+    store.close().await;
+}
+
+/// Also reads of the host and of commands, which aren't part of a plugin's call.
+#[tokio::test]
+async fn a_store_recovers_after_each_kind_of_failed_read() {
+    let disk = Disk::default();
+    let store = over(&disk).await;
+    put(&store, "key", 60_000).await.unwrap();
+    let mut exported = Vec::new();
+    store.export(None, &mut exported).await.unwrap();
+    store.close().await;
+    // Without a cache, so that each read needs the disk.
+    let store = Store::over(Box::new(embedded(&disk, 0).unwrap()), StoreLimits::default()).await.unwrap();
+    let (chat, other) = (owner("chat"), owner("other"));
+    for reading in ["a room", "a page of former states", "usages", "a rename", "an export", "an import"] {
+        disk.fail_reads(true);
+        let is_failed = match reading {
+            "a room" => store.begin(&chat).room("room:1").await.is_err(),
+            "a page of former states" => store.begin(&chat).formers_after(None).await.is_err(),
+            "usages" => store.usages().await.is_err(),
+            "a rename" => store.rename(&chat, &other).await.is_err(),
+            "an export" => store.export(None, &mut Vec::new()).await.is_err(),
+            _ => store.import(&mut &exported[..], Existing::Replace).await.is_err(),
+        };
+        assert!(is_failed, "{reading}");
+        until(&format!("{reading} is noticed"), || store.trouble().is_some()).await;
+        disk.fail_reads(false);
+        until(&format!("it works again after {reading}"), || store.trouble().is_none()).await;
+    }
     store.close().await;
 }
 
