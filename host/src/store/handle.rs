@@ -151,6 +151,7 @@ impl Store {
     pub(super) async fn apply(&self, writes: Writes, since: Revision) -> Result<Revision, CommitError> {
         match &*self.submission {
             Submission::Thread(queue) => queue.ask(|answer| Order::Apply(writes, since, answer)).await?,
+            Submission::Inline { open, .. } if open.is_closed() => Err(CommitError::Stopping),
             Submission::Inline { committer, .. } => {
                 let mut committer = committer.lock().unwrap_or_else(PoisonError::into_inner);
                 let applied = committer.apply_apart(writes, since).now_or_never();

@@ -142,6 +142,9 @@ async fn a_store_in_memory_refuses_commits_after_a_close_too() {
     store.commit(one(&store, "a", 1)).await.unwrap();
     store.close().await;
     assert_eq!(store.commit(one(&store, "b", 1)).await, Err(CommitError::Stopping));
+    // A rename writes without a call's draft.
+    assert!(store.rename(&owner("chat"), &owner("other")).await.is_err());
+    assert_eq!(keys(&store).await, ["a"]);
 }
 
 /// The fault of an engine.
