@@ -153,6 +153,20 @@ async fn a_panic_of_one_connection_ends_only_it_and_leaks_nothing_to_others() ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn connections_that_panic_again_while_they_are_closed_end_too() -> anyhow::Result<()> {
+    let stage = Stage::new(1).await?;
+    let mut clients = stage.fill().await?;
+    stage.reactors.inject_fault(0, Fault::PanicInClosing);
+    open(&stage, SOCKETS - 2).await;
+    let mut served = 0;
+    for client in &mut clients {
+        served += usize::from(client.is_served().await?);
+    }
+    assert_eq!(served, SOCKETS - 2);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_thread_that_ends_closes_its_connections_and_gets_no_more() -> anyhow::Result<()> {
     for fault in [Fault::PanicAlways, Fault::PollAlways] {
         let stage = Stage::new(2).await?;

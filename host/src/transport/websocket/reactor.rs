@@ -10,6 +10,9 @@
 //! connections before it handles more messages. This is [`Pressure`](crate::pubsub::Pressure), and all reactors and tasks
 //! that share it wait too.
 
+#[cfg(test)]
+mod faults;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io::{self, ErrorKind};
@@ -178,17 +181,6 @@ impl Reactor {
         self.poll.poll(events, timeout)
     }
 
-    #[cfg(test)]
-    fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        use super::reactor_handle::Fault;
-        match self.fault {
-            Some(Fault::Poll) => self.fault = None,
-            Some(Fault::PollAlways) => {}
-            _ => return self.poll.poll(events, timeout),
-        }
-        Err(io::Error::other("a test wants it"))
-    }
-
     /// Recovers from a panic in the reactor's own code. The queues may be incomplete. So every connection is read and
     /// written again.
     fn recover(&mut self) {
@@ -248,26 +240,6 @@ impl Reactor {
                 return;
             }
         }
-    }
-
-    /// Causes the failure that a test wants.
-    #[cfg(test)]
-    fn inject_fault(&mut self, fault: Option<super::reactor_handle::Fault>) {
-        use super::reactor_handle::Fault;
-        self.fault = fault.or(self.fault);
-        if self.fault == Some(Fault::Panic) {
-            self.fault = None;
-            panic!("a test wants it");
-        }
-        if self.fault == Some(Fault::PanicInConnection) {
-            self.fault = None;
-            let first = self.connections.iter().next().map(|(number, _)| number);
-            self.with(first.unwrap_or_default(), |_, scratch| {
-                scratch.put(crate::protocol::Frame::text("for one client alone"));
-                panic!("a test wants it");
-            });
-        }
-        assert_ne!(self.fault, Some(Fault::PanicAlways), "a test wants it");
     }
 
     /// Whether it must not handle messages because of pressure. After [`HELD_BACK_MAX`] it handles messages in one turn
@@ -364,11 +336,14 @@ impl Reactor {
             tracing::error!("a fault of the host: serving a connection caused a panic");
             // The frames in the scratch buffers may be this connection's, and must not be written to another one.
             self.scratch.clear();
-            connection.note(Reason::HostPanicked);
+            // Caught separately, so that the connection is dropped even if this panics too.
+            if catch_unwind(AssertUnwindSafe(|| connection.note(Reason::HostPanicked))).is_err() {
+                tracing::error!("a fault of the host: counting a closed connection caused a panic");
+            }
             Next::Drop
         });
         match next {
-            Next::Drop => return drop(self.connections.remove(number)),
+            Next::Drop => return end(self.connections.remove(number)),
             Next::GoOn if !std::mem::replace(&mut connection.is_ready, true) => self.ready.push_back(number),
             Next::GoOn | Next::Wait => {}
         }
@@ -406,16 +381,19 @@ impl Reactor {
     }
 }
 
+/// Drops a connection. This ends its channels, which runs code of the rest of the host. A panic there must not reach the
+/// other connections.
+fn end(connection: Box<Connection>) {
+    if catch_unwind(AssertUnwindSafe(|| drop(connection))).is_err() {
+        tracing::error!("a fault of the host: closing a connection caused a panic");
+    }
+}
+
 impl Drop for Reactor {
     /// Drops the connections. Effects of that, such as broadcasts when their members leave, still reach the connections of
     /// other reactors: the wakes for them are passed on here.
     fn drop(&mut self) {
-        for connection in self.connections.drain() {
-            let ended = catch_unwind(AssertUnwindSafe(|| drop(connection)));
-            if ended.is_err() {
-                tracing::error!("a fault of the host: closing a connection caused a panic");
-            }
-        }
+        self.connections.drain().for_each(end);
         self.wake_siblings();
         leave_reactor_thread();
         self.handles[self.place].retire();
