@@ -155,7 +155,7 @@ impl Outbox {
     }
 
     /// Waits for a close or a nudge, and leaves the frames queued. This is for a driver that can't deliver frames at
-    /// present.
+    /// present. After a close, it still has to take the frames that were queued before.
     pub fn poll_apart(&self, context: &Context<'_>) -> Poll<Taken> {
         let mut inner = self.lock();
         if let Some(code) = inner.closing {

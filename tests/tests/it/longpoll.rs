@@ -100,6 +100,42 @@ async fn a_waiting_poll_ends_with_its_socket() -> Result<()> {
     .await
 }
 
+/// The disconnect comes while no poll waits. The next polls get the messages from before it, and the one after them a new
+/// session.
+#[tokio::test]
+async fn a_disconnected_client_gets_its_queued_messages_first() -> Result<()> {
+    let host = Setup::new().guests(&["reference", "reference-gate"])?.start().await?;
+    let post = async |path: &str, body: Value| -> Result<Answer> {
+        let kind = if path.starts_with("/api") { "application/json" } else { "application/x-ndjson" };
+        request_with(host.address(), "POST", path, &[("content-type", kind)], body.to_string().as_bytes()).await
+    };
+    let begun = get(&host, "/socket/longpoll?vsn=2.0.0&user_id=7").await?.json()?;
+    let path = format!("/socket/longpoll?vsn=2.0.0&user_id=7&token={}", begun["token"].as_str().context("a token")?);
+    post(&path, json!(["1", "1", "room:a/b", "phx_join", {}])).await?;
+    host.shows("the client has joined", |shown| shown["channels"] == 1).await?;
+    for n in 1..4 {
+        post("/api/broadcast", json!({ "topic": "room:a/b", "event": "news", "payload": { "n": n } })).await?;
+    }
+    ensure!(post("/api/disconnect", json!({ "id": "user_socket:7" })).await?.json()? == json!({ "sockets": 1 }));
+    // Its socket and its channel have ended, although the client doesn't know yet.
+    host.holds(0, 0).await?;
+    let mut news = Vec::new();
+    let last = loop {
+        let polled = get(&host, &path).await?.json()?;
+        if polled["status"] != 200 {
+            break polled;
+        }
+        for text in polled["messages"].as_array().context("messages")? {
+            let message: Value = serde_json::from_str(text.as_str().context("a text")?)?;
+            news.extend((message[3] == "news").then(|| message[4]["n"].clone()));
+        }
+    };
+    ensure!(news == [1, 2, 3], "{news:?}");
+    ensure!(last["status"] == 410 && last["token"] != begun["token"], "a new session begins: {last}");
+    host.stop().await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_later_of_two_polls_gets_the_messages() -> Result<()> {
     let host = window(500)?.start().await?;

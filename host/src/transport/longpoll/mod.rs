@@ -6,6 +6,7 @@
 
 mod answer;
 mod body;
+mod poll_queue;
 mod session;
 
 use std::borrow::Cow;
@@ -53,10 +54,17 @@ impl Polls {
     fn session(&self, token: &str) -> Option<Session> {
         self.sessions.get(token).map(|session| session.clone())
     }
+}
 
-    /// Removes a session that has ended.
-    fn remove(&self, token: &str) {
-        self.sessions.remove(token);
+/// A session's entry in the map. It is removed when this is dropped, so also if the session's task panics.
+struct ListedSession {
+    polls: Arc<Polls>,
+    token: String,
+}
+
+impl Drop for ListedSession {
+    fn drop(&mut self) {
+        self.polls.sessions.remove(&self.token);
     }
 }
 
@@ -135,16 +143,17 @@ async fn begin(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr) -> Result<St
     let socket = mount.endpoint.connect(admitted.facts, admitted.serializer);
     let (session, work) = Session::new(socket, mount.limits.poll_window);
     polls.sessions.insert(token.clone(), session);
-    let (polls, name) = (Arc::clone(polls), token.clone());
+    let listed = ListedSession { polls: Arc::clone(polls), token: token.clone() };
     let origin = origin_of(&parts.headers).map(Cow::into_owned);
     tokio::spawn(async move {
         let _permit = permit;
-        if let Some(code) = work.run().await {
-            let mount = &polls.mount;
+        if let Some((code, rest)) = work.run().await {
+            let mount = &listed.polls.mount;
             let client = Client { peer: Some(peer), mount: &mount.path, origin: origin.as_deref() };
             mount.endpoint.sockets.tally.note(Reason::of_close(code), &client);
+            rest.deliver().await;
         }
-        polls.remove(&name);
+        drop(listed);
     });
     Ok(token)
 }
