@@ -5,10 +5,15 @@ mod support;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use bennu::channel::NodeLimits;
 use bennu::contract::{Call, Callback, Fault, Outcome, Upgrade};
 use bennu::routes::{Probation, ProbationResult, ProbationTerms, Route, Routes};
+use bennu::store::{
+    Direction, Engine, EngineError, EngineFuture, Memory, Rows, ScanLimit, Snapshot, Span, Store, StoreLimits, Writes,
+};
 use bytes::Bytes;
 use support::{Client, Part, Stage, admitted, nothing, replied};
 
@@ -158,7 +163,7 @@ async fn stored_rooms_are_settled_without_being_opened() {
         let third = second.again([]);
         publish(&third, build(version, None), &ended);
         assert!(exported(&third).await.contains("room_before"));
-        third.endpoint.node.settle_stored_rooms().await;
+        assert!(third.endpoint.node.settle_stored_rooms().await);
         assert!(ended.is_swept());
         assert!(!exported(&third).await.contains("room_before"));
         let (state, given_up) = if verdict == ProbationResult::Passed { ("2:2", 0) } else { ("1:1", ROOMS as u64) };
@@ -183,10 +188,76 @@ async fn a_turn_that_outlasts_its_probation_leaves_no_stored_state_behind() {
     alice.send(r#"["1","x","count:1","add",{}]"#);
     probation.end(ProbationResult::RolledBack);
     publish(&stage, build(1, None), &probation);
-    stage.endpoint.node.settle_stored_rooms().await;
+    assert!(stage.endpoint.node.settle_stored_rooms().await);
     assert!(probation.is_swept() && !exported(&stage).await.contains("room_before"));
     alice.close();
     assert_eq!(visit(&stage, "count:1", "get").await, "1:1");
+}
+
+/// An engine in memory whose scans fail as often as a test wants.
+struct Unreliable {
+    inner: Memory,
+    failures: Arc<AtomicU32>,
+}
+
+struct UnreliableSnapshot {
+    inner: Arc<dyn Snapshot>,
+    failures: Arc<AtomicU32>,
+}
+
+impl Engine for Unreliable {
+    fn snapshot(&mut self) -> EngineFuture<'_, Arc<dyn Snapshot>> {
+        let failures = Arc::clone(&self.failures);
+        Box::pin(async move {
+            let inner = self.inner.snapshot().await?;
+            Ok(Arc::new(UnreliableSnapshot { inner, failures }) as Arc<dyn Snapshot>)
+        })
+    }
+
+    fn apply<'a>(&'a mut self, writes: &'a Writes) -> EngineFuture<'a, ()> {
+        self.inner.apply(writes)
+    }
+}
+
+impl Snapshot for UnreliableSnapshot {
+    fn get<'a>(&'a self, key: &'a [u8]) -> EngineFuture<'a, Option<Bytes>> {
+        self.inner.get(key)
+    }
+
+    fn scan<'a>(&'a self, span: &'a Span, direction: Direction, limit: ScanLimit) -> EngineFuture<'a, Rows> {
+        let next = |left: u32| left.checked_sub(1);
+        if self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).is_ok() {
+            return Box::pin(async { Err(EngineError::new("a failure that the test wants")) });
+        }
+        self.inner.scan(span, direction, limit)
+    }
+}
+
+/// The clock isn't paused, because the store has a thread of its own.
+#[tokio::test]
+async fn stored_rooms_are_settled_again_after_a_failure_of_the_store() {
+    let failures = Arc::<AtomicU32>::default();
+    let engine = Unreliable { inner: Memory::default(), failures: Arc::clone(&failures) };
+    let store = Store::over(Box::new(engine), StoreLimits::default()).await.expect("a store");
+    let first = Stage::over(store, [build(1, None)], NodeLimits::default());
+    let probation = Probation::new(TERMS, Arc::default());
+    let second = first.again([on_probation(&probation)]);
+    visit(&first, "count:1", "add").await;
+    visit(&second, "count:1", "add").await;
+    probation.end(ProbationResult::RolledBack);
+    failures.store(1, Ordering::SeqCst);
+    publish(&second, build(1, None), &probation);
+    let swept = async {
+        while !probation.is_swept() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        () = second.endpoint.node.keep_stored_rooms_settled() => unreachable!("it runs as long as the host"),
+        swept = tokio::time::timeout(Duration::from_secs(30), swept) => swept.expect("a second attempt"),
+    }
+    assert_eq!(failures.load(Ordering::SeqCst), 0, "the first attempt has failed");
+    assert_eq!(visit(&second, "count:1", "get").await, "1:1");
 }
 
 /// This happens if a store is moved to another host during a probation.

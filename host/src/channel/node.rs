@@ -1,6 +1,7 @@
 //! The channels of a host, for the rest of the host.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytestring::ByteString;
 use tokio::sync::oneshot;
@@ -20,6 +21,11 @@ use crate::store::Store;
 
 /// The name of this node in the lists of presences. There are no other nodes yet.
 const NAME: &str = "local";
+
+/// The pause after the first failure to settle stored rooms. It doubles with each further failure, up to the maximum. The
+/// maximum also limits the log: each failure writes a line.
+const SETTLING_PAUSE_FIRST: Duration = Duration::from_secs(1);
+const SETTLING_PAUSE_MAX: Duration = Duration::from_secs(300);
 
 /// All channels and topics of a host, and the services that they use.
 pub struct Node {
@@ -136,9 +142,27 @@ impl Node {
         }
     }
 
-    /// Applies the probations that have ended to the durable rooms in the store, with or without members.
-    pub async fn settle_stored_rooms(&self) {
-        settle_stored_rooms(&self.topics).await;
+    /// Applies the probations that have ended to the durable rooms in the store, with or without members. Returns whether
+    /// all of them were applied.
+    pub async fn settle_stored_rooms(&self) -> bool {
+        settle_stored_rooms(&self.topics).await
+    }
+
+    /// Settles the stored rooms now, after each change of the route table's owners, and again after a failure. Returns when
+    /// there is no route table any more.
+    pub async fn keep_stored_rooms_settled(&self) {
+        let mut owners = self.routes.watch_owners();
+        let mut pause = SETTLING_PAUSE_FIRST;
+        loop {
+            let is_complete = self.settle_stored_rooms().await;
+            if is_complete {
+                pause = SETTLING_PAUSE_FIRST;
+            }
+            tokio::select! {
+                changed = owners.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(pause), if !is_complete => pause = (pause * 2).min(SETTLING_PAUSE_MAX),
+            }
+        }
     }
 }
 

@@ -346,17 +346,10 @@ async fn sweep(node: Arc<Node>) {
     }
 }
 
-/// Settles the stored rooms of ended probations: restores their earlier states, or deletes the copies of those. Runs once at
-/// the start, and after each change of the route table's owners. It is a separate task, so that [`sweep`] doesn't have to
-/// wait for any number of stored rooms.
+/// Settles the stored rooms of ended probations: restores their earlier states, or deletes the copies of those. It is a
+/// separate task, so that [`sweep`] doesn't have to wait for any number of stored rooms.
 async fn settle(node: Arc<Node>) {
-    let mut owners = node.routes.watch_owners();
-    loop {
-        node.settle_stored_rooms().await;
-        if owners.changed().await.is_err() {
-            return;
-        }
-    }
+    node.keep_stored_rooms_settled().await;
 }
 
 #[cfg(test)]

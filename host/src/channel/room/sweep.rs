@@ -18,8 +18,11 @@ use crate::store::{CommitError, Draft, Owner, Store};
 ///
 /// A room that is opened applies them by itself. This function is for the rooms that nobody opens. Otherwise their states
 /// from before would take space for ever, and the ended probation would have to be kept as long.
-pub(in crate::channel) async fn settle_stored_rooms(topics: &Arc<Topics>) {
+///
+/// Returns whether all of them were applied. Otherwise the store has failed, and the caller tries again later.
+pub(in crate::channel) async fn settle_stored_rooms(topics: &Arc<Topics>) -> bool {
     let routes = Arc::clone(&topics.services.routes.current());
+    let mut is_complete = true;
     for (plugin, past) in routes.past_probations() {
         let ended: Vec<_> = past.iter().filter(|probation| !probation.is_swept()).collect();
         if ended.is_empty() {
@@ -28,12 +31,13 @@ pub(in crate::channel) async fn settle_stored_rooms(topics: &Arc<Topics>) {
         settle_open_rooms(topics, plugin).await;
         match settle_closed_rooms(&topics.services.store, plugin, &ended).await {
             Ok(()) => ended.iter().for_each(|probation| probation.mark_swept()),
-            // The next attempt is after the next end of a probation, or at the next start.
             Err(error) => {
-                tracing::error!(plugin = &**plugin, "a probation's end wasn't applied to stored rooms: {error:#}")
+                is_complete = false;
+                tracing::error!(plugin = &**plugin, "a probation's end wasn't applied to stored rooms: {error:#}");
             }
         }
     }
+    is_complete
 }
 
 /// Settles each open room of a plugin in a turn of its topic. After that turn, all turns that began before the end of the
