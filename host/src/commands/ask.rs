@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use bennu::server::Config;
 use clap::Args;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -17,17 +18,30 @@ pub(super) struct Ask {
     #[arg(long, env = "BENNU_HOST", value_name = "ADDRESS:PORT", global = true)]
     host: Option<String>,
 
+    /// How many seconds the host may take to answer [default: 30, or 30 more than `limits.call_wall_ms` of the configuration
+    /// that --config names]
+    #[arg(long, value_name = "SECONDS", global = true, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    timeout: Option<u64>,
+
     #[command(flatten)]
     key: KeyPlace,
 }
 
-/// How long a request may take. It is longer than the default wall time of a call, because a `send` runs `handle_message`.
+/// How long a request may take, apart from a plugin's call. It is longer than the default wall time of a call, for hosts
+/// whose configuration isn't known.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The host that gets a request, and the key for it.
+/// Returns how long a request may take: as long as the command line says, or long enough for a call of `handle_message`.
+fn answer_timeout(given: Option<u64>, config: Option<&Config>) -> Duration {
+    let call = config.map_or(0, |config| config.limits.call_wall_ms);
+    given.map_or(ANSWER_TIMEOUT.saturating_add(Duration::from_millis(call)), Duration::from_secs)
+}
+
+/// The host that gets a request, the key for it, and how long it may take to answer.
 struct Target {
     address: Address,
     key: Key,
+    timeout: Duration,
 }
 
 impl Ask {
@@ -40,14 +54,14 @@ impl Ask {
     /// text, because a [`Value`] can't represent all JSON.
     pub(super) fn get_as<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let target = self.target()?;
-        let request = agent().get(target.url(path));
+        let request = agent(target.timeout).get(target.url(path));
         target.read(target.with_key(request)?.call())
     }
 
     /// Sends a `POST` request with a JSON body and parses the answer as `T`.
     pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &str) -> Result<T> {
         let target = self.target()?;
-        let request = agent().post(target.url(path)).header("content-type", "application/json");
+        let request = agent(target.timeout).post(target.url(path)).header("content-type", "application/json");
         target.read(target.with_key(request)?.send(body))
     }
 
@@ -57,15 +71,15 @@ impl Ask {
         let configured = config.as_ref().map(|config| config.api.listen.as_ref().unwrap_or(&config.listen).as_str());
         let address = Address::parse(named.or(configured).unwrap_or(USUAL))?;
         let key = self.key.find(config.as_ref(), &address)?;
-        Ok(Target { address, key })
+        Ok(Target { address, key, timeout: answer_timeout(self.timeout, config.as_ref()) })
     }
 }
 
 /// Makes an HTTP client that uses no proxy, whatever the environment says, and follows no redirect: a proxy or the target of a
 /// redirect would see the key.
-fn agent() -> ureq::Agent {
+fn agent(timeout: Duration) -> ureq::Agent {
     let config = ureq::Agent::config_builder().proxy(None).max_redirects(0);
-    config.timeout_global(Some(ANSWER_TIMEOUT)).http_status_as_error(false).build().into()
+    config.timeout_global(Some(timeout)).http_status_as_error(false).build().into()
 }
 
 impl Target {
@@ -81,11 +95,17 @@ impl Target {
 
     fn read<T: DeserializeOwned>(&self, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<T> {
         let address = self.address.authority();
-        let no_answer = || {
-            format!("no answer from the host at {address}; is it running there? (--host ADDRESS:PORT names another)")
+        let no_answer = |error| match error {
+            ureq::Error::Timeout(_) => {
+                let waited = self.timeout.as_secs();
+                anyhow!("the host at {address} didn't answer within {waited} s (--timeout SECONDS waits longer)")
+            }
+            error => anyhow::Error::new(error).context(format!(
+                "no answer from the host at {address}; is it running there? (--host ADDRESS:PORT names another)"
+            )),
         };
-        let mut answer = answer.with_context(no_answer)?;
-        let text = answer.body_mut().read_to_string().with_context(no_answer)?;
+        let mut answer = answer.map_err(no_answer)?;
+        let text = answer.body_mut().read_to_string().map_err(no_answer)?;
         let not_bennu = || format!("the server at {address} is not a Bennu host");
         if answer.status().is_success() {
             return serde_json::from_str(&text).with_context(not_bennu);
@@ -118,4 +138,18 @@ pub(super) fn in_path(name: &str) -> String {
         other => format!("%{other:02X}"),
     };
     name.bytes().map(byte).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_may_take_longer_than_a_call_of_a_plugin() {
+        let mut config = Config::default();
+        config.limits.call_wall_ms = 60_000;
+        assert_eq!(answer_timeout(None, None), Duration::from_secs(30));
+        assert_eq!(answer_timeout(None, Some(&config)), Duration::from_secs(90));
+        assert_eq!(answer_timeout(Some(5), Some(&config)), Duration::from_secs(5));
+    }
 }

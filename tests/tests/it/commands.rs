@@ -80,6 +80,15 @@ async fn the_commands_never_use_a_proxy() -> Result<()> {
     Ok(())
 }
 
+/// The listener accepts the connection, and never answers.
+#[test]
+fn a_command_says_how_long_it_has_waited_for_the_host() -> Result<()> {
+    let (listener, home) = (TcpListener::bind("127.0.0.1:0")?, tempfile::tempdir()?);
+    let asked = bennu(home.path(), &["topics", "--host", &listener.local_addr()?.to_string(), "--timeout", "1"])?;
+    ensure!(asked.code == Some(1) && asked.errors.contains("within 1 s (--timeout SECONDS"), "{asked:?}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn an_address_can_be_a_url_and_errors_explain_invalid_ones() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
