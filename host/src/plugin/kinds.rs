@@ -72,6 +72,17 @@ impl Kinds {
         was_known
     }
 
+    /// Removes the records of plugins that aren't known any more. If the file names contain versions, each build is a new
+    /// plugin, so without this the records would grow forever. A gatekeeper's record stays until an operator removes it,
+    /// because without it the gatekeeper's mounts would be open to everyone.
+    pub(super) fn prune(&mut self, is_known: impl Fn(&str) -> bool) {
+        let before = self.known.len();
+        self.known.retain(|name, kind| *kind == Kind::Gatekeeper || is_known(name));
+        if self.known.len() < before {
+            self.write();
+        }
+    }
+
     fn write(&self) {
         let Some(file) = &self.file else { return };
         let text = serde_json::to_vec_pretty(&self.known).unwrap_or_default();
@@ -100,6 +111,20 @@ mod tests {
         assert_eq!((kinds.of("chat"), kinds.of("echo")), (Some(Kind::Plugin), None));
         assert!(kinds.forget("gate") && !kinds.forget("gate"));
         assert_eq!(Kinds::open(&home.path().join("builds"))?.gatekeepers().count(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn records_of_unknown_plugins_are_removed_except_those_of_gatekeepers() -> Result<()> {
+        let home = tempfile::tempdir()?;
+        let mut kinds = Kinds::open(home.path())?;
+        for (name, kind) in [("gate-1", Kind::Gatekeeper), ("chat-1", Kind::Plugin), ("chat-2", Kind::Plugin)] {
+            kinds.remember(name, kind);
+        }
+        kinds.prune(|name| name == "chat-2");
+        let kinds = Kinds::open(home.path())?;
+        assert_eq!((kinds.of("gate-1"), kinds.of("chat-1")), (Some(Kind::Gatekeeper), None));
+        assert_eq!(kinds.of("chat-2"), Some(Kind::Plugin));
         Ok(())
     }
 

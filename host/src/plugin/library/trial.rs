@@ -267,7 +267,8 @@ impl Library {
         Ok(())
     }
 
-    /// Removes stored components, except those that serve or may have to serve again.
+    /// Removes stored components, except those that serve or may have to serve again, and the records of former plugins
+    /// above the limit.
     pub(super) fn prune_builds(&mut self) {
         let served = self.plugins.values().flat_map(|entry| entry.serving.iter().chain(&entry.candidate));
         let served = served.map(|serving| serving.loaded.digest.to_string());
@@ -276,5 +277,8 @@ impl Library {
         let wanted: BTreeSet<String> = served.chain(loading.map(Digest::to_string)).collect();
         let present: BTreeSet<&str> = self.plugins.keys().map(|name| &**name).collect();
         self.builds.prune(&wanted, &present);
+        // The history keeps a bounded number of plugins without a file, so it bounds the kinds too.
+        let (history, kinds) = (self.builds.history(), &mut self.kinds);
+        kinds.prune(|name| present.contains(name) || history.contains_key(name));
     }
 }
