@@ -4,6 +4,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 
 use super::ApiError;
 use crate::auth::Secret;
+use crate::socket::Reason;
 
 /// The scheme of `Authorization` for the key. Its case doesn't matter (RFC 9110, section 11.1).
 const SCHEME: &str = "bearer";
@@ -11,6 +12,46 @@ const SCHEME: &str = "bearer";
 /// Checks the API key of requests.
 pub struct Access {
     key: Secret,
+}
+
+/// Why a request has no access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AccessError {
+    /// It has no key.
+    NoKey,
+    /// Its key is wrong.
+    WrongKey,
+    /// It may change something, and comes from a page of another origin.
+    ForeignOrigin,
+}
+
+impl AccessError {
+    /// Returns the reason under which the request is counted.
+    pub(super) fn reason(self) -> Reason {
+        match self {
+            Self::NoKey => Reason::ApiKeyMissing,
+            Self::WrongKey => Reason::ApiKeyWrong,
+            Self::ForeignOrigin => Reason::ApiOrigin,
+        }
+    }
+}
+
+impl From<AccessError> for ApiError {
+    fn from(refusal: AccessError) -> Self {
+        let (status, code, message) = match refusal {
+            AccessError::NoKey => (
+                StatusCode::UNAUTHORIZED,
+                "key_needed",
+                "this host's API requires a key; send it as `Authorization: Bearer KEY`. `api.key` of the configuration names \
+                 the key; otherwise it is in the file `api-key` of the host's data directory",
+            ),
+            AccessError::WrongKey => (StatusCode::UNAUTHORIZED, "wrong_key", "this is not the key of this host's API"),
+            AccessError::ForeignOrigin => {
+                (StatusCode::FORBIDDEN, "foreign_origin", "a page of another origin may not change anything here")
+            }
+        };
+        Self::new(status, code, message)
+    }
 }
 
 impl Access {
@@ -26,24 +67,17 @@ impl Access {
     /// may look like one of a local command. The key is compared in constant time.
     ///
     /// # Errors
-    /// 401 if the key is missing or wrong. 403 if the request may change something (any method except `GET` and `HEAD`) and
+    /// If the key is missing or wrong. Also if the request may change something (any method except `GET` and `HEAD`) and
     /// comes from a page of another origin, even with the right key.
-    pub(super) fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
+    pub(super) fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), AccessError> {
         if method != Method::GET && method != Method::HEAD {
             check_origin(headers)?;
         }
         let given = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
         match given.and_then(bearer) {
             Some(key) if self.key.matches(key) => Ok(()),
-            Some(_) => {
-                Err(ApiError::new(StatusCode::UNAUTHORIZED, "wrong_key", "this is not the key of this host's API"))
-            }
-            None => Err(ApiError::new(
-                StatusCode::UNAUTHORIZED,
-                "key_needed",
-                "this host's API requires a key; send it as `Authorization: Bearer KEY`. `api.key` of the configuration names \
-                 the key; otherwise it is in the file `api-key` of the host's data directory",
-            )),
+            Some(_) => Err(AccessError::WrongKey),
+            None => Err(AccessError::NoKey),
         }
     }
 }
@@ -57,15 +91,14 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 
 /// Refuses a page of another origin. Only host and port are compared, not the scheme, because there may be a proxy for TLS in
 /// front of the host.
-fn check_origin(headers: &HeaderMap) -> Result<(), ApiError> {
+fn check_origin(headers: &HeaderMap) -> Result<(), AccessError> {
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let site = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_scheme, site)| site);
     if site.is_some_and(|site| !host.is_empty() && site.eq_ignore_ascii_case(host)) {
         return Ok(());
     }
-    let message = "a page of another origin may not change anything here";
-    Err(ApiError::new(StatusCode::FORBIDDEN, "foreign_origin", message))
+    Err(AccessError::ForeignOrigin)
 }
 
 #[cfg(test)]
@@ -79,7 +112,7 @@ mod tests {
             map.insert(name, value.parse().expect("a header value"));
         }
         let access = Access::new(Secret::new(b"sesame"));
-        access.check(method, &map).err().map(|refusal| refusal.status.as_u16())
+        access.check(method, &map).err().map(|refusal| ApiError::from(refusal).status.as_u16())
     }
 
     #[test]

@@ -10,11 +10,12 @@ mod messages;
 mod plugins;
 mod topics;
 
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -23,7 +24,7 @@ use axum::routing::{any, get, post};
 use self::error::ApiError;
 use crate::channel::Node;
 use crate::plugin::{Control, PluginStatuses};
-use crate::socket::Sockets;
+use crate::socket::{Client, Sockets};
 
 pub use access::Access;
 
@@ -73,11 +74,20 @@ pub fn router(api: Api) -> Router {
         .with_state(api)
 }
 
-async fn admit(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
-    match api.access.check(request.method(), request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
-    }
+/// Passes on a request that has access. Counts and refuses any other.
+async fn admit(
+    State(api): State<Arc<Api>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Err(refusal) = api.access.check(request.method(), request.headers()) else {
+        return next.run(request).await;
+    };
+    let origin = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+    let client = Client { peer: Some(peer), mount: request.uri().path(), origin };
+    api.sockets.tally.note(refusal.reason(), &client);
+    ApiError::from(refusal).into_response()
 }
 
 async fn describe() -> impl IntoResponse {

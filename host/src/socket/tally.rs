@@ -82,6 +82,12 @@ reasons! {
     SocketLimit = "socket_limit", true;
     /// The maximum number of connections is open.
     ConnectionLimit = "connection_limit", true;
+    /// A request to the API had no API key.
+    ApiKeyMissing = "api_key_missing", true;
+    /// A request to the API had a wrong API key.
+    ApiKeyWrong = "api_key_wrong", true;
+    /// A page of another origin tried to change something by the API.
+    ApiOrigin = "api_origin", true;
     /// The host itself failed.
     HostFailed = "host_failed", true;
     /// The client was silent for too long.
@@ -132,7 +138,7 @@ impl Reason {
 pub struct Client<'a> {
     /// The address of the peer, which may be a proxy.
     pub peer: Option<SocketAddr>,
-    /// The mount, or the path if no mount has it.
+    /// The mount, or the path if no mount has it, as for the API.
     pub mount: &'a str,
     /// The origin of the client's page, if it is a browser.
     pub origin: Option<&'a str>,

@@ -1,7 +1,7 @@
 //! Clients that are refused, and connections that the host closes. The log and the counters have the reasons.
 
 use anyhow::{Context, Result, ensure};
-use bennu_tests::{Line, Setup, TestHost, bennu, bennu_with, eventually, get, request};
+use bennu_tests::{Line, Setup, TestHost, bennu, bennu_with, eventually, get, request, request_with};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -85,6 +85,29 @@ async fn refused_clients_are_logged_and_counted_with_the_reason() -> Result<()> 
     Ok(())
 }
 
+/// Only `inspect` itself needs the key.
+#[tokio::test]
+async fn refused_requests_to_the_api_are_logged_and_counted_with_the_reason() -> Result<()> {
+    let host = TestHost::start(&["echo"]).await?;
+    let key = format!("Bearer {}", host.api_key()?);
+    let evil = [("authorization", &*key), ("origin", "https://evil.example")];
+    for (reason, status, method, headers) in [
+        ("api_key_missing", 401, "GET", &[("authorization", "")][..]),
+        ("api_key_wrong", 401, "GET", &[("authorization", "Bearer guess")]),
+        ("api_origin", 403, "POST", &evil),
+    ] {
+        let answer = request(host.address(), method, "/api/topics", headers).await?;
+        ensure!(answer.status == status, "{reason}: {answer:?}");
+        let line = line(&host, reason).await?;
+        ensure!(line.message() == "a client was refused" && line.field("mount") == "/api/topics", "{}", line.text);
+        ensure!(line.field("peer").starts_with("127.0.0.1:"), "{}", line.text);
+        ensure!(count(&host, "refused", reason).await? == 1, "{reason}");
+    }
+    ensure!(line(&host, "api_origin").await?.field("origin") == "https://evil.example");
+    ensure!(!host.stop().await?.tail(100_000).contains("guess"), "the wrong key is in the log");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_connection_that_the_host_closes_is_logged_and_counted_with_the_reason() -> Result<()> {
     let setup = Setup::new().guests(&["echo"])?.limit("idle_ms", 2_000).limit("frame_bytes", 10_000);
@@ -144,7 +167,7 @@ async fn a_slow_long_poll_client_is_logged_and_counted_with_the_reason() -> Resu
     let path = format!("/socket/longpoll?vsn=2.0.0&token={}", begun["token"].as_str().context("a token")?);
     for n in 0..6 {
         let heartbeat = json!([null, n.to_string(), "phoenix", "heartbeat", {}]).to_string();
-        bennu_tests::request_with(host.address(), "POST", &path, &[], heartbeat.as_bytes()).await?;
+        request_with(host.address(), "POST", &path, &[], heartbeat.as_bytes()).await?;
     }
     line(&host, "outbox_full").await?;
     eventually("the connection is counted", async || {
@@ -168,8 +191,10 @@ async fn log_lines_are_limited_and_the_omitted_ones_are_counted() -> Result<()> 
         let of_it = lines.iter().filter(|line| line.field("reason") == "unknown_mount");
         of_it.map(|line| line.fields["left_out"].as_u64().unwrap_or(1)).sum()
     };
-    eventually("all refusals are counted in the log", async || Ok((told(&host.log().since(0)) == CROWD).then_some(())))
-        .await?;
+    eventually("all refusals are counted in the log", async || {
+        Ok((told(&host.log().since(0)) == CROWD).then_some(()))
+    })
+    .await?;
     let lines = host.log().since(0).iter().filter(|line| line.field("reason") == "unknown_mount").count();
     ensure!(lines < 100, "{lines} lines");
     host.stop().await?;
