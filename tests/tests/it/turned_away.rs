@@ -159,6 +159,44 @@ async fn a_connection_that_the_host_closes_is_logged_and_counted_with_the_reason
     Ok(())
 }
 
+/// The client reads nothing while it is sent more than the kernel buffers for it.
+#[tokio::test]
+async fn a_slow_reader_is_logged_and_counted_with_the_reason() -> Result<()> {
+    let host = Setup::new().guests(&["echo"])?.limit("outbox_bytes", 1 << 20).start().await?;
+    let mut slow = host.knock().receive_buffer(16 << 10).connect().await?;
+    slow.join("echo:1", &json!({})).await?;
+    let news = json!({ "topic": "echo:1", "event": "news", "payload": { "text": "x".repeat(256 << 10) } });
+    eventually("the slow reader is closed", async || {
+        let headers = [("content-type", "application/json")];
+        request_with(host.address(), "POST", "/api/broadcast", &headers, news.to_string().as_bytes()).await?;
+        Ok((count(&host, "closed", "outbox_full").await? == 1).then_some(()))
+    })
+    .await?;
+    let line = line(&host, "outbox_full").await?;
+    ensure!(line.message() == "the host closed a connection" && line.field("mount") == "/socket", "{}", line.text);
+    host.holds(0, 0).await?;
+    drop(slow);
+    host.stop().await?;
+    Ok(())
+}
+
+/// The operator disconnects two clients with one id.
+#[tokio::test]
+async fn a_disconnect_is_logged_and_counted_with_the_reason() -> Result<()> {
+    let host = Setup::new().guests(&["reference", "reference-gate"])?.start().await?;
+    let connect = async || host.knock().query("vsn=2.0.0&user_id=7").connect().await;
+    let (mut one, mut other) = (connect().await?, connect().await?);
+    let disconnected = bennu(host.home(), &["disconnect", "user_socket:7", "--host", &host.address().to_string()])?;
+    ensure!(disconnected.output == "2 sockets\n", "{disconnected:?}");
+    one.closed_with(1001).await?;
+    other.closed_with(1001).await?;
+    ensure!(count(&host, "closed", "disconnected").await? == 2);
+    let line = line(&host, "disconnected").await?;
+    ensure!(line.message() == "the host closed a connection" && line.field("mount") == "/socket", "{}", line.text);
+    host.stop().await?;
+    Ok(())
+}
+
 /// A long-poll client with a full outbox.
 #[tokio::test]
 async fn a_slow_long_poll_client_is_logged_and_counted_with_the_reason() -> Result<()> {
