@@ -30,7 +30,8 @@ pub struct Limits {
     pub mailbox_from_client: usize,
     /// Bytes of those messages, for all channels of a socket. Past it: the host stops reading that socket. Default 4 MiB.
     pub mailbox_bytes_from_client: usize,
-    /// Messages from elsewhere that are queued for one channel. Past it: fault, overflow. Default 1,024.
+    /// Messages from elsewhere that are queued for one channel, and topic messages that are queued for one topic. Past it:
+    /// fault, overflow. Default 1,024.
     pub mailbox_from_elsewhere: usize,
     /// Bytes of those messages, and of the member's timers. Past it: fault, overflow. Default 4 MiB.
     pub mailbox_bytes_from_elsewhere: usize,
