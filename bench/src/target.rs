@@ -1,4 +1,4 @@
-//! The server that a scenario is played against: the host, the floor, another program, or a server that already runs.
+//! The server that a scenario is measured against: the host, the floor, another program, or a server that already runs.
 
 use std::env;
 use std::net::SocketAddr;

@@ -17,7 +17,7 @@ type HandleOut = fn(&str, &str, &Payload, &[Recipient]) -> Called<Vec<Decision>>
 type HandleMessage = fn(String, &str, Payload, Room) -> Called<message::Outcome>;
 
 /// The type of the callback `upgrade`.
-pub(crate) type TakeOver = fn(&str, Part, u32, Vec<u8>) -> Called<Vec<u8>>;
+pub(crate) type UpgradeState = fn(&str, Part, u32, Vec<u8>) -> Called<Vec<u8>>;
 
 /// The longest time that a room remains after its last member.
 const LINGER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -34,7 +34,7 @@ pub struct Route {
     pub(crate) handle_message: HandleMessage,
     pub(crate) handle_tick: fn(String, &Tick, Room) -> Called<Room>,
     pub(crate) handle_seat: fn(String, &str, SeatChange, Room) -> Called<Room>,
-    pub(crate) upgrade: TakeOver,
+    pub(crate) upgrade: UpgradeState,
     pub(crate) terminate: fn(Membership, Ending) -> Called<Room>,
 }
 

@@ -46,8 +46,8 @@ impl Channel for Table {
                 no_reply()
             }
             "clock" => {
-                self.clock = Some(socket.send_after(Duration::from_secs(2), "bell", json!({ "n": 2 })));
-                socket.send_after(Duration::from_secs(1), "bell", json!({ "n": 1 }));
+                self.clock = Some(socket.send_after(Duration::from_secs(2), "timer", json!({ "n": 2 })));
+                socket.send_after(Duration::from_secs(1), "timer", json!({ "n": 1 }));
                 socket.send_self("now", json!(null));
                 no_reply()
             }
@@ -78,7 +78,7 @@ impl Channel for Table {
             }
             "reply" => ok(),
             _ => {
-                socket.push("bell", message.payload);
+                socket.push("timer", message.payload);
                 no_reply()
             }
         }
@@ -139,7 +139,7 @@ fn time_passes_only_when_the_test_says_so() {
     assert_eq!(out.timers().len(), 2);
     let lines: Vec<_> = alice.advance(Duration::from_secs(5)).iter().flat_map(|out| out.log().to_vec()).collect();
     let line = |text: &str| (Level::Info, text.to_owned());
-    assert_eq!(lines, [line("now at 0"), line("bell at 1000"), line("bell at 2000")]);
+    assert_eq!(lines, [line("now at 0"), line("timer at 1000"), line("timer at 2000")]);
 
     assert!(matches!(alice.push("clock", json!({})).effects(), [Effect::SendAfter(..), _, Effect::SendSelf(_)]));
     assert!(alice.push("unclock", json!({})).fault().is_none());

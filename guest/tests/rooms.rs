@@ -15,7 +15,7 @@ struct Player {
 struct World {
     players: Vec<String>,
     moved_ms: u64,
-    beats: u32,
+    ticks: u32,
 }
 
 impl Channel for Player {
@@ -35,7 +35,7 @@ impl Channel for Player {
     fn handle_in(&mut self, socket: &mut Socket<World>, event: &str, payload: Payload) -> Handled {
         match event {
             "tick" => socket.tick(Duration::from_micros(payload.field("us")?)),
-            "bell" => drop(socket.send_after(Duration::from_millis(payload.field("ms")?), "bell", json!({}))),
+            "timer" => drop(socket.send_after(Duration::from_millis(payload.field("ms")?), "timer", json!({}))),
             "crash" => {
                 socket.room_mut().players.clear();
                 return fail("asked to");
@@ -47,7 +47,7 @@ impl Channel for Player {
     }
 
     fn handle_info(&mut self, socket: &mut Socket<World>, _message: Message) -> Handled {
-        socket.broadcast("rang", json!({ "beats": socket.room().beats }));
+        socket.broadcast("fired", json!({ "ticks": socket.room().ticks }));
         no_reply()
     }
 
@@ -64,11 +64,11 @@ impl Channel for Player {
     fn handle_tick(topic: &mut Topic<World>, tick: &Tick) -> Ticked {
         let world = topic.room_mut();
         let Some(moved_ms) = world.moved_ms.checked_add(tick.elapsed().as_millis() as u64) else {
-            return fail("the world has an end");
+            return fail("the time is too large");
         };
         world.moved_ms = moved_ms;
-        world.beats += 1;
-        topic.broadcast("moved", json!({ "beat": tick.number, "missed": tick.missed, "at": now_ms() }));
+        world.ticks += 1;
+        topic.broadcast("moved", json!({ "number": tick.number, "missed": tick.missed, "at": now_ms() }));
         Ok(())
     }
 
@@ -101,10 +101,10 @@ fn a_room_remains_for_linger_after_its_last_member() {
     bob.leave();
     stage.advance(ms(999));
     let look = room(&stage);
-    assert_eq!((&look["players"], &look["beats"]), (&json!([]), &json!(11)), "the ticks continue during LINGER");
+    assert_eq!((&look["players"], &look["ticks"]), (&json!([]), &json!(11)), "the ticks continue during LINGER");
     // Looking at the room doesn't keep it.
     stage.advance(ms(1));
-    assert_eq!(room(&stage)["beats"], 0);
+    assert_eq!(room(&stage)["ticks"], 0);
     // A member that joins keeps it.
     let carol = stage.join("world:1", json!({ "name": "carol", "tick": 500 })).unwrap();
     stage.advance(ms(1000));
@@ -112,7 +112,7 @@ fn a_room_remains_for_linger_after_its_last_member() {
     stage.advance(ms(900));
     let dora = stage.join("world:1", json!({ "name": "dora" })).unwrap();
     stage.advance(ms(5100));
-    assert_eq!((dora.is_in(), &room(&stage)["beats"]), (true, &json!(14)));
+    assert_eq!((dora.is_in(), &room(&stage)["ticks"]), (true, &json!(14)));
 }
 
 #[test]
@@ -139,26 +139,26 @@ fn a_client_that_joins_again_replaces_its_old_member() {
 fn ticks_are_steady_until_the_period_changes() {
     let stage = stage();
     let mut alice = stage.join("world:1", json!({ "name": "alice", "tick": 100 })).unwrap();
-    alice.push("bell", json!({ "ms": 100 }));
+    alice.push("timer", json!({ "ms": 100 }));
     stage.advance(ms(250));
     // A timer that fires at the same time as the tick comes first.
-    alice.assert_broadcast("rang", json!({ "beats": 0 }));
-    alice.assert_broadcast("moved", json!({ "beat": 1, "missed": 0, "at": 100 }));
-    alice.assert_broadcast("moved", json!({ "beat": 2, "missed": 0, "at": 200 }));
+    alice.assert_broadcast("fired", json!({ "ticks": 0 }));
+    alice.assert_broadcast("moved", json!({ "number": 1, "missed": 0, "at": 100 }));
+    alice.assert_broadcast("moved", json!({ "number": 2, "missed": 0, "at": 200 }));
     // Another member that asks for the same period changes nothing.
     stage.join("world:1", json!({ "name": "bob", "tick": 100 })).unwrap();
     stage.advance(ms(50));
-    alice.assert_broadcast("moved", json!({ "beat": 3, "at": 300 }));
+    alice.assert_broadcast("moved", json!({ "number": 3, "at": 300 }));
     alice.push("tick", json!({ "us": 30_000 }));
     stage.advance(ms(30));
-    alice.assert_broadcast("moved", json!({ "beat": 1, "at": 330 }));
+    alice.assert_broadcast("moved", json!({ "number": 1, "at": 330 }));
     assert_eq!(room(&stage)["moved_ms"], 330);
     assert_eq!(stage.send("world:1", "rest", json!({})), Ok(None));
     stage.advance(ms(10_000));
     alice.refute_broadcast("moved");
     alice.push("tick", json!({ "us": 10_999 }));
     stage.advance(ms(10));
-    alice.assert_broadcast("moved", json!({ "beat": 1 }));
+    alice.assert_broadcast("moved", json!({ "number": 1 }));
     alice.push("tick", json!({ "us": 0 }));
     stage.advance(ms(1000));
     alice.refute_broadcast("moved");
@@ -204,10 +204,10 @@ fn a_faulty_tick_has_no_effect_and_too_many_in_a_row_end_the_topic() {
     let mut carol = stage.join("world:2", json!({ "name": "carol" })).unwrap();
     let tick = |missed| stage.tick("world:1", Tick { number: 7, missed, period_ms: 100 });
     assert_eq!(tick(2), Ok(()));
-    alice.assert_broadcast("moved", json!({ "beat": 7, "missed": 2 }));
+    alice.assert_broadcast("moved", json!({ "number": 7, "missed": 2 }));
     assert_eq!(room(&stage)["moved_ms"], 300);
     assert_eq!(stage.send("world:1", "break", json!({})), Ok(None));
-    assert_eq!(tick(0).unwrap_err().to_string(), "failed: handle_tick: the world has an end");
+    assert_eq!(tick(0).unwrap_err().to_string(), "failed: handle_tick: the time is too large");
     stage.advance(ms(100));
     assert!(alice.is_in() && bob.is_in(), "two faults are fewer than three");
     stage.advance(ms(100));
@@ -249,9 +249,9 @@ fn for_a_single_member_the_test_makes_ticks() {
 
 /// A counter that outlives its members.
 #[derive(Serialize, Deserialize)]
-struct Kept;
+struct Visits;
 
-impl Channel for Kept {
+impl Channel for Visits {
     type Room = u32;
     const DURABLE: bool = true;
     const LINGER: Option<Duration> = Some(Duration::ZERO);
@@ -260,13 +260,13 @@ impl Channel for Kept {
         *socket.room_mut() += 1;
         socket.tick(Duration::from_secs(1));
         socket.respond(json!({ "visits": socket.room() }));
-        Ok(Kept)
+        Ok(Visits)
     }
 }
 
 #[test]
 fn a_durable_room_is_loaded_again() {
-    let stage = Stage::new().channel::<Kept>("kept");
+    let stage = Stage::new().channel::<Visits>("kept");
     for visits in 1..=3 {
         let alice = stage.join("kept", json!({})).unwrap();
         assert_eq!(alice.response().field::<u32>("visits"), Ok(visits));
@@ -277,7 +277,7 @@ fn a_durable_room_is_loaded_again() {
 
 #[test]
 fn an_unhandled_tick_is_logged_once() {
-    let mut alice: Member<Kept> = join("kept", json!({})).unwrap();
+    let mut alice: Member<Visits> = join("kept", json!({})).unwrap();
     let mut lines = |number, missed| alice.tick(Tick { number, missed, period_ms: 1000 }).log().len();
     assert_eq!([lines(2, 1), lines(3, 0), lines(5, 1)], [1, 0, 0]);
 }
@@ -376,7 +376,7 @@ fn an_upgrade_can_be_tested_alone() {
 
 #[test]
 fn without_an_upgrade_a_state_is_passed_on_unchanged() {
-    let mut alice: Member<Kept> = testing::Setup::new().room(7).join("kept", json!({})).unwrap();
+    let mut alice: Member<Visits> = testing::Setup::new().room(7).join("kept", json!({})).unwrap();
     assert_eq!(alice.room(), 8);
     let mut newer = alice.reload::<Renumbered>();
     assert_eq!(newer.push("look", json!({})).reply(), ("ok", json!(8)));

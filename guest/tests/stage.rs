@@ -39,7 +39,7 @@ impl Channel for Room {
             "listen" => socket.subscribe(&payload.field::<String>("topic")?),
             "publish" => socket.publish(&payload.field::<String>("topic")?, "news", json!({})),
             "kick" => socket.disconnect(&payload.field::<String>("id")?),
-            "later" => drop(socket.send_after(Duration::from_secs(60), "ring", json!({}))),
+            "later" => drop(socket.send_after(Duration::from_secs(60), "timer", json!({}))),
             "heard" => return reply(&self.heard),
             "me" => {
                 return reply(
@@ -63,7 +63,7 @@ impl Channel for Room {
     }
 
     fn handle_info(&mut self, socket: &mut Socket, message: Message) -> Handled {
-        if message.event == "ring" {
+        if message.event == "timer" {
             socket.push("rang", json!({ "at": now_ms() }));
         }
         self.heard.push(format!("{} {} {}", message.source, message.topic, message.event));
@@ -77,13 +77,13 @@ impl Channel for Room {
 
 /// A topic that answers questions, with or without members.
 #[derive(Serialize, Deserialize)]
-struct Desk;
+struct HelpDesk;
 
-impl Channel for Desk {
+impl Channel for HelpDesk {
     type Room = ();
 
     fn join(_socket: &mut Socket, _params: Payload) -> Join<Self> {
-        Ok(Desk)
+        Ok(HelpDesk)
     }
 
     fn handle_message(topic: &mut Topic, event: &str, _payload: Payload) -> Handled {
@@ -100,7 +100,7 @@ impl Channel for Desk {
 }
 
 fn stage() -> Stage {
-    Stage::new().channel::<Room>("room:*").channel::<Desk>("desk:*")
+    Stage::new().channel::<Room>("room:*").channel::<HelpDesk>("desk:*")
 }
 
 #[test]

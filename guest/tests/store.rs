@@ -7,7 +7,7 @@ use bennu_guest::testing::{Knock, Member, Setup, Stage, join};
 
 /// A channel whose members write and read as their clients ask.
 #[derive(Serialize, Deserialize)]
-struct Shelf;
+struct Library;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Book {
@@ -16,7 +16,7 @@ struct Book {
     pages: u32,
 }
 
-impl Channel for Shelf {
+impl Channel for Library {
     type Room = ();
     const INTERCEPTS: &'static [&'static str] = &["news"];
 
@@ -25,7 +25,7 @@ impl Channel for Shelf {
         if params.field::<Option<bool>>("refuse")?.is_some() {
             return refuse(json!({}));
         }
-        Ok(Shelf)
+        Ok(Library)
     }
 
     fn handle_in(&mut self, _socket: &mut Socket, event: &str, payload: Payload) -> Handled {
@@ -75,7 +75,7 @@ impl Channel for Shelf {
     }
 }
 
-fn shelf() -> Member<Shelf> {
+fn shelf() -> Member<Library> {
     join("shelf", json!({})).unwrap()
 }
 
@@ -95,7 +95,7 @@ fn a_failed_callback_stores_nothing_and_an_error_reply_does() {
     let mut shelf = shelf();
     shelf.push("put_and_refuse", json!({ "key": "refused" })).reply();
     assert_eq!(shelf.stored::<u32>("refused"), Some(1));
-    let stage = Stage::new().channel::<Shelf>("shelf");
+    let stage = Stage::new().channel::<Library>("shelf");
     assert!(stage.join("shelf", json!({ "refuse": true })).is_err());
     assert_eq!(stage.stored::<String>("last"), None);
     let mut alice = stage.join("shelf", json!({})).unwrap();
@@ -130,7 +130,7 @@ fn a_scan_reads_further_pages_up_to_its_limit() {
     for n in 0..2500 {
         setup = setup.store(format!("many:{n:05}"), n);
     }
-    let mut stocked: Member<Shelf> = setup.join("shelf", json!({})).unwrap();
+    let mut stocked: Member<Library> = setup.join("shelf", json!({})).unwrap();
     let mut count = |limit: u32| stocked.push("count", json!({ "limit": limit })).reply().json();
     assert_eq!([count(0), count(1), count(1500), count(10_000)], [json!(0), json!(1), json!(1500), json!(2500)]);
     for n in 0..6 {
@@ -141,7 +141,7 @@ fn a_scan_reads_further_pages_up_to_its_limit() {
 
 #[test]
 fn the_fault_of_an_unreadable_value_names_the_key() {
-    let mut shelf: Member<Shelf> = Setup::new().store("book:1", "no book").join("shelf", json!({})).unwrap();
+    let mut shelf: Member<Library> = Setup::new().store("book:1", "no book").join("shelf", json!({})).unwrap();
     let out = shelf.push("get", json!({ "key": "book:1" }));
     let detail = &out.fault().unwrap().detail;
     assert!(detail.starts_with("the value under \"book:1\" in the store can't be read as a store::Book: "), "{detail}");
@@ -149,7 +149,7 @@ fn the_fault_of_an_unreadable_value_names_the_key() {
 
 #[test]
 fn handle_out_can_read_and_not_write() {
-    let stage = Stage::new().channel::<Shelf>("shelf");
+    let stage = Stage::new().channel::<Library>("shelf");
     let mut alice = stage.join("shelf", json!({})).unwrap();
     stage.store("last", "seeded");
     stage.broadcast("shelf", "news", json!({}));

@@ -62,7 +62,7 @@ pub enum Ending {
     /// A callback failed.
     Fault(FaultKind),
     /// The build that upgraded its state was rolled back.
-    TakenBack,
+    RolledBack,
 }
 
 impl Ending {
@@ -76,7 +76,7 @@ impl Ending {
             Self::Stopped(_) => "stopped",
             Self::Shutdown => "shutdown",
             Self::Fault(_) => "fault",
-            Self::TakenBack => "taken-back",
+            Self::RolledBack => "taken-back",
         }
     }
 
@@ -86,7 +86,7 @@ impl Ending {
         match self {
             Self::Stopped(reason) => reason,
             Self::Fault(kind) => kind.as_str(),
-            Self::Left | Self::Closed | Self::Replaced | Self::Shutdown | Self::TakenBack => "",
+            Self::Left | Self::Closed | Self::Replaced | Self::Shutdown | Self::RolledBack => "",
         }
     }
 }

@@ -43,7 +43,7 @@ impl From<&Ending> for Departure {
     fn from(ending: &Ending) -> Self {
         match ending {
             Ending::Left | Ending::Stopped(_) => Self::Leaves,
-            Ending::Closed | Ending::Replaced | Ending::Shutdown | Ending::Fault(_) | Ending::TakenBack => Self::Drops,
+            Ending::Closed | Ending::Replaced | Ending::Shutdown | Ending::Fault(_) | Ending::RolledBack => Self::Drops,
         }
     }
 }

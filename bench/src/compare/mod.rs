@@ -2,10 +2,10 @@
 //! affects all of them.
 
 mod cases;
-mod contest;
-mod rivals;
+mod comparison;
+mod cost_change;
+mod servers;
 mod table;
-mod verdict;
 
 use std::path::{Path, PathBuf};
 
@@ -16,15 +16,15 @@ use crate::host::guests;
 use crate::scenario::reload::{Reload, builds};
 use crate::scenario::start::Start;
 use crate::target::Hosted;
-use rivals::Rivals;
-use verdict::Verdict;
+use cost_change::CostChange;
+use servers::Servers;
 
 /// Measure the host and the floor (the least that a server can need), in alternating rounds
 #[derive(Args)]
 pub(crate) struct Compare {
     /// The scenarios; all of them if none is named
     #[arg(value_enum)]
-    scenarios: Vec<Played>,
+    scenarios: Vec<ScenarioName>,
 
     /// Rounds [default: 7, and 11 with --against]
     #[arg(long)]
@@ -60,7 +60,7 @@ const ROUNDS_AGAINST: usize = 11;
 
 /// A scenario of the comparison.
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum Played {
+enum ScenarioName {
     /// One socket sends shouts and a thousand receive them, with two windows; and many topics
     Fanout,
     /// Each socket sends a message and gets it back
@@ -83,11 +83,11 @@ enum Played {
     Start,
 }
 
-impl Played {
+impl ScenarioName {
     /// The default of a comparison with an older build: the hot paths.
     const HOT: [Self; 3] = [Self::Fanout, Self::Echo, Self::Idle];
 
-    /// The scenarios that can be compared with an older build: those that are played against several servers.
+    /// The scenarios that can be compared with an older build: those that are measured against several servers.
     const BY_SERVERS: [Self; 5] = [Self::Fanout, Self::Echo, Self::Idle, Self::Churn, Self::Mixed];
 }
 
@@ -100,18 +100,18 @@ impl Compare {
     }
 
     fn compare_with(&self, old: &Path) -> Result<()> {
-        let named = if self.scenarios.is_empty() { &Played::HOT[..] } else { &self.scenarios };
+        let named = if self.scenarios.is_empty() { &ScenarioName::HOT[..] } else { &self.scenarios };
         ensure!(old.is_file(), "{} isn't a file", old.display());
-        let rivals = Rivals::builds(&self.hosted, old);
+        let servers = Servers::builds(&self.hosted, old);
         let mut is_worse = false;
-        for played in named {
-            ensure!(Played::BY_SERVERS.contains(played), "--against compares fanout, echo, idle, churn and mixed");
-            for contest in cases::of(*played, self.quick, &rivals) {
-                let table = contest.hold(self.rounds(ROUNDS_AGAINST));
-                let verdict = Verdict::of(&table);
-                println!("\n{verdict}");
+        for name in named {
+            ensure!(ScenarioName::BY_SERVERS.contains(name), "--against compares fanout, echo, idle, churn and mixed");
+            for comparison in cases::of(*name, self.quick, &servers) {
+                let table = comparison.run(self.rounds(ROUNDS_AGAINST));
+                let change = CostChange::of(&table);
+                println!("\n{change}");
                 ensure!(table.failures() == 0, "a build failed");
-                is_worse |= verdict.is_worse();
+                is_worse |= change.is_worse();
             }
         }
         ensure!(!is_worse, "a scenario costs more than before");
@@ -124,23 +124,23 @@ impl Compare {
     }
 
     fn compare(&self) -> Result<()> {
-        let rivals = Rivals::new(&self.hosted, &self.beside, self.peers);
+        let servers = Servers::new(&self.hosted, &self.beside, self.peers);
         let rounds = self.rounds(ROUNDS);
         let mut failures = 0;
-        for played in Played::value_variants() {
-            if !self.scenarios.is_empty() && !self.scenarios.contains(played) {
+        for name in ScenarioName::value_variants() {
+            if !self.scenarios.is_empty() && !self.scenarios.contains(name) {
                 continue;
             }
-            for contest in cases::of(*played, self.quick, &rivals) {
-                failures += contest.hold(rounds).failures();
+            for comparison in cases::of(*name, self.quick, &servers) {
+                failures += comparison.run(rounds).failures();
             }
             let (host, seconds) = (self.hosted.host.clone(), if self.quick { 2 } else { 5 });
-            match played {
-                Played::Reload => {
+            match name {
+                ScenarioName::Reload => {
                     println!("\n## Reload\n");
                     Reload { sockets: 50, rounds, seconds, host, builds: builds() }.run()?;
                 }
-                Played::Start => {
+                ScenarioName::Start => {
                     println!("\n## Start\n");
                     Start { rounds, plugins: 10, host, guests: guests() }.run()?;
                 }

@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::load::Taken;
+use crate::load::Measurement;
 use crate::statistics::{Latency, Spread};
 
 /// The CPU time of a server counts only if its throughput is at least this part of the first server's.
@@ -13,7 +13,7 @@ const THROUGHPUT_LEAST: f64 = 0.5;
 /// save CPU time by delaying its work.
 const P99_MOST: f64 = 2.0;
 
-/// All rounds of all entrants. The others are compared with the first entrant.
+/// All rounds of all candidates. The others are compared with the first candidate.
 pub(super) struct Table {
     rows: Vec<Row>,
 }
@@ -21,7 +21,7 @@ pub(super) struct Table {
 struct Row {
     name: String,
     rounds: Vec<Round>,
-    /// The error, if the entrant failed.
+    /// The error, if the candidate failed.
     failure: Option<String>,
 }
 
@@ -38,24 +38,30 @@ impl Table {
         Self { rows: names.into_iter().map(row).collect() }
     }
 
-    pub(super) fn add(&mut self, entrant: usize, taken: Taken, latency: Option<Latency>, notes: Vec<(String, f64)>) {
+    pub(super) fn add(
+        &mut self,
+        candidate: usize,
+        taken: Measurement,
+        latency: Option<Latency>,
+        notes: Vec<(String, f64)>,
+    ) {
         let (cpu_each, a_second) = (taken.cpu_each(), taken.a_second());
-        self.rows[entrant].rounds.push(Round { cpu_each, a_second, latency, notes });
+        self.rows[candidate].rounds.push(Round { cpu_each, a_second, latency, notes });
     }
 
-    pub(super) fn fail(&mut self, entrant: usize, error: &anyhow::Error) {
-        self.rows[entrant].failure = Some(format!("{error:#}"));
+    pub(super) fn fail(&mut self, candidate: usize, error: &anyhow::Error) {
+        self.rows[candidate].failure = Some(format!("{error:#}"));
     }
 
-    pub(super) fn has_failed(&self, entrant: usize) -> bool {
-        self.rows[entrant].failure.is_some()
+    pub(super) fn has_failed(&self, candidate: usize) -> bool {
+        self.rows[candidate].failure.is_some()
     }
 
     pub(super) fn failures(&self) -> usize {
         self.rows.iter().filter(|row| row.failure.is_some()).count()
     }
 
-    /// The CPU time of an operation as a ratio, for each round: the second entrant's divided by the first's.
+    /// The CPU time of an operation as a ratio, for each round: the second candidate's divided by the first's.
     pub(super) fn cpu_ratios(&self) -> Vec<f64> {
         self.ratios(|round| Some(round.cpu_each))
     }
@@ -158,17 +164,17 @@ mod tests {
 
     use super::*;
 
-    fn taken(micros: u64, operations: u64) -> Taken {
+    fn taken(micros: u64, operations: u64) -> Measurement {
         let cpu = Duration::from_micros(micros);
-        Taken { operations, time: Duration::from_secs(1), cpu, clients_cpu: Duration::ZERO }
+        Measurement { operations, time: Duration::from_secs(1), cpu, clients_cpu: Duration::ZERO }
     }
 
     fn table(rounds: &[[(u64, u64, f64); 2]]) -> String {
         let mut table = Table::new(vec!["floor".into(), "bennu".into()]);
         for round in rounds {
-            for (entrant, (micros, operations, p99)) in round.iter().enumerate() {
+            for (candidate, (micros, operations, p99)) in round.iter().enumerate() {
                 let latency = Some(Latency { p50: 1.0, p99: *p99 });
-                table.add(entrant, taken(*micros, *operations), latency, vec![("memory".into(), *p99)]);
+                table.add(candidate, taken(*micros, *operations), latency, vec![("memory".into(), *p99)]);
             }
         }
         table.to_string()

@@ -35,7 +35,7 @@ const EVENTS: usize = 4_096;
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// The server: its connections, their topics, and the frames that this turn sends.
-struct House {
+struct MinimalServer {
     poll: Poll,
     listener: TcpListener,
     connections: Slab<Connection>,
@@ -48,13 +48,13 @@ struct House {
 
 impl Floor {
     pub(crate) fn run(&self) -> Result<()> {
-        let mut house = House::open(self.listen)?;
-        println!("Listening on http://{}", house.listener.local_addr()?);
-        house.run()
+        let mut server = MinimalServer::open(self.listen)?;
+        println!("Listening on http://{}", server.listener.local_addr()?);
+        server.run()
     }
 }
 
-impl House {
+impl MinimalServer {
     fn open(address: SocketAddr) -> Result<Self> {
         let (poll, mut listener) = (Poll::new()?, TcpListener::bind(address)?);
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
@@ -72,11 +72,11 @@ impl House {
             for event in &events {
                 match event.token() {
                     LISTENER => self.accept()?,
-                    Token(who) => {
+                    Token(client) => {
                         if event.is_writable() {
-                            self.can_write(who);
+                            self.can_write(client);
                         }
-                        self.read(who, event.is_read_closed() || event.is_error(), &mut buffer);
+                        self.read(client, event.is_read_closed() || event.is_error(), &mut buffer);
                     }
                 }
             }
@@ -99,22 +99,22 @@ impl House {
         }
     }
 
-    fn can_write(&mut self, who: usize) {
-        if self.connections.get(who).is_some_and(Connection::has_unsent) {
-            wait(&mut self.connections[who], who, &mut self.waiting);
+    fn can_write(&mut self, client: usize) {
+        if self.connections.get(client).is_some_and(Connection::has_unsent) {
+            wait(&mut self.connections[client], client, &mut self.waiting);
         }
     }
 
     /// Reads all available bytes of a connection and handles its messages.
-    fn read(&mut self, who: usize, is_over: bool, buffer: &mut [u8]) {
-        while let Some(connection) = self.connections.get_mut(who) {
+    fn read(&mut self, client: usize, is_over: bool, buffer: &mut [u8]) {
+        while let Some(connection) = self.connections.get_mut(client) {
             match connection.read(buffer) {
-                Ok(0) => return self.remove(who),
+                Ok(0) => return self.remove(client),
                 Ok(whole) => {
                     let bytes = &mut buffer[..whole];
-                    let Some(taken) = self.take(who, bytes) else { return self.remove(who) };
+                    let Some(taken) = self.take(client, bytes) else { return self.remove(client) };
                     if taken < whole {
-                        self.connections[who].keep(&bytes[taken..]);
+                        self.connections[client].keep(&bytes[taken..]);
                     }
                     // A read that doesn't fill the buffer has read everything. If the connection is over, its end is still
                     // to be read.
@@ -124,27 +124,27 @@ impl House {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return self.remove(who),
+                Err(_) => return self.remove(client),
             }
         }
     }
 
     /// Handles all complete frames and returns the number of bytes that they have. `None` means that the connection has to
     /// be closed.
-    fn take(&mut self, who: usize, bytes: &mut [u8]) -> Option<usize> {
+    fn take(&mut self, client: usize, bytes: &mut [u8]) -> Option<usize> {
         let mut taken = 0;
-        let connection = &mut self.connections[who];
+        let connection = &mut self.connections[client];
         if !connection.is_upgraded {
             let Some(head) = connection.upgrade(bytes)? else { return Some(0) };
-            wait(connection, who, &mut self.waiting);
+            wait(connection, client, &mut self.waiting);
             taken = head;
         }
         while let Some(frame) = frame::Frame::first(&bytes[taken..]).ok()? {
             let payload = frame.unmask(&mut bytes[taken..]);
             match frame.opcode {
-                frame::TEXT => self.hear(who, payload)?,
+                frame::TEXT => self.handle_message(client, payload)?,
                 frame::CLOSE => {
-                    let connection = &mut self.connections[who];
+                    let connection = &mut self.connections[client];
                     frame::write(frame::CLOSE, payload, &mut connection.unsent);
                     connection.send();
                     return None;
@@ -157,7 +157,7 @@ impl House {
     }
 
     /// Handles a message. `None` means that the connection has to be closed.
-    fn hear(&mut self, who: usize, text: &[u8]) -> Option<()> {
+    fn handle_message(&mut self, client: usize, text: &[u8]) -> Option<()> {
         let message = Message::read(text)?;
         match message.event {
             b"shout" => {
@@ -166,48 +166,48 @@ impl House {
                 self.topics.shout(message.topic, &self.text);
                 return Some(());
             }
-            b"phx_join" => self.connections[who].joined.push(self.topics.join(message.topic, who)),
-            b"phx_leave" => self.leave(who, message.topic),
+            b"phx_join" => self.connections[client].joined.push(self.topics.join(message.topic, client)),
+            b"phx_leave" => self.leave(client, message.topic),
             _ => {}
         }
-        let (connection, text) = (&mut self.connections[who], &mut self.text);
+        let (connection, text) = (&mut self.connections[client], &mut self.text);
         connection.reply(&message, text);
         if message.event == b"phx_leave" {
             let end = Message { reference: message.join_reference, event: b"phx_close", payload: b"{}", ..message };
             connection.tell(&end, text);
         }
-        wait(connection, who, &mut self.waiting);
+        wait(connection, client, &mut self.waiting);
         Some(())
     }
 
-    fn leave(&mut self, who: usize, topic: &[u8]) {
+    fn leave(&mut self, client: usize, topic: &[u8]) {
         let Some(topic) = self.topics.number(topic) else { return };
-        self.topics.leave(topic, who);
-        self.connections[who].joined.retain(|joined| *joined != topic);
+        self.topics.leave(topic, client);
+        self.connections[client].joined.retain(|joined| *joined != topic);
     }
 
-    fn remove(&mut self, who: usize) {
-        for topic in self.connections.remove(who).joined {
-            self.topics.leave(topic, who);
+    fn remove(&mut self, client: usize) {
+        for topic in self.connections.remove(client).joined {
+            self.topics.leave(topic, client);
         }
     }
 
     /// Ends the turn: sends the frames of the turn to all connections.
     fn send(&mut self) {
         let Self { connections, topics, waiting, .. } = self;
-        topics.hand_out(|who, frames| {
-            let connection = &mut connections[who];
+        topics.hand_out(|client, frames| {
+            let connection = &mut connections[client];
             if connection.is_waiting || connection.has_unsent() {
                 // The shared frames are sent after its own.
                 connection.unsent.extend_from_slice(frames);
-                wait(connection, who, waiting);
+                wait(connection, client, waiting);
             } else {
                 connection.send_shared(frames);
             }
         });
-        for who in waiting.drain(..) {
+        for client in waiting.drain(..) {
             // The connection may have ended meanwhile. If another one has its number now, that one has nothing to send.
-            if let Some(connection) = connections.get_mut(who) {
+            if let Some(connection) = connections.get_mut(client) {
                 connection.is_waiting = false;
                 connection.send();
             }
@@ -216,10 +216,10 @@ impl House {
 }
 
 /// Marks a connection to be sent to at the end of the turn.
-fn wait(connection: &mut Connection, who: usize, waiting: &mut Vec<usize>) {
+fn wait(connection: &mut Connection, client: usize, waiting: &mut Vec<usize>) {
     if !connection.is_waiting {
         connection.is_waiting = true;
-        waiting.push(who);
+        waiting.push(client);
     }
 }
 

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use super::House;
-use crate::load::{Crowd, Dialect, Load, News, Play, Say, Words, connect, join};
-use crate::scenario::churn::Lives;
+use super::MinimalServer;
+use crate::load::{ClientEvent, ClientMessage, Clients, Dialect, Encoding, EventHandler, Load, connect, join};
+use crate::scenario::churn::LifeCycles;
 
 /// A test that takes longer fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -18,78 +18,78 @@ const QUIET: Duration = Duration::from_millis(100);
 
 /// Starts a floor, which runs until the test process ends, and returns its clients.
 fn clients(payload: usize) -> Result<Load> {
-    let mut house = House::open(SocketAddr::from(([127, 0, 0, 1], 0)))?;
-    let address = house.listener.local_addr()?;
-    thread::spawn(move || house.run());
-    Load::new(address, Words::new(Dialect::Phoenix, "bench:", payload))
+    let mut server = MinimalServer::open(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let address = server.listener.local_addr()?;
+    thread::spawn(move || server.run());
+    Load::new(address, Encoding::new(Dialect::Phoenix, "bench:", payload))
 }
 
-/// Plays until `is_over`, and then for another [`QUIET`], in which surplus messages would arrive.
-fn play<P: Play>(load: &mut Load, play: &mut P, is_over: impl Fn(&P) -> bool) -> Result<()> {
+/// Runs the load until `is_over`, and then for another [`QUIET`], in which surplus messages would arrive.
+fn run<P: EventHandler>(load: &mut Load, handler: &mut P, is_over: impl Fn(&P) -> bool) -> Result<()> {
     let began = Instant::now();
-    while !is_over(play) {
+    while !is_over(handler) {
         ensure!(began.elapsed() < PATIENCE, "the test takes too long");
-        load.turn(QUIET, play)?;
+        load.turn(QUIET, handler)?;
     }
     let quiet = Instant::now() + QUIET;
     while Instant::now() < quiet {
-        load.turn(QUIET, play)?;
+        load.turn(QUIET, handler)?;
     }
     Ok(())
 }
 
 /// The number of shouts that each connection received.
-struct Heard(Vec<usize>);
+struct Counts(Vec<usize>);
 
-impl Play for Heard {
-    fn hear(&mut self, crowd: &mut Crowd, who: usize, news: News<'_>) -> Result<()> {
-        if let News::Event { event: b"shout", payload } = news {
-            ensure!(crowd.age(payload).is_some(), "the payload has no time");
-            self.0[who] += 1;
+impl EventHandler for Counts {
+    fn handle_event(&mut self, clients: &mut Clients, client: usize, event: ClientEvent<'_>) -> Result<()> {
+        if let ClientEvent::Message { event: b"shout", payload } = event {
+            ensure!(clients.age(payload).is_some(), "the payload has no time");
+            self.0[client] += 1;
         }
         Ok(())
     }
 }
 
 #[test]
-fn all_of_a_topic_hear_each_shout_once() -> Result<()> {
+fn all_members_of_a_topic_get_each_shout_once() -> Result<()> {
     // Three shouts with the largest payload are larger than the floor's read buffer.
     for payload in [0, 200, 30_000] {
         let mut load = clients(payload)?;
         connect(&mut load, 250)?;
-        join(&mut load, (0..250).map(|who| (who, who % 2)))?;
+        join(&mut load, (0..250).map(|client| (client, client % 2)))?;
         for _ in 0..3 {
-            let at = load.crowd.now();
-            load.crowd.put(Say::Shout { topic: 1, at });
+            let at = load.clients.now();
+            load.clients.put(ClientMessage::Shout { topic: 1, at });
         }
-        load.crowd.send(0)?;
-        let mut heard = Heard(vec![0; 250]);
-        play(&mut load, &mut heard, |heard| heard.0.iter().sum::<usize>() >= 3 * 125)?;
-        let expected: Vec<_> = (0..250).map(|who| if who % 2 == 1 { 3 } else { 0 }).collect();
-        ensure!(heard.0 == expected, "with {payload} bytes: {:?}", heard.0);
+        load.clients.send(0)?;
+        let mut received = Counts(vec![0; 250]);
+        run(&mut load, &mut received, |received| received.0.iter().sum::<usize>() >= 3 * 125)?;
+        let expected: Vec<_> = (0..250).map(|client| if client % 2 == 1 { 3 } else { 0 }).collect();
+        ensure!(received.0 == expected, "with {payload} bytes: {:?}", received.0);
     }
     Ok(())
 }
 
 /// Life cycles of sockets, one after the other.
-struct OneByOne(Lives);
+struct OneByOne(LifeCycles);
 
-impl Play for OneByOne {
-    fn hear(&mut self, crowd: &mut Crowd, who: usize, news: News<'_>) -> Result<()> {
-        self.0.hear(crowd, who, news)?;
+impl EventHandler for OneByOne {
+    fn handle_event(&mut self, clients: &mut Clients, client: usize, event: ClientEvent<'_>) -> Result<()> {
+        self.0.handle_event(clients, client, event)?;
         if self.0.under_way == 0 && self.0.over < 10 {
-            self.0.begin(crowd)?;
+            self.0.begin(clients)?;
         }
         Ok(())
     }
 }
 
 #[test]
-fn a_life_has_an_end() -> Result<()> {
+fn a_life_cycle_ends() -> Result<()> {
     let mut load = clients(64)?;
-    let mut lives = OneByOne(Lives::new(0));
-    lives.0.begin(&mut load.crowd)?;
-    play(&mut load, &mut lives, |lives| lives.0.over == 10)?;
+    let mut lives = OneByOne(LifeCycles::new(0));
+    lives.0.begin(&mut load.clients)?;
+    run(&mut load, &mut lives, |lives| lives.0.over == 10)?;
     ensure!(lives.0.over == 10 && lives.0.under_way == 0, "a life cycle didn't end");
     ensure!(lives.0.samples.latency().is_some(), "no latency was measured");
     Ok(())
@@ -97,16 +97,16 @@ fn a_life_has_an_end() -> Result<()> {
 
 /// Counts the events of a socket that doesn't read until the end.
 #[derive(Default)]
-struct Deaf {
-    heard: usize,
+struct Unread {
+    received: usize,
     closed: usize,
 }
 
-impl Play for Deaf {
-    fn hear(&mut self, _: &mut Crowd, _: usize, news: News<'_>) -> Result<()> {
-        match news {
-            News::Closed => self.closed += 1,
-            _ => self.heard += 1,
+impl EventHandler for Unread {
+    fn handle_event(&mut self, _: &mut Clients, _: usize, event: ClientEvent<'_>) -> Result<()> {
+        match event {
+            ClientEvent::Closed => self.closed += 1,
+            _ => self.received += 1,
         }
         Ok(())
     }
@@ -119,16 +119,21 @@ fn a_client_that_never_reads_is_closed() -> Result<()> {
     let mut load = clients(30_000)?;
     connect(&mut load, 2)?;
     join(&mut load, [(0, 0)].into_iter())?;
-    load.crowd.deafen(0)?;
-    let mut deaf = Deaf::default();
+    load.clients.pause_reading(0)?;
+    let mut unread = Unread::default();
     for _ in 0..SHOUTS {
-        let at = load.crowd.now();
-        load.crowd.say(1, Say::Shout { topic: 0, at })?;
-        load.turn(Duration::ZERO, &mut deaf)?;
+        let at = load.clients.now();
+        load.clients.send_message(1, ClientMessage::Shout { topic: 0, at })?;
+        load.turn(Duration::ZERO, &mut unread)?;
     }
-    ensure!(deaf.heard == 0, "the socket has read something");
-    load.crowd.listen(0)?;
-    play(&mut load, &mut deaf, |deaf| deaf.closed > 0)?;
-    ensure!(deaf.closed == 1 && deaf.heard > 0 && deaf.heard < SHOUTS, "{} read, {} closed", deaf.heard, deaf.closed);
+    ensure!(unread.received == 0, "the socket has read something");
+    load.clients.resume_reading(0)?;
+    run(&mut load, &mut unread, |unread| unread.closed > 0)?;
+    ensure!(
+        unread.closed == 1 && unread.received > 0 && unread.received < SHOUTS,
+        "{} read, {} closed",
+        unread.received,
+        unread.closed
+    );
     Ok(())
 }

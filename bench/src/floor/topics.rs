@@ -26,19 +26,19 @@ impl Topics {
     }
 
     /// Adds a member and returns the topic's number.
-    pub(super) fn join(&mut self, name: &[u8], who: usize) -> usize {
+    pub(super) fn join(&mut self, name: &[u8], client: usize) -> usize {
         let number = self.number(name).unwrap_or_else(|| {
             self.numbers.insert(name.to_vec(), self.topics.len());
             self.topics.push(Topic::default());
             self.topics.len() - 1
         });
-        self.topics[number].members.push(who);
+        self.topics[number].members.push(client);
         number
     }
 
-    pub(super) fn leave(&mut self, number: usize, who: usize) {
+    pub(super) fn leave(&mut self, number: usize, client: usize) {
         let members = &mut self.topics[number].members;
-        if let Some(at) = members.iter().position(|member| *member == who) {
+        if let Some(at) = members.iter().position(|member| *member == client) {
             members.swap_remove(at);
         }
     }
@@ -58,7 +58,7 @@ impl Topics {
     pub(super) fn hand_out(&mut self, mut give: impl FnMut(usize, &[u8])) {
         for number in self.shouted.drain(..) {
             let Topic { members, frames } = &mut self.topics[number];
-            members.iter().for_each(|who| give(*who, frames));
+            members.iter().for_each(|client| give(*client, frames));
             frames.clear();
         }
     }
@@ -75,7 +75,7 @@ mod tests {
         assert_eq!((topics.join(b"a", 3), topics.number(b"b"), topics.number(b"c")), (first, Some(second), None));
         let handed_out = |topics: &mut Topics| {
             let mut out = Vec::new();
-            topics.hand_out(|who, frames| out.push((who, frames.to_vec())));
+            topics.hand_out(|client, frames| out.push((client, frames.to_vec())));
             out
         };
         topics.shout(b"a", b"hi");

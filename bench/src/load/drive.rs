@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use super::{Crowd, Load, Play};
+use super::{Clients, EventHandler, Load};
 use crate::process::Process;
 
 /// Time for the server to finish its work for the joins.
@@ -20,9 +20,9 @@ const WAIT: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A scenario that sends messages by itself, not only in answer to events.
-pub(crate) trait Driven: Play {
+pub(crate) trait Generator: EventHandler {
     /// Sends the messages that are due now.
-    fn act(&mut self, crowd: &mut Crowd) -> Result<()>;
+    fn send_due(&mut self, clients: &mut Clients) -> Result<()>;
 
     /// The number of operations since the start.
     fn operations(&self) -> u64;
@@ -33,7 +33,7 @@ pub(crate) trait Driven: Play {
 
 /// The CPU time and the operations of the measured time.
 #[derive(Clone, Copy)]
-pub(crate) struct Taken {
+pub(crate) struct Measurement {
     pub(crate) operations: u64,
     pub(crate) time: Duration,
     /// CPU time of the server.
@@ -42,7 +42,7 @@ pub(crate) struct Taken {
     pub(crate) clients_cpu: Duration,
 }
 
-impl Taken {
+impl Measurement {
     /// Microseconds of the server's CPU time for one operation.
     pub(crate) fn cpu_each(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / self.operations.max(1) as f64
@@ -54,34 +54,39 @@ impl Taken {
 }
 
 /// Runs a scenario and measures it for the time `measured`.
-pub(crate) fn drive(load: &mut Load, server: Process, measured: Duration, play: &mut impl Driven) -> Result<Taken> {
+pub(crate) fn drive(
+    load: &mut Load,
+    server: Process,
+    measured: Duration,
+    handler: &mut impl Generator,
+) -> Result<Measurement> {
     let settled = Instant::now() + SETTLE;
     while Instant::now() < settled {
-        load.turn(WAIT, play)?;
+        load.turn(WAIT, handler)?;
     }
-    run(load, WARM_UP, play)?;
-    play.begin();
-    let (before, cpu, clients_cpu) = (play.operations(), server.cpu()?, Process::this().cpu()?);
+    run(load, WARM_UP, handler)?;
+    handler.begin();
+    let (before, cpu, clients_cpu) = (handler.operations(), server.cpu()?, Process::this().cpu()?);
     let began = Instant::now();
-    run(load, measured, play)?;
+    run(load, measured, handler)?;
     let time = began.elapsed();
-    Ok(Taken {
-        operations: play.operations() - before,
+    Ok(Measurement {
+        operations: handler.operations() - before,
         time,
         cpu: server.cpu()?.saturating_sub(cpu),
         clients_cpu: Process::this().cpu()?.saturating_sub(clients_cpu),
     })
 }
 
-fn run(load: &mut Load, time: Duration, play: &mut impl Driven) -> Result<()> {
+fn run(load: &mut Load, time: Duration, handler: &mut impl Generator) -> Result<()> {
     let ends = Instant::now() + time;
-    let (mut operations, mut moved) = (play.operations(), Instant::now());
+    let (mut operations, mut moved) = (handler.operations(), Instant::now());
     loop {
-        play.act(&mut load.crowd)?;
-        load.turn(WAIT, play)?;
+        handler.send_due(&mut load.clients)?;
+        load.turn(WAIT, handler)?;
         let now = Instant::now();
-        if play.operations() > operations {
-            (operations, moved) = (play.operations(), now);
+        if handler.operations() > operations {
+            (operations, moved) = (handler.operations(), now);
         }
         ensure!(now - moved < PATIENCE, "no operation was counted for {} s", PATIENCE.as_secs());
         if now >= ends {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 
-use super::{Crowd, Load, News, Play, Say};
+use super::{ClientEvent, ClientMessage, Clients, EventHandler, Load};
 
 /// The number of clients that connect or join at once. It is below 128, the usual backlog of a listener. The kernel would
 /// retry a surplus connection only after a second.
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) fn connect(load: &mut Load, count: usize) -> Result<()> {
     let mut connecting = Connecting { left: count, ready: 0 };
     for _ in 0..count.min(AT_ONCE) {
-        connecting.next(&mut load.crowd)?;
+        connecting.next(&mut load.clients)?;
     }
     let began = Instant::now();
     while connecting.ready < count {
@@ -36,23 +36,23 @@ struct Connecting {
 }
 
 impl Connecting {
-    fn next(&mut self, crowd: &mut Crowd) -> Result<()> {
+    fn next(&mut self, clients: &mut Clients) -> Result<()> {
         if self.left > 0 {
             self.left -= 1;
-            crowd.open()?;
+            clients.open()?;
         }
         Ok(())
     }
 }
 
-impl Play for Connecting {
-    fn hear(&mut self, crowd: &mut Crowd, _: usize, news: News<'_>) -> Result<()> {
-        match news {
-            News::Ready => {
+impl EventHandler for Connecting {
+    fn handle_event(&mut self, clients: &mut Clients, _: usize, event: ClientEvent<'_>) -> Result<()> {
+        match event {
+            ClientEvent::Ready => {
                 self.ready += 1;
-                self.next(crowd)
+                self.next(clients)
             }
-            News::Closed => bail!("the server closed a connection after accepting it"),
+            ClientEvent::Closed => bail!("the server closed a connection after accepting it"),
             _ => Ok(()),
         }
     }
@@ -63,7 +63,7 @@ pub(crate) fn join(load: &mut Load, joins: impl ExactSizeIterator<Item = (usize,
     let count = joins.len();
     let mut joining = Joining { joins, joined: 0, sent: 0 };
     for _ in 0..count.min(AT_ONCE) {
-        joining.next(&mut load.crowd)?;
+        joining.next(&mut load.clients)?;
     }
     let began = Instant::now();
     while joining.joined < count {
@@ -80,22 +80,22 @@ struct Joining<I> {
 }
 
 impl<I: Iterator<Item = (usize, usize)>> Joining<I> {
-    fn next(&mut self, crowd: &mut Crowd) -> Result<()> {
-        let Some((who, topic)) = self.joins.next() else { return Ok(()) };
+    fn next(&mut self, clients: &mut Clients) -> Result<()> {
+        let Some((client, topic)) = self.joins.next() else { return Ok(()) };
         self.sent += 1;
-        crowd.say(who, Say::Join { topic, reference: self.sent })
+        clients.send_message(client, ClientMessage::Join { topic, reference: self.sent })
     }
 }
 
-impl<I: Iterator<Item = (usize, usize)>> Play for Joining<I> {
-    fn hear(&mut self, crowd: &mut Crowd, _: usize, news: News<'_>) -> Result<()> {
-        match news {
-            News::Answer { is_ok, .. } => {
+impl<I: Iterator<Item = (usize, usize)>> EventHandler for Joining<I> {
+    fn handle_event(&mut self, clients: &mut Clients, _: usize, event: ClientEvent<'_>) -> Result<()> {
+        match event {
+            ClientEvent::Answer { is_ok, .. } => {
                 ensure!(is_ok, "a join was refused");
                 self.joined += 1;
-                self.next(crowd)
+                self.next(clients)
             }
-            News::Closed => bail!("the server closed a connection during a join"),
+            ClientEvent::Closed => bail!("the server closed a connection during a join"),
             _ => Ok(()),
         }
     }

@@ -1,39 +1,39 @@
 //! Thousands of clients on one thread. They need little CPU time compared with the measured server: one poll for all, one
 //! read buffer, one write buffer, and no allocation for a message.
 
-mod crowd;
+mod clients;
 mod drive;
+mod encoding;
 mod enter;
-mod pace;
-mod pump;
-mod words;
+mod event_loop;
+mod rate;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Result;
 
-pub(crate) use crowd::{Crowd, News, Play};
-pub(crate) use drive::{Driven, Taken, drive};
+pub(crate) use clients::{ClientEvent, Clients, EventHandler};
+pub(crate) use drive::{Generator, Measurement, drive};
+pub(crate) use encoding::{ClientMessage, Dialect, Encoding};
 pub(crate) use enter::{connect, join};
-pub(crate) use pace::Pace;
-use pump::Pump;
-pub(crate) use words::{Dialect, Say, Words};
+use event_loop::EventLoop;
+pub(crate) use rate::Rate;
 
 /// The clients of one server.
 pub(crate) struct Load {
-    pub(crate) crowd: Crowd,
-    pump: Pump,
+    pub(crate) clients: Clients,
+    event_loop: EventLoop,
 }
 
 impl Load {
-    pub(crate) fn new(address: SocketAddr, words: Words) -> Result<Self> {
-        let pump = Pump::new()?;
-        Ok(Self { crowd: Crowd::new(address, words, pump.registry()?), pump })
+    pub(crate) fn new(address: SocketAddr, encoding: Encoding) -> Result<Self> {
+        let event_loop = EventLoop::new()?;
+        Ok(Self { clients: Clients::new(address, encoding, event_loop.registry()?), event_loop })
     }
 
-    /// Waits for events, for `wait` at most, and passes them to `play`.
-    pub(crate) fn turn(&mut self, wait: Duration, play: &mut impl Play) -> Result<()> {
-        self.pump.turn(&mut self.crowd, wait, play)
+    /// Waits for events, for `wait` at most, and passes them to `handler`.
+    pub(crate) fn turn(&mut self, wait: Duration, handler: &mut impl EventHandler) -> Result<()> {
+        self.event_loop.turn(&mut self.clients, wait, handler)
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use super::{Outcome, Scenario};
-use crate::load::{Crowd, Driven, Load, News, Play, Say, Words, drive};
+use crate::load::{ClientEvent, ClientMessage, Clients, Encoding, EventHandler, Generator, Load, drive};
 use crate::statistics::Samples;
 use crate::target::Target;
 
@@ -27,9 +27,9 @@ pub(crate) struct Churn {
 }
 
 impl Scenario for Churn {
-    fn play(&self, target: &Target) -> Result<Outcome> {
-        let mut load = Load::new(target.address, Words::new(target.dialect, "bench:", self.payload))?;
-        let mut churning = Churning { lives: Lives::new(0), sockets: self.sockets };
+    fn measure(&self, target: &Target) -> Result<Outcome> {
+        let mut load = Load::new(target.address, Encoding::new(target.dialect, "bench:", self.payload))?;
+        let mut churning = Churning { lives: LifeCycles::new(0), sockets: self.sockets };
         let taken = drive(&mut load, target.process, Duration::from_secs(self.seconds), &mut churning)?;
         Ok(Outcome { taken, latency: churning.lives.samples.latency(), notes: Vec::new() })
     }
@@ -37,20 +37,20 @@ impl Scenario for Churn {
 
 /// A constant number of life cycles at once.
 struct Churning {
-    lives: Lives,
+    lives: LifeCycles,
     sockets: usize,
 }
 
-impl Play for Churning {
-    fn hear(&mut self, crowd: &mut Crowd, who: usize, news: News<'_>) -> Result<()> {
-        self.lives.hear(crowd, who, news)
+impl EventHandler for Churning {
+    fn handle_event(&mut self, clients: &mut Clients, client: usize, event: ClientEvent<'_>) -> Result<()> {
+        self.lives.handle_event(clients, client, event)
     }
 }
 
-impl Driven for Churning {
-    fn act(&mut self, crowd: &mut Crowd) -> Result<()> {
+impl Generator for Churning {
+    fn send_due(&mut self, clients: &mut Clients) -> Result<()> {
         while self.lives.under_way < self.sockets {
-            self.lives.begin(crowd)?;
+            self.lives.begin(clients)?;
         }
         Ok(())
     }
@@ -73,7 +73,7 @@ const LEAVE: u64 = 3;
 const TOPICS: usize = 10;
 
 /// The life cycles of sockets: those that run, and the number of those that ended.
-pub(crate) struct Lives {
+pub(crate) struct LifeCycles {
     /// The number of the first topic.
     topic: usize,
     /// For each connection, the time at which its life cycle began, and whether it has asked the server to close it.
@@ -83,46 +83,47 @@ pub(crate) struct Lives {
     pub(crate) samples: Samples,
 }
 
-impl Lives {
+impl LifeCycles {
     pub(crate) fn new(topic: usize) -> Self {
         Self { topic, began: Vec::new(), under_way: 0, over: 0, samples: Samples::default() }
     }
 
-    pub(crate) fn begin(&mut self, crowd: &mut Crowd) -> Result<()> {
-        let began = crowd.now();
-        let who = crowd.open()?;
-        if self.began.len() <= who {
-            self.began.resize(who + 1, (0, false));
+    pub(crate) fn begin(&mut self, clients: &mut Clients) -> Result<()> {
+        let began = clients.now();
+        let client = clients.open()?;
+        if self.began.len() <= client {
+            self.began.resize(client + 1, (0, false));
         }
-        self.began[who] = (began, false);
+        self.began[client] = (began, false);
         self.under_way += 1;
         Ok(())
     }
 
-    pub(crate) fn hear(&mut self, crowd: &mut Crowd, who: usize, news: News<'_>) -> Result<()> {
-        let topic = self.topic + who % TOPICS;
-        let (began, is_ending) = self.began.get_mut(who).context("an event on a connection that wasn't opened here")?;
-        match news {
-            News::Ready => crowd.say(who, Say::Join { topic, reference: JOIN }),
-            News::Answer { reference, is_ok } => {
+    pub(crate) fn handle_event(&mut self, clients: &mut Clients, client: usize, event: ClientEvent<'_>) -> Result<()> {
+        let topic = self.topic + client % TOPICS;
+        let (began, is_ending) =
+            self.began.get_mut(client).context("an event on a connection that wasn't opened here")?;
+        match event {
+            ClientEvent::Ready => clients.send_message(client, ClientMessage::Join { topic, reference: JOIN }),
+            ClientEvent::Answer { reference, is_ok } => {
                 ensure!(is_ok, "the server refused a request");
                 match reference {
-                    JOIN => crowd.say(who, Say::Echo { topic, reference: ECHO }),
-                    ECHO => crowd.say(who, Say::Leave { topic, reference: LEAVE }),
+                    JOIN => clients.send_message(client, ClientMessage::Echo { topic, reference: ECHO }),
+                    ECHO => clients.send_message(client, ClientMessage::Leave { topic, reference: LEAVE }),
                     _ => {
                         *is_ending = true;
-                        crowd.close(who)
+                        clients.close(client)
                     }
                 }
             }
-            News::Closed if *is_ending => {
+            ClientEvent::Closed if *is_ending => {
                 self.under_way -= 1;
                 self.over += 1;
-                self.samples.add(crowd.now().saturating_sub(*began));
+                self.samples.add(clients.now().saturating_sub(*began));
                 Ok(())
             }
-            News::Closed => bail!("the server closed a connection"),
-            News::Event { .. } => Ok(()),
+            ClientEvent::Closed => bail!("the server closed a connection"),
+            ClientEvent::Message { .. } => Ok(()),
         }
     }
 }

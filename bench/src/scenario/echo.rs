@@ -6,7 +6,9 @@ use anyhow::{Result, bail, ensure};
 use clap::Args;
 
 use super::{Outcome, Scenario};
-use crate::load::{Crowd, Driven, Load, News, Pace, Play, Say, Words, connect, drive, join};
+use crate::load::{
+    ClientEvent, ClientMessage, Clients, Encoding, EventHandler, Generator, Load, Rate, connect, drive, join,
+};
 use crate::statistics::Samples;
 use crate::target::Target;
 
@@ -36,7 +38,7 @@ pub(crate) struct Echo {
 }
 
 impl Scenario for Echo {
-    fn play(&self, target: &Target) -> Result<Outcome> {
+    fn measure(&self, target: &Target) -> Result<Outcome> {
         let mut load = self.enter(target)?;
         let mut echoing = Echoing::new(self.sockets, self.rate);
         let taken = drive(&mut load, target.process, Duration::from_secs(self.seconds), &mut echoing)?;
@@ -47,10 +49,10 @@ impl Scenario for Echo {
 impl Echo {
     /// Connects and joins all sockets.
     pub(super) fn enter(&self, target: &Target) -> Result<Load> {
-        let words = Words::new(target.dialect, "bench:", self.payload);
-        let mut load = Load::new(target.address, Words { echo: self.event.clone(), ..words })?;
+        let encoding = Encoding::new(target.dialect, "bench:", self.payload);
+        let mut load = Load::new(target.address, Encoding { echo: self.event.clone(), ..encoding })?;
         connect(&mut load, self.sockets)?;
-        join(&mut load, (0..self.sockets).map(|who| (who, 0)))?;
+        join(&mut load, (0..self.sockets).map(|client| (client, 0)))?;
         Ok(load)
     }
 }
@@ -63,8 +65,8 @@ const SAMPLED: u64 = 4;
 pub(super) struct Echoing {
     sockets: usize,
     /// `None` if each socket waits for its answer.
-    pace: Option<Pace>,
-    /// The socket that sends the next message, if there is a pace.
+    rate: Option<Rate>,
+    /// The socket that sends the next message, if there is a rate.
     next: usize,
     /// The time of the first message. Answers to messages that were sent earlier belong to another run.
     since: Option<u64>,
@@ -74,44 +76,44 @@ pub(super) struct Echoing {
 
 impl Echoing {
     pub(super) fn new(sockets: usize, rate: u64) -> Self {
-        let pace = (rate > 0).then(|| Pace::new(rate));
-        Self { sockets, pace, next: 0, since: None, answered: 0, samples: Samples::default() }
+        let rate = (rate > 0).then(|| Rate::new(rate));
+        Self { sockets, rate, next: 0, since: None, answered: 0, samples: Samples::default() }
     }
 }
 
-impl Play for Echoing {
-    fn hear(&mut self, crowd: &mut Crowd, who: usize, news: News<'_>) -> Result<()> {
-        match news {
-            News::Answer { reference, is_ok } if self.since.is_some_and(|since| reference >= since) => {
+impl EventHandler for Echoing {
+    fn handle_event(&mut self, clients: &mut Clients, client: usize, event: ClientEvent<'_>) -> Result<()> {
+        match event {
+            ClientEvent::Answer { reference, is_ok } if self.since.is_some_and(|since| reference >= since) => {
                 ensure!(is_ok, "an echo was refused");
                 self.answered += 1;
-                let now = crowd.now();
+                let now = clients.now();
                 if self.answered.is_multiple_of(SAMPLED) {
                     self.samples.add(now.saturating_sub(reference));
                 }
-                match self.pace {
+                match self.rate {
                     Some(_) => Ok(()),
-                    None => crowd.say(who, Say::Echo { topic: 0, reference: now }),
+                    None => clients.send_message(client, ClientMessage::Echo { topic: 0, reference: now }),
                 }
             }
-            News::Closed => bail!("the server closed a connection"),
+            ClientEvent::Closed => bail!("the server closed a connection"),
             _ => Ok(()),
         }
     }
 }
 
-impl Driven for Echoing {
-    fn act(&mut self, crowd: &mut Crowd) -> Result<()> {
+impl Generator for Echoing {
+    fn send_due(&mut self, clients: &mut Clients) -> Result<()> {
         let is_first = self.since.is_none();
-        self.since.get_or_insert_with(|| crowd.now());
-        match &mut self.pace {
-            None if is_first => {
-                (0..self.sockets).try_for_each(|who| crowd.say(who, Say::Echo { topic: 0, reference: crowd.now() }))
-            }
+        self.since.get_or_insert_with(|| clients.now());
+        match &mut self.rate {
+            None if is_first => (0..self.sockets).try_for_each(|client| {
+                clients.send_message(client, ClientMessage::Echo { topic: 0, reference: clients.now() })
+            }),
             None => Ok(()),
-            Some(pace) => {
-                while pace.is_due(crowd.now()) {
-                    crowd.say(self.next, Say::Echo { topic: 0, reference: crowd.now() })?;
+            Some(rate) => {
+                while rate.is_due(clients.now()) {
+                    clients.send_message(self.next, ClientMessage::Echo { topic: 0, reference: clients.now() })?;
                     self.next = (self.next + 1) % self.sockets;
                 }
                 Ok(())

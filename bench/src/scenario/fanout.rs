@@ -6,7 +6,7 @@ use anyhow::{Result, bail, ensure};
 use clap::Args;
 
 use super::{Outcome, Scenario};
-use crate::load::{Crowd, Driven, Load, News, Play, Say, Words, connect, drive, join};
+use crate::load::{ClientEvent, ClientMessage, Clients, Encoding, EventHandler, Generator, Load, connect, drive, join};
 use crate::process::Process;
 use crate::statistics::Samples;
 use crate::target::Target;
@@ -54,26 +54,26 @@ const LOOK: Duration = Duration::from_millis(100);
 const QUIET: Duration = Duration::from_secs(1);
 
 /// The maximum time in which the sockets that never read are read at the end.
-const LISTENING: Duration = Duration::from_secs(20);
+const DRAINING_MAX: Duration = Duration::from_secs(20);
 
 impl Scenario for Fanout {
-    fn play(&self, target: &Target) -> Result<Outcome> {
+    fn measure(&self, target: &Target) -> Result<Outcome> {
         ensure!(self.topics > 0 && self.window > 0, "topics and window must be at least 1");
         ensure!(self.deaf != 1, "with --deaf 1 no socket would read");
         ensure!(self.sockets >= self.topics, "there must be at least as many sockets as topics");
-        let mut load = Load::new(target.address, Words::new(target.dialect, &self.prefix, self.payload))?;
+        let mut load = Load::new(target.address, Encoding::new(target.dialect, &self.prefix, self.payload))?;
         connect(&mut load, self.sockets)?;
-        join(&mut load, (0..self.sockets).map(|who| (who, who % self.topics)))?;
+        join(&mut load, (0..self.sockets).map(|client| (client, client % self.topics)))?;
         let mut shouting = Shouting::new(self, target.process);
-        for who in (0..self.sockets).filter(|who| self.is_deaf(*who)) {
-            load.crowd.deafen(who)?;
+        for client in (0..self.sockets).filter(|client| self.is_deaf(*client)) {
+            load.clients.pause_reading(client)?;
         }
         let before = target.process.memory()?;
         let taken = drive(&mut load, target.process, Duration::from_secs(self.seconds), &mut shouting)?;
         let mut notes = Vec::new();
         if self.deaf > 0 {
             let grown = shouting.most_memory.saturating_sub(before);
-            let deaf = (0..self.sockets).filter(|who| self.is_deaf(*who));
+            let deaf = (0..self.sockets).filter(|client| self.is_deaf(*client));
             notes.push(("memory grown, MiB".to_owned(), grown as f64 / f64::from(1 << 20)));
             notes.push(("sockets that don't read".to_owned(), deaf.clone().count() as f64));
             notes.push(("of these closed".to_owned(), closed(&mut load, deaf)? as f64));
@@ -84,8 +84,8 @@ impl Scenario for Fanout {
 
 impl Fanout {
     /// Whether a socket never reads. The first socket of a topic always reads, because it sends the shouts.
-    fn is_deaf(&self, who: usize) -> bool {
-        self.deaf > 0 && (who / self.topics) % self.deaf == self.deaf - 1
+    fn is_deaf(&self, client: usize) -> bool {
+        self.deaf > 0 && (client / self.topics) % self.deaf == self.deaf - 1
     }
 }
 
@@ -115,8 +115,8 @@ struct Topic {
 impl Shouting {
     fn new(fanout: &Fanout, server: Process) -> Self {
         let mut topics = vec![Topic::default(); fanout.topics];
-        for who in (0..fanout.sockets).filter(|who| !fanout.is_deaf(*who)) {
-            topics[who % fanout.topics].members += 1;
+        for client in (0..fanout.sockets).filter(|client| !fanout.is_deaf(*client)) {
+            topics[client % fanout.topics].members += 1;
         }
         Self {
             topics,
@@ -131,11 +131,11 @@ impl Shouting {
     }
 }
 
-impl Play for Shouting {
-    fn hear(&mut self, crowd: &mut Crowd, who: usize, news: News<'_>) -> Result<()> {
-        match news {
-            News::Event { event: b"shout", payload } => {
-                let number = who % self.topics.len();
+impl EventHandler for Shouting {
+    fn handle_event(&mut self, clients: &mut Clients, client: usize, event: ClientEvent<'_>) -> Result<()> {
+        match event {
+            ClientEvent::Message { event: b"shout", payload } => {
+                let number = client % self.topics.len();
                 let topic = &mut self.topics[number];
                 topic.delivered += 1;
                 self.delivered += 1;
@@ -143,27 +143,27 @@ impl Play for Shouting {
                     self.due.push(number);
                 }
                 if topic.delivered.is_multiple_of(SAMPLED) {
-                    crowd.age(payload).into_iter().for_each(|age| self.samples.add(age));
+                    clients.age(payload).into_iter().for_each(|age| self.samples.add(age));
                 }
                 Ok(())
             }
-            News::Closed => bail!("the server closed a connection"),
+            ClientEvent::Closed => bail!("the server closed a connection"),
             _ => Ok(()),
         }
     }
 }
 
-impl Driven for Shouting {
-    fn act(&mut self, crowd: &mut Crowd) -> Result<()> {
+impl Generator for Shouting {
+    fn send_due(&mut self, clients: &mut Clients) -> Result<()> {
         for number in self.due.drain(..) {
             let topic = &mut self.topics[number];
             let room = (topic.delivered / topic.members + self.window).saturating_sub(topic.shouted);
             for _ in 0..room {
-                crowd.put(Say::Shout { topic: number, at: crowd.now() });
+                clients.put(ClientMessage::Shout { topic: number, at: clients.now() });
             }
             if room > 0 {
                 topic.shouted += room;
-                crowd.send(number)?;
+                clients.send(number)?;
             }
         }
         if let Some(server) = self.looks_at.filter(|_| self.looked.elapsed() >= LOOK) {
@@ -185,27 +185,27 @@ impl Driven for Shouting {
 /// Returns how many of the sockets that never read the server has closed. They read everything that arrives, which may be
 /// the end of the connection.
 fn closed(load: &mut Load, deaf: impl Iterator<Item = usize>) -> Result<usize> {
-    for who in deaf {
-        load.crowd.listen(who)?;
+    for client in deaf {
+        load.clients.resume_reading(client)?;
     }
     let began = Instant::now();
-    let mut listening = Listening { closed: 0, heard: began };
-    while listening.heard.elapsed() < QUIET && began.elapsed() < LISTENING {
-        load.turn(super::WAIT, &mut listening)?;
+    let mut draining = Draining { closed: 0, last_event: began };
+    while draining.last_event.elapsed() < QUIET && began.elapsed() < DRAINING_MAX {
+        load.turn(super::WAIT, &mut draining)?;
     }
-    Ok(listening.closed)
+    Ok(draining.closed)
 }
 
-struct Listening {
+struct Draining {
     closed: usize,
     /// The time of the last event.
-    heard: Instant,
+    last_event: Instant,
 }
 
-impl Play for Listening {
-    fn hear(&mut self, _: &mut Crowd, _: usize, news: News<'_>) -> Result<()> {
-        self.heard = Instant::now();
-        self.closed += usize::from(matches!(news, News::Closed));
+impl EventHandler for Draining {
+    fn handle_event(&mut self, _: &mut Clients, _: usize, event: ClientEvent<'_>) -> Result<()> {
+        self.last_event = Instant::now();
+        self.closed += usize::from(matches!(event, ClientEvent::Closed));
         Ok(())
     }
 }

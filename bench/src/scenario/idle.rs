@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 
 use super::{Outcome, Scenario, rest};
-use crate::load::{Load, Taken, Words, connect, join};
+use crate::load::{Encoding, Load, Measurement, connect, join};
 use crate::process::{Kernel, Process};
 use crate::target::Target;
 
@@ -34,14 +34,14 @@ pub(crate) struct Idle {
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// Memory and CPU time at one moment.
-struct Look {
+struct Reading {
     memory: u64,
     cpu: Duration,
     clients_cpu: Duration,
     kernel: Kernel,
 }
 
-impl Look {
+impl Reading {
     fn at(server: Process) -> Result<Self> {
         let (cpu, clients_cpu) = (server.cpu()?, Process::this().cpu()?);
         Ok(Self { memory: server.memory()?, cpu, clients_cpu, kernel: Kernel::look()? })
@@ -49,14 +49,14 @@ impl Look {
 }
 
 impl Scenario for Idle {
-    fn play(&self, target: &Target) -> Result<Outcome> {
+    fn measure(&self, target: &Target) -> Result<Outcome> {
         let of = self.of.unwrap_or(self.topics);
         ensure!(
             self.sockets > 0 && self.topics > 0 && of >= self.topics,
             "sockets and topics must be at least 1, and --of at least the number of topics"
         );
-        let look = || Look::at(target.process);
-        let mut load = Load::new(target.address, Words::new(target.dialect, "bench:", 0))?;
+        let look = || Reading::at(target.process);
+        let mut load = Load::new(target.address, Encoding::new(target.dialect, "bench:", 0))?;
         let before = look()?;
         let mut began = Instant::now();
         connect(&mut load, self.sockets)?;
@@ -65,8 +65,8 @@ impl Scenario for Idle {
         let connected = look()?;
         began = Instant::now();
         let joins = (0..self.sockets * self.topics).map(|number| {
-            let (who, nth) = (number % self.sockets, number / self.sockets);
-            (who, (who * self.topics + nth) % of)
+            let (client, nth) = (number % self.sockets, number / self.sockets);
+            (client, (client * self.topics + nth) % of)
         });
         join(&mut load, joins)?;
         time += began.elapsed();
@@ -76,7 +76,7 @@ impl Scenario for Idle {
         let after = look()?;
 
         let (sockets, joins) = (self.sockets as f64, (self.sockets * self.topics) as f64);
-        let micros = |from: &Look, to: &Look| to.cpu.saturating_sub(from.cpu).as_secs_f64() * 1e6;
+        let micros = |from: &Reading, to: &Reading| to.cpu.saturating_sub(from.cpu).as_secs_f64() * 1e6;
         let bytes = |from: u64, to: u64| to as f64 - from as f64;
         let idle = micros(&joined, &after) / sockets / self.seconds.max(1) as f64;
         let notes = [
@@ -99,7 +99,7 @@ impl Scenario for Idle {
         let clients_cpu = joined.clients_cpu.saturating_sub(before.clients_cpu);
         let cpu = joined.cpu.saturating_sub(before.cpu);
         Ok(Outcome {
-            taken: Taken { operations: self.sockets as u64, time, cpu, clients_cpu },
+            taken: Measurement { operations: self.sockets as u64, time, cpu, clients_cpu },
             latency: None,
             notes: notes.map(|(what, figure)| (what.to_owned(), figure)).into(),
         })

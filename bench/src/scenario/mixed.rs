@@ -7,9 +7,11 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 
-use super::churn::Lives;
+use super::churn::LifeCycles;
 use super::{Outcome, Scenario, notes};
-use crate::load::{Crowd, Driven, Load, News, Pace, Play, Say, Words, connect, drive, join};
+use crate::load::{
+    ClientEvent, ClientMessage, Clients, Encoding, EventHandler, Generator, Load, Rate, connect, drive, join,
+};
 use crate::statistics::Samples;
 use crate::target::Target;
 
@@ -60,33 +62,33 @@ const HEARTBEAT_SECONDS: u64 = 30;
 const IDLE_TOGETHER: usize = 50;
 
 impl Scenario for Mixed {
-    fn play(&self, target: &Target) -> Result<Outcome> {
+    fn measure(&self, target: &Target) -> Result<Outcome> {
         let members = self.topics * self.members;
         ensure!(members > 0 && self.echo > 0, "topics, members and echo must be at least 1");
-        let mut load = Load::new(target.address, Words::new(target.dialect, "bench:", self.payload))?;
+        let mut load = Load::new(target.address, Encoding::new(target.dialect, "bench:", self.payload))?;
         let sockets = members + self.echo + self.idle;
         connect(&mut load, sockets)?;
-        join(&mut load, (0..sockets).map(|who| (who, self.topic(who))))?;
-        let mut day = Day::new(self, sockets);
-        let taken = drive(&mut load, target.process, Duration::from_secs(self.seconds), &mut day)?;
+        join(&mut load, (0..sockets).map(|client| (client, self.topic(client))))?;
+        let mut state = MixedLoad::new(self, sockets);
+        let taken = drive(&mut load, target.process, Duration::from_secs(self.seconds), &mut state)?;
         let mut all = Vec::new();
         let kinds = [
-            ("echo", &mut day.echoes),
-            ("delivery", &mut day.deliveries),
-            ("heartbeat", &mut day.heartbeats),
-            ("life", &mut day.lives.samples),
+            ("echo", &mut state.echoes),
+            ("delivery", &mut state.deliveries),
+            ("heartbeat", &mut state.heartbeats),
+            ("life", &mut state.lives.samples),
         ];
         kinds.into_iter().for_each(|(what, samples)| all.extend(notes(what, samples)));
-        Ok(Outcome { taken, latency: day.echoes.latency(), notes: all })
+        Ok(Outcome { taken, latency: state.echoes.latency(), notes: all })
     }
 }
 
 impl Mixed {
     /// The topic of a socket. The first numbers are members of topics with shouts, then sockets that echo, then idle
     /// sockets.
-    fn topic(&self, who: usize) -> usize {
+    fn topic(&self, client: usize) -> usize {
         let members = self.topics * self.members;
-        if who < members { who % self.topics } else { self.topics + (who - members) / IDLE_TOGETHER }
+        if client < members { client % self.topics } else { self.topics + (client - members) / IDLE_TOGETHER }
     }
 
     /// The first topic that only sockets with life cycles join.
@@ -96,46 +98,46 @@ impl Mixed {
 }
 
 /// The state of the scenario.
-struct Day<'a> {
+struct MixedLoad<'a> {
     mixed: &'a Mixed,
     /// The number of sockets that stay connected.
     sockets: usize,
-    paces: Paces,
+    rates: Rates,
     next: Next,
-    lives: Lives,
+    lives: LifeCycles,
     done: u64,
     echoes: Samples,
     deliveries: Samples,
     heartbeats: Samples,
 }
 
-struct Paces {
-    echo: Pace,
-    shout: Pace,
-    beat: Pace,
-    life: Pace,
+struct Rates {
+    echo: Rate,
+    shout: Rate,
+    heartbeat: Rate,
+    life: Rate,
 }
 
 #[derive(Default)]
 struct Next {
     echo: usize,
     shout: usize,
-    beat: usize,
+    heartbeat: usize,
 }
 
-impl<'a> Day<'a> {
+impl<'a> MixedLoad<'a> {
     fn new(mixed: &'a Mixed, sockets: usize) -> Self {
         Self {
             mixed,
             sockets,
-            paces: Paces {
-                echo: Pace::new(mixed.echoes),
-                shout: Pace::new(mixed.shouts),
-                beat: Pace::new((sockets as u64).div_ceil(HEARTBEAT_SECONDS)),
-                life: Pace::new(mixed.lives),
+            rates: Rates {
+                echo: Rate::new(mixed.echoes),
+                shout: Rate::new(mixed.shouts),
+                heartbeat: Rate::new((sockets as u64).div_ceil(HEARTBEAT_SECONDS)),
+                life: Rate::new(mixed.lives),
             },
             next: Next::default(),
-            lives: Lives::new(mixed.free_topic(sockets)),
+            lives: LifeCycles::new(mixed.free_topic(sockets)),
             done: 0,
             echoes: Samples::default(),
             deliveries: Samples::default(),
@@ -145,52 +147,55 @@ impl<'a> Day<'a> {
 }
 
 /// The lowest bit of a reference. References are times, made even for an echo and odd for a heartbeat.
-const BEAT: u64 = 1;
+const HEARTBEAT: u64 = 1;
 
-impl Play for Day<'_> {
-    fn hear(&mut self, crowd: &mut Crowd, who: usize, news: News<'_>) -> Result<()> {
-        if who >= self.sockets {
-            return self.lives.hear(crowd, who, news);
+impl EventHandler for MixedLoad<'_> {
+    fn handle_event(&mut self, clients: &mut Clients, client: usize, event: ClientEvent<'_>) -> Result<()> {
+        if client >= self.sockets {
+            return self.lives.handle_event(clients, client, event);
         }
-        match news {
-            News::Answer { reference, is_ok } => {
+        match event {
+            ClientEvent::Answer { reference, is_ok } => {
                 ensure!(is_ok, "the server refused a request");
                 self.done += 1;
-                let samples = if reference & BEAT == 0 { &mut self.echoes } else { &mut self.heartbeats };
-                samples.add(crowd.now().saturating_sub(reference));
+                let samples = if reference & HEARTBEAT == 0 { &mut self.echoes } else { &mut self.heartbeats };
+                samples.add(clients.now().saturating_sub(reference));
                 Ok(())
             }
-            News::Event { event: b"shout", payload } => {
+            ClientEvent::Message { event: b"shout", payload } => {
                 self.done += 1;
-                crowd.age(payload).into_iter().for_each(|age| self.deliveries.add(age));
+                clients.age(payload).into_iter().for_each(|age| self.deliveries.add(age));
                 Ok(())
             }
-            News::Closed => bail!("the server closed a connection"),
+            ClientEvent::Closed => bail!("the server closed a connection"),
             _ => Ok(()),
         }
     }
 }
 
-impl Driven for Day<'_> {
-    fn act(&mut self, crowd: &mut Crowd) -> Result<()> {
-        let Self { mixed, paces, next, .. } = self;
+impl Generator for MixedLoad<'_> {
+    fn send_due(&mut self, clients: &mut Clients) -> Result<()> {
+        let Self { mixed, rates, next, .. } = self;
         let members = mixed.topics * mixed.members;
-        while paces.echo.is_due(crowd.now()) {
-            let who = members + next.echo;
-            crowd.say(who, Say::Echo { topic: mixed.topic(who), reference: crowd.now() & !BEAT })?;
+        while rates.echo.is_due(clients.now()) {
+            let client = members + next.echo;
+            clients.send_message(
+                client,
+                ClientMessage::Echo { topic: mixed.topic(client), reference: clients.now() & !HEARTBEAT },
+            )?;
             next.echo = (next.echo + 1) % mixed.echo;
         }
-        while paces.shout.is_due(crowd.now()) {
-            let who = next.shout;
-            crowd.say(who, Say::Shout { topic: mixed.topic(who), at: crowd.now() })?;
+        while rates.shout.is_due(clients.now()) {
+            let client = next.shout;
+            clients.send_message(client, ClientMessage::Shout { topic: mixed.topic(client), at: clients.now() })?;
             next.shout = (next.shout + 1) % members;
         }
-        while paces.beat.is_due(crowd.now()) {
-            crowd.say(next.beat, Say::Beat { reference: crowd.now() | BEAT })?;
-            next.beat = (next.beat + 1) % self.sockets;
+        while rates.heartbeat.is_due(clients.now()) {
+            clients.send_message(next.heartbeat, ClientMessage::Heartbeat { reference: clients.now() | HEARTBEAT })?;
+            next.heartbeat = (next.heartbeat + 1) % self.sockets;
         }
-        while paces.life.is_due(crowd.now()) {
-            self.lives.begin(crowd)?;
+        while rates.life.is_due(clients.now()) {
+            self.lives.begin(clients)?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The scenarios. Most can be played against any server.
+//! The scenarios. Most can be measured against any server.
 
 pub(crate) mod churn;
 pub(crate) mod echo;
@@ -13,25 +13,25 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::load::{Crowd, Load, News, Play, Taken};
+use crate::load::{ClientEvent, Clients, EventHandler, Load, Measurement};
 use crate::statistics::{Latency, Samples, shown};
 use crate::target::{Against, Target};
 
-/// A load that can be played against a server and measured.
+/// A load that can be run against a server and measured.
 pub(crate) trait Scenario {
-    fn play(&self, target: &Target) -> Result<Outcome>;
+    fn measure(&self, target: &Target) -> Result<Outcome>;
 }
 
 /// The figures of a scenario.
 pub(crate) struct Outcome {
-    pub(crate) taken: Taken,
+    pub(crate) taken: Measurement,
     /// `None` if the scenario measures no latency.
     pub(crate) latency: Option<Latency>,
     /// Further figures with their names.
     pub(crate) notes: Vec<(String, f64)>,
 }
 
-/// A scenario, and the server that it is played against.
+/// A scenario, and the server that it is measured against.
 #[derive(Args)]
 pub(crate) struct Single<S: Args> {
     #[command(flatten)]
@@ -43,7 +43,7 @@ pub(crate) struct Single<S: Args> {
 
 impl<S: Args + Scenario> Single<S> {
     pub(crate) fn run(&self) -> Result<()> {
-        let Outcome { taken, latency, notes } = self.scenario.play(&self.against.open()?)?;
+        let Outcome { taken, latency, notes } = self.scenario.measure(&self.against.open()?)?;
         let cores = |cpu: Duration| cpu.as_secs_f64() / taken.time.as_secs_f64();
         let mut lines = vec![
             ("server CPU, µs an operation".to_owned(), taken.cpu_each()),
@@ -76,17 +76,17 @@ const WAIT: Duration = Duration::from_millis(10);
 fn rest(load: &mut Load, time: Duration) -> Result<()> {
     let ends = Instant::now() + time;
     while Instant::now() < ends {
-        load.turn(WAIT, &mut Resting)?;
+        load.turn(WAIT, &mut Quiet)?;
     }
     Ok(())
 }
 
-struct Resting;
+struct Quiet;
 
-impl Play for Resting {
-    fn hear(&mut self, _: &mut Crowd, _: usize, news: News<'_>) -> Result<()> {
-        match news {
-            News::Closed => bail!("the server closed an idle connection"),
+impl EventHandler for Quiet {
+    fn handle_event(&mut self, _: &mut Clients, _: usize, event: ClientEvent<'_>) -> Result<()> {
+        match event {
+            ClientEvent::Closed => bail!("the server closed an idle connection"),
             _ => Ok(()),
         }
     }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::echo::{Echo, Echoing};
 use crate::host::{Host, default_binary, guest};
-use crate::load::{Crowd, Driven, Load, News, Play, drive};
+use crate::load::{ClientEvent, Clients, EventHandler, Generator, Load, drive};
 use crate::statistics::{Latency, Spread, shown};
 use crate::target::Target;
 
@@ -164,18 +164,18 @@ struct Round<'a> {
     swap: Option<&'a mut Swap>,
 }
 
-impl Play for Round<'_> {
-    fn hear(&mut self, crowd: &mut Crowd, who: usize, news: News<'_>) -> Result<()> {
-        self.echoing.hear(crowd, who, news)
+impl EventHandler for Round<'_> {
+    fn handle_event(&mut self, clients: &mut Clients, client: usize, event: ClientEvent<'_>) -> Result<()> {
+        self.echoing.handle_event(clients, client, event)
     }
 }
 
-impl Driven for Round<'_> {
-    fn act(&mut self, crowd: &mut Crowd) -> Result<()> {
+impl Generator for Round<'_> {
+    fn send_due(&mut self, clients: &mut Clients) -> Result<()> {
         if let Some(swap) = self.swap.as_mut().filter(|swap| swap.replaced.elapsed() >= EACH) {
             swap.replace()?;
         }
-        self.echoing.act(crowd)
+        self.echoing.send_due(clients)
     }
 
     fn operations(&self) -> u64 {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::host::{Host, default_binary, guests};
-use crate::load::{Dialect, Load, Words, connect};
+use crate::load::{Dialect, Encoding, Load, connect};
 use crate::statistics::Spread;
 
 /// The time from `bennu serve`, with many plugins from the cache, to the first connected client
@@ -81,7 +81,7 @@ impl Start {
     fn start(&self, place: &tempfile::TempDir) -> Result<(f64, f64)> {
         let began = Instant::now();
         let host = Host::start(&self.host, place.path(), CONFIG)?;
-        let mut load = Load::new(host.address, Words::new(Dialect::Phoenix, "", 0))?;
+        let mut load = Load::new(host.address, Encoding::new(Dialect::Phoenix, "", 0))?;
         connect(&mut load, 1)?;
         let time = began.elapsed();
         let seen = host.inspect()?;

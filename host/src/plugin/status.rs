@@ -95,7 +95,7 @@ impl RolledBack {
 
 impl Serialize for RolledBack {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("TakenBack", 5)?;
+        let mut fields = serializer.serialize_struct("RolledBack", 5)?;
         fields.serialize_field("generation", &self.generation)?;
         fields.serialize_field("digest", &self.digest)?;
         fields.serialize_field("at_ms", &self.at_ms)?;

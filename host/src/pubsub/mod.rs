@@ -302,9 +302,9 @@ mod tests {
 
     /// Records the events of the broadcasts.
     #[derive(Default)]
-    struct Heard(std::sync::Mutex<Vec<String>>);
+    struct ObservedEvents(std::sync::Mutex<Vec<String>>);
 
-    impl BroadcastObserver for Heard {
+    impl BroadcastObserver for ObservedEvents {
         fn observe(&self, broadcast: &Broadcast) -> Option<Arc<dyn Any + Send + Sync>> {
             self.0.lock().expect("no panic").push(broadcast.event.to_string());
             None
@@ -315,7 +315,7 @@ mod tests {
     fn observers_and_subscribers_get_broadcasts_in_the_same_order() {
         const EACH: usize = 400;
         let pubsub = Arc::new(PubSub::new());
-        let (topic, heard) = (Topic::new("news"), Arc::new(Heard::default()));
+        let (topic, heard) = (Topic::new("news"), Arc::new(ObservedEvents::default()));
         let observer: Arc<dyn BroadcastObserver> = heard.clone();
         let _hearing = pubsub.subscribe_observer(&topic, 1, &observer);
         let (alice, outbox) = subscriber(2, Serializer::V2);

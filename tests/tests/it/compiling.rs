@@ -97,7 +97,7 @@ async fn operators_are_answered_while_a_plugin_compiles() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_bad_build_is_taken_back_while_a_plugin_compiles() -> Result<()> {
+async fn a_bad_build_is_rolled_back_while_a_plugin_compiles() -> Result<()> {
     let host = TestHost::start(&["counter"]).await?;
     let mut cast = Cast::new(&host);
     cast.play("alice > join count:1\nalice < ok {}").await?;

@@ -26,7 +26,7 @@ fn idle() -> Result<Setup> {
 }
 
 /// More clients than a thread handles in one turn.
-async fn crowd(host: &TestHost) -> Result<Vec<TestClient>> {
+async fn many_clients(host: &TestHost) -> Result<Vec<TestClient>> {
     let mut clients = Vec::new();
     for _ in 0..300 {
         clients.push(host.connect().await?);
@@ -41,7 +41,7 @@ async fn crowd(host: &TestHost) -> Result<Vec<TestClient>> {
 async fn messages_sent_during_a_pause_are_read_before_idle_clients_are_closed() -> Result<()> {
     // On a busy machine, so many clients need some time to connect.
     let host = Setup::new().guests(&["echo"])?.limit("idle_ms", 3_000).start().await?;
-    let mut clients = crowd(&host).await?;
+    let mut clients = many_clients(&host).await?;
     let heartbeats = async {
         for client in &mut clients {
             client.send(r#"[null,"7","phoenix","heartbeat",{}]"#).await?;

@@ -219,18 +219,18 @@ async fn a_slow_long_poll_client_is_logged_and_counted_with_the_reason() -> Resu
 /// Many refused clients can't fill the disk with log lines, but each is counted.
 #[tokio::test]
 async fn log_lines_are_limited_and_the_omitted_ones_are_counted() -> Result<()> {
-    const CROWD: u64 = 300;
+    const CLIENTS: u64 = 300;
     let host = TestHost::start(&["echo"]).await?;
-    for _ in 0..CROWD {
+    for _ in 0..CLIENTS {
         get(host.address(), "/nowhere/websocket").await?;
     }
-    ensure!(count(&host, "refused", "unknown_mount").await? == CROWD);
+    ensure!(count(&host, "refused", "unknown_mount").await? == CLIENTS);
     let told = |lines: &[Line]| -> u64 {
         let of_it = lines.iter().filter(|line| line.field("reason") == "unknown_mount");
         of_it.map(|line| line.fields["left_out"].as_u64().unwrap_or(1)).sum()
     };
     eventually("all refusals are counted in the log", async || {
-        Ok((told(&host.log().since(0)) == CROWD).then_some(()))
+        Ok((told(&host.log().since(0)) == CLIENTS).then_some(()))
     })
     .await?;
     let lines = host.log().since(0).iter().filter(|line| line.field("reason") == "unknown_mount").count();

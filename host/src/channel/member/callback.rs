@@ -35,7 +35,7 @@ pub(in crate::channel::member) fn take_turn(
     };
     let own = Arc::clone(channel);
     if channel.topic_turns().is_some_and(|topic| settle_room(topic)) || assigns.must_roll_back() {
-        return Some(guarded(channel, async move { end_with_error(&own, Ending::TakenBack).await }));
+        return Some(guarded(channel, async move { end_with_error(&own, Ending::RolledBack).await }));
     }
     Some(guarded(channel, call_and_commit(own, route, PluginCall::Member(call), assigns, reference)))
 }

@@ -69,7 +69,7 @@ async fn turn_once(channel: Arc<Channel>, event: MemberEvent) {
                 terminate(&channel, ended, Ending::Replaced).await;
             }
         }
-        MemberEvent::RolledBack => end_with_error(&channel, Ending::TakenBack).await,
+        MemberEvent::RolledBack => end_with_error(&channel, Ending::RolledBack).await,
         MemberEvent::In { .. } | MemberEvent::Info(_) | MemberEvent::Timer(_) | MemberEvent::Unrouted => {}
     }
 }

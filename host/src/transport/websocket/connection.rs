@@ -54,7 +54,7 @@ pub(super) struct Permits {
 pub(super) struct Connection {
     stream: TcpStream,
     reader: Reader,
-    life: Life,
+    phase: Phase,
     outbox: Arc<Outbox>,
     /// Bytes that were read and aren't handled yet: the beginning of a frame, or more messages than one turn handles.
     received: Received,
@@ -83,7 +83,7 @@ pub(super) struct Connection {
 }
 
 /// The state of a connection. Its contents are boxed, so that a connection stays small in both states.
-enum Life {
+enum Phase {
     Open(Box<Socket>),
     Leaving(Box<Leaving>),
 }
@@ -118,7 +118,7 @@ impl Connection {
             stream: TcpStream::from_std(stream),
             reader: Reader::new(settings.limits.frame_bytes),
             outbox: Arc::clone(socket.outbox()),
-            life: Life::Open(Box::new(socket)),
+            phase: Phase::Open(Box::new(socket)),
             // Copied, because these bytes are a slice of the whole buffer that hyper read the request into.
             received: Received::new(received.to_vec()),
             is_readable: false,
@@ -160,7 +160,7 @@ impl Connection {
 
     /// Whether it is open, and no frames wait to be written except those in its outbox.
     pub(super) fn is_at_ease(&self) -> bool {
-        matches!(self.life, Life::Open(_)) && self.unsent.is_none() && self.pong.is_none()
+        matches!(self.phase, Phase::Open(_)) && self.unsent.is_none() && self.pong.is_none()
     }
 
     /// Handles received bytes, or reads more, up to the amount for one turn.
@@ -219,7 +219,7 @@ impl Connection {
             match self.reader.next(&mut input) {
                 Ok(None) => return (Next::Wait, input.len()),
                 Ok(Some(ReadEvent::Message(message))) => {
-                    let Life::Open(socket) = &mut self.life else { continue };
+                    let Phase::Open(socket) = &mut self.phase else { continue };
                     let received = socket.receive(&message);
                     self.is_held_back = socket.is_held_back();
                     if let Err(closing) = received {
@@ -244,16 +244,16 @@ impl Connection {
     /// Whether messages of the client are handled now. They aren't while an earlier message waits for room, or while the
     /// client doesn't read its frames. Then its bytes stay in the stream, and TCP slows the client down.
     fn listens(&self) -> bool {
-        match &self.life {
-            Life::Open(_) => !self.is_held_back && self.unsent.is_none(),
-            Life::Leaving(_) => true,
+        match &self.phase {
+            Phase::Open(_) => !self.is_held_back && self.unsent.is_none(),
+            Phase::Leaving(_) => true,
         }
     }
 
     /// Whether there are frames that [`flush`](Self::flush) would write, although the outbox doesn't wake the reactor for
     /// them.
     pub(super) fn wants_flush(&self) -> bool {
-        let is_leaving = matches!(&self.life, Life::Leaving(leaving) if !leaving.last.is_empty());
+        let is_leaving = matches!(&self.phase, Phase::Leaving(leaving) if !leaving.last.is_empty());
         self.unsent.is_none() && (self.pong.is_some() || is_leaving)
     }
 
@@ -264,7 +264,7 @@ impl Connection {
             return Next::Drop;
         }
         if self.unsent.is_some() {
-            if matches!(self.life, Life::Open(_))
+            if matches!(self.phase, Phase::Open(_))
                 && let Some(code) = self.outbox.closing()
             {
                 self.leave(code, scratch.now, None);
@@ -272,12 +272,12 @@ impl Connection {
             return Next::Wait;
         }
         let mut taken = None;
-        match &mut self.life {
-            Life::Open(_) => {
+        match &mut self.phase {
+            Phase::Open(_) => {
                 taken = self.outbox.take(&mut scratch.frames);
                 scratch.frames.extend(self.pong.take());
             }
-            Life::Leaving(leaving) => {
+            Phase::Leaving(leaving) => {
                 if !leaving.last.is_empty() {
                     leaving.until = scratch.now + CLOSE_TIMEOUT;
                 }
@@ -293,7 +293,7 @@ impl Connection {
             return Next::Wait;
         }
         if self.is_held_back
-            && let Life::Open(socket) = &mut self.life
+            && let Phase::Open(socket) = &mut self.phase
         {
             // The reason for this call isn't known. It may be that there is room again for the message that was held back.
             socket.resume();
@@ -345,7 +345,7 @@ impl Connection {
     /// Handles a close frame of the client: answers it. The connection ends when the answer is written.
     fn on_close(&mut self, code: Option<u16>, now: Instant) {
         self.end(Ending::Closed, Frame::close(code), now);
-        if let Life::Leaving(leaving) = &mut self.life {
+        if let Phase::Leaving(leaving) = &mut self.phase {
             leaving.is_agreed = true;
         }
     }
@@ -353,7 +353,7 @@ impl Connection {
     /// Ends the channels, sends a close frame with this code, and waits for the client to close too. If the host closed the
     /// stream at once, bytes that the client is sending would reset the connection, and the client might not get the code.
     fn leave(&mut self, code: CloseCode, now: Instant, reason: Option<Reason>) {
-        if matches!(self.life, Life::Open(_)) {
+        if matches!(self.phase, Phase::Open(_)) {
             self.note(reason.unwrap_or_else(|| Reason::of_close(code)));
         }
         let ending = if code == CloseCode::ServiceRestart { Ending::Shutdown } else { Ending::Closed };
@@ -361,7 +361,7 @@ impl Connection {
     }
 
     fn end(&mut self, ending: Ending, close_frame: Frame, now: Instant) {
-        if matches!(self.life, Life::Leaving(_)) {
+        if matches!(self.phase, Phase::Leaving(_)) {
             return;
         }
         let mut leaving =
@@ -372,17 +372,17 @@ impl Connection {
             leaving.last.append(&mut batch);
         }
         leaving.last.push_back(close_frame);
-        if let Life::Open(socket) = std::mem::replace(&mut self.life, Life::Leaving(Box::new(leaving))) {
+        if let Phase::Open(socket) = std::mem::replace(&mut self.phase, Phase::Leaving(Box::new(leaving))) {
             let registered = socket.close(ending);
-            if let Life::Leaving(leaving) = &mut self.life {
+            if let Phase::Leaving(leaving) = &mut self.phase {
                 leaving._registered = registered;
             }
         }
     }
 
     fn end_of_turn(&self) -> Next {
-        match &self.life {
-            Life::Leaving(leaving) if leaving.is_agreed && leaving.last.is_empty() && self.unsent.is_none() => {
+        match &self.phase {
+            Phase::Leaving(leaving) if leaving.is_agreed && leaving.last.is_empty() && self.unsent.is_none() => {
                 Next::Drop
             }
             _ => Next::Wait,
@@ -391,10 +391,10 @@ impl Connection {
 
     /// Returns when the connection times out if nothing happens before.
     pub(super) fn deadline(&self) -> Instant {
-        match (&self.life, &self.unsent) {
-            (Life::Leaving(leaving), _) => leaving.until,
-            (Life::Open(_), Some(unsent)) => unsent.since + self.idle(),
-            (Life::Open(_), None) => self.heard + self.idle(),
+        match (&self.phase, &self.unsent) {
+            (Phase::Leaving(leaving), _) => leaving.until,
+            (Phase::Open(_), Some(unsent)) => unsent.since + self.idle(),
+            (Phase::Open(_), None) => self.heard + self.idle(),
         }
     }
 
@@ -407,7 +407,7 @@ impl Connection {
     /// Checks the deadline. If it has passed, the client is silent, takes no bytes, or doesn't answer the close frame.
     pub(super) fn on_alarm(&mut self, scratch: &mut Scratch) -> Next {
         let now = scratch.now;
-        if matches!(&self.life, Life::Open(_)) && !self.listens() && self.unsent.is_none() {
+        if matches!(&self.phase, Phase::Open(_)) && !self.listens() && self.unsent.is_none() {
             // The host isn't reading, so this time doesn't count as silence of the client.
             self.heard = now;
         }
@@ -416,18 +416,18 @@ impl Connection {
         }
         // Before it is closed, the stream is tried once more. It may have unread bytes or room again, because this thread
         // was suspended, or because one turn doesn't process all events.
-        let next = match (&self.life, &self.unsent) {
-            (Life::Open(_), Some(_)) => self.flush(scratch),
+        let next = match (&self.phase, &self.unsent) {
+            (Phase::Open(_), Some(_)) => self.flush(scratch),
             (_, None) if self.listens() => self.read(scratch),
             _ => Next::Wait,
         };
         if next == Next::Drop || now < self.deadline() {
             return next;
         }
-        match (&self.life, &self.unsent) {
-            (Life::Leaving(_), _) => return Next::Drop,
-            (Life::Open(_), Some(_)) => self.leave(CloseCode::SlowConsumer, now, Some(Reason::NotReading)),
-            (Life::Open(_), None) => self.leave(CloseCode::ProtocolError, now, Some(Reason::Idle)),
+        match (&self.phase, &self.unsent) {
+            (Phase::Leaving(_), _) => return Next::Drop,
+            (Phase::Open(_), Some(_)) => self.leave(CloseCode::SlowConsumer, now, Some(Reason::NotReading)),
+            (Phase::Open(_), None) => self.leave(CloseCode::ProtocolError, now, Some(Reason::Idle)),
         }
         next
     }

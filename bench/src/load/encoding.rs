@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::crowd::News;
+use super::clients::ClientEvent;
 use crate::wire::engine::{self, Packet};
 use crate::wire::phoenix::{Message, is_ok, number};
 
@@ -17,7 +17,7 @@ pub(crate) enum Dialect {
 
 /// A message of a client. `topic` is the number of a topic. The server's answer has the same `reference`.
 #[derive(Clone, Copy)]
-pub(crate) enum Say {
+pub(crate) enum ClientMessage {
     Join {
         topic: usize,
         reference: u64,
@@ -36,21 +36,21 @@ pub(crate) enum Say {
         at: u64,
     },
     /// A heartbeat.
-    Beat {
+    Heartbeat {
         reference: u64,
     },
 }
 
 /// A message of a server.
-pub(super) enum Heard<'a> {
-    News(News<'a>),
+pub(super) enum ServerMessage<'a> {
+    Event(ClientEvent<'a>),
     /// A message of the protocol itself, which the client has to answer with these bytes.
     Answer(&'static [u8]),
     Nothing,
 }
 
 /// The encoding of messages.
-pub(crate) struct Words {
+pub(crate) struct Encoding {
     pub(crate) dialect: Dialect,
     /// The prefix of topic names. The topic's number follows it.
     pub(crate) topics: String,
@@ -60,7 +60,7 @@ pub(crate) struct Words {
     pub(crate) echo: String,
 }
 
-impl Words {
+impl Encoding {
     /// Creates an encoding. Payloads have `payload` bytes of filling, in addition to their keys.
     pub(crate) fn new(dialect: Dialect, topics: &str, payload: usize) -> Self {
         Self { dialect, topics: topics.to_owned(), filling: "x".repeat(payload), echo: "echo".into() }
@@ -75,15 +75,15 @@ impl Words {
     }
 
     /// Encodes a message into `scratch`, which is cleared first.
-    pub(super) fn write(&self, say: Say, scratch: &mut Vec<u8>) {
+    pub(super) fn write(&self, message: ClientMessage, scratch: &mut Vec<u8>) {
         scratch.clear();
         match self.dialect {
-            Dialect::Phoenix => self.write_phoenix(say, scratch),
-            Dialect::SocketIo => self.write_socket_io(say, scratch),
+            Dialect::Phoenix => self.write_phoenix(message, scratch),
+            Dialect::SocketIo => self.write_socket_io(message, scratch),
         }
     }
 
-    fn write_phoenix(&self, say: Say, out: &mut Vec<u8>) {
+    fn write_phoenix(&self, message: ClientMessage, out: &mut Vec<u8>) {
         let mut head = |reference, topic, event| {
             out.extend_from_slice(b"[\"1\",\"");
             digits(reference, out);
@@ -91,22 +91,22 @@ impl Words {
             self.topic(topic, out);
             out.extend_from_slice(event);
         };
-        match say {
-            Say::Join { topic, reference } => head(reference, topic, b"\",\"phx_join\",{}]"),
-            Say::Leave { topic, reference } => head(reference, topic, b"\",\"phx_leave\",{}]"),
-            Say::Echo { topic, reference } => {
+        match message {
+            ClientMessage::Join { topic, reference } => head(reference, topic, b"\",\"phx_join\",{}]"),
+            ClientMessage::Leave { topic, reference } => head(reference, topic, b"\",\"phx_leave\",{}]"),
+            ClientMessage::Echo { topic, reference } => {
                 head(reference, topic, b"\",\"");
                 out.extend_from_slice(self.echo.as_bytes());
                 out.extend_from_slice(b"\",");
                 self.payload(None, out);
                 out.push(b']');
             }
-            Say::Shout { topic, at } => {
+            ClientMessage::Shout { topic, at } => {
                 head(0, topic, b"\",\"shout\",");
                 self.payload(Some(at), out);
                 out.push(b']');
             }
-            Say::Beat { reference } => {
+            ClientMessage::Heartbeat { reference } => {
                 out.extend_from_slice(b"[null,\"");
                 digits(reference, out);
                 out.extend_from_slice(b"\",\"phoenix\",\"heartbeat\",{}]");
@@ -114,7 +114,7 @@ impl Words {
         }
     }
 
-    fn write_socket_io(&self, say: Say, out: &mut Vec<u8>) {
+    fn write_socket_io(&self, message: ClientMessage, out: &mut Vec<u8>) {
         let mut head = |reference: Option<u64>, event| {
             out.extend_from_slice(b"42");
             if let Some(reference) = reference {
@@ -122,29 +122,29 @@ impl Words {
             }
             out.extend_from_slice(event);
         };
-        match say {
-            Say::Join { topic, reference } => {
+        match message {
+            ClientMessage::Join { topic, reference } => {
                 head(Some(reference), b"[\"join\",\"");
                 self.topic(topic, out);
                 out.push(b'"');
             }
-            Say::Leave { topic, reference } => {
+            ClientMessage::Leave { topic, reference } => {
                 head(Some(reference), b"[\"leave\",\"");
                 self.topic(topic, out);
                 out.push(b'"');
             }
-            Say::Echo { reference, .. } => {
+            ClientMessage::Echo { reference, .. } => {
                 head(Some(reference), b"[\"echo\",");
                 self.payload(None, out);
             }
-            Say::Shout { topic, at } => {
+            ClientMessage::Shout { topic, at } => {
                 head(None, b"[\"shout\",\"");
                 self.topic(topic, out);
                 out.extend_from_slice(b"\",");
                 self.payload(Some(at), out);
             }
             // In Socket.IO the server sends the heartbeats. This is an event that the server answers.
-            Say::Beat { reference } => head(Some(reference), b"[\"echo\",{}"),
+            ClientMessage::Heartbeat { reference } => head(Some(reference), b"[\"echo\",{}"),
         }
         out.push(b']');
     }
@@ -166,25 +166,27 @@ impl Words {
         out.extend_from_slice(b"\"}");
     }
 
-    pub(super) fn understand<'a>(&self, text: &'a [u8]) -> Heard<'a> {
+    pub(super) fn decode<'a>(&self, text: &'a [u8]) -> ServerMessage<'a> {
         match self.dialect {
             Dialect::Phoenix => match Message::read(text) {
                 Some(message) if message.event == b"phx_reply" => match number(message.reference) {
-                    Some(reference) => Heard::News(News::Answer { reference, is_ok: is_ok(message.payload) }),
-                    None => Heard::Nothing,
+                    Some(reference) => {
+                        ServerMessage::Event(ClientEvent::Answer { reference, is_ok: is_ok(message.payload) })
+                    }
+                    None => ServerMessage::Nothing,
                 },
-                Some(Message { event, payload, .. }) => Heard::News(News::Event { event, payload }),
-                None => Heard::Nothing,
+                Some(Message { event, payload, .. }) => ServerMessage::Event(ClientEvent::Message { event, payload }),
+                None => ServerMessage::Nothing,
             },
             Dialect::SocketIo => match Packet::read(text) {
-                Packet::Open => Heard::Answer(engine::CONNECT),
-                Packet::Ping => Heard::Answer(engine::PONG),
-                Packet::Connected => Heard::News(News::Ready),
-                Packet::Event(event, payload) => Heard::News(News::Event { event, payload }),
+                Packet::Open => ServerMessage::Answer(engine::CONNECT),
+                Packet::Ping => ServerMessage::Answer(engine::PONG),
+                Packet::Connected => ServerMessage::Event(ClientEvent::Ready),
+                Packet::Event(event, payload) => ServerMessage::Event(ClientEvent::Message { event, payload }),
                 Packet::Answer(reference, argument) => {
-                    Heard::News(News::Answer { reference, is_ok: !argument.starts_with(b"[\"error\"") })
+                    ServerMessage::Event(ClientEvent::Answer { reference, is_ok: !argument.starts_with(b"[\"error\"") })
                 }
-                Packet::Other => Heard::Nothing,
+                Packet::Other => ServerMessage::Nothing,
             },
         }
     }
@@ -208,30 +210,33 @@ fn digits(number: u64, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    fn said(dialect: Dialect, say: Say) -> String {
+    fn said(dialect: Dialect, message: ClientMessage) -> String {
         let mut out = b"an earlier message".to_vec();
-        Words::new(dialect, "bench:", 3).write(say, &mut out);
+        Encoding::new(dialect, "bench:", 3).write(message, &mut out);
         String::from_utf8(out).expect("it is text")
     }
 
     #[test]
     fn messages_are_encoded_for_phoenix() {
-        let said = |say| said(Dialect::Phoenix, say);
-        assert_eq!(said(Say::Join { topic: 4, reference: 1 }), r#"["1","1","bench:4","phx_join",{}]"#);
-        assert_eq!(said(Say::Leave { topic: 4, reference: 9 }), r#"["1","9","bench:4","phx_leave",{}]"#);
-        assert_eq!(said(Say::Echo { topic: 0, reference: 2 }), r#"["1","2","bench:0","echo",{"p":"xxx"}]"#);
-        assert_eq!(said(Say::Shout { topic: 0, at: 12 }), r#"["1","0","bench:0","shout",{"t":12,"p":"xxx"}]"#);
-        assert_eq!(said(Say::Beat { reference: 5 }), r#"[null,"5","phoenix","heartbeat",{}]"#);
+        let said = |message| said(Dialect::Phoenix, message);
+        assert_eq!(said(ClientMessage::Join { topic: 4, reference: 1 }), r#"["1","1","bench:4","phx_join",{}]"#);
+        assert_eq!(said(ClientMessage::Leave { topic: 4, reference: 9 }), r#"["1","9","bench:4","phx_leave",{}]"#);
+        assert_eq!(said(ClientMessage::Echo { topic: 0, reference: 2 }), r#"["1","2","bench:0","echo",{"p":"xxx"}]"#);
+        assert_eq!(
+            said(ClientMessage::Shout { topic: 0, at: 12 }),
+            r#"["1","0","bench:0","shout",{"t":12,"p":"xxx"}]"#
+        );
+        assert_eq!(said(ClientMessage::Heartbeat { reference: 5 }), r#"[null,"5","phoenix","heartbeat",{}]"#);
     }
 
     #[test]
     fn messages_are_encoded_for_socket_io() {
-        let said = |say| said(Dialect::SocketIo, say);
-        assert_eq!(said(Say::Join { topic: 4, reference: 1 }), r#"421["join","bench:4"]"#);
-        assert_eq!(said(Say::Leave { topic: 4, reference: 9 }), r#"429["leave","bench:4"]"#);
-        assert_eq!(said(Say::Echo { topic: 0, reference: 2 }), r#"422["echo",{"p":"xxx"}]"#);
-        assert_eq!(said(Say::Shout { topic: 0, at: 12 }), r#"42["shout","bench:0",{"t":12,"p":"xxx"}]"#);
-        assert_eq!(said(Say::Beat { reference: 5 }), r#"425["echo",{}]"#);
+        let said = |message| said(Dialect::SocketIo, message);
+        assert_eq!(said(ClientMessage::Join { topic: 4, reference: 1 }), r#"421["join","bench:4"]"#);
+        assert_eq!(said(ClientMessage::Leave { topic: 4, reference: 9 }), r#"429["leave","bench:4"]"#);
+        assert_eq!(said(ClientMessage::Echo { topic: 0, reference: 2 }), r#"422["echo",{"p":"xxx"}]"#);
+        assert_eq!(said(ClientMessage::Shout { topic: 0, at: 12 }), r#"42["shout","bench:0",{"t":12,"p":"xxx"}]"#);
+        assert_eq!(said(ClientMessage::Heartbeat { reference: 5 }), r#"425["echo",{}]"#);
     }
 
     #[test]
@@ -242,8 +247,10 @@ mod tests {
             (Dialect::SocketIo, r#"437[{"p":"x"}]"#, (7, true)),
             (Dialect::SocketIo, r#"437["error"]"#, (7, false)),
         ] {
-            match Words::new(dialect, "", 0).understand(text.as_bytes()) {
-                Heard::News(News::Answer { reference, is_ok }) => assert_eq!((reference, is_ok), expected, "{text}"),
+            match Encoding::new(dialect, "", 0).decode(text.as_bytes()) {
+                ServerMessage::Event(ClientEvent::Answer { reference, is_ok }) => {
+                    assert_eq!((reference, is_ok), expected, "{text}")
+                }
                 _ => panic!("{text} isn't read as an answer"),
             }
         }

@@ -17,10 +17,10 @@ const NOTES: [&str; 1] = ["memory a socket with its topics, bytes"];
 
 /// The figures of the new build, as ratios to the old build in the same round: a name, the ratios, and the number of
 /// rounds.
-pub(super) struct Verdict(Vec<(String, Spread, usize)>);
+pub(super) struct CostChange(Vec<(String, Spread, usize)>);
 
-impl Verdict {
-    /// Compares the second entrant of a contest with the first one.
+impl CostChange {
+    /// Compares the second candidate of a comparison with the first one.
     pub(super) fn of(table: &Table) -> Self {
         let ratios = |what: &str, ratios: Vec<f64>| {
             let rounds = ratios.len();
@@ -38,7 +38,7 @@ impl Verdict {
     }
 }
 
-impl Display for Verdict {
+impl Display for CostChange {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         for (what, spread, rounds) in &self.0 {
             let says = match spread.median <= UNCHANGED_MAX {
@@ -57,20 +57,20 @@ impl Display for Verdict {
 mod tests {
     use super::*;
 
-    fn verdict(ratio: f64, rounds: usize) -> Verdict {
-        Verdict(vec![("CPU time".into(), Spread::of(vec![ratio; rounds]).expect("some rounds"), rounds)])
+    fn change(ratio: f64, rounds: usize) -> CostChange {
+        CostChange(vec![("CPU time".into(), Spread::of(vec![ratio; rounds]).expect("some rounds"), rounds)])
     }
 
     #[test]
     fn three_hundredths_more_are_unchanged_and_four_are_not() {
-        assert!(!verdict(1.03, 11).is_worse());
-        assert!(verdict(1.04, 11).is_worse());
-        assert!(verdict(1.04, 11).to_string().contains("1.040 (1.040–1.040) in 11 rounds; MORE than 1.03"));
+        assert!(!change(1.03, 11).is_worse());
+        assert!(change(1.04, 11).is_worse());
+        assert!(change(1.04, 11).to_string().contains("1.040 (1.040–1.040) in 11 rounds; MORE than 1.03"));
     }
 
     #[test]
     fn too_few_rounds_give_no_result() {
-        assert!(!verdict(2.0, 10).is_worse());
-        assert!(verdict(2.0, 10).to_string().contains("11 rounds are needed"));
+        assert!(!change(2.0, 10).is_worse());
+        assert!(change(2.0, 10).to_string().contains("11 rounds are needed"));
     }
 }

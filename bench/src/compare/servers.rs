@@ -11,13 +11,13 @@ use crate::target::{Hosted, Target};
 
 /// A way to start a server.
 #[derive(Clone)]
-pub(crate) enum Rival {
+pub(crate) enum ServerKind {
     Floor,
     Host(Hosted),
     Program { program: PathBuf, argument: Option<PathBuf>, dialect: Dialect },
 }
 
-impl Rival {
+impl ServerKind {
     pub(crate) fn start(&self) -> Result<Target> {
         match self {
             Self::Floor => Target::floor(),
@@ -30,25 +30,25 @@ impl Rival {
 }
 
 /// All servers, each with its name in the tables. The others are compared with the first.
-pub(super) struct Rivals {
-    pub(super) all: Vec<(String, Rival)>,
+pub(super) struct Servers {
+    pub(super) all: Vec<(String, ServerKind)>,
     /// Only the floor and the host.
-    pub(super) ours: Vec<(String, Rival)>,
+    pub(super) ours: Vec<(String, ServerKind)>,
     /// The floor, the host, and a host whose channel is native code.
-    pub(super) native: Vec<(String, Rival)>,
-    pub(super) host: Rival,
+    pub(super) native: Vec<(String, ServerKind)>,
+    pub(super) host: ServerKind,
 }
 
-impl Rivals {
+impl Servers {
     pub(super) fn new(hosted: &Hosted, beside: &[(String, PathBuf)], peers: bool) -> Self {
-        let host = Rival::Host(hosted.clone());
-        let ours = vec![("floor".to_owned(), Rival::Floor), ("bennu".to_owned(), host.clone())];
+        let host = ServerKind::Host(hosted.clone());
+        let ours = vec![("floor".to_owned(), ServerKind::Floor), ("bennu".to_owned(), host.clone())];
         let program = target().join("release/bennu-native");
-        let native = Rival::Program { program, argument: None, dialect: Dialect::Phoenix };
+        let native = ServerKind::Program { program, argument: None, dialect: Dialect::Phoenix };
         let native = [ours.clone(), vec![("native".to_owned(), native)]].concat();
         let mut all = ours.clone();
         for (name, program) in beside {
-            let program = Rival::Program { program: program.clone(), argument: None, dialect: Dialect::Phoenix };
+            let program = ServerKind::Program { program: program.clone(), argument: None, dialect: Dialect::Phoenix };
             all.push((name.clone(), program));
         }
         if peers {
@@ -59,15 +59,15 @@ impl Rivals {
 
     /// Two builds of the host, the old one first.
     pub(super) fn builds(new: &Hosted, old: &Path) -> Self {
-        let host = Rival::Host(new.clone());
-        let old = Rival::Host(Hosted { host: old.to_owned(), ..new.clone() });
+        let host = ServerKind::Host(new.clone());
+        let old = ServerKind::Host(Hosted { host: old.to_owned(), ..new.clone() });
         let builds = vec![("old".to_owned(), old), ("new".to_owned(), host.clone())];
         Self { all: builds.clone(), ours: builds, native: Vec::new(), host }
     }
 }
 
 /// Servers by others, which `cargo xtask bench --peers` builds.
-fn peers() -> [(String, Rival); 3] {
+fn peers() -> [(String, ServerKind); 3] {
     let peers = target().join("peers");
     let built = |name: &str| peers.join("release").join(name);
     let script = peers.join("socket-io/server.mjs");
@@ -76,5 +76,5 @@ fn peers() -> [(String, Rival); 3] {
         ("socketioxide", built("socketioxide-channels"), None, Dialect::SocketIo),
         ("Socket.IO", "node".into(), Some(script), Dialect::SocketIo),
     ]
-    .map(|(name, program, argument, dialect)| (name.to_owned(), Rival::Program { program, argument, dialect }))
+    .map(|(name, program, argument, dialect)| (name.to_owned(), ServerKind::Program { program, argument, dialect }))
 }

@@ -10,38 +10,33 @@ use mio::{Interest, Registry, Token};
 use slab::Slab;
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::words::{Say, Words, time};
+use super::encoding::{ClientMessage, Encoding, time};
 use crate::wire::{frame, upgrade};
 
 /// An event on a connection.
 #[derive(Clone, Copy)]
-pub(crate) enum News<'a> {
+pub(crate) enum ClientEvent<'a> {
     /// The connection is open, and can join topics.
     Ready,
     /// The message with this reference is answered.
-    Answer {
-        reference: u64,
-        is_ok: bool,
-    },
-    Event {
-        event: &'a [u8],
-        payload: &'a [u8],
-    },
+    Answer { reference: u64, is_ok: bool },
+    /// A message that isn't an answer.
+    Message { event: &'a [u8], payload: &'a [u8] },
     /// The connection is closed. The next one that is opened may have its number.
     Closed,
 }
 
 /// The part of a scenario that handles events.
-pub(crate) trait Play {
-    fn hear(&mut self, crowd: &mut Crowd, who: usize, news: News<'_>) -> Result<()>;
+pub(crate) trait EventHandler {
+    fn handle_event(&mut self, clients: &mut Clients, client: usize, event: ClientEvent<'_>) -> Result<()>;
 }
 
 /// All connections. Each has a number. Without closed connections, the numbers count from 0 in the order of opening.
-pub(crate) struct Crowd {
+pub(crate) struct Clients {
     address: SocketAddr,
-    pub(super) words: Words,
+    pub(super) encoding: Encoding,
     registry: Registry,
-    pub(super) lines: Slab<Line>,
+    pub(super) connections: Slab<Connection>,
     /// Buffers for the message that is being written, and for the frames that are sent next.
     text: Vec<u8>,
     out: Vec<u8>,
@@ -49,13 +44,13 @@ pub(crate) struct Crowd {
 }
 
 /// A connection.
-pub(super) struct Line {
+pub(super) struct Connection {
     pub(super) stream: TcpStream,
     pub(super) stage: Stage,
     /// Whether this side has asked the server to close the connection.
     pub(super) is_ending: bool,
     /// Whether the connection isn't read at present.
-    pub(super) is_deaf: bool,
+    pub(super) is_paused: bool,
     /// The beginning of a frame that hasn't arrived completely.
     pub(super) rest: Vec<u8>,
     /// Bytes that the connection hasn't accepted yet.
@@ -73,98 +68,98 @@ pub(super) enum Stage {
 const CONNECTIONS_PER_ADDRESS: usize = 20_000;
 
 /// The kernel's receive buffer for a connection that isn't read.
-const DEAF_BUFFER_BYTES: usize = 64 << 10;
+const PAUSED_BUFFER_BYTES: usize = 64 << 10;
 
 /// The kernel's receive buffer for a connection that is read again.
 const BUFFER_BYTES: usize = 1 << 20;
 
 const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
-impl Crowd {
-    pub(super) fn new(address: SocketAddr, words: Words, registry: Registry) -> Self {
-        let (lines, text, out) = (Slab::new(), Vec::new(), Vec::new());
-        Self { address, words, registry, lines, text, out, began: Instant::now() }
+impl Clients {
+    pub(super) fn new(address: SocketAddr, encoding: Encoding, registry: Registry) -> Self {
+        let (connections, text, out) = (Slab::new(), Vec::new(), Vec::new());
+        Self { address, encoding, registry, connections, text, out, began: Instant::now() }
     }
 
-    /// Begins to open another connection and returns its number. [`News::Ready`] follows when it can join topics.
+    /// Begins to open another connection and returns its number. [`ClientEvent::Ready`] follows when it can join topics.
     pub(crate) fn open(&mut self) -> Result<usize> {
-        let entry = self.lines.vacant_entry();
-        let who = entry.key();
-        let mut stream = TcpStream::from_std(connect(self.address, who).context("connecting")?);
-        self.registry.register(&mut stream, Token(who), INTEREST)?;
+        let entry = self.connections.vacant_entry();
+        let client = entry.key();
+        let mut stream = TcpStream::from_std(connect(self.address, client).context("connecting")?);
+        self.registry.register(&mut stream, Token(client), INTEREST)?;
         let (rest, unsent) = (Vec::new(), Vec::new());
-        entry.insert(Line { stream, stage: Stage::Connecting, is_ending: false, is_deaf: false, rest, unsent });
-        Ok(who)
+        entry.insert(Connection { stream, stage: Stage::Connecting, is_ending: false, is_paused: false, rest, unsent });
+        Ok(client)
     }
 
-    /// Adds a message to the frames that [`Crowd::send`] sends.
-    pub(crate) fn put(&mut self, say: Say) {
-        self.words.write(say, &mut self.text);
+    /// Adds a message to the frames that [`Clients::send`] sends.
+    pub(crate) fn put(&mut self, message: ClientMessage) {
+        self.encoding.write(message, &mut self.text);
         frame::write_masked(frame::TEXT, &self.text, &mut self.out);
     }
 
-    /// Sends all frames that were added with [`Crowd::put`], in one call.
-    pub(crate) fn send(&mut self, who: usize) -> Result<()> {
-        let line = self.lines.get_mut(who).context("the connection is closed")?;
-        let sent = line.send(&self.out);
+    /// Sends all frames that were added with [`Clients::put`], in one call.
+    pub(crate) fn send(&mut self, client: usize) -> Result<()> {
+        let connection = self.connections.get_mut(client).context("the connection is closed")?;
+        let sent = connection.send(&self.out);
         self.out.clear();
         sent
     }
 
-    pub(crate) fn say(&mut self, who: usize, say: Say) -> Result<()> {
-        self.put(say);
-        self.send(who)
+    pub(crate) fn send_message(&mut self, client: usize, message: ClientMessage) -> Result<()> {
+        self.put(message);
+        self.send(client)
     }
 
     /// Sends a frame that isn't a channel message.
-    pub(super) fn answer(&mut self, who: usize, opcode: u8, payload: &[u8]) -> Result<()> {
+    pub(super) fn answer(&mut self, client: usize, opcode: u8, payload: &[u8]) -> Result<()> {
         frame::write_masked(opcode, payload, &mut self.out);
-        self.send(who)
+        self.send(client)
     }
 
     /// Asks the server to close a connection, as a browser does when the user leaves the page.
-    pub(crate) fn close(&mut self, who: usize) -> Result<()> {
-        if let Some(line) = self.lines.get_mut(who) {
-            line.is_ending = true;
+    pub(crate) fn close(&mut self, client: usize) -> Result<()> {
+        if let Some(connection) = self.connections.get_mut(client) {
+            connection.is_ending = true;
         }
         // 1000: normal closure.
-        self.answer(who, frame::CLOSE, &1000_u16.to_be_bytes())
+        self.answer(client, frame::CLOSE, &1000_u16.to_be_bytes())
     }
 
     /// Stops reading a connection. Its receive buffer is small, so that the server's send buffer soon fills.
-    pub(crate) fn deafen(&mut self, who: usize) -> Result<()> {
-        let line = self.lines.get_mut(who).context("the connection is closed")?;
-        line.is_deaf = true;
-        Ok(SockRef::from(&line.stream).set_recv_buffer_size(DEAF_BUFFER_BYTES)?)
+    pub(crate) fn pause_reading(&mut self, client: usize) -> Result<()> {
+        let connection = self.connections.get_mut(client).context("the connection is closed")?;
+        connection.is_paused = true;
+        Ok(SockRef::from(&connection.stream).set_recv_buffer_size(PAUSED_BUFFER_BYTES)?)
     }
 
     /// Reads a connection again.
-    pub(crate) fn listen(&mut self, who: usize) -> Result<()> {
-        let line = self.lines.get_mut(who).context("the connection is closed")?;
-        line.is_deaf = false;
-        SockRef::from(&line.stream).set_recv_buffer_size(BUFFER_BYTES)?;
+    pub(crate) fn resume_reading(&mut self, client: usize) -> Result<()> {
+        let connection = self.connections.get_mut(client).context("the connection is closed")?;
+        connection.is_paused = false;
+        SockRef::from(&connection.stream).set_recv_buffer_size(BUFFER_BYTES)?;
         // Registering again makes the poll report the data that arrived meanwhile.
-        Ok(self.registry.reregister(&mut line.stream, Token(who), INTEREST)?)
+        Ok(self.registry.reregister(&mut connection.stream, Token(client), INTEREST)?)
     }
 
     /// Handles a writable connection: it is established, or its send buffer has room again.
-    pub(super) fn can_write(&mut self, who: usize) -> Result<()> {
-        let Some(line) = self.lines.get_mut(who) else { return Ok(()) };
-        if line.stage == Stage::Connecting {
-            if let Some(error) = line.stream.take_error()? {
+    pub(super) fn can_write(&mut self, client: usize) -> Result<()> {
+        let Some(connection) = self.connections.get_mut(client) else { return Ok(()) };
+        if connection.stage == Stage::Connecting {
+            if let Some(error) = connection.stream.take_error()? {
                 return Err(error).context("connecting");
             }
-            if line.stream.peer_addr().is_err() {
+            if connection.stream.peer_addr().is_err() {
                 return Ok(());
             }
-            line.stage = Stage::Upgrading;
-            upgrade::ask(self.address, self.words.path(), &mut self.out);
-            return self.send(who);
+            connection.stage = Stage::Upgrading;
+            upgrade::ask(self.address, self.encoding.path(), &mut self.out);
+            return self.send(client);
         }
-        line.send(&[])
+        connection.send(&[])
     }
 
-    /// Nanoseconds since the crowd was created.
+    /// Nanoseconds since this value was created.
     pub(crate) fn now(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
@@ -175,7 +170,7 @@ impl Crowd {
     }
 }
 
-impl Line {
+impl Connection {
     /// Sends the unsent bytes, and then `bytes`.
     fn send(&mut self, bytes: &[u8]) -> Result<()> {
         if !self.unsent.is_empty() {
@@ -208,11 +203,11 @@ fn write(stream: &mut TcpStream, bytes: &[u8]) -> Result<usize> {
     Ok(sent)
 }
 
-fn connect(address: SocketAddr, who: usize) -> Result<std::net::TcpStream> {
+fn connect(address: SocketAddr, client: usize) -> Result<std::net::TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
-    let addresses = u8::try_from(who / CONNECTIONS_PER_ADDRESS)?;
+    let addresses = u8::try_from(client / CONNECTIONS_PER_ADDRESS)?;
     if addresses > 0 && address.ip() == Ipv4Addr::LOCALHOST {
         socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 1, addresses), 0)).into())?;
     }

@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail, ensure};
 use mio::event::Event;
 use mio::{Events, Poll, Registry};
 
-use super::crowd::{Crowd, News, Play, Stage};
-use super::words::{Dialect, Heard};
+use super::clients::{ClientEvent, Clients, EventHandler, Stage};
+use super::encoding::{Dialect, ServerMessage};
 use crate::wire::frame::{self, Frame};
 use crate::wire::upgrade;
 
@@ -19,7 +19,7 @@ const EVENTS: usize = 4_096;
 const BUFFER_BYTES: usize = 1 << 20;
 
 /// The poll and the read buffer.
-pub(super) struct Pump {
+pub(super) struct EventLoop {
     poll: Poll,
     events: Events,
     buffer: Vec<u8>,
@@ -33,7 +33,7 @@ enum Progress {
     Closed,
 }
 
-impl Pump {
+impl EventLoop {
     pub(super) fn new() -> Result<Self> {
         Ok(Self { poll: Poll::new()?, events: Events::with_capacity(EVENTS), buffer: vec![0; BUFFER_BYTES] })
     }
@@ -43,18 +43,23 @@ impl Pump {
         Ok(self.poll.registry().try_clone()?)
     }
 
-    pub(super) fn turn(&mut self, crowd: &mut Crowd, wait: Duration, play: &mut impl Play) -> Result<()> {
+    pub(super) fn turn(
+        &mut self,
+        clients: &mut Clients,
+        wait: Duration,
+        handler: &mut impl EventHandler,
+    ) -> Result<()> {
         match self.poll.poll(&mut self.events, Some(wait)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             polled => polled?,
         }
         for event in &self.events {
-            let who = event.token().0;
+            let client = event.token().0;
             if event.is_writable() {
-                crowd.can_write(who)?;
+                clients.can_write(client)?;
             }
             if event.is_readable() || is_over(event) {
-                read(crowd, who, is_over(event), &mut self.buffer, play)?;
+                read(clients, client, is_over(event), &mut self.buffer, handler)?;
             }
         }
         Ok(())
@@ -66,14 +71,20 @@ fn is_over(event: &Event) -> bool {
 }
 
 /// Reads all available bytes of a connection and handles its frames.
-fn read(crowd: &mut Crowd, who: usize, is_over: bool, buffer: &mut [u8], play: &mut impl Play) -> Result<()> {
-    while let Some(line) = crowd.lines.get_mut(who) {
-        if line.is_deaf || line.stage == Stage::Connecting {
+fn read(
+    clients: &mut Clients,
+    client: usize,
+    is_over: bool,
+    buffer: &mut [u8],
+    handler: &mut impl EventHandler,
+) -> Result<()> {
+    while let Some(connection) = clients.connections.get_mut(client) {
+        if connection.is_paused || connection.stage == Stage::Connecting {
             break;
         }
-        let held = line.rest.len();
+        let held = connection.rest.len();
         ensure!(held < buffer.len(), "a frame is longer than {BUFFER_BYTES} bytes");
-        let count = match line.stream.read(&mut buffer[held..]) {
+        let count = match connection.stream.read(&mut buffer[held..]) {
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -81,16 +92,17 @@ fn read(crowd: &mut Crowd, who: usize, is_over: bool, buffer: &mut [u8], play: &
             Err(_) => 0,
         };
         if count == 0 {
-            return end(crowd, who, play);
+            return end(clients, client, handler);
         }
-        buffer[..held].copy_from_slice(&line.rest);
-        line.rest.clear();
+        buffer[..held].copy_from_slice(&connection.rest);
+        connection.rest.clear();
         let whole = held + count;
-        match take(crowd, who, &buffer[..whole], play)? {
-            Progress::Closed => return end(crowd, who, play),
+        match take(clients, client, &buffer[..whole], handler)? {
+            Progress::Closed => return end(clients, client, handler),
             Progress::Taken(taken) if taken < whole => {
-                let line = crowd.lines.get_mut(who).context("the connection was removed while it was read")?;
-                line.rest.extend_from_slice(&buffer[taken..whole]);
+                let connection =
+                    clients.connections.get_mut(client).context("the connection was removed while it was read")?;
+                connection.rest.extend_from_slice(&buffer[taken..whole]);
             }
             Progress::Taken(_) => {}
         }
@@ -102,32 +114,32 @@ fn read(crowd: &mut Crowd, who: usize, is_over: bool, buffer: &mut [u8], play: &
     Ok(())
 }
 
-/// Removes a connection that the server has closed, and reports [`News::Closed`].
-fn end(crowd: &mut Crowd, who: usize, play: &mut impl Play) -> Result<()> {
-    crowd.lines.remove(who);
-    play.hear(crowd, who, News::Closed)
+/// Removes a connection that the server has closed, and reports [`ClientEvent::Closed`].
+fn end(clients: &mut Clients, client: usize, handler: &mut impl EventHandler) -> Result<()> {
+    clients.connections.remove(client);
+    handler.handle_event(clients, client, ClientEvent::Closed)
 }
 
 /// Handles all complete frames.
-fn take(crowd: &mut Crowd, who: usize, bytes: &[u8], play: &mut impl Play) -> Result<Progress> {
+fn take(clients: &mut Clients, client: usize, bytes: &[u8], handler: &mut impl EventHandler) -> Result<Progress> {
     let mut taken = 0;
-    if crowd.lines[who].stage == Stage::Upgrading {
+    if clients.connections[client].stage == Stage::Upgrading {
         let Some(head) = upgrade::head(bytes) else { return Ok(Progress::Taken(0)) };
         ensure!(upgrade::is_accepted(bytes), "the upgrade was refused: {}", String::from_utf8_lossy(&bytes[..head]));
-        crowd.lines[who].stage = Stage::Open;
+        clients.connections[client].stage = Stage::Open;
         taken = head;
-        if crowd.words.dialect == Dialect::Phoenix {
-            play.hear(crowd, who, News::Ready)?;
+        if clients.encoding.dialect == Dialect::Phoenix {
+            handler.handle_event(clients, client, ClientEvent::Ready)?;
         }
     }
     while let Some(Frame { opcode, starts, ends, .. }) = Frame::first(&bytes[taken..])? {
         let payload = &bytes[taken + starts..taken + ends];
         taken += ends;
         match opcode {
-            frame::TEXT => hear(crowd, who, payload, play)?,
-            frame::PING => crowd.answer(who, frame::PONG, payload)?,
+            frame::TEXT => handle_text(clients, client, payload, handler)?,
+            frame::PING => clients.answer(client, frame::PONG, payload)?,
             // The server's answer to our close frame. It closes the connection next.
-            frame::CLOSE if crowd.lines[who].is_ending => {}
+            frame::CLOSE if clients.connections[client].is_ending => {}
             frame::CLOSE => return Ok(Progress::Closed),
             _ => {}
         }
@@ -135,11 +147,11 @@ fn take(crowd: &mut Crowd, who: usize, bytes: &[u8], play: &mut impl Play) -> Re
     Ok(Progress::Taken(taken))
 }
 
-fn hear(crowd: &mut Crowd, who: usize, text: &[u8], play: &mut impl Play) -> Result<()> {
-    match crowd.words.understand(text) {
-        Heard::News(News::Event { event: b"phx_error", .. }) => bail!("a channel failed"),
-        Heard::News(news) => play.hear(crowd, who, news),
-        Heard::Answer(answer) => crowd.answer(who, frame::TEXT, answer),
-        Heard::Nothing => Ok(()),
+fn handle_text(clients: &mut Clients, client: usize, text: &[u8], handler: &mut impl EventHandler) -> Result<()> {
+    match clients.encoding.decode(text) {
+        ServerMessage::Event(ClientEvent::Message { event: b"phx_error", .. }) => bail!("a channel failed"),
+        ServerMessage::Event(event) => handler.handle_event(clients, client, event),
+        ServerMessage::Answer(answer) => clients.answer(client, frame::TEXT, answer),
+        ServerMessage::Nothing => Ok(()),
     }
 }
