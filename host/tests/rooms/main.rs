@@ -1,6 +1,9 @@
 //! The guarantees of rooms: one state for all members, turns one after another, a regular tick. Scripted, with paused time.
 
+mod stored;
+#[path = "../support/mod.rs"]
 mod support;
+mod ticks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -181,110 +184,6 @@ async fn a_topic_message_uses_the_room_also_without_members() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tick_is_regular_and_ends_with_its_room_or_on_request() {
-    let (notes, began) = (Notes::default(), Instant::now());
-    let part = ticking(&notes, move |call, notes| async move {
-        notes.add(noted(&call, began));
-        Ok(nothing())
-    });
-    let stage = Stage::new([part]);
-    let mut alice = stage.connect();
-    alice.join("count:1").await;
-    let joined = began.elapsed().as_millis();
-    send(&mut alice, "tick");
-    // Setting the same interval again changes nothing.
-    send(&mut alice, "tick");
-    sleep(Duration::from_millis(350)).await;
-    let at = |n: u128| format!("{} ms: tick {n}, missed 0", joined + n * 100);
-    assert_eq!(notes.all(), [at(1), at(2), at(3)]);
-    send(&mut alice, "rest");
-    sleep(Duration::from_millis(500)).await;
-    assert_eq!(notes.all().len(), 3);
-    send(&mut alice, "tick");
-    alice.close();
-    // The tick continues during the room's linger time.
-    sleep(Duration::from_secs(30)).await;
-    let ticks = notes.all().iter().filter(|note| note.contains("tick")).count();
-    assert!((12..=13).contains(&ticks), "{ticks} ticks");
-}
-
-#[tokio::test(start_paused = true)]
-async fn missed_ticks_of_a_busy_topic_are_counted_and_dont_queue_up() {
-    let (notes, began) = (Notes::default(), Instant::now());
-    let part = ticking(&notes, move |call, notes| async move {
-        notes.add(noted(&call, began).split(": ").nth(1).unwrap_or_default());
-        sleep(Duration::from_millis(240)).await;
-        Ok(nothing())
-    });
-    let stage = Stage::new([part]);
-    let mut alice = stage.connect();
-    alice.join("count:1").await;
-    send(&mut alice, "tick");
-    sleep(Duration::from_millis(1050)).await;
-    // The second tick waits behind the first. Further ticks are missed until the second one has run.
-    assert_eq!(notes.all(), ["tick 1, missed 0", "tick 2, missed 0", "tick 4, missed 1", "tick 6, missed 1"]);
-    let (due, missed) = stage.endpoint.node.tick_counts();
-    assert_eq!((due, missed), (10, 5));
-}
-
-/// Under pressure ticks are missed, but only for a limited time.
-#[tokio::test(start_paused = true)]
-async fn ticks_are_missed_under_pressure() {
-    let notes = Notes::default();
-    let began = Instant::now();
-    let stage = Stage::new([ticking(&notes, move |call, notes| async move {
-        notes.add(noted(&call, began));
-        Ok(nothing())
-    })]);
-    let mut alice = stage.connect();
-    alice.join("count:1").await;
-    send(&mut alice, "tick");
-    alice.next().await;
-    let node = &stage.endpoint.node;
-    sleep(Duration::from_millis(150)).await;
-    node.pubsub.pressure.raise();
-    sleep(Duration::from_millis(100)).await;
-    node.pubsub.pressure.lower();
-    sleep(Duration::from_millis(100)).await;
-    node.pubsub.pressure.raise();
-    sleep(Duration::from_millis(300)).await;
-    let ticks: Vec<_> = notes.all().iter().filter_map(|note| note.split_once(": ")).map(|it| it.1.to_owned()).collect();
-    assert_eq!(ticks, ["tick 1, missed 0", "tick 3, missed 1", "tick 5, missed 1"]);
-    assert_eq!(node.tick_counts(), (6, 3));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_fault_in_a_tick_is_tolerated_and_three_in_a_row_close_the_topic() {
-    let (notes, began) = (Notes::default(), Instant::now());
-    let part = ticking(&notes, move |call, notes| async move {
-        notes.add(noted(&call, began));
-        let TopicCallback::Tick(tick) = call.callback else { return Ok(nothing()) };
-        // Two faults in a row, then a success, and then only faults.
-        if tick.number == 3 { Ok(nothing()) } else { Err(Fault::new(FaultKind::Trap, "the world ended")) }
-    });
-    let stage = Stage::new([part]);
-    let (mut alice, mut bob) = (stage.connect(), stage.connect());
-    alice.join("count:1").await;
-    bob.join("count:1").await;
-    send(&mut alice, "add");
-    send(&mut alice, "tick");
-    alice.next().await;
-    alice.next().await;
-    for client in [&mut alice, &mut bob] {
-        assert_eq!(client.next().await, ERROR);
-    }
-    let (ticks, ends): (Vec<_>, Vec<_>) = notes.all().into_iter().partition(|note| note.contains("tick"));
-    assert_eq!((ticks.len(), ends.len()), (6, 2), "{ticks:?} {ends:?}");
-    // The room has ended.
-    alice.send(r#"["2","2","count:1","phx_join",{}]"#);
-    alice.next().await;
-    alice.send(r#"["2","look","count:1","get",{}]"#);
-    assert!(alice.next().await.contains("none"));
-    advance(Duration::from_secs(10)).await;
-    assert_eq!(notes.all().len(), 8);
-}
-
-#[tokio::test(start_paused = true)]
 async fn without_a_room_there_is_neither_state_nor_tick() {
     let notes = Notes::default();
     let stage = Stage::new([Part { options: &[("turns", "topic")], ..counter(&notes) }]);
@@ -323,28 +222,6 @@ async fn another_plugin_gets_a_new_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tick_ends_with_the_plugin_that_set_it() {
-    let (notes, others) = (Notes::default(), Notes::default());
-    let on_tick = |call: TopicCall, notes: Notes| async move {
-        notes.add(noted(&call, Instant::now()));
-        Ok(nothing())
-    };
-    let stage = Stage::new([ticking(&notes, on_tick)]);
-    let (mut alice, mut bob) = (stage.connect(), stage.connect());
-    alice.join("count:1").await;
-    send(&mut alice, "tick");
-    alice.next().await;
-    stage.publish([Part { plugin: "other", ..ticking(&others, on_tick) }]);
-    bob.join("count:1").await;
-    stage.endpoint.node.sweep().await;
-    sleep(Duration::from_secs(1)).await;
-    assert_eq!(others.all(), [""; 0]);
-    send(&mut bob, "tick");
-    sleep(Duration::from_millis(150)).await;
-    assert_eq!(others.all().len(), 1);
-}
-
-#[tokio::test(start_paused = true)]
 async fn members_that_joined_before_their_route_had_a_room_are_in_it() {
     let notes = Notes::default();
     let stage = Stage::new([Part { options: &[("turns", "topic")], ..counter(&notes) }]);
@@ -357,25 +234,6 @@ async fn members_that_joined_before_their_route_had_a_room_are_in_it() {
     alice.close();
     sleep(Duration::from_secs(5)).await;
     assert_eq!(look(&mut bob).await, "101");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_waiting_tick_is_cancelled_when_ticks_end() {
-    let (notes, began) = (Notes::default(), Instant::now());
-    let part = ticking(&notes, move |call, notes| async move {
-        notes.add(noted(&call, began).split(": ").nth(1).unwrap_or_default());
-        sleep(Duration::from_millis(240)).await;
-        Ok(nothing())
-    });
-    let stage = Stage::new([part]);
-    let mut alice = stage.connect();
-    alice.join("count:1").await;
-    send(&mut alice, "tick");
-    // The second tick is running, and the next one waits behind this event.
-    sleep(Duration::from_millis(360)).await;
-    send(&mut alice, "rest");
-    sleep(Duration::from_secs(5)).await;
-    assert_eq!(notes.all(), ["tick 1, missed 0", "tick 2, missed 0"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -416,109 +274,4 @@ async fn a_room_without_state_ends_at_once() {
         assert!(alice.next().await.contains("error"));
     }
     assert_eq!(tasks(), before);
-}
-
-const DURABLE: &[(&str, &str)] = &[("room", "durable"), ("linger-ms", "0")];
-
-/// Returns the room that a host finds after a restart.
-async fn stored(stage: &Stage) -> String {
-    let stage = stage.again([Part { options: DURABLE, ..counter(&Notes::default()) }]);
-    let mut client = stage.connect();
-    client.join("count:1").await;
-    look(&mut client).await
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_room_that_becomes_durable_is_stored() {
-    let notes = Notes::default();
-    let stage = Stage::new([counter(&notes)]);
-    let (mut alice, mut bob) = (stage.connect(), stage.connect());
-    alice.join("count:1").await;
-    send(&mut alice, "add");
-    alice.next().await;
-    stage.publish([Part { options: DURABLE, ..counter(&notes) }]);
-    bob.join("count:1").await;
-    assert_eq!(stored(&stage).await, "1");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_room_without_state_that_becomes_durable_is_loaded_from_the_store() {
-    let notes = Notes::default();
-    let durable = || Part { options: DURABLE, ..counter(&notes) };
-    let stage = Stage::new([durable()]);
-    let mut alice = stage.connect();
-    alice.join("count:1").await;
-    send(&mut alice, "add");
-    alice.next().await;
-    let stage = stage.again([counter(&notes)]);
-    let mut bob = stage.connect();
-    bob.join("count:1").await;
-    stage.publish([durable()]);
-    send(&mut bob, "add");
-    bob.next().await;
-    assert_eq!(look(&mut bob).await, "2");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_durable_room_with_a_tick_is_stored_when_its_plugin_is_removed() {
-    let stage = Stage::new([Part { options: DURABLE, ..counter(&Notes::default()) }]);
-    let mut alice = stage.connect();
-    alice.join("count:1").await;
-    for event in ["tick", "add", "add", "add"] {
-        send(&mut alice, event);
-        alice.next().await;
-    }
-    stage.publish([]);
-    stage.endpoint.node.sweep().await;
-    assert_eq!(alice.next().await, ERROR);
-    assert_eq!(stored(&stage).await, "3");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stop_stores_rooms_although_another_topic_is_blocked() {
-    let stuck = Part::new("stuck:*", |call: Call| async move {
-        match call.callback {
-            Callback::Join(_) => Ok(admitted()),
-            _ => std::future::pending().await,
-        }
-    });
-    let stage =
-        Stage::new([Part { options: DURABLE, ..counter(&Notes::default()) }, Part { options: DURABLE, ..stuck }]);
-    let (mut alice, mut bob) = (stage.connect(), stage.connect());
-    bob.join("stuck:1").await;
-    bob.send(r#"["1","x","stuck:1","anything",{}]"#);
-    alice.join("count:1").await;
-    for event in ["tick", "add", "add", "add"] {
-        send(&mut alice, event);
-        alice.next().await;
-    }
-    assert_eq!(stored(&stage).await, "1");
-    let storing = tokio::time::timeout(Duration::from_secs(1), stage.endpoint.node.store_rooms());
-    assert!(storing.await.is_err(), "the blocked topic can't be stored");
-    assert_eq!(stored(&stage).await, "3");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_replaced_member_gets_the_stored_room_although_the_room_has_ended() {
-    let notes = Notes::default();
-    let part = Part {
-        options: DURABLE,
-        ..ticking(&notes, |call, notes| async move {
-            notes.add(noted(&call, Instant::now()));
-            sleep(Duration::from_millis(50)).await;
-            Ok(nothing())
-        })
-    };
-    let stage = Stage::new([part]);
-    let mut alice = stage.connect();
-    alice.join("count:1").await;
-    send(&mut alice, "add");
-    alice.next().await;
-    // During this message the room has no members.
-    let message = stage.endpoint.node.send("count:1", "poke".into(), Payload::EMPTY);
-    let joining = async { alice.send(r#"["2","2","count:1","phx_join",{}]"#) };
-    assert!(tokio::join!(message, joining).0.is_ok());
-    assert!(alice.next().await.contains(r#"["2","2","count:1","phx_reply""#));
-    assert_eq!(notes.all(), ["poke on 1", "terminate replaced with 1"]);
-    assert_eq!(stored(&stage).await, "101");
 }

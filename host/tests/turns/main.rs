@@ -1,6 +1,9 @@
 //! The guarantees of channels: order, duplicate joins, ends and faults. With scripted behaviours and paused time.
 
+mod joins;
+#[path = "../support/mod.rs"]
 mod support;
+mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -143,48 +146,6 @@ async fn an_intercepted_broadcast_is_sent_within_its_turn_unless_a_decision_has_
 }
 
 #[tokio::test(start_paused = true)]
-async fn turns_in_tasks_wait_under_pressure() {
-    let stage = simple_stage(&Notes::default());
-    let mut alice = stage.connect();
-    alice.join("room:a").await;
-    let pressure = &stage.endpoint.node.pubsub.pressure;
-    pressure.raise();
-    // A timer's turn runs in a task, so it waits. A client's message doesn't, because no reactor reads the sockets here.
-    alice.send(&event(2, "later"));
-    assert_eq!(alice.now(), [ok("1", 2)]);
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(alice.now(), [""; 0]);
-    pressure.lower();
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    let fired = r#"["1",null,"room:a","fired",{}]"#;
-    assert_eq!(alice.now(), [fired]);
-    // If the pressure lasts, they wait for [`HELD_BACK_MAX`] at most.
-    pressure.raise();
-    alice.send(&event(3, "later"));
-    assert_eq!(alice.now(), [ok("1", 3)]);
-    tokio::time::sleep(Duration::from_millis(50) + HELD_BACK_MAX + Duration::from_millis(5)).await;
-    assert_eq!(alice.now(), [fired]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn merged_presence_diffs_wait_under_pressure() {
-    let stage = simple_stage(&Notes::default());
-    let mut alice = stage.connect();
-    alice.join("room:a").await;
-    let (node, topic) = (&stage.endpoint.node, Topic::new("room:a"));
-    let burst = u64::from(Pace::default().burst);
-    for member in 1..=burst + 1 {
-        node.presence.track(&topic, member, "key", "{}").expect("no presence is tracked yet");
-    }
-    assert_eq!(alice.now().len() as u64, burst);
-    node.pubsub.pressure.raise();
-    tokio::time::sleep(Pace::default().window + HELD_BACK_MAX / 2).await;
-    assert_eq!(alice.now(), [""; 0]);
-    tokio::time::sleep(HELD_BACK_MAX).await;
-    assert_eq!(alice.now().len(), 1);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_handle_out_fault_ends_only_the_member_that_causes_it() {
     let mut part = Part::new("room:*", |call| {
         let admitted = Outcome { assigns: Some(call.member.id.to_string().into()), ..admitted() };
@@ -220,100 +181,6 @@ async fn a_handle_out_fault_ends_only_the_member_that_causes_it() {
     // `handle_info` has pushed the event that it got.
     assert_eq!(clients[3].next().await, r#"["1",null,"room:a","secret",{}]"#);
     assert_eq!(clients[4].next().await, r#"["1",null,"room:a","secret",{"for":5}]"#);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_duplicate_join_ends_the_old_member_and_its_running_call_commits_nothing() {
-    let finish = Arc::new(Notify::new());
-    let (gate, notes) = (Arc::clone(&finish), Notes::default());
-    let noted = notes.clone();
-    let stage = Stage::new([Part::new("room:*", move |call| {
-        let (gate, notes) = (Arc::clone(&gate), noted.clone());
-        async move {
-            if matches!(&call.callback, Callback::In { event, .. } if &**event == "slow") {
-                gate.notified().await;
-                return on_event("shout");
-            }
-            simple(call, &notes)
-        }
-    })]);
-    let (mut alice, mut bob) = (stage.connect(), stage.connect());
-    alice.join("room:a").await;
-    bob.join("room:a").await;
-    alice.send(&event(2, "slow"));
-    alice.send(&event(3, "echo"));
-    tokio::task::yield_now().await;
-    alice.send(&frame("\"4\"", "\"4\"", "room:a", "phx_join"));
-    assert_eq!(alice.now(), [""; 0], "the new join waits for the running call");
-    finish.notify_one();
-    assert_eq!(alice.next().await, ok("4", 4));
-    assert_eq!(alice.next().await, r#"["1","1","room:a","phx_close",{}]"#);
-    assert_eq!((alice.now(), bob.now()), (vec![], vec![]));
-    assert_eq!(notes.all(), [""; 0], "no terminate");
-    alice.send(&frame("\"4\"", "\"5\"", "room:a", "echo"));
-    assert_eq!(alice.now(), [ok("4", 5)]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_leave_followed_by_a_join_keeps_its_order() {
-    let notes = Notes::default();
-    let mut alice = simple_stage(&notes).connect();
-    alice.join("room:a").await;
-    alice.send(&event(2, "phx_leave"));
-    alice.send(&frame("\"3\"", "\"3\"", "room:a", "phx_join"));
-    let close = r#"["1","1","room:a","phx_close",{}]"#;
-    let last = r#"["1",null,"room:a","last",{}]"#;
-    assert_eq!(alice.now(), [ok("1", 2), close.into(), last.into(), ok("3", 3)]);
-    assert_eq!(notes.all(), ["terminate left  with fresh"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_slow_join_blocks_only_its_own_channel() {
-    let finish = Arc::new(Notify::new());
-    let gate = Arc::clone(&finish);
-    let stage = Stage::new([Part::new("room:*", move |call| {
-        let gate = Arc::clone(&gate);
-        async move {
-            if call.member.topic.as_str() == "room:a" && matches!(call.callback, Callback::Join(_)) {
-                gate.notified().await;
-            }
-            simple(call, &Notes::default())
-        }
-    })]);
-    let mut alice = stage.connect();
-    alice.send(&event(1, "phx_join"));
-    alice.send(&event(2, "echo"));
-    alice.join("room:b").await;
-    assert_eq!(alice.now(), [""; 0]);
-    finish.notify_one();
-    assert_eq!(alice.next().await, ok("1", 1));
-    assert_eq!(alice.next().await, ok("1", 2));
-}
-
-#[tokio::test(start_paused = true)]
-async fn messages_sent_after_a_refused_join_are_unmatched() {
-    let finish = Arc::new(Notify::new());
-    let gate = Arc::clone(&finish);
-    let stage = Stage::new([Part::new("room:*", move |_| {
-        let gate = Arc::clone(&gate);
-        async move {
-            gate.notified().await;
-            Ok(Outcome {
-                effects: vec![broadcast("never")],
-                answer: Answer::Refuse(Payload::Json("[1]".into())),
-                ..nothing()
-            })
-        }
-    })]);
-    let mut alice = stage.connect();
-    alice.send(&event(1, "phx_join"));
-    alice.send(&event(2, "echo"));
-    alice.send(&event(3, "phx_leave"));
-    finish.notify_one();
-    let refused = r#"["1","1","room:a","phx_reply",{"response":[1],"status":"error"}]"#;
-    for expected in [refused.to_owned(), unmatched(2), ok("1", 3)] {
-        assert_eq!(alice.next().await, expected);
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -358,29 +225,6 @@ async fn the_messages_of_a_closed_connection_are_handled_before_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_join_whose_socket_has_closed_commits_nothing() {
-    let finish = Arc::new(Notify::new());
-    let (gate, notes) = (Arc::clone(&finish), Notes::default());
-    let noted = notes.clone();
-    let stage = Stage::new([Part::new("room:*", move |call| {
-        let (gate, notes) = (Arc::clone(&gate), noted.clone());
-        async move {
-            gate.notified().await;
-            notes.add(call.callback.name());
-            Ok(Outcome { effects: vec![broadcast("never")], ..admitted() })
-        }
-    })]);
-    let mut alice = stage.connect();
-    alice.send(&event(1, "phx_join"));
-    alice.close();
-    assert_eq!(stage.endpoint.node.channel_count(), 1);
-    finish.notify_one();
-    stage.endpoint.node.emptied().await;
-    assert_eq!(notes.all(), ["join"]);
-    assert_eq!(stage.endpoint.node.pubsub.topic_count(), 0);
-}
-
-#[tokio::test(start_paused = true)]
 async fn timers_fire_and_can_be_cancelled_until_they_are_handled() {
     let notes = Notes::default();
     let finish = Arc::new(Notify::new());
@@ -408,68 +252,6 @@ async fn timers_fire_and_can_be_cancelled_until_they_are_handled() {
     alice.send(&event(5, "echo"));
     assert_eq!(alice.next().await, ok("1", 5));
     assert_eq!(notes.all(), ["info self fired"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_full_mailbox_stops_the_reading_of_its_own_client_only() {
-    let finish = Arc::new(Notify::new());
-    let gate = Arc::clone(&finish);
-    let part = Part::new("room:*", move |call| {
-        let gate = Arc::clone(&gate);
-        async move {
-            if matches!(&call.callback, Callback::In { event, .. } if &**event == "slow") {
-                gate.notified().await;
-                return Ok(replied("{}"));
-            }
-            simple(call, &Notes::default())
-        }
-    });
-    let stage = Stage::with_limits([part], NodeLimits { from_client: 2, from_elsewhere: 8, ..NodeLimits::default() });
-    let (mut alice, mut bob) = (stage.connect(), stage.connect());
-    alice.join("room:a").await;
-    bob.join("room:a").await;
-    alice.send(&event(2, "slow"));
-    for reference in 3..=5 {
-        assert!(!alice.socket.is_held_back(), "before {reference}");
-        alice.send(&event(reference, "echo"));
-    }
-    assert!(alice.socket.is_held_back());
-    bob.send(&event(2, "shout"));
-    assert_eq!(alice.now(), [r#"[null,null,"room:a","shout",{}]"#], "frames are still sent to the client");
-    finish.notify_one();
-    for reference in 2..=5 {
-        assert_eq!(alice.next().await, ok("1", reference));
-    }
-    assert!(!alice.socket.is_held_back());
-}
-
-#[tokio::test(start_paused = true)]
-async fn repeated_joins_fill_the_same_mailbox() {
-    let stage = Stage::with_limits(
-        [Part::new("room:*", |_| std::future::pending())],
-        NodeLimits { from_client: 4, from_elsewhere: 8, ..NodeLimits::default() },
-    );
-    let mut alice = stage.connect();
-    let joins = (1..100).take_while(|&reference| {
-        alice.send(&frame(&format!("\"{reference}\""), &format!("\"{reference}\""), "room:a", "phx_join"));
-        !alice.socket.is_held_back()
-    });
-    assert_eq!(joins.count(), 5, "one join runs and four wait");
-}
-
-#[tokio::test(start_paused = true)]
-async fn too_many_waiting_messages_from_elsewhere_are_a_fault() {
-    let notes = Notes::default();
-    let noted = notes.clone();
-    let part = Part::new("room:*", move |call| std::future::ready(simple(call, &noted)));
-    let stage = Stage::with_limits([part], NodeLimits { from_client: 64, from_elsewhere: 4, ..NodeLimits::default() });
-    let mut alice = stage.connect();
-    alice.join("room:a").await;
-    alice.send(&event(2, "flood"));
-    let last = r#"["1",null,"room:a","last",{}]"#;
-    let error = r#"["1","1","room:a","phx_error",{"reason":"channel_crash"}]"#;
-    assert_eq!(alice.now(), [last, error]);
-    assert_eq!(notes.all(), ["terminate fault overflow with fresh"], "no effect of the call is carried out");
 }
 
 #[tokio::test(start_paused = true)]
