@@ -28,11 +28,13 @@ mod client;
 pub mod pattern;
 mod player;
 mod script;
+mod script_stage;
 mod stage;
 mod voice;
 
 pub use actor::{Actor, Pushed};
 pub use player::play;
 pub use script::{Act, ScriptLine, Words};
+pub use script_stage::{ScriptClient, ScriptStage};
 pub use stage::{Join, Stage, StageSetup};
 pub use voice::Voice;

@@ -1,31 +1,24 @@
 //! Scripts played on the native test kit.
 
-use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail};
 use bennu::server::PluginTable;
 use bennu_guest::testing::{Client, Setup, Stage};
 use bennu_guest::{IntoPayload, Payload};
-use bennu_kit::{Act, ScriptLine, Voice, Words, pattern};
+use bennu_kit::{ScriptClient, ScriptStage};
 use serde_json::{Value, json};
 
 use super::naughty;
 
-/// Plays a script against the plugin as native code, which is told and granted this.
+/// Plays a script against the plugin as native code, with this configuration and these grants.
 pub(super) fn play(granted: &PluginTable, script: &str) -> Result<()> {
-    let mut cast = Cast { stage: stage(granted), actors: BTreeMap::new(), answer: None };
-    for (at, text) in script.lines().enumerate() {
-        let played = match ScriptLine::parse(text) {
-            Ok(Some(line)) => cast.line(line),
-            Ok(None) => Ok(()),
-            Err(error) => Err(error),
-        };
-        played.map_err(|error| {
-            let faults = cast.stage.faults();
-            anyhow!("line {}: {}\n{error:#}\nthere were the faults {faults:?}", at + 1, text.trim())
-        })?;
-    }
-    Ok(())
+    let stage = stage(granted);
+    bennu_kit::play(&NativeStage(&stage), script, Path::new("")).map_err(|error| {
+        let faults = stage.faults();
+        anyhow!("{error:#}\nthere were the faults {faults:?}")
+    })
 }
 
 fn stage(granted: &PluginTable) -> Stage {
@@ -34,105 +27,64 @@ fn stage(granted: &PluginTable) -> Stage {
     granted.read.iter().fold(stage, |stage, pattern| stage.read(pattern))
 }
 
-/// The clients of a script.
-struct Cast {
-    stage: Stage,
-    actors: BTreeMap<String, Actor>,
-    /// What the last `host ! send` was answered.
-    answer: Option<Value>,
-}
+struct NativeStage<'a>(&'a Stage);
 
-struct Actor {
-    client: Client,
-    voice: Voice,
-}
-
-impl Cast {
-    fn line(&mut self, line: ScriptLine<'_>) -> Result<()> {
-        let ScriptLine { who, act } = line;
-        match act {
-            Act::Enter(described) => self.enter(who, &described)?,
-            Act::Send(words) => self.actor(who).send(&words)?,
-            Act::SendRaw(text) => self.actor(who).client.send(text),
-            Act::See(words) if who == "host" => self.see_answer(&words)?,
-            Act::See(words) => self.actor(who).see(words)?,
-            Act::SeeRaw(frame) => self.actor(who).see_any_of(&[frame])?,
-            Act::SeeEnd(code) => {
-                self.actor(who).see_any_of(&[json!({ "closed": code })])?;
-                self.actors.remove(who);
-            }
-            Act::SeeNothing => {
-                let came = self.actor(who).client.next();
-                ensure!(came.is_none(), "expected  nothing\n    came  {}", shown(came.as_ref()));
-            }
-            Act::Close | Act::Drop => {
-                self.actors.remove(who).with_context(|| format!("{who} isn't there"))?.client.close()
-            }
-            Act::Pass(time) => self.stage.advance(time),
-            Act::Broadcast(Words { topic, word, payload, .. }) => {
-                self.stage.broadcast(topic.unwrap_or_default(), word, payload);
-            }
-            Act::Tell(Words { topic, word, payload, .. }) => {
-                self.answer = Some(match self.stage.send(topic.unwrap_or_default(), word, payload) {
-                    Ok(None) => json!("none"),
-                    Ok(Some(reply)) => json!([reply.status, reply.json()]),
-                    Err(fault) => json!(["error", fault.to_string()]),
-                });
-            }
-            Act::Disconnect(id) => ensure!(self.stage.disconnect(id) > 0, "no socket has the id `{id}`"),
-            Act::Reload { .. } | Act::Remove { .. } => bail!("on this stage there are no files"),
+impl ScriptStage for NativeStage<'_> {
+    fn connect(&self, described: Option<&Value>) -> Result<Box<dyn ScriptClient>> {
+        let mut setup = Setup::new();
+        if let Some(described) = described {
+            let text = |key: &str| described[key].as_str().with_context(|| format!("a client needs a `{key}`"));
+            setup = setup.user(text("user")?).socket_id(text("socket_id")?);
         }
-        Ok(())
+        Ok(Box::new(NativeClient(self.0.connect(setup))))
     }
 
-    fn enter(&mut self, who: &str, described: &Value) -> Result<()> {
-        ensure!(!self.actors.contains_key(who), "{who} has connected before");
-        let text = |key: &str| described[key].as_str().with_context(|| format!("who connects has a `{key}`"));
-        let setup = Setup::new().user(text("user")?).socket_id(text("socket_id")?);
-        let client = self.stage.connect(setup);
-        self.actors.insert(who.to_owned(), Actor { client, voice: Voice::default() });
-        Ok(())
+    fn pass(&self, time: Duration) {
+        self.0.advance(time);
     }
 
-    fn actor(&mut self, who: &str) -> &mut Actor {
-        let stage = &self.stage;
-        let connect = || Actor { client: stage.connect(Setup::new()), voice: Voice::default() };
-        self.actors.entry(who.to_owned()).or_insert_with(connect)
+    fn broadcast(&self, topic: &str, event: &str, payload: Value) {
+        self.0.broadcast(topic, event, payload);
     }
 
-    fn see_answer(&mut self, words: &Words<'_>) -> Result<()> {
-        let came = self.answer.take().context("nothing was sent by `host ! send`, or its answer was seen")?;
-        let expected = if words.word == "none" { json!("none") } else { json!([words.status, words.payload]) };
-        ensure!(pattern::matches(&expected, &came), "expected  {expected}\n    came  {came}");
-        Ok(())
+    fn send(&self, topic: &str, event: &str, payload: Value) -> Result<Value> {
+        Ok(match self.0.send(topic, event, payload) {
+            Ok(None) => json!("none"),
+            Ok(Some(reply)) => json!([reply.status, reply.json()]),
+            Err(fault) => json!(["error", fault.to_string()]),
+        })
+    }
+
+    fn disconnect(&self, id: &str) -> usize {
+        self.0.disconnect(id)
+    }
+
+    fn reload(&self, _: &str, _: &Path) -> Result<()> {
+        bail!("on this stage there are no files")
     }
 }
 
-impl Actor {
-    fn send(&mut self, words: &Words<'_>) -> Result<()> {
-        let (topic, event) = self.voice.says(words)?;
+struct NativeClient(Client);
+
+impl ScriptClient for NativeClient {
+    fn push(&mut self, topic: &str, event: &str, payload: &Value) -> String {
         // The text as `bennu test` sends it.
-        let payload = Payload::Json(words.payload.to_string()).into_payload();
-        let reference = self.client.push(&topic, event, payload);
-        self.voice.said(words, topic, &reference);
-        Ok(())
+        self.0.push(topic, event, Payload::Json(payload.to_string()).into_payload())
     }
 
-    fn see(&mut self, words: Words<'_>) -> Result<()> {
-        let expected = self.voice.expects(words, |topic| self.client.join_ref(topic).map(str::to_owned))?;
-        self.see_any_of(&expected)
+    fn send(&mut self, text: &str) {
+        self.0.send(text);
     }
 
-    fn see_any_of(&mut self, expected: &[Value]) -> Result<()> {
-        let came = self.client.next();
-        if came.as_ref().is_some_and(|came| expected.iter().any(|expected| pattern::matches(expected, came))) {
-            return Ok(());
-        }
-        let wanted: Vec<String> = expected.iter().map(Value::to_string).collect();
-        bail!("expected  {}\n    came  {}", wanted.join("\n      or  "), shown(came.as_ref()))
+    fn next(&mut self) -> Option<Value> {
+        self.0.next()
     }
-}
 
-fn shown(came: Option<&Value>) -> String {
-    came.map_or_else(|| "nothing".to_owned(), Value::to_string)
+    fn join_ref(&self, topic: &str) -> Option<String> {
+        self.0.join_ref(topic).map(str::to_owned)
+    }
+
+    fn close(self: Box<Self>) {
+        self.0.close();
+    }
 }
