@@ -5,7 +5,8 @@
 //!
 //! - The input of a callback is a [`Callback`] or a [`TopicCallback`]; its output is an [`Answer`] or a [`Fault`].
 //! - Each [`Effect`] goes into a [`Record`], which checks the [`limits`]. [`Reach`] checks the grants of the plugin.
-//! - [`Seats`] and [`Published`] states compute the result of their effects.
+//! - [`Seats`] and [`Published`] states compute the result of their effects, and a [`PresenceWindow`] decides when a
+//!   presence diff is sent.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
@@ -18,6 +19,7 @@ pub mod limits;
 mod manifest;
 mod name;
 mod payload;
+mod presence_window;
 mod published;
 mod reach;
 mod record;
@@ -39,6 +41,7 @@ pub use limits::{CallLimits, limit_key};
 pub use manifest::{ManifestError, OnFault, RoomKind, RouteSpec, Turns};
 pub use name::{NAME_BYTES_MAX, Pattern, PatternError, REF_BYTES_MAX, Topic};
 pub use payload::{Payload, PayloadError};
+pub use presence_window::{MergeableDiff, Offer, PresenceWindow};
 pub use published::{Published, merge};
 pub use reach::Reach;
 pub use record::{Capability, Record};

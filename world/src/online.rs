@@ -1,13 +1,10 @@
-//! The presences of a world, in the forms that the host sends.
+//! The presences of a world, in the forms that the host sends. `bennu_semantics::PresenceWindow` is the rule that both share.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use bennu_semantics::limits::Pace;
-use bennu_semantics::read_object;
+use bennu_semantics::{MergeableDiff, PresenceWindow, read_object};
 use serde_json::{Map, Value, json};
-
-/// The bytes of a merged diff at which it is sent before the window's end.
-const WINDOW_BYTES: usize = 256 << 10;
 
 /// The bytes of an entry's refs and its overhead, as the host counts them.
 const ENTRY_BYTES: usize = 192;
@@ -39,15 +36,8 @@ pub struct Diff {
 /// Entries, sorted by key and then by the order of their writes.
 type Entries = BTreeMap<(String, u64), PresenceEntry>;
 
-/// A topic's window: the first diffs are sent alone, and further diffs are merged and sent at its end.
-#[derive(Clone, Debug)]
-pub(crate) struct Window {
-    ends: u64,
-    sent: u32,
-    waiting: Diff,
-    /// Whether a merged diff waits for the window's end.
-    is_due: bool,
-}
+/// A topic's window. The time is that of the world's clock.
+pub(crate) type Window = PresenceWindow<Diff, Duration>;
 
 impl Online {
     /// The payload of `presence_state`.
@@ -113,13 +103,15 @@ impl Diff {
     pub(crate) fn payload(&self) -> Value {
         json!({ "joins": metas(self.joins.values()), "leaves": metas(self.leaves.values()) })
     }
+}
 
+impl MergeableDiff for Diff {
     fn is_empty(&self) -> bool {
         self.joins.is_empty() && self.leaves.is_empty()
     }
 
-    /// Merges a later diff. An entry that joined and left stays among the joins, too.
-    fn then(&mut self, later: Self) {
+    /// An entry that joined and left stays among the joins, too.
+    fn merge(&mut self, later: Self) {
         for (place, entry) in later.joins {
             self.leaves.remove(&place);
             self.joins.insert(place, entry);
@@ -130,47 +122,6 @@ impl Diff {
     fn bytes(&self) -> usize {
         let entries = self.joins.values().chain(self.leaves.values());
         entries.map(|entry| ENTRY_BYTES + entry.key.len() + entry.meta.to_string().len()).sum()
-    }
-}
-
-impl Window {
-    /// A window that begins at a time.
-    pub(crate) fn new(now: u64) -> Self {
-        let ends = now.saturating_add(u64::try_from(Pace::default().window.as_millis()).unwrap_or(u64::MAX));
-        Self { ends, sent: 0, waiting: Diff::default(), is_due: false }
-    }
-
-    /// Takes a diff. Returns the diff to send now, if any.
-    pub(crate) fn offer(&mut self, diff: Diff, now: u64) -> Option<Diff> {
-        if !self.is_due && now >= self.ends {
-            *self = Self::new(now);
-        }
-        if self.waiting.is_empty() && self.sent < Pace::default().burst {
-            self.sent += 1;
-            return Some(diff);
-        }
-        self.waiting.then(diff);
-        if self.waiting.bytes() >= WINDOW_BYTES {
-            return Some(std::mem::take(&mut self.waiting));
-        }
-        self.is_due = true;
-        None
-    }
-
-    /// The time at which a waiting diff is sent, if one waits.
-    pub(crate) fn due(&self) -> Option<u64> {
-        self.is_due.then_some(self.ends)
-    }
-
-    /// Ends the window. Returns the waiting diff, if any.
-    pub(crate) fn flush(&mut self, now: u64) -> Option<Diff> {
-        self.is_due = false;
-        let waiting = std::mem::take(&mut self.waiting);
-        if waiting.is_empty() {
-            return None;
-        }
-        *self = Self { sent: 1, ..Self::new(now) };
-        Some(waiting)
     }
 }
 

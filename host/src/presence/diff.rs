@@ -88,3 +88,47 @@ impl Diff {
 fn place(entry: &PresenceEntry) -> Place {
     (Arc::clone(&entry.key), entry.clock, entry.replica.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(clock: u64) -> Arc<PresenceEntry> {
+        let (replica, topic) = (Replica::new("a", 0, 1), Topic::new("room:a"));
+        Arc::new(PresenceEntry { replica, clock, before: None, topic, key: "k".into(), member: 1, meta: "{}".into() })
+    }
+
+    fn join(clock: u64) -> Diff {
+        let mut diff = Diff::default();
+        diff.join(&entry(clock));
+        diff
+    }
+
+    fn leave(clock: u64) -> Diff {
+        let mut diff = Diff::default();
+        diff.leave(&entry(clock));
+        diff
+    }
+
+    fn clocks(diff: &Diff) -> (Vec<u64>, Vec<u64>) {
+        (diff.joins().map(|entry| entry.clock).collect(), diff.leaves().map(|entry| entry.clock).collect())
+    }
+
+    #[test]
+    fn an_entry_that_left_and_joined_again_under_its_ref_is_online() {
+        let cases: [(&[Diff], _); 5] = [
+            (&[join(1), leave(1)], (vec![1], vec![1])),
+            (&[leave(1), join(1)], (vec![1], vec![])),
+            (&[leave(1), join(1), leave(1)], (vec![1], vec![1])),
+            (&[join(1), leave(1), join(1)], (vec![1], vec![])),
+            (&[leave(1), join(2), leave(2), join(3)], (vec![2, 3], vec![1, 2])),
+        ];
+        for (diffs, expected) in cases {
+            let mut all = Diff::default();
+            diffs.iter().for_each(|diff| all.then(diff));
+            assert_eq!(clocks(&all), expected);
+            let weights = all.joins().chain(all.leaves()).map(|entry| entry.weight()).sum::<usize>();
+            assert_eq!(all.bytes(), weights);
+        }
+    }
+}

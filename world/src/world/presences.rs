@@ -1,6 +1,9 @@
 //! Presence diffs, sent at the host's pace.
 
-use bennu_semantics::{Payload, Topic};
+use std::time::Duration;
+
+use bennu_semantics::limits::Pace;
+use bennu_semantics::{Offer, Payload, Topic};
 use serde_json::Value;
 
 use super::World;
@@ -11,17 +14,18 @@ impl<C: Callbacks> World<C> {
     /// Changes presences, and sends the diff at once, or merged at the end of the topic's window.
     pub(super) fn tell_presences(&mut self, topic: &Topic, change: impl FnOnce(&mut Online, &str) -> Option<Diff>) {
         let Some(diff) = change(&mut self.host.online, topic.as_str()) else { return };
-        let now = self.host.now;
-        let window = self.windows.entry(topic.clone()).or_insert_with(|| Window::new(now));
-        if let Some(diff) = window.offer(diff, now) {
+        let (now, pace) = (Duration::from_millis(self.host.now), Pace::default());
+        let window = self.windows.entry(topic.clone()).or_insert_with(|| Window::new(now, &pace));
+        // A diff that waits is flushed by the clock, which looks for the windows that are due.
+        if let Offer::Send(diff) = window.offer(diff, now, &pace) {
             self.broadcast(topic.as_str(), &presence("presence_diff", &diff.payload()), None);
         }
     }
 
     /// Sends a topic's merged diff at the end of its window.
     pub(super) fn flush_presences(&mut self, topic: &Topic) {
-        let now = self.host.now;
-        if let Some(diff) = self.windows.get_mut(topic).and_then(|window| window.flush(now)) {
+        let (now, pace) = (Duration::from_millis(self.host.now), Pace::default());
+        if let Some(diff) = self.windows.get_mut(topic).and_then(|window| window.flush(now, &pace)) {
             self.broadcast(topic.as_str(), &presence("presence_diff", &diff.payload()), None);
         }
     }

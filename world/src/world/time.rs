@@ -48,7 +48,8 @@ impl<C: Callbacks> World<C> {
         let ticks = self.ticks().map(|(due, topic)| (due, Next::Tick(topic.clone())));
         let ends = self.ends().map(|(due, topic)| (due, Next::End(topic.clone())));
         let seats = self.kept_seats().map(|(due, topic, name)| (due, Next::Seat(topic.clone(), name.clone())));
-        let presences = self.windows.iter().filter_map(|(topic, window)| Some((window.due()?, topic)));
+        let in_ms = |due: Duration| u64::try_from(due.as_millis()).unwrap_or(u64::MAX);
+        let presences = self.windows.iter().filter_map(|(topic, window)| Some((in_ms(window.due()?), topic)));
         let presences = presences.map(|(due, topic)| (due, Next::Presences(topic.clone())));
         timers.chain(ticks).chain(seats).chain(presences).chain(ends).min()
     }
