@@ -12,6 +12,10 @@ use serde_json::{Map, Number, Value};
 
 /// Parses the text of one JSON value.
 ///
+/// Numbers keep their value: each one is read as the nearest double, as in JavaScript, or exactly if it is an integer of 64
+/// bits. So a client gets the same number from a patch of a published state as from the whole state, which is sent as the
+/// plugin's text. This needs `serde_json`'s feature `float_roundtrip`; without it, the last digit can change.
+///
 /// It differs from `serde_json::from_str::<Value>` in one point. With the feature `raw_value`, that function misreads
 /// an object with the key `$serde_json::private::RawValue`, and a client can send such an object.
 ///
@@ -109,5 +113,32 @@ impl<'de> Visitor<'de> for Object {
             object.insert(name, fields.next_value_seed(AnyValue)?);
         }
         Ok(object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bennu_test_tiers::Noise;
+
+    use super::*;
+
+    #[test]
+    fn numbers_keep_their_value() {
+        let mut noise = Noise::new(1);
+        for _ in 0..20_000 {
+            let [high, low] = [(); 2].map(|()| noise.below(1 << 31) as u64);
+            let number = f64::from_bits(high << 33 ^ low << 2);
+            if number.is_finite() {
+                // The shortest text of the number, and one with more digits.
+                for text in [format!("{number:?}"), format!("{number:.25e}")] {
+                    let value = read_value(&text).expect("a number");
+                    assert_eq!(value.as_f64(), Some(number), "{text}");
+                    assert_eq!(value.to_string().parse(), Ok(number), "{text}");
+                }
+            }
+        }
+        for text in ["18446744073709551615", "-9223372036854775808", "0.1", "-2.5e-10"] {
+            assert_eq!(read_value(text).expect("a number").to_string(), text);
+        }
     }
 }
