@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use crate::client::{Came, Client};
+use crate::client::{Client, Received};
 use crate::pattern;
 
 /// A client that has joined a topic.
@@ -98,7 +98,7 @@ impl Actor {
     pub fn assert_reply(&mut self, to: &Pushed, status: &str, response: Value) -> Value {
         let wanted = |frame: &Frame| {
             let reply = frame.reply_to(to);
-            reply.is_some_and(|(came, value)| came == status && has(&response, value))
+            reply.is_some_and(|(received, value)| received == status && has(&response, value))
         };
         let Frame([.., answer]) = self.assert(wanted, &format!("a reply `{status}` with {response}"));
         answer["response"].clone()
@@ -121,8 +121,8 @@ impl Actor {
     #[expect(clippy::needless_pass_by_value, reason = "`json!(..)` is made to be given away")]
     pub fn assert_push(&mut self, event: &str, payload: Value) -> Value {
         let wanted = |frame: &Frame| frame.is_push(event) && has(&payload, frame.payload());
-        let Frame([.., came]) = self.assert(wanted, &format!("a push of `{event}` with {payload}"));
-        came
+        let Frame([.., received]) = self.assert(wanted, &format!("a push of `{event}` with {payload}"));
+        received
     }
 
     /// Asserts that no such event was pushed to the client.
@@ -142,8 +142,8 @@ impl Actor {
     #[expect(clippy::needless_pass_by_value, reason = "`json!(..)` is made to be given away")]
     pub fn assert_broadcast(&mut self, event: &str, payload: Value) -> Value {
         let wanted = |frame: &Frame| frame.is_broadcast(event) && has(&payload, frame.payload());
-        let Frame([.., came]) = self.assert(wanted, &format!("a broadcast of `{event}` with {payload}"));
-        came
+        let Frame([.., received]) = self.assert(wanted, &format!("a broadcast of `{event}` with {payload}"));
+        received
     }
 
     /// Asserts that no broadcast of this event reached the member.
@@ -179,8 +179,8 @@ impl Actor {
     /// See [`assert_reply`](Self::assert_reply).
     #[track_caller]
     pub fn assert_disconnected(&mut self, code: u16) {
-        let is_it = |came: &Came| *came == Came::Closed(code);
-        let found = self.with_all(|came| came.iter().position(is_it).and_then(|at| came.remove(at)));
+        let is_it = |received: &Received| *received == Received::Closed(code);
+        let found = self.with_all(|received| received.iter().position(is_it).and_then(|at| received.remove(at)));
         if found.is_none() {
             self.fail(&format!("the connection's end with {code}"));
         }
@@ -188,12 +188,12 @@ impl Actor {
 
     /// Takes all other frames that the client received, in version 2. Bytes are arrays of numbers.
     pub fn received(&mut self) -> Vec<Value> {
-        let show = |came: Came| match came {
-            Came::Json(frame) => frame,
-            Came::Binary(bytes) => json!(bytes),
-            Came::Closed(code) => json!({ "closed": code }),
+        let show = |received: Received| match received {
+            Received::Json(frame) => frame,
+            Received::Binary(bytes) => json!(bytes),
+            Received::Closed(code) => json!({ "closed": code }),
         };
-        self.with_all(|came| came.drain(..).map(show).collect())
+        self.with_all(|received| received.drain(..).map(show).collect())
     }
 
     /// Drops all frames that the client has received so far.
@@ -211,18 +211,18 @@ impl Actor {
         self.client.borrow_mut().close();
     }
 
-    fn with_all<T>(&self, act: impl FnOnce(&mut VecDeque<Came>) -> T) -> T {
+    fn with_all<T>(&self, act: impl FnOnce(&mut VecDeque<Received>) -> T) -> T {
         self.client.borrow_mut().with_all(act)
     }
 
     /// Takes the first frame of this member that satisfies `wanted`.
     fn take(&self, wanted: impl Fn(&Frame) -> bool) -> Option<Frame> {
-        self.with_all(|came| {
-            let found = came.iter().enumerate().find_map(|(at, came)| {
-                Some((at, Frame::of(came, &self.topic, &self.join_ref).filter(|frame| wanted(frame))?))
+        self.with_all(|received| {
+            let found = received.iter().enumerate().find_map(|(at, received)| {
+                Some((at, Frame::of(received, &self.topic, &self.join_ref).filter(|frame| wanted(frame))?))
             });
             let (at, frame) = found?;
-            came.remove(at);
+            received.remove(at);
             Some(frame)
         })
     }
@@ -237,22 +237,24 @@ impl Actor {
 
     #[track_caller]
     fn refute(&self, unwanted: impl Fn(&Frame) -> bool, what: &str) {
-        let is_it = |came: &&Came| Frame::of(came, &self.topic, &self.join_ref).is_some_and(|frame| unwanted(&frame));
-        if let Some(came) = self.with_all(|came| came.iter().find(is_it).map(shown)) {
-            panic!("the member of `{}` received {what}, but expected none:\n  {came}", self.topic);
+        let is_it = |received: &&Received| {
+            Frame::of(received, &self.topic, &self.join_ref).is_some_and(|frame| unwanted(&frame))
+        };
+        if let Some(received) = self.with_all(|received| received.iter().find(is_it).map(shown)) {
+            panic!("the member of `{}` received {what}, but expected none:\n  {received}", self.topic);
         }
     }
 
     #[track_caller]
     fn fail(&self, what: &str) -> ! {
-        let mut came = String::new();
+        let mut received = String::new();
         self.with_all(|all| {
             for frame in all {
-                let _ = write!(came, "\n  {}", shown(frame));
+                let _ = write!(received, "\n  {}", shown(frame));
             }
         });
-        let came = if came.is_empty() { " nothing" } else { &came };
-        panic!("the member of `{}` expected {what}, but received{came}", self.topic)
+        let received = if received.is_empty() { " nothing" } else { &received };
+        panic!("the member of `{}` expected {what}, but received{received}", self.topic)
     }
 }
 
@@ -260,10 +262,10 @@ impl Actor {
 struct Frame([Value; 5]);
 
 impl Frame {
-    fn of(came: &Came, topic: &str, join_ref: &str) -> Option<Self> {
-        let fields: [Value; 5] = match came {
-            Came::Json(Value::Array(fields)) => fields.clone().try_into().ok()?,
-            Came::Binary(bytes) => binary(bytes)?,
+    fn of(received: &Received, topic: &str, join_ref: &str) -> Option<Self> {
+        let fields: [Value; 5] = match received {
+            Received::Json(Value::Array(fields)) => fields.clone().try_into().ok()?,
+            Received::Binary(bytes) => binary(bytes)?,
             _ => return None,
         };
         let is_own = fields[2] == topic && (fields[0].is_null() || fields[0] == join_ref);
@@ -320,22 +322,23 @@ fn binary(frame: &[u8]) -> Option<[Value; 5]> {
 }
 
 /// Whether a value matches the expected one. An object may have further fields.
-fn has(expected: &Value, came: &Value) -> bool {
-    match (expected, came) {
-        (Value::Object(expected), Value::Object(came)) => {
-            expected.iter().all(|(key, expected)| came.get(key).is_some_and(|came| has(expected, came)))
+fn has(expected: &Value, received: &Value) -> bool {
+    match (expected, received) {
+        (Value::Object(expected), Value::Object(received)) => {
+            expected.iter().all(|(key, expected)| received.get(key).is_some_and(|received| has(expected, received)))
         }
-        (Value::Array(expected), Value::Array(came)) => {
-            expected.len() == came.len() && expected.iter().zip(came).all(|(expected, came)| has(expected, came))
+        (Value::Array(expected), Value::Array(received)) => {
+            expected.len() == received.len()
+                && expected.iter().zip(received).all(|(expected, received)| has(expected, received))
         }
-        (expected, came) => pattern::matches(expected, came),
+        (expected, received) => pattern::matches(expected, received),
     }
 }
 
-fn shown(came: &Came) -> String {
-    match came {
-        Came::Json(frame) => frame.to_string(),
-        Came::Binary(bytes) => format!("the bytes {bytes:?}"),
-        Came::Closed(code) => format!("the connection's end with {code}"),
+fn shown(received: &Received) -> String {
+    match received {
+        Received::Json(frame) => frame.to_string(),
+        Received::Binary(bytes) => format!("the bytes {bytes:?}"),
+        Received::Closed(code) => format!("the connection's end with {code}"),
     }
 }

@@ -17,7 +17,7 @@ use crate::stage::{Inside, Join};
 
 /// A received frame, or the end of the connection.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Came {
+pub(crate) enum Received {
     /// A text frame.
     Json(Value),
     /// A binary frame.
@@ -39,7 +39,7 @@ pub(crate) struct Client {
 pub(crate) struct Connection {
     /// `None` after the connection was closed.
     socket: Option<Socket>,
-    came: VecDeque<Came>,
+    received: VecDeque<Received>,
     /// The refs of the joins whose memberships have ended.
     ended: HashSet<String>,
     /// The published states of topics, merged as clients merge them.
@@ -107,23 +107,23 @@ impl Client {
         });
         if let Err(Closing(code)) = received {
             self.inside.settle();
-            self.inside.enter(|| self.connection.borrow_mut().end(Came::Closed(code.code())));
+            self.inside.enter(|| self.connection.borrow_mut().end(Received::Closed(code.code())));
         }
     }
 
     /// The next received frame, if there is one.
-    pub(crate) fn next(&mut self) -> Option<Came> {
-        let next = self.connection.borrow_mut().came.pop_front();
+    pub(crate) fn next(&mut self) -> Option<Received> {
+        let next = self.connection.borrow_mut().received.pop_front();
         next.or_else(|| {
             self.inside.settle();
-            self.connection.borrow_mut().came.pop_front()
+            self.connection.borrow_mut().received.pop_front()
         })
     }
 
     /// Runs code on all received frames that weren't taken.
-    pub(crate) fn with_all<T>(&mut self, act: impl FnOnce(&mut VecDeque<Came>) -> T) -> T {
+    pub(crate) fn with_all<T>(&mut self, act: impl FnOnce(&mut VecDeque<Received>) -> T) -> T {
         self.inside.settle();
-        act(&mut self.connection.borrow_mut().came)
+        act(&mut self.connection.borrow_mut().received)
     }
 
     /// Whether the client is connected and the membership of this join hasn't ended.
@@ -155,10 +155,10 @@ impl Connection {
         loop {
             let taken = outbox.poll_take(&Context::from_waker(Waker::noop()), &mut frames);
             for frame in frames.drain(..) {
-                let came = read(&frame);
-                self.ended.extend(came.ends().map(str::to_owned));
-                self.follow(&came);
-                self.came.push_back(came);
+                let received = read(&frame);
+                self.ended.extend(received.ends().map(str::to_owned));
+                self.follow(&received);
+                self.received.push_back(received);
             }
             match taken {
                 Poll::Ready(Taken::Frames) => {}
@@ -167,7 +167,7 @@ impl Connection {
                     return true;
                 }
                 Poll::Ready(Taken::Close(code)) => {
-                    self.end(Came::Closed(code.code()));
+                    self.end(Received::Closed(code.code()));
                     return true;
                 }
                 Poll::Pending => return false,
@@ -182,14 +182,14 @@ impl Connection {
         }
     }
 
-    fn end(&mut self, end: Came) {
-        self.came.push_back(end);
+    fn end(&mut self, end: Received) {
+        self.received.push_back(end);
         self.close();
     }
 
     /// Updates the copy of a topic's published state.
-    fn follow(&mut self, came: &Came) {
-        let Came::Json(frame) = came else { return };
+    fn follow(&mut self, received: &Received) {
+        let Received::Json(frame) = received else { return };
         let (Some(topic), payload) = (frame[2].as_str(), &frame[4]) else { return };
         match frame[3].as_str() {
             Some("room_state") => {
@@ -203,7 +203,7 @@ impl Connection {
     }
 }
 
-impl Came {
+impl Received {
     /// The ref of the join whose membership this frame ends, if it ends one.
     fn ends(&self) -> Option<&str> {
         let Self::Json(Value::Array(fields)) = self else { return None };
@@ -212,11 +212,11 @@ impl Came {
     }
 }
 
-fn read(frame: &Frame) -> Came {
+fn read(frame: &Frame) -> Received {
     match frame.as_text() {
         // The host passes payloads on unread, so a frame may exceed the limits of `Value`. Then the frame is shown as its
         // text.
-        Some(text) => Came::Json(serde_json::from_str(text).unwrap_or_else(|_| text.into())),
-        None => Came::Binary(frame.message().to_vec()),
+        Some(text) => Received::Json(serde_json::from_str(text).unwrap_or_else(|_| text.into())),
+        None => Received::Binary(frame.message().to_vec()),
     }
 }

@@ -25,16 +25,16 @@
 
 mod actor;
 mod client;
+mod line_context;
 pub mod pattern;
 mod player;
 mod script;
 mod script_stage;
 mod stage;
-mod voice;
 
 pub use actor::{Actor, Pushed};
+pub use line_context::LineContext;
 pub use player::play;
 pub use script::{Act, ScriptLine, Words};
 pub use script_stage::{ScriptClient, ScriptStage};
 pub use stage::{Join, Stage, StageSetup};
-pub use voice::Voice;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::script::{Act, ScriptLine, Words};
 use crate::script_stage::{ScriptClient, ScriptStage};
-use crate::{Voice, pattern};
+use crate::{LineContext, pattern};
 
 /// Plays a script on a stage. Paths in the script are relative to `folder`.
 ///
@@ -39,7 +39,7 @@ struct Player<'a> {
 
 struct Actor {
     client: Box<dyn ScriptClient>,
-    voice: Voice,
+    context: LineContext,
 }
 
 impl Player<'_> {
@@ -60,8 +60,8 @@ impl Player<'_> {
                 self.actors.remove(who);
             }
             Act::SeeNothing => {
-                let came = self.actor(who)?.client.next();
-                ensure!(came.is_none(), "expected  nothing\n    came  {}", shown(came.as_ref()));
+                let received = self.actor(who)?.client.next();
+                ensure!(received.is_none(), "expected  nothing\n    came  {}", shown(received.as_ref()));
             }
             Act::Close | Act::Drop => {
                 self.actors.remove(who).with_context(|| format!("{who} isn't connected"))?.client.close();
@@ -98,7 +98,7 @@ impl Player<'_> {
     }
 
     fn connect(&mut self, who: &str, described: Option<&Value>) -> Result<()> {
-        let actor = Actor { client: self.stage.connect(described)?, voice: Voice::default() };
+        let actor = Actor { client: self.stage.connect(described)?, context: LineContext::default() };
         self.actors.insert(who.to_owned(), actor);
         Ok(())
     }
@@ -112,33 +112,36 @@ impl Player<'_> {
     }
 
     fn see_answer(&mut self, words: &Words<'_>) -> Result<()> {
-        let came = self.answer.take().context("no answer of a `host ! send` is left")?;
+        let received = self.answer.take().context("no answer of a `host ! send` is left")?;
         let expected = if words.word == "none" { json!("none") } else { json!([words.status, words.payload]) };
-        ensure!(pattern::matches(&expected, &came), "expected  {expected}\n    came  {came}");
+        ensure!(pattern::matches(&expected, &received), "expected  {expected}\n    came  {received}");
         Ok(())
     }
 }
 
 impl Actor {
     fn send(&mut self, words: &Words<'_>) -> Result<()> {
-        let (topic, event) = self.voice.says(words)?;
+        let (topic, event) = self.context.message(words)?;
         let reference = self.client.push(&topic, event, &words.payload);
-        self.voice.said(words, topic, &reference);
+        self.context.record_sent(words, topic, &reference);
         Ok(())
     }
 
     fn see(&mut self, words: Words<'_>) -> Result<()> {
-        let expected = self.voice.expects(words, |topic| self.client.join_ref(topic))?;
+        let expected = self.context.expected_frames(words, |topic| self.client.join_ref(topic))?;
         self.see_any_of(&expected)
     }
 
     fn see_any_of(&mut self, expected: &[Value]) -> Result<()> {
-        let came = self.client.next();
-        if came.as_ref().is_some_and(|came| expected.iter().any(|expected| pattern::matches(expected, came))) {
+        let received = self.client.next();
+        if received
+            .as_ref()
+            .is_some_and(|received| expected.iter().any(|expected| pattern::matches(expected, received)))
+        {
             return Ok(());
         }
         let wanted: Vec<String> = expected.iter().map(|expected| shown(Some(expected))).collect();
-        bail!("expected  {}\n    came  {}", wanted.join("\n      or  "), shown(came.as_ref()))
+        bail!("expected  {}\n    came  {}", wanted.join("\n      or  "), shown(received.as_ref()))
     }
 }
 

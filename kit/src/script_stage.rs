@@ -8,7 +8,7 @@ use bennu::contract::Identity;
 use bennu::protocol::Payload;
 use serde_json::{Value, json};
 
-use crate::client::{Came, Client};
+use crate::client::{Client, Received};
 use crate::stage::{Join, Stage};
 
 /// A host on which scripts are played.
@@ -105,9 +105,9 @@ impl ScriptClient for Client {
 
     fn next(&mut self) -> Option<Value> {
         Some(match self.next()? {
-            Came::Json(frame) => frame,
-            Came::Binary(bytes) => bytes.into(),
-            Came::Closed(code) => json!({ "closed": code }),
+            Received::Json(frame) => frame,
+            Received::Binary(bytes) => bytes.into(),
+            Received::Closed(code) => json!({ "closed": code }),
         })
     }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::command::Ended;
 use crate::{Log, Received, TestClient, TestHost, bennu_with, eventually};
-use bennu_kit::{Act, ScriptLine, Voice, Words, pattern};
+use bennu_kit::{Act, LineContext, ScriptLine, Words, pattern};
 
 /// Plays a script with new clients. `bennu_kit` describes the language.
 ///
@@ -47,7 +47,7 @@ const SALT: &str = "user";
 /// A client, and the defaults for parts that its script lines leave out.
 struct Actor {
     client: TestClient,
-    voice: Voice,
+    context: LineContext,
 }
 
 impl<'a> Cast<'a> {
@@ -194,18 +194,18 @@ fn answer(ended: &Ended) -> Result<Value> {
 
 impl Actor {
     fn new(client: TestClient) -> Self {
-        Self { client, voice: Voice::default() }
+        Self { client, context: LineContext::default() }
     }
 
     async fn send(&mut self, words: Words<'_>) -> Result<()> {
-        let (topic, event) = self.voice.says(&words)?;
+        let (topic, event) = self.context.message(&words)?;
         let reference = self.client.push(&topic, event, &words.payload).await?;
-        self.voice.said(&words, topic, &reference);
+        self.context.record_sent(&words, topic, &reference);
         Ok(())
     }
 
     async fn see(&mut self, words: Words<'_>) -> Result<()> {
-        let expected = self.voice.expects(words, |topic| self.client.join_ref(topic).map(str::to_owned))?;
+        let expected = self.context.expected_frames(words, |topic| self.client.join_ref(topic).map(str::to_owned))?;
         self.see_any_of(&expected).await
     }
 

@@ -35,7 +35,7 @@ const RETIRED: [&str; 52] = [
 const RETIRED_IN: [&str; 6] = ["host/src", "kit/src", "guest/src/testing", "semantics/src", "world/src", "xtask/src"];
 
 /// Names that are retired in all folders.
-const RETIRED_EVERYWHERE: [&str; 17] = [
+const RETIRED_EVERYWHERE: [&str; 18] = [
     "Beat",
     "Bell",
     "Contest",
@@ -53,6 +53,7 @@ const RETIRED_EVERYWHERE: [&str; 17] = [
     "Shelf",
     "TakenBack",
     "Verdict",
+    "Voice",
 ];
 
 const GENERATED: [&str; 2] = ["guest/src/bindings/plugin.rs", "guest/src/bindings/gatekeeper.rs"];

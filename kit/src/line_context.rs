@@ -10,18 +10,18 @@ use crate::script::Words;
 
 /// The state of one client's lines.
 #[derive(Debug, Default)]
-pub struct Voice {
+pub struct LineContext {
     topic: String,
     last_ref: String,
     labels: HashMap<String, String>,
 }
 
-impl Voice {
+impl LineContext {
     /// The topic and event of a message that a line sends.
     ///
     /// # Errors
     /// If the line has no topic and no topic was joined before.
-    pub fn says<'w>(&self, words: &Words<'w>) -> Result<(String, &'w str)> {
+    pub fn message<'w>(&self, words: &Words<'w>) -> Result<(String, &'w str)> {
         let event = match words.word {
             "join" => event::JOIN,
             "leave" => event::LEAVE,
@@ -33,7 +33,7 @@ impl Voice {
     }
 
     /// Records that a line was sent with this ref.
-    pub fn said(&mut self, words: &Words<'_>, topic: String, reference: &str) {
+    pub fn record_sent(&mut self, words: &Words<'_>, topic: String, reference: &str) {
         reference.clone_into(&mut self.last_ref);
         if let Some(label) = words.label {
             self.labels.insert(label.to_owned(), reference.to_owned());
@@ -47,7 +47,7 @@ impl Voice {
     ///
     /// # Errors
     /// If no message was sent with the line's label.
-    pub fn expects(&self, words: Words<'_>, join_ref: impl Fn(&str) -> Option<String>) -> Result<Vec<Value>> {
+    pub fn expected_frames(&self, words: Words<'_>, join_ref: impl Fn(&str) -> Option<String>) -> Result<Vec<Value>> {
         let topic = words.topic.unwrap_or(&self.topic);
         let join_ref = join_ref(topic);
         let reference = match words.label {
