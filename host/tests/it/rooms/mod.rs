@@ -1,17 +1,15 @@
 //! The guarantees of rooms: one state for all members, turns one after another, a regular tick. Scripted, with paused time.
 
 mod stored;
-#[path = "../support/mod.rs"]
-mod support;
 mod ticks;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{Client, Notes, Part, Stage, admitted, nothing, replied};
 use bennu::contract::{Answer, Call, Callback, Effect, Fault, FaultKind, Outcome, Reply, TopicCall, TopicCallback};
 use bennu::protocol::Payload;
 use bytes::Bytes;
-use support::{Client, Notes, Part, Stage, admitted, nothing, replied};
 use tokio::time::{Instant, advance, sleep};
 
 const ROOM: &[(&str, &str)] = &[("room", "memory"), ("linger-ms", "1000"), ("tick-faults", "3")];

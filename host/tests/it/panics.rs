@@ -1,15 +1,13 @@
 //! A panic in the host's own code ends at most the member or the broadcast that it concerns. The topic continues to work.
 
-mod support;
-
 use std::future::ready;
 use std::sync::Arc;
 
+use crate::support::{Client, Part, Stage, admitted, nothing, replied};
 use bennu::contract::{Call, Callback, Decision, Effect, Fault, Outcome, Passing};
 use bennu::protocol::Payload;
 use bytes::Bytes;
 use bytestring::ByteString;
-use support::{Client, Part, Stage, admitted, nothing, replied};
 use tokio::sync::Notify;
 
 const ROOM: &[(&str, &str)] = &[("room", "memory"), ("linger-ms", "0")];

@@ -1,15 +1,13 @@
 //! The guarantees of seats and published states, with scripted behaviours and paused time.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{Client, Notes, Part, Stage, admitted, nothing, replied};
 use bennu::contract::{
     Answer, Call, Callback, Effect, Ending, Fault, Outcome, PublishedState, Stop, TopicCall, TopicCallback,
 };
 use bennu::protocol::Payload;
-use support::{Client, Notes, Part, Stage, admitted, nothing, replied};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 

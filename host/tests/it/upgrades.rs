@@ -1,15 +1,13 @@
 //! The states that a new generation finds: they are upgraded, and a rollback restores them. With scripted behaviours.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{Client, Notes, Part, Stage, admitted, nothing, replied};
 use bennu::contract::{Call, Callback, Decision, Effect, Fault, FaultKind, Outcome, Part as Of, Upgrade};
 use bennu::protocol::Payload;
 use bennu::routes::{Probation, ProbationResult, ProbationTerms, Route};
 use bytes::Bytes;
-use support::{Client, Notes, Part, Stage, admitted, nothing, replied};
 use tokio::time::sleep;
 
 /// The duration of a slow call.
@@ -325,7 +323,7 @@ async fn a_fault_in_handle_out_counts_on_probation() {
         Ok(vec![Decision::Pass; passing.recipients.len()])
     };
     let fails = |_| -> Result<Vec<Decision>, Fault> { Err(Fault::failed("sees nothing")) };
-    let with = |build: Build, on_passing: support::OnPassing| Part {
+    let with = |build: Build, on_passing: crate::support::OnPassing| Part {
         intercepts: &["secret"],
         on_passing,
         ..build.part(&play.notes)
@@ -460,7 +458,7 @@ async fn a_durable_room_without_members_is_kept_until_its_probation_ends() {
 async fn a_fault_with_on_fault_keep_doesnt_hide_a_rollback() {
     const KEPT: &[(&str, &str)] = &[("room", "memory"), ("on-fault", "keep")];
     let play = Play::begin(FIRST);
-    let fails: support::OnPassing = Arc::new(|_| Box::pin(async { Err(Fault::failed("sees nothing")) }));
+    let fails: crate::support::OnPassing = Arc::new(|_| Box::pin(async { Err(Fault::failed("sees nothing")) }));
     let kept = |build: Build| Part {
         options: KEPT,
         intercepts: &["secret"],

@@ -1,20 +1,18 @@
 //! The guarantees of channels: order, duplicate joins, ends and faults. With scripted behaviours and paused time.
 
 mod joins;
-#[path = "../support/mod.rs"]
-mod support;
 mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::{Notes, Part, Stage, admitted, nothing, replied};
 use bennu::channel::NodeLimits;
 use bennu::contract::{Answer, Call, Callback, Decision, Effect, Fault, FaultKind, Outcome, Passing, Stop};
 use bennu::presence::Pace;
 use bennu::protocol::{Payload, Topic};
 use bennu::pubsub::HELD_BACK_MAX;
-use support::{Notes, Part, Stage, admitted, nothing, replied};
 use tokio::sync::Notify;
 
 fn push(event: &str) -> Effect {

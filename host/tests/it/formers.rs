@@ -1,13 +1,12 @@
 //! Durable rooms on probation: the state from before the upgrade is stored next to the room, and is still there after a
 //! restart of the host.
 
-mod support;
-
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::support::{Client, Part, Stage, admitted, nothing, replied};
 use bennu::channel::NodeLimits;
 use bennu::contract::{Call, Callback, Fault, Outcome, Upgrade};
 use bennu::routes::{Probation, ProbationResult, ProbationTerms, Route, Routes};
@@ -15,7 +14,6 @@ use bennu::store::{
     Direction, Engine, EngineError, EngineFuture, Memory, Rows, ScanLimit, Snapshot, Span, Store, StoreLimits, Writes,
 };
 use bytes::Bytes;
-use support::{Client, Part, Stage, admitted, nothing, replied};
 
 const DURABLE: &[(&str, &str)] = &[("room", "durable"), ("linger-ms", "0")];
 const TERMS: ProbationTerms = ProbationTerms { time: Duration::from_secs(60), calls: 1000, faults: 3 };

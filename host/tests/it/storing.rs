@@ -1,14 +1,12 @@
 //! The guarantees while a call waits for its writes to be stored. The tests control how long the storage engine takes.
 
-mod support;
-
 use std::sync::Arc;
 
+use crate::support::{Client, Notes, Part, Stage, admitted, nothing, replied};
 use bennu::channel::NodeLimits;
 use bennu::contract::{Call, Callback, Effect, Outcome};
 use bennu::protocol::Payload;
 use bennu::store::{Engine, EngineFuture, Memory, Owner, QUOTA_BYTES, Snapshot, Store, StoreLimits, Writes};
-use support::{Client, Notes, Part, Stage, admitted, nothing, replied};
 use tokio::sync::Semaphore;
 
 /// An engine in memory. Each batch of writes waits for a permit of the semaphore and uses it up.

@@ -1,19 +1,17 @@
 //! Effects of a channel outside its own topic: topic messages, subscriptions, disconnects by socket id, presences, and
 //! members that a fault doesn't end. The tests use scripted behaviours and paused time.
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::{Notes, Part, Stage, admitted, nothing, replied};
 use bennu::channel::{NodeLimits, Undelivered};
 use bennu::contract::{
     Call, CallFuture, Callback, Effect, Fault, FaultKind, Identity, Outcome, TopicCall, TopicCallback,
 };
 use bennu::protocol::{Payload, Topic};
 use serde_json::{Value, json};
-use support::{Notes, Part, Stage, admitted, nothing, replied};
 use tokio::sync::Notify;
 
 fn json_of(text: &str) -> Payload {

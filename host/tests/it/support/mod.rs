@@ -1,7 +1,5 @@
 //! A host without network and WebAssembly: sockets that exchange frames in memory, and behaviours that are closures.
 
-#![allow(dead_code, reason = "each test binary uses a part")]
-
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};

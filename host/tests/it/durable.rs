@@ -1,10 +1,9 @@
 //! Durable rooms: a room is stored together with the commit that changes it, and the next host loads it.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{Part, Stage, admitted, nothing, replied};
 use bennu::channel::NodeLimits;
 use bennu::contract::{
     Answer, Call, Callback, Effect, Fault, Outcome, Part as Of, Reply, TopicCall, TopicCallback, Upgrade,
@@ -12,7 +11,6 @@ use bennu::contract::{
 use bennu::protocol::Payload;
 use bennu::store::{Store, StoreLimits};
 use bytes::Bytes;
-use support::{Part, Stage, admitted, nothing, replied};
 use tokio::time::sleep;
 
 const DURABLE: &[(&str, &str)] = &[("room", "durable"), ("linger-ms", "0")];
@@ -86,7 +84,7 @@ async fn the_next_host_loads_a_durable_room_and_its_build_upgrades_it() {
         assert_eq!((old.part, old.version), (Of::Room, 0));
         Ok(Some([&old.state[..], b" of version 0"].concat().into()))
     };
-    let on_upgrade: support::OnUpgrade = Arc::new(move |old| {
+    let on_upgrade: crate::support::OnUpgrade = Arc::new(move |old| {
         let new = upgrade(old);
         Box::pin(async { new })
     });

@@ -1,11 +1,10 @@
 //! A store on a slow disk, with real WebSockets: only the member whose callback reads from the disk waits.
 
-mod support;
-
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use crate::support::{Part, Stage, admitted, nothing, replied};
 use anyhow::{Context, Result, ensure};
 use axum::Router;
 use bennu::auth::Origins;
@@ -17,7 +16,6 @@ use bennu::store::{Embedded, Owner, QUOTA_BYTES, Store, StoreLimits};
 use bennu::transport::{Authenticator, ConnectionLimit, Mount, Reactors, WireLimits, listen, router};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
-use support::{Part, Stage, admitted, nothing, replied};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

@@ -1,11 +1,12 @@
 //! All readers of JSON in the host accept the same texts. The tests use a table of texts on which JSON parsers often
 //! disagree, and random damage to these texts.
 
-#[path = "../../guest/tests/nasty/mod.rs"]
+#[path = "../../../guest/tests/nasty/mod.rs"]
 mod nasty;
 
 use std::sync::Arc;
 
+use self::nasty::{Degree, texts};
 use bennu::auth::{Secret, Tokens};
 use bennu::channel::{Node, NodeLimits};
 use bennu::contract::{Admission, CallLimits, Identity, MemberUsage, PublishedState, Record, Surroundings};
@@ -15,7 +16,6 @@ use bennu::pubsub::PubSub;
 use bennu::routes::RouteTable;
 use bennu::server::HostSurroundings;
 use bennu::store::{Store, StoreLimits};
-use nasty::{Degree, texts};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 

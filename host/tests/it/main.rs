@@ -1,0 +1,16 @@
+//! The host from its Rust interfaces: behaviours that are closures, frames in memory, and mostly paused time.
+//!
+//! All these tests are one program, because linking one takes seconds.
+
+mod durable;
+mod elsewhere;
+mod formers;
+mod json;
+mod panics;
+mod rooms;
+mod seats;
+mod slow_disk;
+mod storing;
+mod support;
+mod turns;
+mod upgrades;
