@@ -1,12 +1,20 @@
-//! The interface to the host. On wasm it is the component's imports; natively it is the recorder of the test kit. Both
-//! have the same functions, so no other module depends on the target.
+//! The interface to the host. On wasm it is the component's imports. Natively it is the recorder of the test kit, with
+//! generated functions for the effects. Both have the same functions, so no other module depends on the target.
 
 #[cfg(target_family = "wasm")]
 pub(crate) use crate::bindings::bennu::channel::{host, member, presence, socket, store, token, topics};
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use crate::bindings::effects::socket;
 #[cfg(target_family = "wasm")]
 pub(crate) use crate::bindings::request;
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use crate::testing::recorder::{host, member, presence, request, socket, store, token, topics};
+pub(crate) use crate::testing::recorder::{host, member, request, store, token, topics};
+
+#[cfg(not(target_family = "wasm"))]
+pub(crate) mod presence {
+    pub(crate) use crate::bindings::effects::presence::*;
+    pub(crate) use crate::testing::recorder::presence::{get, list};
+}
 
 use serde::de::DeserializeOwned;
 

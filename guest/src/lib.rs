@@ -87,6 +87,7 @@ mod field;
 #[doc(hidden)]
 pub mod gatekeeper;
 mod host;
+mod member;
 mod output;
 mod panics;
 mod payload;

@@ -141,7 +141,7 @@ fn time_passes_only_when_the_test_says_so() {
     let line = |text: &str| (Level::Info, text.to_owned());
     assert_eq!(lines, [line("now at 0"), line("timer at 1000"), line("timer at 2000")]);
 
-    assert!(matches!(alice.push("clock", json!({})).effects(), [Effect::SendAfter(..), _, Effect::SendSelf(_)]));
+    assert!(matches!(alice.push("clock", json!({})).effects(), [Effect::SendAfter { .. }, _, Effect::SendSelf { .. }]));
     assert!(alice.push("unclock", json!({})).fault().is_none());
     assert_eq!(alice.timers().iter().map(|timer| timer.due).collect::<Vec<_>>(), [6000]);
 }

@@ -240,7 +240,7 @@ fn a_fault_rolls_back_the_room_and_an_oversized_room_is_a_fault() {
 #[test]
 fn for_a_single_member_the_test_makes_ticks() {
     let mut alice: Member<Player> = join("world:1", json!({ "name": "alice", "tick": 100 })).unwrap();
-    assert_eq!(alice.joined().effects(), [Effect::Tick(ms(100))]);
+    assert_eq!(alice.joined().effects(), [Effect::Tick { milliseconds: 100 }]);
     let out = alice.tick(Tick { number: 1, missed: 0, period_ms: 100 });
     assert_eq!(out.broadcasts()[0].event, "moved");
     assert_eq!((alice.room().moved_ms, alice.assigns().name.as_str()), (100, "alice"));

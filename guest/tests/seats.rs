@@ -201,7 +201,7 @@ fn a_fault_loses_the_change_and_not_the_seat() {
 #[test]
 fn for_a_single_member_the_test_makes_seat_changes() {
     let mut ada: Member<Guest> = join("table:1", json!({ "seat": "ada" })).unwrap();
-    assert_eq!(ada.joined().effects(), [Effect::TakeSeat("ada".into(), ms(5000))]);
+    assert_eq!(ada.joined().effects(), [Effect::TakeSeat { name: "ada".into(), grace_ms: 5000 }]);
     ada.seat("ada", SeatChange::Taken).answer();
     assert_eq!(ada.room().told, ["ada taken"]);
     assert_eq!(ada.push("rise", json!({})).effects(), [Effect::LeaveSeat]);

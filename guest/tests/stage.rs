@@ -252,7 +252,7 @@ fn a_leave_is_seen_by_the_others() {
 
 #[test]
 #[should_panic(
-    expected = "expected a push of \"nothing\" with {}; there came\n  a broadcast of \"shout\" with {\"a\":1}"
+    expected = "expected a push of \"nothing\" with {}; it received\n  a broadcast of \"shout\" with {\"a\":1}"
 )]
 fn a_failed_assertion_shows_what_was_received() {
     let stage = stage();

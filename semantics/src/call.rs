@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use crate::{FaultKind, Payload, RouteSpec, TimerId, Topic};
+use crate::{FaultKind, Payload, RouteSpec, Topic};
 
 /// The origin of a message for `handle_info`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,19 +142,6 @@ impl Callback {
             Self::Join(_) | Self::Terminate(_) => None,
         }
     }
-}
-
-/// The resources of a member at the host. The limits of its calls count them.
-#[derive(Clone, Debug, Default)]
-pub struct MemberUsage {
-    /// Its pending timers.
-    pub timers: Vec<TimerId>,
-    /// The number that its next timer gets.
-    pub next_timer: TimerId,
-    /// The keys of its presences.
-    pub presences: Vec<ByteString>,
-    /// The further topics to which it is subscribed.
-    pub topics: Vec<Topic>,
 }
 
 /// A call of a topic's callback, which has no member.

@@ -1,183 +1,339 @@
-//! One act that a plugin asks for.
+//! One action that a callback asks for. Everything that is particular to one effect is in this file: its parameters,
+//! its requirements, and the checks of its values.
 
 use std::time::Duration;
 
 use bytestring::ByteString;
-use serde_json::{Map, Value};
+use serde::{Deserialize, Deserializer};
 
-use crate::{Payload, Reply, Topic, read_object};
+use crate::limits::keys;
+use crate::record::{Record, check_name};
+use crate::rule::Rule;
+use crate::{
+    Capability, Fault, Grant, MemberUsage, NAME_BYTES_MAX, Need, Payload, PublishedState, Reply, Topic, limit_key,
+};
 
 /// A timer's number, unique within its member.
 pub type TimerId = u64;
 
-/// A topic's published state: the text that clients get, and the parsed object that the host compares with the next
-/// state.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PublishedState {
-    text: ByteString,
-    fields: Map<String, Value>,
-}
+/// The longest grace period of a seat, in milliseconds: a day.
+const GRACE_MS_MAX: u32 = 24 * 60 * 60 * 1000;
 
-impl PublishedState {
-    /// Parses the text of a JSON object. The object is kept with the text, so that the text is parsed once only.
-    ///
-    /// # Errors
-    /// If the text isn't a JSON object that the host can read.
-    pub fn read(text: ByteString) -> serde_json::Result<Self> {
-        let fields = read_object(&text)?;
-        Ok(Self { text, fields })
-    }
-
-    /// Its text, and the parsed object.
-    #[must_use]
-    pub fn into_parts(self) -> (ByteString, Map<String, Value>) {
-        (self.text, self.fields)
-    }
-}
-
-/// An effect: recorded while a call runs, and carried out after it has succeeded.
-#[derive(Clone, Debug, PartialEq)]
+/// An effect: an action that a callback asks for. It is recorded while the callback runs, and carried out after the
+/// callback has succeeded.
+///
+/// A variant is a function of the contract, from the interface `socket` or `presence`, and its fields are the
+/// function's parameters. In JSON, an effect is an object with one field: the function's name, with an object of the
+/// parameters. `docs/kit.md` lists the names.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Effect {
-    /// An event to the member's own client.
+    /// Sends an event to the member's own client.
     Push {
         /// The event.
         event: ByteString,
-        /// Its payload.
+        /// Its payload: a JSON object, or bytes.
+        #[serde(default)]
         payload: Payload,
     },
-    /// An event to all members of the topic.
+    /// Sends an event to all members of the topic.
     Broadcast {
         /// The event.
         event: ByteString,
-        /// Its payload.
+        /// Its payload: a JSON object, or bytes.
+        #[serde(default)]
         payload: Payload,
-        /// Whether the member itself doesn't get it.
-        skip_self: bool,
     },
-    /// An event to all members of another topic.
+    /// Sends an event to all members of the topic except this one.
+    BroadcastFrom {
+        /// The event.
+        event: ByteString,
+        /// Its payload: a JSON object, or bytes.
+        #[serde(default)]
+        payload: Payload,
+    },
+    /// Sends an event to all members of another topic.
     Publish {
-        /// That topic.
+        /// The other topic.
         topic: Topic,
         /// The event.
         event: ByteString,
-        /// Its payload.
+        /// Its payload: a JSON object, or bytes.
+        #[serde(default)]
         payload: Payload,
     },
-    /// An answer to an earlier message.
+    /// Sends an event to another topic's `handle_message`.
+    Send {
+        /// The other topic.
+        topic: Topic,
+        /// The event.
+        event: ByteString,
+        /// Its payload: any JSON value, or bytes.
+        #[serde(default)]
+        payload: Payload,
+    },
+    /// Subscribes the member to the broadcasts of another topic.
+    Subscribe {
+        /// The other topic.
+        topic: Topic,
+    },
+    /// Ends such a subscription.
+    Unsubscribe {
+        /// The other topic.
+        topic: Topic,
+    },
+    /// Closes every socket with this id.
+    Disconnect {
+        /// The id, such as `user_socket:42`.
+        socket_id: ByteString,
+    },
+    /// Answers an earlier message of the member.
+    #[serde(deserialize_with = "late_reply")]
     Reply {
         /// The JSON text of that message's ref.
         reply_ref: ByteString,
         /// The answer.
         reply: Reply,
     },
-    /// A message to the member's own `handle_info`.
+    /// Sends an event to the member's own `handle_info`.
     SendSelf {
         /// The event.
         event: ByteString,
-        /// Its payload.
+        /// Its payload: any JSON value, or bytes.
+        #[serde(default)]
         payload: Payload,
     },
-    /// The same, after a delay.
+    /// Starts a timer. When it fires, the member's own `handle_info` gets the event.
     SendAfter {
+        /// The time until the timer fires, in milliseconds.
+        #[serde(rename = "ms")]
+        milliseconds: u64,
+        /// The event.
+        event: ByteString,
+        /// Its payload: any JSON value, or bytes.
+        #[serde(default)]
+        payload: Payload,
+    },
+    /// Cancels a timer.
+    Cancel {
         /// The timer's number.
         timer: TimerId,
-        /// The delay.
-        after: Duration,
-        /// The event.
-        event: ByteString,
-        /// Its payload.
-        payload: Payload,
     },
-    /// The end of a timer, before it fires.
-    Cancel(TimerId),
-    /// An event to another topic's `handle_message`.
-    Send {
-        /// That topic.
-        topic: Topic,
-        /// The event.
-        event: ByteString,
-        /// Its payload.
-        payload: Payload,
+    /// Publishes a state of the topic.
+    PublishState {
+        /// The state.
+        state: PublishedState,
     },
-    /// A subscription of the member to the broadcasts of a further topic.
-    Subscribe(Topic),
-    /// The end of such a subscription.
-    Unsubscribe(Topic),
-    /// The end of every socket with this id.
-    Disconnect(ByteString),
-    /// A presence of the member.
+    /// Puts the member on a seat of its topic.
+    TakeSeat {
+        /// The name of the seat.
+        #[serde(rename = "seat")]
+        name: ByteString,
+        /// The grace period in milliseconds: how long the host keeps the seat if the member's connection drops.
+        #[serde(rename = "ms")]
+        grace_ms: u32,
+    },
+    /// Gives up the member's seat.
+    #[serde(deserialize_with = "no_fields")]
+    LeaveSeat,
+    /// Sets the topic's tick period.
+    Tick {
+        /// The period in milliseconds. Zero ends the tick.
+        #[serde(rename = "ms")]
+        milliseconds: u32,
+    },
+    /// Tracks the member under a key of the topic's presences.
     Track {
-        /// Its key.
+        /// The key.
         key: ByteString,
-        /// Its meta: the text of a JSON object.
+        /// The meta: the text of a JSON object.
         meta: ByteString,
     },
-    /// A new meta for a presence of the member.
+    /// Replaces the meta of a presence of the member.
     UpdatePresence {
         /// The key.
         key: ByteString,
         /// The new meta: the text of a JSON object.
         meta: ByteString,
     },
-    /// The end of the presence with this key.
-    Untrack(ByteString),
-    /// All presences of the topic to the member's own client.
-    PushPresences,
-    /// The topic's new published state.
-    PublishState(PublishedState),
-    /// A seat of the topic for the member. If the member's connection drops, the host keeps the seat for a grace
-    /// period.
-    TakeSeat {
-        /// The name of the seat.
-        name: ByteString,
-        /// The grace period.
-        grace: Duration,
+    /// Ends a presence of the member.
+    Untrack {
+        /// The key.
+        key: ByteString,
     },
-    /// The end of the member's seat.
-    LeaveSeat,
-    /// The topic's tick period. `None` ends the tick.
-    SetTick(Option<Duration>),
-}
-
-/// What an effect needs when its call has succeeded. If it is missing, the call fails before any effect is carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need<'a> {
-    /// No more than a place in the queue of the topic's own frames, which every effect may take.
-    Nothing,
-    /// The topic's room, which its route may not have.
-    Room,
-    /// A place in the member's own mailbox, for this number of bytes.
-    Mailbox(usize),
-    /// This number of bytes of the member's mailbox, until a timer fires.
-    Timer(usize),
-    /// A place in the queue of another topic's frames.
-    Audience(&'a Topic),
-    /// A place in the turn queue of another topic, for this number of bytes.
-    Message(&'a Topic, usize),
+    /// Sends all presences of the topic to the member's own client.
+    #[serde(deserialize_with = "no_fields")]
+    PushPresences,
 }
 
 impl Effect {
-    /// What it needs.
-    #[must_use]
-    pub fn need(&self) -> Need<'_> {
+    /// Its requirements.
+    #[inline]
+    pub(crate) fn rule(&self) -> Rule<'_> {
+        use Capability::{Member, Topic};
         match self {
-            Self::SetTick(_) | Self::PublishState(_) | Self::TakeSeat { .. } => Need::Room,
-            Self::SendSelf { event, payload } => Need::Mailbox(event.len() + payload.len()),
-            Self::SendAfter { event, payload, .. } => Need::Timer(event.len() + payload.len()),
-            Self::Publish { topic, .. } => Need::Audience(topic),
-            Self::Send { topic, event, payload } => Need::Message(topic, event.len() + payload.len()),
-            Self::Push { .. }
-            | Self::Broadcast { .. }
-            | Self::Reply { .. }
-            | Self::Cancel(_)
-            | Self::Subscribe(_)
-            | Self::Unsubscribe(_)
-            | Self::Disconnect(_)
-            | Self::Track { .. }
-            | Self::UpdatePresence { .. }
-            | Self::Untrack(_)
-            | Self::PushPresences
-            | Self::LeaveSeat => Need::Nothing,
+            Self::Push { event, payload } | Self::BroadcastFrom { event, payload } => {
+                Rule::new(Member, event.len() + payload.len())
+            }
+            Self::Broadcast { event, payload } => Rule::new(Topic, event.len() + payload.len()),
+            Self::Publish { topic, event, payload } => {
+                let bytes = topic.as_str().len() + event.len() + payload.len();
+                let grant = Grant::Reach("publishing to", topic.as_str());
+                Rule::new(Topic, bytes).need(Need::Audience(topic)).grant(grant)
+            }
+            Self::Send { topic, event, payload } => {
+                let bytes = event.len() + payload.len();
+                let grant = Grant::Reach("sending to", topic.as_str());
+                Rule::new(Topic, topic.as_str().len() + bytes).need(Need::Message(topic, bytes)).grant(grant)
+            }
+            Self::Subscribe { topic } => Rule::new(Member, topic.as_str().len()).grant(Grant::Read(topic.as_str())),
+            Self::Unsubscribe { topic } => Rule::new(Member, topic.as_str().len()),
+            Self::Disconnect { socket_id } => Rule::new(Topic, socket_id.len()).grant(Grant::Disconnect(socket_id)),
+            Self::Reply { reply_ref, reply } => Rule::new(Member, reply_ref.len() + reply.payload.len()),
+            Self::SendSelf { event, payload } => {
+                let bytes = event.len() + payload.len();
+                Rule::new(Member, bytes).need(Need::Mailbox(bytes))
+            }
+            Self::SendAfter { event, payload, .. } => {
+                let bytes = event.len() + payload.len();
+                Rule::new(Member, bytes).need(Need::Timer(bytes))
+            }
+            Self::PublishState { state } => Rule::new(Topic, state.text().len()).need(Need::Room),
+            Self::TakeSeat { name, .. } => Rule::new(Member, name.len()).need(Need::Room),
+            Self::Tick { .. } => Rule::new(Topic, 0).need(Need::Room),
+            Self::Track { key, meta } | Self::UpdatePresence { key, meta } => Rule::new(Member, key.len() + meta.len()),
+            Self::Untrack { key } => Rule::new(Member, key.len()),
+            Self::Cancel { .. } | Self::LeaveSeat | Self::PushPresences => Rule::new(Member, 0),
         }
     }
+
+    /// Whether it repeats a subscription of the member. Then it isn't recorded, and doesn't count.
+    pub(crate) fn changes_nothing(&self, usage: &MemberUsage) -> bool {
+        matches!(self, Self::Subscribe { topic } if usage.topics.contains(topic))
+    }
+
+    /// Checks its values, and counts the member's resources after it. Returns the number of a timer.
+    pub(crate) fn check(&mut self, record: &mut Record) -> Result<Option<TimerId>, Fault> {
+        match self {
+            Self::Push { event, payload }
+            | Self::Broadcast { event, payload }
+            | Self::BroadcastFrom { event, payload } => record.check_event(event, payload)?,
+            Self::Publish { topic, event, payload } => {
+                check_name("a topic", topic.as_str())?;
+                record.check_event(event, payload)?;
+            }
+            Self::Send { topic, event, payload } => {
+                check_name("a topic", topic.as_str())?;
+                record.check_own(event, payload)?;
+            }
+            Self::Subscribe { topic } => {
+                check_name("a topic", topic.as_str())?;
+                record.usage.subscribe(topic, &record.limits)?;
+            }
+            Self::Unsubscribe { topic } => record.usage.unsubscribe(topic),
+            Self::Disconnect { socket_id } => check_name("a socket's id", socket_id)?,
+            Self::Reply { reply_ref, reply } => {
+                check_ref(reply_ref)?;
+                record.check_answer(reply)?;
+            }
+            Self::SendSelf { event, payload } => record.check_own(event, payload)?,
+            Self::SendAfter { milliseconds, event, payload } => {
+                record.check_own(event, payload)?;
+                check_delay(Duration::from_millis(*milliseconds), record.limits.timer_shortest)?;
+                return record.usage.start_timer(&record.limits).map(Some);
+            }
+            Self::Cancel { timer } => record.usage.cancel_timer(*timer),
+            Self::PublishState { state } => {
+                // Before the text is parsed, so that a call can't make the host parse more than its limit.
+                record.check_bytes(state.text().len())?;
+                state.parse().map_err(|error| Fault::failed(format!("a published state is a JSON object: {error}")))?;
+            }
+            Self::TakeSeat { name, grace_ms } => {
+                check_name("a seat's name", name)?;
+                if *grace_ms > GRACE_MS_MAX {
+                    return Err(Fault::oversize("a seat is kept for at most a day"));
+                }
+            }
+            Self::Tick { milliseconds } => {
+                check_period(Duration::from_millis((*milliseconds).into()), record.limits.timer_shortest)?;
+            }
+            Self::Track { key, meta } => {
+                check_name("a presence's key", key)?;
+                record.clean_meta(meta)?;
+                record.usage.track(key, &record.limits)?;
+            }
+            Self::UpdatePresence { key, meta } => {
+                record.clean_meta(meta)?;
+                record.usage.check_tracked(key)?;
+            }
+            Self::Untrack { key } => record.usage.untrack(key),
+            Self::LeaveSeat | Self::PushPresences => {}
+        }
+        Ok(None)
+    }
+
+    /// What it needs when its call has succeeded.
+    #[must_use]
+    #[inline]
+    pub fn need(&self) -> Need<'_> {
+        self.rule().need
+    }
+
+    /// What the plugin must be granted.
+    #[must_use]
+    #[inline]
+    pub fn grant(&self) -> Grant<'_> {
+        self.rule().grant
+    }
+}
+
+/// The ref is copied into a frame, so it must be JSON.
+fn check_ref(reply_ref: &ByteString) -> Result<(), Fault> {
+    if reply_ref.len() > NAME_BYTES_MAX || Payload::Json(reply_ref.clone()).check_value().is_err() {
+        return Err(Fault::failed("a reply-ref must be passed back as it came with handle-in; this isn't one"));
+    }
+    Ok(())
+}
+
+fn check_delay(delay: Duration, shortest: Duration) -> Result<(), Fault> {
+    if delay < shortest {
+        let shortest = shortest.as_millis();
+        let key = limit_key(keys::TIMER_SHORTEST_MS, shortest);
+        return Err(Fault::oversize(format!(
+            "a timer takes at least {shortest} ms{key}; use send-self to send at once"
+        )));
+    }
+    Ok(())
+}
+
+fn check_period(period: Duration, shortest: Duration) -> Result<(), Fault> {
+    if !period.is_zero() && period < shortest {
+        let shortest = shortest.as_millis();
+        let key = limit_key(keys::TIMER_SHORTEST_MS, shortest);
+        return Err(Fault::oversize(format!("a topic's tick period is at least {shortest} ms{key}")));
+    }
+    Ok(())
+}
+
+/// Reads an effect without parameters: an empty object.
+fn no_fields<'de, D: Deserializer<'de>>(source: D) -> Result<(), D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct NoFields {}
+    NoFields::deserialize(source).map(|NoFields {}| ())
+}
+
+/// Reads the parameters of [`Effect::Reply`]. In JSON the reply's fields are beside the ref.
+fn late_reply<'de, D: Deserializer<'de>>(source: D) -> Result<(ByteString, Reply), D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct LateReply {
+        #[serde(rename = "ref")]
+        reply_ref: ByteString,
+        status: Option<ByteString>,
+        #[serde(default)]
+        payload: Payload,
+    }
+    let LateReply { reply_ref, status, payload } = LateReply::deserialize(source)?;
+    Ok((reply_ref, Reply { status: status.unwrap_or(ByteString::from_static("ok")), payload }))
 }

@@ -4,7 +4,8 @@
 //! so that a test kit gives the same result as a host.
 //!
 //! - The input of a callback is a [`Callback`] or a [`TopicCallback`]; its output is an [`Answer`] or a [`Fault`].
-//! - Each [`Effect`] goes into a [`Record`], which checks the [`limits`]. [`Reach`] checks the grants of the plugin.
+//! - A callback asks for an [`Effect`]. [`Reach`] checks the grants of the plugin, and the [`Record`] checks the
+//!   [`limits`].
 //! - [`Seats`] and [`Published`] states compute the result of their effects, and a [`PresenceWindow`] decides when a
 //!   presence diff is sent.
 
@@ -21,20 +22,22 @@ mod name;
 mod payload;
 mod presence_window;
 mod published;
+mod published_state;
 mod reach;
 mod record;
+mod rule;
 pub mod scan;
 mod seat_changes;
 mod seat_request;
 mod seats;
 mod state_update;
+mod usage;
 
 pub use answer::{Answer, Decision, Reply, Stop};
 pub use call::{
-    Callback, Ending, MemberUsage, Message, Part, Passing, Recipient, SeatChange, Source, Tick, TopicCall,
-    TopicCallback, Upgrade,
+    Callback, Ending, Message, Part, Passing, Recipient, SeatChange, Source, Tick, TopicCall, TopicCallback, Upgrade,
 };
-pub use effect::{Effect, Need, PublishedState, TimerId};
+pub use effect::{Effect, TimerId};
 pub use fault::{DETAIL_BYTES_MAX, Fault, FaultKind, one_line};
 pub use json::{read_object, read_value};
 pub use limits::{CallLimits, limit_key};
@@ -43,9 +46,12 @@ pub use name::{NAME_BYTES_MAX, Pattern, PatternError, REF_BYTES_MAX, Topic};
 pub use payload::{Payload, PayloadError};
 pub use presence_window::{MergeableDiff, Offer, PresenceWindow};
 pub use published::{Published, merge};
-pub use reach::Reach;
+pub use published_state::PublishedState;
+pub use reach::{Grant, Reach};
 pub use record::{Capability, Record};
+pub use rule::Need;
 pub use seat_changes::PendingSeatChanges;
 pub use seat_request::SeatRequest;
 pub use seats::{Departure, Seats};
 pub use state_update::StateUpdate;
+pub use usage::MemberUsage;

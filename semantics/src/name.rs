@@ -4,6 +4,8 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 /// The most bytes of a topic, an event or a status. A binary frame stores each length in one byte. Text frames have the
 /// same limit, so that both can carry every message.
 pub const NAME_BYTES_MAX: usize = 255;
@@ -12,7 +14,8 @@ pub const NAME_BYTES_MAX: usize = 255;
 pub const REF_BYTES_MAX: usize = 255;
 
 /// A topic, such as `room:lobby`: the unit of a broadcast. Clones share the text.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(from = "String")]
 pub struct Topic(Arc<str>);
 
 impl Topic {
@@ -27,6 +30,18 @@ impl Topic {
     #[inline]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<&str> for Topic {
+    fn from(name: &str) -> Self {
+        Self::new(name)
+    }
+}
+
+impl From<String> for Topic {
+    fn from(name: String) -> Self {
+        Self(Arc::from(name))
     }
 }
 

@@ -4,7 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use serde::de::IgnoredAny;
+use serde::de::{Error, IgnoredAny, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::scan::is_json;
 
@@ -15,6 +16,46 @@ pub enum Payload {
     Json(ByteString),
     /// Raw bytes.
     Binary(Bytes),
+}
+
+/// The empty object.
+impl Default for Payload {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+/// A string is the text of a JSON payload, and bytes are a binary one.
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        struct Content;
+
+        impl Visitor<'_> for Content {
+            type Value = Payload;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a payload")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Payload, E> {
+                Ok(Payload::Json(text.into()))
+            }
+
+            fn visit_string<E: Error>(self, text: String) -> Result<Payload, E> {
+                Ok(Payload::Json(text.into()))
+            }
+
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Payload, E> {
+                Ok(Payload::Binary(Bytes::copy_from_slice(bytes)))
+            }
+
+            fn visit_byte_buf<E: Error>(self, bytes: Vec<u8>) -> Result<Payload, E> {
+                Ok(Payload::Binary(bytes.into()))
+            }
+        }
+
+        source.deserialize_any(Content)
+    }
 }
 
 /// The reason why a payload isn't allowed in a frame.

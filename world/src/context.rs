@@ -1,9 +1,9 @@
 //! The host's side of one call: the values that the callback can read, and the record of its effects.
 
-use std::time::Duration;
-
 use bennu_semantics::limits::LISTED_MAX;
-use bennu_semantics::{CallLimits, Capability, Decision, Effect, Fault, MemberUsage, Payload, Record, Reply, one_line};
+use bennu_semantics::{
+    CallLimits, Capability, Decision, Effect, Fault, MemberUsage, Payload, Record, TimerId, one_line,
+};
 
 use crate::stored::{Draft, Order, Row, Stored};
 use crate::tokens::{self, TokenProblem};
@@ -159,170 +159,21 @@ impl CallContext {
     }
 }
 
-/// `interface socket`.
+/// Effects: `interface socket`, and some functions of `presence`.
 impl CallContext {
-    /// An event to the member's client.
+    /// Asks for an effect. Returns the number of a timer.
     ///
     /// # Errors
     /// See [`log`](Self::log).
-    pub fn push(&mut self, event: &str, payload: Payload) -> Result<(), Fault> {
-        self.record.push(event.into(), payload)
-    }
-
-    /// An event to the topic's members. With `skip_self` the member itself doesn't get it.
-    ///
-    /// # Errors
-    /// See [`log`](Self::log).
-    pub fn broadcast(&mut self, event: &str, payload: Payload, skip_self: bool) -> Result<(), Fault> {
-        self.record.broadcast(event.into(), payload, skip_self)
-    }
-
-    /// An event to the members of another topic.
-    ///
-    /// # Errors
-    /// See [`log`](Self::log).
-    pub fn publish(&mut self, topic: &str, event: &str, payload: Payload) -> Result<(), Fault> {
-        self.host.check_reach(|reach| reach.check_reachable("publishing to", topic))?;
-        self.record.publish(topic, event.into(), payload)
-    }
-
-    /// An event to another topic's `handle_message`.
-    ///
-    /// # Errors
-    /// See [`log`](Self::log).
-    pub fn send(&mut self, topic: &str, event: &str, payload: Payload) -> Result<(), Fault> {
-        self.host.check_reach(|reach| reach.check_reachable("sending to", topic))?;
-        self.record.send(topic, event.into(), payload)
-    }
-
-    /// An answer to an earlier message.
-    ///
-    /// # Errors
-    /// See [`log`](Self::log).
-    pub fn reply(&mut self, reply_ref: &str, reply: Reply) -> Result<(), Fault> {
-        self.record.reply(reply_ref.into(), reply)
-    }
-
-    /// A message to the member itself.
-    ///
-    /// # Errors
-    /// See [`log`](Self::log).
-    pub fn send_self(&mut self, event: &str, payload: Payload) -> Result<(), Fault> {
-        self.record.send_self(event.into(), payload)
-    }
-
-    /// A message to the member itself, after a delay. Returns the timer's number.
-    ///
-    /// # Errors
-    /// See [`log`](Self::log).
-    pub fn send_after(&mut self, milliseconds: u64, event: &str, payload: Payload) -> Result<u64, Fault> {
-        self.record.send_after(Duration::from_millis(milliseconds), event.into(), payload)
-    }
-
-    /// Cancels a timer.
-    ///
-    /// # Errors
-    /// See [`log`](Self::log).
-    pub fn cancel(&mut self, timer: u64) -> Result<(), Fault> {
-        self.record.cancel(timer)
-    }
-
-    /// The period of the topic's tick; 0 ends it.
-    ///
-    /// # Errors
-    /// See [`log`](Self::log).
-    pub fn tick(&mut self, milliseconds: u32) -> Result<(), Fault> {
-        self.record.set_tick(Duration::from_millis(milliseconds.into()))
-    }
-
-    /// The topic's published state, the text of a JSON object.
-    ///
-    /// # Errors
-    /// See [`log`](Self::log).
-    pub fn publish_state(&mut self, state: &str) -> Result<(), Fault> {
-        self.record.publish_state(state.into())
-    }
-
-    /// A seat for the member.
-    ///
-    /// # Errors
-    /// See [`log`](Self::log).
-    pub fn take_seat(&mut self, name: &str, grace_ms: u32) -> Result<(), Fault> {
-        self.record.take_seat(name.into(), Duration::from_millis(grace_ms.into()))
-    }
-
-    /// The end of the member's seat.
-    ///
-    /// # Errors
-    /// See [`log`](Self::log).
-    pub fn leave_seat(&mut self) -> Result<(), Fault> {
-        self.record.leave_seat()
-    }
-
-    /// A subscription of the member to a further topic.
-    ///
-    /// # Errors
-    /// See [`log`](Self::log).
-    pub fn subscribe(&mut self, topic: &str) -> Result<(), Fault> {
-        self.host.check_reach(|reach| reach.check_readable(topic))?;
-        self.record.subscribe(topic)
-    }
-
-    /// The end of such a subscription.
-    ///
-    /// # Errors
-    /// See [`log`](Self::log).
-    pub fn unsubscribe(&mut self, topic: &str) -> Result<(), Fault> {
-        self.record.unsubscribe(topic)
-    }
-
-    /// The end of all sockets with an id.
-    ///
-    /// # Errors
-    /// See [`log`](Self::log).
-    pub fn disconnect(&mut self, socket_id: &str) -> Result<(), Fault> {
-        let is_own = self.socket.as_ref().is_some_and(|socket| socket.socket_id.as_deref() == Some(socket_id));
-        if !is_own {
-            self.host.check_reach(|reach| reach.check_reachable("disconnecting", socket_id))?;
-        }
-        self.record.disconnect(socket_id.into())
+    pub fn ask(&mut self, effect: Effect) -> Result<Option<TimerId>, Fault> {
+        let own_id = self.socket.as_ref().and_then(|socket| socket.socket_id.as_deref());
+        self.host.check_reach(|reach| reach.check(&effect, own_id))?;
+        self.record.ask(effect)
     }
 }
 
-/// `interface presence`, and `topics`.
+/// What a call reads about topics: `interface topics`, and the other functions of `presence`.
 impl CallContext {
-    /// A presence of the member.
-    ///
-    /// # Errors
-    /// See [`log`](Self::log).
-    pub fn track(&mut self, key: &str, meta: &str) -> Result<(), Fault> {
-        self.record.track(key.into(), meta.into())
-    }
-
-    /// A new meta for a presence of the member.
-    ///
-    /// # Errors
-    /// See [`log`](Self::log).
-    pub fn update_presence(&mut self, key: &str, meta: &str) -> Result<(), Fault> {
-        self.record.update_presence(key.into(), meta.into())
-    }
-
-    /// The end of a presence of the member.
-    ///
-    /// # Errors
-    /// See [`log`](Self::log).
-    pub fn untrack(&mut self, key: &str) -> Result<(), Fault> {
-        self.record.untrack(key.into())
-    }
-
-    /// All presences of the topic to the member's client.
-    ///
-    /// # Errors
-    /// See [`log`](Self::log).
-    pub fn push_presences(&mut self) -> Result<(), Fault> {
-        self.record.push_presences()
-    }
-
     /// All presences of a topic: the text of a JSON object.
     ///
     /// # Errors

@@ -2,8 +2,8 @@
 
 use bennu_semantics::limits::NodeLimits;
 use bennu_semantics::{
-    Answer, Callback, Decision, Effect, Fault, MemberUsage, Passing, Payload, Recipient, RouteSpec, Topic, TopicCall,
-    TopicCallback,
+    Answer, Callback, Decision, Effect, Fault, MemberUsage, Need, Passing, Payload, Recipient, RouteSpec, Topic,
+    TopicCall, TopicCallback,
 };
 use bytestring::ByteString;
 
@@ -125,13 +125,13 @@ pub fn decide(
 /// Fault: overflow.
 pub fn check_mailbox(effects: &[Effect], (mut count, mut bytes): (usize, usize)) -> Result<(), Fault> {
     for effect in effects {
-        match effect {
-            Effect::SendSelf { event, payload } => {
+        match effect.need() {
+            Need::Mailbox(more) => {
                 count += 1;
-                bytes += event.len() + payload.len();
+                bytes += more;
             }
-            Effect::SendAfter { event, payload, .. } => bytes += event.len() + payload.len(),
-            _ => {}
+            Need::Timer(more) => bytes += more,
+            Need::Nothing | Need::Room | Need::Audience(_) | Need::Message(..) => {}
         }
     }
     let limits = NodeLimits::default();

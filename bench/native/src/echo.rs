@@ -45,8 +45,10 @@ fn answer(call: &Call) -> Result<Outcome, Fault> {
         Callback::In { event, payload, .. } => match &**event {
             "echo" => outcome.answer = reply(payload.clone()),
             "parse" => outcome.answer = reply(json(&parsed(payload)?)),
-            "shout" => outcome.effects.push(broadcast(event, payload, false)?),
-            "whisper" => outcome.effects.push(broadcast(event, payload, true)?),
+            "shout" => outcome.effects.push(Effect::Broadcast { event: event.clone(), payload: object(payload)? }),
+            "whisper" => {
+                outcome.effects.push(Effect::BroadcastFrom { event: event.clone(), payload: object(payload)? })
+            }
             "count" => {
                 state.count += 1;
                 outcome.answer = reply(json(&json!({ "count": state.count, "build": "native" })));
@@ -60,9 +62,10 @@ fn answer(call: &Call) -> Result<Outcome, Fault> {
     Ok(outcome)
 }
 
-fn broadcast(event: &ByteString, payload: &Payload, skip_self: bool) -> Result<Effect, Fault> {
+/// A payload that clients accept in an event.
+fn object(payload: &Payload) -> Result<Payload, Fault> {
     payload.check_object().map_err(|error| Fault::failed(error.to_string()))?;
-    Ok(Effect::Broadcast { event: event.clone(), payload: payload.clone(), skip_self })
+    Ok(payload.clone())
 }
 
 fn reply(payload: Payload) -> Answer {

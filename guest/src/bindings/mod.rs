@@ -1,5 +1,7 @@
 //! The contract, generated from `wit/` by `cargo xtask bindings`.
 
+#[cfg(not(target_family = "wasm"))]
+pub(crate) mod effects;
 pub mod gatekeeper;
 pub mod plugin;
 

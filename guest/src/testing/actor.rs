@@ -144,7 +144,7 @@ impl Actor {
     ///
     /// # Panics
     ///
-    /// If it didn't.
+    /// If there is none.
     #[track_caller]
     pub fn assert_broadcast(&mut self, event: &str, payload: impl IntoPayload) -> Payload {
         let payload = payload.into_payload();
@@ -187,7 +187,7 @@ impl Actor {
     ///
     /// # Panics
     ///
-    /// If there is none.
+    /// If it wasn't.
     #[track_caller]
     pub fn assert_disconnected(&mut self) {
         self.assert(|came| *came == Came::Disconnected, "the connection's end");
@@ -232,18 +232,18 @@ impl Actor {
             }
         });
         for fault in self.world.borrow().faults() {
-            let _ = write!(came, "\n  (there was a fault: {fault})");
+            let _ = write!(came, "\n  (a callback ended in a fault: {fault})");
         }
         let (topic, came) =
             (self.role(|role| role.topic.to_string()), if came.is_empty() { " nothing" } else { &came });
-        panic!("the member of {topic:?} expected {what}; there came{came}");
+        panic!("the member of {topic:?} expected {what}; it received{came}");
     }
 
     #[track_caller]
     fn refute(&mut self, unwanted: impl Fn(&Came) -> bool, what: &str) {
         let found = self.role(|role| role.came.iter().find(|came| unwanted(came)).map(described));
         if let Some(came) = found {
-            panic!("{what} came, and none should have:\n  {came}");
+            panic!("the member received {what}, which it must not receive:\n  {came}");
         }
     }
 

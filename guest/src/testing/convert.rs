@@ -52,6 +52,12 @@ impl From<Reply> for rules::Reply {
     }
 }
 
+impl From<&Reply> for rules::Reply {
+    fn from(reply: &Reply) -> Self {
+        reply.clone().into()
+    }
+}
+
 impl From<Answer> for rules::Answer {
     fn from(answer: Answer) -> Self {
         match answer {

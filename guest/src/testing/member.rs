@@ -6,8 +6,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use bennu_semantics::{Callback, Ending, Message, Source, Topic, TopicCallback};
-use bennu_world::{HostFacts, SocketFacts, StateSnapshot, decide};
-use bytestring::ByteString;
+use bennu_world::{HostFacts, Resources, SocketFacts, StateSnapshot, decide};
 use serde::de::DeserializeOwned;
 
 use super::native::NativeRoutes;
@@ -31,13 +30,8 @@ pub struct Member<C> {
     pub(super) states: StateSnapshot,
     /// The messages that it sent to itself and has not handled yet.
     pub(super) waiting: VecDeque<Message>,
-    pub(super) timers: Vec<Timer>,
-    /// The number that its next timer gets.
-    pub(super) next_timer: u64,
-    /// The keys of its presences.
-    pub(super) presences: Vec<ByteString>,
-    /// The further topics to which it is subscribed.
-    pub(super) topics: Vec<Topic>,
+    /// Its timers, presences and subscriptions.
+    pub(super) resources: Resources,
     /// The number of its client's messages: the ref of the last one.
     pub(super) received: u64,
     pub(super) joined: Outcome,
@@ -147,25 +141,10 @@ impl<C: Channel> Member<C> {
     /// Reloads the plugin: the same member, with another channel. A channel with another version upgrades the states
     /// before its next callback. Otherwise it must be able to read them.
     pub fn reload<D: Channel>(self) -> Member<D> {
-        let Self { topic, host, socket, states, waiting, timers, next_timer, presences, topics, .. } = self;
+        let Self { topic, host, socket, states, waiting, resources, .. } = self;
         let (received, joined, ended_by, channel) = (self.received, self.joined, self.ended_by, PhantomData);
         let routes = NativeRoutes::of(Route::to::<D>("*"));
-        Member {
-            topic,
-            routes,
-            host,
-            socket,
-            states,
-            waiting,
-            timers,
-            next_timer,
-            presences,
-            topics,
-            received,
-            joined,
-            ended_by,
-            channel,
-        }
+        Member { topic, routes, host, socket, states, waiting, resources, received, joined, ended_by, channel }
     }
 }
 
@@ -209,8 +188,8 @@ impl<C: Channel> Member<C> {
     }
 
     /// Its pending timers.
-    pub fn timers(&self) -> &[Timer] {
-        &self.timers
+    pub fn timers(&self) -> Vec<Timer> {
+        self.resources.timers.iter().cloned().map(Timer::from).collect()
     }
 
     /// Whether it has ended, by a stop or by a fault.

@@ -49,7 +49,6 @@
 mod actor;
 mod client;
 mod convert;
-mod effect;
 mod fault;
 mod knock;
 mod member;
@@ -65,8 +64,9 @@ mod turn;
 mod versions;
 
 pub use actor::{Actor, Pushed};
+#[doc(inline)]
+pub use bennu_semantics::Effect;
 pub use client::Client;
-pub use effect::Effect;
 pub use fault::Fault;
 pub use knock::Knock;
 pub use member::Member;

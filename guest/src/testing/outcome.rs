@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bennu_semantics::read_value;
+
 use super::{Effect, Fault, Sent};
 use crate::log::Level;
 use crate::{Answer, Reply, Value};
@@ -45,6 +47,23 @@ impl Outcome {
     }
 
     /// All effects, in order.
+    ///
+    /// ```
+    /// use bennu_guest::prelude::*;
+    /// use bennu_guest::testing::Effect;
+    ///
+    /// # #[derive(Serialize, Deserialize)] struct Player;
+    /// # impl Channel for Player {
+    /// #     type Room = u64;
+    /// fn join(socket: &mut Socket<u64>, _params: Payload) -> Join<Self> {
+    ///     socket.take_seat("ada", Duration::from_secs(5));
+    ///     Ok(Player)
+    /// }
+    /// # }
+    ///
+    /// let ada = testing::join::<Player>("table:1", json!({})).unwrap();
+    /// assert_eq!(ada.joined().effects(), [Effect::TakeSeat { name: "ada".into(), grace_ms: 5000 }]);
+    /// ```
     #[track_caller]
     pub fn effects(&self) -> &[Effect] {
         self.answer();
@@ -54,61 +73,94 @@ impl Outcome {
     /// The events to the member's own client, without replies.
     #[track_caller]
     pub fn pushes(&self) -> Vec<Sent> {
-        self.pick(|effect| if let Effect::Push(sent) = effect { Some(sent) } else { None })
+        self.pick(|effect| match effect {
+            Effect::Push { event, payload } => Some(Sent::of(event, payload.clone())),
+            _ => None,
+        })
     }
 
     /// The events to all members of the topic.
     #[track_caller]
     pub fn broadcasts(&self) -> Vec<Sent> {
-        self.pick(|effect| if let Effect::Broadcast(sent) = effect { Some(sent) } else { None })
+        self.pick(|effect| match effect {
+            Effect::Broadcast { event, payload } => Some(Sent::of(event, payload.clone())),
+            _ => None,
+        })
     }
 
     /// The events to all members of the topic except this one.
     #[track_caller]
     pub fn broadcasts_from(&self) -> Vec<Sent> {
-        self.pick(|effect| if let Effect::BroadcastFrom(sent) = effect { Some(sent) } else { None })
+        self.pick(|effect| match effect {
+            Effect::BroadcastFrom { event, payload } => Some(Sent::of(event, payload.clone())),
+            _ => None,
+        })
     }
 
     /// The events to members of other topics.
     #[track_caller]
     pub fn published(&self) -> Vec<(String, Sent)> {
-        self.pick(|effect| if let Effect::Publish(topic, sent) = effect { Some((topic, sent)) } else { None })
+        self.pick(|effect| match effect {
+            Effect::Publish { topic, event, payload } => Some((topic.to_string(), Sent::of(event, payload.clone()))),
+            _ => None,
+        })
     }
 
     /// The events to `handle_message` of other topics.
     #[track_caller]
     pub fn sent(&self) -> Vec<(String, Sent)> {
-        self.pick(|effect| if let Effect::Send(topic, sent) = effect { Some((topic, sent)) } else { None })
+        self.pick(|effect| match effect {
+            Effect::Send { topic, event, payload } => Some((topic.to_string(), Sent::of(event, payload.clone()))),
+            _ => None,
+        })
     }
 
     /// The published states.
     #[track_caller]
     pub fn published_states(&self) -> Vec<Value> {
-        self.pick(|effect| if let Effect::PublishState(state) = effect { Some(state) } else { None })
+        self.pick(|effect| match effect {
+            Effect::PublishState { state } => Some(Value::Object(state.clone().into_parts().1)),
+            _ => None,
+        })
     }
 
     /// The new presences: keys and metas.
     #[track_caller]
     pub fn tracked(&self) -> Vec<(String, Value)> {
-        self.pick(|effect| if let Effect::Track(key, meta) = effect { Some((key, meta)) } else { None })
+        self.pick(|effect| match effect {
+            // The record refuses a meta that isn't an object, so the default is never used.
+            Effect::Track { key, meta } => Some((key.to_string(), read_value(meta).unwrap_or_default())),
+            _ => None,
+        })
     }
 
     /// The answers to earlier messages.
     #[track_caller]
     pub fn late_replies(&self) -> Vec<Reply> {
-        self.pick(|effect| if let Effect::Reply(_, reply) = effect { Some(reply) } else { None })
+        self.pick(|effect| match effect {
+            Effect::Reply { reply, .. } => Some(reply.clone().into()),
+            _ => None,
+        })
     }
 
     /// The messages of the member to itself.
     #[track_caller]
     pub fn sent_to_self(&self) -> Vec<Sent> {
-        self.pick(|effect| if let Effect::SendSelf(sent) = effect { Some(sent) } else { None })
+        self.pick(|effect| match effect {
+            Effect::SendSelf { event, payload } => Some(Sent::of(event, payload.clone())),
+            _ => None,
+        })
     }
 
     /// The new timers.
     #[track_caller]
     pub fn timers(&self) -> Vec<(Duration, Sent)> {
-        self.pick(|effect| if let Effect::SendAfter(_, after, sent) = effect { Some((after, sent)) } else { None })
+        self.pick(|effect| match effect {
+            Effect::SendAfter { milliseconds, event, payload } => {
+                Some((Duration::from_millis(*milliseconds), Sent::of(event, payload.clone())))
+            }
+            _ => None,
+        })
     }
 
     /// The fault, if the callback ended in one.
@@ -127,7 +179,7 @@ impl Outcome {
     }
 
     #[track_caller]
-    fn pick<T>(&self, what: impl Fn(Effect) -> Option<T>) -> Vec<T> {
-        self.effects().iter().cloned().filter_map(what).collect()
+    fn pick<T>(&self, what: impl Fn(&Effect) -> Option<T>) -> Vec<T> {
+        self.effects().iter().filter_map(what).collect()
     }
 }

@@ -1,9 +1,10 @@
-//! The contract's imports for native code, on the call context of this thread.
+//! The contract's imports for native code, on the call context of this thread. The imports that ask for effects are
+//! generated: `bindings::effects`.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use bennu_semantics::Fault;
+use bennu_semantics::{Effect, Fault, TimerId};
 use bennu_world::CallContext;
 
 use super::knock::Asked;
@@ -47,6 +48,12 @@ fn ask<T>(question: impl FnOnce(&mut CallContext) -> Result<T, Fault>) -> T {
         Some(Err(fault)) => resume_unwind(Box::new(fault)),
         None => panic!("there is a host only inside a callback: call this from one that `bennu_guest::testing` runs"),
     }
+}
+
+/// Asks for an effect. Returns the number of a timer. `bindings::effects` calls this function.
+#[track_caller]
+pub(crate) fn ask_for(effect: Effect) -> Option<TimerId> {
+    ask(|context| context.ask(effect))
 }
 
 /// `interface host`.
@@ -113,77 +120,7 @@ pub(crate) mod member {
     }
 }
 
-/// `interface socket`.
-pub(crate) mod socket {
-    use super::ask;
-    use crate::{Payload, Reply};
-
-    pub(crate) fn push(event: &str, payload: &Payload) {
-        ask(|context| context.push(event, payload.into()));
-    }
-
-    pub(crate) fn broadcast(event: &str, payload: &Payload) {
-        ask(|context| context.broadcast(event, payload.into(), false));
-    }
-
-    pub(crate) fn broadcast_from(event: &str, payload: &Payload) {
-        ask(|context| context.broadcast(event, payload.into(), true));
-    }
-
-    pub(crate) fn publish(topic: &str, event: &str, payload: &Payload) {
-        ask(|context| context.publish(topic, event, payload.into()));
-    }
-
-    pub(crate) fn reply(reply_ref: &str, reply: &Reply) {
-        ask(|context| context.reply(reply_ref, reply.clone().into()));
-    }
-
-    pub(crate) fn send_self(event: &str, payload: &Payload) {
-        ask(|context| context.send_self(event, payload.into()));
-    }
-
-    pub(crate) fn send_after(milliseconds: u64, event: &str, payload: &Payload) -> u64 {
-        ask(|context| context.send_after(milliseconds, event, payload.into()))
-    }
-
-    pub(crate) fn cancel(timer: u64) {
-        ask(|context| context.cancel(timer));
-    }
-
-    pub(crate) fn tick(milliseconds: u32) {
-        ask(|context| context.tick(milliseconds));
-    }
-
-    pub(crate) fn publish_state(state: &str) {
-        ask(|context| context.publish_state(state));
-    }
-
-    pub(crate) fn take_seat(name: &str, grace_ms: u32) {
-        ask(|context| context.take_seat(name, grace_ms));
-    }
-
-    pub(crate) fn leave_seat() {
-        ask(|context| context.leave_seat());
-    }
-
-    pub(crate) fn send(topic: &str, event: &str, payload: &Payload) {
-        ask(|context| context.send(topic, event, payload.into()));
-    }
-
-    pub(crate) fn subscribe(topic: &str) {
-        ask(|context| context.subscribe(topic));
-    }
-
-    pub(crate) fn unsubscribe(topic: &str) {
-        ask(|context| context.unsubscribe(topic));
-    }
-
-    pub(crate) fn disconnect(socket_id: &str) {
-        ask(|context| context.disconnect(socket_id));
-    }
-}
-
-/// `interface presence`.
+/// The functions of `interface presence` that read.
 pub(crate) mod presence {
     use super::ask;
 
@@ -193,22 +130,6 @@ pub(crate) mod presence {
 
     pub(crate) fn get(topic: &str, key: &str) -> Option<String> {
         ask(|context| context.presence(topic, key))
-    }
-
-    pub(crate) fn track(key: &str, meta: &str) {
-        ask(|context| context.track(key, meta));
-    }
-
-    pub(crate) fn update(key: &str, meta: &str) {
-        ask(|context| context.update_presence(key, meta));
-    }
-
-    pub(crate) fn untrack(key: &str) {
-        ask(|context| context.untrack(key));
-    }
-
-    pub(crate) fn push_state() {
-        ask(|context| context.push_presences());
     }
 }
 

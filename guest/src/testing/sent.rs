@@ -16,11 +16,6 @@ impl Sent {
         Self { event: event.into(), payload: payload.clone() }
     }
 
-    /// Its bytes in a queue.
-    pub(super) fn bytes(&self) -> usize {
-        self.event.len() + self.payload.len()
-    }
-
     /// Its JSON payload.
     ///
     /// # Panics
@@ -41,14 +36,6 @@ impl Payload {
     #[track_caller]
     pub fn value(&self) -> Value {
         value(self)
-    }
-
-    /// Its length in bytes.
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Json(text) => text.len(),
-            Self::Binary(bytes) => bytes.len(),
-        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The timers of a member.
 
+use bennu_world as world;
+
 use super::Sent;
 use crate::TimerId;
 
@@ -12,4 +14,10 @@ pub struct Timer {
     pub due: u64,
     /// The message for `handle_info`.
     pub sent: Sent,
+}
+
+impl From<world::Timer> for Timer {
+    fn from(world::Timer { id, due, sent: world::Sent { event, payload } }: world::Timer) -> Self {
+        Self { id: TimerId(id), due, sent: Sent::of(&event, payload) }
+    }
 }

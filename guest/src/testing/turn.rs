@@ -4,14 +4,17 @@ use std::collections::VecDeque;
 use std::marker::PhantomData;
 
 use bennu_semantics as rules;
-use bennu_semantics::{Callback, Ending, MemberUsage, Message, RouteSpec, Source, Topic, TopicCallback};
-use bennu_world::{CallRequest, Callbacks, Level, Saved, StateSnapshot, Turn, ask, check_mailbox, take_due};
+use bennu_semantics::{Callback, Effect, Ending, Message, RouteSpec, Source, Topic, TopicCallback};
+use bennu_world as world;
+use bennu_world::{
+    CallRequest, Callbacks, Level, Remainder, Resources, Saved, StateSnapshot, Turn, ask, check_mailbox, take_due,
+};
 
 use super::member::ID;
 use super::native::NativeRoutes;
-use super::{Fault, Member, NotJoined, Outcome, Sent, Setup, Timer};
+use super::{Fault, Member, NotJoined, Outcome, Setup};
 use crate::plugin::Route;
-use crate::{Answer, Channel, Payload, TimerId};
+use crate::{Answer, Channel, Payload};
 
 /// The log lines of a callback.
 type LogLines = Vec<(Level, String)>;
@@ -29,10 +32,7 @@ impl<C: Channel> Member<C> {
             socket,
             states: StateSnapshot { assigns: None, room },
             waiting: VecDeque::new(),
-            timers: Vec::new(),
-            next_timer: 0,
-            presences: Vec::new(),
-            topics: Vec::new(),
+            resources: Resources::default(),
             received: 0,
             joined: failed(rules::Fault::no_member(), Vec::new()),
             ended_by: None,
@@ -77,9 +77,7 @@ impl<C: Channel> Member<C> {
 
     fn terminate(&mut self, ending: Ending) -> Outcome {
         // A member that has ended has no state at the host.
-        self.timers.clear();
-        self.presences.clear();
-        self.topics.clear();
+        self.resources.clear();
         self.host.online.leave(self.topic.as_str(), ID);
         self.call(Callback::Terminate(ending))
     }
@@ -100,13 +98,7 @@ impl<C: Channel> Member<C> {
     }
 
     fn question(&self, callback: Callback) -> CallRequest {
-        let usage = MemberUsage {
-            timers: self.timers.iter().map(|timer| timer.id.0).collect(),
-            next_timer: self.next_timer,
-            presences: self.presences.clone(),
-            topics: self.topics.clone(),
-        };
-        CallRequest::Member { id: ID, socket: self.socket.clone(), usage, callback }
+        CallRequest::Member { id: ID, socket: self.socket.clone(), usage: self.resources.usage(), callback }
     }
 
     fn ask(&mut self, states: &StateSnapshot, question: CallRequest) -> (Result<Turn, rules::Fault>, LogLines) {
@@ -127,11 +119,10 @@ impl<C: Channel> Member<C> {
     }
 
     /// Checks that the member's queue has room for a call's messages to it.
-    fn check_room_for(&self, effects: &[rules::Effect]) -> Result<(), rules::Fault> {
+    fn check_room_for(&self, effects: &[Effect]) -> Result<(), rules::Fault> {
         let waiting = self.waiting.iter().map(|message| message.event.len() + message.payload.len());
         let (count, bytes) = (waiting.len(), waiting.sum::<usize>());
-        let timers: usize = self.timers.iter().map(|timer| timer.sent.bytes()).sum();
-        check_mailbox(effects, (count, bytes + timers))
+        check_mailbox(effects, (count, bytes + self.resources.timer_bytes()))
     }
 
     fn commit(&mut self, turn: Turn, lines: LogLines) -> Outcome {
@@ -139,35 +130,16 @@ impl<C: Channel> Member<C> {
         self.host.stored = stored;
         self.states = StateSnapshot { assigns: states.assigns.or(self.states.assigns.take()), ..states };
         effects.iter().for_each(|effect| self.carry_out(effect));
-        let effects = effects.into_iter().map(Into::into).collect();
         Outcome { answer: Ok(answer.into()), effects, lines: shown(lines), ended: None }
     }
 
     /// Carries out an effect on the member itself.
-    fn carry_out(&mut self, effect: &rules::Effect) {
-        let topic = self.topic.as_str();
-        match effect.clone() {
-            rules::Effect::SendSelf { event, payload } => {
+    fn carry_out(&mut self, effect: &Effect) {
+        match self.resources.carry_out((ID, &self.topic), &mut self.host, effect) {
+            Remainder::Message(world::Sent { event, payload }) => {
                 self.waiting.push_back(Message { source: Source::Own, topic: self.topic.clone(), event, payload });
             }
-            rules::Effect::SendAfter { timer, after, event, payload } => {
-                let due = self.host.now.saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
-                self.next_timer = self.next_timer.max(timer + 1);
-                self.timers.push(Timer { id: TimerId(timer), due, sent: Sent::of(&event, payload) });
-            }
-            rules::Effect::Cancel(timer) => self.timers.retain(|other| other.id.0 != timer),
-            rules::Effect::Subscribe(other) => self.topics.push(other),
-            rules::Effect::Unsubscribe(other) => self.topics.retain(|heard| *heard != other),
-            rules::Effect::Track { key, meta } => {
-                self.host.online.track(topic, ID, &key, &meta);
-                self.presences.push(key);
-            }
-            rules::Effect::UpdatePresence { key, meta } => drop(self.host.online.update(topic, ID, &key, &meta)),
-            rules::Effect::Untrack(key) => {
-                self.host.online.untrack(topic, ID, &key);
-                self.presences.retain(|other| *other != key);
-            }
-            _ => {}
+            Remainder::Presences(_) | Remainder::Nothing => {}
         }
     }
 
@@ -179,10 +151,10 @@ impl<C: Channel> Member<C> {
         if let Some(message) = self.waiting.pop_front() {
             return Some(message);
         }
-        let timer = take_due(&mut self.timers, until, |timer| (timer.due, timer.id.0))?;
+        let timer = take_due(&mut self.resources.timers, until, |timer| (timer.due, timer.id))?;
         self.host.now = self.host.now.max(timer.due);
-        let Sent { event, payload } = timer.sent;
-        Some(self.message(Source::Own, &event, payload))
+        let world::Sent { event, payload } = timer.sent;
+        Some(self.message(Source::Own, &event, payload.into()))
     }
 
     pub(super) fn message(&self, source: Source, event: &str, payload: Payload) -> Message {

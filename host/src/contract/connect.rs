@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::limits::check_size;
 use super::{CallFuture, Fault};
 use crate::protocol::{NAME_BYTES_MAX, read_object};
 
@@ -89,7 +90,7 @@ impl Admission {
             Self::Refused { status, .. } if !(400..600).contains(status) => {
                 return Err(Fault::failed(format!("the status of a refusal must be from 400 to 599, not {status}")));
             }
-            Self::Refused { body, .. } => check_size("a refusal's body", body.len(), CLAIMS_BYTES_MAX)?,
+            Self::Refused { body, .. } => check_size("a refusal's body", body.len(), CLAIMS_BYTES_MAX, None)?,
         }
         Ok(self)
     }
@@ -98,20 +99,13 @@ impl Admission {
 impl Identity {
     fn check(&self) -> Result<(), Fault> {
         for (what, text) in [("a socket's id", &self.socket_id), ("a user", &self.user)] {
-            check_size(what, text.as_ref().map_or(0, |text| text.len()), NAME_BYTES_MAX)?;
+            check_size(what, text.as_ref().map_or(0, |text| text.len()), NAME_BYTES_MAX, None)?;
         }
-        check_size("claims", self.claims.len(), CLAIMS_BYTES_MAX)?;
+        check_size("claims", self.claims.len(), CLAIMS_BYTES_MAX, None)?;
         read_object(&self.claims)
             .map(drop)
             .map_err(|error| Fault::failed(format!("the claims of an identity must be a JSON object: {error}")))
     }
-}
-
-fn check_size(what: &str, bytes: usize, most: usize) -> Result<(), Fault> {
-    if bytes > most {
-        return Err(Fault::oversize(format!("{what} of {bytes} bytes; the limit is {most}")));
-    }
-    Ok(())
 }
 
 /// The code that decides whether a client may connect: a wasm component, or a scripted gatekeeper in tests.

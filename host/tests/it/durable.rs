@@ -21,7 +21,7 @@ fn text(room: Option<&Bytes>) -> String {
 
 /// Sets the room to the name of the event, except for `tick` and `clear`.
 async fn setting(call: Call) -> Result<Outcome, Fault> {
-    let tick = |ms| vec![Effect::SetTick(Some(Duration::from_millis(ms)))];
+    let tick = |milliseconds| vec![Effect::Tick { milliseconds }];
     match call.callback {
         Callback::Join(_) => Ok(admitted()),
         Callback::In { event, .. } if &*event == "tick" => Ok(Outcome { effects: tick(10), ..replied("{}") }),

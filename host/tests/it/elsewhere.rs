@@ -32,12 +32,12 @@ fn on_event(event: &str) -> Result<Outcome, Fault> {
     match event {
         "ask" => with(vec![send("desk", "question")]),
         "ask_nobody" => with(vec![send("nobody", "question")]),
-        "subscribe" => with(vec![Effect::Subscribe(Topic::new("news"))]),
-        "unsubscribe" => with(vec![Effect::Unsubscribe(Topic::new("news"))]),
-        "disconnect" => with(vec![Effect::Disconnect("user:1".into())]),
+        "subscribe" => with(vec![Effect::Subscribe { topic: Topic::new("news") }]),
+        "unsubscribe" => with(vec![Effect::Unsubscribe { topic: Topic::new("news") }]),
+        "disconnect" => with(vec![Effect::Disconnect { socket_id: "user:1".into() }]),
         "track" => with(vec![Effect::PushPresences, track("alice")]),
         "update" => with(vec![Effect::UpdatePresence { key: "alice".into(), meta: "{\"away\":true}".into() }]),
-        "untrack" => with(vec![Effect::Untrack("alice".into())]),
+        "untrack" => with(vec![Effect::Untrack { key: "alice".into() }]),
         "crash" => Err(Fault::new(FaultKind::Trap, "asked to")),
         _ => Ok(replied("{}")),
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use self::nasty::{Degree, texts};
 use bennu::auth::{Secret, Tokens};
 use bennu::channel::{Node, NodeLimits};
-use bennu::contract::{Admission, CallLimits, Identity, MemberUsage, PublishedState, Record, Surroundings};
+use bennu::contract::{Admission, CallLimits, Effect, Identity, MemberUsage, PublishedState, Record, Surroundings};
 use bennu::presence::{Pace, Presence};
 use bennu::protocol::{Incoming, Payload, Serializer, Topic, read_object, read_value};
 use bennu::pubsub::PubSub;
@@ -25,10 +25,11 @@ const SHORT: usize = 4 << 10;
 /// `serde_json` gives this field name a special meaning.
 const PRIVATE: &str = "$serde_json::private";
 
-fn record() -> Record {
+/// Whether a call of a member may have this effect.
+fn asks(effect: Effect) -> bool {
     let mut record = Record::new(CallLimits::default());
     record.open(MemberUsage::default(), None);
-    record
+    record.ask(effect).is_ok()
 }
 
 /// Whether the text is a JSON value for the readers of payloads that are only passed on. All these readers must agree.
@@ -38,8 +39,8 @@ fn is_passed_on(text: &str) -> bool {
     assert_eq!(serde_json::from_str::<&RawValue>(text).is_ok(), is_json, "{text}");
     let is_object = text.trim_ascii_start().starts_with('{');
     assert_eq!(payload.check_object().is_ok(), is_json && is_object, "{text}");
-    assert_eq!(record().push("e".into(), payload.clone()).is_ok(), is_json && is_object, "{text}");
-    assert_eq!(record().send_self("e".into(), payload.clone()).is_ok(), is_json, "{text}");
+    assert_eq!(asks(Effect::Push { event: "e".into(), payload: payload.clone() }), is_json && is_object, "{text}");
+    assert_eq!(asks(Effect::SendSelf { event: "e".into(), payload: payload.clone() }), is_json, "{text}");
     for (serializer, frame) in [
         (Serializer::V2, format!("[null,\"1\",\"t\",\"e\",{text}]")),
         (Serializer::V1, format!("{{\"ref\":null,\"topic\":\"t\",\"event\":\"e\",\"payload\":{text}}}")),
@@ -61,9 +62,9 @@ fn is_read(text: &str) -> bool {
         assert_eq!(serde_json::from_str::<Map<String, Value>>(text).ok(), read_object(text).ok(), "{text}");
     }
     assert_eq!(PublishedState::read(text.into()).is_ok(), is_object, "{text}");
-    assert_eq!(record().publish_state(text.into()).is_ok(), is_object, "{text}");
+    assert_eq!(asks(Effect::PublishState { state: text.into() }), is_object, "{text}");
     if text.len() <= SHORT {
-        assert_eq!(record().track("key".into(), text.into()).is_ok(), is_object, "{text}");
+        assert_eq!(asks(Effect::Track { key: "key".into(), meta: text.into() }), is_object, "{text}");
         let identity = Identity { claims: text.into(), ..Identity::default() };
         assert_eq!(Admission::Granted(identity).checked().is_ok(), is_object, "{text}");
     }
@@ -122,7 +123,7 @@ fn every_accepted_meta_can_be_read_in_the_list_of_presences() {
     let topic = Topic::new("t");
     let mut count = 0;
     for (text, _) in texts() {
-        if text.len() <= SHORT && record().track("key".into(), (&*text).into()).is_ok() {
+        if text.len() <= SHORT && asks(Effect::Track { key: "key".into(), meta: (&*text).into() }) {
             presence.track(&topic, count, &format!("key {count}"), &text).expect("nobody is tracked under that key");
             count += 1;
         }

@@ -60,7 +60,7 @@ async fn a_topic_works_after_a_panic_at_the_end_of_its_room() {
 
 fn broadcasting(event: &str, payload: Payload) -> Outcome {
     let event = event.to_owned().into();
-    Outcome { effects: vec![Effect::Broadcast { event, payload, skip_self: false }], ..nothing() }
+    Outcome { effects: vec![Effect::Broadcast { event, payload }], ..nothing() }
 }
 
 async fn until(client: &mut Client, event: &str) {

@@ -4,22 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::{Client, Notes, Part, Stage, admitted, nothing, replied};
-use bennu::contract::{
-    Answer, Call, Callback, Effect, Ending, Fault, Outcome, PublishedState, Stop, TopicCall, TopicCallback,
-};
+use bennu::contract::{Answer, Call, Callback, Effect, Ending, Fault, Outcome, Stop, TopicCall, TopicCallback};
 use bennu::protocol::Payload;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
 const ROOM: &[(&str, &str)] = &[("room", "memory"), ("linger-ms", "0")];
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE_MS: u32 = 5000;
+const GRACE: Duration = Duration::from_millis(GRACE_MS as u64);
 
 fn seat(name: &str) -> Vec<Effect> {
-    vec![Effect::TakeSeat { name: name.to_owned().into(), grace: GRACE }]
+    vec![Effect::TakeSeat { name: name.to_owned().into(), grace_ms: GRACE_MS }]
 }
 
 fn state(text: &'static str) -> Vec<Effect> {
-    vec![Effect::PublishState(PublishedState::read(text.into()).expect("an object"))]
+    vec![Effect::PublishState { state: text.into() }]
 }
 
 /// A join takes the seat that its payload names. The name of an event says what it does.
@@ -51,7 +50,7 @@ async fn playing(call: Call, notes: Notes) -> Result<Outcome, Fault> {
             "two" => Ok(Outcome { effects: state(r#"{"a":2,"long":"unchanged"}"#), ..replied("{}") }),
             "secret" => {
                 let (event, payload) = ("secret".into(), Payload::EMPTY);
-                Ok(Outcome { effects: vec![Effect::Broadcast { event, payload, skip_self: false }], ..replied("{}") })
+                Ok(Outcome { effects: vec![Effect::Broadcast { event, payload }], ..replied("{}") })
             }
             _ => Ok(replied("{}")),
         },

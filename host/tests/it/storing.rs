@@ -51,8 +51,7 @@ impl Play {
 async fn storing(call: Call, store: Store, notes: Notes) -> Result<Outcome, bennu::contract::Fault> {
     let mut draft = store.begin(&Owner::new("script", QUOTA_BYTES).expect("a name"));
     draft.put(b"key", call.member.id.to_string().into()).expect("a small value");
-    let broadcast =
-        |event: &'static str| Effect::Broadcast { event: event.into(), payload: Payload::EMPTY, skip_self: true };
+    let broadcast = |event: &'static str| Effect::BroadcastFrom { event: event.into(), payload: Payload::EMPTY };
     match call.callback {
         Callback::Join(params) if format!("{params:?}").contains("stored") => {
             let effects = vec![broadcast("came")];
@@ -65,7 +64,7 @@ async fn storing(call: Call, store: Store, notes: Notes) -> Result<Outcome, benn
             let count = before.and_then(|count| String::from_utf8_lossy(&count).parse::<u32>().ok()).unwrap_or(0) + 1;
             draft.put(b"count", count.to_string().into()).expect("a small value");
             let payload = Payload::Json(count.to_string().into());
-            let effect = Effect::Broadcast { event: "counted".into(), payload, skip_self: true };
+            let effect = Effect::BroadcastFrom { event: "counted".into(), payload };
             Ok(Outcome { draft: Some(Box::new(draft)), effects: vec![effect], ..replied("{}") })
         }
         Callback::In { .. } => {

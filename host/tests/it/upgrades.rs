@@ -61,7 +61,7 @@ async fn counting(call: Call, build: Build, notes: Notes) -> Result<Outcome, Fau
             "get" => replied(&shown(&call.assigns)),
             "get room" => replied(&shown(&call.room.unwrap_or_default())),
             "secret" => {
-                let effect = Effect::Broadcast { event: "secret".into(), payload: Payload::EMPTY, skip_self: false };
+                let effect = Effect::Broadcast { event: "secret".into(), payload: Payload::EMPTY };
                 Outcome { effects: vec![effect], ..nothing() }
             }
             _ => replied("{}"),

@@ -4,11 +4,13 @@ mod call;
 pub mod keys;
 mod node;
 mod pace;
+mod size;
 mod store;
 
 pub use call::{CallLimits, limit_key};
 pub use node::{IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, NodeLimits};
 pub use pace::Pace;
+pub use size::check_size;
 pub use store::{Oversize, QUOTA_BYTES, StoreLimits};
 
 /// The most members or topics that one call of `topics.members` or `topics.under` lists.

@@ -17,16 +17,69 @@ fn kind<T>(result: Result<T, Fault>) -> Option<FaultKind> {
     result.err().map(|fault| fault.kind)
 }
 
+fn push(event: &str, payload: Payload) -> Effect {
+    Effect::Push { event: event.into(), payload }
+}
+
+fn broadcast(payload: Payload) -> Effect {
+    Effect::Broadcast { event: "e".into(), payload }
+}
+
+fn broadcast_from(payload: Payload) -> Effect {
+    Effect::BroadcastFrom { event: "e".into(), payload }
+}
+
+fn publish() -> Effect {
+    Effect::Publish { topic: "t".into(), event: "e".into(), payload: json("{}") }
+}
+
+fn send(payload: Payload) -> Effect {
+    Effect::Send { topic: "t".into(), event: "e".into(), payload }
+}
+
+fn send_self(payload: Payload) -> Effect {
+    Effect::SendSelf { event: "e".into(), payload }
+}
+
+fn send_after(milliseconds: u64) -> Effect {
+    Effect::SendAfter { milliseconds, event: "e".into(), payload: json("{}") }
+}
+
+fn subscribe(topic: &str) -> Effect {
+    Effect::Subscribe { topic: topic.into() }
+}
+
+fn unsubscribe(topic: &str) -> Effect {
+    Effect::Unsubscribe { topic: topic.into() }
+}
+
+fn track(key: &str, meta: &str) -> Effect {
+    Effect::Track { key: key.into(), meta: meta.into() }
+}
+
+fn update(key: &str) -> Effect {
+    Effect::UpdatePresence { key: key.into(), meta: "{}".into() }
+}
+
+fn untrack(key: &str) -> Effect {
+    Effect::Untrack { key: key.into() }
+}
+
+fn take_seat(name: &str, grace_ms: u32) -> Effect {
+    Effect::TakeSeat { name: name.into(), grace_ms }
+}
+
+fn reply(reply_ref: &str) -> Effect {
+    Effect::Reply { reply_ref: reply_ref.into(), reply: Reply { status: "ok".into(), payload: json("{\"a\":1}") } }
+}
+
 #[test]
 fn a_value_that_no_frame_can_carry_is_a_fault_at_once() {
     let mut record = record(CallLimits::default());
-    assert_eq!(kind(record.push("e".into(), json("[1]"))), Some(FaultKind::Failed));
-    assert_eq!(kind(record.broadcast("e".into(), json("{"), false)), Some(FaultKind::Failed));
-    assert_eq!(kind(record.push("e".repeat(256).into(), json("{}"))), Some(FaultKind::Oversize));
-    assert_eq!(
-        kind(record.reply("],[".into(), Reply { status: "ok".into(), payload: json("{}") })),
-        Some(FaultKind::Failed)
-    );
+    assert_eq!(kind(record.ask(push("e", json("[1]")))), Some(FaultKind::Failed));
+    assert_eq!(kind(record.ask(broadcast(json("{")))), Some(FaultKind::Failed));
+    assert_eq!(kind(record.ask(push(&"e".repeat(256), json("{}")))), Some(FaultKind::Oversize));
+    assert_eq!(kind(record.ask(reply("],["))), Some(FaultKind::Failed));
     assert_eq!(record.take(), []);
 }
 
@@ -34,18 +87,18 @@ fn a_value_that_no_frame_can_carry_is_a_fault_at_once() {
 fn a_payload_that_comes_back_unchanged_must_still_be_an_object() {
     let mut record = Record::new(CallLimits::default());
     record.open(MemberUsage::default(), Some(&json("[1]")));
-    assert_eq!(kind(record.push("e".into(), json("[1]"))), Some(FaultKind::Failed));
-    assert_eq!(kind(record.send_self("e".into(), json("[1]"))), None);
+    assert_eq!(kind(record.ask(push("e", json("[1]")))), Some(FaultKind::Failed));
+    assert_eq!(kind(record.ask(send_self(json("[1]")))), None);
 }
 
 #[test]
 fn the_number_and_the_bytes_of_effects_are_limited() {
     let mut record = record(CallLimits { effects: 2, effect_bytes: 10, ..CallLimits::default() });
-    assert_eq!(kind(record.push("e".into(), json("{\"a\":100000}"))), Some(FaultKind::Oversize));
+    assert_eq!(kind(record.ask(push("e", json("{\"a\":100000}")))), Some(FaultKind::Oversize));
     let mut record = self::record(CallLimits { effects: 2, ..CallLimits::default() });
-    assert_eq!(kind(record.push("e".into(), json("{}"))), None);
-    assert_eq!(kind(record.push("e".into(), json("{}"))), None);
-    assert_eq!(kind(record.push("e".into(), json("{}"))), Some(FaultKind::Oversize));
+    assert_eq!(kind(record.ask(push("e", json("{}")))), None);
+    assert_eq!(kind(record.ask(push("e", json("{}")))), None);
+    assert_eq!(kind(record.ask(push("e", json("{}")))), Some(FaultKind::Oversize));
 }
 
 #[test]
@@ -55,69 +108,87 @@ fn the_bytes_of_each_effect_count_once() {
         assert_eq!(kind(ask(&mut record(limits(bytes - 1)))), Some(FaultKind::Oversize), "{bytes}");
         assert_eq!(ask(&mut record(limits(bytes))), Ok(()), "{bytes}");
     };
-    let reply = || Reply { status: "ok".into(), payload: json("{\"a\":1}") };
-    fits(&|it| it.reply("\"7\"".into(), reply()), 3 + 7);
-    fits(&|it| it.check_reply(&reply()), 7);
-    fits(&|it| it.push("e".into(), json("{}")), 1 + 2);
-    fits(&|it| it.broadcast("e".into(), json("{}"), true), 1 + 2);
-    fits(&|it| it.publish("t", "e".into(), json("{}")), 1 + 1 + 2);
-    fits(&|it| it.send("t", "e".into(), json("{}")), 1 + 1 + 2);
-    fits(&|it| it.send_self("e".into(), json("{}")), 1 + 2);
-    fits(&|it| it.send_after(Duration::from_secs(1), "e".into(), json("{}")).map(drop), 1 + 2);
-    fits(&|it| it.subscribe("topic"), 5);
-    fits(&|it| it.unsubscribe("topic"), 5);
-    fits(&|it| it.disconnect("id".into()), 2);
-    fits(&|it| it.track("k".into(), "{}".into()), 1 + 2);
-    fits(&|it| it.untrack("k".into()), 1);
-    fits(&|it| it.publish_state("{}".into()), 2);
-    fits(&|it| it.take_seat("ada".into(), Duration::ZERO), 3);
+    let effects = [
+        (reply("\"7\""), 3 + 7),
+        (push("e", json("{}")), 1 + 2),
+        (broadcast(json("{}")), 1 + 2),
+        (broadcast_from(json("{}")), 1 + 2),
+        (publish(), 1 + 1 + 2),
+        (send(json("{}")), 1 + 1 + 2),
+        (send_self(json("{}")), 1 + 2),
+        (send_after(1000), 1 + 2),
+        (subscribe("topic"), 5),
+        (unsubscribe("topic"), 5),
+        (Effect::Disconnect { socket_id: "id".into() }, 2),
+        (track("k", "{}"), 1 + 2),
+        (untrack("k"), 1),
+        (Effect::PublishState { state: "{}".into() }, 2),
+        (take_seat("ada", 0), 3),
+    ];
+    for (effect, bytes) in effects {
+        fits(&|record| record.ask(effect.clone()).map(drop), bytes);
+    }
+    fits(&|record| record.check_reply(&Reply { status: "ok".into(), payload: json("{\"a\":1}") }), 7);
 }
 
 #[test]
 fn timers_are_limited_in_number_and_delay() {
     let mut record = record(CallLimits { timers: 1, ..CallLimits::default() });
-    let ms = Duration::from_millis;
-    assert_eq!(kind(record.send_after(ms(9), "e".into(), json("{}"))), Some(FaultKind::Oversize));
-    assert_eq!(record.send_after(ms(10), "e".into(), json("{}")), Ok(0));
-    assert_eq!(kind(record.send_after(ms(10), "e".into(), json("{}"))), Some(FaultKind::Oversize));
-    assert_eq!(record.cancel(0), Ok(()));
-    assert_eq!(record.send_after(ms(10), "e".into(), json("{}")), Ok(1));
+    assert_eq!(kind(record.ask(send_after(9))), Some(FaultKind::Oversize));
+    assert_eq!(record.ask(send_after(10)), Ok(Some(0)));
+    assert_eq!(kind(record.ask(send_after(10))), Some(FaultKind::Oversize));
+    assert_eq!(record.ask(Effect::Cancel { timer: 0 }), Ok(None));
+    assert_eq!(record.ask(send_after(10)), Ok(Some(1)));
+}
+
+#[test]
+fn a_tick_period_has_a_shortest_value_and_zero_ends_the_tick() {
+    let mut record = record(CallLimits::default());
+    assert_eq!(kind(record.ask(Effect::Tick { milliseconds: 9 })), Some(FaultKind::Oversize));
+    assert_eq!(kind(record.ask(Effect::Tick { milliseconds: 10 })), None);
+    assert_eq!(kind(record.ask(Effect::Tick { milliseconds: 0 })), None);
 }
 
 #[test]
 fn presences_have_one_meta_a_key_and_are_limited() {
     let mut record = record(CallLimits { presences: 2, presence_bytes: 10, ..CallLimits::default() });
-    assert_eq!(kind(record.track("a".into(), "[]".into())), Some(FaultKind::Failed));
-    assert_eq!(kind(record.track("a".into(), "{\"long\":\"one\"}".into())), Some(FaultKind::Oversize));
-    assert_eq!(kind(record.track("a".repeat(256).into(), "{}".into())), Some(FaultKind::Oversize));
-    assert_eq!(kind(record.update_presence("a".into(), "{}".into())), Some(FaultKind::Failed));
-    assert_eq!(record.track("a".into(), "{}".into()), Ok(()));
-    assert_eq!(kind(record.track("a".into(), "{}".into())), Some(FaultKind::Failed));
-    assert_eq!(record.update_presence("a".into(), "{}".into()), Ok(()));
-    assert_eq!(record.track("b".into(), "{}".into()), Ok(()));
-    assert_eq!(kind(record.track("c".into(), "{}".into())), Some(FaultKind::Oversize));
-    assert_eq!(record.untrack("a".into()), Ok(()));
-    assert_eq!(record.track("c".into(), "{}".into()), Ok(()));
+    assert_eq!(kind(record.ask(track("a", "[]"))), Some(FaultKind::Failed));
+    assert_eq!(kind(record.ask(track("a", "{\"long\":\"one\"}"))), Some(FaultKind::Oversize));
+    assert_eq!(kind(record.ask(track(&"a".repeat(256), "{}"))), Some(FaultKind::Oversize));
+    assert_eq!(kind(record.ask(update("a"))), Some(FaultKind::Failed));
+    assert_eq!(kind(record.ask(track("a", "{}"))), None);
+    assert_eq!(kind(record.ask(track("a", "{}"))), Some(FaultKind::Failed));
+    assert_eq!(kind(record.ask(update("a"))), None);
+    assert_eq!(kind(record.ask(track("b", "{}"))), None);
+    assert_eq!(kind(record.ask(track("c", "{}"))), Some(FaultKind::Oversize));
+    assert_eq!(kind(record.ask(untrack("a"))), None);
+    assert_eq!(kind(record.ask(track("c", "{}"))), None);
 }
 
 #[test]
 fn a_seat_is_kept_for_at_most_a_day_and_a_published_state_is_an_object() {
     let mut record = record(CallLimits::default());
-    let day = Duration::from_secs(24 * 60 * 60);
-    assert_eq!(record.take_seat("ada".into(), day), Ok(()));
-    assert_eq!(kind(record.take_seat("ada".into(), day + Duration::from_millis(1))), Some(FaultKind::Oversize));
-    assert_eq!(kind(record.take_seat("a".repeat(256).into(), day)), Some(FaultKind::Oversize));
-    assert_eq!(kind(record.publish_state("[1]".into())), Some(FaultKind::Failed));
+    let day = 24 * 60 * 60 * 1000;
+    assert_eq!(kind(record.ask(take_seat("ada", day))), None);
+    assert_eq!(kind(record.ask(take_seat("ada", day + 1))), Some(FaultKind::Oversize));
+    assert_eq!(kind(record.ask(take_seat(&"a".repeat(256), day))), Some(FaultKind::Oversize));
+    assert_eq!(kind(record.ask(Effect::PublishState { state: "[1]".into() })), Some(FaultKind::Failed));
     assert_eq!(record.take().len(), 1);
+}
+
+#[test]
+fn a_state_beyond_the_limit_is_refused_before_it_is_parsed() {
+    let mut record = record(CallLimits { effect_bytes: 3, ..CallLimits::default() });
+    assert_eq!(kind(record.ask(Effect::PublishState { state: "[1, ".into() })), Some(FaultKind::Oversize));
 }
 
 #[test]
 fn the_plugins_refs_are_removed_from_a_meta() {
     let mut record = record(CallLimits::default());
     for meta in [r#"{"phx_ref":"mine","a":1}"#, r#"{"phx\u005fref_prev":"mine","a":1}"#, r#"{"a":1}"#] {
-        assert_eq!(record.track(meta.into(), meta.into()), Ok(()));
+        assert_eq!(kind(record.ask(track(meta, meta))), None);
     }
-    assert_eq!(record.track("u".into(), r#"{"a":"\u0031"}"#.into()), Ok(()));
+    assert_eq!(kind(record.ask(track("u", r#"{"a":"\u0031"}"#))), None);
     let metas = record.take().into_iter().map(|effect| match effect {
         Effect::Track { meta, .. } => meta.to_string(),
         _ => String::new(),
@@ -128,34 +199,55 @@ fn the_plugins_refs_are_removed_from_a_meta() {
 #[test]
 fn further_topics_are_counted_once_each() {
     let mut record = record(CallLimits { subscriptions: 1, ..CallLimits::default() });
-    assert_eq!(record.subscribe("news"), Ok(()));
-    assert_eq!(record.subscribe("news"), Ok(()));
-    assert_eq!(kind(record.subscribe("other")), Some(FaultKind::Oversize));
-    assert_eq!(record.unsubscribe("news"), Ok(()));
-    assert_eq!(record.subscribe("other"), Ok(()));
-    assert_eq!(record.take().len(), 3);
+    assert_eq!(kind(record.ask(subscribe("news"))), None);
+    assert_eq!(kind(record.ask(subscribe("news"))), None);
+    assert_eq!(kind(record.ask(subscribe("other"))), Some(FaultKind::Oversize));
+    assert_eq!(kind(record.ask(unsubscribe("news"))), None);
+    assert_eq!(kind(record.ask(subscribe("other"))), None);
+    assert_eq!(record.take(), [subscribe("news"), unsubscribe("news"), subscribe("other")]);
 }
 
 #[test]
 fn a_call_without_a_member_has_only_effects_that_need_none() {
     let mut record = Record::new(CallLimits::default());
     record.open_with(Capability::Topic, None);
-    assert_eq!(record.broadcast("e".into(), json("{}"), false), Ok(()));
-    assert_eq!(record.publish("t", "e".into(), json("{}")), Ok(()));
-    assert_eq!(record.send("t", "e".into(), json("[1]")), Ok(()));
-    assert_eq!(record.disconnect("user_socket:1".into()), Ok(()));
-    assert_eq!(kind(record.broadcast("e".into(), json("{}"), true)), Some(FaultKind::Failed));
-    assert_eq!(kind(record.push("e".into(), json("{}"))), Some(FaultKind::Failed));
-    assert_eq!(kind(record.track("k".into(), "{}".into())), Some(FaultKind::Failed));
-    assert_eq!(kind(record.update_presence("k".into(), "{}".into())), Some(FaultKind::Failed));
-    assert_eq!(kind(record.subscribe("t")), Some(FaultKind::Failed));
-    assert_eq!(kind(record.send_self("e".into(), json("{}"))), Some(FaultKind::Failed));
+    let allowed = [
+        broadcast(json("{}")),
+        publish(),
+        send(json("[1]")),
+        Effect::Disconnect { socket_id: "user_socket:1".into() },
+        Effect::PublishState { state: "{}".into() },
+        Effect::Tick { milliseconds: 10 },
+    ];
+    for effect in allowed {
+        assert_eq!(record.ask(effect), Ok(None));
+    }
+    let refused = [
+        broadcast_from(json("{}")),
+        push("e", json("{}")),
+        track("k", "{}"),
+        update("k"),
+        untrack("k"),
+        subscribe("t"),
+        unsubscribe("t"),
+        send_self(json("{}")),
+        send_after(10),
+        Effect::Cancel { timer: 0 },
+        reply("\"7\""),
+        take_seat("ada", 0),
+        Effect::LeaveSeat,
+        Effect::PushPresences,
+    ];
+    for effect in refused {
+        let fault = record.ask(effect).expect_err("it needs a member");
+        assert_eq!(fault.detail, "the call has an effect that needs a member, but this callback has none");
+    }
 }
 
 #[test]
 fn a_callback_that_only_reads_has_no_effects() {
     let mut record = Record::new(CallLimits::default());
     record.open_with(Capability::Reads, None);
-    assert_eq!(kind(record.push("e".into(), json("{}"))), Some(FaultKind::Failed));
+    assert_eq!(kind(record.ask(push("e", json("{}")))), Some(FaultKind::Failed));
     assert_eq!(kind(record.check_decision(&Decision::Replace(json("[]")))), Some(FaultKind::Failed));
 }

@@ -94,7 +94,7 @@ impl Source {
 }
 
 /// A file's code, without comments, tests, and the paths in visibilities.
-fn code(text: &str) -> String {
+pub(crate) fn code(text: &str) -> String {
     let text = text.split("\n#[cfg(test)]\n").next().unwrap_or_default();
     let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
     let mut code = lines.collect::<Vec<_>>().join("\n");

@@ -56,7 +56,8 @@ const RETIRED_EVERYWHERE: [&str; 18] = [
     "Voice",
 ];
 
-const GENERATED: [&str; 2] = ["guest/src/bindings/plugin.rs", "guest/src/bindings/gatekeeper.rs"];
+pub(crate) const GENERATED: [&str; 3] =
+    ["guest/src/bindings/effects.rs", "guest/src/bindings/gatekeeper.rs", "guest/src/bindings/plugin.rs"];
 
 /// All Rust sources below a folder.
 pub(crate) fn sources(folder: &Path) -> Result<Vec<PathBuf>> {

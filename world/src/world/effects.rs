@@ -7,96 +7,134 @@ use bytestring::ByteString;
 
 use super::presences::presence;
 use super::{Came, World};
-use crate::{Callbacks, Sent, Timer};
+use crate::{Callbacks, Diff, HostFacts, Resources, Sent, Timer};
+
+/// The work that is left after an effect on a member's own resources.
+#[derive(Debug)]
+pub enum Remainder {
+    /// None.
+    Nothing,
+    /// The member's `handle_info` gets this message.
+    Message(Sent),
+    /// The topic's members get this change of the presences, if there is one.
+    Presences(Option<Diff>),
+}
+
+impl Resources {
+    /// Carries out an effect on the resources of a member, and on its presences at the host. Other effects change
+    /// nothing here.
+    pub fn carry_out(&mut self, (id, topic): (u64, &Topic), host: &mut HostFacts, effect: &Effect) -> Remainder {
+        let topic = topic.as_str();
+        match effect {
+            Effect::SendSelf { event, payload } => {
+                return Remainder::Message(Sent { event: event.clone(), payload: payload.clone() });
+            }
+            Effect::SendAfter { milliseconds, event, payload } => {
+                let sent = Sent { event: event.clone(), payload: payload.clone() };
+                self.timers.push(Timer { id: self.next_timer, due: host.now.saturating_add(*milliseconds), sent });
+                self.next_timer += 1;
+            }
+            Effect::Cancel { timer } => self.timers.retain(|other| other.id != *timer),
+            Effect::Subscribe { topic } => self.topics.push(topic.clone()),
+            Effect::Unsubscribe { topic } => self.topics.retain(|other| other != topic),
+            Effect::Track { key, meta } => {
+                self.presences.push(key.clone());
+                return Remainder::Presences(Some(host.online.track(topic, id, key, meta)));
+            }
+            Effect::UpdatePresence { key, meta } => {
+                return Remainder::Presences(host.online.update(topic, id, key, meta));
+            }
+            Effect::Untrack { key } => {
+                self.presences.retain(|other| other != key);
+                return Remainder::Presences(host.online.untrack(topic, id, key));
+            }
+            Effect::Push { .. }
+            | Effect::Broadcast { .. }
+            | Effect::BroadcastFrom { .. }
+            | Effect::Publish { .. }
+            | Effect::Send { .. }
+            | Effect::Disconnect { .. }
+            | Effect::Reply { .. }
+            | Effect::PublishState { .. }
+            | Effect::TakeSeat { .. }
+            | Effect::LeaveSeat
+            | Effect::Tick { .. }
+            | Effect::PushPresences => {}
+        }
+        Remainder::Nothing
+    }
+}
 
 impl<C: Callbacks> World<C> {
-    /// Carries out the effects of a member's call in order, and then the call's request for the member's seat.
-    pub(super) fn carry_out(&mut self, id: u64, effects: Vec<Effect>) {
+    /// Carries out the effects of a call in order, and then its request for the member's seat. `member` is `None` in a
+    /// topic's turn.
+    pub(super) fn carry_out(&mut self, topic: &Topic, member: Option<u64>, effects: Vec<Effect>) {
         let mut seat = SeatRequest::default();
         for effect in effects {
-            match effect {
-                Effect::TakeSeat { name, grace } => seat.take(name, grace),
-                Effect::LeaveSeat => seat.leave(),
-                effect => self.carry_out_one(id, effect),
+            if let Some(id) = member {
+                self.carry_out_own(id, &effect);
             }
+            self.carry_out_one(topic, member, effect, &mut seat);
         }
-        if self.roles.get(&id).is_some_and(|role| role.is_in) {
+        if let Some(id) = member.filter(|id| self.roles.get(id).is_some_and(|role| role.is_in)) {
             self.sit(id, seat);
         }
     }
 
-    fn carry_out_one(&mut self, id: u64, effect: Effect) {
-        let Some(role) = self.roles.get_mut(&id) else { return };
+    /// Carries out an effect on the member's own resources, unless the member has ended.
+    fn carry_out_own(&mut self, id: u64, effect: &Effect) {
+        let Some(role) = self.roles.get_mut(&id).filter(|role| role.is_in) else { return };
         let topic = role.topic.clone();
-        match effect {
-            Effect::Push { event, payload } => self.give(id, Came::Push(Sent { event, payload })),
-            Effect::Broadcast { event, payload, skip_self: true } => {
-                self.broadcast(topic.as_str(), &Sent { event, payload }, Some(id));
-            }
-            Effect::Reply { reply_ref, reply } => self.give(id, Came::Reply(reply_ref.to_string(), reply)),
-            Effect::PushPresences => {
-                let state = self.host.online.state(topic.as_str());
-                self.give(id, Came::Push(presence("presence_state", &state)));
-            }
-            Effect::Broadcast { .. }
-            | Effect::Publish { .. }
-            | Effect::PublishState(_)
-            | Effect::SetTick(_)
-            | Effect::Disconnect(_)
-            | Effect::Send { .. } => self.carry_out_elsewhere(&topic, Some(id), effect),
-            // A member that has ended has no state at the host.
-            own if role.is_in => self.carry_out_own(id, topic, own),
-            _ => {}
-        }
-    }
-
-    /// Carries out an effect on the member's own state at the host.
-    fn carry_out_own(&mut self, id: u64, topic: Topic, effect: Effect) {
-        let now = self.host.now;
-        let Some(role) = self.roles.get_mut(&id) else { return };
-        match effect {
-            Effect::SendSelf { event, payload } => {
+        match role.resources.carry_out((id, &topic), &mut self.host, effect) {
+            Remainder::Nothing => {}
+            Remainder::Message(Sent { event, payload }) => {
                 self.wait(id, Message { source: Source::Own, topic, event, payload });
             }
-            Effect::SendAfter { timer, after, event, payload } => {
-                let due = now.saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
-                role.next_timer = role.next_timer.max(timer + 1);
-                role.timers.push(Timer { id: timer, due, sent: Sent { event, payload } });
-            }
-            Effect::Cancel(timer) => role.timers.retain(|other| other.id != timer),
-            Effect::Subscribe(other) => role.hears.push(other),
-            Effect::Unsubscribe(other) => role.hears.retain(|heard| *heard != other),
-            Effect::Track { key, meta } => {
-                role.presences.push(key.clone());
-                self.tell_presences(&topic, |online, topic| Some(online.track(topic, id, &key, &meta)));
-            }
-            Effect::UpdatePresence { key, meta } => {
-                self.tell_presences(&topic, |online, topic| online.update(topic, id, &key, &meta));
-            }
-            Effect::Untrack(key) => {
-                role.presences.retain(|other| *other != key);
-                self.tell_presences(&topic, |online, topic| online.untrack(topic, id, &key));
-            }
-            _ => {}
+            Remainder::Presences(diff) => self.tell_presences(&topic, diff),
         }
     }
 
-    /// Carries out an effect that needs no member.
-    pub(super) fn carry_out_elsewhere(&mut self, own: &Topic, sender: Option<u64>, effect: Effect) {
+    /// Carries out an effect on others, and on the member's client.
+    fn carry_out_one(&mut self, own: &Topic, member: Option<u64>, effect: Effect, seat: &mut SeatRequest) {
         match effect {
-            Effect::Broadcast { event, payload, .. } => {
-                self.broadcast(own.as_str(), &Sent { event, payload }, None);
+            Effect::Push { event, payload } => self.give_own(member, Came::Push(Sent { event, payload })),
+            Effect::Reply { reply_ref, reply } => self.give_own(member, Came::Reply(reply_ref.to_string(), reply)),
+            Effect::PushPresences => {
+                let state = self.host.online.state(own.as_str());
+                self.give_own(member, Came::Push(presence("presence_state", &state)));
             }
+            Effect::Broadcast { event, payload } => self.broadcast(own.as_str(), &Sent { event, payload }, None),
+            Effect::BroadcastFrom { event, payload } => self.broadcast(own.as_str(), &Sent { event, payload }, member),
             Effect::Publish { topic, event, payload } => {
                 self.broadcast(topic.as_str(), &Sent { event, payload }, None);
             }
-            Effect::PublishState(state) => self.publish_state(own, state),
-            Effect::SetTick(period) => self.set_tick(own, period),
-            Effect::Disconnect(socket_id) => {
+            Effect::Send { topic, event, payload } => self.post(topic, Sent { event, payload }, member),
+            Effect::Disconnect { socket_id } => {
                 self.disconnect(&socket_id);
             }
-            Effect::Send { topic, event, payload } => self.post(topic, Sent { event, payload }, sender),
-            _ => {}
+            Effect::PublishState { state } => self.publish_state(own, state),
+            Effect::Tick { milliseconds } => {
+                let period = Duration::from_millis(milliseconds.into());
+                self.set_tick(own, (!period.is_zero()).then_some(period));
+            }
+            Effect::TakeSeat { name, grace_ms } => seat.take(name, Duration::from_millis(grace_ms.into())),
+            Effect::LeaveSeat => seat.leave(),
+            // On the member's own resources.
+            Effect::SendSelf { .. }
+            | Effect::SendAfter { .. }
+            | Effect::Cancel { .. }
+            | Effect::Subscribe { .. }
+            | Effect::Unsubscribe { .. }
+            | Effect::Track { .. }
+            | Effect::UpdatePresence { .. }
+            | Effect::Untrack { .. } => {}
+        }
+    }
+
+    /// Gives a message to the client of a call's member. The record refuses such an effect in a topic's turn.
+    fn give_own(&mut self, member: Option<u64>, came: Came) {
+        if let Some(id) = member {
+            self.give(id, came);
         }
     }
 

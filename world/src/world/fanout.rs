@@ -19,7 +19,7 @@ impl<C: Callbacks> World<C> {
         let ids: Vec<u64> = self.roles.keys().copied().filter(|id| Some(*id) != except).collect();
         for id in ids {
             let Some(role) = self.roles.get(&id).filter(|role| role.is_in) else { continue };
-            let heard = role.hears.iter().find(|other| other.as_str() == topic).cloned();
+            let heard = role.resources.topics.iter().find(|other| other.as_str() == topic).cloned();
             let is_member = role.topic.as_str() == topic;
             if let Some(topic) = heard {
                 let Sent { event, payload } = sent.clone();

@@ -15,6 +15,7 @@ mod turns;
 use std::collections::{BTreeMap, VecDeque};
 
 use bennu_semantics::{Ending, Fault, Pattern, Payload, PendingSeatChanges, Reply, RouteSpec, Topic};
+pub use effects::Remainder;
 pub use queue::TURNS_MAX;
 use queue::{Job, TurnQueue};
 pub use role::{Came, Frame, Role};

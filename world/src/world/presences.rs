@@ -7,13 +7,13 @@ use bennu_semantics::{Offer, Payload, Topic};
 use serde_json::Value;
 
 use super::World;
-use crate::online::{Diff, Online, Window};
-use crate::{Callbacks, Sent};
+use crate::online::Window;
+use crate::{Callbacks, Diff, Sent};
 
 impl<C: Callbacks> World<C> {
-    /// Changes presences, and sends the diff at once, or merged at the end of the topic's window.
-    pub(super) fn tell_presences(&mut self, topic: &Topic, change: impl FnOnce(&mut Online, &str) -> Option<Diff>) {
-        let Some(diff) = change(&mut self.host.online, topic.as_str()) else { return };
+    /// Sends a change of a topic's presences at once, or merged at the end of the topic's window.
+    pub(super) fn tell_presences(&mut self, topic: &Topic, diff: Option<Diff>) {
+        let Some(diff) = diff else { return };
         let (now, pace) = (Duration::from_millis(self.host.now), Pace::default());
         let window = self.windows.entry(topic.clone()).or_insert_with(|| Window::new(now, &pace));
         // A diff that waits is flushed by the clock, which looks for the windows that are due.

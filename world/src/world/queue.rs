@@ -5,7 +5,7 @@
 
 use bennu_semantics::limits::{IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, NodeLimits};
 use bennu_semantics::{
-    Answer, Effect, Fault, Message, Payload, Reply, SeatChange, Source, Topic, TopicCallback, Turns,
+    Answer, Effect, Fault, Message, Need, Payload, Reply, SeatChange, Source, Topic, TopicCallback, Turns,
 };
 use bytestring::ByteString;
 use serde_json::Value;
@@ -104,14 +104,13 @@ impl<C: Callbacks> World<C> {
     pub(super) fn check_room_for(&self, member: Option<u64>, effects: &[Effect]) -> Result<(), Fault> {
         if let Some(id) = member {
             let (count, bytes) = self.mailbox(id);
-            let timers: usize =
-                self.roles.get(&id).map_or(0, |role| role.timers.iter().map(|it| it.sent.bytes()).sum());
+            let timers = self.roles.get(&id).map_or(0, |role| role.resources.timer_bytes());
             check_mailbox(effects, (count, bytes + timers))?;
         }
         let sends = || {
-            effects.iter().filter_map(|effect| match effect {
-                Effect::Send { topic, event, payload } => Some((topic, event.len() + payload.len())),
-                _ => None,
+            effects.iter().filter_map(|effect| match effect.need() {
+                Need::Message(topic, bytes) => Some((topic, bytes)),
+                Need::Nothing | Need::Room | Need::Mailbox(_) | Need::Timer(_) | Need::Audience(_) => None,
             })
         };
         let (count, bytes) = sends().fold((0, 0), |(count, sum), (_, bytes)| (count + 1, sum + bytes));

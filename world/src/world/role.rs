@@ -6,7 +6,7 @@ use bennu_semantics::{Payload, Reply, Topic};
 use bytestring::ByteString;
 use serde_json::Value;
 
-use crate::{Saved, Sent, SocketFacts, Timer};
+use crate::{Resources, Saved, Sent, SocketFacts};
 
 /// A message that a client received.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,13 +59,8 @@ pub struct Role {
     pub(super) is_replaced: bool,
     /// The values of its socket, with the ref of its join.
     pub(super) facts: SocketFacts,
-    /// The keys of its presences.
-    pub(super) presences: Vec<ByteString>,
-    /// The further topics to which it is subscribed.
-    pub(super) hears: Vec<Topic>,
-    pub(super) timers: Vec<Timer>,
-    /// The number that its next timer gets.
-    pub(super) next_timer: u64,
+    /// Its timers, presences and subscriptions.
+    pub(super) resources: Resources,
     /// Its seat.
     pub(super) seat: Option<ByteString>,
 }
@@ -83,10 +78,7 @@ impl Role {
             client,
             is_replaced: false,
             facts,
-            presences: Vec::new(),
-            hears: Vec::new(),
-            timers: Vec::new(),
-            next_timer: 0,
+            resources: Resources::default(),
             seat: None,
         }
     }

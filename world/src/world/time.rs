@@ -44,7 +44,8 @@ impl<C: Callbacks> World<C> {
 
     fn next(&self) -> Option<(u64, Next)> {
         let roles = self.roles.iter().filter(|(_, role)| role.is_in);
-        let timers = roles.flat_map(|(id, role)| role.timers.iter().map(|timer| (timer.due, Next::Timer(*id))));
+        let timers =
+            roles.flat_map(|(id, role)| role.resources.timers.iter().map(|timer| (timer.due, Next::Timer(*id))));
         let ticks = self.ticks().map(|(due, topic)| (due, Next::Tick(topic.clone())));
         let ends = self.ends().map(|(due, topic)| (due, Next::End(topic.clone())));
         let seats = self.kept_seats().map(|(due, topic, name)| (due, Next::Seat(topic.clone(), name.clone())));
@@ -56,7 +57,7 @@ impl<C: Callbacks> World<C> {
 
     fn fire(&mut self, id: u64, until: u64) {
         let Some(role) = self.roles.get_mut(&id) else { return };
-        if let Some(timer) = take_due(&mut role.timers, until, |timer| (timer.due, timer.id)) {
+        if let Some(timer) = take_due(&mut role.resources.timers, until, |timer| (timer.due, timer.id)) {
             let (topic, Sent { event, payload }) = (role.topic.clone(), timer.sent);
             self.info(id, Message { source: Source::Own, topic, event, payload });
         }

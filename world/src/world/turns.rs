@@ -87,12 +87,7 @@ impl<C: Callbacks> World<C> {
 
     fn call(&mut self, id: u64, callback: Callback) -> Result<Turn, Fault> {
         let Some(role) = self.roles.get(&id) else { return Err(Fault::no_member()) };
-        let usage = MemberUsage {
-            timers: role.timers.iter().map(|timer| timer.id).collect(),
-            next_timer: role.next_timer,
-            presences: role.presences.clone(),
-            topics: role.hears.clone(),
-        };
+        let usage = role.resources.usage();
         let (topic, socket) = (role.topic.clone(), role.facts.clone());
         let standing = StateSnapshot { assigns: Some(role.assigns.clone()), room: self.saved_room(&topic) };
         self.ask(&topic, &standing, CallRequest::Member { id, socket, usage, callback })
@@ -112,7 +107,7 @@ impl<C: Callbacks> World<C> {
         let topic = role.topic.clone();
         self.host.stored = stored;
         self.save_room(&topic, states.room);
-        self.carry_out(id, effects);
+        self.carry_out(&topic, Some(id), effects);
         let reply = |reply| answered.map(|to| Came::Reply(to, reply));
         match answer {
             Answer::None | Answer::Admit(_) | Answer::Refuse(_) => {}
@@ -157,7 +152,7 @@ impl<C: Callbacks> World<C> {
             Ok(Turn { states, effects, stored, .. }) => {
                 self.host.stored = stored;
                 self.save_room(topic, states.room);
-                self.carry_out(id, effects);
+                self.carry_out(topic, Some(id), effects);
             }
             Err(fault) => self.faults.push(fault),
         }
@@ -167,12 +162,11 @@ impl<C: Callbacks> World<C> {
     pub(super) fn exit(&mut self, id: u64) -> Option<Topic> {
         let role = self.roles.get_mut(&id).filter(|role| role.is_in)?;
         role.is_in = false;
-        role.hears.clear();
-        role.timers.clear();
-        role.presences.clear();
+        role.resources.clear();
         let topic = role.topic.clone();
         self.note_people(&topic);
-        self.tell_presences(&topic, |online, topic| online.leave(topic, id));
+        let left = self.host.online.leave(topic.as_str(), id);
+        self.tell_presences(&topic, left);
         Some(topic)
     }
 
@@ -186,7 +180,7 @@ impl<C: Callbacks> World<C> {
         let Turn { answer, states, effects, stored } = turned.inspect_err(|fault| self.faults.push(fault.clone()))?;
         self.host.stored = stored;
         self.save_room(topic, states.room);
-        effects.into_iter().for_each(|effect| self.carry_out_elsewhere(topic, None, effect));
+        self.carry_out(topic, None, effects);
         Ok(answer)
     }
 }

@@ -48,6 +48,13 @@ impl<'a> EffectScope<'a> {
         Self { topics: &turns.topics, topic: &turns.name, turns: Some(turns), member: None }
     }
 
+    /// Carries out an effect on the topic's room. [`Need::Room`] has checked that there is one.
+    fn room(&self, act: impl FnOnce(&Arc<TopicTurns>)) {
+        if let Some(turns) = self.turns {
+            act(turns);
+        }
+    }
+
     /// Carries out an effect that only a member's turn can have. The record refuses such an effect in a topic's turn.
     fn member(&self, act: impl FnOnce(&Arc<Channel>, Frames<'_>)) {
         if let Some(MemberScope { channel, audience, .. }) = &self.member {
@@ -77,10 +84,8 @@ fn carry_out_one(effect: Effect, scope: &mut EffectScope<'_>, seat: &mut SeatReq
     let services = &scope.topics.services;
     match effect {
         // In any turn.
-        Effect::Broadcast { event, payload, skip_self } => {
-            let skipped = scope.member.as_ref().filter(|_| skip_self).map(|member| member.channel.member.id);
-            let except = skipped.map_or(Except::Nobody, Except::Member);
-            services.pubsub.broadcast(Broadcast { topic: scope.topic.clone(), event, payload, except });
+        Effect::Broadcast { event, payload } => {
+            services.pubsub.broadcast(Broadcast { topic: scope.topic.clone(), event, payload, except: Except::Nobody });
         }
         Effect::Publish { topic, event, payload } => {
             services.pubsub.broadcast(Broadcast { topic, event, payload, except: Except::Nobody });
@@ -92,21 +97,20 @@ fn carry_out_one(effect: Effect, scope: &mut EffectScope<'_>, seat: &mut SeatReq
             }
             None => post_message(scope.topics, TopicMessage { topic, event, payload, sender: () }),
         },
-        Effect::Disconnect(id) => {
-            services.pubsub.disconnect(&id);
+        Effect::Disconnect { socket_id } => {
+            services.pubsub.disconnect(&socket_id);
         }
-        // In a turn of a topic with a room, which `Need::Room` checks.
-        Effect::SetTick(period) => {
-            if let Some(turns) = scope.turns {
-                set_tick(turns, period);
-            }
+        // In a turn of a topic with a room.
+        Effect::Tick { milliseconds } => {
+            let period = Duration::from_millis(milliseconds.into());
+            scope.room(|turns| set_tick(turns, (!period.is_zero()).then_some(period)));
         }
-        Effect::PublishState(state) => {
-            if let Some(turns) = scope.turns {
-                publish(turns, state);
-            }
-        }
+        Effect::PublishState { state } => scope.room(|turns| publish(turns, state)),
         // In a member's turn.
+        Effect::BroadcastFrom { event, payload } => scope.member(|channel, _| {
+            let except = Except::Member(channel.member.id);
+            services.pubsub.broadcast(Broadcast { topic: channel.member.topic.clone(), event, payload, except });
+        }),
         Effect::Push { event, payload } => scope.member(|_, frames| frames.push(&event, &payload)),
         Effect::Reply { reply_ref, reply } => {
             scope.member(|_, frames| frames.reply(&Ref::from_json(reply_ref), &reply));
@@ -116,20 +120,20 @@ fn carry_out_one(effect: Effect, scope: &mut EffectScope<'_>, seat: &mut SeatReq
             let topic = &channel.member.topic;
             services.presence.show(topic, |payload| frames.push(PRESENCE_STATE, &payload));
         }),
-        Effect::TakeSeat { name, grace } => seat.take(name, grace),
+        Effect::TakeSeat { name, grace_ms } => seat.take(name, Duration::from_millis(grace_ms.into())),
         Effect::LeaveSeat => seat.leave(),
         // In a member's turn, unless the member has ended.
         Effect::SendSelf { event, payload } => scope.state(|channel, _| {
             let topic = channel.member.topic.clone();
             channel.post(MemberEvent::Info(Message { source: Source::Own, topic, event, payload }));
         }),
-        Effect::SendAfter { timer, after, event, payload } => scope.state(|channel, state| {
-            let task = tokio::spawn(fire(Arc::downgrade(channel), after, timer)).abort_handle();
-            state.timers.add(timer, task, event, payload);
+        Effect::SendAfter { milliseconds, event, payload } => scope.state(|channel, state| {
+            let after = Duration::from_millis(milliseconds);
+            state.timers.add(event, payload, |timer| tokio::spawn(fire(Arc::downgrade(channel), after, timer)));
         }),
-        Effect::Cancel(timer) => scope.state(|_, state| state.timers.cancel(timer)),
-        Effect::Subscribe(topic) => scope.state(|channel, state| state.subscriptions.push(listen(channel, &topic))),
-        Effect::Unsubscribe(topic) => {
+        Effect::Cancel { timer } => scope.state(|_, state| state.timers.cancel(timer)),
+        Effect::Subscribe { topic } => scope.state(|channel, state| state.subscriptions.push(listen(channel, &topic))),
+        Effect::Unsubscribe { topic } => {
             scope.state(|_, state| state.subscriptions.retain(|subscription| *subscription.topic() != topic));
         }
         Effect::Track { key, meta } => scope.state(|channel, state| {
@@ -141,7 +145,7 @@ fn carry_out_one(effect: Effect, scope: &mut EffectScope<'_>, seat: &mut SeatReq
             // An unknown key isn't a fault.
             let _ = services.presence.update(&channel.member.topic, channel.member.id, &key, &meta);
         }),
-        Effect::Untrack(key) => scope.state(|channel, state| {
+        Effect::Untrack { key } => scope.state(|channel, state| {
             state.presences.retain(|other| *other != key);
             services.presence.untrack(&channel.member.topic, channel.member.id, &key);
         }),

@@ -1,7 +1,7 @@
 //! The timers of a member.
 
 use bytestring::ByteString;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::contract::TimerId;
 use crate::protocol::Payload;
@@ -35,16 +35,17 @@ impl Timers {
         self.next
     }
 
-    /// Adds a timer. `task` waits for it to fire.
+    /// Adds a timer with the next number, as the record has numbered it. `start` starts the task that waits for it to
+    /// fire.
     pub(in crate::channel::member) fn add(
         &mut self,
-        id: TimerId,
-        task: AbortHandle,
         event: ByteString,
         payload: Payload,
+        start: impl FnOnce(TimerId) -> JoinHandle<()>,
     ) {
-        self.next = self.next.max(id + 1);
-        self.under_way.push(Timer { id, event, payload, task });
+        let id = self.next;
+        self.next += 1;
+        self.under_way.push(Timer { id, event, payload, task: start(id).abort_handle() });
     }
 
     /// Cancels a timer, also one that has fired and waits in the queue.

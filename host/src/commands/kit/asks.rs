@@ -6,6 +6,7 @@ use bennu_semantics::{Fault, Payload, limits};
 use bennu_world::{CallContext, Level, Order, SocketFacts, TokenProblem};
 use serde_json::{Value, json};
 
+use super::effect;
 use super::fields::{Fields, Misread};
 
 /// The result of a function as JSON text, or the fault that ends the callback.
@@ -16,94 +17,22 @@ pub(super) type Asked = Result<String, Fault>;
 /// # Errors
 /// If there is no such function, or a field is missing or wrong. Then nothing was done, and the callback continues.
 pub(super) fn answer(context: &mut CallContext, name: &str, fields: &mut Fields<'_>) -> Misread<Asked> {
-    let asked = match name {
+    match name {
         "now" | "unique_id" | "random" | "configuration" | "log" | "socket" | "sign" | "verify" => {
-            read(context, name, fields)?
+            read(context, name, fields)
         }
-        "presences" | "presence" | "count" | "members" | "topics" => look(context, name, fields)?,
-        "get" | "scan" | "put" | "delete" => store(context, name, fields)?,
-        "track" | "update_presence" | "untrack" | "push_presences" => presence(context, name, fields)?,
-        "subscribe" | "unsubscribe" | "disconnect" | "take_seat" | "leave_seat" | "cancel" | "tick"
-        | "publish_state" => effect(context, name, fields)?,
-        _ => event(context, name, fields)?,
-    };
-    Ok(asked)
+        "presences" | "presence" | "count" | "members" | "topics" => look(context, name, fields),
+        "get" | "scan" | "put" | "delete" => store(context, name, fields),
+        _ => {
+            let effect = effect::read(name, fields)?;
+            Ok(context.ask(effect).map(|timer| timer.map_or_else(|| "null".to_owned(), |timer| timer.to_string())))
+        }
+    }
 }
 
 /// The result of a function without a value.
 fn done(act: Result<(), Fault>) -> Asked {
     act.map(|()| "null".to_owned())
-}
-
-/// Events, and the reply to an earlier message.
-fn event(context: &mut CallContext, name: &str, fields: &mut Fields<'_>) -> Misread<Asked> {
-    if name == "reply" {
-        let (to, reply): (String, _) = (fields.need("ref")?, fields.reply()?);
-        fields.end()?;
-        return Ok(done(context.reply(&to, reply)));
-    }
-    let known = ["push", "broadcast", "broadcast_from", "publish", "send", "send_self", "send_after"];
-    if !known.contains(&name) {
-        return Err(format!("there is no `{name}` to ask for"));
-    }
-    let topic: Option<String> = fields.get("topic")?;
-    let (event, payload): (String, _) = (fields.need("event")?, fields.payload()?);
-    let after: Option<u64> = fields.get("ms")?;
-    fields.end()?;
-    Ok(match (name, topic, after) {
-        ("push", None, None) => done(context.push(&event, payload)),
-        ("broadcast", None, None) => done(context.broadcast(&event, payload, false)),
-        ("broadcast_from", None, None) => done(context.broadcast(&event, payload, true)),
-        ("publish", Some(topic), None) => done(context.publish(&topic, &event, payload)),
-        ("send", Some(topic), None) => done(context.send(&topic, &event, payload)),
-        ("send_self", None, None) => done(context.send_self(&event, payload)),
-        ("send_after", None, Some(ms)) => context.send_after(ms, &event, payload).map(|timer| timer.to_string()),
-        _ => return Err(format!("`{name}`: `topic` belongs to publish and send, and `ms` to send_after")),
-    })
-}
-
-fn effect(context: &mut CallContext, name: &str, fields: &mut Fields<'_>) -> Misread<Asked> {
-    let asked = match name {
-        "subscribe" => done(context.subscribe(&fields.need::<String>("topic")?)),
-        "unsubscribe" => done(context.unsubscribe(&fields.need::<String>("topic")?)),
-        "disconnect" => done(context.disconnect(&fields.need::<String>("socket_id")?)),
-        "take_seat" => {
-            let (seat, ms): (String, u32) = (fields.need("seat")?, fields.need("ms")?);
-            done(context.take_seat(&seat, ms))
-        }
-        "leave_seat" => done(context.leave_seat()),
-        "cancel" => done(context.cancel(fields.need("timer")?)),
-        "tick" => done(context.tick(fields.need("ms")?)),
-        _ => match fields.first_of(&["state", "state_text"]) {
-            Some(("state", raw)) => done(context.publish_state(raw.get())),
-            Some((_, raw)) => {
-                let text: String = serde_json::from_str(raw.get()).map_err(|error| format!("`state_text`: {error}"))?;
-                done(context.publish_state(&text))
-            }
-            None => return Err("`state` is missing".to_owned()),
-        },
-    };
-    fields.end()?;
-    Ok(asked)
-}
-
-fn presence(context: &mut CallContext, name: &str, fields: &mut Fields<'_>) -> Misread<Asked> {
-    if name == "push_presences" {
-        fields.end()?;
-        return Ok(done(context.push_presences()));
-    }
-    let key: String = fields.need("key")?;
-    if name == "untrack" {
-        fields.end()?;
-        return Ok(done(context.untrack(&key)));
-    }
-    let meta = match fields.first_of(&["meta", "meta_text"]) {
-        Some(("meta", raw)) => raw.get().to_owned(),
-        Some((_, raw)) => serde_json::from_str(raw.get()).map_err(|error| format!("`meta_text`: {error}"))?,
-        None => return Err("`meta` is missing".to_owned()),
-    };
-    fields.end()?;
-    Ok(done(if name == "track" { context.track(&key, &meta) } else { context.update_presence(&key, &meta) }))
 }
 
 /// Reads about topics.

@@ -91,13 +91,8 @@ impl<'a> Fields<'a> {
         match self.first_of(&["payload", "payload_text", "payload_base64"]) {
             None => Ok(Payload::EMPTY),
             Some(("payload", raw)) => Ok(Payload::Json(raw.get().into())),
-            Some((name, raw)) => {
-                let text: String = value(name, raw)?.ok_or_else(|| format!("`{name}` is a string"))?;
-                if name == "payload_text" {
-                    return Ok(Payload::Json(text.into()));
-                }
-                Ok(Payload::Binary(decode(name, &text)?.into()))
-            }
+            Some((name @ "payload_text", raw)) => Ok(Payload::Json(string(name, raw)?.into())),
+            Some((name, raw)) => Ok(Payload::Binary(decode(name, &string(name, raw)?)?.into())),
         }
     }
 
@@ -105,6 +100,11 @@ impl<'a> Fields<'a> {
     pub(super) fn reply(&mut self) -> Misread<Reply> {
         let status: Option<String> = self.get("status")?;
         Ok(Reply { status: status.unwrap_or_else(|| "ok".to_owned()).into(), payload: self.payload()? })
+    }
+
+    /// Takes all fields that are left.
+    pub(super) fn take(&mut self) -> BTreeMap<String, &'a RawValue> {
+        std::mem::take(&mut self.fields)
     }
 
     /// Checks that no field is left.
@@ -120,7 +120,13 @@ fn value<T: DeserializeOwned>(name: &str, raw: &RawValue) -> Misread<Option<T>> 
     serde_json::from_str(raw.get()).map_err(|error| format!("`{name}`: {error}"))
 }
 
-fn decode(name: &str, text: &str) -> Misread<Vec<u8>> {
+/// The string in a field.
+pub(super) fn string(name: &str, raw: &RawValue) -> Misread<String> {
+    value(name, raw)?.ok_or_else(|| format!("`{name}` is a string"))
+}
+
+/// The bytes of a field's base64.
+pub(super) fn decode(name: &str, text: &str) -> Misread<Vec<u8>> {
     STANDARD.decode(text).map_err(|error| format!("`{name}` is no base64: {error}"))
 }
 

@@ -2,6 +2,7 @@
 
 mod acts;
 mod asks;
+mod effect;
 mod fields;
 mod peer;
 mod wire;

@@ -1,85 +1,93 @@
-//! Imports that ask for effects, and those that read presences. Effects go into the call's record.
-
-use std::time::Duration;
+//! Imports that ask for effects, and those that read presences.
 
 use wasmtime::Result;
 
 use super::super::bindings::bennu::channel::types::{PayloadResult, Reply};
 use super::super::bindings::bennu::channel::{presence, socket};
 use super::super::guest::{Guest, Subject};
+use crate::contract::{Effect, TimerId};
+
+impl Guest {
+    /// Asks for an effect: checks the grant, and adds the effect to the call's record. Returns the number of a timer.
+    fn ask(&mut self, effect: Effect) -> Result<Option<TimerId>> {
+        let own_id = match &self.subject {
+            Subject::Member(member) => member.socket.identity.socket_id.as_deref(),
+            _ => None,
+        };
+        self.reach().check(&effect, own_id)?;
+        Ok(self.record.ask(effect)?)
+    }
+
+    /// Asks for an effect without a result.
+    fn tell(&mut self, effect: Effect) -> Result<()> {
+        self.ask(effect).map(drop)
+    }
+}
 
 impl socket::Host for Guest {
     fn push(&mut self, event: String, payload: PayloadResult) -> Result<()> {
-        Ok(self.record.push(event.into(), payload.into())?)
+        self.tell(Effect::Push { event: event.into(), payload: payload.into() })
     }
 
     fn broadcast(&mut self, event: String, payload: PayloadResult) -> Result<()> {
-        Ok(self.record.broadcast(event.into(), payload.into(), false)?)
+        self.tell(Effect::Broadcast { event: event.into(), payload: payload.into() })
     }
 
     fn broadcast_from(&mut self, event: String, payload: PayloadResult) -> Result<()> {
-        Ok(self.record.broadcast(event.into(), payload.into(), true)?)
+        self.tell(Effect::BroadcastFrom { event: event.into(), payload: payload.into() })
     }
 
     fn publish(&mut self, topic: String, event: String, payload: PayloadResult) -> Result<()> {
-        self.reach().check_reachable("publishing to", &topic)?;
-        Ok(self.record.publish(&topic, event.into(), payload.into())?)
-    }
-
-    fn reply(&mut self, reply_ref: String, reply: Reply) -> Result<()> {
-        Ok(self.record.reply(reply_ref.into(), reply.into())?)
-    }
-
-    fn send_self(&mut self, event: String, payload: PayloadResult) -> Result<()> {
-        Ok(self.record.send_self(event.into(), payload.into())?)
-    }
-
-    fn send_after(&mut self, milliseconds: u64, event: String, payload: PayloadResult) -> Result<u64> {
-        let after = Duration::from_millis(milliseconds);
-        Ok(self.record.send_after(after, event.into(), payload.into())?)
-    }
-
-    fn publish_state(&mut self, state: String) -> Result<()> {
-        Ok(self.record.publish_state(state.into())?)
-    }
-
-    fn take_seat(&mut self, name: String, grace_ms: u32) -> Result<()> {
-        Ok(self.record.take_seat(name.into(), Duration::from_millis(grace_ms.into()))?)
-    }
-
-    fn leave_seat(&mut self) -> Result<()> {
-        Ok(self.record.leave_seat()?)
-    }
-
-    fn tick(&mut self, milliseconds: u32) -> Result<()> {
-        Ok(self.record.set_tick(Duration::from_millis(milliseconds.into()))?)
-    }
-
-    fn cancel(&mut self, timer: u64) -> Result<()> {
-        Ok(self.record.cancel(timer)?)
+        self.tell(Effect::Publish { topic: topic.into(), event: event.into(), payload: payload.into() })
     }
 
     fn send(&mut self, topic: String, event: String, payload: PayloadResult) -> Result<()> {
-        self.reach().check_reachable("sending to", &topic)?;
-        Ok(self.record.send(&topic, event.into(), payload.into())?)
+        self.tell(Effect::Send { topic: topic.into(), event: event.into(), payload: payload.into() })
     }
 
     fn subscribe(&mut self, topic: String) -> Result<()> {
-        self.reach().check_readable(&topic)?;
-        Ok(self.record.subscribe(&topic)?)
+        self.tell(Effect::Subscribe { topic: topic.into() })
     }
 
     fn unsubscribe(&mut self, topic: String) -> Result<()> {
-        Ok(self.record.unsubscribe(&topic)?)
+        self.tell(Effect::Unsubscribe { topic: topic.into() })
     }
 
     fn disconnect(&mut self, socket_id: String) -> Result<()> {
-        let is_own = matches!(&self.subject, Subject::Member(member)
-            if member.socket.identity.socket_id.as_deref() == Some(&*socket_id));
-        if !is_own {
-            self.reach().check_reachable("disconnecting", &socket_id)?;
-        }
-        Ok(self.record.disconnect(socket_id.into())?)
+        self.tell(Effect::Disconnect { socket_id: socket_id.into() })
+    }
+
+    fn reply(&mut self, reply_ref: String, reply: Reply) -> Result<()> {
+        self.tell(Effect::Reply { reply_ref: reply_ref.into(), reply: reply.into() })
+    }
+
+    fn send_self(&mut self, event: String, payload: PayloadResult) -> Result<()> {
+        self.tell(Effect::SendSelf { event: event.into(), payload: payload.into() })
+    }
+
+    fn send_after(&mut self, milliseconds: u64, event: String, payload: PayloadResult) -> Result<u64> {
+        let effect = Effect::SendAfter { milliseconds, event: event.into(), payload: payload.into() };
+        Ok(self.ask(effect)?.unwrap_or_default())
+    }
+
+    fn publish_state(&mut self, state: String) -> Result<()> {
+        self.tell(Effect::PublishState { state: state.into() })
+    }
+
+    fn take_seat(&mut self, name: String, grace_ms: u32) -> Result<()> {
+        self.tell(Effect::TakeSeat { name: name.into(), grace_ms })
+    }
+
+    fn leave_seat(&mut self) -> Result<()> {
+        self.tell(Effect::LeaveSeat)
+    }
+
+    fn tick(&mut self, milliseconds: u32) -> Result<()> {
+        self.tell(Effect::Tick { milliseconds })
+    }
+
+    fn cancel(&mut self, timer: u64) -> Result<()> {
+        self.tell(Effect::Cancel { timer })
     }
 }
 
@@ -95,18 +103,18 @@ impl presence::Host for Guest {
     }
 
     fn track(&mut self, key: String, meta: String) -> Result<()> {
-        Ok(self.record.track(key.into(), meta.into())?)
+        self.tell(Effect::Track { key: key.into(), meta: meta.into() })
     }
 
     fn update(&mut self, key: String, meta: String) -> Result<()> {
-        Ok(self.record.update_presence(key.into(), meta.into())?)
+        self.tell(Effect::UpdatePresence { key: key.into(), meta: meta.into() })
     }
 
     fn untrack(&mut self, key: String) -> Result<()> {
-        Ok(self.record.untrack(key.into())?)
+        self.tell(Effect::Untrack { key: key.into() })
     }
 
     fn push_state(&mut self) -> Result<()> {
-        Ok(self.record.push_presences()?)
+        self.tell(Effect::PushPresences)
     }
 }

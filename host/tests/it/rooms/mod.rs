@@ -38,8 +38,8 @@ async fn counting(call: Call, notes: Notes) -> Result<Outcome, Fault> {
             }
             "get" => Ok(replied(&text(call.room.as_ref()))),
             "add_and_crash" => Err(Fault::new(FaultKind::Trap, "asked to")),
-            "tick" => Ok(Outcome { effects: vec![Effect::SetTick(Some(Duration::from_millis(100)))], ..replied("{}") }),
-            "rest" => Ok(Outcome { effects: vec![Effect::SetTick(None)], ..replied("{}") }),
+            "tick" => Ok(Outcome { effects: vec![Effect::Tick { milliseconds: 100 }], ..replied("{}") }),
+            "rest" => Ok(Outcome { effects: vec![Effect::Tick { milliseconds: 0 }], ..replied("{}") }),
             _ => Err(Fault::failed("no such event")),
         },
         Callback::Info(_) => Ok(nothing()),

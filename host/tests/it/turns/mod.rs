@@ -20,7 +20,7 @@ fn push(event: &str) -> Effect {
 }
 
 fn broadcast(event: &str) -> Effect {
-    Effect::Broadcast { event: event.into(), payload: Payload::EMPTY, skip_self: false }
+    Effect::Broadcast { event: event.into(), payload: Payload::EMPTY }
 }
 
 /// Admits all joins. The name of an event says what it does.
@@ -41,12 +41,7 @@ fn simple(call: Call, notes: &Notes) -> Result<Outcome, Fault> {
 }
 
 fn on_event(event: &str) -> Result<Outcome, Fault> {
-    let after = |milliseconds| Effect::SendAfter {
-        timer: 0,
-        after: Duration::from_millis(milliseconds),
-        event: "fired".into(),
-        payload: Payload::EMPTY,
-    };
+    let after = |milliseconds| Effect::SendAfter { milliseconds, event: "fired".into(), payload: Payload::EMPTY };
     match event {
         "echo" => Ok(replied("{}")),
         "shout" => Ok(Outcome { effects: vec![broadcast("shout")], ..replied("{}") }),
@@ -56,7 +51,8 @@ fn on_event(event: &str) -> Result<Outcome, Fault> {
         "crash" => Err(Fault::new(FaultKind::Trap, "asked to")),
         "later" => Ok(Outcome { effects: vec![after(50)], ..replied("{}") }),
         "set_and_cancel" => Ok(Outcome { effects: vec![after(10)], ..nothing() }),
-        "cancel" => Ok(Outcome { effects: vec![Effect::Cancel(0)], ..replied("{}") }),
+        // The second timer of the member. The first one is number 0.
+        "cancel" => Ok(Outcome { effects: vec![Effect::Cancel { timer: 1 }], ..replied("{}") }),
         "stop" => Ok(Outcome { answer: Answer::Stop(Stop { reason: "enough".into(), reply: None }), ..nothing() }),
         "flood" => {
             let own = Effect::SendSelf { event: "own".into(), payload: Payload::EMPTY };
