@@ -9,7 +9,7 @@ import { pages, startHost } from "./host.mjs";
 const configuration = resolve(import.meta.dirname, "../guest-examples/demo/bennu.toml");
 
 /** The secret that signs the tests' tokens. The host and `bennu token` take it from the environment. */
-process.env.BENNU_SECRET_KEY_BASE ??= "the tests' own secret, which guards nothing";
+process.env.BENNU_SECRET_KEY_BASE ??= "the tests' own secret, which protects nothing";
 
 /**
  * Starts a host as the demo does.
@@ -23,8 +23,8 @@ export async function startDemo(test, { plugins = ["chat", "notifications"], con
   await cp(pages, page, { recursive: true });
   const host = await startHost(test, { plugins, page, config: (await readFile(configuration, "utf8")) + config });
   const people = await Promise.all(["ada", "bo", "cleo"].map(async (user) => ({ user, token: await token(host, user) })));
-  const told = { programs: plugins, people, send: "bennu send" };
-  await writeFile(join(page, "demo.json"), JSON.stringify(told));
+  const demo = { programs: plugins, people, send: "bennu send" };
+  await writeFile(join(page, "demo.json"), JSON.stringify(demo));
   return host;
 }
 

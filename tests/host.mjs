@@ -131,9 +131,9 @@ class Host {
 
   /** Replaces the plugin `name` by another build. As a build tool does, it renames a new file. */
   async replace(name, bytes) {
-    const beside = join(this.#folder, `${name}.part`);
-    await writeFile(beside, bytes);
-    await rename(beside, join(this.#folder, `${name}.wasm`));
+    const part = join(this.#folder, `${name}.part`);
+    await writeFile(part, bytes);
+    await rename(part, join(this.#folder, `${name}.wasm`));
   }
 }
 

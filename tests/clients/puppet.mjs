@@ -15,14 +15,14 @@ export function puppet(test, [program, ...args]) {
 class Puppet {
   #process;
   #ended;
-  #complaints = "";
-  #heard = [];
+  #errors = "";
+  #received = [];
   #waiting = [];
 
   constructor(process) {
     this.#process = process;
-    process.stderr.on("data", (text) => (this.#complaints += text));
-    createInterface({ input: process.stdout }).on("line", (line) => this.#hear(JSON.parse(line)));
+    process.stderr.on("data", (text) => (this.#errors += text));
+    createInterface({ input: process.stdout }).on("line", (line) => this.#receive(JSON.parse(line)));
     this.#ended = new Promise((resolve, reject) => {
       process.once("error", (error) => reject(new Error(`cannot start ${process.spawnfile}`, { cause: error })));
       process.once("close", (code) => resolve(code));
@@ -39,11 +39,11 @@ class Puppet {
   async next(...words) {
     const begins = (line) => words.every((word, at) => line[at] === word);
     const rest = (line) => line[words.length];
-    const at = this.#heard.findIndex(begins);
-    if (at >= 0) return rest(this.#heard.splice(at, 1)[0]);
+    const at = this.#received.findIndex(begins);
+    if (at >= 0) return rest(this.#received.splice(at, 1)[0]);
     const line = new Promise((take) => this.#waiting.push({ begins, take }));
     const ended = this.#ended.then((code) => {
-      throw new Error(`it ended with ${code}:\n${this.#complaints}`);
+      throw new Error(`the client ended with ${code}:\n${this.#errors}`);
     });
     return rest(await within(`${words} from ${this.#process.spawnfile}`, Promise.race([line, ended])));
   }
@@ -52,7 +52,7 @@ class Puppet {
   async close() {
     this.#process.stdin.end();
     const code = await within(`${this.#process.spawnfile} to end`, this.#ended);
-    if (code !== 0) throw new Error(`it ended with ${code}:\n${this.#complaints}`);
+    if (code !== 0) throw new Error(`the client ended with ${code}:\n${this.#errors}`);
   }
 
   async end() {
@@ -60,9 +60,9 @@ class Puppet {
     await this.#ended.catch(() => {});
   }
 
-  #hear(line) {
+  #receive(line) {
     const at = this.#waiting.findIndex(({ begins }) => begins(line));
     if (at >= 0) this.#waiting.splice(at, 1)[0].take(line);
-    else this.#heard.push(line);
+    else this.#received.push(line);
   }
 }

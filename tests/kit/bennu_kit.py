@@ -1,4 +1,4 @@
-"""A test kit for channels in Python: a thin client of `bennu kit`, which is the host of its members.
+"""A test kit for channels in Python: a small client of `bennu kit`, which is the host of its members.
 
     kit = Kit(["bennu", "kit"], {"room:*": Chat()})
     alice = kit.connect(user="alice")
@@ -6,7 +6,7 @@
     alice.push("room:1", "new_msg", {"body": "hi"}, join_ref="1")
     assert alice.next() == ["1", "1", "room:1", "phx_reply", {"status": "ok", "response": {}}]
 
-The lines stand in docs/kit.md. The rules are the host's: this file has none of its own.
+docs/kit.md describes the lines. `bennu kit` applies the rules of the host. This file has no rules.
 """
 
 import base64
@@ -15,7 +15,7 @@ import subprocess
 
 
 class Fault(Exception):
-    """What ends a callback: the host refused what it asked for."""
+    """Ends a callback, because the host refused its request."""
 
     def __init__(self, fault):
         super().__init__(f"{fault['kind']}: {fault['detail']}")
@@ -27,7 +27,7 @@ class Fail(Exception):
 
 
 class Refuse(Exception):
-    """Raised by a join that is refused, and by a callback whose client made a mistake: the response of an error reply."""
+    """Raised by a join to refuse the client, and by another callback to answer with an error reply."""
 
     def __init__(self, response):
         super().__init__("refused")
@@ -35,11 +35,11 @@ class Refuse(Exception):
 
 
 class Misunderstood(Exception):
-    """The host doesn't understand a line: a mistake of this client."""
+    """The host doesn't understand a line, because this client has an error."""
 
 
 class Text(str):
-    """A payload by its JSON text, which may be none."""
+    """A payload as JSON text. The text may be invalid."""
 
 
 class Reply:
@@ -63,7 +63,7 @@ class Stop:
 
 
 class Decision:
-    """What becomes of an intercepted event."""
+    """The decision about an intercepted event."""
 
     def __init__(self, decision, instead=None):
         self.decision, self.instead = decision, instead
@@ -74,7 +74,7 @@ class Decision:
 
 
 def payload(value):
-    """The field that carries a payload."""
+    """The field for a payload."""
     if isinstance(value, (bytes, bytearray)):
         return {"payload_base64": text(value)}
     if isinstance(value, Text):
@@ -87,7 +87,7 @@ def text(value):
 
 
 class Call:
-    """A callback under way: what it is given, and what it asks for."""
+    """A running callback: its parameters, and its requests to the host."""
 
     def __init__(self, kit, line):
         self._kit, self._line = kit, line
@@ -102,7 +102,7 @@ class Call:
         return self._line[name]
 
     def ask(self, what, **fields):
-        """Asks the host for something, or reads something. Gives what it answers."""
+        """Asks the host for an effect or a value. Returns the host's answer."""
         return self._kit._ask(what, fields)
 
     def push(self, event, value):
@@ -134,7 +134,7 @@ class Call:
         return [(base64.b64decode(key).decode(), json.loads(base64.b64decode(value))) for key, value in entries]
 
     def returned(self, answer):
-        """The fields of what the callback returns: the states that changed, and its answer."""
+        """The fields of the callback's result: the changed states, and the answer."""
         before_assigns, before_room = json.loads(self._before)
         fields = {}
         if self.assigns != before_assigns:
@@ -149,9 +149,9 @@ class Call:
 
 
 class Channel:
-    """The callbacks of a route. A join sets `call.assigns` and gives its response."""
+    """The callbacks of a route. A join sets `call.assigns` and returns its response."""
 
-    #: What the host is told of the route: `intercepts`, `options`, versions.
+    #: The description of the route for the host: `intercepts`, `options`, versions.
     route = {}
 
     def join(self, call):
@@ -179,18 +179,18 @@ class Channel:
         return None
 
     def upgrade(self, call):
-        """Gives the new state, or none where the old one will do."""
+        """Returns the new state, or `None` if the state needs no upgrade."""
         return None
 
 
 class Client:
-    """A client that is connected, at the level of frames."""
+    """A connected client that sends and receives frames."""
 
     def __init__(self, kit, number):
         self._kit, self._number = kit, number
 
     def push(self, topic, event, value, join_ref=None):
-        """Sends a message. Gives its ref."""
+        """Sends a message. Returns its ref."""
         join = {} if join_ref is None else {"join_ref": join_ref}
         return self._kit.do("push", client=self._number, topic=topic, event=event, **join, **payload(value))
 
@@ -198,18 +198,18 @@ class Client:
         self._kit.do("frame", client=self._number, frame=frame)
 
     def next(self):
-        """Takes what came next: a frame, bytes, `{"closed": CODE}`, or none."""
-        came = self._kit.do("next", client=self._number)
-        if came is None or "closed" in came:
-            return came
-        return came["frame"] if "frame" in came else base64.b64decode(came["binary_base64"])
+        """Takes the next received frame, bytes, or `{"closed": CODE}`. Returns `None` if nothing was received."""
+        received = self._kit.do("next", client=self._number)
+        if received is None or "closed" in received:
+            return received
+        return received["frame"] if "frame" in received else base64.b64decode(received["binary_base64"])
 
     def close(self):
         self._kit.do("close", client=self._number)
 
 
 class Kit:
-    """A host without clients. `command` is `bennu kit`, `channels` are by their patterns, and `host` is told and granted."""
+    """A host without clients. `command` is `bennu kit`, `channels` has a channel for each pattern, and `host` has the options."""
 
     def __init__(self, command, channels, **host):
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8")
@@ -226,11 +226,11 @@ class Kit:
         if self._process.wait() != 0:
             raise Misunderstood(f"bennu kit ended with {self._process.returncode}")
 
-    def connect(self, **who):
-        return Client(self, self.do("connect", **who))
+    def connect(self, **identity):
+        return Client(self, self.do("connect", **identity))
 
     def do(self, what, **fields):
-        """Does something, and serves the callbacks that are called for it. Gives the host's answer."""
+        """Sends a command, and runs the callbacks that the host calls for it. Returns the host's answer."""
         self._write({"do": what, **fields})
         while True:
             line = self._read()
@@ -247,8 +247,8 @@ class Kit:
             returned = self._run(Call(self, line))
         except Fault as fault:
             self._write({"fail": str(fault)})
-        except Fail as why:
-            self._write({"fail": str(why)})
+        except Fail as error:
+            self._write({"fail": str(error)})
         else:
             self._write({"return": returned})
 
@@ -290,7 +290,7 @@ class Kit:
 
 
 def answer(line):
-    """What the host answered."""
+    """The host's answer. Raises an error if the host refuses."""
     if "fault" in line:
         raise Fault(line["fault"])
     if "error" in line:

@@ -1,4 +1,4 @@
-"""The plugin `naughty` in Python, as far as the scripts of tests/scripts use it. guest-examples/naughty says what each event does."""
+"""The plugin `naughty` in Python, with the parts that tests/scripts uses. guest-examples/naughty describes the events."""
 
 from bennu_kit import Channel, Decision, Fail, Kit, Refuse, Reply, Stop, Text
 
@@ -180,7 +180,7 @@ class Naughty(Channel):
     def on_topics(self, call):
         return Reply(call.ask("topics", prefix=field(call, "prefix")))
 
-    # What is stored.
+    # The store.
 
     def on_store_put(self, call):
         call.put(field(call, "key"), field(call, "value"))
@@ -236,7 +236,7 @@ class Naughty(Channel):
         for number in range(5):
             call.put(f"much:{number}", bytes(1_000_000))
 
-    # What no client sent.
+    # Callbacks without a client's message.
 
     def handle_info(self, call):
         heard = {"topic": "heard", "answer": "answered"}.get(call["source"])
@@ -395,5 +395,5 @@ class Unruly(Channel):
 
 
 def kit(command, **host):
-    """A host with all of these topics."""
+    """A host that serves all these topics."""
     return Kit(command, {"naughty:*": Naughty(), "unruly:*": Unruly(), "forgiving:*": Forgiving()}, **host)

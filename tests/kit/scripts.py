@@ -23,14 +23,14 @@ def pattern(text):
     return json.loads("".join(quoted))
 
 
-def matches(expected, came):
+def matches(expected, received):
     if expected == ANYTHING:
         return True
-    if isinstance(expected, dict) and isinstance(came, dict):
-        return expected.keys() == came.keys() and all(matches(expected[key], came[key]) for key in expected)
-    if isinstance(expected, list) and isinstance(came, list):
-        return len(expected) == len(came) and all(map(matches, expected, came))
-    return type(expected) is type(came) and expected == came
+    if isinstance(expected, dict) and isinstance(received, dict):
+        return expected.keys() == received.keys() and all(matches(expected[key], received[key]) for key in expected)
+    if isinstance(expected, list) and isinstance(received, list):
+        return len(expected) == len(received) and all(map(matches, expected, received))
+    return type(expected) is type(received) and expected == received
 
 
 class Words:
@@ -59,7 +59,7 @@ class Words:
 
 
 def cut(text):
-    """The first word, and what follows it."""
+    """The first word, and the rest."""
     first, _, rest = text.strip().partition(" ")
     return first, rest.strip()
 
@@ -69,7 +69,7 @@ class Actor:
         self.client, self.topic, self.last = client, None, None
         self.labels, self.joins = {}, {}
 
-    def says(self, words):
+    def push(self, words):
         topic = words.topic or self.topic
         event = {"join": "phx_join", "leave": "phx_leave"}.get(words.word, words.word)
         joining = event == "phx_join"
@@ -81,7 +81,7 @@ class Actor:
             self.labels[words.label] = self.last
 
     def expects(self, words):
-        """The frames of which one has to come next."""
+        """The expected frames. The next frame must be one of them."""
         topic = words.topic or self.topic
         join = self.joins.get(topic)
         ref = self.labels[words.label] if words.label else self.last
@@ -119,7 +119,7 @@ class Cast:
         elif verb == ">" and what.startswith("["):
             self.actor(who).client.frame(json.loads(what))
         elif verb == ">":
-            self.actor(who).says(Words(what))
+            self.actor(who).push(Words(what))
         elif verb == "x":
             self.actors.pop(who).client.close()
         elif verb == "~":
@@ -136,16 +136,16 @@ class Cast:
         return None
 
     def see(self, who, expected):
-        came = self.actor(who).client.next()
-        if not any(matches(one, came) for one in expected):
-            raise AssertionError(f"expected {expected}\n    came {came}")
+        received = self.actor(who).client.next()
+        if not any(matches(one, received) for one in expected):
+            raise AssertionError(f"expected {expected}\nreceived {received}")
 
     def host(self, verb, what):
         if verb == "<":
             words = Words(what)
             expected = "none" if words.word == "none" else [words.status, words.payload]
             if not matches(expected, self.answer):
-                raise AssertionError(f"expected {expected}\n    came {self.answer}")
+                raise AssertionError(f"expected {expected}\nreceived {self.answer}")
             return
         act, rest = cut(what)
         if act == "disconnect":

@@ -1,4 +1,4 @@
-//! Little address space: what the host reserves for instances, and what it does where it may not.
+//! A host with little address space: how much it reserves for instances, and what it does if it can't.
 
 use std::path::Path;
 
@@ -8,10 +8,10 @@ use bennu_tests::{Cast, Line, Setup, check, limited, places};
 
 const SCRIPT: &str = "alice > join echo:1\nalice < ok {}\nalice > count\nalice < ok {\"count\": 1, \"build\": \"1\"}\n";
 
-/// Sizes in mebibytes, from less than the host can work with to nearly what it would reserve.
+/// Sizes in mebibytes. The smallest is too small for a host; the largest is nearly what the host would reserve.
 const SIZES: [u64; 9] = [300, 900, 1_500, 3_000, 10_000, 40_000, 250_000, 1_000_000, 30_000_000];
 
-/// A host starts and serves, or ends with a sentence that says what to do.
+/// A host either serves, or ends with an error that says what to do.
 #[tokio::test]
 async fn a_host_with_little_address_space_serves_or_says_what_it_needs() -> Result<()> {
     let mut served = Vec::new();
@@ -32,11 +32,11 @@ async fn a_host_with_little_address_space_serves_or_says_what_it_needs() -> Resu
             }
         }
     }
-    ensure!(served.ends_with(&SIZES[2..]), "it serves with {served:?} MiB alone");
+    ensure!(served.ends_with(&SIZES[2..]), "it serves only with {served:?} MiB");
     Ok(())
 }
 
-/// More plugins and more calls at once than there can be instances: calls wait, and none fails.
+/// If there are fewer instances than plugins or calls, calls wait. None of them fails.
 #[tokio::test]
 async fn calls_wait_for_instances_of_all_plugins() -> Result<()> {
     let setup = Setup::new().guests(&["naughty", "echo"])?.limit("instances", 1).limit("call_cpu_ms", 10_000);
@@ -48,14 +48,14 @@ async fn calls_wait_for_instances_of_all_plugins() -> Result<()> {
         alice < ok …
         bob   > join echo:1
         bob   < ok {}
-        -- Each needs the instance that the other one has left.
+        -- Each plugin needs the instance that the other plugin used before.
         alice > echo {"n": 1}
         alice < ok {"n": 1}
         bob   > count
         bob   < ok {"count": 1, "build": "1"}
         alice > echo {"n": 2}
         alice < ok {"n": 2}
-        -- And here waits for a call that is under way.
+        -- Here the second call waits until the first one ends.
         alice > slow #slow {"ms": 500}
         bob   > count
         alice < ok #slow {}
@@ -70,7 +70,7 @@ async fn calls_wait_for_instances_of_all_plugins() -> Result<()> {
     Ok(())
 }
 
-/// Plugins are loaded side by side, and each needs an instance to be asked for its routes.
+/// Plugins are loaded at the same time, and each needs an instance for the call of `describe`.
 #[tokio::test]
 async fn plugins_that_load_at_once_wait_for_the_only_instance() -> Result<()> {
     let mut setup = Setup::new().limit("instances", 1);
@@ -101,7 +101,7 @@ async fn check_and_test_work_with_little_address_space() -> Result<()> {
     Ok(())
 }
 
-/// What a command prints and says with so many mebibytes of address space.
+/// Runs a command with a limited address space, in mebibytes. Returns its output and its errors.
 fn run(home: &Path, mebibytes: u64, arguments: &[&str]) -> Result<(String, String)> {
     let mut command = limited(mebibytes)?;
     command.args(arguments).current_dir(home).env("XDG_CACHE_HOME", home).env_remove("BENNU_LOG");

@@ -1,4 +1,4 @@
-//! A large component compiles: the host serves its other plugins meanwhile.
+//! The host continues to serve while a component is compiled.
 
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
@@ -17,33 +17,33 @@ fn endless() -> Result<Vec<u8>> {
     Crafted::serving("slow:*").slow_to_compile(3_000).build()
 }
 
-/// What follows a component's digest in the name of its compiled form.
+/// The part of a compiled file's name after the component's digest.
 fn compiled_suffix(cache: &Path) -> Result<String> {
     let entry = cache.read_dir()?.next().context("no component was compiled")??;
     let name = entry.file_name().to_string_lossy().into_owned();
     Ok(name.split_once('-').context("the name has two parts")?.1.to_owned())
 }
 
-/// Makes a component compile for as long as the test wants, on any machine. The thread that compiles looks for the compiled form
-/// first. It finds a pipe, and can't open the pipe before the test does. A pipe can't be a compiled form, so then it compiles.
+/// Holds the compilation of a component until [`release`]. The compiling thread first looks for the compiled file. It finds
+/// a pipe, and waits until the test opens the pipe too. Then it compiles the component, because a pipe isn't a compiled file.
 fn hold(cache: &Path, suffix: &str, component: &[u8]) -> Result<PathBuf> {
     let pipe = cache.join(format!("{}-{suffix}", Digest::of(component)));
     mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
     Ok(pipe)
 }
 
-/// Lets a held component compile.
+/// Continues the compilation of a held component.
 fn release(pipe: &Path) -> Result<()> {
-    // It fails if no thread has the pipe open, instead of waiting for one.
+    // If no thread has the pipe open, this fails instead of waiting.
     fs::OpenOptions::new().write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(pipe)?;
     Ok(())
 }
 
-/// Runs `bennu plugins`. After a load it waits until the log says so: a test must not take that line for the next load's.
-async fn plugins(host: &TestHost, wish: &str, name: &str) -> Result<Ended> {
+/// Runs `bennu plugins`. After a load, waits for its log line, so that the test doesn't take this line for the next load's.
+async fn plugins(host: &TestHost, action: &str, name: &str) -> Result<Ended> {
     let (address, mark) = (host.address().to_string(), host.log().len());
-    let ended = bennu(host.home(), &["plugins", "--host", &address, wish, name])?;
-    if ended.code == Some(0) && wish != "unload" {
+    let ended = bennu(host.home(), &["plugins", "--host", &address, action, name])?;
+    if ended.code == Some(0) && action != "unload" {
         host.decision(mark, name).await?;
     }
     Ok(ended)
@@ -61,16 +61,16 @@ async fn is_loading(host: &TestHost, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The file was read, and the compiler is at work.
+/// Waits until the file was read and the compiler runs.
 async fn is_compiling(host: &TestHost) -> Result<()> {
     let is_compiler = |name: &String| name == "bennu-compile";
     eventually("a component compiles", async || Ok(host.threads()?.iter().any(is_compiler).then_some(()))).await
 }
 
-/// Fails if a load has ended: then what was done before wasn't done meanwhile.
+/// Fails if a load has ended. Then the test's earlier actions didn't happen during the load.
 async fn still_loads(host: &TestHost, name: &str) -> Result<()> {
     let shown = host.inspect().await?;
-    ensure!(shown["plugins"][name]["is_loading"] == true, "{name} should be compiling still: {shown}");
+    ensure!(shown["plugins"][name]["is_loading"] == true, "{name} should still be compiling: {shown}");
     Ok(())
 }
 
@@ -79,17 +79,17 @@ async fn operators_are_answered_while_a_plugin_compiles() -> Result<()> {
     let host = TestHost::start(&["echo", "counter"]).await?;
     ensure!(host.reload("echo", "variants/echo-v2").await? == 2);
     save(&host, "slow", &endless()?).await?;
-    for (wish, name, words) in [
+    for (action, name, words) in [
         ("rollback", "echo", "generation 1"),
         ("reload", "echo", "generation 3"),
         ("unload", "counter", "not served"),
         ("reload", "counter", "generation 2"),
     ] {
-        let ended = plugins(&host, wish, name).await?;
-        ensure!(ended.code == Some(0) && ended.output.contains(words), "{wish} {name}: {ended:?}");
+        let ended = plugins(&host, action, name).await?;
+        ensure!(ended.code == Some(0) && ended.output.contains(words), "{action} {name}: {ended:?}");
         still_loads(&host, "slow").await?;
     }
-    // A file that is saved is loaded, too.
+    // A saved file is loaded too.
     ensure!(host.reload("counter", "variants/counter-v2").await? == 3);
     still_loads(&host, "slow").await?;
     host.stop().await?;
@@ -111,22 +111,22 @@ async fn a_bad_build_is_rolled_back_while_a_plugin_compiles() -> Result<()> {
         "#;
         cast.play(&script.replace("SUM", &sum.to_string())).await?;
     }
-    let taken_back = |shown: &serde_json::Value| !shown["plugins"]["counter"]["taken_back"].is_null();
-    host.shows("the build is taken back", taken_back).await?;
+    let is_rolled_back = |shown: &serde_json::Value| !shown["plugins"]["counter"]["taken_back"].is_null();
+    host.shows("the build is rolled back", is_rolled_back).await?;
     still_loads(&host, "slow").await?;
     drop(cast);
     host.stop().await?;
     Ok(())
 }
 
-/// The compiled form has taken the place of the pipe.
+/// Waits until the compiled file has replaced the pipe.
 async fn is_compiled(pipe: &Path) -> Result<()> {
-    eventually("it is compiled", async || Ok(pipe.is_file().then_some(()))).await
+    eventually("the component is compiled", async || Ok(pipe.is_file().then_some(()))).await
 }
 
-/// The last save wins, and the result of the one before is dropped when it comes.
+/// The last save counts. The result of the earlier save is dropped when it is ready.
 #[tokio::test]
-async fn a_file_that_is_saved_again_while_it_compiles_is_loaded_as_it_is_then() -> Result<()> {
+async fn a_file_that_is_saved_again_while_it_compiles_is_loaded_with_its_last_content() -> Result<()> {
     let cache = tempfile::tempdir()?;
     let compiled = cache.path().join("compiled");
     let host = Setup::new().guests(&["echo"])?.cache(&compiled).start().await?;
@@ -137,7 +137,7 @@ async fn a_file_that_is_saved_again_while_it_compiles_is_loaded_as_it_is_then() 
     ensure!(host.reload("echo", "variants/echo-v2").await? == 2);
     release(&pipe)?;
     is_compiled(&pipe).await?;
-    // The results come in their order: the earlier build's is taken before this one is loaded.
+    // Results are handled in order. When this load has ended, the earlier result was handled too.
     ensure!(host.put("later", &Crafted::serving("later:*").build()?).await? == Loading::Done(1));
     let shown = host.inspect().await?;
     ensure!(shown["plugins"]["echo"]["generation"] == 2 && shown["plugins"]["echo"]["is_loading"] == false, "{shown}");
@@ -146,9 +146,9 @@ async fn a_file_that_is_saved_again_while_it_compiles_is_loaded_as_it_is_then() 
     Ok(())
 }
 
-/// A build that is still compiled isn't published behind an unload or a rollback.
+/// An unload or a rollback cancels a running load. Its build isn't published later.
 #[tokio::test]
-async fn an_unload_and_a_rollback_give_up_the_build_that_compiles() -> Result<()> {
+async fn an_unload_or_a_rollback_cancels_the_load_of_a_build_that_compiles() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     ensure!(host.reload("echo", "variants/echo-v2").await? == 2);
     let endless = endless()?;
@@ -157,7 +157,7 @@ async fn an_unload_and_a_rollback_give_up_the_build_that_compiles() -> Result<()
     ensure!(ended.code == Some(0) && ended.output.contains("generation 1"), "{ended:?}");
     let echo = &host.inspect().await?["plugins"]["echo"];
     ensure!(echo["is_loading"] == false && echo["is_rolled_back"] == true, "{echo}");
-    // Its file changes: that is loaded.
+    // The file changes, and the new content is loaded.
     ensure!(host.put("echo", &places::guest("variants/echo-v2")?).await? == Loading::Done(3));
     save(&host, "echo", &endless).await?;
     ensure!(plugins(&host, "unload", "echo").await?.code == Some(0));
@@ -168,17 +168,17 @@ async fn an_unload_and_a_rollback_give_up_the_build_that_compiles() -> Result<()
     Ok(())
 }
 
-/// Who asked for a reload is answered also if the load is given up.
+/// A request for a reload is answered even if the load is cancelled.
 #[tokio::test]
-async fn a_reload_that_is_given_up_is_answered() -> Result<()> {
+async fn a_cancelled_reload_is_answered() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     save(&host, "slow", &endless()?).await?;
     let address = host.address();
     let path = "/api/plugins/slow/reload";
     let json = [("content-type", "application/json")];
     let reload = tokio::spawn(async move { bennu_tests::request_with(address, "POST", path, &json, b"{}").await });
-    // The reload has replaced the load that was under way once that one doesn't hold the file's place any more.
-    let refused = eventually("the reload waits, and is given up", async || {
+    // The first unload may cancel the load that `save` has started. So the test repeats it until the reload is answered.
+    let refused = eventually("the reload is cancelled", async || {
         let ended = plugins(&host, "unload", "slow").await?;
         ensure!(ended.code == Some(0), "{ended:?}");
         Ok(reload.is_finished().then_some(()))
@@ -196,27 +196,27 @@ async fn a_host_stops_while_plugins_compile() -> Result<()> {
     save(&host, "one", &endless()?).await?;
     save(&host, "two", &Crafted::serving("two:*").slow_to_compile(3_000).build()?).await?;
     still_loads(&host, "one").await?;
-    let begun = Instant::now();
+    let start = Instant::now();
     host.signal(Signal::TERM)?;
     let status = host.ended().await?;
     ensure!(status.success(), "{status}");
-    // A second is what a command waits for its threads at its end.
-    ensure!(begun.elapsed().as_secs() < 10, "it took {:?}", begun.elapsed());
+    // At its end, a command waits one second for its threads.
+    ensure!(start.elapsed().as_secs() < 10, "it took {:?}", start.elapsed());
     host.log().check()?;
     Ok(())
 }
 
-/// The build before the one that serves was kept, its compiled form is gone, and it can't be compiled.
+/// A restarted host whose stored previous build has no compiled file. The compilation of this build is held.
 async fn with_a_kept_build_that_is_held(cache: &Path) -> Result<TestHost> {
     let first = Crafted::serving("ours:*").route("first:*").build()?;
     let setup = Setup::new().guests(&["echo"])?.plugin("ours", first.clone()).cache(cache);
     let host = setup.config("[reload]\nprobation_ms = 1\nprobation_calls = 1").start().await?;
-    let is_proved = |shown: &serde_json::Value| shown["plugins"]["ours"]["standing"] == "proved";
+    let has_passed = |shown: &serde_json::Value| shown["plugins"]["ours"]["standing"] == "proved";
     check(&host, "alice > join ours:1\nalice < ok {}").await?;
-    host.shows("the first build is proved", is_proved).await?;
+    host.shows("the first build has passed", has_passed).await?;
     ensure!(host.put("ours", &Crafted::serving("ours:*").build()?).await? == Loading::Done(2));
     check(&host, "alice > join ours:1\nalice < ok {}").await?;
-    host.shows("the second build is proved", is_proved).await?;
+    host.shows("the second build has passed", has_passed).await?;
     let suffix = compiled_suffix(cache)?;
     let replace = |_: &TestHost| {
         fs::remove_file(cache.join(format!("{}-{suffix}", Digest::of(&first))))?;
@@ -227,7 +227,7 @@ async fn with_a_kept_build_that_is_held(cache: &Path) -> Result<TestHost> {
 }
 
 #[tokio::test]
-async fn a_rollback_after_a_restart_holds_nothing_up_while_the_build_before_compiles() -> Result<()> {
+async fn a_rollback_after_a_restart_blocks_nothing_while_the_previous_build_compiles() -> Result<()> {
     let cache = tempfile::tempdir()?;
     let host = with_a_kept_build_that_is_held(&cache.path().join("compiled")).await?;
     let address = host.address();
@@ -236,14 +236,14 @@ async fn a_rollback_after_a_restart_holds_nothing_up_while_the_build_before_comp
         let path = "/api/plugins/ours/rollback";
         tokio::spawn(async move { bennu_tests::request_with(address, "POST", path, &json, b"{}").await })
     };
-    // An operator changes their mind.
+    // An unload cancels the rollback.
     let first = roll_back();
     is_loading(&host, "ours").await?;
     ensure!(plugins(&host, "unload", "ours").await?.code == Some(0));
     let answer = first.await??;
     ensure!(answer.status == 409 && answer.body.contains("unloaded meanwhile"), "{answer:?}");
     ensure!(plugins(&host, "reload", "ours").await?.code == Some(0));
-    // Other plugins are reloaded meanwhile, and a file that is saved meanwhile is loaded.
+    // During the rollback, another plugin is reloaded, and a saved file is loaded.
     let second = roll_back();
     is_loading(&host, "ours").await?;
     ensure!(plugins(&host, "reload", "echo").await?.code == Some(0));

@@ -1,7 +1,7 @@
-//! The files that a new effect touches.
+//! Checks which files a new effect changes.
 //!
-//! `leave_seat` is the example: it needs nothing that other effects don't need. So a file that names `leave_seat` has to
-//! be changed for every new effect.
+//! The example is `leave_seat`, which needs nothing special. So every new effect needs a change in each file that names
+//! `leave_seat`.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::tidy::{GENERATED, sources};
 /// The names of the effect in the contract, in functions, and in Rust types.
 const NAMES: [&str; 3] = ["leave-seat", "leave_seat", "LeaveSeat"];
 
-/// The hand-written files that name it, apart from tests. `CONTRIBUTING.md` lists them too.
+/// The hand-written files that name the effect, except tests. `CONTRIBUTING.md` lists them too.
 const FILES: [&str; 6] = [
     "guest/src/socket.rs",
     "host/src/channel/member/effects.rs",

@@ -1,4 +1,4 @@
-//! The example of docs/testing.md, as an author would write it. A test of the documents holds it to the page.
+//! The example of docs/testing.md, as a plugin's author would write it. `walks` compares it with the page.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,14 +10,14 @@ use bennu_kit::{Join, Stage, StageSetup};
 use bennu_tests::places;
 use serde_json::json;
 
-/// What the page loads by the file's name alone.
+/// Loads a plugin. The page loads it by its file name alone.
 fn load(plugin: &str) -> Stage {
     let config = Config { cache: Some(places::compiled().unwrap()), ..Config::default() };
     StageSetup::default().config(config).plugin(places::guest_file(plugin).unwrap()).load().unwrap()
 }
 
 #[test]
-fn the_example_of_the_kit_holds() {
+fn the_example_of_the_kit_works() {
     let stage = load("naughty");
     let identity = Identity { socket_id: Some("user_socket:42".into()), ..Identity::default() };
     let alice = Join { identity, params: json!({ "lang": "en" }) };

@@ -9,7 +9,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bennu_tests::{Gate, Setup, bennu, bennu_with, places};
 use serde_json::json;
 
-const ODD: &str = r#"
+const MISTAKEN: &str = r#"
     [limits]
     room_bytes = 0
     [mounts."/socket"]
@@ -22,8 +22,8 @@ const ODD: &str = r#"
     publish = ["news:*"]
     "#;
 
-/// What is to be found in it, with a part of the sentence.
-const FOUND: [&str; 4] = [
+/// The findings in this configuration: a part of each sentence.
+const FINDINGS: [&str; 4] = [
     "`plugins.ecoh` is for a plugin that doesn't exist; did you mean `echo`?",
     "nobody is let in at /gated: `mounts.\"/gated\".gatekeeper` names `gaet`, a gatekeeper that doesn't exist; did you mean `gate`?",
     "`mounts.\"/other\".gatekeeper` names `echo`, a plugin that isn't a gatekeeper; there is `gate`",
@@ -31,60 +31,67 @@ const FOUND: [&str; 4] = [
 ];
 
 #[tokio::test]
-async fn what_can_hardly_be_meant_is_said_once_at_the_start() -> Result<()> {
+async fn probable_mistakes_are_logged_once_at_the_start() -> Result<()> {
     let gate = Gate::Grants.build()?;
-    let host = Setup::new().guests(&["echo"])?.plugin("gate", gate).config(ODD).start().await?;
+    let host = Setup::new().guests(&["echo"])?.plugin("gate", gate).config(MISTAKEN).start().await?;
     host.reload("echo", "variants/echo-v2").await?;
     let log = host.stop().await?.since(0);
-    for words in FOUND {
-        let said = log.iter().filter(|line| line.message().contains(words)).count();
-        ensure!(said == 1, "{words}: {said} times");
+    for words in FINDINGS {
+        let count = log.iter().filter(|line| line.message().contains(words)).count();
+        ensure!(count == 1, "{words}: {count} times");
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn a_host_without_plugins_or_with_refused_ones_says_so() -> Result<()> {
+async fn a_host_without_a_usable_plugin_logs_it() -> Result<()> {
     let host = Setup::new().start().await?;
-    host.log().find(0, "there is none", |line| line.message().starts_with("there is no plugin in plugins")).await?;
+    host.log()
+        .find(0, "there is no plugin", |line| line.message().starts_with("there is no plugin in plugins"))
+        .await?;
     host.stop().await?;
     let host = Setup::new().plugin("odd", b"hello".to_vec()).plugin("worse", b"".to_vec()).start().await?;
-    host.log().find(0, "none is good", |line| line.message().starts_with("all 2 plugins were refused")).await?;
+    host.log()
+        .find(0, "all plugins are refused", |line| line.message().starts_with("all 2 plugins were refused"))
+        .await?;
     host.stop().await?;
     Ok(())
 }
 
-/// `bennu serve --check` in a directory; its code and what it prints, errors included.
+/// Runs `bennu serve --check` in a directory. Returns its exit code and its output with the errors.
 fn check(home: &Path, more: &[&str], variables: &[(&str, &str)]) -> Result<(i32, String)> {
     let ended = bennu_with(home, &[&["serve", "plugins", "--check"], more].concat(), variables)?;
     Ok((ended.code.unwrap_or(-1), ended.output + &ended.errors))
 }
 
 #[tokio::test]
-async fn a_check_ends_with_0_or_1_and_says_what_it_found() -> Result<()> {
+async fn a_check_exits_with_0_or_1_and_prints_its_findings() -> Result<()> {
     let home = tempfile::tempdir()?;
     let plugins = home.path().join("plugins");
     fs::create_dir(&plugins)?;
     let configure = |text: &str| fs::write(home.path().join("bennu.toml"), text);
     let config = ["--config", "bennu.toml"];
-    let (code, said) = check(home.path(), &[], &[])?;
-    ensure!(code == 1 && said.contains("there is no plugin in plugins"), "{said}");
+    let (code, output) = check(home.path(), &[], &[])?;
+    ensure!(code == 1 && output.contains("there is no plugin in plugins"), "{output}");
     fs::write(plugins.join("echo.wasm"), places::guest("echo")?)?;
-    let (code, said) = check(home.path(), &[], &[])?;
-    ensure!(code == 0 && said.contains("plugin echo (plugins/echo.wasm) serves bench:* echo:*"), "{said}");
-    ensure!(said.contains("nothing is wrong") && !home.path().join("data").exists(), "it leaves nothing: {said}");
-    // What may be meant is no mistake.
+    let (code, output) = check(home.path(), &[], &[])?;
+    ensure!(code == 0 && output.contains("plugin echo (plugins/echo.wasm) serves bench:* echo:*"), "{output}");
+    ensure!(
+        output.contains("nothing is wrong") && !home.path().join("data").exists(),
+        "the check creates no directory: {output}"
+    );
+    // A setting that may be intended isn't an error.
     configure("[limits]\nroom_bytes = 0\n")?;
-    let (code, said) = check(home.path(), &config, &[])?;
-    ensure!(code == 0 && said.contains("`limits.room_bytes` is 0"), "{said}");
-    let (code, said) = check(home.path(), &[], &[("HOME", ""), ("XDG_CACHE_HOME", "")])?;
-    ensure!(code == 0 && said.contains("compiled plugins aren't kept"), "{said}");
+    let (code, output) = check(home.path(), &config, &[])?;
+    ensure!(code == 0 && output.contains("`limits.room_bytes` is 0"), "{output}");
+    let (code, output) = check(home.path(), &[], &[("HOME", ""), ("XDG_CACHE_HOME", "")])?;
+    ensure!(code == 0 && output.contains("compiled plugins aren't kept"), "{output}");
     fs::write(plugins.join("gate.wasm"), Gate::Grants.build()?)?;
-    configure(ODD)?;
-    let (code, said) = check(home.path(), &config, &[])?;
-    ensure!(code == 1 && said.contains("3 things are wrong"), "{said}");
-    for words in FOUND {
-        ensure!(said.contains(words), "{words}: {said}");
+    configure(MISTAKEN)?;
+    let (code, output) = check(home.path(), &config, &[])?;
+    ensure!(code == 1 && output.contains("3 things are wrong"), "{output}");
+    for words in FINDINGS {
+        ensure!(output.contains(words), "{words}: {output}");
     }
     for (text, words) in [
         ("lisen = \"x\"", "did you mean `listen`?"),
@@ -96,28 +103,28 @@ async fn a_check_ends_with_0_or_1_and_says_what_it_found() -> Result<()> {
         ("log = \"a=b=c\"", "a=b=c"),
     ] {
         configure(text)?;
-        let (code, said) = check(home.path(), &config, &[])?;
-        ensure!(code == 1 && said.contains(words), "{text}: {said}");
+        let (code, output) = check(home.path(), &config, &[])?;
+        ensure!(code == 1 && output.contains(words), "{text}: {output}");
     }
     fs::write(plugins.join("odd.wasm"), "hello")?;
-    let (code, said) = check(home.path(), &[], &[])?;
-    ensure!(code == 1 && said.contains("refused  plugin odd (plugins/odd.wasm): "), "{said}");
+    let (code, output) = check(home.path(), &[], &[])?;
+    ensure!(code == 1 && output.contains("refused  plugin odd (plugins/odd.wasm): "), "{output}");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_check_can_be_made_beside_a_running_host() -> Result<()> {
+async fn a_check_can_run_next_to_a_running_host() -> Result<()> {
     let host = Setup::new().guests(&["echo"])?.start().await?;
     let listen = host.address().to_string();
     let ended = bennu(host.home(), &["serve", "plugins", "--config", "bennu.toml", "--listen", &listen, "--check"])?;
     ensure!(ended.code == Some(0), "{ended:?}");
-    ensure!(host.inspect().await?["plugins"]["echo"]["generation"] == 1, "it goes on");
+    ensure!(host.inspect().await?["plugins"]["echo"]["generation"] == 1, "the host continues");
     host.stop().await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn dates_of_a_plugin_s_configuration_are_text_and_no_number_is_lost() -> Result<()> {
+async fn dates_of_a_plugins_configuration_become_text_and_nan_and_inf_are_refused() -> Result<()> {
     let config = "[plugins.naughty.config]\nopens = 2026-11-28T07:32:00Z\nlist = [{ day = 1979-05-27 }]\n";
     let host = Setup::new().guests(&["naughty"])?.config(config).start().await?;
     let mut client = host.connect().await?;
@@ -144,7 +151,7 @@ const TOKEN: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJ1cyIsInN1Yi
 const SECRET: &[u8] = b"a shared secret of no less than 32 bytes";
 
 #[tokio::test]
-async fn a_key_that_cant_be_used_keeps_no_host_from_starting() -> Result<()> {
+async fn a_host_skips_unusable_keys_and_does_not_start_without_a_usable_one() -> Result<()> {
     let of = |kid: &str, secret: &[u8]| json!({ "kty": "oct", "kid": kid, "k": BASE64_URL_SAFE_NO_PAD.encode(secret) });
     let (good, weak, future) = (of("good", SECRET), of("weak", b"short"), json!({ "kty": "AKP", "kid": "future" }));
     let double = of("good", b"another secret of no less than 32 bytes");
@@ -152,11 +159,11 @@ async fn a_key_that_cant_be_used_keeps_no_host_from_starting() -> Result<()> {
     let config = "[mounts.\"/socket\"]\njwt = { jwks = \"keys.json\" }\n";
     let host = Setup::new().guests(&["echo"])?.file("keys.json", set.into()).config(config).start().await?;
     for key in ["`weak`: it is too weak", "`good`: a key before it has the same `kid`", "`future`: its `kty`"] {
-        let is_said = |line: &bennu_tests::Line| line.field("level") == "WARN" && line.message().contains(key);
-        host.log().find(0, key, is_said).await?;
+        let is_warning = |line: &bennu_tests::Line| line.field("level") == "WARN" && line.message().contains(key);
+        host.log().find(0, key, is_warning).await?;
     }
     host.knock().query(&format!("vsn=2.0.0&token={TOKEN}")).connect().await?.close().await?;
-    ensure!(host.knock().refused().await? == 403, "there is none");
+    ensure!(host.knock().refused().await? == 403, "there is no token");
     host.stop().await?;
     let home = tempfile::tempdir()?;
     fs::create_dir(home.path().join("plugins"))?;

@@ -1,4 +1,4 @@
-//! Which source files of a module import which others.
+//! Finds which source files of a module import each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -7,13 +7,13 @@ use anyhow::Result;
 
 use crate::tidy::sources;
 
-/// For each file, without its extension, the files whose items it names. `mod.rs` files only pass on names, so they import
-/// nothing, and only the import of a whole folder leads to one.
+/// For each file, without its extension, the files whose items it names. `mod.rs` files only re-export names, so they import
+/// nothing. A file imports a `mod.rs` only if it imports a folder as a whole.
 pub(crate) type Imports = BTreeMap<String, BTreeSet<String>>;
 
 /// The modules below a folder, by their paths.
 struct Modules {
-    /// The segments below which all paths lie, such as `crate::channel`.
+    /// The path of the root module, such as `crate::channel`, in segments.
     root: Vec<String>,
     files: BTreeMap<Vec<String>, Source>,
     /// The names that `mod.rs` files re-export, with the files that define them.
@@ -45,7 +45,7 @@ impl Modules {
         }
         let root = root.split("::").map(str::to_owned).collect();
         let mut modules = Self { root, files, exported: BTreeMap::new() };
-        // The deepest first: an outer one re-exports names of an inner one.
+        // Inner folders come first, because outer ones re-export their names.
         let mut folders: Vec<_> = modules.files.iter().filter(|(_, source)| source.is_folder()).collect();
         folders.sort_by_key(|(at, _)| std::cmp::Reverse(at.len()));
         let folders: Vec<_> = folders.into_iter().map(|(at, source)| (at.clone(), used(&source.code))).collect();
@@ -78,7 +78,7 @@ impl Modules {
         full.filter_map(|full| self.file_of(&full).map(str::to_owned)).filter(|file| *file != source.name).collect()
     }
 
-    /// The file that defines what a path names.
+    /// The file that defines the item of a path.
     fn file_of(&self, path: &[String]) -> Option<&str> {
         (0..=path.len()).rev().find_map(|length| {
             let known = self.files.get(&path[..length]).map(|source| &source.name);
@@ -114,7 +114,7 @@ fn used(code: &str) -> Vec<(Vec<String>, String)> {
     found
 }
 
-/// Where the trees of the `use` declarations are.
+/// The positions of the trees in the `use` declarations.
 fn declarations(code: &str) -> Vec<(usize, usize)> {
     let starts = code.match_indices("use ").filter(|(at, _)| {
         let line = code[..*at].rsplit('\n').next().unwrap_or_default().trim_start();
@@ -152,7 +152,7 @@ fn expand(tree: &str, found: &mut Vec<(Vec<String>, String)>) {
     }
 }
 
-/// The paths in the code itself that begin with `super` or the root module.
+/// The paths outside `use` declarations that begin with `super` or the root module.
 fn inline(code: &str, root: &[String]) -> Vec<Vec<String>> {
     let mut rest = code.to_owned();
     for (start, end) in declarations(code).into_iter().rev() {
@@ -169,8 +169,9 @@ fn inline(code: &str, root: &[String]) -> Vec<Vec<String>> {
     starts.into_iter().map(path).collect()
 }
 
-/// The files of which each imports another one of them, directly or through others. There are none without a circle.
-pub(crate) fn circle(imports: &Imports) -> Vec<&str> {
+/// The files that remain when files without imports, and files that no file imports, are removed repeatedly. It is empty if
+/// there is no import cycle.
+pub(crate) fn cycle(imports: &Imports) -> Vec<&str> {
     let mut left: BTreeSet<&str> = imports.keys().map(String::as_str).collect();
     loop {
         let ends = |file: &&str| {
@@ -208,7 +209,7 @@ fn imports_are_resolved_to_the_files_that_define_the_names() {
     assert_eq!(of("a/other"), ["a/thing"]);
     assert_eq!(of("b"), ["a/other", "a/thing"]);
     assert_eq!(of("c"), ["a/mod", "a/thing"], "a folder as a whole is `mod`");
-    assert!(!imports.contains_key("mod") && circle(&imports).is_empty());
+    assert!(!imports.contains_key("mod") && cycle(&imports).is_empty());
 
     let imports = modules(&[
         ("mod", ""),
@@ -217,5 +218,5 @@ fn imports_are_resolved_to_the_files_that_define_the_names() {
         ("c", "use super::b::Y;\n"),
         ("d", ""),
     ]);
-    assert_eq!(circle(&imports), ["b", "c"]);
+    assert_eq!(cycle(&imports), ["b", "c"]);
 }

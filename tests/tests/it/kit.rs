@@ -10,7 +10,7 @@ use bennu_kit::{Join, Stage, StageSetup};
 use bennu_tests::places;
 use serde_json::json;
 
-/// A configuration whose compiled plugins are kept with those of the other tests.
+/// A configuration that uses the tests' shared cache of compiled plugins.
 fn config() -> Result<Config> {
     Ok(Config { cache: Some(places::compiled()?), ..Config::default() })
 }
@@ -19,14 +19,14 @@ fn stage(plugin: &str) -> Result<Stage> {
     StageSetup::default().config(config()?).plugin(places::guest_file(plugin)?).load()
 }
 
-/// What a failed assertion says.
+/// The message of a failed assertion.
 fn failure<T>(act: impl FnOnce() -> T) -> Result<String> {
     let panic = catch_unwind(AssertUnwindSafe(act)).err().context("the assertion should have failed")?;
     Ok(panic.downcast_ref::<String>().cloned().unwrap_or_default())
 }
 
 #[test]
-fn members_are_played_in_process() -> Result<()> {
+fn the_kit_runs_a_plugin_and_its_members_in_the_process_of_the_test() -> Result<()> {
     let stage = stage("echo")?;
     let mut alice = stage.join("echo:1", json!({})).map_err(|refused| anyhow::anyhow!("{refused}"))?;
     let mut bob = stage.join("echo:1", json!({})).map_err(|refused| anyhow::anyhow!("{refused}"))?;
@@ -38,17 +38,17 @@ fn members_are_played_in_process() -> Result<()> {
     bob.refute_broadcast("shout");
     stage.broadcast("echo:1", "news", json!({ "from": "elsewhere" }));
     bob.assert_broadcast("news", json!({}));
-    ensure!(alice.received().len() == 2, "the shout and the news are alice's too");
+    ensure!(alice.received().len() == 2, "alice receives the shout and the news too");
     let leave = bob.leave();
     bob.assert_reply(&leave, "ok", json!({}));
     bob.assert_close();
     bob.close();
-    ensure!(stage.faults() == 0, "nothing failed");
+    ensure!(stage.faults() == 0, "no callback failed");
     Ok(())
 }
 
 #[test]
-fn every_build_on_a_stage_is_a_generation_of_its_own() -> Result<()> {
+fn each_build_that_a_stage_loads_is_a_new_generation() -> Result<()> {
     let stage = stage("echo")?;
     ensure!(
         stage.generation("echo") == Some(1) && stage.generation("chat").is_none(),
@@ -59,8 +59,8 @@ fn every_build_on_a_stage_is_a_generation_of_its_own() -> Result<()> {
         stage.reload_as("echo", &places::guest_file(build)?)?;
         ensure!(stage.generation("echo") == Some(generation), "{:?}", stage.generation("echo"));
     }
-    // One that can't be served is none.
-    ensure!(stage.reload_as("echo", &places::workspace()?.join("README.md")).is_err(), "it is no plugin");
+    // A refused file doesn't count as a generation.
+    ensure!(stage.reload_as("echo", &places::workspace()?.join("README.md")).is_err(), "README.md isn't a plugin");
     ensure!(stage.generation("echo") == Some(4), "{:?}", stage.generation("echo"));
     Ok(())
 }
@@ -68,7 +68,7 @@ fn every_build_on_a_stage_is_a_generation_of_its_own() -> Result<()> {
 #[test]
 fn a_refused_join_gives_its_response_and_a_fault_ends_the_member() -> Result<()> {
     let stage = stage("naughty")?;
-    let refused = stage.join("naughty:join_refuse", json!({})).err().context("it is refused")?;
+    let refused = stage.join("naughty:join_refuse", json!({})).err().context("the join is refused")?;
     ensure!(refused == json!({ "reason": "nobody may join here" }), "{refused}");
     let mut alice = stage.join("naughty:1", json!({})).map_err(|refused| anyhow::anyhow!("{refused}"))?;
     alice.push("panic", json!({}));
@@ -78,7 +78,7 @@ fn a_refused_join_gives_its_response_and_a_fault_ends_the_member() -> Result<()>
 }
 
 #[test]
-fn time_passes_only_when_it_is_told_to() -> Result<()> {
+fn time_passes_only_when_the_test_says_so() -> Result<()> {
     let stage = stage("naughty")?;
     let mut alice = stage.join("naughty:1", json!({})).map_err(|refused| anyhow::anyhow!("{refused}"))?;
     let began = Instant::now();
@@ -87,7 +87,7 @@ fn time_passes_only_when_it_is_told_to() -> Result<()> {
     alice.refute_push("rang");
     stage.pass(Duration::from_secs(11));
     alice.assert_push("rang", json!({}));
-    ensure!(began.elapsed() < Duration::from_secs(60), "an hour took an hour's part");
+    ensure!(began.elapsed() < Duration::from_secs(60), "the test doesn't wait in real time");
     Ok(())
 }
 
@@ -106,11 +106,11 @@ fn a_reload_keeps_the_members_and_their_state() -> Result<()> {
 }
 
 #[test]
-fn who_connects_is_said_by_the_test_and_can_be_disconnected() -> Result<()> {
+fn a_test_sets_the_identity_of_a_client_and_can_disconnect_the_client() -> Result<()> {
     let stage = stage("naughty")?;
     let identity = Identity { socket_id: Some("user:1".into()), user: Some("1".into()), ..Identity::default() };
-    let who = Join { identity, params: json!({ "lang": "en" }) };
-    let mut alice = stage.join_as(&who, "naughty:1", &json!({})).map_err(|refused| anyhow::anyhow!("{refused}"))?;
+    let join = Join { identity, params: json!({ "lang": "en" }) };
+    let mut alice = stage.join_as(&join, "naughty:1", &json!({})).map_err(|refused| anyhow::anyhow!("{refused}"))?;
     let facts = alice.push("facts", json!({}));
     alice.assert_reply(&facts, "ok", json!({ "socket_id": "user:1", "connect_params": { "lang": "en" } }));
     ensure!(stage.disconnect("user:1") == 1 && stage.disconnect("user:2") == 0, "one socket has the id");
@@ -119,65 +119,66 @@ fn who_connects_is_said_by_the_test_and_can_be_disconnected() -> Result<()> {
 }
 
 #[test]
-fn an_assertion_that_fails_says_what_came() -> Result<()> {
+fn a_failed_assertion_shows_the_received_frames() -> Result<()> {
     let stage = stage("echo")?;
     let mut alice = stage.join("echo:1", json!({})).map_err(|refused| anyhow::anyhow!("{refused}"))?;
     let echo = alice.push("echo", json!({ "a": 1 }));
-    let said = failure(|| alice.assert_reply(&echo, "ok", json!({ "a": 2 })))?;
-    ensure!(said.contains(r#"a reply `ok` with {"a":2}"#) && said.contains(r#""response":{"a":1}"#), "{said}");
-    let said = failure(|| alice.refute_reply(&echo))?;
-    ensure!(said.contains("but expected none"), "{said}");
-    let said = failure(|| alice.assert_push("nothing", json!({})))?;
-    ensure!(said.contains("a push of `nothing`"), "{said}");
+    let message = failure(|| alice.assert_reply(&echo, "ok", json!({ "a": 2 })))?;
+    ensure!(message.contains(r#"a reply `ok` with {"a":2}"#) && message.contains(r#""response":{"a":1}"#), "{message}");
+    let message = failure(|| alice.refute_reply(&echo))?;
+    ensure!(message.contains("but expected none"), "{message}");
+    let message = failure(|| alice.assert_push("nothing", json!({})))?;
+    ensure!(message.contains("a push of `nothing`"), "{message}");
     Ok(())
 }
 
 #[test]
-fn what_came_is_given_to_the_test_and_bytes_are_numbers() -> Result<()> {
+fn assertions_return_the_received_payload_and_give_bytes_as_numbers() -> Result<()> {
     let stage = stage("naughty")?;
     let join = || stage.join("naughty:1", json!({})).map_err(|refused| anyhow::anyhow!("{refused}"));
     let (mut alice, mut bob) = (join()?, join()?);
     let echo = alice.push("echo", json!({ "a": { "b": 7 } }));
     ensure!(alice.assert_reply(&echo, "ok", json!({}))["a"]["b"] == 7, "the response");
     alice.push("push", json!({ "event": "told", "payload": { "id": "x" } }));
-    ensure!(alice.assert_push("told", json!({}))["id"] == "x", "what was pushed");
+    ensure!(alice.assert_push("told", json!({}))["id"] == "x", "the payload of the push");
     alice.push("broadcast", json!({ "event": "news", "payload": { "id": "y" } }));
-    ensure!(bob.assert_broadcast("news", json!({}))["id"] == "y", "what was broadcast");
+    ensure!(bob.assert_broadcast("news", json!({}))["id"] == "y", "the payload of the broadcast");
     let bytes = alice.push("binary", json!({}));
     alice.assert_push("bytes", json!([0, 1, 254, 255]));
     alice.assert_reply(&bytes, "ok", json!([3, 2, 1]));
     let echo = alice.push_binary("echo", &[1, 2]);
     alice.assert_reply(&echo, "ok", json!([1, 2]));
     bob.flush();
-    ensure!(bob.received().is_empty(), "it was forgotten");
+    ensure!(bob.received().is_empty(), "`flush` drops the received frames");
     Ok(())
 }
 
 #[test]
-fn a_member_stays_in_until_it_ends_whether_anybody_looks_or_not() -> Result<()> {
+fn a_member_stays_joined_even_if_the_test_does_not_read_its_frames() -> Result<()> {
     let stage = stage("naughty")?;
-    let join = |who: &Join| stage.join_as(who, "naughty:1", &json!({})).map_err(|refused| anyhow::anyhow!("{refused}"));
+    let join =
+        |join: &Join| stage.join_as(join, "naughty:1", &json!({})).map_err(|refused| anyhow::anyhow!("{refused}"));
     let identity = Identity { socket_id: Some("user:1".into()), ..Identity::default() };
     let (mut alice, bob) = (join(&Join::default())?, join(&Join { identity, ..Join::default() })?);
     drop(join(&Join::default())?);
     let people = alice.push("people", json!({ "topic": "naughty:1" }));
-    ensure!(alice.assert_reply(&people, "ok", json!([null, null, null])).is_array(), "three are in");
-    // More than an outbox holds, to one whose test doesn't look.
+    ensure!(alice.assert_reply(&people, "ok", json!([null, null, null])).is_array(), "three members are joined");
+    // These are more frames than an outbox can hold. The test doesn't read those to bob.
     for _ in 0..3 {
         (0..500).for_each(|_| stage.broadcast("naughty:1", "news", json!({})));
         alice.flush();
     }
     ensure!(stage.disconnect("user:1") == 1, "one socket has the id");
     alice.assert_broadcast("gone", json!({ "member": 2, "cause": "closed" }));
-    ensure!(!bob.is_in() && alice.is_in(), "it was disconnected, and hadn't been before");
+    ensure!(!bob.is_in() && alice.is_in(), "only bob was disconnected");
     alice.leave();
     alice.assert_close();
-    ensure!(!alice.is_in(), "it has left");
+    ensure!(!alice.is_in(), "alice has left");
     Ok(())
 }
 
 #[test]
-fn a_member_joins_again_and_follows_what_its_topic_publishes() -> Result<()> {
+fn a_member_can_join_again_and_has_the_published_state_of_its_topic() -> Result<()> {
     let stage = stage("naughty")?;
     let join = || stage.join("unruly:1", json!({})).map_err(|refused| anyhow::anyhow!("{refused}"));
     let mut alice = join()?;
@@ -188,24 +189,24 @@ fn a_member_joins_again_and_follows_what_its_topic_publishes() -> Result<()> {
     ensure!(alice.room_state() == Some(json!({ "a": 2, "long": "unchanged" })), "{:?}", alice.room_state());
     let mut again = alice.rejoin(json!({})).map_err(|refused| anyhow::anyhow!("{refused}"))?;
     alice.assert_close();
-    ensure!(!alice.is_in() && again.is_in(), "one membership took the place of the other");
+    ensure!(!alice.is_in() && again.is_in(), "the new membership replaces the old one");
     let look = again.push("look", json!({}));
     again.assert_reply(&look, "ok", json!({ "ended": ["replaced"] }));
     Ok(())
 }
 
 #[test]
-fn a_test_says_what_is_stored_and_what_time_it_is() -> Result<()> {
+fn a_test_sets_the_stored_values_and_the_time() -> Result<()> {
     let plugin = places::guest_file("naughty")?;
     let stage = StageSetup::default().config(config()?).plugin(plugin).now(1_000).load()?;
-    // MessagePack has small numbers as they are.
+    // MessagePack encodes a small number as one byte with this value.
     stage.store("naughty", b"n", &[41])?;
     let mut alice = stage.join("naughty:1", json!({})).map_err(|refused| anyhow::anyhow!("{refused}"))?;
     let count = alice.push("store_count", json!({ "key": "n" }));
     alice.assert_reply(&count, "ok", json!({ "count": 42 }));
     ensure!(
         stage.stored("naughty", b"n")? == Some(vec![42]) && stage.stored("naughty", b"m")?.is_none(),
-        "it is there"
+        "the plugin has stored 42"
     );
     ensure!(stage.stored("nobody", b"n").is_err(), "there is no such plugin");
     let facts = alice.push("facts", json!({}));

@@ -79,8 +79,8 @@ fn the_help_and_the_exit_status_are_those_of_the_kit() -> Result<()> {
 }
 
 #[test]
-fn a_kit_that_is_missing_is_named_with_the_place_where_it_should_be() -> Result<()> {
-    // In the target directory, because a hard link needs the same file system.
+fn the_error_about_a_missing_kit_has_its_expected_path() -> Result<()> {
+    // A hard link must be in the same file system as its target, so the directory is in the target directory.
     let home = tempfile::tempdir_in(places::target()?)?;
     let alone = home.path().join("bennu");
     fs::hard_link(places::binary()?, &alone)?;
@@ -92,7 +92,7 @@ fn a_kit_that_is_missing_is_named_with_the_place_where_it_should_be() -> Result<
     Ok(())
 }
 
-/// `bennu test` with its script on standard input.
+/// `bennu test` with a script from standard input.
 fn with_a_script_from_a_pipe() -> Result<Command> {
     let mut command = Command::new(places::binary()?);
     command.arg("test").arg(places::guest_file("naughty")?).arg("/dev/stdin");
@@ -102,7 +102,7 @@ fn with_a_script_from_a_pipe() -> Result<Command> {
 }
 
 #[test]
-fn the_kit_has_the_standard_streams_of_the_command() -> Result<()> {
+fn the_kit_inherits_the_standard_streams_of_the_command() -> Result<()> {
     let mut process = with_a_script_from_a_pipe()?.spawn()?;
     process.stdin.take().context("standard input")?.write_all(SCRIPT.as_bytes())?;
     let ended = process.wait_with_output()?;
@@ -121,7 +121,7 @@ async fn a_signal_to_the_command_ends_the_kit() -> Result<()> {
     })
     .await?;
     kill_process(Pid::from_child(&process), Signal::TERM)?;
-    let status = eventually("it ends", async || Ok(process.try_wait()?)).await?;
+    let status = eventually("the kit ends", async || Ok(process.try_wait()?)).await?;
     ensure!(status.signal() == Some(Signal::TERM.as_raw()), "{status}");
     Ok(())
 }

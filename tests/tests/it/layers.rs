@@ -1,4 +1,4 @@
-//! The rooms of the host, and which of them each may know.
+//! Checks which modules of the host import which others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use bennu_tests::places;
 use crate::imports;
 use crate::tidy::sources;
 
-/// Each room with those that it may import. A room that isn't listed may not exist.
-const ROOMS: [(&str, &[&str]); 17] = [
+/// Each top-level module with the modules that it may import. All modules are listed.
+const MODULES: [(&str, &[&str]); 17] = [
     ("files", &[]),
     ("protocol", &[]),
     ("timing", &[]),
@@ -45,94 +45,93 @@ const ROOMS: [(&str, &[&str]); 17] = [
         ],
     ),
     ("terminal", &["contract", "server"]),
-    // The binary. It sees the library from outside, as `bennu`.
+    // The binary. It uses the library as the crate `bennu`.
     ("commands", &[]),
 ];
 
 #[test]
-fn no_room_knows_more_than_it_may() -> Result<()> {
+fn a_module_imports_only_modules_that_it_may_import() -> Result<()> {
     let root = places::workspace()?.join("host").join("src");
-    let mut trespasses = Vec::new();
+    let mut findings = Vec::new();
     for path in sources(&root)? {
-        let Some(room) = room_of(&root, &path)? else { continue };
-        let (_, allowed) = ROOMS
+        let Some(module) = module_of(&root, &path)? else { continue };
+        let (_, allowed) = MODULES
             .iter()
-            .find(|(name, _)| *name == room)
-            .with_context(|| format!("{} is in no room of the table", path.display()))?;
+            .find(|(name, _)| *name == module)
+            .with_context(|| format!("{} is in no module of the table", path.display()))?;
         for (number, line) in std::fs::read_to_string(&path)?.lines().enumerate() {
-            for known in known_by(line).into_iter().filter(|known| *known != room && !allowed.contains(known)) {
-                trespasses.push(format!("{}:{}: `{room}` may not know `{known}`", path.display(), number + 1));
+            for other in imported_by(line).into_iter().filter(|other| *other != module && !allowed.contains(other)) {
+                findings.push(format!("{}:{}: `{module}` may not import `{other}`", path.display(), number + 1));
             }
         }
     }
-    ensure!(trespasses.is_empty(), "{}", trespasses.join("\n"));
+    ensure!(findings.is_empty(), "{}", findings.join("\n"));
     Ok(())
 }
 
-/// The table is complete, and the rooms are all there.
 #[test]
-fn the_rooms_are_those_of_the_table() -> Result<()> {
+fn the_table_has_exactly_the_modules_of_the_host() -> Result<()> {
     let root = places::workspace()?.join("host").join("src");
     let mut found = BTreeSet::new();
     for path in sources(&root)? {
-        found.extend(room_of(&root, &path)?);
+        found.extend(module_of(&root, &path)?);
     }
-    let listed: BTreeSet<String> = ROOMS.iter().map(|(room, _)| (*room).to_owned()).collect();
+    let listed: BTreeSet<String> = MODULES.iter().map(|(module, _)| (*module).to_owned()).collect();
     ensure!(found == listed, "there are {found:?}, and the table lists {listed:?}");
     Ok(())
 }
 
-/// What ARCHITECTURE.md says of the rooms is what is held to.
 #[test]
-fn the_architecture_has_this_table() -> Result<()> {
+fn the_code_map_has_the_same_table() -> Result<()> {
     let text = std::fs::read_to_string(places::workspace()?.join("ARCHITECTURE.md"))?;
-    for (room, allowed) in ROOMS {
-        let start = format!("| `host/src/{room}` | ");
-        let row = text.lines().find(|line| line.starts_with(&start)).with_context(|| format!("no row for `{room}`"))?;
+    for (module, allowed) in MODULES {
+        let start = format!("| `host/src/{module}` | ");
+        let row =
+            text.lines().find(|line| line.starts_with(&start)).with_context(|| format!("no row for `{module}`"))?;
         let said = row.trim_end_matches(" |").rsplit(" | ").next().context("a row has cells")?;
         let said: BTreeSet<&str> = match said {
             "nothing of ours" | "the library" => BTreeSet::new(),
-            "all of these" => text[..text.find(&start).unwrap_or_default()].lines().filter_map(room_in).collect(),
+            "all of these" => text[..text.find(&start).unwrap_or_default()].lines().filter_map(module_in).collect(),
             names => names.split(", ").collect(),
         };
         let allowed: BTreeSet<&str> = allowed.iter().copied().collect();
-        ensure!(said == allowed, "ARCHITECTURE.md lets `{room}` use {said:?}, and this test {allowed:?}");
+        ensure!(said == allowed, "ARCHITECTURE.md lets `{module}` use {said:?}, and this test {allowed:?}");
     }
     Ok(())
 }
 
-/// The room that a row of the code map is about; none for a part of a room.
-fn room_in(line: &str) -> Option<&str> {
-    line.strip_prefix("| `host/src/")?.split('`').next().filter(|room| !room.contains('/'))
+/// The module of a row of the code map. `None` if the row describes a part of a module.
+fn module_in(line: &str) -> Option<&str> {
+    line.strip_prefix("| `host/src/")?.split('`').next().filter(|module| !module.contains('/'))
 }
 
-/// The first folder below the root; none for what stands at the root itself.
-fn room_of(root: &Path, path: &Path) -> Result<Option<String>> {
+/// The module of a file: the first folder below the root. `None` for a file in the root itself.
+fn module_of(root: &Path, path: &Path) -> Result<Option<String>> {
     let below = path.strip_prefix(root)?;
     let is_at_root = below.components().count() == 1;
     let first = below.components().next().context("a file has a path")?;
     Ok((!is_at_root).then(|| first.as_os_str().to_string_lossy().into_owned()))
 }
 
-/// The rooms that a line names, as `crate::room` or within `crate::{..}`.
-fn known_by(line: &str) -> Vec<&str> {
+/// The modules that a line names, as `crate::module` or within `crate::{..}`.
+fn imported_by(line: &str) -> Vec<&str> {
     let code = line.trim_start();
     if code.starts_with("//") {
         return Vec::new();
     }
-    let mut known = Vec::new();
+    let mut imported = Vec::new();
     for (at, path) in code.match_indices("crate::") {
-        // Not the end of a longer name.
+        // It is the end of a longer name.
         if code[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_') {
             continue;
         }
         let rest = &code[at + path.len()..];
         match rest.strip_prefix('{') {
-            Some(list) => known.extend(list.split(',').map(first_name)),
-            None => known.push(first_name(rest)),
+            Some(list) => imported.extend(list.split(',').map(first_name)),
+            None => imported.push(first_name(rest)),
         }
     }
-    known
+    imported
 }
 
 fn first_name(path: &str) -> &str {
@@ -141,19 +140,19 @@ fn first_name(path: &str) -> &str {
     &path[..end]
 }
 
-/// The crates that a host and test kits share, each with the crates that it may depend on.
+/// The crates that the host and the test kits share, with their allowed dependencies.
 const SHARED: [(&str, &[&str]); 2] = [
     ("semantics", &["bytes", "bytestring", "serde", "serde_json"]),
     ("world", &["bennu-semantics", "bytes", "bytestring", "serde_json"]),
 ];
 
-/// Names of the standard library that stand for input, output or a clock.
+/// Names in the standard library for input, output and clocks.
 const OUTSIDE: [&str; 8] =
     ["std::fs", "std::io", "std::net", "std::process", "std::thread", "std::env", "SystemTime", "Instant"];
 
-/// They do no I/O and read no clock, so that their result depends on their input alone.
+/// The shared crates do no I/O and read no clock, so that their results depend on their input only.
 #[test]
-fn what_a_host_and_test_kits_share_has_no_io() -> Result<()> {
+fn the_crates_that_host_and_test_kits_share_do_no_io() -> Result<()> {
     let root = places::workspace()?;
     for (name, allowed) in SHARED {
         let manifest = std::fs::read_to_string(root.join(name).join("Cargo.toml"))?;
@@ -174,18 +173,18 @@ fn what_a_host_and_test_kits_share_has_no_io() -> Result<()> {
 }
 
 #[test]
-fn imports_are_found_however_they_are_written() {
-    assert_eq!(known_by("use crate::routes::{Route, Turns};"), ["routes"]);
-    assert_eq!(known_by("    let x: crate::socket::Y = crate::plugin::z();"), ["socket", "plugin"]);
-    assert_eq!(known_by("use crate::{channel::Node, pubsub};"), ["channel", "pubsub"]);
-    assert!(known_by("// see crate::plugin").is_empty() && known_by("use mycrate::plugin;").is_empty());
+fn imports_are_found_in_every_notation() {
+    assert_eq!(imported_by("use crate::routes::{Route, Turns};"), ["routes"]);
+    assert_eq!(imported_by("    let x: crate::socket::Y = crate::plugin::z();"), ["socket", "plugin"]);
+    assert_eq!(imported_by("use crate::{channel::Node, pubsub};"), ["channel", "pubsub"]);
+    assert!(imported_by("// see crate::plugin").is_empty() && imported_by("use mycrate::plugin;").is_empty());
 }
 
-/// The parts of `channel`, each with those that it may import: three folders, and the files at its root.
+/// The parts of `channel` with the parts that each may import: three folders, and the files in its root.
 const CHANNEL: [(&str, &[&str]); 4] =
     [("turn", &[]), ("room", &["turn"]), ("member", &["turn", "room"]), ("", &["turn", "room", "member"])];
 
-/// The most files of `channel` with `impl` blocks of one type.
+/// The maximum number of files of `channel` with `impl` blocks of one type.
 const IMPL_FILES_MAX: usize = 2;
 
 fn channel() -> Result<PathBuf> {
@@ -193,18 +192,18 @@ fn channel() -> Result<PathBuf> {
 }
 
 #[test]
-fn channel_is_followed_in_one_direction() -> Result<()> {
+fn the_parts_of_channel_import_each_other_in_one_direction_only() -> Result<()> {
     let part = |file: &str| file.split_once('/').map_or(String::new(), |(part, _)| part.to_owned());
     let imports = imports::read(&channel()?, "crate::channel")?;
     let mut findings = Vec::new();
-    for (file, imported) in &imports {
+    for (file, others) in &imports {
         let own = part(file);
         let (_, allowed) =
             CHANNEL.iter().find(|(name, _)| *name == own).with_context(|| format!("{file} is in no part"))?;
-        for other in imported {
-            let known = part(other);
-            if known != own && !allowed.contains(&&*known) {
-                findings.push(format!("channel/{file}: `{own}` may not import `{known}` ({other})"));
+        for other in others {
+            let imported = part(other);
+            if imported != own && !allowed.contains(&&*imported) {
+                findings.push(format!("channel/{file}: `{own}` may not import `{imported}` ({other})"));
             }
             if other.ends_with("mod") {
                 findings.push(format!("channel/{file}: it imports a folder as a whole ({other}), not its names"));
@@ -212,13 +211,13 @@ fn channel_is_followed_in_one_direction() -> Result<()> {
         }
     }
     ensure!(findings.is_empty(), "{}", findings.join("\n"));
-    let circle = imports::circle(&imports);
-    ensure!(circle.is_empty(), "in channel/, these files import one another in a circle: {}", circle.join(", "));
+    let cycle = imports::cycle(&imports);
+    ensure!(cycle.is_empty(), "these files of channel/ have an import cycle: {}", cycle.join(", "));
     Ok(())
 }
 
 #[test]
-fn the_architecture_has_the_parts_of_channel() -> Result<()> {
+fn the_code_map_has_the_parts_of_channel() -> Result<()> {
     let text = std::fs::read_to_string(places::workspace()?.join("ARCHITECTURE.md"))?;
     for (part, allowed) in CHANNEL.into_iter().filter(|(part, _)| !part.is_empty()) {
         let start = format!("| `host/src/channel/{part}` | ");

@@ -1,4 +1,4 @@
-//! The command: its start and stop, what it shows, and what it says to its operator.
+//! The process of a host: its start and stop, its signals, and the output of commands for the operator.
 
 use std::net::TcpListener;
 
@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 #[tokio::test]
-async fn a_host_that_stops_lets_everybody_go_in_order() -> Result<()> {
+async fn a_stopping_host_ends_its_members_and_closes_its_connections() -> Result<()> {
     for signal in [Signal::TERM, Signal::INT, Signal::QUIT] {
         let mut host = TestHost::start(&["naughty"]).await?;
         let mut alice = host.connect().await?;
@@ -28,9 +28,9 @@ async fn a_host_that_stops_lets_everybody_go_in_order() -> Result<()> {
     Ok(())
 }
 
-/// What was sent before the stop is handled, and only then the member ends.
+/// Messages that were sent before the stop are handled. After that, the member ends.
 #[tokio::test]
-async fn a_host_that_stops_lets_calls_come_to_their_end() -> Result<()> {
+async fn a_stopping_host_handles_the_messages_from_before_the_stop() -> Result<()> {
     let mut host = Setup::new().guests(&["naughty"])?.limit("call_cpu_ms", 10_000).start().await?;
     let mut cast = Cast::new(&host);
     cast.play(
@@ -55,9 +55,9 @@ async fn a_host_that_stops_lets_calls_come_to_their_end() -> Result<()> {
     Ok(())
 }
 
-/// The guests' clock ticks until the last of them has ended: one that loops is interrupted as at any other time.
+/// Calls have their time limits until the last call has ended. So an endless loop is interrupted, as at any other time.
 #[tokio::test]
-async fn a_host_that_stops_ends_guests_that_loop() -> Result<()> {
+async fn a_stopping_host_interrupts_endless_loops() -> Result<()> {
     let mut host = Setup::new().guests(&["naughty"])?.limit("call_cpu_ms", 500).start().await?;
     let mut alice = host.connect().await?;
     alice.join("naughty:1", &json!({})).await?;
@@ -67,13 +67,13 @@ async fn a_host_that_stops_ends_guests_that_loop() -> Result<()> {
     let status = host.ended().await?;
     ensure!(status.success(), "{status}");
     host.log().find(0, "the fault", |line| line.field("kind") == "deadline").await?;
-    host.log().find(0, "its terminate", |line| line.message() == "gone: fault deadline").await?;
+    host.log().find(0, "the member's terminate", |line| line.message() == "gone: fault deadline").await?;
     Ok(())
 }
 
-/// A call that takes longer than a stop may doesn't keep the host.
+/// A call that takes longer than `stop_ms` doesn't keep the host from stopping.
 #[tokio::test]
-async fn a_stop_takes_only_so_long() -> Result<()> {
+async fn a_stop_has_a_time_limit() -> Result<()> {
     let setup = Setup::new().guests(&["naughty"])?.limit("stop_ms", 200);
     let mut host = setup.limit("call_cpu_ms", 600_000).limit("call_wall_ms", 600_000).start().await?;
     let mut alice = host.connect().await?;
@@ -84,11 +84,11 @@ async fn a_stop_takes_only_so_long() -> Result<()> {
     let status = host.ended().await?;
     ensure!(status.success(), "{status}");
     let says = |line: &bennu_tests::Line| line.message().contains("`limits.stop_ms` says how long a stop may take");
-    host.log().find(0, "a word about it", says).await?;
+    host.log().find(0, "a log line about the limit", says).await?;
     Ok(())
 }
 
-/// Whoever asks twice doesn't want to wait.
+/// An operator who sends a second signal doesn't want to wait.
 #[tokio::test]
 async fn a_second_signal_during_a_stop_ends_the_host_at_once() -> Result<()> {
     for second in [Signal::TERM, Signal::INT, Signal::QUIT] {
@@ -100,9 +100,11 @@ async fn a_second_signal_during_a_stop_ends_the_host_at_once() -> Result<()> {
         alice.quiet().await?;
         host.signal(Signal::TERM)?;
         host.log().find(0, "the stop", |line| line.message() == "stopping").await?;
-        // Not one of these: it comes with a terminal that is closed, or is sent along by a service manager.
+        // SIGHUP doesn't count as a second signal. A closed terminal or a service manager may send it too.
         host.signal(Signal::HUP)?;
-        host.log().find(0, "a word about it", |line| line.message().starts_with("SIGHUP: nothing is reloaded")).await?;
+        host.log()
+            .find(0, "the answer to SIGHUP", |line| line.message().starts_with("SIGHUP: nothing is reloaded"))
+            .await?;
         host.signal(second)?;
         let status = host.ended().await?;
         ensure!(status.code() == Some(1), "{status}");
@@ -117,30 +119,30 @@ async fn a_second_signal_during_a_stop_ends_the_host_at_once() -> Result<()> {
 
 #[tokio::test]
 async fn a_signal_during_the_start_ends_the_host() -> Result<()> {
-    // Its `describe` never ends, and may take all the time that it likes.
+    // The plugin's `describe` never ends, and its time limit is long.
     let endless = Crafted::serving("endless:*").describing_by("(loop $forever br $forever) unreachable").build()?;
     let setup = Setup::new().plugin("endless", endless).limit("call_cpu_ms", 600_000).limit("call_wall_ms", 600_000);
     let (mut command, _home) = setup.command()?;
     let mut process = command.spawn()?;
     let status = format!("/proc/{}/status", process.id());
-    let listens = async || {
+    let handles_term = async || {
         let text = std::fs::read_to_string(&status)?;
         let caught = text.lines().find_map(|line| line.strip_prefix("SigCgt:")).context("no SigCgt")?;
         let term = 1 << (Signal::TERM.as_raw() - 1);
         Ok((u64::from_str_radix(caught.trim(), 16)? & term != 0).then_some(()))
     };
-    eventually("it listens for SIGTERM", listens).await?;
+    eventually("the process handles SIGTERM", handles_term).await?;
     kill_process(Pid::from_child(&process), Signal::TERM)?;
-    let ended = eventually("it ends", async || Ok(process.try_wait()?)).await;
+    let ended = eventually("the process ends", async || Ok(process.try_wait()?)).await;
     let _ = process.kill();
     ensure!(ended?.success());
     Ok(())
 }
 
-/// A terminal that is closed sends SIGHUP to what was started in it.
+/// A terminal that is closed sends SIGHUP to its processes.
 #[tokio::test]
-async fn a_hangup_leaves_the_host_serving_and_has_it_read_its_plugins_anew() -> Result<()> {
-    // It comes after the start: at the start it might be a gatekeeper, and nobody would be let in.
+async fn a_host_continues_after_a_hangup_and_reads_its_plugins_again() -> Result<()> {
+    // The file appears after the start. At the start it could be a gatekeeper, and the host would admit no client.
     let host = TestHost::start(&["echo"]).await?;
     host.refusal("broken", b"no component").await?;
     let mut alice = host.connect().await?;
@@ -149,19 +151,19 @@ async fn a_hangup_leaves_the_host_serving_and_has_it_read_its_plugins_anew() -> 
         let mark = host.log().len();
         host.signal(Signal::HUP)?;
         let says = |line: &bennu_tests::Line| line.message().starts_with("SIGHUP: reading all plugins' files again");
-        host.log().find(mark, "a word about it", says).await?;
-        // Nobody has touched its file, and yet it is tried again.
+        host.log().find(mark, "the answer to SIGHUP", says).await?;
+        // The host reads the file again, although the file hasn't changed.
         host.decision(mark, "broken").await?;
     }
     alice.ask("echo:1", "echo", &json!({ "a": 1 })).await?;
-    ensure!(host.inspect().await?["plugins"]["echo"]["generation"] == 1, "what serves already is left alone");
+    ensure!(host.inspect().await?["plugins"]["echo"]["generation"] == 1, "an unchanged plugin isn't reloaded");
     drop(alice);
     host.stop().await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn a_host_shows_what_it_holds() -> Result<()> {
+async fn inspect_shows_sockets_channels_topics_and_plugins() -> Result<()> {
     let host = TestHost::start(&["echo", "chat"]).await?;
     let mut cast = Cast::new(&host);
     cast.play(
@@ -185,7 +187,7 @@ async fn a_host_shows_what_it_holds() -> Result<()> {
     ensure!(echo["topics"] == json!(["bench:*", "echo:*", "passed:*"]) && echo["contract"] == "0.1.0", "{echo}");
     ensure!(echo["bytes"] == places::guest("echo")?.len() && echo["last_error"] == json!(null), "{echo}");
 
-    // The command shows the same to a person.
+    // The command shows the same as text.
     let address = host.address().to_string();
     let ended = bennu(host.home(), &["inspect", "--host", &address])?;
     ensure!(ended.code == Some(0), "{ended:?}");
@@ -197,7 +199,7 @@ async fn a_host_shows_what_it_holds() -> Result<()> {
     let ended = bennu(host.home(), &["inspect", "--host", &address, "--json"])?;
     ensure!(serde_json::from_str::<serde_json::Value>(&ended.output)?["sockets"] == 2, "{ended:?}");
 
-    // It shows itself to nobody else.
+    // The host refuses a request with a wrong key.
     let answer = request(host.address(), "GET", "/api/inspect", &[("authorization", "Bearer guess")]).await?;
     ensure!(answer.status == 401, "{answer:?}");
     drop(cast);
@@ -206,7 +208,7 @@ async fn a_host_shows_what_it_holds() -> Result<()> {
     Ok(())
 }
 
-/// A channel that was left, refused or failed is none any more, also while its socket stays.
+/// A channel that was left, refused or failed isn't counted any more, even if its socket is still connected.
 #[tokio::test]
 async fn channels_that_have_ended_are_not_counted() -> Result<()> {
     let host = TestHost::start(&["naughty"]).await?;
@@ -237,7 +239,7 @@ async fn channels_that_have_ended_are_not_counted() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_host_serves_pages_beside_its_sockets() -> Result<()> {
+async fn a_host_serves_static_files_next_to_its_sockets() -> Result<()> {
     let setup = Setup::new().guests(&["echo"])?.file("public/index.html", b"<h1>hello</h1>".to_vec());
     let host = setup.file("secret.txt", b"secret".to_vec()).arguments(&["--static", "public"]).start().await?;
     let page = get(host.address(), "/").await?;
@@ -253,7 +255,7 @@ async fn a_host_serves_pages_beside_its_sockets() -> Result<()> {
 }
 
 #[tokio::test]
-async fn check_says_what_a_component_is() -> Result<()> {
+async fn check_describes_a_component() -> Result<()> {
     let home = tempfile::tempdir()?;
     std::fs::write(home.path().join("naughty.wasm"), places::guest("naughty")?)?;
     let ended = bennu(home.path(), &["check", "naughty.wasm"])?;
@@ -300,7 +302,7 @@ async fn mistakes_in_the_configuration_are_named_with_file_and_key() -> Result<(
 }
 
 #[tokio::test]
-async fn what_a_host_cannot_start_with_is_named() -> Result<()> {
+async fn a_host_does_not_start_with_invalid_arguments_and_names_them() -> Result<()> {
     let home = tempfile::tempdir()?;
     std::fs::create_dir(home.path().join("plugins"))?;
     std::fs::write(home.path().join("notes.txt"), "")?;
@@ -331,7 +333,7 @@ async fn what_a_host_cannot_start_with_is_named() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_command_explains_itself() -> Result<()> {
+async fn the_help_describes_the_commands_and_their_options() -> Result<()> {
     let home = tempfile::tempdir()?;
     let help = bennu(home.path(), &["--help"])?;
     ensure!(help.code == Some(0), "{help:?}");

@@ -124,7 +124,7 @@ async fn mailbox_from_client() -> Result<()> {
 
 /// When there is room again, all unread messages are handled in their order.
 #[tokio::test]
-async fn mailbox_from_client_loses_nothing() -> Result<()> {
+async fn a_full_mailbox_loses_no_message() -> Result<()> {
     let setup = Setup::new().guests(&["naughty"])?.limit("mailbox_from_client", 1);
     let host = setup.limit("call_cpu_ms", 10_000).limit("call_wall_ms", 10_000).start().await?;
     let mut alice = host.connect().await?;
@@ -266,7 +266,7 @@ async fn mailbox_from_elsewhere() -> Result<()> {
 
 /// While a topic waits for a decision about an intercepted event, a limited number of its frames wait behind it.
 #[tokio::test]
-async fn frames_that_wait_for_handle_out() -> Result<()> {
+async fn frames_that_wait_for_handle_out_are_limited() -> Result<()> {
     let setup = Setup::new().guests(&["naughty"])?.limit("outbox_frames", 5000);
     let host = setup.limit("call_cpu_ms", 10_000).start().await?;
     let mut slow = host.connect().await?;
@@ -329,7 +329,7 @@ async fn outbox_bytes() -> Result<()> {
 
 /// A client that doesn't read doesn't affect the others, and is closed when its outbox is full.
 #[tokio::test]
-async fn a_client_that_does_not_read() -> Result<()> {
+async fn a_client_that_does_not_read_is_closed() -> Result<()> {
     let host = limited("outbox_bytes", 256 << 10).await?;
     let mut sloth = host.knock().receive_buffer(16 << 10).connect().await?;
     sloth.join("echo:1", &json!({})).await?;
@@ -356,7 +356,7 @@ async fn a_client_that_does_not_read() -> Result<()> {
 
 /// A client is closed if nothing can be written to it for the idle timeout, even if its outbox isn't full.
 #[tokio::test]
-async fn a_client_that_takes_nothing() -> Result<()> {
+async fn a_client_that_takes_no_bytes_is_closed_after_the_idle_timeout() -> Result<()> {
     let setup = Setup::new().guests(&["echo"])?.limit("outbox_bytes", 1 << 30).limit("outbox_frames", 1 << 20);
     let host = setup.limit("idle_ms", 2000).start().await?;
     let mut sloth = host.knock().receive_buffer(16 << 10).connect().await?;

@@ -1,4 +1,4 @@
-//! What is written where nobody reads it: the log, the line that says where a host listens, and the output of commands.
+//! Output without a reader or on a full disk: the log, the line with the host's address, and the output of commands.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, PipeReader, Write, pipe};
@@ -17,20 +17,20 @@ fn full() -> Result<File> {
     OpenOptions::new().write(true).open("/dev/full").context("opening /dev/full")
 }
 
-/// A pipe whose reader has gone.
+/// A pipe whose reader is closed.
 fn closed() -> Result<Stdio> {
     let (reader, writer) = pipe()?;
     drop(reader);
     Ok(writer.into())
 }
 
-/// Everything that a host logs about: guests' lines, faults, plugins that are reloaded. It must go on whatever becomes of them.
+/// Causes all kinds of log lines: lines of plugins, a fault, a reload. The host must work even if it can't write them.
 async fn serves_and_logs(host: &TestHost) -> Result<()> {
     let generation =
         async || -> Result<Option<u64>> { Ok(host.inspect().await?["plugins"]["naughty"]["generation"].as_u64()) };
     let before = eventually("the plugin serves", async || Ok(generation().await?.filter(|it| *it > 0))).await?;
     let mut cast = Cast::new(host);
-    // A topic of its own, which nobody is about to leave.
+    // Each call uses its own topic. No member of an earlier call leaves this topic.
     let topic = format!("naughty:of-{before}");
     cast.play(&format!(
         "
@@ -48,17 +48,17 @@ async fn serves_and_logs(host: &TestHost) -> Result<()> {
         "
     ))
     .await?;
-    let beside = host.home().join("plugins/naughty.part");
+    let part = host.home().join("plugins/naughty.part");
     let build = another_build(&places::guest("naughty")?, &format!("build {before}"));
     compile_once(&build)?;
-    std::fs::write(&beside, build)?;
-    std::fs::rename(&beside, host.plugin_file("naughty"))?;
+    std::fs::write(&part, build)?;
+    std::fs::rename(&part, host.plugin_file("naughty"))?;
     eventually("the plugin is reloaded", async || Ok(generation().await?.filter(|it| *it > before))).await?;
     cast.play("bob > echo {\"a\": 1}\nbob < ok {\"a\": 1}\ncarol > log\ncarol < ok {}").await?;
     Ok(())
 }
 
-async fn ends_well(mut host: TestHost) -> Result<()> {
+async fn stops_successfully(mut host: TestHost) -> Result<()> {
     host.signal(Signal::TERM)?;
     let status = host.ended().await?;
     ensure!(status.success(), "{status}");
@@ -66,29 +66,29 @@ async fn ends_well(mut host: TestHost) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_host_whose_log_has_lost_its_reader_serves_on_and_counts_the_lines() -> Result<()> {
+async fn a_host_continues_without_a_reader_of_its_log_and_counts_the_lost_lines() -> Result<()> {
     let (reader, writer) = pipe()?;
     let host = Setup::new().guests(&["naughty"])?.start_logging_to(writer).await?;
     serves_and_logs(&host).await?;
-    ensure!(host.inspect().await?["log_lines_lost"] == 0, "the pipe has room for these");
+    ensure!(host.inspect().await?["log_lines_lost"] == 0, "the pipe has room for these lines");
     drop(reader);
     serves_and_logs(&host).await?;
     let lost = |shown: &Value| shown["log_lines_lost"].as_u64() >= Some(8);
-    host.shows("the lines are counted", lost).await?;
+    host.shows("the lost lines are counted", lost).await?;
     let shown = bennu(host.home(), &["inspect", "--host", &host.address().to_string()])?;
     ensure!(shown.output.contains(" lines of the log were lost"), "{shown:?}");
-    ends_well(host).await
+    stops_successfully(host).await
 }
 
 #[tokio::test]
-async fn a_host_whose_log_is_on_a_full_disk_serves_on() -> Result<()> {
+async fn a_host_continues_while_the_disk_of_its_log_is_full() -> Result<()> {
     let host = Setup::new().guests(&["naughty"])?.start_logging_to(full()?).await?;
     serves_and_logs(&host).await?;
-    host.shows("the lines are counted", |shown| shown["log_lines_lost"].as_u64() >= Some(8)).await?;
-    ends_well(host).await
+    host.shows("the lost lines are counted", |shown| shown["log_lines_lost"].as_u64() >= Some(8)).await?;
+    stops_successfully(host).await
 }
 
-/// Reads the log to its end, in a thread of its own.
+/// Reads the log to its end, in a new thread.
 fn read_all(reader: PipeReader) -> std::thread::JoinHandle<Vec<Value>> {
     std::thread::spawn(move || {
         let lines = BufReader::new(reader).lines().map_while(Result::ok);
@@ -101,12 +101,12 @@ fn is_report(line: &Value) -> bool {
 }
 
 #[tokio::test]
-async fn a_host_whose_log_stands_still_serves_on_and_says_afterwards_how_many_lines_were_lost() -> Result<()> {
+async fn a_host_continues_while_its_log_is_not_read_and_reports_the_lost_lines_later() -> Result<()> {
     let (reader, writer) = pipe()?;
     let host = Setup::new().guests(&["naughty"])?.start_logging_to(writer).await?;
     let mut alice = host.connect().await?;
     alice.join("naughty:1", &json!({})).await?;
-    // Eight kilobytes each: more than a pipe and the host hold.
+    // Each line has eight kilobytes. Together they are more than the pipe and the host can hold.
     for _ in 0..1000 {
         alice.ask("naughty:1", "long_line", &json!({})).await?;
     }
@@ -116,18 +116,18 @@ async fn a_host_whose_log_stands_still_serves_on_and_says_afterwards_how_many_li
     ensure!(lost > 100, "{shown}");
     drop(alice);
     let lines = read_all(reader);
-    ends_well(host).await?;
+    stops_successfully(host).await?;
     let lines = within("the log's end", tokio::task::spawn_blocking(|| lines.join())).await??;
     let lines = lines.map_err(|_| anyhow::anyhow!("the reader panicked"))?;
-    ensure!(lines.iter().all(Value::is_object), "a line is torn");
+    ensure!(lines.iter().all(Value::is_object), "a line is incomplete");
     let reported: u64 = lines.iter().filter(|line| is_report(line)).filter_map(|line| line["lines"].as_u64()).sum();
     ensure!(reported >= lost, "{lost} were lost, and {reported} are reported");
     Ok(())
 }
 
-/// As a terminal or another process may leave a pipe behind that both share.
+/// Another process that shares the pipe may have set it to non-blocking.
 #[tokio::test]
-async fn a_host_whose_log_is_a_full_pipe_that_does_not_block_serves_on_and_writes_it_later() -> Result<()> {
+async fn a_host_continues_while_a_nonblocking_log_pipe_is_full_and_writes_the_lines_later() -> Result<()> {
     let (reader, mut writer) = pipe()?;
     let host = Setup::new().guests(&["naughty"])?.start_logging_to(writer.try_clone()?).await?;
     let flags = fcntl_getfl(writer.as_fd())?;
@@ -141,7 +141,7 @@ async fn a_host_whose_log_is_a_full_pipe_that_does_not_block_serves_on_and_write
     drop(writer);
     serves_and_logs(&host).await?;
     let lines = read_all(reader);
-    ends_well(host).await?;
+    stops_successfully(host).await?;
     let lines = within("the log's end", tokio::task::spawn_blocking(|| lines.join())).await??;
     let lines = lines.map_err(|_| anyhow::anyhow!("the reader panicked"))?;
     let panics = lines.iter().filter(|line| line["kind"] == "trap").count();
@@ -150,7 +150,7 @@ async fn a_host_whose_log_is_a_full_pipe_that_does_not_block_serves_on_and_write
 }
 
 #[tokio::test]
-async fn a_log_that_stands_still_does_not_keep_a_host_from_ending() -> Result<()> {
+async fn a_log_that_is_not_read_does_not_keep_a_host_from_stopping() -> Result<()> {
     let (_reader, writer) = pipe()?;
     let host = Setup::new().guests(&["naughty"])?.start_logging_to(writer).await?;
     let mut alice = host.connect().await?;
@@ -159,12 +159,12 @@ async fn a_log_that_stands_still_does_not_keep_a_host_from_ending() -> Result<()
         alice.ask("naughty:1", "long_line", &json!({})).await?;
     }
     drop(alice);
-    ends_well(host).await
+    stops_successfully(host).await
 }
 
-/// Where the log stands still before the host has started, it can't say why it doesn't start; and ends all the same.
+/// If nobody reads the log, the host can't write why it doesn't start. It ends nevertheless.
 #[tokio::test]
-async fn a_host_that_cannot_start_ends_whatever_becomes_of_its_last_word() -> Result<()> {
+async fn a_host_that_cannot_start_ends_even_if_it_cannot_write_its_error() -> Result<()> {
     let (_reader, mut writer) = pipe()?;
     let home = tempfile::tempdir()?;
     fcntl_setfl(writer.as_fd(), OFlags::NONBLOCK)?;
@@ -173,34 +173,34 @@ async fn a_host_that_cannot_start_ends_whatever_becomes_of_its_last_word() -> Re
     for errors in [writer.into(), closed()?, full()?.into()] {
         let mut command = command(home.path(), &["serve", "absent"])?;
         let mut process = command.stdout(Stdio::piped()).stderr::<Stdio>(errors).spawn()?;
-        let status = eventually("it ends", async || Ok(process.try_wait()?)).await?;
+        let status = eventually("the process ends", async || Ok(process.try_wait()?)).await?;
         ensure!(status.code() == Some(1), "{status}");
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn a_host_whose_standard_output_is_closed_or_full_serves() -> Result<()> {
+async fn a_host_serves_with_a_closed_or_full_standard_output() -> Result<()> {
     for out in [closed()?, full()?.into()] {
         let (mut command, home) = Setup::new().guests(&["echo"])?.command()?;
         let mut process = command.stdout::<Stdio>(out).spawn()?;
         let log = BufReader::new(process.stderr.take().context("the log")?);
         let mut lines = log.lines().map_while(Result::ok);
-        // Where it listens, nobody has been told.
-        let said = lines.find(|line| line.contains("could not be written to standard output"));
-        ensure!(said.is_some(), "it says so in the log");
-        let address = eventually("it listens", async || Ok(listening(process.id())?)).await?;
+        // The host couldn't print its address.
+        let report = lines.find(|line| line.contains("could not be written to standard output"));
+        ensure!(report.is_some(), "the log reports it");
+        let address = eventually("the host listens", async || Ok(listening(process.id())?)).await?;
         let answer = get(address, "/api/inspect").await?;
         ensure!(answer.status != 404, "{answer:?}");
         rustix::process::kill_process(rustix::process::Pid::from_child(&process), Signal::TERM)?;
-        let status = eventually("it ends", async || Ok(process.try_wait()?)).await?;
+        let status = eventually("the process ends", async || Ok(process.try_wait()?)).await?;
         ensure!(status.success(), "{status}");
         drop(home);
     }
     Ok(())
 }
 
-/// The address that a process listens on, by what the operating system says.
+/// The address that a process listens on, according to the operating system.
 fn listening(process: u32) -> Result<Option<std::net::SocketAddr>> {
     let mut sockets = Vec::new();
     for entry in std::fs::read_dir(format!("/proc/{process}/fd"))? {
@@ -211,7 +211,7 @@ fn listening(process: u32) -> Result<Option<std::net::SocketAddr>> {
     let table = std::fs::read_to_string(format!("/proc/{process}/net/tcp"))?;
     let port = table.lines().skip(1).find_map(|line| {
         let cells: Vec<&str> = line.split_whitespace().collect();
-        // 0A is LISTEN.
+        // 0A is the state LISTEN.
         let is_it = cells.get(3) == Some(&"0A") && sockets.iter().any(|inode| cells.get(9) == Some(&inode.as_str()));
         is_it.then(|| u16::from_str_radix(cells[1].rsplit(':').next()?, 16).ok()).flatten()
     });
@@ -229,15 +229,15 @@ fn run(home: &Path, arguments: &[&str], out: impl Into<Stdio>) -> Result<Output>
     Ok(command(home, arguments)?.stdout(out).stderr(Stdio::piped()).spawn()?.wait_with_output()?)
 }
 
-/// Commands that print something, each in its own way.
-async fn each_that_prints(test: impl Fn(&Path, &[&str]) -> Result<()>) -> Result<()> {
+/// Runs the test with each kind of command that prints something.
+async fn with_each_command(test: impl Fn(&Path, &[&str]) -> Result<()>) -> Result<()> {
     let host = Setup::new().guests(&["naughty"])?.start().await?;
     let mut alice = host.connect().await?;
     alice.join("naughty:1", &json!({})).await?;
     alice.ask("naughty:1", "store_put", &json!({ "key": "k", "value": 1 })).await?;
     let address = host.address().to_string();
     let home = host.home().to_owned();
-    let asking: [&[&str]; 6] = [
+    let requests: [&[&str]; 6] = [
         &["inspect"],
         &["inspect", "--json"],
         &["topics"],
@@ -245,7 +245,7 @@ async fn each_that_prints(test: impl Fn(&Path, &[&str]) -> Result<()>) -> Result
         &["send", "naughty:1", "echo", "{}"],
         &["disconnect", "nobody"],
     ];
-    for arguments in asking {
+    for arguments in requests {
         let arguments: Vec<&str> = arguments.iter().copied().chain(["--host", &address]).collect();
         test(&home, &arguments)?;
     }
@@ -268,8 +268,8 @@ async fn each_that_prints(test: impl Fn(&Path, &[&str]) -> Result<()>) -> Result
 }
 
 #[tokio::test]
-async fn a_command_whose_output_is_cut_off_ends_quietly() -> Result<()> {
-    each_that_prints(|home, arguments| {
+async fn a_command_with_a_closed_output_ends_without_an_error() -> Result<()> {
+    with_each_command(|home, arguments| {
         let ended = run(home, arguments, closed()?)?;
         let errors = String::from_utf8_lossy(&ended.stderr);
         ensure!(ended.status.success(), "{arguments:?}: {} {errors}", ended.status);
@@ -282,14 +282,14 @@ async fn a_command_whose_output_is_cut_off_ends_quietly() -> Result<()> {
 
 #[tokio::test]
 async fn a_command_whose_output_cannot_be_written_fails_with_one_sentence() -> Result<()> {
-    each_that_prints(|home, arguments| {
+    with_each_command(|home, arguments| {
         let ended = run(home, arguments, full()?)?;
         let errors = String::from_utf8_lossy(&ended.stderr);
         ensure!(ended.status.code() == Some(1), "{arguments:?}: {} {errors}", ended.status);
         let is_sentence = errors.starts_with("bennu: writing to standard output: No space left on device")
             || errors.contains(" exported\nbennu: writing to standard output: No space left");
         ensure!(is_sentence && errors.lines().count() <= 2, "{arguments:?}: {errors}");
-        // And without anybody who reads that.
+        // The status is the same if the error can't be written either.
         let status = command(home, arguments)?.stdout(full()?).stderr(full()?).status()?;
         ensure!(status.code() == Some(1), "{arguments:?}: {status}");
         Ok(())
@@ -297,9 +297,9 @@ async fn a_command_whose_output_cannot_be_written_fails_with_one_sentence() -> R
     .await
 }
 
-/// The status of a command is that of its work, whether anybody has read all of its output or not.
+/// The status of a command depends on its work, and not on whether its output was read.
 #[tokio::test]
-async fn a_command_that_fails_fails_without_a_reader_too() -> Result<()> {
+async fn a_failed_command_has_its_exit_status_without_a_reader_too() -> Result<()> {
     let home = tempfile::tempdir()?;
     std::fs::write(home.path().join("naughty.wasm"), places::guest("naughty")?)?;
     std::fs::write(home.path().join("wrong.script"), "alice > join naughty:1\nalice < error …\n")?;

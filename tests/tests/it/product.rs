@@ -22,7 +22,7 @@ fn features_of_tokio(package: &str) -> Result<Vec<String>> {
 
 /// `test-util` gives every timer of the process a clock that can be paused.
 #[test]
-fn the_product_has_no_clock_for_tests() -> Result<()> {
+fn the_product_is_built_without_tokios_clock_for_tests() -> Result<()> {
     let product = features_of_tokio("bennu")?;
     ensure!(product.iter().any(|feature| feature == "time"), "{product:?}");
     ensure!(!product.iter().any(|feature| feature == "test-util"), "{product:?}");

@@ -38,7 +38,7 @@ async fn refuses(cases: Vec<(&'static str, Vec<u8>, &'static str)>) -> Result<()
 }
 
 #[tokio::test]
-async fn files_that_are_not_a_component() -> Result<()> {
+async fn files_that_are_not_a_component_are_refused() -> Result<()> {
     let echo = places::guest("echo")?;
     let half = echo[..echo.len() / 2].to_vec();
     let mut damaged = echo.clone();
@@ -55,7 +55,7 @@ async fn files_that_are_not_a_component() -> Result<()> {
 
 /// A file that is too large isn't read.
 #[tokio::test]
-async fn a_file_that_is_too_large() -> Result<()> {
+async fn a_file_that_is_too_large_is_refused() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let large = File::create(host.home().join("large"))?;
     large.set_len((128 << 20) + 1)?;
@@ -70,7 +70,7 @@ async fn a_file_that_is_too_large() -> Result<()> {
 }
 
 #[tokio::test]
-async fn components_for_another_contract() -> Result<()> {
+async fn components_for_another_contract_are_refused() -> Result<()> {
     let built_for = |version: &str| {
         let version = format!("package bennu:channel@{version}");
         Crafted::serving("new:*").altering("package bennu:channel@0.1.0", &version).build()
@@ -109,7 +109,7 @@ async fn another_version_is_refused_before_it_is_compiled() -> Result<()> {
 }
 
 #[tokio::test]
-async fn components_of_the_wrong_shape() -> Result<()> {
+async fn components_with_wrong_types_are_refused() -> Result<()> {
     let terminate = "terminate: func(member: membership, ending: ending) -> result<option<list<u8>>, string>;";
     let lacking = Crafted::serving("new:*").altering(terminate, "").without("terminate");
     let describing = Crafted::serving("new:*").altering("func() -> list<route>", "func() -> list<u8>");
@@ -133,7 +133,7 @@ async fn components_of_the_wrong_shape() -> Result<()> {
 }
 
 #[tokio::test]
-async fn plugins_whose_describe_or_start_fails() -> Result<()> {
+async fn plugins_whose_describe_or_start_fails_are_refused() -> Result<()> {
     let forever = "(loop br 0) unreachable";
     refuses(vec![
         ("describe traps", Crafted::default().describing_by("unreachable").build()?, "its `describe` failed with trap"),
@@ -145,7 +145,7 @@ async fn plugins_whose_describe_or_start_fails() -> Result<()> {
 }
 
 #[tokio::test]
-async fn invalid_descriptions() -> Result<()> {
+async fn invalid_descriptions_are_refused() -> Result<()> {
     let many = (0..257).fold(Crafted::default(), |plugin, n| plugin.route(&format!("{n}")));
     let curious = (0..65).fold(Crafted::serving("a").handling_out(), |plugin, n| plugin.intercepting(&format!("{n}")));
     let cases = [
@@ -170,7 +170,7 @@ async fn invalid_descriptions() -> Result<()> {
 }
 
 #[tokio::test]
-async fn topics_of_another_plugin() -> Result<()> {
+async fn topics_of_another_plugin_are_refused() -> Result<()> {
     let host = TestHost::start(&["echo", "chat"]).await?;
     let mut cast = Cast::new(&host);
     cast.play(

@@ -95,13 +95,13 @@ async fn ticks_do_not_queue_up() -> Result<()> {
     alice.call("unruly:1", "tick", &json!({ "ms": 10 })).await?;
     let (mut number, mut missed) = (0, 0);
     for nth in 1..=3_u64 {
-        let beat = alice.json().await?;
-        ensure!(beat[3] == "beat", "{beat}");
-        number = beat[4]["number"].as_u64().unwrap_or_default();
-        missed += beat[4]["missed"].as_u64().unwrap_or_default();
-        ensure!(number == nth + missed, "every tick is either handled or missed: {beat}");
+        let tick = alice.json().await?;
+        ensure!(tick[3] == "beat", "{tick}");
+        number = tick[4]["number"].as_u64().unwrap_or_default();
+        missed += tick[4]["missed"].as_u64().unwrap_or_default();
+        ensure!(number == nth + missed, "every tick is either handled or missed: {tick}");
     }
-    ensure!(number > 40, "each tick takes half a second, and a hundred are due in a second: {number}");
+    ensure!(number > 40, "each tick takes half a second, and a second has a hundred: {number}");
     drop(alice);
     host.stop().await?;
     Ok(())

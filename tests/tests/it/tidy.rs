@@ -1,4 +1,4 @@
-//! How files are kept: each says what it is, none is too long, and no function either.
+//! Checks the source files: their first line, their length, the length of functions, and the names of types.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use bennu_tests::places;
 const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 80;
 
-/// What is held to it. Files that are generated aren't.
+/// The checked folders. Generated files aren't checked.
 const FOLDERS: [&str; 10] = [
     "host/src",
     "host/tests",
@@ -22,7 +22,7 @@ const FOLDERS: [&str; 10] = [
     "bench",
 ];
 
-/// Names that types had once, and that say little to somebody who doesn't know the code. No type has them again.
+/// Former names of types that are hard to understand. No type may have one of these names again.
 const RETIRED: [&str; 52] = [
     "Answered", "Beat", "Bell", "Burden", "Calling", "Clock", "Denied", "Desk", "Doing", "Doorman", "Ear", "Entered",
     "Entry", "Errand", "Errands", "Fitted", "Gate", "Ghost", "Guard", "Guarding", "Guards", "Hearing", "Holdings",
@@ -31,7 +31,7 @@ const RETIRED: [&str; 52] = [
     "Turned", "Turning", "Untold", "Verdict", "Waiting", "Wish",
 ];
 
-/// Where they are retired. Types that come from the contract keep its names.
+/// The folders in which these names are retired. Types that come from the contract keep the contract's names.
 const RETIRED_IN: [&str; 6] = ["host/src", "kit/src", "guest/src/testing", "semantics/src", "world/src", "xtask/src"];
 
 /// Names that are retired in all folders.
@@ -86,7 +86,7 @@ fn files_are_short_and_say_what_they_are() -> Result<()> {
             let shown = path.strip_prefix(root)?.display().to_string();
             if !GENERATED.contains(&shown.as_str()) {
                 let text = std::fs::read_to_string(&path)?;
-                findings.extend(judge(&text).into_iter().map(|finding| format!("{shown}: {finding}")));
+                findings.extend(check(&text).into_iter().map(|finding| format!("{shown}: {finding}")));
             }
         }
     }
@@ -94,7 +94,7 @@ fn files_are_short_and_say_what_they_are() -> Result<()> {
     Ok(())
 }
 
-fn judge(text: &str) -> Vec<String> {
+fn check(text: &str) -> Vec<String> {
     let mut findings = Vec::new();
     if !text.starts_with("//! ") {
         findings.push("it doesn't begin with a line that says what it is (`//! ..`)".to_owned());
@@ -106,7 +106,7 @@ fn judge(text: &str) -> Vec<String> {
     for (at, line) in lines.iter().enumerate() {
         if let Some(name) = function(line) {
             let indent = line.len() - line.trim_start().len();
-            // By rustfmt, the brace that ends it stands below its first letter.
+            // rustfmt puts the closing brace of a function at the indentation of its first line.
             let end = lines[at..].iter().position(|line| line.trim_end() == format!("{:indent$}}}", ""));
             let length = if line.trim_end().ends_with(';') { 1 } else { end.map_or(1, |end| end + 1) };
             if length > FUNCTION_LINES_MAX {
@@ -172,10 +172,10 @@ fn the_name_of_a_type_is_found_where_it_is_defined() {
 }
 
 #[test]
-fn what_is_too_long_is_found() {
+fn files_and_functions_that_are_too_long_are_found() {
     let long = format!("//! A file.\n\npub(crate) async fn f() {{\n{}}}\n", "    g();\n".repeat(79));
-    assert_eq!(judge(&long), ["`f` has 81 lines; at most 80"]);
-    assert_eq!(judge(&long.replacen("    g();\n", "", 1)), Vec::<String>::new());
-    assert_eq!(judge("fn f() {}\n").len(), 1);
-    assert_eq!(judge(&format!("//! A file.\n{}", "\n".repeat(500))).len(), 1);
+    assert_eq!(check(&long), ["`f` has 81 lines; at most 80"]);
+    assert_eq!(check(&long.replacen("    g();\n", "", 1)), Vec::<String>::new());
+    assert_eq!(check("fn f() {}\n").len(), 1);
+    assert_eq!(check(&format!("//! A file.\n{}", "\n".repeat(500))).len(), 1);
 }

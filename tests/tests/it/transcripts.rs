@@ -7,16 +7,16 @@ use bennu_tests::transcript::{self, Frame, Line, Row};
 use bennu_tests::{Difference, Setup, bearer, places, replay};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-/// How a scenario may differ.
+/// The ways in which a scenario may differ.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Differs {
-    /// In the order of some frames, and in nothing else.
+    /// Only in the order of some frames.
     InOrder,
-    /// In what is said: every frame that differs has one of these words.
+    /// In the content: every frame that differs contains one of these texts.
     InContent(&'static [&'static str]),
 }
 
-/// The scenarios that differ, how, and why.
+/// The scenarios that differ, with the way and the reason.
 pub(crate) const DIFFERENCES: &[(&str, Differs, &str)] = &[
     (
         "binary",
@@ -26,33 +26,33 @@ pub(crate) const DIFFERENCES: &[(&str, Differs, &str)] = &[
     (
         "control",
         Differs::InContent(&["utf8: closed"]),
-        "what wasn't UTF-8 isn't in the transcript; `bad_input` has such a client",
+        "the transcript lacks the text that wasn't UTF-8; `bad_input` tests such a client",
     ),
     ("dup_join_bye", Differs::InContent(&["\"room:bye\",\"bye"]), "the reasons of a fault are Elixir's own texts"),
     (
         "dup_presence",
         Differs::InContent(&["presence_diff"]),
-        "whether the rejoiner sees its old presence leave is a race there; here it never does",
+        "in Phoenix, a race decides whether a client that joins again sees its old presence leave; here it never does",
     ),
     (
         "handshake",
         Differs::InContent(&["\"sec-websocket-version\": \"8\"", "\"sec-websocket-key\": \"\""]),
-        "another version is answered 426, and an empty key is none",
+        "another version is answered with 426, and an empty key counts as missing",
     ),
     (
         "leave_then_join_back_to_back",
         Differs::InContent(&["[\"1\",\"2\",\"room:lj\",\"phx_reply\""]),
-        "a leave that a join follows at once is always answered",
+        "a leave is always answered, even if a join follows at once",
     ),
     (
         "longpoll",
         Differs::InContent(&["\"phoenix\""]),
-        "a heartbeat overtakes what has to wait for its plugin, as it may in Phoenix, too",
+        "a heartbeat is answered before messages that wait for their plugin, which can happen in Phoenix too",
     ),
     (
         "longpoll_disconnect",
         Differs::InContent(&["Number(410)"]),
-        "the poll was open when its socket was disconnected; `longpoll` has such a one",
+        "the poll was open when its socket was disconnected; `longpoll` tests such a poll",
     ),
     (
         "lp_binary_invalid_utf8",
@@ -60,29 +60,25 @@ pub(crate) const DIFFERENCES: &[(&str, Differs, &str)] = &[
         "bytes that long-poll can't carry are left out; long bodies are cut in the transcript",
     ),
     ("max_channels", Differs::InOrder, "joins of one socket don't wait for one another"),
-    (
-        "order_join_push",
-        Differs::InOrder,
-        "a heartbeat doesn't overtake what was sent before it, unless that has to wait",
-    ),
+    ("order_join_push", Differs::InOrder, "a heartbeat is answered after earlier messages, unless they have to wait"),
     (
         "oversized",
         Differs::InContent(&["xxxx", "yyyy", "7900000", "instead of 1009"]),
-        "long messages are cut in the transcript; `limits` and `bad_input` send their own",
+        "long messages are cut in the transcript; `limits` and `bad_input` test long messages",
     ),
-    ("presence", Differs::InOrder, "a diff comes in the order asked, where Phoenix's may come after the reply"),
-    ("slow_channel", Differs::InOrder, "a plugin can't block, so what follows doesn't wait"),
-    ("slow_join", Differs::InOrder, "a slow join holds up its own channel only"),
-    ("types", Differs::InContent(&["[1,9,"]), "duplicate keys pass through as they came, and readers take the last"),
+    ("presence", Differs::InOrder, "effects keep their order, but in Phoenix a diff may come after the reply"),
+    ("slow_channel", Differs::InOrder, "a plugin can't block, so later messages don't wait"),
+    ("slow_join", Differs::InOrder, "a slow join blocks only its own channel"),
+    ("types", Differs::InContent(&["[1,9,"]), "duplicate keys are passed on unchanged, and readers use the last one"),
 ];
 
-/// Those of them that differ only where a moment falls so: a turn that a guest holds up, a poll that is open by then.
-const AT_TIMES: [&str; 5] = ["longpoll", "longpoll_disconnect", "max_channels", "order_join_push", "slow_join"];
+/// The scenarios among them that differ only at some timings, such as with a slow turn or an open poll.
+const TIMING_DEPENDENT: [&str; 5] = ["longpoll", "longpoll_disconnect", "max_channels", "order_join_push", "slow_join"];
 
 /// The number of hosts that replay scenarios at the same time.
 const AT_ONCE: usize = 4;
 
-/// Adds what clients sent and the transcript doesn't have.
+/// Adds the frames that clients sent but the transcript lacks.
 fn complete(scenario: &str, lines: &mut Vec<Line>) {
     let sent = |who: &str, text: String| Line { who: who.to_owned(), row: Row::Sent(Frame::Text(text)) };
     match scenario {
@@ -101,10 +97,10 @@ fn complete(scenario: &str, lines: &mut Vec<Line>) {
     }
 }
 
-/// What a client sent as it connected for the n-th time, where the transcript doesn't have it.
-fn offered(scenario: &str, knock: usize) -> Vec<(&'static str, String)> {
+/// The headers that the transcript lacks, for a scenario's n-th connection.
+fn offered(scenario: &str, connection: usize) -> Vec<(&'static str, String)> {
     let protocol = |list: &str| vec![("sec-websocket-protocol", list.to_owned())];
-    match (scenario, knock) {
+    match (scenario, connection) {
         ("params", _) => vec![("x-application", "Phoenix".to_owned()), ("x-other", "1".to_owned())],
         ("auth", 0) => protocol(&format!("phoenix, {}", bearer("secret-token.with_chars~~~"))),
         ("auth", 1) => protocol("phoenix"),
@@ -117,7 +113,7 @@ fn offered(scenario: &str, knock: usize) -> Vec<(&'static str, String)> {
 }
 
 #[tokio::test]
-async fn phoenix_s_own_transcripts() -> Result<()> {
+async fn replayed_transcripts_of_phoenix_differ_only_as_listed() -> Result<()> {
     replay_all(places::guest("reference")?, places::guest("reference-gate")?).await
 }
 
@@ -127,9 +123,9 @@ pub(crate) async fn replay_all(reference_plugin: Vec<u8>, gatekeeper: Vec<u8>) -
     let text = std::fs::read_to_string(root.join("tests/transcripts/phoenix-1.8.12.jsonl"))?;
     let reference = root.join("guest-examples/reference");
     let config = std::fs::read_to_string(reference.join("bennu.toml"))?;
-    // It is served from a place of the test's own.
-    let is_a_place = |line: &&str| line.starts_with("load") || line.starts_with("data");
-    let config: String = config.lines().filter(|line| !is_a_place(line)).map(|line| format!("{line}\n")).collect();
+    // The test uses its own directories.
+    let is_directory = |line: &&str| line.starts_with("load") || line.starts_with("data");
+    let config: String = config.lines().filter(|line| !is_directory(line)).map(|line| format!("{line}\n")).collect();
     let secret = std::fs::read(reference.join("secret_key_base.txt"))?;
     let setup = Setup::new()
         .plugin("reference", reference_plugin)
@@ -157,7 +153,7 @@ pub(crate) async fn replay_all(reference_plugin: Vec<u8>, gatekeeper: Vec<u8>) -
         }
     }
     for (scenario, _, why) in DIFFERENCES {
-        if only.is_none() && !AT_TIMES.contains(scenario) && !differ.contains_key(*scenario) {
+        if only.is_none() && !TIMING_DEPENDENT.contains(scenario) && !differ.contains_key(*scenario) {
             findings.push(format!("{scenario} doesn't differ any more: {why}"));
         }
     }
@@ -165,8 +161,8 @@ pub(crate) async fn replay_all(reference_plugin: Vec<u8>, gatekeeper: Vec<u8>) -
     Ok(())
 }
 
-/// Replays scenarios, several at once, because a replay waits most of its time for frames that don't come. Each replay has a host
-/// of its own: scenarios use the same topics and ids. Returns the differences of those that differ.
+/// Replays several scenarios at once, because a replay mostly waits for frames that don't arrive. Each replay has its own
+/// host, because scenarios use the same topics and ids. Returns the differences of the scenarios that differ.
 async fn replay_on_several_hosts(
     setup: &Setup,
     scenarios: Vec<(String, Vec<Line>)>,
@@ -174,7 +170,7 @@ async fn replay_on_several_hosts(
     let replays = stream::iter(scenarios).map(|(scenario, mut lines)| async move {
         let host = setup.clone().start().await?;
         complete(&scenario, &mut lines);
-        let played = replay(host.address(), &lines, |knock| offered(&scenario, knock)).await;
+        let played = replay(host.address(), &lines, |connection| offered(&scenario, connection)).await;
         let differences = played.with_context(|| scenario.clone())?;
         host.stop().await?;
         anyhow::Ok((scenario, differences))

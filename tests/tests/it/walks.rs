@@ -104,7 +104,7 @@ async fn walk(host: &TestHost, page: &str) -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_page_about_the_api() -> Result<()> {
+async fn the_commands_of_the_page_about_the_api_work() -> Result<()> {
     let host =
         Setup::new().guests(&["chat", "naughty"])?.file("secret.txt", SECRET.into()).config(CONFIG).start().await?;
     let mut cast = Cast::new(&host);
@@ -122,7 +122,7 @@ async fn the_page_about_the_api() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_page_about_testing() -> Result<()> {
+async fn the_commands_of_the_page_about_testing_work() -> Result<()> {
     let guests = ["chat", "naughty", "counter"];
     let host = TestHost::start(&guests).await?;
     for guest in guests {
@@ -144,7 +144,7 @@ async fn the_page_about_testing() -> Result<()> {
 
 /// The commands before the heading `Out and in` need a running host, and those after it a stopped one.
 #[tokio::test]
-async fn the_page_about_storage() -> Result<()> {
+async fn the_commands_of_the_page_about_storage_work() -> Result<()> {
     let page = read("storage.md")?;
     let (running, stopped) = page.split_once("\n## Out and in\n").context("the page has no such heading")?;
     let host = TestHost::start(&["ledger"]).await?;
@@ -163,7 +163,7 @@ async fn the_page_about_storage() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_page_about_reloads() -> Result<()> {
+async fn the_commands_of_the_page_about_reloads_work() -> Result<()> {
     let host = TestHost::start(&["counter"]).await?;
     for (file, guest) in [("second", "counter-v2"), ("faulty", "counter-v1-faulty")] {
         std::fs::write(host.home().join(file).with_extension("wasm"), places::guest(&format!("variants/{guest}"))?)?;
@@ -174,7 +174,7 @@ async fn the_page_about_reloads() -> Result<()> {
 }
 
 #[test]
-fn an_ellipsis_stands_for_anything() {
+fn an_ellipsis_matches_any_text() {
     let cases = [
         ("a", "a", true),
         ("a", "ab", false),
@@ -186,7 +186,7 @@ fn an_ellipsis_stands_for_anything() {
         ("", "", true),
         ("…", "", true),
     ];
-    for (expected, came, is_so) in cases {
-        assert_eq!(fits(expected, came), is_so, "{expected} and {came}");
+    for (expected, output, matches) in cases {
+        assert_eq!(fits(expected, output), matches, "{expected} and {output}");
     }
 }

@@ -12,10 +12,10 @@ pub use noise::Noise;
 /// The environment variable that names the tier for the tests. `cargo xtask test` sets it.
 pub const VARIABLE: &str = "BENNU_TEST_TIER";
 
-/// How many of the tests are run.
+/// The selection of tests that run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tier {
-    /// What a developer runs before a change lands, and what continuous integration runs.
+    /// The tests that a developer runs before a change is merged. Continuous integration runs them too.
     Usual,
     /// Everything. All tests pass before a release.
     Full,
@@ -31,7 +31,7 @@ impl Tier {
         }
     }
 
-    /// The tier that this process is to test: [`Tier::Full`] if [`VARIABLE`] says so.
+    /// The tier of this test run: [`Tier::Full`] if [`VARIABLE`] names it.
     #[must_use]
     pub fn current() -> Self {
         match env::var_os(VARIABLE) {
@@ -58,11 +58,11 @@ pub enum Suite {
     Clients,
     /// The example pages.
     Browser,
-    /// The outside tests again, while other processes take the processors.
+    /// The tests of the binary again, while other processes use all processors.
     Loaded,
     /// The documentation of every crate.
     Documentation,
-    /// Every measurement once.
+    /// Every benchmark once.
     Bench,
 }
 
@@ -143,7 +143,7 @@ const ROUNDS: [Rounds; 7] = [
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
     Rounds { test: "semantics::scan", usual: 20_000, full: 2_000_000 },
     Rounds { test: "auth::term", usual: 20_000, full: 2_000_000 },
-    // Kills of a process that writes, and losses of power.
+    // A process that is killed while it writes, and power losses.
     Rounds { test: "store::kill", usual: 10, full: 50 },
     Rounds { test: "store::crash", usual: 20, full: 200 },
     Rounds { test: "storage::kill", usual: 10, full: 50 },

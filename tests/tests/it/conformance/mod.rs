@@ -1,5 +1,5 @@
-//! Scripts that come out the same on every stage: natively, compiled, in another language over JSON lines, and on a real host. `tests/scripts` has them, and says how
-//! they are written.
+//! Plays the scripts in `tests/scripts` in all test kits and on a real host: natively, compiled, in another language over
+//! JSON lines, and through sockets. The result must be the same everywhere.
 
 mod native;
 
@@ -11,15 +11,15 @@ use bennu::server::Config;
 use bennu_tests::{Setup, bennu, check, places};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-/// The plugin that the scripts are about, natively.
+/// The plugin of the scripts, as native code.
 #[path = "../../../../guest-examples/naughty/src/lib.rs"]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::needless_pass_by_value, clippy::must_use_candidate)]
 mod naughty;
 
-/// Its name.
+/// The plugin's name.
 const PLUGIN: &str = "naughty";
 
-/// How many scripts each stage leaves out, by what they say themselves.
+/// How many scripts each stage skips, according to the scripts.
 const SKIPPED: [(&str, usize); 4] = [("native", 1), ("compiled", 0), ("lines", 1), ("host", 1)];
 
 /// The number of hosts that play scripts at the same time.
@@ -57,7 +57,7 @@ fn scripts(stage: &str) -> Result<Vec<Script>> {
     }
     let skipped = paths.len() - played.len();
     let expected = SKIPPED.iter().find(|(name, _)| *name == stage).map(|(_, count)| *count);
-    ensure!(expected == Some(skipped), "the stage `{stage}` leaves out {skipped} scripts, not {expected:?}");
+    ensure!(expected == Some(skipped), "the stage `{stage}` skips {skipped} scripts, not {expected:?}");
     Ok(played)
 }
 
@@ -99,12 +99,12 @@ fn the_compiled_kit_plays_every_script() -> Result<()> {
     Ok(())
 }
 
-/// The plugin in Python, under a kit in Python that is a thin client of `bennu kit`.
+/// Both the plugin and the kit are written in Python. The kit is a small client of `bennu kit`.
 #[test]
 fn a_kit_in_another_language_plays_every_script() -> Result<()> {
     let kit = places::workspace()?.join("tests/kit");
     let client = std::fs::read_to_string(kit.join("bennu_kit.py"))?;
-    ensure!(client.lines().count() <= 300, "a thin client has 300 lines at most");
+    ensure!(client.lines().count() <= 300, "the client has at most 300 lines");
     let scripts = scripts("lines")?;
     let mut python = Command::new("python3");
     python.env("PYTHONDONTWRITEBYTECODE", "1").arg(kit.join("scripts.py"));
@@ -119,7 +119,7 @@ fn a_kit_in_another_language_plays_every_script() -> Result<()> {
 async fn a_real_host_plays_every_script() -> Result<()> {
     let config = std::fs::read_to_string(folder()?.join("bennu.toml"))?;
     let secret = std::fs::read(folder()?.join("secret.txt"))?;
-    // Most scripts wait most of their time, so some are played at once.
+    // Scripts wait most of the time, so several are played at once.
     let played = stream::iter(scripts("host")?).map(|script| {
         let setup = Setup::new().file("secret.txt", secret.clone()).config(&config);
         async move {
@@ -133,7 +133,7 @@ async fn a_real_host_plays_every_script() -> Result<()> {
 }
 
 #[test]
-fn a_script_that_is_left_out_says_why() -> Result<()> {
+fn a_script_says_why_a_stage_skips_it() -> Result<()> {
     ensure!(skips("a", "-- what\n-- skips native: because")? == ["native"]);
     ensure!(skips("a", "-- skips native").is_err() && skips("a", "-- skips others: because").is_err());
     Ok(())

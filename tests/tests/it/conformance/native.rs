@@ -17,7 +17,7 @@ pub(super) fn play(granted: &PluginTable, script: &str) -> Result<()> {
     let stage = stage(granted);
     bennu_kit::play(&NativeStage(&stage), script, Path::new("")).map_err(|error| {
         let faults = stage.faults();
-        anyhow!("{error:#}\nthere were the faults {faults:?}")
+        anyhow!("{error:#}\nthe faults were {faults:?}")
     })
 }
 
@@ -60,7 +60,7 @@ impl ScriptStage for NativeStage<'_> {
     }
 
     fn reload(&self, _: &str, _: &Path) -> Result<()> {
-        bail!("on this stage there are no files")
+        bail!("the native kit loads no files")
     }
 }
 
