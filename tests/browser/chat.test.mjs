@@ -93,7 +93,7 @@ test("the page explains a refused join, and offers another room", async (t) => {
   await enter(ada, "Ada");
   await ada.getByPlaceholder("another room").fill("is this ok?");
   await ada.keyboard.press("Enter");
-  await ada.getByRole("heading", { name: "This door stays closed" }).waitFor();
+  await ada.getByRole("heading", { name: "You can't join this room" }).waitFor();
   await ada.getByText("A room's name has letters, digits, - and _.").waitFor();
   await picture(ada, "refused-light");
 
@@ -138,7 +138,7 @@ test("a plugin is reloaded while its page is open", async (t) => {
   assert.notEqual(edited, built);
   await host.replace("chat", Buffer.from(edited, "latin1"));
   await until("the page shows the change", async () => {
-    await bo.getByRole("button", { name: "Knock again" }).click();
+    await bo.getByRole("button", { name: "Join again" }).click();
     await bo.locator("#conversation[data-state=refused]").waitFor();
     return (await bo.locator("#reason").textContent()).includes("LETTERS");
   });

@@ -141,7 +141,7 @@ test("players and watchers see the runners move", async (t) => {
   const cleo = await open("Cleo", "arena:night", { ...desktop, colorScheme: "light" });
   await cleo.getByText("You are watching").waitFor();
   await says(bo, "Catch the lights!");
-  await says(cleo, "The round is on.");
+  await says(cleo, "The round has started.");
   await cleo.locator("#how").getByText("Only those who play can run.").waitFor();
 
   /** The position at which the page's canvas draws a runner. */
@@ -230,7 +230,7 @@ test("the lobby lists games, and removes ended games", async (t) => {
   await host.start();
   await says(ada, "Waiting for somebody to play with.");
   await ada.goto(`${host.url}/#four:no such game`);
-  await ada.getByRole("heading", { name: "This door stays closed" }).waitFor();
+  await ada.getByRole("heading", { name: "You can't join this game" }).waitFor();
   await ada.getByText("A game's name has 1 to 24 letters, digits and hyphens.").waitFor();
 });
 
@@ -250,11 +250,11 @@ test("the page describes a lost connection correctly to players and to watchers"
   // After a kill, the page can't know whether the host still runs.
   await host.kill();
   for (const page of [ada, bo]) {
-    await page.locator("#lost").getByText("If the game is still on, your seat is kept for twenty seconds.").waitFor();
-    await says(page, "This is how it stood when the connection was lost.");
+    await page.locator("#lost").getByText("If the game still runs, your seat is kept for twenty seconds.").waitFor();
+    await says(page, "This is the state from before the connection was lost.");
     assert.equal(await page.getByRole("button", { name: "Resign" }).isVisible(), false);
   }
-  await cleo.locator("#lost").getByText("If the game is still on, you will go on watching.").waitFor();
+  await cleo.locator("#lost").getByText("If the game still runs, you will continue to watch.").waitFor();
   assert.equal(await cleo.getByText("You are watching").isVisible(), false);
   await picture(ada, "game-lost-light");
 

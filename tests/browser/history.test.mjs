@@ -248,12 +248,12 @@ test("scrolling up loads older messages, and the visible ones keep their positio
   // New messages below don't move it either, and the page announces them.
   await tao.says(171, 172);
   await ada.getByRole("button", { name: "New messages" }).waitFor();
-  assert.ok(Math.abs((await top()) - here) < 1.5, "it stays at its position");
+  assert.ok(Math.abs((await top()) - here) < 1.5, "the message stays at its position");
 
   for (let at = 0; at < 2; at += 1) {
     const count = (await said(ada)).length;
     await scrollTo(ada, 0);
-    await until("older ones come", async () => (await said(ada)).length > count);
+    await until("older messages are loaded", async () => (await said(ada)).length > count);
   }
   await shows(ada, numbered(1, 172));
   await ada.getByText("This is where #lobby begins.").waitFor();
@@ -281,7 +281,7 @@ test("after many missed messages a page shows the newest, and the rest above the
   while ((await begins()) === 0) {
     const count = (await said(ada)).length;
     await scrollTo(ada, 0);
-    await until("older ones come", async () => (await said(ada)).length > count || (await begins()));
+    await until("older messages are loaded", async () => (await said(ada)).length > count || (await begins()));
   }
   await shows(ada, ["message one", ...numbered(2, 210)]);
   const order = await ada.locator(".lines:not(.pending) > li").allTextContents();
@@ -297,7 +297,7 @@ test("a divider marks the messages since the last visit, and there is a heading 
   await say(ada, "See you");
   await shown(bo, "See you");
   const where = bo.url();
-  await until("it is read", () => bo.evaluate(() => localStorage.getItem("chat-read/lobby/Bo")));
+  await until("the message is read", () => bo.evaluate(() => localStorage.getItem("chat-read/lobby/Bo")));
   const context = bo.context();
   await bo.goto("about:blank");
   for (const text of ["Still there?", "Well, good night"]) await say(ada, text);

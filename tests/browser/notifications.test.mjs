@@ -82,14 +82,14 @@ test("users see only their own notifications, and the page explains an invalid l
   const { host, browser, link, open } = await start(t);
   await notify(host, "ada", { title: "For Ada" });
   const bo = await openWindow(browser, await link("ada", "bo"));
-  await bo.getByRole("heading", { name: "This door stays closed" }).waitFor();
+  await bo.getByRole("heading", { name: "You can't see these notifications" }).waitFor();
   await bo.getByText("Only the user may see these notifications.").waitFor();
   await picture(bo, "notifications-refused");
   assert.equal(await bo.getByText("For Ada").count(), 0);
   assert.equal((await open("bo")).url().includes("token"), false);
 
   const late = await openWindow(browser, `${host.url}/notifications/#user=ada&token=forged`);
-  await late.getByRole("heading", { name: "This link is no longer good" }).waitFor();
+  await late.getByRole("heading", { name: "This link isn't valid any more" }).waitFor();
   const nobody = await openWindow(browser, `${host.url}/notifications/`);
   await nobody.getByRole("heading", { name: "Who are you?" }).waitFor();
   await nobody.getByRole("link", { name: "To the start page" }).click();

@@ -27,11 +27,11 @@ async function join(test, host) {
   test.after(() => client.disconnect());
   const config = { broadcast: { self: false, ack: true }, presence: { key: "ada" } };
   const channel = client.channel("lobby", { config });
-  const ada = { channel, heard: [], online: () => online(channel.presenceState()) };
-  channel.on("broadcast", { event: "cursor" }, (message) => ada.heard.push(message));
+  const ada = { channel, received: [], online: () => online(channel.presenceState()) };
+  channel.on("broadcast", { event: "cursor" }, (message) => ada.received.push(message));
   channel.on("presence", { event: "sync" }, () => {});
   const state = new Promise((resolve) => channel.subscribe((state, error) => resolve([state, error])));
-  assert.deepEqual(await within("ada to be let in", state), ["SUBSCRIBED", undefined]);
+  assert.deepEqual(await within("ada to be admitted", state), ["SUBSCRIBED", undefined]);
   return ada;
 }
 
@@ -68,8 +68,8 @@ test("realtime-js and Python's realtime broadcast to each other, and see who is 
   assert.deepEqual(await bo.next("broadcast"), { event: "cursor", payload: { x: 1 } });
   bo.say("broadcast", "cursor", { x: 2, name: "böö" });
   const second = { type: "broadcast", event: "cursor", payload: { x: 2, name: "böö" } };
-  await until("ada hears bo", () => ada.heard.length > 0);
-  assert.deepEqual(ada.heard, [second]);
+  await until("ada receives bo's broadcast", () => ada.received.length > 0);
+  assert.deepEqual(ada.received, [second]);
   assert.deepEqual(await witness.next("broadcast"), { type: "broadcast", event: "cursor", payload: { x: 1 } });
   assert.deepEqual(await witness.next("broadcast"), second);
 

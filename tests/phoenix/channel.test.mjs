@@ -7,11 +7,11 @@ import { startHost, until, within } from "../host.mjs";
 import { connect, join, Joined } from "./client.mjs";
 
 /** Waits until a member gets a diff with this name. */
-const told = async (member, kind, name) => {
+const presenceChange = async (member, kind, name) => {
   while (!(name in (await member.next("presence_diff"))[kind]));
 };
-const comes = (member, name) => told(member, "joins", name);
-const goes = (member, name) => told(member, "leaves", name);
+const comes = (member, name) => presenceChange(member, "joins", name);
+const goes = (member, name) => presenceChange(member, "leaves", name);
 
 test("a push gets a reply, and its broadcast reaches all members", async (t) => {
   const host = await startHost(t, { plugins: ["chat"] });
@@ -102,7 +102,7 @@ test("joining a topic again closes the earlier channel", async (t) => {
 
   const second = await join(socket, "echo:1");
   await until("the first is closed", () => first.channel.state === "closed");
-  assert.equal((await second.push("count")).response.count, 1, "it is a new member with its own state");
+  assert.equal((await second.push("count")).response.count, 1, "the second join makes a new member with its own state");
 });
 
 test("channels of one socket don't mix", async (t) => {
@@ -143,8 +143,8 @@ test("heartbeats keep a silent client connected", async (t) => {
   const channel = await join(socket, "echo:1");
   let closes = 0;
   socket.onClose(() => (closes += 1));
-  const beat = () => within("a heartbeat", new Promise((resolve) => socket.ping(resolve)));
-  for (let beats = 0; beats < 3; beats += 1) await beat();
+  const heartbeat = () => within("a heartbeat", new Promise((resolve) => socket.ping(resolve)));
+  for (let count = 0; count < 3; count += 1) await heartbeat();
   assert.equal((await channel.push("count")).response.count, 1);
   assert.equal(closes, 0);
 });

@@ -25,17 +25,17 @@ export async function join(socket, topic, params = {}) {
 
 /** A channel that stores received events, so that a test can take them later. */
 export class Joined {
-  #heard = [];
+  #received = [];
   #waiting = [];
 
   constructor(channel) {
     this.channel = channel;
     /** The number of successful joins. */
     this.joins = 0;
-    const hear = channel.onMessage.bind(channel);
+    const handle = channel.onMessage.bind(channel);
     channel.onMessage = (event, payload, ref) => {
-      if (!event.startsWith("chan_reply_") && event !== "phx_reply") this.#hear(event, payload);
-      return hear(event, payload, ref);
+      if (!event.startsWith("chan_reply_") && event !== "phx_reply") this.#receive(event, payload);
+      return handle(event, payload, ref);
     };
   }
 
@@ -61,20 +61,20 @@ export class Joined {
 
   /** Takes the next event with this name, and returns its payload. */
   next(event) {
-    const at = this.#heard.findIndex((heard) => heard.event === event);
-    if (at >= 0) return Promise.resolve(this.#heard.splice(at, 1)[0].payload);
+    const at = this.#received.findIndex((received) => received.event === event);
+    if (at >= 0) return Promise.resolve(this.#received.splice(at, 1)[0].payload);
     return within(`${event} on ${this.channel.topic}`, new Promise((take) => this.#waiting.push({ event, take })));
   }
 
   /** The names of the received events that the test hasn't taken. */
   get untaken() {
-    return this.#heard.map((heard) => heard.event);
+    return this.#received.map((received) => received.event);
   }
 
-  #hear(event, payload) {
+  #receive(event, payload) {
     const at = this.#waiting.findIndex((waiting) => waiting.event === event);
     if (at >= 0) this.#waiting.splice(at, 1)[0].take(payload);
-    else this.#heard.push({ event, payload });
+    else this.#received.push({ event, payload });
   }
 }
 

@@ -19,7 +19,7 @@ for (const event of ["panic", "fail", "loop", "grow"]) {
     await victim.next("phx_error");
     await until("the client has joined again", () => victim.joins === 2);
 
-    assert.equal((await victim.push("count")).response.count, 1, "it is a new member");
+    assert.equal((await victim.push("count")).response.count, 1, "the join makes a new member");
     assert.equal((await beside.push("count")).response.count, 2);
     assert.equal((await neighbour.push("count")).response.count, 2);
     assert.deepEqual([beside.joins, neighbour.joins], [1, 1]);

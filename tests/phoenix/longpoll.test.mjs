@@ -25,7 +25,7 @@ test("a long-poll client joins again after a restart of the host", async (t) => 
   const poller = await join(connect(t, host, { transport: LongPoll }), "echo:1");
   await host.stop();
   await host.start();
-  await until("it has joined again", () => poller.joins === 2);
+  await until("the client has joined again", () => poller.joins === 2);
   assert.equal((await poller.push("version")).status, "ok");
 });
 

@@ -12,10 +12,10 @@ async function as(t, host, user) {
   return connect(t, { socketUrl }, { authToken: await token(host, user) });
 }
 
-/** Joins a topic. Returns the channel with the join's reply in `told`. */
+/** Joins a topic. Returns the channel with the join's reply in `reply`. */
 async function open(socket, topic) {
   const channel = new Joined(socket.channel(topic));
-  return Object.assign(channel, { told: await channel.join() });
+  return Object.assign(channel, { reply: await channel.join() });
 }
 
 /** Sends Ada a notification over the HTTP API. Returns the reply. */
@@ -29,7 +29,7 @@ async function post(host, payload) {
   return (await answer.json()).reply;
 }
 
-const titles = ({ told }) => told.response.notifications.map((each) => each.title);
+const titles = ({ reply }) => reply.response.notifications.map((each) => each.title);
 
 test("the command line, the API and another plugin send to an offline user", async (t) => {
   const config = '\n[plugins.naughty]\npublish = ["user:*"]\n';
@@ -48,7 +48,7 @@ test("the command line, the API and another plugin send to an offline user", asy
 
   const ada = await open(await as(t, host, "ada"), "user:ada");
   assert.deepEqual(titles(ada), ["by a plugin", "by HTTP", "by command"]);
-  assert.equal(ada.told.response.unread, 3);
+  assert.equal(ada.reply.response.unread, 3);
 });
 
 test("a plugin without a grant can't send", async (t) => {
@@ -64,10 +64,10 @@ test("other users can't join, and clients without a token can't connect", async 
   const host = await startDemo(t);
   await notify(host, "ada", { title: "for Ada" });
   const bo = await as(t, host, "bo");
-  assert.equal((await open(bo, "user:ada")).told.status, "error");
+  assert.equal((await open(bo, "user:ada")).reply.status, "error");
   assert.deepEqual(titles(await open(bo, "user:bo")), []);
   // The mount without authentication.
-  assert.equal((await open(connect(t, host), "user:ada")).told.status, "error");
+  assert.equal((await open(connect(t, host), "user:ada")).reply.status, "error");
 
   const knock = (headers) => fetch(`${host.url}/user/longpoll?vsn=2.0.0`, { headers }).then((answer) => answer.json());
   assert.equal((await knock({})).status, 403);
@@ -92,8 +92,8 @@ test("a notification read in one tab is read in the other, and after a restart",
   const third = await notify(host, "ada", { title: "third" });
   const later = await open(await as(t, host, "ada"), "user:ada");
   assert.deepEqual(titles(later), ["third", "second", "first"]);
-  assert.deepEqual(later.told.response.notifications.map((each) => each.read), [false, false, true]);
-  assert.equal(later.told.response.unread, 2);
+  assert.deepEqual(later.reply.response.notifications.map((each) => each.read), [false, false, true]);
+  assert.equal(later.reply.response.unread, 2);
   assert.deepEqual((await later.push("read_all", { to: third })).response, { unread: 0 });
   assert.ok(first < second && second < third, "ids sort in the order of the notifications, also after a restart");
 });

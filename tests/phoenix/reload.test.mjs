@@ -32,7 +32,7 @@ test("a file that isn't a plugin changes nothing", async (t) => {
   const host = await startHost(t, { plugins: ["echo"] });
   const channel = await join(connect(t, host), "echo:1");
   await host.replace("echo", "this is no component");
-  await until("the log says so", () => host.log.includes("echo.wasm"));
+  await until("the log names the file", () => host.log.includes("echo.wasm"));
   assert.deepEqual((await channel.push("count")).response, { count: 1, build: "1" });
 
   await host.replace("echo", await readFile(plugin("variants/echo-v2")));
@@ -46,7 +46,7 @@ test("clients join again after a restart of the host", async (t) => {
   const bob = await join(connect(t, host), "room:lobby", { user: "bob" });
 
   await host.stop();
-  await until("the clients notice the end of the host", () => [alice, bob].every((who) => who.channel.state === "errored"));
+  await until("the clients notice the end of the host", () => [alice, bob].every((client) => client.channel.state === "errored"));
   // Sent while the host is down: the client stores it.
   const kept = alice.push("new_msg", { body: "anyone?" });
   await host.start();
@@ -54,5 +54,5 @@ test("clients join again after a restart of the host", async (t) => {
   assert.equal((await kept).status, "ok");
   const again = await bob.push("new_msg", { body: "back" });
   assert.equal(again.status, "ok");
-  await until("the newest message came", async () => (await alice.next("new_msg")).body === "back");
+  await until("the newest message arrives", async () => (await alice.next("new_msg")).body === "back");
 });

@@ -20,7 +20,7 @@ class FakeChannel {
   }
 
   /** Delivers a message, after a JSON round trip. */
-  hear(event, payload) {
+  deliver(event, payload) {
     const bindings = [...this.#bindings.values()].filter((binding) => binding.event === event);
     for (const { listener } of bindings) listener(JSON.parse(JSON.stringify(payload)));
   }
@@ -39,12 +39,12 @@ function follow() {
 test("the first message is the whole state, and then come changes", () => {
   const { channel, changes, room } = follow();
   assert.deepEqual([room.state, room.n], [null, 0]);
-  channel.hear("room_diff", { n: 1, patch: { a: 1 } });
+  channel.deliver("room_diff", { n: 1, patch: { a: 1 } });
   assert.deepEqual([room.state, changes], [null, []], "a change before the first whole state is ignored");
 
-  channel.hear("room_state", { n: 4, state: { a: 1, b: { c: [1, null], d: null } } });
+  channel.deliver("room_state", { n: 4, state: { a: 1, b: { c: [1, null], d: null } } });
   assert.deepEqual([room.state, room.n], [{ a: 1, b: { c: [1, null] } }, 4], "a null counts as absent, except in an array");
-  channel.hear("room_diff", { n: 5, patch: { a: null, b: { c: [2] }, e: { f: null, g: 3 } } });
+  channel.deliver("room_diff", { n: 5, patch: { a: null, b: { c: [2] }, e: { f: null, g: 3 } } });
   assert.deepEqual([room.state, room.n], [{ b: { c: [2] }, e: { g: 3 } }, 5]);
   assert.deepEqual(changes.map(({ patch }) => patch), [null, { a: null, b: { c: [2] }, e: { f: null, g: 3 } }]);
   assert.equal(changes[1].state, room.state);
@@ -52,10 +52,10 @@ test("the first message is the whole state, and then come changes", () => {
 
 test("a state never changes, and unchanged parts are the same objects", () => {
   const { channel, changes, room } = follow();
-  channel.hear("room_state", { n: 1, state: { players: { ada: { x: 1 }, bob: { x: 2 } }, board: [[0], [1]] } });
+  channel.deliver("room_state", { n: 1, state: { players: { ada: { x: 1 }, bob: { x: 2 } }, board: [[0], [1]] } });
   const first = room.state;
   const copy = structuredClone(first);
-  channel.hear("room_diff", { n: 2, patch: { players: { ada: { x: 9 } }, board: [[0], [2]] } });
+  channel.deliver("room_diff", { n: 2, patch: { players: { ada: { x: 9 } }, board: [[0], [2]] } });
   assert.deepEqual(first, copy);
   assert.deepEqual(room.state, { players: { ada: { x: 9 }, bob: { x: 2 } }, board: [[0], [2]] });
   assert.notEqual(room.state.players, first.players);
@@ -64,9 +64,9 @@ test("a state never changes, and unchanged parts are the same objects", () => {
 
   // As after a new join.
   const second = room.state;
-  channel.hear("room_state", { n: 3, state: { board: [[0], [2]], players: { bob: { x: 2 }, ada: { x: 9, y: null } } } });
+  channel.deliver("room_state", { n: 3, state: { board: [[0], [2]], players: { bob: { x: 2 }, ada: { x: 9, y: null } } } });
   assert.equal(room.state, second);
-  channel.hear("room_state", { n: 4, state: { board: [[0]], players: second.players } });
+  channel.deliver("room_state", { n: 4, state: { board: [[0]], players: second.players } });
   assert.equal(room.state.players, second.players);
   assert.equal(room.state.board[0], second.board[0]);
   assert.deepEqual(room.state.board, [[0]]);
@@ -75,29 +75,29 @@ test("a state never changes, and unchanged parts are the same objects", () => {
 
 test("older changes are ignored, and so are changes after a gap", () => {
   const { channel, changes, room } = follow();
-  channel.hear("room_state", { n: 5, state: { a: 5 } });
-  for (const n of [1, 4, 5, 7, 8]) channel.hear("room_diff", { n, patch: { a: n } });
+  channel.deliver("room_state", { n: 5, state: { a: 5 } });
+  for (const n of [1, 4, 5, 7, 8]) channel.deliver("room_diff", { n, patch: { a: n } });
   assert.deepEqual([room.state, room.n, changes.length], [{ a: 5 }, 5, 1]);
-  channel.hear("room_state", { n: 8, state: { a: 8 } });
-  channel.hear("room_diff", { n: 9, patch: { a: 9 } });
+  channel.deliver("room_state", { n: 8, state: { a: 8 } });
+  channel.deliver("room_diff", { n: 9, patch: { a: 9 } });
   assert.deepEqual([room.state, room.n], [{ a: 9 }, 9]);
 });
 
 test("a room that has begun again counts from one", () => {
   const { channel, room } = follow();
-  channel.hear("room_state", { n: 5, state: { a: 5 } });
-  channel.hear("room_state", { n: 1, state: { b: 1 } });
-  channel.hear("room_diff", { n: 2, patch: { b: 2 } });
+  channel.deliver("room_state", { n: 5, state: { a: 5 } });
+  channel.deliver("room_state", { n: 1, state: { b: 1 } });
+  channel.deliver("room_diff", { n: 2, patch: { b: 2 } });
   assert.deepEqual([room.state, room.n], [{ b: 2 }, 2]);
 });
 
 test("after detach, it ignores messages", () => {
   const { channel, changes, room } = follow();
   const other = new RoomState(channel);
-  channel.hear("room_state", { n: 1, state: { a: 1 } });
+  channel.deliver("room_state", { n: 1, state: { a: 1 } });
   room.detach();
   room.detach();
-  channel.hear("room_diff", { n: 2, patch: { a: 2 } });
+  channel.deliver("room_diff", { n: 2, patch: { a: 2 } });
   assert.deepEqual([room.state, changes.length, other.state], [{ a: 1 }, 1, { a: 2 }]);
   other.detach();
   assert.equal(channel.size, 0);
@@ -107,8 +107,8 @@ test("keys with special names in JavaScript are ordinary keys", () => {
   const { channel, room } = follow();
   // Parsed from text, because `__proto__` has another meaning in a literal.
   const json = JSON.parse;
-  channel.hear("room_state", { n: 1, state: json('{"__proto__": {"a": 1}, "constructor": 1}') });
-  channel.hear("room_diff", { n: 2, patch: json('{"__proto__": {"b": 2}, "toString": {"c": 3}, "constructor": null}') });
+  channel.deliver("room_state", { n: 1, state: json('{"__proto__": {"a": 1}, "constructor": 1}') });
+  channel.deliver("room_diff", { n: 2, patch: json('{"__proto__": {"b": 2}, "toString": {"c": 3}, "constructor": null}') });
   assert.equal(JSON.stringify(room.state), '{"__proto__":{"a":1,"b":2},"toString":{"c":3}}');
   assert.equal(Object.getPrototypeOf(room.state), Object.prototype);
   assert.equal({}.a, undefined);
@@ -123,8 +123,8 @@ test("after any changes, the state equals the published state", () => {
       const state = before !== null && random(2) ? changed(random, before) : anObject(random, 3);
       const whole = before === null || random(8) === 0;
       const held = structuredClone(seen);
-      if (whole) channel.hear("room_state", { n, state });
-      else channel.hear("room_diff", { n, patch: difference(before, state) });
+      if (whole) channel.deliver("room_state", { n, state });
+      else channel.deliver("room_diff", { n, patch: difference(before, state) });
       assert.deepEqual(seen, held, "the earlier state is unchanged");
       assert.deepEqual(room.state, stripped(state), `run ${run}, change ${n}`);
       assert.equal(room.n, n);

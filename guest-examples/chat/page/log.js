@@ -202,7 +202,7 @@ export class Log {
 
 function emptiness(room) {
   const box = make("div", "empty");
-  const words = make("p", "", "Nothing has been said here yet.");
+  const words = make("p", "", "There are no messages yet.");
   const link = make("a", "", "Open a second window");
   link.href = `#${encodeURIComponent(room.name)}`;
   link.target = "_blank";

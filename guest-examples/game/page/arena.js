@@ -69,7 +69,7 @@ export class Arena {
     const watches = seat === null;
     if (phase === "waiting") return watches ? "Waiting for more players." : "Waiting for somebody to play with. You can run meanwhile.";
     if (phase === "ready") return watches ? "The round is about to begin …" : "Get ready …";
-    if (phase === "playing") return left <= 10 ? "The last ten seconds!" : watches ? "The round is on." : "Catch the lights!";
+    if (phase === "playing") return left <= 10 ? "The last ten seconds!" : watches ? "The round has started." : "Catch the lights!";
     const best = Math.max(...Object.values(players).map(({ score }) => score));
     if (best === 0) return "Nobody caught a light.";
     const winners = Object.entries(players).filter(([, { score }]) => score === best);

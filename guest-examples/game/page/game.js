@@ -170,8 +170,8 @@ $("share").addEventListener("click", async () => {
 /** The consequence of a lost connection. Without a close code the page can't know whether the host still runs. */
 const LOST = {
   restarting: "The server is restarting. This game ends with it.",
-  watching: "If the game is still on, you will go on watching.",
-  playing: "If the game is still on, your seat is kept for twenty seconds.",
+  watching: "If the game still runs, you will continue to watch.",
+  playing: "If the game still runs, your seat is kept for twenty seconds.",
 };
 
 /** What happened to the game while this window was disconnected. */
@@ -199,7 +199,7 @@ function draw(drawn) {
   view.draw(state, seat);
   drawPlayers(state, seat);
   // While the connection is lost, the page shows the last state, and no action is possible.
-  put($("status"), isJoined ? (waits(state, ours) ?? text) : "This is how it stood when the connection was lost.");
+  put($("status"), isJoined ? (waits(state, ours) ?? text) : "This is the state from before the connection was lost.");
   put($("how"), isJoined ? view.how(state, seat) : "");
   document.title = `${isJoined ? text.split(/[.!…]/)[0] : "Reconnecting"} · Bennu`;
   $("game").dataset.phase = state.phase;

@@ -5,7 +5,7 @@ import { icon, make } from "./make.js";
 
 const $ = (id) => document.getElementById(id);
 const KINDS = { four: "Four in a row", arena: "Lights" };
-const PHASES = { waiting: "Waiting", ready: "About to begin", playing: "Being played", over: "Just over" };
+const PHASES = { waiting: "Waiting", ready: "About to begin", playing: "Being played", over: "Just ended" };
 
 export class Lobby {
   #channel;

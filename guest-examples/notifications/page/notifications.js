@@ -111,8 +111,8 @@ $("list").addEventListener("keydown", (event) => {
 
 function draw() {
   const { state, unread, list, more } = inbox;
-  if (state === "stale") return close("This link is no longer good", STALE);
-  if (state === "refused") return close("This door stays closed", sentence(inbox.reason));
+  if (state === "stale") return close("This link isn't valid any more", STALE);
+  if (state === "refused") return close("You can't see these notifications", sentence(inbox.reason));
   document.documentElement.dataset.connection = state;
   document.title = `${unread ? `(${unread}) ` : ""}Notifications · Bennu`;
   put("connection", { connecting: "Connecting", connected: "Connected", reconnecting: "Reconnecting" }[state]);
