@@ -262,8 +262,8 @@ impl TestClient {
     /// # Errors
     /// If something else arrives.
     pub async fn expect(&mut self, expected: &Value) -> Result<()> {
-        let came = self.next().await?;
-        ensure!(came == Received::Json(expected.clone()), "expected {expected}, and got {came}");
+        let received = self.next().await?;
+        ensure!(received == Received::Json(expected.clone()), "expected {expected}, and got {received}");
         Ok(())
     }
 
@@ -286,8 +286,11 @@ impl TestClient {
     /// # Errors
     /// If a frame arrives, or the connection ends with another code.
     pub async fn closed_with(&mut self, code: u16) -> Result<()> {
-        let came = self.next().await?;
-        ensure!(came == Received::Closed(Some(code)), "expected the connection's end with {code}, and got {came}");
+        let received = self.next().await?;
+        ensure!(
+            received == Received::Closed(Some(code)),
+            "expected the connection's end with {code}, and got {received}"
+        );
         Ok(())
     }
 

@@ -319,8 +319,8 @@ impl TestHost {
     /// If the deadline passes first.
     pub async fn decision(&self, mark: usize, name: &str) -> Result<Loading> {
         let decided = |line: &crate::Line| {
-            let said = ["plugin_loaded", "plugin_reloaded", "plugin_refused"];
-            line.field("plugin") == name && said.iter().any(|word| line.message().starts_with(word))
+            let events = ["plugin_loaded", "plugin_reloaded", "plugin_refused"];
+            line.field("plugin") == name && events.iter().any(|word| line.message().starts_with(word))
         };
         let line = self.log.find(mark, &format!("the host has loaded or refused `{name}`"), decided).await?;
         Ok(match line.fields["generation"].as_u64() {

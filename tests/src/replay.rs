@@ -106,8 +106,8 @@ impl Stage {
             }
             Row::Refused { path, status } => {
                 let headers = self.knock(&who, offers);
-                let came = connect(self.address, path, &headers).await?.err().unwrap_or(101);
-                self.expect(&format!("{who} at {path}"), status, &came);
+                let received = connect(self.address, path, &headers).await?.err().unwrap_or(101);
+                self.expect(&format!("{who} at {path}"), status, &received);
             }
             Row::Sent(frame) => {
                 if let Some(client) = self.clients.get_mut(&who) {
@@ -124,7 +124,7 @@ impl Stage {
                 let Some(client) = self.clients.get_mut(&who) else { return Ok(()) };
                 client.stream.send(Message::Ping(text.clone().into())).await?;
                 match timeout(PATIENCE, client.stream.next()).await {
-                    Ok(Some(Ok(Message::Pong(came)))) if came == text.as_bytes() => {}
+                    Ok(Some(Ok(Message::Pong(received)))) if received == text.as_bytes() => {}
                     other => self.differs.push(Difference::Other(format!("{who}: expected a pong, got {other:?}"))),
                 }
             }
@@ -159,9 +159,9 @@ impl Stage {
         headers
     }
 
-    fn expect<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, expected: &T, came: &T) {
-        if expected != came {
-            self.differs.push(Difference::Other(format!("{what}: expected {expected:?}, got {came:?}")));
+    fn expect<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, expected: &T, received: &T) {
+        if expected != received {
+            self.differs.push(Difference::Other(format!("{what}: expected {expected:?}, got {received:?}")));
         }
     }
 
@@ -181,7 +181,7 @@ impl Stage {
         }
         loop {
             let next = timeout(PATIENCE, client.stream.next()).await;
-            let came = match next {
+            let received = match next {
                 Ok(Some(Ok(Message::Text(text)))) => self.refs.ours(&Frame::Text(text.to_string())),
                 Ok(Some(Ok(Message::Binary(bytes)))) => self.refs.ours(&Frame::Binary(bytes.to_vec())),
                 Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => continue,
@@ -190,14 +190,14 @@ impl Stage {
                     return Ok(());
                 }
             };
-            if came == expected {
+            if received == expected {
                 return Ok(());
             }
-            if later.contains(&came) {
-                self.differs.push(Difference::Early(format!("{who}: {came}")));
-                client.early.push(came);
+            if later.contains(&received) {
+                self.differs.push(Difference::Early(format!("{who}: {received}")));
+                client.early.push(received);
             } else {
-                self.differs.push(Difference::Other(format!("{who}: an unexpected frame: {came}")));
+                self.differs.push(Difference::Other(format!("{who}: an unexpected frame: {received}")));
             }
         }
     }
@@ -270,30 +270,30 @@ impl Stage {
                 // Only successful answers are compared, because the protocol doesn't define the application's own pages and
                 // errors.
                 if exchange.status == 200 && exchange.method != "OPTIONS" {
-                    let came = answer.header(name);
-                    self.expect(&format!("{what}: {name}"), &exchange.answer_headers.get(name).cloned(), &came);
+                    let received = answer.header(name);
+                    self.expect(&format!("{what}: {name}"), &exchange.answer_headers.get(name).cloned(), &received);
                 }
             }
-            let mut came = body(&answer.body);
-            if let Some(token) = came["token"].as_str() {
+            let mut received = body(&answer.body);
+            if let Some(token) = received["token"].as_str() {
                 // A request that sends a token keeps it, although the answer has another one.
                 if place == exchange.path {
                     self.tokens.insert(place.clone(), token.to_owned());
                 }
-                came["token"] = json!("…");
+                received["token"] = json!("…");
             }
             if exchange.status != 200 || answer.status != 200 {
                 return Ok(());
             }
-            messages.extend(came["messages"].as_array().cloned().unwrap_or_default());
+            messages.extend(received["messages"].as_array().cloned().unwrap_or_default());
             // Messages that arrive in two polls here may have arrived in one poll in the transcript.
-            if came["status"] == 200 && wanted > 0 && messages.len() < wanted {
+            if received["status"] == 200 && wanted > 0 && messages.len() < wanted {
                 continue;
             }
             if wanted > 0 {
-                came["messages"] = json!(messages);
+                received["messages"] = json!(messages);
             }
-            self.expect(&what, &expected, &came);
+            self.expect(&what, &expected, &received);
             return Ok(());
         }
     }

@@ -45,8 +45,8 @@ async fn events_reach_members_from_anywhere() -> Result<()> {
         { "topic": "naughty:1", "event": "last", "except": 1 },
     ]});
     ensure!(post(&host, "/api/broadcast", &both).await?.json()?["accepted"] == 2, "two messages are accepted");
-    let came = cast.client("alice")?.next().await?;
-    ensure!(matches!(&came, Received::Binary(bytes) if bytes.ends_with(&[1, 2, 3])), "{came}");
+    let received = cast.client("alice")?.next().await?;
+    ensure!(matches!(&received, Received::Binary(bytes) if bytes.ends_with(&[1, 2, 3])), "{received}");
     cast.play("alice ~").await?;
     ensure!(cast.client("old")?.json().await?["event"] == "last", "the event goes to all members except 1, alice");
     drop(cast);
@@ -81,14 +81,14 @@ async fn a_topic_message_is_answered_without_members() -> Result<()> {
     let answer = request_with(host.address(), "POST", "/api/send", JSON, body.as_bytes()).await?;
     ensure!(answer.body == format!(r#"{{"reply":{{"response":{odd},"status":"ok"}}}}"#), "{answer:?}");
     let address = host.address().to_string();
-    let said = bennu(host.home(), &["send", "naughty:1", "echo", &odd, "--host", &address])?;
-    ensure!(said.code == Some(0) && said.output == format!("{odd}\n"), "{said:?}");
+    let ended = bennu(host.home(), &["send", "naughty:1", "echo", &odd, "--host", &address])?;
+    ensure!(ended.code == Some(0) && ended.output == format!("{odd}\n"), "{ended:?}");
     // The command prints the same reply.
     let address = host.address().to_string();
-    let said = bennu(host.home(), &["send", "naughty:1", "echo", r#"{"a":1}"#, "--host", &address])?;
-    ensure!(said.code == Some(0) && said.output == "{\"a\":1}\n", "{said:?}");
-    let said = bennu(host.home(), &["send", "naughty:1", "refuse", "--host", &address])?;
-    ensure!(said.code == Some(1) && said.errors.contains("the status `error`"), "{said:?}");
+    let ended = bennu(host.home(), &["send", "naughty:1", "echo", r#"{"a":1}"#, "--host", &address])?;
+    ensure!(ended.code == Some(0) && ended.output == "{\"a\":1}\n", "{ended:?}");
+    let ended = bennu(host.home(), &["send", "naughty:1", "refuse", "--host", &address])?;
+    ensure!(ended.code == Some(1) && ended.errors.contains("the status `error`"), "{ended:?}");
     host.stop().await?;
     Ok(())
 }

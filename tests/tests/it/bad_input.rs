@@ -67,8 +67,8 @@ async fn deeply_nested_json_is_passed_on() -> Result<()> {
     let mut client = joined(&host).await?;
     client.send(format!(r#"["1","9","echo:2","echo",{nested}]"#)).await?;
     let echoed = format!(r#"["1","9","echo:2","phx_reply",{{"response":{nested},"status":"ok"}}]"#);
-    let came = client.next().await?;
-    ensure!(came == Received::Text(echoed), "{came}");
+    let received = client.next().await?;
+    ensure!(received == Received::Text(echoed), "{received}");
     drop(client);
     nothing_is_left(host, neighbour).await
 }

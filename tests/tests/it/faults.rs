@@ -164,7 +164,7 @@ async fn effects_before_a_trap_are_not_carried_out() -> Result<()> {
 /// A message that waits behind the faulty event is unmatched. The two answers can arrive in either order, because
 /// `phx_error` is sent after `terminate`.
 #[tokio::test]
-async fn a_message_behind_a_fault_is_unmatched() -> Result<()> {
+async fn a_message_that_waits_behind_a_fault_is_unmatched() -> Result<()> {
     let host = TestHost::start(&["naughty"]).await?;
     let mut eve = host.connect().await?;
     eve.join("naughty:1", &json!({})).await?;
@@ -173,8 +173,8 @@ async fn a_message_behind_a_fault_is_unmatched() -> Result<()> {
     let error = json!(["1", "1", "naughty:1", "phx_error", {"reason": "channel_crash"}]);
     let response = json!({"status": "error", "response": {"reason": "unmatched topic"}});
     let unmatched = json!([null, behind, "naughty:1", "phx_reply", response]);
-    let came = [eve.json().await?, eve.json().await?];
-    ensure!(came.contains(&error) && came.contains(&unmatched), "{came:?}");
+    let received = [eve.json().await?, eve.json().await?];
+    ensure!(received.contains(&error) && received.contains(&unmatched), "{received:?}");
     eve.quiet().await?;
     drop(eve);
     host.stop().await?;

@@ -55,8 +55,8 @@ async fn the_deepest_state_is_sent_unchanged() -> Result<()> {
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(126), "]".repeat(126));
     alice.push("unruly:1", "publish_text", &json!({ "state": deep })).await?;
     let expected = format!(r#"[null,null,"unruly:1","room_state",{{"n":1,"state":{deep}}}]"#);
-    let came = alice.next().await?;
-    ensure!(came == Received::Text(expected), "{came}");
+    let received = alice.next().await?;
+    ensure!(received == Received::Text(expected), "{received}");
     ensure!(alice.json().await?[4]["status"] == "ok");
     drop(alice);
     host.stop().await?;
@@ -87,11 +87,11 @@ async fn an_unreadable_meta_is_refused_and_the_list_of_presences_stays_readable(
     let listed = bob.next().await?;
     let has_both = |text: &str| text.contains(r#""a":{"metas":[{"n":1,"#) && text.contains(r#""b":{"metas":[{"a":[[["#);
     ensure!(matches!(&listed, Received::Text(text) if has_both(text)), "{listed}");
-    let said = bennu(host.home(), &["presence", "naughty:1", "--host", &host.address().to_string()])?;
-    let lines: Vec<_> = said.output.lines().map(|line| line.split("  ").next().unwrap_or_default()).collect();
-    ensure!(said.code == Some(0) && lines == ["a", "b"], "{said:?}");
-    let said = bennu(host.home(), &["presence", "naughty:1", "--json", "--host", &host.address().to_string()])?;
-    ensure!(said.code == Some(0) && has_both(&said.output.replace([' ', '\n'], "")), "{said:?}");
+    let ended = bennu(host.home(), &["presence", "naughty:1", "--host", &host.address().to_string()])?;
+    let lines: Vec<_> = ended.output.lines().map(|line| line.split("  ").next().unwrap_or_default()).collect();
+    ensure!(ended.code == Some(0) && lines == ["a", "b"], "{ended:?}");
+    let ended = bennu(host.home(), &["presence", "naughty:1", "--json", "--host", &host.address().to_string()])?;
+    ensure!(ended.code == Some(0) && has_both(&ended.output.replace([' ', '\n'], "")), "{ended:?}");
     drop(cast);
     host.stop().await?;
     Ok(())

@@ -337,17 +337,17 @@ async fn a_client_that_does_not_read_is_closed() -> Result<()> {
     bob.join("echo:1", &json!({})).await?;
     let news = json!({"news": "x".repeat(64 << 10)});
     let members = |shown: &Value| shown["topics"][0]["members"].as_u64();
-    let mut told = 0;
+    let mut sent = 0;
     while members(&host.inspect().await?) == Some(2) {
         bob.push("echo:1", "shout", &news).await?;
         bob.expect(&json!([null, null, "echo:1", "shout", news])).await?;
-        told += 1;
-        ensure!(told < 1000, "64 MB wait for a client that doesn't read");
+        sent += 1;
+        ensure!(sent < 1000, "64 MB wait for a client that doesn't read");
     }
     let (frames, code) = sloth.until_closed().await?;
     ensure!(code == Some(1013), "{code:?} after {} frames", frames.len());
     let shout = Received::Json(json!([null, null, "echo:1", "shout", news]));
-    ensure!(frames.len() < told && frames.iter().all(|frame| *frame == shout));
+    ensure!(frames.len() < sent && frames.iter().all(|frame| *frame == shout));
     bob.quiet().await?;
     drop((sloth, bob));
     host.stop().await?;

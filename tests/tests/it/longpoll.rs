@@ -81,9 +81,9 @@ async fn a_waiting_poll_ends_with_its_socket() -> Result<()> {
     let json = [("content-type", "application/json")];
     // The disconnect may arrive before the poll. Then the session has ended, and the test tries again.
     eventually("a poll was woken", async || {
-        let begun = get(&host, "/socket/longpoll?vsn=2.0.0&user_id=7").await?.json()?;
+        let opened = get(&host, "/socket/longpoll?vsn=2.0.0&user_id=7").await?.json()?;
         let path =
-            format!("/socket/longpoll?vsn=2.0.0&user_id=7&token={}", begun["token"].as_str().context("a token")?);
+            format!("/socket/longpoll?vsn=2.0.0&user_id=7&token={}", opened["token"].as_str().context("a token")?);
         let waiting = get(&host, &path);
         let disconnecting =
             request_with(host.address(), "POST", "/api/disconnect", &json, br#"{"id":"user_socket:7"}"#);
@@ -94,7 +94,10 @@ async fn a_waiting_poll_ends_with_its_socket() -> Result<()> {
             return Ok(None);
         }
         let next = get(&host, &path).await?.json()?;
-        ensure!(next["status"] == 410 && next["token"] != begun["token"], "the next poll begins a new session: {next}");
+        ensure!(
+            next["status"] == 410 && next["token"] != opened["token"],
+            "the next poll begins a new session: {next}"
+        );
         Ok(Some(()))
     })
     .await
@@ -109,8 +112,8 @@ async fn a_disconnected_client_gets_its_queued_messages_first() -> Result<()> {
         let kind = if path.starts_with("/api") { "application/json" } else { "application/x-ndjson" };
         request_with(host.address(), "POST", path, &[("content-type", kind)], body.to_string().as_bytes()).await
     };
-    let begun = get(&host, "/socket/longpoll?vsn=2.0.0&user_id=7").await?.json()?;
-    let path = format!("/socket/longpoll?vsn=2.0.0&user_id=7&token={}", begun["token"].as_str().context("a token")?);
+    let opened = get(&host, "/socket/longpoll?vsn=2.0.0&user_id=7").await?.json()?;
+    let path = format!("/socket/longpoll?vsn=2.0.0&user_id=7&token={}", opened["token"].as_str().context("a token")?);
     post(&path, json!(["1", "1", "room:a/b", "phx_join", {}])).await?;
     host.shows("the client has joined", |shown| shown["channels"] == 1).await?;
     for n in 1..4 {
@@ -131,7 +134,7 @@ async fn a_disconnected_client_gets_its_queued_messages_first() -> Result<()> {
         }
     };
     ensure!(news == [1, 2, 3], "{news:?}");
-    ensure!(last["status"] == 410 && last["token"] != begun["token"], "a new session begins: {last}");
+    ensure!(last["status"] == 410 && last["token"] != opened["token"], "a new session begins: {last}");
     host.stop().await?;
     Ok(())
 }

@@ -29,8 +29,8 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     async fn begin(host: &'a TestHost) -> Result<Self> {
-        let begun = get(host.address(), "/socket/longpoll?vsn=2.0.0").await?.json()?;
-        let path = format!("/socket/longpoll?vsn=2.0.0&token={}", begun["token"].as_str().context("a token")?);
+        let opened = get(host.address(), "/socket/longpoll?vsn=2.0.0").await?.json()?;
+        let path = format!("/socket/longpoll?vsn=2.0.0&token={}", opened["token"].as_str().context("a token")?);
         let join = json!(["1", "1", TOPIC, "phx_join", {}]).to_string();
         request_with(host.address(), "POST", &path, &[], join.as_bytes()).await?;
         let session = Self { host, path };
@@ -118,15 +118,15 @@ async fn a_poll_on_a_closed_connection_loses_no_messages() -> Result<()> {
             }
             shout(&mut alice, &json!({ "n": 1 })).await?;
             shout(&mut alice, &json!({ "n": 2 })).await?;
-            let came = within("both messages", async {
-                let mut came = session.poll().await?;
-                while came.len() < 2 {
-                    came.extend(session.poll().await?);
+            let received = within("both messages", async {
+                let mut received = session.poll().await?;
+                while received.len() < 2 {
+                    received.extend(session.poll().await?);
                 }
-                anyhow::Ok(came)
+                anyhow::Ok(received)
             })
             .await??;
-            let numbers: Vec<&Value> = came.iter().map(|message| &message[4]["n"]).collect();
+            let numbers: Vec<&Value> = received.iter().map(|message| &message[4]["n"]).collect();
             ensure!(numbers == [1, 2], "{end:?}, round {round}: {numbers:?}");
         }
     }

@@ -171,8 +171,8 @@ async fn media_types_are_case_insensitive() -> Result<()> {
         ensure!(answer.status == 200, "{good}: {answer:?}");
     }
     for good in ["application/x-ndjson", "Application/X-NDJSON", "application/x-ndjson; charset=utf-8"] {
-        let begun = request(host.address(), "GET", "/socket/longpoll?vsn=2.0.0", &[]).await?.json()?;
-        let path = format!("/socket/longpoll?vsn=2.0.0&token={}", begun["token"].as_str().context("a token")?);
+        let opened = request(host.address(), "GET", "/socket/longpoll?vsn=2.0.0", &[]).await?.json()?;
+        let path = format!("/socket/longpoll?vsn=2.0.0&token={}", opened["token"].as_str().context("a token")?);
         let batch = "[\"1\",\"1\",\"echo:1\",\"phx_join\",{}]\n[null,\"2\",\"phoenix\",\"heartbeat\",{}]";
         let headers = [("content-type", good)];
         let posted = request_with(host.address(), "POST", &path, &headers, batch.as_bytes()).await?;

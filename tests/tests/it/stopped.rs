@@ -94,8 +94,8 @@ async fn a_poll_during_or_after_a_pause_finds_its_session() -> Result<()> {
     let window = Duration::from_secs(1);
     let host = Setup::new().guests(&["echo"])?.limit("longpoll_window_ms", 1_000).start().await?;
     for _ in 0..2 {
-        let begun = get(host.address(), "/socket/longpoll?vsn=2.0.0").await?.json()?;
-        let path = format!("/socket/longpoll?vsn=2.0.0&token={}", begun["token"].as_str().context("a token")?);
+        let opened = get(host.address(), "/socket/longpoll?vsn=2.0.0").await?.json()?;
+        let path = format!("/socket/longpoll?vsn=2.0.0&token={}", opened["token"].as_str().context("a token")?);
         let poll = stopped(&host, 3 * window, polling(&host, &path)).await?;
         let polled = answer(poll).await?;
         ensure!(polled["status"] == 204, "{polled}");

@@ -201,8 +201,8 @@ async fn a_disconnect_is_logged_and_counted_with_the_reason() -> Result<()> {
 #[tokio::test]
 async fn a_slow_long_poll_client_is_logged_and_counted_with_the_reason() -> Result<()> {
     let host = Setup::new().guests(&["echo"])?.limit("outbox_frames", 3).start().await?;
-    let begun = get(host.address(), "/socket/longpoll?vsn=2.0.0").await?.json()?;
-    let path = format!("/socket/longpoll?vsn=2.0.0&token={}", begun["token"].as_str().context("a token")?);
+    let opened = get(host.address(), "/socket/longpoll?vsn=2.0.0").await?.json()?;
+    let path = format!("/socket/longpoll?vsn=2.0.0&token={}", opened["token"].as_str().context("a token")?);
     for n in 0..6 {
         let heartbeat = json!([null, n.to_string(), "phoenix", "heartbeat", {}]).to_string();
         request_with(host.address(), "POST", &path, &[], heartbeat.as_bytes()).await?;

@@ -40,9 +40,9 @@ fn type_in(home: &Path, host: &str, line: &str) -> Result<String> {
 }
 
 /// Whether a text matches the expected one, in which `…` stands for any text.
-fn fits(expected: &str, came: &str) -> bool {
+fn fits(expected: &str, printed: &str) -> bool {
     let mut parts = expected.split('…');
-    let Some(mut rest) = parts.next().and_then(|first| came.strip_prefix(first)) else { return false };
+    let Some(mut rest) = parts.next().and_then(|first| printed.strip_prefix(first)) else { return false };
     let mut parts = parts.peekable();
     while let Some(part) = parts.next() {
         let found = if parts.peek().is_none() {
@@ -60,13 +60,13 @@ fn fits(expected: &str, came: &str) -> bool {
 /// the output matches, because the host's own actions may take a moment.
 async fn step(home: &Path, host: &str, line: &str, expected: &str) -> Result<()> {
     let is_again = line == "bennu plugins";
-    let mut came = String::new();
+    let mut printed = String::new();
     let typed = eventually(line, async || {
-        came = type_in(home, host, line)?;
-        Ok((!is_again || fits(expected, &came)).then_some(()))
+        printed = type_in(home, host, line)?;
+        Ok((!is_again || fits(expected, &printed)).then_some(()))
     });
     let typed = typed.await;
-    ensure!(fits(expected, &came), "$ {line}\n--- expected\n{expected}--- got\n{came}");
+    ensure!(fits(expected, &printed), "$ {line}\n--- expected\n{expected}--- got\n{printed}");
     typed
 }
 
