@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(
             asked(&Method::POST, &[("origin", "http://"), with_key]),
             Some(403),
-            "without a host, no origin fits"
+            "without a host, no origin matches"
         );
         assert_eq!(asked(&Method::POST, &[("host", "localhost:4000"), with_key]), None, "a program sends no origin");
     }

@@ -249,7 +249,7 @@ mod tests {
         tokio::time::sleep(HELD_BACK_MAX).await;
         assert_eq!(outbox.take_all().len(), 1);
         pubsub.pressure.lower();
-        let sent = tokio::time::timeout(Duration::from_secs(1), sent).await.expect("nothing holds it back");
+        let sent = tokio::time::timeout(Duration::from_secs(1), sent).await.expect("there is no pressure");
         assert_eq!(sent.expect("no panic"), 3);
         assert_eq!(outbox.take_all().len(), 2);
     }

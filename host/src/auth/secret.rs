@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_never_shown() {
+    fn a_secret_is_never_shown() {
         let secret = Secret::new(b"correct horse");
         assert_eq!(format!("{secret} {secret:?} {secret:#?}"), "… Secret(…) Secret(…)");
     }

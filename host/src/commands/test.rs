@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kit_that_is_missing_is_named_with_its_place() -> Result<()> {
+    fn the_error_about_a_missing_kit_has_its_path() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let (own, kit) = (folder.path().join("bennu"), folder.path().join(format!("{KIT}{EXE_SUFFIX}")));
         let missing = beside(&own).expect_err("the directory is empty").to_string();
@@ -85,7 +85,7 @@ mod tests {
     #[cfg(unix)]
     fn a_kit_that_cannot_be_started_is_an_error() -> Result<()> {
         let folder = tempfile::tempdir()?;
-        // Not executable.
+        // The file isn't executable.
         fs::write(folder.path().join(KIT), "")?;
         assert_eq!(become_kit(&folder.path().join(KIT), Vec::new()).kind(), io::ErrorKind::PermissionDenied);
         Ok(())

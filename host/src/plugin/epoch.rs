@@ -137,10 +137,10 @@ mod tests {
 
     use super::*;
 
-    fn wait_until(is_so: impl Fn() -> bool) {
-        let begun = Instant::now();
-        while !is_so() {
-            assert!(begun.elapsed() < Duration::from_secs(30), "the condition was not met in time");
+    fn wait_until(condition: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !condition() {
+            assert!(start.elapsed() < Duration::from_secs(30), "the condition was not met in time");
             std::thread::yield_now();
         }
     }
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn its_end_is_noticed() {
+    async fn the_end_of_the_thread_is_reported() {
         let engine = Engine::default();
         let ticker = EpochTicker::start(engine.weak()).expect("a thread");
         let mut ended = std::pin::pin!(ticker.ended());

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_come_out_in_their_order_however_they_are_taken() {
+    fn frames_keep_their_order_for_every_way_of_taking_them() {
         let frames = ["one", "two", "three", "four"].map(Frame::text);
         let mut queue = Queue::default();
         assert!(queue.is_empty() && queue.pop_if(|_| true).is_none());

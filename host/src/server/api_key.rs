@@ -209,7 +209,7 @@ mod tests {
             assert!(refused.contains(words) && refused.contains("api-key"), "{refused}");
             assert!(content.len() < 20 || !refused.contains(&content[..20]), "{refused}");
             let key = own_api_key(data.path())?;
-            assert!(!key.matches(content.trim_end().as_bytes()), "{content:?} {mode:o} was taken");
+            assert!(!key.matches(content.trim_end().as_bytes()), "{content:?} {mode:o} was accepted");
             assert!(key.matches(text(data.path())?.trim_end().as_bytes()));
             assert_eq!(fs::metadata(&path)?.mode() & 0o777, 0o600);
         }

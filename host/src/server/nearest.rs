@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_is_found_if_it_is_near() {
+    fn the_nearest_name_is_found_only_if_it_is_similar() {
         let names = ["chat", "echo", "notifications", "cat"];
         let cases = [
             ("chta", Some("chat")),

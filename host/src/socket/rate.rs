@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn within_then_over_then_flood_and_a_second_later_within() {
+    fn messages_are_within_then_over_then_a_flood_and_within_again_a_second_later() {
         let start = Instant::now();
         let mut rate = Rate::new(Some(2), start);
         let checks: Vec<_> = (0..5).map(|_| rate.on_message(|| start)).collect();

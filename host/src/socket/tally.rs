@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(names.len(), Reason::ALL.len());
         tokio::time::sleep(2 * WINDOW).await;
         let left = tally.reasons[Reason::Origin as usize].with_window(Window::end);
-        assert_eq!(left, 0, "the lines that were left out have been reported");
+        assert_eq!(left, 0, "the omitted lines were reported");
     }
 
     #[test]

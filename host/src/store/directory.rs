@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn another_file_of_that_name_is_left_alone() {
+    fn another_file_of_that_name_stays_unchanged() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join(FILE);
         fs::write(&path, "precious").unwrap();

@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(pause(&mut attempts, Duration::ZERO), Some(PAUSE_FIRST));
         assert_eq!(pause(&mut attempts, Duration::ZERO), Some(PAUSE_FIRST * 2));
         attempts.opened();
-        assert_eq!(pause(&mut attempts, Duration::ZERO), Some(PAUSE_FIRST * 4), "it failed again at once");
+        assert_eq!(pause(&mut attempts, Duration::ZERO), Some(PAUSE_FIRST * 4), "the store failed again at once");
         for _ in 0..40 {
             attempts.schedule(Duration::ZERO);
         }

@@ -118,7 +118,7 @@ mod tests {
     const NOW: u64 = 1_800_000_000_000;
 
     #[test]
-    fn ids_sort_as_they_were_drawn_whatever_the_clock_says() {
+    fn ids_sort_in_the_order_of_creation_even_if_the_clock_goes_back() {
         let ids = Ids::after(None);
         let clock = [NOW, NOW, NOW + 5, NOW - 1_000_000, NOW + 3, NOW + 1_000_000, NOW];
         let drawn: Vec<String> = (0..10_000).map(|at| ids.draw(clock[at % clock.len()]).0).collect();
@@ -139,16 +139,16 @@ mod tests {
         ids.keep(ids.next_mark(NOW));
         let last = ids.draw(NOW + 10).0;
         let mark = NOW + LEASE_MS;
-        // It is killed, and the clock is a year behind.
+        // The host is killed, and the clock is a year behind at the next start.
         let next = Ids::after(Some(mark));
         next.keep(next.next_mark(NOW - 365 * 86_400_000));
         assert!(next.draw(NOW - 365 * 86_400_000).0 > last);
-        // It ends normally, and leaves a mark just after its last id.
+        // The host ends normally, and leaves a mark just after its last id.
         assert_eq!(next.last_mark(), mark + 1);
     }
 
     #[test]
-    fn no_id_is_drawn_past_the_mark_and_a_later_mark_is_requested_once() {
+    fn no_id_is_created_past_the_mark_and_a_later_mark_is_requested_once() {
         let ids = Ids::after(None);
         ids.keep(NOW + LEASE_MS);
         assert!(!ids.draw(NOW).1);

@@ -159,7 +159,7 @@ async fn verified_data_equals_the_signed_data() {
             continue;
         };
         assert_eq!(degree, Degree::Readable, "{text:.200}");
-        let verified = host.verify("salt", &token, None).expect("there is a secret").expect("the token is good");
+        let verified = host.verify("salt", &token, None).expect("there is a secret").expect("the token is valid");
         // Compared as text, because a term may change the notation of a number.
         let [verified, signed] = [&verified, &text].map(|text| read_value(text).map(|value| value.to_string()).ok());
         assert_eq!(verified, signed, "{text:.200}");

@@ -209,7 +209,7 @@ async fn several_changes_of_a_seat_are_reported_in_one_turn() {
     };
     let stage = Stage::new([part]);
     let mut ada = join(&stage, "\"ada\"").await;
-    assert_eq!(settled(&notes).await, ["ada Taken"], "the first turn waits at the gate");
+    assert_eq!(settled(&notes).await, ["ada Taken"], "the first turn waits for the notification");
     for _ in 0..30 {
         ada.send(r#"["1","x","game:1","sit elsewhere",{}]"#);
         ada.send(r#"["1","x","game:1","sit back",{}]"#);

@@ -147,7 +147,7 @@ fn the_kid_chooses_the_key() {
     set["keys"].as_array_mut().unwrap().push(second);
     let two = verifier(KeySet::jwks(&set.to_string()).unwrap());
     assert_eq!(verify(&two, &signed(Algorithm::RS256, Some("second"))), good);
-    assert_eq!(verify(&two, &signed(Algorithm::RS256, None)), invalid, "it isn't clear which");
+    assert_eq!(verify(&two, &signed(Algorithm::RS256, None)), invalid, "it isn't clear which key to use");
 }
 
 #[test]
@@ -184,7 +184,11 @@ fn claims_are_checked_after_the_signature() {
     assert_eq!(verify(of(1_750_000_001), SHARED), Ok(()));
     assert_eq!(verify(of(1_749_999_996), SHARED), Ok(()), "within the leeway");
     assert_eq!(verify(of(1_749_999_995), SHARED), Err(TokenError::Expired));
-    assert_eq!(verify(of(1), b"another"), Err(TokenError::Invalid), "not an old one of ours");
+    assert_eq!(
+        verify(of(1), b"another"),
+        Err(TokenError::Invalid),
+        "an old token with another signature is invalid, not expired"
+    );
     assert_eq!(verify(json!({"exp": 1_750_000_001, "iss": "us", "aud": "mail"}), SHARED), Err(TokenError::Invalid));
     assert_eq!(verify(json!([1]), SHARED), Err(TokenError::Invalid), "claims are an object");
 }
@@ -283,7 +287,7 @@ fn an_unusable_key_is_skipped_and_the_others_are_used() {
         assert_eq!(verify(&jwt, &signed(Algorithm::ES256, Some("ec"))), Ok(claims()), "{expected}");
         assert_eq!(verify(&jwt, &signed(Algorithm::RS256, Some("bad"))), Err(TokenError::Invalid), "{expected}");
     }
-    assert_eq!(KeySet::read(&path("jwks.json")).unwrap().skipped().len(), 3, "what is for encryption is no mistake");
+    assert_eq!(KeySet::read(&path("jwks.json")).unwrap().skipped().len(), 3, "a key for encryption isn't reported");
 }
 
 #[test]

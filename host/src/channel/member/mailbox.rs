@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn a_client_waits_at_a_limit_of_events_or_bytes_and_is_told_once_when_there_is_room() {
         let (mailbox, inbound) = (Mailbox::default(), Inbound::default());
-        assert!(mailbox.admit_from_client(&LIMITS, &inbound, 100), "a single event is always taken");
+        assert!(mailbox.admit_from_client(&LIMITS, &inbound, 100), "a single event is always accepted");
         assert!(!mailbox.admit_from_client(&LIMITS, &inbound, 1));
         assert!(mailbox.handled(&inbound, 100));
         for _ in 0..2 {

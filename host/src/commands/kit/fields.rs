@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_payload_is_json_or_a_text_or_bytes() {
+    fn a_payload_is_json_or_json_text_or_bytes() {
         let payload = |text: &str| Fields::read(text).and_then(|mut fields| fields.payload());
         assert_eq!(payload("{}"), Ok(Payload::EMPTY));
         assert_eq!(payload(r#"{"payload": [1, 2]}"#), Ok(Payload::Json("[1, 2]".into())));
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_nobody_asked_for_is_named() {
+    fn an_unknown_field_is_named_in_the_error() {
         let mut fields = Fields::read(r#"{"topic": "a", "evnt": "b"}"#).expect("an object");
         assert_eq!(fields.need::<String>("topic"), Ok("a".into()));
         assert_eq!(fields.need::<String>("event"), Err("`event` is missing".into()));

@@ -1,4 +1,4 @@
-//! Lines that go in, and lines that come out.
+//! Tests of `bennu kit`: lines of input, and the lines that it writes.
 
 use std::cell::RefCell;
 use std::io::{self, Cursor, Write};
@@ -21,7 +21,7 @@ impl Write for Written {
     }
 }
 
-/// Plays lines. Gives those that came back, and whether the command failed.
+/// Runs the command with these lines as input. Returns its lines of output, and its result.
 fn play(lines: &[&str]) -> (Vec<Value>, Result<()>) {
     let written = Written::default();
     let input: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
@@ -41,10 +41,10 @@ fn a_member_joins_and_is_answered() {
     let say = r#"{"do": "push", "client": 1, "topic": "room:1", "event": "say", "payload": {"a": 1}}"#;
     let push = r#"{"ask": "push", "event": "said", "payload": {"b": 2}}"#;
     let back = r#"{"return": {"reply": {"payload": "done"}}}"#;
-    let (came, served) = play(&[ROUTES, CONNECT, JOIN, ADMIT, NEXT, say, push, back, NEXT, NEXT, NEXT]);
+    let (output, served) = play(&[ROUTES, CONNECT, JOIN, ADMIT, NEXT, say, push, back, NEXT, NEXT, NEXT]);
     assert!(served.is_ok());
     assert_eq!(
-        came,
+        output,
         [
             json!({ "ok": null }),
             json!({ "ok": 1 }),
@@ -71,8 +71,8 @@ fn a_member_joins_and_is_answered() {
 }
 
 #[test]
-fn what_isnt_understood_is_said_and_passed_over() {
-    let (came, served) = play(&[
+fn an_invalid_line_is_reported_and_skipped() {
+    let (output, served) = play(&[
         "nonsense",
         "[]",
         r#"{"doo": 1}"#,
@@ -91,55 +91,55 @@ fn what_isnt_understood_is_said_and_passed_over() {
         ADMIT,
     ]);
     assert!(served.is_ok());
-    let errors: Vec<_> = came.iter().filter_map(|line| line["error"].as_str()).collect();
+    let errors: Vec<_> = output.iter().filter_map(|line| line["error"].as_str()).collect();
     assert_eq!(errors.len(), 12, "{errors:?}");
     assert_eq!(errors[3], "there is no `dance` to do");
     assert_eq!(errors[4], "there is no `usr` here");
     assert_eq!(errors[6], "there is no client 1");
     assert_eq!(errors[8], "a callback is under way: a line has `ask`, `return` or `fail`");
-    assert_eq!(came.last(), Some(&json!({ "ok": "1" })), "and the join went on");
+    assert_eq!(output.last(), Some(&json!({ "ok": "1" })), "the join continues");
 }
 
 #[test]
-fn a_callback_has_failed_from_its_first_fault_on() {
+fn a_callback_with_a_fault_has_failed_even_if_it_continues() {
     let list = r#"{"ask": "push", "event": "e", "payload": [1]}"#;
     let good = r#"{"ask": "push", "event": "e", "payload": {}}"#;
-    let (came, _) = play(&[ROUTES, CONNECT, JOIN, list, good, ADMIT, NEXT, r#"{"do": "faults"}"#]);
+    let (output, _) = play(&[ROUTES, CONNECT, JOIN, list, good, ADMIT, NEXT, r#"{"do": "faults"}"#]);
     let detail = "event `e`: the payload of a push or broadcast must be a JSON object or binary";
     let fault = json!({ "kind": "failed", "detail": detail });
-    assert_eq!(came[3..5], [json!({ "fault": fault }), json!({ "fault": fault })]);
+    assert_eq!(output[3..5], [json!({ "fault": fault }), json!({ "fault": fault })]);
     let crashed =
         json!(["1", "1", "room:1", "phx_reply", { "status": "error", "response": { "reason": "join crashed" } }]);
-    assert_eq!(came[6], json!({ "ok": { "frame": crashed } }));
-    assert_eq!(came[7], json!({ "ok": [fault] }));
+    assert_eq!(output[6], json!({ "ok": { "frame": crashed } }));
+    assert_eq!(output[7], json!({ "ok": [fault] }));
 }
 
 #[test]
-fn a_client_that_goes_in_the_middle_of_a_callback_is_a_failure() {
+fn an_end_of_the_input_during_a_callback_is_an_error() {
     let (_, served) = play(&[ROUTES, CONNECT, JOIN]);
     assert!(served.is_err_and(|error| error.to_string() == "the client has gone in the middle of a callback"));
 }
 
 #[test]
-fn a_payload_over_several_lines_comes_in_one() {
+fn a_payload_text_with_line_breaks_is_written_as_one_line() {
     let text = r#"{"ask": "push", "event": "e", "payload_text": "{\n\"a\":\r\n1}"}"#;
-    let (came, _) = play(&[ROUTES, CONNECT, JOIN, text, ADMIT, NEXT, NEXT]);
-    assert_eq!(came[6], json!({ "ok": { "frame": ["1", null, "room:1", "e", { "a": 1 }] } }));
+    let (output, _) = play(&[ROUTES, CONNECT, JOIN, text, ADMIT, NEXT, NEXT]);
+    assert_eq!(output[6], json!({ "ok": { "frame": ["1", null, "room:1", "e", { "a": 1 }] } }));
 }
 
-/// The lines of an example, which begin with `> ` or `< `, come out as they stand there.
+/// Runs an example. The lines after `> ` are the input, and the lines after `< ` are the expected output.
 fn check(example: &str) {
     let lines = |mark| example.lines().filter_map(move |line| line.trim().strip_prefix(mark)).collect::<Vec<_>>();
     let (sent, expected) = (lines("> "), lines("< "));
     assert!(sent.len() > 3);
     let expected: Vec<Value> = expected.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    let (came, served) = play(&sent);
+    let (output, served) = play(&sent);
     assert!(served.is_ok());
-    assert_eq!(came, expected);
+    assert_eq!(output, expected);
 }
 
 #[test]
-fn the_examples_come_out_as_they_are_written() {
+fn the_examples_in_the_documents_have_the_given_output() {
     check(PROTOCOL);
     check(include_str!("../../../../docs/kit.md"));
 }

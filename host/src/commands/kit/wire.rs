@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_is_too_long_or_no_text_is_passed_over() -> io::Result<()> {
+    fn a_line_that_is_too_long_or_not_utf_8_is_skipped() -> io::Result<()> {
         let mut input = vec![b'x'; LINE_BYTES_MAX + 10];
         input.extend(b"\n\xff\xfe\n{}\r\nlast");
         let mut wire = Wire::new(io::Cursor::new(input), io::sink());

@@ -262,7 +262,7 @@ mod tests {
         let taken = Arc::<Mutex<Vec<u8>>>::default();
         let answers = [Ok(6), Err(ErrorKind::StorageFull), Err(ErrorKind::StorageFull)].into();
         let mut out = Out { out: Scripted { answers, taken: Arc::clone(&taken) }, is_torn: false };
-        assert_eq!(out.write(&lines(&["one", "two", "three"])), 2, "the second was cut after two of its bytes");
+        assert_eq!(out.write(&lines(&["one", "two", "three"])), 2, "the second line was cut after two of its bytes");
         assert_eq!(out.write(&lines(&["four"])), 1);
         assert_eq!(out.write(&lines(&["five", "six"])), 0);
         assert_eq!(*taken.lock().expect("no panic"), b"one\ntw\nfive\nsix\n");

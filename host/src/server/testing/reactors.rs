@@ -204,7 +204,7 @@ async fn without_any_thread_a_new_client_is_closed_and_does_not_hang() -> anyhow
         if !client.is_served().await? {
             break;
         }
-        assert!(Instant::now() < end, "it serves still");
+        assert!(Instant::now() < end, "the client is still served");
     }
     open(&stage, 0).await;
     Ok(())

@@ -155,7 +155,7 @@ fn former_states_of_rooms_are_read_in_pages() {
     loop {
         let page = now(store.begin(&chat).formers_after(last.as_ref())).unwrap();
         let Some((behind, _)) = page.last().cloned() else { break };
-        assert!(page.len() < 450, "it isn't all at once");
+        assert!(page.len() < 450, "a page doesn't have all rows");
         last = Some(behind);
         seen.extend(page.into_iter().map(|(topic, _)| topic));
     }

@@ -11,10 +11,10 @@ use super::*;
 /// The environment variable with the data directory for the process that is killed. That process runs this same test.
 const VICTIM: &str = "BENNU_STORE_VICTIM";
 
-const TEST: &str = "store::tests::kill::what_was_acknowledged_survives_kills";
+const TEST: &str = "store::tests::kill::acknowledged_writes_survive_kills";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_acknowledged_survives_kills() {
+async fn acknowledged_writes_survive_kills() {
     if let Some(place) = std::env::var_os(VICTIM) {
         return be_killed(Path::new(&place)).await;
     }

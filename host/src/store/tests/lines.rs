@@ -75,7 +75,7 @@ fn one_plugin_can_be_exported_alone() {
 }
 
 #[test]
-fn large_stores_go_through_in_pages() {
+fn large_stores_are_exported_and_imported_in_pages() {
     let store = memory();
     for page in 0..5 {
         let mut draft = store.begin(&owner("a"));

@@ -26,7 +26,7 @@ async fn cold(disk: &Disk, cache_bytes: usize) -> Store {
 
 /// Returns the output of a future, which must be ready within 30 s.
 async fn soon<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), work).await.expect("it comes in time")
+    tokio::time::timeout(Duration::from_secs(30), work).await.expect("the output is ready in time")
 }
 
 /// The runtime has one thread. If a read blocked it, nothing else could run.

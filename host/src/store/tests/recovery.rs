@@ -22,7 +22,7 @@ async fn has(store: &Store, key: &str) -> bool {
 async fn until(what: &str, is_so: impl Fn() -> bool) {
     let begun = Instant::now();
     while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "waited in vain until {what}");
+        assert!(begun.elapsed() < Duration::from_secs(30), "timed out while waiting until {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
@@ -179,7 +179,7 @@ async fn ids_continue_after_those_of_a_host_that_was_killed() {
     store.keep_ids().await.unwrap();
     let next = store.ids().draw(hour_ago).0;
     assert!(next > last, "{next} {last}");
-    // It ends normally.
+    // The host ends normally.
     store.close().await;
     let store = over(&found).await;
     assert!(store.ids().draw(hour_ago).0 > next);
@@ -188,7 +188,7 @@ async fn ids_continue_after_those_of_a_host_that_was_killed() {
 
 /// The clock jumps a year ahead and back.
 #[tokio::test]
-async fn a_clock_that_was_ahead_is_reported_and_does_no_harm() {
+async fn a_clock_that_was_ahead_is_reported_and_later_ids_keep_their_order() {
     const YEAR_MS: u64 = 365 * 86_400_000;
     let disk = Disk::default();
     let store = over(&disk).await;
@@ -197,13 +197,13 @@ async fn a_clock_that_was_ahead_is_reported_and_does_no_harm() {
     // At first the mark isn't that far ahead.
     assert!(store.ids().draw(ahead).1);
     assert!(store.ids().last_ms() < ahead);
-    // Then it is written, with that clock.
+    // Then the mark is written, with that clock.
     store.ids().go_past(ahead);
     store.keep_ids().await.unwrap();
     let last = store.unique_id();
     store.close().await;
     let store = over(&disk).await;
-    let behind = store.keep_ids().await.unwrap().expect("it is reported");
+    let behind = store.keep_ids().await.unwrap().expect("the difference is reported");
     assert!(behind > Duration::from_millis(YEAR_MS - 3_600_000), "{behind:?}");
     assert!(store.unique_id() > last);
     store.close().await;

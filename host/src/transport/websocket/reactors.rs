@@ -111,9 +111,9 @@ mod tests {
     async fn the_end_of_a_thread_is_reported() -> io::Result<()> {
         let reactors = Reactors::start(2, &Arc::default())?;
         let mut ended = std::pin::pin!(reactors.ended());
-        assert!(timeout(Duration::from_millis(10), &mut ended).await.is_err(), "both work");
+        assert!(timeout(Duration::from_millis(10), &mut ended).await.is_err(), "both threads run");
         reactors.handles[1].send(|inbox| inbox.is_over = true);
-        assert!(timeout(Duration::from_secs(30), ended).await.is_ok(), "one has ended");
+        assert!(timeout(Duration::from_secs(30), ended).await.is_ok(), "one thread has ended");
         Ok(())
     }
 }

@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn violations_are_found_before_the_payload_comes() {
+    fn violations_are_found_before_the_payload_arrives() {
         let (broken, big) = (|| Err(CloseCode::ProtocolError), || Err(CloseCode::TooBig));
         let begun = frame(0x01, b"a");
         let cases: [(&str, Vec<u8>, Result<ReadEvent, CloseCode>); 14] = [

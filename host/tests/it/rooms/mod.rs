@@ -92,7 +92,7 @@ fn send(client: &mut Client, event: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_members_of_a_topic_share_one_state_and_lose_nothing() {
+async fn all_members_of_a_topic_share_one_state_and_no_change_is_lost() {
     let stage = Stage::new([counter(&Notes::default())]);
     let mut clients = [stage.connect(), stage.connect(), stage.connect()];
     for client in &mut clients {

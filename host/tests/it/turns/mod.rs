@@ -178,7 +178,7 @@ async fn a_handle_out_fault_ends_only_the_member_that_causes_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fault_undoes_its_call_and_ends_the_member_after_terminate() {
+async fn a_fault_discards_its_call_and_ends_the_member_after_terminate() {
     let notes = Notes::default();
     let mut alice = simple_stage(&notes).connect();
     alice.join("room:a").await;
