@@ -77,10 +77,10 @@ fn enter(stage: &Stage, user: &str, key: &str, since: &str) -> Actor {
 
 /// Sends a message, and returns its id.
 fn say(stage: &Stage, who: &mut Actor, body: &str) -> String {
-    let said = who.push("new_msg", json!({ "body": body }));
-    who.assert_reply(&said, "ok", json!({}));
+    let push = who.push("new_msg", json!({ "body": body }));
+    who.assert_reply(&push, "ok", json!({}));
     let Known { mut messages, .. } = read(stage, "");
-    messages.pop().expect("something was said").id
+    messages.pop().expect("a message was sent").id
 }
 
 /// The response to a join.

@@ -156,7 +156,7 @@ impl Field {
     fn begin(&mut self, phase: Phase, lasts: Duration) {
         if phase == Phase::Ready {
             self.players.begin();
-            self.players.forget_scores();
+            self.players.clear_scores();
             self.world.restart();
         }
         (self.phase, self.left) = (phase, lasts.as_millis() as u64);

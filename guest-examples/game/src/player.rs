@@ -94,7 +94,7 @@ impl Players {
         self.0.values().any(|player| player.again) && self.0.values().all(|player| player.again || !player.here)
     }
 
-    /// Forgets who has asked to play again.
+    /// Clears the requests to play again.
     pub(crate) fn begin(&mut self) {
         self.0.values_mut().for_each(|player| player.again = false);
     }
@@ -105,7 +105,7 @@ impl Players {
         }
     }
 
-    pub(crate) fn forget_scores(&mut self) {
+    pub(crate) fn clear_scores(&mut self) {
         self.0.values_mut().for_each(|player| player.score = 0);
     }
 

@@ -3,11 +3,11 @@ use bennu_guest::testing::{Member, join};
 use super::*;
 
 fn member() -> Member<Naughty> {
-    join("naughty:1", json!({})).expect("anyone may join")
+    join("naughty:1", json!({})).expect("everyone may join")
 }
 
 fn in_mood(mood: &str) -> Member<Naughty> {
-    join("naughty:1", json!({ "mood": mood })).expect("anyone may join")
+    join("naughty:1", json!({ "mood": mood })).expect("everyone may join")
 }
 
 /// Returns the text of the fault that an event causes, with its kind.
@@ -148,11 +148,11 @@ fn stored_values_can_be_read() {
 #[test]
 fn a_room_can_fail_in_many_ways() {
     let stage = on_stage(testing::Stage::new());
-    let join = || stage.join("unruly:1", json!({})).expect("anyone may join");
+    let join = || stage.join("unruly:1", json!({})).expect("everyone may join");
     let look = || stage.send("unruly:1", "look", json!({})).unwrap().unwrap().json();
     let mut alice = join();
     alice.push("count", json!({}));
-    let mut again = alice.rejoin(json!({})).expect("anyone may join");
+    let mut again = alice.rejoin(json!({})).expect("everyone may join");
     again.push("grow", json!({}));
     again.assert_error();
     let mut alice = join();

@@ -13,7 +13,7 @@ fn open(stage: &Stage, topic: &str, user: &str) -> Result<Actor, NotJoined> {
 }
 
 fn tab(stage: &Stage) -> Actor {
-    open(stage, "user:ada", "ada").expect("ada sees her own")
+    open(stage, "user:ada", "ada").expect("ada may join her own topic")
 }
 
 /// Sends a notification, and returns its id.
@@ -86,7 +86,7 @@ fn a_notification_read_in_one_tab_is_read_in_all() {
     second.assert_reply(&asked, "ok", json!({ "unread": 1 }));
     first.assert_broadcast("all_read", json!({ "to": two, "unread": 1 }));
     let later = tab(&stage);
-    assert_eq!((unread(&later), titles(&later.response()).as_str()), (1, "three -two -one"), "{three} wasn't seen yet");
+    assert_eq!((unread(&later), titles(&later.response()).as_str()), (1, "three -two -one"), "{three} is unread");
 }
 
 #[test]

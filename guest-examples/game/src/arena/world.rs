@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(world.lights().as_object().unwrap().len(), LIGHTS);
         world.turn(0, [-1.0, -1.0]);
         let caught = world.step(60.0, || 999);
-        assert_eq!(caught, vec![0; LIGHTS], "all of them were in the corner");
+        assert_eq!(caught, vec![0; LIGHTS], "the runner catches all lights in the corner");
         assert_eq!(world.lights().as_object().unwrap().keys().next().unwrap(), "10");
         assert!(world.step(0.05, far).is_empty());
     }

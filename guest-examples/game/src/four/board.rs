@@ -2,8 +2,8 @@
 
 use bennu_guest::prelude::*;
 
-/// The number of discs in a row that wins. You can change it during a match: the board stays, and the next disc is
-/// judged by the new rule.
+/// The number of discs in a row that wins. You can change it during a match: the board stays, and the new rule applies
+/// from the next disc on.
 pub(crate) const RUN: usize = if cfg!(feature = "second") { 3 } else { 4 };
 
 const COLUMNS: usize = 7;
@@ -87,7 +87,7 @@ mod tests {
         let mut turns = columns.iter().enumerate();
         let mut last = Dropped::Next;
         for (turn, &column) in &mut turns {
-            assert_eq!(last, Dropped::Next, "it ended before turn {turn}");
+            assert_eq!(last, Dropped::Next, "the match ended before turn {turn}");
             last = board.drop(column, (turn % 2) as u8).unwrap();
         }
         last
