@@ -238,7 +238,7 @@ fn a_fault_rolls_back_the_room_and_an_oversized_room_is_a_fault() {
 
 /// For a single member, the test makes the ticks.
 #[test]
-fn for_a_single_member_the_test_makes_ticks() {
+fn the_test_makes_the_ticks_of_a_single_member() {
     let mut alice: Member<Player> = join("world:1", json!({ "name": "alice", "tick": 100 })).unwrap();
     assert_eq!(alice.joined().effects(), [Effect::Tick { milliseconds: 100 }]);
     let out = alice.tick(Tick { number: 1, missed: 0, period_ms: 100 });

@@ -137,7 +137,7 @@ fn the_seat_of_a_member_that_leaves_or_is_stopped_is_gone() {
     assert_eq!(told(&stage, 4), json!(["carol taken", "carol gone"]));
     watcher.push("rise", json!({}));
     watcher.close();
-    assert_eq!(told(&stage, 6), json!([]), "a member without a seat gives none up");
+    assert_eq!(told(&stage, 6), json!([]), "a member without a seat makes no change");
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn without_a_grace_period_a_dropped_seat_is_gone() {
 }
 
 #[test]
-fn a_fault_loses_the_change_and_not_the_seat() {
+fn a_fault_discards_the_change_and_keeps_the_seat() {
     let stage = stage();
     let ada = sit(&stage, "ada");
     let mut broken = sit(&stage, "broken");
@@ -199,7 +199,7 @@ fn a_fault_loses_the_change_and_not_the_seat() {
 }
 
 #[test]
-fn for_a_single_member_the_test_makes_seat_changes() {
+fn the_test_makes_the_seat_changes_of_a_single_member() {
     let mut ada: Member<Guest> = join("table:1", json!({ "seat": "ada" })).unwrap();
     assert_eq!(ada.joined().effects(), [Effect::TakeSeat { name: "ada".into(), grace_ms: 5000 }]);
     ada.seat("ada", SeatChange::Taken).answer();

@@ -91,7 +91,7 @@ fn a_callback_reads_what_an_earlier_one_stored() {
 }
 
 #[test]
-fn a_failed_callback_stores_nothing_and_an_error_reply_does() {
+fn a_failed_callback_stores_nothing_but_one_with_an_error_reply_stores_its_writes() {
     let mut shelf = shelf();
     shelf.push("put_and_refuse", json!({ "key": "refused" })).reply();
     assert_eq!(shelf.stored::<u32>("refused"), Some(1));
@@ -148,7 +148,7 @@ fn the_fault_of_an_unreadable_value_names_the_key() {
 }
 
 #[test]
-fn handle_out_can_read_and_not_write() {
+fn handle_out_can_read_but_not_write() {
     let stage = Stage::new().channel::<Library>("shelf");
     let mut alice = stage.join("shelf", json!({})).unwrap();
     stage.store("last", "seeded");
