@@ -210,7 +210,7 @@ fn digits(number: u64, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    fn said(dialect: Dialect, message: ClientMessage) -> String {
+    fn encoded_text(dialect: Dialect, message: ClientMessage) -> String {
         let mut out = b"an earlier message".to_vec();
         Encoding::new(dialect, "bench:", 3).write(message, &mut out);
         String::from_utf8(out).expect("it is text")
@@ -218,25 +218,37 @@ mod tests {
 
     #[test]
     fn messages_are_encoded_for_phoenix() {
-        let said = |message| said(Dialect::Phoenix, message);
-        assert_eq!(said(ClientMessage::Join { topic: 4, reference: 1 }), r#"["1","1","bench:4","phx_join",{}]"#);
-        assert_eq!(said(ClientMessage::Leave { topic: 4, reference: 9 }), r#"["1","9","bench:4","phx_leave",{}]"#);
-        assert_eq!(said(ClientMessage::Echo { topic: 0, reference: 2 }), r#"["1","2","bench:0","echo",{"p":"xxx"}]"#);
+        let encoded_text = |message| encoded_text(Dialect::Phoenix, message);
         assert_eq!(
-            said(ClientMessage::Shout { topic: 0, at: 12 }),
+            encoded_text(ClientMessage::Join { topic: 4, reference: 1 }),
+            r#"["1","1","bench:4","phx_join",{}]"#
+        );
+        assert_eq!(
+            encoded_text(ClientMessage::Leave { topic: 4, reference: 9 }),
+            r#"["1","9","bench:4","phx_leave",{}]"#
+        );
+        assert_eq!(
+            encoded_text(ClientMessage::Echo { topic: 0, reference: 2 }),
+            r#"["1","2","bench:0","echo",{"p":"xxx"}]"#
+        );
+        assert_eq!(
+            encoded_text(ClientMessage::Shout { topic: 0, at: 12 }),
             r#"["1","0","bench:0","shout",{"t":12,"p":"xxx"}]"#
         );
-        assert_eq!(said(ClientMessage::Heartbeat { reference: 5 }), r#"[null,"5","phoenix","heartbeat",{}]"#);
+        assert_eq!(encoded_text(ClientMessage::Heartbeat { reference: 5 }), r#"[null,"5","phoenix","heartbeat",{}]"#);
     }
 
     #[test]
     fn messages_are_encoded_for_socket_io() {
-        let said = |message| said(Dialect::SocketIo, message);
-        assert_eq!(said(ClientMessage::Join { topic: 4, reference: 1 }), r#"421["join","bench:4"]"#);
-        assert_eq!(said(ClientMessage::Leave { topic: 4, reference: 9 }), r#"429["leave","bench:4"]"#);
-        assert_eq!(said(ClientMessage::Echo { topic: 0, reference: 2 }), r#"422["echo",{"p":"xxx"}]"#);
-        assert_eq!(said(ClientMessage::Shout { topic: 0, at: 12 }), r#"42["shout","bench:0",{"t":12,"p":"xxx"}]"#);
-        assert_eq!(said(ClientMessage::Heartbeat { reference: 5 }), r#"425["echo",{}]"#);
+        let encoded_text = |message| encoded_text(Dialect::SocketIo, message);
+        assert_eq!(encoded_text(ClientMessage::Join { topic: 4, reference: 1 }), r#"421["join","bench:4"]"#);
+        assert_eq!(encoded_text(ClientMessage::Leave { topic: 4, reference: 9 }), r#"429["leave","bench:4"]"#);
+        assert_eq!(encoded_text(ClientMessage::Echo { topic: 0, reference: 2 }), r#"422["echo",{"p":"xxx"}]"#);
+        assert_eq!(
+            encoded_text(ClientMessage::Shout { topic: 0, at: 12 }),
+            r#"42["shout","bench:0",{"t":12,"p":"xxx"}]"#
+        );
+        assert_eq!(encoded_text(ClientMessage::Heartbeat { reference: 5 }), r#"425["echo",{}]"#);
     }
 
     #[test]

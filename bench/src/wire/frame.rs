@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn an_incomplete_frame_is_none() {
+    fn an_incomplete_frame_is_not_read() {
         for length in [5, 300, 70_000] {
             for writes in [write, write_masked] {
                 let mut out = Vec::new();
