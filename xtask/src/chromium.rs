@@ -1,5 +1,5 @@
-//! The browser that the tests drive: Chromium without a user interface, which needs a fifth of the processor time of the
-//! browser for people, or that one.
+//! The browser for the tests. Chromium without a user interface is preferred, because it needs a fifth of the processor time
+//! of the usual Chromium.
 
 use std::env;
 use std::path::{Path, PathBuf};
