@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn it_accepts_the_same_texts_as_serde() {
+    fn the_scan_accepts_the_same_texts_as_serde() {
         let (mut noise, mut taken) = (Noise::new(11), 0);
         let rounds = bennu_test_tiers::rounds("semantics::scan");
         for _ in 0..rounds {

@@ -128,7 +128,7 @@ mod tests {
         assert!(seats.are_kept());
         assert_eq!(seats.take(&ada, 3, GRACE), Some(SeatChange::Returned));
         let later = GRACE;
-        assert!(!seats.are_kept() && !seats.expire(&ada, later), "she came back in time");
+        assert!(!seats.are_kept() && !seats.expire(&ada, later), "the member returned in time");
         assert_eq!(seats.vacate(&ada, 3, Departure::Leaves, Duration::ZERO), Some((SeatChange::Gone, None)));
         assert_eq!(seats.vacate(&ada, 3, Departure::Leaves, Duration::ZERO), None);
         assert_eq!(seats.take(&ada, 4, GRACE), Some(SeatChange::Taken));
