@@ -27,7 +27,7 @@ pub fn reply(response: impl IntoPayload) -> Handled {
     Ok(Answer::Reply(Reply::ok(response)))
 }
 
-/// Replies `error` with a response. The state and the effects are committed all the same.
+/// Replies `error` with a response. The state and the effects are still committed.
 pub fn reply_error(response: impl IntoPayload) -> Handled {
     Ok(Answer::Reply(Reply::error(response)))
 }

@@ -142,11 +142,11 @@ async fn the_commands_of_the_page_about_testing_work() -> Result<()> {
     Ok(())
 }
 
-/// The commands before the heading `Out and in` need a running host, and those after it a stopped one.
+/// The commands before the heading `Export and import` need a running host, and those after it a stopped one.
 #[tokio::test]
 async fn the_commands_of_the_page_about_storage_work() -> Result<()> {
     let page = read("storage.md")?;
-    let (running, stopped) = page.split_once("\n## Out and in\n").context("the page has no such heading")?;
+    let (running, stopped) = page.split_once("\n## Export and import\n").context("the page has no such heading")?;
     let host = TestHost::start(&["ledger"]).await?;
     walk(&host, running).await?;
     let home = host.keep_home();
