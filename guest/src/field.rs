@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_names_the_field_and_what_was_expected() {
+    fn the_error_names_the_field_and_the_expected_type() {
         assert_eq!(reason::<String>(json!({}), "body"), "body: missing, expected a string");
         assert_eq!(
             reason::<String>(json!({ "body": 3 }), "body"),

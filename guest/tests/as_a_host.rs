@@ -93,7 +93,7 @@ fn events(actor: &mut Actor) -> Vec<Value> {
 }
 
 #[test]
-fn assertions_return_what_was_received() {
+fn assertions_return_the_received_payload() {
     let stage = stage();
     let (mut alice, mut bob) = (member(&stage), member(&stage));
     assert_eq!(alice.response().value(), json!({ "member": 1 }));

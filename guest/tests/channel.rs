@@ -179,7 +179,7 @@ fn a_reply_from_handle_info_is_a_fault() {
 }
 
 #[test]
-fn the_setup_decides_what_the_channel_reads() {
+fn the_setup_gives_the_values_that_the_channel_reads() {
     let setup = Setup::new().connect_params(json!({ "token": "t" })).config(json!({ "limit": 3 }));
     let mut alice: Member<Table> = setup.join("table:1", json!({ "player": "alice" })).unwrap();
     assert_eq!(alice.push("token", json!({})).reply(), ("ok", json!({ "token": "t" })));

@@ -161,7 +161,7 @@ fn several_members_may_share_a_seat() {
 }
 
 #[test]
-fn a_member_has_one_seat_and_changes_are_told_after_its_callback() {
+fn a_member_has_one_seat_and_changes_are_reported_after_its_callback() {
     let stage = stage();
     let mut ada = sit(&stage, "a");
     let mut sit = |seat: &str, ms: u32| ada.push("sit", json!({ "seat": seat, "ms": ms }));

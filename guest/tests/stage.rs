@@ -254,7 +254,7 @@ fn a_leave_is_seen_by_the_others() {
 #[should_panic(
     expected = "expected a push of \"nothing\" with {}; it received\n  a broadcast of \"shout\" with {\"a\":1}"
 )]
-fn a_failed_assertion_shows_what_was_received() {
+fn a_failed_assertion_shows_the_received_messages() {
     let stage = stage();
     let mut alice = stage.join("room:1", json!({})).unwrap();
     let shout = alice.push("shout", json!({ "a": 1 }));

@@ -80,7 +80,7 @@ fn shelf() -> Member<Library> {
 }
 
 #[test]
-fn a_callback_reads_what_an_earlier_one_stored() {
+fn a_callback_reads_values_that_an_earlier_callback_stored() {
     let mut shelf = shelf();
     assert_eq!(shelf.stored::<String>("last").unwrap(), "shelf");
     assert_eq!(shelf.push("get", json!({ "key": "book:1" })).reply(), ("ok", json!(null)));

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_callback_sees_what_it_has_written() {
+    fn a_callback_sees_its_own_writes() {
         let draft = draft(&["a", "b", "d"], &["b", "c"], &["a"]);
         assert_eq!(draft.get(b"a"), Ok(None));
         assert_eq!(draft.get(b"b"), Ok(Some(b"put".to_vec())));

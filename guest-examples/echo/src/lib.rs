@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn handle_out_lets_a_shout_pass() {
+    fn handle_out_passes_a_shout() {
         let mut alice = join::<Passed>("passed:1", json!({})).unwrap();
         assert_eq!(alice.push("shout", json!({ "a": 1 })).broadcasts(), [("shout", json!({ "a": 1 }))]);
         assert_eq!(alice.handle_out("shout", json!({ "a": 1 })), Decision::Pass);

@@ -69,7 +69,7 @@ fn a_match_ends_and_can_be_played_again() {
 }
 
 #[test]
-fn a_player_that_drops_comes_back_in_time_or_loses_the_match() {
+fn a_dropped_player_returns_in_time_or_loses_the_match() {
     let stage = stage();
     let mut ada = join(&stage, "four:1", "ada");
     let mut bob = join(&stage, "four:1", "bob");

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_host_is_told_what_to_do() {
+    fn the_error_of_a_second_host_says_what_to_do() {
         let place = tempfile::tempdir().unwrap();
         let first = open(place.path(), 1 << 20).unwrap();
         let error = super::open(place.path(), 1 << 20).err().unwrap().to_string();

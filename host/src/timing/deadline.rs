@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_message_that_came_during_a_gap_is_handled_before_the_time_is_over() {
+    async fn a_message_that_arrived_during_a_gap_is_handled_before_the_time_is_over() {
         let (send, receive) = tokio::sync::oneshot::channel();
         let waiting = tokio::spawn(within(MINUTE, receive));
         tokio::task::yield_now().await;

@@ -78,7 +78,7 @@ pub(crate) fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 #[test]
-fn files_are_short_and_say_what_they_are() -> Result<()> {
+fn files_are_short_and_begin_with_a_description() -> Result<()> {
     let root = places::workspace()?;
     let mut findings = Vec::new();
     for folder in FOLDERS {

@@ -91,7 +91,7 @@ fn a_restarted_replica_replaces_the_old_one() {
 }
 
 #[test]
-fn a_removed_replica_leaves_nothing_and_may_come_back() {
+fn a_removed_replica_leaves_no_entries_and_can_return() {
     let (mut a, mut b) = pair();
     b.merge(&join(&mut a, "ann"));
     let before = b.payload(&topic());

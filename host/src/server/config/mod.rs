@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_key_and_what_is_allowed() {
+    fn errors_name_the_key_and_the_allowed_values() {
         let cases = [
             ("lisen = \"x\"", "`listen`"),
             ("listen = 80", "string"),
