@@ -113,9 +113,9 @@ impl Suite {
             Self::Phoenix => "The official Phoenix client in Node",
             Self::Clients => "Clients by other authors, from npm, PyPI and crates.io",
             Self::Browser => "The example pages in Chromium",
-            Self::Loaded => "The outside tests again, while other processes take the processors",
-            Self::Documentation => "The documentation of every crate, and that each of its links leads somewhere",
-            Self::Bench => "Every measurement once: that it works, and not how fast it is",
+            Self::Loaded => "The tests of the binary again, while other processes use all processors",
+            Self::Documentation => "The documentation of every crate, and the targets of its links",
+            Self::Bench => "Every benchmark once, to check that it works and not how fast it is",
         }
     }
 

@@ -105,7 +105,7 @@ pub(super) fn run(suite: Suite, bench: &mut Bench) -> Result<()> {
             let _busy = Busy::begin()?;
             let mut outside = linted(host_cargo("test"))?;
             outside.args(["--test", "it"]);
-            bench.tests("the outside tests on a busy machine", outside)
+            bench.tests("the tests of the binary on a busy machine", outside)
         }
         Suite::Documentation => step("documentation", || start(&mut documentation(&["--workspace"]))),
         Suite::Bench => bench::smoke(),
