@@ -32,17 +32,20 @@ pub(crate) fn find() -> Result<PathBuf> {
     if let Some(headless) = process::on_path(HEADLESS) {
         return Ok(headless);
     }
-    if debian::can_install()
-        && let Err(error) = debian::install("installing Chromium (about 100 MB)", &[HEADLESS])
-    {
-        note(&format!("{HEADLESS} can't be installed: {error}"));
+    // Not every release of Debian has the first package.
+    for package in [HEADLESS, "chromium"] {
+        if debian::can_install()
+            && let Err(error) = debian::install("installing Chromium (about 100 MB)", &[package])
+        {
+            note(&format!("{package} can't be installed: {error}"));
+        }
+        if let Some(found) = process::on_path(HEADLESS).or_else(installed_browser) {
+            return Ok(found);
+        }
     }
-    match process::on_path(HEADLESS).or_else(installed_browser) {
-        Some(found) => Ok(found),
-        None => bail!(
-            "no Chromium or Chrome was found. Install one (on Debian: sudo apt-get install {HEADLESS}), or set {VARIABLE} to its path"
-        ),
-    }
+    bail!(
+        "no Chromium or Chrome was found. Install one (on Debian: sudo apt-get install chromium), or set {VARIABLE} to its path"
+    )
 }
 
 /// A browser with a user interface.

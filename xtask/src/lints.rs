@@ -2,7 +2,8 @@
 //!
 //! `cargo clippy` is `cargo check` with Clippy's compiler instead of rustc. Cargo can't use the artefacts of `check` for a
 //! build, so a fresh clone would compile each dependency twice: for the lints, and for the tests. Clippy's compiler can also
-//! build. So the tests are built with it, and each crate is compiled once.
+//! build. So the tests are built with it, and each crate is compiled once. It optimizes less of the workspace's own code than
+//! rustc does in a debug build; nothing else is different.
 
 use std::env::consts::EXE_EXTENSION;
 use std::path::Path;

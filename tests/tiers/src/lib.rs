@@ -61,7 +61,7 @@ pub enum Suite {
     /// The tests of the binary again, while other processes use all processors.
     Loaded,
     /// The documentation of every crate.
-    Documentation,
+    Docs,
     /// Every benchmark once.
     Bench,
 }
@@ -77,7 +77,7 @@ impl Suite {
         Self::Clients,
         Self::Browser,
         Self::Loaded,
-        Self::Documentation,
+        Self::Docs,
         Self::Bench,
     ];
 
@@ -97,7 +97,7 @@ impl Suite {
             Self::Clients => "clients",
             Self::Browser => "browser",
             Self::Loaded => "loaded",
-            Self::Documentation => "documentation",
+            Self::Docs => "docs",
             Self::Bench => "bench",
         }
     }
@@ -114,7 +114,7 @@ impl Suite {
             Self::Clients => "Clients by other authors, from npm, PyPI and crates.io",
             Self::Browser => "The example pages in Chromium",
             Self::Loaded => "The tests of the binary again, while other processes use all processors",
-            Self::Documentation => "The documentation of every crate, and the targets of its links",
+            Self::Docs => "The documentation of every crate, and the targets of its links",
             Self::Bench => "Every benchmark once, to check that it works and not how fast it is",
         }
     }
@@ -123,7 +123,7 @@ impl Suite {
     #[must_use]
     pub const fn tier(self) -> Tier {
         match self {
-            Self::Loaded | Self::Documentation | Self::Bench => Tier::Full,
+            Self::Loaded | Self::Docs | Self::Bench => Tier::Full,
             _ => Tier::Usual,
         }
     }

@@ -15,7 +15,7 @@ use clap::builder::PossibleValuesParser;
 use crate::step::{note, paint};
 use fetched::Fetching;
 use report::{Outcome, Report};
-use suites::Bench;
+use suites::SuiteRun;
 
 /// The arguments of `cargo xtask test`.
 #[derive(Args)]
@@ -58,7 +58,7 @@ impl Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let wanted: Vec<Suite> = Suite::ALL.into_iter().filter(|suite| options.skips(*suite).is_none()).collect();
     let tier = options.tier();
-    let mut bench = Bench::new(tier, Fetching::begin(&wanted));
+    let mut run = SuiteRun::new(tier, Fetching::begin(&wanted));
     let mut report = Report::new(tier);
     let mut failed = None;
     for suite in Suite::ALL {
@@ -68,8 +68,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             (None, None) => {
                 eprintln!("{} {}", paint("1;36", suite.name()), paint("2", suite.about()));
                 let began = Instant::now();
-                let ended = suites::run(suite, &mut bench);
-                let outcome = Outcome::of(ended, began.elapsed(), bench.take_counts());
+                let ended = suites::run(suite, &mut run);
+                let outcome = Outcome::of(ended, began.elapsed(), run.take_counts());
                 if matches!(outcome, Outcome::Failed { .. }) {
                     failed = Some(suite.name());
                 }

@@ -13,19 +13,19 @@ use super::count::{self, Counts};
 use super::fetched::{Fetched, Fetching};
 use crate::lints::linted;
 use crate::process::{self, cargo, run as start};
-use crate::step::step;
+use crate::step::{failed, step};
 use crate::{bench, chromium, guests, node, page, places};
 
 /// The state that suites share: the tier, the fetched dependencies, whether the host is built, and the number of tests so
 /// far.
-pub(super) struct Bench {
+pub(super) struct SuiteRun {
     tier: Tier,
     fetching: Fetching,
     is_built: bool,
     counts: Counts,
 }
 
-impl Bench {
+impl SuiteRun {
     pub(super) fn new(tier: Tier, fetching: Fetching) -> Self {
         Self { tier, fetching, is_built: false, counts: Counts::default() }
     }
@@ -54,12 +54,13 @@ impl Bench {
         step("the host, its tests and the plugins", || {
             // While one build waits for its last crate, the other one uses the processors.
             thread::scope(|scope| {
-                let plugins = scope.spawn(|| build_plugins(fetching));
+                // Its error is shown at once, because the other build may take some more minutes.
+                let plugins = scope.spawn(|| build_plugins(fetching).inspect_err(failed));
                 // The host and its tests are built together. Otherwise cargo would build their shared crates twice, with
                 // different features.
                 let host = linted(host_cargo("build")).and_then(|mut cargo| start(cargo.arg("--all-targets")));
-                plugins.join().map_err(|_| anyhow!("panicked while building the plugins"))??;
-                host
+                let plugins = plugins.join().map_err(|_| anyhow!("panicked while building the plugins"))?;
+                host.and(plugins)
             })
         })?;
         self.is_built = true;
@@ -75,51 +76,51 @@ fn build_plugins(fetching: &mut Fetching) -> Result<()> {
 }
 
 /// Runs one suite.
-pub(super) fn run(suite: Suite, bench: &mut Bench) -> Result<()> {
+pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
     match suite {
-        Suite::Lint => lint(bench),
-        Suite::Guests => bench.tests("the plugins' tests", linted(guest_cargo(&["test", "--workspace"]))?),
+        Suite::Lint => lint(run),
+        Suite::Guests => run.tests("the plugins' tests", linted(guest_cargo(&["test", "--workspace"]))?),
         Suite::Host => {
-            bench.build()?;
-            bench.tests("the host's tests", linted(host_cargo("test"))?)
+            run.build()?;
+            run.tests("the host's tests", linted(host_cargo("test"))?)
         }
-        Suite::Commands => bench.tests("the commands' tests", linted(command_cargo("test"))?),
+        Suite::Commands => run.tests("the commands' tests", linted(command_cargo("test"))?),
         Suite::Phoenix => {
-            with_pages(bench)?;
-            bench.tests("the Phoenix client's tests", node_tests("phoenix")?)
+            with_pages(run)?;
+            run.tests("the Phoenix client's tests", node_tests("phoenix")?)
         }
         Suite::Clients => {
-            with_pages(bench)?;
+            with_pages(run)?;
             step("a client in Rust", || start(&mut linted(client_cargo(&["build"]))?))?;
-            bench.tests("the tests of other clients", node_tests("clients")?)
+            run.tests("the tests of other clients", node_tests("clients")?)
         }
         Suite::Browser => {
-            with_pages(bench)?;
-            let chromium = bench.fetched()?.chromium.clone().context("no browser was fetched")?;
+            with_pages(run)?;
+            let chromium = run.fetched()?.chromium.clone().context("no browser was fetched")?;
             let mut tests = node_tests("browser")?;
             tests.env(chromium::VARIABLE, chromium);
-            bench.tests("the browser's tests", tests)
+            run.tests("the browser's tests", tests)
         }
         Suite::Loaded => {
-            bench.build()?;
+            run.build()?;
             let _busy = Busy::begin()?;
             let mut outside = linted(host_cargo("test"))?;
             outside.args(["--test", "it"]);
-            bench.tests("the tests of the binary on a busy machine", outside)
+            run.tests("the tests of the binary on a busy machine", outside)
         }
-        Suite::Documentation => step("documentation", || start(&mut documentation(&["--workspace"]))),
+        Suite::Docs => step("documentation", || start(&mut documentation(&["--workspace"]))),
         Suite::Bench => bench::smoke(),
     }
 }
 
 /// Builds everything that the tests in Node use.
-fn with_pages(bench: &mut Bench) -> Result<()> {
-    bench.build()?;
+fn with_pages(run: &mut SuiteRun) -> Result<()> {
+    run.build()?;
     step("pages", page::put_together)
 }
 
 /// Checks everything that can be checked without a test. The lints come with the builds that the tests need.
-fn lint(bench: &mut Bench) -> Result<()> {
+fn lint(run: &mut SuiteRun) -> Result<()> {
     const FORMAT: [&str; 3] = ["fmt", "--all", "--check"];
     const BUILD: [&str; 3] = ["build", "--workspace", "--all-targets"];
     step("format", || {
@@ -128,7 +129,7 @@ fn lint(bench: &mut Bench) -> Result<()> {
         start(&mut client_cargo(&FORMAT))?;
         start(cargo(&places::peer_sources()).args(FORMAT))
     })?;
-    bench.build()?;
+    run.build()?;
     step("the developer's commands", || start(linted(command_cargo("build"))?.arg("--all-targets")))?;
     step("the plugins, natively", || start(&mut linted(guest_cargo(&BUILD))?))?;
     step("a client in Rust", || start(&mut linted(client_cargo(&BUILD))?))?;
@@ -164,7 +165,7 @@ fn client_cargo(arguments: &[&str]) -> Command {
     command
 }
 
-/// Cargo for the workspace without the developer's commands, because one of them is running.
+/// Cargo for the workspace without the developer's commands, whose dependencies want other features of the host's.
 fn host_cargo(verb: &str) -> Command {
     let mut command = cargo(places::root());
     command.args([verb, "--workspace", "--exclude", "xtask", "--exclude", "bennu-bindings"]);
