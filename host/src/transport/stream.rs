@@ -50,7 +50,7 @@ impl Receipt {
     }
 
     /// Reports that the answer was written.
-    fn fulfil(self) {
+    pub(super) fn fulfil(self) {
         // The sender of the answer may have stopped waiting.
         let _ = self.written.send(());
     }

@@ -138,8 +138,8 @@ fn large() -> Value {
     json!({ "filler": "x".repeat(9_000_000) })
 }
 
-fn roomy() -> Result<Setup> {
-    let setup = window(10_000)?.limit("frame_bytes", 16 << 20).limit("outbox_bytes", 64 << 20);
+fn roomy(ms: u64) -> Result<Setup> {
+    let setup = window(ms)?.limit("frame_bytes", 16 << 20).limit("outbox_bytes", 64 << 20);
     let setup = setup.limit("effect_bytes", 32 << 20).limit("mailbox_bytes_from_client", 32 << 20);
     Ok(setup.limit("call_cpu_ms", 20_000).limit("call_wall_ms", 20_000))
 }
@@ -158,7 +158,7 @@ async fn stuck(session: &Session<'_>, alice: &mut TestClient) -> Result<TcpStrea
 
 #[tokio::test]
 async fn the_messages_of_an_interrupted_answer_are_sent_again() -> Result<()> {
-    let host = roomy()?.start().await?;
+    let host = roomy(10_000)?.start().await?;
     let mut alice = neighbour(&host).await?;
     let session = Session::begin(&host).await?;
     let poll = stuck(&session, &mut alice).await?;
@@ -176,7 +176,7 @@ async fn the_messages_of_an_interrupted_answer_are_sent_again() -> Result<()> {
 /// open.
 #[tokio::test]
 async fn a_new_poll_gets_the_messages_of_a_stuck_answer() -> Result<()> {
-    let host = roomy()?.start().await?;
+    let host = roomy(10_000)?.start().await?;
     let mut alice = neighbour(&host).await?;
     let session = Session::begin(&host).await?;
     let mut poll = stuck(&session, &mut alice).await?;
@@ -192,4 +192,30 @@ async fn a_new_poll_gets_the_messages_of_a_stuck_answer() -> Result<()> {
         Ok(_) => bail!("the stuck answer arrived completely"),
         Err(_) => Ok(()),
     }
+}
+
+/// The host closes a session whose client polls, but doesn't read its answers. Such polls must not keep the session's place
+/// among the sockets.
+#[tokio::test]
+async fn a_closed_session_ends_although_its_client_polls() -> Result<()> {
+    let host = roomy(2_000)?.limit("sockets", 2).start().await?;
+    let mut alice = neighbour(&host).await?;
+    let session = Session::begin(&host).await?;
+    let poll = stuck(&session, &mut alice).await?;
+    // The host closes the session, because this message can't be read.
+    request_with(host.address(), "POST", &session.path, &[], b"[1,2]").await?;
+    drop(poll);
+    let lost = within("the session's place", async {
+        for lost in 0_u32.. {
+            let mut answer = Vec::new();
+            session.polling().await?.take(400).read_to_end(&mut answer).await?;
+            let answer = String::from_utf8_lossy(&answer);
+            if answer.contains(r#""status":410"#) {
+                return anyhow::Ok(lost);
+            }
+        }
+        bail!("the session never ends")
+    });
+    ensure!(lost.await?? > 0, "the session ended at once");
+    Ok(())
 }

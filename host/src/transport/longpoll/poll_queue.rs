@@ -46,9 +46,14 @@ pub(super) struct PollQueue {
     delivery: Option<Delivery>,
 }
 
-/// Returns the deadline for the next poll: a client that doesn't poll for one and a half windows is gone.
+/// Returns how long a client may take until its next poll. After one and a half windows it is gone.
+fn timeout(window: Duration) -> Duration {
+    window * 3 / 2
+}
+
+/// Returns the deadline for the next poll.
 fn expiry(window: Duration) -> AwakeDeadline {
-    AwakeDeadline::new(window * 3 / 2)
+    AwakeDeadline::new(timeout(window))
 }
 
 /// Waits until the request of the waiting poll is dropped: hyper drops it if the client closes the connection.
@@ -73,6 +78,11 @@ impl PollQueue {
         let (sender, polls) = mpsc::channel(WAITING_MAX);
         let expiry = expiry(window);
         (sender, Self { window, polls, poll: None, expiry, unconfirmed: Vec::new(), delivery: None })
+    }
+
+    /// Returns how long a client may take until its next poll.
+    pub(super) fn timeout(&self) -> Duration {
+        timeout(self.window)
     }
 
     /// Whether a poll waits, and can be answered with new frames.

@@ -68,9 +68,9 @@ impl Session {
         self.turn.lock().await
     }
 
-    /// Waits for frames, for at most the poll window. The response has no frames if there are none in that time, or if the
-    /// session ends meanwhile. Returns none if the session has ended before. If the future is dropped while it waits, no
-    /// frame is lost.
+    /// Waits for frames, for at most the poll window. The response has no frames if none come in that time, or if the
+    /// session ends while its task holds this poll. Returns none if the session ends before its task receives the poll. If
+    /// the future is dropped while it waits, no frame is lost.
     pub(super) async fn poll(&self) -> Option<PollResponse> {
         let (answer, answered) = oneshot::channel();
         self.polls.send(answer).await.ok()?;
@@ -169,22 +169,115 @@ impl Work {
 }
 
 impl Rest {
-    /// Answers the waiting poll and later ones with the rest of the frames. Ends when all are written, or when the client
-    /// doesn't poll any more. A host that stops accepts no more polls, so then it ends at once.
+    /// Answers the waiting poll and later ones with the rest of the frames. Ends when all are written, when the client
+    /// doesn't poll any more, or when the time for the whole rest is over. A host that stops accepts no more polls, so
+    /// then it ends at once.
     pub(super) async fn deliver(mut self) {
+        if self.code != CloseCode::ServiceRestart {
+            // The deadline is for the whole rest, and no poll extends it. Otherwise a client that polls, but prevents that
+            // its answers are written, could keep the frames and its place among the host's sockets without end.
+            let _ = within(self.polls.timeout(), self.deliver_frames()).await;
+        }
+        self.polls.end_poll();
+    }
+
+    /// Ends when all frames are written, or when the client doesn't poll any more.
+    async fn deliver_frames(&mut self) {
         let mut frames = VecDeque::new();
-        while self.code != CloseCode::ServiceRestart {
+        loop {
             if self.polls.is_confirmed() {
                 self.outbox.take(&mut frames);
                 if frames.is_empty() {
-                    break;
+                    return;
                 }
                 self.polls.answer(&mut frames);
             }
             if self.polls.handle_next().await {
-                break;
+                return;
             }
         }
-        self.polls.end_poll();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinHandle;
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::protocol::Frame;
+    use crate::pubsub::OutboxLimits;
+
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    /// Delivers the rest of a session with one queued frame, and returns how long that took.
+    fn closed() -> (Session, JoinHandle<Duration>) {
+        let outbox = Arc::new(Outbox::new(OutboxLimits::default()));
+        outbox.push(frame());
+        outbox.close(CloseCode::GoingAway);
+        let (sender, polls) = PollQueue::new(WINDOW);
+        let session = Session { polls: sender, batches: mpsc::channel(1).0, turn: Arc::default(), window: WINDOW };
+        let rest = Rest { outbox, polls, code: CloseCode::GoingAway };
+        let start = Instant::now();
+        let delivering = tokio::spawn(async move {
+            rest.deliver().await;
+            start.elapsed()
+        });
+        (session, delivering)
+    }
+
+    fn frame() -> Frame {
+        Frame::text("[1]")
+    }
+
+    /// Whether this is one and a half windows, with the resolution of timers.
+    fn is_whole_time(time: Duration) -> bool {
+        time.abs_diff(WINDOW * 3 / 2) < Duration::from_millis(100)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_lost_after_the_close_is_sent_again() {
+        let (session, delivering) = closed();
+        let lost = session.poll().await.expect("the session has not ended");
+        assert_eq!(lost.frames, [frame()]);
+        drop(lost);
+        let again = session.poll().await.expect("the session has not ended");
+        assert_eq!(again.frames, [frame()]);
+        again.receipt.expect("the answer has frames").fulfil();
+        let took = delivering.await.expect("no panic");
+        assert!(took < WINDOW, "it ends when all frames are written: {took:?}");
+        assert!(session.poll().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rest_ends_if_the_client_does_not_poll() {
+        let (_session, delivering) = closed();
+        let took = delivering.await.expect("no panic");
+        assert!(is_whole_time(took), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn polls_whose_answers_are_lost_do_not_extend_the_rest() {
+        let (session, delivering) = closed();
+        for _ in 0..10 {
+            drop(session.poll().await);
+            sleep(WINDOW * 9 / 10).await;
+        }
+        assert!(delivering.is_finished(), "it must not last as long as the client polls");
+        let took = delivering.await.expect("no panic");
+        assert!(is_whole_time(took), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_poll_that_waits_at_the_end_of_the_rest_is_answered() {
+        let (session, delivering) = closed();
+        // Its answer is being written until the end, so no other poll gets the frames.
+        let writing = session.poll().await.expect("the session has not ended");
+        sleep(WINDOW * 3 / 2 - Duration::from_millis(200)).await;
+        let waiting = session.poll().await.expect("it is answered without frames");
+        assert!(waiting.frames.is_empty());
+        drop(writing);
+        let took = delivering.await.expect("no panic");
+        assert!(is_whole_time(took), "{took:?}");
     }
 }
