@@ -153,6 +153,20 @@ async fn a_panic_of_one_connection_ends_only_it_and_leaks_nothing_to_others() ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_panics_while_it_is_closed_is_counted_once() -> anyhow::Result<()> {
+    let stage = Stage::new(1).await?;
+    let _clients = stage.fill().await?;
+    let refused = stage.sockets.tally.counts().collect::<Vec<_>>();
+    stage.reactors.inject_fault(0, Fault::PanicAfterNote);
+    open(&stage, SOCKETS - 1).await;
+    let counts = stage.sockets.tally.counts().zip(refused);
+    let added: Vec<_> = counts.map(|((reason, count), (_, before))| (reason, count - before)).collect();
+    assert!(added.contains(&(Reason::Idle, 1)), "{added:?}");
+    assert_eq!(added.iter().map(|(_, count)| count).sum::<u64>(), 1, "{added:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connections_that_panic_again_while_they_are_closed_end_too() -> anyhow::Result<()> {
     let stage = Stage::new(1).await?;
     let mut clients = stage.fill().await?;

@@ -79,6 +79,8 @@ pub(super) struct Connection {
     /// A copy of `socket.is_held_back()`: a message waits for room in its channel's queue. The copy saves each write from a
     /// look into the boxed socket.
     is_held_back: bool,
+    /// Whether the reason of its end was counted. A panic while it is closed must not count it again.
+    is_noted: bool,
     _permits: Permits,
 }
 
@@ -131,6 +133,7 @@ impl Connection {
             origin,
             is_ready: false,
             is_held_back: false,
+            is_noted: false,
             _permits: permits,
         }
     }
@@ -398,8 +401,12 @@ impl Connection {
         }
     }
 
-    /// Counts and logs that the host ends the connection.
-    pub(super) fn note(&self, reason: Reason) {
+    /// Counts and logs that the host ends the connection, once: the first reason counts.
+    pub(super) fn note(&mut self, reason: Reason) {
+        // Set before the call, because the line of the log comes after the count, and may panic.
+        if std::mem::replace(&mut self.is_noted, true) {
+            return;
+        }
         let (peer, origin) = (self.stream.peer_addr().ok(), self.origin.as_deref());
         self.settings.tally.note(reason, &Client { peer, mount: &self.settings.path, origin });
     }

@@ -55,6 +55,8 @@ pub(crate) enum Fault {
     PanicAlways,
     /// The work of one of its connections panics, with a frame in the scratch buffers.
     PanicInConnection,
+    /// The work of one of its connections panics after its end was counted.
+    PanicAfterNote,
     /// The work of two of its connections panics, and then counting and closing each of them panics too.
     PanicInClosing,
     /// Waiting for events fails once.

@@ -11,6 +11,7 @@ use tracing::{Level, Metadata, Subscriber, span};
 
 use super::super::reactor_handle::Fault;
 use super::Reactor;
+use crate::socket::Reason;
 
 impl Reactor {
     pub(super) fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
@@ -34,6 +35,14 @@ impl Reactor {
             let first = self.connections.iter().next().map(|(number, _)| number);
             self.with(first.unwrap_or_default(), |_, scratch| {
                 scratch.put(crate::protocol::Frame::text("for one client alone"));
+                panic!("a test wants it");
+            });
+        }
+        if self.fault == Some(Fault::PanicAfterNote) {
+            self.fault = None;
+            let first = self.connections.iter().next().map(|(number, _)| number);
+            self.with(first.unwrap_or_default(), |connection, _| {
+                connection.note(Reason::Idle);
                 panic!("a test wants it");
             });
         }
