@@ -1,5 +1,6 @@
 //! A socket: it carries out the actions that the rules return.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -199,7 +200,11 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         for channel in self.state.take() {
-            channel.end(self.ending.clone());
+            let ending = self.ending.clone();
+            // Caught for each channel, so that a panic at one doesn't leave the others as members of a socket that is gone.
+            if catch_unwind(AssertUnwindSafe(move || channel.end(ending))).is_err() {
+                tracing::error!("a fault of the host: the end of a channel caused a panic");
+            }
         }
     }
 }

@@ -105,3 +105,33 @@ async fn a_topic_works_after_a_panic_in_an_intercepted_broadcast() {
     ada.send(r#"["1","2","room:a","shout",{}]"#);
     assert_eq!(ada.now(), [r#"[null,null,"room:a","shout",{}]"#]);
 }
+
+/// The test drops the socket on a thread without a runtime. There the end of an idle channel panics, because it needs a
+/// task. The end of the other channel needs none: a task already drains its queue, and waits in a turn.
+#[tokio::test]
+async fn a_panic_at_the_end_of_one_channel_does_not_keep_the_others_of_its_socket() {
+    let gate = Arc::new(Notify::new());
+    let opened = Arc::clone(&gate);
+    let (ended, mut endings) = tokio::sync::mpsc::unbounded_channel();
+    let part = Part::new("room:*", move |call| {
+        let (gate, ended) = (Arc::clone(&opened), ended.clone());
+        async move {
+            match call.callback {
+                Callback::Join(_) => return Ok(admitted()),
+                Callback::In { .. } => gate.notified().await,
+                Callback::Terminate(_) => ended.send(call.member.topic.to_string()).expect("the test waits"),
+                _ => {}
+            }
+            Ok(nothing())
+        }
+    });
+    let mut ada = Stage::new([part]).connect();
+    ada.join("room:idle").await;
+    ada.join("room:busy").await;
+    ada.send(r#"["1","2","room:busy","wait",{}]"#);
+    let socket = ada.socket;
+    let dropped = std::thread::spawn(move || drop(socket)).join();
+    assert!(dropped.is_ok(), "the panic is caught");
+    gate.notify_one();
+    assert_eq!(endings.recv().await.as_deref(), Some("room:busy"));
+}
