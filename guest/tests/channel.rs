@@ -87,6 +87,10 @@ impl Channel for Table {
     fn terminate(&mut self, socket: &mut Socket<Score>, ending: Ending) {
         socket.room_mut().0.remove(&self.player);
         socket.broadcast("left", json!({ "player": self.player, "cause": ending.cause, "detail": ending.detail }));
+        if self.clock.is_some() {
+            let timer = socket.send_after(Duration::from_secs(1), "timer", json!({}));
+            socket.push("late", json!({ "timer": timer }));
+        }
     }
 }
 
@@ -170,6 +174,16 @@ fn terminate_gets_the_cause_of_each_end() {
     assert_eq!(alice().shutdown().broadcasts(), [("left", left("shutdown", ""))]);
     let out = alice().push("leave", json!({}));
     assert_eq!(out.ended().unwrap().broadcasts(), [("left", left("stopped", "asked to"))]);
+}
+
+#[test]
+fn the_numbers_of_timers_begin_again_in_terminate() {
+    let mut alice = alice();
+    assert!(alice.push("clock", json!({})).fault().is_none());
+    let pending: Vec<_> = alice.timers().into_iter().map(|timer| timer.id).collect();
+    let left = alice.leave();
+    let number: TimerId = left.pushes()[0].payload.field("timer").unwrap();
+    assert_eq!(number, pending[0], "the first number is used again");
 }
 
 #[test]

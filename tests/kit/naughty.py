@@ -291,7 +291,7 @@ class Naughty(Channel):
 
     def terminate(self, call):
         if call.topic == "naughty:last_words":
-            call.push("last_words", {})
+            call.push("last_words", {"timer": call.ask("send_after", ms=1000, event="timer", payload={})})
         call.broadcast("gone", {"member": call.member, "cause": call["cause"], "detail": call["detail"]})
 
 

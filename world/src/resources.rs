@@ -35,11 +35,4 @@ impl Resources {
     pub fn timer_bytes(&self) -> usize {
         self.timers.iter().map(|timer| timer.sent.bytes()).sum()
     }
-
-    /// Ends its timers, presences and subscriptions. The numbers of its timers aren't used again.
-    pub fn clear(&mut self) {
-        self.timers.clear();
-        self.presences.clear();
-        self.topics.clear();
-    }
 }

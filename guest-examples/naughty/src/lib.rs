@@ -4,8 +4,8 @@
 //! may join. The topics `naughty:join_panic`, `naughty:join_fail`, `naughty:join_loop` and `naughty:join_refuse` do
 //! what their names say. In `naughty:terminate_panic`, `terminate` panics. In every other topic, `terminate` sends
 //! `gone {"member", "cause", "detail"}` to the other members, and logs the same. In `naughty:last_words`, `terminate`
-//! also pushes `last_words {}` to the member's own client. A client may join with `{"mood": ".."}`: the mood decides
-//! about the intercepted event `secret`.
+//! also sets a timer, and pushes `last_words {"timer"}` with its number to the member's own client. A client may join
+//! with `{"mood": ".."}`: the mood decides about the intercepted event `secret`.
 //!
 //! - [`faults`]: events that end the member
 //! - [`effects`]: events with valid effects
@@ -97,7 +97,8 @@ impl Channel for Naughty {
         let member = socket.member_id();
         log::info!("gone: {} {}", ending.cause, ending.detail);
         if socket.topic() == "naughty:last_words" {
-            socket.push("last_words", json!({}));
+            let timer = socket.send_after(Duration::from_secs(1), "timer", json!({}));
+            socket.push("last_words", json!({ "timer": timer }));
         }
         socket.broadcast("gone", json!({ "member": member, "cause": ending.cause, "detail": ending.detail }));
     }

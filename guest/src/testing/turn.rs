@@ -76,8 +76,8 @@ impl<C: Channel> Member<C> {
     }
 
     fn terminate(&mut self, ending: Ending) -> Outcome {
-        // A member that has ended has no state at the host.
-        self.resources.clear();
+        // A member that has ended has no resources at the host, and the numbers of its timers begin again.
+        self.resources = Resources::default();
         self.host.online.leave(self.topic.as_str(), ID);
         self.call(Callback::Terminate(ending))
     }

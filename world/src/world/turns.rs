@@ -8,7 +8,7 @@ use super::queue::TurnQueue;
 use super::sockets::error;
 use super::{Came, NotJoined, Role, World};
 use crate::turn::{CallRequest, Turn, ask};
-use crate::{Callbacks, SocketFacts, StateSnapshot};
+use crate::{Callbacks, Resources, SocketFacts, StateSnapshot};
 
 impl<C: Callbacks> World<C> {
     /// A join on a connection, with its commit. `answered` is the ref of the join message of a client at the level of
@@ -162,7 +162,8 @@ impl<C: Callbacks> World<C> {
     pub(super) fn exit(&mut self, id: u64) -> Option<Topic> {
         let role = self.roles.get_mut(&id).filter(|role| role.is_in)?;
         role.is_in = false;
-        role.resources.clear();
+        // As on a host, the numbers of timers begin again too: a timer of `terminate` gets the number 0.
+        role.resources = Resources::default();
         let topic = role.topic.clone();
         self.note_people(&topic);
         let left = self.host.online.leave(topic.as_str(), id);
