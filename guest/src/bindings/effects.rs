@@ -1,6 +1,7 @@
 //! The contract's effects, for native tests. Generated from `wit/` by `cargo xtask bindings`. DO NOT EDIT!
 
 /// The effects of `interface socket`.
+#[rustfmt::skip]
 pub(crate) mod socket {
     use bennu_semantics::Effect;
 
@@ -72,6 +73,7 @@ pub(crate) mod socket {
 }
 
 /// The effects of `interface presence`.
+#[rustfmt::skip]
 pub(crate) mod presence {
     use bennu_semantics::Effect;
 

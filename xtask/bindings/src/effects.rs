@@ -11,8 +11,10 @@ use wit_bindgen_core::wit_parser::{Function, PackageId, Resolve, Type, TypeDefKi
 /// The interfaces with effects.
 const INTERFACES: [&str; 2] = ["socket", "presence"];
 
-/// The functions whose variant has a longer name, because its interface isn't part of the name.
-const RENAMED: [(&str, &str); 2] = [("update", "UpdatePresence"), ("push-state", "PushPresences")];
+/// The functions whose variant has a longer name, because the interface isn't part of the name: the interface, the
+/// function, and the variant.
+const RENAMED: [(&str, &str, &str); 2] =
+    [("presence", "update", "UpdatePresence"), ("presence", "push-state", "PushPresences")];
 
 const HEADER: &str = "\
 //! The contract's effects, for native tests. Generated from `wit/` by `cargo xtask bindings`. DO NOT EDIT!
@@ -25,10 +27,11 @@ pub(crate) fn generate(resolve: &Resolve, package: PackageId) -> Result<String> 
         let interface = resolve.packages[package].interfaces.get(name);
         let interface = *interface.with_context(|| format!("wit/ has no interface {name}"))?;
         let functions = resolve.interfaces[interface].functions.values();
-        write!(text, "\n/// The effects of `interface {name}`.\npub(crate) mod {name} {{\n")?;
+        // rustfmt skips this module, as it skips the other generated ones. So a long line stays as it was generated.
+        write!(text, "\n/// The effects of `interface {name}`.\n#[rustfmt::skip]\npub(crate) mod {name} {{\n")?;
         text += "    use bennu_semantics::Effect;\n\n    use crate::testing::recorder::ask_for;\n";
         for function in functions.filter(|function| is_effect(name, function)) {
-            text += &import(resolve, function).with_context(|| format!("{name}.{}", function.name))?;
+            text += &import(resolve, name, function).with_context(|| format!("{name}.{}", function.name))?;
         }
         text += "}\n";
     }
@@ -40,16 +43,16 @@ fn is_effect(interface: &str, function: &Function) -> bool {
     interface == "socket" || function.result.is_none()
 }
 
-/// The native import for a function.
-fn import(resolve: &Resolve, function: &Function) -> Result<String> {
+/// The native import for a function of an interface.
+fn import(resolve: &Resolve, interface: &str, function: &Function) -> Result<String> {
     let (mut parameters, mut fields) = (Vec::new(), Vec::new());
     for parameter in &function.params {
         let (name, (rust, is_converted)) = (snake(&parameter.name), rust_type(resolve, parameter.ty)?);
         fields.push(if is_converted { format!("{name}: {name}.into()") } else { name.clone() });
         parameters.push(format!("{name}: {rust}"));
     }
-    let variant = RENAMED.iter().find(|(name, _)| *name == function.name);
-    let variant = variant.map_or_else(|| camel(&function.name), |(_, variant)| (*variant).to_owned());
+    let renamed = RENAMED.iter().find(|(of, name, _)| (*of, *name) == (interface, &*function.name));
+    let variant = renamed.map_or_else(|| camel(&function.name), |(.., variant)| (*variant).to_owned());
     let fields = if fields.is_empty() { String::new() } else { format!(" {{ {} }}", fields.join(", ")) };
     let (result, end) = match function.result {
         None => ("", ";"),
@@ -90,4 +93,44 @@ fn snake(name: &str) -> String {
 fn camel(name: &str) -> String {
     let word = |word: &str| word.chars().take(1).flat_map(char::to_uppercase).chain(word.chars().skip(1)).collect();
     name.split('-').map(word).collect::<Vec<String>>().concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// Generates the imports for the functions of these two interfaces.
+    fn generated(socket: &str, presence: &str) -> Result<String> {
+        let mut resolve = Resolve::default();
+        let text = format!("package a:b; interface socket {{ {socket} }} interface presence {{ {presence} }}");
+        let package = resolve.push_source("test.wit", &text)?;
+        generate(&resolve, package)
+    }
+
+    #[test]
+    fn a_variant_is_renamed_only_for_the_function_of_its_interface() -> Result<()> {
+        let text = generated("update: func(key: string);", "update: func(key: string); untrack: func(key: string);")?;
+        let variants: Vec<&str> =
+            text.lines().filter_map(|line| line.trim_start().strip_prefix("ask_for(Effect::")).collect();
+        let expected = ["Update", "UpdatePresence", "Untrack"].map(|name| format!("{name} {{ key: key.into() }});"));
+        assert_eq!(variants, expected);
+        Ok(())
+    }
+
+    /// The check compares the file with the generator's text, so rustfmt must not change the file.
+    #[test]
+    fn rustfmt_does_not_change_a_line_that_is_too_long() -> Result<()> {
+        let parameters: Vec<String> = (0..20).map(|number| format!("parameter{number}: string")).collect();
+        let text = generated(&format!("push: func({});", parameters.join(", ")), "push-state: func();")?;
+        assert!(text.lines().any(|line| line.len() > 120), "{text}");
+        let mut rustfmt = Command::new("rustfmt").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        rustfmt.stdin.take().context("a pipe")?.write_all(text.as_bytes())?;
+        let formatted = rustfmt.wait_with_output()?;
+        assert!(formatted.status.success());
+        assert_eq!(String::from_utf8(formatted.stdout)?, text);
+        Ok(())
+    }
 }
