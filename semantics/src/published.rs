@@ -127,10 +127,7 @@ mod tests {
     #[test]
     fn a_state_that_is_no_longer_than_its_patch_is_sent_whole() {
         let topic = Topic::new("t");
-        let publish = |before, text: &'static str| {
-            let state = PublishedState::read(ByteString::from_static(text)).expect("an object");
-            Published::publish(before, &topic, state)
-        };
+        let publish = |before, text: &str| Published::publish(before, &topic, PublishedState::from(text));
         let (first, update) = publish(None, r#"{"a":1,"long":"unchanged"}"#);
         assert_eq!(update.map(|update| (update.number, update.patch)), Some((1, None)));
         let (second, update) = publish(Some(first), r#"{"a":2,"long":"unchanged"}"#);

@@ -19,20 +19,10 @@ pub struct PublishedState {
 }
 
 impl PublishedState {
-    /// Parses the text of a JSON object. The object is kept with the text, so that the text is parsed once only.
+    /// Parses its text, and keeps the object, so that the text is parsed once only.
     ///
     /// # Errors
     /// If the text isn't a JSON object that the host can read.
-    pub fn read(text: ByteString) -> serde_json::Result<Self> {
-        let mut state = Self::from(text);
-        state.parse()?;
-        Ok(state)
-    }
-
-    /// Parses its text, and keeps the object.
-    ///
-    /// # Errors
-    /// See [`read`](Self::read).
     pub(crate) fn parse(&mut self) -> serde_json::Result<()> {
         self.fields = Some(read_object(&self.text)?);
         Ok(())

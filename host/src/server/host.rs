@@ -200,7 +200,9 @@ impl Host {
         let mut loading = Vital::default();
         loading.spawn("the task that loads plugins", library.watch());
         vital.spawn("the task that ends members without a plugin", sweep(Arc::clone(&node)));
-        vital.spawn("the task that settles stored rooms", settle(Arc::clone(&node)));
+        // A separate task, so that `sweep` doesn't have to wait for any number of stored rooms.
+        let rooms = Arc::clone(&node);
+        vital.spawn("the task that settles stored rooms", async move { rooms.keep_stored_rooms_settled().await });
         if let Some(listener) = api_listener {
             let (api, tally) = (std::mem::take(&mut api), Arc::clone(&sockets.tally));
             let listening = listen(listener, api, API_CONNECTIONS_MAX, tally);
@@ -344,12 +346,6 @@ async fn sweep(node: Arc<Node>) {
     while owners.changed().await.is_ok() {
         node.sweep().await;
     }
-}
-
-/// Settles the stored rooms of ended probations: restores their earlier states, or deletes the copies of those. It is a
-/// separate task, so that [`sweep`] doesn't have to wait for any number of stored rooms.
-async fn settle(node: Arc<Node>) {
-    node.keep_stored_rooms_settled().await;
 }
 
 #[cfg(test)]
