@@ -23,8 +23,9 @@ const GRACE_MS_MAX: u32 = 24 * 60 * 60 * 1000;
 /// callback has succeeded.
 ///
 /// A variant is a function of the contract, from the interface `socket` or `presence`, and its fields are the
-/// function's parameters. In JSON, an effect is an object with one field: the function's name, with an object of the
-/// parameters. `docs/kit.md` lists the names.
+/// function's parameters. `Deserialize` is for `bennu kit` only, which passes each effect as a map with one
+/// entry: the function's name, with a map of the parameters. In this form some parameters have shorter names: `ms`,
+/// `seat` and `ref`. `docs/kit.md` lists all names.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Effect {

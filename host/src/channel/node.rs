@@ -22,8 +22,8 @@ use crate::store::Store;
 /// The name of this node in the lists of presences. There are no other nodes yet.
 const NAME: &str = "local";
 
-/// The pause after the first failure to settle stored rooms. It doubles with each further failure, up to the maximum. The
-/// maximum also limits the log: each failure writes a line.
+/// The pause after the first failure to settle stored rooms. It doubles with each further failure, up to the maximum. Each
+/// failure writes a line to the log, so a long pause also keeps the log short.
 const SETTLING_PAUSE_FIRST: Duration = Duration::from_secs(1);
 const SETTLING_PAUSE_MAX: Duration = Duration::from_secs(300);
 

@@ -14,8 +14,8 @@ use super::Kind;
 use crate::files;
 use anyhow::{Context, Result};
 
-/// The kinds of all plugins, by name, and the file that stores them. If there is no file, they are kept only in
-/// memory.
+/// The kind of each plugin, by the plugin's name, and the file that stores the kinds. The default has no file, so its
+/// kinds are only in memory.
 #[derive(Debug, Default)]
 pub struct Kinds {
     file: Option<PathBuf>,
