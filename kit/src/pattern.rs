@@ -34,17 +34,20 @@ fn quote_ellipses(text: &str) -> String {
 }
 
 /// Whether a value matches the expected one.
-pub fn matches(expected: &Value, came: &Value) -> bool {
-    match (expected, came) {
+pub fn matches(expected: &Value, received: &Value) -> bool {
+    match (expected, received) {
         (Value::String(text), _) if text == ANYTHING => true,
-        (Value::Array(expected), Value::Array(came)) => {
-            expected.len() == came.len() && expected.iter().zip(came).all(|(expected, came)| matches(expected, came))
+        (Value::Array(expected), Value::Array(received)) => {
+            expected.len() == received.len()
+                && expected.iter().zip(received).all(|(expected, received)| matches(expected, received))
         }
-        (Value::Object(expected), Value::Object(came)) => {
-            let has = |(key, expected): (&String, &Value)| came.get(key).is_some_and(|came| matches(expected, came));
-            expected.len() == came.len() && expected.iter().all(has)
+        (Value::Object(expected), Value::Object(received)) => {
+            let has = |(key, expected): (&String, &Value)| {
+                received.get(key).is_some_and(|received| matches(expected, received))
+            };
+            expected.len() == received.len() && expected.iter().all(has)
         }
-        (expected, came) => expected == came,
+        (expected, received) => expected == received,
     }
 }
 
@@ -62,8 +65,12 @@ mod tests {
             (r#"{"a": "b…\"…"}"#, r#"{"a": "b…\"…"}"#, true),
             (r#"{"a": "b…"}"#, r#"{"a": "bc"}"#, false),
         ];
-        for (expected, came, does_match) in cases {
-            assert_eq!(matches(&parse(expected)?, &serde_json::from_str(came)?), does_match, "{expected} and {came}");
+        for (expected, received, does_match) in cases {
+            assert_eq!(
+                matches(&parse(expected)?, &serde_json::from_str(received)?),
+                does_match,
+                "{expected} and {received}"
+            );
         }
         Ok(())
     }

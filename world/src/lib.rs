@@ -29,4 +29,4 @@ pub use stored::{Draft, Order, Row, Stored};
 pub use timer::{Sent, Timer, take_due};
 pub use tokens::{TokenProblem, sign};
 pub use turn::{Asked, CallRequest, Turn, ask, check_mailbox, decide};
-pub use world::{Came, Client, Frame, Incoming, NotJoined, Remainder, Role, TURNS_MAX, World};
+pub use world::{Client, Frame, Incoming, NotJoined, Received, Remainder, Role, TURNS_MAX, World};

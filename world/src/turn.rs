@@ -51,7 +51,7 @@ pub fn ask(
     host: &mut HostFacts,
     (spec, topic): (&RouteSpec, &Topic),
     states: &StateSnapshot,
-    question: CallRequest,
+    request: CallRequest,
 ) -> Asked<Turn> {
     let states = match states.upgraded(callbacks, host, (spec, topic)) {
         Ok(states) => states,
@@ -59,7 +59,7 @@ pub fn ask(
     };
     let (assigns, room) = states.bytes();
     let taken = std::mem::take(host);
-    let (called, mut context) = match question {
+    let (called, mut context) = match request {
         CallRequest::Member { id, socket, usage, callback } => {
             let mut context = CallContext::of_member(taken, socket, usage, callback.given());
             let call = MemberCall { id, topic: topic.clone(), assigns, room, callback };

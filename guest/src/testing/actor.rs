@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fmt::{self, Write};
 use std::rc::Rc;
 
-use bennu_world::{Came, Role, Sent, TURNS_MAX, World};
+use bennu_world::{Received, Role, Sent, TURNS_MAX, World};
 use serde::de::DeserializeOwned;
 
 use super::native::NativeRoutes;
@@ -101,8 +101,8 @@ impl Actor {
     #[track_caller]
     pub fn assert_reply(&mut self, to: &Pushed, status: &str, response: impl IntoPayload) -> Payload {
         let response = response.into_payload();
-        let wanted = |came: &Came| {
-            reply_to(came, to)
+        let wanted = |received: &Received| {
+            reply_to(received, to)
                 .is_some_and(|reply| reply.status == status && has(&response, &reply.payload.clone().into()))
         };
         self.assert(wanted, &format!("a reply {status:?} with {}", shown(&response)))
@@ -115,7 +115,7 @@ impl Actor {
     /// If there is one.
     #[track_caller]
     pub fn refute_reply(&mut self, to: &Pushed) {
-        self.refute(|came| reply_to(came, to).is_some(), "a reply");
+        self.refute(|received| reply_to(received, to).is_some(), "a reply");
     }
 
     /// Asserts a push of this event to its client. Returns its payload.
@@ -126,7 +126,7 @@ impl Actor {
     #[track_caller]
     pub fn assert_push(&mut self, event: &str, payload: impl IntoPayload) -> Payload {
         let payload = payload.into_payload();
-        let wanted = |came: &Came| matches!(came, Came::Push(sent) if is(sent, event, &payload));
+        let wanted = |received: &Received| matches!(received, Received::Push(sent) if is(sent, event, &payload));
         self.assert(wanted, &format!("a push of {event:?} with {}", shown(&payload)))
     }
 
@@ -137,7 +137,10 @@ impl Actor {
     /// If there is one.
     #[track_caller]
     pub fn refute_push(&mut self, event: &str) {
-        self.refute(|came| matches!(came, Came::Push(sent) if sent.event == event), &format!("a push of {event:?}"));
+        self.refute(
+            |received| matches!(received, Received::Push(sent) if sent.event == event),
+            &format!("a push of {event:?}"),
+        );
     }
 
     /// Asserts a broadcast of this event to its client. Returns its payload.
@@ -148,7 +151,7 @@ impl Actor {
     #[track_caller]
     pub fn assert_broadcast(&mut self, event: &str, payload: impl IntoPayload) -> Payload {
         let payload = payload.into_payload();
-        let wanted = |came: &Came| matches!(came, Came::Broadcast(sent) if is(sent, event, &payload));
+        let wanted = |received: &Received| matches!(received, Received::Broadcast(sent) if is(sent, event, &payload));
         self.assert(wanted, &format!("a broadcast of {event:?} with {}", shown(&payload)))
     }
 
@@ -159,7 +162,7 @@ impl Actor {
     /// If there is one.
     #[track_caller]
     pub fn refute_broadcast(&mut self, event: &str) {
-        let unwanted = |came: &Came| matches!(came, Came::Broadcast(sent) if sent.event == event);
+        let unwanted = |received: &Received| matches!(received, Received::Broadcast(sent) if sent.event == event);
         self.refute(unwanted, &format!("a broadcast of {event:?}"));
     }
 
@@ -170,7 +173,7 @@ impl Actor {
     /// If it didn't.
     #[track_caller]
     pub fn assert_close(&mut self) {
-        self.assert(|came| *came == Came::Close, "the channel's close");
+        self.assert(|received| *received == Received::Close, "the channel's close");
     }
 
     /// Asserts that it ended by a fault.
@@ -180,7 +183,7 @@ impl Actor {
     /// If it didn't.
     #[track_caller]
     pub fn assert_error(&mut self) {
-        self.assert(|came| *came == Came::Error, "the channel's error");
+        self.assert(|received| *received == Received::Error, "the channel's error");
     }
 
     /// Asserts that its connection was closed.
@@ -190,12 +193,13 @@ impl Actor {
     /// If it wasn't.
     #[track_caller]
     pub fn assert_disconnected(&mut self) {
-        self.assert(|came| *came == Came::Disconnected, "the connection's end");
+        self.assert(|received| *received == Received::Disconnected, "the connection's end");
     }
 
     /// Removes all other messages, and returns them as frames of version 2. Binary frames are arrays of numbers.
     pub fn received(&mut self) -> Vec<Value> {
-        let frames = self.role(|role| role.came.iter().map(|came| client::shown(role.frame(came))).collect());
+        let frames =
+            self.role(|role| role.received.iter().map(|received| client::shown(role.frame(received))).collect());
         self.flush();
         frames
     }
@@ -203,47 +207,47 @@ impl Actor {
     /// Removes all messages.
     pub fn flush(&mut self) {
         self.change(|role| {
-            role.came.clear();
+            role.received.clear();
             Some(())
         });
     }
 
     /// Removes the first message that matches. Returns its payload, or `{}` if it isn't an event or a reply.
     #[track_caller]
-    fn assert(&mut self, wanted: impl Fn(&Came) -> bool, what: &str) -> Payload {
+    fn assert(&mut self, wanted: impl Fn(&Received) -> bool, what: &str) -> Payload {
         let found = self.change(|role| {
-            let at = role.came.iter().position(wanted)?;
-            role.came.remove(at)
+            let at = role.received.iter().position(wanted)?;
+            role.received.remove(at)
         });
         match found {
-            Some(Came::Reply(_, reply) | Came::Unmatched(_, reply)) => reply.payload.into(),
-            Some(Came::Push(sent) | Came::Broadcast(sent)) => sent.payload.into(),
-            Some(Came::Close | Came::Error | Came::Disconnected) => crate::output::empty(),
+            Some(Received::Reply(_, reply) | Received::Unmatched(_, reply)) => reply.payload.into(),
+            Some(Received::Push(sent) | Received::Broadcast(sent)) => sent.payload.into(),
+            Some(Received::Close | Received::Error | Received::Disconnected) => crate::output::empty(),
             None => self.fail(what),
         }
     }
 
     #[track_caller]
     fn fail(&self, what: &str) -> ! {
-        let mut came = String::new();
+        let mut received = String::new();
         self.role(|role| {
-            for each in &role.came {
-                let _ = write!(came, "\n  {}", described(each));
+            for each in &role.received {
+                let _ = write!(received, "\n  {}", described(each));
             }
         });
         for fault in self.world.borrow().faults() {
-            let _ = write!(came, "\n  (a callback ended in a fault: {fault})");
+            let _ = write!(received, "\n  (a callback ended in a fault: {fault})");
         }
-        let (topic, came) =
-            (self.role(|role| role.topic.to_string()), if came.is_empty() { " nothing" } else { &came });
-        panic!("the member of {topic:?} expected {what}; it received{came}");
+        let (topic, received) =
+            (self.role(|role| role.topic.to_string()), if received.is_empty() { " nothing" } else { &received });
+        panic!("the member of {topic:?} expected {what}; it received{received}");
     }
 
     #[track_caller]
-    fn refute(&mut self, unwanted: impl Fn(&Came) -> bool, what: &str) {
-        let found = self.role(|role| role.came.iter().find(|came| unwanted(came)).map(described));
-        if let Some(came) = found {
-            panic!("the member received {what}, which it must not receive:\n  {came}");
+    fn refute(&mut self, unwanted: impl Fn(&Received) -> bool, what: &str) {
+        let found = self.role(|role| role.received.iter().find(|received| unwanted(received)).map(described));
+        if let Some(received) = found {
+            panic!("the member received {what}, which it must not receive:\n  {received}");
         }
     }
 
@@ -277,26 +281,26 @@ impl fmt::Debug for Actor {
 }
 
 /// The reply to this message, if this is one.
-fn reply_to<'a>(came: &'a Came, to: &Pushed) -> Option<&'a bennu_semantics::Reply> {
-    match came {
-        Came::Reply(reference, reply) | Came::Unmatched(reference, reply) if *reference == to.0 => Some(reply),
+fn reply_to<'a>(received: &'a Received, to: &Pushed) -> Option<&'a bennu_semantics::Reply> {
+    match received {
+        Received::Reply(reference, reply) | Received::Unmatched(reference, reply) if *reference == to.0 => Some(reply),
         _ => None,
     }
 }
 
-fn described(came: &Came) -> String {
-    match came {
-        Came::Reply(_, reply) | Came::Unmatched(_, reply) => {
+fn described(received: &Received) -> String {
+    match received {
+        Received::Reply(_, reply) | Received::Unmatched(_, reply) => {
             let Reply { status, payload } = reply.clone().into();
             format!("a reply {status:?} with {}", shown(&payload))
         }
-        Came::Push(sent) => format!("a push of {:?} with {}", &*sent.event, shown(&sent.payload.clone().into())),
-        Came::Broadcast(sent) => {
+        Received::Push(sent) => format!("a push of {:?} with {}", &*sent.event, shown(&sent.payload.clone().into())),
+        Received::Broadcast(sent) => {
             format!("a broadcast of {:?} with {}", &*sent.event, shown(&sent.payload.clone().into()))
         }
-        Came::Close => "the channel's close".to_owned(),
-        Came::Error => "the channel's error".to_owned(),
-        Came::Disconnected => "the connection's end".to_owned(),
+        Received::Close => "the channel's close".to_owned(),
+        Received::Error => "the channel's error".to_owned(),
+        Received::Disconnected => "the connection's end".to_owned(),
     }
 }
 
@@ -305,27 +309,28 @@ fn is(sent: &Sent, event: &str, payload: &Payload) -> bool {
 }
 
 /// Whether a payload matches the expected one. An object may have additional fields.
-fn has(expected: &Payload, came: &Payload) -> bool {
-    match (expected, came) {
-        (Payload::Json(expected), Payload::Json(came)) => {
-            match (serde_json::from_str(expected), serde_json::from_str(came)) {
-                (Ok(expected), Ok(came)) => contains(&expected, &came),
+fn has(expected: &Payload, received: &Payload) -> bool {
+    match (expected, received) {
+        (Payload::Json(expected), Payload::Json(received)) => {
+            match (serde_json::from_str(expected), serde_json::from_str(received)) {
+                (Ok(expected), Ok(received)) => contains(&expected, &received),
                 _ => false,
             }
         }
-        (expected, came) => expected == came,
+        (expected, received) => expected == received,
     }
 }
 
-fn contains(expected: &Value, came: &Value) -> bool {
-    match (expected, came) {
-        (Value::Object(expected), Value::Object(came)) => {
-            expected.iter().all(|(key, expected)| came.get(key).is_some_and(|came| contains(expected, came)))
+fn contains(expected: &Value, received: &Value) -> bool {
+    match (expected, received) {
+        (Value::Object(expected), Value::Object(received)) => expected
+            .iter()
+            .all(|(key, expected)| received.get(key).is_some_and(|received| contains(expected, received))),
+        (Value::Array(expected), Value::Array(received)) => {
+            expected.len() == received.len()
+                && expected.iter().zip(received).all(|(expected, received)| contains(expected, received))
         }
-        (Value::Array(expected), Value::Array(came)) => {
-            expected.len() == came.len() && expected.iter().zip(came).all(|(expected, came)| contains(expected, came))
-        }
-        (expected, came) => expected == came,
+        (expected, received) => expected == received,
     }
 }
 

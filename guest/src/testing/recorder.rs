@@ -41,8 +41,8 @@ pub(super) fn run_about<T>(
 
 /// Calls the host. If the host ends the callback with a fault, this function unwinds, and `run` catches the fault.
 #[track_caller]
-fn ask<T>(question: impl FnOnce(&mut CallContext) -> Result<T, Fault>) -> T {
-    let answer = CONTEXT.with_borrow_mut(|context| context.as_mut().map(question));
+fn ask<T>(call: impl FnOnce(&mut CallContext) -> Result<T, Fault>) -> T {
+    let answer = CONTEXT.with_borrow_mut(|context| context.as_mut().map(call));
     match answer {
         Some(Ok(answer)) => answer,
         Some(Err(fault)) => resume_unwind(Box::new(fault)),

@@ -38,7 +38,7 @@ impl<C: Channel> Member<C> {
             ended_by: None,
             channel: PhantomData,
         };
-        let (asked, lines) = member.ask(&member.states.clone(), member.question(Callback::Join(params.into())));
+        let (asked, lines) = member.ask(&member.states.clone(), member.request(Callback::Join(params.into())));
         let turn = asked.map_err(|fault| NotJoined::Fault(fault.into()))?;
         if let rules::Answer::Refuse(response) = turn.answer {
             return Err(NotJoined::Refused(response.into()));
@@ -84,7 +84,7 @@ impl<C: Channel> Member<C> {
 
     /// Calls a callback, and commits its outcome.
     fn call(&mut self, callback: Callback) -> Outcome {
-        self.run(&self.states.clone(), self.question(callback))
+        self.run(&self.states.clone(), self.request(callback))
     }
 
     /// Calls a callback of its topic, and commits its outcome.
@@ -97,17 +97,17 @@ impl<C: Channel> Member<C> {
         self.routes.routes()[0].clone()
     }
 
-    fn question(&self, callback: Callback) -> CallRequest {
+    fn request(&self, callback: Callback) -> CallRequest {
         CallRequest::Member { id: ID, socket: self.socket.clone(), usage: self.resources.usage(), callback }
     }
 
-    fn ask(&mut self, states: &StateSnapshot, question: CallRequest) -> (Result<Turn, rules::Fault>, LogLines) {
+    fn ask(&mut self, states: &StateSnapshot, request: CallRequest) -> (Result<Turn, rules::Fault>, LogLines) {
         let spec = self.spec();
-        ask(&mut self.routes, &mut self.host, (&spec, &self.topic), states, question)
+        ask(&mut self.routes, &mut self.host, (&spec, &self.topic), states, request)
     }
 
-    fn run(&mut self, states: &StateSnapshot, question: CallRequest) -> Outcome {
-        let (asked, lines) = self.ask(states, question);
+    fn run(&mut self, states: &StateSnapshot, request: CallRequest) -> Outcome {
+        let (asked, lines) = self.ask(states, request);
         let checked = asked.and_then(|turn| {
             self.check_room_for(&turn.effects)?;
             Ok(turn)

@@ -6,7 +6,7 @@ use bennu_semantics::{Departure, Effect, Message, SeatRequest, Source, Topic};
 use bytestring::ByteString;
 
 use super::presences::presence;
-use super::{Came, World};
+use super::{Received, World};
 use crate::{Callbacks, Diff, HostFacts, Resources, Sent, Timer};
 
 /// The work that is left after an effect on a member's own resources.
@@ -97,11 +97,11 @@ impl<C: Callbacks> World<C> {
     /// Carries out an effect on others, and on the member's client.
     fn carry_out_one(&mut self, own: &Topic, member: Option<u64>, effect: Effect, seat: &mut SeatRequest) {
         match effect {
-            Effect::Push { event, payload } => self.give_own(member, Came::Push(Sent { event, payload })),
-            Effect::Reply { reply_ref, reply } => self.give_own(member, Came::Reply(reply_ref.to_string(), reply)),
+            Effect::Push { event, payload } => self.give_own(member, Received::Push(Sent { event, payload })),
+            Effect::Reply { reply_ref, reply } => self.give_own(member, Received::Reply(reply_ref.to_string(), reply)),
             Effect::PushPresences => {
                 let state = self.host.online.state(own.as_str());
-                self.give_own(member, Came::Push(presence("presence_state", &state)));
+                self.give_own(member, Received::Push(presence("presence_state", &state)));
             }
             Effect::Broadcast { event, payload } => self.broadcast(own.as_str(), &Sent { event, payload }, None),
             Effect::BroadcastFrom { event, payload } => self.broadcast(own.as_str(), &Sent { event, payload }, member),
@@ -132,9 +132,9 @@ impl<C: Callbacks> World<C> {
     }
 
     /// Gives a message to the client of a call's member. The record refuses such an effect in a topic's turn.
-    fn give_own(&mut self, member: Option<u64>, came: Came) {
+    fn give_own(&mut self, member: Option<u64>, received: Received) {
         if let Some(id) = member {
-            self.give(id, came);
+            self.give(id, received);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use bennu_semantics::{Decision, Message, Source, Topic};
 
-use super::{Came, Role, World};
+use super::{Received, Role, World};
 use crate::turn::decide;
 use crate::{Callbacks, Person, Sent};
 
@@ -35,16 +35,16 @@ impl<C: Callbacks> World<C> {
         let Some(topic) = self.roles.get(&id).map(|role| role.topic.clone()) else { return };
         let Some(spec) = self.spec(&topic).cloned() else { return };
         if !spec.intercepts.iter().any(|event| *event == *sent.event) {
-            return self.give(id, Came::Broadcast(sent.clone()));
+            return self.give(id, Received::Broadcast(sent.clone()));
         }
         let Sent { event, payload } = sent.clone();
         let assigns = self.roles[&id].assigns.clone();
         self.limit_reach();
         let passing = (event.clone(), payload.clone());
         match decide(&mut self.callbacks, &mut self.host, (&spec, &topic), (id, assigns), passing) {
-            Ok(Decision::Pass) => self.give(id, Came::Broadcast(sent.clone())),
+            Ok(Decision::Pass) => self.give(id, Received::Broadcast(sent.clone())),
             Ok(Decision::Drop) => {}
-            Ok(Decision::Replace(payload)) => self.give(id, Came::Push(Sent { event, payload })),
+            Ok(Decision::Replace(payload)) => self.give(id, Received::Push(Sent { event, payload })),
             Ok(Decision::HandOver) => {
                 self.wait_after_turn(id, Message { source: Source::Intercept, topic, event, payload });
             }

@@ -18,7 +18,7 @@ use bennu_semantics::{Ending, Fault, Pattern, Payload, PendingSeatChanges, Reply
 pub use effects::Remainder;
 pub use queue::TURNS_MAX;
 use queue::{Job, TurnQueue};
-pub use role::{Came, Frame, Role};
+pub use role::{Frame, Received, Role};
 use rooms::Room;
 pub use sockets::{Client, Incoming};
 
@@ -159,7 +159,7 @@ impl<C: Callbacks> World<C> {
         let (client, topic) = (self.roles[&id].client, self.roles[&id].topic.clone());
         self.replace(id);
         let joined = self.join_on(client, &topic, params);
-        self.give(id, Came::Close);
+        self.give(id, Received::Close);
         self.settle();
         joined
     }
@@ -195,7 +195,7 @@ impl<C: Callbacks> World<C> {
             self.handle_in(id, event, payload, reference.clone());
         } else if !is_replaced {
             let reply = Reply { status: "error".into(), payload: Payload::reason("unmatched topic") };
-            self.give(id, Came::Unmatched(reference.clone(), reply));
+            self.give(id, Received::Unmatched(reference.clone(), reply));
         }
         reference
     }
@@ -211,7 +211,7 @@ impl<C: Callbacks> World<C> {
     /// A member's client leaves, with a message of this ref. The reply is `ok` if it has left before, too.
     fn leave_by(&mut self, id: u64, reference: String) {
         let role = &self.roles[&id];
-        let left = Came::Reply(reference, Reply { status: "ok".into(), payload: Payload::EMPTY });
+        let left = Received::Reply(reference, Reply { status: "ok".into(), payload: Payload::EMPTY });
         if role.is_in {
             self.current = self.queue_of(id);
             self.end(id, Ending::Left, Some(left));

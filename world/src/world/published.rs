@@ -3,7 +3,7 @@
 use bennu_semantics::{Published, PublishedState, StateUpdate, Topic, merge, read_value};
 use serde_json::json;
 
-use super::{Came, World};
+use super::{Received, World};
 use crate::{Callbacks, Sent};
 
 impl<C: Callbacks> World<C> {
@@ -41,6 +41,6 @@ impl<C: Callbacks> World<C> {
                 update.all()
             }
         };
-        self.give(id, Came::Broadcast(Sent { event: event.into(), payload }));
+        self.give(id, Received::Broadcast(Sent { event: event.into(), payload }));
     }
 }

@@ -10,7 +10,7 @@ use crate::{Resources, Saved, Sent, SocketFacts};
 
 /// A message that a client received.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Came {
+pub enum Received {
     /// A reply, to the message of this ref.
     Reply(String, Reply),
     /// A reply to a message about a topic that is no longer joined.
@@ -44,7 +44,7 @@ pub struct Role {
     /// The topic that it joined.
     pub topic: Topic,
     /// The received messages that the test hasn't taken yet. A client at the level of frames has none here.
-    pub came: VecDeque<Came>,
+    pub received: VecDeque<Received>,
     /// The response of its join.
     pub response: Payload,
     /// Whether it hasn't ended.
@@ -70,7 +70,7 @@ impl Role {
     pub(super) fn new(topic: &Topic, response: Payload, facts: SocketFacts, client: u64) -> Self {
         Self {
             topic: topic.clone(),
-            came: VecDeque::new(),
+            received: VecDeque::new(),
             response,
             is_in: true,
             assigns: Saved::default(),
@@ -85,12 +85,12 @@ impl Role {
 
     /// A message to this member, as a frame.
     #[must_use]
-    pub fn frame(&self, came: &Came) -> Frame {
-        came.frame(self.topic.as_str(), &self.facts.join_ref)
+    pub fn frame(&self, received: &Received) -> Frame {
+        received.frame(self.topic.as_str(), &self.facts.join_ref)
     }
 }
 
-impl Came {
+impl Received {
     /// This message to a member of a topic that joined with this ref, as a frame.
     pub(super) fn frame(&self, topic: &str, join: &str) -> Frame {
         match self {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bennu_semantics::{Ending, NAME_BYTES_MAX, Payload, Reply, Topic};
 
 use super::role::reply_frame;
-use super::{Came, Frame, NotJoined, World};
+use super::{Frame, NotJoined, Received, World};
 use crate::{Callbacks, SocketFacts};
 
 /// A client's connection.
@@ -65,12 +65,12 @@ impl<C: Callbacks> World<C> {
     }
 
     /// Sends a message to a member's client, unless its connection has ended.
-    pub(super) fn give(&mut self, id: u64, came: Came) {
+    pub(super) fn give(&mut self, id: u64, received: Received) {
         let Some(role) = self.roles.get_mut(&id) else { return };
         let Some(socket) = self.clients.get_mut(&role.client).filter(|socket| !socket.is_closed) else { return };
         match &mut socket.frames {
-            Some(frames) => frames.push_back(role.frame(&came)),
-            None => role.came.push_back(came),
+            Some(frames) => frames.push_back(role.frame(&received)),
+            None => role.received.push_back(received),
         }
     }
 
@@ -88,9 +88,9 @@ impl<C: Callbacks> World<C> {
             let members = self.roles.iter().filter(|(_, role)| role.client == *id && !role.is_replaced);
             let members: Vec<u64> = members.map(|(member, _)| *member).collect();
             if self.clients[id].frames.is_some() {
-                self.give_frame(*id, &Came::Disconnected.frame("", "null"));
+                self.give_frame(*id, &Received::Disconnected.frame("", "null"));
             } else {
-                members.into_iter().for_each(|member| self.give(member, Came::Disconnected));
+                members.into_iter().for_each(|member| self.give(member, Received::Disconnected));
             }
             self.hang_up(*id);
         }
@@ -165,7 +165,7 @@ impl<C: Callbacks> World<C> {
             self.give_frame(socket, &reply_frame((&name, &join_ref), &reference, &reply));
         }
         if let Some(old) = joined {
-            self.give(old, Came::Close);
+            self.give(old, Received::Close);
         }
         self.rest(&topic);
         self.settle();

@@ -6,7 +6,7 @@ use bennu_semantics::{
 
 use super::queue::TurnQueue;
 use super::sockets::error;
-use super::{Came, NotJoined, Role, World};
+use super::{NotJoined, Received, Role, World};
 use crate::turn::{CallRequest, Turn, ask};
 use crate::{Callbacks, Resources, SocketFacts, StateSnapshot};
 
@@ -25,14 +25,14 @@ impl<C: Callbacks> World<C> {
         let id = self.numbered;
         self.current = Some(TurnQueue::Topic(topic.clone()));
         self.open_room(topic);
-        let question = CallRequest::Member {
+        let request = CallRequest::Member {
             id,
             socket: who.clone(),
             usage: MemberUsage::default(),
             callback: Callback::Join(params),
         };
         let standing = StateSnapshot { assigns: None, room: self.saved_room(topic) };
-        let asked = self.ask(topic, &standing, question).and_then(|turn| {
+        let asked = self.ask(topic, &standing, request).and_then(|turn| {
             self.check_room_for(None, &turn.effects)?;
             Ok(turn)
         });
@@ -49,7 +49,7 @@ impl<C: Callbacks> World<C> {
         self.current = self.queue_of(id);
         self.note_people(topic);
         if let Some(reference) = answered {
-            self.give(id, Came::Reply(reference.clone(), Reply { status: "ok".into(), payload: response }));
+            self.give(id, Received::Reply(reference.clone(), Reply { status: "ok".into(), payload: response }));
         }
         self.show_state(id);
         self.commit(id, Turn { answer: Answer::None, ..turn }, None);
@@ -94,10 +94,10 @@ impl<C: Callbacks> World<C> {
     }
 
     /// Calls a callback with these states.
-    fn ask(&mut self, topic: &Topic, standing: &StateSnapshot, question: CallRequest) -> Result<Turn, Fault> {
+    fn ask(&mut self, topic: &Topic, standing: &StateSnapshot, request: CallRequest) -> Result<Turn, Fault> {
         let spec = self.served(topic)?;
         self.limit_reach();
-        ask(&mut self.callbacks, &mut self.host, (&spec, topic), standing, question).0
+        ask(&mut self.callbacks, &mut self.host, (&spec, topic), standing, request).0
     }
 
     fn commit(&mut self, id: u64, turn: Turn, answered: Option<String>) {
@@ -108,10 +108,10 @@ impl<C: Callbacks> World<C> {
         self.host.stored = stored;
         self.save_room(&topic, states.room);
         self.carry_out(&topic, Some(id), effects);
-        let reply = |reply| answered.map(|to| Came::Reply(to, reply));
+        let reply = |reply| answered.map(|to| Received::Reply(to, reply));
         match answer {
             Answer::None | Answer::Admit(_) | Answer::Refuse(_) => {}
-            Answer::Reply(answer) => reply(answer).into_iter().for_each(|came| self.give(id, came)),
+            Answer::Reply(answer) => reply(answer).into_iter().for_each(|received| self.give(id, received)),
             Answer::Stop(stop) => {
                 let last = stop.reply.and_then(reply);
                 self.end(id, Ending::Stopped(stop.reason), last);
@@ -126,22 +126,22 @@ impl<C: Callbacks> World<C> {
             return self.end(id, Ending::Fault(fault.kind), None);
         }
         if let Some(to) = answered {
-            self.give(id, Came::Reply(to, error(Payload::reason("channel_crash"))));
+            self.give(id, Received::Reply(to, error(Payload::reason("channel_crash"))));
         }
     }
 
     /// Ends a member: removes its presences, takes its seat, and calls `terminate`. Its client gets the last reply and
     /// `phx_close` before `terminate`, but `phx_error` after it.
-    pub(super) fn end(&mut self, id: u64, ending: Ending, last: Option<Came>) {
+    pub(super) fn end(&mut self, id: u64, ending: Ending, last: Option<Received>) {
         let Some(topic) = self.exit(id) else { return };
         let departure = Departure::from(&ending);
-        let close = (departure == Departure::Leaves).then_some(Came::Close);
-        last.into_iter().chain(close).for_each(|came| self.give(id, came));
+        let close = (departure == Departure::Leaves).then_some(Received::Close);
+        last.into_iter().chain(close).for_each(|received| self.give(id, received));
         self.rise(id, departure);
         let is_fault = matches!(ending, Ending::Fault(_));
         self.terminate(id, &topic, ending);
         if is_fault {
-            self.give(id, Came::Error);
+            self.give(id, Received::Error);
         }
         self.rest(&topic);
     }

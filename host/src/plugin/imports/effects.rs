@@ -9,7 +9,7 @@ use crate::contract::{Effect, TimerId};
 
 impl Guest {
     /// Asks for an effect: checks the grant, and adds the effect to the call's record. Returns the number of a timer.
-    fn ask(&mut self, effect: Effect) -> Result<Option<TimerId>> {
+    fn record(&mut self, effect: Effect) -> Result<Option<TimerId>> {
         let own_id = match &self.subject {
             Subject::Member(member) => member.socket.identity.socket_id.as_deref(),
             _ => None,
@@ -19,75 +19,75 @@ impl Guest {
     }
 
     /// Asks for an effect without a result.
-    fn tell(&mut self, effect: Effect) -> Result<()> {
-        self.ask(effect).map(drop)
+    fn ask(&mut self, effect: Effect) -> Result<()> {
+        self.record(effect).map(drop)
     }
 }
 
 impl socket::Host for Guest {
     fn push(&mut self, event: String, payload: PayloadResult) -> Result<()> {
-        self.tell(Effect::Push { event: event.into(), payload: payload.into() })
+        self.ask(Effect::Push { event: event.into(), payload: payload.into() })
     }
 
     fn broadcast(&mut self, event: String, payload: PayloadResult) -> Result<()> {
-        self.tell(Effect::Broadcast { event: event.into(), payload: payload.into() })
+        self.ask(Effect::Broadcast { event: event.into(), payload: payload.into() })
     }
 
     fn broadcast_from(&mut self, event: String, payload: PayloadResult) -> Result<()> {
-        self.tell(Effect::BroadcastFrom { event: event.into(), payload: payload.into() })
+        self.ask(Effect::BroadcastFrom { event: event.into(), payload: payload.into() })
     }
 
     fn publish(&mut self, topic: String, event: String, payload: PayloadResult) -> Result<()> {
-        self.tell(Effect::Publish { topic: topic.into(), event: event.into(), payload: payload.into() })
+        self.ask(Effect::Publish { topic: topic.into(), event: event.into(), payload: payload.into() })
     }
 
     fn send(&mut self, topic: String, event: String, payload: PayloadResult) -> Result<()> {
-        self.tell(Effect::Send { topic: topic.into(), event: event.into(), payload: payload.into() })
+        self.ask(Effect::Send { topic: topic.into(), event: event.into(), payload: payload.into() })
     }
 
     fn subscribe(&mut self, topic: String) -> Result<()> {
-        self.tell(Effect::Subscribe { topic: topic.into() })
+        self.ask(Effect::Subscribe { topic: topic.into() })
     }
 
     fn unsubscribe(&mut self, topic: String) -> Result<()> {
-        self.tell(Effect::Unsubscribe { topic: topic.into() })
+        self.ask(Effect::Unsubscribe { topic: topic.into() })
     }
 
     fn disconnect(&mut self, socket_id: String) -> Result<()> {
-        self.tell(Effect::Disconnect { socket_id: socket_id.into() })
+        self.ask(Effect::Disconnect { socket_id: socket_id.into() })
     }
 
     fn reply(&mut self, reply_ref: String, reply: Reply) -> Result<()> {
-        self.tell(Effect::Reply { reply_ref: reply_ref.into(), reply: reply.into() })
+        self.ask(Effect::Reply { reply_ref: reply_ref.into(), reply: reply.into() })
     }
 
     fn send_self(&mut self, event: String, payload: PayloadResult) -> Result<()> {
-        self.tell(Effect::SendSelf { event: event.into(), payload: payload.into() })
+        self.ask(Effect::SendSelf { event: event.into(), payload: payload.into() })
     }
 
     fn send_after(&mut self, milliseconds: u64, event: String, payload: PayloadResult) -> Result<u64> {
         let effect = Effect::SendAfter { milliseconds, event: event.into(), payload: payload.into() };
-        Ok(self.ask(effect)?.unwrap_or_default())
+        Ok(self.record(effect)?.unwrap_or_default())
     }
 
     fn publish_state(&mut self, state: String) -> Result<()> {
-        self.tell(Effect::PublishState { state: state.into() })
+        self.ask(Effect::PublishState { state: state.into() })
     }
 
     fn take_seat(&mut self, name: String, grace_ms: u32) -> Result<()> {
-        self.tell(Effect::TakeSeat { name: name.into(), grace_ms })
+        self.ask(Effect::TakeSeat { name: name.into(), grace_ms })
     }
 
     fn leave_seat(&mut self) -> Result<()> {
-        self.tell(Effect::LeaveSeat)
+        self.ask(Effect::LeaveSeat)
     }
 
     fn tick(&mut self, milliseconds: u32) -> Result<()> {
-        self.tell(Effect::Tick { milliseconds })
+        self.ask(Effect::Tick { milliseconds })
     }
 
     fn cancel(&mut self, timer: u64) -> Result<()> {
-        self.tell(Effect::Cancel { timer })
+        self.ask(Effect::Cancel { timer })
     }
 }
 
@@ -103,18 +103,18 @@ impl presence::Host for Guest {
     }
 
     fn track(&mut self, key: String, meta: String) -> Result<()> {
-        self.tell(Effect::Track { key: key.into(), meta: meta.into() })
+        self.ask(Effect::Track { key: key.into(), meta: meta.into() })
     }
 
     fn update(&mut self, key: String, meta: String) -> Result<()> {
-        self.tell(Effect::UpdatePresence { key: key.into(), meta: meta.into() })
+        self.ask(Effect::UpdatePresence { key: key.into(), meta: meta.into() })
     }
 
     fn untrack(&mut self, key: String) -> Result<()> {
-        self.tell(Effect::Untrack { key: key.into() })
+        self.ask(Effect::Untrack { key: key.into() })
     }
 
     fn push_state(&mut self) -> Result<()> {
-        self.tell(Effect::PushPresences)
+        self.ask(Effect::PushPresences)
     }
 }
