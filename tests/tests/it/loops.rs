@@ -21,6 +21,9 @@ async fn post(host: &TestHost, call: &str, body: &Value) -> Result<()> {
     Ok(())
 }
 
+/// How many messages to ever more topics are sent until one must be refused.
+const REFUSED_WITHIN: usize = 20;
+
 /// Asserts that another plugin's channel still answers.
 async fn is_answered(neighbour: &mut TestClient) -> Result<()> {
     for n in 0..100 {
@@ -103,8 +106,17 @@ async fn messages_to_ever_more_topics_reach_a_limit() -> Result<()> {
     is_answered(&mut neighbour).await?;
     let body = json!({"topic": "naughty:z", "event": "spread", "payload": {"width": 1024}}).to_string();
     let json = [("content-type", "application/json")];
-    let answer = request_with(host.address(), "POST", "/api/send", &json, body.as_bytes()).await?;
-    ensure!(answer.status == 502 || answer.status == 503, "there is no room for more: {answer:?}");
+    // The first messages may have ended meanwhile. Then there is room for one of these, which leaves none for the next.
+    let mut is_refused = false;
+    for _ in 0..REFUSED_WITHIN {
+        let answer = request_with(host.address(), "POST", "/api/send", &json, body.as_bytes()).await?;
+        ensure!([200, 502, 503].contains(&answer.status), "{answer:?}");
+        if answer.status != 200 {
+            is_refused = true;
+            break;
+        }
+    }
+    ensure!(is_refused, "{REFUSED_WITHIN} times there was room for more");
     // The topics of another plugin still have room.
     post(&host, "/api/send", &json!({"topic": "echo:z", "event": "echo", "payload": {}})).await?;
     post(&host, "/api/plugins/naughty/unload", &json!({})).await?;
