@@ -2,8 +2,9 @@
 //!
 //! `cargo clippy` is `cargo check` with Clippy's compiler instead of rustc. Cargo can't use the artefacts of `check` for a
 //! build, so a fresh clone would compile each dependency twice: for the lints, and for the tests. Clippy's compiler can also
-//! build. So the tests are built with it, and each crate is compiled once. It optimizes less of the workspace's own code than
-//! rustc does in a debug build; nothing else is different.
+//! build. So the tests are built with it, and each crate is compiled once. In the workspace's own code it optimizes less
+//! than rustc does in a debug build, and leaves out rustc's checks of null and misaligned pointers. A released binary has
+//! no such checks either.
 
 use std::env::consts::EXE_EXTENSION;
 use std::path::Path;

@@ -67,7 +67,7 @@ pub enum Suite {
 }
 
 impl Suite {
-    /// All suites, in the order in which they run. The suites that fail fastest come first.
+    /// All suites, in the order in which they run. The first one also compiles the tests of the others.
     pub const ALL: [Self; 10] = [
         Self::Lint,
         Self::Guests,

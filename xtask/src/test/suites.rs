@@ -165,7 +165,8 @@ fn client_cargo(arguments: &[&str]) -> Command {
     command
 }
 
-/// Cargo for the workspace without the developer's commands, whose dependencies want other features of the host's.
+/// Cargo for the workspace without the developer's commands. Their dependencies would change the features with which the
+/// host's are compiled.
 fn host_cargo(verb: &str) -> Command {
     let mut command = cargo(places::root());
     command.args([verb, "--workspace", "--exclude", "xtask", "--exclude", "bennu-bindings"]);

@@ -30,15 +30,20 @@ async fn a_tick_is_regular_and_ends_with_its_room_or_on_request() {
     assert!((12..=13).contains(&ticks), "{ticks} ticks");
 }
 
-#[tokio::test(start_paused = true)]
-async fn missed_ticks_of_a_busy_topic_are_counted_and_dont_queue_up() {
-    let (notes, began) = (Notes::default(), Instant::now());
-    let part = ticking(&notes, move |call, notes| async move {
+/// A part whose calls take 240 ms each, and are noted without their times.
+fn slow(notes: &Notes) -> Part {
+    let began = Instant::now();
+    ticking(notes, move |call, notes| async move {
         notes.add(noted(&call, began).split(": ").nth(1).unwrap_or_default());
         sleep(Duration::from_millis(240)).await;
         Ok(nothing())
-    });
-    let stage = Stage::new([part]);
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn missed_ticks_of_a_busy_topic_are_counted_and_dont_queue_up() {
+    let notes = Notes::default();
+    let stage = Stage::new([slow(&notes)]);
     let mut alice = stage.connect();
     alice.join("count:1").await;
     send(&mut alice, "tick");
@@ -130,13 +135,8 @@ async fn a_tick_ends_with_the_plugin_that_set_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_waiting_tick_is_cancelled_when_ticks_end() {
-    let (notes, began) = (Notes::default(), Instant::now());
-    let part = ticking(&notes, move |call, notes| async move {
-        notes.add(noted(&call, began).split(": ").nth(1).unwrap_or_default());
-        sleep(Duration::from_millis(240)).await;
-        Ok(nothing())
-    });
-    let stage = Stage::new([part]);
+    let notes = Notes::default();
+    let stage = Stage::new([slow(&notes)]);
     let mut alice = stage.connect();
     alice.join("count:1").await;
     send(&mut alice, "tick");
