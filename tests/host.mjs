@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 
 const root = resolve(import.meta.dirname, "..");
 const binary = process.env.BENNU_BIN ?? join(root, "target/debug/bennu");
-const guests = process.env.BENNU_GUESTS ?? join(root, "target/guests");
+const guests = process.env.BENNU_GUESTS ?? join(root, "target/guests/quick");
 /** The cache of compiled plugins, which the tests in Rust use too. */
 const cache = resolve(guests, "../tests/cache");
 /** The folder of the assembled pages. */

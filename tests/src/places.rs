@@ -69,8 +69,7 @@ fn find_or_build() -> Result<PathBuf> {
 pub fn guest(name: &str) -> Result<Vec<u8>> {
     let path = guest_path(name)?;
     let bytes = fs::read(&path).with_context(|| {
-        let command = if name.starts_with("variants/") { "cargo xtask test host" } else { "cargo xtask guests" };
-        format!("the plugin {} can't be read; build it with `{command}`", path.display())
+        format!("the plugin {} can't be read; build it with `cargo xtask guests --quick`", path.display())
     })?;
     compile_once(&bytes)?;
     Ok(bytes)
@@ -91,7 +90,7 @@ pub fn guest_file(name: &str) -> Result<PathBuf> {
 fn guest_path(name: &str) -> Result<PathBuf> {
     let guests = match env::var_os("BENNU_GUESTS") {
         Some(named) => PathBuf::from(named),
-        None => target()?.join("guests"),
+        None => target()?.join("guests").join("quick"),
     };
     Ok(guests.join(name).with_extension("wasm"))
 }

@@ -47,7 +47,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let toolchain = step("compiler for plugins", Toolchain::find)?;
     step("plugins", || guests::build(&toolchain, guests::Cargo::Speaks))?;
     if options.measures("reload") {
-        step("plugins to reload to", || guests::build_variants(&toolchain))?;
+        step("plugins to reload to", || guests::build_variants(&toolchain, &places::guests()))?;
     }
     step("host and clients, in release", || {
         note("The first run takes a few minutes.");

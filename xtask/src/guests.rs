@@ -24,9 +24,12 @@ pub(crate) struct Options {
     /// Keep running, and build again when a source file is saved
     #[arg(long)]
     watch: bool,
-    /// Also build the variants that the tests reload plugins to
+    /// Also build the variants that benchmarks reload plugins to
     #[arg(long)]
     variants: bool,
+    /// Build all plugins and variants as the tests use them, optimized less, to target/guests/quick/
+    #[arg(long, conflicts_with_all = ["names", "watch", "variants"])]
+    quick: bool,
 }
 
 /// Builds all plugins and assembles their pages.
@@ -36,6 +39,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         bail!("guest-examples/ has no plugin `{unknown}`; its plugins are {}", all.join(", "));
     }
     let toolchain = Toolchain::find()?;
+    if options.quick {
+        return step("plugins for the tests", || build_for_tests(&toolchain, Cargo::Speaks));
+    }
     if options.watch {
         return watch::run(|| make(&toolchain, options));
     }
@@ -48,7 +54,7 @@ fn make(toolchain: &Toolchain, options: &Options) -> Result<()> {
         names => build_some(toolchain, names, Cargo::Speaks),
     })?;
     if options.variants {
-        step("variants of plugins", || build_variants(toolchain))?;
+        step("variants of plugins", || build_variants(toolchain, &places::guests()))?;
     }
     page::put_together()
 }
@@ -61,6 +67,23 @@ pub(crate) enum Cargo {
     IsQuiet,
 }
 
+/// A profile of the plugins' workspace.
+#[derive(Clone, Copy)]
+enum Profile {
+    Release,
+    /// Compiles in a third of the time.
+    Quick,
+}
+
+impl Profile {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Quick => "quick",
+        }
+    }
+}
+
 /// Builds all plugins to `target/guests/NAME.wasm`.
 pub(crate) fn build(toolchain: &Toolchain, cargo: Cargo) -> Result<()> {
     build_some(toolchain, &names()?, cargo)
@@ -68,15 +91,27 @@ pub(crate) fn build(toolchain: &Toolchain, cargo: Cargo) -> Result<()> {
 
 /// Builds these plugins to `target/guests/NAME.wasm`.
 pub(crate) fn build_some(toolchain: &Toolchain, names: &[impl AsRef<str>], cargo: Cargo) -> Result<()> {
-    let work = places::target().join("guest-build");
-    let mut command = toolchain.cargo_build(&places::guest_sources());
     let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    build_to(&places::guests(), Profile::Release, toolchain, &names, cargo)
+}
+
+/// Builds all plugins, and the variants that the tests reload to, to `target/guests/quick/`.
+pub(crate) fn build_for_tests(toolchain: &Toolchain, cargo: Cargo) -> Result<()> {
+    let names = names()?;
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    build_to(&places::quick_guests(), Profile::Quick, toolchain, &names, cargo)?;
+    build_variants(toolchain, &places::quick_guests())
+}
+
+fn build_to(to: &Path, profile: Profile, toolchain: &Toolchain, names: &[&str], cargo: Cargo) -> Result<()> {
+    let work = places::target().join("guest-build");
+    let mut command = toolchain.cargo_build(&places::guest_sources(), profile.name());
     command.args(names.iter().map(|name| format!("--package={name}")));
     command.args((cargo == Cargo::IsQuiet).then_some("--quiet"));
     process::run(command.env("CARGO_TARGET_DIR", &work))?;
     let width = names.iter().map(|name| name.len()).max().unwrap_or_default();
     for name in names {
-        let put = wrap(&module(&work, name), &places::guests().join(name).with_extension("wasm"))?;
+        let put = wrap(&module(&work, profile, name), &to.join(name).with_extension("wasm"))?;
         let news = if put.changed { paint("32", "new") } else { paint("2", "unchanged") };
         note(&format!("{name:width$} {:>7.1} KB  {news}", put.bytes as f64 / 1000.0));
     }
@@ -111,25 +146,18 @@ const VARIANTS: [Variant; 11] = [
     Variant { plugin: "game", name: "v2", features: "second", env: &[] },
 ];
 
-/// The profile settings of variants: quick to compile. Cargo writes all builds of one plugin to the same file, so it
-/// compiles each variant again each time. No test measures the speed of a variant.
-const QUICK: [(&str, &str); 3] = [
-    ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
-    ("CARGO_PROFILE_RELEASE_LTO", "off"),
-    ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
-];
-
-/// Builds the variants to `target/guests/variants/PLUGIN-NAME.wasm`. They have a directory of their own, because they
-/// serve the same topics as the other plugins.
-pub(crate) fn build_variants(toolchain: &Toolchain) -> Result<()> {
+/// Builds the variants to `variants/PLUGIN-NAME.wasm` in the directory `to`. They have a directory of their own, because
+/// they serve the same topics as the other plugins. Cargo writes all builds of one plugin to the same file, so it compiles
+/// each variant again each time.
+pub(crate) fn build_variants(toolchain: &Toolchain, to: &Path) -> Result<()> {
     // In a target directory of their own, so that the plugins need no rebuild after the variants were built.
     let work = places::target().join("guest-build").join("variants");
     for Variant { plugin, name, features, env } in VARIANTS {
-        let mut cargo = toolchain.cargo_build(&places::guest_sources());
+        let mut cargo = toolchain.cargo_build(&places::guest_sources(), Profile::Quick.name());
         cargo.args(["--quiet", "--package", plugin, "--features", features]).env("CARGO_TARGET_DIR", &work);
-        process::run(cargo.envs(QUICK).envs(env.iter().copied()))?;
-        let place = places::guests().join("variants").join(format!("{plugin}-{name}.wasm"));
-        wrap(&module(&work, plugin), &place)?;
+        process::run(cargo.envs(env.iter().copied()))?;
+        let place = to.join("variants").join(format!("{plugin}-{name}.wasm"));
+        wrap(&module(&work, Profile::Quick, plugin), &place)?;
     }
     Ok(())
 }
@@ -152,9 +180,9 @@ fn names() -> Result<Vec<String>> {
 }
 
 /// The file of the core module that cargo compiles from the plugin `name`.
-fn module(work: &Path, name: &str) -> PathBuf {
+fn module(work: &Path, profile: Profile, name: &str) -> PathBuf {
     let file = format!("{}.wasm", name.replace('-', "_"));
-    work.join(TARGET).join("release").join(file)
+    work.join(TARGET).join(profile.name()).join(file)
 }
 
 /// The result of [`wrap`]: the component's size, and whether the file was replaced.

@@ -38,6 +38,11 @@ pub(crate) fn guests() -> PathBuf {
     target().join("guests")
 }
 
+/// The plugins that the tests use, and in `variants/` those that they reload to.
+pub(crate) fn quick_guests() -> PathBuf {
+    guests().join("quick")
+}
+
 /// The built or installed clients of other authors, for the tests.
 pub(crate) fn clients() -> PathBuf {
     target().join("clients")

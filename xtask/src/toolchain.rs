@@ -68,10 +68,10 @@ impl Toolchain {
         );
     }
 
-    /// The command `cargo build` for the guests in the folder `place`.
-    pub(crate) fn cargo_build(&self, place: &Path) -> Command {
+    /// The command `cargo build` for the guests in the folder `place`, with this profile of its workspace.
+    pub(crate) fn cargo_build(&self, place: &Path, profile: &str) -> Command {
         let mut command = process::cargo(place);
-        command.args(["build", "--release", "--target", TARGET]);
+        command.args(["build", "--profile", profile, "--target", TARGET]);
         // A developer's flags are meant for the host, and would override the flags below.
         command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
         if let Self::Built { rustc, linker, sysroot } = self {

@@ -71,8 +71,7 @@ impl SuiteRun {
 /// Builds the plugins, and the variants that the tests reload to.
 fn build_plugins(fetching: &mut Fetching) -> Result<()> {
     let toolchain = fetching.wait()?.toolchain.as_ref().context("no compiler for plugins was fetched")?;
-    guests::build(toolchain, guests::Cargo::IsQuiet)?;
-    guests::build_variants(toolchain)
+    guests::build_for_tests(toolchain, guests::Cargo::IsQuiet)
 }
 
 /// Runs one suite.
@@ -84,7 +83,9 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
             run.build()?;
             run.tests("the host's tests", linted(host_cargo("test"))?)
         }
-        Suite::Commands => run.tests("the commands' tests", linted(command_cargo("test"))?),
+        Suite::Commands => COMMANDS.iter().try_for_each(|package| {
+            run.tests(&format!("the tests of {package}"), linted(command_cargo("test", package))?)
+        }),
         Suite::Phoenix => {
             with_pages(run)?;
             run.tests("the Phoenix client's tests", node_tests("phoenix")?)
@@ -130,7 +131,9 @@ fn lint(run: &mut SuiteRun) -> Result<()> {
         start(cargo(&places::peer_sources()).args(FORMAT))
     })?;
     run.build()?;
-    step("the developer's commands", || start(linted(command_cargo("build"))?.arg("--all-targets")))?;
+    step("the developer's commands", || {
+        COMMANDS.iter().try_for_each(|package| start(linted(command_cargo("build", package))?.arg("--all-targets")))
+    })?;
     step("the plugins, natively", || start(&mut linted(guest_cargo(&BUILD))?))?;
     step("a client in Rust", || start(&mut linted(client_cargo(&BUILD))?))?;
     step("generated bindings", || crate::bindings(true))?;
@@ -144,10 +147,14 @@ fn documentation(packages: &[&str]) -> Command {
     command
 }
 
-/// Cargo for this program and the generator of bindings.
-fn command_cargo(verb: &str) -> Command {
+/// The packages of this program and of the generator of bindings. Each is built alone, as `cargo xtask` and its command
+/// `bindings` build it: together, their dependencies would have more features, so cargo would compile them again.
+const COMMANDS: [&str; 2] = ["xtask", "bennu-bindings"];
+
+/// Cargo for one of [`COMMANDS`].
+fn command_cargo(verb: &str, package: &str) -> Command {
     let mut command = cargo(places::root());
-    command.args([verb, "--package", "xtask", "--package", "bennu-bindings"]);
+    command.args([verb, "--package", package]);
     command
 }
 
@@ -216,7 +223,7 @@ fn test_files(folder: &Path) -> Result<Vec<PathBuf>> {
 fn with_the_built(command: &mut Command) {
     let target = places::target();
     command.env("BENNU_BIN", target.join("debug").join("bennu").with_extension(EXE_EXTENSION));
-    command.env("BENNU_GUESTS", places::guests());
+    command.env("BENNU_GUESTS", places::quick_guests());
     command.env("BENNU_CLIENTS", places::clients());
     command.env("BENNU_PAGES", places::pages());
     command.env("BENNU_SCREENSHOTS", target.join("screenshots"));
