@@ -69,7 +69,7 @@ fn build() -> Result<()> {
     thread::scope(|scope| {
         let beside = scope.spawn(|| {
             let toolchain = Toolchain::find()?;
-            guests::build_some(&toolchain, &PROGRAMS, guests::Cargo::IsQuiet)?;
+            guests::build_for_demo(&toolchain, &PROGRAMS)?;
             page::put_together()
         });
         let built =

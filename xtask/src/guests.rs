@@ -90,9 +90,14 @@ pub(crate) fn build(toolchain: &Toolchain, cargo: Cargo) -> Result<()> {
 }
 
 /// Builds these plugins to `target/guests/NAME.wasm`.
-pub(crate) fn build_some(toolchain: &Toolchain, names: &[impl AsRef<str>], cargo: Cargo) -> Result<()> {
+fn build_some(toolchain: &Toolchain, names: &[impl AsRef<str>], cargo: Cargo) -> Result<()> {
     let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
     build_to(&places::guests(), Profile::Release, toolchain, &names, cargo)
+}
+
+/// Builds these plugins for the demo, to `target/guests/NAME.wasm`, where [`run`] replaces them.
+pub(crate) fn build_for_demo(toolchain: &Toolchain, names: &[&str]) -> Result<()> {
+    build_to(&places::guests(), Profile::Quick, toolchain, names, Cargo::IsQuiet)
 }
 
 /// Builds all plugins, and the variants that the tests reload to, to `target/guests/quick/`.
