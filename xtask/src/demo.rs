@@ -164,7 +164,8 @@ fn tell(address: SocketAddr) {
     eprintln!();
     note("Change guest-examples/chat/src/lib.rs and run `cargo xtask guests chat` in another terminal.");
     note("The open page shows the change. `cargo xtask guests chat --watch` builds on each save.");
-    note("This host is a debug build. To measure speed, use `cargo build --release -p bennu`.");
+    note("This host and its plugins are optimized little. To measure speed, use `cargo build --release -p bennu` and");
+    note("`cargo xtask guests`.");
     note("Press Ctrl-C to end the demo.");
     eprintln!();
 }
