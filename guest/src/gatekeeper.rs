@@ -31,9 +31,9 @@ pub type Connect = Result<Identity, Refused>;
 ///
 /// // Its test runs natively:
 /// let token = testing::token("user socket", "42");
-/// let granted = testing::Knock::new().params(json!({ "token": token })).connect::<Gate>();
+/// let granted = testing::ConnectRequest::new().params(json!({ "token": token })).connect::<Gate>();
 /// assert_eq!(granted, Ok(Identity::user("42").socket_id("user_socket:42").claim("role", "member")));
-/// assert_eq!(testing::Knock::new().connect::<Gate>(), Err(Refused::new(403, "")));
+/// assert_eq!(testing::ConnectRequest::new().connect::<Gate>(), Err(Refused::new(403, "")));
 /// ```
 pub trait Gatekeeper {
     /// Decides about one request. A panic refuses the request with the HTTP status 500.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use bennu_guest::prelude::*;
-use bennu_guest::testing::{Knock, Setup, Stage, token};
+use bennu_guest::testing::{ConnectRequest, Setup, Stage, token};
 
 /// A chat room whose members follow their clients' commands.
 #[derive(Serialize, Deserialize)]
@@ -280,11 +280,11 @@ gatekeeper! { Gate }
 #[test]
 fn a_gatekeeper_decides_who_may_connect() {
     let good = token("user", "42");
-    let granted = Knock::new().params(json!({ "token": good })).connect::<Gate>();
+    let granted = ConnectRequest::new().params(json!({ "token": good })).connect::<Gate>();
     assert_eq!(granted, Ok(Identity::user("42").claim("via", "websocket")));
-    let granted = Knock::new().at("/admin", "longpoll").auth_token(&good).connect::<Gate>();
+    let granted = ConnectRequest::new().at("/admin", "longpoll").auth_token(&good).connect::<Gate>();
     assert_eq!(granted, Ok(Identity::user("42").claim("via", "longpoll")));
-    let banned = Knock::new().header("X-Banned", "1").peer("192.0.2.7").connect::<Gate>();
+    let banned = ConnectRequest::new().header("X-Banned", "1").peer("192.0.2.7").connect::<Gate>();
     assert_eq!(banned, Err(Refused::new(429, "192.0.2.7 is banned")));
     for (params, now) in [
         (json!({}), 0),
@@ -292,7 +292,7 @@ fn a_gatekeeper_decides_who_may_connect() {
         (json!({ "token": token("other", "42") }), 0),
         (json!({ "token": good }), 1_767_225_600_000 + 60_001),
     ] {
-        let knock = if now == 0 { Knock::new() } else { Knock::new().now(now) };
-        assert_eq!(knock.params(params).connect::<Gate>(), Err(Refused::default()));
+        let request = if now == 0 { ConnectRequest::new() } else { ConnectRequest::new().now(now) };
+        assert_eq!(request.params(params).connect::<Gate>(), Err(Refused::default()));
     }
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use bennu_guest::prelude::*;
-use bennu_guest::testing::{Knock, Member, Setup, Stage, join};
+use bennu_guest::testing::{ConnectRequest, Member, Setup, Stage, join};
 
 /// A channel whose members write and read as their clients ask.
 #[derive(Serialize, Deserialize)]
@@ -174,8 +174,9 @@ impl Gatekeeper for Gate {
 
 #[test]
 fn a_gatekeeper_reads_the_store() {
-    let knock = |key: &str| Knock::new().store("key:1", "alice").store("key:2", 2).params(json!({ "key": key }));
-    assert_eq!(knock("1").connect::<Gate>(), Ok(Identity::user("alice")));
-    assert_eq!(knock("0").connect::<Gate>(), Err(Refused::default()));
-    assert_eq!(knock("2").connect::<Gate>(), Err(Refused::new(500, "")));
+    let request =
+        |key: &str| ConnectRequest::new().store("key:1", "alice").store("key:2", 2).params(json!({ "key": key }));
+    assert_eq!(request("1").connect::<Gate>(), Ok(Identity::user("alice")));
+    assert_eq!(request("0").connect::<Gate>(), Err(Refused::default()));
+    assert_eq!(request("2").connect::<Gate>(), Err(Refused::new(500, "")));
 }

@@ -21,25 +21,25 @@ async function shows(page, messages) {
 
 /** Controls the connections of a page, from its next connection on. */
 async function wire(page) {
-  const wire = { cut: false, deaf: false, open: new Set() };
+  const wire = { cut: false, drops: false, open: new Set() };
   await page.routeWebSocket(/\/socket/, (client) => {
     if (wire.cut) return client.close({ code: 1012 });
     const host = client.connectToServer();
     wire.open.add(client);
     client.onClose(() => wire.open.delete(client));
-    host.onMessage((frame) => wire.deaf || client.send(frame));
+    host.onMessage((frame) => wire.drops || client.send(frame));
   });
   await page.reload();
   return {
     /** Drops all further messages from the host. */
-    deafen: () => (wire.deaf = true),
+    dropAll: () => (wire.drops = true),
     async cut() {
       wire.cut = true;
-      wire.deaf = false;
+      wire.drops = false;
       for (const client of wire.open) await client.close({ code: 1012 });
       await page.getByText("Reconnecting").waitFor();
     },
-    async mend() {
+    async restore() {
       wire.cut = false;
       await page.getByText("Connected", { exact: true }).waitFor();
       await page.locator("#conversation[data-state=joined]").waitFor();
@@ -78,12 +78,12 @@ test("after a lost connection a page gets the missed messages and changes, each 
   const [ada, bo] = [await open(), await open()];
   await enter(ada, "Ada");
   await enter(bo, "Bo");
-  const line = await wire(bo);
+  const connection = await wire(bo);
   await room(bo, "lobby");
   for (const text of ["one", "two", "three"]) await say(ada, text);
   await shows(bo, ["one", "two", "three"]);
 
-  await line.cut();
+  await connection.cut();
   await say(bo, "from afar");
   await say(ada, "four");
   await shows(ada, ["one", "two", "three", "four"]);
@@ -95,7 +95,7 @@ test("after a lost connection a page gets the missed messages and changes, each 
   await shows(ada, ["one, at last", "This message was deleted", "three", "four"]);
   assert.deepEqual(await said(bo), ["one", "two", "three"]);
 
-  await line.mend();
+  await connection.restore();
   const all = ["one, at last", "This message was deleted", "three", "four", "from afar"];
   for (const page of [ada, bo]) await shows(page, all);
   await shown(bo, "Back again");
@@ -109,14 +109,14 @@ test("a message whose reply was lost appears once", async (t) => {
   const [ada, bo] = [await open(), await open()];
   await enter(ada, "Ada");
   await enter(bo, "Bo");
-  const line = await wire(bo);
+  const connection = await wire(bo);
   await room(bo, "lobby");
-  line.deafen();
+  connection.dropAll();
   await say(bo, "did you get this?");
   await shows(ada, ["did you get this?"]);
   await bo.getByText("on its way").waitFor();
-  await line.cut();
-  await line.mend();
+  await connection.cut();
+  await connection.restore();
   await until("the message has arrived", async () => (await bo.getByText("on its way").count()) === 0);
   await say(bo, "and this?");
   for (const page of [ada, bo]) await shows(page, ["did you get this?", "and this?"]);
@@ -268,13 +268,13 @@ test("after many missed messages a page shows the newest, and the rest above the
   const [first] = await tao.says(1, 3);
   const ada = await open();
   await enter(ada, "Ada");
-  const line = await wire(ada);
+  const connection = await wire(ada);
   await room(ada, "lobby");
   await shows(ada, numbered(1, 3));
-  await line.cut();
+  await connection.cut();
   await tao.says(4, 210);
   await tao.push("edit", { id: first, body: "message one" });
-  await line.mend();
+  await connection.restore();
   await shown(ada, "message 210");
   assert.ok(!(await said(ada)).includes("message 1"), "the old messages may have changed, so the page drops them");
   const begins = () => ada.getByText("This is where #lobby begins.").count();

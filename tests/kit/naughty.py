@@ -299,7 +299,7 @@ class Forgiving(Channel):
     route = {"intercepts": ["secret"], "options": {"on-fault": "keep"}}
 
     def join(self, call):
-        call.assigns = {"count": 0, "deaf": bool(optional(call, "deaf"))}
+        call.assigns = {"count": 0, "fails_out": bool(optional(call, "fails_out"))}
         return {}
 
     def handle_in(self, call):
@@ -320,7 +320,7 @@ class Forgiving(Channel):
         raise Fail("asked to fail in handle_info")
 
     def handle_out(self, call):
-        if call.assigns["deaf"]:
+        if call.assigns["fails_out"]:
             raise Fail("asked to fail in handle_out")
         return Decision("pass")
 

@@ -69,12 +69,12 @@ test("other users can't join, and clients without a token can't connect", async 
   // The mount without authentication.
   assert.equal((await open(connect(t, host), "user:ada")).reply.status, "error");
 
-  const knock = (headers) => fetch(`${host.url}/user/longpoll?vsn=2.0.0`, { headers }).then((answer) => answer.json());
-  assert.equal((await knock({})).status, 403);
-  assert.equal((await knock({ "x-phoenix-authtoken": "forged" })).status, 403);
+  const longPoll = (headers) => fetch(`${host.url}/user/longpoll?vsn=2.0.0`, { headers }).then((answer) => answer.json());
+  assert.equal((await longPoll({})).status, 403);
+  assert.equal((await longPoll({ "x-phoenix-authtoken": "forged" })).status, 403);
   const old = await token(host, "ada", "--max-age", "0");
-  assert.equal((await knock({ "x-phoenix-authtoken": old })).status, 403);
-  assert.equal((await knock({ "x-phoenix-authtoken": await token(host, "ada") })).status, 410, "a session begins");
+  assert.equal((await longPoll({ "x-phoenix-authtoken": old })).status, 403);
+  assert.equal((await longPoll({ "x-phoenix-authtoken": await token(host, "ada") })).status, 410, "a session begins");
 });
 
 test("a notification read in one tab is read in the other, and after a restart", async (t) => {

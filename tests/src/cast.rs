@@ -136,7 +136,7 @@ impl<'a> Cast<'a> {
         let signed = self.operate(&["token", "sign", "--secret-file", "secret.txt", "--salt", SALT, user])?;
         ensure!(signed.code == Some(0), "{signed:?}");
         let query = format!("vsn=2.0.0&token={}", signed.output.trim());
-        let client = self.host.knock().at(MOUNT).query(&query).connect().await?;
+        let client = self.host.connect_request().at(MOUNT).query(&query).connect().await?;
         self.enter(who, client);
         Ok(())
     }

@@ -18,9 +18,9 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::within;
 
-/// A client before it connects.
+/// A request to connect, with its options.
 #[derive(Clone, Debug)]
-pub struct Knock {
+pub struct ConnectRequest {
     address: SocketAddr,
     mount: String,
     query: String,
@@ -28,7 +28,7 @@ pub struct Knock {
     receive_buffer: Option<u32>,
 }
 
-impl Knock {
+impl ConnectRequest {
     pub(crate) fn to(address: SocketAddr) -> Self {
         Self { address, mount: "/socket".into(), query: "vsn=2.0.0".into(), headers: Vec::new(), receive_buffer: None }
     }

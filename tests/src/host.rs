@@ -12,7 +12,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Knock, Log, TestClient, eventually, http, places};
+use crate::{ConnectRequest, Log, TestClient, eventually, http, places};
 
 /// The options for starting a host.
 #[derive(Clone, Debug, Default)]
@@ -291,13 +291,13 @@ impl TestHost {
     /// # Errors
     /// If the host refuses the client.
     pub async fn connect(&self) -> Result<TestClient> {
-        Knock::to(self.address).connect().await
+        ConnectRequest::to(self.address).connect().await
     }
 
-    /// A client that connects with other options.
+    /// A request to connect with other options.
     #[must_use]
-    pub fn knock(&self) -> Knock {
-        Knock::to(self.address)
+    pub fn connect_request(&self) -> ConnectRequest {
+        ConnectRequest::to(self.address)
     }
 
     /// Replaces a plugin's file by a rename, as a build tool does. Waits for the host's decision about the file and returns

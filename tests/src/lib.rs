@@ -32,7 +32,7 @@ pub mod transcript;
 mod wait;
 
 pub use cast::{Cast, check, play};
-pub use client::{Knock, Received, Reply, TestClient};
+pub use client::{ConnectRequest, Received, Reply, TestClient};
 pub use command::{Ended, bennu, bennu_with};
 pub use compiled::compile_once;
 pub use gate::Gate;

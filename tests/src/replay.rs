@@ -58,7 +58,7 @@ pub async fn replay(
         clients: HashMap::new(),
         tokens: HashMap::new(),
         refs: Refs::default(),
-        knocks: 0,
+        connects: 0,
         differs: Vec::new(),
     };
     for (at, line) in lines.iter().enumerate() {
@@ -73,7 +73,7 @@ struct Stage {
     /// The tokens of long-poll sessions, by the request path without the token.
     tokens: HashMap<String, String>,
     refs: Refs,
-    knocks: usize,
+    connects: usize,
     differs: Vec<Difference>,
 }
 
@@ -93,7 +93,7 @@ impl Stage {
         let who = line.who.clone();
         match &line.row {
             Row::Open { path, protocol } => {
-                let headers = self.knock(&who, offers);
+                let headers = self.connect_headers(&who, offers);
                 match connect(self.address, path, &headers).await? {
                     Ok((stream, agreed)) => {
                         self.expect(&format!("{path}: the subprotocol"), protocol, &agreed);
@@ -105,7 +105,7 @@ impl Stage {
                 }
             }
             Row::Refused { path, status } => {
-                let headers = self.knock(&who, offers);
+                let headers = self.connect_headers(&who, offers);
                 let received = connect(self.address, path, &headers).await?.err().unwrap_or(101);
                 self.expect(&format!("{who} at {path}"), status, &received);
             }
@@ -146,13 +146,13 @@ impl Stage {
         Ok(())
     }
 
-    fn knock(
+    fn connect_headers(
         &mut self,
         who: &str,
         offers: &impl Fn(usize) -> Vec<(&'static str, String)>,
     ) -> Vec<(&'static str, String)> {
-        self.knocks += 1;
-        let mut headers = offers(self.knocks - 1);
+        self.connects += 1;
+        let mut headers = offers(self.connects - 1);
         if who.contains("://") || who == "null" {
             headers.push(("origin", who.to_owned()));
         }

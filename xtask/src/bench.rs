@@ -16,7 +16,7 @@ use crate::{guests, node, places};
 /// The arguments of `cargo xtask bench`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The scenarios: fanout, echo, native, idle, churn, mixed, deaf, intercepted, reload, start; all if none is named
+    /// The scenarios: fanout, echo, native, idle, churn, mixed, stalled, intercepted, reload, start; all if none is named
     scenarios: Vec<String>,
     /// The number of rounds. Each round measures all servers, one after another [default: 7, and 11 with --against]
     #[arg(long)]

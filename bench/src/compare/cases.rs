@@ -14,7 +14,7 @@ use crate::scenario::mixed::Mixed;
 pub(super) fn of(name: ScenarioName, quick: bool, servers: &Servers) -> Vec<Comparison> {
     let seconds = if quick { 1 } else { 5 };
     let payload = 64;
-    let fanout = Fanout { sockets: 1_000, topics: 1, window: 4, payload, prefix: "bench:".into(), deaf: 0, seconds };
+    let fanout = Fanout { sockets: 1_000, topics: 1, window: 4, payload, prefix: "bench:".into(), stalled: 0, seconds };
     match name {
         ScenarioName::Fanout => {
             let (sockets, topics) = if quick { (1_000, 100) } else { (5_000, 500) };
@@ -52,11 +52,16 @@ pub(super) fn of(name: ScenarioName, quick: bool, servers: &Servers) -> Vec<Comp
             vec![all(servers, "Churn: 50 sockets at once", &Churn { sockets: 50, payload, seconds })]
         }
         ScenarioName::Mixed => vec![all(servers, "Mixed", &mixed(quick, payload, seconds))],
-        ScenarioName::Deaf => {
+        ScenarioName::Stalled => {
             // Large and long enough that first the kernel's buffers are full, and then the outboxes.
             let plain = Fanout { payload: 4_096, seconds: seconds * 3, ..fanout };
-            let deaf = Fanout { deaf: 100, ..plain.clone() };
-            vec![host("Deaf: 1,000 sockets, 4 KiB", servers, ("all read", plain), ("one in 100 never reads", deaf))]
+            let stalled = Fanout { stalled: 100, ..plain.clone() };
+            vec![host(
+                "Stalled: 1,000 sockets, 4 KiB",
+                servers,
+                ("all read", plain),
+                ("one in 100 never reads", stalled),
+            )]
         }
         ScenarioName::Intercepted => {
             let passed = Fanout { prefix: "passed:".into(), ..fanout.clone() };
@@ -76,7 +81,7 @@ fn parse(seconds: u64) -> Echo {
 
 fn mixed(quick: bool, payload: usize, seconds: u64) -> Mixed {
     let idle = if quick { 500 } else { 5_000 };
-    Mixed { idle, echo: 100, echoes: 1_000, topics: 20, members: 20, shouts: 500, lives: 50, payload, seconds }
+    Mixed { idle, echo: 100, echoes: 1_000, topics: 20, members: 20, shouts: 500, life_cycles: 50, payload, seconds }
 }
 
 /// All servers play the same scenario.

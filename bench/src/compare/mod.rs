@@ -74,7 +74,7 @@ enum ScenarioName {
     /// A mixture of all, at a constant rate
     Mixed,
     /// Some sockets never read
-    Deaf,
+    Stalled,
     /// Each event passes through the plugin's `handle_out` for each member
     Intercepted,
     /// The plugin is replaced each second

@@ -36,7 +36,7 @@ pub(crate) struct Fanout {
 
     /// One in this many sockets never reads; with 0, all read
     #[arg(long, default_value_t = 0)]
-    pub(crate) deaf: usize,
+    pub(crate) stalled: usize,
 
     /// Measured seconds
     #[arg(long, default_value_t = 5)]
@@ -59,24 +59,24 @@ const DRAINING_MAX: Duration = Duration::from_secs(20);
 impl Scenario for Fanout {
     fn measure(&self, target: &Target) -> Result<Outcome> {
         ensure!(self.topics > 0 && self.window > 0, "topics and window must be at least 1");
-        ensure!(self.deaf != 1, "with --deaf 1 no socket would read");
+        ensure!(self.stalled != 1, "with --stalled 1 no socket would read");
         ensure!(self.sockets >= self.topics, "there must be at least as many sockets as topics");
         let mut load = Load::new(target.address, Encoding::new(target.dialect, &self.prefix, self.payload))?;
         connect(&mut load, self.sockets)?;
         join(&mut load, (0..self.sockets).map(|client| (client, client % self.topics)))?;
         let mut shouting = Shouting::new(self, target.process);
-        for client in (0..self.sockets).filter(|client| self.is_deaf(*client)) {
+        for client in (0..self.sockets).filter(|client| self.is_stalled(*client)) {
             load.clients.pause_reading(client)?;
         }
         let before = target.process.memory()?;
         let taken = drive(&mut load, target.process, Duration::from_secs(self.seconds), &mut shouting)?;
         let mut notes = Vec::new();
-        if self.deaf > 0 {
+        if self.stalled > 0 {
             let grown = shouting.most_memory.saturating_sub(before);
-            let deaf = (0..self.sockets).filter(|client| self.is_deaf(*client));
+            let stalled = (0..self.sockets).filter(|client| self.is_stalled(*client));
             notes.push(("memory grown, MiB".to_owned(), grown as f64 / f64::from(1 << 20)));
-            notes.push(("sockets that don't read".to_owned(), deaf.clone().count() as f64));
-            notes.push(("of these closed".to_owned(), closed(&mut load, deaf)? as f64));
+            notes.push(("sockets that don't read".to_owned(), stalled.clone().count() as f64));
+            notes.push(("of these closed".to_owned(), closed(&mut load, stalled)? as f64));
         }
         Ok(Outcome { taken, latency: shouting.samples.latency(), notes })
     }
@@ -84,8 +84,8 @@ impl Scenario for Fanout {
 
 impl Fanout {
     /// Whether a socket never reads. The first socket of a topic always reads, because it sends the shouts.
-    fn is_deaf(&self, client: usize) -> bool {
-        self.deaf > 0 && (client / self.topics) % self.deaf == self.deaf - 1
+    fn is_stalled(&self, client: usize) -> bool {
+        self.stalled > 0 && (client / self.topics) % self.stalled == self.stalled - 1
     }
 }
 
@@ -115,7 +115,7 @@ struct Topic {
 impl Shouting {
     fn new(fanout: &Fanout, server: Process) -> Self {
         let mut topics = vec![Topic::default(); fanout.topics];
-        for client in (0..fanout.sockets).filter(|client| !fanout.is_deaf(*client)) {
+        for client in (0..fanout.sockets).filter(|client| !fanout.is_stalled(*client)) {
             topics[client % fanout.topics].members += 1;
         }
         Self {
@@ -124,7 +124,7 @@ impl Shouting {
             due: (0..fanout.topics).collect(),
             delivered: 0,
             samples: Samples::default(),
-            looks_at: (fanout.deaf > 0).then_some(server),
+            looks_at: (fanout.stalled > 0).then_some(server),
             looked: Instant::now(),
             most_memory: 0,
         }
@@ -184,8 +184,8 @@ impl Generator for Shouting {
 
 /// Returns how many of the sockets that never read the server has closed. They read everything that arrives, which may be
 /// the end of the connection.
-fn closed(load: &mut Load, deaf: impl Iterator<Item = usize>) -> Result<usize> {
-    for client in deaf {
+fn closed(load: &mut Load, stalled: impl Iterator<Item = usize>) -> Result<usize> {
+    for client in stalled {
         load.clients.resume_reading(client)?;
     }
     let began = Instant::now();

@@ -44,7 +44,7 @@ pub(crate) struct Mixed {
 
     /// Sockets a second that connect, join, send one message, leave and close
     #[arg(long, default_value_t = 50)]
-    pub(crate) lives: u64,
+    pub(crate) life_cycles: u64,
 
     /// Bytes of filling in a payload
     #[arg(long, default_value_t = 64)]
@@ -134,7 +134,7 @@ impl<'a> MixedLoad<'a> {
                 echo: Rate::new(mixed.echoes),
                 shout: Rate::new(mixed.shouts),
                 heartbeat: Rate::new((sockets as u64).div_ceil(HEARTBEAT_SECONDS)),
-                life: Rate::new(mixed.lives),
+                life: Rate::new(mixed.life_cycles),
             },
             next: Next::default(),
             lives: LifeCycles::new(mixed.free_topic(sockets)),

@@ -7,7 +7,7 @@
 //! | `self_fail` | sends a message to itself, whose handling is fault: failed |
 //! | `secret {"for"}` | that event, to everyone, except members whose `handle_out` fails |
 //!
-//! A client may join with `{"deaf": true}`: its `handle_out` fails.
+//! A client may join with `{"fails_out": true}`: its `handle_out` fails.
 
 use bennu_guest::prelude::*;
 
@@ -16,7 +16,7 @@ use bennu_guest::prelude::*;
 pub(crate) struct Forgiving {
     count: u32,
     /// Whether its `handle_out` fails.
-    deaf: bool,
+    fails_out: bool,
 }
 
 impl Channel for Forgiving {
@@ -25,7 +25,7 @@ impl Channel for Forgiving {
     const INTERCEPTS: &'static [&'static str] = &["secret"];
 
     fn join(_socket: &mut Socket, params: Payload) -> Join<Self> {
-        Ok(Forgiving { count: 0, deaf: params.field::<Option<bool>>("deaf")?.unwrap_or_default() })
+        Ok(Forgiving { count: 0, fails_out: params.field::<Option<bool>>("fails_out")?.unwrap_or_default() })
     }
 
     fn handle_in(&mut self, socket: &mut Socket, event: &str, payload: Payload) -> Handled {
@@ -48,6 +48,6 @@ impl Channel for Forgiving {
     }
 
     fn handle_out(&self, _recipient: &Recipient, _event: &str, _payload: &Payload) -> Decided {
-        if self.deaf { fail("asked to fail in handle_out") } else { Ok(Decision::Pass) }
+        if self.fails_out { fail("asked to fail in handle_out") } else { Ok(Decision::Pass) }
     }
 }

@@ -65,20 +65,20 @@ gatekeeper! { Gate }
 
 #[cfg(test)]
 mod tests {
-    use bennu_guest::testing::{Knock, token};
+    use bennu_guest::testing::{ConnectRequest, token};
 
     use super::*;
 
     #[test]
     fn parameters_choose_the_answer() {
-        let answer = |params: Value| Knock::new().params(params).connect::<Gate>();
+        let answer = |params: Value| ConnectRequest::new().params(params).connect::<Gate>();
         assert_eq!(answer(json!({ "reject": "1" })), Err(Refused::default()));
         assert_eq!(answer(json!({ "error": "ratelimit" })), Err(Refused::new(429, "Too many requests")));
         assert_eq!(answer(json!({ "error": "other" })), Err(Refused::default()));
         assert_eq!(answer(json!({ "user_token": "forged" })), Err(Refused::default()));
         assert!(answer(json!({ "user_token": token("user socket", "7") })).is_ok());
         assert!(answer(json!({ "user_id": "7" })).is_ok() && answer(json!({})).is_ok());
-        let elsewhere = Knock::new().at("/limits", "websocket").params(json!({ "error": "ratelimit" }));
+        let elsewhere = ConnectRequest::new().at("/limits", "websocket").params(json!({ "error": "ratelimit" }));
         assert_eq!(elsewhere.connect::<Gate>(), Err(Refused::default()));
     }
 }

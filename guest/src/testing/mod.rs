@@ -41,16 +41,16 @@
 //! assert_eq!(late[0].late_replies(), [("ok", json!({ "answer": 42 }))]);
 //! ```
 //!
-//! A [`Stage`] has several members of several topics. A [`Knock`] tests a gatekeeper.
+//! A [`Stage`] has several members of several topics. A [`ConnectRequest`] tests a gatekeeper.
 //!
 //! If a callback ends in a fault, most methods of its [`Outcome`] panic with the fault's text. A panic of the channel
 //! continues to the test.
 
 mod actor;
 mod client;
+mod connect_request;
 mod convert;
 mod fault;
-mod knock;
 mod member;
 mod native;
 mod outcome;
@@ -67,8 +67,8 @@ pub use actor::{Actor, Pushed};
 #[doc(inline)]
 pub use bennu_semantics::Effect;
 pub use client::Client;
+pub use connect_request::ConnectRequest;
 pub use fault::Fault;
-pub use knock::Knock;
 pub use member::Member;
 pub use outcome::Outcome;
 pub use sent::Sent;

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use bennu_semantics::{Effect, Fault, TimerId};
 use bennu_world::CallContext;
 
-use super::knock::Asked;
+use super::connect_request::Asked;
 
 thread_local! {
     /// The context of the running callback.
@@ -197,7 +197,7 @@ pub(crate) mod token {
 pub(crate) mod request {
     use bennu_semantics::Fault;
 
-    use super::super::knock::Asked;
+    use super::super::connect_request::Asked;
     use super::{REQUEST, ask};
     use crate::bindings::request::{Address, Location};
 

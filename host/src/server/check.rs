@@ -54,7 +54,7 @@ pub async fn check(config: &Config) -> Result<Checked> {
     let gatekeepers = plugins.values().filter(|plugin| plugin.kind == "gatekeeper" && plugin.generation > 0).count();
     if gatekeepers > 1 && config.mounts().values().any(MountTable::relies_on_the_only_gatekeeper) {
         let text = format!(
-            "there are {gatekeepers} gatekeepers, so nobody is let in at the mounts that name none; set `gatekeeper` of each"
+            "there are {gatekeepers} gatekeepers, so no client can connect at the mounts that name none; set `gatekeeper` of each"
         );
         findings.push(Finding { is_mistake: true, text });
     }

@@ -114,7 +114,7 @@ fn of_gatekeeper(path: &str, mount: &MountTable, plugins: &BTreeMap<String, Plug
             format!("a gatekeeper that doesn't exist{meant}{listed}")
         }
     };
-    let text = format!("nobody is let in at {path}: `mounts.\"{path}\".gatekeeper` names `{name}`, {why}");
+    let text = format!("no client can connect at {path}: `mounts.\"{path}\".gatekeeper` names `{name}`, {why}");
     Some(Finding::mistake(text))
 }
 

@@ -13,9 +13,9 @@ use crate::socket::Reason;
 
 /// How a mount authenticates.
 pub enum Authenticator {
-    /// Every client is let in.
+    /// Every client may connect.
     Open,
-    /// The only gatekeeper of the host decides. If the host has none, every client is let in. If it has several, none is.
+    /// The only gatekeeper of the host decides. If the host has none, every client may connect. If it has several, none may.
     Only,
     /// The gatekeeper with this name decides.
     Gatekeeper(Arc<str>),
@@ -52,7 +52,7 @@ pub enum Verifier {
     Jwt(Jwt),
 }
 
-/// Why a client isn't let in.
+/// Why a client may not connect.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Rejection {
     /// The client is refused, with this status and body.
@@ -85,7 +85,7 @@ impl Authenticator {
     /// Decides about a request, and returns the client's identity. `params` are the request's parameters, already parsed.
     ///
     /// # Errors
-    /// The reason why the client isn't let in.
+    /// The reason why the client may not connect.
     pub(super) async fn decide(
         &self,
         routes: &RouteTable,
@@ -106,7 +106,7 @@ impl Authenticator {
             GatekeeperChoice::Closed => {
                 tracing::warn!(
                     mount = &*request.mount,
-                    "no client is let in: the gatekeeper isn't loaded, or it isn't clear which gatekeeper decides"
+                    "no client can connect: the gatekeeper isn't loaded, or it isn't clear which gatekeeper decides"
                 );
                 return Err(Rejection::NoGatekeeper);
             }

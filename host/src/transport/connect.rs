@@ -1,4 +1,4 @@
-//! Reads a connect request, and decides whether the client is let in. This is the same for every transport.
+//! Reads a connect request, and decides whether the client may connect. This is the same for every transport.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -33,7 +33,7 @@ pub(super) enum Transport {
     LongPoll,
 }
 
-/// A client that is let in.
+/// A client that may connect.
 pub(super) struct Admitted {
     pub(super) serializer: Serializer,
     pub(super) facts: SocketFacts,
@@ -55,7 +55,7 @@ impl Mount {
     /// the identity.
     ///
     /// # Errors
-    /// The reason why the client isn't let in.
+    /// The reason why the client may not connect.
     pub(super) async fn admit(
         &self,
         parts: &Parts,

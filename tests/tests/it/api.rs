@@ -29,7 +29,7 @@ fn refused(answer: &Answer) -> Result<(u16, String)> {
 async fn events_reach_members_from_anywhere() -> Result<()> {
     let host = Setup::new().guests(&["naughty"])?.start().await?;
     let mut cast = Cast::new(&host);
-    cast.enter("old", host.knock().query("vsn=1.0.0").connect().await?);
+    cast.enter("old", host.connect_request().query("vsn=1.0.0").connect().await?);
     cast.play("alice > join naughty:1\nalice < ok …").await?;
     let old = cast.client("old")?;
     old.send(r#"{"topic":"naughty:1","event":"phx_join","payload":{},"ref":"1"}"#).await?;
@@ -142,7 +142,7 @@ async fn a_disconnected_client_gets_its_queued_frames_first() -> Result<()> {
         .limit("outbox_bytes", 64 << 20)
         .start()
         .await?;
-    let mut ada = host.knock().query("vsn=2.0.0&user_id=ada").receive_buffer(16 << 10).connect().await?;
+    let mut ada = host.connect_request().query("vsn=2.0.0&user_id=ada").receive_buffer(16 << 10).connect().await?;
     ada.join("room:a/b", &json!({})).await?;
     // More bytes than the kernel buffers for a connection that isn't read.
     let shout = json!({ "topic": "room:a/b", "event": "news", "payload": { "text": "x".repeat(256 << 10) } });
@@ -169,7 +169,7 @@ async fn sockets_are_disconnected_and_topics_and_members_are_listed() -> Result<
         .await?;
     let mut cast = Cast::new(&host);
     for name in ["ada", "bo"] {
-        cast.enter(name, host.knock().query(&format!("vsn=2.0.0&user_id={name}")).connect().await?);
+        cast.enter(name, host.connect_request().query(&format!("vsn=2.0.0&user_id={name}")).connect().await?);
         let join =
             // The diff is awaited, too, so that ada's does not reach bo, who joins next.
             format!(

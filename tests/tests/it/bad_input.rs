@@ -109,7 +109,7 @@ async fn incomplete_messages_of_version_1_end_the_socket() -> Result<()> {
         r#"{"event":"echo","payload":{},"ref":"1"}"#,
     ];
     for text in texts {
-        let mut client = host.knock().query("vsn=1.0.0").connect().await?;
+        let mut client = host.connect_request().query("vsn=1.0.0").connect().await?;
         client.send(text).await?;
         client.closed_with(1011).await.with_context(|| format!("after {text}"))?;
     }
@@ -298,11 +298,11 @@ async fn unsupported_versions_are_refused() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let neighbour = neighbour(&host).await?;
     for query in ["vsn=3.0.0", "vsn=2.1.0", "vsn=1.1.0", "vsn=2", "vsn=abc", "vsn=", "vsn[]=2.0.0"] {
-        let status = host.knock().query(query).refused().await.with_context(|| query.to_owned())?;
+        let status = host.connect_request().query(query).refused().await.with_context(|| query.to_owned())?;
         ensure!(status == 403, "{query}: {status}");
     }
     for query in ["", "vsn=1.0.0", "vsn=1.0.7", "vsn=2.0.0", "vsn=2.0.9", "a=1&vsn=2.0.0&"] {
-        host.knock().query(query).connect().await.with_context(|| query.to_owned())?.close().await?;
+        host.connect_request().query(query).connect().await.with_context(|| query.to_owned())?.close().await?;
     }
     nothing_is_left(host, neighbour).await
 }

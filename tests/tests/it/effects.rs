@@ -270,9 +270,10 @@ async fn the_end_of_a_connection_ends_its_members() -> Result<()> {
 async fn a_plugin_can_read_the_facts_of_a_member() -> Result<()> {
     let config = "[plugins.naughty]\nconfig = { greeting = \"hello\", most = [1, 2] }";
     let host = Setup::new().guests(&["naughty"])?.config(config).start().await?;
-    let knock = host.knock().query("vsn=2.0.0&user=al%20ice&a[b]=c&list[]=1").header("X-Real-Name", "Alice");
+    let request =
+        host.connect_request().query("vsn=2.0.0&user=al%20ice&a[b]=c&list[]=1").header("X-Real-Name", "Alice");
     let mut cast = Cast::new(&host);
-    cast.enter("alice", knock.header("cookie", "secret").connect().await?);
+    cast.enter("alice", request.header("cookie", "secret").connect().await?);
     cast.play(
         r#"
         alice > ["j",1,"naughty:facts","phx_join",{}]

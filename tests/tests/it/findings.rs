@@ -25,7 +25,7 @@ const MISTAKEN: &str = r#"
 /// The findings in this configuration: a part of each sentence.
 const FINDINGS: [&str; 4] = [
     "`plugins.ecoh` is for a plugin that doesn't exist; did you mean `echo`?",
-    "nobody is let in at /gated: `mounts.\"/gated\".gatekeeper` names `gaet`, a gatekeeper that doesn't exist; did you mean `gate`?",
+    "no client can connect at /gated: `mounts.\"/gated\".gatekeeper` names `gaet`, a gatekeeper that doesn't exist; did you mean `gate`?",
     "`mounts.\"/other\".gatekeeper` names `echo`, a plugin that isn't a gatekeeper; there is `gate`",
     "`limits.room_bytes` is 0, so no topic can have a room",
 ];
@@ -162,8 +162,8 @@ async fn a_host_skips_unusable_keys_and_does_not_start_without_a_usable_one() ->
         let is_warning = |line: &bennu_tests::Line| line.field("level") == "WARN" && line.message().contains(key);
         host.log().find(0, key, is_warning).await?;
     }
-    host.knock().query(&format!("vsn=2.0.0&token={TOKEN}")).connect().await?.close().await?;
-    ensure!(host.knock().refused().await? == 403, "there is no token");
+    host.connect_request().query(&format!("vsn=2.0.0&token={TOKEN}")).connect().await?.close().await?;
+    ensure!(host.connect_request().refused().await? == 403, "there is no token");
     host.stop().await?;
     let home = tempfile::tempdir()?;
     fs::create_dir(home.path().join("plugins"))?;

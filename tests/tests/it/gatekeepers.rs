@@ -8,14 +8,14 @@ use bennu_tests::{Ended, Gate, Loading, Log, Setup, TestHost, bennu, check, get}
 use rustix::process::Signal;
 
 /// The status of a request without a token and without an upgrade. It is 400 if the client would be admitted.
-async fn knocked(host: &TestHost) -> Result<u16> {
+async fn connect_status(host: &TestHost) -> Result<u16> {
     Ok(get(host.address(), "/socket/websocket?vsn=2.0.0").await?.status)
 }
 
 /// A host with a plugin and a gatekeeper that has already decided once.
 async fn guarded() -> Result<TestHost> {
     let host = Setup::new().guests(&["echo"])?.plugin("gate", Gate::Refuses.build()?).start().await?;
-    ensure!(knocked(&host).await? == 418, "the gatekeeper decides");
+    ensure!(connect_status(&host).await? == 418, "the gatekeeper decides");
     Ok(host)
 }
 
@@ -40,14 +40,14 @@ async fn without_its_gatekeeper_at_the_start_a_host_admits_no_client() -> Result
             None => fs::remove_file(host.plugin_file("gate"))?,
         }
         let host = host.restart(Signal::KILL).await?;
-        ensure!(knocked(&host).await? == 503, "{content:?}");
+        ensure!(connect_status(&host).await? == 503, "{content:?}");
         let says = |line: &bennu_tests::Line| line.text.contains("bennu plugins forget gate");
         host.log().find(0, "the advice", says).await?;
         let shown = host.inspect().await?;
         ensure!(shown["plugins"]["gate"]["last_error"].is_string(), "{shown}");
         // The file is back, and the gatekeeper decides again.
         ensure!(host.put("gate", &Gate::Refuses.build()?).await? == Loading::Done(1));
-        ensure!(knocked(&host).await? == 418, "{content:?}");
+        ensure!(connect_status(&host).await? == 418, "{content:?}");
         host.stop().await?;
     }
     Ok(())
@@ -58,14 +58,14 @@ async fn without_its_gatekeeper_at_the_start_a_host_admits_no_client() -> Result
 async fn an_unreadable_file_at_the_first_start_counts_as_a_gatekeeper() -> Result<()> {
     for content in [vec![], b"hello".to_vec(), cut()?] {
         let host = Setup::new().guests(&["echo"])?.plugin("gate", content.clone()).start().await?;
-        ensure!(knocked(&host).await? == 503, "{content:?}");
+        ensure!(connect_status(&host).await? == 503, "{content:?}");
         // The file is replaced by a channel plugin.
         ensure!(host.put("gate", &Crafted::serving("new:*").build()?).await? == Loading::Done(1));
-        ensure!(knocked(&host).await? == 400, "there is no gatekeeper");
+        ensure!(connect_status(&host).await? == 400, "there is no gatekeeper");
         // A damaged file that is known to be a channel plugin doesn't count as a gatekeeper.
         fs::write(host.plugin_file("gate"), b"")?;
         let host = host.restart(Signal::KILL).await?;
-        ensure!(knocked(&host).await? == 400, "the plugin was a channel plugin");
+        ensure!(connect_status(&host).await? == 400, "the plugin was a channel plugin");
         check(&host, "alice > join echo:1\nalice < ok {}").await?;
         host.stop().await?;
     }
@@ -78,7 +78,7 @@ async fn a_new_unreadable_file_closes_no_mount_of_a_running_host() -> Result<()>
     let host = TestHost::start(&["echo"]).await?;
     for content in [&b""[..], b"hello"] {
         host.refusal("new", content).await?;
-        ensure!(knocked(&host).await? == 400, "{content:?}");
+        ensure!(connect_status(&host).await? == 400, "{content:?}");
     }
     host.stop().await?;
     Ok(())
@@ -91,21 +91,21 @@ async fn a_removed_gatekeeper_can_be_forgotten_by_command() -> Result<()> {
     ensure!(ended.code == Some(1) && ended.errors.contains("its file is there"), "{ended:?}");
     ensure!(plugins(&host, &["unload", "gate"])?.code == Some(0));
     ensure!(plugins(&host, &["forget", "gate"])?.code == Some(1), "its file is still there");
-    ensure!(knocked(&host).await? == 503, "nothing has changed");
+    ensure!(connect_status(&host).await? == 503, "nothing has changed");
     fs::remove_file(host.plugin_file("gate"))?;
     // While the host runs, and after a restart.
-    ensure!(knocked(&host).await? == 503, "a file that is gone doesn't open the mount");
+    ensure!(connect_status(&host).await? == 503, "a file that is gone doesn't open the mount");
     let host = host.restart(Signal::KILL).await?;
-    ensure!(knocked(&host).await? == 503, "a restart doesn't open the mount either");
+    ensure!(connect_status(&host).await? == 503, "a restart doesn't open the mount either");
     let shown = plugins(&host, &[])?;
     ensure!(shown.output.contains("gatekeeper gate: not served"), "{shown:?}");
     let ended = plugins(&host, &["forget", "gate"])?;
     ensure!(ended.code == Some(0) && ended.output == "forgotten: gate\n", "{ended:?}");
-    ensure!(knocked(&host).await? == 400, "there is no gatekeeper any more, so every client is admitted");
+    ensure!(connect_status(&host).await? == 400, "there is no gatekeeper any more, so every client is admitted");
     let ended = plugins(&host, &["forget", "gate"])?;
     ensure!(ended.code == Some(1) && ended.errors.contains("there is no plugin `gate`"), "{ended:?}");
     let host = host.restart(Signal::TERM).await?;
-    ensure!(knocked(&host).await? == 400, "the same after a restart");
+    ensure!(connect_status(&host).await? == 400, "the same after a restart");
     host.stop().await?;
     Ok(())
 }
@@ -116,9 +116,9 @@ async fn a_gatekeeper_whose_file_is_removed_decides_until_it_is_forgotten() -> R
     let host = guarded().await?;
     fs::remove_file(host.plugin_file("gate"))?;
     host.shows("its file is gone", |shown| shown["plugins"]["gate"]["file_is_gone"] == true).await?;
-    ensure!(knocked(&host).await? == 418, "the loaded build decides");
+    ensure!(connect_status(&host).await? == 418, "the loaded build decides");
     ensure!(plugins(&host, &["forget", "gate"])?.code == Some(0));
-    ensure!(knocked(&host).await? == 400, "there is no gatekeeper any more");
+    ensure!(connect_status(&host).await? == 400, "there is no gatekeeper any more");
     ensure!(host.inspect().await?["plugins"]["gate"].is_null(), "it isn't listed");
     host.stop().await?;
     Ok(())
@@ -130,9 +130,9 @@ async fn a_renamed_gatekeeper_admits_no_client_until_the_old_name_is_forgotten()
     let host = guarded().await?;
     fs::rename(host.plugin_file("gate"), host.plugin_file("door"))?;
     let host = host.restart(Signal::KILL).await?;
-    ensure!(knocked(&host).await? == 503, "two gatekeepers are known");
+    ensure!(connect_status(&host).await? == 503, "two gatekeepers are known");
     ensure!(plugins(&host, &["forget", "gate"])?.code == Some(0));
-    ensure!(knocked(&host).await? == 418, "only the new name is known");
+    ensure!(connect_status(&host).await? == 418, "only the new name is known");
     host.stop().await?;
     Ok(())
 }
@@ -143,23 +143,23 @@ async fn a_channel_plugin_cannot_replace_a_gatekeeper() -> Result<()> {
     let plugin = Crafted::serving("new:*").build()?;
     let why = host.refusal("gate", &plugin).await?;
     ensure!(why.contains("it is not a gatekeeper, but `gate` was one"), "{why}");
-    ensure!(knocked(&host).await? == 418, "the gatekeeper still decides");
+    ensure!(connect_status(&host).await? == 418, "the gatekeeper still decides");
     let mut host = host.restart(Signal::KILL).await?;
-    ensure!(knocked(&host).await? == 503, "not at a start either");
+    ensure!(connect_status(&host).await? == 503, "not at a start either");
     for _ in 0..2 {
         let mark = host.log().len();
         ensure!(plugins(&host, &["forget", "gate"])?.code == Some(0));
         ensure!(host.decision(mark, "gate").await? == Loading::Done(1), "the file is loaded now");
-        ensure!(knocked(&host).await? == 400, "there is no gatekeeper any more");
+        ensure!(connect_status(&host).await? == 400, "there is no gatekeeper any more");
         // A gatekeeper replaces a channel plugin. A rollback must not open the mount.
         ensure!(host.put("gate", &Gate::Refuses.build()?).await? == Loading::Done(2));
         let ended = plugins(&host, &["rollback", "gate"])?;
         ensure!(ended.code == Some(1) && ended.errors.contains("mounts would be open to everyone"), "{ended:?}");
-        ensure!(knocked(&host).await? == 418, "the gatekeeper still decides");
+        ensure!(connect_status(&host).await? == 418, "the gatekeeper still decides");
         // The same again, after a restart with the channel plugin's file.
         fs::write(host.plugin_file("gate"), &plugin)?;
         host = host.restart(Signal::KILL).await?;
-        ensure!(knocked(&host).await? == 503, "the name is known as a gatekeeper again");
+        ensure!(connect_status(&host).await? == 503, "the name is known as a gatekeeper again");
     }
     host.stop().await?;
     Ok(())
@@ -170,7 +170,7 @@ async fn a_channel_plugin_cannot_replace_a_gatekeeper() -> Result<()> {
 async fn a_host_does_not_start_without_a_file_that_load_names() -> Result<()> {
     let setup = Setup::new().guests(&["echo"])?.file("elsewhere/gate.wasm", Gate::Refuses.build()?);
     let host = setup.config("load = [\"elsewhere/gate.wasm\"]").start().await?;
-    ensure!(knocked(&host).await? == 418, "the gatekeeper decides");
+    ensure!(connect_status(&host).await? == 418, "the gatekeeper decides");
     let home = host.keep_home();
     host.stop().await?;
     fs::remove_file(home.path().join("elsewhere/gate.wasm"))?;

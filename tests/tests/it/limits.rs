@@ -331,7 +331,7 @@ async fn outbox_bytes() -> Result<()> {
 #[tokio::test]
 async fn a_client_that_does_not_read_is_closed() -> Result<()> {
     let host = limited("outbox_bytes", 256 << 10).await?;
-    let mut sloth = host.knock().receive_buffer(16 << 10).connect().await?;
+    let mut sloth = host.connect_request().receive_buffer(16 << 10).connect().await?;
     sloth.join("echo:1", &json!({})).await?;
     let mut bob = host.connect().await?;
     bob.join("echo:1", &json!({})).await?;
@@ -359,7 +359,7 @@ async fn a_client_that_does_not_read_is_closed() -> Result<()> {
 async fn a_client_that_takes_no_bytes_is_closed_after_the_idle_timeout() -> Result<()> {
     let setup = Setup::new().guests(&["echo"])?.limit("outbox_bytes", 1 << 30).limit("outbox_frames", 1 << 20);
     let host = setup.limit("idle_ms", 2000).start().await?;
-    let mut sloth = host.knock().receive_buffer(16 << 10).connect().await?;
+    let mut sloth = host.connect_request().receive_buffer(16 << 10).connect().await?;
     sloth.join("echo:1", &json!({})).await?;
     let mut bob = host.connect().await?;
     bob.join("echo:1", &json!({})).await?;
@@ -385,7 +385,7 @@ async fn a_client_that_takes_no_bytes_is_closed_after_the_idle_timeout() -> Resu
 async fn sockets() -> Result<()> {
     let host = limited("sockets", 2).await?;
     let (alice, bob) = (host.connect().await?, host.connect().await?);
-    ensure!(host.knock().refused().await? == 503);
+    ensure!(host.connect_request().refused().await? == 503);
     // Requests that aren't for a socket are still served.
     ensure!(get(host.address(), "/api/inspect").await?.status == 200);
     alice.close().await?;

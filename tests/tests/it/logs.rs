@@ -47,7 +47,7 @@ async fn a_panic_is_one_line_with_message_place_callers_and_member() -> Result<(
     let host = setup.start().await?;
     let sign = ["token", "sign", "--salt", "user", "--secret-file", "secret", "eve"];
     let token = bennu(host.home(), &sign)?.output;
-    let mut eve = host.knock().query(&format!("vsn=2.0.0&token={}", token.trim())).connect().await?;
+    let mut eve = host.connect_request().query(&format!("vsn=2.0.0&token={}", token.trim())).connect().await?;
     eve.join("naughty:1", &json!({})).await?;
     let mark = host.log().len();
     eve.push("naughty:1", "panic", &json!({})).await?;

@@ -207,7 +207,7 @@ async fn sessions_count_as_sockets_and_end_with_the_host() -> Result<()> {
     let (first, second) = (Poller::begin(&host).await?, Poller::begin(&host).await?);
     ensure!(first.token.len() >= 22 && first.token != second.token, "tokens can't be guessed: {}", first.token);
     ensure!(get(&host, "/socket/longpoll?vsn=2.0.0").await?.status == 503, "there is no room for a third");
-    ensure!(host.knock().refused().await? == 503, "there is no room for a WebSocket either");
+    ensure!(host.connect_request().refused().await? == 503, "there is no room for a WebSocket either");
     let path = first.path();
     let waiting = get(&host, &path);
     let stopping = async {

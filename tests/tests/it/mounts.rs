@@ -14,7 +14,7 @@ const EVERYTHING: &str = "trace,cranelift_codegen=warn,regalloc2=warn,wasmtime=w
     wasmtime_internal_cranelift=warn,wasmtime_cranelift=warn";
 
 /// The status of a request without an upgrade. It is 400 if the client would be admitted.
-async fn knocked(host: &TestHost, path: &str) -> Result<u16> {
+async fn connect_status(host: &TestHost, path: &str) -> Result<u16> {
     Ok(get(host.address(), path).await?.status)
 }
 
@@ -30,7 +30,7 @@ async fn each_mount_has_its_own_settings() -> Result<()> {
         transports = ["longpoll"]
         "#;
     let host = Setup::new().guests(&["echo"])?.config(config).start().await?;
-    let mut small = host.knock().at("/small").connect().await?;
+    let mut small = host.connect_request().at("/small").connect().await?;
     small.push("echo:1", "phx_join", &json!({})).await?;
     small.json().await?;
     small.push("echo:2", "phx_join", &json!({})).await?;
@@ -45,9 +45,9 @@ async fn each_mount_has_its_own_settings() -> Result<()> {
     usual.json().await?;
     usual.push("echo:1", "echo", &json!({ "filler": "x".repeat(200) })).await?;
     ensure!(usual.json().await?[4]["status"] == "ok", "another mount allows longer messages");
-    ensure!(knocked(&host, "/small/longpoll?vsn=2.0.0").await? == 404, "this mount has no long-poll");
-    ensure!(knocked(&host, "/polls/deep/websocket?vsn=2.0.0").await? == 404, "this mount has no WebSocket");
-    ensure!(knocked(&host, "/polls/deep/longpoll?vsn=2.0.0").await? == 200, "this mount has long-poll");
+    ensure!(connect_status(&host, "/small/longpoll?vsn=2.0.0").await? == 404, "this mount has no long-poll");
+    ensure!(connect_status(&host, "/polls/deep/websocket?vsn=2.0.0").await? == 404, "this mount has no WebSocket");
+    ensure!(connect_status(&host, "/polls/deep/longpoll?vsn=2.0.0").await? == 200, "this mount has long-poll");
     Ok(())
 }
 
@@ -68,9 +68,12 @@ async fn a_signed_token_identifies_the_client() -> Result<()> {
     };
     let token = sign("42", "user socket")?;
     let claims = sign(r#"{"user_id": 7, "role": "admin"}"#, "user socket")?;
-    let mut by_param = host.knock().query(&format!("vsn=2.0.0&t={token}")).connect().await?;
-    let mut apart =
-        host.knock().header("sec-websocket-protocol", &format!("phoenix, {}", bearer(&claims))).connect().await?;
+    let mut by_param = host.connect_request().query(&format!("vsn=2.0.0&t={token}")).connect().await?;
+    let mut apart = host
+        .connect_request()
+        .header("sec-websocket-protocol", &format!("phoenix, {}", bearer(&claims)))
+        .connect()
+        .await?;
     for (client, user, claims) in
         [(&mut by_param, "42", json!({})), (&mut apart, "7", json!({ "user_id": 7, "role": "admin" }))]
     {
@@ -88,7 +91,7 @@ async fn a_signed_token_identifies_the_client() -> Result<()> {
         format!("vsn=2.0.0&t={other}"),
         format!("vsn=2.0.0&t={token}x"),
     ] {
-        ensure!(host.knock().query(&query).refused().await? == 403, "{query}");
+        ensure!(host.connect_request().query(&query).refused().await? == 403, "{query}");
     }
     ensure!(
         get(host.address(), "/socket/longpoll?vsn=2.0.0").await?.body == "{\"status\":403}",
@@ -122,7 +125,7 @@ async fn a_token_may_differ_from_the_clock_by_the_leeway() -> Result<()> {
     let status = async |mount: &str, token: &str| {
         let path = format!("{mount}/websocket?vsn=2.0.0&token={token}");
         // An admitted request gets 400, because it isn't an upgrade.
-        anyhow::Ok(knocked(&host, &path).await? == 400)
+        anyhow::Ok(connect_status(&host, &path).await? == 400)
     };
     for (ahead, max_age, usual, exact) in [
         (0, 600, true, true),
@@ -136,7 +139,7 @@ async fn a_token_may_differ_from_the_clock_by_the_leeway() -> Result<()> {
         ensure!(status("/exact", &token).await? == exact, "{ahead} s ahead, without leeway");
     }
     // If a plugin verifies a token, a clock that is ahead has the same leeway, but the maximum age is exact.
-    let mut client = host.knock().at("/open").connect().await?;
+    let mut client = host.connect_request().at("/open").connect().await?;
     client.join("naughty:1", &json!({})).await?;
     for (ahead, expected) in [(30, json!({ "value": "42" })), (3600, json!({ "reason": "invalid" }))] {
         let token = signed_ahead("naughty", ahead, 600)?;
@@ -161,17 +164,17 @@ async fn a_json_web_token_identifies_the_client() -> Result<()> {
         .start()
         .await?;
     let good = format!("{JWT_CLAIMS}.{JWT_SIGNATURE}");
-    let mut ada = host.knock().query(&format!("vsn=2.0.0&token={good}")).connect().await?;
+    let mut ada = host.connect_request().query(&format!("vsn=2.0.0&token={good}")).connect().await?;
     ada.push("naughty:1", "phx_join", &json!({})).await?;
     ada.json().await?;
     ada.push("naughty:1", "facts", &json!({})).await?;
     let facts = ada.json().await?[4]["response"].clone();
     ensure!(facts["user"] == "ada" && facts["claims"]["iss"] == "us", "{facts}");
     ensure!(
-        host.knock().query(&format!("vsn=2.0.0&token={}", &good[..good.len() - 2])).refused().await? == 403,
+        host.connect_request().query(&format!("vsn=2.0.0&token={}", &good[..good.len() - 2])).refused().await? == 403,
         "the token is cut"
     );
-    ensure!(host.knock().refused().await? == 403, "there is no token");
+    ensure!(host.connect_request().refused().await? == 403, "there is no token");
     Ok(())
 }
 
@@ -188,29 +191,38 @@ async fn the_only_gatekeeper_decides_for_every_mount_without_authentication() ->
     let answer = get(host.address(), "/socket/websocket?vsn=2.0.0").await?;
     ensure!(answer.status == 418 && answer.body == "no tea", "{answer:?}");
     ensure!(get(host.address(), "/socket/longpoll?vsn=2.0.0").await?.body == "{\"status\":403}", "as in Phoenix");
-    ensure!(knocked(&host, "/open/websocket?vsn=2.0.0").await? == 400, "with auth = none the gatekeeper isn't asked");
+    ensure!(
+        connect_status(&host, "/open/websocket?vsn=2.0.0").await? == 400,
+        "with auth = none the gatekeeper isn't asked"
+    );
     // It is reloaded like any plugin, and connected clients stay.
     host.put("gate", &Gate::Grants.build()?).await?;
     let mut alice = host.connect().await?;
     host.put("gate", &Gate::Traps.build()?).await?;
-    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 500, "after a fault no client is admitted");
+    ensure!(connect_status(&host, "/socket/websocket?vsn=2.0.0").await? == 500, "after a fault no client is admitted");
     alice.push("echo:1", "phx_join", &json!({})).await?;
     ensure!(alice.json().await?[4]["status"] == "ok", "a connected client stays");
     host.put("gate", &Gate::Nonsense.build()?).await?;
-    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 500, "a refusal with the status 200 is a fault");
+    ensure!(
+        connect_status(&host, "/socket/websocket?vsn=2.0.0").await? == 500,
+        "a refusal with the status 200 is a fault"
+    );
     host.put("gate", &Gate::BadClaims.build()?).await?;
-    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 500, "claims that aren't an object are a fault");
+    ensure!(
+        connect_status(&host, "/socket/websocket?vsn=2.0.0").await? == 500,
+        "claims that aren't an object are a fault"
+    );
     host.put("gate", &Gate::Loops.build()?).await?;
-    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 500, "an endless call is a fault");
+    ensure!(connect_status(&host, "/socket/websocket?vsn=2.0.0").await? == 500, "an endless call is a fault");
     host.log().find(0, "its fault", |line| line.fields["kind"] == "deadline").await?;
     // A file that can't be loaded changes nothing, and unloading the gatekeeper doesn't open the mount.
     host.put("gate", &Gate::Refuses.build()?).await?;
     ensure!(matches!(host.put("gate", b"no wasm").await?, Loading::Refused(_)), "the file is refused");
-    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 418, "the previous build still decides");
+    ensure!(connect_status(&host, "/socket/websocket?vsn=2.0.0").await? == 418, "the previous build still decides");
     let address = host.address().to_string();
     bennu(host.home(), &["plugins", "--host", &address, "unload", "gate"])?;
     ensure!(
-        knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 503,
+        connect_status(&host, "/socket/websocket?vsn=2.0.0").await? == 503,
         "without the gatekeeper no client is admitted"
     );
     Ok(())
@@ -222,18 +234,18 @@ async fn a_mount_without_its_gatekeeper_admits_no_client() -> Result<()> {
     let damaged = gate[..gate.len() - 10].to_vec();
     // A gatekeeper that can't be loaded is still required.
     let host = Setup::new().guests(&["echo"])?.plugin("gate", damaged).start().await?;
-    ensure!(knocked(&host, "/socket/websocket?vsn=2.0.0").await? == 503, "the gatekeeper is damaged");
+    ensure!(connect_status(&host, "/socket/websocket?vsn=2.0.0").await? == 503, "the gatekeeper is damaged");
     host.put("gate", &gate).await?;
     host.connect().await?;
     // With two gatekeepers, it isn't clear which one decides.
     let two =
         Setup::new().guests(&["echo"])?.plugin("gate", gate.clone()).plugin("other", gate.clone()).start().await?;
-    ensure!(knocked(&two, "/socket/websocket?vsn=2.0.0").await? == 503, "there are two gatekeepers");
+    ensure!(connect_status(&two, "/socket/websocket?vsn=2.0.0").await? == 503, "there are two gatekeepers");
     two.log().find(0, "an error", |line| line.message().contains("several gatekeepers (gate, other)")).await?;
     let named = "[mounts.\"/socket\"]\ngatekeeper = \"other\"\n[mounts.\"/more\"]\ngatekeeper = \"absent\"\n";
     let named = Setup::new().plugin("gate", Gate::Refuses.build()?).plugin("other", gate).config(named).start().await?;
     named.connect().await?;
-    ensure!(knocked(&named, "/more/websocket?vsn=2.0.0").await? == 503, "the named gatekeeper is missing");
+    ensure!(connect_status(&named, "/more/websocket?vsn=2.0.0").await? == 503, "the named gatekeeper is missing");
     Ok(())
 }
 
@@ -282,15 +294,15 @@ async fn no_secret_is_in_any_log() -> Result<()> {
     )?;
     let token = token.output.trim().to_owned();
     ensure!(
-        host.knock().query("vsn=2.0.0&token=wrong-token-in-parameter").refused().await? == 403,
+        host.connect_request().query("vsn=2.0.0&token=wrong-token-in-parameter").refused().await? == 403,
         "the token is wrong"
     );
-    let mut alice = host.knock().query(&format!("vsn=2.0.0&token={token}")).connect().await?;
+    let mut alice = host.connect_request().query(&format!("vsn=2.0.0&token={token}")).connect().await?;
     alice.push("echo:1", "phx_join", &json!({})).await?;
     alice.json().await?;
-    host.knock().at("/gated").query("vsn=2.0.0&user_id=1&password=hunter2-in-parameter").connect().await?;
+    host.connect_request().at("/gated").query("vsn=2.0.0&user_id=1&password=hunter2-in-parameter").connect().await?;
     let protocol = format!("phoenix, {}", bearer("bearer-in-protocol"));
-    host.knock()
+    host.connect_request()
         .at("/gated")
         .header("sec-websocket-protocol", &protocol)
         .header("cookie", "session=cookie-in-header")

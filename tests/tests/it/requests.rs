@@ -54,7 +54,7 @@ async fn empty_segments_of_a_path_are_ignored() -> Result<()> {
         ensure!(status(&host, &head).await? == 101, "{path}");
     }
     // phoenix.js sends such a path if it is given `/socket/`.
-    let mut alice = host.knock().at("/socket/").connect().await?;
+    let mut alice = host.connect_request().at("/socket/").connect().await?;
     alice.join("echo:1", &json!({})).await?;
     for path in ["/socket//longpoll", "/socket/longpoll/", "//socket/longpoll"] {
         let answer = request(host.address(), "GET", &format!("{path}?vsn=2.0.0"), &[]).await?;

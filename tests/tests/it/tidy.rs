@@ -35,7 +35,7 @@ const RETIRED: [&str; 52] = [
 const RETIRED_IN: [&str; 6] = ["host/src", "kit/src", "guest/src/testing", "semantics/src", "world/src", "xtask/src"];
 
 /// Names that are retired in all folders.
-const RETIRED_EVERYWHERE: [&str; 18] = [
+const RETIRED_EVERYWHERE: [&str; 19] = [
     "Beat",
     "Bell",
     "Contest",
@@ -46,6 +46,7 @@ const RETIRED_EVERYWHERE: [&str; 18] = [
     "Heard",
     "House",
     "Kept",
+    "Knock",
     "Lives",
     "News",
     "Rival",

@@ -41,24 +41,24 @@ async fn refused_clients_are_logged_and_counted_with_the_reason() -> Result<()> 
         Ok(signed.output.trim().to_owned())
     };
     let (good, expired) = (sign("86400")?, sign("0")?);
-    let knock = |query: String| host.knock().query(&query);
+    let request = |query: String| host.connect_request().query(&query);
     for (reason, status, refused) in [
-        ("origin", 403, knock("vsn=2.0.0".into()).header("origin", "https://evil.example").refused().await?),
-        ("version", 403, knock(format!("vsn=9.0.0&token={good}")).refused().await?),
-        ("token_missing", 403, knock("vsn=2.0.0".into()).refused().await?),
-        ("token_invalid", 403, knock(format!("vsn=2.0.0&token={good}-forged")).refused().await?),
-        ("token_expired", 403, knock(format!("vsn=2.0.0&token={expired}")).refused().await?),
+        ("origin", 403, request("vsn=2.0.0".into()).header("origin", "https://evil.example").refused().await?),
+        ("version", 403, request(format!("vsn=9.0.0&token={good}")).refused().await?),
+        ("token_missing", 403, request("vsn=2.0.0".into()).refused().await?),
+        ("token_invalid", 403, request(format!("vsn=2.0.0&token={good}-forged")).refused().await?),
+        ("token_expired", 403, request(format!("vsn=2.0.0&token={expired}")).refused().await?),
         (
             "token_unreadable",
             500,
-            knock("vsn=2.0.0".into())
+            request("vsn=2.0.0".into())
                 .header("sec-websocket-protocol", "phoenix, base64url.bearer.phx.!")
                 .refused()
                 .await?,
         ),
-        ("subprotocol", 403, knock("vsn=2.0.0".into()).header("sec-websocket-protocol", "soap").refused().await?),
-        ("gatekeeper_missing", 503, host.knock().at("/gated").refused().await?),
-        ("unknown_mount", 404, host.knock().at("/elsewhere").refused().await?),
+        ("subprotocol", 403, request("vsn=2.0.0".into()).header("sec-websocket-protocol", "soap").refused().await?),
+        ("gatekeeper_missing", 503, host.connect_request().at("/gated").refused().await?),
+        ("unknown_mount", 404, host.connect_request().at("/elsewhere").refused().await?),
         ("bad_upgrade", 400, get(host.address(), "/open/websocket?vsn=2.0.0").await?.status),
     ] {
         ensure!(refused == status, "{reason}: {refused}");
@@ -73,8 +73,9 @@ async fn refused_clients_are_logged_and_counted_with_the_reason() -> Result<()> 
     // Long-poll has the same status, and the same counter.
     ensure!(get(host.address(), "/socket/longpoll?vsn=2.0.0").await?.json()?["status"] == 403);
     ensure!(count(&host, "refused", "token_missing").await? == 2);
-    let inside = (host.knock().at("/open").connect().await?, host.knock().at("/open").connect().await?);
-    ensure!(host.knock().at("/open").refused().await? == 503);
+    let inside =
+        (host.connect_request().at("/open").connect().await?, host.connect_request().at("/open").connect().await?);
+    ensure!(host.connect_request().at("/open").refused().await? == 503);
     line(&host, "socket_limit").await?;
     let address = host.address().to_string();
     let shown = bennu(host.home(), &["inspect", "--host", &address])?;
@@ -113,7 +114,7 @@ async fn a_connection_that_the_host_closes_is_logged_and_counted_with_the_reason
     let setup = Setup::new().guests(&["echo"])?.limit("idle_ms", 2_000).limit("frame_bytes", 10_000);
     let mut host = setup.limit("messages_per_second", 3).start().await?;
     let origin = "http://127.0.0.1";
-    let connect = async || host.knock().header("origin", origin).connect().await;
+    let connect = async || host.connect_request().header("origin", origin).connect().await;
     let long = format!(r#"[null,"1","phoenix","heartbeat",{{"filler":"{}"}}]"#, "x".repeat(10_000));
     for (reason, code) in [
         ("message_too_large", 1009),
@@ -163,7 +164,7 @@ async fn a_connection_that_the_host_closes_is_logged_and_counted_with_the_reason
 #[tokio::test]
 async fn a_slow_reader_is_logged_and_counted_with_the_reason() -> Result<()> {
     let host = Setup::new().guests(&["echo"])?.limit("outbox_bytes", 1 << 20).start().await?;
-    let mut slow = host.knock().receive_buffer(16 << 10).connect().await?;
+    let mut slow = host.connect_request().receive_buffer(16 << 10).connect().await?;
     slow.join("echo:1", &json!({})).await?;
     let news = json!({ "topic": "echo:1", "event": "news", "payload": { "text": "x".repeat(256 << 10) } });
     eventually("the slow reader is closed", async || {
@@ -184,7 +185,7 @@ async fn a_slow_reader_is_logged_and_counted_with_the_reason() -> Result<()> {
 #[tokio::test]
 async fn a_disconnect_is_logged_and_counted_with_the_reason() -> Result<()> {
     let host = Setup::new().guests(&["reference", "reference-gate"])?.start().await?;
-    let connect = async || host.knock().query("vsn=2.0.0&user_id=7").connect().await;
+    let connect = async || host.connect_request().query("vsn=2.0.0&user_id=7").connect().await;
     let (mut one, mut other) = (connect().await?, connect().await?);
     let disconnected = bennu(host.home(), &["disconnect", "user_socket:7", "--host", &host.address().to_string()])?;
     ensure!(disconnected.output == "2 sockets\n", "{disconnected:?}");

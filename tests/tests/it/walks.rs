@@ -112,7 +112,7 @@ async fn the_commands_of_the_page_about_the_api_work() -> Result<()> {
         let sign = ["token", "sign", "--salt", "user socket", user];
         let token = bennu_with(host.home(), &sign, &[("BENNU_SECRET_KEY_BASE", SECRET)])?.output;
         let offered = format!("phoenix, {}", bearer(token.trim()));
-        cast.enter(name, host.knock().header("sec-websocket-protocol", &offered).connect().await?);
+        cast.enter(name, host.connect_request().header("sec-websocket-protocol", &offered).connect().await?);
         cast.play(&format!("{name} > join room:lobby {{\"user\": \"{name}\"}}\n{name} < ok …")).await?;
     }
     walk(&host, &read("api.md")?).await?;

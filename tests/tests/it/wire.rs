@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 async fn version_1_uses_objects_without_join_refs() -> Result<()> {
     let host = TestHost::start(&["naughty"]).await?;
     // Without `vsn`, a client uses version 1.
-    let mut old = host.knock().query("").connect().await?;
+    let mut old = host.connect_request().query("").connect().await?;
     old.send(r#"{"topic":"naughty:1","event":"phx_join","payload":{},"ref":"1"}"#).await?;
     let joined = json!({"status": "ok", "response": {"member": 1}});
     old.expect(&json!({"topic": "naughty:1", "event": "phx_reply", "payload": joined, "ref": "1"})).await?;
@@ -108,7 +108,7 @@ async fn an_answer_is_binary_if_its_payload_is() -> Result<()> {
 #[tokio::test]
 async fn bytes_are_not_sent_to_a_client_of_version_1() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
-    let mut old = host.knock().query("vsn=1.0.0").connect().await?;
+    let mut old = host.connect_request().query("vsn=1.0.0").connect().await?;
     // In version 1, a binary frame is read as text.
     let join = r#"{"topic":"echo:1","event":"phx_join","payload":{},"ref":"1"}"#;
     old.send_binary(join.as_bytes()).await?;
@@ -138,7 +138,7 @@ async fn frames_of_every_length_arrive_in_order_at_a_late_reader() -> Result<()>
     let host = setup.start().await?;
     // The host copies short frames together, and writes long frames without a copy.
     for lengths in [vec![700], vec![10, 700, 3_000, 60_000, 1_000]] {
-        let mut late = host.knock().receive_buffer(16 << 10).connect().await?;
+        let mut late = host.connect_request().receive_buffer(16 << 10).connect().await?;
         late.join("echo:1", &json!({})).await?;
         let mut bob = host.connect().await?;
         bob.join("echo:1", &json!({})).await?;

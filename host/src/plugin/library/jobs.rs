@@ -175,7 +175,11 @@ impl Library {
         });
         let (build, serves, has_replaced) = (None, None, false);
         entry.job = Some(Job { number, path, why, is_reading: true, build, serves, has_replaced, answers, task });
-        self.statuses.update(name, |status| status.is_loading = true);
+        // A file with a doubtful stamp is only read to find out whether its content is known. It usually is, and an operator
+        // whose reload has just ended must not be told that another build is being loaded.
+        if why != Why::Doubtful {
+            self.statuses.update(name, |status| status.is_loading = true);
+        }
     }
 
     /// Begins to load a kept component. Replaces a running load of this plugin.
@@ -308,6 +312,7 @@ impl Library {
             job.build = digest;
             job.task = task;
         }
+        self.statuses.update(name, |status| status.is_loading = true);
     }
 
     /// Makes a candidate of a loaded build.

@@ -89,7 +89,7 @@ pub struct MountTable {
     /// `"none"`: clients connect without authentication. Default: the only loaded gatekeeper decides; if there is no
     /// gatekeeper, clients connect without authentication.
     pub auth: Option<AuthName>,
-    /// The plugin name of the gatekeeper that decides. While it isn't loaded, nobody is let in.
+    /// The plugin name of the gatekeeper that decides. While it isn't loaded, no client can connect.
     pub gatekeeper: Option<String>,
     /// Authentication by a `Phoenix.Token`.
     pub token: Option<TokenTable>,

@@ -132,7 +132,7 @@ async fn poll(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr, receipts: &Ar
 /// Begins a session, and returns its token.
 ///
 /// # Errors
-/// The reason why the client isn't let in.
+/// The reason why the client may not connect.
 async fn begin(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr) -> Result<String, Rejection> {
     let mount = &polls.mount;
     let admitted = mount.admit(parts, peer, Transport::LongPoll).await?;

@@ -1,4 +1,4 @@
-//! A client that connects through a gatekeeper.
+//! A client's request to connect, which a gatekeeper decides.
 
 use serde::Serialize;
 
@@ -21,17 +21,17 @@ pub(super) struct Asked {
     pub(super) auth_token: Option<String>,
 }
 
-/// A client that is about to connect.
+/// A client's request to connect, for the test of a gatekeeper.
 ///
-/// By default it connects from `127.0.0.1` to the WebSocket of `/socket`, without parameters, headers and token.
+/// By default it comes from `127.0.0.1` to the WebSocket of `/socket`, without parameters, headers and token.
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct Knock {
+pub struct ConnectRequest {
     host: HostFacts,
     asked: Asked,
 }
 
-impl Default for Knock {
+impl Default for ConnectRequest {
     fn default() -> Self {
         let uri = Location {
             scheme: "http".into(),
@@ -53,7 +53,7 @@ impl Default for Knock {
     }
 }
 
-impl Knock {
+impl ConnectRequest {
     /// A client with the default values.
     pub fn new() -> Self {
         Self::default()
