@@ -230,6 +230,7 @@ impl TestHost {
         let mut host = Self { process, command, address: unknown, home, log, readers };
         let address = eventually("the host listens", async || {
             if let Some(status) = host.process.try_wait()? {
+                host.read_to_the_end();
                 bail!("the host ended with {status}, and its log is\n{}", host.log.tail(20));
             }
             let lines = printed.since(0);
@@ -433,10 +434,15 @@ impl TestHost {
     pub async fn ended(&mut self) -> Result<ExitStatus> {
         let ended = eventually("the host has ended", async || Ok(self.process.try_wait()?)).await;
         let status = ended.with_context(|| format!("its log has\n{}", self.log.tail(20)))?;
+        self.read_to_the_end();
+        Ok(status)
+    }
+
+    /// Waits until everything that the ended process has written is in the log.
+    fn read_to_the_end(&mut self) {
         for reader in self.readers.drain(..) {
             let _ = reader.join();
         }
-        Ok(status)
     }
 
     /// Returns the host's directory, so that it isn't deleted together with this value.
