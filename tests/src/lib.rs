@@ -28,6 +28,7 @@ mod http;
 mod log;
 pub mod places;
 mod replay;
+mod setup;
 pub mod transcript;
 mod wait;
 
@@ -36,8 +37,9 @@ pub use client::{ConnectRequest, Received, Reply, TestClient};
 pub use command::{Ended, bennu, bennu_with};
 pub use compiled::compile_once;
 pub use gate::Gate;
-pub use host::{Loading, Setup, TestHost, limited};
+pub use host::{Loading, TestHost};
 pub use http::{Answer, get, know, request, request_with};
 pub use log::{Line, Log};
 pub use replay::{Difference, bearer, replay};
+pub use setup::{Setup, limited};
 pub use wait::{DEADLINE, eventually, within};
