@@ -1,10 +1,13 @@
 //! The cache of compiled plugins that all tests share.
 
 use std::collections::HashMap;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bennu::plugin::Digest;
 
 use crate::places;
@@ -31,12 +34,33 @@ pub fn compile_once(component: &[u8]) -> Result<()> {
     if !*is_compiled {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("component.wasm");
-        std::fs::write(&file, component)?;
+        fs::write(&file, component)?;
         let mut check = Command::new(places::binary()?);
         check.arg("check").arg(&file).env("XDG_CACHE_HOME", places::cache_home()?).env_remove("BENNU_LOG");
         check.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         check.status().context("running `bennu check`")?;
         *is_compiled = true;
     }
+    Ok(())
+}
+
+/// Copies the compiled form of a component from the shared cache to the cache `to`, which is created if necessary. A test with a
+/// cache of its own then doesn't wait until this component is compiled.
+///
+/// # Errors
+/// If the component isn't in the shared cache, or can't be copied.
+pub fn copy_compiled(component: &[u8], to: &Path) -> Result<()> {
+    compile_once(component)?;
+    // The host doesn't use a cache that others can enter.
+    DirBuilder::new().recursive(true).mode(0o700).create(to).context("creating a cache")?;
+    let (digest, mut copies) = (Digest::of(component).to_string(), 0);
+    for entry in places::compiled()?.read_dir()? {
+        let name = entry?.file_name();
+        if name.to_string_lossy().starts_with(&digest) {
+            fs::copy(places::compiled()?.join(&name), to.join(&name))?;
+            copies += 1;
+        }
+    }
+    ensure!(copies > 0, "the component isn't in the shared cache");
     Ok(())
 }

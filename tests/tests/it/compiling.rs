@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use bennu::plugin::Digest;
 use bennu_tests::crafted::Crafted;
-use bennu_tests::{Cast, Ended, Loading, Setup, TestHost, bennu, check, eventually, places};
+use bennu_tests::{Cast, Ended, Loading, Setup, TestHost, bennu, check, copy_compiled, eventually, places};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use rustix::process::Signal;
 
@@ -129,6 +129,9 @@ async fn is_compiled(pipe: &Path) -> Result<()> {
 async fn a_file_that_is_saved_again_while_it_compiles_is_loaded_with_its_last_content() -> Result<()> {
     let cache = tempfile::tempdir()?;
     let compiled = cache.path().join("compiled");
+    for build in ["echo", "variants/echo-v2"] {
+        copy_compiled(&places::guest(build)?, &compiled)?;
+    }
     let host = Setup::new().guests(&["echo"])?.cache(&compiled).start().await?;
     let slow = Crafted::serving("slow:*").build()?;
     let pipe = hold(&compiled, &compiled_suffix(&compiled)?, &slow)?;
@@ -209,6 +212,7 @@ async fn a_host_stops_while_plugins_compile() -> Result<()> {
 /// A restarted host whose stored previous build has no compiled file. The compilation of this build is held.
 async fn with_a_kept_build_that_is_held(cache: &Path) -> Result<TestHost> {
     let first = Crafted::serving("ours:*").route("first:*").build()?;
+    copy_compiled(&places::guest("echo")?, cache)?;
     let setup = Setup::new().guests(&["echo"])?.plugin("ours", first.clone()).cache(cache);
     let host = setup.config("[reload]\nprobation_ms = 1\nprobation_calls = 1").start().await?;
     let has_passed = |shown: &serde_json::Value| shown["plugins"]["ours"]["standing"] == "proved";

@@ -388,11 +388,12 @@ async fn compiled_code_is_cached() -> Result<()> {
     let cache = tempfile::tempdir()?;
     let compiled = cache.path().join("compiled");
     for is_cached in [false, true] {
-        let host = Setup::new().guests(&["echo"])?.cache(&compiled).start().await?;
+        let plugin = Crafted::serving("new:*").build()?;
+        let host = Setup::new().plugin("ours", plugin).cache(&compiled).start().await?;
         let loaded = |line: &Line| line.message() == "plugin_loaded";
-        let line = host.log().find(0, "echo is loaded", loaded).await?;
+        let line = host.log().find(0, "the plugin is loaded", loaded).await?;
         ensure!(line.fields["cached"] == is_cached, "{}", line.text);
-        check(&host, "alice > join echo:1\nalice < ok {}\nalice > echo {}\nalice < ok {}").await?;
+        check(&host, "alice > join new:1\nalice < ok {}").await?;
         host.stop().await?;
     }
     Ok(())
