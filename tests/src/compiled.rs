@@ -5,11 +5,12 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use bennu::plugin::Digest;
 
+use crate::crafted::Crafted;
 use crate::places;
 
 /// Whether a component is in the cache.
@@ -32,15 +33,21 @@ pub fn compile_once(component: &[u8]) -> Result<()> {
     // Other tests that need this component wait here. Tests that need another one don't.
     let mut is_compiled = own.lock().unwrap_or_else(PoisonError::into_inner);
     if !*is_compiled {
-        let folder = tempfile::tempdir()?;
-        let file = folder.path().join("component.wasm");
-        fs::write(&file, component)?;
-        let mut check = Command::new(places::binary()?);
-        check.arg("check").arg(&file).env("XDG_CACHE_HOME", places::cache_home()?).env_remove("BENNU_LOG");
-        check.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        check.status().context("running `bennu check`")?;
+        compile(component, &places::cache_home()?)?;
         *is_compiled = true;
     }
+    Ok(())
+}
+
+/// Compiles a component to the cache below `cache_home`, if it isn't there.
+fn compile(component: &[u8], cache_home: &Path) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("component.wasm");
+    fs::write(&file, component)?;
+    let mut check = Command::new(places::binary()?);
+    check.arg("check").arg(&file).env("XDG_CACHE_HOME", cache_home).env_remove("BENNU_LOG");
+    check.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    check.status().context("running `bennu check`")?;
     Ok(())
 }
 
@@ -53,14 +60,27 @@ pub fn copy_compiled(component: &[u8], to: &Path) -> Result<()> {
     compile_once(component)?;
     // The host doesn't use a cache that others can enter.
     DirBuilder::new().recursive(true).mode(0o700).create(to).context("creating a cache")?;
-    let (digest, mut copies) = (Digest::of(component).to_string(), 0);
-    for entry in places::compiled()?.read_dir()? {
-        let name = entry?.file_name();
-        if name.to_string_lossy().starts_with(&digest) {
-            fs::copy(places::compiled()?.join(&name), to.join(&name))?;
-            copies += 1;
-        }
-    }
-    ensure!(copies > 0, "the component isn't in the shared cache");
+    let name = compiled_name(component)?;
+    fs::copy(places::compiled()?.join(&name), to.join(&name)).context("the component isn't in the shared cache")?;
     Ok(())
+}
+
+/// The name of the file that has the compiled form of a component in a cache: the component's digest, and a suffix for the version
+/// and the settings of the compiler. The shared cache may also have files of other versions.
+///
+/// # Errors
+/// If the binary can't be run, or compiles nothing.
+pub fn compiled_name(component: &[u8]) -> Result<String> {
+    static SUFFIX: OnceLock<String> = OnceLock::new();
+    if SUFFIX.get().is_none() {
+        // In an empty cache, the only file has the suffix of this binary.
+        let caches = tempfile::tempdir()?;
+        compile(&Crafted::serving("any:*").build()?, caches.path())?;
+        let entry = caches.path().join("bennu/compiled").read_dir()?.next().context("no component was compiled")??;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let (_, suffix) = name.split_once('-').context("the name has two parts")?;
+        SUFFIX.get_or_init(|| suffix.to_owned());
+    }
+    let suffix = SUFFIX.get().context("the suffix is known")?;
+    Ok(format!("{}-{suffix}", Digest::of(component)))
 }

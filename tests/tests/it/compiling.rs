@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use bennu::plugin::Digest;
 use bennu_tests::crafted::Crafted;
-use bennu_tests::{Cast, Ended, Loading, Setup, TestHost, bennu, check, copy_compiled, eventually, places};
+use bennu_tests::{
+    Cast, Ended, Loading, Setup, TestHost, bennu, check, compiled_name, copy_compiled, eventually, places,
+};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use rustix::process::Signal;
 
@@ -17,17 +18,10 @@ fn endless() -> Result<Vec<u8>> {
     Crafted::serving("slow:*").slow_to_compile(3_000).build()
 }
 
-/// The part of a compiled file's name after the component's digest.
-fn compiled_suffix(cache: &Path) -> Result<String> {
-    let entry = cache.read_dir()?.next().context("no component was compiled")??;
-    let name = entry.file_name().to_string_lossy().into_owned();
-    Ok(name.split_once('-').context("the name has two parts")?.1.to_owned())
-}
-
 /// Holds the compilation of a component until [`release`]. The compiling thread first looks for the compiled file. It finds
 /// a pipe, and waits until the test opens the pipe too. Then it compiles the component, because a pipe isn't a compiled file.
-fn hold(cache: &Path, suffix: &str, component: &[u8]) -> Result<PathBuf> {
-    let pipe = cache.join(format!("{}-{suffix}", Digest::of(component)));
+fn hold(cache: &Path, component: &[u8]) -> Result<PathBuf> {
+    let pipe = cache.join(compiled_name(component)?);
     mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
     Ok(pipe)
 }
@@ -134,7 +128,7 @@ async fn a_file_that_is_saved_again_while_it_compiles_is_loaded_with_its_last_co
     }
     let host = Setup::new().guests(&["echo"])?.cache(&compiled).start().await?;
     let slow = Crafted::serving("slow:*").build()?;
-    let pipe = hold(&compiled, &compiled_suffix(&compiled)?, &slow)?;
+    let pipe = hold(&compiled, &slow)?;
     save(&host, "echo", &slow).await?;
     is_compiling(&host).await?;
     ensure!(host.reload("echo", "variants/echo-v2").await? == 2);
@@ -221,10 +215,9 @@ async fn with_a_kept_build_that_is_held(cache: &Path) -> Result<TestHost> {
     ensure!(host.put("ours", &Crafted::serving("ours:*").build()?).await? == Loading::Done(2));
     check(&host, "alice > join ours:1\nalice < ok {}").await?;
     host.shows("the second build has passed", has_passed).await?;
-    let suffix = compiled_suffix(cache)?;
     let replace = |_: &TestHost| {
-        fs::remove_file(cache.join(format!("{}-{suffix}", Digest::of(&first))))?;
-        hold(cache, &suffix, &first)?;
+        fs::remove_file(cache.join(compiled_name(&first)?))?;
+        hold(cache, &first)?;
         Ok(())
     };
     host.restart_after(Signal::TERM, replace).await
