@@ -46,30 +46,6 @@ impl<R> Socket<R> {
         socket::push(event, &payload.into_payload());
     }
 
-    /// Sends an event without content to the member's own client: with the payload `{}`.
-    ///
-    /// ```
-    /// use bennu_guest::prelude::*;
-    ///
-    /// #[derive(Serialize, Deserialize)]
-    /// struct Lamp;
-    ///
-    /// impl Channel for Lamp {
-    ///     type Room = ();
-    ///
-    ///     fn join(socket: &mut Socket, _params: Payload) -> Join<Self> {
-    ///         socket.flash("on");
-    ///         Ok(Lamp)
-    ///     }
-    /// }
-    ///
-    /// let stage = testing::Stage::new().channel::<Lamp>("lamp");
-    /// stage.join("lamp", json!({})).unwrap().assert_push("on", json!({}));
-    /// ```
-    pub fn flash(&mut self, event: &str) {
-        socket::flash(event);
-    }
-
     /// Sends an event to all members of the topic, including this one.
     pub fn broadcast(&mut self, event: &str, payload: impl IntoPayload) {
         socket::broadcast(event, &payload.into_payload());

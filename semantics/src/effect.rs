@@ -37,11 +37,6 @@ pub enum Effect {
         #[serde(default)]
         payload: Payload,
     },
-    /// Sends an event without content to the member's own client.
-    Flash {
-        /// The event.
-        event: ByteString,
-    },
     /// Sends an event to all members of the topic.
     Broadcast {
         /// The event.
@@ -181,7 +176,6 @@ impl Effect {
             Self::Push { event, payload } | Self::BroadcastFrom { event, payload } => {
                 Rule::new(Member, event.len() + payload.len())
             }
-            Self::Flash { event } => Rule::new(Member, event.len() + Payload::EMPTY.len()),
             Self::Broadcast { event, payload } => Rule::new(Topic, event.len() + payload.len()),
             Self::Publish { topic, event, payload } => {
                 let bytes = topic.as_str().len() + event.len() + payload.len();
@@ -225,7 +219,6 @@ impl Effect {
             Self::Push { event, payload }
             | Self::Broadcast { event, payload }
             | Self::BroadcastFrom { event, payload } => record.check_event(event, payload)?,
-            Self::Flash { event } => check_name("an event", event)?,
             Self::Publish { topic, event, payload } => {
                 check_name("a topic", topic.as_str())?;
                 record.check_event(event, payload)?;

@@ -11,10 +11,6 @@ pub(crate) mod socket {
         ask_for(Effect::Push { event: event.into(), payload: payload.into() });
     }
 
-    pub(crate) fn flash(event: &str) {
-        ask_for(Effect::Flash { event: event.into() });
-    }
-
     pub(crate) fn broadcast(event: &str, payload: &crate::Payload) {
         ask_for(Effect::Broadcast { event: event.into(), payload: payload.into() });
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bennu_semantics::{Departure, Effect, Message, Payload, SeatRequest, Source, Topic};
+use bennu_semantics::{Departure, Effect, Message, SeatRequest, Source, Topic};
 use bytestring::ByteString;
 
 use super::presences::presence;
@@ -49,7 +49,6 @@ impl Resources {
                 return Remainder::Presences(host.online.untrack(topic, id, key));
             }
             Effect::Push { .. }
-            | Effect::Flash { .. }
             | Effect::Broadcast { .. }
             | Effect::BroadcastFrom { .. }
             | Effect::Publish { .. }
@@ -99,7 +98,6 @@ impl<C: Callbacks> World<C> {
     fn carry_out_one(&mut self, own: &Topic, member: Option<u64>, effect: Effect, seat: &mut SeatRequest) {
         match effect {
             Effect::Push { event, payload } => self.give_own(member, Received::Push(Sent { event, payload })),
-            Effect::Flash { event } => self.give_own(member, Received::Push(Sent { event, payload: Payload::EMPTY })),
             Effect::Reply { reply_ref, reply } => self.give_own(member, Received::Reply(reply_ref.to_string(), reply)),
             Effect::PushPresences => {
                 let state = self.host.online.state(own.as_str());

@@ -10,7 +10,7 @@ use super::seat::sit;
 use super::topic_subscription::listen;
 use crate::channel::room::{TopicMessage, TopicTurns, Topics, post_message, publish, set_tick};
 use crate::contract::{Effect, Message, Need, SeatRequest, Source, TimerId};
-use crate::protocol::{Payload, Ref, Topic};
+use crate::protocol::{Ref, Topic};
 use crate::pubsub::{Audience, Broadcast, Except};
 
 /// The first event that phoenix.js's `Presence` needs: the whole list.
@@ -112,7 +112,6 @@ fn carry_out_one(effect: Effect, scope: &mut EffectScope<'_>, seat: &mut SeatReq
             services.pubsub.broadcast(Broadcast { topic: channel.member.topic.clone(), event, payload, except });
         }),
         Effect::Push { event, payload } => scope.member(|_, frames| frames.push(&event, &payload)),
-        Effect::Flash { event } => scope.member(|_, frames| frames.push(&event, &Payload::EMPTY)),
         Effect::Reply { reply_ref, reply } => {
             scope.member(|_, frames| frames.reply(&Ref::from_json(reply_ref), &reply));
         }

@@ -29,10 +29,6 @@ impl socket::Host for Guest {
         self.ask(Effect::Push { event: event.into(), payload: payload.into() })
     }
 
-    fn flash(&mut self, event: String) -> Result<()> {
-        self.ask(Effect::Flash { event: event.into() })
-    }
-
     fn broadcast(&mut self, event: String, payload: PayloadResult) -> Result<()> {
         self.ask(Effect::Broadcast { event: event.into(), payload: payload.into() })
     }
