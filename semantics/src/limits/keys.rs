@@ -1,7 +1,7 @@
 //! The keys of the configuration's table `limits` that faults name.
 
 #[cfg(doc)]
-use super::{CallLimits, NodeLimits, StoreLimits};
+use super::{CallLimits, EntryLimits, NodeLimits, StoreLimits};
 
 /// Sets [`CallLimits::cpu`].
 pub const CALL_CPU_MS: &str = "call_cpu_ms";
@@ -42,7 +42,21 @@ pub const MAILBOX_FROM_ELSEWHERE: &str = "mailbox_from_elsewhere";
 /// Sets [`NodeLimits::bytes_from_elsewhere`].
 pub const MAILBOX_BYTES_FROM_ELSEWHERE: &str = "mailbox_bytes_from_elsewhere";
 
-/// All of them, for a test that the host's configuration has them.
+/// Sets [`EntryLimits::value_bytes`].
+pub const ENTRY_BYTES: &str = "entry_bytes";
+/// Sets [`EntryLimits::writes_per_call`].
+pub const ENTRY_WRITES_PER_CALL: &str = "entry_writes_per_call";
+/// Sets [`EntryLimits::write_bytes_per_call`].
+pub const ENTRY_WRITE_BYTES_PER_CALL: &str = "entry_write_bytes_per_call";
+/// Sets [`EntryLimits::bytes_per_topic`].
+pub const ENTRIES_BYTES_PER_TOPIC: &str = "entries_bytes_per_topic";
+/// Sets [`EntryLimits::memory_bytes`].
+pub const ENTRIES_MEMORY_BYTES: &str = "entries_memory_bytes";
+/// Sets [`EntryLimits::published_bytes`].
+pub const PUBLISHED_BYTES: &str = "published_bytes";
+
+/// The keys that the host's configuration has, for a test of the host. The keys of [`EntryLimits`] are added when the host
+/// has entries.
 pub const ALL: [&str; 19] = [
     CALL_CPU_MS,
     CALL_WALL_MS,

@@ -1,6 +1,8 @@
-//! The limits of calls, of the store, of queues and of presence diffs, with their defaults and configuration keys.
+//! The limits of calls, of entries, of the store, of queues and of presence diffs, with their defaults and configuration
+//! keys.
 
 mod call;
+mod entries;
 pub mod keys;
 mod node;
 mod pace;
@@ -8,6 +10,7 @@ mod size;
 mod store;
 
 pub use call::{CallLimits, limit_key};
+pub use entries::{ENTRIES_AT_ONCE_MAX, ENTRY_BYTES_AT_ONCE_MAX, ENTRY_KEY_BYTES_MAX, ENTRY_WEIGHT, EntryLimits};
 pub use node::{IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, NodeLimits};
 pub use pace::Pace;
 pub use size::check_size;
