@@ -94,6 +94,12 @@ impl Fault {
         Self::failed("this callback has no access to the store")
     }
 
+    /// A call used entries in a callback without a room, or in a topic without a room.
+    #[must_use]
+    pub fn no_entries() -> Self {
+        Self::failed("this callback has no access to entries: only callbacks that get a room have it")
+    }
+
     /// A call that may only read the store wrote to it.
     #[must_use]
     pub fn read_only() -> Self {

@@ -1,0 +1,34 @@
+//! The entries of a topic: an ordered map from keys to values, next to the value of the topic's room.
+//!
+//! - The [`EntryTable`] has the entries that are in memory: all of a memory room, or a part of a durable room's. It knows
+//!   which keys it would have to read from the store.
+//! - When a call is committed, its [`EntryChanges`] are applied to the table.
+//!
+//! Nothing here reads the store. If an operation needs a part of the store, its [`Progress`] says which.
+
+mod bound;
+mod change;
+mod dirty;
+mod evict;
+mod fill;
+mod key;
+mod packed;
+mod page;
+mod read;
+mod slot;
+mod sums;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+pub use change::{AppliedChange, ChangeKind, EntryChange, EntryChanges, OldEntry};
+pub use dirty::DirtyEntry;
+pub use evict::Evicted;
+pub use fill::StoredEntry;
+pub use key::KeyRange;
+pub use packed::Packed;
+pub use read::{Order, Progress, RangeRead, StoreRead};
+pub use slot::Stamp;
+pub use sums::EntrySums;
+pub use table::{EntryTable, Found, TableBytes};
