@@ -2,7 +2,8 @@
 //!
 //! - The [`EntryTable`] has the entries that are in memory: all of a memory room, or a part of a durable room's. It knows
 //!   which keys it would have to read from the store.
-//! - When a call is committed, its [`EntryChanges`] are applied to the table.
+//! - An [`Overlay`] has the writes of one call, and checks them against the [`EntryRules`]. A call reads through it.
+//! - When the call is committed, its [`EntryChanges`] are applied to the table.
 //!
 //! Nothing here reads the store. If an operation needs a part of the store, its [`Progress`] says which.
 
@@ -12,12 +13,19 @@ mod dirty;
 mod evict;
 mod fill;
 mod key;
+mod merge;
+mod overlay;
 mod packed;
 mod page;
 mod read;
+mod rules;
+mod scan;
 mod slot;
 mod sums;
 mod table;
+mod tally;
+mod walk;
+mod writes;
 
 #[cfg(test)]
 mod tests;
@@ -27,8 +35,12 @@ pub use dirty::DirtyEntry;
 pub use evict::Evicted;
 pub use fill::StoredEntry;
 pub use key::KeyRange;
+pub use overlay::Overlay;
 pub use packed::Packed;
 pub use read::{Order, Progress, RangeRead, StoreRead};
+pub use rules::EntryRules;
+pub use scan::{EntryList, EntryScan};
 pub use slot::Stamp;
 pub use sums::EntrySums;
 pub use table::{EntryTable, Found, TableBytes};
+pub use writes::EntryDeletion;
