@@ -6,7 +6,7 @@
 //! - The input of a callback is a [`Callback`] or a [`TopicCallback`]; its output is an [`Answer`] or a [`Fault`].
 //! - A callback asks for an [`Effect`]. [`Reach`] checks the grants of the plugin, and the [`Record`] checks the
 //!   [`limits`].
-//! - The [`entries`] of a topic are an ordered map, of which a call sees its own writes.
+//! - The [`entries`] of a topic are an ordered map. A call reads its own writes.
 //! - [`Seats`] and [`Published`] states compute the result of their effects, and a [`PresenceWindow`] decides when a
 //!   presence diff is sent.
 

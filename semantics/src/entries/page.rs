@@ -53,6 +53,13 @@ impl Page {
         self.slots.len()
     }
 
+    /// Whether the heads are those of the keys. With other heads, each search would be slow, but correct.
+    #[cfg(test)]
+    pub(super) fn has_heads_of_keys(&self) -> bool {
+        self.prefix <= self.longest_prefix()
+            && self.heads.iter().copied().eq(self.slots.iter().map(|slot| head(slot.key(), self.prefix)))
+    }
+
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         self.slots.capacity()
@@ -234,5 +241,15 @@ mod tests {
         page.remove(2);
         page.append(self::page(&[b"key/3", b"key/4"]));
         assert_eq!((page.prefix, page.find(b"key/3"), page.find(b"key/5")), (4, Ok(2), Err(4)));
+    }
+    #[test]
+    fn a_split_finds_the_prefix_of_each_half() {
+        let keys: Vec<_> =
+            ["a", "k"].iter().flat_map(|letter| (0..32).map(move |n| format!("{letter}/{n:02}"))).collect();
+        let mut left = page(&keys.iter().map(String::as_bytes).collect::<Vec<_>>());
+        let right = left.insert(40, Slot::present(Packed::pack(b"k/071", b""), 0, false, 0)).expect("a full page");
+        assert_eq!([(left.len(), left.prefix), (right.len(), right.prefix)], [(32, 2), (33, 2)]);
+        assert!(left.has_heads_of_keys() && right.has_heads_of_keys());
+        assert_eq!((left.find(b"a/31"), right.find(b"k/071"), right.find(b"k/31")), (Ok(31), Ok(8), Ok(32)));
     }
 }

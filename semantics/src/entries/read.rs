@@ -13,8 +13,9 @@ pub enum Order {
 
 /// The result of an operation on the entries of a call.
 ///
-/// If it isn't [`Done`](Self::Done), the caller reads the store, adds the result to the table, and calls the operation
-/// again *under the same lock*: so no eviction comes between, and each repetition gets further. With a complete table and
+/// If the operation needs a read, the caller reads the store. Then it takes the lock of the table, adds the result to the
+/// table, and calls the operation again *before it releases the lock*. So no eviction comes in between, and each repetition
+/// gets further. The operation continues where it stopped: it doesn't return an entry again. With a complete table and
 /// known sums, an operation never needs a read.
 #[must_use]
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +25,8 @@ pub enum Progress<T> {
     /// This has to be read from the store first.
     Read(StoreRead),
     /// The entries of these keys have to be upgraded, because another version of the plugin wrote them. The caller ends
-    /// the callback, adds the upgraded entries to the overlay, and runs the callback again.
+    /// the callback, adds the upgraded entries to the overlay, and runs the callback again. The operation may have returned
+    /// some entries already, which are void.
     Upgrade(Vec<Box<[u8]>>),
 }
 
@@ -40,7 +42,7 @@ pub enum StoreRead {
     Sums,
 }
 
-/// A read of a range of the store.
+/// A read of a range of the store. It returns at least one entry, unless the range has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RangeRead {
     /// The range.
@@ -53,7 +55,8 @@ pub struct RangeRead {
     pub bytes: usize,
 }
 
-/// The most keys of one [`StoreRead::Keys`]. Reading one after another, a call with 4,096 keys would look up millions.
+/// The most keys of one [`StoreRead::Keys`]. After each read, the operation looks for unknown keys again. If it looked
+/// through all keys of a call each time, this would be quadratic.
 pub(super) const KEYS_AT_ONCE: usize = 64;
 
 impl<T> Progress<T> {

@@ -14,14 +14,15 @@ use super::slot::{Slot, Stamp, State};
 ///
 /// The table of a memory room is *complete*: it has all entries. The table of a durable room is a cache of the stored
 /// entries. Each of its slots says whether the gap after it is complete: if so, no stored key lies between this slot and
-/// the next one. So the table knows that a key is absent, and a scan needs no read of the store. Besides entries, it
-/// has slots for keys that are absent, and slots that only end a gap.
+/// the next one. So the table knows that a key is absent, and a scan needs no read of the store. In
+/// addition to entries, it has slots for keys that are absent, and slots that only end a gap.
 ///
 /// A slot is *dirty* if the store doesn't have it yet. It stays in the table until it is stored. A clean slot equals the
 /// store, and can be evicted.
 ///
-/// The table is a B+ tree of two levels: a map of pages, and up to 64 slots in each page. A slot has 24 bytes, and its key
-/// and value are one allocation. The map's key of a page is a lower bound of the keys in the page; the first is empty.
+/// The table is a B+ tree of two levels: a map of pages, and up to 64 slots in each page. A slot has 28 bytes with its
+/// head, and its key and value are one allocation. The map's key of a page is a lower bound of the keys in the page; the
+/// first is empty.
 #[derive(Clone, Debug)]
 pub struct EntryTable {
     pub(super) pages: BTreeMap<PageBound, Page>,
