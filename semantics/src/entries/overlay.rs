@@ -29,6 +29,7 @@ pub struct Overlay {
     /// The sums of the topic before the call, if they are known.
     pub(super) base: Option<EntrySums>,
     pub(super) tally: Tally,
+    pub(super) upgraded_bytes: usize,
 }
 
 impl Overlay {
@@ -36,7 +37,7 @@ impl Overlay {
     #[must_use]
     pub fn new(rules: Arc<EntryRules>, sums: Option<EntrySums>) -> Self {
         let tally = Tally::new(sums.unwrap_or_default());
-        Self { rules, changes: BTreeMap::new(), overwritten: Vec::new(), base: sums, tally }
+        Self { rules, changes: BTreeMap::new(), overwritten: Vec::new(), base: sums, tally, upgraded_bytes: 0 }
     }
 
     /// Sets the sums of the topic, which a write has asked for.
@@ -51,6 +52,13 @@ impl Overlay {
     #[must_use]
     pub fn growth(&self) -> u64 {
         self.tally.sums.weight().saturating_sub(self.base.unwrap_or_default().weight())
+    }
+
+    /// Returns the bytes of all entries that were upgraded for the call, in all of its runs. The overlay keeps them, also
+    /// those that aren't committed. So the caller has to end a call that needs too many.
+    #[must_use]
+    pub fn upgraded_bytes(&self) -> usize {
+        self.upgraded_bytes
     }
 
     /// Whether the call has changed no entry so far.

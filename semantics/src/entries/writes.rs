@@ -168,6 +168,7 @@ impl Overlay {
         let mut tally = before.tally;
         tally.replace(key, before.value_bytes, Some(value.len()), self.rules.is_published(key));
         tally.count(ChangeKind::Upgrade, key.len() + value.len());
+        self.upgraded_bytes += key.len() + value.len();
         let mut kind = ChangeKind::Upgrade;
         if !tally.admits_upgrades(&self.tally.sums, &self.rules.limits) {
             kind = ChangeKind::Shown;

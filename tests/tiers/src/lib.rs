@@ -144,8 +144,8 @@ const ROUNDS: [Rounds; 9] = [
     Rounds { test: "semantics::scan", usual: 20_000, full: 2_000_000 },
     Rounds { test: "auth::term", usual: 20_000, full: 2_000_000 },
     // Random operations next to a simple model.
-    Rounds { test: "entries::table", usual: 500, full: 50_000 },
-    Rounds { test: "entries::calls", usual: 500, full: 50_000 },
+    Rounds { test: "entries::table", usual: 500, full: 20_000 },
+    Rounds { test: "entries::calls", usual: 500, full: 20_000 },
     // A process that is killed while it writes, and power losses.
     Rounds { test: "store::kill", usual: 10, full: 50 },
     Rounds { test: "store::crash", usual: 20, full: 200 },

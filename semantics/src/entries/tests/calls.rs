@@ -272,7 +272,6 @@ fn random_calls_agree_with_a_plain_map() {
         for _ in 0..CALLS {
             let rules = Arc::new(model.rules());
             let sums = (model.noise.below(2) == 0).then(|| sums_of(&model.committed, &rules));
-            // A complete table is that of a memory room, whose sums are always known.
             let overlay = Overlay::new(rules, sums);
             let mut call = Call { overlay, view: model.committed.clone(), written: BTreeMap::new() };
             let mut goes_on = true;

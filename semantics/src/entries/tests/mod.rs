@@ -5,6 +5,7 @@ mod limits;
 mod operations;
 mod overlay;
 mod table;
+mod upgrades;
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included, Unbounded};
@@ -177,7 +178,7 @@ impl Model {
             assert!((1..=page::SLOTS_MAX).contains(&page.len()));
             let next = pages.get(at + 1).map(|(bound, _)| bound.as_bytes());
             let is_inside = |slot: &Slot| bound.as_bytes() <= slot.key() && next.is_none_or(|next| slot.key() < next);
-            assert!(page.slots().iter().all(is_inside), "{bound:?} {page:?}");
+            assert!(page.slots().iter().all(is_inside) && page.has_heads_of_keys(), "{bound:?} {page:?}");
         }
     }
 }

@@ -1,19 +1,18 @@
-//! The overlay of a call: its own writes, its limits of reads, upgrades, and allocations.
+//! The overlay of a call: its own writes, its limits of reads, the old entries, and allocations.
 
 use std::sync::Arc;
 
 use allocation_counter::measure;
 
 use super::*;
-use crate::FaultKind;
 use crate::limits::{ENTRIES_AT_ONCE_MAX, ENTRY_BYTES_AT_ONCE_MAX};
 
-fn rules(has_upgrade: bool) -> Arc<EntryRules> {
+pub(super) fn rules(has_upgrade: bool) -> Arc<EntryRules> {
     Arc::new(EntryRules { version: 1, has_upgrade, publishes: Arc::new(["p/".into()]), ..EntryRules::default() })
 }
 
 /// The table of a memory room with these entries, of the version 1, and their sums.
-fn room(keys: &[&str], value: &[u8]) -> (EntryTable, EntrySums) {
+pub(super) fn room(keys: &[&str], value: &[u8]) -> (EntryTable, EntrySums) {
     let (mut table, mut sums) = (EntryTable::complete(), EntrySums::default());
     for key in keys {
         table.write(entry_of(key.as_bytes(), 0, value).into_packed(), Some(1), true);
@@ -22,16 +21,12 @@ fn room(keys: &[&str], value: &[u8]) -> (EntryTable, EntrySums) {
     (table, sums)
 }
 
-fn put(overlay: &mut Overlay, table: &EntryTable, key: &str, value: &str) {
+pub(super) fn put(overlay: &mut Overlay, table: &EntryTable, key: &str, value: &str) {
     let done = overlay.put(table, key.as_bytes(), value.as_bytes());
     assert_eq!(done, Ok(Progress::Done(())), "{key}");
 }
 
-fn upgrade<T>(keys: &[&[u8]]) -> Progress<T> {
-    Progress::Upgrade(keys.iter().map(|key| (*key).into()).collect())
-}
-
-fn keys(overlay: &Overlay, table: &EntryTable, order: Order, limit: u32) -> Result<String, Progress<()>> {
+pub(super) fn keys(overlay: &Overlay, table: &EntryTable, order: Order, limit: u32) -> Result<String, Progress<()>> {
     let mut scan = EntryScan::new(None, None, order, limit).expect("no bounds");
     let mut found = Vec::new();
     let done = overlay.scan(table, &mut scan, &mut |key, _| found.push(String::from_utf8_lossy(key).into_owned()));
@@ -234,72 +229,6 @@ fn a_deletion_of_a_range_has_its_limits() {
     assert_eq!(delete(None, None, u32::MAX), Some(1000));
     assert_eq!(delete(None, None, u32::MAX), Some(98));
     assert_eq!(overlay.into_changes().map(|changes| changes.sums()), Some(EntrySums::default()));
-}
-
-#[test]
-fn an_entry_of_another_version_is_upgraded_before_it_is_read() {
-    let (mut table, sums) = room(&["a", "b", "c"], b"old");
-    for key in ["a", "c"] {
-        table.write(entry_of(key.as_bytes(), 0, b"old").into_packed(), Some(0), true);
-    }
-    // Without the export, values pass unchanged.
-    assert_eq!(keys(&Overlay::new(rules(false), Some(sums)), &table, Order::Forward, 9), Ok("a b c".into()));
-    let mut overlay = Overlay::new(rules(true), Some(sums));
-    assert_eq!(overlay.get(&table, b"a"), Ok(upgrade(&[b"a"])));
-    assert_eq!(keys(&overlay, &table, Order::Forward, 9), Err(upgrade(&[b"a", b"c"])));
-    let mut list = EntryList::new([&b"b"[..], b"c"].into_iter()).expect("few keys");
-    assert_eq!(overlay.get_many(&table, &mut list, &mut |_| {}), Ok(upgrade(&[b"c"])));
-    // A write needs no upgrade.
-    put(&mut overlay, &table, "c", "written");
-    for key in [&b"a"[..], b"c"] {
-        assert_eq!(overlay.upgrade(&table, key, b"upgraded"), Ok(Progress::Done(())));
-    }
-    assert_eq!(overlay.get(&table, b"a"), Ok(Progress::Done(Some(&b"upgraded"[..]))));
-    assert_eq!(overlay.get(&table, b"c"), Ok(Progress::Done(Some(&b"written"[..]))));
-    // The upgrade remains for the next run, also if the call has overwritten it.
-    put(&mut overlay, &table, "a", "written");
-    overlay.rewind();
-    assert_eq!(overlay.get(&table, b"a"), Ok(Progress::Done(Some(&b"upgraded"[..]))));
-    assert_eq!(overlay.get(&table, b"c"), Ok(upgrade(&[b"c"])));
-    let changes = overlay.into_changes().expect("an upgrade");
-    assert_eq!(changes.iter().map(|change| change.kind).collect::<Vec<_>>(), [ChangeKind::Upgrade]);
-    assert_eq!(changes.sums().bytes, sums.bytes + 5);
-    table.apply(changes, true, |_| {});
-    assert_eq!(table.get(b"a"), Found::Entry { version: 1, value: b"upgraded" });
-}
-
-#[test]
-fn upgrades_do_not_count_as_writes_and_those_beyond_the_limit_are_only_shown() {
-    let (mut table, sums) = room(&[], b"");
-    for key in ["a", "b", "c"] {
-        table.write(entry_of(key.as_bytes(), 0, b"old").into_packed(), Some(0), true);
-    }
-    let mut rules = EntryRules { version: 1, has_upgrade: true, ..EntryRules::default() };
-    (rules.limits.writes_per_call, rules.limits.write_bytes_per_call) = (1, 10);
-    let mut overlay = Overlay::new(Arc::new(rules), Some(sums));
-    for key in ["a", "b", "c"] {
-        assert_eq!(overlay.upgrade(&table, key.as_bytes(), b"four"), Ok(Progress::Done(())));
-        assert_eq!(overlay.get(&table, key.as_bytes()), Ok(Progress::Done(Some(&b"four"[..]))));
-    }
-    put(&mut overlay, &table, "d", "1");
-    let changes = overlay.into_changes().expect("changes");
-    let changed: Vec<_> = changes.iter().map(|change| change.key).collect();
-    assert_eq!(changed, [b"a", b"b", b"d"]);
-    table.apply(changes, true, |_| {});
-    assert_eq!(table.get(b"c"), Found::Entry { version: 0, value: b"old" });
-}
-
-#[test]
-fn an_upgrade_that_is_refused_is_a_fault() {
-    let (mut table, sums) = room(&[], b"");
-    table.write(entry_of(b"p/a", 0, b"{}").into_packed(), Some(0), true);
-    let mut overlay = Overlay::new(rules(true), Some(sums));
-    let kind = |done: Result<Progress<()>, Fault>| done.expect_err("a fault").kind;
-    assert_eq!(kind(overlay.upgrade(&table, b"p/a", b"null")), FaultKind::Failed);
-    assert_eq!(kind(overlay.upgrade(&table, b"p/a", &vec![b'1'; 2 << 20])), FaultKind::Oversize);
-    // An entry that has gone needs no upgrade.
-    assert_eq!(overlay.upgrade(&table, b"b", b""), Ok(Progress::Done(())));
-    assert!(overlay.into_changes().is_none());
 }
 
 #[test]
