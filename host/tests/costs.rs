@@ -7,7 +7,7 @@ mod stage;
 
 use bennu::protocol::{Outbound, Payload, Ref, To};
 
-use self::stage::{INSTANT, MEMBERS, PASSED, PAYLOAD, ROOM, Stage, TOPIC, decode, encode, frame, turn};
+use self::stage::{INSTANT, MEMBERS, PASSED, PAYLOAD, ROOM, SHELF, Stage, TOPIC, decode, encode, frame, turn};
 
 /// How often each path is run. A guest that runs into the next epoch yields, and then its turn also costs a task. So the
 /// minimum of all runs counts.
@@ -54,6 +54,9 @@ fn the_hot_paths_allocate_no_more_than_their_bounds() -> anyhow::Result<()> {
     assert_costs("a turn and its commit, without a call", cost(|| turn(&mut client, &message)), (5, 1280));
     let (mut client, message) = (stage.join(ROOM), frame(ROOM, "set"));
     assert_costs("the same in a topic with a room", cost(|| turn(&mut client, &message)), (7, 1408));
+
+    let (mut client, message) = (stage.join(SHELF), frame(SHELF, "set"));
+    assert_costs("the same, with a changed entry", cost(|| turn(&mut client, &message)), (12, 2304));
 
     let fan_out = |topic| {
         let mut clients: Vec<_> = (0..MEMBERS).map(|_| stage.join(topic)).collect();

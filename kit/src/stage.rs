@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use bennu::channel::{Delivered, Node};
 use bennu::contract::{Identity, system_now_ms};
+use bennu::entries::EntriesNode;
 use bennu::plugin::{Digest, Loaded, Loader};
 use bennu::protocol::{Payload, Topic};
 use bennu::pubsub::{Broadcast, Except};
@@ -98,7 +99,8 @@ impl StageSetup {
         let loading = Builder::new_current_thread().enable_all().build()?;
         let routes = Arc::new(RouteTable::default());
         let store = Store::in_memory(config.limits.store())?;
-        let node = Node::new(routes, config.limits.node(), config.limits.pace(), store.clone());
+        let entries = EntriesNode::new(config.limits.entries());
+        let node = Node::new(routes, config.limits.node(), config.limits.pace(), store.clone(), entries);
         let surroundings =
             HostSurroundings::new(&node).with_tokens(tokens(&config)?).with_clock(clock(&runtime, began_ms));
         let loader = loader(&config, Arc::new(surroundings), store, INSTANCES)?;

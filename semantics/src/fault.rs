@@ -94,10 +94,13 @@ impl Fault {
         Self::failed("this callback has no access to the store")
     }
 
-    /// A call used entries in a callback without a room, or in a topic without a room.
+    /// A call used entries in a callback that gets no room, or in a topic without a memory room.
     #[must_use]
     pub fn no_entries() -> Self {
-        Self::failed("this callback has no access to entries: only callbacks that get a room have it")
+        Self::failed(
+            "this call has no entries: only callbacks that get a room have them, and only if the route has `room` = `memory` \
+             (`const ENTRIES: bool = true` in Rust)",
+        )
     }
 
     /// A call that may only read the store wrote to it.

@@ -1,8 +1,11 @@
 //! The channel of `guest-examples/echo`, as a native behaviour.
 
+use std::sync::Arc;
+
 use bennu::contract::{
     Answer, Behaviour, Call, CallFuture, Callback, Decision, Effect, Fault, Outcome, Passing, Reply, TopicCall, Upgrade,
 };
+use bennu::entries::TopicEntries;
 use bennu::protocol::Payload;
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -19,11 +22,11 @@ struct Counted {
 }
 
 impl Behaviour for Echo {
-    fn call<'a>(&'a self, call: &'a Call) -> CallFuture<'a, Outcome> {
+    fn call<'a>(&'a self, call: &'a Call, _: Option<&'a Arc<TopicEntries>>) -> CallFuture<'a, Outcome> {
         Box::pin(std::future::ready(answer(call)))
     }
 
-    fn call_topic<'a>(&'a self, _: &'a TopicCall) -> CallFuture<'a, Outcome> {
+    fn call_topic<'a>(&'a self, _: &'a TopicCall, _: Option<&'a Arc<TopicEntries>>) -> CallFuture<'a, Outcome> {
         Box::pin(std::future::ready(Err(Fault::failed("it handles only callbacks of members"))))
     }
 
@@ -39,7 +42,8 @@ impl Behaviour for Echo {
 fn answer(call: &Call) -> Result<Outcome, Fault> {
     // A plugin decodes and encodes the member's state in each call, so this does too.
     let mut state: Counted = if call.assigns.is_empty() { Counted::default() } else { read(&call.assigns)? };
-    let mut outcome = Outcome { assigns: None, room: None, draft: None, effects: Vec::new(), answer: Answer::None };
+    let mut outcome =
+        Outcome { assigns: None, room: None, entries: None, draft: None, effects: Vec::new(), answer: Answer::None };
     match &call.callback {
         Callback::Join(_) => outcome.answer = Answer::Admit(Payload::EMPTY),
         Callback::In { event, payload, .. } => match &**event {

@@ -27,7 +27,7 @@ async fn main() -> Result<()> {
     let routes = Arc::new(RouteTable::default());
     routes.publish(Routes::new(["bench:*", "echo:*"].map(route).into_iter().collect::<Result<Vec<_>>>()?)?);
     let store = Store::in_memory(StoreLimits::default())?;
-    let node = Node::new(Arc::clone(&routes), NodeLimits::default(), Pace::default(), store);
+    let node = Node::new(Arc::clone(&routes), NodeLimits::default(), Pace::default(), store, Arc::default());
     // The default number of the host.
     let threads = available_parallelism().map_or(1, usize::from).div_ceil(2);
     let reactors = Reactors::start(threads, &node.pubsub.pressure)?;
@@ -75,7 +75,7 @@ fn route(pattern: &str) -> Result<Arc<Route>> {
         spec: RouteSpec::read(pattern, Vec::new(), (0, 0), &[])?,
         plugin: "native".into(),
         generation: 1,
-        takes: Takes { messages: false, ticks: false, seats: false },
+        takes: Takes::default(),
         owner: Owner::new("native", QUOTA_BYTES).context("a name")?,
         behaviour: Arc::new(echo::Echo),
         probation: None,

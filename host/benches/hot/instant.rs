@@ -5,17 +5,18 @@ use std::sync::Arc;
 use bennu::contract::{
     Answer, Behaviour, Call, CallFuture, Callback, Decision, Effect, Fault, Outcome, Passing, Reply, TopicCall, Upgrade,
 };
+use bennu::entries::{CallEntries, TopicEntries};
 use bennu::protocol::Payload;
 use bennu::routes::{Route, RouteSpec, Takes};
 use bennu::store::{Owner, QUOTA_BYTES};
 use bytes::Bytes;
 use bytestring::ByteString;
 
-/// Answers each event with a new state, a push of the event, and a reply.
+/// Answers each event with a new state, a push of the event, and a reply. If its topic has entries, it also sets one.
 struct Instant;
 
 impl Behaviour for Instant {
-    fn call<'a>(&'a self, call: &'a Call) -> CallFuture<'a, Outcome> {
+    fn call<'a>(&'a self, call: &'a Call, entries: Option<&'a Arc<TopicEntries>>) -> CallFuture<'a, Outcome> {
         let (effects, answer) = match &call.callback {
             Callback::In { event, payload, .. } => {
                 let push = Effect::Push { event: event.clone(), payload: payload.clone() };
@@ -25,11 +26,16 @@ impl Behaviour for Instant {
             Callback::Join(_) => (Vec::new(), Answer::Admit(Payload::EMPTY)),
             Callback::Info(_) | Callback::Terminate(_) => (Vec::new(), Answer::None),
         };
+        let entries = entries.and_then(|topic| {
+            let mut entries = CallEntries::new(Arc::clone(topic));
+            entries.put(b"key", b"value").ok()?;
+            entries.into_pending()
+        });
         let assigns = Some(Bytes::from_static(b"state"));
-        Box::pin(std::future::ready(Ok(Outcome { assigns, room: None, draft: None, effects, answer })))
+        Box::pin(std::future::ready(Ok(Outcome { assigns, room: None, entries, draft: None, effects, answer })))
     }
 
-    fn call_topic<'a>(&'a self, _: &'a TopicCall) -> CallFuture<'a, Outcome> {
+    fn call_topic<'a>(&'a self, _: &'a TopicCall, _: Option<&'a Arc<TopicEntries>>) -> CallFuture<'a, Outcome> {
         Box::pin(std::future::ready(Err(Fault::failed("it handles only callbacks of members"))))
     }
 
@@ -42,13 +48,13 @@ impl Behaviour for Instant {
     }
 }
 
-/// Returns a route that runs this handler.
-pub(crate) fn route(pattern: &str, options: &[(String, String)]) -> anyhow::Result<Arc<Route>> {
+/// Returns a route that runs this handler. `uses_entries` says whether the handler gets the entries of a topic.
+pub(crate) fn route(pattern: &str, options: &[(String, String)], uses_entries: bool) -> anyhow::Result<Arc<Route>> {
     Ok(Arc::new(Route {
         spec: RouteSpec::read(pattern, Vec::new(), (0, 0), options).map_err(anyhow::Error::msg)?,
         plugin: "instant".into(),
         generation: 1,
-        takes: Takes { messages: false, ticks: false, seats: false },
+        takes: Takes { entries: uses_entries, ..Takes::default() },
         owner: Owner::new("instant", QUOTA_BYTES)?,
         behaviour: Arc::new(Instant),
         probation: None,

@@ -45,6 +45,9 @@ pub(crate) const INSTANT: &str = "instant:lobby";
 /// The same, in a topic with a room: its members share the topic's queue.
 pub(crate) const ROOM: &str = "room:lobby";
 
+/// The same, in a topic with a room, of which each turn sets an entry.
+pub(crate) const SHELF: &str = "shelf:lobby";
+
 /// The encoded assigns of a member of `echo`.
 const ASSIGNS: &[u8] = b"\x81\xa5count\x00";
 
@@ -66,7 +69,8 @@ impl Stage {
             .into();
         let routes = Arc::new(RouteTable::default());
         let store = Store::in_memory(StoreLimits::default())?;
-        let node = Node::new(Arc::clone(&routes), NodeLimits::default(), Pace::default(), store.clone());
+        let node =
+            Node::new(Arc::clone(&routes), NodeLimits::default(), Pace::default(), store.clone(), Arc::default());
         let loader = Loader {
             engine: Engine::new(&bennu::contract::CallLimits::default(), 4)?,
             cache: Some(Cache::open(&guests().join("compiled"))?),
@@ -84,8 +88,12 @@ impl Stage {
             owner: Owner::new("echo", QUOTA_BYTES)?,
         });
         let loaded = runtime.block_on(loader.load(component.clone(), Digest::of(&component), origin))?;
-        let instant =
-            [instant::route("instant:*", &[])?, instant::route("room:*", &[("room".into(), "memory".into())])?];
+        let room = &[("room".into(), "memory".into())];
+        let instant = [
+            instant::route("instant:*", &[], false)?,
+            instant::route("room:*", room, false)?,
+            instant::route("shelf:*", room, true)?,
+        ];
         let table = Routes::new(loaded.table(None).chain(instant)).map_err(|conflict| anyhow::anyhow!("{conflict}"))?;
         let behaviour =
             table.find(TOPIC).map(|route| Arc::clone(&route.behaviour)).context("the plugin serves no topic")?;
@@ -140,7 +148,7 @@ impl Stage {
 
     /// Runs a call, from the decoded message to the outcome.
     pub(crate) fn call(&self, call: &Call) -> Outcome {
-        now(self.behaviour.call(call)).expect("the call succeeds")
+        now(self.behaviour.call(call, None)).expect("the call succeeds")
     }
 
     /// Runs `handle_out` for an intercepted event. Returns the number of decisions.

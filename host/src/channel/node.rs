@@ -13,6 +13,7 @@ use super::room::{
 use super::turn::Services;
 use crate::contract::limits::NodeLimits;
 use crate::contract::{Fault, Person, system_now_ms};
+use crate::entries::EntriesNode;
 use crate::presence::{Pace, Presence};
 use crate::protocol::{Payload, Ref, Topic};
 use crate::pubsub::PubSub;
@@ -43,12 +44,24 @@ pub struct Node {
 impl Node {
     /// A node without members.
     #[must_use]
-    pub fn new(routes: Arc<RouteTable>, limits: NodeLimits, pace: Pace, store: Store) -> Arc<Self> {
+    pub fn new(
+        routes: Arc<RouteTable>,
+        limits: NodeLimits,
+        pace: Pace,
+        store: Store,
+        entries: Arc<EntriesNode>,
+    ) -> Arc<Self> {
         let pubsub = Arc::new(PubSub::new());
         pubsub.set_interceptor(Arc::new(Intercepts::new(Arc::clone(&routes))));
         let presence = Arc::new(Presence::new(&pubsub, NAME, system_now_ms(), pace));
-        let services =
-            Services::new(Arc::clone(&routes), Arc::clone(&pubsub), Arc::clone(&presence), store.clone(), limits);
+        let services = Services::new(
+            Arc::clone(&routes),
+            Arc::clone(&pubsub),
+            Arc::clone(&presence),
+            store.clone(),
+            limits,
+            entries,
+        );
         Arc::new(Self { routes, pubsub, presence, store, topics: Arc::new(Topics::new(services)) })
     }
 

@@ -173,7 +173,7 @@ async fn topic_turn(
 ) -> Result<Option<Reply>, Fault> {
     open_room(topic, route).await?;
     settle_room(topic);
-    let states = StateSnapshot { assigns: None, room: topic.saved_room() };
+    let states = StateSnapshot { assigns: None, room: topic.saved_room(), entries: topic.entries(route) };
     let mut call = PluginCall::Topic(TopicCall { topic: topic.name.clone(), room: None, callback });
     let deadline = RetryDeadline::new();
     loop {
@@ -192,10 +192,8 @@ async fn topic_turn(
 }
 
 fn commit(topic: &Arc<TopicTurns>, evaluated: Evaluated) -> Option<Reply> {
-    let Evaluated { outcome: Outcome { effects, answer, .. }, room, is_room_stored, .. } = evaluated;
-    if let Some(room) = room {
-        topic.save_room(room, is_room_stored);
-    }
+    let Evaluated { outcome: Outcome { entries, effects, answer, .. }, room, is_room_stored, .. } = evaluated;
+    topic.save(room, entries, is_room_stored);
     carry_out(effects, EffectScope::of_topic(topic));
     match answer {
         Answer::Reply(reply) => Some(reply),

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{Answer, Effect};
+use crate::entries::PendingEntries;
 use crate::store::Draft;
 
 /// What follows from a call.
@@ -12,6 +13,8 @@ pub struct Outcome {
     pub assigns: Option<Bytes>,
     /// The topic's new shared state, if it changed. Without bytes it is as if nobody had written it.
     pub room: Option<Bytes>,
+    /// The changes of the topic's entries, if there are any.
+    pub entries: Option<Box<PendingEntries>>,
     /// What it read of the store and wants written to it, if it asked for either.
     pub draft: Option<Box<Draft>>,
     /// What it asked for, in order.

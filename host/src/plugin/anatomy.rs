@@ -65,9 +65,20 @@ impl Anatomy {
     /// version.
     #[must_use]
     pub fn exports_interface(&self, name: &str) -> bool {
-        let prefix = format!("bennu:channel/{name}@");
-        self.exports.iter().any(|export| export.starts_with(&prefix))
+        has_interface(&self.exports, name)
     }
+
+    /// Returns whether the component imports an interface of the contract. `name` has neither the package nor the
+    /// version.
+    #[must_use]
+    pub fn imports_interface(&self, name: &str) -> bool {
+        has_interface(&self.imports, name)
+    }
+}
+
+fn has_interface(names: &BTreeSet<String>, name: &str) -> bool {
+    let prefix = format!("{CONTRACT}{name}@");
+    names.iter().any(|found| found.starts_with(&prefix))
 }
 
 /// Whether bytes that can't be loaded were meant to be a gatekeeper. A mount must not be open to everyone because its
@@ -178,7 +189,8 @@ fn remedy(version: &Version) -> &'static str {
 const CONTRACT: &str = "bennu:channel/";
 
 /// The interfaces that this host provides to plugins and gatekeepers.
-const GIVEN: [&str; 9] = ["host", "member", "presence", "request", "socket", "store", "token", "topics", "types"];
+const GIVEN: [&str; 10] =
+    ["entries", "host", "member", "presence", "request", "socket", "store", "token", "topics", "types"];
 
 /// Refuses a component with an import that this host doesn't provide, and names the interface. The linker's own
 /// message wouldn't tell the author that a newer host has the interface.

@@ -52,6 +52,7 @@ impl From<wit::Outcome> for Outcome {
         Self {
             assigns: outcome.assigns.map(Bytes::from),
             room: outcome.room.map(Bytes::from),
+            entries: None,
             draft: None,
             effects: Vec::new(),
             answer: outcome.answer.into(),
@@ -67,14 +68,14 @@ impl From<wit::Admission> for Outcome {
             }
             wit::Admission::Refused(response) => (None, None, Answer::Refuse(response.into())),
         };
-        Self { assigns, room, draft: None, effects: Vec::new(), answer }
+        Self { assigns, room, entries: None, draft: None, effects: Vec::new(), answer }
     }
 }
 
 impl From<handle_message::Outcome> for Outcome {
     fn from(outcome: handle_message::Outcome) -> Self {
         let answer = outcome.reply.map_or(Answer::None, |reply| Answer::Reply(reply.into()));
-        Self { assigns: None, room: outcome.room.map(Bytes::from), draft: None, effects: Vec::new(), answer }
+        Self { answer, ..Self::of_room(outcome.room) }
     }
 }
 
@@ -100,7 +101,8 @@ impl From<Person> for topics::Person {
 impl Outcome {
     /// Returns the outcome of `terminate`, `handle-tick` or `handle-seat`, which consists of at most a room.
     pub(super) fn of_room(room: Option<Vec<u8>>) -> Self {
-        Self { assigns: None, room: room.map(Bytes::from), draft: None, effects: Vec::new(), answer: Answer::None }
+        let room = room.map(Bytes::from);
+        Self { assigns: None, room, entries: None, draft: None, effects: Vec::new(), answer: Answer::None }
     }
 }
 

@@ -8,6 +8,7 @@ use super::bindings::bennu::channel::host::Level;
 use super::epoch::EPOCH;
 use crate::contract::limits::keys;
 use crate::contract::{CallLimits, Fault, FaultKind, Member, Record, Request, Surroundings, limit_key};
+use crate::entries::{CallEntries, PendingEntries, TopicEntries};
 use crate::protocol::{Pattern, Topic};
 use crate::store::{Draft, Owner, Store};
 
@@ -51,6 +52,18 @@ pub(super) enum Storage {
     Open { may_write: bool, draft: Option<Box<Draft>> },
 }
 
+/// The access of a call to the entries of its topic.
+#[derive(Default)]
+pub(super) enum EntryAccess {
+    /// No access.
+    #[default]
+    Closed,
+    /// The call has not used the entries of this topic so far.
+    Unused(Arc<TopicEntries>),
+    /// The call has used them.
+    Used(CallEntries),
+}
+
 /// The subject of a call.
 pub(super) enum Subject {
     /// No member: `describe`, `upgrade`, `handle-out` and all callbacks of a topic.
@@ -66,6 +79,7 @@ pub(super) struct Guest {
     pub(super) record: Record,
     pub(super) subject: Subject,
     pub(super) storage: Storage,
+    pub(super) entries: EntryAccess,
     /// The topic of the call, for the log.
     pub(super) topic: Option<Topic>,
     pub(super) log_lines: usize,
@@ -103,6 +117,7 @@ impl Guest {
             record,
             subject: Subject::Nobody,
             storage: Storage::Closed,
+            entries: EntryAccess::Closed,
             topic: None,
             log_lines: 0,
             has_waited: false,
@@ -149,10 +164,11 @@ impl Guest {
         CallDiagnostics { memory_refused: self.memory_refused.then_some(most), panic: self.panic.take() }
     }
 
-    /// Prepares for a call about `topic`.
+    /// Prepares for a call about `topic`. The call has no access to entries.
     pub(super) fn begin(&mut self, subject: Subject, topic: Option<Topic>, storage: Storage) {
         self.subject = subject;
         self.storage = storage;
+        self.entries = EntryAccess::Closed;
         self.topic = topic;
         self.log_lines = 0;
         self.has_waited = false;
@@ -167,6 +183,21 @@ impl Guest {
         match std::mem::take(&mut self.storage) {
             Storage::Open { draft, .. } => draft,
             Storage::Closed => None,
+        }
+    }
+
+    /// Gives the call access to the entries of its topic, if there are any.
+    pub(super) fn open_entries(&mut self, entries: Option<&Arc<TopicEntries>>) {
+        if let Some(entries) = entries {
+            self.entries = EntryAccess::Unused(Arc::clone(entries));
+        }
+    }
+
+    /// Takes the call's changes of entries, if there are any.
+    pub(super) fn take_entries(&mut self) -> Option<Box<PendingEntries>> {
+        match std::mem::take(&mut self.entries) {
+            EntryAccess::Used(entries) => entries.into_pending(),
+            EntryAccess::Closed | EntryAccess::Unused(_) => None,
         }
     }
 

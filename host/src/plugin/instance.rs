@@ -14,6 +14,7 @@ use crate::contract::{
     Admission, Answer, Call, Callback, Capability, Decision, Fault, Outcome, Part, Passing, Request, TopicCall,
     TopicCallback, Upgrade,
 };
+use crate::entries::TopicEntries;
 use crate::protocol::Topic;
 
 /// The storage access of a call that may write, and of a call that may only read.
@@ -37,7 +38,8 @@ pub(super) struct Instance {
 impl Instance {
     pub(super) async fn new(prepared: &Prepared, guest: Guest) -> Result<Self> {
         let limits = &guest.context.limits;
-        let most = limits.effect_bytes + limits.assigns_bytes + limits.room_bytes;
+        let returned = limits.effect_bytes + limits.assigns_bytes + limits.room_bytes;
+        let most = returned.saturating_add(limits.entries.write_bytes_per_call);
         let mut store = Store::new(prepared.component.component().engine(), guest);
         store.limiter(|guest| guest);
         // Limits the memory that the arguments of one host call take in the host. Without this limit, a guest could
@@ -79,10 +81,15 @@ impl Instance {
     }
 
     /// Runs a callback of a topic, and checks the outcome against the limits.
-    pub(super) async fn call_topic(&mut self, call: &TopicCall) -> Result<Outcome> {
+    pub(super) async fn call_topic(
+        &mut self,
+        call: &TopicCall,
+        entries: Option<&Arc<TopicEntries>>,
+    ) -> Result<Outcome> {
         let TopicCall { topic, room, callback } = call;
         self.store.data_mut().record.open_with(Capability::Topic, callback.given());
         self.begin(Subject::Nobody, Some(topic.clone()), WRITABLE);
+        self.guest_mut().open_entries(entries);
         let (store, name, room) = (&mut self.store, topic.as_str(), room.as_deref());
         let called = match callback {
             TopicCallback::Message { event, payload } => {
@@ -163,6 +170,7 @@ impl Instance {
         }
         outcome.effects = record.take();
         outcome.draft = self.store.data_mut().take_draft();
+        outcome.entries = self.store.data_mut().take_entries();
         Ok(outcome)
     }
 }
@@ -172,11 +180,12 @@ impl Borrowed<'_> {
     ///
     /// The function awaits wasmtime's own future directly. Every future that wraps another one is moved in memory
     /// once more, and most turns make this call.
-    pub(super) async fn call(mut self, call: &Call) -> Result<Outcome, Fault> {
+    pub(super) async fn call(mut self, call: &Call, entries: Option<&Arc<TopicEntries>>) -> Result<Outcome, Fault> {
         let Call { member, assigns, room, usage, callback } = call;
         let instance = &mut *self.instance;
         instance.store.data_mut().record.open(usage.clone(), callback.given());
         instance.begin(Subject::Member(Arc::clone(member)), Some(member.topic.clone()), WRITABLE);
+        instance.guest_mut().open_entries(entries);
         let (topic, room) = (member.topic.as_str(), room.as_deref());
         let membership = Membership { id: member.id, topic, assigns, room };
         let (store, channel) = (&mut instance.store, instance.exports.channel()?);

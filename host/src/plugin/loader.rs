@@ -130,7 +130,7 @@ impl Loader {
             Kind::Plugin => self.describe(&mut instance, prepared.has_handle_out()).await?,
             Kind::Gatekeeper => Vec::new(),
         };
-        let takes = prepared.takes();
+        let takes = prepared.takes(&anatomy);
         let context = self.context(&origin, routes.iter().map(|route| route.pattern.clone()).collect());
         // The instance occupies a place that the first call may need.
         drop(instance);

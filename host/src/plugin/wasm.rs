@@ -11,6 +11,7 @@ use crate::contract::{
     Admission, Behaviour, Call, CallFuture, CallLimits, Decision, Fault, Gatekeeper, Outcome, Passing, Request,
     TopicCall, Upgrade,
 };
+use crate::entries::TopicEntries;
 
 /// One generation of a plugin. It is dropped with the last call that runs on it.
 pub struct WasmPlugin {
@@ -41,13 +42,17 @@ impl WasmPlugin {
 }
 
 impl Behaviour for WasmPlugin {
-    fn call<'a>(&'a self, call: &'a Call) -> CallFuture<'a, Outcome> {
-        self.run(move |borrowed| borrowed.call(call))
+    fn call<'a>(&'a self, call: &'a Call, entries: Option<&'a Arc<TopicEntries>>) -> CallFuture<'a, Outcome> {
+        self.run(move |borrowed| borrowed.call(call, entries))
     }
 
-    fn call_topic<'a>(&'a self, call: &'a TopicCall) -> CallFuture<'a, Outcome> {
+    fn call_topic<'a>(
+        &'a self,
+        call: &'a TopicCall,
+        entries: Option<&'a Arc<TopicEntries>>,
+    ) -> CallFuture<'a, Outcome> {
         self.run(move |mut borrowed: Borrowed<'_>| async move {
-            let result = borrowed.instance.call_topic(call).await;
+            let result = borrowed.instance.call_topic(call, entries).await;
             borrowed.settle(result)
         })
     }

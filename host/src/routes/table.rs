@@ -7,12 +7,13 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::{Gatekeepers, Probation, RouteSpec, Turns};
+use super::{Gatekeepers, Probation, RoomKind, RouteSpec, Turns};
 use crate::contract::Behaviour;
 use crate::protocol::Pattern;
 use crate::store::Owner;
 
-/// The exported callbacks of a plugin that concern a topic and no member.
+/// The parts of the contract that a plugin uses for its topics: the exported callbacks that concern no member, and the
+/// entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Takes {
     /// `handle_message`.
@@ -21,6 +22,8 @@ pub struct Takes {
     pub ticks: bool,
     /// `handle_seat`.
     pub seats: bool,
+    /// The interface `entries`.
+    pub entries: bool,
 }
 
 /// A pattern and the plugin that serves it.
@@ -31,7 +34,7 @@ pub struct Route {
     pub plugin: Arc<str>,
     /// The plugin's generation.
     pub generation: u32,
-    /// The exported callbacks that concern a topic and no member.
+    /// The parts of the contract that the plugin uses for its topics.
     pub takes: Takes,
     /// The owner of the plugin's data in the store.
     pub owner: Owner,
@@ -50,6 +53,12 @@ impl Route {
     pub fn trial(&self) -> Option<(&Arc<Probation>, Option<&Arc<Self>>)> {
         let (probation, before) = self.probation.as_ref()?;
         (!probation.has_passed()).then_some((probation, before.as_ref()))
+    }
+
+    /// Whether its topics have entries.
+    #[must_use]
+    pub fn has_entries(&self) -> bool {
+        self.takes.entries && self.spec.room == RoomKind::Memory
     }
 }
 
@@ -212,15 +221,16 @@ mod tests {
     use bytes::Bytes;
 
     use crate::contract::{Call, CallFuture, Decision, Fault, Outcome, Passing, TopicCall, Upgrade};
+    use crate::entries::TopicEntries;
 
     struct Nothing;
 
     impl Behaviour for Nothing {
-        fn call<'a>(&'a self, _: &'a Call) -> CallFuture<'a, Outcome> {
+        fn call<'a>(&'a self, _: &'a Call, _: Option<&'a Arc<TopicEntries>>) -> CallFuture<'a, Outcome> {
             Box::pin(async { Err(Fault::failed("this test makes no calls")) })
         }
 
-        fn call_topic<'a>(&'a self, _: &'a TopicCall) -> CallFuture<'a, Outcome> {
+        fn call_topic<'a>(&'a self, _: &'a TopicCall, _: Option<&'a Arc<TopicEntries>>) -> CallFuture<'a, Outcome> {
             Box::pin(async { Err(Fault::failed("this test makes no calls")) })
         }
 

@@ -21,6 +21,7 @@ use super::{Config, Limits, MountTable, log_lines_lost};
 use crate::api::{self, Access, Api};
 use crate::channel::Node;
 use crate::contract::Surroundings;
+use crate::entries::EntriesNode;
 use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses};
 use crate::protocol::CloseCode;
 use crate::routes::{GatekeeperChoice, RouteTable};
@@ -99,7 +100,8 @@ impl Host {
         let store = data::open(config).await?;
         check_apart(config)?;
         vital.spawn("the thread that writes the store", store.ended());
-        let node = Node::new(Arc::clone(&routes), config.limits.node(), config.limits.pace(), store.clone());
+        let entries = EntriesNode::new(config.limits.entries());
+        let node = Node::new(Arc::clone(&routes), config.limits.node(), config.limits.pace(), store.clone(), entries);
         let tokens = tokens(config)?;
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
         let loader = loader(config, Arc::new(surroundings), store, config.limits.instances)?;

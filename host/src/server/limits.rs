@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::channel::NodeLimits;
 use crate::contract::CallLimits;
+use crate::contract::limits::EntryLimits;
 use crate::plugin::{INSTANCES, PoolLimits};
 use crate::presence::Pace;
 use crate::pubsub::OutboxLimits;
@@ -79,6 +80,18 @@ pub struct Limits {
     pub store_bytes_per_plugin: u64,
     /// Bytes of the store that are cached in memory. Past it: the rest is read from the disk. Default 64 MiB.
     pub store_cache_bytes: usize,
+    /// Bytes of the value of an entry. Past it: fault, oversize. Default 1 MiB.
+    pub entry_bytes: usize,
+    /// Entries that one call writes or deletes. Past it: fault, oversize. Default 4,096.
+    pub entry_writes_per_call: usize,
+    /// Bytes of the keys and values that one call writes, and of the keys that it deletes. Past it: fault, oversize. Default
+    /// 4 MiB.
+    pub entry_write_bytes_per_call: usize,
+    /// Bytes of the keys and values of a topic's entries. Past it: fault, oversize. Default 1 GiB.
+    pub entries_bytes_per_topic: u64,
+    /// Bytes of the entries of all memory rooms, with 64 bytes more for each entry. Past it: fault, oversize. Default 256
+    /// MiB.
+    pub entries_memory_bytes: u64,
     /// Effects of one call. Past it: fault, oversize. Default 1,024.
     pub effects_per_call: usize,
     /// Bytes of those effects and the answer. Past it: fault, oversize. Default 4 MiB.
@@ -135,6 +148,11 @@ impl Default for Limits {
             store_write_bytes_per_call: store.write_bytes_per_call,
             store_bytes_per_plugin: QUOTA_BYTES,
             store_cache_bytes: store.cache_bytes,
+            entry_bytes: call.entries.value_bytes,
+            entry_writes_per_call: call.entries.writes_per_call,
+            entry_write_bytes_per_call: call.entries.write_bytes_per_call,
+            entries_bytes_per_topic: call.entries.bytes_per_topic,
+            entries_memory_bytes: call.entries.memory_bytes,
             effects_per_call: call.effects,
             effect_bytes: call.effect_bytes,
             timers_per_member: call.timers,
@@ -219,7 +237,21 @@ impl Limits {
             presence_bytes: self.presence_bytes,
             subscriptions: self.subscriptions_per_member,
             log_lines: self.log_lines_per_call,
+            entries: self.entries(),
         })
+    }
+
+    /// The limits of entries.
+    #[must_use]
+    pub fn entries(&self) -> EntryLimits {
+        EntryLimits {
+            value_bytes: self.entry_bytes,
+            writes_per_call: self.entry_writes_per_call,
+            write_bytes_per_call: self.entry_write_bytes_per_call,
+            bytes_per_topic: self.entries_bytes_per_topic,
+            memory_bytes: self.entries_memory_bytes,
+            ..EntryLimits::default()
+        }
     }
 
     /// Returns the limits of the store.

@@ -246,7 +246,7 @@ async fn with_on_fault_keep_a_member_survives_a_fault() {
     let seen = notes.clone();
     room.pattern = "room:*";
     room.options = &[("on-fault", "keep")];
-    room.on_call = Arc::new(move |call| Box::pin(std::future::ready(simple(call, &seen))));
+    room.on_call = Arc::new(move |call, _| Box::pin(std::future::ready(simple(call, &seen))));
     let stage = Stage::new([room]);
     let mut alice = stage.connect();
     alice.join("room:a").await;

@@ -148,7 +148,8 @@ fn read_keys(list: &str) -> Map<String, Value> {
 #[tokio::test]
 async fn verified_data_equals_the_signed_data() {
     let store = Store::in_memory(StoreLimits::default()).expect("a store in memory");
-    let node = Node::new(Arc::new(RouteTable::default()), NodeLimits::default(), Pace::default(), store);
+    let node =
+        Node::new(Arc::new(RouteTable::default()), NodeLimits::default(), Pace::default(), store, Arc::default());
     let tokens = Tokens::new(Secret::new(b"a secret of more than twenty bytes")).expect("the secret is long enough");
     let host = HostSurroundings::new(&node).with_tokens(Some(Arc::new(tokens)));
     for (text, degree) in texts() {

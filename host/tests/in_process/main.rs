@@ -4,6 +4,7 @@
 
 mod durable;
 mod elsewhere;
+mod entries;
 mod formers;
 mod json;
 mod panics;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::EntryLimits;
+
 /// The limits of a call. If a call exceeds one, it ends in a fault and has no effects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallLimits {
@@ -32,6 +34,8 @@ pub struct CallLimits {
     pub subscriptions: usize,
     /// Lines that a call may log. Fault: oversize.
     pub log_lines: usize,
+    /// Entries.
+    pub entries: EntryLimits,
 }
 
 /// The key that sets a limit, with its value: the end of an error text.
@@ -55,6 +59,7 @@ impl Default for CallLimits {
             presence_bytes: 4 << 10,
             subscriptions: 64,
             log_lines: 256,
+            entries: EntryLimits::default(),
         }
     }
 }

@@ -55,9 +55,9 @@ pub const ENTRIES_MEMORY_BYTES: &str = "entries_memory_bytes";
 /// Sets [`EntryLimits::published_bytes`].
 pub const PUBLISHED_BYTES: &str = "published_bytes";
 
-/// The keys that the host's configuration has, for a test of the host. The keys of [`EntryLimits`] are added when the host
-/// has entries.
-pub const ALL: [&str; 19] = [
+/// The keys that the host's configuration has, for a test of the host. [`PUBLISHED_BYTES`] is added when routes can publish
+/// entries.
+pub const ALL: [&str; 24] = [
     CALL_CPU_MS,
     CALL_WALL_MS,
     MEMORY_BYTES,
@@ -75,6 +75,11 @@ pub const ALL: [&str; 19] = [
     STORE_VALUE_BYTES,
     STORE_WRITES_PER_CALL,
     STORE_WRITE_BYTES_PER_CALL,
+    ENTRY_BYTES,
+    ENTRY_WRITES_PER_CALL,
+    ENTRY_WRITE_BYTES_PER_CALL,
+    ENTRIES_BYTES_PER_TOPIC,
+    ENTRIES_MEMORY_BYTES,
     MAILBOX_FROM_ELSEWHERE,
     MAILBOX_BYTES_FROM_ELSEWHERE,
 ];

@@ -10,18 +10,19 @@ use crate::imports;
 use crate::tidy::sources;
 
 /// Each top-level module with the modules that it may import. All modules are listed.
-const MODULES: [(&str, &[&str]); 17] = [
+const MODULES: [(&str, &[&str]); 18] = [
     ("files", &[]),
     ("protocol", &[]),
     ("timing", &[]),
     ("auth", &[]),
     ("store", &["files"]),
-    ("contract", &["protocol", "store"]),
+    ("entries", &[]),
+    ("contract", &["protocol", "store", "entries"]),
     ("pubsub", &["protocol"]),
     ("presence", &["protocol", "pubsub"]),
     ("routes", &["protocol", "contract", "store"]),
-    ("plugin", &["files", "protocol", "contract", "routes", "store"]),
-    ("channel", &["protocol", "contract", "presence", "pubsub", "routes", "store"]),
+    ("plugin", &["files", "protocol", "contract", "routes", "store", "entries"]),
+    ("channel", &["protocol", "contract", "presence", "pubsub", "routes", "store", "entries"]),
     ("socket", &["protocol", "contract", "routes", "channel", "pubsub"]),
     ("transport", &["protocol", "timing", "auth", "contract", "routes", "socket", "pubsub"]),
     ("api", &["files", "protocol", "timing", "auth", "contract", "presence", "pubsub", "plugin", "channel", "socket"]),
@@ -41,6 +42,7 @@ const MODULES: [(&str, &[&str]); 17] = [
             "channel",
             "socket",
             "store",
+            "entries",
             "transport",
         ],
     ),

@@ -49,7 +49,7 @@ fn call_and_commit(
     assigns: Saved,
     reference: Option<Ref>,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let mut states = StateSnapshot { assigns: Some(assigns), room: None };
+    let mut states = StateSnapshot { assigns: Some(assigns), ..StateSnapshot::default() };
     let mut deadline = None;
     async move {
         if let Some(topic) = channel.topic_turns().filter(|_| route.spec.has_room())
@@ -57,7 +57,7 @@ fn call_and_commit(
         {
             return Box::pin(end_or_keep(&channel, &route, &call, fault, reference.as_ref())).await;
         }
-        states.room = channel.saved_room();
+        (states.room, states.entries) = channel.room_states(&route);
         loop {
             let result = invoke(&route, &mut call, &states).await;
             let Some(rest) = conclude(&channel, &route, &call, result, reference.as_ref(), &mut deadline) else {

@@ -12,6 +12,7 @@ use super::timers::Timers;
 use crate::channel::room::{TopicTurns, Topics};
 use crate::channel::turn::{Saved, Services, TurnQueue};
 use crate::contract::{Call, Callback, Identity, Member, MemberUsage, Person, SocketFacts};
+use crate::entries::TopicEntries;
 use crate::protocol::{Ref, Serializer};
 use crate::pubsub::{Audience, Outbox, Subscription, TopicSubscriptionHandle};
 use crate::routes::{Route, Turns};
@@ -220,9 +221,9 @@ impl Channel {
         state.assigns.must_roll_back()
     }
 
-    /// Its topic's room as last committed.
-    pub(in crate::channel::member) fn saved_room(&self) -> Option<Saved> {
-        self.topic_turns().and_then(|topic| topic.saved_room())
+    /// Its topic's room as last committed, and the entries that a call of this route may use.
+    pub(in crate::channel::member) fn room_states(&self, route: &Route) -> (Option<Saved>, Option<Arc<TopicEntries>>) {
+        self.topic_turns().map_or((None, None), |topic| (topic.saved_room(), topic.entries(route)))
     }
 
     /// A call of one of its callbacks, with its timers, presences and subscriptions, and its state, which is put into

@@ -23,15 +23,16 @@ pub(in crate::channel::member) fn commit(
     reference: Option<&Ref>,
 ) -> Option<(EndedMember, Ending)> {
     let Evaluated { outcome, assigns, room, is_room_stored, .. } = evaluated;
-    if let (Some(room), Some(topic)) = (room, channel.topic_turns()) {
-        topic.save_room(room, is_room_stored);
+    let Outcome { entries, effects, answer: answered, .. } = outcome;
+    if let Some(topic) = channel.topic_turns() {
+        topic.save(room, entries, is_room_stored);
     }
     if state.phase != Phase::Joined {
         if let (Some(assigns), Some(replaced)) = (assigns, &mut state.replaced) {
             replaced.assigns = assigns;
         }
         drop(state);
-        carry_out(outcome.effects, EffectScope::of_member(channel, None, None));
+        carry_out(effects, EffectScope::of_member(channel, None, None));
         return None;
     }
     if let Some(assigns) = assigns {
@@ -40,8 +41,8 @@ pub(in crate::channel::member) fn commit(
     channel.roll_back_late(&state);
     let audience = state.subscription.as_ref().map(|subscription| Arc::clone(subscription.audience()));
     let audience = audience.as_deref();
-    carry_out(outcome.effects, EffectScope::of_member(channel, audience, Some(&mut state)));
-    answer(channel, &mut state, audience, outcome.answer, reference)
+    carry_out(effects, EffectScope::of_member(channel, audience, Some(&mut state)));
+    answer(channel, &mut state, audience, answered, reference)
 }
 
 /// Whether the outcome can be committed. False if the member ended during the callback: then nothing is done.

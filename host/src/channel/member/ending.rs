@@ -79,14 +79,15 @@ pub(in crate::channel::member) async fn terminate(channel: &Arc<Channel>, ended:
         }
         settle_room(topic);
     }
-    let states = StateSnapshot { assigns: Some(assigns), room: channel.saved_room() };
+    let (room, entries) = channel.room_states(&route);
+    let states = StateSnapshot { assigns: Some(assigns), room, entries };
     let (call, _) = channel.call(&mut channel.lock(), Callback::Terminate(ending));
     let mut call = PluginCall::Member(call);
     // Boxed because a member needs it only once. Otherwise each of its turns would need the memory for it.
     match Box::pin(call_and_persist(channel, &route, &mut call, &states)).await {
         Ok(Evaluated { outcome, room, is_room_stored, .. }) => {
-            if let (Some(room), Some(topic)) = (room, channel.topic_turns()) {
-                topic.save_room(room, is_room_stored);
+            if let Some(topic) = channel.topic_turns() {
+                topic.save(room, outcome.entries, is_room_stored);
             }
             carry_out(outcome.effects, EffectScope::of_member(channel, audience.as_deref(), None));
         }

@@ -54,7 +54,8 @@ async fn call_join(channel: &Channel, route: &Arc<Route>, params: Payload) -> Re
         open_room(topic, route).await?;
         settle_room(topic);
     }
-    let states = StateSnapshot { assigns: None, room: channel.saved_room() };
+    let (room, entries) = channel.room_states(route);
+    let states = StateSnapshot { assigns: None, room, entries };
     let (call, _) = channel.call(&mut channel.lock(), Callback::Join(params));
     let mut call = PluginCall::Member(call);
     let deadline = RetryDeadline::new();
@@ -85,10 +86,10 @@ async fn call_join(channel: &Channel, route: &Arc<Route>, params: Payload) -> Re
 /// remains.
 fn admit(channel: &Arc<Channel>, route: &Arc<Route>, evaluated: Evaluated, reference: &Ref) -> Option<EndedMember> {
     let Evaluated { outcome, assigns, room, is_room_stored, is_stored } = evaluated;
-    let Answer::Admit(response) = outcome.answer else { return None };
+    let Outcome { entries, effects, answer: Answer::Admit(response), .. } = outcome else { return None };
     let save_room = || {
-        if let (Some(room), Some(topic)) = (room, channel.topic_turns()) {
-            topic.save_room(room, is_room_stored);
+        if let Some(topic) = channel.topic_turns() {
+            topic.save(room, entries, is_room_stored);
         }
     };
     let mut state = channel.lock();
@@ -98,7 +99,7 @@ fn admit(channel: &Arc<Channel>, route: &Arc<Route>, evaluated: Evaluated, refer
         }
         drop(state);
         save_room();
-        carry_out(outcome.effects, EffectScope::of_member(channel, None, None));
+        carry_out(effects, EffectScope::of_member(channel, None, None));
         let (assigns, plugin) = (assigns.unwrap_or_default(), Some(Arc::clone(&route.plugin)));
         return Some(EndedMember { assigns, plugin, audience: None, seat: None });
     }
@@ -113,7 +114,7 @@ fn admit(channel: &Arc<Channel>, route: &Arc<Route>, evaluated: Evaluated, refer
         show(topic, &subscription);
     }
     state.subscription = Some(subscription);
-    carry_out(outcome.effects, EffectScope::of_member(channel, Some(&audience), Some(&mut state)));
+    carry_out(effects, EffectScope::of_member(channel, Some(&audience), Some(&mut state)));
     drop(state);
     // Its route may have been removed during the call. A sweep at that time didn't find this member.
     if channel.route(Some(&route.plugin)).is_none() {

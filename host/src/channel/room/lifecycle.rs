@@ -24,7 +24,13 @@ pub(in crate::channel) async fn open(topic: &TopicTurns, route: &Route) -> Resul
         return Ok(false);
     }
     let is_durable = route.spec.room == RoomKind::Durable;
-    let found = topic.room().as_ref().map(|room| (room.is_of(route), room.is_durable() == is_durable));
+    let found = topic.room().as_mut().map(|room| {
+        let is_its = room.is_of(route);
+        if is_its {
+            room.open_entries(route, &topic.services().entries);
+        }
+        (is_its, room.is_durable() == is_durable)
+    });
     match found {
         Some((true, true)) => return Ok(false),
         Some((false, _)) => Box::pin(end(topic)).await,
@@ -32,8 +38,11 @@ pub(in crate::channel) async fn open(topic: &TopicTurns, route: &Route) -> Resul
     }
     let (stored, has_former) =
         if is_durable { Box::pin(stored_room(topic.services(), &topic.name, route)).await? } else { (None, false) };
-    let new = || Box::new(Room::new(route.owner.clone()));
-    topic.room().get_or_insert_with(new).open(is_durable, stored, has_former);
+    let mut room = topic.room();
+    let opened = room.get_or_insert_with(|| Box::new(Room::new(route.owner.clone())));
+    opened.open(is_durable, stored, has_former);
+    opened.open_entries(route, &topic.services().entries);
+    drop(room);
     // The probation under which it was upgraded may have ended since it was stored.
     Ok(settle(topic))
 }

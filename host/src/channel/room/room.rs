@@ -2,6 +2,7 @@
 //!
 //! A room changes only in turns of its topic, one after another. Its lock is for code that reads it meanwhile.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
@@ -12,6 +13,7 @@ use super::seats::Seats;
 use super::tick_timer::TickTimer;
 use crate::channel::turn::{Saved, Settled};
 use crate::contract::{Published, PublishedState};
+use crate::entries::{EntriesNode, TopicEntries};
 use crate::protocol::Topic;
 use crate::pubsub::StateUpdate;
 use crate::routes::Route;
@@ -24,6 +26,8 @@ pub(in crate::channel::room) struct Room {
     is_durable: bool,
     /// None if nobody has written it yet.
     saved: Option<Saved>,
+    /// None if no build with entries has served it.
+    entries: Option<Arc<TopicEntries>>,
     ticks: Option<TickTimer>,
     seats: Seats,
     published: Option<Published>,
@@ -61,6 +65,7 @@ impl Room {
             owner,
             is_durable: false,
             saved: None,
+            entries: None,
             ticks: None,
             seats: Seats::default(),
             published: None,
@@ -93,6 +98,19 @@ impl Room {
         // If the room was only in memory until now, its state is newer than the stored one.
         self.is_unstored = is_durable && self.saved.is_some();
         self.saved = self.saved.take().or(stored);
+    }
+
+    /// Makes its entries, if the route has entries and it has none yet. If a later build doesn't use them, they stay: the
+    /// build may be rolled back.
+    pub(in crate::channel::room) fn open_entries(&mut self, route: &Route, node: &Arc<EntriesNode>) {
+        if route.has_entries() && self.entries.is_none() {
+            self.entries = Some(TopicEntries::new(node));
+        }
+    }
+
+    /// Its entries.
+    pub(in crate::channel::room) fn entries(&self) -> Option<&Arc<TopicEntries>> {
+        self.entries.as_ref()
     }
 
     /// The state as last committed.
@@ -196,12 +214,17 @@ impl Room {
     /// The time for which it stays open without members, from `now` on. `linger` is the time that its route sets.
     pub(in crate::channel::room) fn time_left(&self, linger: impl FnOnce() -> Duration, now: Instant) -> Duration {
         let left = match &self.linger {
-            _ if self.saved.is_none() && self.ticks.is_none() => Duration::ZERO,
+            _ if !self.is_written() && self.ticks.is_none() => Duration::ZERO,
             Some(linger) => linger.until.saturating_duration_since(now),
             None => linger(),
         };
         let may_roll_back = self.is_durable && self.saved.as_ref().is_some_and(Saved::may_roll_back);
         if may_roll_back && left.is_zero() { PROBATION_CHECK_EVERY } else { left }
+    }
+
+    /// Whether a callback has written its state or an entry.
+    fn is_written(&self) -> bool {
+        self.saved.is_some() || self.entries.as_ref().is_some_and(|entries| !entries.is_empty())
     }
 
     /// Whether a timer will post its review after `now`.
@@ -217,7 +240,9 @@ impl Room {
     /// Roughly, its memory in bytes.
     pub(in crate::channel::room) fn weight(&self) -> usize {
         let saved = self.saved.as_ref().map_or(0, |saved| saved.bytes.len());
-        saved + self.published.as_ref().map_or(0, Published::weight)
+        let entries = self.entries.as_ref().map_or(0, |entries| entries.weight());
+        let entries = usize::try_from(entries).unwrap_or(usize::MAX);
+        (saved + self.published.as_ref().map_or(0, Published::weight)).saturating_add(entries)
     }
 }
 

@@ -12,6 +12,7 @@ use super::room::Room;
 use crate::channel::turn::{Drain, Job, Saved, Services, TurnQueue};
 use crate::contract::limits::NodeLimits;
 use crate::contract::{PendingSeatChanges, SeatChange};
+use crate::entries::{PendingEntries, TopicEntries};
 use crate::protocol::Topic;
 use crate::routes::Route;
 
@@ -115,10 +116,29 @@ impl TopicTurns {
         self.room().as_ref().and_then(|room| room.saved().cloned())
     }
 
-    /// Commits another state of the room. `is_stored` says whether the store already has it.
-    pub(in crate::channel) fn save_room(&self, saved: Saved, is_stored: bool) {
-        if let Some(room) = self.room().as_mut() {
+    /// The entries of the room, if a call of this route may use them.
+    pub(in crate::channel) fn entries(&self, route: &Route) -> Option<Arc<TopicEntries>> {
+        // Most plugins have no entries, and their turns don't take the lock for them.
+        if !route.has_entries() {
+            return None;
+        }
+        self.room().as_ref().and_then(|room| room.entries().cloned())
+    }
+
+    /// Commits the changes of a call: another state of the room, and changed entries. `is_stored` says whether the store
+    /// already has the state.
+    pub(in crate::channel) fn save(&self, saved: Option<Saved>, entries: Option<Box<PendingEntries>>, is_stored: bool) {
+        if saved.is_none() && entries.is_none() {
+            return;
+        }
+        // Under one lock, so that no reader finds the state without the entries.
+        let mut room = self.room();
+        let Some(room) = room.as_mut() else { return };
+        if let Some(saved) = saved {
             room.save(saved, is_stored);
+        }
+        if let Some(entries) = entries {
+            entries.apply();
         }
     }
 
@@ -204,7 +224,7 @@ mod tests {
         let pubsub = Arc::new(PubSub::new());
         let presence = Arc::new(Presence::new(&pubsub, "local", 0, Pace::default()));
         let store = Store::in_memory(StoreLimits::default()).expect("a store in memory");
-        let services = Services::new(Arc::default(), pubsub, presence, store, NodeLimits::default());
+        let services = Services::new(Arc::default(), pubsub, presence, store, NodeLimits::default(), Arc::default());
         let topics = Arc::new(Topics::new(services));
         let name = Topic::new("room:a");
         let (first, second) = (topics.of(&name), topics.of(&name));

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::fault_log::{Failed, FaultLine};
 use super::saved::Saved;
 use crate::contract::{Call, CallFuture, Fault, Member, Outcome, Part, TopicCall, Upgrade};
+use crate::entries::TopicEntries;
 use crate::protocol::Topic;
 use crate::routes::Route;
 
@@ -21,10 +22,12 @@ pub(in crate::channel) enum PluginCall {
 }
 
 /// The last committed states, as the input of a call.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(in crate::channel) struct StateSnapshot {
     pub(in crate::channel) assigns: Option<Saved>,
     pub(in crate::channel) room: Option<Saved>,
+    /// The entries of the topic. A call doesn't change them before its commit.
+    pub(in crate::channel) entries: Option<Arc<TopicEntries>>,
 }
 
 /// The result of a call: its outcome, and the states to commit, which are taken out of the outcome.
@@ -95,7 +98,8 @@ async fn evaluate(route: &Route, call: &mut PluginCall, states: &StateSnapshot) 
     let assigns = upgrade_state(route, call.topic(), Part::Assigns, old_assigns).await?;
     let room = upgrade_state(route, call.topic(), Part::Room, old_room).await?;
     call.use_state(&assigns, &room);
-    let mut outcome = call.run(route).await?;
+    let entries = states.entries.as_ref().filter(|_| route.has_entries());
+    let mut outcome = call.run(route, entries).await?;
     route.spec.check_room(outcome.room.is_some(), &outcome.effects)?;
     let saved = |new: Option<Bytes>, upgraded: Upgraded, old: Option<&Saved>, part: Part| {
         let is_commit = new.is_some();
@@ -159,10 +163,10 @@ impl PluginCall {
     }
 
     /// Runs it on one generation.
-    fn run<'a>(&'a self, route: &'a Route) -> CallFuture<'a, Outcome> {
+    fn run<'a>(&'a self, route: &'a Route, entries: Option<&'a Arc<TopicEntries>>) -> CallFuture<'a, Outcome> {
         match self {
-            Self::Member(call) => route.behaviour.call(call),
-            Self::Topic(call) => route.behaviour.call_topic(call),
+            Self::Member(call) => route.behaviour.call(call, entries),
+            Self::Topic(call) => route.behaviour.call_topic(call, entries),
         }
     }
 
@@ -196,13 +200,15 @@ impl PluginCall {
 }
 
 impl StateSnapshot {
-    /// The states for a call of the generation of `route`, if there are any.
+    /// The states for a call of the generation of `route`, if there are any. The entries are the same: the failed call has
+    /// not changed them.
     fn for_build(&self, route: &Route) -> Option<Self> {
         let former = |saved: &Option<Saved>, part| match saved {
             None => Some(None),
             Some(saved) => saved.for_build(route, part).map(Some),
         };
-        Some(Self { assigns: former(&self.assigns, Part::Assigns)?, room: former(&self.room, Part::Room)? })
+        let (assigns, room) = (former(&self.assigns, Part::Assigns)?, former(&self.room, Part::Room)?);
+        Some(Self { assigns, room, entries: self.entries.clone() })
     }
 
     fn is_untouched(&self) -> bool {

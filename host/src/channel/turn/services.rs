@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 use crate::contract::limits::NodeLimits;
+use crate::entries::EntriesNode;
 use crate::presence::Presence;
 use crate::pubsub::PubSub;
 use crate::routes::RouteTable;
@@ -18,6 +19,7 @@ pub(in crate::channel) struct Services {
     pub(in crate::channel) presence: Arc<Presence>,
     pub(in crate::channel) store: Store,
     pub(in crate::channel) limits: NodeLimits,
+    pub(in crate::channel) entries: Arc<EntriesNode>,
     // The counts are relaxed: each one is a number of its own, and no other memory is read by its value.
     next_member: AtomicU64,
     channels: AtomicUsize,
@@ -34,6 +36,7 @@ impl Services {
         presence: Arc<Presence>,
         store: Store,
         limits: NodeLimits,
+        entries: Arc<EntriesNode>,
     ) -> Self {
         Self {
             routes,
@@ -41,6 +44,7 @@ impl Services {
             presence,
             store,
             limits,
+            entries,
             next_member: AtomicU64::new(1),
             channels: AtomicUsize::new(0),
             faults: AtomicU64::new(0),

@@ -4,6 +4,7 @@
 //! wasmtime unwinds the guest, and the host gets the fault as the call's result.
 
 mod effects;
+mod entries;
 mod reads;
 mod request;
 mod store;

@@ -35,7 +35,8 @@ struct Stage {
 impl Stage {
     async fn new(threads: usize) -> anyhow::Result<Self> {
         let store = Store::in_memory(StoreLimits::default())?;
-        let node = Node::new(Arc::new(RouteTable::default()), NodeLimits::default(), Pace::default(), store);
+        let node =
+            Node::new(Arc::new(RouteTable::default()), NodeLimits::default(), Pace::default(), store, Arc::default());
         let reactors = Reactors::start(threads, &node.pubsub.pressure)?;
         let sockets = Arc::<Sockets>::default();
         let endpoint = Endpoint {

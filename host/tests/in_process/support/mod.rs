@@ -11,6 +11,7 @@ use bennu::contract::{
     Answer, Behaviour, Call, CallFuture, Decision, Ending, Fault, Identity, Outcome, Passing, Reply, SocketFacts,
     TopicCall, Upgrade,
 };
+use bennu::entries::{EntriesNode, TopicEntries};
 use bennu::presence::Pace;
 use bennu::protocol::{Incoming, Payload, Serializer};
 use bennu::pubsub::{OutboxLimits, Taken};
@@ -19,7 +20,7 @@ use bennu::socket::{Endpoint, Socket, SocketLimits, Sockets};
 use bennu::store::{Owner, QUOTA_BYTES, Store, StoreLimits};
 
 /// Handles a call of a member.
-pub(crate) type OnCall = Arc<dyn Fn(Call) -> CallFuture<'static, Outcome> + Send + Sync>;
+pub(crate) type OnCall = Arc<dyn Fn(Call, Option<Arc<TopicEntries>>) -> CallFuture<'static, Outcome> + Send + Sync>;
 /// Handles a call of a topic.
 pub(crate) type OnTopicCall = Arc<dyn Fn(TopicCall) -> CallFuture<'static, Outcome> + Send + Sync>;
 /// Decides about an intercepted event.
@@ -36,11 +37,11 @@ pub(crate) struct Script {
 }
 
 impl Behaviour for Script {
-    fn call<'a>(&'a self, call: &'a Call) -> CallFuture<'a, Outcome> {
-        (self.on_call)(call.clone())
+    fn call<'a>(&'a self, call: &'a Call, entries: Option<&'a Arc<TopicEntries>>) -> CallFuture<'a, Outcome> {
+        (self.on_call)(call.clone(), entries.cloned())
     }
 
-    fn call_topic<'a>(&'a self, call: &'a TopicCall) -> CallFuture<'a, Outcome> {
+    fn call_topic<'a>(&'a self, call: &'a TopicCall, _: Option<&'a Arc<TopicEntries>>) -> CallFuture<'a, Outcome> {
         (self.on_topic_call)(call.clone())
     }
 
@@ -73,6 +74,8 @@ pub(crate) struct Part {
     pub(crate) versions: (u32, u32),
     pub(crate) generation: u32,
     pub(crate) probation: Option<(Arc<Probation>, Option<Arc<Route>>)>,
+    /// Whether the plugin imports the interface `entries`.
+    pub(crate) uses_entries: bool,
 }
 
 fn no_topic_call(_: TopicCall) -> CallFuture<'static, Outcome> {
@@ -93,13 +96,30 @@ impl Part {
             plugin: "script",
             options: &[],
             intercepts: &[],
-            on_call: Arc::new(move |call| Box::pin(on_call(call))),
+            on_call: Arc::new(move |call, _| Box::pin(on_call(call))),
             on_topic_call: None,
             on_passing: Arc::new(all_pass),
             on_upgrade: Arc::new(|_| Box::pin(async { Ok(None) })),
             versions: (0, 0),
             generation: 1,
             probation: None,
+            uses_entries: false,
+        }
+    }
+
+    /// A route with memory rooms whose calls use the entries of their topic.
+    pub(crate) fn with_entries<F>(
+        pattern: &'static str,
+        on_call: impl Fn(Call, Option<Arc<TopicEntries>>) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<Outcome, Fault>> + Send + 'static,
+    {
+        Self {
+            options: &[("room", "memory")],
+            on_call: Arc::new(move |call, entries| Box::pin(on_call(call, entries))),
+            uses_entries: true,
+            ..Self::new(pattern, |_| std::future::ready(Ok(nothing())))
         }
     }
 
@@ -108,7 +128,7 @@ impl Part {
         let intercepts = self.intercepts.iter().map(|&event| event.into()).collect();
         let spec = RouteSpec::read(self.pattern, intercepts, self.versions, &options).expect("a valid route");
         let takes_any = self.on_topic_call.is_some();
-        let takes = Takes { messages: takes_any, ticks: takes_any, seats: takes_any };
+        let takes = Takes { messages: takes_any, ticks: takes_any, seats: takes_any, entries: self.uses_entries };
         let on_topic_call = self.on_topic_call.unwrap_or_else(|| Arc::new(no_topic_call));
         let Self { on_call, on_passing, on_upgrade, generation, probation, .. } = self;
         let behaviour = Arc::new(Script { on_call, on_topic_call, on_passing, on_upgrade });
@@ -132,10 +152,25 @@ impl Stage {
         Self::over(self.endpoint.node.store.clone(), parts, NodeLimits::default())
     }
 
+    /// A host with given limits of entries.
+    pub(crate) fn with_entries(parts: impl IntoIterator<Item = Part>, entries: &Arc<EntriesNode>) -> Self {
+        let store = Store::in_memory(StoreLimits::default()).expect("a store in memory");
+        Self::made_of(store, parts, NodeLimits::default(), Arc::clone(entries))
+    }
+
     /// A host with a given store, which outlives the host.
     pub(crate) fn over(store: Store, parts: impl IntoIterator<Item = Part>, limits: NodeLimits) -> Self {
+        Self::made_of(store, parts, limits, Arc::default())
+    }
+
+    fn made_of(
+        store: Store,
+        parts: impl IntoIterator<Item = Part>,
+        limits: NodeLimits,
+        entries: Arc<EntriesNode>,
+    ) -> Self {
         let routes = Arc::new(RouteTable::default());
-        let node = Node::new(Arc::clone(&routes), limits, Pace::default(), store);
+        let node = Node::new(Arc::clone(&routes), limits, Pace::default(), store, entries);
         let endpoint = Endpoint {
             node,
             sockets: Arc::new(Sockets::default()),
@@ -249,7 +284,7 @@ pub(crate) fn admitted() -> Outcome {
 
 /// No answer, no effects.
 pub(crate) fn nothing() -> Outcome {
-    Outcome { assigns: None, room: None, draft: None, effects: vec![], answer: Answer::None }
+    Outcome { assigns: None, room: None, entries: None, draft: None, effects: vec![], answer: Answer::None }
 }
 
 /// A reply with the status `ok` and this JSON.
