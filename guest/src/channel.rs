@@ -23,11 +23,16 @@ use crate::{
 pub trait Channel: Sized + Serialize + DeserializeOwned {
     /// The room: the state that all members of a topic share. [`Socket::room`] reads it, and [`Socket::room_mut`]
     /// changes it. The default value is the room of a topic until a callback writes it. `()`, or another type without a
-    /// size, means that the topic has no room.
+    /// size, means that the topic has no room, unless it has [entries](Channel::ENTRIES).
     ///
     /// In a topic with a room, the callbacks of all members run one after another. So the room doesn't change while a
     /// callback runs.
     type Room: Default + Serialize + DeserializeOwned;
+
+    /// Whether the topic has entries: see [`RoomMap`](crate::RoomMap). A topic with entries has a room, also if
+    /// [`Room`](Channel::Room) is `()`. So far, only rooms in memory have entries: with [`DURABLE`](Channel::DURABLE),
+    /// `true` doesn't compile.
+    const ENTRIES: bool = false;
 
     /// The events for which the host calls [`handle_out`](Channel::handle_out) before a member gets them: at most 64.
     const INTERCEPTS: &'static [&'static str] = &[];

@@ -54,6 +54,7 @@
 //! - the struct, while the member is joined: at most 16 KiB (`assigns_bytes`)
 //! - the topic's [room](Channel::Room), while the topic has members and for some time after that, or permanently: at
 //!   most 1 MiB (`room_bytes`)
+//! - the topic's entries, in a [`RoomMap`], as long as the room: at most 1 GiB (`entries_bytes_per_topic`)
 //! - the data in the [`store`], permanently
 //!
 //! All of it is encoded as MessagePack with named fields. So a new field with `#[serde(default)]` reads the state that
@@ -82,11 +83,13 @@ pub mod bindings;
 
 mod callbacks;
 mod channel;
+mod entries;
 mod error;
 mod field;
 #[doc(hidden)]
 pub mod gatekeeper;
 mod host;
+mod key_range;
 mod member;
 mod output;
 mod panics;
@@ -134,6 +137,7 @@ pub mod token;
 pub mod topics;
 
 pub use channel::{Channel, OnFault, Recipient, Turns};
+pub use entries::{Entries, RoomMap};
 pub use error::{Error, Join, PayloadError, fail, refuse};
 pub use gatekeeper::{Connect, Gatekeeper, Identity, Refused, Request};
 pub use host::{config, now_ms, random, unique_id};
@@ -168,9 +172,9 @@ pub mod prelude {
     pub use crate::testing;
     pub use crate::{
         Answer, Binary, Channel, Connect, Decided, Decision, Ending, Error, Gatekeeper, Handled, Identity, IntoPayload,
-        Join, Message, Old, OnFault, Payload, Presences, Recipient, Refused, Reply, ReplyRef, Request, SeatChange,
-        Seated, Socket, Tick, Ticked, TimerId, Topic, Turns, Upgraded, Value, as_it_is, channels, config, fail,
-        gatekeeper, json, log, no_reply, now_ms, ok, random, refuse, reply, reply_error, reply_status, stop,
+        Join, Message, Old, OnFault, Payload, Presences, Recipient, Refused, Reply, ReplyRef, Request, RoomMap,
+        SeatChange, Seated, Socket, Tick, Ticked, TimerId, Topic, Turns, Upgraded, Value, as_it_is, channels, config,
+        fail, gatekeeper, json, log, no_reply, now_ms, ok, random, refuse, reply, reply_error, reply_status, stop,
         stop_with_reply, store, token, topics, unique_id, unknown_event, upgraded,
     };
 }

@@ -49,6 +49,20 @@ pub use crate::route::{Route, check};
 /// }
 /// channels! { "room:*" => Chat }
 /// ```
+///
+/// So far, a durable channel has no entries:
+///
+/// ```compile_fail
+/// # use bennu_guest::prelude::*;
+/// # #[derive(Serialize, Deserialize)] struct Chat;
+/// impl Channel for Chat {
+///     type Room = u32;
+///     const DURABLE: bool = true;
+///     const ENTRIES: bool = true;
+/// #   fn join(_: &mut Socket<u32>, _: Payload) -> Join<Self> { Ok(Chat) }
+/// }
+/// channels! { "room:*" => Chat }
+/// ```
 #[macro_export]
 macro_rules! channels {
     ($($pattern:expr => $channel:ty),+ $(,)?) => {

@@ -68,7 +68,7 @@ fn describe<C: Channel>(pattern: &str) -> types::Route {
     let turns = (C::TURNS == Turns::Topic).then(|| setting("turns", "topic"));
     let on_fault = (C::ON_FAULT == OnFault::Keep).then(|| setting("on-fault", "keep"));
     let kind = if C::DURABLE { "durable" } else { "memory" };
-    let room = Shared::<C::Room>::IS_SHARED.then(|| setting("room", kind));
+    let room = (Shared::<C::Room>::IS_SHARED || C::ENTRIES).then(|| setting("room", kind));
     let linger = C::LINGER.map(|linger| setting("linger-ms", &linger.as_millis().to_string()));
     let tick_faults = C::TICK_FAULTS.map(|most| setting("tick-faults", &most.to_string()));
     types::Route {
@@ -96,6 +96,7 @@ pub const fn check(routes: &[Route]) {
 
 const fn check_room<C: Channel>() {
     assert!(!C::DURABLE || Shared::<C::Room>::IS_SHARED, "a DURABLE channel needs a `type Room` with data");
+    assert!(!(C::DURABLE && C::ENTRIES), "the ENTRIES of a DURABLE channel aren't supported yet");
     if let Some(linger) = C::LINGER {
         assert!(linger.as_millis() <= LINGER_MAX.as_millis(), "LINGER is at most a day");
     }
@@ -181,6 +182,18 @@ mod tests {
         }
     }
 
+    #[derive(Serialize, Deserialize)]
+    struct Shelf;
+
+    impl Channel for Shelf {
+        type Room = ();
+        const ENTRIES: bool = true;
+
+        fn join(_socket: &mut Socket, _params: Payload) -> Join<Self> {
+            Ok(Shelf)
+        }
+    }
+
     const ROUTES: &[Route] =
         &[Route::to::<Plain>("room:*"), Route::to::<Fancy>("room:vip:*"), Route::to::<Plain>("room:vip:1")];
 
@@ -213,8 +226,14 @@ mod tests {
             ],
         };
         assert_eq!(ROUTES[1].describe(), fancy);
-        let options = Route::to::<Roomy>("table:*").describe().options;
-        let options: Vec<_> = options.iter().map(|option| (option.name.as_str(), option.value.as_str())).collect();
-        assert_eq!(options, [("room", "durable"), ("linger-ms", "60000"), ("tick-faults", "0")]);
+        let options = |route: Route| -> Vec<(String, String)> {
+            route.describe().options.into_iter().map(|option| (option.name, option.value)).collect()
+        };
+        let expected = |options: &[(&str, &str)]| -> Vec<(String, String)> {
+            options.iter().map(|&(name, value)| (name.into(), value.into())).collect()
+        };
+        let roomy = expected(&[("room", "durable"), ("linger-ms", "60000"), ("tick-faults", "0")]);
+        assert_eq!(options(Route::to::<Roomy>("table:*")), roomy);
+        assert_eq!(options(Route::to::<Shelf>("shelf:*")), expected(&[("room", "memory")]));
     }
 }

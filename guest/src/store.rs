@@ -88,13 +88,14 @@ use serde::de::DeserializeOwned;
 
 use crate::bindings::bennu::channel::store::Order;
 use crate::host::store;
+use crate::key_range::{KeyRange, Page, successor};
 use crate::{Error, state};
 
 #[doc(inline)]
 pub use crate::bindings::bennu::channel::store::Entry;
 
-/// The default limit of a scan, and the most entries that the host returns at once.
-const PAGE: usize = 1000;
+/// The default limit of a scan.
+const LIMIT: usize = 1000;
 
 /// Returns a key's value, if the key exists.
 ///
@@ -155,27 +156,19 @@ pub fn delete(key: impl AsRef<[u8]>) {
 /// }
 /// ```
 pub fn scan(prefix: impl AsRef<[u8]>) -> Scan {
-    let prefix = prefix.as_ref();
-    Scan { start: prefix.to_vec(), end: end_of(prefix), order: Order::Forward, limit: PAGE }
+    Scan(KeyRange::of_prefix(prefix.as_ref(), LIMIT))
 }
 
 /// A range of keys, with a direction and a limit. As an iterator it reads the entries on demand, up to 1,000 entries or
 /// 1 MiB at a time.
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct Scan {
-    /// The first key of the range.
-    start: Vec<u8>,
-    /// The first key after the range; none if the range ends with the last key in the store.
-    end: Option<Vec<u8>>,
-    order: Order,
-    limit: usize,
-}
+pub struct Scan(KeyRange);
 
 impl Scan {
     /// Begins the range with this key.
     pub fn from(mut self, key: impl Into<Vec<u8>>) -> Self {
-        self.start = self.start.max(key.into());
+        self.0.begin_with(key.into());
         self
     }
 
@@ -186,20 +179,19 @@ impl Scan {
 
     /// Ends the range before this key.
     pub fn before(mut self, key: impl Into<Vec<u8>>) -> Self {
-        let key = key.into();
-        self.end = Some(self.end.map_or_else(|| key.clone(), |end| end.min(key.clone())));
+        self.0.end_before(key.into());
         self
     }
 
     /// Returns the entries from the last to the first.
     pub fn backward(mut self) -> Self {
-        self.order = Order::Backward;
+        self.0.is_backward = true;
         self
     }
 
     /// Returns at most this number of entries. `usize::MAX` means all.
     pub fn limit(mut self, limit: usize) -> Self {
-        self.limit = limit;
+        self.0.limit = limit;
         self
     }
 
@@ -210,19 +202,10 @@ impl Scan {
 
     /// Reads the next entries from the host, and shortens the range by them.
     fn page(&mut self) -> Vec<Entry> {
-        if self.limit == 0 || self.end.as_ref().is_some_and(|end| *end <= self.start) {
-            return Vec::new();
-        }
-        let most = self.limit.min(PAGE);
-        let start = Some(self.start.as_slice()).filter(|start| !start.is_empty());
-        let entries = store::scan(start, self.end.as_deref(), self.order, most as u32);
-        self.limit = if entries.is_empty() { 0 } else { self.limit.saturating_sub(entries.len()) };
-        if let Some(last) = entries.last() {
-            match self.order {
-                Order::Forward => self.start = successor(last.key.clone()),
-                Order::Backward => self.end = Some(last.key.clone()),
-            }
-        }
+        let Some(Page { start, end, limit }) = self.0.next_page() else { return Vec::new() };
+        let order = if self.0.is_backward { Order::Backward } else { Order::Forward };
+        let entries = store::scan(start, end, order, limit);
+        self.0.advance(entries.len(), entries.last().map(|last| &*last.key));
         entries
     }
 }
@@ -275,38 +258,4 @@ fn read<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, Error> {
         let key = String::from_utf8_lossy(key);
         Error::Failed(format!("the value under {key:?} in the store can't be read as a {}: {error}", type_name::<T>()))
     })
-}
-
-/// Returns the first key after this one.
-fn successor(mut key: Vec<u8>) -> Vec<u8> {
-    key.push(0);
-    key
-}
-
-/// Returns the first key after all keys that begin with `prefix`.
-fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
-    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
-    let mut end = prefix[..=last].to_vec();
-    end[last] += 1;
-    Some(end)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_end_of_a_prefix_is_the_first_key_after_it() {
-        assert_eq!(end_of(b"a"), Some(b"b".to_vec()));
-        assert_eq!(end_of(b"a\xff\xff"), Some(b"b".to_vec()));
-        assert_eq!((end_of(b""), end_of(b"\xff")), (None, None));
-    }
-
-    #[test]
-    fn a_range_stays_within_its_prefix() {
-        let range = |scan: Scan| (scan.start, scan.end.unwrap_or_default());
-        assert_eq!(range(scan("b").from("a").before("c")), (b"b".to_vec(), b"c".to_vec()));
-        assert_eq!(range(scan("b").after("b1").before("b7")), (b"b1\0".to_vec(), b"b7".to_vec()));
-        assert_eq!(range(scan("").before("b")), (b"".to_vec(), b"b".to_vec()));
-    }
 }

@@ -5,6 +5,7 @@ use bennu_semantics::{
     CallLimits, Capability, Decision, Effect, Fault, MemberUsage, Payload, Record, TimerId, one_line,
 };
 
+use crate::entries::{CallEntries, Entries, PendingEntries};
 use crate::stored::{Draft, Order, Row, Stored};
 use crate::tokens::{self, TokenProblem};
 use crate::{HostFacts, Person, SocketFacts};
@@ -35,7 +36,24 @@ pub struct CallContext {
     /// Its view of the store. `None` if it may not use the store.
     draft: Option<Draft>,
     may_write: bool,
+    /// Its view of the topic's entries. `None` if it has none.
+    entries: Option<CallEntries>,
     lines: Vec<(Level, String)>,
+}
+
+/// The result of a call, apart from the value that its callback returned.
+#[derive(Debug)]
+pub(crate) struct CallEnd {
+    /// The values of the host.
+    pub(crate) host: HostFacts,
+    /// The content of the store after a commit.
+    pub(crate) stored: Stored,
+    /// The changes of entries, if there are any.
+    pub(crate) entries: Option<PendingEntries>,
+    /// The effects, in order.
+    pub(crate) effects: Vec<Effect>,
+    /// The log lines.
+    pub(crate) lines: Vec<(Level, String)>,
 }
 
 /// A call that may only read, on a host with default values.
@@ -68,12 +86,21 @@ impl CallContext {
         let mut record = Record::new(limits.clone());
         record.open_with(Capability::Reads, None);
         let draft = Some(Draft::of(&host.stored));
-        Self { host, socket: None, limits, record, draft, may_write: false, lines: Vec::new() }
+        Self { host, socket: None, limits, record, draft, may_write: false, entries: None, lines: Vec::new() }
     }
 
     /// For an upgrade, which may not use the store.
     pub(crate) fn upgrading(host: HostFacts) -> Self {
         Self { draft: None, ..Self::reading(host) }
+    }
+
+    /// A call that may use these entries.
+    pub(crate) fn with_entries(self, entries: Option<&Entries>) -> Self {
+        Self { entries: entries.map(CallEntries::new), ..self }
+    }
+
+    pub(crate) fn entries(&mut self) -> Result<&mut CallEntries, Fault> {
+        self.entries.as_mut().ok_or_else(Fault::no_entries)
     }
 
     /// The record, which checks the callback's result.
@@ -86,11 +113,11 @@ impl CallContext {
         self.record.check_decision(decision)
     }
 
-    /// Ends the call. Returns the host's facts, the content of the store after a commit, the effects, and the log
-    /// lines.
-    pub(crate) fn end(mut self) -> (HostFacts, Stored, Vec<Effect>, Vec<(Level, String)>) {
+    /// Ends the call.
+    pub(crate) fn end(mut self) -> CallEnd {
         let stored = self.draft.take().map_or_else(|| self.host.stored.clone(), Draft::commit);
-        (self.host, stored, self.record.take(), self.lines)
+        let entries = self.entries.take().and_then(CallEntries::into_pending);
+        CallEnd { host: self.host, stored, entries, effects: self.record.take(), lines: self.lines }
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod callbacks;
 mod context;
+mod entries;
 mod facts;
 mod online;
 mod resources;
@@ -21,6 +22,7 @@ mod world;
 
 pub use callbacks::{CallOutcome, Callbacks, MemberCall};
 pub use context::{CallContext, Level};
+pub use entries::{Entries, PendingEntries};
 pub use facts::{Grants, HostFacts, Person, SocketFacts};
 pub use online::{Diff, Online};
 pub use resources::Resources;

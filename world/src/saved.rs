@@ -3,7 +3,7 @@
 use bennu_semantics::{CallLimits, Fault, Part, Record, RouteSpec, Topic, Upgrade};
 use bytes::Bytes;
 
-use crate::{CallContext, Callbacks, HostFacts};
+use crate::{CallContext, Callbacks, Entries, HostFacts};
 
 /// A member's state, or a topic's.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +21,8 @@ pub struct StateSnapshot {
     pub assigns: Option<Saved>,
     /// `None` if no callback has written it yet.
     pub room: Option<Saved>,
+    /// `None` if the topic has no entries. Clones of a snapshot share them: a call changes them only at its commit.
+    pub entries: Option<Entries>,
 }
 
 impl StateSnapshot {
@@ -46,7 +48,8 @@ impl StateSnapshot {
         let mut upgrade = |saved: &Option<Saved>, part| {
             saved.as_ref().map(|saved| saved.upgraded(callbacks, host, route, part)).transpose()
         };
-        Ok(Self { assigns: upgrade(&self.assigns, Part::Assigns)?, room: upgrade(&self.room, Part::Room)? })
+        let (assigns, room) = (upgrade(&self.assigns, Part::Assigns)?, upgrade(&self.room, Part::Room)?);
+        Ok(Self { assigns, room, entries: self.entries.clone() })
     }
 
     /// The states after a callback that returned these new ones.
@@ -55,6 +58,7 @@ impl StateSnapshot {
         Self {
             assigns: assigns.map(|bytes| new(bytes, Part::Assigns)).or(self.assigns),
             room: room.map(|bytes| new(bytes, Part::Room)).or(self.room),
+            entries: self.entries,
         }
     }
 }
@@ -75,7 +79,7 @@ impl Saved {
         let upgrade = Upgrade { topic: topic.clone(), part, version: self.version, state: self.bytes.clone() };
         let mut context = CallContext::upgrading(std::mem::take(host));
         let upgraded = callbacks.upgrade(upgrade, &mut context);
-        (*host, ..) = context.end();
+        *host = context.end().host;
         let bytes = upgraded?.unwrap_or_else(|| self.bytes.clone());
         let record = Record::new(CallLimits::default());
         match part {

@@ -7,6 +7,8 @@ use bennu_semantics::{
 };
 use bytestring::ByteString;
 
+use crate::context::CallEnd;
+use crate::entries::PendingEntries;
 use crate::stored::Stored;
 use crate::{CallContext, CallOutcome, Callbacks, HostFacts, Level, MemberCall, Saved, SocketFacts, StateSnapshot};
 
@@ -40,6 +42,8 @@ pub struct Turn {
     pub effects: Vec<Effect>,
     /// The content of the store after the call.
     pub stored: Stored,
+    /// The changes of the topic's entries, if there are any.
+    pub entries: Option<PendingEntries>,
 }
 
 /// The result of a call, and its log lines.
@@ -58,26 +62,27 @@ pub fn ask(
         Err(fault) => return (Err(fault), Vec::new()),
     };
     let (assigns, room) = states.bytes();
+    let entries = states.entries.as_ref();
     let taken = std::mem::take(host);
     let (called, mut context) = match request {
         CallRequest::Member { id, socket, usage, callback } => {
-            let mut context = CallContext::of_member(taken, socket, usage, callback.given());
+            let mut context = CallContext::of_member(taken, socket, usage, callback.given()).with_entries(entries);
             let call = MemberCall { id, topic: topic.clone(), assigns, room, callback };
             (callbacks.call(call, &mut context), context)
         }
         CallRequest::Topic(callback) => {
-            let mut context = CallContext::of_topic(taken, callback.given());
+            let mut context = CallContext::of_topic(taken, callback.given()).with_entries(entries);
             let call = TopicCall { topic: topic.clone(), room, callback };
             (callbacks.call_topic(call, &mut context), context)
         }
     };
     let checked = called.and_then(|outcome| check(&mut context, &outcome).map(|()| outcome));
-    let (facts, stored, effects, lines) = context.end();
+    let CallEnd { host: facts, stored, entries, effects, lines } = context.end();
     *host = facts;
     let turned = checked.and_then(|outcome| {
         spec.check_room(outcome.room.is_some(), &effects)?;
         let CallOutcome { assigns, room, answer } = outcome;
-        Ok(Turn { answer, states: states.and(spec, assigns, room), effects, stored })
+        Ok(Turn { answer, states: states.and(spec, assigns, room), effects, stored, entries })
     });
     (turned, lines)
 }
@@ -106,7 +111,7 @@ pub fn decide(
     (member, assigns): (u64, Saved),
     (event, payload): (ByteString, Payload),
 ) -> Result<Decision, Fault> {
-    let standing = StateSnapshot { assigns: Some(assigns), room: None };
+    let standing = StateSnapshot { assigns: Some(assigns), ..StateSnapshot::default() };
     let (assigns, _) = standing.upgraded(callbacks, host, (spec, topic))?.bytes();
     let passing = Passing { topic: topic.clone(), event, payload, recipients: vec![Recipient { id: member, assigns }] };
     let mut context = CallContext::reading(std::mem::take(host));
@@ -114,7 +119,7 @@ pub fn decide(
         let decision = decisions.pop().unwrap_or(Decision::Pass);
         context.check_decision(&decision).map(|()| decision)
     });
-    (*host, ..) = context.end();
+    *host = context.end().host;
     decided
 }
 

@@ -6,6 +6,7 @@ use bennu_semantics::{self as rules, TopicCallback};
 use bennu_world as world;
 
 use super::Sent;
+use crate::bindings::bennu::channel::entries;
 use crate::bindings::bennu::channel::store::Order;
 use crate::bindings::bennu::channel::token::Problem;
 use crate::bindings::bennu::channel::types::{self, Admission};
@@ -223,6 +224,15 @@ impl From<Order> for world::Order {
         match order {
             Order::Forward => Self::Forward,
             Order::Backward => Self::Backward,
+        }
+    }
+}
+
+impl From<entries::Order> for rules::entries::Order {
+    fn from(order: entries::Order) -> Self {
+        match order {
+            entries::Order::Forward => Self::Forward,
+            entries::Order::Backward => Self::Backward,
         }
     }
 }

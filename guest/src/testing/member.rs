@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::native::NativeRoutes;
 use super::{Outcome, Timer, convert, setup};
 use crate::plugin::Route;
-use crate::{Channel, Decision, IntoPayload, SeatChange, Tick, state};
+use crate::{Channel, Decision, IntoPayload, RoomMap, SeatChange, Tick, state};
 
 /// The number of a test's member.
 pub(super) const ID: u64 = 1;
@@ -175,6 +175,16 @@ impl<C: Channel> Member<C> {
     pub fn room(&self) -> C::Room {
         let (_, Some(room)) = self.states.bytes() else { return C::Room::default() };
         state::decode(&room).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// The topic's entries in a map, each with its name.
+    ///
+    /// # Panics
+    ///
+    /// If the channel has no [`ENTRIES`](Channel::ENTRIES), or an entry can't be read.
+    #[track_caller]
+    pub fn entries<T: DeserializeOwned>(&self, map: &RoomMap<T>) -> Vec<(String, T)> {
+        setup::entries(self.states.entries.as_ref(), map)
     }
 
     /// The stored value of a key.

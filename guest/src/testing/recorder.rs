@@ -179,6 +179,49 @@ pub(crate) mod store {
     }
 }
 
+/// `interface entries`.
+pub(crate) mod entries {
+    use super::ask;
+    use crate::bindings::bennu::channel::entries::{Entry, Order};
+
+    #[track_caller]
+    pub(crate) fn get(key: &[u8]) -> Option<Vec<u8>> {
+        ask(|context| context.entry_get(key))
+    }
+
+    #[track_caller]
+    pub(crate) fn get_many(keys: &[Vec<u8>]) -> Vec<Option<Vec<u8>>> {
+        ask(|context| context.entries_get(keys))
+    }
+
+    #[track_caller]
+    pub(crate) fn scan(start: Option<&[u8]>, end: Option<&[u8]>, order: Order, limit: u32) -> Vec<Entry> {
+        let entries = ask(|context| context.entry_scan(start, end, order.into(), limit));
+        entries.into_iter().map(|(key, value)| Entry { key, value }).collect()
+    }
+
+    #[track_caller]
+    pub(crate) fn put(key: &[u8], value: &[u8]) {
+        ask(|context| context.entry_put(key, value));
+    }
+
+    #[track_caller]
+    pub(crate) fn put_many(entries: &[Entry]) {
+        let entries = entries.iter().map(|entry| (&*entry.key, &*entry.value));
+        ask(|context| context.entries_put(entries));
+    }
+
+    #[track_caller]
+    pub(crate) fn delete(key: &[u8]) {
+        ask(|context| context.entry_delete(key));
+    }
+
+    #[track_caller]
+    pub(crate) fn delete_range(start: Option<&[u8]>, end: Option<&[u8]>, limit: u32) -> u32 {
+        ask(|context| context.entries_delete_range(start, end, limit))
+    }
+}
+
 /// `interface token`.
 pub(crate) mod token {
     use super::ask;

@@ -1,11 +1,11 @@
 //! The host and the socket of a member, before it joins.
 
-use bennu_world::{HostFacts, SocketFacts};
+use bennu_world::{Entries, HostFacts, SocketFacts};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Fault, Member};
-use crate::{Channel, IntoPayload, Payload, Reply, state};
+use crate::{Channel, IntoPayload, Payload, Reply, RoomMap, state};
 
 /// A host and a socket, with the values that a test sets.
 ///
@@ -157,6 +157,14 @@ pub(super) fn store(host: &mut HostFacts, key: &[u8], value: &impl Serialize) {
 pub(super) fn stored<T: DeserializeOwned>(host: &HostFacts, key: &[u8]) -> Option<T> {
     let value = host.stored.get(key)?;
     Some(state::read(value).unwrap_or_else(|error| panic!("{:?}: {error}", String::from_utf8_lossy(key))))
+}
+
+/// The entries of a topic in a map.
+#[track_caller]
+pub(super) fn entries<T: DeserializeOwned>(entries: Option<&Entries>, map: &RoomMap<T>) -> Vec<(String, T)> {
+    let entries = entries.unwrap_or_else(|| panic!("the topic has no open room with entries"));
+    let read = |(key, value): (Vec<u8>, Vec<u8>)| map.read(key, &value).unwrap_or_else(|error| panic!("{error:?}"));
+    entries.rows(map.prefix().as_bytes()).into_iter().map(read).collect()
 }
 
 impl From<bennu_world::NotJoined> for NotJoined {

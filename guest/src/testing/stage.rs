@@ -15,7 +15,7 @@ use super::native::NativeRoutes;
 use super::setup::{self, text};
 use super::{Fault, NotJoined, Sent, Setup};
 use crate::plugin::Route;
-use crate::{Channel, IntoPayload, Reply, Tick, Value};
+use crate::{Channel, IntoPayload, Reply, RoomMap, Tick, Value};
 
 /// A host with channels and any number of members. Members receive each other's broadcasts.
 ///
@@ -215,6 +215,17 @@ impl Stage {
     #[track_caller]
     pub fn stored<T: DeserializeOwned>(&self, key: impl AsRef<[u8]>) -> Option<T> {
         setup::stored(self.world.borrow().host(), key.as_ref())
+    }
+
+    /// The entries of a topic in a map, each with its name.
+    ///
+    /// # Panics
+    ///
+    /// If the topic has no open room with entries, or an entry can't be read.
+    #[must_use]
+    #[track_caller]
+    pub fn entries<T: DeserializeOwned>(&self, topic: &str, map: &RoomMap<T>) -> Vec<(String, T)> {
+        setup::entries(self.world.borrow().entries(topic), map)
     }
 
     /// Closes every socket with this id. Returns their number.

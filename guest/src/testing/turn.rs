@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::marker::PhantomData;
 
 use bennu_semantics as rules;
-use bennu_semantics::{Callback, Effect, Ending, Message, RouteSpec, Source, Topic, TopicCallback};
+use bennu_semantics::{Callback, Effect, Ending, Message, RoomKind, RouteSpec, Source, Topic, TopicCallback};
 use bennu_world as world;
 use bennu_world::{
-    CallRequest, Callbacks, Level, Remainder, Resources, Saved, StateSnapshot, Turn, ask, check_mailbox, take_due,
+    CallRequest, Callbacks, Entries, Level, PendingEntries, Remainder, Resources, Saved, StateSnapshot, Turn, ask,
+    check_mailbox, take_due,
 };
 
 use super::member::ID;
@@ -23,14 +24,16 @@ impl<C: Channel> Member<C> {
     pub(super) fn join(setup: Setup, topic: &str, params: Payload) -> Result<Self, NotJoined> {
         let Setup { host, socket, room } = setup;
         let routes = NativeRoutes::of(Route::to::<C>("*"));
-        let version = routes.routes()[0].room_version;
+        let spec = &routes.routes()[0];
+        let entries = (spec.room == RoomKind::Memory).then(Entries::default);
+        let version = spec.room_version;
         let room = room.map(|bytes| Saved { bytes: bytes.into(), version });
         let mut member = Self {
             topic: Topic::new(topic),
             routes,
             host,
             socket,
-            states: StateSnapshot { assigns: None, room },
+            states: StateSnapshot { assigns: None, room, entries },
             waiting: VecDeque::new(),
             resources: Resources::default(),
             received: 0,
@@ -89,7 +92,7 @@ impl<C: Channel> Member<C> {
 
     /// Calls a callback of its topic, and commits its outcome.
     pub(super) fn topic_turn(&mut self, callback: TopicCallback) -> Outcome {
-        let states = StateSnapshot { assigns: None, room: self.states.room.clone() };
+        let states = StateSnapshot { assigns: None, ..self.states.clone() };
         self.run(&states, CallRequest::Topic(callback))
     }
 
@@ -126,8 +129,9 @@ impl<C: Channel> Member<C> {
     }
 
     fn commit(&mut self, turn: Turn, lines: LogLines) -> Outcome {
-        let Turn { answer, states, effects, stored } = turn;
+        let Turn { answer, states, effects, stored, entries } = turn;
         self.host.stored = stored;
+        entries.into_iter().for_each(PendingEntries::apply);
         self.states = StateSnapshot { assigns: states.assigns.or(self.states.assigns.take()), ..states };
         effects.iter().for_each(|effect| self.carry_out(effect));
         Outcome { answer: Ok(answer.into()), effects, lines: shown(lines), ended: None }

@@ -25,7 +25,7 @@ const TOPIC: &str = "topic";
 /// If the old state can't be encoded.
 #[track_caller]
 pub fn upgrade<C: Channel>(version: u32, old: impl Serialize) -> Result<C, Fault> {
-    let standing = StateSnapshot { assigns: Some(saved(version, &old)), room: None };
+    let standing = StateSnapshot { assigns: Some(saved(version, &old)), ..StateSnapshot::default() };
     read(&upgraded::<C>(&standing)?.bytes().0)
 }
 
@@ -40,7 +40,7 @@ pub fn upgrade<C: Channel>(version: u32, old: impl Serialize) -> Result<C, Fault
 /// If the old state can't be encoded.
 #[track_caller]
 pub fn upgrade_room<C: Channel>(version: u32, old: impl Serialize) -> Result<C::Room, Fault> {
-    let standing = StateSnapshot { assigns: None, room: Some(saved(version, &old)) };
+    let standing = StateSnapshot { room: Some(saved(version, &old)), ..StateSnapshot::default() };
     read(&upgraded::<C>(&standing)?.bytes().1.unwrap_or_default())
 }
 

@@ -5,13 +5,14 @@ use std::time::Duration;
 use bennu_semantics::{Ending, Fault, Published, RoomKind, RouteSpec, Seats, Tick, Topic, TopicCallback};
 
 use super::World;
-use crate::{Callbacks, Saved};
+use crate::{Callbacks, Entries, PendingEntries, Saved, StateSnapshot};
 
 /// A topic's room.
 #[derive(Default)]
 pub(super) struct Room {
     /// `None` if no callback has written it yet.
     saved: Option<Saved>,
+    entries: Entries,
     timer: Option<TickTimer>,
     pub(super) seats: Seats<Duration>,
     pub(super) published: Option<Published>,
@@ -38,6 +39,13 @@ impl TickTimer {
     }
 }
 
+impl Room {
+    /// Whether a callback has written its state or an entry.
+    fn is_written(&self) -> bool {
+        self.saved.is_some() || !self.entries.is_empty()
+    }
+}
+
 impl<C: Callbacks> World<C> {
     /// Opens the topic's room, if its route has rooms and it isn't open.
     pub(super) fn open_room(&mut self, topic: &Topic) {
@@ -46,13 +54,29 @@ impl<C: Callbacks> World<C> {
         }
     }
 
-    pub(super) fn saved_room(&self, topic: &Topic) -> Option<Saved> {
+    fn saved_room(&self, topic: &Topic) -> Option<Saved> {
         self.rooms.get(topic)?.saved.clone()
     }
 
-    pub(super) fn save_room(&mut self, topic: &Topic, saved: Option<Saved>) {
+    /// The entries of a topic, if it has an open room and its route has entries.
+    #[must_use]
+    pub fn entries(&self, topic: &str) -> Option<&Entries> {
+        let topic = Topic::new(topic);
+        let has_entries = self.spec(&topic).is_some_and(|spec| spec.room == RoomKind::Memory);
+        self.rooms.get(&topic).filter(|_| has_entries).map(|room| &room.entries)
+    }
+
+    /// The states for a callback of a topic. A member's callback also has assigns.
+    pub(super) fn states(&self, topic: &Topic, assigns: Option<Saved>) -> StateSnapshot {
+        let entries = self.entries(topic.as_str()).cloned();
+        StateSnapshot { assigns, room: self.saved_room(topic), entries }
+    }
+
+    /// Commits a room's state, and the changes of its entries.
+    pub(super) fn save_room(&mut self, topic: &Topic, saved: Option<Saved>, entries: Option<PendingEntries>) {
         if let Some(room) = self.rooms.get_mut(topic) {
             room.saved = saved;
+            entries.into_iter().for_each(PendingEntries::apply);
         }
     }
 
@@ -76,7 +100,7 @@ impl<C: Callbacks> World<C> {
         let Some(room) = self.rooms.get_mut(topic) else { return };
         if has_members || (room.seats.are_kept() && !room.is_given_up) {
             room.ends = None;
-        } else if room.is_given_up || linger == 0 || (room.saved.is_none() && room.timer.is_none()) {
+        } else if room.is_given_up || linger == 0 || (room.timer.is_none() && !room.is_written()) {
             // A room that was never written and has no tick isn't kept.
             self.close_room(topic);
         } else {

@@ -31,7 +31,7 @@ impl<C: Callbacks> World<C> {
             usage: MemberUsage::default(),
             callback: Callback::Join(params),
         };
-        let standing = StateSnapshot { assigns: None, room: self.saved_room(topic) };
+        let standing = self.states(topic, None);
         let asked = self.ask(topic, &standing, request).and_then(|turn| {
             self.check_room_for(None, &turn.effects)?;
             Ok(turn)
@@ -89,7 +89,7 @@ impl<C: Callbacks> World<C> {
         let Some(role) = self.roles.get(&id) else { return Err(Fault::no_member()) };
         let usage = role.resources.usage();
         let (topic, socket) = (role.topic.clone(), role.facts.clone());
-        let standing = StateSnapshot { assigns: Some(role.assigns.clone()), room: self.saved_room(&topic) };
+        let standing = self.states(&topic, Some(role.assigns.clone()));
         self.ask(&topic, &standing, CallRequest::Member { id, socket, usage, callback })
     }
 
@@ -101,12 +101,12 @@ impl<C: Callbacks> World<C> {
     }
 
     fn commit(&mut self, id: u64, turn: Turn, answered: Option<String>) {
-        let Turn { answer, states, effects, stored } = turn;
+        let Turn { answer, states, effects, stored, entries } = turn;
         let Some(role) = self.roles.get_mut(&id) else { return };
         role.assigns = states.assigns.unwrap_or_default();
         let topic = role.topic.clone();
         self.host.stored = stored;
-        self.save_room(&topic, states.room);
+        self.save_room(&topic, states.room, entries);
         self.carry_out(&topic, Some(id), effects);
         let reply = |reply| answered.map(|to| Received::Reply(to, reply));
         match answer {
@@ -149,9 +149,9 @@ impl<C: Callbacks> World<C> {
     /// The last callback of a member. Its effects on the member's own state are ignored.
     fn terminate(&mut self, id: u64, topic: &Topic, ending: Ending) {
         match self.call(id, Callback::Terminate(ending)) {
-            Ok(Turn { states, effects, stored, .. }) => {
+            Ok(Turn { states, effects, stored, entries, .. }) => {
                 self.host.stored = stored;
-                self.save_room(topic, states.room);
+                self.save_room(topic, states.room, entries);
                 self.carry_out(topic, Some(id), effects);
             }
             Err(fault) => self.faults.push(fault),
@@ -173,14 +173,15 @@ impl<C: Callbacks> World<C> {
 
     /// A callback of a topic, with its commit.
     pub(super) fn topic_turn(&mut self, topic: &Topic, callback: TopicCallback) -> Result<Answer, Fault> {
-        let standing = StateSnapshot { assigns: None, room: self.saved_room(topic) };
+        let standing = self.states(topic, None);
         let turned = self.ask(topic, &standing, CallRequest::Topic(callback)).and_then(|turn| {
             self.check_room_for(None, &turn.effects)?;
             Ok(turn)
         });
-        let Turn { answer, states, effects, stored } = turned.inspect_err(|fault| self.faults.push(fault.clone()))?;
+        let turn = turned.inspect_err(|fault| self.faults.push(fault.clone()))?;
+        let Turn { answer, states, effects, stored, entries } = turn;
         self.host.stored = stored;
-        self.save_room(topic, states.room);
+        self.save_room(topic, states.room, entries);
         self.carry_out(topic, None, effects);
         Ok(answer)
     }

@@ -1,0 +1,150 @@
+use crate::Entries;
+use crate::prelude::*;
+use crate::testing::Member;
+
+const NUMBERS: RoomMap<u32> = RoomMap::new("n/");
+const TEXTS: RoomMap<String> = RoomMap::new("n/");
+
+/// Calls a function of the test in a callback. The function has no environment, so its place in this list is its name.
+const STEPS: [fn() -> Result<Value, Error>; 8] =
+    [fill, backward, some, update, clear, wrong_type, nothing_twice, get_many];
+
+#[derive(Serialize, Deserialize)]
+struct Shelf;
+
+impl Channel for Shelf {
+    type Room = ();
+    const ENTRIES: bool = true;
+
+    fn join(_socket: &mut Socket, _params: Payload) -> Join<Self> {
+        Ok(Shelf)
+    }
+
+    fn handle_in(&mut self, _socket: &mut Socket, _event: &str, payload: Payload) -> Handled {
+        reply(STEPS[payload.parse::<usize>()?]()?)
+    }
+}
+
+/// The same without entries.
+#[derive(Serialize, Deserialize)]
+struct Bare;
+
+impl Channel for Bare {
+    type Room = ();
+
+    fn join(_socket: &mut Socket, _params: Payload) -> Join<Self> {
+        Ok(Bare)
+    }
+
+    fn handle_in(&mut self, _socket: &mut Socket, _event: &str, _payload: Payload) -> Handled {
+        reply(NUMBERS.contains("1"))
+    }
+}
+
+fn shelf() -> Member<Shelf> {
+    testing::join::<Shelf>("shelf:1", json!({})).expect("everyone may join")
+}
+
+impl Member<Shelf> {
+    #[track_caller]
+    fn take_step(&mut self, step: fn() -> Result<Value, Error>) -> Value {
+        self.push("step", at(step)).reply().json()
+    }
+}
+
+fn at(step: fn() -> Result<Value, Error>) -> usize {
+    STEPS.iter().position(|other| std::ptr::fn_addr_eq(*other, step)).expect("the step is in the list")
+}
+
+fn fill() -> Result<Value, Error> {
+    NUMBERS.insert_many((0..2500).map(|n| (format!("{n:04}"), n)));
+    Ok(json!(NUMBERS.iter().count()))
+}
+
+fn backward() -> Result<Value, Error> {
+    let all = NUMBERS.iter().backward().collect::<Result<Vec<_>, _>>()?;
+    let is_backward = all.iter().rev().map(|(_, n)| *n).eq(0..2500);
+    Ok(json!([is_backward, NUMBERS.iter().limit(1001).count(), NUMBERS.iter().limit(0).count()]))
+}
+
+fn some() -> Result<Value, Error> {
+    let names = |entries: Entries<u32>| entries.map(|entry| Ok(entry?.1)).collect::<Result<Vec<_>, Error>>();
+    Ok(json!([
+        names(NUMBERS.range("0002".."0004"))?,
+        names(NUMBERS.range("2498"..))?,
+        names(NUMBERS.range(.."0001"))?,
+        names(NUMBERS.range("0007"..="0008").backward())?,
+        names(NUMBERS.range("9".."1"))?,
+    ]))
+}
+
+fn update() -> Result<Value, Error> {
+    let absent = NUMBERS.update("absent", |n| *n)?;
+    let new = NUMBERS.update("new", |n| {
+        *n += 1;
+        *n
+    })?;
+    Ok(json!([absent, new, NUMBERS.contains("absent"), NUMBERS.get("new")?]))
+}
+
+fn clear() -> Result<Value, Error> {
+    let cleared = [NUMBERS.clear(0), NUMBERS.clear(1), NUMBERS.clear(1500), NUMBERS.clear(usize::MAX)];
+    Ok(json!([cleared, NUMBERS.iter().count()]))
+}
+
+fn wrong_type() -> Result<Value, Error> {
+    TEXTS.insert("0", &"text".to_owned());
+    Ok(json!(NUMBERS.get("0")?))
+}
+
+fn nothing_twice() -> Result<Value, Error> {
+    NUMBERS.remove("absent");
+    NUMBERS.remove("absent");
+    NUMBERS.insert_many(Vec::<(String, u32)>::new());
+    Ok(json!(NUMBERS.get("absent")?))
+}
+
+fn get_many() -> Result<Value, Error> {
+    Ok(json!(NUMBERS.get_many(["0003", "absent", "0001", "0003"])?))
+}
+
+#[test]
+fn a_map_is_read_page_by_page_in_both_orders() {
+    let mut member = shelf();
+    assert_eq!(member.take_step(fill), json!(2500));
+    assert_eq!(member.take_step(backward), json!([true, 1001, 0]));
+    assert_eq!(member.take_step(some), json!([[2, 3], [2498, 2499], [0], [8, 7], []]));
+    assert_eq!(member.take_step(get_many), json!([3, null, 1, 3]));
+    assert_eq!(member.entries(&NUMBERS).len(), 2500);
+}
+
+#[test]
+fn an_update_writes_only_a_changed_value() {
+    let mut member = shelf();
+    assert_eq!(member.take_step(update), json!([0, 1, false, 1]));
+    assert_eq!(member.take_step(nothing_twice), json!(null));
+    assert_eq!(member.entries(&NUMBERS), [("new".to_owned(), 1)]);
+}
+
+#[test]
+fn a_map_is_cleared_in_parts() {
+    let mut member = shelf();
+    member.take_step(fill);
+    assert_eq!(member.take_step(clear), json!([[0, 1, 1500, 999], 0]));
+}
+
+#[test]
+fn a_value_of_another_type_is_a_fault_that_names_the_key() {
+    let mut member = shelf();
+    let fault = member.push("step", at(wrong_type)).fault().cloned().expect("a fault");
+    let text = "the entry \"n/0\" can't be read as a u32: ";
+    assert!(fault.detail.starts_with(text), "{fault}");
+    assert_eq!(fault.kind, "failed");
+}
+
+#[test]
+fn a_channel_without_entries_can_t_use_a_map() {
+    let mut member = testing::join::<Bare>("bare:1", json!({})).expect("everyone may join");
+    let fault = member.push("look", json!({})).fault().cloned().expect("a fault");
+    assert!(fault.detail.starts_with("this call has no entries: only callbacks that get a room have them"), "{fault}");
+}

@@ -1,0 +1,194 @@
+//! The entries of a topic in a world, and one callback's view of them.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bennu_semantics::Fault;
+use bennu_semantics::entries::{
+    EntryChanges, EntryDeletion, EntryList, EntryRules, EntryScan, EntrySums, EntryTable, Order, Overlay, Progress,
+};
+use bennu_semantics::limits::EntryLimits;
+
+use crate::{CallContext, Row};
+
+/// The entries of a topic's room. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Entries(Arc<Mutex<Held>>);
+
+#[derive(Debug)]
+struct Held {
+    table: EntryTable,
+    sums: EntrySums,
+}
+
+/// One callback's view: the entries with the callback's own writes.
+#[derive(Debug)]
+pub(crate) struct CallEntries {
+    entries: Entries,
+    overlay: Overlay,
+}
+
+/// The changes of a call that succeeded.
+#[derive(Debug)]
+pub struct PendingEntries {
+    entries: Entries,
+    changes: EntryChanges,
+}
+
+impl Default for Entries {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Held { table: EntryTable::complete(), sums: EntrySums::default() })))
+    }
+}
+
+impl Entries {
+    /// Whether there is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.held().sums.entries == 0
+    }
+
+    /// All entries whose keys begin with `prefix`, in their order.
+    #[must_use]
+    pub fn rows(&self, prefix: &[u8]) -> Vec<Row> {
+        let (mut rows, mut from) = (Vec::new(), prefix.to_vec());
+        loop {
+            let view = CallEntries::new(self);
+            // A prefix that is too long for a key has no entries.
+            let Ok(page) = view.scan((Some(&from), None), Order::Forward, u32::MAX) else { return rows };
+            let Some((last, _)) = page.last() else { return rows };
+            from = [last, &[0][..]].concat();
+            let found = rows.len();
+            rows.extend(page.into_iter().take_while(|(key, _)| key.starts_with(prefix)));
+            if rows.len() == found {
+                return rows;
+            }
+        }
+    }
+
+    /// A panic of a callback can't leave the table half changed, so a poisoned lock is used like any other.
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CallEntries {
+    pub(crate) fn new(entries: &Entries) -> Self {
+        let sums = entries.held().sums;
+        let overlay = Overlay::new(Arc::new(EntryRules::default()), Some(sums));
+        Self { entries: entries.clone(), overlay }
+    }
+
+    pub(crate) fn into_pending(self) -> Option<PendingEntries> {
+        let Self { entries, overlay } = self;
+        overlay.into_changes().map(|changes| PendingEntries { entries, changes })
+    }
+
+    fn scan(&self, (start, end): (Option<&[u8]>, Option<&[u8]>), order: Order, limit: u32) -> Result<Vec<Row>, Fault> {
+        let mut scan = EntryScan::new(start, end, order, limit)?;
+        let mut rows = Vec::new();
+        let mut each = |key: &[u8], value: &[u8]| rows.push((key.to_vec(), value.to_vec()));
+        done(self.overlay.scan(&self.entries.held().table, &mut scan, &mut each))?;
+        Ok(rows)
+    }
+
+    /// Checks the memory of the entries after a write. A host adds up all of its rooms. Here each room counts alone, because
+    /// a test has few entries.
+    fn check_memory(&self) -> Result<(), Fault> {
+        let weight = self.entries.held().sums.weight().saturating_add(self.overlay.growth());
+        EntryLimits::default().check_memory(weight)
+    }
+}
+
+impl PendingEntries {
+    /// Applies the changes.
+    pub fn apply(self) {
+        let mut held = self.entries.held();
+        held.sums = self.changes.sums();
+        held.table.apply(self.changes, true, |_| {});
+    }
+}
+
+/// `interface entries`.
+impl CallContext {
+    /// The value of an entry.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn entry_get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        let CallEntries { entries, overlay } = self.entries()?;
+        let held = entries.held();
+        done(overlay.get(&held.table, key)?).map(|value| value.map(<[u8]>::to_vec))
+    }
+
+    /// The values of several entries, in the order of the keys.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn entries_get(&mut self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, Fault> {
+        let CallEntries { entries, overlay } = self.entries()?;
+        let mut list = EntryList::new(keys.iter().map(Vec::as_slice))?;
+        let mut values = Vec::new();
+        let mut each = |value: Option<&[u8]>| values.push(value.map(<[u8]>::to_vec));
+        done(overlay.get_many(&entries.held().table, &mut list, &mut each)?)?;
+        Ok(values)
+    }
+
+    /// The entries from one key up to another, in an order.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn entry_scan(
+        &mut self,
+        start: Option<&[u8]>,
+        end: Option<&[u8]>,
+        order: Order,
+        limit: u32,
+    ) -> Result<Vec<Row>, Fault> {
+        self.entries()?.scan((start, end), order, limit)
+    }
+
+    /// Sets the value of an entry.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn entry_put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        self.entries_put([(key, value)].into_iter())
+    }
+
+    /// Sets the values of several entries, in their order.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn entries_put<'e>(
+        &mut self,
+        mut rows: impl Iterator<Item = (&'e [u8], &'e [u8])> + Clone,
+    ) -> Result<(), Fault> {
+        let view = self.entries()?;
+        done(view.overlay.put_many(&view.entries.held().table, &mut rows)?)?;
+        view.check_memory()
+    }
+
+    /// Deletes an entry.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn entry_delete(&mut self, key: &[u8]) -> Result<(), Fault> {
+        let CallEntries { entries, overlay } = self.entries()?;
+        done(overlay.delete(&entries.held().table, key)?)
+    }
+
+    /// Deletes the first entries of a range. Returns their number.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn entries_delete_range(&mut self, start: Option<&[u8]>, end: Option<&[u8]>, limit: u32) -> Result<u32, Fault> {
+        let CallEntries { entries, overlay } = self.entries()?;
+        let mut deletion = EntryDeletion::new(start, end, limit)?;
+        done(overlay.delete_range(&entries.held().table, &mut deletion)?)
+    }
+}
+
+/// The result of an operation. A complete table without entries of other versions needs nothing else.
+fn done<T>(progress: Progress<T>) -> Result<T, Fault> {
+    progress.done().ok_or_else(|| Fault::failed("a fault of the test kit: entries in memory need the store"))
+}
