@@ -15,7 +15,78 @@ def optional(call, name):
     return call.payload.get(name) if isinstance(call.payload, dict) else None
 
 
-class Naughty(Channel):
+class WithEntries(Channel):
+    """The events about entries."""
+
+    def entry_event(self, call):
+        """Handles the event if it is about entries. Returns whether it is, and the answer."""
+        act = getattr(self, f"on_{call.event}", None) if call.event.startswith(("entry_", "entries")) else None
+        return act is not None, act and act(call)
+
+    def on_entry_put(self, call):
+        call.entry_put(field(call, "key"), field(call, "value"))
+        return OK
+
+    def on_entry_get(self, call):
+        return Reply(call.entry_get(field(call, "key")))
+
+    def on_entry_delete(self, call):
+        call.entry_delete(field(call, "key"))
+        return OK
+
+    def on_entries(self, call):
+        prefix, after = field(call, "prefix"), optional(call, "after")
+        limit = {} if optional(call, "limit") is None else {"limit": call.payload["limit"]}
+        backward = bool(optional(call, "backward"))
+        start = prefix if after is None else after + "\0"
+        entries = call.entry_scan(start, optional(call, "before"), backward=backward, **limit)
+        return Reply([entry for entry in entries if entry[0].startswith(prefix)])
+
+    def on_entries_put(self, call):
+        call.entries_put(field(call, "entries"))
+        return OK
+
+    def on_entries_get(self, call):
+        return Reply(call.entries_get(field(call, "keys")))
+
+    def on_entries_clear(self, call):
+        return Reply({"deleted": call.entries_delete_range(limit=field(call, "limit"))})
+
+    def on_entries_own(self, call):
+        key = field(call, "key")
+        read = [call.entry_get(key)]
+        call.entry_put(key, 1)
+        read.append(call.entry_get(key))
+        call.entry_delete(key)
+        read.append(call.entry_get(key))
+        call.entry_put(key, 2)
+        return Reply([*read, call.entry_get(key)])
+
+    def on_entry_then_fail(self, call):
+        self.on_entry_put(call)
+        raise Fail("asked to fail after a put")
+
+    def on_entry_no_key(self, call):
+        call.entry_put("", 1)
+
+    def on_entry_long_key(self, call):
+        call.entry_put("k" * 256, 1)
+
+    def on_entry_long_value(self, call):
+        call.entry_put("ballast/k", "x" * (1 << 20))
+
+    def on_entries_many(self, call):
+        call.entries_put([(f"many/{number}", number) for number in range(4097)])
+
+    def on_entries_much(self, call):
+        for number in range(5):
+            call.entry_put(f"ballast/{number}", "x" * 1_000_000)
+
+    def on_entries_get_many(self, call):
+        call.entries_get([str(number) for number in range(1001)])
+
+
+class Naughty(WithEntries):
     route = {"intercepts": ["secret"]}
 
     def join(self, call):
@@ -285,6 +356,8 @@ class Naughty(Channel):
             raise Fail("asked to fail in handle_out")
         if mood == "store":
             call.put("secret", True)
+        if mood == "entry":
+            call.entry_put("secret", True)
         if mood == "ask":
             call.push("asked", call.payload)
         return Decision(mood if mood in ("drop", "hand_over") else "pass")
@@ -325,7 +398,7 @@ class Forgiving(Channel):
         return Decision("pass")
 
 
-class Unruly(Channel):
+class Unruly(WithEntries):
     route = {"options": {"room": "memory", "linger-ms": "100", "tick-faults": "3"}}
 
     def join(self, call):
@@ -371,10 +444,13 @@ class Unruly(Channel):
             self.count(call)
             raise Fail("asked to fail after it counted")
         else:
-            return super().handle_in(call)
+            is_entry, answer = self.entry_event(call)
+            return answer if is_entry else super().handle_in(call)
         return OK
 
     def handle_message(self, call):
+        if call.event in ("entry_put", "entry_get", "entry_delete", "entries"):
+            return self.entry_event(call)[1]
         if call.event in ("count", "look"):
             return getattr(self, call.event)(call)
         if call.event == "publish":

@@ -2,12 +2,12 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bennu_semantics::{Fault, Payload, limits};
-use bennu_world::{CallContext, Level, Order, SocketFacts, TokenProblem};
+use bennu_semantics::{Fault, Payload, entries, limits};
+use bennu_world::{CallContext, Level, Order, Row, SocketFacts, TokenProblem};
 use serde_json::{Value, json};
 
 use super::effect;
-use super::fields::{Fields, Misread};
+use super::fields::{Fields, Misread, decode};
 
 /// The result of a function as JSON text, or the fault that ends the callback.
 pub(super) type Asked = Result<String, Fault>;
@@ -23,6 +23,13 @@ pub(super) fn answer(context: &mut CallContext, name: &str, fields: &mut Fields<
         }
         "presences" | "presence" | "count" | "members" | "topics" => look(context, name, fields),
         "get" | "scan" | "put" | "delete" => store(context, name, fields),
+        "entry_get"
+        | "entries_get"
+        | "entry_scan"
+        | "entry_put"
+        | "entries_put"
+        | "entry_delete"
+        | "entries_delete_range" => entries(context, name, fields),
         _ => {
             let effect = effect::read(name, fields)?;
             Ok(context.ask(effect).map(|timer| timer.map_or_else(|| "null".to_owned(), |timer| timer.to_string())))
@@ -75,13 +82,59 @@ fn store(context: &mut CallContext, name: &str, fields: &mut Fields<'_>) -> Misr
             let backward: Option<bool> = fields.get("backward")?;
             let order = if backward == Some(true) { Order::Backward } else { Order::Forward };
             let limit: Option<u32> = fields.get("limit")?;
-            let entries = context.scan(start.as_deref(), end.as_deref(), order, limit.unwrap_or(u32::MAX));
-            let entry = |(key, value): &(Vec<u8>, Vec<u8>)| json!([STANDARD.encode(key), STANDARD.encode(value)]);
-            entries.map(|entries| entries.iter().map(entry).collect::<Value>().to_string())
+            rows(context.scan(start.as_deref(), end.as_deref(), order, limit.unwrap_or(u32::MAX)))
         }
     };
     fields.end()?;
     Ok(asked)
+}
+
+/// The entries of the topic.
+fn entries(context: &mut CallContext, name: &str, fields: &mut Fields<'_>) -> Misread<Asked> {
+    let key = |fields: &mut Fields<'_>| fields.bytes("key")?.ok_or_else(|| "`key` is missing".to_owned());
+    let encoded = |value: Option<Vec<u8>>| json!(value.map(|value| STANDARD.encode(value)));
+    let limit = |fields: &mut Fields<'_>| Ok::<_, String>(fields.get::<u32>("limit")?.unwrap_or(u32::MAX));
+    let asked = match name {
+        "entry_get" => context.entry_get(&key(fields)?).map(|value| encoded(value).to_string()),
+        "entries_get" => {
+            let keys = fields
+                .need::<Vec<String>>("keys")?
+                .iter()
+                .map(|key| decode("keys", key))
+                .collect::<Misread<Vec<_>>>()?;
+            let values = context.entries_get(&keys);
+            values.map(|values| values.into_iter().map(encoded).collect::<Value>().to_string())
+        }
+        "entry_put" => {
+            let (key, value) = (key(fields)?, fields.bytes("value")?.ok_or("`value` is missing")?);
+            done(context.entry_put(&key, &value))
+        }
+        "entries_put" => {
+            let row = |(key, value): &(String, String)| Ok((decode("entries", key)?, decode("entries", value)?));
+            let rows = fields.need::<Vec<(String, String)>>("entries")?;
+            let rows = rows.iter().map(row).collect::<Misread<Vec<(Vec<u8>, Vec<u8>)>>>()?;
+            done(context.entries_put(rows.iter().map(|(key, value)| (&**key, &**value))))
+        }
+        "entry_delete" => done(context.entry_delete(&key(fields)?)),
+        "entries_delete_range" => {
+            let (start, end, limit) = (fields.bytes("start")?, fields.bytes("end")?, limit(fields)?);
+            context.entries_delete_range(start.as_deref(), end.as_deref(), limit).map(|deleted| deleted.to_string())
+        }
+        _ => {
+            let (start, end) = (fields.bytes("start")?, fields.bytes("end")?);
+            let backward: Option<bool> = fields.get("backward")?;
+            let order = if backward == Some(true) { entries::Order::Backward } else { entries::Order::Forward };
+            rows(context.entry_scan(start.as_deref(), end.as_deref(), order, limit(fields)?))
+        }
+    };
+    fields.end()?;
+    Ok(asked)
+}
+
+/// Keys with their values, as a list of pairs in base64.
+fn rows(rows: Result<Vec<Row>, Fault>) -> Asked {
+    let row = |(key, value): &Row| json!([STANDARD.encode(key), STANDARD.encode(value)]);
+    rows.map(|rows| rows.iter().map(row).collect::<Value>().to_string())
 }
 
 /// Reads of the host and the socket, and tokens.
