@@ -11,6 +11,7 @@
 //! - [`effects`]: events with valid effects
 //! - [`elsewhere`]: events that affect more than the member
 //! - [`storage`]: the store
+//! - [`entries`]: the entries of topics
 //! - [`moods`]: `handle_out` for the event `secret`
 //! - [`unruly`]: topics with a room, `unruly:*`
 //! - [`forgiving`]: topics whose members stay after a fault, `forgiving:*`
@@ -21,6 +22,7 @@ use bennu_guest::prelude::*;
 
 mod effects;
 mod elsewhere;
+mod entries;
 mod faults;
 mod forgiving;
 mod moods;
@@ -71,6 +73,7 @@ impl Channel for Naughty {
                 let handled = self.effect(socket, event, &payload);
                 let handled = handled.or_else(|| self.elsewhere(socket, event, &payload));
                 let handled = handled.or_else(|| self.storage(event, &payload));
+                let handled = handled.or_else(|| entries::event(event, &payload));
                 let handled = handled.or_else(|| self.fault(socket, event, &payload));
                 handled.unwrap_or_else(|| unknown_event(event))
             }

@@ -3,6 +3,8 @@
 use bennu_guest::bindings::bennu::channel::socket as imports;
 use bennu_guest::prelude::*;
 
+use super::entries;
+
 /// A member's mood, a parameter of its join.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -26,6 +28,8 @@ pub(crate) enum Mood {
     Fail,
     /// Writes to the store in a callback that only reads: a fault.
     Store,
+    /// Uses entries in a callback that has none: a fault.
+    Entry,
     /// Asks for an effect in a callback that only reads: a fault. The SDK can't do this, so it calls the import
     /// directly.
     Ask,
@@ -51,6 +55,10 @@ impl Mood {
             Mood::Fail => fail("asked to fail in handle_out"),
             Mood::Store => {
                 store::put("secret", true);
+                Ok(Decision::Pass)
+            }
+            Mood::Entry => {
+                entries::put_secret();
                 Ok(Decision::Pass)
             }
             Mood::Ask => {

@@ -16,6 +16,7 @@
 //! | `count_and_fail` | fault: failed; the room stays as it was |
 //! | `publish_text {"state"}` | publishes this text unchanged, even if it isn't JSON |
 //! | `seats {"count"}` | takes that many seats in one call: `seat 0` and so on |
+//! | the events of [`entries`] | see there |
 //! | `told` | replies with the calls of `handle_seat`: `ok {"told": ["seat 0 taken", ..]}`. Also as a topic message |
 
 use std::hint::black_box;
@@ -23,6 +24,8 @@ use std::hint::black_box;
 use bennu_guest::bindings::bennu::channel::socket as imports;
 use bennu_guest::prelude::*;
 use serde_json::value::RawValue;
+
+use super::entries;
 
 /// A member of `unruly:*`.
 #[derive(Serialize, Deserialize)]
@@ -59,6 +62,7 @@ enum Mood {
 
 impl Channel for Unruly {
     type Room = Room;
+    const ENTRIES: bool = true;
     const LINGER: Option<Duration> = Some(Duration::from_millis(100));
     const TICK_FAULTS: Option<u32> = Some(3);
 
@@ -95,7 +99,7 @@ impl Channel for Unruly {
                 socket.room_mut().count += 1;
                 return fail("asked to fail after it counted");
             }
-            _ => return unknown_event(event),
+            _ => return entries::event(event, &payload).unwrap_or_else(|| unknown_event(event)),
         }
         ok()
     }
@@ -107,7 +111,7 @@ impl Channel for Unruly {
             "told" => return reply(json!({ "told": topic.room().told })),
             "tick" => topic.tick(Duration::from_millis(payload.field("ms")?)),
             "publish" => topic.publish_state(payload.field::<Value>("state")?),
-            _ => return unknown_event(event),
+            _ => return entries::message(event, &payload).unwrap_or_else(|| unknown_event(event)),
         }
         ok()
     }

@@ -1,0 +1,58 @@
+//! Rooms of any size, for measurements and tests. Everybody may join.
+//!
+//! A topic `shelf:NAME` has books: entries whose values are of a given size.
+//!
+//! | the client sends | what it does | reply |
+//! | --- | --- | --- |
+//! | `fill {"from": 0, "entries": 1000, "bytes": 88}` | adds books with the numbers from 0 on, each of 88 bytes; one message adds at most 4,096 books and 4 MiB | `ok {}` |
+//! | `change {"key": 7}` | changes one book, and keeps its size | `ok {}` |
+//! | `read {"key": 7}` | | `ok {"bytes": 88}`, or `ok {"bytes": null}` if there is no such book |
+//! | `count` | counts all books | `ok {"entries": 1000}` |
+//!
+//! The key of a book has 12 bytes.
+//!
+//! A topic `players:NAME` or `room:NAME` has players that move at each tick. In `players:NAME`, each player is an entry. In
+//! `room:NAME`, all players are in the room. Otherwise, the two are the same:
+//!
+//! | the client sends | what it does | reply |
+//! | --- | --- | --- |
+//! | `start {"players": 100, "ms": 10}` | replaces the players, and sets the tick period | `ok {}` |
+//! | `where` | | `ok {"ticks": 3, "sum": 1.5}`: the ticks that were handled, and the sum of all coordinates |
+
+use bennu_guest::prelude::*;
+
+mod books;
+mod players;
+#[cfg(test)]
+mod tests;
+
+use players::{Entered, Shared};
+
+/// A member of `shelf:*`.
+#[derive(Serialize, Deserialize)]
+struct Shelf;
+
+impl Channel for Shelf {
+    type Room = ();
+    const ENTRIES: bool = true;
+
+    fn join(_socket: &mut Socket, _params: Payload) -> Join<Self> {
+        Ok(Shelf)
+    }
+
+    fn handle_in(&mut self, _socket: &mut Socket, event: &str, payload: Payload) -> Handled {
+        match event {
+            "fill" => books::fill(&payload.parse()?),
+            "change" => books::change(payload.field("key")?),
+            "read" => books::read(payload.field("key")?),
+            "count" => books::count(),
+            _ => unknown_event(event),
+        }
+    }
+}
+
+channels! {
+    "shelf:*" => Shelf,
+    "players:*" => Entered,
+    "room:*" => Shared,
+}

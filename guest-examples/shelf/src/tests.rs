@@ -1,0 +1,41 @@
+use bennu_guest::prelude::*;
+
+use super::Shelf;
+use super::players::{Entered, Shared};
+
+#[test]
+fn a_book_has_the_wanted_size() {
+    let mut member = testing::join::<Shelf>("shelf:1", json!({})).expect("everyone may join");
+    for (from, bytes) in [(0, 1), (1, 32), (2, 33), (3, 88), (4, 257), (5, 258), (6, 65_538), (7, 65_539)] {
+        member.push("fill", json!({ "from": from, "entries": 1, "bytes": bytes })).reply();
+    }
+    let stored: Vec<(String, String)> = member.entries(&RoomMap::new("book/"));
+    let texts: Vec<usize> = stored.iter().map(|(_, text)| text.len()).collect();
+    assert_eq!(texts, [0, 31, 31, 86, 255, 255, 65_535, 65_534]);
+    assert_eq!(stored[3].0, "0000003");
+    assert_eq!(member.push("count", json!({})).reply(), ("ok", json!({ "entries": 8 })));
+}
+
+#[test]
+fn a_changed_book_keeps_its_size() {
+    let mut member = testing::join::<Shelf>("shelf:1", json!({})).expect("everyone may join");
+    member.push("fill", json!({ "from": 0, "entries": 1000, "bytes": 88 })).reply();
+    member.push("change", json!({ "key": 7 })).reply();
+    let stored: Vec<(String, String)> = member.entries(&RoomMap::new("book/0000007"));
+    assert_eq!(stored, [(String::new(), format!("b{}", "a".repeat(85)))]);
+    assert_eq!(member.push("read", json!({ "key": 7 })).reply(), ("ok", json!({ "bytes": 86 })));
+    assert_eq!(member.push("read", json!({ "key": 1000 })).reply(), ("ok", json!({ "bytes": null })));
+}
+
+#[test]
+fn both_forms_move_the_players_in_the_same_way() {
+    let stage = testing::Stage::new().channel::<Entered>("players:*").channel::<Shared>("room:*");
+    let places = ["players:1", "room:1"].map(|topic| {
+        let mut member = stage.join(topic, json!({})).expect("everyone may join");
+        member.push("start", json!({ "players": 100, "ms": 10 }));
+        stage.advance(Duration::from_millis(50));
+        let place = member.push("where", json!({}));
+        member.assert_reply(&place, "ok", json!({ "ticks": 5 }))
+    });
+    assert_eq!(places[0], places[1]);
+}
