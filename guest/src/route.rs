@@ -183,14 +183,14 @@ mod tests {
     }
 
     #[derive(Serialize, Deserialize)]
-    struct Shelf;
+    struct Keyed;
 
-    impl Channel for Shelf {
+    impl Channel for Keyed {
         type Room = ();
         const ENTRIES: bool = true;
 
         fn join(_socket: &mut Socket, _params: Payload) -> Join<Self> {
-            Ok(Shelf)
+            Ok(Keyed)
         }
     }
 
@@ -234,6 +234,6 @@ mod tests {
         };
         let roomy = expected(&[("room", "durable"), ("linger-ms", "60000"), ("tick-faults", "0")]);
         assert_eq!(options(Route::to::<Roomy>("table:*")), roomy);
-        assert_eq!(options(Route::to::<Shelf>("shelf:*")), expected(&[("room", "memory")]));
+        assert_eq!(options(Route::to::<Keyed>("keyed:*")), expected(&[("room", "memory")]));
     }
 }

@@ -86,26 +86,6 @@ def text(value):
     return base64.b64encode(value).decode()
 
 
-def written(value):
-    """A value as bytes."""
-    return value if isinstance(value, bytes) else json.dumps(value).encode()
-
-
-def read(coded):
-    """A value from base64."""
-    return None if coded is None else json.loads(base64.b64decode(coded))
-
-
-def rows(entries):
-    """Keys with their values from base64."""
-    return [(base64.b64decode(key).decode(), read(value)) for key, value in entries]
-
-
-def bounds(start, end):
-    """The fields for the bounds of a range."""
-    return {name: text(bound.encode()) for name, bound in (("start", start), ("end", end)) if bound is not None}
-
-
 class Call:
     """A running callback: its parameters, and its requests to the host."""
 
@@ -138,37 +118,20 @@ class Call:
         self.ask("reply", ref=ref, **reply.fields())
 
     def get(self, key):
-        return read(self.ask("get", key=text(key.encode())))
+        value = self.ask("get", key=text(key.encode()))
+        return None if value is None else json.loads(base64.b64decode(value))
 
     def put(self, key, value):
-        self.ask("put", key=text(key.encode()), value=text(written(value)))
+        value = value if isinstance(value, bytes) else json.dumps(value).encode()
+        self.ask("put", key=text(key.encode()), value=text(value))
 
     def delete(self, key):
         self.ask("delete", key=text(key.encode()))
 
     def scan(self, start=None, end=None, **fields):
-        return rows(self.ask("scan", **bounds(start, end), **fields))
-
-    def entry_get(self, key):
-        return read(self.ask("entry_get", key=text(key.encode())))
-
-    def entries_get(self, keys):
-        return [read(value) for value in self.ask("entries_get", keys=[text(key.encode()) for key in keys])]
-
-    def entry_put(self, key, value):
-        self.ask("entry_put", key=text(key.encode()), value=text(written(value)))
-
-    def entries_put(self, entries):
-        self.ask("entries_put", entries=[[text(key.encode()), text(written(value))] for key, value in entries])
-
-    def entry_delete(self, key):
-        self.ask("entry_delete", key=text(key.encode()))
-
-    def entry_scan(self, start=None, end=None, **fields):
-        return rows(self.ask("entry_scan", **bounds(start, end), **fields))
-
-    def entries_delete_range(self, start=None, end=None, **fields):
-        return self.ask("entries_delete_range", **bounds(start, end), **fields)
+        coded = {name: text(bound.encode()) for name, bound in (("start", start), ("end", end)) if bound is not None}
+        entries = self.ask("scan", **coded, **fields)
+        return [(base64.b64decode(key).decode(), json.loads(base64.b64decode(value))) for key, value in entries]
 
     def returned(self, answer):
         """The fields of the callback's result: the changed states, and the answer."""

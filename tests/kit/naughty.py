@@ -1,6 +1,7 @@
 """The plugin `naughty` in Python, with the parts that tests/scripts uses. guest-examples/naughty describes the events."""
 
 from bennu_kit import Channel, Decision, Fail, Kit, Refuse, Reply, Stop, Text
+from entries import Entries
 
 OK = Reply()
 
@@ -24,14 +25,14 @@ class WithEntries(Channel):
         return act is not None, act and act(call)
 
     def on_entry_put(self, call):
-        call.entry_put(field(call, "key"), field(call, "value"))
+        Entries(call).put(field(call, "key"), field(call, "value"))
         return OK
 
     def on_entry_get(self, call):
-        return Reply(call.entry_get(field(call, "key")))
+        return Reply(Entries(call).get(field(call, "key")))
 
     def on_entry_delete(self, call):
-        call.entry_delete(field(call, "key"))
+        Entries(call).delete(field(call, "key"))
         return OK
 
     def on_entries(self, call):
@@ -39,51 +40,51 @@ class WithEntries(Channel):
         limit = {} if optional(call, "limit") is None else {"limit": call.payload["limit"]}
         backward = bool(optional(call, "backward"))
         start = prefix if after is None else after + "\0"
-        entries = call.entry_scan(start, optional(call, "before"), backward=backward, **limit)
+        entries = Entries(call).scan(start, optional(call, "before"), backward=backward, **limit)
         return Reply([entry for entry in entries if entry[0].startswith(prefix)])
 
     def on_entries_put(self, call):
-        call.entries_put(field(call, "entries"))
+        Entries(call).put_many(field(call, "entries"))
         return OK
 
     def on_entries_get(self, call):
-        return Reply(call.entries_get(field(call, "keys")))
+        return Reply(Entries(call).get_many(field(call, "keys")))
 
     def on_entries_clear(self, call):
-        return Reply({"deleted": call.entries_delete_range(limit=field(call, "limit"))})
+        return Reply({"deleted": Entries(call).delete_range(limit=field(call, "limit"))})
 
     def on_entries_own(self, call):
-        key = field(call, "key")
-        read = [call.entry_get(key)]
-        call.entry_put(key, 1)
-        read.append(call.entry_get(key))
-        call.entry_delete(key)
-        read.append(call.entry_get(key))
-        call.entry_put(key, 2)
-        return Reply([*read, call.entry_get(key)])
+        key, entries = field(call, "key"), Entries(call)
+        read = [entries.get(key)]
+        entries.put(key, 1)
+        read.append(entries.get(key))
+        entries.delete(key)
+        read.append(entries.get(key))
+        entries.put(key, 2)
+        return Reply([*read, entries.get(key)])
 
     def on_entry_then_fail(self, call):
         self.on_entry_put(call)
         raise Fail("asked to fail after a put")
 
     def on_entry_no_key(self, call):
-        call.entry_put("", 1)
+        Entries(call).put("", 1)
 
     def on_entry_long_key(self, call):
-        call.entry_put("k" * 256, 1)
+        Entries(call).put("k" * 256, 1)
 
     def on_entry_long_value(self, call):
-        call.entry_put("ballast/k", "x" * (1 << 20))
+        Entries(call).put("ballast/k", "x" * (1 << 20))
 
     def on_entries_many(self, call):
-        call.entries_put([(f"many/{number}", number) for number in range(4097)])
+        Entries(call).put_many([(f"many/{number}", number) for number in range(4097)])
 
     def on_entries_much(self, call):
         for number in range(5):
-            call.entry_put(f"ballast/{number}", "x" * 1_000_000)
+            Entries(call).put(f"ballast/{number}", "x" * 1_000_000)
 
     def on_entries_get_many(self, call):
-        call.entries_get([str(number) for number in range(1001)])
+        Entries(call).get_many([str(number) for number in range(1001)])
 
 
 class Naughty(WithEntries):
@@ -357,7 +358,7 @@ class Naughty(WithEntries):
         if mood == "store":
             call.put("secret", True)
         if mood == "entry":
-            call.entry_put("secret", True)
+            Entries(call).put("secret", True)
         if mood == "ask":
             call.push("asked", call.payload)
         return Decision(mood if mood in ("drop", "hand_over") else "pass")

@@ -30,14 +30,14 @@ use players::{Entered, Shared};
 
 /// A member of `shelf:*`.
 #[derive(Serialize, Deserialize)]
-struct Shelf;
+struct Books;
 
-impl Channel for Shelf {
+impl Channel for Books {
     type Room = ();
     const ENTRIES: bool = true;
 
     fn join(_socket: &mut Socket, _params: Payload) -> Join<Self> {
-        Ok(Shelf)
+        Ok(Books)
     }
 
     fn handle_in(&mut self, _socket: &mut Socket, event: &str, payload: Payload) -> Handled {
@@ -52,7 +52,7 @@ impl Channel for Shelf {
 }
 
 channels! {
-    "shelf:*" => Shelf,
+    "shelf:*" => Books,
     "players:*" => Entered,
     "room:*" => Shared,
 }

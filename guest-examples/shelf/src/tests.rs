@@ -1,11 +1,13 @@
+//! Tests of both kinds of topics.
+
 use bennu_guest::prelude::*;
 
-use super::Shelf;
+use super::Books;
 use super::players::{Entered, Shared};
 
 #[test]
 fn a_book_has_the_wanted_size() {
-    let mut member = testing::join::<Shelf>("shelf:1", json!({})).expect("everyone may join");
+    let mut member = testing::join::<Books>("shelf:1", json!({})).expect("everyone may join");
     for (from, bytes) in [(0, 1), (1, 32), (2, 33), (3, 88), (4, 257), (5, 258), (6, 65_538), (7, 65_539)] {
         member.push("fill", json!({ "from": from, "entries": 1, "bytes": bytes })).reply();
     }
@@ -18,7 +20,7 @@ fn a_book_has_the_wanted_size() {
 
 #[test]
 fn a_changed_book_keeps_its_size() {
-    let mut member = testing::join::<Shelf>("shelf:1", json!({})).expect("everyone may join");
+    let mut member = testing::join::<Books>("shelf:1", json!({})).expect("everyone may join");
     member.push("fill", json!({ "from": 0, "entries": 1000, "bytes": 88 })).reply();
     member.push("change", json!({ "key": 7 })).reply();
     let stored: Vec<(String, String)> = member.entries(&RoomMap::new("book/0000007"));

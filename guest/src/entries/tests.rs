@@ -1,3 +1,5 @@
+//! Tests of maps: reads by pages, changes, and faults.
+
 use crate::Entries;
 use crate::prelude::*;
 use crate::testing::Member;
@@ -10,14 +12,14 @@ const STEPS: [fn() -> Result<Value, Error>; 8] =
     [fill, backward, some, update, clear, wrong_type, nothing_twice, get_many];
 
 #[derive(Serialize, Deserialize)]
-struct Shelf;
+struct Numbered;
 
-impl Channel for Shelf {
+impl Channel for Numbered {
     type Room = ();
     const ENTRIES: bool = true;
 
     fn join(_socket: &mut Socket, _params: Payload) -> Join<Self> {
-        Ok(Shelf)
+        Ok(Numbered)
     }
 
     fn handle_in(&mut self, _socket: &mut Socket, _event: &str, payload: Payload) -> Handled {
@@ -41,11 +43,11 @@ impl Channel for Bare {
     }
 }
 
-fn shelf() -> Member<Shelf> {
-    testing::join::<Shelf>("shelf:1", json!({})).expect("everyone may join")
+fn numbered() -> Member<Numbered> {
+    testing::join::<Numbered>("numbers:1", json!({})).expect("everyone may join")
 }
 
-impl Member<Shelf> {
+impl Member<Numbered> {
     #[track_caller]
     fn take_step(&mut self, step: fn() -> Result<Value, Error>) -> Value {
         self.push("step", at(step)).reply().json()
@@ -110,7 +112,7 @@ fn get_many() -> Result<Value, Error> {
 
 #[test]
 fn a_map_is_read_page_by_page_in_both_orders() {
-    let mut member = shelf();
+    let mut member = numbered();
     assert_eq!(member.take_step(fill), json!(2500));
     assert_eq!(member.take_step(backward), json!([true, 1001, 0]));
     assert_eq!(member.take_step(some), json!([[2, 3], [2498, 2499], [0], [8, 7], []]));
@@ -120,7 +122,7 @@ fn a_map_is_read_page_by_page_in_both_orders() {
 
 #[test]
 fn an_update_writes_only_a_changed_value() {
-    let mut member = shelf();
+    let mut member = numbered();
     assert_eq!(member.take_step(update), json!([0, 1, false, 1]));
     assert_eq!(member.take_step(nothing_twice), json!(null));
     assert_eq!(member.entries(&NUMBERS), [("new".to_owned(), 1)]);
@@ -128,14 +130,14 @@ fn an_update_writes_only_a_changed_value() {
 
 #[test]
 fn a_map_is_cleared_in_parts() {
-    let mut member = shelf();
+    let mut member = numbered();
     member.take_step(fill);
     assert_eq!(member.take_step(clear), json!([[0, 1, 1500, 999], 0]));
 }
 
 #[test]
 fn a_value_of_another_type_is_a_fault_that_names_the_key() {
-    let mut member = shelf();
+    let mut member = numbered();
     let fault = member.push("step", at(wrong_type)).fault().cloned().expect("a fault");
     let text = "the entry \"n/0\" can't be read as a u32: ";
     assert!(fault.detail.starts_with(text), "{fault}");

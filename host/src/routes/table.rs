@@ -220,8 +220,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
 
-    use crate::contract::{Call, CallFuture, Decision, Fault, Outcome, Passing, TopicCall, Upgrade};
-    use crate::entries::TopicEntries;
+    use crate::contract::{Call, CallFuture, Decision, Fault, Outcome, Passing, TopicCall, TopicEntries, Upgrade};
 
     struct Nothing;
 
