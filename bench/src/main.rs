@@ -12,6 +12,7 @@ mod load;
 mod plot;
 mod process;
 mod rooms;
+mod rounds;
 mod scenario;
 mod server;
 mod statistics;

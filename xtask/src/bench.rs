@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::process::{cargo, run as start};
@@ -16,7 +16,7 @@ use crate::{guests, node, places};
 /// The arguments of `cargo xtask bench`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The scenarios: fanout, echo, native, idle, churn, mixed, stalled, intercepted, reload, start; all if none is named
+    /// The scenarios: fanout, echo, native, idle, churn, mixed, stalled, intercepted, reload, start, rooms; all if none is named
     scenarios: Vec<String>,
     /// The number of rounds. Each round measures all servers, one after another [default: 7, and 11 with --against]
     #[arg(long)]
@@ -42,8 +42,12 @@ pub(crate) fn smoke() -> Result<()> {
     run(&Options { scenarios: Vec::new(), rounds: None, quick: true, peers: false, beside: Vec::new(), against: None })
 }
 
+/// The scenario that isn't a comparison of servers. `bennu-bench` has a command for it.
+const ROOMS: &str = "rooms";
+
 /// Builds everything that the scenarios need, and runs them.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    ensure!(options.against.is_none() || !options.names(ROOMS), "--against doesn't compare {ROOMS}");
     let toolchain = step("compiler for plugins", Toolchain::find)?;
     step("plugins", || guests::build(&toolchain, guests::Cargo::Speaks))?;
     if options.measures("reload") {
@@ -57,24 +61,58 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.peers {
         step("other servers, in release", build_peers)?;
     }
-    let mut bench = Command::new(places::target().join("release").join("bennu-bench").with_extension(EXE_EXTENSION));
-    bench.arg("compare").args(&options.scenarios);
-    if let Some(rounds) = options.rounds {
-        bench.args(["--rounds", &rounds.to_string()]);
+    if options.compares() {
+        step("measurements", || start(&mut options.comparison()))?;
     }
-    if let Some(old) = &options.against {
-        bench.arg("--against").arg(old);
+    if options.measures_rooms() {
+        step("rooms", || start(&mut options.bench(ROOMS)))?;
     }
-    bench.args(options.quick.then_some("--quick")).args(options.peers.then_some("--peers"));
-    for beside in &options.beside {
-        bench.args(["--beside", beside]);
-    }
-    step("measurements", || start(&mut bench))
+    Ok(())
 }
 
 impl Options {
+    fn names(&self, scenario: &str) -> bool {
+        self.scenarios.iter().any(|named| named == scenario)
+    }
+
     fn measures(&self, scenario: &str) -> bool {
-        self.scenarios.is_empty() || self.scenarios.iter().any(|named| named == scenario)
+        self.scenarios.is_empty() || self.names(scenario)
+    }
+
+    /// The named scenarios that compare servers.
+    fn compared(&self) -> impl Iterator<Item = &String> {
+        self.scenarios.iter().filter(|named| *named != ROOMS)
+    }
+
+    fn compares(&self) -> bool {
+        self.scenarios.is_empty() || self.compared().next().is_some()
+    }
+
+    fn measures_rooms(&self) -> bool {
+        self.against.is_none() && self.measures(ROOMS)
+    }
+
+    fn comparison(&self) -> Command {
+        let mut bench = self.bench("compare");
+        bench.args(self.compared());
+        if let Some(old) = &self.against {
+            bench.arg("--against").arg(old);
+        }
+        bench.args(self.peers.then_some("--peers"));
+        for beside in &self.beside {
+            bench.args(["--beside", beside]);
+        }
+        bench
+    }
+
+    /// A command of `bennu-bench`, with the options that all its commands have.
+    fn bench(&self, command: &str) -> Command {
+        let mut bench = Command::new(places::target().join("release").join("bennu-bench").with_extension(EXE_EXTENSION));
+        bench.arg(command).args(self.quick.then_some("--quick"));
+        if let Some(rounds) = self.rounds {
+            bench.args(["--rounds", &rounds.to_string()]);
+        }
+        bench
     }
 }
 

@@ -1,5 +1,6 @@
 //! A comparison: the servers and scenarios that are compared with each other. In each round, every candidate is measured once.
 
+use crate::rounds::order;
 use crate::scenario::{Outcome, Scenario};
 
 use super::servers::ServerKind;
@@ -25,7 +26,7 @@ impl Comparison {
         let names = self.candidates.iter().map(|candidate| candidate.name.clone()).collect();
         let mut table = Table::new(names);
         for round in 1..=rounds {
-            for number in self.order(round) {
+            for number in order(self.candidates.len(), round) {
                 let candidate = &self.candidates[number];
                 if table.has_failed(number) {
                     continue;
@@ -39,12 +40,5 @@ impl Comparison {
         }
         print!("\n## {}\n\n{table}", self.title);
         table
-    }
-
-    /// The order of the candidates in a round. Every second round is reversed, so that no candidate always follows the same
-    /// one.
-    fn order(&self, round: usize) -> Vec<usize> {
-        let order = 0..self.candidates.len();
-        if round % 2 == 1 { order.collect() } else { order.rev().collect() }
     }
 }

@@ -1,4 +1,5 @@
-//! Rooms: the cost of many rooms with and without a tick, and the cost of a callback for rooms of several sizes.
+//! Rooms with one value: the cost of many rooms with and without a tick, and the cost of a callback for rooms of several
+//! sizes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,12 +10,13 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use tokio::task::JoinSet;
 
+use super::replies::ask;
 use crate::client::Client;
 use crate::host::{Host, default_binary, guest};
 
 /// Many rooms with a tick, compared with as many rooms without; and a callback on rooms of several sizes.
 #[derive(Args)]
-pub(crate) struct Rooms {
+pub(super) struct Plain {
     /// Rooms at once
     #[arg(long, default_value_t = 1_000)]
     rooms: usize,
@@ -50,11 +52,8 @@ const SIZES: [usize; 4] = [100, 1_000, 10_000, 100_000];
 /// The encoded size of a mark on the board: its name and two numbers.
 const MARK_BYTES: usize = 20;
 
-/// The number of messages that wait for their replies at the same time.
-const IN_FLIGHT: usize = 16;
-
-impl Rooms {
-    pub(crate) async fn run(self) -> Result<()> {
+impl Plain {
+    pub(super) async fn run(self) -> Result<()> {
         println!(
             "| {} rooms, {} members each | host CPU | memory | deliveries a second | ticks due | ticks missed |",
             self.rooms, self.members
@@ -132,19 +131,4 @@ impl Rooms {
         ask(&mut client, calls, message).await?;
         Ok(host.cpu()?.saturating_sub(before) / u32::try_from(calls)?)
     }
-}
-
-/// Sends `count` messages, [`IN_FLIGHT`] at once, and waits for their replies.
-async fn ask(client: &mut Client, count: usize, message: impl Fn(usize) -> String) -> Result<()> {
-    let (mut sent, mut answered) = (0, 0);
-    while answered < count {
-        while sent < count && sent - answered < IN_FLIGHT {
-            client.send(message(sent)).await?;
-            sent += 1;
-        }
-        let frame = client.next().await?;
-        ensure!(!frame.contains("phx_error"), "the channel failed");
-        answered += usize::from(frame.contains("phx_reply"));
-    }
-    Ok(())
 }

@@ -1,0 +1,118 @@
+//! Rooms. The rows compare costs of a room's entries, and each row has a target. Two [tables](plain) are about rooms with one
+//! value.
+//!
+//! The rows need the plugin `shelf`. [`shelf`] lists what it has to do.
+
+mod change;
+mod memory;
+mod plain;
+mod replies;
+mod row;
+mod shelf;
+mod tick;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::host::{default_binary, guest};
+use row::{HEAD, Row};
+use shelf::Shelf;
+
+/// Costs of a room's entries, each as a ratio with a target: exits with status 1 if a target isn't met
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Rooms {
+    #[command(subcommand)]
+    tables: Option<Tables>,
+
+    /// Measure only these rows; may be given more than once
+    #[arg(long = "row", value_enum, value_name = "ROW")]
+    rows: Vec<RowName>,
+
+    #[command(flatten)]
+    setup: Setup,
+}
+
+#[derive(Subcommand)]
+enum Tables {
+    Plain(plain::Plain),
+}
+
+/// A group of rows that are measured together.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum RowName {
+    /// A change of one entry of 100 bytes, in memory rooms of 100 KB and 10 MB against 1 KB: CPU time of a message
+    Change,
+    /// A tick that moves 100 players, by scan and put-many against one value: CPU time
+    Tick,
+    /// Memory of a million entries of 100 bytes, against their bytes
+    Memory,
+}
+
+/// The hosts of a row, and the number of rounds.
+#[derive(Args)]
+struct Setup {
+    /// Rounds; each measures all hosts of a row, one after another
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+
+    /// Measure small rooms for a short time: tests the rows. The ratios have no meaning, and none is a failure
+    #[arg(long)]
+    quick: bool,
+
+    /// The host's binary
+    #[arg(long, default_value_os_t = default_binary())]
+    host: PathBuf,
+
+    /// The plugin `shelf`, as `cargo xtask guests` builds it
+    #[arg(long, default_value_os_t = guest("shelf"))]
+    plugin: PathBuf,
+}
+
+impl Setup {
+    fn rounds(&self) -> usize {
+        if self.quick { self.rounds.min(2) } else { self.rounds }
+    }
+
+    /// Starts a host.
+    async fn start(&self) -> Result<Shelf> {
+        Shelf::start(&self.host, &self.plugin).await
+    }
+}
+
+impl Rooms {
+    pub(crate) async fn run(self) -> Result<()> {
+        match self.tables {
+            Some(Tables::Plain(tables)) => tables.run().await,
+            None => self.measure().await,
+        }
+    }
+
+    async fn measure(&self) -> Result<()> {
+        println!("{HEAD}");
+        let mut missed = 0;
+        for name in RowName::value_variants() {
+            if !self.rows.is_empty() && !self.rows.contains(name) {
+                continue;
+            }
+            for row in name.measure(&self.setup).await? {
+                println!("{row}");
+                missed += usize::from(!row.is_met());
+            }
+        }
+        ensure!(self.setup.quick || missed == 0, "{missed} of the targets aren't met");
+        Ok(())
+    }
+}
+
+impl RowName {
+    async fn measure(self, setup: &Setup) -> Result<Vec<Row>> {
+        match self {
+            Self::Change => change::rows(setup).await,
+            Self::Tick => tick::rows(setup).await,
+            Self::Memory => memory::rows(setup).await,
+        }
+    }
+}
