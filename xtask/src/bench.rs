@@ -16,7 +16,8 @@ use crate::{guests, node, places};
 /// The arguments of `cargo xtask bench`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The scenarios: fanout, echo, native, idle, churn, mixed, stalled, intercepted, reload, start, rooms; all if none is named
+    /// The scenarios: fanout, echo, native, idle, churn, mixed, stalled, intercepted, reload, start, rooms; all if none is
+    /// named
     scenarios: Vec<String>,
     /// The number of rounds. Each round measures all servers, one after another [default: 7, and 11 with --against]
     #[arg(long)]
@@ -42,12 +43,12 @@ pub(crate) fn smoke() -> Result<()> {
     run(&Options { scenarios: Vec::new(), rounds: None, quick: true, peers: false, beside: Vec::new(), against: None })
 }
 
-/// The scenario that isn't a comparison of servers. `bennu-bench` has a command for it.
+/// The scenario that doesn't compare servers. `bennu-bench` has a command for it.
 const ROOMS: &str = "rooms";
 
 /// Builds everything that the scenarios need, and runs them.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    ensure!(options.against.is_none() || !options.names(ROOMS), "--against doesn't compare {ROOMS}");
+    options.check()?;
     let toolchain = step("compiler for plugins", Toolchain::find)?;
     step("plugins", || guests::build(&toolchain, guests::Cargo::Speaks))?;
     if options.measures("reload") {
@@ -71,6 +72,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 impl Options {
+    fn check(&self) -> Result<()> {
+        ensure!(self.against.is_none() || !self.names(ROOMS), "--against doesn't compare {ROOMS}");
+        Ok(())
+    }
+
     fn names(&self, scenario: &str) -> bool {
         self.scenarios.iter().any(|named| named == scenario)
     }
@@ -107,7 +113,8 @@ impl Options {
 
     /// A command of `bennu-bench`, with the options that all its commands have.
     fn bench(&self, command: &str) -> Command {
-        let mut bench = Command::new(places::target().join("release").join("bennu-bench").with_extension(EXE_EXTENSION));
+        let mut bench =
+            Command::new(places::target().join("release").join("bennu-bench").with_extension(EXE_EXTENSION));
         bench.arg(command).args(self.quick.then_some("--quick"));
         if let Some(rounds) = self.rounds {
             bench.args(["--rounds", &rounds.to_string()]);
@@ -127,4 +134,42 @@ fn build_peers() -> Result<()> {
         fs::copy(from.join(file), &place).with_context(|| format!("cannot write {}", place.display()))?;
     }
     node::install(&to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(scenarios: &[&str], against: Option<&str>) -> Options {
+        Options {
+            scenarios: scenarios.iter().copied().map(str::to_owned).collect(),
+            rounds: None,
+            quick: true,
+            peers: false,
+            beside: Vec::new(),
+            against: against.map(Into::into),
+        }
+    }
+
+    #[test]
+    fn rooms_are_measured_by_a_command_of_their_own() {
+        let commands = |scenarios: &[&str]| {
+            let options = options(scenarios, None);
+            (options.compares(), options.measures_rooms())
+        };
+        assert_eq!(commands(&[]), (true, true));
+        assert_eq!(commands(&["echo"]), (true, false));
+        assert_eq!(commands(&["rooms"]), (false, true));
+        assert_eq!(commands(&["rooms", "echo"]), (true, true));
+        let options = options(&["rooms", "echo"], None);
+        assert_eq!(options.comparison().get_args().collect::<Vec<_>>(), ["compare", "--quick", "echo"]);
+        assert_eq!(options.bench(ROOMS).get_args().collect::<Vec<_>>(), ["rooms", "--quick"]);
+    }
+
+    #[test]
+    fn a_comparison_with_an_older_host_is_without_rooms() {
+        let hot = options(&[], Some("old/bennu"));
+        assert!(hot.check().is_ok() && hot.compares() && !hot.measures_rooms());
+        assert!(options(&["rooms", "echo"], Some("old/bennu")).check().is_err());
+    }
 }

@@ -35,7 +35,8 @@ pub(super) async fn rows(setup: &Setup) -> Result<Vec<Row>> {
         host.shelf.check_count(TOPIC, host.entries).await?;
     }
     let against = size(entries[0] * ENTRY_BYTES);
-    let row = |number: usize| Row::new(format!("{} / {against}", candidates[number].name), costs.ratios(number), TARGET);
+    let row =
+        |number: usize| Row::new(format!("{} / {against}", candidates[number].name), costs.ratios(number), TARGET);
     (1..candidates.len()).map(row).collect()
 }
 

@@ -1,5 +1,5 @@
-//! Rooms. The rows compare costs of a room's entries, and each row has a target. Two [tables](plain) are about rooms with one
-//! value.
+//! The costs of rooms. One table compares costs of a room's entries, and each of its rows has a target. Two more
+//! [tables](plain) are about rooms with one value.
 //!
 //! The rows need the plugin `shelf`. [`shelf`] lists what it has to do.
 
@@ -17,7 +17,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::host::{default_binary, guest};
-use row::{HEAD, Row};
+use row::{Row, Table};
 use shelf::Shelf;
 
 /// Costs of a room's entries, each as a ratio with a target: exits with status 1 if a target isn't met
@@ -91,18 +91,22 @@ impl Rooms {
     }
 
     async fn measure(&self) -> Result<()> {
-        println!("{HEAD}");
-        let mut missed = 0;
+        let mut table = Table::default();
+        let measured = self.measure_rows(&mut table).await;
+        // If a row fails, the table has the rows before it.
+        print!("{table}");
+        measured?;
+        let missed = table.missed();
+        ensure!(self.setup.quick || missed == 0, "{missed} of the targets aren't met");
+        Ok(())
+    }
+
+    async fn measure_rows(&self, table: &mut Table) -> Result<()> {
         for name in RowName::value_variants() {
-            if !self.rows.is_empty() && !self.rows.contains(name) {
-                continue;
-            }
-            for row in name.measure(&self.setup).await? {
-                println!("{row}");
-                missed += usize::from(!row.is_met());
+            if self.rows.is_empty() || self.rows.contains(name) {
+                table.add(name.measure(&self.setup).await?);
             }
         }
-        ensure!(self.setup.quick || missed == 0, "{missed} of the targets aren't met");
         Ok(())
     }
 }

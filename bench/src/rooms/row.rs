@@ -1,4 +1,4 @@
-//! A row of the table: the ratio of a cost to another cost of the same round, and its target.
+//! The table. A row is the ratio of a cost to another cost of the same round, and its target.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -7,8 +7,28 @@ use anyhow::{Context, Result};
 use crate::rounds::order;
 use crate::statistics::{Spread, shown};
 
-/// The head of the table.
-pub(super) const HEAD: &str = "| row | ratio (from .. to) | target | met |\n| --- | --- | --- | --- |";
+/// The rows that are measured so far.
+#[derive(Default)]
+pub(super) struct Table(Vec<Row>);
+
+impl Table {
+    pub(super) fn add(&mut self, rows: Vec<Row>) {
+        self.0.extend(rows);
+    }
+
+    /// The number of rows whose targets aren't met.
+    pub(super) fn missed(&self) -> usize {
+        self.0.iter().filter(|row| !row.is_met()).count()
+    }
+}
+
+impl Display for Table {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(out, "| row | ratio (from .. to) | target | met |")?;
+        writeln!(out, "| --- | --- | --- | --- |")?;
+        self.0.iter().try_for_each(|row| writeln!(out, "{row}"))
+    }
+}
 
 /// A row: the median of the rounds' ratios, with its spread.
 pub(super) struct Row {
@@ -25,10 +45,11 @@ impl Row {
         Ok(Self { name, ratio, target })
     }
 
-    /// Whether the target is met. It isn't if a ratio can't be computed, for example because a cost was zero.
-    pub(super) fn is_met(&self) -> bool {
+    /// Whether the target is met. It isn't if any ratio is zero or can't be computed, because then a cost wasn't measured.
+    fn is_met(&self) -> bool {
         let Spread { median, least, greatest } = self.ratio;
-        [median, least, greatest].iter().all(|ratio| ratio.is_finite()) && median <= self.target
+        // NaN is sorted as the least or the greatest figure, so these comparisons are false for it.
+        least > 0.0 && greatest < f64::INFINITY && median <= self.target
     }
 }
 
@@ -90,10 +111,28 @@ mod tests {
     }
 
     #[test]
-    fn a_row_without_a_ratio_is_not_met() {
+    fn a_row_without_a_cost_is_not_met() {
         assert!(Row::new("a tick".into(), [], 1.5).is_err());
-        assert!(!row(&[0.0 / 0.0, 1.0, 1.0]).is_met());
-        assert!(!row(&[1.0, 1.0, 1.0 / 0.0]).is_met());
+        for ratio in [f64::NAN, -f64::NAN, f64::INFINITY, 0.0] {
+            assert!(row(&[1.0, 1.0, 1.0]).is_met() && !row(&[ratio, 1.0, 1.0]).is_met(), "{ratio}");
+        }
+    }
+
+    #[test]
+    fn a_table_counts_the_rows_that_are_not_met() {
+        let mut table = Table::default();
+        table.add(vec![row(&[1.0])]);
+        assert_eq!(table.missed(), 0);
+        table.add(vec![row(&[1.6]), row(&[2.0])]);
+        assert_eq!(table.missed(), 2);
+        let lines = [
+            "| row | ratio (from .. to) | target | met |",
+            "| --- | --- | --- | --- |",
+            "| a tick | 1.000 (1.000 .. 1.000) | 1.5 | yes |",
+            "| a tick | 1.600 (1.600 .. 1.600) | 1.5 | NO |",
+            "| a tick | 2.000 (2.000 .. 2.000) | 1.5 | NO |",
+        ];
+        assert_eq!(table.to_string().lines().collect::<Vec<_>>(), lines);
     }
 
     #[test]
@@ -109,7 +148,7 @@ mod tests {
     async fn each_round_measures_all_candidates_in_turn() {
         let measured = RefCell::new(Vec::new());
         let mut candidates = ["a", "b", "c"].map(|name| Candidate { name: name.into(), host: name });
-        let cost = async |host: &mut &str| {
+        let cost = async |host: &mut &'static str| {
             measured.borrow_mut().push(*host);
             Ok(measured.borrow().len() as f64)
         };

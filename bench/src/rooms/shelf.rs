@@ -35,9 +35,9 @@ pub(super) const ENTRY_BYTES: usize = 100;
 /// The most entries that one `fill` adds.
 const FILLED_AT_ONCE: usize = 1_000;
 
-/// A client is silent while the other hosts of its row are measured. A host that never replies ends the measurement after
-/// this time, too.
-const CONFIG: &str = "[limits]\nidle_ms = 180000\nstop_ms = 1\n";
+/// A client sends nothing while the other hosts of its row are measured, so a host must keep a silent client for that long.
+/// If a host never replies, it closes the connection after this time, which ends the measurement.
+const CONFIG: &str = "[limits]\nidle_ms = 600000\nstop_ms = 1\n";
 
 /// A host with the plugin, and a client.
 pub(super) struct Shelf {
