@@ -32,7 +32,7 @@ pub(super) async fn rows(setup: &Setup) -> Result<Vec<Row>> {
     }
     let costs = Costs::measure(setup.rounds(), &mut candidates, Changing::cost).await?;
     for Candidate { host, .. } in &mut candidates {
-        host.shelf.check_count(TOPIC, host.entries).await?;
+        host.shelf.check_filled(TOPIC, host.entries).await?;
     }
     let against = size(entries[0] * ENTRY_BYTES);
     let row =

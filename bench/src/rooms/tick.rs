@@ -32,9 +32,9 @@ const QUICK: Sizes = Sizes { topics: 4, time: Duration::from_millis(500) };
 
 pub(super) async fn rows(setup: &Setup) -> Result<Vec<Row>> {
     let mut candidates = Vec::new();
-    for form in ["value", "entries"] {
+    for (form, prefix) in [("value", "room:"), ("entries", "players:")] {
         let name = format!("a tick of {PLAYERS} players, {form}");
-        candidates.push(Candidate { name, host: Ticking::start(setup, form).await? });
+        candidates.push(Candidate { name, host: Ticking::start(setup, prefix).await? });
     }
     let costs = Costs::measure(setup.rounds(), &mut candidates, Ticking::cost).await?;
     let name = format!("a tick of {PLAYERS} players: scan and put-many / one value");
@@ -49,11 +49,11 @@ struct Ticking {
 }
 
 impl Ticking {
-    /// Starts a host. `form` is the part of the topics' names that chooses how the players are kept.
-    async fn start(setup: &Setup, form: &str) -> Result<Self> {
+    /// Starts a host. The prefix of the topics' names chooses how the players are kept.
+    async fn start(setup: &Setup, prefix: &str) -> Result<Self> {
         let Sizes { topics, time } = if setup.quick { QUICK } else { SIZES };
         let mut shelf = setup.start().await?;
-        let topics: Vec<String> = (0..topics).map(|number| format!("players:{form}:{number}")).collect();
+        let topics: Vec<String> = (0..topics).map(|number| format!("{prefix}{number}")).collect();
         for topic in &topics {
             shelf.join(topic).await?;
         }
@@ -62,7 +62,7 @@ impl Ticking {
 
     /// Microseconds of the host's CPU time for each handled tick. The ticks end before the next host is measured.
     async fn cost(&mut self) -> Result<f64> {
-        let start = json!({ "players": PLAYERS, "period_ms": PERIOD_MS });
+        let start = json!({ "players": PLAYERS, "ms": PERIOD_MS });
         for topic in &self.topics {
             self.shelf.call(topic, "start", &start).await?;
         }
@@ -83,7 +83,7 @@ impl Ticking {
     async fn ticks(&mut self) -> Result<u64> {
         let mut sum = 0;
         for topic in &self.topics {
-            let response = self.shelf.call(topic, "ticks", &json!({})).await?;
+            let response = self.shelf.call(topic, "where", &json!({})).await?;
             sum += response["ticks"].as_u64().with_context(|| format!("{response} has no number of ticks"))?;
         }
         Ok(sum)

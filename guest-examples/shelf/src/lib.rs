@@ -18,6 +18,7 @@
 //! | --- | --- | --- |
 //! | `start {"players": 100, "ms": 10}` | replaces the players, and sets the tick period | `ok {}` |
 //! | `where` | | `ok {"ticks": 3, "sum": 1.5}`: the ticks that were handled, and the sum of all coordinates |
+//! | `stop` | ends the ticks | `ok {}` |
 
 use bennu_guest::prelude::*;
 

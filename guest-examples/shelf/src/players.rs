@@ -83,6 +83,10 @@ impl Channel for Entered {
                 socket.tick(Duration::from_millis(wanted.ms));
                 ok()
             }
+            "stop" => {
+                socket.tick(Duration::ZERO);
+                ok()
+            }
             "where" => {
                 let players = PLAYERS.iter().collect::<Result<Vec<_>, _>>()?;
                 place(TICKS.get("")?.unwrap_or_default(), players.iter().map(|(_, player)| player))
@@ -115,6 +119,10 @@ impl Channel for Shared {
                 let wanted: Wanted = payload.parse()?;
                 socket.room_mut().players = wanted.players().collect();
                 socket.tick(Duration::from_millis(wanted.ms));
+                ok()
+            }
+            "stop" => {
+                socket.tick(Duration::ZERO);
                 ok()
             }
             "where" => place(socket.room().ticks, socket.room().players.values()),
