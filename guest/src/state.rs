@@ -12,6 +12,12 @@ pub(crate) fn encode<T: Serialize>(state: &T) -> Result<Vec<u8>, String> {
     rmp_serde::to_vec_named(state).map_err(|error| format!("a {} can't be encoded: {error}", type_name::<T>()))
 }
 
+/// Adds an encoded value to these bytes.
+pub(crate) fn encode_to<T: Serialize>(bytes: &mut Vec<u8>, value: &T) -> Result<(), String> {
+    let encoded = rmp_serde::encode::write_named(bytes, value);
+    encoded.map_err(|error| format!("a {} can't be encoded: {error}", type_name::<T>()))
+}
+
 /// Decodes a state that the host keeps.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     read(bytes).map_err(|error| format!("the state can't be read as a {}: {error}", type_name::<T>()))

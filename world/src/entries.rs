@@ -124,9 +124,12 @@ impl CallContext {
     ///
     /// # Errors
     /// See [`log`](Self::log).
-    pub fn entries_get(&mut self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, Fault> {
+    pub fn entries_get<'k>(
+        &mut self,
+        keys: impl Iterator<Item = &'k [u8]> + Clone,
+    ) -> Result<Vec<Option<Vec<u8>>>, Fault> {
         let CallEntries { entries, overlay } = self.entries()?;
-        let mut list = EntryList::new(keys.iter().map(Vec::as_slice))?;
+        let mut list = EntryList::new(keys)?;
         let mut values = Vec::new();
         let mut each = |value: Option<&[u8]>| values.push(value.map(<[u8]>::to_vec));
         done(overlay.get_many(&entries.held().table, &mut list, &mut each)?)?;

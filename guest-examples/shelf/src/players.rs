@@ -97,11 +97,7 @@ impl Channel for Entered {
 
     fn handle_tick(_topic: &mut Topic, tick: &Tick) -> Ticked {
         let seconds = tick.elapsed().as_secs_f64();
-        let mut players = PLAYERS.iter().collect::<Result<Vec<_>, _>>()?;
-        for (_, player) in &mut players {
-            player.step(seconds);
-        }
-        PLAYERS.insert_many(players);
+        PLAYERS.update_all(|_, player| player.step(seconds))?;
         TICKS.update("", |ticks| *ticks += 1)
     }
 }

@@ -2569,31 +2569,23 @@ pub mod bennu {
         /// (`entry_writes_per_call`) of 4 MiB together (`entry_write_bytes_per_call`). The entries of a topic have at most 1
         /// GiB (`entries_bytes_per_topic`), and those of all rooms of the host 256 MiB (`entries_memory_bytes`). More is a
         /// fault of the kind `oversize`.
+        ///
+        /// `get-many`, `scan` and `put-many` pass *packed lists*: all items one after another in one list of bytes, because a list
+        /// of lists costs an allocation for each of them. An item begins with its lengths, as `u32` with the lowest byte first:
+        ///
+        /// | packed list | each item |
+        /// | --- | --- |
+        /// | keys | the length of the key, the key |
+        /// | values | the length of the value, the value; if there is no value, only the number 4,294,967,295 |
+        /// | entries | the length of the key, the length of the value, the key, the value |
+        ///
+        /// A packed list that ends within an item is a fault of the kind `failed`.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod entries {
             #[used]
             #[doc(hidden)]
             static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
             use super::super::super::_rt;
-            /// An entry.
-            #[derive(Clone, PartialEq)]
-            pub struct Entry {
-                /// The key.
-                pub key: _rt::Vec<u8>,
-                /// The value.
-                pub value: _rt::Vec<u8>,
-            }
-            impl ::core::fmt::Debug for Entry {
-                fn fmt(
-                    &self,
-                    f: &mut ::core::fmt::Formatter<'_>,
-                ) -> ::core::fmt::Result {
-                    f.debug_struct("Entry")
-                        .field("key", &self.key)
-                        .field("value", &self.value)
-                        .finish()
-                }
-            }
             /// The order of a scan.
             #[repr(u8)]
             #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
@@ -2683,11 +2675,9 @@ pub mod bennu {
             }
             #[allow(unused_unsafe, clippy::all)]
             /// Returns the values of several keys, in the order of `keys`: at most 1,000 keys, and 1 MiB of values. More is a
-            /// fault of the kind `oversize`.
+            /// fault of the kind `oversize`. `keys` is a packed list of keys, and the result is a packed list of values.
             #[allow(async_fn_in_trait)]
-            pub fn get_many(
-                keys: &[_rt::Vec<u8>],
-            ) -> _rt::Vec<::core::option::Option<_rt::Vec<u8>>> {
+            pub fn get_many(keys: &[u8]) -> _rt::Vec<u8> {
                 unsafe {
                     #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                     #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
@@ -2700,94 +2690,44 @@ pub mod bennu {
                         [::core::mem::MaybeUninit::uninit(); 2
                             * ::core::mem::size_of::<*const u8>()],
                     );
-                    let vec1 = keys;
-                    let len1 = vec1.len();
-                    let layout1 = _rt::alloc::Layout::from_size_align(
-                            vec1.len() * (2 * ::core::mem::size_of::<*const u8>()),
-                            ::core::mem::size_of::<*const u8>(),
-                        )
-                        .unwrap();
-                    let (result1, _cleanup1) = wit_bindgen::rt::Cleanup::new(layout1);
-                    for (i, e) in vec1.into_iter().enumerate() {
-                        let base = result1
-                            .add(i * (2 * ::core::mem::size_of::<*const u8>()));
-                        {
-                            let vec0 = e;
-                            let ptr0 = vec0.as_ptr().cast::<u8>();
-                            let len0 = vec0.len();
-                            *base
-                                .add(::core::mem::size_of::<*const u8>())
-                                .cast::<usize>() = len0;
-                            *base.add(0).cast::<*mut u8>() = ptr0.cast_mut();
-                        }
-                    }
-                    let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    let vec0 = keys;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
                     #[link(wasm_import_module = "bennu:channel/entries@0.1.0")]
                     unsafe extern "C" {
                         #[link_name = "get-many"]
-                        fn wit_import3(_: *mut u8, _: usize, _: *mut u8);
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
                     }
                     #[cfg(not(target_arch = "wasm32"))]
-                    unsafe extern "C" fn wit_import3(_: *mut u8, _: usize, _: *mut u8) {
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
                         unreachable!()
                     }
-                    wit_import3(result1, len1, ptr2);
-                    let l4 = *ptr2.add(0).cast::<*mut u8>();
-                    let l5 = *ptr2
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = *ptr1.add(0).cast::<*mut u8>();
+                    let l4 = *ptr1
                         .add(::core::mem::size_of::<*const u8>())
                         .cast::<usize>();
-                    let base10 = l4;
-                    let len10 = l5;
-                    let mut result10 = _rt::Vec::with_capacity(len10);
-                    for i in 0..len10 {
-                        let base = base10
-                            .add(i * (3 * ::core::mem::size_of::<*const u8>()));
-                        let e10 = {
-                            let l6 = i32::from(*base.add(0).cast::<u8>());
-                            match l6 {
-                                0 => None,
-                                1 => {
-                                    let e = {
-                                        let l7 = *base
-                                            .add(::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>();
-                                        let l8 = *base
-                                            .add(2 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>();
-                                        let len9 = l8;
-                                        <_ as From<
-                                            _rt::Vec<_>,
-                                        >>::from(_rt::Vec::from_raw_parts(l7.cast(), len9, len9))
-                                    };
-                                    Some(e)
-                                }
-                                _ => _rt::invalid_enum_discriminant(),
-                            }
-                        };
-                        result10.push(e10);
-                    }
-                    _rt::cabi_dealloc(
-                        base10,
-                        len10 * (3 * ::core::mem::size_of::<*const u8>()),
-                        ::core::mem::size_of::<*const u8>(),
-                    );
-                    let result11 = result10;
-                    result11
+                    let len5 = l4;
+                    let result6 = <_ as From<
+                        _rt::Vec<_>,
+                    >>::from(_rt::Vec::from_raw_parts(l3.cast(), len5, len5));
+                    result6
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
             /// Returns up to `limit` entries, in the given order. `start` is the first key of the range; without it, the range
             /// begins with the first entry. `end` is the first key after the range; without it, the range ends with the last
-            /// entry. A scan returns at most 1,000 entries, and it ends early after 1 MiB of entries. To read more, continue
-            /// from the last returned key.
+            /// entry. A scan returns at most 1,000 entries, and it ends early with the entry that makes 1 MiB of keys and values
+            /// full. To read more, continue from the last returned key. The result is a packed list of entries.
             #[allow(async_fn_in_trait)]
             pub fn scan(
                 start: ::core::option::Option<&[u8]>,
                 end: ::core::option::Option<&[u8]>,
                 order: Order,
                 limit: u32,
-            ) -> _rt::Vec<Entry> {
+            ) -> _rt::Vec<u8> {
                 unsafe {
                     #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                     #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
@@ -2864,43 +2804,11 @@ pub mod bennu {
                     let l7 = *ptr4
                         .add(::core::mem::size_of::<*const u8>())
                         .cast::<usize>();
-                    let base14 = l6;
-                    let len14 = l7;
-                    let mut result14 = _rt::Vec::with_capacity(len14);
-                    for i in 0..len14 {
-                        let base = base14
-                            .add(i * (4 * ::core::mem::size_of::<*const u8>()));
-                        let e14 = {
-                            let l8 = *base.add(0).cast::<*mut u8>();
-                            let l9 = *base
-                                .add(::core::mem::size_of::<*const u8>())
-                                .cast::<usize>();
-                            let len10 = l9;
-                            let l11 = *base
-                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                .cast::<*mut u8>();
-                            let l12 = *base
-                                .add(3 * ::core::mem::size_of::<*const u8>())
-                                .cast::<usize>();
-                            let len13 = l12;
-                            Entry {
-                                key: <_ as From<
-                                    _rt::Vec<_>,
-                                >>::from(_rt::Vec::from_raw_parts(l8.cast(), len10, len10)),
-                                value: <_ as From<
-                                    _rt::Vec<_>,
-                                >>::from(_rt::Vec::from_raw_parts(l11.cast(), len13, len13)),
-                            }
-                        };
-                        result14.push(e14);
-                    }
-                    _rt::cabi_dealloc(
-                        base14,
-                        len14 * (4 * ::core::mem::size_of::<*const u8>()),
-                        ::core::mem::size_of::<*const u8>(),
-                    );
-                    let result15 = result14;
-                    result15
+                    let len8 = l7;
+                    let result9 = <_ as From<
+                        _rt::Vec<_>,
+                    >>::from(_rt::Vec::from_raw_parts(l6.cast(), len8, len8));
+                    result9
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
@@ -2933,52 +2841,24 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Sets the values of several keys, in the order of the list.
+            /// Sets the values of several keys, in the order of the list. `entries` is a packed list of entries.
             #[allow(async_fn_in_trait)]
-            pub fn put_many(entries: &[Entry]) -> () {
+            pub fn put_many(entries: &[u8]) -> () {
                 unsafe {
-                    let vec3 = entries;
-                    let len3 = vec3.len();
-                    let layout3 = _rt::alloc::Layout::from_size_align(
-                            vec3.len() * (4 * ::core::mem::size_of::<*const u8>()),
-                            ::core::mem::size_of::<*const u8>(),
-                        )
-                        .unwrap();
-                    let (result3, _cleanup3) = wit_bindgen::rt::Cleanup::new(layout3);
-                    for (i, e) in vec3.into_iter().enumerate() {
-                        let base = result3
-                            .add(i * (4 * ::core::mem::size_of::<*const u8>()));
-                        {
-                            let Entry { key: key0, value: value0 } = e;
-                            let vec1 = key0;
-                            let ptr1 = vec1.as_ptr().cast::<u8>();
-                            let len1 = vec1.len();
-                            *base
-                                .add(::core::mem::size_of::<*const u8>())
-                                .cast::<usize>() = len1;
-                            *base.add(0).cast::<*mut u8>() = ptr1.cast_mut();
-                            let vec2 = value0;
-                            let ptr2 = vec2.as_ptr().cast::<u8>();
-                            let len2 = vec2.len();
-                            *base
-                                .add(3 * ::core::mem::size_of::<*const u8>())
-                                .cast::<usize>() = len2;
-                            *base
-                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                .cast::<*mut u8>() = ptr2.cast_mut();
-                        }
-                    }
+                    let vec0 = entries;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
                     #[cfg(target_arch = "wasm32")]
                     #[link(wasm_import_module = "bennu:channel/entries@0.1.0")]
                     unsafe extern "C" {
                         #[link_name = "put-many"]
-                        fn wit_import4(_: *mut u8, _: usize);
+                        fn wit_import1(_: *mut u8, _: usize);
                     }
                     #[cfg(not(target_arch = "wasm32"))]
-                    unsafe extern "C" fn wit_import4(_: *mut u8, _: usize) {
+                    unsafe extern "C" fn wit_import1(_: *mut u8, _: usize) {
                         unreachable!()
                     }
-                    wit_import4(result3, len3);
+                    wit_import1(ptr0.cast_mut(), len0);
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
@@ -6266,11 +6146,11 @@ mod _rt {
             self as i32
         }
     }
-    pub use alloc_crate::alloc;
     #[cfg(target_arch = "wasm32")]
     pub fn run_ctors_once() {
         wit_bindgen::rt::run_ctors_once();
     }
+    pub use alloc_crate::alloc;
     extern crate alloc as alloc_crate;
 }
 /// Generates `#[unsafe(no_mangle)]` functions to export the specified type as
@@ -6320,9 +6200,9 @@ macro_rules! __export_plugin_full_impl {
         =
         "component-type:wit-bindgen:0.61.1:bennu:channel@0.1.0:plugin-full:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3789] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3754] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xcb\x1c\x01A\x02\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xa8\x1c\x01A\x02\x01\
 A&\x01B\x0a\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\
 \0\0\x01@\0\0w\x04\0\x03now\x01\x02\x01@\0\0s\x04\0\x09unique-id\x01\x03\x04\0\x06\
 random\x01\x02\x04\0\x0dconfiguration\x01\x03\x01@\x02\x05level\x01\x07messages\x01\
@@ -6372,47 +6252,46 @@ max-age\x02\0\x04\x04\0\x06verify\x01\x05\x03\0\x19bennu:channel/token@0.1.0\x05
 \0\x03get\x01\x06\x01p\x02\x01@\x04\x05start\x05\x03end\x05\x05order\x04\x05limi\
 ty\0\x07\x04\0\x04scan\x01\x08\x01@\x02\x03key\0\x05value\0\x01\0\x04\0\x03put\x01\
 \x09\x01@\x01\x03key\0\x01\0\x04\0\x06delete\x01\x0a\x03\0\x19bennu:channel/stor\
-e@0.1.0\x05\x09\x01B\x17\x01p}\x01r\x02\x03key\0\x05value\0\x04\0\x05entry\x03\0\
-\x01\x01m\x02\x07forward\x08backward\x04\0\x05order\x03\0\x03\x01k\0\x01@\x01\x03\
-key\0\0\x05\x04\0\x03get\x01\x06\x01p\0\x01p\x05\x01@\x01\x04keys\x07\0\x08\x04\0\
-\x08get-many\x01\x09\x01p\x02\x01@\x04\x05start\x05\x03end\x05\x05order\x04\x05l\
-imity\0\x0a\x04\0\x04scan\x01\x0b\x01@\x02\x03key\0\x05value\0\x01\0\x04\0\x03pu\
-t\x01\x0c\x01@\x01\x07entries\x0a\x01\0\x04\0\x08put-many\x01\x0d\x01@\x01\x03ke\
-y\0\x01\0\x04\0\x06delete\x01\x0e\x01@\x03\x05start\x05\x03end\x05\x05limity\0y\x04\
-\0\x0cdelete-range\x01\x0f\x03\0\x1bbennu:channel/entries@0.1.0\x05\x0a\x01B\x0c\
-\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x01p}\x01r\x02\x06memberw\x07assig\
-ns\x02\x04\0\x09recipient\x03\0\x03\x01q\x04\x04pass\0\0\x04drop\0\0\x07replace\x01\
-\x01\0\x09hand-over\0\0\x04\0\x08decision\x03\0\x05\x01p\x04\x01p\x06\x01j\x01\x08\
-\x01s\x01@\x04\x05topics\x05events\x07payload\x01\x0arecipients\x07\0\x09\x04\0\x0a\
-handle-out\x01\x0a\x04\0\x1ebennu:channel/handle-out@0.1.0\x05\x0b\x01B\x0c\x02\x03\
-\x02\x01\x03\x04\0\x07payload\x03\0\0\x02\x03\x02\x01\x04\x04\0\x05reply\x03\0\x02\
-\x01p}\x01k\x04\x01k\x03\x01r\x02\x04room\x05\x05reply\x06\x04\0\x07outcome\x03\0\
-\x07\x01j\x01\x08\x01s\x01@\x04\x05topics\x05events\x07payload\x01\x04room\x05\0\
-\x09\x04\0\x0ehandle-message\x01\x0a\x04\0\"bennu:channel/handle-message@0.1.0\x05\
-\x0c\x01B\x07\x01r\x03\x06numberw\x06missedy\x09period-msy\x04\0\x04tick\x03\0\0\
-\x01p}\x01k\x02\x01j\x01\x03\x01s\x01@\x03\x05topics\x04tick\x01\x04room\x03\0\x04\
-\x04\0\x0bhandle-tick\x01\x05\x04\0\x1fbennu:channel/handle-tick@0.1.0\x05\x0d\x01\
-B\x07\x01m\x04\x05taken\x07dropped\x08returned\x04gone\x04\0\x06change\x03\0\0\x01\
-p}\x01k\x02\x01j\x01\x03\x01s\x01@\x04\x05topics\x04seats\x06change\x01\x04room\x03\
-\0\x04\x04\0\x0bhandle-seat\x01\x05\x04\0\x1fbennu:channel/handle-seat@0.1.0\x05\
-\x0e\x01B\x06\x01m\x02\x07assigns\x04room\x04\0\x04part\x03\0\0\x01p}\x01j\x01\x02\
-\x01s\x01@\x04\x05topics\x04part\x01\x07versiony\x05state\x02\0\x03\x04\0\x07upg\
-rade\x01\x04\x04\0\x1bbennu:channel/upgrade@0.1.0\x05\x0f\x02\x03\0\x02\x09admis\
-sion\x02\x03\0\x02\x06ending\x02\x03\0\x02\x0amembership\x02\x03\0\x02\x07messag\
-e\x02\x03\0\x02\x07outcome\x02\x03\0\x02\x05route\x01B\x1f\x02\x03\x02\x01\x10\x04\
-\0\x09admission\x03\0\0\x02\x03\x02\x01\x11\x04\0\x06ending\x03\0\x02\x02\x03\x02\
-\x01\x12\x04\0\x0amembership\x03\0\x04\x02\x03\x02\x01\x13\x04\0\x07message\x03\0\
-\x06\x02\x03\x02\x01\x14\x04\0\x07outcome\x03\0\x08\x02\x03\x02\x01\x03\x04\0\x07\
-payload\x03\0\x0a\x02\x03\x02\x01\x15\x04\0\x05route\x03\0\x0c\x01p\x0d\x01@\0\0\
-\x0e\x04\0\x08describe\x01\x0f\x01p}\x01k\x10\x01j\x01\x01\x01s\x01@\x04\x06memb\
-erw\x05topics\x06params\x0b\x04room\x11\0\x12\x04\0\x04join\x01\x13\x01ks\x01j\x01\
-\x09\x01s\x01@\x04\x06member\x05\x05events\x07payload\x0b\x09reply-ref\x14\0\x15\
-\x04\0\x09handle-in\x01\x16\x01@\x02\x06member\x05\x07message\x07\0\x15\x04\0\x0b\
-handle-info\x01\x17\x01j\x01\x11\x01s\x01@\x02\x06member\x05\x06ending\x03\0\x18\
-\x04\0\x09terminate\x01\x19\x04\0\x1bbennu:channel/channel@0.1.0\x05\x16\x04\0\x1f\
-bennu:channel/plugin-full@0.1.0\x04\0\x0b\x11\x01\0\x0bplugin-full\x03\0\0\0G\x09\
-producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rus\
-t\x060.61.1";
+e@0.1.0\x05\x09\x01B\x12\x01m\x02\x07forward\x08backward\x04\0\x05order\x03\0\0\x01\
+p}\x01k\x02\x01@\x01\x03key\x02\0\x03\x04\0\x03get\x01\x04\x01@\x01\x04keys\x02\0\
+\x02\x04\0\x08get-many\x01\x05\x01@\x04\x05start\x03\x03end\x03\x05order\x01\x05\
+limity\0\x02\x04\0\x04scan\x01\x06\x01@\x02\x03key\x02\x05value\x02\x01\0\x04\0\x03\
+put\x01\x07\x01@\x01\x07entries\x02\x01\0\x04\0\x08put-many\x01\x08\x01@\x01\x03\
+key\x02\x01\0\x04\0\x06delete\x01\x09\x01@\x03\x05start\x03\x03end\x03\x05limity\
+\0y\x04\0\x0cdelete-range\x01\x0a\x03\0\x1bbennu:channel/entries@0.1.0\x05\x0a\x01\
+B\x0c\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x01p}\x01r\x02\x06memberw\x07\
+assigns\x02\x04\0\x09recipient\x03\0\x03\x01q\x04\x04pass\0\0\x04drop\0\0\x07rep\
+lace\x01\x01\0\x09hand-over\0\0\x04\0\x08decision\x03\0\x05\x01p\x04\x01p\x06\x01\
+j\x01\x08\x01s\x01@\x04\x05topics\x05events\x07payload\x01\x0arecipients\x07\0\x09\
+\x04\0\x0ahandle-out\x01\x0a\x04\0\x1ebennu:channel/handle-out@0.1.0\x05\x0b\x01\
+B\x0c\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x02\x03\x02\x01\x04\x04\0\x05\
+reply\x03\0\x02\x01p}\x01k\x04\x01k\x03\x01r\x02\x04room\x05\x05reply\x06\x04\0\x07\
+outcome\x03\0\x07\x01j\x01\x08\x01s\x01@\x04\x05topics\x05events\x07payload\x01\x04\
+room\x05\0\x09\x04\0\x0ehandle-message\x01\x0a\x04\0\"bennu:channel/handle-messa\
+ge@0.1.0\x05\x0c\x01B\x07\x01r\x03\x06numberw\x06missedy\x09period-msy\x04\0\x04\
+tick\x03\0\0\x01p}\x01k\x02\x01j\x01\x03\x01s\x01@\x03\x05topics\x04tick\x01\x04\
+room\x03\0\x04\x04\0\x0bhandle-tick\x01\x05\x04\0\x1fbennu:channel/handle-tick@0\
+.1.0\x05\x0d\x01B\x07\x01m\x04\x05taken\x07dropped\x08returned\x04gone\x04\0\x06\
+change\x03\0\0\x01p}\x01k\x02\x01j\x01\x03\x01s\x01@\x04\x05topics\x04seats\x06c\
+hange\x01\x04room\x03\0\x04\x04\0\x0bhandle-seat\x01\x05\x04\0\x1fbennu:channel/\
+handle-seat@0.1.0\x05\x0e\x01B\x06\x01m\x02\x07assigns\x04room\x04\0\x04part\x03\
+\0\0\x01p}\x01j\x01\x02\x01s\x01@\x04\x05topics\x04part\x01\x07versiony\x05state\
+\x02\0\x03\x04\0\x07upgrade\x01\x04\x04\0\x1bbennu:channel/upgrade@0.1.0\x05\x0f\
+\x02\x03\0\x02\x09admission\x02\x03\0\x02\x06ending\x02\x03\0\x02\x0amembership\x02\
+\x03\0\x02\x07message\x02\x03\0\x02\x07outcome\x02\x03\0\x02\x05route\x01B\x1f\x02\
+\x03\x02\x01\x10\x04\0\x09admission\x03\0\0\x02\x03\x02\x01\x11\x04\0\x06ending\x03\
+\0\x02\x02\x03\x02\x01\x12\x04\0\x0amembership\x03\0\x04\x02\x03\x02\x01\x13\x04\
+\0\x07message\x03\0\x06\x02\x03\x02\x01\x14\x04\0\x07outcome\x03\0\x08\x02\x03\x02\
+\x01\x03\x04\0\x07payload\x03\0\x0a\x02\x03\x02\x01\x15\x04\0\x05route\x03\0\x0c\
+\x01p\x0d\x01@\0\0\x0e\x04\0\x08describe\x01\x0f\x01p}\x01k\x10\x01j\x01\x01\x01\
+s\x01@\x04\x06memberw\x05topics\x06params\x0b\x04room\x11\0\x12\x04\0\x04join\x01\
+\x13\x01ks\x01j\x01\x09\x01s\x01@\x04\x06member\x05\x05events\x07payload\x0b\x09\
+reply-ref\x14\0\x15\x04\0\x09handle-in\x01\x16\x01@\x02\x06member\x05\x07message\
+\x07\0\x15\x04\0\x0bhandle-info\x01\x17\x01j\x01\x11\x01s\x01@\x02\x06member\x05\
+\x06ending\x03\0\x18\x04\0\x09terminate\x01\x19\x04\0\x1bbennu:channel/channel@0\
+.1.0\x05\x16\x04\0\x1fbennu:channel/plugin-full@0.1.0\x04\0\x0b\x11\x01\0\x0bplu\
+gin-full\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.2\
+58.3\x10wit-bindgen-rust\x060.61.1";
         };
     };
 }
@@ -6425,8 +6304,8 @@ pub use __export_plugin_full_impl as export_plugin;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2621] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x9b\x13\x01A\x02\x01\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2586] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf8\x12\x01A\x02\x01\
 A\x14\x01B\x0a\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
 l\x03\0\0\x01@\0\0w\x04\0\x03now\x01\x02\x01@\0\0s\x04\0\x09unique-id\x01\x03\x04\
 \0\x06random\x01\x02\x04\0\x0dconfiguration\x01\x03\x01@\x02\x05level\x01\x07mes\
@@ -6476,17 +6355,17 @@ ts\x05tokens\x07max-age\x02\0\x04\x04\0\x06verify\x01\x05\x03\0\x19bennu:channel
 key\0\0\x05\x04\0\x03get\x01\x06\x01p\x02\x01@\x04\x05start\x05\x03end\x05\x05or\
 der\x04\x05limity\0\x07\x04\0\x04scan\x01\x08\x01@\x02\x03key\0\x05value\0\x01\0\
 \x04\0\x03put\x01\x09\x01@\x01\x03key\0\x01\0\x04\0\x06delete\x01\x0a\x03\0\x19b\
-ennu:channel/store@0.1.0\x05\x09\x01B\x17\x01p}\x01r\x02\x03key\0\x05value\0\x04\
-\0\x05entry\x03\0\x01\x01m\x02\x07forward\x08backward\x04\0\x05order\x03\0\x03\x01\
-k\0\x01@\x01\x03key\0\0\x05\x04\0\x03get\x01\x06\x01p\0\x01p\x05\x01@\x01\x04key\
-s\x07\0\x08\x04\0\x08get-many\x01\x09\x01p\x02\x01@\x04\x05start\x05\x03end\x05\x05\
-order\x04\x05limity\0\x0a\x04\0\x04scan\x01\x0b\x01@\x02\x03key\0\x05value\0\x01\
-\0\x04\0\x03put\x01\x0c\x01@\x01\x07entries\x0a\x01\0\x04\0\x08put-many\x01\x0d\x01\
-@\x01\x03key\0\x01\0\x04\0\x06delete\x01\x0e\x01@\x03\x05start\x05\x03end\x05\x05\
-limity\0y\x04\0\x0cdelete-range\x01\x0f\x03\0\x1bbennu:channel/entries@0.1.0\x05\
-\x0a\x04\0?bennu:channel/plugin-full-with-all-of-its-exports-removed@0.1.0\x04\0\
-\x0b1\x01\0+plugin-full-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\
-\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+ennu:channel/store@0.1.0\x05\x09\x01B\x12\x01m\x02\x07forward\x08backward\x04\0\x05\
+order\x03\0\0\x01p}\x01k\x02\x01@\x01\x03key\x02\0\x03\x04\0\x03get\x01\x04\x01@\
+\x01\x04keys\x02\0\x02\x04\0\x08get-many\x01\x05\x01@\x04\x05start\x03\x03end\x03\
+\x05order\x01\x05limity\0\x02\x04\0\x04scan\x01\x06\x01@\x02\x03key\x02\x05value\
+\x02\x01\0\x04\0\x03put\x01\x07\x01@\x01\x07entries\x02\x01\0\x04\0\x08put-many\x01\
+\x08\x01@\x01\x03key\x02\x01\0\x04\0\x06delete\x01\x09\x01@\x03\x05start\x03\x03\
+end\x03\x05limity\0y\x04\0\x0cdelete-range\x01\x0a\x03\0\x1bbennu:channel/entrie\
+s@0.1.0\x05\x0a\x04\0?bennu:channel/plugin-full-with-all-of-its-exports-removed@\
+0.1.0\x04\0\x0b1\x01\0+plugin-full-with-all-of-its-exports-removed\x03\0\0\0G\x09\
+producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rus\
+t\x060.61.1";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

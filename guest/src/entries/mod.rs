@@ -9,16 +9,18 @@ use std::ops::{Bound, RangeBounds};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::bindings::bennu::channel::entries::Entry;
 use crate::host::entries;
-use crate::key_range::{KeyRange, Page, successor};
+use crate::key_range::{self, KeyRange, successor};
 use crate::{Error, state};
 
+mod packed;
 mod scan;
 #[cfg(test)]
 mod tests;
 
+use packed::{EntryList, Page, push_key, take_value};
 pub use scan::Entries;
+use scan::Pages;
 
 /// An ordered map from names to values of the type `T`, which all members of a topic share. A channel that has
 /// [`ENTRIES`](crate::Channel::ENTRIES) can use it in each callback that gets the [`Socket`](crate::Socket) or the
@@ -150,7 +152,7 @@ impl<T> RoomMap<T> {
     pub fn clear(&self, limit: usize) -> usize {
         let mut range = KeyRange::of_prefix(self.prefix.as_bytes(), limit);
         // The entries at the start are gone after each page, so the bounds stay.
-        while let Some(Page { start, end, limit }) = range.next_page() {
+        while let Some(key_range::Page { start, end, limit }) = range.next_page() {
             let (deleted, wanted) = (entries::delete_range(start, end, limit), limit);
             range.limit -= deleted as usize;
             if deleted < wanted {
@@ -181,19 +183,26 @@ impl<T: DeserializeOwned> RoomMap<T> {
     /// A value isn't a `T`. With `?`, this is a fault `failed`.
     #[track_caller]
     pub fn get_many(&self, names: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Vec<Option<T>>, Error> {
-        let keys: Vec<_> = names.into_iter().map(|name| self.key(name.as_ref())).collect();
+        let mut keys = Vec::new();
+        for name in names {
+            push_key(&mut keys, [self.prefix.as_bytes(), name.as_ref().as_bytes()]);
+        }
         let values = entries::get_many(&keys);
-        let read = |(key, value): (&Vec<u8>, Option<Vec<u8>>)| value.map(|value| read(key, &value)).transpose();
-        keys.iter().zip(values).map(read).collect()
+        let (mut keys, mut values) = (&keys[..], &values[..]);
+        let mut read_all = Vec::new();
+        while !keys.is_empty() {
+            let key = take_value(&mut keys).unwrap_or_default();
+            read_all.push(take_value(&mut values).map(|value| read(key, value)).transpose()?);
+        }
+        Ok(read_all)
     }
 
     /// Reads an entry of this map.
-    pub(crate) fn read(&self, mut key: Vec<u8>, value: &[u8]) -> Result<(String, T), Error> {
-        let value = read(&key, value)?;
-        key.drain(..self.prefix.len());
+    pub(crate) fn read<'k>(&self, key: &'k [u8], value: &[u8]) -> Result<(&'k str, T), Error> {
+        let value = read(key, value)?;
         // A map writes only UTF-8, but another build may have written other keys.
-        let name = String::from_utf8(key).map_err(|error| {
-            let name = String::from_utf8_lossy(error.as_bytes());
+        let name = str::from_utf8(&key[self.prefix.len()..]).map_err(|_| {
+            let name = String::from_utf8_lossy(&key[self.prefix.len()..]);
             Error::Failed(format!("the name {name:?} of an entry under {:?} isn't UTF-8", self.prefix))
         })?;
         Ok((name, value))
@@ -254,12 +263,10 @@ impl<T: Serialize> RoomMap<T> {
     ///
     /// ```
     /// # use bennu_guest::prelude::*;
-    /// const SCORES: RoomMap<u32> = RoomMap::new("score/");
+    /// const CARDS: RoomMap<u8> = RoomMap::new("card/");
     ///
-    /// fn double_scores() -> Result<(), Error> {
-    ///     let scores = SCORES.iter().collect::<Result<Vec<_>, _>>()?;
-    ///     SCORES.insert_many(scores.iter().map(|(name, score)| (name, score * 2)));
-    ///     Ok(())
+    /// fn deal() {
+    ///     CARDS.insert_many((0..52).map(|number| (format!("{number:02}"), number % 13)));
     /// }
     /// ```
     ///
@@ -268,11 +275,69 @@ impl<T: Serialize> RoomMap<T> {
     /// If a value can't be written as MessagePack.
     #[track_caller]
     pub fn insert_many(&self, values: impl IntoIterator<Item = (impl AsRef<str>, impl Borrow<T>)>) {
-        let mut all = Vec::new();
+        let mut all = EntryList::default();
         for (name, value) in values {
-            all.push(Entry { key: self.key(name.as_ref()), value: encoded(value.borrow()) });
+            self.add(&mut all, name.as_ref(), value.borrow(), None);
         }
-        entries::put_many(&all);
+        entries::put_many(all.as_bytes());
+    }
+
+    /// Adds an entry to a list, unless its value has these old bytes.
+    #[track_caller]
+    fn add(&self, list: &mut EntryList, name: &str, value: &T, old: Option<&[u8]>) {
+        let key = [self.prefix.as_bytes(), name.as_bytes()];
+        let added = list.push(key, |bytes| state::encode_to(bytes, value), |new| old != Some(new));
+        added.unwrap_or_else(|why| panic!("{why}"));
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> RoomMap<T> {
+    /// Changes all values, in the order of their names. Only values that `change` makes different are written. This is the
+    /// fastest way to change many entries, for example at a tick.
+    ///
+    /// ```
+    /// # use bennu_guest::prelude::*;
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Ball {
+    ///     at: (f64, f64),
+    ///     speed: (f64, f64),
+    /// }
+    ///
+    /// const BALLS: RoomMap<Ball> = RoomMap::new("ball/");
+    ///
+    /// fn move_balls(tick: &Tick) -> Result<(), Error> {
+    ///     let seconds = tick.elapsed().as_secs_f64();
+    ///     BALLS.update_all(|_name, ball| {
+    ///         ball.at.0 += ball.speed.0 * seconds;
+    ///         ball.at.1 += ball.speed.1 * seconds;
+    ///     })
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A value isn't a `T`. With `?`, this is a fault `failed`.
+    ///
+    /// # Panics
+    ///
+    /// If a value can't be written as MessagePack.
+    #[track_caller]
+    pub fn update_all(&self, mut change: impl FnMut(&str, &mut T)) -> Result<(), Error> {
+        let mut pages = Pages::new(KeyRange::of_prefix(self.prefix.as_bytes(), usize::MAX));
+        let mut page = Page::default();
+        while let Some(next) = pages.next(&page) {
+            page = next;
+            let mut changed = EntryList::with_capacity(page.bytes());
+            while let Some((key, old)) = page.take() {
+                let (name, mut value) = self.read(key, old)?;
+                change(name, &mut value);
+                self.add(&mut changed, name, &value, Some(old));
+            }
+            if !changed.is_empty() {
+                entries::put_many(changed.as_bytes());
+            }
+        }
+        Ok(())
     }
 }
 

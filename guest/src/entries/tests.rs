@@ -8,8 +8,8 @@ const NUMBERS: RoomMap<u32> = RoomMap::new("n/");
 const TEXTS: RoomMap<String> = RoomMap::new("n/");
 
 /// Calls a function of the test in a callback. The function has no environment, so its place in this list is its name.
-const STEPS: [fn() -> Result<Value, Error>; 8] =
-    [fill, backward, some, update, clear, wrong_type, nothing_twice, get_many];
+const STEPS: [fn() -> Result<Value, Error>; 9] =
+    [fill, backward, some, update, update_all, clear, wrong_type, nothing_twice, get_many];
 
 #[derive(Serialize, Deserialize)]
 struct Numbered;
@@ -89,6 +89,20 @@ fn update() -> Result<Value, Error> {
     Ok(json!([absent, new, NUMBERS.contains("absent"), NUMBERS.get("new")?]))
 }
 
+/// Writes all of the 4,096 entries that a callback may write, so only ten of the 2,500 may be written here.
+fn update_all() -> Result<Value, Error> {
+    RoomMap::<u32>::new("other/").insert_many((0..4086).map(|n| (n.to_string(), n)));
+    let mut names = Vec::new();
+    NUMBERS.update_all(|name, n| {
+        names.push(name.to_owned());
+        if *n % 250 == 0 {
+            *n += 1;
+        }
+    })?;
+    let is_in_order = names.is_sorted() && names.len() == 2500;
+    Ok(json!([is_in_order, NUMBERS.get("0250")?, NUMBERS.get("0251")?]))
+}
+
 fn clear() -> Result<Value, Error> {
     let cleared = [NUMBERS.clear(0), NUMBERS.clear(1), NUMBERS.clear(1500), NUMBERS.clear(usize::MAX)];
     Ok(json!([cleared, NUMBERS.iter().count()]))
@@ -126,6 +140,13 @@ fn an_update_writes_only_a_changed_value() {
     assert_eq!(member.take_step(update), json!([0, 1, false, 1]));
     assert_eq!(member.take_step(nothing_twice), json!(null));
     assert_eq!(member.entries(&NUMBERS), [("new".to_owned(), 1)]);
+}
+
+#[test]
+fn an_update_of_all_values_writes_only_those_that_change() {
+    let mut member = numbered();
+    member.take_step(fill);
+    assert_eq!(member.take_step(update_all), json!([true, 251, 251]));
 }
 
 #[test]

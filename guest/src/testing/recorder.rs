@@ -181,8 +181,10 @@ pub(crate) mod store {
 
 /// `interface entries`.
 pub(crate) mod entries {
+    use bennu_semantics::entries::{PackedEntries, PackedKeys, pack_entry, pack_value};
+
     use super::ask;
-    use crate::bindings::bennu::channel::entries::{Entry, Order};
+    use crate::bindings::bennu::channel::entries::Order;
 
     #[track_caller]
     pub(crate) fn get(key: &[u8]) -> Option<Vec<u8>> {
@@ -190,14 +192,19 @@ pub(crate) mod entries {
     }
 
     #[track_caller]
-    pub(crate) fn get_many(keys: &[Vec<u8>]) -> Vec<Option<Vec<u8>>> {
-        ask(|context| context.entries_get(keys))
+    pub(crate) fn get_many(keys: &[u8]) -> Vec<u8> {
+        let mut values = Vec::new();
+        let found = ask(|context| context.entries_get(PackedKeys::new(keys)?));
+        found.iter().for_each(|value| pack_value(&mut values, value.as_deref()));
+        values
     }
 
     #[track_caller]
-    pub(crate) fn scan(start: Option<&[u8]>, end: Option<&[u8]>, order: Order, limit: u32) -> Vec<Entry> {
-        let entries = ask(|context| context.entry_scan(start, end, order.into(), limit));
-        entries.into_iter().map(|(key, value)| Entry { key, value }).collect()
+    pub(crate) fn scan(start: Option<&[u8]>, end: Option<&[u8]>, order: Order, limit: u32) -> Vec<u8> {
+        let mut entries = Vec::new();
+        let found = ask(|context| context.entry_scan(start, end, order.into(), limit));
+        found.iter().for_each(|(key, value)| pack_entry(&mut entries, key, value));
+        entries
     }
 
     #[track_caller]
@@ -206,9 +213,8 @@ pub(crate) mod entries {
     }
 
     #[track_caller]
-    pub(crate) fn put_many(entries: &[Entry]) {
-        let entries = entries.iter().map(|entry| (&*entry.key, &*entry.value));
-        ask(|context| context.entries_put(entries));
+    pub(crate) fn put_many(entries: &[u8]) {
+        ask(|context| context.entries_put(PackedEntries::new(entries)?));
     }
 
     #[track_caller]

@@ -163,7 +163,10 @@ pub(super) fn stored<T: DeserializeOwned>(host: &HostFacts, key: &[u8]) -> Optio
 #[track_caller]
 pub(super) fn entries<T: DeserializeOwned>(entries: Option<&Entries>, map: &RoomMap<T>) -> Vec<(String, T)> {
     let entries = entries.unwrap_or_else(|| panic!("the topic has no open room with entries"));
-    let read = |(key, value): (Vec<u8>, Vec<u8>)| map.read(key, &value).unwrap_or_else(|error| panic!("{error:?}"));
+    let read = |(key, value): (Vec<u8>, Vec<u8>)| {
+        let (name, value) = map.read(&key, &value).unwrap_or_else(|error| panic!("{error:?}"));
+        (name.to_owned(), value)
+    };
     entries.rows(map.prefix().as_bytes()).into_iter().map(read).collect()
 }
 

@@ -43,17 +43,18 @@ impl CallEntries {
         done(self.overlay.get(&state.table, key)?).map(|value| value.map(<[u8]>::to_vec))
     }
 
-    /// Returns the values of several keys, in their order.
+    /// Returns the values of several keys, in their order, by `each`.
     ///
     /// # Errors
     /// Fault: oversize, if a key isn't allowed, or there are too many keys or bytes.
-    pub fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, Fault> {
-        let mut list = EntryList::new(keys.iter().map(Vec::as_slice))?;
-        let mut values = Vec::with_capacity(keys.len());
+    pub fn get_many<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k [u8]> + Clone,
+        mut each: impl FnMut(Option<&[u8]>),
+    ) -> Result<(), Fault> {
+        let mut list = EntryList::new(keys)?;
         let state = self.topic.state();
-        let mut each = |value: Option<&[u8]>| values.push(value.map(<[u8]>::to_vec));
-        done(self.overlay.get_many(&state.table, &mut list, &mut each)?)?;
-        Ok(values)
+        done(self.overlay.get_many(&state.table, &mut list, &mut each)?)
     }
 
     /// Returns the entries of a range, by `each`.

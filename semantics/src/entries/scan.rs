@@ -16,7 +16,6 @@ pub struct EntryScan {
     order: Order,
     entries: usize,
     bytes: usize,
-    is_first: bool,
 }
 
 /// A get-many that is under way.
@@ -35,16 +34,15 @@ impl EntryScan {
     pub fn new(start: Option<&[u8]>, end: Option<&[u8]>, order: Order, limit: u32) -> Result<Self, Fault> {
         let range = KeyRange::new(start, end)?;
         let entries = usize::try_from(limit).unwrap_or(usize::MAX).min(ENTRIES_AT_ONCE_MAX);
-        Ok(Self { range, order, entries, bytes: ENTRY_BYTES_AT_ONCE_MAX, is_first: true })
+        Ok(Self { range, order, entries, bytes: ENTRY_BYTES_AT_ONCE_MAX })
     }
 
-    /// Counts an entry. Returns whether the scan returns it.
-    fn admit(&mut self, bytes: usize) -> bool {
-        let fits = self.is_first || bytes <= self.bytes;
-        self.is_first = false;
+    /// Counts an entry. Returns whether the scan ends with it. A scan that ends early has returned at least 1 MiB, so that
+    /// its caller knows from a shorter result that the range has no more.
+    fn count(&mut self, bytes: usize) -> bool {
         self.entries -= 1;
         self.bytes = self.bytes.saturating_sub(bytes);
-        fits
+        self.entries == 0 || self.bytes == 0
     }
 
     /// The read of the store from an unknown key on.
@@ -58,14 +56,15 @@ impl EntryScan {
     }
 }
 
-impl<'k, I: ExactSizeIterator<Item = &'k [u8]> + Clone> EntryList<I> {
+impl<'k, I: Iterator<Item = &'k [u8]> + Clone> EntryList<I> {
     /// A get-many of these keys.
     ///
     /// # Errors
     /// Fault: oversize, if there are too many.
     pub fn new(keys: I) -> Result<Self, Fault> {
-        if keys.len() > ENTRIES_AT_ONCE_MAX {
-            return Err(Fault::oversize(format!("a get-many has {} keys; at most {ENTRIES_AT_ONCE_MAX}", keys.len())));
+        let count = keys.clone().count();
+        if count > ENTRIES_AT_ONCE_MAX {
+            return Err(Fault::oversize(format!("a get-many has {count} keys; at most {ENTRIES_AT_ONCE_MAX}")));
         }
         Ok(Self { keys, bytes: 0 })
     }
@@ -94,11 +93,8 @@ impl Overlay {
                     (slot.key(), slot.value())
                 }
             };
-            if !scan.admit(key.len() + value.len()) {
-                break None;
-            }
             each(key, value);
-            if scan.entries == 0 {
+            if scan.count(key.len() + value.len()) {
                 break None;
             }
         };

@@ -102,7 +102,7 @@ fn entries(context: &mut CallContext, name: &str, fields: &mut Fields<'_>) -> Mi
                 .iter()
                 .map(|key| decode("keys", key))
                 .collect::<Misread<Vec<_>>>()?;
-            let values = context.entries_get(&keys);
+            let values = context.entries_get(keys.iter().map(Vec::as_slice));
             values.map(|values| values.into_iter().map(encoded).collect::<Value>().to_string())
         }
         "entry_put" => {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use wasmtime::Result;
 
-use super::super::bindings::bennu::channel::entries::{self, Entry, Order};
+use bennu_semantics::entries::{PackedEntries, PackedKeys, pack_entry, pack_value};
+
+use super::super::bindings::bennu::channel::entries::{self, Order};
 use super::super::guest::{EntryAccess, Guest};
 use crate::contract::Fault;
 use crate::entries::{self as rules, CallEntries};
@@ -27,17 +29,19 @@ impl entries::Host for Guest {
         Ok(self.call_entries()?.get(&key)?)
     }
 
-    fn get_many(&mut self, keys: Vec<Vec<u8>>) -> Result<Vec<Option<Vec<u8>>>> {
-        Ok(self.call_entries()?.get_many(&keys)?)
+    fn get_many(&mut self, keys: Vec<u8>) -> Result<Vec<u8>> {
+        let mut values = Vec::new();
+        self.call_entries()?.get_many(PackedKeys::new(&keys)?, |value| pack_value(&mut values, value))?;
+        Ok(values)
     }
 
-    fn scan(&mut self, start: Option<Vec<u8>>, end: Option<Vec<u8>>, order: Order, limit: u32) -> Result<Vec<Entry>> {
+    fn scan(&mut self, start: Option<Vec<u8>>, end: Option<Vec<u8>>, order: Order, limit: u32) -> Result<Vec<u8>> {
         let order = match order {
             Order::Forward => rules::Order::Forward,
             Order::Backward => rules::Order::Backward,
         };
         let mut found = Vec::new();
-        let each = |key: &[u8], value: &[u8]| found.push(Entry { key: key.to_vec(), value: value.to_vec() });
+        let each = |key: &[u8], value: &[u8]| pack_entry(&mut found, key, value);
         self.call_entries()?.scan((start.as_deref(), end.as_deref()), order, limit, each)?;
         Ok(found)
     }
@@ -46,9 +50,8 @@ impl entries::Host for Guest {
         Ok(self.call_entries()?.put(&key, &value)?)
     }
 
-    fn put_many(&mut self, entries: Vec<Entry>) -> Result<()> {
-        let entries = entries.iter().map(|entry| (&*entry.key, &*entry.value));
-        Ok(self.call_entries()?.put_many(entries)?)
+    fn put_many(&mut self, entries: Vec<u8>) -> Result<()> {
+        Ok(self.call_entries()?.put_many(PackedEntries::new(&entries)?)?)
     }
 
     fn delete(&mut self, key: Vec<u8>) -> Result<()> {
