@@ -1,9 +1,8 @@
 //! The changes of one call.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
+use super::change_map::ChangeMap;
 use super::packed::Packed;
 use super::slot::{Slot, State};
 use super::sums::EntrySums;
@@ -51,7 +50,7 @@ pub(super) struct Change {
 /// The changes of a call that has succeeded, in the order of their keys.
 #[derive(Clone, Debug)]
 pub struct EntryChanges {
-    pub(super) changes: BTreeMap<Packed, Change>,
+    pub(super) changes: ChangeMap,
     /// The version that wrote the new values.
     pub(super) version: u32,
     pub(super) sums: EntrySums,

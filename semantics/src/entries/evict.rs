@@ -40,7 +40,7 @@ impl EntryTable {
             return None;
         }
         let (first, mut seen) = (self.bound_of(from), 0);
-        for (bound, page) in self.pages.range::<[u8], _>((Included(first.as_bytes()), Unbounded)) {
+        for (bound, page) in self.pages.range((Included(first.as_bytes()), Unbounded)) {
             if seen >= slots {
                 return Some(bound.as_bytes().into());
             }
@@ -91,7 +91,7 @@ impl EntryTable {
                 self.set_gap_before_page(at.as_bytes(), gap_before);
             }
             let is_inside = |next: &PageBound| range.end().is_none_or(|end| next.as_bytes() < end);
-            let next = self.bound_after(at.as_bytes()).filter(is_inside);
+            let next = self.pages.bound_after(at.as_bytes()).filter(is_inside);
             if left == 0 && !at.as_bytes().is_empty() {
                 // At once, so that the page before an empty page isn't searched for again and again.
                 self.pages.remove(at.as_bytes());

@@ -2,7 +2,6 @@
 
 use std::ops::Bound::{Included, Unbounded};
 
-use super::bound::PageBound;
 use super::key::{KeyRange, successor};
 use super::packed::Packed;
 use super::page::MERGED_BELOW;
@@ -89,8 +88,11 @@ impl EntryTable {
         let mut is_known = self.gap_before(&range.start);
         let (first, end) = (self.bound_of(&range.start), range.end.as_deref());
         let until = end.map_or(Unbounded, Included);
+        let pages = self.pages.range((Included(first.as_bytes()), until));
+        let bounds: Vec<_> = pages.map(|(bound, _)| bound.clone()).collect();
         let mut small = Vec::new();
-        for (bound, page) in self.pages.range_mut::<[u8], _>((Included(first.as_bytes()), until)) {
+        for bound in bounds {
+            let Some(page) = self.pages.get_mut(bound.as_bytes()) else { continue };
             let from = page.find(&range.start).unwrap_or_else(|at| at);
             let last = end.map_or(Err(page.len()), |end| page.find(end));
             let (in_range, is_at_end) = (last.unwrap_or_else(|at| at), last.is_ok());
@@ -114,17 +116,11 @@ impl EntryTable {
                 keeps
             });
             if page.len() < MERGED_BELOW {
-                small.push(bound.clone());
+                small.push(bound);
             }
         }
         // From the last to the first, so that an empty page is merged with one that isn't empty.
         small.iter().rev().for_each(|bound| self.tidy(bound.as_bytes()));
-    }
-
-    /// Returns the bound of the page that a key belongs to.
-    pub(super) fn bound_of(&self, key: &[u8]) -> PageBound {
-        let page = self.pages.range::<[u8], _>((Unbounded, Included(key))).next_back();
-        page.map_or(PageBound::FIRST, |(bound, _)| bound.clone())
     }
 }
 

@@ -1,12 +1,10 @@
 //! The entries of a range as a call sees them: its own changes, laid over the table.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
-use std::collections::btree_map::Range;
 use std::iter::Peekable;
-use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use super::change::Change;
+use super::change_map::{ChangeMap, Iter};
 use super::key::KeyRange;
 use super::packed::Packed;
 use super::read::Order;
@@ -34,7 +32,7 @@ pub(super) enum Seen<'a> {
 }
 
 /// The changes of a range, in an order.
-struct Changes<'a>(Range<'a, Packed, Change>, Order);
+struct Changes<'a>(Iter<'a>, Order);
 
 impl<'a> Iterator for Changes<'a> {
     type Item = (&'a Packed, &'a Change);
@@ -48,18 +46,8 @@ impl<'a> Iterator for Changes<'a> {
 }
 
 impl<'a> Merge<'a> {
-    pub(super) fn new(
-        changes: &'a BTreeMap<Packed, Change>,
-        table: &'a EntryTable,
-        range: &'a KeyRange,
-        order: Order,
-    ) -> Self {
-        let written = if range.is_empty() {
-            Range::default()
-        } else {
-            let end = range.end().map_or(Unbounded, Excluded);
-            changes.range::<[u8], _>((Included(range.start()), end))
-        };
+    pub(super) fn new(changes: &'a ChangeMap, table: &'a EntryTable, range: &'a KeyRange, order: Order) -> Self {
+        let written = changes.range(range);
         Self { changes: Changes(written, order).peekable(), walk: Walk::new(table, range, order), place: None }
     }
 

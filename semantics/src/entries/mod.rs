@@ -9,6 +9,7 @@
 
 mod bound;
 mod change;
+mod change_map;
 mod dirty;
 mod evict;
 mod fill;
@@ -18,6 +19,7 @@ mod overlay;
 mod packed;
 mod packed_list;
 mod page;
+mod pages;
 mod read;
 mod rules;
 mod scan;

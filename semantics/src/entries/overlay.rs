@@ -1,9 +1,9 @@
 //! The entries of a topic as one call sees them, with the call's own writes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::change::{Change, ChangeKind, EntryChanges};
+use super::change_map::ChangeMap;
 use super::key::check_key;
 use super::packed::Packed;
 use super::read::{Progress, StoreRead};
@@ -23,7 +23,7 @@ use crate::Fault;
 #[derive(Debug)]
 pub struct Overlay {
     pub(super) rules: Arc<EntryRules>,
-    pub(super) changes: BTreeMap<Packed, Change>,
+    pub(super) changes: ChangeMap,
     /// The upgrades that the call has overwritten. They are needed if the call runs again.
     pub(super) overwritten: Vec<(Packed, Change)>,
     /// The sums of the topic before the call, if they are known.
@@ -37,7 +37,7 @@ impl Overlay {
     #[must_use]
     pub fn new(rules: Arc<EntryRules>, sums: Option<EntrySums>) -> Self {
         let tally = Tally::new(sums.unwrap_or_default());
-        Self { rules, changes: BTreeMap::new(), overwritten: Vec::new(), base: sums, tally, upgraded_bytes: 0 }
+        Self { rules, changes: ChangeMap::default(), overwritten: Vec::new(), base: sums, tally, upgraded_bytes: 0 }
     }
 
     /// Sets the sums of the topic, which a write has asked for.
@@ -72,7 +72,7 @@ impl Overlay {
     pub fn into_changes(self) -> Option<EntryChanges> {
         let Self { rules, mut changes, tally, .. } = self;
         if tally.shown > 0 {
-            changes.retain(|_, change| change.kind != ChangeKind::Shown);
+            changes.retain(|change| change.kind != ChangeKind::Shown);
         }
         (!changes.is_empty()).then(|| EntryChanges { changes, version: rules.version, sums: tally.sums })
     }
@@ -94,7 +94,7 @@ impl Overlay {
     /// Fault: oversize, if the key is empty or too long.
     pub fn get<'a>(&'a self, table: &'a EntryTable, key: &[u8]) -> Result<Progress<Option<&'a [u8]>>, Fault> {
         check_key(key)?;
-        if let Some((packed, change)) = self.changes.get_key_value(key) {
+        if let Some((packed, change)) = self.changes.get(key) {
             return Ok(Progress::Done(change.value(packed)));
         }
         Ok(match table.get(key) {
@@ -169,7 +169,7 @@ impl Overlay {
         check_key(key)?;
         self.rules.limits.check_value(value.len())?;
         // A write of the call is newer, and so is an earlier upgrade.
-        if self.changes.contains_key(key) {
+        if self.changes.get(key).is_some() {
             return Ok(Progress::Done(()));
         }
         let before = match self.look_up(table, key) {

@@ -70,6 +70,13 @@ impl Page {
         &self.slots
     }
 
+    /// Whether the slot at this index has this key. It looks at the head first, because the keys of other slots may not be
+    /// in the CPU's cache.
+    #[inline]
+    pub(super) fn has(&self, at: usize, key: &[u8]) -> bool {
+        self.heads.get(at) == Some(&head(key, self.prefix)) && self.slots[at].key() == key
+    }
+
     /// Returns the index of a key, or the index at which it belongs.
     #[inline]
     pub(super) fn find(&self, key: &[u8]) -> Result<usize, usize> {

@@ -143,9 +143,8 @@ impl Overlay {
 
     /// Returns the read of those of these keys that neither the call nor the table knows.
     pub(super) fn unknown<'k>(&self, table: &EntryTable, keys: impl Iterator<Item = &'k [u8]>) -> StoreRead {
-        let is_unknown = |key: &&[u8]| {
-            check_key(key).is_ok() && !self.changes.contains_key(*key) && table.get(key) == Found::Unknown
-        };
+        let is_unknown =
+            |key: &&[u8]| check_key(key).is_ok() && self.changes.get(key).is_none() && table.get(key) == Found::Unknown;
         // Each repetition looks at a bounded number of keys, so that the operation takes O(n log n) in all.
         StoreRead::Keys(keys.take(4 * KEYS_AT_ONCE).filter(is_unknown).take(KEYS_AT_ONCE).map(Into::into).collect())
     }

@@ -1,13 +1,12 @@
 //! The entries of a topic that are in memory.
 
-use std::collections::btree_map::Range;
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::collections::BTreeSet;
 
 use super::bound::PageBound;
 use super::key::separator;
 use super::packed::Packed;
 use super::page::{MERGED_BELOW, MERGED_MAX, Page};
+use super::pages::{Pages, Place};
 use super::slot::{Slot, Stamp, State};
 
 /// The entries of a topic that are in memory, by their keys.
@@ -21,11 +20,10 @@ use super::slot::{Slot, Stamp, State};
 /// store, and can be evicted.
 ///
 /// The table is a B+ tree of two levels: a map of pages, and up to 64 slots in each page. A slot has 28 bytes with its
-/// head, and its key and value are one allocation. The map's key of a page is a lower bound of the keys in the page; the
-/// first is empty.
+/// head, and its key and value are one allocation.
 #[derive(Clone, Debug)]
 pub struct EntryTable {
-    pub(super) pages: BTreeMap<PageBound, Page>,
+    pub(super) pages: Pages,
     /// Whether the gap before the first slot is complete.
     pub(super) before_first: bool,
     pub(super) is_complete: bool,
@@ -92,7 +90,7 @@ impl EntryTable {
     }
 
     fn new(is_complete: bool) -> Self {
-        let (pages, dirty, held) = (BTreeMap::new(), BTreeSet::new(), TableBytes::default());
+        let (pages, dirty, held) = (Pages::default(), BTreeSet::new(), TableBytes::default());
         Self { pages, before_first: is_complete, is_complete, now: 0, held, dirty }
     }
 
@@ -155,29 +153,29 @@ impl EntryTable {
     pub(super) fn put_with<R>(&mut self, slot: Slot, done: impl FnOnce(Option<Slot>, &Slot) -> R) -> R {
         self.note_dirty(slot.key(), slot.is_dirty());
         self.held.add(&slot);
-        slot.set_gap(self.gap_before(slot.key()));
-        let Some((_, page)) = self.pages.range_mut::<[u8], _>((Unbounded, Included(slot.key()))).next_back() else {
-            let result = done(None, &slot);
+        let place = match self.pages.search(slot.key()) {
+            Ok(place) => {
+                slot.set_gap(self.pages.slot(place).gap_is_complete());
+                let page = self.pages.page_mut(place);
+                let before = page.replace(place.slot, slot);
+                self.held.remove(&before);
+                return done(Some(before), &page.slots()[place.slot]);
+            }
+            Err(place) => place,
+        };
+        slot.set_gap(self.gap_before_place(place, slot.key()));
+        let result = done(None, &slot);
+        let Some(place) = place else {
             self.pages.insert(PageBound::FIRST, Page::of(slot));
             return result;
         };
-        match page.find(slot.key()) {
-            Ok(at) => {
-                slot.set_gap(page.slots()[at].gap_is_complete());
-                let before = page.replace(at, slot);
-                self.held.remove(&before);
-                done(Some(before), &page.slots()[at])
-            }
-            Err(at) => {
-                let result = done(None, &slot);
-                if let Some(right) = page.insert(at, slot) {
-                    let left = page.slots().last().map(Slot::key).unwrap_or_default();
-                    let bound = PageBound::new(separator(left, right.slots()[0].key()));
-                    self.pages.insert(bound, right);
-                }
-                result
-            }
+        let page = self.pages.page_mut(place);
+        if let Some(right) = page.insert(place.slot, slot) {
+            let left = page.slots().last().map(Slot::key).unwrap_or_default();
+            let bound = PageBound::new(separator(left, right.slots()[0].key()));
+            self.pages.insert(bound, right);
         }
+        result
     }
 
     /// Deletes a key whose deletion is stored. If the gaps on its two sides differ, its slot remains as their border.
@@ -193,15 +191,16 @@ impl EntryTable {
 
     /// Removes a slot. The caller has made sure that the slot before has the right mark for the gap after it.
     pub(super) fn remove(&mut self, key: &[u8]) -> Option<Slot> {
-        let (bound, page) = self.pages.range_mut::<[u8], _>((Unbounded, Included(key))).next_back()?;
-        let slot = page.remove(page.find(key).ok()?);
+        let place = self.pages.search(key).ok()?;
+        let page = self.pages.page_mut(place);
+        let slot = page.remove(place.slot);
+        let is_small = page.len() < MERGED_BELOW;
         self.held.remove(&slot);
         if slot.is_dirty() {
             self.dirty.remove(key);
         }
-        if page.len() < MERGED_BELOW {
-            let bound = bound.clone();
-            self.tidy(bound.as_bytes());
+        if is_small {
+            self.tidy(self.bound_of(key).as_bytes());
         }
         Some(slot)
     }
@@ -212,10 +211,10 @@ impl EntryTable {
         if slots >= MERGED_BELOW {
             return;
         }
-        let next = self.pages.range::<[u8], _>((Excluded(bound), Unbounded)).next();
-        match next.map(|(bound, next)| (bound, next.len())) {
-            Some((next_bound, more)) if slots == 0 || slots + more <= MERGED_MAX => {
-                let next_bound = next_bound.clone();
+        let next = self.pages.bound_after(bound);
+        let more = next.as_ref().and_then(|next| self.pages.get(next.as_bytes())).map_or(0, Page::len);
+        match next {
+            Some(next_bound) if slots == 0 || slots + more <= MERGED_MAX => {
                 let next = self.pages.remove(next_bound.as_bytes());
                 if let (Some(page), Some(next)) = (self.pages.get_mut(bound), next) {
                     page.append(next);
@@ -229,49 +228,46 @@ impl EntryTable {
     /// Returns the slot of a key. If there is none, also returns whether the gap around the key is complete.
     #[inline]
     pub(super) fn slot_or_gap(&self, key: &[u8]) -> (Option<&Slot>, bool) {
-        let Some((bound, page)) = self.up_to(key).next_back() else { return (None, self.before_first) };
-        match page.find(key) {
-            Ok(at) => (Some(&page.slots()[at]), false),
-            Err(_) if self.is_complete => (None, true),
-            Err(0) => (None, self.gap_before_page(bound.as_bytes())),
-            Err(at) => (None, page.slots()[at - 1].gap_is_complete()),
+        match self.pages.search(key) {
+            Ok(place) => (Some(self.pages.slot(place)), false),
+            Err(place) => (None, self.gap_before_place(place, key)),
         }
     }
 
     /// Whether the gap that ends before this key is complete.
     pub(super) fn gap_before(&self, key: &[u8]) -> bool {
+        self.is_complete || self.gap_before_place(self.pages.search(key).map_or_else(|place| place, Some), key)
+    }
+
+    /// Whether the gap before a place is complete: that of this key, or the one to which this key belongs.
+    fn gap_before_place(&self, place: Option<Place>, key: &[u8]) -> bool {
         if self.is_complete {
             return true;
         }
-        let Some((bound, page)) = self.up_to(key).next_back() else { return self.before_first };
-        match page.find(key).unwrap_or_else(|at| at) {
-            0 => self.gap_before_page(bound.as_bytes()),
-            at => page.slots()[at - 1].gap_is_complete(),
+        match place {
+            None => self.before_first,
+            Some(Place { slot: 0, .. }) => self.gap_before_page(self.bound_of(key).as_bytes()),
+            Some(Place { page, slot }) => self.pages.slot(Place { page, slot: slot - 1 }).gap_is_complete(),
         }
     }
 
-    pub(super) fn bound_after(&self, bound: &[u8]) -> Option<PageBound> {
-        self.pages.range::<[u8], _>((Excluded(bound), Unbounded)).next().map(|(bound, _)| bound.clone())
-    }
-
+    /// Whether the gap before a page is complete.
     pub(super) fn gap_before_page(&self, bound: &[u8]) -> bool {
-        let before = self.pages.range::<[u8], _>((Unbounded, Excluded(bound))).next_back();
-        before.and_then(|(_, page)| page.slots().last()).map_or(self.before_first, Slot::gap_is_complete)
+        let before = self.pages.page_before(bound).and_then(|page| page.slots().last());
+        before.map_or(self.before_first, Slot::gap_is_complete)
     }
 
     /// Sets the mark of the gap before a page.
     pub(super) fn set_gap_before_page(&mut self, bound: &[u8], is_complete: bool) {
-        let before = self.pages.range::<[u8], _>((Unbounded, Excluded(bound))).next_back();
-        match before.and_then(|(_, page)| page.slots().last()) {
+        match self.pages.page_before(bound).and_then(|page| page.slots().last()) {
             Some(slot) => slot.set_gap(is_complete),
             None => self.before_first = is_complete,
         }
     }
 
-    /// Returns the pages up to the one that a key belongs to.
-    #[inline]
-    pub(super) fn up_to(&self, key: &[u8]) -> Range<'_, PageBound, Page> {
-        self.pages.range::<[u8], _>((Unbounded, Included(key)))
+    /// Returns the bound of the page that a key belongs to.
+    pub(super) fn bound_of(&self, key: &[u8]) -> PageBound {
+        self.pages.page_of(key).map_or(PageBound::FIRST, |(bound, _)| bound.clone())
     }
 
     /// Marks a slot as used. A complete table evicts nothing.

@@ -1,12 +1,10 @@
 //! A walk over the slots of a range of the table.
 
-use std::collections::btree_map::Range;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::slice::Iter;
 
-use super::bound::PageBound;
 use super::key::{KeyRange, successor};
-use super::page::Page;
+use super::pages::PageRange;
 use super::read::Order;
 use super::slot::{Slot, State};
 use super::table::EntryTable;
@@ -19,7 +17,7 @@ pub(super) struct Walk<'a> {
     order: Order,
     /// The slots of the current page that are left.
     slots: Iter<'a, Slot>,
-    pages: Range<'a, PageBound, Page>,
+    pages: PageRange<'a>,
     /// The last slot.
     last: Option<&'a Slot>,
     /// Forward: whether the gap after the last slot, or after the start of the range, is complete.
@@ -40,7 +38,7 @@ pub(super) enum Place<'a> {
 
 impl<'a> Walk<'a> {
     pub(super) fn new(table: &'a EntryTable, range: &'a KeyRange, order: Order) -> Self {
-        let (slots, pages, is_empty) = ([].iter(), Range::default(), range.is_empty());
+        let (slots, pages, is_empty) = ([].iter(), PageRange::default(), range.is_empty());
         let mut walk = Self { table, range, is_empty, order, slots, pages, last: None, is_known: true };
         if !is_empty {
             match order {
@@ -71,14 +69,14 @@ impl<'a> Walk<'a> {
     fn begin_forward(&mut self) {
         let (table, start) = (self.table, self.range.start());
         let end = self.range.end().map_or(Unbounded, Excluded);
-        if let Some((_, page)) = table.up_to(start).next_back() {
+        if let Some((_, page)) = table.pages.page_of(start) {
             let found = page.find(start);
             self.is_known = found.is_ok() || table.gap_before(start);
             self.slots = self.before_end(&page.slots()[found.unwrap_or_else(|at| at)..]);
         } else {
             self.is_known = table.before_first;
         }
-        self.pages = table.pages.range::<[u8], _>((Excluded(start), end));
+        self.pages = table.pages.range((Excluded(start), end));
     }
 
     fn next_forward(&mut self) -> Place<'a> {
@@ -110,7 +108,7 @@ impl<'a> Walk<'a> {
     /// walk too, because the last slot before the start says whether the gap at the start is complete.
     fn begin_backward(&mut self) {
         let end = self.range.end().map_or(Unbounded, Excluded);
-        self.pages = self.table.pages.range::<[u8], _>((Unbounded, end));
+        self.pages = self.table.pages.range((Unbounded, end));
         if let Some((_, page)) = self.pages.next_back() {
             self.slots = self.before_end(page.slots());
         }

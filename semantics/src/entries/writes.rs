@@ -94,7 +94,7 @@ impl Overlay {
         if self.base.is_none() {
             return Err(StoreRead::Sums);
         }
-        if let Some((packed, change)) = self.changes.get_key_value(key) {
+        if let Some((packed, change)) = self.changes.get(key) {
             let was_absent = matches!(change.old, OldEntry::Absent);
             let mut tally = self.tally;
             tally.discount(packed, change);
@@ -189,7 +189,7 @@ impl Overlay {
         tally: Tally,
     ) {
         let old = old.or_else(|| {
-            let (earlier, change) = self.changes.remove_entry(packed.key())?;
+            let (earlier, change) = self.changes.remove(packed.key())?;
             if change.is_write() {
                 return Some(change.old);
             }

@@ -21,7 +21,7 @@ struct Call {
 
 impl Call {
     fn kind(&self, key: &[u8]) -> Option<ChangeKind> {
-        self.overlay.changes.get(key).map(|change| change.kind)
+        self.overlay.changes.get(key).map(|(_, change)| change.kind)
     }
 
     /// The entries of the topic as the call would be committed now.
@@ -78,7 +78,7 @@ impl Call {
     fn check(&self, committed: &Map) {
         assert_eq!(
             self.overlay.is_empty(),
-            self.overlay.changes.values().all(|change| change.kind == ChangeKind::Shown)
+            self.overlay.changes.iter().all(|(_, change)| change.kind == ChangeKind::Shown)
         );
         if self.overlay.base.is_some() {
             let (sums, before) = (self.sums(committed), sums_of(committed, &self.overlay.rules));
@@ -191,7 +191,7 @@ impl Model {
         call.overlay.rewind();
         call.written.clear();
         call.view = self.committed.clone();
-        for (packed, change) in &call.overlay.changes {
+        for (packed, change) in call.overlay.changes.iter() {
             assert!(!change.is_write());
             call.view.insert(packed.key().to_vec(), (VERSION, packed.value().to_vec()));
         }
@@ -287,7 +287,7 @@ fn random_calls_agree_with_a_plain_map() {
                     _ => {}
                 }
             }
-            let kinds = call.overlay.changes.values().map(|change| change.kind);
+            let kinds = call.overlay.changes.iter().map(|(_, change)| change.kind);
             upgrades += kinds.clone().filter(|kind| *kind == ChangeKind::Upgrade).count();
             shown += kinds.filter(|kind| *kind == ChangeKind::Shown).count();
             faults += usize::from(!goes_on);

@@ -127,7 +127,7 @@ impl Model {
 
     /// The slots of the table, with the bounds of their pages.
     fn slots(&self) -> Vec<&Slot> {
-        self.table.pages.values().flat_map(|page| page.slots()).collect()
+        self.table.pages.iter().flat_map(|(_, page)| page.slots()).collect()
     }
 
     /// Checks everything that holds for a table.

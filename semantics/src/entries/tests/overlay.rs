@@ -72,7 +72,7 @@ fn a_put_is_allocated_once_and_moves_into_the_table() {
             .collect()
     };
     let (old, new) =
-        (addresses(&table), overlay.changes.keys().map(|packed| packed.value().as_ptr()).collect::<Vec<_>>());
+        (addresses(&table), overlay.changes.iter().map(|(packed, _)| packed.value().as_ptr()).collect::<Vec<_>>());
     let changes = overlay.into_changes().expect("changes");
     let mut replaced = Vec::with_capacity(100);
     let commit = measure(|| {

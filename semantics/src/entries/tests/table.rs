@@ -32,7 +32,7 @@ fn known(table: &EntryTable, keys: &[&str]) -> String {
 }
 
 fn slots(table: &EntryTable) -> Vec<(&[u8], State)> {
-    table.pages.values().flat_map(|page| page.slots()).map(|slot| (slot.key(), slot.state())).collect()
+    table.pages.iter().flat_map(|(_, page)| page.slots()).map(|slot| (slot.key(), slot.state())).collect()
 }
 
 fn fill_grade(table: &EntryTable) -> f64 {
@@ -195,7 +195,7 @@ fn sequential_keys_fill_pages() {
 
 /// The bytes of the slots' vectors for each slot. A slot has 24.
 fn bytes_of_slots(table: &EntryTable) -> usize {
-    table.pages.values().map(page::Page::capacity).sum::<usize>() * size_of::<Slot>() / table.bytes().slots
+    table.pages.iter().map(|(_, page)| page.capacity()).sum::<usize>() * size_of::<Slot>() / table.bytes().slots
 }
 
 #[test]
