@@ -27,7 +27,7 @@ pub trait Channel: Sized + Serialize + DeserializeOwned {
     ///
     /// In a topic with a room, the callbacks of all members run one after another. So the room doesn't change while a
     /// callback runs.
-    type Room: Default + Serialize + DeserializeOwned;
+    type Room: Default + Serialize + DeserializeOwned + 'static;
 
     /// Whether the topic has entries: see [`RoomMap`](crate::RoomMap). A topic with entries has a room, also if
     /// [`Room`](Channel::Room) is `()`. So far, only rooms in memory have entries: with [`DURABLE`](Channel::DURABLE),

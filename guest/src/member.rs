@@ -4,7 +4,7 @@ use crate::host::member;
 use crate::{Payload, ReplyRef, Socket};
 
 /// Data about the member.
-impl<R> Socket<R> {
+impl<R: 'static> Socket<R> {
     /// Returns the topic that the member joined.
     pub fn topic(&self) -> &str {
         &self.topic

@@ -30,7 +30,7 @@ use crate::{IntoPayload, Payload, Reply, ReplyRef, TimerId, tick};
 ///
 /// `R` is the type [`Channel::Room`](crate::Channel::Room). For a channel without a room, write `&mut Socket`.
 #[derive(Debug)]
-pub struct Socket<R = ()> {
+pub struct Socket<R: 'static = ()> {
     pub(crate) topic: String,
     pub(crate) member: u64,
     pub(crate) reply_ref: Option<String>,
@@ -40,7 +40,7 @@ pub struct Socket<R = ()> {
 }
 
 /// Events, messages, timers, ticks and seats.
-impl<R> Socket<R> {
+impl<R: 'static> Socket<R> {
     /// Sends an event to the member's own client.
     pub fn push(&mut self, event: &str, payload: impl IntoPayload) {
         socket::push(event, &payload.into_payload());
@@ -342,7 +342,7 @@ impl<R> Socket<R> {
 }
 
 /// Presence: who is online in the topic. See [`Presences`].
-impl<R> Socket<R> {
+impl<R: 'static> Socket<R> {
     /// Tracks this member under a key, for example the user's name, until the member ends or calls
     /// [`untrack`](Socket::untrack). The host sends the change to all members of the topic as `presence_diff`. `meta`
     /// is data about the member that the others may see.
@@ -394,7 +394,7 @@ impl<R> Socket<R> {
 }
 
 /// The room: the topic's shared state.
-impl<R: Default + Serialize + DeserializeOwned> Socket<R> {
+impl<R: Default + Serialize + DeserializeOwned + 'static> Socket<R> {
     /// Returns the room: the state that all members of the topic share. The first access in a callback decodes it.
     ///
     /// # Panics
@@ -421,7 +421,7 @@ impl<R: Default + Serialize + DeserializeOwned> Socket<R> {
     }
 }
 
-impl<R> Socket<R> {
+impl<R: 'static> Socket<R> {
     pub(crate) fn new(topic: String, member: u64, reply_ref: Option<String>, room: Shared<R>) -> Self {
         Self { topic, member, reply_ref, room, response: None }
     }

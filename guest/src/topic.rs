@@ -19,12 +19,12 @@ use crate::{IntoPayload, tick};
 /// These callbacks have no member. The rules and limits of effects are those of [`Socket`](crate::Socket). `R` is the
 /// type [`Channel::Room`](crate::Channel::Room). For a channel without a room, write `&mut Topic`.
 #[derive(Debug)]
-pub struct Topic<R = ()> {
+pub struct Topic<R: 'static = ()> {
     name: String,
     pub(crate) room: Shared<R>,
 }
 
-impl<R> Topic<R> {
+impl<R: 'static> Topic<R> {
     pub(crate) fn new(name: String, room: Shared<R>) -> Self {
         Self { name, room }
     }
@@ -71,7 +71,7 @@ impl<R> Topic<R> {
     }
 }
 
-impl<R: Default + Serialize + DeserializeOwned> Topic<R> {
+impl<R: Default + Serialize + DeserializeOwned + 'static> Topic<R> {
     /// Returns the room. See [`Socket::room`](crate::Socket::room).
     pub fn room(&self) -> &R {
         self.room.get()
