@@ -23,12 +23,13 @@ const HOST: &str = "bennu";
 const GUEST: &str = "guest";
 
 /// The modules of the host that are targets.
-const MODULES: [&str; 17] = [
+const MODULES: [&str; 18] = [
     "api",
     "auth",
     "channel",
     "commands",
     "contract",
+    "entries",
     "files",
     "plugin",
     "presence",
