@@ -7,6 +7,7 @@
 //! | `add {"n": 2}` | adds to the sum | `ok {"sum": 5}` |
 //! | `mark {"name": "a", "at": [1, 2]}` | puts a mark on the board | `ok {"marks": 1}` |
 //! | `get` | | `ok {"sum": 5}`: the room, with its `marks` if there are some |
+//! | `sum` | | `ok {"sum": 5}` |
 //! | `mine` | | `ok {"added": 2}`: the sum of this member's additions |
 //! | `members` | | `ok {"members": 1}` |
 //! | `save` | puts the sum into the store | `ok {"sum": 5}` |
@@ -68,6 +69,7 @@ impl Channel for Counter {
                 reply(json!({ "marks": marks.len() }))
             }
             "get" => reply(socket.room()),
+            "sum" => reply(json!({ "sum": socket.room().sum })),
             "mine" => reply(self),
             "members" => reply(json!({ "members": topics::count(socket.topic()) })),
             "save" => {

@@ -24,6 +24,7 @@ fn everyone_sees_the_sum() {
     alice.assert_broadcast("sum", json!({ "sum": 4 }));
     bob.assert_broadcast("sum", json!({ "sum": 2 }));
     asks(&mut alice, "get", json!({ "sum": 4 }));
+    asks(&mut alice, "sum", json!({ "sum": 4 }));
     asks(&mut alice, "mine", json!({ "added": 2 }));
     asks(&mut alice, "members", json!({ "members": 2 }));
     let mut carol = stage.join("count:2", json!({})).expect("everyone may join");
