@@ -95,8 +95,8 @@ pub const fn check(routes: &[Route]) {
 }
 
 const fn check_room<C: Channel>() {
-    assert!(!C::DURABLE || Shared::<C::Room>::IS_SHARED, "a DURABLE channel needs a `type Room` with data");
-    assert!(!(C::DURABLE && C::ENTRIES), "the ENTRIES of a DURABLE channel aren't supported yet");
+    let has_room = Shared::<C::Room>::IS_SHARED || C::ENTRIES;
+    assert!(!C::DURABLE || has_room, "a DURABLE channel needs a `type Room` with data, or ENTRIES");
     if let Some(linger) = C::LINGER {
         assert!(linger.as_millis() <= LINGER_MAX.as_millis(), "LINGER is at most a day");
     }

@@ -99,7 +99,7 @@ impl StageSetup {
         let loading = Builder::new_current_thread().enable_all().build()?;
         let routes = Arc::new(RouteTable::default());
         let store = Store::in_memory(config.limits.store())?;
-        let entries = EntriesNode::new(config.limits.entries());
+        let entries = EntriesNode::with_cache(config.limits.entries(), config.limits.entries_cache());
         let node = Node::new(routes, config.limits.node(), config.limits.pace(), store.clone(), entries);
         let surroundings =
             HostSurroundings::new(&node).with_tokens(tokens(&config)?).with_clock(clock(&runtime, began_ms));

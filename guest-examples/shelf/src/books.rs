@@ -7,10 +7,21 @@ const BOOKS: RoomMap<String> = RoomMap::new("book/");
 
 /// The books to add.
 #[derive(Deserialize)]
-pub(crate) struct Wanted {
+struct Wanted {
     from: u64,
     entries: u64,
     bytes: usize,
+}
+
+/// Handles the events of books.
+pub(crate) fn event(event: &str, payload: Payload) -> Handled {
+    match event {
+        "fill" => fill(&payload.parse()?),
+        "change" => change(payload.field("key")?),
+        "read" => read(payload.field("key")?),
+        "count" => count(),
+        _ => unknown_event(event),
+    }
 }
 
 /// With the prefix, a key has 12 bytes.
@@ -29,13 +40,13 @@ fn text(bytes: usize) -> String {
     "a".repeat(bytes.saturating_sub(header))
 }
 
-pub(crate) fn fill(wanted: &Wanted) -> Handled {
+fn fill(wanted: &Wanted) -> Handled {
     let book = text(wanted.bytes);
     BOOKS.insert_many((wanted.from..).take(wanted.entries as usize).map(|number| (name(number), &book)));
     ok()
 }
 
-pub(crate) fn change(key: u64) -> Handled {
+fn change(key: u64) -> Handled {
     BOOKS.update(name(key), |book| {
         let first = if book.starts_with('a') { "b" } else { "a" };
         if !book.is_empty() {
@@ -45,12 +56,12 @@ pub(crate) fn change(key: u64) -> Handled {
     ok()
 }
 
-pub(crate) fn read(key: u64) -> Handled {
+fn read(key: u64) -> Handled {
     let book = BOOKS.get(name(key))?;
     reply(json!({ "bytes": book.map(|book| book.len()) }))
 }
 
-pub(crate) fn count() -> Handled {
+fn count() -> Handled {
     let mut entries = 0;
     for book in BOOKS.iter() {
         book?;

@@ -11,6 +11,15 @@
 //!
 //! The key of a book has 12 bytes.
 //!
+//! A topic `vault:NAME` is the same with a durable room. It also has marks, which change the room, the entries and the
+//! plugin's store together. A tick adds a mark too, but doesn't change the store.
+//!
+//! | the client sends | what it does | reply |
+//! | --- | --- | --- |
+//! | `mark` | adds a mark | `ok {"marks": 3}`: the number of all marks so far |
+//! | `audit` | | `ok {"marks": 3, "is_whole": true, "own": 3}`: the number in the room, whether the entries are those of the last 50 marks, and the number in the store |
+//! | `start {"ms": 10}`, `stop` | sets the tick period, or ends the ticks | `ok {}` |
+//!
 //! A topic `players:NAME` or `room:NAME` has players that move at each tick. In `players:NAME`, each player is an entry. In
 //! `room:NAME`, all players are in the room. Otherwise, the two are the same:
 //!
@@ -26,8 +35,10 @@ mod books;
 mod players;
 #[cfg(test)]
 mod tests;
+mod vault;
 
 use players::{Entered, Shared};
+use vault::Vault;
 
 /// A member of `shelf:*`.
 #[derive(Serialize, Deserialize)]
@@ -42,13 +53,7 @@ impl Channel for Books {
     }
 
     fn handle_in(&mut self, _socket: &mut Socket, event: &str, payload: Payload) -> Handled {
-        match event {
-            "fill" => books::fill(&payload.parse()?),
-            "change" => books::change(payload.field("key")?),
-            "read" => books::read(payload.field("key")?),
-            "count" => books::count(),
-            _ => unknown_event(event),
-        }
+        books::event(event, payload)
     }
 }
 
@@ -56,4 +61,5 @@ channels! {
     "shelf:*" => Books,
     "players:*" => Entered,
     "room:*" => Shared,
+    "vault:*" => Vault,
 }

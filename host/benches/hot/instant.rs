@@ -26,13 +26,18 @@ impl Behaviour for Instant {
             Callback::Join(_) => (Vec::new(), Answer::Admit(Payload::EMPTY)),
             Callback::Info(_) | Callback::Terminate(_) => (Vec::new(), Answer::None),
         };
-        let entries = entries.and_then(|topic| {
-            let mut entries = CallEntries::new(Arc::clone(topic));
-            entries.put(b"key", b"value").ok()?;
-            entries.into_pending()
-        });
         let assigns = Some(Bytes::from_static(b"state"));
-        Box::pin(std::future::ready(Ok(Outcome { assigns, room: None, entries, draft: None, effects, answer })))
+        Box::pin(async move {
+            let entries = match entries {
+                Some(topic) => {
+                    let mut entries = CallEntries::new(Arc::clone(topic));
+                    entries.put(b"key", b"value").await?;
+                    entries.into_pending()
+                }
+                None => None,
+            };
+            Ok(Outcome { assigns, room: None, entries, draft: None, effects, answer })
+        })
     }
 
     fn call_topic<'a>(&'a self, _: &'a TopicCall, _: Option<&'a Arc<TopicEntries>>) -> CallFuture<'a, Outcome> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bennu_semantics::Fault;
-use bennu_semantics::entries::{EntryChanges, EntryDeletion, EntryList, EntryScan, Order, Overlay, Progress};
+use bennu_semantics::entries::{EntryChanges, EntryDeletion, EntryList, EntryScan, EntryTable, Order, Overlay};
 
 use super::node::Reservation;
 use super::topic::TopicEntries;
@@ -29,7 +29,7 @@ impl CallEntries {
     #[must_use]
     pub fn new(topic: Arc<TopicEntries>) -> Self {
         let (node, sums) = (topic.node(), topic.state().sums);
-        let overlay = Overlay::new(Arc::clone(node.rules()), Some(sums));
+        let overlay = Overlay::new(Arc::clone(node.rules()), sums);
         let reserved = Reservation::none(node);
         Self { topic, overlay, reserved }
     }
@@ -37,78 +37,83 @@ impl CallEntries {
     /// Returns the value of a key.
     ///
     /// # Errors
-    /// Fault: oversize, if the key isn't allowed.
-    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
-        let state = self.topic.state();
-        done(self.overlay.get(&state.table, key)?).map(|value| value.map(<[u8]>::to_vec))
+    /// Fault: oversize, if the key isn't allowed. Fault: store, if the store can't be read.
+    pub async fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        let value = |overlay: &mut Overlay, table: &EntryTable| {
+            Ok(overlay.get(table, key)?.map(|value| value.map(<[u8]>::to_vec)))
+        };
+        self.topic.run(&mut self.overlay, value).await
     }
 
     /// Returns the values of several keys, in their order, by `each`.
     ///
     /// # Errors
-    /// Fault: oversize, if a key isn't allowed, or there are too many keys or bytes.
-    pub fn get_many<'k>(
-        &self,
-        keys: impl Iterator<Item = &'k [u8]> + Clone,
-        mut each: impl FnMut(Option<&[u8]>),
+    /// Fault: oversize, if a key isn't allowed, or there are too many keys or bytes. Fault: store, if the store can't be
+    /// read.
+    pub async fn get_many<'k>(
+        &mut self,
+        keys: impl Iterator<Item = &'k [u8]> + Clone + Send,
+        mut each: impl FnMut(Option<&[u8]>) + Send,
     ) -> Result<(), Fault> {
         let mut list = EntryList::new(keys)?;
-        let state = self.topic.state();
-        done(self.overlay.get_many(&state.table, &mut list, &mut each)?)
+        self.topic.run(&mut self.overlay, |overlay, table| overlay.get_many(table, &mut list, &mut each)).await
     }
 
     /// Returns the entries of a range, by `each`.
     ///
     /// # Errors
-    /// Fault: oversize, if a bound is too long.
-    pub fn scan(
-        &self,
+    /// Fault: oversize, if a bound is too long. Fault: store, if the store can't be read.
+    pub async fn scan(
+        &mut self,
         (start, end): (Option<&[u8]>, Option<&[u8]>),
         order: Order,
         limit: u32,
-        mut each: impl FnMut(&[u8], &[u8]),
+        mut each: impl FnMut(&[u8], &[u8]) + Send,
     ) -> Result<(), Fault> {
         let mut scan = EntryScan::new(start, end, order, limit)?;
-        let state = self.topic.state();
-        done(self.overlay.scan(&state.table, &mut scan, &mut each))
+        self.topic.run(&mut self.overlay, |overlay, table| Ok(overlay.scan(table, &mut scan, &mut each))).await
     }
 
     /// Sets the value of a key.
     ///
     /// # Errors
-    /// Fault: oversize, if a limit is exceeded.
-    pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
-        done(self.overlay.put(&self.topic.state().table, key, value)?)?;
+    /// Fault: oversize, if a limit is exceeded. Fault: store, if the store can't be read.
+    pub async fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        self.topic.run(&mut self.overlay, |overlay, table| overlay.put(table, key, value)).await?;
         self.reserve()
     }
 
     /// Sets the values of several keys, in their order.
     ///
     /// # Errors
-    /// Fault: oversize, if a limit is exceeded. The call can't continue then.
-    pub fn put_many<'e>(
+    /// Fault: oversize, if a limit is exceeded. Fault: store, if the store can't be read. The call can't continue then.
+    pub async fn put_many<'e>(
         &mut self,
-        mut entries: impl Iterator<Item = (&'e [u8], &'e [u8])> + Clone,
+        mut entries: impl Iterator<Item = (&'e [u8], &'e [u8])> + Clone + Send,
     ) -> Result<(), Fault> {
-        done(self.overlay.put_many(&self.topic.state().table, &mut entries)?)?;
+        self.topic.run(&mut self.overlay, |overlay, table| overlay.put_many(table, &mut entries)).await?;
         self.reserve()
     }
 
     /// Deletes a key.
     ///
     /// # Errors
-    /// Fault: oversize, if the key isn't allowed, or the call writes too much.
-    pub fn delete(&mut self, key: &[u8]) -> Result<(), Fault> {
-        done(self.overlay.delete(&self.topic.state().table, key)?)
+    /// Fault: oversize, if the key isn't allowed, or the call writes too much. Fault: store, if the store can't be read.
+    pub async fn delete(&mut self, key: &[u8]) -> Result<(), Fault> {
+        self.topic.run(&mut self.overlay, |overlay, table| overlay.delete(table, key)).await
     }
 
     /// Deletes the first entries of a range. Returns their number.
     ///
     /// # Errors
-    /// Fault: oversize, if a bound is too long, or the call writes too much.
-    pub fn delete_range(&mut self, (start, end): (Option<&[u8]>, Option<&[u8]>), limit: u32) -> Result<u32, Fault> {
+    /// Fault: oversize, if a bound is too long, or the call writes too much. Fault: store, if the store can't be read.
+    pub async fn delete_range(
+        &mut self,
+        (start, end): (Option<&[u8]>, Option<&[u8]>),
+        limit: u32,
+    ) -> Result<u32, Fault> {
         let mut deletion = EntryDeletion::new(start, end, limit)?;
-        done(self.overlay.delete_range(&self.topic.state().table, &mut deletion)?)
+        self.topic.run(&mut self.overlay, |overlay, table| overlay.delete_range(table, &mut deletion)).await
     }
 
     /// Ends a call that has succeeded. Returns its changes, if there are any.
@@ -120,24 +125,26 @@ impl CallEntries {
     }
 
     /// Reserves the memory of the writes so far. A call writes a bounded number of bytes before that, and a fault discards
-    /// them.
+    /// them. The entries of a durable room don't have to be in memory.
     fn reserve(&mut self) -> Result<(), Fault> {
-        self.reserved.grow_to(self.overlay.growth())
+        if self.topic.is_durable() { Ok(()) } else { self.reserved.grow_to(self.overlay.growth()) }
     }
 }
 
 impl PendingEntries {
-    /// Applies the changes.
-    pub fn apply(self) {
+    /// Applies the changes. `is_stored` says whether the store has them; the entries of a memory room are never stored.
+    pub fn apply(self, is_stored: bool) {
         let Self { topic, changes, reserved } = self;
-        topic.apply(changes, reserved);
+        topic.apply(changes, reserved, is_stored);
     }
-}
 
-/// The result of an operation. The table is complete and has no entries of other versions, so no operation needs anything
-/// else.
-fn done<T>(progress: Progress<T>) -> Result<T, Fault> {
-    progress.done().ok_or_else(|| Fault::failed("a fault of the host: entries in memory need the store"))
+    pub(super) fn changes(&self) -> &EntryChanges {
+        &self.changes
+    }
+
+    pub(super) fn into_changes(self) -> EntryChanges {
+        self.changes
+    }
 }
 
 impl fmt::Debug for CallEntries {

@@ -1,63 +1,144 @@
 //! The entries of one topic.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bennu_semantics::entries::{EntryChanges, EntrySums, EntryTable};
+use bennu_semantics::Topic;
+use bennu_semantics::entries::{EntryChanges, EntrySums, EntryTable, KeyRange, TableBytes};
 
 use super::node::{EntriesNode, Reservation};
+use crate::store::{Owner, Revision, Store, StoredSums};
 
 /// The entries of a topic's room. A room has this value if its plugin imports `entries`.
 ///
 /// Only turns of the topic change the entries, and one turn runs at a time. So a call sees the same entries until it is
-/// committed. The lock is for code that reads them meanwhile. It is held for one operation, and never across an await. It
-/// is taken after the lock of the topic's room.
+/// committed. The lock is for the evictor, and for code that reads the entries meanwhile. It is held for one operation, and
+/// never across an await. It is taken after the lock of the topic's room.
 pub struct TopicEntries {
     node: Arc<EntriesNode>,
+    name: Topic,
+    owner: Owner,
+    /// None for a memory room, which has all entries in its table.
+    stored: Option<Stored>,
     state: Mutex<State>,
+}
+
+/// The part of a durable room's entries that says where they are stored.
+struct Stored {
+    store: Store,
+    /// The place in the node's list.
+    id: u64,
 }
 
 /// The entries, and the memory that they have reserved.
 pub(super) struct State {
     pub(super) table: EntryTable,
-    pub(super) sums: EntrySums,
+    /// The sums of the last commit. None for a durable room in which nothing was written yet: reads don't need them.
+    pub(super) sums: Option<EntrySums>,
+    /// The stored sums, as far as they are known.
+    pub(super) stored: StoredSums,
+    /// Whether the store has these sums.
+    pub(super) has_stored_sums: bool,
+    /// The last commit of this topic's entries. The store's snapshot must contain it.
+    pub(super) revision: Revision,
+    /// Whether a draft with entries is being committed. Until it is, nothing is evicted: if the commit fails, the old
+    /// entries are needed.
+    pub(super) is_committing: bool,
     held: Reservation,
+    /// The size with which the node counts the table.
+    counted: TableBytes,
 }
 
 /// A table with more slots is dropped on a thread that may block: dropping a million slots takes up to 200 ms.
 const SLOTS_DROPPED_AT_ONCE: usize = 1000;
 
 impl TopicEntries {
-    /// A topic without entries.
+    /// A memory room of a plugin, without entries.
     #[must_use]
-    pub fn new(node: &Arc<EntriesNode>) -> Arc<Self> {
-        let state = State { table: EntryTable::complete(), sums: EntrySums::default(), held: Reservation::none(node) };
-        Arc::new(Self { node: Arc::clone(node), state: Mutex::new(state) })
+    pub fn in_memory(node: &Arc<EntriesNode>, owner: &Owner, name: &Topic) -> Arc<Self> {
+        let state = State::new(node, EntryTable::complete(), Some(EntrySums::default()));
+        Arc::new(Self {
+            node: Arc::clone(node),
+            name: name.clone(),
+            owner: owner.clone(),
+            stored: None,
+            state: Mutex::new(state),
+        })
     }
 
-    /// Whether there is no entry.
+    /// A durable room of a plugin. Nothing is read yet.
+    #[must_use]
+    pub fn durable(node: &Arc<EntriesNode>, owner: &Owner, name: &Topic, store: &Store) -> Arc<Self> {
+        let state = State::new(node, EntryTable::cache(), None);
+        Arc::new_cyclic(|own| Self {
+            node: Arc::clone(node),
+            name: name.clone(),
+            owner: owner.clone(),
+            stored: Some(Stored { store: store.clone(), id: node.add(own) }),
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Whether it belongs to a durable room.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.stored.is_some()
+    }
+
+    /// Whether a callback has written an entry, as far as it is known without a read of the store.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.state().sums.entries == 0
+        let state = self.state();
+        state.sums.map_or(state.table.bytes().slots == 0, |sums| sums.entries == 0)
     }
 
-    /// Returns the bytes with which `entries_memory_bytes` counts the entries.
+    /// Returns the bytes of its memory: keys, values, and 64 for each entry.
     #[must_use]
     pub fn weight(&self) -> u64 {
-        self.state().sums.weight()
+        let state = self.state();
+        let bytes = state.table.bytes();
+        (bytes.clean_bytes + bytes.dirty_bytes) as u64
     }
 
     pub(super) fn node(&self) -> &Arc<EntriesNode> {
         &self.node
     }
 
-    /// Applies the changes of a call that is committed.
-    pub(super) fn apply(&self, changes: EntryChanges, reserved: Reservation) {
+    pub(super) fn name(&self) -> &Topic {
+        &self.name
+    }
+
+    pub(super) fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    pub(super) fn store(&self) -> Option<&Store> {
+        self.stored.as_ref().map(|stored| &stored.store)
+    }
+
+    /// Applies the changes of a call that is committed. `is_stored` says whether the store has them.
+    pub(super) fn apply(&self, changes: EntryChanges, reserved: Reservation, is_stored: bool) {
+        let mut state = self.locked();
+        let sums = changes.sums();
+        state.sums = Some(sums);
+        if self.is_durable() && self.node.is_full() && is_stored {
+            state.apply_and_evict(changes);
+        } else {
+            state.table.apply(changes, is_stored, |_| {});
+        }
+        if !self.is_durable() {
+            state.held.take_over(reserved, sums.weight());
+        }
+    }
+
+    /// Locks the entries to change them. When the lock is released, the node counts their size.
+    pub(super) fn locked(&self) -> Locked<'_> {
         let mut state = self.state();
-        let State { table, sums, held } = &mut *state;
-        *sums = changes.sums();
-        table.apply(changes, true, |_| {});
-        held.take_over(reserved, sums.weight());
+        if self.is_durable() {
+            state.table.set_now(self.node.now());
+        }
+        Locked { topic: self, state }
     }
 
     // No panic can leave the table half changed: a call changes only its overlay, and `apply` checks nothing any more. So a
@@ -67,9 +148,70 @@ impl TopicEntries {
     }
 }
 
+/// The locked entries of a topic.
+pub(super) struct Locked<'a> {
+    topic: &'a TopicEntries,
+    state: MutexGuard<'a, State>,
+}
+
+impl State {
+    fn new(node: &Arc<EntriesNode>, table: EntryTable, sums: Option<EntrySums>) -> Self {
+        Self {
+            table,
+            sums,
+            stored: StoredSums::default(),
+            has_stored_sums: false,
+            revision: Revision::default(),
+            is_committing: false,
+            held: Reservation::none(node),
+            counted: TableBytes::default(),
+        }
+    }
+
+    /// Applies changes that the store has, and doesn't keep them, because the cache is full.
+    fn apply_and_evict(&mut self, changes: EntryChanges) {
+        let keys: Vec<_> = changes.iter().map(|change| Box::<[u8]>::from(change.key)).collect();
+        self.table.apply(changes, true, |_| {});
+        for key in keys {
+            self.table.evict_range(&KeyRange::of(&key));
+        }
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        if !self.topic.is_durable() {
+            return;
+        }
+        let bytes = self.state.table.bytes();
+        let counted = std::mem::replace(&mut self.state.counted, bytes);
+        if bytes != counted {
+            self.topic.node.count(counted, bytes);
+        }
+    }
+}
+
 impl Drop for TopicEntries {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stored) = &self.stored {
+            self.node.remove(stored.id);
+            self.node.count(state.counted, TableBytes::default());
+        }
         if state.table.bytes().slots <= SLOTS_DROPPED_AT_ONCE {
             return;
         }
@@ -88,6 +230,7 @@ impl Drop for TopicEntries {
 
 impl fmt::Debug for TopicEntries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TopicEntries").field("sums", &self.state().sums).finish_non_exhaustive()
+        let (topic, sums) = (self.name.as_str(), self.state().sums);
+        f.debug_struct("TopicEntries").field("topic", &topic).field("sums", &sums).finish_non_exhaustive()
     }
 }

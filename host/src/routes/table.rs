@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::{Gatekeepers, Probation, RoomKind, RouteSpec, Turns};
+use super::{Gatekeepers, Probation, RouteSpec, Turns};
 use crate::contract::Behaviour;
 use crate::protocol::Pattern;
 use crate::store::Owner;
@@ -58,7 +58,7 @@ impl Route {
     /// Whether its topics have entries.
     #[must_use]
     pub fn has_entries(&self) -> bool {
-        self.takes.entries && self.spec.room == RoomKind::Memory
+        self.takes.entries && self.spec.has_room()
     }
 }
 

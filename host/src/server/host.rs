@@ -100,7 +100,8 @@ impl Host {
         let store = data::open(config).await?;
         check_apart(config)?;
         vital.spawn("the thread that writes the store", store.ended());
-        let entries = EntriesNode::new(config.limits.entries());
+        let entries = EntriesNode::with_cache(config.limits.entries(), config.limits.entries_cache());
+        vital.spawn("the task that evicts entries", Arc::clone(&entries).keep_within_limit());
         let node = Node::new(Arc::clone(&routes), config.limits.node(), config.limits.pace(), store.clone(), entries);
         let tokens = tokens(config)?;
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());

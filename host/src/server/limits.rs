@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::channel::NodeLimits;
 use crate::contract::CallLimits;
 use crate::contract::limits::EntryLimits;
+use crate::entries::CacheLimits;
 use crate::plugin::{INSTANCES, PoolLimits};
 use crate::presence::Pace;
 use crate::pubsub::OutboxLimits;
@@ -92,6 +93,11 @@ pub struct Limits {
     /// Bytes of the entries of all memory rooms, with 64 bytes more for each entry. Past it: fault, oversize. Default 256
     /// MiB.
     pub entries_memory_bytes: u64,
+    /// Bytes of the entries of durable rooms that are cached in memory, with 64 bytes more for each entry. Past it: the least
+    /// recently used are evicted. Default 64 MiB.
+    pub entries_cache_bytes: u64,
+    /// The same for a topic's entries that aren't stored yet. Past it: they are stored with the next commit. Default 8 MiB.
+    pub entries_dirty_bytes: u64,
     /// Effects of one call. Past it: fault, oversize. Default 1,024.
     pub effects_per_call: usize,
     /// Bytes of those effects and the answer. Past it: fault, oversize. Default 4 MiB.
@@ -119,7 +125,7 @@ impl Default for Limits {
     fn default() -> Self {
         let (call, pool, node) = (CallLimits::default(), PoolLimits::default(), NodeLimits::default());
         let (outbox, socket, pace) = (OutboxLimits::default(), SocketLimits::default(), Pace::default());
-        let store = StoreLimits::default();
+        let (store, cache) = (StoreLimits::default(), CacheLimits::default());
         Self {
             frame_bytes: 1 << 20,
             channels_per_socket: socket.channels,
@@ -153,6 +159,8 @@ impl Default for Limits {
             entry_write_bytes_per_call: call.entries.write_bytes_per_call,
             entries_bytes_per_topic: call.entries.bytes_per_topic,
             entries_memory_bytes: call.entries.memory_bytes,
+            entries_cache_bytes: cache.cache_bytes,
+            entries_dirty_bytes: cache.dirty_bytes,
             effects_per_call: call.effects,
             effect_bytes: call.effect_bytes,
             timers_per_member: call.timers,
@@ -254,6 +262,12 @@ impl Limits {
         }
     }
 
+    /// Returns the limits of the memory for the entries of durable rooms.
+    #[must_use]
+    pub fn entries_cache(&self) -> CacheLimits {
+        CacheLimits { cache_bytes: self.entries_cache_bytes, dirty_bytes: self.entries_dirty_bytes }
+    }
+
     /// Returns the limits of the store.
     #[must_use]
     pub fn store(&self) -> StoreLimits {
@@ -262,6 +276,7 @@ impl Limits {
             value_bytes: self.store_value_bytes,
             // A stored room has its version as a prefix.
             room_bytes: self.room_bytes.saturating_add(size_of::<u32>()),
+            entry_bytes: self.entry_bytes,
             writes_per_call: self.store_writes_per_call,
             write_bytes_per_call: self.store_write_bytes_per_call,
             cache_bytes: self.store_cache_bytes,

@@ -98,6 +98,14 @@ pub(super) fn has_conflict(draft: &Draft, recent: &Recent) -> bool {
     recent.has_overtaken(&draft.footprint, draft.seen.revision)
 }
 
+impl CommitError {
+    /// Whether nobody knows if the writes are stored: the engine failed while it wrote, and is not reopened yet.
+    #[must_use]
+    pub fn is_uncertain(&self) -> bool {
+        matches!(self, Self::Failed(error) if error.is_broken())
+    }
+}
+
 impl From<EngineError> for CommitError {
     fn from(error: EngineError) -> Self {
         Self::Failed(error)

@@ -13,6 +13,7 @@ use super::health::{Attempts, Health, Trouble, now_ms};
 use super::ids::{Ids, LEASE_MS};
 use super::metadata;
 use super::recent::Recent;
+use super::space;
 use bennu_semantics::limits::StoreLimits;
 
 /// State that the committer shares with all handles of the store.
@@ -34,6 +35,8 @@ pub(super) struct Committer {
     latest: Revision,
     /// How often the engine was reopened.
     opening: u64,
+    /// The format that the engine's content has at least.
+    format: u64,
     attempts: Attempts,
     /// Whether the log already says that the clock is behind the ids.
     is_clock_behind: bool,
@@ -77,20 +80,21 @@ impl Committer {
     /// If the engine fails, or its content has another format. That content isn't changed.
     pub(super) async fn new(mut engine: Box<dyn Engine>, limits: StoreLimits) -> Result<Self, EngineError> {
         let mut snapshot = engine.snapshot().await?;
-        match metadata::read(&*snapshot, &metadata::format()).await? {
-            Some(metadata::FORMAT) => {}
+        let (first, known) = (metadata::FIRST_FORMAT, metadata::FORMAT_WITH_ENTRIES);
+        let format = match metadata::read(&*snapshot, &metadata::format()).await? {
+            Some(format) if (first..=known).contains(&format) => format,
             Some(other) => {
-                let known = metadata::FORMAT;
                 return Err(EngineError::new(format!(
                     "its content has format {other}, and this version of bennu knows format {known}: \
                      export it with the version that wrote it, and import that export here"
                 )));
             }
             None => {
-                engine.apply(&Writes::from([(metadata::format(), Some(metadata::entry(metadata::FORMAT)))])).await?;
+                engine.apply(&Writes::from([(metadata::format(), Some(metadata::entry(first)))])).await?;
                 snapshot = engine.snapshot().await?;
+                first
             }
-        }
+        };
         let ids = Ids::after(metadata::read(&*snapshot, &metadata::mark()).await?);
         let (revision, health) = (Revision::default(), Arc::<Health>::default());
         let seen = ArcSwap::from_pointee(Seen { revision, snapshot, opening: 0, health: Arc::clone(&health) });
@@ -98,7 +102,8 @@ impl Committer {
         // `Store::keep_ids` returns how far the clock is behind at the start, so that isn't logged a second time here.
         let is_clock_behind = ids.last_ms() > now_ms().saturating_add(LEASE_MS);
         let shared = Arc::new(Shared { seen, recent, limits, health, ids });
-        Ok(Self { engine, shared, latest: revision, opening: 0, attempts: Attempts::default(), is_clock_behind })
+        let attempts = Attempts::default();
+        Ok(Self { engine, shared, latest: revision, opening: 0, format, attempts, is_clock_behind })
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -196,28 +201,30 @@ impl Committer {
         }
         let (mut writes, keys) = batch.finish();
         let mark = self.shared.ids.is_late().then(|| self.add_mark(&mut writes));
+        let format = self.add_format(&mut writes);
         if let Err(error) = self.engine.apply(&writes).await {
             self.fail(&error);
             let failed = |outcome: Result<Revision, CommitError>| outcome.and(Err(CommitError::Failed(error.clone())));
             return outcomes.into_iter().map(failed).collect();
         }
-        self.latest = revision;
+        (self.latest, self.format) = (revision, format);
         self.shared.recent().note(revision, keys.iter());
         self.written(mark).await;
         outcomes
     }
 
     /// Applies writes that don't come from a call. Calls in progress that have read anything get a conflict.
-    pub(super) async fn apply_apart(&mut self, writes: Writes, since: Revision) -> Result<Revision, CommitError> {
+    pub(super) async fn apply_apart(&mut self, mut writes: Writes, since: Revision) -> Result<Revision, CommitError> {
         self.ready().await?;
         if self.latest != since {
             return Err(CommitError::Conflict);
         }
+        let format = self.add_format(&mut writes);
         if let Err(error) = self.engine.apply(&writes).await {
             self.fail(&error);
             return Err(error.into());
         }
-        self.latest = self.latest.next();
+        (self.latest, self.format) = (self.latest.next(), format);
         self.shared.recent().clear_up_to(self.latest);
         self.written(None).await;
         Ok(self.latest)
@@ -250,6 +257,17 @@ impl Committer {
                 );
             }
         }
+    }
+
+    /// Adds the format to a batch, if the batch needs a later one. Returns the format after the batch. If the batch fails,
+    /// the next one adds it again.
+    fn add_format(&self, writes: &mut Writes) -> u64 {
+        let needed = metadata::FORMAT_WITH_ENTRIES;
+        if self.format >= needed || !space::need_format_2(writes) {
+            return self.format;
+        }
+        writes.insert(metadata::format(), Some(metadata::entry(needed)));
+        needed
     }
 
     /// Adds the id mark to a batch, and returns it. Logs once if the clock is behind the ids.

@@ -75,7 +75,17 @@ impl Seen {
 
     /// Returns the rows of a span, in the order of their keys.
     pub(super) async fn rows(&self, span: &Span, limit: ScanLimit) -> Result<Rows, EngineError> {
-        self.report_error(self.snapshot.scan(span, Direction::Forward, limit).await)
+        self.rows_in(span, Direction::Forward, limit).await
+    }
+
+    /// Returns the rows of a span in this direction.
+    pub(super) async fn rows_in(
+        &self,
+        span: &Span,
+        direction: Direction,
+        limit: ScanLimit,
+    ) -> Result<Rows, EngineError> {
+        self.report_error(self.snapshot.scan(span, direction, limit).await)
     }
 
     /// Returns the result of a read. Reports an error to the committer, which reopens the engine if it is broken.
@@ -93,6 +103,10 @@ impl Draft {
     #[must_use]
     pub fn owner(&self) -> &Owner {
         &self.owner
+    }
+
+    pub(super) fn limits(&self) -> &StoreLimits {
+        &self.limits
     }
 
     /// Whether it has read anything that another commit can change.

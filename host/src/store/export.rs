@@ -8,7 +8,7 @@ use super::engine::{Direction, ScanLimit};
 use super::export_line::ExportLine;
 use super::handle::Store;
 use super::metadata;
-use super::space::{self, KINDS, Owner, Place};
+use super::space::{self, EXPORTED, Owner, Place};
 
 /// The most that is read at once.
 const READ: ScanLimit = ScanLimit { rows: 1000, bytes: 1 << 20 };
@@ -16,12 +16,12 @@ const READ: ScanLimit = ScanLimit { rows: 1000, bytes: 1 << 20 };
 /// The result of an export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exported {
-    /// The number of keys, rooms, and former states of rooms.
+    /// The number of keys, rooms, entries, and states from before.
     pub rows: u64,
 }
 
 impl Store {
-    /// Writes all keys and rooms as JSON lines, or those of one plugin. It reads them from one snapshot, and holds at most a
+    /// Writes all keys, rooms and entries as JSON lines, or those of one plugin. It reads them from one snapshot, and holds at most a
     /// page of them (1000 rows and about 1 MiB) in memory. It doesn't see the writes of calls that run meanwhile.
     ///
     /// # Errors
@@ -29,7 +29,7 @@ impl Store {
     pub async fn export(&self, plugin: Option<&Owner>, out: &mut impl Write) -> Result<Exported> {
         let seen = self.seen();
         let spans = match plugin {
-            Some(owner) => KINDS.map(|kind| owner.span(kind)).into(),
+            Some(owner) => EXPORTED.map(|kind| owner.span(kind)).into(),
             None => vec![space::everything()],
         };
         let mut exported = Exported::default();

@@ -6,7 +6,9 @@
 //! {"plugin":"chat","key_base64":"/wA=","value_base64":"gIE="}
 //! {"plugin":"chat","room":"room:lobby","value":"{\"open\":true}"}
 //! {"plugin":"chat","room_before":"room:lobby","value_base64":"AQAA.."}
-//! {"rows":4}
+//! {"version":1,"plugin":"chat","topic":"room:lobby","entry":"stroke/7","value":"[0,1]"}
+//! {"plugin":"chat","topic":"room:lobby","entry_before":"stroke/7","value_base64":"AAAA.."}
+//! {"rows":6}
 //! ```
 //!
 //! The first line may also have `"ids_ms"`: a time in milliseconds since 1970 that no id in the rows has reached.
@@ -20,7 +22,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::space::{Kind, Place};
+use super::entry_rows::{entry_row, split};
+use super::space::{Kind, Place, entry_name, split_entry_name};
 
 const FORMAT: &str = "bennu-store";
 const VERSION: u64 = 1;
@@ -31,7 +34,8 @@ pub(super) enum ExportLine {
     /// The first line: the format. It has the id mark, if there is one, so that ids that are drawn after an import sort
     /// after the imported ones.
     Head { ids_ms: Option<u64> },
-    /// A key, a room or the former state of a room, with its value. A room's name is its topic.
+    /// A key, a room, an entry, or the state of a room or an entry from before, with its stored value. The name is that of
+    /// [`Place`].
     Row { plugin: String, kind: Kind, name: Bytes, value: Bytes },
     /// The last line: the number of rows.
     End { rows: u64 },
@@ -42,6 +46,7 @@ pub(super) enum ExportLine {
 struct Fields {
     #[serde(skip_serializing_if = "Option::is_none")]
     format: Option<String>,
+    /// The version of the export's format, or the version of the plugin that wrote an entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,6 +62,18 @@ struct Fields {
     /// The topic of a row that is a room's former state, from before a build on probation upgraded the room.
     #[serde(skip_serializing_if = "Option::is_none")]
     room_before: Option<String>,
+    /// The topic of an entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entry: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entry_base64: Option<String>,
+    /// The key of a row that is an entry's before-image, from before a build on probation changed the entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entry_before: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entry_before_base64: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,15 +100,7 @@ impl ExportLine {
                 (fields.format, fields.version, fields.ids_ms) = (Some(FORMAT.to_owned()), Some(VERSION), ids_ms);
             }
             Self::End { rows } => fields.rows = Some(rows),
-            Self::Row { plugin, kind, name, value } => {
-                fields.plugin = Some(plugin);
-                (fields.value, fields.value_base64) = text_or_base64(&value);
-                match kind {
-                    Kind::Keys => (fields.key, fields.key_base64) = text_or_base64(&name),
-                    Kind::Rooms => fields.room = Some(topic(name)?),
-                    Kind::Formers => fields.room_before = Some(topic(name)?),
-                }
-            }
+            Self::Row { plugin, kind, name, value } => fields.set_row(plugin, kind, &name, &value)?,
         }
         let mut line = serde_json::to_vec(&fields)?;
         line.push(b'\n');
@@ -113,43 +122,90 @@ impl ExportLine {
                 ensure!(version == VERSION, "its version is {version}, and this bennu reads version {VERSION}");
                 Ok(Self::Head { ids_ms })
             }
-            Fields {
-                plugin: Some(plugin),
-                format: None,
-                version: None,
-                ids_ms: None,
-                rows: None,
-                key,
-                key_base64,
-                room,
-                room_before,
-                value,
-                value_base64,
-            } => {
-                let (kind, name) = match (key, key_base64, room, room_before) {
-                    (Some(key), None, None, None) => (Kind::Keys, key.into()),
-                    (None, Some(key), None, None) => (Kind::Keys, from_base64(&key).context("its `key_base64`")?),
-                    (None, None, Some(room), None) => (Kind::Rooms, room.into()),
-                    (None, None, None, Some(room)) => (Kind::Formers, room.into()),
-                    _ => bail!("it needs one of `key`, `key_base64`, `room` and `room_before`"),
-                };
-                let value = match (value, value_base64) {
-                    (Some(value), None) => value.into(),
-                    (None, Some(value)) => from_base64(&value).context("its `value_base64`")?,
-                    _ => bail!("it needs one of `value` and `value_base64`"),
-                };
-                Ok(Self::Row { plugin, kind, name, value })
-            }
+            fields @ Fields { plugin: Some(_), format: None, ids_ms: None, rows: None, .. } => fields.into_row(),
             _ => bail!("it is no row: it needs `plugin`, a key or a room, and a value"),
         }
     }
 }
 
-fn topic(name: Bytes) -> Result<String> {
-    String::from_utf8(name.into()).context("a topic is no UTF-8 text")
+impl Fields {
+    fn set_row(&mut self, plugin: String, kind: Kind, name: &Bytes, stored: &Bytes) -> Result<()> {
+        let (mut version, mut value) = (None, &stored[..]);
+        match kind {
+            Kind::Keys => (self.key, self.key_base64) = text_or_base64(name),
+            Kind::Rooms => self.room = Some(topic(name)?),
+            Kind::Formers => self.room_before = Some(topic(name)?),
+            Kind::Entries => {
+                let key = self.set_topic(name)?;
+                (self.entry, self.entry_base64) = text_or_base64(&key);
+                let (of, bytes) = split(stored).map_err(anyhow::Error::msg)?;
+                (version, value) = (Some(u64::from(of)), bytes);
+            }
+            Kind::EntryFormers => {
+                let key = self.set_topic(name)?;
+                (self.entry_before, self.entry_before_base64) = text_or_base64(&key);
+            }
+            Kind::EntrySums => bail!("sums aren't exported"),
+        }
+        (self.plugin, self.version) = (Some(plugin), version);
+        (self.value, self.value_base64) = text_or_base64(value);
+        Ok(())
+    }
+
+    /// Sets the topic of an entry, and returns the key.
+    fn set_topic(&mut self, name: &Bytes) -> Result<Bytes> {
+        let (topic, key) = split_entry_name(name).context("the place of an entry is damaged")?;
+        self.topic = Some(topic.to_owned());
+        Ok(key)
+    }
+
+    fn into_row(self) -> Result<ExportLine> {
+        let value = match (self.value, self.value_base64) {
+            (Some(value), None) => value.into(),
+            (None, Some(value)) => from_base64(&value).context("its `value_base64`")?,
+            _ => bail!("it needs one of `value` and `value_base64`"),
+        };
+        let key = text_or(self.key, self.key_base64, "`key_base64`")?;
+        let entry = text_or(self.entry, self.entry_base64, "`entry_base64`")?;
+        let before = text_or(self.entry_before, self.entry_before_base64, "`entry_before_base64`")?;
+        ensure!(
+            self.topic.is_some() == (entry.is_some() || before.is_some()),
+            "an entry, and no other row, needs `topic`"
+        );
+        ensure!(self.version.is_some() == entry.is_some(), "an entry, and no other row, needs `version`");
+        let topic = self.topic.unwrap_or_default();
+        let (kind, name, value) = match (key, self.room, self.room_before, entry, before) {
+            (Some(key), None, None, None, None) => (Kind::Keys, key, value),
+            (None, Some(room), None, None, None) => (Kind::Rooms, room.into(), value),
+            (None, None, Some(room), None, None) => (Kind::Formers, room.into(), value),
+            (None, None, None, Some(key), None) => {
+                let version = u32::try_from(self.version.unwrap_or_default()).context("its `version`")?;
+                (Kind::Entries, entry_name(&topic, &key)?, entry_row(version, &value))
+            }
+            (None, None, None, None, Some(key)) => (Kind::EntryFormers, entry_name(&topic, &key)?, value),
+            _ => bail!(
+                "it needs one of `key`, `room`, `room_before`, `entry` and `entry_before`, perhaps with `_base64`"
+            ),
+        };
+        Ok(ExportLine::Row { plugin: self.plugin.unwrap_or_default(), kind, name, value })
+    }
 }
 
-fn text_or_base64(bytes: &Bytes) -> (Option<String>, Option<String>) {
+fn topic(name: &Bytes) -> Result<String> {
+    String::from_utf8(name.to_vec()).context("a topic is no UTF-8 text")
+}
+
+/// Returns the bytes of a field that is text, or base64 under another name.
+fn text_or(text: Option<String>, base64: Option<String>, name: &str) -> Result<Option<Bytes>> {
+    match (text, base64) {
+        (None, None) => Ok(None),
+        (Some(text), None) => Ok(Some(text.into())),
+        (None, Some(base64)) => from_base64(&base64).with_context(|| format!("its {name}")).map(Some),
+        (Some(_), Some(_)) => bail!("it has both a text and {name}"),
+    }
+}
+
+fn text_or_base64(bytes: &[u8]) -> (Option<String>, Option<String>) {
     match std::str::from_utf8(bytes) {
         Ok(text) => (Some(text.to_owned()), None),
         Err(_) => (None, Some(STANDARD.encode(bytes))),
@@ -169,6 +225,11 @@ mod tests {
         ExportLine::Row { plugin: "chat".into(), kind, name: name.into(), value: value.into() }
     }
 
+    fn entry(kind: Kind, key: &[u8], value: &'static [u8]) -> ExportLine {
+        let name = entry_name("röom", key).unwrap();
+        ExportLine::Row { plugin: "chat".into(), kind, name, value: value.into() }
+    }
+
     #[test]
     fn lines_are_read_as_they_were_written() {
         for (line, text) in [
@@ -180,6 +241,18 @@ mod tests {
             (
                 row(Kind::Formers, b"room", b"\x01\xff"),
                 r#"{"plugin":"chat","room_before":"room","value_base64":"Af8="}"#,
+            ),
+            (
+                entry(Kind::Entries, b"a", b"\0\0\0\x07[1]"),
+                r#"{"version":7,"plugin":"chat","topic":"röom","entry":"a","value":"[1]"}"#,
+            ),
+            (
+                entry(Kind::Entries, b"\xff", b"\0\0\0\0\x80"),
+                r#"{"version":0,"plugin":"chat","topic":"röom","entry_base64":"/w==","value_base64":"gA=="}"#,
+            ),
+            (
+                entry(Kind::EntryFormers, b"a", b"\x80"),
+                r#"{"plugin":"chat","topic":"röom","entry_before":"a","value_base64":"gA=="}"#,
             ),
             (ExportLine::End { rows: 3 }, r#"{"rows":3}"#),
         ] {
@@ -198,6 +271,12 @@ mod tests {
             (r#"{"plugin":"chat","key":"a"}"#, "one of `value`"),
             (r#"{"plugin":"chat","value":"a"}"#, "one of `key`"),
             (r#"{"plugin":"chat","key":"a","room":"b","value":"c"}"#, "one of `key`"),
+            (r#"{"plugin":"chat","key":"a","key_base64":"YQ==","value":"c"}"#, "both a text and `key_base64`"),
+            (r#"{"plugin":"chat","entry":"a","version":0,"value":"c"}"#, "needs `topic`"),
+            (r#"{"plugin":"chat","topic":"t","entry":"a","value":"c"}"#, "needs `version`"),
+            (r#"{"plugin":"chat","topic":"t","entry":"","version":0,"value":"c"}"#, "at least one byte"),
+            (r#"{"plugin":"chat","topic":"t","entry":"a","version":4294967296,"value":"c"}"#, "its `version`"),
+            (r#"{"plugin":"chat","key":"a","version":0,"value":"c"}"#, "no other row, needs `version`"),
             (r#"{"plugin":"chat","key":"a","value":"c","value_base64":""}"#, "one of `value`"),
             (r#"{"plugin":"chat","room":"a","room_before":"b","value":"c"}"#, "one of `key`"),
             (r#"{"plugin":"chat","key":"a","key":"b","value":"c"}"#, "duplicate"),

@@ -6,31 +6,32 @@ use std::io::{BufRead, Read};
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 
-use super::draft::Draft;
+use super::draft::{Draft, Revision};
 use super::engine::{Direction, ScanLimit, Writes};
+use super::entry_sums::StoredSums;
 use super::export_line::ExportLine;
 use super::handle::Store;
 use super::ids::LATEST_MS;
 use super::metadata;
-use super::space::{KINDS, Kind, Owner};
+use super::space::{KINDS, Kind, Owner, split_entry_name};
 use bennu_semantics::limits::Oversize;
 
-/// The treatment of a plugin's keys and rooms that exist before an import.
+/// The treatment of a plugin's data that exists before an import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Existing {
-    /// If there are any, the import fails, and nothing of that plugin is imported.
+    /// If there is any, the import fails, and nothing of that plugin is imported.
     #[default]
     Refuse,
-    /// They stay, except those that are imported too.
+    /// It stays, except the keys, rooms and entries that are imported too.
     Merge,
-    /// They are deleted first.
+    /// It is deleted first.
     Replace,
 }
 
 /// The result of an import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Imported {
-    /// The number of keys, rooms, and former states of rooms.
+    /// The number of keys, rooms, entries, and states from before.
     pub rows: u64,
     /// The number of plugins that they belong to.
     pub plugins: u64,
@@ -47,6 +48,10 @@ struct Importing<'a> {
     draft: Option<Draft>,
     /// The rows and bytes of those writes.
     pending: ScanLimit,
+    /// The topic of the last entry. Its sums aren't counted yet, because more of its entries may follow.
+    topic: Option<String>,
+    /// Other topics of the same plugin whose sums aren't counted yet.
+    uncounted: BTreeSet<String>,
 }
 
 /// The most that is read at once, and the most that is committed together. A single row may be larger. The limits of a
@@ -61,7 +66,16 @@ impl Store {
     /// import the corrected lines with [`Existing::Merge`].
     pub async fn import(&self, input: &mut impl BufRead, existing: Existing) -> Result<Imported> {
         let pending = ScanLimit { rows: 0, bytes: 0 };
-        let mut importing = Importing { store: self, existing, met: BTreeSet::new(), rows: 0, draft: None, pending };
+        let mut importing = Importing {
+            store: self,
+            existing,
+            met: BTreeSet::new(),
+            rows: 0,
+            draft: None,
+            pending,
+            topic: None,
+            uncounted: BTreeSet::new(),
+        };
         let most = line_bytes_most(self);
         let mut line = Vec::new();
         let mut end = None;
@@ -87,7 +101,7 @@ impl Store {
             };
             taken.await.with_context(|| format!("line {number}"))?;
         }
-        importing.flush().await?;
+        importing.finish().await?;
         let rows = importing.rows;
         let end = end.with_context(|| {
             format!("it is truncated: its last line, {{\"rows\":..}}, is missing; {rows} rows were imported")
@@ -114,15 +128,16 @@ impl Store {
 /// Returns the most bytes that the line of a row can have. Each byte of a row takes at most six in JSON, as in `\u0000`.
 fn line_bytes_most(store: &Store) -> u64 {
     let limits = store.limits();
-    let value = limits.value_bytes.max(limits.room_bytes);
-    let bytes = limits.key_bytes.saturating_add(value).saturating_add(usize::from(u8::MAX));
+    let value = limits.value_bytes.max(limits.room_bytes).max(limits.entry_bytes);
+    // A plugin's name and the key of an entry have at most 255 bytes each.
+    let bytes = limits.key_bytes.saturating_add(value).saturating_add(2 * usize::from(u8::MAX));
     bytes.saturating_mul(6).saturating_add(1024) as u64
 }
 
 impl Importing<'_> {
     async fn row(&mut self, plugin: &str, kind: Kind, name: &Bytes, value: Bytes) -> Result<()> {
         if self.draft.as_ref().is_none_or(|draft| draft.owner().name() != plugin) {
-            self.flush().await?;
+            self.finish().await?;
             let owner = Owner::new(plugin, u64::MAX)?;
             self.draft = Some(self.store.begin(&owner));
             if self.met.insert(plugin.to_owned()) {
@@ -130,8 +145,31 @@ impl Importing<'_> {
             }
         }
         self.write(kind, name, Some(value)).await?;
+        if kind == Kind::Entries {
+            self.entry_of(name)?;
+        }
         self.rows += 1;
         Ok(())
+    }
+
+    /// An entry was imported, so the sums of its topic have to be counted again. If the import fails before that, they are
+    /// counted when a call needs them.
+    fn entry_of(&mut self, name: &Bytes) -> Result<()> {
+        let (topic, _) = split_entry_name(name).context("the place of an entry is damaged")?;
+        if let Some(draft) = &mut self.draft {
+            draft.remove_entry_sums(topic);
+        }
+        if self.topic.as_deref() != Some(topic) {
+            self.uncounted.extend(self.topic.replace(topic.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Commits the rows of a plugin, and the sums of its topics.
+    async fn finish(&mut self) -> Result<()> {
+        self.uncounted.extend(self.topic.take());
+        self.flush().await?;
+        self.flush().await
     }
 
     /// Applies the chosen policy to a plugin's existing data.
@@ -194,6 +232,10 @@ impl Importing<'_> {
                 draft.set_room(topic, room)
             }
             (Kind::Formers, former) => draft.set_former(std::str::from_utf8(name)?, former),
+            (Kind::Entries | Kind::EntryFormers | Kind::EntrySums, row) => {
+                draft.set_entry_row(kind, name, row);
+                Ok(())
+            }
         };
         match taken {
             Ok(()) => {
@@ -205,13 +247,19 @@ impl Importing<'_> {
         }
     }
 
-    /// Commits the draft, and begins another one for the same plugin.
+    /// Commits the draft, and begins another one for the same plugin. That one has the sums of topics whose entries are now
+    /// complete.
     async fn flush(&mut self) -> Result<()> {
         let Some(draft) = self.draft.take() else { return Ok(()) };
         let owner = draft.owner().clone();
         self.store.commit(draft).await.context("writing the store")?;
-        self.draft = Some(self.store.begin(&owner));
+        let draft = self.draft.insert(self.store.begin(&owner));
         self.pending = ScanLimit { rows: 0, bytes: 0 };
+        for topic in std::mem::take(&mut self.uncounted) {
+            let rows = self.store.entry_rows(&owner, &topic, Revision::default()).context("reading the store")?;
+            let sums = rows.count().await.context("reading the store")?;
+            draft.set_entry_sums(&topic, &StoredSums { sums, ..StoredSums::default() })?;
+        }
         Ok(())
     }
 }

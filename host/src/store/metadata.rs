@@ -6,8 +6,12 @@ use bytes::Bytes;
 use super::engine::{EngineError, Snapshot, Span};
 use super::space;
 
-/// The version of the engine's content.
-pub(super) const FORMAT: u64 = 1;
+/// The format of a new store.
+pub(super) const FIRST_FORMAT: u64 = 1;
+
+/// The format of a store with entries. Hosts that don't know entries refuse it: they could roll a room back without its
+/// entries.
+pub(super) const FORMAT_WITH_ENTRIES: u64 = 2;
 
 const USAGE: &[u8] = b"usage:";
 

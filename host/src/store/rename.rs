@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use super::engine::{Direction, ScanLimit, Writes};
 use super::handle::Store;
 use super::metadata;
-use super::space::{KINDS, Owner};
+use super::space::{KINDS, Kind, Owner};
 
 /// The most that is read at once.
 const READ: ScanLimit = ScanLimit { rows: 1000, bytes: 1 << 20 };
@@ -13,12 +13,12 @@ const READ: ScanLimit = ScanLimit { rows: 1000, bytes: 1 << 20 };
 /// The result of a rename.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Renamed {
-    /// The number of keys, rooms, and former states of rooms.
+    /// The number of keys, rooms, entries, and states from before.
     pub rows: u64,
 }
 
 impl Store {
-    /// Moves all keys and rooms of the name `old` to the name `new`, in one batch. It holds them in memory meanwhile.
+    /// Moves all keys, rooms and entries of the name `old` to the name `new`, in one batch. It holds them in memory meanwhile.
     ///
     /// # Errors
     /// If `old` has no data, if `new` has data, or if the store fails. Then nothing is changed.
@@ -40,7 +40,7 @@ impl Store {
                 if let Some((last, _)) = read.rows.last().filter(|_| !read.ended) {
                     unread = Some(span.split_after(last, Direction::Forward).1);
                 }
-                renamed.rows += read.rows.len() as u64;
+                renamed.rows += if kind == Kind::EntrySums { 0 } else { read.rows.len() as u64 };
                 for (place, value) in read.rows {
                     writes.insert(new.place(kind, &old.name_of(&place)), Some(value));
                     writes.insert(place, None);

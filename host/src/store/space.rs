@@ -5,23 +5,37 @@
 //! 1 length plugin key          a plugin's own keys
 //! 2 length plugin topic        its durable rooms
 //! 3 length plugin topic        their former states, from before a build on probation upgraded them
+//! 4 length plugin place key    the entries of durable rooms
+//! 5 length plugin place key    their before-images, from before a build on probation changed them
+//! 6 length plugin topic        the sums of their entries (see `entry_sums`)
 //! ```
 //!
 //! The length (one byte) is before the plugin's name. So no plugin's span is inside another's, and the keys of one plugin
-//! are in the order of their own bytes.
+//! are in the order of their own bytes. The place of an entry is the length of its topic (two bytes), and the topic. So the
+//! entries of one topic are in the order of their keys, and no other topic's entry is between them.
 
 use std::fmt;
+use std::ops::Bound::{Included, Unbounded};
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::engine::Span;
-use bennu_semantics::limits::Oversize;
+use super::engine::{Span, Writes};
+use bennu_semantics::limits::{ENTRY_KEY_BYTES_MAX, Oversize};
 
 const METADATA: u8 = 0;
 const KEYS: u8 = 1;
 const ROOMS: u8 = 2;
 const FORMERS: u8 = 3;
+const ENTRIES: u8 = 4;
+const ENTRY_FORMERS: u8 = 5;
+const ENTRY_SUMS: u8 = 6;
+
+/// The first kind that a store of format 1 doesn't have.
+const FIRST_OF_FORMAT_2: u8 = ENTRIES;
+
+/// The bytes of the length before an entry's topic.
+const TOPIC_LENGTH: usize = size_of::<u16>();
 
 /// A plugin's name for its data, and its quota. Cheap to clone; created once for a plugin.
 #[derive(Clone)]
@@ -33,7 +47,7 @@ struct Inner {
     name: Box<str>,
     quota_bytes: u64,
     /// The prefixes of its engine keys, by [`Kind`].
-    prefixes: [Bytes; 3],
+    prefixes: [Bytes; 6],
 }
 
 /// The kinds of a plugin's data.
@@ -43,18 +57,28 @@ pub(super) enum Kind {
     Rooms,
     /// Former states of rooms.
     Formers,
+    /// Entries of rooms.
+    Entries,
+    /// Before-images of entries.
+    EntryFormers,
+    /// Sums of entries.
+    EntrySums,
 }
 
 /// A key of the engine, split into its parts.
 pub(super) struct Place {
     pub(super) plugin: String,
     pub(super) kind: Kind,
-    /// The plugin's key, or the topic.
+    /// The plugin's key, the topic, or the place of an entry: see [`entry_name`].
     pub(super) name: Bytes,
 }
 
 /// All kinds, in the order of their keys.
-pub(super) const KINDS: [Kind; 3] = [Kind::Keys, Kind::Rooms, Kind::Formers];
+pub(super) const KINDS: [Kind; 6] =
+    [Kind::Keys, Kind::Rooms, Kind::Formers, Kind::Entries, Kind::EntryFormers, Kind::EntrySums];
+
+/// The kinds of an export. An import counts the sums again.
+pub(super) const EXPORTED: [Kind; 5] = [Kind::Keys, Kind::Rooms, Kind::Formers, Kind::Entries, Kind::EntryFormers];
 
 impl Owner {
     const NAME_BYTES_MAX: usize = u8::MAX as usize;
@@ -68,7 +92,8 @@ impl Owner {
         let length = u8::try_from(bytes).ok().filter(|length| *length > 0);
         let length = length.ok_or(Oversize::Name { bytes, limit: Self::NAME_BYTES_MAX })?;
         let prefix = |kind: u8| Bytes::from([&[kind, length], name.as_bytes()].concat());
-        let inner = Inner { name: name.into(), quota_bytes, prefixes: [KEYS, ROOMS, FORMERS].map(prefix) };
+        let prefixes = [KEYS, ROOMS, FORMERS, ENTRIES, ENTRY_FORMERS, ENTRY_SUMS].map(prefix);
+        let inner = Inner { name: name.into(), quota_bytes, prefixes };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -115,14 +140,36 @@ impl Owner {
         place.slice(self.prefix_len()..)
     }
 
-    /// Returns the bytes of a row that count for the quota. Former states of rooms count nothing. Otherwise, a new build
-    /// could upgrade rooms only while the plugin uses less than half of its quota. Their size is bounded by the size of the
-    /// rooms when the probation began.
+    /// Returns the bytes of a row that count for the quota. An entry counts with its key and its value, without its topic.
+    /// Former states of rooms, before-images of entries and sums count nothing. Otherwise, a new build could upgrade rooms
+    /// only while the plugin uses less than half of its quota. The size of former states is bounded by the size of the rooms
+    /// when the probation began.
     pub(super) fn weight(&self, place: &Bytes, value: &Bytes) -> u64 {
-        if place.first() == Some(&FORMERS) {
-            return 0;
-        }
-        (place.len() - self.prefix_len() + value.len()) as u64
+        let bytes = place.len() - self.prefix_len() + value.len();
+        let uncounted = match place.first() {
+            Some(&(FORMERS | ENTRY_FORMERS | ENTRY_SUMS)) => bytes,
+            Some(&ENTRIES) => entry_overhead(&place[self.prefix_len()..]),
+            _ => 0,
+        };
+        bytes.saturating_sub(uncounted) as u64
+    }
+
+    /// Returns the engine's key for an entry of a topic, or its before-image.
+    pub(super) fn entry_place(&self, kind: Kind, topic: &str, key: &[u8]) -> Bytes {
+        let prefix = self.prefix(kind);
+        let mut place = BytesMut::with_capacity(prefix.len() + TOPIC_LENGTH + topic.len() + key.len());
+        place.put_slice(prefix);
+        put_entry_name(&mut place, topic, key);
+        place.freeze()
+    }
+
+    /// Returns the span of the engine's keys for a range of a topic's entries.
+    pub(super) fn entry_span(&self, topic: &str, start: &[u8], end: Option<&[u8]>) -> Span {
+        let until = match end {
+            Some(end) => self.entry_place(Kind::Entries, topic, end),
+            None => after_prefix(&self.entry_place(Kind::Entries, topic, &[])),
+        };
+        Span { from: self.entry_place(Kind::Entries, topic, start), until }
     }
 
     /// Returns the span of the plugin's engine keys of one kind.
@@ -154,9 +201,60 @@ pub(super) fn metadata_span(prefix: &[u8]) -> Span {
     Span { until: after_prefix(&from), from }
 }
 
-/// Returns the span of all plugins' keys, rooms, and former states of rooms.
+/// Returns the span of all data of plugins that an export contains: all kinds but the sums.
 pub(super) fn everything() -> Span {
-    Span { from: vec![KEYS].into(), until: vec![FORMERS + 1].into() }
+    Span { from: vec![KEYS].into(), until: vec![ENTRY_SUMS].into() }
+}
+
+/// Whether these writes need a store of format 2.
+pub(super) fn need_format_2(writes: &Writes) -> bool {
+    let mut of_format_2 = writes.range::<[u8], _>((Included(&[FIRST_OF_FORMAT_2][..]), Unbounded));
+    of_format_2.any(|(_, value)| value.is_some())
+}
+
+/// Returns the name of an entry in the store: its place and its key.
+///
+/// # Errors
+/// If the topic or the key is empty or too long.
+pub(super) fn entry_name(topic: &str, key: &[u8]) -> Result<Bytes, Oversize> {
+    check_entry_topic(topic)?;
+    match key.len() {
+        0 => return Err(Oversize::NoKey),
+        bytes if bytes > ENTRY_KEY_BYTES_MAX => return Err(Oversize::EntryKey { bytes, limit: ENTRY_KEY_BYTES_MAX }),
+        _ => {}
+    }
+    let mut name = BytesMut::with_capacity(TOPIC_LENGTH + topic.len() + key.len());
+    put_entry_name(&mut name, topic, key);
+    Ok(name.freeze())
+}
+
+/// Checks that the length of a topic fits before the key of an entry.
+///
+/// # Errors
+/// If it doesn't.
+pub(super) fn check_entry_topic(topic: &str) -> Result<(), Oversize> {
+    let (bytes, limit) = (topic.len(), usize::from(u16::MAX));
+    if bytes > limit { Err(Oversize::Key { bytes, limit }) } else { Ok(()) }
+}
+
+fn put_entry_name(place: &mut BytesMut, topic: &str, key: &[u8]) {
+    // The topic is checked before an entry is written. A longer topic has no entries, so the place doesn't matter.
+    place.put_u16(u16::try_from(topic.len()).unwrap_or(u16::MAX));
+    place.put_slice(topic.as_bytes());
+    place.put_slice(key);
+}
+
+/// Splits the name of an entry in the store: its topic, and its key. Returns none if it is damaged.
+pub(super) fn split_entry_name(name: &Bytes) -> Option<(&str, Bytes)> {
+    let length = u16::from_be_bytes(name.get(..TOPIC_LENGTH)?.try_into().ok()?);
+    let end = TOPIC_LENGTH + usize::from(length);
+    Some((std::str::from_utf8(name.get(TOPIC_LENGTH..end)?).ok()?, name.slice(end..)))
+}
+
+/// The bytes of an entry's row that aren't its key or its value: its place, and the version in its value.
+fn entry_overhead(name: &[u8]) -> usize {
+    let length = name.first_chunk().map_or(0, |length| u16::from_be_bytes(*length));
+    TOPIC_LENGTH + usize::from(length) + size_of::<u32>()
 }
 
 impl Place {
@@ -166,6 +264,9 @@ impl Place {
             KEYS => Kind::Keys,
             ROOMS => Kind::Rooms,
             FORMERS => Kind::Formers,
+            ENTRIES => Kind::Entries,
+            ENTRY_FORMERS => Kind::EntryFormers,
+            ENTRY_SUMS => Kind::EntrySums,
             _ => return None,
         };
         let end = 2 + usize::from(*place.get(1)?);
@@ -175,7 +276,7 @@ impl Place {
 }
 
 /// Returns the least key that is greater than all keys with the prefix. The prefix doesn't end with the byte 255, because
-/// names are UTF-8 and kinds are small numbers. So increasing its last byte can't overflow.
+/// names and topics are UTF-8 and kinds are small numbers. So increasing its last byte can't overflow.
 fn after_prefix(prefix: &[u8]) -> Bytes {
     let mut after = prefix.to_vec();
     if let Some(last) = after.last_mut() {
@@ -209,7 +310,7 @@ mod tests {
                             assert_eq!(holds(&owner(other).span(other_kind)), is_its, "{name} {other} {key:?}");
                         }
                     }
-                    assert!(holds(&everything()) && !holds(&metadata_span(b"")));
+                    assert_eq!((holds(&everything()), holds(&metadata_span(b""))), (EXPORTED.contains(&kind), false));
                     let read = Place::read(&place).unwrap();
                     assert_eq!((read.plugin.as_str(), read.kind, read.name.as_ref()), (name, kind, key));
                     assert_eq!(owner(name).name_of(&place), key);
@@ -223,6 +324,37 @@ mod tests {
         let mut keys: [&[u8]; 5] = [b"\xff", b"a\0", b"b", b"\0", b"a"];
         keys.sort_unstable();
         assert!(keys.map(|key| owner("chat").place(Kind::Keys, key)).is_sorted());
+    }
+
+    #[test]
+    fn entries_of_topics_and_plugins_never_mix() {
+        let long = "x".repeat(300);
+        let topics = ["a", "ab", "b", "\0", "é", "\u{10ffff}", long.as_str()];
+        let keys: [&[u8]; 6] = [b"\0", b"a", b"ab", b"b", b"\xff", &[255; 255]];
+        for (topic, other) in topics.into_iter().flat_map(|topic| topics.map(|other| (topic, other))) {
+            let all = owner("chat").entry_span(topic, b"", None);
+            let from_a = owner("chat").entry_span(topic, b"a", Some(b"b"));
+            for key in keys {
+                let place = owner("chat").entry_place(Kind::Entries, other, key);
+                let holds = |span: &Span| span.from <= place && place < span.until;
+                assert_eq!(holds(&all), topic == other, "{topic} {other} {key:?}");
+                assert_eq!(holds(&from_a), topic == other && key >= &b"a"[..] && key < &b"b"[..]);
+                let elsewhere = owner("a").entry_place(Kind::Entries, other, key);
+                assert!(!(all.from <= elsewhere && elsewhere < all.until));
+                let name = Place::read(&place).unwrap().name;
+                assert_eq!(name, entry_name(other, key).unwrap());
+                let (read_topic, read_key) = split_entry_name(&name).unwrap();
+                assert_eq!((read_topic, read_key.as_ref()), (other, key));
+                // The version is four bytes of the row's value.
+                let row = Bytes::from_static(b"\0\0\0\x01value");
+                assert_eq!(owner("chat").weight(&place, &row), (key.len() + 5) as u64);
+                let former = owner("chat").entry_place(Kind::EntryFormers, other, key);
+                assert_eq!(owner("chat").weight(&former, &row), 0);
+            }
+        }
+        assert_eq!(entry_name(&"x".repeat(1 << 16), b"k").unwrap_err(), Oversize::Key { bytes: 65536, limit: 65535 });
+        assert_eq!(entry_name("a", &[0; 256]).unwrap_err(), Oversize::EntryKey { bytes: 256, limit: 255 });
+        assert_eq!(entry_name("a", b"").unwrap_err(), Oversize::NoKey);
     }
 
     #[test]

@@ -12,11 +12,11 @@ use bennu::routes::{Probation, ProbationTerms};
 use bennu::store::{Owner, QUOTA_BYTES, Store, StoreLimits};
 use tokio::time::{sleep, timeout};
 
-const OPTIONS: &[(&str, &str)] = &[("room", "memory"), ("linger-ms", "1000"), ("on-fault", "keep")];
+pub(crate) const OPTIONS: &[(&str, &str)] = &[("room", "memory"), ("linger-ms", "1000"), ("on-fault", "keep")];
 
 /// The name of an event says what it does: `add KEY`, `put KEY BYTES`, `fill COUNT`, `clear COUNT`, and `list`. All but
 /// `list` may be followed by `and crash`. A fault is noted.
-fn keeping(call: &Call, entries: Option<Arc<TopicEntries>>, notes: &Notes) -> Result<Outcome, Fault> {
+async fn keeping(call: &Call, entries: Option<Arc<TopicEntries>>, notes: &Notes) -> Result<Outcome, Fault> {
     let event = match &call.callback {
         Callback::In { event, .. } => event,
         Callback::Join(_) => return Ok(admitted()),
@@ -29,11 +29,11 @@ fn keeping(call: &Call, entries: Option<Arc<TopicEntries>>, notes: &Notes) -> Re
     let mut entries = CallEntries::new(topic);
     let words: Vec<&str> = event.split(' ').collect();
     let done = match words[..] {
-        ["add", key, ..] => add(&mut entries, key),
-        ["put", key, bytes, ..] => entries.put(key.as_bytes(), &vec![b'x'; number(bytes)]),
-        ["fill", count, ..] => fill(&mut entries, number(count)),
-        ["clear", count, ..] => entries.delete_range((None, None), number(count) as u32).map(drop),
-        _ => return Ok(replied(&list(&entries)?)),
+        ["add", key, ..] => add(&mut entries, key).await,
+        ["put", key, bytes, ..] => entries.put(key.as_bytes(), &vec![b'x'; number(bytes)]).await,
+        ["fill", count, ..] => fill(&mut entries, number(count)).await,
+        ["clear", count, ..] => entries.delete_range((None, None), number(count) as u32).await.map(drop),
+        _ => return Ok(replied(&list(&mut entries).await?)),
     };
     done.inspect_err(|fault| notes.add(fault.to_string()))?;
     if words.ends_with(&["and", "crash"]) {
@@ -47,34 +47,38 @@ fn number(text: &str) -> usize {
 }
 
 /// Appends one letter to an entry.
-fn add(entries: &mut CallEntries, key: &str) -> Result<(), Fault> {
-    let mut value = entries.get(key.as_bytes())?.unwrap_or_default();
+async fn add(entries: &mut CallEntries, key: &str) -> Result<(), Fault> {
+    let mut value = entries.get(key.as_bytes()).await?.unwrap_or_default();
     value.push(b'x');
-    entries.put(key.as_bytes(), &value)
+    entries.put(key.as_bytes(), &value).await
 }
 
-fn fill(entries: &mut CallEntries, count: usize) -> Result<(), Fault> {
+async fn fill(entries: &mut CallEntries, count: usize) -> Result<(), Fault> {
     let keys: Vec<_> = (0..count).map(|n| format!("{n:05}")).collect();
-    entries.put_many(keys.iter().map(|key| (key.as_bytes(), &b"x"[..])))
+    entries.put_many(keys.iter().map(|key| (key.as_bytes(), &b"x"[..]))).await
 }
 
 /// All entries, as a JSON object.
-fn list(entries: &CallEntries) -> Result<String, Fault> {
+async fn list(entries: &mut CallEntries) -> Result<String, Fault> {
     let mut listed = Vec::new();
-    entries.scan((None, None), Order::Forward, u32::MAX, |key, value| {
+    let each = |key: &[u8], value: &[u8]| {
         listed.push(format!("\"{}\":\"{}\"", String::from_utf8_lossy(key), String::from_utf8_lossy(value)));
-    })?;
+    };
+    entries.scan((None, None), Order::Forward, u32::MAX, each).await?;
     Ok(format!("{{{}}}", listed.join(",")))
 }
 
-fn shelf(notes: &Notes) -> Part {
+pub(crate) fn shelf(notes: &Notes) -> Part {
     let notes = notes.clone();
-    let on_call = move |call: Call, entries| std::future::ready(keeping(&call, entries, &notes));
+    let on_call = move |call: Call, entries| {
+        let notes = notes.clone();
+        async move { keeping(&call, entries, &notes).await }
+    };
     Part { options: OPTIONS, ..Part::with_entries("shelf:*", on_call) }
 }
 
 /// Sends an event, and returns the response to it.
-async fn ask(client: &mut Client, event: &str) -> String {
+pub(crate) async fn ask(client: &mut Client, event: &str) -> String {
     ask_in("shelf:1", client, event).await
 }
 
@@ -90,7 +94,7 @@ const CRASHED: &str = r#"{"reason":"channel_crash"}"#;
 /// Waits until all memory of entries is released. A large table is dropped on another thread.
 async fn released(node: &EntriesNode) {
     let released = async {
-        while node.reserved() != 0 {
+        while node.usage().memory_bytes != 0 {
             sleep(Duration::from_millis(1)).await;
         }
     };
@@ -118,11 +122,11 @@ async fn a_fault_changes_no_entry() {
     let mut alice = stage.connect();
     alice.join("shelf:1").await;
     ask(&mut alice, "add a").await;
-    let before = node.reserved();
+    let before = node.usage().memory_bytes;
     for event in ["add a and crash", "add b and crash", "fill 100 and crash", "clear 1 and crash"] {
         assert_eq!(ask(&mut alice, event).await, CRASHED, "{event}");
         assert_eq!(ask(&mut alice, "list").await, r#"{"a":"x"}"#, "{event}");
-        assert_eq!(node.reserved(), before, "{event}");
+        assert_eq!(node.usage().memory_bytes, before, "{event}");
     }
 }
 
@@ -130,14 +134,14 @@ async fn a_fault_changes_no_entry() {
 async fn racing(call: Call, entries: Option<Arc<TopicEntries>>, store: Store, notes: Notes) -> Result<Outcome, Fault> {
     let is_race = matches!(&call.callback, Callback::In { event, .. } if **event == *"race");
     if !is_race {
-        return keeping(&call, entries, &notes);
+        return keeping(&call, entries, &notes).await;
     }
     let owner = Owner::new("script", QUOTA_BYTES).expect("a name");
     let mut draft = store.begin(&owner);
     let is_first = draft.get(b"key").await.expect("memory doesn't fail").is_none();
     let mut entries = CallEntries::new(entries.expect("the topic has entries"));
-    notes.add(list(&entries)?);
-    add(&mut entries, "a")?;
+    notes.add(list(&mut entries).await?);
+    add(&mut entries, "a").await?;
     draft.put(b"own", "x".into()).expect("a small value");
     if is_first {
         let mut other = store.begin(&owner);
@@ -167,9 +171,11 @@ async fn on_probation_the_earlier_build_starts_from_untouched_entries() {
     let notes = Notes::default();
     let faulty = |call: Call, entries: Option<Arc<TopicEntries>>| {
         let is_join = matches!(call.callback, Callback::Join(_));
-        // The fault comes after the write, which the topic never gets.
-        let wrote = CallEntries::new(entries.expect("the topic has entries")).put(b"a", b"lost");
-        std::future::ready(wrote.and_then(|()| if is_join { Ok(admitted()) } else { Err(Fault::failed("a fault")) }))
+        async move {
+            // The fault comes after the write, which the topic never gets.
+            CallEntries::new(entries.expect("the topic has entries")).put(b"a", b"lost").await?;
+            if is_join { Ok(admitted()) } else { Err(Fault::failed("a fault")) }
+        }
     };
     let terms = ProbationTerms { time: Duration::from_secs(60), calls: 100, faults: 3 };
     let trial = Some((Probation::new(terms, Arc::default()), Some(shelf(&notes).route())));
@@ -197,7 +203,7 @@ async fn a_room_with_entries_lingers_and_its_end_drops_them() {
     assert_eq!(ask(&mut bob, "list").await, r#"{"a":"x"}"#);
     // More entries than are dropped within a turn.
     ask(&mut bob, "fill 2000").await;
-    assert_ne!(node.reserved(), 0);
+    assert_ne!(node.usage().memory_bytes, 0);
     bob.close();
     sleep(Duration::from_millis(1001)).await;
     released(&node).await;
@@ -258,10 +264,10 @@ async fn the_memory_of_all_entries_is_limited_together() {
     assert_eq!(notes.all(), [fault]);
     // The refused call has reserved nothing.
     assert_eq!(ask_in("shelf:2", &mut other, "put a 8").await, "{}");
-    assert_eq!(node.reserved(), 158);
+    assert_eq!(node.usage().memory_bytes, 158);
     assert_eq!(ask(&mut alice, "put a 1").await, "{}");
     assert_eq!(ask_in("shelf:2", &mut other, "put a 9").await, "{}");
-    assert_eq!(node.reserved(), 2 * 64 + 2 + 10);
+    assert_eq!(node.usage().memory_bytes, 2 * 64 + 2 + 10);
 }
 
 #[tokio::test(start_paused = true)]
@@ -271,7 +277,6 @@ async fn other_topics_and_other_plugins_have_no_entries() {
     let parts = [
         ("shelf:1", Part { uses_entries: false, ..with_room(OPTIONS) }),
         ("none", Part { pattern: "none", ..with_room(&[]) }),
-        ("durable", Part { pattern: "durable", ..with_room(&[("room", "durable")]) }),
     ];
     let topics = parts.each_ref().map(|(topic, _)| *topic);
     let stage = Stage::new(parts.map(|(_, part)| part));

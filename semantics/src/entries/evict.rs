@@ -20,11 +20,11 @@ pub struct Evicted {
 }
 
 impl EntryTable {
-    /// Evicts the clean slots that were last used before `cutoff`. It begins at the key `from`, and looks at `slots` slots,
-    /// or up to a page more.
-    pub fn evict(&mut self, cutoff: Stamp, from: &[u8], slots: usize) -> Evicted {
-        let range = KeyRange { start: from.into(), end: None };
-        self.evict_where(&range, slots, |slot| slot.stamp() < cutoff)
+    /// Evicts the clean slots that have at least this age. It begins at the key `from`, and looks at `slots` slots, or up
+    /// to a page more.
+    pub fn evict(&mut self, age: Stamp, from: &[u8], slots: usize) -> Evicted {
+        let (range, now) = (KeyRange { start: from.into(), end: None }, self.now);
+        self.evict_where(&range, slots, |slot| slot.age(now) >= age)
     }
 
     /// Evicts the clean slots of a range, whenever they were used: the entries of a read that a full cache doesn't keep.
@@ -33,7 +33,7 @@ impl EntryTable {
         if range.is_empty() { Evicted::default() } else { self.evict_where(range, usize::MAX, |_| true) }
     }
 
-    /// Calls `each` with the stamp and the bytes of each clean slot, from a key on, for `slots` slots, or up to a page more.
+    /// Calls `each` with the age and the bytes of each clean slot, from a key on, for `slots` slots, or up to a page more.
     /// Returns the key from which to continue.
     pub fn ages(&self, from: &[u8], slots: usize, mut each: impl FnMut(Stamp, usize)) -> Option<Box<[u8]>> {
         if self.is_complete {
@@ -46,7 +46,7 @@ impl EntryTable {
             }
             let at = page.find(from).unwrap_or_else(|at| at);
             for slot in page.slots()[at..].iter().filter(|slot| !slot.is_dirty()) {
-                each(slot.stamp(), slot.weight());
+                each(slot.age(self.now), slot.weight());
             }
             seen += page.len() - at;
         }

@@ -26,6 +26,12 @@ impl StoredEntry {
         Ok(Self { packed: Packed::new(key, value)?, version })
     }
 
+    /// Returns the bytes of its key and its value.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.packed.bytes()
+    }
+
     /// Returns its key and value.
     #[must_use]
     pub fn into_packed(self) -> Packed {

@@ -17,6 +17,12 @@ impl KeyRange {
         Self { start: Box::default(), end: None }
     }
 
+    /// Returns the range that contains only this key.
+    #[must_use]
+    pub fn of(key: &[u8]) -> Self {
+        Self { start: key.into(), end: Some(successor(key)) }
+    }
+
     /// Returns the range of a scan or of a delete-range, from its arguments.
     ///
     /// # Errors

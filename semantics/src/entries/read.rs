@@ -60,6 +60,15 @@ pub struct RangeRead {
 pub(super) const KEYS_AT_ONCE: usize = 64;
 
 impl<T> Progress<T> {
+    /// Changes the result of an operation that is done.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Progress<U> {
+        match self {
+            Self::Done(result) => Progress::Done(change(result)),
+            Self::Read(read) => Progress::Read(read),
+            Self::Upgrade(keys) => Progress::Upgrade(keys),
+        }
+    }
+
     /// Returns the result of an operation that is done.
     pub fn done(self) -> Option<T> {
         match self {

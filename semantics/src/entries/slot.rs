@@ -122,9 +122,11 @@ impl Slot {
         self.mark.set(self.mark.get() & !STAMP | now & STAMP);
     }
 
+    /// The steps of the counter since it was last used. The stamp's bits are few, so after a very long time without use, a
+    /// slot counts as new once more.
     #[inline]
-    pub(super) fn stamp(&self) -> Stamp {
-        self.mark.get() & STAMP
+    pub(super) fn age(&self, now: Stamp) -> Stamp {
+        now.wrapping_sub(self.mark.get()) & STAMP
     }
 
     /// The bytes with which the limits of memory count it.

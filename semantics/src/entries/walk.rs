@@ -148,3 +148,17 @@ impl<'a> Walk<'a> {
         }
     }
 }
+
+impl EntryTable {
+    /// Calls `each` with the key, the version and the value of each entry from a key on, until it returns false, or the
+    /// table knows no further.
+    pub fn each_from(&self, from: &[u8], mut each: impl FnMut(&[u8], u32, &[u8]) -> bool) {
+        let range = KeyRange { start: from.into(), end: None };
+        let mut walk = Walk::new(self, &range, Order::Forward);
+        while let Place::Slot(slot) = walk.next() {
+            if slot.state() == State::Present && !each(slot.key(), slot.version(), slot.value()) {
+                return;
+            }
+        }
+    }
+}

@@ -16,6 +16,8 @@ pub struct StoreLimits {
     pub value_bytes: usize,
     /// Bytes of a durable room. A longer one is refused as oversize. Default 1 MiB.
     pub room_bytes: usize,
+    /// Bytes of the value of an entry, for the longest line of an import. Default 1 MiB.
+    pub entry_bytes: usize,
     /// Keys that one call writes, without its room. More are refused as oversize. Default 1,024.
     pub writes_per_call: usize,
     /// Bytes of those keys and their values. More are refused as oversize. Default 4 MiB.
@@ -44,6 +46,7 @@ impl Default for StoreLimits {
             key_bytes: 1024,
             value_bytes: 1 << 20,
             room_bytes: 1 << 20,
+            entry_bytes: 1 << 20,
             writes_per_call: 1024,
             write_bytes_per_call: 4 << 20,
             scan_rows: 1000,
@@ -67,6 +70,13 @@ pub enum Oversize {
         /// Its bytes.
         bytes: usize,
         /// The most bytes of a key.
+        limit: usize,
+    },
+    /// The key of an entry is too long.
+    EntryKey {
+        /// Its bytes.
+        bytes: usize,
+        /// The most bytes of the key of an entry.
         limit: usize,
     },
     /// A value is too long.
@@ -142,6 +152,7 @@ impl fmt::Display for Oversize {
                 let key = limit_key(keys::STORE_KEY_BYTES, limit);
                 write!(f, "a key in the store has {bytes} bytes; at most {limit}{key}")
             }
+            Self::EntryKey { bytes, limit } => write!(f, "the key of an entry has {bytes} bytes; at most {limit}"),
             Self::Value { bytes, limit } => {
                 let key = limit_key(keys::STORE_VALUE_BYTES, limit);
                 write!(f, "a value in the store has {bytes} bytes; at most {limit}{key}")

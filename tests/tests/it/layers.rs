@@ -16,7 +16,7 @@ const MODULES: [(&str, &[&str]); 18] = [
     ("timing", &[]),
     ("auth", &[]),
     ("store", &["files"]),
-    ("entries", &[]),
+    ("entries", &["store"]),
     ("contract", &["protocol", "store", "entries"]),
     ("pubsub", &["protocol"]),
     ("presence", &["protocol", "pubsub"]),

@@ -14,6 +14,7 @@ mod documents;
 mod effect_files;
 mod effects;
 mod elsewhere;
+mod entries;
 mod entry_limits;
 mod example;
 mod faults;

@@ -62,7 +62,7 @@ impl<C: Callbacks> World<C> {
     #[must_use]
     pub fn entries(&self, topic: &str) -> Option<&Entries> {
         let topic = Topic::new(topic);
-        let has_entries = self.spec(&topic).is_some_and(|spec| spec.room == RoomKind::Memory);
+        let has_entries = self.spec(&topic).is_some_and(RouteSpec::has_room);
         self.rooms.get(&topic).filter(|_| has_entries).map(|room| &room.entries)
     }
 
@@ -108,11 +108,11 @@ impl<C: Callbacks> World<C> {
         }
     }
 
-    /// Ends a room. The state of a durable room stays stored, for the next room of the topic.
+    /// Ends a room. The state and the entries of a durable room stay stored, for the next room of the topic.
     pub(super) fn close_room(&mut self, topic: &Topic) {
         let is_durable = self.spec(topic).is_some_and(|spec| spec.room == RoomKind::Durable);
         if let Some(room) = self.rooms.remove(topic).filter(|_| is_durable) {
-            self.rooms.insert(topic.clone(), Room { saved: room.saved, ..Room::default() });
+            self.rooms.insert(topic.clone(), Room { saved: room.saved, entries: room.entries, ..Room::default() });
         }
     }
 

@@ -1,21 +1,31 @@
 //! Durable rooms: their stored form, and when they are read and written.
 //!
-//! The store is written before any other effect of a call: the writes of the call, and the room, in one transaction.
+//! The store is written before any other effect of a call: the writes of the call, the room and its entries, in one
+//! transaction.
 
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::topics::TopicTurns;
-use crate::channel::turn::{Evaluated, Former, Persisted, Saved, Services, commit_draft};
+use crate::channel::turn::{Evaluated, Former, Persisted, Saved, Services, commit_draft, refused};
 use crate::contract::{Fault, FaultKind};
+use crate::entries::{PendingEntries, TopicEntries};
 use crate::protocol::Topic;
 use crate::routes::{Probation, ProbationResult, RoomKind, Route};
-use crate::store::{Draft, ReadError};
+use crate::store::{Draft, ReadError, Store};
 
 /// Whether a call has writes to store, or reads to check.
 pub(in crate::channel) fn needs_persisting(route: &Route, evaluated: &Evaluated) -> bool {
     evaluated.outcome.draft.is_some() || route.spec.room == RoomKind::Durable
+}
+
+/// The part of a durable room that a draft contains.
+struct RoomDraft<'a> {
+    topic: &'a TopicTurns,
+    entries: Option<Arc<TopicEntries>>,
+    /// Whether the draft has a state from before an upgrade.
+    has_former: bool,
 }
 
 /// Stores the writes of a call, and the room of its topic. The future is ready at once if there is nothing to store.
@@ -26,13 +36,13 @@ pub(in crate::channel) async fn persist(
     route: &Route,
     evaluated: &mut Evaluated,
 ) -> Result<Persisted, Fault> {
-    let mut draft = evaluated.outcome.draft.take();
+    let draft = evaluated.outcome.draft.take();
     let durable = topic.filter(|_| route.spec.room == RoomKind::Durable);
     evaluated.is_room_stored = durable.is_none_or(|topic| topic.room().as_ref().is_some_and(|room| room.is_due()));
-    let mut has_former = None;
-    if let (Some(topic), Some(room)) = (durable, evaluated.room.as_ref().filter(|_| evaluated.is_room_stored)) {
-        let draft = draft.get_or_insert_with(|| Box::new(services.store.begin(&route.owner)));
-        has_former = Some((topic, set_room(draft, topic, Some(room))?));
+    let has_changes = evaluated.room.is_some() || evaluated.outcome.entries.is_some();
+    if let Some(topic) = durable.filter(|_| evaluated.is_room_stored && has_changes) {
+        let draft = draft.unwrap_or_else(|| Box::new(services.store.begin(&route.owner)));
+        return Box::pin(persist_with_room(services, topic, draft, evaluated)).await;
     }
     let Some(draft) = draft else { return Ok(Persisted::Done) };
     if !draft.has_writes() {
@@ -41,30 +51,95 @@ pub(in crate::channel) async fn persist(
     }
     let persisted = commit_draft(&services.store, draft).await?;
     evaluated.is_stored = persisted == Persisted::Done;
-    if let Some((topic, has_former)) = has_former.filter(|_| evaluated.is_stored)
-        && let Some(room) = topic.room().as_mut()
-    {
-        room.former_persisted(has_former);
-    }
     Ok(persisted)
+}
+
+/// Stores the writes of a call together with the room and its entries. If earlier commits of the room aren't stored yet,
+/// they are stored too: the store never has a later commit of a room without an earlier one.
+async fn persist_with_room(
+    services: &Services,
+    topic: &TopicTurns,
+    mut draft: Box<Draft>,
+    evaluated: &mut Evaluated,
+) -> Result<Persisted, Fault> {
+    let (entries, unstored) = match topic.room().as_ref() {
+        Some(room) => (room.entries().cloned(), room.unstored().map(|(_, saved)| saved)),
+        None => (None, None),
+    };
+    let state = match &evaluated.room {
+        Some(room) => Some(Some(room)),
+        None => unstored.as_ref().map(Option::as_ref),
+    };
+    let pending = &mut evaluated.outcome.entries;
+    let committed = async {
+        let room = RoomDraft { topic, entries, has_former: set_room(&mut draft, topic, state)? };
+        room.commit(&services.store, draft, pending).await
+    };
+    let persisted = committed.await?;
+    evaluated.is_stored = persisted == Persisted::Done;
+    Ok(persisted)
+}
+
+impl RoomDraft<'_> {
+    /// Adds the entries to a draft, and commits it. `pending` are the changes of a call; they are gone if nobody knows
+    /// whether the store has them.
+    async fn commit(
+        self,
+        store: &Store,
+        mut draft: Box<Draft>,
+        pending: &mut Option<Box<PendingEntries>>,
+    ) -> Result<Persisted, Fault> {
+        let Self { topic, entries, has_former } = self;
+        let commit = match &entries {
+            Some(entries) => Some(entries.begin_commit(pending.as_deref()).await?),
+            None => None,
+        };
+        if let Some(commit) = &commit {
+            commit.write(&mut draft, pending.as_deref()).map_err(|error| Fault::oversize(error.to_string()))?;
+        }
+        let revision = match store.commit(*draft).await {
+            Ok(revision) => revision,
+            Err(error) => {
+                if error.is_uncertain()
+                    && let Some(commit) = commit
+                    && commit.is_uncertain(pending.take())
+                    && let Some(room) = topic.room().as_mut()
+                {
+                    room.mark_unstored();
+                }
+                return refused(&error);
+            }
+        };
+        if let Some(commit) = commit {
+            commit.is_stored(revision, pending.as_deref());
+        }
+        if let Some(room) = topic.room().as_mut() {
+            room.former_persisted(has_former);
+        }
+        Ok(Persisted::Done)
+    }
 }
 
 /// Stores a durable room whose last commits aren't stored, even if its plugin doesn't serve the topic any more.
 pub(in crate::channel) async fn persist_room(topic: &TopicTurns) {
-    let Some((owner, saved)) = topic.room().as_ref().and_then(|room| room.unstored()) else { return };
-    let store = &topic.services().store;
-    let mut draft = store.begin(&owner);
-    let persisted = match set_room(&mut draft, topic, saved.as_ref()) {
-        Ok(has_former) => commit_draft(store, Box::new(draft)).await.map(|_| has_former),
-        Err(fault) => Err(fault),
+    let (owner, saved, entries) = match topic.room().as_ref() {
+        Some(room) => match room.unstored() {
+            Some((owner, saved)) => (owner, saved, room.entries().cloned()),
+            None => return,
+        },
+        None => return,
     };
+    let store = &topic.services().store;
+    let mut draft = Box::new(store.begin(&owner));
+    let persisted = async {
+        let has_former = set_room(&mut draft, topic, Some(saved.as_ref()))?;
+        RoomDraft { topic, entries, has_former }.commit(store, draft, &mut None).await
+    };
+    let persisted = persisted.await;
     if let Err(fault) = &persisted {
         tracing::error!(topic = topic.name.as_str(), "the last commits of a room could not be stored: {fault}");
     }
     if let Some(room) = topic.room().as_mut() {
-        if let Ok(has_former) = persisted {
-            room.former_persisted(has_former);
-        }
         room.persisted(persisted.is_ok());
     }
 }
@@ -108,9 +183,11 @@ fn probation_of(services: &Services, route: &Route, former: &Former, version: u3
     Probation::ended(former.probation, result, Arc::default())
 }
 
-/// Writes a room to a draft, and next to it its state from before an upgrade. Returns whether there is such a state.
-fn set_room(draft: &mut Draft, topic: &TopicTurns, room: Option<&Saved>) -> Result<bool, Fault> {
+/// Writes a room to a draft, and next to it its state from before an upgrade. `room` is none if the store has the present
+/// state. Returns whether there is a state from before.
+fn set_room(draft: &mut Draft, topic: &TopicTurns, room: Option<Option<&Saved>>) -> Result<bool, Fault> {
     let had_former = topic.room().as_ref().is_some_and(|room| room.has_stored_former());
+    let Some(room) = room else { return Ok(had_former) };
     let stored = room.filter(|room| !room.bytes.is_empty()).map(|room| encode(&room.bytes, room.version));
     let former = room.and_then(Saved::former);
     let has_former = former.is_some();

@@ -26,25 +26,50 @@ pub(in crate::channel) async fn open(topic: &TopicTurns, route: &Route) -> Resul
     let is_durable = route.spec.room == RoomKind::Durable;
     let found = topic.room().as_mut().map(|room| {
         let is_its = room.is_of(route);
-        if is_its {
-            room.open_entries(route, &topic.services().entries);
+        let is_same = is_its && room.is_durable() == is_durable;
+        if is_same {
+            room.open_entries(route, &topic.name, topic.services());
         }
-        (is_its, room.is_durable() == is_durable)
+        (is_same, is_its)
     });
     match found {
-        Some((true, true)) => return Ok(false),
-        Some((false, _)) => Box::pin(end(topic)).await,
-        Some((true, false)) | None => {}
+        Some((true, _)) => return Ok(false),
+        Some((false, true)) => Box::pin(change_kind(topic, is_durable)).await?,
+        Some((false, false)) => Box::pin(end(topic)).await,
+        None => {}
     }
     let (stored, has_former) =
         if is_durable { Box::pin(stored_room(topic.services(), &topic.name, route)).await? } else { (None, false) };
     let mut room = topic.room();
     let opened = room.get_or_insert_with(|| Box::new(Room::new(route.owner.clone())));
     opened.open(is_durable, stored, has_former);
-    opened.open_entries(route, &topic.services().entries);
+    opened.open_entries(route, &topic.name, topic.services());
     drop(room);
     // The probation under which it was upgraded may have ended since it was stored.
     Ok(settle(topic))
+}
+
+/// Another build has made the topic's rooms durable, or has made them memory rooms. Entries of a memory room are stored. A
+/// durable room with entries ends, because its entries don't have to fit into the memory; the next room begins without
+/// entries.
+///
+/// # Errors
+/// If the entries can't be stored.
+async fn change_kind(topic: &TopicTurns, is_durable: bool) -> Result<(), Fault> {
+    let entries = topic.room().as_ref().and_then(|room| room.entries().cloned());
+    let Some(entries) = entries else { return Ok(()) };
+    let name = topic.name.as_str();
+    if !is_durable {
+        tracing::warn!(topic = name, "the rooms of this topic aren't durable any more: its entries stay in the store");
+        end(topic).await;
+        return Ok(());
+    }
+    let stored = entries.make_durable(&topic.services().store).await?;
+    tracing::info!(topic = name, "the rooms of this topic are durable now: its entries were stored");
+    if let Some(room) = topic.room().as_mut() {
+        room.set_entries(stored);
+    }
+    Ok(())
 }
 
 /// Ends the room, after its last commits are stored.

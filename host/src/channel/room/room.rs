@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use super::idle::IdlePermit;
 use super::seats::Seats;
 use super::tick_timer::TickTimer;
-use crate::channel::turn::{Saved, Settled};
+use crate::channel::turn::{Saved, Services, Settled};
 use crate::contract::{Published, PublishedState};
-use crate::entries::{EntriesNode, TopicEntries};
+use crate::entries::{PendingEntries, TopicEntries};
 use crate::protocol::Topic;
 use crate::pubsub::StateUpdate;
 use crate::routes::Route;
@@ -102,10 +102,21 @@ impl Room {
 
     /// Makes its entries, if the route has entries and it has none yet. If a later build doesn't use them, they stay: the
     /// build may be rolled back.
-    pub(in crate::channel::room) fn open_entries(&mut self, route: &Route, node: &Arc<EntriesNode>) {
-        if route.has_entries() && self.entries.is_none() {
-            self.entries = Some(TopicEntries::new(node));
+    pub(in crate::channel::room) fn open_entries(&mut self, route: &Route, topic: &Topic, services: &Services) {
+        if !route.has_entries() || self.entries.is_some() {
+            return;
         }
+        let Services { entries: node, store, .. } = services;
+        self.entries = Some(if self.is_durable {
+            TopicEntries::durable(node, &self.owner, topic, store)
+        } else {
+            TopicEntries::in_memory(node, &self.owner, topic)
+        });
+    }
+
+    /// Sets its entries, after they became durable.
+    pub(in crate::channel::room) fn set_entries(&mut self, entries: Arc<TopicEntries>) {
+        self.entries = Some(entries);
     }
 
     /// Its entries.
@@ -118,9 +129,20 @@ impl Room {
         self.saved.as_ref()
     }
 
-    /// Commits another state. `is_stored` says whether the store already has it.
-    pub(in crate::channel::room) fn save(&mut self, saved: Saved, is_stored: bool) {
-        self.saved = Some(saved);
+    /// Commits another state, or changes of entries, or both. `is_stored` says whether the store already has them, and
+    /// all commits before.
+    pub(in crate::channel::room) fn save(
+        &mut self,
+        saved: Option<Saved>,
+        entries: Option<Box<PendingEntries>>,
+        is_stored: bool,
+    ) {
+        if let Some(saved) = saved {
+            self.saved = Some(saved);
+        }
+        if let Some(entries) = entries {
+            entries.apply(is_stored);
+        }
         self.is_unstored = !is_stored;
         if is_stored {
             self.stored_at = Some(Instant::now());
@@ -128,9 +150,15 @@ impl Room {
         }
     }
 
+    /// Nobody knows whether the store has its last commits.
+    pub(in crate::channel::room) fn mark_unstored(&mut self) {
+        self.is_unstored = true;
+    }
+
     /// Whether it is stored with its next commit, if it is durable.
     pub(in crate::channel::room) fn is_due(&self) -> bool {
-        self.ticks.is_none() || self.stored_at.is_none_or(|at| at.elapsed() >= STORED_EVERY)
+        let is_time = self.ticks.is_none() || self.stored_at.is_none_or(|at| at.elapsed() >= STORED_EVERY);
+        is_time || self.entries.as_ref().is_some_and(|entries| entries.has_too_many_dirty())
     }
 
     /// Whether commits wait to be stored, and may be stored now.

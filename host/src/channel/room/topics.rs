@@ -126,19 +126,14 @@ impl TopicTurns {
     }
 
     /// Commits the changes of a call: another state of the room, and changed entries. `is_stored` says whether the store
-    /// already has the state.
+    /// already has them.
     pub(in crate::channel) fn save(&self, saved: Option<Saved>, entries: Option<Box<PendingEntries>>, is_stored: bool) {
         if saved.is_none() && entries.is_none() {
             return;
         }
         // Under one lock, so that no reader finds the state without the entries.
-        let mut room = self.room();
-        let Some(room) = room.as_mut() else { return };
-        if let Some(saved) = saved {
-            room.save(saved, is_stored);
-        }
-        if let Some(entries) = entries {
-            entries.apply();
+        if let Some(room) = self.room().as_mut() {
+            room.save(saved, entries, is_stored);
         }
     }
 

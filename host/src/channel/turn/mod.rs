@@ -13,7 +13,7 @@ mod services;
 pub(super) use fault_log::{Failed, FaultLine};
 pub(super) use former::Former;
 pub(super) use invoke::{Evaluated, PluginCall, StateSnapshot, invoke, upgrade_state};
-pub(super) use persist::{Persisted, RetryDeadline, commit_draft};
+pub(super) use persist::{Persisted, RetryDeadline, commit_draft, refused};
 pub(super) use queue::{Drain, Job, TurnQueue};
 pub(super) use saved::{Saved, Settled};
 pub(super) use services::Services;

@@ -48,7 +48,14 @@ pub(in crate::channel) async fn commit_draft(store: &Store, draft: Box<Draft>) -
     // Boxed because most turns store nothing. Otherwise each turn would need the memory for it.
     match Box::pin(store.commit(*draft)).await {
         Ok(_) => Ok(Persisted::Done),
-        Err(CommitError::Conflict) => Ok(Persisted::Conflict),
-        Err(error) => Err(Fault::new(FaultKind::Store, error.to_string())),
+        Err(error) => refused(&error),
+    }
+}
+
+/// What follows from a draft that wasn't committed: a retry, or a fault.
+pub(in crate::channel) fn refused(error: &CommitError) -> Result<Persisted, Fault> {
+    match error {
+        CommitError::Conflict => Ok(Persisted::Conflict),
+        error => Err(Fault::new(FaultKind::Store, error.to_string())),
     }
 }

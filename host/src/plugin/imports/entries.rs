@@ -8,6 +8,7 @@ use bennu_semantics::entries::{PackedEntries, PackedKeys, pack_entry, pack_value
 
 use super::super::bindings::bennu::channel::entries::{self, Order};
 use super::super::guest::{EntryAccess, Guest};
+use super::waited;
 use crate::contract::Fault;
 use crate::entries::{self as rules, CallEntries};
 
@@ -25,40 +26,63 @@ impl Guest {
 }
 
 impl entries::Host for Guest {
-    fn get(&mut self, key: Vec<u8>) -> Result<Option<Vec<u8>>> {
-        Ok(self.call_entries()?.get(&key)?)
+    async fn get(&mut self, key: Vec<u8>) -> Result<Option<Vec<u8>>> {
+        let (value, has_waited) = waited(self.call_entries()?.get(&key)).await;
+        self.has_waited |= has_waited;
+        Ok(value?)
     }
 
-    fn get_many(&mut self, keys: Vec<u8>) -> Result<Vec<u8>> {
+    async fn get_many(&mut self, keys: Vec<u8>) -> Result<Vec<u8>> {
         let mut values = Vec::new();
-        self.call_entries()?.get_many(PackedKeys::new(&keys)?, |value| pack_value(&mut values, value))?;
+        let each = |value: Option<&[u8]>| pack_value(&mut values, value);
+        let (read, has_waited) = waited(self.call_entries()?.get_many(PackedKeys::new(&keys)?, each)).await;
+        self.has_waited |= has_waited;
+        read?;
         Ok(values)
     }
 
-    fn scan(&mut self, start: Option<Vec<u8>>, end: Option<Vec<u8>>, order: Order, limit: u32) -> Result<Vec<u8>> {
+    async fn scan(
+        &mut self,
+        start: Option<Vec<u8>>,
+        end: Option<Vec<u8>>,
+        order: Order,
+        limit: u32,
+    ) -> Result<Vec<u8>> {
         let order = match order {
             Order::Forward => rules::Order::Forward,
             Order::Backward => rules::Order::Backward,
         };
         let mut found = Vec::new();
         let each = |key: &[u8], value: &[u8]| pack_entry(&mut found, key, value);
-        self.call_entries()?.scan((start.as_deref(), end.as_deref()), order, limit, each)?;
+        let range = (start.as_deref(), end.as_deref());
+        let (scanned, has_waited) = waited(self.call_entries()?.scan(range, order, limit, each)).await;
+        self.has_waited |= has_waited;
+        scanned?;
         Ok(found)
     }
 
-    fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<()> {
-        Ok(self.call_entries()?.put(&key, &value)?)
+    async fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<()> {
+        let (put, has_waited) = waited(self.call_entries()?.put(&key, &value)).await;
+        self.has_waited |= has_waited;
+        Ok(put?)
     }
 
-    fn put_many(&mut self, entries: Vec<u8>) -> Result<()> {
-        Ok(self.call_entries()?.put_many(PackedEntries::new(&entries)?)?)
+    async fn put_many(&mut self, entries: Vec<u8>) -> Result<()> {
+        let (put, has_waited) = waited(self.call_entries()?.put_many(PackedEntries::new(&entries)?)).await;
+        self.has_waited |= has_waited;
+        Ok(put?)
     }
 
-    fn delete(&mut self, key: Vec<u8>) -> Result<()> {
-        Ok(self.call_entries()?.delete(&key)?)
+    async fn delete(&mut self, key: Vec<u8>) -> Result<()> {
+        let (deleted, has_waited) = waited(self.call_entries()?.delete(&key)).await;
+        self.has_waited |= has_waited;
+        Ok(deleted?)
     }
 
-    fn delete_range(&mut self, start: Option<Vec<u8>>, end: Option<Vec<u8>>, limit: u32) -> Result<u32> {
-        Ok(self.call_entries()?.delete_range((start.as_deref(), end.as_deref()), limit)?)
+    async fn delete_range(&mut self, start: Option<Vec<u8>>, end: Option<Vec<u8>>, limit: u32) -> Result<u32> {
+        let range = (start.as_deref(), end.as_deref());
+        let (deleted, has_waited) = waited(self.call_entries()?.delete_range(range, limit)).await;
+        self.has_waited |= has_waited;
+        Ok(deleted?)
     }
 }

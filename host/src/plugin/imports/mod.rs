@@ -1,6 +1,6 @@
 //! The functions that a guest imports from the host, as the contract declares them.
 //!
-//! Reads return at once, except those of the store. Effects go into the call's record. An error ends the call:
+//! Reads return at once, except those of the store and of entries. Effects go into the call's record. An error ends the call:
 //! wasmtime unwinds the guest, and the host gets the fault as the call's result.
 
 mod effects;
@@ -8,6 +8,9 @@ mod entries;
 mod reads;
 mod request;
 mod store;
+
+use std::future::poll_fn;
+use std::pin::pin;
 
 use super::bindings::bennu::channel::types;
 use super::guest::Guest;
@@ -22,4 +25,16 @@ impl Guest {
         let origin = &context.origin;
         Reach { plugin: &origin.name, own: &context.own, publish: &origin.publish, read: &origin.read }
     }
+}
+
+/// Returns the result of a read, and whether the read had to wait for the disk.
+async fn waited<T>(read: impl Future<Output = T>) -> (T, bool) {
+    let (mut read, mut has_waited) = (pin!(read), false);
+    let done = poll_fn(|context| {
+        let polled = read.as_mut().poll(context);
+        has_waited |= polled.is_pending();
+        polled
+    });
+    let done = done.await;
+    (done, has_waited)
 }

@@ -1,13 +1,11 @@
 //! Imports of the store: reads and writes go into the call's draft.
 
-use std::future::poll_fn;
-use std::pin::pin;
-
 use bytes::Bytes;
 use wasmtime::Result;
 
 use super::super::bindings::bennu::channel::store::{self, Entry, Order};
 use super::super::guest::{Guest, Storage};
+use super::waited;
 use crate::contract::{Fault, FaultKind};
 use crate::store::{Direction, Draft, ReadError, Scan};
 
@@ -64,18 +62,6 @@ impl store::Host for Guest {
         let deleted = self.draft(true)?.delete(&key);
         Ok(deleted.map_err(|oversize| Fault::oversize(oversize.to_string()))?)
     }
-}
-
-/// Returns the result of a read, and whether the read had to wait for the disk.
-async fn waited<T>(read: impl Future<Output = T>) -> (T, bool) {
-    let (mut read, mut has_waited) = (pin!(read), false);
-    let done = poll_fn(|context| {
-        let polled = read.as_mut().poll(context);
-        has_waited |= polled.is_pending();
-        polled
-    });
-    let done = done.await;
-    (done, has_waited)
 }
 
 fn read_fault(error: &ReadError) -> Fault {

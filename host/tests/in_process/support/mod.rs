@@ -163,7 +163,8 @@ impl Stage {
         Self::made_of(store, parts, limits, Arc::default())
     }
 
-    fn made_of(
+    /// A host with a given store and given limits of entries.
+    pub(crate) fn made_of(
         store: Store,
         parts: impl IntoIterator<Item = Part>,
         limits: NodeLimits,

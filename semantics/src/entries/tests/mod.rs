@@ -112,11 +112,11 @@ impl Model {
 
     /// Evicts some slots.
     fn evict(&mut self) {
-        let cutoff = Stamp::try_from(self.noise.below(usize::try_from(self.table.now).unwrap_or_default() + 2));
+        let age = Stamp::try_from(self.noise.below(usize::try_from(self.table.now).unwrap_or_default() + 2));
         let from = self.key();
         match self.noise.below(3) {
-            0 => drop(self.table.evict(cutoff.unwrap_or_default(), &from, 1 + self.noise.below(200))),
-            1 => drop(self.table.evict(cutoff.unwrap_or_default(), &[], usize::MAX)),
+            0 => drop(self.table.evict(age.unwrap_or_default(), &from, 1 + self.noise.below(200))),
+            1 => drop(self.table.evict(age.unwrap_or_default(), &[], usize::MAX)),
             _ => {
                 let (start, end) = self.range();
                 let range = KeyRange::new(start.as_deref(), end.as_deref()).expect("short bounds");

@@ -97,11 +97,11 @@ fn eviction_makes_only_its_own_gap_incomplete() {
     let mut table = filled("", None, &["b", "d", "f"]);
     table.set_now(2);
     assert_eq!(known(&table, &["b", "f"]), "++");
-    let evicted = table.evict(2, b"", 100);
+    let evicted = table.evict(1, b"", 100);
     assert_eq!((evicted.slots, evicted.bytes, evicted.next), (1, 1 + 6 + 64, None));
     assert_eq!(known(&table, &["a", "b", "c", "d", "e", "f", "g"]), "-+???+-");
     // The entries before the first slot are known until the slots after them are evicted.
-    table.evict(9, b"", 100);
+    table.evict(0, b"", 100);
     assert_eq!((known(&table, &["a", "b", "g"]).as_str(), table.bytes()), ("???", TableBytes::default()));
 }
 
@@ -130,7 +130,7 @@ fn a_dirty_slot_is_never_evicted_or_filled() {
     let mut table = filled("", None, &["a", "b"]);
     table.write(packed("b", "new"), Some(5), false);
     table.write(packed("c", ""), None, false);
-    table.evict(Stamp::MAX, b"", usize::MAX);
+    table.evict(0, b"", usize::MAX);
     table.evict_range(&KeyRange::all());
     table.fill(&read("", None), vec![entry_of(b"a", 0, b""), entry_of(b"b", 0, b""), entry_of(b"c", 0, b"")], true);
     table.fill_key(b"b", Some(entry_of(b"b", 0, b"")));
@@ -141,14 +141,14 @@ fn a_dirty_slot_is_never_evicted_or_filled() {
     assert_eq!(table.bytes().dirty_bytes, 1 + 3 + 64 + 1 + 64);
     table.mark_stored();
     assert_eq!((table.dirty().count(), table.bytes().dirty_bytes), (0, 0));
-    assert_eq!(table.evict(Stamp::MAX, b"", usize::MAX).slots, 2);
+    assert_eq!(table.evict(0, b"", usize::MAX).slots, 2);
 }
 
 #[test]
 fn a_complete_table_evicts_nothing() {
     let mut table = EntryTable::complete();
     table.write(packed("a", ""), Some(0), false);
-    assert_eq!(table.evict(Stamp::MAX, b"", usize::MAX), Evicted::default());
+    assert_eq!(table.evict(0, b"", usize::MAX), Evicted::default());
     assert_eq!(table.evict_range(&KeyRange::all()), Evicted::default());
     assert_eq!((known(&table, &["a", "b"]).as_str(), table.bytes().dirty_bytes), ("+-", 0));
 }
@@ -165,16 +165,28 @@ fn the_slots_that_were_used_least_recently_are_evicted() {
     assert_eq!(known(&table, &["0042"]), "+");
     let (mut ages, mut from) = (std::collections::BTreeMap::new(), Some(Box::default()));
     while let Some(key) = from {
-        from = table.ages(&key, 100, |stamp, bytes| *ages.entry(stamp).or_insert(0) += bytes);
+        from = table.ages(&key, 100, |age, bytes| *ages.entry(age).or_insert(0) += bytes);
     }
-    assert_eq!((ages[&0], ages[&1], ages[&20]), (99 * 69, 100 * 69, 69));
+    assert_eq!((ages[&20], ages[&19], ages[&0]), (99 * 69, 100 * 69, 69));
     let (mut slots, mut steps, mut from) = (0, 0, Some(Box::default()));
     while let Some(key) = from {
-        let evicted = table.evict(5, &key, 100);
+        let evicted = table.evict(16, &key, 100);
         (slots, steps, from) = (slots + evicted.slots, steps + 1, evicted.next);
     }
     assert_eq!((slots, table.bytes().slots, known(&table, &["0042", "0499", "0500"]).as_str()), (499, 501, "+?+"));
     assert!((5..=10).contains(&steps), "{steps}");
+}
+
+#[test]
+fn a_slot_is_older_than_a_newer_one_after_the_stamps_begin_again() {
+    let mut table = EntryTable::cache();
+    for (key, now) in [(b"a", (1 << 28) - 2), (b"b", 1 << 28)] {
+        table.set_now(now);
+        table.fill_key(key, Some(entry_of(key, 0, b"v")));
+    }
+    table.set_now((1 << 28) + 1);
+    assert_eq!(table.evict(3, b"", 100).slots, 1);
+    assert_eq!(known(&table, &["a", "b"]), "?+");
 }
 
 #[test]

@@ -1,0 +1,163 @@
+//! Reads of the store for the entries of a durable room.
+
+use bennu_semantics::entries::{EntryTable, KeyRange, Overlay, Progress, RangeRead, StoreRead, StoredEntry};
+use bennu_semantics::limits::ENTRY_BYTES_AT_ONCE_MAX;
+use bennu_semantics::{Fault, FaultKind};
+
+use super::topic::{State, TopicEntries};
+use crate::store::{EngineError, EntryRows, StoredSums};
+
+/// The result of a read of the store.
+enum Answer {
+    /// The entries of keys.
+    Keys(Vec<(Box<[u8]>, Option<StoredEntry>)>),
+    /// The entries of a range, and whether these are all.
+    Range(RangeRead, Vec<StoredEntry>, bool),
+    /// The sums of the topic, and whether they are stored.
+    Sums(StoredSums, bool),
+}
+
+impl TopicEntries {
+    /// Runs an operation of a call. If the operation needs entries that aren't in memory, reads them from the store, and
+    /// runs the operation again, which continues where it stopped.
+    ///
+    /// The table gets the entries and the operation runs under one lock. So whatever is evicted meanwhile, the operation
+    /// gets further with each read.
+    ///
+    /// # Errors
+    /// Those of the operation. Fault: store, if the store can't be read.
+    pub(super) async fn run<T>(
+        &self,
+        overlay: &mut Overlay,
+        mut operation: impl FnMut(&mut Overlay, &EntryTable) -> Result<Progress<T>, Fault>,
+    ) -> Result<T, Fault> {
+        let mut progress = operation(overlay, &self.locked().table)?;
+        loop {
+            match progress {
+                Progress::Done(result) => return Ok(result),
+                Progress::Read(read) => {
+                    let answer = self.read(read).await?;
+                    progress = self.run_with(answer, overlay, &mut operation)?;
+                }
+                Progress::Upgrade(_) => return Err(Fault::failed("a fault of the host: no entry has a version")),
+            }
+        }
+    }
+
+    /// Adds the result of a read, and runs the operation again.
+    fn run_with<T>(
+        &self,
+        answer: Answer,
+        overlay: &mut Overlay,
+        operation: &mut impl FnMut(&mut Overlay, &EntryTable) -> Result<Progress<T>, Fault>,
+    ) -> Result<Progress<T>, Fault> {
+        let mut state = self.locked();
+        let is_kept = !self.node().is_full();
+        let (filled, loaded) = state.fill(answer, overlay);
+        self.node().count_loaded(loaded);
+        let progress = operation(overlay, &state.table);
+        if !is_kept {
+            for range in &filled {
+                let evicted = state.table.evict_range(range);
+                self.node().count_evicted(evicted.slots);
+            }
+        }
+        progress
+    }
+
+    async fn read(&self, read: StoreRead) -> Result<Answer, Fault> {
+        let store =
+            self.store().ok_or_else(|| Fault::failed("a fault of the host: entries in memory need the store"))?;
+        let since = self.state().revision;
+        let rows = store.entry_rows(self.owner(), self.name().as_str(), since);
+        let answer = async { Answer::read(&rows?, read).await };
+        answer.await.map_err(|error| Fault::new(FaultKind::Store, format!("the store can't be read: {error}")))
+    }
+
+    /// Reads the sums, if they aren't known.
+    ///
+    /// # Errors
+    /// Fault: store, if the store can't be read.
+    pub(super) async fn load_sums(&self) -> Result<(), Fault> {
+        if self.state().sums.is_none()
+            && let Answer::Sums(stored, is_row) = self.read(StoreRead::Sums).await?
+        {
+            self.locked().set_sums(stored, is_row);
+        }
+        Ok(())
+    }
+
+    /// Reads the old entries that a commit may need if it fails, and that were evicted since the call wrote these keys.
+    ///
+    /// # Errors
+    /// Fault: store, if the store can't be read.
+    pub(super) async fn load(&self, keys: Vec<Box<[u8]>>) -> Result<(), Fault> {
+        let mut unread = keys;
+        while !unread.is_empty() {
+            let Answer::Keys(entries) = self.read(StoreRead::Keys(unread.clone())).await? else { return Ok(()) };
+            unread.drain(..entries.len());
+            let mut state = self.locked();
+            entries.into_iter().for_each(|(key, entry)| state.table.fill_key(&key, entry));
+        }
+        Ok(())
+    }
+}
+
+impl Answer {
+    async fn read(rows: &EntryRows<'_>, read: StoreRead) -> Result<Self, EngineError> {
+        Ok(match read {
+            StoreRead::Keys(keys) => {
+                let (mut entries, mut bytes) = (Vec::with_capacity(keys.len()), 0);
+                for key in keys {
+                    let entry = rows.get(&key).await?;
+                    bytes += entry.as_ref().map_or(0, StoredEntry::bytes);
+                    entries.push((key, entry));
+                    if bytes >= ENTRY_BYTES_AT_ONCE_MAX {
+                        break;
+                    }
+                }
+                Self::Keys(entries)
+            }
+            StoreRead::Range(read) => {
+                let (entries, has_ended) = rows.range(&read).await?;
+                Self::Range(read, entries, has_ended)
+            }
+            StoreRead::Sums => match rows.sums().await? {
+                Some(sums) => Self::Sums(sums, true),
+                None => Self::Sums(StoredSums { sums: rows.count().await?, ..StoredSums::default() }, false),
+            },
+        })
+    }
+}
+
+impl State {
+    /// Adds the result of a read. Returns the ranges that it covers, and the number of entries.
+    fn fill(&mut self, answer: Answer, overlay: &mut Overlay) -> (Vec<KeyRange>, usize) {
+        match answer {
+            Answer::Keys(entries) => {
+                let loaded = entries.iter().filter(|(_, entry)| entry.is_some()).count();
+                let ranges = entries.iter().map(|(key, _)| KeyRange::of(key)).collect();
+                entries.into_iter().for_each(|(key, entry)| self.table.fill_key(&key, entry));
+                (ranges, loaded)
+            }
+            Answer::Range(read, entries, has_ended) => {
+                let loaded = entries.len();
+                self.table.fill(&read, entries, has_ended);
+                (vec![read.range], loaded)
+            }
+            Answer::Sums(stored, is_row) => {
+                self.set_sums(stored, is_row);
+                overlay.set_sums(self.sums.unwrap_or_default());
+                (Vec::new(), 0)
+            }
+        }
+    }
+
+    /// Sets the sums of the topic. `is_row` says whether they are stored.
+    fn set_sums(&mut self, stored: StoredSums, is_row: bool) {
+        // A failed commit may have changed the stored sums. The ones in memory are right then.
+        if self.sums.is_none() {
+            (self.sums, self.stored, self.has_stored_sums) = (Some(stored.sums), stored, is_row);
+        }
+    }
+}

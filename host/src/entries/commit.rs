@@ -1,0 +1,107 @@
+//! The entries of a durable room in a draft, and what follows from the commit of that draft.
+
+use bennu_semantics::Fault;
+use bennu_semantics::entries::{ChangeKind, DirtyEntry, Found, OldEntry};
+
+use super::call::PendingEntries;
+use super::topic::TopicEntries;
+use crate::store::{Draft, Oversize, Revision, StoredSums};
+
+/// A commit of entries that is under way. While it exists, none of the topic's entries is evicted.
+pub struct EntryCommit<'a> {
+    topic: &'a TopicEntries,
+}
+
+impl TopicEntries {
+    /// Whether its entries that aren't stored yet have so many bytes that the next commit stores them, whenever the last
+    /// one was.
+    #[must_use]
+    pub fn has_too_many_dirty(&self) -> bool {
+        let bytes = self.state().table.bytes().dirty_bytes as u64;
+        bytes > self.node().cache_limits().dirty_bytes || (bytes > 0 && self.node().has_too_many_dirty())
+    }
+
+    /// Begins the commit of a call's changes, and of all entries that aren't stored yet. It makes sure that the old entries
+    /// are in memory.
+    ///
+    /// # Errors
+    /// Fault: store, if the store can't be read.
+    pub async fn begin_commit(&self, pending: Option<&PendingEntries>) -> Result<EntryCommit<'_>, Fault> {
+        // First, so that nothing is evicted any more.
+        self.state().is_committing = true;
+        let commit = EntryCommit { topic: self };
+        let unknown = commit.unknown(pending);
+        if !unknown.is_empty() {
+            self.load(unknown).await?;
+        }
+        Ok(commit)
+    }
+}
+
+impl EntryCommit<'_> {
+    /// The keys of changes whose old entry is neither in the changes nor in the table.
+    fn unknown(&self, pending: Option<&PendingEntries>) -> Vec<Box<[u8]>> {
+        let state = self.topic.state();
+        let changes = pending.into_iter().flat_map(|pending| pending.changes().iter());
+        let is_unknown =
+            |old: &OldEntry, key: &[u8]| matches!(old, OldEntry::Bytes(_)) && state.table.get(key) == Found::Unknown;
+        changes.filter(|change| is_unknown(change.old, change.key)).map(|change| change.key.into()).collect()
+    }
+
+    /// Writes the entries to a draft: those that aren't stored yet, then the changes, and the sums.
+    ///
+    /// # Errors
+    /// If the topic is too long.
+    pub fn write(&self, draft: &mut Draft, pending: Option<&PendingEntries>) -> Result<(), Oversize> {
+        let (topic, state) = (self.topic.name().as_str(), self.topic.state());
+        for dirty in state.table.dirty() {
+            draft.set_entry(topic, dirty)?;
+        }
+        let mut sums = state.sums;
+        if let Some(changes) = pending.map(PendingEntries::changes) {
+            sums = Some(changes.sums());
+            for change in changes.iter() {
+                let new = change.new.filter(|_| change.kind != ChangeKind::Delete);
+                let entry = new.map(|value| (changes.version(), value));
+                draft.set_entry(topic, DirtyEntry { key: change.key, entry })?;
+            }
+        }
+        // Nothing was written in a topic whose sums aren't known.
+        let Some(sums) = sums else { return Ok(()) };
+        let stored = StoredSums { sums, ..state.stored };
+        if stored != state.stored || !state.has_stored_sums {
+            draft.set_entry_sums(topic, &stored)?;
+        }
+        Ok(())
+    }
+
+    /// The store has the draft. The changes of the call are [applied](PendingEntries::apply) after that.
+    pub fn is_stored(self, revision: Revision, pending: Option<&PendingEntries>) {
+        let mut state = self.topic.locked();
+        state.table.mark_stored();
+        state.revision = revision;
+        let sums = pending.map(|pending| pending.changes().sums()).or(state.sums);
+        if let Some(sums) = sums {
+            state.stored.sums = sums;
+            state.has_stored_sums = true;
+        }
+    }
+
+    /// The engine has failed, and nobody knows whether the store has the draft. The old entries count as not stored, so
+    /// that the next commit of the topic writes them again. Otherwise a reader could find a value that was never committed.
+    /// Returns whether there are such entries.
+    pub fn is_uncertain(self, pending: Option<Box<PendingEntries>>) -> bool {
+        let mut state = self.topic.locked();
+        state.has_stored_sums = false;
+        let Some(pending) = pending else { return false };
+        let unknown = state.table.restore(pending.into_changes());
+        debug_assert!(unknown.is_empty(), "nothing was evicted");
+        true
+    }
+}
+
+impl Drop for EntryCommit<'_> {
+    fn drop(&mut self) {
+        self.topic.state().is_committing = false;
+    }
+}
