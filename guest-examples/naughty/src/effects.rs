@@ -4,6 +4,9 @@
 //! | --- | --- |
 //! | `push`, `broadcast`, `broadcast_from` `{"event", "payload"}` | that event |
 //! | `publish {"topic", "event", "payload"}` | that event, to that topic |
+//! | `broadcast_droppable`, `broadcast_from_droppable` `{"key", "event", "payload"}` | that event, droppable |
+//! | `publish_droppable {"topic", "key", "event", "payload"}` | that event, droppable, to that topic |
+//! | `cursors {"count", "bytes"}` | broadcasts `cursor` that often, droppable, each with `bytes` bytes of `filler`, and `mark` after each tenth |
 //! | `tell {..}` | `secret {..}` to everyone, through `handle_out` |
 //! | `binary` | pushes `bytes`, and replies with bytes |
 //! | `pushes {"count", "bytes"}` | pushes `one_of_many` that often, each with `bytes` bytes of `filler` |
@@ -41,6 +44,10 @@ impl Naughty {
     pub(crate) fn effect(&mut self, socket: &mut Socket, event: &str, payload: &Payload) -> Option<Handled> {
         Some(match event {
             "push" | "broadcast" | "broadcast_from" | "publish" => send(socket, event, payload),
+            "broadcast_droppable" | "broadcast_from_droppable" | "publish_droppable" => {
+                send_droppable(socket, event, payload)
+            }
+            "cursors" => move_cursor(socket, payload),
             "tell" => {
                 socket.broadcast("secret", payload.clone());
                 ok()
@@ -118,6 +125,30 @@ fn send(socket: &mut Socket, how: &str, payload: &Payload) -> Handled {
         ("broadcast_from", _) => socket.broadcast_from(&event, payload),
         (_, Some(topic)) => socket.publish(&topic, &event, payload),
         (_, None) => return reply_error(json!({ "reason": "publish needs a topic" })),
+    }
+    ok()
+}
+
+fn send_droppable(socket: &mut Socket, how: &str, payload: &Payload) -> Handled {
+    let key: String = payload.field("key")?;
+    let Wanted { topic, event, payload } = payload.parse()?;
+    match (how, topic) {
+        ("broadcast_droppable", _) => socket.broadcast_droppable(&key, &event, payload),
+        ("broadcast_from_droppable", _) => socket.broadcast_from_droppable(&key, &event, payload),
+        (_, Some(topic)) => socket.publish_droppable(&topic, &key, &event, payload),
+        (_, None) => return reply_error(json!({ "reason": "publish needs a topic" })),
+    }
+    ok()
+}
+
+fn move_cursor(socket: &mut Socket, payload: &Payload) -> Handled {
+    let (count, bytes): (u64, usize) = (payload.field("count")?, payload.field("bytes")?);
+    let filler = "x".repeat(bytes);
+    for n in 1..=count {
+        socket.broadcast_droppable("ada", "cursor", json!({ "n": n, "filler": filler }));
+        if n % 10 == 0 {
+            socket.broadcast("mark", json!({ "n": n }));
+        }
     }
     ok()
 }

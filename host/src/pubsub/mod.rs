@@ -7,6 +7,7 @@
 mod after_turn;
 mod audience;
 mod broadcast;
+mod droppables;
 mod names;
 mod outbox;
 mod placed;
@@ -27,6 +28,7 @@ use crate::protocol::{Frame, Serializer, Topic};
 pub use after_turn::{AfterTurn, poll_once};
 pub use audience::Audience;
 pub use broadcast::{Broadcast, Encoded, Except};
+pub use droppables::{DropKey, DroppableCounts, Pushed};
 pub use names::Named;
 pub use outbox::{Outbox, OutboxLimits, OutboxWaker, Taken};
 pub use placed::{Subscription, TopicSubscriptionHandle};
@@ -75,6 +77,8 @@ pub struct PubSub {
     names: Arc<names::Names>,
     /// Whether outboxes are written as fast as they fill.
     pub pressure: Arc<Pressure>,
+    /// The counts of droppable messages.
+    pub droppable: Arc<DroppableCounts>,
     interceptor: OnceLock<Arc<dyn Interceptor>>,
 }
 
@@ -216,7 +220,7 @@ impl PubSub {
     fn enter(&self, topic: &Topic) -> Arc<Audience> {
         let make = || {
             self.index.write().unwrap_or_else(PoisonError::into_inner).insert(topic.clone());
-            Arc::default()
+            Arc::new(Audience::new(&self.droppable))
         };
         Arc::clone(&self.topics.entry(topic.clone()).or_insert_with(make))
     }
@@ -245,7 +249,7 @@ mod tests {
     }
 
     fn hello(topic: &Topic, except: Except) -> Broadcast {
-        Broadcast { topic: topic.clone(), event: "hello".into(), payload: Payload::EMPTY, except }
+        Broadcast { topic: topic.clone(), event: "hello".into(), payload: Payload::EMPTY, except, droppable: None }
     }
 
     #[test]

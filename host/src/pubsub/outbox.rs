@@ -2,12 +2,14 @@
 //!
 //! Any part of the host pushes frames. The socket's driver takes all queued frames and writes them in one go. A driver
 //! is a task, which waits by polling, or a reactor, which an [`OutboxWaker`] wakes. A slow consumer costs other clients
-//! nothing: its outbox overflows, drops its frames, and has the connection closed.
+//! nothing: its outbox overflows, drops its frames, and has the connection closed. Droppable frames
+//! ([`Outbox::push_droppable`]) use at most a quarter of an outbox, and are dropped instead.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use super::droppables::{DropKey, DroppableCounts, Droppables, Pushed};
 use super::queue::Queue;
 use crate::protocol::{CloseCode, Frame};
 
@@ -50,9 +52,13 @@ pub struct Outbox {
 
 #[derive(Default)]
 struct Inner {
-    frames: Queue,
-    /// The bytes of `frames`.
+    /// The frames that aren't droppable.
+    frames: Queue<Frame>,
+    /// The bytes of all queued frames.
     bytes: usize,
+    /// The droppable frames. None if there is none, so that a usual outbox needs no memory for them. If more than a
+    /// quarter of the outbox is in use, there is none, except a frame that was pushed into the empty outbox.
+    droppables: Option<Box<Droppables>>,
     /// Why the connection is to be closed. Set once; no frame is queued after it.
     closing: Option<CloseCode>,
     /// Whether the driver should retry the input that it has paused.
@@ -100,6 +106,9 @@ impl Outbox {
         if inner.closing.is_some() {
             return;
         }
+        if inner.droppables.is_some() {
+            inner.make_room(self.limits, frame.len());
+        }
         let bytes = inner.bytes + frame.len();
         let is_full = inner.frames.len() >= self.limits.frames || (bytes > self.limits.bytes && inner.bytes > 0);
         if is_full {
@@ -127,15 +136,44 @@ impl Outbox {
     /// be more than half full with it. An empty outbox takes a frame of any size. Returns whether the frame was queued.
     pub fn push_if_short(&self, frame: &Frame) -> bool {
         let mut inner = self.lock();
-        let with_it = inner.bytes.saturating_add(frame.len());
-        let is_long = inner.bytes > 0 && with_it > self.limits.bytes / 2;
-        if is_long || !inner.is_short(self.limits) || inner.closing.is_some() {
+        let plain = inner.plain_bytes();
+        let is_long = plain > 0 && plain.saturating_add(frame.len()) > self.limits.bytes / 2;
+        let is_short = inner.frames.len() <= self.limits.frames / 4 && plain <= self.limits.bytes / 4;
+        if is_long || !is_short || inner.closing.is_some() {
             return false;
         }
-        inner.bytes = with_it;
+        inner.make_room(self.limits, frame.len());
+        inner.bytes += frame.len();
         inner.frames.push(frame.clone());
         self.notify(inner);
         true
+    }
+
+    /// Queues a droppable frame. If a frame with the same key is queued, this frame takes its place. Otherwise the
+    /// oldest droppable frames are dropped until the outbox with this frame is at most a quarter full. If that isn't
+    /// possible, this frame is dropped. An empty outbox takes a frame of any size.
+    pub fn push_droppable(&self, frame: &Frame, key: DropKey, counts: &Arc<DroppableCounts>) -> Pushed {
+        let mut inner = self.lock();
+        if inner.closing.is_some() {
+            return Pushed::Refused;
+        }
+        if let Some(old) = inner.droppables.as_mut().and_then(|droppables| droppables.replace(key, frame)) {
+            // The driver was woken for the old frame.
+            inner.bytes = inner.bytes - old + frame.len();
+            inner.trim(self.limits);
+            return Pushed::Replaced;
+        }
+        let fits = is_quarter(self.limits, inner.frames.len() + 1, inner.plain_bytes() + frame.len());
+        if !inner.frames.is_empty() && !fits {
+            counts.count_dropped();
+            return Pushed::Dropped;
+        }
+        inner.make_room(self.limits, frame.len());
+        inner.bytes += frame.len();
+        let after = inner.frames.len();
+        inner.droppables.get_or_insert_with(|| Box::new(Droppables::new(counts))).push(key, frame, after);
+        self.notify(inner);
+        Pushed::Queued
     }
 
     /// Closes the connection after the queued frames are written. The first call sets the code.
@@ -186,7 +224,7 @@ impl Outbox {
         let mut inner = self.lock();
         let taken = inner.take(frames);
         inner.called = false;
-        if !inner.frames.is_empty() || inner.closing.is_some() || inner.nudged {
+        if !inner.is_empty() || inner.closing.is_some() || inner.nudged {
             self.notify(inner);
         }
         taken
@@ -201,10 +239,8 @@ impl Outbox {
 
     #[cfg(test)]
     pub(crate) fn take_all(&self) -> Vec<Frame> {
-        let mut inner = self.lock();
-        inner.bytes = 0;
         let mut frames = VecDeque::new();
-        inner.frames.move_to(&mut frames);
+        self.lock().take_all(&mut frames);
         frames.into()
     }
 
@@ -230,9 +266,47 @@ impl Outbox {
 }
 
 impl Inner {
-    /// Whether the queue is at most a quarter full, in frames and in bytes.
+    /// Whether the queue is at most a quarter full, in frames and in bytes. The number of droppable frames doesn't matter:
+    /// if there are any, the queue is at most a quarter full with them.
     fn is_short(&self, limits: OutboxLimits) -> bool {
-        self.frames.len() <= limits.frames / 4 && self.bytes <= limits.bytes / 4
+        is_quarter(limits, self.frames.len(), self.bytes)
+    }
+
+    /// Whether no frame is queued.
+    fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.droppables.is_none()
+    }
+
+    /// The bytes of the frames that aren't droppable.
+    fn plain_bytes(&self) -> usize {
+        self.bytes - self.droppables.as_ref().map_or(0, |droppables| droppables.bytes())
+    }
+
+    /// Drops the oldest droppable frames until the queue with one more frame, of `more` bytes, is at most a quarter full.
+    fn make_room(&mut self, limits: OutboxLimits, more: usize) {
+        while let Some(droppables) = &self.droppables
+            && !is_quarter(limits, self.frames.len() + droppables.len() + 1, self.bytes + more)
+        {
+            self.drop_oldest();
+        }
+    }
+
+    /// Drops the oldest droppable frames until the queue is at most a quarter full, or has only one frame.
+    fn trim(&mut self, limits: OutboxLimits) {
+        while let Some(droppables) = &self.droppables
+            && let queued = self.frames.len() + droppables.len()
+            && queued > 1
+            && !is_quarter(limits, queued, self.bytes)
+        {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(droppables) = &mut self.droppables {
+            self.bytes -= droppables.drop_oldest();
+            self.droppables.take_if(|droppables| droppables.is_empty());
+        }
     }
 
     /// Stores the waker of a driver that polls.
@@ -247,12 +321,11 @@ impl Inner {
     /// Moves a batch into `frames`. Returns the driver's next task, if it has one.
     fn take(&mut self, frames: &mut VecDeque<Frame>) -> Option<Taken> {
         if self.bytes <= BATCH_BYTES_MAX {
-            self.frames.move_to(frames);
-            self.bytes = 0;
+            self.take_all(frames);
         } else {
             self.split(frames);
         }
-        if self.frames.is_empty()
+        if self.is_empty()
             && let Some(code) = self.closing
         {
             return Some(Taken::Close(code));
@@ -263,15 +336,42 @@ impl Inner {
         std::mem::take(&mut self.nudged).then_some(Taken::Nudge)
     }
 
+    /// Moves all frames.
+    fn take_all(&mut self, frames: &mut VecDeque<Frame>) {
+        while self.droppables.is_some()
+            && let Some(frame) = self.pop_if(|_| true)
+        {
+            frames.push_back(frame);
+        }
+        self.frames.move_to(frames);
+        self.bytes = 0;
+    }
+
     /// Moves one frame, and more as long as all of them together are no longer than a batch.
     fn split(&mut self, batch: &mut VecDeque<Frame>) {
         let mut taken = 0;
-        while let Some(frame) = self.frames.pop_if(|next| taken == 0 || taken + next.len() <= BATCH_BYTES_MAX) {
+        while let Some(frame) = self.pop_if(|next| taken == 0 || taken + next.len() <= BATCH_BYTES_MAX) {
             taken += frame.len();
             batch.push_back(frame);
         }
         self.bytes -= taken;
     }
+
+    /// Takes the first frame, if `wanted` returns true for it. The caller corrects `bytes`.
+    fn pop_if(&mut self, wanted: impl FnOnce(&Frame) -> bool) -> Option<Frame> {
+        let Some(droppables) = &mut self.droppables else { return self.frames.pop_if(wanted) };
+        if !droppables.is_next() {
+            return self.frames.pop_if(wanted).inspect(|_| droppables.pass());
+        }
+        let frame = droppables.pop_if(wanted);
+        self.droppables.take_if(|droppables| droppables.is_empty());
+        frame
+    }
+}
+
+/// Whether these frames use at most a quarter of an outbox.
+fn is_quarter(limits: OutboxLimits, frames: usize, bytes: usize) -> bool {
+    frames <= limits.frames / 4 && bytes <= limits.bytes / 4
 }
 
 #[cfg(test)]
