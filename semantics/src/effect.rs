@@ -89,8 +89,8 @@ pub enum Effect {
         topic: Topic,
         /// The key.
         key: Box<str>,
-        /// The event.
-        event: ByteString,
+        /// The event. It isn't a `ByteString`, because an effect of four such fields would make every effect larger.
+        event: Box<str>,
         /// Its payload: a JSON object, or bytes.
         #[serde(default)]
         payload: Payload,
@@ -198,6 +198,8 @@ pub enum Effect {
     #[serde(deserialize_with = "no_fields")]
     PushPresences,
 }
+
+const _: () = assert!(size_of::<Effect>() == 104, "the effects of each call are in a list");
 
 impl Effect {
     /// Its requirements.

@@ -6,7 +6,6 @@
 //! | `publish {"topic", "event", "payload"}` | that event, to that topic |
 //! | `broadcast_droppable`, `broadcast_from_droppable` `{"key", "event", "payload"}` | that event, droppable |
 //! | `publish_droppable {"topic", "key", "event", "payload"}` | that event, droppable, to that topic |
-//! | `cursors {"count", "bytes"}` | broadcasts `cursor` that often, droppable, each with `bytes` bytes of `filler`, and `mark` after each tenth |
 //! | `tell {..}` | `secret {..}` to everyone, through `handle_out` |
 //! | `binary` | pushes `bytes`, and replies with bytes |
 //! | `pushes {"count", "bytes"}` | pushes `one_of_many` that often, each with `bytes` bytes of `filler` |
@@ -47,7 +46,6 @@ impl Naughty {
             "broadcast_droppable" | "broadcast_from_droppable" | "publish_droppable" => {
                 send_droppable(socket, event, payload)
             }
-            "cursors" => move_cursor(socket, payload),
             "tell" => {
                 socket.broadcast("secret", payload.clone());
                 ok()
@@ -137,18 +135,6 @@ fn send_droppable(socket: &mut Socket, how: &str, payload: &Payload) -> Handled 
         ("broadcast_from_droppable", _) => socket.broadcast_from_droppable(&key, &event, payload),
         (_, Some(topic)) => socket.publish_droppable(&topic, &key, &event, payload),
         (_, None) => return reply_error(json!({ "reason": "publish needs a topic" })),
-    }
-    ok()
-}
-
-fn move_cursor(socket: &mut Socket, payload: &Payload) -> Handled {
-    let (count, bytes): (u64, usize) = (payload.field("count")?, payload.field("bytes")?);
-    let filler = "x".repeat(bytes);
-    for n in 1..=count {
-        socket.broadcast_droppable("ada", "cursor", json!({ "n": n, "filler": filler }));
-        if n % 10 == 0 {
-            socket.broadcast("mark", json!({ "n": n }));
-        }
     }
     ok()
 }

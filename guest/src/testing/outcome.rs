@@ -105,7 +105,8 @@ impl Outcome {
     #[track_caller]
     pub fn published(&self) -> Vec<(String, Sent)> {
         self.pick(|effect| match effect {
-            Effect::Publish { topic, event, payload } | Effect::PublishDroppable { topic, event, payload, .. } => {
+            Effect::Publish { topic, event, payload } => Some((topic.to_string(), Sent::of(event, payload.clone()))),
+            Effect::PublishDroppable { topic, event, payload, .. } => {
                 Some((topic.to_string(), Sent::of(event, payload.clone())))
             }
             _ => None,

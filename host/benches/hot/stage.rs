@@ -39,6 +39,9 @@ pub(crate) const TOPIC: &str = "echo:lobby";
 /// A topic in which each shout passes through `handle_out`.
 pub(crate) const PASSED: &str = "passed:lobby";
 
+/// A topic whose messages are droppable.
+pub(crate) const MOVED: &str = "echo:cursors";
+
 /// A topic whose handler takes almost no time.
 pub(crate) const INSTANT: &str = "instant:lobby";
 

@@ -130,7 +130,7 @@ impl Drop for Tally<'_> {
 /// The droppable frames that wait in an outbox. They are apart from the other frames, so that a frame is replaced or
 /// dropped without moving others.
 pub(super) struct Droppables {
-    waiting: Queue<Waiting>,
+    waiting: Queue<DroppableFrame>,
     /// The bytes of `waiting`.
     bytes: usize,
     /// How many other frames the driver has taken since this was made.
@@ -144,7 +144,7 @@ pub(super) struct Droppables {
 }
 
 /// A droppable frame.
-struct Waiting {
+struct DroppableFrame {
     key: DropKey,
     frame: Frame,
     /// How many other frames come before it, counted as [`Droppables::passed`].
@@ -185,7 +185,7 @@ impl Droppables {
     pub(super) fn push(&mut self, key: DropKey, frame: &Frame, before: usize) {
         self.bytes += frame.len();
         let place = self.left + self.waiting.len();
-        self.waiting.push(Waiting { key, frame: frame.clone(), after: self.passed + before });
+        self.waiting.push(DroppableFrame { key, frame: frame.clone(), after: self.passed + before });
         if !self.places.is_empty() {
             self.places.insert(key, place);
         } else if self.waiting.len() > SEARCHED_MAX {
@@ -205,7 +205,7 @@ impl Droppables {
 
     /// Takes the first waiting frame, if `wanted` returns true for it.
     pub(super) fn pop_if(&mut self, wanted: impl FnOnce(&Frame) -> bool) -> Option<Frame> {
-        let Waiting { key, frame, .. } = self.waiting.pop_if(|waiting| wanted(&waiting.frame))?;
+        let DroppableFrame { key, frame, .. } = self.waiting.pop_if(|waiting| wanted(&waiting.frame))?;
         self.places.remove(&key);
         self.left += 1;
         self.bytes -= frame.len();

@@ -13,6 +13,7 @@ mod outbox;
 mod placed;
 mod pressure;
 mod queue;
+mod queued_frames;
 mod state_update;
 
 use std::any::Any;

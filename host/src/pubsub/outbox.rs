@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use super::droppables::{DropKey, DroppableCounts, Droppables, Pushed};
-use super::queue::Queue;
+use super::droppables::{DropKey, DroppableCounts, Pushed};
+use super::queued_frames::QueuedFrames;
 use crate::protocol::{CloseCode, Frame};
 
 /// The size limits of an outbox.
@@ -52,13 +52,7 @@ pub struct Outbox {
 
 #[derive(Default)]
 struct Inner {
-    /// The frames that aren't droppable.
-    frames: Queue<Frame>,
-    /// The bytes of all queued frames.
-    bytes: usize,
-    /// The droppable frames. None if there is none, so that a usual outbox needs no memory for them. If more than a
-    /// quarter of the outbox is in use, there is none, except a frame that was pushed into the empty outbox.
-    droppables: Option<Box<Droppables>>,
+    frames: QueuedFrames,
     /// Why the connection is to be closed. Set once; no frame is queued after it.
     closing: Option<CloseCode>,
     /// Whether the driver should retry the input that it has paused.
@@ -79,10 +73,6 @@ pub enum Taken {
     /// Retry the paused input: a channel that had no room for a message has room again.
     Nudge,
 }
-
-/// The most bytes that a driver takes at once. The frames that it holds while it writes come on top of the outbox's
-/// limit.
-const BATCH_BYTES_MAX: usize = 256 << 10;
 
 impl Outbox {
     /// Creates an empty outbox.
@@ -106,23 +96,17 @@ impl Outbox {
         if inner.closing.is_some() {
             return;
         }
-        if inner.droppables.is_some() {
-            inner.make_room(self.limits, frame.len());
-        }
-        let bytes = inner.bytes + frame.len();
-        let is_full = inner.frames.len() >= self.limits.frames || (bytes > self.limits.bytes && inner.bytes > 0);
-        if is_full {
-            inner.frames = Queue::default();
-            inner.bytes = 0;
+        inner.frames.make_room(self.limits, frame.len());
+        if inner.frames.is_full(self.limits, frame.len()) {
+            inner.frames = QueuedFrames::default();
             inner.closing = Some(CloseCode::SlowConsumer);
             // As in `close`.
             inner.called = false;
         } else {
-            let was_short = inner.is_short(self.limits);
-            inner.bytes = bytes;
+            let was_short = inner.frames.is_short(self.limits);
             inner.frames.push(frame);
             if was_short
-                && !inner.is_short(self.limits)
+                && !inner.frames.is_short(self.limits)
                 && let Some((waker, number)) = self.waker.get()
             {
                 // Under the lock, so that the request has been made before anybody can push the next frame.
@@ -136,15 +120,9 @@ impl Outbox {
     /// be more than half full with it. An empty outbox takes a frame of any size. Returns whether the frame was queued.
     pub fn push_if_short(&self, frame: &Frame) -> bool {
         let mut inner = self.lock();
-        let plain = inner.plain_bytes();
-        let is_long = plain > 0 && plain.saturating_add(frame.len()) > self.limits.bytes / 2;
-        let is_short = inner.frames.len() <= self.limits.frames / 4 && plain <= self.limits.bytes / 4;
-        if is_long || !is_short || inner.closing.is_some() {
+        if inner.closing.is_some() || !inner.frames.push_if_short(self.limits, frame) {
             return false;
         }
-        inner.make_room(self.limits, frame.len());
-        inner.bytes += frame.len();
-        inner.frames.push(frame.clone());
         self.notify(inner);
         true
     }
@@ -157,23 +135,11 @@ impl Outbox {
         if inner.closing.is_some() {
             return Pushed::Refused;
         }
-        if let Some(old) = inner.droppables.as_mut().and_then(|droppables| droppables.replace(key, frame)) {
-            // The driver was woken for the old frame.
-            inner.bytes = inner.bytes - old + frame.len();
-            inner.trim(self.limits);
-            return Pushed::Replaced;
+        let pushed = inner.frames.push_droppable(self.limits, frame, key, counts);
+        if pushed == Pushed::Queued {
+            self.notify(inner);
         }
-        let fits = is_quarter(self.limits, inner.frames.len() + 1, inner.plain_bytes() + frame.len());
-        if !inner.frames.is_empty() && !fits {
-            counts.count_dropped();
-            return Pushed::Dropped;
-        }
-        inner.make_room(self.limits, frame.len());
-        inner.bytes += frame.len();
-        let after = inner.frames.len();
-        inner.droppables.get_or_insert_with(|| Box::new(Droppables::new(counts))).push(key, frame, after);
-        self.notify(inner);
-        Pushed::Queued
+        pushed
     }
 
     /// Closes the connection after the queued frames are written. The first call sets the code.
@@ -224,7 +190,7 @@ impl Outbox {
         let mut inner = self.lock();
         let taken = inner.take(frames);
         inner.called = false;
-        if !inner.is_empty() || inner.closing.is_some() || inner.nudged {
+        if !inner.frames.is_empty() || inner.closing.is_some() || inner.nudged {
             self.notify(inner);
         }
         taken
@@ -240,7 +206,7 @@ impl Outbox {
     #[cfg(test)]
     pub(crate) fn take_all(&self) -> Vec<Frame> {
         let mut frames = VecDeque::new();
-        self.lock().take_all(&mut frames);
+        self.lock().frames.take_all(&mut frames);
         frames.into()
     }
 
@@ -266,49 +232,6 @@ impl Outbox {
 }
 
 impl Inner {
-    /// Whether the queue is at most a quarter full, in frames and in bytes. The number of droppable frames doesn't matter:
-    /// if there are any, the queue is at most a quarter full with them.
-    fn is_short(&self, limits: OutboxLimits) -> bool {
-        is_quarter(limits, self.frames.len(), self.bytes)
-    }
-
-    /// Whether no frame is queued.
-    fn is_empty(&self) -> bool {
-        self.frames.is_empty() && self.droppables.is_none()
-    }
-
-    /// The bytes of the frames that aren't droppable.
-    fn plain_bytes(&self) -> usize {
-        self.bytes - self.droppables.as_ref().map_or(0, |droppables| droppables.bytes())
-    }
-
-    /// Drops the oldest droppable frames until the queue with one more frame, of `more` bytes, is at most a quarter full.
-    fn make_room(&mut self, limits: OutboxLimits, more: usize) {
-        while let Some(droppables) = &self.droppables
-            && !is_quarter(limits, self.frames.len() + droppables.len() + 1, self.bytes + more)
-        {
-            self.drop_oldest();
-        }
-    }
-
-    /// Drops the oldest droppable frames until the queue is at most a quarter full, or has only one frame.
-    fn trim(&mut self, limits: OutboxLimits) {
-        while let Some(droppables) = &self.droppables
-            && let queued = self.frames.len() + droppables.len()
-            && queued > 1
-            && !is_quarter(limits, queued, self.bytes)
-        {
-            self.drop_oldest();
-        }
-    }
-
-    fn drop_oldest(&mut self) {
-        if let Some(droppables) = &mut self.droppables {
-            self.bytes -= droppables.drop_oldest();
-            self.droppables.take_if(|droppables| droppables.is_empty());
-        }
-    }
-
     /// Stores the waker of a driver that polls.
     fn register(&mut self, context: &Context<'_>) {
         self.called = false;
@@ -320,12 +243,8 @@ impl Inner {
 
     /// Moves a batch into `frames`. Returns the driver's next task, if it has one.
     fn take(&mut self, frames: &mut VecDeque<Frame>) -> Option<Taken> {
-        if self.bytes <= BATCH_BYTES_MAX {
-            self.take_all(frames);
-        } else {
-            self.split(frames);
-        }
-        if self.is_empty()
+        self.frames.take(frames);
+        if self.frames.is_empty()
             && let Some(code) = self.closing
         {
             return Some(Taken::Close(code));
@@ -335,47 +254,11 @@ impl Inner {
         }
         std::mem::take(&mut self.nudged).then_some(Taken::Nudge)
     }
-
-    /// Moves all frames.
-    fn take_all(&mut self, frames: &mut VecDeque<Frame>) {
-        while self.droppables.is_some()
-            && let Some(frame) = self.pop_if(|_| true)
-        {
-            frames.push_back(frame);
-        }
-        self.frames.move_to(frames);
-        self.bytes = 0;
-    }
-
-    /// Moves one frame, and more as long as all of them together are no longer than a batch.
-    fn split(&mut self, batch: &mut VecDeque<Frame>) {
-        let mut taken = 0;
-        while let Some(frame) = self.pop_if(|next| taken == 0 || taken + next.len() <= BATCH_BYTES_MAX) {
-            taken += frame.len();
-            batch.push_back(frame);
-        }
-        self.bytes -= taken;
-    }
-
-    /// Takes the first frame, if `wanted` returns true for it. The caller corrects `bytes`.
-    fn pop_if(&mut self, wanted: impl FnOnce(&Frame) -> bool) -> Option<Frame> {
-        let Some(droppables) = &mut self.droppables else { return self.frames.pop_if(wanted) };
-        if !droppables.is_next() {
-            return self.frames.pop_if(wanted).inspect(|_| droppables.pass());
-        }
-        let frame = droppables.pop_if(wanted);
-        self.droppables.take_if(|droppables| droppables.is_empty());
-        frame
-    }
-}
-
-/// Whether these frames use at most a quarter of an outbox.
-fn is_quarter(limits: OutboxLimits, frames: usize, bytes: usize) -> bool {
-    frames <= limits.frames / 4 && bytes <= limits.bytes / 4
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::queued_frames::BATCH_BYTES_MAX;
     use super::*;
 
     fn frame(bytes: usize) -> Frame {

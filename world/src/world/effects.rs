@@ -113,8 +113,11 @@ impl<C: Callbacks> World<C> {
             Effect::BroadcastFrom { event, payload } | Effect::BroadcastFromDroppable { event, payload, .. } => {
                 self.broadcast(own.as_str(), &Sent { event, payload }, member);
             }
-            Effect::Publish { topic, event, payload } | Effect::PublishDroppable { topic, event, payload, .. } => {
+            Effect::Publish { topic, event, payload } => {
                 self.broadcast(topic.as_str(), &Sent { event, payload }, None);
+            }
+            Effect::PublishDroppable { topic, event, payload, .. } => {
+                self.broadcast(topic.as_str(), &Sent { event: event.into(), payload }, None);
             }
             Effect::Send { topic, event, payload } => self.post(topic, Sent { event, payload }, member),
             Effect::Disconnect { socket_id } => {

@@ -108,7 +108,7 @@ fn carry_out_one(effect: Effect, scope: &mut EffectScope<'_>, seat: &mut SeatReq
         Effect::BroadcastDroppable { key, event, payload } => scope.broadcast(Some(&key), event, payload),
         Effect::Publish { topic, event, payload } => scope.publish(topic, None, event, payload, Except::Nobody),
         Effect::PublishDroppable { topic, key, event, payload } => {
-            scope.publish(topic, Some(&key), event, payload, Except::Nobody);
+            scope.publish(topic, Some(&key), event.into(), payload, Except::Nobody);
         }
         Effect::Send { topic, event, payload } => match &scope.member {
             Some(member) => {

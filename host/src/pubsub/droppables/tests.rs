@@ -1,3 +1,5 @@
+//! Which droppable frames an outbox keeps, and in which places.
+
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
