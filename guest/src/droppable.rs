@@ -8,7 +8,8 @@ use crate::{IntoPayload, Socket, Topic};
 /// Each message has a key, of at most 255 bytes. Of the messages that wait for a client under one topic, event and key,
 /// only the last is kept. It is sent in the place of the first, so it may come before messages that were sent before it.
 /// If more waits for a client than a quarter of its outbox, its oldest droppable messages are dropped, whatever their
-/// keys. A client that reads fast enough gets every message, and no client is closed because of droppable messages.
+/// keys. A client that reads fast enough gets every message, unless one callback sends two with the same key. No client
+/// is closed because of droppable messages.
 ///
 /// A droppable message must not be the only source of a fact: send the whole position, not the distance from the last
 /// one. If a client must know where a cursor stopped, send the last position with [`broadcast`](Socket::broadcast) under

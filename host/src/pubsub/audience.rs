@@ -225,8 +225,8 @@ impl Audience {
 
     /// Sends one member's copy of a droppable message whose broadcast is handled now. It has its place in the order
     /// already, so it is never queued.
-    pub fn send_droppable(&self, outbox: &Outbox, frame: &Frame, key: DropKey) {
-        Tally::new(&self.droppable).add(outbox.push_droppable(frame, key, &self.droppable));
+    pub fn send_droppable(&self, (member, outbox): (u64, &Outbox), frame: &Frame, key: DropKey) {
+        Tally::new(&self.droppable).add(outbox.push_droppable(frame, key.of_member(member), &self.droppable));
     }
 
     /// Queues a future. Later jobs wait until it has ended.
@@ -353,7 +353,7 @@ impl Inner {
         let mut tally = Tally::new(counts);
         for subscriber in self.present().filter(|subscriber| !broadcast.except.leaves_out(subscriber.id)) {
             if let Some(frame) = encoded.frame(subscriber.serializer) {
-                tally.add(subscriber.outbox.push_droppable(frame, key, counts));
+                tally.add(subscriber.outbox.push_droppable(frame, key.of_member(subscriber.id), counts));
             }
         }
     }

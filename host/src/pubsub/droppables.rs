@@ -26,6 +26,14 @@ impl DropKey {
         static SECRETS: LazyLock<[RandomState; 2]> = LazyLock::new(|| [RandomState::new(), RandomState::new()]);
         Self(SECRETS.each_ref().map(|secret| secret.hash_one((topic.as_str(), event, key))))
     }
+
+    /// Returns the key of one member's copy. If a client leaves a topic and joins it again, a message to the new member
+    /// must not take the place of one to the earlier member: that place is before the reply to the new join.
+    #[must_use]
+    pub fn of_member(self, id: u64) -> Self {
+        let Self([first, second]) = self;
+        Self([first ^ id, second])
+    }
 }
 
 impl Hash for DropKey {

@@ -141,7 +141,9 @@ fn deliver(
     };
     match (frame, broadcast.droppable) {
         (Some(frame), None) => Frames::new(channel, None).deliver(frame),
-        (Some(frame), Some(key)) => audience.send_droppable(&channel.connection.outbox, &frame, key),
+        (Some(frame), Some(key)) => {
+            audience.send_droppable((channel.member.id, &channel.connection.outbox), &frame, key);
+        }
         (None, _) => {}
     }
 }

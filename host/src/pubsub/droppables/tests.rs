@@ -5,9 +5,9 @@ use std::task::{Context, Poll, Waker};
 
 use bennu_test_tiers::Noise;
 
-use super::super::{Outbox, OutboxLimits, Taken};
+use super::super::{Broadcast, Except, Outbox, OutboxLimits, PubSub, Subscriber, Taken};
 use super::*;
-use crate::protocol::CloseCode;
+use crate::protocol::{CloseCode, Payload, Serializer};
 
 fn key(name: &str) -> DropKey {
     DropKey::of(&Topic::new("board:1"), "cursor", name)
@@ -54,6 +54,33 @@ fn only_the_last_of_a_key_waits_in_the_place_of_the_first() {
     assert_eq!(texts(&outbox), ["ada 3", "plain 1", "bob 2", "plain 2"]);
     assert_eq!(push("ada", "ada 4"), Pushed::Queued, "nothing waits any more");
     assert_eq!(texts(&outbox), ["ada 4"]);
+}
+
+/// A client leaves a topic and joins it again while its outbox isn't written.
+#[test]
+fn a_message_to_a_new_member_comes_after_the_reply_to_its_join() {
+    let (pubsub, topic) = (PubSub::new(), Topic::new("board:1"));
+    let outbox = Arc::new(Outbox::new(OutboxLimits::default()));
+    let member = |id| {
+        let (serializer, outbox) = (Serializer::V2, Arc::clone(&outbox));
+        Subscriber { id, serializer, outbox, member: Arc::new(()) }
+    };
+    let cursor = || Broadcast {
+        topic: topic.clone(),
+        event: "cursor".into(),
+        payload: Payload::EMPTY,
+        except: Except::Nobody,
+        droppable: Some(key("ada")),
+    };
+    let first = pubsub.subscribe(&topic, &member(1), Some(&Frame::text("joined 1")));
+    (0..2).for_each(|_| pubsub.broadcast(cursor()));
+    pubsub.unsubscribe(&first);
+    outbox.push(Frame::text("closed 1"));
+    pubsub.subscribe(&topic, &member(2), Some(&Frame::text("joined 2")));
+    (0..2).for_each(|_| pubsub.broadcast(cursor()));
+    let moved = r#"[null,null,"board:1","cursor",{}]"#;
+    assert_eq!(texts(&outbox), ["joined 1", moved, "closed 1", "joined 2", moved]);
+    assert_eq!(counts(&pubsub.droppable), (4, 2, 0));
 }
 
 /// There are more keys than are searched one by one.
