@@ -2,9 +2,11 @@
 //! generated functions for the effects. Both have the same functions, so no other module depends on the target.
 
 #[cfg(target_family = "wasm")]
-pub(crate) use crate::bindings::bennu::channel::{entries, host, member, presence, socket, store, token, topics};
+pub(crate) use crate::bindings::bennu::channel::{
+    droppable, entries, host, member, presence, socket, store, token, topics,
+};
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use crate::bindings::effects::socket;
+pub(crate) use crate::bindings::effects::{droppable, socket};
 #[cfg(target_family = "wasm")]
 pub(crate) use crate::bindings::request;
 #[cfg(not(target_family = "wasm"))]

@@ -83,6 +83,7 @@ pub mod bindings;
 
 mod callbacks;
 mod channel;
+mod droppable;
 mod entries;
 mod error;
 mod field;

@@ -58,18 +58,24 @@ fn the_hot_paths_allocate_no_more_than_their_bounds() -> anyhow::Result<()> {
     let (mut client, message) = (stage.join(SHELF), frame(SHELF, "set"));
     assert_costs("the same, with a changed entry", cost(|| turn(&mut client, &message)), (10, 2176));
 
-    let fan_out = |topic| {
+    let fan_out = |topic, shout: &dyn Fn()| {
         let mut clients: Vec<_> = (0..MEMBERS).map(|_| stage.join(topic)).collect();
         cost(|| {
-            stage.shout(topic);
+            shout();
             for client in &mut clients {
                 assert_eq!(client.receive(), 1);
             }
         })
     };
-    assert_costs("a broadcast", fan_out(TOPIC), (5, 256));
+    assert_costs("a broadcast", fan_out(TOPIC, &|| stage.shout(TOPIC)), (5, 256));
+    // One allocation for each member whose outbox has no other droppable message.
+    let moved = fan_out(TOPIC, &|| stage.shout_droppable(TOPIC, "ada"));
+    assert_costs("a droppable broadcast", moved, (1005, 136_256));
+    let _slow: Vec<_> = (0..MEMBERS).map(|_| stage.join(TOPIC)).collect();
+    let replaced = cost(|| stage.shout_droppable(TOPIC, "ada"));
+    assert_costs("a droppable broadcast that replaces the one before", replaced, (5, 256));
     // It costs 108. Without optimized dependencies, a thousand members take about an epoch, so each run may yield once or
     // twice.
-    assert_costs("an intercepted broadcast", fan_out(PASSED), (112, 340_000));
+    assert_costs("an intercepted broadcast", fan_out(PASSED, &|| stage.shout(PASSED)), (112, 340_000));
     Ok(())
 }

@@ -191,7 +191,13 @@ impl Stage {
     pub fn broadcast(&self, topic: &str, event: &str, payload: Value) {
         let (topic, event, payload) = (Topic::new(topic), event.into(), json_payload(&payload));
         let _inside = self.inside.runtime.enter();
-        self.inside.endpoint.node.pubsub.broadcast(Broadcast { topic, event, payload, except: Except::Nobody });
+        self.inside.endpoint.node.pubsub.broadcast(Broadcast {
+            topic,
+            event,
+            payload,
+            except: Except::Nobody,
+            droppable: None,
+        });
     }
 
     /// Sends a topic message, for `handle_message`, and waits for the answer: its status and payload.

@@ -63,6 +63,38 @@ pub enum Effect {
         #[serde(default)]
         payload: Payload,
     },
+    /// As `Broadcast`, but a slow client gets only the last of the events with this key.
+    BroadcastDroppable {
+        /// The key.
+        key: Box<str>,
+        /// The event.
+        event: ByteString,
+        /// Its payload: a JSON object, or bytes.
+        #[serde(default)]
+        payload: Payload,
+    },
+    /// As `BroadcastFrom`, but a slow client gets only the last of the events with this key.
+    BroadcastFromDroppable {
+        /// The key.
+        key: Box<str>,
+        /// The event.
+        event: ByteString,
+        /// Its payload: a JSON object, or bytes.
+        #[serde(default)]
+        payload: Payload,
+    },
+    /// As `Publish`, but a slow client gets only the last of the events with this key.
+    PublishDroppable {
+        /// The other topic.
+        topic: Topic,
+        /// The key.
+        key: Box<str>,
+        /// The event. It isn't a `ByteString`, because an effect of four such fields would make every effect larger.
+        event: Box<str>,
+        /// Its payload: a JSON object, or bytes.
+        #[serde(default)]
+        payload: Payload,
+    },
     /// Sends an event to another topic's `handle_message`.
     Send {
         /// The other topic.
@@ -167,6 +199,8 @@ pub enum Effect {
     PushPresences,
 }
 
+const _: () = assert!(size_of::<Effect>() == 104, "the effects of each call are in a list");
+
 impl Effect {
     /// Its requirements.
     #[inline]
@@ -176,11 +210,16 @@ impl Effect {
             Self::Push { event, payload } | Self::BroadcastFrom { event, payload } => {
                 Rule::new(Member, event.len() + payload.len())
             }
+            Self::BroadcastFromDroppable { key, event, payload } => {
+                Rule::new(Member, key.len() + event.len() + payload.len())
+            }
             Self::Broadcast { event, payload } => Rule::new(Topic, event.len() + payload.len()),
-            Self::Publish { topic, event, payload } => {
-                let bytes = topic.as_str().len() + event.len() + payload.len();
-                let grant = Grant::Reach("publishing to", topic.as_str());
-                Rule::new(Topic, bytes).need(Need::Audience(topic)).grant(grant)
+            Self::BroadcastDroppable { key, event, payload } => {
+                Rule::new(Topic, key.len() + event.len() + payload.len())
+            }
+            Self::Publish { topic, event, payload } => publishing(topic, event.len() + payload.len()),
+            Self::PublishDroppable { topic, key, event, payload } => {
+                publishing(topic, key.len() + event.len() + payload.len())
             }
             Self::Send { topic, event, payload } => {
                 let bytes = event.len() + payload.len();
@@ -221,6 +260,15 @@ impl Effect {
             | Self::BroadcastFrom { event, payload } => record.check_event(event, payload)?,
             Self::Publish { topic, event, payload } => {
                 check_name("a topic", topic.as_str())?;
+                record.check_event(event, payload)?;
+            }
+            Self::BroadcastDroppable { key, event, payload } | Self::BroadcastFromDroppable { key, event, payload } => {
+                check_droppable_key(key)?;
+                record.check_event(event, payload)?;
+            }
+            Self::PublishDroppable { topic, key, event, payload } => {
+                check_name("a topic", topic.as_str())?;
+                check_droppable_key(key)?;
                 record.check_event(event, payload)?;
             }
             Self::Send { topic, event, payload } => {
@@ -286,6 +334,17 @@ impl Effect {
     pub fn grant(&self) -> Grant<'_> {
         self.rule().grant
     }
+}
+
+/// The requirements of an event to members of another topic. `bytes` doesn't include the topic's name.
+#[inline]
+fn publishing(topic: &Topic, bytes: usize) -> Rule<'_> {
+    let grant = Grant::Reach("publishing to", topic.as_str());
+    Rule::new(Capability::Topic, topic.as_str().len() + bytes).need(Need::Audience(topic)).grant(grant)
+}
+
+fn check_droppable_key(key: &str) -> Result<(), Fault> {
+    check_name("the key of a droppable message", key)
 }
 
 /// The ref is copied into a frame, so it must be JSON.

@@ -119,6 +119,14 @@ class Naughty(WithEntries):
 
     on_broadcast = on_broadcast_from = on_publish = on_push
 
+    def on_broadcast_droppable(self, call):
+        fields = {"topic": call.payload["topic"]} if call.event == "publish_droppable" else {}
+        key, event, payload = field(call, "key"), field(call, "event"), field(call, "payload")
+        call.ask(call.event, key=key, event=event, payload=payload, **fields)
+        return OK
+
+    on_broadcast_from_droppable = on_publish_droppable = on_broadcast_droppable
+
     def on_tell(self, call):
         call.broadcast("secret", call.payload)
         return OK
@@ -339,6 +347,11 @@ class Naughty(WithEntries):
             return Reply(call.payload)
         if call.event == "shout":
             return call.broadcast("shout", call.payload)
+        if call.event == "shout_droppable":
+            call.ask("broadcast_droppable", key="shouts", event="shout", payload=call.payload)
+            return call.ask(
+                "publish_droppable", topic=field(call, "to"), key="shouts", event="shout", payload=call.payload
+            )
         if call.event == "refuse":
             raise Refuse({"reason": "no"})
         if call.event == "crash":

@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | `push`, `broadcast`, `broadcast_from` `{"event", "payload"}` | that event |
 //! | `publish {"topic", "event", "payload"}` | that event, to that topic |
+//! | `broadcast_droppable`, `broadcast_from_droppable` `{"key", "event", "payload"}` | that event, droppable |
+//! | `publish_droppable {"topic", "key", "event", "payload"}` | that event, droppable, to that topic |
 //! | `tell {..}` | `secret {..}` to everyone, through `handle_out` |
 //! | `binary` | pushes `bytes`, and replies with bytes |
 //! | `pushes {"count", "bytes"}` | pushes `one_of_many` that often, each with `bytes` bytes of `filler` |
@@ -41,6 +43,9 @@ impl Naughty {
     pub(crate) fn effect(&mut self, socket: &mut Socket, event: &str, payload: &Payload) -> Option<Handled> {
         Some(match event {
             "push" | "broadcast" | "broadcast_from" | "publish" => send(socket, event, payload),
+            "broadcast_droppable" | "broadcast_from_droppable" | "publish_droppable" => {
+                send_droppable(socket, event, payload)
+            }
             "tell" => {
                 socket.broadcast("secret", payload.clone());
                 ok()
@@ -117,6 +122,18 @@ fn send(socket: &mut Socket, how: &str, payload: &Payload) -> Handled {
         ("broadcast", _) => socket.broadcast(&event, payload),
         ("broadcast_from", _) => socket.broadcast_from(&event, payload),
         (_, Some(topic)) => socket.publish(&topic, &event, payload),
+        (_, None) => return reply_error(json!({ "reason": "publish needs a topic" })),
+    }
+    ok()
+}
+
+fn send_droppable(socket: &mut Socket, how: &str, payload: &Payload) -> Handled {
+    let key: String = payload.field("key")?;
+    let Wanted { topic, event, payload } = payload.parse()?;
+    match (how, topic) {
+        ("broadcast_droppable", _) => socket.broadcast_droppable(&key, &event, payload),
+        ("broadcast_from_droppable", _) => socket.broadcast_from_droppable(&key, &event, payload),
+        (_, Some(topic)) => socket.publish_droppable(&topic, &key, &event, payload),
         (_, None) => return reply_error(json!({ "reason": "publish needs a topic" })),
     }
     ok()

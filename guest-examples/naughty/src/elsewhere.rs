@@ -11,8 +11,8 @@
 //! | `people {"topic"}`, `topics {"prefix"}` | replies with the list |
 //! | `sign {"value"}`, `verify {"token"}` | replies with the token, or with its value |
 //!
-//! Messages to the topic itself: `echo` replies with its payload, `shout` broadcasts it, `crash` fails, `put` stores,
-//! and `quiet` does nothing. `bounce {"to"}` is sent to that topic and back without end. `spread {"width"}` is sent to
+//! Messages to the topic itself: `echo` replies with its payload, `shout` broadcasts it, `shout_droppable {"to"}` sends it
+//! as a droppable message to its own topic and to `to`, `crash` fails, `put` stores, and `quiet` does nothing. `bounce {"to"}` is sent to that topic and back without end. `spread {"width"}` is sent to
 //! that number of new topics, and on from each of them. If the event `resound` comes from a further topic, it is
 //! broadcast in the member's own topic.
 
@@ -61,6 +61,11 @@ pub(crate) fn on_message(topic: &mut Topic, event: &str, payload: Payload) -> Ha
         "bytes" => reply(Binary(vec![1, 2, 3])),
         "shout" => {
             topic.broadcast("shout", payload);
+            no_reply()
+        }
+        "shout_droppable" => {
+            topic.broadcast_droppable("shouts", "shout", payload.clone());
+            topic.publish_droppable(&payload.field::<String>("to")?, "shouts", "shout", payload);
             no_reply()
         }
         "refuse" => reply_error(json!({ "reason": "no" })),

@@ -72,6 +72,26 @@ pub(crate) mod socket {
     }
 }
 
+/// The effects of `interface droppable`.
+#[rustfmt::skip]
+pub(crate) mod droppable {
+    use bennu_semantics::Effect;
+
+    use crate::testing::recorder::ask_for;
+
+    pub(crate) fn broadcast_droppable(key: &str, event: &str, payload: &crate::Payload) {
+        ask_for(Effect::BroadcastDroppable { key: key.into(), event: event.into(), payload: payload.into() });
+    }
+
+    pub(crate) fn broadcast_from_droppable(key: &str, event: &str, payload: &crate::Payload) {
+        ask_for(Effect::BroadcastFromDroppable { key: key.into(), event: event.into(), payload: payload.into() });
+    }
+
+    pub(crate) fn publish_droppable(topic: &str, key: &str, event: &str, payload: &crate::Payload) {
+        ask_for(Effect::PublishDroppable { topic: topic.into(), key: key.into(), event: event.into(), payload: payload.into() });
+    }
+}
+
 /// The effects of `interface presence`.
 #[rustfmt::skip]
 pub(crate) mod presence {

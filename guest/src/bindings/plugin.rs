@@ -1488,6 +1488,230 @@ pub mod bennu {
                 }
             }
         }
+        /// Effects: messages of which a slow client needs only the latest, such as the position of a cursor.
+        ///
+        /// Each message has a key. Of the messages that wait for a client under one topic, event and key, only the last is kept,
+        /// in the place of the first. So it may come before messages that were sent before it. While more than a quarter of a
+        /// client's outbox is in use, its oldest droppable messages are dropped. A client is never closed because of droppable
+        /// messages.
+        ///
+        /// A key has at most 255 bytes; more is a fault of the kind `oversize`. Otherwise each function has the rules of the
+        /// function without `-droppable` in `socket`.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod droppable {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Payload = super::super::super::bennu::channel::types::Payload;
+            #[allow(unused_unsafe, clippy::all)]
+            /// Sends `event` to all members of the topic, including this one.
+            #[allow(async_fn_in_trait)]
+            pub fn broadcast_droppable(key: &str, event: &str, payload: &Payload) -> () {
+                unsafe {
+                    let vec0 = key;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = event;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    use super::super::super::bennu::channel::types::Payload as V4;
+                    let (result5_0, result5_1, result5_2) = match payload {
+                        V4::Json(e) => {
+                            let vec2 = e;
+                            let ptr2 = vec2.as_ptr().cast::<u8>();
+                            let len2 = vec2.len();
+                            (0i32, ptr2.cast_mut(), len2)
+                        }
+                        V4::Binary(e) => {
+                            let vec3 = e;
+                            let ptr3 = vec3.as_ptr().cast::<u8>();
+                            let len3 = vec3.len();
+                            (1i32, ptr3.cast_mut(), len3)
+                        }
+                    };
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/droppable@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "broadcast-droppable"]
+                        fn wit_import6(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import6(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import6(
+                        ptr0.cast_mut(),
+                        len0,
+                        ptr1.cast_mut(),
+                        len1,
+                        result5_0,
+                        result5_1,
+                        result5_2,
+                    );
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Sends `event` to all members of the topic except this one.
+            #[allow(async_fn_in_trait)]
+            pub fn broadcast_from_droppable(
+                key: &str,
+                event: &str,
+                payload: &Payload,
+            ) -> () {
+                unsafe {
+                    let vec0 = key;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = event;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    use super::super::super::bennu::channel::types::Payload as V4;
+                    let (result5_0, result5_1, result5_2) = match payload {
+                        V4::Json(e) => {
+                            let vec2 = e;
+                            let ptr2 = vec2.as_ptr().cast::<u8>();
+                            let len2 = vec2.len();
+                            (0i32, ptr2.cast_mut(), len2)
+                        }
+                        V4::Binary(e) => {
+                            let vec3 = e;
+                            let ptr3 = vec3.as_ptr().cast::<u8>();
+                            let len3 = vec3.len();
+                            (1i32, ptr3.cast_mut(), len3)
+                        }
+                    };
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/droppable@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "broadcast-from-droppable"]
+                        fn wit_import6(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import6(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import6(
+                        ptr0.cast_mut(),
+                        len0,
+                        ptr1.cast_mut(),
+                        len1,
+                        result5_0,
+                        result5_1,
+                        result5_2,
+                    );
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Sends `event` to all members of another topic.
+            #[allow(async_fn_in_trait)]
+            pub fn publish_droppable(
+                topic: &str,
+                key: &str,
+                event: &str,
+                payload: &Payload,
+            ) -> () {
+                unsafe {
+                    let vec0 = topic;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = key;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let vec2 = event;
+                    let ptr2 = vec2.as_ptr().cast::<u8>();
+                    let len2 = vec2.len();
+                    use super::super::super::bennu::channel::types::Payload as V5;
+                    let (result6_0, result6_1, result6_2) = match payload {
+                        V5::Json(e) => {
+                            let vec3 = e;
+                            let ptr3 = vec3.as_ptr().cast::<u8>();
+                            let len3 = vec3.len();
+                            (0i32, ptr3.cast_mut(), len3)
+                        }
+                        V5::Binary(e) => {
+                            let vec4 = e;
+                            let ptr4 = vec4.as_ptr().cast::<u8>();
+                            let len4 = vec4.len();
+                            (1i32, ptr4.cast_mut(), len4)
+                        }
+                    };
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/droppable@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "publish-droppable"]
+                        fn wit_import7(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import7(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import7(
+                        ptr0.cast_mut(),
+                        len0,
+                        ptr1.cast_mut(),
+                        len1,
+                        ptr2.cast_mut(),
+                        len2,
+                        result6_0,
+                        result6_1,
+                        result6_2,
+                    );
+                }
+            }
+        }
         /// Presence: the list of who is online in each topic. The host keeps the list, in the format that phoenix.js's
         /// `Presence` reads.
         ///
@@ -6200,10 +6424,10 @@ macro_rules! __export_plugin_full_impl {
         =
         "component-type:wit-bindgen:0.61.1:bennu:channel@0.1.0:plugin-full:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3754] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3943] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xa8\x1c\x01A\x02\x01\
-A&\x01B\x0a\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xe5\x1d\x01A\x02\x01\
+A(\x01B\x0a\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\
 \0\0\x01@\0\0w\x04\0\x03now\x01\x02\x01@\0\0s\x04\0\x09unique-id\x01\x03\x04\0\x06\
 random\x01\x02\x04\0\x0dconfiguration\x01\x03\x01@\x02\x05level\x01\x07messages\x01\
 \0\x04\0\x03log\x01\x04\x03\0\x18bennu:channel/host@0.1.0\x05\0\x01B\x0d\x01ks\x01\
@@ -6234,62 +6458,66 @@ subscribe\x01\x06\x01@\x01\x09socket-ids\x01\0\x04\0\x0adisconnect\x01\x07\x01@\
 \x01@\x01\x05states\x01\0\x04\0\x0dpublish-state\x01\x0a\x01@\x02\x04names\x08gr\
 ace-msy\x01\0\x04\0\x09take-seat\x01\x0b\x01@\0\x01\0\x04\0\x0aleave-seat\x01\x0c\
 \x01@\x01\x0cmillisecondsy\x01\0\x04\0\x04tick\x01\x0d\x01@\x01\x05timerw\x01\0\x04\
-\0\x06cancel\x01\x0e\x03\0\x1abennu:channel/socket@0.1.0\x05\x05\x01B\x0c\x01@\x01\
-\x05topics\0s\x04\0\x04list\x01\0\x01ks\x01@\x02\x05topics\x03keys\0\x01\x04\0\x03\
-get\x01\x02\x01@\x02\x03keys\x04metas\x01\0\x04\0\x05track\x01\x03\x04\0\x06upda\
-te\x01\x03\x01@\x01\x03keys\x01\0\x04\0\x07untrack\x01\x04\x01@\0\x01\0\x04\0\x0a\
-push-state\x01\x05\x03\0\x1cbennu:channel/presence@0.1.0\x05\x06\x01B\x0d\x01r\x02\
+\0\x06cancel\x01\x0e\x03\0\x1abennu:channel/socket@0.1.0\x05\x05\x01B\x07\x02\x03\
+\x02\x01\x03\x04\0\x07payload\x03\0\0\x01@\x03\x03keys\x05events\x07payload\x01\x01\
+\0\x04\0\x13broadcast-droppable\x01\x02\x04\0\x18broadcast-from-droppable\x01\x02\
+\x01@\x04\x05topics\x03keys\x05events\x07payload\x01\x01\0\x04\0\x11publish-drop\
+pable\x01\x03\x03\0\x1dbennu:channel/droppable@0.1.0\x05\x06\x01B\x0c\x01@\x01\x05\
+topics\0s\x04\0\x04list\x01\0\x01ks\x01@\x02\x05topics\x03keys\0\x01\x04\0\x03ge\
+t\x01\x02\x01@\x02\x03keys\x04metas\x01\0\x04\0\x05track\x01\x03\x04\0\x06update\
+\x01\x03\x01@\x01\x03keys\x01\0\x04\0\x07untrack\x01\x04\x01@\0\x01\0\x04\0\x0ap\
+ush-state\x01\x05\x03\0\x1cbennu:channel/presence@0.1.0\x05\x07\x01B\x0d\x01r\x02\
 \x04names\x07membersy\x04\0\x05topic\x03\0\0\x01ks\x01r\x03\x06memberw\x04user\x02\
 \x09socket-id\x02\x04\0\x06person\x03\0\x03\x01@\x01\x05topics\0y\x04\0\x05count\
 \x01\x05\x01p\x04\x01@\x02\x05topics\x05limity\0\x06\x04\0\x07members\x01\x07\x01\
 p\x01\x01@\x03\x06prefixs\x05after\x02\x05limity\0\x08\x04\0\x05under\x01\x09\x03\
-\0\x1abennu:channel/topics@0.1.0\x05\x07\x01B\x08\x01m\x03\x07missing\x07invalid\
+\0\x1abennu:channel/topics@0.1.0\x05\x08\x01B\x08\x01m\x03\x07missing\x07invalid\
 \x07expired\x04\0\x07problem\x03\0\0\x01kw\x01@\x03\x04salts\x05values\x07max-ag\
 e\x02\0s\x04\0\x04sign\x01\x03\x01j\x01s\x01\x01\x01@\x03\x04salts\x05tokens\x07\
 max-age\x02\0\x04\x04\0\x06verify\x01\x05\x03\0\x19bennu:channel/token@0.1.0\x05\
-\x08\x01B\x0f\x01p}\x01r\x02\x03key\0\x05value\0\x04\0\x05entry\x03\0\x01\x01m\x02\
+\x09\x01B\x0f\x01p}\x01r\x02\x03key\0\x05value\0\x04\0\x05entry\x03\0\x01\x01m\x02\
 \x07forward\x08backward\x04\0\x05order\x03\0\x03\x01k\0\x01@\x01\x03key\0\0\x05\x04\
 \0\x03get\x01\x06\x01p\x02\x01@\x04\x05start\x05\x03end\x05\x05order\x04\x05limi\
 ty\0\x07\x04\0\x04scan\x01\x08\x01@\x02\x03key\0\x05value\0\x01\0\x04\0\x03put\x01\
 \x09\x01@\x01\x03key\0\x01\0\x04\0\x06delete\x01\x0a\x03\0\x19bennu:channel/stor\
-e@0.1.0\x05\x09\x01B\x12\x01m\x02\x07forward\x08backward\x04\0\x05order\x03\0\0\x01\
+e@0.1.0\x05\x0a\x01B\x12\x01m\x02\x07forward\x08backward\x04\0\x05order\x03\0\0\x01\
 p}\x01k\x02\x01@\x01\x03key\x02\0\x03\x04\0\x03get\x01\x04\x01@\x01\x04keys\x02\0\
 \x02\x04\0\x08get-many\x01\x05\x01@\x04\x05start\x03\x03end\x03\x05order\x01\x05\
 limity\0\x02\x04\0\x04scan\x01\x06\x01@\x02\x03key\x02\x05value\x02\x01\0\x04\0\x03\
 put\x01\x07\x01@\x01\x07entries\x02\x01\0\x04\0\x08put-many\x01\x08\x01@\x01\x03\
 key\x02\x01\0\x04\0\x06delete\x01\x09\x01@\x03\x05start\x03\x03end\x03\x05limity\
-\0y\x04\0\x0cdelete-range\x01\x0a\x03\0\x1bbennu:channel/entries@0.1.0\x05\x0a\x01\
+\0y\x04\0\x0cdelete-range\x01\x0a\x03\0\x1bbennu:channel/entries@0.1.0\x05\x0b\x01\
 B\x0c\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x01p}\x01r\x02\x06memberw\x07\
 assigns\x02\x04\0\x09recipient\x03\0\x03\x01q\x04\x04pass\0\0\x04drop\0\0\x07rep\
 lace\x01\x01\0\x09hand-over\0\0\x04\0\x08decision\x03\0\x05\x01p\x04\x01p\x06\x01\
 j\x01\x08\x01s\x01@\x04\x05topics\x05events\x07payload\x01\x0arecipients\x07\0\x09\
-\x04\0\x0ahandle-out\x01\x0a\x04\0\x1ebennu:channel/handle-out@0.1.0\x05\x0b\x01\
+\x04\0\x0ahandle-out\x01\x0a\x04\0\x1ebennu:channel/handle-out@0.1.0\x05\x0c\x01\
 B\x0c\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x02\x03\x02\x01\x04\x04\0\x05\
 reply\x03\0\x02\x01p}\x01k\x04\x01k\x03\x01r\x02\x04room\x05\x05reply\x06\x04\0\x07\
 outcome\x03\0\x07\x01j\x01\x08\x01s\x01@\x04\x05topics\x05events\x07payload\x01\x04\
 room\x05\0\x09\x04\0\x0ehandle-message\x01\x0a\x04\0\"bennu:channel/handle-messa\
-ge@0.1.0\x05\x0c\x01B\x07\x01r\x03\x06numberw\x06missedy\x09period-msy\x04\0\x04\
+ge@0.1.0\x05\x0d\x01B\x07\x01r\x03\x06numberw\x06missedy\x09period-msy\x04\0\x04\
 tick\x03\0\0\x01p}\x01k\x02\x01j\x01\x03\x01s\x01@\x03\x05topics\x04tick\x01\x04\
 room\x03\0\x04\x04\0\x0bhandle-tick\x01\x05\x04\0\x1fbennu:channel/handle-tick@0\
-.1.0\x05\x0d\x01B\x07\x01m\x04\x05taken\x07dropped\x08returned\x04gone\x04\0\x06\
+.1.0\x05\x0e\x01B\x07\x01m\x04\x05taken\x07dropped\x08returned\x04gone\x04\0\x06\
 change\x03\0\0\x01p}\x01k\x02\x01j\x01\x03\x01s\x01@\x04\x05topics\x04seats\x06c\
 hange\x01\x04room\x03\0\x04\x04\0\x0bhandle-seat\x01\x05\x04\0\x1fbennu:channel/\
-handle-seat@0.1.0\x05\x0e\x01B\x06\x01m\x02\x07assigns\x04room\x04\0\x04part\x03\
+handle-seat@0.1.0\x05\x0f\x01B\x06\x01m\x02\x07assigns\x04room\x04\0\x04part\x03\
 \0\0\x01p}\x01j\x01\x02\x01s\x01@\x04\x05topics\x04part\x01\x07versiony\x05state\
-\x02\0\x03\x04\0\x07upgrade\x01\x04\x04\0\x1bbennu:channel/upgrade@0.1.0\x05\x0f\
+\x02\0\x03\x04\0\x07upgrade\x01\x04\x04\0\x1bbennu:channel/upgrade@0.1.0\x05\x10\
 \x02\x03\0\x02\x09admission\x02\x03\0\x02\x06ending\x02\x03\0\x02\x0amembership\x02\
 \x03\0\x02\x07message\x02\x03\0\x02\x07outcome\x02\x03\0\x02\x05route\x01B\x1f\x02\
-\x03\x02\x01\x10\x04\0\x09admission\x03\0\0\x02\x03\x02\x01\x11\x04\0\x06ending\x03\
-\0\x02\x02\x03\x02\x01\x12\x04\0\x0amembership\x03\0\x04\x02\x03\x02\x01\x13\x04\
-\0\x07message\x03\0\x06\x02\x03\x02\x01\x14\x04\0\x07outcome\x03\0\x08\x02\x03\x02\
-\x01\x03\x04\0\x07payload\x03\0\x0a\x02\x03\x02\x01\x15\x04\0\x05route\x03\0\x0c\
+\x03\x02\x01\x11\x04\0\x09admission\x03\0\0\x02\x03\x02\x01\x12\x04\0\x06ending\x03\
+\0\x02\x02\x03\x02\x01\x13\x04\0\x0amembership\x03\0\x04\x02\x03\x02\x01\x14\x04\
+\0\x07message\x03\0\x06\x02\x03\x02\x01\x15\x04\0\x07outcome\x03\0\x08\x02\x03\x02\
+\x01\x03\x04\0\x07payload\x03\0\x0a\x02\x03\x02\x01\x16\x04\0\x05route\x03\0\x0c\
 \x01p\x0d\x01@\0\0\x0e\x04\0\x08describe\x01\x0f\x01p}\x01k\x10\x01j\x01\x01\x01\
 s\x01@\x04\x06memberw\x05topics\x06params\x0b\x04room\x11\0\x12\x04\0\x04join\x01\
 \x13\x01ks\x01j\x01\x09\x01s\x01@\x04\x06member\x05\x05events\x07payload\x0b\x09\
 reply-ref\x14\0\x15\x04\0\x09handle-in\x01\x16\x01@\x02\x06member\x05\x07message\
 \x07\0\x15\x04\0\x0bhandle-info\x01\x17\x01j\x01\x11\x01s\x01@\x02\x06member\x05\
 \x06ending\x03\0\x18\x04\0\x09terminate\x01\x19\x04\0\x1bbennu:channel/channel@0\
-.1.0\x05\x16\x04\0\x1fbennu:channel/plugin-full@0.1.0\x04\0\x0b\x11\x01\0\x0bplu\
+.1.0\x05\x17\x04\0\x1fbennu:channel/plugin-full@0.1.0\x04\0\x0b\x11\x01\0\x0bplu\
 gin-full\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.2\
 58.3\x10wit-bindgen-rust\x060.61.1";
         };
@@ -6304,9 +6532,9 @@ pub use __export_plugin_full_impl as export_plugin;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2586] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf8\x12\x01A\x02\x01\
-A\x14\x01B\x0a\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2775] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb5\x14\x01A\x02\x01\
+A\x16\x01B\x0a\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
 l\x03\0\0\x01@\0\0w\x04\0\x03now\x01\x02\x01@\0\0s\x04\0\x09unique-id\x01\x03\x04\
 \0\x06random\x01\x02\x04\0\x0dconfiguration\x01\x03\x01@\x02\x05level\x01\x07mes\
 sages\x01\0\x04\0\x03log\x01\x04\x03\0\x18bennu:channel/host@0.1.0\x05\0\x01B\x0d\
@@ -6338,31 +6566,35 @@ er\x01\x09\x01@\x01\x05states\x01\0\x04\0\x0dpublish-state\x01\x0a\x01@\x02\x04n
 ames\x08grace-msy\x01\0\x04\0\x09take-seat\x01\x0b\x01@\0\x01\0\x04\0\x0aleave-s\
 eat\x01\x0c\x01@\x01\x0cmillisecondsy\x01\0\x04\0\x04tick\x01\x0d\x01@\x01\x05ti\
 merw\x01\0\x04\0\x06cancel\x01\x0e\x03\0\x1abennu:channel/socket@0.1.0\x05\x05\x01\
+B\x07\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x01@\x03\x03keys\x05events\x07\
+payload\x01\x01\0\x04\0\x13broadcast-droppable\x01\x02\x04\0\x18broadcast-from-d\
+roppable\x01\x02\x01@\x04\x05topics\x03keys\x05events\x07payload\x01\x01\0\x04\0\
+\x11publish-droppable\x01\x03\x03\0\x1dbennu:channel/droppable@0.1.0\x05\x06\x01\
 B\x0c\x01@\x01\x05topics\0s\x04\0\x04list\x01\0\x01ks\x01@\x02\x05topics\x03keys\
 \0\x01\x04\0\x03get\x01\x02\x01@\x02\x03keys\x04metas\x01\0\x04\0\x05track\x01\x03\
 \x04\0\x06update\x01\x03\x01@\x01\x03keys\x01\0\x04\0\x07untrack\x01\x04\x01@\0\x01\
-\0\x04\0\x0apush-state\x01\x05\x03\0\x1cbennu:channel/presence@0.1.0\x05\x06\x01\
+\0\x04\0\x0apush-state\x01\x05\x03\0\x1cbennu:channel/presence@0.1.0\x05\x07\x01\
 B\x0d\x01r\x02\x04names\x07membersy\x04\0\x05topic\x03\0\0\x01ks\x01r\x03\x06mem\
 berw\x04user\x02\x09socket-id\x02\x04\0\x06person\x03\0\x03\x01@\x01\x05topics\0\
 y\x04\0\x05count\x01\x05\x01p\x04\x01@\x02\x05topics\x05limity\0\x06\x04\0\x07me\
 mbers\x01\x07\x01p\x01\x01@\x03\x06prefixs\x05after\x02\x05limity\0\x08\x04\0\x05\
-under\x01\x09\x03\0\x1abennu:channel/topics@0.1.0\x05\x07\x01B\x08\x01m\x03\x07m\
+under\x01\x09\x03\0\x1abennu:channel/topics@0.1.0\x05\x08\x01B\x08\x01m\x03\x07m\
 issing\x07invalid\x07expired\x04\0\x07problem\x03\0\0\x01kw\x01@\x03\x04salts\x05\
 values\x07max-age\x02\0s\x04\0\x04sign\x01\x03\x01j\x01s\x01\x01\x01@\x03\x04sal\
 ts\x05tokens\x07max-age\x02\0\x04\x04\0\x06verify\x01\x05\x03\0\x19bennu:channel\
-/token@0.1.0\x05\x08\x01B\x0f\x01p}\x01r\x02\x03key\0\x05value\0\x04\0\x05entry\x03\
+/token@0.1.0\x05\x09\x01B\x0f\x01p}\x01r\x02\x03key\0\x05value\0\x04\0\x05entry\x03\
 \0\x01\x01m\x02\x07forward\x08backward\x04\0\x05order\x03\0\x03\x01k\0\x01@\x01\x03\
 key\0\0\x05\x04\0\x03get\x01\x06\x01p\x02\x01@\x04\x05start\x05\x03end\x05\x05or\
 der\x04\x05limity\0\x07\x04\0\x04scan\x01\x08\x01@\x02\x03key\0\x05value\0\x01\0\
 \x04\0\x03put\x01\x09\x01@\x01\x03key\0\x01\0\x04\0\x06delete\x01\x0a\x03\0\x19b\
-ennu:channel/store@0.1.0\x05\x09\x01B\x12\x01m\x02\x07forward\x08backward\x04\0\x05\
+ennu:channel/store@0.1.0\x05\x0a\x01B\x12\x01m\x02\x07forward\x08backward\x04\0\x05\
 order\x03\0\0\x01p}\x01k\x02\x01@\x01\x03key\x02\0\x03\x04\0\x03get\x01\x04\x01@\
 \x01\x04keys\x02\0\x02\x04\0\x08get-many\x01\x05\x01@\x04\x05start\x03\x03end\x03\
 \x05order\x01\x05limity\0\x02\x04\0\x04scan\x01\x06\x01@\x02\x03key\x02\x05value\
 \x02\x01\0\x04\0\x03put\x01\x07\x01@\x01\x07entries\x02\x01\0\x04\0\x08put-many\x01\
 \x08\x01@\x01\x03key\x02\x01\0\x04\0\x06delete\x01\x09\x01@\x03\x05start\x03\x03\
 end\x03\x05limity\0y\x04\0\x0cdelete-range\x01\x0a\x03\0\x1bbennu:channel/entrie\
-s@0.1.0\x05\x0a\x04\0?bennu:channel/plugin-full-with-all-of-its-exports-removed@\
+s@0.1.0\x05\x0b\x04\0?bennu:channel/plugin-full-with-all-of-its-exports-removed@\
 0.1.0\x04\0\x0b1\x01\0+plugin-full-with-all-of-its-exports-removed\x03\0\0\0G\x09\
 producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rus\
 t\x060.61.1";

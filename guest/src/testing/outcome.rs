@@ -79,29 +79,36 @@ impl Outcome {
         })
     }
 
-    /// The events to all members of the topic.
+    /// The events to all members of the topic, droppable ones too.
     #[track_caller]
     pub fn broadcasts(&self) -> Vec<Sent> {
         self.pick(|effect| match effect {
-            Effect::Broadcast { event, payload } => Some(Sent::of(event, payload.clone())),
+            Effect::Broadcast { event, payload } | Effect::BroadcastDroppable { event, payload, .. } => {
+                Some(Sent::of(event, payload.clone()))
+            }
             _ => None,
         })
     }
 
-    /// The events to all members of the topic except this one.
+    /// The events to all members of the topic except this one, droppable ones too.
     #[track_caller]
     pub fn broadcasts_from(&self) -> Vec<Sent> {
         self.pick(|effect| match effect {
-            Effect::BroadcastFrom { event, payload } => Some(Sent::of(event, payload.clone())),
+            Effect::BroadcastFrom { event, payload } | Effect::BroadcastFromDroppable { event, payload, .. } => {
+                Some(Sent::of(event, payload.clone()))
+            }
             _ => None,
         })
     }
 
-    /// The events to members of other topics.
+    /// The events to members of other topics, droppable ones too.
     #[track_caller]
     pub fn published(&self) -> Vec<(String, Sent)> {
         self.pick(|effect| match effect {
             Effect::Publish { topic, event, payload } => Some((topic.to_string(), Sent::of(event, payload.clone()))),
+            Effect::PublishDroppable { topic, event, payload, .. } => {
+                Some((topic.to_string(), Sent::of(event, payload.clone())))
+            }
             _ => None,
         })
     }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use bennu::protocol::{Outbound, Payload, Ref, To};
 
 use self::floor::Floor;
-use self::stage::{INSTANT, MEMBERS, PASSED, PAYLOAD, Stage, TOPIC, decode, encode, frame, turn};
+use self::stage::{INSTANT, MEMBERS, MOVED, PASSED, PAYLOAD, Stage, TOPIC, decode, encode, frame, turn};
 
 const ROUNDS: usize = 21;
 const ROUND: Duration = Duration::from_millis(20);
@@ -92,6 +92,12 @@ fn paths<'a>(stage: &'a Stage, floor: Option<&'a mut Floor>) -> Vec<Path<'a>> {
         };
         add(name, MEMBERS, Box::new(fan_out));
     }
+    let mut clients: Vec<_> = (0..MEMBERS).map(|_| stage.join(MOVED)).collect();
+    let fan_out = move || {
+        stage.shout_droppable(MOVED, "ada");
+        clients.iter_mut().for_each(|client| assert_eq!(client.receive(), 1));
+    };
+    add("droppable", MEMBERS, Box::new(fan_out));
     paths
 }
 

@@ -20,7 +20,7 @@ use bennu::contract::{
 use bennu::plugin::{Cache, Digest, Engine, Loader, Origin, PoolLimits};
 use bennu::presence::Pace;
 use bennu::protocol::{Frame, Incoming, Message, Outbound, Payload, Ref, Serializer, Topic};
-use bennu::pubsub::{Broadcast, Except, OutboxLimits};
+use bennu::pubsub::{Broadcast, DropKey, Except, OutboxLimits};
 use bennu::routes::{RouteTable, Routes};
 use bennu::socket::{Endpoint, Socket, SocketLimits, Sockets};
 use bennu::store::{Owner, QUOTA_BYTES, Store, StoreLimits};
@@ -38,6 +38,9 @@ pub(crate) const TOPIC: &str = "echo:lobby";
 
 /// A topic in which each shout passes through `handle_out`.
 pub(crate) const PASSED: &str = "passed:lobby";
+
+/// A topic whose messages are droppable.
+pub(crate) const MOVED: &str = "echo:cursors";
 
 /// A topic whose handler takes almost no time.
 pub(crate) const INSTANT: &str = "instant:lobby";
@@ -169,13 +172,19 @@ impl Stage {
 
     /// Broadcasts a shout to all members of a topic.
     pub(crate) fn shout(&self, topic: &str) {
-        let (topic, payload) = (Topic::new(topic), Payload::Json(PAYLOAD.into()));
-        self.endpoint.node.pubsub.broadcast(Broadcast {
-            topic,
-            event: "shout".into(),
-            payload,
-            except: Except::Nobody,
-        });
+        self.shout_as(Topic::new(topic), None);
+    }
+
+    /// The same, with a droppable shout.
+    pub(crate) fn shout_droppable(&self, topic: &str, key: &str) {
+        let topic = Topic::new(topic);
+        let droppable = Some(DropKey::of(&topic, "shout", key));
+        self.shout_as(topic, droppable);
+    }
+
+    fn shout_as(&self, topic: Topic, droppable: Option<DropKey>) {
+        let (payload, except) = (Payload::Json(PAYLOAD.into()), Except::Nobody);
+        self.endpoint.node.pubsub.broadcast(Broadcast { topic, event: "shout".into(), payload, except, droppable });
     }
 }
 

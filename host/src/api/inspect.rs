@@ -20,6 +20,7 @@ pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
     let shown: Vec<Value> =
         topics.iter().map(|(topic, members)| json!({ "topic": topic.as_str(), "members": members })).collect();
     let (ticks, ticks_missed) = api.node.tick_counts();
+    let droppable = &api.node.pubsub.droppable;
     // Null while the store can't be read. The field `trouble` then has the reason.
     let unclaimed = unclaimed(&api.node.store, &api.statuses).await.ok();
     Json(json!({
@@ -30,6 +31,11 @@ pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
         "faults": api.node.fault_count(),
         "ticks": ticks,
         "ticks_missed": ticks_missed,
+        "droppable": {
+            "sent": droppable.sent(),
+            "replaced": droppable.replaced(),
+            "dropped": droppable.dropped(),
+        },
         "log_lines_lost": (api.log_lines_lost)(),
         "failure": api.failure.get(),
         "refused": counts(&api, true),

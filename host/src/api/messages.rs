@@ -19,7 +19,7 @@ use super::{Api, ApiError};
 use crate::channel::Undelivered;
 use crate::contract::Reply;
 use crate::protocol::{NAME_BYTES_MAX, Payload, Topic};
-use crate::pubsub::{Broadcast, Except, PubSub};
+use crate::pubsub::{Broadcast, DropKey, Except, PubSub};
 
 /// The maximum number of broadcasts in one request.
 const MESSAGES_MAX: usize = 1000;
@@ -35,6 +35,8 @@ pub(super) struct Event {
     payload_base64: Option<String>,
     #[serde(default)]
     except: Option<Excluded>,
+    /// For a droppable broadcast: its key.
+    droppable: Option<String>,
 }
 
 /// The members that don't get a broadcast: all sockets of an id, or one member by its number.
@@ -125,6 +127,9 @@ pub(super) async fn send(State(api): State<Arc<Api>>, body: Body) -> Result<Json
             "`except` is only for broadcasts: a message is sent to the topic, not to its members",
         ));
     }
+    if event.droppable.is_some() {
+        return Err(ApiError::bad("`droppable` is only for broadcasts: a message to a topic is never dropped"));
+    }
     check_names(&event)?;
     let payload = event.payload(Payload::check_value)?;
     let delivered = api.node.send(&event.topic, event.event.into(), payload).await;
@@ -151,7 +156,15 @@ impl Api {
                 Except::Members(Arc::new(left.map(|person| person.member).collect::<HashSet<_>>()))
             }
         };
-        Ok(Broadcast { topic: Topic::new(&event.topic), event: event.event.into(), payload, except })
+        let topic = Topic::new(&event.topic);
+        let droppable = match event.droppable.as_deref() {
+            Some(key) if key.len() > NAME_BYTES_MAX => {
+                let message = format!("`droppable` must have at most {NAME_BYTES_MAX} bytes, not {}", key.len());
+                return Err(ApiError::bad(message));
+            }
+            key => key.map(|key| DropKey::of(&topic, &event.event, key)),
+        };
+        Ok(Broadcast { topic, event: event.event.into(), payload, except, droppable })
     }
 }
 
@@ -240,7 +253,8 @@ mod tests {
         let outbox = Arc::new(Outbox::new(OutboxLimits::default()));
         let (serializer, member) = (Serializer::V2, Arc::new(()));
         pubsub.subscribe(&topic, &Subscriber { id: 1, serializer, outbox: Arc::clone(&outbox), member }, None);
-        let broadcast = Broadcast { topic, event: "e".into(), payload: Payload::EMPTY, except: Except::Nobody };
+        let (payload, except) = (Payload::EMPTY, Except::Nobody);
+        let broadcast = Broadcast { topic, event: "e".into(), payload, except, droppable: None };
         pubsub.pressure.raise();
         let sending = Arc::clone(&pubsub);
         let sent = tokio::spawn(async move { send_all(&sending, vec![broadcast; 3], |_| 1).await });

@@ -49,8 +49,8 @@ fn show(found: &Value) {
         out_line!("{} lines of the log were lost because they could not be written in time", number("log_lines_lost"));
     }
     show_store(&found["store"]);
-    for what in ["refused", "closed"] {
-        show_counts(what, &found[what]);
+    for (what, key) in [("refused", "refused"), ("closed", "closed"), ("droppable messages", "droppable")] {
+        show_counts(what, &found[key]);
     }
     for (name, plugin) in found["plugins"].as_object().into_iter().flatten() {
         plugins::show(name, plugin);

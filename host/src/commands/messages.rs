@@ -28,6 +28,10 @@ pub(super) struct Broadcast {
     /// Leave out all sockets with this id, such as `user_socket:42`
     #[arg(long, value_name = "ID")]
     except: Option<String>,
+
+    /// Make the event droppable: a slow client gets only the last one with this key
+    #[arg(long, value_name = "KEY")]
+    droppable: Option<String>,
 }
 
 /// Send an event to a topic's `handle_message`, and print the reply.
@@ -73,12 +77,16 @@ struct Reply {
 
 impl Broadcast {
     pub(super) fn run(self) -> Result<()> {
-        let except = self.except.map(|id| format!(",\"except\":{}", Value::from(id))).unwrap_or_default();
-        let body = body(&self.topic, &self.event, &self.payload, &except)?;
+        let has_except = self.except.is_some();
+        let more: String = [("except", self.except), ("droppable", self.droppable)]
+            .into_iter()
+            .filter_map(|(name, value)| Some(format!(",\"{name}\":{}", Value::from(value?))))
+            .collect();
+        let body = body(&self.topic, &self.event, &self.payload, &more)?;
         let answer: Value = self.ask.post("/api/broadcast", &body)?;
         let topic = shown::name(&self.topic);
         match answer["receivers"].as_u64() {
-            Some(0) if except.is_empty() => out_line!("nobody is subscribed to {topic}, so nobody received the event"),
+            Some(0) if !has_except => out_line!("nobody is subscribed to {topic}, so nobody received the event"),
             Some(0) => out_line!("nobody else is subscribed to {topic}, so nobody received the event"),
             Some(1) => out_line!("sent to 1 member of {topic}"),
             Some(members) => out_line!("sent to {members} members of {topic}"),

@@ -73,6 +73,7 @@ impl Shard {
             event: DIFF_EVENT.into(),
             payload: diff.payload(),
             except: Except::Nobody,
+            droppable: None,
         });
     }
 

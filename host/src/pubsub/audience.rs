@@ -16,15 +16,18 @@ use slab::Slab;
 use tokio::task::yield_now;
 
 use super::broadcast::Encoded;
+use super::droppables::Tally;
+use super::placed::{Placed, Subscription};
 use super::state_update::{EncodedUpdate, messages};
-use super::{Broadcast, BroadcastObserver, Deferred, Outbox, PubSub, StateUpdate, Subscriber, after_turn};
-use crate::protocol::{CloseCode, Frame, Topic};
+use super::{
+    Broadcast, BroadcastObserver, Deferred, DropKey, DroppableCounts, Outbox, StateUpdate, Subscriber, after_turn,
+};
+use crate::protocol::{CloseCode, Frame};
 
 /// The number of jobs after which the drain yields to other tasks.
 const JOBS_AT_ONCE: u64 = 16;
 
 /// The subscribers and observers of one topic.
-#[derive(Default)]
 pub struct Audience {
     /// One lock for the subscribers, the observers and the queue. A delivery holds it from start to end, so that no two
     /// deliveries interleave and no subscriber is added in between. It is never held during an await.
@@ -32,6 +35,8 @@ pub struct Audience {
     /// The number of queued and running jobs, readable without the lock. It is decremented (release) after a job has
     /// pushed its frames. So if [`Audience::send`] loads 0 (acquire), its frame comes after the frames of that job.
     waiting: AtomicUsize,
+    /// The host's counts of droppable messages.
+    droppable: Arc<DroppableCounts>,
 }
 
 #[derive(Default)]
@@ -50,14 +55,6 @@ struct Inner {
     /// Whether the last subscriber or observer has left. Nobody can be added then, and the registry removes this
     /// audience.
     closed: bool,
-}
-
-/// A subscriber, and the number of jobs that had been queued when it was added.
-struct Placed {
-    subscriber: Subscriber,
-    since: u64,
-    /// Whether it has the topic's current published state, so that it needs only the next change.
-    follows: bool,
 }
 
 /// An entry of the queue.
@@ -86,50 +83,15 @@ impl Job {
     }
 }
 
-/// A subscriber's entry in an audience. [`PubSub::unsubscribe`] removes it.
-pub struct Subscription {
-    pub(super) topic: Topic,
-    pub(super) audience: Arc<Audience>,
-    pub(super) key: usize,
-}
-
-impl Subscription {
-    /// Returns the audience of this entry.
-    #[must_use]
-    pub fn audience(&self) -> &Arc<Audience> {
-        &self.audience
-    }
-}
-
-/// An observer's entry in an audience, removed when it is dropped.
-pub struct TopicSubscriptionHandle {
-    pub(super) pubsub: Arc<PubSub>,
-    pub(super) topic: Topic,
-    pub(super) audience: Arc<Audience>,
-    pub(super) key: usize,
-}
-
-impl TopicSubscriptionHandle {
-    /// Returns the observed topic.
-    #[must_use]
-    pub fn topic(&self) -> &Topic {
-        &self.topic
-    }
-}
-
-impl Drop for TopicSubscriptionHandle {
-    fn drop(&mut self) {
-        if self.audience.remove_observer(self.key) {
-            self.pubsub.forget(&self.topic, &self.audience);
-        }
-    }
-}
-
 impl Audience {
     /// The most jobs that may wait. A plugin call checks [`has_room`](Self::has_room) before its commit, so that it
     /// fails as a whole. A broadcast from elsewhere is dropped if the queue is full. A member whose own frame doesn't
     /// fit is closed as a slow consumer.
     pub const WAITING_MAX: usize = 1024;
+
+    pub(super) fn new(droppable: &Arc<DroppableCounts>) -> Self {
+        Self { inner: Mutex::default(), waiting: AtomicUsize::new(0), droppable: Arc::clone(droppable) }
+    }
 
     /// Returns the number of subscribers.
     #[must_use]
@@ -178,7 +140,7 @@ impl Audience {
         match deferred {
             Some(deferred) => self.defer(&mut inner, deferred),
             None if inner.draining.is_some() => self.enqueue(&mut inner, Job::Broadcast(broadcast)),
-            None => inner.deliver(&broadcast),
+            None => inner.deliver(&broadcast, &self.droppable),
         }
     }
 
@@ -261,6 +223,12 @@ impl Audience {
         }
     }
 
+    /// Sends one member's copy of a droppable message whose broadcast is handled now. It has its place in the order
+    /// already, so it is never queued.
+    pub fn send_droppable(&self, (member, outbox): (u64, &Outbox), frame: &Frame, key: DropKey) {
+        Tally::new(&self.droppable).add(outbox.push_droppable(frame, key.of_member(member), &self.droppable));
+    }
+
     /// Queues a future. Later jobs wait until it has ended.
     fn defer(self: &Arc<Self>, inner: &mut Inner, deferred: Deferred) {
         self.enqueue(inner, Job::Deferred(deferred));
@@ -324,7 +292,7 @@ impl Audience {
 
     async fn work(&self, job: Job) {
         match job {
-            Job::Broadcast(broadcast) => self.lock().deliver(&broadcast),
+            Job::Broadcast(broadcast) => self.lock().deliver(&broadcast, &self.droppable),
             Job::StateUpdate(update) => self.lock().update_state(&update),
             Job::Deferred(deferred) => deferred.await,
             Job::Frame(outbox, frame) => outbox.push(frame),
@@ -364,7 +332,10 @@ impl Inner {
     }
 
     /// Encodes a broadcast once for each serializer and pushes it to the subscribers. This is the hot loop of the host.
-    fn deliver(&self, broadcast: &Broadcast) {
+    fn deliver(&self, broadcast: &Broadcast, counts: &Arc<DroppableCounts>) {
+        if let Some(key) = broadcast.droppable {
+            return self.deliver_droppable(broadcast, key, counts);
+        }
         let mut encoded = Encoded::new(broadcast);
         for subscriber in self.present() {
             if broadcast.except.leaves_out(subscriber.id) {
@@ -372,6 +343,17 @@ impl Inner {
             }
             if let Some(frame) = encoded.frame(subscriber.serializer) {
                 subscriber.outbox.push(frame.clone());
+            }
+        }
+    }
+
+    /// The same for a droppable message.
+    fn deliver_droppable(&self, broadcast: &Broadcast, key: DropKey, counts: &Arc<DroppableCounts>) {
+        let mut encoded = Encoded::new(broadcast);
+        let mut tally = Tally::new(counts);
+        for subscriber in self.present().filter(|subscriber| !broadcast.except.leaves_out(subscriber.id)) {
+            if let Some(frame) = encoded.frame(subscriber.serializer) {
+                tally.add(subscriber.outbox.push_droppable(frame, key.of_member(subscriber.id), counts));
             }
         }
     }
@@ -396,11 +378,5 @@ impl Inner {
         for (_, placed) in self.subscribers.iter_mut().filter(|(_, placed)| placed.since < now) {
             placed.send_update(&mut encoded);
         }
-    }
-}
-
-impl Placed {
-    fn send_update(&mut self, update: &mut EncodedUpdate<'_>) {
-        self.follows = update.send(self.follows, self.subscriber.serializer, &self.subscriber.outbox);
     }
 }

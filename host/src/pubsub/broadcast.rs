@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
+use super::DropKey;
 use crate::protocol::{Frame, Outbound, Payload, Serializer, Topic};
 
 /// A broadcast, before it is encoded.
@@ -18,6 +19,8 @@ pub struct Broadcast {
     pub payload: Payload,
     /// The members that don't get it.
     pub except: Except,
+    /// For a droppable message: its key. A slow client gets only the last message with this key.
+    pub droppable: Option<DropKey>,
 }
 
 /// The members that don't get a broadcast.

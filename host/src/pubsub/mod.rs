@@ -7,10 +7,13 @@
 mod after_turn;
 mod audience;
 mod broadcast;
+mod droppables;
 mod names;
 mod outbox;
+mod placed;
 mod pressure;
 mod queue;
+mod queued_frames;
 mod state_update;
 
 use std::any::Any;
@@ -24,10 +27,12 @@ use dashmap::DashMap;
 use crate::protocol::{Frame, Serializer, Topic};
 
 pub use after_turn::{AfterTurn, poll_once};
-pub use audience::{Audience, Subscription, TopicSubscriptionHandle};
+pub use audience::Audience;
 pub use broadcast::{Broadcast, Encoded, Except};
+pub use droppables::{DropKey, DroppableCounts, Pushed};
 pub use names::Named;
 pub use outbox::{Outbox, OutboxLimits, OutboxWaker, Taken};
+pub use placed::{Subscription, TopicSubscriptionHandle};
 pub use pressure::{HELD_BACK_MAX, Pressure};
 pub use state_update::StateUpdate;
 
@@ -73,6 +78,8 @@ pub struct PubSub {
     names: Arc<names::Names>,
     /// Whether outboxes are written as fast as they fill.
     pub pressure: Arc<Pressure>,
+    /// The counts of droppable messages.
+    pub droppable: Arc<DroppableCounts>,
     interceptor: OnceLock<Arc<dyn Interceptor>>,
 }
 
@@ -214,7 +221,7 @@ impl PubSub {
     fn enter(&self, topic: &Topic) -> Arc<Audience> {
         let make = || {
             self.index.write().unwrap_or_else(PoisonError::into_inner).insert(topic.clone());
-            Arc::default()
+            Arc::new(Audience::new(&self.droppable))
         };
         Arc::clone(&self.topics.entry(topic.clone()).or_insert_with(make))
     }
@@ -243,7 +250,7 @@ mod tests {
     }
 
     fn hello(topic: &Topic, except: Except) -> Broadcast {
-        Broadcast { topic: topic.clone(), event: "hello".into(), payload: Payload::EMPTY, except }
+        Broadcast { topic: topic.clone(), event: "hello".into(), payload: Payload::EMPTY, except, droppable: None }
     }
 
     #[test]

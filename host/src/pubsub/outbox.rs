@@ -2,13 +2,15 @@
 //!
 //! Any part of the host pushes frames. The socket's driver takes all queued frames and writes them in one go. A driver
 //! is a task, which waits by polling, or a reactor, which an [`OutboxWaker`] wakes. A slow consumer costs other clients
-//! nothing: its outbox overflows, drops its frames, and has the connection closed.
+//! nothing: its outbox overflows, drops its frames, and has the connection closed. Droppable frames
+//! ([`Outbox::push_droppable`]) use at most a quarter of an outbox, and are dropped instead.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use super::queue::Queue;
+use super::droppables::{DropKey, DroppableCounts, Pushed};
+use super::queued_frames::QueuedFrames;
 use crate::protocol::{CloseCode, Frame};
 
 /// The size limits of an outbox.
@@ -50,9 +52,7 @@ pub struct Outbox {
 
 #[derive(Default)]
 struct Inner {
-    frames: Queue,
-    /// The bytes of `frames`.
-    bytes: usize,
+    frames: QueuedFrames,
     /// Why the connection is to be closed. Set once; no frame is queued after it.
     closing: Option<CloseCode>,
     /// Whether the driver should retry the input that it has paused.
@@ -73,10 +73,6 @@ pub enum Taken {
     /// Retry the paused input: a channel that had no room for a message has room again.
     Nudge,
 }
-
-/// The most bytes that a driver takes at once. The frames that it holds while it writes come on top of the outbox's
-/// limit.
-const BATCH_BYTES_MAX: usize = 256 << 10;
 
 impl Outbox {
     /// Creates an empty outbox.
@@ -100,20 +96,17 @@ impl Outbox {
         if inner.closing.is_some() {
             return;
         }
-        let bytes = inner.bytes + frame.len();
-        let is_full = inner.frames.len() >= self.limits.frames || (bytes > self.limits.bytes && inner.bytes > 0);
-        if is_full {
-            inner.frames = Queue::default();
-            inner.bytes = 0;
+        inner.frames.make_room(self.limits, frame.len());
+        if inner.frames.is_full(self.limits, frame.len()) {
+            inner.frames = QueuedFrames::default();
             inner.closing = Some(CloseCode::SlowConsumer);
             // As in `close`.
             inner.called = false;
         } else {
-            let was_short = inner.is_short(self.limits);
-            inner.bytes = bytes;
+            let was_short = inner.frames.is_short(self.limits);
             inner.frames.push(frame);
             if was_short
-                && !inner.is_short(self.limits)
+                && !inner.frames.is_short(self.limits)
                 && let Some((waker, number)) = self.waker.get()
             {
                 // Under the lock, so that the request has been made before anybody can push the next frame.
@@ -127,15 +120,26 @@ impl Outbox {
     /// be more than half full with it. An empty outbox takes a frame of any size. Returns whether the frame was queued.
     pub fn push_if_short(&self, frame: &Frame) -> bool {
         let mut inner = self.lock();
-        let with_it = inner.bytes.saturating_add(frame.len());
-        let is_long = inner.bytes > 0 && with_it > self.limits.bytes / 2;
-        if is_long || !inner.is_short(self.limits) || inner.closing.is_some() {
+        if inner.closing.is_some() || !inner.frames.push_if_short(self.limits, frame) {
             return false;
         }
-        inner.bytes = with_it;
-        inner.frames.push(frame.clone());
         self.notify(inner);
         true
+    }
+
+    /// Queues a droppable frame. If a frame with the same key is queued, this frame takes its place. Otherwise the
+    /// oldest droppable frames are dropped until the outbox with this frame is at most a quarter full. If that isn't
+    /// possible, this frame is dropped. An empty outbox takes a frame of any size.
+    pub fn push_droppable(&self, frame: &Frame, key: DropKey, counts: &Arc<DroppableCounts>) -> Pushed {
+        let mut inner = self.lock();
+        if inner.closing.is_some() {
+            return Pushed::Refused;
+        }
+        let pushed = inner.frames.push_droppable(self.limits, frame, key, counts);
+        if pushed == Pushed::Queued {
+            self.notify(inner);
+        }
+        pushed
     }
 
     /// Closes the connection after the queued frames are written. The first call sets the code.
@@ -201,10 +205,8 @@ impl Outbox {
 
     #[cfg(test)]
     pub(crate) fn take_all(&self) -> Vec<Frame> {
-        let mut inner = self.lock();
-        inner.bytes = 0;
         let mut frames = VecDeque::new();
-        inner.frames.move_to(&mut frames);
+        self.lock().frames.take_all(&mut frames);
         frames.into()
     }
 
@@ -230,11 +232,6 @@ impl Outbox {
 }
 
 impl Inner {
-    /// Whether the queue is at most a quarter full, in frames and in bytes.
-    fn is_short(&self, limits: OutboxLimits) -> bool {
-        self.frames.len() <= limits.frames / 4 && self.bytes <= limits.bytes / 4
-    }
-
     /// Stores the waker of a driver that polls.
     fn register(&mut self, context: &Context<'_>) {
         self.called = false;
@@ -246,12 +243,7 @@ impl Inner {
 
     /// Moves a batch into `frames`. Returns the driver's next task, if it has one.
     fn take(&mut self, frames: &mut VecDeque<Frame>) -> Option<Taken> {
-        if self.bytes <= BATCH_BYTES_MAX {
-            self.frames.move_to(frames);
-            self.bytes = 0;
-        } else {
-            self.split(frames);
-        }
+        self.frames.take(frames);
         if self.frames.is_empty()
             && let Some(code) = self.closing
         {
@@ -262,20 +254,11 @@ impl Inner {
         }
         std::mem::take(&mut self.nudged).then_some(Taken::Nudge)
     }
-
-    /// Moves one frame, and more as long as all of them together are no longer than a batch.
-    fn split(&mut self, batch: &mut VecDeque<Frame>) {
-        let mut taken = 0;
-        while let Some(frame) = self.frames.pop_if(|next| taken == 0 || taken + next.len() <= BATCH_BYTES_MAX) {
-            taken += frame.len();
-            batch.push_back(frame);
-        }
-        self.bytes -= taken;
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::queued_frames::BATCH_BYTES_MAX;
     use super::*;
 
     fn frame(bytes: usize) -> Frame {

@@ -21,6 +21,7 @@ pub(super) fn messages(update: &StateUpdate) -> (Broadcast, Option<Broadcast>) {
         event: ByteString::from_static(event),
         payload,
         except: Except::Nobody,
+        droppable: None,
     };
     (broadcast(update.all()), update.changed().map(broadcast))
 }

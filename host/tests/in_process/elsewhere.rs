@@ -94,7 +94,8 @@ fn read(frame: &str) -> Value {
 
 fn broadcast(topic: &str, event: &'static str) -> bennu::pubsub::Broadcast {
     let except = bennu::pubsub::Except::Nobody;
-    bennu::pubsub::Broadcast { topic: Topic::new(topic), event: event.into(), payload: Payload::EMPTY, except }
+    let (topic, payload) = (Topic::new(topic), Payload::EMPTY);
+    bennu::pubsub::Broadcast { topic, event: event.into(), payload, except, droppable: None }
 }
 
 #[tokio::test(start_paused = true)]

@@ -33,6 +33,18 @@ fn publish() -> Effect {
     Effect::Publish { topic: "t".into(), event: "e".into(), payload: json("{}") }
 }
 
+fn broadcast_droppable(key: &str) -> Effect {
+    Effect::BroadcastDroppable { key: key.into(), event: "e".into(), payload: json("{}") }
+}
+
+fn broadcast_from_droppable(key: &str) -> Effect {
+    Effect::BroadcastFromDroppable { key: key.into(), event: "e".into(), payload: json("{}") }
+}
+
+fn publish_droppable(key: &str) -> Effect {
+    Effect::PublishDroppable { topic: "t".into(), key: key.into(), event: "e".into(), payload: json("{}") }
+}
+
 fn send(payload: Payload) -> Effect {
     Effect::Send { topic: "t".into(), event: "e".into(), payload }
 }
@@ -114,6 +126,9 @@ fn the_bytes_of_each_effect_count_once() {
         (broadcast(json("{}")), 1 + 2),
         (broadcast_from(json("{}")), 1 + 2),
         (publish(), 1 + 1 + 2),
+        (broadcast_droppable("key"), 3 + 1 + 2),
+        (broadcast_from_droppable("key"), 3 + 1 + 2),
+        (publish_droppable("key"), 1 + 3 + 1 + 2),
         (send(json("{}")), 1 + 1 + 2),
         (send_self(json("{}")), 1 + 2),
         (send_after(1000), 1 + 2),
@@ -129,6 +144,17 @@ fn the_bytes_of_each_effect_count_once() {
         fits(&|record| record.ask(effect.clone()).map(drop), bytes);
     }
     fits(&|record| record.check_reply(&Reply { status: "ok".into(), payload: json("{\"a\":1}") }), 7);
+}
+
+#[test]
+fn the_key_of_a_droppable_message_has_at_most_255_bytes() {
+    for effect in [broadcast_droppable, broadcast_from_droppable, publish_droppable] {
+        let mut record = record(CallLimits::default());
+        assert_eq!(kind(record.ask(effect(&"k".repeat(255)))), None);
+        assert_eq!(kind(record.ask(effect(&"k".repeat(256)))), Some(FaultKind::Oversize));
+    }
+    assert_eq!(publish_droppable("k").need(), publish().need());
+    assert_eq!(publish_droppable("k").grant(), publish().grant());
 }
 
 #[test]

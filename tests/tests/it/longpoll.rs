@@ -11,13 +11,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// A client that polls.
-struct Poller<'a> {
+pub(crate) struct Poller<'a> {
     host: &'a TestHost,
     token: String,
 }
 
 impl<'a> Poller<'a> {
-    async fn begin(host: &'a TestHost) -> Result<Self> {
+    pub(crate) async fn begin(host: &'a TestHost) -> Result<Self> {
         let answer = get(host, "/socket/longpoll?vsn=2.0.0").await?.json()?;
         ensure!(answer["status"] == 410 && answer["messages"] == json!([]), "{answer}");
         Ok(Self { host, token: answer["token"].as_str().context("a token")?.to_owned() })
@@ -27,16 +27,16 @@ impl<'a> Poller<'a> {
         format!("/socket/longpoll?vsn=2.0.0&token={}", self.token)
     }
 
-    async fn poll(&self) -> Result<Value> {
+    pub(crate) async fn poll(&self) -> Result<Value> {
         get(self.host, &self.path()).await?.json()
     }
 
-    async fn post(&self, body: &str) -> Result<Answer> {
+    pub(crate) async fn post(&self, body: &str) -> Result<Answer> {
         let batch = [("content-type", "application/x-ndjson")];
         request_with(self.host.address(), "POST", &self.path(), &batch, body.as_bytes()).await
     }
 
-    async fn join(&self, topic: &str) -> Result<()> {
+    pub(crate) async fn join(&self, topic: &str) -> Result<()> {
         let posted = self.post(&json!(["1", "1", topic, "phx_join", {}]).to_string()).await?.json()?;
         ensure!(posted == json!({ "status": 200 }), "{posted}");
         let polled = self.poll().await?;

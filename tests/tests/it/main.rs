@@ -11,6 +11,7 @@ mod compatibility;
 mod compiling;
 mod conformance;
 mod documents;
+mod droppable;
 mod effect_files;
 mod effects;
 mod elsewhere;

@@ -52,6 +52,9 @@ impl Resources {
             | Effect::Broadcast { .. }
             | Effect::BroadcastFrom { .. }
             | Effect::Publish { .. }
+            | Effect::BroadcastDroppable { .. }
+            | Effect::BroadcastFromDroppable { .. }
+            | Effect::PublishDroppable { .. }
             | Effect::Send { .. }
             | Effect::Disconnect { .. }
             | Effect::Reply { .. }
@@ -103,10 +106,18 @@ impl<C: Callbacks> World<C> {
                 let state = self.host.online.state(own.as_str());
                 self.give_own(member, Received::Push(presence("presence_state", &state)));
             }
-            Effect::Broadcast { event, payload } => self.broadcast(own.as_str(), &Sent { event, payload }, None),
-            Effect::BroadcastFrom { event, payload } => self.broadcast(own.as_str(), &Sent { event, payload }, member),
+            // No client of this host is slow, so each client gets every droppable message.
+            Effect::Broadcast { event, payload } | Effect::BroadcastDroppable { event, payload, .. } => {
+                self.broadcast(own.as_str(), &Sent { event, payload }, None);
+            }
+            Effect::BroadcastFrom { event, payload } | Effect::BroadcastFromDroppable { event, payload, .. } => {
+                self.broadcast(own.as_str(), &Sent { event, payload }, member);
+            }
             Effect::Publish { topic, event, payload } => {
                 self.broadcast(topic.as_str(), &Sent { event, payload }, None);
+            }
+            Effect::PublishDroppable { topic, event, payload, .. } => {
+                self.broadcast(topic.as_str(), &Sent { event: event.into(), payload }, None);
             }
             Effect::Send { topic, event, payload } => self.post(topic, Sent { event, payload }, member),
             Effect::Disconnect { socket_id } => {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use wit_bindgen_core::wit_parser::{Function, PackageId, Resolve, Type, TypeDefKind, TypeId};
 
 /// The interfaces with effects.
-const INTERFACES: [&str; 2] = ["socket", "presence"];
+const INTERFACES: [&str; 3] = ["socket", "droppable", "presence"];
 
 /// The functions whose variant has a longer name, because the interface isn't part of the name: the interface, the
 /// function, and the variant.
@@ -105,7 +105,9 @@ mod tests {
     /// Generates the imports for the functions of these two interfaces.
     fn generated(socket: &str, presence: &str) -> Result<String> {
         let mut resolve = Resolve::default();
-        let text = format!("package a:b; interface socket {{ {socket} }} interface presence {{ {presence} }}");
+        let text = format!(
+            "package a:b; interface socket {{ {socket} }} interface droppable {{ }} interface presence {{ {presence} }}"
+        );
         let package = resolve.push_source("test.wit", &text)?;
         generate(&resolve, package)
     }

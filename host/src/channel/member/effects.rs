@@ -3,6 +3,8 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use bytestring::ByteString;
+
 use super::channel::{Channel, State};
 use super::event::MemberEvent;
 use super::frames::Frames;
@@ -10,8 +12,8 @@ use super::seat::sit;
 use super::topic_subscription::listen;
 use crate::channel::room::{TopicMessage, TopicTurns, Topics, post_message, publish, set_tick};
 use crate::contract::{Effect, Message, Need, SeatRequest, Source, TimerId};
-use crate::protocol::{Ref, Topic};
-use crate::pubsub::{Audience, Broadcast, Except};
+use crate::protocol::{Payload, Ref, Topic};
+use crate::pubsub::{Audience, Broadcast, DropKey, Except};
 
 /// The first event that phoenix.js's `Presence` needs: the whole list.
 const PRESENCE_STATE: &str = "presence_state";
@@ -46,6 +48,24 @@ impl<'a> EffectScope<'a> {
 
     pub(in crate::channel) fn of_topic(turns: &'a Arc<TopicTurns>) -> Self {
         Self { topics: &turns.topics, topic: &turns.name, turns: Some(turns), member: None }
+    }
+
+    /// Sends an event to the topic's members. `key` is the key of a droppable one.
+    fn broadcast(&self, key: Option<&str>, event: ByteString, payload: Payload) {
+        self.publish(self.topic.clone(), key, event, payload, Except::Nobody);
+    }
+
+    /// The same, except to the member whose turn it is.
+    fn broadcast_from(&self, key: Option<&str>, event: ByteString, payload: Payload) {
+        if let Some(MemberScope { channel, .. }) = &self.member {
+            self.publish(self.topic.clone(), key, event, payload, Except::Member(channel.member.id));
+        }
+    }
+
+    /// Sends an event to the members of any topic.
+    fn publish(&self, topic: Topic, key: Option<&str>, event: ByteString, payload: Payload, except: Except) {
+        let droppable = key.map(|key| DropKey::of(&topic, &event, key));
+        self.topics.services.pubsub.broadcast(Broadcast { topic, event, payload, except, droppable });
     }
 
     /// Carries out an effect on the topic's room. [`Need::Room`] has checked that there is one.
@@ -84,11 +104,11 @@ fn carry_out_one(effect: Effect, scope: &mut EffectScope<'_>, seat: &mut SeatReq
     let services = &scope.topics.services;
     match effect {
         // In any turn.
-        Effect::Broadcast { event, payload } => {
-            services.pubsub.broadcast(Broadcast { topic: scope.topic.clone(), event, payload, except: Except::Nobody });
-        }
-        Effect::Publish { topic, event, payload } => {
-            services.pubsub.broadcast(Broadcast { topic, event, payload, except: Except::Nobody });
+        Effect::Broadcast { event, payload } => scope.broadcast(None, event, payload),
+        Effect::BroadcastDroppable { key, event, payload } => scope.broadcast(Some(&key), event, payload),
+        Effect::Publish { topic, event, payload } => scope.publish(topic, None, event, payload, Except::Nobody),
+        Effect::PublishDroppable { topic, key, event, payload } => {
+            scope.publish(topic, Some(&key), event.into(), payload, Except::Nobody);
         }
         Effect::Send { topic, event, payload } => match &scope.member {
             Some(member) => {
@@ -107,10 +127,8 @@ fn carry_out_one(effect: Effect, scope: &mut EffectScope<'_>, seat: &mut SeatReq
         }
         Effect::PublishState { state } => scope.room(|turns| publish(turns, state)),
         // In a member's turn.
-        Effect::BroadcastFrom { event, payload } => scope.member(|channel, _| {
-            let except = Except::Member(channel.member.id);
-            services.pubsub.broadcast(Broadcast { topic: channel.member.topic.clone(), event, payload, except });
-        }),
+        Effect::BroadcastFrom { event, payload } => scope.broadcast_from(None, event, payload),
+        Effect::BroadcastFromDroppable { key, event, payload } => scope.broadcast_from(Some(&key), event, payload),
         Effect::Push { event, payload } => scope.member(|_, frames| frames.push(&event, &payload)),
         Effect::Reply { reply_ref, reply } => {
             scope.member(|_, frames| frames.reply(&Ref::from_json(reply_ref), &reply));

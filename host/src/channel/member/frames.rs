@@ -18,8 +18,15 @@ impl<'a> Frames<'a> {
     }
 
     pub(in crate::channel::member) fn push(self, event: &str, payload: &Payload) {
+        if let Some(frame) = self.encode_push(event, payload) {
+            self.deliver(frame);
+        }
+    }
+
+    /// Returns the frame of a push, for a caller that delivers it.
+    pub(in crate::channel::member) fn encode_push(self, event: &str, payload: &Payload) -> Option<Frame> {
         let (join_ref, topic) = (self.channel.mark(), self.channel.topic());
-        self.send(Outbound::Push { join_ref, topic, event, payload });
+        encode(self.channel, Outbound::Push { join_ref, topic, event, payload })
     }
 
     pub(in crate::channel::member) fn reply(self, reference: &Ref, reply: &Reply) {

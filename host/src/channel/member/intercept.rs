@@ -55,7 +55,7 @@ async fn let_through(route: Arc<Route>, broadcast: Broadcast, audience: Arc<Audi
             match decide(&route, &broadcast, part).await {
                 Ok(decisions) => {
                     for (channel, decision) in decisions {
-                        deliver(channel, &broadcast, &mut encoded, decision);
+                        deliver(channel, &broadcast, &audience, &mut encoded, decision);
                     }
                 }
                 Err(fault) if part.len() <= 1 || searches_left == 0 => {
@@ -121,19 +121,29 @@ async fn filter(
     Ok(decisions)
 }
 
-fn deliver(channel: &Arc<Channel>, broadcast: &Broadcast, encoded: &mut Encoded<'_>, decision: Decision) {
+fn deliver(
+    channel: &Arc<Channel>,
+    broadcast: &Broadcast,
+    audience: &Audience,
+    encoded: &mut Encoded<'_>,
+    decision: Decision,
+) {
     let Broadcast { topic, event, payload, .. } = broadcast;
-    match decision {
-        Decision::Pass => {
-            if let Some(frame) = encoded.frame(channel.connection.serializer) {
-                Frames::new(channel, None).deliver(frame.clone());
-            }
-        }
-        Decision::Drop => {}
-        Decision::Replace(payload) => Frames::new(channel, None).push(event, &payload),
+    let frame = match decision {
+        Decision::Pass => encoded.frame(channel.connection.serializer).cloned(),
+        Decision::Drop => None,
+        Decision::Replace(payload) => Frames::new(channel, None).encode_push(event, &payload),
         Decision::HandOver => {
             let (topic, event, payload) = (topic.clone(), event.clone(), payload.clone());
             channel.post(MemberEvent::Info(Message { source: Source::Intercept, topic, event, payload }));
+            None
         }
+    };
+    match (frame, broadcast.droppable) {
+        (Some(frame), None) => Frames::new(channel, None).deliver(frame),
+        (Some(frame), Some(key)) => {
+            audience.send_droppable((channel.member.id, &channel.connection.outbox), &frame, key);
+        }
+        (None, _) => {}
     }
 }

@@ -3,7 +3,7 @@
 use wasmtime::Result;
 
 use super::super::bindings::bennu::channel::types::{PayloadResult, Reply};
-use super::super::bindings::bennu::channel::{presence, socket};
+use super::super::bindings::bennu::channel::{droppable, presence, socket};
 use super::super::guest::{Guest, Subject};
 use crate::contract::{Effect, TimerId};
 
@@ -88,6 +88,21 @@ impl socket::Host for Guest {
 
     fn cancel(&mut self, timer: u64) -> Result<()> {
         self.ask(Effect::Cancel { timer })
+    }
+}
+
+impl droppable::Host for Guest {
+    fn broadcast_droppable(&mut self, key: String, event: String, payload: PayloadResult) -> Result<()> {
+        self.ask(Effect::BroadcastDroppable { key: key.into(), event: event.into(), payload: payload.into() })
+    }
+
+    fn broadcast_from_droppable(&mut self, key: String, event: String, payload: PayloadResult) -> Result<()> {
+        self.ask(Effect::BroadcastFromDroppable { key: key.into(), event: event.into(), payload: payload.into() })
+    }
+
+    fn publish_droppable(&mut self, topic: String, key: String, event: String, payload: PayloadResult) -> Result<()> {
+        let (topic, key, event, payload) = (topic.into(), key.into(), event.into(), payload.into());
+        self.ask(Effect::PublishDroppable { topic, key, event, payload })
     }
 }
 
