@@ -2781,8 +2781,8 @@ pub mod bennu {
             }
         }
         /// The entries of a topic with a room: an ordered map from keys to values, next to the room's one value. The keys are
-        /// in the order of their bytes. The host keeps the entries in memory, and they end with the room. Only topics whose
-        /// route has the option `room` = `memory` have entries.
+        /// in the order of their bytes. The entries live as long as the room: those of a `memory` room are in the host's memory,
+        /// and those of a `durable` room are stored, one by one, and read when a callback needs them.
         ///
         /// The callbacks that get a room can use its entries: `join`, `handle-in`, `handle-info`, `terminate`,
         /// `handle-message`, `handle-tick` and `handle-seat`. In any other callback, and in a topic without entries, each of
