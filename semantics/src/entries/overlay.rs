@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::change::{Change, ChangeKind, EntryChanges};
 use super::change_map::ChangeMap;
+use super::journal::Journal;
 use super::key::check_key;
 use super::packed::Packed;
 use super::read::{Progress, StoreRead};
@@ -23,6 +24,8 @@ use crate::Fault;
 #[derive(Debug)]
 pub struct Overlay {
     pub(super) rules: Arc<EntryRules>,
+    /// The call sees the entries before a rollback point.
+    pub(super) before: Option<Arc<Journal>>,
     pub(super) changes: ChangeMap,
     /// The upgrades that the call has overwritten. They are needed if the call runs again.
     pub(super) overwritten: Vec<(Packed, Change)>,
@@ -37,7 +40,23 @@ impl Overlay {
     #[must_use]
     pub fn new(rules: Arc<EntryRules>, sums: Option<EntrySums>) -> Self {
         let tally = Tally::new(sums.unwrap_or_default());
-        Self { rules, changes: ChangeMap::default(), overwritten: Vec::new(), base: sums, tally, upgraded_bytes: 0 }
+        let (changes, overwritten) = (ChangeMap::default(), Vec::new());
+        Self { rules, before: None, changes, overwritten, base: sums, tally, upgraded_bytes: 0 }
+    }
+
+    /// Begins a call that sees the entries of the topic as they were at its rollback point. Its changes must not be
+    /// applied.
+    #[must_use]
+    pub fn at_rollback_point(rules: Arc<EntryRules>, journal: Arc<Journal>) -> Self {
+        let sums = journal.sums();
+        Self { before: Some(journal), ..Self::new(rules, Some(sums)) }
+    }
+
+    /// Looks up a key in the entries before the call.
+    #[inline]
+    pub(super) fn find<'a>(&'a self, table: &'a EntryTable, key: &[u8]) -> Found<'a> {
+        let former = self.before.as_ref().and_then(|journal| journal.get(key));
+        former.unwrap_or_else(|| table.get(key))
     }
 
     /// Sets the sums of the topic, which a write has asked for.
@@ -97,7 +116,7 @@ impl Overlay {
         if let Some((packed, change)) = self.changes.get(key) {
             return Ok(Progress::Done(change.value(packed)));
         }
-        Ok(match table.get(key) {
+        Ok(match self.find(table, key) {
             Found::Entry { version, .. } if self.rules.is_stale(version) => Progress::Upgrade(vec![key.into()]),
             Found::Entry { value, .. } => Progress::Done(Some(value)),
             Found::Absent => Progress::Done(None),
