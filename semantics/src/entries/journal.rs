@@ -89,6 +89,19 @@ impl Journal {
         }
     }
 
+    /// Whether it has an entry of this key, or its absence.
+    #[must_use]
+    pub fn has(&self, key: &[u8]) -> bool {
+        self.formers.contains_key(key)
+    }
+
+    /// Returns its entry of this key, or its absence. None if nothing has been changed there.
+    #[must_use]
+    pub fn former(&self, key: &[u8]) -> Option<FormerEntry<'_>> {
+        let (packed, version) = self.formers.get_key_value(key)?;
+        Some(FormerEntry { key: packed.key(), entry: version.map(|version| (version, packed.value())) })
+    }
+
     /// Returns its entries, in the order of their keys.
     pub fn iter(&self) -> impl Iterator<Item = FormerEntry<'_>> {
         self.formers.iter().map(|(packed, version)| FormerEntry {

@@ -9,6 +9,7 @@ use super::key::check_key;
 use super::packed::Packed;
 use super::read::{Progress, StoreRead};
 use super::rules::EntryRules;
+use super::stale::check_upgraded;
 use super::sums::EntrySums;
 use super::table::{EntryTable, Found};
 use super::tally::Tally;
@@ -32,7 +33,12 @@ pub struct Overlay {
     /// The sums of the topic before the call, if they are known.
     pub(super) base: Option<EntrySums>,
     pub(super) tally: Tally,
+    /// The bytes of all entries that were upgraded for the call, in all of its runs.
     pub(super) upgraded_bytes: usize,
+    /// The keys of entries that have to be upgraded before the call runs again.
+    pub(super) needed: Vec<Box<[u8]>>,
+    /// The bytes of entries that are upgraded in addition after the next run. 0 before the first.
+    pub(super) ahead: usize,
 }
 
 impl Overlay {
@@ -41,7 +47,17 @@ impl Overlay {
     pub fn new(rules: Arc<EntryRules>, sums: Option<EntrySums>) -> Self {
         let tally = Tally::new(sums.unwrap_or_default());
         let (changes, overwritten) = (ChangeMap::default(), Vec::new());
-        Self { rules, before: None, changes, overwritten, base: sums, tally, upgraded_bytes: 0 }
+        Self {
+            rules,
+            before: None,
+            changes,
+            overwritten,
+            base: sums,
+            tally,
+            upgraded_bytes: 0,
+            needed: Vec::new(),
+            ahead: 0,
+        }
     }
 
     /// Begins a call that sees the entries of the topic as they were at its rollback point. Its changes must not be
@@ -71,13 +87,6 @@ impl Overlay {
     #[must_use]
     pub fn growth(&self) -> u64 {
         self.tally.sums.weight().saturating_sub(self.base.unwrap_or_default().weight())
-    }
-
-    /// Returns the bytes of all entries that were upgraded for the call, in all of its runs. The overlay keeps them, also
-    /// those that aren't committed. So the caller has to end a call that needs too many.
-    #[must_use]
-    pub fn upgraded_bytes(&self) -> usize {
-        self.upgraded_bytes
     }
 
     /// Whether the call has changed no entry so far.
@@ -183,7 +192,8 @@ impl Overlay {
     /// stays as it is.
     ///
     /// # Errors
-    /// Fault: oversize, if the value is too long. Fault: failed, if the entry is published, and the value isn't JSON.
+    /// Fault: oversize, if the value is too long, or the call needs too many upgraded entries. Fault: failed, if the entry is
+    /// published, and the value isn't JSON.
     pub fn upgrade(&mut self, table: &EntryTable, key: &[u8], value: &[u8]) -> Result<Progress<()>, Fault> {
         check_key(key)?;
         self.rules.limits.check_value(value.len())?;
@@ -196,6 +206,7 @@ impl Overlay {
             Err(read) => return Ok(Progress::Read(read)),
         };
         if before.value_bytes.is_some() {
+            check_upgraded(self.upgraded_bytes + key.len() + value.len())?;
             self.record_upgrade(key, value, before)?;
         }
         Ok(Progress::Done(()))

@@ -5,6 +5,7 @@ use super::merge::{Merge, Seen};
 use super::overlay::Overlay;
 use super::read::{Order, Progress, RangeRead, StoreRead};
 use super::table::{EntryTable, Found};
+use crate::Fault;
 
 /// An entry that another version wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,29 +18,69 @@ pub struct StaleEntry {
     pub value: Box<[u8]>,
 }
 
-/// A search for entries that another version wrote, in the order of the keys.
+/// A search for entries that another version wrote, beyond those that a callback needs.
 #[derive(Clone, Debug)]
 pub struct StaleScan {
     /// The part that is left.
     range: KeyRange,
+    order: Order,
     /// The bytes of entries that it still looks for.
     bytes: usize,
     /// The entries that it still looks at.
     entries: usize,
 }
 
+/// The most bytes of all entries that are upgraded for one call. The overlay keeps them until the call ends.
+const UPGRADED_BYTES_MAX: usize = 16 << 20;
+
+/// The bytes of entries that are upgraded in addition after the first run, and the most after a run.
+const AHEAD_FIRST: usize = 64 << 10;
+const AHEAD_MAX: usize = 4 << 20;
+
 /// A search looks at a bounded number of entries, because most of a topic may be upgraded already.
 const ENTRIES_MAX: usize = 10_000;
 
 impl StaleScan {
-    /// A search from the first key after this one on, up to a number of bytes of keys and values.
+    /// A search beyond the last of these keys, up to a number of bytes of keys and values. If the callback has needed the
+    /// keys from the last to the first, the search goes the same way.
     #[must_use]
-    pub fn after(key: &[u8], bytes: usize) -> Self {
-        Self { range: KeyRange { start: successor(key), end: None }, bytes, entries: ENTRIES_MAX }
+    pub fn beyond(keys: &[Box<[u8]>], bytes: usize) -> Self {
+        let (first, last) = (keys.first(), keys.last().cloned().unwrap_or_default());
+        let (range, order) = if first.is_some_and(|first| last < *first) {
+            (KeyRange { start: Box::default(), end: Some(last) }, Order::Backward)
+        } else {
+            (KeyRange { start: successor(&last), end: None }, Order::Forward)
+        };
+        Self { range, order, bytes, entries: ENTRIES_MAX }
     }
 }
 
 impl Overlay {
+    /// Notes the entries that an operation has asked to upgrade. The call has to end, and runs again after the upgrades.
+    pub fn need_upgrade(&mut self, keys: Vec<Box<[u8]>>) {
+        self.needed = keys;
+    }
+
+    /// Whether the call has to end, because entries have to be upgraded before it runs again.
+    #[must_use]
+    pub fn needs_upgrade(&self) -> bool {
+        !self.needed.is_empty()
+    }
+
+    /// Discards the writes of a call whose entries are upgraded before it runs again. Returns the keys of the
+    /// entries that it needs, and the bytes of entries to upgrade in addition. They double with each run, so that a long scan needs few runs.
+    pub fn rewind_to_upgrade(&mut self) -> (Vec<Box<[u8]>>, usize) {
+        self.rewind();
+        let needed = std::mem::take(&mut self.needed);
+        if self.upgraded_bytes > UPGRADED_BYTES_MAX / 2 {
+            // The rest is for entries that the call needs.
+            return (needed, 0);
+        }
+        let ahead = self.ahead.clamp(AHEAD_FIRST, AHEAD_MAX);
+        self.ahead = ahead * 2;
+        (needed, ahead)
+    }
+
     /// Returns the entry of a key, if it has to be upgraded before the callback reads it.
     pub fn stale(&self, table: &EntryTable, key: &[u8]) -> Progress<Option<StaleEntry>> {
         if self.changes.get(key).is_some() {
@@ -62,15 +103,17 @@ impl Overlay {
         each: &mut impl FnMut(StaleEntry),
     ) -> Progress<()> {
         let range = scan.range.clone();
-        let mut merge = Merge::new(self, table, &range, Order::Forward);
+        let mut merge = Merge::new(self, table, &range, scan.order);
         while scan.entries > 0 {
             let (key, version, value) = match merge.next() {
                 None => return Progress::Done(()),
                 Some(Seen::Unknown(at)) => {
-                    scan.range.start = at.unwrap_or_default();
-                    let (range, order) = (scan.range.clone(), Order::Forward);
-                    let read = RangeRead { range, order, entries: scan.entries, bytes: scan.bytes };
-                    return Progress::Read(StoreRead::Range(read));
+                    match scan.order {
+                        Order::Forward => scan.range.start = at.unwrap_or_default(),
+                        Order::Backward => scan.range.end = at,
+                    }
+                    let StaleScan { range, order, bytes, entries } = scan.clone();
+                    return Progress::Read(StoreRead::Range(RangeRead { range, order, entries, bytes }));
                 }
                 Some(Seen::Changed(packed)) => (packed.key(), self.rules.version, packed.value()),
                 Some(Seen::Former(packed, version)) => (packed.key(), version, packed.value()),
@@ -89,4 +132,18 @@ impl Overlay {
         }
         Progress::Done(())
     }
+}
+
+/// Checks the bytes of all entries that are upgraded for one call.
+///
+/// # Errors
+/// Fault: oversize.
+pub(super) fn check_upgraded(bytes: usize) -> Result<(), Fault> {
+    if bytes > UPGRADED_BYTES_MAX {
+        return Err(Fault::oversize(format!(
+            "a call needs more than {UPGRADED_BYTES_MAX} bytes of entries that another version wrote; read fewer of them in \
+             one call"
+        )));
+    }
+    Ok(())
 }

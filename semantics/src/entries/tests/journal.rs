@@ -37,31 +37,6 @@ fn a_rollback_restores_the_first_value_of_each_key() {
     assert_eq!(table.get(b"new"), Found::Absent);
 }
 
-#[test]
-fn a_search_finds_the_entries_of_other_versions_in_order() {
-    let (mut table, sums) = room(&["a", "c"], b"new");
-    for key in ["b", "d", "e"] {
-        table.write(entry_of(key.as_bytes(), 0, b"old").into_packed(), Some(0), true);
-    }
-    let mut overlay = Overlay::new(rules(true), Some(sums));
-    let found = |overlay: &Overlay, after: &[u8], bytes| {
-        let mut found = Vec::new();
-        let mut each = |stale: StaleEntry| found.push(String::from_utf8_lossy(&stale.key).into_owned());
-        assert_eq!(overlay.scan_stale(&table, &mut StaleScan::after(after, bytes), &mut each), Progress::Done(()));
-        found.concat()
-    };
-    assert_eq!(found(&overlay, b"a", 100), "bde");
-    assert_eq!(found(&overlay, b"b", 100), "de");
-    assert_eq!(found(&overlay, b"a", 8), "bd");
-    put(&mut overlay, &table, "d", "written");
-    assert_eq!(found(&overlay, b"a", 100), "be");
-    let stale = StaleEntry { key: (*b"b").into(), version: 0, value: (*b"old").into() };
-    assert_eq!(overlay.stale(&table, b"b"), Progress::Done(Some(stale)));
-    for key in [&b"a"[..], b"d", b"none"] {
-        assert_eq!(overlay.stale(&table, key), Progress::Done(None));
-    }
-}
-
 /// A sequence of calls with commits, faults, failures of the store, evictions and rollbacks, next to plain maps: the
 /// entries now, and those at the rollback point.
 #[test]
