@@ -8,8 +8,8 @@ use crate::output::empty;
 use crate::room::Shared;
 use crate::state;
 use crate::{
-    Answer, Channel, Decision, Ending, Error, Handled, Message, Old, Payload, Recipient, Reply, SeatChange, Socket,
-    Tick, Topic, Upgrade, Upgraded,
+    Answer, Channel, Decision, Ending, Error, Handled, Message, Old, OldEntry, Payload, Recipient, Reply, SeatChange,
+    Socket, Tick, Topic, Upgrade, Upgraded,
 };
 
 /// The result of an export: its value, or the text of a fault.
@@ -86,6 +86,11 @@ pub(crate) fn upgrade<C: Channel>(topic: &str, part: Part, version: u32, state: 
         Part::Room => upgraded_bytes(C::upgrade_room(&old)),
     };
     Ok(new?.unwrap_or(state))
+}
+
+pub(crate) fn upgrade_entry<C: Channel>(topic: &str, key: &[u8], version: u32, value: Vec<u8>) -> Called<Vec<u8>> {
+    let upgraded = C::upgrade_entry(&OldEntry::new(topic, key, version, &value)).map_err(text)?;
+    Ok(upgraded.value.unwrap_or(value))
 }
 
 /// Returns the new bytes, or none if the old bytes stay.

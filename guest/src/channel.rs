@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Decided, Decision, Ending, Handled, Join, Message, Old, Payload, SeatChange, Seated, Socket, Tick, Ticked, Topic,
-    Upgraded, as_it_is, log, no_reply, unknown_event,
+    Decided, Decision, Ending, Handled, Join, Message, Old, OldEntry, Payload, SeatChange, Seated, Socket, Tick,
+    Ticked, Topic, Upgraded, UpgradedEntry, as_it_is, log, no_reply, unknown_event,
 };
 
 /// A channel: the callbacks for one kind of topic. The implementing struct is the state of one member.
@@ -51,6 +51,10 @@ pub trait Channel: Sized + Serialize + DeserializeOwned {
 
     /// The version of the room's encoding, for [`upgrade_room`](Channel::upgrade_room).
     const ROOM_VERSION: u32 = 0;
+
+    /// The version of the values of the topic's [entries](Channel::ENTRIES), for
+    /// [`upgrade_entry`](Channel::upgrade_entry). All maps of the topic have this version.
+    const ENTRIES_VERSION: u32 = 0;
 
     /// Whether the room is also stored, so that it survives a restart of the host. `true` needs a
     /// [`Room`](Channel::Room); otherwise [`channels!`](crate::channels) doesn't compile.
@@ -271,6 +275,56 @@ pub trait Channel: Sized + Serialize + DeserializeOwned {
     fn upgrade_room(old: &Old) -> Upgraded<Self::Room> {
         let _ = old;
         as_it_is()
+    }
+
+    /// Converts an entry of another version, when a callback reads it. Returns [`RoomMap::upgraded`](crate::RoomMap::upgraded)
+    /// with the value in this version, or [`OldEntry::as_it_is`], which lets serde read the old value. The default is
+    /// [`OldEntry::as_it_is`]. This callback only reads its argument: it has no effects, and it can't use the store or
+    /// entries.
+    ///
+    /// The host upgrades an entry when a callback first reads it, and commits the new value together with the callback's
+    /// changes. Then it runs the callback again from its start. To keep such runs few, it also upgrades some of the entries
+    /// that follow. The old version may also be a later one, after a rollback.
+    ///
+    /// ```
+    /// # use bennu_guest::prelude::*;
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Board;
+    /// /// A note has an author since version 1. Before, it was only a text.
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Note {
+    ///     author: String,
+    ///     text: String,
+    /// }
+    ///
+    /// const NOTES: RoomMap<Note> = RoomMap::new("note/");
+    ///
+    /// impl Channel for Board {
+    /// #     fn join(_: &mut Socket, _: Payload) -> Join<Self> { Ok(Board) }
+    ///     type Room = ();
+    ///     const ENTRIES: bool = true;
+    ///     const ENTRIES_VERSION: u32 = 1;
+    ///
+    ///     fn upgrade_entry(old: &OldEntry) -> UpgradedEntry {
+    ///         match NOTES.name_of(old) {
+    ///             Some(_) if old.version() == 0 => {
+    ///                 NOTES.upgraded(&Note { author: "somebody".into(), text: old.read()? })
+    ///             }
+    ///             _ => old.as_it_is(),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let note: Note = testing::upgrade_entry::<Board, _>("note/1", 0, "hi").unwrap();
+    /// assert_eq!((note.author.as_str(), note.text.as_str()), ("somebody", "hi"));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`fail`](crate::fail) and any other error refuse the entry. That is a fault of the callback that reads the entry. The
+    /// entry itself stays as it was.
+    fn upgrade_entry(old: &OldEntry) -> UpgradedEntry {
+        old.as_it_is()
     }
 }
 

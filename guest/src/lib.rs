@@ -138,7 +138,7 @@ pub mod token;
 pub mod topics;
 
 pub use channel::{Channel, OnFault, Recipient, Turns};
-pub use entries::{Entries, RoomMap};
+pub use entries::{Entries, NewEntry, OldEntry, RoomMap, UpgradedEntry};
 pub use error::{Error, Join, PayloadError, fail, refuse};
 pub use gatekeeper::{Connect, Gatekeeper, Identity, Refused, Request};
 pub use host::{config, now_ms, random, unique_id};
@@ -173,9 +173,9 @@ pub mod prelude {
     pub use crate::testing;
     pub use crate::{
         Answer, Binary, Channel, Connect, Decided, Decision, Ending, Error, Gatekeeper, Handled, Identity, IntoPayload,
-        Join, Message, Old, OnFault, Payload, Presences, Recipient, Refused, Reply, ReplyRef, Request, RoomMap,
-        SeatChange, Seated, Socket, Tick, Ticked, TimerId, Topic, Turns, Upgraded, Value, as_it_is, channels, config,
-        fail, gatekeeper, json, log, no_reply, now_ms, ok, random, refuse, reply, reply_error, reply_status, stop,
-        stop_with_reply, store, token, topics, unique_id, unknown_event, upgraded,
+        Join, Message, Old, OldEntry, OnFault, Payload, Presences, Recipient, Refused, Reply, ReplyRef, Request,
+        RoomMap, SeatChange, Seated, Socket, Tick, Ticked, TimerId, Topic, Turns, Upgraded, UpgradedEntry, Value,
+        as_it_is, channels, config, fail, gatekeeper, json, log, no_reply, now_ms, ok, random, refuse, reply,
+        reply_error, reply_status, stop, stop_with_reply, store, token, topics, unique_id, unknown_event, upgraded,
     };
 }

@@ -2,7 +2,7 @@
 
 use crate::bindings::bennu::channel::types::{self, Admission, Membership, Outcome};
 use crate::bindings::exports::bennu::channel::{
-    channel, handle_message, handle_out, handle_seat, handle_tick, upgrade,
+    channel, handle_message, handle_out, handle_seat, handle_tick, upgrade, upgrade_entry,
 };
 use crate::callbacks::{Called, Room};
 use crate::route::find;
@@ -152,5 +152,12 @@ impl<P: Plugin> upgrade::Guest for P {
     fn upgrade(topic: String, part: upgrade::Part, version: u32, state: Vec<u8>) -> Called<Vec<u8>> {
         panics::write_to_log();
         (find(P::ROUTES, &topic)?.upgrade)(&topic, part, version, state)
+    }
+}
+
+impl<P: Plugin> upgrade_entry::Guest for P {
+    fn upgrade_entry(topic: String, key: Vec<u8>, version: u32, value: Vec<u8>) -> Called<Vec<u8>> {
+        panics::write_to_log();
+        (find(P::ROUTES, &topic)?.upgrade_entry)(&topic, &key, version, value)
     }
 }

@@ -19,6 +19,9 @@ type HandleMessage = fn(String, &str, Payload, Room) -> Called<message::Outcome>
 /// The type of the callback `upgrade`.
 pub(crate) type UpgradeState = fn(&str, Part, u32, Vec<u8>) -> Called<Vec<u8>>;
 
+/// The type of the callback `upgrade_entry`.
+pub(crate) type UpgradeEntry = fn(&str, &[u8], u32, Vec<u8>) -> Called<Vec<u8>>;
+
 /// The longest time that a room remains after its last member.
 const LINGER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -35,6 +38,7 @@ pub struct Route {
     pub(crate) handle_tick: fn(String, &Tick, Room) -> Called<Room>,
     pub(crate) handle_seat: fn(String, &str, SeatChange, Room) -> Called<Room>,
     pub(crate) upgrade: UpgradeState,
+    pub(crate) upgrade_entry: UpgradeEntry,
     pub(crate) terminate: fn(Membership, Ending) -> Called<Room>,
 }
 
@@ -53,6 +57,7 @@ impl Route {
             handle_tick: callbacks::handle_tick::<C>,
             handle_seat: callbacks::handle_seat::<C>,
             upgrade: callbacks::upgrade::<C>,
+            upgrade_entry: callbacks::upgrade_entry::<C>,
             terminate: callbacks::terminate::<C>,
         }
     }
@@ -69,6 +74,8 @@ fn describe<C: Channel>(pattern: &str) -> types::Route {
     let on_fault = (C::ON_FAULT == OnFault::Keep).then(|| setting("on-fault", "keep"));
     let kind = if C::DURABLE { "durable" } else { "memory" };
     let room = (Shared::<C::Room>::IS_SHARED || C::ENTRIES).then(|| setting("room", kind));
+    let version = C::ENTRIES_VERSION;
+    let entries_version = (version > 0).then(|| setting("entries-version", &version.to_string()));
     let linger = C::LINGER.map(|linger| setting("linger-ms", &linger.as_millis().to_string()));
     let tick_faults = C::TICK_FAULTS.map(|most| setting("tick-faults", &most.to_string()));
     types::Route {
@@ -76,7 +83,7 @@ fn describe<C: Channel>(pattern: &str) -> types::Route {
         intercepts: C::INTERCEPTS.iter().map(|&event| event.into()).collect(),
         assigns_version: C::ASSIGNS_VERSION,
         room_version: C::ROOM_VERSION,
-        options: [turns, on_fault, room, linger, tick_faults].into_iter().flatten().collect(),
+        options: [turns, on_fault, room, entries_version, linger, tick_faults].into_iter().flatten().collect(),
     }
 }
 
@@ -97,6 +104,7 @@ pub const fn check(routes: &[Route]) {
 const fn check_room<C: Channel>() {
     let has_room = Shared::<C::Room>::IS_SHARED || C::ENTRIES;
     assert!(!C::DURABLE || has_room, "a DURABLE channel needs a `type Room` with data, or ENTRIES");
+    assert!(C::ENTRIES || C::ENTRIES_VERSION == 0, "a channel without ENTRIES has no ENTRIES_VERSION");
     if let Some(linger) = C::LINGER {
         assert!(linger.as_millis() <= LINGER_MAX.as_millis(), "LINGER is at most a day");
     }
@@ -188,6 +196,7 @@ mod tests {
     impl Channel for Keyed {
         type Room = ();
         const ENTRIES: bool = true;
+        const ENTRIES_VERSION: u32 = 2;
 
         fn join(_socket: &mut Socket, _params: Payload) -> Join<Self> {
             Ok(Keyed)
@@ -234,6 +243,6 @@ mod tests {
         };
         let roomy = expected(&[("room", "durable"), ("linger-ms", "60000"), ("tick-faults", "0")]);
         assert_eq!(options(Route::to::<Roomy>("table:*")), roomy);
-        assert_eq!(options(Route::to::<Keyed>("keyed:*")), expected(&[("room", "memory")]));
+        assert_eq!(options(Route::to::<Keyed>("keyed:*")), expected(&[("room", "memory"), ("entries-version", "2")]));
     }
 }

@@ -281,6 +281,19 @@ impl Part {
     }
 }
 
+/// An entry that another version wrote, to be upgraded.
+#[derive(Clone, Debug)]
+pub struct EntryUpgrade {
+    /// The topic.
+    pub topic: Topic,
+    /// The key.
+    pub key: Box<[u8]>,
+    /// The version that wrote it.
+    pub version: u32,
+    /// The value.
+    pub value: Box<[u8]>,
+}
+
 /// A state that another version wrote, to be upgraded.
 #[derive(Clone, Debug)]
 pub struct Upgrade {

@@ -128,6 +128,13 @@ impl Fault {
         Self::failed(format!("the plugin refused the upgrade: {why}"))
     }
 
+    /// The plugin refused to upgrade an entry, for this reason.
+    #[must_use]
+    pub fn entry_refused(key: &[u8], version: u32, why: &str) -> Self {
+        let key = String::from_utf8_lossy(key);
+        Self::failed(format!("the plugin refused the upgrade of the entry {key:?} of version {version}: {why}"))
+    }
+
     /// A queue has no room for the effects of a call.
     #[must_use]
     pub fn overflow() -> Self {

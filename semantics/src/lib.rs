@@ -37,7 +37,8 @@ mod usage;
 
 pub use answer::{Answer, Decision, Reply, Stop};
 pub use call::{
-    Callback, Ending, Message, Part, Passing, Recipient, SeatChange, Source, Tick, TopicCall, TopicCallback, Upgrade,
+    Callback, Ending, EntryUpgrade, Message, Part, Passing, Recipient, SeatChange, Source, Tick, TopicCall,
+    TopicCallback, Upgrade,
 };
 pub use effect::{Effect, TimerId};
 pub use fault::{DETAIL_BYTES_MAX, Fault, FaultKind, one_line};

@@ -54,6 +54,8 @@ pub struct RouteSpec {
     pub on_fault: OnFault,
     /// Whether its topics have a room. With a room, all callbacks of a topic run one after another.
     pub room: RoomKind,
+    /// The version of the entries that this build writes.
+    pub entries_version: u32,
     /// How long a room exists after its last member has left. At most 24 hours.
     pub linger: Duration,
     /// The number of consecutive faults of `handle_tick` that ends a topic: its members and its room. 0 means that
@@ -69,10 +71,11 @@ const TICK_FAULTS: u32 = 10;
 const LINGER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The options of a route, each with its allowed values.
-const OPTIONS: [(&str, &str); 5] = [
+const OPTIONS: [(&str, &str); 6] = [
     ("turns", "`member` and `topic`"),
     ("on-fault", "`end` and `keep`"),
     ("room", "`none`, `memory` and `durable`"),
+    ("entries-version", "0 to 4294967295"),
     ("linger-ms", "0 to 86400000 (a day)"),
     ("tick-faults", "0 (never) to 4294967295"),
 ];
@@ -168,6 +171,7 @@ impl RouteSpec {
             turns: Turns::default(),
             on_fault: OnFault::default(),
             room: RoomKind::default(),
+            entries_version: 0,
             linger: LINGER,
             tick_faults: TICK_FAULTS,
         };
@@ -195,6 +199,7 @@ impl RouteSpec {
             ("room", "none") => self.room = RoomKind::None,
             ("room", "memory") => self.room = RoomKind::Memory,
             ("room", "durable") => self.room = RoomKind::Durable,
+            ("entries-version", value) => self.entries_version = value.parse().ok()?,
             ("linger-ms", value) => {
                 let linger = Duration::from_millis(value.parse().ok()?);
                 self.linger = (linger <= LINGER_MAX).then_some(linger)?;
@@ -283,6 +288,8 @@ mod tests {
         assert!(matches!(read("a", &[("room", "large")]), Err(ManifestError::BadOption(..))));
         assert!(matches!(read("a", &[("linger-ms", "86400001")]), Err(ManifestError::BadOption(..))));
         assert!(matches!(read("a", &[("tick-faults", "-1")]), Err(ManifestError::BadOption(..))));
+        assert_eq!(read("a", &[("entries-version", "4294967295")]).map(|route| route.entries_version), Ok(u32::MAX));
+        assert!(matches!(read("a", &[("entries-version", "4294967296")]), Err(ManifestError::BadOption(..))));
         assert!(matches!(read("a", &[("speed", "high")]), Err(ManifestError::UnknownOption(..))));
     }
 

@@ -182,6 +182,10 @@ class Channel:
         """Returns the new state, or `None` if the state needs no upgrade."""
         return None
 
+    def upgrade_entry(self, call):
+        """Returns the new value of an entry, coded, or `None` if the value needs no upgrade."""
+        return None
+
 
 class Client:
     """A connected client that sends and receives frames."""
@@ -213,8 +217,7 @@ class Kit:
 
     def __init__(self, command, channels, **host):
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8")
-        self._channels = channels
-        self.do("routes", routes=[{"pattern": pattern, **channel.route} for pattern, channel in channels.items()])
+        self.reload(channels)
         self.do("host", **host)
 
     def __enter__(self):
@@ -225,6 +228,11 @@ class Kit:
         self._process.stdout.close()
         if self._process.wait() != 0:
             raise Misunderstood(f"bennu kit ended with {self._process.returncode}")
+
+    def reload(self, channels):
+        """Serves these channels from now on. Members and rooms stay."""
+        self._channels = channels
+        self.do("routes", routes=[{"pattern": pattern, **channel.route} for pattern, channel in channels.items()])
 
     def connect(self, **identity):
         return Client(self, self.do("connect", **identity))
@@ -270,6 +278,8 @@ class Kit:
             return given.fields()
         if name == "upgrade":
             return {} if given is None else {"state": given}
+        if name == "upgrade_entry":
+            return {} if given is None else {"value": given}
         return call.returned(given)
 
     def _channel_of(self, topic):

@@ -1,7 +1,7 @@
 """The plugin `naughty` in Python, with the parts that tests/scripts uses. guest-examples/naughty describes the events."""
 
-from bennu_kit import Channel, Decision, Fail, Kit, Refuse, Reply, Stop, Text
-from entries import Entries
+from bennu_kit import Channel, Decision, Fail, Kit, Refuse, Reply, Stop, Text, text
+from entries import Entries, read, written
 
 OK = Reply()
 
@@ -62,6 +62,10 @@ class WithEntries(Channel):
         read.append(entries.get(key))
         entries.put(key, 2)
         return Reply([*read, entries.get(key)])
+
+    def on_entry_read_then_fail(self, call):
+        self.on_entry_get(call)
+        raise Fail("asked to fail after a read")
 
     def on_entry_then_fail(self, call):
         self.on_entry_put(call)
@@ -484,6 +488,26 @@ class Unruly(WithEntries):
         self.shared(call)["ended"].append(call["cause"])
 
 
+class UnrulySecond(Unruly):
+    """The build that writes version 1 of entries."""
+
+    route = {"options": {**Unruly.route["options"], "entries-version": "1"}}
+
+    def upgrade_entry(self, call):
+        if call["key"] == text(b"refused"):
+            raise Fail("it refuses this entry")
+        return written({"from": call["version"], "was": read(call["value"])})
+
+
 def kit(command, **host):
     """A host that serves all these topics."""
-    return Kit(command, {"naughty:*": Naughty(), "unruly:*": Unruly(), "forgiving:*": Forgiving()}, **host)
+    return Kit(command, channels(Unruly()), **host)
+
+
+def reload(kit, version):
+    """Reloads the build that writes this version of entries."""
+    kit.reload(channels(UnrulySecond() if version else Unruly()))
+
+
+def channels(unruly):
+    return {"naughty:*": Naughty(), "unruly:*": unruly, "forgiving:*": Forgiving()}

@@ -148,6 +148,11 @@ class Cast:
                 raise AssertionError(f"expected {expected}\nreceived {self.answer}")
             return
         act, rest = cut(what)
+        if act == "reload":
+            plugin, _, build = rest.partition(" ")
+            assert (plugin, build) in ((plugin, plugin), ("naughty", "variants/naughty-entries")), build
+            naughty.reload(self.kit, 0 if build == plugin else 1)
+            return
         if act == "disconnect":
             assert self.kit.do("disconnect", socket_id=rest) > 0, "no socket has this id"
             return

@@ -1,6 +1,6 @@
 //! The interface between a world and the code that runs callbacks.
 
-use bennu_semantics::{Answer, Callback, Decision, Fault, Passing, RouteSpec, Topic, TopicCall, Upgrade};
+use bennu_semantics::{Answer, Callback, Decision, EntryUpgrade, Fault, Passing, RouteSpec, Topic, TopicCall, Upgrade};
 use bytes::Bytes;
 
 use crate::CallContext;
@@ -70,4 +70,10 @@ pub trait Callbacks {
     /// # Errors
     /// If the callback failed, or refused the upgrade.
     fn upgrade(&mut self, upgrade: Upgrade, context: &mut CallContext) -> Result<Option<Bytes>, Fault>;
+
+    /// Upgrades an entry that another version wrote. `None` leaves its value unchanged. It only reads its arguments.
+    ///
+    /// # Errors
+    /// If the callback failed, or refused the upgrade.
+    fn upgrade_entry(&mut self, upgrade: EntryUpgrade, context: &mut CallContext) -> Result<Option<Vec<u8>>, Fault>;
 }

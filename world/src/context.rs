@@ -5,7 +5,7 @@ use bennu_semantics::{
     CallLimits, Capability, Decision, Effect, Fault, MemberUsage, Payload, Record, TimerId, one_line,
 };
 
-use crate::entries::{CallEntries, Entries, PendingEntries};
+use crate::entries::CallEntries;
 use crate::stored::{Draft, Order, Row, Stored};
 use crate::tokens::{self, TokenProblem};
 use crate::{HostFacts, Person, SocketFacts};
@@ -48,8 +48,8 @@ pub(crate) struct CallEnd {
     pub(crate) host: HostFacts,
     /// The content of the store after a commit.
     pub(crate) stored: Stored,
-    /// The changes of entries, if there are any.
-    pub(crate) entries: Option<PendingEntries>,
+    /// Its view of the topic's entries, if it has one.
+    pub(crate) entries: Option<CallEntries>,
     /// The effects, in order.
     pub(crate) effects: Vec<Effect>,
     /// The log lines.
@@ -90,13 +90,14 @@ impl CallContext {
     }
 
     /// For an upgrade, which may not use the store.
-    pub(crate) fn upgrading(host: HostFacts) -> Self {
+    #[must_use]
+    pub fn upgrading(host: HostFacts) -> Self {
         Self { draft: None, ..Self::reading(host) }
     }
 
     /// A call that may use these entries.
-    pub(crate) fn with_entries(self, entries: Option<&Entries>) -> Self {
-        Self { entries: entries.map(CallEntries::new), ..self }
+    pub(crate) fn with_entries(self, entries: Option<CallEntries>) -> Self {
+        Self { entries, ..self }
     }
 
     pub(crate) fn entries(&mut self) -> Result<&mut CallEntries, Fault> {
@@ -116,8 +117,8 @@ impl CallContext {
     /// Ends the call.
     pub(crate) fn end(mut self) -> CallEnd {
         let stored = self.draft.take().map_or_else(|| self.host.stored.clone(), Draft::commit);
-        let entries = self.entries.take().and_then(CallEntries::into_pending);
-        CallEnd { host: self.host, stored, entries, effects: self.record.take(), lines: self.lines }
+        let (entries, effects) = (self.entries.take(), self.record.take());
+        CallEnd { host: self.host, stored, entries, effects, lines: self.lines }
     }
 }
 

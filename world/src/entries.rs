@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bennu_semantics::Fault;
 use bennu_semantics::entries::{
     EntryChanges, EntryDeletion, EntryList, EntryRules, EntryScan, EntrySums, EntryTable, Order, Overlay, Progress,
+    StaleEntry, StaleScan,
 };
 use bennu_semantics::limits::EntryLimits;
+use bennu_semantics::{EntryUpgrade, Fault, RouteSpec, Topic};
 
-use crate::{CallContext, Row};
+use crate::{CallContext, Callbacks, HostFacts, Row};
 
 /// The entries of a topic's room. Clones share them.
 #[derive(Clone, Debug)]
@@ -52,7 +53,7 @@ impl Entries {
     pub fn rows(&self, prefix: &[u8]) -> Vec<Row> {
         let (mut rows, mut from) = (Vec::new(), prefix.to_vec());
         loop {
-            let view = CallEntries::new(self);
+            let mut view = CallEntries::with(self, EntryRules::default());
             // A prefix that is too long for a key has no entries.
             let Ok(page) = view.scan((Some(&from), None), Order::Forward, u32::MAX) else { return rows };
             let Some((last, _)) = page.last() else { return rows };
@@ -72,10 +73,60 @@ impl Entries {
 }
 
 impl CallEntries {
-    pub(crate) fn new(entries: &Entries) -> Self {
-        let sums = entries.held().sums;
-        let overlay = Overlay::new(Arc::new(EntryRules::default()), Some(sums));
+    /// For a callback of this route's build.
+    pub(crate) fn new(entries: &Entries, spec: &RouteSpec) -> Self {
+        Self::with(entries, EntryRules { version: spec.entries_version, has_upgrade: true, ..EntryRules::default() })
+    }
+
+    fn with(entries: &Entries, rules: EntryRules) -> Self {
+        let overlay = Overlay::new(Arc::new(rules), Some(entries.held().sums));
         Self { entries: entries.clone(), overlay }
+    }
+
+    /// Whether the call has ended because entries have to be upgraded before it runs again.
+    pub(crate) fn needs_upgrade(&self) -> bool {
+        self.overlay.needs_upgrade()
+    }
+
+    /// Upgrades the entries that the call needs, and some more, as a host does.
+    ///
+    /// # Errors
+    /// If an entry that the call needs can't be upgraded.
+    pub(crate) fn upgrade(
+        &mut self,
+        callbacks: &mut impl Callbacks,
+        host: &mut HostFacts,
+        topic: &Topic,
+    ) -> Result<(), Fault> {
+        let (needed, ahead) = self.overlay.rewind_to_upgrade();
+        let mut more = Vec::new();
+        let mut scan = StaleScan::beyond(&needed, ahead);
+        done(self.overlay.scan_stale(&self.entries.held().table, &mut scan, &mut |stale| more.push(stale)))?;
+        for key in needed {
+            // The key may be named twice.
+            let stale = done(self.overlay.stale(&self.entries.held().table, &key))?;
+            stale.map(|stale| self.upgrade_one(callbacks, host, topic, stale)).transpose()?;
+        }
+        for stale in more {
+            // If such an entry can't be upgraded, it stays as it is.
+            let _ = self.upgrade_one(callbacks, host, topic, stale);
+        }
+        self.check_memory()
+    }
+
+    fn upgrade_one(
+        &mut self,
+        callbacks: &mut impl Callbacks,
+        host: &mut HostFacts,
+        topic: &Topic,
+        StaleEntry { key, version, value }: StaleEntry,
+    ) -> Result<(), Fault> {
+        let upgrade = EntryUpgrade { topic: topic.clone(), key: key.clone(), version, value: value.clone() };
+        let mut context = CallContext::upgrading(std::mem::take(host));
+        let upgraded = callbacks.upgrade_entry(upgrade, &mut context);
+        *host = context.end().host;
+        let value = upgraded?.unwrap_or_else(|| value.into());
+        done(self.overlay.upgrade(&self.entries.held().table, &key, &value)?)
     }
 
     pub(crate) fn into_pending(self) -> Option<PendingEntries> {
@@ -83,11 +134,28 @@ impl CallEntries {
         overlay.into_changes().map(|changes| PendingEntries { entries, changes })
     }
 
-    fn scan(&self, (start, end): (Option<&[u8]>, Option<&[u8]>), order: Order, limit: u32) -> Result<Vec<Row>, Fault> {
+    /// The result of a read. If it needs entries to be upgraded, the call ends.
+    fn read<T>(overlay: &mut Overlay, progress: Progress<T>) -> Result<T, Fault> {
+        match progress {
+            Progress::Upgrade(keys) => {
+                overlay.need_upgrade(keys);
+                Err(Fault::failed("this callback runs again, because the host has to upgrade entries that it reads"))
+            }
+            progress => done(progress),
+        }
+    }
+
+    fn scan(
+        &mut self,
+        (start, end): (Option<&[u8]>, Option<&[u8]>),
+        order: Order,
+        limit: u32,
+    ) -> Result<Vec<Row>, Fault> {
         let mut scan = EntryScan::new(start, end, order, limit)?;
         let mut rows = Vec::new();
         let mut each = |key: &[u8], value: &[u8]| rows.push((key.to_vec(), value.to_vec()));
-        done(self.overlay.scan(&self.entries.held().table, &mut scan, &mut each))?;
+        let scanned = self.overlay.scan(&self.entries.held().table, &mut scan, &mut each);
+        Self::read(&mut self.overlay, scanned)?;
         Ok(rows)
     }
 
@@ -116,8 +184,8 @@ impl CallContext {
     /// See [`log`](Self::log).
     pub fn entry_get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
         let CallEntries { entries, overlay } = self.entries()?;
-        let held = entries.held();
-        done(overlay.get(&held.table, key)?).map(|value| value.map(<[u8]>::to_vec))
+        let found = overlay.get(&entries.held().table, key)?.map(|value| value.map(<[u8]>::to_vec));
+        CallEntries::read(overlay, found)
     }
 
     /// The values of several entries, in the order of the keys.
@@ -132,7 +200,8 @@ impl CallContext {
         let mut list = EntryList::new(keys)?;
         let mut values = Vec::new();
         let mut each = |value: Option<&[u8]>| values.push(value.map(<[u8]>::to_vec));
-        done(overlay.get_many(&entries.held().table, &mut list, &mut each)?)?;
+        let found = overlay.get_many(&entries.held().table, &mut list, &mut each)?;
+        CallEntries::read(overlay, found)?;
         Ok(values)
     }
 
@@ -191,7 +260,7 @@ impl CallContext {
     }
 }
 
-/// The result of an operation. A complete table without entries of other versions needs nothing else.
+/// The result of an operation. A complete table needs nothing else.
 fn done<T>(progress: Progress<T>) -> Result<T, Fault> {
     progress.done().ok_or_else(|| Fault::failed("a fault of the test kit: entries in memory need the store"))
 }

@@ -1,4 +1,4 @@
-//! One call, with the upgrade of the states before it and the checks of its result.
+//! One call, with the upgrades of states and entries before it, and the checks of its result.
 
 use bennu_semantics::limits::NodeLimits;
 use bennu_semantics::{
@@ -8,12 +8,12 @@ use bennu_semantics::{
 use bytestring::ByteString;
 
 use crate::context::CallEnd;
-use crate::entries::PendingEntries;
+use crate::entries::{CallEntries, PendingEntries};
 use crate::stored::Stored;
 use crate::{CallContext, CallOutcome, Callbacks, HostFacts, Level, MemberCall, Saved, SocketFacts, StateSnapshot};
 
 /// A callback to call.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "one exists at a time, on the stack of one call")]
 pub enum CallRequest {
     /// A callback of a member.
@@ -55,36 +55,62 @@ pub fn ask(
     host: &mut HostFacts,
     (spec, topic): (&RouteSpec, &Topic),
     states: &StateSnapshot,
-    request: CallRequest,
+    request: &CallRequest,
 ) -> Asked<Turn> {
     let states = match states.upgraded(callbacks, host, (spec, topic)) {
         Ok(states) => states,
         Err(fault) => return (Err(fault), Vec::new()),
     };
+    let mut entries = states.entries.as_ref().map(|entries| CallEntries::new(entries, spec));
+    loop {
+        let (checked, end) = run(callbacks, std::mem::take(host), topic, &states, entries.take(), request.clone());
+        let CallEnd { host: facts, stored, entries: called, effects, lines } = end;
+        *host = facts;
+        match called {
+            Some(mut called) if called.needs_upgrade() => {
+                if let Err(fault) = called.upgrade(callbacks, host, topic) {
+                    return (Err(fault), lines);
+                }
+                // The same call runs again. The first run has had no effect.
+                entries = Some(called);
+            }
+            called => {
+                let turned = checked.and_then(|outcome| {
+                    spec.check_room(outcome.room.is_some(), &effects)?;
+                    let CallOutcome { assigns, room, answer } = outcome;
+                    let entries = called.and_then(CallEntries::into_pending);
+                    Ok(Turn { answer, states: states.and(spec, assigns, room), effects, stored, entries })
+                });
+                return (turned, lines);
+            }
+        }
+    }
+}
+
+/// Runs a call once, and checks its result.
+fn run(
+    callbacks: &mut impl Callbacks,
+    host: HostFacts,
+    topic: &Topic,
+    states: &StateSnapshot,
+    entries: Option<CallEntries>,
+    request: CallRequest,
+) -> (Result<CallOutcome, Fault>, CallEnd) {
     let (assigns, room) = states.bytes();
-    let entries = states.entries.as_ref();
-    let taken = std::mem::take(host);
     let (called, mut context) = match request {
         CallRequest::Member { id, socket, usage, callback } => {
-            let mut context = CallContext::of_member(taken, socket, usage, callback.given()).with_entries(entries);
+            let mut context = CallContext::of_member(host, socket, usage, callback.given()).with_entries(entries);
             let call = MemberCall { id, topic: topic.clone(), assigns, room, callback };
             (callbacks.call(call, &mut context), context)
         }
         CallRequest::Topic(callback) => {
-            let mut context = CallContext::of_topic(taken, callback.given()).with_entries(entries);
+            let mut context = CallContext::of_topic(host, callback.given()).with_entries(entries);
             let call = TopicCall { topic: topic.clone(), room, callback };
             (callbacks.call_topic(call, &mut context), context)
         }
     };
     let checked = called.and_then(|outcome| check(&mut context, &outcome).map(|()| outcome));
-    let CallEnd { host: facts, stored, entries, effects, lines } = context.end();
-    *host = facts;
-    let turned = checked.and_then(|outcome| {
-        spec.check_room(outcome.room.is_some(), &effects)?;
-        let CallOutcome { assigns, room, answer } = outcome;
-        Ok(Turn { answer, states: states.and(spec, assigns, room), effects, stored, entries })
-    });
-    (turned, lines)
+    (checked, context.end())
 }
 
 /// Checks the result of a callback, in a host's order.

@@ -137,7 +137,7 @@ const fn counter(name: &'static str, features: &'static str) -> Variant {
     Variant { plugin: "counter", name, features, env: &[] }
 }
 
-const VARIANTS: [Variant; 11] = [
+const VARIANTS: [Variant; 12] = [
     Variant { plugin: "echo", name: "v2", features: "", env: &[("ECHO_VERSION", "2")] },
     counter("durable", "durable"),
     counter("durable-v2", "durable second"),
@@ -149,6 +149,7 @@ const VARIANTS: [Variant; 11] = [
     counter("v2-traps", "traps"),
     counter("v3", "third"),
     Variant { plugin: "game", name: "v2", features: "second", env: &[] },
+    Variant { plugin: "naughty", name: "entries", features: "", env: &[("NAUGHTY_ENTRIES", "1")] },
 ];
 
 /// Builds the variants to `variants/PLUGIN-NAME.wasm` in the directory `to`. They have a directory of their own, because

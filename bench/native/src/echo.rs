@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bennu::contract::{
     Answer, Behaviour, Call, CallFuture, Callback, Decision, Effect, Fault, Outcome, Passing, Reply, TopicCall, Upgrade,
 };
-use bennu::entries::TopicEntries;
+use bennu::entries::EntryInput;
 use bennu::protocol::Payload;
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -22,11 +22,11 @@ struct Counted {
 }
 
 impl Behaviour for Echo {
-    fn call<'a>(&'a self, call: &'a Call, _: Option<&'a Arc<TopicEntries>>) -> CallFuture<'a, Outcome> {
+    fn call<'a>(&'a self, call: &'a Call, _: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
         Box::pin(std::future::ready(answer(call)))
     }
 
-    fn call_topic<'a>(&'a self, _: &'a TopicCall, _: Option<&'a Arc<TopicEntries>>) -> CallFuture<'a, Outcome> {
+    fn call_topic<'a>(&'a self, _: &'a TopicCall, _: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
         Box::pin(std::future::ready(Err(Fault::failed("it handles only callbacks of members"))))
     }
 

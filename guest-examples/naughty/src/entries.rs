@@ -40,6 +40,7 @@ pub(crate) fn event(event: &str, payload: &Payload) -> Option<Handled> {
         "entries_get" => get_many(payload),
         "entries_clear" => clear(payload),
         "entries_own" => own(payload),
+        "entry_read_then_fail" => get(payload).and_then(|_| fail("asked to fail after a read")),
         "entry_then_fail" => put(payload).and_then(|_| fail("asked to fail after a put")),
         _ => return message(event, payload).or_else(|| too_much(event)),
     })
@@ -59,6 +60,21 @@ pub(crate) fn message(event: &str, payload: &Payload) -> Option<Handled> {
 /// Sets an entry, in a callback that has none.
 pub(crate) fn put_secret() {
     ALL.insert("secret", &json!(true));
+}
+
+/// Upgrades an entry to version 1: its value says which version it had, and the value of then.
+pub(crate) fn upgrade(old: &OldEntry) -> UpgradedEntry {
+    if old.key().starts_with(b"slow/") {
+        let until = now_ms() + 20;
+        while now_ms() < until {}
+    }
+    match old.key() {
+        b"refused" => return fail("it refuses this entry"),
+        b"trap" => panic!("asked to panic in upgrade_entry"),
+        b"put" => put_secret(),
+        _ => {}
+    }
+    ALL.upgraded(&json!({ "from": old.version(), "was": old.read::<Value>()? }))
 }
 
 fn put(payload: &Payload) -> Handled {

@@ -16,6 +16,9 @@
 //! - [`unruly`]: topics with a room, `unruly:*`
 //! - [`forgiving`]: topics whose members stay after a fault, `forgiving:*`
 //!
+//! With `NAUGHTY_ENTRIES=1 cargo xtask guests`, the build writes version 1 of the entries of `unruly:*`. It upgrades a value of
+//! another version to `{"from": VERSION, "was": VALUE}`. It refuses the key `refused`, and breaks rules for `trap` and `put`.
+//!
 //! The neighbors of a member that fails use `echo`, `count` and `shout`.
 
 use bennu_guest::prelude::*;
@@ -107,14 +110,23 @@ impl Channel for Naughty {
     }
 }
 
+/// The version of the entries that this build writes.
+const ENTRIES_VERSION: u32 = if option_env!("NAUGHTY_ENTRIES").is_some() { 1 } else { 0 };
+
 channels! {
     "naughty:*" => Naughty,
-    "unruly:*" => Unruly,
+    "unruly:*" => Unruly<ENTRIES_VERSION>,
     "forgiving:*" => Forgiving,
 }
 
 /// Adds all of these topics to a stage.
 #[cfg(test)]
 pub(crate) fn on_stage(stage: testing::Stage) -> testing::Stage {
-    stage.channel::<Naughty>("naughty:*").channel::<Unruly>("unruly:*").channel::<Forgiving>("forgiving:*")
+    stage.channel::<Naughty>("naughty:*").channel::<Unruly<0>>("unruly:*").channel::<Forgiving>("forgiving:*")
+}
+
+/// Reloads the build that writes this version of entries, on a stage.
+#[cfg(test)]
+pub(crate) fn reload<const VERSION: u32>(stage: &testing::Stage) {
+    stage.reload::<Unruly<VERSION>>("unruly:*");
 }

@@ -27,9 +27,9 @@ use serde_json::value::RawValue;
 
 use super::entries;
 
-/// A member of `unruly:*`.
+/// A member of `unruly:*`, in a build that writes this version of entries.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Unruly;
+pub(crate) struct Unruly<const VERSION: u32>;
 
 /// The state that its members share.
 #[derive(Default, Serialize, Deserialize)]
@@ -60,9 +60,10 @@ enum Mood {
     Push,
 }
 
-impl Channel for Unruly {
+impl<const VERSION: u32> Channel for Unruly<VERSION> {
     type Room = Room;
     const ENTRIES: bool = true;
+    const ENTRIES_VERSION: u32 = VERSION;
     const LINGER: Option<Duration> = Some(Duration::from_millis(100));
     const TICK_FAULTS: Option<u32> = Some(3);
 
@@ -152,6 +153,10 @@ impl Channel for Unruly {
 
     fn terminate(&mut self, socket: &mut Socket<Room>, ending: Ending) {
         socket.room_mut().ended.push(ending.cause);
+    }
+
+    fn upgrade_entry(old: &OldEntry) -> UpgradedEntry {
+        if VERSION == 0 { old.as_it_is() } else { entries::upgrade(old) }
     }
 }
 

@@ -17,10 +17,12 @@ mod packed;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 use packed::{EntryList, Page, push_key, take_value};
 pub use scan::Entries;
 use scan::Pages;
+pub use upgrade::{NewEntry, OldEntry, UpgradedEntry};
 
 /// An ordered map from names to values of the type `T`, which all members of a topic share. A channel that has
 /// [`ENTRIES`](crate::Channel::ENTRIES) can use it in each callback that gets the [`Socket`](crate::Socket) or the
@@ -92,7 +94,7 @@ use scan::Pages;
 /// ([`LINGER`](crate::Channel::LINGER)).
 ///
 /// Values are encoded in the same way as the member's state. So a new field with `#[serde(default)]` reads values that an
-/// earlier build wrote.
+/// earlier build wrote. If serde can't read them, [`upgrade_entry`](crate::Channel::upgrade_entry) converts them.
 ///
 /// # Limits
 ///
@@ -101,9 +103,9 @@ use scan::Pages;
 /// - The entries of a topic have at most 1 GiB (`entries_bytes_per_topic`). The entries of all rooms in memory have at most
 ///   256 MiB (`entries_memory_bytes`), where each entry counts with 64 bytes more.
 ///
-/// More is a fault `oversize`. In [`handle_out`](crate::Channel::handle_out), [`upgrade`](crate::Channel::upgrade) and
-/// [`upgrade_room`](crate::Channel::upgrade_room), and in a channel without [`ENTRIES`](crate::Channel::ENTRIES), each use
-/// of a map is a fault `failed`.
+/// More is a fault `oversize`. In [`handle_out`](crate::Channel::handle_out), [`upgrade`](crate::Channel::upgrade),
+/// [`upgrade_room`](crate::Channel::upgrade_room) and [`upgrade_entry`](crate::Channel::upgrade_entry), and in a channel
+/// without [`ENTRIES`](crate::Channel::ENTRIES), each use of a map is a fault `failed`.
 pub struct RoomMap<T> {
     prefix: &'static str,
     /// The map has no `T`, so it may be used on any thread.

@@ -76,7 +76,7 @@ pub use setup::{NotJoined, Setup};
 pub use stage::Stage;
 pub use timers::Timer;
 pub use tokens::token;
-pub use versions::{upgrade, upgrade_room};
+pub use versions::{upgrade, upgrade_entry, upgrade_room};
 
 use crate::{Channel, IntoPayload};
 

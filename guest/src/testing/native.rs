@@ -1,6 +1,6 @@
 //! The channels of a crate, as code that runs a world's callbacks.
 
-use bennu_semantics::{Callback, Decision, Fault, Passing, RouteSpec, TopicCall, TopicCallback, Upgrade};
+use bennu_semantics::{Callback, Decision, EntryUpgrade, Fault, Passing, RouteSpec, TopicCall, TopicCallback, Upgrade};
 use bennu_world::{CallContext, CallOutcome, Callbacks, MemberCall};
 
 use super::recorder::run;
@@ -106,5 +106,12 @@ impl Callbacks for NativeRoutes {
         // A fault of the host during the upgrade isn't a refusal by the channel.
         let upgraded = run(context, || Ok((route.upgrade)(topic.as_str(), part.into(), version, state.into())))?;
         upgraded.map(|state| Some(state.into())).map_err(|why| Fault::upgrade_refused(&why))
+    }
+
+    fn upgrade_entry(&mut self, upgrade: EntryUpgrade, context: &mut CallContext) -> Result<Option<Vec<u8>>, Fault> {
+        let EntryUpgrade { topic, key, version, value } = upgrade;
+        let route = find(&self.routes, topic.as_str()).map_err(Fault::failed)?;
+        let upgraded = run(context, || Ok((route.upgrade_entry)(topic.as_str(), &key, version, value.into())))?;
+        upgraded.map(Some).map_err(|why| Fault::entry_refused(&key, version, &why))
     }
 }

@@ -41,7 +41,7 @@ impl<C: Channel> Member<C> {
             ended_by: None,
             channel: PhantomData,
         };
-        let (asked, lines) = member.ask(&member.states.clone(), member.request(Callback::Join(params.into())));
+        let (asked, lines) = member.ask(&member.states.clone(), &member.request(Callback::Join(params.into())));
         let turn = asked.map_err(|fault| NotJoined::Fault(fault.into()))?;
         if let rules::Answer::Refuse(response) = turn.answer {
             return Err(NotJoined::Refused(response.into()));
@@ -87,13 +87,13 @@ impl<C: Channel> Member<C> {
 
     /// Calls a callback, and commits its outcome.
     fn call(&mut self, callback: Callback) -> Outcome {
-        self.run(&self.states.clone(), self.request(callback))
+        self.run(&self.states.clone(), &self.request(callback))
     }
 
     /// Calls a callback of its topic, and commits its outcome.
     pub(super) fn topic_turn(&mut self, callback: TopicCallback) -> Outcome {
         let states = StateSnapshot { assigns: None, ..self.states.clone() };
-        self.run(&states, CallRequest::Topic(callback))
+        self.run(&states, &CallRequest::Topic(callback))
     }
 
     pub(super) fn spec(&self) -> RouteSpec {
@@ -104,12 +104,12 @@ impl<C: Channel> Member<C> {
         CallRequest::Member { id: ID, socket: self.socket.clone(), usage: self.resources.usage(), callback }
     }
 
-    fn ask(&mut self, states: &StateSnapshot, request: CallRequest) -> (Result<Turn, rules::Fault>, LogLines) {
+    fn ask(&mut self, states: &StateSnapshot, request: &CallRequest) -> (Result<Turn, rules::Fault>, LogLines) {
         let spec = self.spec();
         ask(&mut self.routes, &mut self.host, (&spec, &self.topic), states, request)
     }
 
-    fn run(&mut self, states: &StateSnapshot, request: CallRequest) -> Outcome {
+    fn run(&mut self, states: &StateSnapshot, request: &CallRequest) -> Outcome {
         let (asked, lines) = self.ask(states, request);
         let checked = asked.and_then(|turn| {
             self.check_room_for(&turn.effects)?;

@@ -1,10 +1,10 @@
-//! Upgrades of a state from another version.
+//! Upgrades of a state, and of an entry, from another version.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use bennu_semantics::Topic;
-use bennu_world::{Callbacks, HostFacts, Saved, StateSnapshot};
+use bennu_semantics::{EntryUpgrade, Topic};
+use bennu_world::{CallContext, Callbacks, HostFacts, Saved, StateSnapshot};
 
 use super::Fault;
 use super::native::NativeRoutes;
@@ -42,6 +42,29 @@ pub fn upgrade<C: Channel>(version: u32, old: impl Serialize) -> Result<C, Fault
 pub fn upgrade_room<C: Channel>(version: u32, old: impl Serialize) -> Result<C::Room, Fault> {
     let standing = StateSnapshot { room: Some(saved(version, &old)), ..StateSnapshot::default() };
     read(&upgraded::<C>(&standing)?.bytes().1.unwrap_or_default())
+}
+
+/// Upgrades an entry that another version wrote. `key` is the prefix of the entry's map and its name.
+///
+/// # Errors
+///
+/// If the upgrade is refused, or its result can't be read.
+///
+/// # Panics
+///
+/// If the old value can't be encoded.
+#[track_caller]
+pub fn upgrade_entry<C: Channel, T: DeserializeOwned>(
+    key: impl AsRef<[u8]>,
+    version: u32,
+    old: impl Serialize,
+) -> Result<T, Fault> {
+    let value = state::encode(&old).unwrap_or_else(|why| panic!("{why}"));
+    let upgrade =
+        EntryUpgrade { topic: Topic::new(TOPIC), key: key.as_ref().into(), version, value: value.clone().into() };
+    let mut context = CallContext::upgrading(HostFacts::default());
+    let upgraded = NativeRoutes::of(Route::to::<C>("*")).upgrade_entry(upgrade, &mut context)?;
+    read(&upgraded.unwrap_or(value))
 }
 
 #[track_caller]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bennu::contract::{
     Answer, Behaviour, Call, CallFuture, Callback, Decision, Effect, Fault, Outcome, Passing, Reply, TopicCall, Upgrade,
 };
-use bennu::entries::{CallEntries, TopicEntries};
+use bennu::entries::{CallEntries, EntryInput};
 use bennu::protocol::Payload;
 use bennu::routes::{Route, RouteSpec, Takes};
 use bennu::store::{Owner, QUOTA_BYTES};
@@ -16,7 +16,7 @@ use bytestring::ByteString;
 struct Instant;
 
 impl Behaviour for Instant {
-    fn call<'a>(&'a self, call: &'a Call, entries: Option<&'a Arc<TopicEntries>>) -> CallFuture<'a, Outcome> {
+    fn call<'a>(&'a self, call: &'a Call, entries: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
         let (effects, answer) = match &call.callback {
             Callback::In { event, payload, .. } => {
                 let push = Effect::Push { event: event.clone(), payload: payload.clone() };
@@ -29,8 +29,8 @@ impl Behaviour for Instant {
         let assigns = Some(Bytes::from_static(b"state"));
         Box::pin(async move {
             let entries = match entries {
-                Some(topic) => {
-                    let mut entries = CallEntries::new(Arc::clone(topic));
+                Some(input) => {
+                    let mut entries = CallEntries::new(input.clone(), false);
                     entries.put(b"key", b"value").await?;
                     entries.into_pending()
                 }
@@ -40,7 +40,7 @@ impl Behaviour for Instant {
         })
     }
 
-    fn call_topic<'a>(&'a self, _: &'a TopicCall, _: Option<&'a Arc<TopicEntries>>) -> CallFuture<'a, Outcome> {
+    fn call_topic<'a>(&'a self, _: &'a TopicCall, _: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
         Box::pin(std::future::ready(Err(Fault::failed("it handles only callbacks of members"))))
     }
 

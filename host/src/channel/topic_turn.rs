@@ -173,7 +173,8 @@ async fn topic_turn(
 ) -> Result<Option<Reply>, Fault> {
     open_room(topic, route).await?;
     settle_room(topic);
-    let states = StateSnapshot { assigns: None, room: topic.saved_room(), entries: topic.entries(route) };
+    let (room, entries) = (topic.saved_room(), topic.entries(route));
+    let states = StateSnapshot { room, entries, ..StateSnapshot::default() };
     let mut call = PluginCall::Topic(TopicCall { topic: topic.name.clone(), room: None, callback });
     let deadline = RetryDeadline::new();
     loop {

@@ -1,12 +1,10 @@
 //! The one trait between the channel logic of the host and the code that runs callbacks.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::{Call, Decision, Fault, Outcome, Passing, TopicCall, Upgrade};
-use crate::entries::TopicEntries;
+use crate::entries::EntryInput;
 
 /// The future of a running call.
 pub type CallFuture<'a, T> = BoxFuture<'a, Result<T, Fault>>;
@@ -16,12 +14,12 @@ pub type CallFuture<'a, T> = BoxFuture<'a, Result<T, Fault>>;
 /// The host polls a call until it ends, or drops the future. A dropped call leaves nothing behind. The host may make
 /// the same call more than once, so a call has no effect of its own: only the host carries its outcome out.
 pub trait Behaviour: Send + Sync {
-    /// Runs one callback of a member. `entries` are those of its topic, if the plugin uses entries and the topic has them.
-    fn call<'a>(&'a self, call: &'a Call, entries: Option<&'a Arc<TopicEntries>>) -> CallFuture<'a, Outcome>;
+    /// Runs one callback of a member. `entries` are those of its topic, if the plugin uses entries and the topic has them. If
+    /// the callback reads entries of another version, it runs again after they are upgraded.
+    fn call<'a>(&'a self, call: &'a Call, entries: Option<&'a EntryInput>) -> CallFuture<'a, Outcome>;
 
     /// Runs one callback of a topic, without a member.
-    fn call_topic<'a>(&'a self, call: &'a TopicCall, entries: Option<&'a Arc<TopicEntries>>)
-    -> CallFuture<'a, Outcome>;
+    fn call_topic<'a>(&'a self, call: &'a TopicCall, entries: Option<&'a EntryInput>) -> CallFuture<'a, Outcome>;
 
     /// Returns a decision about an intercepted event for each recipient, in the recipients' order. The call may only
     /// read.

@@ -13,7 +13,7 @@ mod outcome;
 mod plain;
 mod surroundings;
 
-pub use crate::entries::TopicEntries;
+pub use crate::entries::{EntryInput, TopicEntries};
 pub use behaviour::{Behaviour, CallFuture};
 pub use bennu_semantics::{
     Answer, CallLimits, Callback, Capability, DETAIL_BYTES_MAX, Decision, Departure, Effect, Ending, Fault, FaultKind,

@@ -1,6 +1,6 @@
 //! Reads of the store for the entries of a durable room.
 
-use bennu_semantics::entries::{EntryTable, KeyRange, Overlay, Progress, RangeRead, StoreRead, StoredEntry};
+use bennu_semantics::entries::{EntryTable, KeyRange, Overlay, Packed, Progress, RangeRead, StoreRead, StoredEntry};
 use bennu_semantics::limits::ENTRY_BYTES_AT_ONCE_MAX;
 use bennu_semantics::{Fault, FaultKind};
 
@@ -39,7 +39,11 @@ impl TopicEntries {
                     let answer = self.read(read).await?;
                     progress = self.run_with(answer, overlay, &mut operation)?;
                 }
-                Progress::Upgrade(_) => return Err(Fault::failed("a fault of the host: no entry has a version")),
+                Progress::Upgrade(keys) => {
+                    // This is the end of the call, and no fault of the plugin: the call runs again.
+                    overlay.need_upgrade(keys);
+                    return Err(Fault::failed("a fault of the host: entries have to be upgraded"));
+                }
             }
         }
     }
@@ -85,6 +89,22 @@ impl TopicEntries {
             self.locked().set_sums(stored, is_row);
         }
         Ok(())
+    }
+
+    /// Reads the entries from before the rollback point of this probation.
+    ///
+    /// # Errors
+    /// Fault: store, if the store can't be read.
+    pub(super) async fn read_formers(
+        &self,
+        probation: u64,
+        mut each: impl FnMut(Packed, Option<u32>),
+    ) -> Result<(), Fault> {
+        let Some(store) = self.store() else { return Ok(()) };
+        let since = self.state().revision;
+        let rows = store.entry_rows(self.owner(), self.name().as_str(), since);
+        let read = async { rows?.formers(probation, |(packed, version)| each(packed, version)).await };
+        read.await.map_err(|error| Fault::new(FaultKind::Store, format!("the store can't be read: {error}")))
     }
 
     /// Reads the old entries that a commit may need if it fails, and that were evicted since the call wrote these keys.

@@ -7,12 +7,26 @@ use bennu_semantics::Fault;
 use bennu_semantics::entries::{EntryChanges, EntryDeletion, EntryList, EntryScan, EntryTable, Order, Overlay};
 
 use super::node::Reservation;
+use super::rollback::RollbackGivenUp;
 use super::topic::TopicEntries;
+
+/// The entries that a call of a build may use.
+#[derive(Clone, Debug)]
+pub struct EntryInput {
+    /// Those of the topic.
+    pub topic: Arc<TopicEntries>,
+    /// The version that the build writes.
+    pub version: u32,
+    /// Whether the call keeps the old entries that it changes, because a rollback may need them.
+    pub keeps_old: bool,
+    /// Whether the call sees the entries as they were at the topic's rollback point. Its changes must not be applied.
+    pub is_before: bool,
+}
 
 /// One call's view of the entries: those of the topic, with the call's own writes. Dropping it discards the writes.
 pub struct CallEntries {
-    topic: Arc<TopicEntries>,
-    overlay: Overlay,
+    pub(super) topic: Arc<TopicEntries>,
+    pub(super) overlay: Overlay,
     /// The memory by which the call makes the room larger.
     reserved: Reservation,
 }
@@ -25,13 +39,12 @@ pub struct PendingEntries {
 }
 
 impl CallEntries {
-    /// Begins a call in a topic.
+    /// Begins a call. `has_upgrade` says whether the build upgrades entries of other versions. Otherwise it gets their values
+    /// unchanged.
     #[must_use]
-    pub fn new(topic: Arc<TopicEntries>) -> Self {
-        let (node, sums) = (topic.node(), topic.state().sums);
-        let overlay = Overlay::new(Arc::clone(node.rules()), sums);
-        let reserved = Reservation::none(node);
-        Self { topic, overlay, reserved }
+    pub fn new(input: EntryInput, has_upgrade: bool) -> Self {
+        let (overlay, reserved) = (input.topic.overlay(&input, has_upgrade), Reservation::none(input.topic.node()));
+        Self { topic: input.topic, overlay, reserved }
     }
 
     /// Returns the value of a key.
@@ -126,16 +139,20 @@ impl CallEntries {
 
     /// Reserves the memory of the writes so far. A call writes a bounded number of bytes before that, and a fault discards
     /// them. The entries of a durable room don't have to be in memory.
-    fn reserve(&mut self) -> Result<(), Fault> {
+    pub(super) fn reserve(&mut self) -> Result<(), Fault> {
         if self.topic.is_durable() { Ok(()) } else { self.reserved.grow_to(self.overlay.growth()) }
     }
 }
 
 impl PendingEntries {
     /// Applies the changes. `is_stored` says whether the store has them; the entries of a memory room are never stored.
-    pub fn apply(self, is_stored: bool) {
+    /// `probation` is the one whose rollback would discard them, if there is one.
+    ///
+    /// # Errors
+    /// If the rollback point was given up, because too many bytes were changed. The changes are applied.
+    pub fn apply(self, is_stored: bool, probation: Option<u64>) -> Result<(), RollbackGivenUp> {
         let Self { topic, changes, reserved } = self;
-        topic.apply(changes, reserved, is_stored);
+        topic.apply(changes, reserved, is_stored, probation)
     }
 
     pub(super) fn changes(&self) -> &EntryChanges {

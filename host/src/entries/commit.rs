@@ -4,12 +4,14 @@ use bennu_semantics::Fault;
 use bennu_semantics::entries::{ChangeKind, DirtyEntry, Found, OldEntry};
 
 use super::call::PendingEntries;
-use super::topic::TopicEntries;
+use super::topic::{State, TopicEntries};
 use crate::store::{Draft, Oversize, Revision, StoredSums};
 
 /// A commit of entries that is under way. While it exists, none of the topic's entries is evicted.
 pub struct EntryCommit<'a> {
     topic: &'a TopicEntries,
+    /// The probation on which it gives the rollback point up.
+    given_up: Option<u64>,
 }
 
 impl TopicEntries {
@@ -22,14 +24,19 @@ impl TopicEntries {
     }
 
     /// Begins the commit of a call's changes, and of all entries that aren't stored yet. It makes sure that the old entries
-    /// are in memory.
+    /// are in memory. `given_up` is the probation on which the commit gives the rollback point up: then it writes no entries
+    /// from before.
     ///
     /// # Errors
     /// Fault: store, if the store can't be read.
-    pub async fn begin_commit(&self, pending: Option<&PendingEntries>) -> Result<EntryCommit<'_>, Fault> {
+    pub async fn begin_commit(
+        &self,
+        pending: Option<&PendingEntries>,
+        given_up: Option<u64>,
+    ) -> Result<EntryCommit<'_>, Fault> {
         // First, so that nothing is evicted any more.
         self.state().is_committing = true;
-        let commit = EntryCommit { topic: self };
+        let commit = EntryCommit { topic: self, given_up };
         let unknown = commit.unknown(pending);
         if !unknown.is_empty() {
             self.load(unknown).await?;
@@ -48,7 +55,7 @@ impl EntryCommit<'_> {
         changes.filter(|change| is_unknown(change.old, change.key)).map(|change| change.key.into()).collect()
     }
 
-    /// Writes the entries to a draft: those that aren't stored yet, then the changes, and the sums.
+    /// Writes the entries to a draft: those that aren't stored yet, then the changes, the entries before them, and the sums.
     ///
     /// # Errors
     /// If the topic is too long.
@@ -66,9 +73,15 @@ impl EntryCommit<'_> {
                 draft.set_entry(topic, DirtyEntry { key: change.key, entry })?;
             }
         }
+        if self.given_up.is_none() {
+            for (probation, former) in state.rollback.unstored(pending.map(PendingEntries::changes), &state.table) {
+                draft.set_entry_former(topic, probation, former)?;
+            }
+        }
         // Nothing was written in a topic whose sums aren't known.
         let Some(sums) = sums else { return Ok(()) };
-        let stored = StoredSums { sums, ..state.stored };
+        let given_up = self.given_up.unwrap_or_else(|| state.rollback.given_up());
+        let stored = StoredSums { sums, given_up, ..state.stored };
         if stored != state.stored || !state.has_stored_sums {
             draft.set_entry_sums(topic, &stored)?;
         }
@@ -80,9 +93,15 @@ impl EntryCommit<'_> {
         let mut state = self.topic.locked();
         state.table.mark_stored();
         state.revision = revision;
+        let State { table, rollback, .. } = &mut *state;
+        match self.given_up {
+            Some(probation) => rollback.give_up(probation),
+            None => rollback.mark_stored(pending.map(PendingEntries::changes), table),
+        }
+        let given_up = rollback.given_up();
         let sums = pending.map(|pending| pending.changes().sums()).or(state.sums);
         if let Some(sums) = sums {
-            state.stored.sums = sums;
+            (state.stored.sums, state.stored.given_up) = (sums, given_up);
             state.has_stored_sums = true;
         }
     }

@@ -36,6 +36,7 @@ impl TopicEntries {
                 durable.store_part(store, part).await?;
             }
         }
+        durable.take_over_rollback(self);
         Ok(durable)
     }
 
@@ -72,7 +73,7 @@ impl TopicEntries {
             }
             state.sums = Some(sums);
         }
-        let commit = self.begin_commit(None).await?;
+        let commit = self.begin_commit(None, None).await?;
         commit.write(&mut draft, None).map_err(|oversize| Fault::oversize(oversize.to_string()))?;
         let committed = store.commit(draft).await;
         let revision = committed.map_err(|error| Fault::new(FaultKind::Store, error.to_string()))?;

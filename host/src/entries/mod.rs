@@ -1,4 +1,5 @@
-//! The entries of topics: a table for each room, the writes of calls before their commit, and the memory of both.
+//! The entries of topics: a table for each room, the writes of calls before their commit, the entries before a rollback
+//! point, and the memory of all.
 //!
 //! The rules and the table itself are in `bennu_semantics`. Here are the locks, the reads of the store for durable rooms, and
 //! the sums over all rooms of the host.
@@ -9,10 +10,14 @@ mod commit;
 mod durable;
 mod evict;
 mod node;
+mod rollback;
 mod topic;
+mod upgrade;
 
-pub use bennu_semantics::entries::Order;
-pub use call::{CallEntries, PendingEntries};
+pub use bennu_semantics::entries::{Order, StaleEntry};
+pub use call::{CallEntries, EntryInput, PendingEntries};
 pub use commit::EntryCommit;
 pub use node::{CacheLimits, EntriesNode, EntryUsage};
+pub use rollback::{RollbackGivenUp, RollbackState};
 pub use topic::TopicEntries;
+pub use upgrade::StaleEntries;

@@ -34,6 +34,8 @@ pub struct EntriesNode {
     dirty: AtomicU64,
     /// The bytes that came into the cache since the start. The age of a slot is measured with it.
     filled: AtomicU64,
+    /// The bytes of all journals.
+    journals: AtomicU64,
     loaded: AtomicU64,
     evicted: AtomicU64,
     /// The entries of durable rooms, for the evictor. No other lock is taken under this one.
@@ -52,6 +54,8 @@ pub struct EntryUsage {
     pub cached_bytes: u64,
     /// The entries of durable rooms that aren't stored yet.
     pub dirty_bytes: u64,
+    /// The entries that are kept for rollbacks.
+    pub journal_bytes: u64,
     /// The entries that were read from the store.
     pub loaded: u64,
     /// The entries that were evicted.
@@ -92,9 +96,14 @@ impl EntriesNode {
             memory_bytes: read(&self.reserved),
             cached_bytes: read(&self.cached),
             dirty_bytes: read(&self.dirty),
+            journal_bytes: read(&self.journals),
             loaded: read(&self.loaded),
             evicted: read(&self.evicted),
         }
+    }
+
+    pub(super) fn journals(&self) -> &AtomicU64 {
+        &self.journals
     }
 
     pub(super) fn rules(&self) -> &Arc<EntryRules> {
@@ -197,6 +206,12 @@ impl Reservation {
         }
         self.bytes = bytes;
         Ok(())
+    }
+
+    /// Sets the bytes, without a check of the limit: nothing may prevent a rollback.
+    pub(super) fn set(&mut self, bytes: u64) {
+        self.node.reserved.fetch_add(bytes, Ordering::Relaxed);
+        self.node.reserved.fetch_sub(std::mem::replace(&mut self.bytes, bytes), Ordering::Relaxed);
     }
 
     /// Takes another reservation over, and keeps these bytes of both. They are at most the sum of both.

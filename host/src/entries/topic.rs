@@ -5,9 +5,11 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bennu_semantics::Topic;
-use bennu_semantics::entries::{EntryChanges, EntrySums, EntryTable, KeyRange, TableBytes};
+use bennu_semantics::entries::{EntryChanges, EntryRules, EntrySums, EntryTable, KeyRange, Overlay, TableBytes};
 
+use super::call::EntryInput;
 use super::node::{EntriesNode, Reservation};
+use super::rollback::{Rollback, RollbackGivenUp};
 use crate::store::{Owner, Revision, Store, StoredSums};
 
 /// The entries of a topic's room. A room has this value if its plugin imports `entries`.
@@ -45,6 +47,9 @@ pub(super) struct State {
     /// Whether a draft with entries is being committed. Until it is, nothing is evicted: if the commit fails, the old
     /// entries are needed.
     pub(super) is_committing: bool,
+    /// The rules of the last call. Most calls have the same.
+    rules: Arc<EntryRules>,
+    pub(super) rollback: Rollback,
     held: Reservation,
     /// The size with which the node counts the table.
     counted: TableBytes,
@@ -117,19 +122,53 @@ impl TopicEntries {
         self.stored.as_ref().map(|stored| &stored.store)
     }
 
-    /// Applies the changes of a call that is committed. `is_stored` says whether the store has them.
-    pub(super) fn apply(&self, changes: EntryChanges, reserved: Reservation, is_stored: bool) {
+    /// Begins a call.
+    pub(super) fn overlay(&self, input: &EntryInput, has_upgrade: bool) -> Overlay {
+        let mut state = self.state();
+        // A memory room has all old entries in its table until they are replaced.
+        let keeps_old = input.keeps_old && self.is_durable();
+        let old_bytes = if keeps_old { self.node.rules().limits.rollback_bytes } else { 0 };
+        let old_bytes = usize::try_from(old_bytes).unwrap_or(usize::MAX);
+        let (rules, version) = (&state.rules, input.version);
+        if (rules.version, rules.has_upgrade, rules.old_bytes) != (version, has_upgrade, old_bytes) {
+            state.rules = Arc::new(EntryRules { version, has_upgrade, old_bytes, ..(**rules).clone() });
+        }
+        let rules = Arc::clone(&state.rules);
+        match state.rollback.journal().filter(|_| input.is_before) {
+            Some(journal) => Overlay::at_rollback_point(rules, Arc::clone(journal)),
+            None => Overlay::new(rules, state.sums),
+        }
+    }
+
+    /// Applies the changes of a call that is committed. `is_stored` says whether the store has them. `probation` is the one
+    /// whose rollback would discard them, if there is one: the entries before them are kept.
+    ///
+    /// # Errors
+    /// If the rollback point was given up. The changes are applied.
+    pub(super) fn apply(
+        &self,
+        changes: EntryChanges,
+        reserved: Reservation,
+        is_stored: bool,
+        probation: Option<u64>,
+    ) -> Result<(), RollbackGivenUp> {
         let mut state = self.locked();
+        let State { table, rollback, sums: before, .. } = &mut *state;
+        let prepared = rollback.prepare(probation, &changes, (table, before.unwrap_or_default()), &self.node);
+        if let Err(RollbackGivenUp { probation, .. }) = prepared {
+            rollback.give_up(probation);
+        }
         let sums = changes.sums();
-        state.sums = Some(sums);
+        *before = Some(sums);
         if self.is_durable() && self.node.is_full() && is_stored {
             state.apply_and_evict(changes);
         } else {
-            state.table.apply(changes, is_stored, |_| {});
+            table.apply(changes, is_stored, |change| rollback.note(change, self.is_durable()));
         }
         if !self.is_durable() {
             state.held.take_over(reserved, sums.weight());
         }
+        prepared
     }
 
     /// Locks the entries to change them. When the lock is released, the node counts their size.
@@ -163,14 +202,22 @@ impl State {
             has_stored_sums: false,
             revision: Revision::default(),
             is_committing: false,
+            rules: Arc::clone(node.rules()),
+            rollback: Rollback::None,
             held: Reservation::none(node),
             counted: TableBytes::default(),
         }
     }
 
+    /// Reserves this memory for a memory room, without a check of the limit: nothing may prevent a rollback.
+    pub(super) fn hold(&mut self, bytes: u64) {
+        self.held.set(bytes);
+    }
+
     /// Applies changes that the store has, and doesn't keep them, because the cache is full.
     fn apply_and_evict(&mut self, changes: EntryChanges) {
         let keys: Vec<_> = changes.iter().map(|change| Box::<[u8]>::from(change.key)).collect();
+        // The entries before them were noted when they were stored.
         self.table.apply(changes, true, |_| {});
         for key in keys {
             self.table.evict_range(&KeyRange::of(&key));

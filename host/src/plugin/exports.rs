@@ -8,7 +8,7 @@ use wasmtime::{Result, Store};
 
 use super::Anatomy;
 use super::bindings::exports::bennu::channel::{
-    channel, connect, handle_message, handle_out, handle_seat, handle_tick, upgrade,
+    channel, connect, handle_message, handle_out, handle_seat, handle_tick, upgrade, upgrade_entry,
 };
 use super::guest::Guest;
 use crate::contract::Fault;
@@ -29,6 +29,7 @@ struct Found {
     handle_tick: Option<handle_tick::GuestIndices>,
     handle_seat: Option<handle_seat::GuestIndices>,
     upgrade: Option<upgrade::GuestIndices>,
+    upgrade_entry: Option<upgrade_entry::GuestIndices>,
     connect: Option<connect::GuestIndices>,
 }
 
@@ -40,6 +41,7 @@ pub(super) struct Exports {
     handle_tick: Option<handle_tick::Guest>,
     handle_seat: Option<handle_seat::Guest>,
     upgrade: Option<upgrade::Guest>,
+    upgrade_entry: Option<upgrade_entry::Guest>,
     connect: Option<connect::Guest>,
 }
 
@@ -71,6 +73,7 @@ impl Prepared {
             handle_tick: find!(handle_tick, "handle-tick"),
             handle_seat: find!(handle_seat, "handle-seat"),
             upgrade: find!(upgrade, "upgrade"),
+            upgrade_entry: find!(upgrade_entry, "upgrade-entry"),
             connect: find!(connect, "connect"),
         };
         Ok(Self { component, found: Arc::new(found) })
@@ -94,6 +97,10 @@ impl Prepared {
         self.found.upgrade.is_some()
     }
 
+    pub(super) fn has_upgrade_entry(&self) -> bool {
+        self.found.upgrade_entry.is_some()
+    }
+
     /// Returns the exports of an instance of the component.
     pub(super) fn exports(&self, store: &mut Store<Guest>, instance: &Linked) -> Result<Exports, Misshapen> {
         macro_rules! load {
@@ -112,6 +119,7 @@ impl Prepared {
             handle_tick: load!(handle_tick, "handle-tick"),
             handle_seat: load!(handle_seat, "handle-seat"),
             upgrade: load!(upgrade, "upgrade"),
+            upgrade_entry: load!(upgrade_entry, "upgrade-entry"),
             connect: load!(connect, "connect"),
         })
     }
@@ -140,6 +148,10 @@ impl Exports {
 
     pub(super) fn upgrade(&self) -> Result<&upgrade::Guest, Fault> {
         self.upgrade.as_ref().ok_or_else(missing("upgrade"))
+    }
+
+    pub(super) fn upgrade_entry(&self) -> Result<&upgrade_entry::Guest, Fault> {
+        self.upgrade_entry.as_ref().ok_or_else(missing("upgrade-entry"))
     }
 
     pub(super) fn connect(&self) -> Result<&connect::Guest, Fault> {

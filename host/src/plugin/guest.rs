@@ -8,7 +8,7 @@ use super::bindings::bennu::channel::host::Level;
 use super::epoch::EPOCH;
 use crate::contract::limits::keys;
 use crate::contract::{CallLimits, Fault, FaultKind, Member, Record, Request, Surroundings, limit_key};
-use crate::entries::{CallEntries, PendingEntries, TopicEntries};
+use crate::entries::{CallEntries, EntryInput, PendingEntries};
 use crate::protocol::{Pattern, Topic};
 use crate::store::{Draft, Owner, Store};
 
@@ -58,10 +58,10 @@ pub(super) enum EntryAccess {
     /// No access.
     #[default]
     Closed,
-    /// The call has not used the entries of this topic so far.
-    Unused(Arc<TopicEntries>),
+    /// The call has not used the entries so far. `has_upgrade` says whether the plugin exports `upgrade-entry`.
+    Unused { input: EntryInput, has_upgrade: bool },
     /// The call has used them.
-    Used(CallEntries),
+    Used(Box<CallEntries>),
 }
 
 /// The subject of a call.
@@ -164,11 +164,11 @@ impl Guest {
         CallDiagnostics { memory_refused: self.memory_refused.then_some(most), panic: self.panic.take() }
     }
 
-    /// Prepares for a call about `topic`. The call has no access to entries.
-    pub(super) fn begin(&mut self, subject: Subject, topic: Option<Topic>, storage: Storage) {
+    /// Prepares for a call about `topic`.
+    pub(super) fn begin(&mut self, subject: Subject, topic: Option<Topic>, storage: Storage, entries: EntryAccess) {
         self.subject = subject;
         self.storage = storage;
-        self.entries = EntryAccess::Closed;
+        self.entries = entries;
         self.topic = topic;
         self.log_lines = 0;
         self.has_waited = false;
@@ -186,18 +186,23 @@ impl Guest {
         }
     }
 
-    /// Gives the call access to the entries of its topic, if there are any.
-    pub(super) fn open_entries(&mut self, entries: Option<&Arc<TopicEntries>>) {
-        if let Some(entries) = entries {
-            self.entries = EntryAccess::Unused(Arc::clone(entries));
-        }
-    }
-
     /// Takes the call's changes of entries, if there are any.
     pub(super) fn take_entries(&mut self) -> Option<Box<PendingEntries>> {
         match std::mem::take(&mut self.entries) {
             EntryAccess::Used(entries) => entries.into_pending(),
-            EntryAccess::Closed | EntryAccess::Unused(_) => None,
+            EntryAccess::Closed | EntryAccess::Unused { .. } => None,
+        }
+    }
+
+    /// Takes the entries of a call that has ended because entries have to be upgraded before it runs again.
+    pub(super) fn take_unfinished(&mut self) -> Option<Box<CallEntries>> {
+        match &self.entries {
+            EntryAccess::Used(entries) if entries.needs_upgrade() => {}
+            EntryAccess::Closed | EntryAccess::Unused { .. } | EntryAccess::Used(_) => return None,
+        }
+        match std::mem::take(&mut self.entries) {
+            EntryAccess::Used(entries) => Some(entries),
+            EntryAccess::Closed | EntryAccess::Unused { .. } => None,
         }
     }
 

@@ -8,13 +8,13 @@ use wasmtime::{Result, Store, UpdateDeadline};
 use super::bindings::bennu::channel::types::{Membership, Route};
 use super::capacity::CapacityPermit;
 use super::exports::{Exports, Prepared};
-use super::guest::{Guest, Storage, Subject};
+use super::guest::{EntryAccess, Guest, Storage, Subject};
 use super::pool::Borrowed;
 use crate::contract::{
     Admission, Answer, Call, Callback, Capability, Decision, Fault, Outcome, Part, Passing, Request, TopicCall,
     TopicCallback, Upgrade,
 };
-use crate::entries::TopicEntries;
+use crate::entries::{CallEntries, StaleEntry};
 use crate::protocol::Topic;
 
 /// The storage access of a call that may write, and of a call that may only read.
@@ -50,7 +50,7 @@ impl Instance {
             Ok(UpdateDeadline::Yield(1))
         });
         store.set_epoch_deadline(1);
-        store.data_mut().begin(Subject::Nobody, None, Storage::Closed);
+        store.data_mut().begin(Subject::Nobody, None, Storage::Closed, EntryAccess::Closed);
         let instance = prepared.component.instantiate_async(&mut store).await?;
         let exports = prepared.exports(&mut store, &instance)?;
         let memory_at_first = store.data().memory_bytes();
@@ -81,15 +81,10 @@ impl Instance {
     }
 
     /// Runs a callback of a topic, and checks the outcome against the limits.
-    pub(super) async fn call_topic(
-        &mut self,
-        call: &TopicCall,
-        entries: Option<&Arc<TopicEntries>>,
-    ) -> Result<Outcome> {
+    pub(super) async fn call_topic(&mut self, call: &TopicCall, entries: EntryAccess) -> Result<Outcome> {
         let TopicCall { topic, room, callback } = call;
         self.store.data_mut().record.open_with(Capability::Topic, callback.given());
-        self.begin(Subject::Nobody, Some(topic.clone()), WRITABLE);
-        self.guest_mut().open_entries(entries);
+        self.begin_with(entries, Subject::Nobody, Some(topic.clone()), WRITABLE);
         let (store, name, room) = (&mut self.store, topic.as_str(), room.as_deref());
         let called = match callback {
             TopicCallback::Message { event, payload } => {
@@ -126,6 +121,15 @@ impl Instance {
         Ok(state)
     }
 
+    /// Upgrades an entry that another version wrote. The inner error is the plugin's reason for a refusal.
+    pub(super) async fn upgrade_entry(&mut self, topic: &Topic, stale: &StaleEntry) -> Result<Result<Vec<u8>, String>> {
+        let StaleEntry { key, version, value } = stale;
+        self.store.data_mut().record.open_with(Capability::Reads, None);
+        self.begin(Subject::Nobody, Some(topic.clone()), Storage::Closed);
+        let (store, export) = (&mut self.store, self.exports.upgrade_entry()?);
+        export.call_upgrade_entry(store, topic.as_str(), key, *version, value).await
+    }
+
     /// Calls `handle-out` for an intercepted event.
     pub(super) async fn filter(&mut self, passing: &Passing) -> Result<Vec<Decision>> {
         self.store.data_mut().record.open_with(Capability::Reads, None);
@@ -148,9 +152,14 @@ impl Instance {
         Ok(Admission::from(admission).checked()?)
     }
 
+    /// Begins a call without entries.
     fn begin(&mut self, subject: Subject, topic: Option<Topic>, storage: Storage) {
+        self.begin_with(EntryAccess::Closed, subject, topic, storage);
+    }
+
+    fn begin_with(&mut self, entries: EntryAccess, subject: Subject, topic: Option<Topic>, storage: Storage) {
         self.calls = self.calls.saturating_add(1);
-        self.store.data_mut().begin(subject, topic, storage);
+        self.store.data_mut().begin(subject, topic, storage, entries);
         self.store.set_epoch_deadline(1);
     }
 
@@ -176,16 +185,21 @@ impl Instance {
 }
 
 impl Borrowed<'_> {
-    /// Runs a callback of a member, and checks the outcome against the limits.
+    /// Runs a callback of a member, and checks the outcome against the limits. If the call has ended because entries have to
+    /// be upgraded before it runs again, `unfinished` gets its entries, and the returned fault doesn't count.
     ///
     /// The function awaits wasmtime's own future directly. Every future that wraps another one is moved in memory
     /// once more, and most turns make this call.
-    pub(super) async fn call(mut self, call: &Call, entries: Option<&Arc<TopicEntries>>) -> Result<Outcome, Fault> {
+    pub(super) async fn call(
+        mut self,
+        call: &Call,
+        entries: EntryAccess,
+        unfinished: Option<&mut Option<Box<CallEntries>>>,
+    ) -> Result<Outcome, Fault> {
         let Call { member, assigns, room, usage, callback } = call;
         let instance = &mut *self.instance;
         instance.store.data_mut().record.open(usage.clone(), callback.given());
-        instance.begin(Subject::Member(Arc::clone(member)), Some(member.topic.clone()), WRITABLE);
-        instance.guest_mut().open_entries(entries);
+        instance.begin_with(entries, Subject::Member(Arc::clone(member)), Some(member.topic.clone()), WRITABLE);
         let (topic, room) = (member.topic.as_str(), room.as_deref());
         let membership = Membership { id: member.id, topic, assigns, room };
         let (store, channel) = (&mut instance.store, instance.exports.channel()?);
@@ -209,6 +223,9 @@ impl Borrowed<'_> {
             }
         };
         let checked = called.and_then(|outcome| Ok(instance.check(outcome.map_err(Fault::failed)?)?));
+        if let Some(unfinished) = unfinished {
+            *unfinished = instance.guest_mut().take_unfinished();
+        }
         self.settle(checked)
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! A guest can use only the functions in `imports`: it has no files, no network, and no clock except the host's.
 
+mod again;
 mod allocation;
 mod anatomy;
 mod backtrace;

@@ -71,6 +71,11 @@ impl Pool {
         self.prepared.has_upgrade()
     }
 
+    /// Whether the plugin can upgrade entries that another version wrote.
+    pub(super) fn upgrades_entries(&self) -> bool {
+        self.prepared.has_upgrade_entry()
+    }
+
     /// Takes an unused instance, if there is one and no other call waits for an instance.
     pub(super) fn take_idle(&self) -> Option<Borrowed<'_>> {
         let permit = self.free.try_acquire().ok()?;

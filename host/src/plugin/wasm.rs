@@ -5,17 +5,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Engine;
+use super::again::CallOf;
+use super::guest::EntryAccess;
 use super::pool::{Borrowed, Pool};
 use super::within::Within;
 use crate::contract::{
     Admission, Behaviour, Call, CallFuture, CallLimits, Decision, Fault, Gatekeeper, Outcome, Passing, Request,
     TopicCall, Upgrade,
 };
-use crate::entries::TopicEntries;
+use crate::entries::EntryInput;
 
 /// One generation of a plugin. It is dropped with the last call that runs on it.
 pub struct WasmPlugin {
-    pool: Pool,
+    pub(super) pool: Pool,
     limits: Arc<CallLimits>,
     /// Its ticker thread interrupts the guests. The thread must run for as long as a guest may run, even after the
     /// loader is dropped.
@@ -25,6 +27,10 @@ pub struct WasmPlugin {
 impl WasmPlugin {
     pub(super) fn new(pool: Pool, limits: Arc<CallLimits>, engine: Engine) -> Self {
         Self { pool, limits, engine }
+    }
+
+    fn access(&self, input: &EntryInput) -> EntryAccess {
+        EntryAccess::Unused { input: input.clone(), has_upgrade: self.pool.upgrades_entries() }
     }
 
     /// Runs a call on an instance, within the call's wall time. If the future is dropped before it ends, the instance
@@ -42,18 +48,31 @@ impl WasmPlugin {
 }
 
 impl Behaviour for WasmPlugin {
-    fn call<'a>(&'a self, call: &'a Call, entries: Option<&'a Arc<TopicEntries>>) -> CallFuture<'a, Outcome> {
-        self.run(move |borrowed| borrowed.call(call, entries))
+    fn call<'a>(&'a self, call: &'a Call, entries: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
+        let Some(entries) = entries else {
+            return self.run(move |borrowed| borrowed.call(call, EntryAccess::Closed, None));
+        };
+        let entries = self.access(entries);
+        self.run(move |borrowed| async move {
+            let mut unfinished = None;
+            let result = borrowed.call(call, entries, Some(&mut unfinished)).await;
+            match unfinished {
+                None => result,
+                Some(entries) => Box::pin(self.call_again(CallOf::Member(call), entries)).await,
+            }
+        })
     }
 
-    fn call_topic<'a>(
-        &'a self,
-        call: &'a TopicCall,
-        entries: Option<&'a Arc<TopicEntries>>,
-    ) -> CallFuture<'a, Outcome> {
+    fn call_topic<'a>(&'a self, call: &'a TopicCall, entries: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
+        let entries = entries.map_or(EntryAccess::Closed, |entries| self.access(entries));
         self.run(move |mut borrowed: Borrowed<'_>| async move {
             let result = borrowed.instance.call_topic(call, entries).await;
-            borrowed.settle(result)
+            let unfinished = borrowed.instance.guest_mut().take_unfinished();
+            let result = borrowed.settle(result);
+            match unfinished {
+                None => result,
+                Some(entries) => Box::pin(self.call_again(CallOf::Topic(call), entries)).await,
+            }
         })
     }
 

@@ -98,6 +98,9 @@ pub struct Limits {
     pub entries_cache_bytes: u64,
     /// The same for a topic's entries that aren't stored yet. Past it: they are stored with the next commit. Default 8 MiB.
     pub entries_dirty_bytes: u64,
+    /// Bytes of the entries of a topic that are kept for a rollback, with 64 bytes more for each entry. Past it: the topic isn't
+    /// rolled back. Default 8 MiB.
+    pub entries_rollback_bytes: u64,
     /// Effects of one call. Past it: fault, oversize. Default 1,024.
     pub effects_per_call: usize,
     /// Bytes of those effects and the answer. Past it: fault, oversize. Default 4 MiB.
@@ -161,6 +164,7 @@ impl Default for Limits {
             entries_memory_bytes: call.entries.memory_bytes,
             entries_cache_bytes: cache.cache_bytes,
             entries_dirty_bytes: cache.dirty_bytes,
+            entries_rollback_bytes: call.entries.rollback_bytes,
             effects_per_call: call.effects,
             effect_bytes: call.effect_bytes,
             timers_per_member: call.timers,
@@ -258,6 +262,7 @@ impl Limits {
             write_bytes_per_call: self.entry_write_bytes_per_call,
             bytes_per_topic: self.entries_bytes_per_topic,
             memory_bytes: self.entries_memory_bytes,
+            rollback_bytes: self.entries_rollback_bytes,
             ..EntryLimits::default()
         }
     }

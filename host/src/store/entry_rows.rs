@@ -20,9 +20,9 @@ const COUNTED_AT_ONCE: ScanLimit = ScanLimit { rows: 1000, bytes: 1 << 20 };
 /// Only turns of the topic write its entries, and one turn runs at a time. So a turn doesn't need a snapshot from its
 /// beginning: the latest one has the same entries, and its own commits.
 pub struct EntryRows<'a> {
-    seen: Arc<Seen>,
-    owner: &'a Owner,
-    topic: &'a str,
+    pub(super) seen: Arc<Seen>,
+    pub(super) owner: &'a Owner,
+    pub(super) topic: &'a str,
 }
 
 impl Store {
@@ -142,7 +142,7 @@ impl Draft {
         self.writes.insert(self.owner.place(kind, name), value);
     }
 
-    fn check_topic(&self, topic: &str) -> Result<(), Oversize> {
+    pub(super) fn check_topic(&self, topic: &str) -> Result<(), Oversize> {
         self.limits().check_key(topic.as_bytes())?;
         space::check_entry_topic(topic)
     }

@@ -22,6 +22,7 @@ mod directory;
 mod draft;
 mod embedded;
 mod engine;
+mod entry_formers;
 mod entry_rows;
 mod entry_sums;
 mod export;

@@ -172,6 +172,12 @@ impl Owner {
         Span { from: self.entry_place(Kind::Entries, topic, start), until }
     }
 
+    /// Returns the span of the engine's keys for the before-images of a topic's entries.
+    pub(super) fn entry_formers_span(&self, topic: &str) -> Span {
+        let from = self.entry_place(Kind::EntryFormers, topic, &[]);
+        Span { until: after_prefix(&from), from }
+    }
+
     /// Returns the span of the plugin's engine keys of one kind.
     pub(super) fn span(&self, kind: Kind) -> Span {
         let from = self.prefix(kind).clone();

@@ -7,7 +7,7 @@ use crate::support::{Client, Notes, Part, Stage, admitted, nothing, replied};
 use bennu::channel::NodeLimits;
 use bennu::contract::limits::EntryLimits;
 use bennu::contract::{Call, Callback, Fault, Outcome};
-use bennu::entries::{CallEntries, EntriesNode, Order, TopicEntries};
+use bennu::entries::{CallEntries, EntriesNode, EntryInput, Order};
 use bennu::routes::{Probation, ProbationTerms};
 use bennu::store::{Owner, QUOTA_BYTES, Store, StoreLimits};
 use tokio::time::{sleep, timeout};
@@ -16,17 +16,17 @@ pub(crate) const OPTIONS: &[(&str, &str)] = &[("room", "memory"), ("linger-ms", 
 
 /// The name of an event says what it does: `add KEY`, `put KEY BYTES`, `fill COUNT`, `clear COUNT`, and `list`. All but
 /// `list` may be followed by `and crash`. A fault is noted.
-async fn keeping(call: &Call, entries: Option<Arc<TopicEntries>>, notes: &Notes) -> Result<Outcome, Fault> {
+async fn keeping(call: &Call, entries: Option<EntryInput>, notes: &Notes) -> Result<Outcome, Fault> {
     let event = match &call.callback {
         Callback::In { event, .. } => event,
         Callback::Join(_) => return Ok(admitted()),
         Callback::Info(_) | Callback::Terminate(_) => return Ok(nothing()),
     };
-    let Some(topic) = entries else {
+    let Some(input) = entries else {
         notes.add(format!("{event}: no entries"));
         return Ok(replied("{}"));
     };
-    let mut entries = CallEntries::new(topic);
+    let mut entries = CallEntries::new(input, false);
     let words: Vec<&str> = event.split(' ').collect();
     let done = match words[..] {
         ["add", key, ..] => add(&mut entries, key).await,
@@ -131,7 +131,7 @@ async fn a_fault_changes_no_entry() {
 }
 
 /// The first run of the event `race` reads a key of the store that another commit changes before the run ends.
-async fn racing(call: Call, entries: Option<Arc<TopicEntries>>, store: Store, notes: Notes) -> Result<Outcome, Fault> {
+async fn racing(call: Call, entries: Option<EntryInput>, store: Store, notes: Notes) -> Result<Outcome, Fault> {
     let is_race = matches!(&call.callback, Callback::In { event, .. } if **event == *"race");
     if !is_race {
         return keeping(&call, entries, &notes).await;
@@ -139,7 +139,7 @@ async fn racing(call: Call, entries: Option<Arc<TopicEntries>>, store: Store, no
     let owner = Owner::new("script", QUOTA_BYTES).expect("a name");
     let mut draft = store.begin(&owner);
     let is_first = draft.get(b"key").await.expect("memory doesn't fail").is_none();
-    let mut entries = CallEntries::new(entries.expect("the topic has entries"));
+    let mut entries = CallEntries::new(entries.expect("the topic has entries"), false);
     notes.add(list(&mut entries).await?);
     add(&mut entries, "a").await?;
     draft.put(b"own", "x".into()).expect("a small value");
@@ -169,11 +169,11 @@ async fn after_a_conflict_the_call_runs_again_on_the_same_entries() {
 #[tokio::test(start_paused = true)]
 async fn on_probation_the_earlier_build_starts_from_untouched_entries() {
     let notes = Notes::default();
-    let faulty = |call: Call, entries: Option<Arc<TopicEntries>>| {
+    let faulty = |call: Call, entries: Option<EntryInput>| {
         let is_join = matches!(call.callback, Callback::Join(_));
         async move {
             // The fault comes after the write, which the topic never gets.
-            CallEntries::new(entries.expect("the topic has entries")).put(b"a", b"lost").await?;
+            CallEntries::new(entries.expect("the topic has entries"), false).put(b"a", b"lost").await?;
             if is_join { Ok(admitted()) } else { Err(Fault::failed("a fault")) }
         }
     };

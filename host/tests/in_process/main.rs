@@ -9,6 +9,7 @@ mod entries;
 mod formers;
 mod json;
 mod panics;
+mod rollback;
 mod rooms;
 mod seats;
 mod slow_disk;

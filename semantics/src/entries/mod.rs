@@ -4,6 +4,7 @@
 //!   which keys it would have to read from the store.
 //! - An [`Overlay`] has the writes of one call, and checks them against the [`EntryRules`]. A call reads through it.
 //! - When the call is committed, its [`EntryChanges`] are applied to the table.
+//! - A [`Journal`] has the entries from before a rollback point. A rollback restores them.
 //!
 //! Nothing here reads the store. If an operation needs a part of the store, its [`Progress`] says which.
 
@@ -13,6 +14,7 @@ mod change_map;
 mod dirty;
 mod evict;
 mod fill;
+mod journal;
 mod key;
 mod merge;
 mod overlay;
@@ -24,6 +26,7 @@ mod read;
 mod rules;
 mod scan;
 mod slot;
+mod stale;
 mod sums;
 mod table;
 mod tally;
@@ -37,6 +40,7 @@ pub use change::{AppliedChange, ChangeKind, EntryChange, EntryChanges, OldEntry}
 pub use dirty::DirtyEntry;
 pub use evict::Evicted;
 pub use fill::StoredEntry;
+pub use journal::{FormerEntry, Journal};
 pub use key::KeyRange;
 pub use overlay::Overlay;
 pub use packed::Packed;
@@ -45,6 +49,7 @@ pub use read::{Order, Progress, RangeRead, StoreRead};
 pub use rules::EntryRules;
 pub use scan::{EntryList, EntryScan};
 pub use slot::Stamp;
+pub use stale::{StaleEntry, StaleScan};
 pub use sums::EntrySums;
 pub use table::{EntryTable, Found, TableBytes};
 pub use writes::EntryDeletion;

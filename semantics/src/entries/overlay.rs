@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::change::{Change, ChangeKind, EntryChanges};
 use super::change_map::ChangeMap;
+use super::journal::Journal;
 use super::key::check_key;
 use super::packed::Packed;
 use super::read::{Progress, StoreRead};
 use super::rules::EntryRules;
+use super::stale::check_upgraded;
 use super::sums::EntrySums;
 use super::table::{EntryTable, Found};
 use super::tally::Tally;
@@ -23,13 +25,20 @@ use crate::Fault;
 #[derive(Debug)]
 pub struct Overlay {
     pub(super) rules: Arc<EntryRules>,
+    /// The call sees the entries before a rollback point.
+    pub(super) before: Option<Arc<Journal>>,
     pub(super) changes: ChangeMap,
     /// The upgrades that the call has overwritten. They are needed if the call runs again.
     pub(super) overwritten: Vec<(Packed, Change)>,
     /// The sums of the topic before the call, if they are known.
     pub(super) base: Option<EntrySums>,
     pub(super) tally: Tally,
+    /// The bytes of all entries that were upgraded for the call, in all of its runs.
     pub(super) upgraded_bytes: usize,
+    /// The keys of entries that have to be upgraded before the call runs again.
+    pub(super) needed: Vec<Box<[u8]>>,
+    /// The bytes of entries that are upgraded in addition after the next run. 0 before the first.
+    pub(super) ahead: usize,
 }
 
 impl Overlay {
@@ -37,7 +46,33 @@ impl Overlay {
     #[must_use]
     pub fn new(rules: Arc<EntryRules>, sums: Option<EntrySums>) -> Self {
         let tally = Tally::new(sums.unwrap_or_default());
-        Self { rules, changes: ChangeMap::default(), overwritten: Vec::new(), base: sums, tally, upgraded_bytes: 0 }
+        let (changes, overwritten) = (ChangeMap::default(), Vec::new());
+        Self {
+            rules,
+            before: None,
+            changes,
+            overwritten,
+            base: sums,
+            tally,
+            upgraded_bytes: 0,
+            needed: Vec::new(),
+            ahead: 0,
+        }
+    }
+
+    /// Begins a call that sees the entries of the topic as they were at its rollback point. Its changes must not be
+    /// applied.
+    #[must_use]
+    pub fn at_rollback_point(rules: Arc<EntryRules>, journal: Arc<Journal>) -> Self {
+        let sums = journal.sums();
+        Self { before: Some(journal), ..Self::new(rules, Some(sums)) }
+    }
+
+    /// Looks up a key in the entries before the call.
+    #[inline]
+    pub(super) fn find<'a>(&'a self, table: &'a EntryTable, key: &[u8]) -> Found<'a> {
+        let former = self.before.as_ref().and_then(|journal| journal.get(key));
+        former.unwrap_or_else(|| table.get(key))
     }
 
     /// Sets the sums of the topic, which a write has asked for.
@@ -52,13 +87,6 @@ impl Overlay {
     #[must_use]
     pub fn growth(&self) -> u64 {
         self.tally.sums.weight().saturating_sub(self.base.unwrap_or_default().weight())
-    }
-
-    /// Returns the bytes of all entries that were upgraded for the call, in all of its runs. The overlay keeps them, also
-    /// those that aren't committed. So the caller has to end a call that needs too many.
-    #[must_use]
-    pub fn upgraded_bytes(&self) -> usize {
-        self.upgraded_bytes
     }
 
     /// Whether the call has changed no entry so far.
@@ -97,7 +125,7 @@ impl Overlay {
         if let Some((packed, change)) = self.changes.get(key) {
             return Ok(Progress::Done(change.value(packed)));
         }
-        Ok(match table.get(key) {
+        Ok(match self.find(table, key) {
             Found::Entry { version, .. } if self.rules.is_stale(version) => Progress::Upgrade(vec![key.into()]),
             Found::Entry { value, .. } => Progress::Done(Some(value)),
             Found::Absent => Progress::Done(None),
@@ -164,7 +192,8 @@ impl Overlay {
     /// stays as it is.
     ///
     /// # Errors
-    /// Fault: oversize, if the value is too long. Fault: failed, if the entry is published, and the value isn't JSON.
+    /// Fault: oversize, if the value is too long, or the call needs too many upgraded entries. Fault: failed, if the entry is
+    /// published, and the value isn't JSON.
     pub fn upgrade(&mut self, table: &EntryTable, key: &[u8], value: &[u8]) -> Result<Progress<()>, Fault> {
         check_key(key)?;
         self.rules.limits.check_value(value.len())?;
@@ -177,6 +206,7 @@ impl Overlay {
             Err(read) => return Ok(Progress::Read(read)),
         };
         if before.value_bytes.is_some() {
+            check_upgraded(self.upgraded_bytes + key.len() + value.len())?;
             self.record_upgrade(key, value, before)?;
         }
         Ok(Progress::Done(()))

@@ -80,12 +80,18 @@ impl Overlay {
             return Progress::Done(());
         }
         let (range, mut stale) = (std::mem::replace(&mut scan.range, KeyRange::all()), Vec::new());
-        let mut merge = Merge::new(&self.changes, table, &range, scan.order);
+        let mut merge = Merge::new(self, table, &range, scan.order);
         let unknown = loop {
             let (key, value) = match merge.next() {
                 None => break None,
                 Some(Seen::Unknown(at)) => break Some(at),
                 Some(Seen::Changed(packed)) => (packed.key(), packed.value()),
+                Some(Seen::Former(packed, version)) => {
+                    if self.rules.is_stale(version) {
+                        stale.push(packed.key().into());
+                    }
+                    (packed.key(), packed.value())
+                }
                 Some(Seen::Stored(slot)) => {
                     if self.rules.is_stale(slot.version()) {
                         stale.push(slot.key().into());
@@ -143,8 +149,9 @@ impl Overlay {
 
     /// Returns the read of those of these keys that neither the call nor the table knows.
     pub(super) fn unknown<'k>(&self, table: &EntryTable, keys: impl Iterator<Item = &'k [u8]>) -> StoreRead {
-        let is_unknown =
-            |key: &&[u8]| check_key(key).is_ok() && self.changes.get(key).is_none() && table.get(key) == Found::Unknown;
+        let is_unknown = |key: &&[u8]| {
+            check_key(key).is_ok() && self.changes.get(key).is_none() && self.find(table, key) == Found::Unknown
+        };
         // Each repetition looks at a bounded number of keys, so that the operation takes O(n log n) in all.
         StoreRead::Keys(keys.take(4 * KEYS_AT_ONCE).filter(is_unknown).take(KEYS_AT_ONCE).map(Into::into).collect())
     }

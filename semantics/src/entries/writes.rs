@@ -55,7 +55,7 @@ impl Overlay {
             return Ok(Progress::Read(StoreRead::Sums));
         }
         let (mut found, mut unknown) = (Vec::new(), None);
-        let mut merge = Merge::new(&self.changes, table, &deletion.range, Order::Forward);
+        let mut merge = Merge::new(self, table, &deletion.range, Order::Forward);
         let mut old_bytes = self.tally.old_bytes;
         while found.len() < deletion.left {
             match merge.next() {
@@ -64,7 +64,9 @@ impl Overlay {
                     unknown = at;
                     break;
                 }
-                Some(Seen::Changed(packed)) => found.push((Packed::pack(packed.key(), &[]), None)),
+                Some(Seen::Changed(packed) | Seen::Former(packed, _)) => {
+                    found.push((Packed::pack(packed.key(), &[]), None));
+                }
                 Some(Seen::Stored(slot)) => {
                     let old = self.old_entry(table, slot.key(), slot.version(), slot.value(), &mut old_bytes);
                     found.push((Packed::pack(slot.key(), &[]), Some(old)));
@@ -100,7 +102,7 @@ impl Overlay {
             tally.discount(packed, change);
             return Ok(Before { value_bytes: change.committed_bytes(packed), was_absent, old: None, tally });
         }
-        match table.get(key) {
+        match self.find(table, key) {
             Found::Unknown => Err(StoreRead::Keys(vec![key.into()])),
             Found::Absent => Ok(self.before(OldEntry::Absent)),
             Found::Entry { version, value } => {

@@ -17,6 +17,9 @@ pub struct EntryLimits {
     pub bytes_per_topic: u64,
     /// Bytes of the entries of all memory rooms, with [`ENTRY_WEIGHT`] for each entry. Fault: oversize. Default 256 MiB.
     pub memory_bytes: u64,
+    /// Bytes of the entries of a topic that are kept for a rollback, with [`ENTRY_WEIGHT`] for each. Past it: no rollback of the
+    /// topic. Default 8 MiB.
+    pub rollback_bytes: u64,
     /// Bytes of a topic's published entries, as JSON. Fault: oversize. Default 2 MiB.
     pub published_bytes: u64,
 }
@@ -43,6 +46,7 @@ impl Default for EntryLimits {
             write_bytes_per_call: 4 << 20,
             bytes_per_topic: 1 << 30,
             memory_bytes: 256 << 20,
+            rollback_bytes: 8 << 20,
             published_bytes: 2 << 20,
         }
     }

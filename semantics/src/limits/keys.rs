@@ -52,12 +52,14 @@ pub const ENTRY_WRITE_BYTES_PER_CALL: &str = "entry_write_bytes_per_call";
 pub const ENTRIES_BYTES_PER_TOPIC: &str = "entries_bytes_per_topic";
 /// Sets [`EntryLimits::memory_bytes`].
 pub const ENTRIES_MEMORY_BYTES: &str = "entries_memory_bytes";
+/// Sets [`EntryLimits::rollback_bytes`].
+pub const ENTRIES_ROLLBACK_BYTES: &str = "entries_rollback_bytes";
 /// Sets [`EntryLimits::published_bytes`].
 pub const PUBLISHED_BYTES: &str = "published_bytes";
 
 /// The keys that the host's configuration has, for a test of the host. [`PUBLISHED_BYTES`] is added when routes can publish
 /// entries.
-pub const ALL: [&str; 24] = [
+pub const ALL: [&str; 25] = [
     CALL_CPU_MS,
     CALL_WALL_MS,
     MEMORY_BYTES,
@@ -80,6 +82,7 @@ pub const ALL: [&str; 24] = [
     ENTRY_WRITE_BYTES_PER_CALL,
     ENTRIES_BYTES_PER_TOPIC,
     ENTRIES_MEMORY_BYTES,
+    ENTRIES_ROLLBACK_BYTES,
     MAILBOX_FROM_ELSEWHERE,
     MAILBOX_BYTES_FROM_ELSEWHERE,
 ];

@@ -17,6 +17,7 @@ mod effects;
 mod elsewhere;
 mod entries;
 mod entry_limits;
+mod entry_upgrades;
 mod example;
 mod faults;
 mod findings;

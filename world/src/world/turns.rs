@@ -32,7 +32,7 @@ impl<C: Callbacks> World<C> {
             callback: Callback::Join(params),
         };
         let standing = self.states(topic, None);
-        let asked = self.ask(topic, &standing, request).and_then(|turn| {
+        let asked = self.ask(topic, &standing, &request).and_then(|turn| {
             self.check_room_for(None, &turn.effects)?;
             Ok(turn)
         });
@@ -90,11 +90,11 @@ impl<C: Callbacks> World<C> {
         let usage = role.resources.usage();
         let (topic, socket) = (role.topic.clone(), role.facts.clone());
         let standing = self.states(&topic, Some(role.assigns.clone()));
-        self.ask(&topic, &standing, CallRequest::Member { id, socket, usage, callback })
+        self.ask(&topic, &standing, &CallRequest::Member { id, socket, usage, callback })
     }
 
     /// Calls a callback with these states.
-    fn ask(&mut self, topic: &Topic, standing: &StateSnapshot, request: CallRequest) -> Result<Turn, Fault> {
+    fn ask(&mut self, topic: &Topic, standing: &StateSnapshot, request: &CallRequest) -> Result<Turn, Fault> {
         let spec = self.served(topic)?;
         self.limit_reach();
         ask(&mut self.callbacks, &mut self.host, (&spec, topic), standing, request).0
@@ -174,7 +174,7 @@ impl<C: Callbacks> World<C> {
     /// A callback of a topic, with its commit.
     pub(super) fn topic_turn(&mut self, topic: &Topic, callback: TopicCallback) -> Result<Answer, Fault> {
         let standing = self.states(topic, None);
-        let turned = self.ask(topic, &standing, CallRequest::Topic(callback)).and_then(|turn| {
+        let turned = self.ask(topic, &standing, &CallRequest::Topic(callback)).and_then(|turn| {
             self.check_room_for(None, &turn.effects)?;
             Ok(turn)
         });

@@ -80,7 +80,7 @@ pub(in crate::channel::member) async fn terminate(channel: &Arc<Channel>, ended:
         settle_room(topic);
     }
     let (room, entries) = channel.room_states(&route);
-    let states = StateSnapshot { assigns: Some(assigns), room, entries };
+    let states = StateSnapshot { assigns: Some(assigns), room, entries, ..StateSnapshot::default() };
     let (call, _) = channel.call(&mut channel.lock(), Callback::Terminate(ending));
     let mut call = PluginCall::Member(call);
     // Boxed because a member needs it only once. Otherwise each of its turns would need the memory for it.

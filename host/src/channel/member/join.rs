@@ -55,7 +55,7 @@ async fn call_join(channel: &Channel, route: &Arc<Route>, params: Payload) -> Re
         settle_room(topic);
     }
     let (room, entries) = channel.room_states(route);
-    let states = StateSnapshot { assigns: None, room, entries };
+    let states = StateSnapshot { assigns: None, room, entries, ..StateSnapshot::default() };
     let (call, _) = channel.call(&mut channel.lock(), Callback::Join(params));
     let mut call = PluginCall::Member(call);
     let deadline = RetryDeadline::new();

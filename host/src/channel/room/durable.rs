@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use super::room::Room;
 use super::topics::TopicTurns;
 use crate::channel::turn::{Evaluated, Former, Persisted, Saved, Services, commit_draft, refused};
 use crate::contract::{Fault, FaultKind};
-use crate::entries::{PendingEntries, TopicEntries};
+use crate::entries::{PendingEntries, RollbackGivenUp, TopicEntries};
 use crate::protocol::Topic;
 use crate::routes::{Probation, ProbationResult, RoomKind, Route};
 use crate::store::{Draft, ReadError, Store};
@@ -26,6 +27,8 @@ struct RoomDraft<'a> {
     entries: Option<Arc<TopicEntries>>,
     /// Whether the draft has a state from before an upgrade.
     has_former: bool,
+    /// Set if it gives the rollback point up.
+    given_up: Option<RollbackGivenUp>,
 }
 
 /// Stores the writes of a call, and the room of its topic. The future is ready at once if there is nothing to store.
@@ -38,7 +41,10 @@ pub(in crate::channel) async fn persist(
 ) -> Result<Persisted, Fault> {
     let draft = evaluated.outcome.draft.take();
     let durable = topic.filter(|_| route.spec.room == RoomKind::Durable);
-    evaluated.is_room_stored = durable.is_none_or(|topic| topic.room().as_ref().is_some_and(|room| room.is_due()));
+    let point = evaluated.room.as_ref().and_then(Saved::rollback_point);
+    // The begin of a rollback point is stored at once, so that no earlier commit is stored after it.
+    let is_due = |room: &Room| room.is_due() || point.is_some() && room.rollback_point() != point;
+    evaluated.is_room_stored = durable.is_none_or(|topic| topic.room().as_deref().is_some_and(is_due));
     let has_changes = evaluated.room.is_some() || evaluated.outcome.entries.is_some();
     if let Some(topic) = durable.filter(|_| evaluated.is_room_stored && has_changes) {
         let draft = draft.unwrap_or_else(|| Box::new(services.store.begin(&route.owner)));
@@ -66,18 +72,36 @@ async fn persist_with_room(
         Some(room) => (room.entries().cloned(), room.unstored().map(|(_, saved)| saved)),
         None => (None, None),
     };
+    let given_up = prepare_rollback(topic, entries.as_deref(), evaluated);
     let state = match &evaluated.room {
         Some(room) => Some(Some(room)),
         None => unstored.as_ref().map(Option::as_ref),
     };
     let pending = &mut evaluated.outcome.entries;
     let committed = async {
-        let room = RoomDraft { topic, entries, has_former: set_room(&mut draft, topic, state)? };
+        let room = RoomDraft { topic, entries, has_former: set_room(&mut draft, topic, state)?, given_up };
         room.commit(&services.store, draft, pending).await
     };
     let persisted = committed.await?;
     evaluated.is_stored = persisted == Persisted::Done;
     Ok(persisted)
+}
+
+/// Checks whether the entries before the changes of a call can be kept. If not, the rollback point is given up with this
+/// commit.
+fn prepare_rollback(
+    topic: &TopicTurns,
+    entries: Option<&TopicEntries>,
+    evaluated: &mut Evaluated,
+) -> Option<RollbackGivenUp> {
+    let (entries, pending) = entries.zip(evaluated.outcome.entries.as_deref())?;
+    let point = match &evaluated.room {
+        Some(room) => room.rollback_point(),
+        None => topic.room().as_ref().and_then(|room| room.rollback_point()),
+    };
+    let given_up = entries.prepare_rollback(point, pending).err()?;
+    evaluated.room.iter_mut().for_each(Saved::give_up_rollback);
+    Some(given_up)
 }
 
 impl RoomDraft<'_> {
@@ -89,9 +113,10 @@ impl RoomDraft<'_> {
         mut draft: Box<Draft>,
         pending: &mut Option<Box<PendingEntries>>,
     ) -> Result<Persisted, Fault> {
-        let Self { topic, entries, has_former } = self;
+        let Self { topic, entries, has_former, given_up } = self;
+        let on_probation = given_up.map(|given_up| given_up.probation);
         let commit = match &entries {
-            Some(entries) => Some(entries.begin_commit(pending.as_deref()).await?),
+            Some(entries) => Some(entries.begin_commit(pending.as_deref(), on_probation).await?),
             None => None,
         };
         if let Some(commit) = &commit {
@@ -115,6 +140,7 @@ impl RoomDraft<'_> {
         }
         if let Some(room) = topic.room().as_mut() {
             room.former_persisted(has_former);
+            given_up.into_iter().for_each(|given_up| room.give_up_rollback(&topic.name, given_up));
         }
         Ok(Persisted::Done)
     }
@@ -133,7 +159,7 @@ pub(in crate::channel) async fn persist_room(topic: &TopicTurns) {
     let mut draft = Box::new(store.begin(&owner));
     let persisted = async {
         let has_former = set_room(&mut draft, topic, Some(saved.as_ref()))?;
-        RoomDraft { topic, entries, has_former }.commit(store, draft, &mut None).await
+        RoomDraft { topic, entries, has_former, given_up: None }.commit(store, draft, &mut None).await
     };
     let persisted = persisted.await;
     if let Err(fault) = &persisted {
@@ -166,6 +192,35 @@ pub(in crate::channel::room) async fn stored_room(
     Ok((Some(room.with_former(former, probation)), true))
 }
 
+/// Reads the rollback point of a durable room's entries from the store, if the room has a state from before an upgrade. If
+/// not, reads whether the rollback point was given up on the current probation.
+///
+/// # Errors
+/// If the store can't be read. Then the next turn tries again.
+pub(in crate::channel::room) async fn read_rollback_point(topic: &TopicTurns, route: &Route) -> Result<(), Fault> {
+    let (entries, point) = match topic.room().as_ref() {
+        Some(room) if room.is_rollback_unread() => (room.entries().cloned(), room.rollback_point()),
+        _ => return Ok(()),
+    };
+    let trial = route.trial().and_then(|(probation, _)| probation.id());
+    match (entries, point, trial) {
+        (Some(entries), Some(probation), _) => {
+            let sums = stored_former(topic, route).await?.map(|former| former.sums).unwrap_or_default();
+            entries.load_rollback_point(probation, sums).await?;
+        }
+        (Some(entries), None, Some(probation)) => entries.load_given_up(probation).await?,
+        _ => {}
+    }
+    topic.room().iter_mut().for_each(|room| room.rollback_read());
+    Ok(())
+}
+
+async fn stored_former(topic: &TopicTurns, route: &Route) -> Result<Option<Former>, Fault> {
+    let mut draft = topic.services().store.begin(&route.owner);
+    let stored = draft.former(topic.name.as_str()).await;
+    Ok(stored.map_err(|error| Fault::new(FaultKind::Store, error.to_string()))?.and_then(Former::decode))
+}
+
 /// The probation under which a stored room was upgraded: the current one of its plugin, or one that has ended. An
 /// unknown probation comes from the imported store of another host. Then the room is rolled back only if the serving build
 /// writes the version from before, and not the room's version.
@@ -189,7 +244,8 @@ fn set_room(draft: &mut Draft, topic: &TopicTurns, room: Option<Option<&Saved>>)
     let had_former = topic.room().as_ref().is_some_and(|room| room.has_stored_former());
     let Some(room) = room else { return Ok(had_former) };
     let stored = room.filter(|room| !room.bytes.is_empty()).map(|room| encode(&room.bytes, room.version));
-    let former = room.and_then(Saved::former);
+    let sums = || topic.room().as_ref().and_then(|room| room.entries()?.rollback_sums());
+    let former = room.and_then(|room| room.former(sums()));
     let has_former = former.is_some();
     let set = draft.set_room(topic.name.as_str(), stored).and_then(|()| {
         // Most rooms have none, and then nothing is written for it.

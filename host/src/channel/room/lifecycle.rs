@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::durable::{persist_room, stored_room};
+use super::durable::{persist_room, read_rollback_point, stored_room};
 use super::job::{TopicEvent, post_and_spawn};
 use super::room::Room;
 use super::topics::TopicTurns;
@@ -30,8 +30,16 @@ pub(in crate::channel) async fn open(topic: &TopicTurns, route: &Route) -> Resul
         if is_same {
             room.open_entries(route, &topic.name, topic.services());
         }
-        (is_same, is_its)
+        (is_same, is_its, room.is_rollback_unread())
     });
+    let found = match found {
+        Some((true, _, true)) => {
+            Box::pin(read_rollback_point(topic, route)).await?;
+            return Ok(settle(topic));
+        }
+        Some((is_same, is_its, _)) => Some((is_same, is_its)),
+        None => None,
+    };
     match found {
         Some((true, _)) => return Ok(false),
         Some((false, true)) => Box::pin(change_kind(topic, is_durable)).await?,
@@ -44,7 +52,11 @@ pub(in crate::channel) async fn open(topic: &TopicTurns, route: &Route) -> Resul
     let opened = room.get_or_insert_with(|| Box::new(Room::new(route.owner.clone())));
     opened.open(is_durable, stored, has_former);
     opened.open_entries(route, &topic.name, topic.services());
+    let is_rollback_unread = opened.is_rollback_unread();
     drop(room);
+    if is_rollback_unread {
+        Box::pin(read_rollback_point(topic, route)).await?;
+    }
     // The probation under which it was upgraded may have ended since it was stored.
     Ok(settle(topic))
 }

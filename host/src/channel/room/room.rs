@@ -13,7 +13,7 @@ use super::seats::Seats;
 use super::tick_timer::TickTimer;
 use crate::channel::turn::{Saved, Services, Settled};
 use crate::contract::{Published, PublishedState};
-use crate::entries::{PendingEntries, TopicEntries};
+use crate::entries::{PendingEntries, RollbackGivenUp, TopicEntries};
 use crate::protocol::Topic;
 use crate::pubsub::StateUpdate;
 use crate::routes::Route;
@@ -41,6 +41,8 @@ pub(in crate::channel::room) struct Room {
     stored_at: Option<Instant>,
     /// Whether its state from before an upgrade by a build on probation is stored next to it.
     has_stored_former: bool,
+    /// Whether the rollback point of its entries has to be read from the store.
+    is_rollback_unread: bool,
     /// Whether it was rolled back, and the rollback isn't stored yet. No quota may prevent that write.
     is_rolling_back: bool,
 }
@@ -75,6 +77,7 @@ impl Room {
             is_unstored: false,
             stored_at: None,
             has_stored_former: false,
+            is_rollback_unread: false,
             is_rolling_back: false,
         }
     }
@@ -106,12 +109,22 @@ impl Room {
         if !route.has_entries() || self.entries.is_some() {
             return;
         }
+        self.is_rollback_unread = self.is_durable;
         let Services { entries: node, store, .. } = services;
         self.entries = Some(if self.is_durable {
             TopicEntries::durable(node, &self.owner, topic, store)
         } else {
             TopicEntries::in_memory(node, &self.owner, topic)
         });
+    }
+
+    /// Whether the rollback point of its entries has to be read from the store.
+    pub(in crate::channel::room) fn is_rollback_unread(&self) -> bool {
+        self.is_rollback_unread
+    }
+
+    pub(in crate::channel::room) fn rollback_read(&mut self) {
+        self.is_rollback_unread = false;
     }
 
     /// Sets its entries, after they became durable.
@@ -131,23 +144,25 @@ impl Room {
 
     /// Commits another state, or changes of entries, or both. `is_stored` says whether the store already has them, and
     /// all commits before.
+    ///
+    /// # Errors
+    /// If the rollback point has to be [given up](Self::give_up_rollback).
     pub(in crate::channel::room) fn save(
         &mut self,
         saved: Option<Saved>,
         entries: Option<Box<PendingEntries>>,
         is_stored: bool,
-    ) {
+    ) -> Result<(), RollbackGivenUp> {
         if let Some(saved) = saved {
             self.saved = Some(saved);
         }
-        if let Some(entries) = entries {
-            entries.apply(is_stored);
-        }
+        let applied = entries.map_or(Ok(()), |entries| entries.apply(is_stored, self.rollback_point()));
         self.is_unstored = !is_stored;
         if is_stored {
             self.stored_at = Some(Instant::now());
             self.is_rolling_back = false;
         }
+        applied
     }
 
     /// Nobody knows whether the store has its last commits.
@@ -190,15 +205,42 @@ impl Room {
         self.has_stored_former = is_there;
     }
 
+    /// The number of the probation whose rollback would restore it and its entries, if there is one.
+    pub(in crate::channel::room) fn rollback_point(&self) -> Option<u64> {
+        self.saved.as_ref().and_then(Saved::rollback_point)
+    }
+
+    /// Its state and its entries from before a build on probation are given up.
+    pub(in crate::channel::room) fn give_up_rollback(&mut self, topic: &Topic, given_up: RollbackGivenUp) {
+        let RollbackGivenUp { bytes, most, .. } = given_up;
+        self.saved.iter_mut().for_each(Saved::give_up_rollback);
+        self.is_unstored |= self.has_stored_former;
+        tracing::warn!(
+            plugin = self.owner.name(),
+            topic = topic.as_str(),
+            bytes,
+            most,
+            "entries_rollback_given_up: a build on probation has changed too many entries, so a rollback of the build would \
+             leave the topic's room and entries as they are"
+        );
+    }
+
     /// Applies the end of the probation under which it was upgraded. Returns whether it was rolled back.
     pub(in crate::channel::room) fn settle(&mut self, topic: &Topic) -> bool {
+        // The entries can be rolled back only when the store has been read. Then the room is settled together with them.
+        if self.is_rollback_unread {
+            return false;
+        }
         let Some(saved) = self.saved.as_mut().filter(|saved| saved.needs_settling()) else { return false };
         let Settled::RolledBack(before) = saved.settle(topic) else {
             // The stored state from before is removed with the room's next commit, or right after this turn.
             self.is_unstored |= self.has_stored_former;
+            self.entries.iter().for_each(|entries| entries.end_rollback_point());
             return false;
         };
-        self.saved = before;
+        self.entries.iter().for_each(|entries| entries.roll_back());
+        // Without bytes, nobody had written the room.
+        self.saved = before.filter(|before| !before.bytes.is_empty());
         (self.is_unstored, self.is_rolling_back) = (self.is_durable, self.is_durable);
         true
     }

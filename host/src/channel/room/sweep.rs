@@ -66,31 +66,74 @@ async fn settle_closed_rooms(store: &Store, plugin: &str, ended: &[&Arc<Probatio
     loop {
         let mut draft = store.begin(&owner);
         let formers = draft.formers_after(last.as_ref()).await?;
-        let Some((behind, _)) = formers.last().cloned() else { return Ok(()) };
-        let mut rolled_back = Vec::new();
+        let (mut rolled_back, mut behind) = (Vec::new(), None);
         for (topic, stored) in formers {
-            rolled_back.extend(settle_closed_room(&mut draft, &topic, stored, ended)?);
+            let ended = settle_closed_room(&mut draft, &topic, stored, ended).await?;
+            behind = Some(topic);
+            let has_entries = ended.as_ref().is_some_and(|ended| ended.has_entries);
+            rolled_back.extend(ended);
+            // Entries may be many, so those of another topic are rolled back in another transaction.
+            if has_entries {
+                break;
+            }
+        }
+        if behind.is_none() {
+            break;
         }
         match store.commit(draft).await {
             Ok(_) => {
-                rolled_back.into_iter().for_each(|(probation, commits)| probation.count_discarded_commits(commits));
-                last = Some(behind);
+                rolled_back.iter().for_each(|RolledBack { probation, commits, .. }| {
+                    probation.count_discarded_commits(*commits);
+                });
+                last = behind;
             }
             // One of the rooms was opened and settled meanwhile. The others are checked again.
             Err(CommitError::Conflict) => deadline.check().map_err(|fault| anyhow::anyhow!(fault.detail))?,
             Err(refusal) => return Err(refusal.into()),
         }
     }
+    remove_entry_formers(store, &owner, &deadline).await
 }
 
-/// Settles one room in a draft. If it is rolled back, returns the probation, and the number of commits that are
-/// discarded.
-fn settle_closed_room<'a>(
+/// Removes the entries from before rollback points that no room refers to any more.
+async fn remove_entry_formers(store: &Store, owner: &Owner, deadline: &RetryDeadline) -> Result<()> {
+    let mut from = None;
+    loop {
+        let mut draft = store.begin(owner);
+        let next = draft.sweep_entry_formers(from.clone()).await?;
+        if draft.has_writes() {
+            match store.commit(draft).await {
+                Ok(_) => {}
+                // A rollback point of one of the rooms has begun or ended meanwhile.
+                Err(CommitError::Conflict) => {
+                    deadline.check().map_err(|fault| anyhow::anyhow!(fault.detail))?;
+                    continue;
+                }
+                Err(refusal) => return Err(refusal.into()),
+            }
+        }
+        match next {
+            Some(next) => from = Some(next),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// A room that is rolled back.
+struct RolledBack<'a> {
+    probation: &'a Arc<Probation>,
+    /// The number of commits that are discarded.
+    commits: u64,
+    has_entries: bool,
+}
+
+/// Settles one room in a draft. Returns whether it is rolled back.
+async fn settle_closed_room<'a>(
     draft: &mut Draft,
     topic: &Bytes,
     stored: Bytes,
     ended: &[&'a Arc<Probation>],
-) -> Result<Option<(&'a Arc<Probation>, u64)>> {
+) -> Result<Option<RolledBack<'a>>> {
     let topic = std::str::from_utf8(topic).context("the topic of a stored room isn't UTF-8")?;
     let Some(former) = Former::decode(stored) else {
         log_damaged_former(topic);
@@ -105,7 +148,9 @@ fn settle_closed_room<'a>(
     }
     let commits = former.commits;
     tracing::warn!(topic, commits, "state_returned: the room was rolled back, and these commits were discarded");
-    let room = former.state.as_ref().map(|(bytes, version)| encode(bytes, *version));
-    draft.set_room(topic, room)?;
-    Ok(Some((probation, commits)))
+    // A room without bytes is one that nobody had written.
+    let state = former.state.as_ref().filter(|(bytes, _)| !bytes.is_empty());
+    draft.set_room(topic, state.map(|(bytes, version)| encode(bytes, *version)))?;
+    let has_entries = draft.roll_back_entries(topic, former.probation, former.sums).await?;
+    Ok(Some(RolledBack { probation, commits, has_entries }))
 }

@@ -132,8 +132,10 @@ impl TopicTurns {
             return;
         }
         // Under one lock, so that no reader finds the state without the entries.
-        if let Some(room) = self.room().as_mut() {
-            room.save(saved, entries, is_stored);
+        let mut room = self.room();
+        let Some(room) = room.as_mut() else { return };
+        if let Err(given_up) = room.save(saved, entries, is_stored) {
+            room.give_up_rollback(&self.name, given_up);
         }
     }
 

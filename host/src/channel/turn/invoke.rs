@@ -6,9 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::fault_log::{Failed, FaultLine};
-use super::saved::Saved;
+use super::saved::{EntriesOfCall, Saved};
 use crate::contract::{Call, CallFuture, Fault, Member, Outcome, Part, TopicCall, Upgrade};
-use crate::entries::TopicEntries;
+use crate::entries::{EntryInput, TopicEntries};
 use crate::protocol::Topic;
 use crate::routes::Route;
 
@@ -28,6 +28,8 @@ pub(in crate::channel) struct StateSnapshot {
     pub(in crate::channel) room: Option<Saved>,
     /// The entries of the topic. A call doesn't change them before its commit.
     pub(in crate::channel) entries: Option<Arc<TopicEntries>>,
+    /// Whether a call sees the entries as they were at the topic's rollback point.
+    pub(in crate::channel) is_before: bool,
 }
 
 /// The result of a call: its outcome, and the states to commit, which are taken out of the outcome.
@@ -99,20 +101,20 @@ async fn evaluate(route: &Route, call: &mut PluginCall, states: &StateSnapshot) 
     let room = upgrade_state(route, call.topic(), Part::Room, old_room).await?;
     call.use_state(&assigns, &room);
     let entries = states.entries.as_ref().filter(|_| route.has_entries());
-    let mut outcome = call.run(route, entries).await?;
+    let entries = entries.map(|topic| EntryInput {
+        topic: Arc::clone(topic),
+        version: route.spec.entries_version,
+        keeps_old: route.trial().is_some_and(|(probation, _)| probation.can_roll_back()),
+        is_before: states.is_before,
+    });
+    let mut outcome = call.run(route, entries.as_ref()).await?;
     route.spec.check_room(outcome.room.is_some(), &outcome.effects)?;
-    let saved = |new: Option<Bytes>, upgraded: Upgraded, old: Option<&Saved>, part: Part| {
-        let is_commit = new.is_some();
-        let bytes = new.or_else(|| upgraded.is_new.then_some(upgraded.bytes).flatten());
-        bytes.map(|bytes| Saved::after_call(old, bytes, is_commit, (route, part)))
-    };
-    Ok(Evaluated {
-        assigns: saved(outcome.assigns.take(), assigns, old_assigns, Part::Assigns),
-        room: saved(outcome.room.take(), room, old_room, Part::Room),
-        is_room_stored: false,
-        is_stored: false,
-        outcome,
-    })
+    let (assigns, is_commit) = assigns.or_new(outcome.assigns.take());
+    let assigns = assigns.map(|bytes| Saved::after_call(old_assigns, bytes, is_commit, route));
+    let (room, is_commit) = room.or_new(outcome.room.take());
+    let entries = EntriesOfCall { topic: states.entries.as_ref(), are_changed: outcome.entries.is_some() };
+    let room = Saved::room_after_call(old_room, room, is_commit, entries, route);
+    Ok(Evaluated { assigns, room, is_room_stored: false, is_stored: false, outcome })
 }
 
 /// A state in the version of a build.
@@ -120,6 +122,15 @@ pub(in crate::channel) struct Upgraded {
     pub(in crate::channel) bytes: Option<Bytes>,
     /// Whether the build has upgraded it for this call.
     is_new: bool,
+}
+
+impl Upgraded {
+    /// The bytes to commit: the new state that a callback returned, or else the upgraded one. Also returns whether the callback
+    /// returned one.
+    fn or_new(self, new: Option<Bytes>) -> (Option<Bytes>, bool) {
+        let is_commit = new.is_some();
+        (new.or_else(|| self.is_new.then_some(self.bytes).flatten()), is_commit)
+    }
 }
 
 /// A state in the version of this route's build.
@@ -163,7 +174,7 @@ impl PluginCall {
     }
 
     /// Runs it on one generation.
-    fn run<'a>(&'a self, route: &'a Route, entries: Option<&'a Arc<TopicEntries>>) -> CallFuture<'a, Outcome> {
+    fn run<'a>(&'a self, route: &'a Route, entries: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
         match self {
             Self::Member(call) => route.behaviour.call(call, entries),
             Self::Topic(call) => route.behaviour.call_topic(call, entries),
@@ -200,15 +211,15 @@ impl PluginCall {
 }
 
 impl StateSnapshot {
-    /// The states for a call of the generation of `route`, if there are any. The entries are the same: the failed call has
-    /// not changed them.
+    /// The states for a call of the generation of `route`, if there are any: those from before an upgrade. The failed call has
+    /// not changed the entries. If earlier calls have, the call sees the entries from before.
     fn for_build(&self, route: &Route) -> Option<Self> {
         let former = |saved: &Option<Saved>, part| match saved {
             None => Some(None),
             Some(saved) => saved.for_build(route, part).map(Some),
         };
         let (assigns, room) = (former(&self.assigns, Part::Assigns)?, former(&self.room, Part::Room)?);
-        Some(Self { assigns, room, entries: self.entries.clone() })
+        Some(Self { assigns, room, entries: self.entries.clone(), is_before: true })
     }
 
     fn is_untouched(&self) -> bool {

@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
+use bennu_semantics::entries::EntrySums;
 use bytes::Bytes;
 
 use super::former::Former;
 use crate::contract::Part;
+use crate::entries::TopicEntries;
 use crate::protocol::Topic;
 use crate::routes::{Probation, ProbationResult, Route};
 
@@ -27,6 +29,13 @@ struct PreUpgrade {
     probation: Arc<Probation>,
     /// The number of its commits since then.
     commits: u64,
+}
+
+/// The entries of a topic after a call.
+#[derive(Clone, Copy)]
+pub(in crate::channel) struct EntriesOfCall<'a> {
+    pub(in crate::channel) topic: Option<&'a Arc<TopicEntries>>,
+    pub(in crate::channel) are_changed: bool,
 }
 
 /// The consequence of the end of a probation for a state.
@@ -50,28 +59,24 @@ impl Saved {
         Self { pre_upgrade: Some(Box::new(PreUpgrade { state, probation, commits })), ..self }
     }
 
-    /// The state before the upgrade, to be stored.
-    pub(in crate::channel) fn former(&self) -> Option<Former> {
+    /// The state before the upgrade, to be stored. `sums` are those of the topic's entries then.
+    pub(in crate::channel) fn former(&self, sums: Option<EntrySums>) -> Option<Former> {
         let PreUpgrade { state, probation, commits } = &**self.pre_upgrade.as_ref()?;
-        Some(Former { probation: probation.id()?, commits: *commits, state: state.clone() })
+        let (commits, sums) = (*commits, sums.unwrap_or_default());
+        Some(Former { probation: probation.id()?, commits, state: state.clone(), sums })
     }
 
-    /// The state that `route` wrote in place of `old`: a commit, or only the old state in its own version. While its
+    /// The member's state that `route` wrote in place of `old`: a commit, or only the old state in its own version. While its
     /// generation is on probation and writes another version than the generation before it, the older state is kept.
-    pub(in crate::channel) fn after_call(
-        old: Option<&Self>,
-        bytes: Bytes,
-        is_commit: bool,
-        (route, part): (&Route, Part),
-    ) -> Self {
-        let (version, commits) = (part.version(&route.spec), u64::from(is_commit));
+    pub(in crate::channel) fn after_call(old: Option<&Self>, bytes: Bytes, is_commit: bool, route: &Route) -> Self {
+        let (version, commits) = (route.spec.assigns_version, u64::from(is_commit));
         // The build may have been rolled back during the call; then this state is rolled back like any other.
         let kept = old.and_then(|old| old.pre_upgrade.as_deref()).filter(|before| !before.probation.has_passed());
         let trial = route.trial().filter(|(probation, _)| probation.can_roll_back());
         let before = match (kept, trial) {
             (Some(before), _) => Some(Box::new(PreUpgrade { commits: before.commits + commits, ..before.clone() })),
             (None, Some((probation, previous))) => {
-                let was = old.map(|old| old.version).or(previous.map(|previous| part.version(&previous.spec)));
+                let was = old.map(|old| old.version).or(previous.map(|previous| previous.spec.assigns_version));
                 let state = || old.map(|old| (old.bytes.clone(), old.version));
                 let probation = || Arc::clone(probation);
                 (was != Some(version)).then(|| Box::new(PreUpgrade { state: state(), probation: probation(), commits }))
@@ -79,6 +84,63 @@ impl Saved {
             (None, None) => None,
         };
         Self { bytes, version, pre_upgrade: before }
+    }
+
+    /// The state of a room after a call that has perhaps written it (`bytes`), and perhaps its entries. None if the call has
+    /// written neither, or only entries in a room without a rollback point.
+    ///
+    /// While its generation is on probation, the first call that writes the room in another version than the generation
+    /// before it, or an entry in another version of entries, starts the rollback point: the room as it was is kept, and so is
+    /// each entry that is changed from then on.
+    pub(in crate::channel) fn room_after_call(
+        old: Option<&Self>,
+        bytes: Option<Bytes>,
+        is_commit: bool,
+        entries: EntriesOfCall<'_>,
+        route: &Route,
+    ) -> Option<Self> {
+        if bytes.is_none() && !entries.are_changed {
+            return None;
+        }
+        let version = route.spec.room_version;
+        let had_point = old.is_some_and(|old| old.pre_upgrade.is_some());
+        let kept = old.and_then(|old| old.pre_upgrade.as_deref()).filter(|before| !before.probation.has_passed());
+        let is_given_up =
+            |id| entries.topic.zip(id).is_some_and(|(topic, id): (&Arc<TopicEntries>, u64)| topic.is_given_up(id));
+        let trial = route.trial().filter(|(probation, _)| probation.can_roll_back() && !is_given_up(probation.id()));
+        let commits = u64::from(is_commit || entries.are_changed);
+        let before = match (kept, trial) {
+            (Some(before), _) => Some(PreUpgrade { commits: before.commits + commits, ..before.clone() }),
+            (None, Some((probation, previous))) => {
+                let previous = previous.map(|previous| &previous.spec);
+                let was = old.map(|old| old.version).or(previous.map(|previous| previous.room_version));
+                let wrote = previous.map(|previous| previous.entries_version);
+                let upgrades_room = bytes.is_some() && was != Some(version);
+                let upgrades_entries = entries.are_changed && wrote != Some(route.spec.entries_version);
+                // A room with entries may be called for by the build before, also if nobody has written its state.
+                let unwritten = || entries.topic.and(previous).map(|previous| (Bytes::new(), previous.room_version));
+                let state = old.map(|old| (old.bytes.clone(), old.version)).or_else(unwritten);
+                let starts = upgrades_room || upgrades_entries;
+                starts.then(|| PreUpgrade { state, probation: Arc::clone(probation), commits })
+            }
+            (None, None) => None,
+        };
+        if bytes.is_none() && before.is_none() && !had_point {
+            return None;
+        }
+        let version = if bytes.is_some() { version } else { old.map_or(version, |old| old.version) };
+        let bytes = bytes.or_else(|| old.map(|old| old.bytes.clone())).unwrap_or_default();
+        Some(Self { bytes, version, pre_upgrade: before.map(Box::new) })
+    }
+
+    /// The number of the probation whose rollback would restore the state from before, if there is one.
+    pub(in crate::channel) fn rollback_point(&self) -> Option<u64> {
+        self.pre_upgrade.as_ref().and_then(|before| before.probation.id())
+    }
+
+    /// Drops the state from before: a rollback leaves this state.
+    pub(in crate::channel) fn give_up_rollback(&mut self) {
+        self.pre_upgrade = None;
     }
 
     /// Applies the end of the probation under which it was upgraded, if that probation has ended.

@@ -2,8 +2,11 @@
 //! client can call functions of the host.
 
 use anyhow::anyhow;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bennu_semantics::{
-    Answer, Callback, Decision, Fault, Part, Passing, RouteSpec, SeatChange, Stop, TopicCall, TopicCallback, Upgrade,
+    Answer, Callback, Decision, EntryUpgrade, Fault, Part, Passing, RouteSpec, SeatChange, Stop, TopicCall,
+    TopicCallback, Upgrade,
 };
 use bennu_world::{CallContext, CallOutcome, Callbacks, MemberCall};
 use bytes::Bytes;
@@ -187,6 +190,14 @@ impl Callbacks for Peer {
         let line = Written::new("call", "upgrade").with("topic", upgrade.topic.as_str()).with("part", part);
         let line = line.with("version", upgrade.version).state("state", Some(&upgrade.state), self.form)?;
         self.exchange(line, context, |fields, form| fields.state("state", form))
+    }
+
+    fn upgrade_entry(&mut self, upgrade: EntryUpgrade, context: &mut CallContext) -> Result<Option<Vec<u8>>, Fault> {
+        let EntryUpgrade { topic, key, version, value } = upgrade;
+        let line = Written::new("call", "upgrade_entry").with("topic", topic.as_str());
+        let line =
+            line.with("key", STANDARD.encode(key)).with("version", version).with("value", STANDARD.encode(value));
+        self.exchange(line, context, |fields, _| fields.bytes("value"))
     }
 }
 

@@ -1,7 +1,5 @@
 //! Imports of entries: reads and writes of the topic's entries, through the call's own writes.
 
-use std::sync::Arc;
-
 use wasmtime::Result;
 
 use bennu_semantics::entries::{PackedEntries, PackedKeys, pack_entry, pack_value};
@@ -15,12 +13,12 @@ use crate::entries::{self as rules, CallEntries};
 impl Guest {
     /// Returns the call's view of the entries. It is made at the first use, because many calls don't use entries.
     fn call_entries(&mut self) -> Result<&mut CallEntries, Fault> {
-        if let EntryAccess::Unused(topic) = &self.entries {
-            self.entries = EntryAccess::Used(CallEntries::new(Arc::clone(topic)));
+        if let EntryAccess::Unused { input, has_upgrade } = &self.entries {
+            self.entries = EntryAccess::Used(Box::new(CallEntries::new(input.clone(), *has_upgrade)));
         }
         match &mut self.entries {
             EntryAccess::Used(entries) => Ok(entries),
-            EntryAccess::Closed | EntryAccess::Unused(_) => Err(Fault::no_entries()),
+            EntryAccess::Closed | EntryAccess::Unused { .. } => Err(Fault::no_entries()),
         }
     }
 }

@@ -11,7 +11,7 @@ use bennu::contract::{
     Answer, Behaviour, Call, CallFuture, Decision, Ending, Fault, Identity, Outcome, Passing, Reply, SocketFacts,
     TopicCall, Upgrade,
 };
-use bennu::entries::{EntriesNode, TopicEntries};
+use bennu::entries::{EntriesNode, EntryInput};
 use bennu::presence::Pace;
 use bennu::protocol::{Incoming, Payload, Serializer};
 use bennu::pubsub::{OutboxLimits, Taken};
@@ -20,7 +20,7 @@ use bennu::socket::{Endpoint, Socket, SocketLimits, Sockets};
 use bennu::store::{Owner, QUOTA_BYTES, Store, StoreLimits};
 
 /// Handles a call of a member.
-pub(crate) type OnCall = Arc<dyn Fn(Call, Option<Arc<TopicEntries>>) -> CallFuture<'static, Outcome> + Send + Sync>;
+pub(crate) type OnCall = Arc<dyn Fn(Call, Option<EntryInput>) -> CallFuture<'static, Outcome> + Send + Sync>;
 /// Handles a call of a topic.
 pub(crate) type OnTopicCall = Arc<dyn Fn(TopicCall) -> CallFuture<'static, Outcome> + Send + Sync>;
 /// Decides about an intercepted event.
@@ -37,11 +37,11 @@ pub(crate) struct Script {
 }
 
 impl Behaviour for Script {
-    fn call<'a>(&'a self, call: &'a Call, entries: Option<&'a Arc<TopicEntries>>) -> CallFuture<'a, Outcome> {
+    fn call<'a>(&'a self, call: &'a Call, entries: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
         (self.on_call)(call.clone(), entries.cloned())
     }
 
-    fn call_topic<'a>(&'a self, call: &'a TopicCall, _: Option<&'a Arc<TopicEntries>>) -> CallFuture<'a, Outcome> {
+    fn call_topic<'a>(&'a self, call: &'a TopicCall, _: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
         (self.on_topic_call)(call.clone())
     }
 
@@ -110,7 +110,7 @@ impl Part {
     /// A route with memory rooms whose calls use the entries of their topic.
     pub(crate) fn with_entries<F>(
         pattern: &'static str,
-        on_call: impl Fn(Call, Option<Arc<TopicEntries>>) -> F + Send + Sync + 'static,
+        on_call: impl Fn(Call, Option<EntryInput>) -> F + Send + Sync + 'static,
     ) -> Self
     where
         F: Future<Output = Result<Outcome, Fault>> + Send + 'static,

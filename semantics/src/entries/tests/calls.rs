@@ -11,12 +11,12 @@ const CALLS: usize = 8;
 const VERSION: u32 = 7;
 
 /// A call, with a model of what it sees and of what it has written.
-struct Call {
-    overlay: Overlay,
+pub(super) struct Call {
+    pub(super) overlay: Overlay,
     /// The entries as the call sees them.
-    view: Map,
+    pub(super) view: Map,
     /// The keys that count as writes, with the bytes of their new values, or none for a deletion.
-    written: BTreeMap<Vec<u8>, Option<usize>>,
+    pub(super) written: BTreeMap<Vec<u8>, Option<usize>>,
 }
 
 impl Call {
@@ -25,7 +25,7 @@ impl Call {
     }
 
     /// The entries of the topic as the call would be committed now.
-    fn outcome(&self, committed: &Map) -> Map {
+    pub(super) fn outcome(&self, committed: &Map) -> Map {
         let mut outcome = self.view.clone();
         let shown = committed.iter().filter(|(key, _)| self.kind(key) == Some(ChangeKind::Shown));
         outcome.extend(shown.map(|(key, entry)| (key.clone(), entry.clone())));
@@ -89,7 +89,7 @@ impl Call {
 }
 
 impl Model {
-    fn rules(&mut self) -> EntryRules {
+    pub(super) fn rules(&mut self) -> EntryRules {
         let mut limits = EntryLimits::default();
         if self.noise.below(3) == 0 {
             limits.writes_per_call = 1 + self.noise.below(20);
@@ -109,7 +109,7 @@ impl Model {
     }
 
     /// One random operation of a call. Returns whether the call goes on: a fault ends it.
-    fn act(&mut self, call: &mut Call) -> bool {
+    pub(super) fn act(&mut self, call: &mut Call) -> bool {
         let Call { overlay, .. } = call;
         let (key, mut is_allowed) = (self.key(), true);
         let done = match self.noise.below(12) {
@@ -177,6 +177,11 @@ impl Model {
         self.rewind(call);
         for key in stale {
             assert!(self.committed[&**key].0 != VERSION && call.overlay.rules.has_upgrade);
+            let found = self.finish(&mut call.overlay, |overlay, table| Ok(overlay.stale(table, key)));
+            let (version, value) = self.committed[&**key].clone();
+            let entry = StaleEntry { key: key.clone(), version, value: value.into() };
+            // A get-many may name a key twice.
+            assert_eq!(found, Ok(Ok(call.kind(key).is_none().then_some(entry))));
             let new = [b"[", self.committed[&**key].1.as_slice(), b"]"].concat();
             let done = self.finish(&mut call.overlay, |overlay, table| overlay.upgrade(table, key, &new));
             assert_eq!(done, Ok(Ok(())));

@@ -1,6 +1,7 @@
 //! Tests of entries, next to a model of plain maps.
 
 mod calls;
+mod journal;
 mod limits;
 mod operations;
 mod overlay;

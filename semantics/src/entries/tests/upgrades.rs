@@ -55,7 +55,7 @@ fn upgrades_do_not_count_as_writes_and_those_beyond_the_limit_are_only_shown() {
         assert_eq!(overlay.upgrade(&table, key.as_bytes(), b"four"), Ok(Progress::Done(())));
         assert_eq!(overlay.get(&table, key.as_bytes()), Ok(Progress::Done(Some(&b"four"[..]))));
     }
-    assert_eq!(overlay.upgraded_bytes(), 3 * 5);
+    assert_eq!(overlay.upgraded_bytes, 3 * 5);
     put(&mut overlay, &table, "d", "1");
     let changes = overlay.into_changes().expect("changes");
     let changed: Vec<_> = changes.iter().map(|change| change.key).collect();
@@ -75,4 +75,50 @@ fn an_upgrade_that_is_refused_is_a_fault() {
     // An entry that has gone needs no upgrade.
     assert_eq!(overlay.upgrade(&table, b"b", b""), Ok(Progress::Done(())));
     assert!(overlay.into_changes().is_none());
+}
+
+#[test]
+fn a_search_finds_the_entries_of_other_versions_in_order() {
+    let (mut table, sums) = room(&["a", "c"], b"new");
+    for key in ["b", "d", "e"] {
+        table.write(entry_of(key.as_bytes(), 0, b"old").into_packed(), Some(0), true);
+    }
+    let mut overlay = Overlay::new(rules(true), Some(sums));
+    let found = |overlay: &Overlay, needed: &str, bytes| {
+        let needed: Vec<Box<[u8]>> = needed.bytes().map(|key| [key].into()).collect();
+        let mut found = Vec::new();
+        let mut each = |stale: StaleEntry| found.push(String::from_utf8_lossy(&stale.key).into_owned());
+        assert_eq!(overlay.scan_stale(&table, &mut StaleScan::beyond(&needed, bytes), &mut each), Progress::Done(()));
+        found.concat()
+    };
+    assert_eq!(found(&overlay, "a", 100), "bde");
+    assert_eq!(found(&overlay, "ab", 100), "de");
+    assert_eq!(found(&overlay, "a", 8), "bd");
+    assert_eq!(found(&overlay, "fe", 100), "db");
+    put(&mut overlay, &table, "d", "written");
+    assert_eq!(found(&overlay, "a", 100), "be");
+    let stale = StaleEntry { key: (*b"b").into(), version: 0, value: (*b"old").into() };
+    assert_eq!(overlay.stale(&table, b"b"), Progress::Done(Some(stale)));
+    for key in [&b"a"[..], b"d", b"none"] {
+        assert_eq!(overlay.stale(&table, key), Progress::Done(None));
+    }
+}
+
+#[test]
+fn each_run_upgrades_twice_as_much_and_a_call_needs_at_most_16_mib() {
+    let (mut table, sums) = room(&[], b"");
+    table.write(entry_of(b"a", 0, b"old").into_packed(), Some(0), true);
+    let mut overlay = Overlay::new(rules(true), Some(sums));
+    let ahead: Vec<_> = (0..8).map(|_| overlay.rewind_to_upgrade().1 >> 10).collect();
+    assert_eq!(ahead, [64, 128, 256, 512, 1024, 2048, 4096, 4096]);
+    let value = vec![b'x'; (1 << 20) - 2];
+    for n in 0..16 {
+        let key = [b'k', n];
+        table.write(entry_of(&key, 0, b"old").into_packed(), Some(0), true);
+        assert_eq!(overlay.rewind_to_upgrade().1 == 0, n > 8, "{n}");
+        assert_eq!(overlay.upgrade(&table, &key, &value), Ok(Progress::Done(())));
+    }
+    let fault = overlay.upgrade(&table, b"a", b"new").expect_err("a fault").to_string();
+    let text = "oversize: a call needs more than 16777216 bytes of entries that another version wrote; read fewer of them in one call";
+    assert_eq!(fault, text);
 }

@@ -59,8 +59,13 @@ impl ScriptStage for NativeStage<'_> {
         self.0.disconnect(id)
     }
 
-    fn reload(&self, _: &str, _: &Path) -> Result<()> {
-        bail!("the native kit loads no files")
+    fn reload(&self, _: &str, file: &Path) -> Result<()> {
+        match file.to_str() {
+            Some("naughty.wasm") => naughty::reload::<0>(self.0),
+            Some("variants/naughty-entries.wasm") => naughty::reload::<1>(self.0),
+            _ => bail!("the native kit has no build of {}", file.display()),
+        }
+        Ok(())
     }
 }
 
