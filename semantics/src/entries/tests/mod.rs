@@ -4,6 +4,7 @@ mod calls;
 mod limits;
 mod operations;
 mod overlay;
+mod published;
 mod table;
 mod upgrades;
 
