@@ -146,7 +146,7 @@ const ROUNDS: [Rounds; 10] = [
     // Random operations next to a simple model.
     Rounds { test: "entries::table", usual: 500, full: 20_000 },
     Rounds { test: "entries::calls", usual: 500, full: 20_000 },
-    Rounds { test: "entries::published", usual: 200, full: 20_000 },
+    Rounds { test: "entries::published", usual: 40, full: 4_000 },
     // A process that is killed while it writes, and power losses.
     Rounds { test: "store::kill", usual: 10, full: 50 },
     Rounds { test: "store::crash", usual: 20, full: 200 },
