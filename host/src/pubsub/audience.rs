@@ -16,9 +16,10 @@ use slab::Slab;
 use tokio::task::yield_now;
 
 use super::broadcast::Encoded;
+use super::placed::{Placed, Subscription};
 use super::state_update::{EncodedUpdate, messages};
-use super::{Broadcast, BroadcastObserver, Deferred, Outbox, PubSub, StateUpdate, Subscriber, after_turn};
-use crate::protocol::{CloseCode, Frame, Topic};
+use super::{Broadcast, BroadcastObserver, Deferred, Outbox, StateUpdate, Subscriber, after_turn};
+use crate::protocol::{CloseCode, Frame};
 
 /// The number of jobs after which the drain yields to other tasks.
 const JOBS_AT_ONCE: u64 = 16;
@@ -52,14 +53,6 @@ struct Inner {
     closed: bool,
 }
 
-/// A subscriber, and the number of jobs that had been queued when it was added.
-struct Placed {
-    subscriber: Subscriber,
-    since: u64,
-    /// Whether it has the topic's current published state, so that it needs only the next change.
-    follows: bool,
-}
-
 /// An entry of the queue.
 enum Job {
     Broadcast(Broadcast),
@@ -82,45 +75,6 @@ impl Job {
             // `follows` of this subscriber is false, so `catch_up` sends it the whole state.
         } else if !std::mem::replace(&mut inner.has_dropped, true) {
             tracing::warn!("broadcasts of a topic are dropped: {} jobs wait for its handle_out", Audience::WAITING_MAX);
-        }
-    }
-}
-
-/// A subscriber's entry in an audience. [`PubSub::unsubscribe`] removes it.
-pub struct Subscription {
-    pub(super) topic: Topic,
-    pub(super) audience: Arc<Audience>,
-    pub(super) key: usize,
-}
-
-impl Subscription {
-    /// Returns the audience of this entry.
-    #[must_use]
-    pub fn audience(&self) -> &Arc<Audience> {
-        &self.audience
-    }
-}
-
-/// An observer's entry in an audience, removed when it is dropped.
-pub struct TopicSubscriptionHandle {
-    pub(super) pubsub: Arc<PubSub>,
-    pub(super) topic: Topic,
-    pub(super) audience: Arc<Audience>,
-    pub(super) key: usize,
-}
-
-impl TopicSubscriptionHandle {
-    /// Returns the observed topic.
-    #[must_use]
-    pub fn topic(&self) -> &Topic {
-        &self.topic
-    }
-}
-
-impl Drop for TopicSubscriptionHandle {
-    fn drop(&mut self) {
-        if self.audience.remove_observer(self.key) {
-            self.pubsub.forget(&self.topic, &self.audience);
         }
     }
 }
@@ -396,11 +350,5 @@ impl Inner {
         for (_, placed) in self.subscribers.iter_mut().filter(|(_, placed)| placed.since < now) {
             placed.send_update(&mut encoded);
         }
-    }
-}
-
-impl Placed {
-    fn send_update(&mut self, update: &mut EncodedUpdate<'_>) {
-        self.follows = update.send(self.follows, self.subscriber.serializer, &self.subscriber.outbox);
     }
 }

@@ -9,6 +9,7 @@ mod audience;
 mod broadcast;
 mod names;
 mod outbox;
+mod placed;
 mod pressure;
 mod queue;
 mod state_update;
@@ -24,10 +25,11 @@ use dashmap::DashMap;
 use crate::protocol::{Frame, Serializer, Topic};
 
 pub use after_turn::{AfterTurn, poll_once};
-pub use audience::{Audience, Subscription, TopicSubscriptionHandle};
+pub use audience::Audience;
 pub use broadcast::{Broadcast, Encoded, Except};
 pub use names::Named;
 pub use outbox::{Outbox, OutboxLimits, OutboxWaker, Taken};
+pub use placed::{Subscription, TopicSubscriptionHandle};
 pub use pressure::{HELD_BACK_MAX, Pressure};
 pub use state_update::StateUpdate;
 
