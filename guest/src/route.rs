@@ -70,13 +70,14 @@ fn describe<C: Channel>(pattern: &str) -> types::Route {
     let kind = if C::DURABLE { "durable" } else { "memory" };
     let room = (Shared::<C::Room>::IS_SHARED || C::ENTRIES).then(|| setting("room", kind));
     let linger = C::LINGER.map(|linger| setting("linger-ms", &linger.as_millis().to_string()));
+    let publishes = C::PUBLISHES.iter().map(|prefix| setting("publishes", prefix));
     let tick_faults = C::TICK_FAULTS.map(|most| setting("tick-faults", &most.to_string()));
     types::Route {
         pattern: pattern.into(),
         intercepts: C::INTERCEPTS.iter().map(|&event| event.into()).collect(),
         assigns_version: C::ASSIGNS_VERSION,
         room_version: C::ROOM_VERSION,
-        options: [turns, on_fault, room, linger, tick_faults].into_iter().flatten().collect(),
+        options: [turns, on_fault, room, linger, tick_faults].into_iter().flatten().chain(publishes).collect(),
     }
 }
 
@@ -97,8 +98,33 @@ pub const fn check(routes: &[Route]) {
 const fn check_room<C: Channel>() {
     assert!(!C::DURABLE || Shared::<C::Room>::IS_SHARED, "a DURABLE channel needs a `type Room` with data");
     assert!(!(C::DURABLE && C::ENTRIES), "the ENTRIES of a DURABLE channel aren't supported yet");
+    assert!(C::PUBLISHES.is_empty() || C::ENTRIES, "a channel that PUBLISHES entries needs ENTRIES");
+    check_published(C::PUBLISHES);
     if let Some(linger) = C::LINGER {
         assert!(linger.as_millis() <= LINGER_MAX.as_millis(), "LINGER is at most a day");
+    }
+}
+
+const fn check_published(prefixes: &[&str]) {
+    assert!(prefixes.len() <= 16, "PUBLISHES has at most 16 prefixes");
+    let mut i = 0;
+    while i < prefixes.len() {
+        let length = prefixes[i].len();
+        assert!(length > 0 && length <= 255, "a prefix in PUBLISHES has 1 to 255 bytes");
+        let mut j = 0;
+        while j < prefixes.len() {
+            let begins = i != j && begins_with(prefixes[j].as_bytes(), prefixes[i].as_bytes());
+            assert!(!begins, "a prefix in PUBLISHES begins with another one");
+            j += 1;
+        }
+        i += 1;
+    }
+}
+
+const fn begins_with(text: &[u8], prefix: &[u8]) -> bool {
+    match text.split_at_checked(prefix.len()) {
+        Some((start, _)) => same(start, prefix),
+        None => false,
     }
 }
 
@@ -188,6 +214,7 @@ mod tests {
     impl Channel for Keyed {
         type Room = ();
         const ENTRIES: bool = true;
+        const PUBLISHES: &'static [&'static str] = &["stroke/", "hand/"];
 
         fn join(_socket: &mut Socket, _params: Payload) -> Join<Self> {
             Ok(Keyed)
@@ -234,6 +261,7 @@ mod tests {
         };
         let roomy = expected(&[("room", "durable"), ("linger-ms", "60000"), ("tick-faults", "0")]);
         assert_eq!(options(Route::to::<Roomy>("table:*")), roomy);
-        assert_eq!(options(Route::to::<Keyed>("keyed:*")), expected(&[("room", "memory")]));
+        let keyed = expected(&[("room", "memory"), ("publishes", "stroke/"), ("publishes", "hand/")]);
+        assert_eq!(options(Route::to::<Keyed>("keyed:*")), keyed);
     }
 }

@@ -2,6 +2,7 @@
 
 from bennu_kit import Channel, Decision, Fail, Kit, Refuse, Reply, Stop, Text
 from entries import Entries
+from public import Public
 
 OK = Reply()
 
@@ -473,4 +474,5 @@ class Unruly(WithEntries):
 
 def kit(command, **host):
     """A host that serves all these topics."""
-    return Kit(command, {"naughty:*": Naughty(), "unruly:*": Unruly(), "forgiving:*": Forgiving()}, **host)
+    channels = {"naughty:*": Naughty(), "unruly:*": Unruly(), "public:*": Public(), "forgiving:*": Forgiving()}
+    return Kit(command, channels, **host)

@@ -95,7 +95,8 @@ impl CallContext {
     }
 
     /// A call that may use these entries.
-    pub(crate) fn with_entries(self, entries: Option<&Entries>) -> Self {
+    pub(crate) fn with_entries(mut self, entries: Option<&Entries>) -> Self {
+        entries.into_iter().for_each(|entries| self.record.set_published(&entries.publishes()));
         Self { entries: entries.map(CallEntries::new), ..self }
     }
 

@@ -61,6 +61,9 @@ pub fn ask(
         Ok(states) => states,
         Err(fault) => return (Err(fault), Vec::new()),
     };
+    if let Some(Err(fault)) = states.entries.as_ref().map(|entries| entries.publish(&spec.publishes)) {
+        return (Err(fault), Vec::new());
+    }
     let (assigns, room) = states.bytes();
     let entries = states.entries.as_ref();
     let taken = std::mem::take(host);

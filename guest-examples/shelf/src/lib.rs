@@ -11,6 +11,15 @@
 //!
 //! The key of a book has 12 bytes.
 //!
+//! A topic `notes:NAME` has notes: published entries, so that the members get them. A join may have a list of prefixes to
+//! follow, as `follow`.
+//!
+//! | the client sends | what it does | reply |
+//! | --- | --- | --- |
+//! | `put {"1": {"text": "hi"}, "2": null}` | sets notes; null removes one | `ok {}` |
+//! | `fill {"from": 0, "entries": 1000, "bytes": 88}`, `change {"key": 7}` | as for books | `ok {}` |
+//! | `follow {"prefix": "note/1"}`, `unfollow {"prefix": "note/1"}` | follows notes, or no longer | `ok {}` |
+//!
 //! A topic `players:NAME` or `room:NAME` has players that move at each tick. In `players:NAME`, each player is an entry. In
 //! `room:NAME`, all players are in the room. Otherwise, the two are the same:
 //!
@@ -23,10 +32,12 @@
 use bennu_guest::prelude::*;
 
 mod books;
+mod notes;
 mod players;
 #[cfg(test)]
 mod tests;
 
+use notes::Notes;
 use players::{Entered, Shared};
 
 /// A member of `shelf:*`.
@@ -54,6 +65,7 @@ impl Channel for Books {
 
 channels! {
     "shelf:*" => Books,
+    "notes:*" => Notes,
     "players:*" => Entered,
     "room:*" => Shared,
 }

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use bennu_semantics::Fault;
-use bennu_semantics::entries::{EntryChanges, EntryDeletion, EntryList, EntryScan, Order, Overlay, Progress};
+use bennu_semantics::entries::{
+    EntryChanges, EntryDeletion, EntryList, EntryScan, Order, Overlay, Progress, PublishedChange,
+};
 
 use super::node::Reservation;
 use super::topic::TopicEntries;
@@ -28,10 +30,16 @@ impl CallEntries {
     /// Begins a call in a topic.
     #[must_use]
     pub fn new(topic: Arc<TopicEntries>) -> Self {
-        let (node, sums) = (topic.node(), topic.state().sums);
-        let overlay = Overlay::new(Arc::clone(node.rules()), Some(sums));
-        let reserved = Reservation::none(node);
+        let (rules, sums) = topic.rules_and_sums();
+        let overlay = Overlay::new(rules, Some(sums));
+        let reserved = Reservation::none(topic.node());
         Self { topic, overlay, reserved }
+    }
+
+    /// Reads the entries as they were last committed. Entries of other versions are read as they are.
+    pub(super) fn committed(topic: &Arc<TopicEntries>) -> Self {
+        let overlay = Overlay::new(Arc::clone(topic.node().rules()), None);
+        Self { topic: Arc::clone(topic), overlay, reserved: Reservation::none(topic.node()) }
     }
 
     /// Returns the value of a key.
@@ -127,10 +135,11 @@ impl CallEntries {
 }
 
 impl PendingEntries {
-    /// Applies the changes.
-    pub fn apply(self) {
+    /// Applies the changes. Returns those of published entries, in the order of their keys.
+    #[must_use = "the members get the changes of published entries"]
+    pub fn apply(self) -> Vec<PublishedChange> {
         let Self { topic, changes, reserved } = self;
-        topic.apply(changes, reserved);
+        topic.apply(changes, reserved)
     }
 }
 

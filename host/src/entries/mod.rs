@@ -4,9 +4,10 @@
 
 mod call;
 mod node;
+mod published;
 mod topic;
 
-pub use bennu_semantics::entries::Order;
+pub use bennu_semantics::entries::{Followed, Order, PublishedChange, Publishing};
 pub use call::{CallEntries, PendingEntries};
-pub use node::EntriesNode;
+pub use node::{EntriesNode, KeptBytes};
 pub use topic::TopicEntries;

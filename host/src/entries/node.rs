@@ -13,20 +13,32 @@ pub struct EntriesNode {
     rules: Arc<EntryRules>,
     /// The bytes of all [`Reservation`]s. Relaxed: no other memory is read by its value.
     reserved: AtomicU64,
+    /// The bytes of all [`KeptBytes`]. Relaxed, for the same reason.
+    kept: AtomicU64,
 }
+
+/// The most bytes of texts and missed changes of published entries that all topics of a host keep. All of it can be made
+/// again, or be replaced by a whole state.
+const KEPT_BYTES_MAX: u64 = 64 << 20;
 
 impl EntriesNode {
     /// A host with these limits, and without entries.
     #[must_use]
     pub fn new(limits: EntryLimits) -> Arc<Self> {
         let rules = Arc::new(EntryRules { limits, ..EntryRules::default() });
-        Arc::new(Self { rules, reserved: AtomicU64::new(0) })
+        Arc::new(Self { rules, reserved: AtomicU64::new(0), kept: AtomicU64::new(0) })
     }
 
     /// Returns the bytes of the entries of all rooms, and of calls that aren't committed yet.
     #[must_use]
     pub fn reserved(&self) -> u64 {
         self.reserved.load(Ordering::Relaxed)
+    }
+
+    /// The most bytes of the missed changes of a topic.
+    #[must_use]
+    pub fn published_missed_bytes(&self) -> usize {
+        self.rules.limits.published_missed_bytes
     }
 
     pub(super) fn rules(&self) -> &Arc<EntryRules> {
@@ -79,6 +91,41 @@ impl Drop for Reservation {
     }
 }
 
+/// The bytes of a topic's texts and missed changes of published entries, as a part of those of the host.
+#[derive(Debug)]
+pub struct KeptBytes {
+    node: Arc<EntriesNode>,
+    bytes: u64,
+}
+
+impl KeptBytes {
+    /// A topic that keeps nothing.
+    #[must_use]
+    pub fn none(node: &Arc<EntriesNode>) -> Self {
+        Self { node: Arc::clone(node), bytes: 0 }
+    }
+
+    /// Sets the bytes that the topic keeps. Returns false if the host has no room for them. Then the topic has to drop what
+    /// it keeps, and to call this again.
+    #[must_use]
+    pub fn set(&mut self, bytes: usize) -> bool {
+        let (before, bytes) = (self.bytes, bytes as u64);
+        self.bytes = bytes;
+        if bytes <= before {
+            self.node.kept.fetch_sub(before - bytes, Ordering::Relaxed);
+            return true;
+        }
+        let more = bytes - before;
+        self.node.kept.fetch_add(more, Ordering::Relaxed).saturating_add(more) <= KEPT_BYTES_MAX
+    }
+}
+
+impl Drop for KeptBytes {
+    fn drop(&mut self) {
+        self.node.kept.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,5 +143,16 @@ mod tests {
         assert_eq!((first.bytes, node.reserved()), (70, 70));
         drop(first);
         assert_eq!(node.reserved(), 0);
+    }
+
+    #[test]
+    fn the_texts_of_all_topics_are_bounded_together() {
+        let node = EntriesNode::new(EntryLimits::default());
+        let (mut first, mut second) = (KeptBytes::none(&node), KeptBytes::none(&node));
+        let half = usize::try_from(KEPT_BYTES_MAX / 2).expect("it fits");
+        assert!(first.set(half) && second.set(half) && !second.set(half + 1));
+        assert!(second.set(0) && first.set(2 * half));
+        drop((first, second));
+        assert_eq!(node.kept.load(Ordering::Relaxed), 0);
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bennu_semantics::entries::{EntryChanges, EntrySums, EntryTable};
+use bennu_semantics::entries::{EntryChanges, EntryRules, EntrySums, EntryTable, PublishedChange};
 
 use super::node::{EntriesNode, Reservation};
 
@@ -21,6 +21,8 @@ pub struct TopicEntries {
 pub(super) struct State {
     pub(super) table: EntryTable,
     pub(super) sums: EntrySums,
+    /// The rules for the route that serves the topic.
+    pub(super) rules: Arc<EntryRules>,
     held: Reservation,
 }
 
@@ -31,7 +33,12 @@ impl TopicEntries {
     /// A topic without entries.
     #[must_use]
     pub fn new(node: &Arc<EntriesNode>) -> Arc<Self> {
-        let state = State { table: EntryTable::complete(), sums: EntrySums::default(), held: Reservation::none(node) };
+        let state = State {
+            table: EntryTable::complete(),
+            sums: EntrySums::default(),
+            rules: Arc::clone(node.rules()),
+            held: Reservation::none(node),
+        };
         Arc::new(Self { node: Arc::clone(node), state: Mutex::new(state) })
     }
 
@@ -47,17 +54,28 @@ impl TopicEntries {
         self.state().sums.weight()
     }
 
+    pub(super) fn rules_and_sums(&self) -> (Arc<EntryRules>, EntrySums) {
+        let state = self.state();
+        (Arc::clone(&state.rules), state.sums)
+    }
+
     pub(super) fn node(&self) -> &Arc<EntriesNode> {
         &self.node
     }
 
-    /// Applies the changes of a call that is committed.
-    pub(super) fn apply(&self, changes: EntryChanges, reserved: Reservation) {
+    /// Applies the changes of a call that is committed. Returns those of published entries.
+    pub(super) fn apply(&self, changes: EntryChanges, reserved: Reservation) -> Vec<PublishedChange> {
         let mut state = self.state();
-        let State { table, sums, held } = &mut *state;
+        let State { table, sums, rules, held } = &mut *state;
         *sums = changes.sums();
-        table.apply(changes, true, |_| {});
+        let mut published = Vec::new();
+        if rules.publishes.is_empty() {
+            table.apply(changes, true, |_| {});
+        } else {
+            table.apply(changes, true, |change| published.extend(rules.published_change(change)));
+        }
         held.take_over(reserved, sums.weight());
+        published
     }
 
     // No panic can leave the table half changed: a call changes only its overlay, and `apply` checks nothing any more. So a

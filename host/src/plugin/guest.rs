@@ -189,6 +189,7 @@ impl Guest {
     /// Gives the call access to the entries of its topic, if there are any.
     pub(super) fn open_entries(&mut self, entries: Option<&Arc<TopicEntries>>) {
         if let Some(entries) = entries {
+            entries.with_published(|prefixes| self.record.set_published(prefixes));
             self.entries = EntryAccess::Unused(Arc::clone(entries));
         }
     }

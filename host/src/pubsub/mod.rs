@@ -7,6 +7,7 @@
 mod after_turn;
 mod audience;
 mod broadcast;
+mod entries_update;
 mod names;
 mod outbox;
 mod placed;
@@ -27,6 +28,7 @@ use crate::protocol::{Frame, Serializer, Topic};
 pub use after_turn::{AfterTurn, poll_once};
 pub use audience::Audience;
 pub use broadcast::{Broadcast, Encoded, Except};
+pub use entries_update::{CaughtUp, EntriesState, EntriesUpdate, StateFrames, Wanted};
 pub use names::Named;
 pub use outbox::{Outbox, OutboxLimits, OutboxWaker, Taken};
 pub use placed::{Subscription, TopicSubscriptionHandle};
@@ -106,6 +108,12 @@ impl PubSub {
     /// still lack the current state.
     pub fn update_state(&self, update: StateUpdate) -> bool {
         self.audience(update.topic.as_str()).is_some_and(|audience| audience.update_state(update))
+    }
+
+    /// Delivers the changes of a topic's published entries to the members that follow them. Returns whether one of the
+    /// members has missed the changes, or may still miss them.
+    pub fn update_entries(&self, update: EntriesUpdate) -> bool {
+        self.audience(update.topic.as_str()).is_some_and(|audience| audience.update_entries(update))
     }
 
     /// Returns the audience of a topic, if the topic has a subscriber or an observer.

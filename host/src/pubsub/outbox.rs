@@ -126,16 +126,28 @@ impl Outbox {
     /// Queues a frame that may be left out. Refuses it if the outbox is closing, is more than a quarter full, or would
     /// be more than half full with it. An empty outbox takes a frame of any size. Returns whether the frame was queued.
     pub fn push_if_short(&self, frame: &Frame) -> bool {
+        self.push_all_if_short(std::slice::from_ref(frame))
+    }
+
+    /// Queues several frames, or none of them, by the rule of [`push_if_short`](Self::push_if_short) for their bytes together.
+    pub fn push_all_if_short(&self, frames: &[Frame]) -> bool {
         let mut inner = self.lock();
-        let with_it = inner.bytes.saturating_add(frame.len());
-        let is_long = inner.bytes > 0 && with_it > self.limits.bytes / 2;
+        let bytes: usize = frames.iter().map(Frame::len).sum();
+        let with_them = inner.bytes.saturating_add(bytes);
+        let is_long = inner.bytes > 0 && with_them > self.limits.bytes / 2;
         if is_long || !inner.is_short(self.limits) || inner.closing.is_some() {
             return false;
         }
-        inner.bytes = with_it;
-        inner.frames.push(frame.clone());
+        inner.bytes = with_them;
+        frames.iter().for_each(|frame| inner.frames.push(frame.clone()));
         self.notify(inner);
         true
+    }
+
+    /// Whether [`push_if_short`](Self::push_if_short) may take a frame now.
+    pub fn is_short(&self) -> bool {
+        let inner = self.lock();
+        inner.is_short(self.limits) && inner.closing.is_none()
     }
 
     /// Closes the connection after the queued frames are written. The first call sets the code.

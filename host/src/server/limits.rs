@@ -92,6 +92,14 @@ pub struct Limits {
     /// Bytes of the entries of all memory rooms, with 64 bytes more for each entry. Past it: fault, oversize. Default 256
     /// MiB.
     pub entries_memory_bytes: u64,
+    /// Bytes of the published entries of a topic, as JSON; at most half of `outbox_bytes`. Past it: fault, oversize. Default
+    /// 2 MiB.
+    pub published_bytes: u64,
+    /// Bytes of the old values that are kept for members of a topic that read slowly. Past it: they get the whole state.
+    /// Default 1 MiB.
+    pub published_missed_bytes: usize,
+    /// Prefixes of published entries that one member follows. Past it: fault, oversize. Default 64.
+    pub follows_per_member: usize,
     /// Effects of one call. Past it: fault, oversize. Default 1,024.
     pub effects_per_call: usize,
     /// Bytes of those effects and the answer. Past it: fault, oversize. Default 4 MiB.
@@ -153,6 +161,9 @@ impl Default for Limits {
             entry_write_bytes_per_call: call.entries.write_bytes_per_call,
             entries_bytes_per_topic: call.entries.bytes_per_topic,
             entries_memory_bytes: call.entries.memory_bytes,
+            published_bytes: call.entries.published_bytes,
+            published_missed_bytes: call.entries.published_missed_bytes,
+            follows_per_member: call.entries.follows_per_member,
             effects_per_call: call.effects,
             effect_bytes: call.effect_bytes,
             timers_per_member: call.timers,
@@ -250,7 +261,10 @@ impl Limits {
             write_bytes_per_call: self.entry_write_bytes_per_call,
             bytes_per_topic: self.entries_bytes_per_topic,
             memory_bytes: self.entries_memory_bytes,
-            ..EntryLimits::default()
+            // A larger state would fit only into an outbox that is empty.
+            published_bytes: self.published_bytes.min(self.outbox_bytes as u64 / 2),
+            published_missed_bytes: self.published_missed_bytes,
+            follows_per_member: self.follows_per_member,
         }
     }
 

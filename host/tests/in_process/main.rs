@@ -8,6 +8,7 @@ mod entries;
 mod formers;
 mod json;
 mod panics;
+mod published;
 mod rooms;
 mod seats;
 mod slow_disk;

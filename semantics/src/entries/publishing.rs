@@ -19,6 +19,8 @@ pub struct Publishing {
     missed: MissedChanges,
     /// The text, and the number of the last change in it.
     kept: Option<(u64, ByteString)>,
+    /// Whether a member may have missed changes.
+    is_anyone_behind: bool,
     missed_bytes: usize,
 }
 
@@ -30,7 +32,7 @@ impl Publishing {
     /// A topic without changes. `missed_bytes` is the most that the old values of missed changes may have.
     #[must_use]
     pub fn new(missed_bytes: usize) -> Self {
-        Self { change: 0, missed: MissedChanges::default(), kept: None, missed_bytes }
+        Self { change: 0, missed: MissedChanges::default(), kept: None, is_anyone_behind: false, missed_bytes }
     }
 
     /// Returns the number of the last change.
@@ -49,6 +51,7 @@ impl Publishing {
     /// may still miss them.
     pub fn record(&mut self, changes: &[PublishedChange], is_missed: bool) {
         if is_missed {
+            self.is_anyone_behind = true;
             self.missed.begin(self.change.saturating_sub(1));
         }
         if self.missed.is_empty() {
@@ -60,6 +63,14 @@ impl Publishing {
         };
         if self.kept.as_ref().is_some_and(is_useless) {
             self.kept = None;
+            self.tidy();
+        }
+    }
+
+    /// Drops the changes that only an earlier text has needed, unless a member may need them.
+    fn tidy(&mut self) {
+        if !self.is_anyone_behind {
+            self.retain(BTreeSet::new());
         }
     }
 
@@ -67,6 +78,7 @@ impl Publishing {
     pub fn keep(&mut self, text: ByteString) {
         self.missed.begin(self.change);
         self.kept = Some((self.change, text));
+        self.tidy();
     }
 
     /// Drops the text, and all missed changes.
@@ -97,6 +109,7 @@ impl Publishing {
     /// Drops the missed changes that nobody needs. `behind` are the changes up to which members are current that have
     /// missed some.
     pub fn retain(&mut self, mut behind: BTreeSet<u64>) {
+        self.is_anyone_behind = !behind.is_empty();
         behind.extend(self.kept.as_ref().map(|(since, _)| *since));
         self.missed.retain(&behind);
     }

@@ -54,10 +54,11 @@ pub const ENTRIES_BYTES_PER_TOPIC: &str = "entries_bytes_per_topic";
 pub const ENTRIES_MEMORY_BYTES: &str = "entries_memory_bytes";
 /// Sets [`EntryLimits::published_bytes`].
 pub const PUBLISHED_BYTES: &str = "published_bytes";
+/// Sets [`EntryLimits::follows_per_member`].
+pub const FOLLOWS_PER_MEMBER: &str = "follows_per_member";
 
-/// The keys that the host's configuration has, for a test of the host. [`PUBLISHED_BYTES`] is added when routes can publish
-/// entries.
-pub const ALL: [&str; 24] = [
+/// The keys that the host's configuration has, for a test of the host.
+pub const ALL: [&str; 26] = [
     CALL_CPU_MS,
     CALL_WALL_MS,
     MEMORY_BYTES,
@@ -80,6 +81,8 @@ pub const ALL: [&str; 24] = [
     ENTRY_WRITE_BYTES_PER_CALL,
     ENTRIES_BYTES_PER_TOPIC,
     ENTRIES_MEMORY_BYTES,
+    PUBLISHED_BYTES,
+    FOLLOWS_PER_MEMBER,
     MAILBOX_FROM_ELSEWHERE,
     MAILBOX_BYTES_FROM_ELSEWHERE,
 ];

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::durable::{persist_room, stored_room};
 use super::job::{TopicEvent, post_and_spawn};
+use super::published_entries::open_published;
 use super::room::Room;
 use super::topics::TopicTurns;
 use crate::contract::Fault;
@@ -18,7 +19,7 @@ use crate::routes::{RoomKind, Route};
 /// room was rolled back: then its members must end.
 ///
 /// # Errors
-/// If it is durable and can't be read.
+/// If it is durable and can't be read, or if its entries can't be published.
 pub(in crate::channel) async fn open(topic: &TopicTurns, route: &Route) -> Result<bool, Fault> {
     if !route.spec.has_room() {
         return Ok(false);
@@ -29,20 +30,29 @@ pub(in crate::channel) async fn open(topic: &TopicTurns, route: &Route) -> Resul
         if is_its {
             room.open_entries(route, &topic.services().entries);
         }
-        (is_its, room.is_durable() == is_durable)
+        (is_its, room.is_durable() == is_durable, room.publishes_as(route))
     });
     match found {
-        Some((true, true)) => return Ok(false),
-        Some((false, _)) => Box::pin(end(topic)).await,
-        Some((true, false)) | None => {}
+        Some((true, true, true)) => return Ok(false),
+        Some((true, true, false)) => {
+            Box::pin(open_published(topic, route)).await?;
+            return Ok(false);
+        }
+        Some((false, ..)) => Box::pin(end(topic)).await,
+        Some((true, false, _)) | None => {}
     }
     let (stored, has_former) =
         if is_durable { Box::pin(stored_room(topic.services(), &topic.name, route)).await? } else { (None, false) };
-    let mut room = topic.room();
-    let opened = room.get_or_insert_with(|| Box::new(Room::new(route.owner.clone())));
-    opened.open(is_durable, stored, has_former);
-    opened.open_entries(route, &topic.services().entries);
-    drop(room);
+    let is_published = {
+        let mut room = topic.room();
+        let opened = room.get_or_insert_with(|| Box::new(Room::new(route.owner.clone())));
+        opened.open(is_durable, stored, has_former);
+        opened.open_entries(route, &topic.services().entries);
+        opened.publishes_as(route)
+    };
+    if !is_published {
+        Box::pin(open_published(topic, route)).await?;
+    }
     // The probation under which it was upgraded may have ended since it was stored.
     Ok(settle(topic))
 }

@@ -8,7 +8,7 @@ use bennu_semantics::entries::{PackedEntries, PackedKeys, pack_entry, pack_value
 
 use super::super::bindings::bennu::channel::entries::{self, Order};
 use super::super::guest::{EntryAccess, Guest};
-use crate::contract::Fault;
+use crate::contract::{Effect, Fault};
 use crate::entries::{self as rules, CallEntries};
 
 impl Guest {
@@ -60,5 +60,13 @@ impl entries::Host for Guest {
 
     fn delete_range(&mut self, start: Option<Vec<u8>>, end: Option<Vec<u8>>, limit: u32) -> Result<u32> {
         Ok(self.call_entries()?.delete_range((start.as_deref(), end.as_deref()), limit)?)
+    }
+
+    fn follow(&mut self, prefix: String) -> Result<()> {
+        self.ask(Effect::Follow { prefix: prefix.into() })
+    }
+
+    fn unfollow(&mut self, prefix: String) -> Result<()> {
+        self.ask(Effect::Unfollow { prefix: prefix.into() })
     }
 }
