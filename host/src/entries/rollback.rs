@@ -276,9 +276,10 @@ impl TopicEntries {
     /// Rolls the entries back to the rollback point.
     pub fn roll_back(&self) {
         let mut state = self.locked();
-        let State { table, sums, rollback, .. } = &mut *state;
+        let State { table, sums, published, rollback, .. } = &mut *state;
         if let Some(before) = rollback.apply(table) {
-            *sums = Some(before);
+            // The prefixes with which the build before has counted them aren't known.
+            (*sums, *published) = (Some(before), 0);
             if !self.is_durable() {
                 state.hold(before.weight());
             }

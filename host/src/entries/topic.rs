@@ -5,9 +5,11 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bennu_semantics::Topic;
-use bennu_semantics::entries::{EntryChanges, EntryRules, EntrySums, EntryTable, KeyRange, Overlay, TableBytes};
+use bennu_semantics::entries::{
+    AppliedChange, EntryChanges, EntryRules, EntrySums, EntryTable, KeyRange, Overlay, TableBytes,
+};
 
-use super::call::EntryInput;
+use super::call::{AppliedEntries, EntryInput};
 use super::node::{EntriesNode, Reservation};
 use super::rollback::{Rollback, RollbackGivenUp};
 use crate::store::{Owner, Revision, Store, StoredSums};
@@ -38,6 +40,8 @@ pub(super) struct State {
     pub(super) table: EntryTable,
     /// The sums of the last commit. None for a durable room in which nothing was written yet: reads don't need them.
     pub(super) sums: Option<EntrySums>,
+    /// The hash of the prefixes with which `sums.published` is counted, or 0.
+    pub(super) published: u64,
     /// The stored sums, as far as they are known.
     pub(super) stored: StoredSums,
     /// Whether the store has these sums.
@@ -48,7 +52,7 @@ pub(super) struct State {
     /// entries are needed.
     pub(super) is_committing: bool,
     /// The rules of the last call. Most calls have the same.
-    rules: Arc<EntryRules>,
+    pub(super) rules: Arc<EntryRules>,
     pub(super) rollback: Rollback,
     held: Reservation,
     /// The size with which the node counts the table.
@@ -142,33 +146,44 @@ impl TopicEntries {
 
     /// Applies the changes of a call that is committed. `is_stored` says whether the store has them. `probation` is the one
     /// whose rollback would discard them, if there is one: the entries before them are kept.
-    ///
-    /// # Errors
-    /// If the rollback point was given up. The changes are applied.
     pub(super) fn apply(
         &self,
         changes: EntryChanges,
         reserved: Reservation,
         is_stored: bool,
         probation: Option<u64>,
-    ) -> Result<(), RollbackGivenUp> {
+    ) -> AppliedEntries {
         let mut state = self.locked();
-        let State { table, rollback, sums: before, .. } = &mut *state;
-        let prepared = rollback.prepare(probation, &changes, (table, before.unwrap_or_default()), &self.node);
-        if let Err(RollbackGivenUp { probation, .. }) = prepared {
+        let State { table, rollback, sums: before, rules, .. } = &mut *state;
+        let given_up = rollback.prepare(probation, &changes, (table, before.unwrap_or_default()), &self.node).err();
+        if let Some(RollbackGivenUp { probation, .. }) = given_up {
             rollback.give_up(probation);
         }
         let sums = changes.sums();
         *before = Some(sums);
+        let mut published = Vec::new();
+        let publishes = !rules.publishes.is_empty();
+        let mut publish = |rules: &EntryRules, change: &AppliedChange<'_>| {
+            if publishes {
+                published.extend(rules.published_change(change));
+            }
+        };
         if self.is_durable() && self.node.is_full() && is_stored {
-            state.apply_and_evict(changes);
+            state.apply_and_evict(changes, publish);
         } else {
-            table.apply(changes, is_stored, |change| rollback.note(change, self.is_durable()));
+            table.apply(changes, is_stored, |change| {
+                publish(rules, &change);
+                rollback.note(change, self.is_durable());
+            });
         }
         if !self.is_durable() {
             state.held.take_over(reserved, sums.weight());
         }
-        prepared
+        if state.published == 0 && state.stored.prefixes != 0 {
+            // These changes were not counted as published.
+            (state.stored.prefixes, state.has_stored_sums) = (0, false);
+        }
+        AppliedEntries { published, given_up }
     }
 
     /// Locks the entries to change them. When the lock is released, the node counts their size.
@@ -198,6 +213,7 @@ impl State {
         Self {
             table,
             sums,
+            published: 0,
             stored: StoredSums::default(),
             has_stored_sums: false,
             revision: Revision::default(),
@@ -215,10 +231,10 @@ impl State {
     }
 
     /// Applies changes that the store has, and doesn't keep them, because the cache is full.
-    fn apply_and_evict(&mut self, changes: EntryChanges) {
+    fn apply_and_evict(&mut self, changes: EntryChanges, mut publish: impl FnMut(&EntryRules, &AppliedChange<'_>)) {
         let keys: Vec<_> = changes.iter().map(|change| Box::<[u8]>::from(change.key)).collect();
         // The entries before them were noted when they were stored.
-        self.table.apply(changes, true, |_| {});
+        self.table.apply(changes, true, |change| publish(&self.rules, &change));
         for key in keys {
             self.table.evict_range(&KeyRange::of(&key));
         }

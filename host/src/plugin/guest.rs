@@ -168,6 +168,11 @@ impl Guest {
     pub(super) fn begin(&mut self, subject: Subject, topic: Option<Topic>, storage: Storage, entries: EntryAccess) {
         self.subject = subject;
         self.storage = storage;
+        match &entries {
+            EntryAccess::Closed => {}
+            EntryAccess::Unused { input, .. } => input.topic.with_published(|all| self.record.set_published(all)),
+            EntryAccess::Used(used) => used.topic().with_published(|all| self.record.set_published(all)),
+        }
         self.entries = entries;
         self.topic = topic;
         self.log_lines = 0;

@@ -18,7 +18,7 @@ use crate::routes::{RoomKind, Route};
 /// room was rolled back: then its members must end.
 ///
 /// # Errors
-/// If it is durable and can't be read.
+/// If it is durable and can't be read, or if its entries can't be published.
 pub(in crate::channel) async fn open(topic: &TopicTurns, route: &Route) -> Result<bool, Fault> {
     if !route.spec.has_room() {
         return Ok(false);
