@@ -81,7 +81,7 @@ impl EntryCommit<'_> {
         // Nothing was written in a topic whose sums aren't known.
         let Some(sums) = sums else { return Ok(()) };
         let given_up = self.given_up.unwrap_or_else(|| state.rollback.given_up());
-        let stored = StoredSums { sums, given_up, ..state.stored };
+        let stored = StoredSums { sums, given_up, prefixes: state.published };
         if stored != state.stored || !state.has_stored_sums {
             draft.set_entry_sums(topic, &stored)?;
         }
@@ -101,7 +101,7 @@ impl EntryCommit<'_> {
         let given_up = rollback.given_up();
         let sums = pending.map(|pending| pending.changes().sums()).or(state.sums);
         if let Some(sums) = sums {
-            (state.stored.sums, state.stored.given_up) = (sums, given_up);
+            state.stored = StoredSums { sums, given_up, prefixes: state.published };
             state.has_stored_sums = true;
         }
     }

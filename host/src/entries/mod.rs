@@ -16,9 +16,9 @@ mod topic;
 mod upgrade;
 
 pub use bennu_semantics::entries::{Followed, Order, PublishedChange, Publishing, StaleEntry};
-pub use call::{CallEntries, EntryInput, PendingEntries};
+pub use call::{AppliedEntries, CallEntries, EntryInput, PendingEntries};
 pub use commit::EntryCommit;
 pub use node::{CacheLimits, EntriesNode, EntryUsage, KeptBytes};
 pub use rollback::{RollbackGivenUp, RollbackState};
-pub use topic::{AppliedEntries, TopicEntries};
+pub use topic::TopicEntries;
 pub use upgrade::StaleEntries;

@@ -36,10 +36,10 @@ pub struct EntriesNode {
     filled: AtomicU64,
     /// The bytes of all journals.
     journals: AtomicU64,
-    /// The bytes of all [`KeptBytes`].
-    kept: AtomicU64,
     loaded: AtomicU64,
     evicted: AtomicU64,
+    /// The bytes of all [`KeptBytes`].
+    kept: AtomicU64,
     /// The entries of durable rooms, for the evictor. No other lock is taken under this one.
     topics: Mutex<HashMap<u64, Weak<TopicEntries>>>,
     next_id: AtomicU64,

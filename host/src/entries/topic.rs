@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bennu_semantics::Topic;
 use bennu_semantics::entries::{
-    EntryChanges, EntryRules, EntrySums, EntryTable, KeyRange, Overlay, PublishedChange, TableBytes,
+    AppliedChange, EntryChanges, EntryRules, EntrySums, EntryTable, KeyRange, Overlay, TableBytes,
 };
 
-use super::call::EntryInput;
+use super::call::{AppliedEntries, EntryInput};
 use super::node::{EntriesNode, Reservation};
 use super::rollback::{Rollback, RollbackGivenUp};
 use crate::store::{Owner, Revision, Store, StoredSums};
@@ -40,6 +40,8 @@ pub(super) struct State {
     pub(super) table: EntryTable,
     /// The sums of the last commit. None for a durable room in which nothing was written yet: reads don't need them.
     pub(super) sums: Option<EntrySums>,
+    /// The hash of the prefixes with which `sums.published` is counted, or 0.
+    pub(super) published: u64,
     /// The stored sums, as far as they are known.
     pub(super) stored: StoredSums,
     /// Whether the store has these sums.
@@ -49,21 +51,12 @@ pub(super) struct State {
     /// Whether a draft with entries is being committed. Until it is, nothing is evicted: if the commit fails, the old
     /// entries are needed.
     pub(super) is_committing: bool,
-    /// The rules of the last call, and the published prefixes of the route. Most calls have the same.
+    /// The rules of the last call. Most calls have the same.
     pub(super) rules: Arc<EntryRules>,
     pub(super) rollback: Rollback,
     held: Reservation,
     /// The size with which the node counts the table.
     counted: TableBytes,
-}
-
-/// What follows from changes that were applied.
-#[derive(Default)]
-pub struct AppliedEntries {
-    /// The changes of published entries, in the order of their keys.
-    pub published: Vec<PublishedChange>,
-    /// The rollback point was given up, because too many bytes were changed.
-    pub given_up: Option<RollbackGivenUp>,
 }
 
 /// A table with more slots is dropped on a thread that may block: dropping a million slots takes up to 200 ms.
@@ -161,20 +154,36 @@ impl TopicEntries {
         probation: Option<u64>,
     ) -> AppliedEntries {
         let mut state = self.locked();
-        let State { table, rollback, sums: before, .. } = &mut *state;
-        let prepared = rollback.prepare(probation, &changes, (table, before.unwrap_or_default()), &self.node);
-        if let Err(RollbackGivenUp { probation, .. }) = prepared {
+        let State { table, rollback, sums: before, rules, .. } = &mut *state;
+        let given_up = rollback.prepare(probation, &changes, (table, before.unwrap_or_default()), &self.node).err();
+        if let Some(RollbackGivenUp { probation, .. }) = given_up {
             rollback.give_up(probation);
         }
         let sums = changes.sums();
         *before = Some(sums);
-        let is_full = self.is_durable() && self.node.is_full() && is_stored;
-        let published =
-            if is_full { state.apply_and_evict(changes) } else { state.apply(changes, is_stored, self.is_durable()) };
+        let mut published = Vec::new();
+        let publishes = !rules.publishes.is_empty();
+        let mut publish = |rules: &EntryRules, change: &AppliedChange<'_>| {
+            if publishes {
+                published.extend(rules.published_change(change));
+            }
+        };
+        if self.is_durable() && self.node.is_full() && is_stored {
+            state.apply_and_evict(changes, publish);
+        } else {
+            table.apply(changes, is_stored, |change| {
+                publish(rules, &change);
+                rollback.note(change, self.is_durable());
+            });
+        }
         if !self.is_durable() {
             state.held.take_over(reserved, sums.weight());
         }
-        AppliedEntries { published, given_up: prepared.err() }
+        if state.published == 0 && state.stored.prefixes != 0 {
+            // These changes were not counted as published.
+            (state.stored.prefixes, state.has_stored_sums) = (0, false);
+        }
+        AppliedEntries { published, given_up }
     }
 
     /// Locks the entries to change them. When the lock is released, the node counts their size.
@@ -204,6 +213,7 @@ impl State {
         Self {
             table,
             sums,
+            published: 0,
             stored: StoredSums::default(),
             has_stored_sums: false,
             revision: Revision::default(),
@@ -220,25 +230,14 @@ impl State {
         self.held.set(bytes);
     }
 
-    /// Applies changes. Returns those of published entries, in the order of their keys.
-    fn apply(&mut self, changes: EntryChanges, is_stored: bool, is_durable: bool) -> Vec<PublishedChange> {
-        let Self { table, rules, rollback, .. } = self;
-        let mut published = Vec::new();
-        table.apply(changes, is_stored, |change| {
-            rollback.note(&change, is_durable);
-            published.extend(rules.published_change(change));
-        });
-        published
-    }
-
     /// Applies changes that the store has, and doesn't keep them, because the cache is full.
-    fn apply_and_evict(&mut self, changes: EntryChanges) -> Vec<PublishedChange> {
+    fn apply_and_evict(&mut self, changes: EntryChanges, mut publish: impl FnMut(&EntryRules, &AppliedChange<'_>)) {
         let keys: Vec<_> = changes.iter().map(|change| Box::<[u8]>::from(change.key)).collect();
-        let published = self.apply(changes, true, true);
+        // The entries before them were noted when they were stored.
+        self.table.apply(changes, true, |change| publish(&self.rules, &change));
         for key in keys {
             self.table.evict_range(&KeyRange::of(&key));
         }
-        published
     }
 }
 

@@ -45,11 +45,16 @@ impl QueuedFrames {
         self.plain.push(frame);
     }
 
+    /// See [`Outbox::is_short`](super::Outbox::is_short).
+    pub(super) fn is_short(&self, limits: OutboxLimits) -> bool {
+        is_quarter(limits, self.plain.len(), self.plain_bytes())
+    }
+
     /// See [`Outbox::push_all_if_short`](super::Outbox::push_all_if_short).
     pub(super) fn push_all_if_short(&mut self, limits: OutboxLimits, frames: &[Frame]) -> bool {
-        let (plain, more) = (self.plain_bytes(), frames.iter().map(Frame::len).sum::<usize>());
+        let (plain, more) = (self.plain_bytes(), frames.iter().map(Frame::len).sum());
         let is_long = plain > 0 && plain.saturating_add(more) > limits.bytes / 2;
-        if is_long || !is_quarter(limits, self.plain.len(), plain) {
+        if is_long || !self.is_short(limits) {
             return false;
         }
         for frame in frames {

@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use super::durable::{persist_room, read_rollback_point, stored_room};
 use super::job::{TopicEvent, post_and_spawn};
-use super::published_entries::open_published;
 use super::room::Room;
 use super::topics::TopicTurns;
 use crate::contract::Fault;
@@ -31,46 +30,35 @@ pub(in crate::channel) async fn open(topic: &TopicTurns, route: &Route) -> Resul
         if is_same {
             room.open_entries(route, &topic.name, topic.services());
         }
-        (is_same, is_its, room.is_rollback_unread(), room.publishes_as(route))
+        (is_same, is_its, room.is_rollback_unread())
     });
     let found = match found {
-        Some((true, _, false, true)) => return Ok(false),
-        Some((true, _, is_rollback_unread, is_published)) => {
-            if is_rollback_unread {
-                Box::pin(read_rollback_point(topic, route)).await?;
-            }
-            let is_rolled_back = is_rollback_unread && settle(topic);
-            if !is_published {
-                Box::pin(open_published(topic, route)).await?;
-            }
-            return Ok(is_rolled_back);
+        Some((true, _, true)) => {
+            Box::pin(read_rollback_point(topic, route)).await?;
+            return Ok(settle(topic));
         }
-        Some((false, is_its, ..)) => Some(is_its),
+        Some((is_same, is_its, _)) => Some((is_same, is_its)),
         None => None,
     };
     match found {
-        Some(true) => Box::pin(change_kind(topic, is_durable)).await?,
-        Some(false) => Box::pin(end(topic)).await,
+        Some((true, _)) => return Ok(false),
+        Some((false, true)) => Box::pin(change_kind(topic, is_durable)).await?,
+        Some((false, false)) => Box::pin(end(topic)).await,
         None => {}
     }
     let (stored, has_former) =
         if is_durable { Box::pin(stored_room(topic.services(), &topic.name, route)).await? } else { (None, false) };
-    let (is_rollback_unread, is_published) = {
-        let mut room = topic.room();
-        let opened = room.get_or_insert_with(|| Box::new(Room::new(route.owner.clone())));
-        opened.open(is_durable, stored, has_former);
-        opened.open_entries(route, &topic.name, topic.services());
-        (opened.is_rollback_unread(), opened.publishes_as(route))
-    };
+    let mut room = topic.room();
+    let opened = room.get_or_insert_with(|| Box::new(Room::new(route.owner.clone())));
+    opened.open(is_durable, stored, has_former);
+    opened.open_entries(route, &topic.name, topic.services());
+    let is_rollback_unread = opened.is_rollback_unread();
+    drop(room);
     if is_rollback_unread {
         Box::pin(read_rollback_point(topic, route)).await?;
     }
     // The probation under which it was upgraded may have ended since it was stored.
-    let is_rolled_back = settle(topic);
-    if !is_published {
-        Box::pin(open_published(topic, route)).await?;
-    }
-    Ok(is_rolled_back)
+    Ok(settle(topic))
 }
 
 /// Another build has made the topic's rooms durable, or has made them memory rooms. Entries of a memory room are stored. A
@@ -92,8 +80,6 @@ async fn change_kind(topic: &TopicTurns, is_durable: bool) -> Result<(), Fault> 
     tracing::info!(topic = name, "the rooms of this topic are durable now: its entries were stored");
     if let Some(room) = topic.room().as_mut() {
         room.set_entries(stored);
-        // The next turn checks the published entries again, because they are others if the topic had stored ones.
-        room.set_published_entries(None);
     }
     Ok(())
 }

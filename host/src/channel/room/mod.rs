@@ -26,7 +26,7 @@ pub(super) use job::{TopicEvent, TopicJob, post_and_spawn};
 pub(super) use lifecycle::{end, is_over, open, settle};
 pub use message::{Delivered, Undelivered};
 pub(super) use message::{MessageJob, Sender, TopicMessage, post as post_message};
-pub(super) use published_entries::{entries_to_show, follow_entries, publish_entries, show_entries};
+pub(super) use published_entries::{entries_to_show, follow_entries, open_published, publish_entries, show_entries};
 pub(super) use publishing::{publish, show};
 pub(super) use seating::{change_ended_seat, rise, take_seat};
 pub(super) use sweep::settle_stored_rooms;

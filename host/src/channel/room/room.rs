@@ -134,6 +134,8 @@ impl Room {
     /// Sets its entries, after they became durable.
     pub(in crate::channel::room) fn set_entries(&mut self, entries: Arc<TopicEntries>) {
         self.entries = Some(entries);
+        // They are published again when the topic's next turn begins.
+        self.published_entries = None;
     }
 
     /// Whether it publishes the entries that the route publishes.
@@ -164,7 +166,7 @@ impl Room {
     }
 
     /// Commits another state, or changes of entries, or both. `is_stored` says whether the store already has them, and
-    /// all commits before. If the rollback point has to be given up, the caller [does so](Self::give_up_rollback).
+    /// all commits before.
     pub(in crate::channel::room) fn save(
         &mut self,
         saved: Option<Saved>,
@@ -174,8 +176,7 @@ impl Room {
         if let Some(saved) = saved {
             self.saved = Some(saved);
         }
-        let probation = self.rollback_point();
-        let applied = entries.map(|entries| entries.apply(is_stored, probation)).unwrap_or_default();
+        let applied = entries.map(|entries| entries.apply(is_stored, self.rollback_point())).unwrap_or_default();
         self.is_unstored = !is_stored;
         if is_stored {
             self.stored_at = Some(Instant::now());
@@ -258,6 +259,8 @@ impl Room {
             return false;
         };
         self.entries.iter().for_each(|entries| entries.roll_back());
+        // They are published again when the topic's next turn begins. The members of now end.
+        self.published_entries = None;
         // Without bytes, nobody had written the room.
         self.saved = before.filter(|before| !before.bytes.is_empty());
         (self.is_unstored, self.is_rolling_back) = (self.is_durable, self.is_durable);

@@ -84,11 +84,11 @@ impl entries::Host for Guest {
         Ok(deleted?)
     }
 
-    async fn follow(&mut self, prefix: String) -> Result<()> {
+    fn follow(&mut self, prefix: String) -> Result<()> {
         self.ask(Effect::Follow { prefix: prefix.into() })
     }
 
-    async fn unfollow(&mut self, prefix: String) -> Result<()> {
+    fn unfollow(&mut self, prefix: String) -> Result<()> {
         self.ask(Effect::Unfollow { prefix: prefix.into() })
     }
 }
