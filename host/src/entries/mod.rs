@@ -9,9 +9,13 @@ mod call;
 mod commit;
 mod durable;
 mod evict;
+mod near_limit;
 mod node;
 mod published;
 mod rollback;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 mod topic;
 mod upgrade;
 
@@ -20,5 +24,5 @@ pub use call::{CallEntries, EntryInput, PendingEntries};
 pub use commit::EntryCommit;
 pub use node::{CacheLimits, EntriesNode, EntryUsage, KeptBytes};
 pub use rollback::{RollbackGivenUp, RollbackState};
-pub use topic::{AppliedEntries, TopicEntries};
+pub use topic::{AppliedEntries, EntriesSize, TopicEntries};
 pub use upgrade::StaleEntries;

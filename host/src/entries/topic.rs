@@ -8,8 +8,10 @@ use bennu_semantics::Topic;
 use bennu_semantics::entries::{
     EntryChanges, EntryRules, EntrySums, EntryTable, KeyRange, Overlay, PublishedChange, TableBytes,
 };
+use bennu_semantics::limits::keys;
 
 use super::call::EntryInput;
+use super::near_limit::{NearLimit, warn_near};
 use super::node::{EntriesNode, Reservation};
 use super::rollback::{Rollback, RollbackGivenUp};
 use crate::store::{Owner, Revision, Store, StoredSums};
@@ -52,6 +54,8 @@ pub(super) struct State {
     /// The rules of the last call, and the published prefixes of the route. Most calls have the same.
     pub(super) rules: Arc<EntryRules>,
     pub(super) rollback: Rollback,
+    /// Whether `entries_bytes_per_topic` is nearly reached.
+    near_limit: NearLimit,
     held: Reservation,
     /// The size with which the node counts the table.
     counted: TableBytes,
@@ -64,6 +68,15 @@ pub struct AppliedEntries {
     pub published: Vec<PublishedChange>,
     /// The rollback point was given up, because too many bytes were changed.
     pub given_up: Option<RollbackGivenUp>,
+}
+
+/// The sizes of a topic's entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EntriesSize {
+    /// The sums of all entries. None for a durable room in which nothing was written since it was opened.
+    pub sums: Option<EntrySums>,
+    /// The bytes of the entries that aren't stored yet, with 64 for each.
+    pub dirty_bytes: u64,
 }
 
 /// A table with more slots is dropped on a thread that may block: dropping a million slots takes up to 200 ms.
@@ -115,6 +128,13 @@ impl TopicEntries {
         let state = self.state();
         let bytes = state.table.bytes();
         (bytes.clean_bytes + bytes.dirty_bytes) as u64
+    }
+
+    /// Returns its sizes.
+    #[must_use]
+    pub fn size(&self) -> EntriesSize {
+        let state = self.state();
+        EntriesSize { sums: state.sums, dirty_bytes: state.table.bytes().dirty_bytes as u64 }
     }
 
     pub(super) fn node(&self) -> &Arc<EntriesNode> {
@@ -174,6 +194,15 @@ impl TopicEntries {
         if !self.is_durable() {
             state.held.take_over(reserved, sums.weight());
         }
+        let most = self.node.rules().limits.bytes_per_topic;
+        let is_near = state.near_limit.rises_near(sums.bytes, most);
+        drop(state);
+        if is_near {
+            warn_near(self, keys::ENTRIES_BYTES_PER_TOPIC, sums.bytes, most);
+        }
+        if !self.is_durable() {
+            self.node.check_memory(self);
+        }
         AppliedEntries { published, given_up: prepared.err() }
     }
 
@@ -210,6 +239,7 @@ impl State {
             is_committing: false,
             rules: Arc::clone(node.rules()),
             rollback: Rollback::None,
+            near_limit: NearLimit::default(),
             held: Reservation::none(node),
             counted: TableBytes::default(),
         }
