@@ -1,7 +1,8 @@
 //! A plugin for tests of a running host. It uses everything that a plugin may use, and breaks many rules.
 //!
-//! Topics: `naughty:*`; `unruly:*`, which has a room; `public:*`, which publishes entries; and `forgiving:*`, whose
-//! members stay after a fault. Everybody may join. The topics `naughty:join_panic`, `naughty:join_fail`, `naughty:join_loop` and `naughty:join_refuse` do
+//! Topics: `naughty:*`; `unruly:*`, which has a room; `public:*`, which publishes entries; `lasting:*`, which has a durable
+//! room; and `forgiving:*`, whose members stay after a fault. Everybody may join. The topics `naughty:join_panic`,
+//! `naughty:join_fail`, `naughty:join_loop` and `naughty:join_refuse` do
 //! what their names say. In `naughty:terminate_panic`, `terminate` panics. In every other topic, `terminate` sends
 //! `gone {"member", "cause", "detail"}` to the other members, and logs the same. In `naughty:last_words`, `terminate`
 //! also sets a timer, and pushes `last_words {"timer"}` with its number to the member's own client. A client may join
@@ -29,6 +30,7 @@ mod elsewhere;
 mod entries;
 mod faults;
 mod forgiving;
+mod lasting;
 mod moods;
 mod public;
 mod storage;
@@ -37,6 +39,7 @@ mod tests;
 mod unruly;
 
 use forgiving::Forgiving;
+use lasting::Lasting;
 use moods::Mood;
 use public::Public;
 use unruly::Unruly;
@@ -121,12 +124,17 @@ channels! {
     "unruly:*" => Unruly<ENTRIES_VERSION>,
     "public:*" => Public,
     "forgiving:*" => Forgiving,
+    "lasting:*" => Lasting,
 }
 
 /// Adds all of these topics to a stage.
 #[cfg(test)]
 pub(crate) fn on_stage(stage: testing::Stage) -> testing::Stage {
-    stage.channel::<Naughty>("naughty:*").channel::<Unruly<0>>("unruly:*").channel::<Forgiving>("forgiving:*")
+    stage
+        .channel::<Naughty>("naughty:*")
+        .channel::<Unruly<0>>("unruly:*")
+        .channel::<Forgiving>("forgiving:*")
+        .channel::<Lasting>("lasting:*")
 }
 
 /// Reloads the build that writes this version of entries, on a stage.

@@ -9,9 +9,13 @@ mod call;
 mod commit;
 mod durable;
 mod evict;
+mod near_limit;
 mod node;
 mod published;
 mod rollback;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 mod topic;
 mod upgrade;
 
@@ -20,5 +24,9 @@ pub use call::{AppliedEntries, CallEntries, EntryInput, PendingEntries};
 pub use commit::EntryCommit;
 pub use node::{CacheLimits, EntriesNode, EntryUsage, KeptBytes};
 pub use rollback::{RollbackGivenUp, RollbackState};
+<<<<<<< HEAD
 pub use topic::TopicEntries;
+=======
+pub use topic::{AppliedEntries, EntriesSize, TopicEntries};
+>>>>>>> durable-entries
 pub use upgrade::StaleEntries;

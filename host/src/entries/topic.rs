@@ -8,8 +8,14 @@ use bennu_semantics::Topic;
 use bennu_semantics::entries::{
     AppliedChange, EntryChanges, EntryRules, EntrySums, EntryTable, KeyRange, Overlay, TableBytes,
 };
+use bennu_semantics::limits::keys;
 
+<<<<<<< HEAD
 use super::call::{AppliedEntries, EntryInput};
+=======
+use super::call::EntryInput;
+use super::near_limit::{NearLimit, warn_near};
+>>>>>>> durable-entries
 use super::node::{EntriesNode, Reservation};
 use super::rollback::{Rollback, RollbackGivenUp};
 use crate::store::{Owner, Revision, Store, StoredSums};
@@ -54,11 +60,34 @@ pub(super) struct State {
     /// The rules of the last call. Most calls have the same.
     pub(super) rules: Arc<EntryRules>,
     pub(super) rollback: Rollback,
+    /// Whether `entries_bytes_per_topic` is nearly reached.
+    near_limit: NearLimit,
     held: Reservation,
     /// The size with which the node counts the table.
     counted: TableBytes,
 }
 
+<<<<<<< HEAD
+=======
+/// What follows from changes that were applied.
+#[derive(Default)]
+pub struct AppliedEntries {
+    /// The changes of published entries, in the order of their keys.
+    pub published: Vec<PublishedChange>,
+    /// The rollback point was given up, because too many bytes were changed.
+    pub given_up: Option<RollbackGivenUp>,
+}
+
+/// The sizes of a topic's entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EntriesSize {
+    /// The sums of all entries. None for a durable room in which nothing was written since it was opened.
+    pub sums: Option<EntrySums>,
+    /// The bytes of the entries that aren't stored yet, with 64 for each.
+    pub dirty_bytes: u64,
+}
+
+>>>>>>> durable-entries
 /// A table with more slots is dropped on a thread that may block: dropping a million slots takes up to 200 ms.
 const SLOTS_DROPPED_AT_ONCE: usize = 1000;
 
@@ -108,6 +137,13 @@ impl TopicEntries {
         let state = self.state();
         let bytes = state.table.bytes();
         (bytes.clean_bytes + bytes.dirty_bytes) as u64
+    }
+
+    /// Returns its sizes.
+    #[must_use]
+    pub fn size(&self) -> EntriesSize {
+        let state = self.state();
+        EntriesSize { sums: state.sums, dirty_bytes: state.table.bytes().dirty_bytes as u64 }
     }
 
     pub(super) fn node(&self) -> &Arc<EntriesNode> {
@@ -179,11 +215,24 @@ impl TopicEntries {
         if !self.is_durable() {
             state.held.take_over(reserved, sums.weight());
         }
+<<<<<<< HEAD
         if state.published == 0 && state.stored.prefixes != 0 {
             // These changes were not counted as published.
             (state.stored.prefixes, state.has_stored_sums) = (0, false);
         }
         AppliedEntries { published, given_up }
+=======
+        let most = self.node.rules().limits.bytes_per_topic;
+        let is_near = state.near_limit.rises_near(sums.bytes, most);
+        drop(state);
+        if is_near {
+            warn_near(self, keys::ENTRIES_BYTES_PER_TOPIC, sums.bytes, most);
+        }
+        if !self.is_durable() {
+            self.node.check_memory(self);
+        }
+        AppliedEntries { published, given_up: prepared.err() }
+>>>>>>> durable-entries
     }
 
     /// Locks the entries to change them. When the lock is released, the node counts their size.
@@ -220,6 +269,7 @@ impl State {
             is_committing: false,
             rules: Arc::clone(node.rules()),
             rollback: Rollback::None,
+            near_limit: NearLimit::default(),
             held: Reservation::none(node),
             counted: TableBytes::default(),
         }

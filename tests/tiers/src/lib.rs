@@ -149,8 +149,12 @@ const ROUNDS: [Rounds; 13] = [
     Rounds { test: "pubsub::droppables", usual: 2_000, full: 100_000 },
     Rounds { test: "entries::journal", usual: 100, full: 5_000 },
     Rounds { test: "entries::published", usual: 40, full: 4_000 },
+<<<<<<< HEAD
     // Clients that read at random speeds.
     Rounds { test: "phoenix::entries", usual: 2, full: 60 },
+=======
+    Rounds { test: "entries::evict", usual: 50, full: 2_000 },
+>>>>>>> durable-entries
     // A process that is killed while it writes, and power losses.
     Rounds { test: "store::kill", usual: 10, full: 50 },
     Rounds { test: "store::crash", usual: 20, full: 200 },

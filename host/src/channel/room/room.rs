@@ -9,6 +9,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::idle::IdlePermit;
+use super::largest::RoomSize;
 use super::published_entries::PublishedEntries;
 use super::seats::Seats;
 use super::tick_timer::TickTimer;
@@ -332,6 +333,17 @@ impl Room {
     /// It lingers until `until`. At that time, `timer` posts its review.
     pub(in crate::channel::room) fn start_linger(&mut self, until: Instant, timer: AbortHandle, permit: IdlePermit) {
         self.linger = Some(Linger { until, timer, _permit: permit });
+    }
+
+    /// Its sizes, for `inspect`.
+    pub(in crate::channel::room) fn size(&self, topic: &Topic) -> RoomSize {
+        RoomSize {
+            topic: topic.clone(),
+            plugin: self.owner.name().to_owned(),
+            is_durable: self.is_durable,
+            room_bytes: self.saved.as_ref().map_or(0, |saved| saved.bytes.len()),
+            entries: self.entries.as_ref().map(|entries| entries.size()),
+        }
     }
 
     /// Roughly, its memory in bytes.
