@@ -24,9 +24,5 @@ pub use call::{AppliedEntries, CallEntries, EntryInput, PendingEntries};
 pub use commit::EntryCommit;
 pub use node::{CacheLimits, EntriesNode, EntryUsage, KeptBytes};
 pub use rollback::{RollbackGivenUp, RollbackState};
-<<<<<<< HEAD
-pub use topic::TopicEntries;
-=======
-pub use topic::{AppliedEntries, EntriesSize, TopicEntries};
->>>>>>> durable-entries
+pub use topic::{EntriesSize, TopicEntries};
 pub use upgrade::StaleEntries;

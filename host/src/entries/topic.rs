@@ -10,12 +10,8 @@ use bennu_semantics::entries::{
 };
 use bennu_semantics::limits::keys;
 
-<<<<<<< HEAD
 use super::call::{AppliedEntries, EntryInput};
-=======
-use super::call::EntryInput;
 use super::near_limit::{NearLimit, warn_near};
->>>>>>> durable-entries
 use super::node::{EntriesNode, Reservation};
 use super::rollback::{Rollback, RollbackGivenUp};
 use crate::store::{Owner, Revision, Store, StoredSums};
@@ -67,17 +63,6 @@ pub(super) struct State {
     counted: TableBytes,
 }
 
-<<<<<<< HEAD
-=======
-/// What follows from changes that were applied.
-#[derive(Default)]
-pub struct AppliedEntries {
-    /// The changes of published entries, in the order of their keys.
-    pub published: Vec<PublishedChange>,
-    /// The rollback point was given up, because too many bytes were changed.
-    pub given_up: Option<RollbackGivenUp>,
-}
-
 /// The sizes of a topic's entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EntriesSize {
@@ -87,7 +72,6 @@ pub struct EntriesSize {
     pub dirty_bytes: u64,
 }
 
->>>>>>> durable-entries
 /// A table with more slots is dropped on a thread that may block: dropping a million slots takes up to 200 ms.
 const SLOTS_DROPPED_AT_ONCE: usize = 1000;
 
@@ -215,13 +199,10 @@ impl TopicEntries {
         if !self.is_durable() {
             state.held.take_over(reserved, sums.weight());
         }
-<<<<<<< HEAD
         if state.published == 0 && state.stored.prefixes != 0 {
             // These changes were not counted as published.
             (state.stored.prefixes, state.has_stored_sums) = (0, false);
         }
-        AppliedEntries { published, given_up }
-=======
         let most = self.node.rules().limits.bytes_per_topic;
         let is_near = state.near_limit.rises_near(sums.bytes, most);
         drop(state);
@@ -231,8 +212,7 @@ impl TopicEntries {
         if !self.is_durable() {
             self.node.check_memory(self);
         }
-        AppliedEntries { published, given_up: prepared.err() }
->>>>>>> durable-entries
+        AppliedEntries { published, given_up }
     }
 
     /// Locks the entries to change them. When the lock is released, the node counts their size.
