@@ -357,7 +357,7 @@ impl Inner {
             if broadcast.except.leaves_out(subscriber.id) {
                 continue;
             }
-            if let Some(frame) = encoded.frame(subscriber.serializer) {
+            if let Some(frame) = encoded.frame(subscriber.serializer, subscriber.deflates) {
                 subscriber.outbox.push(frame.clone());
             }
         }

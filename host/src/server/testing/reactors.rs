@@ -52,6 +52,7 @@ impl Stage {
             longpoll: false,
             origins: Origins::Any,
             subprotocols: Vec::new(),
+            compress: false,
             auth_token: false,
             authenticator: Authenticator::Open,
             endpoint,
