@@ -2,15 +2,17 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
 
 use crate::host::{Host, default_binary, guest};
-use crate::load::{Dialect, Encoding, Load};
+use crate::load::{Dialect, Encoding, Load, connect, join};
 use crate::random::Random;
 use crate::rounds::order;
 use crate::scenario::fanout::Fanout;
+use crate::scenario::rest;
 use crate::statistics::Spread;
 use crate::target::Target;
 
@@ -43,6 +45,12 @@ const MEMBERS: [usize; 3] = [1, 10, 1_000];
 /// The measured seconds of a round.
 const SECONDS: u64 = 3;
 
+/// The number of sockets whose memory is measured.
+const IDLE_SOCKETS: usize = 10_000;
+
+/// The time after which the host has finished its work for joins.
+const SETTLE: Duration = Duration::from_secs(1);
+
 /// A message, as the fields of its payload.
 struct Sample {
     name: &'static str,
@@ -59,7 +67,33 @@ impl Compression {
                 println!("{}", self.row(&sample, *members)?);
             }
         }
+        let (plain, compressed) = (self.idle_memory(false)?, self.idle_memory(true)?);
+        println!("\nMemory of an idle socket in a topic, in bytes: {plain} without compression, {compressed} with it");
         Ok(())
+    }
+
+    /// Returns the host's memory for a connection in a topic of its own, in bytes.
+    fn idle_memory(&self, compresses: bool) -> Result<u64> {
+        let sockets = if self.quick { 200 } else { IDLE_SOCKETS };
+        let target = self.start(compresses)?;
+        let mut load = load(&target, Encoding::new(Dialect::Phoenix, "bench:", 0), compresses)?;
+        // The first sockets make memory that all sockets share.
+        let mut all = 0;
+        let mut memory = [0; 2];
+        for (more, memory) in [100, sockets].into_iter().zip(&mut memory) {
+            connect(&mut load, more)?;
+            join(&mut load, (all..all + more).map(|number| (number, number)))?;
+            all += more;
+            rest(&mut load, SETTLE)?;
+            *memory = target.process.memory()?;
+        }
+        let [before, after] = memory;
+        Ok(after.saturating_sub(before) / sockets as u64)
+    }
+
+    fn start(&self, compresses: bool) -> Result<Target> {
+        let config = if compresses { COMPRESSES } else { "" };
+        Ok(Host::start(&self.host, &self.plugin, config)?.into())
     }
 
     fn row(&self, sample: &Sample, members: usize) -> Result<String> {
@@ -87,12 +121,9 @@ impl Compression {
 
     /// Returns the host's CPU time for a delivery in microseconds, and the bytes of a frame.
     fn measure(&self, sample: &Sample, members: usize, compresses: bool) -> Result<(f64, usize)> {
-        let target = Target::from(Host::start(&self.host, &self.plugin, if compresses { COMPRESSES } else { "" })?);
+        let target = self.start(compresses)?;
         let encoding = Encoding { fields: Some(sample.fields.clone()), ..Encoding::new(Dialect::Phoenix, "bench:", 0) };
-        let mut load = match compresses {
-            true => Load::deflating(target.address, encoding)?,
-            false => Load::new(target.address, encoding)?,
-        };
+        let mut load = load(&target, encoding, compresses)?;
         let fanout = Fanout {
             sockets: members,
             topics: 1,
@@ -105,6 +136,10 @@ impl Compression {
         let outcome = fanout.measure_load(&mut load, &target)?;
         Ok((outcome.taken.cpu_each(), load.clients.last_frame))
     }
+}
+
+fn load(target: &Target, encoding: Encoding, compresses: bool) -> Result<Load> {
+    if compresses { Load::deflating(target.address, encoding) } else { Load::new(target.address, encoding) }
 }
 
 /// The messages of the table.
@@ -141,7 +176,7 @@ mod tests {
 
     #[test]
     fn samples_are_objects_of_the_sizes_that_the_table_is_about() -> Result<()> {
-        let sizes = [100..250, 300..500, 5_000..15_000, 60_000..80_000];
+        let sizes = [100..250, 250..500, 5_000..15_000, 60_000..80_000];
         let samples = samples();
         assert_eq!(samples.len(), sizes.len());
         for (sample, size) in samples.iter().zip(sizes) {

@@ -300,6 +300,12 @@ mod tests {
         assert!(one.is_same(&four), "it is too short");
     }
 
+    /// Each joined topic of each client has this memory.
+    #[test]
+    fn a_subscriber_is_small() {
+        assert_eq!(size_of::<Subscriber>(), 5 * size_of::<usize>());
+    }
+
     #[test]
     fn a_topic_is_removed_with_its_last_subscriber() {
         let pubsub = PubSub::new();

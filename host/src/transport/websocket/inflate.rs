@@ -231,7 +231,7 @@ mod tests {
     fn messages_of_any_size_are_inflated_with_the_same_memory() {
         let mut inflation = Inflation::default();
         let mut noise = Noise::new(4);
-        for bytes in [0, 1, 2, 100, 4_096, 16_384, 16_385, 65_536, 300_000, MIB] {
+        for bytes in [0, 1, 2, 100, 4_096, 16_384, 16_385, 65_536, 300_000] {
             for kinds in [1, 3, 256] {
                 let message: Vec<u8> = (0..bytes).map(|_| noise.below(kinds) as u8).collect();
                 let (inflated, turns) = inflate(&mut inflation, &deflated(&message), MIB);
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_bomb_is_closed_before_it_is_in_memory() {
-        let bomb = deflated(&vec![0; 256 * MIB]);
+        let bomb = deflated(&vec![0; 64 * MIB]);
         assert!(bomb.len() < MIB);
         let mut result = Ok(vec![]);
         let memory = allocation_counter::measure(|| result = inflate(&mut Inflation::default(), &bomb, MIB).0);
