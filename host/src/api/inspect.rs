@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::Api;
 use crate::channel::RoomSize;
 use crate::plugin::unclaimed;
+use crate::protocol::DeflateCount;
 
 /// The maximum number of listed topics. The topics with the most members come first.
 const TOPICS_SHOWN: usize = 1000;
@@ -44,6 +45,7 @@ pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
         "failure": api.failure.get(),
         "refused": counts(&api, true),
         "closed": counts(&api, false),
+        "compression": compression(),
         "topic_count": topic_count,
         "topics": shown,
         "plugins": api.statuses.all(),
@@ -88,4 +90,23 @@ fn room(room: &RoomSize) -> Value {
 fn counts(api: &Api, refused: bool) -> Value {
     let counts = api.sockets.tally.counts().filter(|(reason, _)| reason.is_refusal() == refused);
     counts.map(|(reason, count)| (reason.as_str().to_owned(), Value::from(count))).collect::<Map<_, _>>().into()
+}
+
+/// Returns the figures about compression.
+fn compression() -> Value {
+    let name = |count| match count {
+        DeflateCount::Messages => "messages",
+        DeflateCount::Kept => "messages_kept",
+        DeflateCount::BytesBefore => "bytes_before",
+        DeflateCount::BytesAfter => "bytes_after",
+        DeflateCount::BytesSaved => "bytes_saved",
+        DeflateCount::Inflated => "inflated",
+        DeflateCount::InflatedBytesBefore => "inflated_bytes_before",
+        DeflateCount::InflatedBytesAfter => "inflated_bytes_after",
+    };
+    DeflateCount::ALL
+        .iter()
+        .map(|count| (name(*count).to_owned(), Value::from(count.get())))
+        .collect::<Map<_, _>>()
+        .into()
 }

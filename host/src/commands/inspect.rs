@@ -55,6 +55,7 @@ fn show(found: &Value) {
     for (what, key) in [("refused", "refused"), ("closed", "closed"), ("droppable messages", "droppable")] {
         show_counts(what, &found[key]);
     }
+    show_compression(&found["compression"]);
     for (name, plugin) in found["plugins"].as_object().into_iter().flatten() {
         plugins::show(name, plugin);
     }
@@ -91,6 +92,20 @@ fn show_store(store: &Value) {
     for data in store["unclaimed"].as_array().into_iter().flatten() {
         let name = shown::name(data["store"].as_str().unwrap_or_default());
         out_line!("stored data belongs to no plugin: `{name}` ({} bytes)", data["bytes"]);
+    }
+}
+
+/// Prints how much messages were compressed, if any were.
+fn show_compression(found: &Value) {
+    let number = |key: &str| found[key].as_u64().unwrap_or_default();
+    if number("messages") > 0 {
+        let (messages, before, after) = (number("messages"), number("bytes_before"), number("bytes_after"));
+        let saved = number("bytes_saved");
+        out_line!("compressed: {messages} messages, {before} to {after} bytes; {saved} bytes fewer were sent");
+    }
+    if number("inflated") > 0 {
+        let (before, after) = (number("inflated_bytes_before"), number("inflated_bytes_after"));
+        out_line!("inflated: {} messages of clients, {before} to {after} bytes", number("inflated"));
     }
 }
 

@@ -169,6 +169,13 @@ impl Outbox {
         self.notify(inner);
     }
 
+    /// Wakes a driver that has an [`OutboxWaker`], even if it was woken before and hasn't looked since.
+    pub fn wake(&self) {
+        if let Some((waker, number)) = self.waker.get() {
+            waker.wake(*number);
+        }
+    }
+
     /// Waits for a close or a nudge, and leaves the frames queued. This is for a driver that can't deliver frames at
     /// present. After a close, it still has to take the frames that were queued before.
     pub fn poll_apart(&self, context: &Context<'_>) -> Poll<Taken> {

@@ -131,6 +131,7 @@ async fn serve(disk: &SlowDisk) -> Result<u16> {
         longpoll: false,
         origins: Origins::default(),
         subprotocols: Vec::new(),
+        compress: false,
         auth_token: false,
         authenticator: Authenticator::Open,
         endpoint: Endpoint { node, sockets: Arc::new(Sockets::default()), limits, outbox_limits },

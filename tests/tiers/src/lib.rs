@@ -137,12 +137,13 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 14] = [
+const ROUNDS: [Rounds; 15] = [
     // Damaged input for readers of bytes that a client sends.
     Rounds { test: "protocol::noise", usual: 20_000, full: 2_000_000 },
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
     Rounds { test: "semantics::scan", usual: 20_000, full: 2_000_000 },
     Rounds { test: "auth::term", usual: 20_000, full: 2_000_000 },
+    Rounds { test: "websocket::inflate", usual: 20_000, full: 2_000_000 },
     // Random operations next to a simple model.
     Rounds { test: "entries::table", usual: 500, full: 20_000 },
     Rounds { test: "entries::calls", usual: 500, full: 20_000 },
