@@ -612,6 +612,7 @@ pub mod bennu {
                 ///   host. In a topic with a room, the callbacks of all members run one after another, whatever `turns` says.
                 /// - `linger-ms`: how long a room remains after its last member has ended, in milliseconds. The default is
                 ///   10000, and the maximum is a day.
+                /// - `entries-version`: the version of the entries that this build writes. The default is 0. See `upgrade-entry`.
                 /// - `tick-faults`: after this number of faults of `handle-tick` in a row, the topic's members end with
                 ///   `phx_error`, and a `memory` room ends. The default is 10. 0 means never.
                 pub options: _rt::Vec<Setting>,
@@ -2781,8 +2782,8 @@ pub mod bennu {
             }
         }
         /// The entries of a topic with a room: an ordered map from keys to values, next to the room's one value. The keys are
-        /// in the order of their bytes. The host keeps the entries in memory, and they end with the room. Only topics whose
-        /// route has the option `room` = `memory` have entries.
+        /// in the order of their bytes. The entries live as long as the room: those of a `memory` room are in the host's memory,
+        /// and those of a `durable` room are stored, one by one, and read when a callback needs them.
         ///
         /// The callbacks that get a room can use its entries: `join`, `handle-in`, `handle-info`, `terminate`,
         /// `handle-message`, `handle-tick` and `handle-seat`. In any other callback, and in a topic without entries, each of
@@ -4456,6 +4457,154 @@ pub mod exports {
                 }
                 #[doc(hidden)]
                 pub use __export_bennu_channel_upgrade_0_1_0_cabi;
+                #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                struct _RetArea(
+                    [::core::mem::MaybeUninit<
+                        u8,
+                    >; 3 * ::core::mem::size_of::<*const u8>()],
+                );
+                static mut _RET_AREA: _RetArea = _RetArea(
+                    [::core::mem::MaybeUninit::uninit(); 3
+                        * ::core::mem::size_of::<*const u8>()],
+                );
+            }
+            /// An optional export: upgrades an entry that another version of the plugin wrote.
+            #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+            pub mod upgrade_entry {
+                #[used]
+                #[doc(hidden)]
+                static __FORCE_SECTION_REF: fn() = super::super::super::super::__link_custom_section_describing_imports;
+                use super::super::super::super::_rt;
+                #[doc(hidden)]
+                #[allow(non_snake_case, unused_unsafe)]
+                pub unsafe fn _export_upgrade_entry_cabi<T_: Guest>(
+                    arg0: *mut u8,
+                    arg1: usize,
+                    arg2: *mut u8,
+                    arg3: usize,
+                    arg4: i32,
+                    arg5: *mut u8,
+                    arg6: usize,
+                ) -> *mut u8 {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
+                        let result3 = {
+                            let len0 = arg1;
+                            let bytes0 = _rt::Vec::from_raw_parts(
+                                arg0.cast(),
+                                len0,
+                                len0,
+                            );
+                            let len1 = arg3;
+                            let len2 = arg6;
+                            T_::upgrade_entry(
+                                _rt::string_lift(bytes0),
+                                <_ as From<
+                                    _rt::Vec<_>,
+                                >>::from(_rt::Vec::from_raw_parts(arg2.cast(), len1, len1)),
+                                arg4 as u32,
+                                <_ as From<
+                                    _rt::Vec<_>,
+                                >>::from(_rt::Vec::from_raw_parts(arg5.cast(), len2, len2)),
+                            )
+                        };
+                        let ptr4 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result3 {
+                            Ok(e) => {
+                                *ptr4.add(0).cast::<u8>() = (0i32) as u8;
+                                let vec5 = <_ as Into<_rt::Vec<_>>>::into(e)
+                                    .into_boxed_slice();
+                                let ptr5 = vec5.as_ptr().cast::<u8>();
+                                let len5 = vec5.len();
+                                ::core::mem::forget(vec5);
+                                *ptr4
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len5;
+                                *ptr4
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr5.cast_mut();
+                            }
+                            Err(e) => {
+                                *ptr4.add(0).cast::<u8>() = (1i32) as u8;
+                                let vec6 = (e.into_bytes()).into_boxed_slice();
+                                let ptr6 = vec6.as_ptr().cast::<u8>();
+                                let len6 = vec6.len();
+                                ::core::mem::forget(vec6);
+                                *ptr4
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len6;
+                                *ptr4
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr6.cast_mut();
+                            }
+                        };
+                        ptr4
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case)]
+                pub unsafe fn __post_return_upgrade_entry<T_: Guest>(arg0: *mut u8) {
+                    unsafe {
+                        let l0 = i32::from(*arg0.add(0).cast::<u8>());
+                        match l0 {
+                            0 => {
+                                let l1 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l2 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base3 = l1;
+                                let len3 = l2;
+                                _rt::cabi_dealloc(base3, len3 * 1, 1);
+                            }
+                            _ => {
+                                let l4 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l5 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                _rt::cabi_dealloc(l4, l5, 1);
+                            }
+                        }
+                    }
+                }
+                pub trait Guest {
+                    /// A callback reads an entry whose `version`, older or newer, differs from the route's option `entries-version`.
+                    /// Returns the value in this build's encoding. The callback gets that value, and it is committed together with the
+                    /// callback's outcome. An error refuses the entry, which is a fault of the callback. This function only reads its
+                    /// arguments: effects, the store and entries are faults. The host may call it again for the same entry. It may also
+                    /// call it for entries that the callback doesn't read. If the function refuses such an entry, that entry stays
+                    /// unchanged. A plugin without this export gets values unchanged.
+                    #[allow(async_fn_in_trait)]
+                    fn upgrade_entry(
+                        topic: _rt::String,
+                        key: _rt::Vec<u8>,
+                        version: u32,
+                        value: _rt::Vec<u8>,
+                    ) -> ::core::result::Result<_rt::Vec<u8>, _rt::String>;
+                }
+                #[doc(hidden)]
+                #[macro_export]
+                macro_rules! __export_bennu_channel_upgrade_entry_0_1_0_cabi {
+                    ($ty:ident with_types_in $($path_to_types:tt)*) => {
+                        const _ : () = { #[unsafe (export_name =
+                        "bennu:channel/upgrade-entry@0.1.0#upgrade-entry")] unsafe extern
+                        "C" fn export_upgrade_entry(arg0 : * mut u8, arg1 : usize, arg2 :
+                        * mut u8, arg3 : usize, arg4 : i32, arg5 : * mut u8, arg6 :
+                        usize,) -> * mut u8 { unsafe { $($path_to_types)*::
+                        _export_upgrade_entry_cabi::<$ty > (arg0, arg1, arg2, arg3, arg4,
+                        arg5, arg6) } } #[unsafe (export_name =
+                        "cabi_post_bennu:channel/upgrade-entry@0.1.0#upgrade-entry")]
+                        unsafe extern "C" fn _post_return_upgrade_entry(arg0 : * mut u8,)
+                        { unsafe { $($path_to_types)*:: __post_return_upgrade_entry::<$ty
+                        > (arg0) } } };
+                    };
+                }
+                #[doc(hidden)]
+                pub use __export_bennu_channel_upgrade_entry_0_1_0_cabi;
                 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                 #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
                 struct _RetArea(
@@ -6418,16 +6567,19 @@ macro_rules! __export_plugin_full_impl {
         exports::bennu::channel::upgrade::__export_bennu_channel_upgrade_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::bennu::channel::upgrade);
         $($path_to_types_root)*::
+        exports::bennu::channel::upgrade_entry::__export_bennu_channel_upgrade_entry_0_1_0_cabi!($ty
+        with_types_in $($path_to_types_root)*:: exports::bennu::channel::upgrade_entry);
+        $($path_to_types_root)*::
         exports::bennu::channel::channel::__export_bennu_channel_channel_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::bennu::channel::channel); const
         _ : () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section
         =
         "component-type:wit-bindgen:0.61.1:bennu:channel@0.1.0:plugin-full:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3943] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 4044] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xe5\x1d\x01A\x02\x01\
-A(\x01B\x0a\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xca\x1e\x01A\x02\x01\
+A*\x01B\x0a\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\
 \0\0\x01@\0\0w\x04\0\x03now\x01\x02\x01@\0\0s\x04\0\x09unique-id\x01\x03\x04\0\x06\
 random\x01\x02\x04\0\x0dconfiguration\x01\x03\x01@\x02\x05level\x01\x07messages\x01\
 \0\x04\0\x03log\x01\x04\x03\0\x18bennu:channel/host@0.1.0\x05\0\x01B\x0d\x01ks\x01\
@@ -6505,21 +6657,23 @@ hange\x01\x04room\x03\0\x04\x04\0\x0bhandle-seat\x01\x05\x04\0\x1fbennu:channel/
 handle-seat@0.1.0\x05\x0f\x01B\x06\x01m\x02\x07assigns\x04room\x04\0\x04part\x03\
 \0\0\x01p}\x01j\x01\x02\x01s\x01@\x04\x05topics\x04part\x01\x07versiony\x05state\
 \x02\0\x03\x04\0\x07upgrade\x01\x04\x04\0\x1bbennu:channel/upgrade@0.1.0\x05\x10\
-\x02\x03\0\x02\x09admission\x02\x03\0\x02\x06ending\x02\x03\0\x02\x0amembership\x02\
-\x03\0\x02\x07message\x02\x03\0\x02\x07outcome\x02\x03\0\x02\x05route\x01B\x1f\x02\
-\x03\x02\x01\x11\x04\0\x09admission\x03\0\0\x02\x03\x02\x01\x12\x04\0\x06ending\x03\
-\0\x02\x02\x03\x02\x01\x13\x04\0\x0amembership\x03\0\x04\x02\x03\x02\x01\x14\x04\
-\0\x07message\x03\0\x06\x02\x03\x02\x01\x15\x04\0\x07outcome\x03\0\x08\x02\x03\x02\
-\x01\x03\x04\0\x07payload\x03\0\x0a\x02\x03\x02\x01\x16\x04\0\x05route\x03\0\x0c\
-\x01p\x0d\x01@\0\0\x0e\x04\0\x08describe\x01\x0f\x01p}\x01k\x10\x01j\x01\x01\x01\
-s\x01@\x04\x06memberw\x05topics\x06params\x0b\x04room\x11\0\x12\x04\0\x04join\x01\
-\x13\x01ks\x01j\x01\x09\x01s\x01@\x04\x06member\x05\x05events\x07payload\x0b\x09\
-reply-ref\x14\0\x15\x04\0\x09handle-in\x01\x16\x01@\x02\x06member\x05\x07message\
-\x07\0\x15\x04\0\x0bhandle-info\x01\x17\x01j\x01\x11\x01s\x01@\x02\x06member\x05\
-\x06ending\x03\0\x18\x04\0\x09terminate\x01\x19\x04\0\x1bbennu:channel/channel@0\
-.1.0\x05\x17\x04\0\x1fbennu:channel/plugin-full@0.1.0\x04\0\x0b\x11\x01\0\x0bplu\
-gin-full\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.2\
-58.3\x10wit-bindgen-rust\x060.61.1";
+\x01B\x04\x01p}\x01j\x01\0\x01s\x01@\x04\x05topics\x03key\0\x07versiony\x05value\
+\0\0\x01\x04\0\x0dupgrade-entry\x01\x02\x04\0!bennu:channel/upgrade-entry@0.1.0\x05\
+\x11\x02\x03\0\x02\x09admission\x02\x03\0\x02\x06ending\x02\x03\0\x02\x0amembers\
+hip\x02\x03\0\x02\x07message\x02\x03\0\x02\x07outcome\x02\x03\0\x02\x05route\x01\
+B\x1f\x02\x03\x02\x01\x12\x04\0\x09admission\x03\0\0\x02\x03\x02\x01\x13\x04\0\x06\
+ending\x03\0\x02\x02\x03\x02\x01\x14\x04\0\x0amembership\x03\0\x04\x02\x03\x02\x01\
+\x15\x04\0\x07message\x03\0\x06\x02\x03\x02\x01\x16\x04\0\x07outcome\x03\0\x08\x02\
+\x03\x02\x01\x03\x04\0\x07payload\x03\0\x0a\x02\x03\x02\x01\x17\x04\0\x05route\x03\
+\0\x0c\x01p\x0d\x01@\0\0\x0e\x04\0\x08describe\x01\x0f\x01p}\x01k\x10\x01j\x01\x01\
+\x01s\x01@\x04\x06memberw\x05topics\x06params\x0b\x04room\x11\0\x12\x04\0\x04joi\
+n\x01\x13\x01ks\x01j\x01\x09\x01s\x01@\x04\x06member\x05\x05events\x07payload\x0b\
+\x09reply-ref\x14\0\x15\x04\0\x09handle-in\x01\x16\x01@\x02\x06member\x05\x07mes\
+sage\x07\0\x15\x04\0\x0bhandle-info\x01\x17\x01j\x01\x11\x01s\x01@\x02\x06member\
+\x05\x06ending\x03\0\x18\x04\0\x09terminate\x01\x19\x04\0\x1bbennu:channel/chann\
+el@0.1.0\x05\x18\x04\0\x1fbennu:channel/plugin-full@0.1.0\x04\0\x0b\x11\x01\0\x0b\
+plugin-full\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x07\
+0.258.3\x10wit-bindgen-rust\x060.61.1";
         };
     };
 }
