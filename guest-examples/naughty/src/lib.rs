@@ -1,6 +1,6 @@
 //! A plugin for tests of a running host. It uses everything that a plugin may use, and breaks many rules.
 //!
-//! Topics: `naughty:*`; `unruly:*`, which has a room; and `forgiving:*`, whose members stay after a fault. Everybody
+//! Topics: `naughty:*`; `unruly:*`, which has a room; `lasting:*`, the same with a durable room; and `forgiving:*`, whose members stay after a fault. Everybody
 //! may join. The topics `naughty:join_panic`, `naughty:join_fail`, `naughty:join_loop` and `naughty:join_refuse` do
 //! what their names say. In `naughty:terminate_panic`, `terminate` panics. In every other topic, `terminate` sends
 //! `gone {"member", "cause", "detail"}` to the other members, and logs the same. In `naughty:last_words`, `terminate`
@@ -115,18 +115,19 @@ const ENTRIES_VERSION: u32 = if option_env!("NAUGHTY_ENTRIES").is_some() { 1 } e
 
 channels! {
     "naughty:*" => Naughty,
-    "unruly:*" => Unruly<ENTRIES_VERSION>,
+    "unruly:*" => Unruly<ENTRIES_VERSION, false>,
+    "lasting:*" => Unruly<ENTRIES_VERSION, true>,
     "forgiving:*" => Forgiving,
 }
 
 /// Adds all of these topics to a stage.
 #[cfg(test)]
 pub(crate) fn on_stage(stage: testing::Stage) -> testing::Stage {
-    stage.channel::<Naughty>("naughty:*").channel::<Unruly<0>>("unruly:*").channel::<Forgiving>("forgiving:*")
+    stage.channel::<Naughty>("naughty:*").channel::<Unruly<0, false>>("unruly:*").channel::<Forgiving>("forgiving:*")
 }
 
 /// Reloads the build that writes this version of entries, on a stage.
 #[cfg(test)]
 pub(crate) fn reload<const VERSION: u32>(stage: &testing::Stage) {
-    stage.reload::<Unruly<VERSION>>("unruly:*");
+    stage.reload::<Unruly<VERSION, false>>("unruly:*");
 }
