@@ -82,6 +82,14 @@ fn put(payload: &Payload) -> Handled {
     ok()
 }
 
+/// Sets an entry to the number in a reply, and returns the reply.
+pub(crate) fn put_number(counted: Answer, payload: &Payload) -> Handled {
+    if let Answer::Reply(reply) = &counted {
+        ALL.insert(payload.field::<String>("key")?, &reply.payload.field("count")?);
+    }
+    Ok(counted)
+}
+
 fn get(payload: &Payload) -> Handled {
     reply(ALL.get(payload.field::<String>("key")?)?)
 }

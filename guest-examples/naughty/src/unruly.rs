@@ -13,6 +13,7 @@
 //! | `clear` | deletes the room |
 //! | `stop` | ends the member |
 //! | `grow` | fault: oversize, because the room exceeds its limit |
+//! | `count_entry {"key"}` | the same as `count`, and sets that entry to the same number |
 //! | `count_and_fail` | fault: failed; the room stays as it was |
 //! | `publish_text {"state"}` | publishes this text unchanged, even if it isn't JSON |
 //! | `seats {"count"}` | takes that many seats in one call: `seat 0` and so on |
@@ -27,9 +28,9 @@ use serde_json::value::RawValue;
 
 use super::entries;
 
-/// A member of `unruly:*`, in a build that writes this version of entries.
+/// A member of `unruly:*`, or of `durable:*` with a durable room, in a build that writes this version of entries.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Unruly<const VERSION: u32>;
+pub(crate) struct Unruly<const VERSION: u32, const IS_DURABLE: bool>;
 
 /// The state that its members share.
 #[derive(Default, Serialize, Deserialize)]
@@ -60,10 +61,11 @@ enum Mood {
     Push,
 }
 
-impl<const VERSION: u32> Channel for Unruly<VERSION> {
+impl<const VERSION: u32, const IS_DURABLE: bool> Channel for Unruly<VERSION, IS_DURABLE> {
     type Room = Room;
     const ENTRIES: bool = true;
     const ENTRIES_VERSION: u32 = VERSION;
+    const DURABLE: bool = IS_DURABLE;
     const LINGER: Option<Duration> = Some(Duration::from_millis(100));
     const TICK_FAULTS: Option<u32> = Some(3);
 
@@ -74,6 +76,7 @@ impl<const VERSION: u32> Channel for Unruly<VERSION> {
     fn handle_in(&mut self, socket: &mut Socket<Room>, event: &str, payload: Payload) -> Handled {
         match event {
             "count" => return count(socket.room_mut()),
+            "count_entry" => return entries::put_number(count(socket.room_mut())?, &payload),
             "look" => return look(socket.room()),
             "told" => return reply(json!({ "told": socket.room().told })),
             "publish_text" => imports::publish_state(&payload.field::<String>("state")?),

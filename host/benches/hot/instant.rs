@@ -27,16 +27,12 @@ impl Behaviour for Instant {
             Callback::Info(_) | Callback::Terminate(_) => (Vec::new(), Answer::None),
         };
         let assigns = Some(Bytes::from_static(b"state"));
+        let outcome = Outcome { assigns, room: None, entries: None, draft: None, effects, answer };
+        let Some(input) = entries else { return Box::pin(std::future::ready(Ok(outcome))) };
         Box::pin(async move {
-            let entries = match entries {
-                Some(input) => {
-                    let mut entries = CallEntries::new(input.clone(), false);
-                    entries.put(b"key", b"value").await?;
-                    entries.into_pending()
-                }
-                None => None,
-            };
-            Ok(Outcome { assigns, room: None, entries, draft: None, effects, answer })
+            let mut entries = CallEntries::new(input.clone(), false);
+            entries.put(b"key", b"value").await?;
+            Ok(Outcome { entries: entries.into_pending(), ..outcome })
         })
     }
 

@@ -14,6 +14,7 @@ mod rollback;
 mod rooms;
 mod seats;
 mod slow_disk;
+mod stored_rollback;
 mod storing;
 mod support;
 mod turns;

@@ -11,10 +11,10 @@ use bennu::routes::{Probation, ProbationResult, ProbationTerms};
 
 /// A build of a plugin with a room and entries.
 #[derive(Clone, Copy)]
-struct Build {
-    generation: u32,
-    room_version: u32,
-    options: &'static [(&'static str, &'static str)],
+pub(crate) struct Build {
+    pub(crate) generation: u32,
+    pub(crate) room_version: u32,
+    pub(crate) options: &'static [(&'static str, &'static str)],
 }
 
 const FIRST: Build = Build { generation: 1, room_version: 1, options: &[("room", "memory"), ("on-fault", "keep")] };
@@ -24,7 +24,7 @@ const SECOND: Build =
 /// Writes another version of the room, and the same version of entries.
 const THIRD: Build = Build { generation: 2, room_version: 2, ..FIRST };
 
-const TERMS: ProbationTerms = ProbationTerms { time: Duration::from_secs(60), calls: 1000, faults: 1000 };
+pub(crate) const TERMS: ProbationTerms = ProbationTerms { time: Duration::from_secs(60), calls: 1000, faults: 1000 };
 
 /// The name of an event says what it does: `put KEY VALUE`, `delete KEY`, `room VALUE`, `all` shows the room and the
 /// entries, and so does `bad`, which is a fault of later builds. Each build notes the calls that it answers.
@@ -100,7 +100,7 @@ impl Play {
 }
 
 impl Build {
-    fn part(self, notes: &Notes) -> Part {
+    pub(crate) fn part(self, notes: &Notes) -> Part {
         let notes = notes.clone();
         let on_call = move |call: Call, entries| {
             let notes = notes.clone();
@@ -120,14 +120,14 @@ impl Build {
     }
 }
 
-async fn ask(client: &mut Client, event: &str) -> String {
+pub(crate) async fn ask(client: &mut Client, event: &str) -> String {
     client.send(&format!(r#"["1","2","shelf:1","{event}",{{}}]"#));
     let reply = client.next().await;
     let response = reply.split_once("\"response\":").and_then(|(_, rest)| rest.rsplit_once(",\"status\""));
     response.map_or(reply.clone(), |(response, _)| response.trim_matches('"').to_owned())
 }
 
-async fn play(client: &mut Client, events: &[&str]) {
+pub(crate) async fn play(client: &mut Client, events: &[&str]) {
     for event in events {
         assert_eq!(ask(client, event).await, "{}", "{event}");
     }

@@ -1,8 +1,9 @@
 //! Entries that another build wrote, on a real host: upgrades, their limits, probation, and rollbacks.
 
 use anyhow::{Result, ensure};
-use bennu_tests::{Cast, Setup, TestHost, bennu};
-use serde_json::json;
+use bennu_tests::{Cast, Setup, TestClient, TestHost, bennu, within};
+use rustix::process::Signal;
+use serde_json::{Value, json};
 
 const SECOND: &str = "variants/naughty-entries";
 
@@ -56,7 +57,7 @@ async fn a_long_scan_upgrades_entries_ahead() -> Result<()> {
     for _ in 0..2 {
         let reply = client.call(TOPIC, "entries", &json!({ "prefix": "", "backward": true })).await?;
         let entries = reply.as_array().map(Vec::as_slice).unwrap_or_default();
-        let is_upgraded = |entry: &serde_json::Value| entry[1]["was"].as_str().is_some_and(|was| was.len() == 20);
+        let is_upgraded = |entry: &Value| entry[1]["was"].as_str().is_some_and(|was| was.len() == 20);
         ensure!(entries.len() == 5000 && entries.iter().all(is_upgraded), "{} entries", entries.len());
     }
     drop(client);
@@ -191,5 +192,70 @@ async fn entries_rollback_bytes() -> Result<()> {
     cast.play("alice > entries_get {\"keys\": [\"a\", \"d\"]}\nalice < ok [5, 8]").await?;
     drop(cast);
     host.stop().await?;
+    Ok(())
+}
+
+const DURABLE: &str = "durable:1";
+
+async fn durable(host: &TestHost) -> Result<TestClient> {
+    let mut client = host.connect().await?;
+    client.join(DURABLE, &json!({})).await?;
+    Ok(client)
+}
+
+/// Writes entries of a durable room, each with a commit of the room, until the connection ends. Returns the number of the last
+/// acknowledged commit.
+async fn count_until_the_end(mut client: TestClient) -> u64 {
+    let mut last = 0;
+    loop {
+        let counted = json!({ "key": format!("k/{}", last % 7) });
+        match within("a commit", client.call(DURABLE, "count_entry", &counted)).await {
+            Ok(Ok(reply)) => last = reply["count"].as_u64().unwrap_or(last),
+            _ => return last,
+        }
+    }
+}
+
+/// The host is repeatedly killed while a build on probation writes. The room and the entries are always of the same commit, and
+/// a rollback at the end restores both as they were before the build.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_after_kills_restores_room_and_entries() -> Result<()> {
+    let kills = bennu_test_tiers::rounds("storage::kill") as u64 / 2;
+    let mut host = host("").await?;
+    let mut client = durable(&host).await?;
+    for key in ["k/0", "k/1", "other"] {
+        client.call(DURABLE, "count_entry", &json!({ "key": key })).await?;
+    }
+    drop(client);
+    host = host.restart_onto(Signal::KILL, "naughty", SECOND).await?;
+    let mut last = 3;
+    for kill in 0..kills {
+        let mut client = durable(&host).await?;
+        client.call(DURABLE, "entry_get", &json!({ "key": "other" })).await?;
+        let writer = tokio::spawn(count_until_the_end(client));
+        tokio::time::sleep(std::time::Duration::from_micros(500 + 7919 * kill % 40_000)).await;
+        host = host.restart(Signal::KILL).await?;
+        let acknowledged = writer.await?.max(last);
+        let mut client = durable(&host).await?;
+        let room = client.call(DURABLE, "look", &json!({})).await?;
+        let entries = client.call(DURABLE, "entries", &json!({ "prefix": "k/" })).await?;
+        let numbers = entries.as_array().into_iter().flatten().filter_map(|entry| entry[1].as_u64());
+        last = room["count"].as_u64().unwrap_or(0);
+        ensure!(last >= acknowledged, "after kill {kill}: {acknowledged} acknowledged, but {room}");
+        // The last entry is of the last commit of the room, unless no commit of this build was acknowledged yet.
+        ensure!(last == 3 || numbers.max() == Some(last), "after kill {kill}: {room} {entries}");
+        drop(client);
+    }
+    // The build that passed last is in the file again: this is a rollback.
+    host = host.restart_onto(Signal::KILL, "naughty", "naughty").await?;
+    let mut client = durable(&host).await?;
+    let room = client.call(DURABLE, "look", &json!({})).await?;
+    let entries = client.call(DURABLE, "entries", &json!({ "prefix": "" })).await?;
+    ensure!(room["count"] == 3 && entries == json!([["k/0", 1], ["k/1", 2], ["other", 3]]), "{room} {entries}");
+    drop(client);
+    let home = host.keep_home();
+    host.stop().await?;
+    let exported = bennu(home.path(), &["store", "export", "--config", "bennu.toml"])?;
+    ensure!(exported.code == Some(0) && !exported.output.contains("before"), "{exported:?}");
     Ok(())
 }

@@ -32,33 +32,36 @@ pub(in crate::channel) async fn open(topic: &TopicTurns, route: &Route) -> Resul
         }
         (is_same, is_its, room.is_rollback_unread())
     });
-    let found = match found {
-        Some((true, _, true)) => {
-            Box::pin(read_rollback_point(topic, route)).await?;
-            return Ok(settle(topic));
-        }
-        Some((is_same, is_its, _)) => Some((is_same, is_its)),
-        None => None,
-    };
     match found {
-        Some((true, _)) => return Ok(false),
-        Some((false, true)) => Box::pin(change_kind(topic, is_durable)).await?,
-        Some((false, false)) => Box::pin(end(topic)).await,
-        None => {}
+        Some((true, _, false)) => return Ok(false),
+        // The store has failed when the room was opened.
+        Some((true, _, true)) => {}
+        Some((false, is_its, _)) => {
+            if is_its {
+                Box::pin(change_kind(topic, is_durable)).await?;
+            } else {
+                Box::pin(end(topic)).await;
+            }
+            Box::pin(open_new(topic, route, is_durable)).await?;
+        }
+        None => Box::pin(open_new(topic, route, is_durable)).await?,
     }
-    let (stored, has_former) =
-        if is_durable { Box::pin(stored_room(topic.services(), &topic.name, route)).await? } else { (None, false) };
-    let mut room = topic.room();
-    let opened = room.get_or_insert_with(|| Box::new(Room::new(route.owner.clone())));
-    opened.open(is_durable, stored, has_former);
-    opened.open_entries(route, &topic.name, topic.services());
-    let is_rollback_unread = opened.is_rollback_unread();
-    drop(room);
-    if is_rollback_unread {
+    if is_durable {
         Box::pin(read_rollback_point(topic, route)).await?;
     }
     // The probation under which it was upgraded may have ended since it was stored.
     Ok(settle(topic))
+}
+
+/// Opens a room that isn't open, or that was of another kind until now.
+async fn open_new(topic: &TopicTurns, route: &Route, is_durable: bool) -> Result<(), Fault> {
+    let (stored, has_former) =
+        if is_durable { stored_room(topic.services(), &topic.name, route).await? } else { (None, false) };
+    let mut room = topic.room();
+    let opened = room.get_or_insert_with(|| Box::new(Room::new(route.owner.clone())));
+    opened.open(is_durable, stored, has_former);
+    opened.open_entries(route, &topic.name, topic.services());
+    Ok(())
 }
 
 /// Another build has made the topic's rooms durable, or has made them memory rooms. Entries of a memory room are stored. A
