@@ -9,7 +9,7 @@ use bytestring::ByteString;
 use super::audience::{Inner, Job};
 use super::broadcast::Encoded;
 use super::placed::Placed;
-use super::{Audience, Broadcast, Except, Outbox, Subscription};
+use super::{Audience, Broadcast, Except, Outbox, Subscriber, Subscription};
 use crate::protocol::{Frame, Payload, Topic};
 
 /// The event that carries the whole of the entries.
@@ -118,7 +118,7 @@ impl Audience {
                 Shown::Nothing { .. } => None,
                 Shown::Behind(behind) => Some(behind.since),
             };
-            if placed.subscriber.outbox.is_short() {
+            if placed.subscriber.outbox.has_room_for_state() {
                 let view = placed.shown.view();
                 let followed = inner.views.as_ref().and_then(|views| views.followed(view)).cloned();
                 wanted.insert(Wanted { view, followed, since });

@@ -133,9 +133,9 @@ impl Outbox {
     }
 
     /// Whether [`push_if_short`](Self::push_if_short) may take a frame now.
-    pub fn is_short(&self) -> bool {
+    pub fn has_room_for_state(&self) -> bool {
         let inner = self.lock();
-        inner.closing.is_none() && inner.frames.is_short(self.limits)
+        inner.closing.is_none() && inner.frames.has_room_for_state(self.limits)
     }
 
     /// Queues a droppable frame. If a frame with the same key is queued, this frame takes its place. Otherwise the

@@ -45,8 +45,8 @@ impl QueuedFrames {
         self.plain.push(frame);
     }
 
-    /// See [`Outbox::is_short`](super::Outbox::is_short).
-    pub(super) fn is_short(&self, limits: OutboxLimits) -> bool {
+    /// See [`Outbox::has_room_for_state`](super::Outbox::has_room_for_state).
+    pub(super) fn has_room_for_state(&self, limits: OutboxLimits) -> bool {
         is_quarter(limits, self.plain.len(), self.plain_bytes())
     }
 
@@ -54,7 +54,7 @@ impl QueuedFrames {
     pub(super) fn push_all_if_short(&mut self, limits: OutboxLimits, frames: &[Frame]) -> bool {
         let (plain, more) = (self.plain_bytes(), frames.iter().map(Frame::len).sum());
         let is_long = plain > 0 && plain.saturating_add(more) > limits.bytes / 2;
-        if is_long || !self.is_short(limits) {
+        if is_long || !self.has_room_for_state(limits) {
             return false;
         }
         for frame in frames {

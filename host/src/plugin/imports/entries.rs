@@ -84,11 +84,11 @@ impl entries::Host for Guest {
         Ok(deleted?)
     }
 
-    fn follow(&mut self, prefix: String) -> Result<()> {
+    async fn follow(&mut self, prefix: String) -> Result<()> {
         self.ask(Effect::Follow { prefix: prefix.into() })
     }
 
-    fn unfollow(&mut self, prefix: String) -> Result<()> {
+    async fn unfollow(&mut self, prefix: String) -> Result<()> {
         self.ask(Effect::Unfollow { prefix: prefix.into() })
     }
 }
