@@ -29,7 +29,7 @@ export class RoomState {
     this.#onChange = onChange;
     const bind = (event, take) => [event, channel.on(event, take)];
     this.#bindings = [
-      bind("room_state", ({ n, state }) => this.#take(n, state, null)),
+      bind("room_state", ({ n, state }) => this.#take(n, state)),
       bind("room_diff", ({ n, patch }) => this.#follow(n, patch)),
     ];
   }
@@ -60,28 +60,53 @@ export class RoomState {
 
   /** Applies a change with the next number only. Older changes are already in the state. After a gap, the whole state comes. */
   #follow(n, patch) {
-    if (this.#state !== null && n === this.#n + 1) this.#take(n, merged(this.#state, patch), patch);
+    if (this.#state !== null && n === this.#n + 1) this.#set(n, patched(this.#state, patch), patch);
   }
 
   /** Takes a whole state with any number. A lower number means that the topic's room has ended and begun again. */
-  #take(n, state, patch) {
+  #take(n, state) {
+    this.#set(n, kept(this.#state, stripped(state)), null);
+  }
+
+  #set(n, state, patch) {
     const before = this.#state;
     this.#n = n;
-    this.#state = kept(before, patch === null ? merged({}, state) : state);
-    if (this.#state !== before) this.#onChange(this.#state, patch);
+    this.#state = state;
+    if (state !== before) this.#onChange(state, patch);
   }
 }
 
-/** Applies a merge patch to a copy of a value. */
-function merged(before, patch) {
-  if (!isObject(patch)) return patch;
-  const after = new Map(isObject(before) ? Object.entries(before) : []);
+/**
+ * Applies a merge patch to an object. Only the fields that the patch names are looked at, and an object with a changed field is
+ * copied once. So a change of a large object costs little more than that copy.
+ */
+function patched(before, patch) {
+  let after = before;
   for (const [key, change] of Object.entries(patch)) {
-    if (change === null) after.delete(key);
-    else after.set(key, merged(after.get(key), change));
+    const old = Object.hasOwn(before, key) ? before[key] : undefined;
+    const value = change === null ? undefined : replaced(old, change);
+    if (value === old) continue;
+    // A spread copies a field `__proto__` like any other.
+    if (after === before) after = { ...before };
+    if (value === undefined) delete after[key];
+    else if (key === "__proto__") Object.defineProperty(after, key, { value, writable: true, enumerable: true, configurable: true });
+    else after[key] = value;
   }
-  // Neither this function nor `kept` assigns to a key, because a key may be `__proto__`.
-  return Object.fromEntries(after);
+  return after;
+}
+
+/** The value that a patch makes of a field. */
+function replaced(old, change) {
+  if (!isObject(change)) return kept(old, change);
+  return isObject(old) ? patched(old, change) : stripped(change);
+}
+
+/** Copies a value without the fields that are null, which count as absent. */
+function stripped(value) {
+  if (!isObject(value)) return value;
+  const entries = Object.entries(value).filter(([, inner]) => inner !== null);
+  // Unlike an assignment, `fromEntries` also sets a field `__proto__`.
+  return Object.fromEntries(entries.map(([key, inner]) => [key, stripped(inner)]));
 }
 
 /** Gives a value that reuses all equal parts of the value before. */

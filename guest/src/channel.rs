@@ -34,6 +34,17 @@ pub trait Channel: Sized + Serialize + DeserializeOwned {
     /// `true` doesn't compile.
     const ENTRIES: bool = false;
 
+    /// The prefixes of the entries that the topic publishes: their values are JSON, and the members get them as a JSON object
+    /// with a field for each entry. First they get the whole object as `room_state`, and then each change as `room_diff`,
+    /// whose cost grows with the changed entries only. The module `client/room_state.mjs` follows them. See
+    /// [`RoomMap::published`](crate::RoomMap::published) and [`Socket::follow`](crate::Socket::follow).
+    ///
+    /// There are at most 16 prefixes, each has 1 to 255 bytes, and none begins with another one. They need
+    /// [`ENTRIES`](Channel::ENTRIES). The published entries have at most 2 MiB as JSON (`published_bytes`); more is a fault
+    /// `oversize`. In a topic that publishes entries, [`Socket::publish_state`](crate::Socket::publish_state) is a fault
+    /// `failed`.
+    const PUBLISHES: &'static [&'static str] = &[];
+
     /// The events for which the host calls [`handle_out`](Channel::handle_out) before a member gets them: at most 64.
     const INTERCEPTS: &'static [&'static str] = &[];
 

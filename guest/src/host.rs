@@ -10,12 +10,18 @@ pub(crate) use crate::bindings::effects::{droppable, socket};
 #[cfg(target_family = "wasm")]
 pub(crate) use crate::bindings::request;
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use crate::testing::recorder::{entries, host, member, request, store, token, topics};
+pub(crate) use crate::testing::recorder::{host, member, request, store, token, topics};
 
 #[cfg(not(target_family = "wasm"))]
 pub(crate) mod presence {
     pub(crate) use crate::bindings::effects::presence::*;
     pub(crate) use crate::testing::recorder::presence::{get, list};
+}
+
+#[cfg(not(target_family = "wasm"))]
+pub(crate) mod entries {
+    pub(crate) use crate::bindings::effects::entries::*;
+    pub(crate) use crate::testing::recorder::entries::*;
 }
 
 use serde::de::DeserializeOwned;

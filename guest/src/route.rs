@@ -77,13 +77,18 @@ fn describe<C: Channel>(pattern: &str) -> types::Route {
     let version = C::ENTRIES_VERSION;
     let entries_version = (version > 0).then(|| setting("entries-version", &version.to_string()));
     let linger = C::LINGER.map(|linger| setting("linger-ms", &linger.as_millis().to_string()));
+    let publishes = C::PUBLISHES.iter().map(|prefix| setting("publishes", prefix));
     let tick_faults = C::TICK_FAULTS.map(|most| setting("tick-faults", &most.to_string()));
     types::Route {
         pattern: pattern.into(),
         intercepts: C::INTERCEPTS.iter().map(|&event| event.into()).collect(),
         assigns_version: C::ASSIGNS_VERSION,
         room_version: C::ROOM_VERSION,
-        options: [turns, on_fault, room, entries_version, linger, tick_faults].into_iter().flatten().collect(),
+        options: [turns, on_fault, room, entries_version, linger, tick_faults]
+            .into_iter()
+            .flatten()
+            .chain(publishes)
+            .collect(),
     }
 }
 
@@ -105,8 +110,33 @@ const fn check_room<C: Channel>() {
     let has_room = Shared::<C::Room>::IS_SHARED || C::ENTRIES;
     assert!(!C::DURABLE || has_room, "a DURABLE channel needs a `type Room` with data, or ENTRIES");
     assert!(C::ENTRIES || C::ENTRIES_VERSION == 0, "a channel without ENTRIES has no ENTRIES_VERSION");
+    assert!(C::PUBLISHES.is_empty() || C::ENTRIES, "a channel that PUBLISHES entries needs ENTRIES");
+    check_published(C::PUBLISHES);
     if let Some(linger) = C::LINGER {
         assert!(linger.as_millis() <= LINGER_MAX.as_millis(), "LINGER is at most a day");
+    }
+}
+
+const fn check_published(prefixes: &[&str]) {
+    assert!(prefixes.len() <= 16, "PUBLISHES has at most 16 prefixes");
+    let mut i = 0;
+    while i < prefixes.len() {
+        let length = prefixes[i].len();
+        assert!(length > 0 && length <= 255, "a prefix in PUBLISHES has 1 to 255 bytes");
+        let mut j = 0;
+        while j < prefixes.len() {
+            let begins = i != j && begins_with(prefixes[j].as_bytes(), prefixes[i].as_bytes());
+            assert!(!begins, "a prefix in PUBLISHES begins with another one");
+            j += 1;
+        }
+        i += 1;
+    }
+}
+
+const fn begins_with(text: &[u8], prefix: &[u8]) -> bool {
+    match text.split_at_checked(prefix.len()) {
+        Some((start, _)) => same(start, prefix),
+        None => false,
     }
 }
 
@@ -197,6 +227,7 @@ mod tests {
         type Room = ();
         const ENTRIES: bool = true;
         const ENTRIES_VERSION: u32 = 2;
+        const PUBLISHES: &'static [&'static str] = &["stroke/", "hand/"];
 
         fn join(_socket: &mut Socket, _params: Payload) -> Join<Self> {
             Ok(Keyed)
@@ -243,6 +274,8 @@ mod tests {
         };
         let roomy = expected(&[("room", "durable"), ("linger-ms", "60000"), ("tick-faults", "0")]);
         assert_eq!(options(Route::to::<Roomy>("table:*")), roomy);
-        assert_eq!(options(Route::to::<Keyed>("keyed:*")), expected(&[("room", "memory"), ("entries-version", "2")]));
+        let options_of_room = [("room", "memory"), ("entries-version", "2")];
+        let keyed = [&options_of_room[..], &[("publishes", "stroke/"), ("publishes", "hand/")]].concat();
+        assert_eq!(options(Route::to::<Keyed>("keyed:*")), expected(&keyed));
     }
 }

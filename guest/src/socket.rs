@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::host::{presence, socket};
+use crate::host::{entries, presence, socket};
 use crate::output::as_json;
 use crate::presence::Presences;
 use crate::room::Shared;
@@ -328,6 +328,60 @@ impl<R: 'static> Socket<R> {
     /// has no seat, nothing happens.
     pub fn leave_seat(&mut self) {
         socket::leave_seat();
+    }
+
+    /// This member follows the published entries whose keys begin with `prefix`
+    /// ([`PUBLISHES`](crate::Channel::PUBLISHES)). Without this call, a member follows all published entries. The first
+    /// call ends that. A member gets only the entries that it follows: all of them as `room_state`, and then their changes.
+    ///
+    /// A prefix covers every key that begins with it: `hand/ada` also covers `hand/adam`, so let a name end with a separator.
+    ///
+    /// If a callback after the join changes the entries that the member follows, its client gets all of them, after the
+    /// callback's other effects.
+    ///
+    /// ```
+    /// use bennu_guest::prelude::*;
+    ///
+    /// /// The cards of each player, under names such as `ada/1`.
+    /// const HANDS: RoomMap<u8> = RoomMap::published("hand/");
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Player;
+    ///
+    /// impl Channel for Player {
+    ///     type Room = ();
+    ///     const ENTRIES: bool = true;
+    ///     const PUBLISHES: &'static [&'static str] = &["hand/", "table/"];
+    ///
+    ///     fn join(socket: &mut Socket, params: Payload) -> Join<Self> {
+    ///         let name: String = params.field("name")?;
+    ///         // Everybody sees the table, and the own hand only.
+    ///         socket.follow("table/");
+    ///         socket.follow(&format!("hand/{name}/"));
+    ///         HANDS.insert(format!("{name}/1"), &7);
+    ///         Ok(Player)
+    ///     }
+    /// }
+    ///
+    /// let stage = testing::Stage::new().channel::<Player>("game:*");
+    /// let ada = stage.join("game:1", json!({ "name": "ada" })).unwrap();
+    /// let bob = stage.join("game:1", json!({ "name": "bob" })).unwrap();
+    /// assert_eq!(ada.room_state(), Some(json!({ "hand/ada/1": 7 })));
+    /// assert_eq!(bob.room_state(), Some(json!({ "hand/bob/1": 7 })));
+    /// ```
+    ///
+    /// # Faults
+    ///
+    /// - `failed`: `prefix` begins with none of the prefixes in [`PUBLISHES`](crate::Channel::PUBLISHES).
+    /// - `oversize`: the member already follows 64 prefixes (`follows_per_member`), or the prefix has more than 255 bytes.
+    pub fn follow(&mut self, prefix: &str) {
+        entries::follow(prefix);
+    }
+
+    /// This member no longer follows `prefix`. If it doesn't follow the prefix, nothing happens. A member that has followed
+    /// a prefix, and now follows none, gets no entries.
+    pub fn unfollow(&mut self, prefix: &str) {
+        entries::unfollow(prefix);
     }
 
     /// Sets the response in the `ok` reply to a join. The default is `{}`.

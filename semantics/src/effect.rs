@@ -10,7 +10,8 @@ use crate::limits::keys;
 use crate::record::{Record, check_name};
 use crate::rule::Rule;
 use crate::{
-    Capability, Fault, Grant, MemberUsage, NAME_BYTES_MAX, Need, Payload, PublishedState, Reply, Topic, limit_key,
+    Capability, Fault, Follows, Grant, MemberUsage, NAME_BYTES_MAX, Need, Payload, PublishedState, Reply, Topic,
+    limit_key,
 };
 
 /// A timer's number, unique within its member.
@@ -22,7 +23,7 @@ const GRACE_MS_MAX: u32 = 24 * 60 * 60 * 1000;
 /// An effect: an action that a callback asks for. It is recorded while the callback runs, and carried out after the
 /// callback has succeeded.
 ///
-/// A variant is a function of the contract, from the interface `socket` or `presence`, and its fields are the
+/// A variant is a function of the contract, from the interface `socket`, `presence` or `entries`, and its fields are the
 /// function's parameters. `Deserialize` is for `bennu kit` only, which passes each effect as a map with one
 /// entry: the function's name, with a map of the parameters. In this form some parameters have shorter names: `ms`,
 /// `seat` and `ref`. `docs/kit.md` lists all names.
@@ -197,6 +198,16 @@ pub enum Effect {
     /// Sends all presences of the topic to the member's own client.
     #[serde(deserialize_with = "no_fields")]
     PushPresences,
+    /// The member follows the published entries whose keys begin with a prefix.
+    Follow {
+        /// The prefix.
+        prefix: ByteString,
+    },
+    /// The member no longer follows a prefix.
+    Unfollow {
+        /// The prefix.
+        prefix: ByteString,
+    },
 }
 
 const _: () = assert!(size_of::<Effect>() == 104, "the effects of each call are in a list");
@@ -243,13 +254,21 @@ impl Effect {
             Self::Tick { .. } => Rule::new(Topic, 0).need(Need::Room),
             Self::Track { key, meta } | Self::UpdatePresence { key, meta } => Rule::new(Member, key.len() + meta.len()),
             Self::Untrack { key } => Rule::new(Member, key.len()),
+            Self::Follow { prefix } | Self::Unfollow { prefix } => Rule::new(Member, prefix.len()).need(Need::Room),
             Self::Cancel { .. } | Self::LeaveSeat | Self::PushPresences => Rule::new(Member, 0),
         }
     }
 
-    /// Whether it repeats a subscription of the member. Then it isn't recorded, and doesn't count.
+    /// Whether it repeats a subscription of the member, or changes nothing of the entries that it follows. Then it isn't
+    /// recorded, and doesn't count.
     pub(crate) fn changes_nothing(&self, usage: &MemberUsage) -> bool {
-        matches!(self, Self::Subscribe { topic } if usage.topics.contains(topic))
+        let follows = |prefix| usage.follows.as_ref().is_some_and(|follows| follows.contains(prefix));
+        match self {
+            Self::Subscribe { topic } => usage.topics.contains(topic),
+            Self::Follow { prefix } => follows(prefix),
+            Self::Unfollow { prefix } => !follows(prefix),
+            _ => false,
+        }
     }
 
     /// Checks its values, and counts the member's resources after it. Returns the number of a timer.
@@ -316,6 +335,12 @@ impl Effect {
                 record.usage.check_tracked(key)?;
             }
             Self::Untrack { key } => record.usage.untrack(key),
+            Self::Follow { prefix } => {
+                check_name("a prefix of entries", prefix)?;
+                record.check_published(prefix)?;
+                Follows::follow(&mut record.usage.follows, prefix, &record.limits)?;
+            }
+            Self::Unfollow { prefix } => Follows::unfollow(&mut record.usage.follows, prefix),
             Self::LeaveSeat | Self::PushPresences => {}
         }
         Ok(None)

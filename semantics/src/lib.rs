@@ -17,6 +17,7 @@ mod call;
 mod effect;
 pub mod entries;
 mod fault;
+mod follows;
 mod json;
 pub mod limits;
 mod manifest;
@@ -42,6 +43,7 @@ pub use call::{
 };
 pub use effect::{Effect, TimerId};
 pub use fault::{DETAIL_BYTES_MAX, Fault, FaultKind, one_line};
+pub use follows::Follows;
 pub use json::{read_object, read_value};
 pub use limits::{CallLimits, limit_key};
 pub use manifest::{ManifestError, OnFault, RoomKind, RouteSpec, Turns};

@@ -1,8 +1,10 @@
 //! The routes that a plugin describes: reads and checks them.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::limits::ENTRY_KEY_BYTES_MAX;
 use crate::{Effect, Fault, NAME_BYTES_MAX, Need, Pattern, PatternError};
 
 /// Which callbacks run one after another.
@@ -61,23 +63,29 @@ pub struct RouteSpec {
     /// The number of consecutive faults of `handle_tick` that ends a topic: its members and its room. 0 means that
     /// faults never end it.
     pub tick_faults: u32,
+    /// The prefixes of the entries that its topics publish, in their order. No prefix begins with another one.
+    pub publishes: Arc<[Box<str>]>,
 }
 
 /// The values of a route that doesn't set these options.
 const LINGER: Duration = Duration::from_secs(10);
 const TICK_FAULTS: u32 = 10;
 
+/// The most prefixes of published entries.
+const PUBLISHES_MAX: usize = 16;
+
 /// The maximum of `linger-ms`.
 const LINGER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The options of a route, each with its allowed values.
-const OPTIONS: [(&str, &str); 6] = [
+const OPTIONS: [(&str, &str); 7] = [
     ("turns", "`member` and `topic`"),
     ("on-fault", "`end` and `keep`"),
     ("room", "`none`, `memory` and `durable`"),
     ("entries-version", "0 to 4294967295"),
     ("linger-ms", "0 to 86400000 (a day)"),
     ("tick-faults", "0 (never) to 4294967295"),
+    ("publishes", "at most 16 prefixes of 1 to 255 bytes, of which none begins with another one"),
 ];
 
 /// The most routes of a plugin, and the most events that one route may intercept.
@@ -105,6 +113,8 @@ pub enum ManifestError {
     BadOption(Pattern, String, String),
     /// A route intercepts events, but the component has no `handle-out`.
     NoHandleOut(Pattern),
+    /// A route publishes entries, but its topics have no room.
+    PublishesWithoutRoom(Pattern),
 }
 
 impl fmt::Display for ManifestError {
@@ -138,6 +148,9 @@ impl fmt::Display for ManifestError {
             }
             Self::NoHandleOut(pattern) => {
                 write!(f, "route `{pattern}` intercepts events, but the component doesn't export `handle-out`")
+            }
+            Self::PublishesWithoutRoom(pattern) => {
+                write!(f, "route `{pattern}` sets `publishes`, but its topics have no room; set `room` too")
             }
         }
     }
@@ -174,6 +187,7 @@ impl RouteSpec {
             entries_version: 0,
             linger: LINGER,
             tick_faults: TICK_FAULTS,
+            publishes: Arc::default(),
         };
         for (name, value) in options {
             if !OPTIONS.iter().any(|(known, _)| known == name) {
@@ -185,6 +199,8 @@ impl RouteSpec {
         }
         if route.has_room() {
             route.turns = Turns::Topic;
+        } else if !route.publishes.is_empty() {
+            return Err(ManifestError::PublishesWithoutRoom(route.pattern));
         }
         Ok(route)
     }
@@ -205,9 +221,23 @@ impl RouteSpec {
                 self.linger = (linger <= LINGER_MAX).then_some(linger)?;
             }
             ("tick-faults", value) => self.tick_faults = value.parse().ok()?,
+            ("publishes", prefix) => self.publishes = self.publishing(prefix)?,
             _ => return None,
         }
         Some(())
+    }
+
+    /// The published prefixes with one more. Returns `None` if it isn't allowed.
+    fn publishing(&self, prefix: &str) -> Option<Arc<[Box<str>]>> {
+        let overlaps = |other: &str| other.starts_with(prefix) || prefix.starts_with(other);
+        let is_allowed = (1..=ENTRY_KEY_BYTES_MAX).contains(&prefix.len()) && self.publishes.len() < PUBLISHES_MAX;
+        if !is_allowed || self.publishes.iter().any(|other| overlaps(other)) {
+            return None;
+        }
+        let mut prefixes = self.publishes.to_vec();
+        prefixes.push(prefix.into());
+        prefixes.sort_unstable();
+        Some(prefixes.into())
     }
 
     /// The route of a topic: the one with exactly that name, or else the one with the longest prefix.
@@ -225,12 +255,19 @@ impl RouteSpec {
         self.room != RoomKind::None
     }
 
-    /// Checks the result and the effects of a call: a route without a room has none that need one.
+    /// Checks the result and the effects of a call: a route without a room has none that need one, and a route that
+    /// publishes entries publishes no other state.
     ///
     /// # Errors
     /// Fault: failed.
     pub fn check_room(&self, gives_room: bool, effects: &[Effect]) -> Result<(), Fault> {
         if self.has_room() {
+            let publishes_state = |effect: &Effect| matches!(effect, Effect::PublishState { .. });
+            if !self.publishes.is_empty() && effects.iter().any(publishes_state) {
+                return Err(Fault::failed(
+                    "the call published a state, but its route publishes entries (the route's option `publishes`); a topic has one or the other",
+                ));
+            }
             return Ok(());
         }
         if gives_room {
@@ -300,6 +337,37 @@ mod tests {
         let room = read("a", &[("room", "durable"), ("turns", "member"), ("linger-ms", "0"), ("tick-faults", "3")])?;
         assert_eq!((room.room, room.turns), (RoomKind::Durable, Turns::Topic));
         assert_eq!((room.linger, room.tick_faults), (Duration::ZERO, 3));
+        Ok(())
+    }
+
+    #[test]
+    fn published_prefixes_do_not_overlap() {
+        let publishing = |prefixes: &[&str]| {
+            let options: Vec<_> = prefixes.iter().map(|prefix| ("publishes", *prefix)).collect();
+            read("a", &[&[("room", "memory")], &*options].concat())
+        };
+        let prefixes = |route: RouteSpec| route.publishes.iter().map(|prefix| prefix.to_string()).collect::<Vec<_>>();
+        assert_eq!(publishing(&["stroke/", "hand/"]).map(prefixes), Ok(vec!["hand/".into(), "stroke/".into()]));
+        let long = "x".repeat(256);
+        for refused in [&["a", "ab"][..], &["ab", "a"], &["a", "a"], &[""], &[&long]] {
+            assert!(matches!(publishing(refused), Err(ManifestError::BadOption(..))), "{refused:?}");
+        }
+        let many: Vec<String> = (10..27).map(|number| number.to_string()).collect();
+        let many: Vec<&str> = many.iter().map(|prefix| &**prefix).collect();
+        assert!(publishing(&many[1..]).is_ok() && publishing(&many).is_err(), "at most 16");
+        let roomless = read("a", &[("publishes", "p")]);
+        assert!(matches!(roomless, Err(ManifestError::PublishesWithoutRoom(_))));
+        // The order of the options doesn't matter.
+        assert!(read("a", &[("publishes", "p"), ("room", "durable")]).is_ok());
+    }
+
+    #[test]
+    fn entries_and_a_state_are_not_published_in_one_topic() -> Result<(), ManifestError> {
+        let effects = [Effect::PublishState { state: "{}".into() }];
+        let (plain, entries) =
+            (read("a", &[("room", "memory")])?, read("a", &[("room", "memory"), ("publishes", "p")])?);
+        assert!(plain.check_room(true, &effects).is_ok() && entries.check_room(true, &[]).is_ok());
+        assert!(entries.check_room(true, &effects).is_err());
         Ok(())
     }
 

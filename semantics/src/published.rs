@@ -48,7 +48,7 @@ impl Published {
 
 /// The JSON merge patch (RFC 7396) that turns one object into another. In a patch null means that a field is removed,
 /// so a field with the value null counts as absent. Arrays are replaced whole.
-fn difference(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<String, Value> {
+pub(crate) fn difference(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<String, Value> {
     let mut patch = Map::new();
     for key in before.keys().filter(|key| after.get(*key).is_none_or(Value::is_null)) {
         if !before[key].is_null() {

@@ -3,7 +3,7 @@
 use bytestring::ByteString;
 
 use crate::limits::keys;
-use crate::{CallLimits, Fault, TimerId, Topic, limit_key};
+use crate::{CallLimits, Fault, Follows, TimerId, Topic, limit_key};
 
 /// The resources of a member at the host. The limits of its calls count them.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,8 @@ pub struct MemberUsage {
     pub presences: Vec<ByteString>,
     /// The further topics to which it is subscribed.
     pub topics: Vec<Topic>,
+    /// The prefixes of published entries that it follows. None if it follows all of them.
+    pub follows: Option<Box<Follows>>,
 }
 
 impl MemberUsage {

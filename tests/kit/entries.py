@@ -33,6 +33,9 @@ class Entries:
     def put(self, key, value):
         self._ask("entry_put", key=text(key.encode()), value=written(value))
 
+    def put_bytes(self, key, value):
+        self._ask("entry_put", key=text(key.encode()), value=text(value))
+
     def put_many(self, entries):
         self._ask("entries_put", entries=[[text(key.encode()), written(value)] for key, value in entries])
 

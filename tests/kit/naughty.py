@@ -2,6 +2,7 @@
 
 from bennu_kit import Channel, Decision, Fail, Kit, Refuse, Reply, Stop, Text, text
 from entries import Entries, read, written
+from public import Public
 
 OK = Reply()
 
@@ -510,4 +511,4 @@ def reload(kit, version):
 
 
 def channels(unruly):
-    return {"naughty:*": Naughty(), "unruly:*": unruly, "forgiving:*": Forgiving()}
+    return {"naughty:*": Naughty(), "unruly:*": unruly, "public:*": Public(), "forgiving:*": Forgiving()}

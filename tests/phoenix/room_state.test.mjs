@@ -103,6 +103,24 @@ test("after detach, it ignores messages", () => {
   assert.equal(channel.size, 0);
 });
 
+test("a change of a large object copies it once, and an empty change does nothing", () => {
+  const { channel, changes, room } = follow();
+  const state = Object.fromEntries(Array.from({ length: 100 }, (_, at) => [`stroke/${at}`, { points: [at, at], by: { name: "ada" } }]));
+  channel.deliver("room_state", { n: 1, state });
+  const first = room.state;
+  channel.deliver("room_diff", { n: 2, patch: {} });
+  channel.deliver("room_diff", { n: 3, patch: { "stroke/1": { points: [1, 1], by: {} }, "stroke/none": null } });
+  assert.equal(room.state, first, "nothing has changed");
+  assert.deepEqual([room.n, changes.length], [3, 1]);
+  channel.deliver("room_diff", { n: 4, patch: { "stroke/2": { points: [0] }, "stroke/3": null, "stroke/new": { by: null, points: [] } } });
+  for (const key of Object.keys(state).filter((key) => !["stroke/2", "stroke/3"].includes(key))) {
+    assert.equal(room.state[key], first[key], key);
+  }
+  assert.equal(room.state["stroke/2"].by, first["stroke/2"].by);
+  assert.deepEqual([room.state["stroke/2"].points, room.state["stroke/new"], "stroke/3" in room.state], [[0], { points: [] }, false]);
+  assert.deepEqual([first["stroke/2"].points, "stroke/3" in first], [[2, 2], true]);
+});
+
 test("keys with special names in JavaScript are ordinary keys", () => {
   const { channel, room } = follow();
   // Parsed from text, because `__proto__` has another meaning in a literal.

@@ -96,7 +96,8 @@ impl CallContext {
     }
 
     /// A call that may use these entries.
-    pub(crate) fn with_entries(self, entries: Option<CallEntries>) -> Self {
+    pub(crate) fn with_entries(mut self, entries: Option<CallEntries>) -> Self {
+        entries.iter().for_each(|entries| self.record.set_published(entries.publishes()));
         Self { entries, ..self }
     }
 

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bennu_semantics::entries::{
-    EntryChanges, EntryDeletion, EntryList, EntryRules, EntryScan, EntrySums, EntryTable, Order, Overlay, Progress,
-    StaleEntry, StaleScan,
+    EntryChanges, EntryDeletion, EntryList, EntryRules, EntryScan, EntrySums, EntryTable, Followed, Order, Overlay,
+    Progress, PublishedChange, StaleEntry, StaleScan, WholeText,
 };
 use bennu_semantics::limits::EntryLimits;
 use bennu_semantics::{EntryUpgrade, Fault, RouteSpec, Topic};
@@ -19,6 +19,7 @@ pub struct Entries(Arc<Mutex<Held>>);
 struct Held {
     table: EntryTable,
     sums: EntrySums,
+    rules: Arc<EntryRules>,
 }
 
 /// One callback's view: the entries with the callback's own writes.
@@ -37,7 +38,8 @@ pub struct PendingEntries {
 
 impl Default for Entries {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Held { table: EntryTable::complete(), sums: EntrySums::default() })))
+        let (table, sums) = (EntryTable::complete(), EntrySums::default());
+        Self(Arc::new(Mutex::new(Held { table, sums, rules: Arc::default() })))
     }
 }
 
@@ -66,6 +68,46 @@ impl Entries {
         }
     }
 
+    /// Publishes the entries with these prefixes from now on. Returns whether these are others than before.
+    ///
+    /// # Errors
+    /// If one of the entries isn't JSON. Then nothing changes.
+    pub fn publish(&self, prefixes: &Arc<[Box<str>]>) -> Result<bool, Fault> {
+        if self.held().rules.publishes == *prefixes {
+            return Ok(false);
+        }
+        let rules = EntryRules { publishes: Arc::clone(prefixes), ..EntryRules::default() };
+        let mut sums = EntrySums::default();
+        for (key, value) in prefixes.iter().flat_map(|prefix| self.rows(prefix.as_bytes())) {
+            rules.read_published(&key, &value)?;
+            sums.add(&key, value.len(), true);
+        }
+        let mut held = self.held();
+        held.sums.published = sums.published;
+        held.rules = Arc::new(rules);
+        Ok(true)
+    }
+
+    /// The prefixes of the published entries.
+    pub(crate) fn publishes(&self) -> Arc<[Box<str>]> {
+        Arc::clone(&self.held().rules.publishes)
+    }
+
+    /// The text of the object of the published entries that a member follows, or of all of them.
+    pub(crate) fn whole(&self, followed: Option<&Followed>) -> String {
+        let mut text = WholeText::default();
+        let is_in = |key: &[u8]| {
+            let key = str::from_utf8(key).unwrap_or_default();
+            followed.is_none_or(|followed| followed.contains(key))
+        };
+        for (key, value) in self.publishes().iter().flat_map(|prefix| self.rows(prefix.as_bytes())) {
+            if is_in(&key) {
+                text.add(&key, &value);
+            }
+        }
+        text.finish()
+    }
+
     /// A panic of a callback can't leave the table half changed, so a poisoned lock is used like any other.
     fn held(&self) -> MutexGuard<'_, Held> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -75,7 +117,14 @@ impl Entries {
 impl CallEntries {
     /// For a callback of this route's build.
     pub(crate) fn new(entries: &Entries, spec: &RouteSpec) -> Self {
-        Self::with(entries, EntryRules { version: spec.entries_version, has_upgrade: true, ..EntryRules::default() })
+        let publishes = entries.publishes();
+        let version = spec.entries_version;
+        Self::with(entries, EntryRules { publishes, version, has_upgrade: true, ..EntryRules::default() })
+    }
+
+    /// The prefixes of the published entries.
+    pub(crate) fn publishes(&self) -> &Arc<[Box<str>]> {
+        &self.overlay.rules().publishes
     }
 
     fn with(entries: &Entries, rules: EntryRules) -> Self {
@@ -168,11 +217,15 @@ impl CallEntries {
 }
 
 impl PendingEntries {
-    /// Applies the changes.
-    pub fn apply(self) {
+    /// Applies the changes. Returns those of published entries.
+    #[must_use = "the members get the changes of published entries"]
+    pub fn apply(self) -> Vec<PublishedChange> {
         let mut held = self.entries.held();
-        held.sums = self.changes.sums();
-        held.table.apply(self.changes, true, |_| {});
+        let Held { table, sums, rules } = &mut *held;
+        *sums = self.changes.sums();
+        let mut published = Vec::new();
+        table.apply(self.changes, true, |change| published.extend(rules.published_change(change)));
+        published
     }
 }
 

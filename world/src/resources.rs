@@ -1,6 +1,6 @@
 //! The resources of a member at the host.
 
-use bennu_semantics::{MemberUsage, TimerId, Topic};
+use bennu_semantics::{Follows, MemberUsage, TimerId, Topic};
 use bytestring::ByteString;
 
 use crate::Timer;
@@ -16,6 +16,8 @@ pub struct Resources {
     pub(crate) presences: Vec<ByteString>,
     /// The further topics to which it is subscribed.
     pub(crate) topics: Vec<Topic>,
+    /// The prefixes of published entries that it follows. `None` if it follows all of them.
+    pub(crate) follows: Option<Box<Follows>>,
 }
 
 impl Resources {
@@ -27,6 +29,7 @@ impl Resources {
             next_timer: self.next_timer,
             presences: self.presences.clone(),
             topics: self.topics.clone(),
+            follows: self.follows.clone(),
         }
     }
 

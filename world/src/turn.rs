@@ -61,6 +61,9 @@ pub fn ask(
         Ok(states) => states,
         Err(fault) => return (Err(fault), Vec::new()),
     };
+    if let Some(Err(fault)) = states.entries.as_ref().map(|entries| entries.publish(&spec.publishes)) {
+        return (Err(fault), Vec::new());
+    }
     let mut entries = states.entries.as_ref().map(|entries| CallEntries::new(entries, spec));
     loop {
         let (checked, end) = run(callbacks, std::mem::take(host), topic, &states, entries.take(), request.clone());

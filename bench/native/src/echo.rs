@@ -1,7 +1,5 @@
 //! The channel of `guest-examples/echo`, as a native behaviour.
 
-use std::sync::Arc;
-
 use bennu::contract::{
     Answer, Behaviour, Call, CallFuture, Callback, Decision, Effect, Fault, Outcome, Passing, Reply, TopicCall, Upgrade,
 };

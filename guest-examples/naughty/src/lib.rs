@@ -1,7 +1,8 @@
 //! A plugin for tests of a running host. It uses everything that a plugin may use, and breaks many rules.
 //!
-//! Topics: `naughty:*`; `unruly:*`, which has a room; `lasting:*`, the same with a durable room; and `forgiving:*`, whose members stay after a fault. Everybody
-//! may join. The topics `naughty:join_panic`, `naughty:join_fail`, `naughty:join_loop` and `naughty:join_refuse` do
+//! Topics: `naughty:*`; `unruly:*`, which has a room; `lasting:*`, the same with a durable room; `public:*`, which publishes
+//! entries; and `forgiving:*`, whose members stay after a fault. Everybody may join. The topics `naughty:join_panic`,
+//! `naughty:join_fail`, `naughty:join_loop` and `naughty:join_refuse` do
 //! what their names say. In `naughty:terminate_panic`, `terminate` panics. In every other topic, `terminate` sends
 //! `gone {"member", "cause", "detail"}` to the other members, and logs the same. In `naughty:last_words`, `terminate`
 //! also sets a timer, and pushes `last_words {"timer"}` with its number to the member's own client. A client may join
@@ -14,6 +15,7 @@
 //! - [`entries`]: the entries of topics
 //! - [`moods`]: `handle_out` for the event `secret`
 //! - [`unruly`]: topics with a room, `unruly:*`
+//! - [`public`]: topics that publish entries, `public:*`
 //! - [`forgiving`]: topics whose members stay after a fault, `forgiving:*`
 //!
 //! With `NAUGHTY_ENTRIES=1 cargo xtask guests`, the build writes version 1 of the entries of `unruly:*`. It upgrades a value of
@@ -29,6 +31,7 @@ mod entries;
 mod faults;
 mod forgiving;
 mod moods;
+mod public;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -36,6 +39,7 @@ mod unruly;
 
 use forgiving::Forgiving;
 use moods::Mood;
+use public::Public;
 use unruly::Unruly;
 
 /// A member of `naughty:*`.
@@ -117,6 +121,7 @@ channels! {
     "naughty:*" => Naughty,
     "unruly:*" => Unruly<ENTRIES_VERSION, false>,
     "lasting:*" => Unruly<ENTRIES_VERSION, true>,
+    "public:*" => Public,
     "forgiving:*" => Forgiving,
 }
 

@@ -20,6 +20,15 @@
 //! | `audit` | | `ok {"marks": 3, "is_whole": true, "own": 3}`: the number in the room, whether the entries are those of the last 50 marks, and the number in the store |
 //! | `start {"ms": 10}`, `stop` | sets the tick period, or ends the ticks | `ok {}` |
 //!
+//! A topic `notes:NAME` has notes: published entries, so that the members get them. A join may have a list of prefixes to
+//! follow, as `follow`.
+//!
+//! | the client sends | what it does | reply |
+//! | --- | --- | --- |
+//! | `put {"1": {"text": "hi"}, "2": null}` | sets notes; null removes one | `ok {}` |
+//! | `fill {"from": 0, "entries": 1000, "bytes": 88}`, `change {"key": 7}` | as for books | `ok {}` |
+//! | `follow {"prefix": "note/1"}`, `unfollow {"prefix": "note/1"}` | follows notes, or no longer | `ok {}` |
+//!
 //! A topic `players:NAME` or `room:NAME` has players that move at each tick. In `players:NAME`, each player is an entry. In
 //! `room:NAME`, all players are in the room. Otherwise, the two are the same:
 //!
@@ -32,11 +41,13 @@
 use bennu_guest::prelude::*;
 
 mod books;
+mod notes;
 mod players;
 #[cfg(test)]
 mod tests;
 mod vault;
 
+use notes::Notes;
 use players::{Entered, Shared};
 use vault::Vault;
 
@@ -59,6 +70,7 @@ impl Channel for Books {
 
 channels! {
     "shelf:*" => Books,
+    "notes:*" => Notes,
     "players:*" => Entered,
     "room:*" => Shared,
     "vault:*" => Vault,

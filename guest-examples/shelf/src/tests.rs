@@ -3,6 +3,7 @@
 use bennu_guest::prelude::*;
 
 use super::Books;
+use super::notes::Notes;
 use super::players::{Entered, Shared};
 
 #[test]
@@ -40,4 +41,20 @@ fn both_forms_move_the_players_in_the_same_way() {
         member.assert_reply(&place, "ok", json!({ "ticks": 5 }))
     });
     assert_eq!(places[0], places[1]);
+}
+
+#[test]
+fn members_get_the_notes_that_they_follow() {
+    let stage = testing::Stage::new().channel::<Notes>("notes:*");
+    let mut alice = stage.join("notes:1", json!({})).expect("everyone may join");
+    alice.push("fill", json!({ "from": 0, "entries": 3, "bytes": 4 }));
+    alice.push("change", json!({ "key": 1 }));
+    alice.push("put", json!({ "0000000": null, "text": { "by": "alice" } }));
+    let all = json!({ "note/0000001": "ba", "note/0000002": "aa", "note/text": { "by": "alice" } });
+    assert_eq!(alice.room_state(), Some(all));
+    let mut bob = stage.join("notes:1", json!({ "follow": ["note/0"] })).expect("everyone may join");
+    assert_eq!(bob.room_state(), Some(json!({ "note/0000001": "ba", "note/0000002": "aa" })));
+    bob.push("follow", json!({ "prefix": "note/t" }));
+    bob.push("unfollow", json!({ "prefix": "note/0" }));
+    assert_eq!(bob.room_state(), Some(json!({ "note/text": { "by": "alice" } })));
 }

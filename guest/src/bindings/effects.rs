@@ -115,3 +115,19 @@ pub(crate) mod presence {
         ask_for(Effect::PushPresences);
     }
 }
+
+/// The effects of `interface entries`.
+#[rustfmt::skip]
+pub(crate) mod entries {
+    use bennu_semantics::Effect;
+
+    use crate::testing::recorder::ask_for;
+
+    pub(crate) fn follow(prefix: &str) {
+        ask_for(Effect::Follow { prefix: prefix.into() });
+    }
+
+    pub(crate) fn unfollow(prefix: &str) {
+        ask_for(Effect::Unfollow { prefix: prefix.into() });
+    }
+}

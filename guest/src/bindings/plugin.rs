@@ -2795,6 +2795,11 @@ pub mod bennu {
         /// GiB (`entries_bytes_per_topic`), and those of all rooms of the host 256 MiB (`entries_memory_bytes`). More is a
         /// fault of the kind `oversize`.
         ///
+        /// A route can publish entries: its option `publishes` names prefixes of keys. If a key has such a prefix, the key must
+        /// be UTF-8, and its value must be the text of a JSON value that isn't null. Otherwise, a put is a fault of the kind
+        /// `failed`. The published entries of a topic have at most 2 MiB (`published_bytes`); more is a fault of the kind
+        /// `oversize`. The members get the object of these entries as `room_state`, and then changes as `room_diff`.
+        ///
         /// `get-many`, `scan` and `put-many` pass *packed lists*: all items one after another in one list of bytes, because a list
         /// of lists costs an allocation for each of them. An item begins with its lengths, as `u32` with the lowest byte first:
         ///
@@ -3172,6 +3177,53 @@ pub mod bennu {
                         _rt::as_i32(&limit),
                     );
                     ret as u32
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Effect of a member: the member follows the published entries whose keys begin with `prefix`. Without this call,
+            /// a member follows all published entries. The first call ends that. `prefix` must begin with a prefix that the
+            /// route publishes; otherwise this is a fault of the kind `failed`. A member follows at most 64 prefixes
+            /// (`follows_per_member`); more is a fault of the kind `oversize`. If the callback changes the entries that a joined
+            /// member follows, the member's client gets all of them as `room_state`, after the callback's other effects.
+            #[allow(async_fn_in_trait)]
+            pub fn follow(prefix: &str) -> () {
+                unsafe {
+                    let vec0 = prefix;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/entries@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "follow"]
+                        fn wit_import1(_: *mut u8, _: usize);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8, _: usize) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0.cast_mut(), len0);
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Effect of a member: the member no longer follows this prefix. If it doesn't follow the prefix, nothing happens.
+            /// A member that has followed a prefix, and now follows none, gets no entries.
+            #[allow(async_fn_in_trait)]
+            pub fn unfollow(prefix: &str) -> () {
+                unsafe {
+                    let vec0 = prefix;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/entries@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "unfollow"]
+                        fn wit_import1(_: *mut u8, _: usize);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8, _: usize) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0.cast_mut(), len0);
                 }
             }
         }
@@ -6576,9 +6628,9 @@ macro_rules! __export_plugin_full_impl {
         =
         "component-type:wit-bindgen:0.61.1:bennu:channel@0.1.0:plugin-full:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 4044] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 4081] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xca\x1e\x01A\x02\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xef\x1e\x01A\x02\x01\
 A*\x01B\x0a\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\
 \0\0\x01@\0\0w\x04\0\x03now\x01\x02\x01@\0\0s\x04\0\x09unique-id\x01\x03\x04\0\x06\
 random\x01\x02\x04\0\x0dconfiguration\x01\x03\x01@\x02\x05level\x01\x07messages\x01\
@@ -6632,48 +6684,49 @@ max-age\x02\0\x04\x04\0\x06verify\x01\x05\x03\0\x19bennu:channel/token@0.1.0\x05
 \0\x03get\x01\x06\x01p\x02\x01@\x04\x05start\x05\x03end\x05\x05order\x04\x05limi\
 ty\0\x07\x04\0\x04scan\x01\x08\x01@\x02\x03key\0\x05value\0\x01\0\x04\0\x03put\x01\
 \x09\x01@\x01\x03key\0\x01\0\x04\0\x06delete\x01\x0a\x03\0\x19bennu:channel/stor\
-e@0.1.0\x05\x0a\x01B\x12\x01m\x02\x07forward\x08backward\x04\0\x05order\x03\0\0\x01\
+e@0.1.0\x05\x0a\x01B\x15\x01m\x02\x07forward\x08backward\x04\0\x05order\x03\0\0\x01\
 p}\x01k\x02\x01@\x01\x03key\x02\0\x03\x04\0\x03get\x01\x04\x01@\x01\x04keys\x02\0\
 \x02\x04\0\x08get-many\x01\x05\x01@\x04\x05start\x03\x03end\x03\x05order\x01\x05\
 limity\0\x02\x04\0\x04scan\x01\x06\x01@\x02\x03key\x02\x05value\x02\x01\0\x04\0\x03\
 put\x01\x07\x01@\x01\x07entries\x02\x01\0\x04\0\x08put-many\x01\x08\x01@\x01\x03\
 key\x02\x01\0\x04\0\x06delete\x01\x09\x01@\x03\x05start\x03\x03end\x03\x05limity\
-\0y\x04\0\x0cdelete-range\x01\x0a\x03\0\x1bbennu:channel/entries@0.1.0\x05\x0b\x01\
-B\x0c\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x01p}\x01r\x02\x06memberw\x07\
-assigns\x02\x04\0\x09recipient\x03\0\x03\x01q\x04\x04pass\0\0\x04drop\0\0\x07rep\
-lace\x01\x01\0\x09hand-over\0\0\x04\0\x08decision\x03\0\x05\x01p\x04\x01p\x06\x01\
-j\x01\x08\x01s\x01@\x04\x05topics\x05events\x07payload\x01\x0arecipients\x07\0\x09\
-\x04\0\x0ahandle-out\x01\x0a\x04\0\x1ebennu:channel/handle-out@0.1.0\x05\x0c\x01\
-B\x0c\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x02\x03\x02\x01\x04\x04\0\x05\
-reply\x03\0\x02\x01p}\x01k\x04\x01k\x03\x01r\x02\x04room\x05\x05reply\x06\x04\0\x07\
-outcome\x03\0\x07\x01j\x01\x08\x01s\x01@\x04\x05topics\x05events\x07payload\x01\x04\
-room\x05\0\x09\x04\0\x0ehandle-message\x01\x0a\x04\0\"bennu:channel/handle-messa\
-ge@0.1.0\x05\x0d\x01B\x07\x01r\x03\x06numberw\x06missedy\x09period-msy\x04\0\x04\
-tick\x03\0\0\x01p}\x01k\x02\x01j\x01\x03\x01s\x01@\x03\x05topics\x04tick\x01\x04\
-room\x03\0\x04\x04\0\x0bhandle-tick\x01\x05\x04\0\x1fbennu:channel/handle-tick@0\
-.1.0\x05\x0e\x01B\x07\x01m\x04\x05taken\x07dropped\x08returned\x04gone\x04\0\x06\
-change\x03\0\0\x01p}\x01k\x02\x01j\x01\x03\x01s\x01@\x04\x05topics\x04seats\x06c\
-hange\x01\x04room\x03\0\x04\x04\0\x0bhandle-seat\x01\x05\x04\0\x1fbennu:channel/\
-handle-seat@0.1.0\x05\x0f\x01B\x06\x01m\x02\x07assigns\x04room\x04\0\x04part\x03\
-\0\0\x01p}\x01j\x01\x02\x01s\x01@\x04\x05topics\x04part\x01\x07versiony\x05state\
-\x02\0\x03\x04\0\x07upgrade\x01\x04\x04\0\x1bbennu:channel/upgrade@0.1.0\x05\x10\
-\x01B\x04\x01p}\x01j\x01\0\x01s\x01@\x04\x05topics\x03key\0\x07versiony\x05value\
-\0\0\x01\x04\0\x0dupgrade-entry\x01\x02\x04\0!bennu:channel/upgrade-entry@0.1.0\x05\
-\x11\x02\x03\0\x02\x09admission\x02\x03\0\x02\x06ending\x02\x03\0\x02\x0amembers\
-hip\x02\x03\0\x02\x07message\x02\x03\0\x02\x07outcome\x02\x03\0\x02\x05route\x01\
-B\x1f\x02\x03\x02\x01\x12\x04\0\x09admission\x03\0\0\x02\x03\x02\x01\x13\x04\0\x06\
-ending\x03\0\x02\x02\x03\x02\x01\x14\x04\0\x0amembership\x03\0\x04\x02\x03\x02\x01\
-\x15\x04\0\x07message\x03\0\x06\x02\x03\x02\x01\x16\x04\0\x07outcome\x03\0\x08\x02\
-\x03\x02\x01\x03\x04\0\x07payload\x03\0\x0a\x02\x03\x02\x01\x17\x04\0\x05route\x03\
-\0\x0c\x01p\x0d\x01@\0\0\x0e\x04\0\x08describe\x01\x0f\x01p}\x01k\x10\x01j\x01\x01\
-\x01s\x01@\x04\x06memberw\x05topics\x06params\x0b\x04room\x11\0\x12\x04\0\x04joi\
-n\x01\x13\x01ks\x01j\x01\x09\x01s\x01@\x04\x06member\x05\x05events\x07payload\x0b\
-\x09reply-ref\x14\0\x15\x04\0\x09handle-in\x01\x16\x01@\x02\x06member\x05\x07mes\
-sage\x07\0\x15\x04\0\x0bhandle-info\x01\x17\x01j\x01\x11\x01s\x01@\x02\x06member\
-\x05\x06ending\x03\0\x18\x04\0\x09terminate\x01\x19\x04\0\x1bbennu:channel/chann\
-el@0.1.0\x05\x18\x04\0\x1fbennu:channel/plugin-full@0.1.0\x04\0\x0b\x11\x01\0\x0b\
-plugin-full\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x07\
-0.258.3\x10wit-bindgen-rust\x060.61.1";
+\0y\x04\0\x0cdelete-range\x01\x0a\x01@\x01\x06prefixs\x01\0\x04\0\x06follow\x01\x0b\
+\x04\0\x08unfollow\x01\x0b\x03\0\x1bbennu:channel/entries@0.1.0\x05\x0b\x01B\x0c\
+\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x01p}\x01r\x02\x06memberw\x07assig\
+ns\x02\x04\0\x09recipient\x03\0\x03\x01q\x04\x04pass\0\0\x04drop\0\0\x07replace\x01\
+\x01\0\x09hand-over\0\0\x04\0\x08decision\x03\0\x05\x01p\x04\x01p\x06\x01j\x01\x08\
+\x01s\x01@\x04\x05topics\x05events\x07payload\x01\x0arecipients\x07\0\x09\x04\0\x0a\
+handle-out\x01\x0a\x04\0\x1ebennu:channel/handle-out@0.1.0\x05\x0c\x01B\x0c\x02\x03\
+\x02\x01\x03\x04\0\x07payload\x03\0\0\x02\x03\x02\x01\x04\x04\0\x05reply\x03\0\x02\
+\x01p}\x01k\x04\x01k\x03\x01r\x02\x04room\x05\x05reply\x06\x04\0\x07outcome\x03\0\
+\x07\x01j\x01\x08\x01s\x01@\x04\x05topics\x05events\x07payload\x01\x04room\x05\0\
+\x09\x04\0\x0ehandle-message\x01\x0a\x04\0\"bennu:channel/handle-message@0.1.0\x05\
+\x0d\x01B\x07\x01r\x03\x06numberw\x06missedy\x09period-msy\x04\0\x04tick\x03\0\0\
+\x01p}\x01k\x02\x01j\x01\x03\x01s\x01@\x03\x05topics\x04tick\x01\x04room\x03\0\x04\
+\x04\0\x0bhandle-tick\x01\x05\x04\0\x1fbennu:channel/handle-tick@0.1.0\x05\x0e\x01\
+B\x07\x01m\x04\x05taken\x07dropped\x08returned\x04gone\x04\0\x06change\x03\0\0\x01\
+p}\x01k\x02\x01j\x01\x03\x01s\x01@\x04\x05topics\x04seats\x06change\x01\x04room\x03\
+\0\x04\x04\0\x0bhandle-seat\x01\x05\x04\0\x1fbennu:channel/handle-seat@0.1.0\x05\
+\x0f\x01B\x06\x01m\x02\x07assigns\x04room\x04\0\x04part\x03\0\0\x01p}\x01j\x01\x02\
+\x01s\x01@\x04\x05topics\x04part\x01\x07versiony\x05state\x02\0\x03\x04\0\x07upg\
+rade\x01\x04\x04\0\x1bbennu:channel/upgrade@0.1.0\x05\x10\x01B\x04\x01p}\x01j\x01\
+\0\x01s\x01@\x04\x05topics\x03key\0\x07versiony\x05value\0\0\x01\x04\0\x0dupgrad\
+e-entry\x01\x02\x04\0!bennu:channel/upgrade-entry@0.1.0\x05\x11\x02\x03\0\x02\x09\
+admission\x02\x03\0\x02\x06ending\x02\x03\0\x02\x0amembership\x02\x03\0\x02\x07m\
+essage\x02\x03\0\x02\x07outcome\x02\x03\0\x02\x05route\x01B\x1f\x02\x03\x02\x01\x12\
+\x04\0\x09admission\x03\0\0\x02\x03\x02\x01\x13\x04\0\x06ending\x03\0\x02\x02\x03\
+\x02\x01\x14\x04\0\x0amembership\x03\0\x04\x02\x03\x02\x01\x15\x04\0\x07message\x03\
+\0\x06\x02\x03\x02\x01\x16\x04\0\x07outcome\x03\0\x08\x02\x03\x02\x01\x03\x04\0\x07\
+payload\x03\0\x0a\x02\x03\x02\x01\x17\x04\0\x05route\x03\0\x0c\x01p\x0d\x01@\0\0\
+\x0e\x04\0\x08describe\x01\x0f\x01p}\x01k\x10\x01j\x01\x01\x01s\x01@\x04\x06memb\
+erw\x05topics\x06params\x0b\x04room\x11\0\x12\x04\0\x04join\x01\x13\x01ks\x01j\x01\
+\x09\x01s\x01@\x04\x06member\x05\x05events\x07payload\x0b\x09reply-ref\x14\0\x15\
+\x04\0\x09handle-in\x01\x16\x01@\x02\x06member\x05\x07message\x07\0\x15\x04\0\x0b\
+handle-info\x01\x17\x01j\x01\x11\x01s\x01@\x02\x06member\x05\x06ending\x03\0\x18\
+\x04\0\x09terminate\x01\x19\x04\0\x1bbennu:channel/channel@0.1.0\x05\x18\x04\0\x1f\
+bennu:channel/plugin-full@0.1.0\x04\0\x0b\x11\x01\0\x0bplugin-full\x03\0\0\0G\x09\
+producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rus\
+t\x060.61.1";
         };
     };
 }
@@ -6686,8 +6739,8 @@ pub use __export_plugin_full_impl as export_plugin;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2775] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb5\x14\x01A\x02\x01\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2812] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xda\x14\x01A\x02\x01\
 A\x16\x01B\x0a\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
 l\x03\0\0\x01@\0\0w\x04\0\x03now\x01\x02\x01@\0\0s\x04\0\x09unique-id\x01\x03\x04\
 \0\x06random\x01\x02\x04\0\x0dconfiguration\x01\x03\x01@\x02\x05level\x01\x07mes\
@@ -6741,17 +6794,18 @@ ts\x05tokens\x07max-age\x02\0\x04\x04\0\x06verify\x01\x05\x03\0\x19bennu:channel
 key\0\0\x05\x04\0\x03get\x01\x06\x01p\x02\x01@\x04\x05start\x05\x03end\x05\x05or\
 der\x04\x05limity\0\x07\x04\0\x04scan\x01\x08\x01@\x02\x03key\0\x05value\0\x01\0\
 \x04\0\x03put\x01\x09\x01@\x01\x03key\0\x01\0\x04\0\x06delete\x01\x0a\x03\0\x19b\
-ennu:channel/store@0.1.0\x05\x0a\x01B\x12\x01m\x02\x07forward\x08backward\x04\0\x05\
+ennu:channel/store@0.1.0\x05\x0a\x01B\x15\x01m\x02\x07forward\x08backward\x04\0\x05\
 order\x03\0\0\x01p}\x01k\x02\x01@\x01\x03key\x02\0\x03\x04\0\x03get\x01\x04\x01@\
 \x01\x04keys\x02\0\x02\x04\0\x08get-many\x01\x05\x01@\x04\x05start\x03\x03end\x03\
 \x05order\x01\x05limity\0\x02\x04\0\x04scan\x01\x06\x01@\x02\x03key\x02\x05value\
 \x02\x01\0\x04\0\x03put\x01\x07\x01@\x01\x07entries\x02\x01\0\x04\0\x08put-many\x01\
 \x08\x01@\x01\x03key\x02\x01\0\x04\0\x06delete\x01\x09\x01@\x03\x05start\x03\x03\
-end\x03\x05limity\0y\x04\0\x0cdelete-range\x01\x0a\x03\0\x1bbennu:channel/entrie\
-s@0.1.0\x05\x0b\x04\0?bennu:channel/plugin-full-with-all-of-its-exports-removed@\
-0.1.0\x04\0\x0b1\x01\0+plugin-full-with-all-of-its-exports-removed\x03\0\0\0G\x09\
-producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rus\
-t\x060.61.1";
+end\x03\x05limity\0y\x04\0\x0cdelete-range\x01\x0a\x01@\x01\x06prefixs\x01\0\x04\
+\0\x06follow\x01\x0b\x04\0\x08unfollow\x01\x0b\x03\0\x1bbennu:channel/entries@0.\
+1.0\x05\x0b\x04\0?bennu:channel/plugin-full-with-all-of-its-exports-removed@0.1.\
+0\x04\0\x0b1\x01\0+plugin-full-with-all-of-its-exports-removed\x03\0\0\0G\x09pro\
+ducers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x06\
+0.61.1";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

@@ -93,8 +93,9 @@ pub use upgrade::{NewEntry, OldEntry, UpgradedEntry};
 /// fails, none of them is committed. The entries live as long as the room: until some time after the last member has ended
 /// ([`LINGER`](crate::Channel::LINGER)).
 ///
-/// Values are encoded in the same way as the member's state. So a new field with `#[serde(default)]` reads values that an
-/// earlier build wrote. If serde can't read them, [`upgrade_entry`](crate::Channel::upgrade_entry) converts them.
+/// Values are encoded in the same way as the member's state, or as JSON in a [published](RoomMap::published) map. So a new
+/// field with `#[serde(default)]` reads values that an earlier build wrote. If serde can't read them,
+/// [`upgrade_entry`](crate::Channel::upgrade_entry) converts them.
 ///
 /// # Limits
 ///
@@ -108,6 +109,7 @@ pub use upgrade::{NewEntry, OldEntry, UpgradedEntry};
 /// without [`ENTRIES`](crate::Channel::ENTRIES), each use of a map is a fault `failed`.
 pub struct RoomMap<T> {
     prefix: &'static str,
+    encoding: Encoding,
     /// The map has no `T`, so it may be used on any thread.
     values: PhantomData<fn() -> T>,
 }
@@ -115,7 +117,19 @@ pub struct RoomMap<T> {
 impl<T> RoomMap<T> {
     /// The map of all entries whose keys begin with `prefix`. It may be empty: then the map has all entries of the topic.
     pub const fn new(prefix: &'static str) -> Self {
-        Self { prefix, values: PhantomData }
+        Self { prefix, encoding: Encoding::MessagePack, values: PhantomData }
+    }
+
+    /// The map of all entries whose keys begin with `prefix`, which has to begin with a prefix that the channel publishes
+    /// ([`PUBLISHES`](crate::Channel::PUBLISHES)). Its values are encoded as JSON, because clients get them. A value must
+    /// not be null, such as `None` or `()`: remove the entry instead.
+    pub const fn published(prefix: &'static str) -> Self {
+        Self { prefix, encoding: Encoding::Json, values: PhantomData }
+    }
+
+    /// A map with the same entries.
+    fn copy(&self) -> Self {
+        Self { prefix: self.prefix, encoding: self.encoding, values: PhantomData }
     }
 
     #[cfg(not(target_family = "wasm"))]
@@ -174,7 +188,7 @@ impl<T: DeserializeOwned> RoomMap<T> {
     #[track_caller]
     pub fn get(&self, name: impl AsRef<str>) -> Result<Option<T>, Error> {
         let key = self.key(name.as_ref());
-        entries::get(&key).map(|value| read(&key, &value)).transpose()
+        entries::get(&key).map(|value| self.encoding.read(&key, &value)).transpose()
     }
 
     /// Returns the values of several names, in their order. There are at most 1,000 names, and the values have at most 1
@@ -194,14 +208,14 @@ impl<T: DeserializeOwned> RoomMap<T> {
         let mut read_all = Vec::new();
         while !keys.is_empty() {
             let key = take_value(&mut keys).unwrap_or_default();
-            read_all.push(take_value(&mut values).map(|value| read(key, value)).transpose()?);
+            read_all.push(take_value(&mut values).map(|value| self.encoding.read(key, value)).transpose()?);
         }
         Ok(read_all)
     }
 
     /// Reads an entry of this map.
     pub(crate) fn read<'k>(&self, key: &'k [u8], value: &[u8]) -> Result<(&'k str, T), Error> {
-        let value = read(key, value)?;
+        let value = self.encoding.read(key, value)?;
         // A map writes only UTF-8, but another build may have written other keys.
         let name = str::from_utf8(&key[self.prefix.len()..]).map_err(|_| {
             let name = String::from_utf8_lossy(&key[self.prefix.len()..]);
@@ -255,10 +269,10 @@ impl<T: Serialize> RoomMap<T> {
     ///
     /// # Panics
     ///
-    /// If the value can't be written as MessagePack.
+    /// If the value can't be encoded.
     #[track_caller]
     pub fn insert(&self, name: impl AsRef<str>, value: &T) {
-        entries::put(&self.key(name.as_ref()), &encoded(value));
+        entries::put(&self.key(name.as_ref()), &self.encoding.encoded(value));
     }
 
     /// Sets the values of several names at once, which is faster than [`insert`](RoomMap::insert) for each.
@@ -274,7 +288,7 @@ impl<T: Serialize> RoomMap<T> {
     ///
     /// # Panics
     ///
-    /// If a value can't be written as MessagePack.
+    /// If a value can't be encoded.
     #[track_caller]
     pub fn insert_many(&self, values: impl IntoIterator<Item = (impl AsRef<str>, impl Borrow<T>)>) {
         let mut all = EntryList::default();
@@ -288,7 +302,7 @@ impl<T: Serialize> RoomMap<T> {
     #[track_caller]
     fn add(&self, list: &mut EntryList, name: &str, value: &T, old: Option<&[u8]>) {
         let key = [self.prefix.as_bytes(), name.as_bytes()];
-        let added = list.push(key, |bytes| state::encode_to(bytes, value), |new| old != Some(new));
+        let added = list.push(key, |bytes| self.encoding.encode_to(bytes, value), |new| old != Some(new));
         added.unwrap_or_else(|why| panic!("{why}"));
     }
 }
@@ -322,7 +336,7 @@ impl<T: Serialize + DeserializeOwned> RoomMap<T> {
     ///
     /// # Panics
     ///
-    /// If a value can't be written as MessagePack.
+    /// If a value can't be encoded.
     #[track_caller]
     pub fn update_all(&self, mut change: impl FnMut(&str, &mut T)) -> Result<(), Error> {
         let mut pages = Pages::new(KeyRange::of_prefix(self.prefix.as_bytes(), usize::MAX));
@@ -364,17 +378,17 @@ impl<T: Default + Serialize + DeserializeOwned> RoomMap<T> {
     ///
     /// # Panics
     ///
-    /// If the value can't be written as MessagePack.
+    /// If the value can't be encoded.
     #[track_caller]
     pub fn update<R>(&self, name: impl AsRef<str>, change: impl FnOnce(&mut T) -> R) -> Result<R, Error> {
         let key = self.key(name.as_ref());
         let found = entries::get(&key);
         let (mut value, old) = match found {
-            Some(bytes) => (read(&key, &bytes)?, bytes),
-            None => (T::default(), encoded(&T::default())),
+            Some(bytes) => (self.encoding.read(&key, &bytes)?, bytes),
+            None => (T::default(), self.encoding.encoded(&T::default())),
         };
         let result = change(&mut value);
-        let new = encoded(&value);
+        let new = self.encoding.encoded(&value);
         if new != old {
             entries::put(&key, &new);
         }
@@ -388,14 +402,37 @@ impl<T> fmt::Debug for RoomMap<T> {
     }
 }
 
-#[track_caller]
-fn encoded(value: &impl Serialize) -> Vec<u8> {
-    state::encode(value).unwrap_or_else(|why| panic!("{why}"))
+/// The encoding of a map's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Encoding {
+    MessagePack,
+    Json,
 }
 
-fn read<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, Error> {
-    state::read(value).map_err(|error| {
-        let key = String::from_utf8_lossy(key);
-        Error::Failed(format!("the entry {key:?} can't be read as a {}: {error}", type_name::<T>()))
-    })
+impl Encoding {
+    #[track_caller]
+    fn encoded(self, value: &impl Serialize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.encode_to(&mut bytes, value).unwrap_or_else(|why| panic!("{why}"));
+        bytes
+    }
+
+    fn encode_to<T: Serialize>(self, bytes: &mut Vec<u8>, value: &T) -> Result<(), String> {
+        match self {
+            Self::MessagePack => state::encode_to(bytes, value),
+            Self::Json => serde_json::to_writer(bytes, value)
+                .map_err(|error| format!("a {} can't be written as JSON: {error}", type_name::<T>())),
+        }
+    }
+
+    fn read<T: DeserializeOwned>(self, key: &[u8], value: &[u8]) -> Result<T, Error> {
+        let failed = |error: &dyn fmt::Display| {
+            let key = String::from_utf8_lossy(key);
+            Error::Failed(format!("the entry {key:?} can't be read as a {}: {error}", type_name::<T>()))
+        };
+        match self {
+            Self::MessagePack => state::read(value).map_err(|error| failed(&error)),
+            Self::Json => serde_json::from_slice(value).map_err(|error| failed(&error)),
+        }
+    }
 }

@@ -55,7 +55,7 @@ impl Pages {
 
 impl<T> Entries<T> {
     pub(super) fn of(map: &RoomMap<T>, rest: KeyRange) -> Self {
-        Self { map: RoomMap::new(map.prefix), pages: Pages::new(rest), page: Page::default() }
+        Self { map: map.copy(), pages: Pages::new(rest), page: Page::default() }
     }
 
     /// Returns the entries from the last to the first. Call it before the first entry is read.

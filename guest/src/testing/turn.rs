@@ -7,8 +7,8 @@ use bennu_semantics as rules;
 use bennu_semantics::{Callback, Effect, Ending, Message, RoomKind, RouteSpec, Source, Topic, TopicCallback};
 use bennu_world as world;
 use bennu_world::{
-    CallRequest, Callbacks, Entries, Level, PendingEntries, Remainder, Resources, Saved, StateSnapshot, Turn, ask,
-    check_mailbox, take_due,
+    CallRequest, Callbacks, Entries, Level, Remainder, Resources, Saved, StateSnapshot, Turn, ask, check_mailbox,
+    take_due,
 };
 
 use super::member::ID;
@@ -131,7 +131,7 @@ impl<C: Channel> Member<C> {
     fn commit(&mut self, turn: Turn, lines: LogLines) -> Outcome {
         let Turn { answer, states, effects, stored, entries } = turn;
         self.host.stored = stored;
-        entries.into_iter().for_each(PendingEntries::apply);
+        entries.into_iter().for_each(|entries| drop(entries.apply()));
         self.states = StateSnapshot { assigns: states.assigns.or(self.states.assigns.take()), ..states };
         effects.iter().for_each(|effect| self.carry_out(effect));
         Outcome { answer: Ok(answer.into()), effects, lines: shown(lines), ended: None }

@@ -10,8 +10,8 @@ use super::member::{
     EffectScope, MemberEvent, after_turn, carry_out, has_room_for, members_of, open_room, settle_room, take,
 };
 use super::room::{
-    Delivered, MessageJob, Sender, TopicEvent, TopicJob, TopicTurns, Undelivered, change_ended_seat, end, persist,
-    persist_room, set_tick, take_tick,
+    Delivered, MessageJob, Sender, TopicEvent, TopicJob, TopicTurns, Undelivered, catch_up_entries, change_ended_seat,
+    end, persist, persist_room, publish_entries, set_tick, take_tick,
 };
 use super::turn::{Evaluated, Failed, FaultLine, Job, Persisted, PluginCall, RetryDeadline, StateSnapshot, invoke};
 use crate::contract::{Answer, Fault, Outcome, Reply, SeatChange, Tick, TopicCall, TopicCallback};
@@ -73,6 +73,7 @@ async fn run(topic: Arc<TopicTurns>, event: TopicEvent) {
                 tell_seat(&topic, &name, change).await;
             }
         }
+        TopicEvent::CatchUp => catch_up_entries(&topic).await,
         // Every turn is followed by a review.
         TopicEvent::Review => {}
         TopicEvent::Settle(settled) => {
@@ -194,7 +195,7 @@ async fn topic_turn(
 
 fn commit(topic: &Arc<TopicTurns>, evaluated: Evaluated) -> Option<Reply> {
     let Evaluated { outcome: Outcome { entries, effects, answer, .. }, room, is_room_stored, .. } = evaluated;
-    topic.save(room, entries, is_room_stored);
+    publish_entries(topic, topic.save(room, entries, is_room_stored));
     carry_out(effects, EffectScope::of_topic(topic));
     match answer {
         Answer::Reply(reply) => Some(reply),

@@ -7,8 +7,7 @@ use bennu_semantics::Fault;
 use bennu_semantics::entries::{EntryChanges, EntryDeletion, EntryList, EntryScan, EntryTable, Order, Overlay};
 
 use super::node::Reservation;
-use super::rollback::RollbackGivenUp;
-use super::topic::TopicEntries;
+use super::topic::{AppliedEntries, TopicEntries};
 
 /// The entries that a call of a build may use.
 #[derive(Clone, Debug)]
@@ -45,6 +44,12 @@ impl CallEntries {
     pub fn new(input: EntryInput, has_upgrade: bool) -> Self {
         let (overlay, reserved) = (input.topic.overlay(&input, has_upgrade), Reservation::none(input.topic.node()));
         Self { topic: input.topic, overlay, reserved }
+    }
+
+    /// Reads the entries as they were last committed. Entries of other versions are read as they are.
+    pub(super) fn committed(topic: &Arc<TopicEntries>) -> Self {
+        let overlay = Overlay::new(Arc::clone(topic.node().rules()), None);
+        Self { topic: Arc::clone(topic), overlay, reserved: Reservation::none(topic.node()) }
     }
 
     /// Returns the value of a key.
@@ -147,10 +152,8 @@ impl CallEntries {
 impl PendingEntries {
     /// Applies the changes. `is_stored` says whether the store has them; the entries of a memory room are never stored.
     /// `probation` is the one whose rollback would discard them, if there is one.
-    ///
-    /// # Errors
-    /// If the rollback point was given up, because too many bytes were changed. The changes are applied.
-    pub fn apply(self, is_stored: bool, probation: Option<u64>) -> Result<(), RollbackGivenUp> {
+    #[must_use = "the members get the changes of published entries"]
+    pub fn apply(self, is_stored: bool, probation: Option<u64>) -> AppliedEntries {
         let Self { topic, changes, reserved } = self;
         topic.apply(changes, reserved, is_stored, probation)
     }

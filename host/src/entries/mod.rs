@@ -10,14 +10,15 @@ mod commit;
 mod durable;
 mod evict;
 mod node;
+mod published;
 mod rollback;
 mod topic;
 mod upgrade;
 
-pub use bennu_semantics::entries::{Order, StaleEntry};
+pub use bennu_semantics::entries::{Followed, Order, PublishedChange, Publishing, StaleEntry};
 pub use call::{CallEntries, EntryInput, PendingEntries};
 pub use commit::EntryCommit;
-pub use node::{CacheLimits, EntriesNode, EntryUsage};
+pub use node::{CacheLimits, EntriesNode, EntryUsage, KeptBytes};
 pub use rollback::{RollbackGivenUp, RollbackState};
-pub use topic::TopicEntries;
+pub use topic::{AppliedEntries, TopicEntries};
 pub use upgrade::StaleEntries;

@@ -36,6 +36,8 @@ pub struct EntriesNode {
     filled: AtomicU64,
     /// The bytes of all journals.
     journals: AtomicU64,
+    /// The bytes of all [`KeptBytes`].
+    kept: AtomicU64,
     loaded: AtomicU64,
     evicted: AtomicU64,
     /// The entries of durable rooms, for the evictor. No other lock is taken under this one.
@@ -74,6 +76,10 @@ impl Default for CacheLimits {
     }
 }
 
+/// The most bytes of texts and missed changes of published entries that all topics of a host keep. All of it can be made
+/// again, or be replaced by a whole state.
+const KEPT_BYTES_MAX: u64 = 64 << 20;
+
 impl EntriesNode {
     /// A host with these limits, and the default limits of the memory for durable rooms.
     #[must_use]
@@ -104,6 +110,12 @@ impl EntriesNode {
 
     pub(super) fn journals(&self) -> &AtomicU64 {
         &self.journals
+    }
+
+    /// The most bytes of the missed changes of a topic.
+    #[must_use]
+    pub fn published_missed_bytes(&self) -> usize {
+        self.rules.limits.published_missed_bytes
     }
 
     pub(super) fn rules(&self) -> &Arc<EntryRules> {
@@ -228,6 +240,41 @@ impl Drop for Reservation {
     }
 }
 
+/// The bytes of a topic's texts and missed changes of published entries, as a part of those of the host.
+#[derive(Debug)]
+pub struct KeptBytes {
+    node: Arc<EntriesNode>,
+    bytes: u64,
+}
+
+impl KeptBytes {
+    /// A topic that keeps nothing.
+    #[must_use]
+    pub fn none(node: &Arc<EntriesNode>) -> Self {
+        Self { node: Arc::clone(node), bytes: 0 }
+    }
+
+    /// Sets the bytes that the topic keeps. Returns false if the host has no room for them. Then the topic has to drop what
+    /// it keeps, and to call this again.
+    #[must_use]
+    pub fn set(&mut self, bytes: usize) -> bool {
+        let (before, bytes) = (self.bytes, bytes as u64);
+        self.bytes = bytes;
+        if bytes <= before {
+            self.node.kept.fetch_sub(before - bytes, Ordering::Relaxed);
+            return true;
+        }
+        let more = bytes - before;
+        self.node.kept.fetch_add(more, Ordering::Relaxed).saturating_add(more) <= KEPT_BYTES_MAX
+    }
+}
+
+impl Drop for KeptBytes {
+    fn drop(&mut self) {
+        self.node.kept.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,5 +292,16 @@ mod tests {
         assert_eq!((first.bytes, node.usage().memory_bytes), (70, 70));
         drop(first);
         assert_eq!(node.usage().memory_bytes, 0);
+    }
+
+    #[test]
+    fn the_texts_of_all_topics_are_bounded_together() {
+        let node = EntriesNode::new(EntryLimits::default());
+        let (mut first, mut second) = (KeptBytes::none(&node), KeptBytes::none(&node));
+        let half = usize::try_from(KEPT_BYTES_MAX / 2).expect("it fits");
+        assert!(first.set(half) && second.set(half) && !second.set(half + 1));
+        assert!(second.set(0) && first.set(2 * half));
+        drop((first, second));
+        assert_eq!(node.kept.load(Ordering::Relaxed), 0);
     }
 }

@@ -140,7 +140,7 @@ impl Rollback {
     }
 
     /// Notes the entry before a change that is applied to the table. `is_durable` says whether the journal is also stored.
-    pub(super) fn note(&mut self, change: AppliedChange<'_>, is_durable: bool) {
+    pub(super) fn note(&mut self, change: &AppliedChange<'_>, is_durable: bool) {
         let Self::Point(point) = self else { return };
         let is_new = !point.journal.has(change.key);
         if is_new && is_durable {

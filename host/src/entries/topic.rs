@@ -5,7 +5,9 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bennu_semantics::Topic;
-use bennu_semantics::entries::{EntryChanges, EntryRules, EntrySums, EntryTable, KeyRange, Overlay, TableBytes};
+use bennu_semantics::entries::{
+    EntryChanges, EntryRules, EntrySums, EntryTable, KeyRange, Overlay, PublishedChange, TableBytes,
+};
 
 use super::call::EntryInput;
 use super::node::{EntriesNode, Reservation};
@@ -47,12 +49,21 @@ pub(super) struct State {
     /// Whether a draft with entries is being committed. Until it is, nothing is evicted: if the commit fails, the old
     /// entries are needed.
     pub(super) is_committing: bool,
-    /// The rules of the last call. Most calls have the same.
-    rules: Arc<EntryRules>,
+    /// The rules of the last call, and the published prefixes of the route. Most calls have the same.
+    pub(super) rules: Arc<EntryRules>,
     pub(super) rollback: Rollback,
     held: Reservation,
     /// The size with which the node counts the table.
     counted: TableBytes,
+}
+
+/// What follows from changes that were applied.
+#[derive(Default)]
+pub struct AppliedEntries {
+    /// The changes of published entries, in the order of their keys.
+    pub published: Vec<PublishedChange>,
+    /// The rollback point was given up, because too many bytes were changed.
+    pub given_up: Option<RollbackGivenUp>,
 }
 
 /// A table with more slots is dropped on a thread that may block: dropping a million slots takes up to 200 ms.
@@ -142,16 +153,13 @@ impl TopicEntries {
 
     /// Applies the changes of a call that is committed. `is_stored` says whether the store has them. `probation` is the one
     /// whose rollback would discard them, if there is one: the entries before them are kept.
-    ///
-    /// # Errors
-    /// If the rollback point was given up. The changes are applied.
     pub(super) fn apply(
         &self,
         changes: EntryChanges,
         reserved: Reservation,
         is_stored: bool,
         probation: Option<u64>,
-    ) -> Result<(), RollbackGivenUp> {
+    ) -> AppliedEntries {
         let mut state = self.locked();
         let State { table, rollback, sums: before, .. } = &mut *state;
         let prepared = rollback.prepare(probation, &changes, (table, before.unwrap_or_default()), &self.node);
@@ -160,15 +168,13 @@ impl TopicEntries {
         }
         let sums = changes.sums();
         *before = Some(sums);
-        if self.is_durable() && self.node.is_full() && is_stored {
-            state.apply_and_evict(changes);
-        } else {
-            table.apply(changes, is_stored, |change| rollback.note(change, self.is_durable()));
-        }
+        let is_full = self.is_durable() && self.node.is_full() && is_stored;
+        let published =
+            if is_full { state.apply_and_evict(changes) } else { state.apply(changes, is_stored, self.is_durable()) };
         if !self.is_durable() {
             state.held.take_over(reserved, sums.weight());
         }
-        prepared
+        AppliedEntries { published, given_up: prepared.err() }
     }
 
     /// Locks the entries to change them. When the lock is released, the node counts their size.
@@ -214,14 +220,25 @@ impl State {
         self.held.set(bytes);
     }
 
+    /// Applies changes. Returns those of published entries, in the order of their keys.
+    fn apply(&mut self, changes: EntryChanges, is_stored: bool, is_durable: bool) -> Vec<PublishedChange> {
+        let Self { table, rules, rollback, .. } = self;
+        let mut published = Vec::new();
+        table.apply(changes, is_stored, |change| {
+            rollback.note(&change, is_durable);
+            published.extend(rules.published_change(change));
+        });
+        published
+    }
+
     /// Applies changes that the store has, and doesn't keep them, because the cache is full.
-    fn apply_and_evict(&mut self, changes: EntryChanges) {
+    fn apply_and_evict(&mut self, changes: EntryChanges) -> Vec<PublishedChange> {
         let keys: Vec<_> = changes.iter().map(|change| Box::<[u8]>::from(change.key)).collect();
-        // The entries before them were noted when they were stored.
-        self.table.apply(changes, true, |_| {});
+        let published = self.apply(changes, true, true);
         for key in keys {
             self.table.evict_range(&KeyRange::of(&key));
         }
+        published
     }
 }
 

@@ -168,6 +168,9 @@ impl Guest {
     pub(super) fn begin(&mut self, subject: Subject, topic: Option<Topic>, storage: Storage, entries: EntryAccess) {
         self.subject = subject;
         self.storage = storage;
+        if let EntryAccess::Unused { input, .. } = &entries {
+            input.topic.with_published(|prefixes| self.record.set_published(prefixes));
+        }
         self.entries = entries;
         self.topic = topic;
         self.log_lines = 0;

@@ -15,8 +15,11 @@ use futures_util::FutureExt;
 use slab::Slab;
 use tokio::task::yield_now;
 
+use bennu_semantics::entries::{Shown, Views};
+
 use super::broadcast::Encoded;
 use super::droppables::Tally;
+use super::entries_update::{EntriesState, EntriesUpdate};
 use super::placed::{Placed, Subscription};
 use super::state_update::{EncodedUpdate, messages};
 use super::{
@@ -40,8 +43,8 @@ pub struct Audience {
 }
 
 #[derive(Default)]
-struct Inner {
-    subscribers: Slab<Placed>,
+pub(super) struct Inner {
+    pub(super) subscribers: Slab<Placed>,
     /// The observers of broadcasts, each with the member number that [`Except`](super::Except) compares.
     observers: Slab<(u64, Arc<dyn BroadcastObserver>)>,
     queue: VecDeque<(u64, Job)>,
@@ -49,22 +52,27 @@ struct Inner {
     queued: u64,
     /// The number of the running job, while the queue is drained. A subscriber that was added after the job was queued
     /// doesn't get the job: the job is older than its join.
-    draining: Option<u64>,
+    pub(super) draining: Option<u64>,
     /// Whether a broadcast was dropped since the queue was last empty. The warning is logged once for that time.
     has_dropped: bool,
     /// Whether the last subscriber or observer has left. Nobody can be added then, and the registry removes this
     /// audience.
     closed: bool,
+    /// The views of published entries, if the topic has published some.
+    pub(super) views: Option<Box<Views>>,
 }
 
 /// An entry of the queue.
-enum Job {
+pub(super) enum Job {
     Broadcast(Broadcast),
     StateUpdate(StateUpdate),
     Deferred(Deferred),
     Frame(Arc<Outbox>, Frame),
     /// The whole published state for the subscriber with this key, if that subscriber still has this outbox.
     WholeState(usize, Arc<Outbox>, StateUpdate),
+    EntriesUpdate(EntriesUpdate),
+    /// The published entries for the subscriber with this key, if that subscriber still has this outbox.
+    EntriesState(usize, Arc<Outbox>, EntriesState),
 }
 
 impl Job {
@@ -72,11 +80,11 @@ impl Job {
     fn refuse(self, inner: &mut Inner) {
         if let Self::Frame(outbox, _) = self {
             outbox.close(CloseCode::SlowConsumer);
-        } else if let Self::StateUpdate(_) = self {
-            // Every subscriber gets the whole state with the next update.
-            inner.subscribers.iter_mut().for_each(|(_, placed)| placed.follows = false);
-        } else if let Self::WholeState(..) = self {
-            // `follows` of this subscriber is false, so `catch_up` sends it the whole state.
+        } else if let Self::StateUpdate(_) | Self::EntriesUpdate(_) = self {
+            // Every subscriber gets the whole state with the next update, or when it catches up.
+            inner.forget_shown();
+        } else if let Self::WholeState(..) | Self::EntriesState(..) = self {
+            // This subscriber isn't current, so it gets the whole state when it catches up.
         } else if !std::mem::replace(&mut inner.has_dropped, true) {
             tracing::warn!("broadcasts of a topic are dropped: {} jobs wait for its handle_out", Audience::WAITING_MAX);
         }
@@ -166,7 +174,7 @@ impl Audience {
         }
         let messages = messages(state);
         let mut encoded = EncodedUpdate::new(&messages);
-        let behind = inner.subscribers.iter_mut().filter(|(_, placed)| !placed.follows);
+        let behind = inner.subscribers.iter_mut().filter(|(_, placed)| !placed.shown.is_current());
         behind.for_each(|(_, placed)| placed.send_update(&mut encoded));
         inner.is_anyone_behind()
     }
@@ -179,7 +187,7 @@ impl Audience {
         let Some(placed) = inner.subscribers.get_mut(subscription.key) else { return false };
         if !is_busy {
             placed.send_update(&mut EncodedUpdate::new(&messages(state)));
-            return !placed.follows;
+            return !placed.shown.is_current();
         }
         // The state goes behind the queued jobs. Of those jobs, the subscriber gets the ones that were queued after it
         // was added.
@@ -250,20 +258,23 @@ impl Audience {
             subscriber.outbox.push(first.clone());
         }
         let since = inner.queued;
-        Some(inner.subscribers.insert(Placed { subscriber, since, follows: false }))
+        Some(inner.subscribers.insert(Placed { subscriber, since, shown: Shown::default() }))
     }
 
     /// Removes a subscriber. Returns whether the audience is empty, and therefore closed now.
     pub(super) fn remove(&self, key: usize) -> bool {
         let mut inner = self.lock();
         let removed = inner.subscribers.try_remove(key);
+        if let (Some(placed), Some(views)) = (&removed, &mut inner.views) {
+            views.leave(key as u64, placed.shown.view());
+        }
         let closed = inner.close_if_empty();
         drop(inner);
         drop(removed);
         closed
     }
 
-    fn enqueue(&self, inner: &mut Inner, job: Job) {
+    pub(super) fn enqueue(&self, inner: &mut Inner, job: Job) {
         if inner.queue.len() >= Self::WAITING_MAX {
             return job.refuse(inner);
         }
@@ -297,6 +308,11 @@ impl Audience {
             Job::Deferred(deferred) => deferred.await,
             Job::Frame(outbox, frame) => outbox.push(frame),
             Job::WholeState(key, outbox, state) => self.lock().send_whole_state(key, &outbox, &state),
+            Job::EntriesUpdate(update) => {
+                // A later turn catches up, in any case.
+                let _ = self.lock().update_entries(&update);
+            }
+            Job::EntriesState(key, outbox, state) => self.lock().send_entries(key, &outbox, &state, &mut None),
         }
     }
 
@@ -314,7 +330,7 @@ impl Audience {
     }
 
     /// No panic can leave the data half changed, so a poisoned lock is used like any other.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -367,8 +383,8 @@ impl Inner {
         }
     }
 
-    fn is_anyone_behind(&self) -> bool {
-        self.subscribers.iter().any(|(_, placed)| !placed.follows)
+    pub(super) fn is_anyone_behind(&self) -> bool {
+        self.subscribers.iter().any(|(_, placed)| !placed.shown.is_current())
     }
 
     fn update_state(&mut self, update: &StateUpdate) {

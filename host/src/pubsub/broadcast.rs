@@ -1,5 +1,6 @@
 //! A message to all subscribers of a topic.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -49,7 +50,7 @@ impl Except {
 
 /// The frames of a broadcast, one for each serializer. Each is encoded when the first subscriber needs it.
 pub struct Encoded<'a> {
-    broadcast: &'a Broadcast,
+    broadcast: Cow<'a, Broadcast>,
     frames: [Option<Option<Frame>>; Serializer::COUNT],
 }
 
@@ -57,14 +58,23 @@ impl<'a> Encoded<'a> {
     /// Creates it with no frame encoded.
     #[must_use]
     pub fn new(broadcast: &'a Broadcast) -> Self {
-        Self { broadcast, frames: [const { None }; Serializer::COUNT] }
+        Self { broadcast: Cow::Borrowed(broadcast), frames: [const { None }; Serializer::COUNT] }
+    }
+
+    /// Creates it for a broadcast that it keeps.
+    #[must_use]
+    pub fn of(broadcast: Broadcast) -> Encoded<'static> {
+        Encoded { broadcast: Cow::Owned(broadcast), frames: [const { None }; Serializer::COUNT] }
     }
 
     /// Returns the frame. Returns `None` if the serializer can't carry the message: version 1 has no binary payloads.
     pub fn frame(&mut self, serializer: Serializer) -> Option<&Frame> {
-        let Broadcast { topic, event, payload, .. } = self.broadcast;
+        let broadcast = &self.broadcast;
         self.frames[serializer.index()]
-            .get_or_insert_with(|| serializer.encode(Outbound::Broadcast { topic: topic.as_str(), event, payload }))
+            .get_or_insert_with(|| {
+                let Broadcast { topic, event, payload, .. } = &**broadcast;
+                serializer.encode(Outbound::Broadcast { topic: topic.as_str(), event, payload })
+            })
             .as_ref()
     }
 }

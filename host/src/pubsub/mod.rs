@@ -8,6 +8,7 @@ mod after_turn;
 mod audience;
 mod broadcast;
 mod droppables;
+mod entries_update;
 mod names;
 mod outbox;
 mod placed;
@@ -30,6 +31,7 @@ pub use after_turn::{AfterTurn, poll_once};
 pub use audience::Audience;
 pub use broadcast::{Broadcast, Encoded, Except};
 pub use droppables::{DropKey, DroppableCounts, Pushed};
+pub use entries_update::{CaughtUp, EntriesState, EntriesUpdate, StateFrames, Wanted};
 pub use names::Named;
 pub use outbox::{Outbox, OutboxLimits, OutboxWaker, Taken};
 pub use placed::{Subscription, TopicSubscriptionHandle};
@@ -111,6 +113,12 @@ impl PubSub {
     /// still lack the current state.
     pub fn update_state(&self, update: StateUpdate) -> bool {
         self.audience(update.topic.as_str()).is_some_and(|audience| audience.update_state(update))
+    }
+
+    /// Delivers the changes of a topic's published entries to the members that follow them. Returns whether one of the
+    /// members has missed the changes, or may still miss them.
+    pub fn update_entries(&self, update: EntriesUpdate) -> bool {
+        self.audience(update.topic.as_str()).is_some_and(|audience| audience.update_entries(update))
     }
 
     /// Returns the audience of a topic, if the topic has a subscriber or an observer.

@@ -119,8 +119,13 @@ impl Outbox {
     /// Queues a frame that may be left out. Refuses it if the outbox is closing, is more than a quarter full, or would
     /// be more than half full with it. An empty outbox takes a frame of any size. Returns whether the frame was queued.
     pub fn push_if_short(&self, frame: &Frame) -> bool {
+        self.push_all_if_short(std::slice::from_ref(frame))
+    }
+
+    /// Queues several frames, or none of them, by the rule of [`push_if_short`](Self::push_if_short) for their bytes together.
+    pub fn push_all_if_short(&self, frames: &[Frame]) -> bool {
         let mut inner = self.lock();
-        if inner.closing.is_some() || !inner.frames.push_if_short(self.limits, frame) {
+        if inner.closing.is_some() || !inner.frames.push_all_if_short(self.limits, frames) {
             return false;
         }
         self.notify(inner);
@@ -140,6 +145,12 @@ impl Outbox {
             self.notify(inner);
         }
         pushed
+    }
+
+    /// Whether [`push_if_short`](Self::push_if_short) may take a frame now.
+    pub fn is_short(&self) -> bool {
+        let inner = self.lock();
+        inner.closing.is_none() && inner.frames.is_short(self.limits)
     }
 
     /// Closes the connection after the queued frames are written. The first call sets the code.

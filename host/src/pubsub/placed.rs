@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bennu_semantics::entries::{ALL, Shown};
+
 use super::state_update::EncodedUpdate;
 use super::{Audience, PubSub, Subscriber};
 use crate::protocol::Topic;
@@ -10,13 +12,15 @@ use crate::protocol::Topic;
 pub(super) struct Placed {
     pub(super) subscriber: Subscriber,
     pub(super) since: u64,
-    /// Whether it has the topic's current published state, so that it needs only the next change.
-    pub(super) follows: bool,
+    /// Its part of the topic's published state or entries. If it is current, it needs only the next change.
+    pub(super) shown: Shown,
 }
 
 impl Placed {
     pub(super) fn send_update(&mut self, update: &mut EncodedUpdate<'_>) {
-        self.follows = update.send(self.follows, self.subscriber.serializer, &self.subscriber.outbox);
+        let follows = update.send(self.shown.is_current(), self.subscriber.serializer, &self.subscriber.outbox);
+        // A topic that publishes a state has one view and no offsets.
+        self.shown = if follows { Shown::Current { view: ALL, offset: 0 } } else { Shown::Nothing { view: ALL } };
     }
 }
 

@@ -45,15 +45,17 @@ impl QueuedFrames {
         self.plain.push(frame);
     }
 
-    /// See [`Outbox::push_if_short`](super::Outbox::push_if_short).
-    pub(super) fn push_if_short(&mut self, limits: OutboxLimits, frame: &Frame) -> bool {
-        let plain = self.plain_bytes();
-        let is_long = plain > 0 && plain.saturating_add(frame.len()) > limits.bytes / 2;
+    /// See [`Outbox::push_all_if_short`](super::Outbox::push_all_if_short).
+    pub(super) fn push_all_if_short(&mut self, limits: OutboxLimits, frames: &[Frame]) -> bool {
+        let (plain, more) = (self.plain_bytes(), frames.iter().map(Frame::len).sum::<usize>());
+        let is_long = plain > 0 && plain.saturating_add(more) > limits.bytes / 2;
         if is_long || !is_quarter(limits, self.plain.len(), plain) {
             return false;
         }
-        self.make_room(limits, frame.len());
-        self.push(frame.clone());
+        for frame in frames {
+            self.make_room(limits, frame.len());
+            self.push(frame.clone());
+        }
         true
     }
 

@@ -58,7 +58,7 @@ impl Route {
     /// Whether its topics have entries.
     #[must_use]
     pub fn has_entries(&self) -> bool {
-        self.takes.entries && self.spec.has_room()
+        (self.takes.entries || !self.spec.publishes.is_empty()) && self.spec.has_room()
     }
 }
 

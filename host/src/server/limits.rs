@@ -101,6 +101,14 @@ pub struct Limits {
     /// Bytes of the entries of a topic that are kept for a rollback, with 64 bytes more for each entry. Past it: the topic isn't
     /// rolled back. Default 8 MiB.
     pub entries_rollback_bytes: u64,
+    /// Bytes of the published entries of a topic, as JSON; at most half of `outbox_bytes`. Past it: fault, oversize. Default
+    /// 2 MiB.
+    pub published_bytes: u64,
+    /// Bytes of the old values that are kept for members of a topic that read slowly. Past it: they get the whole state.
+    /// Default 1 MiB.
+    pub published_missed_bytes: usize,
+    /// Prefixes of published entries that one member follows. Past it: fault, oversize. Default 64.
+    pub follows_per_member: usize,
     /// Effects of one call. Past it: fault, oversize. Default 1,024.
     pub effects_per_call: usize,
     /// Bytes of those effects and the answer. Past it: fault, oversize. Default 4 MiB.
@@ -165,6 +173,9 @@ impl Default for Limits {
             entries_cache_bytes: cache.cache_bytes,
             entries_dirty_bytes: cache.dirty_bytes,
             entries_rollback_bytes: call.entries.rollback_bytes,
+            published_bytes: call.entries.published_bytes,
+            published_missed_bytes: call.entries.published_missed_bytes,
+            follows_per_member: call.entries.follows_per_member,
             effects_per_call: call.effects,
             effect_bytes: call.effect_bytes,
             timers_per_member: call.timers,
@@ -263,7 +274,10 @@ impl Limits {
             bytes_per_topic: self.entries_bytes_per_topic,
             memory_bytes: self.entries_memory_bytes,
             rollback_bytes: self.entries_rollback_bytes,
-            ..EntryLimits::default()
+            // A larger state would fit only into an outbox that is empty.
+            published_bytes: self.published_bytes.min(self.outbox_bytes as u64 / 2),
+            published_missed_bytes: self.published_missed_bytes,
+            follows_per_member: self.follows_per_member,
         }
     }
 

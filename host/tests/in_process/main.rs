@@ -9,6 +9,7 @@ mod entries;
 mod formers;
 mod json;
 mod panics;
+mod published;
 mod rollback;
 mod rooms;
 mod seats;

@@ -22,6 +22,11 @@ pub struct EntryLimits {
     pub rollback_bytes: u64,
     /// Bytes of a topic's published entries, as JSON. Fault: oversize. Default 2 MiB.
     pub published_bytes: u64,
+    /// Bytes of the old values that are kept for members of a topic that have missed changes of published entries, with 64
+    /// bytes for each. Past it: such members get the whole state. Default 1 MiB.
+    pub published_missed_bytes: usize,
+    /// Prefixes of published entries that a member follows. Fault: oversize. Default 64.
+    pub follows_per_member: usize,
 }
 
 /// The most bytes of a key.
@@ -48,6 +53,8 @@ impl Default for EntryLimits {
             memory_bytes: 256 << 20,
             rollback_bytes: 8 << 20,
             published_bytes: 2 << 20,
+            published_missed_bytes: 1 << 20,
+            follows_per_member: 64,
         }
     }
 }

@@ -56,10 +56,11 @@ pub const ENTRIES_MEMORY_BYTES: &str = "entries_memory_bytes";
 pub const ENTRIES_ROLLBACK_BYTES: &str = "entries_rollback_bytes";
 /// Sets [`EntryLimits::published_bytes`].
 pub const PUBLISHED_BYTES: &str = "published_bytes";
+/// Sets [`EntryLimits::follows_per_member`].
+pub const FOLLOWS_PER_MEMBER: &str = "follows_per_member";
 
-/// The keys that the host's configuration has, for a test of the host. [`PUBLISHED_BYTES`] is added when routes can publish
-/// entries.
-pub const ALL: [&str; 25] = [
+/// The keys that the host's configuration has, for a test of the host.
+pub const ALL: [&str; 27] = [
     CALL_CPU_MS,
     CALL_WALL_MS,
     MEMORY_BYTES,
@@ -83,6 +84,8 @@ pub const ALL: [&str; 25] = [
     ENTRIES_BYTES_PER_TOPIC,
     ENTRIES_MEMORY_BYTES,
     ENTRIES_ROLLBACK_BYTES,
+    PUBLISHED_BYTES,
+    FOLLOWS_PER_MEMBER,
     MAILBOX_FROM_ELSEWHERE,
     MAILBOX_BYTES_FROM_ELSEWHERE,
 ];

@@ -2,6 +2,8 @@
 //!
 //! An effect is checked when the callback asks for it, so that the commit has no effect left to refuse.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use bytestring::ByteString;
 use serde_json::Value;
@@ -36,6 +38,8 @@ pub struct Record {
     pub(crate) usage: MemberUsage,
     /// The payload of the call's input. If the plugin returns it unchanged, it isn't checked again.
     given: Option<ByteString>,
+    /// The prefixes of the entries that the topic publishes, if it publishes some.
+    publishes: Option<Arc<[Box<str>]>>,
 }
 
 impl Record {
@@ -43,7 +47,7 @@ impl Record {
     #[must_use]
     pub fn new(limits: CallLimits) -> Self {
         let (effects, usage) = (Vec::new(), MemberUsage::default());
-        Self { limits, capability: Capability::Reads, effects, bytes: 0, usage, given: None }
+        Self { limits, capability: Capability::Reads, effects, bytes: 0, usage, given: None, publishes: None }
     }
 
     /// Begins a call of a member that has `usage` at the host. `given` is the payload of its input.
@@ -58,10 +62,16 @@ impl Record {
         self.effects = Vec::new();
         self.bytes = 0;
         self.usage = MemberUsage::default();
+        self.publishes = None;
         self.given = match given {
             Some(Payload::Json(text)) => Some(text.clone()),
             _ => None,
         };
+    }
+
+    /// The call is about a topic that publishes the entries with these prefixes.
+    pub fn set_published(&mut self, prefixes: &Arc<[Box<str>]>) {
+        self.publishes = (!prefixes.is_empty()).then(|| Arc::clone(prefixes));
     }
 
     /// Ends the call. Returns its effects in the order in which it asked for them.
@@ -160,6 +170,17 @@ impl Record {
             *meta = Value::Object(fields).to_string().into();
         }
         Ok(())
+    }
+
+    /// Checks that all entries whose keys begin with a prefix are published.
+    pub(crate) fn check_published(&self, prefix: &str) -> Result<(), Fault> {
+        let mut published = self.publishes.iter().flat_map(|published| published.iter());
+        if published.any(|published| prefix.starts_with(&**published)) {
+            return Ok(());
+        }
+        Err(Fault::failed(format!(
+            "a member follows only published entries; no prefix in the route's option `publishes` covers `{prefix}`"
+        )))
     }
 
     /// Checks that the call may have this many more bytes of effects.

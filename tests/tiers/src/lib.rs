@@ -137,7 +137,7 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 12] = [
+const ROUNDS: [Rounds; 13] = [
     // Damaged input for readers of bytes that a client sends.
     Rounds { test: "protocol::noise", usual: 20_000, full: 2_000_000 },
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
@@ -149,6 +149,7 @@ const ROUNDS: [Rounds; 12] = [
     Rounds { test: "pubsub::droppables", usual: 2_000, full: 100_000 },
     Rounds { test: "entries::journal", usual: 100, full: 5_000 },
     Rounds { test: "rollback::model", usual: 50, full: 2_000 },
+    Rounds { test: "entries::published", usual: 40, full: 4_000 },
     // A process that is killed while it writes, and power losses.
     Rounds { test: "store::kill", usual: 10, full: 50 },
     Rounds { test: "store::crash", usual: 20, full: 200 },

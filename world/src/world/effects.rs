@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bennu_semantics::{Departure, Effect, Message, SeatRequest, Source, Topic};
+use bennu_semantics::{Departure, Effect, Follows, Message, SeatRequest, Source, Topic};
 use bytestring::ByteString;
 
 use super::presences::presence;
@@ -37,6 +37,7 @@ impl Resources {
             Effect::Cancel { timer } => self.timers.retain(|other| other.id != *timer),
             Effect::Subscribe { topic } => self.topics.push(topic.clone()),
             Effect::Unsubscribe { topic } => self.topics.retain(|other| other != topic),
+            Effect::Follow { .. } | Effect::Unfollow { .. } => Follows::carry_out(&mut self.follows, effect),
             Effect::Track { key, meta } => {
                 self.presences.push(key.clone());
                 return Remainder::Presences(Some(host.online.track(topic, id, key, meta)));
@@ -138,7 +139,9 @@ impl<C: Callbacks> World<C> {
             | Effect::Unsubscribe { .. }
             | Effect::Track { .. }
             | Effect::UpdatePresence { .. }
-            | Effect::Untrack { .. } => {}
+            | Effect::Untrack { .. }
+            | Effect::Follow { .. }
+            | Effect::Unfollow { .. } => {}
         }
     }
 

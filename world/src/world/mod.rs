@@ -4,6 +4,7 @@ mod effects;
 mod fanout;
 mod presences;
 mod published;
+mod published_entries;
 mod queue;
 mod role;
 mod rooms;

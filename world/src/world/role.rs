@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use bennu_semantics::entries::ViewId;
 use bennu_semantics::{Payload, Reply, Topic};
 use bytestring::ByteString;
 use serde_json::Value;
@@ -53,6 +54,8 @@ pub struct Role {
     pub assigns: Saved,
     /// The topic's published state, as its client knows it.
     pub room_state: Option<Value>,
+    /// Its view of published entries. `None` if its topic publishes no entries.
+    pub(super) view: Option<ViewId>,
     /// Its connection.
     pub(super) client: u64,
     /// Whether its client has joined the topic again.
@@ -75,6 +78,7 @@ impl Role {
             is_in: true,
             assigns: Saved::default(),
             room_state: None,
+            view: None,
             client,
             is_replaced: false,
             facts,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bennu_semantics::entries::{Followed, Views};
 use bennu_semantics::{Ending, Fault, Published, RoomKind, RouteSpec, Seats, Tick, Topic, TopicCallback};
 
 use super::World;
@@ -16,6 +17,8 @@ pub(super) struct Room {
     timer: Option<TickTimer>,
     pub(super) seats: Seats<Duration>,
     pub(super) published: Option<Published>,
+    /// The views of its published entries.
+    pub(super) views: Views,
     /// Consecutive faults of `handle_tick`.
     faults: u32,
     /// The end of its linger time, while it has no member.
@@ -40,6 +43,16 @@ impl TickTimer {
 }
 
 impl Room {
+    /// Whether it publishes entries.
+    pub(super) fn publishes_entries(&self) -> bool {
+        !self.entries.publishes().is_empty()
+    }
+
+    /// The text of the object of the published entries that a member follows, or of all of them.
+    pub(super) fn whole(&self, followed: Option<&Followed>) -> String {
+        self.entries.whole(followed)
+    }
+
     /// Whether a callback has written its state or an entry.
     fn is_written(&self) -> bool {
         self.saved.is_some() || !self.entries.is_empty()
@@ -72,11 +85,22 @@ impl<C: Callbacks> World<C> {
         StateSnapshot { assigns, room: self.saved_room(topic), entries }
     }
 
-    /// Commits a room's state, and the changes of its entries.
+    /// Commits a room's state, and the changes of its entries. Members get the changes of published entries.
     pub(super) fn save_room(&mut self, topic: &Topic, saved: Option<Saved>, entries: Option<PendingEntries>) {
         if let Some(room) = self.rooms.get_mut(topic) {
             room.saved = saved;
-            entries.into_iter().for_each(PendingEntries::apply);
+            let changes = entries.map_or_else(Vec::new, PendingEntries::apply);
+            self.publish_entries(topic, &changes);
+        }
+    }
+
+    /// Publishes the entries that the topic's route publishes. If these are others than before, the members get them.
+    pub(super) fn settle_published(&mut self, topic: &Topic) {
+        let Some(publishes) = self.spec(topic).map(|spec| spec.publishes.clone()) else { return };
+        let entries = self.entries(topic.as_str()).cloned();
+        // If an entry can't be published, the call ends in this fault.
+        if entries.is_some_and(|entries| entries.publish(&publishes) == Ok(true)) {
+            self.show_all_entries(topic);
         }
     }
 

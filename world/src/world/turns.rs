@@ -1,7 +1,8 @@
 //! Turns: a callback with its commit, or its fault.
 
 use bennu_semantics::{
-    Answer, Callback, Departure, Ending, Fault, MemberUsage, Message, OnFault, Payload, Reply, Topic, TopicCallback,
+    Answer, Callback, Departure, Ending, Fault, Follows, MemberUsage, Message, OnFault, Payload, Reply, Topic,
+    TopicCallback,
 };
 
 use super::queue::TurnQueue;
@@ -52,6 +53,8 @@ impl<C: Callbacks> World<C> {
             self.give(id, Received::Reply(reference.clone(), Reply { status: "ok".into(), payload: response }));
         }
         self.show_state(id);
+        let followed = Follows::after_join(&turn.effects);
+        self.show_entries(id, followed.as_ref());
         self.commit(id, Turn { answer: Answer::None, ..turn }, None);
         self.end_turn();
         Ok(id)
@@ -96,6 +99,7 @@ impl<C: Callbacks> World<C> {
     /// Calls a callback with these states.
     fn ask(&mut self, topic: &Topic, standing: &StateSnapshot, request: &CallRequest) -> Result<Turn, Fault> {
         let spec = self.served(topic)?;
+        self.settle_published(topic);
         self.limit_reach();
         ask(&mut self.callbacks, &mut self.host, (&spec, topic), standing, request).0
     }
@@ -117,6 +121,7 @@ impl<C: Callbacks> World<C> {
                 self.end(id, Ending::Stopped(stop.reason), last);
             }
         }
+        self.show_followed(id);
     }
 
     pub(super) fn fail(&mut self, id: u64, fault: &Fault, answered: Option<String>) {
@@ -165,6 +170,9 @@ impl<C: Callbacks> World<C> {
         // As on a host, the numbers of timers begin again too: a timer of `terminate` gets the number 0.
         role.resources = Resources::default();
         let topic = role.topic.clone();
+        if let (Some(view), Some(room)) = (role.view.take(), self.rooms.get_mut(&topic)) {
+            room.views.leave(id, view);
+        }
         self.note_people(&topic);
         let left = self.host.online.leave(topic.as_str(), id);
         self.tell_presences(&topic, left);

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use wit_bindgen_core::wit_parser::{Function, PackageId, Resolve, Type, TypeDefKind, TypeId};
 
 /// The interfaces with effects.
-const INTERFACES: [&str; 3] = ["socket", "droppable", "presence"];
+const INTERFACES: [&str; 4] = ["socket", "droppable", "presence", "entries"];
 
 /// The functions whose variant has a longer name, because the interface isn't part of the name: the interface, the
 /// function, and the variant.
@@ -38,9 +38,16 @@ pub(crate) fn generate(resolve: &Resolve, package: PackageId) -> Result<String> 
     Ok(text)
 }
 
+/// The effects of `entries`. Its other functions read and write.
+const OF_ENTRIES: [&str; 2] = ["follow", "unfollow"];
+
 /// Whether a function asks for an effect. Those of `presence` that return a value only read.
 fn is_effect(interface: &str, function: &Function) -> bool {
-    interface == "socket" || function.result.is_none()
+    match interface {
+        "socket" => true,
+        "entries" => OF_ENTRIES.contains(&&*function.name),
+        _ => function.result.is_none(),
+    }
 }
 
 /// The native import for a function of an interface.
@@ -106,7 +113,8 @@ mod tests {
     fn generated(socket: &str, presence: &str) -> Result<String> {
         let mut resolve = Resolve::default();
         let text = format!(
-            "package a:b; interface socket {{ {socket} }} interface droppable {{ }} interface presence {{ {presence} }}"
+            "package a:b; interface socket {{ {socket} }} interface droppable {{ }} interface presence {{ {presence} }} \
+             interface entries {{ }}"
         );
         let package = resolve.push_source("test.wit", &text)?;
         generate(&resolve, package)

@@ -11,7 +11,7 @@ use super::mailbox::{Inbound, Mailbox};
 use super::timers::Timers;
 use crate::channel::room::{TopicTurns, Topics};
 use crate::channel::turn::{Saved, Services, TurnQueue};
-use crate::contract::{Call, Callback, Identity, Member, MemberUsage, Person, SocketFacts};
+use crate::contract::{Call, Callback, Follows, Identity, Member, MemberUsage, Person, SocketFacts};
 use crate::entries::TopicEntries;
 use crate::protocol::{Ref, Serializer};
 use crate::pubsub::{Audience, Outbox, Subscription, TopicSubscriptionHandle};
@@ -99,6 +99,8 @@ pub(in crate::channel::member) struct State {
     pub(in crate::channel::member) replaced: Option<Box<EndedMember>>,
     /// Its seat.
     pub(in crate::channel::member) seat: Option<Box<ByteString>>,
+    /// The prefixes of published entries that it follows. None if it follows all of them.
+    pub(in crate::channel::member) follows: Option<Box<Follows>>,
 }
 
 /// The remains of a membership that has ended, for its `terminate` and its last frames.
@@ -153,6 +155,7 @@ impl Channel {
                 subscriptions: Vec::new(),
                 replaced: None,
                 seat: None,
+                follows: None,
             }),
         })
     }
@@ -239,6 +242,7 @@ impl Channel {
                 next_timer: state.timers.next(),
                 presences: state.presences.clone(),
                 topics: state.subscriptions.iter().map(|subscription| subscription.topic().clone()).collect(),
+                follows: state.follows.clone(),
             },
             callback,
         };

@@ -8,6 +8,7 @@ use std::sync::{Arc, MutexGuard};
 use super::channel::{Channel, EndedMember, Phase, State};
 use super::effects::{self, EffectScope, carry_out};
 use super::frames::Frames;
+use crate::channel::room::publish_entries;
 use crate::channel::turn::Evaluated;
 use crate::contract::{Answer, Effect, Ending, Fault, Need, Outcome, Stop};
 use crate::protocol::Ref;
@@ -25,7 +26,7 @@ pub(in crate::channel::member) fn commit(
     let Evaluated { outcome, assigns, room, is_room_stored, .. } = evaluated;
     let Outcome { entries, effects, answer: answered, .. } = outcome;
     if let Some(topic) = channel.topic_turns() {
-        topic.save(room, entries, is_room_stored);
+        publish_entries(topic, topic.save(room, entries, is_room_stored));
     }
     if state.phase != Phase::Joined {
         if let (Some(assigns), Some(replaced)) = (assigns, &mut state.replaced) {

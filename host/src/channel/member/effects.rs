@@ -10,8 +10,8 @@ use super::event::MemberEvent;
 use super::frames::Frames;
 use super::seat::sit;
 use super::topic_subscription::listen;
-use crate::channel::room::{TopicMessage, TopicTurns, Topics, post_message, publish, set_tick};
-use crate::contract::{Effect, Message, Need, SeatRequest, Source, TimerId};
+use crate::channel::room::{TopicMessage, TopicTurns, Topics, follow_entries, post_message, publish, set_tick};
+use crate::contract::{Effect, Follows, Message, Need, SeatRequest, Source, TimerId};
 use crate::protocol::{Payload, Ref, Topic};
 use crate::pubsub::{Audience, Broadcast, DropKey, Except};
 
@@ -92,11 +92,15 @@ impl<'a> EffectScope<'a> {
 
 /// Carries out effects in the order of the calls that asked for them.
 pub(in crate::channel) fn carry_out(effects: Vec<Effect>, mut scope: EffectScope<'_>) {
-    let mut seat = SeatRequest::default();
+    let (mut seat, mut follows) = (SeatRequest::default(), false);
     for effect in effects {
+        follows |= matches!(effect, Effect::Follow { .. } | Effect::Unfollow { .. });
         carry_out_one(effect, &mut scope, &mut seat);
     }
     scope.state(|channel, state| sit(channel, seat, state));
+    if follows {
+        scope.state(|channel, state| follow(channel, state));
+    }
 }
 
 /// Carries out one effect.
@@ -163,10 +167,21 @@ fn carry_out_one(effect: Effect, scope: &mut EffectScope<'_>, seat: &mut SeatReq
             // An unknown key isn't a fault.
             let _ = services.presence.update(&channel.member.topic, channel.member.id, &key, &meta);
         }),
+        effect @ (Effect::Follow { .. } | Effect::Unfollow { .. }) => {
+            scope.state(|_, state| Follows::carry_out(&mut state.follows, &effect));
+        }
         Effect::Untrack { key } => scope.state(|channel, state| {
             state.presences.retain(|other| *other != key);
             services.presence.untrack(&channel.member.topic, channel.member.id, &key);
         }),
+    }
+}
+
+/// The member follows other published entries from now on. Its client gets them at the end of the turn.
+fn follow(channel: &Channel, state: &State) {
+    let followed = state.follows.as_ref().map(|follows| follows.set());
+    if let (Some(topic), Some(subscription)) = (channel.topic_turns(), &state.subscription) {
+        follow_entries(topic, subscription, followed.as_ref());
     }
 }
 

@@ -7,7 +7,7 @@ use super::effects::{EffectScope, carry_out};
 use super::frames::Frames;
 use super::members::{open_room, settle_room};
 use super::seat::vacate;
-use crate::channel::room::persist;
+use crate::channel::room::{persist, publish_entries};
 use crate::channel::turn::{
     Evaluated, Failed, FaultLine, Persisted, PluginCall, RetryDeadline, Settled, StateSnapshot, invoke,
 };
@@ -87,7 +87,7 @@ pub(in crate::channel::member) async fn terminate(channel: &Arc<Channel>, ended:
     match Box::pin(call_and_persist(channel, &route, &mut call, &states)).await {
         Ok(Evaluated { outcome, room, is_room_stored, .. }) => {
             if let Some(topic) = channel.topic_turns() {
-                topic.save(room, outcome.entries, is_room_stored);
+                publish_entries(topic, topic.save(room, outcome.entries, is_room_stored));
             }
             carry_out(outcome.effects, EffectScope::of_member(channel, audience.as_deref(), None));
         }

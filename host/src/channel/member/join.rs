@@ -9,11 +9,11 @@ use super::ending::{log_fault, terminate};
 use super::event::MemberEvent;
 use super::frames::{Frames, encode};
 use super::members::{open_room, settle_room};
-use crate::channel::room::{persist, show};
+use crate::channel::room::{entries_to_show, persist, publish_entries, show, show_entries};
 use crate::channel::turn::{Evaluated, Failed, Persisted, PluginCall, RetryDeadline, StateSnapshot, invoke};
-use crate::contract::{Answer, Callback, Ending, Fault, Outcome};
+use crate::contract::{Answer, Callback, Ending, Fault, Follows, Outcome};
 use crate::protocol::{Outbound, Payload, Ref, To};
-use crate::pubsub::{Subscriber, Subscription};
+use crate::pubsub::{EntriesState, Subscriber, Subscription};
 use crate::routes::Route;
 
 /// A join's turn.
@@ -28,14 +28,14 @@ pub(in crate::channel::member) async fn join(channel: &Arc<Channel>, params: Pay
         return frames.answer(&Ref::NULL, reference, "error", &Payload::reason("unmatched topic"));
     };
     match call_join(channel, &route, params).await {
-        Ok(Evaluated { outcome: Outcome { answer: Answer::Refuse(response), .. }, .. }) => {
+        Ok((Evaluated { outcome: Outcome { answer: Answer::Refuse(response), .. }, .. }, _)) => {
             if channel.finish().is_some() {
                 frames.answer(channel.join_ref(), reference, "error", &response);
             }
         }
-        Ok(evaluated) => {
+        Ok((evaluated, entries)) => {
             // If the connection ended while the store was written, the member has joined, and it ends now.
-            if let Some(ended) = admit(channel, &route, evaluated, reference) {
+            if let Some(ended) = admit(channel, &route, evaluated, entries.as_ref(), reference) {
                 terminate(channel, ended, Ending::Closed).await;
             }
         }
@@ -48,8 +48,13 @@ pub(in crate::channel::member) async fn join(channel: &Arc<Channel>, params: Pay
     }
 }
 
-/// Calls the plugin, and stores the writes of the call if the plugin admits the client.
-async fn call_join(channel: &Channel, route: &Arc<Route>, params: Payload) -> Result<Evaluated, Fault> {
+/// Calls the plugin, and stores the writes of the call if the plugin admits the client. Also returns the published entries
+/// that the client gets, as they were before these writes.
+async fn call_join(
+    channel: &Channel,
+    route: &Arc<Route>,
+    params: Payload,
+) -> Result<(Evaluated, Option<EntriesState>), Fault> {
     if let Some(topic) = channel.topic_turns() {
         open_room(topic, route).await?;
         settle_room(topic);
@@ -62,7 +67,7 @@ async fn call_join(channel: &Channel, route: &Arc<Route>, params: Payload) -> Re
     loop {
         let mut evaluated = invoke(route, &mut call, &states).await?;
         match &evaluated.outcome.answer {
-            Answer::Refuse(_) => return Ok(evaluated),
+            Answer::Refuse(_) => return Ok((evaluated, None)),
             Answer::Admit(_) => {}
             Answer::None | Answer::Reply(_) | Answer::Stop(_) => {
                 return Err(Fault::failed("a join must be admitted or refused"));
@@ -72,11 +77,18 @@ async fn call_join(channel: &Channel, route: &Arc<Route>, params: Payload) -> Re
             return Err(Fault::overflow());
         }
         if channel.lock().phase != Phase::Joining {
-            return Ok(evaluated);
+            return Ok((evaluated, None));
         }
         let topic = channel.topic_turns().map(|topic| &**topic);
+        let entries = match topic.filter(|_| !route.spec.publishes.is_empty()) {
+            Some(topic) => {
+                let followed = Follows::after_join(&evaluated.outcome.effects);
+                entries_to_show(topic, followed.as_ref()).await?
+            }
+            None => None,
+        };
         match persist(channel.services(), topic, route, &mut evaluated).await? {
-            Persisted::Done => return Ok(evaluated),
+            Persisted::Done => return Ok((evaluated, entries)),
             Persisted::Conflict => deadline.check()?,
         }
     }
@@ -84,21 +96,26 @@ async fn call_join(channel: &Channel, route: &Arc<Route>, params: Payload) -> Re
 
 /// Commits a join: reply, subscription, effects. If the connection ended while the store was written, returns the member's
 /// remains.
-fn admit(channel: &Arc<Channel>, route: &Arc<Route>, evaluated: Evaluated, reference: &Ref) -> Option<EndedMember> {
+fn admit(
+    channel: &Arc<Channel>,
+    route: &Arc<Route>,
+    evaluated: Evaluated,
+    published: Option<&EntriesState>,
+    reference: &Ref,
+) -> Option<EndedMember> {
     let Evaluated { outcome, assigns, room, is_room_stored, is_stored } = evaluated;
     let Outcome { entries, effects, answer: Answer::Admit(response), .. } = outcome else { return None };
-    let save_room = || {
-        if let Some(topic) = channel.topic_turns() {
-            topic.save(room, entries, is_room_stored);
-        }
-    };
+    let save_room = || channel.topic_turns().map_or_else(Vec::new, |topic| topic.save(room, entries, is_room_stored));
     let mut state = channel.lock();
     if state.phase != Phase::Joining {
         if !is_stored {
             return None;
         }
         drop(state);
-        save_room();
+        let changes = save_room();
+        if let Some(topic) = channel.topic_turns() {
+            publish_entries(topic, changes);
+        }
         carry_out(effects, EffectScope::of_member(channel, None, None));
         let (assigns, plugin) = (assigns.unwrap_or_default(), Some(Arc::clone(&route.plugin)));
         return Some(EndedMember { assigns, plugin, audience: None, seat: None });
@@ -107,11 +124,19 @@ fn admit(channel: &Arc<Channel>, route: &Arc<Route>, evaluated: Evaluated, refer
     state.assigns = assigns.unwrap_or_default();
     state.plugin = Some(Arc::clone(&route.plugin));
     channel.roll_back_late(&state);
-    save_room();
+    let changes = save_room();
     let subscription = subscribe(channel, reference, &response);
     let audience = Arc::clone(subscription.audience());
     if let Some(topic) = channel.topic_turns() {
-        show(topic, &subscription);
+        match published {
+            Some(published) => {
+                let followed = Follows::after_join(&effects);
+                show_entries(topic, &subscription, followed.as_ref(), published);
+            }
+            None => show(topic, &subscription),
+        }
+        // After the entries as they were before, so that this member gets these changes like any other.
+        publish_entries(topic, changes);
     }
     state.subscription = Some(subscription);
     carry_out(effects, EffectScope::of_member(channel, Some(&audience), Some(&mut state)));

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 
 use super::channel::Channel;
 use super::event::MemberEvent;
-use crate::channel::room::{TopicTurns, end, is_over, open, persist_room, settle};
+use crate::channel::room::{TopicTurns, catch_up_entries, end, is_over, open, persist_room, settle};
 use crate::contract::Fault;
 use crate::pubsub::PubSub;
 use crate::routes::Route;
@@ -51,17 +51,20 @@ pub(in crate::channel) fn after_turn(topic: &Arc<TopicTurns>) -> Option<BoxFutur
         return None;
     }
     settle_room(topic);
-    let is_overdue = topic.is_room_overdue();
-    if !is_overdue && !is_over(topic) {
+    let (is_overdue, are_awaited) = (topic.is_room_overdue(), topic.are_entries_awaited());
+    if !is_overdue && !are_awaited && !is_over(topic) {
         return None;
     }
     let topic = Arc::clone(topic);
     Some(Box::pin(async move {
+        if are_awaited {
+            catch_up_entries(&topic).await;
+        }
         if is_overdue {
             persist_room(&topic).await;
-            if !is_over(&topic) {
-                return;
-            }
+        }
+        if (are_awaited || is_overdue) && !is_over(&topic) {
+            return;
         }
         end(&topic).await;
     }))

@@ -23,6 +23,8 @@ pub(in crate::channel) enum TopicEvent {
     Tick(Tick),
     /// A seat has changed, or its grace period may be over. At most one waits for each seat.
     Seat(ByteString),
+    /// Members lack published entries, and their outboxes may have room now. At most one waits.
+    CatchUp,
     /// The room may have to end or to be rolled back. One is posted each time the last member has gone.
     Review,
     /// The same, with an answer to the sender when the turn is done.

@@ -2,12 +2,14 @@
 //!
 //! Nothing here knows what a member is. A function after which members must end says so by its result.
 
+mod catch_up;
 mod durable;
 mod idle;
 mod in_flight;
 mod job;
 mod lifecycle;
 mod message;
+mod published_entries;
 mod publishing;
 #[expect(clippy::module_inception, reason = "it is the room itself")]
 mod room;
@@ -18,11 +20,13 @@ mod tick_timer;
 mod ticks;
 mod topics;
 
+pub(super) use catch_up::catch_up_entries;
 pub(super) use durable::{needs_persisting, persist, persist_room};
 pub(super) use job::{TopicEvent, TopicJob, post_and_spawn};
 pub(super) use lifecycle::{end, is_over, open, settle};
 pub use message::{Delivered, Undelivered};
 pub(super) use message::{MessageJob, Sender, TopicMessage, post as post_message};
+pub(super) use published_entries::{entries_to_show, follow_entries, publish_entries, show_entries};
 pub(super) use publishing::{publish, show};
 pub(super) use seating::{change_ended_seat, rise, take_seat};
 pub(super) use sweep::settle_stored_rooms;

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::job::{TopicEvent, post_and_spawn};
 use super::room::Room;
 use super::topics::TopicTurns;
 use crate::contract::PublishedState;
@@ -33,7 +34,7 @@ pub(in crate::channel) fn show(topic: &Arc<TopicTurns>, subscription: &Subscript
 }
 
 /// Starts the task that sends the state to subscribers that missed a change, unless it already runs.
-fn start_catch_up(topic: &Arc<TopicTurns>, room: &mut Room) {
+pub(in crate::channel::room) fn start_catch_up(topic: &Arc<TopicTurns>, room: &mut Room) {
     if !room.set_catching_up(true) {
         tokio::spawn(catch_up_all(Arc::downgrade(topic)));
     }
@@ -55,9 +56,17 @@ async fn catch_up_all(topic: Weak<TopicTurns>) {
 
 /// Sends the whole published state to subscribers that missed a change, if their outboxes have room for it now. Returns
 /// whether some still have none.
-fn catch_up(topic: &TopicTurns) -> bool {
+fn catch_up(topic: &Arc<TopicTurns>) -> bool {
     let mut room = topic.room();
     let Some(room) = room.as_mut() else { return false };
+    let is_catching_up = room.is_catching_up();
+    if let Some(published) = room.published_entries() {
+        // A turn has to read the entries. Until it has begun, no other one is posted.
+        if is_catching_up && !std::mem::replace(&mut published.is_catch_up_posted, true) {
+            post_and_spawn(topic, TopicEvent::CatchUp);
+        }
+        return is_catching_up;
+    }
     let whole = room.whole_state(&topic.name);
     let audience = topic.services().pubsub.audience(topic.name.as_str());
     let is_behind = whole.zip(audience).is_some_and(|(whole, audience)| audience.catch_up(&whole));

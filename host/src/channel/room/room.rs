@@ -9,11 +9,12 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::idle::IdlePermit;
+use super::published_entries::PublishedEntries;
 use super::seats::Seats;
 use super::tick_timer::TickTimer;
 use crate::channel::turn::{Saved, Services, Settled};
 use crate::contract::{Published, PublishedState};
-use crate::entries::{PendingEntries, RollbackGivenUp, TopicEntries};
+use crate::entries::{AppliedEntries, PendingEntries, RollbackGivenUp, TopicEntries};
 use crate::protocol::Topic;
 use crate::pubsub::StateUpdate;
 use crate::routes::Route;
@@ -31,7 +32,9 @@ pub(in crate::channel::room) struct Room {
     ticks: Option<TickTimer>,
     seats: Seats,
     published: Option<Published>,
-    /// Whether a task runs that sends the published state to subscribers that missed a change.
+    /// None if the route publishes no entries.
+    published_entries: Option<Box<PublishedEntries>>,
+    /// Whether a task runs for the subscribers that missed a change of the published state or of published entries.
     is_catching_up: bool,
     /// Faults of `handle_tick` in a row.
     faults: u32,
@@ -71,6 +74,7 @@ impl Room {
             ticks: None,
             seats: Seats::default(),
             published: None,
+            published_entries: None,
             is_catching_up: false,
             faults: 0,
             linger: None,
@@ -132,6 +136,23 @@ impl Room {
         self.entries = Some(entries);
     }
 
+    /// Whether it publishes the entries that the route publishes.
+    pub(in crate::channel::room) fn publishes_as(&mut self, route: &Route) -> bool {
+        match &mut self.published_entries {
+            Some(published) => published.is_as_in(route),
+            None => route.spec.publishes.is_empty(),
+        }
+    }
+
+    pub(in crate::channel::room) fn set_published_entries(&mut self, published: Option<Box<PublishedEntries>>) {
+        self.published_entries = published;
+    }
+
+    /// Its published entries, if it publishes some.
+    pub(in crate::channel::room) fn published_entries(&mut self) -> Option<&mut PublishedEntries> {
+        self.published_entries.as_deref_mut()
+    }
+
     /// Its entries.
     pub(in crate::channel::room) fn entries(&self) -> Option<&Arc<TopicEntries>> {
         self.entries.as_ref()
@@ -143,20 +164,18 @@ impl Room {
     }
 
     /// Commits another state, or changes of entries, or both. `is_stored` says whether the store already has them, and
-    /// all commits before.
-    ///
-    /// # Errors
-    /// If the rollback point has to be [given up](Self::give_up_rollback).
+    /// all commits before. If the rollback point has to be given up, the caller [does so](Self::give_up_rollback).
     pub(in crate::channel::room) fn save(
         &mut self,
         saved: Option<Saved>,
         entries: Option<Box<PendingEntries>>,
         is_stored: bool,
-    ) -> Result<(), RollbackGivenUp> {
+    ) -> AppliedEntries {
         if let Some(saved) = saved {
             self.saved = Some(saved);
         }
-        let applied = entries.map_or(Ok(()), |entries| entries.apply(is_stored, self.rollback_point()));
+        let probation = self.rollback_point();
+        let applied = entries.map(|entries| entries.apply(is_stored, probation)).unwrap_or_default();
         self.is_unstored = !is_stored;
         if is_stored {
             self.stored_at = Some(Instant::now());
@@ -239,6 +258,9 @@ impl Room {
             return false;
         };
         self.entries.iter().for_each(|entries| entries.roll_back());
+        if let Some(published) = &mut self.published_entries {
+            published.roll_back();
+        }
         // Without bytes, nobody had written the room.
         self.saved = before.filter(|before| !before.bytes.is_empty());
         (self.is_unstored, self.is_rolling_back) = (self.is_durable, self.is_durable);
@@ -255,6 +277,11 @@ impl Room {
     /// The whole published state, if there is one.
     pub(in crate::channel::room) fn whole_state(&self, topic: &Topic) -> Option<StateUpdate> {
         self.published.as_ref().map(|published| published.all(topic))
+    }
+
+    /// Whether a task sends the state to subscribers that are behind.
+    pub(in crate::channel::room) fn is_catching_up(&self) -> bool {
+        self.is_catching_up
     }
 
     /// Sets whether a task sends the state to subscribers that are behind. Returns whether one did so before.
@@ -312,7 +339,9 @@ impl Room {
         let saved = self.saved.as_ref().map_or(0, |saved| saved.bytes.len());
         let entries = self.entries.as_ref().map_or(0, |entries| entries.weight());
         let entries = usize::try_from(entries).unwrap_or(usize::MAX);
-        (saved + self.published.as_ref().map_or(0, Published::weight)).saturating_add(entries)
+        let published = self.published.as_ref().map_or(0, Published::weight)
+            + self.published_entries.as_ref().map_or(0, |published| published.weight());
+        (saved + published).saturating_add(entries)
     }
 }
 

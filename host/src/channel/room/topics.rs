@@ -12,7 +12,7 @@ use super::room::Room;
 use crate::channel::turn::{Drain, Job, Saved, Services, TurnQueue};
 use crate::contract::limits::NodeLimits;
 use crate::contract::{PendingSeatChanges, SeatChange};
-use crate::entries::{PendingEntries, TopicEntries};
+use crate::entries::{AppliedEntries, PendingEntries, PublishedChange, TopicEntries};
 use crate::protocol::Topic;
 use crate::routes::Route;
 
@@ -126,17 +126,31 @@ impl TopicTurns {
     }
 
     /// Commits the changes of a call: another state of the room, and changed entries. `is_stored` says whether the store
-    /// already has them.
-    pub(in crate::channel) fn save(&self, saved: Option<Saved>, entries: Option<Box<PendingEntries>>, is_stored: bool) {
+    /// already has them. Returns the changes of published entries.
+    #[must_use = "the members get the changes of published entries"]
+    pub(in crate::channel) fn save(
+        &self,
+        saved: Option<Saved>,
+        entries: Option<Box<PendingEntries>>,
+        is_stored: bool,
+    ) -> Vec<PublishedChange> {
         if saved.is_none() && entries.is_none() {
-            return;
+            return Vec::new();
         }
         // Under one lock, so that no reader finds the state without the entries.
         let mut room = self.room();
-        let Some(room) = room.as_mut() else { return };
-        if let Err(given_up) = room.save(saved, entries, is_stored) {
+        let Some(room) = room.as_mut() else { return Vec::new() };
+        let AppliedEntries { published, given_up } = room.save(saved, entries, is_stored);
+        if let Some(given_up) = given_up {
             room.give_up_rollback(&self.name, given_up);
         }
+        published
+    }
+
+    /// Whether a member waits for a whole state of published entries until the end of this turn.
+    pub(in crate::channel) fn are_entries_awaited(&self) -> bool {
+        let mut room = self.room();
+        room.as_mut().and_then(|room| room.published_entries()).is_some_and(|published| published.is_awaited)
     }
 
     /// Whether the probation under which the room was upgraded has ended, and its end isn't applied yet.

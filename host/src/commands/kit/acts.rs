@@ -1,11 +1,13 @@
 //! The commands of a test kit, by name: clients connect, send and receive, and the clock advances.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bennu_semantics::{Fault, Pattern, Payload, RouteSpec, Tick};
 use bennu_world::{Frame, Incoming, Sent, SocketFacts, World};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -74,10 +76,28 @@ fn read_route(text: &str) -> Misread<RouteSpec> {
     let pattern: String = fields.need("pattern")?;
     let intercepts: Vec<String> = fields.get("intercepts")?.unwrap_or_default();
     let versions = (fields.get("assigns_version")?.unwrap_or(0), fields.get("room_version")?.unwrap_or(0));
-    let options: std::collections::BTreeMap<String, String> = fields.get("options")?.unwrap_or_default();
+    let options: BTreeMap<String, OptionValue> = fields.get("options")?.unwrap_or_default();
     fields.end()?;
-    let options: Vec<_> = options.into_iter().collect();
+    let options: Vec<_> = options.into_iter().flat_map(OptionValue::settings).collect();
     RouteSpec::read(&pattern, intercepts, versions, &options).map_err(|error| error.to_string())
+}
+
+/// The value of a route's option. A list sets the option several times.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OptionValue {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl OptionValue {
+    fn settings((name, value): (String, Self)) -> Vec<(String, String)> {
+        let values = match value {
+            Self::One(value) => vec![value],
+            Self::Several(values) => values,
+        };
+        values.into_iter().map(|value| (name.clone(), value)).collect()
+    }
 }
 
 /// Sets the plugin's configuration and grants, and the time.

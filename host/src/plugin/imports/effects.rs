@@ -19,7 +19,7 @@ impl Guest {
     }
 
     /// Asks for an effect without a result.
-    fn ask(&mut self, effect: Effect) -> Result<()> {
+    pub(super) fn ask(&mut self, effect: Effect) -> Result<()> {
         self.record(effect).map(drop)
     }
 }

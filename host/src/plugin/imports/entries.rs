@@ -7,7 +7,7 @@ use bennu_semantics::entries::{PackedEntries, PackedKeys, pack_entry, pack_value
 use super::super::bindings::bennu::channel::entries::{self, Order};
 use super::super::guest::{EntryAccess, Guest};
 use super::waited;
-use crate::contract::Fault;
+use crate::contract::{Effect, Fault};
 use crate::entries::{self as rules, CallEntries};
 
 impl Guest {
@@ -82,5 +82,13 @@ impl entries::Host for Guest {
         let (deleted, has_waited) = waited(self.call_entries()?.delete_range(range, limit)).await;
         self.has_waited |= has_waited;
         Ok(deleted?)
+    }
+
+    async fn follow(&mut self, prefix: String) -> Result<()> {
+        self.ask(Effect::Follow { prefix: prefix.into() })
+    }
+
+    async fn unfollow(&mut self, prefix: String) -> Result<()> {
+        self.ask(Effect::Unfollow { prefix: prefix.into() })
     }
 }

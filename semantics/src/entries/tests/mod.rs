@@ -5,6 +5,7 @@ mod journal;
 mod limits;
 mod operations;
 mod overlay;
+mod published;
 mod table;
 mod upgrades;
 

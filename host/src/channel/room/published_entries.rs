@@ -1,0 +1,230 @@
+//! A room's published entries: the delivery of their changes, and of their whole state to members that join.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+
+use super::publishing::start_catch_up;
+use super::topics::TopicTurns;
+use crate::contract::Fault;
+use crate::entries::{EntriesNode, Followed, KeptBytes, PublishedChange, Publishing, TopicEntries};
+use crate::pubsub::{EntriesState, EntriesUpdate, StateFrames, Subscription};
+use crate::routes::Route;
+
+/// The published entries of a room, apart from the entries themselves.
+pub(in crate::channel::room) struct PublishedEntries {
+    /// The prefixes that the route publishes.
+    publishes: Arc<[Box<str>]>,
+    pub(in crate::channel::room) state: Publishing,
+    /// The frames of the kept text.
+    frames: StateFrames,
+    kept: KeptBytes,
+    /// Whether the entries were rolled back. Then they are published again as a whole.
+    is_rolled_back: bool,
+    /// Whether a member waits for a whole state until the end of this turn.
+    pub(in crate::channel::room) is_awaited: bool,
+    /// Whether a turn for the members that have missed changes is posted.
+    pub(in crate::channel::room) is_catch_up_posted: bool,
+}
+
+/// If the patch for a joining member is longer than this part of the text, the text is made again.
+const PATCH_SHARE: usize = 8;
+
+/// The frames of a text have about as many bytes as this number of texts: the payload, and a frame for each serializer.
+const FRAMES_WEIGHT: usize = 3;
+
+impl PublishedEntries {
+    fn new(publishes: &Arc<[Box<str>]>, node: &Arc<EntriesNode>) -> Self {
+        Self {
+            publishes: Arc::clone(publishes),
+            state: Publishing::new(node.published_missed_bytes()),
+            frames: None,
+            kept: KeptBytes::none(node),
+            is_rolled_back: false,
+            is_awaited: false,
+            is_catch_up_posted: false,
+        }
+    }
+
+    /// Whether it has the prefixes of a route. They are the same value, except after a reload.
+    pub(in crate::channel::room) fn is_as_in(&mut self, route: &Route) -> bool {
+        let wanted = &route.spec.publishes;
+        if self.is_rolled_back {
+            return false;
+        }
+        if Arc::ptr_eq(&self.publishes, wanted) {
+            return true;
+        }
+        let is_same = self.publishes == *wanted;
+        if is_same {
+            self.publishes = Arc::clone(wanted);
+        }
+        is_same
+    }
+
+    /// The entries were rolled back. The kept text is that of later commits.
+    pub(in crate::channel::room) fn roll_back(&mut self) {
+        self.state.drop_kept();
+        self.count_kept();
+        self.is_rolled_back = true;
+    }
+
+    /// Counts the bytes that it keeps. If the host has no room for them, they are dropped.
+    pub(in crate::channel::room) fn count_kept(&mut self) {
+        if self.state.kept().is_none() {
+            self.frames = None;
+        }
+        if !self.kept.set(self.weight()) {
+            self.state.drop_kept();
+            self.frames = None;
+            // Nothing is left, and so this succeeds.
+            let _ = self.kept.set(0);
+        }
+    }
+
+    /// Roughly, its memory in bytes.
+    pub(in crate::channel::room) fn weight(&self) -> usize {
+        let text = self.state.kept().map_or(0, |(text, _)| text.len());
+        self.state.bytes() + if self.frames.is_some() { FRAMES_WEIGHT * text } else { 0 }
+    }
+
+    /// Keeps the text of the whole state of now.
+    pub(in crate::channel::room) fn keep(&mut self, text: ByteString) {
+        self.state.keep(text);
+        self.frames = None;
+        self.count_kept();
+    }
+}
+
+/// Publishes the entries that the route publishes. If these aren't the same as before, all published entries are checked and
+/// counted again, and the members get their whole state.
+///
+/// # Errors
+/// Fault: failed, if one of the entries can't be published. Fault: store, if the entries can't be read.
+pub(in crate::channel::room) async fn open_published(topic: &TopicTurns, route: &Route) -> Result<(), Fault> {
+    let publishes = &route.spec.publishes;
+    let entries = topic.room().as_ref().and_then(|room| room.entries().cloned());
+    let Some(entries) = entries else { return Ok(()) };
+    if let Err(fault) = entries.publish(publishes).await {
+        // The build before can serve the topic.
+        if let Some((probation, Some(_))) = route.trial() {
+            probation.count_fault();
+        }
+        return Err(fault);
+    }
+    let mut room = topic.room();
+    let Some(room) = room.as_mut() else { return Ok(()) };
+    if publishes.is_empty() {
+        room.set_published_entries(None);
+        return Ok(());
+    }
+    let mut published = PublishedEntries::new(publishes, &topic.services().entries);
+    let audience = topic.services().pubsub.audience(topic.name.as_str());
+    published.is_awaited = audience.is_some_and(|audience| audience.forget_shown());
+    room.set_published_entries(Some(Box::new(published)));
+    Ok(())
+}
+
+/// Delivers the changes of published entries that a turn has committed. The room is locked until they are delivered, so that
+/// none overtakes another.
+pub(in crate::channel) fn publish_entries(topic: &Arc<TopicTurns>, changes: Vec<PublishedChange>) {
+    if changes.is_empty() {
+        return;
+    }
+    let mut room = topic.room();
+    let Some(room) = room.as_mut() else { return };
+    let Some(published) = room.published_entries() else { return };
+    let (change, changes): (_, Arc<[_]>) = (published.state.next_change(), changes.into());
+    let update = EntriesUpdate { topic: topic.name.clone(), change, changes: Arc::clone(&changes) };
+    let is_missed = topic.services().pubsub.update_entries(update);
+    published.state.record(&changes, is_missed);
+    published.count_kept();
+    if is_missed {
+        start_catch_up(topic, room);
+    }
+}
+
+/// The published entries for a member that is about to join, as they were last committed. None if the topic publishes none.
+/// This has to be called before the join is committed, because it may have to read the store.
+///
+/// # Errors
+/// Fault: store, if they can't be read.
+pub(in crate::channel) async fn entries_to_show(
+    topic: &TopicTurns,
+    followed: Option<&Followed>,
+) -> Result<Option<EntriesState>, Fault> {
+    let entries = topic.room().as_mut().and_then(|room| {
+        room.published_entries()?;
+        room.entries().cloned()
+    });
+    let Some(entries) = entries else { return Ok(None) };
+    let state = |text, patch| Some(EntriesState { topic: topic.name.clone(), text, patch });
+    if followed.is_none()
+        && let Some((text, patch)) = kept_state(topic, &entries).await?
+    {
+        return Ok(state(text, patch));
+    }
+    Ok(state(whole_state(topic, &entries, followed).await?, None))
+}
+
+/// The kept text, with the patch that leads from it to the entries of now. None if no text is kept, or if the patch is long.
+async fn kept_state(
+    topic: &TopicTurns,
+    entries: &Arc<TopicEntries>,
+) -> Result<Option<(ByteString, Option<ByteString>)>, Fault> {
+    let keys: Option<Vec<Box<str>>> = topic.room().as_mut().and_then(|room| {
+        let (_, missed) = room.published_entries()?.state.kept()?;
+        Some(missed.keys().map(Into::into).collect())
+    });
+    let Some(keys) = keys else { return Ok(None) };
+    let values = entries.values(&keys).await?;
+    let mut room = topic.room();
+    // Only turns of the topic change its entries. So they are the same as above.
+    let kept = room.as_mut().and_then(|room| room.published_entries()?.state.kept());
+    Ok(kept.and_then(|(text, missed)| {
+        let patch = missed.patch(values.iter().map(Option::as_deref)).map(ByteString::from);
+        let is_short = patch.as_ref().is_none_or(|patch| patch.len() <= text.len() / PATCH_SHARE);
+        is_short.then(|| (text.clone(), patch))
+    }))
+}
+
+/// Makes the text of the entries of now. That of all entries is kept for the members that join next.
+pub(in crate::channel::room) async fn whole_state(
+    topic: &TopicTurns,
+    entries: &Arc<TopicEntries>,
+    followed: Option<&Followed>,
+) -> Result<ByteString, Fault> {
+    let text = ByteString::from(entries.whole(followed).await?);
+    if followed.is_none()
+        && let Some(published) = topic.room().as_mut().and_then(|room| room.published_entries())
+    {
+        published.keep(text.clone());
+    }
+    Ok(text)
+}
+
+/// Sends a new member the entries that it follows, as soon as its outbox has room for them.
+pub(in crate::channel) fn show_entries(
+    topic: &Arc<TopicTurns>,
+    subscription: &Subscription,
+    followed: Option<&Followed>,
+    state: &EntriesState,
+) {
+    let mut room = topic.room();
+    let Some(room) = room.as_mut() else { return };
+    let Some(published) = room.published_entries() else { return };
+    let (mut other, is_kept) = (None, published.state.kept().is_some_and(|(text, _)| *text == state.text));
+    let frames = if followed.is_none() && is_kept { &mut published.frames } else { &mut other };
+    let may_lack = subscription.audience().show_entries(subscription, followed, state, frames);
+    published.count_kept();
+    if may_lack {
+        start_catch_up(topic, room);
+    }
+}
+
+/// A member follows other entries from now on. It gets them at the end of this turn.
+pub(in crate::channel) fn follow_entries(topic: &TopicTurns, subscription: &Subscription, followed: Option<&Followed>) {
+    let mut room = topic.room();
+    let Some(published) = room.as_mut().and_then(|room| room.published_entries()) else { return };
+    published.is_awaited |= subscription.audience().follow_entries(subscription, followed);
+}

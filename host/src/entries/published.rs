@@ -1,0 +1,134 @@
+//! Reads of a topic's published entries.
+
+use std::sync::Arc;
+
+use bennu_semantics::Fault;
+use bennu_semantics::entries::{EntryRules, EntrySums, Followed, Order, WholeText};
+
+use super::call::CallEntries;
+use super::topic::TopicEntries;
+
+/// The entries that are read at once.
+const PAGE: u32 = 1000;
+
+/// Handles an entry: its key and its value.
+type OnEntry<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), Fault> + Send + 'a;
+
+impl TopicEntries {
+    /// Passes the prefixes of published entries, if there are some.
+    pub fn with_published(&self, each: impl FnOnce(&Arc<[Box<str>]>)) {
+        let state = self.state();
+        if !state.rules.publishes.is_empty() {
+            each(&state.rules.publishes);
+        }
+    }
+
+    /// Returns the bytes of the published entries, as JSON.
+    #[must_use]
+    pub fn published_bytes(&self) -> u64 {
+        self.state().sums.unwrap_or_default().published
+    }
+
+    /// Publishes the entries with these prefixes from now on, and no others. Each of the entries is checked.
+    ///
+    /// # Errors
+    /// Fault: failed, if one of the entries isn't JSON. Then nothing changes. Fault: store, if they can't be read.
+    pub async fn publish(self: &Arc<Self>, prefixes: &Arc<[Box<str>]>) -> Result<(), Fault> {
+        let rules = EntryRules { publishes: Arc::clone(prefixes), ..EntryRules::clone(&self.state().rules) };
+        self.load_sums().await?;
+        let mut sums = EntrySums::default();
+        for prefix in &**prefixes {
+            self.each(prefix, &mut |key, value| {
+                sums.add(key, value.len(), true);
+                rules.read_published(key, value).map(drop)
+            })
+            .await?;
+        }
+        let mut state = self.state();
+        let all = state.sums.unwrap_or_default();
+        state.sums = Some(EntrySums { published: sums.published, ..all });
+        state.rules = Arc::new(rules);
+        Ok(())
+    }
+
+    /// Returns the text of the object of the published entries that a member follows, or of all of them.
+    ///
+    /// # Errors
+    /// Fault: store, if they can't be read.
+    pub async fn whole(self: &Arc<Self>, followed: Option<&Followed>) -> Result<String, Fault> {
+        let (rules, sums) = {
+            let state = self.state();
+            (Arc::clone(&state.rules), state.sums.unwrap_or_default())
+        };
+        // A member follows few of the entries, as a rule.
+        let bytes = if followed.is_none() { usize::try_from(sums.published).unwrap_or_default() } else { 0 };
+        let mut text = WholeText::with_capacity(bytes + 2);
+        for prefix in prefixes(&rules.publishes, followed) {
+            self.each(prefix, &mut |key, value| {
+                text.add(key, value);
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(text.finish())
+    }
+
+    /// Returns the values of these keys, in their order.
+    ///
+    /// # Errors
+    /// Fault: store, if they can't be read.
+    pub async fn values(self: &Arc<Self>, keys: &[Box<str>]) -> Result<Vec<Option<Vec<u8>>>, Fault> {
+        let mut entries = CallEntries::committed(self);
+        let mut values = Vec::with_capacity(keys.len());
+        for key in keys {
+            values.push(entries.get(key.as_bytes()).await?);
+        }
+        Ok(values)
+    }
+
+    /// Calls `each` with the entries whose keys begin with a prefix, in their order.
+    async fn each(self: &Arc<Self>, prefix: &str, each: &mut OnEntry<'_>) -> Result<(), Fault> {
+        let mut entries = CallEntries::committed(self);
+        let mut start = prefix.as_bytes().to_vec();
+        let end = end_of(prefix.as_bytes());
+        loop {
+            let (mut last, mut result) = (None, Ok(()));
+            let each = |key: &[u8], value: &[u8]| {
+                if result.is_ok() {
+                    result = each(key, value);
+                }
+                last = Some(key.to_vec());
+            };
+            entries.scan((Some(&start), end.as_deref()), Order::Forward, PAGE, each).await?;
+            result?;
+            // A page also ends after 1 MiB.
+            let Some(last) = last else { return Ok(()) };
+            start = last;
+            start.push(0);
+        }
+    }
+}
+
+/// The published prefixes, or those parts of them that a member follows. No prefix begins with another one.
+fn prefixes<'a>(publishes: &'a [Box<str>], followed: Option<&'a Followed>) -> Vec<&'a str> {
+    let all = publishes.iter().map(|prefix| &**prefix);
+    let Some(followed) = followed else { return all.collect() };
+    let inside = |prefix: &'a str| {
+        let both = followed.prefixes().iter().map(|followed| &**followed);
+        both.filter_map(move |followed| match () {
+            () if followed.starts_with(prefix) => Some(followed),
+            // The member has followed more, when a build before published more.
+            () if prefix.starts_with(followed) => Some(prefix),
+            () => None,
+        })
+    };
+    all.flat_map(inside).collect()
+}
+
+/// The first key after all keys with a prefix. None if there is no such key.
+fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
+    let length = prefix.iter().rposition(|byte| *byte < u8::MAX)? + 1;
+    let mut end = prefix[..length].to_vec();
+    end[length - 1] += 1;
+    Some(end)
+}
