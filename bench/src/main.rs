@@ -5,12 +5,14 @@
 
 mod client;
 mod compare;
+mod compression;
 mod difference;
 mod floor;
 mod host;
 mod load;
 mod plot;
 mod process;
+mod random;
 mod rooms;
 mod rounds;
 mod scenario;
@@ -37,6 +39,7 @@ enum Scenario {
     /// Sockets connect, join, send one message, leave and close, again and again
     Churn(Single<churn::Churn>),
     Compare(compare::Compare),
+    Compression(compression::Compression),
     Difference(difference::Difference),
     /// Every socket sends a message and waits until it comes back, again and again
     Echo(Single<echo::Echo>),
@@ -59,6 +62,7 @@ fn main() -> Result<()> {
     match Command::parse().scenario {
         Scenario::Churn(churn) => churn.run(),
         Scenario::Compare(compare) => compare.run(),
+        Scenario::Compression(compression) => compression.run(),
         Scenario::Difference(difference) => Runtime::new()?.block_on(difference.run()),
         Scenario::Echo(echo) => echo.run(),
         Scenario::Fanout(fanout) => fanout.run(),

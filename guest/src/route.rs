@@ -274,8 +274,7 @@ mod tests {
         };
         let roomy = expected(&[("room", "durable"), ("linger-ms", "60000"), ("tick-faults", "0")]);
         assert_eq!(options(Route::to::<Roomy>("table:*")), roomy);
-        let options_of_room = [("room", "memory"), ("entries-version", "2")];
-        let keyed = [&options_of_room[..], &[("publishes", "stroke/"), ("publishes", "hand/")]].concat();
+        let keyed = [("room", "memory"), ("entries-version", "2"), ("publishes", "stroke/"), ("publishes", "hand/")];
         assert_eq!(options(Route::to::<Keyed>("keyed:*")), expected(&keyed));
     }
 }

@@ -74,6 +74,18 @@ fn the_hot_paths_allocate_no_more_than_their_bounds() -> anyhow::Result<()> {
     let _slow: Vec<_> = (0..MEMBERS).map(|_| stage.join(TOPIC)).collect();
     let replaced = cost(|| stage.shout_droppable(TOPIC, "ada"));
     assert_costs("a droppable broadcast that replaces the one before", replaced, (5, 256));
+    let (mut client, message) = (stage.join_deflating("echo:2"), frame("echo:2", "echo"));
+    assert_costs("a turn of `echo` with compression", cost(|| turn(&mut client, &message)), (7, 2048));
+    let mut clients: Vec<_> = (0..MEMBERS).map(|_| stage.join_deflating("echo:3")).collect();
+    let mut compressed = |shout: &dyn Fn()| {
+        cost(|| {
+            shout();
+            clients.iter_mut().for_each(|client| assert_eq!(client.receive(), 1));
+        })
+    };
+    assert_costs("a broadcast that is too short for compression", compressed(&|| stage.shout("echo:3")), (5, 256));
+    // The compressed frame, and the buffer from which it is copied, are two more.
+    assert_costs("a compressed broadcast", compressed(&|| stage.shout_long("echo:3")), (8, 10_000));
     // It costs 108. Without optimized dependencies, a thousand members take about an epoch, so each run may yield once or
     // twice.
     assert_costs("an intercepted broadcast", fan_out(PASSED, &|| stage.shout(PASSED)), (112, 340_000));

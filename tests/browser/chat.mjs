@@ -3,9 +3,9 @@
 import { startHost } from "../host.mjs";
 import { openWindow, startBrowser } from "./window.mjs";
 
-/** Starts a host with the chat and its page, and a browser. */
-export async function start(t) {
-  const host = await startHost(t, { plugins: ["chat"], page: "chat" });
+/** Starts a host with the chat and its page, and a browser. `config` is the text of the host's bennu.toml. */
+export async function start(t, config = undefined) {
+  const host = await startHost(t, { plugins: ["chat"], page: "chat", config });
   const browser = await startBrowser(t);
   return { host, browser, open: (options) => openWindow(browser, host.url, options) };
 }

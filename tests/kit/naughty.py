@@ -417,6 +417,21 @@ class Forgiving(Channel):
         return Decision("pass")
 
 
+class Lasting(WithEntries):
+    route = {"options": {"room": "durable", "linger-ms": "0"}}
+
+    def join(self, call):
+        return {}
+
+    def handle_in(self, call):
+        is_entry, answer = self.entry_event(call)
+        return answer if is_entry else super().handle_in(call)
+
+    def handle_message(self, call):
+        is_entry, answer = self.entry_event(call)
+        return answer if is_entry else super().handle_message(call)
+
+
 class Unruly(WithEntries):
     route = {"options": {"room": "memory", "linger-ms": "100", "tick-faults": "3"}}
 
@@ -511,4 +526,10 @@ def reload(kit, version):
 
 
 def channels(unruly):
-    return {"naughty:*": Naughty(), "unruly:*": unruly, "public:*": Public(), "forgiving:*": Forgiving()}
+    return {
+        "naughty:*": Naughty(),
+        "unruly:*": unruly,
+        "public:*": Public(),
+        "forgiving:*": Forgiving(),
+        "lasting:*": Lasting(),
+    }

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { RoomState } from "../../client/room_state.mjs";
+import { randomNumbers } from "../rounds.mjs";
 
 /** A channel with the listener functions of phoenix.js's channels. */
 class FakeChannel {
@@ -211,13 +212,4 @@ function isComposed(value) {
 
 function isObject(value) {
   return isComposed(value) && !Array.isArray(value);
-}
-
-/** Pseudorandom numbers below a bound, the same in each run. */
-function randomNumbers(seed) {
-  let state = seed;
-  return (bound) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * bound);
-  };
 }

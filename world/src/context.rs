@@ -97,7 +97,7 @@ impl CallContext {
 
     /// A call that may use these entries.
     pub(crate) fn with_entries(mut self, entries: Option<CallEntries>) -> Self {
-        entries.iter().for_each(|entries| self.record.set_published(entries.publishes()));
+        entries.iter().for_each(|entries| self.record.set_published(&entries.publishes()));
         Self { entries, ..self }
     }
 

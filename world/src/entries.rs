@@ -119,12 +119,12 @@ impl CallEntries {
     pub(crate) fn new(entries: &Entries, spec: &RouteSpec) -> Self {
         let publishes = entries.publishes();
         let version = spec.entries_version;
-        Self::with(entries, EntryRules { publishes, version, has_upgrade: true, ..EntryRules::default() })
+        Self::with(entries, EntryRules { version, has_upgrade: true, publishes, ..EntryRules::default() })
     }
 
-    /// The prefixes of the published entries.
-    pub(crate) fn publishes(&self) -> &Arc<[Box<str>]> {
-        &self.overlay.rules().publishes
+    /// The prefixes of published entries.
+    pub(crate) fn publishes(&self) -> Arc<[Box<str>]> {
+        self.entries.publishes()
     }
 
     fn with(entries: &Entries, rules: EntryRules) -> Self {
@@ -224,7 +224,7 @@ impl PendingEntries {
         let Held { table, sums, rules } = &mut *held;
         *sums = self.changes.sums();
         let mut published = Vec::new();
-        table.apply(self.changes, true, |change| published.extend(rules.published_change(change)));
+        table.apply(self.changes, true, |change| published.extend(rules.published_change(&change)));
         published
     }
 }

@@ -16,8 +16,8 @@ use crate::{guests, node, places};
 /// The arguments of `cargo xtask bench`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The scenarios: fanout, echo, native, idle, churn, mixed, stalled, intercepted, reload, start, rooms; all if none is
-    /// named
+    /// The scenarios: fanout, echo, native, idle, churn, mixed, stalled, intercepted, reload, start, rooms, compression;
+    /// all if none is named
     scenarios: Vec<String>,
     /// The number of rounds. Each round measures all servers, one after another [default: 7, and 11 with --against]
     #[arg(long)]
@@ -43,8 +43,8 @@ pub(crate) fn smoke() -> Result<()> {
     run(&Options { scenarios: Vec::new(), rounds: None, quick: true, peers: false, beside: Vec::new(), against: None })
 }
 
-/// The scenario that doesn't compare servers. `bennu-bench` has a command for it.
-const ROOMS: &str = "rooms";
+/// The scenarios that don't compare servers. `bennu-bench` has a command for each.
+const OWN: [&str; 2] = ["rooms", "compression"];
 
 /// Builds everything that the scenarios need, and runs them.
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -65,15 +65,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.compares() {
         step("measurements", || start(&mut options.comparison()))?;
     }
-    if options.measures_rooms() {
-        step("rooms", || start(&mut options.bench(ROOMS)))?;
+    for own in options.measured_alone() {
+        step(own, || start(&mut options.bench(own)))?;
     }
     Ok(())
 }
 
 impl Options {
     fn check(&self) -> Result<()> {
-        ensure!(self.against.is_none() || !self.names(ROOMS), "--against doesn't compare {ROOMS}");
+        for own in OWN {
+            ensure!(self.against.is_none() || !self.names(own), "--against doesn't compare {own}");
+        }
         Ok(())
     }
 
@@ -87,15 +89,16 @@ impl Options {
 
     /// The named scenarios that compare servers.
     fn compared(&self) -> impl Iterator<Item = &String> {
-        self.scenarios.iter().filter(|named| *named != ROOMS)
+        self.scenarios.iter().filter(|named| !OWN.contains(&named.as_str()))
     }
 
     fn compares(&self) -> bool {
         self.scenarios.is_empty() || self.compared().next().is_some()
     }
 
-    fn measures_rooms(&self) -> bool {
-        self.against.is_none() && self.measures(ROOMS)
+    /// The scenarios to measure that have commands of their own.
+    fn measured_alone(&self) -> Vec<&'static str> {
+        OWN.into_iter().filter(|own| self.against.is_none() && self.measures(own)).collect()
     }
 
     fn comparison(&self) -> Command {
@@ -152,24 +155,26 @@ mod tests {
     }
 
     #[test]
-    fn rooms_are_measured_by_a_command_of_their_own() {
+    fn some_scenarios_are_measured_by_commands_of_their_own() {
         let commands = |scenarios: &[&str]| {
             let options = options(scenarios, None);
-            (options.compares(), options.measures_rooms())
+            (options.compares(), options.measured_alone())
         };
-        assert_eq!(commands(&[]), (true, true));
-        assert_eq!(commands(&["echo"]), (true, false));
-        assert_eq!(commands(&["rooms"]), (false, true));
-        assert_eq!(commands(&["rooms", "echo"]), (true, true));
+        assert_eq!(commands(&[]), (true, OWN.to_vec()));
+        assert_eq!(commands(&["echo"]), (true, vec![]));
+        assert_eq!(commands(&["rooms"]), (false, vec!["rooms"]));
+        assert_eq!(commands(&["compression", "echo"]), (true, vec!["compression"]));
         let options = options(&["rooms", "echo"], None);
         assert_eq!(options.comparison().get_args().collect::<Vec<_>>(), ["compare", "--quick", "echo"]);
-        assert_eq!(options.bench(ROOMS).get_args().collect::<Vec<_>>(), ["rooms", "--quick"]);
+        assert_eq!(options.bench("rooms").get_args().collect::<Vec<_>>(), ["rooms", "--quick"]);
     }
 
     #[test]
-    fn a_comparison_with_an_older_host_is_without_rooms() {
+    fn a_comparison_with_an_older_host_is_without_them() {
         let hot = options(&[], Some("old/bennu"));
-        assert!(hot.check().is_ok() && hot.compares() && !hot.measures_rooms());
-        assert!(options(&["rooms", "echo"], Some("old/bennu")).check().is_err());
+        assert!(hot.check().is_ok() && hot.compares() && hot.measured_alone().is_empty());
+        for own in OWN {
+            assert!(options(&[own, "echo"], Some("old/bennu")).check().is_err());
+        }
     }
 }

@@ -37,6 +37,7 @@ async fn main() -> Result<()> {
         longpoll: false,
         origins: Origins::Any,
         subprotocols: Vec::new(),
+        compress: false,
         auth_token: false,
         authenticator: Authenticator::Open,
         endpoint: Endpoint {

@@ -35,6 +35,10 @@ pub(crate) trait EventHandler {
 pub(crate) struct Clients {
     address: SocketAddr,
     pub(super) encoding: Encoding,
+    /// Whether compression is negotiated.
+    pub(super) deflates: bool,
+    /// The bytes of the last text frame that came, with its header.
+    pub(crate) last_frame: usize,
     registry: Registry,
     pub(super) connections: Slab<Connection>,
     /// Buffers for the message that is being written, and for the frames that are sent next.
@@ -76,9 +80,10 @@ const BUFFER_BYTES: usize = 1 << 20;
 const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 impl Clients {
-    pub(super) fn new(address: SocketAddr, encoding: Encoding, registry: Registry) -> Self {
+    pub(super) fn new(address: SocketAddr, encoding: Encoding, deflates: bool, registry: Registry) -> Self {
         let (connections, text, out) = (Slab::new(), Vec::new(), Vec::new());
-        Self { address, encoding, registry, connections, text, out, began: Instant::now() }
+        let began = Instant::now();
+        Self { address, encoding, deflates, last_frame: 0, registry, connections, text, out, began }
     }
 
     /// Begins to open another connection and returns its number. [`ClientEvent::Ready`] follows when it can join topics.
@@ -153,7 +158,7 @@ impl Clients {
                 return Ok(());
             }
             connection.stage = Stage::Upgrading;
-            upgrade::ask(self.address, self.encoding.path(), &mut self.out);
+            upgrade::ask(self.address, self.encoding.path(), self.deflates, &mut self.out);
             return self.send(client);
         }
         connection.send(&[])

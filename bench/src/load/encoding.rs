@@ -56,6 +56,8 @@ pub(crate) struct Encoding {
     pub(crate) topics: String,
     /// The text that fills a payload.
     pub(crate) filling: String,
+    /// The fields of a payload as JSON, in place of the field with the filling.
+    pub(crate) fields: Option<String>,
     /// The name of the event that is answered with its payload, in Phoenix's protocol.
     pub(crate) echo: String,
 }
@@ -63,7 +65,7 @@ pub(crate) struct Encoding {
 impl Encoding {
     /// Creates an encoding. Payloads have `payload` bytes of filling, in addition to their keys.
     pub(crate) fn new(dialect: Dialect, topics: &str, payload: usize) -> Self {
-        Self { dialect, topics: topics.to_owned(), filling: "x".repeat(payload), echo: "echo".into() }
+        Self { dialect, topics: topics.to_owned(), filling: "x".repeat(payload), fields: None, echo: "echo".into() }
     }
 
     /// The path that clients connect to.
@@ -161,9 +163,15 @@ impl Encoding {
             digits(at, out);
             out.push(b',');
         }
-        out.extend_from_slice(b"\"p\":\"");
-        out.extend_from_slice(self.filling.as_bytes());
-        out.extend_from_slice(b"\"}");
+        match &self.fields {
+            Some(fields) => out.extend_from_slice(fields.as_bytes()),
+            None => {
+                out.extend_from_slice(b"\"p\":\"");
+                out.extend_from_slice(self.filling.as_bytes());
+                out.push(b'"');
+            }
+        }
+        out.push(b'}');
     }
 
     pub(super) fn decode<'a>(&self, text: &'a [u8]) -> ServerMessage<'a> {

@@ -9,6 +9,7 @@ use mio::{Events, Poll, Registry};
 
 use super::clients::{ClientEvent, Clients, EventHandler, Stage};
 use super::encoding::{Dialect, ServerMessage};
+use super::inflate::Inflater;
 use crate::wire::frame::{self, Frame};
 use crate::wire::upgrade;
 
@@ -23,6 +24,8 @@ pub(super) struct EventLoop {
     poll: Poll,
     events: Events,
     buffer: Vec<u8>,
+    /// None until a compressed message comes.
+    inflater: Option<Inflater>,
 }
 
 /// The result of handling a connection's bytes.
@@ -35,7 +38,12 @@ enum Progress {
 
 impl EventLoop {
     pub(super) fn new() -> Result<Self> {
-        Ok(Self { poll: Poll::new()?, events: Events::with_capacity(EVENTS), buffer: vec![0; BUFFER_BYTES] })
+        Ok(Self {
+            poll: Poll::new()?,
+            events: Events::with_capacity(EVENTS),
+            buffer: vec![0; BUFFER_BYTES],
+            inflater: None,
+        })
     }
 
     /// The registry of the poll, for new connections.
@@ -59,7 +67,7 @@ impl EventLoop {
                 clients.can_write(client)?;
             }
             if event.is_readable() || is_over(event) {
-                read(clients, client, is_over(event), &mut self.buffer, handler)?;
+                read(clients, client, is_over(event), (&mut self.buffer, &mut self.inflater), handler)?;
             }
         }
         Ok(())
@@ -75,7 +83,7 @@ fn read(
     clients: &mut Clients,
     client: usize,
     is_over: bool,
-    buffer: &mut [u8],
+    (buffer, inflater): (&mut [u8], &mut Option<Inflater>),
     handler: &mut impl EventHandler,
 ) -> Result<()> {
     while let Some(connection) = clients.connections.get_mut(client) {
@@ -97,7 +105,7 @@ fn read(
         buffer[..held].copy_from_slice(&connection.rest);
         connection.rest.clear();
         let whole = held + count;
-        match take(clients, client, &buffer[..whole], handler)? {
+        match take(clients, client, &buffer[..whole], inflater, handler)? {
             Progress::Closed => return end(clients, client, handler),
             Progress::Taken(taken) if taken < whole => {
                 let connection =
@@ -121,20 +129,37 @@ fn end(clients: &mut Clients, client: usize, handler: &mut impl EventHandler) ->
 }
 
 /// Handles all complete frames.
-fn take(clients: &mut Clients, client: usize, bytes: &[u8], handler: &mut impl EventHandler) -> Result<Progress> {
+fn take(
+    clients: &mut Clients,
+    client: usize,
+    bytes: &[u8],
+    inflater: &mut Option<Inflater>,
+    handler: &mut impl EventHandler,
+) -> Result<Progress> {
     let mut taken = 0;
     if clients.connections[client].stage == Stage::Upgrading {
         let Some(head) = upgrade::head(bytes) else { return Ok(Progress::Taken(0)) };
         ensure!(upgrade::is_accepted(bytes), "the upgrade was refused: {}", String::from_utf8_lossy(&bytes[..head]));
+        ensure!(
+            upgrade::is_deflating(&bytes[..head]) == clients.deflates,
+            "compression wasn't negotiated as it should be: {}",
+            String::from_utf8_lossy(&bytes[..head])
+        );
         clients.connections[client].stage = Stage::Open;
         taken = head;
         if clients.encoding.dialect == Dialect::Phoenix {
             handler.handle_event(clients, client, ClientEvent::Ready)?;
         }
     }
-    while let Some(Frame { opcode, starts, ends, .. }) = Frame::first(&bytes[taken..])? {
-        let payload = &bytes[taken + starts..taken + ends];
+    while let Some(Frame { opcode, is_compressed, starts, ends, .. }) = Frame::first(&bytes[taken..])? {
+        let mut payload = &bytes[taken + starts..taken + ends];
         taken += ends;
+        if opcode == frame::TEXT {
+            clients.last_frame = ends;
+        }
+        if is_compressed {
+            payload = inflater.get_or_insert_with(Inflater::new).inflate(payload)?;
+        }
         match opcode {
             frame::TEXT => handle_text(clients, client, payload, handler)?,
             frame::PING => clients.answer(client, frame::PONG, payload)?,

@@ -6,6 +6,7 @@ mod drive;
 mod encoding;
 mod enter;
 mod event_loop;
+mod inflate;
 mod rate;
 
 use std::net::SocketAddr;
@@ -28,8 +29,17 @@ pub(crate) struct Load {
 
 impl Load {
     pub(crate) fn new(address: SocketAddr, encoding: Encoding) -> Result<Self> {
+        Self::with(address, encoding, false)
+    }
+
+    /// Clients that negotiate compression. They compress no messages themselves.
+    pub(crate) fn deflating(address: SocketAddr, encoding: Encoding) -> Result<Self> {
+        Self::with(address, encoding, true)
+    }
+
+    fn with(address: SocketAddr, encoding: Encoding, deflates: bool) -> Result<Self> {
         let event_loop = EventLoop::new()?;
-        Ok(Self { clients: Clients::new(address, encoding, event_loop.registry()?), event_loop })
+        Ok(Self { clients: Clients::new(address, encoding, deflates, event_loop.registry()?), event_loop })
     }
 
     /// Waits for events, for `wait` at most, and passes them to `handler`.

@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::Setup;
 use super::row::{Candidate, Costs, Row};
 use super::shelf::{ENTRY_BYTES, Shelf};
+use crate::random::Random;
 
 const TARGET: f64 = 1.2;
 
@@ -53,7 +54,7 @@ impl Changing {
         let mut shelf = setup.start().await?;
         shelf.join(TOPIC).await?;
         shelf.fill(TOPIC, entries).await?;
-        let mut changing = Self { shelf, entries, messages, random: Random(1) };
+        let mut changing = Self { shelf, entries, messages, random: Random::new(1) };
         // The first messages are slower: threads start, and the plugin's instances are made.
         changing.change(messages / 10).await?;
         Ok(changing)
@@ -73,20 +74,6 @@ impl Changing {
     }
 }
 
-/// Pseudorandom numbers (SplitMix64). Each run has the same.
-struct Random(u64);
-
-impl Random {
-    /// A number below `end`, which must not be 0.
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        // The remainder is below `end`, which is a usize.
-        ((mixed ^ (mixed >> 31)) % end as u64) as usize
-    }
-}
-
 /// A size in the largest decimal unit that gives a whole number.
 fn size(bytes: usize) -> String {
     match bytes {
@@ -99,14 +86,6 @@ fn size(bytes: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn all_entries_are_chosen_about_equally_often() {
-        let mut random = Random(1);
-        let mut chosen = [0; 10];
-        (0..10_000).for_each(|_| chosen[random.below(10)] += 1);
-        assert!(chosen.iter().all(|times| (850..1_150).contains(times)), "{chosen:?}");
-    }
 
     #[test]
     fn rooms_have_the_sizes_of_their_rows() {

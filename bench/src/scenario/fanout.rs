@@ -62,27 +62,32 @@ impl Scenario for Fanout {
         ensure!(self.stalled != 1, "with --stalled 1 no socket would read");
         ensure!(self.sockets >= self.topics, "there must be at least as many sockets as topics");
         let mut load = Load::new(target.address, Encoding::new(target.dialect, &self.prefix, self.payload))?;
-        connect(&mut load, self.sockets)?;
-        join(&mut load, (0..self.sockets).map(|client| (client, client % self.topics)))?;
+        self.measure_load(&mut load, target)
+    }
+}
+
+impl Fanout {
+    /// Measures with these clients, which aren't connected yet.
+    pub(crate) fn measure_load(&self, load: &mut Load, target: &Target) -> Result<Outcome> {
+        connect(load, self.sockets)?;
+        join(load, (0..self.sockets).map(|client| (client, client % self.topics)))?;
         let mut shouting = Shouting::new(self, target.process);
         for client in (0..self.sockets).filter(|client| self.is_stalled(*client)) {
             load.clients.pause_reading(client)?;
         }
         let before = target.process.memory()?;
-        let taken = drive(&mut load, target.process, Duration::from_secs(self.seconds), &mut shouting)?;
+        let taken = drive(load, target.process, Duration::from_secs(self.seconds), &mut shouting)?;
         let mut notes = Vec::new();
         if self.stalled > 0 {
             let grown = shouting.most_memory.saturating_sub(before);
             let stalled = (0..self.sockets).filter(|client| self.is_stalled(*client));
             notes.push(("memory grown, MiB".to_owned(), grown as f64 / f64::from(1 << 20)));
             notes.push(("sockets that don't read".to_owned(), stalled.clone().count() as f64));
-            notes.push(("of these closed".to_owned(), closed(&mut load, stalled)? as f64));
+            notes.push(("of these closed".to_owned(), closed(load, stalled)? as f64));
         }
         Ok(Outcome { taken, latency: shouting.samples.latency(), notes })
     }
-}
 
-impl Fanout {
     /// Whether a socket never reads. The first socket of a topic always reads, because it sends the shouts.
     fn is_stalled(&self, client: usize) -> bool {
         self.stalled > 0 && (client / self.topics) % self.stalled == self.stalled - 1

@@ -73,7 +73,7 @@ fn notes(what: &str, samples: &mut Samples) -> Vec<(String, f64)> {
 const WAIT: Duration = Duration::from_millis(10);
 
 /// Waits. The clients send nothing, and it is an error if the server closes a connection.
-fn rest(load: &mut Load, time: Duration) -> Result<()> {
+pub(crate) fn rest(load: &mut Load, time: Duration) -> Result<()> {
     let ends = Instant::now() + time;
     while Instant::now() < ends {
         load.turn(WAIT, &mut Quiet)?;

@@ -14,6 +14,10 @@ const KEY: [u8; 4] = [0x37, 0x5a, 0xc4, 0x91];
 
 /// The bit of the first byte that marks the last frame of a message.
 const LAST: u8 = 0x80;
+/// The bit of the first byte that marks a compressed message.
+const COMPRESSED: u8 = 0x40;
+/// The other reserved bits of the first byte.
+const RESERVED: u8 = 0x30;
 /// The bit of the second byte that marks a masked payload.
 const MASKED: u8 = 0x80;
 
@@ -25,6 +29,7 @@ const IN_EIGHT_BYTES: u8 = 127;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Frame {
     pub(crate) opcode: u8,
+    pub(crate) is_compressed: bool,
     /// The positions at which the payload begins and ends. The next frame begins at the end.
     pub(crate) starts: usize,
     pub(crate) ends: usize,
@@ -36,10 +41,13 @@ impl Frame {
     ///
     /// # Errors
     ///
-    /// If the frame is a fragment of a message, or compressed. No server or client here sends such frames.
+    /// If the frame is a fragment of a message. No server or client here sends such frames.
     pub(crate) fn first(buffer: &[u8]) -> Result<Option<Self>> {
         let &[first, second, ..] = buffer else { return Ok(None) };
-        ensure!(first & LAST != 0 && first & 0x70 == 0, "a frame is a fragment of a message, or compressed");
+        ensure!(
+            first & LAST != 0 && first & RESERVED == 0,
+            "a frame is a fragment of a message, or has a reserved bit"
+        );
         let short = second & !MASKED;
         let (length, mut starts) = match short {
             IN_TWO_BYTES => match buffer.get(2..4) {
@@ -59,7 +67,8 @@ impl Frame {
             starts += 4;
         }
         let ends = starts.saturating_add(length);
-        Ok((buffer.len() >= ends).then_some(Self { opcode: first & 0x0f, starts, ends, key }))
+        let is_compressed = first & COMPRESSED != 0;
+        Ok((buffer.len() >= ends).then_some(Self { opcode: first & 0x0f, is_compressed, starts, ends, key }))
     }
 
     /// Removes the mask in place and returns the payload. It may be called only once for a frame.
@@ -173,9 +182,10 @@ mod tests {
     }
 
     #[test]
-    fn fragments_and_compressed_frames_are_refused() {
+    fn fragments_and_reserved_bits_are_refused() {
         assert!(Frame::first(&[0x01, 0x00]).is_err(), "the first fragment of a message");
-        assert!(Frame::first(&[0xc1, 0x00]).is_err(), "a compressed frame");
+        assert!(Frame::first(&[0xa1, 0x00]).is_err(), "a reserved bit");
+        assert!(whole(&[0xc1, 0x00]).is_compressed && !whole(&[0x81, 0x00]).is_compressed);
         assert_eq!(first(&[0x81, 0x7f, 255, 255, 255, 255, 255, 255, 255, 255]), None);
     }
 }

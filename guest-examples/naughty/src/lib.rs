@@ -1,8 +1,8 @@
 //! A plugin for tests of a running host. It uses everything that a plugin may use, and breaks many rules.
 //!
-//! Topics: `naughty:*`; `unruly:*`, which has a room; `lasting:*`, the same with a durable room; `public:*`, which publishes
-//! entries; and `forgiving:*`, whose members stay after a fault. Everybody may join. The topics `naughty:join_panic`,
-//! `naughty:join_fail`, `naughty:join_loop` and `naughty:join_refuse` do
+//! Topics: `naughty:*`; `unruly:*`, which has a room; `durable:*`, the same with a durable room; `public:*`, which publishes
+//! entries; `lasting:*`, which has a durable room with entries only; and `forgiving:*`, whose members stay after a fault.
+//! Everybody may join. The topics `naughty:join_panic`, `naughty:join_fail`, `naughty:join_loop` and `naughty:join_refuse` do
 //! what their names say. In `naughty:terminate_panic`, `terminate` panics. In every other topic, `terminate` sends
 //! `gone {"member", "cause", "detail"}` to the other members, and logs the same. In `naughty:last_words`, `terminate`
 //! also sets a timer, and pushes `last_words {"timer"}` with its number to the member's own client. A client may join
@@ -30,6 +30,7 @@ mod elsewhere;
 mod entries;
 mod faults;
 mod forgiving;
+mod lasting;
 mod moods;
 mod public;
 mod storage;
@@ -38,6 +39,7 @@ mod tests;
 mod unruly;
 
 use forgiving::Forgiving;
+use lasting::Lasting;
 use moods::Mood;
 use public::Public;
 use unruly::Unruly;
@@ -120,15 +122,20 @@ const ENTRIES_VERSION: u32 = if option_env!("NAUGHTY_ENTRIES").is_some() { 1 } e
 channels! {
     "naughty:*" => Naughty,
     "unruly:*" => Unruly<ENTRIES_VERSION, false>,
-    "lasting:*" => Unruly<ENTRIES_VERSION, true>,
+    "durable:*" => Unruly<ENTRIES_VERSION, true>,
     "public:*" => Public,
     "forgiving:*" => Forgiving,
+    "lasting:*" => Lasting,
 }
 
 /// Adds all of these topics to a stage.
 #[cfg(test)]
 pub(crate) fn on_stage(stage: testing::Stage) -> testing::Stage {
-    stage.channel::<Naughty>("naughty:*").channel::<Unruly<0, false>>("unruly:*").channel::<Forgiving>("forgiving:*")
+    stage
+        .channel::<Naughty>("naughty:*")
+        .channel::<Unruly<0, false>>("unruly:*")
+        .channel::<Forgiving>("forgiving:*")
+        .channel::<Lasting>("lasting:*")
 }
 
 /// Reloads the build that writes this version of entries, on a stage.

@@ -28,7 +28,7 @@ use serde_json::value::RawValue;
 
 use super::entries;
 
-/// A member of `unruly:*`, or of `lasting:*` with a durable room, in a build that writes this version of entries.
+/// A member of `unruly:*`, or of `durable:*` with a durable room, in a build that writes this version of entries.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Unruly<const VERSION: u32, const IS_DURABLE: bool>;
 

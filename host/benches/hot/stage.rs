@@ -113,13 +113,22 @@ impl Stage {
 
     /// Connects a client and joins a topic.
     pub(crate) fn join(&self, topic: &str) -> Client<'_> {
+        self.join_as(topic, |socket| socket)
+    }
+
+    /// The same, with a client that takes compressed frames.
+    pub(crate) fn join_deflating(&self, topic: &str) -> Client<'_> {
+        self.join_as(topic, Socket::with_deflate)
+    }
+
+    fn join_as(&self, topic: &str, prepared: impl FnOnce(Socket) -> Socket) -> Client<'_> {
         let facts = SocketFacts {
             identity: Identity::default(),
             transport: "memory",
             connect_params: "{}".into(),
             x_headers: [].into(),
         };
-        let socket = self.endpoint.connect(facts, Serializer::V2);
+        let socket = prepared(self.endpoint.connect(facts, Serializer::V2));
         let mut client = Client { stage: self, socket, frames: VecDeque::new() };
         client.send(&text(&format!(r#"["1","1","{topic}","phx_join",{{}}]"#)));
         client.receive();
@@ -182,8 +191,21 @@ impl Stage {
         self.shout_as(topic, droppable);
     }
 
+    /// Broadcasts a shout that is worth compressing.
+    pub(crate) fn shout_long(&self, topic: &str) {
+        self.broadcast(
+            Topic::new(topic),
+            Payload::Json(format!("{{\"body\":\"{}\"}}", "0123".repeat(500)).into()),
+            None,
+        );
+    }
+
     fn shout_as(&self, topic: Topic, droppable: Option<DropKey>) {
-        let (payload, except) = (Payload::Json(PAYLOAD.into()), Except::Nobody);
+        self.broadcast(topic, Payload::Json(PAYLOAD.into()), droppable);
+    }
+
+    fn broadcast(&self, topic: Topic, payload: Payload, droppable: Option<DropKey>) {
+        let except = Except::Nobody;
         self.endpoint.node.pubsub.broadcast(Broadcast { topic, event: "shout".into(), payload, except, droppable });
     }
 }

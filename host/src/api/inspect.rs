@@ -7,10 +7,15 @@ use axum::extract::State;
 use serde_json::{Map, Value, json};
 
 use super::Api;
+use crate::channel::RoomSize;
 use crate::plugin::unclaimed;
+use crate::protocol::DeflateCount;
 
 /// The maximum number of listed topics. The topics with the most members come first.
 const TOPICS_SHOWN: usize = 1000;
+
+/// The maximum number of listed rooms. The largest come first.
+const ROOMS_SHOWN: usize = 20;
 
 pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
     let mut topics = api.node.pubsub.topics();
@@ -40,15 +45,68 @@ pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
         "failure": api.failure.get(),
         "refused": counts(&api, true),
         "closed": counts(&api, false),
+        "compression": compression(),
         "topic_count": topic_count,
         "topics": shown,
         "plugins": api.statuses.all(),
-        "store": { "trouble": api.node.store.trouble(), "unclaimed": unclaimed },
+        "store": {
+            "trouble": api.node.store.trouble(),
+            "unclaimed": unclaimed,
+            "page_reads": api.node.store.page_reads(),
+        },
+        "entries": entries(&api),
+        "largest_rooms": api.node.largest_rooms(ROOMS_SHOWN).await.iter().map(room).collect::<Vec<_>>(),
     }))
+}
+
+/// Returns the memory of the entries of all rooms.
+fn entries(api: &Api) -> Value {
+    let usage = api.node.entry_usage();
+    json!({
+        "memory_bytes": usage.memory_bytes,
+        "cached_bytes": usage.cached_bytes,
+        "dirty_bytes": usage.dirty_bytes,
+        "loaded": usage.loaded,
+        "evicted": usage.evicted,
+    })
+}
+
+fn room(room: &RoomSize) -> Value {
+    let entries = room.entries.unwrap_or_default();
+    // A plugin without entries has none. The sums of a durable room aren't known before its first write.
+    let sums = room.entries.map_or(Some(Default::default()), |entries| entries.sums);
+    json!({
+        "topic": room.topic.as_str(),
+        "plugin": room.plugin,
+        "room": if room.is_durable { "durable" } else { "memory" },
+        "room_bytes": room.room_bytes,
+        "entries": sums.map(|sums| sums.entries),
+        "entries_bytes": sums.map(|sums| sums.bytes),
+        "dirty_bytes": entries.dirty_bytes,
+    })
 }
 
 /// Returns how many clients were refused, or closed by the host, for each reason.
 fn counts(api: &Api, refused: bool) -> Value {
     let counts = api.sockets.tally.counts().filter(|(reason, _)| reason.is_refusal() == refused);
     counts.map(|(reason, count)| (reason.as_str().to_owned(), Value::from(count))).collect::<Map<_, _>>().into()
+}
+
+/// Returns the figures about compression.
+fn compression() -> Value {
+    let name = |count| match count {
+        DeflateCount::Messages => "messages",
+        DeflateCount::Kept => "messages_kept",
+        DeflateCount::BytesBefore => "bytes_before",
+        DeflateCount::BytesAfter => "bytes_after",
+        DeflateCount::BytesSaved => "bytes_saved",
+        DeflateCount::Inflated => "inflated",
+        DeflateCount::InflatedBytesBefore => "inflated_bytes_before",
+        DeflateCount::InflatedBytesAfter => "inflated_bytes_after",
+    };
+    DeflateCount::ALL
+        .iter()
+        .map(|count| (name(*count).to_owned(), Value::from(count.get())))
+        .collect::<Map<_, _>>()
+        .into()
 }

@@ -252,7 +252,11 @@ mod tests {
         let (pubsub, topic) = (Arc::new(PubSub::new()), Topic::new("t"));
         let outbox = Arc::new(Outbox::new(OutboxLimits::default()));
         let (serializer, member) = (Serializer::V2, Arc::new(()));
-        pubsub.subscribe(&topic, &Subscriber { id: 1, serializer, outbox: Arc::clone(&outbox), member }, None);
+        pubsub.subscribe(
+            &topic,
+            &Subscriber { id: 1, serializer, deflates: false, outbox: Arc::clone(&outbox), member },
+            None,
+        );
         let (payload, except) = (Payload::EMPTY, Except::Nobody);
         let broadcast = Broadcast { topic, event: "e".into(), payload, except, droppable: None };
         pubsub.pressure.raise();

@@ -20,4 +20,4 @@ mod turn;
 pub use crate::contract::limits::NodeLimits;
 pub use member::{Channel, Connection, Drain, Full, Inbound, MemberEvent};
 pub use node::Node;
-pub use room::{Delivered, Undelivered};
+pub use room::{Delivered, RoomSize, Undelivered};

@@ -8,12 +8,13 @@ use tokio::sync::oneshot;
 
 use super::member::{Channel, Connection, Intercepts, MemberEvent, members_of};
 use super::room::{
-    Delivered, Sender, TopicEvent, TopicMessage, Topics, Undelivered, post_and_spawn, post_message, settle_stored_rooms,
+    Delivered, RoomSize, Sender, TopicEvent, TopicMessage, Topics, Undelivered, largest_rooms, post_and_spawn,
+    post_message, settle_stored_rooms,
 };
 use super::turn::Services;
 use crate::contract::limits::NodeLimits;
 use crate::contract::{Fault, Person, system_now_ms};
-use crate::entries::EntriesNode;
+use crate::entries::{EntriesNode, EntryUsage};
 use crate::presence::{Pace, Presence};
 use crate::protocol::{Payload, Ref, Topic};
 use crate::pubsub::PubSub;
@@ -95,6 +96,17 @@ impl Node {
     #[must_use]
     pub fn tick_counts(&self) -> (u64, u64) {
         self.topics.services.tick_counts()
+    }
+
+    /// The memory of all entries.
+    #[must_use]
+    pub fn entry_usage(&self) -> EntryUsage {
+        self.topics.services.entries.usage()
+    }
+
+    /// The open rooms with the most bytes, at most `most`, from the largest on.
+    pub async fn largest_rooms(&self, most: usize) -> Vec<RoomSize> {
+        largest_rooms(&self.topics, most).await
     }
 
     /// The members of a topic, up to `most`.

@@ -24,6 +24,9 @@ pub(super) struct Inspect {
 /// The maximum number of topics in the summary. `--json` prints more.
 const TOPICS_SHOWN: usize = 20;
 
+/// The maximum number of rooms in the summary. `--json` prints more.
+const ROOMS_SHOWN: usize = 5;
+
 impl Inspect {
     pub(super) fn run(self) -> Result<()> {
         let found = self.ask.get("/api/inspect")?;
@@ -52,6 +55,7 @@ fn show(found: &Value) {
     for (what, key) in [("refused", "refused"), ("closed", "closed"), ("droppable messages", "droppable")] {
         show_counts(what, &found[key]);
     }
+    show_compression(&found["compression"]);
     for (name, plugin) in found["plugins"].as_object().into_iter().flatten() {
         plugins::show(name, plugin);
     }
@@ -62,6 +66,19 @@ fn show(found: &Value) {
     if topics.len() > TOPICS_SHOWN {
         out_line!("… and more; --json shows up to 1,000 topics");
     }
+    let rooms = found["largest_rooms"].as_array().map_or(&[][..], Vec::as_slice);
+    rooms.iter().take(ROOMS_SHOWN).for_each(show_room);
+}
+
+/// Prints the sizes of a room. A host of an earlier version has no list of rooms.
+fn show_room(room: &Value) {
+    let (topic, kind) = (room["topic"].as_str().unwrap_or_default(), room["room"].as_str().unwrap_or_default());
+    let entries = match (room["entries"].as_u64(), room["entries_bytes"].as_u64()) {
+        (Some(0), _) => String::new(),
+        (Some(entries), Some(bytes)) => format!(", {entries} entries with {bytes} bytes"),
+        _ => ", entries that aren't counted yet".to_owned(),
+    };
+    out_line!("{} room {}: {} bytes{entries}", shown::name(kind), shown::name(topic), room["room_bytes"]);
 }
 
 /// Prints problems of the store that an operator should solve.
@@ -75,6 +92,20 @@ fn show_store(store: &Value) {
     for data in store["unclaimed"].as_array().into_iter().flatten() {
         let name = shown::name(data["store"].as_str().unwrap_or_default());
         out_line!("stored data belongs to no plugin: `{name}` ({} bytes)", data["bytes"]);
+    }
+}
+
+/// Prints how much messages were compressed, if any were.
+fn show_compression(found: &Value) {
+    let number = |key: &str| found[key].as_u64().unwrap_or_default();
+    if number("messages") > 0 {
+        let (messages, before, after) = (number("messages"), number("bytes_before"), number("bytes_after"));
+        let saved = number("bytes_saved");
+        out_line!("compressed: {messages} messages, {before} to {after} bytes; {saved} bytes fewer were sent");
+    }
+    if number("inflated") > 0 {
+        let (before, after) = (number("inflated_bytes_before"), number("inflated_bytes_after"));
+        out_line!("inflated: {} messages of clients, {before} to {after} bytes", number("inflated"));
     }
 }
 

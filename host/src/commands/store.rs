@@ -183,5 +183,5 @@ async fn usage(place: &Place) -> Result<()> {
 }
 
 fn rows(count: u64) -> String {
-    if count == 1 { "1 key or room".to_owned() } else { format!("{count} keys and rooms") }
+    if count == 1 { "1 row".to_owned() } else { format!("{count} rows") }
 }

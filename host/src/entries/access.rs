@@ -17,6 +17,9 @@ enum Answer {
     Sums(StoredSums, bool),
 }
 
+/// The most keys that are read at once.
+const KEYS_AT_ONCE: usize = 64;
+
 impl TopicEntries {
     /// Runs an operation of a call. If the operation needs entries that aren't in memory, reads them from the store, and
     /// runs the operation again, which continues where it stopped.
@@ -74,8 +77,40 @@ impl TopicEntries {
             self.store().ok_or_else(|| Fault::failed("a fault of the host: entries in memory need the store"))?;
         let since = self.state().revision;
         let rows = store.entry_rows(self.owner(), self.name().as_str(), since);
-        let answer = async { Answer::read(&rows?, read).await };
+        let answer = async {
+            let rows = rows?;
+            match read {
+                StoreRead::Keys(keys) => Answer::of_keys(&rows, keys).await,
+                StoreRead::Range(read) => Answer::of_range(&rows, read).await,
+                StoreRead::Sums => self.read_sums(&rows).await,
+            }
+        };
         answer.await.map_err(|error| Fault::new(FaultKind::Store, format!("the store can't be read: {error}")))
+    }
+
+    /// Reads the stored sums. If there are none, counts the entries. That is cheap, because a topic without sums usually has
+    /// no entries.
+    async fn read_sums(&self, rows: &EntryRows<'_>) -> Result<Answer, EngineError> {
+        let stored = rows.sums().await?;
+        let dirty: Vec<_> = {
+            let state = self.state();
+            let sizes = state.table.dirty().map(|dirty| (dirty.key.into(), dirty.entry.map(|(_, value)| value.len())));
+            sizes.collect::<Vec<(Box<[u8]>, Option<usize>)>>()
+        };
+        if dirty.is_empty()
+            && let Some(stored) = stored
+        {
+            return Ok(Answer::Sums(stored, true));
+        }
+        // Entries aren't stored although the sums aren't known: this is after a failed commit of large entries.
+        let mut sums = rows.count().await?;
+        for (key, size) in dirty {
+            if let Some(stored) = rows.get(&key).await? {
+                sums.remove(&key, stored.bytes() - key.len(), false);
+            }
+            size.into_iter().for_each(|bytes| sums.add(&key, bytes, false));
+        }
+        Ok(Answer::Sums(StoredSums { sums, ..stored.unwrap_or_default() }, false))
     }
 
     /// Reads the sums, if they aren't known.
@@ -112,10 +147,11 @@ impl TopicEntries {
     /// # Errors
     /// Fault: store, if the store can't be read.
     pub(super) async fn load(&self, keys: Vec<Box<[u8]>>) -> Result<(), Fault> {
-        let mut unread = keys;
+        let mut unread = &keys[..];
         while !unread.is_empty() {
-            let Answer::Keys(entries) = self.read(StoreRead::Keys(unread.clone())).await? else { return Ok(()) };
-            unread.drain(..entries.len());
+            let first = unread[..unread.len().min(KEYS_AT_ONCE)].to_vec();
+            let Answer::Keys(entries) = self.read(StoreRead::Keys(first)).await? else { return Ok(()) };
+            unread = &unread[entries.len()..];
             let mut state = self.locked();
             entries.into_iter().for_each(|(key, entry)| state.table.fill_key(&key, entry));
         }
@@ -124,29 +160,22 @@ impl TopicEntries {
 }
 
 impl Answer {
-    async fn read(rows: &EntryRows<'_>, read: StoreRead) -> Result<Self, EngineError> {
-        Ok(match read {
-            StoreRead::Keys(keys) => {
-                let (mut entries, mut bytes) = (Vec::with_capacity(keys.len()), 0);
-                for key in keys {
-                    let entry = rows.get(&key).await?;
-                    bytes += entry.as_ref().map_or(0, StoredEntry::bytes);
-                    entries.push((key, entry));
-                    if bytes >= ENTRY_BYTES_AT_ONCE_MAX {
-                        break;
-                    }
-                }
-                Self::Keys(entries)
+    async fn of_keys(rows: &EntryRows<'_>, keys: Vec<Box<[u8]>>) -> Result<Self, EngineError> {
+        let (mut entries, mut bytes) = (Vec::with_capacity(keys.len()), 0);
+        for key in keys {
+            let entry = rows.get(&key).await?;
+            bytes += entry.as_ref().map_or(0, StoredEntry::bytes);
+            entries.push((key, entry));
+            if bytes >= ENTRY_BYTES_AT_ONCE_MAX {
+                break;
             }
-            StoreRead::Range(read) => {
-                let (entries, has_ended) = rows.range(&read).await?;
-                Self::Range(read, entries, has_ended)
-            }
-            StoreRead::Sums => match rows.sums().await? {
-                Some(sums) => Self::Sums(sums, true),
-                None => Self::Sums(StoredSums { sums: rows.count().await?, ..StoredSums::default() }, false),
-            },
-        })
+        }
+        Ok(Self::Keys(entries))
+    }
+
+    async fn of_range(rows: &EntryRows<'_>, read: RangeRead) -> Result<Self, EngineError> {
+        let (entries, has_ended) = rows.range(&read).await?;
+        Ok(Self::Range(read, entries, has_ended))
     }
 }
 

@@ -4,10 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use bennu_semantics::Fault;
-use bennu_semantics::entries::{EntryChanges, EntryDeletion, EntryList, EntryScan, EntryTable, Order, Overlay};
+use bennu_semantics::entries::{
+    EntryChanges, EntryDeletion, EntryList, EntryScan, EntryTable, Order, Overlay, PublishedChange,
+};
 
 use super::node::Reservation;
-use super::topic::{AppliedEntries, TopicEntries};
+use super::rollback::RollbackGivenUp;
+use super::topic::TopicEntries;
 
 /// The entries that a call of a build may use.
 #[derive(Clone, Debug)]
@@ -37,6 +40,16 @@ pub struct PendingEntries {
     reserved: Reservation,
 }
 
+/// What follows from changes that were applied.
+#[derive(Debug, Default)]
+#[must_use = "the members get the changes of published entries, and a rollback point may be given up"]
+pub struct AppliedEntries {
+    /// The changes of published entries, in the order of their keys.
+    pub published: Vec<PublishedChange>,
+    /// The rollback point that was given up, because too many bytes were changed.
+    pub given_up: Option<RollbackGivenUp>,
+}
+
 impl CallEntries {
     /// Begins a call. `has_upgrade` says whether the build upgrades entries of other versions. Otherwise it gets their values
     /// unchanged.
@@ -44,6 +57,12 @@ impl CallEntries {
     pub fn new(input: EntryInput, has_upgrade: bool) -> Self {
         let (overlay, reserved) = (input.topic.overlay(&input, has_upgrade), Reservation::none(input.topic.node()));
         Self { topic: input.topic, overlay, reserved }
+    }
+
+    /// Returns the entries of the topic.
+    #[must_use]
+    pub fn topic(&self) -> &TopicEntries {
+        &self.topic
     }
 
     /// Reads the entries as they were last committed. Entries of other versions are read as they are.
@@ -152,7 +171,6 @@ impl CallEntries {
 impl PendingEntries {
     /// Applies the changes. `is_stored` says whether the store has them; the entries of a memory room are never stored.
     /// `probation` is the one whose rollback would discard them, if there is one.
-    #[must_use = "the members get the changes of published entries"]
     pub fn apply(self, is_stored: bool, probation: Option<u64>) -> AppliedEntries {
         let Self { topic, changes, reserved } = self;
         topic.apply(changes, reserved, is_stored, probation)

@@ -1,7 +1,8 @@
 //! The entries of a durable room in a draft, and what follows from the commit of that draft.
 
 use bennu_semantics::Fault;
-use bennu_semantics::entries::{ChangeKind, DirtyEntry, Found, OldEntry};
+use bennu_semantics::entries::{ChangeKind, DirtyEntry, Found, KeyRange, OldEntry};
+use bennu_semantics::limits::ENTRY_WEIGHT;
 
 use super::call::PendingEntries;
 use super::topic::{State, TopicEntries};
@@ -12,6 +13,8 @@ pub struct EntryCommit<'a> {
     topic: &'a TopicEntries,
     /// The probation on which it gives the rollback point up.
     given_up: Option<u64>,
+    /// Whether the old entries of the changes are in memory.
+    pub(super) has_old: bool,
 }
 
 impl TopicEntries {
@@ -23,9 +26,19 @@ impl TopicEntries {
         bytes > self.node().cache_limits().dirty_bytes || (bytes > 0 && self.node().has_too_many_dirty())
     }
 
+    /// Whether the entries that aren't stored yet must be stored alone, before a call may change more. That happens only if
+    /// the store fails again and again: each failure may add the old entries of a call to them.
+    #[must_use]
+    pub fn must_store_first(&self) -> bool {
+        let bytes = self.state().table.bytes().dirty_bytes as u64;
+        let limits = self.node().rules().limits;
+        let of_a_call = (limits.write_bytes_per_call + limits.writes_per_call.saturating_mul(ENTRY_WEIGHT)) as u64;
+        bytes > self.node().cache_limits().dirty_bytes.saturating_mul(2).saturating_add(of_a_call)
+    }
+
     /// Begins the commit of a call's changes, and of all entries that aren't stored yet. It makes sure that the old entries
-    /// are in memory. `given_up` is the probation on which the commit gives the rollback point up: then it writes no entries
-    /// from before.
+    /// are in memory, if they aren't too large. `given_up` is the probation on which the commit gives the rollback point up:
+    /// then it writes no entries from before.
     ///
     /// # Errors
     /// Fault: store, if the store can't be read.
@@ -36,10 +49,18 @@ impl TopicEntries {
     ) -> Result<EntryCommit<'_>, Fault> {
         // First, so that nothing is evicted any more.
         self.state().is_committing = true;
-        let commit = EntryCommit { topic: self, given_up };
-        let unknown = commit.unknown(pending);
-        if !unknown.is_empty() {
-            self.load(unknown).await?;
+        let changes = pending.into_iter().flat_map(|pending| pending.changes().iter());
+        let old_bytes = changes.filter_map(|change| change.old.value_bytes()).sum::<usize>() as u64;
+        let has_old = old_bytes <= self.node().cache_limits().cache_bytes;
+        let commit = EntryCommit { topic: self, given_up, has_old };
+        if commit.has_old {
+            let unknown = commit.unknown(pending);
+            if !unknown.is_empty() {
+                self.load(unknown).await?;
+            }
+        }
+        if commit.needs_sums(pending) {
+            self.load_sums().await?;
         }
         Ok(commit)
     }
@@ -53,6 +74,12 @@ impl EntryCommit<'_> {
         let is_unknown =
             |old: &OldEntry, key: &[u8]| matches!(old, OldEntry::Bytes(_)) && state.table.get(key) == Found::Unknown;
         changes.filter(|change| is_unknown(change.old, change.key)).map(|change| change.key.into()).collect()
+    }
+
+    /// Whether entries are written, but their sums aren't known: see [`is_uncertain`](Self::is_uncertain).
+    fn needs_sums(&self, pending: Option<&PendingEntries>) -> bool {
+        let state = self.topic.state();
+        pending.is_none() && state.sums.is_none() && state.table.bytes().dirty_bytes > 0
     }
 
     /// Writes the entries to a draft: those that aren't stored yet, then the changes, the entries before them, and the sums.
@@ -81,7 +108,7 @@ impl EntryCommit<'_> {
         // Nothing was written in a topic whose sums aren't known.
         let Some(sums) = sums else { return Ok(()) };
         let given_up = self.given_up.unwrap_or_else(|| state.rollback.given_up());
-        let stored = StoredSums { sums, given_up, ..state.stored };
+        let stored = StoredSums { sums, given_up, prefixes: state.published };
         if stored != state.stored || !state.has_stored_sums {
             draft.set_entry_sums(topic, &stored)?;
         }
@@ -101,21 +128,34 @@ impl EntryCommit<'_> {
         let given_up = rollback.given_up();
         let sums = pending.map(|pending| pending.changes().sums()).or(state.sums);
         if let Some(sums) = sums {
-            (state.stored.sums, state.stored.given_up) = (sums, given_up);
+            state.stored = StoredSums { sums, given_up, prefixes: state.published };
             state.has_stored_sums = true;
         }
     }
 
     /// The engine has failed, and nobody knows whether the store has the draft. The old entries count as not stored, so
     /// that the next commit of the topic writes them again. Otherwise a reader could find a value that was never committed.
-    /// Returns whether there are such entries.
-    pub fn is_uncertain(self, pending: Option<Box<PendingEntries>>) -> bool {
+    ///
+    /// If the old entries have more bytes than the cache, they aren't in memory. Then a later read finds them as the store has
+    /// them.
+    pub fn is_uncertain(self, pending: Option<Box<PendingEntries>>) {
         let mut state = self.topic.locked();
         state.has_stored_sums = false;
-        let Some(pending) = pending else { return false };
-        let unknown = state.table.restore(pending.into_changes());
-        debug_assert!(unknown.is_empty(), "nothing was evicted");
-        true
+        let Some(pending) = pending else { return };
+        if self.has_old {
+            let unknown = state.table.restore(pending.into_changes());
+            debug_assert!(unknown.is_empty(), "nothing was evicted");
+            return;
+        }
+        tracing::error!(
+            plugin = self.topic.owner().name(),
+            topic = self.topic.name().as_str(),
+            "the store failed while it wrote entries, and their old values are too large to be written again"
+        );
+        for change in pending.changes().iter() {
+            state.table.evict_range(&KeyRange::of(change.key));
+        }
+        state.sums = None;
     }
 }
 

@@ -31,7 +31,7 @@ impl EntriesNode {
     }
 
     /// Evicts entries until the cache has at most 15/16 of its limit, if they aren't being committed.
-    async fn evict(&self) {
+    pub(super) async fn evict(&self) {
         let (most, topics) = (self.cache_limits().cache_bytes, self.all());
         let surplus = self.usage().cached_bytes.saturating_sub(most - most / 16);
         if surplus == 0 {

@@ -9,16 +9,20 @@ mod call;
 mod commit;
 mod durable;
 mod evict;
+mod near_limit;
 mod node;
 mod published;
 mod rollback;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 mod topic;
 mod upgrade;
 
 pub use bennu_semantics::entries::{Followed, Order, PublishedChange, Publishing, StaleEntry};
-pub use call::{CallEntries, EntryInput, PendingEntries};
+pub use call::{AppliedEntries, CallEntries, EntryInput, PendingEntries};
 pub use commit::EntryCommit;
 pub use node::{CacheLimits, EntriesNode, EntryUsage, KeptBytes};
 pub use rollback::{RollbackGivenUp, RollbackState};
-pub use topic::{AppliedEntries, TopicEntries};
+pub use topic::{EntriesSize, TopicEntries};
 pub use upgrade::StaleEntries;

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bennu_semantics::Fault;
 use bennu_semantics::entries::{EntryRules, Stamp, TableBytes};
-use bennu_semantics::limits::EntryLimits;
+use bennu_semantics::limits::{EntryLimits, keys};
 use tokio::sync::Notify;
 
+use super::near_limit::{NearLimit, warn_near};
 use super::topic::TopicEntries;
 
 /// The limits of the memory for the entries of durable rooms. Bytes are those of keys and values, and 64 for each entry.
@@ -36,15 +37,17 @@ pub struct EntriesNode {
     filled: AtomicU64,
     /// The bytes of all journals.
     journals: AtomicU64,
-    /// The bytes of all [`KeptBytes`].
-    kept: AtomicU64,
     loaded: AtomicU64,
     evicted: AtomicU64,
+    /// The bytes of all [`KeptBytes`].
+    kept: AtomicU64,
     /// The entries of durable rooms, for the evictor. No other lock is taken under this one.
     topics: Mutex<HashMap<u64, Weak<TopicEntries>>>,
     next_id: AtomicU64,
     /// Wakes the evictor.
     pub(super) over_limit: Notify,
+    /// Whether `entries_memory_bytes` is nearly reached.
+    near_memory_limit: NearLimit,
 }
 
 /// The memory of the entries of a host, in bytes, and counts since its start.
@@ -120,6 +123,14 @@ impl EntriesNode {
 
     pub(super) fn rules(&self) -> &Arc<EntryRules> {
         &self.rules
+    }
+
+    /// Warns once if the entries of all memory rooms are near their limit. `topic` has grown.
+    pub(super) fn check_memory(&self, topic: &TopicEntries) {
+        let (bytes, most) = (self.reserved.load(Ordering::Relaxed), self.rules.limits.memory_bytes);
+        if self.near_memory_limit.rises_near(bytes, most) {
+            warn_near(topic, keys::ENTRIES_MEMORY_BYTES, bytes, most);
+        }
     }
 
     pub(super) fn cache_limits(&self) -> &CacheLimits {

@@ -29,25 +29,37 @@ impl TopicEntries {
         self.state().sums.unwrap_or_default().published
     }
 
-    /// Publishes the entries with these prefixes from now on, and no others. Each of the entries is checked.
+    /// Publishes the entries with these prefixes from now on, and no others. The entries are checked and counted, unless the
+    /// store has the sum for the same prefixes.
     ///
     /// # Errors
-    /// Fault: failed, if one of the entries isn't JSON. Then nothing changes. Fault: store, if they can't be read.
+    /// Fault: failed, if one of the entries isn't JSON. Fault: oversize, if they have too many bytes. Then nothing changes.
+    /// Fault: store, if they can't be read.
     pub async fn publish(self: &Arc<Self>, prefixes: &Arc<[Box<str>]>) -> Result<(), Fault> {
-        let rules = EntryRules { publishes: Arc::clone(prefixes), ..EntryRules::clone(&self.state().rules) };
         self.load_sums().await?;
-        let mut sums = EntrySums::default();
-        for prefix in &**prefixes {
-            self.each(prefix, &mut |key, value| {
-                sums.add(key, value.len(), true);
-                rules.read_published(key, value).map(drop)
-            })
-            .await?;
+        let (hash, is_counted) = {
+            let (hash, state) = (hash(prefixes), self.state());
+            (hash, hash == 0 || hash == state.published || hash == state.stored.prefixes)
+        };
+        let limits = self.node().rules().limits;
+        let checked = EntryRules { publishes: Arc::clone(prefixes), ..EntryRules::default() };
+        let mut counted = EntrySums::default();
+        for prefix in prefixes.iter().filter(|_| !is_counted) {
+            let mut check = |key: &[u8], value: &[u8]| {
+                checked.read_published(key, value)?;
+                counted.add(key, value.len(), true);
+                limits.check_published(counted.published)
+            };
+            self.each(prefix, &mut check).await?;
         }
         let mut state = self.state();
-        let all = state.sums.unwrap_or_default();
-        state.sums = Some(EntrySums { published: sums.published, ..all });
-        state.rules = Arc::new(rules);
+        if !is_counted {
+            state.sums.get_or_insert_default().published = counted.published;
+            // The next commit stores it.
+            (state.stored.prefixes, state.has_stored_sums) = (0, false);
+        }
+        state.published = hash;
+        state.rules = Arc::new(EntryRules { publishes: Arc::clone(prefixes), ..EntryRules::clone(&state.rules) });
         Ok(())
     }
 
@@ -131,4 +143,16 @@ fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix[..length].to_vec();
     end[length - 1] += 1;
     Some(end)
+}
+
+/// A number that stands for prefixes in the stored sums: FNV-1a of 64 bits. 0 stands for no prefix.
+fn hash(prefixes: &[Box<str>]) -> u64 {
+    if prefixes.is_empty() {
+        return 0;
+    }
+    // No text contains the byte 0xff, so it separates the prefixes.
+    let bytes = prefixes.iter().flat_map(|prefix| prefix.bytes().chain([u8::MAX]));
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    hash.max(1)
 }

@@ -140,7 +140,7 @@ impl Rollback {
     }
 
     /// Notes the entry before a change that is applied to the table. `is_durable` says whether the journal is also stored.
-    pub(super) fn note(&mut self, change: &AppliedChange<'_>, is_durable: bool) {
+    pub(super) fn note(&mut self, change: AppliedChange<'_>, is_durable: bool) {
         let Self::Point(point) = self else { return };
         let is_new = !point.journal.has(change.key);
         if is_new && is_durable {
@@ -276,9 +276,10 @@ impl TopicEntries {
     /// Rolls the entries back to the rollback point.
     pub fn roll_back(&self) {
         let mut state = self.locked();
-        let State { table, sums, rollback, .. } = &mut *state;
+        let State { table, sums, published, rollback, .. } = &mut *state;
         if let Some(before) = rollback.apply(table) {
-            *sums = Some(before);
+            // The prefixes with which the build before has counted them aren't known.
+            (*sums, *published) = (Some(before), 0);
             if !self.is_durable() {
                 state.hold(before.weight());
             }

@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bennu_semantics::Topic;
 use bennu_semantics::entries::{
-    EntryChanges, EntryRules, EntrySums, EntryTable, KeyRange, Overlay, PublishedChange, TableBytes,
+    AppliedChange, EntryChanges, EntryRules, EntrySums, EntryTable, KeyRange, Overlay, TableBytes,
 };
+use bennu_semantics::limits::keys;
 
-use super::call::EntryInput;
+use super::call::{AppliedEntries, EntryInput};
+use super::near_limit::{NearLimit, warn_near};
 use super::node::{EntriesNode, Reservation};
 use super::rollback::{Rollback, RollbackGivenUp};
 use crate::store::{Owner, Revision, Store, StoredSums};
@@ -40,6 +42,8 @@ pub(super) struct State {
     pub(super) table: EntryTable,
     /// The sums of the last commit. None for a durable room in which nothing was written yet: reads don't need them.
     pub(super) sums: Option<EntrySums>,
+    /// The hash of the prefixes with which `sums.published` is counted, or 0.
+    pub(super) published: u64,
     /// The stored sums, as far as they are known.
     pub(super) stored: StoredSums,
     /// Whether the store has these sums.
@@ -49,21 +53,23 @@ pub(super) struct State {
     /// Whether a draft with entries is being committed. Until it is, nothing is evicted: if the commit fails, the old
     /// entries are needed.
     pub(super) is_committing: bool,
-    /// The rules of the last call, and the published prefixes of the route. Most calls have the same.
+    /// The rules of the last call. Most calls have the same.
     pub(super) rules: Arc<EntryRules>,
     pub(super) rollback: Rollback,
+    /// Whether `entries_bytes_per_topic` is nearly reached.
+    near_limit: NearLimit,
     held: Reservation,
     /// The size with which the node counts the table.
     counted: TableBytes,
 }
 
-/// What follows from changes that were applied.
-#[derive(Default)]
-pub struct AppliedEntries {
-    /// The changes of published entries, in the order of their keys.
-    pub published: Vec<PublishedChange>,
-    /// The rollback point was given up, because too many bytes were changed.
-    pub given_up: Option<RollbackGivenUp>,
+/// The sizes of a topic's entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EntriesSize {
+    /// The sums of all entries. None for a durable room in which nothing was written since it was opened.
+    pub sums: Option<EntrySums>,
+    /// The bytes of the entries that aren't stored yet, with 64 for each.
+    pub dirty_bytes: u64,
 }
 
 /// A table with more slots is dropped on a thread that may block: dropping a million slots takes up to 200 ms.
@@ -117,6 +123,13 @@ impl TopicEntries {
         (bytes.clean_bytes + bytes.dirty_bytes) as u64
     }
 
+    /// Returns its sizes.
+    #[must_use]
+    pub fn size(&self) -> EntriesSize {
+        let state = self.state();
+        EntriesSize { sums: state.sums, dirty_bytes: state.table.bytes().dirty_bytes as u64 }
+    }
+
     pub(super) fn node(&self) -> &Arc<EntriesNode> {
         &self.node
     }
@@ -161,20 +174,45 @@ impl TopicEntries {
         probation: Option<u64>,
     ) -> AppliedEntries {
         let mut state = self.locked();
-        let State { table, rollback, sums: before, .. } = &mut *state;
-        let prepared = rollback.prepare(probation, &changes, (table, before.unwrap_or_default()), &self.node);
-        if let Err(RollbackGivenUp { probation, .. }) = prepared {
+        let State { table, rollback, sums: before, rules, .. } = &mut *state;
+        let given_up = rollback.prepare(probation, &changes, (table, before.unwrap_or_default()), &self.node).err();
+        if let Some(RollbackGivenUp { probation, .. }) = given_up {
             rollback.give_up(probation);
         }
         let sums = changes.sums();
         *before = Some(sums);
-        let is_full = self.is_durable() && self.node.is_full() && is_stored;
-        let published =
-            if is_full { state.apply_and_evict(changes) } else { state.apply(changes, is_stored, self.is_durable()) };
+        let mut published = Vec::new();
+        let publishes = !rules.publishes.is_empty();
+        let mut publish = |rules: &EntryRules, change: &AppliedChange<'_>| {
+            if publishes {
+                published.extend(rules.published_change(change));
+            }
+        };
+        if self.is_durable() && self.node.is_full() && is_stored {
+            state.apply_and_evict(changes, publish);
+        } else {
+            table.apply(changes, is_stored, |change| {
+                publish(rules, &change);
+                rollback.note(change, self.is_durable());
+            });
+        }
         if !self.is_durable() {
             state.held.take_over(reserved, sums.weight());
         }
-        AppliedEntries { published, given_up: prepared.err() }
+        if state.published == 0 && state.stored.prefixes != 0 {
+            // These changes were not counted as published.
+            (state.stored.prefixes, state.has_stored_sums) = (0, false);
+        }
+        let most = self.node.rules().limits.bytes_per_topic;
+        let is_near = state.near_limit.rises_near(sums.bytes, most);
+        drop(state);
+        if is_near {
+            warn_near(self, keys::ENTRIES_BYTES_PER_TOPIC, sums.bytes, most);
+        }
+        if !self.is_durable() {
+            self.node.check_memory(self);
+        }
+        AppliedEntries { published, given_up }
     }
 
     /// Locks the entries to change them. When the lock is released, the node counts their size.
@@ -204,12 +242,14 @@ impl State {
         Self {
             table,
             sums,
+            published: 0,
             stored: StoredSums::default(),
             has_stored_sums: false,
             revision: Revision::default(),
             is_committing: false,
             rules: Arc::clone(node.rules()),
             rollback: Rollback::None,
+            near_limit: NearLimit::default(),
             held: Reservation::none(node),
             counted: TableBytes::default(),
         }
@@ -220,25 +260,14 @@ impl State {
         self.held.set(bytes);
     }
 
-    /// Applies changes. Returns those of published entries, in the order of their keys.
-    fn apply(&mut self, changes: EntryChanges, is_stored: bool, is_durable: bool) -> Vec<PublishedChange> {
-        let Self { table, rules, rollback, .. } = self;
-        let mut published = Vec::new();
-        table.apply(changes, is_stored, |change| {
-            rollback.note(&change, is_durable);
-            published.extend(rules.published_change(change));
-        });
-        published
-    }
-
     /// Applies changes that the store has, and doesn't keep them, because the cache is full.
-    fn apply_and_evict(&mut self, changes: EntryChanges) -> Vec<PublishedChange> {
+    fn apply_and_evict(&mut self, changes: EntryChanges, mut publish: impl FnMut(&EntryRules, &AppliedChange<'_>)) {
         let keys: Vec<_> = changes.iter().map(|change| Box::<[u8]>::from(change.key)).collect();
-        let published = self.apply(changes, true, true);
+        // The entries before them were noted when they were stored.
+        self.table.apply(changes, true, |change| publish(&self.rules, &change));
         for key in keys {
             self.table.evict_range(&KeyRange::of(&key));
         }
-        published
     }
 }
 

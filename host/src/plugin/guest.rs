@@ -168,8 +168,10 @@ impl Guest {
     pub(super) fn begin(&mut self, subject: Subject, topic: Option<Topic>, storage: Storage, entries: EntryAccess) {
         self.subject = subject;
         self.storage = storage;
-        if let EntryAccess::Unused { input, .. } = &entries {
-            input.topic.with_published(|prefixes| self.record.set_published(prefixes));
+        match &entries {
+            EntryAccess::Closed => {}
+            EntryAccess::Unused { input, .. } => input.topic.with_published(|all| self.record.set_published(all)),
+            EntryAccess::Used(used) => used.topic().with_published(|all| self.record.set_published(all)),
         }
         self.entries = entries;
         self.topic = topic;

@@ -33,7 +33,7 @@ impl Incoming {
     }
 }
 
-/// An encoded message for clients, with the header of its WebSocket frame. A server's frames are never masked (RFC
+/// An encoded message for clients, with the header of its WebSocket frame. The message may be compressed. A server's frames are never masked (RFC
 /// 6455, 5.1), so every connection writes the same bytes. A clone shares the bytes: one encoding serves all subscribers
 /// of a topic.
 #[derive(Clone, PartialEq, Eq)]
@@ -48,8 +48,11 @@ const CLOSE: u8 = 0x88;
 /// The first byte of a pong frame.
 const PONG: u8 = 0x8A;
 
+/// The bit of the first byte that marks a compressed message (RSV1; RFC 7692, 6).
+pub(super) const DEFLATED: u8 = 0x40;
+
 /// The longest header of a frame without a mask.
-const HEADER_BYTES_MAX: usize = 10;
+pub(super) const HEADER_BYTES_MAX: usize = 10;
 
 /// The largest capacity that a thread's buffer keeps between two frames.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
@@ -128,6 +131,24 @@ impl Frame {
         };
         bytes[start] = first;
         Self(Arc::from(&bytes[start..]))
+    }
+
+    /// Creates a frame like this one, whose message is compressed. The compressed message comes after the space for the
+    /// longest header.
+    pub(super) fn with_deflated(&self, bytes: &mut [u8]) -> Self {
+        Self::finish(bytes, self.0[0] | DEFLATED)
+    }
+
+    /// Whether both are the same frame in memory.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether there is another clone of this frame. Another thread may make or drop one at any time.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
     }
 
     /// Returns the whole frame, as it is written to a WebSocket.

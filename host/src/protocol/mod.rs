@@ -5,6 +5,7 @@
 
 mod binary;
 mod close;
+mod deflate;
 mod frame;
 mod message;
 #[cfg(test)]
@@ -18,6 +19,7 @@ pub use bennu_semantics::{
     NAME_BYTES_MAX, Pattern, PatternError, Payload, PayloadError, REF_BYTES_MAX, Topic, read_object, read_value,
 };
 pub use close::CloseCode;
+pub use deflate::Count as DeflateCount;
 pub use frame::{Frame, Incoming};
 pub use message::{Addressee, Message, Outbound, To, event};
 pub use reference::Ref;

@@ -357,7 +357,7 @@ impl Inner {
             if broadcast.except.leaves_out(subscriber.id) {
                 continue;
             }
-            if let Some(frame) = encoded.frame(subscriber.serializer) {
+            if let Some(frame) = encoded.frame(subscriber.serializer, subscriber.deflates) {
                 subscriber.outbox.push(frame.clone());
             }
         }
@@ -368,7 +368,7 @@ impl Inner {
         let mut encoded = Encoded::new(broadcast);
         let mut tally = Tally::new(counts);
         for subscriber in self.present().filter(|subscriber| !broadcast.except.leaves_out(subscriber.id)) {
-            if let Some(frame) = encoded.frame(subscriber.serializer) {
+            if let Some(frame) = encoded.frame(subscriber.serializer, subscriber.deflates) {
                 tally.add(subscriber.outbox.push_droppable(frame, key.of_member(subscriber.id), counts));
             }
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use super::DropKey;
-use crate::protocol::{Frame, Outbound, Payload, Serializer, Topic};
+use crate::protocol::{DeflateCount, Frame, Outbound, Payload, Serializer, Topic};
 
 /// A broadcast, before it is encoded.
 #[derive(Clone, Debug)]
@@ -48,33 +48,59 @@ impl Except {
     }
 }
 
-/// The frames of a broadcast, one for each serializer. Each is encoded when the first subscriber needs it.
+/// The frames of a broadcast, two for each serializer: plain and compressed. Each is made when the first subscriber needs
+/// it, and all other subscribers share it.
 pub struct Encoded<'a> {
     broadcast: Cow<'a, Broadcast>,
-    frames: [Option<Option<Frame>>; Serializer::COUNT],
+    plain: [Option<Option<Frame>>; Serializer::COUNT],
+    deflated: [Option<Option<Frame>>; Serializer::COUNT],
 }
 
 impl<'a> Encoded<'a> {
     /// Creates it with no frame encoded.
     #[must_use]
     pub fn new(broadcast: &'a Broadcast) -> Self {
-        Self { broadcast: Cow::Borrowed(broadcast), frames: [const { None }; Serializer::COUNT] }
+        Self::with(Cow::Borrowed(broadcast))
     }
 
     /// Creates it for a broadcast that it keeps.
     #[must_use]
     pub fn of(broadcast: Broadcast) -> Encoded<'static> {
-        Encoded { broadcast: Cow::Owned(broadcast), frames: [const { None }; Serializer::COUNT] }
+        Encoded::with(Cow::Owned(broadcast))
     }
 
-    /// Returns the frame. Returns `None` if the serializer can't carry the message: version 1 has no binary payloads.
-    pub fn frame(&mut self, serializer: Serializer) -> Option<&Frame> {
+    fn with(broadcast: Cow<'a, Broadcast>) -> Self {
+        let [plain, deflated] = [const { [const { None }; Serializer::COUNT] }; 2];
+        Self { broadcast, plain, deflated }
+    }
+
+    /// Returns the frame, compressed if the subscriber `deflates` and the compression is worth it. Returns `None` if the
+    /// serializer can't carry the message: version 1 has no binary payloads.
+    pub fn frame(&mut self, serializer: Serializer, deflates: bool) -> Option<&Frame> {
+        if deflates { self.deflated(serializer) } else { self.plain(serializer) }
+    }
+
+    fn plain(&mut self, serializer: Serializer) -> Option<&Frame> {
         let broadcast = &self.broadcast;
-        self.frames[serializer.index()]
+        self.plain[serializer.index()]
             .get_or_insert_with(|| {
                 let Broadcast { topic, event, payload, .. } = &**broadcast;
                 serializer.encode(Outbound::Broadcast { topic: topic.as_str(), event, payload })
             })
             .as_ref()
+    }
+
+    /// Never inlined, so that a delivery to a subscriber without compression has only the branch to it.
+    #[inline(never)]
+    fn deflated(&mut self, serializer: Serializer) -> Option<&Frame> {
+        let index = serializer.index();
+        if self.deflated[index].is_none() {
+            let plain = self.plain(serializer);
+            self.deflated[index] = Some(plain.and_then(|frame| frame.deflated_at_once(Frame::SHARED_BYTES_MIN)));
+        }
+        let plain = self.plain[index].as_ref().and_then(Option::as_ref)?;
+        let Some(Some(deflated)) = &self.deflated[index] else { return Some(plain) };
+        DeflateCount::BytesSaved.add(plain.len() - deflated.len());
+        Some(deflated)
     }
 }

@@ -9,7 +9,7 @@ use bytestring::ByteString;
 use super::audience::{Inner, Job};
 use super::broadcast::Encoded;
 use super::placed::Placed;
-use super::{Audience, Broadcast, Except, Outbox, Subscription};
+use super::{Audience, Broadcast, Except, Outbox, Subscriber, Subscription};
 use crate::protocol::{Frame, Payload, Topic};
 
 /// The event that carries the whole of the entries.
@@ -118,7 +118,7 @@ impl Audience {
                 Shown::Nothing { .. } => None,
                 Shown::Behind(behind) => Some(behind.since),
             };
-            if placed.subscriber.outbox.is_short() {
+            if placed.subscriber.outbox.has_room_for_state() {
                 let view = placed.shown.view();
                 let followed = inner.views.as_ref().and_then(|views| views.followed(view)).cloned();
                 wanted.insert(Wanted { view, followed, since });
@@ -215,10 +215,10 @@ impl Inner {
         let first = number.saturating_sub(state.patch.is_some().into());
         let kept = frames.take().filter(|(of, _)| *of == first);
         let (_, encoded) = frames.insert(kept.unwrap_or_else(|| (first, whole(&state.topic, first, &state.text))));
-        let serializer = placed.subscriber.serializer;
-        let mut sent: Vec<Frame> = encoded.frame(serializer).cloned().into_iter().collect();
+        let Subscriber { serializer, deflates, .. } = placed.subscriber;
+        let mut sent: Vec<Frame> = encoded.frame(serializer, deflates).cloned().into_iter().collect();
         if let Some(patch) = &state.patch {
-            sent.extend(diff(&state.topic, number, patch).frame(serializer).cloned());
+            sent.extend(diff(&state.topic, number, patch).frame(serializer, deflates).cloned());
         }
         if outbox.push_all_if_short(&sent) {
             placed.shown = Shown::Current { view, offset: 0 };
@@ -230,7 +230,7 @@ impl Inner {
         let number = views.get_or_insert_default().number(wanted.view);
         let mut encoded = whole(topic, number, text);
         for (_, placed) in subscribers.iter_mut().filter(|(_, placed)| wanted.is_lacked_by(&placed.shown)) {
-            let frame = encoded.frame(placed.subscriber.serializer);
+            let frame = encoded.frame(placed.subscriber.serializer, placed.subscriber.deflates);
             if frame.is_none_or(|frame| placed.subscriber.outbox.push_if_short(frame)) {
                 placed.shown = Shown::Current { view: wanted.view, offset: 0 };
             }
@@ -256,8 +256,9 @@ impl Inner {
                 Some(plan) => {
                     let patches = patch.map(|patch| &**patch).into_iter();
                     let patches = patches.chain((0..plan.empty).map(|_| "{}"));
-                    let serializer = placed.subscriber.serializer;
-                    let encoded = |(number, patch): (u64, &str)| diff(topic, number, patch).frame(serializer).cloned();
+                    let Subscriber { serializer, deflates, .. } = placed.subscriber;
+                    let encoded =
+                        |(number, patch): (u64, &str)| diff(topic, number, patch).frame(serializer, deflates).cloned();
                     let frames: Vec<Frame> = (plan.first..).zip(patches).filter_map(encoded).collect();
                     if placed.subscriber.outbox.push_all_if_short(&frames) {
                         placed.shown = Shown::Current { view: wanted.view, offset: plan.offset };
@@ -304,7 +305,7 @@ impl ChangeFrames<'_> {
                 frames.push((own, diff(&update.topic, own, patch)));
                 frames.len() - 1
             });
-            let frame = frames[at].1.frame(subscriber.serializer);
+            let frame = frames[at].1.frame(subscriber.serializer, subscriber.deflates);
             frame.is_none_or(|frame| subscriber.outbox.push_if_short(frame))
         })
     }

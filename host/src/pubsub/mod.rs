@@ -1,7 +1,7 @@
 //! The subscribers of all topics, and the one way to send them messages.
 //!
 //! Every message to a topic goes through [`PubSub::broadcast`], whether a plugin, a command or (later) another node
-//! sends it. It is encoded once for each serializer in use, and every subscriber's [`Outbox`] gets the same bytes. The
+//! sends it. It is encoded once for each serializer in use, and compressed once for each, and every subscriber's [`Outbox`] gets the same bytes. The
 //! connections write their outboxes themselves. Nothing here awaits under a lock.
 
 mod after_turn;
@@ -45,6 +45,8 @@ pub struct Subscriber {
     pub id: u64,
     /// The serializer that encodes its frames.
     pub serializer: Serializer,
+    /// Whether its client takes compressed frames.
+    pub deflates: bool,
     /// The outbox that its frames are pushed into.
     pub outbox: Arc<Outbox>,
     /// A value of the subscriber's owner, which [`Audience::members`] returns. This module doesn't look into it.
@@ -250,11 +252,11 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::protocol::{CloseCode, Payload};
+    use crate::protocol::{CloseCode, DeflateCount, Payload};
 
     fn subscriber(id: u64, serializer: Serializer) -> (Subscriber, Arc<Outbox>) {
         let outbox = Arc::new(Outbox::new(OutboxLimits::default()));
-        (Subscriber { id, serializer, outbox: Arc::clone(&outbox), member: Arc::new(()) }, outbox)
+        (Subscriber { id, serializer, deflates: false, outbox: Arc::clone(&outbox), member: Arc::new(()) }, outbox)
     }
 
     fn hello(topic: &Topic, except: Except) -> Broadcast {
@@ -276,6 +278,32 @@ mod tests {
         assert_eq!(bobs.take_all(), [Frame::text(r#"[null,null,"room:a","hello",{}]"#)]);
         let v1 = r#"{"event":"hello","payload":{},"ref":null,"topic":"room:a"}"#;
         assert_eq!(olds.take_all(), [Frame::text(v1)]);
+    }
+
+    #[test]
+    fn a_broadcast_is_compressed_once_for_all_that_take_it() {
+        let (pubsub, topic) = (PubSub::new(), Topic::new("room:a"));
+        let outboxes = [1, 2, 3, 4].map(|id| {
+            let (subscriber, outbox) = subscriber(id, Serializer::V2);
+            pubsub.subscribe(&topic, &Subscriber { deflates: id > 2, ..subscriber }, None);
+            outbox
+        });
+        let long = Payload::Json(format!("{{\"text\":\"{}\"}}", "hello ".repeat(100)).into());
+        let saved = DeflateCount::BytesSaved.get();
+        pubsub.broadcast(Broadcast { payload: long, ..hello(&topic, Except::Nobody) });
+        let [one, two, three, four] = outboxes.each_ref().map(|outbox| outbox.take_all().remove(0));
+        assert!(one.is_same(&two) && three.is_same(&four) && one.as_text().is_some());
+        assert_eq!(one.deflated().as_ref(), Some(&three));
+        assert!(DeflateCount::BytesSaved.get() - saved >= 2 * (one.len() - three.len()) as u64, "two have it");
+        pubsub.broadcast(hello(&topic, Except::Nobody));
+        let [one, .., four] = outboxes.map(|outbox| outbox.take_all().remove(0));
+        assert!(one.is_same(&four), "it is too short");
+    }
+
+    /// Each joined topic of each client has this memory.
+    #[test]
+    fn a_subscriber_is_small() {
+        assert_eq!(size_of::<Subscriber>(), 5 * size_of::<usize>());
     }
 
     #[test]

@@ -132,6 +132,12 @@ impl Outbox {
         true
     }
 
+    /// Whether [`push_if_short`](Self::push_if_short) may take a frame now.
+    pub fn has_room_for_state(&self) -> bool {
+        let inner = self.lock();
+        inner.closing.is_none() && inner.frames.has_room_for_state(self.limits)
+    }
+
     /// Queues a droppable frame. If a frame with the same key is queued, this frame takes its place. Otherwise the
     /// oldest droppable frames are dropped until the outbox with this frame is at most a quarter full. If that isn't
     /// possible, this frame is dropped. An empty outbox takes a frame of any size.
@@ -145,12 +151,6 @@ impl Outbox {
             self.notify(inner);
         }
         pushed
-    }
-
-    /// Whether [`push_if_short`](Self::push_if_short) may take a frame now.
-    pub fn is_short(&self) -> bool {
-        let inner = self.lock();
-        inner.closing.is_none() && inner.frames.is_short(self.limits)
     }
 
     /// Closes the connection after the queued frames are written. The first call sets the code.
@@ -167,6 +167,13 @@ impl Outbox {
         let mut inner = self.lock();
         inner.nudged = true;
         self.notify(inner);
+    }
+
+    /// Wakes a driver that has an [`OutboxWaker`], even if it was woken before and hasn't looked since.
+    pub fn wake(&self) {
+        if let Some((waker, number)) = self.waker.get() {
+            waker.wake(*number);
+        }
     }
 
     /// Waits for a close or a nudge, and leaves the frames queued. This is for a driver that can't deliver frames at

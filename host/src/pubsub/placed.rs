@@ -18,7 +18,7 @@ pub(super) struct Placed {
 
 impl Placed {
     pub(super) fn send_update(&mut self, update: &mut EncodedUpdate<'_>) {
-        let follows = update.send(self.shown.is_current(), self.subscriber.serializer, &self.subscriber.outbox);
+        let follows = update.send(self.shown.is_current(), &self.subscriber);
         // A topic that publishes a state has one view and no offsets.
         self.shown = if follows { Shown::Current { view: ALL, offset: 0 } } else { Shown::Nothing { view: ALL } };
     }

@@ -45,11 +45,16 @@ impl QueuedFrames {
         self.plain.push(frame);
     }
 
+    /// See [`Outbox::has_room_for_state`](super::Outbox::has_room_for_state).
+    pub(super) fn has_room_for_state(&self, limits: OutboxLimits) -> bool {
+        is_quarter(limits, self.plain.len(), self.plain_bytes())
+    }
+
     /// See [`Outbox::push_all_if_short`](super::Outbox::push_all_if_short).
     pub(super) fn push_all_if_short(&mut self, limits: OutboxLimits, frames: &[Frame]) -> bool {
-        let (plain, more) = (self.plain_bytes(), frames.iter().map(Frame::len).sum::<usize>());
+        let (plain, more) = (self.plain_bytes(), frames.iter().map(Frame::len).sum());
         let is_long = plain > 0 && plain.saturating_add(more) > limits.bytes / 2;
-        if is_long || !is_quarter(limits, self.plain.len(), plain) {
+        if is_long || !self.has_room_for_state(limits) {
             return false;
         }
         for frame in frames {

@@ -5,8 +5,8 @@ pub use bennu_semantics::StateUpdate;
 use bytestring::ByteString;
 
 use super::broadcast::Encoded;
-use super::{Broadcast, Except, Outbox};
-use crate::protocol::{Frame, Serializer};
+use super::{Broadcast, Except, Subscriber};
+use crate::protocol::Frame;
 
 /// The frames of a change. Each is encoded when the first subscriber needs it.
 pub(super) struct EncodedUpdate<'a> {
@@ -34,9 +34,10 @@ impl<'a> EncodedUpdate<'a> {
     /// Sends one subscriber the change if it `follows`, else the whole state. Returns whether it follows from now on. A
     /// subscriber whose outbox is more than a quarter full misses this change. It gets the whole state with the next
     /// change for which there is room, or by [`catch_up`](super::Audience::catch_up).
-    pub(super) fn send(&mut self, follows: bool, serializer: Serializer, outbox: &Outbox) -> bool {
+    pub(super) fn send(&mut self, follows: bool, subscriber: &Subscriber) -> bool {
+        let Subscriber { serializer, deflates, outbox, .. } = subscriber;
         let changed = self.changed.as_mut().filter(|_| follows);
-        let frame: Option<&Frame> = changed.unwrap_or(&mut self.all).frame(serializer);
+        let frame: Option<&Frame> = changed.unwrap_or(&mut self.all).frame(*serializer, *deflates);
         frame.is_none_or(|frame| outbox.push_if_short(frame))
     }
 }

@@ -82,7 +82,13 @@ impl Endpoint {
         let named = facts.identity.socket_id.as_deref().map(|id| self.node.pubsub.name(id, &outbox));
         Socket {
             node: Arc::clone(&self.node),
-            connection: Connection { facts: Arc::new(facts), serializer, outbox, inbound: Arc::default() },
+            connection: Connection {
+                facts: Arc::new(facts),
+                serializer,
+                deflates: false,
+                outbox,
+                inbound: Arc::default(),
+            },
             state: SocketState::new(self.limits.channels),
             rate: Rate::new(self.limits.messages_per_second, Instant::now()),
             held_back: None,
@@ -94,6 +100,13 @@ impl Endpoint {
 }
 
 impl Socket {
+    /// The client takes compressed frames. To be called before it joins a topic.
+    #[must_use]
+    pub fn with_deflate(mut self) -> Self {
+        self.connection.deflates = true;
+        self
+    }
+
     /// Returns the outbox from which the transport takes its frames.
     #[must_use]
     pub fn outbox(&self) -> &Arc<Outbox> {
@@ -190,7 +203,7 @@ impl Socket {
 
     fn reply(&self, join_ref: &Ref, reference: &Ref, to: &Addressee, (status, payload): (&str, &Payload)) {
         let reply = Outbound::Reply { join_ref, reference, to: to.into(), status, payload };
-        if let Some(frame) = self.connection.serializer.encode(reply) {
+        if let Some(frame) = self.connection.encode(reply) {
             self.connection.outbox.push(frame);
         }
     }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
@@ -14,7 +14,25 @@ use super::reading;
 
 /// A handle, cheap to clone. The database has one, and the engine has another to retire the backing.
 #[derive(Clone, Debug)]
-pub(super) struct Backing(Arc<Inner>);
+pub(super) struct Backing {
+    inner: Arc<Inner>,
+    /// The number of pages that were read.
+    reads: Arc<PageReads>,
+}
+
+/// Counts the pages that databases have read from their storage, also those that the operating system had in memory. Each
+/// of them was a system call.
+#[derive(Debug, Default)]
+pub struct PageReads(AtomicU64);
+
+impl PageReads {
+    /// Returns their number.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        // Relaxed: it is a number of its own, and no other memory is read by its value.
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -42,7 +60,13 @@ impl Backing {
     }
 
     fn new(backend: Box<dyn StorageBackend>, file: Option<File>) -> Self {
-        Self(Arc::new(Inner { backend, file, is_retired: AtomicBool::new(false) }))
+        let inner = Inner { backend, file, is_retired: AtomicBool::new(false) };
+        Self { inner: Arc::new(inner), reads: Arc::default() }
+    }
+
+    /// Counts its reads there.
+    pub(super) fn counted(self, reads: &Arc<PageReads>) -> Self {
+        Self { reads: Arc::clone(reads), ..self }
     }
 
     /// Detaches the storage from its database, which continues with the pages that it has in memory. This frees the file's
@@ -50,17 +74,17 @@ impl Backing {
     pub(super) fn retire(&self) -> io::Result<()> {
         // The flag is set before the locks are freed, so that this database can't write once another one can. No write can
         // be in progress here, because only the engine's owner writes, and it has given this database up.
-        if self.0.is_retired.swap(true, Ordering::SeqCst) {
+        if self.inner.is_retired.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
-        self.0.backend.close()
+        self.inner.backend.close()
     }
 
     fn backend(&self) -> io::Result<&dyn StorageBackend> {
-        if self.0.is_retired.load(Ordering::SeqCst) {
+        if self.inner.is_retired.load(Ordering::SeqCst) {
             return Err(io::Error::other("the store was reopened meanwhile"));
         }
-        Ok(&*self.0.backend)
+        Ok(&*self.inner.backend)
     }
 
     fn locking(&self) -> Result<&dyn StorageBackend, BackendError> {
@@ -78,11 +102,12 @@ impl StorageBackend for Backing {
         if reading::may_wait() {
             backend.read(offset, out)?;
         } else {
-            match &self.0.file {
+            match &self.inner.file {
                 Some(file) if is_in_memory(file, offset, out) => {}
                 _ => reading::give_up(),
             }
         }
+        self.reads.0.fetch_add(1, Ordering::Relaxed);
         // Checked again, because readers don't wait for `retire`. Once the backing is retired, another database writes the
         // file. It doesn't know this database's snapshots, and may have overwritten the page before it was read.
         self.backend().map(drop)

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use super::backing::PageReads;
 use super::batch::{Batch, CommitError, has_conflict};
 use super::draft::{Draft, Revision, Seen};
 use super::engine::{Engine, EngineError, Writes};
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     pub(super) limits: StoreLimits,
     pub(super) health: Arc<Health>,
     pub(super) ids: Ids,
+    pub(super) page_reads: Arc<PageReads>,
 }
 
 /// Owns the engine, and writes to it.
@@ -101,7 +103,7 @@ impl Committer {
         let recent = Mutex::new(Recent::new(limits.recent_bytes));
         // `Store::keep_ids` returns how far the clock is behind at the start, so that isn't logged a second time here.
         let is_clock_behind = ids.last_ms() > now_ms().saturating_add(LEASE_MS);
-        let shared = Arc::new(Shared { seen, recent, limits, health, ids });
+        let shared = Arc::new(Shared { seen, recent, limits, health, ids, page_reads: engine.page_reads() });
         let attempts = Attempts::default();
         Ok(Self { engine, shared, latest: revision, opening: 0, format, attempts, is_clock_behind })
     }

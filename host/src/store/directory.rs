@@ -3,9 +3,11 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::backing::PageReads;
 use super::embedded::{Embedded, OpeningError};
 use super::engine::{Engine, EngineFuture, Snapshot, Writes};
 use crate::files;
@@ -56,7 +58,7 @@ pub(super) fn open(directory: &Path, cache_bytes: usize) -> Result<Held> {
 }
 
 impl Engine for Held {
-    fn snapshot(&mut self) -> EngineFuture<'_, std::sync::Arc<dyn Snapshot>> {
+    fn snapshot(&mut self) -> EngineFuture<'_, Arc<dyn Snapshot>> {
         self.engine.snapshot()
     }
 
@@ -66,6 +68,10 @@ impl Engine for Held {
 
     fn reopen(&mut self) -> EngineFuture<'_, ()> {
         self.engine.reopen()
+    }
+
+    fn page_reads(&self) -> Arc<PageReads> {
+        self.engine.page_reads()
     }
 }
 

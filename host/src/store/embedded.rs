@@ -14,7 +14,7 @@ use redb::{
     StorageBackend, StorageError, TableDefinition,
 };
 
-use super::backing::{Backing, forget_cached};
+use super::backing::{Backing, PageReads, forget_cached};
 use super::engine::{Direction, Engine, EngineError, EngineFuture, Row, Rows, ScanLimit, Snapshot, Span, Writes};
 use super::probe::probe;
 use super::reading::Readers;
@@ -34,6 +34,7 @@ pub struct Embedded {
     readers: Readers,
     cache_bytes: usize,
     opener: Opener,
+    reads: Arc<PageReads>,
 }
 
 /// Opens the backing of the database. It is called each time that the database is opened.
@@ -84,9 +85,11 @@ impl Embedded {
     }
 
     fn opened(opener: Opener, cache_bytes: usize) -> Result<Self, OpeningError> {
+        let reads = Arc::<PageReads>::default();
         let backing = opener(Opening::First).map_err(|error| OpeningError::Failed(EngineError::new(error)))?;
+        let backing = backing.counted(&reads);
         let database = builder(cache_bytes).create_with_backend(backing.clone())?;
-        let embedded = Self { database, backing, readers: Readers::new(), cache_bytes, opener };
+        let embedded = Self { database, backing, readers: Readers::new(), cache_bytes, opener, reads };
         // The first write creates the table, because readers can't.
         if embedded.view().is_err() {
             embedded.write(&Writes::new()).map_err(OpeningError::Failed)?;
@@ -97,7 +100,7 @@ impl Embedded {
     /// Reopens the database. Until that succeeds, snapshots continue with the pages that the old database has in memory.
     fn reopen_database(&mut self) -> Result<(), EngineError> {
         let failed = |error: io::Error| EngineError::broken(error);
-        let backing = (self.opener)(Opening::Again).map_err(failed)?;
+        let backing = (self.opener)(Opening::Again).map_err(failed)?.counted(&self.reads);
         self.backing.retire().map_err(failed)?;
         let database = builder(self.cache_bytes).create_with_backend(backing.clone());
         let database = database.map_err(|error| EngineError::broken(OpeningError::from(error)))?;
@@ -170,6 +173,10 @@ impl Engine for Embedded {
 
     fn reopen(&mut self) -> EngineFuture<'_, ()> {
         Box::pin(async move { self.reopen_database() })
+    }
+
+    fn page_reads(&self) -> Arc<PageReads> {
+        Arc::clone(&self.reads)
     }
 }
 

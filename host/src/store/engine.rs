@@ -9,6 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use super::backing::PageReads;
+
 /// The result of an engine's operation. It is ready at once if the data is in memory.
 pub type EngineFuture<'a, T> = BoxFuture<'a, Result<T, EngineError>>;
 
@@ -39,6 +41,11 @@ pub trait Engine: Send + 'static {
     /// If the engine still doesn't work. Existing snapshots continue to work as before, and the caller may try again.
     fn reopen(&mut self) -> EngineFuture<'_, ()> {
         Box::pin(ready(Err(EngineError::new("it can't be reopened"))))
+    }
+
+    /// Returns the counter of the pages that it reads. An engine in memory reads none.
+    fn page_reads(&self) -> Arc<PageReads> {
+        Arc::default()
     }
 }
 

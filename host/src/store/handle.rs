@@ -193,7 +193,13 @@ impl Store {
         self.shared.health.trouble()
     }
 
-    /// Returns the bytes of keys, rooms and values that a plugin has.
+    /// Returns how many pages the engine has read since the start, also those that the operating system had in memory.
+    #[must_use]
+    pub fn page_reads(&self) -> u64 {
+        self.shared.page_reads.count()
+    }
+
+    /// Returns the bytes of keys, rooms, entries and values that a plugin has.
     ///
     /// # Errors
     /// Those of the engine.

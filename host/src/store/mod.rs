@@ -45,6 +45,7 @@ mod space;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
+pub use backing::PageReads;
 pub use batch::CommitError;
 pub use bennu_semantics::limits::{Oversize, QUOTA_BYTES, StoreLimits};
 pub use directory::{absolute, open_to_others};

@@ -35,6 +35,8 @@ pub struct Mount {
     pub origins: Origins,
     /// The supported subprotocols, the preferred one first.
     pub subprotocols: Vec<String>,
+    /// Whether clients may negotiate compression (permessage-deflate).
+    pub compress: bool,
     /// Whether a token may come in a header instead of a connect parameter.
     pub auth_token: bool,
     /// Decides which clients may connect.

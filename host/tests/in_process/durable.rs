@@ -46,7 +46,7 @@ async fn telling(call: TopicCall) -> Result<Outcome, Fault> {
 fn part() -> Part {
     Part {
         options: DURABLE,
-        on_topic_call: Some(Arc::new(|call| Box::pin(telling(call)))),
+        on_topic_call: Some(Arc::new(|call, _| Box::pin(telling(call)))),
         ..Part::new("room:*", setting)
     }
 }

@@ -72,7 +72,7 @@ fn part(pattern: &'static str, notes: &Notes) -> Part {
 
 fn taking(pattern: &'static str, on_message: impl Fn(&str) -> Result<Outcome, Fault> + Send + Sync + 'static) -> Part {
     let mut part = part(pattern, &Notes::default());
-    part.on_topic_call = Some(Arc::new(move |call: TopicCall| {
+    part.on_topic_call = Some(Arc::new(move |call: TopicCall, _| {
         let TopicCallback::Message { event, .. } = call.callback else { panic!("no topic has a tick") };
         let answer = on_message(&event);
         Box::pin(async move { answer })
@@ -140,7 +140,7 @@ async fn messages_of_a_topic_are_handled_one_after_another_and_a_bounded_number_
     let at_work = Arc::new(AtomicUsize::new(0));
     let mut desk = part("desk", &Notes::default());
     let (gate, count) = (Arc::clone(&go), Arc::clone(&at_work));
-    desk.on_topic_call = Some(Arc::new(move |_| -> CallFuture<'static, Outcome> {
+    desk.on_topic_call = Some(Arc::new(move |_, _| -> CallFuture<'static, Outcome> {
         let (gate, count) = (Arc::clone(&gate), Arc::clone(&count));
         Box::pin(async move {
             assert_eq!(count.fetch_add(1, Ordering::SeqCst), 0, "two calls run at once");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::{Client, Notes, Part, Stage, admitted, nothing, replied};
 use bennu::channel::NodeLimits;
 use bennu::contract::limits::EntryLimits;
-use bennu::contract::{Call, Callback, Fault, Outcome};
+use bennu::contract::{Call, Callback, Effect, Fault, Outcome};
 use bennu::entries::{CallEntries, EntriesNode, EntryInput, Order};
 use bennu::routes::{Probation, ProbationTerms};
 use bennu::store::{Owner, QUOTA_BYTES, Store, StoreLimits};
@@ -14,8 +14,8 @@ use tokio::time::{sleep, timeout};
 
 pub(crate) const OPTIONS: &[(&str, &str)] = &[("room", "memory"), ("linger-ms", "1000"), ("on-fault", "keep")];
 
-/// The name of an event says what it does: `add KEY`, `put KEY BYTES`, `fill COUNT`, `clear COUNT`, and `list`. All but
-/// `list` may be followed by `and crash`. A fault is noted.
+/// The name of an event says what it does: `add KEY`, `put KEY BYTES`, `fill COUNT`, `clear COUNT`, `tick MILLISECONDS`, and
+/// `list`. All but `list` may be followed by `and crash`. A fault is noted.
 async fn keeping(call: &Call, entries: Option<EntryInput>, notes: &Notes) -> Result<Outcome, Fault> {
     let event = match &call.callback {
         Callback::In { event, .. } => event,
@@ -28,6 +28,10 @@ async fn keeping(call: &Call, entries: Option<EntryInput>, notes: &Notes) -> Res
     };
     let mut entries = CallEntries::new(input, false);
     let words: Vec<&str> = event.split(' ').collect();
+    if let ["tick", milliseconds] = words[..] {
+        let milliseconds = milliseconds.parse().expect("a number");
+        return Ok(Outcome { effects: vec![Effect::Tick { milliseconds }], ..replied("{}") });
+    }
     let done = match words[..] {
         ["add", key, ..] => add(&mut entries, key).await,
         ["put", key, bytes, ..] => entries.put(key.as_bytes(), &vec![b'x'; number(bytes)]).await,
@@ -47,7 +51,7 @@ fn number(text: &str) -> usize {
 }
 
 /// Appends one letter to an entry.
-async fn add(entries: &mut CallEntries, key: &str) -> Result<(), Fault> {
+pub(crate) async fn add(entries: &mut CallEntries, key: &str) -> Result<(), Fault> {
     let mut value = entries.get(key.as_bytes()).await?.unwrap_or_default();
     value.push(b'x');
     entries.put(key.as_bytes(), &value).await
@@ -59,7 +63,7 @@ async fn fill(entries: &mut CallEntries, count: usize) -> Result<(), Fault> {
 }
 
 /// All entries, as a JSON object.
-async fn list(entries: &mut CallEntries) -> Result<String, Fault> {
+pub(crate) async fn list(entries: &mut CallEntries) -> Result<String, Fault> {
     let mut listed = Vec::new();
     let each = |key: &[u8], value: &[u8]| {
         listed.push(format!("\"{}\":\"{}\"", String::from_utf8_lossy(key), String::from_utf8_lossy(value)));

@@ -352,11 +352,11 @@ async fn changes_wait_for_an_intercepted_broadcast() {
     let on_call = move |call: Call, entries| {
         let notes = of_calls.clone();
         async move {
-            let is_shout =
-                matches!(&call.callback, Callback::In { payload: Payload::Json(text), .. } if text.contains("shout"));
-            let shout = || Effect::Broadcast { event: "secret".into(), payload: Payload::EMPTY };
             let outcome = publishing(&call, entries, &notes).await?;
-            Ok(if is_shout { Outcome { effects: vec![shout()], ..outcome } } else { outcome })
+            let is_shout = |text: &str| text.contains("shout");
+            let shouts = matches!(&call.callback, Callback::In { payload: Payload::Json(text), .. } if is_shout(text));
+            let shout = || Effect::Broadcast { event: "secret".into(), payload: Payload::EMPTY };
+            Ok(if shouts { Outcome { effects: vec![shout()], ..outcome } } else { outcome })
         }
     };
     let decided = |passing: bennu::contract::Passing| -> bennu::contract::CallFuture<'static, Vec<Decision>> {
@@ -401,7 +401,7 @@ async fn published_entries_have_limits() {
 
 #[tokio::test(start_paused = true)]
 async fn a_topic_has_published_entries_or_a_published_state() {
-    let state = |_: Call, _| {
+    let state = |_: Call, _: Option<EntryInput>| {
         let effects = vec![Effect::PublishState { state: "{}".into() }];
         std::future::ready(Ok(Outcome { effects, ..admitted() }))
     };

@@ -75,7 +75,7 @@ fn stage(notes: &Notes, options: &'static [(&'static str, &'static str)]) -> Sta
     let (on_call, on_topic) = (notes.clone(), notes.clone());
     let part = Part {
         options,
-        on_topic_call: Some(Arc::new(move |call| Box::pin(told(call, on_topic.clone())))),
+        on_topic_call: Some(Arc::new(move |call, _| Box::pin(told(call, on_topic.clone())))),
         ..Part::new("game:*", move |call| playing(call, on_call.clone()))
     };
     Stage::new([part])
@@ -194,7 +194,7 @@ async fn several_changes_of_a_seat_are_reported_in_one_turn() {
     let (noted, closed) = (notes.clone(), Arc::clone(&gate));
     let part = Part {
         options: ROOM,
-        on_topic_call: Some(Arc::new(move |call| {
+        on_topic_call: Some(Arc::new(move |call, _| {
             let (notes, gate) = (noted.clone(), Arc::clone(&closed));
             Box::pin(async move {
                 let is_first = notes.all().is_empty();

@@ -10,6 +10,7 @@ use axum::Router;
 use bennu::auth::Origins;
 use bennu::channel::NodeLimits;
 use bennu::contract::{Call, Callback, Fault, Outcome};
+use bennu::entries::{CallEntries, EntryInput};
 use bennu::pubsub::OutboxLimits;
 use bennu::socket::{Endpoint, SocketLimits, Sockets};
 use bennu::store::{Embedded, Owner, QUOTA_BYTES, Store, StoreLimits};
@@ -87,6 +88,24 @@ async fn looking(call: Call, store: Store) -> Result<Outcome, Fault> {
     }
 }
 
+/// The event `set` sets an entry, and `look` reads it. All other events are answered at once.
+async fn looking_at_entries(call: Call, entries: Option<EntryInput>) -> Result<Outcome, Fault> {
+    let mut entries = CallEntries::new(entries.ok_or_else(|| Fault::failed("the topic has no entries"))?, false);
+    match call.callback {
+        Callback::Join(_) => Ok(admitted()),
+        Callback::In { event, .. } if &*event == "set" => {
+            entries.put(b"key", &[7; 5000]).await?;
+            Ok(Outcome { entries: entries.into_pending(), ..replied("{}") })
+        }
+        Callback::In { event, .. } if &*event == "look" => {
+            let found = entries.get(b"key").await?.is_some();
+            Ok(replied(&format!("{{\"found\":{found}}}")))
+        }
+        Callback::In { .. } => Ok(replied("{}")),
+        Callback::Info(_) | Callback::Terminate(_) => Ok(nothing()),
+    }
+}
+
 /// Starts a host with one thread for all connections. Its store holds a key and has an empty page cache. Returns the port.
 async fn serve(disk: &SlowDisk) -> Result<u16> {
     let handle = disk.clone();
@@ -100,7 +119,8 @@ async fn serve(disk: &SlowDisk) -> Result<u16> {
     let for_calls = store.clone();
     let room =
         Part { options: &[("room", "durable")], ..Part::new("room", move |call| looking(call, for_calls.clone())) };
-    let stage = Stage::over(store, [plain, room], NodeLimits::default());
+    let entries = Part { options: &[("room", "durable")], ..Part::with_entries("entries:*", looking_at_entries) };
+    let stage = Stage::over(store, [plain, room, entries], NodeLimits::default());
     let node = Arc::clone(&stage.endpoint.node);
     let reactors = Reactors::start(1, &node.pubsub.pressure)?;
     let (limits, outbox_limits) = (SocketLimits::default(), OutboxLimits::default());
@@ -111,6 +131,7 @@ async fn serve(disk: &SlowDisk) -> Result<u16> {
         longpoll: false,
         origins: Origins::default(),
         subprotocols: Vec::new(),
+        compress: false,
         auth_token: false,
         authenticator: Authenticator::Open,
         endpoint: Endpoint { node, sockets: Arc::new(Sockets::default()), limits, outbox_limits },
@@ -213,5 +234,31 @@ async fn opening_a_durable_room_on_a_slow_disk_blocks_no_other_client() -> Resul
     ensure!(disk.reading() > 0, "the read has ended too early");
     disk.set(false);
     ensure!(alice.receive().await?.contains(r#""status":"ok""#));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cold_read_of_an_entry_blocks_no_other_topic() -> Result<()> {
+    let disk = SlowDisk::new();
+    let port = serve(&disk).await?;
+    let (mut alice, mut bob) = (Client::connect(port).await?, Client::connect(port).await?);
+    alice.ask(r#"["1","1","entries:1","phx_join",{}]"#).await?;
+    bob.ask(r#"["1","1","entries:2","phx_join",{}]"#).await?;
+    disk.set(true);
+    alice.send(r#"["1","2","entries:1","look",{}]"#).await?;
+    waits_for_the_disk(&disk).await?;
+    for reference in 2..5 {
+        ensure!(
+            bob.ask(&format!(r#"["1","{reference}","entries:2","echo",{{}}]"#)).await?.contains(r#""status":"ok""#)
+        );
+    }
+    ensure!(disk.reading() > 0, "the read has ended too early");
+    disk.set(false);
+    ensure!(alice.receive().await?.contains(r#""found":false"#));
+    // A commit doesn't block them either, and what it writes is in memory.
+    ensure!(alice.ask(r#"["1","3","entries:1","set",{}]"#).await?.contains(r#""status":"ok""#));
+    disk.set(true);
+    ensure!(alice.ask(r#"["1","4","entries:1","look",{}]"#).await?.contains(r#""found":true"#));
+    disk.set(false);
     Ok(())
 }

@@ -69,13 +69,13 @@ impl Journal {
     /// Adds the entry before a change, unless it has one of this key. Returns whether the entry is known: the table of a
     /// durable room may have lost it.
     #[must_use]
-    pub fn note(&mut self, change: &AppliedChange<'_>) -> bool {
+    pub fn note(&mut self, change: AppliedChange<'_>) -> bool {
         if self.formers.contains_key(change.key) {
             return true;
         }
-        match &change.old {
+        match change.old {
             OldEntry::Absent => self.add(Packed::pack(change.key, &[]), None),
-            OldEntry::Entry { packed, version } => self.add(packed.clone(), Some(*version)),
+            OldEntry::Entry { packed, version } => self.add(packed, Some(version)),
             OldEntry::Bytes(_) => return false,
         }
         true

@@ -83,12 +83,6 @@ impl Overlay {
         }
     }
 
-    /// Returns the rules of the call.
-    #[must_use]
-    pub fn rules(&self) -> &EntryRules {
-        &self.rules
-    }
-
     /// Returns the bytes by which the call makes a memory room larger, as `entries_memory_bytes` counts them.
     #[must_use]
     pub fn growth(&self) -> u64 {

@@ -28,7 +28,7 @@ impl EntryRules {
     /// Returns the change that members get of an entry that was written. None if the entry isn't published, or if its value
     /// is the same as before.
     #[must_use]
-    pub fn published_change(&self, change: AppliedChange<'_>) -> Option<PublishedChange> {
+    pub fn published_change(&self, change: &AppliedChange<'_>) -> Option<PublishedChange> {
         let AppliedChange { key, old, new, parsed, .. } = change;
         if parsed.is_none() && !self.is_published(key) {
             return None;
@@ -37,7 +37,7 @@ impl EntryRules {
         let key = std::str::from_utf8(key).ok()?;
         let new = new.and_then(|value| std::str::from_utf8(value).ok());
         let old = match old {
-            OldEntry::Entry { packed, .. } => Some(packed),
+            OldEntry::Entry { packed, .. } => Some(packed.clone()),
             // A call keeps the old value of a published entry if the table may lose it.
             OldEntry::Bytes(_) | OldEntry::Absent => None,
         };

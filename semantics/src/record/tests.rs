@@ -1,7 +1,9 @@
 //! The effects that the record accepts, and those that it refuses.
 
 use super::*;
-use crate::FaultKind;
+use crate::entries::Followed;
+use crate::limits::EntryLimits;
+use crate::{FaultKind, Follows};
 
 fn json(text: &'static str) -> Payload {
     Payload::Json(ByteString::from_static(text))
@@ -276,4 +278,44 @@ fn a_callback_that_only_reads_has_no_effects() {
     record.open_with(Capability::Reads, None);
     assert_eq!(kind(record.ask(push("e", json("{}")))), Some(FaultKind::Failed));
     assert_eq!(kind(record.check_decision(&Decision::Replace(json("[]")))), Some(FaultKind::Failed));
+}
+
+#[test]
+fn a_member_follows_published_entries_only_and_a_limited_number_of_prefixes() {
+    let follow = |prefix: &str| Effect::Follow { prefix: prefix.into() };
+    let unfollow = |prefix: &str| Effect::Unfollow { prefix: prefix.into() };
+    let limits = EntryLimits { follows_per_member: 2, ..EntryLimits::default() };
+    let mut record = record(CallLimits { entries: limits, ..CallLimits::default() });
+    assert_eq!(kind(record.ask(follow("p/"))), Some(FaultKind::Failed), "nothing is published");
+    let publishes: Arc<[Box<str>]> = ["p/".into(), "q".into()].into();
+    record.set_published(&publishes);
+    assert_eq!(kind(record.ask(follow("p"))), Some(FaultKind::Failed), "not all of it is published");
+    assert_eq!(record.ask(unfollow("p/")), Ok(None));
+    assert_eq!(record.ask(follow("p/1")), Ok(None));
+    assert_eq!(record.ask(follow("p/1")), Ok(None), "again");
+    assert_eq!(record.ask(follow("q")), Ok(None));
+    assert_eq!(record.ask(unfollow("p/1")), Ok(None));
+    assert_eq!(record.ask(follow("p/")), Ok(None));
+    let fault = record.ask(follow("q/2")).map_err(|fault| fault.to_string());
+    let text = "oversize: a member follows at most 2 prefixes of published entries (`limits.follows_per_member = 2`)";
+    assert_eq!(fault, Err(text.to_owned()));
+    let follows = record.usage.follows.take().map(|follows| follows.set());
+    assert_eq!(follows, Some(Followed::new(["q", "p/", "q/2"])));
+    assert_eq!(kind(record.ask(follow(&format!("p/{}", "x".repeat(254))))), Some(FaultKind::Oversize));
+
+    // What changes nothing isn't recorded.
+    let asked = record.take();
+    assert_eq!(asked, [follow("p/1"), follow("q"), unfollow("p/1"), follow("p/")][..]);
+    record.open_with(Capability::Topic, None);
+    record.set_published(&publishes);
+    assert_eq!(kind(record.ask(follow("p/"))), Some(FaultKind::Failed), "it is an effect of a member");
+}
+
+#[test]
+fn the_last_effect_for_a_prefix_counts_in_a_join() {
+    let follow = |prefix: &str| Effect::Follow { prefix: prefix.into() };
+    let unfollow = |prefix: &str| Effect::Unfollow { prefix: prefix.into() };
+    assert_eq!(Follows::after_join(&[push("e", json("{}"))]), None);
+    assert_eq!(Follows::after_join(&[follow("a"), follow("b"), unfollow("a")]), Some(Followed::new(["b"])));
+    assert_eq!(Follows::after_join(&[follow("a"), unfollow("a")]), Some(Followed::default()));
 }

@@ -195,11 +195,11 @@ async fn entries_rollback_bytes() -> Result<()> {
     Ok(())
 }
 
-const LASTING: &str = "lasting:1";
+const DURABLE: &str = "durable:1";
 
-async fn lasting(host: &TestHost) -> Result<TestClient> {
+async fn durable(host: &TestHost) -> Result<TestClient> {
     let mut client = host.connect().await?;
-    client.join(LASTING, &json!({})).await?;
+    client.join(DURABLE, &json!({})).await?;
     Ok(client)
 }
 
@@ -209,7 +209,7 @@ async fn count_until_the_end(mut client: TestClient) -> u64 {
     let mut last = 0;
     loop {
         let counted = json!({ "key": format!("k/{}", last % 7) });
-        match within("a commit", client.call(LASTING, "count_entry", &counted)).await {
+        match within("a commit", client.call(DURABLE, "count_entry", &counted)).await {
             Ok(Ok(reply)) => last = reply["count"].as_u64().unwrap_or(last),
             _ => return last,
         }
@@ -222,23 +222,23 @@ async fn count_until_the_end(mut client: TestClient) -> u64 {
 async fn a_rollback_after_kills_restores_room_and_entries() -> Result<()> {
     let kills = bennu_test_tiers::rounds("storage::kill") as u64 / 2;
     let mut host = host("").await?;
-    let mut client = lasting(&host).await?;
+    let mut client = durable(&host).await?;
     for key in ["k/0", "k/1", "other"] {
-        client.call(LASTING, "count_entry", &json!({ "key": key })).await?;
+        client.call(DURABLE, "count_entry", &json!({ "key": key })).await?;
     }
     drop(client);
     host = host.restart_onto(Signal::KILL, "naughty", SECOND).await?;
     let mut last = 3;
     for kill in 0..kills {
-        let mut client = lasting(&host).await?;
-        client.call(LASTING, "entry_get", &json!({ "key": "other" })).await?;
+        let mut client = durable(&host).await?;
+        client.call(DURABLE, "entry_get", &json!({ "key": "other" })).await?;
         let writer = tokio::spawn(count_until_the_end(client));
         tokio::time::sleep(std::time::Duration::from_micros(500 + 7919 * kill % 40_000)).await;
         host = host.restart(Signal::KILL).await?;
         let acknowledged = writer.await?.max(last);
-        let mut client = lasting(&host).await?;
-        let room = client.call(LASTING, "look", &json!({})).await?;
-        let entries = client.call(LASTING, "entries", &json!({ "prefix": "k/" })).await?;
+        let mut client = durable(&host).await?;
+        let room = client.call(DURABLE, "look", &json!({})).await?;
+        let entries = client.call(DURABLE, "entries", &json!({ "prefix": "k/" })).await?;
         let numbers = entries.as_array().into_iter().flatten().filter_map(|entry| entry[1].as_u64());
         last = room["count"].as_u64().unwrap_or(0);
         ensure!(last >= acknowledged, "after kill {kill}: {acknowledged} acknowledged, but {room}");
@@ -248,9 +248,9 @@ async fn a_rollback_after_kills_restores_room_and_entries() -> Result<()> {
     }
     // The build that passed last is in the file again: this is a rollback.
     host = host.restart_onto(Signal::KILL, "naughty", "naughty").await?;
-    let mut client = lasting(&host).await?;
-    let room = client.call(LASTING, "look", &json!({})).await?;
-    let entries = client.call(LASTING, "entries", &json!({ "prefix": "" })).await?;
+    let mut client = durable(&host).await?;
+    let room = client.call(DURABLE, "look", &json!({})).await?;
+    let entries = client.call(DURABLE, "entries", &json!({ "prefix": "" })).await?;
     ensure!(room["count"] == 3 && entries == json!([["k/0", 1], ["k/1", 2], ["other", 3]]), "{room} {entries}");
     drop(client);
     let home = host.keep_home();

@@ -113,8 +113,7 @@ mod tests {
     fn generated(socket: &str, presence: &str) -> Result<String> {
         let mut resolve = Resolve::default();
         let text = format!(
-            "package a:b; interface socket {{ {socket} }} interface droppable {{ }} interface presence {{ {presence} }} \
-             interface entries {{ }}"
+            "package a:b; interface socket {{ {socket} }} interface droppable {{ }} interface presence {{ {presence} }} interface entries {{ }}"
         );
         let package = resolve.push_source("test.wit", &text)?;
         generate(&resolve, package)

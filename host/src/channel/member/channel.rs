@@ -13,7 +13,7 @@ use crate::channel::room::{TopicTurns, Topics};
 use crate::channel::turn::{Saved, Services, TurnQueue};
 use crate::contract::{Call, Callback, Follows, Identity, Member, MemberUsage, Person, SocketFacts};
 use crate::entries::TopicEntries;
-use crate::protocol::{Ref, Serializer};
+use crate::protocol::{DeflateCount, Frame, Outbound, Ref, Serializer};
 use crate::pubsub::{Audience, Outbox, Subscription, TopicSubscriptionHandle};
 use crate::routes::{Route, Turns};
 
@@ -24,10 +24,26 @@ pub struct Connection {
     pub facts: Arc<SocketFacts>,
     /// How its frames are encoded.
     pub serializer: Serializer,
+    /// Whether its client takes compressed frames.
+    pub deflates: bool,
     /// The queue of its frames.
     pub outbox: Arc<Outbox>,
     /// The events of its client that wait to be handled.
     pub inbound: Arc<Inbound>,
+}
+
+impl Connection {
+    /// Encodes a frame for this client, and compresses it if that is worth it. Returns `None` if the serializer can't carry
+    /// the message.
+    #[must_use]
+    pub fn encode(&self, message: Outbound<'_>) -> Option<Frame> {
+        let plain = self.serializer.encode(message)?;
+        let deflated = self.deflates.then(|| plain.deflated_at_once(Frame::OWN_BYTES_MIN)).flatten();
+        if let Some(deflated) = &deflated {
+            DeflateCount::BytesSaved.add(plain.len() - deflated.len());
+        }
+        Some(deflated.unwrap_or(plain))
+    }
 }
 
 /// A membership, from its join on.

@@ -66,7 +66,7 @@ impl<'a> Frames<'a> {
 /// Encodes a frame for a member's client. A message that its serializer can't carry (bytes to a client of version 1) is
 /// left out.
 pub(in crate::channel::member) fn encode(channel: &Channel, message: Outbound<'_>) -> Option<Frame> {
-    let frame = channel.connection.serializer.encode(message);
+    let frame = channel.connection.encode(message);
     if frame.is_none() {
         tracing::debug!(topic = channel.topic(), "a message was dropped: this client's serializer can't carry it");
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::channel::Channel;
+use super::channel::{Channel, Connection};
 use super::event::MemberEvent;
 use super::frames::Frames;
 use crate::channel::turn::{Saved, upgrade_state};
@@ -130,7 +130,10 @@ fn deliver(
 ) {
     let Broadcast { topic, event, payload, .. } = broadcast;
     let frame = match decision {
-        Decision::Pass => encoded.frame(channel.connection.serializer).cloned(),
+        Decision::Pass => {
+            let Connection { serializer, deflates, .. } = channel.connection;
+            encoded.frame(serializer, deflates).cloned()
+        }
         Decision::Drop => None,
         Decision::Replace(payload) => Frames::new(channel, None).encode_push(event, &payload),
         Decision::HandOver => {

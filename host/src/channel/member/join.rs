@@ -158,6 +158,7 @@ fn subscribe(channel: &Arc<Channel>, reference: &Ref, response: &Payload) -> Sub
     let subscriber = Subscriber {
         id: channel.member.id,
         serializer: channel.connection.serializer,
+        deflates: channel.connection.deflates,
         outbox: Arc::clone(&channel.connection.outbox),
         member: Arc::clone(channel) as _,
     };

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 
 use super::channel::Channel;
 use super::event::MemberEvent;
-use crate::channel::room::{TopicTurns, catch_up_entries, end, is_over, open, persist_room, settle};
+use crate::channel::room::{TopicTurns, catch_up_entries, end, is_over, open, open_published, persist_room, settle};
 use crate::contract::Fault;
 use crate::pubsub::PubSub;
 use crate::routes::Route;
@@ -24,6 +24,10 @@ pub(in crate::channel) fn members_of(pubsub: &PubSub, topic: &str) -> impl Itera
 pub(in crate::channel) async fn open_room(topic: &TopicTurns, route: &Route) -> Result<(), Fault> {
     if open(topic, route).await? {
         roll_back_members(topic);
+    }
+    // Most plugins have no entries, and their turns don't take the lock for them.
+    if route.has_entries() && !topic.publishes_as(route) {
+        Box::pin(open_published(topic, route)).await?;
     }
     Ok(())
 }

@@ -68,6 +68,16 @@ async fn persist_with_room(
     mut draft: Box<Draft>,
     evaluated: &mut Evaluated,
 ) -> Result<Persisted, Fault> {
+    let must_store_first = |topic: &TopicTurns| {
+        let room = topic.room();
+        room.as_ref().and_then(|room| room.entries()).is_some_and(|entries| entries.must_store_first())
+    };
+    if must_store_first(topic) {
+        persist_room(topic).await;
+        if must_store_first(topic) {
+            return Err(Fault::new(FaultKind::Store, "earlier changes of the topic's entries can't be stored"));
+        }
+    }
     let (entries, unstored) = match topic.room().as_ref() {
         Some(room) => (room.entries().cloned(), room.unstored().map(|(_, saved)| saved)),
         None => (None, None),
@@ -127,10 +137,11 @@ impl RoomDraft<'_> {
             Err(error) => {
                 if error.is_uncertain()
                     && let Some(commit) = commit
-                    && commit.is_uncertain(pending.take())
-                    && let Some(room) = topic.room().as_mut()
                 {
-                    room.mark_unstored();
+                    commit.is_uncertain(pending.take());
+                    if let Some(room) = topic.room().as_mut() {
+                        room.mark_unstored();
+                    }
                 }
                 return refused(&error);
             }

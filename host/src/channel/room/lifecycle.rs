@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use super::durable::{persist_room, read_rollback_point, stored_room};
 use super::job::{TopicEvent, post_and_spawn};
-use super::published_entries::open_published;
 use super::room::Room;
 use super::topics::TopicTurns;
 use crate::contract::Fault;
@@ -31,13 +30,13 @@ pub(in crate::channel) async fn open(topic: &TopicTurns, route: &Route) -> Resul
         if is_same {
             room.open_entries(route, &topic.name, topic.services());
         }
-        (is_same, is_its, room.is_rollback_unread(), room.publishes_as(route))
+        (is_same, is_its, room.is_rollback_unread())
     });
     match found {
-        Some((true, _, false, true)) => return Ok(false),
-        // The store has failed when the room was opened, or another build publishes other entries.
-        Some((true, ..)) => {}
-        Some((false, is_its, ..)) => {
+        Some((true, _, false)) => return Ok(false),
+        // The store has failed when the room was opened.
+        Some((true, _, true)) => {}
+        Some((false, is_its, _)) => {
             if is_its {
                 Box::pin(change_kind(topic, is_durable)).await?;
             } else {
@@ -51,11 +50,7 @@ pub(in crate::channel) async fn open(topic: &TopicTurns, route: &Route) -> Resul
         Box::pin(read_rollback_point(topic, route)).await?;
     }
     // The probation under which it was upgraded may have ended since it was stored.
-    let is_rolled_back = settle(topic);
-    if !topic.room().as_mut().is_none_or(|room| room.publishes_as(route)) {
-        Box::pin(open_published(topic, route)).await?;
-    }
-    Ok(is_rolled_back)
+    Ok(settle(topic))
 }
 
 /// Opens a room that isn't open, or that was of another kind until now.
@@ -88,8 +83,6 @@ async fn change_kind(topic: &TopicTurns, is_durable: bool) -> Result<(), Fault> 
     tracing::info!(topic = name, "the rooms of this topic are durable now: its entries were stored");
     if let Some(room) = topic.room().as_mut() {
         room.set_entries(stored);
-        // The next turn checks the published entries again, because they are others if the topic had stored ones.
-        room.set_published_entries(None);
     }
     Ok(())
 }

@@ -101,7 +101,7 @@ impl PublishedEntries {
 ///
 /// # Errors
 /// Fault: failed, if one of the entries can't be published. Fault: store, if the entries can't be read.
-pub(in crate::channel::room) async fn open_published(topic: &TopicTurns, route: &Route) -> Result<(), Fault> {
+pub(in crate::channel) async fn open_published(topic: &TopicTurns, route: &Route) -> Result<(), Fault> {
     let publishes = &route.spec.publishes;
     let entries = topic.room().as_ref().and_then(|room| room.entries().cloned());
     let Some(entries) = entries else { return Ok(()) };

@@ -9,6 +9,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::idle::IdlePermit;
+use super::largest::RoomSize;
 use super::published_entries::PublishedEntries;
 use super::seats::Seats;
 use super::tick_timer::TickTimer;
@@ -134,6 +135,8 @@ impl Room {
     /// Sets its entries, after they became durable.
     pub(in crate::channel::room) fn set_entries(&mut self, entries: Arc<TopicEntries>) {
         self.entries = Some(entries);
+        // They are published again when the topic's next turn begins.
+        self.published_entries = None;
     }
 
     /// Whether it publishes the entries that the route publishes.
@@ -164,7 +167,7 @@ impl Room {
     }
 
     /// Commits another state, or changes of entries, or both. `is_stored` says whether the store already has them, and
-    /// all commits before. If the rollback point has to be given up, the caller [does so](Self::give_up_rollback).
+    /// all commits before.
     pub(in crate::channel::room) fn save(
         &mut self,
         saved: Option<Saved>,
@@ -174,8 +177,7 @@ impl Room {
         if let Some(saved) = saved {
             self.saved = Some(saved);
         }
-        let probation = self.rollback_point();
-        let applied = entries.map(|entries| entries.apply(is_stored, probation)).unwrap_or_default();
+        let applied = entries.map(|entries| entries.apply(is_stored, self.rollback_point())).unwrap_or_default();
         self.is_unstored = !is_stored;
         if is_stored {
             self.stored_at = Some(Instant::now());
@@ -258,6 +260,7 @@ impl Room {
             return false;
         };
         self.entries.iter().for_each(|entries| entries.roll_back());
+        // They are published again when the topic's next turn begins. The members of now end.
         if let Some(published) = &mut self.published_entries {
             published.roll_back();
         }
@@ -332,6 +335,17 @@ impl Room {
     /// It lingers until `until`. At that time, `timer` posts its review.
     pub(in crate::channel::room) fn start_linger(&mut self, until: Instant, timer: AbortHandle, permit: IdlePermit) {
         self.linger = Some(Linger { until, timer, _permit: permit });
+    }
+
+    /// Its sizes, for `inspect`.
+    pub(in crate::channel::room) fn size(&self, topic: &Topic) -> RoomSize {
+        RoomSize {
+            topic: topic.clone(),
+            plugin: self.owner.name().to_owned(),
+            is_durable: self.is_durable,
+            room_bytes: self.saved.as_ref().map_or(0, |saved| saved.bytes.len()),
+            entries: self.entries.as_ref().map(|entries| entries.size()),
+        }
     }
 
     /// Roughly, its memory in bytes.

@@ -147,6 +147,11 @@ impl TopicTurns {
         published
     }
 
+    /// Whether the room publishes the entries that the route publishes.
+    pub(in crate::channel) fn publishes_as(&self, route: &Route) -> bool {
+        self.room().as_mut().is_none_or(|room| room.publishes_as(route))
+    }
+
     /// Whether a member waits for a whole state of published entries until the end of this turn.
     pub(in crate::channel) fn are_entries_awaited(&self) -> bool {
         let mut room = self.room();

@@ -24,7 +24,11 @@ impl Registry {
     fn subscribe(&self, topic: &Topic, id: u64) -> Arc<Outbox> {
         let outbox = Arc::new(Outbox::new(OutboxLimits { frames: 100_000, ..OutboxLimits::default() }));
         let (serializer, member) = (Serializer::V2, Arc::new(()));
-        self.pubsub.subscribe(topic, &Subscriber { id, serializer, outbox: Arc::clone(&outbox), member }, None);
+        self.pubsub.subscribe(
+            topic,
+            &Subscriber { id, serializer, deflates: false, outbox: Arc::clone(&outbox), member },
+            None,
+        );
         outbox
     }
 }

@@ -97,7 +97,7 @@ pub struct MountTable {
     pub jwt: Option<JwtTable>,
     /// The id of a socket whose token names a user; `{user}` stands for that user. Default `user_socket:{user}`.
     pub socket_id: String,
-    /// Compression by permessage-deflate. Only `false` is allowed: see docs/protocol.md. Default `false`.
+    /// Whether clients may negotiate compression by permessage-deflate. Default `false`.
     pub compress: bool,
     /// As in `limits`, for this mount only.
     pub frame_bytes: Option<usize>,
@@ -150,13 +150,6 @@ impl MountTable {
         check_path(path)?;
         if self.transports.is_empty() {
             bail!("{} is empty; name `websocket`, `longpoll` or both", at("transports"));
-        }
-        if self.compress {
-            bail!(
-                "{} is true, but permessage-deflate isn't supported, because a message is encoded once for all receivers \
-                 (see docs/protocol.md). Remove the key; clients that offer compression are served without it",
-                at("compress")
-            );
         }
         let named = [
             ("auth", self.auth.is_some()),

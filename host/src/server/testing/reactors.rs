@@ -1,4 +1,4 @@
-//! Tests of reactors (threads that serve connections) with injected faults.
+//! Tests of reactors (threads that serve connections): injected faults, and clients that take much time.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use flate2::{Compress, Compression, FlushCompress, Status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
@@ -34,6 +35,10 @@ struct Stage {
 
 impl Stage {
     async fn new(threads: usize) -> anyhow::Result<Self> {
+        Self::with(threads, false).await
+    }
+
+    async fn with(threads: usize, compress: bool) -> anyhow::Result<Self> {
         let store = Store::in_memory(StoreLimits::default())?;
         let node =
             Node::new(Arc::new(RouteTable::default()), NodeLimits::default(), Pace::default(), store, Arc::default());
@@ -52,6 +57,7 @@ impl Stage {
             longpoll: false,
             origins: Origins::Any,
             subprotocols: Vec::new(),
+            compress,
             auth_token: false,
             authenticator: Authenticator::Open,
             endpoint,
@@ -87,13 +93,25 @@ impl Client {
     async fn connect(address: SocketAddr) -> anyhow::Result<Option<Self>> {
         let mut stream = TcpStream::connect(address).await?;
         let request = "GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\n\
-            upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+            upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+            sec-websocket-extensions: permessage-deflate\r\n\r\n";
         stream.write_all(request.as_bytes()).await?;
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(timeout(DEADLINE, stream.read_u8()).await??);
         }
         Ok(head.starts_with(b"HTTP/1.1 101").then_some(Self(stream)))
+    }
+
+    /// Reads the answers to heartbeats that have come. Returns their number.
+    fn answers(&mut self) -> anyhow::Result<usize> {
+        let mut text = vec![0; 1 << 20];
+        match self.0.try_read(&mut text) {
+            Ok(0) => anyhow::bail!("the host has closed the connection"),
+            Ok(read) => Ok(text[..read].windows(9).filter(|word| word == b"phx_reply").count()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Sends a ping. Returns whether the pong came; otherwise the connection has ended.
@@ -107,6 +125,54 @@ impl Client {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Clients that send many short messages, each of which is a megabyte when it is inflated. The thread of their connections
+/// has other clients too.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_inflate_much_do_not_delay_other_clients() -> anyhow::Result<()> {
+    const BOMBS: usize = 200;
+    let stage = Stage::with(1, true).await?;
+    let mut clients = stage.fill().await?;
+    let mut other = clients.remove(0);
+    let bombs = bomb().repeat(BOMBS);
+    for client in &mut clients {
+        client.0.write_all(&bombs).await?;
+    }
+    for ping in 1..=3 {
+        let before = answered(&mut clients)?;
+        assert!(other.is_served().await?);
+        let during = answered(&mut clients)?;
+        // A turn completes one of them at most. Without limits it would complete 32 of each client, which is 96.
+        assert!(during <= 24, "{during} were inflated before the answer to ping {ping}, and {before} before it");
+    }
+    // All clients make progress.
+    for client in &mut clients {
+        let end = Instant::now() + DEADLINE;
+        while client.answers()? == 0 {
+            assert!(Instant::now() < end, "a client gets no answer");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+    Ok(())
+}
+
+/// Returns a compressed frame with a heartbeat of almost a megabyte.
+fn bomb() -> Vec<u8> {
+    let text = format!(r#"[null,"1","phoenix","heartbeat",{{"filling":"{}"}}]"#, "x".repeat(1_000_000));
+    let mut compressed = Vec::with_capacity(text.len());
+    let status =
+        Compress::new(Compression::best(), false).compress_vec(text.as_bytes(), &mut compressed, FlushCompress::Sync);
+    assert!(matches!(status, Ok(Status::Ok)) && compressed.len() < 2_000, "{status:?}, {}", compressed.len());
+    compressed.truncate(compressed.len() - 4);
+    // A text frame with the bit for compression, and with a mask of zeros.
+    let length = u16::try_from(compressed.len()).expect("it is short");
+    [&[0xC1, 0x80 | 126], &length.to_be_bytes()[..], &[0; 4], &compressed].concat()
+}
+
+/// Returns how many more heartbeats of these clients are answered.
+fn answered(clients: &mut [Client]) -> anyhow::Result<usize> {
+    clients.iter_mut().map(Client::answers).sum()
 }
 
 fn is_end(error: &io::Error) -> bool {

@@ -5,6 +5,7 @@ mod crash;
 mod disk;
 mod drafts;
 mod engines;
+mod entries;
 mod kill;
 mod lines;
 mod load;

@@ -4,7 +4,7 @@
 //! or frames in the outbox, and when its deadline has come.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,9 +13,12 @@ use mio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::ConnectionSettings;
+use super::inflate::Inflation;
+use super::large_frames::ToSend;
 use super::reader::{ReadEvent, Reader};
 use super::received::Received;
 use super::scratch::{LONG, OUTPUT_BYTES, Scratch};
+use super::sending::{send, send_long};
 use super::unsent::Unsent;
 use crate::contract::Ending;
 use crate::protocol::{CloseCode, Frame};
@@ -29,9 +32,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most messages of one connection that are handled in a turn, so that other connections don't wait too long.
 const MESSAGES_A_TURN: usize = 32;
 
-/// The most frames that are written at once from their own memory.
-const SLICES: usize = 64;
-
 /// A client that has connected, on its way to a reactor.
 pub(in crate::transport) struct Arrival {
     pub(super) stream: std::net::TcpStream,
@@ -39,6 +39,8 @@ pub(in crate::transport) struct Arrival {
     pub(super) received: Bytes,
     pub(super) socket: Socket,
     pub(super) settings: Arc<ConnectionSettings>,
+    /// Whether compression was negotiated.
+    pub(super) deflates: bool,
     /// The origin of the page, if the client is a browser.
     pub(super) origin: Option<Box<str>>,
     pub(super) permits: Permits,
@@ -63,7 +65,7 @@ pub(super) struct Connection {
     pub(super) is_readable: bool,
     /// Whether the client has closed its side of the stream. Bytes from before that may still be unread.
     pub(super) is_read_closed: bool,
-    /// The frames that the stream had no room for. While there are any, nothing else is written, and no message is handled.
+    /// The frames that the stream had no room for, or that wait until one of them is compressed. While there are any, nothing else is written, and no message is handled.
     unsent: Option<Box<Unsent>>,
     /// The answer to the last ping. It also answers earlier pings (RFC 6455, 5.5.3).
     pong: Option<Frame>,
@@ -108,6 +110,8 @@ pub(super) enum Next {
     Wait,
     /// Call it again after the other ready connections, because it has more to read or to handle.
     GoOn,
+    /// Call it again in the next turn, before the other ready connections, because a compressed message has to be inflated.
+    Postponed,
     /// Drop it, because it has ended.
     Drop,
 }
@@ -115,10 +119,10 @@ pub(super) enum Next {
 impl Connection {
     /// Creates the connection for an arrival.
     pub(super) fn new(arrival: Arrival, now: Instant) -> Self {
-        let Arrival { stream, received, socket, settings, origin, permits } = arrival;
+        let Arrival { stream, received, socket, settings, deflates, origin, permits } = arrival;
         Self {
             stream: TcpStream::from_std(stream),
-            reader: Reader::new(settings.limits.frame_bytes),
+            reader: Reader::new(settings.limits.frame_bytes, deflates),
             outbox: Arc::clone(socket.outbox()),
             phase: Phase::Open(Box::new(socket)),
             // Copied, because these bytes are a slice of the whole buffer that hyper read the request into.
@@ -156,7 +160,7 @@ impl Connection {
         !self.received.is_empty()
     }
 
-    /// Whether the stream had no room for all frames.
+    /// Whether frames wait: the stream had no room for all of them, or one is being compressed.
     pub(super) fn is_stuck(&self) -> bool {
         self.unsent.is_some()
     }
@@ -168,8 +172,8 @@ impl Connection {
 
     /// Handles received bytes, or reads more, up to the amount for one turn.
     pub(super) fn go_on(&mut self, scratch: &mut Scratch) -> Next {
-        if !self.received.is_empty() && self.listens() {
-            let next = self.handle_received(scratch.now);
+        if (!self.received.is_empty() || self.reader.is_inflating()) && self.listens() {
+            let next = self.handle_received(scratch.now, &mut scratch.inflation);
             if next != Next::Wait {
                 return next;
             }
@@ -178,7 +182,7 @@ impl Connection {
     }
 
     fn read(&mut self, scratch: &mut Scratch) -> Next {
-        let Scratch { now, input, .. } = scratch;
+        let Scratch { now, input, inflation, .. } = scratch;
         let read = match self.stream.read(input) {
             Ok(0) => return Next::Drop,
             Ok(read) => read,
@@ -194,32 +198,33 @@ impl Connection {
         // stream is the exception: its event may have come already, so it must be read without another event.
         self.is_readable = read == input.len() || self.is_read_closed;
         let next = if self.received.is_empty() {
-            let (next, left) = self.handle_input(&input[..read], *now);
+            let (next, left) = self.handle_input(&input[..read], *now, inflation);
             self.received.extend(&input[read - left..read]);
             next
         } else {
             self.received.extend(&input[..read]);
-            self.handle_received(*now)
+            self.handle_received(*now, inflation)
         };
         if self.is_readable && next == Next::Wait { Next::GoOn } else { next }
     }
 
     /// Handles bytes that were read before.
-    fn handle_received(&mut self, now: Instant) -> Next {
+    fn handle_received(&mut self, now: Instant, inflation: &mut Inflation) -> Next {
         let mut received = std::mem::take(&mut self.received);
-        let (next, left) = self.handle_input(received.bytes(), now);
+        let (next, left) = self.handle_input(received.bytes(), now, inflation);
         received.leave(left);
         self.received = received;
         next
     }
 
     /// Handles bytes of the client. Also returns how many bytes at the end are left.
-    fn handle_input(&mut self, mut input: &[u8], now: Instant) -> (Next, usize) {
+    fn handle_input(&mut self, mut input: &[u8], now: Instant, inflation: &mut Inflation) -> (Next, usize) {
+        let was_inflating = self.reader.is_inflating();
         for _ in 0..MESSAGES_A_TURN {
             if !self.listens() {
                 return (Next::Wait, input.len());
             }
-            match self.reader.next(&mut input) {
+            match self.reader.next(&mut input, inflation) {
                 Ok(None) => return (Next::Wait, input.len()),
                 Ok(Some(ReadEvent::Message(message))) => {
                     let Phase::Open(socket) = &mut self.phase else { continue };
@@ -228,7 +233,13 @@ impl Connection {
                     if let Err(closing) = received {
                         self.leave(closing.0, now, None);
                     }
+                    if was_inflating {
+                        // Compressed messages of other clients come first. Otherwise a client with long ones could use the
+                        // work of each turn.
+                        return (Next::GoOn, input.len());
+                    }
                 }
+                Ok(Some(ReadEvent::Postponed)) => return (Next::Postponed, input.len()),
                 Ok(Some(ReadEvent::Ping(payload))) => self.pong = Some(Frame::pong(&payload)),
                 Ok(Some(ReadEvent::Pong)) => {}
                 Ok(Some(ReadEvent::Close(code))) => {
@@ -287,7 +298,7 @@ impl Connection {
                 scratch.frames.append(&mut leaving.last);
             }
         }
-        if !scratch.frames.is_empty() && self.write(scratch).is_err() {
+        if !scratch.frames.is_empty() && !self.awaits_large(scratch) && self.write(scratch).is_err() {
             scratch.frames.clear();
             return Next::Drop;
         }
@@ -306,6 +317,28 @@ impl Connection {
         if was_stuck { Next::GoOn } else { self.end_of_turn() }
     }
 
+    /// Exchanges a large frame in the scratch buffers for its compressed form. If that isn't made yet, all frames wait for it,
+    /// and this returns true. There is at most one large frame, because the outbox gives the frames in batches.
+    fn awaits_large(&mut self, scratch: &mut Scratch) -> bool {
+        let Scratch { now, frames, .. } = scratch;
+        if !self.reader.deflates() {
+            return false;
+        }
+        let Some(place) = frames.iter().position(Frame::is_large_and_plain) else { return false };
+        match self.settings.large_frames.deflate(&frames[place], &self.outbox) {
+            ToSend::Now(frame) => {
+                frames[place] = frame;
+                false
+            }
+            ToSend::Later(frame) => {
+                frames.remove(place);
+                let unsent = Unsent::of_large(frame, place, std::mem::take(frames), *now);
+                self.unsent = Some(Box::new(unsent));
+                true
+            }
+        }
+    }
+
     /// Writes the frames in the scratch buffers, in few system calls. Frames that the stream has no room for go to `unsent`.
     fn write(&mut self, scratch: &mut Scratch) -> io::Result<()> {
         let Scratch { now, output, frames, .. } = scratch;
@@ -318,7 +351,7 @@ impl Connection {
                 let sent = send(&self.stream, &[IoSlice::new(output)])?;
                 (sent < output.len()).then(|| Unsent::of_bytes(&output[sent..], *now))
             } else {
-                write_long(&self.stream, frames, *now)?
+                send_long(&self.stream, frames, *now)?
             };
             if let Some(mut unsent) = unsent {
                 unsent.behind = std::mem::take(frames);
@@ -331,7 +364,9 @@ impl Connection {
 
     /// Writes the rest of the frames that the stream had no room for.
     fn send_rest(&mut self, now: Instant) -> io::Result<()> {
-        while let Some(unsent) = &mut self.unsent {
+        while let Some(unsent) = &mut self.unsent
+            && unsent.is_ready(now)
+        {
             match send(&self.stream, &[IoSlice::new(unsent.bytes())])? {
                 0 => return Ok(()),
                 sent if unsent.advance(sent, now) => {}
@@ -440,35 +475,15 @@ impl Connection {
     }
 }
 
-/// Writes frames from their own memory, as many as one call takes. Returns the rest of a frame that was written in part.
-fn write_long(stream: &TcpStream, frames: &mut VecDeque<Frame>, now: Instant) -> io::Result<Option<Unsent>> {
-    let mut slices = [IoSlice::new(&[]); SLICES];
-    for (slice, frame) in slices.iter_mut().zip(&*frames) {
-        *slice = IoSlice::new(frame.wire());
-    }
-    let count = frames.len().min(SLICES);
-    let mut sent = send(stream, &slices[..count])?;
-    for _ in 0..count {
-        let Some(frame) = frames.pop_front() else { break };
-        if sent < frame.len() {
-            return Ok(Some(Unsent::of_frame(frame, sent, now)));
-        }
-        sent -= frame.len();
-    }
-    Ok(None)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Writes to the stream. Returns how many bytes it had room for.
-fn send(mut stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    loop {
-        let sent = match slices {
-            [slice] => stream.write(slice),
-            slices => stream.write_vectored(slices),
-        };
-        match sent {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            sent => return sent,
-        }
+    /// Each idle connection has this memory. A connection with compression has no more: a flag in the reader, and one in the
+    /// socket.
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert_eq!(size_of::<Reader>(), 3 * size_of::<usize>());
+        assert!(size_of::<Connection>() <= 248, "{}", size_of::<Connection>());
     }
 }

@@ -2,8 +2,8 @@
 
 use axum::body::Body;
 use axum::http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Response, StatusCode, Version};
@@ -13,6 +13,8 @@ use base64::alphabet::STANDARD;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use hyper::upgrade::OnUpgrade;
 use sha1::{Digest, Sha1};
+
+use super::extensions;
 
 /// The text that is appended to the client's key before it is hashed for the answer (RFC 6455, 1.3).
 const KEY_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -30,6 +32,8 @@ const BASE64: GeneralPurpose =
 /// A request for a WebSocket.
 pub(super) struct Handshake {
     accept: HeaderValue,
+    /// The accepted extension, if there is one.
+    extension: Option<&'static str>,
     /// Resolves to the connection once the answer is written.
     pub(super) upgrade: OnUpgrade,
 }
@@ -44,15 +48,23 @@ pub(super) enum UpgradeError {
 }
 
 impl Handshake {
-    /// Checks a request for an upgrade.
+    /// Checks a request for an upgrade. If the mount `compresses`, compression is negotiated.
     ///
     /// # Errors
     /// The reason why it isn't a valid one.
-    pub(super) fn of(parts: &mut Parts) -> Result<Self, UpgradeError> {
+    pub(super) fn of(parts: &mut Parts, compresses: bool) -> Result<Self, UpgradeError> {
         let accept = check(parts.version, &parts.headers)?;
+        let extension = if compresses { extensions::choose(&parts.headers) } else { Ok(None) };
+        let extension =
+            extension.map_err(|_| UpgradeError::Bad("`Sec-WebSocket-Extensions` isn't a list of extensions"))?;
         let upgrade =
             parts.extensions.remove::<OnUpgrade>().ok_or(UpgradeError::Bad("this connection can't be upgraded"))?;
-        Ok(Self { accept, upgrade })
+        Ok(Self { accept, extension, upgrade })
+    }
+
+    /// Whether compression was negotiated.
+    pub(super) fn deflates(&self) -> bool {
+        self.extension.is_some()
     }
 }
 
@@ -111,6 +123,9 @@ pub(super) fn agree(accept: &Handshake, protocol: Option<&str>) -> Response<Body
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept.accept.clone());
+    if let Some(extension) = accept.extension {
+        headers.insert(SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(extension));
+    }
     if let Some(protocol) = protocol.and_then(|protocol| HeaderValue::from_str(protocol).ok()) {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
     }

@@ -5,13 +5,17 @@
 //! `docs/performance.md` has the figures.
 
 mod connection;
+mod extensions;
 mod handshake;
+mod inflate;
+mod large_frames;
 mod reactor;
 mod reactor_handle;
 mod reactors;
 mod reader;
 mod received;
 mod scratch;
+mod sending;
 mod unsent;
 
 use std::net::SocketAddr;
@@ -21,12 +25,13 @@ use anyhow::{Context, Result};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use hyper::upgrade::{OnUpgrade, Parts};
+use hyper::upgrade::Parts;
 use hyper_util::rt::TokioIo;
 use tokio::sync::OwnedSemaphorePermit;
 
 use self::connection::{Arrival, Permits};
 use self::handshake::{Handshake, agree};
+use self::large_frames::LargeFrames;
 use super::authenticator::Rejection;
 use super::connect::{Admitted, Transport, origin_of};
 use super::mount::{Mount, WireLimits};
@@ -49,12 +54,15 @@ pub(in crate::transport) struct ConnectionSettings {
     pub(in crate::transport) path: String,
     pub(in crate::transport) limits: WireLimits,
     pub(in crate::transport) tally: Arc<Tally>,
+    large_frames: Arc<LargeFrames>,
 }
 
 impl MountState {
     pub(super) fn new(mount: &Arc<Mount>) -> Arc<Self> {
         let tally = Arc::clone(&mount.endpoint.sockets.tally);
-        let settings = Arc::new(ConnectionSettings { path: mount.path.clone(), limits: mount.limits, tally });
+        let large_frames = Arc::clone(mount.reactors.large_frames());
+        let settings =
+            Arc::new(ConnectionSettings { path: mount.path.clone(), limits: mount.limits, tally, large_frames });
         Arc::new(Self { mount: Arc::clone(mount), settings })
     }
 }
@@ -80,7 +88,7 @@ pub(super) async fn connect(
             return rejection.status().into_response();
         }
     };
-    let handshake = match Handshake::of(&mut parts) {
+    let handshake = match Handshake::of(&mut parts, mount.compress) {
         Ok(handshake) => handshake,
         Err(error) => {
             mount.note_refused(Reason::BadUpgrade, &parts.headers, peer);
@@ -95,7 +103,7 @@ pub(super) async fn connect(
     let permits = Permits { _socket: permit, _connection: connection };
     let origin = page(&parts.headers);
     tokio::spawn(async move {
-        if let Err(error) = hand_over(&state, handshake.upgrade, admitted, (origin, permits)).await {
+        if let Err(error) = hand_over(&state, handshake, admitted, (origin, permits)).await {
             tracing::debug!("a connection was lost during its upgrade: {error:#}");
         }
     });
@@ -105,17 +113,19 @@ pub(super) async fn connect(
 /// Waits until the answer is written, and hands the connection to a reactor.
 async fn hand_over(
     state: &MountState,
-    upgrade: OnUpgrade,
+    handshake: Handshake,
     admitted: Admitted,
     (origin, permits): (Option<Box<str>>, Permits),
 ) -> Result<()> {
-    let upgraded = upgrade.await?.downcast::<TokioIo<TrackedStream>>();
+    let deflates = handshake.deflates();
+    let upgraded = handshake.upgrade.await?.downcast::<TokioIo<TrackedStream>>();
     let Parts { io, read_buf: received, .. } = upgraded.ok().context("it isn't a stream that the host accepted")?;
     let stream = io.into_inner().into_stream().into_std()?;
     let MountState { mount, settings } = state;
     let socket = mount.endpoint.connect(admitted.facts, admitted.serializer);
+    let socket = if deflates { socket.with_deflate() } else { socket };
     let settings = Arc::clone(settings);
-    mount.reactors.admit(Arrival { stream, received, socket, settings, origin, permits });
+    mount.reactors.admit(Arrival { stream, received, socket, settings, deflates, origin, permits });
     Ok(())
 }
 

@@ -79,6 +79,8 @@ pub(super) struct Reactor {
     spare: Vec<usize>,
     /// The connections that have bytes to read or to handle.
     ready: VecDeque<usize>,
+    /// The connections that are first in the next turn, because their compressed messages had to wait.
+    postponed: Vec<usize>,
     /// The connections that have frames to write.
     due: VecDeque<usize>,
     /// The time at which each connection's deadline is checked next. An entry is outdated if its connection has another
@@ -107,6 +109,7 @@ impl Reactor {
             inbox: Inbox::default(),
             spare: Vec::new(),
             ready: VecDeque::new(),
+            postponed: Vec::new(),
             due: VecDeque::new(),
             alarms: BinaryHeap::new(),
             held_back: None,
@@ -188,6 +191,7 @@ impl Reactor {
         self.failures += 1;
         self.scratch.clear();
         self.ready.clear();
+        self.postponed.clear();
         self.due.clear();
         for (number, connection) in &mut self.connections {
             connection.is_readable = true;
@@ -213,8 +217,9 @@ impl Reactor {
     /// Returns how long it may wait for events; none means without a limit.
     fn timeout(&self) -> Option<Duration> {
         let handle = &self.handles[self.place];
-        let is_held_back = !self.ready.is_empty() && handle.pressure().is_high();
-        let is_busy = !self.due.is_empty() || (!self.ready.is_empty() && !is_held_back);
+        let has_ready = !self.ready.is_empty() || !self.postponed.is_empty();
+        let is_held_back = has_ready && handle.pressure().is_high();
+        let is_busy = !self.due.is_empty() || (has_ready && !is_held_back);
         if is_busy || !handle.may_sleep() {
             return Some(Duration::ZERO);
         }
@@ -229,6 +234,10 @@ impl Reactor {
     fn handle(&mut self) {
         if self.is_held_back() {
             return;
+        }
+        self.scratch.inflation.begin_turn();
+        while let Some(number) = self.postponed.pop() {
+            self.ready.push_front(number);
         }
         for _ in 0..self.ready.len() {
             let Some(number) = self.ready.pop_front() else { return };
@@ -345,7 +354,8 @@ impl Reactor {
         match next {
             Next::Drop => return end(self.connections.remove(number)),
             Next::GoOn if !std::mem::replace(&mut connection.is_ready, true) => self.ready.push_back(number),
-            Next::GoOn | Next::Wait => {}
+            Next::Postponed if !std::mem::replace(&mut connection.is_ready, true) => self.postponed.push(number),
+            Next::GoOn | Next::Postponed | Next::Wait => {}
         }
         if connection.is_at_ease() {
             return;

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::connection::Arrival;
+use super::large_frames::LargeFrames;
 use super::reactor::{Reactor, WAKE};
 use super::reactor_handle::{ReactorHandle, next_group};
 use crate::pubsub::Pressure;
@@ -17,6 +18,7 @@ use crate::pubsub::Pressure;
 /// The threads that serve WebSocket connections. They end when this is dropped, and their connections with them.
 pub struct Reactors {
     handles: Arc<[Arc<ReactorHandle>]>,
+    large_frames: Arc<LargeFrames>,
     /// The number of connections so far, by which they are distributed.
     arrived: AtomicUsize,
     /// Whether one of the threads has ended.
@@ -47,8 +49,12 @@ impl Reactors {
         });
         let handles: Arc<[Arc<ReactorHandle>]> = handles.collect::<io::Result<Vec<_>>>()?.into();
         let ended = watch::Sender::new(false);
-        let reactors =
-            Arc::new(Self { handles: Arc::clone(&handles), arrived: AtomicUsize::new(0), ended: ended.clone() });
+        let reactors = Arc::new(Self {
+            handles: Arc::clone(&handles),
+            large_frames: Arc::default(),
+            arrived: AtomicUsize::new(0),
+            ended: ended.clone(),
+        });
         for (place, poll) in polls.into_iter().enumerate() {
             let (handles, runtime) = (Arc::clone(&handles), Handle::current());
             let end_signal = EndSignal(ended.clone());
@@ -69,6 +75,11 @@ impl Reactors {
             // An error means that all senders are dropped, and so that all threads have ended.
             let _ = ended.wait_for(|has_ended| *has_ended).await;
         }
+    }
+
+    /// Returns the large frames that are being compressed for its connections.
+    pub(super) fn large_frames(&self) -> &Arc<LargeFrames> {
+        &self.large_frames
     }
 
     /// Hands a connection to a thread, to each in turn, and skips threads that have ended. If all have ended, it is closed.

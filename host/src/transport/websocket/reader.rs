@@ -1,11 +1,13 @@
 //! Parses a client's bytes as WebSocket (RFC 6455): frames, masks, messages in several frames, and control frames.
 //!
 //! It does no I/O: bytes come in, and [`ReadEvent`]s come out. It keeps at most the beginning of one message, of limited
-//! size. The bytes of an incomplete frame stay with the caller.
+//! size. The bytes of an incomplete frame stay with the caller. If compression was negotiated, messages may be compressed
+//! (RFC 7692).
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use super::inflate::{Inflating, Inflation};
 use crate::protocol::{CloseCode, Incoming};
 
 /// A complete message or control frame from the client.
@@ -19,28 +21,36 @@ pub(super) enum ReadEvent {
     Pong,
     /// A close frame, with its code if it has one.
     Close(Option<u16>),
+    /// A compressed message comes next, and no work for it is left in this turn of the reactor.
+    Postponed,
 }
 
 /// Parses the bytes of one client.
-#[derive(Debug)]
 pub(super) struct Reader {
     /// The most bytes of a message.
     message_bytes_max: usize,
-    /// The beginning of a message whose last frame hasn't come yet. Boxed, because most connections don't have one.
+    /// The beginning of a message whose last frame hasn't come yet, or which isn't inflated yet. Boxed, because most connections don't have one.
     begun: Option<Box<PartialMessage>>,
+    /// Whether messages may be compressed.
+    deflates: bool,
     /// Whether the client broke the protocol, so that further bytes can't be parsed.
     is_broken: bool,
 }
 
-#[derive(Debug)]
+#[derive(Default)]
 struct PartialMessage {
     is_text: bool,
+    is_compressed: bool,
     bytes: Vec<u8>,
+    /// The complete message, if it is only inflated in part. Then there is nothing in `bytes`.
+    inflating: Option<Box<Inflating>>,
 }
 
 /// The header of a frame.
 struct Header {
     is_last: bool,
+    /// Whether this is the first frame of a compressed message.
+    is_compressed: bool,
     kind: Kind,
     mask: [u8; 4],
     /// Bytes of the header itself.
@@ -59,12 +69,27 @@ enum Kind {
     Pong,
 }
 
+/// The bit of the first byte that marks the first frame of a compressed message (RSV1; RFC 7692, 6).
+const COMPRESSED: u8 = 0x40;
+
 /// The most bytes of the payload of a control frame (RFC 6455, 5.5).
 const CONTROL_BYTES_MAX: usize = 125;
 
 impl Reader {
-    pub(super) fn new(message_bytes_max: usize) -> Self {
-        Self { message_bytes_max, begun: None, is_broken: false }
+    /// Creates a reader of messages with at most `message_bytes_max` bytes, inflated if they are compressed. `deflates`
+    /// says whether they may be compressed.
+    pub(super) fn new(message_bytes_max: usize, deflates: bool) -> Self {
+        Self { message_bytes_max, begun: None, deflates, is_broken: false }
+    }
+
+    /// Whether compression was negotiated.
+    pub(super) fn deflates(&self) -> bool {
+        self.deflates
+    }
+
+    /// Whether a message is inflated in part. [`next`](Self::next) continues it, even without further input.
+    pub(super) fn is_inflating(&self) -> bool {
+        self.begun.as_ref().is_some_and(|begun| begun.inflating.is_some())
     }
 
     /// Returns the next complete message or control frame, and removes its bytes from the front of `input`. Returns none if
@@ -72,34 +97,68 @@ impl Reader {
     ///
     /// # Errors
     /// The code to close with, if the client breaks the protocol or a message is too large. All later bytes are discarded.
-    pub(super) fn next(&mut self, input: &mut &[u8]) -> Result<Option<ReadEvent>, CloseCode> {
-        let next = self.read(input);
+    pub(super) fn next(
+        &mut self,
+        input: &mut &[u8],
+        inflation: &mut Inflation,
+    ) -> Result<Option<ReadEvent>, CloseCode> {
+        let next = self.read(input, inflation);
         self.is_broken |= next.is_err();
         next
     }
 
-    fn read(&mut self, input: &mut &[u8]) -> Result<Option<ReadEvent>, CloseCode> {
+    fn read(&mut self, input: &mut &[u8], inflation: &mut Inflation) -> Result<Option<ReadEvent>, CloseCode> {
         if self.is_broken {
             *input = &[];
+        }
+        if let Some(inflating) = self.begun.as_mut().and_then(|begun| begun.inflating.take()) {
+            self.begun = None;
+            return self.inflate(inflating, inflation).map(Some);
         }
         loop {
             let Some(header) = self.header(input)? else { return Ok(None) };
             let end = header.bytes + header.payload;
             let Some((frame, rest)) = input.split_at_checked(end) else { return Ok(None) };
+            if self.completes_compressed(&header) && inflation.is_used_up() {
+                return Ok(Some(ReadEvent::Postponed));
+            }
             let payload = &frame[header.bytes..];
             *input = rest;
-            if let Some(event) = self.on_frame(&header, payload)? {
+            if let Some(event) = self.on_frame(&header, payload, inflation)? {
                 return Ok(Some(event));
             }
         }
+    }
+
+    /// Whether this frame is the last one of a compressed message.
+    fn completes_compressed(&self, header: &Header) -> bool {
+        let has_begun = header.kind == Kind::Continuation && self.begun.as_ref().is_some_and(|it| it.is_compressed);
+        header.is_last && (header.is_compressed || has_begun)
+    }
+
+    /// Inflates a compressed message, as far as there is work left for it.
+    fn inflate(&mut self, mut inflating: Box<Inflating>, inflation: &mut Inflation) -> Result<ReadEvent, CloseCode> {
+        let result = match inflation.go_on(&mut inflating, self.message_bytes_max) {
+            Ok(true) => message(inflating.is_text, inflating.bytes().to_vec()),
+            Ok(false) => {
+                self.begun = Some(Box::new(PartialMessage { inflating: Some(inflating), ..PartialMessage::default() }));
+                return Ok(ReadEvent::Postponed);
+            }
+            Err(code) => Err(code),
+        };
+        inflation.take_back(inflating);
+        result
     }
 
     /// Parses the header of the next frame, and checks it before the payload has come. Returns none if more bytes are
     /// needed.
     fn header(&self, input: &[u8]) -> Result<Option<Header>, CloseCode> {
         let [first, second, ..] = *input else { return Ok(None) };
-        let is_last = first & 0x80 != 0;
+        let (is_last, is_compressed) = (first & 0x80 != 0, first & COMPRESSED != 0);
         let kind = Kind::of(first).ok_or(CloseCode::ProtocolError)?;
+        if is_compressed && !(self.deflates && matches!(kind, Kind::Text | Kind::Binary)) {
+            return Err(CloseCode::ProtocolError);
+        }
         if second & 0x80 == 0 {
             // A client must mask its frames (5.1).
             return Err(CloseCode::ProtocolError);
@@ -118,7 +177,7 @@ impl Reader {
         let payload = usize::try_from(payload).map_err(|_| CloseCode::TooBig)?;
         self.check(kind, is_last, payload)?;
         let Some(mask) = input.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()) else { return Ok(None) };
-        Ok(Some(Header { is_last, kind, mask, bytes: at + 4, payload }))
+        Ok(Some(Header { is_last, is_compressed, kind, mask, bytes: at + 4, payload }))
     }
 
     fn check(&self, kind: Kind, is_last: bool, payload: usize) -> Result<(), CloseCode> {
@@ -137,41 +196,60 @@ impl Reader {
         Ok(())
     }
 
-    fn on_frame(&mut self, header: &Header, payload: &[u8]) -> Result<Option<ReadEvent>, CloseCode> {
+    fn on_frame(
+        &mut self,
+        header: &Header,
+        payload: &[u8],
+        inflation: &mut Inflation,
+    ) -> Result<Option<ReadEvent>, CloseCode> {
+        let &Header { is_last, is_compressed, kind, mask, .. } = header;
         let unmasked = || {
             let mut bytes = Vec::with_capacity(payload.len());
-            unmask(payload, header.mask, &mut bytes);
+            unmask(payload, mask, &mut bytes);
             bytes
         };
-        match header.kind {
+        match kind {
             Kind::Ping => Ok(Some(ReadEvent::Ping(unmasked().into()))),
             Kind::Pong => Ok(Some(ReadEvent::Pong)),
             Kind::Close => close(&unmasked()).map(Some),
             Kind::Text | Kind::Binary => {
-                let is_text = header.kind == Kind::Text;
-                if header.is_last {
-                    return message(is_text, unmasked()).map(Some);
+                let is_text = kind == Kind::Text;
+                if !is_last {
+                    let begun = PartialMessage { is_text, is_compressed, bytes: unmasked(), inflating: None };
+                    self.begun = Some(Box::new(begun));
+                    return Ok(None);
                 }
-                self.begun = Some(Box::new(PartialMessage { is_text, bytes: unmasked() }));
-                Ok(None)
+                if is_compressed {
+                    let inflating = inflation.begin(is_text, |compressed| unmask(payload, mask, compressed));
+                    return self.inflate(inflating, inflation).map(Some);
+                }
+                message(is_text, unmasked()).map(Some)
             }
             Kind::Continuation => {
                 let Some(begun) = &mut self.begun else { return Err(CloseCode::ProtocolError) };
-                unmask(payload, header.mask, &mut begun.bytes);
-                if !header.is_last {
+                unmask(payload, mask, &mut begun.bytes);
+                if !is_last {
                     return Ok(None);
                 }
-                let whole = self.begun.take().map(|begun| *begun);
-                whole.map(|PartialMessage { is_text, bytes }| message(is_text, bytes)).transpose()
+                let Some(PartialMessage { is_text, is_compressed, bytes, .. }) = self.begun.take().map(|begun| *begun)
+                else {
+                    return Ok(None);
+                };
+                if is_compressed {
+                    let inflating = inflation.begin(is_text, |compressed| *compressed = bytes);
+                    return self.inflate(inflating, inflation).map(Some);
+                }
+                message(is_text, bytes).map(Some)
             }
         }
     }
 }
 
 impl Kind {
-    /// Returns the kind in the first byte of a frame. None for reserved bits and kinds, because no extension is negotiated.
+    /// Returns the kind in the first byte of a frame. None for reserved kinds, and for the reserved bits that no extension
+    /// uses.
     fn of(first: u8) -> Option<Self> {
-        match first & 0x7f {
+        match first & !COMPRESSED & 0x7f {
             0x0 => Some(Self::Continuation),
             0x1 => Some(Self::Text),
             0x2 => Some(Self::Binary),
@@ -227,120 +305,4 @@ fn unmask(payload: &[u8], [a, b, c, d]: [u8; 4], to: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-
-    /// Returns a client's frame.
-    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-        let mut frame = vec![first];
-        match payload.len() {
-            length @ 0..126 => frame.push(0x80 | u8::try_from(length).expect("it fits")),
-            length @ 126..65_536 => {
-                frame.push(0x80 | 126);
-                frame.extend(u16::try_from(length).expect("it fits").to_be_bytes());
-            }
-            length => {
-                frame.push(0x80 | 127);
-                frame.extend((length as u64).to_be_bytes());
-            }
-        }
-        frame.extend(MASK);
-        unmask(payload, MASK, &mut frame);
-        frame
-    }
-
-    /// Returns the events for bytes that come in pieces of this size.
-    fn read(bytes: &[u8], piece: usize) -> Vec<Result<ReadEvent, CloseCode>> {
-        let (mut reader, mut events, mut waiting) = (Reader::new(1000), Vec::new(), Vec::new());
-        for piece in bytes.chunks(piece) {
-            waiting.extend_from_slice(piece);
-            let mut input = &waiting[..];
-            loop {
-                match reader.next(&mut input) {
-                    Ok(Some(next)) => events.push(Ok(next)),
-                    Ok(None) => break,
-                    Err(code) => {
-                        events.push(Err(code));
-                        return events;
-                    }
-                }
-            }
-            waiting = input.to_vec();
-        }
-        events
-    }
-
-    fn text(text: &str) -> Result<ReadEvent, CloseCode> {
-        Ok(ReadEvent::Message(Incoming::Text(text.into())))
-    }
-
-    #[test]
-    fn messages_are_read_in_pieces_of_any_size() {
-        let long = "é".repeat(100);
-        let frames = [
-            frame(0x81, b"one"),
-            frame(0x81, b""),
-            frame(0x82, &[0, 255]),
-            frame(0x01, &long.as_bytes()[..7]),
-            frame(0x89, b"are you there?"),
-            frame(0x00, &long.as_bytes()[7..50]),
-            frame(0x8A, b""),
-            frame(0x80, &long.as_bytes()[50..]),
-            frame(0x81, long.as_bytes()),
-            frame(0x88, b"\x03\xe8bye"),
-        ];
-        let expected = [
-            text("one"),
-            text(""),
-            Ok(ReadEvent::Message(Incoming::Binary(Bytes::from_static(&[0, 255])))),
-            Ok(ReadEvent::Ping(Bytes::from_static(b"are you there?"))),
-            Ok(ReadEvent::Pong),
-            text(&long),
-            text(&long),
-            Ok(ReadEvent::Close(Some(1000))),
-        ];
-        let bytes = frames.concat();
-        for piece in [1, 2, 3, 7, 64, bytes.len()] {
-            assert_eq!(read(&bytes, piece), expected, "in pieces of {piece}");
-        }
-    }
-
-    #[test]
-    fn violations_are_found_before_the_payload_arrives() {
-        let (broken, big) = (|| Err(CloseCode::ProtocolError), || Err(CloseCode::TooBig));
-        let begun = frame(0x01, b"a");
-        let cases: [(&str, Vec<u8>, Result<ReadEvent, CloseCode>); 14] = [
-            ("no mask", vec![0x81, 1, b'a'], broken()),
-            ("a reserved bit", frame(0xC1, b"a"), broken()),
-            ("a reserved kind", frame(0x83, b"a"), broken()),
-            ("a ping in two frames", frame(0x09, b"a"), broken()),
-            ("a long ping", frame(0x89, &[0; 126])[..8].to_vec(), broken()),
-            ("a continuation without a beginning", frame(0x80, b"a"), broken()),
-            ("a message within another", [begun.clone(), frame(0x81, b"a")].concat(), broken()),
-            ("too long", frame(0x81, &[b'a'; 1001])[..4].to_vec(), big()),
-            ("far too long", vec![0x81, 0xFF, 0xFF, 0, 0, 0, 0, 0, 0, 0], big()),
-            ("too long in all", [begun, frame(0x80, &[b'a'; 1000])].concat(), big()),
-            ("text that isn't UTF-8", frame(0x81, &[0xC3]), Err(CloseCode::InvalidText)),
-            ("half a code", frame(0x88, &[3]), broken()),
-            ("a code that isn't for frames", frame(0x88, &[3, 0xED]), broken()),
-            ("a reason that isn't UTF-8", frame(0x88, &[3, 0xE8, 0xC3]), Err(CloseCode::InvalidText)),
-        ];
-        for (what, bytes, expected) in cases {
-            assert_eq!(read(&bytes, bytes.len()).pop(), Some(expected), "{what}");
-        }
-    }
-
-    #[test]
-    fn payloads_of_any_length_are_unmasked() {
-        for length in 0..40 {
-            let payload: Vec<u8> = (0..length).collect();
-            let (mut masked, mut back) = (Vec::new(), vec![9]);
-            unmask(&payload, MASK, &mut masked);
-            unmask(&masked, MASK, &mut back);
-            assert_eq!(back[1..], payload);
-            assert!(masked.iter().zip(&payload).enumerate().all(|(at, (a, b))| a ^ b == MASK[at % 4]));
-        }
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::inflate::Inflation;
 use crate::protocol::Frame;
 
 /// The most bytes that are read at once.
@@ -21,12 +22,13 @@ pub(super) struct Scratch {
     pub(super) input: Vec<u8>,
     pub(super) output: Vec<u8>,
     pub(super) frames: VecDeque<Frame>,
+    pub(super) inflation: Inflation,
 }
 
 impl Scratch {
     pub(super) fn new() -> Self {
         let (input, output) = (vec![0; INPUT_BYTES], Vec::with_capacity(OUTPUT_BYTES + LONG));
-        Self { now: Instant::now(), input, output, frames: VecDeque::new() }
+        Self { now: Instant::now(), input, output, frames: VecDeque::new(), inflation: Inflation::default() }
     }
 
     #[cfg(test)]

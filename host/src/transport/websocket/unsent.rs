@@ -1,8 +1,10 @@
 //! The frames that a connection has taken from its outbox, and that its stream has no room for.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
+use super::large_frames::LargeFrame;
 use crate::protocol::Frame;
 
 /// Frames that aren't written yet. The first piece may be written in part.
@@ -20,6 +22,9 @@ enum Piece {
     /// The bytes of several short frames together.
     Bytes(Box<[u8]>),
     Frame(Frame),
+    /// A frame that is being compressed. Its place among the frames `behind` is the number. Nothing is written before it is
+    /// compressed.
+    Large(Arc<LargeFrame>, usize),
 }
 
 impl Unsent {
@@ -31,11 +36,30 @@ impl Unsent {
         Self { first: Piece::Frame(frame), written, behind: VecDeque::new(), since }
     }
 
+    /// Keeps frames until one of them, at this place among the others, is compressed.
+    pub(super) fn of_large(frame: Arc<LargeFrame>, place: usize, others: VecDeque<Frame>, since: Instant) -> Self {
+        Self { first: Piece::Large(frame, place), written: 0, behind: others, since }
+    }
+
+    /// Whether there are bytes to write. Otherwise a frame is still being compressed.
+    pub(super) fn is_ready(&mut self, now: Instant) -> bool {
+        let Piece::Large(frame, place) = &self.first else { return true };
+        let Some(result) = frame.result() else { return false };
+        self.behind.insert(*place, result);
+        // Until now the client couldn't take any bytes.
+        self.since = now;
+        if let Some(first) = self.behind.pop_front() {
+            self.first = Piece::Frame(first);
+        }
+        true
+    }
+
     /// Returns the bytes to write next.
     pub(super) fn bytes(&self) -> &[u8] {
         let whole = match &self.first {
             Piece::Bytes(bytes) => bytes,
             Piece::Frame(frame) => frame.wire(),
+            Piece::Large(..) => &[],
         };
         &whole[self.written..]
     }

@@ -64,7 +64,7 @@ where
         let notes = notes.clone();
         move |call| on_tick(call, notes.clone())
     };
-    Part { on_topic_call: Some(Arc::new(move |call| Box::pin(on_topic(call)))), ..counter(notes) }
+    Part { on_topic_call: Some(Arc::new(move |call, _| Box::pin(on_topic(call)))), ..counter(notes) }
 }
 
 fn noted(call: &TopicCall, began: Instant) -> String {

@@ -22,7 +22,7 @@ use bennu::store::{Owner, QUOTA_BYTES, Store, StoreLimits};
 /// Handles a call of a member.
 pub(crate) type OnCall = Arc<dyn Fn(Call, Option<EntryInput>) -> CallFuture<'static, Outcome> + Send + Sync>;
 /// Handles a call of a topic.
-pub(crate) type OnTopicCall = Arc<dyn Fn(TopicCall) -> CallFuture<'static, Outcome> + Send + Sync>;
+pub(crate) type OnTopicCall = Arc<dyn Fn(TopicCall, Option<EntryInput>) -> CallFuture<'static, Outcome> + Send + Sync>;
 /// Decides about an intercepted event.
 pub(crate) type OnPassing = Arc<dyn Fn(Passing) -> CallFuture<'static, Vec<Decision>> + Send + Sync>;
 /// Upgrades a state of another version. `None` leaves the state as it is.
@@ -41,8 +41,8 @@ impl Behaviour for Script {
         (self.on_call)(call.clone(), entries.cloned())
     }
 
-    fn call_topic<'a>(&'a self, call: &'a TopicCall, _: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
-        (self.on_topic_call)(call.clone())
+    fn call_topic<'a>(&'a self, call: &'a TopicCall, entries: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
+        (self.on_topic_call)(call.clone(), entries.cloned())
     }
 
     fn filter<'a>(&'a self, passing: &'a Passing) -> CallFuture<'a, Vec<Decision>> {
@@ -78,7 +78,7 @@ pub(crate) struct Part {
     pub(crate) uses_entries: bool,
 }
 
-fn no_topic_call(_: TopicCall) -> CallFuture<'static, Outcome> {
+fn no_topic_call(_: TopicCall, _: Option<EntryInput>) -> CallFuture<'static, Outcome> {
     Box::pin(async { Err(Fault::failed("this script handles no topic calls")) })
 }
 

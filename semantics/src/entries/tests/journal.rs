@@ -11,7 +11,7 @@ use super::*;
 fn apply(table: &mut EntryTable, overlay: Overlay, journal: &mut Journal, is_stored: bool) {
     let Some(changes) = overlay.into_changes() else { return };
     let (growth, weight) = (journal.growth(&changes), journal.weight());
-    table.apply(changes, is_stored, |change| assert!(journal.note(&change)));
+    table.apply(changes, is_stored, |change| assert!(journal.note(change)));
     assert_eq!(journal.weight(), weight + growth);
 }
 

@@ -142,7 +142,7 @@ impl Published {
             }
         }
         let mut published = Vec::new();
-        self.model.table.apply(changes, true, |change| published.extend(self.rules.published_change(change)));
+        self.model.table.apply(changes, true, |change| published.extend(self.rules.published_change(&change)));
         if !published.is_empty() {
             self.publish(&published);
         }
@@ -333,7 +333,7 @@ fn written(table: &mut EntryTable, writes: &[(&str, Option<&str>)]) -> Vec<Publi
     }
     let mut changes = Vec::new();
     if let Some(written) = overlay.into_changes() {
-        table.apply(written, true, |change| changes.extend(rules.published_change(change)));
+        table.apply(written, true, |change| changes.extend(rules.published_change(&change)));
     }
     changes
 }

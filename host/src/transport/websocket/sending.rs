@@ -1,0 +1,46 @@
+//! Writes to the stream of a client, as much as it has room for.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice, Write};
+use std::time::Instant;
+
+use mio::net::TcpStream;
+
+use super::unsent::Unsent;
+use crate::protocol::Frame;
+
+/// The most frames that are written at once from their own memory.
+const SLICES: usize = 64;
+
+/// Writes frames from their own memory, as many as one call takes. Returns the rest of a frame that was written in part.
+pub(super) fn send_long(stream: &TcpStream, frames: &mut VecDeque<Frame>, now: Instant) -> io::Result<Option<Unsent>> {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    for (slice, frame) in slices.iter_mut().zip(&*frames) {
+        *slice = IoSlice::new(frame.wire());
+    }
+    let count = frames.len().min(SLICES);
+    let mut sent = send(stream, &slices[..count])?;
+    for _ in 0..count {
+        let Some(frame) = frames.pop_front() else { break };
+        if sent < frame.len() {
+            return Ok(Some(Unsent::of_frame(frame, sent, now)));
+        }
+        sent -= frame.len();
+    }
+    Ok(None)
+}
+
+/// Writes to the stream. Returns how many bytes it had room for.
+pub(super) fn send(mut stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    loop {
+        let sent = match slices {
+            [slice] => stream.write(slice),
+            slices => stream.write_vectored(slices),
+        };
+        match sent {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            sent => return sent,
+        }
+    }
+}
