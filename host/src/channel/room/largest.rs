@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::topics::Topics;
-use crate::entries::EntriesSize;
+use crate::entries::{EntriesSize, RollbackState};
 use crate::protocol::Topic;
 
 /// The sizes of an open room.
@@ -19,6 +19,8 @@ pub struct RoomSize {
     pub room_bytes: usize,
     /// The sizes of its entries. None if its plugin has no entries.
     pub entries: Option<EntriesSize>,
+    /// Whether a rollback of its build would roll it back, and its entries. None if no build on probation has upgraded it.
+    pub rollback: Option<RollbackState>,
 }
 
 /// So many rooms are looked at before other tasks of the thread may run.
