@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::Api;
 use crate::channel::RoomSize;
+use crate::entries::RollbackState;
 use crate::plugin::unclaimed;
 use crate::protocol::DeflateCount;
 
@@ -66,6 +67,7 @@ fn entries(api: &Api) -> Value {
         "memory_bytes": usage.memory_bytes,
         "cached_bytes": usage.cached_bytes,
         "dirty_bytes": usage.dirty_bytes,
+        "journal_bytes": usage.journal_bytes,
         "loaded": usage.loaded,
         "evicted": usage.evicted,
     })
@@ -83,6 +85,10 @@ fn room(room: &RoomSize) -> Value {
         "entries": sums.map(|sums| sums.entries),
         "entries_bytes": sums.map(|sums| sums.bytes),
         "dirty_bytes": entries.dirty_bytes,
+        "rollback": room.rollback.map(|rollback| match rollback {
+            RollbackState::Possible => "possible",
+            RollbackState::GivenUp => "given up",
+        }),
     })
 }
 

@@ -9,6 +9,7 @@ use bennu_semantics::entries::{AppliedChange, EntryChange, EntryChanges, EntrySu
 use bennu_semantics::entries::{FormerEntry, Found, OldEntry};
 
 use super::call::PendingEntries;
+use super::near_limit::NearLimit;
 use super::node::EntriesNode;
 use super::topic::{State, TopicEntries};
 
@@ -31,9 +32,10 @@ pub(super) struct RollbackPoint {
     held: JournalBytes,
     /// The keys of entries that the journal has, and its stored form doesn't have yet. A memory room has none.
     unstored: Vec<Box<[u8]>>,
+    near_limit: NearLimit,
 }
 
-/// Whether the room and the entries of a topic are rolled back if the probation ends with a rollback.
+/// Whether the room and the entries of a topic are rolled back, if the build on probation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RollbackState {
     /// They are.
@@ -98,7 +100,8 @@ impl Drop for JournalBytes {
 impl RollbackPoint {
     fn new(probation: u64, journal: Journal, node: &Arc<EntriesNode>) -> Box<Self> {
         let held = JournalBytes { node: Arc::clone(node), bytes: 0 };
-        Box::new(Self { probation, journal: Arc::new(journal), held, unstored: Vec::new() })
+        let (journal, unstored, near_limit) = (Arc::new(journal), Vec::new(), NearLimit::default());
+        Box::new(Self { probation, journal, held, unstored, near_limit })
     }
 }
 
@@ -151,6 +154,20 @@ impl Rollback {
         let _ = Arc::make_mut(&mut point.journal).note(change);
     }
 
+    /// The probation on which it was given up has ended.
+    pub(super) fn forget_given_up(&mut self) {
+        if let Self::GivenUp { .. } = self {
+            *self = Self::None;
+        }
+    }
+
+    /// Returns the bytes of the journal and their limit, if they are near it for the first time.
+    pub(super) fn rises_near(&self) -> Option<(u64, u64)> {
+        let Self::Point(point) = self else { return None };
+        let (bytes, most) = (point.journal.weight(), point.held.most());
+        point.near_limit.rises_near(bytes, most).then_some((bytes, most))
+    }
+
     pub(super) fn is_given_up(&self, id: u64) -> bool {
         matches!(self, Self::GivenUp { probation } if *probation == id)
     }
@@ -177,14 +194,6 @@ impl Rollback {
         let sums = point.journal.sums();
         Arc::unwrap_or_clone(point.journal).restore(table);
         Some(sums)
-    }
-
-    pub(super) fn state(&self) -> Option<RollbackState> {
-        match self {
-            Self::None => None,
-            Self::Point(_) => Some(RollbackState::Possible),
-            Self::GivenUp { .. } => Some(RollbackState::GivenUp),
-        }
     }
 
     /// The entries of the journal that aren't stored yet, and those before the changes of a call, with their probation.
@@ -241,10 +250,10 @@ impl TopicEntries {
         self.state().rollback.is_given_up(probation)
     }
 
-    /// Whether the room and the entries are rolled back if the probation ends with a rollback. None without a rollback point.
+    /// Whether the rollback point was given up on the last probation.
     #[must_use]
-    pub fn rollback_state(&self) -> Option<RollbackState> {
-        self.state().rollback.state()
+    pub fn has_given_up(&self) -> bool {
+        self.state().rollback.given_up() != 0
     }
 
     /// The sums of the entries at the rollback point. None if nothing has been changed since then.
@@ -329,6 +338,10 @@ impl TopicEntries {
 
 impl fmt::Debug for Rollback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.state(), f)
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Point(_) => "Point",
+            Self::GivenUp { .. } => "GivenUp",
+        })
     }
 }

@@ -149,6 +149,10 @@ impl TopicEntries {
     /// Begins a call.
     pub(super) fn overlay(&self, input: &EntryInput, has_upgrade: bool) -> Overlay {
         let mut state = self.state();
+        if !input.keeps_old && !input.is_before {
+            // No build is on probation any more.
+            state.rollback.forget_given_up();
+        }
         // A memory room has all old entries in its table until they are replaced.
         let keeps_old = input.keeps_old && self.is_durable();
         let old_bytes = if keeps_old { self.node.rules().limits.rollback_bytes } else { 0 };
@@ -205,7 +209,11 @@ impl TopicEntries {
         }
         let most = self.node.rules().limits.bytes_per_topic;
         let is_near = state.near_limit.rises_near(sums.bytes, most);
+        let near_rollback = state.rollback.rises_near();
         drop(state);
+        if let Some((bytes, most)) = near_rollback {
+            warn_near(self, keys::ENTRIES_ROLLBACK_BYTES, bytes, most);
+        }
         if is_near {
             warn_near(self, keys::ENTRIES_BYTES_PER_TOPIC, sums.bytes, most);
         }

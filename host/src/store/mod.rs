@@ -52,7 +52,6 @@ pub use directory::{absolute, open_to_others};
 pub use draft::{Draft, ReadError, Revision};
 pub use embedded::{Embedded, OpeningError};
 pub use engine::{Direction, Engine, EngineError, EngineFuture, Row, Rows, ScanLimit, Snapshot, Span, Writes};
-pub use entry_formers::EntryFormer;
 pub use entry_rows::EntryRows;
 pub use entry_sums::StoredSums;
 pub use export::Exported;

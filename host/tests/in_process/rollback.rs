@@ -282,3 +282,31 @@ async fn a_second_build_during_a_probation_is_rolled_back_to_the_same_point() {
     let mut bob = host.member().await;
     assert_eq!(ask(&mut bob, "all").await, "r a=1");
 }
+
+/// The next members get the entries from before as the published state, also if its text was kept.
+#[tokio::test(start_paused = true)]
+async fn published_entries_are_rolled_back_too() {
+    const PUBLISHED: [&[(&str, &str)]; 2] = [
+        &[("room", "memory"), ("on-fault", "keep"), ("publishes", "a")],
+        &[("room", "memory"), ("on-fault", "keep"), ("publishes", "a"), ("entries-version", "1")],
+    ];
+    let builds = PUBLISHED.map(|options| Build { options, ..SECOND });
+    let host = Play::begin(EntryLimits::default());
+    host.stage.publish([builds[0].part(&host.notes)]);
+    let shown = async |entries: &str| {
+        let mut member = host.member().await;
+        let state = member.next().await;
+        assert!(state.contains("room_state") && state.contains(entries), "{state}");
+        member
+    };
+    let mut alice = shown("{}").await;
+    alice.send(r#"["1","2","shelf:1","put a 1",{}]"#);
+    assert!(alice.next().await.contains("phx_reply") && alice.next().await.contains(r#"{"a":1}"#));
+    host.try_out(builds[1]);
+    alice.send(r#"["1","2","shelf:1","put a 2",{}]"#);
+    assert!(alice.next().await.contains("phx_reply") && alice.next().await.contains(r#"{"a":2}"#));
+    shown(r#"{"a":2}"#).await;
+    host.end(ProbationResult::RolledBack, builds[0]).await;
+    assert_eq!(alice.next().await, ERROR);
+    shown(r#"{"a":1}"#).await;
+}

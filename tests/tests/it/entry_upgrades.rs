@@ -156,9 +156,15 @@ async fn a_rollback_restores_room_and_entries() -> Result<()> {
         "#,
     )
     .await?;
+    let shown = host.inspect().await?;
+    ensure!(shown["largest_rooms"][0]["rollback"] == "possible", "{shown}");
+    ensure!(shown["entries"]["journal_bytes"].as_u64() > Some(3 * 64), "{shown}");
     let address = host.address().to_string();
     let back = bennu(host.home(), &["plugins", "rollback", "naughty", "--host", &address])?;
     ensure!(back.code == Some(0), "{back:?}");
+    let is_done =
+        |shown: &Value| shown["entries"]["journal_bytes"] == 0 && shown["largest_rooms"][0]["rollback"].is_null();
+    host.shows("the entries are rolled back", is_done).await?;
     cast.play(
         r#"
         alice < phx_error
@@ -186,6 +192,7 @@ async fn entries_rollback_bytes() -> Result<()> {
     let given_up = |line: &bennu_tests::Line| line.message().starts_with("entries_rollback_given_up");
     let line = host.log().find(0, "the rollback is given up", given_up).await?;
     ensure!(line.field("topic") == "unruly:1" && line.field("plugin") == "naughty", "{line:?}");
+    ensure!(host.inspect().await?["largest_rooms"][0]["rollback"] == "given up");
     let address = host.address().to_string();
     ensure!(bennu(host.home(), &["plugins", "rollback", "naughty", "--host", &address])?.code == Some(0));
     // The first build takes the newer values as they are.

@@ -19,6 +19,8 @@ pub(in crate::channel::room) struct PublishedEntries {
     /// The frames of the kept text.
     frames: StateFrames,
     kept: KeptBytes,
+    /// Whether the entries were rolled back. Then they are published again as a whole.
+    is_rolled_back: bool,
     /// Whether a member waits for a whole state until the end of this turn.
     pub(in crate::channel::room) is_awaited: bool,
     /// Whether a turn for the members that have missed changes is posted.
@@ -38,6 +40,7 @@ impl PublishedEntries {
             state: Publishing::new(node.published_missed_bytes()),
             frames: None,
             kept: KeptBytes::none(node),
+            is_rolled_back: false,
             is_awaited: false,
             is_catch_up_posted: false,
         }
@@ -46,6 +49,9 @@ impl PublishedEntries {
     /// Whether it has the prefixes of a route. They are the same value, except after a reload.
     pub(in crate::channel::room) fn is_as_in(&mut self, route: &Route) -> bool {
         let wanted = &route.spec.publishes;
+        if self.is_rolled_back {
+            return false;
+        }
         if Arc::ptr_eq(&self.publishes, wanted) {
             return true;
         }
@@ -54,6 +60,13 @@ impl PublishedEntries {
             self.publishes = Arc::clone(wanted);
         }
         is_same
+    }
+
+    /// The entries were rolled back. The kept text is that of later commits.
+    pub(in crate::channel::room) fn roll_back(&mut self) {
+        self.state.drop_kept();
+        self.count_kept();
+        self.is_rolled_back = true;
     }
 
     /// Counts the bytes that it keeps. If the host has no room for them, they are dropped.

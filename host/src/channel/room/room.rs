@@ -15,7 +15,7 @@ use super::size::RoomSize;
 use super::tick_timer::TickTimer;
 use crate::channel::turn::{Saved, Services, Settled};
 use crate::contract::{Published, PublishedState};
-use crate::entries::{AppliedEntries, PendingEntries, RollbackGivenUp, TopicEntries};
+use crate::entries::{AppliedEntries, PendingEntries, RollbackGivenUp, RollbackState, TopicEntries};
 use crate::protocol::Topic;
 use crate::pubsub::StateUpdate;
 use crate::routes::Route;
@@ -261,7 +261,9 @@ impl Room {
         };
         self.entries.iter().for_each(|entries| entries.roll_back());
         // They are published again when the topic's next turn begins. The members of now end.
-        self.published_entries = None;
+        if let Some(published) = &mut self.published_entries {
+            published.roll_back();
+        }
         // Without bytes, nobody had written the room.
         self.saved = before.filter(|before| !before.bytes.is_empty());
         (self.is_unstored, self.is_rolling_back) = (self.is_durable, self.is_durable);
@@ -337,12 +339,18 @@ impl Room {
 
     /// Its sizes, for `inspect`.
     pub(in crate::channel::room) fn size(&self, topic: &Topic) -> RoomSize {
+        let given_up = || self.entries.as_ref().is_some_and(|entries| entries.has_given_up());
+        let rollback = match self.rollback_point() {
+            Some(_) => Some(RollbackState::Possible),
+            None => given_up().then_some(RollbackState::GivenUp),
+        };
         RoomSize {
             topic: topic.clone(),
             plugin: self.owner.name().to_owned(),
             is_durable: self.is_durable,
             room_bytes: self.saved.as_ref().map_or(0, |saved| saved.bytes.len()),
             entries: self.entries.as_ref().map(|entries| entries.size()),
+            rollback,
         }
     }
 

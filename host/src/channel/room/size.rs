@@ -1,6 +1,6 @@
 //! The sizes of an open room.
 
-use crate::entries::EntriesSize;
+use crate::entries::{EntriesSize, RollbackState};
 use crate::protocol::Topic;
 
 /// The sizes of an open room.
@@ -16,6 +16,8 @@ pub struct RoomSize {
     pub room_bytes: usize,
     /// The sizes of its entries. None if its plugin has no entries.
     pub entries: Option<EntriesSize>,
+    /// Whether a rollback of its build would roll it back, and its entries. None if no build on probation has upgraded it.
+    pub rollback: Option<RollbackState>,
 }
 
 impl RoomSize {
