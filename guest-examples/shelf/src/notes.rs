@@ -1,5 +1,7 @@
 //! The notes of a topic: published entries, which the members get.
 
+use std::collections::BTreeMap;
+
 use bennu_guest::prelude::*;
 
 /// The notes. A value is JSON.
@@ -42,7 +44,7 @@ impl Channel for Notes {
 }
 
 /// Sets notes. Null removes one.
-fn put(notes: serde_json::Map<String, Value>) {
+fn put(notes: BTreeMap<String, Value>) {
     for (name, note) in notes {
         if note.is_null() { NOTES.remove(name) } else { NOTES.insert(name, &note) }
     }
