@@ -15,10 +15,15 @@ use tempfile::TempDir;
 use crate::process::Process;
 use crate::server::Server;
 
+/// The file with the configuration.
+const CONFIG: &str = "bennu.toml";
+
 /// A running host. Dropping the value ends the host.
 pub(crate) struct Host {
     server: Server,
     home: TempDir,
+    binary: PathBuf,
+    plugins: Vec<PathBuf>,
     /// The address that it listens on.
     pub(crate) address: SocketAddr,
 }
@@ -32,14 +37,18 @@ impl Host {
     /// Starts a host with several plugins, or with a directory of plugins.
     pub(crate) fn serve(binary: &Path, plugins: &[impl AsRef<Path>], config: &str) -> Result<Self> {
         let home = tempfile::tempdir()?;
-        let path = home.path().join("bennu.toml");
-        fs::write(&path, config)?;
-        let mut command = Command::new(binary);
-        command.arg("serve").args(plugins.iter().map(AsRef::as_ref)).arg("--config").arg(path);
-        command.arg("--data").arg(home.path().join("data"));
-        command.args(["--listen", "127.0.0.1:0", "--log", "warn"]);
-        let server = Server::start(&mut command).context("build the host with `cargo build --release -p bennu`")?;
-        Ok(Self { address: server.address, server, home })
+        fs::write(home.path().join(CONFIG), config)?;
+        let plugins: Vec<PathBuf> = plugins.iter().map(|plugin| plugin.as_ref().to_owned()).collect();
+        let server = serve(binary, &plugins, home.path())?;
+        Ok(Self { address: server.address, server, home, binary: binary.to_owned(), plugins })
+    }
+
+    /// Stops it in order, and starts it again with the same data. Its address is another one then.
+    pub(crate) fn restart(self) -> Result<Self> {
+        let Self { server, home, binary, plugins, .. } = self;
+        server.stop()?;
+        let server = serve(&binary, &plugins, home.path())?;
+        Ok(Self { address: server.address, server, home, binary, plugins })
     }
 
     pub(crate) fn process(&self) -> Process {
@@ -66,6 +75,15 @@ impl Host {
         stream.read_to_string(&mut answer)?;
         Ok(serde_json::from_str(answer.split("\r\n\r\n").nth(1).context("the answer has no body")?)?)
     }
+}
+
+/// Starts a host whose configuration and data are in a directory.
+fn serve(binary: &Path, plugins: &[PathBuf], home: &Path) -> Result<Server> {
+    let mut command = Command::new(binary);
+    command.arg("serve").args(plugins).arg("--config").arg(home.join(CONFIG));
+    command.arg("--data").arg(home.join("data"));
+    command.args(["--listen", "127.0.0.1:0", "--log", "warn"]);
+    Server::start(&mut command).context("build the host with `cargo build --release -p bennu`")
 }
 
 /// The default of the binary that is measured.

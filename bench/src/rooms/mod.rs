@@ -4,8 +4,10 @@
 //! The rows need the plugin `shelf`. [`shelf`] lists what it has to do.
 
 mod change;
+mod first_read;
 mod memory;
 mod plain;
+mod published;
 mod replies;
 mod row;
 mod shelf;
@@ -18,7 +20,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::host::{default_binary, guest};
 use row::{Row, Table};
-use shelf::Shelf;
+use shelf::ShelfHost;
 
 /// Costs of a room's entries, each as a ratio with a target: exits with status 1 if a target isn't met
 #[derive(Args)]
@@ -45,6 +47,12 @@ enum Tables {
 enum RowName {
     /// A change of one entry of 100 bytes, in memory rooms of 100 KB and 10 MB against 1 KB: CPU time of a message
     Change,
+    /// The same in durable rooms, with one of 1 GB; and the pages that the first read in that room needs after a start
+    Durable,
+    /// A change of one published entry of 10,000 for 100 members, against a broadcast of the same bytes: CPU time
+    Published,
+    /// A join of a published state of 10,000 entries, against writing its bytes once: CPU time
+    Join,
     /// A tick that moves 100 players, by scan and put-many against one value: CPU time
     Tick,
     /// Memory of a million entries of 100 bytes, against their bytes
@@ -62,6 +70,10 @@ struct Setup {
     #[arg(long)]
     quick: bool,
 
+    /// Leave out the room of 1 GB, which takes about a minute to fill
+    #[arg(long)]
+    no_large: bool,
+
     /// The host's binary
     #[arg(long, default_value_os_t = default_binary())]
     host: PathBuf,
@@ -77,8 +89,8 @@ impl Setup {
     }
 
     /// Starts a host.
-    async fn start(&self) -> Result<Shelf> {
-        Shelf::start(&self.host, &self.plugin).await
+    async fn start(&self) -> Result<ShelfHost> {
+        ShelfHost::start(&self.host, &self.plugin).await
     }
 }
 
@@ -114,7 +126,10 @@ impl Rooms {
 impl RowName {
     async fn measure(self, setup: &Setup) -> Result<Vec<Row>> {
         match self {
-            Self::Change => change::rows(setup).await,
+            Self::Change => change::memory(setup).await,
+            Self::Durable => change::durable(setup).await,
+            Self::Published => published::changes(setup).await,
+            Self::Join => published::joins(setup).await,
             Self::Tick => tick::rows(setup).await,
             Self::Memory => memory::rows(setup).await,
         }

@@ -4,6 +4,7 @@
 //!
 //! The plugin's own documentation has the topics and the messages (`guest-examples/shelf/src/lib.rs`).
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
@@ -27,15 +28,16 @@ const FILLED_AT_ONCE: usize = 1_000;
 
 /// A client sends nothing while the other hosts of its row are measured, so a host must keep a silent client for that long.
 /// If a host never replies, it closes the connection after this time, which ends the measurement.
-const CONFIG: &str = "[limits]\nidle_ms = 600000\nstop_ms = 1\n";
+/// The largest room needs more than the default quota.
+const CONFIG: &str = "[limits]\nidle_ms = 600000\nstop_ms = 1000\nstore_bytes_per_plugin = 4294967296\n";
 
 /// A host with the plugin, and a client.
-pub(super) struct Shelf {
+pub(super) struct ShelfHost {
     host: Host,
     client: Client,
 }
 
-impl Shelf {
+impl ShelfHost {
     pub(super) async fn start(binary: &Path, plugin: &Path) -> Result<Self> {
         let host = Host::start(binary, plugin, CONFIG)?;
         let client = Client::connect(host.address).await?;
@@ -57,15 +59,46 @@ impl Shelf {
         Ok(())
     }
 
+    /// Connects one more client.
+    pub(super) async fn connect(&self) -> Result<Client> {
+        Client::connect(self.host.address).await
+    }
+
+    /// The client of the calls.
+    pub(super) fn client(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
     /// Adds entries to an empty topic.
     pub(super) async fn fill(&mut self, topic: &str, entries: usize) -> Result<()> {
-        let mut filled = 0;
-        while filled < entries {
-            let more = FILLED_AT_ONCE.min(entries - filled);
-            self.call(topic, "fill", &json!({ "from": filled, "entries": more, "bytes": VALUE_BYTES })).await?;
-            filled += more;
+        self.fill_with(topic, 0..entries, VALUE_BYTES).await
+    }
+
+    /// Adds entries with these numbers and with values of these bytes.
+    pub(super) async fn fill_with(&mut self, topic: &str, numbers: Range<usize>, bytes: usize) -> Result<()> {
+        for from in numbers.clone().step_by(FILLED_AT_ONCE) {
+            let more = FILLED_AT_ONCE.min(numbers.end - from);
+            self.call(topic, "fill", &json!({ "from": from, "entries": more, "bytes": bytes })).await?;
         }
-        self.check_filled(topic, entries).await
+        Ok(())
+    }
+
+    /// Reads the first entries of a topic, so that they are in memory.
+    pub(super) async fn read(&mut self, topic: &str, entries: usize) -> Result<()> {
+        ask(&mut self.client, entries, |key| message(topic, "read", &format!(r#"{{"key":{key}}}"#))).await
+    }
+
+    /// Stops the host in order, and starts it again with the same data and another client.
+    pub(super) async fn restart(self) -> Result<Self> {
+        let host = self.host.restart()?;
+        let client = Client::connect(host.address).await?;
+        Ok(Self { host, client })
+    }
+
+    /// The number of pages that the host's store has read since its start.
+    pub(super) fn page_reads(&self) -> Result<u64> {
+        let inspected = self.host.inspect()?;
+        inspected["store"]["page_reads"].as_u64().context("`inspect` has no number of page reads")
     }
 
     /// Rewrites `count` entries of a topic, [several at once](ask).
@@ -91,6 +124,6 @@ impl Shelf {
     }
 }
 
-fn message(topic: &str, event: &str, payload: &str) -> String {
+pub(super) fn message(topic: &str, event: &str, payload: &str) -> String {
     format!(r#"["1","r","{topic}","{event}",{payload}]"#)
 }

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::Setup;
 use super::row::{Candidate, Costs, Row};
-use super::shelf::Shelf;
+use super::shelf::ShelfHost;
 
 const TARGET: f64 = 1.5;
 
@@ -43,7 +43,7 @@ pub(super) async fn rows(setup: &Setup) -> Result<Vec<Row>> {
 
 /// A host with topics that tick while they are measured.
 struct Ticking {
-    shelf: Shelf,
+    shelf: ShelfHost,
     topics: Vec<String>,
     time: Duration,
 }

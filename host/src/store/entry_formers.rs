@@ -21,7 +21,7 @@ use super::space::{Kind, Owner, split_entry_name};
 const AT_ONCE: ScanLimit = ScanLimit { rows: 1000, bytes: 1 << 20 };
 
 /// An entry at a rollback point, or without a version its absence.
-type EntryFormer = (Packed, Option<u32>);
+pub(super) type EntryFormer = (Packed, Option<u32>);
 
 impl EntryRows<'_> {
     /// Returns the entries before the rollback point of this probation, by `each`.

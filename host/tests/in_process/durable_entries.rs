@@ -270,7 +270,11 @@ async fn the_entries_of_a_memory_room_are_stored_when_a_build_makes_it_durable()
     stage.publish([Part { generation: 2, ..durable(&notes) }]);
     assert_eq!(ask(&mut alice, "add a").await, "{}");
     assert_eq!((stored(&store, "a").await, stored(&store, "old").await, stored(&store, "02499").await), (4, 2, 1));
-    assert_eq!((node.usage().memory_bytes, node.usage().dirty_bytes), (0, 0));
+    // A large table is dropped on another thread.
+    while node.usage().memory_bytes > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(node.usage().dirty_bytes, 0);
     assert_eq!(store.usage("script").await.expect("a store in memory"), 2500 * 6 + 1 + 4 + 3 + 2);
 
     // When it isn't durable any more, the room begins without entries.

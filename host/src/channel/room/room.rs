@@ -9,9 +9,9 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::idle::IdlePermit;
-use super::largest::RoomSize;
 use super::published_entries::PublishedEntries;
 use super::seats::Seats;
+use super::size::RoomSize;
 use super::tick_timer::TickTimer;
 use crate::channel::turn::{Saved, Services, Settled};
 use crate::contract::{Published, PublishedState};

@@ -25,13 +25,13 @@ pub(super) struct LargeFrames {
 #[derive(Default)]
 struct Inner {
     /// All frames, the oldest first. Those that aren't compressed yet are compressed in this order.
-    frames: Vec<(Arc<LargeFrame>, Waiting)>,
+    frames: Vec<(Arc<LargeFrame>, Outboxes)>,
     /// Whether a thread compresses frames.
     is_running: bool,
 }
 
 /// The outboxes of the connections that wait for a frame. It is empty once the frame is compressed.
-type Waiting = Vec<Arc<Outbox>>;
+type Outboxes = Vec<Arc<Outbox>>;
 
 /// A large frame, and its compressed form once that is known.
 pub(super) struct LargeFrame {
@@ -132,7 +132,7 @@ impl LargeFrames {
 
 impl Inner {
     /// Returns the outboxes whose connections wait for a frame that has a result now.
-    fn finish(&mut self, finished: &Arc<LargeFrame>) -> Waiting {
+    fn finish(&mut self, finished: &Arc<LargeFrame>) -> Outboxes {
         let found = self.frames.iter_mut().find(|(frame, _)| Arc::ptr_eq(frame, finished));
         let waiting = found.map(|(_, waiting)| std::mem::take(waiting)).unwrap_or_default();
         finished.count(waiting.len());
@@ -152,7 +152,7 @@ impl Inner {
     }
 
     /// Returns the bytes of the frames whose list of outboxes is like that.
-    fn bytes(&self, is_wanted: impl Fn(&Waiting) -> bool) -> usize {
+    fn bytes(&self, is_wanted: impl Fn(&Outboxes) -> bool) -> usize {
         self.frames.iter().filter(|(_, waiting)| is_wanted(waiting)).map(|(frame, _)| frame.bytes()).sum()
     }
 }
