@@ -89,7 +89,7 @@ pub(crate) fn upgrade<C: Channel>(topic: &str, part: Part, version: u32, state: 
 }
 
 pub(crate) fn upgrade_entry<C: Channel>(topic: &str, key: &[u8], version: u32, value: Vec<u8>) -> Called<Vec<u8>> {
-    let upgraded = C::upgrade_entry(&OldEntry::new(topic, key, version, &value)).map_err(text)?;
+    let upgraded = C::upgrade_entry(&OldEntry::of::<C>(topic, key, version, &value)).map_err(text)?;
     Ok(upgraded.value.unwrap_or(value))
 }
 
@@ -167,7 +167,7 @@ fn unreplied(handled: Handled, event: &str) -> Called<Answer> {
     }
 }
 
-fn text(error: Error) -> String {
+pub(crate) fn text(error: Error) -> String {
     match error {
         Error::Refused(Payload::Json(text)) => text,
         Error::Refused(Payload::Binary(_)) => "refused with a binary payload".into(),

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::host::entries;
 use crate::key_range::{self, KeyRange, successor};
-use crate::{Error, state};
+use crate::{Channel, Error, state};
 
 mod packed;
 mod scan;
@@ -404,14 +404,20 @@ impl<T> fmt::Debug for RoomMap<T> {
 
 /// The encoding of a map's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Encoding {
+pub(crate) enum Encoding {
     MessagePack,
     Json,
 }
 
 impl Encoding {
+    /// The encoding of an entry of a channel.
+    pub(crate) fn of<C: Channel>(key: &[u8]) -> Self {
+        let is_published = C::PUBLISHES.iter().any(|prefix| key.starts_with(prefix.as_bytes()));
+        if is_published { Self::Json } else { Self::MessagePack }
+    }
+
     #[track_caller]
-    fn encoded(self, value: &impl Serialize) -> Vec<u8> {
+    pub(crate) fn encoded(self, value: &impl Serialize) -> Vec<u8> {
         let mut bytes = Vec::new();
         self.encode_to(&mut bytes, value).unwrap_or_else(|why| panic!("{why}"));
         bytes
@@ -425,7 +431,7 @@ impl Encoding {
         }
     }
 
-    fn read<T: DeserializeOwned>(self, key: &[u8], value: &[u8]) -> Result<T, Error> {
+    pub(crate) fn read<T: DeserializeOwned>(self, key: &[u8], value: &[u8]) -> Result<T, Error> {
         let failed = |error: &dyn fmt::Display| {
             let key = String::from_utf8_lossy(key);
             Error::Failed(format!("the entry {key:?} can't be read as a {}: {error}", type_name::<T>()))

@@ -171,3 +171,68 @@ fn a_channel_without_entries_can_t_use_a_map() {
     let fault = member.push("look", json!({})).fault().cloned().expect("a fault");
     assert!(fault.detail.starts_with("this call has no entries: only callbacks that get a room have them"), "{fault}");
 }
+
+/// The text of a note, and in the second build a structure.
+const TEXT_NOTES: RoomMap<String> = RoomMap::published("note/");
+const NOTES: RoomMap<Note> = RoomMap::published("note/");
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Note {
+    text: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct First;
+
+impl Channel for First {
+    type Room = ();
+    const ENTRIES: bool = true;
+    const PUBLISHES: &'static [&'static str] = &["note/"];
+
+    fn join(_socket: &mut Socket, _params: Payload) -> Join<Self> {
+        TEXT_NOTES.insert("1", &"hi".to_owned());
+        Ok(First)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Second;
+
+impl Channel for Second {
+    type Room = ();
+    const ENTRIES: bool = true;
+    const ENTRIES_VERSION: u32 = 1;
+    const PUBLISHES: &'static [&'static str] = &["note/"];
+
+    fn join(_socket: &mut Socket, _params: Payload) -> Join<Self> {
+        Ok(Second)
+    }
+
+    fn handle_in(&mut self, _socket: &mut Socket, event: &str, _payload: Payload) -> Handled {
+        reply(NOTES.get(event)?)
+    }
+
+    fn upgrade_entry(old: &OldEntry) -> UpgradedEntry {
+        match NOTES.name_of(old) {
+            Some("2") => fail("it refuses this one"),
+            Some(_) => NOTES.upgraded(&Note { text: old.read()? }),
+            None => old.as_it_is(),
+        }
+    }
+}
+
+#[test]
+fn a_published_entry_is_upgraded_as_json_and_its_change_is_published() {
+    let stage = testing::Stage::new().channel::<First>("notes:*");
+    let mut alice = stage.join("notes:1", json!({})).expect("everybody may join");
+    assert_eq!(alice.room_state(), Some(json!({ "note/1": "hi" })));
+    stage.reload::<Second>("notes:*");
+    let read = alice.push("1", json!({}));
+    alice.assert_reply(&read, "ok", json!({ "text": "hi" }));
+    assert_eq!(alice.room_state(), Some(json!({ "note/1": { "text": "hi" } })));
+    let note: Note = testing::upgrade_entry::<Second, _>("note/1", 0, "hi").expect("an upgrade");
+    assert_eq!(note, Note { text: "hi".into() });
+    let refused = testing::upgrade_entry::<Second, Note>("note/2", 0, "hi").expect_err("a refusal");
+    let text = "failed: the plugin refused the upgrade of the entry \"note/2\" of version 0: it refuses this one";
+    assert_eq!(refused.to_string(), text);
+}

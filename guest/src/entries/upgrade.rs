@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::RoomMap;
-use crate::{Error, state};
+use super::{Encoding, RoomMap};
+use crate::{Channel, Error};
 
 /// The result of [`Channel::upgrade_entry`](crate::Channel::upgrade_entry). An [`Error`] of either kind refuses the entry,
 /// which is a fault of the callback that reads the entry.
@@ -24,11 +24,13 @@ pub struct OldEntry<'a> {
     key: &'a [u8],
     version: u32,
     value: &'a [u8],
+    encoding: Encoding,
 }
 
 impl<'a> OldEntry<'a> {
-    pub(crate) fn new(topic: &'a str, key: &'a [u8], version: u32, value: &'a [u8]) -> Self {
-        Self { topic, key, version, value }
+    /// An entry that is given to a channel.
+    pub(crate) fn of<C: Channel>(topic: &'a str, key: &'a [u8], version: u32, value: &'a [u8]) -> Self {
+        Self { topic, key, version, value, encoding: Encoding::of::<C>(key) }
     }
 
     /// Returns the topic that the entry belongs to.
@@ -46,13 +48,23 @@ impl<'a> OldEntry<'a> {
         self.version
     }
 
-    /// Decodes the value as the type that the other version used.
+    /// Decodes the value as the type that the other version used: from JSON if the channel publishes the entry
+    /// ([`PUBLISHES`](Channel::PUBLISHES)), and otherwise as a map without published entries writes it.
     ///
     /// # Errors
     ///
     /// The value isn't a `T`. With `?`, this refuses the entry.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        state::read(self.value).map_err(|error| Error::Failed(format!("version {}: {error}", self.version)))
+        self.encoding.read(self.key, self.value)
+    }
+
+    /// Decodes the value from JSON, if the other version published the entry, and this build doesn't.
+    ///
+    /// # Errors
+    ///
+    /// The value isn't a `T`. With `?`, this refuses the entry.
+    pub fn read_json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        Encoding::Json.read(self.key, self.value)
     }
 
     /// Keeps the value, which serde can read as a value of this version.
@@ -79,6 +91,8 @@ impl<T: Serialize> RoomMap<T> {
     ///
     /// The value can't be encoded. This refuses the entry.
     pub fn upgraded(&self, value: &T) -> UpgradedEntry {
-        state::encode(value).map(|value| NewEntry { value: Some(value) }).map_err(Error::Failed)
+        let mut bytes = Vec::new();
+        self.encoding.encode_to(&mut bytes, value).map_err(Error::Failed)?;
+        Ok(NewEntry { value: Some(bytes) })
     }
 }

@@ -8,8 +8,9 @@ use bennu_world::{CallContext, Callbacks, HostFacts, Saved, StateSnapshot};
 
 use super::Fault;
 use super::native::NativeRoutes;
+use crate::entries::Encoding;
 use crate::plugin::Route;
-use crate::{Channel, state};
+use crate::{Channel, callbacks, state};
 
 /// The name of the topic. Upgrades seldom depend on it.
 const TOPIC: &str = "topic";
@@ -59,12 +60,13 @@ pub fn upgrade_entry<C: Channel, T: DeserializeOwned>(
     version: u32,
     old: impl Serialize,
 ) -> Result<T, Fault> {
-    let value = state::encode(&old).unwrap_or_else(|why| panic!("{why}"));
-    let upgrade =
-        EntryUpgrade { topic: Topic::new(TOPIC), key: key.as_ref().into(), version, value: value.clone().into() };
+    let (key, encoding) = (key.as_ref(), Encoding::of::<C>(key.as_ref()));
+    let value = encoding.encoded(&old);
+    let upgrade = EntryUpgrade { topic: Topic::new(TOPIC), key: key.into(), version, value: value.clone().into() };
     let mut context = CallContext::upgrading(HostFacts::default());
     let upgraded = NativeRoutes::of(Route::to::<C>("*")).upgrade_entry(upgrade, &mut context)?;
-    read(&upgraded.unwrap_or(value))
+    let read = encoding.read(key, &upgraded.unwrap_or(value)).map_err(callbacks::text);
+    Ok(read.map_err(bennu_semantics::Fault::failed)?)
 }
 
 #[track_caller]

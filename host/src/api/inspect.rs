@@ -8,7 +8,6 @@ use serde_json::{Map, Value, json};
 
 use super::Api;
 use crate::channel::RoomSize;
-use crate::entries::RollbackState;
 use crate::plugin::unclaimed;
 use crate::protocol::DeflateCount;
 
@@ -85,10 +84,7 @@ fn room(room: &RoomSize) -> Value {
         "entries": sums.map(|sums| sums.entries),
         "entries_bytes": sums.map(|sums| sums.bytes),
         "dirty_bytes": entries.dirty_bytes,
-        "rollback": room.rollback.map(|rollback| match rollback {
-            RollbackState::Possible => "possible",
-            RollbackState::GivenUp => "given up",
-        }),
+        "rollback": room.rollback.map(|rollback| rollback.as_str()),
     })
 }
 

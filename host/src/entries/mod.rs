@@ -9,6 +9,7 @@ mod call;
 mod commit;
 mod durable;
 mod evict;
+mod journal_bytes;
 mod near_limit;
 mod node;
 mod published;

@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bennu_semantics::Fault;
 use bennu_semantics::entries::{AppliedChange, EntryChange, EntryChanges, EntrySums, EntryTable, Journal, Packed};
 use bennu_semantics::entries::{FormerEntry, Found, OldEntry};
 
 use super::call::PendingEntries;
+use super::journal_bytes::JournalBytes;
 use super::near_limit::NearLimit;
 use super::node::EntriesNode;
 use super::topic::{State, TopicEntries};
@@ -44,6 +44,17 @@ pub enum RollbackState {
     GivenUp,
 }
 
+impl RollbackState {
+    /// Its name in `inspect`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Possible => "possible",
+            Self::GivenUp => "given up",
+        }
+    }
+}
+
 /// A rollback point was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RollbackGivenUp {
@@ -55,51 +66,9 @@ pub struct RollbackGivenUp {
     pub most: u64,
 }
 
-/// The bytes of a journal, in the sum of the host. They are released when it is dropped.
-struct JournalBytes {
-    node: Arc<EntriesNode>,
-    bytes: u64,
-}
-
-/// The journals of all topics have at most this many times the bytes of one.
-const TOPICS: u64 = 8;
-
-impl JournalBytes {
-    /// Reserves more, if it has fewer bytes than these. Returns whether the limits allow it. If not, nothing changes.
-    fn grow_to(&mut self, bytes: u64) -> bool {
-        let (more, most) = (bytes.saturating_sub(self.bytes), self.most());
-        // Each caller first adds and then compares, so two callers can't both get the last bytes. Relaxed: no other memory is
-        // read by its value.
-        let total = self.node.journals().fetch_add(more, Ordering::Relaxed).saturating_add(more);
-        let has_room = bytes <= most && total <= most.saturating_mul(TOPICS);
-        if has_room {
-            self.bytes += more;
-        } else {
-            self.node.journals().fetch_sub(more, Ordering::Relaxed);
-        }
-        has_room
-    }
-
-    /// Counts a journal that was read from the store. The limits were checked when it was written.
-    fn count(&mut self, bytes: u64) {
-        self.node.journals().fetch_add(bytes, Ordering::Relaxed);
-        self.bytes += bytes;
-    }
-
-    fn most(&self) -> u64 {
-        self.node.rules().limits.rollback_bytes
-    }
-}
-
-impl Drop for JournalBytes {
-    fn drop(&mut self) {
-        self.node.journals().fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
 impl RollbackPoint {
     fn new(probation: u64, journal: Journal, node: &Arc<EntriesNode>) -> Box<Self> {
-        let held = JournalBytes { node: Arc::clone(node), bytes: 0 };
+        let held = JournalBytes::none(node);
         let (journal, unstored, near_limit) = (Arc::new(journal), Vec::new(), NearLimit::default());
         Box::new(Self { probation, journal, held, unstored, near_limit })
     }
