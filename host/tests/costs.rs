@@ -7,7 +7,7 @@ mod stage;
 
 use bennu::protocol::{Outbound, Payload, Ref, To};
 
-use self::stage::{INSTANT, MEMBERS, PASSED, PAYLOAD, ROOM, SHELF, Stage, TOPIC, decode, encode, frame, turn};
+use self::stage::{BOARD, INSTANT, MEMBERS, PASSED, PAYLOAD, ROOM, SHELF, Stage, TOPIC, decode, encode, frame, turn};
 
 /// How often each path is run. A guest that runs into the next epoch yields, and then its turn also costs a task. So the
 /// minimum of all runs counts.
@@ -57,6 +57,15 @@ fn the_hot_paths_allocate_no_more_than_their_bounds() -> anyhow::Result<()> {
 
     let (mut client, message) = (stage.join(SHELF), frame(SHELF, "set"));
     assert_costs("the same, with a changed entry", cost(|| turn(&mut client, &message)), (10, 2176));
+
+    // One message for all members, and nothing for each of them. Some allocations are the text of the message and its parts.
+    let (mut client, message) = (stage.join(BOARD), frame(BOARD, "set"));
+    let mut others: Vec<_> = (0..MEMBERS).map(|_| stage.join(BOARD)).collect();
+    let published = cost(|| {
+        turn(&mut client, &message);
+        others.iter_mut().for_each(|other| assert_eq!(other.receive(), 1));
+    });
+    assert_costs("the same, with an entry that is published for a thousand members", published, (28, 4096));
 
     let fan_out = |topic, shout: &dyn Fn()| {
         let mut clients: Vec<_> = (0..MEMBERS).map(|_| stage.join(topic)).collect();

@@ -134,6 +134,7 @@ pub(crate) fn on_stage(stage: testing::Stage) -> testing::Stage {
     stage
         .channel::<Naughty>("naughty:*")
         .channel::<Unruly<0, false>>("unruly:*")
+        .channel::<Public>("public:*")
         .channel::<Forgiving>("forgiving:*")
         .channel::<Lasting>("lasting:*")
 }

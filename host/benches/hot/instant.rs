@@ -1,6 +1,7 @@
 //! A handler that takes almost no time. So the time of a turn is the host's own, most of it the commit.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bennu::contract::{
     Answer, Behaviour, Call, CallFuture, Callback, Decision, Effect, Fault, Outcome, Passing, Reply, TopicCall, Upgrade,
@@ -12,8 +13,13 @@ use bennu::store::{Owner, QUOTA_BYTES};
 use bytes::Bytes;
 use bytestring::ByteString;
 
-/// Answers each event with a new state, a push of the event, and a reply. If its topic has entries, it also sets one.
-struct Instant;
+/// Answers each event with a new state, a push of the event, and a reply. If its topic has entries, it also sets one, to one
+/// value or the other.
+#[derive(Default)]
+struct Instant(AtomicBool);
+
+/// They are JSON, so that the entry can be published.
+const VALUES: [&[u8]; 2] = [b"\"one\"", b"\"two\""];
 
 impl Behaviour for Instant {
     fn call<'a>(&'a self, call: &'a Call, entries: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
@@ -31,7 +37,8 @@ impl Behaviour for Instant {
         let Some(input) = entries else { return Box::pin(std::future::ready(Ok(outcome))) };
         Box::pin(async move {
             let mut entries = CallEntries::new(input.clone(), false);
-            entries.put(b"key", b"value").await?;
+            let is_second = self.0.fetch_xor(true, Ordering::Relaxed);
+            entries.put(b"key", VALUES[usize::from(is_second)]).await?;
             Ok(Outcome { entries: entries.into_pending(), ..outcome })
         })
     }
@@ -57,7 +64,7 @@ pub(crate) fn route(pattern: &str, options: &[(String, String)], uses_entries: b
         generation: 1,
         takes: Takes { entries: uses_entries, ..Takes::default() },
         owner: Owner::new("instant", QUOTA_BYTES)?,
-        behaviour: Arc::new(Instant),
+        behaviour: Arc::new(Instant::default()),
         probation: None,
     }))
 }

@@ -51,6 +51,9 @@ pub(crate) const ROOM: &str = "room:lobby";
 /// The same, in a topic with a room, of which each turn sets an entry.
 pub(crate) const SHELF: &str = "shelf:lobby";
 
+/// The same, with an entry that is published.
+pub(crate) const BOARD: &str = "board:lobby";
+
 /// The encoded assigns of a member of `echo`.
 const ASSIGNS: &[u8] = b"\x81\xa5count\x00";
 
@@ -92,10 +95,12 @@ impl Stage {
         });
         let loaded = runtime.block_on(loader.load(component.clone(), Digest::of(&component), origin))?;
         let room = &[("room".into(), "memory".into())];
+        let published = &[room[0].clone(), ("publishes".into(), "key".into())];
         let instant = [
             instant::route("instant:*", &[], false)?,
             instant::route("room:*", room, false)?,
             instant::route("shelf:*", room, true)?,
+            instant::route("board:*", published, true)?,
         ];
         let table = Routes::new(loaded.table(None).chain(instant)).map_err(|conflict| anyhow::anyhow!("{conflict}"))?;
         let behaviour =

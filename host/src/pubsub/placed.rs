@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bennu_semantics::entries::{ALL, Shown};
+use bennu_semantics::entries::Shown;
 
 use super::state_update::EncodedUpdate;
 use super::{Audience, PubSub, Subscriber};
@@ -19,8 +19,9 @@ pub(super) struct Placed {
 impl Placed {
     pub(super) fn send_update(&mut self, update: &mut EncodedUpdate<'_>) {
         let follows = update.send(self.shown.is_current(), &self.subscriber);
-        // A topic that publishes a state has one view and no offsets.
-        self.shown = if follows { Shown::Current { view: ALL, offset: 0 } } else { Shown::Nothing { view: ALL } };
+        // A published state has no views and no offsets. But the view of published entries stays.
+        let view = self.shown.view();
+        self.shown = if follows { Shown::Current { view, offset: 0 } } else { Shown::Nothing { view } };
     }
 }
 

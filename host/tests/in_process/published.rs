@@ -1,12 +1,16 @@
 //! Published entries: each member gets the entries that it follows, and then their changes, however slowly it reads.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bennu::channel::NodeLimits;
 use bennu::contract::limits::EntryLimits;
 use bennu::contract::{Call, Callback, Decision, Effect, Fault, Outcome};
 use bennu::entries::{CallEntries, EntriesNode, EntryInput};
 use bennu::protocol::Payload;
+use bennu::routes::{Probation, ProbationResult, ProbationTerms};
+use bennu::store::{Store, StoreLimits};
 use bennu_semantics::{merge, read_value};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -346,6 +350,34 @@ async fn after_a_reload_with_other_prefixes_the_members_get_the_whole_state() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_build_can_publish_entries_in_place_of_a_state() {
+    let notes = Notes::default();
+    let of_state = || {
+        let count = Arc::new(AtomicUsize::new(0));
+        let on_call = move |call: Call, _: Option<EntryInput>| {
+            let count = count.fetch_add(1, Ordering::Relaxed);
+            let effects = vec![Effect::PublishState { state: format!(r#"{{"count":{count},"same":1}}"#).into() }];
+            let outcome = if matches!(call.callback, Callback::Join(_)) { admitted() } else { replied("{}") };
+            std::future::ready(Ok(Outcome { effects, ..outcome }))
+        };
+        Part { options: &[("room", "memory")], ..Part::with_entries("board:*", on_call) }
+    };
+    let stage = Stage::new([of_state()]);
+    let mut alice = Follower::join(&stage, json!({})).await;
+    alice.ask(json!({})).await;
+    assert_eq!(alice.state(), json!({ "count": 1, "same": 1 }));
+    stage.publish([board(&notes)]);
+    alice.ask(json!({ "put": { "p/1": 1 } })).await;
+    alice.caught_up().await;
+    assert_eq!(alice.state(), json!({ "p/1": 1 }));
+    stage.publish([of_state()]);
+    for count in 0..3 {
+        alice.ask(json!({})).await;
+        assert_eq!(alice.state(), json!({ "count": count, "same": 1 }));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn changes_wait_for_an_intercepted_broadcast() {
     let notes = Notes::default();
     let of_calls = notes.clone();
@@ -409,4 +441,89 @@ async fn a_topic_has_published_entries_or_a_published_state() {
     let mut alice = Follower::connect(&stage);
     alice.client.send(r#"["1","1","board:1","phx_join",{}]"#);
     assert!(alice.client.next().await.contains("join crashed"));
+}
+
+const DURABLE: &[(&str, &str)] =
+    &[("room", "durable"), ("linger-ms", "0"), ("on-fault", "keep"), ("publishes", "p/"), ("publishes", "q/")];
+
+fn durable_board(notes: &Notes) -> Part {
+    Part { options: DURABLE, ..board(notes) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_published_entries_of_a_durable_room_are_stored() {
+    let notes = Notes::default();
+    let stage = Stage::new([durable_board(&notes)]);
+    let mut alice = Follower::join(&stage, large()).await;
+    alice.ask(json!({ "put": { "p/001": { "other": 1 }, "q/1": 2, "private": 3 } })).await;
+    let state = alice.state();
+    // After the room has ended, the next one reads them from the store. So does the next host.
+    alice.client.close();
+    sleep(Duration::from_millis(10)).await;
+    let mut bob = Follower::join(&stage, json!({ "put": { "q/1": null, "q/2": 3 } })).await;
+    assert_eq!(bob.seen(), ["room_state 1", "room_diff 2"]);
+    let mut expected = state.clone();
+    merge(&mut expected, &json!({ "q/1": null, "q/2": 3 }));
+    assert_eq!(bob.state(), expected);
+    let next = stage.again([durable_board(&notes)]);
+    let mut carol = Follower::join(&next, json!({ "follow": ["q/", "p/001"] })).await;
+    assert_eq!(carol.state(), json!({ "p/001": { "other": 1 }, "q/2": 3 }));
+    carol.ask(json!({ "put": { "p/001": null, "q/3": [] } })).await;
+    assert_eq!(carol.state(), json!({ "q/2": 3, "q/3": [] }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_of_published_bytes_holds_after_a_restart_and_after_other_builds() {
+    let (notes, limits) = (Notes::default(), EntryLimits { published_bytes: 40, ..EntryLimits::default() });
+    let store = Store::in_memory(StoreLimits::default()).expect("a store in memory");
+    let host = |options| {
+        let part = Part { options, ..board(&notes) };
+        Stage::made_of(store.clone(), [part], NodeLimits::default(), EntriesNode::new(limits))
+    };
+    let plain: &[_] = &[("room", "durable"), ("linger-ms", "0"), ("on-fault", "keep")];
+    let first = host(DURABLE);
+    // With the key, two quotes, a colon and a comma, a text of ten letters has 19 bytes.
+    Follower::join(&first, json!({ "put": { "p/1": "x".repeat(10) } })).await;
+    let second = host(DURABLE);
+    let mut alice = Follower::join(&second, json!({})).await;
+    assert_eq!(alice.ask(json!({ "put": { "p/2": "x".repeat(13) } })).await, "error");
+    assert_eq!(alice.ask(json!({ "put": { "p/2": "x".repeat(12) } })).await, "ok");
+    drop(second);
+    // A build that publishes nothing may write anything.
+    let third = host(plain);
+    let mut bob = Follower::connect(&third);
+    bob.client.send(r#"["1","1","board:1","phx_join",{"put":{"p/2":null,"p/3":"xxxx"}}]"#);
+    bob.until_replied().await;
+    assert_eq!(bob.ask(json!({ "raw": { "p/4": "1" } })).await, "ok");
+    drop(third);
+    // The next one counts again: 19, 13 and 8 bytes.
+    let fourth = host(DURABLE);
+    let mut carol = Follower::join(&fourth, json!({})).await;
+    assert_eq!(carol.state(), json!({ "p/1": "x".repeat(10), "p/3": "xxxx", "p/4": 1 }));
+    assert_eq!(carol.ask(json!({ "raw": { "p/4": "12" } })).await, "error");
+    assert_eq!(carol.ask(json!({ "raw": { "p/4": "2" } })).await, "ok");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_rollback_members_get_the_entries_from_before() {
+    let notes = Notes::default();
+    let stage = Stage::new([board(&notes)]);
+    let mut alice = Follower::join(&stage, json!({ "put": { "p/1": 1, "p/2": 2 } })).await;
+    let terms = ProbationTerms { time: Duration::from_secs(60), calls: 1000, faults: 1000 };
+    let probation = Probation::new(terms, Arc::default());
+    let options = &[("room", "memory"), ("entries-version", "1"), ("publishes", "p/"), ("publishes", "r/")];
+    let trial = Some((Arc::clone(&probation), Some(board(&notes).route())));
+    stage.publish([Part { options, generation: 2, probation: trial, ..board(&notes) }]);
+    alice.ask(json!({ "put": { "p/1": { "new": 1 }, "p/2": null, "r/1": 3 } })).await;
+    alice.caught_up().await;
+    assert_eq!(alice.state(), json!({ "p/1": { "new": 1 }, "r/1": 3 }));
+    stage.publish([Part { generation: 3, ..board(&notes) }]);
+    probation.end(ProbationResult::RolledBack);
+    stage.endpoint.node.sweep().await;
+    alice.caught_up().await;
+    assert_eq!(alice.seen().last().map(|event| &**event), Some("phx_error 0"));
+    let mut alice = Follower::join(&stage, json!({})).await;
+    assert_eq!(alice.state(), json!({ "p/1": 1, "p/2": 2 }));
+    alice.ask(json!({ "put": { "p/1": 4 } })).await;
+    assert_eq!(alice.state(), json!({ "p/1": 4, "p/2": 2 }));
 }

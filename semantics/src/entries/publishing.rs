@@ -87,6 +87,12 @@ impl Publishing {
         self.missed = MissedChanges::default();
     }
 
+    /// Returns the kept text of the whole state, as it was when it was made.
+    #[must_use]
+    pub fn text(&self) -> Option<&ByteString> {
+        self.kept.as_ref().map(|(_, text)| text)
+    }
+
     /// Returns the kept text of the whole state, with the old values of the entries that have changed since it was made.
     #[must_use]
     pub fn kept(&self) -> Option<(&ByteString, OldValues<'_>)> {
@@ -103,7 +109,7 @@ impl Publishing {
     /// Returns the bytes that it keeps.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.missed.bytes() + self.kept.as_ref().map_or(0, |(_, text)| text.len())
+        self.missed.bytes() + self.text().map_or(0, |text| text.len())
     }
 
     /// Drops the missed changes that nobody needs. `behind` are the changes up to which members are current that have

@@ -71,7 +71,7 @@ impl PublishedEntries {
 
     /// Counts the bytes that it keeps. If the host has no room for them, they are dropped.
     pub(in crate::channel::room) fn count_kept(&mut self) {
-        if self.state.kept().is_none() {
+        if self.state.text().is_none() {
             self.frames = None;
         }
         if !self.kept.set(self.weight()) {
@@ -84,7 +84,7 @@ impl PublishedEntries {
 
     /// Roughly, its memory in bytes.
     pub(in crate::channel::room) fn weight(&self) -> usize {
-        let text = self.state.kept().map_or(0, |(text, _)| text.len());
+        let text = self.state.text().map_or(0, |text| text.len());
         self.state.bytes() + if self.frames.is_some() { FRAMES_WEIGHT * text } else { 0 }
     }
 
@@ -114,14 +114,15 @@ pub(in crate::channel) async fn open_published(topic: &TopicTurns, route: &Route
     }
     let mut room = topic.room();
     let Some(room) = room.as_mut() else { return Ok(()) };
-    if publishes.is_empty() {
-        room.set_published_entries(None);
-        return Ok(());
-    }
-    let mut published = PublishedEntries::new(publishes, &topic.services().entries);
+    // What the members have is of no use for the next patch, also if the topic publishes a state from now on.
     let audience = topic.services().pubsub.audience(topic.name.as_str());
-    published.is_awaited = audience.is_some_and(|audience| audience.forget_shown());
-    room.set_published_entries(Some(Box::new(published)));
+    let has_members = audience.is_some_and(|audience| audience.forget_shown());
+    let published = (!publishes.is_empty()).then(|| {
+        let mut published = PublishedEntries::new(publishes, &topic.services().entries);
+        published.is_awaited = has_members;
+        Box::new(published)
+    });
+    room.set_published_entries(published);
     Ok(())
 }
 
@@ -213,7 +214,9 @@ pub(in crate::channel) fn show_entries(
     let mut room = topic.room();
     let Some(room) = room.as_mut() else { return };
     let Some(published) = room.published_entries() else { return };
-    let (mut other, is_kept) = (None, published.state.kept().is_some_and(|(text, _)| *text == state.text));
+    // The same text, and not an equal one.
+    let is_kept = published.state.text().is_some_and(|text| text.as_ptr() == state.text.as_ptr());
+    let mut other = None;
     let frames = if followed.is_none() && is_kept { &mut published.frames } else { &mut other };
     let may_lack = subscription.audience().show_entries(subscription, followed, state, frames);
     published.count_kept();

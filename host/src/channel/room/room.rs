@@ -147,7 +147,9 @@ impl Room {
         }
     }
 
+    /// Sets its published entries. They take the place of its published state.
     pub(in crate::channel::room) fn set_published_entries(&mut self, published: Option<Box<PublishedEntries>>) {
+        self.published = None;
         self.published_entries = published;
     }
 
