@@ -104,6 +104,31 @@ test("after detach, it ignores messages", () => {
   assert.equal(channel.size, 0);
 });
 
+test("without a reader of the whole state, a change copies only what it changes", () => {
+  const channel = new FakeChannel();
+  const patches = [];
+  const room = new RoomState(channel, { onPatch: (patch) => patches.push(patch) });
+  assert.deepEqual([room.get("a"), room.keys()], [undefined, []]);
+  channel.deliver("room_state", { n: 1, state: { a: { x: 1, y: null }, b: { x: 2 }, c: null } });
+  assert.deepEqual([room.get("a"), room.get("c"), room.get("toString"), room.keys()], [{ x: 1 }, undefined, undefined, ["a", "b"]]);
+  const [a, b] = [room.get("a"), room.get("b")];
+  const patch = JSON.parse('{"a": {"x": 3, "z": {"v": null}}, "b": {"x": 2}, "c": 4, "__proto__": {"x": 5}}');
+  channel.deliver("room_diff", { n: 2, patch });
+  channel.deliver("room_diff", { n: 3, patch: { b: { x: 2 } } });
+  assert.deepEqual(patches, [null, patch], "a patch that changes nothing isn't a change");
+  assert.deepEqual([a, b, room.get("b") === b], [{ x: 1 }, { x: 2 }, true], "a value that was read never changes");
+  assert.deepEqual([room.get("a"), room.get("c"), room.get("__proto__")], [{ x: 3, z: {} }, 4, { x: 5 }]);
+
+  // A state that somebody has read never changes either.
+  const state = room.state;
+  channel.deliver("room_diff", { n: 4, patch: { a: null } });
+  channel.deliver("room_diff", { n: 5, patch: { b: null } });
+  assert.deepEqual(Object.keys(state), ["a", "b", "c", "__proto__"]);
+  assert.deepEqual([room.keys(), room.n, patches.length], [["c", "__proto__"], 5, 4]);
+  room.detach();
+  assert.equal(channel.size, 0);
+});
+
 test("a change of a large object copies it once, and an empty change does nothing", () => {
   const { channel, changes, room } = follow();
   const state = Object.fromEntries(Array.from({ length: 100 }, (_, at) => [`stroke/${at}`, { points: [at, at], by: { name: "ada" } }]));
@@ -137,6 +162,9 @@ test("after any changes, the state equals the published state", () => {
   const random = randomNumbers(1);
   for (let run = 0; run < 100; run += 1) {
     const { channel, room } = follow();
+    // This one is read only by keys, except now and then.
+    const other = new RoomState(channel);
+    const reads = [];
     let [before, seen] = [null, null];
     for (let n = 1; n <= 20; n += 1) {
       const state = before !== null && random(2) ? changed(random, before) : anObject(random, 3);
@@ -147,9 +175,13 @@ test("after any changes, the state equals the published state", () => {
       assert.deepEqual(seen, held, "the earlier state is unchanged");
       assert.deepEqual(room.state, stripped(state), `run ${run}, change ${n}`);
       assert.equal(room.n, n);
+      assert.deepEqual(Object.fromEntries(other.keys().map((key) => [key, other.get(key)])), stripped(state));
+      const [read, copy] = random(4) === 0 ? [other.state, structuredClone(other.state)] : [null, null];
+      reads.push([read, copy]);
       if (seen !== null) assertKept(seen, room.state);
       [before, seen] = [state, room.state];
     }
+    for (const [read, copy] of reads) assert.deepEqual(read, copy, "a state that was read is unchanged");
   }
 });
 

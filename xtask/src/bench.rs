@@ -11,13 +11,13 @@ use clap::Args;
 use crate::process::{cargo, run as start};
 use crate::step::{note, step};
 use crate::toolchain::Toolchain;
-use crate::{guests, node, places};
+use crate::{chromium, guests, node, page, places};
 
 /// The arguments of `cargo xtask bench`.
 #[derive(Args)]
 pub(crate) struct Options {
     /// The scenarios: fanout, echo, native, idle, churn, mixed, stalled, intercepted, reload, start, rooms, compression;
-    /// all if none is named
+    /// all if none is named. Also board, which runs only if it is named, because it needs a browser
     scenarios: Vec<String>,
     /// The number of rounds. Each round measures all servers, one after another [default: 7, and 11 with --against]
     #[arg(long)]
@@ -46,6 +46,9 @@ pub(crate) fn smoke() -> Result<()> {
 /// The scenarios that don't compare servers. `bennu-bench` has a command for each.
 const OWN: [&str; 2] = ["rooms", "compression"];
 
+/// The scenario that measures the page of the plugin `board` in a browser. It is a script of the tests.
+const BOARD: &str = "board";
+
 /// Builds everything that the scenarios need, and runs them.
 pub(crate) fn run(options: &Options) -> Result<()> {
     options.check()?;
@@ -68,12 +71,29 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for own in options.measured_alone() {
         step(own, || start(&mut options.bench(own)))?;
     }
+    if options.names(BOARD) {
+        measure_board(options.quick)?;
+    }
     Ok(())
+}
+
+/// Measures the page of the plugin `board`, with the plugins and the host that were built in release.
+fn measure_board(is_quick: bool) -> Result<()> {
+    step("pages", page::put_together)?;
+    node::install(&places::root().join("tests"))?;
+    let chromium = step("browser", chromium::find)?;
+    let mut script = Command::new(node::find()?);
+    script.arg(places::root().join("tests").join("browser").join("board_speed.mjs"));
+    script.args(is_quick.then_some("--quick"));
+    script.env("BENNU_BIN", places::target().join("release").join("bennu").with_extension(EXE_EXTENSION));
+    script.env("BENNU_GUESTS", places::guests()).env("BENNU_PAGES", places::pages());
+    script.env("BENNU_SCREENSHOTS", places::target().join("screenshots")).env(chromium::VARIABLE, chromium);
+    step(BOARD, || start(&mut script))
 }
 
 impl Options {
     fn check(&self) -> Result<()> {
-        for own in OWN {
+        for own in OWN.into_iter().chain([BOARD]) {
             ensure!(self.against.is_none() || !self.names(own), "--against doesn't compare {own}");
         }
         Ok(())
@@ -89,7 +109,7 @@ impl Options {
 
     /// The named scenarios that compare servers.
     fn compared(&self) -> impl Iterator<Item = &String> {
-        self.scenarios.iter().filter(|named| !OWN.contains(&named.as_str()))
+        self.scenarios.iter().filter(|named| !OWN.contains(&named.as_str()) && *named != BOARD)
     }
 
     fn compares(&self) -> bool {
@@ -163,6 +183,7 @@ mod tests {
         assert_eq!(commands(&[]), (true, OWN.to_vec()));
         assert_eq!(commands(&["echo"]), (true, vec![]));
         assert_eq!(commands(&["rooms"]), (false, vec!["rooms"]));
+        assert_eq!(commands(&["board"]), (false, vec![]));
         assert_eq!(commands(&["compression", "echo"]), (true, vec!["compression"]));
         let options = options(&["rooms", "echo"], None);
         assert_eq!(options.comparison().get_args().collect::<Vec<_>>(), ["compare", "--quick", "echo"]);
@@ -173,7 +194,7 @@ mod tests {
     fn a_comparison_with_an_older_host_is_without_them() {
         let hot = options(&[], Some("old/bennu"));
         assert!(hot.check().is_ok() && hot.compares() && hot.measured_alone().is_empty());
-        for own in OWN {
+        for own in OWN.into_iter().chain([BOARD]) {
             assert!(options(&[own, "echo"], Some("old/bennu")).check().is_err());
         }
     }

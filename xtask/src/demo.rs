@@ -20,7 +20,7 @@ use crate::toolchain::Toolchain;
 use crate::{guests, page, places, process};
 
 /// The examples that the demo shows.
-const PROGRAMS: [&str; 3] = ["chat", "notifications", "game"];
+const PROGRAMS: [&str; 4] = ["chat", "notifications", "game", "board"];
 
 /// The users that the start page has links for.
 const PEOPLE: [&str; 3] = ["ada", "bo", "cleo"];

@@ -25,7 +25,7 @@ impl<C: Channel> Member<C> {
         let Setup { host, socket, room } = setup;
         let routes = NativeRoutes::of(Route::to::<C>("*"));
         let spec = &routes.routes()[0];
-        let entries = (spec.room == RoomKind::Memory).then(Entries::default);
+        let entries = (spec.room != RoomKind::None).then(Entries::default);
         let version = spec.room_version;
         let room = room.map(|bytes| Saved { bytes: bytes.into(), version });
         let mut member = Self {
