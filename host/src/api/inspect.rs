@@ -83,6 +83,7 @@ fn room(room: &RoomSize) -> Value {
         "room_bytes": room.room_bytes,
         "entries": sums.map(|sums| sums.entries),
         "entries_bytes": sums.map(|sums| sums.bytes),
+        "published_bytes": sums.map(|sums| sums.published),
         "dirty_bytes": entries.dirty_bytes,
         "rollback": room.rollback.map(|rollback| rollback.as_str()),
     })

@@ -9,7 +9,6 @@ use bennu_semantics::entries::{FormerEntry, Found, OldEntry};
 
 use super::call::PendingEntries;
 use super::journal_bytes::JournalBytes;
-use super::near_limit::NearLimit;
 use super::node::EntriesNode;
 use super::topic::{State, TopicEntries};
 
@@ -32,7 +31,6 @@ pub(super) struct RollbackPoint {
     held: JournalBytes,
     /// The keys of entries that the journal has, and its stored form doesn't have yet. A memory room has none.
     unstored: Vec<Box<[u8]>>,
-    near_limit: NearLimit,
 }
 
 /// Whether the room and the entries of a topic are rolled back, if the build on probation is.
@@ -69,8 +67,8 @@ pub struct RollbackGivenUp {
 impl RollbackPoint {
     fn new(probation: u64, journal: Journal, node: &Arc<EntriesNode>) -> Box<Self> {
         let held = JournalBytes::none(node);
-        let (journal, unstored, near_limit) = (Arc::new(journal), Vec::new(), NearLimit::default());
-        Box::new(Self { probation, journal, held, unstored, near_limit })
+        let (journal, unstored) = (Arc::new(journal), Vec::new());
+        Box::new(Self { probation, journal, held, unstored })
     }
 }
 
@@ -128,13 +126,6 @@ impl Rollback {
         if let Self::GivenUp { .. } = self {
             *self = Self::None;
         }
-    }
-
-    /// Returns the bytes of the journal and their limit, if they are near it for the first time.
-    pub(super) fn rises_near(&self) -> Option<(u64, u64)> {
-        let Self::Point(point) = self else { return None };
-        let (bytes, most) = (point.journal.weight(), point.held.most());
-        point.near_limit.rises_near(bytes, most).then_some((bytes, most))
     }
 
     pub(super) fn is_given_up(&self, id: u64) -> bool {

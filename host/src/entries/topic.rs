@@ -8,7 +8,7 @@ use bennu_semantics::Topic;
 use bennu_semantics::entries::{
     AppliedChange, EntryChanges, EntryRules, EntrySums, EntryTable, KeyRange, Overlay, TableBytes,
 };
-use bennu_semantics::limits::keys;
+use bennu_semantics::limits::{EntryLimits, keys};
 
 use super::call::{AppliedEntries, EntryInput};
 use super::near_limit::{NearLimit, warn_near};
@@ -56,8 +56,8 @@ pub(super) struct State {
     /// The rules of the last call. Most calls have the same.
     pub(super) rules: Arc<EntryRules>,
     pub(super) rollback: Rollback,
-    /// Whether `entries_bytes_per_topic` is nearly reached.
-    near_limit: NearLimit,
+    /// Whether the limits of the topic are nearly reached, in the order of [`State::sizes`].
+    near_limits: [NearLimit; 3],
     held: Reservation,
     /// The size with which the node counts the table.
     counted: TableBytes,
@@ -207,15 +207,11 @@ impl TopicEntries {
             // These changes were not counted as published.
             (state.stored.prefixes, state.has_stored_sums) = (0, false);
         }
-        let most = self.node.rules().limits.bytes_per_topic;
-        let is_near = state.near_limit.rises_near(sums.bytes, most);
-        let near_rollback = state.rollback.rises_near();
+        let sizes = state.sizes(&self.node.rules().limits);
+        let are_near = [0, 1, 2].map(|at| state.near_limits[at].rises_near(sizes[at].1, sizes[at].2));
         drop(state);
-        if let Some((bytes, most)) = near_rollback {
-            warn_near(self, keys::ENTRIES_ROLLBACK_BYTES, bytes, most);
-        }
-        if is_near {
-            warn_near(self, keys::ENTRIES_BYTES_PER_TOPIC, sums.bytes, most);
+        for ((limit, bytes, most), _) in sizes.into_iter().zip(are_near).filter(|(_, is_near)| *is_near) {
+            warn_near(self, limit, bytes, most);
         }
         if !self.is_durable() {
             self.node.check_memory(self);
@@ -257,7 +253,7 @@ impl State {
             is_committing: false,
             rules: Arc::clone(node.rules()),
             rollback: Rollback::None,
-            near_limit: NearLimit::default(),
+            near_limits: Default::default(),
             held: Reservation::none(node),
             counted: TableBytes::default(),
         }
@@ -266,6 +262,17 @@ impl State {
     /// Reserves this memory for a memory room, without a check of the limit: nothing may prevent a rollback.
     pub(super) fn hold(&mut self, bytes: u64) {
         self.held.set(bytes);
+    }
+
+    /// The limits of the topic: the key, the bytes, and the most bytes.
+    fn sizes(&self, limits: &EntryLimits) -> [(&'static str, u64, u64); 3] {
+        let sums = self.sums.unwrap_or_default();
+        let journal = self.rollback.journal().map_or(0, |journal| journal.weight());
+        [
+            (keys::ENTRIES_BYTES_PER_TOPIC, sums.bytes, limits.bytes_per_topic),
+            (keys::PUBLISHED_BYTES, sums.published, limits.published_bytes),
+            (keys::ENTRIES_ROLLBACK_BYTES, journal, limits.rollback_bytes),
+        ]
     }
 
     /// Applies changes that the store has, and doesn't keep them, because the cache is full.
