@@ -187,11 +187,11 @@ function boxOf({ points, width }, from) {
   return [left - rim, top - rim, right + rim, bottom + rim];
 }
 
-/** Whether a stroke turns by more than some degrees before its point at the index `at`. */
+/** Whether a stroke turns by more than three degrees before its point at the index `at`. */
 function turns(points, at) {
   const [x, y] = [points[at - 2] - points[at - 4], points[at - 1] - points[at - 3]];
   const [right, down] = [points[at] - points[at - 2], points[at + 1] - points[at - 1]];
-  return Math.abs(x * down - y * right) > 0.2 * (x * right + y * down);
+  return Math.abs(x * down - y * right) > 0.05 * (x * right + y * down);
 }
 
 const united = (one, other) => [
