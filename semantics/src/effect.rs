@@ -263,11 +263,14 @@ impl Effect {
     /// recorded, and doesn't count.
     pub(crate) fn changes_nothing(&self, usage: &MemberUsage) -> bool {
         let follows = |prefix| usage.follows.as_ref().is_some_and(|follows| follows.contains(prefix));
-        match self {
-            Self::Subscribe { topic } => usage.topics.contains(topic),
-            Self::Follow { prefix } => follows(prefix),
-            Self::Unfollow { prefix } => !follows(prefix),
-            _ => false,
+        if let Self::Subscribe { topic } = self {
+            usage.topics.contains(topic)
+        } else if let Self::Follow { prefix } = self {
+            follows(prefix)
+        } else if let Self::Unfollow { prefix } = self {
+            !follows(prefix)
+        } else {
+            false
         }
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::published_entries::whole_state;
 use super::publishing::start_catch_up;
+use super::publishing_entries::whole_state;
 use super::topics::TopicTurns;
 use crate::contract::Fault;
 use crate::entries::TopicEntries;

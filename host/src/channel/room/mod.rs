@@ -12,6 +12,7 @@ mod lifecycle;
 mod message;
 mod published_entries;
 mod publishing;
+mod publishing_entries;
 #[expect(clippy::module_inception, reason = "it is the room itself")]
 mod room;
 mod seating;
@@ -29,8 +30,8 @@ pub(super) use largest::largest_rooms;
 pub(super) use lifecycle::{end, is_over, open, settle};
 pub use message::{Delivered, Undelivered};
 pub(super) use message::{MessageJob, Sender, TopicMessage, post as post_message};
-pub(super) use published_entries::{entries_to_show, follow_entries, open_published, publish_entries, show_entries};
 pub(super) use publishing::{publish, show};
+pub(super) use publishing_entries::{entries_to_show, follow_entries, open_published, publish_entries, show_entries};
 pub(super) use seating::{change_ended_seat, rise, take_seat};
 pub use size::RoomSize;
 pub(super) use sweep::settle_stored_rooms;
