@@ -30,8 +30,8 @@ pub trait Channel: Sized + Serialize + DeserializeOwned {
     type Room: Default + Serialize + DeserializeOwned + 'static;
 
     /// Whether the topic has entries: see [`RoomMap`](crate::RoomMap). A topic with entries has a room, also if
-    /// [`Room`](Channel::Room) is `()`. So far, only rooms in memory have entries: with [`DURABLE`](Channel::DURABLE),
-    /// `true` doesn't compile.
+    /// [`Room`](Channel::Room) is `()`. The entries live as long as the room; with [`DURABLE`](Channel::DURABLE), they are
+    /// stored one by one.
     const ENTRIES: bool = false;
 
     /// The prefixes of the entries that the topic publishes: their values are JSON, and the members get them as a JSON object
@@ -67,8 +67,8 @@ pub trait Channel: Sized + Serialize + DeserializeOwned {
     /// [`upgrade_entry`](Channel::upgrade_entry). All maps of the topic have this version.
     const ENTRIES_VERSION: u32 = 0;
 
-    /// Whether the room is also stored, so that it survives a restart of the host. `true` needs a
-    /// [`Room`](Channel::Room); otherwise [`channels!`](crate::channels) doesn't compile.
+    /// Whether the room and its [entries](Channel::ENTRIES) are also stored, so that they survive a restart of the host.
+    /// `true` needs a [`Room`](Channel::Room) or entries; otherwise [`channels!`](crate::channels) doesn't compile.
     const DURABLE: bool = false;
 
     /// How long a room remains after its last member has ended: at most a day. `None` means the host's default, 10 s. A

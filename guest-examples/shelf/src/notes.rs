@@ -1,5 +1,7 @@
 //! The notes of a topic: published entries, which the members get.
 
+use std::collections::BTreeMap;
+
 use bennu_guest::prelude::*;
 
 /// The notes. A value is JSON.
@@ -33,6 +35,8 @@ impl Channel for Notes {
             "put" => put(payload.parse()?),
             "fill" => fill(&payload.parse()?),
             "change" => change(payload.field("key")?)?,
+            "noise" => socket.broadcast("noise", json!({ "text": "a".repeat(payload.field("bytes")?) })),
+            "blob" => blob(socket, payload.field("bytes")?, payload.field("send")?),
             "follow" => socket.follow(&payload.field::<String>("prefix")?),
             "unfollow" => socket.unfollow(&payload.field::<String>("prefix")?),
             _ => return unknown_event(event),
@@ -41,8 +45,16 @@ impl Channel for Notes {
     }
 }
 
+/// Makes a message of this length. Measurements subtract the cost of a message that isn't sent.
+fn blob(socket: &mut Socket, bytes: usize, is_sent: bool) {
+    let blob = std::hint::black_box(vec![b'a'; bytes]);
+    if is_sent {
+        socket.push("blob", blob);
+    }
+}
+
 /// Sets notes. Null removes one.
-fn put(notes: serde_json::Map<String, Value>) {
+fn put(notes: BTreeMap<String, Value>) {
     for (name, note) in notes {
         if note.is_null() { NOTES.remove(name) } else { NOTES.insert(name, &note) }
     }

@@ -5,6 +5,7 @@ use bennu_guest::prelude::*;
 use super::Books;
 use super::notes::Notes;
 use super::players::{Entered, Shared};
+use super::vault::Vault;
 
 #[test]
 fn a_book_has_the_wanted_size() {
@@ -57,4 +58,22 @@ fn members_get_the_notes_that_they_follow() {
     bob.push("follow", json!({ "prefix": "note/t" }));
     bob.push("unfollow", json!({ "prefix": "note/0" }));
     assert_eq!(bob.room_state(), Some(json!({ "note/text": { "by": "alice" } })));
+}
+
+#[test]
+fn marks_are_kept_when_everybody_has_left() {
+    let stage = testing::Stage::new().channel::<Vault>("vault:*");
+    let mut member = stage.join("vault:1", json!({})).expect("everyone may join");
+    for marks in 1..=60 {
+        assert_eq!(member.push("mark", json!({})).reply(), ("ok", json!({ "marks": marks })));
+    }
+    member.push("start", json!({ "ms": 10 }));
+    stage.advance(Duration::from_millis(50));
+    member.leave();
+    stage.advance(Duration::from_secs(60));
+    let mut member = stage.join("vault:1", json!({})).expect("everyone may join");
+    let audit = member.push("audit", json!({})).reply();
+    let marks = audit.1["marks"].as_u64().expect("a number");
+    assert!(marks >= 65, "{marks}");
+    assert_eq!(audit, ("ok", json!({ "marks": marks, "is_whole": true, "own": 60 })));
 }

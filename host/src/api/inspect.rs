@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde_json::{Map, Value, json};
 
 use super::Api;
-use crate::channel::RoomSize;
+use crate::channel::{RollbackState, RoomSize};
 use crate::plugin::unclaimed;
 use crate::protocol::DeflateCount;
 
@@ -66,6 +66,7 @@ fn entries(api: &Api) -> Value {
         "memory_bytes": usage.memory_bytes,
         "cached_bytes": usage.cached_bytes,
         "dirty_bytes": usage.dirty_bytes,
+        "journal_bytes": usage.journal_bytes,
         "loaded": usage.loaded,
         "evicted": usage.evicted,
     })
@@ -75,6 +76,10 @@ fn room(room: &RoomSize) -> Value {
     let entries = room.entries.unwrap_or_default();
     // A plugin without entries has none. The sums of a durable room aren't known before its first write.
     let sums = room.entries.map_or(Some(Default::default()), |entries| entries.sums);
+    let rollback = entries.rollback.map(|state| match state {
+        RollbackState::Possible => "possible",
+        RollbackState::GivenUp => "given up",
+    });
     json!({
         "topic": room.topic.as_str(),
         "plugin": room.plugin,
@@ -82,7 +87,9 @@ fn room(room: &RoomSize) -> Value {
         "room_bytes": room.room_bytes,
         "entries": sums.map(|sums| sums.entries),
         "entries_bytes": sums.map(|sums| sums.bytes),
+        "published_bytes": sums.map(|sums| sums.published),
         "dirty_bytes": entries.dirty_bytes,
+        "rollback": rollback,
     })
 }
 

@@ -18,6 +18,7 @@ mod topic_turn;
 mod turn;
 
 pub use crate::contract::limits::NodeLimits;
+pub use crate::entries::RollbackState;
 pub use member::{Channel, Connection, Drain, Full, Inbound, MemberEvent};
 pub use node::Node;
 pub use room::{Delivered, RoomSize, Undelivered};

@@ -12,17 +12,17 @@ pub(super) struct NearLimit(AtomicBool);
 impl NearLimit {
     /// Takes another value of the sum. Returns whether the sum is near its limit now, and wasn't before.
     pub(super) fn rises_near(&self, bytes: u64, most: u64) -> bool {
-        let part = |percent: u128| u128::from(most) * percent / 100;
-        let bytes = u128::from(bytes);
+        // Divided first, so that nothing overflows. A limit has many bytes, so the remainder doesn't matter.
+        let tenth = most / 10;
         // Relaxed: the flag is only a flag, and no other memory is read by its value.
-        if bytes < part(70) {
+        if bytes < 7 * tenth {
             // A read first, because most sums are always small.
             if self.0.load(Ordering::Relaxed) {
                 self.0.store(false, Ordering::Relaxed);
             }
             return false;
         }
-        bytes > part(80) && !self.0.swap(true, Ordering::Relaxed)
+        bytes > 8 * tenth && !self.0.swap(true, Ordering::Relaxed)
     }
 }
 

@@ -8,12 +8,12 @@ use bennu_semantics::Topic;
 use bennu_semantics::entries::{
     AppliedChange, EntryChanges, EntryRules, EntrySums, EntryTable, KeyRange, Overlay, TableBytes,
 };
-use bennu_semantics::limits::keys;
+use bennu_semantics::limits::{EntryLimits, keys};
 
 use super::call::{AppliedEntries, EntryInput};
 use super::near_limit::{NearLimit, warn_near};
 use super::node::{EntriesNode, Reservation};
-use super::rollback::{Rollback, RollbackGivenUp};
+use super::rollback::{Rollback, RollbackGivenUp, RollbackState};
 use crate::store::{Owner, Revision, Store, StoredSums};
 
 /// The entries of a topic's room. A room has this value if its plugin imports `entries`.
@@ -56,8 +56,8 @@ pub(super) struct State {
     /// The rules of the last call. Most calls have the same.
     pub(super) rules: Arc<EntryRules>,
     pub(super) rollback: Rollback,
-    /// Whether `entries_bytes_per_topic` is nearly reached.
-    near_limit: NearLimit,
+    /// Whether the limits of the topic are nearly reached, in the order of [`State::sizes`].
+    near_limits: [NearLimit; 3],
     held: Reservation,
     /// The size with which the node counts the table.
     counted: TableBytes,
@@ -70,6 +70,8 @@ pub struct EntriesSize {
     pub sums: Option<EntrySums>,
     /// The bytes of the entries that aren't stored yet, with 64 for each.
     pub dirty_bytes: u64,
+    /// Whether the room and the entries can be rolled back. None without a rollback point.
+    pub rollback: Option<RollbackState>,
 }
 
 /// A table with more slots is dropped on a thread that may block: dropping a million slots takes up to 200 ms.
@@ -127,7 +129,11 @@ impl TopicEntries {
     #[must_use]
     pub fn size(&self) -> EntriesSize {
         let state = self.state();
-        EntriesSize { sums: state.sums, dirty_bytes: state.table.bytes().dirty_bytes as u64 }
+        EntriesSize {
+            sums: state.sums,
+            dirty_bytes: state.table.bytes().dirty_bytes as u64,
+            rollback: state.rollback.state(),
+        }
     }
 
     pub(super) fn node(&self) -> &Arc<EntriesNode> {
@@ -203,11 +209,11 @@ impl TopicEntries {
             // These changes were not counted as published.
             (state.stored.prefixes, state.has_stored_sums) = (0, false);
         }
-        let most = self.node.rules().limits.bytes_per_topic;
-        let is_near = state.near_limit.rises_near(sums.bytes, most);
+        let sizes = state.sizes(&self.node.rules().limits);
+        let are_near = [0, 1, 2].map(|at| state.near_limits[at].rises_near(sizes[at].1, sizes[at].2));
         drop(state);
-        if is_near {
-            warn_near(self, keys::ENTRIES_BYTES_PER_TOPIC, sums.bytes, most);
+        for ((limit, bytes, most), _) in sizes.into_iter().zip(are_near).filter(|(_, is_near)| *is_near) {
+            warn_near(self, limit, bytes, most);
         }
         if !self.is_durable() {
             self.node.check_memory(self);
@@ -249,7 +255,7 @@ impl State {
             is_committing: false,
             rules: Arc::clone(node.rules()),
             rollback: Rollback::None,
-            near_limit: NearLimit::default(),
+            near_limits: Default::default(),
             held: Reservation::none(node),
             counted: TableBytes::default(),
         }
@@ -258,6 +264,17 @@ impl State {
     /// Reserves this memory for a memory room, without a check of the limit: nothing may prevent a rollback.
     pub(super) fn hold(&mut self, bytes: u64) {
         self.held.set(bytes);
+    }
+
+    /// The limits of the topic: the key, the bytes, and the most bytes.
+    fn sizes(&self, limits: &EntryLimits) -> [(&'static str, u64, u64); 3] {
+        let sums = self.sums.unwrap_or_default();
+        let journal = self.rollback.journal().map_or(0, |journal| journal.weight());
+        [
+            (keys::ENTRIES_BYTES_PER_TOPIC, sums.bytes, limits.bytes_per_topic),
+            (keys::PUBLISHED_BYTES, sums.published, limits.published_bytes),
+            (keys::ENTRIES_ROLLBACK_BYTES, journal, limits.rollback_bytes),
+        ]
     }
 
     /// Applies changes that the store has, and doesn't keep them, because the cache is full.

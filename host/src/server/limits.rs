@@ -76,8 +76,8 @@ pub struct Limits {
     pub store_writes_per_call: usize,
     /// Bytes of those keys and their values. Past it: fault, oversize. Default 4 MiB.
     pub store_write_bytes_per_call: usize,
-    /// Bytes of keys, values and durable rooms that one plugin has in the store, unless its `store_bytes` sets another limit.
-    /// Past it: fault, store. Default 1 GiB.
+    /// Bytes of keys, values, durable rooms and their entries that one plugin has in the store, unless its `store_bytes` sets
+    /// another limit. Past it: fault, store. Default 1 GiB.
     pub store_bytes_per_plugin: u64,
     /// Bytes of the store that are cached in memory. Past it: the rest is read from the disk. Default 64 MiB.
     pub store_cache_bytes: usize,

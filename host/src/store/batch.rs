@@ -9,6 +9,7 @@ use super::draft::{Draft, Seen};
 use super::engine::{EngineError, Writes};
 use super::metadata;
 use super::recent::Recent;
+use super::space;
 
 /// Why a call's writes were refused. None of them is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,9 +83,9 @@ impl<'a> Batch<'a> {
         draft.footprint.spans().any(|(from, until)| self.writes.range::<Bytes, _>(from..until).next().is_some())
     }
 
-    /// Returns all writes of the batch, and those of its keys that calls can read (not the metadata).
+    /// Returns all writes of the batch, and those of its keys that drafts can read: neither the metadata nor entries.
     pub(super) fn finish(mut self) -> (Writes, Vec<Bytes>) {
-        let keys = self.writes.keys().cloned().collect();
+        let keys = self.writes.keys().filter(|place| space::is_read_by_drafts(place)).cloned().collect();
         for (plugin, usage) in &self.usage {
             let entry = Some(*usage).filter(|usage| *usage > 0).map(metadata::entry);
             self.writes.insert(metadata::usage(plugin), entry);

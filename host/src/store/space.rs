@@ -196,6 +196,11 @@ pub(super) fn are_akin(one: &[u8], other: &[u8]) -> bool {
     one.first() == other.first()
 }
 
+/// Whether drafts read keys of this kind, so that a write of the key can cause a conflict. Entries are read without a draft.
+pub(super) fn is_read_by_drafts(place: &[u8]) -> bool {
+    place.first() != Some(&ENTRIES)
+}
+
 /// Returns the engine's key for a metadata name.
 pub(super) fn metadata_key(name: &[u8]) -> Bytes {
     [&[METADATA], name].concat().into()
