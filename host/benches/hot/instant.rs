@@ -34,7 +34,8 @@ impl Behaviour for Instant {
         };
         let assigns = Some(Bytes::from_static(b"state"));
         let outcome = Outcome { assigns, room: None, entries: None, draft: None, effects, answer };
-        let Some(input) = entries else { return Box::pin(std::future::ready(Ok(outcome))) };
+        let is_event = matches!(call.callback, Callback::In { .. });
+        let Some(input) = entries.filter(|_| is_event) else { return Box::pin(std::future::ready(Ok(outcome))) };
         Box::pin(async move {
             let mut entries = CallEntries::new(input.clone(), false);
             let is_second = self.0.fetch_xor(true, Ordering::Relaxed);

@@ -6,6 +6,7 @@ mod durable;
 mod durable_entries;
 mod elsewhere;
 mod entries;
+mod follower;
 mod formers;
 mod json;
 mod panics;

@@ -220,13 +220,15 @@ async fn the_first_read_of_a_large_topic_takes_at_most_four_page_reads() {
         store.commit(draft).await.unwrap();
     }
     store.close().await;
+    // The file is closed in order only when the last handle is dropped.
+    drop(store);
     for n in [0_u32, 777, 19_999] {
         let store = Store::open(place.path(), limits).await.unwrap();
         let before = store.page_reads();
         let rows = store.entry_rows(&a, "room:1", Revision::default()).unwrap();
         assert!(rows.get(&n.wrapping_mul(2_654_435_761).to_be_bytes()).await.unwrap().is_some());
         let reads = store.page_reads() - before;
-        assert!((1..=4).contains(&reads), "{reads} reads, and {before} before");
+        assert!((1..=4).contains(&reads), "{reads} reads");
         store.close().await;
     }
 }
