@@ -300,11 +300,12 @@ async fn published_entries_are_rolled_back_too() {
         member
     };
     let mut alice = shown("{}").await;
+    // The change comes before the reply.
     alice.send(r#"["1","2","shelf:1","put a 1",{}]"#);
-    assert!(alice.next().await.contains("phx_reply") && alice.next().await.contains(r#"{"a":1}"#));
+    assert!(alice.next().await.contains(r#"{"a":1}"#) && alice.next().await.contains("phx_reply"));
     host.try_out(builds[1]);
     alice.send(r#"["1","2","shelf:1","put a 2",{}]"#);
-    assert!(alice.next().await.contains("phx_reply") && alice.next().await.contains(r#"{"a":2}"#));
+    assert!(alice.next().await.contains(r#"{"a":2}"#) && alice.next().await.contains("phx_reply"));
     shown(r#"{"a":2}"#).await;
     host.end(ProbationResult::RolledBack, builds[0]).await;
     assert_eq!(alice.next().await, ERROR);
