@@ -122,14 +122,14 @@ struct Audience {
     /// The bytes of the text in a broadcast.
     text_bytes: usize,
     random: Random,
-    heard: Arc<Heard>,
+    received: Arc<Received>,
     /// They end with the host.
     _members: JoinSet<()>,
 }
 
 /// The messages that the other members have received.
 #[derive(Default)]
-struct Heard {
+struct Received {
     messages: AtomicUsize,
     /// The bytes of the last one.
     bytes: AtomicUsize,
@@ -138,7 +138,7 @@ struct Heard {
 
 impl Audience {
     async fn start(setup: &Setup, event: &'static str) -> Result<Self> {
-        let (mut shelf, sizes, heard) = (setup.start().await?, sizes(setup), Arc::<Heard>::default());
+        let (mut shelf, sizes, received) = (setup.start().await?, sizes(setup), Arc::<Received>::default());
         shelf.join(TOPIC).await?;
         shelf.fill(TOPIC, sizes.entries).await?;
         let mut members = JoinSet::new();
@@ -146,16 +146,16 @@ impl Audience {
             let mut client = shelf.connect().await?;
             client.send(message(TOPIC, "phx_join", "{}")).await?;
             next_reply(&mut client).await?;
-            members.spawn(hear(client, Arc::clone(&heard)));
+            members.spawn(hear(client, Arc::clone(&received)));
         }
         let random = Random::new(3);
-        Ok(Self { shelf, event, sizes, text_bytes: 0, random, heard, _members: members })
+        Ok(Self { shelf, event, sizes, text_bytes: 0, random, received, _members: members })
     }
 
     /// The bytes of a message to a member.
     async fn frame_bytes(&mut self) -> Result<usize> {
         self.send(1).await?;
-        Ok(self.heard.bytes.load(Ordering::Relaxed))
+        Ok(self.received.bytes.load(Ordering::Relaxed))
     }
 
     /// Microseconds of the host's CPU time for each message, until all members have it.
@@ -167,8 +167,8 @@ impl Audience {
     }
 
     async fn send(&mut self, count: usize) -> Result<()> {
-        let Self { shelf, event, sizes, text_bytes, random, heard, .. } = self;
-        let wanted = heard.messages.load(Ordering::Relaxed) + count * (sizes.members - 1);
+        let Self { shelf, event, sizes, text_bytes, random, received, .. } = self;
+        let wanted = received.messages.load(Ordering::Relaxed) + count * (sizes.members - 1);
         let payload = |_| {
             let payload = match *event {
                 "noise" => format!(r#"{{"bytes":{text_bytes}}}"#),
@@ -177,21 +177,21 @@ impl Audience {
             message(TOPIC, event, &payload)
         };
         ask(shelf.client(), count, payload).await?;
-        while heard.messages.load(Ordering::Relaxed) < wanted {
-            heard.notify.notified().await;
+        while received.messages.load(Ordering::Relaxed) < wanted {
+            received.notify.notified().await;
         }
         Ok(())
     }
 }
 
 /// Counts the messages of a member until its connection ends.
-async fn hear(mut client: Client, heard: Arc<Heard>) {
+async fn hear(mut client: Client, received: Arc<Received>) {
     while let Ok(frame) = client.next().await {
         let is_counted = is_message(&frame).unwrap_or_else(|error| panic!("{error:#}"));
         if is_counted {
-            heard.bytes.store(frame.len(), Ordering::Relaxed);
-            heard.messages.fetch_add(1, Ordering::Relaxed);
-            heard.notify.notify_one();
+            received.bytes.store(frame.len(), Ordering::Relaxed);
+            received.messages.fetch_add(1, Ordering::Relaxed);
+            received.notify.notify_one();
         }
     }
 }
