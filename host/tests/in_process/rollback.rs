@@ -300,6 +300,7 @@ async fn published_entries_are_rolled_back_too() {
         member
     };
     let mut alice = shown("{}").await;
+    // The change comes before the reply.
     alice.send(r#"["1","2","shelf:1","put a 1",{}]"#);
     assert!(alice.next().await.contains(r#"{"a":1}"#) && alice.next().await.contains("phx_reply"));
     host.try_out(builds[1]);
