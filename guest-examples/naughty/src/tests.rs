@@ -174,3 +174,13 @@ fn a_room_can_fail_in_many_ways() {
     let kinds: Vec<_> = stage.faults().iter().map(|fault| fault.kind).collect();
     assert_eq!(kinds, ["oversize", "failed", "oversize", "failed", "failed", "failed"]);
 }
+
+#[test]
+fn a_reload_upgrades_the_entries_that_are_read() {
+    let stage = on_stage(testing::Stage::new());
+    let mut alice = stage.join("unruly:1", json!({})).expect("everyone may join");
+    alice.push("entries_put", json!({ "entries": [["a", 1]] }));
+    reload::<1>(&stage);
+    let read = alice.push("entry_get", json!({ "key": "a" }));
+    alice.assert_reply(&read, "ok", json!({ "from": 0, "was": 1 }));
+}
