@@ -37,7 +37,7 @@ pub use crate::route::{Route, check};
 /// channels! { "room:*:eu" => Chat }
 /// ```
 ///
-/// A durable channel without a room doesn't compile either:
+/// A durable channel without a room and without entries doesn't compile either:
 ///
 /// ```compile_fail
 /// # use bennu_guest::prelude::*;
@@ -46,20 +46,6 @@ pub use crate::route::{Route, check};
 ///     type Room = ();
 ///     const DURABLE: bool = true;
 /// #   fn join(_: &mut Socket, _: Payload) -> Join<Self> { Ok(Chat) }
-/// }
-/// channels! { "room:*" => Chat }
-/// ```
-///
-/// So far, a durable channel has no entries:
-///
-/// ```compile_fail
-/// # use bennu_guest::prelude::*;
-/// # #[derive(Serialize, Deserialize)] struct Chat;
-/// impl Channel for Chat {
-///     type Room = u32;
-///     const DURABLE: bool = true;
-///     const ENTRIES: bool = true;
-/// #   fn join(_: &mut Socket<u32>, _: Payload) -> Join<Self> { Ok(Chat) }
 /// }
 /// channels! { "room:*" => Chat }
 /// ```
