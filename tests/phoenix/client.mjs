@@ -34,7 +34,8 @@ export class Joined {
     this.joins = 0;
     const handle = channel.onMessage.bind(channel);
     channel.onMessage = (event, payload, ref) => {
-      if (!event.startsWith("chan_reply_") && event !== "phx_reply") this.#receive(event, payload);
+      // phoenix.js triggers the event null when a push times out that was reset meanwhile.
+      if (event !== null && !event.startsWith("chan_reply_") && event !== "phx_reply") this.#receive(event, payload);
       return handle(event, payload, ref);
     };
   }
