@@ -5,8 +5,11 @@ use std::sync::Arc;
 use bennu_semantics::Fault;
 use bennu_semantics::entries::{EntryRules, EntrySums, Followed, Order, WholeText};
 
+use sha2::{Digest as _, Sha256};
+
 use super::call::CallEntries;
 use super::topic::TopicEntries;
+use crate::store::{Direction, Scan};
 
 /// The entries that are read at once.
 const PAGE: u32 = 1000;
@@ -101,8 +104,8 @@ impl TopicEntries {
     /// Calls `each` with the entries whose keys begin with a prefix, in their order.
     async fn each(self: &Arc<Self>, prefix: &str, each: &mut OnEntry<'_>) -> Result<(), Fault> {
         let mut entries = CallEntries::committed(self);
-        let mut start = prefix.as_bytes().to_vec();
-        let end = end_of(prefix.as_bytes());
+        let Scan { from, until, .. } = Scan::prefix(prefix.as_bytes(), Direction::Forward);
+        let mut start = from.to_vec();
         loop {
             let (mut last, mut result) = (None, Ok(()));
             let each = |key: &[u8], value: &[u8]| {
@@ -111,7 +114,7 @@ impl TopicEntries {
                 }
                 last = Some(key.to_vec());
             };
-            entries.scan((Some(&start), end.as_deref()), Order::Forward, PAGE, each).await?;
+            entries.scan((Some(&start), until.as_deref()), Order::Forward, PAGE, each).await?;
             result?;
             // A page also ends after 1 MiB.
             let Some(last) = last else { return Ok(()) };
@@ -137,22 +140,17 @@ fn prefixes<'a>(publishes: &'a [Box<str>], followed: Option<&'a Followed>) -> Ve
     all.flat_map(inside).collect()
 }
 
-/// The first key after all keys with a prefix. None if there is no such key.
-fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
-    let length = prefix.iter().rposition(|byte| *byte < u8::MAX)? + 1;
-    let mut end = prefix[..length].to_vec();
-    end[length - 1] += 1;
-    Some(end)
-}
-
-/// A number that stands for prefixes in the stored sums: FNV-1a of 64 bits. 0 stands for no prefix.
+/// A number that stands for prefixes in the stored sums. 0 stands for no prefix.
 fn hash(prefixes: &[Box<str>]) -> u64 {
     if prefixes.is_empty() {
         return 0;
     }
-    // No text contains the byte 0xff, so it separates the prefixes.
-    let bytes = prefixes.iter().flat_map(|prefix| prefix.bytes().chain([u8::MAX]));
-    let hash =
-        bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    hash.max(1)
+    let mut hash = Sha256::new();
+    for prefix in prefixes {
+        hash.update(prefix.as_bytes());
+        // No text contains the byte 0xff, so it separates the prefixes.
+        hash.update([u8::MAX]);
+    }
+    let start = hash.finalize().first_chunk().copied().unwrap_or_default();
+    u64::from_be_bytes(start).max(1)
 }
