@@ -2792,7 +2792,7 @@ pub mod bennu {
         ///
         /// A key has 1 to 255 bytes. A value has at most 1 MiB (`entry_bytes`). A call writes at most 4,096 entries
         /// (`entry_writes_per_call`) of 4 MiB together (`entry_write_bytes_per_call`). The entries of a topic have at most 1
-        /// GiB (`entries_bytes_per_topic`), and those of all rooms of the host 256 MiB (`entries_memory_bytes`). More is a
+        /// GiB (`entries_bytes_per_topic`), and those of all memory rooms 256 MiB (`entries_memory_bytes`). More is a
         /// fault of the kind `oversize`.
         ///
         /// A route can publish entries: its option `publishes` names prefixes of keys. If a key has such a prefix, the key must
