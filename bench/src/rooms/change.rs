@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::Setup;
 use super::first_read;
-use super::row::{Candidate, Costs, Row};
+use super::row::{Candidate, Costs, Row, SLICES};
 use super::shelf::ShelfHost;
 use crate::random::Random;
 
@@ -89,7 +89,7 @@ async fn measure(
         eprintln!("{name}: filling it");
         candidates.push(Candidate { name, host: Changing::start(setup, topic, *room, messages).await? });
     }
-    let costs = Costs::measure(setup.rounds(), &mut candidates, Changing::cost).await?;
+    let costs = Costs::measure(setup.rounds(), SLICES, &mut candidates, Changing::cost).await?;
     for Candidate { host, .. } in &mut candidates {
         host.shelf.check_filled(topic, host.room.entries).await?;
     }
@@ -126,9 +126,10 @@ impl Changing {
     /// Microseconds of the host's CPU time for each message.
     async fn cost(&mut self) -> Result<f64> {
         let before = self.shelf.cpu()?;
-        self.change(self.messages).await?;
+        let messages = self.messages / SLICES;
+        self.change(messages).await?;
         let cpu = self.shelf.cpu()?.saturating_sub(before);
-        Ok(cpu.as_secs_f64() * 1e6 / self.messages as f64)
+        Ok(cpu.as_secs_f64() * 1e6 / messages as f64)
     }
 
     async fn change(&mut self, messages: usize) -> Result<()> {

@@ -4,17 +4,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context, Result, bail};
-use serde_json::json;
+use anyhow::{Context, Result, bail, ensure};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::Setup;
 use super::replies::{ask, next_reply};
-use super::row::{Candidate, Costs, Row};
+use super::row::{Candidate, Costs, Row, SLICES};
 use super::shelf::{ShelfHost, message};
 use crate::client::Client;
 use crate::random::Random;
+use crate::rounds::order;
 use crate::wire::phoenix::Message;
 
 const TARGET_CHANGE: f64 = 1.3;
@@ -22,6 +22,8 @@ const TARGET_JOIN: f64 = 2.0;
 
 const TOPIC: &str = "notes:1";
 const EMPTY: &str = "notes:empty";
+/// Its state has one entry, with the bytes of the state of [`TOPIC`].
+const BYTES: &str = "notes:bytes";
 
 struct Sizes {
     entries: usize,
@@ -50,49 +52,64 @@ pub(super) async fn changes(setup: &Setup) -> Result<Vec<Row>> {
     let bytes = candidates[1].host.frame_bytes().await?;
     let noise = &mut candidates[0].host;
     noise.text_bytes = bytes.saturating_sub(noise.frame_bytes().await?);
-    let costs = Costs::measure(setup.rounds(), &mut candidates, Audience::cost).await?;
+    let costs = Costs::measure(setup.rounds(), SLICES, &mut candidates, Audience::cost).await?;
     let name = format!(
         "a published change of one entry of {entries}, {members} members / a broadcast of the same {bytes} bytes"
     );
     Ok(vec![Row::new(name, costs.ratios(1), TARGET_CHANGE)?])
 }
 
-/// A join, against writing the bytes of the state.
+/// A join after a change, against writing the bytes of the state: that is a join of a state of one entry, whose frame the host
+/// has already.
 pub(super) async fn joins(setup: &Setup) -> Result<Vec<Row>> {
     let Sizes { entries, joins, .. } = sizes(setup);
     let mut shelf = setup.start().await?;
-    shelf.join(TOPIC).await?;
+    for topic in [TOPIC, BYTES, EMPTY] {
+        shelf.join(topic).await?;
+    }
     shelf.fill(TOPIC, entries).await?;
     let mut client = shelf.connect().await?;
     let bytes = state_bytes(&mut client, TOPIC).await?;
-    shelf.join(EMPTY).await?;
+    shelf.fill_with(BYTES, 0..1, bytes - state_bytes(&mut client, EMPTY).await?).await?;
     let (rounds, mut ratios) = (setup.rounds(), Vec::new());
     for round in 1..=rounds {
         let mut cost = [0.0; 4];
-        for (number, cost) in cost.iter_mut().enumerate() {
-            let before = shelf.cpu()?;
-            match number {
-                0 | 1 => rejoin(&mut client, [TOPIC, EMPTY][number], joins).await?,
-                _ => blobs(&mut shelf, joins, bytes, number == 2).await?,
+        for slice in 0..SLICES {
+            for number in order(cost.len(), slice) {
+                let before = shelf.cpu()?;
+                for join in 0..joins / SLICES {
+                    if number < 2 {
+                        shelf.change(TOPIC, 1, || join % entries).await?;
+                    }
+                    if number != 1 {
+                        rejoin(&mut client, [TOPIC, "", BYTES, EMPTY][number]).await?;
+                    }
+                }
+                cost[number] += shelf.cpu()?.saturating_sub(before).as_secs_f64() * 1e6 / joins as f64;
             }
-            *cost = shelf.cpu()?.saturating_sub(before).as_secs_f64() * 1e6 / joins as f64;
         }
-        let [full, empty, sent, unsent] = cost;
-        eprintln!("round {round} of {rounds}, a join: {:.0} µs, the bytes: {:.0} µs", full - empty, sent - unsent);
-        ratios.push((full - empty) / (sent - unsent));
+        let [changed, change, written, empty] = cost;
+        let (join, write) = (changed - change - empty, written - empty);
+        eprintln!("round {round} of {rounds}, a join: {join:.0} µs, the bytes: {write:.0} µs");
+        ratios.push(join / write);
     }
-    let name = format!("join of a published state of {entries} entries / writing its {bytes} bytes once");
+    let name = format!("join of a published state of {entries} entries after a change / writing its {bytes} bytes once");
     Ok(vec![Row::new(name, ratios, TARGET_JOIN)?])
 }
 
 /// Joins and leaves a topic. The state comes between the two replies.
-async fn rejoin(client: &mut Client, topic: &str, count: usize) -> Result<()> {
-    for _ in 0..count {
-        for event in ["phx_join", "phx_leave"] {
-            client.send(message(topic, event, "{}")).await?;
-            next_reply(client).await?;
-        }
-    }
+async fn rejoin(client: &mut Client, topic: &str) -> Result<()> {
+    client.send(message(topic, "phx_join", "{}")).await?;
+    next_reply(client).await?;
+    leave(client, topic).await
+}
+
+/// Leaves a topic, and waits for the reply and the end of the channel after it.
+async fn leave(client: &mut Client, topic: &str) -> Result<()> {
+    client.send(message(topic, "phx_leave", "{}")).await?;
+    next_reply(client).await?;
+    let end = client.next().await?;
+    ensure!(Message::read(end.as_bytes()).is_some_and(|end| end.event == b"phx_close"), "unexpected: {end}");
     Ok(())
 }
 
@@ -101,17 +118,8 @@ async fn state_bytes(client: &mut Client, topic: &str) -> Result<usize> {
     client.send(message(topic, "phx_join", "{}")).await?;
     next_reply(client).await?;
     let frame = client.next().await?;
-    client.send(message(topic, "phx_leave", "{}")).await?;
-    next_reply(client).await?;
+    leave(client, topic).await?;
     Ok(frame.len())
-}
-
-/// The plugin makes messages of this length, and sends them to the client, or drops them.
-async fn blobs(shelf: &mut ShelfHost, count: usize, bytes: usize, is_sent: bool) -> Result<()> {
-    for _ in 0..count {
-        shelf.call(EMPTY, "blob", &json!({ "bytes": bytes, "send": is_sent })).await?;
-    }
-    Ok(())
 }
 
 /// A host with a topic whose members get a message for each event that one of them sends.
@@ -160,7 +168,7 @@ impl Audience {
 
     /// Microseconds of the host's CPU time for each message, until all members have it.
     async fn cost(&mut self) -> Result<f64> {
-        let (before, changes) = (self.shelf.cpu()?, self.sizes.changes);
+        let (before, changes) = (self.shelf.cpu()?, self.sizes.changes / SLICES);
         self.send(changes).await?;
         let cpu = self.shelf.cpu()?.saturating_sub(before);
         Ok(cpu.as_secs_f64() * 1e6 / changes as f64)

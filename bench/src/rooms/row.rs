@@ -67,22 +67,31 @@ pub(super) struct Candidate<H> {
     pub(super) host: H,
 }
 
+/// The usual number of slices of a round. The speed of a machine changes within a second, so a round alternates between its
+/// candidates.
+pub(super) const SLICES: usize = 10;
+
 /// The costs of all rounds. Each round has the cost of each candidate.
 pub(super) struct Costs(Vec<Vec<f64>>);
 
 impl Costs {
-    /// Measures all candidates in each round, one after another, so that other load of the machine affects all of them.
+    /// Measures all candidates in each slice of each round, one after another, so that other load of the machine affects all
+    /// of them. A cost of a round is the mean of its slices.
     pub(super) async fn measure<H>(
         rounds: usize,
+        slices: usize,
         candidates: &mut [Candidate<H>],
         cost: impl AsyncFn(&mut H) -> Result<f64>,
     ) -> Result<Self> {
-        let mut costs = vec![vec![f64::NAN; candidates.len()]; rounds];
+        let count = candidates.len();
+        let mut costs = vec![vec![0.0; count]; rounds];
         for (round, costs) in (1..).zip(&mut costs) {
-            for number in order(candidates.len(), round) {
+            for number in (0..slices).flat_map(|slice| order(count, round + slice)) {
                 let Candidate { name, host } = &mut candidates[number];
-                costs[number] = cost(host).await.with_context(|| name.clone())?;
-                eprintln!("round {round} of {rounds}, {name}: {} µs", shown(costs[number]));
+                costs[number] += cost(host).await.with_context(|| name.clone())? / slices as f64;
+            }
+            for (Candidate { name, .. }, cost) in candidates.iter().zip(costs) {
+                eprintln!("round {round} of {rounds}, {name}: {} µs", shown(*cost));
             }
         }
         Ok(Self(costs))
@@ -145,15 +154,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_round_measures_all_candidates_in_turn() {
+    async fn each_slice_measures_all_candidates_in_turn() {
         let measured = RefCell::new(Vec::new());
         let mut candidates = ["a", "b", "c"].map(|name| Candidate { name: name.into(), host: name });
         let cost = async |host: &mut &'static str| {
             measured.borrow_mut().push(*host);
             Ok(measured.borrow().len() as f64)
         };
-        let costs = Costs::measure(2, &mut candidates, cost).await.expect("no candidate fails");
-        assert_eq!(measured.into_inner(), ["a", "b", "c", "c", "b", "a"]);
-        assert_eq!(costs.0, [[1.0, 2.0, 3.0], [6.0, 5.0, 4.0]]);
+        let costs = Costs::measure(2, 2, &mut candidates, cost).await.expect("no candidate fails");
+        assert_eq!(measured.into_inner().join(""), "abccbacbaabc");
+        assert_eq!(costs.0, [[3.5, 3.5, 3.5], [9.5, 9.5, 9.5]]);
     }
 }

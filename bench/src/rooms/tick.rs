@@ -36,7 +36,7 @@ pub(super) async fn rows(setup: &Setup) -> Result<Vec<Row>> {
         let name = format!("a tick of {PLAYERS} players, {form}");
         candidates.push(Candidate { name, host: Ticking::start(setup, prefix).await? });
     }
-    let costs = Costs::measure(setup.rounds(), &mut candidates, Ticking::cost).await?;
+    let costs = Costs::measure(setup.rounds(), 1, &mut candidates, Ticking::cost).await?;
     let name = format!("a tick of {PLAYERS} players: scan and put-many / one value");
     Ok(vec![Row::new(name, costs.ratios(1), TARGET)?])
 }

@@ -36,20 +36,11 @@ impl Channel for Notes {
             "fill" => fill(&payload.parse()?),
             "change" => change(payload.field("key")?)?,
             "noise" => socket.broadcast("noise", json!({ "text": "a".repeat(payload.field("bytes")?) })),
-            "blob" => blob(socket, payload.field("bytes")?, payload.field("send")?),
             "follow" => socket.follow(&payload.field::<String>("prefix")?),
             "unfollow" => socket.unfollow(&payload.field::<String>("prefix")?),
             _ => return unknown_event(event),
         }
         ok()
-    }
-}
-
-/// Makes a message of this length. Measurements subtract the cost of a message that isn't sent.
-fn blob(socket: &mut Socket, bytes: usize, is_sent: bool) {
-    let blob = std::hint::black_box(vec![b'a'; bytes]);
-    if is_sent {
-        socket.push("blob", blob);
     }
 }
 

@@ -33,8 +33,16 @@ pub enum CommitError {
 pub(super) struct Batch<'a> {
     seen: &'a Seen,
     writes: Writes,
-    /// The bytes that each plugin will have after this batch.
-    usage: BTreeMap<String, u64>,
+    usage: BTreeMap<String, Usage>,
+}
+
+/// The bytes of a plugin.
+#[derive(Clone, Copy)]
+struct Usage {
+    /// As they are stored.
+    before: u64,
+    /// After this batch.
+    after: u64,
 }
 
 impl<'a> Batch<'a> {
@@ -55,9 +63,13 @@ impl<'a> Batch<'a> {
         if self.conflicts_with(draft) {
             return Err(CommitError::Conflict);
         }
-        let before = match self.usage.get(draft.owner.name()) {
+        let name = draft.owner.name();
+        let usage = match self.usage.get(name) {
             Some(usage) => *usage,
-            None => metadata::read(&*self.seen.snapshot, &metadata::usage(draft.owner.name())).await?.unwrap_or(0),
+            None => {
+                let stored = metadata::read(&*self.seen.snapshot, &metadata::usage(name)).await?.unwrap_or(0);
+                Usage { before: stored, after: stored }
+            }
         };
         let (mut added, mut removed) = (0, 0);
         for (place, value) in &draft.writes {
@@ -68,13 +80,13 @@ impl<'a> Batch<'a> {
             };
             added += value.as_ref().map_or(0, weight);
         }
-        let after = (before + added).saturating_sub(removed);
+        let after = (usage.after + added).saturating_sub(removed);
         let most = draft.owner.quota_bytes();
         // A plugin that is over its quota already may still delete data.
-        if after > most && after > before {
+        if after > most && after > usage.after {
             return Err(CommitError::Quota { bytes: after, most });
         }
-        self.usage.insert(draft.owner.name().to_owned(), after);
+        self.usage.insert(name.to_owned(), Usage { after, ..usage });
         self.writes.extend(draft.writes.iter().map(|(place, value)| (place.clone(), value.clone())));
         Ok(())
     }
@@ -86,8 +98,9 @@ impl<'a> Batch<'a> {
     /// Returns all writes of the batch, and those of its keys that drafts can read: neither the metadata nor entries.
     pub(super) fn finish(mut self) -> (Writes, Vec<Bytes>) {
         let keys = self.writes.keys().filter(|place| space::is_read_by_drafts(place)).cloned().collect();
-        for (plugin, usage) in &self.usage {
-            let entry = Some(*usage).filter(|usage| *usage > 0).map(metadata::entry);
+        // A write costs a path of pages, so the usage is written only if it changes.
+        for (plugin, Usage { after, .. }) in self.usage.iter().filter(|(_, usage)| usage.before != usage.after) {
+            let entry = Some(*after).filter(|after| *after > 0).map(metadata::entry);
             self.writes.insert(metadata::usage(plugin), entry);
         }
         (self.writes, keys)
