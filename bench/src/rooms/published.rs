@@ -93,7 +93,8 @@ pub(super) async fn joins(setup: &Setup) -> Result<Vec<Row>> {
         eprintln!("round {round} of {rounds}, a join: {join:.0} µs, the bytes: {write:.0} µs");
         ratios.push(join / write);
     }
-    let name = format!("join of a published state of {entries} entries after a change / writing its {bytes} bytes once");
+    let name =
+        format!("join of a published state of {entries} entries after a change / writing its {bytes} bytes once");
     Ok(vec![Row::new(name, ratios, TARGET_JOIN)?])
 }
 

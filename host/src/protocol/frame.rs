@@ -151,6 +151,12 @@ impl Frame {
         Arc::strong_count(&self.0) > 1
     }
 
+    /// Returns the whole frame for a change in place. None if there is another clone of it.
+    #[must_use]
+    pub fn exclusive(&mut self) -> Option<&mut [u8]> {
+        Arc::get_mut(&mut self.0)
+    }
+
     /// Returns the whole frame, as it is written to a WebSocket.
     #[must_use]
     pub fn wire(&self) -> &[u8] {

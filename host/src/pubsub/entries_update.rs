@@ -9,12 +9,11 @@ use bytestring::ByteString;
 use super::audience::{Inner, Job};
 use super::broadcast::Encoded;
 use super::placed::Placed;
+use super::state_frames::StateFrames;
 use super::{Audience, Broadcast, Except, Outbox, Subscriber, Subscription};
 use crate::protocol::{Frame, Payload, Topic};
 
-/// The event that carries the whole of the entries.
-const STATE: &str = "room_state";
-/// The event that carries a change of them.
+/// The event that carries a change of the entries.
 const DIFF: &str = "room_diff";
 
 /// The changes of published entries that a commit makes.
@@ -38,9 +37,6 @@ pub struct EntriesState {
     /// The patch that leads from that text to the entries of now, if they differ.
     pub patch: Option<ByteString>,
 }
-
-/// The frames of a whole state, with its number. Members that join one after another get the same frames.
-pub type StateFrames = Option<(u64, Encoded<'static>)>;
 
 /// A part of the entries that some members lack.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,7 +76,7 @@ impl Audience {
         subscription: &Subscription,
         followed: Option<&Followed>,
         state: &EntriesState,
-        frames: &mut StateFrames,
+        frames: &mut Option<StateFrames>,
     ) -> bool {
         let mut inner = self.lock();
         inner.enter_view(subscription.key, followed);
@@ -205,7 +201,7 @@ impl Inner {
         key: usize,
         outbox: &Arc<Outbox>,
         state: &EntriesState,
-        frames: &mut StateFrames,
+        frames: &mut Option<StateFrames>,
     ) {
         let Self { subscribers, views, .. } = self;
         let placed = subscribers.get_mut(key).filter(|placed| Arc::ptr_eq(&placed.subscriber.outbox, outbox));
@@ -213,10 +209,10 @@ impl Inner {
         let view = placed.shown.view();
         let number = views.number(view);
         let first = number.saturating_sub(state.patch.is_some().into());
-        let kept = frames.take().filter(|(of, _)| *of == first);
-        let (_, encoded) = frames.insert(kept.unwrap_or_else(|| (first, whole(&state.topic, first, &state.text))));
+        let whole = frames.get_or_insert_with(|| StateFrames::new(state.topic.clone(), first, state.text.clone()));
+        whole.set_number(first);
         let Subscriber { serializer, deflates, .. } = placed.subscriber;
-        let mut sent: Vec<Frame> = encoded.frame(serializer, deflates).cloned().into_iter().collect();
+        let mut sent: Vec<Frame> = whole.frame(serializer, deflates).cloned().into_iter().collect();
         if let Some(patch) = &state.patch {
             sent.extend(diff(&state.topic, number, patch).frame(serializer, deflates).cloned());
         }
@@ -228,9 +224,9 @@ impl Inner {
     fn catch_up_by_state(&mut self, topic: &Topic, wanted: &Wanted, text: &ByteString) {
         let Self { subscribers, views, .. } = self;
         let number = views.get_or_insert_default().number(wanted.view);
-        let mut encoded = whole(topic, number, text);
+        let mut whole = StateFrames::new(topic.clone(), number, text.clone());
         for (_, placed) in subscribers.iter_mut().filter(|(_, placed)| wanted.is_lacked_by(&placed.shown)) {
-            let frame = encoded.frame(placed.subscriber.serializer, placed.subscriber.deflates);
+            let frame = whole.frame(placed.subscriber.serializer, placed.subscriber.deflates);
             if frame.is_none_or(|frame| placed.subscriber.outbox.push_if_short(frame)) {
                 placed.shown = Shown::Current { view: wanted.view, offset: 0 };
             }
@@ -311,19 +307,11 @@ impl ChangeFrames<'_> {
     }
 }
 
-fn whole(topic: &Topic, number: u64, text: &str) -> Encoded<'static> {
-    message(topic, STATE, format!("{{\"n\":{number},\"state\":{text}}}"))
-}
-
 fn diff(topic: &Topic, number: u64, patch: &str) -> Encoded<'static> {
-    message(topic, DIFF, format!("{{\"n\":{number},\"patch\":{patch}}}"))
-}
-
-fn message(topic: &Topic, event: &'static str, payload: String) -> Encoded<'static> {
     Encoded::of(Broadcast {
         topic: topic.clone(),
-        event: ByteString::from_static(event),
-        payload: Payload::Json(payload.into()),
+        event: ByteString::from_static(DIFF),
+        payload: Payload::Json(format!("{{\"n\":{number},\"patch\":{patch}}}").into()),
         except: Except::Nobody,
         droppable: None,
     })

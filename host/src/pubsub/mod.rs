@@ -15,6 +15,7 @@ mod placed;
 mod pressure;
 mod queue;
 mod queued_frames;
+mod state_frames;
 mod state_update;
 
 use std::any::Any;
@@ -31,11 +32,12 @@ pub use after_turn::{AfterTurn, poll_once};
 pub use audience::Audience;
 pub use broadcast::{Broadcast, Encoded, Except};
 pub use droppables::{DropKey, DroppableCounts, Pushed};
-pub use entries_update::{CaughtUp, EntriesState, EntriesUpdate, StateFrames, Wanted};
+pub use entries_update::{CaughtUp, EntriesState, EntriesUpdate, Wanted};
 pub use names::Named;
 pub use outbox::{Outbox, OutboxLimits, OutboxWaker, Taken};
 pub use placed::{Subscription, TopicSubscriptionHandle};
 pub use pressure::{HELD_BACK_MAX, Pressure};
+pub use state_frames::StateFrames;
 pub use state_update::StateUpdate;
 
 /// A subscriber of a topic, which gets the topic's broadcasts.

@@ -14,7 +14,7 @@ pub(in crate::channel::room) struct PublishedEntries {
     publishes: Arc<[Box<str>]>,
     pub(in crate::channel::room) state: Publishing,
     /// The frames of the kept text.
-    pub(in crate::channel::room) frames: StateFrames,
+    pub(in crate::channel::room) frames: Option<StateFrames>,
     kept: KeptBytes,
     /// Whether the entries were rolled back. Then they are published again as a whole.
     is_rolled_back: bool,
@@ -24,8 +24,8 @@ pub(in crate::channel::room) struct PublishedEntries {
     pub(in crate::channel::room) is_catch_up_posted: bool,
 }
 
-/// The frames of a text have about as many bytes as this number of texts: the payload, and a frame for each serializer.
-const FRAMES_WEIGHT: usize = 3;
+/// The frames of a text have about as many bytes as this number of texts: a frame for each serializer.
+const FRAMES_WEIGHT: usize = 2;
 
 impl PublishedEntries {
     pub(in crate::channel::room) fn new(publishes: &Arc<[Box<str>]>, node: &Arc<EntriesNode>) -> Self {
