@@ -109,7 +109,7 @@ pub(crate) fn build_for_tests(toolchain: &Toolchain, cargo: Cargo) -> Result<()>
 }
 
 fn build_to(to: &Path, profile: Profile, toolchain: &Toolchain, names: &[&str], cargo: Cargo) -> Result<()> {
-    let work = places::target().join("guest-build");
+    let work = work();
     let mut command = toolchain.cargo_build(&places::guest_sources(), profile.name());
     command.args(names.iter().map(|name| format!("--package={name}")));
     command.args((cargo == Cargo::IsQuiet).then_some("--quiet"));
@@ -130,15 +130,14 @@ struct Variant {
     name: &'static str,
     /// The cargo features that make the build different.
     features: &'static str,
-    env: &'static [(&'static str, &'static str)],
 }
 
 const fn counter(name: &'static str, features: &'static str) -> Variant {
-    Variant { plugin: "counter", name, features, env: &[] }
+    Variant { plugin: "counter", name, features }
 }
 
 const VARIANTS: [Variant; 12] = [
-    Variant { plugin: "echo", name: "v2", features: "", env: &[("ECHO_VERSION", "2")] },
+    Variant { plugin: "echo", name: "v2", features: "second" },
     counter("durable", "durable"),
     counter("durable-v2", "durable second"),
     counter("durable-v2-refuses", "durable refuses"),
@@ -148,24 +147,29 @@ const VARIANTS: [Variant; 12] = [
     counter("v2-refuses", "refuses"),
     counter("v2-traps", "traps"),
     counter("v3", "third"),
-    Variant { plugin: "game", name: "v2", features: "second", env: &[] },
-    Variant { plugin: "naughty", name: "entries", features: "", env: &[("NAUGHTY_ENTRIES", "1")] },
+    Variant { plugin: "game", name: "v2", features: "second" },
+    Variant { plugin: "naughty", name: "entries", features: "second" },
 ];
 
 /// Builds the variants to `variants/PLUGIN-NAME.wasm` in the directory `to`. They have a directory of their own, because
-/// they serve the same topics as the other plugins. Cargo writes all builds of one plugin to the same file, so it compiles
-/// each variant again each time.
+/// they serve the same topics as the other plugins.
 pub(crate) fn build_variants(toolchain: &Toolchain, to: &Path) -> Result<()> {
-    // In a target directory of their own, so that the plugins need no rebuild after the variants were built.
-    let work = places::target().join("guest-build").join("variants");
-    for Variant { plugin, name, features, env } in VARIANTS {
+    // All builds of one plugin end as the same file. So the variants have another target directory, and the plugins' files
+    // stay as they are. The build directory, with all that cargo has compiled, is the same.
+    let (build, work) = (work(), work().join("variants"));
+    for Variant { plugin, name, features } in VARIANTS {
         let mut cargo = toolchain.cargo_build(&places::guest_sources(), Profile::Quick.name());
-        cargo.args(["--quiet", "--package", plugin, "--features", features]).env("CARGO_TARGET_DIR", &work);
-        process::run(cargo.envs(env.iter().copied()))?;
+        cargo.args(["--quiet", "--package", plugin, "--features", features]);
+        process::run(cargo.env("CARGO_TARGET_DIR", &work).env("CARGO_BUILD_BUILD_DIR", &build))?;
         let place = to.join("variants").join(format!("{plugin}-{name}.wasm"));
         wrap(&module(&work, Profile::Quick, plugin), &place)?;
     }
     Ok(())
+}
+
+/// Cargo's target directory for plugins.
+fn work() -> PathBuf {
+    places::target().join("guest-build")
 }
 
 /// The names of the plugins. Each folder with a crate is a plugin, and the crate has the folder's name.

@@ -18,7 +18,7 @@
 //! - [`public`]: topics that publish entries, `public:*`
 //! - [`forgiving`]: topics whose members stay after a fault, `forgiving:*`
 //!
-//! With `NAUGHTY_ENTRIES=1 cargo xtask guests`, the build writes version 1 of the entries of `unruly:*`. It upgrades a value of
+//! With the feature `second`, the build writes version 1 of the entries of `unruly:*`. It upgrades a value of
 //! another version to `{"from": VERSION, "was": VALUE}`. It refuses the key `refused`, and breaks rules for `trap` and `put`.
 //!
 //! The neighbors of a member that fails use `echo`, `count` and `shout`.
@@ -117,7 +117,7 @@ impl Channel for Naughty {
 }
 
 /// The version of the entries that this build writes.
-const ENTRIES_VERSION: u32 = if option_env!("NAUGHTY_ENTRIES").is_some() { 1 } else { 0 };
+const ENTRIES_VERSION: u32 = if cfg!(feature = "second") { 1 } else { 0 };
 
 channels! {
     "naughty:*" => Naughty,

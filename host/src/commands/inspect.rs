@@ -78,7 +78,12 @@ fn show_room(room: &Value) {
         (Some(entries), Some(bytes)) => format!(", {entries} entries with {bytes} bytes"),
         _ => ", entries that aren't counted yet".to_owned(),
     };
-    out_line!("{} room {}: {} bytes{entries}", shown::name(kind), shown::name(topic), room["room_bytes"]);
+    let rollback = match room["rollback"].as_str() {
+        Some("possible") => "; a rollback of its build restores it",
+        Some("given up") => "; a rollback of its build leaves it as it is, because too much was changed",
+        _ => "",
+    };
+    out_line!("{} room {}: {} bytes{entries}{rollback}", shown::name(kind), shown::name(topic), room["room_bytes"]);
 }
 
 /// Prints problems of the store that an operator should solve.

@@ -10,7 +10,7 @@ use bennu::channel::NodeLimits;
 use bennu::contract::limits::EntryLimits;
 use bennu::entries::EntriesNode;
 use bennu::routes::{Probation, ProbationResult, Route, Routes};
-use bennu::store::{Store, StoreLimits};
+use bennu::store::{Owner, Store, StoreLimits};
 use bennu_test_tiers::Noise;
 
 /// The options of builds with this version of entries. A room ends with its last member, so that the next one is read from
@@ -32,8 +32,12 @@ fn on_probation(build: Build, before: Build, probation: &Arc<Probation>) -> Part
 
 /// Publishes a build together with the result of an earlier probation, as the library does.
 fn publish(stage: &Stage, build: Build, ended: &Arc<Probation>) {
+    publish_part(stage, build.part(&Notes::default()), ended);
+}
+
+fn publish_part(stage: &Stage, part: Part, ended: &Arc<Probation>) {
     let past = HashMap::from([(Arc::from("script"), vec![Arc::clone(ended)])]);
-    let route: Arc<Route> = build.part(&Notes::default()).route();
+    let route: Arc<Route> = part.route();
     stage.routes.publish(Routes::new([route]).expect("routes without conflict").with_past_probations(past));
 }
 
@@ -117,6 +121,32 @@ async fn a_closed_room_is_rolled_back_by_the_sweep() {
     assert_eq!(visit(&third, &["put c 4"]).await, "r a=1 b=2 c=4");
     let mut alice = member(&third).await;
     assert_eq!(ask(&mut alice, "put d 5").await, CRASHED);
+}
+
+/// The entries from before are larger than those of the build, and the plugin's store is full.
+#[tokio::test(start_paused = true)]
+async fn a_full_quota_does_not_prevent_a_rollback() {
+    const QUOTA: u64 = 1000;
+    for is_closed in [true, false] {
+        let (first, probation) = begin().await;
+        let second = first.again([Part { quota_bytes: QUOTA, ..on_probation(SECOND, FIRST, &probation) }]);
+        let mut alice = member(&second).await;
+        play(&mut alice, &["delete a", "delete b"]).await;
+        let store = &second.endpoint.node.store;
+        let mut draft = store.begin(&Owner::new("script", u64::MAX).expect("a name"));
+        draft.put(b"key", vec![0; 2 * QUOTA as usize].into()).expect("a small value");
+        store.commit(draft).await.expect("it is stored");
+        assert_eq!(ask(&mut alice, "put c 3").await, CRASHED);
+        if is_closed {
+            alice.close();
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        probation.end(ProbationResult::RolledBack);
+        publish_part(&second, Part { quota_bytes: QUOTA, ..FIRST.part(&Notes::default()) }, &probation);
+        assert!(second.endpoint.node.settle_stored_rooms().await);
+        assert_eq!(visit(&second, &[]).await, "r a=1 b=2");
+        assert_eq!(visit(&second.again([FIRST.part(&Notes::default())]), &[]).await, "r a=1 b=2");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -123,7 +123,7 @@ impl Suite {
     #[must_use]
     pub const fn tier(self) -> Tier {
         match self {
-            Self::Loaded | Self::Docs | Self::Bench => Tier::Full,
+            Self::Clients | Self::Loaded | Self::Docs | Self::Bench => Tier::Full,
             _ => Tier::Usual,
         }
     }

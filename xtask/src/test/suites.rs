@@ -92,7 +92,7 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
         }
         Suite::Clients => {
             with_pages(run)?;
-            step("a client in Rust", || start(&mut linted(client_cargo(&["build"]))?))?;
+            step("a client in Rust", || start(&mut linted(client_cargo(&["build", "--all-targets"]))?))?;
             run.tests("the tests of other clients", node_tests("clients")?)
         }
         Suite::Browser => {
@@ -131,11 +131,17 @@ fn lint(run: &mut SuiteRun) -> Result<()> {
         start(cargo(&places::peer_sources()).args(FORMAT))
     })?;
     run.build()?;
-    step("the developer's commands", || {
-        COMMANDS.iter().try_for_each(|package| start(linted(command_cargo("build", package))?.arg("--all-targets")))
+    step("the developer's commands, and the plugins natively", || {
+        // In target directories of their own. So while one build waits for a large crate, the other one uses the processors.
+        thread::scope(|scope| {
+            let natively = scope.spawn(|| start(linted(guest_cargo(&BUILD))?.arg("--quiet")).inspect_err(failed));
+            let commands = COMMANDS
+                .iter()
+                .try_for_each(|package| start(linted(command_cargo("build", package))?.arg("--all-targets")));
+            let natively = natively.join().map_err(|_| anyhow!("panicked while building the plugins"))?;
+            commands.and(natively)
+        })
     })?;
-    step("the plugins, natively", || start(&mut linted(guest_cargo(&BUILD))?))?;
-    step("a client in Rust", || start(&mut linted(client_cargo(&BUILD))?))?;
     step("generated bindings", || crate::bindings(true))?;
     step("the SDK's documentation", || start(&mut documentation(&["--package", "bennu-guest"])))
 }

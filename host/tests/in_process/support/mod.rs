@@ -76,6 +76,8 @@ pub(crate) struct Part {
     pub(crate) probation: Option<(Arc<Probation>, Option<Arc<Route>>)>,
     /// Whether the plugin imports the interface `entries`.
     pub(crate) uses_entries: bool,
+    /// The plugin's quota in the store.
+    pub(crate) quota_bytes: u64,
 }
 
 fn no_topic_call(_: TopicCall, _: Option<EntryInput>) -> CallFuture<'static, Outcome> {
@@ -104,6 +106,7 @@ impl Part {
             generation: 1,
             probation: None,
             uses_entries: false,
+            quota_bytes: QUOTA_BYTES,
         }
     }
 
@@ -132,7 +135,7 @@ impl Part {
         let on_topic_call = self.on_topic_call.unwrap_or_else(|| Arc::new(no_topic_call));
         let Self { on_call, on_passing, on_upgrade, generation, probation, .. } = self;
         let behaviour = Arc::new(Script { on_call, on_topic_call, on_passing, on_upgrade });
-        let owner = Owner::new(self.plugin, QUOTA_BYTES).expect("a name");
+        let owner = Owner::new(self.plugin, self.quota_bytes).expect("a name");
         let plugin = self.plugin.into();
         Arc::new(Route { spec, plugin, generation, takes, owner, behaviour, probation })
     }

@@ -14,6 +14,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 /// The plugin of the scripts, as native code.
 #[path = "../../../../guest-examples/naughty/src/lib.rs"]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::needless_pass_by_value, clippy::must_use_candidate)]
+#[allow(unexpected_cfgs, reason = "the plugin has features of its own")]
 mod naughty;
 
 /// The plugin's name.
