@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::host::{Host, default_binary, guest};
@@ -26,6 +26,10 @@ pub(crate) struct Compression {
     /// Measure a single row for a short time: tests the command. The figures have no meaning
     #[arg(long)]
     quick: bool,
+
+    /// Measure only the memory of idle sockets
+    #[arg(long)]
+    idle: bool,
 
     /// The host's binary
     #[arg(long, default_value_os_t = default_binary())]
@@ -59,6 +63,17 @@ struct Sample {
 
 impl Compression {
     pub(crate) fn run(&self) -> Result<()> {
+        if !self.idle {
+            self.deliveries()?;
+        }
+        self.idle_memories()
+    }
+
+    fn rounds(&self) -> usize {
+        if self.quick { 1 } else { self.rounds }
+    }
+
+    fn deliveries(&self) -> Result<()> {
         println!("| message | bytes | compressed | members | CPU without, µs a delivery | with | with / without |");
         println!("| --- | --- | --- | --- | --- | --- | --- |");
         let members = if self.quick { &MEMBERS[1..2] } else { &MEMBERS };
@@ -67,8 +82,19 @@ impl Compression {
                 println!("{}", self.row(&sample, *members)?);
             }
         }
-        let (plain, compressed) = (self.idle_memory(false)?, self.idle_memory(true)?);
-        println!("\nMemory of an idle socket in a topic, in bytes: {plain} without compression, {compressed} with it");
+        println!();
+        Ok(())
+    }
+
+    fn idle_memories(&self) -> Result<()> {
+        let mut memories = [vec![], vec![]];
+        for round in 1..=self.rounds() {
+            for place in order(2, round) {
+                memories[place].push(self.idle_memory(place == 1)? as f64);
+            }
+        }
+        let [Some(plain), Some(compressed)] = memories.map(Spread::of) else { bail!("no round was measured") };
+        println!("Memory of an idle socket in a topic, in bytes: {plain} without compression, {compressed} with it");
         Ok(())
     }
 
@@ -97,7 +123,7 @@ impl Compression {
     }
 
     fn row(&self, sample: &Sample, members: usize) -> Result<String> {
-        let rounds = if self.quick { 1 } else { self.rounds };
+        let rounds = self.rounds();
         let mut costs = [vec![], vec![]];
         let mut bytes = [0; 2];
         for round in 1..=rounds {

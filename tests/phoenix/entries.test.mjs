@@ -5,6 +5,7 @@ import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 
 import { LongPoll } from "phoenix";
+import { WebSocket } from "ws";
 
 import { RoomState } from "../../client/room_state.mjs";
 import { plugin, startHost, until } from "../host.mjs";
@@ -42,30 +43,55 @@ test("a member gets the published entries, and then their changes", async (t) =>
   assert.deepEqual([bob.room.state, alice.room.state], [{ "note/cc": 1 }, { "note/b": [1], "note/cc": 1 }]);
 });
 
-/** Small, so that a client that doesn't read misses changes soon. */
-const OUTBOX = "[limits]\noutbox_frames = 40\noutbox_bytes = 1_000_000\n";
+/** The outbox is small, so that a client that doesn't read misses changes soon. */
+const CONFIG = '[limits]\noutbox_frames = 40\noutbox_bytes = 1_000_000\n[mounts."/socket"]\ncompress = true\n';
+
+/** A WebSocket without compression. */
+class Plain extends WebSocket {
+  constructor(url, protocols) {
+    super(url, protocols, { perMessageDeflate: false });
+  }
+}
+
+/** The transports of readers. That of `ws` compresses. */
+const TRANSPORTS = [LongPoll, Plain, WebSocket, WebSocket];
+
+/** The keys of droppable messages. */
+const KEYS = ["p", "q"];
 
 /** The prefixes of notes that members follow. */
 const PREFIXES = ["note/a", "note/b", "note/a1", "note/"];
 
 test("clients that read at random speeds end with the same state", async (t) => {
-  const host = await startHost(t, { plugins: ["shelf"], config: OUTBOX });
+  const host = await startHost(t, { plugins: ["shelf"], config: CONFIG });
   for (let seed = 1; seed <= rounds("phoenix::entries"); seed += 1) await t.test(`seed ${seed}`, (t) => play(t, host, seed));
 });
 
-/** The changes of the seed, made by one client, while others read, pause, follow other notes, leave and join. */
+/**
+ * The changes of the seed, made by one client, while others read, pause, follow other notes, leave and join, and while the
+ * plugin is replaced and rolled back. Between the changes there are droppable messages.
+ */
 async function play(t, host, seed) {
   const random = randomNumbers(seed);
   const topic = `notes:${seed}`;
   const writer = await follow(connect(t, host), topic);
+  const texts = [1, 2, 3, 4].map(() => noise(random));
+  let points = 0;
+  const point = (key) => writer.push("point", { key, n: (points += 1) });
   const readers = [];
   const add = async () => {
-    const isPolling = random(4) === 0;
-    const socket = connect(t, host, isPolling ? { transport: LongPoll } : {});
+    const transport = TRANSPORTS[random(TRANSPORTS.length)];
+    const socket = connect(t, host, { transport });
     const prefixes = PREFIXES.filter(() => random(3) === 0);
     const isPartial = prefixes.length > 0 && random(2) === 0;
     const reader = await follow(socket, topic, isPartial ? { follow: prefixes } : {});
-    readers.push(Object.assign(reader, { prefixes: isPartial ? new Set(prefixes) : null, isPaused: false, isPolling }));
+    const last = {};
+    reader.channel.on("point", ({ key, n }) => {
+      assert.ok(n > (last[key] ?? 0), `${n} of ${key} comes after ${last[key]}`);
+      last[key] = n;
+    });
+    const isPolling = transport === LongPoll;
+    readers.push(Object.assign(reader, { prefixes: isPartial ? new Set(prefixes) : null, isPaused: false, isPolling, last }));
   };
   for (let count = 0; count < 8; count += 1) await add();
   const pause = (reader, isPaused) => {
@@ -76,7 +102,7 @@ async function play(t, host, seed) {
   };
   for (let step = 0; step < 150; step += 1) {
     const reader = readers[random(readers.length)];
-    switch (random(12)) {
+    switch (random(14)) {
       case 0:
       case 1:
         pause(reader, !reader.isPaused);
@@ -97,10 +123,15 @@ async function play(t, host, seed) {
         reader.socket.disconnect();
         await add();
         break;
+      case 4:
+      case 5:
+        await point(KEYS[random(KEYS.length)]);
+        break;
       default:
-        await writer.push("put", changes(random));
+        await writer.push("put", changes(random, texts));
     }
-    if (step === 75) await reload(host, seed);
+    if (step === 60) await reload(host, seed);
+    if (step === 110) await host.bennu("plugins", "rollback", "shelf");
   }
   for (const reader of readers) pause(reader, false);
   await writer.push("put", { a_end: seed, b_end: seed, end: seed });
@@ -112,18 +143,31 @@ async function play(t, host, seed) {
     const actual = () => JSON.stringify(sorted(Object.entries(room.state ?? {})));
     await until(`reader ${at} has all changes`, () => actual() === expected);
   }
+  for (const key of KEYS) {
+    await point(key);
+    for (const [at, { last }] of readers.entries()) {
+      await until(`reader ${at} has the last message`, () => last[key] === points);
+    }
+  }
   for (const { socket } of [writer, ...readers]) socket.disconnect();
 }
 
-/** Some notes: large ones, so that a connection that isn't read is full soon, and small ones with fields that come and go. */
-function changes(random) {
+/** A text of 200,000 bytes that compression hardly makes shorter. So a connection that isn't read is soon full. */
+function noise(random) {
+  let text = "";
+  while (text.length < 200_000) text += random(2 ** 30).toString(36).padStart(6, "0");
+  return text;
+}
+
+/** Some notes: small ones with fields that come and go, and a large one. */
+function changes(random, texts) {
   const notes = {};
   for (let count = 0; count < 1 + random(3); count += 1) {
     const name = `${"abc"[random(3)]}${random(4)}`;
     const fields = ["x", "y", "z"].filter(() => random(2)).map((field) => [field, random(5) ? random(9) : { deep: random(3) }]);
     notes[name] = random(6) === 0 ? null : Object.fromEntries(fields);
   }
-  notes[`large${random(3)}`] = { text: String.fromCharCode(97 + random(26)).repeat(60_000) };
+  notes[`large${random(2)}`] = { text: texts[random(texts.length)] };
   return notes;
 }
 

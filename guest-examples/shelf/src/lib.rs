@@ -28,6 +28,7 @@
 //! | `put {"1": {"text": "hi"}, "2": null}` | sets notes; null removes one | `ok {}` |
 //! | `fill {"from": 0, "entries": 1000, "bytes": 88}`, `change {"key": 7}` | as for books | `ok {}` |
 //! | `noise {"bytes": 88}` | broadcasts `noise` with a text of this length | `ok {}` |
+//! | `point {"key": "p", ..}` | broadcasts `point` with the same payload, as a droppable message with this key | `ok {}` |
 //! | `follow {"prefix": "note/1"}`, `unfollow {"prefix": "note/1"}` | follows notes, or no longer | `ok {}` |
 //!
 //! A topic `players:NAME` or `room:NAME` has players that move at each tick. In `players:NAME`, each player is an entry. In

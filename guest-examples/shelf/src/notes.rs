@@ -36,6 +36,7 @@ impl Channel for Notes {
             "fill" => fill(&payload.parse()?),
             "change" => change(payload.field("key")?)?,
             "noise" => socket.broadcast("noise", json!({ "text": "a".repeat(payload.field("bytes")?) })),
+            "point" => socket.broadcast_droppable(&payload.field::<String>("key")?, "point", payload),
             "follow" => socket.follow(&payload.field::<String>("prefix")?),
             "unfollow" => socket.unfollow(&payload.field::<String>("prefix")?),
             _ => return unknown_event(event),
