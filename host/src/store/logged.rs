@@ -42,9 +42,6 @@ pub struct Logged {
     active: Arc<SharedTable>,
     /// The bytes of memory that the active table takes.
     active_bytes: usize,
-    /// The bytes of the records of both tables.
-    frozen_log: usize,
-    active_log: usize,
     files: LogFiles,
     opener: LogOpener,
     limits: LogLimits,
@@ -94,22 +91,21 @@ impl Logged {
     /// If the log can't be read or written, or doesn't belong to the tree.
     pub(super) fn open(tree: Embedded, opener: LogOpener, limits: LogLimits) -> Result<Self, OpeningError> {
         let opened = || -> Result<Self, EngineError> {
-            let checkpointer = Checkpointer::start()?;
+            let counts = Arc::default();
+            let checkpointer = Checkpointer::start(&counts)?;
             let files = LogFiles::open(&opener, Opening::First, limits.growth_bytes).map_err(EngineError::new)?;
             let mut logged = Self {
                 view: tree.view()?,
                 frozen: None,
                 active: checkpointer.table(),
                 active_bytes: 0,
-                frozen_log: 0,
-                active_log: 0,
                 files,
                 opener,
                 limits,
                 last: Mark::default(),
                 is_begun: false,
                 is_broken: false,
-                counts: Arc::default(),
+                counts,
                 tree,
                 checkpointer,
             };
@@ -131,12 +127,11 @@ impl Logged {
         self.files.clear(opening).map_err(EngineError::broken)?;
         self.view = self.tree.view()?;
         self.frozen = None;
-        self.frozen_log = 0;
         self.last = found.last;
         self.is_begun = false;
         self.is_broken = false;
         self.begin_table();
-        self.show_bytes();
+        self.counts.clear();
         Ok(())
     }
 
@@ -144,7 +139,7 @@ impl Logged {
         self.is_broken = true;
         // Whatever the running checkpoint has done: the log has its rows. The thread may have died, so another one is started.
         // This waits for the first one.
-        self.checkpointer = Checkpointer::start()?;
+        self.checkpointer = Checkpointer::start(&self.counts)?;
         self.tree.reopen()?;
         self.files =
             LogFiles::open(&self.opener, Opening::Again, self.limits.growth_bytes).map_err(EngineError::broken)?;
@@ -160,7 +155,6 @@ impl Logged {
         }
         let applied = self.stored(writes);
         self.is_broken = applied.as_ref().is_err_and(EngineError::is_broken);
-        self.show_bytes();
         applied
     }
 
@@ -180,7 +174,7 @@ impl Logged {
         self.last = mark;
         self.active.rows.add(mark.sequence, log::rows(&record));
         self.active_bytes += bytes;
-        self.active_log += length;
+        self.counts.add_record(length);
         Ok(())
     }
 
@@ -200,6 +194,7 @@ impl Logged {
         // The batch is stored. If it can't be read, only another opening can tell.
         self.view = self.tree.view().map_err(EngineError::broken)?;
         self.begin_table();
+        self.counts.clear();
         Ok(())
     }
 
@@ -207,9 +202,9 @@ impl Logged {
     fn freeze(&mut self) -> Result<(), EngineError> {
         self.finish_checkpoint(true)?;
         let table = Arc::clone(&self.active);
+        self.counts.freeze();
         self.checkpointer.begin(self.tree.writer(), Arc::clone(&table), self.last);
         self.frozen = Some(table);
-        self.frozen_log = self.active_log;
         self.files.switch();
         self.begin_table();
         Ok(())
@@ -230,8 +225,6 @@ impl Logged {
             written.map_err(EngineError::broken)?;
             self.view = self.tree.view().map_err(EngineError::broken)?;
             self.frozen = None;
-            self.frozen_log = 0;
-            self.counts.count_checkpoint();
         }
         Ok(())
     }
@@ -239,7 +232,6 @@ impl Logged {
     fn begin_table(&mut self) {
         self.active = self.checkpointer.table();
         self.active_bytes = 0;
-        self.active_log = 0;
     }
 
     /// Writes all rows to the tree.
@@ -251,6 +243,7 @@ impl Logged {
         self.finish_checkpoint(true)?;
         if self.active_bytes > 0 {
             self.tree.writer().write(self.active.rows.latest(), Some(self.last))?;
+            self.counts.clear();
         }
         Ok(())
     }
@@ -270,10 +263,6 @@ impl Logged {
         let finished = self.finish_checkpoint(true);
         self.is_broken |= finished.as_ref().is_err_and(EngineError::is_broken);
         finished
-    }
-
-    fn show_bytes(&self) {
-        self.counts.set_bytes(self.active_log + self.frozen_log);
     }
 }
 

@@ -157,7 +157,7 @@ const ROUNDS: [Rounds; 17] = [
     // A process that is killed while it writes, and power losses.
     Rounds { test: "store::kill", usual: 10, full: 50 },
     Rounds { test: "store::crash", usual: 20, full: 200 },
-    Rounds { test: "store::log_faults", usual: 40, full: 5_000 },
+    Rounds { test: "store::log_faults", usual: 10, full: 5_000 },
     Rounds { test: "storage::kill", usual: 10, full: 50 },
 ];
 

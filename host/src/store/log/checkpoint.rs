@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 
+use super::counts::LogCounts;
 use super::record::Mark;
 use super::table::Table;
 use crate::store::embedded::TreeWriter;
 use crate::store::engine::EngineError;
-use crate::store::reading;
 
 /// The thread, with at most one checkpoint at a time.
 pub(in crate::store) struct Checkpointer {
@@ -34,15 +34,16 @@ pub(in crate::store) struct SharedTable {
 }
 
 impl Checkpointer {
-    /// Starts the thread.
+    /// Starts the thread. It counts the checkpoints there.
     ///
     /// # Errors
     /// If the system has no thread.
-    pub(in crate::store) fn start() -> Result<Self, EngineError> {
+    pub(in crate::store) fn start(counts: &Arc<LogCounts>) -> Result<Self, EngineError> {
         let ((jobs, orders), (answers, results)) = (channel(), channel());
+        let counts = Arc::clone(counts);
         let thread = std::thread::Builder::new()
             .name("bennu-checkpoint".into())
-            .spawn(move || work(&orders, &answers))
+            .spawn(move || work(&orders, &answers, &counts))
             .map_err(|error| EngineError::broken(format!("starting the thread of checkpoints: {error}")))?;
         Ok(Self { jobs, results, is_running: false, thread: Some(thread) })
     }
@@ -103,18 +104,18 @@ impl Drop for SharedTable {
     }
 }
 
-fn work(orders: &Receiver<Job>, answers: &Sender<Result<(), EngineError>>) {
-    // This thread does only the store's work.
-    reading::wait_here();
+fn work(orders: &Receiver<Job>, answers: &Sender<Result<(), EngineError>>, counts: &LogCounts) {
     while let Ok(job) = orders.recv() {
         match job {
             Job::Write(tree, table, last) => {
                 let written = tree.write(table.rows.latest(), Some(last));
-                // The handles are dropped before the answer, so that the tree has no other user after it.
+                // They are dropped before the answer, so that nobody else uses the tree after it.
                 drop((tree, table));
-                if answers.send(written).is_err() {
-                    return;
+                if written.is_ok() {
+                    counts.count_checkpoint();
                 }
+                // If nobody takes the answer, the store is being closed or opened again.
+                let _ = answers.send(written);
             }
             Job::Drop(table) => drop(table),
             Job::End => return,

@@ -96,9 +96,9 @@ impl LogFile {
     }
 
     fn clear(&mut self) -> io::Result<()> {
+        self.grow(HEADER as u64)?;
         self.backend.write(0, &[0; HEADER])?;
         self.backend.sync_data()?;
-        self.length = self.length.max(HEADER as u64);
         self.end = 0;
         Ok(())
     }
@@ -109,14 +109,23 @@ impl LogFile {
         let bytes = with_header.as_deref().unwrap_or(record);
         let end = self.end + bytes.len() as u64;
         if end > self.length {
-            let length = end.next_multiple_of(growth);
-            let zeros = usize::try_from(length - self.length).map_err(io::Error::other)?;
-            self.backend.write(self.length, &vec![0; zeros])?;
-            self.length = length;
+            self.grow(end.next_multiple_of(growth))?;
         }
         self.backend.write(self.end, bytes)?;
         self.backend.sync_data()?;
         self.end = end;
+        Ok(())
+    }
+
+    /// Makes the file at least this long. The new part is filled with zeros that are written: a part without them has no place on
+    /// the disk yet.
+    fn grow(&mut self, length: u64) -> io::Result<()> {
+        if length > self.length {
+            let zeros = vec![0; usize::try_from(length - self.length).map_err(io::Error::other)?];
+            self.backend.set_len(length)?;
+            self.backend.write(self.length, &zeros)?;
+            self.length = length;
+        }
         Ok(())
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn compare(name: &str, snapshot: &dyn Snapshot, map: &Map, random: &m
 
 #[test]
 fn engines_show_applied_writes_and_snapshots_do_not_change() {
-    for mut random in Random::runs(40) {
+    for mut random in Random::runs(15) {
         for (name, mut engine) in engines() {
             let mut map = Map::new();
             let mut snapshots: Vec<(Arc<dyn Snapshot>, Map)> = Vec::new();
