@@ -10,7 +10,6 @@ use super::Api;
 use crate::channel::RoomSize;
 use crate::plugin::unclaimed;
 use crate::protocol::DeflateCount;
-use crate::store::LogCounts;
 
 /// The maximum number of listed topics. The topics with the most members come first.
 const TOPICS_SHOWN: usize = 1000;
@@ -54,14 +53,16 @@ pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
             "trouble": api.node.store.trouble(),
             "unclaimed": unclaimed,
             "page_reads": api.node.store.page_reads(),
-            "log": log(api.node.store.log_counts()),
+            "log": store_log(&api),
         },
         "entries": entries(&api),
         "largest_rooms": api.node.largest_rooms(ROOMS_SHOWN).await.iter().map(room).collect::<Vec<_>>(),
     }))
 }
 
-fn log(counts: &LogCounts) -> Value {
+/// Returns the numbers about the log of the store.
+fn store_log(api: &Api) -> Value {
+    let counts = api.node.store.log_counts();
     json!({ "bytes": counts.bytes(), "checkpoints": counts.checkpoints(), "waits": counts.waits() })
 }
 
