@@ -186,7 +186,7 @@ fn builder(cache_bytes: usize) -> Builder {
     builder.set_cache_size(cache_bytes);
     builder.set_repair_callback(|session| {
         tracing::info!(
-            "the store wasn't closed by the earlier version of its host; reading the whole file: {:.0} %",
+            "the store wasn't closed when its host ended; reading the whole file: {:.0} %",
             session.progress() * 100.0
         );
     });

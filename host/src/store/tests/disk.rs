@@ -40,6 +40,8 @@ struct State {
     /// The number of writes and syncs until one of them fails. 0 if it has failed.
     failing: Option<usize>,
     is_off: bool,
+    /// The file whose next write panics.
+    panicking: Option<usize>,
     /// Whether syncs of a file wait.
     is_held: [bool; FILES],
     /// Whether a sync is waiting.
@@ -169,6 +171,11 @@ impl Disk {
         self.lock().failing == Some(0)
     }
 
+    /// Makes the next write of the handle's file panic.
+    pub(super) fn panic_at_write(&self) {
+        self.lock().panicking = Some(self.file);
+    }
+
     /// Drops the writes after the last sync, or keeps a random part of them, as if they were read from the disk again.
     pub(super) fn forget(&self, unsynced: Unsynced, random: &mut Random) {
         let found = self.after_crash(unsynced, random);
@@ -292,6 +299,12 @@ impl StorageBackend for Disk {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.lock().operate(self.file, Some(Change::Write(offset as usize, data.to_vec())))
+        let mut state = self.lock();
+        if state.panicking.take_if(|file| *file == self.file).is_some() {
+            // The lock isn't poisoned.
+            drop(state);
+            panic!("a panic that the test wants");
+        }
+        state.operate(self.file, Some(Change::Write(offset as usize, data.to_vec())))
     }
 }
