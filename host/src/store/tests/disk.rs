@@ -40,7 +40,7 @@ struct State {
     /// The number of writes and syncs until one of them fails. 0 if it has failed.
     failing: Option<usize>,
     is_off: bool,
-    /// The file whose next write panics.
+    /// The file whose next sync panics.
     panicking: Option<usize>,
     /// Whether syncs of a file wait.
     is_held: [bool; FILES],
@@ -171,8 +171,8 @@ impl Disk {
         self.lock().failing == Some(0)
     }
 
-    /// Makes the next write of the handle's file panic.
-    pub(super) fn panic_at_write(&self) {
+    /// Makes the next sync of the handle's file panic.
+    pub(super) fn panic_at_sync(&self) {
         self.lock().panicking = Some(self.file);
     }
 
@@ -283,6 +283,11 @@ impl StorageBackend for Disk {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.lock();
+        if state.panicking.take_if(|file| *file == self.file).is_some() {
+            // The lock isn't poisoned.
+            drop(state);
+            panic!("a panic that the test wants");
+        }
         if state.is_held[self.file] {
             state.is_waiting = true;
             self.state.1.notify_all();
@@ -299,12 +304,6 @@ impl StorageBackend for Disk {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut state = self.lock();
-        if state.panicking.take_if(|file| *file == self.file).is_some() {
-            // The lock isn't poisoned.
-            drop(state);
-            panic!("a panic that the test wants");
-        }
-        state.operate(self.file, Some(Change::Write(offset as usize, data.to_vec())))
+        self.lock().operate(self.file, Some(Change::Write(offset as usize, data.to_vec())))
     }
 }

@@ -106,6 +106,26 @@ async fn commits_go_on_during_a_checkpoint_and_wait_for_it_if_the_next_table_is_
     store.close().await;
 }
 
+/// redb doesn't work after a panic, so the store may need another start. But it fails visibly, and nothing is lost.
+#[tokio::test]
+async fn a_checkpoint_that_panics_is_a_failure_of_the_store() {
+    let disk = Disk::default();
+    let engine = logged_with(&disk, 1 << 20, SMALL).unwrap();
+    let store = Store::over(Box::new(engine), StoreLimits::default()).await.unwrap();
+    let mut count = 0;
+    while store.commit(put(&store, count)).await.is_ok() {
+        count += 1;
+        disk.panic_at_sync();
+        assert!(count < 100, "no checkpoint has panicked");
+    }
+    until("the failure is shown", || store.trouble().is_some()).await;
+    let found = disk.after_crash(disk::Unsynced::Forgotten, &mut Random::new(1));
+    let store = Store::over(Box::new(logged(&found, 1 << 20).unwrap()), StoreLimits::default()).await.unwrap();
+    let stored = store.begin(&owner("chat")).scan(&Scan::all(Direction::Forward)).await.unwrap().rows.len();
+    assert!(count > 3 && (count..=count + 1).contains(&stored), "{stored} of {count}");
+    store.close().await;
+}
+
 /// A host that doesn't know the log refuses the store from the first record on.
 #[tokio::test]
 async fn a_store_of_the_first_format_has_the_later_one_before_a_record_is_acknowledged() {

@@ -191,23 +191,3 @@ fn a_disk_that_is_full_for_one_file_loses_nothing() {
         run.check("a full file, at the next start");
     }
 }
-
-#[test]
-fn a_checkpoint_that_panics_is_a_failure_that_a_reopening_ends() {
-    let disk = Disk::default();
-    let mut run = Run { engine: open(&disk).unwrap(), map: Map::new(), uncertain: None };
-    let batches: Vec<Writes> =
-        (0..60_u8).map(|at| Writes::from([(vec![at].into(), Some(vec![at; 100].into()))])).collect();
-    // The first batch goes to the tree, and the next ones to the log until a table is full.
-    let mut done = run.apply(&batches[..3], true);
-    disk.panic_at_write();
-    done += run.apply(&batches[done..], true);
-    assert!((4..60).contains(&done), "{done}");
-    let error = now(run.engine.apply(&batches[done])).unwrap_err();
-    assert!(error.is_broken(), "{error}");
-    now(run.engine.reopen()).unwrap();
-    run.check("after the reopening");
-    done += run.apply(&batches[done..], true);
-    assert_eq!(done, batches.len());
-    run.check("after more checkpoints");
-}
