@@ -31,7 +31,7 @@ use super::log::{
 
 /// A tree in one file, and a log in two others.
 pub struct Logged {
-    // Fields are dropped in their order. The thread of checkpoints ends before the tree is closed.
+    // Fields are dropped in their order. The checkpoint thread ends before the tree is closed.
     checkpointer: Checkpointer,
     tree: Embedded,
     /// The rows of the tree: all batches before those of the tables.
@@ -59,7 +59,8 @@ pub struct Logged {
 pub struct LogLimits {
     /// A checkpoint begins when a table takes this many bytes of memory. There are at most two tables.
     pub table_bytes: usize,
-    /// A batch that would take more bytes in a table goes to the tree directly.
+    /// A batch that would take more bytes in a table goes to the tree directly. That is more than
+    /// [`StoreLimits::batch_bytes`](super::StoreLimits), so a batch of small commits always goes to the log.
     pub batch_bytes: usize,
     /// The bytes by which a log file grows.
     pub growth_bytes: u64,

@@ -26,7 +26,7 @@ enum Job {
     End,
 }
 
-/// A table that several snapshots use. When its last user is gone, the thread of checkpoints drops the rows. That takes
+/// A table that several snapshots use. When its last user is gone, the checkpoint thread drops the rows. That takes
 /// milliseconds, and the last user may be a thread that serves clients.
 pub(in crate::store) struct SharedTable {
     pub(in crate::store) rows: Table,
@@ -44,7 +44,7 @@ impl Checkpointer {
         let thread = std::thread::Builder::new()
             .name("bennu-checkpoint".into())
             .spawn(move || work(&orders, &answers, &counts))
-            .map_err(|error| EngineError::broken(format!("starting the thread of checkpoints: {error}")))?;
+            .map_err(|error| EngineError::broken(format!("starting the checkpoint thread: {error}")))?;
         Ok(Self { jobs, results, is_running: false, thread: Some(thread) })
     }
 
@@ -75,7 +75,7 @@ impl Checkpointer {
             Ok(result) => result,
             Err(TryRecvError::Empty) => return None,
             Err(TryRecvError::Disconnected) => {
-                Err(EngineError::broken("the thread of checkpoints died; this is a fault of the host"))
+                Err(EngineError::broken("the checkpoint thread died; this is a fault of the host"))
             }
         };
         self.is_running = false;

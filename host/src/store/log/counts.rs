@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Numbers about the log of a store. The committer and the thread of checkpoints change them, and all handles of the store read
+/// Numbers about the log of a store. The committer and the checkpoint thread change them, and all handles of the store read
 /// them. Each is a number of its own, and no other memory is read by its value. So all accesses are relaxed.
 #[derive(Debug, Default)]
 pub struct LogCounts {

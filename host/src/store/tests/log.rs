@@ -106,6 +106,34 @@ async fn commits_go_on_during_a_checkpoint_and_wait_for_it_if_the_next_table_is_
     store.close().await;
 }
 
+/// However many commits wait, a batch of small ones goes to the log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn only_large_commits_go_to_the_tree_directly() {
+    let disk = Disk::default();
+    let store = Store::over(Box::new(logged(&disk, 1 << 20).unwrap()), StoreLimits::default()).await.unwrap();
+    store.commit(put(&store, 0)).await.unwrap();
+    disk.hold();
+    let commits: Vec<_> = (1..3000)
+        .map(|key| {
+            let (store, draft) = (store.clone(), put(&store, key));
+            tokio::spawn(async move { store.commit(draft).await })
+        })
+        .collect();
+    disk.wait_for_sync();
+    let before = disk.content();
+    disk.release();
+    for commit in commits {
+        commit.await.unwrap().unwrap();
+    }
+    assert!(disk.content() == before);
+    let mut large = store.begin(&owner("chat"));
+    large.put(b"large", vec![7; 1 << 20].into()).unwrap();
+    store.commit(large).await.unwrap();
+    assert!(disk.content() != before && store.log_counts().bytes() == 0);
+    assert_eq!(store.begin(&owner("chat")).scan(&Scan::all(Direction::Backward)).await.unwrap().rows.len(), 1);
+    store.close().await;
+}
+
 /// redb doesn't work after a panic, so the store may need another start. But it fails visibly, and nothing is lost.
 #[tokio::test]
 async fn a_checkpoint_that_panics_is_a_failure_of_the_store() {
