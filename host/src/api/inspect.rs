@@ -53,10 +53,17 @@ pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
             "trouble": api.node.store.trouble(),
             "unclaimed": unclaimed,
             "page_reads": api.node.store.page_reads(),
+            "log": store_log(&api),
         },
         "entries": entries(&api),
         "largest_rooms": api.node.largest_rooms(ROOMS_SHOWN).await.iter().map(room).collect::<Vec<_>>(),
     }))
+}
+
+/// Returns the numbers about the log of the store.
+fn store_log(api: &Api) -> Value {
+    let counts = api.node.store.log_counts();
+    json!({ "bytes": counts.bytes(), "checkpoints": counts.checkpoints(), "waits": counts.waits() })
 }
 
 /// Returns the memory of the entries of all rooms.

@@ -12,9 +12,9 @@ use super::draft::{Draft, Revision, Seen};
 use super::engine::{Engine, EngineError, Writes};
 use super::health::{Attempts, Health, Trouble, now_ms};
 use super::ids::{Ids, LEASE_MS};
+use super::log::LogCounts;
 use super::metadata;
 use super::recent::Recent;
-use super::space;
 use bennu_semantics::limits::StoreLimits;
 
 /// State that the committer shares with all handles of the store.
@@ -27,6 +27,7 @@ pub(super) struct Shared {
     pub(super) health: Arc<Health>,
     pub(super) ids: Ids,
     pub(super) page_reads: Arc<PageReads>,
+    pub(super) log_counts: Arc<LogCounts>,
 }
 
 /// Owns the engine, and writes to it.
@@ -37,7 +38,7 @@ pub(super) struct Committer {
     latest: Revision,
     /// How often the engine was reopened.
     opening: u64,
-    /// The format that the engine's content has at least.
+    /// The format of the engine's content.
     format: u64,
     attempts: Attempts,
     /// Whether the log already says that the clock is behind the ids.
@@ -82,7 +83,7 @@ impl Committer {
     /// If the engine fails, or its content has another format. That content isn't changed.
     pub(super) async fn new(mut engine: Box<dyn Engine>, limits: StoreLimits) -> Result<Self, EngineError> {
         let mut snapshot = engine.snapshot().await?;
-        let (first, known) = (metadata::FIRST_FORMAT, metadata::FORMAT_WITH_ENTRIES);
+        let (first, known) = (metadata::FIRST_FORMAT, metadata::FORMAT);
         let format = match metadata::read(&*snapshot, &metadata::format()).await? {
             Some(format) if (first..=known).contains(&format) => format,
             Some(other) => {
@@ -92,9 +93,9 @@ impl Committer {
                 )));
             }
             None => {
-                engine.apply(&Writes::from([(metadata::format(), Some(metadata::entry(first)))])).await?;
+                engine.apply(&Writes::from([(metadata::format(), Some(metadata::entry(known)))])).await?;
                 snapshot = engine.snapshot().await?;
-                first
+                known
             }
         };
         let ids = Ids::after(metadata::read(&*snapshot, &metadata::mark()).await?);
@@ -103,7 +104,8 @@ impl Committer {
         let recent = Mutex::new(Recent::new(limits.recent_bytes));
         // `Store::keep_ids` returns how far the clock is behind at the start, so that isn't logged a second time here.
         let is_clock_behind = ids.last_ms() > now_ms().saturating_add(LEASE_MS);
-        let shared = Arc::new(Shared { seen, recent, limits, health, ids, page_reads: engine.page_reads() });
+        let (page_reads, log_counts) = (engine.page_reads(), engine.log_counts());
+        let shared = Arc::new(Shared { seen, recent, limits, health, ids, page_reads, log_counts });
         let attempts = Attempts::default();
         Ok(Self { engine, shared, latest: revision, opening: 0, format, attempts, is_clock_behind })
     }
@@ -128,7 +130,7 @@ impl Committer {
                 },
             }
         }
-        self.leave_mark().await;
+        self.end().await;
         // The engine is closed before the answer, so that the caller can open its file again at once.
         drop(self);
         if let Some(end) = end {
@@ -203,13 +205,13 @@ impl Committer {
         }
         let (mut writes, keys) = batch.finish();
         let mark = self.shared.ids.is_late().then(|| self.add_mark(&mut writes));
-        let format = self.add_format(&mut writes);
+        self.add_format(&mut writes);
         if let Err(error) = self.engine.apply(&writes).await {
             self.fail(&error);
             let failed = |outcome: Result<Revision, CommitError>| outcome.and(Err(CommitError::Failed(error.clone())));
             return outcomes.into_iter().map(failed).collect();
         }
-        (self.latest, self.format) = (revision, format);
+        (self.latest, self.format) = (revision, metadata::FORMAT);
         self.shared.recent().note(revision, keys.iter());
         self.written(mark).await;
         outcomes
@@ -221,12 +223,12 @@ impl Committer {
         if self.latest != since {
             return Err(CommitError::Conflict);
         }
-        let format = self.add_format(&mut writes);
+        self.add_format(&mut writes);
         if let Err(error) = self.engine.apply(&writes).await {
             self.fail(&error);
             return Err(error.into());
         }
-        (self.latest, self.format) = (self.latest.next(), format);
+        (self.latest, self.format) = (self.latest.next(), metadata::FORMAT);
         self.shared.recent().clear_up_to(self.latest);
         self.written(None).await;
         Ok(self.latest)
@@ -239,37 +241,43 @@ impl Committer {
         self.ready().await?;
         let mut writes = Writes::new();
         let mark = self.add_mark(&mut writes);
+        self.add_format(&mut writes);
         if let Err(error) = self.engine.apply(&writes).await {
             self.fail(&error);
             return Err(error);
         }
+        self.format = metadata::FORMAT;
         // No call reads the mark, so no new snapshot is needed.
         self.shared.ids.keep(mark);
         Ok(())
     }
 
-    /// Writes the final id mark, if marks are kept at all.
-    async fn leave_mark(&mut self) {
-        if self.attempts.due.is_none() && self.shared.ids.is_kept() {
+    /// Writes the final id mark, if marks are kept at all, and closes the engine.
+    async fn end(&mut self) {
+        if self.attempts.due.is_some() {
+            return;
+        }
+        if self.shared.ids.is_kept() {
             let mark = self.shared.ids.last_mark();
-            let writes = Writes::from([(metadata::mark(), Some(metadata::entry(mark)))]);
+            let mut writes = Writes::from([(metadata::mark(), Some(metadata::entry(mark)))]);
+            self.add_format(&mut writes);
             if let Err(error) = self.engine.apply(&writes).await {
                 tracing::warn!(
                     "the last id mark wasn't written; the next start continues from the one before it: {error}"
                 );
             }
         }
+        if let Err(error) = self.engine.close().await {
+            tracing::warn!("the store wasn't closed in order; the next start reads its log: {error}");
+        }
     }
 
-    /// Adds the format to a batch, if the batch needs a later one. Returns the format after the batch. If the batch fails,
-    /// the next one adds it again.
-    fn add_format(&self, writes: &mut Writes) -> u64 {
-        let needed = metadata::FORMAT_WITH_ENTRIES;
-        if self.format >= needed || !space::need_format_2(writes) {
-            return self.format;
+    /// Adds the format to the first batch of a store that has an earlier one. If the batch fails, the next one adds it again. So
+    /// hosts that don't know the log refuse the store before the log has a record: the engine applies the first batch without it.
+    fn add_format(&self, writes: &mut Writes) {
+        if self.format != metadata::FORMAT {
+            writes.insert(metadata::format(), Some(metadata::entry(metadata::FORMAT)));
         }
-        writes.insert(metadata::format(), Some(metadata::entry(needed)));
-        needed
     }
 
     /// Adds the id mark to a batch, and returns it. Logs once if the clock is behind the ids.

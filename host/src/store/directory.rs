@@ -1,19 +1,27 @@
-//! The store's file in the data directory, and the lock of the directory.
+//! The store's files in the data directory, and the lock of the directory.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use redb::StorageBackend;
+use redb::backends::FileBackend;
 
-use super::backing::PageReads;
+use super::backing::{PageReads, forget_cached};
 use super::embedded::{Embedded, OpeningError};
-use super::engine::{Engine, EngineFuture, Snapshot, Writes};
+use super::engine::{Engine, EngineError, EngineFuture, Snapshot, Writes};
+use super::log::{LogCounts, Opening};
+use super::logged::{LogLimits, Logged};
 use crate::files;
 
-/// The file's name.
+/// The name of the tree's file.
 const FILE: &str = "bennu.redb";
+
+/// The names of the log's files. They exist while a host runs, and after a crash.
+const LOG_FILES: [&str; 2] = ["bennu.redb-log1", "bennu.redb-log2"];
 
 /// The file's name until it is complete.
 const PARTIAL: &str = "bennu.redb.partial";
@@ -21,13 +29,14 @@ const PARTIAL: &str = "bennu.redb.partial";
 /// The engine, and the lock of its directory. The lock keeps other processes from creating the file, and from opening it,
 /// even in the moment in which this process reopens it.
 pub(super) struct Held {
-    engine: Embedded,
+    engine: Logged,
+    logs: [PathBuf; 2],
     // Fields are dropped in their order, so the lock is released after the engine is closed.
     _lock: File,
 }
 
 /// Opens the engine in a directory. Creates the directory and the file if they are missing, accessible to this user only.
-pub(super) fn open(directory: &Path, cache_bytes: usize) -> Result<Held> {
+pub(super) fn open(directory: &Path, cache_bytes: usize, limits: LogLimits) -> Result<Held> {
     let shown = directory.display();
     let is_new = !directory.exists();
     DirBuilder::new()
@@ -48,13 +57,19 @@ pub(super) fn open(directory: &Path, cache_bytes: usize) -> Result<Held> {
         make(&directory.join(PARTIAL), &path)?;
     }
     check_not_empty(&path)?;
-    let engine = opened(&path, cache_bytes)?;
-    // Without these syncs, a power loss could remove the file's name, or the directory's.
+    let tree = opened(&path, cache_bytes)?;
+    let logs = LOG_FILES.map(|name| directory.join(name));
+    logs.iter().try_for_each(|log| log_file(log).map(drop)).with_context(|| format!("creating the log in {shown}"))?;
+    // Without these syncs, a power loss could remove the files' names, or the directory's.
     sync(directory)?;
     if is_new && let Some(parent) = fs::canonicalize(directory)?.parent() {
         sync(parent)?;
     }
-    Ok(Held { engine, _lock: lock })
+    let paths = logs.clone();
+    let opener = move |which: usize, opening| log_backend(&paths[which], opening);
+    let engine = Logged::open(tree, Box::new(opener), limits);
+    let engine = engine.map_err(|error| anyhow!("{} can't be opened: {error}", path.display()))?;
+    Ok(Held { engine, logs, _lock: lock })
 }
 
 impl Engine for Held {
@@ -68,6 +83,18 @@ impl Engine for Held {
 
     fn reopen(&mut self) -> EngineFuture<'_, ()> {
         self.engine.reopen()
+    }
+
+    /// Removes the log's files, once the tree has all of their batches. So one file has everything while no host runs.
+    fn close(&mut self) -> EngineFuture<'_, ()> {
+        Box::pin(async {
+            self.engine.close().await?;
+            self.logs.iter().try_for_each(fs::remove_file).map_err(EngineError::new)
+        })
+    }
+
+    fn log_counts(&self) -> Arc<LogCounts> {
+        self.engine.log_counts()
     }
 
     fn page_reads(&self) -> Arc<PageReads> {
@@ -149,6 +176,20 @@ fn opened(path: &Path, cache_bytes: usize) -> Result<Embedded> {
     }
 }
 
+/// Opens a file of the log, and creates it if it is missing.
+fn log_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+fn log_backend(path: &Path, opening: Opening) -> io::Result<Box<dyn StorageBackend>> {
+    let file = log_file(path)?;
+    if opening == Opening::Again {
+        forget_cached(&file)?;
+    }
+    let backend = FileBackend::new(file).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(Box::new(backend))
+}
+
 fn sync(directory: &Path) -> Result<()> {
     files::sync_directory(directory).with_context(|| format!("syncing the directory {}", directory.display()))
 }
@@ -167,7 +208,7 @@ mod tests {
     fn open(directory: &Path, cache_bytes: usize) -> Result<Held> {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
-            let opened = super::open(directory, cache_bytes);
+            let opened = super::open(directory, cache_bytes, LogLimits::default());
             let is_in_use = opened.as_ref().err().is_some_and(|error| error.to_string().contains("is in use by"));
             if !is_in_use || Instant::now() > deadline {
                 return opened;
@@ -212,7 +253,7 @@ mod tests {
     fn the_error_of_a_second_host_says_what_to_do() {
         let place = tempfile::tempdir().unwrap();
         let first = open(place.path(), 1 << 20).unwrap();
-        let error = super::open(place.path(), 1 << 20).err().unwrap().to_string();
+        let error = super::open(place.path(), 1 << 20, LogLimits::default()).err().unwrap().to_string();
         assert!(error.contains("is in use by another bennu: stop that one"), "{error}");
         drop(first);
         open(place.path(), 1 << 20).unwrap();

@@ -1,4 +1,4 @@
-//! The engine that stores data in one file, with redb.
+//! The tree: all rows in one file, with redb. The log in front of it is in `log`.
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -11,11 +11,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use redb::{
     AccessGuard, Builder, Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable,
-    StorageBackend, StorageError, TableDefinition,
+    StorageBackend, StorageError, TableDefinition, TableError,
 };
 
 use super::backing::{Backing, PageReads, forget_cached};
-use super::engine::{Direction, Engine, EngineError, EngineFuture, Row, Rows, ScanLimit, Snapshot, Span, Writes};
+use super::engine::{Direction, EngineError, EngineFuture, Row, Rows, ScanLimit, Snapshot, Span};
+use super::log::{LogRow, Mark, Opening};
 use super::probe::probe;
 use super::reading::Readers;
 
@@ -24,12 +25,15 @@ type Key = &'static [u8];
 /// The one table with all rows. The prefixes of the keys separate plugins and kinds (see `space`).
 const ROWS: TableDefinition<'_, Key, Key> = TableDefinition::new("rows");
 
+/// The [`Mark`] of the last batch that the rows contain: its salt and its sequence number. It has one row.
+const MARK: TableDefinition<'_, (), (u64, u64)> = TableDefinition::new("log");
+
 /// A redb database.
 ///
-/// A batch is one transaction with one sync. redb uses checksums to find out whether the last transaction was written
-/// completely. The cost of this comes after a crash, when redb has to read the whole file once.
-pub struct Embedded {
-    database: Database,
+/// A transaction writes all of its rows or none. It also stores which pages are free, so that redb doesn't have to read the
+/// whole file after a crash.
+pub(super) struct Embedded {
+    database: Arc<Database>,
     backing: Backing,
     readers: Readers,
     cache_bytes: usize,
@@ -40,13 +44,8 @@ pub struct Embedded {
 /// Opens the backing of the database. It is called each time that the database is opened.
 type Opener = Box<dyn Fn(Opening) -> io::Result<Backing> + Send>;
 
-/// Why a database is opened.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Opening {
-    First,
-    /// After a failure.
-    Again,
-}
+/// Writes to the database, on any thread. Nobody may write at the same time, nor reopen the database.
+pub(super) struct TreeWriter(Arc<Database>);
 
 /// Why a database couldn't be opened.
 #[derive(Debug)]
@@ -68,7 +67,7 @@ impl Embedded {
     ///
     /// # Errors
     /// If the file is in use, can't be read or written, or isn't a database.
-    pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, OpeningError> {
+    pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Self, OpeningError> {
         let path = path.to_owned();
         Self::opened(Box::new(move |opening| file(&path, opening)), cache_bytes)
     }
@@ -77,7 +76,7 @@ impl Embedded {
     ///
     /// # Errors
     /// As [`Embedded::open`].
-    pub fn over<B: StorageBackend>(
+    pub(super) fn over<B: StorageBackend>(
         backend: impl Fn() -> B + Send + 'static,
         cache_bytes: usize,
     ) -> Result<Self, OpeningError> {
@@ -88,51 +87,85 @@ impl Embedded {
         let reads = Arc::<PageReads>::default();
         let backing = opener(Opening::First).map_err(|error| OpeningError::Failed(EngineError::new(error)))?;
         let backing = backing.counted(&reads);
-        let database = builder(cache_bytes).create_with_backend(backing.clone())?;
+        let database = Arc::new(builder(cache_bytes).create_with_backend(backing.clone())?);
         let embedded = Self { database, backing, readers: Readers::new(), cache_bytes, opener, reads };
         // The first write creates the table, because readers can't.
         if embedded.view().is_err() {
-            embedded.write(&Writes::new()).map_err(OpeningError::Failed)?;
+            embedded.writer().write(std::iter::empty(), None).map_err(OpeningError::Failed)?;
         }
         Ok(embedded)
     }
 
-    /// Reopens the database. Until that succeeds, snapshots continue with the pages that the old database has in memory.
-    fn reopen_database(&mut self) -> Result<(), EngineError> {
+    /// Reopens the database, and writes to check that it works. Until that succeeds, views continue with the pages that the old
+    /// database has in memory. No [`TreeWriter`] may be in use.
+    ///
+    /// # Errors
+    /// If it still doesn't work. It can be tried again.
+    pub(super) fn reopen(&mut self) -> Result<(), EngineError> {
         let failed = |error: io::Error| EngineError::broken(error);
         let backing = (self.opener)(Opening::Again).map_err(failed)?.counted(&self.reads);
         self.backing.retire().map_err(failed)?;
         let database = builder(self.cache_bytes).create_with_backend(backing.clone());
-        let database = database.map_err(|error| EngineError::broken(OpeningError::from(error)))?;
+        let database = Arc::new(database.map_err(|error| EngineError::broken(OpeningError::from(error)))?);
         // A write shows whether the database works. If it doesn't, this database is dropped, and its locks are freed.
-        write(&database, &Writes::new())?;
+        TreeWriter(Arc::clone(&database)).write(std::iter::empty(), None)?;
         (self.database, self.backing) = (database, backing);
         Ok(())
     }
 
-    fn view(&self) -> Result<View, EngineError> {
+    /// Returns a view of all that was written so far. Later writes don't change it.
+    pub(super) fn view(&self) -> Result<Arc<dyn Snapshot>, EngineError> {
         let reading = self.database.begin_read().map_err(failed)?;
         let rows = Arc::new(reading.open_table(ROWS).map_err(failed)?);
-        Ok(View { rows, readers: self.readers.clone() })
+        Ok(Arc::new(View { rows, readers: self.readers.clone() }))
     }
 
-    fn write(&self, writes: &Writes) -> Result<(), EngineError> {
-        write(&self.database, writes)
+    /// Returns the mark of the last batch that was written with one. Before the first one, it is zero.
+    pub(super) fn mark(&self) -> Result<Mark, EngineError> {
+        let reading = self.database.begin_read().map_err(failed)?;
+        let marks = match reading.open_table(MARK) {
+            Ok(marks) => marks,
+            Err(TableError::TableDoesNotExist(_)) => return Ok(Mark::default()),
+            Err(error) => return Err(failed(error)),
+        };
+        let mark = marks.get(()).map_err(failed)?.map(|mark| mark.value());
+        Ok(mark.map_or(Mark::default(), |(salt, sequence)| Mark { salt, sequence }))
+    }
+
+    pub(super) fn writer(&self) -> TreeWriter {
+        TreeWriter(Arc::clone(&self.database))
+    }
+
+    pub(super) fn page_reads(&self) -> Arc<PageReads> {
+        Arc::clone(&self.reads)
     }
 }
 
-fn write(database: &Database, writes: &Writes) -> Result<(), EngineError> {
-    let mut writing = database.begin_write().map_err(failed)?;
-    writing.set_durability(Durability::Immediate).map_err(failed)?;
-    let mut rows = writing.open_table(ROWS).map_err(failed)?;
-    for (key, value) in writes {
-        match value {
-            Some(value) => rows.insert(key.as_ref(), value.as_ref()).map_err(failed)?,
-            None => rows.remove(key.as_ref()).map_err(failed)?,
-        };
+impl TreeWriter {
+    /// Writes all rows, and the mark of the last batch that they are from, or nothing. Afterwards they survive a crash.
+    ///
+    /// # Errors
+    /// If it fails. If the error is broken, nobody knows whether the rows are stored until the database is reopened.
+    pub(super) fn write(&self, rows: impl Iterator<Item = LogRow>, mark: Option<Mark>) -> Result<(), EngineError> {
+        let mut writing = self.0.begin_write().map_err(failed)?;
+        writing.set_durability(Durability::Immediate).map_err(failed)?;
+        // So that no start has to read the whole file. It costs a few pages for each GB of the file, and a second sync. There
+        // are few transactions, because most batches are in the log.
+        writing.set_quick_repair(true);
+        let mut table = writing.open_table(ROWS).map_err(failed)?;
+        for (key, value) in rows {
+            match value {
+                Some(value) => table.insert(key.as_ref(), value.as_ref()).map_err(failed)?,
+                None => table.remove(key.as_ref()).map_err(failed)?,
+            };
+        }
+        drop(table);
+        if let Some(Mark { salt, sequence }) = mark {
+            let mut marks = writing.open_table(MARK).map_err(failed)?;
+            marks.insert((), (salt, sequence)).map_err(failed)?;
+        }
+        writing.commit().map_err(failed)
     }
-    drop(rows);
-    writing.commit().map_err(failed)
 }
 
 /// Opens the file of a database. After a failure, it first checks that another file can be written next to it, and then
@@ -158,26 +191,6 @@ fn builder(cache_bytes: usize) -> Builder {
         );
     });
     builder
-}
-
-impl Engine for Embedded {
-    fn snapshot(&mut self) -> EngineFuture<'_, Arc<dyn Snapshot>> {
-        let view = self.view().map(|view| Arc::new(view) as Arc<dyn Snapshot>);
-        Box::pin(ready(view))
-    }
-
-    fn apply<'a>(&'a mut self, writes: &'a Writes) -> EngineFuture<'a, ()> {
-        // This blocks the committer's thread, which has no other work.
-        Box::pin(async move { self.write(writes) })
-    }
-
-    fn reopen(&mut self) -> EngineFuture<'_, ()> {
-        Box::pin(async move { self.reopen_database() })
-    }
-
-    fn page_reads(&self) -> Arc<PageReads> {
-        Arc::clone(&self.reads)
-    }
 }
 
 impl Snapshot for View {

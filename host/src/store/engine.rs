@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::backing::PageReads;
+use super::log::LogCounts;
 
 /// The result of an engine's operation. It is ready at once if the data is in memory.
 pub type EngineFuture<'a, T> = BoxFuture<'a, Result<T, EngineError>>;
@@ -41,6 +42,19 @@ pub trait Engine: Send + 'static {
     /// If the engine still doesn't work. Existing snapshots continue to work as before, and the caller may try again.
     fn reopen(&mut self) -> EngineFuture<'_, ()> {
         Box::pin(ready(Err(EngineError::new("it can't be reopened"))))
+    }
+
+    /// Prepares the end, and applies nothing more. Without it, the next opening has more to do, but nothing is lost.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    fn close(&mut self) -> EngineFuture<'_, ()> {
+        Box::pin(ready(Ok(())))
+    }
+
+    /// Returns the numbers about its log. An engine in memory has no log.
+    fn log_counts(&self) -> Arc<LogCounts> {
+        Arc::default()
     }
 
     /// Returns the counter of the pages that it reads. An engine in memory reads none.
@@ -140,6 +154,18 @@ impl Direction {
 }
 
 impl Rows {
+    /// Splits the span that was read: the part up to the last row, and the rest. If the rows didn't reach the end, other rows can
+    /// be merged with these only in the first part, because more rows may follow.
+    pub(super) fn known(&self, span: Span, direction: Direction) -> (Span, Option<Span>) {
+        match self.rows.last() {
+            Some((last, _)) if !self.ended => {
+                let (known, beyond) = span.split_after(last, direction);
+                (known, Some(beyond))
+            }
+            _ => (span, None),
+        }
+    }
+
     /// Collects rows up to the limit, but at least one.
     ///
     /// # Errors

@@ -15,6 +15,8 @@ use super::draft::{Draft, Revision, Seen};
 use super::engine::{Direction, Engine, EngineError, ScanLimit, Writes};
 use super::health::{Trouble, now_ms};
 use super::ids::{Ids, LEASE_MS};
+use super::log::LogCounts;
+use super::logged::LogLimits;
 use super::memory::Memory;
 use super::metadata;
 use super::reading;
@@ -55,12 +57,12 @@ struct Queue {
 
 impl Store {
     /// Opens the store in a data directory. Creates the directory and the store if they are missing. After a crash of the
-    /// host, this may read the whole file first. No other store can open the directory until this one is closed.
+    /// host, this first writes the commits of the log to the tree. No other store can open the directory until this one is closed.
     ///
     /// # Errors
     /// If the directory or the file can't be opened, or is in use. The message says what to do about it.
     pub async fn open(directory: &Path, limits: StoreLimits) -> Result<Self> {
-        let engine = directory::open(directory, limits.cache_bytes)?;
+        let engine = directory::open(directory, limits.cache_bytes, LogLimits::default())?;
         Self::over(Box::new(engine), limits)
             .await
             .with_context(|| format!("opening the store in {}", directory.display()))
@@ -197,6 +199,12 @@ impl Store {
     #[must_use]
     pub fn page_reads(&self) -> u64 {
         self.shared.page_reads.count()
+    }
+
+    /// Returns the numbers about the log.
+    #[must_use]
+    pub fn log_counts(&self) -> &LogCounts {
+        &self.shared.log_counts
     }
 
     /// Returns the bytes of keys, rooms, entries and values that a plugin has.

@@ -66,7 +66,7 @@ const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// The longest pause, unless an attempt takes long itself.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// A pause is at least this many times as long as the last attempt took, because opening may read the whole file.
+/// A pause is at least this many times as long as the last attempt took, because an attempt may take long on a slow disk.
 const PAUSE_PER_ATTEMPT: u32 = 10;
 
 /// The attempts to reopen the engine.

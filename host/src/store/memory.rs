@@ -10,21 +10,22 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use bytes::Bytes;
 
 use super::engine::{Direction, Engine, EngineFuture, Rows, ScanLimit, Snapshot, Span, Writes};
+use super::versions::{Versions, version_at};
 
 /// An engine that keeps ordered keys in memory.
 #[derive(Default)]
 pub struct Memory {
-    versions: Arc<SharedVersions>,
+    keys: Arc<SharedKeys>,
 }
 
-/// The versions behind a lock, because snapshots read them on other threads while the committer writes.
+/// The keys behind a lock, because snapshots read them on other threads while the committer writes.
 #[derive(Default)]
-struct SharedVersions(RwLock<Versions>);
+struct SharedKeys(RwLock<Keys>);
 
 #[derive(Default)]
-struct Versions {
-    /// Each key's values, the latest last, with the number of the batch that wrote them. None if the batch deleted the key.
-    keys: BTreeMap<Bytes, Vec<(u64, Option<Bytes>)>>,
+struct Keys {
+    /// The versions of each key, as far as snapshots need them.
+    versions: BTreeMap<Bytes, Versions>,
     /// The number of the last batch.
     batch: u64,
     /// The number of snapshots of each batch that has any.
@@ -34,36 +35,36 @@ struct Versions {
 }
 
 struct View {
-    versions: Arc<SharedVersions>,
+    keys: Arc<SharedKeys>,
     batch: u64,
 }
 
 impl Engine for Memory {
     fn snapshot(&mut self) -> EngineFuture<'_, Arc<dyn Snapshot>> {
-        let mut versions = self.versions.write();
-        let batch = versions.batch;
-        *versions.snapshots.entry(batch).or_default() += 1;
-        drop(versions);
-        let view: Arc<dyn Snapshot> = Arc::new(View { versions: Arc::clone(&self.versions), batch });
+        let mut keys = self.keys.write();
+        let batch = keys.batch;
+        *keys.snapshots.entry(batch).or_default() += 1;
+        drop(keys);
+        let view: Arc<dyn Snapshot> = Arc::new(View { keys: Arc::clone(&self.keys), batch });
         Box::pin(ready(Ok(view)))
     }
 
     fn apply<'a>(&'a mut self, writes: &'a Writes) -> EngineFuture<'a, ()> {
-        self.versions.write().apply(writes);
+        self.keys.write().apply(writes);
         Box::pin(ready(Ok(())))
     }
 }
 
-impl Versions {
+impl Keys {
     fn apply(&mut self, writes: &Writes) {
         self.batch += 1;
         for (key, value) in writes {
-            let is_known = self.keys.contains_key(key);
+            let is_known = self.versions.contains_key(key);
             if is_known {
                 self.stale.push_back((self.batch, key.clone()));
             }
             if is_known || value.is_some() {
-                self.keys.entry(key.clone()).or_default().push((self.batch, value.clone()));
+                self.versions.entry(key.clone()).or_default().push((self.batch, value.clone()));
             }
         }
         let oldest = self.snapshots.keys().next().map_or(self.batch, |batch| *batch);
@@ -74,24 +75,23 @@ impl Versions {
 
     /// Drops the versions of a key that no snapshot can see, if the oldest snapshot is of batch `oldest`.
     fn prune(&mut self, key: &Bytes, oldest: u64) {
-        let Some(versions) = self.keys.get_mut(key) else { return };
+        let Some(versions) = self.versions.get_mut(key) else { return };
         let unseen = versions.partition_point(|(batch, _)| *batch <= oldest).saturating_sub(1);
         versions.drain(..unseen);
         if matches!(versions[..], [(_, None)]) {
-            self.keys.remove(key);
+            self.versions.remove(key);
         }
     }
 }
 
 /// Returns a key's value at a batch.
-fn value_at(versions: &[(u64, Option<Bytes>)], batch: u64) -> Option<Bytes> {
-    let written = versions.partition_point(|(written, _)| *written <= batch);
-    versions[..written].last().and_then(|(_, value)| value.clone())
+fn value_at(versions: &Versions, batch: u64) -> Option<Bytes> {
+    version_at(versions, batch).cloned().flatten()
 }
 
 impl Snapshot for View {
     fn get<'a>(&'a self, key: &'a [u8]) -> EngineFuture<'a, Option<Bytes>> {
-        let value = self.versions.read().keys.get(key).and_then(|versions| value_at(versions, self.batch));
+        let value = self.keys.read().versions.get(key).and_then(|versions| value_at(versions, self.batch));
         Box::pin(ready(Ok(value)))
     }
 
@@ -99,37 +99,37 @@ impl Snapshot for View {
         if span.is_empty() {
             return Box::pin(ready(Ok(Rows { rows: Vec::new(), ended: true })));
         }
-        let versions = self.versions.read();
-        let range = versions.keys.range(span.from.clone()..span.until.clone());
+        let keys = self.keys.read();
+        let range = keys.versions.range(span.from.clone()..span.until.clone());
         let rows = range.filter_map(|(key, versions)| Some(Ok((key.clone(), value_at(versions, self.batch)?))));
         let rows = match direction {
             Direction::Forward => Rows::gather(rows, limit),
             Direction::Backward => Rows::gather(rows.rev(), limit),
         };
-        drop(versions);
+        drop(keys);
         Box::pin(ready(rows))
     }
 }
 
 impl Drop for View {
     fn drop(&mut self) {
-        let mut versions = self.versions.write();
-        if let Some(count) = versions.snapshots.get_mut(&self.batch) {
+        let mut keys = self.keys.write();
+        if let Some(count) = keys.snapshots.get_mut(&self.batch) {
             *count -= 1;
             if *count == 0 {
-                versions.snapshots.remove(&self.batch);
+                keys.snapshots.remove(&self.batch);
             }
         }
     }
 }
 
-impl SharedVersions {
+impl SharedKeys {
     /// No change can panic half-way, so a poisoned lock is still valid.
-    fn read(&self) -> RwLockReadGuard<'_, Versions> {
+    fn read(&self) -> RwLockReadGuard<'_, Keys> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Versions> {
+    fn write(&self) -> RwLockWriteGuard<'_, Keys> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn versions_are_pruned_with_the_last_snapshot_that_sees_them() {
         let mut memory = Memory::default();
-        let versions = |memory: &Memory, key: &str| memory.versions.read().keys.get(key.as_bytes()).map_or(0, Vec::len);
+        let versions = |memory: &Memory, key: &str| memory.keys.read().versions.get(key.as_bytes()).map_or(0, Vec::len);
         write(&mut memory, "a", Some("1"));
         let first = memory.snapshot().now_or_never().unwrap().unwrap();
         write(&mut memory, "a", Some("2"));
@@ -159,6 +159,6 @@ mod tests {
         drop(first);
         write(&mut memory, "b", None);
         assert_eq!((versions(&memory, "a"), versions(&memory, "b")), (0, 0));
-        assert!(memory.versions.read().stale.is_empty() && memory.versions.read().snapshots.is_empty());
+        assert!(memory.keys.read().stale.is_empty() && memory.keys.read().snapshots.is_empty());
     }
 }

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use super::engine::{EngineError, Snapshot, Span};
 use super::space;
 
-/// The format of a new store.
+/// The first format: a store without entries, and without a log. It becomes a store of [`FORMAT`] with the first batch.
 pub(super) const FIRST_FORMAT: u64 = 1;
 
-/// The format of a store with entries. Hosts that don't know entries refuse it: they could roll a room back without its
-/// entries.
-pub(super) const FORMAT_WITH_ENTRIES: u64 = 2;
+/// The format of stores with entries and a log. Hosts that know neither refuse it. They could roll a room back without its
+/// entries, and they would lose commits that are only in the log.
+pub(super) const FORMAT: u64 = 2;
 
 const USAGE: &[u8] = b"usage:";
 

@@ -12,8 +12,9 @@
 //! the batch is synced. So calls wait for each other only at the sync, a call is never visible in part, and acknowledged
 //! writes survive a crash.
 //!
-//! The [`Engine`] is a trait with a few methods: [`Embedded`] is redb in one file, [`Memory`] stores nothing on disk. All
-//! plugins share one keyspace of the engine. Each plugin has its own part of it (see `space`).
+//! The [`Engine`] is a trait with a few methods. [`Logged`] stores a batch as a record of a log, keeps its rows in memory, and
+//! writes the rows of many batches to the tree (`embedded`) at once. [`Memory`] stores nothing on disk. All plugins share one
+//! keyspace of the engine. Each plugin has its own part of it (see `space`).
 
 mod backing;
 mod batch;
@@ -32,6 +33,8 @@ mod handle;
 mod health;
 mod ids;
 mod import;
+mod log;
+mod logged;
 mod memory;
 mod metadata;
 mod overlay;
@@ -44,13 +47,14 @@ mod space;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod versions;
 
 pub use backing::PageReads;
 pub use batch::CommitError;
 pub use bennu_semantics::limits::{Oversize, QUOTA_BYTES, StoreLimits};
 pub use directory::{absolute, open_to_others};
 pub use draft::{Draft, ReadError, Revision};
-pub use embedded::{Embedded, OpeningError};
+pub use embedded::OpeningError;
 pub use engine::{Direction, Engine, EngineError, EngineFuture, Row, Rows, ScanLimit, Snapshot, Span, Writes};
 pub use entry_rows::EntryRows;
 pub use entry_sums::StoredSums;
@@ -58,6 +62,8 @@ pub use export::Exported;
 pub use handle::Store;
 pub use health::Trouble;
 pub use import::{Existing, Imported};
+pub use log::LogCounts;
+pub use logged::{LogLimits, Logged};
 pub use memory::Memory;
 pub use rename::Renamed;
 pub use scan::{Page, Scan};

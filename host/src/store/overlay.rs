@@ -31,19 +31,10 @@ pub(super) async fn scan(
     while let Some(reading) = unread {
         let left = ScanLimit { rows: limit.rows - rows.len(), bytes: limit.bytes.saturating_sub(bytes) };
         let stored = snapshot.scan(&reading, direction, left).await?;
-        // If the stored rows didn't reach the end, merge writes only up to the last stored row. More rows may follow it.
-        let known = match stored.rows.last() {
-            Some((last, _)) if !stored.ended => {
-                let (known, beyond) = reading.split_after(last, direction);
-                unread = Some(beyond);
-                known
-            }
-            _ => {
-                unread = None;
-                reading
-            }
-        };
-        for row in merged(stored.rows, writes, &known, direction) {
+        let known;
+        (known, unread) = stored.known(reading, direction);
+        let written = within(writes, &known, direction).map(|(key, value)| (key.clone(), value.clone()));
+        for row in merged(stored.rows.into_iter(), written, direction) {
             let size = row.0.len() - prefix + row.1.len();
             if !rows.is_empty() && bytes + size > limit.bytes {
                 // The scan stops because of this row's size. So its result depends on this row too.
@@ -64,10 +55,14 @@ pub(super) async fn scan(
     Ok(Overlaid { rows, seen: span.clone(), rest: None })
 }
 
-/// Merges stored rows with the writes of a span. A write replaces the stored row with the same key, or deletes it.
-fn merged(stored: Vec<Row>, writes: &Writes, span: &Span, direction: Direction) -> impl Iterator<Item = Row> {
-    let mut stored = stored.into_iter().peekable();
-    let mut written = within(writes, span, direction).peekable();
+/// Merges stored rows with writes, both in the given direction. A write replaces the stored row with the same key, or deletes
+/// it.
+pub(super) fn merged(
+    stored: impl Iterator<Item = Row>,
+    written: impl Iterator<Item = (Bytes, Option<Bytes>)>,
+    direction: Direction,
+) -> impl Iterator<Item = Row> {
+    let (mut stored, mut written) = (stored.peekable(), written.peekable());
     std::iter::from_fn(move || {
         loop {
             let order = match (stored.peek(), written.peek()) {
@@ -83,7 +78,7 @@ fn merged(stored: Vec<Row>, writes: &Writes, span: &Span, direction: Direction) 
             }
             let (key, value) = written.next()?;
             if let Some(value) = value {
-                return Some((key.clone(), value.clone()));
+                return Some((key, value));
             }
         }
     })

@@ -8,8 +8,8 @@ use std::path::Path;
 /// The size of the file that is written: about as much as a small batch writes.
 const BYTES: usize = 64 << 10;
 
-/// Writes, syncs and removes a file next to the given one. This detects a full disk without reopening the store. Reopening
-/// is expensive, because it may have to read the whole file.
+/// Writes, syncs and removes a file next to the given one. This detects a full disk without reopening the store, which reads
+/// the log and writes to the tree.
 ///
 /// # Errors
 /// If the file can't be written, synced or removed.

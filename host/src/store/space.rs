@@ -15,12 +15,11 @@
 //! entries of one topic are in the order of their keys, and no other topic's entry is between them.
 
 use std::fmt;
-use std::ops::Bound::{Included, Unbounded};
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::engine::{Span, Writes};
+use super::engine::Span;
 use bennu_semantics::limits::{ENTRY_KEY_BYTES_MAX, Oversize};
 
 const METADATA: u8 = 0;
@@ -30,9 +29,6 @@ const FORMERS: u8 = 3;
 const ENTRIES: u8 = 4;
 const ENTRY_FORMERS: u8 = 5;
 const ENTRY_SUMS: u8 = 6;
-
-/// The first kind that a store of format 1 doesn't have.
-const FIRST_OF_FORMAT_2: u8 = ENTRIES;
 
 /// The bytes of the length before an entry's topic.
 const TOPIC_LENGTH: usize = size_of::<u16>();
@@ -215,12 +211,6 @@ pub(super) fn metadata_span(prefix: &[u8]) -> Span {
 /// Returns the span of all data of plugins that an export contains: all kinds but the sums.
 pub(super) fn everything() -> Span {
     Span { from: vec![KEYS].into(), until: vec![ENTRY_SUMS].into() }
-}
-
-/// Whether these writes need a store of format 2.
-pub(super) fn need_format_2(writes: &Writes) -> bool {
-    let mut of_format_2 = writes.range::<[u8], _>((Included(&[FIRST_OF_FORMAT_2][..]), Unbounded));
-    of_format_2.any(|(_, value)| value.is_some())
 }
 
 /// Returns the name of an entry in the store: its place and its key.

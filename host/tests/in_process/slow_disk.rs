@@ -13,7 +13,7 @@ use bennu::contract::{Call, Callback, Fault, Outcome};
 use bennu::entries::{CallEntries, EntryInput};
 use bennu::pubsub::OutboxLimits;
 use bennu::socket::{Endpoint, SocketLimits, Sockets};
-use bennu::store::{Embedded, Owner, QUOTA_BYTES, Store, StoreLimits};
+use bennu::store::{LogLimits, Logged, Owner, QUOTA_BYTES, Store, StoreLimits};
 use bennu::transport::{Authenticator, ConnectionLimit, Mount, Reactors, WireLimits, listen, router};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
@@ -108,12 +108,19 @@ async fn looking_at_entries(call: Call, entries: Option<EntryInput>) -> Result<O
 
 /// Starts a host with one thread for all connections. Its store holds a key and has an empty page cache. Returns the port.
 async fn serve(disk: &SlowDisk) -> Result<u16> {
-    let handle = disk.clone();
-    let engine = Box::new(Embedded::over(move || handle.clone(), 0)?);
-    let store = Store::over(engine, StoreLimits::default()).await?;
+    let logs = [SlowDisk::new(), SlowDisk::new()];
+    let open = async || -> Result<Store> {
+        let (tree, logs) = (disk.clone(), logs.clone());
+        let engine = Logged::over(move || tree.clone(), move |which| logs[which].clone(), 0, LogLimits::default())?;
+        Store::over(Box::new(engine), StoreLimits::default()).await
+    };
+    let store = open().await?;
     let mut draft = store.begin(&Owner::new("script", QUOTA_BYTES)?);
     draft.put(b"key", vec![7; 5000].into())?;
     store.commit(draft).await?;
+    // What was just written is in memory, so the store is opened again.
+    store.close().await;
+    let store = open().await?;
     let for_calls = store.clone();
     let plain = Part::new("a", move |call| looking(call, for_calls.clone()));
     let for_calls = store.clone();

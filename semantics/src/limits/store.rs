@@ -31,7 +31,7 @@ pub struct StoreLimits {
     pub reads_per_call: usize,
     /// Bytes of the calls in the committer's queue. If the queue is full, further calls wait for room. Default 64 MiB.
     pub waiting_bytes: usize,
-    /// Bytes of the calls that are written with one sync. The last of them may exceed it. Default 8 MiB.
+    /// Bytes of the calls that are written with one sync. The last of them may exceed it. Default 512 KiB.
     pub batch_bytes: usize,
     /// Bytes of the keys that are recorded as written lately. A call that began before the oldest of them is retried.
     /// Default 16 MiB.
@@ -53,7 +53,7 @@ impl Default for StoreLimits {
             scan_bytes: 1 << 20,
             reads_per_call: 1024,
             waiting_bytes: 64 << 20,
-            batch_bytes: 8 << 20,
+            batch_bytes: 512 << 10,
             recent_bytes: 16 << 20,
             cache_bytes: 64 << 20,
         }

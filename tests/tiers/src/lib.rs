@@ -137,7 +137,7 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 16] = [
+const ROUNDS: [Rounds; 17] = [
     // Damaged input for readers of bytes that a client sends.
     Rounds { test: "protocol::noise", usual: 20_000, full: 2_000_000 },
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
@@ -157,6 +157,7 @@ const ROUNDS: [Rounds; 16] = [
     // A process that is killed while it writes, and power losses.
     Rounds { test: "store::kill", usual: 10, full: 50 },
     Rounds { test: "store::crash", usual: 20, full: 200 },
+    Rounds { test: "store::log_faults", usual: 10, full: 5_000 },
     Rounds { test: "storage::kill", usual: 10, full: 50 },
 ];
 

@@ -11,7 +11,7 @@ use crate::store::{CommitError, metadata};
 type Outcome = Result<Revision, CommitError>;
 
 async fn over(disk: &Disk, limits: StoreLimits) -> Store {
-    let store = Store::over(Box::new(embedded(disk, 1 << 20).unwrap()), limits).await.unwrap();
+    let store = Store::over(Box::new(logged(disk, 1 << 20).unwrap()), limits).await.unwrap();
     // redb syncs once more when the file grows. After this commit, the file has room.
     let mut ballast = store.begin(&owner("ballast"));
     ballast.put(b"ballast", vec![0; 400_000].into()).unwrap();

@@ -7,8 +7,9 @@ use super::load::{self, Progress, TASKS};
 use super::*;
 
 async fn open(disk: &Disk) -> anyhow::Result<Store> {
-    // A small cache, so that some pages are written before the commit.
-    Store::over(Box::new(embedded(disk, 64 << 10)?), StoreLimits::default()).await
+    // A small cache, so that some pages are written before the commit. A small log, so that many checkpoints are made.
+    let limits = LogLimits { table_bytes: 50_000, batch_bytes: 40_000, growth_bytes: 20_000 };
+    Store::over(Box::new(logged_with(disk, 64 << 10, limits)?), StoreLimits::default()).await
 }
 
 /// Writes until the power fails. Returns the rounds that each task began, and those that were acknowledged.

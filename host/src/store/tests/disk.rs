@@ -1,4 +1,4 @@
-//! A simulated disk. Unsynced data can be lost, the power can fail at any operation, and the disk can be full, slow or
+//! A simulated disk with the files of a store. Unsynced data can be lost, the power can fail at any operation, and the disk can be full, slow or
 //! unreadable.
 
 use std::io;
@@ -19,33 +19,48 @@ pub(super) enum Unsynced {
 
 const SECTOR: usize = 512;
 
-/// A handle, cheap to clone.
+/// The number of files: a tree, and the two files of its log.
+const FILES: usize = 3;
+
+/// A handle of a file on the disk, cheap to clone. The first handle is of the tree's file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
     state: Arc<(Mutex<State>, Condvar)>,
+    file: usize,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    synced: Vec<u8>,
-    current: Vec<u8>,
-    unsynced: Vec<Change>,
+    files: [FileState; FILES],
     syncs: usize,
     /// The number of writes and syncs until the power fails.
     fuse: Option<usize>,
+    /// The number of writes and syncs.
+    operations: usize,
+    /// The number of writes and syncs until one of them fails. 0 if it has failed.
+    failing: Option<usize>,
     is_off: bool,
-    /// Whether syncs wait.
-    is_held: bool,
+    /// The file whose next sync panics.
+    panicking: Option<usize>,
+    /// Whether syncs of a file wait.
+    is_held: [bool; FILES],
     /// Whether a sync is waiting.
     is_waiting: bool,
-    /// Whether writes fail because the disk is full.
-    is_full: bool,
+    /// Whether writes of a file fail because the disk is full.
+    is_full: [bool; FILES],
     /// Whether reads fail.
     is_unreadable: bool,
     /// Whether reads wait.
     is_slow: bool,
     /// The number of reads that are waiting.
     reading: usize,
+}
+
+#[derive(Debug, Default)]
+struct FileState {
+    synced: Vec<u8>,
+    current: Vec<u8>,
+    unsynced: Vec<Change>,
 }
 
 #[derive(Debug)]
@@ -55,6 +70,29 @@ enum Change {
 }
 
 impl Disk {
+    /// Returns a handle of a file of the log: 0 or 1.
+    pub(super) fn log(&self, which: usize) -> Self {
+        Self { file: 1 + which, ..self.clone() }
+    }
+
+    /// Returns the content of the handle's file.
+    pub(super) fn content(&self) -> Vec<u8> {
+        self.lock().files[self.file].current.clone()
+    }
+
+    /// Changes the content of the handle's file.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.lock();
+        let file = &mut state.files[self.file];
+        change(&mut file.current);
+        file.synced = file.current.clone();
+    }
+
+    /// Returns the number of writes and syncs.
+    pub(super) fn operations(&self) -> usize {
+        self.lock().operations
+    }
+
     /// Returns how often it was synced.
     pub(super) fn syncs(&self) -> usize {
         self.lock().syncs
@@ -74,13 +112,18 @@ impl Disk {
         self.lock().is_off = true;
     }
 
-    /// Makes syncs wait until [`Disk::release`].
+    /// Makes all syncs wait until [`Disk::release`].
     pub(super) fn hold(&self) {
-        self.lock().is_held = true;
+        self.lock().is_held = [true; FILES];
+    }
+
+    /// Makes syncs of the handle's file wait until [`Disk::release`].
+    pub(super) fn hold_file(&self) {
+        self.lock().is_held[self.file] = true;
     }
 
     pub(super) fn release(&self) {
-        self.lock().is_held = false;
+        self.lock().is_held = [false; FILES];
         self.state.1.notify_all();
     }
 
@@ -94,7 +137,12 @@ impl Disk {
 
     /// Makes writes fail because the disk is full, or work again.
     pub(super) fn fill(&self, is_full: bool) {
-        self.lock().is_full = is_full;
+        self.lock().is_full = [is_full; FILES];
+    }
+
+    /// Makes writes of the handle's file fail because the disk is full, or work again.
+    pub(super) fn fill_file(&self, is_full: bool) {
+        self.lock().is_full[self.file] = is_full;
     }
 
     /// Makes reads wait, or continue.
@@ -113,21 +161,43 @@ impl Disk {
         self.lock().reading
     }
 
+    /// Makes one operation fail: the write or sync with this number, counted from now.
+    pub(super) fn fail(&self, number: usize) {
+        self.lock().failing = Some(number);
+    }
+
+    /// Whether the operation has failed that [`Disk::fail`] has chosen.
+    pub(super) fn has_failed(&self) -> bool {
+        self.lock().failing == Some(0)
+    }
+
+    /// Makes the next sync of the handle's file panic.
+    pub(super) fn panic_at_sync(&self) {
+        self.lock().panicking = Some(self.file);
+    }
+
+    /// Drops the writes after the last sync, or keeps a random part of them, as if they were read from the disk again.
+    pub(super) fn forget(&self, unsynced: Unsynced, random: &mut Random) {
+        let found = self.after_crash(unsynced, random);
+        self.lock().files = std::mem::take(&mut found.lock().files);
+    }
+
     /// Returns the disk as it is after a crash.
     pub(super) fn after_crash(&self, unsynced: Unsynced, random: &mut Random) -> Self {
-        let state = self.lock();
-        let mut left = state.synced.clone();
-        if unsynced == Unsynced::Random {
-            let all = state.unsynced.len();
-            let (share, is_in_order) = (2 + random.below(4), random.one_in(2));
-            let first = if is_in_order && random.one_in(2) { random.below(all + 1) } else { all };
-            for change in &state.unsynced[..first] {
-                change.survive(&mut left, |_| is_in_order || !random.one_in(share));
+        let mut state = State::default();
+        for (file, before) in state.files.iter_mut().zip(&self.lock().files) {
+            let mut left = before.synced.clone();
+            if unsynced == Unsynced::Random {
+                let all = before.unsynced.len();
+                let (share, is_in_order) = (2 + random.below(4), random.one_in(2));
+                let first = if is_in_order && random.one_in(2) { random.below(all + 1) } else { all };
+                for change in &before.unsynced[..first] {
+                    change.survive(&mut left, |_| is_in_order || !random.one_in(share));
+                }
             }
+            *file = FileState { current: left.clone(), synced: left, unsynced: Vec::new() };
         }
-        let found = Self::default();
-        *found.lock() = State { current: left.clone(), synced: left, ..State::default() };
-        found
+        Self { state: Arc::new((Mutex::new(state), Condvar::new())), file: self.file }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -157,16 +227,24 @@ impl Change {
 
 impl State {
     /// Does an operation, and counts it. If the power fails at it, the operation has begun, but returns an error.
-    fn operate(&mut self, change: Option<Change>) -> io::Result<()> {
+    fn operate(&mut self, file: usize, change: Option<Change>) -> io::Result<()> {
         if self.is_off {
             return Err(io::Error::other("the power is off"));
         }
-        if self.is_full && change.is_some() {
+        if self.is_full[file] && change.is_some() {
             return Err(io::Error::from(io::ErrorKind::StorageFull));
         }
+        self.operations += 1;
+        let FileState { current, unsynced, .. } = &mut self.files[file];
         if let Some(change) = change {
-            change.survive(&mut self.current, |_| true);
-            self.unsynced.push(change);
+            change.survive(current, |_| true);
+            unsynced.push(change);
+        }
+        if let Some(failing @ 1..) = &mut self.failing {
+            *failing -= 1;
+            if *failing == 0 {
+                return Err(io::Error::other("the disk has failed"));
+            }
         }
         if let Some(fuse) = &mut self.fuse {
             *fuse = fuse.saturating_sub(1);
@@ -181,7 +259,7 @@ impl State {
 
 impl StorageBackend for Disk {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.lock().current.len() as u64)
+        Ok(self.lock().files[self.file].current.len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
@@ -193,31 +271,39 @@ impl StorageBackend for Disk {
             state.reading -= 1;
         }
         let offset = offset as usize;
-        let found = state.current.get(offset..offset + out.len()).filter(|_| !state.is_off && !state.is_unreadable);
+        let content = &state.files[self.file].current;
+        let found = content.get(offset..offset + out.len()).filter(|_| !state.is_off && !state.is_unreadable);
         out.copy_from_slice(found.ok_or_else(|| io::Error::other("there is nothing to read"))?);
         Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.lock().operate(Some(Change::Length(len as usize)))
+        self.lock().operate(self.file, Some(Change::Length(len as usize)))
     }
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.lock();
-        if state.is_held {
+        if state.panicking.take_if(|file| *file == self.file).is_some() {
+            // The lock isn't poisoned.
+            drop(state);
+            panic!("a panic that the test wants");
+        }
+        if state.is_held[self.file] {
             state.is_waiting = true;
             self.state.1.notify_all();
-            state = self.state.1.wait_while(state, |state| state.is_held).unwrap();
+            state = self.state.1.wait_while(state, |state| state.is_held[self.file]).unwrap();
             state.is_waiting = false;
         }
-        state.operate(None)?;
-        state.synced = state.current.clone();
-        state.unsynced.clear();
+        state.operate(self.file, None)?;
+        let FileState { synced, current, unsynced } = &mut state.files[self.file];
+        // Only the changes since the last sync, because a file can be large.
+        unsynced.drain(..).for_each(|change| change.survive(synced, |_| true));
+        debug_assert_eq!(synced.len(), current.len());
         state.syncs += 1;
         Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.lock().operate(Some(Change::Write(offset as usize, data.to_vec())))
+        self.lock().operate(self.file, Some(Change::Write(offset as usize, data.to_vec())))
     }
 }

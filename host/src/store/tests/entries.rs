@@ -3,9 +3,8 @@
 use bennu_semantics::entries::{DirtyEntry, EntrySums, KeyRange, Order, RangeRead, StoredEntry};
 
 use super::*;
-use crate::store::engine::Writes;
-use crate::store::space::{Kind, entry_name, need_format_2};
-use crate::store::{Existing, StoredSums, metadata};
+use crate::store::space::{Kind, entry_name};
+use crate::store::{Existing, StoredSums};
 
 const TOPICS: [&str; 3] = ["room:1", "room:10", "ä\0"];
 
@@ -164,45 +163,6 @@ fn a_rename_moves_entries() {
     assert_eq!(now(store.usage("a")).unwrap(), 0);
     now(store.rename(&owner("b"), &owner("a"))).unwrap();
     assert_equals(&store, &model);
-}
-
-async fn format(store: &Store) -> u64 {
-    store.seen().number(&metadata::format()).await.unwrap().unwrap()
-}
-
-#[tokio::test]
-async fn the_format_becomes_2_with_the_first_entry_and_stays() {
-    let place = tempfile::tempdir().unwrap();
-    let store = Store::open(place.path(), StoreLimits::default()).await.unwrap();
-    let mut draft = store.begin(&owner("a"));
-    draft.put(b"key", "value".into()).unwrap();
-    draft.set_room("room:1", Some("a room".into())).unwrap();
-    draft.set_entry("room:1", DirtyEntry { key: b"absent", entry: None }).unwrap();
-    store.commit(draft).await.unwrap();
-    assert_eq!(format(&store).await, 1, "hosts of the first format can still read it");
-    let mut draft = store.begin(&owner("a"));
-    draft.set_entry("room:1", entry(b"k", 0, b"v")).unwrap();
-    store.commit(draft).await.unwrap();
-    assert_eq!(format(&store).await, 2);
-    let mut draft = store.begin(&owner("a"));
-    draft.set_entry("room:1", DirtyEntry { key: b"k", entry: None }).unwrap();
-    store.commit(draft).await.unwrap();
-    assert_eq!(format(&store).await, 2);
-    store.close().await;
-    let store = Store::open(place.path(), StoreLimits::default()).await.unwrap();
-    assert_eq!(format(&store).await, 2);
-    store.close().await;
-}
-
-#[test]
-fn each_kind_of_entries_needs_format_2() {
-    for (kind, needs) in
-        [(Kind::Formers, false), (Kind::Entries, true), (Kind::EntryFormers, true), (Kind::EntrySums, true)]
-    {
-        let place = owner("a").place(kind, b"name");
-        assert_eq!(need_format_2(&Writes::from([(place.clone(), Some(Bytes::new()))])), needs, "{kind:?}");
-        assert!(!need_format_2(&Writes::from([(place, None)])), "{kind:?}");
-    }
 }
 
 /// A read is one descent of the tree. No page is in memory, because redb reads all pages when a debug build opens a file.

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use super::load::{self, Progress, TASKS};
 use super::*;
+use crate::store::directory;
 
 /// The environment variable with the data directory for the process that is killed. That process runs this same test.
 const VICTIM: &str = "BENNU_STORE_VICTIM";
@@ -33,8 +34,15 @@ async fn acknowledged_writes_survive_kills() {
     }
 }
 
+/// Opens a store with a small log, so that some kills are during a checkpoint.
+async fn open(place: &Path) -> Store {
+    let limits = LogLimits { table_bytes: 50_000, batch_bytes: 40_000, growth_bytes: 20_000 };
+    let engine = directory::open(place, 1 << 20, limits).unwrap();
+    Store::over(Box::new(engine), StoreLimits::default()).await.unwrap()
+}
+
 async fn check(place: &Path, progress: &[Progress; TASKS]) -> [u64; TASKS] {
-    let store = Store::open(place, StoreLimits::default()).await.unwrap();
+    let store = open(place).await;
     let latest = load::check(&store, progress).await;
     store.close().await;
     latest
@@ -74,7 +82,7 @@ fn kill_one(place: &Path, after: usize, progress: &mut [Progress; TASKS]) -> usi
 }
 
 async fn be_killed(place: &Path) {
-    let store = Store::open(place, StoreLimits::default()).await.unwrap();
+    let store = open(place).await;
     let mut draft = store.begin(&owner("load"));
     let out = Arc::new(Mutex::new(std::io::stdout()));
     let mut tasks = tokio::task::JoinSet::new();

@@ -9,6 +9,8 @@ mod entries;
 mod kill;
 mod lines;
 mod load;
+mod log;
+mod log_faults;
 mod overlays;
 mod quotas;
 mod reads;
@@ -26,7 +28,7 @@ use self::disk::Disk;
 use super::committer::{Committer, Shared};
 use super::draft::Draft;
 use super::engine::{Direction, Engine, Row, ScanLimit};
-use super::{Embedded, Memory, OpeningError, Owner, Revision, Scan, Store, StoreLimits};
+use super::{LogLimits, Logged, Memory, OpeningError, Owner, Revision, Scan, Store, StoreLimits};
 
 /// Pseudo-random numbers. Prints its seed if the test fails. `SEED=7 cargo test` runs that seed alone.
 struct Random {
@@ -125,10 +127,14 @@ fn found(map: &BTreeMap<Bytes, Bytes>, scan: &Scan, limit: ScanLimit) -> (Vec<Ro
     (rows, true)
 }
 
-/// Opens a database on a simulated disk.
-fn embedded(disk: &Disk, cache_bytes: usize) -> Result<Embedded, OpeningError> {
-    let disk = disk.clone();
-    Embedded::over(move || disk.clone(), cache_bytes)
+/// Opens an engine on a simulated disk.
+fn logged(disk: &Disk, cache_bytes: usize) -> Result<Logged, OpeningError> {
+    logged_with(disk, cache_bytes, LogLimits::default())
+}
+
+fn logged_with(disk: &Disk, cache_bytes: usize, limits: LogLimits) -> Result<Logged, OpeningError> {
+    let (tree, log) = (disk.clone(), disk.clone());
+    Logged::over(move || tree.clone(), move |which| log.log(which), cache_bytes, limits)
 }
 
 fn committer(engine: impl Engine, limits: StoreLimits) -> (Committer, Arc<Shared>) {

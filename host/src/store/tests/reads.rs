@@ -14,14 +14,14 @@ fn key(at: usize) -> String {
 
 /// Fills a store, and reopens it on the same disk with another cache.
 async fn cold(disk: &Disk, cache_bytes: usize) -> Store {
-    let store = Store::over(Box::new(embedded(disk, 1 << 20).unwrap()), StoreLimits::default()).await.unwrap();
+    let store = Store::over(Box::new(logged(disk, 1 << 20).unwrap()), StoreLimits::default()).await.unwrap();
     let mut draft = store.begin(&owner("chat"));
     for at in 0..KEYS {
         draft.put(key(at).as_bytes(), vec![at as u8; 2000].into()).unwrap();
     }
     store.commit(draft).await.unwrap();
     store.close().await;
-    Store::over(Box::new(embedded(disk, cache_bytes).unwrap()), StoreLimits::default()).await.unwrap()
+    Store::over(Box::new(logged(disk, cache_bytes).unwrap()), StoreLimits::default()).await.unwrap()
 }
 
 /// Returns the output of a future, which must be ready within 30 s.
@@ -101,7 +101,7 @@ async fn reads_that_are_given_up_leave_the_database_as_it_was() {
     assert_eq!(store.trouble(), None);
     store.close().await;
     // It was closed normally, so it is opened without a repair.
-    let store = Store::over(Box::new(embedded(&disk, 1 << 20).unwrap()), StoreLimits::default()).await.unwrap();
+    let store = Store::over(Box::new(logged(&disk, 1 << 20).unwrap()), StoreLimits::default()).await.unwrap();
     assert_eq!(store.begin(&owner("chat")).scan(&Scan::all(Direction::Forward)).await.unwrap().rows.len(), KEYS);
     store.close().await;
 }

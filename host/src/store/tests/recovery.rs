@@ -6,7 +6,7 @@ use super::*;
 use crate::store::{CommitError, Existing};
 
 async fn over(disk: &Disk) -> Store {
-    Store::over(Box::new(embedded(disk, 1 << 20).unwrap()), StoreLimits::default()).await.unwrap()
+    Store::over(Box::new(logged(disk, 1 << 20).unwrap()), StoreLimits::default()).await.unwrap()
 }
 
 async fn put(store: &Store, key: &str, bytes: usize) -> Result<Revision, CommitError> {
@@ -125,7 +125,7 @@ async fn a_store_recovers_after_each_kind_of_failed_read() {
     store.export(None, &mut exported).await.unwrap();
     store.close().await;
     // Without a cache, so that each read needs the disk.
-    let store = Store::over(Box::new(embedded(&disk, 0).unwrap()), StoreLimits::default()).await.unwrap();
+    let store = Store::over(Box::new(logged(&disk, 0).unwrap()), StoreLimits::default()).await.unwrap();
     let (chat, other) = (owner("chat"), owner("other"));
     for reading in ["a room", "a page of former states", "usages", "a rename", "an export", "an import"] {
         disk.fail_reads(true);

@@ -1,0 +1,192 @@
+//! The bytes of a log file: a header, and then one record for each batch. Numbers are little-endian.
+//!
+//! ```text
+//! header   "bennulog" salt sequence crc            28 bytes; the sequence number of the first record
+//! record   crc length sequence salt rows           the checksum is of all that follows it
+//! row      key-length value-length key value       the length of the value is 2³² - 1 if the key is deleted
+//! ```
+//!
+//! A file is reused without being erased, so old records can follow the last one. A record counts only if it has the next
+//! sequence number, the salt of the file, and a right checksum. No two records with the same salt have the same number. The
+//! salt is random and never leaves the host, so a plugin can't store a value that looks like a record.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use crate::store::engine::Writes;
+
+/// A row of a record: a key with its new value, or none if the key is deleted. Both are slices of the record.
+pub(in crate::store) type LogRow = (Bytes, Option<Bytes>);
+
+/// A position in the sequence of all batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::store) struct Mark {
+    /// A random number of this opening of the store.
+    pub(in crate::store) salt: u64,
+    /// The number of the batch. The first batch of a store has the number 1.
+    pub(in crate::store) sequence: u64,
+}
+
+/// The bytes of a header.
+pub(super) const HEADER: usize = 28;
+
+const MAGIC: &[u8; 8] = b"bennulog";
+
+/// The bytes of a record without its rows.
+const RECORD: usize = 24;
+
+const CRC: usize = size_of::<u32>();
+
+/// The length of the value of a row that deletes its key.
+const DELETED: u32 = u32::MAX;
+
+impl Mark {
+    /// Returns the mark of the next batch.
+    pub(in crate::store) fn next(self) -> Self {
+        Self { sequence: self.sequence + 1, ..self }
+    }
+}
+
+/// Returns the header of a file whose first record has this mark.
+pub(super) fn header(first: Mark) -> [u8; HEADER] {
+    let mut header = [0; HEADER];
+    let mut rest = &mut header[..];
+    rest.put_slice(MAGIC);
+    rest.put_u64_le(first.salt);
+    rest.put_u64_le(first.sequence);
+    let crc = crc32fast::hash(&header[..HEADER - CRC]);
+    header[HEADER - CRC..].copy_from_slice(&crc.to_le_bytes());
+    header
+}
+
+/// Reads the header at the beginning of a file: the mark of its first record. Returns none if there is no valid one.
+pub(super) fn read_header(file: &[u8]) -> Option<Mark> {
+    let (header, mut crc) = file.get(..HEADER)?.split_at(HEADER - CRC);
+    let mut fields = header.strip_prefix(MAGIC)?;
+    let first = Mark { salt: fields.get_u64_le(), sequence: fields.get_u64_le() };
+    (crc.get_u32_le() == crc32fast::hash(header)).then_some(first)
+}
+
+/// Returns the length of the record of a batch.
+pub(in crate::store) fn length(writes: &Writes) -> usize {
+    let row = |(key, value): (&Bytes, &Option<Bytes>)| {
+        2 * size_of::<u32>() + key.len() + value.as_ref().map_or(0, Bytes::len)
+    };
+    RECORD + writes.iter().map(row).sum::<usize>()
+}
+
+/// Encodes a batch. Returns none if it is too long for a record.
+pub(in crate::store) fn encode(mark: Mark, writes: &Writes) -> Option<Bytes> {
+    let length = length(writes);
+    let rows = u32::try_from(length - RECORD).ok()?;
+    let mut record = BytesMut::with_capacity(length);
+    record.put_u32_le(0);
+    record.put_u32_le(rows);
+    record.put_u64_le(mark.sequence);
+    record.put_u64_le(mark.salt);
+    for (key, value) in writes {
+        record.put_u32_le(u32::try_from(key.len()).ok()?);
+        let bytes = value.as_ref().map_or(Some(DELETED), |value| u32::try_from(value.len()).ok())?;
+        record.put_u32_le(bytes);
+        record.put_slice(key);
+        record.put_slice(value.as_deref().unwrap_or_default());
+    }
+    let crc = crc32fast::hash(&record[CRC..]);
+    record[..CRC].copy_from_slice(&crc.to_le_bytes());
+    Some(record.freeze())
+}
+
+/// Returns the record with this mark at the beginning of the bytes. Returns none if it isn't there as a whole.
+pub(super) fn read(bytes: &Bytes, mark: Mark) -> Option<Bytes> {
+    let mut fields = bytes.get(..RECORD)?;
+    let (crc, rows) = (fields.get_u32_le(), fields.get_u32_le());
+    if (fields.get_u64_le(), fields.get_u64_le()) != (mark.sequence, mark.salt) {
+        return None;
+    }
+    let length = RECORD.checked_add(usize::try_from(rows).ok()?)?;
+    let is_whole = crc32fast::hash(bytes.get(CRC..length)?) == crc;
+    is_whole.then(|| bytes.slice(..length))
+}
+
+/// Returns the rows of a record, in the order of their keys. A record with a right checksum has only whole rows.
+pub(in crate::store) fn rows(record: &Bytes) -> impl Iterator<Item = LogRow> {
+    let mut rest = record.slice(RECORD.min(record.len())..);
+    std::iter::from_fn(move || {
+        let (key, value) = (rest.try_get_u32_le().ok()?, rest.try_get_u32_le().ok()?);
+        let mut take = |bytes: u32| {
+            let bytes = usize::try_from(bytes).ok().filter(|bytes| *bytes <= rest.len())?;
+            Some(rest.split_to(bytes))
+        };
+        let key = take(key)?;
+        let value = if value == DELETED { None } else { Some(take(value)?) };
+        Some((key, value))
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const MARK: Mark = Mark { salt: 77, sequence: 5 };
+
+    fn some_writes() -> Writes {
+        let long = Bytes::from(vec![9; 300]);
+        Writes::from([
+            (Bytes::new(), Some("empty key".into())),
+            ("a".into(), Some(Bytes::new())),
+            ("b".into(), None),
+            ("c".into(), Some(long)),
+        ])
+    }
+
+    #[test]
+    fn a_record_is_read_unchanged() {
+        let record = encode(MARK, &some_writes()).unwrap();
+        assert_eq!(record.len(), length(&some_writes()));
+        let followed = Bytes::from([&record[..], b"more"].concat());
+        assert_eq!(read(&followed, MARK), Some(record.clone()));
+        assert_eq!(rows(&record).collect::<Writes>(), some_writes());
+        let empty = encode(MARK, &Writes::new()).unwrap();
+        assert_eq!((read(&empty, MARK), rows(&empty).next()), (Some(empty.clone()), None));
+    }
+
+    #[test]
+    fn a_record_that_is_torn_or_changed_at_any_byte_is_not_read() {
+        let record = encode(MARK, &some_writes()).unwrap();
+        let before = Bytes::from(vec![0xa5; record.len()]);
+        for at in 0..record.len() {
+            assert_eq!(read(&record.slice(..at), MARK), None, "only {at} bytes");
+            let torn = [&record[..at], &before[at..]].concat();
+            assert_eq!(read(&torn.into(), MARK), None, "old bytes from {at} on");
+            let torn = [&before[..=at], &record[at + 1..]].concat();
+            assert_eq!(read(&torn.into(), MARK), None, "old bytes up to {at}");
+            let mut changed = record.to_vec();
+            changed[at] ^= 1 << (at % 8);
+            assert_eq!(read(&changed.into(), MARK), None, "byte {at} is changed");
+        }
+    }
+
+    #[test]
+    fn a_record_of_another_salt_or_number_is_not_read() {
+        let record = encode(MARK, &some_writes()).unwrap();
+        assert_eq!(read(&record, Mark { salt: 78, ..MARK }), None);
+        for sequence in [0, 4, 6, u64::MAX] {
+            assert_eq!(read(&record, Mark { sequence, ..MARK }), None);
+        }
+        assert_eq!(read(&Bytes::from(vec![0; 100]), Mark::default()), None, "zeros are no record");
+    }
+
+    #[test]
+    fn a_header_is_read_unchanged_and_a_damaged_one_is_not_read() {
+        let whole = header(MARK);
+        assert_eq!(read_header(&whole), Some(MARK));
+        assert_eq!(read_header(&[&whole[..], b"more"].concat()), Some(MARK));
+        for at in 0..HEADER {
+            assert_eq!(read_header(&whole[..at]), None);
+            let mut changed = whole;
+            changed[at] ^= 1;
+            assert_eq!(read_header(&changed), None, "byte {at} is changed");
+        }
+        assert_eq!(read_header(&[0; HEADER]), None);
+    }
+}
