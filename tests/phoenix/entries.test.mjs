@@ -75,6 +75,7 @@ async function play(t, host, seed) {
   const random = randomNumbers(seed);
   const topic = `notes:${seed}`;
   const writer = await follow(connect(t, host), topic);
+  const before = await generation(host);
   const texts = [1, 2, 3, 4].map(() => noise(random));
   let points = 0;
   const point = (key) => writer.push("point", { key, n: (points += 1) });
@@ -131,7 +132,10 @@ async function play(t, host, seed) {
         await writer.push("put", changes(random, texts));
     }
     if (step === 60) await reload(host, seed);
-    if (step === 110) await host.bennu("plugins", "rollback", "shelf");
+    if (step === 110) {
+      await until("the other build serves", async () => (await generation(host)) > before);
+      await host.bennu("plugins", "rollback", "shelf");
+    }
   }
   for (const reader of readers) pause(reader, false);
   await writer.push("put", { a_end: seed, b_end: seed, end: seed });
@@ -179,6 +183,12 @@ function sorted(entries) {
 function sort(value) {
   if (typeof value !== "object" || Array.isArray(value)) return value;
   return Object.fromEntries(sorted(Object.entries(value)));
+}
+
+/** The generation of the plugin that serves. */
+async function generation(host) {
+  const inspected = await (await host.api("/api/inspect")).json();
+  return inspected.plugins.shelf.generation;
 }
 
 /** Another build of the plugin, with the same code: it has an empty custom section more. */
