@@ -149,8 +149,8 @@ impl TreeWriter {
     pub(super) fn write(&self, rows: impl Iterator<Item = LogRow>, mark: Option<Mark>) -> Result<(), EngineError> {
         let mut writing = self.0.begin_write().map_err(failed)?;
         writing.set_durability(Durability::Immediate).map_err(failed)?;
-        // So that no start has to read the whole file. It costs a few pages for each GB of the file, and a second sync. There
-        // are few transactions, because most batches are in the log.
+        // So that no start has to read the whole file. It costs a second sync, and about 64 KiB for each GB of the file. There are
+        // few transactions, because most batches are in the log.
         writing.set_quick_repair(true);
         let mut table = writing.open_table(ROWS).map_err(failed)?;
         for (key, value) in rows {
