@@ -106,6 +106,29 @@ async fn commits_go_on_during_a_checkpoint_and_wait_for_it_if_the_next_table_is_
     store.close().await;
 }
 
+/// After a failure, the handles of the files may have unread errors, and the system's memory may have wrong pages.
+#[test]
+fn a_reopening_opens_all_files_again() {
+    let disk = Disk::default();
+    let opened = Arc::new(std::sync::Mutex::new([0; 3]));
+    let open = |disk: &Disk| {
+        let (disk, opened) = (disk.clone(), Arc::clone(&opened));
+        move |file: usize| {
+            opened.lock().unwrap()[file] += 1;
+            if file == 0 { disk.clone() } else { disk.log(file - 1) }
+        }
+    };
+    let (tree, log) = (open(&disk), open(&disk));
+    let mut engine = Logged::over(move || tree(0), move |which| log(1 + which), 1 << 20, SMALL).unwrap();
+    let mut map = Map::new();
+    apply(&mut engine, &mut map, &row("tree", "1"));
+    apply(&mut engine, &mut map, &row("log", "1"));
+    assert_eq!(*opened.lock().unwrap(), [1; 3]);
+    now(engine.reopen()).unwrap();
+    assert_eq!(*opened.lock().unwrap(), [2; 3]);
+    (0..20).for_each(|seed| compare("reopened", &*now(engine.snapshot()).unwrap(), &map, &mut Random::new(seed)));
+}
+
 /// However many commits wait, a batch of small ones goes to the log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn only_large_commits_go_to_the_tree_directly() {
