@@ -28,7 +28,8 @@ pub fn target() -> Result<PathBuf> {
     Ok(workspace()?.join(folder))
 }
 
-/// The binary `bennu`, with `bennu-kit` in the same directory: the file that `BENNU_BIN` names, or else one that is built here, once.
+/// The binary `bennu`, with `bennu-kit` in the same directory: the file that `BENNU_BIN` names, or else one that is built
+/// here, once.
 ///
 /// # Errors
 /// If the named file doesn't exist, or the binaries can't be built.

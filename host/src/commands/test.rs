@@ -48,14 +48,16 @@ fn beside(own: &Path) -> Result<PathBuf> {
     Ok(kit)
 }
 
-/// Replaces this process by the kit, so that standard streams, signals and the exit status are the kit's. Returns only if that fails.
+/// Replaces this process by the kit, so that standard streams, signals and the exit status are the kit's. Returns only if
+/// that fails.
 #[cfg(unix)]
 fn become_kit(kit: &Path, arguments: Vec<OsString>) -> io::Error {
     use std::os::unix::process::CommandExt as _;
     Command::new(kit).args(arguments).exec()
 }
 
-/// Runs the kit with this process's standard streams, and ends with the kit's exit status. Returns only if the kit can't be started.
+/// Runs the kit with this process's standard streams, and ends with the kit's exit status. Returns only if the kit can't be
+/// started.
 #[cfg(not(unix))]
 fn become_kit(kit: &Path, arguments: Vec<OsString>) -> io::Error {
     match Command::new(kit).args(arguments).status() {

@@ -33,9 +33,9 @@ impl Incoming {
     }
 }
 
-/// An encoded message for clients, with the header of its WebSocket frame. The message may be compressed. A server's frames are never masked (RFC
-/// 6455, 5.1), so every connection writes the same bytes. A clone shares the bytes: one encoding serves all subscribers
-/// of a topic.
+/// An encoded message for clients, with the header of its WebSocket frame. The message may be compressed. A server's frames
+/// are never masked (RFC 6455, 5.1), so every connection writes the same bytes. A clone shares the bytes: one encoding
+/// serves all subscribers of a topic.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Frame(Arc<[u8]>);
 

@@ -1,8 +1,8 @@
 //! The subscribers of all topics, and the one way to send them messages.
 //!
-//! Every message to a topic goes through [`PubSub::broadcast`], whether a plugin, a command or (later) another node
-//! sends it. It is encoded once for each serializer in use, and compressed once for each, and every subscriber's [`Outbox`] gets the same bytes. The
-//! connections write their outboxes themselves. Nothing here awaits under a lock.
+//! Every message to a topic goes through [`PubSub::broadcast`], whether a plugin, a command or (later) another node sends
+//! it. It is encoded once for each serializer in use, and compressed once for each, and every subscriber's [`Outbox`] gets
+//! the same bytes. The connections write their outboxes themselves. Nothing here awaits under a lock.
 
 mod after_turn;
 mod audience;

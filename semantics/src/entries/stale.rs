@@ -67,8 +67,9 @@ impl Overlay {
         !self.needed.is_empty()
     }
 
-    /// Discards the writes of a call whose entries are upgraded before it runs again. Returns the keys of the
-    /// entries that it needs, and the bytes of entries to upgrade in addition. They double with each run, so that a long scan needs few runs.
+    /// Discards the writes of a call whose entries are upgraded before it runs again. Returns the keys of the entries that
+    /// it needs, and the bytes of entries to upgrade in addition. They double with each run, so that a long scan needs few
+    /// runs.
     pub fn rewind_to_upgrade(&mut self) -> (Vec<Box<[u8]>>, usize) {
         self.rewind();
         let needed = std::mem::take(&mut self.needed);

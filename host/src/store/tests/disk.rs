@@ -1,5 +1,5 @@
-//! A simulated disk with the files of a store. Unsynced data can be lost, the power can fail at any operation, and the disk can be full, slow or
-//! unreadable.
+//! A simulated disk with the files of a store. Unsynced data can be lost, the power can fail at any operation, and the disk
+//! can be full, slow or unreadable.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};

@@ -65,7 +65,8 @@ pub(super) struct Connection {
     pub(super) is_readable: bool,
     /// Whether the client has closed its side of the stream. Bytes from before that may still be unread.
     pub(super) is_read_closed: bool,
-    /// The frames that the stream had no room for, or that wait until one of them is compressed. While there are any, nothing else is written, and no message is handled.
+    /// The frames that the stream had no room for, or that wait until one of them is compressed. While there are any,
+    /// nothing else is written, and no message is handled.
     unsent: Option<Box<Unsent>>,
     /// The answer to the last ping. It also answers earlier pings (RFC 6455, 5.5.3).
     pong: Option<Frame>,

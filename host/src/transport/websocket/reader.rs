@@ -29,7 +29,8 @@ pub(super) enum ReadEvent {
 pub(super) struct Reader {
     /// The most bytes of a message.
     message_bytes_max: usize,
-    /// The beginning of a message whose last frame hasn't come yet, or which isn't inflated yet. Boxed, because most connections don't have one.
+    /// The beginning of a message whose last frame hasn't come yet, or which isn't inflated yet. Boxed, because most
+    /// connections don't have one.
     begun: Option<Box<PartialMessage>>,
     /// Whether messages may be compressed.
     deflates: bool,
