@@ -63,17 +63,21 @@ impl Plain {
             self.measure_tick(tick).await?;
         }
         println!();
+        println!("The CPU time of a message, as a multiple of the first one's:");
+        println!();
         println!(
             "| room | the callback doesn't look at it | looks at it | changes it | changes it, and it is durable |"
         );
         println!("| --- | --- | --- | --- | --- |");
+        let mut first = None;
         for size in SIZES {
             let ignores = self.measure_calls(&self.plugin, size, "mine").await?;
             let reads = self.measure_calls(&self.plugin, size, "sum").await?;
             let changes = self.measure_calls(&self.plugin, size, "add").await?;
             let stored = self.measure_calls(&self.durable, size, "add").await?;
-            let micros = |cost: Duration| format!("{:.1} \u{b5}s", cost.as_secs_f64() * 1e6);
-            let costs = [ignores, reads, changes, stored].map(micros);
+            let first = *first.get_or_insert(ignores);
+            let ratio = |cost: Duration| format!("{:.1}", cost.div_duration_f64(first));
+            let costs = [ignores, reads, changes, stored].map(ratio);
             println!("| {size} bytes | {} |", costs.join(" | "));
         }
         Ok(())

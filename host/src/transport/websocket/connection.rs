@@ -32,6 +32,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most messages of one connection that are handled in a turn, so that other connections don't wait too long.
 const MESSAGES_A_TURN: usize = 32;
 
+/// The origin of a page. It is boxed twice, because a pointer to a text has two words, and each connection would have both.
+pub(super) type Origin = Box<Box<str>>;
+
 /// A client that has connected, on its way to a reactor.
 pub(in crate::transport) struct Arrival {
     pub(super) stream: std::net::TcpStream,
@@ -42,7 +45,7 @@ pub(in crate::transport) struct Arrival {
     /// Whether compression was negotiated.
     pub(super) deflates: bool,
     /// The origin of the page, if the client is a browser.
-    pub(super) origin: Option<Box<str>>,
+    pub(super) origin: Option<Origin>,
     pub(super) permits: Permits,
 }
 
@@ -74,7 +77,7 @@ pub(super) struct Connection {
     heard: Instant,
     settings: Arc<ConnectionSettings>,
     /// The origin of the page, only for the log.
-    origin: Option<Box<str>>,
+    origin: Option<Origin>,
     /// When its reactor checks its deadline next. It is never later than the deadline.
     pub(super) alarm: Instant,
     /// Whether it is in its reactor's queue of ready connections. The flag keeps it from being queued twice.
@@ -443,7 +446,7 @@ impl Connection {
         if std::mem::replace(&mut self.is_noted, true) {
             return;
         }
-        let (peer, origin) = (self.stream.peer_addr().ok(), self.origin.as_deref());
+        let (peer, origin) = (self.stream.peer_addr().ok(), self.origin.as_deref().map(AsRef::as_ref));
         self.settings.tally.note(reason, &Client { peer, mount: &self.settings.path, origin });
     }
 

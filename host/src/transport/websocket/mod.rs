@@ -29,7 +29,7 @@ use hyper::upgrade::Parts;
 use hyper_util::rt::TokioIo;
 use tokio::sync::OwnedSemaphorePermit;
 
-use self::connection::{Arrival, Permits};
+use self::connection::{Arrival, Origin, Permits};
 use self::handshake::{Handshake, agree};
 use self::large_frames::LargeFrames;
 use super::authenticator::Rejection;
@@ -115,7 +115,7 @@ async fn hand_over(
     state: &MountState,
     handshake: Handshake,
     admitted: Admitted,
-    (origin, permits): (Option<Box<str>>, Permits),
+    (origin, permits): (Option<Origin>, Permits),
 ) -> Result<()> {
     let deflates = handshake.deflates();
     let upgraded = handshake.upgrade.await?.downcast::<TokioIo<TrackedStream>>();
@@ -131,7 +131,7 @@ async fn hand_over(
 
 /// Returns the origin of the page that connects. It is for the log, in case the host closes the connection. A longer value
 /// than an origin can have isn't kept: an origin is a scheme, a name of at most 255 bytes, and a port.
-fn page(headers: &HeaderMap) -> Option<Box<str>> {
+fn page(headers: &HeaderMap) -> Option<Origin> {
     const BYTES_MAX: usize = 300;
-    origin_of(headers).filter(|origin| origin.len() <= BYTES_MAX).map(Into::into)
+    origin_of(headers).filter(|origin| origin.len() <= BYTES_MAX).map(|origin| Box::new(origin.into()))
 }
