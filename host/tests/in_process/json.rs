@@ -16,6 +16,7 @@ use bennu::pubsub::PubSub;
 use bennu::routes::RouteTable;
 use bennu::server::HostSurroundings;
 use bennu::store::{Store, StoreLimits};
+use bennu_test_tiers::Noise;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -78,16 +79,6 @@ fn every_reader_accepts_the_texts_that_the_table_gives() {
     }
 }
 
-/// Pseudo-random numbers from a fixed seed.
-struct Noise(u64);
-
-impl Noise {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap_or_default() % end
-    }
-}
-
 #[test]
 fn every_reader_agrees_about_damaged_texts() {
     const SHARP: [&str; 20] = [
@@ -95,7 +86,7 @@ fn every_reader_agrees_about_damaged_texts() {
         "\u{1}", "é",
     ];
     let texts: Vec<_> = texts().into_iter().filter(|(text, _)| text.len() <= SHORT).collect();
-    let (mut noise, mut passed, mut read) = (Noise(18), 0, 0);
+    let (mut noise, mut passed, mut read) = (Noise::new(18), 0, 0);
     for _ in 0..20_000 {
         let mut parts: Vec<_> = texts[noise.below(texts.len())].0.chars().map(String::from).collect();
         for _ in 0..noise.below(4) {

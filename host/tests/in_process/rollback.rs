@@ -100,6 +100,11 @@ impl Play {
 }
 
 impl Build {
+    /// The option `entries-version`, if it has it.
+    pub(crate) fn entries_version(self) -> Option<&'static str> {
+        self.options.iter().find(|(name, _)| *name == "entries-version").map(|(_, value)| *value)
+    }
+
     pub(crate) fn part(self, notes: &Notes) -> Part {
         let notes = notes.clone();
         let on_call = move |call: Call, entries| {
@@ -175,6 +180,33 @@ async fn entries_alone_are_rolled_back_and_absent_ones_are_absent_again() {
     let mut bob = host.member().await;
     assert_eq!(ask(&mut bob, "all").await, "none");
     assert_eq!(host.node.usage().memory_bytes, 0);
+}
+
+/// A rollback point leaves a trace of a room that nobody has written. The trace must not have the version of an old build.
+#[tokio::test(start_paused = true)]
+async fn a_room_that_nobody_has_written_has_no_version() {
+    let host = Play::begin(EntryLimits::default());
+    let mut alice = host.member().await;
+    host.try_out(SECOND);
+    play(&mut alice, &["put a 1"]).await;
+    host.end(ProbationResult::Passed, Build { generation: 3, ..SECOND }).await;
+    let passed = Build { generation: 4, room_version: 2, ..SECOND };
+    host.stage.publish([passed.part(&host.notes)]);
+    let trial = Build { generation: 5, ..SECOND };
+    let probation = Probation::new(TERMS, Arc::default());
+    let part = |build: Build| build.part(&host.notes);
+    let before = Build { generation: 1, ..passed };
+    let under_trial = Part { probation: Some((Arc::clone(&probation), Some(part(before).route()))), ..part(trial) };
+    host.stage.publish([under_trial]);
+    // Both builds can read it, so the build before answers for the faulty one.
+    assert_eq!(ask(&mut alice, "bad").await, "none a=1");
+    // The first bytes are of another version than those of the build before, so a rollback removes them.
+    play(&mut alice, &["room new"]).await;
+    host.stage.publish([part(passed)]);
+    probation.end(ProbationResult::RolledBack);
+    host.stage.endpoint.node.sweep().await;
+    assert_eq!(alice.next().await, ERROR);
+    assert_eq!(ask(&mut host.member().await, "all").await, "none a=1");
 }
 
 #[tokio::test(start_paused = true)]

@@ -268,7 +268,7 @@ impl Model {
         if let Some(room) = room {
             self.content.0 = Some((room, build.room_version));
         }
-        let is_other = has_changed && build.options.get(3) != self.passed.options.get(3);
+        let is_other = has_changed && build.entries_version() != self.passed.entries_version();
         if self.trial.is_some() && self.point.is_none() && (is_upgrade || is_other) {
             self.point = Some(before);
         }

@@ -2,6 +2,7 @@
 //! aren't affected, and no state remains.
 
 use anyhow::{Context, Result, ensure};
+use bennu_test_tiers::Noise;
 use bennu_tests::{Received, Setup, TestClient, TestHost, check, request};
 use serde_json::{Value, json};
 
@@ -345,14 +346,14 @@ async fn requests_that_are_not_an_upgrade_are_refused() -> Result<()> {
 async fn random_frames_do_not_affect_other_clients() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
     let neighbour = neighbour(&host).await?;
-    let mut noise = Noise(7);
+    let mut noise = Noise::new(7);
     for _ in 0..200 {
         let mut client = joined(&host).await?;
         for _ in 0..noise.below(10) {
             let sent = match noise.below(3) {
-                0 => client.send_binary(noise.bytes()).await,
-                1 => client.send(noise.message()).await,
-                _ => client.send(String::from_utf8_lossy(&noise.bytes())).await,
+                0 => client.send_binary(binary(&mut noise)).await,
+                1 => client.send(message(&mut noise)).await,
+                _ => client.send(String::from_utf8_lossy(&binary(&mut noise))).await,
             };
             if sent.is_err() {
                 break;
@@ -362,35 +363,26 @@ async fn random_frames_do_not_affect_other_clients() -> Result<()> {
     nothing_is_left(host, neighbour).await
 }
 
-/// A small generator of pseudo-random numbers. The seed is fixed, so a failure can be reproduced.
-struct Noise(u64);
+/// A damaged or an unusual binary frame.
+fn binary(noise: &mut Noise) -> Vec<u8> {
+    // The first byte is the kind of a binary frame. It is often 0, so that some frames are pushes.
+    let mut bytes = vec![u8::from(noise.below(2) == 0)];
+    bytes.extend((0..noise.below(40)).map(|_| noise.below(8).to_le_bytes()[0]));
+    bytes
+}
 
-impl Noise {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % end
+fn value(noise: &mut Noise) -> Value {
+    match noise.below(6) {
+        0 => json!(null),
+        1 => json!(noise.below(3)),
+        2 => json!(["1", "2", "echo:2", "echo"][noise.below(4)]),
+        3 => json!("echo:2"),
+        4 => json!({"a": noise.below(2)}),
+        _ => json!(["phx_join", "phx_leave", "shout"][noise.below(3)]),
     }
+}
 
-    fn bytes(&mut self) -> Vec<u8> {
-        // The first byte is the kind of a binary frame. It is often 0, so that some frames are pushes.
-        let mut bytes = vec![u8::from(self.below(2) == 0)];
-        bytes.extend((0..self.below(40)).map(|_| self.below(8).to_le_bytes()[0]));
-        bytes
-    }
-
-    fn value(&mut self) -> Value {
-        match self.below(6) {
-            0 => json!(null),
-            1 => json!(self.below(3)),
-            2 => json!(["1", "2", "echo:2", "echo"][usize::try_from(self.below(4)).unwrap_or_default()]),
-            3 => json!("echo:2"),
-            4 => json!({"a": self.below(2)}),
-            _ => json!(["phx_join", "phx_leave", "shout"][usize::try_from(self.below(3)).unwrap_or_default()]),
-        }
-    }
-
-    fn message(&mut self) -> String {
-        let values: Vec<Value> = (0..self.below(3) + 4).map(|_| self.value()).collect();
-        Value::Array(values).to_string()
-    }
+fn message(noise: &mut Noise) -> String {
+    let values: Vec<Value> = (0..noise.below(3) + 4).map(|_| value(noise)).collect();
+    Value::Array(values).to_string()
 }

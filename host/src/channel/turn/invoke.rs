@@ -148,7 +148,8 @@ pub(in crate::channel) async fn upgrade_state(
 
 /// A state that needs no upgrade.
 pub(in crate::channel) fn without_upgrade(route: &Route, part: Part, saved: Option<&Saved>) -> Option<Upgraded> {
-    let fits = saved.is_none_or(|saved| saved.version == part.version(&route.spec) || saved.bytes.is_empty());
+    let version = part.version(&route.spec);
+    let fits = saved.and_then(Saved::written_in).is_none_or(|written_in| written_in == version);
     fits.then(|| Upgraded { bytes: saved.map(|saved| saved.bytes.clone()), is_new: false })
 }
 

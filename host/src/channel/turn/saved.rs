@@ -16,7 +16,7 @@ use crate::routes::{Probation, ProbationResult, Route};
 #[derive(Clone, Debug, Default)]
 pub(in crate::channel) struct Saved {
     pub(in crate::channel) bytes: Bytes,
-    /// The version that wrote them.
+    /// The version that wrote them, if they aren't empty.
     pub(in crate::channel) version: u32,
     pre_upgrade: Option<Box<PreUpgrade>>,
 }
@@ -51,6 +51,11 @@ impl Saved {
     /// A state without an older one.
     pub(in crate::channel) fn new(bytes: Bytes, version: u32) -> Self {
         Self { bytes, version, pre_upgrade: None }
+    }
+
+    /// The version that wrote it. None for a room that nobody has written: it was kept only for its rollback point.
+    pub(in crate::channel) fn written_in(&self) -> Option<u32> {
+        (!self.bytes.is_empty()).then_some(self.version)
     }
 
     /// A stored room, with its state before a build on that probation upgraded it.
@@ -113,7 +118,7 @@ impl Saved {
             (Some(before), _) => Some(PreUpgrade { commits: before.commits + commits, ..before.clone() }),
             (None, Some((probation, previous))) => {
                 let previous = previous.map(|previous| &previous.spec);
-                let was = old.map(|old| old.version).or(previous.map(|previous| previous.room_version));
+                let was = old.and_then(Self::written_in).or(previous.map(|previous| previous.room_version));
                 let wrote = previous.map(|previous| previous.entries_version);
                 let upgrades_room = bytes.is_some() && was != Some(version);
                 let upgrades_entries = entries.are_changed && wrote != Some(route.spec.entries_version);
@@ -190,7 +195,7 @@ impl Saved {
     pub(in crate::channel) fn for_build(&self, route: &Route, part: Part) -> Option<Self> {
         let version = part.version(&route.spec);
         match &self.pre_upgrade {
-            None => (self.version == version).then(|| self.clone()),
+            None => self.written_in().is_none_or(|written_in| written_in == version).then(|| self.clone()),
             Some(before) => before.state.clone().map(|(bytes, version)| Self::new(bytes, version)),
         }
     }
