@@ -5,6 +5,7 @@
 
 import { COLORS, WIDTHS, decode, trace } from "./line.js";
 import { prepare } from "./prepare.js";
+import { fitted, withEdges } from "./view.js";
 
 /** The duration of a slice of work, in milliseconds. */
 const SLICE = 32;
@@ -42,8 +43,11 @@ class Painter {
     this.#wake.port1.onmessage = () => this.#drawSome();
   }
 
-  /** Takes changed strokes: a line of text with the key, color, width and new points of each. A removed stroke has only its key. */
-  change(changes) {
+  /**
+   * Takes changed strokes: a line of text with the key, color, width and new points of each. A removed stroke has only its key.
+   * With the first ones comes the size of the view, which is then fitted to them, as the page fits its own.
+   */
+  change(changes, size) {
     this.#taken += 1;
     for (const change of changes === "" ? [] : changes.split("\n")) {
       const [key, color, width, line] = change.split(" ");
@@ -52,6 +56,7 @@ class Painter {
     }
     if (this.#view) this.#clean();
     if (!this.#again) this.#tell();
+    if (size && !this.#view) this.show(withEdges({ ...size, ...fitted(size, this.#box()) }));
   }
 
   paint(theme) {
@@ -66,9 +71,14 @@ class Painter {
 
   /** Tells the page what is drawn. Before there is a view, this is what is read. */
   #tell() {
+    postMessage({ done: this.#taken, count: this.#strokes.size, box: this.#box(), isDrawn: this.#view !== undefined });
+  }
+
+  /** The part of the board that all strokes take. */
+  #box() {
     let box;
     for (const stroke of this.#strokes.values()) box = box ? united(box, stroke.box) : stroke.box;
-    postMessage({ done: this.#taken, count: this.#strokes.size, box, isDrawn: this.#view !== undefined });
+    return box;
   }
 
   #extend(key, color, width, line) {
@@ -223,9 +233,9 @@ function squaresOf(strokes) {
 }
 
 let painter;
-addEventListener("message", ({ data: { canvases, changes, theme, view } }) => {
+addEventListener("message", ({ data: { canvases, changes, size, theme, view } }) => {
   if (canvases) painter = new Painter(canvases);
   if (theme) painter.paint(theme);
   if (view) painter.show(view);
-  if (changes !== undefined) painter.change(changes);
+  if (changes !== undefined) painter.change(changes, size);
 });

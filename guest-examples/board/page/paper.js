@@ -18,14 +18,16 @@ export class Paper {
   #watcher;
   #worker = new Worker(new URL("painter.js", import.meta.url), { type: "module" });
   #calm;
-  /** Until the first state is read, nothing is drawn, because the view may be fitted to that state. */
+  /** Until the first state is read, no view is drawn, because the view is fitted to that state. */
   #isFirst = true;
+  /** The size to which the worker fits the first view. */
+  #size;
 
   /**
    * @param {HTMLCanvasElement[]} canvases two canvases in the same place
    * @param {import("./view.js").View} view
-   * @param {{first: () => void, done: () => void}} watcher `first` is called when the first state was read, and `done` whenever
-   *   everything is drawn
+   * @param {{first: () => void, done: () => void}} watcher `first` is called when the first state was read, and fits the view to it;
+   *   `done` is called whenever everything is drawn
    */
   constructor(canvases, view, watcher) {
     this.#view = view;
@@ -68,7 +70,8 @@ export class Paper {
     }
     this.#sent += 1;
     // One text is passed to a worker much faster than thousands of small objects.
-    this.#worker.postMessage({ changes: changes.join("\n") });
+    if (this.#isFirst) this.#size = this.#view.copy();
+    this.#worker.postMessage({ changes: changes.join("\n"), size: this.#isFirst ? this.#size : undefined });
   }
 
   /** Sets the colors, `light` or `dark`. */
@@ -101,7 +104,10 @@ export class Paper {
     this.#watcher.first();
     this.#isFirst = false;
     clearTimeout(this.#calm);
-    return this.#worker.postMessage({ view: this.#view.copy() });
+    // The worker draws the first view without waiting for this page, which is busy then.
+    const fitted = this.#view.copy();
+    const isSame = ["width", "height", "ratio"].every((part) => fitted[part] === this.#size[part]);
+    return isSame ? undefined : this.#worker.postMessage({ view: fitted });
   }
 }
 
