@@ -14,7 +14,7 @@ import { Joined, connect } from "./client.mjs";
 
 /** A member of a topic, whose `room` follows the published entries. */
 async function follow(socket, topic, params = {}) {
-  const channel = new Joined(socket.channel(topic, params));
+  const channel = new Joined(socket.channel(topic, params), { stores: false });
   const room = new RoomState(channel.channel);
   assert.equal((await channel.join()).status, "ok");
   return Object.assign(channel, { room, socket });
