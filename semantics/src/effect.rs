@@ -213,8 +213,8 @@ pub enum Effect {
 const _: () = assert!(size_of::<Effect>() == 104, "the effects of each call are in a list");
 
 impl Effect {
-    /// Its requirements.
-    #[inline]
+    /// Its requirements. Inlined always, because most callers need only one of them, and the others then cost nothing.
+    #[inline(always)]
     pub(crate) fn rule(&self) -> Rule<'_> {
         use Capability::{Member, Topic};
         match self {

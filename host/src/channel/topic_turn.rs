@@ -14,7 +14,7 @@ use super::room::{
     end, persist, persist_room, publish_entries, set_tick, take_tick,
 };
 use super::turn::{Evaluated, Failed, FaultLine, Job, Persisted, PluginCall, RetryDeadline, StateSnapshot, invoke};
-use crate::contract::{Answer, Fault, Outcome, Reply, SeatChange, Tick, TopicCall, TopicCallback};
+use crate::contract::{Answer, Fault, Reply, SeatChange, Tick, TopicCall, TopicCallback};
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::Pressure;
 use crate::routes::Route;
@@ -180,7 +180,7 @@ async fn topic_turn(
     let deadline = RetryDeadline::new();
     loop {
         let mut evaluated = invoke(route, &mut call, &states).await?;
-        let effects = &evaluated.outcome.effects;
+        let effects = &evaluated.effects;
         let audience = topic.services().pubsub.audience(topic.name.as_str());
         let has_room = audience.is_none_or(|audience| audience.has_room(effects.len()));
         if !has_room || !has_room_for(&topic.topics, effects) {
@@ -194,7 +194,7 @@ async fn topic_turn(
 }
 
 fn commit(topic: &Arc<TopicTurns>, evaluated: Evaluated) -> Option<Reply> {
-    let Evaluated { outcome: Outcome { entries, effects, answer, .. }, room, is_room_stored, .. } = evaluated;
+    let Evaluated { room, entries, effects, answer, is_room_stored, .. } = evaluated;
     publish_entries(topic, topic.save(room, entries, is_room_stored));
     carry_out(effects, EffectScope::of_topic(topic));
     match answer {

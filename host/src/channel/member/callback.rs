@@ -118,7 +118,7 @@ async fn persist_and_commit(
     reference: Option<&Ref>,
     deadline: &mut Option<RetryDeadline>,
 ) -> Result<ControlFlow<Option<(EndedMember, Ending)>>, Fault> {
-    if !may_commit(channel, &channel.lock(), &evaluated.outcome, reference)? {
+    if !may_commit(channel, &channel.lock(), &evaluated, reference)? {
         return Ok(ControlFlow::Break(None));
     }
     let topic = channel.topic_turns().map(|topic| &**topic);

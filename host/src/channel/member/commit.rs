@@ -10,11 +10,11 @@ use super::effects::{self, EffectScope, carry_out};
 use super::frames::Frames;
 use crate::channel::room::publish_entries;
 use crate::channel::turn::Evaluated;
-use crate::contract::{Answer, Effect, Ending, Fault, Need, Outcome, Stop};
+use crate::contract::{Answer, Effect, Ending, Fault, Need, Stop};
 use crate::protocol::Ref;
 use crate::pubsub::Audience;
 
-/// Commits the outcome of a callback, which [may be committed](may_commit), and answers `reference`. Returns the
+/// Commits the result of a callback, which [may be committed](may_commit), and answers `reference`. Returns the
 /// remains of a member that the plugin stopped. If the member ended while the store was written, only effects on others
 /// are carried out.
 pub(in crate::channel::member) fn commit(
@@ -23,8 +23,7 @@ pub(in crate::channel::member) fn commit(
     evaluated: Evaluated,
     reference: Option<&Ref>,
 ) -> Option<(EndedMember, Ending)> {
-    let Evaluated { outcome, assigns, room, is_room_stored, .. } = evaluated;
-    let Outcome { entries, effects, answer: answered, .. } = outcome;
+    let Evaluated { assigns, room, entries, effects, answer: answered, is_room_stored, .. } = evaluated;
     if let Some(topic) = channel.topic_turns() {
         publish_entries(topic, topic.save(room, entries, is_room_stored));
     }
@@ -46,25 +45,25 @@ pub(in crate::channel::member) fn commit(
     answer(channel, &mut state, audience, answered, reference)
 }
 
-/// Whether the outcome can be committed. False if the member ended during the callback: then nothing is done.
+/// Whether the result can be committed. False if the member ended during the callback: then nothing is done.
 ///
 /// # Errors
-/// If the outcome can't be committed for another reason.
+/// If the result can't be committed for another reason.
 pub(in crate::channel::member) fn may_commit(
     channel: &Channel,
     state: &State,
-    outcome: &Outcome,
+    evaluated: &Evaluated,
     reference: Option<&Ref>,
 ) -> Result<bool, Fault> {
     if state.phase != Phase::Joined {
         return Ok(false);
     }
-    let answers_nobody = matches!(outcome.answer, Answer::Reply(_)) && reference.is_none();
-    if answers_nobody || matches!(outcome.answer, Answer::Admit(_) | Answer::Refuse(_)) {
+    let answers_nobody = matches!(evaluated.answer, Answer::Reply(_)) && reference.is_none();
+    if answers_nobody || matches!(evaluated.answer, Answer::Admit(_) | Answer::Refuse(_)) {
         return Err(Fault::unanswerable());
     }
     let audience = state.subscription.as_ref().map(|subscription| &**subscription.audience());
-    if !has_room_for(channel, audience, &outcome.effects, state.timers.bytes()) {
+    if !has_room_for(channel, audience, &evaluated.effects, state.timers.bytes()) {
         return Err(Fault::overflow());
     }
     Ok(true)
@@ -81,7 +80,7 @@ pub(in crate::channel::member) fn commit_if_in(
 ) -> Result<Option<(EndedMember, Ending)>, Fault> {
     evaluated.is_room_stored = true;
     let state = channel.lock();
-    let may = may_commit(channel, &state, &evaluated.outcome, reference)?;
+    let may = may_commit(channel, &state, &evaluated, reference)?;
     Ok(if may { commit(channel, state, evaluated, reference) } else { None })
 }
 

@@ -85,11 +85,11 @@ pub(in crate::channel::member) async fn terminate(channel: &Arc<Channel>, ended:
     let mut call = PluginCall::Member(call);
     // Boxed because a member needs it only once. Otherwise each of its turns would need the memory for it.
     match Box::pin(call_and_persist(channel, &route, &mut call, &states)).await {
-        Ok(Evaluated { outcome, room, is_room_stored, .. }) => {
+        Ok(Evaluated { room, entries, effects, is_room_stored, .. }) => {
             if let Some(topic) = channel.topic_turns() {
-                publish_entries(topic, topic.save(room, outcome.entries, is_room_stored));
+                publish_entries(topic, topic.save(room, entries, is_room_stored));
             }
-            carry_out(outcome.effects, EffectScope::of_member(channel, audience.as_deref(), None));
+            carry_out(effects, EffectScope::of_member(channel, audience.as_deref(), None));
         }
         Err(fault) => log_fault(channel, Some(&route), Failed::in_callback("terminate"), &fault),
     }

@@ -11,7 +11,7 @@ use super::frames::{Frames, encode};
 use super::members::{open_room, settle_room};
 use crate::channel::room::{entries_to_show, persist, publish_entries, show, show_entries};
 use crate::channel::turn::{Evaluated, Failed, Persisted, PluginCall, RetryDeadline, StateSnapshot, invoke};
-use crate::contract::{Answer, Callback, Ending, Fault, Follows, Outcome};
+use crate::contract::{Answer, Callback, Ending, Fault, Follows};
 use crate::protocol::{Outbound, Payload, Ref, To};
 use crate::pubsub::{EntriesState, Subscriber, Subscription};
 use crate::routes::Route;
@@ -28,7 +28,7 @@ pub(in crate::channel::member) async fn join(channel: &Arc<Channel>, params: Pay
         return frames.answer(&Ref::NULL, reference, "error", &Payload::reason("unmatched topic"));
     };
     match call_join(channel, &route, params).await {
-        Ok((Evaluated { outcome: Outcome { answer: Answer::Refuse(response), .. }, .. }, _)) => {
+        Ok((Evaluated { answer: Answer::Refuse(response), .. }, _)) => {
             if channel.finish().is_some() {
                 frames.answer(channel.join_ref(), reference, "error", &response);
             }
@@ -66,14 +66,14 @@ async fn call_join(
     let deadline = RetryDeadline::new();
     loop {
         let mut evaluated = invoke(route, &mut call, &states).await?;
-        match &evaluated.outcome.answer {
+        match &evaluated.answer {
             Answer::Refuse(_) => return Ok((evaluated, None)),
             Answer::Admit(_) => {}
             Answer::None | Answer::Reply(_) | Answer::Stop(_) => {
                 return Err(Fault::failed("a join must be admitted or refused"));
             }
         }
-        if !has_room_for(channel, None, &evaluated.outcome.effects, 0) {
+        if !has_room_for(channel, None, &evaluated.effects, 0) {
             return Err(Fault::overflow());
         }
         if channel.lock().phase != Phase::Joining {
@@ -82,7 +82,7 @@ async fn call_join(
         let topic = channel.topic_turns().map(|topic| &**topic);
         let entries = match topic.filter(|_| !route.spec.publishes.is_empty()) {
             Some(topic) => {
-                let followed = Follows::after_join(&evaluated.outcome.effects);
+                let followed = Follows::after_join(&evaluated.effects);
                 entries_to_show(topic, followed.as_ref()).await?
             }
             None => None,
@@ -103,8 +103,8 @@ fn admit(
     published: Option<&EntriesState>,
     reference: &Ref,
 ) -> Option<EndedMember> {
-    let Evaluated { outcome, assigns, room, is_room_stored, is_stored } = evaluated;
-    let Outcome { entries, effects, answer: Answer::Admit(response), .. } = outcome else { return None };
+    let Evaluated { assigns, room, entries, effects, answer, is_room_stored, is_stored, .. } = evaluated;
+    let Answer::Admit(response) = answer else { return None };
     let save_room = || channel.topic_turns().map_or_else(Vec::new, |topic| topic.save(room, entries, is_room_stored));
     let mut state = channel.lock();
     if state.phase != Phase::Joining {

@@ -18,7 +18,7 @@ use crate::store::{Draft, ReadError, Store};
 
 /// Whether a call has writes to store, or reads to check.
 pub(in crate::channel) fn needs_persisting(route: &Route, evaluated: &Evaluated) -> bool {
-    evaluated.outcome.draft.is_some() || route.spec.room == RoomKind::Durable
+    evaluated.draft.is_some() || route.spec.room == RoomKind::Durable
 }
 
 /// The part of a durable room that a draft contains.
@@ -39,13 +39,13 @@ pub(in crate::channel) async fn persist(
     route: &Route,
     evaluated: &mut Evaluated,
 ) -> Result<Persisted, Fault> {
-    let draft = evaluated.outcome.draft.take();
+    let draft = evaluated.draft.take();
     let durable = topic.filter(|_| route.spec.room == RoomKind::Durable);
     let point = evaluated.room.as_ref().and_then(Saved::rollback_point);
     // The begin of a rollback point is stored at once, so that no earlier commit is stored after it.
     let is_due = |room: &Room| room.is_due() || point.is_some() && room.rollback_point() != point;
     evaluated.is_room_stored = durable.is_none_or(|topic| topic.room().as_deref().is_some_and(is_due));
-    let has_changes = evaluated.room.is_some() || evaluated.outcome.entries.is_some();
+    let has_changes = evaluated.room.is_some() || evaluated.entries.is_some();
     if let Some(topic) = durable.filter(|_| evaluated.is_room_stored && has_changes) {
         let draft = draft.unwrap_or_else(|| Box::new(services.store.begin(&route.owner)));
         return Box::pin(persist_with_room(services, topic, draft, evaluated)).await;
@@ -87,7 +87,7 @@ async fn persist_with_room(
         Some(room) => Some(Some(room)),
         None => unstored.as_ref().map(Option::as_ref),
     };
-    let pending = &mut evaluated.outcome.entries;
+    let pending = &mut evaluated.entries;
     let committed = async {
         let room = RoomDraft { topic, entries, has_former: set_room(&mut draft, topic, state)?, given_up };
         room.commit(&services.store, draft, pending).await
@@ -104,7 +104,7 @@ fn prepare_rollback(
     entries: Option<&TopicEntries>,
     evaluated: &mut Evaluated,
 ) -> Option<RollbackGivenUp> {
-    let (entries, pending) = entries.zip(evaluated.outcome.entries.as_deref())?;
+    let (entries, pending) = entries.zip(evaluated.entries.as_deref())?;
     let point = match &evaluated.room {
         Some(room) => room.rollback_point(),
         None => topic.room().as_ref().and_then(|room| room.rollback_point()),

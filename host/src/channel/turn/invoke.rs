@@ -7,10 +7,11 @@ use bytes::Bytes;
 
 use super::fault_log::{Failed, FaultLine};
 use super::saved::{EntriesOfCall, Saved};
-use crate::contract::{Call, CallFuture, Fault, Member, Outcome, Part, TopicCall, Upgrade};
-use crate::entries::{EntryInput, TopicEntries};
+use crate::contract::{Answer, Call, CallFuture, Effect, Fault, Member, Outcome, Part, TopicCall, Upgrade};
+use crate::entries::{EntryInput, PendingEntries, TopicEntries};
 use crate::protocol::Topic;
 use crate::routes::Route;
+use crate::store::Draft;
 
 /// A call of a plugin.
 #[derive(Debug)]
@@ -32,12 +33,16 @@ pub(in crate::channel) struct StateSnapshot {
     pub(in crate::channel) is_before: bool,
 }
 
-/// The result of a call: its outcome, and the states to commit, which are taken out of the outcome.
+/// The result of a call: the parts of its outcome, and the states to commit in place of those of the outcome. It is moved
+/// several times in a turn, so it has nothing twice.
 #[derive(Debug)]
 pub(in crate::channel) struct Evaluated {
-    pub(in crate::channel) outcome: Outcome,
     pub(in crate::channel) assigns: Option<Saved>,
     pub(in crate::channel) room: Option<Saved>,
+    pub(in crate::channel) entries: Option<Box<PendingEntries>>,
+    pub(in crate::channel) draft: Option<Box<Draft>>,
+    pub(in crate::channel) effects: Vec<Effect>,
+    pub(in crate::channel) answer: Answer,
     /// Whether nothing of the room is still to be stored.
     pub(in crate::channel) is_room_stored: bool,
     /// Whether a part of it is in the store, so that it can't be discarded any more.
@@ -97,8 +102,15 @@ async fn settle_on_probation(
 /// Calls one generation. A generation without rooms gets no room, and doesn't change a room that another one has written.
 async fn evaluate(route: &Route, call: &mut PluginCall, states: &StateSnapshot) -> Result<Evaluated, Fault> {
     let (old_assigns, old_room) = (states.assigns.as_ref(), states.room.as_ref().filter(|_| route.spec.has_room()));
-    let assigns = upgrade_state(route, call.topic(), Part::Assigns, old_assigns).await?;
-    let room = upgrade_state(route, call.topic(), Part::Room, old_room).await?;
+    // Nearly all states have the version of the build. They cost no future.
+    let assigns = match without_upgrade(route, Part::Assigns, old_assigns) {
+        Some(assigns) => assigns,
+        None => Box::pin(run_upgrade(route, call.topic(), Part::Assigns, old_assigns)).await?,
+    };
+    let room = match without_upgrade(route, Part::Room, old_room) {
+        Some(room) => room,
+        None => Box::pin(run_upgrade(route, call.topic(), Part::Room, old_room)).await?,
+    };
     call.use_state(&assigns, &room);
     let entries = states.entries.as_ref().filter(|_| route.has_entries());
     let entries = entries.map(|topic| EntryInput {
@@ -107,14 +119,15 @@ async fn evaluate(route: &Route, call: &mut PluginCall, states: &StateSnapshot) 
         keeps_old: route.trial().is_some_and(|(probation, _)| probation.can_roll_back()),
         is_before: states.is_before,
     });
-    let mut outcome = call.run(route, entries.as_ref()).await?;
+    let outcome = call.run(route, entries.as_ref()).await?;
     route.spec.check_room(outcome.room.is_some(), &outcome.effects)?;
-    let (assigns, is_commit) = assigns.or_new(outcome.assigns.take());
+    let Outcome { assigns: new_assigns, room: new_room, entries: pending, draft, effects, answer } = outcome;
+    let (assigns, is_commit) = assigns.or_new(new_assigns);
     let assigns = assigns.map(|bytes| Saved::after_call(old_assigns, bytes, is_commit, route));
-    let (room, is_commit) = room.or_new(outcome.room.take());
-    let entries = EntriesOfCall { topic: states.entries.as_ref(), are_changed: outcome.entries.is_some() };
+    let (room, is_commit) = room.or_new(new_room);
+    let entries = EntriesOfCall { topic: states.entries.as_ref(), are_changed: pending.is_some() };
     let room = Saved::room_after_call(old_room, room, is_commit, entries, route);
-    Ok(Evaluated { assigns, room, is_room_stored: false, is_stored: false, outcome })
+    Ok(Evaluated { assigns, room, entries: pending, draft, effects, answer, is_room_stored: false, is_stored: false })
 }
 
 /// A state in the version of a build.
@@ -128,8 +141,11 @@ impl Upgraded {
     /// The bytes to commit: the new state that a callback returned, or else the upgraded one. Also returns whether the callback
     /// returned one.
     fn or_new(self, new: Option<Bytes>) -> (Option<Bytes>, bool) {
-        let is_commit = new.is_some();
-        (new.or_else(|| self.is_new.then_some(self.bytes).flatten()), is_commit)
+        match new {
+            Some(new) => (Some(new), true),
+            None if self.is_new => (self.bytes, false),
+            None => (None, false),
+        }
     }
 }
 
