@@ -27,6 +27,8 @@ pub struct Crafted {
     routes: Vec<Route>,
     assigns: Vec<u8>,
     describe: Option<String>,
+    handle_in: Option<String>,
+    declarations: String,
     start: Option<String>,
     imports: Vec<(String, String)>,
     handles_out: bool,
@@ -88,6 +90,20 @@ impl Crafted {
         self
     }
 
+    /// The function `handle-in` consists of these instructions. The event's address and length are the parameters 8 and 9.
+    #[must_use]
+    pub fn handling_in_by(mut self, instructions: &str) -> Self {
+        self.handle_in = Some(instructions.to_owned());
+        self
+    }
+
+    /// The module begins with these declarations, such as imports.
+    #[must_use]
+    pub fn declaring(mut self, text: &str) -> Self {
+        self.declarations += text;
+        self
+    }
+
     /// The plugin runs these instructions when it is instantiated.
     #[must_use]
     pub fn starting_with(mut self, instructions: &str) -> Self {
@@ -137,12 +153,21 @@ impl Crafted {
     /// # Errors
     /// If the functions don't match the contract.
     pub fn build(&self) -> Result<Vec<u8>> {
+        let module = self.build_module()?;
+        ComponentEncoder::default().module(&module)?.validate(true).encode().context("wrapping a crafted module")
+    }
+
+    /// Builds the core module with the type of its imports and exports, as toolchains without support for components do.
+    ///
+    /// # Errors
+    /// If the contract doesn't have what the plugin declares.
+    pub fn build_module(&self) -> Result<Vec<u8>> {
         let (resolve, package) = self.contract()?;
         let world = resolve.select_world(&[package], Some("crafted"))?;
         let version = resolve.packages[package].name.version.clone().context("the contract has no version")?;
         let mut module = wat::parse_str(self.module(&version.to_string())?)?;
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
-        ComponentEncoder::default().module(&module)?.validate(true).encode().context("wrapping a crafted module")
+        Ok(module)
     }
 
     fn contract(&self) -> Result<(Resolve, wit_parser::PackageId)> {
@@ -173,7 +198,7 @@ impl Crafted {
     }
 
     fn module(&self, version: &str) -> Result<String> {
-        let mut text = String::from("(module\n");
+        let mut text = format!("(module\n{}\n", self.declarations);
         for (interface, function) in &self.imports {
             writeln!(text, "(import \"{interface}\" \"{function}\" (func))")?;
         }
@@ -188,10 +213,11 @@ impl Crafted {
         let described = format!("i32.const {DESCRIBED}");
         let admitted = format!("i32.const {ADMITTED}");
         let describe = self.describe.as_deref().unwrap_or(&described);
+        let handle_in = self.handle_in.as_deref().unwrap_or("i32.const 0");
         let functions = [
             ("channel", "describe", "", describe),
             ("channel", "join", "i64 i32 i32 i32 i32 i32 i32 i32 i32", &admitted),
-            ("channel", "handle-in", "i64 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32", "i32.const 0"),
+            ("channel", "handle-in", "i64 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32", handle_in),
             ("channel", "handle-info", "i32", "i32.const 0"),
             ("channel", "terminate", "i64 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32", "i32.const 0"),
             ("handle-out", "handle-out", "i32 i32 i32 i32 i32 i32 i32 i32 i32", "i32.const 0"),

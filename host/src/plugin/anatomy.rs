@@ -7,6 +7,8 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use wasmparser::{Encoding, Parser, Payload};
 
+use super::core_module::is_typed_module;
+
 /// The interface whose export makes a component a plugin, and the one that makes it a gatekeeper.
 const CHANNEL: &str = "bennu:channel/channel";
 const CONNECT: &str = "bennu:channel/connect";
@@ -89,7 +91,7 @@ pub(super) enum Likeness {
     Gatekeeper,
     /// The bytes can't be read as a component, so they may have been a gatekeeper or anything else.
     Unknown,
-    /// The bytes are a component, but not a gatekeeper.
+    /// The bytes are a component or a core module, but not a gatekeeper.
     Other,
 }
 
@@ -100,7 +102,8 @@ impl Likeness {
         if bytes.windows(name.len() + 1).any(|window| window.starts_with(name) && window.ends_with(b"@")) {
             return Self::Gatekeeper;
         }
-        if Outside::read(bytes).is_err() { Self::Unknown } else { Self::Other }
+        let is_known = is_typed_module(bytes) || Outside::read(bytes).is_ok();
+        if is_known { Self::Other } else { Self::Unknown }
     }
 }
 
@@ -125,7 +128,7 @@ impl Outside {
             };
             match payload {
                 Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
-                    bail!("it is a core module and not a component; wrap it with `wasm-tools component new`");
+                    bail!("it is a core module and not a component");
                 }
                 Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
                 Payload::End(_) => depth = depth.saturating_sub(1),

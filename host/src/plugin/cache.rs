@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use wasmtime::component::Component;
 
 use super::Digest;
+use super::core_module::ADAPTER;
 use crate::files;
 
 /// The maximum number of files. Above it, the least recently used files are removed.
@@ -116,11 +117,12 @@ fn seal(engine: &wasmtime::Engine, component: &Digest, code: &[u8]) -> Digest {
     Digest::of_pieces(&[component.as_bytes(), &compatibility(engine).to_le_bytes(), code])
 }
 
-/// Returns a hash of wasmtime's version, the processor and the settings. Engines with the same hash can run each
-/// other's code.
+/// Returns a hash of wasmtime's version, the processor, the settings, and what the host wraps core modules with. Engines
+/// with the same hash can run each other's code for the same file.
 fn compatibility(engine: &wasmtime::Engine) -> u64 {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
+    (env!("CARGO_PKG_VERSION"), ADAPTER).hash(&mut hasher);
     hasher.finish()
 }
 

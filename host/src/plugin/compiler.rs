@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use wasmtime::component::Component;
 
 use super::cache::Cache;
-use super::{Anatomy, Digest};
+use super::{Anatomy, Digest, core_module};
 
 /// The `nice` value of a compiling thread.
 const NICENESS: i32 = 10;
@@ -18,7 +18,7 @@ pub(super) struct Compiled {
     pub(super) was_cached: bool,
 }
 
-/// Reads the anatomy, and finds or makes the compiled form, in a separate thread. The thread drops `held` when it
+/// Wraps a core module, reads the anatomy, and finds or makes the compiled form, in a separate thread. The thread drops `held` when it
 /// ends. If the future is dropped, the thread still continues, because compiling can't be interrupted.
 pub(super) async fn compile(
     engine: wasmtime::Engine,
@@ -39,17 +39,20 @@ pub(super) async fn compile(
     result.await.map_err(|_| anyhow!("the compiling thread panicked; this is a fault of the host"))?
 }
 
+/// `digest` is the digest of the file, also if the file is a core module. So the compiled form is found without regard to
+/// how the host wraps it; [`Cache`] takes care that another host's isn't.
 fn find_or_compile(
     engine: &wasmtime::Engine,
     cache: Option<&Cache>,
     digest: &Digest,
     bytes: &[u8],
 ) -> Result<Compiled> {
-    let anatomy = Anatomy::read(bytes)?;
+    let component = core_module::to_component(bytes)?;
+    let anatomy = Anatomy::read(&component)?;
     if let Some(component) = cache.and_then(|cache| cache.find(engine, digest)) {
         return Ok(Compiled { anatomy, component, was_cached: true });
     }
-    let component = make(engine, cache, digest, bytes)?;
+    let component = make(engine, cache, digest, &component)?;
     Ok(Compiled { anatomy, component, was_cached: false })
 }
 

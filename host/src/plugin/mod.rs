@@ -1,7 +1,7 @@
 //! Plugins: WebAssembly components that implement [`Behaviour`](crate::contract::Behaviour), and how they are loaded.
 //!
-//! A file becomes a plugin in five steps. First the host reads the component's imports, exports and contract version.
-//! Then the component is compiled, or found in the cache. It is linked and instantiated once. Finally, its `describe`
+//! A file becomes a plugin in six steps. First a core module is wrapped as a component. The host reads the component's
+//! imports, exports and contract version. Then the component is compiled, or found in the cache. It is linked and instantiated once. Finally, its `describe`
 //! returns its routes. Each step can refuse the file with an error message. The [`Library`] does this in tasks, for
 //! every file that appears or changes, and publishes the routes.
 //!
@@ -18,6 +18,7 @@ mod cache;
 mod capacity;
 mod compiler;
 mod convert;
+mod core_module;
 mod digest;
 mod engine;
 mod epoch;
@@ -29,6 +30,7 @@ mod instance;
 mod kinds;
 mod library;
 mod loader;
+mod output;
 mod pool;
 mod scan;
 mod status;

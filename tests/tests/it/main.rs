@@ -10,6 +10,7 @@ mod commands;
 mod compatibility;
 mod compiling;
 mod conformance;
+mod core_modules;
 mod documents;
 mod droppable;
 mod effect_files;

@@ -46,7 +46,7 @@ async fn files_that_are_not_a_component_are_refused() -> Result<()> {
     refuses(vec![
         ("nothing", Vec::new(), "it is not WebAssembly; give a component"),
         ("a script", b"#!/bin/sh\necho hello\n".to_vec(), "it is not WebAssembly; give a component"),
-        ("a module", component("(module)")?, "wrap it with `wasm-tools component new`"),
+        ("a module", component("(module)")?, "a core module without a `component-type` section"),
         ("half of a plugin", half, "damaged or incomplete"),
         ("all of a plugin but a byte", damaged, "damaged or incomplete"),
     ])
