@@ -3,6 +3,7 @@
 //! A [`Crafted`] plugin is a core module in text form. It is wrapped as a component with the contract in `wit/`, or with a
 //! changed contract. By default it is a valid plugin that serves no topic, admits every join and answers nothing.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -29,6 +30,8 @@ pub struct Crafted {
     describe: Option<String>,
     handle_in: Option<String>,
     declarations: String,
+    packages: String,
+    interfaces: BTreeSet<String>,
     start: Option<String>,
     imports: Vec<(String, String)>,
     handles_out: bool,
@@ -101,6 +104,20 @@ impl Crafted {
     #[must_use]
     pub fn declaring(mut self, text: &str) -> Self {
         self.declarations += text;
+        self
+    }
+
+    /// The plugin knows these packages in addition to the contract, written with braces: `package a:b@1.0.0 { .. }`.
+    #[must_use]
+    pub fn with_packages(mut self, text: &str) -> Self {
+        self.packages += text;
+        self
+    }
+
+    /// The plugin's world imports an interface of these packages.
+    #[must_use]
+    pub fn importing_interface(mut self, name: &str) -> Self {
+        self.interfaces.insert(name.to_owned());
         self
     }
 
@@ -188,7 +205,9 @@ impl Crafted {
         }
         // A world with exactly the exports of this plugin.
         let optional = if self.handles_out { "export handle-out;" } else { "" };
-        sources.push(Path::new("crafted.wit"), format!("world crafted {{ include plugin; {optional} }}"));
+        let imports: String = self.interfaces.iter().map(|name| format!("import {name};\n")).collect();
+        let world = format!("world crafted {{ include plugin; {optional} {imports} }}\n{}", self.packages);
+        sources.push(Path::new("crafted.wit"), world);
         ensure!(altered >= self.alterations.len(), "the contract has changed: it lacks {:?}", self.alterations);
         let group =
             sources.parse().map_err(|(_, error)| anyhow::anyhow!("the altered contract is invalid: {error:?}"))?;

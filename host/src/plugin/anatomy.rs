@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use wasmparser::{Encoding, Parser, Payload};
 
 use super::core_module::is_typed_module;
+use super::wasi;
 
 /// The interface whose export makes a component a plugin, and the one that makes it a gatekeeper.
 const CHANNEL: &str = "bennu:channel/channel";
@@ -68,6 +69,11 @@ impl Anatomy {
     #[must_use]
     pub fn exports_interface(&self, name: &str) -> bool {
         has_interface(&self.exports, name)
+    }
+
+    /// Returns whether the component imports WASI.
+    pub(super) fn imports_wasi(&self) -> bool {
+        self.imports.iter().any(|import| wasi::is_wasi(import))
     }
 
     /// Returns whether the component imports an interface of the contract. `name` has neither the package nor the
@@ -199,7 +205,8 @@ const GIVEN: [&str; 11] =
 /// message wouldn't tell the author that a newer host has the interface.
 fn refuse_foreign(imports: &BTreeSet<String>) -> Result<()> {
     let is_given = |name: &str| GIVEN.contains(&name.split('@').next().unwrap_or_default());
-    let is_foreign = |import: &&String| !import.strip_prefix(CONTRACT).is_some_and(is_given);
+    let is_foreign = |import: &&String| !wasi::is_wasi(import) && !import.strip_prefix(CONTRACT).is_some_and(is_given);
+    imports.iter().filter(|import| wasi::is_wasi(import)).try_for_each(|import| wasi::check(import))?;
     let Some(foreign) = imports.iter().find(is_foreign) else { return Ok(()) };
     if foreign.starts_with(CONTRACT) {
         bail!(
@@ -208,10 +215,9 @@ fn refuse_foreign(imports: &BTreeSet<String>) -> Result<()> {
             env!("CARGO_PKG_VERSION")
         );
     }
-    if foreign.starts_with("wasi:") {
-        bail!("it imports `{foreign}`, but plugins have no WASI; build it with WASI stubbed out");
-    }
-    bail!("it imports `{foreign}`, which this host does not provide; a plugin imports only from `bennu:channel`");
+    bail!(
+        "it imports `{foreign}`, which this host does not provide; a plugin imports only `bennu:channel` and WASI 0.2"
+    );
 }
 
 #[cfg(test)]
@@ -282,10 +288,22 @@ mod tests {
             (exporting("bennu:channel/channel@0.1.1"), "use a newer host"),
             (exporting("bennu:channel/channel@0.0.9"), "build it against this host's"),
             (
-                "(component (import \"wasi:cli/exit@0.2.0\" (instance)) (instance $i) \
+                "(component (import \"wasi:http/outgoing-handler@0.2.0\" (instance)) (instance $i) \
                  (export \"bennu:channel/channel@0.1.0\" (instance $i)))"
                     .to_owned(),
-                "WASI stubbed",
+                "build it without its HTTP client",
+            ),
+            (
+                "(component (import \"wasi:cli/exit@0.3.0\" (instance)) (instance $i) \
+                 (export \"bennu:channel/channel@0.1.0\" (instance $i)))"
+                    .to_owned(),
+                "build it for the target `wasip2`",
+            ),
+            (
+                "(component (import \"wasi:nn/tensor@0.2.0\" (instance)) (instance $i) \
+                 (export \"bennu:channel/channel@0.1.0\" (instance $i)))"
+                    .to_owned(),
+                "build it without that interface",
             ),
             (
                 "(component (import \"bennu:channel/later@0.1.0\" (instance)) (instance $i) \

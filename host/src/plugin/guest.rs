@@ -7,6 +7,7 @@ use wasmtime::{ResourceLimiter, Result};
 use super::bindings::bennu::channel::host::Level;
 use super::epoch::EPOCH;
 use super::output::Output;
+use super::wasi::WasiState;
 use crate::contract::limits::keys;
 use crate::contract::{CallLimits, Fault, FaultKind, Member, Record, Request, Surroundings, limit_key};
 use crate::entries::{CallEntries, EntryInput, PendingEntries};
@@ -95,6 +96,7 @@ pub(super) struct Guest {
     panic: Option<String>,
     /// What the call has printed, if it has printed anything.
     pub(super) output: Option<Box<Output>>,
+    pub(super) wasi: WasiState,
 }
 
 /// Diagnostics of a failed call.
@@ -132,6 +134,7 @@ impl Guest {
             memory_refused: false,
             panic: None,
             output: None,
+            wasi: WasiState::default(),
         }
     }
 

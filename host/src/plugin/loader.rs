@@ -1,5 +1,6 @@
 //! Makes a plugin that can be published from the bytes of a file.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use super::exports::{Misshapen, Prepared};
 use super::guest::{CallDiagnostics, Grants, GuestContext, Origin};
 use super::instance::Instance;
 use super::pool::{Pool, PoolLimits};
-use super::{Anatomy, Cache, Digest, Engine, Kind, WasmPlugin, compiler};
+use super::{Anatomy, Cache, Digest, Engine, Kind, WasmPlugin, compiler, wasi};
 use crate::contract::{CallLimits, Surroundings};
 use crate::routes::{NamedGatekeeper, Probation, Route, RouteSpec, Takes};
 use crate::store::Store;
@@ -148,7 +149,11 @@ impl Loader {
 
     /// Links the component, and finds its exports. Their types must match the contract.
     fn prepare(&self, anatomy: &Anatomy, component: &wasmtime::component::Component) -> Result<Prepared> {
-        let component = self.engine.linker.instantiate_pre(component).map_err(|error| {
+        let mut linker = Cow::Borrowed(&*self.engine.linker);
+        if anatomy.imports_wasi() {
+            wasi::add_to_linker(linker.to_mut(), component)?;
+        }
+        let component = linker.instantiate_pre(component).map_err(|error| {
             anyhow!(
                 "it imports something that this host does not provide: {error:#}; build it against this host's `wit/`"
             )

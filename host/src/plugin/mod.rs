@@ -5,7 +5,8 @@
 //! returns its routes. Each step can refuse the file with an error message. The [`Library`] does this in tasks, for
 //! every file that appears or changes, and publishes the routes.
 //!
-//! A guest can use only the functions in `imports`: it has no files, no network, and no clock except the host's.
+//! A guest can use only the functions in `imports`, and those of `wasi`, which have the same reach: it has no files, no
+//! network, and no clock except the host's.
 
 mod again;
 mod allocation;
@@ -35,6 +36,7 @@ mod pool;
 mod scan;
 mod status;
 mod unclaimed;
+mod wasi;
 mod wasm;
 mod watcher;
 mod within;

@@ -55,4 +55,5 @@ mod turned_away;
 mod under_load;
 mod upgrades;
 mod walks;
+mod wasi;
 mod wire;
